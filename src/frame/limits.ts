@@ -1,0 +1,37 @@
+/**
+ * Sizes of the data plane's memory, each with its unit and its reason. The shim has the same values where
+ * it needs them; `native/layout.ts` compares them at load.
+ */
+
+/** Descriptors in a batch: what one system-call round brings. 128 was best in measurements, 512 no better. */
+export const BATCH_CAP = 128;
+
+/** Sockets of the source-port pool, per address family. A power of two: the flow hash is masked with it. */
+export const SOURCE_SOCKETS = 64;
+
+/** Bytes of a VXLAN header, kept free in front of every frame read from the overlay. */
+export const VXLAN_HEADROOM = 8;
+
+/** Largest frame a slot must take, bytes: a 64 KB superframe with its Ethernet header and two VLAN tags. */
+export const SLOT_MAX_LEN = 65536 + 22;
+
+/**
+ * Bytes from one receive slot to the next. Not a multiple of 4096, so that the headers of neighbouring slots
+ * fall into different sets of the L1 cache.
+ */
+export const RECEIVE_SLOT_STRIDE = 65536 + 832;
+
+/** Bytes of frames that one overlay round reads before it is sent: in the L2 cache with room to spare. */
+export const OVERLAY_ROUND_LEN = 256 * 1024;
+
+/** Bytes that one underlay round aims at; decides how many slots are offered to a receive call. */
+export const UNDERLAY_ROUND_LEN = 1024 * 1024;
+
+/** Bytes of one packed peer row (`struct peer_row`). */
+export const PEER_ROW_LEN = 32;
+
+/** Rows of the VNI table. */
+export const MAX_VNIS = 4096;
+
+/** Rows of the peer table: one per (VNI, peer). Pages that are never touched cost no memory. */
+export const MAX_PEERS = 1 << 20;

@@ -1,0 +1,116 @@
+/**
+ * The counter block: the one piece of memory that both threads see. The data-plane thread writes, the main
+ * thread reads. Float64, because a 32-bit byte counter wraps within seconds. Rows for VNIs and for (VNI,
+ * peer) pairs lie in one lazily touched buffer: pages without a configured row cost nothing.
+ *
+ * Consistency: the writer brackets each update of a batch with `begin` and `end` (a sequence lock), so a
+ * reader can take a snapshot of one VNI in which the identity of the counters holds exactly:
+ *
+ *     tap_rx + replicated + fragments = Σ peer_tx + Σ dropped{encap}
+ *     Σ peer_rx = tap_tx + Σ dropped{decap}
+ *
+ * Σ peer_rx includes the VNI's `other` row: frames from sources that are not configured peers.
+ */
+import { DROP_REASON_COUNT } from './drop-reason.js';
+
+/** Offsets in the global row. */
+export const G_HEARTBEAT_MS = 0;
+export const G_BUSY_RATIO = 1;
+export const G_RESERVED_BITS = 2;
+/** Drops that belong to no configured VNI: DROP_REASON_COUNT cells. */
+export const G_DROPS_ENCAP = 8;
+export const G_DROPS_DECAP = G_DROPS_ENCAP + DROP_REASON_COUNT;
+export const GLOBAL_ROW = 64;
+
+/** Offsets in a VNI row. The generation tells a reader whether the row is still the one it means. */
+export const V_GENERATION = 0;
+export const V_TAP_RX_FRAMES = 1;
+export const V_TAP_RX_BYTES = 2;
+export const V_TAP_TX_FRAMES = 3;
+export const V_TAP_TX_BYTES = 4;
+export const V_FLOODED_BROADCAST = 5;
+export const V_FLOODED_MULTICAST = 6;
+export const V_FLOODED_UNKNOWN = 7;
+export const V_REPLICATED = 8;
+export const V_FRAGMENTS = 9;
+export const V_FDB_STATIC = 10;
+export const V_FDB_DYNAMIC = 11;
+export const V_LEARNED = 12;
+export const V_MOVED = 13;
+export const V_AGED = 14;
+export const V_EVICTED = 15;
+export const V_TOO_BIG_ICMP = 16;
+export const V_TOO_BIG_FRAGMENT = 17;
+export const V_TOO_BIG_DROP = 18;
+export const V_MSS_CLAMPED = 19;
+export const V_DROPS_ENCAP = 24;
+export const V_DROPS_DECAP = V_DROPS_ENCAP + DROP_REASON_COUNT;
+export const VNI_ROW = 64;
+
+/** Offsets in a peer row. */
+export const P_GENERATION = 0;
+export const P_TX_FRAMES = 1;
+export const P_TX_BYTES = 2;
+export const P_RX_FRAMES = 3;
+export const P_RX_BYTES = 4;
+/** When the peer was last heard, ms since the epoch; 0: never. */
+export const P_LAST_SEEN_MS = 5;
+export const P_PATH_MTU = 6;
+/** FDB entries that point at this peer, static and dynamic. */
+export const P_FDB_ENTRIES = 7;
+export const PEER_ROW = 8;
+
+const SEQUENCE_LEN = 64;
+
+export class Counters {
+  readonly buffer: SharedArrayBuffer;
+  readonly cells: Float64Array;
+  readonly #sequence: Int32Array;
+  readonly #maxVnis: number;
+
+  /** First cell of row i: `vniBase(i)`, `peerBase(i)`; the global row starts at cell 0. */
+  constructor(maxVnis: number, maxPeers: number, buffer?: SharedArrayBuffer) {
+    this.#maxVnis = maxVnis;
+    const cells = GLOBAL_ROW + maxVnis * VNI_ROW + maxPeers * PEER_ROW;
+    this.buffer = buffer ?? new SharedArrayBuffer(SEQUENCE_LEN + cells * 8);
+    this.#sequence = new Int32Array(this.buffer, 0, 1);
+    this.cells = new Float64Array(this.buffer, SEQUENCE_LEN, cells);
+  }
+
+  vniBase(vniIdx: number): number {
+    return GLOBAL_ROW + vniIdx * VNI_ROW;
+  }
+
+  peerBase(peerIdx: number): number {
+    return GLOBAL_ROW + this.#maxVnis * VNI_ROW + peerIdx * PEER_ROW;
+  }
+
+  /** Writer: what follows, up to `end`, becomes visible as one change. */
+  begin(): void {
+    Atomics.add(this.#sequence, 0, 1);
+  }
+
+  end(): void {
+    Atomics.add(this.#sequence, 0, 1);
+  }
+
+  /**
+   * Reader: runs `copy` until no batch was being counted meanwhile. Bounded: a writer that never pauses
+   * for long enough makes it give the last copy, which may then be some frames off.
+   */
+  consistently(copy: () => void): void {
+    for (let attempt = 0; attempt < 10_000; attempt++) {
+      const before = Atomics.load(this.#sequence, 0);
+      if ((before & 1) !== 0) continue;
+      copy();
+      if (Atomics.load(this.#sequence, 0) === before) return;
+    }
+    copy();
+  }
+
+  /** Writer: a row begins a new life, at zero, under a new generation. */
+  resetRow(base: number, length: number, generation: number): void {
+    this.cells.fill(0, base, base + length);
+    this.cells[base] = generation;
+  }
+}
