@@ -1,0 +1,100 @@
+/**
+ * The one door to the shim: typed signatures of what `native-shims/module.c` exports. Every function answers
+ * a count or 0, or a negative errno; none blocks but `waitFor`. Units and ownership: native-shims/README.md.
+ */
+import { createRequire } from 'node:module';
+
+export interface Shim {
+  /** ABI version, sizes and offsets of the shared structures by name: `sizeof.batch`, `offsetof.batch.len`. */
+  readonly layout: Readonly<Record<string, number>>;
+
+  /** Opens (creates or adopts) a TAP device with vnet header, non-blocking. @returns fd */
+  tapOpen(name: string): number;
+  /** TUNSETOFFLOAD with TUN_F_* bits; -EINVAL when the kernel lacks one. */
+  tapSetOffload(fd: number, bits: number): number;
+  /**
+   * Appends frames to the batch from descriptor `start` on, each aligned for 32-bit MAC reads with `headroom`
+   * free bytes in front, within [regionOff, regionEnd) of the arena. Stops when nothing waits, the batch is
+   * full or no slot of `slotLen` bytes is left. @returns frames appended, or a negative errno if none were
+   */
+  tapReadBatch(
+    fd: number,
+    arena: Uint8Array,
+    batch: Uint8Array,
+    start: number,
+    vniIdx: number,
+    regionOff: number,
+    regionEnd: number,
+    headroom: number,
+    slotLen: number,
+  ): number;
+  /** Writes entries with verdict 0, each to fds[vniIdx]. @returns entries whose status is not 0 */
+  tapWriteBatch(fds: Int32Array, arena: Uint8Array, batch: Uint8Array, count: number): number;
+
+  /**
+   * Opens and binds a UDP socket, non-blocking, close-on-exec, V6ONLY.
+   * @param local packed row (struct peer_row) to bind; an address of zeros means any
+   * @param device bind to this device; '' none
+   * @param options receive: 1 UDP_GRO + SO_RXQ_OVFL + zero checksum accepted; 2: IP_RECVERR (sending pool);
+   *   4: DF set (PMTUDISC_PROBE), else DF clear (PMTUDISC_DONT); 8: send without UDP checksum
+   * @param receiveLen, sendLen socket buffers in bytes (forced beyond the sysctl limit where permitted)
+   * @returns fd
+   */
+  udpOpen(local: Uint8Array, device: string, options: number, receiveLen: number, sendLen: number, ttl: number): number;
+  /**
+   * recvmmsg into slots of `slotStride` bytes at slotOff, up to `slots`, appended from descriptor `start` on. Sets off, len, gsoSize,
+   * segCount = 1 and the source rows. info[0]: the socket's cumulated drop count (SO_RXQ_OVFL), unchanged if none came.
+   * @returns datagrams, or a negative errno (0 when none waits)
+   */
+  udpReceiveBatch(
+    fd: number,
+    arena: Uint8Array,
+    batch: Uint8Array,
+    sources: Uint8Array,
+    start: number,
+    slots: number,
+    slotOff: number,
+    slotStride: number,
+    info: Int32Array,
+  ): number;
+  /**
+   * Sends entries with verdict 0 to peers[peerIdx] through fds[family6 * SOURCE_SOCKETS + srcPortIdx], in order;
+   * neighbours on one socket share a sendmmsg. On an error at i: drains that socket's error queue, retries i
+   * once, then sets status[i] and goes on. @returns entries whose status is not 0
+   */
+  udpSendBatch(fds: Int32Array, peers: Uint8Array, arena: Uint8Array, batch: Uint8Array, count: number): number;
+  /** Empties the socket's error queue. @returns messages read */
+  udpDrainErrors(fd: number): number;
+  /** Cumulated drops of the socket (SO_MEMINFO). */
+  udpDrops(fd: number): number;
+
+  /** epoll_create1. @returns fd */
+  waitCreate(): number;
+  /** Adds fd for reading (readable = true) or for errors only. */
+  waitAdd(waitFd: number, fd: number, token: number, readable: boolean): number;
+  waitRemove(waitFd: number, fd: number): number;
+  /** Waits at most timeoutMs and fills `result` (struct wait_result). @returns tokens */
+  waitFor(waitFd: number, timeoutMs: number, result: Uint8Array): number;
+  /** Non-blocking eventfd. @returns fd */
+  eventCreate(): number;
+  eventFire(fd: number): number;
+  eventClear(fd: number): number;
+  /** Calls back from this thread's event loop whenever fd becomes readable (uv_poll). @returns a handle */
+  pollStart(fd: number, onReadable: () => void): object;
+  pollStop(handle: object): void;
+  close(fd: number): number;
+}
+
+let loaded: Shim | undefined;
+
+/** Loads the shim once per thread. @throws Error that names the cause and the cure */
+export function loadShim(): Shim {
+  if (loaded) return loaded;
+  const path = '../../native-shims/build/Release/vtepd_shim.node';
+  try {
+    loaded = createRequire(import.meta.url)(path) as Shim;
+  } catch (error) {
+    throw new Error(`cannot load the native shim (${(error as Error).message}): run "npm run build"`);
+  }
+  return loaded;
+}

@@ -1,0 +1,69 @@
+/**
+ * Where frames enter and leave: the contracts between the forwarding and what moves bytes.
+ *
+ * A *frame* is an Ethernet frame of the overlay, a *datagram* a UDP payload of the underlay, a *superframe*
+ * one that stands for many frames, a *batch* what one round of system calls brought. Ports work on batches:
+ * descriptors in columns (`frame/batch.ts`) over bytes in an arena. Nothing here blocks.
+ */
+import type { Batch } from '../frame/batch.js';
+
+/** All TAP devices of the daemon behind one port; the `vniIdx` column says which one a frame belongs to. */
+export interface OverlayPort {
+  /** The arena that frames read from this port lie in. Frames have VXLAN_HEADROOM free bytes in front. */
+  readonly arena: Uint8Array;
+  /**
+   * Appends frames of one VNI to `batch`, as many as are waiting and fit. Sets off, len, vniIdx, gsoType,
+   * gsoSize, csumStart, csumOff, flags, segCount. The frames are borrowed until the next `reset`.
+   *
+   * @returns frames appended; or a negative errno when none were and the device failed.
+   */
+  read(batch: Batch, vniIdx: number): number;
+  /** All frames read so far have been dealt with: their memory may be used again. */
+  reset(): void;
+  /**
+   * Writes the frames of `batch` whose verdict is 0, each to the TAP of its vniIdx. Uses off, len, gsoType,
+   * gsoSize, csumStart, csumOff, flags; the bytes lie in `arena`, which may be any arena. Sets status for each.
+   *
+   * @returns how many entries have a status other than 0.
+   */
+  write(batch: Batch, arena: Uint8Array): number;
+}
+
+/** The underlay: UDP sockets of both families. */
+export interface UnderlayPort {
+  /** The arena that received datagrams lie in. */
+  readonly arena: Uint8Array;
+  /** Packed source addresses of the batch received last: row i (PEER_ROW_LEN bytes) belongs to descriptor i. */
+  readonly sources: Uint8Array;
+  /**
+   * Fills `batch` with what is waiting, at most BATCH_CAP. Sets off, len, gsoSize (0, or bytes a datagram of
+   * a train). Datagrams and sources are borrowed until the next `receive`.
+   *
+   * @returns datagrams received; 0 when none wait.
+   */
+  receive(batch: Batch): number;
+  /**
+   * Sends the datagrams of `batch` whose verdict is 0, each to the peer row peerIdx, from the pool's socket
+   * srcPortIdx. Uses off and len; the bytes lie in `arena`. Several descriptors may name the same bytes.
+   * Sets status for each: 0, a negative errno, or STATUS_PENDING when the answer comes by `completions`.
+   * The bytes are free again on return, whatever the status.
+   *
+   * @returns how many entries have a status other than 0.
+   */
+  send(batch: Batch, arena: Uint8Array): number;
+  /**
+   * Fills `batch` with sends that were pending and are decided now: vniIdx, peerIdx, len, flags, segCount as
+   * they were given to `send`, and status. Always 0 for an engine that answers at once.
+   */
+  completions(batch: Batch): number;
+  /** Datagrams that the kernel dropped since the last call because the receive buffer was full. */
+  takeOverflow(): number;
+  /** Reads the error queue of what `wait` reported, so that it does not report it again. */
+  drainErrors(token: number): void;
+}
+
+/** Status of a send whose answer comes later. No errno has this value. */
+export const STATUS_PENDING = 1;
+
+/** `flags` column, set by encap: the first copy of a frame. The others count as replicated. */
+export const FRAME_FIRST_COPY = 1 << 8;

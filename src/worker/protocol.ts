@@ -1,0 +1,119 @@
+/**
+ * What the two threads say to each other: plain data, both directions. Down come requests, each with an id,
+ * answered in order with `done` or `failed`; up come answers and events. The main thread assigns every index
+ * (VNI row, peer row), so that a replaced worker finds FDB and counters as its predecessor left them.
+ */
+
+/** How the underlay's sockets are driven. `memory`: no sockets at all, for tests. */
+export type Engine = 'batch' | 'dgram' | 'memory';
+
+/** Everything a worker needs to start. Descriptors belong to the process; buffers to the main thread. */
+export interface WorkerInit {
+  engine: Engine;
+  /** Counter block (`stats/counters.ts`). */
+  counters: SharedArrayBuffer;
+  /** Peer rows, 32 bytes each (`struct peer_row`). */
+  peers: SharedArrayBuffer;
+  /** The FDB's slots; a predecessor may have left entries in them. */
+  fdb: SharedArrayBuffer[];
+  /** epoll and wake-up eventfd. */
+  waitFd: number;
+  wakeFd: number;
+  underlay: UnderlayInit;
+  /** Reserved bits set: drop (true), or count and go on. */
+  strictHeader: boolean;
+}
+
+export interface UnderlayInit {
+  /** Receiving sockets by family, −1: none. Engine `batch`. */
+  receiveFds: { ipv4: number; ipv6: number };
+  /** Sockets of the source-port pool, SOURCE_SOCKETS a family, IPv4 first; −1: none. Engine `batch`. */
+  sendFds: number[];
+  /** Engine `dgram`: what to bind. Addresses as text; '' means none of that family. */
+  dgram: { ipv4: string; ipv6: string; port: number; sourcePortMin: number; sourcePortMax: number };
+}
+
+/** Behaviour of one VNI on the frame's way. */
+export interface VniPolicy {
+  learning: boolean;
+  /** Seconds until an entry that is not refreshed is removed; 0: never. */
+  ageingS: number;
+  /** Most dynamic FDB entries. */
+  fdbLimit: number;
+  /** Unknown unicast goes to the flood list. */
+  flood: boolean;
+  accept: 'peers' | 'any';
+  vlan: 'pass' | 'strip' | 'drop';
+  /** Largest IP packet of the overlay, bytes: segments of received superframes are no larger. */
+  overlayMtu: number;
+}
+
+/** A MAC as two integers: the first two bytes, the last four. */
+export interface MacParts {
+  high: number;
+  low: number;
+}
+
+/** A packed address: what a peer row holds. */
+export interface PackedAddress {
+  family: 4 | 6;
+  /** 16 bytes, IPv4 in the first four. */
+  bytes: Uint8Array;
+  port: number;
+  scopeId: number;
+}
+
+export type Change =
+  | {
+      op: 'vni.add';
+      vniIdx: number;
+      vni: number;
+      tapFd: number;
+      /** MAC of the TAP: a received frame that claims it is a loop. */
+      mac: MacParts;
+      policy: VniPolicy;
+      /** Peer row that counts frames of sources that are not peers. */
+      otherIdx: number;
+      generation: number;
+    }
+  | { op: 'peer.add'; vniIdx: number; peerIdx: number; address: PackedAddress; flood: boolean; generation: number }
+  | { op: 'peer.del'; peerIdx: number }
+  | { op: 'fdb.put'; vniIdx: number; mac: MacParts; peerIdx: number }
+  | { op: 'fdb.del'; vniIdx: number; mac: MacParts }
+  | { op: 'fdb.flush'; vniIdx: number; type: 'static' | 'dynamic' | 'all'; peerIdx: number }
+  | { op: 'fdb.list'; vniIdx: number; type: 'static' | 'dynamic' | 'all'; peerIdx: number; limit: number; cursor: number }
+  | { op: 'stop' };
+
+export interface Request {
+  id: number;
+  change: Change;
+}
+
+/** One FDB entry as a list shows it. */
+export interface FdbItem {
+  mac: MacParts;
+  /** Packed address of where it lives; a learned peer has no row that main knows of. */
+  address: PackedAddress;
+  type: 'static' | 'dynamic';
+  ageMs: number;
+}
+
+/** What a change answers beside "done". */
+export interface Answer {
+  /** fdb.del, fdb.flush: entries removed. */
+  removed?: number;
+  /** fdb.list. */
+  items?: FdbItem[];
+  /** fdb.list: where the next page starts; −1: this was the last. */
+  nextCursor?: number;
+}
+
+/** Stable codes of a change that the data plane refused. */
+export type ChangeErrorCode = 'fdb_entry_not_found' | 'fdb_full' | 'internal';
+
+export type Report =
+  | { kind: 'ready' }
+  | { kind: 'done'; id: number; answer: Answer }
+  | { kind: 'failed'; id: number; code: ChangeErrorCode; detail: string }
+  | { kind: 'fdb-grown'; fdb: SharedArrayBuffer[] }
+  | { kind: 'log'; level: 'info' | 'warn' | 'error'; message: string; fields: Record<string, unknown> };
