@@ -1,0 +1,73 @@
+/**
+ * Ethernet II (IEEE 802.3 §3) with 802.1Q tags, outermost first (802.1Q-2022 §9.6; a service tag may precede).
+ *
+ *     +-------------------+-------------------+------------+
+ *     |  destination (6)  |    source (6)     | EtherType  |            untagged
+ *     +-------------------+-------------------+------------+------------+------------+
+ *     |  destination (6)  |    source (6)     | 0x8100 TPID| TCI        | EtherType  |  tagged
+ *     +-------------------+-------------------+------------+------------+------------+
+ *
+ *     TCI:  PCP (3) | DEI (1) | VLAN id (12)
+ *
+ * Whoever takes a frame checks once that ETHERNET_LEN bytes are there; `networkOffset` checks the rest. A frame
+ * has no FCS: VXLAN carries it without (RFC 7348 §5).
+ */
+
+export const ETHERNET_LEN = 14;
+export const DST_OFF = 0;
+export const SRC_OFF = 6;
+const TYPE_OFF = 12;
+
+export const VLAN_TAG_LEN = 4;
+/** Where the outermost tag begins, right behind the source address. */
+export const VLAN_OFF = 12;
+const TCI_OFF = 14;
+
+export const ETHERTYPE_IPV4 = 0x0800;
+export const ETHERTYPE_ARP = 0x0806;
+export const ETHERTYPE_VLAN = 0x8100;
+export const ETHERTYPE_IPV6 = 0x86dd;
+export const ETHERTYPE_QINQ = 0x88a8;
+/** Smaller values of the type field are the length of an 802.3 frame. */
+export const ETHERTYPE_MIN = 0x0600;
+
+/** Customer tag in a service tag: what a provider bridge makes. More is not looked into. */
+const MAX_TAGS = 2;
+
+/** The field behind the addresses: an EtherType, a tag's TPID, or an 802.3 length. */
+export function etherType(b: Uint8Array, off: number): number {
+  return (b[off + TYPE_OFF] << 8) | b[off + TYPE_OFF + 1];
+}
+
+export function hasVlanTag(b: Uint8Array, off: number): boolean {
+  return isTagType(etherType(b, off));
+}
+
+/** 0 … 4095; of a frame with `hasVlanTag` and at least ETHERNET_LEN + VLAN_TAG_LEN bytes. 0: priority only. */
+export function vlanId(b: Uint8Array, off: number): number {
+  return ((b[off + TCI_OFF] & 0x0f) << 8) | b[off + TCI_OFF + 1];
+}
+
+/**
+ * Where the network header begins, behind up to two tags.
+ *
+ * @param end offset just behind the frame.
+ * @returns offset, at most `end`; -1 when the frame ends within its Ethernet header or a tag.
+ */
+export function networkOffset(b: Uint8Array, off: number, end: number): number {
+  let network = off + ETHERNET_LEN;
+  for (let tags = 0; tags < MAX_TAGS && network <= end; tags++) {
+    if (!isTagType(networkEtherType(b, network))) return network;
+    network += VLAN_TAG_LEN;
+  }
+  return network <= end ? network : -1;
+}
+
+/** The type field just before the network header; a tag's TPID when there are more than two tags. */
+export function networkEtherType(b: Uint8Array, networkOff: number): number {
+  return (b[networkOff - 2] << 8) | b[networkOff - 1];
+}
+
+function isTagType(type: number): boolean {
+  return type === ETHERTYPE_VLAN || type === ETHERTYPE_QINQ;
+}

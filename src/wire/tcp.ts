@@ -1,0 +1,53 @@
+/**
+ * TCP header (RFC 9293 §3.1).
+ *
+ *      0                   1                   2                   3
+ *      0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+ *     +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+ *     |          Source port          |       Destination port        |
+ *     |                        Sequence number                        |
+ *     |                     Acknowledgment number                     |
+ *     |  Data |       |C|E|U|A|P|R|S|F|                               |
+ *     | offset| Rsrvd |W|C|R|C|S|S|Y|I|            Window             |
+ *     |       |       |R|E|G|K|H|T|N|N|                               |
+ *     |           Checksum            |        Urgent pointer         |
+ *     |                    Options (0 … 40 bytes)                     |
+ *     +---------------------------------------------------------------+
+ *
+ * `check` once, then the accessors are blind.
+ */
+
+/** Without options. */
+export const TCP_LEN = 20;
+const DATA_OFFSET_OFF = 12;
+const FLAGS_OFF = 13;
+export const CHECKSUM_OFF = 16;
+
+export const FLAG_FIN = 0x01;
+export const FLAG_SYN = 0x02;
+export const FLAG_RST = 0x04;
+export const FLAG_PSH = 0x08;
+export const FLAG_ACK = 0x10;
+export const FLAG_URG = 0x20;
+export const FLAG_ECE = 0x40;
+export const FLAG_CWR = 0x80;
+
+/** The header is there with all its options. */
+export function check(b: Uint8Array, off: number, end: number): boolean {
+  if (end - off < TCP_LEN) return false;
+  const header = headerLen(b, off);
+  return header >= TCP_LEN && header <= end - off;
+}
+
+/** Bytes, options included: 20 … 60. */
+export function headerLen(b: Uint8Array, off: number): number {
+  return (b[off + DATA_OFFSET_OFF] >>> 4) << 2;
+}
+
+export function flags(b: Uint8Array, off: number): number {
+  return b[off + FLAGS_OFF];
+}
+
+export function checksum(b: Uint8Array, off: number): number {
+  return (b[off + CHECKSUM_OFF] << 8) | b[off + CHECKSUM_OFF + 1];
+}
