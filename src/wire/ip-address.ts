@@ -21,13 +21,15 @@ export interface IpAddress {
 
 /** What Linux takes for an interface name: no slash, no space, at most 15 bytes. */
 const SCOPE_TEXT = /^[^\s/%]{1,15}$/;
+/** IPv4-compatible, retired by RFC 4291 §2.5.5.1: ipaddr.js reads it as IPv4-mapped, others do not. */
+const COMPATIBLE_TEXT = /^::\d+\./;
 const PREFIX_TEXT = /^(?:0|[1-9]\d{0,2})$/;
 
 /** @returns undefined for what is no address, and for a scope on anything but fe80::/10. */
 export function parseIpAddress(text: string): IpAddress | undefined {
   const [host, scope] = splitScope(text);
   const family = isIP(host);
-  if (family === 0 || scope === undefined) return undefined;
+  if (family === 0 || scope === undefined || COMPATIBLE_TEXT.test(host)) return undefined;
   const parsed = ipaddr.process(host);
   const bytes = new Uint8Array(16);
   bytes.set(parsed.toByteArray());
