@@ -99,6 +99,87 @@ struct wait_result {
 	int32_t tokens[WAIT_CAP];
 };
 
+/**
+ * struct arena - the memory that frames and datagrams lie in; JavaScript's, borrowed for one call
+ * @base:	first byte
+ * @len:	bytes
+ */
+struct arena {
+	uint8_t *base;
+	size_t len;
+};
+
+/* True if [off, off + len) lies in the arena. Written so that no sum can wrap. */
+static inline int arena_holds(struct arena arena, int32_t off, int32_t len)
+{
+	return off >= 0 && len >= 0 && (size_t)off <= arena.len && (size_t)len <= arena.len - (size_t)off;
+}
+
+/**
+ * struct tap_region - where tap_read_batch() may put frames
+ * @off:	first byte, as an offset into the arena
+ * @end:	offset behind the last byte
+ * @headroom:	bytes kept free in front of each frame
+ * @slot_len:	bytes that the largest frame may take
+ */
+struct tap_region {
+	int32_t off;
+	int32_t end;
+	int32_t headroom;
+	int32_t slot_len;
+};
+
+/* Options of udp_open(), or-ed. */
+#define UDP_OPEN_RECEIVE 1     /* UDP_GRO, SO_RXQ_OVFL, IPv6 datagrams without a checksum accepted */
+#define UDP_OPEN_RECVERR 2     /* ICMP errors come to the error queue: sockets of the source-port pool */
+#define UDP_OPEN_DF 4          /* DF set and path MTU ours to know; else DF clear */
+#define UDP_OPEN_NO_CHECKSUM 8 /* send with a UDP checksum of zero */
+
+/**
+ * struct udp_slots - where udp_receive_batch() puts datagrams, one a slot
+ * @off:	first byte of the first slot, as an offset into the arena
+ * @stride:	bytes of a slot
+ * @count:	slots
+ */
+struct udp_slots {
+	int32_t off;
+	int32_t stride;
+	int32_t count;
+};
+
+int tap_open(const char *name);
+int tap_set_offload(int fd, uint32_t bits);
+int tap_read_batch(int fd, struct arena arena, struct batch *batch, int32_t start, int32_t vni_idx,
+		   struct tap_region region);
+int tap_write_batch(const int32_t *fds, size_t fd_count, struct arena arena, struct batch *batch, int32_t count);
+
+int udp_open(const struct peer_row *local, const char *device, int options, int receive_len, int send_len, int ttl);
+int udp_receive_batch(int fd, struct arena arena, struct batch *batch, struct peer_row *sources, int32_t start,
+		      struct udp_slots slots, uint32_t *drops);
+int udp_send_batch(const int32_t *fds, const struct peer_row *peers, size_t peer_count, struct arena arena,
+		   struct batch *batch, int32_t count);
+int udp_drain_errors(int fd);
+int64_t udp_drops(int fd);
+
+int wait_create(void);
+int wait_add(int wait_fd, int fd, int32_t token, int readable);
+int wait_remove(int wait_fd, int fd);
+int wait_for(int wait_fd, int timeout_ms, struct wait_result *result);
+int event_create(void);
+int event_fire(int fd);
+int event_clear(int fd);
+
+/**
+ * struct layout_entry - one number that TypeScript and C have to agree on
+ * @name:	`sizeof.batch`, `offsetof.peerRow.scopeId`, `BATCH_CAP` …
+ */
+struct layout_entry {
+	const char *name;
+	int32_t value;
+};
+extern const struct layout_entry shim_layout[];
+extern const size_t shim_layout_count;
+
 _Static_assert(sizeof(struct peer_row) == 32, "TypeScript addresses rows as 32 bytes");
 _Static_assert(sizeof(struct batch) == 16 * 4 * BATCH_CAP, "columns without padding");
 

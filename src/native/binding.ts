@@ -1,8 +1,12 @@
 /**
  * The one door to the shim: typed signatures of what `native-shims/module.c` exports. Every function answers
  * a count or 0, or a negative errno; none blocks but `waitFor`. Units and ownership: native-shims/README.md.
+ *
+ * Arguments that are wrong as a whole (a view too short, an index outside the batch, a region outside the
+ * arena) are bugs and throw a RangeError; a descriptor that is wrong gets -EFAULT or -EINVAL in its status.
  */
 import { createRequire } from 'node:module';
+import { checkLayout } from './layout.js';
 
 export interface Shim {
   /** ABI version, sizes and offsets of the shared structures by name: `sizeof.batch`, `offsetof.batch.len`. */
@@ -15,7 +19,8 @@ export interface Shim {
   /**
    * Appends frames to the batch from descriptor `start` on, each aligned for 32-bit MAC reads with `headroom`
    * free bytes in front, within [regionOff, regionEnd) of the arena. Stops when nothing waits, the batch is
-   * full or no slot of `slotLen` bytes is left. @returns frames appended, or a negative errno if none were
+   * full or no slot of `slotLen` bytes is left. Frames below 14 or above `slotLen` bytes are left out.
+   * @returns frames appended, or a negative errno if none were
    */
   tapReadBatch(
     fd: number,
@@ -32,7 +37,7 @@ export interface Shim {
   tapWriteBatch(fds: Int32Array, arena: Uint8Array, batch: Uint8Array, count: number): number;
 
   /**
-   * Opens and binds a UDP socket, non-blocking, close-on-exec, V6ONLY.
+   * Opens and binds a UDP socket, non-blocking, close-on-exec, V6ONLY. ttl 0: the system's.
    * @param local packed row (struct peer_row) to bind; an address of zeros means any
    * @param device bind to this device; '' none
    * @param options receive: 1 UDP_GRO + SO_RXQ_OVFL + zero checksum accepted; 2: IP_RECVERR (sending pool);
@@ -40,7 +45,14 @@ export interface Shim {
    * @param receiveLen, sendLen socket buffers in bytes (forced beyond the sysctl limit where permitted)
    * @returns fd
    */
-  udpOpen(local: Uint8Array, device: string, options: number, receiveLen: number, sendLen: number, ttl: number): number;
+  udpOpen(
+    local: Uint8Array,
+    device: string,
+    options: number,
+    receiveLen: number,
+    sendLen: number,
+    ttl: number,
+  ): number;
   /**
    * recvmmsg into slots of `slotStride` bytes at slotOff, up to `slots`, appended from descriptor `start` on. Sets off, len, gsoSize,
    * segCount = 1 and the source rows. info[0]: the socket's cumulated drop count (SO_RXQ_OVFL), unchanged if none came.
@@ -62,7 +74,13 @@ export interface Shim {
    * neighbours on one socket share a sendmmsg. On an error at i: drains that socket's error queue, retries i
    * once, then sets status[i] and goes on. @returns entries whose status is not 0
    */
-  udpSendBatch(fds: Int32Array, peers: Uint8Array, arena: Uint8Array, batch: Uint8Array, count: number): number;
+  udpSendBatch(
+    fds: Int32Array,
+    peers: Uint8Array,
+    arena: Uint8Array,
+    batch: Uint8Array,
+    count: number,
+  ): number;
   /** Empties the socket's error queue. @returns messages read */
   udpDrainErrors(fd: number): number;
   /** Cumulated drops of the socket (SO_MEMINFO). */
@@ -79,22 +97,35 @@ export interface Shim {
   eventCreate(): number;
   eventFire(fd: number): number;
   eventClear(fd: number): number;
-  /** Calls back from this thread's event loop whenever fd becomes readable (uv_poll). @returns a handle */
+  /**
+   * Calls back from this thread's event loop whenever fd is readable or in error (uv_poll), and keeps the loop
+   * alive. @returns a handle. @throws Error when fd can't be watched or is watched already
+   */
   pollStart(fd: number, onReadable: () => void): object;
+  /** Calls back no more. Stop before closing fd; stopping twice does nothing. */
   pollStop(handle: object): void;
   close(fd: number): number;
 }
 
+/** From src/native as from dist/native. */
+const SHIM_PATH = '../../native-shims/build/Release/vtepd_shim.node';
+
 let loaded: Shim | undefined;
 
-/** Loads the shim once per thread. @throws Error that names the cause and the cure */
+/** Loads the shim once per thread and checks its layout. @throws Error that names the cause and the cure */
 export function loadShim(): Shim {
   if (loaded) return loaded;
-  const path = '../../native-shims/build/Release/vtepd_shim.node';
-  try {
-    loaded = createRequire(import.meta.url)(path) as Shim;
-  } catch (error) {
-    throw new Error(`cannot load the native shim (${(error as Error).message}): run "npm run build"`);
-  }
+  const shim = requireShim();
+  checkLayout(shim);
+  loaded = shim;
   return loaded;
+}
+
+function requireShim(): Shim {
+  try {
+    return createRequire(import.meta.url)(SHIM_PATH) as Shim;
+  } catch (error) {
+    const [cause] = (error as Error).message.split('\n');
+    throw new Error(`cannot load the native shim (${cause}): run "npm run build"`, { cause: error });
+  }
 }

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What TypeScript has to know of the shared structures, in numbers. It compares them with its own when
+ * it loads the shim (src/native/layout.ts), so that a shim of another build is refused instead of
+ * reading one column for another. Names are those of TypeScript.
+ */
+#include "shim.h"
+
+#define BATCH_COLUMN(name, member) { "offsetof.batch." name, offsetof(struct batch, member) }
+#define PEER_ROW_FIELD(name, member) { "offsetof.peerRow." name, offsetof(struct peer_row, member) }
+#define WAIT_FIELD(name, member) { "offsetof.waitResult." name, offsetof(struct wait_result, member) }
+
+const struct layout_entry shim_layout[] = {
+	{ "abi", SHIM_ABI_VERSION },
+	{ "BATCH_CAP", BATCH_CAP },
+	{ "SOURCE_SOCKETS", SOURCE_SOCKETS },
+	{ "WAIT_CAP", WAIT_CAP },
+	{ "WAIT_ERROR_BIT", WAIT_ERROR_BIT },
+	{ "sizeof.batch", sizeof(struct batch) },
+	BATCH_COLUMN("off", off),
+	BATCH_COLUMN("len", len),
+	BATCH_COLUMN("vniIdx", vni_idx),
+	BATCH_COLUMN("peerIdx", peer_idx),
+	BATCH_COLUMN("srcPortIdx", src_port_idx),
+	BATCH_COLUMN("tos", tos),
+	BATCH_COLUMN("ttl", ttl),
+	BATCH_COLUMN("df", df),
+	BATCH_COLUMN("gsoType", gso_type),
+	BATCH_COLUMN("gsoSize", gso_size),
+	BATCH_COLUMN("csumStart", csum_start),
+	BATCH_COLUMN("csumOff", csum_off),
+	BATCH_COLUMN("flags", flags),
+	BATCH_COLUMN("segCount", seg_count),
+	BATCH_COLUMN("verdict", verdict),
+	BATCH_COLUMN("status", status),
+	{ "sizeof.peerRow", sizeof(struct peer_row) },
+	PEER_ROW_FIELD("family", family),
+	PEER_ROW_FIELD("port", port),
+	PEER_ROW_FIELD("addr", addr),
+	PEER_ROW_FIELD("scopeId", scope_id),
+	PEER_ROW_FIELD("vniIdx", vni_idx),
+	PEER_ROW_FIELD("flags", flags),
+	{ "sizeof.waitResult", sizeof(struct wait_result) },
+	WAIT_FIELD("nowMs", now_ms),
+	WAIT_FIELD("waitedMs", waited_ms),
+	WAIT_FIELD("tokens", tokens),
+};
+const size_t shim_layout_count = sizeof(shim_layout) / sizeof(shim_layout[0]);

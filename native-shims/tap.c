@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * TAP devices: the overlay side.
+ *
+ * Every read and write carries a virtio_net_hdr in front of the frame (IFF_VNET_HDR): what is left to
+ * do for the frame (a checksum to finish, segments to cut) travels there, and in the gso and csum
+ * columns of a descriptor. The header is read into and written from the stack (readv, writev), so the
+ * arena holds frames alone and the bytes in front of each are free for the VXLAN header.
+ *
+ * TAP has no recvmmsg: one system call a frame, hence the batch loop here and not in JavaScript. The
+ * descriptor never blocks. TUNSETSNDBUF is never set: with a finite send buffer one slow consumer of
+ * the device would stop the writer.
+ *
+ * Linux: Documentation/networking/tuntap.rst; virtio 1.2 §5.1.6 for the header.
+ */
+#include "shim.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <linux/if.h>
+#include <linux/if_tun.h>
+#include <linux/virtio_net.h>
+
+#define ETH_HEADER_LEN 14
+#define CACHE_LINE 64
+#define CSUM_LEN 2
+
+/* gso_type: the ECN bit goes with a TCP type, in both directions, when TUN_F_TSO_ECN is on. */
+#define GSO_TYPE_MASK (~VIRTIO_NET_HDR_GSO_ECN & 0xff)
+
+static int configure(int fd, const char *name)
+{
+	struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
+	int header_len = sizeof(struct virtio_net_hdr);
+
+	memcpy(request.ifr_name, name, strlen(name));
+	/* A device that was there before keeps its last user's header size and offloads: state both. */
+	if (ioctl(fd, TUNSETIFF, &request) || ioctl(fd, TUNSETVNETHDRSZ, &header_len) ||
+	    ioctl(fd, TUNSETOFFLOAD, 0UL))
+		return -errno;
+	return 0;
+}
+
+/**
+ * tap_open() - open a TAP device, creating it if there is none of that name
+ * @name:	1 … 15 bytes, taken literally
+ *
+ * The device comes without offloads: frames read are complete and no longer than its MTU allows.
+ *
+ * #syscalls openat ioctl close
+ * Return: fd; -EINVAL bad name, or a device of that name that is no single-queue TAP; -EBUSY in use;
+ * -ENOENT, -EACCES, -EPERM as open(2) and TUNSETIFF say.
+ */
+int tap_open(const char *name)
+{
+	size_t len = strlen(name);
+	int fd, err;
+
+	/* The kernel would take an empty name or one with % as a wish to pick a number. */
+	if (len == 0 || len >= IFNAMSIZ || strchr(name, '%'))
+		return -EINVAL;
+	fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	err = configure(fd, name);
+	if (err) {
+		close(fd);
+		return err;
+	}
+	return fd;
+}
+
+/**
+ * tap_set_offload() - say what the reader of this TAP takes
+ * @bits:	TUN_F_*: CSUM 1, TSO4 2, TSO6 4, TSO_ECN 8, USO4 0x20, USO6 0x40; 0 none
+ *
+ * #syscalls ioctl
+ * Return: 0; -EINVAL when the kernel lacks one of them.
+ */
+int tap_set_offload(int fd, uint32_t bits)
+{
+	return ioctl(fd, TUNSETOFFLOAD, (unsigned long)bits) ? -errno : 0;
+}
+
+static void describe_read(struct batch *batch, int32_t i, const struct virtio_net_hdr *header)
+{
+	batch->gso_type[i] = header->gso_type;
+	batch->gso_size[i] = header->gso_type == VIRTIO_NET_HDR_GSO_NONE ? 0 : header->gso_size;
+	batch->flags[i] = header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM ? FRAME_NEEDS_CSUM : 0;
+	batch->csum_start[i] = header->csum_start;
+	batch->csum_off[i] = header->csum_offset;
+	batch->seg_count[i] = 1;
+}
+
+/*
+ * Offset of the next frame: its headroom begins on a cache line (as arenas are counted), so a headroom
+ * of 8 puts VXLAN, both MACs and the start of the IP header into one line. May lie beyond INT32_MAX.
+ */
+static int64_t next_off(int64_t free_off, int32_t headroom)
+{
+	return ((free_off + CACHE_LINE - 1) & ~(int64_t)(CACHE_LINE - 1)) + headroom;
+}
+
+/**
+ * tap_read_batch() - append what waits on one TAP to a batch
+ * @start:	first descriptor to fill, 0 … BATCH_CAP
+ * @vni_idx:	goes into the column of that name
+ * @region:	where in the arena; the caller has checked that it lies there
+ *
+ * Frames are packed one after the other, each with its headroom; a slot is only as long as its frame.
+ * A frame below 14 bytes or above slot_len is left out. seg_count is 1, for superframes as well: what
+ * they stand for needs their headers parsed.
+ *
+ * #syscalls readv
+ * Return: frames appended; if there are none, 0 or the negative errno of the read that failed.
+ */
+int tap_read_batch(int fd, struct arena arena, struct batch *batch, int32_t start, int32_t vni_idx,
+		   struct tap_region region)
+{
+	int64_t free_off = region.off;
+	int32_t i = start;
+	int reads;
+
+	for (reads = 0; reads < BATCH_CAP && i < BATCH_CAP; reads++) {
+		struct virtio_net_hdr header;
+		uint8_t beyond; /* tells a frame that fills the slot from a longer one */
+		int64_t off = next_off(free_off, region.headroom);
+		struct iovec iov[] = { { &header, sizeof(header) }, { 0 }, { &beyond, 1 } };
+		ssize_t got, len;
+
+		if (off + region.slot_len > region.end)
+			break;
+		iov[1].iov_base = arena.base + off;
+		iov[1].iov_len = (size_t)region.slot_len;
+		got = readv(fd, iov, 3);
+		if (got < 0) {
+			if (i > start || errno == EAGAIN || errno == EINTR)
+				break;
+			return -errno;
+		}
+		len = got - (ssize_t)sizeof(header);
+		if (len < ETH_HEADER_LEN || len > region.slot_len)
+			continue;
+		batch->off[i] = (int32_t)off;
+		batch->len[i] = (int32_t)len;
+		batch->vni_idx[i] = vni_idx;
+		describe_read(batch, i, &header);
+		free_off = off + len;
+		i++;
+	}
+	return i - start;
+}
+
+/* Fills the header from the columns of entry i. 0, or -EINVAL when they cannot be true of the frame. */
+static int describe_write(struct virtio_net_hdr *header, const struct batch *batch, int32_t i, int32_t len)
+{
+	int32_t gso_type = batch->gso_type[i], gso_size = batch->gso_size[i];
+	int32_t csum_start = batch->csum_start[i], csum_off = batch->csum_off[i];
+
+	memset(header, 0, sizeof(*header));
+	if (batch->flags[i] & FRAME_NEEDS_CSUM) {
+		if (csum_start < 0 || csum_start > UINT16_MAX || csum_off < 0 || csum_off > UINT16_MAX ||
+		    csum_start + csum_off + CSUM_LEN > len)
+			return -EINVAL;
+		header->flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+		header->csum_start = (uint16_t)csum_start;
+		header->csum_offset = (uint16_t)csum_off;
+	}
+	if (gso_type != FRAME_GSO_NONE) {
+		int32_t base = gso_type & GSO_TYPE_MASK;
+
+		if (gso_type < 0 || gso_type > UINT8_MAX || gso_size <= 0 || gso_size > UINT16_MAX)
+			return -EINVAL;
+		if (base != FRAME_GSO_TCPV4 && base != FRAME_GSO_TCPV6 && base != FRAME_GSO_UDP_L4)
+			return -EINVAL;
+		header->gso_type = (uint8_t)gso_type;
+		header->gso_size = (uint16_t)gso_size;
+	}
+	return 0;
+}
+
+/* hdr_len stays 0: the kernel takes what the checksum needs, and does not trust more than that. */
+static int write_frame(int fd, struct virtio_net_hdr *header, uint8_t *frame, size_t len)
+{
+	struct iovec iov[] = { { header, sizeof(*header) }, { frame, len } };
+
+	return writev(fd, iov, 2) < 0 ? -errno : 0;
+}
+
+static int write_entry(const int32_t *fds, size_t fd_count, struct arena arena, const struct batch *batch, int32_t i)
+{
+	int32_t off = batch->off[i], len = batch->len[i], vni_idx = batch->vni_idx[i];
+	struct virtio_net_hdr header;
+	int err;
+
+	if (!arena_holds(arena, off, len))
+		return -EFAULT;
+	if (len < ETH_HEADER_LEN || vni_idx < 0 || (size_t)vni_idx >= fd_count)
+		return -EINVAL;
+	if (describe_write(&header, batch, i, len))
+		return -EINVAL;
+	err = write_frame(fds[vni_idx], &header, arena.base + off, (size_t)len);
+	/*
+	 * Headers that the kernel parses otherwise than we do: it is still an Ethernet frame, and the VM
+	 * may judge it. A superframe is not: without its segment size it exceeds every MTU.
+	 */
+	if (err == -EINVAL && header.flags && header.gso_type == VIRTIO_NET_HDR_GSO_NONE) {
+		memset(&header, 0, sizeof(header));
+		err = write_frame(fds[vni_idx], &header, arena.base + off, (size_t)len);
+	}
+	return err;
+}
+
+/**
+ * tap_write_batch() - write the entries whose verdict is 0
+ * @fds:	TAP of each VNI, by vni_idx; -1 none
+ *
+ * status: 0 written (or skipped); -EFAULT outside the arena; -EINVAL columns that contradict the frame,
+ * or a vni_idx without a row; -EBADF a VNI without a TAP; -EIO the device is down; else what writev says.
+ *
+ * #syscalls writev
+ * Return: entries whose status is not 0.
+ */
+int tap_write_batch(const int32_t *fds, size_t fd_count, struct arena arena, struct batch *batch, int32_t count)
+{
+	int failed = 0;
+
+	for (int32_t i = 0; i < count; i++) {
+		batch->status[i] = batch->verdict[i] ? 0 : write_entry(fds, fd_count, arena, batch, i);
+		failed += batch->status[i] != 0;
+	}
+	return failed;
+}

@@ -1,0 +1,59 @@
+/**
+ * What this side takes for granted of the structures it shares with the shim, compared with what the shim was
+ * compiled with. A shim of another build would read one column for another without any error: it is refused
+ * when it is loaded. Called by the binding, once per thread.
+ */
+
+const BATCH_COLUMNS = [
+  'off',
+  'len',
+  'vniIdx',
+  'peerIdx',
+  'srcPortIdx',
+  'tos',
+  'ttl',
+  'df',
+  'gsoType',
+  'gsoSize',
+  'csumStart',
+  'csumOff',
+  'flags',
+  'segCount',
+  'verdict',
+  'status',
+];
+const BATCH_CAP = 128;
+const COLUMN_LEN = BATCH_CAP * 4;
+
+/** Every number that both sides must agree on, by the name the shim gives it. Bytes, where it is a size or offset. */
+export const EXPECTED_LAYOUT: Readonly<Record<string, number>> = Object.freeze({
+  abi: 1,
+  BATCH_CAP,
+  SOURCE_SOCKETS: 64,
+  WAIT_CAP: 256,
+  WAIT_ERROR_BIT: 0x40000000,
+  'sizeof.batch': BATCH_COLUMNS.length * COLUMN_LEN,
+  ...Object.fromEntries(BATCH_COLUMNS.map((name, k) => [`offsetof.batch.${name}`, k * COLUMN_LEN])),
+  'sizeof.peerRow': 32,
+  'offsetof.peerRow.family': 0,
+  'offsetof.peerRow.port': 2,
+  'offsetof.peerRow.addr': 4,
+  'offsetof.peerRow.scopeId': 20,
+  'offsetof.peerRow.vniIdx': 24,
+  'offsetof.peerRow.flags': 28,
+  'sizeof.waitResult': 16 + 4 * 256,
+  'offsetof.waitResult.nowMs': 0,
+  'offsetof.waitResult.waitedMs': 8,
+  'offsetof.waitResult.tokens': 16,
+});
+
+/** @throws Error that names the first number in which the shim differs, and the cure */
+export function checkLayout(shim: { readonly layout: Readonly<Record<string, number>> }): void {
+  for (const [name, expected] of Object.entries(EXPECTED_LAYOUT)) {
+    const found = shim.layout[name];
+    if (found === expected) continue;
+    throw new Error(
+      `the native shim is of another build (${name} is ${found ?? 'missing'}, expected ${expected}): run "npm run build"`,
+    );
+  }
+}
