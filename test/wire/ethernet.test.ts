@@ -1,0 +1,61 @@
+import t from 'tap';
+import {
+  ETHERNET_LEN,
+  ETHERTYPE_ARP,
+  ETHERTYPE_IPV4,
+  ETHERTYPE_VLAN,
+  etherType,
+  hasVlanTag,
+  networkEtherType,
+  networkOffset,
+  vlanId,
+} from '../../src/wire/ethernet.js';
+import { concat, hex, patched } from '../support/hex.js';
+
+const ADDRESSES = hex('ff ff ff ff ff ff  02 00 00 00 00 01');
+const untagged = concat(ADDRESSES, hex('08 06  00 01'));
+const tagged = concat(ADDRESSES, hex('81 00 ef ff  08 00  45'));
+const doubleTagged = concat(ADDRESSES, hex('88 a8 00 64  81 00 00 c8  86 dd  60'));
+const tripleTagged = concat(ADDRESSES, hex('88 a8 00 64  81 00 00 c8  81 00 00 01  08 00'));
+
+t.test('cut off anywhere in the headers: no network header', async (t) => {
+  for (const [frame, headers] of [
+    [untagged, 14],
+    [tagged, 18],
+    [doubleTagged, 22],
+    [tripleTagged, 22],
+  ] as const) {
+    for (let len = 0; len < headers; len++) {
+      t.equal(networkOffset(frame, 0, len), -1, `${len} of ${headers} bytes, the rest still in the buffer`);
+      t.equal(networkOffset(frame.slice(0, len), 0, len), -1, `${len} of ${headers} bytes, nothing behind`);
+    }
+    t.equal(networkOffset(frame, 0, headers), headers, 'nothing behind the headers is still a frame');
+  }
+});
+
+t.test('up to two tags are looked through', async (t) => {
+  t.equal(networkOffset(untagged, 0, untagged.length), ETHERNET_LEN);
+  t.equal(networkEtherType(untagged, 14), ETHERTYPE_ARP);
+  t.equal(networkOffset(tagged, 0, tagged.length), 18);
+  t.equal(networkEtherType(tagged, 18), ETHERTYPE_IPV4);
+  t.equal(networkOffset(doubleTagged, 0, doubleTagged.length), 22);
+  t.equal(networkEtherType(doubleTagged, 22), 0x86dd);
+  t.equal(networkOffset(tripleTagged, 0, tripleTagged.length), 22);
+  t.equal(networkEtherType(tripleTagged, 22), ETHERTYPE_VLAN, 'a third tag is not');
+});
+
+t.test('offsets count from the frame, not from the buffer', async (t) => {
+  const b = concat(hex('81 00 81 00 81 00'), tagged);
+  t.equal(networkOffset(b, 6, b.length), 24);
+  t.equal(etherType(b, 6), ETHERTYPE_VLAN);
+  t.equal(vlanId(b, 6), 4095);
+});
+
+t.test('tags', async (t) => {
+  t.equal(hasVlanTag(untagged, 0), false);
+  t.equal(hasVlanTag(tagged, 0), true);
+  t.equal(hasVlanTag(doubleTagged, 0), true, 'a service tag is one');
+  t.equal(vlanId(tagged, 0), 4095, 'priority and DEI are left out');
+  t.equal(vlanId(doubleTagged, 0), 100, 'the outermost counts');
+  t.equal(vlanId(patched(tagged, 14, 0xf0, 0x00), 0), 0, 'priority only');
+});
