@@ -1,0 +1,117 @@
+/**
+ * The command line of vtepd: flags from the schema's table, laid over the file of `--config`. It starts nothing;
+ * what it returns is either a complete configuration or a text to print.
+ */
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError, Option } from 'commander';
+import { ConfigError } from '../config/config-error.js';
+import { readConfigFile } from '../config/file.js';
+import { mergeSettings } from '../config/merge.js';
+import { suggestion } from '../config/nearest.js';
+import { flagOf, KEYS, type Key, SETTINGS } from '../config/schema.js';
+import type { Settings } from '../config/settings.js';
+import { Source } from '../config/source.js';
+
+export type CommandLine =
+  | {
+      readonly kind: 'run';
+      readonly settings: Settings;
+      /** Only validate: say that the configuration is good, and exit. */
+      readonly check: boolean;
+    }
+  | { readonly kind: 'print'; readonly text: string };
+
+/**
+ * @param argv without node and script
+ * @param terminal people read the log
+ * @throws ConfigError
+ */
+export function parseCommandLine(
+  argv: readonly string[],
+  terminal = process.stderr.isTTY === true,
+): CommandLine {
+  const given = new Source();
+  const command = makeCommand(given);
+  let printed = '';
+  command.configureOutput({ writeOut: (text) => (printed += text), writeErr: () => {} });
+  try {
+    command.parse(argv, { from: 'user' });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode === 0) return { kind: 'print', text: printed };
+    throw new ConfigError(usageMessage(error, argv, command));
+  }
+  const { config, check } = command.opts<{ config?: string; check?: true }>();
+  const sources = config === undefined ? [given] : [given, readConfigFile(config)];
+  return { kind: 'run', settings: mergeSettings(sources, terminal), check: check === true };
+}
+
+/** The version of the package that this file belongs to. */
+export function packageVersion(): string {
+  const path = new URL('../../package.json', import.meta.url);
+  return (JSON.parse(readFileSync(path, 'utf8')) as { version: string }).version;
+}
+
+function makeCommand(given: Source): Command {
+  const command = new Command('vtepd')
+    .description('Userspace VXLAN VTEP daemon (RFC 7348).')
+    .usage('--vni ID --peer ADDR [flags]')
+    .helpOption('--help', 'print this and exit')
+    .version(packageVersion(), '--version', 'print the version and exit')
+    .allowExcessArguments(false)
+    .exitOverride();
+  command.addOption(
+    new Option('--vni <ID>', 'VXLAN network identifier, 0 to 16777215 (repeatable)').argParser((text) => {
+      given.addVni('--vni', text);
+    }),
+  );
+  command.addOption(
+    new Option(
+      '--peer <ADDR[,vni=ID][,port=P][,flood=off]>',
+      'remote VTEP: IPv4, IPv6 or DNS name; without vni= it serves every VNI (repeatable)',
+    ).argParser((text) => given.all.addPeer('--peer', text)),
+  );
+  for (const key of KEYS) command.addOption(settingOption(key, given));
+  return command
+    .addOption(new Option('--config <FILE>', 'YAML file; a flag beats it').argParser(once('--config')))
+    .addOption(new Option('--check', 'validate flags and file, and exit'));
+}
+
+function settingOption(key: Key, given: Source): Option {
+  const { argument, help, standard, standardHelp, repeatable } = SETTINGS[key];
+  const byDefault = standardHelp ?? standard;
+  const notes = [byDefault && `default: ${byDefault}`, repeatable ? 'repeatable' : ''].filter(
+    (note) => note !== '',
+  );
+  const flag = flagOf(key);
+  const text = notes.length > 0 ? `${help} (${notes.join('; ')})` : help;
+  return new Option(`${flag} <${argument}>`, text).argParser((value) => given.all.add(key, flag, value));
+}
+
+function once(flag: string): (text: string, before: string | undefined) => string {
+  return (text, before) => {
+    if (before === undefined) return text;
+    throw new ConfigError(`${flag} ${text}: given twice, first ${before}; give it once`);
+  };
+}
+
+/** One line out of commander's, which may have two and begin with "error:". */
+function usageMessage(error: CommanderError, argv: readonly string[], command: Command): string {
+  const flags = command.options.map((option) => option.long!).concat('--help');
+  switch (error.code) {
+    case 'commander.unknownOption': {
+      const [, flag = ''] = /'([^']*)'/.exec(error.message) ?? [];
+      return `${flag}: unknown flag${suggestion(flag, flags) || HELP_HINT}`;
+    }
+    case 'commander.optionMissingArgument': {
+      const option = command.options.find((candidate) => candidate.long === argv.at(-1));
+      return `${argv.at(-1)}: needs a value, ${option?.flags.replace(/^\S+ /, '') ?? ''}`;
+    }
+    case 'commander.excessArguments':
+      return `${command.args[0]}: not a flag, and vtepd takes nothing else${HELP_HINT}`;
+    default:
+      return error.message.replace(/^error: /, '').replaceAll('\n', ' ');
+  }
+}
+
+const HELP_HINT = ' ("vtepd --help" lists the flags)';

@@ -1,0 +1,160 @@
+/**
+ * What no single value can show: combinations that cannot work. Each check refuses with one line that names the
+ * values and the cure. Called by `merge.ts` once everything has its value.
+ */
+import { ConfigError } from './config-error.js';
+import type { PeerText } from './peer.js';
+import { flagOf, type Key } from './schema.js';
+import type { Settings, VniSettings } from './settings.js';
+import { type Given, type Layer, nearest } from './source.js';
+
+/** A VNI's settings with what they came from, so that messages can say where a value stood. */
+export interface MergedVni {
+  readonly settings: VniSettings;
+  /** Nearest first. */
+  readonly layers: readonly Layer[];
+  readonly peers: readonly Given<PeerText>[];
+}
+
+/** Settings of a VNI that two VNIs cannot have in common. */
+const UNSHARED: { readonly key: Key; readonly why: string; readonly cure: string }[] = [
+  {
+    key: 'tap',
+    why: 'VNIs cannot share a TAP device',
+    cure: 'leave it out (each VNI gets vtep<VNI>) or give each VNI its own "tap:" in --config',
+  },
+  {
+    key: 'mac',
+    why: 'two TAP devices cannot have one MAC',
+    cure: 'leave it out (each VNI gets its own) or give each VNI its own "mac:" in --config',
+  },
+  {
+    key: 'address',
+    why: 'two TAP devices cannot have one address',
+    cure: 'give each VNI its own "address:" in --config',
+  },
+];
+
+/** @throws ConfigError */
+export function checkSettings(
+  settings: Settings,
+  vnis: readonly MergedVni[],
+  layers: readonly Layer[],
+): void {
+  if (vnis.length === 0) {
+    throw new ConfigError('--vni ID is required (0 to 16777215), or a "vnis:" list in --config FILE');
+  }
+  checkLocal(settings, layers);
+  checkEngine(settings, layers);
+  checkPeerVnis(vnis, layers);
+  for (const vni of vnis) checkPeers(settings, vni);
+  for (const { key, why, cure } of UNSHARED) checkUnshared(vnis, key, why, cure);
+  checkDevices(settings, vnis);
+}
+
+function checkLocal({ local }: Settings, layers: readonly Layer[]): void {
+  for (const family of [4, 6]) {
+    const addresses = local.filter((address) => address.family === family);
+    if (addresses.length < 2) continue;
+    const [first, second] = addresses.map((address) => address.text);
+    throw new ConfigError(
+      `${place(layers, 'local')} ${second}: there is a local IPv${family} address already, ${first}; give one a family`,
+    );
+  }
+}
+
+/** What plain node:dgram sockets cannot do. */
+function checkEngine({ io, underlayDev, udpChecksum }: Settings, layers: readonly Layer[]): void {
+  if (io !== 'dgram') return;
+  const cure = 'use --io batch, or leave one of the two out';
+  if (underlayDev !== '') {
+    throw new ConfigError(
+      `${place(layers, 'underlayDev')} ${underlayDev}: the engine of --io dgram cannot bind to a device; ${cure}`,
+    );
+  }
+  if (!udpChecksum) {
+    throw new ConfigError(
+      `${place(layers, 'udpChecksum')} off: the engine of --io dgram cannot send without checksum; ${cure}`,
+    );
+  }
+}
+
+/** `vni=` of a peer must name a VNI that there is. */
+function checkPeerVnis(vnis: readonly MergedVni[], layers: readonly Layer[]): void {
+  const known = vnis.map((vni) => vni.settings.vni);
+  const everywhere = layers.flatMap((layer) => layer.peers);
+  for (const { place, text, value } of everywhere) {
+    if (value.vni === undefined || known.includes(value.vni)) continue;
+    throw new ConfigError(
+      `${place} ${text}: VNI ${value.vni} is not configured; configured are ${known.join(', ')}`,
+    );
+  }
+}
+
+function checkPeers({ local }: Settings, { peers }: MergedVni): void {
+  for (const { place, text, value } of peers) {
+    if (local.some((address) => address.text === value.host)) {
+      throw new ConfigError(`${place} ${text}: is the --local address of this VTEP; a peer is another host`);
+    }
+  }
+}
+
+/** Refuses one value of `key` in two VNIs, or twice in one. */
+function checkUnshared(vnis: readonly MergedVni[], key: Key, why: string, cure: string): void {
+  const seen = new Map<unknown, number>();
+  for (const vni of vnis) {
+    for (const given of nearest(vni.layers, key)) {
+      const before = seen.get(given.value);
+      if (before === vni.settings.vni)
+        throw new ConfigError(`${given.place} ${given.text}: given twice; give it once`);
+      if (before !== undefined) {
+        throw new ConfigError(
+          `${given.place} ${given.text}: VNIs ${before} and ${vni.settings.vni} both get it, but ${why}; ${cure}`,
+        );
+      }
+      seen.set(given.value, vni.settings.vni);
+    }
+  }
+}
+
+/** Every name means one device: TAPs, bridges and the underlay's. */
+function checkDevices(settings: Settings, vnis: readonly MergedVni[]): void {
+  const taps = new Map<string, number>();
+  for (const {
+    settings: { tap, vni },
+  } of vnis) {
+    const before = taps.get(tap);
+    if (before !== undefined) {
+      throw new ConfigError(
+        `--tap ${tap}: VNIs ${before} and ${vni} both have it; give each its own "tap:" in --config`,
+      );
+    }
+    taps.set(tap, vni);
+  }
+  for (const {
+    settings: { bridge },
+    layers,
+  } of vnis) {
+    if (bridge !== '' && taps.has(bridge)) {
+      throw new ConfigError(
+        `${place(layers, 'bridge')} ${bridge}: is the TAP of VNI ${taps.get(bridge)}; name another bridge`,
+      );
+    }
+    if (bridge !== '' && bridge === settings.underlayDev) {
+      throw new ConfigError(
+        `${place(layers, 'bridge')} ${bridge}: is the --underlay-dev; the overlay cannot run over itself`,
+      );
+    }
+  }
+  if (taps.has(settings.underlayDev)) {
+    const vni = taps.get(settings.underlayDev);
+    throw new ConfigError(
+      `--underlay-dev ${settings.underlayDev}: is the TAP of VNI ${vni}; the overlay cannot run over itself`,
+    );
+  }
+}
+
+/** Where the value that holds stood, as messages begin. */
+function place(layers: readonly Layer[], key: Key): string {
+  return nearest(layers, key)[0]?.place ?? flagOf(key);
+}

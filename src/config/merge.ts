@@ -1,0 +1,118 @@
+/**
+ * From what was said to what holds: flags over the file, a VNI's own settings over those for all, defaults below.
+ * The one way to make a `Settings`; what it returns has passed every check and is frozen.
+ *
+ * Single values: the nearest one wins. VNIs and peers: those of the flags are added to the file's; a peer that both
+ * name is as the flag says.
+ */
+import { checkSettings, type MergedVni } from './check.js';
+import { ConfigError } from './config-error.js';
+import type { PeerText } from './peer.js';
+import { type Key, SETTINGS, type ValueOf } from './schema.js';
+import type { PeerSettings, Settings, VniSettings } from './settings.js';
+import { type Given, Layer, nearest, type Source } from './source.js';
+
+/**
+ * @param sources nearest first: the command line, then the file
+ * @param terminal people read the log
+ * @throws ConfigError
+ */
+export function mergeSettings(sources: readonly Source[], terminal: boolean): Settings {
+  const layers = sources.map((source) => source.all);
+  const port = pick(layers, 'port');
+  const vnis = vniIds(sources).map((vni) => mergeVni(sources, vni, port));
+  const settings: Settings = {
+    vnis: vnis.map((vni) => vni.settings),
+    local: pickAll(layers, 'local'),
+    underlayDev: pickOr(layers, 'underlayDev', ''),
+    port,
+    sourcePorts: pick(layers, 'sourcePorts'),
+    udpChecksum: pick(layers, 'udpChecksum'),
+    strictHeader: pick(layers, 'strictHeader'),
+    api: pick(layers, 'api'),
+    io: pick(layers, 'io'),
+    logLevel: pick(layers, 'logLevel'),
+    logFormat: pickOr(layers, 'logFormat', terminal ? 'pretty' : 'json'),
+  };
+  checkSettings(settings, vnis, layers);
+  return deepFreeze(settings);
+}
+
+function mergeVni(sources: readonly Source[], vni: number, port: number): MergedVni {
+  const layers = sources.flatMap((source) => [ownLayer(source, vni), source.all]);
+  const peers = mergePeers(sources, vni);
+  const settings: VniSettings = {
+    vni,
+    peers: peers.map((peer) => peerSettings(peer.value, port)),
+    tap: pickOr(layers, 'tap', `vtep${vni}`),
+    bridge: pickOr(layers, 'bridge', ''),
+    addresses: pickAll(layers, 'address'),
+    mac: pickOr(layers, 'mac', ''),
+    mtu: pick(layers, 'mtu'),
+    learning: pick(layers, 'learning'),
+    ageingS: pick(layers, 'ageing'),
+    fdbLimit: pick(layers, 'fdbLimit'),
+    flood: pick(layers, 'flood'),
+    accept: pick(layers, 'accept'),
+    vlan: pick(layers, 'vlan'),
+  };
+  return { settings, layers, peers };
+}
+
+/** VNIs in the order they were named, the file's first. */
+function vniIds(sources: readonly Source[]): number[] {
+  const ids = [...sources].reverse().flatMap((source) => source.vnis.map((vni) => vni.id.value));
+  return [...new Set(ids)];
+}
+
+function ownLayer(source: Source, vni: number): Layer {
+  return source.vnis.find((candidate) => candidate.id.value === vni)?.own ?? new Layer();
+}
+
+/** Peers that serve this VNI. @throws ConfigError when one source names the same one twice */
+function mergePeers(sources: readonly Source[], vni: number): Given<PeerText>[] {
+  const byHost = new Map<string, Given<PeerText>>();
+  for (const source of [...sources].reverse()) {
+    const named = [...source.all.peers, ...ownLayer(source, vni).peers];
+    const serving = named.filter((peer) => peer.value.vni === undefined || peer.value.vni === vni);
+    refuseTwice(serving, vni);
+    for (const peer of serving) byHost.set(peer.value.host, peer);
+  }
+  return [...byHost.values()];
+}
+
+function refuseTwice(peers: readonly Given<PeerText>[], vni: number): void {
+  const hosts = new Set<string>();
+  for (const { place, text, value } of peers) {
+    if (hosts.has(value.host))
+      throw new ConfigError(`${place} ${text}: VNI ${vni} has this peer already; name it once`);
+    hosts.add(value.host);
+  }
+}
+
+function peerSettings(peer: PeerText, port: number): PeerSettings {
+  return { host: peer.host, port: peer.port ?? port, flood: peer.flood ?? true };
+}
+
+/** The nearest value, or the schema's default. */
+function pick<K extends Key>(layers: readonly Layer[], key: K): ValueOf<K> {
+  const [given] = nearest(layers, key);
+  return given ? given.value : (SETTINGS[key].parse(SETTINGS[key].standard) as ValueOf<K>);
+}
+
+/** The nearest value, or a default that the schema cannot say. */
+function pickOr<K extends Key, D>(layers: readonly Layer[], key: K, otherwise: D): ValueOf<K> | D {
+  const [given] = nearest(layers, key);
+  return given ? given.value : otherwise;
+}
+
+function pickAll<K extends Key>(layers: readonly Layer[], key: K): ValueOf<K>[] {
+  return nearest(layers, key).map((given) => given.value);
+}
+
+function deepFreeze<T>(value: T): T {
+  // A view over bytes cannot be frozen; the addresses that hold one are never written to.
+  if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return value;
+  for (const part of Object.values(value)) deepFreeze(part);
+  return Object.freeze(value);
+}

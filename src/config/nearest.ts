@@ -1,0 +1,38 @@
+/**
+ * The known word that an unknown one was probably meant to be: for messages about flags and keys.
+ */
+
+/** More differences than this are another word, not a slip. */
+const MOST_EDITS = 3;
+
+/** @returns '' when nothing is near; otherwise a sentence part to append: `; did you mean "mtu"?` */
+export function suggestion(word: string, known: readonly string[]): string {
+  let best = '';
+  let bestEdits = MOST_EDITS + 1;
+  for (const candidate of known) {
+    const edits = editDistance(plain(word), plain(candidate));
+    if (edits >= bestEdits || edits * 2 >= plain(candidate).length) continue;
+    best = candidate;
+    bestEdits = edits;
+  }
+  return best === '' ? '' : `; did you mean "${best}"?`;
+}
+
+/** Without case and without a flag's hyphens, which would make every short flag look like every other. */
+function plain(word: string): string {
+  return word.toLowerCase().replace(/^-+/, '');
+}
+
+/** Levenshtein's distance, one row at a time. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, column) => column);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const substitute = row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(substitute, row[j] + 1, next[j - 1] + 1));
+    }
+    row = next;
+  }
+  return row[b.length];
+}

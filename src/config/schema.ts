@@ -1,0 +1,203 @@
+/**
+ * The one table of settings: name, scope, default, meaning and parser of each. Command line, YAML file and help
+ * text are made from it, so a setting that is not here does not exist anywhere.
+ *
+ * A setting's key is its YAML key; its flag is the same word with hyphens (`fdbLimit`, `--fdb-limit`). VNIs and
+ * peers are no settings but what settings apply to: `source.ts` has them.
+ */
+import { ValueError } from './config-error.js';
+import {
+  oneOf,
+  parseApiListen,
+  parseDeviceMac,
+  parseInterfaceAddress,
+  parseInterfaceName,
+  parseMtu,
+  parsePort,
+  parseSourcePorts,
+  parseSwitch,
+  parseUnicastAddress,
+  wholeNumber,
+} from './values.js';
+
+export interface Setting<T> {
+  /** `daemon`: one value for all. `vni`: each VNI may have its own. */
+  readonly scope: 'daemon' | 'vni';
+  /** May be given several times: a repeated flag, a YAML list. */
+  readonly repeatable: boolean;
+  /** How help names the value. */
+  readonly argument: string;
+  /** The default as text that `parse` takes; '' when there is none or the machine decides. */
+  readonly standard: string;
+  /** What help says of the default when `standard` cannot. */
+  readonly standardHelp?: string;
+  readonly help: string;
+  /** @throws ValueError */
+  readonly parse: (text: string) => T;
+}
+
+/** Most seconds an FDB entry may stay unrefreshed: 11 days; its milliseconds stay within 32 bits. */
+const AGEING_MAX = 1_000_000;
+const FDB_LIMIT_MAX = 1 << 24;
+
+export const SETTINGS = {
+  local: daemonList({
+    argument: 'ADDR',
+    standardHelp: 'per peer, from the route',
+    help: 'outer source address, once a family; also what the receiving socket binds to',
+    parse: parseUnicastAddress,
+  }),
+  underlayDev: daemon({
+    argument: 'IF',
+    help: 'bind the underlay sockets to this device',
+    parse: parseInterfaceName,
+  }),
+  port: daemon({
+    argument: 'P',
+    standard: '4789',
+    help: 'UDP port listened on and sent to',
+    parse: parsePort,
+  }),
+  sourcePorts: daemon({
+    argument: 'MIN-MAX',
+    standard: '49152-65535',
+    help: 'range of outer source ports for flow entropy (RFC 7348 section 5), at least 64 wide',
+    parse: parseSourcePorts,
+  }),
+  tap: vni({
+    argument: 'NAME',
+    standardHelp: 'vtep<VNI>',
+    help: 'overlay device; an existing TAP is adopted with its MAC and left there at exit',
+    parse: parseInterfaceName,
+  }),
+  bridge: vni({
+    argument: 'NAME',
+    help: 'put the TAP into this bridge; made if missing, removed at exit if ours and empty',
+    parse: parseInterfaceName,
+  }),
+  address: vniList({ argument: 'CIDR', help: 'give the TAP this address', parse: parseInterfaceAddress }),
+  mac: vni({
+    argument: 'MAC',
+    standardHelp: 'derived from machine, underlay address and VNI',
+    help: 'MAC address of the TAP',
+    parse: parseDeviceMac,
+  }),
+  mtu: vni({
+    argument: 'auto|N',
+    standard: 'auto',
+    help: 'overlay MTU; auto: path MTU minus 50 (IPv4) or 70 (IPv6), the smallest of the peers',
+    parse: parseMtu,
+  }),
+  udpChecksum: daemon({
+    argument: 'on|off',
+    standard: 'on',
+    help: 'outer UDP checksum sent; zero is always accepted',
+    parse: parseSwitch,
+  }),
+  learning: vni({
+    argument: 'on|off',
+    standard: 'on',
+    help: 'learn MACs from received frames',
+    parse: parseSwitch,
+  }),
+  ageing: vni({
+    argument: 'S',
+    standard: '300',
+    help: 'seconds until a learned MAC that is not heard again is forgotten; 0: never',
+    parse: wholeNumber(0, AGEING_MAX),
+  }),
+  fdbLimit: vni({
+    argument: 'N',
+    standard: '65536',
+    help: 'most learned MACs of a VNI',
+    parse: wholeNumber(1, FDB_LIMIT_MAX),
+  }),
+  flood: vni({
+    argument: 'on|off',
+    standard: 'on',
+    help: 'off: unknown unicast is dropped; broadcast and multicast still go to peers without flood=off',
+    parse: parseSwitch,
+  }),
+  accept: vni({
+    argument: 'peers|any',
+    standard: 'peers',
+    help: 'whose VXLAN is taken: configured peers only, or any source',
+    parse: oneOf('peers', 'any'),
+  }),
+  vlan: vni({
+    argument: 'pass|strip|drop',
+    standard: 'pass',
+    help: 'inner 802.1Q tags on decapsulation',
+    parse: oneOf('pass', 'strip', 'drop'),
+  }),
+  strictHeader: daemon({
+    argument: 'on|off',
+    standard: 'off',
+    help: 'on: drop a datagram with reserved bits set; off: ignore and count them (RFC 7348)',
+    parse: parseSwitch,
+  }),
+  api: daemon({
+    argument: 'HOST:PORT|unix:PATH|off',
+    standard: '127.0.0.1:8789',
+    help: 'control API, metrics included; loopback or a unix socket',
+    parse: parseApiListen,
+  }),
+  state: daemon({
+    argument: 'off',
+    standard: 'off',
+    help: 'what the API changed is not kept across restarts in this version',
+    parse: parseState,
+  }),
+  io: daemon({
+    argument: 'auto|batch|dgram',
+    standard: 'auto',
+    help: 'underlay engine: batched sockets of the native shim, or plain node:dgram',
+    parse: oneOf('auto', 'batch', 'dgram'),
+  }),
+  logLevel: daemon({
+    argument: 'LEVEL',
+    standard: 'info',
+    help: 'fatal, error, warn, info, debug or trace',
+    parse: oneOf('fatal', 'error', 'warn', 'info', 'debug', 'trace'),
+  }),
+  logFormat: daemon({
+    argument: 'json|pretty',
+    standardHelp: 'pretty on a terminal, else json',
+    help: 'form of the log on stderr',
+    parse: oneOf('json', 'pretty'),
+  }),
+};
+
+export type Key = keyof typeof SETTINGS;
+export type ValueOf<K extends Key> = ReturnType<(typeof SETTINGS)[K]['parse']>;
+
+export const KEYS = Object.keys(SETTINGS) as Key[];
+export const VNI_KEYS = KEYS.filter((key) => SETTINGS[key].scope === 'vni');
+
+/** `fdbLimit` → `--fdb-limit`. */
+export function flagOf(key: Key): string {
+  return `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
+
+type Row<T> = Pick<Setting<T>, 'argument' | 'help' | 'parse'> & { standard?: string; standardHelp?: string };
+
+function daemon<T>(row: Row<T>): Setting<T> {
+  return { standard: '', ...row, scope: 'daemon', repeatable: false };
+}
+
+function daemonList<T>(row: Row<T>): Setting<T> {
+  return { ...daemon(row), repeatable: true };
+}
+
+function vni<T>(row: Row<T>): Setting<T> {
+  return { ...daemon(row), scope: 'vni' };
+}
+
+function vniList<T>(row: Row<T>): Setting<T> {
+  return { ...vni(row), repeatable: true };
+}
+
+function parseState(text: string): 'off' {
+  if (text === 'off') return text;
+  throw new ValueError('must be "off": this version keeps no state');
+}

@@ -1,0 +1,152 @@
+/**
+ * Single values as text: what each may be, and what it means. Flags, the YAML file and the control API all read
+ * their values here, so one rule has one place and one wording.
+ *
+ * Every parser takes the text as somebody wrote it and throws ValueError ("must be …") for what is not allowed.
+ */
+import {
+  type IpAddress,
+  isLinkLocal,
+  isMulticastAddress,
+  isUnspecified,
+  parseCidr,
+  parseIpAddress,
+} from '../wire/ip-address.js';
+import { formatMac, isMulticastMac, parseMac } from '../wire/mac.js';
+import { ValueError } from './config-error.js';
+import type { ApiListen } from './settings.js';
+
+/** RFC 7348 §5: 24 bits. */
+export const VNI_MAX = 0xffffff;
+
+/** IFNAMSIZ minus the terminating zero. */
+const INTERFACE_NAME_MAX = 15;
+/** sun_path holds 108 bytes with the terminating zero. */
+const UNIX_PATH_MAX = 107;
+/** Sockets of the source-port pool, a family. */
+const SOURCE_PORTS_MIN = 64;
+
+/** A parser of decimal whole numbers from `min` to `max`; no sign, no hexadecimal, no leading zeros. */
+export function wholeNumber(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = /^(0|[1-9]\d{0,15})$/.test(text) ? Number(text) : Number.NaN;
+    if (value >= min && value <= max) return value;
+    throw new ValueError(`must be a whole number from ${min} to ${max}`);
+  };
+}
+
+export const parseVni = wholeNumber(0, VNI_MAX);
+export const parsePort = wholeNumber(1, 65535);
+
+/** `on` and `off`; in YAML also its own `true` and `false`. */
+export function parseSwitch(text: string): boolean {
+  if (text === 'on' || text === 'true') return true;
+  if (text === 'off' || text === 'false') return false;
+  throw new ValueError('must be "on" or "off"');
+}
+
+/** A parser of one word out of several. */
+export function oneOf<const W extends string>(...words: W[]): (text: string) => W {
+  return (text) => {
+    const word = words.find((candidate) => candidate === text);
+    if (word !== undefined) return word;
+    const quoted = words.map((candidate) => `"${candidate}"`);
+    const last = quoted.pop();
+    throw new ValueError(`must be ${quoted.length === 0 ? last : `${quoted.join(', ')} or ${last}`}`);
+  };
+}
+
+/** Overlay MTU in bytes. The least is IPv4's (RFC 791); the most what an IP header can state. */
+export function parseMtu(text: string): number | 'auto' {
+  if (text === 'auto') return text;
+  try {
+    return wholeNumber(68, 65535)(text);
+  } catch {
+    throw new ValueError('must be "auto" or a whole number from 68 to 65535');
+  }
+}
+
+/** `MIN-MAX`, wide enough for the pool of sockets. */
+export function parseSourcePorts(text: string): { min: number; max: number } {
+  const [, first, last] = /^(\d{1,5})-(\d{1,5})$/.exec(text) ?? [];
+  const min = Number(first);
+  const max = Number(last);
+  if (min >= 1 && max <= 65535 && max - min + 1 >= SOURCE_PORTS_MIN) return { min, max };
+  throw new ValueError(`must be MIN-MAX within 1-65535, at least ${SOURCE_PORTS_MIN} ports wide`);
+}
+
+/** A name that Linux takes for a network interface (dev_valid_name), and that is no pattern (`tap%d`). */
+export function parseInterfaceName(text: string): string {
+  const bytes = Buffer.byteLength(text);
+  const valid =
+    bytes >= 1 && bytes <= INTERFACE_NAME_MAX && !/[\s/:%]/.test(text) && text !== '.' && text !== '..';
+  if (valid) return text;
+  throw new ValueError('must be an interface name: 1 to 15 bytes, no space, "/", ":" or "%"');
+}
+
+/** A MAC that a device can have. @returns canonical text: lower case, with colons */
+export function parseDeviceMac(text: string): string {
+  const mac = parseMac(text);
+  if (mac !== undefined && !isMulticastMac(mac.high) && (mac.high !== 0 || mac.low !== 0)) {
+    return formatMac(mac.high, mac.low);
+  }
+  throw new ValueError('must be a unicast MAC address such as 02:00:5e:10:00:01, not multicast or zero');
+}
+
+/** An address of the overlay for a device. @returns canonical `ADDRESS/LENGTH`, host bits kept */
+export function parseInterfaceAddress(text: string): string {
+  const cidr = parseCidr(text);
+  if (cidr !== undefined && !isMulticastAddress(cidr.address) && !isUnspecified(cidr.address)) {
+    return `${cidr.address.text}/${cidr.length}`;
+  }
+  throw new ValueError('must be ADDRESS/LENGTH such as 10.10.10.1/24 or 2001:db8::1/64');
+}
+
+/** An address that this host can send from and a remote can send to. */
+export function parseUnicastAddress(text: string): IpAddress {
+  const address = parseIpAddress(text);
+  if (address === undefined) throw new ValueError('must be an IPv4 or IPv6 address');
+  if (isMulticastAddress(address)) throw new ValueError('must be a unicast address, not a multicast group');
+  if (isUnspecified(address)) throw new ValueError('must be a unicast address, not the unspecified one');
+  if (address.text === '255.255.255.255') throw new ValueError('must be a unicast address, not broadcast');
+  if (isLinkLocal(address) && address.scope === '') {
+    throw new ValueError(`is link-local and needs its interface: ${address.text}%IF`);
+  }
+  return address;
+}
+
+/** `HOST:PORT` or `unix:PATH`, as an API client takes it; any host. */
+export function parseApiEndpoint(text: string): Exclude<ApiListen, { kind: 'off' }> {
+  if (text.startsWith('unix:')) return { kind: 'unix', path: parseSocketPath(text.slice('unix:'.length)) };
+  const [, bracketed, plain, port] = /^(?:\[([^\]]+)\]|([^:[\]\s]+)):(\d{1,5})$/.exec(text) ?? [];
+  const host = bracketed ?? plain;
+  if (host === undefined || !(Number(port) >= 1 && Number(port) <= 65535)) {
+    throw new ValueError('must be HOST:PORT, [IPV6]:PORT or unix:PATH');
+  }
+  return { kind: 'tcp', host, port: Number(port) };
+}
+
+/** Where the API listens. Beyond this machine it would need a token, so only loopback is taken. */
+export function parseApiListen(text: string): ApiListen {
+  if (text === 'off') return { kind: 'off' };
+  const endpoint = parseApiEndpoint(text);
+  if (endpoint.kind === 'unix') return endpoint;
+  if (endpoint.host === 'localhost') return { ...endpoint, host: '127.0.0.1' };
+  const address = parseIpAddress(endpoint.host);
+  if (address === undefined) throw new ValueError('must be an address and port, unix:PATH or "off"');
+  if (isLoopback(address)) return { ...endpoint, host: address.text };
+  throw new ValueError(
+    'listens beyond loopback, which needs a token, which this version does not have; must be 127.0.0.1:PORT, [::1]:PORT, unix:PATH or "off"',
+  );
+}
+
+/** 127.0.0.0/8, ::1. */
+function isLoopback({ family, bytes, text }: IpAddress): boolean {
+  return family === 4 ? bytes[0] === 127 : text === '::1';
+}
+
+function parseSocketPath(path: string): string {
+  const bytes = Buffer.byteLength(path);
+  if (bytes >= 1 && bytes <= UNIX_PATH_MAX && !path.includes('\0')) return path;
+  throw new ValueError(`must name a socket after unix:, at most ${UNIX_PATH_MAX} bytes`);
+}
