@@ -1,0 +1,138 @@
+/**
+ * Child processes of the labs: `run` waits for one and gives its output, `start` leaves it running and tracks
+ * it. Whatever way the test process ends, what `start` started is killed; a lab stops its own earlier.
+ *
+ * Used by everything in test/support. Knows nothing of namespaces.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { eventually, lastLines } from './wait.js';
+
+const running = new Set<Running>();
+
+export interface RunOptions {
+  /** Bytes for stdin. */
+  input?: string;
+  /** Most milliseconds that the command may take. */
+  limitMs?: number;
+  env?: Record<string, string>;
+}
+
+export interface Outcome {
+  /** Exit code; 128 for a death by signal. */
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+/** Splits a command line at blanks. An argument with a blank in it needs the array form. */
+export function words(command: string | readonly string[]): string[] {
+  return typeof command === 'string' ? command.trim().split(/\s+/) : [...command];
+}
+
+/** Runs a command to its end. @throws Error naming the command and what it wrote to stderr, unless it exits with 0. */
+export async function run(command: string | readonly string[], options: RunOptions = {}): Promise<string> {
+  const { code, stdout, stderr } = await outcome(command, options);
+  if (code === 0) return stdout;
+  throw new Error(`${words(command).join(' ')}: exit ${code}: ${(stderr || stdout).trim()}`);
+}
+
+/** Runs a command to its end and says how it ended. @throws Error when it can't be started or exceeds its limit. */
+export async function outcome(
+  command: string | readonly string[],
+  options: RunOptions = {},
+): Promise<Outcome> {
+  const process = start(command, options);
+  const code = await process.exit(options.limitMs ?? 60_000);
+  return { code, stdout: process.stdout, stderr: process.stderr };
+}
+
+/** Starts a command and returns at once. */
+export function start(command: string | readonly string[], options: RunOptions = {}): Running {
+  return new Running(words(command), options);
+}
+
+/** A process that was started here, with everything it has written so far. */
+export class Running {
+  stdout = '';
+  stderr = '';
+  readonly #command: string[];
+  readonly #child: ChildProcess;
+  readonly #exited: Promise<number>;
+  #code: number | undefined;
+
+  constructor(command: string[], options: RunOptions) {
+    this.#command = command;
+    const stdin = options.input === undefined ? 'ignore' : 'pipe';
+    const child = spawn(command[0], command.slice(1), {
+      stdio: [stdin, 'pipe', 'pipe'],
+      env: { ...process.env, ...options.env },
+    });
+    this.#child = child;
+    running.add(this);
+    child.stdin?.on('error', () => {}).end(options.input);
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => (this.stdout += text));
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => (this.stderr += text));
+    this.#exited = new Promise((resolve, reject) => {
+      child.on('error', reject);
+      child.on('close', (code) => {
+        running.delete(this);
+        this.#code = code ?? 128;
+        resolve(this.#code);
+      });
+    });
+    this.#exited.catch(() => running.delete(this));
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? -1;
+  }
+
+  get alive(): boolean {
+    return this.#code === undefined;
+  }
+
+  signal(name: NodeJS.Signals): void {
+    this.#child.kill(name);
+  }
+
+  /** Waits for the end. @throws Error after `limitMs`, having killed the process. */
+  async exit(limitMs: number): Promise<number> {
+    const timer = setTimeout(() => this.signal('SIGKILL'), limitMs);
+    const startedMs = Date.now();
+    const code = await this.#exited;
+    clearTimeout(timer);
+    if (code === 128 && Date.now() - startedMs >= limitMs) {
+      throw new Error(`${this} did not end within ${limitMs} ms: ${this.stderr.trim()}`);
+    }
+    return code;
+  }
+
+  /** Sends a signal and waits for the end; the exit code. */
+  async stop(name: NodeJS.Signals = 'SIGTERM', limitMs = 5_000): Promise<number> {
+    if (this.alive) this.signal(name);
+    return this.exit(limitMs);
+  }
+
+  /** Waits until stdout or stderr matches. @throws Error when the process ends before, or after `limitMs`. */
+  async says(pattern: RegExp, limitMs = 5_000): Promise<void> {
+    await eventually(
+      `${this} to say ${pattern}`,
+      () => {
+        if (pattern.test(this.stdout) || pattern.test(this.stderr)) return true;
+        if (!this.alive)
+          throw new Error(`${this} ended with ${this.#code}: ${lastLines(this.stderr || this.stdout)}`);
+        return false;
+      },
+      limitMs,
+    );
+  }
+
+  toString(): string {
+    return this.#command.join(' ');
+  }
+}
+
+/** Kills everything that still runs. For the end of the test process: waits for nothing. */
+export function killAll(): void {
+  for (const process of running) process.signal('SIGKILL');
+}

@@ -1,0 +1,141 @@
+/**
+ * The topologies of the labs: hosts on an underlay, VMs behind a bridge, kernel VTEPs and vtepd daemons. A lab
+ * belongs to one test and is torn down with it; when the test failed, the logs of its daemons are shown.
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Test } from 'tap';
+import type { Running } from './command.js';
+import { addBridge, createNamespace, joinByVeth, type Namespace } from './netns.js';
+import { startVtepd, type Vtepd, type VtepdOptions } from './vtepd.js';
+
+/** Bytes: what people set in VMs behind a VXLAN of a 1500 underlay. */
+export const VM_MTU = 1450;
+export const BRIDGE = 'br-vxlan';
+/** The underlay's device in every host. */
+export const UNDERLAY_DEV = 'eth0';
+
+export interface VmSpec {
+  /** `ADDRESS/LENGTH` of eth0. */
+  address: string;
+  mac?: string;
+  bridge?: string;
+  mtu?: number;
+}
+
+export interface KernelVtepSpec {
+  vni: number;
+  local: string;
+  /** The flood list. */
+  remotes: readonly string[];
+  bridge?: string;
+  device?: string;
+  port?: number;
+}
+
+export function createLab(t: Test): Lab {
+  const lab = new Lab(t);
+  t.teardown(() => lab.tearDown());
+  return lab;
+}
+
+export class Lab {
+  /** A directory of this lab's own: sockets, captures, certificates. */
+  readonly dir: string;
+  readonly #test: Test;
+  readonly #namespaces: Namespace[] = [];
+  readonly #daemons: Vtepd[] = [];
+  readonly #processes: Running[] = [];
+
+  constructor(t: Test) {
+    this.#test = t;
+    this.dir = mkdtempSync(join(tmpdir(), 'vtepd-lab-'));
+  }
+
+  async namespace(label: string): Promise<Namespace> {
+    const namespace = await createNamespace(label);
+    this.#namespaces.push(namespace);
+    return namespace;
+  }
+
+  /**
+   * Hosts joined by an underlay of MTU 1500, device eth0 in each: two by a veth pair with its default offloads,
+   * more by a switch.
+   *
+   * @param plan label → `ADDRESS/LENGTH` list
+   */
+  async hosts<Label extends string>(
+    plan: Record<Label, readonly string[]>,
+  ): Promise<Record<Label, Namespace>> {
+    const hosts = {} as Record<Label, Namespace>;
+    for (const label in plan) hosts[label] = await this.namespace(label);
+    const ends = (Object.keys(plan) as Label[]).map((label) => ({
+      in: hosts[label],
+      device: UNDERLAY_DEV,
+      addresses: plan[label],
+    }));
+    if (ends.length === 2) await joinByVeth(ends[0], ends[1]);
+    else await this.#joinBySwitch(ends);
+    return hosts;
+  }
+
+  async #joinBySwitch(
+    ends: { in: Namespace; device: string; addresses: readonly string[] }[],
+  ): Promise<void> {
+    const fabric = await this.namespace('switch');
+    await addBridge(fabric, 'br0');
+    for (const end of ends) {
+      await joinByVeth(end, { in: fabric, device: `to-${end.in.label}`, bridge: 'br0' });
+    }
+  }
+
+  /** A VM: a namespace with eth0, whose other end is a port of the host's bridge. */
+  async vm(host: Namespace, label: string, spec: VmSpec): Promise<Namespace> {
+    const vm = await this.namespace(label);
+    const mtu = spec.mtu ?? VM_MTU;
+    await joinByVeth(
+      { in: vm, device: 'eth0', mtu, addresses: [spec.address], ...(spec.mac && { mac: spec.mac }) },
+      { in: host, device: `to-${label}`, mtu, bridge: spec.bridge ?? BRIDGE },
+    );
+    return vm;
+  }
+
+  bridge(host: Namespace, name = BRIDGE): Promise<void> {
+    return addBridge(host, name);
+  }
+
+  /** Linux's own VXLAN device in a bridge: the counterpart that everything is compared with. */
+  async kernelVtep(host: Namespace, spec: KernelVtepSpec): Promise<void> {
+    const { vni, local, remotes, bridge = BRIDGE, device = `vxlan${vni}`, port = 4789 } = spec;
+    await host.ip(`link add ${device} type vxlan id ${vni} local ${local} dstport ${port} dev ${UNDERLAY_DEV}
+      link set ${device} mtu ${VM_MTU} master ${bridge} up`);
+    for (const remote of remotes) {
+      await host.run(`bridge fdb append 00:00:00:00:00:00 dev ${device} dst ${remote}`);
+    }
+  }
+
+  /** Starts the daemon and waits until it is ready. */
+  async vtepd(host: Namespace, flags: string, options?: VtepdOptions): Promise<Vtepd> {
+    const daemon = await startVtepd(host, this.dir, flags, options);
+    this.#daemons.push(daemon);
+    return daemon;
+  }
+
+  /** Has a process killed at the lab's end, if it is still running then. */
+  keep<P extends Running>(process: P): P {
+    this.#processes.push(process);
+    return process;
+  }
+
+  async tearDown(): Promise<void> {
+    const failed = !this.#test.passing();
+    await Promise.all(this.#processes.map((process) => process.stop('SIGKILL')));
+    for (const daemon of this.#daemons) {
+      await daemon.stop();
+      if (failed) this.#test.comment(daemon.log());
+    }
+    for (const namespace of this.#namespaces) await namespace.remove();
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,205 @@
+/**
+ * Network namespaces for labs and benchmarks: made here, wired with veth pairs, removed whatever happens.
+ *
+ * Every name begins with `vt<pid in base 36>-`, so that two test runs never meet, and what a killed run left
+ * behind is recognised by its dead pid and removed by the next. Interfaces are born inside their namespaces:
+ * nothing ever shows up in the namespace that the tests were started from.
+ *
+ * Needs root and iproute2.
+ */
+import { execFileSync } from 'node:child_process';
+import {
+  killAll,
+  type Outcome,
+  outcome,
+  type Running,
+  type RunOptions,
+  run,
+  start,
+  words,
+} from './command.js';
+
+const PREFIX = `vt${process.pid.toString(36)}-`;
+const NAME = /^vt([0-9a-z]+)-/;
+
+const alive = new Set<string>();
+let made = 0;
+let armed = false;
+
+/** One network namespace, with what can be done in it. */
+export class Namespace {
+  /** As `ip netns` knows it. */
+  readonly name: string;
+  /** As the lab's picture calls it. */
+  readonly label: string;
+
+  constructor(label: string) {
+    this.label = label;
+    this.name = `${PREFIX}${made++}-${label}`;
+  }
+
+  /** Runs `ip` commands, one a line: `link set eth0 up`. @throws Error naming the first that fails. */
+  async ip(lines: string): Promise<void> {
+    await run(['ip', '-n', this.name, '-batch', '-'], { input: lines });
+  }
+
+  /** What `ip -json -details …` says, parsed. */
+  async show<T = Record<string, unknown>>(command: string): Promise<T[]> {
+    const text = await run(['ip', '-n', this.name, '-json', '-details', ...words(command)]);
+    return text.trim() === '' ? [] : JSON.parse(text);
+  }
+
+  /** Names of all devices but `lo`. */
+  async devices(): Promise<string[]> {
+    const links = await this.show<{ ifname: string }>('link show');
+    return links.map((link) => link.ifname).filter((name) => name !== 'lo');
+  }
+
+  run(command: string | readonly string[], options?: RunOptions): Promise<string> {
+    return run(this.#inside(command), options);
+  }
+
+  outcome(command: string | readonly string[], options?: RunOptions): Promise<Outcome> {
+    return outcome(this.#inside(command), options);
+  }
+
+  start(command: string | readonly string[], options?: RunOptions): Running {
+    return start(this.#inside(command), options);
+  }
+
+  /** Starts one of test/support/tools with the Node that runs the tests. */
+  tool(name: string, ...args: (string | number)[]): Running {
+    return this.start([process.execPath, toolPath(name), ...args.map(String)]);
+  }
+
+  async remove(): Promise<void> {
+    alive.delete(this.name);
+    await run(['ip', 'netns', 'del', this.name]);
+  }
+
+  #inside(command: string | readonly string[]): string[] {
+    return ['ip', 'netns', 'exec', this.name, ...words(command)];
+  }
+}
+
+/**
+ * Makes a namespace in which an underlay is ready at once: loopback up, no duplicate address detection, no
+ * IPv6 on devices that were not given it (its router solicitations would be counted as frames), and bridges that
+ * do not hand their frames to iptables, which would reassemble and fragment them.
+ */
+export async function createNamespace(label: string): Promise<Namespace> {
+  arm();
+  const namespace = new Namespace(label);
+  await run(['ip', 'netns', 'add', namespace.name]);
+  alive.add(namespace.name);
+  await namespace.run(['sh', '-c', SETTLE]);
+  return namespace;
+}
+
+const SETTLE = `ip link set lo up
+for f in all default; do
+  echo 0 > /proc/sys/net/ipv6/conf/$f/accept_dad
+  echo 0 > /proc/sys/net/ipv6/conf/$f/router_solicitations
+done
+echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6
+for f in /proc/sys/net/bridge/bridge-nf-call-*; do
+  [ ! -e $f ] || echo 0 > $f
+done
+true`;
+
+export interface VethEnd {
+  in: Namespace;
+  device: string;
+  mac?: string;
+  /** Bytes; 1500 unless told. */
+  mtu?: number;
+  /** `ADDRESS/LENGTH`. An IPv6 address turns IPv6 on for the device. */
+  addresses?: readonly string[];
+  bridge?: string;
+}
+
+/** Joins two namespaces with a veth pair, up on both sides. */
+export async function joinByVeth(a: VethEnd, b: VethEnd): Promise<void> {
+  await run(
+    words(`ip link add ${a.device} netns ${a.in.name} type veth peer name ${b.device} netns ${b.in.name}`),
+  );
+  await Promise.all([configure(a), configure(b)]);
+}
+
+async function configure(end: VethEnd): Promise<void> {
+  const { device, addresses = [] } = end;
+  if (addresses.some((address) => address.includes(':'))) await allowIpv6(end.in, device);
+  const lines = [`link set ${device} mtu ${end.mtu ?? 1500}`];
+  if (end.mac) lines.push(`link set ${device} address ${end.mac}`);
+  if (end.bridge) lines.push(`link set ${device} master ${end.bridge}`);
+  lines.push(`link set ${device} up`, ...addresses.map((address) => addressLine(device, address)));
+  await end.in.ip(lines.join('\n'));
+}
+
+function addressLine(device: string, address: string): string {
+  return `address add ${address} dev ${device}${address.includes(':') ? ' nodad' : ''}`;
+}
+
+/** Turns IPv6 on for a device that is there. */
+export async function allowIpv6(namespace: Namespace, device: string): Promise<void> {
+  await namespace.run(['sh', '-c', `echo 0 > /proc/sys/net/ipv6/conf/${device}/disable_ipv6`]);
+}
+
+/** A bridge that is up and forwards at once. */
+export async function addBridge(namespace: Namespace, name: string): Promise<void> {
+  await namespace.ip(`link add ${name} type bridge forward_delay 0 mcast_snooping 0
+    link set ${name} up`);
+}
+
+/** Path of a file in test/support/tools. */
+export function toolPath(name: string): string {
+  return new URL(`tools/${name}`, import.meta.url).pathname;
+}
+
+/** First use in this process: sweeps what dead runs left, and makes sure that this one leaves nothing. */
+function arm(): void {
+  if (armed) return;
+  armed = true;
+  removeLeftovers();
+  process.on('exit', removeAll);
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.once(signal, () => process.exit(130));
+  }
+}
+
+function removeAll(): void {
+  killAll();
+  for (const name of alive) removeNow(name);
+  alive.clear();
+}
+
+function removeLeftovers(): void {
+  const names = execFileSync('ip', ['netns', 'list'], { encoding: 'utf8' }).split('\n');
+  for (const line of names) {
+    const owner = NAME.exec(line)?.[1];
+    if (owner !== undefined && !isAlive(Number.parseInt(owner, 36))) removeNow(line.split(' ')[0]);
+  }
+}
+
+function removeNow(name: string): void {
+  try {
+    const pids = execFileSync('ip', ['netns', 'pids', name], { encoding: 'utf8' });
+    for (const pid of pids.split('\n').filter(Boolean)) process.kill(Number(pid), 'SIGKILL');
+  } catch {
+    // A process that ended meanwhile is what was wanted.
+  }
+  try {
+    execFileSync('ip', ['netns', 'del', name], { stdio: 'ignore' });
+  } catch {
+    // Already removed by another run that sweeps.
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}

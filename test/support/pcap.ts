@@ -1,0 +1,161 @@
+/**
+ * Captures: tcpdump writes them on a device of a namespace, pcap-parser reads them back, and what VXLAN put
+ * around each frame is taken apart here, byte by byte and independently of the code under test.
+ */
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import type { Running } from './command.js';
+import type { Namespace } from './netns.js';
+import { eventually } from './wait.js';
+
+/** The part of pcap-parser that is used; it has no types of its own. */
+interface PcapParser {
+  on(event: 'packet', listener: (packet: { data: Buffer }) => void): PcapParser;
+  on(event: 'end', listener: () => void): PcapParser;
+  on(event: 'error', listener: (error: Error) => void): PcapParser;
+}
+const { parse } = createRequire(import.meta.url)('pcap-parser') as { parse(path: string): PcapParser };
+
+let captures = 0;
+
+/** Starts tcpdump on a device. Resolves when it is listening. */
+export async function capture(where: Namespace, device: string, dir: string, filter = ''): Promise<Capture> {
+  const file = join(dir, `${captures++}.pcap`);
+  const command = `tcpdump -i ${device} -n -s 0 -U --immediate-mode -B 16384 -Z root -w ${file} ${filter}`;
+  const process = where.start(command);
+  await process.says(/listening on/);
+  return new Capture(process, file);
+}
+
+export class Capture {
+  readonly file: string;
+  readonly #process: Running;
+
+  constructor(process: Running, file: string) {
+    this.#process = process;
+    this.file = file;
+  }
+
+  /** Ethernet frames captured so far. */
+  async frames(): Promise<Buffer[]> {
+    return existsSync(this.file) ? readPcap(this.file) : [];
+  }
+
+  /** Waits until a frame was captured for which `wanted` holds. */
+  async until(what: string, wanted: (frame: Buffer) => boolean, limitMs = 10_000): Promise<Buffer> {
+    return eventually(`${what} in a capture`, async () => (await this.frames()).find(wanted), limitMs);
+  }
+
+  /** Ends the capture and gives all its frames. */
+  async stop(): Promise<Buffer[]> {
+    await this.#process.stop('SIGINT');
+    return this.frames();
+  }
+}
+
+/** Frames of a capture file. A last record that is still being written is left out. */
+export function readPcap(file: string): Promise<Buffer[]> {
+  return new Promise((resolve, reject) => {
+    const frames: Buffer[] = [];
+    parse(file)
+      .on('packet', ({ data }) => frames.push(data))
+      .on('error', reject)
+      .on('end', () => resolve(frames));
+  });
+}
+
+/** A VXLAN datagram as it was on the wire. */
+export interface VxlanDatagram {
+  source: string;
+  destination: string;
+  sourcePort: number;
+  destinationPort: number;
+  /** First byte of the VXLAN header. */
+  flags: number;
+  /** All reserved bits of the header, as one number: 0 when they are clear. */
+  reserved: number;
+  vni: number;
+  /** The Ethernet frame inside. */
+  inner: Buffer;
+}
+
+/** Takes a captured frame apart: Ethernet, IPv4 or IPv6, UDP, VXLAN. Undefined when it is something else. */
+export function vxlanOf(frame: Buffer, port = 4789): VxlanDatagram | undefined {
+  const outer = udpOf(frame);
+  if (outer === undefined || outer.destinationPort !== port || outer.payload.length < 8) return undefined;
+  const { payload, ...addresses } = outer;
+  return {
+    ...addresses,
+    flags: payload[0],
+    reserved: payload.readUIntBE(1, 3) * 256 + payload[7],
+    vni: payload.readUIntBE(4, 3),
+    inner: payload.subarray(8),
+  };
+}
+
+export interface UdpDatagram {
+  source: string;
+  destination: string;
+  sourcePort: number;
+  destinationPort: number;
+  payload: Buffer;
+}
+
+/** The UDP datagram of an untagged Ethernet frame, or undefined. Fragments are not put together. */
+export function udpOf(frame: Buffer): UdpDatagram | undefined {
+  const ip = ipOf(frame);
+  if (ip === undefined || ip.protocol !== 17 || ip.payload.length < 8) return undefined;
+  const { payload } = ip;
+  return {
+    source: ip.source,
+    destination: ip.destination,
+    sourcePort: payload.readUInt16BE(0),
+    destinationPort: payload.readUInt16BE(2),
+    payload: payload.subarray(8),
+  };
+}
+
+export interface IpPacket {
+  source: string;
+  destination: string;
+  /** 1 ICMP, 6 TCP, 17 UDP, 58 ICMPv6. */
+  protocol: number;
+  payload: Buffer;
+}
+
+/** The IPv4 or IPv6 packet (no extension headers) of an untagged Ethernet frame, or undefined. */
+export function ipOf(frame: Buffer): IpPacket | undefined {
+  if (frame.length < 34) return undefined;
+  const etherType = frame.readUInt16BE(12);
+  const ip = frame.subarray(14);
+  if (etherType === 0x0800) {
+    return {
+      source: ip.subarray(12, 16).join('.'),
+      destination: ip.subarray(16, 20).join('.'),
+      protocol: ip[9],
+      payload: ip.subarray((ip[0] & 0x0f) * 4, ip.readUInt16BE(2)),
+    };
+  }
+  if (etherType === 0x86dd && ip.length >= 40) {
+    return {
+      source: ip.toString('hex', 8, 24),
+      destination: ip.toString('hex', 24, 40),
+      protocol: ip[6],
+      payload: ip.subarray(40),
+    };
+  }
+  return undefined;
+}
+
+/** 1 request, 2 reply; undefined when the frame is not ARP. */
+export function arpOperation(frame: Buffer): number | undefined {
+  return frame.length >= 42 && frame.readUInt16BE(12) === 0x0806 ? frame.readUInt16BE(20) : undefined;
+}
+
+export function macAt(frame: Buffer, offset: number): string {
+  return frame
+    .subarray(offset, offset + 6)
+    .toString('hex')
+    .replace(/..(?!$)/g, '$&:');
+}

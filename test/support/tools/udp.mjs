@@ -1,0 +1,67 @@
+/**
+ * UDP for labs.
+ *
+ *     listen PORT                          prints each payload as a line
+ *     flows ADDRESS PORT COUNT REPEAT      COUNT sockets, each sends REPEAT datagrams "flow N"
+ *     send ADDRESS PORT TEXT               one datagram; a broadcast address is allowed
+ *     stream ADDRESS PORT INTERVAL_MS      one datagram every INTERVAL_MS, until killed
+ *     replay FILE ADDRESS PORT [SOURCE]    the datagrams of FILE: 16-bit big-endian length, bytes, and so on
+ */
+import { createSocket } from 'node:dgram';
+import { readFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+
+const [mode, ...rest] = process.argv.slice(2);
+await { listen, flows, send, stream, replay }[mode](...rest);
+
+async function listen(port) {
+  const socket = createSocket({ type: 'udp4', recvBufferSize: 4 << 20 });
+  socket.on('message', (payload) => console.log(payload.toString()));
+  socket.bind(Number(port), () => console.log('listening'));
+}
+
+async function flows(address, port, count, repeat) {
+  const sockets = Array.from({ length: Number(count) }, () => createSocket('udp4'));
+  for (let round = 0; round < Number(repeat); round++) {
+    for (const [flow, socket] of sockets.entries()) await transmit(socket, `flow ${flow}`, port, address);
+  }
+  for (const socket of sockets) socket.close();
+}
+
+async function send(address, port, text) {
+  const socket = createSocket('udp4');
+  await new Promise((resolve) => socket.bind(resolve));
+  socket.setBroadcast(true);
+  await transmit(socket, text, port, address);
+  socket.close();
+}
+
+async function stream(address, port, intervalMs) {
+  const socket = createSocket('udp4');
+  for (;;) {
+    await transmit(socket, 'stream', port, address);
+    await delay(Number(intervalMs));
+  }
+}
+
+/** Sent in small groups, so that the sender's own queue is never what loses one. */
+async function replay(file, address, port, source) {
+  const bytes = readFileSync(file);
+  const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
+  if (source) await new Promise((resolve) => socket.bind(0, source, resolve));
+  let sent = 0;
+  for (let off = 0; off < bytes.length; ) {
+    const len = bytes.readUInt16BE(off);
+    await transmit(socket, bytes.subarray(off + 2, off + 2 + len), port, address);
+    off += 2 + len;
+    if (++sent % 100 === 0) await delay(1);
+  }
+  console.log(`sent ${sent}`);
+  socket.close();
+}
+
+function transmit(socket, payload, port, address) {
+  return new Promise((resolve, reject) => {
+    socket.send(payload, Number(port), address, (error) => (error ? reject(error) : resolve()));
+  });
+}

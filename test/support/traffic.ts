@@ -1,0 +1,125 @@
+/**
+ * What the VMs of a lab do: ping, move bytes and compare their hash, speak TLS, measure with iperf3.
+ */
+import type { Test } from 'tap';
+import type { Running } from './command.js';
+import type { Namespace } from './netns.js';
+
+export interface PingResult {
+  sent: number;
+  received: number;
+}
+
+/** Pings until `count` requests were sent; a lost one is not repeated. */
+export async function ping(from: Namespace, to: string, count = 3): Promise<PingResult> {
+  const { stdout } = await from.outcome(`ping -n -q -c ${count} -i 0.1 -W 2 ${to}`);
+  return pingResult(stdout);
+}
+
+/** Asserts that `from` reaches `to`, every ping answered. */
+export async function assertPing(t: Test, from: Namespace, to: string, count = 3): Promise<void> {
+  t.same(await ping(from, to, count), { sent: count, received: count }, `${from.label} pings ${to}`);
+}
+
+/** A ping that runs beside what a lab does, fifty times a second. */
+export class SteadyPing {
+  readonly #process: Running;
+
+  private constructor(process: Running) {
+    this.#process = process;
+  }
+
+  /** Resolves when the first answer is there. */
+  static async start(from: Namespace, to: string): Promise<SteadyPing> {
+    const process = from.start(`ping -n -i 0.02 -W 2 ${to}`);
+    await process.says(/bytes from/);
+    return new SteadyPing(process);
+  }
+
+  /** Ends it and says how many were lost. One that is still on its way at the end is not. */
+  async stop(): Promise<PingResult & { lost: number }> {
+    await this.#process.stop('SIGINT');
+    const { sent, received } = pingResult(this.#process.stdout);
+    const lastAnswered = Math.max(
+      ...[...this.#process.stdout.matchAll(/icmp_seq=(\d+)/g)].map(([, n]) => Number(n)),
+    );
+    const inFlight = sent - lastAnswered <= 1 ? sent - lastAnswered : 0;
+    return { sent, received, lost: sent - received - inFlight };
+  }
+}
+
+function pingResult(output: string): PingResult {
+  const match = /(\d+) packets transmitted, (\d+) received/.exec(output);
+  if (match === null) throw new Error(`ping said: ${output}`);
+  return { sent: Number(match[1]), received: Number(match[2]) };
+}
+
+/** Asserts that `bytes` pseudo-random bytes sent over one TCP connection arrive with the hash that they left with. */
+export async function assertTransfer(
+  t: Test,
+  from: Namespace,
+  to: Namespace,
+  address: string,
+  bytes: number,
+): Promise<void> {
+  const receiver = to.tool('transfer.mjs', 'receive', 7000);
+  await receiver.says(/listening/);
+  const sender = from.tool('transfer.mjs', 'send', address, 7000, bytes);
+  const limitMs = 60_000;
+  t.equal(await sender.exit(limitMs), 0, `${from.label} sent: ${sender.stderr}`);
+  t.equal(await receiver.exit(limitMs), 0, `${to.label} received: ${receiver.stderr}`);
+  const sent = lastLine(sender.stdout);
+  t.match(sent, new RegExp(`^${bytes} [0-9a-f]{64}$`), `${bytes} bytes left ${from.label}`);
+  t.equal(lastLine(receiver.stdout), sent, `the same bytes arrived in ${to.label}`);
+}
+
+/** Throughput of one TCP connection by iperf3, bits a second. */
+export async function iperf(from: Namespace, to: Namespace, address: string, seconds = 2): Promise<number> {
+  const server = to.start('iperf3 --server --one-off --forceflush');
+  await server.says(/listening/i);
+  const report = await from.run(`iperf3 --client ${address} --time ${seconds} --json`);
+  await server.exit(5_000);
+  return JSON.parse(report).end.sum_received.bits_per_second;
+}
+
+/** What a TLS client with a certificate was served, and as whom the server knew it. */
+export interface TlsExchange {
+  client: { bytes: number; sha256: string; serverName: string };
+  server: { sha256: string; clientName: string };
+}
+
+/**
+ * A mutually authenticated TLS session: `to` serves a large response at port 6443, `from` asks for it with a
+ * client certificate. The certificates are made with openssl in `dir`.
+ */
+export async function tlsExchange(
+  from: Namespace,
+  to: Namespace,
+  address: string,
+  bytes: number,
+  dir: string,
+): Promise<TlsExchange> {
+  await makeCertificates(from, dir, address);
+  const server = to.tool('tls.mjs', 'serve', dir, 6443, bytes);
+  await server.says(/listening/);
+  const client = from.tool('tls.mjs', 'fetch', dir, address, 6443);
+  if ((await client.exit(60_000)) !== 0) throw new Error(`TLS client: ${client.stderr}`);
+  if ((await server.exit(60_000)) !== 0) throw new Error(`TLS server: ${server.stderr}`);
+  return { client: JSON.parse(lastLine(client.stdout)), server: JSON.parse(lastLine(server.stdout)) };
+}
+
+async function makeCertificates(where: Namespace, dir: string, address: string): Promise<void> {
+  const key = '-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1';
+  const signed = `-CA ${dir}/ca.pem -CAkey ${dir}/ca.key`;
+  await where.run(`openssl req -x509 ${key} -subj /CN=lab-ca -keyout ${dir}/ca.key -out ${dir}/ca.pem`);
+  await where.run(
+    `openssl req -x509 ${key} ${signed} -subj /CN=api-server -addext subjectAltName=IP:${address} -keyout ${dir}/server.key -out ${dir}/server.pem`,
+  );
+  await where.run(
+    `openssl req -x509 ${key} ${signed} -subj /CN=worker-1 -keyout ${dir}/client.key -out ${dir}/client.pem`,
+  );
+}
+
+function lastLine(text: string): string {
+  return text.trim().split('\n').at(-1) ?? '';
+}
