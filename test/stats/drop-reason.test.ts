@@ -1,0 +1,39 @@
+import t from 'tap';
+import { DROP, DROP_REASON_COUNT, DROP_REASONS } from '../../src/stats/drop-reason.js';
+
+/** The contract with dashboards: names may be added, never changed. */
+const NAMES = [
+  'invalid_hdr',
+  'vni_not_found',
+  'mac_invalid_source',
+  'local_mac',
+  'entry_exists',
+  'no_tx_target',
+  'ip_tunnel_ecn',
+  'source_not_peer',
+  'truncated',
+  'too_big',
+  'flood_off',
+  'vlan_drop',
+  'reserved_bits',
+  'no_route',
+  'overlay_full',
+  'overlay_down',
+  'underlay_full',
+  'rx_overflow',
+  'no_slot',
+];
+
+t.test('every promised reason is there once, and none besides', async (t) => {
+  t.same(Object.keys(DROP).sort(), [...NAMES].sort());
+  t.equal(DROP_REASON_COUNT, NAMES.length + 1);
+});
+
+t.test('index, label and help agree', async (t) => {
+  t.equal(DROP_REASONS[0][0], '', 'a verdict of 0 is no drop');
+  DROP_REASONS.slice(1).forEach(([label, help], i) => {
+    t.equal(DROP[label as keyof typeof DROP], i + 1, label);
+    t.match(label, /^[a-z]+(_[a-z]+)*$/);
+    t.ok(help.length > 10 && !help.endsWith('.'), `${label} has a help text`);
+  });
+});
