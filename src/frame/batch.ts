@@ -67,6 +67,8 @@ export class Batch {
   readonly verdict: Int32Array;
   /** The port's answer: 0, or a negative errno. */
   readonly status: Int32Array;
+  /** Bytes of the frames on the wire that this descriptor stands for. Ours alone: the shim has no such column. */
+  readonly wireLen = new Int32Array(BATCH_CAP);
 
   constructor(buffer: ArrayBuffer | SharedArrayBuffer = new ArrayBuffer(BATCH_LEN), byteOffset = 0) {
     const column = (name: (typeof COLUMNS)[number]) =>

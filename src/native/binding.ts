@@ -41,7 +41,7 @@ export interface Shim {
    * @param local packed row (struct peer_row) to bind; an address of zeros means any
    * @param device bind to this device; '' none
    * @param options receive: 1 UDP_GRO + SO_RXQ_OVFL + zero checksum accepted; 2: IP_RECVERR (sending pool);
-   *   4: DF set (PMTUDISC_PROBE), else DF clear (PMTUDISC_DONT); 8: send without UDP checksum
+   *   4: DF set (PMTUDISC_PROBE), else DF clear (PMTUDISC_DONT); 8: send without UDP checksum; 16: without UDP_GRO
    * @param receiveLen, sendLen socket buffers in bytes (forced beyond the sysctl limit where permitted)
    * @returns fd
    */
@@ -104,6 +104,8 @@ export interface Shim {
   pollStart(fd: number, onReadable: () => void): object;
   /** Calls back no more. Stop before closing fd; stopping twice does nothing. */
   pollStop(handle: object): void;
+  /** Duplicates a descriptor, close-on-exec. @returns fd */
+  dup(fd: number): number;
   close(fd: number): number;
 }
 

@@ -58,8 +58,10 @@ export interface UnderlayPort {
   completions(batch: Batch): number;
   /** Datagrams that the kernel dropped since the last call because the receive buffer was full. */
   takeOverflow(): number;
-  /** Reads the error queue of what `wait` reported, so that it does not report it again. */
-  drainErrors(token: number): void;
+  /** Empties the error queue of a sending socket, so that the wait does not report it again. */
+  drainErrors(fd: number): void;
+  /** Peer rows have changed: what was derived from them is stale. */
+  peersChanged(): void;
 }
 
 /** Status of a send whose answer comes later. No errno has this value. */

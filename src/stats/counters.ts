@@ -56,8 +56,8 @@ export const P_RX_BYTES = 4;
 /** When the peer was last heard, ms since the epoch; 0: never. */
 export const P_LAST_SEEN_MS = 5;
 export const P_PATH_MTU = 6;
-/** FDB entries that point at this peer, static and dynamic. */
-export const P_FDB_ENTRIES = 7;
+/** Dynamic FDB entries that point at this peer. */
+export const P_FDB_DYNAMIC = 7;
 export const PEER_ROW = 8;
 
 const SEQUENCE_LEN = 64;
@@ -92,6 +92,11 @@ export class Counters {
 
   end(): void {
     Atomics.add(this.#sequence, 0, 1);
+  }
+
+  /** Writer: a predecessor may have died between `begin` and `end`. */
+  recover(): void {
+    if ((Atomics.load(this.#sequence, 0) & 1) !== 0) this.end();
   }
 
   /**

@@ -92,7 +92,12 @@ export interface DataPlane {
   /** @returns entries removed */
   flushFdb(vni: number, filter: FdbFilter): Promise<number>;
   /** One page. `cursor` 0 starts; nextCursor −1 ends. */
-  listFdb(vni: number, filter: FdbFilter, limit: number, cursor: number): Promise<{ items: FdbEntry[]; nextCursor: number }>;
+  listFdb(
+    vni: number,
+    filter: FdbFilter,
+    limit: number,
+    cursor: number,
+  ): Promise<{ items: FdbEntry[]; nextCursor: number }>;
   snapshot(vni: number): VniSnapshot;
   /** Cells of the global row: read with the G_ offsets. */
   globals(): Float64Array;

@@ -22,15 +22,15 @@ export interface WorkerInit {
   underlay: UnderlayInit;
   /** Reserved bits set: drop (true), or count and go on. */
   strictHeader: boolean;
+  /** UDP port listened on; learned peers are sent to it. */
+  port: number;
 }
 
 export interface UnderlayInit {
-  /** Receiving sockets by family, −1: none. Engine `batch`. */
+  /** Receiving sockets by family, −1: none. */
   receiveFds: { ipv4: number; ipv6: number };
-  /** Sockets of the source-port pool, SOURCE_SOCKETS a family, IPv4 first; −1: none. Engine `batch`. */
+  /** Sockets of the source-port pool, SOURCE_SOCKETS a family, IPv4 first; −1: none. */
   sendFds: number[];
-  /** Engine `dgram`: what to bind. Addresses as text; '' means none of that family. */
-  dgram: { ipv4: string; ipv6: string; port: number; sourcePortMin: number; sourcePortMax: number };
 }
 
 /** Behaviour of one VNI on the frame's way. */
@@ -76,12 +76,28 @@ export type Change =
       otherIdx: number;
       generation: number;
     }
-  | { op: 'peer.add'; vniIdx: number; peerIdx: number; address: PackedAddress; flood: boolean; generation: number }
+  | {
+      op: 'peer.add';
+      vniIdx: number;
+      peerIdx: number;
+      address: PackedAddress;
+      flood: boolean;
+      generation: number;
+    }
   | { op: 'peer.del'; peerIdx: number }
   | { op: 'fdb.put'; vniIdx: number; mac: MacParts; peerIdx: number }
   | { op: 'fdb.del'; vniIdx: number; mac: MacParts }
   | { op: 'fdb.flush'; vniIdx: number; type: 'static' | 'dynamic' | 'all'; peerIdx: number }
-  | { op: 'fdb.list'; vniIdx: number; type: 'static' | 'dynamic' | 'all'; peerIdx: number; limit: number; cursor: number }
+  | {
+      op: 'fdb.list';
+      vniIdx: number;
+      type: 'static' | 'dynamic' | 'all';
+      peerIdx: number;
+      limit: number;
+      cursor: number;
+    }
+  /** After a crash: count what the predecessor left in the FDB and drop what this configuration does not know. */
+  | { op: 'fdb.adopt' }
   | { op: 'stop' };
 
 export interface Request {
@@ -112,7 +128,8 @@ export interface Answer {
 export type ChangeErrorCode = 'fdb_entry_not_found' | 'fdb_full' | 'internal';
 
 export type Report =
-  | { kind: 'ready' }
+  /** The ports are open: changes are taken from now on. */
+  | { kind: 'up' }
   | { kind: 'done'; id: number; answer: Answer }
   | { kind: 'failed'; id: number; code: ChangeErrorCode; detail: string }
   | { kind: 'fdb-grown'; fdb: SharedArrayBuffer[] }

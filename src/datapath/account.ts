@@ -1,0 +1,143 @@
+/**
+ * Counting: one pass over a batch after the system calls have said what became of each frame. Everything that the
+ * identity of the counters binds together is written here, between `begin` and `end` of the counter block, so that
+ * a reader never sees half a frame:
+ *
+ *     encap: every descriptor is one copy. The first copy of a frame counts as tap_rx, the others as replicated;
+ *            each of them then counts as peer_tx or as one drop.
+ *     decap: every frame that belongs to a VNI counts as peer_rx, then as tap_tx or as one drop.
+ *
+ * Frames and bytes are those on the wire: `segCount` and `wireLen` of a superframe are those of its segments.
+ */
+import type { Batch } from '../frame/batch.js';
+import { FRAME_FIRST_COPY, STATUS_PENDING } from '../port/port.js';
+import {
+  type Counters,
+  G_DROPS_DECAP,
+  G_RESERVED_BITS,
+  P_LAST_SEEN_MS,
+  P_RX_BYTES,
+  P_RX_FRAMES,
+  P_TX_BYTES,
+  P_TX_FRAMES,
+  V_DROPS_DECAP,
+  V_DROPS_ENCAP,
+  V_FLOODED_BROADCAST,
+  V_FLOODED_MULTICAST,
+  V_FLOODED_UNKNOWN,
+  V_REPLICATED,
+  V_TAP_RX_BYTES,
+  V_TAP_RX_FRAMES,
+  V_TAP_TX_BYTES,
+  V_TAP_TX_FRAMES,
+} from '../stats/counters.js';
+import { DROP } from '../stats/drop-reason.js';
+
+/** `flags` column, beside FRAME_FIRST_COPY: why a frame was flooded. */
+export const FRAME_BROADCAST = 1 << 9;
+export const FRAME_MULTICAST = 1 << 10;
+export const FRAME_UNKNOWN_UNICAST = 1 << 11;
+/** `flags` column: the datagram had reserved bits set. */
+export const FRAME_RESERVED_BITS = 1 << 12;
+
+const FLOODED = FRAME_BROADCAST | FRAME_MULTICAST | FRAME_UNKNOWN_UNICAST;
+
+/** Counts what `send` or `completions` has decided. Descriptors that are still pending are left for later. */
+export function accountEncap(batch: Batch, counters: Counters): void {
+  const { cells } = counters;
+  counters.begin();
+  for (let i = 0; i < batch.count; i++) {
+    const status = batch.status[i];
+    if (status === STATUS_PENDING) continue;
+    const vniBase = counters.vniBase(batch.vniIdx[i]);
+    const frames = batch.segCount[i];
+    const bytes = batch.wireLen[i];
+    const flags = batch.flags[i];
+    if ((flags & FRAME_FIRST_COPY) !== 0) {
+      cells[vniBase + V_TAP_RX_FRAMES] += frames;
+      cells[vniBase + V_TAP_RX_BYTES] += bytes;
+      if ((flags & FLOODED) !== 0) cells[vniBase + floodedCell(flags)] += frames;
+    } else cells[vniBase + V_REPLICATED] += frames;
+    const reason = batch.verdict[i] !== 0 ? batch.verdict[i] : status === 0 ? 0 : sendFailure(status);
+    if (reason === 0) {
+      const peerBase = counters.peerBase(batch.peerIdx[i]);
+      cells[peerBase + P_TX_FRAMES] += frames;
+      cells[peerBase + P_TX_BYTES] += bytes;
+    } else cells[vniBase + V_DROPS_ENCAP + reason] += frames;
+  }
+  counters.end();
+}
+
+/** Counts what `write` has decided. `epochMs`: now, for when a peer was last heard. */
+export function accountDecap(batch: Batch, counters: Counters, epochMs: number): void {
+  const { cells } = counters;
+  counters.begin();
+  for (let i = 0; i < batch.count; i++) {
+    const frames = batch.segCount[i];
+    const bytes = batch.wireLen[i];
+    const verdict = batch.verdict[i];
+    const reason = verdict !== 0 ? verdict : batch.status[i] === 0 ? 0 : writeFailure(batch.status[i]);
+    if ((batch.flags[i] & FRAME_RESERVED_BITS) !== 0) cells[G_RESERVED_BITS] += frames;
+    if (batch.vniIdx[i] < 0) {
+      cells[G_DROPS_DECAP + reason] += frames;
+      continue;
+    }
+    const vniBase = counters.vniBase(batch.vniIdx[i]);
+    const peerBase = counters.peerBase(batch.peerIdx[i]);
+    cells[peerBase + P_RX_FRAMES] += frames;
+    cells[peerBase + P_RX_BYTES] += bytes;
+    cells[peerBase + P_LAST_SEEN_MS] = epochMs;
+    if (reason === 0) {
+      cells[vniBase + V_TAP_TX_FRAMES] += frames;
+      cells[vniBase + V_TAP_TX_BYTES] += bytes;
+    } else cells[vniBase + V_DROPS_DECAP + reason] += frames;
+  }
+  counters.end();
+}
+
+function floodedCell(flags: number): number {
+  if ((flags & FRAME_BROADCAST) !== 0) return V_FLOODED_BROADCAST;
+  return (flags & FRAME_MULTICAST) !== 0 ? V_FLOODED_MULTICAST : V_FLOODED_UNKNOWN;
+}
+
+const EIO = -5;
+const EAGAIN = -11;
+const ENOMEM = -12;
+const EFBIG = -27;
+const EMSGSIZE = -90;
+const ENOBUFS = -105;
+const EBADFD = -77;
+const ENODEV = -19;
+
+/** What an errno of a sending socket means for a frame. */
+export function sendFailure(status: number): number {
+  switch (status) {
+    case EMSGSIZE:
+      return DROP.too_big;
+    case EAGAIN:
+    case ENOBUFS:
+    case ENOMEM:
+      return DROP.underlay_full;
+    default:
+      return DROP.no_route;
+  }
+}
+
+/** What an errno of a TAP device means for a frame. */
+export function writeFailure(status: number): number {
+  switch (status) {
+    case EIO:
+    case EBADFD:
+    case ENODEV:
+      return DROP.overlay_down;
+    case EAGAIN:
+    case ENOBUFS:
+    case ENOMEM:
+      return DROP.overlay_full;
+    case EFBIG:
+    case EMSGSIZE:
+      return DROP.too_big;
+    default:
+      return DROP.invalid_hdr;
+  }
+}

@@ -1,0 +1,158 @@
+/**
+ * Underlay → overlay: from each datagram that the sockets gave to the frames in it (RFC 7348 §4.1, §5).
+ *
+ * The checks, in this order, each with its drop reason: length, I flag, VNI, source, reserved bits, inner source
+ * MAC, VLAN policy. Then the source is learned, and the frame is written to the VNI's TAP and nowhere else: what
+ * came from the underlay never returns to it. Bytes from the network are checked here, once.
+ *
+ * A datagram may be a train that the kernel did not take apart (UDP_GRO): its frames are judged one by one.
+ */
+
+import type { Tables } from '../fdb/tables.js';
+import { ACCEPT_ANY, VLAN_DROP, VLAN_PASS } from '../fdb/vni-table.js';
+import { Batch } from '../frame/batch.js';
+import { BATCH_CAP } from '../frame/limits.js';
+import type { OverlayPort, UnderlayPort } from '../port/port.js';
+import { DROP } from '../stats/drop-reason.js';
+import { ETHERNET_LEN, hasVlanTag, SRC_OFF, VLAN_OFF, VLAN_TAG_LEN } from '../wire/ethernet.js';
+import { isMulticastMac, macHigh, macLow } from '../wire/mac.js';
+import { hasReservedBits, hasVni, VXLAN_LEN, vni } from '../wire/vxlan.js';
+import { accountDecap, FRAME_RESERVED_BITS } from './account.js';
+import { describeFrame, isSuperframe } from './postponed.js';
+
+const SHORTEST = VXLAN_LEN + ETHERNET_LEN;
+
+export interface DecapOptions {
+  /** Drop datagrams with reserved bits set, instead of counting them. */
+  strictHeader: boolean;
+  /** UDP port that learned peers are sent to. */
+  port: number;
+}
+
+export class Decap {
+  readonly #tables: Tables;
+  readonly #overlay: OverlayPort;
+  readonly #arena: Uint8Array;
+  readonly #sources: Int32Array;
+  readonly #options: DecapOptions;
+  /** Frames to be written, and drops, in the order of arrival. */
+  readonly #out = new Batch();
+  #tick = 0;
+  #epochMs = 0;
+
+  constructor(tables: Tables, overlay: OverlayPort, underlay: UnderlayPort, options: DecapOptions) {
+    this.#tables = tables;
+    this.#overlay = overlay;
+    this.#arena = underlay.arena;
+    const { sources } = underlay;
+    this.#sources = new Int32Array(sources.buffer, sources.byteOffset, sources.length >> 2);
+    this.#options = options;
+  }
+
+  /**
+   * Delivers and counts every datagram of the batch.
+   * @param tick now in tenths of a second, for the FDB @param epochMs now, for when a peer was last heard
+   */
+  deliver(datagrams: Batch, tick: number, epochMs: number): void {
+    this.#tick = tick;
+    this.#epochMs = epochMs;
+    for (let i = 0; i < datagrams.count; i++) {
+      const off = datagrams.off[i];
+      const len = datagrams.len[i];
+      const stated = datagrams.gsoSize[i];
+      if (stated === 0 || stated >= len) this.#deliverOne(i, off, len, 0);
+      else if (isSuperframe(this.#arena, off + VXLAN_LEN, off + len, off + stated))
+        this.#deliverOne(i, off, len, stated);
+      else this.#deliverTrain(i, off, len, stated);
+    }
+    this.#flush();
+  }
+
+  #deliverTrain(i: number, off: number, len: number, size: number): void {
+    const end = off + len;
+    for (let at = off; at < end; at += size) this.#deliverOne(i, at, Math.min(size, end - at), 0);
+  }
+
+  /** @param i row of the source @param statedSize segment size that came with it, if it is one superframe */
+  #deliverOne(i: number, off: number, len: number, statedSize: number): void {
+    const { vnis } = this.#tables;
+    const arena = this.#arena;
+    const out = this.#out;
+    const o = out.count;
+    out.off[o] = off + VXLAN_LEN;
+    out.len[o] = len - VXLAN_LEN;
+    out.vniIdx[o] = -1;
+    out.flags[o] = 0;
+    out.gsoType[o] = 0;
+    out.segCount[o] = 1;
+    out.wireLen[o] = len - VXLAN_LEN;
+    out.status[o] = 0;
+    if (len < SHORTEST) return this.#drop(DROP.truncated);
+    if (!hasVni(arena, off)) return this.#drop(DROP.invalid_hdr);
+    const vniIdx = vnis.find(vni(arena, off));
+    if (vniIdx < 0) return this.#drop(DROP.vni_not_found);
+    out.vniIdx[o] = vniIdx;
+    const peerIdx = this.#tables.peers.findSource(vniIdx, this.#sources, i);
+    out.peerIdx[o] = peerIdx < 0 ? vnis.otherIdx[vniIdx] : this.#tables.peers.accountIdx[peerIdx];
+    describeFrame(arena, out, o, statedSize, vnis.overlayMtu[vniIdx]);
+    if (peerIdx < 0 && vnis.accept[vniIdx] !== ACCEPT_ANY) return this.#drop(DROP.source_not_peer);
+    if (hasReservedBits(arena, off)) {
+      out.flags[o] |= FRAME_RESERVED_BITS;
+      if (this.#options.strictHeader) return this.#drop(DROP.reserved_bits);
+    }
+    this.#emit(this.#judge(o, i, peerIdx, vniIdx));
+  }
+
+  /** The checks of the frame itself. @returns 0 or the reason to drop it */
+  #judge(o: number, i: number, peerIdx: number, vniIdx: number): number {
+    const { vnis } = this.#tables;
+    const arena = this.#arena;
+    const source = this.#out.off[o] + SRC_OFF;
+    const high = macHigh(arena, source);
+    const low = macLow(arena, source);
+    if (isMulticastMac(high) || (high | low) === 0) return DROP.mac_invalid_source;
+    if (low === vnis.macLow[vniIdx] && high === vnis.macHigh[vniIdx]) return DROP.local_mac;
+    if (vnis.vlan[vniIdx] !== VLAN_PASS && hasVlanTag(arena, this.#out.off[o])) {
+      if (vnis.vlan[vniIdx] === VLAN_DROP) return DROP.vlan_drop;
+      this.#stripTag(o);
+    }
+    return vnis.learning[vniIdx] === 0 ? 0 : this.#learn(vniIdx, high, low, peerIdx, i);
+  }
+
+  #learn(vniIdx: number, high: number, low: number, peerIdx: number, i: number): number {
+    const { fdb } = this.#tables;
+    if (peerIdx >= 0) return fdb.learn(vniIdx, high, low, peerIdx, this.#tick);
+    return fdb.learnFromStranger(vniIdx, high, low, this.#sources, i, this.#options.port, this.#tick);
+  }
+
+  /** Moves the two addresses over the outermost tag: twelve bytes, whatever the frame's length. */
+  #stripTag(o: number): void {
+    const out = this.#out;
+    const off = out.off[o];
+    if (out.len[o] < ETHERNET_LEN + VLAN_TAG_LEN) return;
+    this.#arena.copyWithin(off + VLAN_TAG_LEN, off, off + VLAN_OFF);
+    out.off[o] = off + VLAN_TAG_LEN;
+    out.len[o] -= VLAN_TAG_LEN;
+    out.csumStart[o] -= VLAN_TAG_LEN;
+    out.wireLen[o] -= VLAN_TAG_LEN * out.segCount[o];
+  }
+
+  #drop(reason: number): void {
+    this.#emit(reason);
+  }
+
+  /** The descriptor at the end of the batch is complete: keep it, and write when the batch is full. */
+  #emit(verdict: number): void {
+    const out = this.#out;
+    out.verdict[out.count] = verdict;
+    if (++out.count === BATCH_CAP) this.#flush();
+  }
+
+  #flush(): void {
+    const out = this.#out;
+    if (out.count === 0) return;
+    this.#overlay.write(out, this.#arena);
+    accountDecap(out, this.#tables.counters, this.#epochMs);
+    out.count = 0;
+  }
+}

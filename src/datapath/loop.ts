@@ -1,0 +1,84 @@
+/**
+ * One breath of the data plane: what waits on the TAPs goes out, what waits on the sockets comes in, then some
+ * housekeeping. Every step is bounded, so that a flood on one side cannot starve the other, nor a control message:
+ * what does not fit waits for the next round, and the kernel's wait returns at once while anything does.
+ *
+ * Runs to completion and never waits; who calls it does that, and brings the time.
+ */
+
+import { AgeingSweep } from '../fdb/ageing.js';
+import type { Tables } from '../fdb/tables.js';
+import { TICKS_PER_SECOND } from '../fdb/vni-table.js';
+import { Batch } from '../frame/batch.js';
+import { BATCH_CAP } from '../frame/limits.js';
+import type { OverlayPort, UnderlayPort } from '../port/port.js';
+import { G_DROPS_DECAP, G_HEARTBEAT_MS } from '../stats/counters.js';
+import { DROP } from '../stats/drop-reason.js';
+import { Decap, type DecapOptions } from './decap.js';
+import { Encap } from './encap.js';
+
+/** Batches that one round takes from the sockets at most: both families have their turn. */
+const RECEIVES_PER_ROUND = 2;
+/** How often the kernel is asked for its drop count, ms. */
+const OVERFLOW_PERIOD_MS = 100;
+
+export class Loop {
+  readonly #tables: Tables;
+  readonly #overlay: OverlayPort;
+  readonly #underlay: UnderlayPort;
+  readonly #encap: Encap;
+  readonly #decap: Decap;
+  readonly #ageing: AgeingSweep;
+  readonly #frames = new Batch();
+  readonly #datagrams = new Batch();
+  #overflowMs = 0;
+
+  constructor(tables: Tables, overlay: OverlayPort, underlay: UnderlayPort, options: DecapOptions) {
+    this.#tables = tables;
+    this.#overlay = overlay;
+    this.#underlay = underlay;
+    this.#encap = new Encap(tables, overlay, underlay);
+    this.#decap = new Decap(tables, overlay, underlay, options);
+    this.#ageing = new AgeingSweep(tables.fdb);
+  }
+
+  /**
+   * Takes one batch from a TAP at most, on behalf of one VNI; frames are sent by `flushOverlay`.
+   * @returns frames, 0, or a negative errno: the device failed
+   */
+  readOverlay(vniIdx: number): number {
+    const got = this.#overlay.read(this.#frames, vniIdx);
+    if (this.#frames.count === BATCH_CAP) this.flushOverlay();
+    return got;
+  }
+
+  /** Forwards what has been read from TAPs. */
+  flushOverlay(): void {
+    if (this.#frames.count > 0) this.#encap.forward(this.#frames);
+    this.#frames.count = 0;
+    this.#overlay.reset();
+  }
+
+  /** Delivers what waits on the sockets, some batches at most. `epochMs`: now as wall-clock time. */
+  readUnderlay(nowMs: number, epochMs: number): void {
+    for (let round = 0; round < RECEIVES_PER_ROUND; round++) {
+      if (this.#underlay.receive(this.#datagrams) <= 0) return;
+      this.#decap.deliver(this.#datagrams, tickOf(nowMs), epochMs);
+    }
+  }
+
+  /** The bounded rest of a round: answers to earlier sends, ageing, the kernel's drop count, the heartbeat. */
+  housekeeping(nowMs: number): void {
+    this.#encap.settle();
+    this.#ageing.step(nowMs, tickOf(nowMs));
+    this.#tables.counters.cells[G_HEARTBEAT_MS] = nowMs;
+    if (nowMs - this.#overflowMs < OVERFLOW_PERIOD_MS) return;
+    this.#overflowMs = nowMs;
+    this.#tables.counters.cells[G_DROPS_DECAP + DROP.rx_overflow] += this.#underlay.takeOverflow();
+  }
+}
+
+/** Time of the FDB: tenths of a second, 32 bits. */
+export function tickOf(nowMs: number): number {
+  return (nowMs / (1000 / TICKS_PER_SECOND)) | 0;
+}

@@ -1,0 +1,51 @@
+/**
+ * Ageing: a sweep that goes round the table, a bounded piece at a time, and removes dynamic entries that no
+ * received frame has refreshed for the VNI's ageing time. As in kernel vxlan, sending to an entry does not keep it.
+ */
+import type { Fdb } from './fdb.js';
+
+/** The whole table is swept in this time, ms, as long as a piece stays below SWEEP_SLOTS. */
+export const SWEEP_PERIOD_MS = 1000;
+/** Slots of one piece at most: some tens of microseconds. */
+const SWEEP_SLOTS = 16_384;
+
+export class AgeingSweep {
+  readonly #fdb: Fdb;
+  #position = 0;
+  #lastMs = -1;
+
+  constructor(fdb: Fdb) {
+    this.#fdb = fdb;
+  }
+
+  /** Sweeps the share of the table that the time since the last call stands for. `tick`: tenths of a second. */
+  step(nowMs: number, tick: number): void {
+    const { table } = this.#fdb;
+    const elapsed = this.#lastMs < 0 ? 0 : nowMs - this.#lastMs;
+    const due = Math.ceil((table.capacity * elapsed) / SWEEP_PERIOD_MS);
+    if (due === 0) {
+      if (this.#lastMs < 0) this.#lastMs = nowMs;
+      return;
+    }
+    this.#lastMs = nowMs;
+    this.#sweep(Math.min(due, table.capacity, SWEEP_SLOTS), tick);
+    table.moveSome(Math.min(due, SWEEP_SLOTS));
+  }
+
+  #sweep(slots: number, tick: number): void {
+    const { table } = this.#fdb;
+    const mask = table.capacity - 1;
+    for (let i = 0; i < slots; i++) {
+      const position = (this.#position = (this.#position + 1) & mask);
+      // A removal may pull the next entry into this slot: look again.
+      while (this.#isExpired(position, tick)) this.#fdb.age(position);
+    }
+  }
+
+  #isExpired(position: number, tick: number): boolean {
+    const { table, vnis } = this.#fdb;
+    if (table.value(position) === 0 || this.#fdb.isStatic(position)) return false;
+    const ageingTicks = vnis.ageingTicks[table.tag(position)];
+    return ageingTicks > 0 && ((tick - table.stamp(position)) | 0) > ageingTicks;
+  }
+}

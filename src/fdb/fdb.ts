@@ -1,0 +1,216 @@
+/**
+ * The forwarding database: where each MAC of each VNI lives. One table for all VNIs, keyed (vniIdx, MAC); the
+ * value is the peer's row, the stamp says when a frame from that MAC was last received.
+ *
+ * - *Learning* happens on receive only, and so does refreshing: an entry that is only sent to ages out.
+ * - A MAC that turns up behind another peer *moves* at once.
+ * - *Static* entries name a configured peer. Learning cannot touch them: a frame that contradicts one is dropped.
+ * - Dynamic entries are *limited* per VNI. When the limit is reached one of the peer that holds most makes room, so
+ *   that a MAC flood from one peer cannot push out what others own and force their traffic to be flooded.
+ * - Lookups never judge age; a bounded sweep removes what is too old (`ageing.ts`).
+ *
+ * One writer, the data-plane thread. Counts live in the counter block and nowhere else. Time comes in as ticks of
+ * a tenth of a second. Nothing here allocates but list and the table's growth.
+ */
+import {
+  type Counters,
+  P_FDB_DYNAMIC,
+  V_AGED,
+  V_EVICTED,
+  V_FDB_DYNAMIC,
+  V_FDB_STATIC,
+  V_LEARNED,
+  V_MOVED,
+} from '../stats/counters.js';
+import { DROP } from '../stats/drop-reason.js';
+import { VictimSearch } from './eviction.js';
+import type { PeerLists } from './flood-list.js';
+import type { MacTable } from './mac-table.js';
+import type { PeerTable } from './peer-table.js';
+import type { VniTable } from './vni-table.js';
+
+/** Set in an entry's value beside the peer's row + 1. */
+const STATIC = 1 << 30;
+
+export class Fdb {
+  readonly table: MacTable;
+  readonly vnis: VniTable;
+  readonly peers: PeerTable;
+  /** The configured peers of each VNI and its `other` row: those that hold dynamic entries. */
+  readonly members: PeerLists;
+  readonly counters: Counters;
+  readonly #cells: Float64Array;
+  readonly #victims = new VictimSearch();
+
+  constructor(table: MacTable, vnis: VniTable, peers: PeerTable, members: PeerLists, counters: Counters) {
+    this.table = table;
+    this.vnis = vnis;
+    this.peers = peers;
+    this.members = members;
+    this.counters = counters;
+    this.#cells = counters.cells;
+  }
+
+  /** @returns the row of the peer that a unicast frame for this MAC goes to, or −1: unknown */
+  lookup(vniIdx: number, high: number, low: number): number {
+    const position = this.table.find(vniIdx, high, low);
+    return position < 0 ? -1 : this.peerAt(position);
+  }
+
+  /**
+   * Takes note of a received frame's source.
+   * @param peerIdx row of the peer it came from @param tick now, in tenths of a second
+   * @returns 0, or DROP.entry_exists when a static entry says that this MAC lives elsewhere
+   */
+  learn(vniIdx: number, high: number, low: number, peerIdx: number, tick: number): number {
+    const position = this.table.find(vniIdx, high, low);
+    if (position < 0) {
+      this.#insert(vniIdx, high, low, peerIdx, tick);
+      return 0;
+    }
+    const value = this.table.value(position);
+    if (value === peerIdx + 1) {
+      if (this.table.stamp(position) !== tick) this.table.setStamp(position, tick);
+      return 0;
+    }
+    if ((value & STATIC) !== 0) return (value & ~STATIC) === peerIdx + 1 ? 0 : DROP.entry_exists;
+    this.#move(position, peerIdx, tick);
+    return 0;
+  }
+
+  /**
+   * The same for a source that is no peer (`--accept any`): it gets a row of its own while entries point at it.
+   * @param sources source rows as words @param row which of them @param port UDP port that replies go to
+   */
+  learnFromStranger(
+    vniIdx: number,
+    high: number,
+    low: number,
+    sources: Int32Array,
+    row: number,
+    port: number,
+    tick: number,
+  ): number {
+    const peerIdx = this.peers.learnSource(vniIdx, sources, row, port, this.vnis.otherIdx[vniIdx]);
+    if (peerIdx < 0) return 0;
+    const verdict = this.learn(vniIdx, high, low, peerIdx, tick);
+    if (this.held(peerIdx) === 0) this.peers.releaseLearned(peerIdx);
+    return verdict;
+  }
+
+  dynamicCount(vniIdx: number): number {
+    return this.#cells[this.counters.vniBase(vniIdx) + V_FDB_DYNAMIC];
+  }
+
+  /** Dynamic entries that point at a peer. */
+  held(peerIdx: number): number {
+    return this.#cells[this.counters.peerBase(peerIdx) + P_FDB_DYNAMIC];
+  }
+
+  /** Makes or replaces an entry by a static one. */
+  putStatic(vniIdx: number, high: number, low: number, peerIdx: number): void {
+    const position = this.table.find(vniIdx, high, low);
+    if (position >= 0) this.remove(position);
+    this.table.insert(vniIdx, high, low, (peerIdx + 1) | STATIC, 0);
+    this.#cells[this.counters.vniBase(vniIdx) + V_FDB_STATIC]++;
+  }
+
+  /** @returns false when there is no such entry */
+  delete(vniIdx: number, high: number, low: number): boolean {
+    const position = this.table.find(vniIdx, high, low);
+    if (position < 0) return false;
+    this.remove(position);
+    return true;
+  }
+
+  /** Removes the entry at a position; what stood behind it may then stand there. */
+  remove(position: number): void {
+    const vniBase = this.counters.vniBase(this.table.tag(position));
+    const isStatic = this.isStatic(position);
+    const peerIdx = this.peerAt(position);
+    this.table.remove(position);
+    this.#cells[vniBase + (isStatic ? V_FDB_STATIC : V_FDB_DYNAMIC)]--;
+    if (!isStatic) this.#release(peerIdx);
+  }
+
+  /** Removes an entry because of its age. */
+  age(position: number): void {
+    this.#cells[this.counters.vniBase(this.table.tag(position)) + V_AGED]++;
+    this.remove(position);
+  }
+
+  isStatic(position: number): boolean {
+    return (this.table.value(position) & STATIC) !== 0;
+  }
+
+  peerAt(position: number): number {
+    return (this.table.value(position) & ~STATIC) - 1;
+  }
+
+  /**
+   * After a crash: drops what a predecessor left and this configuration does not know, and counts what stays.
+   * Runs once, before the first frame.
+   */
+  adopt(): void {
+    const { table, counters } = this;
+    for (let position = 0; position < table.capacity; ) {
+      const stale = table.value(position) !== 0 && !this.#isKnown(position);
+      if (stale) table.remove(position);
+      else position++;
+    }
+    for (let row = 0; row < this.vnis.vni.length; row++) {
+      if (this.vnis.vni[row] < 0) continue;
+      this.#cells[counters.vniBase(row) + V_FDB_STATIC] = 0;
+      this.#cells[counters.vniBase(row) + V_FDB_DYNAMIC] = 0;
+      for (const peerIdx of this.members.of(row)) this.#cells[counters.peerBase(peerIdx) + P_FDB_DYNAMIC] = 0;
+    }
+    for (let position = 0; position < table.capacity; position++) {
+      if (table.value(position) === 0) continue;
+      const kind = this.isStatic(position) ? V_FDB_STATIC : V_FDB_DYNAMIC;
+      this.#cells[counters.vniBase(table.tag(position)) + kind]++;
+      if (kind === V_FDB_DYNAMIC) this.#hold(this.peerAt(position));
+    }
+  }
+
+  #isKnown(position: number): boolean {
+    const peerIdx = this.peerAt(position);
+    return this.peers.isUsed(peerIdx) && this.peers.vniIdx(peerIdx) === this.table.tag(position);
+  }
+
+  #insert(vniIdx: number, high: number, low: number, peerIdx: number, tick: number): void {
+    if (this.dynamicCount(vniIdx) >= this.vnis.fdbLimit[vniIdx]) {
+      const victim = this.#victims.find(this, vniIdx);
+      if (victim < 0) return;
+      this.#cells[this.counters.vniBase(vniIdx) + V_EVICTED]++;
+      this.remove(victim);
+    }
+    this.table.insert(vniIdx, high, low, peerIdx + 1, tick);
+    const vniBase = this.counters.vniBase(vniIdx);
+    this.#cells[vniBase + V_FDB_DYNAMIC]++;
+    this.#cells[vniBase + V_LEARNED]++;
+    this.#hold(peerIdx);
+  }
+
+  #move(position: number, peerIdx: number, tick: number): void {
+    const before = this.peerAt(position);
+    this.table.setValue(position, peerIdx + 1);
+    this.table.setStamp(position, tick);
+    this.#cells[this.counters.vniBase(this.table.tag(position)) + V_MOVED]++;
+    this.#hold(peerIdx);
+    this.#release(before);
+  }
+
+  #hold(peerIdx: number): void {
+    const accountIdx = this.peers.accountIdx[peerIdx];
+    this.#cells[this.counters.peerBase(peerIdx) + P_FDB_DYNAMIC]++;
+    if (accountIdx !== peerIdx) this.#cells[this.counters.peerBase(accountIdx) + P_FDB_DYNAMIC]++;
+  }
+
+  #release(peerIdx: number): void {
+    const accountIdx = this.peers.accountIdx[peerIdx];
+    const left = --this.#cells[this.counters.peerBase(peerIdx) + P_FDB_DYNAMIC];
+    if (accountIdx === peerIdx) return;
+    this.#cells[this.counters.peerBase(accountIdx) + P_FDB_DYNAMIC]--;
+    if (left === 0) this.peers.releaseLearned(peerIdx);
+  }
+}

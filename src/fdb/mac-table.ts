@@ -1,0 +1,275 @@
+/**
+ * A hash table from (tag, MAC) to (value, stamp), in one Int32Array: four words a slot, so that a lookup costs
+ * one cache line.
+ *
+ *     word 0  last four bytes of the MAC        word 2  value; 0: the slot is empty; −1: moved away
+ *     word 1  tag << 16 | first two bytes       word 3  stamp
+ *
+ * Open addressing, linear probing, at most three quarters full. The home slot is the *top* bits of the hash, so
+ * entries lie in hash order whatever the capacity: a cursor that is a hash stays right while the table grows.
+ *
+ * Growing has no pause: a table of twice the size becomes the current one, and each insertion moves a few
+ * slots of the old one over. Until it is drained, a lookup that misses also asks the old table.
+ *
+ * Hostile input: MACs are chosen by remotes, so the hash is seeded. The table knows nothing of VXLAN; one
+ * writer, no locks. The memory is shared so that the next worker finds it after a crash of this one.
+ */
+
+export const SLOT_WORDS = 4;
+const LOW = 0;
+const KEY = 1;
+const VALUE = 2;
+const STAMP = 3;
+
+const EMPTY = 0;
+const MOVED = -1;
+
+/** Words in front of the slots: the seed, and what keeps them on a cache line of their own. */
+const HEADER_WORDS = 16;
+const SMALLEST_CAPACITY = 1024;
+
+/** Old slots moved with each insertion. Above 1 the drain ends before the new table fills up. */
+const MOVES_PER_INSERT = 8;
+
+/** Makes an empty table's memory. `seed` is any random 32-bit integer. */
+export function createMacTableBuffer(seed: number, capacity = SMALLEST_CAPACITY): SharedArrayBuffer {
+  const buffer = new SharedArrayBuffer((HEADER_WORDS + capacity * SLOT_WORDS) * 4);
+  new Int32Array(buffer)[0] = seed;
+  return buffer;
+}
+
+export class MacTable {
+  /** Entries stored, in the current and the old table. */
+  size = 0;
+  /** Slots of the current table, a power of two. */
+  capacity = 0;
+  #buffers: SharedArrayBuffer[] = [];
+  #slots: Int32Array = new Int32Array(0);
+  #shift = 0;
+  #seed = 0;
+  #old: Int32Array = new Int32Array(0);
+  #oldCapacity = 0;
+  #oldShift = 0;
+  /** Next slot of the old table to be moved; oldCapacity when it is drained. */
+  #moved = 0;
+  readonly #onGrow: (buffers: SharedArrayBuffer[]) => void;
+
+  /**
+   * @param buffers the current table and, while it grew, the old one. Entries found there are kept
+   * @param onGrow told the buffers in use whenever they change
+   */
+  constructor(buffers: SharedArrayBuffer[], onGrow: (buffers: SharedArrayBuffer[]) => void) {
+    this.#onGrow = onGrow;
+    this.#adopt(buffers);
+  }
+
+  /** True while entries are still moving over from the old table. */
+  get draining(): boolean {
+    return this.#moved < this.#oldCapacity;
+  }
+
+  /** @returns position of the entry in the current table, or −1 */
+  find(tag: number, high: number, low: number): number {
+    const key = (tag << 16) | high;
+    const slots = this.#slots;
+    const mask = this.capacity - 1;
+    let position = this.#hash(key, low) >>> this.#shift;
+    for (;;) {
+      const base = position << 2;
+      if (slots[base + VALUE] === EMPTY) break;
+      if (slots[base + LOW] === low && slots[base + KEY] === key) return position;
+      position = (position + 1) & mask;
+    }
+    return this.#moved < this.#oldCapacity ? this.#findOld(key, low) : -1;
+  }
+
+  /** Stores a new entry; the caller has made sure that it is not there. `value` > 0. @returns its position */
+  insert(tag: number, high: number, low: number, value: number, stamp: number): number {
+    if (this.#moved < this.#oldCapacity) this.#moveSome(MOVES_PER_INSERT);
+    else if ((this.size + 1) * 4 > this.capacity * 3) this.#grow();
+    this.size++;
+    return this.#place((tag << 16) | high, low, value, stamp);
+  }
+
+  /** Empties a slot and closes the gap. What stood behind it may now stand at `position`. */
+  remove(position: number): void {
+    const slots = this.#slots;
+    const mask = this.capacity - 1;
+    let gap = position;
+    let next = position;
+    for (;;) {
+      next = (next + 1) & mask;
+      const from = next << 2;
+      if (slots[from + VALUE] === EMPTY) break;
+      const home = this.#hash(slots[from + KEY], slots[from + LOW]) >>> this.#shift;
+      // An entry may fill the gap unless its home lies behind the gap, in probing order.
+      if (((next - home) & mask) < ((next - gap) & mask)) continue;
+      slots.copyWithin(gap << 2, from, from + SLOT_WORDS);
+      gap = next;
+    }
+    slots[(gap << 2) + VALUE] = EMPTY;
+    this.size--;
+  }
+
+  /** 0 when the slot is empty. */
+  value(position: number): number {
+    return this.#slots[(position << 2) + VALUE];
+  }
+
+  setValue(position: number, value: number): void {
+    this.#slots[(position << 2) + VALUE] = value;
+  }
+
+  stamp(position: number): number {
+    return this.#slots[(position << 2) + STAMP];
+  }
+
+  setStamp(position: number, stamp: number): void {
+    this.#slots[(position << 2) + STAMP] = stamp;
+  }
+
+  tag(position: number): number {
+    return this.#slots[(position << 2) + KEY] >>> 16;
+  }
+
+  macHigh(position: number): number {
+    return this.#slots[(position << 2) + KEY] & 0xffff;
+  }
+
+  macLow(position: number): number {
+    return this.#slots[(position << 2) + LOW];
+  }
+
+  /** Hash of the entry at a position, 0 … 2³² − 1: its place in the order of `collect`. */
+  hashAt(position: number): number {
+    const base = position << 2;
+    return this.#hash(this.#slots[base + KEY], this.#slots[base + LOW]);
+  }
+
+  /**
+   * Positions of all entries whose hash lies in [from, to), in hash order. Cold: allocates. Entries of the
+   * old table in that range are moved over first, so the answer is complete.
+   */
+  collect(from: number, to: number): number[] {
+    this.#moveRange(from, to);
+    const found: number[] = [];
+    const mask = this.capacity - 1;
+    let position = from >>> this.#shift;
+    const lastHome = (to - 1) >>> this.#shift;
+    for (let steps = 0; steps < this.capacity; steps++) {
+      const inWindow = steps <= lastHome - (from >>> this.#shift);
+      if (this.value(position) !== EMPTY) {
+        const hash = this.hashAt(position);
+        if (hash >= from && hash < to) found.push(position);
+      } else if (!inWindow) break;
+      position = (position + 1) & mask;
+    }
+    return found.sort((a, b) => this.hashAt(a) - this.hashAt(b));
+  }
+
+  /** Moves up to `count` slots of the old table. Housekeeping calls it so that a drain also ends without insertions. */
+  moveSome(count: number): void {
+    if (this.#moved < this.#oldCapacity) this.#moveSome(count);
+  }
+
+  #adopt(buffers: SharedArrayBuffer[]): void {
+    this.#setCurrent(buffers[0]);
+    if (buffers.length > 1) this.#setOld(buffers[1]);
+    this.#buffers = buffers;
+    for (let i = 0; i < this.capacity; i++) if (this.value(i) > 0) this.size++;
+    for (let i = 0; i < this.#oldCapacity; i++) if (this.#old[(i << 2) + VALUE] > 0) this.size++;
+  }
+
+  #setCurrent(buffer: SharedArrayBuffer): void {
+    this.#slots = new Int32Array(buffer, HEADER_WORDS * 4);
+    this.#seed = new Int32Array(buffer, 0, 1)[0];
+    this.capacity = this.#slots.length / SLOT_WORDS;
+    this.#shift = Math.clz32(this.capacity - 1);
+  }
+
+  #setOld(buffer: SharedArrayBuffer): void {
+    this.#old = new Int32Array(buffer, HEADER_WORDS * 4);
+    this.#oldCapacity = this.#old.length / SLOT_WORDS;
+    this.#oldShift = Math.clz32(this.#oldCapacity - 1);
+    this.#moved = 0;
+  }
+
+  #grow(): void {
+    const old = this.#buffers[0];
+    const buffer = createMacTableBuffer(this.#seed, this.capacity * 2);
+    this.#setOld(old);
+    this.#setCurrent(buffer);
+    this.#buffers = [buffer, old];
+    this.#onGrow(this.#buffers);
+  }
+
+  #moveSome(count: number): void {
+    for (let i = 0; i < count && this.#moved < this.#oldCapacity; i++) this.#moveSlot(this.#moved++);
+    if (this.#moved === this.#oldCapacity) this.#drained();
+  }
+
+  #drained(): void {
+    this.#old = new Int32Array(0);
+    this.#oldCapacity = 0;
+    this.#moved = 0;
+    this.#buffers = [this.#buffers[0]];
+    this.#onGrow(this.#buffers);
+  }
+
+  #moveSlot(position: number): number {
+    const base = position << 2;
+    const old = this.#old;
+    const value = old[base + VALUE];
+    if (value === EMPTY || value === MOVED) return -1;
+    old[base + VALUE] = MOVED;
+    return this.#place(old[base + KEY], old[base + LOW], value, old[base + STAMP]);
+  }
+
+  #moveRange(from: number, to: number): void {
+    if (this.#moved === this.#oldCapacity) return;
+    const mask = this.#oldCapacity - 1;
+    const homes = ((to - 1) >>> this.#oldShift) - (from >>> this.#oldShift);
+    let position = from >>> this.#oldShift;
+    for (let steps = 0; steps < this.#oldCapacity; steps++) {
+      if (this.#old[(position << 2) + VALUE] === EMPTY && steps > homes) break;
+      this.#moveSlot(position);
+      position = (position + 1) & mask;
+    }
+  }
+
+  #findOld(key: number, low: number): number {
+    const old = this.#old;
+    const mask = this.#oldCapacity - 1;
+    let position = this.#hash(key, low) >>> this.#oldShift;
+    for (let steps = 0; steps <= mask; steps++) {
+      const base = position << 2;
+      const value = old[base + VALUE];
+      if (value === EMPTY) return -1;
+      if (value !== MOVED && old[base + LOW] === low && old[base + KEY] === key)
+        return this.#moveSlot(position);
+      position = (position + 1) & mask;
+    }
+    return -1;
+  }
+
+  #place(key: number, low: number, value: number, stamp: number): number {
+    const slots = this.#slots;
+    const mask = this.capacity - 1;
+    let position = this.#hash(key, low) >>> this.#shift;
+    while (slots[(position << 2) + VALUE] !== EMPTY) position = (position + 1) & mask;
+    const base = position << 2;
+    slots[base + LOW] = low;
+    slots[base + KEY] = key;
+    slots[base + VALUE] = value;
+    slots[base + STAMP] = stamp;
+    return position;
+  }
+
+  /** 32 bits, unsigned; two multiplications mix every input bit into the top bits (murmur3's finaliser). */
+  #hash(key: number, low: number): number {
+    let h = Math.imul(low ^ this.#seed, 0xcc9e2d51) ^ Math.imul(key + this.#seed, 0x9e3779b1);
+    h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
+    h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+    return (h ^ (h >>> 16)) >>> 0;
+  }
+}

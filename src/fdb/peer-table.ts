@@ -1,0 +1,199 @@
+/**
+ * Remote VTEPs, one row per (VNI, peer): 32 packed bytes that the shim reads when it sends (`struct peer_row`).
+ *
+ *     word 0  family | port << 16     word 5  scope id
+ *     word 1–4  address, as it is on the wire     word 6  vniIdx     word 7  flags
+ *
+ * Received datagrams come with source rows of the same form; `findSource` answers which peer of a VNI that is, by
+ * address alone: the source port is flow entropy.
+ *
+ * Configured peers have the rows that the main thread assigns. With `--accept any`, sources that are not
+ * configured get a row at the end of the table while FDB entries point at them, so their number is bounded by
+ * that range; they share the counters of the VNI's `other` row and are never flooded to.
+ */
+
+const FAMILY_PORT = 0;
+const ADDRESS = 1;
+const SCOPE = 5;
+const VNI = 6;
+const FLAGS = 7;
+/** log2 of the words in a row. */
+const ROW_SHIFT = 3;
+
+const CONFIGURED = 1;
+const LEARNED = 2;
+
+/** Rows at the end of the table for sources that are not configured. */
+export const LEARNED_ROWS = 4096;
+
+const FREE = -1;
+const GONE = -2;
+
+export class PeerTable {
+  /** The packed rows, as the shim takes them. */
+  readonly bytes: Uint8Array;
+  /** Row whose counters a peer's frames belong to: its own, or for a learned one the VNI's `other`. */
+  readonly accountIdx: Int32Array;
+  readonly #words: Int32Array;
+  readonly #capacity: number;
+  #index = new Int32Array(64).fill(FREE);
+  /** Cells of the index that are not FREE. */
+  #used = 0;
+  #freeLearned: number[] = [];
+
+  constructor(buffer: SharedArrayBuffer) {
+    this.bytes = new Uint8Array(buffer);
+    this.#words = new Int32Array(buffer);
+    this.#capacity = this.#words.length >> ROW_SHIFT;
+    this.accountIdx = new Int32Array(this.#capacity);
+    this.#forgetLearned();
+  }
+
+  /** Writes a configured peer's row. `address`: 16 bytes, IPv4 in the first four. */
+  add(
+    peerIdx: number,
+    vniIdx: number,
+    family: number,
+    address: Uint8Array,
+    port: number,
+    scopeId: number,
+  ): void {
+    const base = peerIdx << ROW_SHIFT;
+    this.bytes.set(address, (base + ADDRESS) * 4);
+    this.#words[base + FAMILY_PORT] = family | (port << 16);
+    this.#words[base + SCOPE] = scopeId;
+    this.#words[base + VNI] = vniIdx;
+    this.#words[base + FLAGS] = CONFIGURED;
+    this.accountIdx[peerIdx] = peerIdx;
+    this.#remember(peerIdx);
+  }
+
+  /** Takes a row out of the index and empties it: nothing finds it, and the shim refuses to send there. */
+  remove(peerIdx: number): void {
+    this.#index[this.#cellOf(peerIdx)] = GONE;
+    const base = peerIdx << ROW_SHIFT;
+    this.#words.fill(0, base, base + (1 << ROW_SHIFT));
+  }
+
+  /** Which peer of a VNI sent this. @param sources source rows as words @returns its row, or −1 */
+  findSource(vniIdx: number, sources: Int32Array, row: number): number {
+    const words = this.#words;
+    const source = row << ROW_SHIFT;
+    const mask = this.#index.length - 1;
+    let cell = hashAddress(sources, source, vniIdx) & mask;
+    for (;;) {
+      const peerIdx = this.#index[cell];
+      if (peerIdx === FREE) return -1;
+      if (peerIdx !== GONE) {
+        const peer = peerIdx << ROW_SHIFT;
+        if (
+          words[peer + ADDRESS] === sources[source + ADDRESS] &&
+          words[peer + VNI] === vniIdx &&
+          words[peer + ADDRESS + 1] === sources[source + ADDRESS + 1] &&
+          words[peer + ADDRESS + 2] === sources[source + ADDRESS + 2] &&
+          words[peer + ADDRESS + 3] === sources[source + ADDRESS + 3] &&
+          words[peer + SCOPE] === sources[source + SCOPE] &&
+          (words[peer] & 0xffff) === (sources[source] & 0xffff)
+        )
+          return peerIdx;
+      }
+      cell = (cell + 1) & mask;
+    }
+  }
+
+  /**
+   * Gives a source that is not configured a row of its own. Replies go to `port`, not to the source port, which
+   * is entropy (as kernel vxlan does). @returns the row, or −1 when all are taken
+   */
+  learnSource(vniIdx: number, sources: Int32Array, row: number, port: number, otherIdx: number): number {
+    const peerIdx = this.#freeLearned.pop();
+    if (peerIdx === undefined) return -1;
+    const source = row << ROW_SHIFT;
+    const base = peerIdx << ROW_SHIFT;
+    for (let word = ADDRESS; word <= SCOPE; word++) this.#words[base + word] = sources[source + word];
+    this.#words[base + FAMILY_PORT] = (sources[source] & 0xffff) | (port << 16);
+    this.#words[base + VNI] = vniIdx;
+    this.#words[base + FLAGS] = LEARNED;
+    this.accountIdx[peerIdx] = otherIdx;
+    this.#remember(peerIdx);
+    return peerIdx;
+  }
+
+  isLearned(peerIdx: number): boolean {
+    return this.#words[(peerIdx << ROW_SHIFT) + FLAGS] === LEARNED;
+  }
+
+  /** No FDB entry points at this learned peer any more. */
+  releaseLearned(peerIdx: number): void {
+    this.remove(peerIdx);
+    this.#freeLearned.push(peerIdx);
+  }
+
+  /** True for a row that holds a peer. */
+  isUsed(peerIdx: number): boolean {
+    return this.#words[(peerIdx << ROW_SHIFT) + FLAGS] !== 0;
+  }
+
+  vniIdx(peerIdx: number): number {
+    return this.#words[(peerIdx << ROW_SHIFT) + VNI];
+  }
+
+  /** The family as AF_INET or AF_INET6. */
+  family(peerIdx: number): number {
+    return this.#words[peerIdx << ROW_SHIFT] & 0xffff;
+  }
+
+  port(peerIdx: number): number {
+    return this.#words[peerIdx << ROW_SHIFT] >>> 16;
+  }
+
+  scopeId(peerIdx: number): number {
+    return this.#words[(peerIdx << ROW_SHIFT) + SCOPE];
+  }
+
+  /** A copy of the 16 address bytes. Cold. */
+  address(peerIdx: number): Uint8Array {
+    const from = ((peerIdx << ROW_SHIFT) + ADDRESS) * 4;
+    return this.bytes.slice(from, from + 16);
+  }
+
+  #forgetLearned(): void {
+    for (let peerIdx = this.#capacity - LEARNED_ROWS; peerIdx < this.#capacity; peerIdx++) {
+      if (this.isUsed(peerIdx)) this.#words.fill(0, peerIdx << ROW_SHIFT, (peerIdx + 1) << ROW_SHIFT);
+      this.#freeLearned.push(peerIdx);
+    }
+  }
+
+  #remember(peerIdx: number): void {
+    if ((this.#used + 1) * 2 > this.#index.length) this.#rebuild();
+    const mask = this.#index.length - 1;
+    let cell = hashAddress(this.#words, peerIdx << ROW_SHIFT, this.vniIdx(peerIdx)) & mask;
+    while (this.#index[cell] !== FREE) cell = (cell + 1) & mask;
+    this.#index[cell] = peerIdx;
+    this.#used++;
+  }
+
+  #rebuild(): void {
+    const peers = this.#index.filter((peerIdx) => peerIdx >= 0);
+    let length = 64;
+    while (length < peers.length * 4) length *= 2;
+    this.#index = new Int32Array(length).fill(FREE);
+    this.#used = 0;
+    for (const peerIdx of peers) this.#remember(peerIdx);
+  }
+
+  #cellOf(peerIdx: number): number {
+    const mask = this.#index.length - 1;
+    let cell = hashAddress(this.#words, peerIdx << ROW_SHIFT, this.vniIdx(peerIdx)) & mask;
+    while (this.#index[cell] !== peerIdx) cell = (cell + 1) & mask;
+    return cell;
+  }
+}
+
+function hashAddress(words: Int32Array, base: number, vniIdx: number): number {
+  let h = Math.imul(words[base + ADDRESS] ^ Math.imul(vniIdx + 1, 0x9e3779b1), 0x85ebca6b);
+  h = Math.imul(h ^ words[base + ADDRESS + 1] ^ (h >>> 15), 0xc2b2ae35);
+  h = Math.imul(h ^ words[base + ADDRESS + 2] ^ (h >>> 13), 0x27d4eb2f);
+  h = Math.imul(h ^ words[base + ADDRESS + 3] ^ (h >>> 16), 0x165667b1);
+  return h ^ (h >>> 15);
+}

@@ -1,0 +1,42 @@
+/**
+ * All tables of the data plane, made once and wired together. The worker owns them; encap, decap and the applying
+ * of changes borrow them.
+ */
+import type { Counters } from '../stats/counters.js';
+import { Fdb } from './fdb.js';
+import { PeerLists } from './flood-list.js';
+import { MacTable } from './mac-table.js';
+import { PeerTable } from './peer-table.js';
+import { VniTable } from './vni-table.js';
+
+export interface TablesInit {
+  maxVnis: number;
+  counters: Counters;
+  /** Peer rows, PEER_ROW_LEN bytes each. */
+  peers: SharedArrayBuffer;
+  /** Memory of the MAC table; its entries are kept. */
+  fdb: SharedArrayBuffer[];
+  /** Told the memory of the MAC table whenever it changes. */
+  onFdbGrown: (buffers: SharedArrayBuffer[]) => void;
+}
+
+export class Tables {
+  readonly counters: Counters;
+  readonly vnis: VniTable;
+  readonly peers: PeerTable;
+  /** Who gets BUM frames of the overlay. */
+  readonly flood: PeerLists;
+  /** Who holds FDB entries. */
+  readonly members: PeerLists;
+  readonly fdb: Fdb;
+
+  constructor(init: TablesInit) {
+    this.counters = init.counters;
+    this.vnis = new VniTable(init.maxVnis);
+    this.peers = new PeerTable(init.peers);
+    this.flood = new PeerLists(init.maxVnis);
+    this.members = new PeerLists(init.maxVnis);
+    const table = new MacTable(init.fdb, init.onFdbGrown);
+    this.fdb = new Fdb(table, this.vnis, this.peers, this.members, this.counters);
+  }
+}

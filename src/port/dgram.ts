@@ -1,0 +1,232 @@
+/**
+ * The underlay through plain `node:dgram` (engine `dgram`): the portable way, and the baseline that benchmarks show
+ * beside the shim's. One JavaScript call, one callback and some objects a datagram; no trains, no error queues (see
+ * docs/interface.md for the table of differences). The behaviour is the same.
+ *
+ * Sending is answered later: a datagram is copied into a buffer of its own, which stays borrowed until node calls back,
+ * and its fate comes by `completions`. Their number is bounded; beyond it, sends fail with ENOMEM.
+ *
+ * Received datagrams are copied into slots and handed on when node has no more for now, or when the slots are full.
+ */
+import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
+import { readFileSync } from 'node:fs';
+import type { Batch } from '../frame/batch.js';
+import { BATCH_CAP, PEER_ROW_LEN, RECEIVE_SLOT_STRIDE, SOURCE_SOCKETS } from '../frame/limits.js';
+import type { Shim } from '../native/binding.js';
+import { formatIpAddress, parseIpAddress } from '../wire/ip-address.js';
+import { STATUS_PENDING, type UnderlayPort } from './port.js';
+import type { UdpFds } from './udp.js';
+
+/** Sends under way at most. */
+const MAX_PENDING = 1024;
+/** Source addresses whose packed form is remembered; hostile sources make it start over. */
+const MAX_SOURCES = 4096;
+
+const AF_INET = 2;
+const AF_INET6 = 10;
+const EIO = -5;
+const ENOMEM = -12;
+
+/** A send whose answer is known, in the words of the batch columns. */
+interface Settled {
+  vniIdx: number;
+  peerIdx: number;
+  flags: number;
+  segCount: number;
+  wireLen: number;
+  status: number;
+}
+
+export class DgramPort implements UnderlayPort {
+  readonly arena = new Uint8Array(BATCH_CAP * RECEIVE_SLOT_STRIDE).fill(1);
+  readonly sources = new Uint8Array(BATCH_CAP * PEER_ROW_LEN);
+  /** Called when datagrams or answers wait; whoever owns the port then calls `receive` and `completions`. */
+  onWork: () => void = () => {};
+  readonly #shim: Shim;
+  readonly #receiveFds: number[];
+  readonly #receivers: Socket[];
+  readonly #senders: (Socket | undefined)[];
+  readonly #peers: Uint8Array;
+  readonly #peerWords: Int32Array;
+  readonly #lengths = new Int32Array(BATCH_CAP);
+  readonly #packed = new Map<string, Uint8Array>();
+  readonly #hosts = new Map<number, string>();
+  #waiting = 0;
+  #settled: Settled[] = [];
+  #pending = 0;
+  #scheduled = false;
+  #told = 0;
+
+  /**
+   * @param fds as for the shim's port; duplicated, so that the process keeps its own when this thread ends
+   * @param peers packed peer rows
+   */
+  constructor(shim: Shim, fds: UdpFds, peers: Uint8Array) {
+    this.#shim = shim;
+    this.#peers = peers;
+    this.#peerWords = new Int32Array(peers.buffer, peers.byteOffset, peers.length >> 2);
+    this.#receiveFds = [fds.ipv4, fds.ipv6].filter((fd) => fd >= 0);
+    this.#receivers = this.#receiveFds.map((fd) => this.#adopt(fd, fd === fds.ipv6));
+    for (const socket of this.#receivers) socket.on('message', (bytes, from) => this.#onMessage(bytes, from));
+    this.#senders = Array.from(fds.send, (fd, i) =>
+      fd < 0 ? undefined : this.#adopt(fd, i >= SOURCE_SOCKETS),
+    );
+  }
+
+  receive(batch: Batch): number {
+    batch.count = this.#waiting;
+    for (let i = 0; i < this.#waiting; i++) {
+      batch.off[i] = i * RECEIVE_SLOT_STRIDE;
+      batch.len[i] = this.#lengths[i];
+      batch.gsoSize[i] = 0;
+      batch.segCount[i] = 1;
+    }
+    this.#waiting = 0;
+    return batch.count;
+  }
+
+  send(batch: Batch, arena: Uint8Array): number {
+    let failed = 0;
+    for (let i = 0; i < batch.count; i++) {
+      batch.status[i] = batch.verdict[i] === 0 ? this.#sendOne(batch, i, arena) : 0;
+      if (batch.status[i] !== 0) failed++;
+    }
+    return failed;
+  }
+
+  completions(batch: Batch): number {
+    const settled = this.#settled.splice(0, BATCH_CAP);
+    batch.count = settled.length;
+    for (const [i, one] of settled.entries()) {
+      batch.vniIdx[i] = one.vniIdx;
+      batch.peerIdx[i] = one.peerIdx;
+      batch.flags[i] = one.flags;
+      batch.segCount[i] = one.segCount;
+      batch.wireLen[i] = one.wireLen;
+      batch.verdict[i] = 0;
+      batch.status[i] = one.status;
+    }
+    return batch.count;
+  }
+
+  takeOverflow(): number {
+    let drops = 0;
+    for (const fd of this.#receiveFds) drops += Math.max(0, this.#shim.udpDrops(fd));
+    const fresh = drops - this.#told;
+    this.#told = drops;
+    return Math.max(0, fresh);
+  }
+
+  /** Without IP_RECVERR there is no error queue: node tells errors with the send they belong to. */
+  drainErrors(): void {}
+
+  peersChanged(): void {
+    this.#hosts.clear();
+  }
+
+  close(): void {
+    for (const socket of this.#receivers) socket.close();
+    for (const socket of this.#senders) socket?.close();
+  }
+
+  #adopt(fd: number, ipv6: boolean): Socket {
+    const socket = createSocket({
+      type: ipv6 ? 'udp6' : 'udp4',
+      // Addresses are literals: answered at once, without the resolver's detour.
+      lookup: (host, _options, answer) => answer(null, host, ipv6 ? 6 : 4),
+    });
+    // An error that belongs to no send (an ICMP message for an earlier one) must not end the thread.
+    socket.on('error', () => {});
+    socket.bind({ fd: this.#shim.dup(fd) });
+    return socket;
+  }
+
+  #sendOne(batch: Batch, i: number, arena: Uint8Array): number {
+    const peerIdx = batch.peerIdx[i];
+    const family = this.#peerWords[peerIdx << 3] & 0xffff;
+    const pool = family === AF_INET6 ? SOURCE_SOCKETS : 0;
+    const socket = this.#senders[pool + batch.srcPortIdx[i]];
+    if (family === 0 || socket === undefined) return EIO;
+    if (this.#pending === MAX_PENDING) return ENOMEM;
+    const bytes = Buffer.from(arena.subarray(batch.off[i], batch.off[i] + batch.len[i]));
+    const settled: Settled = {
+      vniIdx: batch.vniIdx[i],
+      peerIdx,
+      flags: batch.flags[i],
+      segCount: batch.segCount[i],
+      wireLen: batch.wireLen[i],
+      status: 0,
+    };
+    this.#pending++;
+    socket.send(bytes, this.#peerWords[peerIdx << 3] >>> 16, this.#host(peerIdx, family), (error) => {
+      this.#pending--;
+      settled.status = error ? ((error as NodeJS.ErrnoException).errno ?? EIO) : 0;
+      this.#settled.push(settled);
+      this.#schedule();
+    });
+    return STATUS_PENDING;
+  }
+
+  /** Text of a peer's address, remembered until peers change. */
+  #host(peerIdx: number, family: number): string {
+    const known = this.#hosts.get(peerIdx);
+    if (known !== undefined) return known;
+    const row = this.#peers.subarray(peerIdx * PEER_ROW_LEN, (peerIdx + 1) * PEER_ROW_LEN);
+    const scope = this.#peerWords[(peerIdx << 3) + 5];
+    const host = formatIpAddress(
+      family === AF_INET ? 4 : 6,
+      row.slice(4, 20),
+      scope > 0 ? String(scope) : '',
+    );
+    this.#hosts.set(peerIdx, host);
+    return host;
+  }
+
+  #onMessage(bytes: Buffer, from: RemoteInfo): void {
+    const i = this.#waiting++;
+    this.arena.set(bytes, i * RECEIVE_SLOT_STRIDE);
+    this.#lengths[i] = bytes.length;
+    this.sources.set(this.#pack(from), i * PEER_ROW_LEN);
+    if (this.#waiting === BATCH_CAP) this.onWork();
+    else this.#schedule();
+  }
+
+  #pack(from: RemoteInfo): Uint8Array {
+    const known = this.#packed.get(from.address);
+    if (known) return known;
+    if (this.#packed.size === MAX_SOURCES) this.#packed.clear();
+    const row = packSource(from.address);
+    this.#packed.set(from.address, row);
+    return row;
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    setImmediate(() => {
+      this.#scheduled = false;
+      this.onWork();
+    });
+  }
+}
+
+/** A source row (`struct peer_row`) without its port. node names scopes by interface name, we by index. */
+function packSource(text: string): Uint8Array {
+  const row = new Uint8Array(PEER_ROW_LEN);
+  const address = parseIpAddress(text);
+  if (!address) return row;
+  const view = new DataView(row.buffer);
+  view.setUint16(0, address.family === 4 ? AF_INET : AF_INET6, true);
+  row.set(address.bytes, 4);
+  view.setUint32(20, scopeIndex(address.scope), true);
+  return row;
+}
+
+function scopeIndex(name: string): number {
+  if (name === '') return 0;
+  try {
+    return Number(readFileSync(`/sys/class/net/${name}/ifindex`, 'utf8'));
+  } catch {
+    return 0;
+  }
+}

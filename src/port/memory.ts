@@ -1,0 +1,151 @@
+/**
+ * Ports without a kernel: an overlay and an underlay in memory. Tests and benches put frames in and read what came
+ * out; the forwarding cannot tell the difference. Also the worker's ports under the engine `memory`.
+ */
+import type { Batch } from '../frame/batch.js';
+import {
+  BATCH_CAP,
+  PEER_ROW_LEN,
+  RECEIVE_SLOT_STRIDE,
+  SLOT_MAX_LEN,
+  VXLAN_HEADROOM,
+} from '../frame/limits.js';
+import type { OverlayPort, UnderlayPort } from './port.js';
+
+/** What was written to an overlay: the frame's bytes and the columns that came with it. */
+export interface WrittenFrame {
+  vniIdx: number;
+  bytes: Uint8Array;
+  gsoType: number;
+  gsoSize: number;
+  csumStart: number;
+  csumOff: number;
+  flags: number;
+}
+
+/** What was sent to the underlay: the UDP payload, and to whom. */
+export interface SentDatagram {
+  peerIdx: number;
+  srcPortIdx: number;
+  bytes: Uint8Array;
+}
+
+export class MemoryOverlay implements OverlayPort {
+  readonly arena = new Uint8Array(BATCH_CAP * 2048 + SLOT_MAX_LEN);
+  /** Frames that `read` will give, by VNI row. */
+  readonly waiting: { vniIdx: number; bytes: Uint8Array }[] = [];
+  readonly written: WrittenFrame[] = [];
+  /** Status that writes get; 0: they succeed. */
+  writeStatus = 0;
+  /** Benches do not want to keep what was written. */
+  keep = true;
+  #free = 0;
+
+  read(batch: Batch, vniIdx: number): number {
+    let got = 0;
+    while (batch.count < BATCH_CAP) {
+      const at = this.waiting.findIndex((frame) => frame.vniIdx === vniIdx);
+      if (at < 0) break;
+      const [frame] = this.waiting.splice(at, 1);
+      const i = batch.count++;
+      const off = (this.#free + 63 + VXLAN_HEADROOM) & ~63;
+      this.arena.set(frame.bytes, off);
+      this.#free = off + frame.bytes.length;
+      batch.off[i] = off;
+      batch.len[i] = frame.bytes.length;
+      batch.vniIdx[i] = vniIdx;
+      batch.gsoType[i] = 0;
+      batch.gsoSize[i] = 0;
+      batch.flags[i] = 0;
+      batch.segCount[i] = 1;
+      got++;
+    }
+    return got;
+  }
+
+  reset(): void {
+    this.#free = 0;
+  }
+
+  write(batch: Batch, arena: Uint8Array): number {
+    let failed = 0;
+    for (let i = 0; i < batch.count; i++) {
+      batch.status[i] = 0;
+      if (batch.verdict[i] !== 0) continue;
+      batch.status[i] = this.writeStatus;
+      if (this.writeStatus !== 0) failed++;
+      else if (this.keep) this.written.push(writtenFrame(batch, i, arena));
+    }
+    return failed;
+  }
+}
+
+export class MemoryUnderlay implements UnderlayPort {
+  readonly arena = new Uint8Array(BATCH_CAP * RECEIVE_SLOT_STRIDE);
+  readonly sources = new Uint8Array(BATCH_CAP * PEER_ROW_LEN);
+  /** Datagrams that `receive` will give; `gsoSize` other than 0 makes one a train. */
+  readonly waiting: { source: Uint8Array; bytes: Uint8Array; gsoSize: number }[] = [];
+  readonly sent: SentDatagram[] = [];
+  /** Status that sends get, by peer row; absent: they succeed. */
+  readonly sendStatus = new Map<number, number>();
+  overflow = 0;
+  keep = true;
+
+  receive(batch: Batch): number {
+    batch.count = 0;
+    for (const { source, bytes, gsoSize } of this.waiting.splice(0, BATCH_CAP)) {
+      const i = batch.count++;
+      const off = i * RECEIVE_SLOT_STRIDE;
+      this.arena.set(bytes, off);
+      this.sources.set(source, i * PEER_ROW_LEN);
+      batch.off[i] = off;
+      batch.len[i] = bytes.length;
+      batch.gsoSize[i] = gsoSize;
+      batch.segCount[i] = 1;
+    }
+    return batch.count;
+  }
+
+  send(batch: Batch, arena: Uint8Array): number {
+    let failed = 0;
+    for (let i = 0; i < batch.count; i++) {
+      batch.status[i] = 0;
+      if (batch.verdict[i] !== 0) continue;
+      const status = this.sendStatus.get(batch.peerIdx[i]) ?? 0;
+      batch.status[i] = status;
+      if (status !== 0) failed++;
+      else if (this.keep) {
+        const bytes = arena.slice(batch.off[i], batch.off[i] + batch.len[i]);
+        this.sent.push({ peerIdx: batch.peerIdx[i], srcPortIdx: batch.srcPortIdx[i], bytes });
+      }
+    }
+    return failed;
+  }
+
+  completions(batch: Batch): number {
+    batch.count = 0;
+    return 0;
+  }
+
+  takeOverflow(): number {
+    const { overflow } = this;
+    this.overflow = 0;
+    return overflow;
+  }
+
+  drainErrors(): void {}
+
+  peersChanged(): void {}
+}
+
+function writtenFrame(batch: Batch, i: number, arena: Uint8Array): WrittenFrame {
+  return {
+    vniIdx: batch.vniIdx[i],
+    bytes: arena.slice(batch.off[i], batch.off[i] + batch.len[i]),
+    gsoType: batch.gsoType[i],
+    gsoSize: batch.gsoSize[i],
+    csumStart: batch.csumStart[i],
+    csumOff: batch.csumOff[i],
+    flags: batch.flags[i],
+  };
+}

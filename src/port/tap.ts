@@ -1,0 +1,52 @@
+/**
+ * The overlay's TAP devices, through the shim. Frames are read one behind the other into one region of the arena,
+ * each taking only the room it needs, so that what is in use stays in the cache; the region is used again after
+ * each round (`reset`). Devices are opened and closed by the main thread; here are only their descriptors.
+ */
+import type { Batch } from '../frame/batch.js';
+import { OVERLAY_ROUND_LEN, SLOT_MAX_LEN, VXLAN_HEADROOM } from '../frame/limits.js';
+import type { Shim } from '../native/binding.js';
+import type { OverlayPort } from './port.js';
+
+/** What a round may take, and one largest frame read just before it is full. */
+const REGION_LEN = OVERLAY_ROUND_LEN + SLOT_MAX_LEN + 4096;
+
+export class TapPort implements OverlayPort {
+  readonly arena = new Uint8Array(REGION_LEN);
+  /** TAP descriptor by VNI row; −1: none. */
+  readonly fds: Int32Array;
+  readonly #shim: Shim;
+  #free = 0;
+
+  constructor(shim: Shim, maxVnis: number) {
+    this.#shim = shim;
+    this.fds = new Int32Array(maxVnis).fill(-1);
+  }
+
+  read(batch: Batch, vniIdx: number): number {
+    const start = batch.count;
+    const got = this.#shim.tapReadBatch(
+      this.fds[vniIdx],
+      this.arena,
+      batch.bytes,
+      start,
+      vniIdx,
+      this.#free,
+      REGION_LEN,
+      VXLAN_HEADROOM,
+      SLOT_MAX_LEN,
+    );
+    if (got <= 0) return got;
+    batch.count = start + got;
+    this.#free = batch.off[batch.count - 1] + batch.len[batch.count - 1];
+    return got;
+  }
+
+  reset(): void {
+    this.#free = 0;
+  }
+
+  write(batch: Batch, arena: Uint8Array): number {
+    return this.#shim.tapWriteBatch(this.fds, arena, batch.bytes, batch.count);
+  }
+}

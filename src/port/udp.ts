@@ -1,0 +1,116 @@
+/**
+ * The underlay through the shim (engine `batch`): one receiving socket a family, and a pool of sending sockets a
+ * family, so that the source port can follow the inner flow (RFC 7348 §5). Sockets are opened and closed by the main
+ * thread; here are only their descriptors.
+ *
+ * A receive call needs a slot for the largest datagram, but offering many large slots to large datagrams would
+ * spread a batch over more memory than the cache holds. So the number of slots follows the size seen last.
+ */
+import type { Batch } from '../frame/batch.js';
+import { BATCH_CAP, PEER_ROW_LEN, RECEIVE_SLOT_STRIDE, UNDERLAY_ROUND_LEN } from '../frame/limits.js';
+import type { Shim } from '../native/binding.js';
+import type { UnderlayPort } from './port.js';
+
+const FEWEST_SLOTS = 16;
+
+export interface UdpFds {
+  /** −1: no socket of that family. */
+  ipv4: number;
+  ipv6: number;
+  /** SOURCE_SOCKETS a family, IPv4 first. */
+  send: Int32Array;
+}
+
+export class UdpPort implements UnderlayPort {
+  readonly arena = new Uint8Array(BATCH_CAP * RECEIVE_SLOT_STRIDE);
+  readonly sources = new Uint8Array(BATCH_CAP * PEER_ROW_LEN);
+  readonly #shim: Shim;
+  readonly #fds: UdpFds;
+  readonly #peers: Uint8Array;
+  readonly #receivers: Receiver[];
+  #slots = BATCH_CAP;
+  #next = 0;
+
+  /** @param peers packed peer rows */
+  constructor(shim: Shim, fds: UdpFds, peers: Uint8Array) {
+    this.#shim = shim;
+    this.#fds = fds;
+    this.#peers = peers;
+    this.#receivers = [fds.ipv4, fds.ipv6].filter((fd) => fd >= 0).map((fd) => new Receiver(fd));
+    // Touched once, so that memory does not seem to grow when a flood of large datagrams uses the last slots.
+    this.arena.fill(1);
+  }
+
+  /** The families take turns, so that neither can starve the other. */
+  receive(batch: Batch): number {
+    batch.count = 0;
+    for (let tries = 0; tries < this.#receivers.length && batch.count === 0; tries++) {
+      const receiver = this.#receivers[this.#next];
+      this.#next = (this.#next + 1) % this.#receivers.length;
+      this.#receiveFrom(receiver, batch);
+    }
+    return batch.count;
+  }
+
+  send(batch: Batch, arena: Uint8Array): number {
+    return this.#shim.udpSendBatch(this.#fds.send, this.#peers, arena, batch.bytes, batch.count);
+  }
+
+  completions(batch: Batch): number {
+    batch.count = 0;
+    return 0;
+  }
+
+  takeOverflow(): number {
+    let overflow = 0;
+    for (const receiver of this.#receivers)
+      overflow += receiver.takeOverflow(this.#shim.udpDrops(receiver.fd));
+    return overflow;
+  }
+
+  drainErrors(fd: number): void {
+    this.#shim.udpDrainErrors(fd);
+  }
+
+  peersChanged(): void {}
+
+  #receiveFrom(receiver: Receiver, batch: Batch): void {
+    const got = this.#shim.udpReceiveBatch(
+      receiver.fd,
+      this.arena,
+      batch.bytes,
+      this.sources,
+      0,
+      this.#slots,
+      0,
+      RECEIVE_SLOT_STRIDE,
+      receiver.info,
+    );
+    if (got <= 0) return;
+    batch.count = got;
+    let bytes = 0;
+    for (let i = 0; i < got; i++) bytes += batch.len[i];
+    this.#slots = Math.max(
+      FEWEST_SLOTS,
+      Math.min(BATCH_CAP, Math.floor((UNDERLAY_ROUND_LEN * got) / (bytes + 1))),
+    );
+  }
+}
+
+/** A receiving socket and how many of its drops have been told already. The kernel's count is 32 bits wide. */
+class Receiver {
+  readonly fd: number;
+  readonly info = new Int32Array(1);
+  #told = 0;
+
+  constructor(fd: number) {
+    this.fd = fd;
+  }
+
+  takeOverflow(drops: number): number {
+    if (drops < 0) return 0;
+    const fresh = (drops - this.#told) >>> 0;
+    this.#told = drops;
+    return fresh;
+  }
+}

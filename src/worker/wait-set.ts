@@ -1,0 +1,99 @@
+/**
+ * What the data-plane thread waits for, and what of it is ready: TAPs and receiving sockets to be read, sending
+ * sockets with an error queued, the wake-up for requests. Tokens say which; the arrays are filled anew by each wait.
+ */
+import type { Shim } from '../native/binding.js';
+
+const KIND_MASK = 0x30000000;
+const TAP = 0x00000000;
+const RECEIVER = 0x10000000;
+const SENDER = 0x20000000;
+const WAKE = 0x30000000;
+const VALUE_MASK = 0x0fffffff;
+
+const EEXIST = -17;
+
+export class WaitSet {
+  /** VNI rows of the TAPs that are ready. */
+  readonly taps: Int32Array;
+  tapCount = 0;
+  /** Sockets with an error queued. */
+  readonly errors: Int32Array;
+  errorCount = 0;
+  /** A receiving socket has something to read. */
+  receiverReady = false;
+  woken = false;
+  readonly #shim: Shim;
+  readonly #fd: number;
+  readonly #result: Uint8Array;
+  readonly #times: Float64Array;
+  readonly #tokens: Int32Array;
+
+  constructor(shim: Shim, fd: number) {
+    const { layout } = shim;
+    const capacity = layout.WAIT_CAP;
+    const buffer = new ArrayBuffer(layout['sizeof.waitResult']);
+    this.#shim = shim;
+    this.#fd = fd;
+    this.#result = new Uint8Array(buffer);
+    this.#times = new Float64Array(buffer, 0, 2);
+    this.#tokens = new Int32Array(buffer, layout['offsetof.waitResult.tokens'], capacity);
+    this.taps = new Int32Array(capacity);
+    this.errors = new Int32Array(capacity);
+  }
+
+  /** Monotonic time after the last wait, ms. */
+  get nowMs(): number {
+    return this.#times[0];
+  }
+
+  /** How long the last wait took, ms. */
+  get waitedMs(): number {
+    return this.#times[1];
+  }
+
+  addTap(fd: number, vniIdx: number): void {
+    this.#add(fd, TAP | vniIdx, true);
+  }
+
+  addReceiver(fd: number): void {
+    this.#add(fd, RECEIVER | fd, true);
+  }
+
+  addSender(fd: number): void {
+    this.#add(fd, SENDER | fd, false);
+  }
+
+  addWake(fd: number): void {
+    this.#add(fd, WAKE | fd, true);
+  }
+
+  remove(fd: number): void {
+    this.#shim.waitRemove(this.#fd, fd);
+  }
+
+  /** Waits at most so long; then `taps`, `errors` and `woken` say what is ready. */
+  wait(timeoutMs: number): void {
+    this.tapCount = 0;
+    this.errorCount = 0;
+    this.receiverReady = false;
+    this.woken = false;
+    const ready = this.#shim.waitFor(this.#fd, timeoutMs, this.#result);
+    for (let i = 0; i < ready; i++) this.#sort(this.#tokens[i]);
+  }
+
+  #sort(token: number): void {
+    const kind = token & KIND_MASK;
+    if (kind === TAP) this.taps[this.tapCount++] = token & VALUE_MASK;
+    else if (kind === RECEIVER) this.receiverReady = true;
+    else if (kind === SENDER) this.errors[this.errorCount++] = token & VALUE_MASK;
+    else if (kind === WAKE) this.woken = true;
+  }
+
+  /** A successor finds the descriptors of its predecessor in the set: same tokens, nothing to do. */
+  #add(fd: number, token: number, readable: boolean): void {
+    const status = this.#shim.waitAdd(this.#fd, fd, token, readable);
+    if (status < 0 && status !== EEXIST)
+      throw new Error(`cannot wait for descriptor ${fd}: errno ${-status}`);
+  }
+}

@@ -1,0 +1,198 @@
+/**
+ * The data-plane thread. Owns the clock, the wait and every table; forwards until it is told to stop. It never
+ * awaits and never logs on a frame's way. Requests are taken when the wake-up eventfd fires, between two rounds.
+ *
+ * Under the engine `batch` it blocks in the shim's wait and its event loop does not turn. Under `dgram` the sockets
+ * belong to the event loop, which calls the same round whenever a datagram has come, a descriptor of the wait set is
+ * ready, or a tenth of a second has passed.
+ *
+ * Descriptors belong to the process and the shared buffers to the main thread: if this thread dies, its successor
+ * goes on with the FDB and the counters as they are.
+ */
+import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { Loop, tickOf } from '../datapath/loop.js';
+import { Tables } from '../fdb/tables.js';
+import { MAX_PEERS, MAX_VNIS } from '../frame/limits.js';
+import { loadShim, type Shim } from '../native/binding.js';
+import { errnoName } from '../native/errno.js';
+import { DgramPort } from '../port/dgram.js';
+import { MemoryOverlay, MemoryUnderlay } from '../port/memory.js';
+import type { UnderlayPort } from '../port/port.js';
+import { TapPort } from '../port/tap.js';
+import { UdpPort } from '../port/udp.js';
+import { Counters, G_BUSY_RATIO } from '../stats/counters.js';
+import { Applier, Refusal } from './apply.js';
+import type { Report, Request, WorkerInit } from './protocol.js';
+import { WaitSet } from './wait-set.js';
+
+/** Longest wait, ms: housekeeping is due this often, and a thread that is told to exit does so this soon. */
+const WAIT_MS = 100;
+/** Over how long the busy ratio is taken, ms. */
+const BUSY_WINDOW_MS = 1000;
+/** Requests taken in one round. */
+const REQUESTS_PER_ROUND = 64;
+
+class DataPlaneThread {
+  readonly #init: WorkerInit;
+  readonly #port: MessagePort;
+  readonly #shim: Shim;
+  readonly #wait: WaitSet;
+  readonly #taps: TapPort;
+  readonly #counters: Counters;
+  readonly #loop: Loop;
+  readonly #applier: Applier;
+  readonly #underlay: UnderlayPort;
+  /** Wall clock minus the monotonic clock of the wait, ms. */
+  #epochOffsetMs = 0;
+  #windowStartMs = 0;
+  #waitedMs = 0;
+  /** Id of the request whose job is under way. */
+  #jobId = 0;
+  #stopping = false;
+
+  constructor(init: WorkerInit, port: MessagePort) {
+    this.#init = init;
+    this.#port = port;
+    this.#shim = loadShim();
+    this.#wait = new WaitSet(this.#shim, init.waitFd);
+    this.#taps = new TapPort(this.#shim, MAX_VNIS);
+    this.#counters = new Counters(MAX_VNIS, MAX_PEERS, init.counters);
+    this.#counters.recover();
+    const tables = new Tables({
+      maxVnis: MAX_VNIS,
+      counters: this.#counters,
+      peers: init.peers,
+      fdb: init.fdb,
+      onFdbGrown: (fdb) => this.#report({ kind: 'fdb-grown', fdb }),
+    });
+    this.#underlay = this.#openUnderlay(tables.peers.bytes);
+    const overlay = init.engine === 'memory' ? new MemoryOverlay() : this.#taps;
+    this.#loop = new Loop(tables, overlay, this.#underlay, {
+      strictHeader: init.strictHeader,
+      port: init.port,
+    });
+    this.#applier = new Applier(tables, (vniIdx, fd) => this.#attachTap(vniIdx, fd));
+    this.#wait.addWake(init.wakeFd);
+  }
+
+  /** Forwards until told to stop. */
+  run(): void {
+    this.#report({ kind: 'up' });
+    if (this.#underlay instanceof DgramPort) this.#runFromEventLoop(this.#underlay);
+    else {
+      while (!this.#stopping) this.#round(WAIT_MS);
+      this.#port.close();
+    }
+  }
+
+  #openUnderlay(peers: Uint8Array): UnderlayPort {
+    const { engine, underlay } = this.#init;
+    if (engine === 'memory') return new MemoryUnderlay();
+    const { ipv4, ipv6 } = underlay.receiveFds;
+    const fds = { ipv4, ipv6, send: Int32Array.from(underlay.sendFds) };
+    if (engine === 'dgram') return new DgramPort(this.#shim, fds, peers);
+    for (const fd of [ipv4, ipv6]) if (fd >= 0) this.#wait.addReceiver(fd);
+    for (const fd of underlay.sendFds) if (fd >= 0) this.#wait.addSender(fd);
+    return new UdpPort(this.#shim, fds, peers);
+  }
+
+  #attachTap(vniIdx: number, fd: number): void {
+    this.#taps.fds[vniIdx] = fd;
+    if (fd >= 0) this.#wait.addTap(fd, vniIdx);
+  }
+
+  #runFromEventLoop(port: DgramPort): void {
+    const round = () => {
+      if (this.#stopping) return;
+      this.#round(0);
+      if (this.#stopping) {
+        clearInterval(timer);
+        this.#shim.pollStop(poll);
+        port.close();
+        this.#port.close();
+      }
+    };
+    const timer = setInterval(round, WAIT_MS);
+    const poll = this.#shim.pollStart(this.#init.waitFd, round);
+    port.onWork = round;
+  }
+
+  /** One breath: wait, overlay, underlay, requests, housekeeping. */
+  #round(timeoutMs: number): void {
+    const wait = this.#wait;
+    wait.wait(timeoutMs);
+    const { nowMs } = wait;
+    for (let i = 0; i < wait.tapCount; i++) this.#readTap(wait.taps[i]);
+    this.#loop.flushOverlay();
+    for (let i = 0; i < wait.errorCount; i++) this.#underlay.drainErrors(wait.errors[i]);
+    if (wait.receiverReady || this.#init.engine !== 'batch')
+      this.#loop.readUnderlay(nowMs, nowMs + this.#epochOffsetMs);
+    this.#loop.housekeeping(nowMs);
+    this.#measure(nowMs);
+    if (this.#applier.busy) this.#stepJob(tickOf(nowMs));
+    else if (wait.woken) this.#takeRequests(tickOf(nowMs));
+  }
+
+  #readTap(vniIdx: number): void {
+    const status = this.#loop.readOverlay(vniIdx);
+    if (status >= 0) return;
+    this.#wait.remove(this.#taps.fds[vniIdx]);
+    const error = errnoName(status);
+    this.#log('error', `TAP device failed (${error}): was it deleted? Restart vtepd to make it anew`, {
+      vniIdx,
+      error,
+    });
+  }
+
+  #takeRequests(tick: number): void {
+    this.#shim.eventClear(this.#init.wakeFd);
+    for (let taken = 0; taken < REQUESTS_PER_ROUND && !this.#applier.busy; taken++) {
+      const received = receiveMessageOnPort(this.#port) as { message: Request } | undefined;
+      if (!received) return;
+      this.#takeOne(received.message, tick);
+    }
+    // More may wait, behind a job or this round's bound: come back.
+    this.#shim.eventFire(this.#init.wakeFd);
+  }
+
+  #takeOne({ id, change }: Request, tick: number): void {
+    try {
+      const answer = this.#applier.apply(change, tick);
+      this.#underlay.peersChanged();
+      if (answer) this.#report({ kind: 'done', id, answer });
+      else this.#jobId = id;
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      this.#report({ kind: 'failed', id, code: error.code, detail: error.message });
+    }
+    if (change.op === 'stop') this.#stopping = true;
+  }
+
+  #stepJob(tick: number): void {
+    const answer = this.#applier.step(tick);
+    if (answer) this.#report({ kind: 'done', id: this.#jobId, answer });
+  }
+
+  /** Share of time that was not spent waiting, and the wall clock, once a second. */
+  #measure(nowMs: number): void {
+    this.#waitedMs += this.#wait.waitedMs;
+    const windowMs = nowMs - this.#windowStartMs;
+    if (windowMs < BUSY_WINDOW_MS) return;
+    if (this.#windowStartMs > 0)
+      this.#counters.cells[G_BUSY_RATIO] = Math.max(0, 1 - this.#waitedMs / windowMs);
+    this.#windowStartMs = nowMs;
+    this.#waitedMs = 0;
+    this.#epochOffsetMs = Date.now() - nowMs;
+  }
+
+  #log(level: 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>): void {
+    this.#report({ kind: 'log', level, message, fields });
+  }
+
+  #report(report: Report): void {
+    this.#port.postMessage(report);
+  }
+}
+
+const { init, port } = workerData as { init: WorkerInit; port: MessagePort };
+new DataPlaneThread(init, port).run();
