@@ -1,0 +1,168 @@
+/**
+ * The overlay's device: a TAP with MAC, MTU, addresses and perhaps a bridge (Documentation/networking/tuntap.rst of
+ * the kernel). A new TAP lives as long as its descriptor, so that not even a killed daemon leaves one behind. A TAP
+ * that was there before is adopted with its MAC and left as it was found.
+ *
+ * Called by the composition root before the worker starts; `close` after the worker has returned. Reads and
+ * writes no frames.
+ */
+import type { Shim } from '../native/binding.js';
+import { ERRNO, errnoName } from '../native/errno.js';
+import { parseCidr } from '../wire/ip-address.js';
+import { formatMac, parseMac } from '../wire/mac.js';
+import { recordTap, restoreLeftover, restoreTap } from './adopted-tap.js';
+import { bridgedMtu, openBridge } from './bridge.js';
+import { HostError, NEEDS_RIGHTS } from './host-error.js';
+import { ip } from './ip-command.js';
+import { addressesOf, findLink, getLink, type Link, setLink } from './link.js';
+import type { Mac } from './mac-address.js';
+import { Rollback } from './rollback.js';
+
+export interface OverlayDeviceSpec {
+  readonly vni: number;
+  readonly tap: string;
+  /** '' none. */
+  readonly bridge: string;
+  /** `ADDRESS/LENGTH` each. */
+  readonly addresses: readonly string[];
+  /** MAC that the user asked for; '' the derived one, or that of an adopted TAP. */
+  readonly mac: string;
+  readonly derivedMac: Mac;
+  /** Bytes of the largest IP packet of the overlay. */
+  readonly overlayMtu: number;
+}
+
+export interface OverlayDevice {
+  /** Descriptor of the TAP, non-blocking; this module closes it. */
+  readonly fd: number;
+  readonly name: string;
+  readonly mac: Mac;
+  /** Device MTU, bytes: not what frames are judged by. */
+  readonly mtu: number;
+  /** Takes back every change. @throws HostError naming what could not be taken back */
+  close(): Promise<void>;
+}
+
+/** @throws HostError; everything done until then is taken back */
+export async function openOverlayDevice(shim: Shim, spec: OverlayDeviceSpec): Promise<OverlayDevice> {
+  const undo = new Rollback();
+  return undo.guard(async () => {
+    // The bridge first: undone last, when the TAP has left it.
+    if (spec.bridge !== '') await openBridge(spec.bridge, spec.derivedMac, undo);
+    const fd = await openTap(shim, spec, undo);
+    await configure(spec);
+    const link = await getLink(spec.tap);
+    return { fd, name: spec.tap, mac: macOf(link), mtu: link.mtu, close: () => undo.run() };
+  });
+}
+
+async function openTap(shim: Shim, spec: OverlayDeviceSpec, undo: Rollback): Promise<number> {
+  const existing = await findLink(spec.tap);
+  if (existing) assertTap(existing);
+  const fd = shim.tapOpen(spec.tap);
+  if (fd < 0) throw new HostError(explainTapOpen(spec.tap, fd, existing));
+  undo.push(() => void shim.close(fd));
+  if (existing) await adopt(shim, fd, existing, spec, undo);
+  else await furnish(spec);
+  return fd;
+}
+
+/** A device of our own: MAC and mark. */
+async function furnish({ tap, vni, mac, derivedMac }: OverlayDeviceSpec): Promise<void> {
+  const address = mac === '' ? formatMac(derivedMac.high, derivedMac.low) : mac;
+  await setLink(tap, 'address', address, 'alias', `vtepd vni ${vni}`);
+}
+
+/** Someone else's device: remember how it was, change its MAC only when told to. */
+async function adopt(
+  shim: Shim,
+  fd: number,
+  existing: Link,
+  { addresses, mac }: OverlayDeviceSpec,
+  undo: Rollback,
+): Promise<void> {
+  const tap = await restoreLeftover(existing);
+  const before = await recordTap(tap, addresses.map(canonical));
+  undo.push(async () => {
+    // Whoever opens it next may not know vnet headers: frames must reach it whole and with checksums.
+    shim.tapSetOffload(fd, 0);
+    await restoreTap(tap.name, before);
+  });
+  if (mac !== '') await setLink(tap.name, 'address', mac);
+}
+
+/** MTU before the bridge, which shrinks to its smallest port; addresses and bridge before the device is up. */
+async function configure({ tap, bridge, addresses, overlayMtu }: OverlayDeviceSpec): Promise<void> {
+  const link = await getLink(tap);
+  const joined = bridge === '' ? link.master : bridge;
+  const deviceMtu = joined === '' ? overlayMtu : await bridgedMtu(joined, tap);
+  await setLink(tap, 'mtu', String(deviceMtu));
+  if (bridge !== '') await joinBridge(link, bridge);
+  await addAddresses(tap, addresses.map(canonical));
+  await setLink(tap, 'up');
+}
+
+/** A port has no business of its own on the overlay: without a link-local address it solicits no router. */
+async function joinBridge(tap: Link, bridge: string): Promise<void> {
+  if (tap.addrGenMode !== '' && tap.addrGenMode !== 'none') await setLink(tap.name, 'addrgenmode', 'none');
+  await setLink(tap.name, 'master', bridge);
+}
+
+async function addAddresses(tap: string, addresses: readonly string[]): Promise<void> {
+  if (addresses.length === 0) return;
+  const present = await addressesOf(tap);
+  for (const address of new Set(addresses)) {
+    if (!present.includes(address)) await ip(['address', 'add', address, 'dev', tap]);
+  }
+}
+
+/** As the kernel will show it, so that what is there already can be recognised. */
+function canonical(cidr: string): string {
+  const parsed = parseCidr(cidr);
+  if (!parsed) throw new HostError(`${cidr} is no address with a prefix length: write 10.10.10.1/24`);
+  return `${parsed.address.text}/${parsed.length}`;
+}
+
+function macOf(link: Link): Mac {
+  const mac = parseMac(link.mac);
+  if (!mac) throw new HostError(`${link.name} has no Ethernet address ("${link.mac}")`);
+  return mac;
+}
+
+/** @throws HostError when the name belongs to something that frames cannot be read from */
+function assertTap({ name, kind, data }: Link): void {
+  const other = 'give --tap another name, or remove that device';
+  if (kind !== 'tun') {
+    throw new HostError(
+      `${name} exists and is ${kind === '' ? 'no' : `a ${kind} device, not a`} TAP: ${other}`,
+    );
+  }
+  if (data.type !== 'tap')
+    throw new HostError(`${name} exists and is a TUN (IP packets), not a TAP: ${other}`);
+  if (data.multi_queue === true) {
+    throw new HostError(`${name} was made with multi_queue, which vtepd does not use: ${other}`);
+  }
+}
+
+/** @param answer negative errno of tapOpen. @param existing the device as it was before the attempt */
+export function explainTapOpen(tap: string, answer: number, existing: Link | undefined): string {
+  switch (-answer) {
+    case ERRNO.ENOENT:
+    case ERRNO.ENXIO:
+    case ERRNO.ENODEV:
+      return `no /dev/net/tun (${errnoName(answer)}): run "modprobe tun", or pass the device into the container (--device /dev/net/tun)`;
+    case ERRNO.EPERM:
+    case ERRNO.EACCES:
+      return `not permitted to open TAP ${tap} (${errnoName(answer)}): ${NEEDS_RIGHTS}`;
+    case ERRNO.EBUSY:
+      return `TAP ${tap} is in use by another program${markOf(existing)}: stop it, or give --tap another name`;
+    case ERRNO.EINVAL:
+      return `the kernel refuses ${tap} as the name of a TAP (EINVAL): give --tap another name, of at most 15 bytes`;
+    default:
+      return `cannot open TAP ${tap}: ${errnoName(answer)}`;
+  }
+}
+
+function markOf(existing: Link | undefined): string {
+  return existing?.alias.startsWith('vtepd ') ? ' (another vtepd)' : '';
+}
