@@ -12,8 +12,8 @@ export interface PingResult {
 
 /** Pings until `count` requests were sent; a lost one is not repeated. */
 export async function ping(from: Namespace, to: string, count = 3): Promise<PingResult> {
-  const { stdout } = await from.outcome(`ping -n -q -c ${count} -i 0.1 -W 2 ${to}`);
-  return pingResult(stdout);
+  const { stdout, stderr } = await from.outcome(`ping -n -q -c ${count} -i 0.1 -W 2 ${to}`);
+  return pingResult(stdout, stderr);
 }
 
 /** Asserts that `from` reaches `to`, every ping answered. */
@@ -39,7 +39,7 @@ export class SteadyPing {
   /** Ends it and says how many were lost. One that is still on its way at the end is not. */
   async stop(): Promise<PingResult & { lost: number }> {
     await this.#process.stop('SIGINT');
-    const { sent, received } = pingResult(this.#process.stdout);
+    const { sent, received } = pingResult(this.#process.stdout, this.#process.stderr);
     const lastAnswered = Math.max(
       ...[...this.#process.stdout.matchAll(/icmp_seq=(\d+)/g)].map(([, n]) => Number(n)),
     );
@@ -48,9 +48,9 @@ export class SteadyPing {
   }
 }
 
-function pingResult(output: string): PingResult {
-  const match = /(\d+) packets transmitted, (\d+) received/.exec(output);
-  if (match === null) throw new Error(`ping said: ${output}`);
+function pingResult(stdout: string, stderr: string): PingResult {
+  const match = /(\d+) packets transmitted, (\d+) received/.exec(stdout);
+  if (match === null) throw new Error(`ping said: ${stderr || stdout}`);
   return { sent: Number(match[1]), received: Number(match[2]) };
 }
 
