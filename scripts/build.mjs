@@ -66,8 +66,7 @@ function buildShim() {
   if (sameAs(stamp, state) && existsSync(output)) return undefined;
 
   const missing = [['cc', 'gcc', 'clang'], ['make'], ['python3']].filter((names) => !names.some(onPath));
-  if (missing.length > 0)
-    fail(`the native shim needs ${missing.map(([name]) => name).join(', ')}: not found in PATH`);
+  if (missing.length > 0) return `not found in PATH: ${missing.map(([name]) => name).join(', ')}`;
   const prefix = dirname(dirname(process.execPath));
   const headers = existsSync(join(prefix, 'include/node/node_api.h')) ? [`--nodedir=${prefix}`] : [];
   const gyp = at('node_modules/node-gyp/bin/node-gyp.js');
