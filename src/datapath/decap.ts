@@ -87,24 +87,32 @@ export class Decap {
     out.segCount[o] = 1;
     out.wireLen[o] = len - VXLAN_LEN;
     out.status[o] = 0;
-    if (len < SHORTEST) return this.#drop(DROP.truncated);
-    if (!hasVni(arena, off)) return this.#drop(DROP.invalid_hdr);
-    const vniIdx = vnis.find(vni(arena, off));
-    if (vniIdx < 0) return this.#drop(DROP.vni_not_found);
-    out.vniIdx[o] = vniIdx;
-    const peerIdx = this.#tables.peers.findSource(vniIdx, this.#sources, i);
-    out.peerIdx[o] = peerIdx < 0 ? vnis.otherIdx[vniIdx] : this.#tables.peers.accountIdx[peerIdx];
-    describeFrame(arena, out, o, statedSize, vnis.overlayMtu[vniIdx]);
-    if (peerIdx < 0 && vnis.accept[vniIdx] !== ACCEPT_ANY) return this.#drop(DROP.source_not_peer);
-    if (hasReservedBits(arena, off)) {
-      out.flags[o] |= FRAME_RESERVED_BITS;
-      if (this.#options.strictHeader) return this.#drop(DROP.reserved_bits);
-    }
-    this.#emit(this.#judge(o, i, peerIdx, vniIdx));
+    this.#emit(this.#judgeDatagram(o, i, off, len, statedSize));
   }
 
-  /** The checks of the frame itself. @returns 0 or the reason to drop it */
-  #judge(o: number, i: number, peerIdx: number, vniIdx: number): number {
+  /** The checks of the outer side; who counts it is known after the source check. @returns 0 or the drop reason */
+  #judgeDatagram(o: number, i: number, off: number, len: number, statedSize: number): number {
+    const { vnis, peers } = this.#tables;
+    const arena = this.#arena;
+    const out = this.#out;
+    if (len < SHORTEST) return DROP.truncated;
+    if (!hasVni(arena, off)) return DROP.invalid_hdr;
+    const vniIdx = vnis.find(vni(arena, off));
+    if (vniIdx < 0) return DROP.vni_not_found;
+    const peerIdx = peers.findSource(vniIdx, this.#sources, i);
+    out.vniIdx[o] = vniIdx;
+    out.peerIdx[o] = peerIdx < 0 ? vnis.otherIdx[vniIdx] : peers.accountIdx[peerIdx];
+    describeFrame(arena, out, o, statedSize, vnis.overlayMtu[vniIdx]);
+    if (peerIdx < 0 && vnis.accept[vniIdx] !== ACCEPT_ANY) return DROP.source_not_peer;
+    if (hasReservedBits(arena, off)) {
+      out.flags[o] |= FRAME_RESERVED_BITS;
+      if (this.#options.strictHeader) return DROP.reserved_bits;
+    }
+    return this.#judgeFrame(o, i, peerIdx, vniIdx);
+  }
+
+  /** The checks of the frame itself, and learning. @returns 0 or the drop reason */
+  #judgeFrame(o: number, i: number, peerIdx: number, vniIdx: number): number {
     const { vnis } = this.#tables;
     const arena = this.#arena;
     const source = this.#out.off[o] + SRC_OFF;
@@ -135,10 +143,6 @@ export class Decap {
     out.len[o] -= VLAN_TAG_LEN;
     out.csumStart[o] -= VLAN_TAG_LEN;
     out.wireLen[o] -= VLAN_TAG_LEN * out.segCount[o];
-  }
-
-  #drop(reason: number): void {
-    this.#emit(reason);
   }
 
   /** The descriptor at the end of the batch is complete: keep it, and write when the batch is full. */

@@ -23,9 +23,6 @@ const ROW_SHIFT = 3;
 const CONFIGURED = 1;
 const LEARNED = 2;
 
-/** Rows at the end of the table for sources that are not configured. */
-export const LEARNED_ROWS = 4096;
-
 const FREE = -1;
 const GONE = -2;
 
@@ -41,12 +38,13 @@ export class PeerTable {
   #used = 0;
   #freeLearned: number[] = [];
 
-  constructor(buffer: SharedArrayBuffer) {
+  /** @param learnedRows rows at the end of the table for sources that are not configured */
+  constructor(buffer: SharedArrayBuffer, learnedRows: number) {
     this.bytes = new Uint8Array(buffer);
     this.#words = new Int32Array(buffer);
     this.#capacity = this.#words.length >> ROW_SHIFT;
     this.accountIdx = new Int32Array(this.#capacity);
-    this.#forgetLearned();
+    this.#forgetLearned(learnedRows);
   }
 
   /** Writes a configured peer's row. `address`: 16 bytes, IPv4 in the first four. */
@@ -157,8 +155,8 @@ export class PeerTable {
     return this.bytes.slice(from, from + 16);
   }
 
-  #forgetLearned(): void {
-    for (let peerIdx = this.#capacity - LEARNED_ROWS; peerIdx < this.#capacity; peerIdx++) {
+  #forgetLearned(learnedRows: number): void {
+    for (let peerIdx = this.#capacity - learnedRows; peerIdx < this.#capacity; peerIdx++) {
       if (this.isUsed(peerIdx)) this.#words.fill(0, peerIdx << ROW_SHIFT, (peerIdx + 1) << ROW_SHIFT);
       this.#freeLearned.push(peerIdx);
     }

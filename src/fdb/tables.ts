@@ -5,7 +5,7 @@
 import type { Counters } from '../stats/counters.js';
 import { Fdb } from './fdb.js';
 import { PeerLists } from './flood-list.js';
-import { MacTable } from './mac-table.js';
+import { createMacTableBuffer, MacTable } from './mac-table.js';
 import { PeerTable } from './peer-table.js';
 import { VniTable } from './vni-table.js';
 
@@ -14,8 +14,12 @@ export interface TablesInit {
   counters: Counters;
   /** Peer rows, PEER_ROW_LEN bytes each. */
   peers: SharedArrayBuffer;
-  /** Memory of the MAC table; its entries are kept. */
+  /** How many of them, at the end, are for sources that are not configured. */
+  learnedRows: number;
+  /** Memory of the MAC table; its entries are kept. Empty: a new one is made. */
   fdb: SharedArrayBuffer[];
+  /** Random 32-bit integer: seed of a new table's hash. */
+  seed: number;
   /** Told the memory of the MAC table whenever it changes. */
   onFdbGrown: (buffers: SharedArrayBuffer[]) => void;
 }
@@ -33,10 +37,12 @@ export class Tables {
   constructor(init: TablesInit) {
     this.counters = init.counters;
     this.vnis = new VniTable(init.maxVnis);
-    this.peers = new PeerTable(init.peers);
+    this.peers = new PeerTable(init.peers, init.learnedRows);
     this.flood = new PeerLists(init.maxVnis);
     this.members = new PeerLists(init.maxVnis);
-    const table = new MacTable(init.fdb, init.onFdbGrown);
+    const buffers = init.fdb.length > 0 ? init.fdb : [createMacTableBuffer(init.seed)];
+    const table = new MacTable(buffers, init.onFdbGrown);
+    init.onFdbGrown(buffers);
     this.fdb = new Fdb(table, this.vnis, this.peers, this.members, this.counters);
   }
 }

@@ -35,3 +35,6 @@ export const MAX_VNIS = 4096;
 
 /** Rows of the peer table: one per (VNI, peer). Pages that are never touched cost no memory. */
 export const MAX_PEERS = 1 << 20;
+
+/** Rows at the end of the peer table for sources that are not configured (`--accept any`). */
+export const LEARNED_ROWS = 4096;

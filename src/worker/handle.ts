@@ -1,104 +1,393 @@
-/** (signature only while the parts are written side by side; see DataPlane below) */
-import type { Counters } from '../stats/counters.js';
-import type { ChangeErrorCode, MacParts, PackedAddress, VniPolicy } from './protocol.js';
+/**
+ * The main thread's side of the data plane. It keeps the desired state (VNIs, peers, static entries are the
+ * worker's), assigns every row, sends changes and answers each caller after the worker has applied the change. It
+ * reads the counter block and nothing else of the worker's.
+ *
+ * When the worker dies, a successor is started on the same descriptors and buffers: it gets the VNIs and peers again,
+ * in the same rows, and finds FDB and counters as they were. Changes under way fail with `dataplane_down`.
+ */
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import { LEARNED_ROWS, MAX_PEERS, MAX_VNIS, PEER_ROW_LEN } from '../frame/limits.js';
+import { Counters, GLOBAL_ROW, PEER_ROW, VNI_ROW } from '../stats/counters.js';
+import type {
+  DataPlane,
+  FdbEntry,
+  FdbFilter,
+  NewPeer,
+  PeerState,
+  VniSnapshot,
+  VniState,
+} from './data-plane.js';
+import { DataPlaneError } from './data-plane.js';
+import type {
+  Answer,
+  Change,
+  Engine,
+  FdbItem,
+  MacParts,
+  Report,
+  Request,
+  UnderlayInit,
+  WorkerInit,
+} from './protocol.js';
+import { RowAllocator } from './rows.js';
 
-/** A remote VTEP as the control side names it. */
-export interface PeerAddress extends PackedAddress {
-  /** Canonical text of the address, without the port: '192.0.2.1', 'fe80::1%eth0'. */
-  text: string;
+/** How long a change may take before its caller is told that the data plane does not answer, ms. */
+const CHANGE_TIMEOUT_MS = 2000;
+/** A worker that dies again this soon after its start is not replaced at once, ms. */
+const RESTART_PAUSE_MS = 500;
+
+export interface HandleOptions {
+  engine: Engine;
+  underlay: UnderlayInit;
+  strictHeader: boolean;
+  port: number;
+  /** epoll and wake-up eventfd, open for the life of the process. */
+  waitFd: number;
+  wakeFd: number;
+  /** Makes the worker's wait return. */
+  wake: () => void;
+  /** Random 32-bit integer: seed of the FDB's hash. */
+  seed: number;
+  log: (level: 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>) => void;
+  /** Packed address → canonical text. */
+  addressText: (address: { family: 4 | 6; bytes: Uint8Array; scopeId: number }) => string;
 }
 
-export interface PeerState {
-  readonly address: PeerAddress;
-  readonly flood: boolean;
-  readonly peerIdx: number;
-  /** The name it was resolved from, or '' when it was given as an address. */
-  readonly name: string;
+/** A VNI as it is set up: what the worker is told, beside the row that is assigned here. */
+export interface NewVni {
+  vni: number;
+  tap: string;
+  bridge: string;
+  mac: string;
+  macParts: MacParts;
+  tapFd: number;
+  policy: VniState['policy'];
 }
 
-export interface VniState {
-  readonly vni: number;
-  readonly vniIdx: number;
-  readonly tap: string;
-  readonly bridge: string;
-  readonly mac: string;
-  readonly policy: VniPolicy;
-  /** Peer row that counts frames of sources that are not peers. */
-  readonly otherIdx: number;
+interface VniRecord {
+  state: VniState;
+  tapFd: number;
+  macParts: MacParts;
+  generation: number;
+  peers: Map<string, PeerRecord>;
 }
 
-export interface NewPeer {
-  address: PeerAddress;
-  flood: boolean;
-  name: string;
+interface PeerRecord {
+  state: PeerState;
+  generation: number;
 }
 
-export interface FdbEntry {
-  mac: MacParts;
-  /** Canonical text of the peer's address. */
-  peer: string;
-  type: 'static' | 'dynamic';
-  ageMs: number;
+interface Pending {
+  resolve: (answer: Answer) => void;
+  reject: (error: Error) => void;
+  timer: NodeJS.Timeout;
 }
 
-export interface FdbFilter {
-  type: 'static' | 'dynamic' | 'all';
-  /** Canonical text of a peer's address; '' any. */
-  peer: string;
-}
+export class Handle implements DataPlane {
+  readonly counters = new Counters(MAX_VNIS, MAX_PEERS);
+  readonly #options: HandleOptions;
+  readonly #peerRows = new SharedArrayBuffer(MAX_PEERS * PEER_ROW_LEN);
+  /** Memory of the FDB, as the worker reported it last. */
+  #fdb: SharedArrayBuffer[] = [];
+  readonly #vnis = new Map<number, VniRecord>();
+  readonly #freeVnis = new RowAllocator(MAX_VNIS);
+  readonly #freePeers = new RowAllocator(MAX_PEERS - LEARNED_ROWS);
+  readonly #pending = new Map<number, Pending>();
+  #worker: Worker | undefined;
+  #port: MessagePort | undefined;
+  #nextId = 1;
+  #nextGeneration = 1;
+  #up = false;
+  #configured = false;
+  #stopping = false;
+  #startedMs = 0;
 
-export type DataPlaneErrorCode =
-  | ChangeErrorCode
-  | 'vni_not_found'
-  | 'vni_exists'
-  | 'peer_exists'
-  | 'peer_not_found'
-  | 'dataplane_timeout'
-  | 'dataplane_down';
-
-/** Why a change was not made: a stable code and a sentence for people. */
-export class DataPlaneError extends Error {
-  readonly code: DataPlaneErrorCode;
-  constructor(code: DataPlaneErrorCode, message: string) {
-    super(message);
-    this.code = code;
+  constructor(options: HandleOptions) {
+    this.#options = options;
   }
-}
 
-/** Numbers of one VNI, taken at one moment between two batches. Index of a reason as in DROP_REASONS. */
-export interface VniSnapshot {
-  /** Cells of the VNI's row: read with the V_ offsets of `stats/counters.ts`. */
-  vni: Float64Array;
-  /** One per configured peer, then the row of unknown sources (peer undefined): read with the P_ offsets. */
-  peers: { peer: PeerState | undefined; row: Float64Array }[];
-}
+  get ready(): boolean {
+    return this.#up && this.#configured;
+  }
 
-/** The main thread's side of the data plane. Every change resolves after the worker has applied it. */
-export interface DataPlane {
-  /** True once the whole configuration has been acknowledged and the worker lives. */
-  readonly ready: boolean;
-  readonly counters: Counters;
-  vnis(): readonly VniState[];
-  /** @throws DataPlaneError vni_not_found */
-  peers(vni: number): readonly PeerState[];
-  /** @throws DataPlaneError peer_exists, vni_not_found, dataplane_timeout */
-  addPeer(vni: number, peer: NewPeer): Promise<PeerState>;
-  /** Removes the peer and all its FDB entries. @throws DataPlaneError peer_not_found, vni_not_found */
-  removePeer(vni: number, address: string): Promise<void>;
-  /** Static entry, replaces any other. @throws DataPlaneError peer_not_found, fdb_full */
-  putFdb(vni: number, mac: MacParts, peer: string): Promise<void>;
-  /** @throws DataPlaneError fdb_entry_not_found */
-  deleteFdb(vni: number, mac: MacParts): Promise<void>;
-  /** @returns entries removed */
-  flushFdb(vni: number, filter: FdbFilter): Promise<number>;
-  /** One page. `cursor` 0 starts; nextCursor −1 ends. */
-  listFdb(
+  /** Starts the worker. @returns when its ports are open */
+  async start(): Promise<void> {
+    await this.#spawn();
+  }
+
+  /** The configuration given so far is complete and acknowledged: `ready` may become true. */
+  configured(): void {
+    this.#configured = true;
+  }
+
+  /** Lets the worker finish its round and end. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    const worker = this.#worker;
+    if (!worker) return;
+    const exited = new Promise((resolve) => worker.once('exit', resolve));
+    await this.#request({ op: 'stop' }).catch(() => worker.terminate());
+    await exited;
+  }
+
+  vnis(): readonly VniState[] {
+    return Array.from(this.#vnis.values(), (record) => record.state);
+  }
+
+  peers(vni: number): readonly PeerState[] {
+    return Array.from(this.#vni(vni).peers.values(), (record) => record.state);
+  }
+
+  /** @throws DataPlaneError vni_exists, dataplane_timeout */
+  async addVni(vni: NewVni): Promise<VniState> {
+    if (this.#vnis.has(vni.vni)) throw new DataPlaneError('vni_exists', `VNI ${vni.vni} exists already`);
+    const { macParts, tapFd, ...state } = vni;
+    const record: VniRecord = {
+      state: { ...state, vniIdx: this.#freeVnis.take(), otherIdx: this.#freePeers.take() },
+      tapFd,
+      macParts,
+      generation: this.#nextGeneration++,
+      peers: new Map(),
+    };
+    this.#vnis.set(vni.vni, record);
+    await this.#request(vniChange(record));
+    return record.state;
+  }
+
+  async addPeer(vni: number, peer: NewPeer): Promise<PeerState> {
+    const record = this.#vni(vni);
+    if (record.peers.has(peer.address.text)) {
+      throw new DataPlaneError('peer_exists', `${peer.address.text} is a peer of VNI ${vni} already`);
+    }
+    const added: PeerRecord = {
+      state: { ...peer, peerIdx: this.#freePeers.take() },
+      generation: this.#nextGeneration++,
+    };
+    record.peers.set(peer.address.text, added);
+    try {
+      await this.#request(peerChange(record, added));
+    } catch (error) {
+      record.peers.delete(peer.address.text);
+      throw error;
+    }
+    return added.state;
+  }
+
+  async removePeer(vni: number, address: string): Promise<void> {
+    const record = this.#vni(vni);
+    const { peerIdx } = this.#peer(record, address).state;
+    record.peers.delete(address);
+    await this.#request({ op: 'peer.del', peerIdx });
+    this.#freePeers.give(peerIdx);
+  }
+
+  async putFdb(vni: number, mac: MacParts, peer: string): Promise<void> {
+    const record = this.#vni(vni);
+    const { peerIdx } = this.#peer(record, peer).state;
+    await this.#request({ op: 'fdb.put', vniIdx: record.state.vniIdx, mac, peerIdx });
+  }
+
+  async deleteFdb(vni: number, mac: MacParts): Promise<void> {
+    await this.#request({ op: 'fdb.del', vniIdx: this.#vni(vni).state.vniIdx, mac });
+  }
+
+  async flushFdb(vni: number, filter: FdbFilter): Promise<number> {
+    const record = this.#vni(vni);
+    const peerIdx = this.#filterPeer(record, filter);
+    const { vniIdx } = record.state;
+    const answer = await this.#request({ op: 'fdb.flush', vniIdx, type: filter.type, peerIdx });
+    return answer.removed ?? 0;
+  }
+
+  async listFdb(
     vni: number,
     filter: FdbFilter,
     limit: number,
     cursor: number,
-  ): Promise<{ items: FdbEntry[]; nextCursor: number }>;
-  snapshot(vni: number): VniSnapshot;
-  /** Cells of the global row: read with the G_ offsets. */
-  globals(): Float64Array;
+  ): Promise<{ items: FdbEntry[]; nextCursor: number }> {
+    const record = this.#vni(vni);
+    const peerIdx = this.#filterPeer(record, filter);
+    const { vniIdx } = record.state;
+    const answer = await this.#request({ op: 'fdb.list', vniIdx, type: filter.type, peerIdx, limit, cursor });
+    const items = (answer.items ?? []).map((item) => this.#entry(item));
+    return { items, nextCursor: answer.nextCursor ?? -1 };
+  }
+
+  snapshot(vni: number): VniSnapshot {
+    const { state, peers } = this.#vni(vni);
+    const { counters } = this;
+    const rows = Array.from(peers.values(), ({ state: peer }) => ({
+      peer: peer as PeerState | undefined,
+      base: counters.peerBase(peer.peerIdx),
+      row: new Float64Array(PEER_ROW),
+    }));
+    rows.push({ peer: undefined, base: counters.peerBase(state.otherIdx), row: new Float64Array(PEER_ROW) });
+    const base = counters.vniBase(state.vniIdx);
+    const row = new Float64Array(VNI_ROW);
+    counters.consistently(() => {
+      row.set(counters.cells.subarray(base, base + VNI_ROW));
+      for (const peer of rows) peer.row.set(counters.cells.subarray(peer.base, peer.base + PEER_ROW));
+    });
+    return { vni: row, peers: rows };
+  }
+
+  globals(): Float64Array {
+    return this.counters.cells.slice(0, GLOBAL_ROW);
+  }
+
+  #vni(vni: number): VniRecord {
+    const record = this.#vnis.get(vni);
+    if (!record) throw new DataPlaneError('vni_not_found', `VNI ${vni} is not configured`);
+    return record;
+  }
+
+  #peer(record: VniRecord, address: string): PeerRecord {
+    const peer = record.peers.get(address);
+    if (!peer) {
+      throw new DataPlaneError('peer_not_found', `${address} is not a peer of VNI ${record.state.vni}`);
+    }
+    return peer;
+  }
+
+  #filterPeer(record: VniRecord, filter: FdbFilter): number {
+    return filter.peer === '' ? -1 : this.#peer(record, filter.peer).state.peerIdx;
+  }
+
+  #entry({ mac, address, type, ageMs }: FdbItem): FdbEntry {
+    return { mac, peer: this.#options.addressText(address), type, ageMs };
+  }
+
+  #request(change: Change): Promise<Answer> {
+    const port = this.#port;
+    if (!port)
+      return Promise.reject(new DataPlaneError('dataplane_down', 'the data plane is being restarted'));
+    const id = this.#nextId++;
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#pending.delete(id);
+        const waited = `the data plane did not answer within ${CHANGE_TIMEOUT_MS / 1000} s`;
+        reject(new DataPlaneError('dataplane_timeout', waited));
+      }, CHANGE_TIMEOUT_MS);
+      this.#pending.set(id, { resolve, reject, timer });
+      port.postMessage({ id, change } satisfies Request);
+      this.#options.wake();
+    });
+  }
+
+  #spawn(): Promise<void> {
+    const { port1, port2 } = new MessageChannel();
+    const { engine, underlay, strictHeader, port, waitFd, wakeFd, seed } = this.#options;
+    const init: WorkerInit = {
+      engine,
+      underlay,
+      strictHeader,
+      port,
+      waitFd,
+      wakeFd,
+      seed,
+      counters: this.counters.buffer,
+      peers: this.#peerRows,
+      fdb: this.#fdb,
+    };
+    this.#startedMs = performance.now();
+    const worker = new Worker(new URL('./worker.js', import.meta.url), {
+      workerData: { init, port: port2 },
+      transferList: [port2],
+      name: 'vtepd-dataplane',
+    });
+    this.#worker = worker;
+    return new Promise((resolve, reject) => {
+      let failure: Error | undefined;
+      worker.once('error', (error) => {
+        failure = error;
+        this.#options.log('error', 'the data plane has failed', { error: error.message, stack: error.stack });
+      });
+      worker.once('exit', (code) => {
+        this.#onExit();
+        reject(failure ?? new Error(`the data plane ended with code ${code}`));
+      });
+      port1.on('message', (report: Report) => {
+        if (report.kind === 'up') {
+          this.#port = port1;
+          this.#up = true;
+          resolve();
+        } else this.#onReport(report);
+      });
+    });
+  }
+
+  #onReport(report: Report): void {
+    switch (report.kind) {
+      case 'done':
+        this.#take(report.id)?.resolve(report.answer);
+        break;
+      case 'failed':
+        this.#take(report.id)?.reject(new DataPlaneError(report.code, report.detail));
+        break;
+      case 'fdb-grown':
+        this.#fdb = report.fdb;
+        break;
+      case 'log':
+        this.#options.log(report.level, report.message, report.fields);
+        break;
+    }
+  }
+
+  #take(id: number): Pending | undefined {
+    const pending = this.#pending.get(id);
+    this.#pending.delete(id);
+    clearTimeout(pending?.timer);
+    return pending;
+  }
+
+  #onExit(): void {
+    const wasUp = this.#up;
+    this.#up = false;
+    this.#port?.close();
+    this.#port = undefined;
+    this.#worker = undefined;
+    for (const id of [...this.#pending.keys()]) {
+      this.#take(id)?.reject(new DataPlaneError('dataplane_down', 'the data plane ended before it answered'));
+    }
+    if (!this.#stopping && wasUp) this.#replace();
+  }
+
+  /** A successor on the same rows. One that died at once is given a pause, so that a lasting fault is no busy loop. */
+  #replace(): void {
+    const livedMs = performance.now() - this.#startedMs;
+    const restart = () => {
+      this.#restore().catch((error: Error) =>
+        this.#options.log('error', 'the data plane cannot be restarted: restart vtepd', {
+          error: error.message,
+        }),
+      );
+    };
+    if (livedMs < RESTART_PAUSE_MS) setTimeout(restart, RESTART_PAUSE_MS);
+    else restart();
+  }
+
+  async #restore(): Promise<void> {
+    const configured = this.#configured;
+    this.#configured = false;
+    await this.#spawn();
+    for (const record of this.#vnis.values()) {
+      await this.#request(vniChange(record));
+      await Promise.all(Array.from(record.peers.values(), (peer) => this.#request(peerChange(record, peer))));
+    }
+    await this.#request({ op: 'fdb.adopt' });
+    this.#configured = configured;
+    this.#options.log('warn', 'the data plane was restarted; FDB and counters were kept', {});
+  }
+}
+
+function vniChange({ state, tapFd, macParts, generation }: VniRecord): Change {
+  const { vni, vniIdx, policy, otherIdx } = state;
+  return { op: 'vni.add', vniIdx, vni, tapFd, mac: macParts, policy, otherIdx, generation };
+}
+
+function peerChange({ state: { vniIdx } }: VniRecord, { state, generation }: PeerRecord): Change {
+  const { family, bytes, port, scopeId } = state.address;
+  const address = { family, bytes, port, scopeId };
+  return { op: 'peer.add', vniIdx, peerIdx: state.peerIdx, address, flood: state.flood, generation };
 }

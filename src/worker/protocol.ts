@@ -14,8 +14,10 @@ export interface WorkerInit {
   counters: SharedArrayBuffer;
   /** Peer rows, 32 bytes each (`struct peer_row`). */
   peers: SharedArrayBuffer;
-  /** The FDB's slots; a predecessor may have left entries in them. */
+  /** Memory of the FDB with what a predecessor left in it; empty: there was none. */
   fdb: SharedArrayBuffer[];
+  /** Random 32-bit integer: seed of the FDB's hash. */
+  seed: number;
   /** epoll and wake-up eventfd. */
   waitFd: number;
   wakeFd: number;

@@ -12,7 +12,7 @@
 import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { Loop, tickOf } from '../datapath/loop.js';
 import { Tables } from '../fdb/tables.js';
-import { MAX_PEERS, MAX_VNIS } from '../frame/limits.js';
+import { LEARNED_ROWS, MAX_PEERS, MAX_VNIS } from '../frame/limits.js';
 import { loadShim, type Shim } from '../native/binding.js';
 import { errnoName } from '../native/errno.js';
 import { DgramPort } from '../port/dgram.js';
@@ -62,7 +62,9 @@ class DataPlaneThread {
       maxVnis: MAX_VNIS,
       counters: this.#counters,
       peers: init.peers,
+      learnedRows: LEARNED_ROWS,
       fdb: init.fdb,
+      seed: init.seed,
       onFdbGrown: (fdb) => this.#report({ kind: 'fdb-grown', fdb }),
     });
     this.#underlay = this.#openUnderlay(tables.peers.bytes);

@@ -1,0 +1,107 @@
+/**
+ * The data plane as the control side sees it: what can be asked of it, in which words, and how it refuses. Addresses
+ * are canonical text here, rows and bytes stay below. Implemented by `Handle`.
+ */
+import type { Counters } from '../stats/counters.js';
+import type { ChangeErrorCode, MacParts, PackedAddress, VniPolicy } from './protocol.js';
+
+/** A remote VTEP as the control side names it. */
+export interface PeerAddress extends PackedAddress {
+  /** Canonical text of the address, without the port: '192.0.2.1', 'fe80::1%eth0'. */
+  text: string;
+}
+
+export interface PeerState {
+  readonly address: PeerAddress;
+  readonly flood: boolean;
+  readonly peerIdx: number;
+  /** The name it was resolved from, or '' when it was given as an address. */
+  readonly name: string;
+}
+
+export interface VniState {
+  readonly vni: number;
+  readonly vniIdx: number;
+  readonly tap: string;
+  readonly bridge: string;
+  readonly mac: string;
+  readonly policy: VniPolicy;
+  /** Peer row that counts frames of sources that are not peers. */
+  readonly otherIdx: number;
+}
+
+export interface NewPeer {
+  address: PeerAddress;
+  flood: boolean;
+  name: string;
+}
+
+export interface FdbEntry {
+  mac: MacParts;
+  /** Canonical text of the peer's address. */
+  peer: string;
+  type: 'static' | 'dynamic';
+  ageMs: number;
+}
+
+export interface FdbFilter {
+  type: 'static' | 'dynamic' | 'all';
+  /** Canonical text of a peer's address; '' any. */
+  peer: string;
+}
+
+export type DataPlaneErrorCode =
+  | ChangeErrorCode
+  | 'vni_not_found'
+  | 'vni_exists'
+  | 'peer_exists'
+  | 'peer_not_found'
+  | 'dataplane_timeout'
+  | 'dataplane_down';
+
+/** Why a change was not made: a stable code and a sentence for people. */
+export class DataPlaneError extends Error {
+  readonly code: DataPlaneErrorCode;
+  constructor(code: DataPlaneErrorCode, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** Numbers of one VNI, taken at one moment between two batches. Index of a reason as in DROP_REASONS. */
+export interface VniSnapshot {
+  /** Cells of the VNI's row: read with the V_ offsets of `stats/counters.ts`. */
+  vni: Float64Array;
+  /** One per configured peer, then the row of unknown sources (peer undefined): read with the P_ offsets. */
+  peers: { peer: PeerState | undefined; row: Float64Array }[];
+}
+
+/** The main thread's side of the data plane. Every change resolves after the worker has applied it. */
+export interface DataPlane {
+  /** True once the whole configuration has been acknowledged and the worker lives. */
+  readonly ready: boolean;
+  readonly counters: Counters;
+  vnis(): readonly VniState[];
+  /** @throws DataPlaneError vni_not_found */
+  peers(vni: number): readonly PeerState[];
+  /** @throws DataPlaneError peer_exists, vni_not_found, dataplane_timeout */
+  addPeer(vni: number, peer: NewPeer): Promise<PeerState>;
+  /** Removes the peer and all its FDB entries. @throws DataPlaneError peer_not_found, vni_not_found */
+  removePeer(vni: number, address: string): Promise<void>;
+  /** Static entry, replaces any other. @throws DataPlaneError peer_not_found, fdb_full */
+  putFdb(vni: number, mac: MacParts, peer: string): Promise<void>;
+  /** @throws DataPlaneError fdb_entry_not_found */
+  deleteFdb(vni: number, mac: MacParts): Promise<void>;
+  /** @returns entries removed */
+  flushFdb(vni: number, filter: FdbFilter): Promise<number>;
+  /** One page. `cursor` 0 starts; nextCursor −1 ends. */
+  listFdb(
+    vni: number,
+    filter: FdbFilter,
+    limit: number,
+    cursor: number,
+  ): Promise<{ items: FdbEntry[]; nextCursor: number }>;
+  snapshot(vni: number): VniSnapshot;
+  /** Cells of the global row: read with the G_ offsets. */
+  globals(): Float64Array;
+}
