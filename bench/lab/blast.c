@@ -1,0 +1,398 @@
+// SPDX-License-Identifier: MIT
+/*
+ * blast - UDP load and round trips for the lab benchmark
+ *
+ * Theory of operation
+ *
+ *     blast send ADDRESS PORT SECONDS SIZE|imix FLOWS     as many frames as the machine takes
+ *     blast count PORT                                    counts and compares what arrives
+ *     blast ping ADDRESS PORT SECONDS SIZE                one request at a time
+ *     blast pong PORT                                     answers each request, until killed
+ *
+ * Sizes are those of the Ethernet frame without FCS: 14 + 20 + 8 bytes of headers (IPv4) and the payload. "imix" is
+ * 64, 570 and 1400 bytes in the proportion 7:4:1, in random order. Flows differ in destination address: ADDRESS and
+ * the FLOWS - 1 addresses behind it, which the receiver must have a local route for; so one socket sends and one
+ * receives, whatever the number of flows, and neither becomes what is measured.
+ *
+ * The sender never waits for anything but its socket. The receiver compares every byte, and measures from
+ * the first arrival to the last; it ends when nothing has come for half a second. Each prints one line of JSON.
+ *
+ * Compiled by the benchmark when it runs: cc -O2 -o blast blast.c
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <time.h>
+
+#define HEADERS_LEN 42		/* Ethernet, IPv4, UDP */
+#define PAYLOAD_MIN 8		/* length or sequence number, and something to compare */
+#define PAYLOAD_MAX 1458	/* of a 1500 byte frame */
+
+#define BATCH 64		/* messages a system call; 32 and 128 send as fast */
+#define BATCHES 64		/* prepared in advance: the order repeats after 4096 frames */
+
+#define RECEIVE_BUFFER (16 << 20)
+#define SILENCE_MS 500		/* ends a count */
+#define FIRST_WAIT_MS 10000	/* a count that never begins */
+#define ROUND_TRIP_LOST_MS 200
+#define ROUND_TRIPS_MAX (4 << 20)
+
+static const int imix[] = { 64, 64, 64, 64, 64, 64, 64, 570, 570, 570, 570, 1400 };
+
+static uint8_t pattern[PAYLOAD_MAX];
+
+static void die(const char *what)
+{
+	fprintf(stderr, "blast: %s: %s\n", what, strerror(errno));
+	exit(1);
+}
+
+static void usage(const char *why)
+{
+	fprintf(stderr, "blast: %s; usage: send ADDRESS PORT SECONDS SIZE|imix FLOWS | count PORT | "
+		"ping ADDRESS PORT SECONDS SIZE | pong PORT\n", why);
+	exit(2);
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+/**
+ * number() - Parse an argument
+ * @text:	Decimal digits
+ * @min:	Least value allowed
+ * @max:	Greatest value allowed
+ *
+ * Return: the value; exits when it is none
+ */
+static long number(const char *text, long min, long max)
+{
+	char *end;
+	long value = strtol(text, &end, 10);
+
+	if (*text == '\0' || *end != '\0' || value < min || value > max)
+		usage(text);
+	return value;
+}
+
+/**
+ * payload_len() - Payload of a frame
+ * @frame_len:	Bytes of the Ethernet frame without FCS
+ */
+static int payload_len(long frame_len)
+{
+	return (int)frame_len - HEADERS_LEN;
+}
+
+static uint32_t next_random(uint32_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 17;
+	*state ^= *state << 5;
+	return *state;
+}
+
+/** fill_pattern() - What every payload holds behind its first two bytes, its length */
+static void fill_pattern(void)
+{
+	uint32_t state = 2463534242u;
+
+	for (int i = 0; i < PAYLOAD_MAX; i++)
+		pattern[i] = (uint8_t)(next_random(&state) >> 16);
+}
+
+static int open_socket(void)
+{
+	int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (s < 0)
+		die("socket");
+	return s;
+}
+
+static int open_bound(long port)
+{
+	struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+	int size = RECEIVE_BUFFER;
+	int s = open_socket();
+
+	/* Only root may exceed the system's limit; without it the receiver loses more. */
+	if (setsockopt(s, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)))
+		setsockopt(s, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	if (bind(s, (struct sockaddr *)&any, sizeof(any)))
+		die("bind");
+	printf("listening\n");
+	fflush(stdout);
+	return s;
+}
+
+static void set_timeout(int s, int ms)
+{
+	struct timeval tv = { .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 };
+
+	if (setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)))
+		die("SO_RCVTIMEO");
+}
+
+static struct sockaddr_in parse_address(const char *text, long port)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+
+	if (inet_pton(AF_INET, text, &a.sin_addr) != 1)
+		usage(text);
+	return a;
+}
+
+/**
+ * struct load - Frames in the order they will be sent
+ * @messages:	As sendmmsg() takes them
+ * @iov:	One each: length, then pattern
+ * @payloads:	One for each payload length in use, made when first needed
+ * @flows:	Destinations
+ */
+struct load {
+	struct mmsghdr messages[BATCHES * BATCH];
+	struct iovec iov[BATCHES * BATCH];
+	uint8_t *payloads[PAYLOAD_MAX + 1];
+	struct sockaddr_in *flows;
+};
+
+static uint8_t *payload_of(struct load *load, int len)
+{
+	uint8_t **payload = &load->payloads[len];
+
+	if (*payload == NULL) {
+		*payload = malloc((size_t)len);
+		if (*payload == NULL)
+			die("malloc");
+		memcpy(*payload, pattern, (size_t)len);
+		(*payload)[0] = (uint8_t)(len >> 8);
+		(*payload)[1] = (uint8_t)len;
+	}
+	return *payload;
+}
+
+/**
+ * prepare() - Choose size and flow of every frame
+ * @first:	Destination of flow 0
+ * @size:	Frame length, or 0 for IMIX
+ * @flows:	How many
+ */
+static struct load *prepare(struct sockaddr_in first, long size, long flows)
+{
+	struct load *load = calloc(1, sizeof(*load));
+	uint32_t state = 88172645u;
+
+	if (load == NULL || (load->flows = calloc((size_t)flows, sizeof(*load->flows))) == NULL)
+		die("calloc");
+	for (long flow = 0; flow < flows; flow++) {
+		load->flows[flow] = first;
+		load->flows[flow].sin_addr.s_addr = htonl(ntohl(first.sin_addr.s_addr) + (uint32_t)flow);
+	}
+	for (int i = 0; i < BATCHES * BATCH; i++) {
+		long frame = size ? size : imix[next_random(&state) % (sizeof(imix) / sizeof(imix[0]))];
+		int len = payload_len(frame);
+		struct msghdr *hdr = &load->messages[i].msg_hdr;
+
+		load->iov[i] = (struct iovec){ payload_of(load, len), (size_t)len };
+		hdr->msg_iov = &load->iov[i];
+		hdr->msg_iovlen = 1;
+		hdr->msg_name = &load->flows[next_random(&state) % (uint32_t)flows];
+		hdr->msg_namelen = sizeof(struct sockaddr_in);
+	}
+	return load;
+}
+
+static void run_send(char **argv)
+{
+	struct sockaddr_in first = parse_address(argv[0], number(argv[1], 1, 65535));
+	long seconds = number(argv[2], 1, 3600);
+	long size = strcmp(argv[3], "imix") == 0 ? 0
+		: number(argv[3], HEADERS_LEN + PAYLOAD_MIN, HEADERS_LEN + PAYLOAD_MAX);
+	struct load *load = prepare(first, size, number(argv[4], 1, 1024));
+	uint64_t sent = 0, refused = 0, begin = now_ns(), end = begin + (uint64_t)seconds * 1000000000u;
+	int s = open_socket();
+
+	for (unsigned batch = 0; now_ns() < end; batch = (batch + 1) % BATCHES) {
+		struct mmsghdr *messages = &load->messages[batch * BATCH];
+
+		for (int done = 0; done < BATCH; ) {
+			int n = sendmmsg(s, messages + done, (unsigned)(BATCH - done), 0);
+
+			if (n > 0) {
+				sent += (uint64_t)n;
+				done += n;
+			} else if (errno == ENOBUFS || errno == EAGAIN) {
+				refused++;
+				done++;
+			} else if (errno != EINTR) {
+				die("sendmmsg");
+			}
+		}
+	}
+	printf("{\"sent\":%llu,\"refused\":%llu,\"seconds\":%.6f}\n", (unsigned long long)sent,
+	       (unsigned long long)refused, (double)(now_ns() - begin) / 1e9);
+}
+
+/** is_intact() - The length that the payload states is its own, and every byte is the sender's */
+static int is_intact(const uint8_t *payload, unsigned len)
+{
+	return len >= PAYLOAD_MIN && len <= PAYLOAD_MAX && payload[0] << 8 == (int)(len & 0xff00) &&
+	       payload[1] == (len & 0xff) && memcmp(payload + 2, pattern + 2, len - 2) == 0;
+}
+
+static void run_count(char **argv)
+{
+	static uint8_t buffers[BATCH][PAYLOAD_MAX + 1];
+	static struct mmsghdr messages[BATCH];
+	static struct iovec iov[BATCH];
+	uint64_t frames = 0, bytes = 0, corrupt = 0, first = 0, last = 0;
+	int s = open_bound(number(argv[0], 1, 65535));
+
+	for (int i = 0; i < BATCH; i++) {
+		iov[i] = (struct iovec){ buffers[i], sizeof(buffers[i]) };
+		messages[i].msg_hdr.msg_iov = &iov[i];
+		messages[i].msg_hdr.msg_iovlen = 1;
+	}
+	set_timeout(s, FIRST_WAIT_MS);
+	for (;;) {
+		int n = recvmmsg(s, messages, BATCH, MSG_WAITFORONE, NULL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno != EAGAIN)
+			die("recvmmsg");
+		if (n < 0)
+			break;
+		last = now_ns();
+		if (first == 0) {
+			first = last;
+			set_timeout(s, SILENCE_MS);
+		}
+		for (int i = 0; i < n; i++) {
+			frames++;
+			bytes += messages[i].msg_len + HEADERS_LEN;
+			corrupt += !is_intact(buffers[i], messages[i].msg_len);
+		}
+	}
+	printf("{\"frames\":%llu,\"bytes\":%llu,\"corrupt\":%llu,\"seconds\":%.6f}\n", (unsigned long long)frames,
+	       (unsigned long long)bytes, (unsigned long long)corrupt, (double)(last - first) / 1e9);
+}
+
+static void run_pong(char **argv)
+{
+	uint8_t buffer[PAYLOAD_MAX];
+	int s = open_bound(number(argv[0], 1, 65535));
+
+	for (;;) {
+		struct sockaddr_in from;
+		socklen_t from_len = sizeof(from);
+		ssize_t n = recvfrom(s, buffer, sizeof(buffer), 0, (struct sockaddr *)&from, &from_len);
+
+		if (n >= 0)
+			sendto(s, buffer, (size_t)n, 0, (struct sockaddr *)&from, from_len);
+	}
+}
+
+/**
+ * round_trip() - Send one request and wait for its answer
+ * @s:		Connected socket
+ * @sequence:	Tells the answer from those that came too late
+ * @len:	Bytes of payload
+ *
+ * Return: nanoseconds, or 0 when no answer came in time
+ */
+static uint64_t round_trip(int s, uint32_t sequence, int len)
+{
+	uint8_t request[PAYLOAD_MAX], answer[PAYLOAD_MAX];
+	uint64_t begin = now_ns();
+
+	memcpy(request, pattern, (size_t)len);
+	memcpy(request, &sequence, sizeof(sequence));
+	if (send(s, request, (size_t)len, 0) != len)
+		return 0;
+	for (;;) {
+		ssize_t n = recv(s, answer, sizeof(answer), 0);
+
+		if (n < 0)
+			return 0;
+		if (n == len && memcmp(answer, request, (size_t)len) == 0)
+			return now_ns() - begin;
+	}
+}
+
+static int by_size(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static double percentile_us(const uint32_t *sorted, uint32_t count, double part)
+{
+	return count ? sorted[(uint32_t)((count - 1) * part)] / 1e3 : 0;
+}
+
+static void run_ping(char **argv)
+{
+	struct sockaddr_in to = parse_address(argv[0], number(argv[1], 1, 65535));
+	uint64_t end = now_ns() + (uint64_t)number(argv[2], 1, 3600) * 1000000000u;
+	int len = payload_len(number(argv[3], HEADERS_LEN + PAYLOAD_MIN, HEADERS_LEN + PAYLOAD_MAX));
+	uint32_t *times = calloc(ROUND_TRIPS_MAX, sizeof(*times)), count = 0, lost = 0;
+	int s = open_socket();
+
+	if (times == NULL)
+		die("calloc");
+	if (connect(s, (struct sockaddr *)&to, sizeof(to)))
+		die("connect");
+	set_timeout(s, ROUND_TRIP_LOST_MS);
+	while (now_ns() < end && count < ROUND_TRIPS_MAX) {
+		uint64_t took = round_trip(s, count + lost, len);
+
+		if (took)
+			times[count++] = (uint32_t)took;
+		else
+			lost++;
+	}
+	qsort(times, count, sizeof(*times), by_size);
+	printf("{\"count\":%u,\"lost\":%u,\"p50\":%.2f,\"p99\":%.2f,\"p999\":%.2f,\"max\":%.2f}\n", count, lost,
+	       percentile_us(times, count, 0.5), percentile_us(times, count, 0.99),
+	       percentile_us(times, count, 0.999), percentile_us(times, count, 1));
+}
+
+static const struct command {
+	const char *name;
+	int args;
+	void (*run)(char **argv);
+} commands[] = {
+	{ "send", 5, run_send },
+	{ "count", 1, run_count },
+	{ "ping", 4, run_ping },
+	{ "pong", 1, run_pong },
+};
+
+int main(int argc, char **argv)
+{
+	fill_pattern();
+	for (size_t i = 0; argc > 1 && i < sizeof(commands) / sizeof(commands[0]); i++) {
+		if (strcmp(argv[1], commands[i].name) != 0)
+			continue;
+		if (argc - 2 != commands[i].args)
+			usage("wrong number of arguments");
+		commands[i].run(argv + 2);
+		return 0;
+	}
+	usage("unknown command");
+}
