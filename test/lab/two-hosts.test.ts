@@ -47,15 +47,26 @@ for (const engine of ENGINES) {
     await assertPing(t, vm101, '10.10.10.105');
     await assertPing(t, vm107, '10.10.10.103');
 
-    t.same(await neighbour(vm101, '10.10.10.105'), await ownMac(vm105), 'ARP was resolved through the overlay');
+    t.same(
+      await neighbour(vm101, '10.10.10.105'),
+      await ownMac(vm105),
+      'ARP was resolved through the overlay',
+    );
     t.same(await neighbour(vm107, '10.10.10.103'), await ownMac(vm103), 'and the other way');
 
     const datagrams = (await wire.stop()).map((frame) => vxlanOf(frame));
     for (const datagram of datagrams) {
-      t.match(datagram, { flags: 0x08, reserved: 0, vni: 100, destinationPort: 4789 }, 'header of a datagram');
+      t.match(
+        datagram,
+        { flags: 0x08, reserved: 0, vni: 100, destinationPort: 4789 },
+        'header of a datagram',
+      );
     }
     const inner = datagrams.map((datagram) => datagram!.inner);
-    t.ok(inner.find((frame) => arpOperation(frame) === 1), 'the ARP request is on the wire');
+    t.ok(
+      inner.find((frame) => arpOperation(frame) === 1),
+      'the ARP request is on the wire',
+    );
     const echo = inner.find((frame) => ipOf(frame)?.source === '10.10.10.101' && ipOf(frame)?.protocol === 1);
     t.equal(macAt(echo!, 0), await ownMac(vm105), 'inner destination MAC of the ping');
     t.equal(macAt(echo!, 6), await ownMac(vm101), 'inner source MAC of the ping');
@@ -79,7 +90,10 @@ for (const engine of ENGINES) {
     ] as const) {
       const bitsPerSecond = await iperf(from, to, address);
       t.comment(`${engine}: ${from.label} to ${to.label} ${(bitsPerSecond / 1e9).toFixed(2)} Gb/s`);
-      t.ok(bitsPerSecond > (engine === 'batch' ? 1e9 : 0), `${from.label} to ${to.label}: ${bitsPerSecond} b/s`);
+      t.ok(
+        bitsPerSecond > (engine === 'batch' ? 1e9 : 0),
+        `${from.label} to ${to.label}: ${bitsPerSecond} b/s`,
+      );
     }
     assertIdentity(t, await vtepd.metrics());
   });
@@ -102,7 +116,11 @@ for (const engine of ENGINES) {
     const listener = lab.keep(vm105.tool('udp.mjs', 'listen', 9000));
     await listener.says(/listening/);
     const wire = await capture(near, UNDERLAY_DEV, lab.dir, `udp port 4789 and src host ${NEAR}`);
-    t.equal(await vm101.tool('udp.mjs', 'flows', '10.10.10.105', 9000, FLOWS, 5).exit(20_000), 0, 'flows sent');
+    t.equal(
+      await vm101.tool('udp.mjs', 'flows', '10.10.10.105', 9000, FLOWS, 5).exit(20_000),
+      0,
+      'flows sent',
+    );
     await eventually('all datagrams to arrive', () => listener.stdout.match(/flow/g)?.length === FLOWS * 5);
 
     const portsOf = new Map<string, Set<number>>();
@@ -114,10 +132,18 @@ for (const engine of ENGINES) {
       portsOf.set(name, (portsOf.get(name) ?? new Set()).add(datagram.sourcePort));
     }
     t.equal(portsOf.size, FLOWS, 'every flow was captured');
-    t.same([...portsOf.values()].filter((ports) => ports.size !== 1), [], 'no flow changed its source port');
+    t.same(
+      [...portsOf.values()].filter((ports) => ports.size !== 1),
+      [],
+      'no flow changed its source port',
+    );
     const ports = new Set([...portsOf.values()].flatMap((ports) => [...ports]));
     t.ok(ports.size >= SOURCE_SOCKETS * 0.75, `${FLOWS} flows use ${ports.size} source ports`);
-    t.same([...ports].filter((port) => port < 49152), [], 'all from the range of --source-ports');
+    t.same(
+      [...ports].filter((port) => port < 49152),
+      [],
+      'all from the range of --source-ports',
+    );
     assertIdentity(t, await vtepd.metrics());
   });
 }

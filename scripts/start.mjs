@@ -1,0 +1,19 @@
+/**
+ * `npm start`: sets up, then runs the two-host demo; with flags (`npm start -- --vni 100 …`) the daemon itself.
+ * Both run in this process, so that signals, the terminal and the exit code are theirs.
+ */
+import { needRoot, root, setUp } from './set-up.mjs';
+
+const flags = process.argv.slice(2);
+const executable = new URL(`file://${root}/dist/vtepd.js`);
+
+if (flags.length > 0 && flags[0] !== '--once') {
+  setUp({ tools: process.getuid() === 0 ? ['ip'] : [] });
+  process.argv = [process.argv[0], executable.pathname, ...flags];
+  await import(executable.href);
+} else {
+  needRoot('the demo');
+  setUp({ tools: ['ip', 'ping', 'tcpdump', 'iperf3', 'curl'] });
+  const { runDemo } = await import(new URL('cli/demo.js', executable).href);
+  process.exitCode = await runDemo({ vtepd: executable.pathname, once: flags[0] === '--once' });
+}

@@ -1,0 +1,40 @@
+/**
+ * `npm test`: sets up, then every test there is: those of single modules first, then the labs, one at a time. Fails
+ * as well when a lab of test/lab/list.json did not run, or was skipped: a lab that can't run proves nothing.
+ * The last line is `N passed, N failed`.
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { runTests, testFiles } from './run-tests.mjs';
+import { needRoot, root, setUp } from './set-up.mjs';
+
+const UNIT_TIMEOUT_S = 90;
+const LAB_TIMEOUT_S = 300;
+
+needRoot('npm test');
+setUp({ tools: ['ip', 'bridge', 'ping', 'tcpdump', 'iperf3', 'openssl', 'curl'] });
+
+const { units, labs } = testFiles();
+const unitResults = await runTests(units, { jobs: 2, timeoutS: UNIT_TIMEOUT_S });
+const labResults = await runTests(labs, { jobs: 1, timeoutS: LAB_TIMEOUT_S });
+const missing = missingLabs(labResults);
+for (const name of missing) console.log(`FAIL list of labs: ${name}`);
+
+const results = [...unitResults, ...labResults];
+const passed = results.filter((result) => result.ok).length;
+const failed = results.filter((result) => !result.ok && !result.skipped).length + missing.length;
+const skipped = results.filter((result) => result.skipped);
+for (const { file, name } of skipped) console.log(`skipped: ${file}: ${name}`);
+console.log(`${passed} passed, ${failed} failed`);
+process.exitCode = failed === 0 ? 0 : 1;
+
+/** Labs of the list that did not run; and labs that ran but are not in it. */
+function missingLabs(ran) {
+  const list = JSON.parse(readFileSync(join(root, 'test/lab/list.json'), 'utf8'));
+  const listed = Object.entries(list).flatMap(([file, names]) => names.map((name) => `${file}: ${name}`));
+  const seen = ran.filter((result) => !result.skipped).map(({ file, name }) => `${file}: ${name}`);
+  const unlisted = seen
+    .filter((name) => !listed.includes(name))
+    .map((name) => `${name} (not in test/lab/list.json)`);
+  return [...listed.filter((name) => !seen.includes(name)), ...unlisted];
+}
