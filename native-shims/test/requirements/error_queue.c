@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Linux: with IP_RECVERR an ICMP error that one peer caused fails the next send to another, once;
+ * EPOLLERR repeats until the error queue is drained. Without IP_RECVERR an unconnected socket hears
+ * nothing of it, so a receiving socket needs no draining.
+ */
+#include "check.h"
+#include "net.h"
+
+#include <netinet/in.h>
+#include <sys/epoll.h>
+
+static struct sockaddr_in on_loopback(uint16_t port)
+{
+	return (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = { htonl(INADDR_LOOPBACK) } };
+}
+
+static int open_socket(int options)
+{
+	struct peer_row local = row_of("127.0.0.1", 0);
+	int fd = udp_open(&local, "", options, 0, 0, 0);
+
+	REQUIRE(fd >= 0);
+	return fd;
+}
+
+static int send_to(int fd, struct sockaddr_in to)
+{
+	return sendto(fd, "x", 1, 0, (struct sockaddr *)&to, sizeof(to)) < 0 ? -errno : 0;
+}
+
+static int epoll_error(int epoll, int timeout_ms)
+{
+	struct epoll_event event = { 0 };
+
+	return epoll_wait(epoll, &event, 1, timeout_ms) == 1 && event.events & EPOLLERR;
+}
+
+static int drain(int fd)
+{
+	struct msghdr header = { 0 };
+	int count = 0;
+
+	while (recvmsg(fd, &header, MSG_ERRQUEUE | MSG_DONTWAIT) >= 0)
+		count++;
+	return count;
+}
+
+int main(void)
+{
+	int listener = open_socket(0), gone = open_socket(0), with = open_socket(UDP_OPEN_RECVERR);
+	int without = open_socket(0), epoll = epoll_create1(0);
+	struct sockaddr_in good = on_loopback(port_of(listener)), bad = on_loopback(port_of(gone));
+	struct epoll_event event = { 0 };
+	uint8_t byte;
+
+	close(gone);
+	REQUIRE(epoll_ctl(epoll, EPOLL_CTL_ADD, with, &event) == 0);
+	CHECK_EQ(send_to(with, bad), 0);
+	for (int again = 0; again < 3; again++)
+		CHECK(epoll_error(epoll, 1000));
+	CHECK_EQ(send_to(with, good), -ECONNREFUSED);
+	CHECK_EQ(recv(listener, &byte, 1, 0), -1); /* that datagram did not leave */
+	CHECK_EQ(send_to(with, good), 0);
+	CHECK_EQ(recv(listener, &byte, 1, 0), 1);
+	CHECK(epoll_error(epoll, 0)); /* the failed send took the error, not the message */
+	CHECK_EQ(drain(with), 1);
+	CHECK(!epoll_error(epoll, 0));
+	CHECK_EQ(send_to(with, good), 0);
+
+	CHECK_EQ(epoll_ctl(epoll, EPOLL_CTL_ADD, without, &event), 0);
+	CHECK_EQ(send_to(without, bad), 0);
+	CHECK(!epoll_error(epoll, 50));
+	CHECK_EQ(send_to(without, good), 0);
+	return check_report();
+}

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Linux: what a TAP does with the vnet header. A write may leave hdr_len 0; the kernel finishes an L4
+ * checksum that holds the pseudo-header sum, not complemented, and refuses (EINVAL) a checksum outside
+ * of the frame. One read returns a whole TCP superframe once offloads are on, and never one without.
+ */
+#include "check.h"
+#include "net.h"
+
+#include <linux/virtio_net.h>
+#include <net/if_arp.h>
+#include <netinet/in.h>
+#include <sys/uio.h>
+
+#define TUN_CSUM 0x01
+#define TUN_TSO4 0x02
+
+static uint8_t mac[6];
+
+static void set_up(void)
+{
+	struct ifreq interface = { .ifr_name = "vtr0" };
+
+	REQUIRE(link_address("vtr0", "10.0.0.1") == 0 && link_up("vtr0") == 0);
+	REQUIRE(ioctl_interface(SIOCGIFHWADDR, &interface) == 0);
+	memcpy(mac, interface.ifr_hwaddr.sa_data, 6);
+}
+
+static long write_with(int tap, struct virtio_net_hdr header, uint8_t *frame, int32_t len)
+{
+	struct iovec iov[] = { { &header, sizeof(header) }, { frame, (size_t)len } };
+	long written = writev(tap, iov, 2);
+
+	return written < 0 ? -errno : written - (long)sizeof(header);
+}
+
+/* poll(2) alone does not tell: for a non-blocking socket it reports datagrams not yet verified. */
+static int arrives(int fd)
+{
+	uint8_t payload[256];
+
+	return readable_within(fd, 100) && recv(fd, payload, sizeof(payload), 0) == 100;
+}
+
+static void test_checksum(int tap)
+{
+	struct peer_row local = row_of("10.0.0.1", 0);
+	int fd = udp_open(&local, "", 0, 0, 0, 0);
+	struct virtio_net_hdr needs = { .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = 34, .csum_offset = 6 };
+	struct virtio_net_hdr outside = { .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = 300, .csum_offset = 6 };
+	struct virtio_net_hdr none = { 0 };
+	uint8_t frame[256] = { 0 };
+	int32_t len = build_udp_frame(frame, mac, "10.0.0.2", "10.0.0.1", port_of(fd), 100);
+
+	REQUIRE(fd >= 0);
+	CHECK_EQ(write_with(tap, needs, frame, len), len);
+	CHECK(arrives(fd));
+	CHECK_EQ(write_with(tap, outside, frame, len), -EINVAL);
+	/* The same bytes without the flag are a datagram with a wrong checksum: written, and dropped later. */
+	CHECK_EQ(write_with(tap, none, frame, len), len);
+	CHECK(!arrives(fd));
+	/* A sum that was complemented is not what the kernel takes. */
+	put16(frame + 40, (uint16_t)~(frame[40] << 8 | frame[41]));
+	CHECK_EQ(write_with(tap, needs, frame, len), len);
+	CHECK(!arrives(fd));
+	close(fd);
+}
+
+/*
+ * The handshake of TCP by hand: this program plays 10.0.0.2 and lets the stack of 10.0.0.1 connect, then
+ * looks how 12,000 bytes come out of the TAP. Frames to other ports belong to an earlier connection.
+ */
+static int32_t read_tcp(int tap, uint16_t port, uint8_t *frame, int32_t size, struct virtio_net_hdr *header)
+{
+	while (readable_within(tap, 2000)) {
+		struct iovec iov[] = { { header, sizeof(*header) }, { frame, (size_t)size } };
+		long got = readv(tap, iov, 2);
+
+		if (got < 0)
+			break;
+		if (frame[12] == 0x08 && frame[13] == 0x00 && frame[23] == IPPROTO_TCP &&
+		    (frame[36] << 8 | frame[37]) == port)
+			return (int32_t)(got - (long)sizeof(*header));
+	}
+	return -1;
+}
+
+static void answer_syn(int tap, const uint8_t *syn)
+{
+	struct virtio_net_hdr needs = { .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = 34, .csum_offset = 16 };
+	uint8_t frame[14 + 20 + 24] = { 0 }, *ip = frame + 14, *tcp = ip + 20;
+	uint32_t seq;
+
+	memcpy(frame, mac, 6);
+	memcpy(frame + 6, "\x02\0\0\0\0\x01", 6);
+	put16(frame + 12, 0x0800);
+	ip[0] = 0x45;
+	put16(ip + 2, 44);
+	ip[8] = 64;
+	ip[9] = IPPROTO_TCP;
+	memcpy(ip + 12, syn + 30, 4);
+	memcpy(ip + 16, syn + 26, 4);
+	put16(ip + 10, (uint16_t)~sum16(ip, 20, 0));
+	memcpy(tcp, syn + 36, 2);
+	memcpy(tcp + 2, syn + 34, 2);
+	memcpy(&seq, syn + 38, 4);
+	seq = htonl(ntohl(seq) + 1);
+	memcpy(tcp + 8, &seq, 4);
+	tcp[12] = 6 << 4;
+	tcp[13] = 0x12; /* SYN, ACK */
+	put16(tcp + 14, 65535);
+	memcpy(tcp + 20, "\x02\x04\x05\xb4", 4); /* MSS 1,460 */
+	put16(tcp + 16, sum16(ip + 12, 8, IPPROTO_TCP + 24));
+	CHECK_EQ(write_with(tap, needs, frame, sizeof(frame)), sizeof(frame));
+}
+
+static void test_superframe(int tap, uint16_t port, unsigned long offload)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(port) };
+	struct virtio_net_hdr header;
+	static uint8_t frame[65600], data[12000];
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	int32_t longest = 0, len;
+
+	REQUIRE(ioctl(tap, 0x400454d0 /* TUNSETOFFLOAD */, offload) == 0);
+	inet_pton(AF_INET, "10.0.0.2", &to.sin_addr);
+	CHECK_EQ(connect(fd, (struct sockaddr *)&to, sizeof(to)), -1);
+	REQUIRE(read_tcp(tap, port, frame, sizeof(frame), &header) > 0);
+	answer_syn(tap, frame);
+	REQUIRE(read_tcp(tap, port, frame, sizeof(frame), &header) > 0);
+	CHECK_EQ(send(fd, data, sizeof(data), 0), sizeof(data));
+	for (int32_t sum = 0; sum < (int32_t)sizeof(data); sum += len - 54) {
+		len = read_tcp(tap, port, frame, sizeof(frame), &header);
+		REQUIRE(len > 0);
+		if (len <= longest)
+			continue;
+		longest = len;
+		CHECK_EQ(header.gso_type, len > 1514 ? VIRTIO_NET_HDR_GSO_TCPV4 : VIRTIO_NET_HDR_GSO_NONE);
+		CHECK_EQ(header.gso_size, len > 1514 ? 1460 : 0);
+		CHECK_EQ(header.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM, offload != 0);
+	}
+	if (offload)
+		CHECK(longest > 5000);
+	else
+		CHECK_EQ(longest, 1514);
+	close(fd);
+}
+
+static void know_neighbour(void)
+{
+	struct arpreq neighbour = { .arp_flags = ATF_PERM | ATF_COM, .arp_dev = "vtr0" };
+	struct sockaddr_in address = { .sin_family = AF_INET };
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	inet_pton(AF_INET, "10.0.0.2", &address.sin_addr);
+	memcpy(&neighbour.arp_pa, &address, sizeof(address));
+	memcpy(neighbour.arp_ha.sa_data, "\x02\0\0\0\0\x01", 6);
+	REQUIRE(ioctl(fd, SIOCSARP, &neighbour) == 0);
+	close(fd);
+}
+
+int main(void)
+{
+	int tap;
+
+	if (access("/dev/net/tun", R_OK | W_OK) || !own_network())
+		SKIP("needs root and /dev/net/tun");
+	tap = tap_open("vtr0");
+	REQUIRE(tap >= 0);
+	set_up();
+	know_neighbour();
+	test_checksum(tap);
+	test_superframe(tap, 5001, 0);
+	test_superframe(tap, 5002, TUN_CSUM | TUN_TSO4);
+	close(tap);
+	return check_report();
+}
