@@ -40,9 +40,8 @@ export function readConfigFile(path: string): Source {
   try {
     text = readFileSync(path, 'utf8');
   } catch (error) {
-    throw new ConfigError(
-      `--config ${path}: cannot be read (${(error as NodeJS.ErrnoException).code}); name a readable YAML file`,
-    );
+    const [cause] = (error as Error).message.split(',');
+    throw new ConfigError(`--config ${path}: cannot be read (${cause}); name a readable YAML file`);
   }
   return parseConfig(text, path);
 }

@@ -23,15 +23,18 @@ function plain(word: string): string {
   return word.toLowerCase().replace(/^-+/, '');
 }
 
-/** Levenshtein's distance, one row at a time. */
+/** Inserted, left out, wrong or swapped letters (optimal string alignment), one row at a time. */
 function editDistance(a: string, b: string): number {
+  let before: number[] = [];
   let row = Array.from({ length: b.length + 1 }, (_, column) => column);
   for (let i = 1; i <= a.length; i++) {
     const next = [i];
     for (let j = 1; j <= b.length; j++) {
       const substitute = row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(substitute, row[j] + 1, next[j - 1] + 1));
+      const swapped = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
+      next.push(Math.min(substitute, row[j] + 1, next[j - 1] + 1, swapped ? before[j - 2] + 1 : substitute));
     }
+    before = row;
     row = next;
   }
   return row[b.length];

@@ -1,0 +1,78 @@
+/**
+ * Where the API listens: a TCP port of loopback, or a unix socket that root and its group may use. A socket file
+ * that nobody answers on is what a killed daemon left, and is replaced; one that is alive is left alone.
+ */
+import { chmod, lstat, unlink } from 'node:fs/promises';
+import { connect } from 'node:net';
+import type { FastifyInstance } from 'fastify';
+import type { ApiListen } from '../config/settings.js';
+
+const SOCKET_MODE = 0o660;
+
+/** The API cannot listen: one line with the cause and the cure. */
+export class ListenError extends Error {}
+
+/**
+ * Closing the server ends the listening and removes the socket file.
+ *
+ * @returns where it listens, as people call it: `http://127.0.0.1:8789`, `unix:/run/vtepd.sock`; '' when it is off
+ * @throws ListenError
+ */
+export async function listen(server: FastifyInstance, api: ApiListen): Promise<string> {
+  switch (api.kind) {
+    case 'off':
+      return '';
+    case 'tcp':
+      return await server
+        .listen({ host: api.host, port: api.port })
+        .catch(explain(`${api.host}:${api.port}`));
+    case 'unix':
+      await removeStaleSocket(api.path);
+      await server.listen({ path: api.path }).catch(explain(`unix:${api.path}`));
+      // Until here the process's umask decides; one that lets others write would be a choice of the operator.
+      await chmod(api.path, SOCKET_MODE);
+      return `unix:${api.path}`;
+  }
+}
+
+async function removeStaleSocket(path: string): Promise<void> {
+  const found = await lstat(path).catch(() => undefined);
+  if (found === undefined) return;
+  if (!found.isSocket()) {
+    throw new ListenError(
+      `--api unix:${path}: there is a file of that name that is no socket; name another path`,
+    );
+  }
+  if (await answers(path)) {
+    throw new ListenError(`--api unix:${path}: another process listens there; stop it or name another path`);
+  }
+  await unlink(path);
+}
+
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(path);
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ECONNREFUSED' || error.code === 'ENOENT') resolve(false);
+      else reject(new ListenError(`--api unix:${path}: cannot tell whether it is in use (${error.code})`));
+    });
+  });
+}
+
+function explain(place: string): (error: NodeJS.ErrnoException) => never {
+  return (error) => {
+    const cause = CAUSES[error.code ?? ''] ?? `cannot listen there (${error.code ?? error.message})`;
+    throw new ListenError(`--api ${place}: ${cause}`);
+  };
+}
+
+const CAUSES: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'another process listens there; stop it, or choose another port with --api, or --api off',
+  EADDRNOTAVAIL: 'this machine does not have the address; is the loopback interface up?',
+  EACCES: 'no permission to listen there; run as root or choose another place with --api',
+  ENOENT: 'the directory does not exist; make it or name another path',
+};
