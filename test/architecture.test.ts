@@ -1,0 +1,180 @@
+/**
+ * The import graph of src: folders import only downwards, by the table below, which is the one of
+ * docs/architecture.md; nothing imports in a circle; no folder is a drawer for things without a name. Each
+ * violation is reported as `file:line: rule`.
+ *
+ * A row may name a single file of another folder (`port/port`), or say that only its types may be used
+ * (`type wire`): those vanish when compiled.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import t from 'tap';
+import ts from 'typescript';
+
+const SRC = new URL('../src/', import.meta.url).pathname;
+
+/** Unit of src → what it may import beside itself. A file named here has a row of its own; other files have their folder's. */
+const MAY_IMPORT: Record<string, readonly string[]> = {
+  wire: [],
+  frame: [],
+  stats: [],
+  log: [],
+  native: [],
+  config: ['wire'],
+  fdb: ['wire', 'stats'],
+  'port/port': ['frame'],
+  port: ['port/port', 'native', 'frame', 'wire'],
+  datapath: ['wire', 'frame', 'stats', 'fdb', 'port/port'],
+  'worker/protocol': ['type wire', 'type stats'],
+  'worker/data-plane': ['worker/protocol', 'stats'],
+  'worker/rows': ['worker/protocol', 'worker/data-plane', 'stats', 'frame'],
+  'worker/handle': ['worker/protocol', 'worker/data-plane', 'worker/rows', 'stats', 'frame'],
+  worker: [
+    'datapath',
+    'port',
+    'port/port',
+    'fdb',
+    'frame',
+    'wire',
+    'native',
+    'stats',
+    'worker/protocol',
+    'log',
+  ],
+  host: ['config', 'wire', 'log', 'native'],
+  resolve: ['config', 'wire', 'log'],
+  control: ['config', 'worker/data-plane', 'worker/protocol', 'stats', 'wire', 'log'],
+  cli: ['config', 'wire', 'log'],
+  daemon: ['config', 'control', 'worker/data-plane', 'worker/handle', 'host', 'resolve', 'log'],
+  vtepd: ['cli', 'daemon'],
+  vtepctl: ['cli', 'daemon'],
+};
+
+interface Import {
+  file: string;
+  line: number;
+  target: string;
+  typeOnly: boolean;
+}
+
+const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'));
+const imports = files.flatMap(importsOf);
+
+t.test('imports obey the table', (t) => {
+  const violations = imports.filter((entry) => !isAllowed(entry)).map(complaint);
+  t.same(violations, [], 'no import goes up or across');
+  t.end();
+});
+
+t.test('every file has a row of the table', (t) => {
+  t.same(
+    files.filter((file) => MAY_IMPORT[unitOf(file)] === undefined),
+    [],
+    'no folder without a rule',
+  );
+  t.end();
+});
+
+t.test('nothing imports in a circle', (t) => {
+  t.same(circles(), [], 'no cycle');
+  t.end();
+});
+
+t.test('no folder for what has no name', (t) => {
+  const nameless = /(^|\/)(utils?|common|helpers?|misc|lib|types)(\/|\.ts$)/;
+  t.same(
+    files.filter((file) => nameless.test(file)),
+    [],
+    'no util, no common, no types',
+  );
+  t.end();
+});
+
+t.test('the rules catch what they are for', (t) => {
+  const from = (file: string, target: string, typeOnly = false) =>
+    isAllowed({ file, line: 1, target, typeOnly });
+  t.notOk(from('wire/udp.ts', 'frame/batch.ts'), 'the lowest layer knows nothing');
+  t.notOk(from('control/server.ts', 'worker/worker.ts'), 'the API knows the handle, not the worker');
+  t.notOk(from('worker/worker.ts', 'control/server.ts'), 'nor the worker the API');
+  t.notOk(from('worker/handle.ts', 'fdb/fdb.ts'), 'the handle holds no table');
+  t.notOk(from('datapath/encap.ts', 'port/tap.ts'), 'the data path knows what a port is, not which');
+  t.notOk(from('worker/protocol.ts', 'wire/mac.ts'), 'messages are plain data');
+  t.ok(from('worker/protocol.ts', 'wire/mac.ts', true), 'but for types');
+  t.ok(from('datapath/encap.ts', 'port/port.ts'), 'a contract is for those who use it');
+  t.ok(from('control/server.ts', 'worker/data-plane.ts'));
+  t.end();
+});
+
+/** Relative imports and re-exports of a file, `import()` included. */
+function importsOf(file: string): Import[] {
+  const source = ts.createSourceFile(
+    file,
+    readFileSync(join(SRC, file), 'utf8'),
+    ts.ScriptTarget.ES2022,
+    true,
+  );
+  const found: Import[] = [];
+  const add = (node: ts.Node, specifier: ts.Expression | undefined, typeOnly: boolean): void => {
+    if (specifier === undefined || !ts.isStringLiteral(specifier) || !specifier.text.startsWith('.')) return;
+    const target = relative(SRC, join(SRC, dirname(file), specifier.text)).replace(/\.js$/, '.ts');
+    const line = source.getLineAndCharacterOfPosition(node.getStart()).line + 1;
+    found.push({ file, line, target, typeOnly });
+  };
+  const visit = (node: ts.Node): void => {
+    if (ts.isImportDeclaration(node)) add(node, node.moduleSpecifier, importsTypesOnly(node));
+    else if (ts.isExportDeclaration(node)) add(node, node.moduleSpecifier, node.isTypeOnly);
+    else if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword) {
+      add(node, node.arguments[0], false);
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(source);
+  return found;
+}
+
+/** `import type { … }`, or `import { type A, type B }`. */
+function importsTypesOnly({ importClause: clause }: ts.ImportDeclaration): boolean {
+  if (clause === undefined) return false;
+  if (clause.isTypeOnly) return true;
+  const { name, namedBindings } = clause;
+  if (name !== undefined || namedBindings === undefined || !ts.isNamedImports(namedBindings)) return false;
+  return namedBindings.elements.length > 0 && namedBindings.elements.every((element) => element.isTypeOnly);
+}
+
+function isAllowed({ file, target, typeOnly }: Import): boolean {
+  const from = unitOf(file);
+  const to = unitOf(target);
+  const allowed = MAY_IMPORT[from] ?? [];
+  return from === to || allowed.includes(to) || (typeOnly && allowed.includes(`type ${to}`));
+}
+
+/** The row that a file falls under: its own, or its folder's. */
+function unitOf(file: string): string {
+  const own = file.replace(/\.ts$/, '');
+  return own in MAY_IMPORT ? own : file.split('/')[0];
+}
+
+function complaint({ file, line, target, typeOnly }: Import): string {
+  const allowed = MAY_IMPORT[unitOf(file)] ?? [];
+  const what = `${typeOnly ? 'types of ' : ''}${target}`;
+  return `src/${file}:${line}: ${unitOf(file)} may import ${allowed.join(', ') || 'nothing of src'}; this is ${what}`;
+}
+
+/** Circles of imports that survive compilation, each as `a → b → a`. */
+function circles(): string[] {
+  const edges = new Map<string, string[]>();
+  for (const { file, target, typeOnly } of imports) {
+    if (!typeOnly) edges.set(file, [...(edges.get(file) ?? []), target]);
+  }
+  const found: string[] = [];
+  const finished = new Set<string>();
+  const walk = (file: string, path: readonly string[]): void => {
+    const start = path.indexOf(file);
+    if (start >= 0) found.push([...path.slice(start), file].join(' → '));
+    if (start >= 0 || finished.has(file)) return;
+    for (const target of edges.get(file) ?? []) walk(target, [...path, file]);
+    finished.add(file);
+  };
+  for (const file of edges.keys()) walk(file, []);
+  return found;
+}
