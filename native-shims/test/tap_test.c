@@ -9,12 +9,13 @@
 #include "check.h"
 #include "net.h"
 
+#include <linux/if_tun.h>
 #include <net/if_arp.h>
 #include <netinet/in.h>
 
 #define ARENA_LEN (4 << 20)
-#define TUN_CSUM 0x01
-#define TUN_TSO4 0x02
+
+/* Not in the headers of Debian 12. */
 #define TUN_USO4 0x20
 #define TUN_USO6 0x40
 
@@ -30,6 +31,26 @@ static void test_open_refuses(void)
 	CHECK_EQ(tap_open("a/b"), -EINVAL);
 	CHECK(tap_open("lo") < 0);
 	CHECK_EQ(tap_open("vtt0"), -EBUSY);
+}
+
+/* A device that was there before, with another header size, is read right, and stays when it is closed. */
+static void test_adopt(void)
+{
+	struct ifreq request = { .ifr_name = "vtt1", .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
+	int fd = open("/dev/net/tun", O_RDWR), header_len = 12;
+
+	REQUIRE(ioctl(fd, TUNSETIFF, &request) == 0 && ioctl(fd, TUNSETPERSIST, 1UL) == 0);
+	REQUIRE(ioctl(fd, TUNSETVNETHDRSZ, &header_len) == 0);
+	close(fd);
+	fd = tap_open("vtt1");
+	REQUIRE(fd >= 0);
+	CHECK_EQ(ioctl(fd, TUNGETVNETHDRSZ, &header_len), 0);
+	CHECK_EQ(header_len, 10);
+	close(fd);
+	CHECK(if_nametoindex("vtt1") != 0);
+	fd = tap_open("vtt1");
+	CHECK_EQ(ioctl(fd, TUNSETPERSIST, 0UL), 0);
+	close(fd);
 }
 
 static void test_down(int tap)
@@ -106,7 +127,7 @@ static void test_read(int tap, int socket_fd)
 	enum { COUNT = sizeof(lens) / sizeof(lens[0]) };
 
 	for (int offload = 0; offload < 2; offload++) {
-		CHECK_EQ(tap_set_offload(tap, offload ? TUN_CSUM : 0), 0);
+		CHECK_EQ(tap_set_offload(tap, offload ? TUN_F_CSUM : 0), 0);
 		for (int k = 0; k < COUNT; k++)
 			send_payload(socket_fd, lens[k]);
 		if (!CHECK_EQ(read_udp(tap, COUNT), COUNT))
@@ -129,9 +150,9 @@ static void test_read(int tap, int socket_fd)
 
 static void test_offload(int tap)
 {
-	int uso = tap_set_offload(tap, TUN_CSUM | TUN_USO4 | TUN_USO6);
+	int uso = tap_set_offload(tap, TUN_F_CSUM | TUN_USO4 | TUN_USO6);
 
-	CHECK_EQ(tap_set_offload(tap, TUN_CSUM | TUN_TSO4), 0);
+	CHECK_EQ(tap_set_offload(tap, TUN_F_CSUM | TUN_F_TSO4), 0);
 	CHECK(uso == 0 || uso == -EINVAL); /* since Linux 6.2 */
 	CHECK_EQ(tap_set_offload(tap, 0x40000000), -EINVAL);
 	CHECK_EQ(tap_set_offload(-1, 0), -EBADF);
@@ -226,6 +247,7 @@ int main(void)
 	CHECK(fcntl(tap, F_GETFL) & O_NONBLOCK);
 	CHECK(fcntl(tap, F_GETFD) & FD_CLOEXEC);
 	test_open_refuses();
+	test_adopt();
 	test_down(tap);
 	set_up();
 	socket_fd = udp_open(&local, "", 0, 0, 0, 0);
