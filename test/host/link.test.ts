@@ -1,0 +1,75 @@
+import t from 'tap';
+import { HostError } from '../../src/host/host-error.js';
+import { deviceIndex, findLink, getLink, indexIn, parseLink } from '../../src/host/link.js';
+
+t.test('a device of which ip says the least', async (t) => {
+  t.strictSame(parseLink({ ifindex: 7, ifname: 'eth0', flags: [], mtu: 1500 }), {
+    name: 'eth0',
+    up: false,
+    mtu: 1500,
+    mac: '',
+    master: '',
+    alias: '',
+    kind: '',
+    addrGenMode: '',
+    data: {},
+  });
+});
+
+t.test('a TAP in a bridge, as iproute2 6.1 prints it (shortened)', async (t) => {
+  const link = parseLink({
+    ifindex: 2,
+    ifname: 'vtep100',
+    flags: ['BROADCAST', 'MULTICAST', 'UP', 'LOWER_UP'],
+    mtu: 1500,
+    master: 'br-vxlan',
+    operstate: 'UP',
+    link_type: 'ether',
+    address: 'fe:71:93:df:c2:eb',
+    min_mtu: 68,
+    max_mtu: 65521,
+    linkinfo: {
+      info_kind: 'tun',
+      info_data: { type: 'tap', pi: false, vnet_hdr: true, multi_queue: false, persist: false },
+      info_slave_kind: 'bridge',
+      info_slave_data: { state: 'forwarding' },
+    },
+    inet6_addr_gen_mode: 'none',
+    ifalias: 'vtepd vni 100',
+  });
+  t.match(link, {
+    name: 'vtep100',
+    up: true,
+    mac: 'fe:71:93:df:c2:eb',
+    master: 'br-vxlan',
+    alias: 'vtepd vni 100',
+    kind: 'tun',
+    addrGenMode: 'none',
+    data: { type: 'tap', multi_queue: false },
+  });
+});
+
+t.test('a device that is not there', async (t) => {
+  t.equal(await findLink('nosuchdevice'), undefined);
+  await t.rejects(getLink('nosuchdevice'), new HostError('there is no network device nosuchdevice'));
+});
+
+t.test('index of a device, from /proc/net/if_inet6', async (t) => {
+  const ifInet6 = [
+    // address                         index  len scope flags name
+    '00000000000000000000000000000001 01 80 10 80       lo',
+    'fe800000000000000042acfffe110002 1f 40 20 80     eth0',
+    'fd010000000000000000000000000010 1f 40 00 80     eth0',
+    '',
+  ].join('\n');
+  t.equal(indexIn('', 'eth0'), 0);
+  t.equal(indexIn(ifInet6, 'eth'), 0, 'not a prefix of a name');
+  t.equal(indexIn(ifInet6, '1f'), 0, 'not another column');
+  t.equal(indexIn(ifInet6, 'eth0'), 31, 'hexadecimal');
+  t.equal(indexIn(ifInet6, 'lo'), 1);
+});
+
+t.test('a scope may be an index already; an unknown name is named', async (t) => {
+  t.equal(deviceIndex('12'), 12);
+  t.throws(() => deviceIndex('nosuchdevice'), { name: 'HostError', message: /nosuchdevice/ });
+});

@@ -1,0 +1,29 @@
+import { constants } from 'node:os';
+import t from 'tap';
+import { parseLink } from '../../src/host/link.js';
+import { explainTapOpen } from '../../src/host/overlay-device.js';
+
+const { ENOENT, ENODEV, EPERM, EACCES, EBUSY, EINVAL, EIO } = constants.errno;
+
+t.test('why a TAP could not be opened: thing, cause and cure on one line', async (t) => {
+  const rows: [number, RegExp][] = [
+    [ENOENT, /\/dev\/net\/tun .*modprobe tun.*container/],
+    [ENODEV, /\/dev\/net\/tun .*modprobe tun.*container/],
+    [EPERM, /vtep100 .*root or with CAP_NET_ADMIN/],
+    [EACCES, /vtep100 .*root or with CAP_NET_ADMIN/],
+    [EBUSY, /vtep100 is in use by another program: .*--tap/],
+    [EINVAL, /vtep100 .*--tap/],
+    [EIO, /vtep100: EIO/],
+  ];
+  for (const [errno, line] of rows) {
+    const message = explainTapOpen('vtep100', -errno, undefined);
+    t.match(message, line);
+    t.notMatch(message, '\n');
+  }
+});
+
+t.test('a TAP held by another vtepd is recognised by its alias', async (t) => {
+  const tap = parseLink({ ifname: 'vtep100', flags: ['UP'], mtu: 1450, ifalias: 'vtepd vni 100' });
+  t.match(explainTapOpen('vtep100', -EBUSY, tap), /another vtepd/);
+  t.notMatch(explainTapOpen('vtep100', -EBUSY, { ...tap, alias: 'my tap' }), /another vtepd/);
+});

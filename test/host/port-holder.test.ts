@@ -1,0 +1,56 @@
+import { createSocket } from 'node:dgram';
+import t from 'tap';
+import { parseLink } from '../../src/host/link.js';
+import { explainPortTaken, inodesOf, vxlanHolder } from '../../src/host/port-holder.js';
+
+const TABLE = [
+  '   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops',
+  //     any:4789, held by the kernel or a process
+  ' 5916: 00000000:12B5 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 8919 2 00000000f43b22c9 0',
+  //     127.0.0.1:4789
+  ' 5916: 0100007F:12B5 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 8920 2 00000000f43b22c8 0',
+  //     another local port, remote port 4789
+  ' 5917: 0100007F:12B6 0100007F:12B5 01 00000000:00000000 00:00000000 00000000     0        0 8921 2 00000000f43b22c7 0',
+  '',
+].join('\n');
+
+t.test('sockets of a port: the local one, not the remote', async (t) => {
+  t.strictSame(inodesOf('', 4789), []);
+  t.strictSame(inodesOf('   sl  local_address', 4789), []);
+  t.strictSame(inodesOf(TABLE, 53), []);
+  t.strictSame(inodesOf(TABLE, 4789), ['8919', '8920']);
+  t.strictSame(inodesOf(TABLE, 4790), ['8921']);
+});
+
+t.test('a kernel vxlan device holds its port only while it is up', async (t) => {
+  const vxlan = (name: string, flags: string[], port: number) =>
+    parseLink({
+      ifname: name,
+      flags,
+      mtu: 1450,
+      linkinfo: { info_kind: 'vxlan', info_data: { id: 100, port } },
+    });
+  const links = [vxlan('down', [], 4789), vxlan('flannel.1', ['UP'], 8472), vxlan('vxlan100', ['UP'], 4789)];
+  t.equal(vxlanHolder(links, 4790), undefined);
+  t.equal(vxlanHolder(links.slice(0, 2), 4789), undefined);
+  t.equal(vxlanHolder(links, 4789)?.name, 'vxlan100');
+});
+
+t.test('a port held by a process: its id and name', async (t) => {
+  const socket = createSocket('udp4');
+  t.teardown(() => socket.close());
+  await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
+  const { port } = socket.address();
+  const line = await explainPortTaken(port);
+  t.match(
+    line,
+    new RegExp(
+      `^UDP port ${port} is taken: process ${process.pid} \\(.+\\) holds it; stop it or give --port`,
+    ),
+  );
+  t.notMatch(line, '\n');
+});
+
+t.test('nobody to be found still gives a cure', async (t) => {
+  t.match(await explainPortTaken(1), /^UDP port 1 is taken: .*give --port another one$/);
+});

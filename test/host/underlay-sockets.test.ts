@@ -1,0 +1,76 @@
+import { createSocket } from 'node:dgram';
+import { readdirSync } from 'node:fs';
+import t, { type Test } from 'tap';
+import { openUnderlaySockets, type UnderlaySpec } from '../../src/host/underlay-sockets.js';
+import { loadShim } from '../../src/native/binding.js';
+
+const shim = loadShim();
+
+const SPEC: UnderlaySpec = {
+  local4: '127.0.0.1',
+  local6: '',
+  needed: { ipv4: true, ipv6: false },
+  port: 0,
+  device: '',
+  sourcePorts: { min: 49_152, max: 65_535 },
+  udpChecksum: true,
+  plain: false,
+  df: false,
+  ttl: 64,
+};
+
+const openDescriptors = () => readdirSync('/proc/self/fd').length;
+
+/** A port that was free a moment ago. */
+async function freePort(): Promise<number> {
+  const socket = createSocket('udp4');
+  await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
+  const { port } = socket.address();
+  await new Promise<void>((resolve) => socket.close(resolve));
+  return port;
+}
+
+/** Opening fails with `message`, and leaves no descriptor behind. */
+async function refused(t: Test, change: Partial<UnderlaySpec>, message: RegExp): Promise<void> {
+  const before = openDescriptors();
+  await t.rejects(openUnderlaySockets(shim, { ...SPEC, ...change }), { name: 'HostError', message });
+  t.equal(openDescriptors(), before, 'nothing left open');
+}
+
+t.test('a port that is taken: the holder by name', async (t) => {
+  const socket = createSocket('udp4');
+  t.teardown(() => socket.close());
+  await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
+  const { port } = socket.address();
+  await refused(t, { port }, new RegExp(`UDP port ${port} is taken: process ${process.pid} `));
+});
+
+t.test('addresses that cannot be bound', async (t) => {
+  const port = await freePort();
+  await refused(t, { port, local4: '192.0.2.77' }, /--local 192\.0\.2\.77 is not an address of this machine/);
+  await refused(t, { port, local4: '::1' }, /--local ::1 is no IPv4 address/);
+  await refused(t, { port, local6: 'fe80::77' }, /--local fe80::77 .*fe80::77%eth0/);
+});
+
+t.test('a range of source ports that is too narrow', async (t) => {
+  const port = await freePort();
+  await refused(
+    t,
+    { port, sourcePorts: { min: 61_000, max: 61_062 } },
+    /--source-ports 61000-61062 has \d+ free ports for IPv4, 64 are needed/,
+  );
+});
+
+t.test('both families: one receiver and 64 senders each, all closed again', async (t) => {
+  const before = openDescriptors();
+  const sockets = await openUnderlaySockets(shim, { ...SPEC, local6: '::1', port: await freePort() });
+  const all = [sockets.receiveFds.ipv4, sockets.receiveFds.ipv6, ...sockets.sendFds];
+  t.equal(sockets.sendFds.length, 128);
+  t.equal(new Set(all).size, 130);
+  t.ok(all.every((fd) => fd >= 0));
+  t.equal(openDescriptors(), before + 130);
+  sockets.close();
+  t.equal(openDescriptors(), before);
+  sockets.close();
+  t.equal(openDescriptors(), before, 'a second close closes nothing of anybody else');
+});

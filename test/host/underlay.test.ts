@@ -1,0 +1,42 @@
+import t from 'tap';
+import { overlayMtuFor, parseRoute, routeTo } from '../../src/host/underlay.js';
+import { parseIpAddress } from '../../src/wire/ip-address.js';
+
+t.test('a route without a device is refused', async (t) => {
+  t.throws(() => parseRoute({}), { name: 'HostError' });
+});
+
+t.test('routes as iproute2 6.1 prints them', async (t) => {
+  t.strictSame(
+    parseRoute({ dst: '192.168.80.11', dev: 'eth0', prefsrc: '192.168.80.10', flags: [], uid: 0, cache: [] }),
+    { local: '192.168.80.10', device: 'eth0', mtu: undefined },
+  );
+  t.strictSame(
+    // A route metric, or a learned path MTU.
+    parseRoute({
+      dst: '10.9.1.1',
+      gateway: '192.168.80.11',
+      dev: 'eth0',
+      prefsrc: '192.168.80.10',
+      metrics: [{ mtu: 1400 }],
+    }),
+    { local: '192.168.80.10', device: 'eth0', mtu: 1400 },
+  );
+  t.strictSame(parseRoute({ dst: 'fe80::1', from: '::', dev: 'eth0', metrics: [{ advmss: 1220 }] }), {
+    local: '',
+    device: 'eth0',
+    mtu: undefined,
+  });
+});
+
+t.test('the overlay carries what is left of the path MTU', async (t) => {
+  t.equal(overlayMtuFor(4, 1500), 1450);
+  t.equal(overlayMtuFor(6, 1500), 1430);
+  t.equal(overlayMtuFor(4, 9000), 8950);
+});
+
+t.test('the real way to ourselves goes by the loopback', async (t) => {
+  const route = await routeTo(parseIpAddress('127.0.0.1')!);
+  t.match(route, { local: '127.0.0.1', device: 'lo' });
+  t.ok(route!.mtu >= 1500);
+});
