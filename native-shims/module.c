@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <node_api.h>
@@ -331,6 +332,13 @@ static int64_t close_fd(int fd)
 	return close(fd) ? -errno : 0;
 }
 
+static int64_t dup_fd(int fd)
+{
+	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+
+	return copy < 0 ? -errno : copy;
+}
+
 /* The functions that take a descriptor and nothing else. */
 #define JS_OF_FD(js_function, js_name, function)                           \
 	static napi_value js_function(napi_env env, napi_callback_info info) \
@@ -344,6 +352,7 @@ JS_OF_FD(js_udp_drain_errors, "udpDrainErrors", udp_drain_errors)
 JS_OF_FD(js_udp_drops, "udpDrops", udp_drops)
 JS_OF_FD(js_event_fire, "eventFire", event_fire)
 JS_OF_FD(js_event_clear, "eventClear", event_clear)
+JS_OF_FD(js_dup, "dup", dup_fd)
 JS_OF_FD(js_close, "close", close_fd)
 
 static napi_value js_poll_start(napi_env env, napi_callback_info info)
@@ -401,6 +410,7 @@ static void export_functions(napi_env env, napi_value exports)
 		{ "eventClear", js_event_clear },
 		{ "pollStart", js_poll_start },
 		{ "pollStop", js_poll_stop },
+		{ "dup", js_dup },
 		{ "close", js_close },
 	};
 

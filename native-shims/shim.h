@@ -134,6 +134,7 @@ struct tap_region {
 #define UDP_OPEN_RECVERR 2     /* ICMP errors come to the error queue: sockets of the source-port pool */
 #define UDP_OPEN_DF 4          /* DF set and path MTU ours to know; else DF clear */
 #define UDP_OPEN_NO_CHECKSUM 8 /* send with a UDP checksum of zero */
+#define UDP_OPEN_NO_GRO 16     /* with UDP_OPEN_RECEIVE: no trains, for a reader that knows no control messages */
 
 /**
  * struct udp_slots - where udp_receive_batch() puts datagrams, one a slot

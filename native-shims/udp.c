@@ -94,13 +94,13 @@ static int set_buffer(int fd, int force_name, int name, int len)
 	return set_option(fd, SOL_SOCKET, name, len);
 }
 
-static int set_receive_options(int fd, int ipv6)
+static int set_receive_options(int fd, int ipv6, int options)
 {
 	int err = set_option(fd, SOL_SOCKET, SO_RXQ_OVFL, 1);
 
 	if (!err && ipv6)
 		err = set_option(fd, IPPROTO_UDP, UDP_NO_CHECK6_RX, 1);
-	if (err)
+	if (err || options & UDP_OPEN_NO_GRO)
 		return err;
 	err = set_option(fd, IPPROTO_UDP, UDP_GRO, 1);
 	return err == -ENOPROTOOPT ? 0 : err; /* before Linux 5.0: datagrams come one by one */
@@ -170,7 +170,7 @@ int udp_open(const struct peer_row *local, const char *device, int options, int 
 		return -errno;
 	err = set_ip_options(fd, ipv6, options, ttl);
 	if (!err && options & UDP_OPEN_RECEIVE)
-		err = set_receive_options(fd, ipv6);
+		err = set_receive_options(fd, ipv6, options);
 	if (!err)
 		err = set_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, receive_len);
 	if (!err)

@@ -10,7 +10,15 @@ import type { ApiListen } from '../config/settings.js';
 const SOCKET_MODE = 0o660;
 
 /** The API cannot listen: one line with the cause and the cure. */
-export class ListenError extends Error {}
+export class ListenError extends Error {
+  /** The address is not there yet; it may come (a loopback interface that is down). */
+  readonly notYet: boolean;
+
+  constructor(message: string, notYet = false) {
+    super(message);
+    this.notYet = notYet;
+  }
+}
 
 /**
  * Closing the server ends the listening and removes the socket file.
@@ -66,7 +74,7 @@ function answers(path: string): Promise<boolean> {
 function explain(place: string): (error: NodeJS.ErrnoException) => never {
   return (error) => {
     const cause = CAUSES[error.code ?? ''] ?? `cannot listen there (${error.code ?? error.message})`;
-    throw new ListenError(`--api ${place}: ${cause}`);
+    throw new ListenError(`--api ${place}: ${cause}`, error.code === 'EADDRNOTAVAIL');
   };
 }
 

@@ -75,8 +75,6 @@ export class Decap {
 
   /** @param i row of the source @param statedSize segment size that came with it, if it is one superframe */
   #deliverOne(i: number, off: number, len: number, statedSize: number): void {
-    const { vnis } = this.#tables;
-    const arena = this.#arena;
     const out = this.#out;
     const o = out.count;
     out.off[o] = off + VXLAN_LEN;

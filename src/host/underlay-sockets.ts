@@ -1,5 +1,5 @@
 /**
- * The sockets of engine `batch`: one that receives per address family, bound to the VXLAN port, and a pool of
+ * The sockets of the underlay: one that receives per address family, bound to the VXLAN port, and a pool of
  * sending sockets per family, one source port each (RFC 7348 §5). Opened on the main thread, where a failure
  * can be explained; the worker gets the descriptors, which belong to the process.
  *
@@ -24,6 +24,8 @@ export interface UnderlaySpec {
   readonly device: string;
   readonly sourcePorts: { readonly min: number; readonly max: number };
   readonly udpChecksum: boolean;
+  /** For `node:dgram`, which knows neither trains nor error queues: it would take one for one datagram, and spin on the other. */
+  readonly plain: boolean;
   /** Outer DF. */
   readonly df: boolean;
   readonly ttl: number;
@@ -42,6 +44,7 @@ const RECEIVE = 1;
 const SEND = 2;
 const DF = 4;
 const NO_CHECKSUM = 8;
+const NO_GRO = 16;
 
 /** 8 MB hold 60 ms of 1 Gb/s: the longest that a loaded machine keeps the worker waiting. */
 const RECEIVE_BUFFER_LEN = 8 * 1024 * 1024;
@@ -101,14 +104,15 @@ async function openFamily(
     return fd;
   };
 
-  const receive = open(spec.port, RECEIVE, RECEIVE_BUFFER_LEN, UNREAD_BUFFER_LEN);
+  const receiveOptions = RECEIVE | (spec.plain ? NO_GRO : 0);
+  const receive = open(spec.port, receiveOptions, RECEIVE_BUFFER_LEN, UNREAD_BUFFER_LEN);
   if (receive === -ERRNO.EAFNOSUPPORT && !isNeeded(spec, family)) {
     return { receive: -1, send: new Array<number>(poolLen).fill(-1) };
   }
   if (receive === -ERRNO.EADDRINUSE) throw new HostError(await explainPortTaken(spec.port));
   if (receive < 0) throw new HostError(explainOpen(spec, family, spec.port, receive));
 
-  const options = SEND | (spec.df ? DF : 0) | (spec.udpChecksum ? 0 : NO_CHECKSUM);
+  const options = (spec.plain ? 0 : SEND) | (spec.df ? DF : 0) | (spec.udpChecksum ? 0 : NO_CHECKSUM);
   const send = spreadOver(spec.sourcePorts, poolLen, (port) => {
     const fd = open(port, options, UNREAD_BUFFER_LEN, SEND_BUFFER_LEN);
     if (fd === -ERRNO.EADDRINUSE) return undefined;

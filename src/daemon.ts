@@ -1,0 +1,252 @@
+/**
+ * The composition root: the only file that knows both planes. It turns settings into a running VTEP and takes it down
+ * again, in this order:
+ *
+ *     start: shim → peers resolved, routes asked → TAPs → sockets → worker → VNIs and peers acknowledged → API → ready
+ *     stop:  API → worker → sockets → TAPs and what else was created
+ *
+ * Each step that fails names cause and cure, and everything done until then is taken back. No frame passes here.
+ */
+import { randomInt } from 'node:crypto';
+import type { FastifyInstance } from 'fastify';
+import { packageVersion } from './cli/flags.js';
+import type { ApiListen, Settings, VniSettings } from './config/settings.js';
+import type { StatusInfo } from './control/deps.js';
+import { ListenError, listen } from './control/listen.js';
+import { buildServer } from './control/server.js';
+import { deriveMac } from './host/mac-address.js';
+import { machineId, netnsId } from './host/machine-id.js';
+import { type OverlayDevice, openOverlayDevice } from './host/overlay-device.js';
+import { Paths } from './host/paths.js';
+import { Rollback } from './host/rollback.js';
+import { openUnderlaySockets, type UnderlaySockets } from './host/underlay-sockets.js';
+import type { Logger } from './log.js';
+import { loadShim, type Shim } from './native/binding.js';
+import { checkLayout } from './native/layout.js';
+import { formatMac } from './wire/mac.js';
+import type { NewPeer } from './worker/data-plane.js';
+import { Handle } from './worker/handle.js';
+
+/** How often a listener that cannot be opened yet is tried again, ms. */
+const LISTEN_RETRY_MS = 2000;
+const OUTER_TTL = 64;
+
+export class Daemon {
+  readonly #settings: Settings;
+  readonly #log: Logger;
+  readonly #undo: Rollback;
+  readonly #paths: Paths;
+  readonly #startedAtMs = Date.now();
+  readonly #warnings: { code: string; detail: string }[] = [];
+  #local: string[] = [];
+
+  private constructor(settings: Settings, log: Logger, undo: Rollback) {
+    this.#settings = settings;
+    this.#log = log;
+    this.#undo = undo;
+    this.#paths = new Paths(settings);
+  }
+
+  /** @returns when the data plane has acknowledged the whole configuration and the API listens @throws Error for people */
+  static async start(settings: Settings, log: Logger): Promise<Daemon> {
+    const undo = new Rollback();
+    const daemon = new Daemon(settings, log, undo);
+    await undo.guard(() => daemon.#start());
+    return daemon;
+  }
+
+  /** Removes what was created. Frames that were read are still delivered. */
+  async stop(): Promise<void> {
+    await this.#undo.run();
+  }
+
+  get #engine(): 'batch' | 'dgram' {
+    return this.#settings.io === 'dgram' ? 'dgram' : 'batch';
+  }
+
+  async #start(): Promise<void> {
+    const shim = loadShim();
+    checkLayout(shim);
+    const peers = new Map<VniSettings, NewPeer[]>();
+    for (const vni of this.#settings.vnis) peers.set(vni, await this.#paths.resolvePeers(vni.peers));
+    for (const skipped of this.#paths.skipped) this.#warn('peer_duplicate', skipped);
+    this.#local = this.#paths.localAddresses();
+
+    const devices = new Map<VniSettings, OverlayDevice>();
+    for (const vni of this.#settings.vnis)
+      devices.set(vni, await this.#openDevice(shim, vni, peers.get(vni)!));
+    const sockets = await this.#openSockets(shim, [...peers.values()].flat());
+    const handle = await this.#startWorker(shim, sockets);
+    await Promise.all(
+      this.#settings.vnis.map((vni) => this.#configure(handle, vni, devices.get(vni)!, peers.get(vni)!)),
+    );
+    handle.configured();
+    await this.#startApi(handle);
+    this.#announce(devices);
+  }
+
+  async #openDevice(shim: Shim, vni: VniSettings, peers: NewPeer[]): Promise<OverlayDevice> {
+    const overlayMtu = this.#overlayMtu(vni, peers);
+    const underlay = this.#local[0] ?? '';
+    const netns = underlay === '' ? netnsId() : '';
+    const device = await openOverlayDevice(shim, {
+      vni: vni.vni,
+      tap: vni.tap,
+      bridge: vni.bridge,
+      addresses: vni.addresses,
+      mac: vni.mac,
+      derivedMac: deriveMac({ machineId: machineId(), underlay, vni: vni.vni, netns }),
+      overlayMtu,
+    });
+    this.#undo.push(() => device.close());
+    return device;
+  }
+
+  /** What frames of a VNI are judged by; one that was asked for and does not fit its paths gets a warning. */
+  #overlayMtu(vni: VniSettings, peers: NewPeer[]): number {
+    const fits = this.#paths.overlayMtu(peers);
+    if (vni.mtu === 'auto') return fits.mtu;
+    if (fits.peer !== '' && vni.mtu > fits.mtu) {
+      const detail = `VNI ${vni.vni}: --mtu ${vni.mtu} is more than the ${fits.mtu} that fit the path to ${fits.peer}; larger frames are fragmented on the underlay`;
+      this.#warn('overlay_mtu_too_large', detail);
+    }
+    return vni.mtu;
+  }
+
+  async #openSockets(shim: Shim, peers: NewPeer[]): Promise<UnderlaySockets> {
+    const { local, port, underlayDev, sourcePorts, udpChecksum } = this.#settings;
+    const ofFamily = (family: 4 | 6) => local.find((address) => address.family === family)?.text ?? '';
+    const sockets = await openUnderlaySockets(shim, {
+      local4: ofFamily(4),
+      local6: ofFamily(6),
+      needed: {
+        ipv4: peers.some(({ address }) => address.family === 4),
+        ipv6: peers.some(({ address }) => address.family === 6),
+      },
+      port,
+      device: underlayDev,
+      sourcePorts,
+      udpChecksum,
+      plain: this.#engine === 'dgram',
+      df: false,
+      ttl: OUTER_TTL,
+    });
+    this.#undo.push(() => sockets.close());
+    return sockets;
+  }
+
+  async #startWorker(shim: Shim, sockets: UnderlaySockets): Promise<Handle> {
+    const waitFd = this.#own(shim, shim.waitCreate(), 'epoll');
+    const wakeFd = this.#own(shim, shim.eventCreate(), 'eventfd');
+    const handle = new Handle({
+      engine: this.#engine,
+      underlay: { receiveFds: { ...sockets.receiveFds }, sendFds: sockets.sendFds },
+      strictHeader: this.#settings.strictHeader,
+      port: this.#settings.port,
+      waitFd,
+      wakeFd,
+      wake: () => void shim.eventFire(wakeFd),
+      seed: randomInt(2 ** 32) | 0,
+      log: (level, message, fields) => this.#log[level](fields, message),
+      addressText: ({ family, bytes, scopeId }) => this.#paths.addressText(family, bytes, scopeId),
+    });
+    this.#undo.push(() => handle.stop());
+    await handle.start();
+    return handle;
+  }
+
+  #own(shim: Shim, fd: number, what: string): number {
+    if (fd < 0)
+      throw new Error(`cannot make an ${what} (errno ${-fd}): raise the limit of open files (ulimit -n)`);
+    this.#undo.push(() => void shim.close(fd));
+    return fd;
+  }
+
+  async #configure(handle: Handle, vni: VniSettings, device: OverlayDevice, peers: NewPeer[]): Promise<void> {
+    const { learning, ageingS, fdbLimit, flood, accept, vlan } = vni;
+    await handle.addVni({
+      vni: vni.vni,
+      tap: device.name,
+      bridge: vni.bridge,
+      mac: formatMac(device.mac.high, device.mac.low),
+      macParts: device.mac,
+      tapFd: device.fd,
+      policy: {
+        learning,
+        ageingS,
+        fdbLimit,
+        flood,
+        accept,
+        vlan,
+        overlayMtu: this.#overlayMtuOf(vni, peers),
+      },
+    });
+    await Promise.all(peers.map((peer) => handle.addPeer(vni.vni, peer)));
+  }
+
+  #overlayMtuOf(vni: VniSettings, peers: NewPeer[]): number {
+    return vni.mtu === 'auto' ? this.#paths.overlayMtu(peers).mtu : vni.mtu;
+  }
+
+  async #startApi(handle: Handle): Promise<void> {
+    if (this.#settings.api.kind === 'off') return;
+    const server = buildServer({
+      dataPlane: handle,
+      status: () => this.#status(),
+      log: this.#log,
+      resolvePeer: (host, port) => this.#paths.resolvePeer(host, port),
+    });
+    this.#undo.push(() => server.close());
+    await this.#listen(server, this.#settings.api);
+  }
+
+  /** Loopback may still be down, as it is in a new network namespace: the overlay works without, the API follows. */
+  async #listen(server: FastifyInstance, api: ApiListen): Promise<void> {
+    try {
+      const place = await listen(server, api);
+      this.#log.info({ api: place }, 'API listens');
+    } catch (error) {
+      if (!(error instanceof ListenError) || !error.notYet) throw error;
+      this.#log.warn(`${error.message}; trying again until it is`);
+      const retry = setTimeout(() => {
+        this.#listen(server, api).catch((failure: Error) => this.#log.error(failure.message));
+      }, LISTEN_RETRY_MS);
+      this.#undo.push(() => clearTimeout(retry));
+    }
+  }
+
+  #status(): StatusInfo {
+    const { port, underlayDev } = this.#settings;
+    return {
+      version: packageVersion(),
+      startedAtMs: this.#startedAtMs,
+      underlay: {
+        local: this.#local,
+        device: underlayDev,
+        port,
+        io: this.#engine,
+        offloads: this.#engine === 'batch' ? ['UDP_GRO'] : [],
+      },
+      warnings: this.#warnings,
+      pathMtu: (address) => this.#paths.pathMtu(address),
+    };
+  }
+
+  #warn(code: string, detail: string): void {
+    this.#warnings.push({ code, detail });
+    this.#log.warn({ code }, detail);
+  }
+
+  /** The one line that says everything that matters. */
+  #announce(devices: Map<VniSettings, OverlayDevice>): void {
+    const vnis = Array.from(devices, ([{ vni, bridge, peers }, { name, mtu }]) => ({
+      vni,
+      tap: name,
+      bridge,
+      mtu,
+      peers: peers.map(({ host }) => host),
+    }));
+    const { port } = this.#settings;
+    this.#log.info({ version: packageVersion(), io: this.#engine, local: this.#local, port, vnis }, 'ready');
+  }
+}
