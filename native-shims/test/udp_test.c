@@ -301,28 +301,58 @@ static void test_refused_neighbours(const char *loopback)
 	close(sender);
 }
 
-/* More errors than a tiny buffer holds leave one pending that is in no queue: draining clears it, too. */
-static void test_drain_full_queue(void)
+/* An error left by an earlier batch meets the first datagram of the next: drained, sent again, sent. */
+static void test_error_of_earlier_batch(void)
 {
-	struct peer_row local = row_of("127.0.0.1", 0), peer;
-	int sender = udp_open(&local, "", UDP_OPEN_RECVERR, 1, 0, 0), gone = open_on("127.0.0.1", 0);
-	uint8_t datagram[100] = { 0 };
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(port_of(gone)) };
+	int receiver = open_on("127.0.0.1", UDP_OPEN_RECEIVE), sender = open_on("127.0.0.1", UDP_OPEN_RECVERR);
+	int gone = open_on("127.0.0.1", 0);
+	struct peer_row peers[2] = { row_of("127.0.0.1", port_of(receiver)), row_of("127.0.0.1", port_of(gone)) };
+	uint8_t first_bytes[BATCH_CAP];
+	uint16_t ports[BATCH_CAP];
 
-	REQUIRE(sender >= 0);
 	close(gone);
-	inet_pton(AF_INET, "127.0.0.1", &to.sin_addr);
-	peer = row_of("127.0.0.1", ntohs(to.sin_port));
-	for (int k = 0; k < 600; k++)
-		sendto(sender, datagram, sizeof(datagram), 0, (struct sockaddr *)&to, sizeof(to));
-	CHECK(in_error(sender));
-	CHECK(udp_drain_errors(sender) > 0);
-	CHECK(!in_error(sender));
 	memset(fds, 0xff, sizeof(fds));
 	fds[0] = sender;
 	fill_batch(1);
+	batch.peer_idx[0] = 1;
+	CHECK_EQ(udp_send_batch(fds, peers, 2, arena, &batch, 1), 0);
+	CHECK(in_error(sender));
+	fill_batch(3);
+	CHECK_EQ(udp_send_batch(fds, peers, 2, arena, &batch, 3), 0);
+	CHECK_EQ(receive_all(receiver, first_bytes, ports), 3);
+	CHECK(!in_error(sender));
+	CHECK_EQ(udp_drain_errors(sender), 0);
+	close(receiver);
+	close(sender);
+}
+
+/*
+ * Nobody reads from a sending socket: anyone can fill its receive buffer, and then its error queue has
+ * no room either. The error is pending all the same; draining has to clear it.
+ */
+static void test_error_without_message(void)
+{
+	struct peer_row local = row_of("127.0.0.1", 0), peer;
+	int sender = udp_open(&local, "", UDP_OPEN_RECVERR, 1, 0, 0), flooder = open_on("127.0.0.1", 0);
+	int gone = open_on("127.0.0.1", 0);
+
+	REQUIRE(sender >= 0);
+	memset(fds, 0xff, sizeof(fds));
+	fds[0] = flooder;
+	fds[1] = sender;
+	peer = row_of("127.0.0.1", port_of(sender));
+	fill_batch(BATCH_CAP);
+	CHECK_EQ(udp_send_batch(fds, &peer, 1, arena, &batch, BATCH_CAP), 0);
+	peer = row_of("127.0.0.1", port_of(gone));
+	close(gone);
+	fill_batch(1);
+	batch.src_port_idx[0] = 1;
 	CHECK_EQ(udp_send_batch(fds, &peer, 1, arena, &batch, 1), 0);
+	CHECK(in_error(sender));
+	CHECK_EQ(udp_drain_errors(sender), 0);
+	CHECK(!in_error(sender));
 	CHECK_EQ(udp_drain_errors(-1), 0);
+	close(flooder);
 	close(sender);
 }
 
@@ -367,7 +397,8 @@ int main(void)
 	test_overflow();
 	test_refused_neighbours("127.0.0.1");
 	test_refused_neighbours("::1");
-	test_drain_full_queue();
+	test_error_of_earlier_batch();
+	test_error_without_message();
 	if (own)
 		test_unroutable_neighbours();
 	close(wait_fd);
