@@ -94,7 +94,7 @@ t.test('the rules catch what they are for', (t) => {
   const from = (file: string, target: string, typeOnly = false) =>
     isAllowed({ file, line: 1, target, typeOnly });
   t.notOk(from('wire/udp.ts', 'frame/batch.ts'), 'the lowest layer knows nothing');
-  t.notOk(from('control/server.ts', 'worker/worker.ts'), 'the API knows the handle, not the worker');
+  t.notOk(from('control/server.ts', 'worker/worker.ts'), 'the API knows the data plane, not the worker');
   t.notOk(from('worker/worker.ts', 'control/server.ts'), 'nor the worker the API');
   t.notOk(from('worker/handle.ts', 'fdb/fdb.ts'), 'the handle holds no table');
   t.notOk(from('datapath/encap.ts', 'port/tap.ts'), 'the data path knows what a port is, not which');

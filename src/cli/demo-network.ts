@@ -1,0 +1,154 @@
+/**
+ * The two hosts of the demo: network namespaces joined by a veth pair, the wire. Everything it makes carries the
+ * pid of this process in its name and goes with `remove`; what a killed demo left behind goes at the next start.
+ * Needs root and iproute2.
+ */
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+
+const execute = promisify(execFile);
+const STOP_MS = 5_000;
+
+export const NEAR = { underlay: '192.168.80.10', overlay: '10.10.10.1' };
+export const FAR = { underlay: '192.168.80.11', overlay: '10.10.10.2' };
+export const VNI = 100;
+/** Bytes: a 1500 underlay less the encapsulation. */
+const OVERLAY_MTU = 1450;
+
+const PREFIX = 'vtdemo';
+
+export class DemoNetwork {
+  readonly near = `${PREFIX}${process.pid}-near`;
+  readonly far = `${PREFIX}${process.pid}-far`;
+  /** Directory of the API's socket and of the daemon's log. */
+  readonly dir = mkdtempSync(join(tmpdir(), 'vtepd-demo-'));
+  readonly socket = join(this.dir, 'api.sock');
+  readonly #logFile = join(this.dir, 'vtepd.log');
+  /** Ends whatever is being waited for: from then on only `remove` makes sense. */
+  readonly interrupt: AbortSignal;
+  #daemon: ChildProcess | undefined;
+
+  constructor(interrupt: AbortSignal) {
+    this.interrupt = interrupt;
+  }
+
+  /** Two namespaces, the wire between them, and Linux's own VXLAN device on the far side. */
+  async build(): Promise<void> {
+    await removeLeftovers();
+    const { near, far } = this;
+    const ip = (command: string) => this.run(`ip ${command}`);
+    await ip(`netns add ${near}`);
+    await ip(`netns add ${far}`);
+    await ip(`link add eth0 netns ${near} type veth peer name eth0 netns ${far}`);
+    for (const [host, { underlay }] of [
+      [near, NEAR],
+      [far, FAR],
+    ] as const) {
+      await ip(`-n ${host} link set lo up`);
+      await ip(`-n ${host} address add ${underlay}/24 dev eth0`);
+      await ip(`-n ${host} link set eth0 up`);
+    }
+    const ends = `local ${FAR.underlay} remote ${NEAR.underlay} dstport 4789 dev eth0`;
+    await ip(`-n ${far} link add vxlan${VNI} type vxlan id ${VNI} ${ends}`);
+    await ip(`-n ${far} address add ${FAR.overlay}/24 dev vxlan${VNI}`);
+    await ip(`-n ${far} link set vxlan${VNI} mtu ${OVERLAY_MTU} up`);
+  }
+
+  /** Starts the daemon on the near side; its log goes to a file. It does not see this terminal's Ctrl-C. */
+  startDaemon(executable: string, flags: readonly string[]): void {
+    const log = openSync(this.#logFile, 'w');
+    const command = [process.execPath, executable, ...flags];
+    this.#daemon = spawn('ip', ['netns', 'exec', this.near, ...command], {
+      stdio: ['ignore', log, log],
+      detached: true,
+    });
+  }
+
+  get daemonAlive(): boolean {
+    return this.#daemon !== undefined && this.#daemon.exitCode === null && this.#daemon.signalCode === null;
+  }
+
+  daemonLog(): string {
+    return existsSync(this.#logFile) ? readFileSync(this.#logFile, 'utf8').trim() : '(it was not started)';
+  }
+
+  /** Runs a command to its end and gives what it wrote to stdout. @throws Error */
+  run(command: string): Promise<string> {
+    return run(command, this.interrupt);
+  }
+
+  /** Runs a command in a namespace. @throws Error */
+  inside(host: string, command: string): Promise<string> {
+    return this.run(`ip netns exec ${host} ${command}`);
+  }
+
+  /** Starts a command in a namespace and leaves it running. */
+  start(host: string, command: string): ChildProcess {
+    return spawn('ip', ['netns', 'exec', host, ...command.split(' ')], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
+    });
+  }
+
+  /** Ends the daemon and removes everything. Never throws: it also runs after a half-made `build`. */
+  async remove(): Promise<void> {
+    await this.#stopDaemon();
+    for (const host of [this.near, this.far]) await removeNamespace(host);
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+
+  async #stopDaemon(): Promise<void> {
+    const daemon = this.#daemon;
+    if (daemon === undefined || !this.daemonAlive) return;
+    const ended = new Promise((resolve) => daemon.once('exit', resolve));
+    const deadline = setTimeout(() => daemon.kill('SIGKILL'), STOP_MS);
+    daemon.kill('SIGTERM');
+    await ended;
+    clearTimeout(deadline);
+  }
+}
+
+/** @throws Error with what the command wrote to stderr */
+async function run(command: string, signal?: AbortSignal): Promise<string> {
+  const [file, ...args] = command.split(' ');
+  const { stdout } = await execute(file, args, {
+    timeout: 30_000,
+    maxBuffer: 16 << 20,
+    ...(signal && { signal }),
+  });
+  return stdout;
+}
+
+async function removeLeftovers(): Promise<void> {
+  for (const line of (await run('ip netns list')).split('\n')) {
+    const [name] = line.split(' ');
+    const owner = new RegExp(`^${PREFIX}(\\d+)-`).exec(name)?.[1];
+    if (owner !== undefined && !isAlive(Number(owner))) await removeNamespace(name);
+  }
+}
+
+async function removeNamespace(name: string): Promise<void> {
+  const pids = await run(`ip netns pids ${name}`).catch(() => '');
+  for (const pid of pids.split('\n').filter(Boolean)) kill(Number(pid));
+  await run(`ip netns del ${name}`).catch(() => '');
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It ended meanwhile.
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,170 @@
+/**
+ * The two-host demo behind `npm start`: vtepd on one side of a wire, Linux's own VXLAN device on the other. Each
+ * step shows its proof: what the tool printed, not what we say about it. Stays up until Ctrl-C (or SIGTERM), then
+ * leaves nothing behind. It knows the daemon only as an executable and by its API, as any user does.
+ */
+import { once } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
+import { DemoNetwork, FAR, NEAR, VNI } from './demo-network.js';
+
+const READY_MS = 10_000;
+const IPERF_S = 1;
+
+const PICTURE = `
+   near (namespace)                              far (namespace)
+
+   ${NEAR.overlay}  vtep${VNI}, a TAP                  ${FAR.overlay}  vxlan${VNI}, the kernel's
+      |                                             |
+   vtepd --vni ${VNI} --peer ${FAR.underlay}            |
+      |                                             |
+   eth0 ${NEAR.underlay} ===== veth, the wire ===== eth0 ${FAR.underlay}
+                      VXLAN in UDP 4789
+`;
+
+export interface DemoOptions {
+  /** Path of the built daemon. */
+  vtepd: string;
+  /** End after the proofs. */
+  once: boolean;
+}
+
+/** @returns exit code: 0 all proofs succeeded (and the user ended it), 1 a step failed */
+export async function runDemo({ vtepd, once }: DemoOptions): Promise<number> {
+  const interrupt = interruption();
+  const network = new DemoNetwork(interrupt);
+  let code = 0;
+  try {
+    await prove(network, vtepd);
+    if (!once) await untilInterrupted(interrupt);
+  } catch (error) {
+    if (!interrupt.aborted) {
+      complain(error, network);
+      code = 1;
+    }
+  }
+  console.log('\nremoving namespaces and devices');
+  await network.remove();
+  return code;
+}
+
+async function prove(network: DemoNetwork, vtepd: string): Promise<void> {
+  console.log(PICTURE);
+  await network.build();
+  const flags = `--vni ${VNI} --peer ${FAR.underlay} --address ${NEAR.overlay}/24 --api unix:${network.socket}`;
+  step('vtepd starts on the near side', `vtepd ${flags}`);
+  network.startDaemon(vtepd, flags.split(' '));
+  await untilReady(network);
+
+  step('ping, near to far', await ping(network, network.near, FAR.overlay));
+  step('ping, far to near', await ping(network, network.far, NEAR.overlay));
+  step('on the wire, as tcpdump reads it', await sniff(network));
+  step('TCP, near to far', await throughput(network, network.near, network.far, FAR.overlay));
+  step('TCP, far to near', await throughput(network, network.far, network.near, NEAR.overlay));
+
+  const status = curl(network, '/v1/status');
+  step('the API', `$ ${status}`, shorten(await network.run(status)));
+  const metrics = curl(network, '/metrics');
+  const peerFrames = /^vtepd_peer_[rt]x_frames_total\{.*$/gm;
+  const samples = (await network.run(metrics)).match(peerFrames) ?? [];
+  if (samples.length === 0) throw new Error('/metrics has no vtepd_peer_tx_frames_total');
+  step('the metrics', `$ ${metrics}`, ...samples);
+  step(
+    'try it yourself, from another shell',
+    `$ ip netns exec ${network.near} ping ${FAR.overlay}`,
+    `$ ip netns exec ${network.far} tcpdump -n -i eth0 udp port 4789`,
+    `$ ${curl(network, `/v1/vnis/${VNI}/fdb`)}`,
+  );
+}
+
+async function untilReady(network: DemoNetwork): Promise<void> {
+  const readiness = curl(network, '/readyz').replace('--silent', '--silent --fail');
+  const deadline = performance.now() + READY_MS;
+  while (performance.now() < deadline) {
+    if (!network.daemonAlive) throw new Error('vtepd ended');
+    const ready = await network.run(readiness).then(
+      () => true,
+      () => false,
+    );
+    if (ready) return;
+    await delay(50, undefined, { signal: network.interrupt });
+  }
+  throw new Error(`vtepd was not ready within ${READY_MS / 1000} s`);
+}
+
+async function ping(network: DemoNetwork, from: string, to: string): Promise<string> {
+  const output = await network.inside(from, `ping -n -c 3 -i 0.2 -W 2 ${to}`);
+  return lines(output, /packets transmitted|^rtt/);
+}
+
+/** Captures until a datagram with a ping inside went by. */
+async function sniff(network: DemoNetwork): Promise<string> {
+  const signal = network.interrupt;
+  const tcpdump = network.start(network.far, 'tcpdump -l -n -i eth0 --immediate-mode udp port 4789');
+  let output = '';
+  tcpdump.stdout?.on('data', (part) => (output += part));
+  await once(tcpdump.stderr!, 'data', { signal });
+  await network.inside(network.near, `ping -n -q -c 2 -i 0.2 -W 2 ${FAR.overlay}`);
+  const ended = once(tcpdump, 'close', { signal });
+  tcpdump.kill('SIGINT');
+  await ended;
+  const seen = new RegExp(
+    `^.*VXLAN, flags \\[I\\] \\(0x08\\), vni ${VNI}\\n.*ICMP echo request.*$`,
+    'm',
+  ).exec(output);
+  if (seen === null) throw new Error(`tcpdump shows no ping in VXLAN ${VNI}:\n${output}`);
+  return seen[0];
+}
+
+/** Throughput of one TCP connection, by iperf3. */
+async function throughput(network: DemoNetwork, from: string, to: string, address: string): Promise<string> {
+  const server = network.start(to, 'iperf3 --server --one-off --forceflush');
+  await once(server.stdout!, 'data', { signal: network.interrupt });
+  const command = `iperf3 --client ${address} --time ${IPERF_S} --json`;
+  const report = JSON.parse(await network.inside(from, command));
+  const gbps = report.end.sum_received.bits_per_second / 1e9;
+  return `iperf3 --client ${address}: ${gbps.toFixed(2)} Gb/s received`;
+}
+
+/** The command that a user would type: a unix socket can be reached from outside its namespace. */
+function curl(network: DemoNetwork, path: string): string {
+  return `curl --silent --unix-socket ${network.socket} http://localhost${path}`;
+}
+
+function step(title: string, ...proof: string[]): void {
+  console.log(`\n* ${title}\n${indent(proof.join('\n'))}`);
+}
+
+function lines(output: string, wanted: RegExp): string {
+  return output
+    .split('\n')
+    .filter((line) => wanted.test(line))
+    .join('\n');
+}
+
+function shorten(text: string): string {
+  const limit = 300;
+  return text.length > limit ? `${text.slice(0, limit)} …` : text;
+}
+
+function indent(text: string): string {
+  return text.replace(/^/gm, '    ');
+}
+
+function complain(error: unknown, network: DemoNetwork): void {
+  console.error(`\n  FAILED: ${error instanceof Error ? error.message : error}`);
+  console.error(`  What vtepd said:\n${indent(network.daemonLog())}`);
+}
+
+/** Aborted by Ctrl-C, SIGTERM, or a terminal that is closed. */
+function interruption(): AbortSignal {
+  const controller = new AbortController();
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, () => controller.abort());
+  return controller.signal;
+}
+
+/** A timer holds the process: signals alone don't. */
+async function untilInterrupted(interrupt: AbortSignal): Promise<void> {
+  console.log('\nIt stays up. Ctrl-C ends it and removes everything.');
+  const dayMs = 24 * 3600 * 1000;
+  while (!interrupt.aborted) await delay(dayMs, undefined, { signal: interrupt }).catch(() => undefined);
+}
