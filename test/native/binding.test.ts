@@ -1,0 +1,284 @@
+/**
+ * The binding as TypeScript uses it: datagrams of both families through typed arrays, waiting across threads,
+ * the loop's poll, and every argument that is wrong as a whole. What single descriptors may get wrong is
+ * tested in C (native-shims/test/bounds_test.c).
+ */
+import { closeSync, constants as fsConstants, openSync } from 'node:fs';
+import { constants } from 'node:os';
+import { Worker } from 'node:worker_threads';
+import t from 'tap';
+import { BATCH_LEN, Batch } from '../../src/frame/batch.js';
+import { BATCH_CAP, PEER_ROW_LEN, SOURCE_SOCKETS } from '../../src/frame/limits.js';
+import { loadShim, type Shim } from '../../src/native/binding.js';
+
+const shim = loadShim();
+const SHIM_FILE = new URL('../../native-shims/build/Release/vtepd_shim.node', import.meta.url).pathname;
+const { EADDRINUSE, EBADF, EFAULT, EINVAL, ENODEV, EPERM } = constants.errno;
+const AF_INET = 2;
+const AF_INET6 = 10;
+const RECEIVE = 1;
+const RECVERR = 2;
+
+const LOOPBACK = [127, 0, 0, 1];
+const LOOPBACK6 = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+
+/** One packed row, little-endian as every machine this runs on. */
+function peerRow(family: number, address: number[], port: number): Uint8Array {
+  const row = new Uint8Array(PEER_ROW_LEN);
+  new Uint16Array(row.buffer, 0, 2).set([family, port]);
+  row.set(address, 4);
+  return row;
+}
+
+function portOf(row: Uint8Array, index = 0): number {
+  return new DataView(row.buffer, row.byteOffset).getUint16(index * PEER_ROW_LEN + 2, true);
+}
+
+/** A free port: the kernel chooses one for a socket, which tells it by sending. */
+function openReceiver(family: number, address: number[]): { fd: number; row: Uint8Array } {
+  for (let port = 20000 + (process.pid % 20000); ; port++) {
+    const row = peerRow(family, address, port);
+    const fd = shim.udpOpen(row, '', RECEIVE, 1 << 20, 0, 0);
+    if (fd >= 0) return { fd, row };
+    if (fd !== -EADDRINUSE) throw new Error(`udpOpen: ${fd}`);
+  }
+}
+
+for (const shared of [false, true]) {
+  const buffer = (length: number) => (shared ? new SharedArrayBuffer(length) : new ArrayBuffer(length));
+  for (const [family, address] of [
+    [AF_INET, LOOPBACK],
+    [AF_INET6, LOOPBACK6],
+  ] as const) {
+    t.test(`datagrams over ${family === AF_INET ? 'IPv4' : 'IPv6'}, memory shared: ${shared}`, async (t) => {
+      const receiver = openReceiver(family, [...address]);
+      const sender = shim.udpOpen(peerRow(family, [...address], 0), '', RECVERR, 4096, 1 << 20, 0);
+      t.teardown(() => [receiver.fd, sender].map((fd) => shim.close(fd)));
+      const fds = new Int32Array(2 * SOURCE_SOCKETS).fill(-1);
+      fds[(family === AF_INET6 ? SOURCE_SOCKETS : 0) + 5] = sender;
+
+      const arena = new Uint8Array(buffer(4 * 2048));
+      const batch = new Batch(buffer(BATCH_LEN));
+      for (let i = 0; i < 3; i++) {
+        batch.off[i] = i * 100;
+        batch.len[i] = 40 + i;
+        batch.srcPortIdx[i] = 5;
+        arena.fill(i + 1, i * 100, i * 100 + 40 + i);
+      }
+      batch.off[1] = arena.length;
+      t.equal(shim.udpSendBatch(fds, receiver.row, arena, batch.bytes, 3), 1);
+      t.same([...batch.status.subarray(0, 3)], [0, -EFAULT, 0]);
+
+      const sources = new Uint8Array(buffer(BATCH_CAP * PEER_ROW_LEN));
+      const info = new Int32Array(1).fill(-7);
+      const receive = () =>
+        shim.udpReceiveBatch(receiver.fd, arena, batch.bytes, sources, 10, 4, 0, 2048, info);
+      t.equal(receive(), 2);
+      t.same([...batch.off.subarray(10, 12)], [0, 2048]);
+      t.same([...batch.len.subarray(10, 12)], [40, 42]);
+      t.same([...batch.gsoSize.subarray(10, 12)], [0, 0]);
+      t.same([...batch.segCount.subarray(10, 12)], [1, 1]);
+      t.same([...arena.subarray(2048, 2048 + 42)], new Array(42).fill(3));
+      t.same([...sources.subarray(10 * PEER_ROW_LEN + 4, 10 * PEER_ROW_LEN + 4 + address.length)], address);
+      t.equal(portOf(sources, 10), portOf(sources, 11));
+      t.equal(info[0], -7, 'nothing was dropped, and nothing told');
+      t.equal(receive(), 0);
+      t.equal(shim.udpDrops(receiver.fd), 0);
+      t.equal(shim.udpDrainErrors(sender), 0);
+    });
+  }
+}
+
+t.test('what the kernel refuses comes back as a negative errno', async (t) => {
+  const { fd, row } = openReceiver(AF_INET, LOOPBACK);
+  t.equal(shim.udpOpen(row, '', RECEIVE, 0, 0, 0), -EADDRINUSE);
+  t.equal(shim.udpOpen(peerRow(AF_INET, LOOPBACK, 0), 'no-such-device-', 0, 0, 0, 0), -ENODEV);
+  t.equal(shim.tapOpen('a-name-that-is-too-long'), -EINVAL);
+  t.equal(shim.tapSetOffload(-1, 0), -EBADF);
+  t.equal(shim.close(fd), 0);
+  t.equal(shim.close(fd), -EBADF);
+});
+
+t.test('waiting: tokens, times, and a wake-up from another thread', async (t) => {
+  const waitFd = shim.waitCreate();
+  const event = shim.eventCreate();
+  t.teardown(() => [waitFd, event].map((fd) => shim.close(fd)));
+  const result = new ArrayBuffer(shim.layout['sizeof.waitResult']);
+  const times = new Float64Array(result, 0, 2);
+  const tokens = new Int32Array(result, shim.layout['offsetof.waitResult.tokens'], shim.layout.WAIT_CAP);
+  const wait = (timeoutMs: number) => shim.waitFor(waitFd, timeoutMs, new Uint8Array(result));
+
+  t.equal(shim.waitAdd(waitFd, event, 77, true), 0);
+  t.equal(wait(20), 0);
+  t.ok(times[1] >= 19 && times[1] < 5000, `waited ${times[1]} ms`);
+  t.ok(Math.abs(times[0] - performance.now() - performance.timeOrigin) > 0, 'the clock runs');
+
+  const worker = new Worker(
+    `setTimeout(() => require(${JSON.stringify(SHIM_FILE)}).eventFire(${event}), 50)`,
+    {
+      eval: true,
+    },
+  );
+  t.equal(wait(10_000), 1);
+  t.equal(tokens[0], 77);
+  t.equal(shim.eventClear(event), 0);
+  t.equal(wait(0), 0);
+  await new Promise((resolve) => worker.once('exit', resolve));
+  t.equal(shim.waitRemove(waitFd, event), 0);
+});
+
+t.test('poll calls back from the loop until it is stopped', async (t) => {
+  const event = shim.eventCreate();
+  t.teardown(() => shim.close(event));
+  let calls = 0;
+  let handle: object | undefined;
+  shim.eventFire(event);
+  await new Promise<void>((resolve) => {
+    handle = shim.pollStart(event, () => {
+      calls++; // level-triggered: twice without being cleared
+      if (calls === 2) shim.eventClear(event);
+      if (calls === 2) resolve();
+    });
+    t.throws(() => shim.pollStart(event, () => {}), { code: 'ERR_POLL' }, 'one watcher a descriptor');
+  });
+  shim.pollStop(handle!);
+  shim.pollStop(handle!);
+  shim.eventFire(event);
+  await new Promise((resolve) => setTimeout(resolve, 30));
+  t.equal(calls, 2);
+  const again = shim.pollStart(event, () => {});
+  shim.pollStop(again);
+});
+
+t.test('poll refuses what it cannot watch, and handles that are not its own', async (t) => {
+  const file = openSync(SHIM_FILE, fsConstants.O_RDONLY);
+  t.teardown(() => closeSync(file));
+  t.throws(() => shim.pollStart(file, () => {}), { message: `pollStart: cannot watch fd ${file}` });
+  t.throws(() => shim.pollStart(-1, () => {}), { code: 'ERR_POLL' });
+  for (const stranger of [{}, Object.create(null), new Map(), () => {}, undefined, 1]) {
+    t.throws(() => shim.pollStop(stranger as object), { code: 'ERR_INVALID_ARG_VALUE' });
+  }
+});
+
+t.test('what a poll callback throws is an uncaught exception of its thread', async (t) => {
+  const code = `const shim = require(${JSON.stringify(SHIM_FILE)});
+    const event = shim.eventCreate();
+    shim.eventFire(event);
+    shim.pollStart(event, () => { throw new Error('from the callback'); });`;
+  const worker = new Worker(code, { eval: true });
+  const error = await new Promise<Error>((resolve) => worker.once('error', resolve));
+  t.equal(error.message, 'from the callback');
+});
+
+t.test('a thread that ends with a poll running ends cleanly', async (t) => {
+  const event = shim.eventCreate();
+  t.teardown(() => shim.close(event));
+  const code = `const shim = require(${JSON.stringify(SHIM_FILE)});
+    const { parentPort } = require('node:worker_threads');
+    shim.pollStart(${event}, () => shim.eventClear(${event}));
+    shim.pollStop(shim.pollStart(shim.eventCreate(), () => {}));
+    parentPort.postMessage('started');`;
+  for (let round = 0; round < 3; round++) {
+    const worker = new Worker(code, { eval: true });
+    await new Promise((resolve) => worker.once('message', resolve));
+    t.equal(await worker.terminate(), 1);
+  }
+});
+
+t.test('arguments that are wrong as a whole throw, and name function and argument', async (t) => {
+  const arena = new Uint8Array(4096);
+  const batch = new Uint8Array(BATCH_LEN);
+  const sources = new Uint8Array(BATCH_CAP * PEER_ROW_LEN);
+  const fds = new Int32Array(2 * SOURCE_SOCKETS).fill(-1);
+  const info = new Int32Array(1);
+  const row = peerRow(AF_INET, LOOPBACK, 0);
+  const result = new Uint8Array(shim.layout['sizeof.waitResult']);
+  const odd = (length: number) => new Uint8Array(new ArrayBuffer(length + 8), 1, length);
+  const fd = shim.eventCreate();
+  t.teardown(() => shim.close(fd));
+
+  const good: { [name in keyof Shim]?: unknown[] } = {
+    tapOpen: ['vtt%d'],
+    tapSetOffload: [-1, 0],
+    tapReadBatch: [fd, arena, batch, 0, 0, 0, 4096, 8, 1600],
+    tapWriteBatch: [fds, arena, batch, 0],
+    udpOpen: [row, 'no-such-device-', 0, 0, 0, 0],
+    udpReceiveBatch: [-1, arena, batch, sources, 0, 2, 0, 2048, info],
+    udpSendBatch: [fds, row, arena, batch, 0],
+    udpDrainErrors: [-1],
+    udpDrops: [-1],
+    waitAdd: [-1, -1, 0, true],
+    waitRemove: [-1, -1],
+    waitFor: [-1, 0, result],
+    eventFire: [-1],
+    eventClear: [-1],
+    close: [-1],
+  };
+  /** Name of the function, index of the argument, the name the message gives it, values that are refused. */
+  const bad: [keyof Shim, number, string, unknown[]][] = [
+    ['tapOpen', 0, 'name', ['x'.repeat(64), 'vtep\0x', 7, null]],
+    ['tapSetOffload', 1, 'bits', [-1, 2 ** 31]],
+    ['tapReadBatch', 0, 'fd', ['3', 1.5, Number.NaN, 2 ** 31, -(2 ** 31) - 1, undefined]],
+    ['tapReadBatch', 1, 'arena', [new Uint8Array(0), [], new DataView(arena.buffer), arena.buffer]],
+    [
+      'tapReadBatch',
+      2,
+      'batch',
+      [new Uint8Array(BATCH_LEN - 1), new Int32Array(BATCH_LEN), odd(BATCH_LEN), {}],
+    ],
+    ['tapReadBatch', 3, 'start', [-1, BATCH_CAP + 1]],
+    ['tapReadBatch', 5, 'regionOff', [-1, 4097]],
+    ['tapReadBatch', 6, 'regionEnd', [-1, 4097, 2 ** 31]],
+    ['tapReadBatch', 7, 'headroom', [-1, 65536]],
+    ['tapReadBatch', 8, 'slotLen', [-1, 0]],
+    ['tapWriteBatch', 0, 'fds', [new Uint8Array(16), [1, 2]]],
+    ['tapWriteBatch', 1, 'arena', [null]],
+    ['tapWriteBatch', 2, 'batch', [new Uint8Array(BATCH_LEN - 1)]],
+    ['tapWriteBatch', 3, 'count', [-1, BATCH_CAP + 1]],
+    ['udpOpen', 0, 'local', [new Uint8Array(31), '127.0.0.1']],
+    ['udpOpen', 1, 'device', ['x'.repeat(64), 7]],
+    ['udpOpen', 2, 'options', [-1, 16]],
+    ['udpOpen', 3, 'receiveLen', [-1]],
+    ['udpOpen', 4, 'sendLen', [-1]],
+    ['udpOpen', 5, 'ttl', [-1, 256]],
+    [
+      'udpReceiveBatch',
+      3,
+      'sources',
+      [new Uint8Array(BATCH_CAP * PEER_ROW_LEN - 1), odd(BATCH_CAP * PEER_ROW_LEN)],
+    ],
+    ['udpReceiveBatch', 4, 'start', [-1, BATCH_CAP + 1]],
+    ['udpReceiveBatch', 5, 'slots', [-1, BATCH_CAP + 1]],
+    ['udpReceiveBatch', 5, 'slotOff \\+ slots \\* slotStride', [3, BATCH_CAP]],
+    ['udpReceiveBatch', 6, 'slotOff', [-1, 1, 4096, 2 ** 31 - 1]],
+    ['udpReceiveBatch', 7, 'slotStride', [0, -1]],
+    ['udpReceiveBatch', 7, 'slotOff \\+ slots \\* slotStride', [2049, 2 ** 31 - 1]],
+    ['udpReceiveBatch', 8, 'info', [new Int32Array(0), new Float64Array(1)]],
+    ['udpSendBatch', 0, 'fds', [new Int32Array(2 * SOURCE_SOCKETS - 1)]],
+    ['udpSendBatch', 1, 'peers', [odd(32), new Int32Array(8)]],
+    ['udpSendBatch', 4, 'count', [-1, BATCH_CAP + 1]],
+    ['waitAdd', 2, 'token', [-1, 2 ** 30]],
+    ['waitAdd', 3, 'readable', [1, undefined]],
+    ['waitFor', 1, 'timeoutMs', [-2, 0.5]],
+    ['waitFor', 2, 'result', [new Uint8Array(result.length - 1), odd(result.length)]],
+    ['eventFire', 0, 'fd', [{}]],
+    ['close', 0, 'fd', [undefined, 1n]],
+  ];
+
+  const call = (name: keyof Shim, args: unknown[]) =>
+    (shim[name] as (...args: unknown[]) => unknown)(...args);
+  for (const [name, args] of Object.entries(good)) {
+    t.type(call(name as keyof Shim, args), 'number', `${name} takes its good arguments`);
+  }
+  for (const [name, index, argument, values] of bad) {
+    for (const value of values) {
+      const args = good[name]!.map((one, k) => (k === index ? value : one));
+      t.throws(() => call(name, args), {
+        code: 'ERR_INVALID_ARG_VALUE',
+        message: new RegExp(`^${name}: ${argument}.* must be `),
+      });
+    }
+  }
+  t.throws(() => call('udpSendBatch', []), { message: 'udpSendBatch: fds must be' }, 'missing arguments');
+  t.not(EPERM, 0);
+});

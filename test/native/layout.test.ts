@@ -1,0 +1,38 @@
+import t from 'tap';
+import { BATCH_LEN, Batch, COLUMNS } from '../../src/frame/batch.js';
+import { BATCH_CAP, PEER_ROW_LEN, SOURCE_SOCKETS } from '../../src/frame/limits.js';
+import { loadShim } from '../../src/native/binding.js';
+import { checkLayout, EXPECTED_LAYOUT } from '../../src/native/layout.js';
+
+t.test('a shim of another build is refused, with the number that differs and the cure', async (t) => {
+  for (const name of Object.keys(EXPECTED_LAYOUT)) {
+    const other = { ...EXPECTED_LAYOUT, [name]: EXPECTED_LAYOUT[name] + 4 };
+    t.throws(() => checkLayout({ layout: other }), { message: new RegExp(`\\(${name} is .*npm run build`) });
+    const { [name]: _gone, ...missing } = EXPECTED_LAYOUT;
+    t.throws(() => checkLayout({ layout: missing }), { message: `${name} is missing` });
+  }
+});
+
+t.test('the compiled shim has exactly the numbers that are expected', async (t) => {
+  t.same(loadShim().layout, EXPECTED_LAYOUT);
+});
+
+t.test('the columns of a batch lie where the shim has them', async (t) => {
+  const { layout } = loadShim();
+  const batch = new Batch();
+  t.equal(layout['sizeof.batch'], BATCH_LEN);
+  for (const name of COLUMNS) {
+    const column: Int32Array = batch[name];
+    t.equal(column.byteOffset, layout[`offsetof.batch.${name}`], name);
+    t.equal(column.length, layout.BATCH_CAP, name);
+  }
+  const columns = Object.keys(layout).filter((name) => name.startsWith('offsetof.batch.'));
+  t.equal(columns.length, COLUMNS.length, 'and the shim has no more');
+});
+
+t.test('both sides have the same limits', async (t) => {
+  const { layout } = loadShim();
+  t.equal(layout.BATCH_CAP, BATCH_CAP);
+  t.equal(layout.SOURCE_SOCKETS, SOURCE_SOCKETS);
+  t.equal(layout['sizeof.peerRow'], PEER_ROW_LEN);
+});

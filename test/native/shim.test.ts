@@ -1,0 +1,26 @@
+/**
+ * The shim's own tests and its probes of Linux, written in C: `native-shims/test/run` builds and runs them.
+ * Here each of its lines becomes a test, so that a program that failed, or vanished, fails this file.
+ */
+import { spawnSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import t from 'tap';
+
+const folder = new URL('../../native-shims/test/', import.meta.url).pathname;
+const programs = [folder, `${folder}requirements/`]
+  .flatMap((path) => readdirSync(path))
+  .filter((name) => name.endsWith('.c'))
+  .map((name) => name.slice(0, -2));
+
+t.test('native-shims/test/run', { timeout: 240_000 }, async (t) => {
+  const { status, stdout, stderr } = spawnSync(`${folder}run`, { encoding: 'utf8' });
+  const lines = stdout.split('\n');
+  t.ok(programs.length >= 10, 'the programs are there');
+  for (const name of programs) {
+    const line = lines.find((text) => new RegExp(`^(not )?ok \\d+ - ${name}\\b`).test(text)) ?? '';
+    const [, reason] = / # SKIP (.*)/.exec(line) ?? [];
+    if (reason) t.skip(`${name}: ${reason}`);
+    else t.match(line, /^ok /, name, { diagnostic: stdout.slice(-4000) });
+  }
+  t.equal(status, 0, stderr);
+});
