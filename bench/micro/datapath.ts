@@ -1,0 +1,55 @@
+/**
+ * Encap and decap of known unicast, 64 byte frames in full batches, memory ports on both sides: all JavaScript that
+ * runs for a frame, counters included, and nothing of the kernel.
+ */
+import { Decap } from '../../src/datapath/decap.js';
+import { Encap } from '../../src/datapath/encap.js';
+import { BATCH_CAP, PEER_ROW_LEN } from '../../src/frame/limits.js';
+import { VXLAN_LEN, writeVxlanHeader } from '../../src/wire/vxlan.js';
+import type { Case } from './suite.js';
+import { MAC_HIGH, makeFrames, makePorts, makeTables, VNI, VNI_IDX } from './world.js';
+
+const PEERS = 8;
+const EPOCH_MS = 1_700_000_000_000;
+
+export function datapathCases(): Case[] {
+  return [encapCase(), decapCase()];
+}
+
+function encapCase(): Case {
+  const tables = makeTables(PEERS);
+  const { overlay, underlay } = makePorts();
+  const frames = makeFrames(overlay.arena, BATCH_CAP, (i) => ({ high: MAC_HIGH, low: i }));
+  for (let i = 0; i < BATCH_CAP; i++) tables.fdb.learn(VNI_IDX, MAC_HIGH, i, i % PEERS, 1);
+  const encap = new Encap(tables, overlay, underlay);
+  return {
+    name: 'encap',
+    ops: BATCH_CAP,
+    run() {
+      encap.forward(frames);
+      return overlay.arena[0];
+    },
+  };
+}
+
+function decapCase(): Case {
+  const tables = makeTables(PEERS);
+  const { overlay, underlay } = makePorts();
+  const toUs = () => ({ high: MAC_HIGH, low: -2 });
+  const datagrams = makeFrames(underlay.arena, BATCH_CAP, toUs, VXLAN_LEN);
+  for (let i = 0; i < BATCH_CAP; i++) {
+    writeVxlanHeader(underlay.arena, datagrams.off[i], VNI);
+    const peer = (i % PEERS) * PEER_ROW_LEN;
+    underlay.sources.set(tables.peers.bytes.subarray(peer, peer + PEER_ROW_LEN), i * PEER_ROW_LEN);
+  }
+  const decap = new Decap(tables, overlay, underlay, { strictHeader: false, port: 4789 });
+  let tick = 1;
+  return {
+    name: 'decap and learn',
+    ops: BATCH_CAP,
+    run() {
+      decap.deliver(datagrams, ++tick, EPOCH_MS);
+      return tables.fdb.table.size;
+    },
+  };
+}

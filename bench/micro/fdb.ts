@@ -1,0 +1,128 @@
+/**
+ * The FDB: lookups among few and many entries, and the ways of learning.
+ */
+import type { Tables } from '../../src/fdb/tables.js';
+import type { Case } from './suite.js';
+import { MAC_HIGH, makeTables, VNI_IDX } from './world.js';
+
+const OPS = 1024;
+const LIMIT = 1 << 16;
+
+/**
+ * Every entry is looked up once before any is looked up again: nothing stays in a cache that is too small for all.
+ */
+export function lookupCases(entries: number): Case[] {
+  const { fdb } = makeTables(1);
+  for (let low = 0; low < entries; low++) fdb.learn(VNI_IDX, MAC_HIGH, low, 0, 1);
+  const order = shuffled(entries);
+  let cursor = 0;
+  return [
+    {
+      name: `${entries} entries, found`,
+      ops: OPS,
+      run() {
+        let sum = 0;
+        for (let i = 0; i < OPS; i++) {
+          sum += fdb.lookup(VNI_IDX, MAC_HIGH, order[cursor]);
+          cursor = (cursor + 1) & (entries - 1);
+        }
+        return sum;
+      },
+    },
+    {
+      name: `${entries} entries, unknown`,
+      ops: OPS,
+      run() {
+        let sum = 0;
+        for (let i = 0; i < OPS; i++) {
+          sum += fdb.lookup(VNI_IDX, MAC_HIGH + 1, order[cursor]);
+          cursor = (cursor + 1) & (entries - 1);
+        }
+        return sum;
+      },
+    },
+  ];
+}
+
+export function learnCases(): Case[] {
+  return [refresh(), move(), learnAndDelete(), learnAtLimit()];
+}
+
+function refresh(): Case {
+  const { fdb } = filled(LIMIT);
+  const order = shuffled(LIMIT);
+  let cursor = 0;
+  let tick = 1;
+  return {
+    name: `refresh one of ${LIMIT}`,
+    ops: OPS,
+    run() {
+      tick++;
+      for (let i = 0; i < OPS; i++) {
+        fdb.learn(VNI_IDX, MAC_HIGH, order[cursor], 0, tick);
+        cursor = (cursor + 1) & (LIMIT - 1);
+      }
+      return tick;
+    },
+  };
+}
+
+function move(): Case {
+  const { fdb } = filled(OPS);
+  let peerIdx = 0;
+  return {
+    name: 'move to another peer',
+    ops: OPS,
+    run() {
+      peerIdx ^= 1;
+      for (let low = 0; low < OPS; low++) fdb.learn(VNI_IDX, MAC_HIGH, low, peerIdx, 1);
+      return peerIdx;
+    },
+  };
+}
+
+function learnAndDelete(): Case {
+  const { fdb } = filled(LIMIT / 2);
+  return {
+    name: 'learn a new one, and delete it',
+    ops: OPS,
+    run() {
+      for (let low = LIMIT; low < LIMIT + OPS; low++) fdb.learn(VNI_IDX, MAC_HIGH, low, 0, 1);
+      for (let low = LIMIT; low < LIMIT + OPS; low++) fdb.delete(VNI_IDX, MAC_HIGH, low);
+      return fdb.table.size;
+    },
+  };
+}
+
+/** A flood of addresses that were never seen: each evicts one. */
+function learnAtLimit(): Case {
+  const tables = filled(LIMIT);
+  tables.vnis.fdbLimit[VNI_IDX] = LIMIT;
+  let low = LIMIT;
+  return {
+    name: `learn a new one at the limit of ${LIMIT}`,
+    ops: OPS,
+    run() {
+      for (let i = 0; i < OPS; i++) tables.fdb.learn(VNI_IDX, MAC_HIGH, low++ | 0, 1, 1);
+      return tables.fdb.table.size;
+    },
+  };
+}
+
+function filled(entries: number): Tables {
+  const tables = makeTables(2);
+  for (let low = 0; low < entries; low++) tables.fdb.learn(VNI_IDX, MAC_HIGH, low, 0, 1);
+  return tables;
+}
+
+/** 0 … count − 1 in an order that no prefetcher guesses, the same in every run. */
+function shuffled(count: number): Int32Array {
+  const order = Int32Array.from({ length: count }, (_, i) => i);
+  let state = 0x9e3779b9;
+  for (let i = count - 1; i > 0; i--) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    const other = state % (i + 1);
+    [order[i], order[other]] = [order[other], order[i]];
+  }
+  return order;
+}

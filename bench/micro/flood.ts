@@ -1,0 +1,25 @@
+/**
+ * Head-end replication: a broadcast frame to every peer of the VNI. A copy is one more descriptor; its cost should
+ * not grow with their number.
+ */
+import { Encap } from '../../src/datapath/encap.js';
+import type { Case } from './suite.js';
+import { makeFrames, makePorts, makeTables } from './world.js';
+
+/** Copies that one call makes at least, so that its own cost does not count. */
+const COPIES = 1024;
+
+export function floodCases(peers: number): Case {
+  const { overlay, underlay } = makePorts();
+  const count = Math.min(128, Math.ceil(COPIES / peers));
+  const frames = makeFrames(overlay.arena, count, () => ({ high: 0xffff, low: -1 }));
+  const encap = new Encap(makeTables(peers), overlay, underlay);
+  return {
+    name: `to ${peers} peers`,
+    ops: count * peers,
+    run() {
+      encap.forward(frames);
+      return overlay.arena[0];
+    },
+  };
+}
