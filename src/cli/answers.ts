@@ -1,0 +1,76 @@
+/** Answers of the control API as a client sees them: the fields that vtepctl shows. docs/interface.md has them all. */
+
+export interface Traffic {
+  readonly frames: number;
+  readonly bytes: number;
+}
+
+export interface Status {
+  readonly version: string;
+  readonly uptimeS: number;
+  readonly ready: boolean;
+  readonly underlay: {
+    readonly local: readonly string[];
+    readonly device: string | null;
+    readonly port: number;
+    readonly io: string;
+    readonly offloads: readonly string[];
+  };
+  readonly vnis: readonly Vni[];
+  readonly warnings: readonly { readonly code: string; readonly detail: string }[];
+}
+
+export interface Vni {
+  readonly vni: number;
+  readonly tap: string;
+  readonly bridge: string | null;
+  readonly mac: string;
+  readonly overlayMtu: number;
+  readonly peers: number;
+  readonly fdb: { readonly static: number; readonly dynamic: number };
+}
+
+export interface Peer {
+  readonly address: string;
+  readonly port: number;
+  readonly flood: boolean;
+  readonly resolved: string;
+  /** RFC 3339; null: never. */
+  readonly lastSeen: string | null;
+  readonly pathMtu: number | null;
+  readonly tx: Traffic;
+  readonly rx: Traffic;
+}
+
+export interface FdbEntry {
+  readonly mac: string;
+  readonly peer: string;
+  readonly type: 'static' | 'dynamic';
+  readonly ageMs: number;
+}
+
+export interface Drops {
+  readonly encap: Readonly<Record<string, number>>;
+  readonly decap: Readonly<Record<string, number>>;
+}
+
+export interface Counters {
+  readonly vnis: readonly VniCounters[];
+  readonly drops: Drops;
+  readonly reservedBits: number;
+}
+
+export interface VniCounters {
+  readonly vni: number;
+  readonly tap: { readonly rx: Traffic; readonly tx: Traffic };
+  readonly flooded: {
+    readonly broadcast: number;
+    readonly multicast: number;
+    readonly unknownUnicast: number;
+  };
+  readonly replicated: number;
+  readonly drops: Drops;
+  readonly fdb: Readonly<Record<'learned' | 'moved' | 'aged' | 'evicted', number>>;
+  readonly peers: readonly { readonly address: string; readonly tx: Traffic; readonly rx: Traffic }[];
+  readonly otherSources: Traffic;
+}

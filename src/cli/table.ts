@@ -1,0 +1,39 @@
+/**
+ * Aligned columns for people, as `ip -br` and `bridge fdb` print them: a row a line, two blanks between columns,
+ * numbers to the right, nothing drawn.
+ */
+
+/** A cell; null prints as `-`. */
+export type Cell = string | number | null;
+
+/** @returns lines, each ended by a newline; '' when there are no rows */
+export function formatTable(header: readonly string[], rows: readonly (readonly Cell[])[]): string {
+  if (rows.length === 0) return '';
+  const cells = rows.map((row) => row.map((cell) => (cell === null ? '-' : String(cell))));
+  const lines = [header, ...cells];
+  const widths = header.map((_, column) => Math.max(...lines.map((line) => line[column].length)));
+  const numeric = widths.map((_, column) => rows.every((row) => typeof row[column] === 'number'));
+  return lines.map((line) => `${line.map(pad).join('  ').trimEnd()}\n`).join('');
+
+  function pad(text: string, column: number): string {
+    return numeric[column] ? text.padStart(widths[column]) : text.padEnd(widths[column]);
+  }
+}
+
+/** `2d 3h`, `4m 10s`: the two largest units. */
+export function formatDuration(seconds: number): string {
+  const units: [string, number][] = [
+    ['d', 86_400],
+    ['h', 3600],
+    ['m', 60],
+    ['s', 1],
+  ];
+  const parts: string[] = [];
+  let rest = Math.floor(seconds);
+  for (const [unit, length] of units) {
+    const amount = Math.floor(rest / length);
+    rest -= amount * length;
+    if (amount > 0 || (unit === 's' && parts.length === 0)) parts.push(`${amount}${unit}`);
+  }
+  return parts.slice(0, 2).join(' ');
+}
