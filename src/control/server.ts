@@ -8,12 +8,7 @@
  * Host header must be this machine's own (a page that rebinds its name to 127.0.0.1 is refused).
  */
 import { isIP, type Socket } from 'node:net';
-import Fastify, {
-  type FastifyError,
-  type FastifyInstance,
-  type FastifyReply,
-  type FastifyRequest,
-} from 'fastify';
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { ControlDeps } from './deps.js';
 import { ApiError, PROBLEM_TYPE, type ProblemCode, problem, problemOf } from './errors.js';
 import { fdbRoutes } from './routes/fdb.js';

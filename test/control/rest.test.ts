@@ -1,0 +1,413 @@
+/** REST under /v1: refusals first, then what each call answers and does. */
+import type { InjectOptions } from 'fastify';
+import t, { type Test } from 'tap';
+import { DataPlaneError } from '../../src/worker/data-plane.js';
+import { controlOverPlainDataPlane } from '../support/control.js';
+
+type Api = Awaited<ReturnType<typeof controlOverPlainDataPlane>>;
+
+async function api(t: Test): Promise<Api> {
+  const made = await controlOverPlainDataPlane();
+  t.teardown(() => made.server.close());
+  return made;
+}
+
+const PEERS = '/v1/vnis/100/peers';
+const FDB = '/v1/vnis/100/fdb';
+const MAC = '02:00:00:00:00:aa';
+
+t.test('every refusal is a problem with its code', async (t) => {
+  const { server } = await api(t);
+  const json = { 'content-type': 'application/json' };
+  const rows: [string, InjectOptions, number, string, RegExp][] = [
+    ['unknown path', { url: '/v1/nope' }, 404, 'not_found', /there is no \/v1\/nope$/],
+    ['root', { url: '/' }, 404, 'not_found', /there is no \/$/],
+    ['path that is no UTF-8', { url: '/v1/vnis/%c3' }, 400, 'bad_request', /not a valid url/],
+    ['part of a path without end', { url: `/v1/vnis/${'9'.repeat(600)}` }, 414, 'uri_too_long', /longer/],
+    [
+      'method of a later version',
+      { method: 'POST', url: '/v1/vnis' },
+      405,
+      'method_not_allowed',
+      /it takes GET, HEAD/,
+    ],
+    ['method that changes a reading', { method: 'PUT', url: '/v1/status' }, 405, 'method_not_allowed', /PUT/],
+    ['preflight of a browser', { method: 'OPTIONS', url: PEERS }, 405, 'method_not_allowed', /OPTIONS/],
+    [
+      'VNI not a number',
+      { url: '/v1/vnis/abc' },
+      400,
+      'bad_request',
+      /^vni "abc": must be a whole number from 0 to/,
+    ],
+    ['VNI beyond 24 bits', { url: '/v1/vnis/16777216' }, 400, 'bad_request', /^vni "16777216": must be/],
+    ['VNI in hexadecimal', { url: '/v1/vnis/0x64/peers' }, 400, 'bad_request', /^vni "0x64"/],
+    ['VNI not configured', { url: '/v1/vnis/101' }, 404, 'vni_not_found', /^VNI 101 is not configured$/],
+    ['peers of no VNI', { url: '/v1/vnis/101/peers' }, 404, 'vni_not_found', /101/],
+    [
+      'query that means nothing',
+      { url: '/v1/vnis?vni=100' },
+      400,
+      'bad_request',
+      /^query: "vni" is not known here$/,
+    ],
+    [
+      'body that is no JSON',
+      { method: 'POST', url: PEERS, headers: json, payload: '{' },
+      400,
+      'bad_request',
+      /JSON/,
+    ],
+    ['empty body', { method: 'POST', url: PEERS, headers: json, payload: '' }, 400, 'bad_request', /empty/],
+    ['no body', { method: 'POST', url: PEERS }, 400, 'bad_request', /body/],
+    [
+      'body a list',
+      { method: 'POST', url: PEERS, payload: [] },
+      400,
+      'bad_request',
+      /^body \[\]: must be object$/,
+    ],
+    [
+      'body of another type',
+      {
+        method: 'POST',
+        url: PEERS,
+        headers: { 'content-type': 'text/plain' },
+        payload: '{"address":"192.0.2.1"}',
+      },
+      415,
+      'unsupported_media_type',
+      /application\/json/,
+    ],
+    [
+      'body beyond measure',
+      { method: 'POST', url: PEERS, payload: { address: 'a'.repeat(70_000) } },
+      413,
+      'payload_too_large',
+      /65536/,
+    ],
+    [
+      'peer without address',
+      { method: 'POST', url: PEERS, payload: {} },
+      400,
+      'bad_request',
+      /"address" is required/,
+    ],
+    [
+      'a field with a slip',
+      { method: 'POST', url: PEERS, payload: { address: '192.0.2.1', prot: 1 } },
+      400,
+      'bad_request',
+      /^body: "prot" is not known here$/,
+    ],
+    [
+      'port as text',
+      { method: 'POST', url: PEERS, payload: { address: '192.0.2.1', port: '4789' } },
+      400,
+      'bad_request',
+      /^body\.port "4789": must be integer$/,
+    ],
+    [
+      'port 0',
+      { method: 'POST', url: PEERS, payload: { address: '192.0.2.1', port: 0 } },
+      400,
+      'bad_request',
+      /^body\.port 0: must be >= 1$/,
+    ],
+    [
+      'flood as a word',
+      { method: 'POST', url: PEERS, payload: { address: '192.0.2.1', flood: 'off' } },
+      400,
+      'bad_request',
+      /^body\.flood "off": must be boolean$/,
+    ],
+    [
+      'peer a multicast group',
+      { method: 'POST', url: PEERS, payload: { address: '239.1.1.1' } },
+      400,
+      'bad_request',
+      /^address "239.1.1.1": must be a unicast address, not a multicast group$/,
+    ],
+    [
+      'peer with a slip in its address',
+      { method: 'POST', url: PEERS, payload: { address: '192.0.2.300' } },
+      400,
+      'bad_request',
+      /^address "192.0.2.300": must be an IPv4 address/,
+    ],
+    [
+      'peer link-local without interface',
+      { method: 'POST', url: PEERS, payload: { address: 'fe80::1' } },
+      400,
+      'bad_request',
+      /fe80::1%IF/,
+    ],
+    [
+      'peer that is ourselves',
+      { method: 'POST', url: PEERS, payload: { address: '192.0.2.10' } },
+      400,
+      'bad_request',
+      /^address 192.0.2.10: is this VTEP's own/,
+    ],
+    [
+      'peer by a name that nobody knows',
+      { method: 'POST', url: PEERS, payload: { address: 'nowhere.example' } },
+      400,
+      'peer_unresolved',
+      /^nowhere.example: name not known$/,
+    ],
+    [
+      'peer that is there already',
+      { method: 'POST', url: PEERS, payload: { address: '::ffff:192.0.2.11' } },
+      409,
+      'peer_exists',
+      /192.0.2.11 is a peer of VNI 100 already/,
+    ],
+    [
+      'peer not configured',
+      { url: `${PEERS}/192.0.2.99` },
+      404,
+      'peer_not_found',
+      /^VNI 100 has no peer 192.0.2.99$/,
+    ],
+    ['peer to remove', { method: 'DELETE', url: `${PEERS}/192.0.2.99` }, 404, 'peer_not_found', /192.0.2.99/],
+    ['FDB type', { url: `${FDB}?type=learned` }, 400, 'bad_request', /"static", "dynamic" or "all"/],
+    [
+      'FDB limit',
+      { url: `${FDB}?limit=1001` },
+      400,
+      'bad_request',
+      /^limit "1001": must be a whole number from 1 to 1000/,
+    ],
+    ['FDB cursor', { url: `${FDB}?cursor=-1` }, 400, 'bad_request', /^cursor "-1"/],
+    [
+      'FDB type twice',
+      { url: `${FDB}?type=all&type=all` },
+      400,
+      'bad_request',
+      /^query\.type .*must be string/,
+    ],
+    ['FDB of an unknown peer', { url: `${FDB}?peer=192.0.2.99` }, 404, 'peer_not_found', /192.0.2.99/],
+    [
+      'flush that does not say what',
+      { method: 'DELETE', url: FDB },
+      400,
+      'bad_request',
+      /"type" is required/,
+    ],
+    [
+      'flush with a slip',
+      { method: 'DELETE', url: `${FDB}?tpe=dynamic` },
+      400,
+      'bad_request',
+      /"tpe" is not known|"type" is/,
+    ],
+    [
+      'MAC with a slip',
+      { method: 'DELETE', url: `${FDB}/02:00:00:00:00` },
+      400,
+      'bad_request',
+      /^mac .*unicast MAC/,
+    ],
+    [
+      'static entry for a group',
+      { method: 'PUT', url: `${FDB}/01:00:5e:00:00:01`, payload: { peer: '192.0.2.11' } },
+      400,
+      'bad_request',
+      /multicast/,
+    ],
+    [
+      'static entry behind nobody',
+      { method: 'PUT', url: `${FDB}/${MAC}`, payload: { peer: '192.0.2.99' } },
+      409,
+      'peer_not_found',
+      /^VNI 100 has no peer 192.0.2.99$/,
+    ],
+    [
+      'entry that is not there',
+      { method: 'DELETE', url: `${FDB}/${MAC}` },
+      404,
+      'fdb_entry_not_found',
+      /02:00:00:00:00:aa/,
+    ],
+  ];
+  for (const [name, request, status, code, detail] of rows) {
+    const answer = await server.inject(request);
+    const problem = answer.json();
+    t.equal(answer.statusCode, status, `${name}: status`);
+    t.match(answer.headers['content-type'], /^application\/problem\+json/, `${name}: content type`);
+    t.strictSame(Object.keys(problem), ['type', 'title', 'status', 'detail', 'code'], `${name}: fields`);
+    t.equal(problem.code, code, `${name}: code`);
+    t.equal(problem.type, `urn:vtepd:problem:${code}`, `${name}: type`);
+    t.equal(problem.status, status, `${name}: status in the body`);
+    t.match(problem.detail, detail, `${name}: detail`);
+    t.notMatch(problem.detail, /\n/, `${name}: one line`);
+  }
+});
+
+t.test('405 says what the path takes', async (t) => {
+  const { server } = await api(t);
+  const answer = await server.inject({ method: 'PATCH', url: `${PEERS}/192.0.2.11` });
+  t.equal(answer.headers.allow, 'DELETE, GET, HEAD');
+});
+
+t.test('a data plane that fails is a 503, and an unforeseen error says nothing of its inside', async (t) => {
+  const { server, dataPlane, lines } = await api(t);
+  const add = { method: 'POST', url: PEERS, payload: { address: '192.0.2.50' } } as const;
+
+  dataPlane.failure = new DataPlaneError('dataplane_timeout', 'no answer within 2 s');
+  t.match(await server.inject(add).then((answer) => answer.json()), {
+    status: 503,
+    code: 'dataplane_timeout',
+  });
+
+  dataPlane.failure = new DataPlaneError('dataplane_down', 'the worker is being restarted');
+  t.match(await server.inject(add).then((answer) => answer.json()), { status: 503, code: 'dataplane_down' });
+
+  dataPlane.failure = new TypeError('secret of the inside') as DataPlaneError;
+  const answer = await server.inject(add);
+  t.match(answer.json(), { status: 500, code: 'internal' });
+  t.notMatch(answer.body, /secret/);
+  t.match(lines.at(-1), /secret of the inside/, 'the log has it');
+});
+
+t.test('a page that rebinds its name to loopback is refused', async (t) => {
+  const { server } = await api(t);
+  const call = (host: string) => server.inject({ url: '/healthz', headers: { host } });
+  t.match((await call('evil.example')).json(), { status: 403, code: 'forbidden_host' });
+  for (const host of ['127.0.0.1:8789', '[::1]:8789', 'localhost:8789', 'localhost']) {
+    t.equal((await call(host)).statusCode, 200, host);
+  }
+});
+
+t.test('status', async (t) => {
+  const { server } = await api(t);
+  const answer = await server.inject('/v1/status');
+  t.equal(answer.statusCode, 200);
+  t.equal(answer.headers['cache-control'], 'no-store');
+  const { uptimeS, ...rest } = answer.json();
+  t.type(uptimeS, 'number');
+  t.strictSame(rest, {
+    version: '0.1.0',
+    startedAt: '2026-01-01T00:00:00.000Z',
+    ready: true,
+    underlay: { local: ['192.0.2.10'], device: null, port: 4789, io: 'memory', offloads: ['UDP_GRO'] },
+    vnis: [vni100()],
+    warnings: [{ code: 'mtu_unknown', detail: 'no route to 192.0.2.11' }],
+  });
+});
+
+t.test('VNIs', async (t) => {
+  const { server } = await api(t);
+  t.strictSame((await server.inject('/v1/vnis')).json(), { items: [vni100()], nextCursor: null });
+  t.strictSame((await server.inject('/v1/vnis/100')).json(), vni100());
+});
+
+t.test('peers are listed, added, found by address and by name, and removed', async (t) => {
+  const { server, dataPlane } = await api(t);
+  const before = (await server.inject(PEERS)).json();
+  t.strictSame(before.items, [
+    peer('192.0.2.11', { pathMtu: 1500 }),
+    peer('far.example', { resolved: '2001:db8::12', port: 8472, flood: false }),
+  ]);
+
+  const added = await server.inject({
+    method: 'POST',
+    url: PEERS,
+    payload: { address: 'FE80::5%eth0', flood: false },
+  });
+  t.equal(added.statusCode, 201);
+  t.equal(added.headers.location, `${PEERS}/fe80%3A%3A5%25eth0`);
+  t.strictSame(added.json(), peer('fe80::5%eth0', { flood: false }), 'port is that of the daemon');
+  t.strictSame(
+    (await server.inject(added.headers.location as string)).json(),
+    added.json(),
+    'location finds it',
+  );
+
+  const named = await server.inject({
+    method: 'POST',
+    url: PEERS,
+    payload: { address: 'Near.example', port: 8472 },
+  });
+  t.strictSame(named.json(), peer('near.example', { resolved: '192.0.2.77', port: 8472 }));
+  t.strictSame((await server.inject(`${PEERS}/near.example`)).json(), named.json(), 'by name');
+  t.strictSame((await server.inject(`${PEERS}/192.0.2.77`)).json(), named.json(), 'by address');
+
+  dataPlane.learn(100, MAC, '192.0.2.77');
+  const removed = await server.inject({ method: 'DELETE', url: `${PEERS}/near.example` });
+  t.equal(removed.statusCode, 204);
+  t.equal(removed.body, '');
+  t.strictSame((await server.inject(FDB)).json().items, [], 'its FDB entries went with it');
+  t.equal((await server.inject(`${PEERS}/192.0.2.77`)).statusCode, 404);
+});
+
+t.test('FDB: pages, filters, static entries, flush', async (t) => {
+  const { server, dataPlane } = await api(t);
+  const put = (payload: object) => server.inject({ method: 'PUT', url: `${FDB}/${MAC}`, payload });
+  dataPlane.learn(100, '02:00:00:00:00:01', '192.0.2.11', 1500);
+  dataPlane.learn(100, '02:00:00:00:00:02', '2001:db8::12', 10);
+  t.equal((await put({ peer: '192.0.2.11' })).statusCode, 204, 'new');
+  t.equal((await put({ peer: 'far.example' })).statusCode, 204, 'replaced, by the name of the peer');
+
+  const first = (await server.inject(`${FDB}?limit=2`)).json();
+  t.strictSame(first, {
+    items: [
+      { mac: '02:00:00:00:00:01', peer: '192.0.2.11', type: 'dynamic', ageMs: 1500 },
+      { mac: '02:00:00:00:00:02', peer: '2001:db8::12', type: 'dynamic', ageMs: 10 },
+    ],
+    nextCursor: '2',
+  });
+  const second = (await server.inject(`${FDB}?limit=2&cursor=${first.nextCursor}`)).json();
+  t.strictSame(second, {
+    items: [{ mac: MAC, peer: '2001:db8::12', type: 'static', ageMs: 0 }],
+    nextCursor: null,
+  });
+
+  const macs = async (query: string) =>
+    (await server.inject(`${FDB}?${query}`)).json().items.map((entry: { mac: string }) => entry.mac);
+  t.strictSame(await macs('type=static'), [MAC]);
+  t.strictSame(await macs('peer=192.0.2.11'), ['02:00:00:00:00:01']);
+  t.strictSame(await macs('peer=far.example&type=dynamic'), ['02:00:00:00:00:02']);
+
+  const flushed = await server.inject({ method: 'DELETE', url: `${FDB}?type=dynamic` });
+  t.equal(flushed.statusCode, 200);
+  t.strictSame(flushed.json(), { removed: 2 });
+  t.strictSame(await macs(''), [MAC], 'the static entry stays');
+
+  t.equal((await server.inject({ method: 'DELETE', url: `${FDB}/02-00-00-00-00-AA` })).statusCode, 204);
+  t.strictSame(await macs(''), []);
+});
+
+t.test('health is of the process, readiness of the data plane', async (t) => {
+  const { server, dataPlane } = await api(t);
+  t.strictSame((await server.inject('/readyz')).json(), { status: 'ready' });
+  dataPlane.ready = false;
+  t.strictSame((await server.inject('/healthz')).json(), { status: 'ok' });
+  t.match((await server.inject('/readyz')).json(), { status: 503, code: 'not_ready' });
+});
+
+function vni100() {
+  return {
+    vni: 100,
+    tap: 'vtep100',
+    bridge: null,
+    mac: '02:00:00:00:00:01',
+    overlayMtu: 1450,
+    learning: true,
+    ageing: 300,
+    fdbLimit: 65536,
+    flood: true,
+    accept: 'peers',
+    vlan: 'pass',
+    peers: 2,
+    fdb: { static: 0, dynamic: 0 },
+  };
+}
+
+/** A peer that nothing was sent to. */
+function peer(address: string, other: object) {
+  const none = { frames: 0, bytes: 0 };
+  const standard = { address, port: 4789, flood: true, resolved: address, lastSeen: null, pathMtu: null };
+  return { ...standard, tx: none, rx: none, ...other };
+}

@@ -1,0 +1,43 @@
+/** The API over a data plane that forwards nothing: VNI 100 with two peers, one of them given by name. */
+import { pino } from 'pino';
+import { buildServer, type ControlDeps, type StatusInfo } from '../../src/control/server.js';
+import { makeIpAddress, parseIpAddress } from '../../src/wire/ip-address.js';
+import type { PeerAddress } from '../../src/worker/data-plane.js';
+import { PlainDataPlane } from './data-plane.js';
+
+export const STARTED_MS = Date.UTC(2026, 0, 1);
+
+export async function controlOverPlainDataPlane() {
+  const dataPlane = new PlainDataPlane();
+  dataPlane.addVni(100);
+  await dataPlane.addPeer(100, { address: literal('192.0.2.11', 4789), flood: true, name: '' });
+  await dataPlane.addPeer(100, { address: literal('2001:db8::12', 8472), flood: false, name: 'far.example' });
+  const lines: string[] = [];
+  const deps: ControlDeps = {
+    dataPlane,
+    status: () => STATUS,
+    log: pino({ base: null }, { write: (line: string) => lines.push(line) }),
+    resolvePeer,
+  };
+  return { dataPlane, lines, server: buildServer(deps) };
+}
+
+const STATUS: StatusInfo = {
+  version: '0.1.0',
+  startedAtMs: STARTED_MS,
+  underlay: { local: ['192.0.2.10'], device: '', port: 4789, io: 'memory', offloads: ['UDP_GRO'] },
+  warnings: [{ code: 'mtu_unknown', detail: 'no route to 192.0.2.11' }],
+  pathMtu: (address) => (address === '192.0.2.11' ? 1500 : undefined),
+};
+
+/** Knows one name. */
+async function resolvePeer(host: string, port: number): Promise<PeerAddress> {
+  if (host === 'near.example') return literal('192.0.2.77', port);
+  if (parseIpAddress(host) !== undefined) return literal(host, port);
+  throw new Error(`${host}: name not known`);
+}
+
+function literal(text: string, port: number): PeerAddress {
+  const { family, bytes, scope } = parseIpAddress(text)!;
+  return { family, bytes, port, scopeId: scope === '' ? 0 : 7, text: makeIpAddress(family, bytes, scope).text };
+}

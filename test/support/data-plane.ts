@@ -1,0 +1,175 @@
+/**
+ * A data plane that forwards nothing: the interface that control stands on, over plain maps and a real counter
+ * block. Tests of the API and of vtepctl count into it what a worker would have counted.
+ */
+import {
+  Counters,
+  GLOBAL_ROW,
+  PEER_ROW,
+  V_FDB_DYNAMIC,
+  V_FDB_STATIC,
+  VNI_ROW,
+} from '../../src/stats/counters.js';
+import { formatMac, parseMac } from '../../src/wire/mac.js';
+import {
+  type DataPlane,
+  DataPlaneError,
+  type FdbEntry,
+  type FdbFilter,
+  type NewPeer,
+  type PeerState,
+  type VniSnapshot,
+  type VniState,
+} from '../../src/worker/data-plane.js';
+import type { MacParts } from '../../src/worker/protocol.js';
+
+const ROWS = 64;
+
+interface Vni {
+  readonly state: VniState;
+  readonly peers: Map<string, PeerState>;
+  readonly fdb: Map<string, FdbEntry>;
+}
+
+export class PlainDataPlane implements DataPlane {
+  ready = true;
+  readonly counters = new Counters(ROWS, ROWS);
+  /** What every change fails with, as when the worker is gone. */
+  failure: DataPlaneError | undefined;
+  /** How often a VNI's counters were copied. */
+  snapshots = 0;
+  readonly #vnis = new Map<number, Vni>();
+  #nextPeer = 0;
+
+  addVni(vni: number, policy: Partial<VniState['policy']> = {}): VniState {
+    const state: VniState = {
+      vni,
+      vniIdx: this.#vnis.size,
+      tap: `vtep${vni}`,
+      bridge: '',
+      mac: '02:00:00:00:00:01',
+      policy: {
+        learning: true,
+        ageingS: 300,
+        fdbLimit: 65536,
+        flood: true,
+        accept: 'peers',
+        vlan: 'pass',
+        overlayMtu: 1450,
+        ...policy,
+      },
+      otherIdx: this.#nextPeer++,
+    };
+    this.#vnis.set(vni, { state, peers: new Map(), fdb: new Map() });
+    return state;
+  }
+
+  /** An entry as if it had been learned. */
+  learn(vni: number, mac: string, peer: string, ageMs = 0): void {
+    this.#vni(vni).fdb.set(mac, { mac: parseMac(mac)!, peer, type: 'dynamic', ageMs });
+    this.#count(vni);
+  }
+
+  vnis(): readonly VniState[] {
+    return Array.from(this.#vnis.values(), ({ state }) => state);
+  }
+
+  peers(vni: number): readonly PeerState[] {
+    return [...this.#vni(vni).peers.values()];
+  }
+
+  async addPeer(vni: number, peer: NewPeer): Promise<PeerState> {
+    if (this.failure) throw this.failure;
+    const { peers } = this.#vni(vni);
+    const { text } = peer.address;
+    if (peers.has(text)) throw new DataPlaneError('peer_exists', `${text} is a peer of VNI ${vni} already`);
+    const state = { ...peer, peerIdx: this.#nextPeer++ };
+    peers.set(text, state);
+    return state;
+  }
+
+  async removePeer(vni: number, address: string): Promise<void> {
+    if (this.failure) throw this.failure;
+    const { peers, fdb } = this.#vni(vni);
+    this.#peer(vni, address);
+    peers.delete(address);
+    for (const [mac, entry] of fdb) if (entry.peer === address) fdb.delete(mac);
+    this.#count(vni);
+  }
+
+  async putFdb(vni: number, mac: MacParts, peer: string): Promise<void> {
+    if (this.failure) throw this.failure;
+    this.#peer(vni, peer);
+    this.#vni(vni).fdb.set(formatMac(mac.high, mac.low), { mac, peer, type: 'static', ageMs: 0 });
+    this.#count(vni);
+  }
+
+  async deleteFdb(vni: number, mac: MacParts): Promise<void> {
+    const text = formatMac(mac.high, mac.low);
+    if (!this.#vni(vni).fdb.delete(text)) {
+      throw new DataPlaneError('fdb_entry_not_found', `VNI ${vni} has no entry for ${text}`);
+    }
+    this.#count(vni);
+  }
+
+  async flushFdb(vni: number, filter: FdbFilter): Promise<number> {
+    const { fdb } = this.#vni(vni);
+    const gone = this.#matching(vni, filter);
+    for (const { mac } of gone) fdb.delete(formatMac(mac.high, mac.low));
+    this.#count(vni);
+    return gone.length;
+  }
+
+  async listFdb(vni: number, filter: FdbFilter, limit: number, cursor: number) {
+    const all = this.#matching(vni, filter);
+    const end = cursor + limit;
+    return { items: all.slice(cursor, end), nextCursor: end < all.length ? end : -1 };
+  }
+
+  snapshot(vni: number): VniSnapshot {
+    this.snapshots++;
+    const { state, peers } = this.#vni(vni);
+    const row = (base: number, length: number) => this.counters.cells.slice(base, base + length);
+    return {
+      vni: row(this.counters.vniBase(state.vniIdx), VNI_ROW),
+      peers: [
+        ...Array.from(peers.values(), (peer) => ({
+          peer,
+          row: row(this.counters.peerBase(peer.peerIdx), PEER_ROW),
+        })),
+        { peer: undefined, row: row(this.counters.peerBase(state.otherIdx), PEER_ROW) },
+      ],
+    };
+  }
+
+  globals(): Float64Array {
+    return this.counters.cells.slice(0, GLOBAL_ROW);
+  }
+
+  #matching(vni: number, { type, peer }: FdbFilter): FdbEntry[] {
+    if (peer !== '') this.#peer(vni, peer);
+    return [...this.#vni(vni).fdb.values()].filter(
+      (entry) => (type === 'all' || entry.type === type) && (peer === '' || entry.peer === peer),
+    );
+  }
+
+  #count(vni: number): void {
+    const { state, fdb } = this.#vni(vni);
+    const base = this.counters.vniBase(state.vniIdx);
+    const statics = [...fdb.values()].filter(({ type }) => type === 'static').length;
+    this.counters.cells[base + V_FDB_STATIC] = statics;
+    this.counters.cells[base + V_FDB_DYNAMIC] = fdb.size - statics;
+  }
+
+  #vni(vni: number): Vni {
+    const found = this.#vnis.get(vni);
+    if (found) return found;
+    throw new DataPlaneError('vni_not_found', `VNI ${vni} is not configured`);
+  }
+
+  #peer(vni: number, address: string): PeerState {
+    const found = this.#vni(vni).peers.get(address);
+    if (found) return found;
+    throw new DataPlaneError('peer_not_found', `${address} is not a peer of VNI ${vni}`);
+  }
+}
