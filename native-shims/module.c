@@ -226,7 +226,7 @@ static napi_value js_udp_open(napi_env env, napi_callback_info info)
 	int options, receive_len, send_len, ttl;
 
 	arg_string(&call, 1, "device", device, sizeof(device));
-	options = arg_int_within(&call, 2, "options", 0, 15);
+	options = arg_int_within(&call, 2, "options", 0, 31);
 	receive_len = arg_int_within(&call, 3, "receiveLen", 0, INT32_MAX);
 	send_len = arg_int_within(&call, 4, "sendLen", 0, INT32_MAX);
 	ttl = arg_int_within(&call, 5, "ttl", 0, 255);
@@ -275,11 +275,12 @@ static napi_value js_udp_send_batch(napi_env env, napi_callback_info info)
 	struct arena arena = arg_arena(&call, 2);
 	struct batch *batch = arg_batch(&call, 3);
 	int32_t count = arg_int_within(&call, 4, "count", 0, BATCH_CAP);
+	int32_t train_max = arg_int_within(&call, 5, "trainMax", 1, BATCH_CAP);
 	size_t peer_count = peers.count / sizeof(struct peer_row);
 
 	if (call.refused)
 		return NULL;
-	return answer(&call, udp_send_batch(fds.data, peers.data, peer_count, arena, batch, count));
+	return answer(&call, udp_send_batch(fds.data, peers.data, peer_count, arena, batch, count, train_max));
 }
 
 static napi_value js_wait_add(napi_env env, napi_callback_info info)
@@ -380,8 +381,10 @@ static napi_value js_poll_start(napi_env env, napi_callback_info info)
 static napi_value js_poll_stop(napi_env env, napi_callback_info info)
 {
 	struct call call = begin(env, info, "pollStop");
+	napi_valuetype type = napi_undefined;
 
-	if (poll_stop(env, call.args[0]))
+	napi_typeof(env, call.args[0], &type);
+	if (type != napi_object || poll_stop(env, call.args[0]))
 		refuse(&call, "handle", "what pollStart returned");
 	return NULL;
 }

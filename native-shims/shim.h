@@ -158,7 +158,7 @@ int udp_open(const struct peer_row *local, const char *device, int options, int 
 int udp_receive_batch(int fd, struct arena arena, struct batch *batch, struct peer_row *sources, int32_t start,
 		      struct udp_slots slots, uint32_t *drops);
 int udp_send_batch(const int32_t *fds, const struct peer_row *peers, size_t peer_count, struct arena arena,
-		   struct batch *batch, int32_t count);
+		   struct batch *batch, int32_t count, int32_t train_max);
 int udp_drain_errors(int fd);
 int64_t udp_drops(int fd);
 

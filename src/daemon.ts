@@ -140,7 +140,11 @@ export class Daemon {
     const wakeFd = this.#own(shim, shim.eventCreate(), 'eventfd');
     const handle = new Handle({
       engine: this.#engine,
-      underlay: { receiveFds: { ...sockets.receiveFds }, sendFds: sockets.sendFds },
+      underlay: {
+        receiveFds: { ...sockets.receiveFds },
+        sendFds: sockets.sendFds,
+        trains: this.#settings.udpChecksum,
+      },
       strictHeader: this.#settings.strictHeader,
       port: this.#settings.port,
       waitFd,
@@ -225,11 +229,16 @@ export class Daemon {
         device: underlayDev,
         port,
         io: this.#engine,
-        offloads: this.#engine === 'batch' ? ['UDP_GRO'] : [],
+        offloads: this.#offloads(),
       },
       warnings: this.#warnings,
       pathMtu: (address) => this.#paths.pathMtu(address),
     };
+  }
+
+  #offloads(): string[] {
+    if (this.#engine !== 'batch') return [];
+    return this.#settings.udpChecksum ? ['UDP_GRO', 'UDP_SEGMENT'] : ['UDP_GRO'];
   }
 
   #warn(code: string, detail: string): void {

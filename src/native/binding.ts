@@ -71,8 +71,9 @@ export interface Shim {
   ): number;
   /**
    * Sends entries with verdict 0 to peers[peerIdx] through fds[family6 * SOURCE_SOCKETS + srcPortIdx], in order;
-   * neighbours on one socket share a sendmmsg. On an error at i: drains that socket's error queue, retries i
-   * once, then sets status[i] and goes on. @returns entries whose status is not 0
+   * neighbours on one socket share a sendmmsg, and neighbours of one size for one peer a UDP_SEGMENT train of at most
+   * `trainMax` datagrams (1: none). On an error at i: drains that socket's error queue, retries i once, then sets
+   * status[i] and goes on; a train that is refused as such is sent one by one. @returns entries whose status is not 0
    */
   udpSendBatch(
     fds: Int32Array,
@@ -80,6 +81,7 @@ export interface Shim {
     arena: Uint8Array,
     batch: Uint8Array,
     count: number,
+    trainMax: number,
   ): number;
   /** Empties the socket's error queue. @returns messages read */
   udpDrainErrors(fd: number): number;

@@ -12,6 +12,8 @@ import type { Shim } from '../native/binding.js';
 import type { UnderlayPort } from './port.js';
 
 const FEWEST_SLOTS = 16;
+/** Datagrams in a UDP_SEGMENT train: what every kernel that has it takes (newer ones take 128). */
+const TRAIN_MAX = 64;
 
 export interface UdpFds {
   /** −1: no socket of that family. */
@@ -28,14 +30,16 @@ export class UdpPort implements UnderlayPort {
   readonly #fds: UdpFds;
   readonly #peers: Uint8Array;
   readonly #receivers: Receiver[];
+  readonly #trainMax: number;
   #slots = BATCH_CAP;
   #next = 0;
 
-  /** @param peers packed peer rows */
-  constructor(shim: Shim, fds: UdpFds, peers: Uint8Array) {
+  /** @param peers packed peer rows @param trains join neighbours to trains when sending */
+  constructor(shim: Shim, fds: UdpFds, peers: Uint8Array, trains: boolean) {
     this.#shim = shim;
     this.#fds = fds;
     this.#peers = peers;
+    this.#trainMax = trains ? TRAIN_MAX : 1;
     this.#receivers = [fds.ipv4, fds.ipv6].filter((fd) => fd >= 0).map((fd) => new Receiver(fd));
     // Touched once, so that memory does not seem to grow when a flood of large datagrams uses the last slots.
     this.arena.fill(1);
@@ -53,7 +57,7 @@ export class UdpPort implements UnderlayPort {
   }
 
   send(batch: Batch, arena: Uint8Array): number {
-    return this.#shim.udpSendBatch(this.#fds.send, this.#peers, arena, batch.bytes, batch.count);
+    return this.#shim.udpSendBatch(this.#fds.send, this.#peers, arena, batch.bytes, batch.count, this.#trainMax);
   }
 
   completions(batch: Batch): number {

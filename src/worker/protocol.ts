@@ -33,6 +33,8 @@ export interface UnderlayInit {
   receiveFds: { ipv4: number; ipv6: number };
   /** Sockets of the source-port pool, SOURCE_SOCKETS a family, IPv4 first; −1: none. */
   sendFds: number[];
+  /** Send neighbours of one size for one peer as UDP_SEGMENT trains. Needs UDP checksums. */
+  trains: boolean;
 }
 
 /** Behaviour of one VNI on the frame's way. */

@@ -95,7 +95,7 @@ class DataPlaneThread {
     if (engine === 'dgram') return new DgramPort(this.#shim, fds, peers);
     for (const fd of [ipv4, ipv6]) if (fd >= 0) this.#wait.addReceiver(fd);
     for (const fd of underlay.sendFds) if (fd >= 0) this.#wait.addSender(fd);
-    return new UdpPort(this.#shim, fds, peers);
+    return new UdpPort(this.#shim, fds, peers, underlay.trains);
   }
 
   #attachTap(vniIdx: number, fd: number): void {
