@@ -114,14 +114,7 @@ export function printLab({ rows, offloads, verifiedLen }: LabResult): void {
         .map((row) => [row.title, ...names.map((name) => short(spreadOf(row.cpuPerGbit[name]).median))]),
     ),
   );
-  section(
-    'Offloads that are on (ethtool -k, host a)',
-    Object.entries(offloads)
-      .flatMap(([name, devices]) =>
-        Object.entries(devices).map(([device, features]) => `${name} ${device}: ${features.join(' ')}`),
-      )
-      .join('\n'),
-  );
+  section('Offloads of host a, by ethtool -k (all of them are in the JSON)', offloadTable(offloads));
   console.log(
     `\nEvery UDP payload was compared; ${verifiedLen >> 20} MB of TCP were hashed each way in every round.`,
   );
@@ -133,4 +126,25 @@ function ratioRow({ title, rounds }: RowResult): string[] {
     title,
     ...CONTENDERS.flatMap((name) => BASELINES.map((baseline) => withSpread(ratio(name, baseline)))),
   ];
+}
+
+/** What decides how large the frames are that cross the veth, and who sums them. */
+const TELLING = [
+  'tcp-segmentation-offload',
+  'tx-udp-segmentation',
+  'tx-udp_tnl-segmentation',
+  'tx-udp_tnl-csum-segmentation',
+  'generic-segmentation-offload',
+  'generic-receive-offload',
+  'tx-checksumming',
+];
+
+function offloadTable(offloads: LabResult['offloads']): string {
+  const rows = Object.entries(offloads).flatMap(([name, devices]) =>
+    Object.entries(devices).map(([device, on]) => [
+      `${name} ${device}`,
+      ...TELLING.map((feature) => (on.includes(feature) ? 'on' : 'off')),
+    ]),
+  );
+  return table(['', ...TELLING], rows);
 }
