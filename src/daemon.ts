@@ -9,7 +9,6 @@
  */
 import { randomInt } from 'node:crypto';
 import type { FastifyInstance } from 'fastify';
-import { packageVersion } from './cli/flags.js';
 import type { ApiListen, Settings, VniSettings } from './config/settings.js';
 import type { StatusInfo } from './control/deps.js';
 import { ListenError, listen } from './control/listen.js';
@@ -23,6 +22,7 @@ import { openUnderlaySockets, type UnderlaySockets } from './host/underlay-socke
 import type { Logger } from './log.js';
 import { loadShim, type Shim } from './native/binding.js';
 import { checkLayout } from './native/layout.js';
+import { packageVersion } from './version.js';
 import { formatMac } from './wire/mac.js';
 import type { NewPeer } from './worker/data-plane.js';
 import { Handle } from './worker/handle.js';

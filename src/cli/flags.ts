@@ -2,7 +2,6 @@
  * The command line of vtepd: flags from the schema's table, laid over the file of `--config`. It starts nothing;
  * what it returns is either a complete configuration or a text to print.
  */
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError, Option } from 'commander';
 import { ConfigError } from '../config/config-error.js';
 import { readConfigFile } from '../config/file.js';
@@ -11,6 +10,7 @@ import { suggestion } from '../config/nearest.js';
 import { flagOf, KEYS, type Key, SETTINGS } from '../config/schema.js';
 import type { Settings } from '../config/settings.js';
 import { Source } from '../config/source.js';
+import { packageVersion } from '../version.js';
 
 export type CommandLine =
   | {
@@ -44,12 +44,6 @@ export function parseCommandLine(
   const { config, check } = command.opts<{ config?: string; check?: true }>();
   const sources = config === undefined ? [given] : [given, readConfigFile(config)];
   return { kind: 'run', settings: mergeSettings(sources, terminal), check: check === true };
-}
-
-/** The version of the package that this file belongs to. */
-export function packageVersion(): string {
-  const path = new URL('../../package.json', import.meta.url);
-  return (JSON.parse(readFileSync(path, 'utf8')) as { version: string }).version;
 }
 
 function makeCommand(given: Source): Command {

@@ -8,9 +8,9 @@ import { Command, CommanderError } from 'commander';
 import { ValueError } from '../config/config-error.js';
 import { type PeerText, parsePeer, parsePeerHost } from '../config/peer.js';
 import { oneOf, parseDeviceMac, parseVni } from '../config/values.js';
+import { packageVersion } from '../version.js';
 import type { Counters, FdbEntry, Peer, Status } from './answers.js';
 import { ApiClient, ApiFailure } from './client.js';
-import { packageVersion } from './flags.js';
 import { countersText, fdbText, peersText, statusText } from './vtepctl-text.js';
 
 const STANDARD_API = '127.0.0.1:8789';
