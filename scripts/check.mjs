@@ -1,5 +1,5 @@
 /**
- * `npm run check`: format and lint, types of src and test, then the tests that need no root; the import graph is
+ * `npm run check`: format and lint, types of src, test and bench, then the tests that need no root; the import graph is
  * among them. All steps run, whatever becomes of one.
  */
 import { runTests, testFiles } from './run-tests.mjs';
@@ -13,6 +13,7 @@ const steps = [
   ['format and lint', 'node_modules/@biomejs/biome/bin/biome', 'ci', '--error-on-warnings', '.'],
   ['types of src', 'node_modules/typescript/bin/tsc', '--noEmit', '--incremental', 'false'],
   ['types of test', 'node_modules/typescript/bin/tsc', '-p', 'test'],
+  ['types of bench', 'node_modules/typescript/bin/tsc', '-p', 'bench', '--noEmit', '--incremental', 'false'],
 ];
 const failed = steps.filter(([name, ...command]) => {
   console.log(`${name}:`);
