@@ -13,32 +13,21 @@
  *
  * What must hold: VMs cannot tell that one side is vtepd, and neither can a capture of the wire.
  */
-import t, { type Test } from 'tap';
-import { createLab, type Lab, UNDERLAY_DEV } from '../support/lab.js';
+import t from 'tap';
+import { UNDERLAY_DEV } from '../support/lab.js';
 import { assertIdentity } from '../support/metrics.js';
 import type { Namespace } from '../support/netns.js';
 import { arpOperation, capture, ipOf, macAt, udpOf, vxlanOf } from '../support/pcap.js';
 import { assertPing, assertTransfer, iperf, tlsExchange } from '../support/traffic.js';
-import { ENGINES, type Engine, type Vtepd } from '../support/vtepd.js';
+import { NEAR, twoHosts } from '../support/two-hosts.js';
+import { ENGINES } from '../support/vtepd.js';
 import { eventually } from '../support/wait.js';
 
-const NEAR = '192.168.80.10';
-const FAR = '192.168.80.11';
 const TRANSFER_BYTES = 200 * 1024 * 1024;
 const RESPONSE_BYTES = 32 * 1024 * 1024;
 const FLOWS = 200;
 /** Sockets of the source-port pool: as many ports as a capture can show. */
 const SOURCE_SOCKETS = 64;
-
-interface TwoHosts {
-  lab: Lab;
-  near: Namespace;
-  vm101: Namespace;
-  vm103: Namespace;
-  vm105: Namespace;
-  vm107: Namespace;
-  vtepd: Vtepd;
-}
 
 for (const engine of ENGINES) {
   t.test(`pings cross both ways (${engine})`, async (t) => {
@@ -146,20 +135,6 @@ for (const engine of ENGINES) {
     );
     assertIdentity(t, await vtepd.metrics());
   });
-}
-
-async function twoHosts(t: Test, engine: Engine): Promise<TwoHosts> {
-  const lab = createLab(t);
-  const { near, far } = await lab.hosts({ near: [`${NEAR}/24`], far: [`${FAR}/24`] });
-  await lab.bridge(near);
-  await lab.bridge(far);
-  const vm101 = await lab.vm(near, 'vm101', { address: '10.10.10.101/24' });
-  const vm103 = await lab.vm(near, 'vm103', { address: '10.10.10.103/24' });
-  const vm105 = await lab.vm(far, 'vm105', { address: '10.10.10.105/24' });
-  const vm107 = await lab.vm(far, 'vm107', { address: '10.10.10.107/24' });
-  await lab.kernelVtep(far, { vni: 100, local: FAR, remotes: [NEAR] });
-  const vtepd = await lab.vtepd(near, `--vni 100 --peer ${FAR} --bridge br-vxlan --io ${engine}`);
-  return { lab, near, vm101, vm103, vm105, vm107, vtepd };
 }
 
 /** MAC that a VM has resolved an address to. */

@@ -39,5 +39,11 @@ async function resolvePeer(host: string, port: number): Promise<PeerAddress> {
 
 function literal(text: string, port: number): PeerAddress {
   const { family, bytes, scope } = parseIpAddress(text)!;
-  return { family, bytes, port, scopeId: scope === '' ? 0 : 7, text: makeIpAddress(family, bytes, scope).text };
+  return {
+    family,
+    bytes,
+    port,
+    scopeId: scope === '' ? 0 : 7,
+    text: makeIpAddress(family, bytes, scope).text,
+  };
 }

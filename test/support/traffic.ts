@@ -3,7 +3,9 @@
  */
 import type { Test } from 'tap';
 import type { Running } from './command.js';
-import type { Namespace } from './netns.js';
+import type { Lab } from './lab.js';
+import { type Namespace, toolPath } from './netns.js';
+import { eventually } from './wait.js';
 
 export interface PingResult {
   sent: number;
@@ -122,4 +124,39 @@ async function makeCertificates(where: Namespace, dir: string, address: string):
 
 function lastLine(text: string): string {
   return text.trim().split('\n').at(-1) ?? '';
+}
+
+/** A UDP listener in a VM, and the payloads that it has received. */
+export class Listener {
+  readonly #process: Running;
+
+  private constructor(process: Running) {
+    this.#process = process;
+  }
+
+  static async start(lab: Lab, vm: Namespace, port: number): Promise<Listener> {
+    const process = lab.keep(vm.tool('udp.mjs', 'listen', port));
+    await process.says(/listening/);
+    return new Listener(process);
+  }
+
+  /** Payloads so far, in the order of their arrival. */
+  get received(): string[] {
+    return this.#process.stdout.split('\n').slice(1, -1);
+  }
+
+  /** Waits for a payload. */
+  async until(payload: string): Promise<void> {
+    await eventually(`${payload} to arrive`, () => this.received.includes(payload));
+  }
+}
+
+/** Sends one UDP datagram per text. */
+export async function sendUdp(
+  from: Namespace,
+  address: string,
+  port: number,
+  ...texts: readonly string[]
+): Promise<void> {
+  await from.run([process.execPath, toolPath('udp.mjs'), 'send', address, String(port), ...texts]);
 }

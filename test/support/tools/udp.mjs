@@ -3,7 +3,7 @@
  *
  *     listen PORT                          prints each payload as a line
  *     flows ADDRESS PORT COUNT REPEAT      COUNT sockets, each sends REPEAT datagrams "flow N"
- *     send ADDRESS PORT TEXT               one datagram; a broadcast address is allowed
+ *     send ADDRESS PORT TEXT…              a datagram a TEXT; a broadcast address is allowed
  *     stream ADDRESS PORT INTERVAL_MS      one datagram every INTERVAL_MS, until killed
  *     replay FILE ADDRESS PORT [SOURCE]    the datagrams of FILE: 16-bit big-endian length, bytes, and so on
  */
@@ -28,11 +28,11 @@ async function flows(address, port, count, repeat) {
   for (const socket of sockets) socket.close();
 }
 
-async function send(address, port, text) {
+async function send(address, port, ...texts) {
   const socket = createSocket('udp4');
   await new Promise((resolve) => socket.bind(resolve));
   socket.setBroadcast(true);
-  await transmit(socket, text, port, address);
+  for (const text of texts) await transmit(socket, text, port, address);
   socket.close();
 }
 

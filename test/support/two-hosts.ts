@@ -1,0 +1,39 @@
+/**
+ * The topology of scenario 1, which several labs start from: two hosts with two VMs each on a bridge, vtepd on the
+ * near one, Linux's own VXLAN device on the far one.
+ */
+import type { Test } from 'tap';
+import { createLab, type Lab } from './lab.js';
+import type { Namespace } from './netns.js';
+import type { Engine, Vtepd } from './vtepd.js';
+
+export const NEAR = '192.168.80.10';
+export const FAR = '192.168.80.11';
+
+export interface TwoHosts {
+  lab: Lab;
+  near: Namespace;
+  far: Namespace;
+  /** 10.10.10.101 and .103, near. */
+  vm101: Namespace;
+  vm103: Namespace;
+  /** 10.10.10.105 and .107, far. */
+  vm105: Namespace;
+  vm107: Namespace;
+  vtepd: Vtepd;
+}
+
+/** @param flags beside `--vni 100 --peer … --bridge br-vxlan --io …` */
+export async function twoHosts(t: Test, engine: Engine, flags = ''): Promise<TwoHosts> {
+  const lab = createLab(t);
+  const { near, far } = await lab.hosts({ near: [`${NEAR}/24`], far: [`${FAR}/24`] });
+  await lab.bridge(near);
+  await lab.bridge(far);
+  const vm101 = await lab.vm(near, 'vm101', { address: '10.10.10.101/24' });
+  const vm103 = await lab.vm(near, 'vm103', { address: '10.10.10.103/24' });
+  const vm105 = await lab.vm(far, 'vm105', { address: '10.10.10.105/24' });
+  const vm107 = await lab.vm(far, 'vm107', { address: '10.10.10.107/24' });
+  await lab.kernelVtep(far, { vni: 100, local: FAR, remotes: [NEAR] });
+  const vtepd = await lab.vtepd(near, `--vni 100 --peer ${FAR} --bridge br-vxlan --io ${engine} ${flags}`);
+  return { lab, near, far, vm101, vm103, vm105, vm107, vtepd };
+}
