@@ -143,7 +143,7 @@ export class MacTable {
   /** Hash of the entry at a position, 0 … 2³² − 1: its place in the order of `collect`. */
   hashAt(position: number): number {
     const base = position << 2;
-    return this.#hash(this.#slots[base + KEY], this.#slots[base + LOW]);
+    return this.#hash(this.#slots[base + KEY], this.#slots[base + LOW]) >>> 0;
   }
 
   /**
@@ -265,11 +265,14 @@ export class MacTable {
     return position;
   }
 
-  /** 32 bits, unsigned; two multiplications mix every input bit into the top bits (murmur3's finaliser). */
+  /**
+   * An int32: a uint32 above 2^31 is boxed when the call is not inlined. Two multiplications mix every input bit
+   * into the top bits (murmur3's finaliser).
+   */
   #hash(key: number, low: number): number {
     let h = Math.imul(low ^ this.#seed, 0xcc9e2d51) ^ Math.imul(key + this.#seed, 0x9e3779b1);
     h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
     h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
-    return (h ^ (h >>> 16)) >>> 0;
+    return h ^ (h >>> 16);
   }
 }

@@ -31,7 +31,8 @@ const PORTS_LEN = 4;
 /**
  * @param off where the Ethernet header begins.
  * @param len bytes of the frame; nothing behind is read.
- * @returns uint32, the same for all frames of a flow; 0 for what is too short to have addresses.
+ * @returns int32, the same for all frames of a flow; 0 for what is too short to have addresses. Not a uint32: a
+ *   call that is not inlined would box every value above 2^31, an allocation for every other frame
  */
 export function flowHash(b: Uint8Array, off: number, len: number): number {
   const end = off + len;
@@ -89,5 +90,5 @@ function mix(hash: number, value: number): number {
 function finish(hash: number): number {
   let h = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
   h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
-  return (h ^ (h >>> 16)) >>> 0;
+  return h ^ (h >>> 16);
 }
