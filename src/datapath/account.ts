@@ -101,6 +101,7 @@ function floodedCell(flags: number): number {
 }
 
 const EIO = -5;
+const EBADF = -9;
 const EAGAIN = -11;
 const ENOMEM = -12;
 const EFBIG = -27;
@@ -116,8 +117,9 @@ export function sendFailure(status: number): number {
       return DROP.too_big;
     case EAGAIN:
     case ENOBUFS:
-    case ENOMEM:
       return DROP.underlay_full;
+    case ENOMEM:
+      return DROP.no_slot;
     default:
       return DROP.no_route;
   }
@@ -127,6 +129,7 @@ export function sendFailure(status: number): number {
 export function writeFailure(status: number): number {
   switch (status) {
     case EIO:
+    case EBADF:
     case EBADFD:
     case ENODEV:
       return DROP.overlay_down;
