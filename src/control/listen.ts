@@ -79,8 +79,8 @@ function explain(place: string): (error: NodeJS.ErrnoException) => never {
 }
 
 const CAUSES: Readonly<Record<string, string>> = {
-  EADDRINUSE: 'another process listens there; stop it, or choose another port with --api, or --api off',
+  EADDRINUSE: 'another process listens there; stop it, or choose another place with --api, or --api off',
   EADDRNOTAVAIL: 'this machine does not have the address; is the loopback interface up?',
-  EACCES: 'no permission to listen there; run as root or choose another place with --api',
-  ENOENT: 'the directory does not exist; make it or name another path',
+  // libuv says EACCES for a directory that does not exist, too.
+  EACCES: 'no permission, or no such directory; make the directory or choose another place with --api',
 };

@@ -1,0 +1,129 @@
+/** Listening: TCP and unix sockets, leftovers, places that are taken, and what is not HTTP. */
+
+import { spawnSync } from 'node:child_process';
+import { statSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, connect, createServer } from 'node:net';
+import { dirname, join } from 'node:path';
+import t, { type Test } from 'tap';
+import { ListenError, listen } from '../../src/control/listen.js';
+import { controlOverPlainDataPlane } from '../support/control.js';
+import { socketPath } from '../support/socket-path.js';
+
+async function server(t: Test) {
+  const made = await controlOverPlainDataPlane();
+  t.teardown(() => made.server.close());
+  return made.server;
+}
+
+t.test('a TCP port that is taken', async (t) => {
+  const first = await server(t);
+  const place = await listen(first, { kind: 'tcp', host: '127.0.0.1', port: 0 });
+  t.match(place, /^http:\/\/127\.0\.0\.1:\d+$/);
+  const port = Number(new URL(place).port);
+  const refused = listen(await server(t), { kind: 'tcp', host: '127.0.0.1', port });
+  await t.rejects(
+    refused,
+    new ListenError(
+      `--api 127.0.0.1:${port}: another process listens there; stop it, or choose another place with --api, or --api off`,
+    ),
+  );
+});
+
+t.test('a server that could not listen can be asked again', async (t) => {
+  const holder = createServer();
+  await new Promise<void>((resolve) => holder.listen(0, '127.0.0.1', resolve));
+  const { port } = holder.address() as AddressInfo;
+  const api = await server(t);
+  await t.rejects(listen(api, { kind: 'tcp', host: '127.0.0.1', port }), { notYet: false });
+  await new Promise((resolve) => holder.close(resolve));
+  t.equal(await listen(api, { kind: 'tcp', host: '127.0.0.1', port }), `http://127.0.0.1:${port}`);
+});
+
+t.test('a unix socket: made for root and its group, gone after close', async (t) => {
+  const path = socketPath(t);
+  const api = await server(t);
+  t.equal(await listen(api, { kind: 'unix', path }), `unix:${path}`);
+  t.ok(statSync(path).isSocket());
+  t.equal(statSync(path).mode & 0o777, 0o660);
+  await api.close();
+  t.throws(() => statSync(path), { code: 'ENOENT' });
+});
+
+t.test('a socket that a killed process left is replaced', async (t) => {
+  const path = socketPath(t);
+  const script = `require('net').createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, 'SIGKILL'))`;
+  t.equal(spawnSync(process.execPath, ['-e', script]).signal, 'SIGKILL');
+  t.ok(statSync(path).isSocket(), 'the leftover is there');
+  await listen(await server(t), { kind: 'unix', path });
+  t.equal(
+    await statusLine(path, 'GET /healthz HTTP/1.1\r\nHost: any.name\r\nConnection: close\r\n\r\n'),
+    'HTTP/1.1 200 OK',
+  );
+});
+
+t.test('a socket that is alive is left alone', async (t) => {
+  const path = socketPath(t);
+  const other = createServer().listen(path);
+  t.teardown(() => other.close());
+  const refused = listen(await server(t), { kind: 'unix', path });
+  await t.rejects(refused, {
+    message: `--api unix:${path}: another process listens there; stop it or name another path`,
+  });
+  t.ok(statSync(path).isSocket());
+});
+
+t.test('a file that is no socket, a directory that is not there', async (t) => {
+  const dir = dirname(socketPath(t));
+  const file = join(dir, 'notes');
+  writeFileSync(file, 'keep me');
+  await t.rejects(listen(await server(t), { kind: 'unix', path: file }), {
+    message: `--api unix:${file}: there is a file of that name that is no socket; name another path`,
+  });
+  t.equal(statSync(file).size, 7, 'and it was not touched');
+
+  const lost = join(dir, 'none', 'api.sock');
+  await t.rejects(listen(await server(t), { kind: 'unix', path: lost }), {
+    message: `--api unix:${lost}: no permission, or no such directory; make the directory or choose another place with --api`,
+  });
+});
+
+t.test('off does not listen', async (t) => {
+  const api = await server(t);
+  t.equal(await listen(api, { kind: 'off' }), '');
+  t.equal(api.server.listening, false);
+});
+
+t.test('what is not HTTP is answered by a problem, and the next client is served', async (t) => {
+  const path = socketPath(t);
+  await listen(await server(t), { kind: 'unix', path });
+  const garbage = await exchange(path, '\x08\x00\x00\x00\x00\x00\x64\x00\r\n\r\n');
+  t.match(garbage, /^HTTP\/1\.1 400 /);
+  t.match(garbage, /\r\nContent-Type: application\/problem\+json\r\n/);
+  t.match(JSON.parse(garbage.split('\r\n\r\n')[1]), { status: 400, code: 'bad_request' });
+
+  const flood = await exchange(path, `GET / HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(40_000)}\r\n\r\n`);
+  t.match(JSON.parse(flood.split('\r\n\r\n')[1]), { status: 431, code: 'headers_too_large' });
+
+  t.equal(
+    await statusLine(path, 'GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'),
+    'HTTP/1.1 200 OK',
+  );
+});
+
+async function statusLine(path: string, request: string): Promise<string> {
+  return (await exchange(path, request)).split('\r\n', 1)[0];
+}
+
+/** Everything that comes back until the other side closes. */
+function exchange(path: string, request: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let text = '';
+    const socket = connect(path, () => socket.write(request, 'latin1'));
+    socket.setEncoding('utf8').on('data', (part) => (text += part));
+    socket.on('close', () => resolve(text));
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      // A refused request's rest may still be under way when the other side closes: what it said has arrived.
+      if (text === '') reject(error);
+    });
+  });
+}

@@ -1,0 +1,230 @@
+/** /metrics and /v1/counters: one report, two forms, and the identity that it obeys. */
+import t, { type Test } from 'tap';
+import {
+  G_BUSY_RATIO,
+  G_DROPS_DECAP,
+  G_RESERVED_BITS,
+  P_LAST_SEEN_MS,
+  P_RX_BYTES,
+  P_RX_FRAMES,
+  P_TX_BYTES,
+  P_TX_FRAMES,
+  V_AGED,
+  V_DROPS_DECAP,
+  V_DROPS_ENCAP,
+  V_EVICTED,
+  V_FLOODED_BROADCAST,
+  V_FLOODED_MULTICAST,
+  V_FLOODED_UNKNOWN,
+  V_LEARNED,
+  V_MOVED,
+  V_REPLICATED,
+  V_TAP_RX_BYTES,
+  V_TAP_RX_FRAMES,
+  V_TAP_TX_BYTES,
+  V_TAP_TX_FRAMES,
+} from '../../src/stats/counters.js';
+import { DROP } from '../../src/stats/drop-reason.js';
+import { controlOverPlainDataPlane } from '../support/control.js';
+import { assertIdentity, Metrics } from '../support/metrics.js';
+
+const SEEN_MS = Date.UTC(2026, 5, 1, 12, 0, 0, 250);
+/** What only a 64-bit float can hold: 2^53 − 1 bytes. */
+const MANY = Number.MAX_SAFE_INTEGER;
+
+/** VNI 100 after some traffic: 10 frames in, 2 of them flooded to both peers, one of 12 copies dropped. */
+async function afterTraffic(t: Test) {
+  const made = await controlOverPlainDataPlane();
+  t.teardown(() => made.server.close());
+  const { cells } = made.dataPlane.counters;
+  const [vni] = made.dataPlane.vnis();
+  const [near, far] = made.dataPlane.peers(100);
+  const count = (base: number, values: Record<number, number>) => {
+    for (const [offset, value] of Object.entries(values)) cells[base + Number(offset)] = value;
+  };
+  count(made.dataPlane.counters.vniBase(vni.vniIdx), {
+    [V_TAP_RX_FRAMES]: 10,
+    [V_TAP_RX_BYTES]: MANY,
+    [V_TAP_TX_FRAMES]: 5,
+    [V_TAP_TX_BYTES]: 500,
+    [V_FLOODED_BROADCAST]: 1,
+    [V_FLOODED_MULTICAST]: 0,
+    [V_FLOODED_UNKNOWN]: 1,
+    [V_REPLICATED]: 2,
+    [V_LEARNED]: 4,
+    [V_MOVED]: 3,
+    [V_AGED]: 2,
+    [V_EVICTED]: 1,
+    [V_DROPS_ENCAP + DROP.no_route]: 1,
+    [V_DROPS_DECAP + DROP.source_not_peer]: 3,
+    // Not among the reasons that are always shown: it must appear once it counts.
+    [V_DROPS_DECAP + DROP.ip_tunnel_ecn]: 1,
+  });
+  const peerBase = (peerIdx: number) => made.dataPlane.counters.peerBase(peerIdx);
+  count(peerBase(near.peerIdx), {
+    [P_TX_FRAMES]: 9,
+    [P_TX_BYTES]: 900,
+    [P_RX_FRAMES]: 6,
+    [P_RX_BYTES]: 600,
+    [P_LAST_SEEN_MS]: SEEN_MS,
+  });
+  count(peerBase(far.peerIdx), { [P_TX_FRAMES]: 2, [P_TX_BYTES]: 200 });
+  count(peerBase(vni.otherIdx), { [P_RX_FRAMES]: 3, [P_RX_BYTES]: 300 });
+  count(0, { [G_BUSY_RATIO]: 0.25, [G_RESERVED_BITS]: 7, [G_DROPS_DECAP + DROP.vni_not_found]: 11 });
+  return made;
+}
+
+t.test('the exposition', async (t) => {
+  const { server } = await afterTraffic(t);
+  const answer = await server.inject('/metrics');
+  t.equal(answer.statusCode, 200);
+  t.equal(answer.headers['content-type'], 'text/plain; version=0.0.4; charset=utf-8');
+  assertExposition(t, answer.body);
+
+  const metrics = new Metrics(answer.body);
+  const rows: [string, Record<string, string | number>, number][] = [
+    ['vtepd_build_info', { version: '0.1.0', io: 'memory' }, 1],
+    ['vtepd_tap_rx_frames_total', { vni: 100 }, 10],
+    ['vtepd_tap_rx_bytes_total', { vni: 100 }, MANY],
+    ['vtepd_tap_tx_frames_total', { vni: 100 }, 5],
+    ['vtepd_tap_tx_bytes_total', { vni: 100 }, 500],
+    ['vtepd_peer_tx_frames_total', { vni: 100, peer: '192.0.2.11' }, 9],
+    ['vtepd_peer_tx_bytes_total', { vni: 100, peer: '192.0.2.11' }, 900],
+    ['vtepd_peer_tx_frames_total', { vni: 100, peer: '2001:db8::12' }, 2],
+    ['vtepd_peer_rx_frames_total', { vni: 100, peer: '192.0.2.11' }, 6],
+    ['vtepd_peer_rx_bytes_total', { vni: 100, peer: '192.0.2.11' }, 600],
+    ['vtepd_peer_rx_frames_total', { vni: 100, peer: '' }, 3],
+    ['vtepd_peer_rx_bytes_total', { vni: 100, peer: '' }, 300],
+    ['vtepd_peer_last_seen_timestamp_seconds', { vni: 100, peer: '192.0.2.11' }, SEEN_MS / 1000],
+    ['vtepd_peer_last_seen_timestamp_seconds', { vni: 100, peer: '2001:db8::12' }, 0],
+    ['vtepd_dropped_frames_total', { vni: 100, direction: 'encap', reason: 'no_route' }, 1],
+    ['vtepd_dropped_frames_total', { vni: 100, direction: 'encap', reason: 'no_tx_target' }, 0],
+    ['vtepd_dropped_frames_total', { vni: 100, direction: 'decap', reason: 'source_not_peer' }, 3],
+    ['vtepd_dropped_frames_total', { vni: 100, direction: 'decap', reason: 'mac_invalid_source' }, 0],
+    ['vtepd_dropped_frames_total', { vni: 100, direction: 'decap', reason: 'ip_tunnel_ecn' }, 1],
+    ['vtepd_dropped_frames_total', { vni: '', direction: 'decap', reason: 'vni_not_found' }, 11],
+    ['vtepd_dropped_frames_total', { vni: '', direction: 'decap', reason: 'rx_overflow' }, 0],
+    ['vtepd_flooded_frames_total', { vni: 100, class: 'broadcast' }, 1],
+    ['vtepd_flooded_frames_total', { vni: 100, class: 'multicast' }, 0],
+    ['vtepd_flooded_frames_total', { vni: 100, class: 'unknown_unicast' }, 1],
+    ['vtepd_replicated_frames_total', { vni: 100 }, 2],
+    ['vtepd_fdb_entries', { vni: 100, type: 'static' }, 0],
+    ['vtepd_fdb_entries', { vni: 100, type: 'dynamic' }, 0],
+    ['vtepd_fdb_learned_total', { vni: 100 }, 4],
+    ['vtepd_fdb_moved_total', { vni: 100 }, 3],
+    ['vtepd_fdb_aged_total', { vni: 100 }, 2],
+    ['vtepd_fdb_evicted_total', { vni: 100 }, 1],
+    ['vtepd_path_mtu_bytes', { peer: '192.0.2.11' }, 1500],
+    ['vtepd_overlay_mtu_bytes', { vni: 100 }, 1450],
+    ['vtepd_reserved_bits_total', {}, 7],
+    ['vtepd_dataplane_busy_ratio', {}, 0.25],
+  ];
+  for (const [name, labels, value] of rows) {
+    t.ok(metrics.has(name, labels), `${name} ${JSON.stringify(labels)} is there`);
+    t.equal(metrics.sum(name, labels), value, `${name} ${JSON.stringify(labels)}`);
+  }
+  t.ok(metrics.has('process_cpu_seconds_total'), 'process metrics');
+  t.notOk(metrics.has('vtepd_path_mtu_bytes', { peer: '2001:db8::12' }), 'no path MTU that nobody knows');
+  t.notOk(metrics.has('vtepd_peer_tx_frames_total', { peer: '' }), 'nothing is sent to no peer');
+  assertIdentity(t, metrics);
+});
+
+t.test('a scrape takes one snapshot of each VNI and leaves nothing of a removed peer', async (t) => {
+  const { server, dataPlane } = await afterTraffic(t);
+  dataPlane.addVni(200);
+  dataPlane.snapshots = 0;
+  await server.inject('/metrics');
+  t.equal(dataPlane.snapshots, 2);
+
+  await dataPlane.removePeer(100, '2001:db8::12');
+  const { body } = await server.inject('/metrics');
+  t.notMatch(body, /2001:db8::12/);
+  t.match(
+    body,
+    /vtepd_peer_tx_frames_total\{vni="100",peer="192\.0\.2\.11"\} 9\n/,
+    'twice scraped is not twice counted',
+  );
+});
+
+t.test('/v1/counters says the same', async (t) => {
+  const { server } = await afterTraffic(t);
+  const answer = await server.inject('/v1/counters');
+  t.equal(answer.statusCode, 200);
+  t.strictSame(answer.json(), {
+    vnis: [
+      {
+        vni: 100,
+        overlayMtu: 1450,
+        tap: { rx: { frames: 10, bytes: MANY }, tx: { frames: 5, bytes: 500 } },
+        flooded: { broadcast: 1, multicast: 0, unknownUnicast: 1 },
+        replicated: 2,
+        drops: {
+          encap: { no_tx_target: 0, flood_off: 0, too_big: 0, no_route: 1, underlay_full: 0 },
+          decap: {
+            invalid_hdr: 0,
+            source_not_peer: 3,
+            reserved_bits: 0,
+            mac_invalid_source: 0,
+            local_mac: 0,
+            entry_exists: 0,
+            ip_tunnel_ecn: 1,
+            vlan_drop: 0,
+            too_big: 0,
+            overlay_full: 0,
+            overlay_down: 0,
+          },
+        },
+        fdb: { static: 0, dynamic: 0, learned: 4, moved: 3, aged: 2, evicted: 1 },
+        peers: [
+          {
+            address: '192.0.2.11',
+            lastSeen: '2026-06-01T12:00:00.250Z',
+            pathMtu: 1500,
+            tx: { frames: 9, bytes: 900 },
+            rx: { frames: 6, bytes: 600 },
+          },
+          {
+            address: '2001:db8::12',
+            lastSeen: null,
+            pathMtu: null,
+            tx: { frames: 2, bytes: 200 },
+            rx: { frames: 0, bytes: 0 },
+          },
+        ],
+        otherSources: { frames: 3, bytes: 300 },
+      },
+    ],
+    drops: { encap: {}, decap: { truncated: 0, invalid_hdr: 0, vni_not_found: 11, rx_overflow: 0 } },
+    reservedBits: 7,
+    busyRatio: 0.25,
+  });
+});
+
+/** The text format 0.0.4: each family once, HELP and TYPE before its samples, names and values well formed. */
+function assertExposition(t: Test, text: string): void {
+  t.ok(text.endsWith('\n'), 'ends with a newline');
+  const described = new Map<string, string>();
+  let family = '';
+  for (const line of text.split('\n').filter((each) => each !== '')) {
+    const [, keyword, name, rest] = /^# (HELP|TYPE) (\S+) (.+)$/.exec(line) ?? [];
+    if (keyword === 'HELP') {
+      t.notOk(described.has(name), `${name} is one family`);
+      described.set(name, '');
+      family = name;
+    } else if (keyword === 'TYPE') {
+      t.equal(name, family, `TYPE of ${name} follows its HELP`);
+      t.match(rest, /^(counter|gauge|histogram|summary)$/, `type of ${name}`);
+      described.set(name, rest);
+    } else {
+      const [, sample, value] = /^([a-zA-Z_:][\w:]*)(?:\{.*\})? (\S+)$/.exec(line) ?? [];
+      // prom-client writes NaN as Nan; Prometheus does not mind the case.
+      const number = /^-?(\d+(\.\d+)?(e[+-]?\d+)?|Inf)$|^nan$/i.test(value ?? '');
+      if (sample === undefined || !number) t.fail(`no sample: ${line}`);
+      if (!sample.startsWith(family)) t.fail(`${sample} stands in the family ${family}`);
+      if (described.get(family) === 'counter' && family.startsWith('vtepd_')) t.match(sample, /_total$/);
+    }
+  }
+  for (const name of [...described.keys()].filter((each) => each.startsWith('vtepd_'))) {
+    t.not(described.get(name), '', `${name} has a type`);
+  }
+}
