@@ -402,13 +402,13 @@ static int resolve_entry(struct outgoing *out, const int32_t *fds, const struct 
 	return 0;
 }
 
-/* May it become the next datagram of the last message? */
+/* May it become the next datagram of the last message? An empty one has no place in a sum of bytes. */
 static int joins_train(const struct outbox *box, const struct outgoing *out)
 {
 	int32_t first, segments;
 	size_t size;
 
-	if (!box->message_count || box->peer_idx != out->peer_idx)
+	if (!box->message_count || box->peer_idx != out->peer_idx || !out->iov.iov_len)
 		return 0;
 	first = box->first[box->message_count - 1];
 	segments = box->count - first;

@@ -5,6 +5,7 @@
  */
 import { closeSync, constants as fsConstants, openSync } from 'node:fs';
 import { constants } from 'node:os';
+import { inspect } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import t from 'tap';
 import { BATCH_LEN, Batch } from '../../src/frame/batch.js';
@@ -13,7 +14,7 @@ import { loadShim, type Shim } from '../../src/native/binding.js';
 
 const shim = loadShim();
 const SHIM_FILE = new URL('../../native-shims/build/Release/vtepd_shim.node', import.meta.url).pathname;
-const { EADDRINUSE, EBADF, EFAULT, EINVAL, ENODEV, EPERM } = constants.errno;
+const { EADDRINUSE, EBADF, EFAULT, EINVAL, ENODEV } = constants.errno;
 const AF_INET = 2;
 const AF_INET6 = 10;
 const RECEIVE = 1;
@@ -66,7 +67,7 @@ for (const shared of [false, true]) {
         arena.fill(i + 1, i * 100, i * 100 + 40 + i);
       }
       batch.off[1] = arena.length;
-      t.equal(shim.udpSendBatch(fds, receiver.row, arena, batch.bytes, 3), 1);
+      t.equal(shim.udpSendBatch(fds, receiver.row, arena, batch.bytes, 3, 1), 1);
       t.same([...batch.status.subarray(0, 3)], [0, -EFAULT, 0]);
 
       const sources = new Uint8Array(buffer(BATCH_CAP * PEER_ROW_LEN));
@@ -95,8 +96,13 @@ t.test('what the kernel refuses comes back as a negative errno', async (t) => {
   t.equal(shim.udpOpen(peerRow(AF_INET, LOOPBACK, 0), 'no-such-device-', 0, 0, 0, 0), -ENODEV);
   t.equal(shim.tapOpen('a-name-that-is-too-long'), -EINVAL);
   t.equal(shim.tapSetOffload(-1, 0), -EBADF);
+  const copy = shim.dup(fd);
+  t.ok(copy >= 0 && copy !== fd);
   t.equal(shim.close(fd), 0);
   t.equal(shim.close(fd), -EBADF);
+  t.equal(shim.udpOpen(row, '', RECEIVE, 0, 0, 0), -EADDRINUSE, 'the copy keeps the port');
+  t.equal(shim.close(copy), 0);
+  t.equal(shim.dup(copy), -EBADF);
 });
 
 t.test('waiting: tokens, times, and a wake-up from another thread', async (t) => {
@@ -111,7 +117,7 @@ t.test('waiting: tokens, times, and a wake-up from another thread', async (t) =>
   t.equal(shim.waitAdd(waitFd, event, 77, true), 0);
   t.equal(wait(20), 0);
   t.ok(times[1] >= 19 && times[1] < 5000, `waited ${times[1]} ms`);
-  t.ok(Math.abs(times[0] - performance.now() - performance.timeOrigin) > 0, 'the clock runs');
+  t.ok(Math.abs(times[0] - Number(process.hrtime.bigint() / 1_000_000n)) < 5000, 'the clock of hrtime');
 
   const worker = new Worker(
     `setTimeout(() => require(${JSON.stringify(SHIM_FILE)}).eventFire(${event}), 50)`,
@@ -204,7 +210,7 @@ t.test('arguments that are wrong as a whole throw, and name function and argumen
     tapWriteBatch: [fds, arena, batch, 0],
     udpOpen: [row, 'no-such-device-', 0, 0, 0, 0],
     udpReceiveBatch: [-1, arena, batch, sources, 0, 2, 0, 2048, info],
-    udpSendBatch: [fds, row, arena, batch, 0],
+    udpSendBatch: [fds, row, arena, batch, 0, 1],
     udpDrainErrors: [-1],
     udpDrops: [-1],
     waitAdd: [-1, -1, 0, true],
@@ -212,6 +218,7 @@ t.test('arguments that are wrong as a whole throw, and name function and argumen
     waitFor: [-1, 0, result],
     eventFire: [-1],
     eventClear: [-1],
+    dup: [-1],
     close: [-1],
   };
   /** Name of the function, index of the argument, the name the message gives it, values that are refused. */
@@ -237,7 +244,7 @@ t.test('arguments that are wrong as a whole throw, and name function and argumen
     ['tapWriteBatch', 3, 'count', [-1, BATCH_CAP + 1]],
     ['udpOpen', 0, 'local', [new Uint8Array(31), '127.0.0.1']],
     ['udpOpen', 1, 'device', ['x'.repeat(64), 7]],
-    ['udpOpen', 2, 'options', [-1, 16]],
+    ['udpOpen', 2, 'options', [-1, 32]],
     ['udpOpen', 3, 'receiveLen', [-1]],
     ['udpOpen', 4, 'sendLen', [-1]],
     ['udpOpen', 5, 'ttl', [-1, 256]],
@@ -257,6 +264,7 @@ t.test('arguments that are wrong as a whole throw, and name function and argumen
     ['udpSendBatch', 0, 'fds', [new Int32Array(2 * SOURCE_SOCKETS - 1)]],
     ['udpSendBatch', 1, 'peers', [odd(32), new Int32Array(8)]],
     ['udpSendBatch', 4, 'count', [-1, BATCH_CAP + 1]],
+    ['udpSendBatch', 5, 'trainMax', [0, BATCH_CAP + 1, undefined]],
     ['waitAdd', 2, 'token', [-1, 2 ** 30]],
     ['waitAdd', 3, 'readable', [1, undefined]],
     ['waitFor', 1, 'timeoutMs', [-2, 0.5]],
@@ -273,12 +281,12 @@ t.test('arguments that are wrong as a whole throw, and name function and argumen
   for (const [name, index, argument, values] of bad) {
     for (const value of values) {
       const args = good[name]!.map((one, k) => (k === index ? value : one));
-      t.throws(() => call(name, args), {
+      const wanted = {
         code: 'ERR_INVALID_ARG_VALUE',
         message: new RegExp(`^${name}: ${argument}.* must be `),
-      });
+      };
+      t.throws(() => call(name, args), wanted, `${name} ${argument} ${inspect(value).slice(0, 40)}`);
     }
   }
   t.throws(() => call('udpSendBatch', []), { message: 'udpSendBatch: fds must be' }, 'missing arguments');
-  t.not(EPERM, 0);
 });
