@@ -32,6 +32,8 @@ export interface KernelVtepSpec {
   bridge?: string;
   device?: string;
   port?: number;
+  /** Bytes. */
+  mtu?: number;
 }
 
 export function createLab(t: Test): Lab {
@@ -107,9 +109,9 @@ export class Lab {
 
   /** Linux's own VXLAN device in a bridge: the counterpart that everything is compared with. */
   async kernelVtep(host: Namespace, spec: KernelVtepSpec): Promise<void> {
-    const { vni, local, remotes, bridge = BRIDGE, device = `vxlan${vni}`, port = 4789 } = spec;
+    const { vni, local, remotes, bridge = BRIDGE, device = `vxlan${vni}`, port = 4789, mtu = VM_MTU } = spec;
     await host.ip(`link add ${device} type vxlan id ${vni} local ${local} dstport ${port} dev ${UNDERLAY_DEV}
-      link set ${device} mtu ${VM_MTU} master ${bridge} up`);
+      link set ${device} mtu ${mtu} master ${bridge} up`);
     for (const remote of remotes) {
       await host.run(`bridge fdb append 00:00:00:00:00:00 dev ${device} dst ${remote}`);
     }

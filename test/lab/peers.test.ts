@@ -1,0 +1,101 @@
+/**
+ * Peers that come and go, and peers that are not there. Topology of test/support/three-hosts.ts with vtepd in a and
+ * kernel VTEPs in b and c; a is told of c through its API only.
+ */
+import t from 'tap';
+import { createLab, type Lab } from '../support/lab.js';
+import { assertIdentity } from '../support/metrics.js';
+import type { Namespace } from '../support/netns.js';
+import { assertPing, Listener, SteadyPing, sendUdp } from '../support/traffic.js';
+import { ENGINES, type Engine, type Vtepd } from '../support/vtepd.js';
+import { eventually } from '../support/wait.js';
+
+const B = '192.168.80.11';
+const C = '192.168.80.12';
+/** On the wire, but no VTEP: answers with ICMP "port unreachable". */
+const DEAF = '192.168.80.13';
+/** On the wire's prefix, but nobody: ARP is never answered. */
+const ABSENT = '192.168.80.99';
+/** No route leads there. */
+const UNROUTED = '203.0.113.1';
+const PEERS = '/v1/vnis/100/peers';
+
+for (const engine of ENGINES) {
+  t.test(`a peer added and removed through REST disturbs nobody (${engine})`, async (t) => {
+    const { vma, vmc, vtepd } = await hostsAndOnePeer(t, engine);
+    const steady = await SteadyPing.start(vma, '10.10.10.2');
+
+    for (let round = 0; round < 3; round++) {
+      t.equal((await vtepd.call('POST', PEERS, { address: C })).status, 201, 'c is a peer');
+      await assertPing(t, vma, '10.10.10.3');
+      t.ok(
+        (await vtepd.fdb(100)).some((entry) => entry.peer === C),
+        'c was learned',
+      );
+      t.equal((await vtepd.call('DELETE', `${PEERS}/${C}`)).status, 204, 'c is none');
+      t.notOk(
+        (await vtepd.fdb(100)).some((entry) => entry.peer === C),
+        'its FDB entries went with it',
+      );
+      assertIdentity(t, await vtepd.metrics());
+    }
+    await sendUdp(vmc, '10.10.10.255', 9000, 'from a stranger');
+    await eventually(
+      'what c sends to be dropped',
+      async () => (await vtepd.metrics()).drops('decap', 100).source_not_peer > 0,
+    );
+
+    const { sent, lost } = await steady.stop();
+    t.equal(lost, 0, `none of ${sent} pings to b was lost`);
+    assertIdentity(t, await vtepd.metrics());
+  });
+
+  t.test(`peers that can't be reached cost the others nothing (${engine})`, async (t) => {
+    const { lab, vma, vmb, vtepd } = await hostsAndOnePeer(t, engine);
+    for (const address of [DEAF, ABSENT, UNROUTED]) {
+      t.equal((await vtepd.call('POST', PEERS, { address })).status, 201, `${address} joins the flood list`);
+    }
+    const steady = await SteadyPing.start(vma, '10.10.10.2');
+    const listener = await Listener.start(lab, vmb, 9000);
+    const texts = Array.from({ length: 500 }, (_, index) => `flood ${index}`);
+    await sendUdp(vma, '10.10.10.255', 9000, ...texts);
+    await listener.until(texts.at(-1)!);
+    t.same(listener.received, texts, 'b got every broadcast once');
+
+    const { sent, lost } = await steady.stop();
+    t.equal(lost, 0, `none of ${sent} pings to b was lost`);
+    const metrics = await vtepd.metrics();
+    t.ok(metrics.drops('encap', 100).no_route >= texts.length, 'what had no route was counted as that');
+    t.ok(
+      metrics.sum('vtepd_peer_tx_frames_total', { vni: 100, peer: B }) >= texts.length,
+      'what b got as sent',
+    );
+    assertIdentity(t, metrics);
+  });
+}
+
+interface Three {
+  lab: Lab;
+  vma: Namespace;
+  vmb: Namespace;
+  vmc: Namespace;
+  vtepd: Vtepd;
+}
+
+async function hostsAndOnePeer(t: Parameters<typeof createLab>[0], engine: Engine): Promise<Three> {
+  const lab = createLab(t);
+  const { a, b, c } = await lab.hosts({
+    a: ['192.168.80.10/24'],
+    b: [`${B}/24`],
+    c: [`${C}/24`],
+    deaf: [`${DEAF}/24`],
+  });
+  for (const host of [a, b, c]) await lab.bridge(host);
+  const vma = await lab.vm(a, 'vma', { address: '10.10.10.1/24' });
+  const vmb = await lab.vm(b, 'vmb', { address: '10.10.10.2/24' });
+  const vmc = await lab.vm(c, 'vmc', { address: '10.10.10.3/24' });
+  await lab.kernelVtep(b, { vni: 100, local: B, remotes: ['192.168.80.10'] });
+  await lab.kernelVtep(c, { vni: 100, local: C, remotes: ['192.168.80.10'] });
+  const vtepd = await lab.vtepd(a, `--vni 100 --peer ${B} --bridge br-vxlan --io ${engine}`);
+  return { lab, vma, vmb, vmc, vtepd };
+}

@@ -1,0 +1,255 @@
+/**
+ * A whole data plane in memory: tables, loop and ports, configured by the same changes as the real one. Tests put
+ * frames and datagrams in, let it breathe, and read what came out and what was counted. Time is theirs.
+ */
+import type { Test } from 'tap';
+import { Loop } from '../../src/datapath/loop.js';
+import { Tables } from '../../src/fdb/tables.js';
+import { PEER_ROW_LEN } from '../../src/frame/limits.js';
+import { MemoryOverlay, MemoryUnderlay } from '../../src/port/memory.js';
+import type { UnderlayPort } from '../../src/port/port.js';
+import * as layout from '../../src/stats/counters.js';
+import { DROP, DROP_REASONS, type DropReason } from '../../src/stats/drop-reason.js';
+import { parseIpAddress } from '../../src/wire/ip-address.js';
+import { Applier } from '../../src/worker/apply.js';
+import type { Answer, Change, PackedAddress, VniPolicy } from '../../src/worker/protocol.js';
+import { concat } from './hex.js';
+
+const { Counters } = layout;
+
+export const MAX_VNIS = 16;
+export const MAX_PEERS = 2048;
+export const LEARNED_ROWS = 32;
+
+/** MAC of every VNI's TAP. */
+export const TAP_MAC = { high: 0x02aa, low: 0x00000001 };
+
+const POLICY: VniPolicy = {
+  learning: true,
+  ageingS: 300,
+  fdbLimit: 65536,
+  flood: true,
+  accept: 'peers',
+  vlan: 'pass',
+  overlayMtu: 1450,
+};
+
+/** Memory that outlives a worker. */
+export interface Memory {
+  counters: layout.Counters;
+  peers: SharedArrayBuffer;
+  fdb: SharedArrayBuffer[];
+}
+
+export class MemoryPlane {
+  readonly memory: Memory;
+  readonly tables: Tables;
+  readonly overlay = new MemoryOverlay();
+  readonly underlay: MemoryUnderlay;
+  readonly loop: Loop;
+  readonly applier: Applier;
+  nowMs = 1_000_000;
+  #nextPeer = 0;
+  #generation = 1;
+
+  constructor(
+    options: { strictHeader?: boolean; memory?: Memory; underlay?: MemoryUnderlay; seed?: number } = {},
+  ) {
+    this.memory = options.memory ?? {
+      counters: new Counters(MAX_VNIS, MAX_PEERS),
+      peers: new SharedArrayBuffer(MAX_PEERS * PEER_ROW_LEN),
+      fdb: [],
+    };
+    this.underlay = options.underlay ?? new MemoryUnderlay();
+    this.tables = new Tables({
+      maxVnis: MAX_VNIS,
+      counters: this.memory.counters,
+      peers: this.memory.peers,
+      learnedRows: LEARNED_ROWS,
+      fdb: this.memory.fdb,
+      seed: options.seed ?? 0x5eed,
+      onFdbGrown: (buffers) => (this.memory.fdb = buffers),
+    });
+    this.loop = new Loop(this.tables, this.overlay, this.underlay as UnderlayPort, {
+      strictHeader: options.strictHeader ?? false,
+      port: 4789,
+    });
+    this.applier = new Applier(this.tables, () => {});
+  }
+
+  get tick(): number {
+    return Math.floor(this.nowMs / 100);
+  }
+
+  /** Applies a change to its end, however many pieces it takes. */
+  apply(change: Change): Answer {
+    let answer = this.applier.apply(change, this.tick);
+    for (let rounds = 0; !answer; rounds++) {
+      if (rounds > 100_000) throw new Error(`${change.op} does not end`);
+      answer = this.applier.step(this.tick);
+    }
+    return answer;
+  }
+
+  /** @returns the VNI's row */
+  addVni(vniIdx: number, vni: number, policy: Partial<VniPolicy> = {}): number {
+    const otherIdx = this.#nextPeer++;
+    const generation = this.#generation++;
+    this.apply({
+      op: 'vni.add',
+      vniIdx,
+      vni,
+      tapFd: -1,
+      mac: TAP_MAC,
+      policy: { ...POLICY, ...policy },
+      otherIdx,
+      generation,
+    });
+    return vniIdx;
+  }
+
+  /** @returns the peer's row */
+  addPeer(vniIdx: number, address: string, options: { flood?: boolean; port?: number } = {}): number {
+    const peerIdx = this.#nextPeer++;
+    const generation = this.#generation++;
+    const packed = packAddress(address, options.port ?? 4789);
+    this.apply({
+      op: 'peer.add',
+      vniIdx,
+      peerIdx,
+      address: packed,
+      flood: options.flood ?? true,
+      generation,
+    });
+    return peerIdx;
+  }
+
+  removePeer(peerIdx: number): void {
+    this.apply({ op: 'peer.del', peerIdx });
+  }
+
+  /** A frame that the next `breathe` reads from a VNI's TAP. */
+  fromTap(vniIdx: number, frame: Uint8Array): void {
+    this.overlay.waiting.push({ vniIdx, bytes: frame });
+  }
+
+  /** A datagram that the next `breathe` receives. */
+  fromUnderlay(source: string, bytes: Uint8Array, gsoSize = 0): void {
+    this.underlay.waiting.push({ source: sourceRow(source), bytes, gsoSize });
+  }
+
+  /** A well-formed VXLAN datagram. */
+  fromPeer(source: string, vni: number, frame: Uint8Array): void {
+    this.fromUnderlay(source, concat(vxlanHeader(vni), frame));
+  }
+
+  /** Rounds until nothing waits any more. */
+  breathe(): void {
+    do {
+      for (let vniIdx = 0; vniIdx < MAX_VNIS; vniIdx++) this.loop.readOverlay(vniIdx);
+      this.loop.flushOverlay();
+      this.loop.readUnderlay(this.nowMs, this.nowMs);
+      this.loop.housekeeping(this.nowMs);
+    } while (this.overlay.waiting.length > 0 || this.underlay.waiting.length > 0);
+  }
+
+  /** Lets time pass, a tenth of a second a round. */
+  pass(ms: number): void {
+    for (const endMs = this.nowMs + ms; this.nowMs < endMs; ) {
+      this.nowMs = Math.min(endMs, this.nowMs + 100);
+      this.breathe();
+    }
+  }
+
+  vniCell(vniIdx: number, cell: number): number {
+    return this.memory.counters.cells[this.memory.counters.vniBase(vniIdx) + cell];
+  }
+
+  peerCell(peerIdx: number, cell: number): number {
+    return this.memory.counters.cells[this.memory.counters.peerBase(peerIdx) + cell];
+  }
+
+  /** Drops by reason: of a VNI's row, or with −1 those that belong to none. Only what is not zero. */
+  drops(vniIdx: number, direction: 'encap' | 'decap'): Partial<Record<DropReason, number>> {
+    const isEncap = direction === 'encap';
+    const { counters } = this.memory;
+    const base =
+      vniIdx < 0
+        ? isEncap
+          ? layout.G_DROPS_ENCAP
+          : layout.G_DROPS_DECAP
+        : counters.vniBase(vniIdx) + (isEncap ? layout.V_DROPS_ENCAP : layout.V_DROPS_DECAP);
+    const entries = DROP_REASONS.map(([label], reason) => [label, counters.cells[base + reason]] as const);
+    return Object.fromEntries(entries.filter(([, count]) => count !== 0));
+  }
+
+  /** The sums of both sides of the identity (`stats/counters.ts`), over every peer row that the VNI has. */
+  identity(vniIdx: number): { encap: [number, number]; decap: [number, number] } {
+    let tx = 0;
+    let rx = 0;
+    for (const peerIdx of this.tables.members.of(vniIdx)) {
+      tx += this.peerCell(peerIdx, layout.P_TX_FRAMES);
+      rx += this.peerCell(peerIdx, layout.P_RX_FRAMES);
+    }
+    const sum = (direction: 'encap' | 'decap') =>
+      Object.values(this.drops(vniIdx, direction)).reduce((total, count) => total + count, 0);
+    const tapRx = this.vniCell(vniIdx, layout.V_TAP_RX_FRAMES) + this.vniCell(vniIdx, layout.V_REPLICATED);
+    return {
+      encap: [tapRx, tx + sum('encap')],
+      decap: [rx, this.vniCell(vniIdx, layout.V_TAP_TX_FRAMES) + sum('decap')],
+    };
+  }
+
+  /** Checks the identity of every VNI, quietly unless it is broken. */
+  checkIdentity(t: Test, what: string): void {
+    for (let vniIdx = 0; vniIdx < MAX_VNIS; vniIdx++) {
+      if (this.tables.vnis.vni[vniIdx] < 0) continue;
+      const { encap, decap } = this.identity(vniIdx);
+      if (encap[0] !== encap[1]) t.fail(`${what}: encap of VNI row ${vniIdx}: ${encap.join(' ≠ ')}`);
+      if (decap[0] !== decap[1]) t.fail(`${what}: decap of VNI row ${vniIdx}: ${decap.join(' ≠ ')}`);
+    }
+  }
+
+  /** Forgets what came out so far. */
+  clear(): void {
+    this.underlay.sent.length = 0;
+    this.overlay.written.length = 0;
+  }
+}
+
+export function dropIndex(reason: DropReason): number {
+  return DROP[reason];
+}
+
+export function vxlanHeader(vni: number, flags = 0x08): Uint8Array {
+  return Uint8Array.of(flags, 0, 0, 0, vni >>> 16, (vni >>> 8) & 0xff, vni & 0xff, 0);
+}
+
+/** `192.0.2.1`, `2001:db8::1`, `fe80::1%7`: a scope is an interface index here. */
+export function packAddress(text: string, port: number): PackedAddress {
+  const address = parseIpAddress(text);
+  if (!address) throw new Error(`no address: ${text}`);
+  return { family: address.family, bytes: address.bytes, port, scopeId: Number(address.scope || 0) };
+}
+
+/** A source row as the shim fills it. The port is entropy. */
+export function sourceRow(text: string, port = 50000): Uint8Array {
+  const address = packAddress(text, port);
+  const row = Buffer.alloc(PEER_ROW_LEN);
+  row.writeUInt16LE(address.family === 4 ? 2 : 10, 0);
+  row.writeUInt16LE(port, 2);
+  row.set(address.bytes, 4);
+  row.writeUInt32LE(address.scopeId, 20);
+  return new Uint8Array(row);
+}
+
+/** A seeded stream of integers below a bound (mulberry32): the same run every time. */
+export function random(seed: number): (below: number) => number {
+  let state = seed | 0;
+  return (below) => {
+    state = (state + 0x6d2b79f5) | 0;
+    let z = Math.imul(state ^ (state >>> 15), state | 1);
+    z ^= z + Math.imul(z ^ (z >>> 7), z | 61);
+    return Math.floor((((z ^ (z >>> 14)) >>> 0) / 2 ** 32) * below);
+  };
+}
