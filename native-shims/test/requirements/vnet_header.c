@@ -2,7 +2,8 @@
  *
  * Linux: what a TAP does with the vnet header. A write may leave hdr_len 0; the kernel finishes an L4
  * checksum that holds the pseudo-header sum, not complemented, and refuses (EINVAL) a checksum outside
- * of the frame; a receiver in the same namespace does not verify such a frame. One read returns a whole TCP superframe once offloads are on, and never one without.
+ * of the frame; a receiver in the same namespace does not verify such a frame. One read returns a whole
+ * TCP superframe once offloads are on, and never one without.
  */
 #include "check.h"
 #include "net.h"
