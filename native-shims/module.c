@@ -328,11 +328,13 @@ static napi_value js_event_create(napi_env env, napi_callback_info info)
 	return answer(&call, event_create());
 }
 
+/* #syscalls close */
 static int64_t close_fd(int fd)
 {
 	return close(fd) ? -errno : 0;
 }
 
+/* #syscalls fcntl */
 static int64_t dup_fd(int fd)
 {
 	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
