@@ -115,9 +115,9 @@ class FileReader {
       return;
     }
     const entries = this.#entries(node, name, PEER_KEYS);
-    const { address, ...options } = Object.fromEntries(
-      entries.map(([key, value]) => [key, this.#text(value, `${name}.${key}`)]),
-    );
+    const options = new Map(entries.map(([key, value]) => [key, this.#text(value, `${name}.${key}`)]));
+    const address = options.get('address');
+    options.delete('address');
     if (address === undefined) throw this.#error(node, name, 'has no "address:"; name the remote VTEP');
     layer.addPeerOptions(this.#place(node, name), address, options);
   }
@@ -127,13 +127,13 @@ class FileReader {
     if (!isMap(node)) throw this.#error(node, name || 'the file', 'must be a map of "key: value" lines');
     return (node as YAMLMap<Node, Node | null>).items.map(({ key, value }) => {
       const word = isScalar(key) ? String(key.value) : String(key);
-      if (known.includes(word)) return [word, this.#resolve(value ?? key)];
       const where = name === '' ? word : `${name}.${word}`;
-      throw this.#error(
-        key,
-        where,
-        `unknown key${suggestion(word, known) || `; known are ${known.join(', ')}`}`,
-      );
+      if (!known.includes(word)) {
+        const cure = suggestion(word, known) || `; known are ${known.join(', ')}`;
+        throw this.#error(key, where, `unknown key${cure}`);
+      }
+      if (value === null) throw this.#error(key, where, 'has no value');
+      return [word, this.#resolve(value)];
     });
   }
 

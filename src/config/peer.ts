@@ -26,20 +26,20 @@ const NAME_MAX = 253;
 /** @throws ValueError that names the option, its value and what is allowed */
 export function parsePeer(text: string): PeerText {
   const [host, ...rest] = text.split(',');
-  const options: Record<string, string> = {};
+  const options = new Map<string, string>();
   for (const part of rest) {
     const equals = part.indexOf('=');
     const name = part.slice(0, Math.max(equals, 0));
     if (equals < 0) throw new ValueError(`must be ADDR[,vni=ID][,port=P][,flood=on|off]; "${part}" is not`);
-    if (Object.hasOwn(options, name)) throw new ValueError(`says ${name}= twice`);
-    options[name] = part.slice(equals + 1);
+    if (options.has(name)) throw new ValueError(`says ${name}= twice`);
+    options.set(name, part.slice(equals + 1));
   }
   return makePeer(host, options);
 }
 
 /** @param options texts of vni, port and flood, each optional. @throws ValueError */
-export function makePeer(host: string, options: Readonly<Record<string, string>>): PeerText {
-  for (const name of Object.keys(options)) {
+export function makePeer(host: string, options: ReadonlyMap<string, string>): PeerText {
+  for (const name of options.keys()) {
     if (OPTIONS.includes(name)) continue;
     throw new ValueError(
       `has an unknown option "${name}", allowed are ${OPTIONS.join(', ')}${suggestion(name, OPTIONS)}`,
@@ -65,16 +65,16 @@ export function parsePeerHost(text: string): string {
 }
 
 function option<T>(
-  options: Readonly<Record<string, string>>,
+  options: ReadonlyMap<string, string>,
   name: string,
   parse: (text: string) => T,
 ): T | undefined {
-  if (!Object.hasOwn(options, name)) return undefined;
+  const text = options.get(name);
+  if (text === undefined) return undefined;
   try {
-    return parse(options[name]);
+    return parse(text);
   } catch (error) {
-    if (error instanceof ValueError)
-      throw new ValueError(`has ${name}=${options[name]}, which ${error.message}`);
+    if (error instanceof ValueError) throw new ValueError(`has ${name}=${text}, which ${error.message}`);
     throw error;
   }
 }

@@ -34,7 +34,7 @@ export class Layer {
   }
 
   /** A peer whose options stand apart from its host, as a map in YAML has them. */
-  addPeerOptions(place: string, host: string, options: Readonly<Record<string, string>>): void {
+  addPeerOptions(place: string, host: string, options: ReadonlyMap<string, string>): void {
     this.peers.push(parseGiven(place, host, () => makePeer(host, options)));
   }
 
@@ -75,7 +75,7 @@ function parseGiven<T>(place: string, text: string, parse: (text: string) => T):
   }
 }
 
-/** As it was written, but visible when it is empty, and on one line. */
+/** As it was written, but visible where it begins and ends when that would not be clear. */
 function quote(text: string): string {
-  return text === '' || /[\s\p{Cc}]/u.test(text) ? JSON.stringify(text) : text;
+  return text === '' || /\s/.test(text) ? `"${text}"` : text;
 }

@@ -1,0 +1,264 @@
+/** The command line of vtepd: each refusal in its words, then flags, file and defaults over each other. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { parseCommandLine } from '../../src/cli/flags.js';
+import { ConfigError } from '../../src/config/config-error.js';
+import type { Settings } from '../../src/config/settings.js';
+
+const parse = (line: string, terminal = false) => parseCommandLine(line.split(' ').filter(Boolean), terminal);
+
+function settings(line: string, terminal = false): Settings {
+  const parsed = parse(line, terminal);
+  if (parsed.kind !== 'run') throw new Error('nothing to run');
+  return parsed.settings;
+}
+
+const UNSHARED_TAP =
+  'VNIs 1 and 2 both get it, but VNIs cannot share a TAP device; leave it out (each VNI gets vtep<VNI>) or give each VNI its own "tap:" in --config';
+
+const refused: [string, string][] = [
+  ['', '--vni ID is required (0 to 16777215), or a "vnis:" list in --config FILE'],
+  ['--peer 192.0.2.1', '--vni ID is required (0 to 16777215), or a "vnis:" list in --config FILE'],
+  ['--vni', '--vni: needs a value, <ID>'],
+  ['--vni x', '--vni x: must be a whole number from 0 to 16777215'],
+  ['--vni 16777216', '--vni 16777216: must be a whole number from 0 to 16777215'],
+  ['--vni --peer', '--vni --peer: must be a whole number from 0 to 16777215'],
+  ['--vni 1 --vni 1', '--vni 1: given twice; a VNI is named once'],
+  ['--vni 1 2', '2: not a flag, and vtepd takes nothing else ("vtepd --help" lists the flags)'],
+  ['--vni 1 --port 1 --port 2', '--port 2: given twice, first 1; give it once'],
+  ['--vni 1 --config a --config b', '--config b: given twice, first a; give it once'],
+  ['--vni 1 --agein 3', '--agein: unknown flag; did you mean "--ageing"?'],
+  ['--vni 1 --tpa x', '--tpa: unknown flag; did you mean "--tap"?'],
+  ...[
+    '--df',
+    '--ttl',
+    '--tos',
+    '--mss-clamp',
+    '--api-token-file',
+    '--metrics',
+    '--workers',
+    '--group',
+    '--vlan-map',
+  ]
+    .concat('--neigh-suppress', '--on-miss', '--bum-rate', '--learn-port')
+    .map((flag): [string, string] => [
+      `--vni 1 ${flag} x`,
+      `${flag}: unknown flag ("vtepd --help" lists the flags)`,
+    ]),
+  ['--vni 1 -x', '-x: unknown flag ("vtepd --help" lists the flags)'],
+  [
+    '--vni 1 --peer 192.0.2.1,remote-vni=3',
+    '--peer 192.0.2.1,remote-vni=3: has an unknown option "remote-vni", allowed are vni, port, flood',
+  ],
+  [
+    '--vni 1 --peer 192.0.2.1 --peer 192.0.2.1',
+    '--peer 192.0.2.1: VNI 1 has this peer already; name it once',
+  ],
+  ['--vni 1 --peer 192.0.2.1,vni=2', '--peer 192.0.2.1,vni=2: VNI 2 is not configured; configured are 1'],
+  [
+    '--vni 1 --local 192.0.2.1 --peer 192.0.2.1',
+    '--peer 192.0.2.1: is the --local address of this VTEP; a peer is another host',
+  ],
+  [
+    '--vni 1 --local 192.0.2.1 --local 192.0.2.2',
+    '--local 192.0.2.2: there is a local IPv4 address already, 192.0.2.1; give one a family',
+  ],
+  ['--vni 1 --local 0.0.0.0', '--local 0.0.0.0: must be a unicast address, not the unspecified one'],
+  ['--vni 1 --vni 2 --tap a', `--tap a: ${UNSHARED_TAP}`],
+  [
+    '--vni 1 --vni 2 --mac 02:00:00:00:00:01',
+    '--mac 02:00:00:00:00:01: VNIs 1 and 2 both get it, but two TAP devices cannot have one MAC; leave it out (each VNI gets its own) or give each VNI its own "mac:" in --config',
+  ],
+  [
+    '--vni 1 --vni 2 --address 10.0.0.1/24',
+    '--address 10.0.0.1/24: VNIs 1 and 2 both get it, but two TAP devices cannot have one address; give each VNI its own "address:" in --config',
+  ],
+  ['--vni 1 --address 10.0.0.1/24 --address 10.0.0.1/24', '--address 10.0.0.1/24: given twice; give it once'],
+  ['--vni 1 --tap br0 --bridge br0', '--bridge br0: is the TAP of VNI 1; name another bridge'],
+  [
+    '--vni 1 --bridge eth0 --underlay-dev eth0',
+    '--bridge eth0: is the --underlay-dev; the overlay cannot run over itself',
+  ],
+  [
+    '--vni 1 --tap eth0 --underlay-dev eth0',
+    '--underlay-dev eth0: is the TAP of VNI 1; the overlay cannot run over itself',
+  ],
+  [
+    '--vni 1 --io dgram --underlay-dev eth0',
+    '--underlay-dev eth0: the engine of --io dgram cannot bind to a device; use --io batch, or leave one of the two out',
+  ],
+  [
+    '--vni 1 --io dgram --udp-checksum off',
+    '--udp-checksum off: the engine of --io dgram cannot send without checksum; use --io batch, or leave one of the two out',
+  ],
+  ['--vni 1 --io uring', '--io uring: must be "auto", "batch" or "dgram"'],
+  ['--vni 1 --state /tmp/x', '--state /tmp/x: must be "off": this version keeps no state'],
+  [
+    '--vni 1 --api 0.0.0.0:8789',
+    '--api 0.0.0.0:8789: listens beyond loopback, which needs a token, which this version does not have; must be 127.0.0.1:PORT, [::1]:PORT, unix:PATH or "off"',
+  ],
+  ['--vni 1 --ageing -1', '--ageing -1: must be a whole number from 0 to 1000000'],
+  ['--vni 1 --fdb-limit 0', '--fdb-limit 0: must be a whole number from 1 to 16777216'],
+  [
+    '--vni 1 --log-level loud',
+    '--log-level loud: must be "fatal", "error", "warn", "info", "debug" or "trace"',
+  ],
+];
+
+for (const [line, message] of refused) {
+  t.test(`refused: vtepd ${line}`, async (t) => {
+    const error = t.throws(() => parse(line), { message }) as Error;
+    t.type(error, ConfigError);
+  });
+}
+
+t.test('whatever is quoted, the message is one line without control characters', async (t) => {
+  const rows: [string[], string][] = [
+    [['--vni', '1\n2'], '--vni "1\\x0a2": must be a whole number from 0 to 16777215'],
+    [
+      ['--vni', '1', '--peer', 'a,\x1b[31m=1'],
+      '--peer a,\\x1b[31m=1: has an unknown option "\\x1b[31m", allowed are vni, port, flood',
+    ],
+    [['--vni', '1', '--x\ny'], '--x\\x0ay: unknown flag ("vtepd --help" lists the flags)'],
+  ];
+  for (const [argv, message] of rows) t.throws(() => parseCommandLine(argv, false), { message });
+});
+
+t.test('the least there can be', async (t) => {
+  t.strictSame(parse('--vni 100 --peer 192.168.80.11'), {
+    kind: 'run',
+    check: false,
+    settings: {
+      vnis: [
+        {
+          vni: 100,
+          peers: [{ host: '192.168.80.11', port: 4789, flood: true }],
+          tap: 'vtep100',
+          bridge: '',
+          addresses: [],
+          mac: '',
+          mtu: 'auto',
+          learning: true,
+          ageingS: 300,
+          fdbLimit: 65536,
+          flood: true,
+          accept: 'peers',
+          vlan: 'pass',
+        },
+      ],
+      local: [],
+      underlayDev: '',
+      port: 4789,
+      sourcePorts: { min: 49152, max: 65535 },
+      udpChecksum: true,
+      strictHeader: false,
+      api: { kind: 'tcp', host: '127.0.0.1', port: 8789 },
+      io: 'auto',
+      logLevel: 'info',
+      logFormat: 'json',
+    },
+  });
+  t.equal(settings('--vni 0', true).logFormat, 'pretty', 'on a terminal');
+});
+
+t.test('peers of all VNIs and of one', async (t) => {
+  const { vnis } = settings(
+    '--vni 1 --vni 2 --port 8472 --peer 192.0.2.1 --peer 192.0.2.2,vni=2,port=1,flood=off',
+  );
+  t.strictSame(
+    vnis.map(({ peers }) => peers),
+    [
+      [{ host: '192.0.2.1', port: 8472, flood: true }],
+      [
+        { host: '192.0.2.1', port: 8472, flood: true },
+        { host: '192.0.2.2', port: 1, flood: false },
+      ],
+    ],
+  );
+});
+
+t.test('the same address may serve two VNIs in different ways', async (t) => {
+  const { vnis } = settings('--vni 1 --vni 2 --peer 192.0.2.1,vni=1 --peer 192.0.2.1,vni=2,flood=off');
+  t.strictSame(
+    vnis.map(({ peers }) => peers.map(({ flood }) => flood)),
+    [[true], [false]],
+  );
+});
+
+t.test('flags over file over defaults', async (t) => {
+  const file = join(
+    t.testdir({
+      'v.yaml': `
+        port: 8472
+        ageing: 60
+        learning: off
+        address: 10.0.0.1/24
+        peers: ["192.0.2.1,port=1", 192.0.2.2]
+        vnis:
+          - vni: 1
+            ageing: 30
+            mtu: 1400
+      `,
+    }),
+    'v.yaml',
+  );
+  const of = (flags: string) => settings(`--config ${file} ${flags}`);
+  const plain = of('').vnis[0];
+  t.match(plain, { ageingS: 30, mtu: 1400, learning: false, flood: true }, "a VNI's own beats that for all");
+  t.match(of('--ageing 10 --learning on --port 4789'), {
+    port: 4789,
+    vnis: [{ ageingS: 10, learning: true }],
+  });
+  t.strictSame(
+    of('--address 10.0.0.2/24').vnis[0].addresses,
+    ['10.0.0.2/24'],
+    'addresses of the flags replace',
+  );
+  t.strictSame(
+    of('--peer 192.0.2.1,flood=off --peer 192.0.2.3').vnis[0].peers,
+    [
+      { host: '192.0.2.1', port: 8472, flood: false },
+      { host: '192.0.2.2', port: 8472, flood: true },
+      { host: '192.0.2.3', port: 8472, flood: true },
+    ],
+    'peers of the flags are added, and win',
+  );
+  t.throws(() => of('--vni 2'), { message: /VNIs 1 and 2 both get it/ });
+  t.strictSame(of('--vni 1').vnis.length, 1, 'naming a VNI of the file again is no mistake');
+});
+
+t.test('VNIs of the flags are added to those of the file', async (t) => {
+  const dir = t.testdir({ 'v.yaml': 'vnis: [{vni: 1, mtu: 1400}]\nageing: 60' });
+  const { vnis } = settings(`--vni 2 --config ${dir}/v.yaml`);
+  t.match(vnis, [
+    { vni: 1, mtu: 1400, ageingS: 60 },
+    { vni: 2, mtu: 'auto', ageingS: 60 },
+  ]);
+});
+
+t.test('a mistake in the file is refused even where a flag overrides it', async (t) => {
+  const dir = t.testdir({ 'v.yaml': 'vnis: [{vni: 1, mtu: 20}]' });
+  t.throws(() => settings(`--mtu 1400 --config ${dir}/v.yaml`), {
+    message: /v\.yaml:1: vnis\[0\]\.mtu 20: must be/,
+  });
+});
+
+t.test('--check, --version, --help', async (t) => {
+  t.match(parse('--vni 1 --check'), { kind: 'run', check: true });
+  const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
+  t.strictSame(parse('--version'), { kind: 'print', text: `${version}\n` });
+  const help = parse('--help');
+  if (help.kind !== 'print') throw new Error('help is printed');
+  for (const flag of [
+    '--vni',
+    '--peer',
+    '--source-ports',
+    '--fdb-limit',
+    '--config',
+    '--check',
+    '--log-format',
+  ]) {
+    t.match(help.text, `${flag} `, flag);
+  }
+});

@@ -1,0 +1,30 @@
+/** Tables and durations as people read them. */
+import t from 'tap';
+import { formatDuration, formatTable } from '../../src/cli/table.js';
+
+t.test('no rows, no table', async (t) => t.equal(formatTable(['A'], []), ''));
+
+t.test('numbers to the right, text to the left, nothing behind', async (t) => {
+  const table = formatTable(
+    ['NAME', 'N', 'NOTE'],
+    [
+      ['a', 1, null],
+      ['long name', 1234, 'x'],
+    ],
+  );
+  t.equal(table, ['NAME          N  NOTE', 'a             1  -', 'long name  1234  x', ''].join('\n'));
+});
+
+t.test('durations', async (t) => {
+  const rows: [number, string][] = [
+    [0, '0s'],
+    [0.9, '0s'],
+    [59, '59s'],
+    [60, '1m'],
+    [3599, '59m 59s'],
+    [3600, '1h'],
+    [3605, '1h 5s'],
+    [90_061, '1d 1h'],
+  ];
+  for (const [seconds, text] of rows) t.equal(formatDuration(seconds), text);
+});

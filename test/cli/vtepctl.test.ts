@@ -1,0 +1,227 @@
+/** vtepctl against an API that listens on a unix socket and on TCP: exit codes, what is printed, what it changed. */
+import t, { type Test } from 'tap';
+import { vtepctl } from '../../src/cli/vtepctl.js';
+import { listen } from '../../src/control/listen.js';
+import {
+  P_LAST_SEEN_MS,
+  P_TX_BYTES,
+  P_TX_FRAMES,
+  V_DROPS_ENCAP,
+  V_TAP_RX_FRAMES,
+} from '../../src/stats/counters.js';
+import { DROP } from '../../src/stats/drop-reason.js';
+import { controlOverPlainDataPlane, STARTED_MS } from '../support/control.js';
+import { socketPath } from '../support/socket-path.js';
+
+interface Result {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+const NOW_MS = STARTED_MS + 3_600_000;
+
+/** A daemon's API on a unix socket, and vtepctl that finds it by VTEPCTL_API. */
+async function daemon(t: Test) {
+  const { server, dataPlane } = await controlOverPlainDataPlane();
+  t.teardown(() => server.close());
+  const place = await listen(server, { kind: 'unix', path: socketPath(t) });
+  return { dataPlane, server, place, ctl: (line: string) => run(line, { VTEPCTL_API: place }) };
+}
+
+async function run(line: string, env: Record<string, string> = {}): Promise<Result> {
+  let stdout = '';
+  let stderr = '';
+  const code = await vtepctl(line.split(' ').filter(Boolean), {
+    env,
+    stdout: (text) => (stdout += text),
+    stderr: (text) => (stderr += text),
+    nowMs: () => NOW_MS,
+  });
+  return { code, stdout, stderr };
+}
+
+t.test('wrong command lines: exit 2, one line, nothing asked', async (t) => {
+  const rows: [string, RegExp][] = [
+    ['', /^vtepctl: no command given \("vtepctl --help" lists the commands\)\n$/],
+    ['peer', /^vtepctl: no command given/],
+    ['statsu', /^vtepctl: unknown command 'statsu' \(Did you mean status\?\)/],
+    ['status now', /^vtepctl: too many arguments for 'status'/],
+    ['status --vni 1', /^vtepctl: unknown option '--vni'/],
+    ['peer add', /^vtepctl: missing required argument 'ADDR/],
+    [
+      'peer add 239.0.0.1',
+      /^vtepctl: peer 239\.0\.0\.1: must be a unicast address, not a multicast group\n$/,
+    ],
+    ['peer add 192.0.2.1,prt=1', /^vtepctl: peer 192\.0\.2\.1,prt=1: has an unknown option "prt"/],
+    ['fdb add 02:00:00:00:00:01', /^vtepctl: missing required argument 'PEER'/],
+    [
+      'fdb add 01:00:00:00:00:01 192.0.2.11 --vni 100',
+      /^vtepctl: MAC 01:00:00:00:00:01: must be a unicast MAC/,
+    ],
+    ['fdb show --type learned', /^vtepctl: --type learned: must be "static", "dynamic" or "all"\n$/],
+    ['fdb show --vni 16777216', /^vtepctl: --vni 16777216: must be a whole number from 0 to 16777215\n$/],
+    ['--api nowhere status', /^vtepctl: --api nowhere: must be HOST:PORT, \[IPV6\]:PORT or unix:PATH\n$/],
+  ];
+  for (const [line, message] of rows) {
+    const { code, stdout, stderr } = await run(line);
+    t.equal(code, 2, line);
+    t.equal(stdout, '', line);
+    t.match(stderr, message, line);
+  }
+  t.match(await run('status', { VTEPCTL_API: 'x' }), { code: 2, stderr: /^vtepctl: VTEPCTL_API x: must be/ });
+});
+
+t.test('nobody there: exit 1', async (t) => {
+  const { code, stderr } = await run(`--api unix:${socketPath(t)} status`);
+  t.equal(code, 1);
+  t.match(
+    stderr,
+    /^vtepctl: cannot reach vtepd at unix:\S+ \(ENOENT\): is it running\? --api names another place\n$/,
+  );
+});
+
+t.test('refused: exit 1, the detail on stderr', async (t) => {
+  const { ctl } = await daemon(t);
+  const rows: [string, string][] = [
+    ['peer list --vni 7', 'VNI 7 is not configured'],
+    ['counters --vni 7', 'VNI 7 is not configured'],
+    ['peer add 192.0.2.11', '192.0.2.11 is a peer of VNI 100 already'],
+    ['peer add nowhere.example', 'nowhere.example: name not known'],
+    ['peer del 192.0.2.99', 'VNI 100 has no peer 192.0.2.99'],
+    ['fdb add 02:00:00:00:00:aa 192.0.2.99', 'VNI 100 has no peer 192.0.2.99'],
+    ['fdb del 02:00:00:00:00:aa', 'VNI 100 has no entry for 02:00:00:00:00:aa'],
+  ];
+  for (const [line, detail] of rows) {
+    t.strictSame(await ctl(line), { code: 1, stdout: '', stderr: `vtepctl: ${detail}\n` }, line);
+  }
+});
+
+t.test('which VNI', async (t) => {
+  const { ctl, dataPlane } = await daemon(t);
+  t.equal((await ctl('fdb show')).code, 0, 'the only one there is');
+  dataPlane.addVni(200);
+  t.strictSame(await ctl('fdb show'), {
+    code: 2,
+    stdout: '',
+    stderr: 'vtepctl: --vni ID is needed: there are 100, 200\n',
+  });
+  t.equal((await ctl('fdb show --vni 200')).code, 0);
+});
+
+t.test('status', async (t) => {
+  const { ctl, server } = await daemon(t);
+  const { code, stdout } = await ctl('status');
+  t.equal(code, 0);
+  t.match(stdout, /^vtepd 0\.1\.0 ready, up \d+/);
+  t.match(
+    stdout,
+    '\nunderlay 192.0.2.10 port 4789 io memory\noffloads UDP_GRO\nwarning mtu_unknown: no route to 192.0.2.11\n\n',
+  );
+  t.match(
+    stdout,
+    /\nVNI +TAP +BRIDGE +MAC +OVERLAY MTU +PEERS +STATIC +DYNAMIC\n100 +vtep100 +- +02:00:00:00:00:01 +1450 +2 +0 +0\n$/,
+  );
+  const { uptimeS: _, ...json } = JSON.parse((await ctl('status --json')).stdout);
+  const { uptimeS: __, ...asked } = (await server.inject('/v1/status')).json();
+  t.strictSame(json, asked, '--json is what the API says');
+});
+
+t.test('peers', async (t) => {
+  const { ctl, dataPlane } = await daemon(t);
+  const [near] = dataPlane.peers(100);
+  const base = dataPlane.counters.peerBase(near.peerIdx);
+  dataPlane.counters.cells[base + P_LAST_SEEN_MS] = NOW_MS - 65_000;
+  dataPlane.counters.cells[base + P_TX_FRAMES] = 12;
+  dataPlane.counters.cells[base + P_TX_BYTES] = 3456;
+  t.equal(
+    (await ctl('peer list')).stdout,
+    [
+      'PEER         PORT  FLOOD  RESOLVED      PATH MTU  LAST SEEN  TX  TX BYTES  RX  RX BYTES',
+      '192.0.2.11   4789  on     192.0.2.11    1500      1m 5s ago  12      3456   0         0',
+      'far.example  8472  off    2001:db8::12  -         never       0         0   0         0',
+      '',
+    ].join('\n'),
+  );
+
+  t.strictSame(await ctl('peer add fe80::5%eth0,port=8472,flood=off'), { code: 0, stdout: '', stderr: '' });
+  t.match(dataPlane.peers(100).at(-1), {
+    address: { text: 'fe80::5%eth0', port: 8472 },
+    flood: false,
+    name: '',
+  });
+  t.match(JSON.parse((await ctl('peer add near.example --json')).stdout), {
+    address: 'near.example',
+    resolved: '192.0.2.77',
+  });
+  t.strictSame(await ctl('peer del fe80::5%eth0'), { code: 0, stdout: '', stderr: '' });
+  t.strictSame(await ctl('peer del near.example --json'), { code: 0, stdout: '{}\n', stderr: '' });
+  t.equal(dataPlane.peers(100).length, 2);
+  const json = JSON.parse((await ctl('--json peer list')).stdout);
+  t.match(json, { items: [{ address: '192.0.2.11' }, { address: 'far.example' }], nextCursor: null });
+});
+
+t.test('FDB', async (t) => {
+  const { ctl, dataPlane } = await daemon(t);
+  t.strictSame(await ctl('fdb show'), { code: 0, stdout: '', stderr: '' }, 'empty');
+  t.strictSame(await ctl('fdb add 02-00-00-00-00-AA far.example'), { code: 0, stdout: '', stderr: '' });
+  dataPlane.learn(100, '02:00:00:00:00:01', '192.0.2.11', 61_500);
+  t.equal(
+    (await ctl('fdb show')).stdout,
+    [
+      'MAC                PEER          TYPE     AGE',
+      '02:00:00:00:00:aa  2001:db8::12  static   -',
+      '02:00:00:00:00:01  192.0.2.11    dynamic  1m 1s',
+      '',
+    ].join('\n'),
+  );
+  t.match((await ctl('fdb show --type static')).stdout, /^MAC .*\n02:00:00:00:00:aa .*\n$/);
+  t.match((await ctl('fdb show --peer 192.0.2.11')).stdout, /^MAC .*\n02:00:00:00:00:01 .*\n$/);
+
+  for (let i = 0; i < 2500; i++) {
+    dataPlane.learn(
+      100,
+      `06:00:00:00:${(i >> 8).toString(16).padStart(2, '0')}:${(i & 255).toString(16).padStart(2, '0')}`,
+      '192.0.2.11',
+    );
+  }
+  const { items } = JSON.parse((await ctl('fdb show --json')).stdout);
+  t.equal(items.length, 2502, 'all pages');
+
+  t.strictSame(await ctl('fdb flush'), { code: 0, stdout: '2501 removed\n', stderr: '' });
+  t.match((await ctl('fdb show')).stdout, /^MAC .*\n02:00:00:00:00:aa .*\n$/, 'the static entry stays');
+  t.strictSame(await ctl('fdb del 02:00:00:00:00:aa'), { code: 0, stdout: '', stderr: '' });
+  t.strictSame(JSON.parse((await ctl('fdb flush --type all --json')).stdout), { removed: 0 });
+});
+
+t.test('counters', async (t) => {
+  const { ctl, dataPlane, server } = await daemon(t);
+  const base = dataPlane.counters.vniBase(dataPlane.vnis()[0].vniIdx);
+  dataPlane.counters.cells[base + V_TAP_RX_FRAMES] = 5;
+  dataPlane.counters.cells[base + V_DROPS_ENCAP + DROP.no_route] = 5;
+  const { code, stdout } = await ctl('counters');
+  t.equal(code, 0);
+  t.match(stdout, /^VNI 100 +COUNT {2}BYTES\ntap rx +5 +0\n/);
+  t.match(stdout, /\n192\.0\.2\.11 tx +0 +0\n/);
+  t.match(stdout, /\ndropped encap no_route +5 +-\n/);
+  t.notMatch(stdout, /no_tx_target/, 'only what was dropped');
+  t.strictSame(
+    JSON.parse((await ctl('counters --json')).stdout),
+    (await server.inject('/v1/counters')).json(),
+  );
+});
+
+t.test('over TCP, by flag before environment', async (t) => {
+  const { server } = await controlOverPlainDataPlane();
+  t.teardown(() => server.close());
+  const place = (await listen(server, { kind: 'tcp', host: '127.0.0.1', port: 0 })).replace('http://', '');
+  const { code, stderr } = await run(`status --api ${place}`, { VTEPCTL_API: 'unix:/nowhere' });
+  t.equal(stderr, '');
+  t.equal(code, 0);
+});
+
+t.test('--help and --version', async (t) => {
+  t.match(await run('--help'), { code: 0, stdout: /^Usage: vtepctl /, stderr: '' });
+  t.match(await run('fdb --help'), { code: 0, stdout: /\bflush\b/ });
+  t.match(await run('--version'), { code: 0, stdout: /^\d+\.\d+\.\d+\n$/ });
+});
