@@ -34,7 +34,9 @@ t.test('a server that could not listen can be asked again', async (t) => {
   await new Promise<void>((resolve) => holder.listen(0, '127.0.0.1', resolve));
   const { port } = holder.address() as AddressInfo;
   const api = await server(t);
-  await t.rejects(listen(api, { kind: 'tcp', host: '127.0.0.1', port }), { notYet: false });
+  await t.rejects(listen(api, { kind: 'tcp', host: '127.0.0.1', port }), {
+    message: /another process listens there/,
+  });
   await new Promise((resolve) => holder.close(resolve));
   t.equal(await listen(api, { kind: 'tcp', host: '127.0.0.1', port }), `http://127.0.0.1:${port}`);
 });
