@@ -1,0 +1,114 @@
+/**
+ * The API and vtepctl against a daemon that carries traffic, on the topology of two-hosts.test.ts: every number that
+ * they show must agree with what went over the wire.
+ */
+import t from 'tap';
+import { assertIdentity } from '../support/metrics.js';
+import { capture, vxlanOf } from '../support/pcap.js';
+import { assertPing, Listener, sendUdp } from '../support/traffic.js';
+import { FAR, NEAR, twoHosts } from '../support/two-hosts.js';
+import { ENGINES } from '../support/vtepd.js';
+import { eventually } from '../support/wait.js';
+
+const MAC = '02:00:00:00:00:42';
+const OTHER = '192.168.80.12';
+
+for (const engine of ENGINES) {
+  t.test(`counters are those of the wire (${engine})`, async (t) => {
+    const { lab, near, vm101, vm105, vtepd } = await twoHosts(t, engine);
+    await assertPing(t, vm101, '10.10.10.105');
+    const listener = await Listener.start(lab, vm105, 9000);
+    await near.run('ethtool -K eth0 gro off gso off tso off');
+    const before = await vtepd.metrics();
+    const wire = await capture(near, 'eth0', lab.dir, `udp port 4789 and src host ${NEAR}`);
+    const texts = Array.from({ length: 300 }, (_, index) => `${index}:${'x'.repeat(index)}`);
+    await sendUdp(vm101, '10.10.10.105', 9000, ...texts);
+    await listener.until(texts.at(-1)!);
+    const datagrams = (await wire.stop()).map((frame) => vxlanOf(frame)!);
+    await eventually('all to be counted', async () => {
+      const now = await vtepd.metrics();
+      return sent(now, 'frames') - sent(before, 'frames') >= datagrams.length;
+    });
+    const after = await vtepd.metrics();
+    t.ok(datagrams.length >= texts.length, `${datagrams.length} datagrams on the wire`);
+    t.equal(sent(after, 'frames') - sent(before, 'frames'), datagrams.length, 'frames');
+    const bytes = datagrams.reduce((sum, { inner }) => sum + inner.length, 0);
+    t.equal(sent(after, 'bytes') - sent(before, 'bytes'), bytes, 'bytes of the inner frames');
+    assertIdentity(t, after);
+  });
+
+  t.test(`vtepctl does what it says (${engine})`, async (t) => {
+    const { vm101, vm105, vtepd } = await twoHosts(t, engine);
+    await assertPing(t, vm101, '10.10.10.105');
+    await vm105.ip('link set eth0 down');
+    const ctl = async (command: string) => {
+      const { code, stdout, stderr } = await vtepd.ctl(command);
+      t.equal(code, 0, `vtepctl ${command}: ${stderr}`);
+      return stdout;
+    };
+    const json = async (command: string) => JSON.parse(await ctl(`${command} --json`));
+
+    t.match(await json('status'), { underlay: { io: engine, port: 4789 } });
+    t.match(await ctl('status'), /100/, 'status names the VNI');
+    t.match(await ctl('peer list'), FAR);
+    await ctl(`peer add ${OTHER}`);
+    t.same(addresses(await json('peer list')), [FAR, OTHER]);
+    await ctl(`fdb add ${MAC} ${OTHER}`);
+    t.match(await ctl('fdb show'), new RegExp(`${MAC}.*${OTHER}.*static`));
+    t.match(items(await json('fdb show')).filter(isStatic), [{ mac: MAC, peer: OTHER }]);
+    await ctl(`fdb del ${MAC}`);
+    t.same(items(await json('fdb show')).filter(isStatic), []);
+    await ctl('fdb flush');
+    t.same(items(await json('fdb show')), [], 'nothing is left in the FDB');
+    await ctl(`peer del ${OTHER}`);
+    t.same(addresses(await json('peer list')), [FAR]);
+    t.match(await ctl('counters'), /\d/);
+    t.ok(await json('counters'));
+
+    const unknown = await vtepd.ctl(`peer del ${OTHER}`);
+    t.equal(unknown.code, 1, 'what is refused: exit 1');
+    t.equal(unknown.stderr.trim().split('\n').length, 1, unknown.stderr.trim());
+    t.equal((await vtepd.ctl('peer frobnicate')).code, 2, 'what is not understood: exit 2');
+  });
+}
+
+t.test('errors of the API are problems with a code', async (t) => {
+  const { vtepd } = await twoHosts(t, 'batch');
+  const rows: [string, string, unknown, number, string | undefined][] = [
+    ['GET', '/v1/vnis/101/peers', undefined, 404, 'vni_not_found'],
+    ['POST', '/v1/vnis/100/peers', { address: FAR }, 409, 'peer_exists'],
+    ['DELETE', `/v1/vnis/100/peers/${OTHER}`, undefined, 404, 'peer_not_found'],
+    ['PUT', `/v1/vnis/100/fdb/${MAC}`, { peer: OTHER }, 409, 'peer_not_found'],
+    ['POST', '/v1/vnis/100/peers', { address: 'no address' }, 400, undefined],
+    ['GET', '/v1/nothing', undefined, 404, undefined],
+  ];
+  for (const [method, path, body, status, code] of rows) {
+    const answer = await vtepd.call<Record<string, unknown>>(method, path, body);
+    t.equal(answer.status, status, `${method} ${path}`);
+    t.match(answer.contentType, /^application\/problem\+json/, 'as a problem');
+    t.match(answer.body, { status, title: String, detail: String, code: code ?? String });
+  }
+});
+
+function sent(metrics: { sum(name: string, labels: Record<string, string>): number }, unit: string): number {
+  return metrics.sum(`vtepd_peer_tx_${unit}_total`, { peer: FAR });
+}
+
+/** A list, or a page of one. */
+function items(list: { items?: FdbLine[] } | FdbLine[]): FdbLine[] {
+  return Array.isArray(list) ? list : (list.items ?? []);
+}
+
+interface FdbLine {
+  mac: string;
+  peer: string;
+  type: string;
+}
+
+function isStatic({ type }: FdbLine): boolean {
+  return type === 'static';
+}
+
+function addresses(list: { items?: { address: string }[] } | { address: string }[]): string[] {
+  return (Array.isArray(list) ? list : (list.items ?? [])).map(({ address }) => address).sort();
+}

@@ -1,0 +1,62 @@
+/**
+ * The demo that `npm start` runs: it proves what it says, ends when asked, and leaves nothing behind.
+ */
+import { existsSync } from 'node:fs';
+import { request } from 'node:http';
+import t from 'tap';
+import { type Running, run, start } from '../support/command.js';
+import { eventually } from '../support/wait.js';
+
+const START = new URL('../../scripts/start.mjs', import.meta.url).pathname;
+const LIMIT_MS = 30_000;
+
+t.test('every step shows its proof, then nothing is left', async (t) => {
+  const demo = start([process.execPath, START, '--once']);
+  t.equal(await demo.exit(LIMIT_MS), 0, demo.stderr);
+  t.equal(demo.stdout.match(/3 packets transmitted, 3 received/g)?.length, 2, 'pings both ways');
+  t.match(demo.stdout, /VXLAN, flags \[I\] \(0x08\), vni 100\n.*ICMP echo request/, 'the line of tcpdump');
+  t.equal(demo.stdout.match(/ [\d.]+ Gb\/s received/g)?.length, 2, 'throughput both ways');
+  t.match(demo.stdout, /vtepd_peer_tx_frames_total\{/, 'metrics');
+  t.same(await namespacesOf(demo), [], 'no namespace is left');
+  t.notOk(existsSync(socketOf(demo)), 'nor the socket');
+});
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  t.test(`it stays up until ${signal}`, async (t) => {
+    const demo = start([process.execPath, START]);
+    t.teardown(() => demo.stop('SIGKILL'));
+    await demo.says(/It stays up/, LIMIT_MS);
+    t.equal((await namespacesOf(demo)).length, 2, 'two namespaces');
+    t.equal(await statusOf(socketOf(demo)), 200, 'the API answers from outside');
+    t.equal(await demo.stop(signal, LIMIT_MS), 0, 'exit 0');
+    t.same(await namespacesOf(demo), [], 'no namespace is left');
+    t.notOk(existsSync(socketOf(demo)), 'nor the socket');
+  });
+}
+
+t.test('interrupted while it sets up, it leaves nothing either', async (t) => {
+  const demo = start([process.execPath, START]);
+  await eventually('its first namespace', async () => (await namespacesOf(demo)).length > 0, LIMIT_MS);
+  t.equal(await demo.stop('SIGINT', LIMIT_MS), 0, 'exit 0');
+  t.same(await namespacesOf(demo), [], 'no namespace is left');
+});
+
+async function namespacesOf(demo: Running): Promise<string[]> {
+  const names = await run('ip netns list');
+  return names.split('\n').filter((name) => name.startsWith(`vtdemo${demo.pid}-`));
+}
+
+function socketOf(demo: Running): string {
+  return /unix:(\S+)/.exec(demo.stdout)?.[1] ?? '';
+}
+
+function statusOf(socketPath: string): Promise<number | undefined> {
+  return new Promise((resolve, reject) => {
+    request({ socketPath, path: '/readyz', agent: false }, (answer) => {
+      answer.resume();
+      resolve(answer.statusCode);
+    })
+      .on('error', reject)
+      .end();
+  });
+}

@@ -1,0 +1,169 @@
+/**
+ * What vtepd leaves of itself: nothing after SIGTERM, nothing after a start that failed, and after `kill -9` nothing
+ * that the next start does not recognise as its own. What was there before stays as it was.
+ *
+ *     host  eth0 192.168.80.10 ====== veth ====== eth0 192.168.80.11  other
+ */
+import t, { type Test } from 'tap';
+import { createLab, type Lab } from '../support/lab.js';
+import type { Namespace } from '../support/netns.js';
+import { ENGINES, vtepdCommand } from '../support/vtepd.js';
+import { eventually } from '../support/wait.js';
+
+const FLAGS = '--vni 100 --peer 192.168.80.11';
+
+for (const engine of ENGINES) {
+  t.test(`SIGTERM and SIGINT leave nothing behind (${engine})`, async (t) => {
+    const { lab, host } = await oneHost(t);
+    const before = await inventory(host);
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      const vtepd = await lab.vtepd(
+        host,
+        `${FLAGS} --bridge br-vxlan --address 10.10.10.1/24 --io ${engine}`,
+      );
+      t.same((await host.devices()).sort(), ['br-vxlan', 'eth0', 'vtep100'], 'TAP and bridge are there');
+      t.equal(await vtepd.stop(signal), 0, `${signal}: exit 0`);
+      t.same(await inventory(host), before, `${signal}: all is as it was`);
+    }
+  });
+
+  t.test(`after kill -9 the next start replaces what is left (${engine})`, async (t) => {
+    const { lab, host } = await oneHost(t);
+    const before = await inventory(host);
+    const flags = `${FLAGS} --bridge br-vxlan --address 10.10.10.1/24 --io ${engine}`;
+    for (let round = 0; round < 2; round++) {
+      const killed = await lab.vtepd(host, flags);
+      await killed.stop('SIGKILL');
+      t.ok((await host.devices()).includes('br-vxlan'), 'the bridge is left over');
+    }
+    const successor = await lab.vtepd(host, flags);
+    t.equal(await successor.stop(), 0);
+    t.same(await inventory(host), before, 'nothing is left of either');
+  });
+}
+
+t.test('a TAP that was there is adopted and left as it was', async (t) => {
+  const { lab, host } = await oneHost(t);
+  await host.ip(`tuntap add dev vtep100 mode tap
+    link set vtep100 address 02:00:00:00:00:77 mtu 1400 alias mine
+    address add 10.10.10.1/24 dev vtep100`);
+  const before = await inventory(host);
+  const vtepd = await lab.vtepd(host, `${FLAGS} --bridge br-vxlan --address 10.10.10.7/24`);
+  const { body } = await vtepd.get<{ mac: string }>('/v1/vnis/100');
+  t.equal(body.mac, '02:00:00:00:00:77', 'with its MAC');
+  t.equal(await vtepd.stop(), 0);
+  t.same(await inventory(host), before, 'the TAP is as it was');
+});
+
+t.test('a bridge that was there is joined and left as it was', async (t) => {
+  const { lab, host } = await oneHost(t);
+  await lab.bridge(host);
+  await lab.vm(host, 'vm', { address: '10.10.10.9/24' });
+  const before = await inventory(host);
+  const vtepd = await lab.vtepd(host, `${FLAGS} --bridge br-vxlan`);
+  const [tap] = await host.show<{ master: string }>('link show dev vtep100');
+  t.equal(tap.master, 'br-vxlan', 'the TAP is a port of it');
+  t.equal(await vtepd.stop(), 0);
+  t.same(await inventory(host), before, 'the bridge is as it was');
+});
+
+t.test('a bridge of ours that got another port stays', async (t) => {
+  const { lab, host } = await oneHost(t);
+  const vtepd = await lab.vtepd(host, `${FLAGS} --bridge br-vxlan`);
+  await lab.vm(host, 'vm', { address: '10.10.10.9/24' });
+  t.equal(await vtepd.stop(), 0);
+  t.same((await host.devices()).sort(), ['br-vxlan', 'eth0', 'to-vm'], 'the VM keeps its bridge');
+});
+
+t.test('a start that fails says why in one line and leaves nothing', async (t) => {
+  const { host } = await oneHost(t);
+  const before = await inventory(host);
+  const refused = async (flags: string, message: RegExp, code = 1, wrap: string[] = []) => {
+    const { code: exit, stderr } = await host.outcome([...wrap, ...vtepdCommand(flags)], { limitMs: 10_000 });
+    const lines = stderr.split('\n').filter((line) => line !== '');
+    t.equal(exit, code, `${flags}: exit ${code}`);
+    t.match(lines.at(-1), message, `${flags}: ${lines.at(-1)}`);
+    t.equal(lines.filter((line) => !line.startsWith('{')).length, 1, `${flags}: one line beside the log`);
+    t.same(await inventory(host), before, `${flags}: nothing is left`);
+  };
+  const full = `${FLAGS} --bridge br-vxlan --address 10.10.10.1/24 --api off`;
+
+  await refused('--vni 16777216 --peer 192.168.80.11', /--vni.*16777216.*16777215/, 2);
+  await refused('--vni 100 --peer 192.168.80.11 --ttl 3', /--ttl/, 2);
+  await refused('--peer 192.168.80.11', /--vni/, 2);
+  await refused(`${full} --port 0`, /--port/, 2);
+  await refused(
+    `${FLAGS} --bridge br-vxlan --api unix:/nonexistent/folder/api.sock`,
+    /\/nonexistent\/folder/,
+  );
+  await refused(`${full} --local 192.168.80.99`, /192\.168\.80\.99/);
+  await refused(`${full} --tap eth0`, /eth0/);
+  await refused(full, /\/dev\/net\/tun/, 1, withoutTun());
+});
+
+t.test('a UDP port that kernel vxlan holds is named with the device', async (t) => {
+  const { host } = await oneHost(t);
+  await host.ip(
+    'link add vxlan7 type vxlan id 7 local 192.168.80.10 dstport 4789 dev eth0\nlink set vxlan7 up',
+  );
+  const before = await inventory(host);
+  for (const engine of ENGINES) {
+    const flags = `${FLAGS} --bridge br-vxlan --api off --io ${engine}`;
+    const { code, stderr } = await host.outcome(vtepdCommand(flags), { limitMs: 10_000 });
+    t.equal(code, 1, 'exit 1');
+    t.match(stderr, /4789.*vxlan7|vxlan7.*4789/, stderr.trim().split('\n').at(-1) ?? '');
+    t.same(await inventory(host), before, 'nothing is left');
+  }
+});
+
+t.test('a second daemon with the same API address leaves nothing, and the first alone', async (t) => {
+  const { lab, host } = await oneHost(t);
+  const first = await lab.vtepd(host, FLAGS);
+  const before = await inventory(host);
+  const flags = `--vni 200 --peer 192.168.80.11 --port 4790 --api unix:${first.socket}`;
+  const { code, stderr } = await host.outcome(vtepdCommand(flags), { limitMs: 10_000 });
+  t.equal(code, 1, 'exit 1');
+  t.match(stderr, first.socket, 'the socket is named');
+  t.same(await inventory(host), before, 'nothing is left of the second');
+  t.equal((await first.get('/readyz')).status, 200, 'the first goes on');
+});
+
+/** Runs what follows in a mount namespace in which /dev/net is empty. */
+function withoutTun(): string[] {
+  return ['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs none /dev/net && exec "$@"', 'sh'];
+}
+
+async function oneHost(t: Test): Promise<{ lab: Lab; host: Namespace }> {
+  const lab = createLab(t);
+  const { host } = await lab.hosts({ host: ['192.168.80.10/24'], other: ['192.168.80.11/24'] });
+  return { lab, host };
+}
+
+interface Link {
+  ifindex: number;
+  ifname: string;
+  [detail: string]: unknown;
+}
+
+/** Devices, addresses and UDP sockets of a host, as far as vtepd could change them. Waits for carriers to settle. */
+async function inventory(host: Namespace): Promise<unknown> {
+  let last = '';
+  return eventually('devices to settle', async () => {
+    const links = await host.show<Link>('address show');
+    const details = await host.show<Link>('link show');
+    const sockets = await host.run('cat /proc/net/udp /proc/net/udp6');
+    const now = {
+      links: links.map(lasting),
+      masters: details.map(({ ifname, master, ifalias }) => ({ ifname, master, ifalias })),
+      sockets: sockets.split('\n').filter((line) => /^ *\d+:/.test(line)).length,
+    };
+    const settled = JSON.stringify(now) === last;
+    last = JSON.stringify(now);
+    return settled ? now : undefined;
+  });
+}
+
+/** What must be the same: not the counters, nor the timers of a bridge. */
+function lasting({ ifindex, ifname, flags, mtu, operstate, address, addr_info }: Link): unknown {
+  return { ifindex, ifname, flags, mtu, operstate, address, addr_info };
+}
