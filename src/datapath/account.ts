@@ -9,6 +9,7 @@
  *
  * Frames and bytes are those on the wire: `segCount` and `wireLen` of a superframe are those of its segments.
  */
+import type { Tables } from '../fdb/tables.js';
 import type { Batch } from '../frame/batch.js';
 import { FRAME_FIRST_COPY, STATUS_PENDING } from '../port/port.js';
 import {
@@ -43,7 +44,8 @@ export const FRAME_RESERVED_BITS = 1 << 12;
 const FLOODED = FRAME_BROADCAST | FRAME_MULTICAST | FRAME_UNKNOWN_UNICAST;
 
 /** Counts what `send` or `completions` has decided. Descriptors that are still pending are left for later. */
-export function accountEncap(batch: Batch, counters: Counters): void {
+export function accountEncap(batch: Batch, tables: Tables): void {
+  const { counters } = tables;
   const { cells } = counters;
   counters.begin();
   for (let i = 0; i < batch.count; i++) {
@@ -60,7 +62,7 @@ export function accountEncap(batch: Batch, counters: Counters): void {
     } else cells[vniBase + V_REPLICATED] += frames;
     const reason = batch.verdict[i] !== 0 ? batch.verdict[i] : status === 0 ? 0 : sendFailure(status);
     if (reason === 0) {
-      const peerBase = counters.peerBase(batch.peerIdx[i]);
+      const peerBase = counters.peerBase(accountOf(tables, batch.peerIdx[i], batch.vniIdx[i]));
       cells[peerBase + P_TX_FRAMES] += frames;
       cells[peerBase + P_TX_BYTES] += bytes;
     } else cells[vniBase + V_DROPS_ENCAP + reason] += frames;
@@ -93,6 +95,14 @@ export function accountDecap(batch: Batch, counters: Counters, epochMs: number):
     } else cells[vniBase + V_DROPS_DECAP + reason] += frames;
   }
   counters.end();
+}
+
+/**
+ * Row that counts what was sent to a peer: its own. A learned peer, and one that was removed while the send was
+ * pending, have none: the VNI's `other` row counts for them.
+ */
+function accountOf(tables: Tables, peerIdx: number, vniIdx: number): number {
+  return tables.peers.isConfigured(peerIdx, vniIdx) ? peerIdx : tables.vnis.otherIdx[vniIdx];
 }
 
 function floodedCell(flags: number): number {

@@ -42,7 +42,7 @@ export class Encap {
     for (;;) {
       this.#underlay.completions(this.#out);
       const settled = this.#out.count;
-      if (settled > 0) accountEncap(this.#out, this.#tables.counters);
+      if (settled > 0) accountEncap(this.#out, this.#tables);
       this.#out.count = 0;
       if (settled < BATCH_CAP) return;
     }
@@ -103,7 +103,7 @@ export class Encap {
     const out = this.#out;
     if (out.count === 0) return;
     this.#underlay.send(out, this.#arena);
-    accountEncap(out, this.#tables.counters);
+    accountEncap(out, this.#tables);
     out.count = 0;
   }
 }

@@ -93,6 +93,8 @@ export class Fdb {
   ): number {
     const peerIdx = this.peers.learnSource(vniIdx, sources, row, port, this.vnis.otherIdx[vniIdx]);
     if (peerIdx < 0) return 0;
+    // A predecessor that died may have left its count in this row.
+    this.#cells[this.counters.peerBase(peerIdx) + P_FDB_DYNAMIC] = 0;
     const verdict = this.learn(vniIdx, high, low, peerIdx, tick);
     if (this.held(peerIdx) === 0) this.peers.releaseLearned(peerIdx);
     return verdict;
@@ -174,7 +176,7 @@ export class Fdb {
 
   #isKnown(position: number): boolean {
     const peerIdx = this.peerAt(position);
-    return this.peers.isUsed(peerIdx) && this.peers.vniIdx(peerIdx) === this.table.tag(position);
+    return this.peers.isKnown(peerIdx) && this.peers.vniIdx(peerIdx) === this.table.tag(position);
   }
 
   #insert(vniIdx: number, high: number, low: number, peerIdx: number, tick: number): void {

@@ -33,17 +33,22 @@ export class PeerTable {
   readonly accountIdx: Int32Array;
   readonly #words: Int32Array;
   readonly #capacity: number;
+  readonly #seed: number;
   #index = new Int32Array(64).fill(FREE);
   /** Cells of the index that are not FREE. */
   #used = 0;
   #freeLearned: number[] = [];
 
-  /** @param learnedRows rows at the end of the table for sources that are not configured */
-  constructor(buffer: SharedArrayBuffer, learnedRows: number) {
+  /**
+   * @param learnedRows rows at the end of the table for sources that are not configured
+   * @param seed any random 32-bit integer: sources are chosen by remotes, so their hash is seeded
+   */
+  constructor(buffer: SharedArrayBuffer, learnedRows: number, seed: number) {
     this.bytes = new Uint8Array(buffer);
     this.#words = new Int32Array(buffer);
     this.#capacity = this.#words.length >> ROW_SHIFT;
     this.accountIdx = new Int32Array(this.#capacity);
+    this.#seed = seed;
     this.#forgetLearned(learnedRows);
   }
 
@@ -68,7 +73,8 @@ export class PeerTable {
 
   /** Takes a row out of the index and empties it: nothing finds it, and the shim refuses to send there. */
   remove(peerIdx: number): void {
-    this.#index[this.#cellOf(peerIdx)] = GONE;
+    const cell = this.#cellOf(peerIdx);
+    if (cell >= 0) this.#index[cell] = GONE;
     const base = peerIdx << ROW_SHIFT;
     this.#words.fill(0, base, base + (1 << ROW_SHIFT));
   }
@@ -78,7 +84,7 @@ export class PeerTable {
     const words = this.#words;
     const source = row << ROW_SHIFT;
     const mask = this.#index.length - 1;
-    let cell = hashAddress(sources, source, vniIdx) & mask;
+    let cell = hashAddress(sources, source, vniIdx, this.#seed) & mask;
     for (;;) {
       const peerIdx = this.#index[cell];
       if (peerIdx === FREE) return -1;
@@ -132,6 +138,17 @@ export class PeerTable {
     return this.#words[(peerIdx << ROW_SHIFT) + FLAGS] !== 0;
   }
 
+  /** True while the row is that of a configured peer of this VNI. */
+  isConfigured(peerIdx: number, vniIdx: number): boolean {
+    const base = peerIdx << ROW_SHIFT;
+    return this.#words[base + FLAGS] === CONFIGURED && this.#words[base + VNI] === vniIdx;
+  }
+
+  /** True for a row that was added here, not merely left in the memory by a predecessor. Cold. */
+  isKnown(peerIdx: number): boolean {
+    return this.isUsed(peerIdx) && this.#cellOf(peerIdx) >= 0;
+  }
+
   vniIdx(peerIdx: number): number {
     return this.#words[(peerIdx << ROW_SHIFT) + VNI];
   }
@@ -165,7 +182,7 @@ export class PeerTable {
   #remember(peerIdx: number): void {
     if ((this.#used + 1) * 2 > this.#index.length) this.#rebuild();
     const mask = this.#index.length - 1;
-    let cell = hashAddress(this.#words, peerIdx << ROW_SHIFT, this.vniIdx(peerIdx)) & mask;
+    let cell = this.#home(peerIdx) & mask;
     while (this.#index[cell] !== FREE) cell = (cell + 1) & mask;
     this.#index[cell] = peerIdx;
     this.#used++;
@@ -180,16 +197,22 @@ export class PeerTable {
     for (const peerIdx of peers) this.#remember(peerIdx);
   }
 
+  /** @returns where the index names this row, or −1 */
   #cellOf(peerIdx: number): number {
     const mask = this.#index.length - 1;
-    let cell = hashAddress(this.#words, peerIdx << ROW_SHIFT, this.vniIdx(peerIdx)) & mask;
-    while (this.#index[cell] !== peerIdx) cell = (cell + 1) & mask;
-    return cell;
+    for (let cell = this.#home(peerIdx) & mask; this.#index[cell] !== FREE; cell = (cell + 1) & mask) {
+      if (this.#index[cell] === peerIdx) return cell;
+    }
+    return -1;
+  }
+
+  #home(peerIdx: number): number {
+    return hashAddress(this.#words, peerIdx << ROW_SHIFT, this.vniIdx(peerIdx), this.#seed);
   }
 }
 
-function hashAddress(words: Int32Array, base: number, vniIdx: number): number {
-  let h = Math.imul(words[base + ADDRESS] ^ Math.imul(vniIdx + 1, 0x9e3779b1), 0x85ebca6b);
+function hashAddress(words: Int32Array, base: number, vniIdx: number, seed: number): number {
+  let h = Math.imul(words[base + ADDRESS] ^ Math.imul(vniIdx + seed, 0x9e3779b1), 0x85ebca6b);
   h = Math.imul(h ^ words[base + ADDRESS + 1] ^ (h >>> 15), 0xc2b2ae35);
   h = Math.imul(h ^ words[base + ADDRESS + 2] ^ (h >>> 13), 0x27d4eb2f);
   h = Math.imul(h ^ words[base + ADDRESS + 3] ^ (h >>> 16), 0x165667b1);

@@ -10,6 +10,7 @@ import { PeerTable } from './peer-table.js';
 import { VniTable } from './vni-table.js';
 
 export interface TablesInit {
+  /** A power of two. */
   maxVnis: number;
   counters: Counters;
   /** Peer rows, PEER_ROW_LEN bytes each. */
@@ -18,7 +19,7 @@ export interface TablesInit {
   learnedRows: number;
   /** Memory of the MAC table; its entries are kept. Empty: a new one is made. */
   fdb: SharedArrayBuffer[];
-  /** Random 32-bit integer: seed of a new table's hash. */
+  /** Random 32-bit integer: seed of the hashes. A MAC table that is kept keeps its own. */
   seed: number;
   /** Told the memory of the MAC table whenever it changes. */
   onFdbGrown: (buffers: SharedArrayBuffer[]) => void;
@@ -37,7 +38,7 @@ export class Tables {
   constructor(init: TablesInit) {
     this.counters = init.counters;
     this.vnis = new VniTable(init.maxVnis);
-    this.peers = new PeerTable(init.peers, init.learnedRows);
+    this.peers = new PeerTable(init.peers, init.learnedRows, init.seed);
     this.flood = new PeerLists(init.maxVnis);
     this.members = new PeerLists(init.maxVnis);
     const buffers = init.fdb.length > 0 ? init.fdb : [createMacTableBuffer(init.seed)];

@@ -33,6 +33,7 @@ export class VniTable {
   readonly #index: Int32Array;
   readonly #mask: number;
 
+  /** @param maxVnis a power of two */
   constructor(maxVnis: number) {
     this.vni = new Int32Array(maxVnis).fill(-1);
     this.learning = new Uint8Array(maxVnis);

@@ -9,7 +9,8 @@
  *     tap_rx + replicated + fragments = Σ peer_tx + Σ dropped{encap}
  *     Σ peer_rx = tap_tx + Σ dropped{decap}
  *
- * Σ peer_rx includes the VNI's `other` row: frames from sources that are not configured peers.
+ * Both sums over peers include the VNI's `other` row: traffic with sources that are not configured peers, and what
+ * peers that were removed since had counted.
  */
 import { DROP_REASON_COUNT } from './drop-reason.js';
 

@@ -13,7 +13,16 @@ import {
   VLAN_PASS,
   VLAN_STRIP,
 } from '../fdb/vni-table.js';
-import { P_GENERATION, PEER_ROW, V_GENERATION, VNI_ROW } from '../stats/counters.js';
+import {
+  P_GENERATION,
+  P_RX_BYTES,
+  P_RX_FRAMES,
+  P_TX_BYTES,
+  P_TX_FRAMES,
+  PEER_ROW,
+  V_GENERATION,
+  VNI_ROW,
+} from '../stats/counters.js';
 import type { Answer, Change, FdbItem } from './protocol.js';
 
 const AF_INET = 2;
@@ -132,10 +141,15 @@ export class Applier {
     if (counters.cells[base + generationCell] !== generation) counters.resetRow(base, length, generation);
   }
 
-  /** First nothing finds the peer any more, then its entries go, piece by piece, until a pass finds none. */
+  /**
+   * First nothing finds the peer any more, then its entries go, piece by piece, until a pass finds none. A row
+   * that holds no peer is one that was removed before, by a request whose caller did not wait for the answer.
+   */
   #removePeer(peerIdx: number): Job {
     const { peers, flood, members, fdb } = this.#tables;
+    if (!peers.isUsed(peerIdx)) return () => ({});
     const vniIdx = peers.vniIdx(peerIdx);
+    this.#foldRow(peerIdx, this.#tables.vnis.otherIdx[vniIdx]);
     flood.remove(vniIdx, peerIdx);
     peers.remove(peerIdx);
     const pass = () => this.#purge((position) => fdb.peerAt(position) === peerIdx);
@@ -150,6 +164,19 @@ export class Applier {
       job = pass();
       return undefined;
     };
+  }
+
+  /** What a removed peer counted stays in the VNI's sums: its `other` row goes on with it. */
+  #foldRow(peerIdx: number, otherIdx: number): void {
+    const { counters } = this.#tables;
+    const from = counters.peerBase(peerIdx);
+    const to = counters.peerBase(otherIdx);
+    counters.begin();
+    for (const cell of [P_TX_FRAMES, P_TX_BYTES, P_RX_FRAMES, P_RX_BYTES]) {
+      counters.cells[to + cell] += counters.cells[from + cell];
+      counters.cells[from + cell] = 0;
+    }
+    counters.end();
   }
 
   #flush(change: Extract<Change, { op: 'fdb.flush' }>): Job {

@@ -1,0 +1,36 @@
+import t from 'tap';
+import { VniTable } from '../../src/fdb/vni-table.js';
+
+const MAX_VNI = 2 ** 24 - 1;
+
+t.test('the ends of the range, and their neighbours that are not configured', async (t) => {
+  const table = new VniTable(4);
+  for (const vni of [0, 1, 2, MAX_VNI]) t.equal(table.find(vni), -1, `${vni} before`);
+  [0, 1, MAX_VNI].forEach((vni, row) => {
+    table.add(row, vni);
+  });
+  t.equal(table.find(0), 0);
+  t.equal(table.find(1), 1);
+  t.equal(table.find(MAX_VNI), 2);
+  for (const vni of [2, MAX_VNI - 1, 0x010000, 0x000100]) t.equal(table.find(vni), -1, `${vni}`);
+});
+
+t.test('a full table finds all of its own and ends its search for any other', async (t) => {
+  const table = new VniTable(4096);
+  for (let row = 0; row < 4096; row++) table.add(row, (row * 4099) & MAX_VNI);
+  for (let row = 0; row < 4096; row++)
+    if (table.find((row * 4099) & MAX_VNI) !== row) return void t.fail(`row ${row}`);
+  const own = new Set(Array.from({ length: 4096 }, (_, row) => (row * 4099) & MAX_VNI));
+  for (let vni = 0; vni < 100_000; vni++)
+    if (!own.has(vni) && table.find(vni) !== -1) return void t.fail(`VNI ${vni} is not configured`);
+  t.pass('4,096 found, 100,000 others not');
+});
+
+t.test('rows in any order', async (t) => {
+  const table = new VniTable(8);
+  table.add(5, 100);
+  table.add(2, 200);
+  t.equal(table.find(100), 5);
+  t.equal(table.find(200), 2);
+  t.same([...table.vni], [-1, -1, 200, -1, -1, 100, -1, -1]);
+});
