@@ -43,11 +43,16 @@ export class Loop {
   }
 
   /**
-   * Takes one batch from a TAP at most, on behalf of one VNI; frames are sent by `flushOverlay`.
+   * Takes one batch from a TAP at most, on behalf of one VNI; frames are sent by `flushOverlay`. A TAP that gives
+   * nothing although it was ready found no room behind the frames of another: it gets it, or would starve.
    * @returns frames, 0, or a negative errno: the device failed
    */
   readOverlay(vniIdx: number): number {
-    const got = this.#overlay.read(this.#frames, vniIdx);
+    let got = this.#overlay.read(this.#frames, vniIdx);
+    if (got === 0 && this.#frames.count > 0) {
+      this.flushOverlay();
+      got = this.#overlay.read(this.#frames, vniIdx);
+    }
     if (this.#frames.count === BATCH_CAP) this.flushOverlay();
     return got;
   }

@@ -21,6 +21,12 @@ import * as tcp from '../wire/tcp.js';
 import * as udp from '../wire/udp.js';
 
 /**
+ * Shortest segment that a superframe is cut into, bytes. No sender postpones shorter ones; a crafted frame whose
+ * headers nearly fill the overlay MTU would become tens of thousands of frames.
+ */
+const SHORTEST_SEGMENT = 256;
+
+/**
  * Sets gsoType, gsoSize, csumStart, csumOff, segCount and wireLen of descriptor i, and FRAME_NEEDS_CSUM in its
  * flags. off and len are set already.
  *
@@ -155,7 +161,7 @@ function finishLater(
   const headerEnd = l4 + (isTcp ? tcp.headerLen(b, l4) : udp.UDP_LEN);
   const segmentLen = isTcp ? (packetEnd - ip > mtu ? mtu - (headerEnd - ip) : 0) : statedSize;
   const payloadLen = packetEnd - headerEnd;
-  if (segmentLen <= 0 || payloadLen <= segmentLen) return;
+  if (segmentLen < (isTcp ? SHORTEST_SEGMENT : 1) || payloadLen <= segmentLen) return;
   batch.gsoType[i] = gsoType;
   batch.gsoSize[i] = segmentLen;
   batch.segCount[i] = Math.ceil(payloadLen / segmentLen);
