@@ -72,5 +72,6 @@ export interface VniCounters {
   readonly drops: Drops;
   readonly fdb: Readonly<Record<'learned' | 'moved' | 'aged' | 'evicted', number>>;
   readonly peers: readonly { readonly address: string; readonly tx: Traffic; readonly rx: Traffic }[];
-  readonly otherSources: Traffic;
+  /** Unknown sources and removed peers. */
+  readonly others: { readonly tx: Traffic; readonly rx: Traffic };
 }

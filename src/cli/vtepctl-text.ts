@@ -72,12 +72,13 @@ export function countersText({ vnis, drops, reservedBits }: Counters): string {
   return parts.join('\n');
 }
 
-function vniRows({ tap, flooded, replicated, peers, otherSources, fdb, drops }: VniCounters): Cell[][] {
+function vniRows({ tap, flooded, replicated, peers, others, fdb, drops }: VniCounters): Cell[][] {
   return [
     traffic('tap rx', tap.rx),
     traffic('tap tx', tap.tx),
     ...peers.flatMap(({ address, tx, rx }) => [traffic(`${address} tx`, tx), traffic(`${address} rx`, rx)]),
-    ...(otherSources.frames > 0 ? [traffic('other sources rx', otherSources)] : []),
+    ...(others.tx.frames > 0 ? [traffic('others tx', others.tx)] : []),
+    ...(others.rx.frames > 0 ? [traffic('others rx', others.rx)] : []),
     ['flooded broadcast', flooded.broadcast, null],
     ['flooded multicast', flooded.multicast, null],
     ['flooded unknown unicast', flooded.unknownUnicast, null],

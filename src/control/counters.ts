@@ -2,8 +2,8 @@
  * The counters as one report: what `/v1/counters` answers and what `/metrics` is made from, so that the two cannot
  * differ. Each VNI's part is one snapshot between two batches, in which the identity of the counters holds:
  *
- *     tap.rx + replicated = Σ peers.tx + Σ drops.encap
- *     Σ peers.rx + otherSources = tap.tx + Σ drops.decap
+ *     tap.rx + replicated = Σ peers.tx + others.tx + Σ drops.encap
+ *     Σ peers.rx + others.rx = tap.tx + Σ drops.decap
  *
  * Frames are those on the wire, bytes those of the inner Ethernet frames.
  */
@@ -48,8 +48,8 @@ export interface VniCounters {
   readonly drops: Drops;
   readonly fdb: FdbCounters;
   readonly peers: readonly PeerCounters[];
-  /** Received from sources that are no configured peers. */
-  readonly otherSources: Traffic;
+  /** Sources that are no configured peers, and peers that were removed: what they counted stays in the sums. */
+  readonly others: { readonly tx: Traffic; readonly rx: Traffic };
 }
 
 export interface FdbCounters {
@@ -91,8 +91,7 @@ export function readPeer(peer: PeerState, row: Float64Array, status: StatusInfo)
     address: peer.address.text,
     lastSeen: lastSeenMs > 0 ? new Date(lastSeenMs).toISOString() : null,
     pathMtu: status.pathMtu(peer.address.text) ?? null,
-    tx: { frames: row[C.P_TX_FRAMES], bytes: row[C.P_TX_BYTES] },
-    rx: { frames: row[C.P_RX_FRAMES], bytes: row[C.P_RX_BYTES] },
+    ...readTraffic(row),
   };
 }
 
@@ -127,7 +126,7 @@ const UNASSIGNED_REASONS: readonly DropReason[] = [
 
 function readVni(dataPlane: DataPlane, { vni, policy }: VniState, status: StatusInfo): VniCounters {
   const { vni: row, peers } = dataPlane.snapshot(vni);
-  const others = peers.filter(({ peer }) => peer === undefined);
+  const others = peers.find(({ peer }) => peer === undefined)!;
   return {
     vni,
     overlayMtu: policy.overlayMtu,
@@ -147,10 +146,14 @@ function readVni(dataPlane: DataPlane, { vni, policy }: VniState, status: Status
     },
     fdb: readFdb(row),
     peers: peers.flatMap(({ peer, row }) => (peer === undefined ? [] : [readPeer(peer, row, status)])),
-    otherSources: {
-      frames: others.reduce((sum, { row }) => sum + row[C.P_RX_FRAMES], 0),
-      bytes: others.reduce((sum, { row }) => sum + row[C.P_RX_BYTES], 0),
-    },
+    others: readTraffic(others.row),
+  };
+}
+
+function readTraffic(row: Float64Array): { readonly tx: Traffic; readonly rx: Traffic } {
+  return {
+    tx: { frames: row[C.P_TX_FRAMES], bytes: row[C.P_TX_BYTES] },
+    rx: { frames: row[C.P_RX_FRAMES], bytes: row[C.P_RX_BYTES] },
   };
 }
 

@@ -3,8 +3,8 @@
  * where its number lies in the counters' report. Nothing is counted here; at a scrape the report is read once and
  * every series is set anew, so that the series of a removed peer are gone.
  *
- * Labels never hold a MAC. A drop that belongs to no configured VNI has `vni=""`; frames from sources that are no
- * configured peers have `peer=""`.
+ * Labels never hold a MAC. A drop that belongs to no configured VNI has `vni=""`; `peer=""` are sources that are
+ * no configured peers, and peers that were removed.
  */
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import {
@@ -66,18 +66,13 @@ const METRICS: readonly MetricRow[] = [
     'Bytes of frames written to the TAP.',
     (vni) => vni.tap.tx.bytes,
   ),
-  perPeer('counter', 'vtepd_peer_tx_frames_total', 'Frames sent to the peer.', (peer) => peer.tx.frames),
-  perPeer(
-    'counter',
-    'vtepd_peer_tx_bytes_total',
-    'Bytes of inner frames sent to the peer.',
-    (peer) => peer.tx.bytes,
-  ),
-  perSource('vtepd_peer_rx_frames_total', 'Frames received from the peer; peer="": from others.', 'frames'),
-  perSource(
+  perLink('vtepd_peer_tx_frames_total', 'Frames sent to the peer.', (link) => link.tx.frames),
+  perLink('vtepd_peer_tx_bytes_total', 'Bytes of inner frames sent to the peer.', (link) => link.tx.bytes),
+  perLink('vtepd_peer_rx_frames_total', 'Frames received from the peer.', (link) => link.rx.frames),
+  perLink(
     'vtepd_peer_rx_bytes_total',
-    'Bytes of inner frames received from the peer; peer="": from others.',
-    'bytes',
+    'Bytes of inner frames received from the peer.',
+    (link) => link.rx.bytes,
   ),
   perPeer(
     'gauge',
@@ -214,15 +209,14 @@ function perPeer(
   };
 }
 
-/** Per peer, and for the sources that are none. */
-function perSource(name: string, help: string, unit: 'frames' | 'bytes'): MetricRow {
-  const peers = perPeer('counter', name, help, (peer) => peer.rx[unit]);
+/** Per peer, and with `peer=""` for all others. */
+function perLink(name: string, help: string, value: (link: VniCounters['others']) => number): MetricRow {
+  const peers = perPeer('counter', name, `${help} peer="": others, and peers that were removed.`, value);
   return {
     ...peers,
     read: (report, put, status) => {
       peers.read(report, put, status);
-      for (const { vni, otherSources } of report.vnis)
-        put(otherSources[unit], { vni: String(vni), peer: '' });
+      for (const { vni, others } of report.vnis) put(value(others), { vni: String(vni), peer: '' });
     },
   };
 }

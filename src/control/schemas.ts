@@ -116,7 +116,7 @@ export const countersSchema = object({
           rx: traffic,
         }),
       },
-      otherSources: traffic,
+      others: object({ tx: traffic, rx: traffic }),
     }),
   },
   drops,

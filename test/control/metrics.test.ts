@@ -95,6 +95,7 @@ t.test('the exposition', async (t) => {
     ['vtepd_peer_rx_bytes_total', { vni: 100, peer: '192.0.2.11' }, 600],
     ['vtepd_peer_rx_frames_total', { vni: 100, peer: '' }, 3],
     ['vtepd_peer_rx_bytes_total', { vni: 100, peer: '' }, 300],
+    ['vtepd_peer_tx_frames_total', { vni: 100, peer: '' }, 0],
     ['vtepd_peer_last_seen_timestamp_seconds', { vni: 100, peer: '192.0.2.11' }, SEEN_MS / 1000],
     ['vtepd_peer_last_seen_timestamp_seconds', { vni: 100, peer: '2001:db8::12' }, 0],
     ['vtepd_dropped_frames_total', { vni: 100, direction: 'encap', reason: 'no_route' }, 1],
@@ -125,7 +126,6 @@ t.test('the exposition', async (t) => {
   }
   t.ok(metrics.has('process_cpu_seconds_total'), 'process metrics');
   t.notOk(metrics.has('vtepd_path_mtu_bytes', { peer: '2001:db8::12' }), 'no path MTU that nobody knows');
-  t.notOk(metrics.has('vtepd_peer_tx_frames_total', { peer: '' }), 'nothing is sent to no peer');
   assertIdentity(t, metrics);
 });
 
@@ -144,6 +144,8 @@ t.test('a scrape takes one snapshot of each VNI and leaves nothing of a removed 
     /vtepd_peer_tx_frames_total\{vni="100",peer="192\.0\.2\.11"\} 9\n/,
     'twice scraped is not twice counted',
   );
+  t.match(body, /vtepd_peer_tx_frames_total\{vni="100",peer=""\} 2\n/, 'what it counted goes on');
+  assertIdentity(t, new Metrics(body.replaceAll(/^.*vni="200".*\n/gm, '')));
 });
 
 t.test('/v1/counters says the same', async (t) => {
@@ -191,7 +193,7 @@ t.test('/v1/counters says the same', async (t) => {
             rx: { frames: 0, bytes: 0 },
           },
         ],
-        otherSources: { frames: 3, bytes: 300 },
+        others: { tx: { frames: 0, bytes: 0 }, rx: { frames: 3, bytes: 300 } },
       },
     ],
     drops: { encap: {}, decap: { truncated: 0, invalid_hdr: 0, vni_not_found: 11, rx_overflow: 0 } },

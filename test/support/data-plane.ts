@@ -5,6 +5,10 @@
 import {
   Counters,
   GLOBAL_ROW,
+  P_RX_BYTES,
+  P_RX_FRAMES,
+  P_TX_BYTES,
+  P_TX_FRAMES,
   PEER_ROW,
   V_FDB_DYNAMIC,
   V_FDB_STATIC,
@@ -91,8 +95,9 @@ export class PlainDataPlane implements DataPlane {
   async removePeer(vni: number, address: string): Promise<void> {
     if (this.failure) throw this.failure;
     const { peers, fdb } = this.#vni(vni);
-    this.#peer(vni, address);
+    const { peerIdx } = this.#peer(vni, address);
     peers.delete(address);
+    this.#fold(peerIdx, this.#vni(vni).state.otherIdx);
     for (const [mac, entry] of fdb) if (entry.peer === address) fdb.delete(mac);
     this.#count(vni);
   }
@@ -144,6 +149,14 @@ export class PlainDataPlane implements DataPlane {
 
   globals(): Float64Array {
     return this.counters.cells.slice(0, GLOBAL_ROW);
+  }
+
+  /** As the worker does it: what a removed peer counted goes on in the row of the others. */
+  #fold(peerIdx: number, otherIdx: number): void {
+    const { counters } = this;
+    for (const cell of [P_TX_FRAMES, P_TX_BYTES, P_RX_FRAMES, P_RX_BYTES]) {
+      counters.cells[counters.peerBase(otherIdx) + cell] += counters.cells[counters.peerBase(peerIdx) + cell];
+    }
   }
 
   #matching(vni: number, { type, peer }: FdbFilter): FdbEntry[] {
