@@ -155,6 +155,7 @@ export class Fdb {
    */
   adopt(): void {
     const { table, counters } = this;
+    while (table.draining) table.moveSome(table.capacity);
     for (let position = 0; position < table.capacity; ) {
       const stale = table.value(position) !== 0 && !this.#isKnown(position);
       if (stale) table.remove(position);
