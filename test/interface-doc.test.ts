@@ -1,0 +1,46 @@
+/** docs/interface.md is the contract: what users can name in flags, file, API and metrics must stand there. */
+import { readFileSync } from 'node:fs';
+import t from 'tap';
+import { flagOf, KEYS, SETTINGS } from '../src/config/schema.js';
+import { PROBLEMS } from '../src/control/errors.js';
+import { DROP_REASONS } from '../src/stats/drop-reason.js';
+import { controlOverPlainDataPlane } from './support/control.js';
+
+const doc = readFileSync('docs/interface.md', 'utf8');
+/** Codes and their status: | `peer_exists`, `vni_exists` | 409 | */
+const CODE_ROW = /^\| (`\w+`(, )?)+ \| \d{3}\b/;
+
+t.test('flags, with their keys and defaults', async (t) => {
+  for (const key of KEYS) {
+    const { argument, standard } = SETTINGS[key];
+    const row = doc.split('\n').find((line) => line.startsWith(`| \`${flagOf(key)} `));
+    if (row === undefined) {
+      t.fail(`${flagOf(key)} has no row`);
+      continue;
+    }
+    t.match(row, `\`${flagOf(key)} ${argument.replaceAll('|', '\\|')}\``, `${flagOf(key)}: argument`);
+    t.match(row, `\`${key}\``, `${flagOf(key)}: key`);
+    if (standard !== '') t.match(row.replaceAll('\\|', ''), `| ${standard} |`, `${flagOf(key)}: default`);
+  }
+});
+
+t.test('problem codes and drop reasons', async (t) => {
+  for (const [code, [status]] of Object.entries(PROBLEMS)) {
+    const row = doc.split('\n').find((line) => CODE_ROW.test(line) && line.includes(`\`${code}\``));
+    t.match(row, new RegExp(`\\| ${status}\\b`), code);
+  }
+  for (const [reason, help] of DROP_REASONS.slice(1)) t.match(doc, `| \`${reason}\` | ${help} |`, reason);
+});
+
+t.test('metrics', async (t) => {
+  const { server } = await controlOverPlainDataPlane();
+  t.teardown(() => server.close());
+  const { body } = await server.inject('/metrics');
+  const names = [...body.matchAll(/^# TYPE (vtepd_\S+) (\S+)$/gm)];
+  const documented = [...doc.matchAll(/`(vtepd_\w+)`/g)].map(([, name]) => name);
+  t.strictSame(new Set(documented), new Set(names.map(([, name]) => name)), 'no more, no less');
+  for (const [, name, type] of names) {
+    const row = doc.split('\n').find((line) => line.startsWith('| `vtepd_') && line.includes(`\`${name}\``));
+    t.match(row, ` | ${type} | `, name);
+  }
+});
