@@ -76,6 +76,8 @@ interface VniRecord {
 interface PeerRecord {
   state: PeerState;
   generation: number;
+  /** Being removed: nothing may be asked of it any more. */
+  leaving: boolean;
 }
 
 interface Pending {
@@ -163,23 +165,40 @@ export class Handle implements DataPlane {
     const added: PeerRecord = {
       state: { ...peer, peerIdx: this.#freePeers.take() },
       generation: this.#nextGeneration++,
+      leaving: false,
     };
     record.peers.set(peer.address.text, added);
     try {
       await this.#request(peerChange(record, added));
     } catch (error) {
       record.peers.delete(peer.address.text);
+      this.#withdraw(added.state.peerIdx);
       throw error;
     }
     return added.state;
   }
 
+  /** A peer whose addition was not acknowledged in time may still be added: what follows takes it out again. */
+  #withdraw(peerIdx: number): void {
+    this.#request({ op: 'peer.del', peerIdx }).then(
+      () => this.#freePeers.give(peerIdx),
+      () => undefined,
+    );
+  }
+
+  /** Until the worker has folded its counters into the sums, the peer is still listed. */
   async removePeer(vni: number, address: string): Promise<void> {
     const record = this.#vni(vni);
-    const { peerIdx } = this.#peer(record, address).state;
+    const peer = this.#peer(record, address);
+    peer.leaving = true;
+    try {
+      await this.#request({ op: 'peer.del', peerIdx: peer.state.peerIdx });
+    } catch (error) {
+      peer.leaving = false;
+      throw error;
+    }
     record.peers.delete(address);
-    await this.#request({ op: 'peer.del', peerIdx });
-    this.#freePeers.give(peerIdx);
+    this.#freePeers.give(peer.state.peerIdx);
   }
 
   async putFdb(vni: number, mac: MacParts, peer: string): Promise<void> {
@@ -244,7 +263,7 @@ export class Handle implements DataPlane {
 
   #peer(record: VniRecord, address: string): PeerRecord {
     const peer = record.peers.get(address);
-    if (!peer) {
+    if (!peer || peer.leaving) {
       throw new DataPlaneError('peer_not_found', `${address} is not a peer of VNI ${record.state.vni}`);
     }
     return peer;
