@@ -5,9 +5,10 @@
 import type { Test } from 'tap';
 import { Loop } from '../../src/datapath/loop.js';
 import { Tables } from '../../src/fdb/tables.js';
-import { PEER_ROW_LEN } from '../../src/frame/limits.js';
+import type { Batch } from '../../src/frame/batch.js';
+import { BATCH_CAP, PEER_ROW_LEN } from '../../src/frame/limits.js';
 import { MemoryOverlay, MemoryUnderlay } from '../../src/port/memory.js';
-import type { UnderlayPort } from '../../src/port/port.js';
+import { STATUS_PENDING } from '../../src/port/port.js';
 import * as layout from '../../src/stats/counters.js';
 import { DROP, DROP_REASONS, type DropReason } from '../../src/stats/drop-reason.js';
 import { parseIpAddress } from '../../src/wire/ip-address.js';
@@ -44,7 +45,7 @@ export interface Memory {
 export class MemoryPlane {
   readonly memory: Memory;
   readonly tables: Tables;
-  readonly overlay = new MemoryOverlay();
+  readonly overlay: MemoryOverlay;
   readonly underlay: MemoryUnderlay;
   readonly loop: Loop;
   readonly applier: Applier;
@@ -53,13 +54,19 @@ export class MemoryPlane {
   #generation = 1;
 
   constructor(
-    options: { strictHeader?: boolean; memory?: Memory; underlay?: MemoryUnderlay; seed?: number } = {},
+    options: {
+      strictHeader?: boolean;
+      memory?: Memory;
+      overlay?: MemoryOverlay;
+      underlay?: MemoryUnderlay;
+    } = {},
   ) {
     this.memory = options.memory ?? {
       counters: new Counters(MAX_VNIS, MAX_PEERS),
       peers: new SharedArrayBuffer(MAX_PEERS * PEER_ROW_LEN),
       fdb: [],
     };
+    this.overlay = options.overlay ?? new MemoryOverlay();
     this.underlay = options.underlay ?? new MemoryUnderlay();
     this.tables = new Tables({
       maxVnis: MAX_VNIS,
@@ -67,10 +74,10 @@ export class MemoryPlane {
       peers: this.memory.peers,
       learnedRows: LEARNED_ROWS,
       fdb: this.memory.fdb,
-      seed: options.seed ?? 0x5eed,
+      seed: 0x5eed,
       onFdbGrown: (buffers) => (this.memory.fdb = buffers),
     });
-    this.loop = new Loop(this.tables, this.overlay, this.underlay as UnderlayPort, {
+    this.loop = new Loop(this.tables, this.overlay, this.underlay, {
       strictHeader: options.strictHeader ?? false,
       port: 4789,
     });
@@ -252,4 +259,52 @@ export function random(seed: number): (below: number) => number {
     z ^= z + Math.imul(z ^ (z >>> 7), z | 61);
     return Math.floor((((z ^ (z >>> 14)) >>> 0) / 2 ** 32) * below);
   };
+}
+
+/** An underlay that answers later, as `dgram` does: a send is pending until `answer` decides it. */
+export class PendingUnderlay extends MemoryUnderlay {
+  readonly #undecided: Settled[] = [];
+  readonly #settled: Settled[] = [];
+
+  override send(batch: Batch, arena: Uint8Array): number {
+    super.send(batch, arena);
+    for (let i = 0; i < batch.count; i++) {
+      if (batch.verdict[i] !== 0) continue;
+      const [vniIdx, peerIdx, flags] = [batch.vniIdx[i], batch.peerIdx[i], batch.flags[i]];
+      const [segCount, wireLen, status] = [batch.segCount[i], batch.wireLen[i], batch.status[i]];
+      this.#undecided.push({ vniIdx, peerIdx, flags, segCount, wireLen, status });
+      batch.status[i] = STATUS_PENDING;
+    }
+    return batch.count;
+  }
+
+  /** Sends under way. */
+  get pending(): number {
+    return this.#undecided.length;
+  }
+
+  /** Decides the oldest `count` of them. */
+  answer(count: number): void {
+    this.#settled.push(...this.#undecided.splice(0, count));
+  }
+
+  override completions(batch: Batch): number {
+    const settled = this.#settled.splice(0, BATCH_CAP);
+    batch.count = settled.length;
+    for (const [i, one] of settled.entries()) {
+      for (const name of ['vniIdx', 'peerIdx', 'flags', 'segCount', 'wireLen', 'status'] as const)
+        batch[name][i] = one[name];
+      batch.verdict[i] = 0;
+    }
+    return batch.count;
+  }
+}
+
+interface Settled {
+  vniIdx: number;
+  peerIdx: number;
+  flags: number;
+  segCount: number;
+  wireLen: number;
+  status: number;
 }
