@@ -1,0 +1,453 @@
+import t from 'tap';
+import {
+  G_RESERVED_BITS,
+  P_LAST_SEEN_MS,
+  P_RX_BYTES,
+  P_RX_FRAMES,
+  V_LEARNED,
+  V_MOVED,
+  V_TAP_TX_BYTES,
+  V_TAP_TX_FRAMES,
+} from '../../src/stats/counters.js';
+import type { DropReason } from '../../src/stats/drop-reason.js';
+import { formatMac } from '../../src/wire/mac.js';
+import {
+  arpFrame,
+  BROADCAST,
+  ethernet,
+  ipv4Frame,
+  macNumber,
+  macParts,
+  TCP,
+  UDP,
+} from '../support/frames.js';
+import { concat, hex, patched } from '../support/hex.js';
+import { MemoryPlane, random, TAP_MAC, vxlanHeader } from '../support/memory-plane.js';
+
+const PEER = '192.0.2.1';
+const STRANGER = '198.51.100.66';
+const TAP = formatMac(TAP_MAC.high, TAP_MAC.low);
+const A = '02:00:00:00:00:0a';
+const B = '02:00:00:00:00:0b';
+const STATIC_MAC = '02:00:00:00:00:0c';
+
+function makePlane(options: { strictHeader?: boolean; policy?: Parameters<MemoryPlane['addVni']>[2] } = {}) {
+  const plane = new MemoryPlane({ strictHeader: options.strictHeader ?? false });
+  plane.addVni(0, 100, options.policy);
+  plane.addVni(1, 200);
+  const peer = plane.addPeer(0, PEER);
+  const elsewhere = plane.addPeer(0, '192.0.2.2');
+  plane.addPeer(1, '192.0.2.3');
+  const { high, low } = macParts(STATIC_MAC);
+  plane.tables.fdb.putStatic(0, high, low, elsewhere);
+  return { plane, peer, other: plane.tables.vnis.otherIdx[0] };
+}
+
+const lookup = (plane: MemoryPlane, vniIdx: number, mac: string) => {
+  const { high, low } = macParts(mac);
+  return plane.tables.fdb.lookup(vniIdx, high, low);
+};
+
+t.test('truncated at every length from 0 up', async (t) => {
+  const { plane } = makePlane();
+  const whole = concat(vxlanHeader(100), ethernet(B, A, 0x0800, new Uint8Array(0)));
+  for (let len = 0; len < 22; len++) plane.fromUnderlay(PEER, whole.slice(0, len));
+  plane.breathe();
+  t.same(plane.drops(-1, 'decap'), { truncated: 22 }, 'they belong to no VNI');
+  t.same(plane.overlay.written, []);
+  plane.fromUnderlay(PEER, whole);
+  plane.breathe();
+  t.same(
+    plane.overlay.written.map(({ bytes }) => bytes),
+    [whole.slice(8)],
+    '22 bytes are a header and a frame',
+  );
+});
+
+t.test('every flag bit, every reserved bit', async (t) => {
+  for (const strictHeader of [false, true])
+    for (let bit = 0; bit < 64; bit++) {
+      if (bit >= 32 && bit < 56) continue; // the VNI
+      const { plane, peer } = makePlane({ strictHeader });
+      const header = vxlanHeader(100);
+      header[bit >> 3] ^= 0x80 >> (bit & 7);
+      const isI = bit === 4;
+      plane.fromUnderlay(PEER, concat(header, arpFrame(BROADCAST, A)));
+      plane.breathe();
+      const name = `bit ${bit}${strictHeader ? ', strict' : ''}`;
+      t.equal(plane.overlay.written.length, isI || strictHeader ? 0 : 1, name);
+      t.equal(plane.memory.counters.cells[G_RESERVED_BITS], isI ? 0 : 1, name);
+      t.same(plane.drops(-1, 'decap'), isI ? { invalid_hdr: 1 } : {}, name);
+      t.same(plane.drops(0, 'decap'), strictHeader && !isI ? { reserved_bits: 1 } : {}, name);
+      t.equal(lookup(plane, 0, A), isI || strictHeader ? -1 : peer, 'learned from what is taken only');
+      plane.checkIdentity(t, name);
+    }
+});
+
+t.test('VNIs at the ends of the range, and their neighbours', async (t) => {
+  const plane = new MemoryPlane();
+  [0, 1, 2 ** 24 - 1].forEach((vni, vniIdx) => {
+    plane.addVni(vniIdx, vni);
+    plane.addPeer(vniIdx, PEER);
+  });
+  for (const vni of [0, 1, 2, 256, 65536, 2 ** 23, 2 ** 24 - 2, 2 ** 24 - 1])
+    plane.fromPeer(PEER, vni, arpFrame(BROADCAST, A));
+  plane.breathe();
+  t.same(
+    plane.overlay.written.map(({ vniIdx }) => vniIdx),
+    [0, 1, 2],
+  );
+  t.same(plane.drops(-1, 'decap'), { vni_not_found: 5 });
+});
+
+t.test('the order of the checks: each with all later ones violated as well', async (t) => {
+  const badFrame = arpFrame(BROADCAST, 'ff:ff:ff:ff:ff:ff'); // a multicast source
+  const reserved = patched(vxlanHeader(100, 0xff), 7, 0xff);
+  const rows: { reason: DropReason; source: string; bytes: Uint8Array; vniIdx: number }[] = [
+    {
+      reason: 'truncated',
+      source: STRANGER,
+      bytes: concat(patched(reserved, 0, 0xf7, 0, 0, 0, 9, 9, 9), badFrame).slice(0, 21),
+      vniIdx: -1,
+    },
+    {
+      reason: 'invalid_hdr',
+      source: STRANGER,
+      bytes: concat(patched(reserved, 0, 0xf7, 0, 0, 0, 9, 9, 9), badFrame),
+      vniIdx: -1,
+    },
+    {
+      reason: 'vni_not_found',
+      source: STRANGER,
+      bytes: concat(patched(reserved, 4, 9, 9, 9), badFrame),
+      vniIdx: -1,
+    },
+    { reason: 'source_not_peer', source: STRANGER, bytes: concat(reserved, badFrame), vniIdx: 0 },
+    { reason: 'reserved_bits', source: PEER, bytes: concat(reserved, badFrame), vniIdx: 0 },
+    { reason: 'mac_invalid_source', source: PEER, bytes: concat(vxlanHeader(100), badFrame), vniIdx: 0 },
+    {
+      reason: 'local_mac',
+      source: PEER,
+      bytes: concat(vxlanHeader(100), ipv4Frame(B, TAP, { tags: [[0x8100, 5]] })),
+      vniIdx: 0,
+    },
+    {
+      reason: 'vlan_drop',
+      source: PEER,
+      bytes: concat(vxlanHeader(100), ipv4Frame(B, STATIC_MAC, { tags: [[0x8100, 5]] })),
+      vniIdx: 0,
+    },
+    {
+      reason: 'entry_exists',
+      source: PEER,
+      bytes: concat(vxlanHeader(100), ipv4Frame(B, STATIC_MAC)),
+      vniIdx: 0,
+    },
+  ];
+  for (const { reason, source, bytes, vniIdx } of rows) {
+    const { plane } = makePlane({ strictHeader: true, policy: { vlan: 'drop' } });
+    plane.fromUnderlay(source, bytes);
+    plane.breathe();
+    t.same(plane.drops(vniIdx, 'decap'), { [reason]: 1 }, reason);
+    t.same(plane.drops(vniIdx < 0 ? 0 : -1, 'decap'), {}, `${reason}: nowhere else`);
+    t.same(plane.overlay.written, []);
+    t.equal(plane.vniCell(0, V_LEARNED), 0);
+    plane.checkIdentity(t, reason);
+  }
+});
+
+t.test('source addresses: peers of this VNI, from any port, and nobody else', async (t) => {
+  const { plane, peer, other } = makePlane();
+  for (const source of [STRANGER, '192.0.2.3', '0.0.0.0', '::', '::1', 'c000:201::'])
+    plane.fromPeer(source, 100, arpFrame(BROADCAST, A));
+  plane.breathe();
+  t.same(plane.drops(0, 'decap'), { source_not_peer: 6 }, 'a peer of another VNI is none here');
+  t.equal(plane.peerCell(other, P_RX_FRAMES), 6, 'they are counted, as others');
+  t.equal(plane.peerCell(peer, P_RX_FRAMES), 0);
+  t.equal(lookup(plane, 0, A), -1);
+  plane.checkIdentity(t, 'strangers');
+});
+
+t.test('inner source addresses that cannot be', async (t) => {
+  const { plane } = makePlane();
+  for (const source of ['00:00:00:00:00:00', '01:00:00:00:00:00', 'ff:ff:ff:ff:ff:ff', '33:33:00:00:00:01'])
+    plane.fromPeer(PEER, 100, arpFrame(BROADCAST, source));
+  plane.fromPeer(PEER, 100, arpFrame(BROADCAST, TAP));
+  plane.breathe();
+  t.same(plane.drops(0, 'decap'), { mac_invalid_source: 4, local_mac: 1 });
+  for (const source of ['00:00:00:00:00:01', '80:00:00:00:00:00', 'fe:ff:ff:ff:ff:ff'])
+    plane.fromPeer(PEER, 100, arpFrame(BROADCAST, source));
+  plane.breathe();
+  t.equal(plane.overlay.written.length, 3, 'unusual ones that can');
+});
+
+t.test('a good frame: written as it came, counted, learned from', async (t) => {
+  const { plane, peer } = makePlane();
+  const frame = ipv4Frame(B, A);
+  plane.fromPeer(PEER, 100, frame);
+  plane.breathe();
+  const [written] = plane.overlay.written;
+  t.same(written.bytes, frame);
+  t.match(written, { vniIdx: 0, gsoType: 0 });
+  t.equal(plane.vniCell(0, V_TAP_TX_FRAMES), 1);
+  t.equal(plane.vniCell(0, V_TAP_TX_BYTES), frame.length);
+  t.equal(plane.peerCell(peer, P_RX_FRAMES), 1);
+  t.equal(plane.peerCell(peer, P_RX_BYTES), frame.length);
+  t.equal(plane.peerCell(peer, P_LAST_SEEN_MS), plane.nowMs);
+  t.equal(lookup(plane, 0, A), peer);
+  plane.checkIdentity(t, 'one frame');
+});
+
+t.test('nothing from the underlay ever returns to it', async (t) => {
+  const { plane, peer } = makePlane({ policy: { accept: 'any' } });
+  plane.fromPeer(PEER, 100, arpFrame(BROADCAST, A));
+  plane.fromPeer('192.0.2.2', 100, arpFrame(BROADCAST, B));
+  plane.breathe();
+  plane.clear();
+  for (const destination of [BROADCAST, A, B, '01:00:5e:00:00:01', macNumber(77)])
+    for (const source of [PEER, '192.0.2.2', STRANGER])
+      plane.fromPeer(source, 100, ipv4Frame(destination, macNumber(5)));
+  plane.breathe();
+  t.same(plane.underlay.sent, []);
+  t.equal(plane.overlay.written.length, 15);
+  t.ok(peer >= 0);
+});
+
+t.test('the same MACs in two VNIs, with one VTEP behind both', async (t) => {
+  const plane = new MemoryPlane();
+  const next = random(3);
+  const peers = [0, 1].map((vniIdx) => {
+    plane.addVni(vniIdx, 100 + vniIdx);
+    return [1, 2].map((n) => plane.addPeer(vniIdx, `192.0.2.${n}`));
+  });
+  const where: Map<string, number>[] = [new Map(), new Map()];
+  for (let i = 0; i < 500; i++) {
+    const [vniIdx, n, mac] = [next(2), next(2), macNumber(next(20))];
+    plane.fromPeer(`192.0.2.${n + 1}`, 100 + vniIdx, arpFrame(BROADCAST, mac));
+    where[vniIdx].set(mac, peers[vniIdx][n]);
+  }
+  plane.breathe();
+  for (const [vniIdx, expected] of where.entries())
+    for (const [mac, peerIdx] of expected) t.equal(lookup(plane, vniIdx, mac), peerIdx);
+  plane.clear();
+  for (const vniIdx of [0, 1])
+    for (const mac of where[vniIdx].keys()) plane.fromTap(vniIdx, ipv4Frame(mac, B));
+  plane.breathe();
+  for (const { peerIdx, bytes } of plane.underlay.sent)
+    if (!peers[bytes[6] - 100].includes(peerIdx)) t.fail(`VNI ${bytes[6]} leaked to peer row ${peerIdx}`);
+  t.equal(plane.underlay.sent.length, where[0].size + where[1].size, 'all known: no copies');
+});
+
+t.test('a MAC that moves is followed at once; learning off learns nothing', async (t) => {
+  const { plane, peer } = makePlane();
+  plane.fromPeer(PEER, 100, arpFrame(BROADCAST, A));
+  plane.fromPeer('192.0.2.2', 100, arpFrame(BROADCAST, A));
+  plane.fromPeer(PEER, 100, arpFrame(BROADCAST, A));
+  plane.breathe();
+  t.equal(lookup(plane, 0, A), peer);
+  t.equal(plane.vniCell(0, V_MOVED), 2, 'all three in one batch');
+  const off = makePlane({ policy: { learning: false } });
+  off.plane.fromPeer(PEER, 100, arpFrame(BROADCAST, A));
+  off.plane.breathe();
+  t.equal(off.plane.overlay.written.length, 1);
+  t.equal(lookup(off.plane, 0, A), -1);
+});
+
+t.test('accept any: a stranger is taken, learned, and answered', async (t) => {
+  const { plane, other } = makePlane({ policy: { accept: 'any' } });
+  plane.fromPeer(STRANGER, 100, arpFrame(BROADCAST, A));
+  plane.breathe();
+  plane.fromTap(0, ipv4Frame(A, B));
+  plane.breathe();
+  t.equal(plane.overlay.written.length, 1);
+  t.equal(plane.underlay.sent.length, 1, 'known: one copy');
+  const { peerIdx } = plane.underlay.sent[0];
+  t.same([...plane.tables.peers.address(peerIdx).slice(0, 4)], [198, 51, 100, 66]);
+  t.equal(plane.tables.peers.port(peerIdx), 4789);
+  t.equal(plane.peerCell(other, P_RX_FRAMES), 1);
+  plane.checkIdentity(t, 'a stranger answered');
+  plane.fromTap(0, arpFrame(BROADCAST, B));
+  plane.clear();
+  plane.breathe();
+  t.notOk(
+    plane.underlay.sent.some((datagram) => datagram.peerIdx === peerIdx),
+    'BUM goes to configured peers only',
+  );
+});
+
+t.test('inner tags: pass, strip the outermost, drop', async (t) => {
+  const tags: [number, number][] = [
+    [0x88a8, 0x0001],
+    [0x8100, 0xe064],
+  ];
+  const untagged = ipv4Frame(B, A);
+  const once = ipv4Frame(B, A, { tags: tags.slice(1) });
+  const twice = ipv4Frame(B, A, { tags });
+  const rows: ['pass' | 'strip' | 'drop', Uint8Array[]][] = [
+    ['pass', [untagged, once, twice]],
+    ['strip', [untagged, untagged, once]],
+    ['drop', [untagged]],
+  ];
+  for (const [vlan, expected] of rows) {
+    const { plane, peer } = makePlane({ policy: { vlan } });
+    for (const frame of [untagged, once, twice]) plane.fromPeer(PEER, 100, frame);
+    plane.breathe();
+    t.same(
+      plane.overlay.written.map(({ bytes }) => bytes),
+      expected,
+      vlan,
+    );
+    t.same(plane.drops(0, 'decap'), vlan === 'drop' ? { vlan_drop: 2 } : {}, vlan);
+    t.equal(plane.peerCell(peer, P_RX_FRAMES), 3);
+    plane.checkIdentity(t, vlan);
+  }
+});
+
+t.test('a stripped tag takes the postponed checksum along', async (t) => {
+  const { plane } = makePlane({ policy: { vlan: 'strip' } });
+  plane.fromPeer(PEER, 100, ipv4Frame(B, A, { tags: [[0x8100, 5]], postponed: true, protocol: TCP }));
+  plane.breathe();
+  t.same(plane.overlay.written[0].bytes, ipv4Frame(B, A, { postponed: true, protocol: TCP }));
+  t.match(plane.overlay.written[0], { csumStart: 34, csumOff: 16, flags: 1 });
+});
+
+t.test('a tag that is cut off stays as it is', async (t) => {
+  for (let len = 14; len < 18; len++) {
+    const { plane } = makePlane({ policy: { vlan: 'strip' } });
+    const frame = ipv4Frame(B, A, { tags: [[0x8100, 5]] }).slice(0, len);
+    plane.fromPeer(PEER, 100, frame);
+    plane.breathe();
+    t.same(plane.overlay.written[0].bytes, frame, `${len} bytes`);
+  }
+});
+
+t.test('a train: each frame is judged by itself, a short last one too', async (t) => {
+  const good = concat(vxlanHeader(100), ipv4Frame(B, A, { payloadLen: 30 }));
+  const unknown = concat(vxlanHeader(999), ipv4Frame(B, A, { payloadLen: 30 }));
+  const flagless = concat(vxlanHeader(100, 0), ipv4Frame(B, A, { payloadLen: 30 }));
+  const looped = concat(vxlanHeader(100), ipv4Frame(B, TAP, { payloadLen: 30 }));
+  const train = concat(good, unknown, flagless, looped, good);
+  for (const lastLen of [good.length, good.length - 1, 22, 21, 8, 1]) {
+    const { plane, peer } = makePlane();
+    const bytes = concat(train, good.slice(0, lastLen));
+    plane.fromUnderlay(PEER, bytes, good.length);
+    plane.breathe();
+    const whole = lastLen >= 22;
+    t.equal(plane.overlay.written.length, 2 + (whole ? 1 : 0), `last one of ${lastLen} bytes`);
+    t.same(plane.overlay.written[0].bytes, good.slice(8));
+    t.same(plane.drops(-1, 'decap'), {
+      vni_not_found: 1,
+      invalid_hdr: 1,
+      ...(whole ? {} : { truncated: 1 }),
+    });
+    t.same(plane.drops(0, 'decap'), { local_mac: 1 });
+    t.equal(plane.peerCell(peer, P_RX_FRAMES), 3 + (whole ? 1 : 0));
+    plane.checkIdentity(t, `${lastLen}`);
+  }
+});
+
+t.test('trains of more frames than a batch holds, in a full batch of datagrams', async (t) => {
+  const { plane, peer } = makePlane();
+  const piece = concat(vxlanHeader(100), ethernet(B, A, 0x88b5, new Uint8Array(46)));
+  const train = concat(...Array<Uint8Array>(64).fill(piece));
+  for (let i = 0; i < 128; i++) plane.fromUnderlay(PEER, train, piece.length);
+  plane.breathe();
+  t.equal(plane.overlay.written.length, 128 * 64);
+  t.ok(plane.overlay.written.every(({ bytes }) => Buffer.compare(bytes, piece.subarray(8)) === 0));
+  t.equal(plane.peerCell(peer, P_RX_FRAMES), 128 * 64);
+  plane.checkIdentity(t, 'trains');
+});
+
+t.test('sizes that a train cannot have', async (t) => {
+  const whole = concat(vxlanHeader(100), arpFrame(BROADCAST, A));
+  for (const stated of [whole.length, whole.length + 1, 65535]) {
+    const { plane } = makePlane();
+    plane.fromUnderlay(PEER, whole, stated);
+    plane.breathe();
+    t.same(plane.overlay.written[0]?.bytes, whole.slice(8), `a size of ${stated} for ${whole.length} bytes`);
+  }
+  for (const stated of [1, 7, 8, 21]) {
+    const { plane } = makePlane();
+    plane.fromUnderlay(PEER, whole, stated);
+    plane.breathe();
+    t.same(plane.overlay.written, [], `pieces of ${stated} bytes`);
+    t.same(plane.drops(-1, 'decap'), { truncated: Math.ceil(whole.length / stated) });
+  }
+});
+
+t.test('superframes of a same-host peer: one write that the kernel finishes', async (t) => {
+  const { plane, peer } = makePlane();
+  const udp = ipv4Frame(B, A, { protocol: UDP, postponed: true, payloadLen: 6000 });
+  plane.fromUnderlay(PEER, concat(vxlanHeader(100), udp), 1300);
+  const tcp = ipv4Frame(B, A, { protocol: TCP, postponed: true, payloadLen: 60_000 });
+  plane.fromPeer(PEER, 100, tcp);
+  plane.breathe();
+  t.match(plane.overlay.written, [
+    { gsoType: 5, gsoSize: 1300, flags: 1, csumStart: 34, csumOff: 6 },
+    { gsoType: 1, gsoSize: 1410, flags: 1, csumStart: 34, csumOff: 16 },
+  ]);
+  t.same(plane.overlay.written[0].bytes, udp);
+  t.same(plane.overlay.written[1].bytes, tcp);
+  const frames = 5 + Math.ceil(60_000 / 1410);
+  t.equal(plane.peerCell(peer, P_RX_FRAMES), frames, 'counted as what they are on the wire');
+  t.equal(plane.vniCell(0, V_TAP_TX_FRAMES), frames);
+  plane.checkIdentity(t, 'superframes');
+});
+
+t.test('a superframe of a stranger drops as many frames as it stands for', async (t) => {
+  const { plane } = makePlane();
+  plane.fromPeer(STRANGER, 100, ipv4Frame(B, A, { protocol: TCP, postponed: true, payloadLen: 14_100 }));
+  plane.breathe();
+  t.same(plane.drops(0, 'decap'), { source_not_peer: 10 });
+  plane.checkIdentity(t, 'stranger');
+});
+
+t.test('writes that fail', async (t) => {
+  const rows: [number, DropReason][] = [
+    [-5, 'overlay_down'],
+    [-11, 'overlay_full'],
+    [-22, 'invalid_hdr'],
+  ];
+  for (const [status, reason] of rows) {
+    const { plane, peer } = makePlane();
+    plane.overlay.writeStatus = status;
+    for (let i = 0; i < 200; i++) plane.fromPeer(PEER, 100, arpFrame(BROADCAST, A));
+    plane.fromPeer(PEER, 100, arpFrame(BROADCAST, TAP));
+    plane.breathe();
+    t.same(plane.drops(0, 'decap'), { [reason]: 200, local_mac: 1 });
+    t.equal(plane.peerCell(peer, P_RX_FRAMES), 201);
+    plane.checkIdentity(t, reason);
+  }
+});
+
+t.test('random datagrams change nothing but counters', async (t) => {
+  const next = random(11);
+  const { plane } = makePlane();
+  for (let i = 0; i < 10_000; i++) {
+    const bytes = Uint8Array.from({ length: next(80) }, () => next(256));
+    if (next(2) === 0) bytes.set(vxlanHeader(100).slice(0, bytes.length));
+    plane.fromUnderlay([PEER, STRANGER, '::'][next(3)], bytes, next(4) === 0 ? next(100) : 0);
+  }
+  plane.breathe();
+  t.same(plane.underlay.sent, []);
+  plane.checkIdentity(t, 'random datagrams');
+  t.ok(plane.overlay.written.every(({ vniIdx, bytes }) => vniIdx === 0 && bytes.length >= 14));
+});
+
+t.test('annotated: one datagram as it is on the wire', async (t) => {
+  const { plane, peer } = makePlane();
+  plane.fromUnderlay(
+    PEER,
+    hex(`
+      08 00 00 00  00 00 64 00            # VXLAN: I, VNI 100
+      ff ff ff ff ff ff                   # to all
+      02 00 00 00 00 0a  08 06            # from :0a, ARP
+      00 01 08 00 06 04 00 01             # who has
+      02 00 00 00 00 0a  0a 00 00 0a      # I am 10.0.0.10
+      00 00 00 00 00 00  0a 00 00 0b      # 10.0.0.11?
+    `),
+  );
+  plane.breathe();
+  t.equal(plane.overlay.written.length, 1);
+  t.equal(lookup(plane, 0, A), peer);
+});
