@@ -3,7 +3,9 @@
  * they show must agree with what went over the wire.
  */
 import t from 'tap';
+import { UNDERLAY_DEV } from '../support/lab.js';
 import { assertIdentity } from '../support/metrics.js';
+import { segmentInSoftware } from '../support/netns.js';
 import { capture, vxlanOf } from '../support/pcap.js';
 import { assertPing, Listener, sendUdp } from '../support/traffic.js';
 import { FAR, NEAR, twoHosts } from '../support/two-hosts.js';
@@ -18,10 +20,10 @@ for (const engine of ENGINES) {
     const { lab, near, vm101, vm105, vtepd } = await twoHosts(t, engine);
     await assertPing(t, vm101, '10.10.10.105');
     const listener = await Listener.start(lab, vm105, 9000);
-    await near.run('ethtool -K eth0 gro off gso off tso off');
+    await segmentInSoftware(near, UNDERLAY_DEV);
     const before = await vtepd.metrics();
-    const wire = await capture(near, 'eth0', lab.dir, `udp port 4789 and src host ${NEAR}`);
-    const texts = Array.from({ length: 300 }, (_, index) => `${index}:${'x'.repeat(index)}`);
+    const wire = await capture(near, UNDERLAY_DEV, lab.dir, `udp port 4789 and src host ${NEAR}`);
+    const texts = Array.from({ length: 300 }, (_, index) => `${index}:${'x'.repeat(index >> 3)}`);
     await sendUdp(vm101, '10.10.10.105', 9000, ...texts);
     await listener.until(texts.at(-1)!);
     const datagrams = (await wire.stop()).map((frame) => vxlanOf(frame)!);

@@ -22,8 +22,9 @@ const PEERS = '/v1/vnis/100/peers';
 
 for (const engine of ENGINES) {
   t.test(`a peer added and removed through REST disturbs nobody (${engine})`, async (t) => {
-    const { vma, vmc, vtepd } = await hostsAndOnePeer(t, engine);
+    const { lab, vma, vmc, vtepd } = await hostsAndOnePeer(t, engine);
     const steady = await SteadyPing.start(vma, '10.10.10.2');
+    lab.keep(vma.tool('udp.mjs', 'stream', '10.10.10.255', 9000, 1));
 
     for (let round = 0; round < 3; round++) {
       t.equal((await vtepd.call('POST', PEERS, { address: C })).status, 201, 'c is a peer');

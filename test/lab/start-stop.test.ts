@@ -163,7 +163,7 @@ async function inventory(host: Namespace): Promise<unknown> {
   });
 }
 
-/** What must be the same: not the counters, nor the timers of a bridge. */
-function lasting({ ifindex, ifname, flags, mtu, operstate, address, addr_info }: Link): unknown {
-  return { ifindex, ifname, flags, mtu, operstate, address, addr_info };
+/** What must be the same: not the counters, nor the operational state, which the kernel updates at its leisure. */
+function lasting({ ifindex, ifname, flags, mtu, address, addr_info }: Link): unknown {
+  return { ifindex, ifname, flags, mtu, address, addr_info };
 }

@@ -16,7 +16,7 @@
 import t from 'tap';
 import { UNDERLAY_DEV } from '../support/lab.js';
 import { assertIdentity } from '../support/metrics.js';
-import type { Namespace } from '../support/netns.js';
+import { type Namespace, segmentInSoftware } from '../support/netns.js';
 import { arpOperation, capture, ipOf, macAt, udpOf, vxlanOf } from '../support/pcap.js';
 import { assertPing, assertTransfer, iperf, tlsExchange } from '../support/traffic.js';
 import { NEAR, twoHosts } from '../support/two-hosts.js';
@@ -104,6 +104,7 @@ for (const engine of ENGINES) {
     const { lab, near, vm101, vm105, vtepd } = await twoHosts(t, engine);
     const listener = lab.keep(vm105.tool('udp.mjs', 'listen', 9000));
     await listener.says(/listening/);
+    await segmentInSoftware(near, UNDERLAY_DEV);
     const wire = await capture(near, UNDERLAY_DEV, lab.dir, `udp port 4789 and src host ${NEAR}`);
     t.equal(
       await vm101.tool('udp.mjs', 'flows', '10.10.10.105', 9000, FLOWS, 5).exit(20_000),

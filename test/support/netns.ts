@@ -151,6 +151,14 @@ export async function addBridge(namespace: Namespace, name: string): Promise<voi
     link set ${name} up`);
 }
 
+/**
+ * Turns the segmentation offloads of a device off. Until then a capture there shows what the kernel has not cut up
+ * yet: a TCP superframe, or a train of datagrams, as one packet.
+ */
+export async function segmentInSoftware(namespace: Namespace, device: string): Promise<void> {
+  await namespace.run(`ethtool -K ${device} tso off gso off gro off tx-udp-segmentation off`);
+}
+
 /** Path of a file in test/support/tools. */
 export function toolPath(name: string): string {
   return new URL(`tools/${name}`, import.meta.url).pathname;

@@ -4,7 +4,7 @@
  *     listen PORT                          prints each payload as a line
  *     flows ADDRESS PORT COUNT REPEAT      COUNT sockets, each sends REPEAT datagrams "flow N"
  *     send ADDRESS PORT TEXT…              a datagram a TEXT; a broadcast address is allowed
- *     stream ADDRESS PORT INTERVAL_MS      one datagram every INTERVAL_MS, until killed
+ *     stream ADDRESS PORT INTERVAL_MS      one datagram every INTERVAL_MS, until killed; broadcast as well
  *     replay FILE ADDRESS PORT [SOURCE]    the datagrams of FILE: 16-bit big-endian length, bytes, and so on
  */
 import { createSocket } from 'node:dgram';
@@ -29,19 +29,24 @@ async function flows(address, port, count, repeat) {
 }
 
 async function send(address, port, ...texts) {
-  const socket = createSocket('udp4');
-  await new Promise((resolve) => socket.bind(resolve));
-  socket.setBroadcast(true);
+  const socket = await broadcaster();
   for (const text of texts) await transmit(socket, text, port, address);
   socket.close();
 }
 
 async function stream(address, port, intervalMs) {
-  const socket = createSocket('udp4');
+  const socket = await broadcaster();
   for (;;) {
     await transmit(socket, 'stream', port, address);
     await delay(Number(intervalMs));
   }
+}
+
+async function broadcaster() {
+  const socket = createSocket('udp4');
+  await new Promise((resolve) => socket.bind(resolve));
+  socket.setBroadcast(true);
+  return socket;
 }
 
 /** Sent in small groups, so that the sender's own queue is never what loses one. */
