@@ -1,0 +1,87 @@
+import t from 'tap';
+import { tickOf } from '../../src/datapath/loop.js';
+import { G_HEARTBEAT_MS, V_TAP_RX_FRAMES, V_TAP_TX_FRAMES } from '../../src/stats/counters.js';
+import { arpFrame, BROADCAST, ipv4Frame } from '../support/frames.js';
+import { MemoryPlane } from '../support/memory-plane.js';
+
+const A = '02:00:00:00:00:0a';
+const PEER = '192.0.2.1';
+
+function makePlane(): MemoryPlane {
+  const plane = new MemoryPlane();
+  plane.addVni(0, 100);
+  plane.addPeer(0, PEER);
+  return plane;
+}
+
+t.test('a flood from the underlay takes two batches a round, however much waits', async (t) => {
+  const plane = makePlane();
+  for (let i = 0; i < 1000; i++) plane.fromPeer(PEER, 100, arpFrame(BROADCAST, A));
+  plane.loop.readUnderlay(plane.nowMs, plane.nowMs);
+  t.equal(plane.vniCell(0, V_TAP_TX_FRAMES), 256);
+  t.equal(plane.underlay.waiting.length, 744);
+});
+
+t.test('a flood from one TAP takes a batch a round, and leaves room for the next TAP', async (t) => {
+  const plane = makePlane();
+  plane.addVni(1, 200);
+  plane.addPeer(1, PEER);
+  for (let i = 0; i < 1000; i++) plane.fromTap(0, arpFrame(BROADCAST, A));
+  plane.fromTap(1, arpFrame(BROADCAST, A));
+  t.equal(plane.loop.readOverlay(0), 128);
+  t.equal(plane.vniCell(0, V_TAP_RX_FRAMES), 128, 'a full batch goes at once');
+  t.equal(plane.loop.readOverlay(1), 1);
+  t.equal(plane.vniCell(1, V_TAP_RX_FRAMES), 0, 'what is not full waits for the others of this round');
+  plane.loop.flushOverlay();
+  t.equal(plane.vniCell(1, V_TAP_RX_FRAMES), 1);
+});
+
+t.test('a device that failed is reported to the caller', async (t) => {
+  const plane = makePlane();
+  plane.overlay.read = () => -77;
+  t.equal(plane.loop.readOverlay(0), -77);
+  plane.loop.flushOverlay();
+  t.equal(plane.vniCell(0, V_TAP_RX_FRAMES), 0);
+});
+
+t.test(
+  'drops of the kernel’s buffer are asked for ten times a second, and each is counted once',
+  async (t) => {
+    const plane = makePlane();
+    plane.breathe();
+    plane.underlay.overflow = 5;
+    plane.nowMs += 99;
+    plane.breathe();
+    t.same(plane.drops(-1, 'decap'), {}, 'not yet');
+    plane.nowMs += 1;
+    plane.breathe();
+    t.same(plane.drops(-1, 'decap'), { rx_overflow: 5 });
+    plane.underlay.overflow = 7;
+    plane.pass(1000);
+    t.same(plane.drops(-1, 'decap'), { rx_overflow: 12 });
+  },
+);
+
+t.test('the heartbeat follows the clock', async (t) => {
+  const plane = makePlane();
+  plane.loop.housekeeping(123_456.5);
+  t.equal(plane.memory.counters.cells[G_HEARTBEAT_MS], 123_456.5);
+});
+
+t.test('ticks are tenths of a second in 32 bits', async (t) => {
+  t.equal(tickOf(0), 0);
+  t.equal(tickOf(99.9), 0);
+  t.equal(tickOf(100), 1);
+  t.equal(tickOf(2 ** 31 * 100 - 1), 2 ** 31 - 1);
+  t.equal(tickOf(2 ** 31 * 100), -(2 ** 31));
+});
+
+t.test('both directions in one round: a frame out, its answer in', async (t) => {
+  const plane = makePlane();
+  plane.fromTap(0, ipv4Frame('02:00:00:00:00:0b', A));
+  plane.fromPeer(PEER, 100, ipv4Frame(A, '02:00:00:00:00:0b'));
+  plane.breathe();
+  t.equal(plane.underlay.sent.length, 1);
+  t.equal(plane.overlay.written.length, 1);
+  plane.checkIdentity(t, 'one round');
+});
