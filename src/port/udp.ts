@@ -57,7 +57,14 @@ export class UdpPort implements UnderlayPort {
   }
 
   send(batch: Batch, arena: Uint8Array): number {
-    return this.#shim.udpSendBatch(this.#fds.send, this.#peers, arena, batch.bytes, batch.count, this.#trainMax);
+    return this.#shim.udpSendBatch(
+      this.#fds.send,
+      this.#peers,
+      arena,
+      batch.bytes,
+      batch.count,
+      this.#trainMax,
+    );
   }
 
   completions(batch: Batch): number {
