@@ -84,7 +84,7 @@ class Follower {
     );
   }
 
-  /** A file that fails though all its tests are well, or that has none, counts as one failed test. */
+  /** A file that fails though all its tests are well counts as one failed test. */
   #file(file, ok) {
     if (!ok) console.log(this.#lines.join('\n'));
     console.log(`${ok ? 'ok  ' : 'FAIL'} ${file}`);
