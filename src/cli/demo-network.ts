@@ -18,7 +18,7 @@ export const VNI = 100;
 /** Bytes: a 1500 underlay less the encapsulation. */
 const OVERLAY_MTU = 1450;
 
-const PREFIX = 'vtdemo';
+const PREFIX = 'vtdemo-';
 
 export class DemoNetwork {
   readonly near = `${PREFIX}${process.pid}-near`;
