@@ -20,12 +20,14 @@ interface Run {
 
 async function measure(...options: string[]): Promise<Map<string, Run[]>> {
   const args = [...process.execArgv, '--expose-gc', HARNESS, ...options];
-  const { stdout } = await promisify(execFile)(process.execPath, args, { timeout: 25_000 });
+  const { stdout } = await promisify(execFile)(process.execPath, args, { timeout: 50_000 });
   const runs = JSON.parse(stdout) as Run[];
   const byName = new Map<string, Run[]>();
   for (const run of runs) byName.set(run.name, [...(byName.get(run.name) ?? []), run]);
   return byName;
 }
+
+t.setTimeout(120_000);
 
 const isClean = ({ grownLen, collections }: Run) => grownLen < SLACK_LEN && collections === 0;
 
