@@ -141,7 +141,7 @@ function addressLine(device: string, address: string): string {
 }
 
 /** Turns IPv6 on for a device that is there. */
-export async function allowIpv6(namespace: Namespace, device: string): Promise<void> {
+async function allowIpv6(namespace: Namespace, device: string): Promise<void> {
   await namespace.run(['sh', '-c', `echo 0 > /proc/sys/net/ipv6/conf/${device}/disable_ipv6`]);
 }
 
