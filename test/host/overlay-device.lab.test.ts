@@ -25,6 +25,7 @@ const SPEC: OverlayDeviceSpec = {
   mac: '',
   derivedMac: { high: 0xfe11, low: 0x22334455 },
   overlayMtu: 1450,
+  offload: true,
 };
 
 const run = (commands: string) =>
