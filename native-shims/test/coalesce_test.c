@@ -253,6 +253,10 @@ static void test_postponed(void)
 		frame_of(2)[checksum_at(&s)] ^= 1;
 		CHECK_EQ(writes_of(5, MERGE_ALL), 3);
 		put_flow(s, 5, 1);
+		batch.flags[2] = 0;
+		seal(frame_of(2), batch.len[2], &s, 0);
+		CHECK_EQ(writes_of(5, MERGE_ALL), 3);
+		put_flow(s, 5, 1);
 		batch.csum_off[2] = 6;
 		CHECK_EQ(writes_of(5, MERGE_ALL), 3);
 	}
