@@ -9,12 +9,13 @@
  * Received datagrams are copied into slots and handed on when node has no more for now, or when the slots are full.
  */
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
-import { readFileSync } from 'node:fs';
+import { type NetworkInterfaceInfo, type NetworkInterfaceInfoIPv6, networkInterfaces } from 'node:os';
 import type { Batch } from '../frame/batch.js';
 import { BATCH_CAP, PEER_ROW_LEN, RECEIVE_SLOT_STRIDE, SOURCE_SOCKETS } from '../frame/limits.js';
 import type { Shim } from '../native/binding.js';
 import { formatIpAddress, parseIpAddress } from '../wire/ip-address.js';
 import { STATUS_PENDING, type UnderlayPort } from './port.js';
+import { SocketDrops } from './socket-drops.js';
 import type { UdpFds } from './udp.js';
 
 /** Sends under way at most. */
@@ -26,6 +27,7 @@ const AF_INET = 2;
 const AF_INET6 = 10;
 const EIO = -5;
 const ENOMEM = -12;
+const ENODEV = -19;
 
 /** A send whose answer is known, in the words of the batch columns. */
 interface Settled {
@@ -43,7 +45,7 @@ export class DgramPort implements UnderlayPort {
   /** Called when datagrams or answers wait; whoever owns the port then calls `receive` and `completions`. */
   onWork: () => void = () => {};
   readonly #shim: Shim;
-  readonly #receiveFds: number[];
+  readonly #drops: SocketDrops[];
   readonly #receivers: Socket[];
   readonly #senders: (Socket | undefined)[];
   readonly #peers: Uint8Array;
@@ -55,7 +57,6 @@ export class DgramPort implements UnderlayPort {
   #settled: Settled[] = [];
   #pending = 0;
   #scheduled = false;
-  #told = 0;
 
   /**
    * @param fds as for the shim's port; duplicated, so that the process keeps its own when this thread ends
@@ -65,8 +66,9 @@ export class DgramPort implements UnderlayPort {
     this.#shim = shim;
     this.#peers = peers;
     this.#peerWords = new Int32Array(peers.buffer, peers.byteOffset, peers.length >> 2);
-    this.#receiveFds = [fds.ipv4, fds.ipv6].filter((fd) => fd >= 0);
-    this.#receivers = this.#receiveFds.map((fd) => this.#adopt(fd, fd === fds.ipv6));
+    const receiveFds = [fds.ipv4, fds.ipv6].filter((fd) => fd >= 0);
+    this.#drops = receiveFds.map((fd) => new SocketDrops(shim, fd));
+    this.#receivers = receiveFds.map((fd) => this.#adopt(fd, fd === fds.ipv6));
     for (const socket of this.#receivers) socket.on('message', (bytes, from) => this.#onMessage(bytes, from));
     this.#senders = Array.from(fds.send, (fd, i) =>
       fd < 0 ? undefined : this.#adopt(fd, i >= SOURCE_SOCKETS),
@@ -110,11 +112,9 @@ export class DgramPort implements UnderlayPort {
   }
 
   takeOverflow(): number {
-    let drops = 0;
-    for (const fd of this.#receiveFds) drops += Math.max(0, this.#shim.udpDrops(fd));
-    const fresh = drops - this.#told;
-    this.#told = drops;
-    return Math.max(0, fresh);
+    let overflow = 0;
+    for (const drops of this.#drops) overflow += drops.take();
+    return overflow;
   }
 
   /** Without IP_RECVERR there is no error queue: node tells errors with the send they belong to. */
@@ -148,6 +148,8 @@ export class DgramPort implements UnderlayPort {
     const socket = this.#senders[pool + batch.srcPortIdx[i]];
     if (family === 0 || socket === undefined) return EIO;
     if (this.#pending === MAX_PENDING) return ENOMEM;
+    const host = this.#host(peerIdx, family);
+    if (host === '') return ENODEV;
     const bytes = Buffer.from(arena.subarray(batch.off[i], batch.off[i] + batch.len[i]));
     const settled: Settled = {
       vniIdx: batch.vniIdx[i],
@@ -158,7 +160,7 @@ export class DgramPort implements UnderlayPort {
       status: 0,
     };
     this.#pending++;
-    socket.send(bytes, this.#peerWords[peerIdx << 3] >>> 16, this.#host(peerIdx, family), (error) => {
+    socket.send(bytes, this.#peerWords[peerIdx << 3] >>> 16, host, (error) => {
       this.#pending--;
       settled.status = error ? ((error as NodeJS.ErrnoException).errno ?? EIO) : 0;
       this.#settled.push(settled);
@@ -167,17 +169,15 @@ export class DgramPort implements UnderlayPort {
     return STATUS_PENDING;
   }
 
-  /** Text of a peer's address, remembered until peers change. */
+  /** Text of a peer's address, remembered until peers change; '' while its link is not there. */
   #host(peerIdx: number, family: number): string {
     const known = this.#hosts.get(peerIdx);
     if (known !== undefined) return known;
     const row = this.#peers.subarray(peerIdx * PEER_ROW_LEN, (peerIdx + 1) * PEER_ROW_LEN);
     const scope = this.#peerWords[(peerIdx << 3) + 5];
-    const host = formatIpAddress(
-      family === AF_INET ? 4 : 6,
-      row.slice(4, 20),
-      scope > 0 ? String(scope) : '',
-    );
+    const link = scope > 0 ? linkName(scope) : '';
+    if (scope > 0 && link === '') return '';
+    const host = formatIpAddress(family === AF_INET ? 4 : 6, row.slice(4, 20), link);
     this.#hosts.set(peerIdx, host);
     return host;
   }
@@ -210,7 +210,7 @@ export class DgramPort implements UnderlayPort {
   }
 }
 
-/** A source row (`struct peer_row`) without its port. node names scopes by interface name, we by index. */
+/** A source row (`struct peer_row`) without its port. */
 function packSource(text: string): Uint8Array {
   const row = new Uint8Array(PEER_ROW_LEN);
   const address = parseIpAddress(text);
@@ -218,15 +218,29 @@ function packSource(text: string): Uint8Array {
   const view = new DataView(row.buffer);
   view.setUint16(0, address.family === 4 ? AF_INET : AF_INET6, true);
   row.set(address.bytes, 4);
-  view.setUint32(20, scopeIndex(address.scope), true);
+  if (address.scope !== '') view.setUint32(20, linkIndex(address.scope), true);
   return row;
 }
 
-function scopeIndex(name: string): number {
-  if (name === '') return 0;
-  try {
-    return Number(readFileSync(`/sys/class/net/${name}/ifindex`, 'utf8'));
-  } catch {
-    return 0;
-  }
+/*
+ * node knows the link of a link-local address by name, and silently ignores an index; peer rows have the index. An
+ * interface that such an address can be reached through has one itself, so it is in this list, whatever is mounted at
+ * /sys.
+ */
+
+/** @returns 0 when there is no such interface */
+function linkIndex(name: string): number {
+  return networkInterfaces()[name]?.find(hasScope)?.scopeid ?? 0;
+}
+
+/** @returns '' when there is no such interface */
+function linkName(index: number): string {
+  const found = Object.entries(networkInterfaces()).find(([, addresses]) =>
+    addresses?.some((address) => hasScope(address) && address.scopeid === index),
+  );
+  return found?.[0] ?? '';
+}
+
+function hasScope(address: NetworkInterfaceInfo): address is NetworkInterfaceInfoIPv6 {
+  return address.family === 'IPv6' && address.scopeid > 0;
 }

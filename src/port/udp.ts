@@ -10,6 +10,7 @@ import type { Batch } from '../frame/batch.js';
 import { BATCH_CAP, PEER_ROW_LEN, RECEIVE_SLOT_STRIDE, UNDERLAY_ROUND_LEN } from '../frame/limits.js';
 import type { Shim } from '../native/binding.js';
 import type { UnderlayPort } from './port.js';
+import { SocketDrops } from './socket-drops.js';
 
 const FEWEST_SLOTS = 16;
 /** Datagrams in a UDP_SEGMENT train: what every kernel that has it takes (newer ones take 128). */
@@ -40,7 +41,7 @@ export class UdpPort implements UnderlayPort {
     this.#fds = fds;
     this.#peers = peers;
     this.#trainMax = trains ? TRAIN_MAX : 1;
-    this.#receivers = [fds.ipv4, fds.ipv6].filter((fd) => fd >= 0).map((fd) => new Receiver(fd));
+    this.#receivers = [fds.ipv4, fds.ipv6].filter((fd) => fd >= 0).map((fd) => new Receiver(shim, fd));
     // Touched once, so that memory does not seem to grow when a flood of large datagrams uses the last slots.
     this.arena.fill(1);
   }
@@ -57,7 +58,14 @@ export class UdpPort implements UnderlayPort {
   }
 
   send(batch: Batch, arena: Uint8Array): number {
-    return this.#shim.udpSendBatch(this.#fds.send, this.#peers, arena, batch.bytes, batch.count, this.#trainMax);
+    return this.#shim.udpSendBatch(
+      this.#fds.send,
+      this.#peers,
+      arena,
+      batch.bytes,
+      batch.count,
+      this.#trainMax,
+    );
   }
 
   completions(batch: Batch): number {
@@ -67,8 +75,7 @@ export class UdpPort implements UnderlayPort {
 
   takeOverflow(): number {
     let overflow = 0;
-    for (const receiver of this.#receivers)
-      overflow += receiver.takeOverflow(this.#shim.udpDrops(receiver.fd));
+    for (const receiver of this.#receivers) overflow += receiver.drops.take();
     return overflow;
   }
 
@@ -101,20 +108,14 @@ export class UdpPort implements UnderlayPort {
   }
 }
 
-/** A receiving socket and how many of its drops have been told already. The kernel's count is 32 bits wide. */
+/** A receiving socket. */
 class Receiver {
   readonly fd: number;
+  readonly drops: SocketDrops;
   readonly info = new Int32Array(1);
-  #told = 0;
 
-  constructor(fd: number) {
+  constructor(shim: Shim, fd: number) {
     this.fd = fd;
-  }
-
-  takeOverflow(drops: number): number {
-    if (drops < 0) return 0;
-    const fresh = (drops - this.#told) >>> 0;
-    this.#told = drops;
-    return fresh;
+    this.drops = new SocketDrops(shim, fd);
   }
 }

@@ -63,6 +63,10 @@ export const PEER_ROW = 8;
 
 const SEQUENCE_LEN = 64;
 
+/** How long a reader tries: copies that were disturbed, and milliseconds that it lets a stopped writer have. */
+const READ_ATTEMPTS = 10_000;
+const READ_PAUSES = 100;
+
 export class Counters {
   readonly buffer: SharedArrayBuffer;
   readonly cells: Float64Array;
@@ -101,13 +105,19 @@ export class Counters {
   }
 
   /**
-   * Reader: runs `copy` until no batch was being counted meanwhile. Bounded: a writer that never pauses
-   * for long enough makes it give the last copy, which may then be some frames off.
+   * Reader: runs `copy` until no batch was being counted meanwhile. A writer that lost its core within a change is
+   * given time to come back. Bounded: one that never pauses, or died, makes it give the last copy, which may then
+   * be some frames off.
    */
   consistently(copy: () => void): void {
-    for (let attempt = 0; attempt < 10_000; attempt++) {
+    let pauses = 0;
+    for (let attempt = 0; attempt < READ_ATTEMPTS && pauses < READ_PAUSES; attempt++) {
       const before = Atomics.load(this.#sequence, 0);
-      if ((before & 1) !== 0) continue;
+      if ((before & 1) !== 0) {
+        // Returns at once when the writer has gone on; nobody notifies, so a pause is at most a millisecond.
+        if (Atomics.wait(this.#sequence, 0, before, 1) === 'timed-out') pauses++;
+        continue;
+      }
       copy();
       if (Atomics.load(this.#sequence, 0) === before) return;
     }

@@ -6,7 +6,7 @@
  * When the worker dies, a successor is started on the same descriptors and buffers: it gets the VNIs and peers again,
  * in the same rows, and finds FDB and counters as they were. Changes under way fail with `dataplane_down`.
  */
-import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import { LEARNED_ROWS, MAX_PEERS, MAX_VNIS, PEER_ROW_LEN } from '../frame/limits.js';
 import { Counters, GLOBAL_ROW, PEER_ROW, VNI_ROW } from '../stats/counters.js';
 import type {
@@ -103,6 +103,8 @@ export class Handle implements DataPlane {
   #nextGeneration = 1;
   #up = false;
   #configured = false;
+  /** A worker has died and its successor does not know the configuration yet: it is asked for nothing else. */
+  #restoring = false;
   #stopping = false;
   #startedMs = 0;
 
@@ -111,7 +113,7 @@ export class Handle implements DataPlane {
   }
 
   get ready(): boolean {
-    return this.#up && this.#configured;
+    return this.#up && this.#configured && !this.#restoring;
   }
 
   /** Starts the worker. @returns when its ports are open */
@@ -154,7 +156,7 @@ export class Handle implements DataPlane {
       peers: new Map(),
     };
     this.#vnis.set(vni.vni, record);
-    await this.#request(vniChange(record));
+    await this.#change(vniChange(record));
     return record.state;
   }
 
@@ -163,6 +165,7 @@ export class Handle implements DataPlane {
     if (record.peers.has(peer.address.text)) {
       throw new DataPlaneError('peer_exists', `${peer.address.text} is a peer of VNI ${vni} already`);
     }
+    if (this.#restoring) throw beingRestarted();
     const added: PeerRecord = {
       state: { ...peer, peerIdx: this.#freePeers.take() },
       generation: this.#nextGeneration++,
@@ -170,7 +173,7 @@ export class Handle implements DataPlane {
     };
     record.peers.set(peer.address.text, added);
     try {
-      await this.#request(peerChange(record, added));
+      await this.#change(peerChange(record, added));
     } catch (error) {
       record.peers.delete(peer.address.text);
       this.#withdraw(added.state.peerIdx);
@@ -179,9 +182,16 @@ export class Handle implements DataPlane {
     return added.state;
   }
 
-  /** A peer whose addition was not acknowledged in time may still be added: what follows takes it out again. */
+  /**
+   * A peer whose addition was not acknowledged in time may still be added: what follows takes it out again. The
+   * successor of a worker that died never hears of it.
+   */
   #withdraw(peerIdx: number): void {
-    this.#request({ op: 'peer.del', peerIdx }).then(
+    if (this.#restoring) {
+      this.#freePeers.give(peerIdx);
+      return;
+    }
+    this.#change({ op: 'peer.del', peerIdx }).then(
       () => this.#freePeers.give(peerIdx),
       () => undefined,
     );
@@ -193,7 +203,7 @@ export class Handle implements DataPlane {
     const peer = this.#peer(record, address);
     peer.leaving = true;
     try {
-      await this.#request({ op: 'peer.del', peerIdx: peer.state.peerIdx });
+      await this.#change({ op: 'peer.del', peerIdx: peer.state.peerIdx });
     } catch (error) {
       peer.leaving = false;
       throw error;
@@ -205,18 +215,18 @@ export class Handle implements DataPlane {
   async putFdb(vni: number, mac: MacParts, peer: string): Promise<void> {
     const record = this.#vni(vni);
     const { peerIdx } = this.#peer(record, peer).state;
-    await this.#request({ op: 'fdb.put', vniIdx: record.state.vniIdx, mac, peerIdx });
+    await this.#change({ op: 'fdb.put', vniIdx: record.state.vniIdx, mac, peerIdx });
   }
 
   async deleteFdb(vni: number, mac: MacParts): Promise<void> {
-    await this.#request({ op: 'fdb.del', vniIdx: this.#vni(vni).state.vniIdx, mac });
+    await this.#change({ op: 'fdb.del', vniIdx: this.#vni(vni).state.vniIdx, mac });
   }
 
   async flushFdb(vni: number, filter: FdbFilter): Promise<number> {
     const record = this.#vni(vni);
     const peerIdx = this.#filterPeer(record, filter);
     const { vniIdx } = record.state;
-    const answer = await this.#request({ op: 'fdb.flush', vniIdx, type: filter.type, peerIdx });
+    const answer = await this.#change({ op: 'fdb.flush', vniIdx, type: filter.type, peerIdx });
     return answer.removed ?? 0;
   }
 
@@ -229,7 +239,7 @@ export class Handle implements DataPlane {
     const record = this.#vni(vni);
     const peerIdx = this.#filterPeer(record, filter);
     const { vniIdx } = record.state;
-    const answer = await this.#request({ op: 'fdb.list', vniIdx, type: filter.type, peerIdx, limit, cursor });
+    const answer = await this.#change({ op: 'fdb.list', vniIdx, type: filter.type, peerIdx, limit, cursor });
     const items = (answer.items ?? []).map((item) => this.#entry(item));
     return { items, nextCursor: answer.nextCursor ?? -1 };
   }
@@ -278,10 +288,13 @@ export class Handle implements DataPlane {
     return { mac, peer: this.#options.addressText(address), type, ageMs };
   }
 
+  #change(change: Change): Promise<Answer> {
+    return this.#restoring ? Promise.reject(beingRestarted()) : this.#request(change);
+  }
+
   #request(change: Change): Promise<Answer> {
     const port = this.#port;
-    if (!port)
-      return Promise.reject(new DataPlaneError('dataplane_down', 'the data plane is being restarted'));
+    if (!port) return Promise.reject(beingRestarted());
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
@@ -325,6 +338,7 @@ export class Handle implements DataPlane {
         this.#options.log('error', 'the data plane has failed', { error: error.message, stack: error.stack });
       });
       worker.once('exit', (code) => {
+        this.#readRest(port1);
         this.#onExit();
         reject(failure ?? new Error(`the data plane ended with code ${code}`));
       });
@@ -336,6 +350,13 @@ export class Handle implements DataPlane {
         } else this.#onReport(report);
       });
     });
+  }
+
+  /** What a worker said before it ended is true: changes that it made, and where the FDB lies. */
+  #readRest(port: MessagePort): void {
+    for (let rest = receiveMessageOnPort(port); rest; rest = receiveMessageOnPort(port)) {
+      this.#onReport(rest.message as Report);
+    }
   }
 
   #onReport(report: Report): void {
@@ -376,30 +397,46 @@ export class Handle implements DataPlane {
 
   /** A successor on the same rows. One that died at once is given a pause, so that a lasting fault is no busy loop. */
   #replace(): void {
+    this.#restoring = true;
     const livedMs = performance.now() - this.#startedMs;
-    const restart = () => {
-      this.#restore().catch((error: Error) =>
-        this.#options.log('error', 'the data plane cannot be restarted: restart vtepd', {
-          error: error.message,
-        }),
-      );
-    };
-    if (livedMs < RESTART_PAUSE_MS) setTimeout(restart, RESTART_PAUSE_MS);
-    else restart();
+    setTimeout(() => void this.#restore(), livedMs < RESTART_PAUSE_MS ? RESTART_PAUSE_MS : 0);
   }
 
   async #restore(): Promise<void> {
-    const configured = this.#configured;
-    this.#configured = false;
-    await this.#spawn();
+    if (this.#stopping) return;
+    try {
+      await this.#spawn();
+    } catch (error) {
+      if (!this.#stopping) this.#logFailure('the data plane cannot be restarted: restart vtepd', error);
+      return;
+    }
+    try {
+      await this.#tellEverything();
+    } catch (error) {
+      // A successor that has died is being replaced in its turn; one that does not answer is to be.
+      if (!this.#stopping) this.#logFailure('the restarted data plane did not take the configuration', error);
+      await this.#worker?.terminate();
+      return;
+    }
+    this.#restoring = false;
+    this.#options.log('warn', 'the data plane was restarted; FDB and counters were kept', {});
+  }
+
+  async #tellEverything(): Promise<void> {
     for (const record of this.#vnis.values()) {
       await this.#request(vniChange(record));
       await Promise.all(Array.from(record.peers.values(), (peer) => this.#request(peerChange(record, peer))));
     }
     await this.#request({ op: 'fdb.adopt' });
-    this.#configured = configured;
-    this.#options.log('warn', 'the data plane was restarted; FDB and counters were kept', {});
   }
+
+  #logFailure(message: string, error: unknown): void {
+    this.#options.log('error', message, { error: (error as Error).message });
+  }
+}
+
+function beingRestarted(): DataPlaneError {
+  return new DataPlaneError('dataplane_down', 'the data plane is being restarted');
 }
 
 function vniChange({ state, tapFd, macParts, generation }: VniRecord): Change {

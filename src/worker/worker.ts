@@ -68,6 +68,8 @@ class DataPlaneThread {
       onFdbGrown: (fdb) => this.#report({ kind: 'fdb-grown', fdb }),
     });
     this.#underlay = this.#openUnderlay(tables.peers.bytes);
+    // A predecessor has counted the drops of these sockets already.
+    if (init.fdb.length > 0) this.#underlay.takeOverflow();
     const overlay = init.engine === 'memory' ? new MemoryOverlay() : this.#taps;
     this.#loop = new Loop(tables, overlay, this.#underlay, {
       strictHeader: init.strictHeader,

@@ -1,0 +1,210 @@
+import { createSocket } from 'node:dgram';
+import t, { type Test } from 'tap';
+import { BATCH_CAP, SOURCE_SOCKETS } from '../../src/frame/limits.js';
+import { loadShim } from '../../src/native/binding.js';
+import { random, sourceRow } from '../support/memory-plane.js';
+import { ENGINES, type EngineName, type Outgoing, portOf, UnderlayEnd } from '../support/underlay-pair.js';
+
+const next = random(1);
+const someBytes = (length: number) => Uint8Array.from({ length }, () => next(256));
+
+/** Two ends of one engine; peer 0 of the first is the second over IPv4, peer 1 over IPv6. */
+async function pair(t: Test, engine: EngineName) {
+  const here = new UnderlayEnd(t, engine);
+  const there = new UnderlayEnd(t, engine);
+  here.setPeer(0, '127.0.0.1', await portOf(there.fds.ipv4));
+  here.setPeer(1, '::1', await portOf(there.fds.ipv6));
+  return { here, there };
+}
+
+function sourceOf(address: string): Uint8Array {
+  return sourceRow(address, 0);
+}
+
+for (const engine of ENGINES) {
+  t.test(`${engine}: what can't be sent says so, and costs its neighbours nothing`, async (t) => {
+    const { here, there } = await pair(t, engine);
+    const gone = new UnderlayEnd(t, engine, { ipv6: '' });
+    here.setPeer(3, '255.255.255.255', 4789); // EACCES: broadcast is not permitted
+    const closedPort = await portOf(gone.fds.ipv4);
+    loadShim().close(gone.fds.ipv4);
+    here.setPeer(4, '127.0.0.1', closedPort); // refused by ICMP, later
+    const bytes = someBytes(60);
+    const out: Outgoing[] = [
+      { peerIdx: 2, srcPortIdx: 0, bytes }, // an empty row
+      { peerIdx: 0, srcPortIdx: 5, bytes }, // no socket there
+      { peerIdx: 3, srcPortIdx: 0, bytes },
+      { peerIdx: 0, srcPortIdx: 0, bytes, verdict: 7 }, // not to be sent
+      { peerIdx: 0, srcPortIdx: 0, bytes },
+      { peerIdx: 1, srcPortIdx: 1, bytes },
+    ];
+    const statuses = here.send(out);
+    t.ok(statuses[0] < 0 && statuses[1] < 0);
+    t.equal(statuses[3], 0, 'skipped');
+    await here.untilDecided(5);
+    t.equal(here.statuses.filter((status) => status === 0).length, 2);
+    t.ok(here.statuses.includes(-13), 'EACCES is told with the datagram it belongs to');
+    await there.untilReceived(2);
+    for (let round = 0; round < 50; round++) {
+      here.send([
+        { peerIdx: 4, srcPortIdx: 0, bytes },
+        { peerIdx: 0, srcPortIdx: 0, bytes },
+      ]);
+      if (round % 10 === 0) await here.untilDecided(5 + 2 * round);
+    }
+    await here.untilDecided(105);
+    await there.untilReceived(52);
+    t.equal(there.received.length, 52, 'a peer that refuses does not cost another a single datagram');
+  });
+
+  t.test(`${engine}: datagrams of every kind of length arrive whole, with their source`, async (t) => {
+    const { here, there } = await pair(t, engine);
+    const lengths = [0, 1, 7, 8, 21, 22, 63, 64, 65, 1472, 1473, 9000, 65_507];
+    for (const peerIdx of [0, 1]) {
+      const sent = lengths.map((length) => someBytes(length));
+      here.send(sent.map((bytes) => ({ peerIdx, srcPortIdx: 0, bytes })));
+      await there.untilReceived(lengths.length);
+      t.same(
+        there.received.map(({ bytes }) => bytes),
+        sent,
+      );
+      for (const { source } of there.received) t.same(source, sourceOf(peerIdx === 0 ? '127.0.0.1' : '::1'));
+      there.received.length = 0;
+    }
+    await here.untilDecided(2 * lengths.length);
+    t.ok(here.statuses.every((status) => status === 0));
+  });
+
+  t.test(`${engine}: the column says from which source socket`, async (t) => {
+    const { here } = await pair(t, engine);
+    const ports = await Promise.all([0, 1].map((index) => portOf(here.fds.send[SOURCE_SOCKETS + index])));
+    t.not(ports[0], ports[1]);
+    const seen: number[] = [];
+    const plain = createSocket('udp6');
+    t.teardown(() => plain.close());
+    await new Promise<void>((resolve) => plain.bind(0, '::1', resolve));
+    plain.on('message', (_, { port }) => seen.push(port));
+    here.setPeer(1, '::1', plain.address().port);
+    here.send([0, 1, 0].map((srcPortIdx) => ({ peerIdx: 1, srcPortIdx, bytes: someBytes(30) })));
+    await here.untilDecided(3);
+    for (let tries = 0; seen.length < 3 && tries < 500; tries++)
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    t.same(seen.sort(), [ports[0], ports[0], ports[1]].sort());
+  });
+
+  t.test(`${engine}: a peer row that changes is followed at once`, async (t) => {
+    const { here, there } = await pair(t, engine);
+    const elsewhere = new UnderlayEnd(t, engine);
+    here.send([{ peerIdx: 0, srcPortIdx: 0, bytes: someBytes(10) }]);
+    await there.untilReceived(1);
+    here.setPeer(0, '::1', await portOf(elsewhere.fds.ipv6));
+    here.send([{ peerIdx: 0, srcPortIdx: 0, bytes: someBytes(10) }]);
+    await elsewhere.untilReceived(1);
+    t.equal(there.received.length, 1);
+  });
+
+  t.test(`${engine}: full batches of both families, in order within each`, async (t) => {
+    const { here, there } = await pair(t, engine);
+    for (let round = 0; round < 4; round++)
+      here.send(
+        Array.from({ length: BATCH_CAP }, (_, i) => ({
+          peerIdx: i & 1,
+          srcPortIdx: 0,
+          bytes: Uint8Array.of(round, i),
+        })),
+      );
+    await there.untilReceived(4 * BATCH_CAP);
+    for (const family of [2, 10]) {
+      const own = there.received
+        .filter(({ source }) => source[0] === family)
+        .map(({ bytes }) => bytes[0] * 256 + bytes[1]);
+      t.equal(own.length, 2 * BATCH_CAP);
+      t.same(
+        own,
+        own.slice().sort((a, b) => a - b),
+      );
+    }
+  });
+
+  t.test(`${engine}: what the kernel dropped for want of room is counted, once`, async (t) => {
+    const here = new UnderlayEnd(t, engine);
+    const there = new UnderlayEnd(t, engine, { receiveLen: 4096 });
+    here.setPeer(0, '127.0.0.1', await portOf(there.fds.ipv4));
+    here.setPeer(1, '::1', await portOf(there.fds.ipv6));
+    t.equal(there.port.takeOverflow(), 0);
+    const count = 300;
+    for (const [type, address, fd] of [
+      ['udp4', '127.0.0.1', there.fds.ipv4],
+      ['udp6', '::1', there.fds.ipv6],
+    ] as const) {
+      const flood = createSocket(type);
+      const port = await portOf(fd);
+      // All in one turn of this event loop: whichever engine reads, it reads afterwards.
+      const sends = Array.from(
+        { length: count },
+        () => new Promise((resolve) => flood.send(someBytes(100), port, address, resolve)),
+      );
+      await Promise.all(sends);
+      flood.close();
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    there.take();
+    const overflow = there.port.takeOverflow();
+    there.take();
+    t.equal(
+      there.received.length + overflow,
+      2 * count,
+      `${there.received.length} received, ${overflow} dropped`,
+    );
+    t.ok(engine === 'dgram' || overflow > 0);
+    t.equal(there.port.takeOverflow(), 0, 'told once');
+  });
+}
+
+t.test('batch: fewer slots are offered while large datagrams come, and more again after', async (t) => {
+  const { here, there } = await pair(t, 'batch');
+  for (const length of [60_000, 60, 60_000, 60]) {
+    here.received.length = there.received.length = 0;
+    const inOne = length > 1000 ? 2 : 40;
+    for (let round = 1; round <= 3; round++) {
+      here.send(
+        Array.from({ length: inOne }, () => ({ peerIdx: 0, srcPortIdx: 0, bytes: someBytes(length) })),
+      );
+      await there.untilReceived(round * inOne);
+    }
+    t.ok(there.received.every(({ bytes }) => bytes.length === length));
+  }
+});
+
+t.test('dgram: sends under way are bounded, and the bound is told', async (t) => {
+  const { here } = await pair(t, 'dgram');
+  const batch = Array.from({ length: BATCH_CAP }, () => ({ peerIdx: 0, srcPortIdx: 0, bytes: someBytes(8) }));
+  const statuses = Array.from({ length: 10 }, () => here.send(batch)).flat();
+  const ENOMEM = -12;
+  t.ok(
+    statuses.slice(0, 1024).every((status) => status === 1),
+    '1,024 are pending',
+  );
+  t.ok(
+    statuses.slice(1024).every((status) => status === ENOMEM),
+    'the rest is refused',
+  );
+  await here.untilDecided(statuses.length);
+  t.equal(here.send(batch.slice(0, 1))[0], 1, 'then there is room again');
+});
+
+t.test('dgram: many sources, each with its own address', async (t) => {
+  const { here } = await pair(t, 'dgram');
+  const port = await portOf(here.fds.ipv4);
+  const sockets = await Promise.all(
+    Array.from({ length: 40 }, async (_, i) => {
+      const socket = createSocket('udp4');
+      await new Promise<void>((resolve) => socket.bind(0, `127.0.1.${i + 1}`, resolve));
+      return socket;
+    }),
+  );
+  for (const [i, socket] of sockets.entries()) socket.send(Uint8Array.of(i), port, '127.0.0.1');
+  await here.untilReceived(40);
+  for (const { source, bytes } of here.received) t.same(source, sourceOf(`127.0.1.${bytes[0] + 1}`));
+  for (const socket of sockets) socket.close();
+});

@@ -1,0 +1,174 @@
+/**
+ * The two engines of the underlay on loopback, driven alike: sockets opened by the shim, a port over them, and
+ * receiving until what was waited for is there. Needs no root.
+ */
+import { readFile, readlink } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Test } from 'tap';
+import { Batch } from '../../src/frame/batch.js';
+import { PEER_ROW_LEN, SOURCE_SOCKETS } from '../../src/frame/limits.js';
+import { loadShim } from '../../src/native/binding.js';
+import { DgramPort } from '../../src/port/dgram.js';
+import { STATUS_PENDING, type UnderlayPort } from '../../src/port/port.js';
+import { type UdpFds, UdpPort } from '../../src/port/udp.js';
+import { sourceRow } from './memory-plane.js';
+
+export type EngineName = 'batch' | 'dgram';
+export const ENGINES: EngineName[] = ['batch', 'dgram'];
+
+const RECEIVE = 1;
+const RECVERR = 2;
+const NO_GRO = 16;
+const LIMIT_MS = 5000;
+
+export interface Received {
+  /** Packed source row without its port. */
+  source: Uint8Array;
+  bytes: Uint8Array;
+}
+
+export interface Outgoing {
+  peerIdx: number;
+  srcPortIdx: number;
+  bytes: Uint8Array;
+  verdict?: number;
+}
+
+/** A port of one engine with receiving sockets of both families and two source sockets each. */
+export class UnderlayEnd {
+  readonly port: UnderlayPort;
+  readonly fds: UdpFds;
+  readonly peers: Uint8Array;
+  readonly received: Received[] = [];
+  /** Final status of sends, in the order of their decision. */
+  readonly statuses: number[] = [];
+  readonly #batch = new Batch();
+
+  constructor(
+    t: Test,
+    engine: EngineName,
+    options: { receiveLen?: number; ipv4?: string; ipv6?: string; fds?: UdpFds } = {},
+  ) {
+    const shim = loadShim();
+    const opened: number[] = [];
+    const open = (address: string, flags: number, receiveLen: number): number => {
+      if (address === '') return -1;
+      const fd = shim.udpOpen(sourceRow(address, 0), '', flags, receiveLen, 0, 0);
+      if (fd < 0) throw new Error(`cannot open a socket on ${address}: errno ${-fd}`);
+      opened.push(fd);
+      return fd;
+    };
+    const { ipv4 = '127.0.0.1', ipv6 = '::1', receiveLen = 0 } = options;
+    const receive = RECEIVE | (engine === 'dgram' ? NO_GRO : 0);
+    const send = new Int32Array(2 * SOURCE_SOCKETS).fill(-1);
+    this.fds = options.fds ?? {
+      ipv4: open(ipv4, receive, receiveLen),
+      ipv6: open(ipv6, receive, receiveLen),
+      send,
+    };
+    const sendFlags = engine === 'batch' ? RECVERR : 0;
+    for (const index of [0, 1]) {
+      if (options.fds) break;
+      send[index] = open(ipv4, sendFlags, 0);
+      send[SOURCE_SOCKETS + index] = open(ipv6, sendFlags, 0);
+    }
+    this.peers = new Uint8Array(new SharedArrayBuffer(16 * PEER_ROW_LEN));
+    this.port =
+      engine === 'batch'
+        ? new UdpPort(shim, this.fds, this.peers, false)
+        : new DgramPort(shim, this.fds, this.peers);
+    t.teardown(() => {
+      if (this.port instanceof DgramPort) this.port.close();
+      for (const fd of opened) shim.close(fd);
+    });
+    if (this.port instanceof DgramPort) this.port.onWork = () => this.take();
+  }
+
+  setPeer(peerIdx: number, address: string, port: number): void {
+    this.peers.set(sourceRow(address, port), peerIdx * PEER_ROW_LEN);
+    this.port.peersChanged();
+  }
+
+  /** Takes what waits, and what was decided. */
+  take(): void {
+    const batch = this.#batch;
+    while (this.port.receive(batch) > 0)
+      for (let i = 0; i < batch.count; i++) {
+        const source = this.port.sources.slice(i * PEER_ROW_LEN, (i + 1) * PEER_ROW_LEN);
+        source.fill(0, 2, 4);
+        this.received.push({
+          source,
+          bytes: this.port.arena.slice(batch.off[i], batch.off[i] + batch.len[i]),
+        });
+      }
+    while (this.port.completions(batch) > 0)
+      for (let i = 0; i < batch.count; i++) this.statuses.push(batch.status[i]);
+  }
+
+  /** Sends up to BATCH_CAP datagrams in one batch. @returns the status of each on return */
+  send(datagrams: Outgoing[]): number[] {
+    const batch = this.#batch;
+    const arena = Buffer.concat(datagrams.map(({ bytes }) => bytes));
+    let off = 0;
+    batch.count = datagrams.length;
+    for (const [i, { peerIdx, srcPortIdx, bytes, verdict }] of datagrams.entries()) {
+      batch.off[i] = off;
+      batch.len[i] = bytes.length;
+      batch.vniIdx[i] = 0;
+      batch.peerIdx[i] = peerIdx;
+      batch.srcPortIdx[i] = srcPortIdx;
+      batch.gsoType[i] = batch.gsoSize[i] = batch.flags[i] = 0;
+      batch.segCount[i] = 1;
+      batch.wireLen[i] = bytes.length;
+      batch.verdict[i] = verdict ?? 0;
+      batch.status[i] = 99;
+      off += bytes.length;
+    }
+    const failed = this.port.send(batch, arena);
+    arena.fill(0xdd);
+    const statuses = Array.from(batch.status.subarray(0, batch.count));
+    if (failed !== statuses.filter((status) => status !== 0).length)
+      throw new Error(`${failed} said to have failed`);
+    this.statuses.push(
+      ...statuses.filter((status, i) => status !== STATUS_PENDING && batch.verdict[i] === 0),
+    );
+    return statuses;
+  }
+
+  /** Until so many datagrams have come. */
+  async untilReceived(count: number): Promise<void> {
+    await this.#until(
+      () => this.received.length >= count,
+      () => `${this.received.length} of ${count} received`,
+    );
+  }
+
+  /** Until so many sends are decided. */
+  async untilDecided(count: number): Promise<void> {
+    await this.#until(
+      () => this.statuses.length >= count,
+      () => `${this.statuses.length} of ${count} decided`,
+    );
+  }
+
+  async #until(done: () => boolean, found: () => string): Promise<void> {
+    const deadlineMs = performance.now() + LIMIT_MS;
+    for (;;) {
+      this.take();
+      if (done()) return;
+      if (performance.now() > deadlineMs) throw new Error(`only ${found()}`);
+      await delay(2);
+    }
+  }
+}
+
+/** Port that a socket is bound to, by asking the kernel. */
+export async function portOf(fd: number): Promise<number> {
+  const inode = (await readlink(`/proc/self/fd/${fd}`)).replace(/\D/g, '');
+  for (const table of ['udp', 'udp6'])
+    for (const line of (await readFile(`/proc/self/net/${table}`, 'utf8')).split('\n')) {
+      const fields = line.trim().split(/\s+/);
+      if (fields[9] === inode) return Number.parseInt(fields[1].split(':')[1], 16);
+    }
+  throw new Error(`descriptor ${fd} is no UDP socket`);
+}

@@ -1,0 +1,263 @@
+import t, { type Test } from 'tap';
+import { loadShim } from '../../src/native/binding.js';
+import { V_FDB_DYNAMIC, V_FDB_STATIC } from '../../src/stats/counters.js';
+import type { NewPeer, PeerAddress } from '../../src/worker/data-plane.js';
+import { Handle } from '../../src/worker/handle.js';
+import type { MacParts, VniPolicy } from '../../src/worker/protocol.js';
+import { macNumber, macParts } from '../support/frames.js';
+import { packAddress, TAP_MAC } from '../support/memory-plane.js';
+import { eventually } from '../support/wait.js';
+
+const POLICY: VniPolicy = {
+  learning: true,
+  ageingS: 300,
+  fdbLimit: 1000,
+  flood: true,
+  accept: 'peers',
+  vlan: 'pass',
+  overlayMtu: 1450,
+};
+
+interface Fixture {
+  handle: Handle;
+  /** Level and message of what was logged. */
+  logged: string[];
+}
+
+/** A data plane with a real thread and no sockets; stopped when the test ends. */
+async function start(t: Test): Promise<Fixture> {
+  const shim = loadShim();
+  const waitFd = shim.waitCreate();
+  const wakeFd = shim.eventCreate();
+  const logged: string[] = [];
+  const handle = new Handle({
+    engine: 'memory',
+    underlay: { receiveFds: { ipv4: -1, ipv6: -1 }, sendFds: [], trains: false },
+    strictHeader: false,
+    port: 4789,
+    waitFd,
+    wakeFd,
+    wake: () => void shim.eventFire(wakeFd),
+    seed: 0x5eed,
+    log: (level, message) => logged.push(`${level}: ${message}`),
+    addressText: ({ family, bytes }) =>
+      family === 4 ? bytes.subarray(0, 4).join('.') : Buffer.from(bytes).toString('hex'),
+  });
+  t.teardown(async () => {
+    await handle.stop();
+    shim.close(waitFd);
+    shim.close(wakeFd);
+  });
+  await handle.start();
+  return { handle, logged };
+}
+
+const newVni = (vni: number) => ({
+  vni,
+  tap: `vtep${vni}`,
+  bridge: '',
+  mac: '02:aa:00:00:00:01',
+  macParts: TAP_MAC,
+  tapFd: -1,
+  policy: POLICY,
+});
+
+function newPeer(text: string): NewPeer {
+  const address: PeerAddress = { ...packAddress(text, 4789), text };
+  return { address, flood: true, name: '' };
+}
+
+const ALL = { type: 'all', peer: '' } as const;
+
+/** Every entry, page by page. */
+async function listAll(handle: Handle, vni: number, limit: number) {
+  const items: Awaited<ReturnType<Handle['listFdb']>>['items'] = [];
+  let pages = 0;
+  for (let cursor = 0; cursor >= 0; pages++) {
+    const page = await handle.listFdb(vni, ALL, limit, cursor);
+    if (page.items.length > limit) throw new Error(`${page.items.length} items on a page of ${limit}`);
+    items.push(...page.items);
+    cursor = page.nextCursor;
+  }
+  return { items, pages };
+}
+
+/** A request that the worker cannot read: a bug, from which it dies. */
+function crash(handle: Handle, vni: number, peer: string): Promise<void> {
+  return handle.putFdb(vni, undefined as unknown as MacParts, peer);
+}
+
+// Under the test runner a thread needs more than a second to start: those who do not end it share one.
+t.setTimeout(120_000);
+const { handle } = await start(t);
+
+t.test('what is not there is refused with its code', async (t) => {
+  const mac = macParts(macNumber(1));
+  await t.rejects(handle.addPeer(100, newPeer('192.0.2.1')), { code: 'vni_not_found' });
+  await handle.addVni(newVni(100));
+  await t.rejects(handle.addVni(newVni(100)), { code: 'vni_exists' });
+  await t.rejects(handle.removePeer(100, '192.0.2.1'), { code: 'peer_not_found' });
+  await t.rejects(handle.putFdb(100, mac, '192.0.2.1'), { code: 'peer_not_found' });
+  await t.rejects(handle.deleteFdb(100, mac), { code: 'fdb_entry_not_found' });
+  await t.rejects(handle.flushFdb(101, ALL), { code: 'vni_not_found' });
+  await t.rejects(handle.listFdb(100, { type: 'all', peer: '192.0.2.9' }, 10, 0), { code: 'peer_not_found' });
+  t.throws(() => handle.peers(101), { code: 'vni_not_found' });
+  t.throws(() => handle.snapshot(101), { code: 'vni_not_found' });
+  await handle.addPeer(100, newPeer('192.0.2.1'));
+  await t.rejects(handle.addPeer(100, newPeer('192.0.2.1')), { code: 'peer_exists' });
+  t.equal(handle.peers(100).length, 1);
+});
+
+t.test('static entries: put, replaced, listed, deleted, flushed', async (t) => {
+  for (const vni of [0, 2 ** 24 - 1]) {
+    await handle.addVni(newVni(vni));
+    for (const peer of ['192.0.2.1', '2001:db8::1']) await handle.addPeer(vni, newPeer(peer));
+  }
+  const mac = macParts('fe:ff:ff:ff:ff:ff');
+  await handle.putFdb(0, mac, '192.0.2.1');
+  await handle.putFdb(0, mac, '2001:db8::1');
+  await handle.putFdb(0, macParts(macNumber(2)), '192.0.2.1');
+  await handle.putFdb(2 ** 24 - 1, mac, '192.0.2.1');
+  const { items } = await listAll(handle, 0, 10);
+  t.equal(items.length, 2, 'of this VNI only');
+  t.match(
+    items.find((entry) => entry.mac.low === mac.low),
+    { mac, peer: /^20010db8/, type: 'static', ageMs: 0 },
+  );
+  const filtered = await handle.listFdb(0, { type: 'static', peer: '192.0.2.1' }, 10, 0);
+  t.equal(filtered.items.length, 1);
+  t.equal((await handle.listFdb(0, { type: 'dynamic', peer: '' }, 10, 0)).items.length, 0);
+  await handle.deleteFdb(0, mac);
+  await t.rejects(handle.deleteFdb(0, mac), { code: 'fdb_entry_not_found' });
+  t.equal(await handle.flushFdb(0, { type: 'dynamic', peer: '' }), 0);
+  t.equal(await handle.flushFdb(0, ALL), 1);
+  t.equal((await listAll(handle, 0, 10)).items.length, 0);
+  t.equal((await listAll(handle, 2 ** 24 - 1, 10)).items.length, 1, 'the other VNI keeps its own');
+  t.equal(handle.snapshot(0).vni[V_FDB_STATIC], 0);
+  t.equal(handle.snapshot(0).vni[V_FDB_DYNAMIC], 0);
+});
+
+t.test('pages of a large table: each entry once', async (t) => {
+  await handle.addVni(newVni(101));
+  await handle.addPeer(101, newPeer('192.0.2.1'));
+  const count = 5000;
+  await Promise.all(
+    Array.from({ length: count }, (_, i) => handle.putFdb(101, macParts(macNumber(i)), '192.0.2.1')),
+  );
+  for (const limit of [1000, 333]) {
+    const { items, pages } = await listAll(handle, 101, limit);
+    t.equal(items.length, count);
+    t.equal(new Set(items.map(({ mac }) => mac.low)).size, count, `pages of ${limit}`);
+    t.ok(pages >= Math.ceil(count / limit));
+  }
+  t.equal(await handle.flushFdb(101, { type: 'static', peer: '192.0.2.1' }), count);
+});
+
+t.test('a peer that is removed takes its entries along, and its row is used again', async (t) => {
+  await handle.addVni(newVni(102));
+  const first = await handle.addPeer(102, newPeer('192.0.2.1'));
+  await handle.addPeer(102, newPeer('192.0.2.2'));
+  for (let i = 0; i < 100; i++)
+    await handle.putFdb(102, macParts(macNumber(i)), i % 2 === 0 ? '192.0.2.1' : '192.0.2.2');
+  const removal = handle.removePeer(102, '192.0.2.1');
+  await t.rejects(handle.removePeer(102, '192.0.2.1'), { code: 'peer_not_found' }, 'it is leaving already');
+  await t.rejects(handle.putFdb(102, macParts(macNumber(1)), '192.0.2.1'), { code: 'peer_not_found' });
+  await removal;
+  t.same(
+    handle.peers(102).map(({ address }) => address.text),
+    ['192.0.2.2'],
+  );
+  const { items } = await listAll(handle, 102, 1000);
+  t.equal(items.length, 50);
+  t.ok(items.every(({ peer }) => peer === '192.0.2.2'));
+  const again = await handle.addPeer(102, newPeer('192.0.2.3'));
+  t.equal(again.peerIdx, first.peerIdx);
+  t.equal((await listAll(handle, 102, 1000)).items.length, 50, 'the new peer inherits nothing');
+});
+
+t.test('changes are applied in the order they were asked for', async (t) => {
+  await handle.addVni(newVni(103));
+  const mac = macParts(macNumber(7));
+  const order: string[] = [];
+  const note = (what: string) => () => order.push(what);
+  await Promise.all([
+    handle.addPeer(103, newPeer('192.0.2.1')).then(note('add')),
+    handle.putFdb(103, mac, '192.0.2.1').then(note('put')),
+    handle.flushFdb(103, ALL).then((removed) => order.push(`flush ${removed}`)),
+    handle.removePeer(103, '192.0.2.1').then(note('remove')),
+  ]);
+  t.same(order, ['add', 'put', 'flush 1', 'remove']);
+});
+
+t.test('ready when the configuration was given and acknowledged, until it is stopped', async (t) => {
+  t.equal(handle.ready, false);
+  handle.configured();
+  t.equal(handle.ready, true);
+  await handle.stop();
+  t.equal(handle.ready, false);
+  await t.rejects(handle.addPeer(100, newPeer('192.0.2.5')), { code: 'dataplane_down' });
+});
+
+t.test('a worker that dies is replaced, with FDB and counters kept', async (t) => {
+  const { handle, logged } = await start(t);
+  await handle.addVni(newVni(100));
+  const peer = await handle.addPeer(100, newPeer('192.0.2.1'));
+  await handle.addPeer(100, newPeer('192.0.2.2'));
+  handle.configured();
+  // Enough entries that the table is in the middle of growing.
+  await Promise.all(
+    Array.from({ length: 800 }, (_, i) => handle.putFdb(100, macParts(macNumber(i)), '192.0.2.1')),
+  );
+  const counted = handle.counters.peerBase(peer.peerIdx) + 1;
+  handle.counters.cells[counted] = 12345;
+
+  const waiting = handle.flushFdb(100, { type: 'dynamic', peer: '' });
+  const crashed = crash(handle, 100, '192.0.2.2');
+  const behind = handle.removePeer(100, '192.0.2.2');
+  await t.rejects(crashed, { code: 'dataplane_down' });
+  await t.rejects(behind, { code: 'dataplane_down' });
+  t.equal(await waiting, 0, 'what was applied before is answered');
+  t.equal(handle.ready, false);
+  await t.rejects(handle.addPeer(100, newPeer('192.0.2.3')), { code: 'dataplane_down' });
+  await t.rejects(handle.deleteFdb(100, macParts(macNumber(1))), { code: 'dataplane_down' });
+
+  await eventually('the successor is ready', () => handle.ready, 10_000);
+  t.ok(logged.some((line) => /^error: the data plane has failed/.test(line)));
+  t.ok(logged.some((line) => /^warn: the data plane was restarted/.test(line)));
+  t.same(
+    handle.peers(100).map(({ address }) => address.text),
+    ['192.0.2.1', '192.0.2.2'],
+    'the peer whose removal failed is still there',
+  );
+  const { items } = await listAll(handle, 100, 1000);
+  t.equal(items.length, 800);
+  t.ok(items.every((entry) => entry.peer === '192.0.2.1' && entry.type === 'static'));
+  t.equal(handle.snapshot(100).vni[V_FDB_STATIC], 800);
+  t.equal(handle.counters.cells[counted], 12345);
+  await handle.removePeer(100, '192.0.2.2');
+  await handle.deleteFdb(100, macParts(macNumber(1)));
+});
+
+t.test('it is replaced again and again, and is ready each time', async (t) => {
+  const { handle } = await start(t);
+  await handle.addVni(newVni(100));
+  await handle.addPeer(100, newPeer('192.0.2.1'));
+  await handle.putFdb(100, macParts(macNumber(1)), '192.0.2.1');
+  handle.configured();
+  for (let round = 1; round <= 2; round++) {
+    await t.rejects(crash(handle, 100, '192.0.2.1'));
+    await eventually(`ready after crash ${round}`, () => handle.ready, 10_000);
+    t.equal((await listAll(handle, 100, 10)).items.length, 1, `crash ${round}`);
+  }
+});
+
+t.test('stopped while its successor is still to come, it stays stopped', async (t) => {
+  const { handle, logged } = await start(t);
+  await handle.addVni(newVni(100));
+  await handle.addPeer(100, newPeer('192.0.2.1'));
+  await t.rejects(crash(handle, 100, '192.0.2.1'));
+  await handle.stop();
+  await new Promise((resolve) => setTimeout(resolve, 1500));
+  t.equal(handle.ready, false);
+  t.notOk(logged.some((line) => /restarted/.test(line)));
+});
