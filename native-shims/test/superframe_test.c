@@ -61,19 +61,32 @@ static int open_socket(void)
 	return fd;
 }
 
-/* Reads until the frame of ours is there, as entry 0; 0 if it does not come. */
+static int is_ours(int i)
+{
+	const uint8_t *frame = arena.base + frames.off[i];
+
+	return load16(frame + 12) == 0x0800 && frame[14 + IPV4_PROTOCOL] == IPPROTO_UDP;
+}
+
+/* Reads until ours is there, among what the stack says on its own, and makes it entry 0; 0 if it does not come. */
 static int read_ours(int tap)
 {
 	struct tap_region region = { .off = 0, .end = ARENA_LEN / 2, .headroom = VXLAN_LEN, .slot_len = 65558 };
 
 	while (readable_within(tap, 2000)) {
-		const uint8_t *frame;
+		int count = tap_read_batch(tap, arena, &frames, 0, 0, region);
 
-		if (tap_read_batch(tap, arena, &frames, 0, 0, region) < 1)
-			return 0;
-		frame = arena.base + frames.off[0];
-		if (load16(frame + 12) == 0x0800 && frame[14 + IPV4_PROTOCOL] == IPPROTO_UDP)
+		for (int i = 0; i < count; i++) {
+			if (!is_ours(i))
+				continue;
+			frames.off[0] = frames.off[i];
+			frames.len[0] = frames.len[i];
+			frames.gso_type[0] = frames.gso_type[i];
+			frames.gso_size[0] = frames.gso_size[i];
+			frames.csum_start[0] = frames.csum_start[i];
+			frames.flags[0] = frames.flags[i];
 			return 1;
+		}
 	}
 	return 0;
 }
