@@ -27,9 +27,10 @@ const COLUMN_LEN = BATCH_CAP * 4;
 
 /** Every number that both sides must agree on, by the name the shim gives it. Bytes, where it is a size or offset. */
 export const EXPECTED_LAYOUT: Readonly<Record<string, number>> = Object.freeze({
-  abi: 1,
+  abi: 2,
   BATCH_CAP,
   SOURCE_SOCKETS: 64,
+  VXLAN_LEN: 8,
   WAIT_CAP: 256,
   WAIT_ERROR_BIT: 0x40000000,
   'sizeof.batch': BATCH_COLUMNS.length * COLUMN_LEN,

@@ -40,6 +40,7 @@ const RESTART_PAUSE_MS = 500;
 export interface HandleOptions {
   engine: Engine;
   underlay: UnderlayInit;
+  merge: { tcp: boolean; udp: boolean };
   strictHeader: boolean;
   port: number;
   /** epoll and wake-up eventfd, open for the life of the process. */
@@ -309,10 +310,11 @@ export class Handle implements DataPlane {
 
   #spawn(): Promise<void> {
     const { port1, port2 } = new MessageChannel();
-    const { engine, underlay, strictHeader, port, waitFd, wakeFd, seed } = this.#options;
+    const { engine, underlay, merge, strictHeader, port, waitFd, wakeFd, seed } = this.#options;
     const init: WorkerInit = {
       engine,
       underlay,
+      merge,
       strictHeader,
       port,
       waitFd,

@@ -16,9 +16,10 @@ import { insideNamespace } from '../support/inside-namespace.js';
 const EBADF = -9;
 const EIO = -5;
 const TAPS = ['tapa', 'tapb'];
+const MERGE = { tcp: true, udp: true };
 
 t.test('a VNI without a TAP', async (t) => {
-  const port = new TapPort(loadShim(), 4);
+  const port = new TapPort(loadShim(), 4, MERGE);
   const batch = new Batch();
   t.equal(port.read(batch, 2), EBADF);
   t.equal(batch.count, 0);
@@ -32,7 +33,7 @@ t.test('a VNI without a TAP', async (t) => {
 
 await insideNamespace(t, import.meta.url, 'link set lo up', async () => {
   const shim = loadShim();
-  const port = new TapPort(shim, 2);
+  const port = new TapPort(shim, 2, MERGE);
   TAPS.forEach((name, vniIdx) => {
     port.fds[vniIdx] = shim.tapOpen(name);
   });

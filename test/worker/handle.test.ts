@@ -33,6 +33,7 @@ async function start(t: Test): Promise<Fixture> {
   const handle = new Handle({
     engine: 'memory',
     underlay: { receiveFds: { ipv4: -1, ipv6: -1 }, sendFds: [], trains: false },
+    merge: { tcp: false, udp: false },
     strictHeader: false,
     port: 4789,
     waitFd,
