@@ -25,6 +25,7 @@ const SPEC: OverlayDeviceSpec = {
   mac: '',
   derivedMac: { high: 0xfe11, low: 0x22334455 },
   overlayMtu: 1450,
+  queues: 1,
 };
 
 const run = (commands: string) =>
@@ -113,7 +114,8 @@ lab('a TAP of our own', '', async (t) => {
   const addresses = ['10.10.10.1/24', 'FD00:0::1/64', '10.10.10.1/24'];
   const device = await openOverlayDevice(shim, { ...SPEC, addresses });
   t.match(device, { name: TAP, mtu: 1450, mac: SPEC.derivedMac });
-  t.ok(device.fd >= 0);
+  t.equal(device.fds.length, 1);
+  t.ok(device.fds[0] >= 0);
   const link = await getLink(TAP);
   t.match(link, {
     up: true,
@@ -202,7 +204,7 @@ const essence = ({ mtu, mac, up, alias }: { mtu: number; mac: string; up: boolea
 
 t.test('a bridge that a killed daemon left behind is taken over and removed', async (t) => {
   const killed = await openOverlayDevice(shim, { ...SPEC, bridge: BRIDGE });
-  shim.close(killed.fd);
+  shim.close(killed.fds[0]);
   t.equal(await findLink(TAP), undefined, 'the TAP went with its descriptor');
   await run(`link set ${BRIDGE} down`);
   const next = await openOverlayDevice(shim, { ...SPEC, bridge: BRIDGE });
@@ -247,7 +249,7 @@ lab(
 
 lab('a TAP that a killed daemon had adopted is restored before it is adopted again', FOUND, async (t) => {
   const killed = await openOverlayDevice(shim, { ...SPEC, addresses: ['10.10.10.1/24'], bridge: BRIDGE });
-  shim.close(killed.fd);
+  shim.close(killed.fds[0]);
   t.match(await getLink(TAP), { mtu: 1500, master: BRIDGE }, 'a killed daemon restores nothing');
   const next = await openOverlayDevice(shim, { ...SPEC, addresses: ['10.10.10.2/24'], bridge: BRIDGE });
   t.strictSame((await addressesOf(TAP)).sort(), ['10.10.10.2/24', '192.0.2.1/24']);

@@ -24,20 +24,21 @@ interface Fixture {
   logged: string[];
 }
 
-/** A data plane with a real thread and no sockets; stopped when the test ends. */
-async function start(t: Test): Promise<Fixture> {
+/** A data plane with real threads and no sockets; stopped when the test ends. */
+async function start(t: Test, workers = 1): Promise<Fixture> {
   const shim = loadShim();
-  const waitFd = shim.waitCreate();
-  const wakeFd = shim.eventCreate();
+  const descriptors = Array.from({ length: workers }, () => {
+    const wakeFd = shim.eventCreate();
+    const receiveFds = { ipv4: -1, ipv6: -1 };
+    return { waitFd: shim.waitCreate(), wakeFd, wake: () => void shim.eventFire(wakeFd), receiveFds };
+  });
   const logged: string[] = [];
   const handle = new Handle({
     engine: 'memory',
-    underlay: { receiveFds: { ipv4: -1, ipv6: -1 }, sendFds: [], trains: false },
+    underlay: { sendFds: [], trains: false },
     strictHeader: false,
     port: 4789,
-    waitFd,
-    wakeFd,
-    wake: () => void shim.eventFire(wakeFd),
+    workers: descriptors,
     seed: 0x5eed,
     log: (level, message) => logged.push(`${level}: ${message}`),
     addressText: ({ family, bytes }) =>
@@ -45,8 +46,7 @@ async function start(t: Test): Promise<Fixture> {
   });
   t.teardown(async () => {
     await handle.stop();
-    shim.close(waitFd);
-    shim.close(wakeFd);
+    for (const { waitFd, wakeFd } of descriptors) for (const fd of [waitFd, wakeFd]) shim.close(fd);
   });
   await handle.start();
   return { handle, logged };
@@ -58,7 +58,7 @@ const newVni = (vni: number) => ({
   bridge: '',
   mac: '02:aa:00:00:00:01',
   macParts: TAP_MAC,
-  tapFd: -1,
+  tapFds: [-1, -1],
   policy: POLICY,
 });
 
@@ -210,8 +210,8 @@ t.test('a worker that dies is replaced, with FDB and counters kept', async (t) =
   await Promise.all(
     Array.from({ length: 800 }, (_, i) => handle.putFdb(100, macParts(macNumber(i)), '192.0.2.1')),
   );
-  const counted = handle.counters.peerBase(peer.peerIdx) + 1;
-  handle.counters.cells[counted] = 12345;
+  const counted = handle.counters[0].peerBase(peer.peerIdx) + 1;
+  handle.counters[0].cells[counted] = 12345;
 
   const waiting = handle.flushFdb(100, { type: 'dynamic', peer: '' });
   const crashed = crash(handle, 100, '192.0.2.2');
@@ -235,7 +235,7 @@ t.test('a worker that dies is replaced, with FDB and counters kept', async (t) =
   t.equal(items.length, 800);
   t.ok(items.every((entry) => entry.peer === '192.0.2.1' && entry.type === 'static'));
   t.equal(handle.snapshot(100).vni[V_FDB_STATIC], 800);
-  t.equal(handle.counters.cells[counted], 12345);
+  t.equal(handle.counters[0].cells[counted], 12345);
   await handle.removePeer(100, '192.0.2.2');
   await handle.deleteFdb(100, macParts(macNumber(1)));
 });
