@@ -100,7 +100,7 @@ t.test('between two threads none is lost, doubled or torn', async (t) => {
   while (expected < count && performance.now() < deadlineMs) {
     const value = take(ring);
     if (value === undefined) continue;
-    if (value !== expected) return t.fail(`note ${expected} says ${value}`);
+    if (value !== expected) return void t.fail(`note ${expected} says ${value}`);
     expected++;
   }
   t.equal(expected, count);

@@ -269,7 +269,7 @@ for (const seed of [1, 2, 3, 4, 5])
         workers.settle();
         for (const one of macs) {
           const place = workers.agreed(one);
-          if (place.startsWith('they differ')) return t.fail(`step ${step}: ${place}`);
+          if (place.startsWith('they differ')) return void t.fail(`step ${step}: ${place}`);
         }
       }
       t.ok(workers.planes[0].vniCell(0, V_MOVED) > 500);

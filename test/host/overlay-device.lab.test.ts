@@ -84,6 +84,35 @@ lab('a TAP with several queues is refused', 'tuntap add dev vtep100 mode tap mul
   refused(t, {}, /^vtep100 was made with multi_queue/).then(() => undefined),
 );
 
+lab('a TAP with one queue is refused to several workers', 'tuntap add dev vtep100 mode tap', (t) =>
+  refused(t, { queues: 2 }, /^vtep100 was made without multi_queue, which --workers 2 needs/).then(
+    () => undefined,
+  ),
+);
+
+lab('several workers: a queue each, of a TAP of our own', '', async (t) => {
+  const device = await openOverlayDevice(shim, { ...SPEC, queues: 3 });
+  t.equal(new Set(device.fds).size, 3);
+  t.equal(device.unsteered, '');
+  t.match((await getLink(TAP)).data, { multi_queue: true, numqueues: 3 });
+  for (const queues of [1, 3])
+    await refused(t, { queues }, /vtep100 is in use by another program \(another vtepd\)/);
+  t.match((await getLink(TAP)).data, { numqueues: 3 }, 'nobody else got one');
+  await device.close();
+  t.equal(await findLink(TAP), undefined);
+});
+
+lab(
+  'several workers: a TAP that was there is adopted with its queues and left as it was',
+  'tuntap add dev vtep100 mode tap multi_queue',
+  async (t) => {
+    const device = await openOverlayDevice(shim, { ...SPEC, queues: 2 });
+    t.match((await getLink(TAP)).data, { numqueues: 2 });
+    await device.close();
+    t.match((await getLink(TAP)).data, { multi_queue: true, numqueues: 0 });
+  },
+);
+
 lab('a bridge that is none is refused', 'link add br-vxlan type veth peer name far', (t) =>
   refused(t, { bridge: BRIDGE }, /^br-vxlan is a device of kind veth, not a bridge/).then(() => undefined),
 );
