@@ -14,6 +14,7 @@ const struct layout_entry shim_layout[] = {
 	{ "abi", SHIM_ABI_VERSION },
 	{ "BATCH_CAP", BATCH_CAP },
 	{ "SOURCE_SOCKETS", SOURCE_SOCKETS },
+	{ "VXLAN_LEN", VXLAN_LEN },
 	{ "WAIT_CAP", WAIT_CAP },
 	{ "WAIT_ERROR_BIT", WAIT_ERROR_BIT },
 	{ "sizeof.batch", sizeof(struct batch) },

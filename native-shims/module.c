@@ -215,8 +215,9 @@ static napi_value js_tap_write_batch(napi_env env, napi_callback_info info)
 	struct arena arena = arg_arena(&call, 1);
 	struct batch *batch = arg_batch(&call, 2);
 	int32_t count = arg_int_within(&call, 3, "count", 0, BATCH_CAP);
+	int merge = arg_int_within(&call, 4, "merge", 0, MERGE_TCP | MERGE_UDP);
 
-	return call.refused ? NULL : answer(&call, tap_write_batch(fds.data, fds.count, arena, batch, count));
+	return call.refused ? NULL : answer(&call, tap_write_batch(fds.data, fds.count, arena, batch, count, merge));
 }
 
 static napi_value js_udp_open(napi_env env, napi_callback_info info)

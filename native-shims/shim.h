@@ -28,6 +28,14 @@
 #define FRAME_GSO_TCPV4 1
 #define FRAME_GSO_TCPV6 4
 #define FRAME_GSO_UDP_L4 5
+#define FRAME_GSO_ECN 0x80 /* beside a TCP type: CWR may be set */
+
+/* Options of tap_write_batch(), or-ed: segments of one flow are written as one superframe. */
+#define MERGE_TCP 1
+#define MERGE_UDP 2 /* takes a kernel that knows USO, Linux 6.2 */
+
+/* Bytes of a VXLAN header (RFC 7348 §5), in front of the Ethernet header of whatever is sent. */
+#define VXLAN_LEN 8
 
 /**
  * struct batch - descriptor columns; entry i of each describes one frame or datagram
@@ -39,7 +47,7 @@
  * @tos:		outer TOS (reserved for the MTU work, 0)
  * @ttl:		outer TTL (reserved, 0 = the socket's)
  * @df:			outer DF (reserved, 0 = the socket's)
- * @gso_type:		FRAME_GSO_*
+ * @gso_type:		FRAME_GSO_*; a TAP may or FRAME_GSO_ECN to a TCP type
  * @gso_size:		payload bytes a segment; of a received train, bytes a datagram; 0: a single one
  * @csum_start:		where the kernel starts summing, from @off; with FRAME_NEEDS_CSUM
  * @csum_off:		where it stores the sum, from @csum_start
@@ -157,7 +165,8 @@ int tap_unsteer(int fd);
 int tap_set_offload(int fd, uint32_t bits);
 int tap_read_batch(int fd, struct arena arena, struct batch *batch, int32_t start, int32_t vni_idx,
 		   struct tap_region region);
-int tap_write_batch(const int32_t *fds, size_t fd_count, struct arena arena, struct batch *batch, int32_t count);
+int tap_write_batch(const int32_t *fds, size_t fd_count, struct arena arena, struct batch *batch, int32_t count,
+		    int merge);
 
 int udp_open(const struct peer_row *local, const char *device, int options, int receive_len, int send_len, int ttl);
 int udp_receive_batch(int fd, struct arena arena, struct batch *batch, struct peer_row *sources, int32_t start,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * TAP devices: the overlay side.
+ * TAP devices: the overlay side. Opening and reading; writing is in tap_write.c.
  *
  * Every read and write carries a virtio_net_hdr in front of the frame (IFF_VNET_HDR): what is left to
  * do for the frame (a checksum to finish, segments to cut) travels there, and in the gso and csum
@@ -13,6 +13,8 @@
  *
  * Linux: Documentation/networking/tuntap.rst; virtio 1.2 §5.1.6 for the header.
  */
+#include "checksum.h"
+#include "inner.h"
 #include "shim.h"
 
 #include <errno.h>
@@ -26,12 +28,8 @@
 #include <linux/if_tun.h>
 #include <linux/virtio_net.h>
 
-#define ETH_HEADER_LEN 14
 #define CACHE_LINE 64
 #define CSUM_LEN 2
-
-/* gso_type: the ECN bit goes with a TCP type, in both directions, when TUN_F_TSO_ECN is on. */
-#define GSO_TYPE_MASK (~VIRTIO_NET_HDR_GSO_ECN & 0xff)
 
 static int configure(int fd, const char *name, int multi_queue)
 {
@@ -101,6 +99,27 @@ static void describe_read(struct batch *batch, int32_t i, const struct virtio_ne
 }
 
 /*
+ * Finishes the checksum of a frame that is to leave as it is: the field holds the sum of the pseudo-header.
+ * Done here and once: the bytes are still in the cache, and every copy of a flood is complete. What could be
+ * no checksum of this frame is left as it is. Zero becomes its other form, as it means "none" in UDP.
+ */
+static void finish_checksum(uint8_t *frame, int32_t len, struct batch *batch, int32_t i)
+{
+	int32_t start = batch->csum_start[i], field = start + batch->csum_off[i];
+	uint16_t checksum;
+
+	if (!(batch->flags[i] & FRAME_NEEDS_CSUM) || batch->gso_type[i] != FRAME_GSO_NONE)
+		return;
+	batch->flags[i] &= ~FRAME_NEEDS_CSUM;
+	if (field + CSUM_LEN > len)
+		return;
+	checksum = (uint16_t)~checksum_fold(checksum_add(frame + start, (size_t)(len - start), 0));
+	if (!checksum)
+		checksum = UINT16_MAX;
+	memcpy(frame + field, &checksum, sizeof(checksum));
+}
+
+/*
  * Offset of the next frame: its headroom begins on a cache line (as arenas are counted), so a headroom
  * of 8 puts VXLAN, both MACs and the start of the IP header into one line. May lie beyond INT32_MAX.
  */
@@ -116,8 +135,8 @@ static int64_t next_off(int64_t free_off, int32_t headroom)
  * @region:	where in the arena; the caller has checked that it lies there
  *
  * Frames are packed one after the other, each with its headroom; a slot is only as long as its frame.
- * A frame below 14 bytes or above slot_len is left out. seg_count is 1, for superframes as well: what
- * they stand for needs their headers parsed.
+ * A frame below 14 bytes or above slot_len is left out. Checksums are finished, but for superframes: those
+ * of their segments are made when they are cut. seg_count is 1, for superframes as well.
  *
  * #syscalls readv
  * Return: frames appended; if there are none, 0 or the negative errno of the read that failed.
@@ -153,89 +172,9 @@ int tap_read_batch(int fd, struct arena arena, struct batch *batch, int32_t star
 		batch->len[i] = (int32_t)len;
 		batch->vni_idx[i] = vni_idx;
 		describe_read(batch, i, &header);
+		finish_checksum(arena.base + off, (int32_t)len, batch, i);
 		free_off = off + len;
 		i++;
 	}
 	return i - start;
-}
-
-/* Fills the header from the columns of entry i. 0, or -EINVAL when they cannot be true of the frame. */
-static int describe_write(struct virtio_net_hdr *header, const struct batch *batch, int32_t i, int32_t len)
-{
-	int32_t gso_type = batch->gso_type[i], gso_size = batch->gso_size[i];
-	int32_t csum_start = batch->csum_start[i], csum_off = batch->csum_off[i];
-
-	memset(header, 0, sizeof(*header));
-	if (batch->flags[i] & FRAME_NEEDS_CSUM) {
-		if (csum_start < 0 || csum_start > UINT16_MAX || csum_off < 0 || csum_off > UINT16_MAX ||
-		    csum_start + csum_off + CSUM_LEN > len)
-			return -EINVAL;
-		header->flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
-		header->csum_start = (uint16_t)csum_start;
-		header->csum_offset = (uint16_t)csum_off;
-	}
-	if (gso_type != FRAME_GSO_NONE) {
-		int32_t base = gso_type & GSO_TYPE_MASK;
-
-		if (gso_type < 0 || gso_type > UINT8_MAX || gso_size <= 0 || gso_size > UINT16_MAX)
-			return -EINVAL;
-		if (base != FRAME_GSO_TCPV4 && base != FRAME_GSO_TCPV6 && base != FRAME_GSO_UDP_L4)
-			return -EINVAL;
-		header->gso_type = (uint8_t)gso_type;
-		header->gso_size = (uint16_t)gso_size;
-	}
-	return 0;
-}
-
-/* hdr_len stays 0: the kernel takes what the checksum needs, and does not trust more than that. */
-static int write_frame(int fd, struct virtio_net_hdr *header, uint8_t *frame, size_t len)
-{
-	struct iovec iov[] = { { header, sizeof(*header) }, { frame, len } };
-
-	return writev(fd, iov, 2) < 0 ? -errno : 0;
-}
-
-static int write_entry(const int32_t *fds, size_t fd_count, struct arena arena, const struct batch *batch, int32_t i)
-{
-	int32_t off = batch->off[i], len = batch->len[i], vni_idx = batch->vni_idx[i];
-	struct virtio_net_hdr header;
-	int err;
-
-	if (!arena_holds(arena, off, len))
-		return -EFAULT;
-	if (len < ETH_HEADER_LEN || vni_idx < 0 || (size_t)vni_idx >= fd_count)
-		return -EINVAL;
-	if (describe_write(&header, batch, i, len))
-		return -EINVAL;
-	err = write_frame(fds[vni_idx], &header, arena.base + off, (size_t)len);
-	/*
-	 * Headers that the kernel parses otherwise than we do: it is still an Ethernet frame, and the VM
-	 * may judge it. A superframe is not: without its segment size it exceeds every MTU.
-	 */
-	if (err == -EINVAL && header.flags && header.gso_type == VIRTIO_NET_HDR_GSO_NONE) {
-		memset(&header, 0, sizeof(header));
-		err = write_frame(fds[vni_idx], &header, arena.base + off, (size_t)len);
-	}
-	return err;
-}
-
-/**
- * tap_write_batch() - write the entries whose verdict is 0
- * @fds:	TAP of each VNI, by vni_idx; -1 none
- *
- * status: 0 written (or skipped); -EFAULT outside the arena; -EINVAL columns that contradict the frame,
- * or a vni_idx without a row; -EBADF a VNI without a TAP; -EIO the device is down; else what writev says.
- *
- * #syscalls writev
- * Return: entries whose status is not 0.
- */
-int tap_write_batch(const int32_t *fds, size_t fd_count, struct arena arena, struct batch *batch, int32_t count)
-{
-	int failed = 0;
-
-	for (int32_t i = 0; i < count; i++) {
-		batch->status[i] = batch->verdict[i] ? 0 : write_entry(fds, fd_count, arena, batch, i);
-		failed += batch->status[i] != 0;
-	}
-	return failed;
 }

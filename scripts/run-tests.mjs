@@ -90,8 +90,7 @@ class Follower {
     console.log(`${ok ? 'ok  ' : 'FAIL'} ${file}`);
     const own = this.#ofThisFile.map((result) => ({ ...result, file }));
     const explained = own.some((result) => !result.ok && !result.skipped);
-    if ((!ok && !explained) || own.length === 0)
-      own.push({ file, name: 'the file itself', ok: false, skipped: false });
+    if (!ok && !explained) own.push({ file, name: 'the file itself', ok: false, skipped: false });
     this.results.push(...own);
     this.#ofThisFile = [];
     this.#lines = [];

@@ -15,7 +15,7 @@ import { ListenError, listen } from './control/listen.js';
 import { buildServer } from './control/server.js';
 import { deriveMac } from './host/mac-address.js';
 import { machineId, netnsId } from './host/machine-id.js';
-import { type OverlayDevice, openOverlayDevice } from './host/overlay-device.js';
+import { ALL_OFFLOADS, type OverlayDevice, openOverlayDevice } from './host/overlay-device.js';
 import { Paths } from './host/paths.js';
 import { Rollback } from './host/rollback.js';
 import { openUnderlaySockets, type UnderlaySockets } from './host/underlay-sockets.js';
@@ -39,6 +39,7 @@ export class Daemon {
   readonly #startedAtMs = Date.now();
   readonly #warnings: { code: string; detail: string }[] = [];
   #local: string[] = [];
+  #tapOffloads: readonly string[] = [];
 
   private constructor(settings: Settings, log: Logger, undo: Rollback) {
     this.#settings = settings;
@@ -76,6 +77,7 @@ export class Daemon {
     for (const vni of this.#settings.vnis)
       devices.set(vni, await this.#openDevice(shim, vni, peers.get(vni)!));
     const sockets = await this.#openSockets(shim, [...peers.values()].flat());
+    this.#noteOffloads([...devices.values()]);
     const handle = await this.#startWorkers(shim, sockets);
     await Promise.all(
       this.#settings.vnis.map((vni) => this.#configure(handle, vni, devices.get(vni)!, peers.get(vni)!)),
@@ -97,6 +99,7 @@ export class Daemon {
       mac: vni.mac,
       derivedMac: deriveMac({ machineId: machineId(), underlay, vni: vni.vni, netns }),
       overlayMtu,
+      offload: this.#engine === 'batch',
       queues: this.#settings.workers,
     });
     this.#undo.push(() => device.close());
@@ -113,6 +116,17 @@ export class Daemon {
       this.#warn('overlay_mtu_too_large', detail);
     }
     return vni.mtu;
+  }
+
+  /** What every TAP has; they are all of one kernel. One that refuses some is told of once. */
+  #noteOffloads(devices: OverlayDevice[]): void {
+    if (this.#engine !== 'batch' || devices.length === 0) return;
+    this.#tapOffloads = ALL_OFFLOADS.filter((name) =>
+      devices.every(({ offloads }) => offloads.includes(name)),
+    );
+    const refused = ALL_OFFLOADS.filter((name) => !this.#tapOffloads.includes(name));
+    if (refused.length > 0)
+      this.#log.info({ refused }, 'the kernel refuses TAP offloads: going on without them');
   }
 
   async #openSockets(shim: Shim, peers: NewPeer[]): Promise<UnderlaySockets> {
@@ -142,6 +156,7 @@ export class Daemon {
     const handle = new Handle({
       engine: this.#engine,
       underlay: { sendFds: sockets.sendFds, trains: this.#settings.udpChecksum },
+      merge: { tcp: this.#engine === 'batch', udp: this.#tapOffloads.includes('TUN_F_USO4') },
       strictHeader: this.#settings.strictHeader,
       port: this.#settings.port,
       workers: sockets.receiveFds.map((fds) => this.#descriptors(shim, { ...fds })),
@@ -239,7 +254,8 @@ export class Daemon {
 
   #offloads(): string[] {
     if (this.#engine !== 'batch') return [];
-    return this.#settings.udpChecksum ? ['UDP_GRO', 'UDP_SEGMENT'] : ['UDP_GRO'];
+    const ofSockets = this.#settings.udpChecksum ? ['UDP_GRO', 'UDP_SEGMENT'] : ['UDP_GRO'];
+    return [...ofSockets, ...this.#tapOffloads];
   }
 
   #warn(code: string, detail: string): void {

@@ -95,7 +95,7 @@ static void check_write(int fd, int far, struct arena arena, int32_t wanted)
 {
 	uint8_t frame[256];
 
-	CHECK_EQ(tap_write_batch(&fd, 1, arena, &batch, 3), 1);
+	CHECK_EQ(tap_write_batch(&fd, 1, arena, &batch, 3, 0), 1);
 	CHECK_EQ(batch.status[0], 0);
 	CHECK_EQ(batch.status[1], wanted);
 	CHECK_EQ(batch.status[2], 0);
@@ -173,7 +173,7 @@ static void test_write_header(struct arena arena)
 	batch.csum_off[1] = 16;
 	batch.gso_type[1] = FRAME_GSO_TCPV4 | VIRTIO_NET_HDR_GSO_ECN;
 	batch.gso_size[1] = 1448;
-	CHECK_EQ(tap_write_batch(pair, 1, arena, &batch, 2), 0);
+	CHECK_EQ(tap_write_batch(pair, 1, arena, &batch, 2, 0), 0);
 	CHECK_EQ(batch.status[0], 0); /* skipped, and no status of another round left */
 	REQUIRE(recv(pair[1], frame, sizeof(frame), 0) == 70);
 	memcpy(&header, frame, sizeof(header));
@@ -236,6 +236,58 @@ static void test_read(struct arena arena)
 	close(pair[1]);
 }
 
+/* One frame of 60 bytes of this value with NEEDS_CSUM, as the kernel would hand it over. */
+static void offer_unfinished(int fd, int value, uint16_t start, uint16_t off, uint8_t gso_type)
+{
+	struct virtio_net_hdr header = { .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .gso_type = gso_type, .gso_size = 10,
+					 .csum_start = start, .csum_offset = off };
+	uint8_t message[sizeof(header) + 60];
+
+	memset(message, value, sizeof(message));
+	memcpy(message, &header, sizeof(header));
+	REQUIRE(send(fd, message, sizeof(message), 0) == sizeof(message));
+}
+
+/* A checksum is finished while reading, if it is one of this frame, and never becomes zero. */
+static void test_read_unfinished(struct arena arena)
+{
+	static const struct {
+		int value;
+		uint16_t start, off;
+		uint8_t gso_type;
+		int32_t flags;
+		uint16_t field;
+	} rows[] = {
+		{ 0x00, 34, 6, 0, 0, 0xffff },	    /* ~0 */
+		{ 0xff, 34, 6, 0, 0, 0xffff },	    /* ~0xffff is 0, which would say "none" */
+		{ 0x11, 58, 0, 0, 0, 0xeeee },	    /* the last two bytes */
+		{ 0x11, 58, 1, 0, 0, 0x1111 },	    /* one too far */
+		{ 0x11, 60, 0, 0, 0, 0x1111 },
+		{ 0x11, 0xffff, 0xffff, 0, 0, 0x1111 },
+		{ 0x11, 34, 6, FRAME_GSO_UDP_L4, FRAME_NEEDS_CSUM, 0x1111 }, /* its segments get theirs later */
+	};
+	struct tap_region region = { .off = 0, .end = 1024, .headroom = 8, .slot_len = 256 };
+	int pair[2];
+
+	REQUIRE(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pair) == 0);
+	for (size_t k = 0; k < sizeof(rows) / sizeof(rows[0]); k++) {
+		int field = rows[k].start + rows[k].off;
+		const uint8_t *frame;
+
+		offer_unfinished(pair[1], rows[k].value, rows[k].start, rows[k].off, rows[k].gso_type);
+		CHECK_EQ(tap_read_batch(pair[0], arena, &batch, 0, 0, region), 1);
+		CHECK_EQ(batch.flags[0], rows[k].flags);
+		frame = arena.base + batch.off[0];
+		if (field + 2 <= 60)
+			CHECK_EQ(frame[field] << 8 | frame[field + 1], rows[k].field);
+		for (int at = 0; at < 60; at++)
+			if (at < field || at >= field + 2)
+				CHECK_EQ(frame[at], rows[k].value);
+	}
+	close(pair[0]);
+	close(pair[1]);
+}
+
 int main(void)
 {
 	struct arena arena = { calloc(1, ARENA_LEN), ARENA_LEN };
@@ -246,6 +298,7 @@ int main(void)
 	test_write(arena);
 	test_write_header(arena);
 	test_read(arena);
+	test_read_unfinished(arena);
 	free(arena.base);
 	return check_report();
 }

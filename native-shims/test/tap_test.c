@@ -57,7 +57,7 @@ static void test_down(int tap)
 {
 	memset(&batch, 0, sizeof(batch));
 	batch.len[0] = build_udp_frame(arena.base, tap_mac, "10.0.0.2", "10.0.0.1", 9, 18);
-	CHECK_EQ(tap_write_batch(&tap, 1, arena, &batch, 1), 1);
+	CHECK_EQ(tap_write_batch(&tap, 1, arena, &batch, 1, 0), 1);
 	CHECK_EQ(batch.status[0], -EIO);
 }
 
@@ -120,7 +120,15 @@ static void send_payload(int fd, int32_t len)
 	CHECK_EQ(sendto(fd, payload, (size_t)len, 0, (struct sockaddr *)&to, sizeof(to)), len);
 }
 
-/* Without offloads the frame is complete; with checksum offload the columns say where to finish it. */
+/* The UDP checksum of a frame as build_udp_frame() makes them holds. */
+static int is_sound(const uint8_t *frame, int32_t len)
+{
+	uint16_t udp_len = (uint16_t)(len - 34);
+
+	return sum16(frame + 34, udp_len, sum16(frame + 26, 8, (uint32_t)IPPROTO_UDP + udp_len)) == 0xffff;
+}
+
+/* The frame is complete, whether the kernel finished the checksum, or left it to the reader. */
 static void test_read(int tap, int socket_fd)
 {
 	const int32_t lens[] = { 0, 1, 18, 100, 1471, 1472 };
@@ -136,12 +144,9 @@ static void test_read(int tap, int socket_fd)
 			CHECK_EQ(batch.len[k], UDP_FRAME_HEADERS + lens[k]);
 			CHECK_EQ(arena.base[batch.off[k] + batch.len[k] - 1], lens[k] ? lens[k] & 0xff :
 									      arena.base[batch.off[k] + 41]);
-			CHECK_EQ(batch.flags[k], offload ? FRAME_NEEDS_CSUM : 0);
+			CHECK(is_sound(arena.base + batch.off[k], batch.len[k]));
+			CHECK_EQ(batch.flags[k], 0);
 			CHECK_EQ(batch.gso_type[k], FRAME_GSO_NONE);
-			if (offload) {
-				CHECK_EQ(batch.csum_start[k], 34);
-				CHECK_EQ(batch.csum_off[k], 6);
-			}
 		}
 	}
 	CHECK_EQ(tap_set_offload(tap, 0), 0);
@@ -177,7 +182,7 @@ static void test_write(int tap, int socket_fd)
 		batch.csum_off[i] = 6;
 		batch.verdict[i] = i == 60;
 	}
-	CHECK_EQ(tap_write_batch(fds, 2, arena, &batch, BATCH_CAP), 1);
+	CHECK_EQ(tap_write_batch(fds, 2, arena, &batch, BATCH_CAP, 0), 1);
 	for (int32_t i = 0; i < BATCH_CAP; i++) {
 		CHECK_EQ(batch.status[i], i == 50 ? -EBADF : 0);
 		if (i == 50 || i == 60)
@@ -202,7 +207,7 @@ static void test_write_superframe(int tap, int socket_fd)
 	batch.csum_off[0] = 6;
 	batch.gso_type[0] = FRAME_GSO_UDP_L4;
 	batch.gso_size[0] = 1000;
-	if (tap_write_batch(&tap, 1, arena, &batch, 1)) {
+	if (tap_write_batch(&tap, 1, arena, &batch, 1, 0)) {
 		CHECK_EQ(batch.status[0], -EINVAL); /* a kernel without USO, before 6.2 */
 		return;
 	}
@@ -229,7 +234,7 @@ static void test_write_again_plain(int tap)
 	}
 	batch.gso_type[1] = FRAME_GSO_UDP_L4;
 	batch.gso_size[1] = 1000;
-	CHECK_EQ(tap_write_batch(&tap, 1, arena, &batch, 2), 1);
+	CHECK_EQ(tap_write_batch(&tap, 1, arena, &batch, 2, 0), 1);
 	CHECK_EQ(batch.status[0], 0);
 	CHECK_EQ(batch.status[1], -EINVAL);
 }

@@ -18,7 +18,7 @@ export const VNI = 100;
 /** Bytes: a 1500 underlay less the encapsulation. */
 const OVERLAY_MTU = 1450;
 
-const PREFIX = 'vtdemo';
+const PREFIX = 'vtdemo-';
 
 export class DemoNetwork {
   readonly near = `${PREFIX}${process.pid}-near`;
@@ -67,8 +67,9 @@ export class DemoNetwork {
     });
   }
 
-  get daemonAlive(): boolean {
-    return this.#daemon !== undefined && this.#daemon.exitCode === null && this.#daemon.signalCode === null;
+  /** How the daemon ended: an exit code or the name of a signal; undefined while it runs. */
+  get daemonEnd(): number | string | undefined {
+    return this.#daemon?.exitCode ?? this.#daemon?.signalCode ?? undefined;
   }
 
   daemonLog(): string {
@@ -102,7 +103,7 @@ export class DemoNetwork {
 
   async #stopDaemon(): Promise<void> {
     const daemon = this.#daemon;
-    if (daemon === undefined || !this.daemonAlive) return;
+    if (daemon === undefined || this.daemonEnd !== undefined) return;
     const ended = new Promise((resolve) => daemon.once('exit', resolve));
     const deadline = setTimeout(() => daemon.kill('SIGKILL'), STOP_MS);
     daemon.kill('SIGTERM');

@@ -80,7 +80,7 @@ async function untilReady(network: DemoNetwork): Promise<void> {
   const readiness = curl(network, '/readyz').replace('--silent', '--silent --fail');
   const deadline = performance.now() + READY_MS;
   while (performance.now() < deadline) {
-    if (!network.daemonAlive) throw new Error('vtepd ended');
+    if (network.daemonEnd !== undefined) throw new Error(`vtepd ended: ${network.daemonEnd}`);
     const ready = await network.run(readiness).then(
       () => true,
       () => false,

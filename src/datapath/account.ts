@@ -70,8 +70,12 @@ export function accountEncap(batch: Batch, tables: Tables): void {
   counters.end();
 }
 
-/** Counts what `write` has decided. `epochMs`: now, for when a peer was last heard. */
-export function accountDecap(batch: Batch, counters: Counters, epochMs: number): void {
+/**
+ * Counts what `write` has decided.
+ * @param clock now, ms since the epoch, for when a peer was last heard. In an array, for a double that is handed on
+ *   is boxed: an allocation for every batch
+ */
+export function accountDecap(batch: Batch, counters: Counters, clock: Float64Array): void {
   const { cells } = counters;
   counters.begin();
   for (let i = 0; i < batch.count; i++) {
@@ -88,7 +92,7 @@ export function accountDecap(batch: Batch, counters: Counters, epochMs: number):
     const peerBase = counters.peerBase(batch.peerIdx[i]);
     cells[peerBase + P_RX_FRAMES] += frames;
     cells[peerBase + P_RX_BYTES] += bytes;
-    cells[peerBase + P_LAST_SEEN_MS] = epochMs;
+    cells[peerBase + P_LAST_SEEN_MS] = clock[0];
     if (reason === 0) {
       cells[vniBase + V_TAP_TX_FRAMES] += frames;
       cells[vniBase + V_TAP_TX_BYTES] += bytes;

@@ -38,7 +38,8 @@ export class Decap {
   /** Frames to be written, and drops, in the order of arrival. */
   readonly #out = new Batch();
   #tick = 0;
-  #epochMs = 0;
+  /** Now, ms since the epoch. */
+  readonly #clock = new Float64Array(1);
 
   constructor(tables: Tables, overlay: OverlayPort, underlay: UnderlayPort, options: DecapOptions) {
     this.#tables = tables;
@@ -55,7 +56,7 @@ export class Decap {
    */
   deliver(datagrams: Batch, tick: number, epochMs: number): void {
     this.#tick = tick;
-    this.#epochMs = epochMs;
+    this.#clock[0] = epochMs;
     for (let i = 0; i < datagrams.count; i++) {
       const off = datagrams.off[i];
       const len = datagrams.len[i];
@@ -154,7 +155,7 @@ export class Decap {
     const out = this.#out;
     if (out.count === 0) return;
     this.#overlay.write(out, this.#arena);
-    accountDecap(out, this.#tables.counters, this.#epochMs);
+    accountDecap(out, this.#tables.counters, this.#clock);
     out.count = 0;
   }
 }

@@ -3,16 +3,19 @@
  *
  * Known unicast goes to one peer, broadcast, multicast and unknown unicast to every peer of the VNI's flood list: a
  * copy is one more descriptor that names the same bytes. The VXLAN header is written once, into the headroom;
- * nothing is moved. Called by the loop with what one round of reads brought; sends as often as its batch fills up.
+ * nothing is moved. A superframe is forwarded as one frame and counted as those it stands for: the port cuts it up.
+ * Called by the loop with what one round of reads brought; sends as often as its batch fills up.
  */
 
 import type { Tables } from '../fdb/tables.js';
-import { Batch, FRAME_NEEDS_CSUM } from '../frame/batch.js';
+import { Batch, FRAME_NEEDS_CSUM, GSO_NONE, GSO_UDP_L4 } from '../frame/batch.js';
 import { BATCH_CAP, SOURCE_SOCKETS, VXLAN_HEADROOM } from '../frame/limits.js';
 import { FRAME_FIRST_COPY, type OverlayPort, type UnderlayPort } from '../port/port.js';
 import { DROP } from '../stats/drop-reason.js';
 import { flowHash } from '../wire/flow-hash.js';
 import { isMulticastMac, macHigh, macLow } from '../wire/mac.js';
+import * as tcp from '../wire/tcp.js';
+import { UDP_LEN } from '../wire/udp.js';
 import { writeVxlanHeader } from '../wire/vxlan.js';
 import { accountEncap, FRAME_BROADCAST, FRAME_MULTICAST, FRAME_UNKNOWN_UNICAST } from './account.js';
 
@@ -55,6 +58,7 @@ export class Encap {
     const vniIdx = frames.vniIdx[i];
     const high = macHigh(arena, off);
     const low = macLow(arena, off);
+    countSegments(arena, frames, i);
     writeVxlanHeader(arena, off - VXLAN_HEADROOM, vnis.vni[vniIdx]);
     const srcPortIdx = flowHash(arena, off, frames.len[i]) & SOURCE_SOCKET_MASK;
     if (isMulticastMac(high)) {
@@ -89,11 +93,11 @@ export class Encap {
     out.srcPortIdx[o] = srcPortIdx;
     out.gsoType[o] = frames.gsoType[i];
     out.gsoSize[o] = frames.gsoSize[i];
-    out.csumStart[o] = frames.csumStart[i];
+    out.csumStart[o] = frames.csumStart[i] + VXLAN_HEADROOM;
     out.csumOff[o] = frames.csumOff[i];
     out.flags[o] = (frames.flags[i] & FRAME_NEEDS_CSUM) | flags;
     out.segCount[o] = frames.segCount[i];
-    out.wireLen[o] = frames.len[i];
+    out.wireLen[o] = frames.wireLen[i];
     out.verdict[o] = verdict;
     out.status[o] = 0;
     if (++out.count === BATCH_CAP) this.#flush();
@@ -106,4 +110,26 @@ export class Encap {
     accountEncap(out, this.#tables);
     out.count = 0;
   }
+}
+
+/** Sets segCount and wireLen of frame i. A superframe whose columns lie counts as one: the port refuses it. */
+function countSegments(b: Uint8Array, frames: Batch, i: number): void {
+  const len = frames.len[i];
+  frames.segCount[i] = 1;
+  frames.wireLen[i] = len;
+  if (frames.gsoType[i] === GSO_NONE) return;
+  const headersLen = superframeHeadersLen(b, frames, i);
+  const size = frames.gsoSize[i];
+  if (headersLen < 0 || size <= 0 || headersLen >= len) return;
+  frames.segCount[i] = Math.ceil((len - headersLen) / size);
+  frames.wireLen[i] = len + (frames.segCount[i] - 1) * headersLen;
+}
+
+/** Bytes up to the payload, which each segment repeats; −1: not all there. */
+function superframeHeadersLen(b: Uint8Array, frames: Batch, i: number): number {
+  const start = frames.csumStart[i];
+  if ((frames.flags[i] & FRAME_NEEDS_CSUM) === 0 || start < 0) return -1;
+  if (frames.gsoType[i] === GSO_UDP_L4) return start + UDP_LEN;
+  const off = frames.off[i];
+  return tcp.check(b, off + start, off + frames.len[i]) ? start + tcp.headerLen(b, off + start) : -1;
 }

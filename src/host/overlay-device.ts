@@ -30,6 +30,8 @@ export interface OverlayDeviceSpec {
   readonly derivedMac: Mac;
   /** Bytes of the largest IP packet of the overlay. */
   readonly overlayMtu: number;
+  /** Take superframes and unfinished checksums from the kernel, where it has them to give. */
+  readonly offload: boolean;
   /** How many threads read and write it: each gets a queue of its own. */
   readonly queues: number;
 }
@@ -43,8 +45,42 @@ export interface OverlayDevice {
   readonly mac: Mac;
   /** Device MTU, bytes: not what frames are judged by. */
   readonly mtu: number;
+  /** Offloads that the kernel granted, by their names in linux/if_tun.h; none unless asked for. */
+  readonly offloads: readonly string[];
   /** Takes back every change. @throws HostError naming what could not be taken back */
   close(): Promise<void>;
+}
+
+/** TUN_F_* of linux/if_tun.h. Headers of Debian 12 lack the last two, kernels before 6.2 what they mean. */
+const OFFLOADS: Readonly<Record<string, number>> = {
+  TUN_F_CSUM: 0x01,
+  TUN_F_TSO4: 0x02,
+  TUN_F_TSO6: 0x04,
+  TUN_F_TSO_ECN: 0x08,
+  TUN_F_USO4: 0x20,
+  TUN_F_USO6: 0x40,
+};
+
+/** What to ask for, step by step down: the kernel takes all of a set or nothing. */
+const OFFLOAD_STEPS: readonly (readonly string[])[] = [
+  ['TUN_F_CSUM', 'TUN_F_TSO4', 'TUN_F_TSO6', 'TUN_F_TSO_ECN', 'TUN_F_USO4', 'TUN_F_USO6'],
+  ['TUN_F_CSUM', 'TUN_F_TSO4', 'TUN_F_TSO6', 'TUN_F_TSO_ECN'],
+  ['TUN_F_CSUM', 'TUN_F_TSO4', 'TUN_F_TSO6'],
+  ['TUN_F_CSUM'],
+];
+
+/** Every offload, as `OverlayDevice.offloads` has it when none is refused. */
+export const ALL_OFFLOADS = OFFLOAD_STEPS[0];
+
+/**
+ * Turns on as much as the kernel grants.
+ * @param set asks for a set of TUN_F_* bits; 0, or a negative errno
+ * @returns names of those that are on
+ */
+export function probeOffloads(set: (bits: number) => number): readonly string[] {
+  return (
+    OFFLOAD_STEPS.find((names) => set(names.reduce((bits, name) => bits | OFFLOADS[name], 0)) === 0) ?? []
+  );
 }
 
 /** @throws HostError; everything done until then is taken back */
@@ -55,9 +91,12 @@ export async function openOverlayDevice(shim: Shim, spec: OverlayDeviceSpec): Pr
     if (spec.bridge !== '') await openBridge(spec.bridge, spec.derivedMac, undo);
     const fds = await openTap(shim, spec, undo);
     const unsteered = fds.length > 1 ? steer(shim, fds[0], undo) : '';
+    // Of the device, not of the queue; and opening a queue turns them off.
+    const offloads = spec.offload ? probeOffloads((bits) => shim.tapSetOffload(fds[0], bits)) : [];
     await configure(spec);
     const link = await getLink(spec.tap);
-    return { fds, unsteered, name: spec.tap, mac: macOf(link), mtu: link.mtu, close: () => undo.run() };
+    const { tap: name } = spec;
+    return { fds, unsteered, offloads, name, mac: macOf(link), mtu: link.mtu, close: () => undo.run() };
   });
 }
 

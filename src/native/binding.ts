@@ -29,7 +29,8 @@ export interface Shim {
   /**
    * Appends frames to the batch from descriptor `start` on, each aligned for 32-bit MAC reads with `headroom`
    * free bytes in front, within [regionOff, regionEnd) of the arena. Stops when nothing waits, the batch is
-   * full or no slot of `slotLen` bytes is left. Frames below 14 or above `slotLen` bytes are left out.
+   * full or no slot of `slotLen` bytes is left. Frames below 14 or above `slotLen` bytes are left out. Checksums
+   * are finished but for superframes, whose segments get theirs when they are sent.
    * @returns frames appended, or a negative errno if none were
    */
   tapReadBatch(
@@ -43,8 +44,13 @@ export interface Shim {
     headroom: number,
     slotLen: number,
   ): number;
-  /** Writes entries with verdict 0, each to fds[vniIdx]. @returns entries whose status is not 0 */
-  tapWriteBatch(fds: Int32Array, arena: Uint8Array, batch: Uint8Array, count: number): number;
+  /**
+   * Writes entries with verdict 0, each to fds[vniIdx], in order. Neighbours that are segments of one flow, with
+   * checksums that are right, are written as one superframe.
+   * @param merge or-ed: 1 TCP, 2 UDP (Linux 6.2)
+   * @returns entries whose status is not 0
+   */
+  tapWriteBatch(fds: Int32Array, arena: Uint8Array, batch: Uint8Array, count: number, merge: number): number;
 
   /**
    * Opens and binds a UDP socket, non-blocking, close-on-exec, V6ONLY. ttl 0: the system's.
@@ -81,10 +87,12 @@ export interface Shim {
     info: Int32Array,
   ): number;
   /**
-   * Sends entries with verdict 0 to peers[peerIdx] through fds[family6 * SOURCE_SOCKETS + srcPortIdx], in order;
+   * Sends entries with verdict 0, each a VXLAN header and what follows, to peers[peerIdx] through fds[family6 * SOURCE_SOCKETS + srcPortIdx], in order;
    * neighbours on one socket share a sendmmsg, and neighbours of one size for one peer a UDP_SEGMENT train of at most
    * `trainMax` datagrams (1: none). On an error at i: drains that socket's error queue, retries i once, then sets
-   * status[i] and goes on; a train that is refused as such is sent one by one. @returns entries whose status is not 0
+   * status[i] and goes on; a train that is refused as such is sent one by one. An entry with a gsoType is a superframe:
+   * it leaves as its segments, csumStart being the place of its TCP or UDP header, from `off`; status[i] tells of the
+   * first segment that failed. @returns entries whose status is not 0
    */
   udpSendBatch(
     fds: Int32Array,

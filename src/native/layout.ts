@@ -30,6 +30,7 @@ export const EXPECTED_LAYOUT: Readonly<Record<string, number>> = Object.freeze({
   abi: 2,
   BATCH_CAP,
   SOURCE_SOCKETS: 64,
+  VXLAN_LEN: 8,
   WAIT_CAP: 256,
   WAIT_ERROR_BIT: 0x40000000,
   'sizeof.batch': BATCH_COLUMNS.length * COLUMN_LEN,

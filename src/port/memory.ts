@@ -2,7 +2,7 @@
  * Ports without a kernel: an overlay and an underlay in memory. Tests and benches put frames in and read what came
  * out; the forwarding cannot tell the difference. Also the worker's ports under the engine `memory`.
  */
-import type { Batch } from '../frame/batch.js';
+import { type Batch, GSO_NONE } from '../frame/batch.js';
 import {
   BATCH_CAP,
   PEER_ROW_LEN,
@@ -23,17 +23,26 @@ export interface WrittenFrame {
   flags: number;
 }
 
+/** What a kernel says of a superframe that it hands over: columns of the batch, all else being 0. */
+export type Superframe = Pick<WrittenFrame, 'gsoType' | 'gsoSize' | 'csumStart' | 'csumOff' | 'flags'>;
+
+const NOT_SUPER: Superframe = { gsoType: GSO_NONE, gsoSize: 0, csumStart: 0, csumOff: 0, flags: 0 };
+
 /** What was sent to the underlay: the UDP payload, and to whom. */
 export interface SentDatagram {
   peerIdx: number;
   srcPortIdx: number;
   bytes: Uint8Array;
+  /** Frames on the wire that it stands for. */
+  segCount: number;
+  /** Where the inner transport header of a superframe is, from its first byte. */
+  csumStart: number;
 }
 
 export class MemoryOverlay implements OverlayPort {
   readonly arena = new Uint8Array(BATCH_CAP * 2048 + SLOT_MAX_LEN);
   /** Frames that `read` will give, by VNI row. */
-  readonly waiting: { vniIdx: number; bytes: Uint8Array }[] = [];
+  readonly waiting: { vniIdx: number; bytes: Uint8Array; superframe?: Superframe }[] = [];
   readonly written: WrittenFrame[] = [];
   /** Status that writes get; 0: they succeed. */
   writeStatus = 0;
@@ -54,9 +63,12 @@ export class MemoryOverlay implements OverlayPort {
       batch.off[i] = off;
       batch.len[i] = frame.bytes.length;
       batch.vniIdx[i] = vniIdx;
-      batch.gsoType[i] = 0;
-      batch.gsoSize[i] = 0;
-      batch.flags[i] = 0;
+      const { gsoType, gsoSize, csumStart, csumOff, flags } = frame.superframe ?? NOT_SUPER;
+      batch.gsoType[i] = gsoType;
+      batch.gsoSize[i] = gsoSize;
+      batch.csumStart[i] = csumStart;
+      batch.csumOff[i] = csumOff;
+      batch.flags[i] = flags;
       batch.segCount[i] = 1;
       got++;
     }
@@ -116,7 +128,13 @@ export class MemoryUnderlay implements UnderlayPort {
       if (status !== 0) failed++;
       else if (this.keep) {
         const bytes = arena.slice(batch.off[i], batch.off[i] + batch.len[i]);
-        this.sent.push({ peerIdx: batch.peerIdx[i], srcPortIdx: batch.srcPortIdx[i], bytes });
+        this.sent.push({
+          peerIdx: batch.peerIdx[i],
+          srcPortIdx: batch.srcPortIdx[i],
+          bytes,
+          segCount: batch.segCount[i],
+          csumStart: batch.csumStart[i],
+        });
       }
     }
     return failed;

@@ -11,15 +11,22 @@ import type { OverlayPort } from './port.js';
 /** What a round may take, and one largest frame read just before it is full. */
 const REGION_LEN = OVERLAY_ROUND_LEN + SLOT_MAX_LEN + 4096;
 
+/** What the shim may merge when it writes. */
+const MERGE_TCP = 1;
+const MERGE_UDP = 2;
+
 export class TapPort implements OverlayPort {
   readonly arena = new Uint8Array(REGION_LEN);
   /** TAP descriptor by VNI row; −1: none. */
   readonly fds: Int32Array;
   readonly #shim: Shim;
+  readonly #merge: number;
   #free = 0;
 
-  constructor(shim: Shim, maxVnis: number) {
+  /** @param merge flows whose segments are written as superframes */
+  constructor(shim: Shim, maxVnis: number, merge: { tcp: boolean; udp: boolean }) {
     this.#shim = shim;
+    this.#merge = (merge.tcp ? MERGE_TCP : 0) | (merge.udp ? MERGE_UDP : 0);
     this.fds = new Int32Array(maxVnis).fill(-1);
   }
 
@@ -47,6 +54,6 @@ export class TapPort implements OverlayPort {
   }
 
   write(batch: Batch, arena: Uint8Array): number {
-    return this.#shim.tapWriteBatch(this.fds, arena, batch.bytes, batch.count);
+    return this.#shim.tapWriteBatch(this.fds, arena, batch.bytes, batch.count, this.#merge);
   }
 }

@@ -223,7 +223,8 @@ export class Applier {
   #list(change: Extract<Change, { op: 'fdb.list' }>): Job {
     const { table } = this.#tables.fdb;
     const items: FdbItem[] = [];
-    let from = change.cursor;
+    // Whatever is no place in the order of hashes begins at the front: a list always ends.
+    let from = change.cursor > 0 ? Math.floor(change.cursor) : 0;
     return (tick) => {
       if (from >= HASH_END) return { items, nextCursor: -1 };
       const to = Math.min(

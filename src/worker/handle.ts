@@ -29,12 +29,14 @@ import {
   isRemoval,
   type MacParts,
   type UnderlayInit,
+  type WorkerInit,
 } from './protocol.js';
 import { RowAllocator } from './rows.js';
 
 export interface HandleOptions {
   engine: Engine;
   underlay: Omit<UnderlayInit, 'receiveFds'>;
+  merge: WorkerInit['merge'];
   strictHeader: boolean;
   port: number;
   /** One a worker; the first one answers for all where all know the same. */
@@ -280,7 +282,7 @@ export class Handle implements DataPlane {
   }
 
   #link({ waitFd, wakeFd, wake, receiveFds }: WorkerDescriptors, index: number): WorkerLink {
-    const { engine, underlay, strictHeader, port, workers, seed, log } = this.#options;
+    const { engine, underlay, merge, strictHeader, port, workers, seed, log } = this.#options;
     const notes = () =>
       workers.length > 1
         ? { rings: this.#noteRings, workers: workers.length, epoch: this.#removals }
@@ -290,6 +292,7 @@ export class Handle implements DataPlane {
         engine,
         index,
         underlay: { ...underlay, receiveFds },
+        merge,
         strictHeader,
         port,
         waitFd,

@@ -25,6 +25,8 @@ export interface WorkerInit {
   waitFd: number;
   wakeFd: number;
   underlay: UnderlayInit;
+  /** Flows whose segments are written to a TAP as superframes; UDP takes a kernel that knows USO. */
+  merge: { tcp: boolean; udp: boolean };
   /** Reserved bits set: drop (true), or count and go on. */
   strictHeader: boolean;
   /** UDP port listened on; learned peers are sent to it. */

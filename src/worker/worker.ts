@@ -57,7 +57,7 @@ class DataPlaneThread {
     this.#port = port;
     this.#shim = loadShim();
     this.#wait = new WaitSet(this.#shim, init.waitFd);
-    this.#taps = new TapPort(this.#shim, MAX_VNIS);
+    this.#taps = new TapPort(this.#shim, MAX_VNIS, init.merge);
     this.#counters = new Counters(MAX_VNIS, MAX_PEERS, init.counters);
     this.#counters.recover();
     const { notes } = init;

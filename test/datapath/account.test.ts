@@ -47,6 +47,8 @@ t.test('every errno is a reason, each as the table of reasons says', async (t) =
   t.equal(writeFailure(-EBADFD), DROP.overlay_down, 'writing: EBADFD');
 });
 
+const CLOCK = Float64Array.of(1.7e12);
+
 function makePlane(): { plane: MemoryPlane; peer: number; batch: Batch } {
   const plane = new MemoryPlane();
   plane.addVni(0, 100);
@@ -91,7 +93,7 @@ t.test('a superframe counts as the frames that it is on the wire', async (t) => 
   t.equal(plane.peerCell(peer, P_TX_BYTES), 62_060);
   t.same(plane.drops(0, 'encap'), { too_big: 5 });
   batch.status.fill(0);
-  accountDecap(batch, plane.memory.counters, 1);
+  accountDecap(batch, plane.memory.counters, CLOCK);
   t.equal(plane.peerCell(peer, P_RX_FRAMES), 58);
   t.equal(plane.vniCell(0, V_TAP_TX_FRAMES), 53);
   t.same(plane.drops(0, 'decap'), { too_big: 5 });
@@ -104,7 +106,7 @@ t.test('a drop of no VNI touches no VNI, nor the row before the first', async (t
   batch.vniIdx[0] = -1;
   batch.peerIdx[0] = -1;
   batch.verdict[0] = dropIndex('vni_not_found');
-  accountDecap(batch, plane.memory.counters, 1);
+  accountDecap(batch, plane.memory.counters, CLOCK);
   t.same(plane.drops(-1, 'decap'), { vni_not_found: 1 });
   t.same(plane.drops(0, 'decap'), {});
   t.equal(plane.vniCell(0, V_TAP_TX_FRAMES), 0);

@@ -6,6 +6,7 @@
  *     vtep100  port           TAP, made or found;  port: a veth whose far end leads nowhere
  */
 import './own-namespace.js';
+import { spawnSync } from 'node:child_process';
 import t, { type Test } from 'tap';
 import { ip } from '../../src/host/ip-command.js';
 import { addressesOf, findLink, getLink } from '../../src/host/link.js';
@@ -26,6 +27,7 @@ const SPEC: OverlayDeviceSpec = {
   derivedMac: { high: 0xfe11, low: 0x22334455 },
   overlayMtu: 1450,
   queues: 1,
+  offload: true,
 };
 
 const run = (commands: string) =>
@@ -157,6 +159,16 @@ lab('a TAP of our own', '', async (t) => {
   t.ok(present.includes('10.10.10.1/24') && present.includes('fd00::1/64'), present.join(' '));
   await device.close();
   await device.close();
+});
+
+lab('offloads are on only when asked for', '', async (t) => {
+  for (const offload of [true, false]) {
+    const device = await openOverlayDevice(shim, { ...SPEC, offload });
+    const features = spawnSync('ethtool', ['-k', TAP], { encoding: 'utf8' }).stdout;
+    t.match(features, offload ? /tcp-segmentation-offload: on/ : /tcp-segmentation-offload: off/);
+    t.equal(device.offloads.includes('TUN_F_TSO4'), offload);
+    await device.close();
+  }
 });
 
 lab('a MAC that was asked for', '', async (t) => {

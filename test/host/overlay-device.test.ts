@@ -1,7 +1,7 @@
 import { constants } from 'node:os';
 import t from 'tap';
 import { parseLink } from '../../src/host/link.js';
-import { explainTapOpen } from '../../src/host/overlay-device.js';
+import { ALL_OFFLOADS, explainTapOpen, probeOffloads } from '../../src/host/overlay-device.js';
 
 const { ENOENT, ENODEV, EPERM, EACCES, EBUSY, EINVAL, EIO } = constants.errno;
 
@@ -26,4 +26,21 @@ t.test('a TAP held by another vtepd is recognised by its alias', async (t) => {
   const tap = parseLink({ ifname: 'vtep100', flags: ['UP'], mtu: 1450, ifalias: 'vtepd vni 100' });
   t.match(explainTapOpen('vtep100', -EBUSY, tap), /another vtepd/);
   t.notMatch(explainTapOpen('vtep100', -EBUSY, { ...tap, alias: 'my tap' }), /another vtepd/);
+});
+
+t.test('offloads are asked for step by step down, until the kernel grants a set', async (t) => {
+  /** A kernel that knows these bits, and the sets it was asked for. */
+  const kernel = (known: number) => {
+    const asked: number[] = [];
+    const set = (bits: number) => {
+      asked.push(bits);
+      return (bits & ~known) === 0 ? 0 : -EINVAL;
+    };
+    return { asked, granted: probeOffloads(set) };
+  };
+  t.same(kernel(0), { asked: [0x6f, 0x0f, 0x07, 0x01], granted: [] });
+  t.same(kernel(0x01), { asked: [0x6f, 0x0f, 0x07, 0x01], granted: ['TUN_F_CSUM'] });
+  t.same(kernel(0x07).granted, ['TUN_F_CSUM', 'TUN_F_TSO4', 'TUN_F_TSO6']);
+  t.same(kernel(0x0f).granted, ['TUN_F_CSUM', 'TUN_F_TSO4', 'TUN_F_TSO6', 'TUN_F_TSO_ECN']);
+  t.same(kernel(0x6f), { asked: [0x6f], granted: ALL_OFFLOADS });
 });

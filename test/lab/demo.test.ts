@@ -43,7 +43,7 @@ t.test('interrupted while it sets up, it leaves nothing either', async (t) => {
 
 async function namespacesOf(demo: Running): Promise<string[]> {
   const names = await run('ip netns list');
-  return names.split('\n').filter((name) => name.startsWith(`vtdemo${demo.pid}-`));
+  return names.split('\n').filter((name) => name.startsWith(`vtdemo-${demo.pid}-`));
 }
 
 function socketOf(demo: Running): string {

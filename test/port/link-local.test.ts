@@ -5,36 +5,20 @@
  *
  * Both ends have a link-local address, and an address means nothing without its link. Takes root.
  */
-import { spawnSync } from 'node:child_process';
 import { networkInterfaces } from 'node:os';
-import { fileURLToPath } from 'node:url';
 import t from 'tap';
+import { insideNamespace } from '../support/inside-namespace.js';
 import { ENGINES, portOf, UnderlayEnd } from '../support/underlay-pair.js';
 
-const INSIDE = 'VTEPD_TEST_INSIDE_NAMESPACE';
+const SET_UP = `
+  link add left type veth peer name right
+  link set lo up
+  link set left up
+  link set right up
+  addr add fe80::a/64 dev left nodad
+  addr add fe80::b/64 dev right nodad`;
 
-if (process.env[INSIDE] !== undefined) await inside();
-else if (process.getuid?.() !== 0) t.pass('left out: takes root', { skip: 'takes root' });
-else {
-  const { status, stdout } = spawnSync(
-    'unshare',
-    ['--net', process.execPath, ...process.execArgv, fileURLToPath(import.meta.url)],
-    { env: { ...process.env, [INSIDE]: '1' }, encoding: 'utf8', timeout: 30_000 },
-  );
-  if (status !== 0) t.comment(stdout);
-  t.equal(status, 0, 'all is well in the namespace');
-}
-
-async function inside(): Promise<void> {
-  const commands = `
-    link add left type veth peer name right
-    link set lo up
-    link set left up
-    link set right up
-    addr add fe80::a/64 dev left nodad
-    addr add fe80::b/64 dev right nodad`;
-  const made = spawnSync('ip', ['-batch', '-'], { input: commands, encoding: 'utf8' });
-  t.equal(made.stderr, '');
+await insideNamespace(t, import.meta.url, SET_UP, async () => {
   const [left, right] = ['left', 'right'].map(
     (name) => networkInterfaces()[name]!.find(({ address }) => address.startsWith('fe80'))!.scopeid!,
   );
@@ -54,4 +38,4 @@ async function inside(): Promise<void> {
       t.equal(new DataView(source.buffer).getUint32(20, true), right, 'the link it came in by');
       t.equal(here.statuses.filter((status) => status < 0).length, 1, 'a link that is not there is an error');
     });
-}
+});

@@ -20,6 +20,9 @@ export interface PacketOptions {
   tags?: [number, number][];
   /** IPv4: flags and fragment offset. */
   fragment?: number;
+  /** IPv4 addresses; 10.0.0.1 and 10.0.0.2 otherwise. */
+  from?: number[];
+  to?: number[];
 }
 
 export function macBytes(text: string): Uint8Array {
@@ -51,7 +54,7 @@ export function ethernet(
 
 export function ipv4Frame(destination: string, source: string, options: PacketOptions = {}): Uint8Array {
   const protocol = options.protocol ?? UDP;
-  const pseudo = concat(Uint8Array.of(10, 0, 0, 1, 10, 0, 0, 2));
+  const pseudo = Uint8Array.from([...(options.from ?? [10, 0, 0, 1]), ...(options.to ?? [10, 0, 0, 2])]);
   const l4 = transport(protocol, pseudo, options);
   const header = concat(
     Uint8Array.of(0x45, 0),
@@ -61,6 +64,7 @@ export function ipv4Frame(destination: string, source: string, options: PacketOp
     Uint8Array.of(64, protocol, 0, 0),
     pseudo,
   );
+  header.set(word(~onesSum(header) & 0xffff), 10);
   return ethernet(destination, source, 0x0800, concat(header, l4), options.tags);
 }
 

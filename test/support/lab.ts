@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import type { Test } from 'tap';
 import type { Running } from './command.js';
 import { addBridge, createNamespace, joinByVeth, type Namespace } from './netns.js';
-import { startVtepd, type Vtepd, type VtepdOptions } from './vtepd.js';
+import { startVtepd, type Vtepd } from './vtepd.js';
 
 /** Bytes: what people set in VMs behind a VXLAN of a 1500 underlay. */
 export const VM_MTU = 1450;
@@ -30,8 +30,6 @@ export interface KernelVtepSpec {
   /** The flood list. */
   remotes: readonly string[];
   bridge?: string;
-  device?: string;
-  port?: number;
   /** Bytes. */
   mtu?: number;
 }
@@ -109,8 +107,9 @@ export class Lab {
 
   /** Linux's own VXLAN device in a bridge: the counterpart that everything is compared with. */
   async kernelVtep(host: Namespace, spec: KernelVtepSpec): Promise<void> {
-    const { vni, local, remotes, bridge = BRIDGE, device = `vxlan${vni}`, port = 4789, mtu = VM_MTU } = spec;
-    await host.ip(`link add ${device} type vxlan id ${vni} local ${local} dstport ${port} dev ${UNDERLAY_DEV}
+    const { vni, local, remotes, bridge = BRIDGE, mtu = VM_MTU } = spec;
+    const device = `vxlan${vni}`;
+    await host.ip(`link add ${device} type vxlan id ${vni} local ${local} dstport 4789 dev ${UNDERLAY_DEV}
       link set ${device} mtu ${mtu} master ${bridge} up`);
     for (const remote of remotes) {
       await host.run(`bridge fdb append 00:00:00:00:00:00 dev ${device} dst ${remote}`);
@@ -118,8 +117,8 @@ export class Lab {
   }
 
   /** Starts the daemon and waits until it is ready. */
-  async vtepd(host: Namespace, flags: string, options?: VtepdOptions): Promise<Vtepd> {
-    const daemon = await startVtepd(host, this.dir, flags, options);
+  async vtepd(host: Namespace, flags: string): Promise<Vtepd> {
+    const daemon = await startVtepd(host, this.dir, flags);
     this.#daemons.push(daemon);
     return daemon;
   }

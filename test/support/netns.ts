@@ -1,7 +1,7 @@
 /**
  * Network namespaces for labs and benchmarks: made here, wired with veth pairs, removed whatever happens.
  *
- * Every name begins with `vt<pid in base 36>-`, so that two test runs never meet, and what a killed run left
+ * Every name begins with `vtlab-<pid>-`, so that two test runs never meet, and what a killed run left
  * behind is recognised by its dead pid and removed by the next. Interfaces are born inside their namespaces:
  * nothing ever shows up in the namespace that the tests were started from.
  *
@@ -19,8 +19,8 @@ import {
   words,
 } from './command.js';
 
-const PREFIX = `vt${process.pid.toString(36)}-`;
-const NAME = /^vt([0-9a-z]+)-/;
+const PREFIX = `vtlab-${process.pid}-`;
+const NAME = /^vtlab-(\d+)-/;
 
 const alive = new Set<string>();
 let made = 0;
@@ -141,7 +141,7 @@ function addressLine(device: string, address: string): string {
 }
 
 /** Turns IPv6 on for a device that is there. */
-export async function allowIpv6(namespace: Namespace, device: string): Promise<void> {
+async function allowIpv6(namespace: Namespace, device: string): Promise<void> {
   await namespace.run(['sh', '-c', `echo 0 > /proc/sys/net/ipv6/conf/${device}/disable_ipv6`]);
 }
 
@@ -185,7 +185,7 @@ function removeLeftovers(): void {
   const names = execFileSync('ip', ['netns', 'list'], { encoding: 'utf8' }).split('\n');
   for (const line of names) {
     const owner = NAME.exec(line)?.[1];
-    if (owner !== undefined && !isAlive(Number.parseInt(owner, 36))) removeNow(line.split(' ')[0]);
+    if (owner !== undefined && !isAlive(Number(owner))) removeNow(line.split(' ')[0]);
   }
 }
 

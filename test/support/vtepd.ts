@@ -21,10 +21,6 @@ const READY_MS = 15_000;
 const CALL_MS = 5_000;
 let sockets = 0;
 
-export interface VtepdOptions {
-  env?: Record<string, string>;
-}
-
 export interface Answer<T = unknown> {
   status: number;
   contentType: string;
@@ -32,14 +28,9 @@ export interface Answer<T = unknown> {
 }
 
 /** Starts vtepd with these flags and an API of its own, and waits until it is ready. @throws Error with its log. */
-export async function startVtepd(
-  host: Namespace,
-  dir: string,
-  flags: string,
-  options: VtepdOptions = {},
-): Promise<Vtepd> {
+export async function startVtepd(host: Namespace, dir: string, flags: string): Promise<Vtepd> {
   const socket = join(dir, `api-${sockets++}.sock`);
-  const process = host.start(vtepdCommand(`${flags} --api unix:${socket}`), options);
+  const process = host.start(vtepdCommand(`${flags} --api unix:${socket}`));
   const daemon = new Vtepd(host, process, socket);
   try {
     await daemon.ready();

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Merging the segments of one inner flow into a superframe: what tap.c needs of coalesce.c.
+ */
+#ifndef VTEPD_COALESCE_H
+#define VTEPD_COALESCE_H
+
+#include "shim.h"
+
+#include <sys/uio.h>
+
+#include <linux/virtio_net.h>
+
+/* Segments of a run. Linux took no more in one UDP superframe until 6.9 (UDP_MAX_SEGMENTS). */
+#define RUN_MAX 64
+
+/* Ethernet, two tags, IPv6, TCP with options. */
+#define RUN_HEADERS_MAX (14 + 8 + 40 + 60)
+
+/**
+ * struct segment - an entry that may become part of a run
+ * @frame:	its first byte
+ * @entry:	its descriptor
+ * @ip, @l4, @payload: offsets
+ * @payload_len: at least 1
+ * @version:	4 or 6
+ * @protocol:	IPPROTO_TCP or IPPROTO_UDP
+ * @postponed:	its checksum field holds the pseudo-header sum (FRAME_NEEDS_CSUM)
+ */
+struct segment {
+	const uint8_t *frame;
+	int32_t entry;
+	int32_t vni_idx;
+	int32_t ip;
+	int32_t l4;
+	int32_t payload;
+	int32_t payload_len;
+	uint8_t version;
+	uint8_t protocol;
+	uint8_t postponed;
+};
+
+/**
+ * struct run - segments of one flow that follow each other
+ * @count:	segments, 0: none
+ * @payload_len: of all of them
+ * @closed:	nothing may follow the last one
+ * @psh:	the last one's PSH flag, TCP_PSH or 0
+ * @verified:	the checksums of the first are right; those of the others are, or they would not be here
+ * @entries:	descriptors of the segments
+ * @iov:	room for the caller's header block, then their payloads
+ */
+struct run {
+	struct segment first;
+	int32_t count;
+	int32_t payload_len;
+	int closed;
+	uint8_t psh;
+	int verified;
+	int32_t entries[RUN_MAX];
+	struct iovec iov[2 + RUN_MAX];
+};
+
+int coalesce_examine(struct segment *segment, struct arena arena, const struct batch *batch, int32_t i, int merge);
+void coalesce_begin(struct run *run, const struct segment *segment);
+int coalesce_append(struct run *run, const struct segment *segment);
+int32_t coalesce_headers(const struct run *run, struct virtio_net_hdr *vnet, uint8_t headers[RUN_HEADERS_MAX]);
+
+#endif

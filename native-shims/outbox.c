@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Sending neighbours of one socket by one sendmmsg.
+ *
+ * In it a message is one datagram, or a train: neighbours of one size for one peer, only the last of which
+ * may be shorter. A train crosses the stack as one buffer and UDP_SEGMENT cuts it as late as possible; the
+ * payload is gathered where it lies. Order is kept.
+ *
+ * Errors. A socket with IP_RECVERR keeps what ICMP said of any of its datagrams, and fails its next
+ * send with it, whoever that one is for. So a failed send proves nothing about its own peer until the
+ * error queue is drained and the same datagram has failed again. EAGAIN and ENOBUFS are about the
+ * socket's own buffer: a second attempt would not find it emptier. A train may be refused as a train;
+ * then its datagrams go one by one.
+ */
+#include "outbox.h"
+
+#include <errno.h>
+
+#include <netinet/udp.h>
+
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+
+/* Bytes of a whole train: it crosses the stack as one IPv4 packet. */
+#define TRAIN_LEN_MAX 65507
+
+/* Errors that say the socket's own buffer is full. */
+static int is_congestion(int err)
+{
+	return err == -EAGAIN || err == -ENOBUFS || err == -ENOMEM;
+}
+
+/*
+ * Errors that may be about the train and not about its datagrams: one larger than the path carries, which alone
+ * would be fragmented; no UDP checksum; a device that can't sum.
+ */
+static int is_of_train(int err)
+{
+	return err == -EMSGSIZE || err == -EINVAL || err == -EIO;
+}
+
+/* An entry may be several datagrams; it tells of the first that failed. */
+static void fail(struct batch *batch, int32_t entry, int err)
+{
+	if (err && !batch->status[entry])
+		batch->status[entry] = err;
+}
+
+static int send_again(int fd, const struct msghdr *header)
+{
+	udp_drain_errors(fd);
+	return sendmsg(fd, header, MSG_DONTWAIT) < 0 ? -errno : 0;
+}
+
+/* The datagrams of a refused train, one by one. */
+static void send_apart(struct outbox *box, int32_t m, struct batch *batch)
+{
+	const struct msghdr *train = &box->messages[m].msg_hdr;
+	struct msghdr header = { .msg_name = train->msg_name, .msg_namelen = train->msg_namelen };
+
+	for (int32_t d = box->first[m]; d < box->first[m + 1]; d++) {
+		int err;
+
+		header.msg_iov = &box->iov[box->datagrams[d].iov];
+		header.msg_iovlen = (size_t)(box->datagrams[d + 1].iov - box->datagrams[d].iov);
+		err = sendmsg(box->fd, &header, MSG_DONTWAIT) < 0 ? -errno : 0;
+		if (err && !is_congestion(err))
+			err = send_again(box->fd, &header);
+		fail(batch, box->datagrams[d].entry, err);
+	}
+}
+
+/* A message that sendmmsg refused with err. */
+static void send_refused(struct outbox *box, int32_t m, int err, struct batch *batch)
+{
+	int is_train = box->first[m + 1] - box->first[m] > 1;
+
+	if (!is_congestion(err) && !(is_train && is_of_train(err)))
+		err = send_again(box->fd, &box->messages[m].msg_hdr);
+	if (is_train && is_of_train(err)) {
+		send_apart(box, m, batch);
+		return;
+	}
+	for (int32_t d = box->first[m]; d < box->first[m + 1]; d++)
+		fail(batch, box->datagrams[d].entry, err);
+}
+
+void outbox_clear(struct outbox *box)
+{
+	box->message_count = 0;
+	box->datagram_count = 0;
+	box->iov_count = 0;
+	box->headers_len = 0;
+}
+
+/**
+ * outbox_send() - send all of it and empty the box
+ *
+ * Sets the status of each entry that failed and had none yet.
+ *
+ * #syscalls sendmmsg sendmsg
+ */
+void outbox_send(struct outbox *box, struct batch *batch)
+{
+	int32_t done = 0;
+
+	box->first[box->message_count] = box->datagram_count;
+	box->datagrams[box->datagram_count].iov = box->iov_count;
+	while (done < box->message_count) {
+		int sent = sendmmsg(box->fd, box->messages + done, (unsigned int)(box->message_count - done),
+				    MSG_DONTWAIT);
+
+		if (sent > 0)
+			done += sent;
+		else
+			send_refused(box, done++, -errno, batch);
+	}
+	outbox_clear(box);
+}
+
+/**
+ * outbox_takes() - is there room for one more datagram, and does it leave through the same socket?
+ * @headers_len:	bytes of its header block, 0 if it has none
+ */
+int outbox_takes(const struct outbox *box, const struct destination *to, size_t headers_len)
+{
+	return !box->message_count ||
+	       (box->fd == to->fd && box->message_count < BATCH_CAP && box->datagram_count < OUTBOX_DATAGRAMS &&
+		headers_len <= OUTBOX_HEADERS_LEN - box->headers_len);
+}
+
+/* May it become the next datagram of the last message? An empty one has no place in a sum of bytes. */
+static int joins_train(const struct outbox *box, int32_t peer_idx, size_t len)
+{
+	int32_t first;
+	size_t size;
+
+	if (!box->message_count || box->peer_idx != peer_idx || !len)
+		return 0;
+	first = box->first[box->message_count - 1];
+	size = box->datagrams[first].len;
+	return size > 0 && box->datagram_count - first < box->train_max &&
+	       box->datagrams[box->datagram_count - 1].len == size && len <= size &&
+	       box->train_len + len <= TRAIN_LEN_MAX;
+}
+
+static void extend_train(struct outbox *box)
+{
+	int32_t m = box->message_count - 1;
+	struct msghdr *header = &box->messages[m].msg_hdr;
+	struct cmsghdr *control = &box->controls[m].header;
+	uint16_t size = (uint16_t)box->datagrams[box->first[m]].len;
+
+	header->msg_control = control;
+	header->msg_controllen = CMSG_LEN(sizeof(size));
+	*control = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(size)), .cmsg_level = IPPROTO_UDP, .cmsg_type = UDP_SEGMENT };
+	memcpy(CMSG_DATA(control), &size, sizeof(size));
+}
+
+static void begin_message(struct outbox *box, const struct destination *to)
+{
+	int32_t m = box->message_count++;
+
+	box->first[m] = box->datagram_count;
+	box->peer_idx = to->peer_idx;
+	box->train_len = 0;
+	box->addresses[m] = to->address;
+	box->messages[m].msg_hdr = (struct msghdr){
+		.msg_name = &box->addresses[m],
+		.msg_namelen = to->address_len,
+		.msg_iov = &box->iov[box->iov_count],
+	};
+}
+
+/**
+ * outbox_add() - append a datagram that outbox_takes()
+ * @pieces:	its bytes, which stay where they are until the box is sent
+ * @count:	1 or 2
+ */
+void outbox_add(struct outbox *box, const struct destination *to, int32_t entry, const struct iovec *pieces, int count)
+{
+	struct outgoing *datagram = &box->datagrams[box->datagram_count];
+	size_t len = pieces[0].iov_len + (count > 1 ? pieces[1].iov_len : 0);
+
+	box->fd = to->fd;
+	if (joins_train(box, to->peer_idx, len))
+		extend_train(box);
+	else
+		begin_message(box, to);
+	*datagram = (struct outgoing){ .entry = entry, .iov = box->iov_count, .len = len };
+	memcpy(&box->iov[box->iov_count], pieces, (size_t)count * sizeof(*pieces));
+	box->iov_count += count;
+	box->datagram_count++;
+	box->train_len += len;
+	box->messages[box->message_count - 1].msg_hdr.msg_iovlen += (size_t)count;
+}

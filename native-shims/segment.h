@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Splitting a superframe into the frames that it stands for: what send.c needs of segment.c.
+ */
+#ifndef VTEPD_SEGMENT_H
+#define VTEPD_SEGMENT_H
+
+#include "shim.h"
+
+#include <sys/uio.h>
+
+/* Bytes of a header block, VXLAN to TCP options. IPv6 extension headers may take what the rest leaves: 126. */
+#define SEGMENT_HEADERS_MAX 256
+
+/**
+ * struct superframe - what a descriptor says of a superframe, once it has been checked
+ * @bytes:	of the datagram: VXLAN header, Ethernet … TCP or UDP header, payload
+ * @headers_len:	up to the payload
+ * @payload_len:	behind that, at least 1
+ * @gso_size:	payload of each segment but the last
+ * @count:	segments
+ * @ip, @l4:	offsets of the headers
+ * @version:	4 or 6
+ * @protocol:	IPPROTO_TCP or IPPROTO_UDP
+ * @pseudo:	sum of the pseudo-header without its length
+ */
+struct superframe {
+	const uint8_t *bytes;
+	int32_t headers_len;
+	int32_t payload_len;
+	int32_t gso_size;
+	int32_t count;
+	int32_t ip;
+	int32_t l4;
+	uint8_t version;
+	uint8_t protocol;
+	uint64_t pseudo;
+};
+
+int segment_check(struct superframe *super, const uint8_t *datagram, const struct batch *batch, int32_t i);
+struct iovec segment_write(const struct superframe *super, int32_t k, uint8_t *headers);
+
+#endif

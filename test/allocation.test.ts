@@ -1,0 +1,44 @@
+/**
+ * The hot path makes no object: tens of thousands of batches pass through encap and decap, and the heap neither grows
+ * nor is collected. In a process of its own, where nobody else allocates. The best of three runs counts, for the
+ * compiler may still be at work in the first; the control, with one object a frame, fails in all of them.
+ */
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import t from 'tap';
+
+/** Bytes: what asking for the heap's size costs itself, and some to spare. One byte a frame would be more than 1 MB. */
+const SLACK_LEN = 16 * 1024;
+const HARNESS = fileURLToPath(new URL('./support/allocation-run.ts', import.meta.url));
+
+interface Run {
+  name: string;
+  grownLen: number;
+  collections: number;
+}
+
+async function measure(...options: string[]): Promise<Map<string, Run[]>> {
+  const args = [...process.execArgv, '--expose-gc', HARNESS, ...options];
+  const { stdout } = await promisify(execFile)(process.execPath, args, { timeout: 50_000 });
+  const runs = JSON.parse(stdout) as Run[];
+  const byName = new Map<string, Run[]>();
+  for (const run of runs) byName.set(run.name, [...(byName.get(run.name) ?? []), run]);
+  return byName;
+}
+
+t.setTimeout(120_000);
+
+const isClean = ({ grownLen, collections }: Run) => grownLen < SLACK_LEN && collections === 0;
+
+t.test('encap and decap of a warmed-up batch allocate nothing', async (t) => {
+  const measured = await measure();
+  t.same([...measured.keys()], ['decap', 'encap']);
+  for (const [name, runs] of measured) t.ok(runs.some(isClean), `${name}: ${JSON.stringify(runs)}`);
+});
+
+t.test('one object a frame would be noticed', async (t) => {
+  const runs = (await measure('leak')).get('encap') ?? [];
+  t.equal(runs.length, 3);
+  t.notOk(runs.some(isClean), JSON.stringify(runs));
+});

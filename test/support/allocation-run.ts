@@ -1,0 +1,128 @@
+/**
+ * Run by `allocation.test.ts` in a process of its own, with `--expose-gc`: forwards the same batches over and over and
+ * says how much the heap grew and how often it was collected. Descriptors are refilled in place, so that nothing here
+ * allocates either, but with the argument `leak`: then one object a frame, as the test's own control.
+ */
+import { PerformanceObserver } from 'node:perf_hooks';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Decap } from '../../src/datapath/decap.js';
+import { Encap } from '../../src/datapath/encap.js';
+import { Batch } from '../../src/frame/batch.js';
+import { BATCH_CAP, PEER_ROW_LEN, RECEIVE_SLOT_STRIDE, VXLAN_HEADROOM } from '../../src/frame/limits.js';
+import { MemoryUnderlay } from '../../src/port/memory.js';
+import { arpFrame, BROADCAST, ipv4Frame, ipv6Frame, macNumber, TCP } from './frames.js';
+import { concat } from './hex.js';
+import { MemoryPlane, sourceRow, vxlanHeader } from './memory-plane.js';
+
+const WARM_UP = 5000;
+const ROUNDS = 10_000;
+const FRAME_SLOT = 2048;
+const EPOCH_MS = 1.7e12;
+/** A MAC that no test frame comes from. */
+const NOWHERE = macNumber(0xffffff);
+
+const kept: { frame: number }[] = [];
+
+/** Allocates one object a frame, and lets it go with the next batch. */
+class LeakyUnderlay extends MemoryUnderlay {
+  override send(batch: Batch, arena: Uint8Array): number {
+    for (let i = 0; i < batch.count; i++) kept[i] = { frame: i };
+    return super.send(batch, arena);
+  }
+}
+
+interface Run {
+  name: string;
+  grownLen: number;
+  collections: number;
+}
+
+/** What is forwarded in one direction: batch `round` of it. */
+type Forward = (round: number) => void;
+
+let collections = 0;
+new PerformanceObserver((list) => (collections += list.getEntries().length)).observe({ entryTypes: ['gc'] });
+
+const leaks = process.argv.includes('leak');
+const plane = new MemoryPlane(leaks ? { underlay: new LeakyUnderlay() } : {});
+plane.addVni(0, 100);
+const peers = Array.from({ length: 8 }, (_, i) => plane.addPeer(0, `192.0.2.${i + 1}`));
+plane.addVni(1, 200, { vlan: 'strip' });
+plane.addPeer(1, '2001:db8::1');
+plane.overlay.keep = plane.underlay.keep = false;
+
+const runs: Run[] = [];
+for (const [name, forward] of Object.entries({ decap: makeDecap(), encap: makeEncap() })) {
+  for (let round = 0; round < WARM_UP; round++) forward(round);
+  for (let attempt = 0; attempt < 3; attempt++) runs.push(await measure(name, forward));
+}
+process.stdout.write(`${JSON.stringify(runs)}\n`);
+
+async function measure(name: string, forward: Forward): Promise<Run> {
+  globalThis.gc!();
+  await delay(20);
+  const collectedBefore = collections;
+  const before = process.memoryUsage().heapUsed;
+  for (let round = 0; round < ROUNDS; round++) forward(round);
+  const grownLen = process.memoryUsage().heapUsed - before;
+  await delay(20);
+  return { name, grownLen, collections: collections - collectedBefore };
+}
+
+/** Known unicast of both families, ARP to all, unknown unicast: what a TAP gives. */
+function makeEncap(): Forward {
+  const encap = new Encap(plane.tables, plane.overlay, plane.underlay);
+  const frames = new Batch();
+  for (let i = 0; i < BATCH_CAP; i++) {
+    const options = { sourcePort: 1000 + i };
+    const kinds = [
+      ipv4Frame(macNumber(i), NOWHERE, options),
+      ipv6Frame(macNumber(i), NOWHERE, { ...options, protocol: TCP }),
+      i % 16 === 2 ? arpFrame(BROADCAST, NOWHERE) : arpFrame(macNumber(i), NOWHERE),
+      i % 16 === 3 ? ipv4Frame(NOWHERE, macNumber(i)) : ipv4Frame(macNumber(i), NOWHERE, options),
+    ];
+    const bytes = kinds[i % 4];
+    const off = i * FRAME_SLOT + 64 + VXLAN_HEADROOM;
+    plane.overlay.arena.set(bytes, off);
+    frames.off[i] = off;
+    frames.len[i] = bytes.length;
+    frames.segCount[i] = 1;
+  }
+  return () => {
+    frames.count = BATCH_CAP;
+    encap.forward(frames);
+  };
+}
+
+/** Single datagrams, trains, tags, postponed checksums, strangers and bad headers: what sockets give. */
+function makeDecap(): Forward {
+  const decap = new Decap(plane.tables, plane.overlay, plane.underlay, { strictHeader: false, port: 4789 });
+  const datagrams = new Batch();
+  for (let i = 0; i < BATCH_CAP; i++) {
+    const single = concat(vxlanHeader(100), ipv4Frame(NOWHERE, macNumber(i), { sourcePort: i }));
+    const kinds = [
+      single,
+      concat(single, single, single),
+      concat(
+        vxlanHeader(100),
+        ipv6Frame(NOWHERE, macNumber(i), { postponed: true, protocol: TCP, payloadLen: 4000 }),
+      ),
+      i % 16 === 3 ? concat(vxlanHeader(100, 0), single) : single,
+    ];
+    const bytes = kinds[i % 4];
+    const off = i * RECEIVE_SLOT_STRIDE;
+    plane.underlay.arena.set(bytes, off);
+    const stranger = i % 32 === 4;
+    plane.underlay.sources.set(
+      sourceRow(stranger ? '198.51.100.1' : `192.0.2.${(i % peers.length) + 1}`),
+      i * PEER_ROW_LEN,
+    );
+    datagrams.off[i] = off;
+    datagrams.len[i] = bytes.length;
+    datagrams.gsoSize[i] = i % 4 === 1 ? single.length : 0;
+  }
+  return (round) => {
+    datagrams.count = BATCH_CAP;
+    decap.deliver(datagrams, round >> 3, EPOCH_MS);
+  };
+}

@@ -1,0 +1,119 @@
+import t from 'tap';
+import { V_FDB_DYNAMIC, V_FDB_STATIC } from '../../src/stats/counters.js';
+import { arpFrame, BROADCAST, macNumber, macParts } from '../support/frames.js';
+import { MemoryPlane } from '../support/memory-plane.js';
+
+const ANY = { type: 'all', peerIdx: -1 } as const;
+
+function makePlane(entries: number): { plane: MemoryPlane; one: number; two: number } {
+  const plane = new MemoryPlane();
+  plane.addVni(0, 100, { fdbLimit: 1 << 20 });
+  plane.addVni(1, 200);
+  const one = plane.addPeer(0, '192.0.2.1');
+  const two = plane.addPeer(0, '192.0.2.2');
+  plane.addPeer(1, '192.0.2.1');
+  for (let i = 0; i < entries; i++) {
+    const { high, low } = macParts(macNumber(i));
+    plane.tables.fdb.learn(0, high, low, i % 2 === 0 ? one : two, plane.tick);
+  }
+  return { plane, one, two };
+}
+
+t.test('an entry that is not there', async (t) => {
+  const { plane } = makePlane(0);
+  t.throws(() => plane.apply({ op: 'fdb.del', vniIdx: 0, mac: { high: 2, low: 1 } }), {
+    code: 'fdb_entry_not_found',
+  });
+  t.equal(plane.applier.busy, false, 'a refusal leaves no job behind');
+});
+
+t.test('what walks the FDB takes a piece a round, and is busy meanwhile', async (t) => {
+  const { plane, one } = makePlane(50_000);
+  let answer = plane.applier.apply({ op: 'fdb.flush', vniIdx: 0, type: 'dynamic', peerIdx: one }, plane.tick);
+  let rounds = 1;
+  for (; !answer; rounds++) {
+    t.equal(plane.applier.busy, true);
+    answer = plane.applier.step(plane.tick);
+  }
+  t.ok(rounds >= 4, `${rounds} rounds for ${plane.tables.fdb.table.capacity} slots`);
+  t.equal(plane.applier.busy, false);
+  t.same(answer, { removed: 25_000 });
+  t.equal(plane.vniCell(0, V_FDB_DYNAMIC), 25_000);
+});
+
+t.test('removing a peer takes all its entries, those too that come while it is under way', async (t) => {
+  const { plane, one, two } = makePlane(50_000);
+  plane.tables.fdb.putStatic(0, 0x0300, 1, one);
+  let answer = plane.applier.apply({ op: 'peer.del', peerIdx: one }, plane.tick);
+  let rounds = 0;
+  for (; !answer; rounds++) {
+    // Frames go on coming: from the other peer, and from the one that is being removed.
+    plane.fromPeer('192.0.2.1', 100, arpFrame(BROADCAST, macNumber(90_000 + rounds)));
+    plane.fromPeer('192.0.2.2', 100, arpFrame(BROADCAST, macNumber(100_000 + rounds)));
+    plane.breathe();
+    plane.checkIdentity(t, `round ${rounds}`);
+    answer = plane.applier.step(plane.tick);
+  }
+  const { fdb } = plane.tables;
+  fdb.table.moveSome(1 << 20);
+  let left = 0;
+  for (let position = 0; position < fdb.table.capacity; position++)
+    if (fdb.table.value(position) !== 0 && fdb.peerAt(position) === one) left++;
+  t.equal(left, 0);
+  t.equal(plane.vniCell(0, V_FDB_STATIC), 0);
+  t.same([...plane.tables.members.of(0)], [plane.tables.vnis.otherIdx[0], two]);
+  t.same([...plane.tables.flood.of(0)], [two]);
+  t.equal(plane.drops(0, 'decap').source_not_peer, rounds);
+});
+
+t.test('removing a peer twice is removing it once', async (t) => {
+  const { plane, one } = makePlane(10);
+  plane.removePeer(one);
+  plane.removePeer(one);
+  t.equal(plane.vniCell(0, V_FDB_DYNAMIC), 5);
+});
+
+t.test('a list filters by type and peer, and ends for any cursor', async (t) => {
+  const { plane, one } = makePlane(200);
+  plane.tables.fdb.putStatic(0, 0x0300, 1, one);
+  const list = (filter: { type: 'static' | 'dynamic' | 'all'; peerIdx: number }, cursor = 0, limit = 1000) =>
+    plane.apply({ op: 'fdb.list', vniIdx: 0, ...filter, limit, cursor });
+  t.equal(list(ANY).items?.length, 201);
+  t.equal(list({ type: 'static', peerIdx: -1 }).items?.length, 1);
+  t.equal(list({ type: 'dynamic', peerIdx: one }).items?.length, 100);
+  t.equal(plane.apply({ op: 'fdb.list', vniIdx: 1, ...ANY, limit: 10, cursor: 0 }).items?.length, 0);
+  for (const cursor of [2 ** 32 - 1, 2 ** 32, 2 ** 40, Number.POSITIVE_INFINITY])
+    t.equal(list(ANY, cursor).nextCursor, -1, `cursor ${cursor}`);
+  for (const cursor of [-1, -(2 ** 40), 0.5, Number.NaN])
+    t.ok((list(ANY, cursor).items?.length ?? 0) <= 201, `cursor ${cursor}`);
+});
+
+t.test('ages are told in milliseconds', async (t) => {
+  const { plane } = makePlane(1);
+  plane.pass(2500);
+  const [item] = plane.apply({ op: 'fdb.list', vniIdx: 0, ...ANY, limit: 10, cursor: 0 }).items ?? [];
+  t.equal(item.ageMs, 2500);
+  t.match(item.address, { family: 4, port: 4789 });
+});
+
+t.test('a row that begins anew begins at zero; the same generation goes on', async (t) => {
+  const { plane, one } = makePlane(0);
+  plane.fromPeer('192.0.2.1', 100, arpFrame(BROADCAST, macNumber(1)));
+  plane.breathe();
+  const row = plane.memory.counters.peerBase(one);
+  const generation = plane.memory.counters.cells[row];
+  const again = { family: 4 as const, bytes: new Uint8Array(16).fill(1, 0, 4), port: 4789, scopeId: 0 };
+  const add = (next: number) =>
+    new MemoryPlane({ memory: plane.memory }).apply({
+      op: 'peer.add',
+      vniIdx: 0,
+      peerIdx: one,
+      address: again,
+      flood: true,
+      generation: next,
+    });
+  add(generation);
+  t.equal(plane.memory.counters.cells[row + 3], 1, 'after a crash');
+  add(generation + 1);
+  t.equal(plane.memory.counters.cells[row + 3], 0, 'another peer in the same row');
+});

@@ -1,0 +1,94 @@
+import { createSocket } from 'node:dgram';
+import t, { type Test } from 'tap';
+import { loadShim } from '../../src/native/binding.js';
+import { WaitSet } from '../../src/worker/wait-set.js';
+import { sourceRow } from '../support/memory-plane.js';
+import { portOf } from '../support/underlay-pair.js';
+
+const shim = loadShim();
+
+function makeSet(t: Test): { set: WaitSet; waitFd: number; open: (fd: number) => number } {
+  const opened = [shim.waitCreate()];
+  t.teardown(() => {
+    for (const fd of opened) shim.close(fd);
+  });
+  const open = (fd: number) => {
+    opened.push(fd);
+    return fd;
+  };
+  return { set: new WaitSet(shim, opened[0]), waitFd: opened[0], open };
+}
+
+t.test('a descriptor that cannot be waited for is refused', async (t) => {
+  const { set } = makeSet(t);
+  t.throws(() => set.addTap(-1, 0), /descriptor -1/);
+  t.throws(() => set.addWake(999_999), /descriptor 999999/);
+});
+
+t.test('nothing ready: the time passes and is told', async (t) => {
+  const { set } = makeSet(t);
+  set.wait(0);
+  const before = set.nowMs;
+  set.wait(30);
+  t.ok(set.nowMs - before >= 29);
+  t.ok(set.waitedMs >= 29);
+  t.same([set.tapCount, set.errorCount, set.receiverReady, set.woken], [0, 0, false, false]);
+});
+
+t.test('each kind is told apart, and the next wait starts afresh', async (t) => {
+  const { set, open } = makeSet(t);
+  // An eventfd is readable when one says so: it stands for a TAP, a receiver and the wake-up.
+  const [tap, receiver, wake] = [1, 2, 3].map(() => open(shim.eventCreate()));
+  set.addTap(tap, 4095);
+  set.addReceiver(receiver);
+  set.addWake(wake);
+  shim.eventFire(tap);
+  set.wait(100);
+  t.same([set.tapCount, set.taps[0], set.receiverReady, set.woken], [1, 4095, false, false]);
+  shim.eventClear(tap);
+  shim.eventFire(receiver);
+  shim.eventFire(wake);
+  set.wait(100);
+  t.same([set.tapCount, set.receiverReady, set.woken], [0, true, true]);
+  set.remove(receiver);
+  shim.eventClear(wake);
+  set.wait(0);
+  t.same([set.tapCount, set.receiverReady, set.woken], [0, false, false]);
+});
+
+t.test('a sending socket with an error queued, until it is drained', async (t) => {
+  const { set, open } = makeSet(t);
+  const RECVERR = 2;
+  const gone = createSocket('udp4');
+  await new Promise<void>((resolve) => gone.bind(0, '127.0.0.1', resolve));
+  const { port } = gone.address();
+  await new Promise<void>((resolve) => gone.close(resolve));
+  const sender = open(shim.udpOpen(sourceRow('127.0.0.1', 0), '', RECVERR, 0, 0, 0));
+  set.addSender(sender);
+  // An ICMP error: somebody else's datagram from our port would do the same. The socket sends to a closed port.
+  const { UnderlayEnd } = await import('../support/underlay-pair.js');
+  const send = new Int32Array(128).fill(-1);
+  send[0] = sender;
+  const end = new UnderlayEnd(t, 'batch', { fds: { ipv4: -1, ipv6: -1, send } });
+  end.setPeer(0, '127.0.0.1', port);
+  end.send([{ peerIdx: 0, srcPortIdx: 0, bytes: Uint8Array.of(1) }]);
+  set.wait(1000);
+  t.same([set.errorCount, set.errors[0]], [1, sender]);
+  set.wait(0);
+  t.equal(set.errorCount, 1, 'it is reported again');
+  end.port.drainErrors(sender);
+  set.wait(0);
+  t.equal(set.errorCount, 0);
+  t.ok((await portOf(sender)) > 0);
+});
+
+t.test('a successor finds the descriptors of its predecessor in the set', async (t) => {
+  const { set, waitFd, open } = makeSet(t);
+  const wake = open(shim.eventCreate());
+  set.addWake(wake);
+  const successor = new WaitSet(shim, waitFd);
+  successor.addWake(wake);
+  shim.eventFire(wake);
+  successor.wait(100);
+  t.equal(successor.woken, true);
+});
