@@ -166,9 +166,11 @@ static napi_value js_tap_open(napi_env env, napi_callback_info info)
 {
 	struct call call = begin(env, info, "tapOpen");
 	char name[NAME_SIZE];
+	bool multi_queue;
 
 	arg_string(&call, 0, "name", name, sizeof(name));
-	return call.refused ? NULL : answer(&call, tap_open(name));
+	multi_queue = arg_bool(&call, 1, "multiQueue");
+	return call.refused ? NULL : answer(&call, tap_open(name, multi_queue));
 }
 
 static napi_value js_tap_set_offload(napi_env env, napi_callback_info info)
@@ -227,7 +229,7 @@ static napi_value js_udp_open(napi_env env, napi_callback_info info)
 	int options, receive_len, send_len, ttl;
 
 	arg_string(&call, 1, "device", device, sizeof(device));
-	options = arg_int_within(&call, 2, "options", 0, 31);
+	options = arg_int_within(&call, 2, "options", 0, UDP_OPEN_ALL);
 	receive_len = arg_int_within(&call, 3, "receiveLen", 0, INT32_MAX);
 	send_len = arg_int_within(&call, 4, "sendLen", 0, INT32_MAX);
 	ttl = arg_int_within(&call, 5, "ttl", 0, 255);
@@ -352,6 +354,8 @@ static int64_t dup_fd(int fd)
                                                                              \
 		return call.refused ? NULL : answer(&call, function(fd));      \
 	}
+JS_OF_FD(js_tap_steer, "tapSteer", tap_steer)
+JS_OF_FD(js_tap_unsteer, "tapUnsteer", tap_unsteer)
 JS_OF_FD(js_udp_drain_errors, "udpDrainErrors", udp_drain_errors)
 JS_OF_FD(js_udp_drops, "udpDrops", udp_drops)
 JS_OF_FD(js_event_fire, "eventFire", event_fire)
@@ -399,6 +403,8 @@ static void export_functions(napi_env env, napi_value exports)
 		napi_callback function;
 	} functions[] = {
 		{ "tapOpen", js_tap_open },
+		{ "tapSteer", js_tap_steer },
+		{ "tapUnsteer", js_tap_unsteer },
 		{ "tapSetOffload", js_tap_set_offload },
 		{ "tapReadBatch", js_tap_read_batch },
 		{ "tapWriteBatch", js_tap_write_batch },

@@ -143,6 +143,9 @@ struct tap_region {
 #define UDP_OPEN_DF 4          /* DF set and path MTU ours to know; else DF clear */
 #define UDP_OPEN_NO_CHECKSUM 8 /* send with a UDP checksum of zero */
 #define UDP_OPEN_NO_GRO 16     /* with UDP_OPEN_RECEIVE: no trains, for a reader that knows no control messages */
+#define UDP_OPEN_SHARE 32      /* bound as the only one; then others may join, if they ask to */
+#define UDP_OPEN_JOIN 64       /* share the port of a socket that was opened with UDP_OPEN_SHARE */
+#define UDP_OPEN_ALL 127
 
 /**
  * struct udp_slots - where udp_receive_batch() puts datagrams, one a slot
@@ -156,7 +159,9 @@ struct udp_slots {
 	int32_t count;
 };
 
-int tap_open(const char *name);
+int tap_open(const char *name, int multi_queue);
+int tap_steer(int fd);
+int tap_unsteer(int fd);
 int tap_set_offload(int fd, uint32_t bits);
 int tap_read_batch(int fd, struct arena arena, struct batch *batch, int32_t start, int32_t vni_idx,
 		   struct tap_region region);

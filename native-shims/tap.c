@@ -31,11 +31,13 @@
 #define CACHE_LINE 64
 #define CSUM_LEN 2
 
-static int configure(int fd, const char *name)
+static int configure(int fd, const char *name, int multi_queue)
 {
 	struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
 	int header_len = sizeof(struct virtio_net_hdr);
 
+	if (multi_queue)
+		request.ifr_flags |= IFF_MULTI_QUEUE;
 	memcpy(request.ifr_name, name, strlen(name));
 	/* A device that was there before keeps its last user's header size and offloads: state both. */
 	if (ioctl(fd, TUNSETIFF, &request) || ioctl(fd, TUNSETVNETHDRSZ, &header_len) ||
@@ -47,14 +49,15 @@ static int configure(int fd, const char *name)
 /**
  * tap_open() - open a TAP device, creating it if there is none of that name
  * @name:	1 … 15 bytes, taken literally
+ * @multi_queue: one queue of several: each further call with the same name opens another
  *
  * The device comes without offloads: frames read are complete and no longer than its MTU allows.
  *
  * #syscalls openat ioctl close
- * Return: fd; -EINVAL bad name, or a device of that name that is no single-queue TAP; -EBUSY in use;
- * -ENOENT, -EACCES, -EPERM as open(2) and TUNSETIFF say.
+ * Return: fd; -EINVAL bad name, or a device of that name that is no TAP, or was made for one queue and is
+ * asked for several, or the other way; -EBUSY in use; -E2BIG no more queues; -ENOENT, -EACCES, -EPERM as open(2) and TUNSETIFF say.
  */
-int tap_open(const char *name)
+int tap_open(const char *name, int multi_queue)
 {
 	size_t len = strlen(name);
 	int fd, err;
@@ -65,7 +68,7 @@ int tap_open(const char *name)
 	fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	err = configure(fd, name);
+	err = configure(fd, name, multi_queue);
 	if (err) {
 		close(fd);
 		return err;

@@ -102,7 +102,10 @@ static int bind_device(int fd, const char *device)
  * @send_len:	send buffer likewise
  * @ttl:	TTL or hop limit, 1 … 255; 0: the system's
  *
- * No SO_REUSEADDR or SO_REUSEPORT: a second daemon would share the port without either noticing.
+ * No SO_REUSEADDR: a second daemon would share the port without either noticing. Nor would SO_REUSEPORT
+ * tell, so the first socket of a group is bound without it, which fails when anybody has the port, sharing
+ * or not, and gets it afterwards (requirements/reuseport_group.c). The kernel then spreads datagrams over
+ * the group by their addresses and ports.
  *
  * #syscalls socket setsockopt bind close
  * Return: fd; -EAFNOSUPPORT a family that is neither, or one that this machine lacks; -EADDRINUSE,
@@ -129,8 +132,12 @@ int udp_open(const struct peer_row *local, const char *device, int options, int 
 		err = set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, send_len);
 	if (!err)
 		err = bind_device(fd, device);
+	if (!err && options & UDP_OPEN_JOIN)
+		err = set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	if (!err && bind(fd, &address.any, address_len))
 		err = -errno;
+	if (!err && options & UDP_OPEN_SHARE)
+		err = set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	if (err) {
 		close(fd);
 		return err;

@@ -2,8 +2,8 @@
  * The composition root: the only file that knows both planes. It turns settings into a running VTEP and takes it down
  * again, in this order:
  *
- *     start: shim → peers resolved, routes asked → TAPs → sockets → worker → VNIs and peers acknowledged → API → ready
- *     stop:  API → worker → sockets → TAPs and what else was created
+ *     start: shim → peers resolved, routes asked → TAPs → sockets → workers → VNIs and peers acknowledged → API → ready
+ *     stop:  API → workers → sockets → TAPs and what else was created
  *
  * Each step that fails names cause and cure, and everything done until then is taken back. No frame passes here.
  */
@@ -25,7 +25,7 @@ import { checkLayout } from './native/layout.js';
 import { packageVersion } from './version.js';
 import { formatMac } from './wire/mac.js';
 import type { NewPeer } from './worker/data-plane.js';
-import { Handle } from './worker/handle.js';
+import { Handle, type WorkerDescriptors } from './worker/handle.js';
 
 /** How often a listener that cannot be opened yet is tried again, ms. */
 const LISTEN_RETRY_MS = 2000;
@@ -78,7 +78,7 @@ export class Daemon {
       devices.set(vni, await this.#openDevice(shim, vni, peers.get(vni)!));
     const sockets = await this.#openSockets(shim, [...peers.values()].flat());
     this.#noteOffloads([...devices.values()]);
-    const handle = await this.#startWorker(shim, sockets);
+    const handle = await this.#startWorkers(shim, sockets);
     await Promise.all(
       this.#settings.vnis.map((vni) => this.#configure(handle, vni, devices.get(vni)!, peers.get(vni)!)),
     );
@@ -100,8 +100,10 @@ export class Daemon {
       derivedMac: deriveMac({ machineId: machineId(), underlay, vni: vni.vni, netns }),
       overlayMtu,
       offload: this.#engine === 'batch',
+      queues: this.#settings.workers,
     });
     this.#undo.push(() => device.close());
+    if (device.unsteered !== '') this.#warn('queues_unsteered', unsteeredDetail(device));
     return device;
   }
 
@@ -144,27 +146,20 @@ export class Daemon {
       plain: this.#engine === 'dgram',
       df: false,
       ttl: OUTER_TTL,
+      workers: this.#settings.workers,
     });
     this.#undo.push(() => sockets.close());
     return sockets;
   }
 
-  async #startWorker(shim: Shim, sockets: UnderlaySockets): Promise<Handle> {
-    const waitFd = this.#own(shim, shim.waitCreate(), 'epoll');
-    const wakeFd = this.#own(shim, shim.eventCreate(), 'eventfd');
+  async #startWorkers(shim: Shim, sockets: UnderlaySockets): Promise<Handle> {
     const handle = new Handle({
       engine: this.#engine,
-      underlay: {
-        receiveFds: { ...sockets.receiveFds },
-        sendFds: sockets.sendFds,
-        trains: this.#settings.udpChecksum,
-      },
+      underlay: { sendFds: sockets.sendFds, trains: this.#settings.udpChecksum },
       merge: { tcp: this.#engine === 'batch', udp: this.#tapOffloads.includes('TUN_F_USO4') },
       strictHeader: this.#settings.strictHeader,
       port: this.#settings.port,
-      waitFd,
-      wakeFd,
-      wake: () => void shim.eventFire(wakeFd),
+      workers: sockets.receiveFds.map((fds) => this.#descriptors(shim, { ...fds })),
       seed: randomInt(2 ** 32) | 0,
       log: (level, message, fields) => this.#log[level](fields, message),
       addressText: ({ family, bytes, scopeId }) => this.#paths.addressText(family, bytes, scopeId),
@@ -172,6 +167,12 @@ export class Daemon {
     this.#undo.push(() => handle.stop());
     await handle.start();
     return handle;
+  }
+
+  #descriptors(shim: Shim, receiveFds: { ipv4: number; ipv6: number }): WorkerDescriptors {
+    const waitFd = this.#own(shim, shim.waitCreate(), 'epoll');
+    const wakeFd = this.#own(shim, shim.eventCreate(), 'eventfd');
+    return { waitFd, wakeFd, wake: () => void shim.eventFire(wakeFd), receiveFds };
   }
 
   #own(shim: Shim, fd: number, what: string): number {
@@ -189,7 +190,7 @@ export class Daemon {
       bridge: vni.bridge,
       mac: formatMac(device.mac.high, device.mac.low),
       macParts: device.mac,
-      tapFd: device.fd,
+      tapFds: device.fds,
       policy: {
         learning,
         ageingS,
@@ -271,7 +272,12 @@ export class Daemon {
       mtu,
       peers: peers.map(({ host }) => host),
     }));
-    const { port } = this.#settings;
-    this.#log.info({ version: packageVersion(), io: this.#engine, local: this.#local, port, vnis }, 'ready');
+    const { port, workers } = this.#settings;
+    const said = { version: packageVersion(), io: this.#engine, workers, local: this.#local, port, vnis };
+    this.#log.info(said, 'ready');
   }
+}
+
+function unsteeredDetail({ name, unsteered }: OverlayDevice): string {
+  return `${name}: the kernel refuses to keep flows on their queue (${unsteered}): frames of a flow may overtake each other when it moves to another worker; run with CAP_BPF, or with --workers 1`;
 }

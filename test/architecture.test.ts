@@ -29,7 +29,8 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   'worker/protocol': ['type wire', 'type stats'],
   'worker/data-plane': ['worker/protocol', 'stats'],
   'worker/rows': ['worker/protocol', 'worker/data-plane', 'stats', 'frame'],
-  'worker/handle': ['worker/protocol', 'worker/data-plane', 'worker/rows', 'stats', 'frame'],
+  'worker/link': ['worker/protocol', 'worker/data-plane', 'stats', 'frame'],
+  'worker/handle': ['worker/protocol', 'worker/data-plane', 'worker/link', 'worker/rows', 'stats', 'frame'],
   worker: [
     'datapath',
     'port',

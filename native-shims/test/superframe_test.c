@@ -203,7 +203,7 @@ int main(void)
 	if (access("/dev/net/tun", R_OK | W_OK) || !own_network())
 		SKIP("needs root and /dev/net/tun");
 	arena = (struct arena){ calloc(1, ARENA_LEN), ARENA_LEN };
-	tap = tap_open("vts0");
+	tap = tap_open("vts0", 0);
 	REQUIRE(tap >= 0);
 	if (tap_set_offload(tap, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_USO4 | TUN_USO6))
 		SKIP("needs Linux 6.2: USO");

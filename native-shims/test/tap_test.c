@@ -25,12 +25,12 @@ static uint8_t tap_mac[6];
 
 static void test_open_refuses(void)
 {
-	CHECK_EQ(tap_open(""), -EINVAL);
-	CHECK_EQ(tap_open("vtt%d"), -EINVAL);
-	CHECK_EQ(tap_open("sixteen-bytes-xx"), -EINVAL);
-	CHECK_EQ(tap_open("a/b"), -EINVAL);
-	CHECK(tap_open("lo") < 0);
-	CHECK_EQ(tap_open("vtt0"), -EBUSY);
+	CHECK_EQ(tap_open("", 0), -EINVAL);
+	CHECK_EQ(tap_open("vtt%d", 0), -EINVAL);
+	CHECK_EQ(tap_open("sixteen-bytes-xx", 0), -EINVAL);
+	CHECK_EQ(tap_open("a/b", 0), -EINVAL);
+	CHECK(tap_open("lo", 0) < 0);
+	CHECK_EQ(tap_open("vtt0", 0), -EBUSY);
 }
 
 /* A device that was there before, with another header size, is read right, and stays when it is closed. */
@@ -42,13 +42,13 @@ static void test_adopt(void)
 	REQUIRE(ioctl(fd, TUNSETIFF, &request) == 0 && ioctl(fd, TUNSETPERSIST, 1UL) == 0);
 	REQUIRE(ioctl(fd, TUNSETVNETHDRSZ, &header_len) == 0);
 	close(fd);
-	fd = tap_open("vtt1");
+	fd = tap_open("vtt1", 0);
 	REQUIRE(fd >= 0);
 	CHECK_EQ(ioctl(fd, TUNGETVNETHDRSZ, &header_len), 0);
 	CHECK_EQ(header_len, 10);
 	close(fd);
 	CHECK(if_nametoindex("vtt1") != 0);
-	fd = tap_open("vtt1");
+	fd = tap_open("vtt1", 0);
 	CHECK_EQ(ioctl(fd, TUNSETPERSIST, 0UL), 0);
 	close(fd);
 }
@@ -247,7 +247,7 @@ int main(void)
 	if (access("/dev/net/tun", R_OK | W_OK) || !own_network())
 		SKIP("needs root and /dev/net/tun");
 	arena = (struct arena){ calloc(1, ARENA_LEN), ARENA_LEN };
-	tap = tap_open("vtt0");
+	tap = tap_open("vtt0", 0);
 	REQUIRE(tap >= 0);
 	CHECK(fcntl(tap, F_GETFL) & O_NONBLOCK);
 	CHECK(fcntl(tap, F_GETFD) & FD_CLOEXEC);

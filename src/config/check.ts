@@ -64,7 +64,7 @@ function checkLocal({ local }: Settings, layers: readonly Layer[]): void {
 }
 
 /** What plain node:dgram sockets cannot do. */
-function checkEngine({ io, underlayDev, udpChecksum }: Settings, layers: readonly Layer[]): void {
+function checkEngine({ io, underlayDev, udpChecksum, workers }: Settings, layers: readonly Layer[]): void {
   if (io !== 'dgram') return;
   const cure = 'use --io batch, or leave one of the two out';
   if (underlayDev !== '') {
@@ -75,6 +75,11 @@ function checkEngine({ io, underlayDev, udpChecksum }: Settings, layers: readonl
   if (!udpChecksum) {
     throw new ConfigError(
       `${place(layers, 'udpChecksum')} off: the engine of --io dgram cannot send without checksum; ${cure}`,
+    );
+  }
+  if (workers > 1) {
+    throw new ConfigError(
+      `${place(layers, 'workers')} ${workers}: the engine of --io dgram has one thread; ${cure}`,
     );
   }
 }

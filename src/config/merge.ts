@@ -31,6 +31,7 @@ export function mergeSettings(sources: readonly Source[], terminal: boolean): Se
     strictHeader: pick(layers, 'strictHeader'),
     api: pick(layers, 'api'),
     io: pick(layers, 'io'),
+    workers: pick(layers, 'workers'),
     logLevel: pick(layers, 'logLevel'),
     logFormat: pickOr(layers, 'logFormat', terminal ? 'pretty' : 'json'),
   };

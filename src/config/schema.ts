@@ -39,6 +39,7 @@ export interface Setting<T> {
 /** Most seconds an FDB entry may stay unrefreshed: 11 days; its milliseconds stay within 32 bits. */
 const AGEING_MAX = 1_000_000;
 const FDB_LIMIT_MAX = 1 << 24;
+const WORKERS_MAX = 16;
 
 export const SETTINGS = {
   local: daemonList({
@@ -153,6 +154,12 @@ export const SETTINGS = {
     standard: 'auto',
     help: 'underlay engine: batched sockets of the native shim, or plain node:dgram',
     parse: oneOf('auto', 'batch', 'dgram'),
+  }),
+  workers: daemon({
+    argument: 'N',
+    standard: '1',
+    help: 'data-plane threads; flows are spread over them, each stays on one',
+    parse: wholeNumber(1, WORKERS_MAX),
   }),
   logLevel: daemon({
     argument: 'LEVEL',

@@ -19,6 +19,8 @@ export interface Settings {
   readonly strictHeader: boolean;
   readonly api: ApiListen;
   readonly io: 'auto' | 'batch' | 'dgram';
+  /** Threads of the data plane. */
+  readonly workers: number;
   readonly logLevel: LogLevel;
   readonly logFormat: 'json' | 'pretty';
 }

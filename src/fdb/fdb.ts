@@ -9,6 +9,9 @@
  *   that a MAC flood from one peer cannot push out what others own and force their traffic to be flooded.
  * - Lookups never judge age; a bounded sweep removes what is too old (`ageing.ts`).
  *
+ * With several workers each has one of these, and they tell each other what they hear (`replication.ts`). A single
+ * one pays nothing for that: the way of a known MAC is the same.
+ *
  * One writer, the data-plane thread. Counts live in the counter block and nowhere else. Time comes in as ticks of
  * a tenth of a second. Nothing here allocates but list and the table's growth.
  */
@@ -27,12 +30,30 @@ import { VictimSearch } from './eviction.js';
 import type { PeerLists } from './flood-list.js';
 import type { MacTable } from './mac-table.js';
 import type { PeerTable } from './peer-table.js';
-import type { VniTable } from './vni-table.js';
+import {
+  NOTE_KEY,
+  NOTE_LOW,
+  NOTE_MOVES,
+  NOTE_TICK,
+  type NoteReader,
+  type Replication,
+} from './replication.js';
+import { ACCEPT_ANY, TICKS_PER_SECOND, type VniTable } from './vni-table.js';
 
-/** Set in an entry's value beside the peer's row + 1. */
+/**
+ * An entry's value: the peer's row + 1, above it how often the MAC has moved within the tick of its stamp, and whether
+ * it is static. The moves only matter to other workers (`replication.ts`); they stay at the most that fits.
+ */
+const MOVES_SHIFT = 21;
+const MOVES_MAX = 511;
+const MOVES = MOVES_MAX << MOVES_SHIFT;
 const STATIC = 1 << 30;
+const ROW = (1 << MOVES_SHIFT) - 1;
 
-export class Fdb {
+/** A MAC that is heard all the time is told to the other workers this often, ticks, or four times an ageing time. */
+const TOLD_EVERY = 10 * TICKS_PER_SECOND;
+
+export class Fdb implements NoteReader {
   readonly table: MacTable;
   readonly vnis: VniTable;
   readonly peers: PeerTable;
@@ -41,14 +62,23 @@ export class Fdb {
   readonly counters: Counters;
   readonly #cells: Float64Array;
   readonly #victims = new VictimSearch();
+  readonly #replication: Replication | undefined;
 
-  constructor(table: MacTable, vnis: VniTable, peers: PeerTable, members: PeerLists, counters: Counters) {
+  constructor(
+    table: MacTable,
+    vnis: VniTable,
+    peers: PeerTable,
+    members: PeerLists,
+    counters: Counters,
+    replication?: Replication,
+  ) {
     this.table = table;
     this.vnis = vnis;
     this.peers = peers;
     this.members = members;
     this.counters = counters;
     this.#cells = counters.cells;
+    this.#replication = replication;
   }
 
   /** @returns the row of the peer that a unicast frame for this MAC goes to, or −1: unknown */
@@ -65,16 +95,21 @@ export class Fdb {
   learn(vniIdx: number, high: number, low: number, peerIdx: number, tick: number): number {
     const position = this.table.find(vniIdx, high, low);
     if (position < 0) {
-      this.#insert(vniIdx, high, low, peerIdx, tick);
+      const inserted = this.#insert(vniIdx, high, low, peerIdx, tick, 0);
+      if (inserted) this.#replication?.tell(vniIdx, high, low, peerIdx, tick, 0);
       return 0;
     }
     const value = this.table.value(position);
-    if (value === peerIdx + 1) {
-      if (this.table.stamp(position) !== tick) this.table.setStamp(position, tick);
+    if ((value & ~MOVES) === peerIdx + 1) {
+      if (this.table.stamp(position) !== tick) this.#refresh(position, vniIdx, high, low, peerIdx, tick);
       return 0;
     }
-    if ((value & STATIC) !== 0) return (value & ~STATIC) === peerIdx + 1 ? 0 : DROP.entry_exists;
-    this.#move(position, peerIdx, tick);
+    if ((value & STATIC) !== 0) return (value & ROW) === peerIdx + 1 ? 0 : DROP.entry_exists;
+    // Another worker may be a tick ahead.
+    const isLater = ((tick - this.table.stamp(position)) | 0) > 0;
+    const moves = isLater ? 1 : Math.min(MOVES_MAX, this.#movesAt(position) + 1);
+    this.#move(position, peerIdx, isLater ? tick : this.table.stamp(position), moves);
+    this.#replication?.tell(vniIdx, high, low, peerIdx, this.table.stamp(position), moves);
     return 0;
   }
 
@@ -91,13 +126,29 @@ export class Fdb {
     port: number,
     tick: number,
   ): number {
-    const peerIdx = this.peers.learnSource(vniIdx, sources, row, port, this.vnis.otherIdx[vniIdx]);
+    const peerIdx = this.#takeStranger(vniIdx, sources, row, port);
     if (peerIdx < 0) return 0;
-    // A predecessor that died may have left its count in this row.
-    this.#cells[this.counters.peerBase(peerIdx) + P_FDB_DYNAMIC] = 0;
     const verdict = this.learn(vniIdx, high, low, peerIdx, tick);
     if (this.held(peerIdx) === 0) this.peers.releaseLearned(peerIdx);
     return verdict;
+  }
+
+  /**
+   * Takes note of what another worker has heard. An address that is no peer here is none of this VNI's any more, or
+   * not yet: then the note says nothing, unless any source is accepted.
+   */
+  hear(notes: Int32Array, base: number): void {
+    const vniIdx = notes[base + NOTE_KEY] >>> 16;
+    if (this.vnis.vni[vniIdx] < 0) return;
+    const row = base >> 3;
+    const known = this.peers.findSource(vniIdx, notes, row);
+    if (known >= 0) this.#hearOf(notes, base, vniIdx, known);
+    else if (this.vnis.accept[vniIdx] === ACCEPT_ANY) this.#hearOfStranger(notes, base, vniIdx);
+  }
+
+  /** A removal that every worker makes begins here: what others told before is void. */
+  beginRemoval(): void {
+    this.#replication?.advanceEpoch();
   }
 
   dynamicCount(vniIdx: number): number {
@@ -146,7 +197,7 @@ export class Fdb {
   }
 
   peerAt(position: number): number {
-    return (this.table.value(position) & ~STATIC) - 1;
+    return (this.table.value(position) & ROW) - 1;
   }
 
   /**
@@ -180,24 +231,88 @@ export class Fdb {
     return this.peers.isKnown(peerIdx) && this.peers.vniIdx(peerIdx) === this.table.tag(position);
   }
 
-  #insert(vniIdx: number, high: number, low: number, peerIdx: number, tick: number): void {
-    if (this.dynamicCount(vniIdx) >= this.vnis.fdbLimit[vniIdx]) {
-      const victim = this.#victims.find(this, vniIdx);
-      if (victim < 0) return;
+  /** Heard again where it was. Other workers are told once a period. */
+  #refresh(position: number, vniIdx: number, high: number, low: number, peerIdx: number, tick: number): void {
+    const before = this.table.stamp(position);
+    if (((tick - before) | 0) < 0) return;
+    this.table.setStamp(position, tick);
+    if (this.#replication === undefined) return;
+    this.table.setValue(position, peerIdx + 1);
+    const ageing = this.vnis.ageingTicks[vniIdx];
+    const period = ageing > 0 ? Math.max(1, Math.min(TOLD_EVERY, ageing >> 2)) : TOLD_EVERY;
+    if (((before / period) | 0) === ((tick / period) | 0)) return;
+    this.#replication.tell(vniIdx, high, low, peerIdx, tick, 0);
+  }
+
+  #hearOfStranger(notes: Int32Array, base: number, vniIdx: number): void {
+    const row = base >> 3;
+    const peerIdx = this.#takeStranger(vniIdx, notes, row, notes[base] >>> 16);
+    if (peerIdx < 0) return;
+    this.#hearOf(notes, base, vniIdx, peerIdx);
+    if (this.held(peerIdx) === 0) this.peers.releaseLearned(peerIdx);
+  }
+
+  #hearOf(notes: Int32Array, base: number, vniIdx: number, peerIdx: number): void {
+    const high = notes[base + NOTE_KEY] & 0xffff;
+    const low = notes[base + NOTE_LOW];
+    const tick = notes[base + NOTE_TICK];
+    const moves = notes[base + NOTE_MOVES];
+    const position = this.table.find(vniIdx, high, low);
+    if (position < 0) {
+      this.#insert(vniIdx, high, low, peerIdx, tick, moves);
+      return;
+    }
+    if (this.isStatic(position)) return;
+    const mine = this.peerAt(position);
+    const newer = (tick - this.table.stamp(position)) | 0 || moves - this.#movesAt(position);
+    if (mine === peerIdx) {
+      if (newer > 0) this.#restamp(position, peerIdx, tick, moves);
+      return;
+    }
+    const wins = newer || this.peers.fingerprint(peerIdx) - this.peers.fingerprint(mine);
+    if (wins > 0) this.#move(position, peerIdx, tick, moves);
+    else if (wins < 0)
+      this.#replication?.tell(vniIdx, high, low, mine, this.table.stamp(position), this.#movesAt(position));
+  }
+
+  #movesAt(position: number): number {
+    return (this.table.value(position) & MOVES) >>> MOVES_SHIFT;
+  }
+
+  #restamp(position: number, peerIdx: number, tick: number, moves: number): void {
+    this.table.setValue(position, (peerIdx + 1) | (moves << MOVES_SHIFT));
+    this.table.setStamp(position, tick);
+  }
+
+  /** A row for a source that is no peer. @returns it, or −1 when all are taken */
+  #takeStranger(vniIdx: number, sources: Int32Array, row: number, port: number): number {
+    const peerIdx = this.peers.learnSource(vniIdx, sources, row, port, this.vnis.otherIdx[vniIdx]);
+    // A predecessor that died may have left its count in this row.
+    if (peerIdx >= 0) this.#cells[this.counters.peerBase(peerIdx) + P_FDB_DYNAMIC] = 0;
+    return peerIdx;
+  }
+
+  /** @returns false when the VNI's limit is reached and nobody makes room */
+  #insert(vniIdx: number, high: number, low: number, peerIdx: number, tick: number, moves: number): boolean {
+    const isFull = this.dynamicCount(vniIdx) >= this.vnis.fdbLimit[vniIdx];
+    const victim = isFull ? this.#victims.find(this, vniIdx) : -1;
+    if (isFull && victim < 0) return false;
+    // Before the victim goes: it may be the only other entry of the same stranger, whose row would be given up.
+    this.#hold(peerIdx);
+    if (isFull) {
       this.#cells[this.counters.vniBase(vniIdx) + V_EVICTED]++;
       this.remove(victim);
     }
-    this.table.insert(vniIdx, high, low, peerIdx + 1, tick);
+    this.table.insert(vniIdx, high, low, (peerIdx + 1) | (moves << MOVES_SHIFT), tick);
     const vniBase = this.counters.vniBase(vniIdx);
     this.#cells[vniBase + V_FDB_DYNAMIC]++;
     this.#cells[vniBase + V_LEARNED]++;
-    this.#hold(peerIdx);
+    return true;
   }
 
-  #move(position: number, peerIdx: number, tick: number): void {
+  #move(position: number, peerIdx: number, tick: number, moves: number): void {
     const before = this.peerAt(position);
-    this.table.setValue(position, peerIdx + 1);
-    this.table.setStamp(position, tick);
+    this.#restamp(position, peerIdx, tick, moves);
     this.#cells[this.counters.vniBase(this.table.tag(position)) + V_MOVED]++;
     this.#hold(peerIdx);
     this.#release(before);

@@ -166,6 +166,17 @@ export class PeerTable {
     return this.#words[(peerIdx << ROW_SHIFT) + SCOPE];
   }
 
+  /** Copies family, port, address and scope to a row's place in other memory; `base`: its first word. */
+  copyAddress(peerIdx: number, words: Int32Array, base: number): void {
+    const from = peerIdx << ROW_SHIFT;
+    for (let word = FAMILY_PORT; word <= SCOPE; word++) words[base + word] = this.#words[from + word];
+  }
+
+  /** An int32 for a peer's VNI and address: the same in every table that has the same seed. */
+  fingerprint(peerIdx: number): number {
+    return this.#home(peerIdx);
+  }
+
   /** A copy of the 16 address bytes. Cold. */
   address(peerIdx: number): Uint8Array {
     const from = ((peerIdx << ROW_SHIFT) + ADDRESS) * 4;

@@ -7,6 +7,7 @@ import { Fdb } from './fdb.js';
 import { PeerLists } from './flood-list.js';
 import { createMacTableBuffer, MacTable } from './mac-table.js';
 import { PeerTable } from './peer-table.js';
+import { type NoteRings, Replication } from './replication.js';
 import { VniTable } from './vni-table.js';
 
 export interface TablesInit {
@@ -23,6 +24,8 @@ export interface TablesInit {
   seed: number;
   /** Told the memory of the MAC table whenever it changes. */
   onFdbGrown: (buffers: SharedArrayBuffer[]) => void;
+  /** To and from the other workers; left out where there are none. */
+  notes?: NoteRings | undefined;
 }
 
 export class Tables {
@@ -34,6 +37,8 @@ export class Tables {
   /** Who holds FDB entries. */
   readonly members: PeerLists;
   readonly fdb: Fdb;
+  /** With other workers; undefined for a single one. */
+  readonly replication: Replication | undefined;
 
   constructor(init: TablesInit) {
     this.counters = init.counters;
@@ -44,6 +49,7 @@ export class Tables {
     const buffers = init.fdb.length > 0 ? init.fdb : [createMacTableBuffer(init.seed)];
     const table = new MacTable(buffers, init.onFdbGrown);
     init.onFdbGrown(buffers);
-    this.fdb = new Fdb(table, this.vnis, this.peers, this.members, this.counters);
+    this.replication = init.notes && new Replication(init.notes, this.peers);
+    this.fdb = new Fdb(table, this.vnis, this.peers, this.members, this.counters, this.replication);
   }
 }

@@ -38,3 +38,6 @@ export const MAX_PEERS = 1 << 20;
 
 /** Rows at the end of the peer table for sources that are not configured (`--accept any`). */
 export const LEARNED_ROWS = 4096;
+
+/** Bytes of the ring in which one worker tells another what it learned: a header of 128, and 1,024 notes of 64. */
+export const NOTE_RING_LEN = 128 + 1024 * 64;

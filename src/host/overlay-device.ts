@@ -32,11 +32,15 @@ export interface OverlayDeviceSpec {
   readonly overlayMtu: number;
   /** Take superframes and unfinished checksums from the kernel, where it has them to give. */
   readonly offload: boolean;
+  /** How many threads read and write it: each gets a queue of its own. */
+  readonly queues: number;
 }
 
 export interface OverlayDevice {
-  /** Descriptor of the TAP, non-blocking; this module closes it. */
-  readonly fd: number;
+  /** Descriptors of the TAP, one a queue, non-blocking; this module closes them. */
+  readonly fds: readonly number[];
+  /** '' when each flow stays on its queue; else why the kernel may change a flow's queue under way. */
+  readonly unsteered: string;
   readonly name: string;
   readonly mac: Mac;
   /** Device MTU, bytes: not what frames are judged by. */
@@ -85,23 +89,39 @@ export async function openOverlayDevice(shim: Shim, spec: OverlayDeviceSpec): Pr
   return undo.guard(async () => {
     // The bridge first: undone last, when the TAP has left it.
     if (spec.bridge !== '') await openBridge(spec.bridge, spec.derivedMac, undo);
-    const fd = await openTap(shim, spec, undo);
-    const offloads = spec.offload ? probeOffloads((bits) => shim.tapSetOffload(fd, bits)) : [];
+    const fds = await openTap(shim, spec, undo);
+    const unsteered = fds.length > 1 ? steer(shim, fds[0], undo) : '';
+    // Of the device, not of the queue; and opening a queue turns them off.
+    const offloads = spec.offload ? probeOffloads((bits) => shim.tapSetOffload(fds[0], bits)) : [];
     await configure(spec);
     const link = await getLink(spec.tap);
-    return { fd, name: spec.tap, mac: macOf(link), mtu: link.mtu, offloads, close: () => undo.run() };
+    const { tap: name } = spec;
+    return { fds, unsteered, offloads, name, mac: macOf(link), mtu: link.mtu, close: () => undo.run() };
   });
 }
 
-async function openTap(shim: Shim, spec: OverlayDeviceSpec, undo: Rollback): Promise<number> {
+async function openTap(shim: Shim, spec: OverlayDeviceSpec, undo: Rollback): Promise<number[]> {
   const existing = await findLink(spec.tap);
-  if (existing) assertTap(existing);
-  const fd = shim.tapOpen(spec.tap);
-  if (fd < 0) throw new HostError(explainTapOpen(spec.tap, fd, existing));
-  undo.push(() => void shim.close(fd));
-  if (existing) await adopt(shim, fd, existing, spec, undo);
+  if (existing) assertTap(existing, spec.queues);
+  const fds: number[] = [];
+  for (let queue = 0; queue < spec.queues; queue++) {
+    const fd = shim.tapOpen(spec.tap, spec.queues > 1);
+    if (fd < 0) throw new HostError(explainTapOpen(spec.tap, fd, existing));
+    undo.push(() => void shim.close(fd));
+    fds.push(fd);
+  }
+  if (existing) await adopt(shim, fds[0], existing, spec, undo);
   else await furnish(spec);
-  return fd;
+  return fds;
+}
+
+/** Each flow on one queue, so that no thread overtakes another. @returns '' or why that cannot be had */
+function steer(shim: Shim, fd: number, undo: Rollback): string {
+  const status = shim.tapSteer(fd);
+  if (status < 0) return errnoName(status);
+  // A device that stays keeps its program.
+  undo.push(() => void shim.tapUnsteer(fd));
+  return '';
 }
 
 /** A device of our own: MAC and mark. */
@@ -167,7 +187,8 @@ function macOf(link: Link): Mac {
 }
 
 /** @throws HostError when the name belongs to something that frames cannot be read from */
-function assertTap({ name, kind, data }: Link): void {
+function assertTap(link: Link, queues: number): void {
+  const { name, kind, data } = link;
   const other = 'give --tap another name, or remove that device';
   if (kind !== 'tun') {
     throw new HostError(
@@ -176,8 +197,16 @@ function assertTap({ name, kind, data }: Link): void {
   }
   if (data.type !== 'tap')
     throw new HostError(`${name} exists and is a TUN (IP packets), not a TAP: ${other}`);
-  if (data.multi_queue === true) {
-    throw new HostError(`${name} was made with multi_queue, which vtepd does not use: ${other}`);
+  // Of a device with one queue the kernel says so; one with several would let us in beside its user.
+  if (Number(data.numqueues ?? 0) + Number(data.numdisabled ?? 0) > 0)
+    throw new HostError(explainTapOpen(name, -ERRNO.EBUSY, link));
+  if (data.multi_queue === true && queues === 1) {
+    throw new HostError(`${name} was made with multi_queue, which takes --workers 2 or more: ${other}`);
+  }
+  if (data.multi_queue !== true && queues > 1) {
+    throw new HostError(
+      `${name} was made without multi_queue, which --workers ${queues} needs: make it anew (ip tuntap add dev ${name} mode tap multi_queue), give --tap another name, or leave --workers out`,
+    );
   }
 }
 

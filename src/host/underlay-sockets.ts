@@ -1,9 +1,11 @@
 /**
- * The sockets of the underlay: one that receives per address family, bound to the VXLAN port, and a pool of
- * sending sockets per family, one source port each (RFC 7348 §5). Opened on the main thread, where a failure
- * can be explained; the worker gets the descriptors, which belong to the process.
+ * The sockets of the underlay: those that receive, one per address family and worker, bound to the VXLAN port, and a
+ * pool of sending sockets per family, one source port each (RFC 7348 §5), which all workers send through. Opened on
+ * the main thread, where a failure can be explained; workers get the descriptors, which belong to the process.
  *
- * No SO_REUSEPORT: a second daemon would silently share the port.
+ * Several workers share the port by SO_REUSEPORT, and the kernel spreads datagrams over their sockets by addresses
+ * and ports, so that a flow, which has one source port, stays with one. The first socket is bound as the only one:
+ * that fails while anybody holds the port, or a second daemon would silently share it.
  */
 import type { Shim } from '../native/binding.js';
 import { ERRNO, errnoName } from '../native/errno.js';
@@ -29,11 +31,13 @@ export interface UnderlaySpec {
   /** Outer DF. */
   readonly df: boolean;
   readonly ttl: number;
+  /** How many threads receive: each gets sockets of its own. */
+  readonly workers: number;
 }
 
 export interface UnderlaySockets {
-  /** −1: the kernel lacks the family. */
-  readonly receiveFds: { readonly ipv4: number; readonly ipv6: number };
+  /** One pair a worker; −1: the kernel lacks the family. */
+  readonly receiveFds: readonly { readonly ipv4: number; readonly ipv6: number }[];
   /** SOURCE_SOCKETS of IPv4, then as many of IPv6; −1: none. */
   readonly sendFds: number[];
   close(): void;
@@ -45,6 +49,8 @@ const SEND = 2;
 const DF = 4;
 const NO_CHECKSUM = 8;
 const NO_GRO = 16;
+const SHARE = 32;
+const JOIN = 64;
 
 /** 8 MB hold 60 ms of 1 Gb/s: the longest that a loaded machine keeps the worker waiting. */
 const RECEIVE_BUFFER_LEN = 8 * 1024 * 1024;
@@ -67,7 +73,7 @@ export async function openUnderlaySockets(shim: Shim, spec: UnderlaySpec): Promi
     const ipv4 = await openFamily(shim, spec, 4, opened);
     const ipv6 = await openFamily(shim, spec, 6, opened);
     return {
-      receiveFds: { ipv4: ipv4.receive, ipv6: ipv6.receive },
+      receiveFds: ipv4.receive.map((fd, worker) => ({ ipv4: fd, ipv6: ipv6.receive[worker] })),
       sendFds: [...ipv4.send, ...ipv6.send],
       close,
     };
@@ -78,7 +84,8 @@ export async function openUnderlaySockets(shim: Shim, spec: UnderlaySpec): Promi
 }
 
 interface FamilySockets {
-  receive: number;
+  /** One a worker. */
+  receive: number[];
   send: number[];
 }
 
@@ -104,13 +111,14 @@ async function openFamily(
     return fd;
   };
 
-  const receiveOptions = RECEIVE | (spec.plain ? NO_GRO : 0);
-  const receive = open(spec.port, receiveOptions, RECEIVE_BUFFER_LEN, UNREAD_BUFFER_LEN);
-  if (receive === -ERRNO.EAFNOSUPPORT && !isNeeded(spec, family)) {
-    return { receive: -1, send: new Array<number>(poolLen).fill(-1) };
+  const receive: number[] = [];
+  for (let worker = 0; worker < spec.workers; worker++) {
+    const fd = open(spec.port, receiveOptions(spec, worker), RECEIVE_BUFFER_LEN, UNREAD_BUFFER_LEN);
+    if (fd === -ERRNO.EAFNOSUPPORT && !isNeeded(spec, family)) return noSockets(spec.workers, poolLen);
+    if (fd === -ERRNO.EADDRINUSE) throw new HostError(await explainPortTaken(spec.port));
+    if (fd < 0) throw new HostError(explainOpen(spec, family, spec.port, fd));
+    receive.push(fd);
   }
-  if (receive === -ERRNO.EADDRINUSE) throw new HostError(await explainPortTaken(spec.port));
-  if (receive < 0) throw new HostError(explainOpen(spec, family, spec.port, receive));
 
   const options = (spec.plain ? 0 : SEND) | (spec.df ? DF : 0) | (spec.udpChecksum ? 0 : NO_CHECKSUM);
   const send = spreadOver(spec.sourcePorts, poolLen, (port) => {
@@ -121,6 +129,15 @@ async function openFamily(
   });
   if (send.length < poolLen) throw new HostError(tooFewPorts(spec, family, send.length, poolLen));
   return { receive, send };
+}
+
+function receiveOptions({ plain, workers }: UnderlaySpec, worker: number): number {
+  const group = workers === 1 ? 0 : worker === 0 ? SHARE : JOIN;
+  return RECEIVE | group | (plain ? NO_GRO : 0);
+}
+
+function noSockets(workers: number, poolLen: number): FamilySockets {
+  return { receive: new Array<number>(workers).fill(-1), send: new Array<number>(poolLen).fill(-1) };
 }
 
 function isNeeded({ needed, local4, local6 }: UnderlaySpec, family: 4 | 6): boolean {

@@ -12,8 +12,18 @@ export interface Shim {
   /** ABI version, sizes and offsets of the shared structures by name: `sizeof.batch`, `offsetof.batch.len`. */
   readonly layout: Readonly<Record<string, number>>;
 
-  /** Opens (creates or adopts) a TAP device with vnet header, non-blocking. @returns fd */
-  tapOpen(name: string): number;
+  /**
+   * Opens (creates or adopts) a TAP device with vnet header, non-blocking.
+   * @param multiQueue one queue of several: each further call opens another @returns fd
+   */
+  tapOpen(name: string, multiQueue: boolean): number;
+  /**
+   * Keeps each flow on one queue of a device with several (TUNSETSTEERINGEBPF). -EPERM without CAP_BPF, -EINVAL on
+   * a kernel that lacks it: then the kernel chooses, and may change its mind within a flow.
+   */
+  tapSteer(fd: number): number;
+  /** Leaves the choice to the kernel again. */
+  tapUnsteer(fd: number): number;
   /** TUNSETOFFLOAD with TUN_F_* bits; -EINVAL when the kernel lacks one. */
   tapSetOffload(fd: number, bits: number): number;
   /**
@@ -47,7 +57,8 @@ export interface Shim {
    * @param local packed row (struct peer_row) to bind; an address of zeros means any
    * @param device bind to this device; '' none
    * @param options receive: 1 UDP_GRO + SO_RXQ_OVFL + zero checksum accepted; 2: IP_RECVERR (sending pool);
-   *   4: DF set (PMTUDISC_PROBE), else DF clear (PMTUDISC_DONT); 8: send without UDP checksum; 16: without UDP_GRO
+   *   4: DF set (PMTUDISC_PROBE), else DF clear (PMTUDISC_DONT); 8: send without UDP checksum; 16: without UDP_GRO;
+   *   32: bound as the only one, then open to those that join; 64: join (SO_REUSEPORT)
    * @param receiveLen, sendLen socket buffers in bytes (forced beyond the sysctl limit where permitted)
    * @returns fd
    */

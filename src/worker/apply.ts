@@ -23,7 +23,7 @@ import {
   V_GENERATION,
   VNI_ROW,
 } from '../stats/counters.js';
-import type { Answer, Change, FdbItem } from './protocol.js';
+import { type Answer, type Change, type FdbItem, isRemoval } from './protocol.js';
 
 const AF_INET = 2;
 const AF_INET6 = 10;
@@ -64,6 +64,7 @@ export class Applier {
 
   /** @returns the answer, or undefined when a job has begun @throws Refusal */
   apply(change: Change, tick: number): Answer | undefined {
+    if (isRemoval(change)) this.#tables.fdb.beginRemoval();
     switch (change.op) {
       case 'vni.add':
         return this.#addVni(change);

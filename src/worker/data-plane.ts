@@ -2,7 +2,6 @@
  * The data plane as the control side sees it: what can be asked of it, in which words, and how it refuses. Addresses
  * are canonical text here, rows and bytes stay below. Implemented by `Handle`.
  */
-import type { Counters } from '../stats/counters.js';
 import type { ChangeErrorCode, MacParts, PackedAddress, VniPolicy } from './protocol.js';
 
 /** A remote VTEP as the control side names it. */
@@ -68,7 +67,7 @@ export class DataPlaneError extends Error {
   }
 }
 
-/** Numbers of one VNI, taken at one moment between two batches. Index of a reason as in DROP_REASONS. */
+/** Numbers of one VNI, of each worker taken at one moment between two batches. Index of a reason as in DROP_REASONS. */
 export interface VniSnapshot {
   /** Cells of the VNI's row: read with the V_ offsets of `stats/counters.ts`. */
   vni: Float64Array;
@@ -76,11 +75,10 @@ export interface VniSnapshot {
   peers: { peer: PeerState | undefined; row: Float64Array }[];
 }
 
-/** The main thread's side of the data plane. Every change resolves after the worker has applied it. */
+/** The main thread's side of the data plane. Every change resolves after all workers have applied it. */
 export interface DataPlane {
-  /** True once the whole configuration has been acknowledged and the worker lives. */
+  /** True once the whole configuration has been acknowledged and every worker lives. */
   readonly ready: boolean;
-  readonly counters: Counters;
   vnis(): readonly VniState[];
   /** @throws DataPlaneError vni_not_found */
   peers(vni: number): readonly PeerState[];

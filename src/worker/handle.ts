@@ -1,58 +1,61 @@
 /**
- * The main thread's side of the data plane. It keeps the desired state (VNIs, peers, static entries are the
- * worker's), assigns every row, sends changes and answers each caller after the worker has applied the change. It
- * reads the counter block and nothing else of the worker's.
+ * The main thread's side of the data plane. It keeps the desired state (VNIs, peers; static entries are the
+ * workers'), assigns every row, sends each change to all workers and answers its caller after all have applied it. It
+ * reads the counter blocks and nothing else of the workers'.
  *
- * When the worker dies, a successor is started on the same descriptors and buffers: it gets the VNIs and peers again,
- * in the same rows, and finds FDB and counters as they were. Changes under way fail with `dataplane_down`.
+ * While one of them is being replaced, changes are refused. A change under way when one dies fails with
+ * `dataplane_down`, though others may have made it: peers are then set right by the desired state, and a change of the
+ * FDB is to be repeated.
  */
-import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
-import { LEARNED_ROWS, MAX_PEERS, MAX_VNIS, PEER_ROW_LEN } from '../frame/limits.js';
-import { Counters, GLOBAL_ROW, PEER_ROW, VNI_ROW } from '../stats/counters.js';
-import type {
-  DataPlane,
-  FdbEntry,
-  FdbFilter,
-  NewPeer,
-  PeerState,
-  VniSnapshot,
-  VniState,
+import { LEARNED_ROWS, MAX_PEERS, MAX_VNIS, NOTE_RING_LEN } from '../frame/limits.js';
+import { CounterBlocks } from '../stats/counter-blocks.js';
+import type { Counters } from '../stats/counters.js';
+import {
+  type DataPlane,
+  DataPlaneError,
+  type FdbEntry,
+  type FdbFilter,
+  type NewPeer,
+  type PeerState,
+  type VniSnapshot,
+  type VniState,
 } from './data-plane.js';
-import { DataPlaneError } from './data-plane.js';
-import type {
-  Answer,
-  Change,
-  Engine,
-  FdbItem,
-  MacParts,
-  Report,
-  Request,
-  UnderlayInit,
-  WorkerInit,
+import { beingRestarted, type Log, WorkerLink } from './link.js';
+import {
+  type Answer,
+  type Change,
+  type Engine,
+  type FdbItem,
+  isRemoval,
+  type MacParts,
+  type UnderlayInit,
+  type WorkerInit,
 } from './protocol.js';
 import { RowAllocator } from './rows.js';
 
-/** How long a change may take before its caller is told that the data plane does not answer, ms. */
-const CHANGE_TIMEOUT_MS = 2000;
-/** A worker that dies again this soon after its start is not replaced at once, ms. */
-const RESTART_PAUSE_MS = 500;
-
 export interface HandleOptions {
   engine: Engine;
-  underlay: UnderlayInit;
-  merge: { tcp: boolean; udp: boolean };
+  underlay: Omit<UnderlayInit, 'receiveFds'>;
+  merge: WorkerInit['merge'];
   strictHeader: boolean;
   port: number;
-  /** epoll and wake-up eventfd, open for the life of the process. */
+  /** One a worker; the first one answers for all where all know the same. */
+  workers: readonly WorkerDescriptors[];
+  /** Random 32-bit integer: seed of the FDB's hash. */
+  seed: number;
+  log: Log;
+  /** Packed address → canonical text. */
+  addressText: (address: { family: 4 | 6; bytes: Uint8Array; scopeId: number }) => string;
+}
+
+/** What a worker has for itself, open for the life of the process. */
+export interface WorkerDescriptors {
+  /** epoll and wake-up eventfd. */
   waitFd: number;
   wakeFd: number;
   /** Makes the worker's wait return. */
   wake: () => void;
-  /** Random 32-bit integer: seed of the FDB's hash. */
-  seed: number;
-  log: (level: 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>) => void;
-  /** Packed address → canonical text. */
-  addressText: (address: { family: 4 | 6; bytes: Uint8Array; scopeId: number }) => string;
+  receiveFds: UnderlayInit['receiveFds'];
 }
 
 /** A VNI as it is set up: what the worker is told, beside the row that is assigned here. */
@@ -62,13 +65,14 @@ export interface NewVni {
   bridge: string;
   mac: string;
   macParts: MacParts;
-  tapFd: number;
+  /** One queue of the TAP for each worker. */
+  tapFds: readonly number[];
   policy: VniState['policy'];
 }
 
 interface VniRecord {
   state: VniState;
-  tapFd: number;
+  tapFds: readonly number[];
   macParts: MacParts;
   generation: number;
   peers: Map<string, PeerRecord>;
@@ -81,44 +85,41 @@ interface PeerRecord {
   leaving: boolean;
 }
 
-interface Pending {
-  resolve: (answer: Answer) => void;
-  reject: (error: Error) => void;
-  timer: NodeJS.Timeout;
-}
-
 export class Handle implements DataPlane {
-  readonly counters = new Counters(MAX_VNIS, MAX_PEERS);
   readonly #options: HandleOptions;
-  readonly #peerRows = new SharedArrayBuffer(MAX_PEERS * PEER_ROW_LEN);
-  /** Memory of the FDB, as the worker reported it last. */
-  #fdb: SharedArrayBuffer[] = [];
+  readonly #links: readonly WorkerLink[];
+  readonly #blocks: CounterBlocks;
+  readonly #noteRings: SharedArrayBuffer;
   readonly #vnis = new Map<number, VniRecord>();
   readonly #freeVnis = new RowAllocator(MAX_VNIS);
   readonly #freePeers = new RowAllocator(MAX_PEERS - LEARNED_ROWS);
-  readonly #pending = new Map<number, Pending>();
-  #worker: Worker | undefined;
-  #port: MessagePort | undefined;
-  #nextId = 1;
+  /** Peers whose change failed because a worker died: others may have made it. */
+  #unsettled: { record: VniRecord; peer: PeerRecord }[] = [];
   #nextGeneration = 1;
-  #up = false;
+  /** Changes so far that removed FDB entries. */
+  #removals = 0;
   #configured = false;
-  /** A worker has died and its successor does not know the configuration yet: it is asked for nothing else. */
-  #restoring = false;
-  #stopping = false;
-  #startedMs = 0;
 
   constructor(options: HandleOptions) {
+    const { workers } = options;
     this.#options = options;
+    this.#noteRings = new SharedArrayBuffer(workers.length > 1 ? NOTE_RING_LEN * workers.length ** 2 : 0);
+    this.#links = workers.map((own, index) => this.#link(own, index));
+    this.#blocks = new CounterBlocks(this.counters);
   }
 
   get ready(): boolean {
-    return this.#up && this.#configured && !this.#restoring;
+    return this.#configured && this.#areReady();
   }
 
-  /** Starts the worker. @returns when its ports are open */
+  /** Counter blocks, one a worker. */
+  get counters(): readonly Counters[] {
+    return this.#links.map((link) => link.counters);
+  }
+
+  /** Starts the workers. @returns when all have their ports open */
   async start(): Promise<void> {
-    await this.#spawn();
+    await Promise.all(this.#links.map((link) => link.start()));
   }
 
   /** The configuration given so far is complete and acknowledged: `ready` may become true. */
@@ -126,14 +127,9 @@ export class Handle implements DataPlane {
     this.#configured = true;
   }
 
-  /** Lets the worker finish its round and end. */
+  /** Lets the workers finish their round and end. */
   async stop(): Promise<void> {
-    this.#stopping = true;
-    const worker = this.#worker;
-    if (!worker) return;
-    const exited = new Promise((resolve) => worker.once('exit', resolve));
-    await this.#request({ op: 'stop' }).catch(() => worker.terminate());
-    await exited;
+    await Promise.all(this.#links.map((link) => link.stop()));
   }
 
   vnis(): readonly VniState[] {
@@ -147,16 +143,16 @@ export class Handle implements DataPlane {
   /** @throws DataPlaneError vni_exists, dataplane_timeout */
   async addVni(vni: NewVni): Promise<VniState> {
     if (this.#vnis.has(vni.vni)) throw new DataPlaneError('vni_exists', `VNI ${vni.vni} exists already`);
-    const { macParts, tapFd, ...state } = vni;
+    const { macParts, tapFds, ...state } = vni;
     const record: VniRecord = {
       state: { ...state, vniIdx: this.#freeVnis.take(), otherIdx: this.#freePeers.take() },
-      tapFd,
+      tapFds,
       macParts,
       generation: this.#nextGeneration++,
       peers: new Map(),
     };
     this.#vnis.set(vni.vni, record);
-    await this.#change(vniChange(record));
+    await this.#changeEach((index) => vniChange(record, index));
     return record.state;
   }
 
@@ -165,7 +161,7 @@ export class Handle implements DataPlane {
     if (record.peers.has(peer.address.text)) {
       throw new DataPlaneError('peer_exists', `${peer.address.text} is a peer of VNI ${vni} already`);
     }
-    if (this.#restoring) throw beingRestarted();
+    if (!this.#areReady()) throw beingRestarted();
     const added: PeerRecord = {
       state: { ...peer, peerIdx: this.#freePeers.take() },
       generation: this.#nextGeneration++,
@@ -176,28 +172,13 @@ export class Handle implements DataPlane {
       await this.#change(peerChange(record, added));
     } catch (error) {
       record.peers.delete(peer.address.text);
-      this.#withdraw(added.state.peerIdx);
+      this.#settle(record, added);
       throw error;
     }
     return added.state;
   }
 
-  /**
-   * A peer whose addition was not acknowledged in time may still be added: what follows takes it out again. The
-   * successor of a worker that died never hears of it.
-   */
-  #withdraw(peerIdx: number): void {
-    if (this.#restoring) {
-      this.#freePeers.give(peerIdx);
-      return;
-    }
-    this.#change({ op: 'peer.del', peerIdx }).then(
-      () => this.#freePeers.give(peerIdx),
-      () => undefined,
-    );
-  }
-
-  /** Until the worker has folded its counters into the sums, the peer is still listed. */
+  /** Until every worker has folded its counters into the sums, the peer is still listed. */
   async removePeer(vni: number, address: string): Promise<void> {
     const record = this.#vni(vni);
     const peer = this.#peer(record, address);
@@ -206,6 +187,7 @@ export class Handle implements DataPlane {
       await this.#change({ op: 'peer.del', peerIdx: peer.state.peerIdx });
     } catch (error) {
       peer.leaving = false;
+      this.#settle(record, peer);
       throw error;
     }
     record.peers.delete(address);
@@ -239,31 +221,27 @@ export class Handle implements DataPlane {
     const record = this.#vni(vni);
     const peerIdx = this.#filterPeer(record, filter);
     const { vniIdx } = record.state;
-    const answer = await this.#change({ op: 'fdb.list', vniIdx, type: filter.type, peerIdx, limit, cursor });
+    if (!this.#areReady()) throw beingRestarted();
+    const list: Change = { op: 'fdb.list', vniIdx, type: filter.type, peerIdx, limit, cursor };
+    const answer = await this.#links[0].ask(list);
     const items = (answer.items ?? []).map((item) => this.#entry(item));
     return { items, nextCursor: answer.nextCursor ?? -1 };
   }
 
   snapshot(vni: number): VniSnapshot {
     const { state, peers } = this.#vni(vni);
-    const { counters } = this;
+    const own = this.#blocks.vniRow(state.vniIdx);
     const rows = Array.from(peers.values(), ({ state: peer }) => ({
       peer: peer as PeerState | undefined,
-      base: counters.peerBase(peer.peerIdx),
-      row: new Float64Array(PEER_ROW),
+      ...this.#blocks.peerRow(peer.peerIdx),
     }));
-    rows.push({ peer: undefined, base: counters.peerBase(state.otherIdx), row: new Float64Array(PEER_ROW) });
-    const base = counters.vniBase(state.vniIdx);
-    const row = new Float64Array(VNI_ROW);
-    counters.consistently(() => {
-      row.set(counters.cells.subarray(base, base + VNI_ROW));
-      for (const peer of rows) peer.row.set(counters.cells.subarray(peer.base, peer.base + PEER_ROW));
-    });
-    return { vni: row, peers: rows };
+    rows.push({ peer: undefined, ...this.#blocks.peerRow(state.otherIdx) });
+    this.#blocks.read([own, ...rows]);
+    return { vni: own.row, peers: rows };
   }
 
   globals(): Float64Array {
-    return this.counters.cells.slice(0, GLOBAL_ROW);
+    return this.#blocks.globals();
   }
 
   #vni(vni: number): VniRecord {
@@ -289,159 +267,90 @@ export class Handle implements DataPlane {
   }
 
   #change(change: Change): Promise<Answer> {
-    return this.#restoring ? Promise.reject(beingRestarted()) : this.#request(change);
+    return this.#changeEach(() => change);
   }
 
-  #request(change: Change): Promise<Answer> {
-    const port = this.#port;
-    if (!port) return Promise.reject(beingRestarted());
-    const id = this.#nextId++;
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        this.#pending.delete(id);
-        const waited = `the data plane did not answer within ${CHANGE_TIMEOUT_MS / 1000} s`;
-        reject(new DataPlaneError('dataplane_timeout', waited));
-      }, CHANGE_TIMEOUT_MS);
-      this.#pending.set(id, { resolve, reject, timer });
-      port.postMessage({ id, change } satisfies Request);
-      this.#options.wake();
+  /** Asks all workers. @param changeOf the change as it is for one of them @returns when all have answered */
+  async #changeEach(changeOf: (index: number) => Change): Promise<Answer> {
+    if (!this.#areReady()) throw beingRestarted();
+    if (isRemoval(changeOf(0))) this.#removals++;
+    return answerOfAll(await Promise.allSettled(this.#links.map((link, index) => link.ask(changeOf(index)))));
+  }
+
+  #areReady(): boolean {
+    return this.#links.every((link) => link.ready);
+  }
+
+  #link({ waitFd, wakeFd, wake, receiveFds }: WorkerDescriptors, index: number): WorkerLink {
+    const { engine, underlay, merge, strictHeader, port, workers, seed, log } = this.#options;
+    const notes = () =>
+      workers.length > 1
+        ? { rings: this.#noteRings, workers: workers.length, epoch: this.#removals }
+        : undefined;
+    return new WorkerLink({
+      init: () => ({
+        engine,
+        index,
+        underlay: { ...underlay, receiveFds },
+        merge,
+        strictHeader,
+        port,
+        waitFd,
+        wakeFd,
+        seed,
+        notes: notes(),
+      }),
+      wake,
+      configure: (link) => this.#tellEverything(link, index),
+      restored: () => this.#settleAll(),
+      log: (level, message, fields) => log(level, message, { worker: index, ...fields }),
     });
   }
 
-  #spawn(): Promise<void> {
-    const { port1, port2 } = new MessageChannel();
-    const { engine, underlay, merge, strictHeader, port, waitFd, wakeFd, seed } = this.#options;
-    const init: WorkerInit = {
-      engine,
-      underlay,
-      merge,
-      strictHeader,
-      port,
-      waitFd,
-      wakeFd,
-      seed,
-      counters: this.counters.buffer,
-      peers: this.#peerRows,
-      fdb: this.#fdb,
-    };
-    this.#startedMs = performance.now();
-    const worker = new Worker(new URL('./worker.js', import.meta.url), {
-      workerData: { init, port: port2 },
-      transferList: [port2],
-      name: 'vtepd-dataplane',
-    });
-    this.#worker = worker;
-    return new Promise((resolve, reject) => {
-      let failure: Error | undefined;
-      worker.once('error', (error) => {
-        failure = error;
-        this.#options.log('error', 'the data plane has failed', { error: error.message, stack: error.stack });
-      });
-      worker.once('exit', (code) => {
-        this.#readRest(port1);
-        this.#onExit();
-        reject(failure ?? new Error(`the data plane ended with code ${code}`));
-      });
-      port1.on('message', (report: Report) => {
-        if (report.kind === 'up') {
-          this.#port = port1;
-          this.#up = true;
-          resolve();
-        } else this.#onReport(report);
-      });
-    });
-  }
-
-  /** What a worker said before it ended is true: changes that it made, and where the FDB lies. */
-  #readRest(port: MessagePort): void {
-    for (let rest = receiveMessageOnPort(port); rest; rest = receiveMessageOnPort(port)) {
-      this.#onReport(rest.message as Report);
-    }
-  }
-
-  #onReport(report: Report): void {
-    switch (report.kind) {
-      case 'done':
-        this.#take(report.id)?.resolve(report.answer);
-        break;
-      case 'failed':
-        this.#take(report.id)?.reject(new DataPlaneError(report.code, report.detail));
-        break;
-      case 'fdb-grown':
-        this.#fdb = report.fdb;
-        break;
-      case 'log':
-        this.#options.log(report.level, report.message, report.fields);
-        break;
-    }
-  }
-
-  #take(id: number): Pending | undefined {
-    const pending = this.#pending.get(id);
-    this.#pending.delete(id);
-    clearTimeout(pending?.timer);
-    return pending;
-  }
-
-  #onExit(): void {
-    const wasUp = this.#up;
-    this.#up = false;
-    this.#port?.close();
-    this.#port = undefined;
-    this.#worker = undefined;
-    for (const id of [...this.#pending.keys()]) {
-      this.#take(id)?.reject(new DataPlaneError('dataplane_down', 'the data plane ended before it answered'));
-    }
-    if (!this.#stopping && wasUp) this.#replace();
-  }
-
-  /** A successor on the same rows. One that died at once is given a pause, so that a lasting fault is no busy loop. */
-  #replace(): void {
-    this.#restoring = true;
-    const livedMs = performance.now() - this.#startedMs;
-    setTimeout(() => void this.#restore(), livedMs < RESTART_PAUSE_MS ? RESTART_PAUSE_MS : 0);
-  }
-
-  async #restore(): Promise<void> {
-    if (this.#stopping) return;
-    try {
-      await this.#spawn();
-    } catch (error) {
-      if (!this.#stopping) this.#logFailure('the data plane cannot be restarted: restart vtepd', error);
-      return;
-    }
-    try {
-      await this.#tellEverything();
-    } catch (error) {
-      // A successor that has died is being replaced in its turn; one that does not answer is to be.
-      if (!this.#stopping) this.#logFailure('the restarted data plane did not take the configuration', error);
-      await this.#worker?.terminate();
-      return;
-    }
-    this.#restoring = false;
-    this.#options.log('warn', 'the data plane was restarted; FDB and counters were kept', {});
-  }
-
-  async #tellEverything(): Promise<void> {
+  async #tellEverything(link: WorkerLink, index: number): Promise<void> {
     for (const record of this.#vnis.values()) {
-      await this.#request(vniChange(record));
-      await Promise.all(Array.from(record.peers.values(), (peer) => this.#request(peerChange(record, peer))));
+      await link.ask(vniChange(record, index));
+      await Promise.all(Array.from(record.peers.values(), (peer) => link.ask(peerChange(record, peer))));
     }
-    await this.#request({ op: 'fdb.adopt' });
   }
 
-  #logFailure(message: string, error: unknown): void {
-    this.#options.log('error', message, { error: (error as Error).message });
+  /**
+   * After a change of a peer that some workers may have made and others not: all have it as the desired state says.
+   * Both requests are on their way before anything else can be asked for.
+   */
+  #settle(record: VniRecord, peer: PeerRecord): void {
+    const { peerIdx, address } = peer.state;
+    const isWanted = record.peers.get(address.text) === peer;
+    const changes = [this.#change({ op: 'peer.del', peerIdx })];
+    if (isWanted) changes.push(this.#change(peerChange(record, peer)));
+    Promise.all(changes).then(
+      () => isWanted || this.#freePeers.give(peerIdx),
+      (error: DataPlaneError) => {
+        if (error.code === 'dataplane_down') this.#unsettled.push({ record, peer });
+      },
+    );
+  }
+
+  #settleAll(): void {
+    for (const { record, peer } of this.#unsettled.splice(0)) this.#settle(record, peer);
   }
 }
 
-function beingRestarted(): DataPlaneError {
-  return new DataPlaneError('dataplane_down', 'the data plane is being restarted');
+/**
+ * What all workers answered comes to one answer, the first one's where they differ. An entry that only some replicas
+ * knew is removed all the same; any other failure is the whole change's.
+ */
+function answerOfAll(answers: readonly PromiseSettledResult<Answer>[]): Answer {
+  const failures = answers.filter((answer) => answer.status === 'rejected').map((answer) => answer.reason);
+  const unknown = failures.filter((error) => error.code === 'fdb_entry_not_found');
+  const done = answers.find((answer) => answer.status === 'fulfilled');
+  if (done && unknown.length === failures.length) return done.value;
+  throw failures.find((error) => !unknown.includes(error)) ?? failures[0];
 }
 
-function vniChange({ state, tapFd, macParts, generation }: VniRecord): Change {
+function vniChange({ state, tapFds, macParts, generation }: VniRecord, index: number): Change {
   const { vni, vniIdx, policy, otherIdx } = state;
-  return { op: 'vni.add', vniIdx, vni, tapFd, mac: macParts, policy, otherIdx, generation };
+  return { op: 'vni.add', vniIdx, vni, tapFd: tapFds[index], mac: macParts, policy, otherIdx, generation };
 }
 
 function peerChange({ state: { vniIdx } }: VniRecord, { state, generation }: PeerRecord): Change {

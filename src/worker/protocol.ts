@@ -1,7 +1,8 @@
 /**
- * What the two threads say to each other: plain data, both directions. Down come requests, each with an id,
- * answered in order with `done` or `failed`; up come answers and events. The main thread assigns every index
- * (VNI row, peer row), so that a replaced worker finds FDB and counters as its predecessor left them.
+ * What the main thread and a worker say to each other: plain data, both directions. Down come requests, each with an
+ * id, answered in order with `done` or `failed`; up come answers and events. The main thread assigns every index
+ * (VNI row, peer row), so that all workers have the same, and a replaced one finds FDB and counters as its predecessor
+ * left them.
  */
 
 /** How the underlay's sockets are driven. `memory`: no sockets at all, for tests. */
@@ -10,6 +11,8 @@ export type Engine = 'batch' | 'dgram' | 'memory';
 /** Everything a worker needs to start. Descriptors belong to the process; buffers to the main thread. */
 export interface WorkerInit {
   engine: Engine;
+  /** Which of the workers this is, from 0. */
+  index: number;
   /** Counter block (`stats/counters.ts`). */
   counters: SharedArrayBuffer;
   /** Peer rows, 32 bytes each (`struct peer_row`). */
@@ -28,12 +31,22 @@ export interface WorkerInit {
   strictHeader: boolean;
   /** UDP port listened on; learned peers are sent to it. */
   port: number;
+  /** How workers tell each other what they learn; undefined for a single one. */
+  notes: NotesInit | undefined;
+}
+
+export interface NotesInit {
+  /** One ring for each ordered pair of workers. */
+  rings: SharedArrayBuffer;
+  workers: number;
+  /** Changes so far that removed FDB entries (`isRemoval`). */
+  epoch: number;
 }
 
 export interface UnderlayInit {
-  /** Receiving sockets by family, −1: none. */
+  /** The worker's own receiving sockets by family, −1: none. */
   receiveFds: { ipv4: number; ipv6: number };
-  /** Sockets of the source-port pool, SOURCE_SOCKETS a family, IPv4 first; −1: none. */
+  /** Sockets of the source-port pool, SOURCE_SOCKETS a family, IPv4 first; −1: none. All workers send through them. */
   sendFds: number[];
   /** Send neighbours of one size for one peer as UDP_SEGMENT trains. Needs UDP checksums. */
   trains: boolean;
@@ -74,6 +87,7 @@ export type Change =
       op: 'vni.add';
       vniIdx: number;
       vni: number;
+      /** The worker's own queue of the TAP. */
       tapFd: number;
       /** MAC of the TAP: a received frame that claims it is a loop. */
       mac: MacParts;
@@ -105,6 +119,11 @@ export type Change =
   /** After a crash: count what the predecessor left in the FDB and drop what this configuration does not know. */
   | { op: 'fdb.adopt' }
   | { op: 'stop' };
+
+/** Changes that remove FDB entries. Every worker makes them in the same order, and counts them. */
+export function isRemoval({ op }: Change): boolean {
+  return op === 'peer.del' || op === 'fdb.del' || op === 'fdb.flush';
+}
 
 export interface Request {
   id: number;

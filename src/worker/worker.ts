@@ -11,6 +11,7 @@
  */
 import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { Loop, tickOf } from '../datapath/loop.js';
+import { noteRingsOf } from '../fdb/replication.js';
 import { Tables } from '../fdb/tables.js';
 import { LEARNED_ROWS, MAX_PEERS, MAX_VNIS } from '../frame/limits.js';
 import { loadShim, type Shim } from '../native/binding.js';
@@ -39,6 +40,7 @@ class DataPlaneThread {
   readonly #wait: WaitSet;
   readonly #taps: TapPort;
   readonly #counters: Counters;
+  readonly #tables: Tables;
   readonly #loop: Loop;
   readonly #applier: Applier;
   readonly #underlay: UnderlayPort;
@@ -58,6 +60,7 @@ class DataPlaneThread {
     this.#taps = new TapPort(this.#shim, MAX_VNIS, init.merge);
     this.#counters = new Counters(MAX_VNIS, MAX_PEERS, init.counters);
     this.#counters.recover();
+    const { notes } = init;
     const tables = new Tables({
       maxVnis: MAX_VNIS,
       counters: this.#counters,
@@ -66,7 +69,9 @@ class DataPlaneThread {
       fdb: init.fdb,
       seed: init.seed,
       onFdbGrown: (fdb) => this.#report({ kind: 'fdb-grown', fdb }),
+      notes: notes && noteRingsOf(init.index, notes.workers, notes.rings, notes.epoch),
     });
+    this.#tables = tables;
     this.#underlay = this.#openUnderlay(tables.peers.bytes);
     // A predecessor has counted the drops of these sockets already.
     if (init.fdb.length > 0) this.#underlay.takeOverflow();
@@ -96,7 +101,8 @@ class DataPlaneThread {
     const fds = { ipv4, ipv6, send: Int32Array.from(underlay.sendFds) };
     if (engine === 'dgram') return new DgramPort(this.#shim, fds, peers);
     for (const fd of [ipv4, ipv6]) if (fd >= 0) this.#wait.addReceiver(fd);
-    for (const fd of underlay.sendFds) if (fd >= 0) this.#wait.addSender(fd);
+    // Their errors concern all who send through them: one worker is woken, and every failed send looks by itself.
+    if (this.#init.index === 0) for (const fd of underlay.sendFds) if (fd >= 0) this.#wait.addSender(fd);
     return new UdpPort(this.#shim, fds, peers, underlay.trains);
   }
 
@@ -121,11 +127,16 @@ class DataPlaneThread {
     port.onWork = round;
   }
 
-  /** One breath: wait, overlay, underlay, requests, housekeeping. */
+  /**
+   * One breath: wait, notes of the other workers, overlay, underlay, housekeeping, requests. Notes come first: what was
+   * learned elsewhere before a frame came holds for that frame, so nobody is woken for a note.
+   */
   #round(timeoutMs: number): void {
     const wait = this.#wait;
     wait.wait(timeoutMs);
     const { nowMs } = wait;
+    const { replication, fdb } = this.#tables;
+    if (replication !== undefined) replication.take(fdb);
     for (let i = 0; i < wait.tapCount; i++) this.#readTap(wait.taps[i]);
     this.#loop.flushOverlay();
     for (let i = 0; i < wait.errorCount; i++) this.#underlay.drainErrors(wait.errors[i]);

@@ -30,17 +30,7 @@ const refused: [string, string][] = [
   ['--vni 1 --config a --config b', '--config b: given twice, first a; give it once'],
   ['--vni 1 --agein 3', '--agein: unknown flag; did you mean "--ageing"?'],
   ['--vni 1 --tpa x', '--tpa: unknown flag; did you mean "--tap"?'],
-  ...[
-    '--df',
-    '--ttl',
-    '--tos',
-    '--mss-clamp',
-    '--api-token-file',
-    '--metrics',
-    '--workers',
-    '--group',
-    '--vlan-map',
-  ]
+  ...['--df', '--ttl', '--tos', '--mss-clamp', '--api-token-file', '--metrics', '--group', '--vlan-map']
     .concat('--neigh-suppress', '--on-miss', '--bum-rate', '--learn-port')
     .map((flag): [string, string] => [
       `--vni 1 ${flag} x`,
@@ -92,6 +82,14 @@ const refused: [string, string][] = [
     '--vni 1 --io dgram --udp-checksum off',
     '--udp-checksum off: the engine of --io dgram cannot send without checksum; use --io batch, or leave one of the two out',
   ],
+  [
+    '--vni 1 --io dgram --workers 2',
+    '--workers 2: the engine of --io dgram has one thread; use --io batch, or leave one of the two out',
+  ],
+  ...['0', '17', '1.5', 'auto'].map((count): [string, string] => [
+    `--vni 1 --workers ${count}`,
+    `--workers ${count}: must be a whole number from 1 to 16`,
+  ]),
   ['--vni 1 --io uring', '--io uring: must be "auto", "batch" or "dgram"'],
   ['--vni 1 --state /tmp/x', '--state /tmp/x: must be "off": this version keeps no state'],
   [
@@ -155,6 +153,7 @@ t.test('the least there can be', async (t) => {
       strictHeader: false,
       api: { kind: 'tcp', host: '127.0.0.1', port: 8789 },
       io: 'auto',
+      workers: 1,
       logLevel: 'info',
       logFormat: 'json',
     },

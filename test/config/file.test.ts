@@ -141,6 +141,7 @@ t.test('a complete file', async (t) => {
     api: unix:/run/vtepd.sock
     state: off
     io: batch
+    workers: 4
     logLevel: debug
     logFormat: json
     mtu: 1450                       # for all, unless a VNI says otherwise
@@ -214,6 +215,7 @@ t.test('a complete file', async (t) => {
     strictHeader: true,
     api: { kind: 'unix', path: '/run/vtepd.sock' },
     io: 'batch',
+    workers: 4,
     logLevel: 'debug',
     logFormat: 'json',
   });

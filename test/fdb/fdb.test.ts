@@ -233,6 +233,22 @@ t.test('a stranger that contradicts a static entry, or finds no room, keeps no r
   t.equal(plane.vniCell(0, V_FDB_DYNAMIC), 0);
 });
 
+t.test('a stranger whose only entry makes room for its next one keeps its row', async (t) => {
+  const plane = new MemoryPlane();
+  plane.addVni(0, 100, { accept: 'any', fdbLimit: 1 });
+  const { fdb, peers } = plane.tables;
+  const sources = new Int32Array(sourceRow('198.51.100.1').buffer);
+  fdb.learnFromStranger(0, 0x0200, 1, sources, 0, 4789, plane.tick);
+  const row = peers.findSource(0, sources, 0);
+  fdb.learn(0, 0x0200, 2, row, plane.tick);
+  t.equal(fdb.lookup(0, 0x0200, 1), -1, 'evicted');
+  t.equal(fdb.lookup(0, 0x0200, 2), row);
+  t.equal(peers.isUsed(row), true);
+  const other = new Int32Array(sourceRow('198.51.100.2').buffer);
+  t.not(peers.learnSource(0, other, 0, 4789, plane.tables.vnis.otherIdx[0]), row, 'nobody else gets it');
+  t.equal(countsAreExact(plane), '');
+});
+
 t.test('after a crash: what is known stays, with exact counts; what is not goes', async (t) => {
   const before = new MemoryPlane();
   before.addVni(0, 100, { accept: 'any' });

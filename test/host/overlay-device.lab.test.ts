@@ -26,6 +26,7 @@ const SPEC: OverlayDeviceSpec = {
   mac: '',
   derivedMac: { high: 0xfe11, low: 0x22334455 },
   overlayMtu: 1450,
+  queues: 1,
   offload: true,
 };
 
@@ -85,6 +86,35 @@ lab('a TAP with several queues is refused', 'tuntap add dev vtep100 mode tap mul
   refused(t, {}, /^vtep100 was made with multi_queue/).then(() => undefined),
 );
 
+lab('a TAP with one queue is refused to several workers', 'tuntap add dev vtep100 mode tap', (t) =>
+  refused(t, { queues: 2 }, /^vtep100 was made without multi_queue, which --workers 2 needs/).then(
+    () => undefined,
+  ),
+);
+
+lab('several workers: a queue each, of a TAP of our own', '', async (t) => {
+  const device = await openOverlayDevice(shim, { ...SPEC, queues: 3 });
+  t.equal(new Set(device.fds).size, 3);
+  t.equal(device.unsteered, '');
+  t.match((await getLink(TAP)).data, { multi_queue: true, numqueues: 3 });
+  for (const queues of [1, 3])
+    await refused(t, { queues }, /vtep100 is in use by another program \(another vtepd\)/);
+  t.match((await getLink(TAP)).data, { numqueues: 3 }, 'nobody else got one');
+  await device.close();
+  t.equal(await findLink(TAP), undefined);
+});
+
+lab(
+  'several workers: a TAP that was there is adopted with its queues and left as it was',
+  'tuntap add dev vtep100 mode tap multi_queue',
+  async (t) => {
+    const device = await openOverlayDevice(shim, { ...SPEC, queues: 2 });
+    t.match((await getLink(TAP)).data, { numqueues: 2 });
+    await device.close();
+    t.match((await getLink(TAP)).data, { multi_queue: true, numqueues: 0 });
+  },
+);
+
 lab('a bridge that is none is refused', 'link add br-vxlan type veth peer name far', (t) =>
   refused(t, { bridge: BRIDGE }, /^br-vxlan is a device of kind veth, not a bridge/).then(() => undefined),
 );
@@ -115,7 +145,8 @@ lab('a TAP of our own', '', async (t) => {
   const addresses = ['10.10.10.1/24', 'FD00:0::1/64', '10.10.10.1/24'];
   const device = await openOverlayDevice(shim, { ...SPEC, addresses });
   t.match(device, { name: TAP, mtu: 1450, mac: SPEC.derivedMac });
-  t.ok(device.fd >= 0);
+  t.equal(device.fds.length, 1);
+  t.ok(device.fds[0] >= 0);
   const link = await getLink(TAP);
   t.match(link, {
     up: true,
@@ -214,7 +245,7 @@ const essence = ({ mtu, mac, up, alias }: { mtu: number; mac: string; up: boolea
 
 t.test('a bridge that a killed daemon left behind is taken over and removed', async (t) => {
   const killed = await openOverlayDevice(shim, { ...SPEC, bridge: BRIDGE });
-  shim.close(killed.fd);
+  shim.close(killed.fds[0]);
   t.equal(await findLink(TAP), undefined, 'the TAP went with its descriptor');
   await run(`link set ${BRIDGE} down`);
   const next = await openOverlayDevice(shim, { ...SPEC, bridge: BRIDGE });
@@ -259,7 +290,7 @@ lab(
 
 lab('a TAP that a killed daemon had adopted is restored before it is adopted again', FOUND, async (t) => {
   const killed = await openOverlayDevice(shim, { ...SPEC, addresses: ['10.10.10.1/24'], bridge: BRIDGE });
-  shim.close(killed.fd);
+  shim.close(killed.fds[0]);
   t.match(await getLink(TAP), { mtu: 1500, master: BRIDGE }, 'a killed daemon restores nothing');
   const next = await openOverlayDevice(shim, { ...SPEC, addresses: ['10.10.10.2/24'], bridge: BRIDGE });
   t.strictSame((await addressesOf(TAP)).sort(), ['10.10.10.2/24', '192.0.2.1/24']);

@@ -17,6 +17,7 @@ const SPEC: UnderlaySpec = {
   plain: false,
   df: false,
   ttl: 64,
+  workers: 1,
 };
 
 const openDescriptors = () => readdirSync('/proc/self/fd').length;
@@ -64,7 +65,7 @@ t.test('a range of source ports that is too narrow', async (t) => {
 t.test('both families: one receiver and 64 senders each, all closed again', async (t) => {
   const before = openDescriptors();
   const sockets = await openUnderlaySockets(shim, { ...SPEC, local6: '::1', port: await freePort() });
-  const all = [sockets.receiveFds.ipv4, sockets.receiveFds.ipv6, ...sockets.sendFds];
+  const all = [...sockets.receiveFds.flatMap(({ ipv4, ipv6 }) => [ipv4, ipv6]), ...sockets.sendFds];
   t.equal(sockets.sendFds.length, 128);
   t.equal(new Set(all).size, 130);
   t.ok(all.every((fd) => fd >= 0));
@@ -73,4 +74,24 @@ t.test('both families: one receiver and 64 senders each, all closed again', asyn
   t.equal(openDescriptors(), before);
   sockets.close();
   t.equal(openDescriptors(), before, 'a second close closes nothing of anybody else');
+});
+
+t.test('several workers: a receiver each on one port, which nobody else can join', async (t) => {
+  const port = await freePort();
+  const before = openDescriptors();
+  const sockets = await openUnderlaySockets(shim, { ...SPEC, local6: '::1', port, workers: 3 });
+  t.equal(sockets.receiveFds.length, 3);
+  t.equal(new Set(sockets.receiveFds.flatMap(({ ipv4, ipv6 }) => [ipv4, ipv6])).size, 6);
+  t.equal(sockets.sendFds.length, 128, 'one pool for all');
+  for (const workers of [1, 3])
+    await refused(t, { port, workers }, new RegExp(`UDP port ${port} is taken: process ${process.pid} `));
+  sockets.close();
+  t.equal(openDescriptors(), before);
+});
+
+t.test('several workers: a port that one socket holds is taken', async (t) => {
+  const port = await freePort();
+  const single = await openUnderlaySockets(shim, { ...SPEC, port });
+  t.teardown(() => single.close());
+  await refused(t, { port, workers: 2 }, /is taken: process/);
 });

@@ -25,6 +25,7 @@ const SPEC: UnderlaySpec = {
   plain: false,
   df: false,
   ttl: 64,
+  workers: 1,
 };
 
 async function run(commands: string): Promise<void> {

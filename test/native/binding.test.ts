@@ -94,7 +94,7 @@ t.test('what the kernel refuses comes back as a negative errno', async (t) => {
   const { fd, row } = openReceiver(AF_INET, LOOPBACK);
   t.equal(shim.udpOpen(row, '', RECEIVE, 0, 0, 0), -EADDRINUSE);
   t.equal(shim.udpOpen(peerRow(AF_INET, LOOPBACK, 0), 'no-such-device-', 0, 0, 0, 0), -ENODEV);
-  t.equal(shim.tapOpen('a-name-that-is-too-long'), -EINVAL);
+  t.equal(shim.tapOpen('a-name-that-is-too-long', false), -EINVAL);
   t.equal(shim.tapSetOffload(-1, 0), -EBADF);
   const copy = shim.dup(fd);
   t.ok(copy >= 0 && copy !== fd);
@@ -204,7 +204,9 @@ t.test('arguments that are wrong as a whole throw, and name function and argumen
   t.teardown(() => shim.close(fd));
 
   const good: { [name in keyof Shim]?: unknown[] } = {
-    tapOpen: ['vtt%d'],
+    tapOpen: ['vtt%d', false],
+    tapSteer: [-1],
+    tapUnsteer: [-1],
     tapSetOffload: [-1, 0],
     tapReadBatch: [fd, arena, batch, 0, 0, 0, 4096, 8, 1600],
     tapWriteBatch: [fds, arena, batch, 0, 3],
@@ -224,6 +226,7 @@ t.test('arguments that are wrong as a whole throw, and name function and argumen
   /** Name of the function, index of the argument, the name the message gives it, values that are refused. */
   const bad: [keyof Shim, number, string, unknown[]][] = [
     ['tapOpen', 0, 'name', ['x'.repeat(64), 'vtep\0x', 7, null]],
+    ['tapOpen', 1, 'multiQueue', [1, undefined]],
     ['tapSetOffload', 1, 'bits', [-1, 2 ** 31]],
     ['tapReadBatch', 0, 'fd', ['3', 1.5, Number.NaN, 2 ** 31, -(2 ** 31) - 1, undefined]],
     ['tapReadBatch', 1, 'arena', [new Uint8Array(0), [], new DataView(arena.buffer), arena.buffer]],
@@ -245,7 +248,7 @@ t.test('arguments that are wrong as a whole throw, and name function and argumen
     ['tapWriteBatch', 4, 'merge', [-1, 4, undefined]],
     ['udpOpen', 0, 'local', [new Uint8Array(31), '127.0.0.1']],
     ['udpOpen', 1, 'device', ['x'.repeat(64), 7]],
-    ['udpOpen', 2, 'options', [-1, 32]],
+    ['udpOpen', 2, 'options', [-1, 128]],
     ['udpOpen', 3, 'receiveLen', [-1]],
     ['udpOpen', 4, 'sendLen', [-1]],
     ['udpOpen', 5, 'ttl', [-1, 256]],

@@ -35,7 +35,7 @@ await insideNamespace(t, import.meta.url, 'link set lo up', async () => {
   const shim = loadShim();
   const port = new TapPort(shim, 2, MERGE);
   TAPS.forEach((name, vniIdx) => {
-    port.fds[vniIdx] = shim.tapOpen(name);
+    port.fds[vniIdx] = shim.tapOpen(name, false);
   });
   t.test('a device that is down', async (t) => {
     const batch = new Batch();

@@ -4,6 +4,7 @@
  */
 import type { Test } from 'tap';
 import { Loop } from '../../src/datapath/loop.js';
+import type { NoteRings } from '../../src/fdb/replication.js';
 import { Tables } from '../../src/fdb/tables.js';
 import type { Batch } from '../../src/frame/batch.js';
 import { BATCH_CAP, PEER_ROW_LEN } from '../../src/frame/limits.js';
@@ -59,6 +60,7 @@ export class MemoryPlane {
       memory?: Memory;
       overlay?: MemoryOverlay;
       underlay?: MemoryUnderlay;
+      notes?: NoteRings;
     } = {},
   ) {
     this.memory = options.memory ?? {
@@ -76,6 +78,7 @@ export class MemoryPlane {
       fdb: this.memory.fdb,
       seed: 0x5eed,
       onFdbGrown: (buffers) => (this.memory.fdb = buffers),
+      notes: options.notes,
     });
     this.loop = new Loop(this.tables, this.overlay, this.underlay, {
       strictHeader: options.strictHeader ?? false,
@@ -153,6 +156,7 @@ export class MemoryPlane {
   /** Rounds until nothing waits any more. */
   breathe(): void {
     do {
+      this.tables.replication?.take(this.tables.fdb);
       for (let vniIdx = 0; vniIdx < MAX_VNIS; vniIdx++) this.loop.readOverlay(vniIdx);
       this.loop.flushOverlay();
       this.loop.readUnderlay(this.nowMs, this.nowMs);

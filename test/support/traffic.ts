@@ -63,10 +63,11 @@ export async function assertTransfer(
   to: Namespace,
   address: string,
   bytes: number,
+  port = 7000,
 ): Promise<void> {
-  const receiver = to.tool('transfer.mjs', 'receive', 7000);
+  const receiver = to.tool('transfer.mjs', 'receive', port);
   await receiver.says(/listening/);
-  const sender = from.tool('transfer.mjs', 'send', address, 7000, bytes);
+  const sender = from.tool('transfer.mjs', 'send', address, port, bytes);
   const limitMs = 60_000;
   t.equal(await sender.exit(limitMs), 0, `${from.label} sent: ${sender.stderr}`);
   t.equal(await receiver.exit(limitMs), 0, `${to.label} received: ${receiver.stderr}`);
@@ -82,6 +83,35 @@ export async function iperf(from: Namespace, to: Namespace, address: string, sec
   const report = await from.run(`iperf3 --client ${address} --time ${seconds} --json`);
   await server.exit(5_000);
   return JSON.parse(report).end.sum_received.bits_per_second;
+}
+
+export interface UdpStreams {
+  /** Streams at once. */
+  flows: number;
+  seconds: number;
+  /** Of each stream. */
+  bitsPerSecond: number;
+  /** From `to` to `from`. */
+  reverse: boolean;
+}
+
+/** Numbered UDP datagrams by iperf3: how many were sent, and how many arrived behind a later one of their stream. */
+export async function iperfUdp(
+  from: Namespace,
+  to: Namespace,
+  address: string,
+  { flows, seconds, bitsPerSecond, reverse }: UdpStreams,
+): Promise<{ datagrams: number; outOfOrder: number }> {
+  const server = to.start('iperf3 --server --one-off --forceflush');
+  await server.says(/listening/i);
+  const load = `--udp --length 1000 --parallel ${flows} --bitrate ${bitsPerSecond} --time ${seconds}`;
+  const report = await from.run(`iperf3 --client ${address} ${load} ${reverse ? '--reverse' : ''} --json`);
+  await server.exit(5_000);
+  const streams: { udp: { packets: number; out_of_order: number } }[] = JSON.parse(report).end.streams;
+  return {
+    datagrams: streams.reduce((total, { udp }) => total + udp.packets, 0),
+    outOfOrder: streams.reduce((total, { udp }) => total + udp.out_of_order, 0),
+  };
 }
 
 /** What a TLS client with a certificate was served, and as whom the server knew it. */

@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap';
 import { loadShim } from '../../src/native/binding.js';
-import { V_FDB_DYNAMIC, V_FDB_STATIC } from '../../src/stats/counters.js';
+import { G_HEARTBEAT_MS, P_RX_FRAMES, V_FDB_DYNAMIC, V_FDB_STATIC } from '../../src/stats/counters.js';
 import type { NewPeer, PeerAddress } from '../../src/worker/data-plane.js';
 import { Handle } from '../../src/worker/handle.js';
 import type { MacParts, VniPolicy } from '../../src/worker/protocol.js';
@@ -24,21 +24,22 @@ interface Fixture {
   logged: string[];
 }
 
-/** A data plane with a real thread and no sockets; stopped when the test ends. */
-async function start(t: Test): Promise<Fixture> {
+/** A data plane with real threads and no sockets; stopped when the test ends. */
+async function start(t: Test, workers = 1): Promise<Fixture> {
   const shim = loadShim();
-  const waitFd = shim.waitCreate();
-  const wakeFd = shim.eventCreate();
+  const descriptors = Array.from({ length: workers }, () => {
+    const wakeFd = shim.eventCreate();
+    const receiveFds = { ipv4: -1, ipv6: -1 };
+    return { waitFd: shim.waitCreate(), wakeFd, wake: () => void shim.eventFire(wakeFd), receiveFds };
+  });
   const logged: string[] = [];
   const handle = new Handle({
     engine: 'memory',
-    underlay: { receiveFds: { ipv4: -1, ipv6: -1 }, sendFds: [], trains: false },
+    underlay: { sendFds: [], trains: false },
     merge: { tcp: false, udp: false },
     strictHeader: false,
     port: 4789,
-    waitFd,
-    wakeFd,
-    wake: () => void shim.eventFire(wakeFd),
+    workers: descriptors,
     seed: 0x5eed,
     log: (level, message) => logged.push(`${level}: ${message}`),
     addressText: ({ family, bytes }) =>
@@ -46,8 +47,7 @@ async function start(t: Test): Promise<Fixture> {
   });
   t.teardown(async () => {
     await handle.stop();
-    shim.close(waitFd);
-    shim.close(wakeFd);
+    for (const { waitFd, wakeFd } of descriptors) for (const fd of [waitFd, wakeFd]) shim.close(fd);
   });
   await handle.start();
   return { handle, logged };
@@ -59,7 +59,7 @@ const newVni = (vni: number) => ({
   bridge: '',
   mac: '02:aa:00:00:00:01',
   macParts: TAP_MAC,
-  tapFd: -1,
+  tapFds: [-1, -1],
   policy: POLICY,
 });
 
@@ -209,8 +209,8 @@ t.test('a worker that dies is replaced, with FDB and counters kept', async (t) =
   await Promise.all(
     Array.from({ length: 800 }, (_, i) => handle.putFdb(100, macParts(macNumber(i)), '192.0.2.1')),
   );
-  const counted = handle.counters.peerBase(peer.peerIdx) + 1;
-  handle.counters.cells[counted] = 12345;
+  const counted = handle.counters[0].peerBase(peer.peerIdx) + 1;
+  handle.counters[0].cells[counted] = 12345;
 
   const waiting = handle.flushFdb(100, { type: 'dynamic', peer: '' });
   const crashed = crash(handle, 100, '192.0.2.2');
@@ -234,7 +234,7 @@ t.test('a worker that dies is replaced, with FDB and counters kept', async (t) =
   t.equal(items.length, 800);
   t.ok(items.every((entry) => entry.peer === '192.0.2.1' && entry.type === 'static'));
   t.equal(handle.snapshot(100).vni[V_FDB_STATIC], 800);
-  t.equal(handle.counters.cells[counted], 12345);
+  t.equal(handle.counters[0].cells[counted], 12345);
   await handle.removePeer(100, '192.0.2.2');
   await handle.deleteFdb(100, macParts(macNumber(1)));
 });
@@ -261,4 +261,74 @@ t.test('stopped while its successor is still to come, it stays stopped', async (
   await new Promise((resolve) => setTimeout(resolve, 1500));
   t.equal(handle.ready, false);
   t.notOk(logged.some((line) => /restarted/.test(line)));
+});
+
+/** The first worker alone dies: lists are asked of it. */
+function crashFirst(handle: Handle): Promise<unknown> {
+  return handle.listFdb(100, ALL, 10, 1n as unknown as number);
+}
+
+t.test('two workers: a change is made by both, and answered once', async (t) => {
+  const { handle } = await start(t, 2);
+  await handle.addVni(newVni(100));
+  const peer = await handle.addPeer(100, newPeer('192.0.2.1'));
+  await handle.addPeer(100, newPeer('192.0.2.2'));
+  for (let i = 0; i < 20; i++)
+    await handle.putFdb(100, macParts(macNumber(i)), i < 5 ? '192.0.2.2' : '192.0.2.1');
+  const statics = () => handle.counters.map((block) => block.cells[block.vniBase(0) + V_FDB_STATIC]);
+  t.same(statics(), [20, 20]);
+  t.equal(handle.snapshot(100).vni[V_FDB_STATIC], 20, 'entries are not counted twice');
+  t.equal((await listAll(handle, 100, 7)).items.length, 20);
+  await handle.deleteFdb(100, macParts(macNumber(19)));
+  await t.rejects(handle.deleteFdb(100, macParts(macNumber(19))), { code: 'fdb_entry_not_found' });
+  await handle.removePeer(100, '192.0.2.2');
+  t.same(statics(), [14, 14]);
+  t.equal(await handle.flushFdb(100, { type: 'all', peer: '192.0.2.1' }), 14, 'nor removals');
+  t.same(statics(), [0, 0]);
+
+  const [first, second] = handle.counters;
+  for (const [block, frames] of [
+    [first, 1000],
+    [second, 234],
+  ] as const)
+    block.cells[block.peerBase(peer.peerIdx) + P_RX_FRAMES] = frames;
+  t.equal(handle.snapshot(100).peers[0].row[P_RX_FRAMES], 1234, 'traffic is the sum of both');
+  await handle.removePeer(100, '192.0.2.1');
+  t.equal(handle.snapshot(100).peers[0].row[P_RX_FRAMES], 1234, 'and stays in the sums of the VNI');
+});
+
+t.test('two workers: one that dies is replaced alone, and has what the other has', async (t) => {
+  const { handle, logged } = await start(t, 2);
+  await handle.addVni(newVni(100));
+  await handle.addPeer(100, newPeer('192.0.2.1'));
+  await handle.putFdb(100, macParts(macNumber(1)), '192.0.2.1');
+  handle.configured();
+  const [first, second] = handle.counters;
+  const crashed = crashFirst(handle);
+  const added = handle.addPeer(100, newPeer('192.0.2.2'));
+  const removed = handle.removePeer(100, '192.0.2.1');
+  await t.rejects(crashed, { code: 'dataplane_down' });
+  await t.rejects(added, { code: 'dataplane_down' });
+  await t.rejects(removed, { code: 'dataplane_down' });
+  t.equal(handle.ready, false);
+  await t.rejects(handle.addPeer(100, newPeer('192.0.2.3')), { code: 'dataplane_down' });
+  const beat = second.cells[G_HEARTBEAT_MS];
+  await eventually('the other one goes on', () => second.cells[G_HEARTBEAT_MS] > beat);
+  t.equal(logged.filter((line) => /restarted/.test(line)).length, 0, 'while the first is away');
+
+  await eventually('ready again', () => handle.ready, 10_000);
+  t.equal(logged.filter((line) => /restarted/.test(line)).length, 1);
+  t.ok(first.cells[G_HEARTBEAT_MS] > 0);
+  t.same(
+    handle.peers(100).map(({ address }) => address.text),
+    ['192.0.2.1'],
+    'neither change was made',
+  );
+  // Had the second worker kept the addition, or made the removal, these would differ between the two.
+  await handle.putFdb(100, macParts(macNumber(2)), '192.0.2.1');
+  const again = await handle.addPeer(100, newPeer('192.0.2.2'));
+  await handle.putFdb(100, macParts(macNumber(3)), '192.0.2.2');
+  t.ok(again.peerIdx > 0);
+  await handle.removePeer(100, '192.0.2.2');
+  for (const block of handle.counters) t.equal(block.cells[block.vniBase(0) + V_FDB_STATIC], 1);
 });

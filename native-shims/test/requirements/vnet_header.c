@@ -198,8 +198,8 @@ int main(void)
 
 	if (access("/dev/net/tun", R_OK | W_OK) || !own_network())
 		SKIP("needs root and /dev/net/tun");
-	tap = tap_open("vtr0");
-	out = tap_open("vtr1");
+	tap = tap_open("vtr0", 0);
+	out = tap_open("vtr1", 0);
 	REQUIRE(tap >= 0 && out >= 0);
 	set_up();
 	test_checksum(tap, out);

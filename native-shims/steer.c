@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Which queue of a TAP with several a frame goes to.
+ *
+ * Left to itself the kernel sends a flow to the queue that its answers were written to last, and forgets
+ * after three seconds without an answer (tun_flow_update, tun_automq_select_queue in drivers/net/tun.c).
+ * So the first frames of a flow take another queue than the rest, and a one-way flow changes under way;
+ * two threads read the two queues, and frames overtake each other. The program below chooses by the
+ * frame's own headers alone: a flow stays where it is. It also spares each write the hash that the
+ * kernel would remember the flow by.
+ *
+ *	frame					what counts
+ *	IPv4, IPv6 with TCP, UDP or SCTP	addresses, ports
+ *	other IP, IPv6 options, fragments	addresses
+ *	anything else				MAC addresses
+ *
+ * Up to two VLAN tags are looked through. What is too short for its headers goes to queue 0: a load
+ * beyond the end of a frame ends the program with 0. The kernel takes the low 16 bits of the result
+ * modulo the number of queues.
+ *
+ * Linux 4.16. Loading takes CAP_BPF, unless the system lets everyone.
+ */
+#include "shim.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/if_tun.h>
+#include <netinet/in.h>
+
+#ifndef TUNSETSTEERINGEBPF
+#define TUNSETSTEERINGEBPF _IOR('T', 224, int)
+#endif
+
+#define INSN(opcode, dst, src, offset, value) \
+	{ .code = (opcode), .dst_reg = (dst), .src_reg = (src), .off = (offset), .imm = (int32_t)(value) }
+
+/* R6 is the frame, as loads want it; R7 the hash; R8 an offset into the frame; R9 the protocol. */
+#define FRAME BPF_REG_6
+#define HASH BPF_REG_7
+#define AT BPF_REG_8
+#define PROTOCOL BPF_REG_9
+#define LOADED BPF_REG_0
+
+/* LOADED = the bytes at AT + displacement, in host order */
+#define LOAD(size, displacement) INSN(BPF_LD | BPF_IND | (size), 0, AT, 0, displacement)
+#define SET(dst, value) INSN(BPF_ALU | BPF_MOV | BPF_K, dst, 0, 0, value)
+#define COPY(dst, src) INSN(BPF_ALU64 | BPF_MOV | BPF_X, dst, src, 0, 0)
+#define ALU(operation, dst, value) INSN(BPF_ALU | (operation) | BPF_K, dst, 0, 0, value)
+#define ALU_X(operation, dst, src) INSN(BPF_ALU | (operation) | BPF_X, dst, src, 0, 0)
+#define SKIP_IF(test, dst, value, count) INSN(BPF_JMP | (test) | BPF_K, dst, 0, count, value)
+#define SKIP(count) INSN(BPF_JMP | BPF_JA, 0, 0, count, 0)
+
+/* Three instructions: the word at AT + displacement goes into the hash. */
+#define MIX(displacement) \
+	LOAD(BPF_W, displacement), ALU_X(BPF_XOR, HASH, LOADED), ALU(BPF_MUL, HASH, 0x9e3779b1)
+
+/* Four instructions: if the type at AT is that of a tag, AT moves to the type behind it. */
+#define PASS_TAG                                                                               \
+	LOAD(BPF_H, 0), SKIP_IF(BPF_JEQ, LOADED, ETH_P_8021Q, 1), SKIP_IF(BPF_JNE, LOADED, ETH_P_8021AD, 1), \
+		ALU(BPF_ADD, AT, 4)
+
+/* Displacement of the IP header from the EtherType. */
+#define IP 2
+#define IPV6_LEN 40
+#define FRAGMENT_MASK 0x3fff /* more fragments, or not the first */
+
+/* Distances count instructions. */
+static const struct bpf_insn by_headers[] = {
+	COPY(FRAME, BPF_REG_1),
+	SET(HASH, 0),
+	SET(AT, 2 * ETH_ALEN),
+	PASS_TAG,
+	PASS_TAG,
+	LOAD(BPF_H, 0),
+	SKIP_IF(BPF_JEQ, LOADED, ETH_P_IP, 12),
+	SKIP_IF(BPF_JEQ, LOADED, ETH_P_IPV6, 26),
+	/* MAC addresses */
+	SET(AT, 0),
+	MIX(0),
+	MIX(4),
+	MIX(8),
+	SKIP(48),
+	/* IPv4 */
+	MIX(IP + 12),
+	MIX(IP + 16),
+	LOAD(BPF_B, IP + 9),
+	COPY(PROTOCOL, LOADED),
+	LOAD(BPF_H, IP + 6),
+	SKIP_IF(BPF_JSET, LOADED, FRAGMENT_MASK, 38),
+	LOAD(BPF_B, IP),
+	ALU(BPF_AND, LOADED, 0x0f),
+	ALU(BPF_LSH, LOADED, 2),
+	ALU_X(BPF_ADD, AT, LOADED),
+	SKIP(27),
+	/* IPv6 */
+	MIX(IP + 8),
+	MIX(IP + 12),
+	MIX(IP + 16),
+	MIX(IP + 20),
+	MIX(IP + 24),
+	MIX(IP + 28),
+	MIX(IP + 32),
+	MIX(IP + 36),
+	LOAD(BPF_B, IP + 6),
+	COPY(PROTOCOL, LOADED),
+	ALU(BPF_ADD, AT, IPV6_LEN),
+	/* ports, AT is two bytes in front of them */
+	SKIP_IF(BPF_JEQ, PROTOCOL, IPPROTO_TCP, 2),
+	SKIP_IF(BPF_JEQ, PROTOCOL, IPPROTO_UDP, 1),
+	SKIP_IF(BPF_JNE, PROTOCOL, IPPROTO_SCTP, 3),
+	MIX(2),
+	/* every bit of the hash into the low ones */
+	COPY(LOADED, HASH),
+	ALU(BPF_RSH, LOADED, 15),
+	ALU_X(BPF_XOR, HASH, LOADED),
+	ALU(BPF_MUL, HASH, 0x85ebca6b),
+	COPY(LOADED, HASH),
+	ALU(BPF_RSH, LOADED, 16),
+	ALU_X(BPF_XOR, LOADED, HASH),
+	INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0),
+};
+
+/* Returns the program's descriptor or a negative errno. */
+static int load_program(void)
+{
+	union bpf_attr attr;
+	long fd;
+
+	memset(&attr, 0, sizeof(attr));
+	attr.prog_type = BPF_PROG_TYPE_SOCKET_FILTER;
+	attr.insns = (uintptr_t)by_headers;
+	attr.insn_cnt = sizeof(by_headers) / sizeof(by_headers[0]);
+	attr.license = (uintptr_t) "Dual MIT/GPL";
+	fd = syscall(__NR_bpf, BPF_PROG_LOAD, &attr, sizeof(attr));
+	return fd < 0 ? -errno : (int)fd;
+}
+
+static int set_steering(int fd, int program)
+{
+	return ioctl(fd, TUNSETSTEERINGEBPF, &program) ? -errno : 0;
+}
+
+/**
+ * tap_steer() - keep each flow on one queue of a device that has several
+ * @fd:		any queue of it
+ *
+ * The program belongs to the device from then on.
+ *
+ * #syscalls bpf ioctl close
+ * Return: 0; -EPERM it takes CAP_BPF; -EINVAL, -ENOSYS the kernel lacks it.
+ */
+int tap_steer(int fd)
+{
+	int program = load_program();
+	int err;
+
+	if (program < 0)
+		return program;
+	err = set_steering(fd, program);
+	close(program);
+	return err;
+}
+
+/**
+ * tap_unsteer() - leave the choice of the queue to the kernel again
+ *
+ * #syscalls ioctl
+ * Return: 0 or negative errno.
+ */
+int tap_unsteer(int fd)
+{
+	return set_steering(fd, -1);
+}

@@ -1,0 +1,105 @@
+/**
+ * The counter blocks of all workers, read as one. Each block has one writer and is copied as of one moment between two
+ * of its batches; the identity of the counters holds in each, so it holds in their sum.
+ *
+ * Not everything is a sum. Replicas of the FDB count the same entries: theirs are the first worker's. Of times and
+ * ratios the one that says most is taken: when a peer was heard last, the worker that is busiest, the heartbeat that is
+ * oldest.
+ */
+import {
+  type Counters,
+  G_BUSY_RATIO,
+  G_HEARTBEAT_MS,
+  GLOBAL_ROW,
+  P_FDB_DYNAMIC,
+  P_GENERATION,
+  P_LAST_SEEN_MS,
+  P_PATH_MTU,
+  PEER_ROW,
+  V_AGED,
+  V_EVICTED,
+  V_FDB_DYNAMIC,
+  V_FDB_STATIC,
+  V_GENERATION,
+  V_LEARNED,
+  V_MOVED,
+  VNI_ROW,
+} from './counters.js';
+
+/** A row to be read: where it begins in every block, and what its cells come to. */
+export interface RowReader {
+  readonly base: number;
+  readonly row: Float64Array;
+  readonly merge: Merge;
+}
+
+/** What a cell of a row becomes with that of one more worker. */
+type Merge = (cell: number, soFar: number, more: number) => number;
+
+export class CounterBlocks {
+  readonly #blocks: readonly Counters[];
+
+  /** @param blocks one a worker, the first worker's first */
+  constructor(blocks: readonly Counters[]) {
+    this.#blocks = blocks;
+  }
+
+  vniRow(vniIdx: number): RowReader {
+    return { base: this.#blocks[0].vniBase(vniIdx), row: new Float64Array(VNI_ROW), merge: mergeVni };
+  }
+
+  peerRow(peerIdx: number): RowReader {
+    return { base: this.#blocks[0].peerBase(peerIdx), row: new Float64Array(PEER_ROW), merge: mergePeer };
+  }
+
+  globals(): Float64Array {
+    const globals: RowReader = { base: 0, row: new Float64Array(GLOBAL_ROW), merge: mergeGlobal };
+    this.read([globals]);
+    return globals.row;
+  }
+
+  /** Fills rows that belong together: of each worker, all as of one moment. */
+  read(rows: readonly RowReader[]): void {
+    for (const [index, block] of this.#blocks.entries()) {
+      const copies = rows.map(({ row }) => new Float64Array(row.length));
+      block.consistently(() => {
+        for (const [i, { base, row }] of rows.entries())
+          copies[i].set(block.cells.subarray(base, base + row.length));
+      });
+      for (const [i, reader] of rows.entries()) {
+        if (index === 0) reader.row.set(copies[i]);
+        else mergeInto(reader, copies[i]);
+      }
+    }
+  }
+}
+
+function mergeInto({ row, merge }: RowReader, more: Float64Array): void {
+  for (let cell = 0; cell < row.length; cell++) row[cell] = merge(cell, row[cell], more[cell]);
+}
+
+function mergeGlobal(cell: number, soFar: number, more: number): number {
+  if (cell === G_HEARTBEAT_MS) return Math.min(soFar, more);
+  return cell === G_BUSY_RATIO ? Math.max(soFar, more) : soFar + more;
+}
+
+const VNI_OF_FIRST: readonly number[] = [
+  V_GENERATION,
+  V_FDB_STATIC,
+  V_FDB_DYNAMIC,
+  V_LEARNED,
+  V_MOVED,
+  V_AGED,
+  V_EVICTED,
+];
+
+function mergeVni(cell: number, soFar: number, more: number): number {
+  return VNI_OF_FIRST.includes(cell) ? soFar : soFar + more;
+}
+
+const PEER_OF_FIRST: readonly number[] = [P_GENERATION, P_PATH_MTU, P_FDB_DYNAMIC];
+
+function mergePeer(cell: number, soFar: number, more: number): number {
+  if (cell === P_LAST_SEEN_MS) return Math.max(soFar, more);
+  return PEER_OF_FIRST.includes(cell) ? soFar : soFar + more;
+}

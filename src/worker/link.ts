@@ -1,0 +1,215 @@
+/**
+ * The main thread's end of one worker: starts its thread, sends it requests, matches the answers, and hands it the
+ * memory that outlives it. What to say is the handle's.
+ *
+ * When the worker dies, a successor is started on the same descriptors and buffers and is told the configuration; it
+ * finds FDB and counters as they were. Requests under way fail with `dataplane_down`. Other workers go on.
+ */
+import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
+import { MAX_PEERS, MAX_VNIS, PEER_ROW_LEN } from '../frame/limits.js';
+import { Counters } from '../stats/counters.js';
+import { DataPlaneError } from './data-plane.js';
+import type { Answer, Change, Report, Request, WorkerInit } from './protocol.js';
+
+/** How long a change may take before its caller is told that the data plane does not answer, ms. */
+const CHANGE_TIMEOUT_MS = 2000;
+/** A worker that dies again this soon after its start is not replaced at once, ms. */
+const RESTART_PAUSE_MS = 500;
+
+export type Log = (
+  level: 'info' | 'warn' | 'error',
+  message: string,
+  fields: Record<string, unknown>,
+) => void;
+
+export interface LinkOptions {
+  /** Asked at each start of a thread: everything but the memory that is kept here. */
+  init: () => Omit<WorkerInit, 'counters' | 'peers' | 'fdb'>;
+  /** Makes the worker's wait return. */
+  wake: () => void;
+  /** Tells a successor the whole configuration, by `ask`. */
+  configure: (link: WorkerLink) => Promise<void>;
+  /** A successor is ready. */
+  restored: () => void;
+  log: Log;
+}
+
+interface Pending {
+  resolve: (answer: Answer) => void;
+  reject: (error: Error) => void;
+  timer: NodeJS.Timeout;
+}
+
+export class WorkerLink {
+  readonly counters = new Counters(MAX_VNIS, MAX_PEERS);
+  readonly #options: LinkOptions;
+  readonly #peerRows = new SharedArrayBuffer(MAX_PEERS * PEER_ROW_LEN);
+  /** Memory of the FDB, as the worker reported it last. */
+  #fdb: SharedArrayBuffer[] = [];
+  readonly #pending = new Map<number, Pending>();
+  #worker: Worker | undefined;
+  #port: MessagePort | undefined;
+  #nextId = 1;
+  #up = false;
+  /** A worker has died and its successor does not know the configuration yet: it is asked for nothing else. */
+  #restoring = false;
+  #stopping = false;
+  #startedMs = 0;
+
+  constructor(options: LinkOptions) {
+    this.#options = options;
+  }
+
+  /** It lives, and knows what it was told. */
+  get ready(): boolean {
+    return this.#up && !this.#restoring;
+  }
+
+  /** Starts the thread. @returns when its ports are open */
+  async start(): Promise<void> {
+    await this.#spawn();
+  }
+
+  /** Lets the worker finish its round and end. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    const worker = this.#worker;
+    if (!worker) return;
+    const exited = new Promise((resolve) => worker.once('exit', resolve));
+    await this.ask({ op: 'stop' }).catch(() => worker.terminate());
+    await exited;
+  }
+
+  /** @returns the worker's answer @throws DataPlaneError its refusal, dataplane_timeout, dataplane_down */
+  ask(change: Change): Promise<Answer> {
+    const port = this.#port;
+    if (!port) return Promise.reject(beingRestarted());
+    const id = this.#nextId++;
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#pending.delete(id);
+        const waited = `the data plane did not answer within ${CHANGE_TIMEOUT_MS / 1000} s`;
+        reject(new DataPlaneError('dataplane_timeout', waited));
+      }, CHANGE_TIMEOUT_MS);
+      this.#pending.set(id, { resolve, reject, timer });
+      port.postMessage({ id, change } satisfies Request);
+      this.#options.wake();
+    });
+  }
+
+  #spawn(): Promise<void> {
+    const { port1, port2 } = new MessageChannel();
+    const init: WorkerInit = {
+      ...this.#options.init(),
+      counters: this.counters.buffer,
+      peers: this.#peerRows,
+      fdb: this.#fdb,
+    };
+    this.#startedMs = performance.now();
+    const worker = new Worker(new URL('./worker.js', import.meta.url), {
+      workerData: { init, port: port2 },
+      transferList: [port2],
+      name: `vtepd-dataplane-${init.index}`,
+    });
+    this.#worker = worker;
+    return new Promise((resolve, reject) => {
+      let failure: Error | undefined;
+      worker.once('error', (error) => {
+        failure = error;
+        this.#options.log('error', 'the data plane has failed', { error: error.message, stack: error.stack });
+      });
+      worker.once('exit', (code) => {
+        this.#readRest(port1);
+        this.#onExit();
+        reject(failure ?? new Error(`the data plane ended with code ${code}`));
+      });
+      port1.on('message', (report: Report) => {
+        if (report.kind === 'up') {
+          this.#port = port1;
+          this.#up = true;
+          resolve();
+        } else this.#onReport(report);
+      });
+    });
+  }
+
+  /** What a worker said before it ended is true: changes that it made, and where the FDB lies. */
+  #readRest(port: MessagePort): void {
+    for (let rest = receiveMessageOnPort(port); rest; rest = receiveMessageOnPort(port)) {
+      this.#onReport(rest.message as Report);
+    }
+  }
+
+  #onReport(report: Report): void {
+    switch (report.kind) {
+      case 'done':
+        this.#take(report.id)?.resolve(report.answer);
+        break;
+      case 'failed':
+        this.#take(report.id)?.reject(new DataPlaneError(report.code, report.detail));
+        break;
+      case 'fdb-grown':
+        this.#fdb = report.fdb;
+        break;
+      case 'log':
+        this.#options.log(report.level, report.message, report.fields);
+        break;
+    }
+  }
+
+  #take(id: number): Pending | undefined {
+    const pending = this.#pending.get(id);
+    this.#pending.delete(id);
+    clearTimeout(pending?.timer);
+    return pending;
+  }
+
+  #onExit(): void {
+    const wasUp = this.#up;
+    this.#up = false;
+    this.#port?.close();
+    this.#port = undefined;
+    this.#worker = undefined;
+    for (const id of [...this.#pending.keys()]) {
+      this.#take(id)?.reject(new DataPlaneError('dataplane_down', 'the data plane ended before it answered'));
+    }
+    if (!this.#stopping && wasUp) this.#replace();
+  }
+
+  /** A successor on the same rows. One that died at once is given a pause, so that a lasting fault is no busy loop. */
+  #replace(): void {
+    this.#restoring = true;
+    const livedMs = performance.now() - this.#startedMs;
+    setTimeout(() => void this.#restore(), livedMs < RESTART_PAUSE_MS ? RESTART_PAUSE_MS : 0);
+  }
+
+  async #restore(): Promise<void> {
+    if (this.#stopping) return;
+    try {
+      await this.#spawn();
+    } catch (error) {
+      if (!this.#stopping) this.#logFailure('the data plane cannot be restarted: restart vtepd', error);
+      return;
+    }
+    try {
+      await this.#options.configure(this);
+      await this.ask({ op: 'fdb.adopt' });
+    } catch (error) {
+      // A successor that has died is being replaced in its turn; one that does not answer is to be.
+      if (!this.#stopping) this.#logFailure('the restarted data plane did not take the configuration', error);
+      await this.#worker?.terminate();
+      return;
+    }
+    this.#restoring = false;
+    this.#options.log('warn', 'the data plane was restarted; FDB and counters were kept', {});
+    this.#options.restored();
+  }
+
+  #logFailure(message: string, error: unknown): void {
+    this.#options.log('error', message, { error: (error as Error).message });
+  }
+}
+
+export function beingRestarted(): DataPlaneError {
+  return new DataPlaneError('dataplane_down', 'the data plane is being restarted');
+}

@@ -1,0 +1,277 @@
+/** Replicas of the FDB: several data planes in memory that tell each other what they hear. */
+import t from 'tap';
+import { NOTE_WORDS } from '../../src/fdb/note-ring.js';
+import { noteRingsOf } from '../../src/fdb/replication.js';
+import { P_FDB_DYNAMIC, V_FDB_DYNAMIC, V_LEARNED, V_MOVED } from '../../src/stats/counters.js';
+import type { VniPolicy } from '../../src/worker/protocol.js';
+import { macNumber, macParts } from '../support/frames.js';
+import { MemoryPlane, random, sourceRow } from '../support/memory-plane.js';
+
+const ADDRESSES = ['192.0.2.1', '192.0.2.2', '2001:db8::3', '192.0.2.4'];
+const A = macParts('02:00:00:00:00:0a');
+
+/** Planes with the same VNI 100 and the same peers, as the main thread tells all workers the same. */
+class Workers {
+  readonly planes: MemoryPlane[];
+  readonly peers: number[] = [];
+
+  constructor(count: number, policy: Partial<VniPolicy> = {}, notesARing = 1024) {
+    const buffer = new SharedArrayBuffer(count ** 2 * (128 + notesARing * NOTE_WORDS * 4));
+    this.planes = Array.from(
+      { length: count },
+      (_, index) => new MemoryPlane({ notes: noteRingsOf(index, count, buffer, 0) }),
+    );
+    for (const plane of this.planes) {
+      plane.addVni(0, 100, policy);
+      ADDRESSES.forEach((address, i) => {
+        this.peers[i] = plane.addPeer(0, address);
+      });
+    }
+  }
+
+  /** One worker receives a frame from that MAC. */
+  learn(worker: number, mac: { high: number; low: number }, peer: number): void {
+    const plane = this.planes[worker];
+    plane.tables.fdb.learn(0, mac.high, mac.low, this.peers[peer], plane.tick);
+  }
+
+  learnFromStranger(worker: number, mac: { high: number; low: number }, address: string): void {
+    const plane = this.planes[worker];
+    const { fdb, peers } = plane.tables;
+    const source = new Int32Array(sourceRow(address).buffer);
+    const known = peers.findSource(0, source, 0);
+    if (known >= 0) fdb.learn(0, mac.high, mac.low, known, plane.tick);
+    else fdb.learnFromStranger(0, mac.high, mac.low, source, 0, 4789, plane.tick);
+  }
+
+  /** One worker takes the notes that wait for it, some at most. */
+  take(worker: number): void {
+    const { replication, fdb } = this.planes[worker].tables;
+    replication!.take(fdb);
+  }
+
+  /** Until no note is on its way, answers included. */
+  settle(): void {
+    for (let round = 0; round < 50; round++) for (const index of this.planes.keys()) this.take(index);
+  }
+
+  /** Time passes for all, a tenth of a second a round. */
+  pass(ms: number): void {
+    for (let passed = 0; passed < ms; passed += 100) for (const plane of this.planes) plane.pass(100);
+  }
+
+  /** Address that each replica sends to for that MAC; '' for none. */
+  where(mac: { high: number; low: number }): string[] {
+    return this.planes.map(({ tables: { fdb, peers } }) => {
+      const peerIdx = fdb.lookup(0, mac.high, mac.low);
+      return peerIdx < 0
+        ? ''
+        : `${peers.family(peerIdx)} ${Buffer.from(peers.address(peerIdx)).toString('hex')}`;
+    });
+  }
+
+  /** Where all replicas say that the MAC is; fails the test when they differ. */
+  agreed(mac: { high: number; low: number }): string {
+    const places = new Set(this.where(mac));
+    return places.size === 1 ? [...places][0] : `they differ: ${[...places].join(', ')}`;
+  }
+
+  is(mac: { high: number; low: number }, peer: number): boolean[] {
+    return this.planes.map(({ tables }) => tables.fdb.lookup(0, mac.high, mac.low) === this.peers[peer]);
+  }
+}
+
+t.test('what one learns all know, after their next round', async (t) => {
+  const workers = new Workers(3);
+  workers.learn(1, A, 2);
+  t.same(workers.is(A, 2), [false, true, false]);
+  for (const plane of workers.planes) plane.breathe();
+  t.same(workers.is(A, 2), [true, true, true]);
+  for (const plane of workers.planes) {
+    t.equal(plane.vniCell(0, V_LEARNED), 1, 'each replica counts what it holds');
+    t.equal(plane.vniCell(0, V_FDB_DYNAMIC), 1);
+    t.equal(plane.peerCell(workers.peers[2], P_FDB_DYNAMIC), 1);
+  }
+});
+
+t.test('a single worker has no notes', async (t) => {
+  t.equal(new MemoryPlane().tables.replication, undefined);
+});
+
+t.test('a move is known to all; the older news of the same MAC comes too late', async (t) => {
+  const workers = new Workers(3);
+  workers.learn(0, A, 0);
+  workers.pass(100);
+  // Worker 2 reads nothing meanwhile, and hears the older place last.
+  workers.learn(1, A, 1);
+  workers.take(2);
+  workers.settle();
+  t.same(workers.is(A, 1), [true, true, true]);
+  for (const plane of workers.planes) t.equal(plane.vniCell(0, V_MOVED), 1);
+});
+
+t.test('several moves within one tick: the last one holds everywhere', async (t) => {
+  const workers = new Workers(2);
+  workers.learn(0, A, 0);
+  workers.settle();
+  for (const [worker, peer] of [
+    [0, 1],
+    [1, 2],
+    [0, 3],
+    [0, 0],
+    [1, 1],
+  ]) {
+    workers.learn(worker, A, peer);
+    workers.settle();
+    t.same(workers.is(A, peer), [true, true], `moved to ${peer} by ${worker}`);
+  }
+});
+
+t.test('whoever tells something older is told what is newer', async (t) => {
+  const workers = new Workers(2);
+  workers.learn(0, A, 0);
+  workers.settle();
+  workers.planes[0].nowMs += 300;
+  workers.planes[1].nowMs += 200;
+  // Heard again where it was, which nobody is told; the other one's clock lags, and it hears of a move.
+  workers.learn(0, A, 0);
+  workers.learn(1, A, 1);
+  workers.settle();
+  t.same(workers.is(A, 0), [true, true]);
+});
+
+t.test(
+  'an entry that one goes on hearing does not age with the others, one that all forget does',
+  async (t) => {
+    for (const ageingS of [1, 2, 300]) {
+      const workers = new Workers(2, { ageingS });
+      workers.learn(0, A, 0);
+      const B = macParts(macNumber(7));
+      workers.learn(0, B, 0);
+      for (let s = 0; s < 2 * ageingS; s += 0.1) {
+        workers.learn(0, A, 0);
+        workers.pass(100);
+        if (!t.same(workers.is(A, 0), [true, true], `ageing ${ageingS} s, after ${s.toFixed(1)} s`)) return;
+      }
+      t.same(workers.is(B, 0), [false, false], 'the silent one is forgotten');
+    }
+  },
+);
+
+t.test('static entries are not for notes to change', async (t) => {
+  const workers = new Workers(2);
+  workers.planes[1].apply({ op: 'fdb.put', vniIdx: 0, mac: A, peerIdx: workers.peers[3] });
+  workers.learn(0, A, 0);
+  workers.settle();
+  t.same(workers.is(A, 3), [false, true]);
+});
+
+t.test('what was told before a removal does not come back after it', async (t) => {
+  const flush = { op: 'fdb.flush', vniIdx: 0, type: 'dynamic', peerIdx: -1 } as const;
+  const workers = new Workers(2);
+  workers.learn(0, A, 0);
+  for (const plane of [...workers.planes].reverse()) plane.apply(flush);
+  workers.settle();
+  t.equal(workers.agreed(A), '', 'a flush');
+  workers.learn(0, A, 0);
+  workers.settle();
+  t.same(workers.is(A, 0), [true, true], 'what is learned later is taken');
+
+  workers.pass(20_000);
+  workers.learn(0, A, 0);
+  for (const plane of [...workers.planes].reverse()) plane.apply({ op: 'fdb.del', vniIdx: 0, mac: A });
+  workers.settle();
+  t.equal(workers.agreed(A), '', 'an entry');
+
+  workers.learn(0, A, 0);
+  for (const plane of [...workers.planes].reverse()) plane.removePeer(workers.peers[0]);
+  workers.settle();
+  t.equal(workers.agreed(A), '', 'a peer');
+});
+
+t.test('a note about what is not configured here says nothing', async (t) => {
+  const workers = new Workers(2);
+  workers.planes[0].addVni(1, 200);
+  const elsewhere = workers.planes[0].addPeer(1, '192.0.2.1');
+  const late = workers.planes[0].addPeer(0, '192.0.2.99');
+  const { fdb } = workers.planes[0].tables;
+  fdb.learn(1, A.high, A.low, elsewhere, workers.planes[0].tick);
+  fdb.learn(0, A.high, A.low, late, workers.planes[0].tick);
+  workers.settle();
+  t.equal(workers.planes[1].tables.fdb.table.size, 0);
+});
+
+t.test('sources that are no peers: each replica has rows of its own for them', async (t) => {
+  const workers = new Workers(3, { accept: 'any', ageingS: 5 });
+  workers.learnFromStranger(0, macParts(macNumber(1)), '198.51.100.1');
+  workers.learnFromStranger(1, macParts(macNumber(2)), '2001:db8::77');
+  workers.learnFromStranger(1, macParts(macNumber(3)), '198.51.100.1');
+  workers.settle();
+  for (const [n, place] of [
+    [1, '2 c6336401'],
+    [2, '10 20010db8'],
+    [3, '2 c6336401'],
+  ] as const)
+    t.match(workers.agreed(macParts(macNumber(n))), place);
+  workers.learnFromStranger(2, macParts(macNumber(1)), '192.0.2.2');
+  workers.settle();
+  t.same(workers.is(macParts(macNumber(1)), 1), [true, true, true], 'moved to a peer');
+  workers.pass(8000);
+  for (const plane of workers.planes) {
+    t.equal(plane.vniCell(0, V_FDB_DYNAMIC), 0);
+    t.notOk(
+      plane.tables.peers.isUsed(2048 - 1) || plane.tables.peers.isUsed(2048 - 32),
+      'rows are free again',
+    );
+  }
+});
+
+t.test('a full ring loses notes, the next period makes good for it', async (t) => {
+  const workers = new Workers(2, { ageingS: 0 }, 4);
+  const macs = Array.from({ length: 100 }, (_, n) => macParts(macNumber(n)));
+  for (const mac of macs) workers.learn(0, mac, 1);
+  workers.settle();
+  t.equal(workers.planes[1].vniCell(0, V_FDB_DYNAMIC), 4);
+  for (let round = 0; round < 100; round++) {
+    workers.learn(0, macs[round], 1);
+    workers.pass(200);
+  }
+  t.ok(workers.planes[1].vniCell(0, V_FDB_DYNAMIC) > 50, 'those that were heard again');
+});
+
+t.test('a flood of MACs is taken in bounded pieces, and costs the limit of each replica', async (t) => {
+  const workers = new Workers(2, { fdbLimit: 500 });
+  for (let n = 0; n < 900; n++) workers.learn(0, macParts(macNumber(n)), n % 2);
+  workers.take(1);
+  t.ok(workers.planes[1].tables.fdb.table.size <= 256, 'one round takes so many');
+  workers.settle();
+  for (const plane of workers.planes) t.equal(plane.vniCell(0, V_FDB_DYNAMIC), 500);
+});
+
+for (const seed of [1, 2, 3, 4, 5])
+  t.test(
+    `replicas agree once all notes are taken, whatever was heard where and when (seed ${seed})`,
+    async (t) => {
+      const next = random(seed);
+      const workers = new Workers(3, { accept: 'any', ageingS: 1000 });
+      const macs = Array.from({ length: 12 }, (_, n) => macParts(macNumber(n)));
+      for (let step = 0; step < 6000; step++) {
+        const choice = next(10);
+        const mac = macs[next(macs.length)];
+        if (choice < 5) workers.learn(next(3), mac, next(ADDRESSES.length));
+        else if (choice < 6) workers.learnFromStranger(next(3), mac, `198.51.100.${next(3)}`);
+        else if (choice < 9) workers.take(next(3));
+        // Clocks that differ by a round.
+        else workers.planes[next(3)].nowMs += 50;
+        if (step % 300 !== 299) continue;
+        const latest = Math.max(...workers.planes.map(({ nowMs }) => nowMs));
+        for (const plane of workers.planes) plane.nowMs = latest;
+        workers.settle();
+        for (const one of macs) {
+          const place = workers.agreed(one);
+          if (place.startsWith('they differ')) return void t.fail(`step ${step}: ${place}`);
+        }
+      }
+      t.ok(workers.planes[0].vniCell(0, V_MOVED) > 500);
+    },
+  );

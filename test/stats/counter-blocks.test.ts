@@ -1,0 +1,84 @@
+import t from 'tap';
+import { CounterBlocks } from '../../src/stats/counter-blocks.js';
+import * as C from '../../src/stats/counters.js';
+
+/** Blocks in which each cell of the rows read is the number of the worker and of the cell: 1,005 is worker 1's cell 5. */
+function blocks(workers: number): C.Counters[] {
+  return Array.from({ length: workers }, (_, worker) => {
+    const counters = new C.Counters(2, 3);
+    const rows: [base: number, length: number][] = [
+      [0, C.GLOBAL_ROW],
+      [counters.vniBase(1), C.VNI_ROW],
+      [counters.peerBase(2), C.PEER_ROW],
+    ];
+    for (const [base, length] of rows)
+      for (let cell = 0; cell < length; cell++) counters.cells[base + cell] = worker * 1000 + cell;
+    return counters;
+  });
+}
+
+const sum = (workers: number, cell: number) => ((workers * (workers - 1)) / 2) * 1000 + workers * cell;
+
+t.test('one block is read as it is', async (t) => {
+  const [only] = blocks(1);
+  const reader = new CounterBlocks([only]);
+  const rows = [reader.vniRow(1), reader.peerRow(2)];
+  reader.read(rows);
+  t.same(rows[0].row, only.cells.slice(only.vniBase(1), only.vniBase(1) + C.VNI_ROW));
+  t.same(rows[1].row, only.cells.slice(only.peerBase(2), only.peerBase(2) + C.PEER_ROW));
+  t.same(reader.globals(), only.cells.slice(0, C.GLOBAL_ROW));
+});
+
+t.test('three blocks: sums, but for what is no sum', async (t) => {
+  const reader = new CounterBlocks(blocks(3));
+  const rows = [reader.vniRow(1), reader.peerRow(2)];
+  reader.read(rows);
+  const [vni, peer] = rows.map(({ row }) => row);
+  const ofFirst: number[] = [
+    C.V_GENERATION,
+    C.V_FDB_STATIC,
+    C.V_FDB_DYNAMIC,
+    C.V_LEARNED,
+    C.V_MOVED,
+    C.V_AGED,
+    C.V_EVICTED,
+  ];
+  for (let cell = 0; cell < C.VNI_ROW; cell++)
+    t.equal(vni[cell], ofFirst.includes(cell) ? cell : sum(3, cell), `cell ${cell} of a VNI`);
+  for (const cell of [C.P_TX_FRAMES, C.P_TX_BYTES, C.P_RX_FRAMES, C.P_RX_BYTES])
+    t.equal(peer[cell], sum(3, cell));
+  t.equal(peer[C.P_GENERATION], C.P_GENERATION);
+  t.equal(peer[C.P_FDB_DYNAMIC], C.P_FDB_DYNAMIC);
+  t.equal(peer[C.P_LAST_SEEN_MS], 2000 + C.P_LAST_SEEN_MS, 'heard last by worker 2');
+
+  const globals = reader.globals();
+  t.equal(globals[C.G_HEARTBEAT_MS], C.G_HEARTBEAT_MS, 'the oldest heartbeat');
+  t.equal(globals[C.G_BUSY_RATIO], 2000 + C.G_BUSY_RATIO, 'the busiest worker');
+  t.equal(globals[C.G_RESERVED_BITS], sum(3, C.G_RESERVED_BITS));
+  t.equal(globals[C.G_DROPS_DECAP + 4], sum(3, C.G_DROPS_DECAP + 4));
+});
+
+t.test('rows that are read together are of one moment, in each block', async (t) => {
+  const [still, moving] = blocks(2);
+  const reader = new CounterBlocks([still, moving]);
+  const frames = moving.vniBase(1) + C.V_TAP_RX_FRAMES;
+  const sent = moving.peerBase(2) + C.P_TX_FRAMES;
+  const before = moving.cells[frames];
+  const { consistently } = C.Counters.prototype;
+  let looks = 0;
+  // The writer counts a batch between the reader's first look at the one row and the other.
+  moving.consistently = (copy) =>
+    consistently.call(moving, () => {
+      copy();
+      if (looks++ > 0) return;
+      moving.begin();
+      moving.cells[frames]++;
+      moving.cells[sent]++;
+      moving.end();
+    });
+  const rows = [reader.vniRow(1), reader.peerRow(2)];
+  reader.read(rows);
+  t.equal(looks, 2, 'it looked again');
+  t.equal(rows[0].row[C.V_TAP_RX_FRAMES], C.V_TAP_RX_FRAMES + before + 1);
+  t.equal(rows[1].row[C.P_TX_FRAMES], sum(2, C.P_TX_FRAMES) + 1);
+});
