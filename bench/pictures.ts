@@ -66,9 +66,10 @@ function tcpChart(rows: readonly Row[]): Chart {
 function roundTripChart(rows: readonly Row[]): Chart {
   return {
     title: 'Round trip, µs',
-    subtitle: 'median of rounds, least to most; less is better',
+    subtitle: 'median of rounds, least to most; less is better; logarithmic',
     series: ['kernel', 'vtepd'],
     groups: rows.filter(({ group }) => group === 'rtt').flatMap(both),
+    logarithmic: true,
   };
 }
 

@@ -32,6 +32,8 @@ export interface Chart {
   groups: readonly Group[];
   /** A line across all groups, where both would be equal. */
   reference?: number;
+  /** The axis has powers of ten, and bars begin at one. */
+  logarithmic?: boolean;
 }
 
 const WIDTH = 920;
@@ -92,22 +94,35 @@ ${body.join('\n')}
 `;
 }
 
-/** Values to pixels, from 0 to a round number above the largest. */
+/** Values to pixels, up to a round number above the largest. */
 interface Scale {
-  max: number;
-  step: number;
+  /** What the axis is labelled with. */
+  marks: number[];
   x(value: number): number;
 }
 
-function scaleOf({ groups, reference = 0 }: Chart): Scale {
+function scaleOf({ groups, reference = 0, logarithmic = false }: Chart): Scale {
   const values = groups.flatMap(({ bars, ticks = [] }) => [
-    ...bars.map(({ max }) => max),
+    ...bars.flatMap(({ min, max }) => [min, max]),
     ...ticks.map(({ value }) => value),
   ]);
   const largest = Math.max(reference, ...values) || 1;
+  return logarithmic ? decades(Math.min(...values), largest) : linear(largest);
+}
+
+function linear(largest: number): Scale {
   const step = roundStep(largest / TICKS);
-  const max = Math.ceil(largest / step) * step;
-  return { max, step, x: (value) => PLOT_X + (Math.min(value, max) / max) * PLOT_WIDTH };
+  const count = Math.ceil(largest / step - 1e-9);
+  const marks = Array.from({ length: count + 1 }, (_, i) => Number((i * step).toPrecision(6)));
+  return { marks, x: (value) => PLOT_X + (value / marks[count]) * PLOT_WIDTH };
+}
+
+/** @param least above 0 */
+function decades(least: number, largest: number): Scale {
+  const first = Math.floor(Math.log10(least));
+  const last = Math.max(first + 1, Math.ceil(Math.log10(largest)));
+  const marks = Array.from({ length: last - first + 1 }, (_, i) => 10 ** (first + i));
+  return { marks, x: (value) => PLOT_X + ((Math.log10(value) - first) / (last - first)) * PLOT_WIDTH };
 }
 
 /** 1, 2 or 5 times a power of ten, not below `least`. */
@@ -117,17 +132,22 @@ function roundStep(least: number): number {
   return factor * power;
 }
 
-function axis({ max, step, x }: Scale, bottom: number): string {
-  const count = Math.round(max / step);
-  return Array.from({ length: count + 1 }, (_, i) => {
-    const at = x(i * step);
-    const label = `${Number((i * step).toPrecision(6))}`;
-    return line(at, HEAD_HEIGHT - 6, at, bottom, 'grid') + text(at, bottom + 16, label, 'muted', 'middle');
-  }).join('\n');
+function axis({ marks, x }: Scale, bottom: number): string {
+  return marks
+    .map((mark) => {
+      const at = x(mark);
+      return (
+        line(at, HEAD_HEIGHT - 6, at, bottom, 'grid') + text(at, bottom + 16, `${mark}`, 'muted', 'middle')
+      );
+    })
+    .join('\n');
 }
 
 function legend({ series, groups, reference }: Chart): string {
-  const entries = series.map((name, i) => ({ name, mark: (x: number) => rect(x, 58, 10, 10, `s${i}`) }));
+  const drawn = new Set(groups.flatMap(({ bars }) => bars.map(({ name }) => name)));
+  const entries = series
+    .map((name, i) => ({ name, mark: (x: number) => rect(x, 58, 10, 10, `s${i}`) }))
+    .filter(({ name }) => drawn.has(name));
   for (const kind of ['must', 'aim'] as const) {
     const isUsed = groups.some(({ ticks = [] }) => ticks.some((tick) => tick.kind === kind));
     if (isUsed) entries.push({ name: kind, mark: (x) => line(x + 5, 57, x + 5, 69, kind) });
@@ -138,9 +158,9 @@ function legend({ series, groups, reference }: Chart): string {
   let x = MARGIN;
   return entries
     .map(({ name, mark }) => {
-      const drawn = mark(x) + text(x + 16, 67, name);
+      const entry = mark(x) + text(x + 16, 67, name);
       x += 40 + name.length * 7;
-      return drawn;
+      return entry;
     })
     .join('\n');
 }

@@ -48,9 +48,18 @@ export class Competitor {
     this.#stage = stage;
   }
 
-  /** Builds it unless it is there and well. @throws Error that says why it can't, or a daemon's last words */
-  async ready(): Promise<Pair> {
-    if (this.#pair?.daemons.some((daemon) => !daemon.alive)) await this.remove();
+  /**
+   * Builds it unless it is there and well.
+   *
+   * @param onEnded told a daemon's last words if one has ended since
+   * @throws Error that says why it can't be built
+   */
+  async ready(onEnded: (words: string) => void): Promise<Pair> {
+    const words = this.#pair ? lastWords(this.#pair) : '';
+    if (words !== '') {
+      onEnded(words);
+      await this.remove();
+    }
     if (this.#pair) return this.#pair;
     if (this.#builds === BUILDS_MAX) throw new Error(`given up after ${BUILDS_MAX} attempts`);
     this.#builds++;
@@ -67,8 +76,8 @@ export class Competitor {
   }
 }
 
-/** What a daemon said last, if one has ended. */
-export function lastWords({ daemons }: Pair): string {
+/** What a daemon said last; '' while all of them live. */
+function lastWords({ daemons }: Pair): string {
   const ended = daemons.filter((daemon) => !daemon.alive);
   return ended.map((daemon) => `${daemon} ended: ${lastLines(daemon.stderr || daemon.stdout)}`).join('; ');
 }

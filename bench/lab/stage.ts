@@ -7,7 +7,7 @@
  * What fails is said, leaves a gap in the figures, and does not end the stage.
  */
 import { progress, reportFailure } from '../progress.js';
-import { Competitor, lastWords, type Pair } from './competitors.js';
+import { Competitor, type Pair } from './competitors.js';
 import { offloadsOf, type Stage } from './site.js';
 import {
   halfLoadOf,
@@ -124,17 +124,18 @@ class StageRun {
     what: string,
     work: (pair: Pair) => Promise<T>,
   ): Promise<T | undefined> {
-    let pair: Pair | undefined;
     try {
-      pair = await competitor.ready();
-      return await work(pair);
+      return await work(await competitor.ready((words) => this.#fail(competitor, words)));
     } catch (error) {
-      const words = pair ? lastWords(pair) : '';
-      const line = `${this.#stage.title}: ${competitor.name}: ${what}: ${(error as Error).message}`;
-      this.#result.failures.push(words === '' ? line : `${line}; ${words}`);
-      reportFailure(this.#result.failures.at(-1) ?? line);
+      this.#fail(competitor, `${what}: ${(error as Error).message}`);
       return undefined;
     }
+  }
+
+  #fail({ name }: Competitor, why: string): void {
+    const line = `${this.#stage.title}: ${name}: ${why}`;
+    this.#result.failures.push(line);
+    reportFailure(line);
   }
 
   #seriesOf(task: TaskId, competitor: string): Series {

@@ -1,5 +1,5 @@
 /**
- * Configures a data plane without a kernel and prints what it takes, as one line of JSON: `configuration.js VNIS PEERS`.
+ * Configures a data plane without a kernel and prints what it takes, as one line of JSON: `daemon.js VNIS PEERS`.
  * A program of its own, run by memory.ts: resident memory belongs to a process.
  *
  * The modules are those of dist/, because only there the worker finds its shim.
@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import type * as bindingModule from '../../src/native/binding.js';
 import type { NewPeer } from '../../src/worker/data-plane.js';
 import type * as handleModule from '../../src/worker/handle.js';
-import type { MemoryResult } from './memory.js';
+import type { DaemonMemory } from './memory.js';
 
 /** Changes under way at a time: each is timed by the main thread, so all must be answered within its limit. */
 const AT_ONCE = 1000;
@@ -17,7 +17,7 @@ const POOL_LEN = 128;
 const [vnis, peers] = process.argv.slice(2).map(Number);
 console.log(JSON.stringify(await configure()));
 
-async function configure(): Promise<MemoryResult> {
+async function configure(): Promise<DaemonMemory> {
   const handle = await startHandle();
   await addVni(handle, 0);
   await handle.addPeer(0, peerOf(0));
@@ -31,7 +31,7 @@ async function configure(): Promise<MemoryResult> {
   const fullBytes = residentBytes();
   const peakBytes = process.resourceUsage().maxRSS * 1024;
   await handle.stop();
-  return { vnis, peers, emptyBytes, fullBytes, peakBytes, seconds };
+  return { emptyBytes, fullBytes, peakBytes, seconds };
 }
 
 async function addPeers(handle: handleModule.Handle, vni: number, first: number): Promise<void> {
