@@ -157,29 +157,42 @@ function ownRow(row: Pick<Row, 'id' | 'title' | 'unit' | 'how'> & Partial<Row>):
   return { ...full, verdict: row.verdict ?? verdictOf(full.judged, full.more, full.must) };
 }
 
-/** A copy to the most peers against one to the fewest, in the same round. A tenth more still counts as flat. */
+/** A tenth more still counts as flat. */
 const FLAT = 1.1;
 
 function copiesRow({ copies }: Results): Row[] {
   if (!copies) return [];
   const { counts, nsPerCopy } = copies;
-  const last = counts.length - 1;
-  const at = (name: string, i: number) => nsPerCopy[name][i];
-  const isWhole = at('vtepd', 0).length > 0 && at('vtepd', 0).length === at('vtepd', last).length;
+  const most = counts.length - 1;
   const spread = (values: number[]) => (values.length > 0 ? spreadOf(values) : undefined);
   return [
     ownRow({
       id: 'copies',
-      title: `head-end replication, a copy to ${counts[last]} peers (ratio: to one alone)`,
+      title: `head-end replication, a copy to ${counts[most]} peers (ratio: worst step of ${counts.join(', ')})`,
       unit: 'ns',
-      kernel: spread(at('kernel', last)),
-      vtepd: spread(at('vtepd', last)),
-      judged: isWhole ? ratiosOf(at('vtepd', last), at('vtepd', 0)) : undefined,
+      kernel: spread(nsPerCopy.kernel[most]),
+      vtepd: spread(nsPerCopy.vtepd[most]),
+      judged: worstStep(nsPerCopy.vtepd),
       isRatio: true,
       must: FLAT,
       how: 'CPU of the whole box, up to 300,000 copies/s of 64 B into a device that throws away',
     }),
   ];
+}
+
+/**
+ * By how much a copy gets dearer at most from one number of peers to the next, in each round: flat or falling means
+ * that it never does.
+ *
+ * @param figures by number of peers, then by round
+ * @returns undefined unless every number of peers was measured in every round
+ */
+function worstStep(figures: readonly (readonly number[])[]): Spread | undefined {
+  const [first, ...others] = figures;
+  if (first.length === 0 || others.some(({ length }) => length !== first.length)) return undefined;
+  return spreadOf(
+    first.map((_, round) => Math.max(...others.map((next, i) => next[round] / figures[i][round]))),
+  );
 }
 
 function fdbRows({ fdb, micro }: Results): Row[] {

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import type { Metrics } from '../../test/support/metrics.js';
 import type { Vtepd } from '../../test/support/vtepd.js';
 import { eventually } from '../../test/support/wait.js';
+import type { Pair } from '../lab/competitors.js';
 import { scratchDirectory } from '../lab/scratch.js';
 import { makeSites, removeSites, type Site } from '../lab/site.js';
 import { STAGES } from '../lab/stages.js';
@@ -44,7 +45,6 @@ export async function measureHeap(seconds: number): Promise<HeapResult> {
     const sides = [await Side.start('sending', a, b), await Side.start('receiving', b, a)];
     const pair = { name: 'vtepd', a, b, daemons: [], vtepds: [] };
     await eventually('a ping', async () => (await a.user.outcome(`ping -c 1 -W 1 ${b.address}`)).code === 0);
-    await a.user.ip(`route add 10.20.0.0/26 via ${b.address}`);
     await saturate(pair, WARM_UP_S);
     for (const side of sides) await side.sample();
     await saturate(pair, seconds);
@@ -55,7 +55,7 @@ export async function measureHeap(seconds: number): Promise<HeapResult> {
   }
 }
 
-async function saturate(pair: Parameters<typeof TASKS.tcp4>[0], seconds: number): Promise<void> {
+async function saturate(pair: Pair, seconds: number): Promise<void> {
   const context = { seconds: Math.max(1, Math.round(seconds / 2)), halfLoad: 0 };
   await TASKS.tcp4(pair, context);
   await TASKS.udp64(pair, context);

@@ -11,7 +11,7 @@ import { type MicroResult, runSuite } from './suite.js';
 
 export const LOOKUP_SIZES = [1 << 10, 1 << 16, 1 << 20] as const;
 const PEER_COUNTS = [1, 2, 8, 64, 512];
-const MAX_TIME_S = 1;
+const MAX_TIME_S = 0.5;
 const MAX_TIME_SHORT_S = 0.02;
 
 export interface MicroOptions {

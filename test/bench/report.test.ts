@@ -70,6 +70,16 @@ t.test('the best of the other overlays is what counts', async (t) => {
   t.match(row, { against: 'fastd', judged: { median: 4 }, verdict: 'ok' });
 });
 
+t.test('a copy that gets dearer at any step is not flat', async (t) => {
+  const rowWith = (vtepd: number[][]) => {
+    const copies = { counts: [1, 8, 64], nsPerCopy: { kernel: [[1], [1], [1]], vtepd }, failures: [] };
+    return rowOf({ ...resultsOf({}), copies }, 'copies');
+  };
+  t.match(rowWith([[900], [100], [200]]), { judged: { median: 2 }, verdict: 'below must' });
+  t.match(rowWith([[900], [100], []]), { judged: undefined, verdict: 'failed' }, 'one was not measured');
+  t.match(rowWith([[900], [100], [100]]), { judged: { median: 1 }, verdict: 'ok' });
+});
+
 t.test('a page without marks, or with half of one, is left alone', async (t) => {
   t.throws(() => fillPage('# nothing', [], []), { message: /0 sections begin/ });
   t.throws(() => fillPage('<!-- bench:goals -->\n', [], []), {
