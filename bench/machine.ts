@@ -1,8 +1,9 @@
 /**
  * What the figures were measured on, and what the whole box spent meanwhile.
  */
-import { readFileSync } from 'node:fs';
+import { accessSync, constants, readFileSync } from 'node:fs';
 import { cpus, release } from 'node:os';
+import { delimiter, join } from 'node:path';
 import { outcome } from '../test/support/command.js';
 
 export interface Machine {
@@ -29,6 +30,19 @@ export async function describeMachine(): Promise<Machine> {
     iproute2: await firstLine('ip -Version'),
     commit: await firstLine('git rev-parse --short HEAD'),
   };
+}
+
+/** Is there such a program, in PATH or where those of root lie? */
+export function isInstalled(program: string): boolean {
+  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'];
+  return folders.some((folder) => {
+    try {
+      accessSync(join(folder, program), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
 }
 
 /** First line of what a command says; 'not there' when it can't be run. */

@@ -1,14 +1,26 @@
 /**
- * The benchmark: micro-benchmarks of the forwarding, then the lab against kernel vxlan. Prints tables and leaves
- * everything as JSON in bench/results. Started by scripts/bench.mjs in the root of the project.
+ * The benchmark: runs what was asked for, prints tables, leaves everything as JSON in bench/results, and writes
+ * docs/performance.md if told to. Started by scripts/bench.mjs in the root of the project.
+ *
+ * Ends with 1 when something failed to be measured; a cell below its goal is a finding, not a failure.
  */
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { printLab, runLab } from './lab/lab.js';
+import { measureCopies } from './copies/copies.js';
+import { saveDocument } from './document.js';
+import { measureHeap } from './heap/heap.js';
+import { runLab } from './lab/lab.js';
 import { describeMachine } from './machine.js';
-import { runMicro } from './micro/micro.js';
-import { parseOptions } from './options.js';
+import { measureMemory } from './memory/memory.js';
+import { fdbSize } from './micro/fdb.js';
+import { LOOKUP_SIZES, runMicro } from './micro/micro.js';
+import { type BenchOptions, isWanted, type OtherCell, parseOptions } from './options.js';
+import { progress, reportFailure } from './progress.js';
+import { sectionsOf } from './report.js';
+import { emptyResults, failuresOf, loadResults, type Results, saveResults } from './results.js';
 import { section } from './table.js';
+
+const COPIES_ROUNDS_MAX = 3;
+/** A second is enough: what is counted is CPU, not time. */
+const COPIES_SECONDS = 1;
 
 try {
   await main();
@@ -19,23 +31,47 @@ try {
 
 async function main(): Promise<void> {
   const options = parseOptions(process.argv.slice(2));
-  const machine = await describeMachine();
-  section(
-    'Machine',
-    Object.entries(machine)
-      .map(([what, value]) => `${what.padEnd(9)} ${value}`)
-      .join('\n'),
-  );
-  const micro = options.micro ? runMicro(options.short) : undefined;
-  const lab = options.lab ? await runLab(options) : undefined;
-  if (lab) printLab(lab);
-  console.log(`\n${save({ date: new Date().toISOString(), options, machine, micro, lab })}`);
+  const results = options.from === undefined ? await measure(options) : loadResults(options.from);
+  if (options.save && results.options.short)
+    throw new Error(`--save: ${options.from} is of a short run; its figures mean nothing`);
+  progress('');
+  for (const { title, body } of sectionsOf(results)) section(title, body);
+  if (options.from === undefined) console.log(`\n${saveResults(results)}`);
+  if (options.save) for (const file of saveDocument(results)) console.log(file);
+  process.exitCode = failuresOf(results).length > 0 ? 1 : 0;
 }
 
-/** @returns the file's path from the root. */
-function save(results: { date: string; [part: string]: unknown }): string {
-  mkdirSync('bench/results', { recursive: true });
-  const file = join('bench/results', `${results.date.replace(/[:.]/g, '-')}.json`);
-  writeFileSync(file, `${JSON.stringify(results, null, 2)}\n`);
-  return file;
+async function measure(options: BenchOptions): Promise<Results> {
+  const results = emptyResults(options, await describeMachine());
+  const { short, rounds, heapSeconds } = options;
+  const lab = await runLab(options);
+  Object.assign(results, lab);
+  await attempt(results, 'copies', async () => {
+    const copiesRounds = Math.min(rounds, COPIES_ROUNDS_MAX);
+    results.copies = await measureCopies({ rounds: copiesRounds, seconds: COPIES_SECONDS, short });
+  });
+  await attempt(results, 'heap', async () => {
+    results.heap = await measureHeap(heapSeconds);
+  });
+  await attempt(results, 'memory', async () => {
+    results.memory = await measureMemory(short);
+  });
+  const all = isWanted(options, 'micro');
+  if (all || isWanted(options, 'fdb')) {
+    results.micro = runMicro({ all, short });
+    results.fdb = fdbSize(LOOKUP_SIZES[LOOKUP_SIZES.length - 1]);
+  }
+  return results;
+}
+
+/** Does one part if it was asked for. What fails is said, and does not end the others. */
+async function attempt(results: Results, id: OtherCell, work: () => Promise<void>): Promise<void> {
+  if (!isWanted(results.options, id)) return;
+  progress(id);
+  try {
+    await work();
+  } catch (error) {
+    results.failures.push(`${id}: ${(error as Error).message}`);
+    reportFailure(results.failures.at(-1) ?? id);
+  }
 }

@@ -2,17 +2,30 @@
  * The command line of the benchmark: `npm run bench -- --rounds 3 --seconds 2`.
  */
 import { parseArgs } from 'node:util';
+import { LAB_CELLS } from './cells.js';
 
 export interface BenchOptions {
-  micro: boolean;
-  lab: boolean;
+  /** Names of cells and groups; undefined: all of them. */
+  only: string[] | undefined;
+  /** Compare with other userspace overlays too. */
+  peers: boolean;
   /** Interleaved rounds of the lab. */
   rounds: number;
   /** Length of one measurement of the lab. */
   seconds: number;
+  /** Length of the saturated run in which the heap is watched. */
+  heapSeconds: number;
   /** Does it work at all? Figures mean nothing. */
   short: boolean;
+  /** Write tables and pictures into docs/performance.md. */
+  save: boolean;
+  /** Results to show instead of measuring. */
+  from: string | undefined;
 }
+
+/** Cells outside of the lab's stages. */
+const OTHER_CELLS = ['copies', 'fdb', 'memory', 'heap', 'micro'] as const;
+export type OtherCell = (typeof OTHER_CELLS)[number];
 
 /** @throws Error with one line that names the flag, the value and what is allowed. */
 export function parseOptions(args: readonly string[]): BenchOptions {
@@ -21,21 +34,53 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     options: {
       rounds: { type: 'string' },
       seconds: { type: 'string' },
+      'heap-seconds': { type: 'string' },
       only: { type: 'string' },
+      peers: { type: 'boolean', default: false },
       short: { type: 'boolean', default: false },
+      save: { type: 'boolean', default: false },
+      from: { type: 'string' },
     },
   });
-  const { only, short } = values;
-  if (only !== undefined && only !== 'micro' && only !== 'lab') {
-    throw new Error(`--only ${only}: micro or lab`);
-  }
+  const { peers, short, save, from } = values;
+  if (save && short) throw new Error('--save --short: figures of a short run mean nothing; leave one out');
+  if (save && values.only) throw new Error('--save --only: the pages show all cells; leave one out');
+  const only = values.only === undefined ? undefined : namesOf(values.only);
   return {
-    micro: only !== 'lab',
-    lab: only !== 'micro',
+    only,
+    peers: peers || (only?.includes('peers') ?? false),
     rounds: count('--rounds', values.rounds, short ? 1 : 5),
-    seconds: count('--seconds', values.seconds, short ? 1 : 4),
+    seconds: count('--seconds', values.seconds, short ? 1 : 3),
+    heapSeconds: count('--heap-seconds', values['heap-seconds'], short ? 2 : 60),
     short,
+    save,
+    from,
   };
+}
+
+/** Whether a cell was asked for: by its own name, its group's, `lab`, or because nothing was named. */
+export function isWanted({ only, peers }: BenchOptions, id: string, group = ''): boolean {
+  if (group === 'peers' && !peers) return false;
+  if (!only) return true;
+  return only.includes(id) || (group !== '' && (only.includes(group) || only.includes('lab')));
+}
+
+/** What `--only` takes. */
+export function cellNames(): { groups: string[]; cells: string[] } {
+  return {
+    groups: ['lab', ...new Set(LAB_CELLS.map(({ group }) => group)), ...OTHER_CELLS],
+    cells: LAB_CELLS.map(({ id }) => id),
+  };
+}
+
+function namesOf(text: string): string[] {
+  const { groups, cells } = cellNames();
+  const names = text.split(',');
+  for (const name of names) {
+    if (groups.includes(name) || cells.includes(name)) continue;
+    throw new Error(`--only ${name}: one of ${groups.join(', ')}; or of the cells ${cells.join(', ')}`);
+  }
+  return names;
 }
 
 function count(flag: string, text: string | undefined, otherwise: number): number {

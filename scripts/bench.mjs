@@ -2,16 +2,40 @@
  * `npm run bench`: sets up, builds, compiles bench/ to build/ and runs it. The method is in docs/performance.md.
  *
  *     --rounds N           interleaved rounds of the lab, 5 unless told
- *     --seconds N          length of one measurement, 4 unless told
+ *     --seconds N          length of one measurement, 3 unless told
+ *     --heap-seconds N     length of the run in which the heap is watched, 60 unless told
+ *     --only NAMES         cells or groups of cells, with commas between; a wrong name is answered by the list
+ *     --peers              compare with Open vSwitch, fastd and tinc as well; installs them through apt if it can
  *     --short              one round of one second: does the benchmark work?
- *     --only micro|lab     one half; micro needs no root
+ *     --save               write tables and pictures into docs/performance.md
+ *     --from FILE          show, or save, an earlier result of bench/results instead of measuring
  */
+import { parseArgs } from 'node:util';
+import { ensureTools } from './os-tools.mjs';
 import { needRoot, node, setUp } from './set-up.mjs';
 
-const args = process.argv.slice(2);
-const isMicroOnly = args.includes('micro');
+const LAB_TOOLS = ['ip', 'bridge', 'ping', 'iperf3', 'ethtool'];
+const PEER_TOOLS = ['ovs-vswitchd', 'fastd', 'tincd'];
+/** What runs without network namespaces. */
+const NEEDS_NO_ROOT = ['micro', 'fdb', 'memory'];
 
-if (!isMicroOnly) needRoot('npm run bench');
-setUp({ tools: isMicroOnly ? [] : ['ip', 'ping', 'iperf3', 'ethtool'] });
+const args = process.argv.slice(2);
+// bench/options.ts judges them; here they only say what is needed.
+const { values } = parseArgs({
+  args,
+  strict: false,
+  options: { only: { type: 'string' }, from: { type: 'string' }, peers: { type: 'boolean' } },
+});
+const only = values.only?.split(',');
+const needsLab = values.from === undefined && !only?.every((name) => NEEDS_NO_ROOT.includes(name));
+
+if (needsLab) needRoot('npm run bench');
+setUp({ tools: needsLab ? LAB_TOOLS : [] });
+if (values.peers || only?.includes('peers')) reportMissing(ensureTools(PEER_TOOLS));
 if (node('node_modules/typescript/bin/tsc', '-p', 'bench').status !== 0) process.exit(1);
 process.exitCode = node('build/bench/main.js', ...args).status ?? 1;
+
+/** The benchmark goes on without them. */
+function reportMissing(complaint) {
+  if (complaint !== undefined) console.error(complaint);
+}

@@ -17,6 +17,9 @@ const PACKAGES = {
   curl: 'curl',
   openssl: 'openssl',
   ethtool: 'ethtool',
+  'ovs-vswitchd': 'openvswitch-switch',
+  fastd: 'fastd',
+  tincd: 'tinc',
 };
 
 /** Where tools lie that a plain user's PATH may lack. */

@@ -4,10 +4,11 @@
  *
  * Theory of operation
  *
- *     blast send ADDRESS PORT SECONDS SIZE|imix FLOWS     as many frames as the machine takes
- *     blast count PORT                                    counts and compares what arrives
- *     blast ping ADDRESS PORT SECONDS SIZE                one request at a time
- *     blast pong PORT                                     answers each request, until killed
+ *     blast send ADDRESS PORT SECONDS SIZE|imix FLOWS RATE    frames, RATE a second; 0: as many as the machine takes
+ *     blast count PORT                                        counts and compares what arrives
+ *     blast ping ADDRESS PORT SECONDS SIZE                    one request at a time
+ *     blast pong PORT                                         answers each request, until killed
+ *     blast learn ADDRESS PORT VNI COUNT                      VXLAN datagrams, each with another inner source MAC
  *
  * Sizes are those of the Ethernet frame without FCS: 14 + 20 + 8 bytes of headers (IPv4) and the payload. "imix" is
  * 64, 570 and 1400 bytes in the proportion 7:4:1, in random order. Flows differ in destination address: ADDRESS and
@@ -15,7 +16,8 @@
  * receives, whatever the number of flows, and neither becomes what is measured. With one flow that socket is connected,
  * which spares the sender a route lookup a frame.
  *
- * The sender never waits for anything but its socket. The receiver compares every byte, and measures from
+ * The sender never waits for anything but its socket, unless it was given a rate: then it sends bursts of a few frames
+ * and sleeps in between. ADDRESS may be a broadcast address. The receiver compares every byte, and measures from
  * the first arrival to the last; it ends when nothing has come for half a second. Each prints one line of JSON.
  *
  * Compiled by the benchmark when it runs: cc -O2 -o blast blast.c
@@ -28,9 +30,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <time.h>
+#include <unistd.h>
 
 #define HEADERS_LEN 42		/* Ethernet, IPv4, UDP */
 #define PAYLOAD_MIN 8		/* length or sequence number, and something to compare */
@@ -38,6 +42,8 @@
 
 #define BATCH 64		/* messages a system call; 32 and 128 send as fast */
 #define BATCHES 64		/* prepared in advance: the order repeats after 4096 frames */
+#define BURST 16		/* frames between two sleeps of a paced sender */
+#define LATEST_NS 10000000	/* a paced sender that is later than this gives up what it owes */
 
 #define RECEIVE_BUFFER (16 << 20)
 #define SILENCE_MS 500		/* ends a count */
@@ -57,8 +63,8 @@ static void die(const char *what)
 
 static void usage(const char *why)
 {
-	fprintf(stderr, "blast: %s; usage: send ADDRESS PORT SECONDS SIZE|imix FLOWS | count PORT | "
-		"ping ADDRESS PORT SECONDS SIZE | pong PORT\n", why);
+	fprintf(stderr, "blast: %s; usage: send ADDRESS PORT SECONDS SIZE|imix FLOWS RATE | count PORT | "
+		"ping ADDRESS PORT SECONDS SIZE | pong PORT | learn ADDRESS PORT VNI COUNT\n", why);
 	exit(2);
 }
 
@@ -218,6 +224,40 @@ static struct load *prepare(struct sockaddr_in first, long size, long flows)
 	return load;
 }
 
+/**
+ * struct pace - When the next burst is due
+ * @interval_ns:	Between two bursts; 0: at once
+ * @due_ns:		CLOCK_MONOTONIC
+ */
+struct pace {
+	uint64_t interval_ns, due_ns;
+};
+
+static struct pace start_pace(long rate)
+{
+	/* Sleeps end when they are due, not up to 50 us later. */
+	if (rate)
+		prctl(PR_SET_TIMERSLACK, 1);
+	return (struct pace){ rate ? BURST * UINT64_C(1000000000) / (uint64_t)rate : 0, now_ns() };
+}
+
+/** keep_pace() - Sleep until the next burst is due */
+static void keep_pace(struct pace *pace)
+{
+	uint64_t now = now_ns();
+	struct timespec due;
+
+	if (pace->interval_ns == 0)
+		return;
+	pace->due_ns += pace->interval_ns;
+	if (pace->due_ns + LATEST_NS < now)
+		pace->due_ns = now;
+	due.tv_sec = (time_t)(pace->due_ns / 1000000000u);
+	due.tv_nsec = (long)(pace->due_ns % 1000000000u);
+	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, NULL) == EINTR)
+		;
+}
+
 static void run_send(char **argv)
 {
 	struct sockaddr_in first = parse_address(argv[0], number(argv[1], 1, 65535));
@@ -225,17 +265,23 @@ static void run_send(char **argv)
 	long size = strcmp(argv[3], "imix") == 0 ? 0
 		: number(argv[3], HEADERS_LEN + PAYLOAD_MIN, HEADERS_LEN + PAYLOAD_MAX);
 	long flows = number(argv[4], 1, 1024);
+	long rate = number(argv[5], 0, 100000000);
+	int burst = rate ? BURST : BATCH, yes = 1;
 	struct load *load = prepare(first, size, flows);
+	struct pace pace = start_pace(rate);
 	uint64_t sent = 0, refused = 0, begin = now_ns(), end = begin + (uint64_t)seconds * 1000000000u;
 	int s = open_socket();
 
+	if (setsockopt(s, SOL_SOCKET, SO_BROADCAST, &yes, sizeof(yes)))
+		die("SO_BROADCAST");
 	if (flows == 1 && connect(s, (struct sockaddr *)&first, sizeof(first)))
 		die("connect");
-	for (unsigned batch = 0; now_ns() < end; batch = (batch + 1) % BATCHES) {
-		struct mmsghdr *messages = &load->messages[batch * BATCH];
+	for (int next = 0; now_ns() < end; next = (next + burst) % (BATCHES * BATCH)) {
+		struct mmsghdr *messages = &load->messages[next];
 
-		for (int done = 0; done < BATCH; ) {
-			int n = sendmmsg(s, messages + done, (unsigned)(BATCH - done), 0);
+		keep_pace(&pace);
+		for (int done = 0; done < burst; ) {
+			int n = sendmmsg(s, messages + done, (unsigned)(burst - done), 0);
 
 			if (n > 0) {
 				sent += (uint64_t)n;
@@ -378,15 +424,49 @@ static void run_ping(char **argv)
 	       percentile_us(times, count, 0.999), percentile_us(times, count, 1));
 }
 
+#define VXLAN_LEN 8
+#define LEARN_PAUSE_US 1000	/* between batches, so that no receive buffer overflows */
+
+/**
+ * run_learn() - Fill the FDB of a VTEP
+ *
+ * Each datagram holds a frame of 64 bytes to a unicast address that nobody has, from one that was not there before,
+ * and of an EtherType for local experiments (IEEE 802, 0x88b5).
+ */
+static void run_learn(char **argv)
+{
+	struct sockaddr_in to = parse_address(argv[0], number(argv[1], 1, 65535));
+	uint32_t vni = (uint32_t)number(argv[2], 0, 0xffffff);
+	uint32_t count = (uint32_t)number(argv[3], 1, 1 << 24);
+	uint8_t datagram[VXLAN_LEN + 64] = {
+		0x08, 0, 0, 0, (uint8_t)(vni >> 16), (uint8_t)(vni >> 8), (uint8_t)vni, 0,
+		0x02, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02, 0x01, 0, 0, 0, 0, 0x88, 0xb5,
+	};
+	uint8_t *low = datagram + VXLAN_LEN + 8;
+	int s = open_socket();
+
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t mac = htonl(i);
+
+		memcpy(low, &mac, sizeof(mac));
+		if (sendto(s, datagram, sizeof(datagram), 0, (struct sockaddr *)&to, sizeof(to)) < 0)
+			die("sendto");
+		if (i % BATCH == BATCH - 1)
+			usleep(LEARN_PAUSE_US);
+	}
+	printf("{\"sent\":%u}\n", count);
+}
+
 static const struct command {
 	const char *name;
 	int args;
 	void (*run)(char **argv);
 } commands[] = {
-	{ "send", 5, run_send },
+	{ "send", 6, run_send },
 	{ "count", 1, run_count },
 	{ "ping", 4, run_ping },
 	{ "pong", 1, run_pong },
+	{ "learn", 4, run_learn },
 };
 
 int main(int argc, char **argv)

@@ -4,12 +4,22 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Running, run } from '../../test/support/command.js';
-import { ADDRESS_B, type Competitor, FLOWS, FLOWS_ADDRESS } from './competitor.js';
+import type { Namespace } from '../../test/support/netns.js';
+import { FLOWS, FLOWS_ADDRESS, type Site } from './site.js';
 
+/** Ports of the overlay's UDP. */
 const PORT = 9;
+const LOAD_PORT = 10;
+const VXLAN_PORT = 4789;
 /** Start, silence and slack beyond the measured time, ms. */
 const MARGIN_MS = 15_000;
 const OUTPUT = join(process.cwd(), 'build/blast');
+
+/** Who sends and who receives. */
+export interface Ends {
+  readonly a: Site;
+  readonly b: Site;
+}
 
 /** @throws Error with the compiler's words. */
 export async function compileBlast(): Promise<void> {
@@ -18,7 +28,7 @@ export async function compileBlast(): Promise<void> {
   await run(['cc', '-std=gnu11', '-O2', '-Wall', '-Wextra', '-Werror', '-o', OUTPUT, source]);
 }
 
-/** What arrived in host b. */
+/** What arrived at user b. */
 export interface Delivered {
   frames: number;
   /** Of Ethernet frames without FCS. */
@@ -29,20 +39,45 @@ export interface Delivered {
   seconds: number;
 }
 
-/** Sends as much as the machine takes from a to b. `size`: bytes of the frame, or 'imix' over 64 flows. */
-export async function blast(
-  { a, b }: Competitor,
-  size: number | 'imix',
-  seconds: number,
-): Promise<Delivered> {
-  const counter = b.start([OUTPUT, 'count', `${PORT}`]);
-  await counter.says(/listening/);
-  const [address, flows] = size === 'imix' ? [FLOWS_ADDRESS, FLOWS] : [ADDRESS_B, 1];
-  await a.run([OUTPUT, 'send', address, `${PORT}`, `${seconds}`, `${size}`, `${flows}`], {
-    limitMs: seconds * 1000 + MARGIN_MS,
-  });
-  await counter.exit(seconds * 1000 + MARGIN_MS);
-  return report<Delivered>(counter);
+export interface Load {
+  /** Bytes of the frame, or 'imix' over 64 flows. */
+  size: number | 'imix';
+  /** Frames a second; 0: as many as the machine takes. */
+  rate?: number;
+  seconds: number;
+}
+
+/** Sends from a to b. @throws Error when nothing, or another payload, arrives */
+export async function blast({ a, b }: Ends, load: Load, port = PORT): Promise<Delivered> {
+  const counter = b.user.start([OUTPUT, 'count', `${port}`]);
+  try {
+    await counter.says(/listening/);
+    const [address, flows] = load.size === 'imix' ? [FLOWS_ADDRESS, FLOWS] : [b.address, 1];
+    await send(a.user, address, load, { flows, port });
+    await counter.exit(load.seconds * 1000 + MARGIN_MS);
+    return intact(report<Delivered>(counter));
+  } finally {
+    await counter.stop('SIGKILL');
+  }
+}
+
+function intact(delivered: Delivered): Delivered {
+  const { frames, corrupt } = delivered;
+  if (corrupt > 0) throw new Error(`${corrupt} of ${frames} frames arrived corrupt`);
+  if (frames < 2) throw new Error('no frame arrived');
+  return delivered;
+}
+
+/** Sends and does not ask what arrives. @returns frames sent */
+export async function send(
+  from: Namespace,
+  address: string,
+  { size, rate = 0, seconds }: Load,
+  { flows = 1, port = PORT } = {},
+): Promise<number> {
+  const args = [address, port, seconds, size, flows, Math.round(rate)].map(String);
+  const said = await from.run([OUTPUT, 'send', ...args], { limitMs: seconds * 1000 + MARGIN_MS });
+  return (JSON.parse(said) as { sent: number }).sent;
 }
 
 /** Microseconds from a request of a to b's answer. */
@@ -55,17 +90,32 @@ export interface RoundTrips {
   max: number;
 }
 
-/** One 64 byte frame at a time, no other load. */
-export async function pingPong({ a, b }: Competitor, seconds: number): Promise<RoundTrips> {
-  const pong = b.start([OUTPUT, 'pong', `${PORT}`]);
-  await pong.says(/listening/);
-  const limitMs = seconds * 1000 + MARGIN_MS;
+/** One 64 byte frame at a time. @throws Error when nothing is answered */
+export async function pingPong({ a, b }: Ends, seconds: number): Promise<RoundTrips> {
+  const pong = b.user.start([OUTPUT, 'pong', `${PORT}`]);
   try {
-    const said = await a.run([OUTPUT, 'ping', ADDRESS_B, `${PORT}`, `${seconds}`, '64'], { limitMs });
-    return JSON.parse(said) as RoundTrips;
+    await pong.says(/listening/);
+    const limitMs = seconds * 1000 + MARGIN_MS;
+    const said = await a.user.run([OUTPUT, 'ping', b.address, `${PORT}`, `${seconds}`, '64'], { limitMs });
+    const roundTrips = JSON.parse(said) as RoundTrips;
+    if (roundTrips.count === 0) throw new Error('no request was answered');
+    return roundTrips;
   } finally {
-    await pong.stop();
+    await pong.stop('SIGKILL');
   }
+}
+
+/** The same while 1400 byte frames flow the same way. */
+export async function pingPongUnderLoad(ends: Ends, seconds: number, rate: number): Promise<RoundTrips> {
+  // The load begins before the first request and ends after the last.
+  const load = blast(ends, { size: 1400, rate, seconds: seconds + 1 }, LOAD_PORT);
+  const [, roundTrips] = await Promise.all([load, pingPong(ends, seconds)]);
+  return roundTrips;
+}
+
+/** Sends `count` VXLAN datagrams, each with another inner source MAC, from a host to a VTEP. */
+export async function learn(from: Namespace, to: string, vni: number, count: number): Promise<void> {
+  await from.run([OUTPUT, 'learn', to, `${VXLAN_PORT}`, `${vni}`, `${count}`]);
 }
 
 /** The last line of what a process said. @throws Error with its complaint when there is none. */

@@ -1,12 +1,30 @@
 /**
  * The FDB: lookups among few and many entries, and the ways of learning.
  */
+import { SLOT_WORDS } from '../../src/fdb/mac-table.js';
 import type { Tables } from '../../src/fdb/tables.js';
 import type { Case } from './suite.js';
 import { MAC_HIGH, makeTables, VNI_IDX } from './world.js';
 
+/** What the table takes. */
+export interface FdbSize {
+  entries: number;
+  /** With everything, free slots included. */
+  bytesPerEntry: number;
+}
+
+/** Memory of the slots over the entries in them. */
+export function fdbSize(entries: number): FdbSize {
+  const { table } = filled(entries).fdb;
+  return { entries, bytesPerEntry: (table.capacity * SLOT_WORDS * 4) / table.size };
+}
+
 const OPS = 1024;
 const LIMIT = 1 << 16;
+
+export function lookupName(entries: number): string {
+  return `${entries} entries, found`;
+}
 
 /**
  * Every entry is looked up once before any is looked up again: nothing stays in a cache that is too small for all.
@@ -18,7 +36,7 @@ export function lookupCases(entries: number): Case[] {
   let cursor = 0;
   return [
     {
-      name: `${entries} entries, found`,
+      name: lookupName(entries),
       ops: OPS,
       run() {
         let sum = 0;

@@ -2,8 +2,7 @@
  * A thin form around `benchmark`: cases that do many operations a call, results in nanoseconds an operation.
  */
 import Benchmark from 'benchmark';
-import { short } from '../statistics.js';
-import { section, table } from '../table.js';
+import { progress } from '../progress.js';
 
 export interface Case {
   name: string;
@@ -27,16 +26,8 @@ export let sink = 0;
 
 /** @param maxTimeS most seconds for one case */
 export function runSuite(suite: string, cases: readonly Case[], maxTimeS: number): MicroResult[] {
-  const results = cases.map((one) => runCase(suite, one, maxTimeS));
-  const rows = results.map(({ name, nsPerOp, errorPercent, samples }) => [
-    name,
-    short(nsPerOp),
-    short(1000 / nsPerOp),
-    `±${short(errorPercent)} %`,
-    `${samples}`,
-  ]);
-  section(suite, table(['', 'ns', 'M/s', 'error', 'samples'], rows));
-  return results;
+  progress(suite);
+  return cases.map((one) => runCase(suite, one, maxTimeS));
 }
 
 function runCase(suite: string, { name, ops, run }: Case, maxTime: number): MicroResult {

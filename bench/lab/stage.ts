@@ -1,0 +1,151 @@
+/**
+ * One stage: its competitors side by side, measured in rounds. In each round every task measures every competitor, one
+ * right after the other, and who begins moves on from round to round: a machine that slows down or is disturbed meets
+ * all of them, and ratios are taken within a round. In every round each competitor also carries a hashed transfer
+ * both ways.
+ *
+ * What fails is said, leaves a gap in the figures, and does not end the stage.
+ */
+import { progress, reportFailure } from '../progress.js';
+import { Competitor, type Pair } from './competitors.js';
+import { offloadsOf, type Stage } from './site.js';
+import {
+  halfLoadOf,
+  type Measurement,
+  TASKS,
+  type TaskContext,
+  type TaskId,
+  verifyPayload,
+} from './tasks.js';
+
+/** What a stage is asked for: tasks, and who does each. */
+export type Plan = ReadonlyMap<TaskId, ReadonlySet<string>>;
+
+/** Figures of one task and one competitor. */
+export interface Series {
+  task: TaskId;
+  competitor: string;
+  /** One for each round; null where it failed. */
+  rounds: (Measurement | null)[];
+}
+
+export interface StageResult {
+  id: string;
+  title: string;
+  series: Series[];
+  /** Offloads that are on, by competitor and device of host a. */
+  offloads: Record<string, Record<string, string[]>>;
+  /** What did not work, one line each. */
+  failures: string[];
+}
+
+export interface StageOptions {
+  rounds: number;
+  seconds: number;
+  /** Bytes of the hashed transfer, each way. */
+  verifyLen: number;
+}
+
+/** The one that others are compared with; part of every plan. */
+export const BASELINE = 'kernel';
+
+export async function runStage(stage: Stage, plan: Plan, options: StageOptions): Promise<StageResult> {
+  const run = new StageRun(stage, plan, options);
+  try {
+    return await run.run();
+  } finally {
+    await run.remove();
+  }
+}
+
+class StageRun {
+  readonly #options: StageOptions;
+  readonly #stage: Stage;
+  readonly #plan: Plan;
+  readonly #competitors: Competitor[];
+  readonly #result: StageResult;
+
+  constructor(stage: Stage, plan: Plan, options: StageOptions) {
+    this.#stage = stage;
+    this.#plan = plan;
+    this.#options = options;
+    const names = new Set([...plan.values()].flatMap((competitors) => [...competitors]));
+    this.#competitors = [...names].map((name) => new Competitor(name, stage));
+    const series = [...plan].flatMap(([task, competitors]) =>
+      [...competitors].map((competitor): Series => ({ task, competitor, rounds: [] })),
+    );
+    this.#result = { id: stage.id, title: stage.title, series, offloads: {}, failures: [] };
+  }
+
+  async run(): Promise<StageResult> {
+    const { rounds, seconds } = this.#options;
+    for (const competitor of this.#competitors) {
+      await this.#attempt(competitor, 'start', async ({ a }) => {
+        this.#result.offloads[competitor.name] = await offloadsOf(a);
+      });
+    }
+    const context = { seconds, halfLoad: await this.#calibrate() };
+    for (let round = 0; round < rounds; round++) {
+      progress(`${this.#stage.title}: round ${round + 1} of ${rounds}`);
+      await this.#round(round, context);
+    }
+    return this.#result;
+  }
+
+  async remove(): Promise<void> {
+    for (const competitor of this.#competitors) await competitor.remove();
+  }
+
+  async #round(round: number, context: TaskContext): Promise<void> {
+    const order = rotated(this.#competitors, round);
+    for (const competitor of order) {
+      await this.#attempt(competitor, 'hashed transfer', (pair) =>
+        verifyPayload(pair, this.#options.verifyLen),
+      );
+    }
+    for (const [task, names] of this.#plan) {
+      for (const competitor of order.filter(({ name }) => names.has(name))) {
+        const measured = await this.#attempt(competitor, task, (pair) => TASKS[task](pair, context));
+        this.#seriesOf(task, competitor.name).rounds.push(measured ?? null);
+      }
+    }
+  }
+
+  /** Frames a second; 0 when no task needs it or nobody can say. */
+  async #calibrate(): Promise<number> {
+    const baseline = this.#competitors.find(({ name }) => name === BASELINE);
+    if (!this.#plan.has('rttLoaded') || !baseline) return 0;
+    return (await this.#attempt(baseline, 'calibration', halfLoadOf)) ?? 0;
+  }
+
+  /** @returns undefined when it failed */
+  async #attempt<T>(
+    competitor: Competitor,
+    what: string,
+    work: (pair: Pair) => Promise<T>,
+  ): Promise<T | undefined> {
+    try {
+      return await work(await competitor.ready((words) => this.#fail(competitor, words)));
+    } catch (error) {
+      this.#fail(competitor, `${what}: ${(error as Error).message}`);
+      return undefined;
+    }
+  }
+
+  #fail({ name }: Competitor, why: string): void {
+    const line = `${this.#stage.title}: ${name}: ${why}`;
+    this.#result.failures.push(line);
+    reportFailure(line);
+  }
+
+  #seriesOf(task: TaskId, competitor: string): Series {
+    const found = this.#result.series.find((one) => one.task === task && one.competitor === competitor);
+    if (!found) throw new Error(`${task} of ${competitor} is not planned`);
+    return found;
+  }
+}
+
+function rotated<T>(items: readonly T[], by: number): T[] {
+  const first = by % items.length;
+  return [...items.slice(first), ...items.slice(0, first)];
+}

@@ -1,0 +1,63 @@
+/**
+ * The VTEPs that compete: Linux's own vxlan device and vtepd. Each is put into a site and gives the user its way to
+ * the other site: the overlay address on its device, or its device in the bridge.
+ */
+import { join } from 'node:path';
+import type { Running } from '../../test/support/command.js';
+import type { Namespace } from '../../test/support/netns.js';
+import { Vtepd } from '../../test/support/vtepd.js';
+import { scratchDirectory } from './scratch.js';
+import { BRIDGE, type Site, UNDERLAY_DEV } from './site.js';
+
+export const VNI = 100;
+const VTEPD = join(process.cwd(), 'dist/vtepd.js');
+
+/** Sets one site's VTEP up, whether it carries traffic yet or not. */
+export type Vtep = (site: Site, peer: Site) => Promise<Installed>;
+
+export interface Installed {
+  /** Processes that must live as long as it works; the kernel needs none. */
+  readonly daemons: readonly Running[];
+  /** The daemon once more if it is vtepd: with its API. */
+  readonly vtepd?: Vtepd;
+}
+
+export interface VtepdOptions {
+  engine?: 'batch' | 'dgram';
+  flags?: string;
+  nodeFlags?: readonly string[];
+  env?: Record<string, string>;
+}
+
+export const kernelVtep: Vtep = async (site, peer) => {
+  const device = `vxlan${VNI}`;
+  const remote = `local ${site.underlay} remote ${peer.underlay} dstport 4789 dev ${UNDERLAY_DEV}`;
+  const way = site.hasVm
+    ? `link set ${device} master ${BRIDGE}`
+    : `address add ${site.address}/24 dev ${device}`;
+  await site.host.ip(`link add ${device} type vxlan id ${VNI} ${remote}
+    link set ${device} up
+    ${way}`);
+  return { daemons: [] };
+};
+
+export function vtepdVtep(options: VtepdOptions = {}): Vtep {
+  return async ({ host, hasVm, address }, peer) => {
+    const way = hasVm ? `--bridge ${BRIDGE}` : `--address ${address}/24`;
+    const flags = `--peer ${peer.underlay} ${way} ${options.flags ?? ''}`;
+    const vtepd = startVtepd(host, { ...options, flags });
+    await vtepd.ready();
+    return { daemons: [vtepd.process], vtepd };
+  };
+}
+
+/** Starts a daemon of VNI 100 with its API on a unix socket, and does not wait for it. */
+export function startVtepd(
+  host: Namespace,
+  { engine = 'batch', flags = '', nodeFlags = [], env = {} }: VtepdOptions,
+): Vtepd {
+  const socket = join(scratchDirectory('vtepd'), 'api');
+  const line = `--vni ${VNI} --io ${engine} --api unix:${socket} ${flags}`;
+  const command = [process.execPath, ...nodeFlags, VTEPD, ...line.trim().split(/\s+/)];
+  return new Vtepd(host, host.start(command, { env }), socket);
+}

@@ -1,0 +1,52 @@
+/**
+ * Fills the tables that forward, as large as the worker makes them, and prints what they take: `tables.js VNIS PEERS`.
+ * A program of its own, run by memory.ts: resident memory belongs to a process.
+ */
+import { Tables } from '../../src/fdb/tables.js';
+import { ACCEPT_PEERS, VLAN_PASS } from '../../src/fdb/vni-table.js';
+import { LEARNED_ROWS, MAX_PEERS, MAX_VNIS, PEER_ROW_LEN } from '../../src/frame/limits.js';
+import { Counters, P_GENERATION, PEER_ROW, V_GENERATION, VNI_ROW } from '../../src/stats/counters.js';
+
+const AF_INET = 2;
+
+const [vnis, peers] = process.argv.slice(2).map(Number);
+const before = residentBytes();
+const tables = makeTables();
+for (let vniIdx = 0; vniIdx < vnis; vniIdx++) addVni(tables, vniIdx);
+console.log(residentBytes() - before);
+// Still in use: nothing of it may have been collected.
+if (tables.fdb.table.size !== 0) throw new Error('the FDB is not empty');
+
+function makeTables(): Tables {
+  return new Tables({
+    maxVnis: MAX_VNIS,
+    counters: new Counters(MAX_VNIS, MAX_PEERS),
+    peers: new SharedArrayBuffer(MAX_PEERS * PEER_ROW_LEN),
+    learnedRows: LEARNED_ROWS,
+    fdb: [],
+    seed: 1,
+    onFdbGrown: () => {},
+  });
+}
+
+/** As a `vni.add` and its `peer.add`s do, counters included. */
+function addVni({ vnis: table, counters, peers: rows, flood, members }: Tables, vniIdx: number): void {
+  table.add(vniIdx, vniIdx);
+  table.accept[vniIdx] = ACCEPT_PEERS;
+  table.vlan[vniIdx] = VLAN_PASS;
+  counters.resetRow(counters.vniBase(vniIdx) + V_GENERATION, VNI_ROW, 1);
+  for (let i = 0; i < peers; i++) {
+    const peerIdx = vniIdx * peers + i;
+    const address = new Uint8Array(16);
+    address.set([10, 1, i >> 8, i & 0xff]);
+    rows.add(peerIdx, vniIdx, AF_INET, address, 4789, 0);
+    flood.add(vniIdx, peerIdx, false);
+    members.add(vniIdx, peerIdx, false);
+    counters.resetRow(counters.peerBase(peerIdx) + P_GENERATION, PEER_ROW, 1);
+  }
+}
+
+function residentBytes(): number {
+  globalThis.gc?.();
+  return process.memoryUsage().rss;
+}

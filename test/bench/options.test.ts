@@ -1,0 +1,37 @@
+/**
+ * The benchmark's command line: what is wrong is refused in one line.
+ */
+import t from 'tap';
+import { isWanted, parseOptions } from '../../bench/options.js';
+
+t.test('refusals name the flag, the value and what is allowed', async (t) => {
+  const refused = [
+    [['--only', 'tcp9'], /^--only tcp9: one of lab, tcp, .*; or of the cells tcp1, /],
+    [['--only', ''], /^--only : one of /],
+    [['--rounds', '0'], /^--rounds 0: a whole number from 1 to 600$/],
+    [['--seconds', '1.5'], /^--seconds 1\.5: a whole number/],
+    [['--save', '--short'], /^--save --short: /],
+    [['--save', '--only', 'tcp'], /^--save --only: /],
+    [['--fast'], /--fast/],
+  ] as const;
+  for (const [args, message] of refused) t.throws(() => parseOptions(args), { message }, args.join(' '));
+});
+
+t.test('a short run is one round of one second', async (t) => {
+  t.match(parseOptions(['--short']), { rounds: 1, seconds: 1, heapSeconds: 2 });
+  t.match(parseOptions([]), { rounds: 5, seconds: 3, heapSeconds: 60 });
+  t.match(parseOptions(['--short', '--rounds', '2']), { rounds: 2 }, 'unless told');
+});
+
+t.test('what is wanted', async (t) => {
+  const wanted = (args: string[], id: string, group = '') => isWanted(parseOptions(args), id, group);
+  t.equal(wanted([], 'tcp1', 'tcp'), true, 'everything');
+  t.equal(wanted([], 'heap'), true);
+  t.equal(wanted([], 'peers', 'peers'), false, 'but other overlays');
+  t.equal(wanted(['--peers'], 'peers', 'peers'), true);
+  t.equal(wanted(['--only', 'peers'], 'peers', 'peers'), true);
+  t.equal(wanted(['--only', 'tcp'], 'tcp4', 'tcp'), true, 'by group');
+  t.equal(wanted(['--only', 'tcp1'], 'tcp4', 'tcp'), false, 'by name');
+  t.equal(wanted(['--only', 'lab'], 'tcp4', 'tcp'), true);
+  t.equal(wanted(['--only', 'lab'], 'heap'), false);
+});

@@ -1,0 +1,53 @@
+/**
+ * The benchmark works: two of its cells, one short round. What the figures are is no matter of a test.
+ */
+import { readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import type { Results } from '../../bench/results.js';
+import { outcome, run } from '../support/command.js';
+
+const ROOT = new URL('../../', import.meta.url).pathname;
+const LIMIT_MS = 60_000;
+
+t.test('a short run of two cells gives a table and a file', async (t) => {
+  await run([process.execPath, join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', join(ROOT, 'bench')]);
+  const bench = [
+    process.execPath,
+    join(ROOT, 'build/bench/main.js'),
+    '--short',
+    '--only',
+    'tcp1-whole,udp64',
+  ];
+  const { code, stdout, stderr } = await outcome(bench, { limitMs: LIMIT_MS });
+  t.equal(code, 0, stderr);
+  t.match(stdout, /^\| cell .*\| kernel \| +vtepd \| +ratio \| +must \| +aim \| verdict /m, 'the header');
+  const figure = String.raw`\d+(\.\d+)?`;
+  const row = (title: string, unit: string) =>
+    new RegExp(String.raw`^\| ${title} *\| ${unit} *\| +${figure} \| +${figure} \| +${figure} \| ≥ `, 'm');
+  t.match(stdout, row('TCP ×1, superframes whole', 'Gb/s'), 'figures, ratio and goal of TCP');
+  t.match(stdout, row('UDP 64 B, one flow', 'k frames/s'), 'and of frames');
+
+  const file = /^bench\/results\/\S+\.json$/m.exec(stdout)?.[0] ?? '';
+  t.not(file, '', 'the file is named');
+  t.teardown(() => rmSync(join(ROOT, file), { force: true }));
+  const results = JSON.parse(readFileSync(join(ROOT, file), 'utf8')) as Results;
+  t.same(results.failures, [], 'nothing failed');
+  t.same(
+    results.stages.map(({ id, series }) => [id, series.map((one) => [one.task, one.competitor])]),
+    [
+      [
+        'device-whole',
+        [
+          ['tcp1', 'kernel'],
+          ['tcp1', 'vtepd'],
+          ['udp64', 'kernel'],
+          ['udp64', 'vtepd'],
+        ],
+      ],
+    ],
+    'these and no others were measured',
+  );
+  for (const { rounds } of results.stages[0].series) t.ok((rounds[0]?.figures[0] ?? 0) > 0, 'a figure');
+  t.ok(results.stages[0].offloads.vtepd.eth0.length > 0, 'offloads of the underlay device');
+});
