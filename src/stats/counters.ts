@@ -1,6 +1,6 @@
 /**
- * The counter block: the one piece of memory that both threads see. The data-plane thread writes, the main
- * thread reads. Float64, because a 32-bit byte counter wraps within seconds. Rows for VNIs and for (VNI,
+ * The counter block, one a worker: memory that the worker writes and the main thread reads (all of them as one by
+ * `counter-blocks.ts`). Float64, because a 32-bit byte counter wraps within seconds. Rows for VNIs and for (VNI,
  * peer) pairs lie in one lazily touched buffer: pages without a configured row cost nothing.
  *
  * Consistency: the writer brackets each update of a batch with `begin` and `end` (a sequence lock), so a

@@ -1,5 +1,5 @@
 /**
- * The data-plane thread. Owns the clock, the wait and every table; forwards until it is told to stop. It never
+ * A data-plane thread. Owns its clock, its wait and its tables; forwards until it is told to stop. It never
  * awaits and never logs on a frame's way. Requests are taken when the wake-up eventfd fires, between two rounds.
  *
  * Under the engine `batch` it blocks in the shim's wait and its event loop does not turn. Under `dgram` the sockets
