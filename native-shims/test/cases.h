@@ -34,7 +34,7 @@ static inline struct cases cases_wanted(void)
 	return (struct cases){
 		.seed = environment_number("EQUIVALENCE_SEED", 1),
 		.first = (uint32_t)environment_number("EQUIVALENCE_FIRST", 0),
-		.count = (uint32_t)environment_number("EQUIVALENCE_CASES", 1000),
+		.count = (uint32_t)environment_number("EQUIVALENCE_CASES", 2500),
 	};
 }
 
