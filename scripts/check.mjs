@@ -5,7 +5,7 @@
 import { runTests, testFiles } from './run-tests.mjs';
 import { node, setUp } from './set-up.mjs';
 
-const UNIT_TIMEOUT_S = 90;
+const UNIT_TIMEOUT_S = 240;
 
 setUp();
 

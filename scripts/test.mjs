@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { runTests, testFiles } from './run-tests.mjs';
 import { needRoot, root, setUp } from './set-up.mjs';
 
-const UNIT_TIMEOUT_S = 90;
+const UNIT_TIMEOUT_S = 240;
 const LAB_TIMEOUT_S = 300;
 
 needRoot('npm test');

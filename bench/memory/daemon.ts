@@ -50,15 +50,20 @@ async function startHandle(): Promise<handleModule.Handle> {
   const handle = new Handle({
     engine: 'memory',
     underlay: {
-      receiveFds: { ipv4: -1, ipv6: -1 },
       sendFds: new Array<number>(POOL_LEN).fill(-1),
       trains: true,
     },
+    merge: { tcp: false, udp: false },
     strictHeader: false,
     port: 4789,
-    waitFd: shim.waitCreate(),
-    wakeFd,
-    wake: () => void shim.eventFire(wakeFd),
+    workers: [
+      {
+        waitFd: shim.waitCreate(),
+        wakeFd,
+        wake: () => void shim.eventFire(wakeFd),
+        receiveFds: { ipv4: -1, ipv6: -1 },
+      },
+    ],
     seed: 1,
     log: (level, message, fields) => console.error(level, message, fields),
     addressText: () => '',
@@ -74,7 +79,7 @@ async function addVni(handle: handleModule.Handle, vni: number): Promise<void> {
     bridge: '',
     mac: '02:00:00:00:00:01',
     macParts: { high: 0x0200, low: 1 },
-    tapFd: -1,
+    tapFds: [-1],
     policy: {
       learning: true,
       ageingS: 300,

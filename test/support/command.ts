@@ -14,6 +14,8 @@ export interface RunOptions {
   input?: string;
   /** Most milliseconds that the command may take. */
   limitMs?: number;
+  /** Variables beside those of this process. */
+  env?: Record<string, string>;
 }
 
 export interface Outcome {
@@ -64,6 +66,7 @@ export class Running {
     const stdin = options.input === undefined ? 'ignore' : 'pipe';
     const child = spawn(command[0], command.slice(1), {
       stdio: [stdin, 'pipe', 'pipe'],
+      env: { ...process.env, ...options.env },
     });
     this.#child = child;
     running.add(this);

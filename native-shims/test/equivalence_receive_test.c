@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Merging is not to be seen: random streams are written to TAPs with merging on, what was written is taken
+ * apart as Linux would, and each frame must be the one that was put in, byte by byte and in order. So what
+ * was corrupt is as corrupt as before.
+ *
+ *   stream ──► tap_write_batch ──► socket pair ──► reference (gso.h) ──► frames   ==   frames of the stream
+ *
+ * Two differences are allowed, in frames that were merged and to no one's harm:
+ *   - the IPv4 id of frames with DF, which Linux sets anew when it cuts (RFC 6864 §4.1 gives it no meaning),
+ *     and with it the header checksum; both headers' checksums must be right
+ *   - a TCP checksum of zero may be written as 0xffff (RFC 1071: two forms of one number)
+ *
+ * The TAPs are ends of seqpacket socket pairs, which keep the boundaries of writes.
+ */
+#include "gso.h"
+#include "stream.h"
+
+#include <sys/uio.h>
+
+#define ARENA_LEN (BATCH_CAP * SLOT_LEN)
+#define FRAME_MAX (1 << 17)
+
+static struct arena arena;
+static struct batch batch;
+static int32_t taps[VNIS];
+static int fars[VNIS];
+
+/* Which of the batch's frames comes out next of each TAP: segment `segment` of entry `entry`. */
+static struct cursor {
+	int entry, segment;
+} cursors[VNIS];
+
+static struct {
+	long frames, merged, writes, spoiled;
+} seen;
+
+/* The header that tap_write_batch() has to put in front of entry i when it goes alone. */
+static struct virtio_net_hdr told_of(int i)
+{
+	struct virtio_net_hdr told = { .gso_type = (uint8_t)batch.gso_type[i], .gso_size = (uint16_t)batch.gso_size[i] };
+
+	if (batch.flags[i]) {
+		told.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+		told.csum_start = (uint16_t)batch.csum_start[i];
+		told.csum_offset = (uint16_t)batch.csum_off[i];
+	}
+	return told;
+}
+
+/* Too short for Ethernet, or for the field that is to be finished. */
+static int is_writable(int i)
+{
+	return batch.len[i] >= 14 &&
+	       (!batch.flags[i] || batch.csum_start[i] + batch.csum_off[i] + 2 <= batch.len[i]);
+}
+
+static int is_wanted(int i, int vni)
+{
+	return batch.vni_idx[i] == vni && !batch.verdict[i] && is_writable(i);
+}
+
+/* The next frame that TAP `vni` has to give, finished. Returns its length, -1 when it has given all. */
+static int next_wanted(uint8_t *frame, int vni, int count)
+{
+	struct cursor *cursor = &cursors[vni];
+	const uint8_t *bytes;
+	struct virtio_net_hdr told;
+	struct whole whole;
+	int len;
+
+	while (cursor->entry < count && !is_wanted(cursor->entry, vni))
+		cursor->entry++;
+	if (cursor->entry == count)
+		return -1;
+	bytes = arena.base + batch.off[cursor->entry];
+	told = told_of(cursor->entry);
+	if (told.gso_type != VIRTIO_NET_HDR_GSO_NONE) {
+		REQUIRE(gso_open(&whole, bytes, batch.len[cursor->entry], &told));
+		len = gso_cut(frame, &whole, cursor->segment++);
+		if (cursor->segment == whole.count)
+			*cursor = (struct cursor){ .entry = cursor->entry + 1 };
+		return len;
+	}
+	len = batch.len[cursor->entry++];
+	memcpy(frame, bytes, (size_t)len);
+	if (told.flags)
+		gso_finish(frame, len, told.csum_start, told.csum_offset);
+	return len;
+}
+
+/* Takes what may differ out of two frames, of which `cut` is part of the superframe `whole`. */
+static void forgive(uint8_t *cut, uint8_t *wanted, int wanted_len, const struct whole *whole)
+{
+	int ip = whole->ip, sum_at = whole->l4 + 16;
+
+	if (wanted_len < whole->payload)
+		return;
+	if (whole->version == 4 && cut[ip + 6] & 0x40 && sum16(wanted + ip, 20, 0) == 0xffff &&
+	    sum16(cut + ip, 20, 0) == 0xffff) {
+		memcpy(cut + ip + 4, wanted + ip + 4, 2);
+		memcpy(cut + ip + 10, wanted + ip + 10, 2);
+	}
+	if (whole->protocol == IPPROTO_TCP && get16(wanted + sum_at) == 0 && get16(cut + sum_at) == 0xffff)
+		put16(wanted + sum_at, 0xffff);
+}
+
+/* Is the frame, segment of `whole` if it was merged, the next that this TAP has to give? */
+static int is_next(uint8_t *frame, int len, const struct whole *whole, int vni, int count)
+{
+	static uint8_t wanted[FRAME_MAX];
+	int wanted_len = next_wanted(wanted, vni, count), at = 0;
+
+	seen.frames++;
+	if (wanted_len >= 0 && whole)
+		forgive(frame, wanted, wanted_len, whole);
+	if (wanted_len == len && memcmp(frame, wanted, (size_t)len) == 0)
+		return 1;
+	while (at < len && at < wanted_len && frame[at] == wanted[at])
+		at++;
+	printf("# VNI %d, entry %d: %d bytes, wanted %d; the first that differs is %d\n", vni, cursors[vni].entry - 1,
+	       len, wanted_len, at);
+	return 0;
+}
+
+/* One write, taken apart. */
+static int check_write(uint8_t *frame, int len, const struct virtio_net_hdr *told, int vni, int count)
+{
+	static uint8_t cut[FRAME_MAX];
+	struct whole whole;
+
+	seen.writes++;
+	if (told->gso_type == VIRTIO_NET_HDR_GSO_NONE) {
+		if (told->flags)
+			gso_finish(frame, len, told->csum_start, told->csum_offset);
+		return is_next(frame, len, NULL, vni, count);
+	}
+	if (!CHECK(gso_open(&whole, frame, len, told)) || !CHECK(gso_is_sealed(&whole)) ||
+	    !CHECK(whole.protocol != IPPROTO_UDP || whole.count <= 64))
+		return 0;
+	for (int k = 0; k < whole.count; k++)
+		if (!is_next(cut, gso_cut(cut, &whole, k), &whole, vni, count))
+			return 0;
+	seen.merged += whole.count;
+	return 1;
+}
+
+/* Everything that was written, to every TAP, and no more. */
+static int check_written(int count)
+{
+	static uint8_t frame[FRAME_MAX];
+
+	for (int vni = 0; vni < VNIS; vni++) {
+		struct virtio_net_hdr told;
+		struct iovec iov[] = { { &told, sizeof(told) }, { frame, sizeof(frame) } };
+		int len;
+
+		cursors[vni] = (struct cursor){ 0 };
+		while ((len = (int)readv(fars[vni], iov, 2)) > 0)
+			if (!check_write(frame, len - (int)sizeof(told), &told, vni, count))
+				return 0;
+		if (!CHECK_EQ(next_wanted(frame, vni, count), -1))
+			return 0;
+	}
+	return 1;
+}
+
+static int check_status(int count)
+{
+	for (int i = 0; i < count; i++)
+		if (!CHECK_EQ(batch.status[i], batch.verdict[i] || is_writable(i) ? 0 : -EINVAL))
+			return 0;
+	return 1;
+}
+
+/* Makes entry i a superframe, as a peer on the same host sends it. */
+static void put_superframe(int i, const struct shape *of)
+{
+	struct shape s = *of;
+	int gso_size = (int)random_between(100, 1400);
+
+	s.payload_len = gso_size + (int)random_between(1, 4000);
+	build_headers(arena.base + batch.off[i], &s);
+	pool_copy(arena.base + batch.off[i] + payload_at(&s), s.payload_len);
+	seal(arena.base + batch.off[i], payload_at(&s) + s.payload_len, &s, 1);
+	describe_superframe(&batch, i, batch.off[i], 0, &s, gso_size);
+}
+
+static void swap(int32_t *column, int a, int b)
+{
+	int32_t kept = column[a];
+
+	column[a] = column[b];
+	column[b] = kept;
+}
+
+/* b comes before a. */
+static void reorder(int a, int b)
+{
+	int32_t *const columns[] = { batch.off,	  batch.len,	    batch.vni_idx,  batch.gso_type, batch.gso_size,
+				     batch.flags, batch.csum_start, batch.csum_off, batch.verdict };
+
+	for (size_t k = 0; k < sizeof(columns) / sizeof(columns[0]); k++)
+		swap(columns[k], a, b);
+}
+
+/* A stream in batches of any size. */
+static int check_case(void)
+{
+	static const int rare[] = { MERGE_TCP, MERGE_UDP, 0 };
+	int merge = random_one_in(2) ? rare[random_below(3)] : MERGE_TCP | MERGE_UDP;
+	int left = (int)random_between(1, random_one_in(6) ? 200 : 30);
+	struct stream stream;
+	int held = 1;
+
+	stream_begin(&stream);
+	while (left > 0 && held) {
+		int count = (int)random_between(1, (uint32_t)(left < BATCH_CAP ? left : BATCH_CAP));
+
+		for (int i = 0; i < count; i++) {
+			stream_next(&stream, arena, &batch, i);
+			if (random_one_in(stream.noise * 8))
+				put_superframe(i, &stream.flows[stream.flow].shape);
+		}
+		for (int i = 1; i < count; i++)
+			if (random_one_in(stream.noise * 2))
+				reorder(i, (int)random_below((uint32_t)i));
+		tap_write_batch(taps, VNIS, arena, &batch, count, merge);
+		held = check_status(count) && check_written(count);
+		left -= count;
+	}
+	seen.spoiled += stream.spoiled;
+	return held;
+}
+
+int main(void)
+{
+	struct cases cases = cases_wanted();
+	int len = 32 << 20;
+
+	for (int vni = 0; vni < VNIS; vni++) {
+		int pair[2];
+
+		REQUIRE(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pair) == 0);
+		taps[vni] = pair[0];
+		fars[vni] = pair[1];
+		if (setsockopt(taps[vni], SOL_SOCKET, SO_SNDBUFFORCE, &len, sizeof(len)))
+			setsockopt(taps[vni], SOL_SOCKET, SO_SNDBUF, &len, sizeof(len));
+	}
+	arena = (struct arena){ calloc(1, ARENA_LEN), ARENA_LEN };
+	for (uint32_t k = 0; k < cases.count; k++) {
+		case_begin(&cases, cases.first + k);
+		if (!CHECK(check_case())) {
+			case_failed(&cases, cases.first + k);
+			return check_report();
+		}
+	}
+	/* It did merge, and there was something to notice. */
+	CHECK(cases.count < 1000 || (seen.merged > seen.frames / 4 && seen.spoiled > seen.frames / 100));
+	free(arena.base);
+	printf("seed %#llx, %u streams, %ld frames (%ld spoiled) in %ld writes: ", (unsigned long long)cases.seed, cases.count,
+	       seen.frames, seen.spoiled, seen.writes);
+	return check_report();
+}

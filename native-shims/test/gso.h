@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What an endpoint sees of a frame that Linux was told to finish, or to cut: the reference that the offloads
+ * are held against. Plain, slow, and with no line in common with them: it knows what virtio_net_hdr says and
+ * reads everything else from the bytes, as tcp_gso_segment, __udp_gso_segment, inet_gso_segment and
+ * skb_checksum_help do.
+ *
+ * A checksum that comes out as zero is written as 0xffff. In TCP and IPv4 both forms mean the same
+ * (RFC 1071), and Linux itself writes either, depending on who sums.
+ */
+#ifndef VTEPD_TEST_GSO_H
+#define VTEPD_TEST_GSO_H
+
+#include "net.h"
+
+#include <netinet/in.h>
+
+#include <linux/virtio_net.h>
+
+#ifndef VIRTIO_NET_HDR_GSO_UDP_L4
+#define VIRTIO_NET_HDR_GSO_UDP_L4 5
+#endif
+
+/* A superframe as Linux sees it. */
+struct whole {
+	const uint8_t *frame;
+	int len, version, protocol, ip, l4, payload, size, count;
+};
+
+static inline uint16_t get16(const uint8_t *bytes)
+{
+	return (uint16_t)(bytes[0] << 8 | bytes[1]);
+}
+
+/* Where the network header begins, behind any number of tags; -1 in a frame that ends before. */
+static inline int gso_network(const uint8_t *frame, int len)
+{
+	int ip = 14;
+
+	while (ip <= len && (get16(frame + ip - 2) == 0x8100 || get16(frame + ip - 2) == 0x88a8))
+		ip += 4;
+	return ip <= len ? ip : -1;
+}
+
+/* Follows the headers of an IP packet to its transport header. Returns its protocol, -1 for none. */
+static inline int gso_transport(const uint8_t *frame, int len, int ip, int version, int *l4)
+{
+	int protocol;
+
+	if (len - ip < (version == 4 ? 20 : 40) || frame[ip] >> 4 != version)
+		return -1;
+	if (version == 4) {
+		*l4 = ip + (frame[ip] & 15) * 4;
+		return get16(frame + ip + 6) & 0x3fff ? -1 : frame[ip + 9];
+	}
+	*l4 = ip + 40;
+	protocol = frame[ip + 6];
+	while ((protocol == 0 || protocol == 43 || protocol == 60) && *l4 + 8 <= len) {
+		protocol = frame[*l4];
+		*l4 += 8 * (frame[*l4 + 1] + 1);
+	}
+	return protocol;
+}
+
+/* Fills whole. False when Linux would refuse the frame, or what is told of it contradicts it. */
+static inline int gso_open(struct whole *whole, const uint8_t *frame, int len, const struct virtio_net_hdr *told)
+{
+	int type = told->gso_type & ~VIRTIO_NET_HDR_GSO_ECN, l4 = 0, check_off;
+
+	*whole = (struct whole){ .frame = frame, .len = len, .size = told->gso_size, .l4 = told->csum_start };
+	whole->ip = gso_network(frame, len);
+	if (whole->ip < 0 || told->flags != VIRTIO_NET_HDR_F_NEEDS_CSUM || !told->gso_size)
+		return 0;
+	whole->version = get16(frame + whole->ip - 2) == 0x0800 ? 4 : get16(frame + whole->ip - 2) == 0x86dd ? 6 : 0;
+	if (!whole->version)
+		return 0;
+	whole->protocol = gso_transport(frame, len, whole->ip, whole->version, &l4);
+	if (l4 != whole->l4)
+		return 0;
+	if (type == (whole->version == 4 ? VIRTIO_NET_HDR_GSO_TCPV4 : VIRTIO_NET_HDR_GSO_TCPV6)) {
+		if (whole->protocol != IPPROTO_TCP || len - l4 < 20 || frame[l4 + 12] >> 4 < 5)
+			return 0;
+		whole->payload = l4 + (frame[l4 + 12] >> 4) * 4;
+		check_off = 16;
+	} else {
+		if (type != VIRTIO_NET_HDR_GSO_UDP_L4 || told->gso_type != type || whole->protocol != IPPROTO_UDP)
+			return 0;
+		whole->payload = l4 + 8;
+		check_off = 6;
+	}
+	whole->count = (len - whole->payload + whole->size - 1) / whole->size;
+	return told->csum_offset == check_off && whole->payload < len &&
+	       (!told->hdr_len || told->hdr_len == whole->payload);
+}
+
+/* Are its lengths, and the IPv4 checksum, those of the whole? A stack that takes it uncut goes by them. */
+static inline int gso_is_sealed(const struct whole *whole)
+{
+	const uint8_t *ip = whole->frame + whole->ip, *l4 = whole->frame + whole->l4;
+
+	if (whole->protocol == IPPROTO_UDP && get16(l4 + 4) != whole->len - whole->l4)
+		return 0;
+	if (whole->version == 6)
+		return get16(ip + 4) == whole->len - whole->ip - 40;
+	return get16(ip + 2) == whole->len - whole->ip && sum16(ip, (size_t)(whole->l4 - whole->ip), 0) == 0xffff;
+}
+
+/* Does what NEEDS_CSUM says: the field holds the sum of the pseudo-header. */
+static inline void gso_finish(uint8_t *frame, int len, int start, int off)
+{
+	uint16_t sum = (uint16_t)~sum16(frame + start, (size_t)(len - start), 0);
+
+	put16(frame + start + off, sum ? sum : 0xffff);
+}
+
+static inline void gso_cut_ip(uint8_t *out, int len, const struct whole *whole, int k)
+{
+	uint8_t *ip = out + whole->ip;
+	uint16_t sum;
+
+	if (whole->version == 6) {
+		put16(ip + 4, (uint16_t)(len - whole->ip - 40));
+		return;
+	}
+	put16(ip + 2, (uint16_t)(len - whole->ip));
+	put16(ip + 4, (uint16_t)(get16(ip + 4) + k));
+	put16(ip + 10, 0);
+	sum = (uint16_t)~sum16(ip, (size_t)(whole->l4 - whole->ip), 0);
+	put16(ip + 10, sum);
+}
+
+static inline void gso_cut_tcp(uint8_t *tcp, const struct whole *whole, int k)
+{
+	uint32_t sequence = (uint32_t)get16(tcp + 4) << 16 | get16(tcp + 6);
+
+	sequence += (uint32_t)k * (uint32_t)whole->size;
+	put16(tcp + 4, (uint16_t)(sequence >> 16));
+	put16(tcp + 6, (uint16_t)sequence);
+	if (k != 0)
+		tcp[13] &= 0x7f; /* CWR */
+	if (k != whole->count - 1)
+		tcp[13] &= 0xf6; /* FIN, PSH */
+}
+
+/* Writes segment k as a frame of its own. Returns its length. */
+static inline int gso_cut(uint8_t *out, const struct whole *whole, int k)
+{
+	int at = whole->payload + k * whole->size;
+	int payload_len = whole->len - at < whole->size ? whole->len - at : whole->size;
+	int len = whole->payload + payload_len, check_off = whole->protocol == IPPROTO_TCP ? 16 : 6;
+	uint8_t *l4 = out + whole->l4;
+	uint32_t sum;
+
+	memcpy(out, whole->frame, (size_t)whole->payload);
+	memcpy(out + whole->payload, whole->frame + at, (size_t)payload_len);
+	gso_cut_ip(out, len, whole, k);
+	if (whole->protocol == IPPROTO_TCP)
+		gso_cut_tcp(l4, whole, k);
+	else
+		put16(l4 + 4, (uint16_t)(len - whole->l4));
+	/* The pseudo-header's sum is the one that is stored, with this length for that of the whole. */
+	sum = get16(l4 + check_off) + (uint32_t)(uint16_t)~(whole->len - whole->l4) + (uint32_t)(len - whole->l4);
+	put16(l4 + check_off, sum16(NULL, 0, sum));
+	gso_finish(out, len, whole->l4, check_off);
+	return len;
+}
+
+#endif
