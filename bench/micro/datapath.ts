@@ -2,6 +2,7 @@
  * Encap and decap of known unicast, 64 byte frames in full batches, memory ports on both sides: all JavaScript that
  * runs for a frame, counters included, and nothing of the kernel.
  */
+import { makeClock, NOW_MS } from '../../src/datapath/clock.js';
 import { Decap } from '../../src/datapath/decap.js';
 import { Encap } from '../../src/datapath/encap.js';
 import { BATCH_CAP, PEER_ROW_LEN } from '../../src/frame/limits.js';
@@ -10,7 +11,6 @@ import type { Case } from './suite.js';
 import { MAC_HIGH, makeFrames, makePorts, makeTables, VNI, VNI_IDX } from './world.js';
 
 const PEERS = 8;
-const EPOCH_MS = 1_700_000_000_000;
 
 export function datapathCases(): Case[] {
   return [encapCase(), decapCase()];
@@ -43,12 +43,13 @@ function decapCase(): Case {
     underlay.sources.set(tables.peers.bytes.subarray(peer, peer + PEER_ROW_LEN), i * PEER_ROW_LEN);
   }
   const decap = new Decap(tables, overlay, underlay, { strictHeader: false, port: 4789 });
-  let tick = 1;
+  const clock = makeClock();
   return {
     name: 'decap and learn',
     ops: BATCH_CAP,
     run() {
-      decap.deliver(datagrams, ++tick, EPOCH_MS);
+      clock[NOW_MS] += 100;
+      decap.deliver(datagrams, clock);
       return tables.fdb.table.size;
     },
   };

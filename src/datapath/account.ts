@@ -33,6 +33,7 @@ import {
   V_TAP_TX_FRAMES,
 } from '../stats/counters.js';
 import { DROP } from '../stats/drop-reason.js';
+import { type Clock, EPOCH_MS } from './clock.js';
 
 /** `flags` column, beside FRAME_FIRST_COPY: why a frame was flooded. */
 export const FRAME_BROADCAST = 1 << 9;
@@ -72,10 +73,9 @@ export function accountEncap(batch: Batch, tables: Tables): void {
 
 /**
  * Counts what `write` has decided.
- * @param clock now, ms since the epoch, for when a peer was last heard. In an array, for a double that is handed on
- *   is boxed: an allocation for every batch
+ * @param clock now, for when a peer was last heard
  */
-export function accountDecap(batch: Batch, counters: Counters, clock: Float64Array): void {
+export function accountDecap(batch: Batch, counters: Counters, clock: Clock): void {
   const { cells } = counters;
   counters.begin();
   for (let i = 0; i < batch.count; i++) {
@@ -92,7 +92,7 @@ export function accountDecap(batch: Batch, counters: Counters, clock: Float64Arr
     const peerBase = counters.peerBase(batch.peerIdx[i]);
     cells[peerBase + P_RX_FRAMES] += frames;
     cells[peerBase + P_RX_BYTES] += bytes;
-    cells[peerBase + P_LAST_SEEN_MS] = clock[0];
+    cells[peerBase + P_LAST_SEEN_MS] = clock[EPOCH_MS];
     if (reason === 0) {
       cells[vniBase + V_TAP_TX_FRAMES] += frames;
       cells[vniBase + V_TAP_TX_BYTES] += bytes;

@@ -18,6 +18,7 @@ import { ETHERNET_LEN, hasVlanTag, SRC_OFF, VLAN_OFF, VLAN_TAG_LEN } from '../wi
 import { isMulticastMac, macHigh, macLow } from '../wire/mac.js';
 import { hasReservedBits, hasVni, VXLAN_LEN, vni } from '../wire/vxlan.js';
 import { accountDecap, FRAME_RESERVED_BITS } from './account.js';
+import { type Clock, makeClock, tickOf } from './clock.js';
 import { describeFrame, isSuperframe } from './postponed.js';
 
 const SHORTEST = VXLAN_LEN + ETHERNET_LEN;
@@ -38,8 +39,7 @@ export class Decap {
   /** Frames to be written, and drops, in the order of arrival. */
   readonly #out = new Batch();
   #tick = 0;
-  /** Now, ms since the epoch. */
-  readonly #clock = new Float64Array(1);
+  #clock = makeClock();
 
   constructor(tables: Tables, overlay: OverlayPort, underlay: UnderlayPort, options: DecapOptions) {
     this.#tables = tables;
@@ -51,12 +51,11 @@ export class Decap {
   }
 
   /**
-   * Delivers and counts every datagram of the batch.
-   * @param tick now in tenths of a second, for the FDB @param epochMs now, for when a peer was last heard
+   * Delivers and counts every datagram of the batch. The time is for the FDB, and for when a peer was last heard.
    */
-  deliver(datagrams: Batch, tick: number, epochMs: number): void {
-    this.#tick = tick;
-    this.#clock[0] = epochMs;
+  deliver(datagrams: Batch, clock: Clock): void {
+    this.#tick = tickOf(clock);
+    this.#clock = clock;
     for (let i = 0; i < datagrams.count; i++) {
       const off = datagrams.off[i];
       const len = datagrams.len[i];

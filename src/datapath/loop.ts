@@ -8,12 +8,12 @@
 
 import { AgeingSweep } from '../fdb/ageing.js';
 import type { Tables } from '../fdb/tables.js';
-import { TICKS_PER_SECOND } from '../fdb/vni-table.js';
 import { Batch } from '../frame/batch.js';
 import { BATCH_CAP } from '../frame/limits.js';
 import type { OverlayPort, UnderlayPort } from '../port/port.js';
 import { G_DROPS_DECAP, G_HEARTBEAT_MS } from '../stats/counters.js';
 import { DROP } from '../stats/drop-reason.js';
+import { type Clock, NOW_MS, tickOf } from './clock.js';
 import { Decap, type DecapOptions } from './decap.js';
 import { Encap } from './encap.js';
 
@@ -64,26 +64,21 @@ export class Loop {
     this.#overlay.reset();
   }
 
-  /** Delivers what waits on the sockets, some batches at most. `epochMs`: now as wall-clock time. */
-  readUnderlay(nowMs: number, epochMs: number): void {
+  /** Delivers what waits on the sockets, some batches at most. */
+  readUnderlay(clock: Clock): void {
     for (let round = 0; round < RECEIVES_PER_ROUND; round++) {
       if (this.#underlay.receive(this.#datagrams) <= 0) return;
-      this.#decap.deliver(this.#datagrams, tickOf(nowMs), epochMs);
+      this.#decap.deliver(this.#datagrams, clock);
     }
   }
 
   /** The bounded rest of a round: answers to earlier sends, ageing, the kernel's drop count, the heartbeat. */
-  housekeeping(nowMs: number): void {
+  housekeeping(clock: Clock): void {
     this.#encap.settle();
-    this.#ageing.step(nowMs, tickOf(nowMs));
-    this.#tables.counters.cells[G_HEARTBEAT_MS] = nowMs;
-    if (nowMs - this.#overflowMs < OVERFLOW_PERIOD_MS) return;
-    this.#overflowMs = nowMs;
+    this.#ageing.step(clock[NOW_MS], tickOf(clock));
+    this.#tables.counters.cells[G_HEARTBEAT_MS] = clock[NOW_MS];
+    if (clock[NOW_MS] - this.#overflowMs < OVERFLOW_PERIOD_MS) return;
+    this.#overflowMs = clock[NOW_MS];
     this.#tables.counters.cells[G_DROPS_DECAP + DROP.rx_overflow] += this.#underlay.takeOverflow();
   }
-}
-
-/** Time of the FDB: tenths of a second, 32 bits. */
-export function tickOf(nowMs: number): number {
-  return (nowMs / (1000 / TICKS_PER_SECOND)) | 0;
 }

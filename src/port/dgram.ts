@@ -117,6 +117,9 @@ export class DgramPort implements UnderlayPort {
     return overflow;
   }
 
+  /** The event loop tells of datagrams by itself. */
+  markReadable(): void {}
+
   /** Without IP_RECVERR there is no error queue: node tells errors with the send they belong to. */
   drainErrors(): void {}
 

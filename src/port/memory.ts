@@ -151,6 +151,8 @@ export class MemoryUnderlay implements UnderlayPort {
     return overflow;
   }
 
+  markReadable(): void {}
+
   drainErrors(): void {}
 
   peersChanged(): void {}

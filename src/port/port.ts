@@ -35,6 +35,8 @@ export interface UnderlayPort {
   readonly arena: Uint8Array;
   /** Packed source addresses of the batch received last: row i (PEER_ROW_LEN bytes) belongs to descriptor i. */
   readonly sources: Uint8Array;
+  /** A wait has found this receiving socket readable: `receive` reads no other, and this one until it is empty. */
+  markReadable(fd: number): void;
   /**
    * Fills `batch` with what is waiting, at most BATCH_CAP. Sets off, len, gsoSize (0, or bytes a datagram of
    * a train). Datagrams and sources are borrowed until the next `receive`.

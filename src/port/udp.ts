@@ -4,7 +4,8 @@
  * thread; here are only their descriptors.
  *
  * A receive call needs a slot for the largest datagram, but offering many large slots to large datagrams would
- * spread a batch over more memory than the cache holds. So the number of slots follows the size seen last.
+ * spread a batch over more memory than the cache holds, and offering many to few datagrams costs their round trip a
+ * microsecond. So the number of slots follows the size and the number seen last.
  */
 import type { Batch } from '../frame/batch.js';
 import { BATCH_CAP, PEER_ROW_LEN, RECEIVE_SLOT_STRIDE, UNDERLAY_ROUND_LEN } from '../frame/limits.js';
@@ -46,13 +47,17 @@ export class UdpPort implements UnderlayPort {
     this.arena.fill(1);
   }
 
+  markReadable(fd: number): void {
+    for (const receiver of this.#receivers) if (receiver.fd === fd) receiver.readable = true;
+  }
+
   /** The families take turns, so that neither can starve the other. */
   receive(batch: Batch): number {
     batch.count = 0;
     for (let tries = 0; tries < this.#receivers.length && batch.count === 0; tries++) {
       const receiver = this.#receivers[this.#next];
       this.#next = (this.#next + 1) % this.#receivers.length;
-      this.#receiveFrom(receiver, batch);
+      if (receiver.readable) this.#receiveFrom(receiver, batch);
     }
     return batch.count;
   }
@@ -97,20 +102,26 @@ export class UdpPort implements UnderlayPort {
       RECEIVE_SLOT_STRIDE,
       receiver.info,
     );
+    receiver.readable = got === this.#slots;
     if (got <= 0) return;
     batch.count = got;
     let bytes = 0;
     for (let i = 0; i < got; i++) bytes += batch.len[i];
-    this.#slots = Math.max(
-      FEWEST_SLOTS,
-      Math.min(BATCH_CAP, Math.floor((UNDERLAY_ROUND_LEN * got) / (bytes + 1))),
-    );
+    this.#slots = slotsFor(got, bytes);
   }
+}
+
+/** Slots to offer after `got` datagrams of `bytes` in all: up to four times as many, as long as the cache holds them. */
+function slotsFor(got: number, bytes: number): number {
+  const cached = Math.floor((UNDERLAY_ROUND_LEN * got) / (bytes + 1));
+  return Math.max(FEWEST_SLOTS, Math.min(BATCH_CAP, 4 * got, cached));
 }
 
 /** A receiving socket. */
 class Receiver {
   readonly fd: number;
+  /** Something may be waiting. */
+  readable = false;
   readonly drops: SocketDrops;
   readonly info = new Int32Array(1);
 

@@ -13,20 +13,26 @@ const VALUE_MASK = 0x0fffffff;
 
 const EEXIST = -17;
 
+/** Cells of `times`. */
+export const WAIT_NOW_MS = 0;
+export const WAIT_WAITED_MS = 1;
+
 export class WaitSet {
+  /** Monotonic time after the last wait, and how long that took, ms. */
+  readonly times: Float64Array;
   /** VNI rows of the TAPs that are ready. */
   readonly taps: Int32Array;
   tapCount = 0;
   /** Sockets with an error queued. */
   readonly errors: Int32Array;
   errorCount = 0;
-  /** A receiving socket has something to read. */
-  receiverReady = false;
+  /** Receiving sockets with something to read. */
+  readonly receivers: Int32Array;
+  receiverCount = 0;
   woken = false;
   readonly #shim: Shim;
   readonly #fd: number;
   readonly #result: Uint8Array;
-  readonly #times: Float64Array;
   readonly #tokens: Int32Array;
 
   constructor(shim: Shim, fd: number) {
@@ -36,20 +42,11 @@ export class WaitSet {
     this.#shim = shim;
     this.#fd = fd;
     this.#result = new Uint8Array(buffer);
-    this.#times = new Float64Array(buffer, 0, 2);
+    this.times = new Float64Array(buffer, 0, 2);
     this.#tokens = new Int32Array(buffer, layout['offsetof.waitResult.tokens'], capacity);
     this.taps = new Int32Array(capacity);
     this.errors = new Int32Array(capacity);
-  }
-
-  /** Monotonic time after the last wait, ms. */
-  get nowMs(): number {
-    return this.#times[0];
-  }
-
-  /** How long the last wait took, ms. */
-  get waitedMs(): number {
-    return this.#times[1];
+    this.receivers = new Int32Array(capacity);
   }
 
   addTap(fd: number, vniIdx: number): void {
@@ -72,11 +69,11 @@ export class WaitSet {
     this.#shim.waitRemove(this.#fd, fd);
   }
 
-  /** Waits at most so long; then `taps`, `errors` and `woken` say what is ready. */
+  /** Waits at most so long; then `taps`, `receivers`, `errors` and `woken` say what is ready. */
   wait(timeoutMs: number): void {
     this.tapCount = 0;
     this.errorCount = 0;
-    this.receiverReady = false;
+    this.receiverCount = 0;
     this.woken = false;
     const ready = this.#shim.waitFor(this.#fd, timeoutMs, this.#result);
     for (let i = 0; i < ready; i++) this.#sort(this.#tokens[i]);
@@ -85,7 +82,7 @@ export class WaitSet {
   #sort(token: number): void {
     const kind = token & KIND_MASK;
     if (kind === TAP) this.taps[this.tapCount++] = token & VALUE_MASK;
-    else if (kind === RECEIVER) this.receiverReady = true;
+    else if (kind === RECEIVER) this.receivers[this.receiverCount++] = token & VALUE_MASK;
     else if (kind === SENDER) this.errors[this.errorCount++] = token & VALUE_MASK;
     else if (kind === WAKE) this.woken = true;
   }

@@ -10,7 +10,8 @@
  * goes on with the FDB and the counters as they are.
  */
 import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
-import { Loop, tickOf } from '../datapath/loop.js';
+import { EPOCH_MS, makeClock, NOW_MS, tickOf } from '../datapath/clock.js';
+import { Loop } from '../datapath/loop.js';
 import { noteRingsOf } from '../fdb/replication.js';
 import { Tables } from '../fdb/tables.js';
 import { LEARNED_ROWS, MAX_PEERS, MAX_VNIS } from '../frame/limits.js';
@@ -24,7 +25,7 @@ import { UdpPort } from '../port/udp.js';
 import { Counters, G_BUSY_RATIO } from '../stats/counters.js';
 import { Applier, Refusal } from './apply.js';
 import type { Report, Request, WorkerInit } from './protocol.js';
-import { WaitSet } from './wait-set.js';
+import { WAIT_NOW_MS, WAIT_WAITED_MS, WaitSet } from './wait-set.js';
 
 /** Longest wait, ms: housekeeping is due this often, and a thread that is told to exit does so this soon. */
 const WAIT_MS = 100;
@@ -44,6 +45,7 @@ class DataPlaneThread {
   readonly #loop: Loop;
   readonly #applier: Applier;
   readonly #underlay: UnderlayPort;
+  readonly #clock = makeClock();
   /** Wall clock minus the monotonic clock of the wait, ms. */
   #epochOffsetMs = 0;
   #windowStartMs = 0;
@@ -134,18 +136,20 @@ class DataPlaneThread {
   #round(timeoutMs: number): void {
     const wait = this.#wait;
     wait.wait(timeoutMs);
-    const { nowMs } = wait;
+    const clock = this.#clock;
+    clock[NOW_MS] = wait.times[WAIT_NOW_MS];
+    clock[EPOCH_MS] = clock[NOW_MS] + this.#epochOffsetMs;
     const { replication, fdb } = this.#tables;
     if (replication !== undefined) replication.take(fdb);
     for (let i = 0; i < wait.tapCount; i++) this.#readTap(wait.taps[i]);
     this.#loop.flushOverlay();
     for (let i = 0; i < wait.errorCount; i++) this.#underlay.drainErrors(wait.errors[i]);
-    if (wait.receiverReady || this.#init.engine !== 'batch')
-      this.#loop.readUnderlay(nowMs, nowMs + this.#epochOffsetMs);
-    this.#loop.housekeeping(nowMs);
-    this.#measure(nowMs);
-    if (this.#applier.busy) this.#stepJob(tickOf(nowMs));
-    else if (wait.woken) this.#takeRequests(tickOf(nowMs));
+    for (let i = 0; i < wait.receiverCount; i++) this.#underlay.markReadable(wait.receivers[i]);
+    this.#loop.readUnderlay(clock);
+    this.#loop.housekeeping(clock);
+    this.#measure();
+    if (this.#applier.busy) this.#stepJob(tickOf(clock));
+    else if (wait.woken) this.#takeRequests(tickOf(clock));
   }
 
   #readTap(vniIdx: number): void {
@@ -189,8 +193,9 @@ class DataPlaneThread {
   }
 
   /** Share of time that was not spent waiting, and the wall clock, once a second. */
-  #measure(nowMs: number): void {
-    this.#waitedMs += this.#wait.waitedMs;
+  #measure(): void {
+    const nowMs = this.#clock[NOW_MS];
+    this.#waitedMs += this.#wait.times[WAIT_WAITED_MS];
     const windowMs = nowMs - this.#windowStartMs;
     if (windowMs < BUSY_WINDOW_MS) return;
     if (this.#windowStartMs > 0)

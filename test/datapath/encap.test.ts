@@ -214,7 +214,7 @@ t.test('answers that come later count the same', async (t) => {
   plane.checkIdentity(t, 'all pending');
   while (underlay.pending > 0) {
     underlay.answer(37);
-    plane.loop.housekeeping(plane.nowMs);
+    plane.loop.housekeeping(plane.clock);
     plane.checkIdentity(t, `${underlay.pending} pending`);
   }
   t.equal(plane.vniCell(0, V_TAP_RX_FRAMES), 41);
@@ -231,7 +231,7 @@ t.test('more answers than a batch holds are all counted in one round', async (t)
   for (let i = 0; i < 500; i++) plane.fromTap(0, arpFrame(BROADCAST, A));
   plane.breathe();
   underlay.answer(384);
-  plane.loop.housekeeping(plane.nowMs);
+  plane.loop.housekeeping(plane.clock);
   t.equal(plane.vniCell(0, V_TAP_RX_FRAMES), 384);
 });
 

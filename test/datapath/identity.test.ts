@@ -48,7 +48,7 @@ class World {
   settle(): void {
     this.plane.breathe();
     this.underlay.answer(this.underlay.pending);
-    for (let round = 0; round < 100; round++) this.plane.loop.housekeeping(this.plane.nowMs);
+    for (let round = 0; round < 100; round++) this.plane.loop.housekeeping(this.plane.clock);
   }
 
   #mac(): string {

@@ -5,6 +5,7 @@
  */
 import { PerformanceObserver } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
+import { makeClock, NOW_MS } from '../../src/datapath/clock.js';
 import { Decap } from '../../src/datapath/decap.js';
 import { Encap } from '../../src/datapath/encap.js';
 import { Batch } from '../../src/frame/batch.js';
@@ -17,7 +18,6 @@ import { MemoryPlane, sourceRow, vxlanHeader } from './memory-plane.js';
 const WARM_UP = 5000;
 const ROUNDS = 10_000;
 const FRAME_SLOT = 2048;
-const EPOCH_MS = 1.7e12;
 /** A MAC that no test frame comes from. */
 const NOWHERE = macNumber(0xffffff);
 
@@ -121,8 +121,10 @@ function makeDecap(): Forward {
     datagrams.len[i] = bytes.length;
     datagrams.gsoSize[i] = i % 4 === 1 ? single.length : 0;
   }
+  const clock = makeClock();
   return (round) => {
     datagrams.count = BATCH_CAP;
-    decap.deliver(datagrams, round >> 3, EPOCH_MS);
+    clock[NOW_MS] = round * 12.5;
+    decap.deliver(datagrams, clock);
   };
 }

@@ -3,6 +3,7 @@
  * frames and datagrams in, let it breathe, and read what came out and what was counted. Time is theirs.
  */
 import type { Test } from 'tap';
+import { type Clock, makeClock } from '../../src/datapath/clock.js';
 import { Loop } from '../../src/datapath/loop.js';
 import type { NoteRings } from '../../src/fdb/replication.js';
 import { Tables } from '../../src/fdb/tables.js';
@@ -53,6 +54,7 @@ export class MemoryPlane {
   nowMs = 1_000_000;
   #nextPeer = 0;
   #generation = 1;
+  readonly #clock = makeClock();
 
   constructor(
     options: {
@@ -85,6 +87,10 @@ export class MemoryPlane {
       port: 4789,
     });
     this.applier = new Applier(this.tables, () => {});
+  }
+
+  get clock(): Clock {
+    return this.#clock.fill(this.nowMs);
   }
 
   get tick(): number {
@@ -159,8 +165,8 @@ export class MemoryPlane {
       this.tables.replication?.take(this.tables.fdb);
       for (let vniIdx = 0; vniIdx < MAX_VNIS; vniIdx++) this.loop.readOverlay(vniIdx);
       this.loop.flushOverlay();
-      this.loop.readUnderlay(this.nowMs, this.nowMs);
-      this.loop.housekeeping(this.nowMs);
+      this.loop.readUnderlay(this.clock);
+      this.loop.housekeeping(this.clock);
     } while (this.overlay.waiting.length > 0 || this.underlay.waiting.length > 0);
   }
 

@@ -92,6 +92,7 @@ export class UnderlayEnd {
   /** Takes what waits, and what was decided. */
   take(): void {
     const batch = this.#batch;
+    for (const fd of [this.fds.ipv4, this.fds.ipv6]) this.port.markReadable(fd);
     while (this.port.receive(batch) > 0)
       for (let i = 0; i < batch.count; i++) {
         const source = this.port.sources.slice(i * PEER_ROW_LEN, (i + 1) * PEER_ROW_LEN);
