@@ -8,6 +8,7 @@
 
 #define BATCH_COLUMN(name, member) { "offsetof.batch." name, offsetof(struct batch, member) }
 #define PEER_ROW_FIELD(name, member) { "offsetof.peerRow." name, offsetof(struct peer_row, member) }
+#define TUNNEL_FIELD(name, member) { "offsetof.tunnel." name, offsetof(struct tunnel, member) }
 #define WAIT_FIELD(name, member) { "offsetof.waitResult." name, offsetof(struct wait_result, member) }
 
 const struct layout_entry shim_layout[] = {
@@ -41,6 +42,16 @@ const struct layout_entry shim_layout[] = {
 	PEER_ROW_FIELD("scopeId", scope_id),
 	PEER_ROW_FIELD("vniIdx", vni_idx),
 	PEER_ROW_FIELD("flags", flags),
+	{ "PEER_TUNNEL", PEER_TUNNEL },
+	{ "sizeof.tunnel", sizeof(struct tunnel) },
+	TUNNEL_FIELD("fd", fd),
+	TUNNEL_FIELD("local", local),
+	TUNNEL_FIELD("mtu", mtu),
+	TUNNEL_FIELD("ttl", ttl),
+	TUNNEL_FIELD("options", options),
+	TUNNEL_FIELD("id", id),
+	TUNNEL_FIELD("error", error),
+	TUNNEL_FIELD("ports", ports),
 	{ "sizeof.waitResult", sizeof(struct wait_result) },
 	WAIT_FIELD("nowMs", now_ms),
 	WAIT_FIELD("waitedMs", waited_ms),

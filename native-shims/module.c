@@ -279,11 +279,39 @@ static napi_value js_udp_send_batch(napi_env env, napi_callback_info info)
 	struct batch *batch = arg_batch(&call, 3);
 	int32_t count = arg_int_within(&call, 4, "count", 0, BATCH_CAP);
 	int32_t train_max = arg_int_within(&call, 5, "trainMax", 1, BATCH_CAP);
+	struct tunnel *tunnel = arg_bytes(&call, 6, "tunnel", sizeof(*tunnel), _Alignof(struct tunnel)).data;
 	size_t peer_count = peers.count / sizeof(struct peer_row);
 
 	if (call.refused)
 		return NULL;
-	return answer(&call, udp_send_batch(fds.data, peers.data, peer_count, arena, batch, count, train_max));
+	return answer(&call, udp_send_batch(fds.data, peers.data, peer_count, arena, batch, count, train_max,
+				    tunnel));
+}
+
+static napi_value js_tunnel_open(napi_env env, napi_callback_info info)
+{
+	struct call call = begin(env, info, "tunnelOpen");
+	char name[NAME_SIZE];
+
+	arg_string(&call, 0, "name", name, sizeof(name));
+	return call.refused ? NULL : answer(&call, tunnel_open(name));
+}
+
+static napi_value js_tunnel_attach(napi_env env, napi_callback_info info)
+{
+	struct call call = begin(env, info, "tunnelAttach");
+	int ifindex = arg_int_within(&call, 0, "ifindex", 1, INT32_MAX);
+
+	return call.refused ? NULL : answer(&call, tunnel_attach(ifindex));
+}
+
+static napi_value js_tunnel_segmentation(napi_env env, napi_callback_info info)
+{
+	struct call call = begin(env, info, "tunnelSegmentation");
+	char device[NAME_SIZE];
+
+	arg_string(&call, 0, "device", device, sizeof(device));
+	return call.refused ? NULL : answer(&call, tunnel_segmentation(device));
 }
 
 static napi_value js_wait_add(napi_env env, napi_callback_info info)
@@ -331,6 +359,27 @@ static napi_value js_event_create(napi_env env, napi_callback_info info)
 	return answer(&call, event_create());
 }
 
+static napi_value js_network_watch(napi_env env, napi_callback_info info)
+{
+	struct call call = begin(env, info, "networkWatch");
+
+	return answer(&call, network_watch());
+}
+
+static napi_value js_policy_watch(napi_env env, napi_callback_info info)
+{
+	struct call call = begin(env, info, "policyWatch");
+
+	return answer(&call, policy_watch());
+}
+
+static napi_value js_policy_count(napi_env env, napi_callback_info info)
+{
+	struct call call = begin(env, info, "policyCount");
+
+	return answer(&call, policy_count());
+}
+
 /* #syscalls close */
 static int64_t close_fd(int fd)
 {
@@ -358,6 +407,8 @@ JS_OF_FD(js_tap_steer, "tapSteer", tap_steer)
 JS_OF_FD(js_tap_unsteer, "tapUnsteer", tap_unsteer)
 JS_OF_FD(js_udp_drain_errors, "udpDrainErrors", udp_drain_errors)
 JS_OF_FD(js_udp_drops, "udpDrops", udp_drops)
+JS_OF_FD(js_udp_port, "udpPort", udp_port)
+JS_OF_FD(js_watch_clear, "watchClear", watch_clear)
 JS_OF_FD(js_event_fire, "eventFire", event_fire)
 JS_OF_FD(js_event_clear, "eventClear", event_clear)
 JS_OF_FD(js_dup, "dup", dup_fd)
@@ -413,6 +464,14 @@ static void export_functions(napi_env env, napi_value exports)
 		{ "udpSendBatch", js_udp_send_batch },
 		{ "udpDrainErrors", js_udp_drain_errors },
 		{ "udpDrops", js_udp_drops },
+		{ "udpPort", js_udp_port },
+		{ "tunnelOpen", js_tunnel_open },
+		{ "tunnelAttach", js_tunnel_attach },
+		{ "tunnelSegmentation", js_tunnel_segmentation },
+		{ "networkWatch", js_network_watch },
+		{ "policyWatch", js_policy_watch },
+		{ "policyCount", js_policy_count },
+		{ "watchClear", js_watch_clear },
 		{ "waitCreate", js_wait_create },
 		{ "waitAdd", js_wait_add },
 		{ "waitRemove", js_wait_remove },

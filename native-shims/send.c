@@ -4,7 +4,7 @@
  * superframe is cut into its segments here (segment.c); how they travel is the outbox's business.
  */
 #include "outbox.h"
-#include "segment.h"
+#include "tunnel.h"
 
 #include <errno.h>
 
@@ -27,24 +27,34 @@ static int resolve(struct destination *to, const int32_t *fds, const struct peer
 }
 
 /* Segments go one behind the other, so that they make trains by themselves. */
-static int add_superframe(struct outbox *box, const struct destination *to, const uint8_t *bytes, struct batch *batch,
-			  int32_t i)
+static void add_segments(struct outbox *box, const struct destination *to, const struct superframe *super,
+			 struct batch *batch, int32_t i)
 {
-	struct superframe super;
-
-	if (segment_check(&super, bytes, batch, i))
-		return -EINVAL;
-	for (int32_t k = 0; k < super.count; k++) {
+	for (int32_t k = 0; k < super->count; k++) {
 		struct iovec pieces[2];
 
-		if (!outbox_takes(box, to, (size_t)super.headers_len))
+		if (!outbox_takes(box, to, (size_t)super->headers_len))
 			outbox_send(box, batch);
-		pieces[0] = (struct iovec){ box->headers + box->headers_len, (size_t)super.headers_len };
-		pieces[1] = segment_write(&super, k, pieces[0].iov_base);
-		box->headers_len += (size_t)super.headers_len;
+		pieces[0] = (struct iovec){ box->headers + box->headers_len, (size_t)super->headers_len };
+		pieces[1] = segment_write(super, k, pieces[0].iov_base);
+		box->headers_len += (size_t)super->headers_len;
 		outbox_add(box, to, i, pieces, 2);
 	}
-	return 0;
+}
+
+/* True if it has left whole. What waits in the box is older and goes first. */
+static int left_whole(struct outbox *box, struct tunnel *tunnel, const struct peer_row *peer,
+		      const struct superframe *super, struct batch *batch, int32_t i)
+{
+	int err;
+
+	if (!tunnel || !tunnel_takes(tunnel, peer, super))
+		return 0;
+	outbox_send(box, batch);
+	err = tunnel_send(tunnel, peer, super, batch, i);
+	if (err)
+		tunnel->error = err;
+	return !err;
 }
 
 static void add_datagram(struct outbox *box, const struct destination *to, uint8_t *bytes, struct batch *batch,
@@ -59,9 +69,10 @@ static void add_datagram(struct outbox *box, const struct destination *to, uint8
 
 /* Puts entry i in the box. 0, or why it can't be sent. */
 static int add_entry(struct outbox *box, const int32_t *fds, const struct peer_row *peers, size_t peer_count,
-		     struct arena arena, struct batch *batch, int32_t i)
+		     struct arena arena, struct batch *batch, int32_t i, struct tunnel *tunnel)
 {
 	struct destination to;
+	struct superframe super;
 	int err;
 
 	if (!arena_holds(arena, batch->off[i], batch->len[i]))
@@ -69,9 +80,14 @@ static int add_entry(struct outbox *box, const int32_t *fds, const struct peer_r
 	err = resolve(&to, fds, peers, peer_count, batch, i);
 	if (err)
 		return err;
-	if (batch->gso_type[i] != FRAME_GSO_NONE)
-		return add_superframe(box, &to, arena.base + batch->off[i], batch, i);
-	add_datagram(box, &to, arena.base + batch->off[i], batch, i);
+	if (batch->gso_type[i] == FRAME_GSO_NONE) {
+		add_datagram(box, &to, arena.base + batch->off[i], batch, i);
+		return 0;
+	}
+	if (segment_check(&super, arena.base + batch->off[i], batch, i))
+		return -EINVAL;
+	if (!left_whole(box, tunnel, &peers[to.peer_idx], &super, batch, i))
+		add_segments(box, &to, &super, batch, i);
 	return 0;
 }
 
@@ -80,19 +96,20 @@ static int add_entry(struct outbox *box, const int32_t *fds, const struct peer_r
  * @fds:	2 * SOURCE_SOCKETS sockets, IPv4 first, by src_port_idx; -1 none
  * @peers:	rows by peer_idx
  * @train_max:	datagrams in one UDP_SEGMENT train, at most; 1: no trains
+ * @tunnel:	the way for superframes that may leave whole, or NULL; its id and error are updated
  *
- * An entry with a gso_type is a superframe behind a VXLAN header: it leaves as its segments.
+ * An entry with a gso_type is a superframe behind a VXLAN header: it leaves whole, or as its segments.
  *
  * status: 0 sent, of a superframe every segment (or skipped); -EFAULT outside the arena; -EINVAL no such
  * peer, an empty row or no such socket index, or a superframe whose columns are not true of it;
  * -EAFNOSUPPORT no socket of that family; else what sendmsg says of this datagram, of a superframe what it
  * says of the first segment that failed.
  *
- * #syscalls sendmmsg sendmsg recvmsg getsockopt
+ * #syscalls sendmmsg sendmsg recvmsg getsockopt writev
  * Return: entries whose status is not 0.
  */
 int udp_send_batch(const int32_t *fds, const struct peer_row *peers, size_t peer_count, struct arena arena,
-		   struct batch *batch, int32_t count, int32_t train_max)
+		   struct batch *batch, int32_t count, int32_t train_max, struct tunnel *tunnel)
 {
 	struct outbox box;
 	int failed = 0;
@@ -103,7 +120,7 @@ int udp_send_batch(const int32_t *fds, const struct peer_row *peers, size_t peer
 	outbox_clear(&box);
 	box.train_max = train_max;
 	for (int32_t i = 0; i < count; i++) {
-		int err = batch->verdict[i] ? 0 : add_entry(&box, fds, peers, peer_count, arena, batch, i);
+		int err = batch->verdict[i] ? 0 : add_entry(&box, fds, peers, peer_count, arena, batch, i, tunnel);
 
 		if (err)
 			batch->status[i] = err;

@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SHIM_ABI_VERSION 2
+#define SHIM_ABI_VERSION 3
 
 /* Descriptors a batch holds. sendmmsg and recvmmsg take up to 1024; more than 128 gained nothing. */
 #define BATCH_CAP 128
@@ -82,8 +82,9 @@ struct batch {
  * @addr:	network byte order; IPv4 in the first four bytes, the rest 0
  * @scope_id:	interface index of a link-local IPv6 address, else 0
  * @vni_idx:	TypeScript's
- * @flags:	TypeScript's
+ * @flags:	TypeScript's, but for PEER_TUNNEL
  */
+#define PEER_TUNNEL 4 /* superframes for it may leave whole (struct tunnel) */
 struct peer_row {
 	uint16_t family;
 	uint16_t port;
@@ -159,6 +160,36 @@ struct udp_slots {
 	int32_t count;
 };
 
+/* Options of a tunnel, or-ed. */
+#define TUNNEL_DF 1
+#define TUNNEL_CHECKSUM 2 /* with an outer UDP checksum */
+
+/**
+ * struct tunnel - the way on which superframes leave whole, IPv4 (tunnel.c)
+ * @fd:		of tunnel_open(); -1: there is none
+ * @local:	our address, network byte order
+ * @mtu:	bytes of the largest outer IP packet that a segment may become
+ * @ttl:	outer TTL
+ * @options:	TUNNEL_DF, TUNNEL_CHECKSUM
+ * @id:		next IPv4 id; C counts it up
+ * @error:	C's: negative errno of a superframe that was refused and then cut up here; 0 none
+ * @ports:	UDP source port by src_port_idx
+ */
+struct tunnel {
+	int32_t fd;
+	uint8_t local[4];
+	int32_t mtu;
+	int32_t ttl;
+	int32_t options;
+	int32_t id;
+	int32_t error;
+	int32_t ports[SOURCE_SOCKETS];
+};
+
+/* What tunnel_segmentation() answers, or-ed. */
+#define TUNNEL_GSO 1
+#define TUNNEL_GSO_CSUM 2
+
 int tap_open(const char *name, int multi_queue);
 int tap_steer(int fd);
 int tap_unsteer(int fd);
@@ -172,9 +203,19 @@ int udp_open(const struct peer_row *local, const char *device, int options, int 
 int udp_receive_batch(int fd, struct arena arena, struct batch *batch, struct peer_row *sources, int32_t start,
 		      struct udp_slots slots, uint32_t *drops);
 int udp_send_batch(const int32_t *fds, const struct peer_row *peers, size_t peer_count, struct arena arena,
-		   struct batch *batch, int32_t count, int32_t train_max);
+		   struct batch *batch, int32_t count, int32_t train_max, struct tunnel *tunnel);
 int udp_drain_errors(int fd);
 int64_t udp_drops(int fd);
+
+int udp_port(int fd);
+
+int tunnel_open(const char *name);
+int tunnel_attach(int ifindex);
+int tunnel_segmentation(const char *device);
+int network_watch(void);
+int policy_watch(void);
+int policy_count(void);
+int watch_clear(int fd);
 
 int wait_create(void);
 int wait_add(int wait_fd, int fd, int32_t token, int readable);

@@ -247,6 +247,22 @@ int udp_drain_errors(int fd)
 }
 
 /**
+ * udp_port() - the port that a socket is bound to
+ *
+ * #syscalls getsockname
+ * Return: the port or a negative errno.
+ */
+int udp_port(int fd)
+{
+	union address address;
+	socklen_t len = sizeof(address);
+
+	if (getsockname(fd, &address.any, &len))
+		return -errno;
+	return ntohs(address.ipv4.sin_port); /* at the same place in sockaddr_in6 */
+}
+
+/**
  * udp_drops() - datagrams dropped because the receive buffer was full, or for their checksum
  *
  * Counts from the socket's birth, modulo 2^32, as SO_RXQ_OVFL does; but needs no datagram to tell.

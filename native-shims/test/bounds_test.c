@@ -46,7 +46,7 @@ static void check_send(const int32_t *fds, const struct peer_row *peers, struct 
 {
 	uint8_t datagram[128];
 
-	CHECK_EQ(udp_send_batch(fds, peers, 3, arena, &batch, 3, NO_TRAINS), 1);
+	CHECK_EQ(udp_send_batch(fds, peers, 3, arena, &batch, 3, NO_TRAINS, NULL), 1);
 	CHECK_EQ(batch.status[0], 0);
 	CHECK_EQ(batch.status[1], wanted);
 	CHECK_EQ(batch.status[2], 0);

@@ -40,7 +40,7 @@ static void fill_batch(const int32_t *lens, int32_t count)
 
 static int send_batch(int32_t count, int32_t train_max)
 {
-	return udp_send_batch(fds, peers, 2, arena, &batch, count, train_max);
+	return udp_send_batch(fds, peers, 2, arena, &batch, count, train_max, NULL);
 }
 
 /* The next datagram has this length and is of this value throughout. */

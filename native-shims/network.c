@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the network namespace is like, as far as it decides on the way of a datagram: what a device can segment,
+ * whether there are IPsec policies, and when any of it changes. Cold: asked at start and after a change.
+ */
+#include "shim.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <linux/ethtool.h>
+#include <linux/if.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <linux/sockios.h>
+#include <linux/xfrm.h>
+
+/* Asks a device by ethtool. */
+static int ask_device(const char *name, void *question)
+{
+	struct ifreq request = { 0 };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int err;
+
+	if (fd < 0)
+		return -errno;
+	strncpy(request.ifr_name, name, IFNAMSIZ - 1);
+	request.ifr_data = question;
+	err = ioctl(fd, SIOCETHTOOL, &request) ? -errno : 0;
+	close(fd);
+	return err;
+}
+
+#define FEATURES_MAX 256
+
+struct feature_names {
+	struct ethtool_gstrings head;
+	char names[FEATURES_MAX][ETH_GSTRING_LEN];
+};
+
+struct feature_count {
+	struct ethtool_sset_info head;
+	uint32_t count;
+};
+
+struct feature_bits {
+	struct ethtool_gfeatures head;
+	struct ethtool_get_features_block blocks[FEATURES_MAX / 32];
+};
+
+static int is_active(const struct feature_names *names, const struct feature_bits *bits, const char *wanted)
+{
+	for (uint32_t k = 0; k < names->head.len && k < FEATURES_MAX; k++)
+		if (!strncmp(names->names[k], wanted, ETH_GSTRING_LEN))
+			return bits->blocks[k / 32].active >> (k % 32) & 1;
+	return 0;
+}
+
+/**
+ * tunnel_segmentation() - does a device cut up tunnelled superframes?
+ * @device:	its name
+ *
+ * #syscalls socket ioctl close
+ * Return: TUNNEL_GSO and TUNNEL_GSO_CSUM, or-ed, as they are on; else a negative errno.
+ */
+int tunnel_segmentation(const char *device)
+{
+	static const uint32_t blocks = FEATURES_MAX / 32;
+	struct feature_count count = { .head = { .cmd = ETHTOOL_GSSET_INFO, .sset_mask = 1ull << ETH_SS_FEATURES } };
+	struct feature_names names = { .head = { .cmd = ETHTOOL_GSTRINGS, .string_set = ETH_SS_FEATURES } };
+	struct feature_bits bits = { .head = { .cmd = ETHTOOL_GFEATURES, .size = blocks } };
+	int err = ask_device(device, &count);
+
+	/* The kernel takes no other number than its own, and writes all of them. */
+	if (!err && count.count > FEATURES_MAX)
+		err = -E2BIG;
+	names.head.len = count.count;
+	if (!err)
+		err = ask_device(device, &names);
+	if (!err)
+		err = ask_device(device, &bits);
+	if (err)
+		return err;
+	return (is_active(&names, &bits, "tx-udp_tnl-segmentation") ? TUNNEL_GSO : 0) |
+	       (is_active(&names, &bits, "tx-udp_tnl-csum-segmentation") ? TUNNEL_GSO_CSUM : 0);
+}
+
+static int netlink_open(int protocol, uint32_t groups)
+{
+	struct sockaddr_nl address = { .nl_family = AF_NETLINK, .nl_groups = groups };
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
+	int err;
+
+	if (fd < 0)
+		return -errno;
+	if (!bind(fd, (struct sockaddr *)&address, sizeof(address)))
+		return fd;
+	err = -errno;
+	close(fd);
+	return err;
+}
+
+/**
+ * network_watch() - a descriptor that becomes readable when devices, addresses, routes or rules change
+ *
+ * #syscalls socket bind close
+ * Return: fd or negative errno.
+ */
+int network_watch(void)
+{
+	return netlink_open(NETLINK_ROUTE, RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV4_RULE |
+						   RTMGRP_IPV6_IFADDR | RTMGRP_IPV6_ROUTE);
+}
+
+/**
+ * policy_watch() - a descriptor that becomes readable when an IPsec policy is made or goes
+ *
+ * #syscalls socket bind close
+ * Return: fd; -EPROTONOSUPPORT this kernel has no IPsec; else a negative errno.
+ */
+int policy_watch(void)
+{
+	return netlink_open(NETLINK_XFRM, 1u << (XFRMNLGRP_POLICY - 1));
+}
+
+/**
+ * watch_clear() - read and forget what a watch has to tell
+ *
+ * #syscalls recv
+ * Return: 0.
+ */
+int watch_clear(int fd)
+{
+	char message[8192];
+
+	/* ENOBUFS tells of messages that were lost: changes all the same. */
+	while (recv(fd, message, sizeof(message), MSG_DONTWAIT) >= 0 || errno == ENOBUFS)
+		;
+	return 0;
+}
+
+/**
+ * policy_count() - how many IPsec policies this network namespace has
+ *
+ * #syscalls socket bind sendto recv close
+ * Return: the count; 0 also where the kernel has no IPsec; else a negative errno.
+ */
+int policy_count(void)
+{
+	struct {
+		struct nlmsghdr head;
+		uint32_t flags;
+	} question = { .head = { .nlmsg_len = sizeof(question), .nlmsg_type = XFRM_MSG_GETSPDINFO, .nlmsg_flags = NLM_F_REQUEST } };
+	struct {
+		struct nlmsghdr head;
+		uint32_t flags;
+		struct nlattr attr;
+		struct xfrmu_spdinfo info;
+		char rest[512];
+	} found;
+	int fd = netlink_open(NETLINK_XFRM, 0);
+	ssize_t got;
+
+	if (fd < 0)
+		return fd == -EPROTONOSUPPORT ? 0 : fd;
+	got = send(fd, &question, sizeof(question), 0);
+	if (got >= 0)
+		got = recv(fd, &found, sizeof(found), 0); /* the answer is there when send() returns */
+	close(fd);
+	if (got < 0)
+		return -errno;
+	if ((size_t)got < offsetof(typeof(found), rest) || found.head.nlmsg_type != XFRM_MSG_NEWSPDINFO ||
+	    found.attr.nla_type != XFRMA_SPD_INFO)
+		return -EPROTO;
+	return (int)(found.info.incnt + found.info.outcnt + found.info.fwdcnt);
+}

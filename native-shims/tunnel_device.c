@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The outer TAP: a device for superframes that are tunnelled already, and the program that leads them to the
+ * underlay. What is sent by it is in tunnel.c.
+ *
+ * The program asks the routing table for each of them (a lookup beside the copy of 64 KB), so a route that changes
+ * is followed at once. It neither reads nor changes anything but the two addresses.
+ *
+ * Linux 6.17 for the device, 6.6 for the program.
+ */
+#include "tunnel.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/if_tun.h>
+#include <netinet/in.h>
+
+/* Of if_tun.h since Linux 6.17 */
+#define TUNNEL_OFFLOADS 0x1e7 /* CSUM, TSO4, TSO6, USO4, USO6, UDP_TUNNEL_GSO, UDP_TUNNEL_GSO_CSUM */
+
+/* Of bpf.h since Linux 6.6, 6.3 and 5.10 */
+#define LINK_CREATE 28
+#define TCX_INGRESS 46
+#define FIB_LOOKUP_SKIP_NEIGH 8
+#define FUNC_skb_load_bytes 26
+#define FUNC_fib_lookup 69
+#define FUNC_redirect_neigh 152
+
+#define VERDICT_DROP 2
+
+/* Of the IP header, from the Ethernet header on */
+#define IPV4_SOURCE (ETH_HLEN + 12)
+#define IPV4_DESTINATION (ETH_HLEN + 16)
+
+/**
+ * tunnel_open() - a TAP device that takes tunnelled superframes
+ * @name:	1 … 15 bytes, taken literally
+ *
+ * #syscalls openat ioctl close
+ * Return: fd; -EINVAL this kernel can't, or a bad name; else as tap_open().
+ */
+int tunnel_open(const char *name)
+{
+	int fd = tap_open(name, 0);
+	int header_len = sizeof(struct tunnel_vnet);
+	int err;
+
+	if (fd < 0)
+		return fd;
+	if (!ioctl(fd, TUNSETVNETHDRSZ, &header_len) && !ioctl(fd, TUNSETOFFLOAD, (unsigned long)TUNNEL_OFFLOADS))
+		return fd;
+	err = -errno;
+	close(fd);
+	return err;
+}
+
+#define INSN(opcode, dst, src, offset, value) \
+	{ .code = (opcode), .dst_reg = (dst), .src_reg = (src), .off = (offset), .imm = (int32_t)(value) }
+#define SET(dst, value) INSN(BPF_ALU64 | BPF_MOV | BPF_K, dst, 0, 0, value)
+#define COPY(dst, src) INSN(BPF_ALU64 | BPF_MOV | BPF_X, dst, src, 0, 0)
+#define ADD(dst, value) INSN(BPF_ALU64 | BPF_ADD | BPF_K, dst, 0, 0, value)
+#define LOAD(dst, src, offset) INSN(BPF_LDX | BPF_MEM | BPF_W, dst, src, offset, 0)
+#define STORE(size, dst, offset, value) INSN(BPF_ST | BPF_MEM | (size), dst, 0, offset, value)
+#define STORE_X(dst, src, offset) INSN(BPF_STX | BPF_MEM | BPF_W, dst, src, offset, 0)
+#define CALL(function) INSN(BPF_JMP | BPF_CALL, 0, 0, 0, function)
+#define SKIP_IF(test, dst, value, count) INSN(BPF_JMP | (test) | BPF_K, dst, 0, count, value)
+#define EXIT INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
+
+/* The question lies on the stack: struct bpf_fib_lookup, 64 bytes. */
+#define QUESTION (-64)
+#define ASK(field) (QUESTION + (int16_t)offsetof(struct bpf_fib_lookup, field))
+
+/* Six instructions: bytes of the frame become part of the question. */
+#define ASK_BYTES(field, frame_off, len)                                                          \
+	COPY(BPF_REG_1, BPF_REG_6), SET(BPF_REG_2, frame_off), COPY(BPF_REG_3, BPF_REG_10), \
+		ADD(BPF_REG_3, ASK(field)), SET(BPF_REG_4, len), CALL(FUNC_skb_load_bytes)
+
+/* R6 is the frame. Where does the routing table send it, and by which device? */
+static const struct bpf_insn by_route[] = {
+	COPY(BPF_REG_6, BPF_REG_1),
+	STORE(BPF_DW, BPF_REG_10, QUESTION, 0),
+	STORE(BPF_DW, BPF_REG_10, QUESTION + 8, 0),
+	STORE(BPF_DW, BPF_REG_10, QUESTION + 16, 0),
+	STORE(BPF_DW, BPF_REG_10, QUESTION + 24, 0),
+	STORE(BPF_DW, BPF_REG_10, QUESTION + 32, 0),
+	STORE(BPF_DW, BPF_REG_10, QUESTION + 40, 0),
+	STORE(BPF_DW, BPF_REG_10, QUESTION + 48, 0),
+	STORE(BPF_DW, BPF_REG_10, QUESTION + 56, 0),
+	STORE(BPF_B, BPF_REG_10, ASK(family), AF_INET),
+	STORE(BPF_B, BPF_REG_10, ASK(l4_protocol), IPPROTO_UDP),
+	LOAD(BPF_REG_2, BPF_REG_6, offsetof(struct __sk_buff, ifindex)),
+	STORE_X(BPF_REG_10, BPF_REG_2, ASK(ifindex)),
+	ASK_BYTES(ipv4_src, IPV4_SOURCE, 4),
+	ASK_BYTES(ipv4_dst, IPV4_DESTINATION, 4),
+	COPY(BPF_REG_1, BPF_REG_6),
+	COPY(BPF_REG_2, BPF_REG_10),
+	ADD(BPF_REG_2, QUESTION),
+	SET(BPF_REG_3, sizeof(struct bpf_fib_lookup)),
+	SET(BPF_REG_4, FIB_LOOKUP_SKIP_NEIGH),
+	CALL(FUNC_fib_lookup),
+	SKIP_IF(BPF_JEQ, BPF_REG_0, 0, 2),
+	SET(BPF_REG_0, VERDICT_DROP),
+	EXIT,
+	LOAD(BPF_REG_1, BPF_REG_10, ASK(ifindex)),
+	SET(BPF_REG_2, 0),
+	SET(BPF_REG_3, 0),
+	SET(BPF_REG_4, 0),
+	CALL(FUNC_redirect_neigh),
+	EXIT,
+};
+
+/* BPF_LINK_CREATE as far as it is used here; Debian 12 has an older union bpf_attr. */
+struct link_create {
+	uint32_t prog_fd;
+	uint32_t target_ifindex;
+	uint32_t attach_type;
+	uint32_t flags;
+	uint64_t relative_fd;
+	uint64_t expected_revision;
+	uint64_t padding[4];
+};
+
+static int load_program(void)
+{
+	union bpf_attr attr;
+	long fd;
+
+	memset(&attr, 0, sizeof(attr));
+	attr.prog_type = BPF_PROG_TYPE_SCHED_CLS;
+	attr.insns = (uintptr_t)by_route;
+	attr.insn_cnt = sizeof(by_route) / sizeof(by_route[0]);
+	attr.license = (uintptr_t) "Dual MIT/GPL";
+	fd = syscall(__NR_bpf, BPF_PROG_LOAD, &attr, sizeof(attr));
+	return fd < 0 ? -errno : (int)fd;
+}
+
+/**
+ * tunnel_attach() - let what comes in from a device leave by the route to its IPv4 destination
+ * @ifindex:	of the device that tunnel_open() made; IPv4 forwarding has to be on for it, or the program drops all
+ *
+ * #syscalls bpf close
+ * Return: fd that keeps the program there until it is closed; -EINVAL a kernel before 6.6; -EPERM it takes
+ * CAP_BPF and CAP_NET_ADMIN.
+ */
+int tunnel_attach(int ifindex)
+{
+	int program = load_program();
+	struct link_create attr = { .target_ifindex = (uint32_t)ifindex, .attach_type = TCX_INGRESS };
+	long fd;
+
+	if (program < 0)
+		return program;
+	attr.prog_fd = (uint32_t)program;
+	fd = syscall(__NR_bpf, LINK_CREATE, &attr, sizeof(attr));
+	if (fd < 0)
+		fd = -errno;
+	close(program);
+	return (int)fd;
+}
