@@ -21,7 +21,9 @@ import { Rollback } from './host/rollback.js';
 import { openUnderlaySockets, type UnderlaySockets } from './host/underlay-sockets.js';
 import type { Logger } from './log.js';
 import { loadShim, type Shim } from './native/binding.js';
+import { errnoName } from './native/errno.js';
 import { checkLayout } from './native/layout.js';
+import { type OffloadName, Offloads, refusalText } from './stats/offloads.js';
 import { packageVersion } from './version.js';
 import { formatMac } from './wire/mac.js';
 import type { NewPeer } from './worker/data-plane.js';
@@ -38,8 +40,8 @@ export class Daemon {
   readonly #paths: Paths;
   readonly #startedAtMs = Date.now();
   readonly #warnings: { code: string; detail: string }[] = [];
+  readonly #offloads = new Offloads();
   #local: string[] = [];
-  #tapOffloads: readonly string[] = [];
 
   private constructor(settings: Settings, log: Logger, undo: Rollback) {
     this.#settings = settings;
@@ -77,7 +79,7 @@ export class Daemon {
     for (const vni of this.#settings.vnis)
       devices.set(vni, await this.#openDevice(shim, vni, peers.get(vni)!));
     const sockets = await this.#openSockets(shim, [...peers.values()].flat());
-    this.#noteOffloads([...devices.values()]);
+    if (this.#engine === 'batch') this.#noteOffloads([...devices.values()], sockets);
     const handle = await this.#startWorkers(shim, sockets);
     await Promise.all(
       this.#settings.vnis.map((vni) => this.#configure(handle, vni, devices.get(vni)!, peers.get(vni)!)),
@@ -118,15 +120,26 @@ export class Daemon {
     return vni.mtu;
   }
 
-  /** What every TAP has; they are all of one kernel. One that refuses some is told of once. */
-  #noteOffloads(devices: OverlayDevice[]): void {
-    if (this.#engine !== 'batch' || devices.length === 0) return;
-    this.#tapOffloads = ALL_OFFLOADS.filter((name) =>
-      devices.every(({ offloads }) => offloads.includes(name)),
-    );
-    const refused = ALL_OFFLOADS.filter((name) => !this.#tapOffloads.includes(name));
-    if (refused.length > 0)
-      this.#log.info({ refused }, 'the kernel refuses TAP offloads: going on without them');
+  /** What sockets and every TAP have; they are all of one kernel. What it refuses is told of once. */
+  #noteOffloads(devices: OverlayDevice[], sockets: UnderlaySockets): void {
+    const note = (name: OffloadName, error: number | undefined) => {
+      if (error === undefined) this.#offloads.grant(name);
+      else this.#offloads.refuse(name, error);
+    };
+    note('UDP_GRO', sockets.refused.get('UDP_GRO'));
+    if (this.#settings.udpChecksum) note('UDP_SEGMENT', sockets.refused.get('UDP_SEGMENT'));
+    for (const name of ALL_OFFLOADS)
+      note(name, devices.find(({ offloads }) => !offloads.includes(name))?.offloadError);
+    note('GSO_TCP', undefined);
+    // Reading and writing them came with one kernel.
+    note('GSO_UDP_L4', devices.find(({ offloads }) => !offloads.includes('TUN_F_USO4'))?.offloadError);
+    for (const { code, detail } of this.#refusals()) this.#log.warn({ code }, detail);
+  }
+
+  #refusals(): StatusInfo['warnings'] {
+    return this.#offloads.refused().map(({ names, error }) => {
+      return { code: 'offload_refused', detail: refusalText(names, errnoName(error)) };
+    });
   }
 
   async #openSockets(shim: Shim, peers: NewPeer[]): Promise<UnderlaySockets> {
@@ -155,8 +168,8 @@ export class Daemon {
   async #startWorkers(shim: Shim, sockets: UnderlaySockets): Promise<Handle> {
     const handle = new Handle({
       engine: this.#engine,
-      underlay: { sendFds: sockets.sendFds, trains: this.#settings.udpChecksum },
-      merge: { tcp: this.#engine === 'batch', udp: this.#tapOffloads.includes('TUN_F_USO4') },
+      underlay: { sendFds: sockets.sendFds },
+      offloads: this.#offloads.buffer,
       strictHeader: this.#settings.strictHeader,
       port: this.#settings.port,
       workers: sockets.receiveFds.map((fds) => this.#descriptors(shim, { ...fds })),
@@ -245,17 +258,11 @@ export class Daemon {
         device: underlayDev,
         port,
         io: this.#engine,
-        offloads: this.#offloads(),
+        offloads: this.#offloads.names(),
       },
-      warnings: this.#warnings,
+      warnings: [...this.#warnings, ...this.#refusals()],
       pathMtu: (address) => this.#paths.pathMtu(address),
     };
-  }
-
-  #offloads(): string[] {
-    if (this.#engine !== 'batch') return [];
-    const ofSockets = this.#settings.udpChecksum ? ['UDP_GRO', 'UDP_SEGMENT'] : ['UDP_GRO'];
-    return [...ofSockets, ...this.#tapOffloads];
   }
 
   #warn(code: string, detail: string): void {

@@ -27,7 +27,7 @@ const COLUMN_LEN = BATCH_CAP * 4;
 
 /** Every number that both sides must agree on, by the name the shim gives it. Bytes, where it is a size or offset. */
 export const EXPECTED_LAYOUT: Readonly<Record<string, number>> = Object.freeze({
-  abi: 2,
+  abi: 3,
   BATCH_CAP,
   SOURCE_SOCKETS: 64,
   VXLAN_LEN: 8,

@@ -36,7 +36,8 @@ import { RowAllocator } from './rows.js';
 export interface HandleOptions {
   engine: Engine;
   underlay: Omit<UnderlayInit, 'receiveFds'>;
-  merge: WorkerInit['merge'];
+  /** Cells of `Offloads`: what the kernel has granted. Workers take back what it refuses later. */
+  offloads: WorkerInit['offloads'];
   strictHeader: boolean;
   port: number;
   /** One a worker; the first one answers for all where all know the same. */
@@ -282,7 +283,7 @@ export class Handle implements DataPlane {
   }
 
   #link({ waitFd, wakeFd, wake, receiveFds }: WorkerDescriptors, index: number): WorkerLink {
-    const { engine, underlay, merge, strictHeader, port, workers, seed, log } = this.#options;
+    const { engine, underlay, offloads, strictHeader, port, workers, seed, log } = this.#options;
     const notes = () =>
       workers.length > 1
         ? { rings: this.#noteRings, workers: workers.length, epoch: this.#removals }
@@ -292,7 +293,7 @@ export class Handle implements DataPlane {
         engine,
         index,
         underlay: { ...underlay, receiveFds },
-        merge,
+        offloads,
         strictHeader,
         port,
         waitFd,

@@ -25,8 +25,8 @@ export interface WorkerInit {
   waitFd: number;
   wakeFd: number;
   underlay: UnderlayInit;
-  /** Flows whose segments are written to a TAP as superframes; UDP takes a kernel that knows USO. */
-  merge: { tcp: boolean; udp: boolean };
+  /** Which offloads are in use (`stats/offloads.ts`), by all threads. */
+  offloads: SharedArrayBuffer;
   /** Reserved bits set: drop (true), or count and go on. */
   strictHeader: boolean;
   /** UDP port listened on; learned peers are sent to it. */
@@ -48,8 +48,6 @@ export interface UnderlayInit {
   receiveFds: { ipv4: number; ipv6: number };
   /** Sockets of the source-port pool, SOURCE_SOCKETS a family, IPv4 first; −1: none. All workers send through them. */
   sendFds: number[];
-  /** Send neighbours of one size for one peer as UDP_SEGMENT trains. Needs UDP checksums. */
-  trains: boolean;
 }
 
 /** Behaviour of one VNI on the frame's way. */
