@@ -71,13 +71,13 @@ export class Offloads {
 
   /** What was refused; neighbours with the same error and consequence are told of together. */
   refused(): Refused[] {
-    const groups: { names: OffloadName[]; error: number; without: string }[] = [];
-    for (const [index, [name, without]] of OFFLOADS.entries()) {
-      const error = this.#cells[index];
+    const groups: { names: OffloadName[]; error: number }[] = [];
+    for (const [name, without] of OFFLOADS) {
+      const error = this.#cells[INDEX[name]];
       const last = groups.at(-1);
       if (error >= UNUSED) continue;
-      if (last?.error === error && last.without === without) last.names.push(name);
-      else groups.push({ names: [name], error, without });
+      if (last?.error === error && withoutOf(last.names) === without) last.names.push(name);
+      else groups.push({ names: [name], error });
     }
     return groups;
   }
@@ -85,6 +85,9 @@ export class Offloads {
 
 /** One line for people. @param error name of the errno */
 export function refusalText(names: readonly OffloadName[], error: string): string {
-  const [, without] = OFFLOADS[INDEX[names[0]]];
-  return `the kernel refuses ${names.join(', ')} (${error}): ${without}`;
+  return `the kernel refuses ${names.join(', ')} (${error}): ${withoutOf(names)}`;
+}
+
+function withoutOf([name]: readonly OffloadName[]): string {
+  return OFFLOADS[INDEX[name]][1];
 }

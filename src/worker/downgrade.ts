@@ -15,17 +15,24 @@ import { MERGE_TCP, MERGE_UDP, type TapPort } from '../port/tap.js';
 import type { UdpPort } from '../port/udp.js';
 import type { OffloadName, Offloads } from '../stats/offloads.js';
 
+/** What tells of refusals and is to obey them. */
+export interface Refusable {
+  readonly taps: Pick<TapPort, 'refused' | 'merge'>;
+  readonly udp: Pick<UdpPort, 'refusedTrain' | 'trains'>;
+  readonly peers: Pick<PeerTable, 'isLearned'>;
+}
+
 export class Downgrade {
   readonly #offloads: Offloads;
-  readonly #taps: TapPort;
-  readonly #udp: UdpPort;
-  readonly #peers: PeerTable;
+  readonly #taps: Refusable['taps'];
+  readonly #udp: Refusable['udp'];
+  readonly #peers: Refusable['peers'];
   readonly #say: (name: OffloadName, error: number) => void;
 
   /** @param say told of each refusal once, on one of the threads that share `offloads`; `error` is a negative errno */
   constructor(
     offloads: Offloads,
-    { taps, udp, peers }: { taps: TapPort; udp: UdpPort; peers: PeerTable },
+    { taps, udp, peers }: Refusable,
     say: (name: OffloadName, error: number) => void,
   ) {
     this.#offloads = offloads;
