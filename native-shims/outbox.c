@@ -25,6 +25,9 @@
 /* Bytes of a whole train: it crosses the stack as one IPv4 packet. */
 #define TRAIN_LEN_MAX 65507
 
+/* Datagrams that every path carries: Linux believes in no path MTU below 552 (net.ipv4.route.min_pmtu). */
+#define SMALL_LEN 512
+
 /* Errors that say the socket's own buffer is full. */
 static int is_congestion(int err)
 {
@@ -76,14 +79,15 @@ static int send_apart(struct outbox *box, int32_t m, struct batch *batch)
 
 /*
  * A train that was refused although its datagrams went was refused for being one: no UDP_SEGMENT (EINVAL), or
- * none on that way, as the device can't sum or IPsec would have to cut (EIO). Its size is the path's business.
+ * none on that way, as the device can't sum or IPsec would have to cut (EIO). What is too large for one path says
+ * nothing of others; older kernels call that EINVAL as well (udp_send_skb), so then only small ones tell.
  */
 static void tell_refused(const struct outbox *box, int32_t m, int err, const struct batch *batch)
 {
-	int32_t entry = box->datagrams[box->first[m]].entry;
+	const struct outgoing *first = &box->datagrams[box->first[m]];
 
-	if (box->refused && err != -EMSGSIZE)
-		*box->refused = (struct refused_train){ .error = err, .peer_idx = batch->peer_idx[entry] };
+	if (box->refused && (err == -EIO || (err == -EINVAL && first->len <= SMALL_LEN)))
+		*box->refused = (struct refused_train){ .error = err, .peer_idx = batch->peer_idx[first->entry] };
 }
 
 /* A message that sendmmsg refused with err. */

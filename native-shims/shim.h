@@ -95,7 +95,7 @@ struct peer_row {
 
 /**
  * struct refused_train - what udp_send_batch() tells when the kernel refused a train for being one
- * @error:	negative errno, not -EMSGSIZE; datagrams of that train went one by one
+ * @error:	-EIO, or -EINVAL that can't be about its size; datagrams of that train went one by one
  * @peer_idx:	row of the peer that it was for
  */
 struct refused_train {

@@ -102,8 +102,8 @@ export interface Shim {
    * status[i] and goes on; a train that is refused as such is sent one by one. An entry with a gsoType is a superframe:
    * it leaves as its segments, csumStart being the place of its TCP or UDP header, from `off`; status[i] tells of the
    * first segment that failed.
-   * @param refused set when a train was refused for being one (not for its size), though datagrams of it went: [0] the
-   *   negative errno, [1] the peer's row. Otherwise left alone
+   * @param refused set when a train was refused for being one, though datagrams of it went: [0] -EIO, or -EINVAL that
+   *   can't be about its size, [1] the peer's row. Otherwise left alone
    * @returns entries whose status is not 0
    */
   udpSendBatch(
