@@ -19,7 +19,7 @@ import type { OffloadName, Offloads } from '../stats/offloads.js';
 export interface Refusable {
   readonly taps: Pick<TapPort, 'refused' | 'merge'>;
   readonly udp: Pick<UdpPort, 'refusedTrain' | 'trains'>;
-  readonly peers: Pick<PeerTable, 'isLearned'>;
+  readonly peers: Pick<PeerTable, 'isUsed' | 'isLearned'>;
 }
 
 export class Downgrade {
@@ -57,7 +57,8 @@ export class Downgrade {
   #hearOfTrain(told: Int32Array): void {
     const [error, peerIdx] = told;
     told[0] = 0;
-    if (!this.#peers.isLearned(peerIdx)) this.#refuse('UDP_SEGMENT', error);
+    const isConfigured = this.#peers.isUsed(peerIdx) && !this.#peers.isLearned(peerIdx);
+    if (isConfigured) this.#refuse('UDP_SEGMENT', error);
   }
 
   #refuse(name: OffloadName, error: number): void {

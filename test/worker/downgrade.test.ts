@@ -11,6 +11,8 @@ import { sourceRow } from '../support/memory-plane.js';
 const EIO = -5;
 const EINVAL = -22;
 const LEARNED_ROW = 7;
+/** Of a learned peer that was forgotten since. */
+const EMPTY_ROW = 8;
 const RECEIVE = 1;
 const NO_CHECKSUM = 8;
 
@@ -18,7 +20,10 @@ const NO_CHECKSUM = 8;
 function worker(offloads: Offloads) {
   const taps = { refused: 0, merge: 0 };
   const udp = { refusedTrain: new Int32Array(2), trains: false };
-  const peers = { isLearned: (peerIdx: number) => peerIdx === LEARNED_ROW };
+  const peers = {
+    isUsed: (peerIdx: number) => peerIdx !== EMPTY_ROW,
+    isLearned: (peerIdx: number) => peerIdx === LEARNED_ROW,
+  };
   const said: [OffloadName, number][] = [];
   const downgrade = new Downgrade(new Offloads(offloads.buffer), { taps, udp, peers }, (...what) =>
     said.push(what),
@@ -64,14 +69,16 @@ t.test('a refused train: said once, by one worker, and all go without', async (t
   t.notOk(successor.udp.trains, 'a successor does not try again');
 });
 
-t.test('a refused train to a learned peer turns nothing off', async (t) => {
+t.test('a refused train to a learned peer, or one that is gone, turns nothing off', async (t) => {
   const offloads = granted('UDP_SEGMENT');
   const { udp, said, downgrade } = worker(offloads);
-  udp.refusedTrain.set([EIO, LEARNED_ROW]);
-  downgrade.step();
-  t.ok(udp.trains);
-  t.same(said, []);
-  t.equal(udp.refusedTrain[0], 0, 'heard');
+  for (const row of [LEARNED_ROW, EMPTY_ROW]) {
+    udp.refusedTrain.set([EIO, row]);
+    downgrade.step();
+    t.ok(udp.trains);
+    t.same(said, []);
+    t.equal(udp.refusedTrain[0], 0, 'heard');
+  }
 });
 
 t.test('refused superframes, one kind at a time', async (t) => {
@@ -92,7 +99,10 @@ t.test('refused superframes, one kind at a time', async (t) => {
 
 t.test('a train that the kernel really refuses, for it has no UDP checksum', async (t) => {
   const { port, receive } = senderWithoutChecksum(t);
-  const { peers, taps } = { peers: { isLearned: () => false }, taps: { refused: 0, merge: 0 } };
+  const { peers, taps } = {
+    peers: { isUsed: () => true, isLearned: () => false },
+    taps: { refused: 0, merge: 0 },
+  };
   const said: OffloadName[] = [];
   const downgrade = new Downgrade(granted('UDP_SEGMENT'), { taps, udp: port, peers }, (name) =>
     said.push(name),
