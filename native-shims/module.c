@@ -216,8 +216,11 @@ static napi_value js_tap_write_batch(napi_env env, napi_callback_info info)
 	struct batch *batch = arg_batch(&call, 2);
 	int32_t count = arg_int_within(&call, 3, "count", 0, BATCH_CAP);
 	int merge = arg_int_within(&call, 4, "merge", 0, MERGE_TCP | MERGE_UDP);
+	struct view result = arg_ints(&call, 5, "result", sizeof(struct merge_result) / sizeof(int32_t));
 
-	return call.refused ? NULL : answer(&call, tap_write_batch(fds.data, fds.count, arena, batch, count, merge));
+	if (call.refused)
+		return NULL;
+	return answer(&call, tap_write_batch(fds.data, fds.count, arena, batch, count, merge, result.data));
 }
 
 static napi_value js_udp_open(napi_env env, napi_callback_info info)
@@ -279,13 +282,14 @@ static napi_value js_udp_send_batch(napi_env env, napi_callback_info info)
 	struct batch *batch = arg_batch(&call, 3);
 	int32_t count = arg_int_within(&call, 4, "count", 0, BATCH_CAP);
 	int32_t train_max = arg_int_within(&call, 5, "trainMax", 1, BATCH_CAP);
-	struct tunnel *tunnel = arg_bytes(&call, 6, "tunnel", sizeof(*tunnel), _Alignof(struct tunnel)).data;
+	struct view refused = arg_ints(&call, 6, "refused", sizeof(struct refused_train) / sizeof(int32_t));
+	struct tunnel *tunnel = arg_bytes(&call, 7, "tunnel", sizeof(*tunnel), _Alignof(struct tunnel)).data;
 	size_t peer_count = peers.count / sizeof(struct peer_row);
 
 	if (call.refused)
 		return NULL;
 	return answer(&call, udp_send_batch(fds.data, peers.data, peer_count, arena, batch, count, train_max,
-				    tunnel));
+					    refused.data, tunnel));
 }
 
 static napi_value js_tunnel_open(napi_env env, napi_callback_info info)

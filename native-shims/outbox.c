@@ -10,7 +10,7 @@
  * send with it, whoever that one is for. So a failed send proves nothing about its own peer until the
  * error queue is drained and the same datagram has failed again. EAGAIN and ENOBUFS are about the
  * socket's own buffer: a second attempt would not find it emptier. A train may be refused as a train;
- * then its datagrams go one by one.
+ * then its datagrams go one by one, and who sends them is told, unless it was for their size.
  */
 #include "outbox.h"
 
@@ -24,6 +24,9 @@
 
 /* Bytes of a whole train: it crosses the stack as one IPv4 packet. */
 #define TRAIN_LEN_MAX 65507
+
+/* Datagrams that every path carries: Linux believes in no path MTU below 552 (net.ipv4.route.min_pmtu). */
+#define SMALL_LEN 512
 
 /* Errors that say the socket's own buffer is full. */
 static int is_congestion(int err)
@@ -53,11 +56,12 @@ static int send_again(int fd, const struct msghdr *header)
 	return sendmsg(fd, header, MSG_DONTWAIT) < 0 ? -errno : 0;
 }
 
-/* The datagrams of a refused train, one by one. */
-static void send_apart(struct outbox *box, int32_t m, struct batch *batch)
+/* The datagrams of a refused train, one by one. Returns how many went. */
+static int send_apart(struct outbox *box, int32_t m, struct batch *batch)
 {
 	const struct msghdr *train = &box->messages[m].msg_hdr;
 	struct msghdr header = { .msg_name = train->msg_name, .msg_namelen = train->msg_namelen };
+	int sent = 0;
 
 	for (int32_t d = box->first[m]; d < box->first[m + 1]; d++) {
 		int err;
@@ -68,7 +72,22 @@ static void send_apart(struct outbox *box, int32_t m, struct batch *batch)
 		if (err && !is_congestion(err))
 			err = send_again(box->fd, &header);
 		fail(batch, box->datagrams[d].entry, err);
+		sent += !err;
 	}
+	return sent;
+}
+
+/*
+ * A train that was refused although its datagrams went was refused for being one: no UDP_SEGMENT (EINVAL), or
+ * none on that way, as the device can't sum or IPsec would have to cut (EIO). What is too large for one path says
+ * nothing of others; older kernels call that EINVAL as well (udp_send_skb), so then only small ones tell.
+ */
+static void tell_refused(const struct outbox *box, int32_t m, int err, const struct batch *batch)
+{
+	const struct outgoing *first = &box->datagrams[box->first[m]];
+
+	if (box->refused && (err == -EIO || (err == -EINVAL && first->len <= SMALL_LEN)))
+		*box->refused = (struct refused_train){ .error = err, .peer_idx = batch->peer_idx[first->entry] };
 }
 
 /* A message that sendmmsg refused with err. */
@@ -79,7 +98,8 @@ static void send_refused(struct outbox *box, int32_t m, int err, struct batch *b
 	if (!is_congestion(err) && !(is_train && is_of_train(err)))
 		err = send_again(box->fd, &box->messages[m].msg_hdr);
 	if (is_train && is_of_train(err)) {
-		send_apart(box, m, batch);
+		if (send_apart(box, m, batch))
+			tell_refused(box, m, err, batch);
 		return;
 	}
 	for (int32_t d = box->first[m]; d < box->first[m + 1]; d++)

@@ -50,6 +50,7 @@ struct outgoing {
  * first and of datagrams tells where the last ones end.
  *
  * @train_max:	datagrams of a train, at most
+ * @refused:	where to tell of a refused train; NULL: nobody asks
  * @train_len:	bytes of the last message
  * @peer_idx:	of the last message
  * @headers:	header blocks of segments, headers_len bytes in use
@@ -57,6 +58,7 @@ struct outgoing {
 struct outbox {
 	int fd;
 	int32_t train_max;
+	struct refused_train *refused;
 	int32_t message_count;
 	int32_t datagram_count;
 	int32_t iov_count;

@@ -96,6 +96,7 @@ static int add_entry(struct outbox *box, const int32_t *fds, const struct peer_r
  * @fds:	2 * SOURCE_SOCKETS sockets, IPv4 first, by src_port_idx; -1 none
  * @peers:	rows by peer_idx
  * @train_max:	datagrams in one UDP_SEGMENT train, at most; 1: no trains
+ * @refused:	set if a train was refused for being one, left alone otherwise; may be NULL
  * @tunnel:	the way for superframes that may leave whole, or NULL; its id and error are updated
  *
  * An entry with a gso_type is a superframe behind a VXLAN header: it leaves whole, or as its segments.
@@ -109,7 +110,8 @@ static int add_entry(struct outbox *box, const int32_t *fds, const struct peer_r
  * Return: entries whose status is not 0.
  */
 int udp_send_batch(const int32_t *fds, const struct peer_row *peers, size_t peer_count, struct arena arena,
-		   struct batch *batch, int32_t count, int32_t train_max, struct tunnel *tunnel)
+		   struct batch *batch, int32_t count, int32_t train_max, struct refused_train *refused,
+		   struct tunnel *tunnel)
 {
 	struct outbox box;
 	int failed = 0;
@@ -119,6 +121,7 @@ int udp_send_batch(const int32_t *fds, const struct peer_row *peers, size_t peer
 		batch->status[i] = 0;
 	outbox_clear(&box);
 	box.train_max = train_max;
+	box.refused = refused;
 	for (int32_t i = 0; i < count; i++) {
 		int err = batch->verdict[i] ? 0 : add_entry(&box, fds, peers, peer_count, arena, batch, i, tunnel);
 

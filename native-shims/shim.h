@@ -95,6 +95,26 @@ struct peer_row {
 };
 
 /**
+ * struct refused_train - what udp_send_batch() tells when the kernel refused a train for being one
+ * @error:	-EIO, or -EINVAL that can't be about its size; datagrams of that train went one by one
+ * @peer_idx:	row of the peer that it was for
+ */
+struct refused_train {
+	int32_t error;
+	int32_t peer_idx;
+};
+
+/**
+ * struct merge_result - what became of the superframes that tap_write_batch() made; bits are set, never cleared
+ * @taken:	MERGE_* of those that the kernel took
+ * @refused:	MERGE_* of those that it refused (EINVAL), although it took their segments
+ */
+struct merge_result {
+	int32_t taken;
+	int32_t refused;
+};
+
+/**
  * struct wait_result - what wait_for() found
  * @now_ms:	CLOCK_MONOTONIC after the wait, ms
  * @waited_ms:	how long the wait took, ms
@@ -146,7 +166,8 @@ struct tap_region {
 #define UDP_OPEN_NO_GRO 16     /* with UDP_OPEN_RECEIVE: no trains, for a reader that knows no control messages */
 #define UDP_OPEN_SHARE 32      /* bound as the only one; then others may join, if they ask to */
 #define UDP_OPEN_JOIN 64       /* share the port of a socket that was opened with UDP_OPEN_SHARE */
-#define UDP_OPEN_ALL 127
+#define UDP_OPEN_TRAINS 128    /* fail where the kernel does not know UDP_SEGMENT */
+#define UDP_OPEN_ALL 255
 
 /**
  * struct udp_slots - where udp_receive_batch() puts datagrams, one a slot
@@ -197,16 +218,16 @@ int tap_set_offload(int fd, uint32_t bits);
 int tap_read_batch(int fd, struct arena arena, struct batch *batch, int32_t start, int32_t vni_idx,
 		   struct tap_region region);
 int tap_write_batch(const int32_t *fds, size_t fd_count, struct arena arena, struct batch *batch, int32_t count,
-		    int merge);
+		    int merge, struct merge_result *result);
 
 int udp_open(const struct peer_row *local, const char *device, int options, int receive_len, int send_len, int ttl);
 int udp_receive_batch(int fd, struct arena arena, struct batch *batch, struct peer_row *sources, int32_t start,
 		      struct udp_slots slots, uint32_t *drops);
 int udp_send_batch(const int32_t *fds, const struct peer_row *peers, size_t peer_count, struct arena arena,
-		   struct batch *batch, int32_t count, int32_t train_max, struct tunnel *tunnel);
+		   struct batch *batch, int32_t count, int32_t train_max, struct refused_train *refused,
+		   struct tunnel *tunnel);
 int udp_drain_errors(int fd);
 int64_t udp_drops(int fd);
-
 int udp_port(int fd);
 
 int tunnel_open(const char *name);

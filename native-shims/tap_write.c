@@ -3,10 +3,14 @@
  * Writing frames to TAP devices: what the columns say of a frame becomes its virtio_net_hdr, and neighbours
  * that are segments of one inner flow become one write (coalesce.c).
  *
+ * A superframe that the kernel refuses goes segment by segment, whoever made it. Only of those made here
+ * the caller is told: what a peer describes may be refused for what the peer put into it.
+ *
  * Order is kept. Nothing waits for the next batch, so merging adds no delay.
  */
 #include "coalesce.h"
 #include "inner.h"
+#include "segment.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -49,7 +53,42 @@ static int write_frame(int fd, struct virtio_net_hdr *header, uint8_t *frame, si
 	return writev(fd, iov, 2) < 0 ? -errno : 0;
 }
 
-static int write_entry(const int32_t *fds, size_t fd_count, struct arena arena, const struct batch *batch, int32_t i)
+/* Reads the superframe of entry i as it came: as a datagram, whose VXLAN header is still in front of it. */
+static int check_superframe(struct superframe *super, const uint8_t *frame, struct batch *batch, int32_t i)
+{
+	int err;
+
+	batch->len[i] += VXLAN_LEN;
+	batch->csum_start[i] += VXLAN_LEN;
+	err = segment_check(super, frame - VXLAN_LEN, batch, i);
+	batch->len[i] -= VXLAN_LEN;
+	batch->csum_start[i] -= VXLAN_LEN;
+	return err;
+}
+
+/* A superframe as its segments, with finished checksums. 0, or what the kernel says of the first that it refuses. */
+static int write_segments(int fd, struct arena arena, struct batch *batch, int32_t i)
+{
+	struct virtio_net_hdr vnet = { 0 };
+	struct superframe super;
+	int first = 0;
+
+	if (batch->off[i] < VXLAN_LEN || check_superframe(&super, arena.base + batch->off[i], batch, i))
+		return -EINVAL;
+	for (int32_t k = 0; k < super.count; k++) {
+		uint8_t headers[SEGMENT_HEADERS_MAX];
+		struct iovec payload = segment_write(&super, k, headers);
+		struct iovec iov[] = { { &vnet, sizeof(vnet) },
+				       { headers + VXLAN_LEN, (size_t)(super.headers_len - VXLAN_LEN) },
+				       payload };
+
+		if (writev(fd, iov, 3) < 0 && !first)
+			first = -errno;
+	}
+	return first;
+}
+
+static int write_entry(const int32_t *fds, size_t fd_count, struct arena arena, struct batch *batch, int32_t i)
 {
 	int32_t off = batch->off[i], len = batch->len[i], vni_idx = batch->vni_idx[i];
 	struct virtio_net_hdr header;
@@ -62,15 +101,14 @@ static int write_entry(const int32_t *fds, size_t fd_count, struct arena arena, 
 	if (describe_write(&header, batch, i, len))
 		return -EINVAL;
 	err = write_frame(fds[vni_idx], &header, arena.base + off, (size_t)len);
-	/*
-	 * Headers that the kernel parses otherwise than we do: it is still an Ethernet frame, and the VM
-	 * may judge it. A superframe is not: without its segment size it exceeds every MTU.
-	 */
-	if (err == -EINVAL && header.flags && header.gso_type == VIRTIO_NET_HDR_GSO_NONE) {
-		memset(&header, 0, sizeof(header));
-		err = write_frame(fds[vni_idx], &header, arena.base + off, (size_t)len);
-	}
-	return err;
+	if (err != -EINVAL || !header.flags)
+		return err;
+	/* Without its segment size it would exceed every MTU. */
+	if (header.gso_type != VIRTIO_NET_HDR_GSO_NONE)
+		return write_segments(fds[vni_idx], arena, batch, i);
+	/* Headers that the kernel parses otherwise than we do: still an Ethernet frame, and the VM may judge it. */
+	memset(&header, 0, sizeof(header));
+	return write_frame(fds[vni_idx], &header, arena.base + off, (size_t)len);
 }
 
 /* 0, or a negative errno: then nothing is written. */
@@ -89,16 +127,47 @@ static int write_superframe(const int32_t *fds, size_t fd_count, struct run *run
 	return writev(fds[vni_idx], run->iov, 2 + run->count) < 0 ? -errno : 0;
 }
 
-/* Writes a run and empties it. What the kernel does not take as a superframe goes one by one. */
-static void write_run(const int32_t *fds, size_t fd_count, struct arena arena, struct batch *batch, struct run *run)
+/* Entries of a run, one by one. Returns how many went. */
+static int write_apart(const int32_t *fds, size_t fd_count, struct arena arena, struct batch *batch,
+		       const struct run *run)
 {
-	int err = run->count > 1 ? write_superframe(fds, fd_count, run) : -EINVAL;
+	int written = 0;
 
 	for (int32_t k = 0; k < run->count; k++) {
 		int32_t i = run->entries[k];
 
-		batch->status[i] = err == -EINVAL ? write_entry(fds, fd_count, arena, batch, i) : err;
+		batch->status[i] = write_entry(fds, fd_count, arena, batch, i);
+		written += !batch->status[i];
 	}
+	return written;
+}
+
+/* A run of two or more. What the kernel does not take as a superframe goes one by one. */
+static void write_merged(const int32_t *fds, size_t fd_count, struct arena arena, struct batch *batch,
+			 struct run *run, struct merge_result *result)
+{
+	int32_t kind = run->first.protocol == IPPROTO_TCP ? MERGE_TCP : MERGE_UDP;
+	int err = write_superframe(fds, fd_count, run);
+
+	if (err == -EINVAL) {
+		if (write_apart(fds, fd_count, arena, batch, run))
+			result->refused |= kind;
+		return;
+	}
+	if (!err)
+		result->taken |= kind;
+	for (int32_t k = 0; k < run->count; k++)
+		batch->status[run->entries[k]] = err;
+}
+
+/* Writes a run and empties it. */
+static void write_run(const int32_t *fds, size_t fd_count, struct arena arena, struct batch *batch, struct run *run,
+		      struct merge_result *result)
+{
+	if (run->count > 1)
+		write_merged(fds, fd_count, arena, batch, run, result);
+	else
+		write_apart(fds, fd_count, arena, batch, run);
 	run->count = 0;
 }
 
@@ -106,20 +175,25 @@ static void write_run(const int32_t *fds, size_t fd_count, struct arena arena, s
  * tap_write_batch() - write the entries whose verdict is 0, in order
  * @fds:	TAP of each VNI, by vni_idx; -1 none
  * @merge:	MERGE_*: neighbours that are segments of one flow are one write (coalesce.c)
+ * @result:	gets what became of those; may be NULL
  *
  * status: 0 written (or skipped); -EFAULT outside the arena; -EINVAL columns that contradict the frame,
  * or a vni_idx without a row; -EBADF a VNI without a TAP; -EIO the device is down; else what writev says.
- * Entries that were written as one share what it says of them.
+ * Entries that were written as one share what it says of them; a superframe that had to be cut up tells of
+ * the first segment that failed.
  *
  * #syscalls writev
  * Return: entries whose status is not 0.
  */
 int tap_write_batch(const int32_t *fds, size_t fd_count, struct arena arena, struct batch *batch, int32_t count,
-		    int merge)
+		    int merge, struct merge_result *result)
 {
+	struct merge_result unread;
 	struct run run;
 	int failed = 0;
 
+	if (!result)
+		result = &unread;
 	run.count = 0;
 	for (int32_t i = 0; i < count; i++) {
 		struct segment segment;
@@ -130,14 +204,14 @@ int tap_write_batch(const int32_t *fds, size_t fd_count, struct arena arena, str
 		if (coalesce_examine(&segment, arena, batch, i, merge)) {
 			if (run.count && coalesce_append(&run, &segment))
 				continue;
-			write_run(fds, fd_count, arena, batch, &run);
+			write_run(fds, fd_count, arena, batch, &run, result);
 			coalesce_begin(&run, &segment);
 		} else {
-			write_run(fds, fd_count, arena, batch, &run);
+			write_run(fds, fd_count, arena, batch, &run, result);
 			batch->status[i] = write_entry(fds, fd_count, arena, batch, i);
 		}
 	}
-	write_run(fds, fd_count, arena, batch, &run);
+	write_run(fds, fd_count, arena, batch, &run, result);
 	for (int32_t i = 0; i < count; i++)
 		failed += batch->status[i] != 0;
 	return failed;

@@ -22,6 +22,9 @@
 #include <linux/sock_diag.h>
 #include <netinet/udp.h>
 
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
 #ifndef UDP_GRO
 #define UDP_GRO 104
 #endif
@@ -54,8 +57,7 @@ static int set_receive_options(int fd, int ipv6, int options)
 		err = set_option(fd, IPPROTO_UDP, UDP_NO_CHECK6_RX, 1);
 	if (err || options & UDP_OPEN_NO_GRO)
 		return err;
-	err = set_option(fd, IPPROTO_UDP, UDP_GRO, 1);
-	return err == -ENOPROTOOPT ? 0 : err; /* before Linux 5.0: datagrams come one by one */
+	return set_option(fd, IPPROTO_UDP, UDP_GRO, 1);
 }
 
 static int set_ip_options(int fd, int ipv6, int options, int ttl)
@@ -109,7 +111,8 @@ static int bind_device(int fd, const char *device)
  *
  * #syscalls socket setsockopt bind close
  * Return: fd; -EAFNOSUPPORT a family that is neither, or one that this machine lacks; -EADDRINUSE,
- * -EADDRNOTAVAIL, -EACCES as bind(2); -ENODEV no such device; -EPERM it takes CAP_NET_RAW.
+ * -EADDRNOTAVAIL, -EACCES as bind(2); -ENODEV no such device; -EPERM it takes CAP_NET_RAW; -ENOPROTOOPT the
+ * kernel lacks UDP_GRO (before Linux 5.0) or, with UDP_OPEN_TRAINS, UDP_SEGMENT (before 4.18).
  */
 int udp_open(const struct peer_row *local, const char *device, int options, int receive_len, int send_len, int ttl)
 {
@@ -126,6 +129,9 @@ int udp_open(const struct peer_row *local, const char *device, int options, int 
 	err = set_ip_options(fd, ipv6, options, ttl);
 	if (!err && options & UDP_OPEN_RECEIVE)
 		err = set_receive_options(fd, ipv6, options);
+	/* 0 is what it is already: each train names its size itself. */
+	if (!err && options & UDP_OPEN_TRAINS)
+		err = set_option(fd, IPPROTO_UDP, UDP_SEGMENT, 0);
 	if (!err)
 		err = set_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, receive_len);
 	if (!err)

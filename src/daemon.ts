@@ -18,10 +18,13 @@ import { machineId, netnsId } from './host/machine-id.js';
 import { ALL_OFFLOADS, type OverlayDevice, openOverlayDevice } from './host/overlay-device.js';
 import { Paths } from './host/paths.js';
 import { Rollback } from './host/rollback.js';
+import { TunnelOffload } from './host/tunnel-offload.js';
 import { openUnderlaySockets, type UnderlaySockets } from './host/underlay-sockets.js';
 import type { Logger } from './log.js';
 import { loadShim, type Shim } from './native/binding.js';
+import { errnoName } from './native/errno.js';
 import { checkLayout } from './native/layout.js';
+import { type OffloadName, Offloads, refusalText } from './stats/offloads.js';
 import { packageVersion } from './version.js';
 import { formatMac } from './wire/mac.js';
 import type { NewPeer } from './worker/data-plane.js';
@@ -30,6 +33,7 @@ import { Handle, type WorkerDescriptors } from './worker/handle.js';
 /** How often a listener that cannot be opened yet is tried again, ms. */
 const LISTEN_RETRY_MS = 2000;
 const OUTER_TTL = 64;
+const OUTER_DF = false;
 
 export class Daemon {
   readonly #settings: Settings;
@@ -38,8 +42,13 @@ export class Daemon {
   readonly #paths: Paths;
   readonly #startedAtMs = Date.now();
   readonly #warnings: { code: string; detail: string }[] = [];
+  readonly #offloads = new Offloads();
   #local: string[] = [];
-  #tapOffloads: readonly string[] = [];
+  #tunnel: TunnelOffload | undefined;
+  /** Looks at the tunnel offload come one after the other. */
+  #tunnelLook: Promise<void> = Promise.resolve();
+  #tunnelLookDue = false;
+  #routesChanged = false;
 
   private constructor(settings: Settings, log: Logger, undo: Rollback) {
     this.#settings = settings;
@@ -77,11 +86,12 @@ export class Daemon {
     for (const vni of this.#settings.vnis)
       devices.set(vni, await this.#openDevice(shim, vni, peers.get(vni)!));
     const sockets = await this.#openSockets(shim, [...peers.values()].flat());
-    this.#noteOffloads([...devices.values()]);
+    if (this.#engine === 'batch') this.#noteOffloads([...devices.values()], sockets);
     const handle = await this.#startWorkers(shim, sockets);
     await Promise.all(
       this.#settings.vnis.map((vni) => this.#configure(handle, vni, devices.get(vni)!, peers.get(vni)!)),
     );
+    await this.#startTunnel(shim, sockets, handle);
     handle.configured();
     await this.#startApi(handle);
     this.#announce(devices);
@@ -118,15 +128,26 @@ export class Daemon {
     return vni.mtu;
   }
 
-  /** What every TAP has; they are all of one kernel. One that refuses some is told of once. */
-  #noteOffloads(devices: OverlayDevice[]): void {
-    if (this.#engine !== 'batch' || devices.length === 0) return;
-    this.#tapOffloads = ALL_OFFLOADS.filter((name) =>
-      devices.every(({ offloads }) => offloads.includes(name)),
-    );
-    const refused = ALL_OFFLOADS.filter((name) => !this.#tapOffloads.includes(name));
-    if (refused.length > 0)
-      this.#log.info({ refused }, 'the kernel refuses TAP offloads: going on without them');
+  /** What sockets and every TAP have; they are all of one kernel. What it refuses is told of once. */
+  #noteOffloads(devices: OverlayDevice[], sockets: UnderlaySockets): void {
+    const note = (name: OffloadName, error: number | undefined) => {
+      if (error === undefined) this.#offloads.grant(name);
+      else this.#offloads.refuse(name, error);
+    };
+    note('UDP_GRO', sockets.refused.get('UDP_GRO'));
+    if (this.#settings.udpChecksum) note('UDP_SEGMENT', sockets.refused.get('UDP_SEGMENT'));
+    for (const name of ALL_OFFLOADS)
+      note(name, devices.find(({ offloads }) => !offloads.includes(name))?.offloadError);
+    note('GSO_TCP', undefined);
+    // Reading and writing them came with one kernel.
+    note('GSO_UDP_L4', devices.find(({ offloads }) => !offloads.includes('TUN_F_USO4'))?.offloadError);
+    for (const { code, detail } of this.#refusals()) this.#log.warn({ code }, detail);
+  }
+
+  #refusals(): StatusInfo['warnings'] {
+    return this.#offloads.refused().map(({ names, error }) => {
+      return { code: 'offload_refused', detail: refusalText(names, errnoName(error)) };
+    });
   }
 
   async #openSockets(shim: Shim, peers: NewPeer[]): Promise<UnderlaySockets> {
@@ -144,7 +165,7 @@ export class Daemon {
       sourcePorts,
       udpChecksum,
       plain: this.#engine === 'dgram',
-      df: false,
+      df: OUTER_DF,
       ttl: OUTER_TTL,
       workers: this.#settings.workers,
     });
@@ -155,18 +176,68 @@ export class Daemon {
   async #startWorkers(shim: Shim, sockets: UnderlaySockets): Promise<Handle> {
     const handle = new Handle({
       engine: this.#engine,
-      underlay: { sendFds: sockets.sendFds, trains: this.#settings.udpChecksum },
-      merge: { tcp: this.#engine === 'batch', udp: this.#tapOffloads.includes('TUN_F_USO4') },
+      underlay: { sendFds: sockets.sendFds },
+      offloads: this.#offloads.buffer,
       strictHeader: this.#settings.strictHeader,
       port: this.#settings.port,
       workers: sockets.receiveFds.map((fds) => this.#descriptors(shim, { ...fds })),
       seed: randomInt(2 ** 32) | 0,
       log: (level, message, fields) => this.#log[level](fields, message),
+      peersChanged: () => this.#lookAtTunnel(handle, false),
       addressText: ({ family, bytes, scopeId }) => this.#paths.addressText(family, bytes, scopeId),
     });
     this.#undo.push(() => handle.stop());
     await handle.start();
     return handle;
+  }
+
+  /** Superframes may leave whole where the machine allows it. */
+  async #startTunnel(shim: Shim, sockets: UnderlaySockets, handle: Handle): Promise<void> {
+    if (this.#engine !== 'batch') return;
+    const { port, udpChecksum } = this.#settings;
+    const sendFds = sockets.sendFds.slice(0, shim.layout.SOURCE_SOCKETS);
+    const tunnel = new TunnelOffload(shim, { port, ttl: OUTER_TTL, df: OUTER_DF, udpChecksum, sendFds });
+    this.#undo.push(() => tunnel.close());
+    this.#tunnel = tunnel;
+    tunnel.watch(
+      () => this.#lookAtTunnel(handle, true),
+      () => this.#offloads.withdraw('UDP_TUNNEL_GSO'),
+    );
+    this.#lookAtTunnel(handle, false);
+    await this.#tunnelLook;
+  }
+
+  /** @param anew the network has changed: ask for the routes, too. Looks that are asked for meanwhile are one */
+  #lookAtTunnel(handle: Handle, anew: boolean): void {
+    this.#routesChanged ||= anew;
+    if (!this.#tunnel || this.#tunnelLookDue) return;
+    this.#tunnelLookDue = true;
+    this.#tunnelLook = this.#tunnelLook
+      .then(() => this.#setTunnel(handle, this.#tunnel!))
+      .catch((error: Error) => {
+        this.#offloads.withdraw('UDP_TUNNEL_GSO');
+        this.#log.debug(error.message);
+      });
+  }
+
+  async #setTunnel(handle: Handle, tunnel: TunnelOffload): Promise<void> {
+    const routesChanged = this.#routesChanged;
+    this.#routesChanged = false;
+    this.#tunnelLookDue = false;
+    if (routesChanged) await this.#paths.refresh();
+    const peers = handle.vnis().flatMap(({ vni }) =>
+      handle.peers(vni).map(({ peerIdx, address: { family, text } }) => {
+        return { peerIdx, family, route: this.#paths.route(text) };
+      }),
+    );
+    const found = await tunnel.find(peers);
+    if ('why' in found) {
+      this.#offloads.withdraw('UDP_TUNNEL_GSO');
+      this.#log.debug({ why: found.why }, 'superframes are cut up before they are sent');
+      return;
+    }
+    await handle.setTunnel(found.way, found.peers);
+    this.#offloads.grant('UDP_TUNNEL_GSO');
   }
 
   #descriptors(shim: Shim, receiveFds: { ipv4: number; ipv6: number }): WorkerDescriptors {
@@ -245,17 +316,11 @@ export class Daemon {
         device: underlayDev,
         port,
         io: this.#engine,
-        offloads: this.#offloads(),
+        offloads: this.#offloads.names(),
       },
-      warnings: this.#warnings,
+      warnings: [...this.#warnings, ...this.#refusals()],
       pathMtu: (address) => this.#paths.pathMtu(address),
     };
-  }
-
-  #offloads(): string[] {
-    if (this.#engine !== 'batch') return [];
-    const ofSockets = this.#settings.udpChecksum ? ['UDP_GRO', 'UDP_SEGMENT'] : ['UDP_GRO'];
-    return [...ofSockets, ...this.#tapOffloads];
   }
 
   #warn(code: string, detail: string): void {

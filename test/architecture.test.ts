@@ -54,6 +54,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'worker/handle',
     'host',
     'native',
+    'stats',
     'wire',
     'log',
     'version',

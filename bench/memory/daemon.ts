@@ -49,11 +49,8 @@ async function startHandle(): Promise<handleModule.Handle> {
   const wakeFd = shim.eventCreate();
   const handle = new Handle({
     engine: 'memory',
-    underlay: {
-      sendFds: new Array<number>(POOL_LEN).fill(-1),
-      trains: true,
-    },
-    merge: { tcp: false, udp: false },
+    underlay: { sendFds: new Array<number>(POOL_LEN).fill(-1) },
+    offloads: new SharedArrayBuffer(0),
     strictHeader: false,
     port: 4789,
     workers: [

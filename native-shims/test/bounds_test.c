@@ -46,7 +46,7 @@ static void check_send(const int32_t *fds, const struct peer_row *peers, struct 
 {
 	uint8_t datagram[128];
 
-	CHECK_EQ(udp_send_batch(fds, peers, 3, arena, &batch, 3, NO_TRAINS, NULL), 1);
+	CHECK_EQ(udp_send_batch(fds, peers, 3, arena, &batch, 3, NO_TRAINS, NULL, NULL), 1);
 	CHECK_EQ(batch.status[0], 0);
 	CHECK_EQ(batch.status[1], wanted);
 	CHECK_EQ(batch.status[2], 0);
@@ -95,7 +95,7 @@ static void check_write(int fd, int far, struct arena arena, int32_t wanted)
 {
 	uint8_t frame[256];
 
-	CHECK_EQ(tap_write_batch(&fd, 1, arena, &batch, 3, 0), 1);
+	CHECK_EQ(tap_write_batch(&fd, 1, arena, &batch, 3, 0, NULL), 1);
 	CHECK_EQ(batch.status[0], 0);
 	CHECK_EQ(batch.status[1], wanted);
 	CHECK_EQ(batch.status[2], 0);
@@ -173,7 +173,7 @@ static void test_write_header(struct arena arena)
 	batch.csum_off[1] = 16;
 	batch.gso_type[1] = FRAME_GSO_TCPV4 | VIRTIO_NET_HDR_GSO_ECN;
 	batch.gso_size[1] = 1448;
-	CHECK_EQ(tap_write_batch(pair, 1, arena, &batch, 2, 0), 0);
+	CHECK_EQ(tap_write_batch(pair, 1, arena, &batch, 2, 0, NULL), 0);
 	CHECK_EQ(batch.status[0], 0); /* skipped, and no status of another round left */
 	REQUIRE(recv(pair[1], frame, sizeof(frame), 0) == 70);
 	memcpy(&header, frame, sizeof(header));

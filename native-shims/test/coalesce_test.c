@@ -57,7 +57,7 @@ static void put_flow(struct shape s, int count, int postponed)
 
 static int write_batch(int count, int merge)
 {
-	return tap_write_batch(&tap, 1, arena, &batch, count, merge);
+	return tap_write_batch(&tap, 1, arena, &batch, count, merge, NULL);
 }
 
 /* Writes the batch and returns how many writes it took. */
@@ -498,7 +498,7 @@ static void test_truncated(void)
 			memcpy(exact.base + whole, arena.base + SLOT_LEN, (size_t)len);
 			batch.len[1] = len;
 			batch.off[1] = whole;
-			CHECK_EQ(tap_write_batch(&tap, 1, exact, &batch, 2, MERGE_ALL), len < 14);
+			CHECK_EQ(tap_write_batch(&tap, 1, exact, &batch, 2, MERGE_ALL, NULL), len < 14);
 			CHECK_EQ(batch.status[1], len < 14 ? -EINVAL : 0);
 			CHECK_EQ(read_seen(), 1 + (len >= 14));
 			put_flow(s, 2, 0);
@@ -518,7 +518,7 @@ static void test_status(void)
 		batch.vni_idx[i] = 1;
 	for (int i = 4; i < 6; i++)
 		batch.vni_idx[i] = 2;
-	CHECK_EQ(tap_write_batch(fds, 2, arena, &batch, 6, MERGE_ALL), 4);
+	CHECK_EQ(tap_write_batch(fds, 2, arena, &batch, 6, MERGE_ALL, NULL), 4);
 	for (int i = 0; i < 6; i++)
 		CHECK_EQ(batch.status[i], i < 2 ? 0 : i < 4 ? -EBADF : -EINVAL);
 	CHECK_EQ(read_seen(), 2);
@@ -527,7 +527,7 @@ static void test_status(void)
 	batch.off[3] = INT_MIN;
 	batch.verdict[4] = 7;
 	batch.status[4] = -EIO;
-	CHECK_EQ(tap_write_batch(fds, 2, arena, &batch, 6, MERGE_ALL), 2);
+	CHECK_EQ(tap_write_batch(fds, 2, arena, &batch, 6, MERGE_ALL, NULL), 2);
 	CHECK_EQ(batch.status[2], -EFAULT);
 	CHECK_EQ(batch.status[3], -EFAULT);
 	CHECK_EQ(batch.status[4], 0);

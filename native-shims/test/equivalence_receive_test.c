@@ -225,7 +225,7 @@ static int check_case(void)
 		for (int i = 1; i < count; i++)
 			if (random_one_in(stream.noise * 2))
 				reorder(i, (int)random_below((uint32_t)i));
-		tap_write_batch(taps, VNIS, arena, &batch, count, merge);
+		tap_write_batch(taps, VNIS, arena, &batch, count, merge, NULL);
 		held = check_status(count) && check_written(count);
 		left -= count;
 	}

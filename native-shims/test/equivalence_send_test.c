@@ -248,7 +248,7 @@ static int check_case(void)
 		seen.superframes += batch.gso_type[i] != FRAME_GSO_NONE;
 	}
 	memcpy(before, arena.base, (size_t)used);
-	CHECK_EQ(udp_send_batch(fds, peers, PEERS, arena, &batch, count, train_max, NULL), 0);
+	CHECK_EQ(udp_send_batch(fds, peers, PEERS, arena, &batch, count, train_max, NULL, NULL), 0);
 	return check_received(count) && CHECK(memcmp(before, arena.base, (size_t)used) == 0);
 }
 

@@ -254,7 +254,7 @@ static void expect_nothing(int fd)
 
 static int send_batch(int32_t count, int32_t train_max)
 {
-	return udp_send_batch(fds, peers, 2, arena, &batch, count, train_max, NULL);
+	return udp_send_batch(fds, peers, 2, arena, &batch, count, train_max, NULL, NULL);
 }
 
 /* Frames and superframes mixed, one of them for two peers: each gets what frame by frame would bring it. */

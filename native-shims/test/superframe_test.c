@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * A superframe all the way, through a real TAP and the kernel's stack: sent by a socket with UDP_SEGMENT,
- * read whole, split, merged again, written, and received. And one that the kernel refuses when it is written.
+ * read whole, split, merged again, written, and received. And those that the kernel refuses when they are written.
  *
  *   UDP socket 10.0.0.1 ── IP stack ── vts0 (TAP) ── this program, playing 10.0.0.2, which sends all back
  */
@@ -19,6 +19,7 @@
 #include <net/if_arp.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #define ARENA_LEN (1 << 20)
 #define PORT 4000
@@ -84,6 +85,7 @@ static int read_ours(int tap)
 			frames.gso_type[0] = frames.gso_type[i];
 			frames.gso_size[0] = frames.gso_size[i];
 			frames.csum_start[0] = frames.csum_start[i];
+			frames.csum_off[0] = frames.csum_off[i];
 			frames.flags[0] = frames.flags[i];
 			return 1;
 		}
@@ -101,7 +103,15 @@ static void swap_bytes(uint8_t *a, uint8_t *b, size_t len)
 	}
 }
 
-/* Splits entry 0 of frames into segments that go back to where they came from: sums do not change by that. */
+/* Back to where it came from: sums do not change by that. */
+static void swap_ends(uint8_t *frame)
+{
+	swap_bytes(frame, frame + 6, 6);
+	swap_bytes(frame + 26, frame + 30, 4);
+	swap_bytes(frame + 34, frame + 36, 2);
+}
+
+/* Splits entry 0 of frames into segments that go back. */
 static int turn_back(void)
 {
 	struct superframe super;
@@ -118,9 +128,7 @@ static int turn_back(void)
 
 		memcpy(frame, headers + VXLAN_LEN, (size_t)inner_len);
 		memcpy(frame + inner_len, payload.iov_base, payload.iov_len);
-		swap_bytes(frame, frame + 6, 6);
-		swap_bytes(frame + 26, frame + 30, 4);
-		swap_bytes(frame + 34, frame + 36, 2);
+		swap_ends(frame);
 		segments.off[k] = off;
 		segments.len[k] = inner_len + (int32_t)payload.iov_len;
 		off += segments.len[k];
@@ -150,6 +158,7 @@ static int receive_all(int fd)
 
 static void test_whole_way(int tap, int fd)
 {
+	struct merge_result result = { 0 };
 	int one = 1;
 
 	for (int gro = 0; gro < 2; gro++) {
@@ -159,21 +168,26 @@ static void test_whole_way(int tap, int fd)
 		CHECK_EQ(frames.gso_type[0], FRAME_GSO_UDP_L4);
 		CHECK_EQ(frames.gso_size[0], SEGMENT_LEN);
 		CHECK_EQ(turn_back(), 21);
-		CHECK_EQ(tap_write_batch(&tap, 1, arena, &segments, 21, MERGE_UDP), 0);
+		CHECK_EQ(tap_write_batch(&tap, 1, arena, &segments, 21, MERGE_UDP, &result), 0);
+		CHECK_EQ(result.taken, MERGE_UDP);
+		CHECK_EQ(result.refused, 0);
 		CHECK_EQ(receive_all(fd), gro ? 1 : 21);
 		REQUIRE(setsockopt(fd, IPPROTO_UDP, UDP_GRO, &one, sizeof(one)) == 0);
 	}
 }
 
-/* From now on this process gets EINVAL for a writev of more than a header and a frame, as from a kernel without USO. */
-static int refuse_superframes(void)
+/*
+ * From now on this process gets EINVAL for a writev of more than a header and a frame, which our own superframes
+ * are, or for one of just these, which a peer's are: as from a kernel without USO.
+ */
+static int refuse_superframes(int from_peers)
 {
 	struct sock_filter code[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_writev, 0, 3),
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2]) +
 							   (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? 4 : 0)),
-		BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, 2, 0, 1),
+		BPF_JUMP(BPF_JMP | (from_peers ? BPF_JEQ : BPF_JGT) | BPF_K, 2, 0, 1),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
@@ -182,18 +196,48 @@ static int refuse_superframes(void)
 	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
 }
 
-/* A refused superframe goes segment by segment. */
+/* One of ours that is refused goes segment by segment, and the caller is told. */
 static void test_refused(int tap, int fd)
 {
-	if (refuse_superframes()) {
+	struct merge_result result = { 0 };
+
+	if (refuse_superframes(0)) {
 		printf("# no seccomp here: the refusal is not tested\n");
 		return;
 	}
-	CHECK_EQ(tap_write_batch(&tap, 1, arena, &segments, 21, MERGE_UDP), 0);
+	CHECK_EQ(tap_write_batch(&tap, 1, arena, &segments, 21, MERGE_UDP, &result), 0);
 	for (int i = 0; i < 21; i++)
 		CHECK_EQ(segments.status[i], 0);
-	REQUIRE(setsockopt(fd, IPPROTO_UDP, UDP_GRO, &(int){ 0 }, sizeof(int)) == 0);
+	CHECK_EQ(result.taken, 0);
+	CHECK_EQ(result.refused, MERGE_UDP);
 	CHECK_EQ(receive_all(fd), 21);
+}
+
+/* One that a peer described is cut up as well, but nobody is told. In a process of its own: a filter stays. */
+static void test_refused_of_peer(int tap, int fd)
+{
+	struct merge_result result = { 0 };
+	pid_t child;
+	int status;
+
+	REQUIRE(setsockopt(fd, IPPROTO_UDP, UDP_GRO, &(int){ 0 }, sizeof(int)) == 0);
+	REQUIRE(send(fd, sent, PAYLOAD_LEN, 0) == PAYLOAD_LEN);
+	REQUIRE(read_ours(tap));
+	swap_ends(arena.base + frames.off[0]);
+	child = fork();
+	if (child) {
+		REQUIRE(child > 0 && waitpid(child, &status, 0) == child);
+		CHECK_EQ(status, 0);
+		CHECK_EQ(receive_all(fd), 21);
+		return;
+	}
+	if (refuse_superframes(1))
+		printf("# no seccomp here: the refusal is not tested\n");
+	CHECK_EQ(tap_write_batch(&tap, 1, arena, &frames, 1, MERGE_UDP, &result), 0);
+	CHECK_EQ(frames.status[0], 0);
+	CHECK_EQ(result.taken | result.refused, 0);
+	fflush(stdout);
+	_exit(check_report());
 }
 
 int main(void)
@@ -210,6 +254,7 @@ int main(void)
 	set_up();
 	fd = open_socket();
 	test_whole_way(tap, fd);
+	test_refused_of_peer(tap, fd);
 	test_refused(tap, fd);
 	close(fd);
 	close(tap);

@@ -57,7 +57,7 @@ static void test_down(int tap)
 {
 	memset(&batch, 0, sizeof(batch));
 	batch.len[0] = build_udp_frame(arena.base, tap_mac, "10.0.0.2", "10.0.0.1", 9, 18);
-	CHECK_EQ(tap_write_batch(&tap, 1, arena, &batch, 1, 0), 1);
+	CHECK_EQ(tap_write_batch(&tap, 1, arena, &batch, 1, 0, NULL), 1);
 	CHECK_EQ(batch.status[0], -EIO);
 }
 
@@ -182,7 +182,7 @@ static void test_write(int tap, int socket_fd)
 		batch.csum_off[i] = 6;
 		batch.verdict[i] = i == 60;
 	}
-	CHECK_EQ(tap_write_batch(fds, 2, arena, &batch, BATCH_CAP, 0), 1);
+	CHECK_EQ(tap_write_batch(fds, 2, arena, &batch, BATCH_CAP, 0, NULL), 1);
 	for (int32_t i = 0; i < BATCH_CAP; i++) {
 		CHECK_EQ(batch.status[i], i == 50 ? -EBADF : 0);
 		if (i == 50 || i == 60)
@@ -207,7 +207,7 @@ static void test_write_superframe(int tap, int socket_fd)
 	batch.csum_off[0] = 6;
 	batch.gso_type[0] = FRAME_GSO_UDP_L4;
 	batch.gso_size[0] = 1000;
-	if (tap_write_batch(&tap, 1, arena, &batch, 1, 0)) {
+	if (tap_write_batch(&tap, 1, arena, &batch, 1, 0, NULL)) {
 		CHECK_EQ(batch.status[0], -EINVAL); /* a kernel without USO, before 6.2 */
 		return;
 	}
@@ -234,7 +234,7 @@ static void test_write_again_plain(int tap)
 	}
 	batch.gso_type[1] = FRAME_GSO_UDP_L4;
 	batch.gso_size[1] = 1000;
-	CHECK_EQ(tap_write_batch(&tap, 1, arena, &batch, 2, 0), 1);
+	CHECK_EQ(tap_write_batch(&tap, 1, arena, &batch, 2, 0, NULL), 1);
 	CHECK_EQ(batch.status[0], 0);
 	CHECK_EQ(batch.status[1], -EINVAL);
 }

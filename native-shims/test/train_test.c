@@ -17,6 +17,7 @@ static struct batch batch;
 static int32_t fds[2 * SOURCE_SOCKETS];
 static struct peer_row peers[2];
 static int receivers[2];
+static struct refused_train refused;
 
 static int open_on(const char *address, int options)
 {
@@ -40,7 +41,8 @@ static void fill_batch(const int32_t *lens, int32_t count)
 
 static int send_batch(int32_t count, int32_t train_max)
 {
-	return udp_send_batch(fds, peers, 2, arena, &batch, count, train_max, NULL);
+	refused = (struct refused_train){ 0 };
+	return udp_send_batch(fds, peers, 2, arena, &batch, count, train_max, &refused, NULL);
 }
 
 /* The next datagram has this length and is of this value throughout. */
@@ -147,6 +149,31 @@ static void test_what_ends_one(void)
 	expect_nothing(receivers[1]);
 }
 
+/* The last train of a batch for peer 1 is told of, and only the train: not what is refused singly as well. */
+static void check_told(void)
+{
+	struct peer_row usual = peers[1];
+
+	CHECK_EQ(refused.error, -EINVAL);
+	CHECK_EQ(refused.peer_idx, 0);
+	fill_batch((int32_t[]){ 100, 100, 100 }, 3);
+	batch.peer_idx[1] = batch.peer_idx[2] = 1;
+	CHECK_EQ(send_batch(3, TRAIN_MAX), 0);
+	CHECK_EQ(refused.peer_idx, 1);
+	expect(receivers[0], 100, 0);
+	expect(receivers[1], 100, 1);
+	expect(receivers[1], 100, 2);
+
+	peers[1].port = 0;
+	fill_batch((int32_t[]){ 100, 100, 100 }, 3);
+	batch.peer_idx[1] = batch.peer_idx[2] = 1;
+	CHECK_EQ(send_batch(3, TRAIN_MAX), 2);
+	CHECK_EQ(batch.status[1], -EINVAL);
+	CHECK_EQ(refused.error, 0);
+	expect(receivers[0], 100, 0);
+	peers[1] = usual;
+}
+
 /* Without a UDP checksum the kernel makes no trains over IPv4; over IPv6 it may. All arrive. */
 static void test_without_checksum(const char *loopback)
 {
@@ -155,15 +182,22 @@ static void test_without_checksum(const char *loopback)
 
 	*fd = open_on(loopback, UDP_OPEN_RECVERR | UDP_OPEN_NO_CHECKSUM);
 	check_batch((int32_t[]){ 100, 100, 100, 50 }, 4, TRAIN_MAX);
+	if (peers[0].family == AF_INET)
+		check_told();
+	check_batch((int32_t[]){ 100, 100, 100, 50 }, 4, 1);
+	CHECK_EQ(refused.error, 0);
+	check_batch((int32_t[]){ 1000, 1000 }, 2, TRAIN_MAX); /* EINVAL, but it might be for its size */
+	CHECK_EQ(refused.error, 0);
 	close(*fd);
 	*fd = usual;
 }
 
-/* Datagrams larger than the path are no train, and are fragmented one by one (lo has an MTU of 1,500). */
+/* Datagrams larger than the path are no train, and are fragmented one by one (lo has an MTU of 1,500): not told. */
 static void test_larger_than_path(void)
 {
 	check_batch((int32_t[]){ 1600, 1600, 1600 }, 3, TRAIN_MAX);
 	check_batch((int32_t[]){ 1400, 1400, 1600, 1600, 1400 }, 5, TRAIN_MAX);
+	CHECK_EQ(refused.error, 0);
 }
 
 /* An error that an earlier datagram left fails the train once; then it goes, whole. */

@@ -106,7 +106,7 @@ static void make_superframe(int32_t payload_len)
 
 static int send_one(void)
 {
-	return udp_send_batch(fds, &peer, 1, arena, &batch, 1, 64, &tunnel);
+	return udp_send_batch(fds, &peer, 1, arena, &batch, 1, 64, NULL, &tunnel);
 }
 
 /* Every segment, in order, as segment.c writes it. */

@@ -156,7 +156,7 @@ static void test_batch(const char *loopback)
 		batch.src_port_idx[i] = i / 3 % 2 ? 63 : 7;
 		batch.verdict[i] = i % 5 == 4;
 	}
-	CHECK_EQ(udp_send_batch(fds, peers, 2, arena, &batch, BATCH_CAP, NO_TRAINS, NULL), 0);
+	CHECK_EQ(udp_send_batch(fds, peers, 2, arena, &batch, BATCH_CAP, NO_TRAINS, NULL, NULL), 0);
 	CHECK_EQ(receive_all(receiver, first_bytes, ports), BATCH_CAP - BATCH_CAP / 5);
 	for (int32_t i = 0; i < BATCH_CAP; i++) {
 		CHECK_EQ(batch.status[i], 0);
@@ -169,7 +169,7 @@ static void test_batch(const char *loopback)
 	CHECK_EQ(sources[5].family, ipv6 ? AF_INET6 : AF_INET);
 	CHECK(memcmp(sources[5].addr, peers[1].addr, sizeof(peers[1].addr)) == 0);
 	CHECK_EQ(sources[5].scope_id, 0);
-	CHECK_EQ(udp_send_batch(fds, peers, 2, arena, &batch, 0, NO_TRAINS, NULL), 0);
+	CHECK_EQ(udp_send_batch(fds, peers, 2, arena, &batch, 0, NO_TRAINS, NULL, NULL), 0);
 	close(receiver);
 	close(senders[0]);
 	close(senders[1]);
@@ -211,7 +211,7 @@ static void test_short_slot(void)
 	fill_batch(2);
 	batch.len[0] = DATAGRAM_LEN;
 	batch.len[1] = DATAGRAM_LEN - 1;
-	CHECK_EQ(udp_send_batch(fds, &peer, 1, arena, &batch, 2, NO_TRAINS, NULL), 0);
+	CHECK_EQ(udp_send_batch(fds, &peer, 1, arena, &batch, 2, NO_TRAINS, NULL, NULL), 0);
 	arena.base[2 * (DATAGRAM_LEN - 1)] = 0xee;
 	CHECK_EQ(udp_receive_batch(receiver, arena, &batch, sources, 0,
 				   (struct udp_slots){ 0, DATAGRAM_LEN - 1, 2 }, &drops),
@@ -239,7 +239,7 @@ static void test_overflow(void)
 	CHECK_EQ(udp_drops(receiver), 0);
 	for (int round = 0; round < 4; round++) {
 		fill_batch(BATCH_CAP);
-		CHECK_EQ(udp_send_batch(fds, &peer, 1, arena, &batch, BATCH_CAP, NO_TRAINS, NULL), 0);
+		CHECK_EQ(udp_send_batch(fds, &peer, 1, arena, &batch, BATCH_CAP, NO_TRAINS, NULL, NULL), 0);
 	}
 	while ((count = udp_receive_batch(receiver, arena, &batch, sources, 0, (struct udp_slots){ 0, STRIDE, 8 },
 					  &drops)) > 0)
@@ -248,7 +248,7 @@ static void test_overflow(void)
 	CHECK_EQ(received + udp_drops(receiver), 4 * BATCH_CAP);
 	/* What was dropped last comes with the next datagram that is not. */
 	fill_batch(1);
-	CHECK_EQ(udp_send_batch(fds, &peer, 1, arena, &batch, 1, NO_TRAINS, NULL), 0);
+	CHECK_EQ(udp_send_batch(fds, &peer, 1, arena, &batch, 1, NO_TRAINS, NULL, NULL), 0);
 	more = udp_receive_batch(receiver, arena, &batch, sources, 0, (struct udp_slots){ 0, STRIDE, 8 }, &drops);
 	CHECK_EQ(more, 1);
 	CHECK_EQ(received + drops, 4 * BATCH_CAP);
@@ -288,7 +288,7 @@ static void test_refused_neighbours(const char *loopback)
 	fill_batch(BATCH_CAP);
 	for (int32_t i = 0; i < BATCH_CAP; i++)
 		batch.peer_idx[i] = i % 2;
-	udp_send_batch(fds, peers, 2, arena, &batch, BATCH_CAP, NO_TRAINS, NULL);
+	udp_send_batch(fds, peers, 2, arena, &batch, BATCH_CAP, NO_TRAINS, NULL, NULL);
 	CHECK_EQ(receive_all(receiver, first_bytes, ports), BATCH_CAP / 2);
 	for (int32_t i = 0; i < BATCH_CAP; i += 2) {
 		CHECK_EQ(batch.status[i], 0);
@@ -316,10 +316,10 @@ static void test_error_of_earlier_batch(void)
 	fds[0] = sender;
 	fill_batch(1);
 	batch.peer_idx[0] = 1;
-	CHECK_EQ(udp_send_batch(fds, peers, 2, arena, &batch, 1, NO_TRAINS, NULL), 0);
+	CHECK_EQ(udp_send_batch(fds, peers, 2, arena, &batch, 1, NO_TRAINS, NULL, NULL), 0);
 	CHECK(in_error(sender));
 	fill_batch(3);
-	CHECK_EQ(udp_send_batch(fds, peers, 2, arena, &batch, 3, NO_TRAINS, NULL), 0);
+	CHECK_EQ(udp_send_batch(fds, peers, 2, arena, &batch, 3, NO_TRAINS, NULL, NULL), 0);
 	CHECK_EQ(receive_all(receiver, first_bytes, ports), 3);
 	CHECK(!in_error(sender));
 	CHECK_EQ(udp_drain_errors(sender), 0);
@@ -343,12 +343,12 @@ static void test_error_without_message(void)
 	fds[1] = sender;
 	peer = row_of("127.0.0.1", port_of(sender));
 	fill_batch(BATCH_CAP);
-	CHECK_EQ(udp_send_batch(fds, &peer, 1, arena, &batch, BATCH_CAP, NO_TRAINS, NULL), 0);
+	CHECK_EQ(udp_send_batch(fds, &peer, 1, arena, &batch, BATCH_CAP, NO_TRAINS, NULL, NULL), 0);
 	peer = row_of("127.0.0.1", port_of(gone));
 	close(gone);
 	fill_batch(1);
 	batch.src_port_idx[0] = 1;
-	CHECK_EQ(udp_send_batch(fds, &peer, 1, arena, &batch, 1, NO_TRAINS, NULL), 0);
+	CHECK_EQ(udp_send_batch(fds, &peer, 1, arena, &batch, 1, NO_TRAINS, NULL, NULL), 0);
 	CHECK(in_error(sender));
 	CHECK_EQ(udp_drain_errors(sender), 0);
 	CHECK(!in_error(sender));
@@ -371,7 +371,7 @@ static void test_unroutable_neighbours(void)
 	batch.peer_idx[0] = batch.peer_idx[3] = 1;
 	batch.off[2] = 0;
 	batch.len[2] = 65508; /* one more than UDP over IPv4 takes */
-	CHECK_EQ(udp_send_batch(fds, peers, 2, arena, &batch, 6, NO_TRAINS, NULL), 3);
+	CHECK_EQ(udp_send_batch(fds, peers, 2, arena, &batch, 6, NO_TRAINS, NULL, NULL), 3);
 	CHECK_EQ(batch.status[0], -ENETUNREACH);
 	CHECK_EQ(batch.status[1], 0);
 	CHECK_EQ(batch.status[2], -EMSGSIZE);

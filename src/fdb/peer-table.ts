@@ -22,6 +22,8 @@ const ROW_SHIFT = 3;
 
 const CONFIGURED = 1;
 const LEARNED = 2;
+/** The shim's PEER_TUNNEL: superframes for it may leave whole. Of configured peers only. */
+const TUNNEL = 4;
 
 const FREE = -1;
 const GONE = -2;
@@ -38,6 +40,7 @@ export class PeerTable {
   /** Cells of the index that are not FREE. */
   #used = 0;
   #freeLearned: number[] = [];
+  #tunnelled = new Int32Array(0);
 
   /**
    * @param learnedRows rows at the end of the table for sources that are not configured
@@ -141,7 +144,16 @@ export class PeerTable {
   /** True while the row is that of a configured peer of this VNI. */
   isConfigured(peerIdx: number, vniIdx: number): boolean {
     const base = peerIdx << ROW_SHIFT;
-    return this.#words[base + FLAGS] === CONFIGURED && this.#words[base + VNI] === vniIdx;
+    return (this.#words[base + FLAGS] & CONFIGURED) !== 0 && this.#words[base + VNI] === vniIdx;
+  }
+
+  /** Superframes for these configured peers may leave whole, and for no others. */
+  setTunnelled(peers: Int32Array): void {
+    for (const peerIdx of this.#tunnelled) this.#words[(peerIdx << ROW_SHIFT) + FLAGS] &= ~TUNNEL;
+    this.#tunnelled = peers.filter(
+      (peerIdx) => (this.#words[(peerIdx << ROW_SHIFT) + FLAGS] & CONFIGURED) !== 0,
+    );
+    for (const peerIdx of this.#tunnelled) this.#words[(peerIdx << ROW_SHIFT) + FLAGS] |= TUNNEL;
   }
 
   /** True for a row that was added here, not merely left in the memory by a predecessor. Cold. */

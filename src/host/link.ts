@@ -8,6 +8,7 @@ import { ip, NoSuchDeviceError } from './ip-command.js';
 
 export interface Link {
   readonly name: string;
+  readonly index: number;
   /** Administratively up (IFF_UP). */
   readonly up: boolean;
   readonly mtu: number;
@@ -91,6 +92,7 @@ export function indexIn(ifInet6: string, name: string): number {
 
 interface RawLink {
   ifname: string;
+  ifindex: number;
   flags: string[];
   mtu: number;
   address?: string;
@@ -106,6 +108,7 @@ export function parseLink(object: unknown): Link {
   const raw = object as RawLink;
   return {
     name: raw.ifname,
+    index: raw.ifindex,
     up: raw.flags.includes('UP'),
     mtu: raw.mtu,
     mac: raw.address ?? '',

@@ -46,23 +46,27 @@ export interface OverlayDevice {
   /** Device MTU, bytes: not what frames are judged by. */
   readonly mtu: number;
   /** Offloads that the kernel granted, by their names in linux/if_tun.h; none unless asked for. */
-  readonly offloads: readonly string[];
+  readonly offloads: readonly TapOffload[];
+  /** Negative errno by which the others were refused; 0: none was. */
+  readonly offloadError: number;
   /** Takes back every change. @throws HostError naming what could not be taken back */
   close(): Promise<void>;
 }
 
 /** TUN_F_* of linux/if_tun.h. Headers of Debian 12 lack the last two, kernels before 6.2 what they mean. */
-const OFFLOADS: Readonly<Record<string, number>> = {
+const OFFLOADS = {
   TUN_F_CSUM: 0x01,
   TUN_F_TSO4: 0x02,
   TUN_F_TSO6: 0x04,
   TUN_F_TSO_ECN: 0x08,
   TUN_F_USO4: 0x20,
   TUN_F_USO6: 0x40,
-};
+} as const;
+
+export type TapOffload = keyof typeof OFFLOADS;
 
 /** What to ask for, step by step down: the kernel takes all of a set or nothing. */
-const OFFLOAD_STEPS: readonly (readonly string[])[] = [
+const OFFLOAD_STEPS: readonly (readonly TapOffload[])[] = [
   ['TUN_F_CSUM', 'TUN_F_TSO4', 'TUN_F_TSO6', 'TUN_F_TSO_ECN', 'TUN_F_USO4', 'TUN_F_USO6'],
   ['TUN_F_CSUM', 'TUN_F_TSO4', 'TUN_F_TSO6', 'TUN_F_TSO_ECN'],
   ['TUN_F_CSUM', 'TUN_F_TSO4', 'TUN_F_TSO6'],
@@ -72,15 +76,25 @@ const OFFLOAD_STEPS: readonly (readonly string[])[] = [
 /** Every offload, as `OverlayDevice.offloads` has it when none is refused. */
 export const ALL_OFFLOADS = OFFLOAD_STEPS[0];
 
+const NO_OFFLOADS = { offloads: [], offloadError: 0 };
+
 /**
- * Turns on as much as the kernel grants.
+ * Turns on as much as the kernel grants. Once on, they stay: nothing asks again while the device is open, and a
+ * device whose features somebody turns off gives smaller frames, which are forwarded like any other.
+ *
  * @param set asks for a set of TUN_F_* bits; 0, or a negative errno
- * @returns names of those that are on
+ * @returns names of those that are on, and the errno that kept the others off
  */
-export function probeOffloads(set: (bits: number) => number): readonly string[] {
-  return (
-    OFFLOAD_STEPS.find((names) => set(names.reduce((bits, name) => bits | OFFLOADS[name], 0)) === 0) ?? []
-  );
+export function probeOffloads(
+  set: (bits: number) => number,
+): Pick<OverlayDevice, 'offloads' | 'offloadError'> {
+  let offloadError = 0;
+  for (const offloads of OFFLOAD_STEPS) {
+    const answer = set(offloads.reduce((bits, name) => bits | OFFLOADS[name], 0));
+    if (answer === 0) return { offloads, offloadError };
+    offloadError = answer;
+  }
+  return { offloads: [], offloadError };
 }
 
 /** @throws HostError; everything done until then is taken back */
@@ -92,11 +106,11 @@ export async function openOverlayDevice(shim: Shim, spec: OverlayDeviceSpec): Pr
     const fds = await openTap(shim, spec, undo);
     const unsteered = fds.length > 1 ? steer(shim, fds[0], undo) : '';
     // Of the device, not of the queue; and opening a queue turns them off.
-    const offloads = spec.offload ? probeOffloads((bits) => shim.tapSetOffload(fds[0], bits)) : [];
+    const granted = spec.offload ? probeOffloads((bits) => shim.tapSetOffload(fds[0], bits)) : NO_OFFLOADS;
     await configure(spec);
     const link = await getLink(spec.tap);
     const { tap: name } = spec;
-    return { fds, unsteered, offloads, name, mac: macOf(link), mtu: link.mtu, close: () => undo.run() };
+    return { fds, unsteered, ...granted, name, mac: macOf(link), mtu: link.mtu, close: () => undo.run() };
   });
 }
 

@@ -1,11 +1,11 @@
 /**
  * The paths to the peers: their addresses, from which address of ours they are reached, and what each path carries
- * as far as the routing table knows. Asked at start and when a peer is added; not followed afterwards.
+ * as far as the routing table knows. Asked at start, when a peer is added, and by `refresh`.
  */
 import { networkInterfaces } from 'node:os';
 import type { PeerSettings, Settings } from '../config/settings.js';
 import { resolveHost } from '../resolve/resolve.js';
-import { formatIpAddress, type IpAddress } from '../wire/ip-address.js';
+import { formatIpAddress, type IpAddress, parseIpAddress } from '../wire/ip-address.js';
 import { HostError } from './host-error.js';
 import { deviceIndex, overlayMtuFor, type Route, routeTo } from './underlay.js';
 
@@ -66,6 +66,20 @@ export class Paths {
     return [
       ...new Set(Array.from(this.#routes.values(), ({ local }) => local).filter((local) => local !== '')),
     ];
+  }
+
+  /** How a peer is reached; undefined: no route is known. */
+  route(address: string): Route | undefined {
+    return this.#routes.get(address);
+  }
+
+  /** Asks for every route anew. */
+  async refresh(): Promise<void> {
+    for (const text of this.#routes.keys()) {
+      const route = await routeTo(parseIpAddress(text)!, this.#settings.underlayDev);
+      if (route) this.#routes.set(text, route);
+      else this.#routes.delete(text);
+    }
   }
 
   /** Path MTU to a peer, bytes; undefined: no route is known. */

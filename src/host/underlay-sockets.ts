@@ -40,8 +40,13 @@ export interface UnderlaySockets {
   readonly receiveFds: readonly { readonly ipv4: number; readonly ipv6: number }[];
   /** SOURCE_SOCKETS of IPv4, then as many of IPv6; −1: none. */
   readonly sendFds: number[];
+  /** Offloads that were asked for and the kernel lacks: negative errno by name. */
+  readonly refused: ReadonlyMap<SocketOffload, number>;
   close(): void;
 }
+
+/** Offloads of sockets: trains received (Linux 5.0), trains sent (4.18, with UDP checksums). */
+export type SocketOffload = 'UDP_GRO' | 'UDP_SEGMENT';
 
 /** Options of `udpOpen` (native/binding). */
 const RECEIVE = 1;
@@ -51,6 +56,10 @@ const NO_CHECKSUM = 8;
 const NO_GRO = 16;
 const SHARE = 32;
 const JOIN = 64;
+const TRAINS = 128;
+
+/** How kernels, and sandboxes in front of them, say that there is no such socket option. */
+const NO_SUCH_OPTION: readonly number[] = [-ERRNO.ENOPROTOOPT, -ERRNO.EOPNOTSUPP, -ERRNO.EINVAL];
 
 /** 8 MB hold 60 ms of 1 Gb/s: the longest that a loaded machine keeps the worker waiting. */
 const RECEIVE_BUFFER_LEN = 8 * 1024 * 1024;
@@ -66,15 +75,17 @@ const PEER_ROW_LEN = 32;
 /** @throws HostError; every socket opened until then is closed */
 export async function openUnderlaySockets(shim: Shim, spec: UnderlaySpec): Promise<UnderlaySockets> {
   const opened: number[] = [];
+  const refused = new Map<SocketOffload, number>();
   const close = () => {
     for (const fd of opened.splice(0)) shim.close(fd);
   };
   try {
-    const ipv4 = await openFamily(shim, spec, 4, opened);
-    const ipv6 = await openFamily(shim, spec, 6, opened);
+    const ipv4 = await openFamily(shim, spec, 4, opened, refused);
+    const ipv6 = await openFamily(shim, spec, 6, opened, refused);
     return {
       receiveFds: ipv4.receive.map((fd, worker) => ({ ipv4: fd, ipv6: ipv6.receive[worker] })),
       sendFds: [...ipv4.send, ...ipv6.send],
+      refused,
       close,
     };
   } catch (error) {
@@ -89,12 +100,13 @@ interface FamilySockets {
   send: number[];
 }
 
-/** @param opened takes every fd, at once */
+/** @param opened takes every fd, at once @param refused takes what the kernel lacks; it is not asked for again */
 async function openFamily(
   shim: Shim,
   spec: UnderlaySpec,
   family: 4 | 6,
   opened: number[],
+  refused: Map<SocketOffload, number>,
 ): Promise<FamilySockets> {
   const poolLen = shim.layout.SOURCE_SOCKETS;
   const local = localAddress(spec, family);
@@ -113,16 +125,19 @@ async function openFamily(
 
   const receive: number[] = [];
   for (let worker = 0; worker < spec.workers; worker++) {
-    const fd = open(spec.port, receiveOptions(spec, worker), RECEIVE_BUFFER_LEN, UNREAD_BUFFER_LEN);
+    const fd = openOffloaded('UDP_GRO', refused, (gro) =>
+      open(spec.port, receiveOptions(spec, worker, gro), RECEIVE_BUFFER_LEN, UNREAD_BUFFER_LEN),
+    );
     if (fd === -ERRNO.EAFNOSUPPORT && !isNeeded(spec, family)) return noSockets(spec.workers, poolLen);
     if (fd === -ERRNO.EADDRINUSE) throw new HostError(await explainPortTaken(spec.port));
     if (fd < 0) throw new HostError(explainOpen(spec, family, spec.port, fd));
     receive.push(fd);
   }
 
-  const options = (spec.plain ? 0 : SEND) | (spec.df ? DF : 0) | (spec.udpChecksum ? 0 : NO_CHECKSUM);
   const send = spreadOver(spec.sourcePorts, poolLen, (port) => {
-    const fd = open(port, options, UNREAD_BUFFER_LEN, SEND_BUFFER_LEN);
+    const fd = openOffloaded('UDP_SEGMENT', refused, (trains) =>
+      open(port, sendOptions(spec, trains), UNREAD_BUFFER_LEN, SEND_BUFFER_LEN),
+    );
     if (fd === -ERRNO.EADDRINUSE) return undefined;
     if (fd < 0) throw new HostError(explainOpen(spec, family, port, fd));
     return fd;
@@ -131,9 +146,28 @@ async function openFamily(
   return { receive, send };
 }
 
-function receiveOptions({ plain, workers }: UnderlaySpec, worker: number): number {
+/** Opens with an offload; without, if the kernel lacks it, which is remembered. @returns fd or negative errno */
+function openOffloaded(
+  offload: SocketOffload,
+  refused: Map<SocketOffload, number>,
+  open: (offloaded: boolean) => number,
+): number {
+  if (refused.has(offload)) return open(false);
+  const fd = open(true);
+  if (!NO_SUCH_OPTION.includes(fd)) return fd;
+  const without = open(false);
+  if (without >= 0) refused.set(offload, fd);
+  return without;
+}
+
+function receiveOptions({ plain, workers }: UnderlaySpec, worker: number, gro: boolean): number {
   const group = workers === 1 ? 0 : worker === 0 ? SHARE : JOIN;
-  return RECEIVE | group | (plain ? NO_GRO : 0);
+  return RECEIVE | group | (gro && !plain ? 0 : NO_GRO);
+}
+
+function sendOptions({ plain, df, udpChecksum }: UnderlaySpec, trains: boolean): number {
+  const engine = plain ? 0 : SEND | (trains && udpChecksum ? TRAINS : 0);
+  return engine | (df ? DF : 0) | (udpChecksum ? 0 : NO_CHECKSUM);
 }
 
 function noSockets(workers: number, poolLen: number): FamilySockets {

@@ -46,11 +46,20 @@ export interface Shim {
   ): number;
   /**
    * Writes entries with verdict 0, each to fds[vniIdx], in order. Neighbours that are segments of one flow, with
-   * checksums that are right, are written as one superframe.
+   * checksums that are right, are written as one superframe. A superframe that is refused goes segment by segment.
    * @param merge or-ed: 1 TCP, 2 UDP (Linux 6.2)
+   * @param result bits of `merge` are set, never cleared: [0] superframes of that kind were taken; [1] were refused
+   *   (EINVAL), although segments of theirs were taken. Of superframes that were made here, not by a peer
    * @returns entries whose status is not 0
    */
-  tapWriteBatch(fds: Int32Array, arena: Uint8Array, batch: Uint8Array, count: number, merge: number): number;
+  tapWriteBatch(
+    fds: Int32Array,
+    arena: Uint8Array,
+    batch: Uint8Array,
+    count: number,
+    merge: number,
+    result: Int32Array,
+  ): number;
 
   /**
    * Opens and binds a UDP socket, non-blocking, close-on-exec, V6ONLY. ttl 0: the system's.
@@ -58,9 +67,9 @@ export interface Shim {
    * @param device bind to this device; '' none
    * @param options receive: 1 UDP_GRO + SO_RXQ_OVFL + zero checksum accepted; 2: IP_RECVERR (sending pool);
    *   4: DF set (PMTUDISC_PROBE), else DF clear (PMTUDISC_DONT); 8: send without UDP checksum; 16: without UDP_GRO;
-   *   32: bound as the only one, then open to those that join; 64: join (SO_REUSEPORT)
+   *   32: bound as the only one, then open to those that join; 64: join (SO_REUSEPORT); 128: must know UDP_SEGMENT
    * @param receiveLen, sendLen socket buffers in bytes (forced beyond the sysctl limit where permitted)
-   * @returns fd
+   * @returns fd; -ENOPROTOOPT without UDP_GRO (before Linux 5.0) or UDP_SEGMENT (before 4.18)
    */
   udpOpen(
     local: Uint8Array,
@@ -92,7 +101,11 @@ export interface Shim {
    * `trainMax` datagrams (1: none). On an error at i: drains that socket's error queue, retries i once, then sets
    * status[i] and goes on; a train that is refused as such is sent one by one. An entry with a gsoType is a superframe:
    * it leaves as its segments, csumStart being the place of its TCP or UDP header, from `off`; status[i] tells of the
-   * first segment that failed. @returns entries whose status is not 0
+   * first segment that failed.
+   * @param refused set when a train was refused for being one, though datagrams of it went: [0] -EIO, or -EINVAL that
+   *   can't be about its size, [1] the peer's row. Otherwise left alone
+   * @param tunnel the way for superframes that leave whole (struct tunnel): [fd] −1: none; its id and error are updated
+   * @returns entries whose status is not 0
    */
   udpSendBatch(
     fds: Int32Array,
@@ -101,11 +114,33 @@ export interface Shim {
     batch: Uint8Array,
     count: number,
     trainMax: number,
+    refused: Int32Array,
+    tunnel: Uint8Array,
   ): number;
   /** Empties the socket's error queue. @returns messages read */
   udpDrainErrors(fd: number): number;
   /** Cumulated drops of the socket (SO_MEMINFO). */
   udpDrops(fd: number): number;
+  /** The port that a socket is bound to. */
+  udpPort(fd: number): number;
+
+  /** Opens a TAP that takes tunnelled superframes (TUN_F_UDP_TUNNEL_GSO). @returns fd; -EINVAL before Linux 6.17 */
+  tunnelOpen(name: string): number;
+  /**
+   * Leads what is written to that TAP to the device that the route says; IPv4 forwarding has to be on for the TAP.
+   * @returns fd that keeps it so until it is closed; -EINVAL before Linux 6.6, -EPERM without CAP_BPF
+   */
+  tunnelAttach(ifindex: number): number;
+  /** Does a device cut up tunnelled superframes? @returns or-ed: 1 it does, 2 with outer UDP checksums too */
+  tunnelSegmentation(device: string): number;
+  /** @returns fd that becomes readable when devices, addresses, routes or rules change */
+  networkWatch(): number;
+  /** @returns fd that becomes readable when an IPsec policy is made or goes; -EPROTONOSUPPORT without IPsec */
+  policyWatch(): number;
+  /** IPsec policies of this network namespace. */
+  policyCount(): number;
+  /** Reads and forgets what a watch has to tell. */
+  watchClear(fd: number): number;
 
   /** epoll_create1. @returns fd */
   waitCreate(): number;

@@ -27,7 +27,7 @@ const COLUMN_LEN = BATCH_CAP * 4;
 
 /** Every number that both sides must agree on, by the name the shim gives it. Bytes, where it is a size or offset. */
 export const EXPECTED_LAYOUT: Readonly<Record<string, number>> = Object.freeze({
-  abi: 2,
+  abi: 3,
   BATCH_CAP,
   SOURCE_SOCKETS: 64,
   VXLAN_LEN: 8,
@@ -42,6 +42,16 @@ export const EXPECTED_LAYOUT: Readonly<Record<string, number>> = Object.freeze({
   'offsetof.peerRow.scopeId': 20,
   'offsetof.peerRow.vniIdx': 24,
   'offsetof.peerRow.flags': 28,
+  PEER_TUNNEL: 4,
+  'sizeof.tunnel': 4 * (7 + 64),
+  'offsetof.tunnel.fd': 0,
+  'offsetof.tunnel.local': 4,
+  'offsetof.tunnel.mtu': 8,
+  'offsetof.tunnel.ttl': 12,
+  'offsetof.tunnel.options': 16,
+  'offsetof.tunnel.id': 20,
+  'offsetof.tunnel.error': 24,
+  'offsetof.tunnel.ports': 28,
   'sizeof.waitResult': 16 + 4 * 256,
   'offsetof.waitResult.nowMs': 0,
   'offsetof.waitResult.waitedMs': 8,

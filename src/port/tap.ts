@@ -12,21 +12,24 @@ import type { OverlayPort } from './port.js';
 const REGION_LEN = OVERLAY_ROUND_LEN + SLOT_MAX_LEN + 4096;
 
 /** What the shim may merge when it writes. */
-const MERGE_TCP = 1;
-const MERGE_UDP = 2;
+export const MERGE_TCP = 1;
+export const MERGE_UDP = 2;
 
 export class TapPort implements OverlayPort {
   readonly arena = new Uint8Array(REGION_LEN);
   /** TAP descriptor by VNI row; −1: none. */
   readonly fds: Int32Array;
+  /** Flows whose segments are written as superframes: MERGE_, or-ed. */
+  merge: number;
   readonly #shim: Shim;
-  readonly #merge: number;
+  /** What the kernel has made of those, MERGE_ or-ed: took, refused although it took their segments. */
+  readonly #result = new Int32Array(2);
   #free = 0;
 
-  /** @param merge flows whose segments are written as superframes */
-  constructor(shim: Shim, maxVnis: number, merge: { tcp: boolean; udp: boolean }) {
+  /** @param merge what `merge` is at first */
+  constructor(shim: Shim, maxVnis: number, merge: number) {
     this.#shim = shim;
-    this.#merge = (merge.tcp ? MERGE_TCP : 0) | (merge.udp ? MERGE_UDP : 0);
+    this.merge = merge;
     this.fds = new Int32Array(maxVnis).fill(-1);
   }
 
@@ -54,6 +57,14 @@ export class TapPort implements OverlayPort {
   }
 
   write(batch: Batch, arena: Uint8Array): number {
-    return this.#shim.tapWriteBatch(this.fds, arena, batch.bytes, batch.count, this.#merge);
+    return this.#shim.tapWriteBatch(this.fds, arena, batch.bytes, batch.count, this.merge, this.#result);
+  }
+
+  /**
+   * Kinds of superframes, MERGE_ or-ed, that the kernel has refused and never taken. What it took once it knows: a
+   * refusal is then about that one superframe, which a remote may have had a hand in.
+   */
+  get refused(): number {
+    return this.#result[1] & ~this.#result[0];
   }
 }

@@ -12,6 +12,7 @@ import { BATCH_CAP, PEER_ROW_LEN, RECEIVE_SLOT_STRIDE, UNDERLAY_ROUND_LEN } from
 import type { Shim } from '../native/binding.js';
 import type { UnderlayPort } from './port.js';
 import { SocketDrops } from './socket-drops.js';
+import { Tunnel } from './tunnel.js';
 
 const FEWEST_SLOTS = 16;
 /** Datagrams in a UDP_SEGMENT train: what every kernel that has it takes (newer ones take 128). */
@@ -28,20 +29,28 @@ export interface UdpFds {
 export class UdpPort implements UnderlayPort {
   readonly arena = new Uint8Array(BATCH_CAP * RECEIVE_SLOT_STRIDE);
   readonly sources = new Uint8Array(BATCH_CAP * PEER_ROW_LEN);
+  /** Neighbours are joined to trains when sending. */
+  trains: boolean;
+  /**
+   * Set by `send` when the kernel refused a train for being one, though datagrams of it went: negative errno, peer
+   * row. Whoever acts on it puts the errno back to 0.
+   */
+  readonly refusedTrain = new Int32Array(2);
+  /** The way for superframes to the peers that the table marks for it. */
+  readonly tunnel = new Tunnel();
   readonly #shim: Shim;
   readonly #fds: UdpFds;
   readonly #peers: Uint8Array;
   readonly #receivers: Receiver[];
-  readonly #trainMax: number;
   #slots = BATCH_CAP;
   #next = 0;
 
-  /** @param peers packed peer rows @param trains join neighbours to trains when sending */
+  /** @param peers packed peer rows @param trains what `trains` is at first */
   constructor(shim: Shim, fds: UdpFds, peers: Uint8Array, trains: boolean) {
     this.#shim = shim;
     this.#fds = fds;
     this.#peers = peers;
-    this.#trainMax = trains ? TRAIN_MAX : 1;
+    this.trains = trains;
     this.#receivers = [fds.ipv4, fds.ipv6].filter((fd) => fd >= 0).map((fd) => new Receiver(shim, fd));
     // Touched once, so that memory does not seem to grow when a flood of large datagrams uses the last slots.
     this.arena.fill(1);
@@ -69,7 +78,9 @@ export class UdpPort implements UnderlayPort {
       arena,
       batch.bytes,
       batch.count,
-      this.#trainMax,
+      this.trains ? TRAIN_MAX : 1,
+      this.refusedTrain,
+      this.tunnel.bytes,
     );
   }
 

@@ -23,7 +23,7 @@ import {
   V_GENERATION,
   VNI_ROW,
 } from '../stats/counters.js';
-import { type Answer, type Change, type FdbItem, isRemoval } from './protocol.js';
+import { type Answer, type Change, type FdbItem, isRemoval, type TunnelInit } from './protocol.js';
 
 const AF_INET = 2;
 const AF_INET6 = 10;
@@ -46,15 +46,22 @@ export class Refusal extends Error {
   }
 }
 
+/** What changes of the configuration mean for the ports. */
+export interface PortChanges {
+  /** Begins to read a VNI's TAP. */
+  attachTap(vniIdx: number, tapFd: number): void;
+  /** Superframes leave by this way, as soon as the offload is granted. */
+  setTunnel(way: TunnelInit): void;
+}
+
 export class Applier {
   readonly #tables: Tables;
-  readonly #attachTap: (vniIdx: number, tapFd: number) => void;
+  readonly #ports: PortChanges;
   #job: Job | undefined;
 
-  /** @param attachTap begins to read a VNI's TAP */
-  constructor(tables: Tables, attachTap: (vniIdx: number, tapFd: number) => void) {
+  constructor(tables: Tables, ports: PortChanges) {
     this.#tables = tables;
-    this.#attachTap = attachTap;
+    this.#ports = ports;
   }
 
   /** True while a job is under way: take no further request. */
@@ -72,6 +79,10 @@ export class Applier {
         return this.#addPeer(change);
       case 'peer.del':
         return this.#begin(this.#removePeer(change.peerIdx), tick);
+      case 'tunnel':
+        this.#ports.setTunnel(change.way);
+        this.#tables.peers.setTunnelled(change.peers);
+        return {};
       case 'fdb.put':
         this.#tables.fdb.putStatic(change.vniIdx, change.mac.high, change.mac.low, change.peerIdx);
         return {};
@@ -121,7 +132,7 @@ export class Applier {
     vnis.otherIdx[vniIdx] = change.otherIdx;
     vnis.add(vniIdx, change.vni);
     members.add(vniIdx, change.otherIdx, false);
-    this.#attachTap(vniIdx, change.tapFd);
+    this.#ports.attachTap(vniIdx, change.tapFd);
     return {};
   }
 

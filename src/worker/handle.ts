@@ -28,6 +28,7 @@ import {
   type FdbItem,
   isRemoval,
   type MacParts,
+  type TunnelInit,
   type UnderlayInit,
   type WorkerInit,
 } from './protocol.js';
@@ -36,7 +37,8 @@ import { RowAllocator } from './rows.js';
 export interface HandleOptions {
   engine: Engine;
   underlay: Omit<UnderlayInit, 'receiveFds'>;
-  merge: WorkerInit['merge'];
+  /** Cells of `Offloads`: what the kernel has granted. Workers take back what it refuses later. */
+  offloads: WorkerInit['offloads'];
   strictHeader: boolean;
   port: number;
   /** One a worker; the first one answers for all where all know the same. */
@@ -44,6 +46,8 @@ export interface HandleOptions {
   /** Random 32-bit integer: seed of the FDB's hash. */
   seed: number;
   log: Log;
+  /** A peer was added or removed, and all workers know. */
+  peersChanged: () => void;
   /** Packed address → canonical text. */
   addressText: (address: { family: 4 | 6; bytes: Uint8Array; scopeId: number }) => string;
 }
@@ -93,6 +97,8 @@ export class Handle implements DataPlane {
   readonly #vnis = new Map<number, VniRecord>();
   readonly #freeVnis = new RowAllocator(MAX_VNIS);
   readonly #freePeers = new RowAllocator(MAX_PEERS - LEARNED_ROWS);
+  /** What the workers were told last of superframes that leave whole. */
+  #tunnel: Extract<Change, { op: 'tunnel' }> | undefined;
   /** Peers whose change failed because a worker died: others may have made it. */
   #unsettled: { record: VniRecord; peer: PeerRecord }[] = [];
   #nextGeneration = 1;
@@ -175,6 +181,7 @@ export class Handle implements DataPlane {
       this.#settle(record, added);
       throw error;
     }
+    this.#options.peersChanged();
     return added.state;
   }
 
@@ -192,6 +199,13 @@ export class Handle implements DataPlane {
     }
     record.peers.delete(address);
     this.#freePeers.give(peer.state.peerIdx);
+    this.#options.peersChanged();
+  }
+
+  /** Superframes for these peers' rows leave by this way, while the offload is granted. */
+  async setTunnel(way: TunnelInit, peers: Int32Array): Promise<void> {
+    this.#tunnel = { op: 'tunnel', way, peers };
+    await this.#change(this.#tunnel);
   }
 
   async putFdb(vni: number, mac: MacParts, peer: string): Promise<void> {
@@ -282,7 +296,7 @@ export class Handle implements DataPlane {
   }
 
   #link({ waitFd, wakeFd, wake, receiveFds }: WorkerDescriptors, index: number): WorkerLink {
-    const { engine, underlay, merge, strictHeader, port, workers, seed, log } = this.#options;
+    const { engine, underlay, offloads, strictHeader, port, workers, seed, log } = this.#options;
     const notes = () =>
       workers.length > 1
         ? { rings: this.#noteRings, workers: workers.length, epoch: this.#removals }
@@ -292,7 +306,7 @@ export class Handle implements DataPlane {
         engine,
         index,
         underlay: { ...underlay, receiveFds },
-        merge,
+        offloads,
         strictHeader,
         port,
         waitFd,
@@ -312,6 +326,7 @@ export class Handle implements DataPlane {
       await link.ask(vniChange(record, index));
       await Promise.all(Array.from(record.peers.values(), (peer) => link.ask(peerChange(record, peer))));
     }
+    if (this.#tunnel) await link.ask(this.#tunnel);
   }
 
   /**

@@ -25,8 +25,8 @@ export interface WorkerInit {
   waitFd: number;
   wakeFd: number;
   underlay: UnderlayInit;
-  /** Flows whose segments are written to a TAP as superframes; UDP takes a kernel that knows USO. */
-  merge: { tcp: boolean; udp: boolean };
+  /** Which offloads are in use (`stats/offloads.ts`), by all threads. */
+  offloads: SharedArrayBuffer;
   /** Reserved bits set: drop (true), or count and go on. */
   strictHeader: boolean;
   /** UDP port listened on; learned peers are sent to it. */
@@ -48,8 +48,20 @@ export interface UnderlayInit {
   receiveFds: { ipv4: number; ipv6: number };
   /** Sockets of the source-port pool, SOURCE_SOCKETS a family, IPv4 first; −1: none. All workers send through them. */
   sendFds: number[];
-  /** Send neighbours of one size for one peer as UDP_SEGMENT trains. Needs UDP checksums. */
-  trains: boolean;
+}
+
+/** `TunnelWay` of port/tunnel: an outer TAP that takes superframes of IPv4 as they are. */
+export interface TunnelInit {
+  fd: number;
+  /** Our address, 4 bytes. */
+  local: Uint8Array;
+  /** Largest outer IP packet, bytes. */
+  mtu: number;
+  ttl: number;
+  df: boolean;
+  udpChecksum: boolean;
+  /** UDP source port by socket of the pool. */
+  ports: number[];
 }
 
 /** Behaviour of one VNI on the frame's way. */
@@ -105,6 +117,8 @@ export type Change =
       generation: number;
     }
   | { op: 'peer.del'; peerIdx: number }
+  /** The way on which superframes leave whole, and the peers that are reached by it. */
+  | { op: 'tunnel'; way: TunnelInit; peers: Int32Array }
   | { op: 'fdb.put'; vniIdx: number; mac: MacParts; peerIdx: number }
   | { op: 'fdb.del'; vniIdx: number; mac: MacParts }
   | { op: 'fdb.flush'; vniIdx: number; type: 'static' | 'dynamic' | 'all'; peerIdx: number }

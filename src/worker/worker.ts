@@ -12,6 +12,7 @@
 import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { EPOCH_MS, makeClock, NOW_MS, tickOf } from '../datapath/clock.js';
 import { Loop } from '../datapath/loop.js';
+import type { PeerTable } from '../fdb/peer-table.js';
 import { noteRingsOf } from '../fdb/replication.js';
 import { Tables } from '../fdb/tables.js';
 import { LEARNED_ROWS, MAX_PEERS, MAX_VNIS } from '../frame/limits.js';
@@ -23,7 +24,9 @@ import type { UnderlayPort } from '../port/port.js';
 import { TapPort } from '../port/tap.js';
 import { UdpPort } from '../port/udp.js';
 import { Counters, G_BUSY_RATIO } from '../stats/counters.js';
+import { type OffloadName, Offloads, refusalText } from '../stats/offloads.js';
 import { Applier, Refusal } from './apply.js';
+import { Downgrade } from './downgrade.js';
 import type { Report, Request, WorkerInit } from './protocol.js';
 import { WAIT_NOW_MS, WAIT_WAITED_MS, WaitSet } from './wait-set.js';
 
@@ -46,6 +49,8 @@ class DataPlaneThread {
   readonly #applier: Applier;
   readonly #underlay: UnderlayPort;
   readonly #clock = makeClock();
+  /** Undefined for an engine without offloads. */
+  readonly #downgrade: Downgrade | undefined;
   /** Wall clock minus the monotonic clock of the wait, ms. */
   #epochOffsetMs = 0;
   #windowStartMs = 0;
@@ -59,7 +64,7 @@ class DataPlaneThread {
     this.#port = port;
     this.#shim = loadShim();
     this.#wait = new WaitSet(this.#shim, init.waitFd);
-    this.#taps = new TapPort(this.#shim, MAX_VNIS, init.merge);
+    this.#taps = new TapPort(this.#shim, MAX_VNIS, 0);
     this.#counters = new Counters(MAX_VNIS, MAX_PEERS, init.counters);
     this.#counters.recover();
     const { notes } = init;
@@ -75,6 +80,7 @@ class DataPlaneThread {
     });
     this.#tables = tables;
     this.#underlay = this.#openUnderlay(tables.peers.bytes);
+    this.#downgrade = this.#openDowngrade(tables.peers);
     // A predecessor has counted the drops of these sockets already.
     if (init.fdb.length > 0) this.#underlay.takeOverflow();
     const overlay = init.engine === 'memory' ? new MemoryOverlay() : this.#taps;
@@ -82,7 +88,12 @@ class DataPlaneThread {
       strictHeader: init.strictHeader,
       port: init.port,
     });
-    this.#applier = new Applier(tables, (vniIdx, fd) => this.#attachTap(vniIdx, fd));
+    this.#applier = new Applier(tables, {
+      attachTap: (vniIdx, fd) => this.#attachTap(vniIdx, fd),
+      setTunnel: (way) => {
+        if (this.#underlay instanceof UdpPort) this.#underlay.tunnel.set(way);
+      },
+    });
     this.#wait.addWake(init.wakeFd);
   }
 
@@ -105,7 +116,17 @@ class DataPlaneThread {
     for (const fd of [ipv4, ipv6]) if (fd >= 0) this.#wait.addReceiver(fd);
     // Their errors concern all who send through them: one worker is woken, and every failed send looks by itself.
     if (this.#init.index === 0) for (const fd of underlay.sendFds) if (fd >= 0) this.#wait.addSender(fd);
-    return new UdpPort(this.#shim, fds, peers, underlay.trains);
+    return new UdpPort(this.#shim, fds, peers, false);
+  }
+
+  #openDowngrade(peers: PeerTable): Downgrade | undefined {
+    if (!(this.#underlay instanceof UdpPort)) return undefined;
+    const ports = { taps: this.#taps, udp: this.#underlay, peers };
+    const say = (name: OffloadName, error: number) =>
+      this.#log('warn', refusalText([name], errnoName(error)), { code: 'offload_refused' });
+    const downgrade = new Downgrade(new Offloads(this.#init.offloads), ports, say);
+    downgrade.step();
+    return downgrade;
   }
 
   #attachTap(vniIdx: number, fd: number): void {
@@ -147,6 +168,7 @@ class DataPlaneThread {
     for (let i = 0; i < wait.receiverCount; i++) this.#underlay.markReadable(wait.receivers[i]);
     this.#loop.readUnderlay(clock);
     this.#loop.housekeeping(clock);
+    this.#downgrade?.step();
     this.#measure();
     if (this.#applier.busy) this.#stepJob(tickOf(clock));
     else if (wait.woken) this.#takeRequests(tickOf(clock));

@@ -1,8 +1,9 @@
 import { createSocket } from 'node:dgram';
 import { readdirSync } from 'node:fs';
+import { constants } from 'node:os';
 import t, { type Test } from 'tap';
 import { openUnderlaySockets, type UnderlaySpec } from '../../src/host/underlay-sockets.js';
-import { loadShim } from '../../src/native/binding.js';
+import { loadShim, type Shim } from '../../src/native/binding.js';
 
 const shim = loadShim();
 
@@ -94,4 +95,30 @@ t.test('several workers: a port that one socket holds is taken', async (t) => {
   const single = await openUnderlaySockets(shim, { ...SPEC, port });
   t.teardown(() => single.close());
   await refused(t, { port, workers: 2 }, /is taken: process/);
+});
+
+t.test('offloads that the kernel lacks are gone without, and named', async (t) => {
+  const { ENOPROTOOPT } = constants.errno;
+  const asked: number[] = [];
+  /** A kernel that lacks what these options ask for. */
+  const lacking = (lacks: (options: number) => boolean): Shim => ({
+    ...shim,
+    udpOpen: (local, device, options, ...rest) => {
+      asked.push(options);
+      return lacks(options) ? -ENOPROTOOPT : shim.udpOpen(local, device, options, ...rest);
+    },
+  });
+  const opened = async (lacks: (options: number) => boolean) => {
+    const sockets = await openUnderlaySockets(lacking(lacks), { ...SPEC, port: await freePort() });
+    sockets.close();
+    return Object.fromEntries(sockets.refused);
+  };
+  const [RECEIVE, NO_GRO, TRAINS] = [1, 16, 128];
+  t.same(await opened(() => false), {}, 'a kernel that has all');
+  t.same(await opened((options) => (options & TRAINS) !== 0), { UDP_SEGMENT: -ENOPROTOOPT });
+  asked.length = 0;
+  const lacksGro = (options: number) => (options & (RECEIVE | NO_GRO)) === RECEIVE;
+  t.same(await opened(lacksGro), { UDP_GRO: -ENOPROTOOPT });
+  t.equal(asked.filter(lacksGro).length, 1, 'asked for once');
+  await refused(t, { port: await freePort(), local6: 'fe80::77' }, /fe80::77%eth0/);
 });

@@ -11,6 +11,7 @@ import t from 'tap';
 import { BATCH_LEN, Batch } from '../../src/frame/batch.js';
 import { BATCH_CAP, PEER_ROW_LEN, SOURCE_SOCKETS } from '../../src/frame/limits.js';
 import { loadShim, type Shim } from '../../src/native/binding.js';
+import { Tunnel } from '../../src/port/tunnel.js';
 
 const shim = loadShim();
 const SHIM_FILE = new URL('../../native-shims/build/Release/vtepd_shim.node', import.meta.url).pathname;
@@ -67,7 +68,8 @@ for (const shared of [false, true]) {
         arena.fill(i + 1, i * 100, i * 100 + 40 + i);
       }
       batch.off[1] = arena.length;
-      t.equal(shim.udpSendBatch(fds, receiver.row, arena, batch.bytes, 3, 1), 1);
+      const { bytes } = new Tunnel();
+      t.equal(shim.udpSendBatch(fds, receiver.row, arena, batch.bytes, 3, 1, new Int32Array(2), bytes), 1);
       t.same([...batch.status.subarray(0, 3)], [0, -EFAULT, 0]);
 
       const sources = new Uint8Array(buffer(BATCH_CAP * PEER_ROW_LEN));
@@ -209,10 +211,10 @@ t.test('arguments that are wrong as a whole throw, and name function and argumen
     tapUnsteer: [-1],
     tapSetOffload: [-1, 0],
     tapReadBatch: [fd, arena, batch, 0, 0, 0, 4096, 8, 1600],
-    tapWriteBatch: [fds, arena, batch, 0, 3],
+    tapWriteBatch: [fds, arena, batch, 0, 3, new Int32Array(2)],
     udpOpen: [row, 'no-such-device-', 0, 0, 0, 0],
     udpReceiveBatch: [-1, arena, batch, sources, 0, 2, 0, 2048, info],
-    udpSendBatch: [fds, row, arena, batch, 0, 1],
+    udpSendBatch: [fds, row, arena, batch, 0, 1, new Int32Array(2)],
     udpDrainErrors: [-1],
     udpDrops: [-1],
     waitAdd: [-1, -1, 0, true],
@@ -246,9 +248,10 @@ t.test('arguments that are wrong as a whole throw, and name function and argumen
     ['tapWriteBatch', 2, 'batch', [new Uint8Array(BATCH_LEN - 1)]],
     ['tapWriteBatch', 3, 'count', [-1, BATCH_CAP + 1]],
     ['tapWriteBatch', 4, 'merge', [-1, 4, undefined]],
+    ['tapWriteBatch', 5, 'result', [new Int32Array(1), undefined]],
     ['udpOpen', 0, 'local', [new Uint8Array(31), '127.0.0.1']],
     ['udpOpen', 1, 'device', ['x'.repeat(64), 7]],
-    ['udpOpen', 2, 'options', [-1, 128]],
+    ['udpOpen', 2, 'options', [-1, 256]],
     ['udpOpen', 3, 'receiveLen', [-1]],
     ['udpOpen', 4, 'sendLen', [-1]],
     ['udpOpen', 5, 'ttl', [-1, 256]],
@@ -269,6 +272,7 @@ t.test('arguments that are wrong as a whole throw, and name function and argumen
     ['udpSendBatch', 1, 'peers', [odd(32), new Int32Array(8)]],
     ['udpSendBatch', 4, 'count', [-1, BATCH_CAP + 1]],
     ['udpSendBatch', 5, 'trainMax', [0, BATCH_CAP + 1, undefined]],
+    ['udpSendBatch', 6, 'refused', [new Int32Array(1), undefined]],
     ['waitAdd', 2, 'token', [-1, 2 ** 30]],
     ['waitAdd', 3, 'readable', [1, undefined]],
     ['waitFor', 1, 'timeoutMs', [-2, 0.5]],

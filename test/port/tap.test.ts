@@ -9,14 +9,14 @@ import t, { type Test } from 'tap';
 import { Batch, FRAME_NEEDS_CSUM } from '../../src/frame/batch.js';
 import { BATCH_CAP, OVERLAY_ROUND_LEN, VXLAN_HEADROOM } from '../../src/frame/limits.js';
 import { loadShim } from '../../src/native/binding.js';
-import { TapPort } from '../../src/port/tap.js';
+import { MERGE_TCP, MERGE_UDP, TapPort } from '../../src/port/tap.js';
 import { ipv4Frame, macNumber } from '../support/frames.js';
 import { insideNamespace } from '../support/inside-namespace.js';
 
 const EBADF = -9;
 const EIO = -5;
 const TAPS = ['tapa', 'tapb'];
-const MERGE = { tcp: true, udp: true };
+const MERGE = MERGE_TCP | MERGE_UDP;
 
 t.test('a VNI without a TAP', async (t) => {
   const port = new TapPort(loadShim(), 4, MERGE);

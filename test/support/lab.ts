@@ -116,9 +116,9 @@ export class Lab {
     }
   }
 
-  /** Starts the daemon and waits until it is ready. */
-  async vtepd(host: Namespace, flags: string): Promise<Vtepd> {
-    const daemon = await startVtepd(host, this.dir, flags);
+  /** Starts the daemon and waits until it is ready. @param env variables beside those of the test */
+  async vtepd(host: Namespace, flags: string, env: Record<string, string> = {}): Promise<Vtepd> {
+    const daemon = await startVtepd(host, this.dir, flags, env);
     this.#daemons.push(daemon);
     return daemon;
   }

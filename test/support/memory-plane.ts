@@ -86,7 +86,7 @@ export class MemoryPlane {
       strictHeader: options.strictHeader ?? false,
       port: 4789,
     });
-    this.applier = new Applier(this.tables, () => {});
+    this.applier = new Applier(this.tables, { attachTap: () => {}, setTunnel: () => {} });
   }
 
   get clock(): Clock {

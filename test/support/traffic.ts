@@ -93,6 +93,8 @@ export interface UdpStreams {
   bitsPerSecond: number;
   /** From `to` to `from`. */
   reverse: boolean;
+  /** Bytes of a datagram's payload; 1000 unless told. */
+  length?: number;
 }
 
 /** Numbered UDP datagrams by iperf3: how many were sent, and how many arrived behind a later one of their stream. */
@@ -100,11 +102,11 @@ export async function iperfUdp(
   from: Namespace,
   to: Namespace,
   address: string,
-  { flows, seconds, bitsPerSecond, reverse }: UdpStreams,
+  { flows, seconds, bitsPerSecond, reverse, length = 1000 }: UdpStreams,
 ): Promise<{ datagrams: number; outOfOrder: number }> {
   const server = to.start('iperf3 --server --one-off --forceflush');
   await server.says(/listening/i);
-  const load = `--udp --length 1000 --parallel ${flows} --bitrate ${bitsPerSecond} --time ${seconds}`;
+  const load = `--udp --length ${length} --parallel ${flows} --bitrate ${bitsPerSecond} --time ${seconds}`;
   const report = await from.run(`iperf3 --client ${address} ${load} ${reverse ? '--reverse' : ''} --json`);
   await server.exit(5_000);
   const streams: { udp: { packets: number; out_of_order: number } }[] = JSON.parse(report).end.streams;

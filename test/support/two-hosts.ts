@@ -23,8 +23,16 @@ export interface TwoHosts {
   vtepd: Vtepd;
 }
 
-/** @param flags beside `--vni 100 --peer … --bridge br-vxlan --io …` */
-export async function twoHosts(t: Test, engine: Engine, flags = ''): Promise<TwoHosts> {
+/**
+ * @param flags beside `--vni 100 --peer … --bridge br-vxlan --io …`
+ * @param env variables of the daemon beside those of the test
+ */
+export async function twoHosts(
+  t: Test,
+  engine: Engine,
+  flags = '',
+  env: Record<string, string> = {},
+): Promise<TwoHosts> {
   const lab = createLab(t);
   const { near, far } = await lab.hosts({ near: [`${NEAR}/24`], far: [`${FAR}/24`] });
   await lab.bridge(near);
@@ -34,6 +42,7 @@ export async function twoHosts(t: Test, engine: Engine, flags = ''): Promise<Two
   const vm105 = await lab.vm(far, 'vm105', { address: '10.10.10.105/24' });
   const vm107 = await lab.vm(far, 'vm107', { address: '10.10.10.107/24' });
   await lab.kernelVtep(far, { vni: 100, local: FAR, remotes: [NEAR] });
-  const vtepd = await lab.vtepd(near, `--vni 100 --peer ${FAR} --bridge br-vxlan --io ${engine} ${flags}`);
+  const command = `--vni 100 --peer ${FAR} --bridge br-vxlan --io ${engine} ${flags}`;
+  const vtepd = await lab.vtepd(near, command, env);
   return { lab, near, far, vm101, vm103, vm105, vm107, vtepd };
 }

@@ -28,9 +28,14 @@ export interface Answer<T = unknown> {
 }
 
 /** Starts vtepd with these flags and an API of its own, and waits until it is ready. @throws Error with its log. */
-export async function startVtepd(host: Namespace, dir: string, flags: string): Promise<Vtepd> {
+export async function startVtepd(
+  host: Namespace,
+  dir: string,
+  flags: string,
+  env: Record<string, string> = {},
+): Promise<Vtepd> {
   const socket = join(dir, `api-${sockets++}.sock`);
-  const process = host.start(vtepdCommand(`${flags} --api unix:${socket}`));
+  const process = host.start(vtepdCommand(`${flags} --api unix:${socket}`), { env });
   const daemon = new Vtepd(host, process, socket);
   try {
     await daemon.ready();

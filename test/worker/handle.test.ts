@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap';
 import { loadShim } from '../../src/native/binding.js';
 import { G_HEARTBEAT_MS, P_RX_FRAMES, V_FDB_DYNAMIC, V_FDB_STATIC } from '../../src/stats/counters.js';
+import { Offloads } from '../../src/stats/offloads.js';
 import type { NewPeer, PeerAddress } from '../../src/worker/data-plane.js';
 import { Handle } from '../../src/worker/handle.js';
 import type { MacParts, VniPolicy } from '../../src/worker/protocol.js';
@@ -35,13 +36,14 @@ async function start(t: Test, workers = 1): Promise<Fixture> {
   const logged: string[] = [];
   const handle = new Handle({
     engine: 'memory',
-    underlay: { sendFds: [], trains: false },
-    merge: { tcp: false, udp: false },
+    underlay: { sendFds: [] },
+    offloads: new Offloads().buffer,
     strictHeader: false,
     port: 4789,
     workers: descriptors,
     seed: 0x5eed,
     log: (level, message) => logged.push(`${level}: ${message}`),
+    peersChanged: () => {},
     addressText: ({ family, bytes }) =>
       family === 4 ? bytes.subarray(0, 4).join('.') : Buffer.from(bytes).toString('hex'),
   });

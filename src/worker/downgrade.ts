@@ -1,0 +1,70 @@
+/**
+ * One step down when the kernel refuses an offload while frames flow. The shim has sent or written one by one what
+ * was refused together, so nothing is lost; here it is remembered, for all workers and their successors, so that the
+ * attempt is not made with every batch.
+ *
+ * No remote may talk us out of an offload. So a train counts only when its peer is configured, for what is on the way
+ * to a learned one may be its choice; and a superframe only when the kernel has never taken one (`TapPort.refused`).
+ * What a peer described as a superframe, and what was too large for a path, does not count at all.
+ *
+ * Called by the data-plane thread once a round. Allocates nothing unless there is something to say.
+ */
+import type { PeerTable } from '../fdb/peer-table.js';
+import { ERRNO } from '../native/errno.js';
+import { MERGE_TCP, MERGE_UDP, type TapPort } from '../port/tap.js';
+import type { UdpPort } from '../port/udp.js';
+import type { OffloadName, Offloads } from '../stats/offloads.js';
+
+/** What tells of refusals and is to obey them. */
+export interface Refusable {
+  readonly taps: Pick<TapPort, 'refused' | 'merge'>;
+  readonly udp: Pick<UdpPort, 'refusedTrain' | 'trains' | 'tunnel'>;
+  readonly peers: Pick<PeerTable, 'isUsed' | 'isLearned'>;
+}
+
+export class Downgrade {
+  readonly #offloads: Offloads;
+  readonly #taps: Refusable['taps'];
+  readonly #udp: Refusable['udp'];
+  readonly #peers: Refusable['peers'];
+  readonly #say: (name: OffloadName, error: number) => void;
+
+  /** @param say told of each refusal once, on one of the threads that share `offloads`; `error` is a negative errno */
+  constructor(
+    offloads: Offloads,
+    { taps, udp, peers }: Refusable,
+    say: (name: OffloadName, error: number) => void,
+  ) {
+    this.#offloads = offloads;
+    this.#taps = taps;
+    this.#udp = udp;
+    this.#peers = peers;
+    this.#say = say;
+  }
+
+  /** Hears what the ports were refused, and lets them use what nobody was. */
+  step(): void {
+    const { refused } = this.#taps;
+    if (this.#udp.refusedTrain[0] !== 0) this.#hearOfTrain(this.#udp.refusedTrain);
+    const tunnelError = this.#udp.tunnel.takeError();
+    if (tunnelError !== 0) this.#refuse('UDP_TUNNEL_GSO', tunnelError);
+    if ((refused & MERGE_TCP) !== 0) this.#refuse('GSO_TCP', -ERRNO.EINVAL);
+    if ((refused & MERGE_UDP) !== 0) this.#refuse('GSO_UDP_L4', -ERRNO.EINVAL);
+    this.#udp.trains = this.#offloads.inUse('UDP_SEGMENT');
+    this.#udp.tunnel.use(this.#offloads.inUse('UDP_TUNNEL_GSO'));
+    this.#taps.merge =
+      (this.#offloads.inUse('GSO_TCP') ? MERGE_TCP : 0) |
+      (this.#offloads.inUse('GSO_UDP_L4') ? MERGE_UDP : 0);
+  }
+
+  #hearOfTrain(told: Int32Array): void {
+    const [error, peerIdx] = told;
+    told[0] = 0;
+    const isConfigured = this.#peers.isUsed(peerIdx) && !this.#peers.isLearned(peerIdx);
+    if (isConfigured) this.#refuse('UDP_SEGMENT', error);
+  }
+
+  #refuse(name: OffloadName, error: number): void {
+    if (this.#offloads.inUse(name) && this.#offloads.refuse(name, error)) this.#say(name, error);
+  }
+}

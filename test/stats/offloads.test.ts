@@ -1,0 +1,49 @@
+import t from 'tap';
+import { OFFLOADS, Offloads, refusalText } from '../../src/stats/offloads.js';
+
+const EIO = -5;
+const EINVAL = -22;
+
+t.test('nothing is in use that was not granted', async (t) => {
+  const offloads = new Offloads();
+  t.same(offloads.names(), []);
+  t.same(offloads.refused(), []);
+  t.notOk(offloads.inUse('UDP_GRO'));
+  offloads.grant('GSO_TCP');
+  offloads.grant('UDP_GRO');
+  t.same(offloads.names(), ['UDP_GRO', 'GSO_TCP'], 'in the order of the table');
+});
+
+t.test('a refusal holds for all who share the cells, and is first for one of them', async (t) => {
+  const main = new Offloads();
+  const workers = [new Offloads(main.buffer), new Offloads(main.buffer)];
+  main.grant('UDP_SEGMENT');
+  t.ok(workers.every((worker) => worker.inUse('UDP_SEGMENT')));
+  t.ok(workers[0].refuse('UDP_SEGMENT', EIO), 'the first');
+  t.notOk(workers[1].refuse('UDP_SEGMENT', EIO), 'not the first');
+  t.notOk(main.inUse('UDP_SEGMENT') || workers[1].inUse('UDP_SEGMENT'));
+  t.same(main.refused(), [{ names: ['UDP_SEGMENT'], error: EIO }]);
+});
+
+t.test('what was refused alike is told of as one', async (t) => {
+  const offloads = new Offloads();
+  offloads.grant('TUN_F_TSO4');
+  offloads.refuse('TUN_F_TSO_ECN', EINVAL);
+  offloads.refuse('TUN_F_USO4', EINVAL);
+  offloads.refuse('TUN_F_USO6', EIO);
+  offloads.refuse('GSO_UDP_L4', EIO);
+  t.same(offloads.refused(), [
+    { names: ['TUN_F_TSO_ECN', 'TUN_F_USO4'], error: EINVAL },
+    { names: ['TUN_F_USO6'], error: EIO },
+    { names: ['GSO_UDP_L4'], error: EIO },
+  ]);
+});
+
+t.test('each line names the offload, the error and the consequence', async (t) => {
+  for (const [name, without] of OFFLOADS)
+    t.equal(refusalText([name], 'EIO'), `the kernel refuses ${name} (EIO): ${without}`);
+  t.match(
+    refusalText(['TUN_F_USO4', 'TUN_F_USO6'], 'EINVAL'),
+    /^the kernel refuses TUN_F_USO4, TUN_F_USO6 \(/,
+  );
+});
