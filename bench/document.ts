@@ -16,6 +16,12 @@ import type { Results } from './results.js';
 const PAGE = 'docs/performance.md';
 const PICTURES = 'docs/performance';
 
+/** @throws Error with one line, for results that the page must not show: those of a short run, or of some cells only */
+export function refuseParts({ options: { short, only }, date }: Results): void {
+  if (short) throw new Error(`--save: the run of ${date} was a short one; its figures mean nothing`);
+  if (only) throw new Error(`--save: the run of ${date} was one of --only ${only}; the page shows all cells`);
+}
+
 /** @param root the project @returns files written, from the root @throws Error when the page has lost its marks */
 export function saveDocument(results: Results, root = process.cwd()): string[] {
   const page = readFileSync(join(root, PAGE), 'utf8');

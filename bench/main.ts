@@ -5,7 +5,7 @@
  * Ends with 1 when something failed to be measured; a cell below its goal is a finding, not a failure.
  */
 import { measureCopies } from './copies/copies.js';
-import { saveDocument } from './document.js';
+import { refuseParts, saveDocument } from './document.js';
 import { measureHeap } from './heap/heap.js';
 import { runLab } from './lab/lab.js';
 import { describeMachine } from './machine.js';
@@ -32,8 +32,7 @@ try {
 async function main(): Promise<void> {
   const options = parseOptions(process.argv.slice(2));
   const results = options.from === undefined ? await measure(options) : loadResults(options.from);
-  if (options.save && results.options.short)
-    throw new Error(`--save: ${options.from} is of a short run; its figures mean nothing`);
+  if (options.save) refuseParts(results);
   progress('');
   for (const { title, body } of sectionsOf(results)) section(title, body);
   if (options.from === undefined) console.log(`\n${saveResults(results)}`);

@@ -45,6 +45,9 @@ export function parseOptions(args: readonly string[]): BenchOptions {
   const { peers, short, save, from } = values;
   if (save && short) throw new Error('--save --short: figures of a short run mean nothing; leave one out');
   if (save && values.only) throw new Error('--save --only: the pages show all cells; leave one out');
+  for (const flag of ['only', 'rounds', 'seconds', 'heap-seconds', 'peers', 'short'] as const)
+    if (from !== undefined && values[flag])
+      throw new Error(`--from --${flag}: an earlier run is shown as it was; leave one out`);
   const only = values.only === undefined ? undefined : namesOf(values.only);
   return {
     only,

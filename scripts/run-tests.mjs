@@ -1,12 +1,13 @@
 /**
- * Runs test files through node-tap and follows its output: a line for each test as it ends, and the whole of what
- * tap says about one that fails. Counts tests, the `t.test` blocks of a file: not assertions.
+ * Compiles the tests, runs files of them through node-tap and follows its output: a line for each test as it ends,
+ * and the whole of what tap says about one that fails. Counts tests, the `t.test` blocks of a file: not assertions.
  */
 import { spawn } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { root } from './set-up.mjs';
+import { NODE_OPTION } from './compiled-tests.mjs';
+import { node, root } from './set-up.mjs';
 
 /**
  * @typedef {{file: string, name: string, ok: boolean, skipped: boolean}} Result
@@ -23,6 +24,15 @@ export function testFiles() {
 }
 
 /**
+ * Compiles src and test for `runTests`, and checks their types. With wrong types they run all the same.
+ *
+ * @returns {boolean} whether types are right; what is wrong stands on the terminal
+ */
+export function compileTests() {
+  return node('node_modules/typescript/bin/tsc', '-p', 'test', '--sourceRoot', `${root}/`).status === 0;
+}
+
+/**
  * @param {string[]} files
  * @param {{jobs: number, timeoutS: number}} options how many files at once; the most that one may take
  * @returns {Promise<Result[]>}
@@ -30,6 +40,8 @@ export function testFiles() {
 export async function runTests(files, { jobs, timeoutS }) {
   const tap = join(root, 'node_modules/tap/dist/esm/run.mjs');
   const flags = ['run', '--reporter=tap', `--jobs=${jobs}`, `--timeout=${timeoutS}`];
+  // tap's own compiler is left out.
+  flags.push('--test-env=TAP_TYPE_STRIP_ONLY=1', `--node-arg=${NODE_OPTION}`);
   const child = spawn(process.execPath, [tap, ...flags, ...files], {
     cwd: root,
     stdio: ['ignore', 'pipe', 'inherit'],

@@ -4,7 +4,7 @@
  * begin with. Runs before anything is installed: no dependencies.
  */
 import { spawnSync } from 'node:child_process';
-import { statSync } from 'node:fs';
+import { lstatSync, readlinkSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ensureTools } from './os-tools.mjs';
@@ -44,6 +44,7 @@ export function node(...args) {
 
 function installPackages() {
   if (changedMs('node_modules/.package-lock.json') >= changedMs('package-lock.json')) return;
+  refuseLink();
   console.log('installing packages (npm ci)');
   const quiet = ['--no-audit', '--no-fund', '--loglevel=error'];
   const { status } = spawnSync('npm', ['ci', ...quiet], {
@@ -51,6 +52,15 @@ function installPackages() {
     stdio: ['ignore', 'ignore', 'inherit'],
   });
   if (status !== 0) giveUp('npm ci failed, see above');
+}
+
+/** npm ci empties node_modules first; through a link that is the folder of someone else. */
+function refuseLink() {
+  const link = join(root, 'node_modules');
+  if (!lstatSync(link, { throwIfNoEntry: false })?.isSymbolicLink()) return;
+  giveUp(
+    `${link} is a symbolic link, and npm ci would empty the folder it points to (${readlinkSync(link)}): remove the link, or run npm ci where that folder is`,
+  );
 }
 
 function changedMs(file) {

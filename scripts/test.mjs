@@ -1,11 +1,11 @@
 /**
- * `npm test`: sets up, then every test there is: those of single modules first, then the labs, one at a time. Fails
+ * `npm test`: sets up, then every test there is: types, those of single modules, then the labs, one at a time. Fails
  * as well when a lab of test/lab/list.json did not run, or was skipped: a lab that can't run proves nothing.
  * The last line is `N passed, N failed`.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { runTests, testFiles } from './run-tests.mjs';
+import { compileTests, runTests, testFiles } from './run-tests.mjs';
 import { needRoot, root, setUp } from './set-up.mjs';
 
 const UNIT_TIMEOUT_S = 240;
@@ -14,13 +14,14 @@ const LAB_TIMEOUT_S = 300;
 needRoot('npm test');
 setUp({ tools: ['ip', 'bridge', 'ping', 'tcpdump', 'iperf3', 'openssl', 'curl', 'ethtool'] });
 
+const types = { file: 'test', name: 'types of src and test', ok: compileTests(), skipped: false };
 const { units, labs } = testFiles();
 const unitResults = await runTests(units, { jobs: 2, timeoutS: UNIT_TIMEOUT_S });
 const labResults = await runTests(labs, { jobs: 1, timeoutS: LAB_TIMEOUT_S });
 const missing = missingLabs(labResults);
 for (const name of missing) console.log(`FAIL list of labs: ${name}`);
 
-const results = [...unitResults, ...labResults];
+const results = [types, ...unitResults, ...labResults];
 const passed = results.filter((result) => result.ok).length;
 const failed = results.filter((result) => !result.ok && !result.skipped).length + missing.length;
 const skipped = results.filter((result) => result.skipped);

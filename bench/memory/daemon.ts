@@ -63,6 +63,7 @@ async function startHandle(): Promise<handleModule.Handle> {
     ],
     seed: 1,
     log: (level, message, fields) => console.error(level, message, fields),
+    peersChanged: () => {},
     addressText: () => '',
   });
   await handle.start();

@@ -127,7 +127,7 @@ static void test_write(struct arena arena)
 	};
 	int pair[2];
 
-	REQUIRE(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pair) == 0);
+	REQUIRE(tap_pair(pair) == 0);
 	for (size_t k = 0; k < sizeof(outside) / sizeof(outside[0]); k++) {
 		reset_batch(60);
 		batch.off[1] = outside[k].off;
@@ -164,7 +164,7 @@ static void test_write_header(struct arena arena)
 	uint8_t frame[256];
 	int pair[2];
 
-	REQUIRE(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pair) == 0);
+	REQUIRE(tap_pair(pair) == 0);
 	reset_batch(60);
 	batch.verdict[0] = 5;
 	batch.status[0] = -EIO;
@@ -202,7 +202,7 @@ static void test_read(struct arena arena)
 	const int32_t lens[] = { 0, 13, 14, 257, 256, 60, 512, 100 };
 	int pair[2];
 
-	REQUIRE(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pair) == 0);
+	REQUIRE(tap_pair(pair) == 0);
 	for (size_t k = 0; k < sizeof(lens) / sizeof(lens[0]); k++)
 		offer_frame(pair[1], lens[k]);
 	memset(&batch, 0xff, sizeof(batch));
@@ -269,7 +269,7 @@ static void test_read_unfinished(struct arena arena)
 	struct tap_region region = { .off = 0, .end = 1024, .headroom = 8, .slot_len = 256 };
 	int pair[2];
 
-	REQUIRE(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pair) == 0);
+	REQUIRE(tap_pair(pair) == 0);
 	for (size_t k = 0; k < sizeof(rows) / sizeof(rows[0]); k++) {
 		int field = rows[k].start + rows[k].off;
 		const uint8_t *frame;

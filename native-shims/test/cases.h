@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Random cases that can be had again: each starts from the seed and its own number, so that one that failed
- * runs alone as it ran among the others. What is run comes from the environment, which `run` sets:
+ * runs alone as it ran among the others. What is run comes from the environment:
  *
  *   EQUIVALENCE_SEED=1 EQUIVALENCE_FIRST=4711 EQUIVALENCE_CASES=1 native-shims/test/run equivalence_send_test
  */

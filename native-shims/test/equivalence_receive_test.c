@@ -236,16 +236,13 @@ static int check_case(void)
 int main(void)
 {
 	struct cases cases = cases_wanted();
-	int len = 32 << 20;
 
 	for (int vni = 0; vni < VNIS; vni++) {
 		int pair[2];
 
-		REQUIRE(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pair) == 0);
+		REQUIRE(tap_pair(pair) == 0);
 		taps[vni] = pair[0];
 		fars[vni] = pair[1];
-		if (setsockopt(taps[vni], SOL_SOCKET, SO_SNDBUFFORCE, &len, sizeof(len)))
-			setsockopt(taps[vni], SOL_SOCKET, SO_SNDBUF, &len, sizeof(len));
 	}
 	arena = (struct arena){ calloc(1, ARENA_LEN), ARENA_LEN };
 	for (uint32_t k = 0; k < cases.count; k++) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the network tests share: a network namespace of their own, interfaces set up by ioctl, packed
- * rows, and the checksum of a pseudo-header.
+ * What the network tests share: a network namespace of their own, interfaces set up by ioctl, a socket pair in
+ * place of a TAP, packed rows, and the checksum of a pseudo-header.
  */
 #ifndef VTEPD_TEST_NET_H
 #define VTEPD_TEST_NET_H
@@ -88,6 +88,21 @@ static inline int readable_within(int fd, int ms)
 	struct pollfd wanted = { .fd = fd, .events = POLLIN };
 
 	return poll(&wanted, 1, ms) == 1 && wanted.revents & POLLIN;
+}
+
+/*
+ * Stands for a TAP that is pair[0]: pair[1] receives what is written and sends what is read, message by
+ * message. With as much room between them as may be had.
+ */
+static inline int tap_pair(int pair[2])
+{
+	int room = 32 << 20;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pair))
+		return -errno;
+	if (setsockopt(pair[0], SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)))
+		setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
+	return 0;
 }
 
 /* Sum of 16-bit words in network order, folded, not complemented (RFC 1071). */

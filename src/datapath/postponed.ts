@@ -14,9 +14,10 @@
  */
 import { type Batch, FRAME_NEEDS_CSUM, GSO_NONE, GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4 } from '../frame/batch.js';
 import { pseudoHeaderSumIpv4, pseudoHeaderSumIpv6 } from '../wire/checksum.js';
-import { ETHERTYPE_IPV4, ETHERTYPE_IPV6, networkEtherType, networkOffset } from '../wire/ethernet.js';
-import * as ipv4 from '../wire/ipv4.js';
-import * as ipv6 from '../wire/ipv6.js';
+import { networkOffset } from '../wire/ethernet.js';
+import { isIpv4, packetEnd, transport } from '../wire/ip-packet.js';
+import { PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4.js';
+import { transportOffset, transportProtocol } from '../wire/ipv6.js';
 import * as tcp from '../wire/tcp.js';
 import * as udp from '../wire/udp.js';
 
@@ -46,13 +47,15 @@ export function describeFrame(
   batch.gsoSize[i] = 0;
   batch.segCount[i] = 1;
   batch.wireLen[i] = batch.len[i];
-  const network = networkOffset(b, off, end);
-  if (network < 0) return;
-  const type = networkEtherType(b, network);
-  if (type === ETHERTYPE_IPV4 && ipv4.check(b, network, end))
-    describeIpv4(b, batch, i, network, statedSize, overlayMtu);
-  else if (type === ETHERTYPE_IPV6 && ipv6.check(b, network, end)) {
-    describeIpv6(b, batch, i, network, statedSize, overlayMtu);
+  const ip = networkOffset(b, off, end);
+  const ipEnd = ip < 0 ? -1 : packetEnd(b, ip, end);
+  const found = ipEnd < 0 ? -1 : transport(b, ip, ipEnd);
+  if (found < 0) return;
+  const protocol = transportProtocol(found);
+  const l4 = ip + transportOffset(found);
+  const field = checksumField(b, protocol, l4, ipEnd);
+  if (field >= 0 && stored(b, l4 + field) === pseudoHeaderSum(b, ip, protocol, ipEnd - l4)) {
+    finishLater(b, batch, i, ip, l4, ipEnd, field, statedSize, overlayMtu);
   }
 }
 
@@ -63,78 +66,21 @@ export function describeFrame(
  * @param off of the inner frame @param end of the whole datagram @param segmentEnd of its first segment
  */
 export function isSuperframe(b: Uint8Array, off: number, end: number, segmentEnd: number): boolean {
-  const network = networkOffset(b, off, end);
-  if (network < 0) return false;
-  const type = networkEtherType(b, network);
-  if (type === ETHERTYPE_IPV4) {
-    return ipv4.check(b, network, end) && network + ipv4.totalLen(b, network) > segmentEnd;
-  }
-  if (type !== ETHERTYPE_IPV6 || !ipv6.check(b, network, end)) return false;
-  return network + ipv6.IPV6_LEN + ipv6.payloadLen(b, network) > segmentEnd;
-}
-
-function describeIpv4(
-  b: Uint8Array,
-  batch: Batch,
-  i: number,
-  ip: number,
-  statedSize: number,
-  mtu: number,
-): void {
-  if (ipv4.isFragment(b, ip)) return;
-  const protocol = ipv4.protocol(b, ip);
-  const l4 = ip + ipv4.headerLen(b, ip);
-  const packetEnd = ip + ipv4.totalLen(b, ip);
-  const field = checksumField(b, protocol, l4, packetEnd);
-  if (field < 0 || stored(b, l4 + field) !== pseudoHeaderSumIpv4(b, ip, protocol, packetEnd - l4)) return;
-  finishLater(
-    b,
-    batch,
-    i,
-    ip,
-    l4,
-    packetEnd,
-    field,
-    protocol === ipv4.PROTOCOL_TCP ? GSO_TCPV4 : GSO_UDP_L4,
-    statedSize,
-    mtu,
-  );
-}
-
-function describeIpv6(
-  b: Uint8Array,
-  batch: Batch,
-  i: number,
-  ip: number,
-  statedSize: number,
-  mtu: number,
-): void {
-  const packetEnd = ip + ipv6.IPV6_LEN + ipv6.payloadLen(b, ip);
-  const found = ipv6.transport(b, ip, packetEnd);
-  if (found < 0) return;
-  const protocol = ipv6.transportProtocol(found);
-  const l4 = ip + ipv6.transportOffset(found);
-  const field = checksumField(b, protocol, l4, packetEnd);
-  if (field < 0 || stored(b, l4 + field) !== pseudoHeaderSumIpv6(b, ip, protocol, packetEnd - l4)) return;
-  finishLater(
-    b,
-    batch,
-    i,
-    ip,
-    l4,
-    packetEnd,
-    field,
-    protocol === ipv4.PROTOCOL_TCP ? GSO_TCPV6 : GSO_UDP_L4,
-    statedSize,
-    mtu,
-  );
+  const ip = networkOffset(b, off, end);
+  return ip >= 0 && packetEnd(b, ip, end) > segmentEnd;
 }
 
 /** Offset of the checksum in a TCP or UDP header that is all there; −1: neither, or cut off. */
 function checksumField(b: Uint8Array, protocol: number, l4: number, end: number): number {
-  if (protocol === ipv4.PROTOCOL_TCP) return tcp.check(b, l4, end) ? tcp.CHECKSUM_OFF : -1;
-  if (protocol === ipv4.PROTOCOL_UDP) return end - l4 >= udp.UDP_LEN ? udp.CHECKSUM_OFF : -1;
+  if (protocol === PROTOCOL_TCP) return tcp.check(b, l4, end) ? tcp.CHECKSUM_OFF : -1;
+  if (protocol === PROTOCOL_UDP) return end - l4 >= udp.UDP_LEN ? udp.CHECKSUM_OFF : -1;
   return -1;
+}
+
+function pseudoHeaderSum(b: Uint8Array, ip: number, protocol: number, l4Len: number): number {
+  return isIpv4(b, ip)
+    ? pseudoHeaderSumIpv4(b, ip, protocol, l4Len)
+    : pseudoHeaderSumIpv6(b, ip, protocol, l4Len);
 }
 
 function stored(b: Uint8Array, off: number): number {
@@ -148,9 +94,8 @@ function finishLater(
   i: number,
   ip: number,
   l4: number,
-  packetEnd: number,
+  ipEnd: number,
   field: number,
-  gsoType: number,
   statedSize: number,
   mtu: number,
 ): void {
@@ -159,10 +104,10 @@ function finishLater(
   batch.csumOff[i] = field;
   const isTcp = field === tcp.CHECKSUM_OFF;
   const headerEnd = l4 + (isTcp ? tcp.headerLen(b, l4) : udp.UDP_LEN);
-  const segmentLen = isTcp ? (packetEnd - ip > mtu ? mtu - (headerEnd - ip) : 0) : statedSize;
-  const payloadLen = packetEnd - headerEnd;
+  const segmentLen = isTcp ? (ipEnd - ip > mtu ? mtu - (headerEnd - ip) : 0) : statedSize;
+  const payloadLen = ipEnd - headerEnd;
   if (segmentLen < (isTcp ? SHORTEST_SEGMENT : 1) || payloadLen <= segmentLen) return;
-  batch.gsoType[i] = gsoType;
+  batch.gsoType[i] = !isTcp ? GSO_UDP_L4 : isIpv4(b, ip) ? GSO_TCPV4 : GSO_TCPV6;
   batch.gsoSize[i] = segmentLen;
   batch.segCount[i] = Math.ceil(payloadLen / segmentLen);
   batch.wireLen[i] = batch.len[i] + (batch.segCount[i] - 1) * (headerEnd - batch.off[i]);

@@ -12,6 +12,9 @@ t.test('refusals name the flag, the value and what is allowed', async (t) => {
     [['--seconds', '1.5'], /^--seconds 1\.5: a whole number/],
     [['--save', '--short'], /^--save --short: /],
     [['--save', '--only', 'tcp'], /^--save --only: /],
+    [['--from', 'x.json', '--only', 'tcp'], /^--from --only: /],
+    [['--from', 'x.json', '--rounds', '3'], /^--from --rounds: /],
+    [['--from', 'x.json', '--short'], /^--from --short: /],
     [['--fast'], /--fast/],
   ] as const;
   for (const [args, message] of refused) t.throws(() => parseOptions(args), { message }, args.join(' '));

@@ -4,7 +4,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { fillPage, saveDocument } from '../../bench/document.js';
+import { fillPage, refuseParts, saveDocument } from '../../bench/document.js';
 import type { Measurement } from '../../bench/lab/tasks.js';
 import { parseOptions } from '../../bench/options.js';
 import { sectionsOf } from '../../bench/report.js';
@@ -78,6 +78,16 @@ t.test('a copy that gets dearer at any step is not flat', async (t) => {
   t.match(rowWith([[900], [100], [200]]), { judged: { median: 2 }, verdict: 'below must' });
   t.match(rowWith([[900], [100], []]), { judged: undefined, verdict: 'failed' }, 'one was not measured');
   t.match(rowWith([[900], [100], [100]]), { judged: { median: 1 }, verdict: 'ok' });
+});
+
+t.test('the page shows whole runs only', async (t) => {
+  t.throws(() => refuseParts(resultsOf({}, ['--short'])), {
+    message: /^--save: the run of \S+ was a short one/,
+  });
+  t.throws(() => refuseParts(resultsOf({}, ['--only', 'tcp,micro'])), {
+    message: /--only tcp,micro; the page/,
+  });
+  t.doesNotThrow(() => refuseParts(resultsOf({}, ['--rounds', '1'])));
 });
 
 t.test('a page without marks, or with half of one, is left alone', async (t) => {

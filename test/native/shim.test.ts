@@ -21,14 +21,5 @@ t.test('native-shims/test/run', { timeout: 240_000 }, async (t) => {
     const [, reason] = / # SKIP (.*)/.exec(line) ?? [];
     t.match(line, /^ok /, name, { skip: reason ?? false });
   }
-  const cases = lines.map((line) =>
-    Number(/^ok \d+ - equivalence_\w+ of (\d+) cases: /.exec(line)?.[1] ?? 0),
-  );
-  t.equal(
-    cases.reduce((sum, count) => sum + count),
-    100_000,
-    'random cases of the offloads',
-    { skip: lines.some((line) => /equivalence.* # SKIP /.test(line)) },
-  );
   if (!t.equal(status, 0, stderr)) t.comment(stdout);
 });
