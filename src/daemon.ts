@@ -79,9 +79,8 @@ export class Daemon {
     const sockets = await this.#openSockets(shim, [...peers.values()].flat());
     this.#noteOffloads([...devices.values()]);
     const handle = await this.#startWorkers(shim, sockets);
-    await Promise.all(
-      this.#settings.vnis.map((vni) => this.#configure(handle, vni, devices.get(vni)!, peers.get(vni)!)),
-    );
+    for (const vni of this.#settings.vnis)
+      await this.#configure(handle, vni, devices.get(vni)!, peers.get(vni)!);
     handle.configured();
     await this.#startApi(handle);
     this.#announce(devices);
@@ -201,7 +200,7 @@ export class Daemon {
         overlayMtu: this.#overlayMtuOf(vni, peers),
       },
     });
-    await Promise.all(peers.map((peer) => handle.addPeer(vni.vni, peer)));
+    await handle.addPeers(vni.vni, peers);
   }
 
   #overlayMtuOf(vni: VniSettings, peers: NewPeer[]): number {

@@ -16,12 +16,11 @@ export class VictimSearch {
   find(fdb: Fdb, vniIdx: number): number {
     const holder = largestHolder(fdb, vniIdx);
     const { table } = fdb;
-    const { accountIdx } = fdb.peers;
     const mask = table.capacity - 1;
     for (let looked = 0; looked < SAMPLE_SLOTS; looked++) {
       const position = (this.#cursor = (this.#cursor + 1) & mask);
       if (table.value(position) === 0 || table.tag(position) !== vniIdx || fdb.isStatic(position)) continue;
-      if (accountIdx[fdb.peerAt(position)] === holder) return position;
+      if (fdb.peers.accountIdx(fdb.peerAt(position)) === holder) return position;
     }
     return -1;
   }

@@ -18,11 +18,11 @@ export class PeerLists {
   }
 
   /** `front`: before the others. Peers of one family side by side share a system call when flooded to. */
-  add(vniIdx: number, peerIdx: number, front: boolean): void {
+  add(vniIdx: number, peerIdxs: ArrayLike<number>, front: boolean): void {
     const list = this.#lists[vniIdx];
-    const longer = new Int32Array(list.length + 1);
-    longer.set(list, front ? 1 : 0);
-    longer[front ? 0 : list.length] = peerIdx;
+    const longer = new Int32Array(list.length + peerIdxs.length);
+    longer.set(list, front ? peerIdxs.length : 0);
+    longer.set(peerIdxs, front ? 0 : list.length);
     this.#lists[vniIdx] = longer;
   }
 

@@ -23,7 +23,14 @@ import {
   V_GENERATION,
   VNI_ROW,
 } from '../stats/counters.js';
-import { type Answer, type Change, type FdbItem, isRemoval } from './protocol.js';
+import {
+  ADDRESS_LEN,
+  type Answer,
+  type Change,
+  type FdbItem,
+  isRemoval,
+  type PackedPeers,
+} from './protocol.js';
 
 const AF_INET = 2;
 const AF_INET6 = 10;
@@ -69,7 +76,7 @@ export class Applier {
       case 'vni.add':
         return this.#addVni(change);
       case 'peer.add':
-        return this.#addPeer(change);
+        return this.#addPeers(change);
       case 'peer.del':
         return this.#begin(this.#removePeer(change.peerIdx), tick);
       case 'fdb.put':
@@ -108,7 +115,7 @@ export class Applier {
     const { vnis, counters, members } = this.#tables;
     const { vniIdx, policy } = change;
     this.#startRow(counters.vniBase(vniIdx), VNI_ROW, V_GENERATION, change.generation);
-    this.#startRow(counters.peerBase(change.otherIdx), PEER_ROW, P_GENERATION, change.generation);
+    this.#startRow(counters.peerBase(change.otherIdx), PEER_ROW, P_GENERATION, change.otherGeneration);
     vnis.learning[vniIdx] = policy.learning ? 1 : 0;
     vnis.ageingTicks[vniIdx] = policy.ageingS * TICKS_PER_SECOND;
     vnis.fdbLimit[vniIdx] = policy.fdbLimit;
@@ -120,23 +127,30 @@ export class Applier {
     vnis.macLow[vniIdx] = change.mac.low;
     vnis.otherIdx[vniIdx] = change.otherIdx;
     vnis.add(vniIdx, change.vni);
-    members.add(vniIdx, change.otherIdx, false);
+    members.add(vniIdx, [change.otherIdx], false);
     this.#attachTap(vniIdx, change.tapFd);
     return {};
   }
 
-  #addPeer(change: Extract<Change, { op: 'peer.add' }>): Answer {
+  #addPeers({ vniIdx, peerIdx: first, peers: added, generation }: Extract<Change, { op: 'peer.add' }>): Answer {
     const { peers, flood, members, counters } = this.#tables;
-    const { peerIdx, vniIdx, address } = change;
-    const isIpv4 = address.family === 4;
-    this.#startRow(counters.peerBase(peerIdx), PEER_ROW, P_GENERATION, change.generation);
-    peers.add(peerIdx, vniIdx, isIpv4 ? AF_INET : AF_INET6, address.bytes, address.port, address.scopeId);
-    members.add(vniIdx, peerIdx, false);
-    if (change.flood) flood.add(vniIdx, peerIdx, isIpv4);
+    const rows = new Int32Array(added.count);
+    for (let i = 0; i < added.count; i++) {
+      const peerIdx = (rows[i] = first + i);
+      const family = added.family[i] === 4 ? AF_INET : AF_INET6;
+      this.#startRow(counters.peerBase(peerIdx), PEER_ROW, P_GENERATION, generation);
+      peers.add(peerIdx, vniIdx, family, added.bytes, added.port[i], added.scopeId[i], i * ADDRESS_LEN);
+    }
+    members.add(vniIdx, rows, false);
+    flood.add(vniIdx, floodedRows(added, first, 4), true);
+    flood.add(vniIdx, floodedRows(added, first, 6), false);
     return {};
   }
 
-  /** A row begins at zero, unless it is the same one that a predecessor of this worker counted in. */
+  /**
+   * A row begins at zero, unless it is the same one that a predecessor of this worker counted in. One in its first life
+   * is of generation 0 and zero as it is: it is read here and never written, so it costs no memory.
+   */
   #startRow(base: number, length: number, generationCell: number, generation: number): void {
     const { counters } = this.#tables;
     if (counters.cells[base + generationCell] !== generation) counters.resetRow(base, length, generation);
@@ -261,6 +275,14 @@ export class Applier {
       ageMs: isStatic ? 0 : ((tick - fdb.table.stamp(position)) | 0) * (1000 / TICKS_PER_SECOND),
     };
   }
+}
+
+/** Rows of those that get BUM frames, of one family. */
+function floodedRows({ count, family, flood }: PackedPeers, first: number, wanted: 4 | 6): Int32Array {
+  const rows = new Int32Array(count);
+  let found = 0;
+  for (let i = 0; i < count; i++) if (flood[i] === 1 && family[i] === wanted) rows[found++] = first + i;
+  return rows.subarray(0, found);
 }
 
 /** @returns true while there is still an old table to be drained: a piece of it has been, now */

@@ -82,6 +82,46 @@ export interface PackedAddress {
   scopeId: number;
 }
 
+/** Peers in columns: many of them are a message of few objects. */
+export interface PackedPeers {
+  count: number;
+  /** 4 or 6. */
+  family: Uint8Array;
+  /** ADDRESS_LEN each, IPv4 in the first four. */
+  bytes: Uint8Array;
+  port: Uint16Array;
+  scopeId: Uint32Array;
+  /** 1: in the flood list. */
+  flood: Uint8Array;
+}
+
+export const ADDRESS_LEN = 16;
+
+/** Packs list[from] and what follows. */
+export function packPeers(
+  list: readonly { address: PackedAddress; flood: boolean }[],
+  from = 0,
+  count = list.length,
+): PackedPeers {
+  const packed = {
+    count,
+    family: new Uint8Array(count),
+    bytes: new Uint8Array(count * ADDRESS_LEN),
+    port: new Uint16Array(count),
+    scopeId: new Uint32Array(count),
+    flood: new Uint8Array(count),
+  };
+  for (let i = 0; i < count; i++) {
+    const { address, flood } = list[from + i];
+    packed.family[i] = address.family;
+    packed.bytes.set(address.bytes, i * ADDRESS_LEN);
+    packed.port[i] = address.port;
+    packed.scopeId[i] = address.scopeId;
+    packed.flood[i] = flood ? 1 : 0;
+  }
+  return packed;
+}
+
 export type Change =
   | {
       op: 'vni.add';
@@ -94,14 +134,17 @@ export type Change =
       policy: VniPolicy;
       /** Peer row that counts frames of sources that are not peers. */
       otherIdx: number;
+      /** Of the VNI's row and of the `other` row: a row that had another one begins at zero. */
       generation: number;
+      otherGeneration: number;
     }
   | {
       op: 'peer.add';
       vniIdx: number;
+      /** Row of the first one; the others have the rows behind it. */
       peerIdx: number;
-      address: PackedAddress;
-      flood: boolean;
+      peers: PackedPeers;
+      /** Of all these rows. */
       generation: number;
     }
   | { op: 'peer.del'; peerIdx: number }

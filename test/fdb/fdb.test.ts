@@ -40,7 +40,7 @@ function countsAreExact(plane: MemoryPlane): string {
     if (isStatic) continue;
     const peerIdx = plane.tables.fdb.peerAt(position);
     count(`peer ${peerIdx}`);
-    if (peers.accountIdx[peerIdx] !== peerIdx) count(`peer ${peers.accountIdx[peerIdx]}`);
+    if (peers.accountIdx(peerIdx) !== peerIdx) count(`peer ${peers.accountIdx(peerIdx)}`);
   }
   for (let vniIdx = 0; vniIdx < 2; vniIdx++) {
     for (const [kind, cell] of [

@@ -14,7 +14,13 @@ import * as layout from '../../src/stats/counters.js';
 import { DROP, DROP_REASONS, type DropReason } from '../../src/stats/drop-reason.js';
 import { parseIpAddress } from '../../src/wire/ip-address.js';
 import { Applier } from '../../src/worker/apply.js';
-import type { Answer, Change, PackedAddress, VniPolicy } from '../../src/worker/protocol.js';
+import {
+  type Answer,
+  type Change,
+  type PackedAddress,
+  packPeers,
+  type VniPolicy,
+} from '../../src/worker/protocol.js';
 import { concat } from './hex.js';
 
 const { Counters } = layout;
@@ -114,6 +120,7 @@ export class MemoryPlane {
       policy: { ...POLICY, ...policy },
       otherIdx,
       generation,
+      otherGeneration: generation,
     });
     return vniIdx;
   }
@@ -122,15 +129,10 @@ export class MemoryPlane {
   addPeer(vniIdx: number, address: string, options: { flood?: boolean; port?: number } = {}): number {
     const peerIdx = this.#nextPeer++;
     const generation = this.#generation++;
-    const packed = packAddress(address, options.port ?? 4789);
-    this.apply({
-      op: 'peer.add',
-      vniIdx,
-      peerIdx,
-      address: packed,
-      flood: options.flood ?? true,
-      generation,
-    });
+    const peers = packPeers([
+      { address: packAddress(address, options.port ?? 4789), flood: options.flood ?? true },
+    ]);
+    this.apply({ op: 'peer.add', vniIdx, peerIdx, peers, generation });
     return peerIdx;
   }
 

@@ -2,6 +2,7 @@ import t from 'tap';
 import { V_FDB_DYNAMIC, V_FDB_STATIC } from '../../src/stats/counters.js';
 import { arpFrame, BROADCAST, macNumber, macParts } from '../support/frames.js';
 import { MemoryPlane } from '../support/memory-plane.js';
+import { packPeers } from '../../src/worker/protocol.js';
 
 const ANY = { type: 'all', peerIdx: -1 } as const;
 
@@ -108,8 +109,7 @@ t.test('a row that begins anew begins at zero; the same generation goes on', asy
       op: 'peer.add',
       vniIdx: 0,
       peerIdx: one,
-      address: again,
-      flood: true,
+      peers: packPeers([{ address: again, flood: true }]),
       generation: next,
     });
   add(generation);
