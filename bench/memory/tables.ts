@@ -35,13 +35,13 @@ function addVni({ vnis: table, peers: rows, flood, members }: Tables, vniIdx: nu
   table.accept[vniIdx] = ACCEPT_PEERS;
   table.vlan[vniIdx] = VLAN_PASS;
   const address = new Uint8Array(16);
-  const peerIdxs = Int32Array.from({ length: peers }, (_, i) => vniIdx * peers + i);
-  for (const [i, peerIdx] of peerIdxs.entries()) {
+  const first = vniIdx * peers;
+  for (let i = 0; i < peers; i++) {
     address.set([10, 1, i >> 8, i & 0xff]);
-    rows.add(peerIdx, vniIdx, AF_INET, address, 4789, 0);
+    rows.add(first + i, vniIdx, AF_INET, address, 4789, 0);
   }
-  flood.add(vniIdx, peerIdxs, true);
-  members.add(vniIdx, peerIdxs, false);
+  flood.add(vniIdx, first, peers, false);
+  members.add(vniIdx, first, peers, false);
 }
 
 function residentBytes(): number {

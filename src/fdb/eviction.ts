@@ -28,14 +28,17 @@ export class VictimSearch {
 
 /** Sources that are not configured count as one holder together: an address is easily forged. */
 function largestHolder(fdb: Fdb, vniIdx: number): number {
-  const members = fdb.members.of(vniIdx);
+  const runs = fdb.members.runs(vniIdx);
   let largest = -1;
   let most = 0;
-  for (let i = 0; i < members.length; i++) {
-    const held = fdb.held(members[i]);
-    if (held > most) {
-      most = held;
-      largest = members[i];
+  for (let run = 0; run < runs.length; run += 2) {
+    const end = runs[run] + runs[run + 1];
+    for (let peerIdx = runs[run]; peerIdx < end; peerIdx++) {
+      const held = fdb.held(peerIdx);
+      if (held > most) {
+        most = held;
+        largest = peerIdx;
+      }
     }
   }
   return largest;

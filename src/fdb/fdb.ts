@@ -216,7 +216,7 @@ export class Fdb implements NoteReader {
       if (this.vnis.vni[row] < 0) continue;
       this.#cells[counters.vniBase(row) + V_FDB_STATIC] = 0;
       this.#cells[counters.vniBase(row) + V_FDB_DYNAMIC] = 0;
-      for (const peerIdx of this.members.of(row)) this.#forgetHeld(peerIdx);
+      for (const peerIdx of this.members.rows(row)) this.#forgetHeld(peerIdx);
     }
     for (let position = 0; position < table.capacity; position++) {
       if (table.value(position) === 0) continue;

@@ -23,14 +23,7 @@ import {
   V_GENERATION,
   VNI_ROW,
 } from '../stats/counters.js';
-import {
-  ADDRESS_LEN,
-  type Answer,
-  type Change,
-  type FdbItem,
-  isRemoval,
-  type PackedPeers,
-} from './protocol.js';
+import { ADDRESS_LEN, type Answer, type Change, type FdbItem, isRemoval } from './protocol.js';
 
 const AF_INET = 2;
 const AF_INET6 = 10;
@@ -127,24 +120,35 @@ export class Applier {
     vnis.macLow[vniIdx] = change.mac.low;
     vnis.otherIdx[vniIdx] = change.otherIdx;
     vnis.add(vniIdx, change.vni);
-    members.add(vniIdx, [change.otherIdx], false);
+    members.add(vniIdx, change.otherIdx, 1, false);
     this.#attachTap(vniIdx, change.tapFd);
     return {};
   }
 
-  #addPeers({ vniIdx, peerIdx: first, peers: added, generation }: Extract<Change, { op: 'peer.add' }>): Answer {
-    const { peers, flood, members, counters } = this.#tables;
-    const rows = new Int32Array(added.count);
-    for (let i = 0; i < added.count; i++) {
-      const peerIdx = (rows[i] = first + i);
-      const family = added.family[i] === 4 ? AF_INET : AF_INET6;
-      this.#startRow(counters.peerBase(peerIdx), PEER_ROW, P_GENERATION, generation);
-      peers.add(peerIdx, vniIdx, family, added.bytes, added.port[i], added.scopeId[i], i * ADDRESS_LEN);
+  #addPeers(change: Extract<Change, { op: 'peer.add' }>): Answer {
+    const { peers, members, counters } = this.#tables;
+    const { vniIdx, peerIdx: first, from, count, generation } = change;
+    const { family, bytes, port, scopeId } = change.peers;
+    for (let i = 0; i < count; i++) {
+      const at = from + i;
+      this.#startRow(counters.peerBase(first + i), PEER_ROW, P_GENERATION, generation);
+      const af = family[at] === 4 ? AF_INET : AF_INET6;
+      peers.add(first + i, vniIdx, af, bytes, port[at], scopeId[at], at * ADDRESS_LEN);
     }
-    members.add(vniIdx, rows, false);
-    flood.add(vniIdx, floodedRows(added, first, 4), true);
-    flood.add(vniIdx, floodedRows(added, first, 6), false);
+    members.add(vniIdx, first, count, false);
+    for (const wanted of [4, 6]) this.#flood(change, wanted);
     return {};
+  }
+
+  /** Lists the peers of one family that get BUM frames, run by run. */
+  #flood({ vniIdx, peerIdx, peers, from, count }: Extract<Change, { op: 'peer.add' }>, wanted: number): void {
+    const { family, flood } = peers;
+    let start = 0;
+    for (let i = 0; i <= count; i++) {
+      if (i < count && flood[from + i] === 1 && family[from + i] === wanted) continue;
+      this.#tables.flood.add(vniIdx, peerIdx + start, i - start, wanted === 6);
+      start = i + 1;
+    }
   }
 
   /**
@@ -275,14 +279,6 @@ export class Applier {
       ageMs: isStatic ? 0 : ((tick - fdb.table.stamp(position)) | 0) * (1000 / TICKS_PER_SECOND),
     };
   }
-}
-
-/** Rows of those that get BUM frames, of one family. */
-function floodedRows({ count, family, flood }: PackedPeers, first: number, wanted: 4 | 6): Int32Array {
-  const rows = new Int32Array(count);
-  let found = 0;
-  for (let i = 0; i < count; i++) if (flood[i] === 1 && family[i] === wanted) rows[found++] = first + i;
-  return rows.subarray(0, found);
 }
 
 /** @returns true while there is still an old table to be drained: a piece of it has been, now */

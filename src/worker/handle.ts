@@ -28,12 +28,13 @@ import {
   type FdbItem,
   isRemoval,
   type MacParts,
+  type PackedPeers,
   packPeers,
   type UnderlayInit,
   type WorkerInit,
 } from './protocol.js';
 import { RowAllocator } from './rows.js';
-import { type PeerRun, VniPeers } from './vni-peers.js';
+import { type PeerRun, peerOf, VniPeers } from './vni-peers.js';
 
 export interface HandleOptions {
   engine: Engine;
@@ -91,6 +92,8 @@ export class Handle implements DataPlane {
   readonly #peerRows = new RowAllocator(MAX_PEERS - LEARNED_ROWS);
   /** Rows of peers that are being removed: nothing may be asked of them any more. */
   readonly #leaving = new Set<number>();
+  /** Lists of peers as the workers are told of them, packed once however many VNIs they serve. */
+  readonly #packed = new WeakMap<readonly NewPeer[], PackedPeers>();
   /** Peers whose change failed because a worker died: others may have made it. */
   #unsettled: { record: VniRecord; peerIdx: number }[] = [];
   /** Changes so far that removed FDB entries. */
@@ -157,8 +160,8 @@ export class Handle implements DataPlane {
   }
 
   async addPeer(vni: number, peer: NewPeer): Promise<PeerState> {
-    await this.addPeers(vni, [peer]);
-    return this.#peer(this.#vni(vni), peer.address.text);
+    const [run] = await this.#addPeers(vni, [peer]);
+    return peerOf(run, 0);
   }
 
   /**
@@ -167,17 +170,19 @@ export class Handle implements DataPlane {
    * @throws DataPlaneError vni_not_found, peer_exists, dataplane_timeout
    */
   async addPeers(vni: number, peers: readonly NewPeer[]): Promise<void> {
+    await this.#addPeers(vni, peers);
+  }
+
+  async #addPeers(vni: number, peers: readonly NewPeer[]): Promise<readonly PeerRun[]> {
     const record = this.#vni(vni);
-    refuseTwice(record, peers);
+    this.#refuseTwice(record, peers);
     if (!this.#areReady()) throw beingRestarted();
     const added = record.peers.add(peers, this.#peerRows);
-    const answers = await Promise.allSettled(added.map((run) => this.#change(peerChange(record, run))));
+    const answers = await Promise.allSettled(added.map((run) => this.#change(this.#peerChange(record, run))));
     const failure = answers.find((answer) => answer.status === 'rejected');
-    if (failure === undefined) return;
-    for (const peerIdx of added.flatMap(rowsOf)) {
-      record.peers.remove(peerIdx);
-      this.#settle(record, peerIdx);
-    }
+    if (failure === undefined) return added;
+    for (const peerIdx of added.flatMap(rowsOf))
+      if (record.peers.remove(peerIdx)) this.#settle(record, peerIdx);
     throw failure.reason;
   }
 
@@ -189,13 +194,13 @@ export class Handle implements DataPlane {
     try {
       await this.#change({ op: 'peer.del', peerIdx });
     } catch (error) {
-      this.#settle(record, peerIdx);
+      if (record.peers.at(peerIdx)) this.#settle(record, peerIdx);
       throw error;
     } finally {
       this.#leaving.delete(peerIdx);
     }
-    record.peers.remove(peerIdx);
-    this.#peerRows.give(peerIdx);
+    // Whoever takes it from the record gives the row back: its addition may have failed meanwhile.
+    if (record.peers.remove(peerIdx)) this.#peerRows.give(peerIdx);
   }
 
   async putFdb(vni: number, mac: MacParts, peer: string): Promise<void> {
@@ -314,7 +319,7 @@ export class Handle implements DataPlane {
   async #tellEverything(link: WorkerLink, index: number): Promise<void> {
     for (const record of this.#vnis.values()) {
       await link.ask(vniChange(record, index));
-      await Promise.all(record.peers.runs.map((run) => link.ask(peerChange(record, run))));
+      await Promise.all(record.peers.runs.map((run) => link.ask(this.#peerChange(record, run))));
     }
   }
 
@@ -325,7 +330,7 @@ export class Handle implements DataPlane {
   #settle(record: VniRecord, peerIdx: number): void {
     const wanted = record.peers.at(peerIdx);
     const changes = [this.#change({ op: 'peer.del', peerIdx })];
-    if (wanted) changes.push(this.#change(peerChange(record, wanted)));
+    if (wanted) changes.push(this.#change(this.#peerChange(record, wanted)));
     Promise.all(changes).then(
       () => wanted || this.#peerRows.give(peerIdx),
       (error: DataPlaneError) => {
@@ -334,18 +339,27 @@ export class Handle implements DataPlane {
     );
   }
 
+  /** @throws DataPlaneError peer_exists */
+  #refuseTwice({ state, peers }: VniRecord, added: readonly NewPeer[]): void {
+    // A list that another VNI has names nobody twice.
+    if (peers.runs.length === 0 && this.#packed.has(added)) return;
+    const known = new Set(Array.from(peers, ({ address }) => address.text));
+    for (const { address } of added) {
+      if (known.has(address.text))
+        throw new DataPlaneError('peer_exists', `${address.text} is a peer of VNI ${state.vni} already`);
+      known.add(address.text);
+    }
+  }
+
+  #peerChange({ state: { vniIdx } }: VniRecord, run: PeerRun): Change {
+    const { list, from, first, count, generation } = run;
+    const peers = this.#packed.get(list) ?? packPeers(list);
+    this.#packed.set(list, peers);
+    return { op: 'peer.add', vniIdx, peers, from, count, peerIdx: first, generation };
+  }
+
   #settleAll(): void {
     for (const { record, peerIdx } of this.#unsettled.splice(0)) this.#settle(record, peerIdx);
-  }
-}
-
-/** @throws DataPlaneError peer_exists */
-function refuseTwice({ state, peers }: VniRecord, added: readonly NewPeer[]): void {
-  const known = new Set(Array.from(peers, ({ address }) => address.text));
-  for (const { address } of added) {
-    if (known.has(address.text))
-      throw new DataPlaneError('peer_exists', `${address.text} is a peer of VNI ${state.vni} already`);
-    known.add(address.text);
   }
 }
 
@@ -366,12 +380,6 @@ function vniChange(record: VniRecord, index: number): Change {
   const { vni, vniIdx, policy, otherIdx } = state;
   const rows = { vniIdx, otherIdx, generation, otherGeneration };
   return { op: 'vni.add', ...rows, vni, tapFd: tapFds[index], mac, policy };
-}
-
-function peerChange({ state: { vniIdx } }: VniRecord, run: PeerRun): Change {
-  const { list, from, first, count, generation } = run;
-  const peers = packPeers(list, from, count);
-  return { op: 'peer.add', vniIdx, peerIdx: first, peers, generation };
 }
 
 function rowsOf({ first, count }: PeerRun): number[] {

@@ -82,9 +82,8 @@ export interface PackedAddress {
   scopeId: number;
 }
 
-/** Peers in columns: many of them are a message of few objects. */
+/** A list of peers in columns of shared memory: said again for another VNI, it is not copied. */
 export interface PackedPeers {
-  count: number;
   /** 4 or 6. */
   family: Uint8Array;
   /** ADDRESS_LEN each, IPv4 in the first four. */
@@ -97,22 +96,16 @@ export interface PackedPeers {
 
 export const ADDRESS_LEN = 16;
 
-/** Packs list[from] and what follows. */
-export function packPeers(
-  list: readonly { address: PackedAddress; flood: boolean }[],
-  from = 0,
-  count = list.length,
-): PackedPeers {
+export function packPeers(list: readonly { address: PackedAddress; flood: boolean }[]): PackedPeers {
+  const { length } = list;
   const packed = {
-    count,
-    family: new Uint8Array(count),
-    bytes: new Uint8Array(count * ADDRESS_LEN),
-    port: new Uint16Array(count),
-    scopeId: new Uint32Array(count),
-    flood: new Uint8Array(count),
+    family: new Uint8Array(new SharedArrayBuffer(length)),
+    bytes: new Uint8Array(new SharedArrayBuffer(length * ADDRESS_LEN)),
+    port: new Uint16Array(new SharedArrayBuffer(length * 2)),
+    scopeId: new Uint32Array(new SharedArrayBuffer(length * 4)),
+    flood: new Uint8Array(new SharedArrayBuffer(length)),
   };
-  for (let i = 0; i < count; i++) {
-    const { address, flood } = list[from + i];
+  for (const [i, { address, flood }] of list.entries()) {
     packed.family[i] = address.family;
     packed.bytes.set(address.bytes, i * ADDRESS_LEN);
     packed.port[i] = address.port;
@@ -141,9 +134,12 @@ export type Change =
   | {
       op: 'peer.add';
       vniIdx: number;
+      peers: PackedPeers;
+      /** Which of them. */
+      from: number;
+      count: number;
       /** Row of the first one; the others have the rows behind it. */
       peerIdx: number;
-      peers: PackedPeers;
       /** Of all these rows. */
       generation: number;
     }

@@ -15,8 +15,8 @@ export interface PeerRun extends RowRun {
   readonly from: number;
 }
 
-/** Peers of one run at most: what a worker takes in one piece, some tens of microseconds. */
-const RUN_MAX = 256;
+/** Peers of one run at most: what a worker takes in one piece, a tenth of a millisecond. */
+const RUN_MAX = 1024;
 
 export class VniPeers {
   #runs: readonly PeerRun[] = [];
@@ -55,14 +55,16 @@ export class VniPeers {
     return added;
   }
 
-  /** Removes the peer of a row; those around it stay where they are. */
-  remove(peerIdx: number): void {
+  /** Removes the peer of a row; those around it stay where they are. @returns false when there was none */
+  remove(peerIdx: number): boolean {
+    if (!this.at(peerIdx)) return false;
     this.#runs = this.#runs.flatMap((run) => {
       if (!isIn(run, peerIdx)) return [run];
       const before = peerIdx - run.first;
       const parts = [part(run, 0, before), part(run, before + 1, run.count - before - 1)];
       return parts.filter(({ count }) => count > 0);
     });
+    return true;
   }
 }
 
@@ -74,6 +76,7 @@ function part(run: PeerRun, skipped: number, count: number): PeerRun {
   return { ...run, first: run.first + skipped, from: run.from + skipped, count };
 }
 
-function peerOf({ list, from, first }: PeerRun, i: number): PeerState {
+/** Peer i of a run. */
+export function peerOf({ list, from, first }: PeerRun, i: number): PeerState {
   return { ...list[from + i], peerIdx: first + i };
 }

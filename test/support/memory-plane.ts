@@ -132,7 +132,7 @@ export class MemoryPlane {
     const peers = packPeers([
       { address: packAddress(address, options.port ?? 4789), flood: options.flood ?? true },
     ]);
-    this.apply({ op: 'peer.add', vniIdx, peerIdx, peers, generation });
+    this.apply({ op: 'peer.add', vniIdx, peers, from: 0, count: 1, peerIdx, generation });
     return peerIdx;
   }
 
@@ -200,7 +200,7 @@ export class MemoryPlane {
   identity(vniIdx: number): { encap: [number, number]; decap: [number, number] } {
     let tx = 0;
     let rx = 0;
-    for (const peerIdx of this.tables.members.of(vniIdx)) {
+    for (const peerIdx of this.tables.members.rows(vniIdx)) {
       tx += this.peerCell(peerIdx, layout.P_TX_FRAMES);
       rx += this.peerCell(peerIdx, layout.P_RX_FRAMES);
     }
