@@ -18,7 +18,7 @@ import { machineId, netnsId } from './host/machine-id.js';
 import { ALL_OFFLOADS, type OverlayDevice, openOverlayDevice } from './host/overlay-device.js';
 import { Paths } from './host/paths.js';
 import { Rollback } from './host/rollback.js';
-import { TunnelOffload } from './host/tunnel-offload.js';
+import { TunnelOffload, type TunnelPeer } from './host/tunnel-offload.js';
 import { openUnderlaySockets, type UnderlaySockets } from './host/underlay-sockets.js';
 import type { Logger } from './log.js';
 import { loadShim, type Shim } from './native/binding.js';
@@ -88,9 +88,8 @@ export class Daemon {
     const sockets = await this.#openSockets(shim, [...peers.values()].flat());
     if (this.#engine === 'batch') this.#noteOffloads([...devices.values()], sockets);
     const handle = await this.#startWorkers(shim, sockets);
-    await Promise.all(
-      this.#settings.vnis.map((vni) => this.#configure(handle, vni, devices.get(vni)!, peers.get(vni)!)),
-    );
+    for (const vni of this.#settings.vnis)
+      await this.#configure(handle, vni, devices.get(vni)!, peers.get(vni)!);
     await this.#startTunnel(shim, sockets, handle);
     handle.configured();
     await this.#startApi(handle);
@@ -225,12 +224,7 @@ export class Daemon {
     this.#routesChanged = false;
     this.#tunnelLookDue = false;
     if (routesChanged) await this.#paths.refresh();
-    const peers = handle.vnis().flatMap(({ vni }) =>
-      handle.peers(vni).map(({ peerIdx, address: { family, text } }) => {
-        return { peerIdx, family, route: this.#paths.route(text) };
-      }),
-    );
-    const found = await tunnel.find(peers);
+    const found = await tunnel.find(this.#ways(handle));
     if ('why' in found) {
       this.#offloads.withdraw('UDP_TUNNEL_GSO');
       this.#log.debug({ why: found.why }, 'superframes are cut up before they are sent');
@@ -238,6 +232,13 @@ export class Daemon {
     }
     await handle.setTunnel(found.way, found.peers);
     this.#offloads.grant('UDP_TUNNEL_GSO');
+  }
+
+  /** How each peer is reached. */
+  *#ways(handle: Handle): Iterable<TunnelPeer> {
+    for (const { vni } of handle.vnis())
+      for (const { peerIdx, address } of handle.peers(vni))
+        yield { peerIdx, family: address.family, route: this.#paths.route(address.text) };
   }
 
   #descriptors(shim: Shim, receiveFds: { ipv4: number; ipv6: number }): WorkerDescriptors {
@@ -272,7 +273,7 @@ export class Daemon {
         overlayMtu: this.#overlayMtuOf(vni, peers),
       },
     });
-    await Promise.all(peers.map((peer) => handle.addPeer(vni.vni, peer)));
+    await handle.addPeers(vni.vni, peers);
   }
 
   #overlayMtuOf(vni: VniSettings, peers: NewPeer[]): number {

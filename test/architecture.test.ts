@@ -30,7 +30,16 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   'worker/data-plane': ['worker/protocol', 'stats'],
   'worker/rows': ['worker/protocol', 'worker/data-plane', 'stats', 'frame'],
   'worker/link': ['worker/protocol', 'worker/data-plane', 'stats', 'frame'],
-  'worker/handle': ['worker/protocol', 'worker/data-plane', 'worker/link', 'worker/rows', 'stats', 'frame'],
+  'worker/vni-peers': ['worker/data-plane', 'worker/rows'],
+  'worker/handle': [
+    'worker/protocol',
+    'worker/data-plane',
+    'worker/link',
+    'worker/rows',
+    'worker/vni-peers',
+    'stats',
+    'frame',
+  ],
   worker: [
     'datapath',
     'port',

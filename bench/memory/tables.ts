@@ -5,7 +5,7 @@
 import { Tables } from '../../src/fdb/tables.js';
 import { ACCEPT_PEERS, VLAN_PASS } from '../../src/fdb/vni-table.js';
 import { LEARNED_ROWS, MAX_PEERS, MAX_VNIS, PEER_ROW_LEN } from '../../src/frame/limits.js';
-import { Counters, P_GENERATION, PEER_ROW, V_GENERATION, VNI_ROW } from '../../src/stats/counters.js';
+import { Counters } from '../../src/stats/counters.js';
 
 const AF_INET = 2;
 
@@ -29,21 +29,19 @@ function makeTables(): Tables {
   });
 }
 
-/** As a `vni.add` and its `peer.add`s do, counters included. */
-function addVni({ vnis: table, counters, peers: rows, flood, members }: Tables, vniIdx: number): void {
+/** As a `vni.add` and its `peer.add`s do. The counters' rows are zero as they are. */
+function addVni({ vnis: table, peers: rows, flood, members }: Tables, vniIdx: number): void {
   table.add(vniIdx, vniIdx);
   table.accept[vniIdx] = ACCEPT_PEERS;
   table.vlan[vniIdx] = VLAN_PASS;
-  counters.resetRow(counters.vniBase(vniIdx) + V_GENERATION, VNI_ROW, 1);
+  const address = new Uint8Array(16);
+  const first = vniIdx * peers;
   for (let i = 0; i < peers; i++) {
-    const peerIdx = vniIdx * peers + i;
-    const address = new Uint8Array(16);
     address.set([10, 1, i >> 8, i & 0xff]);
-    rows.add(peerIdx, vniIdx, AF_INET, address, 4789, 0);
-    flood.add(vniIdx, peerIdx, false);
-    members.add(vniIdx, peerIdx, false);
-    counters.resetRow(counters.peerBase(peerIdx) + P_GENERATION, PEER_ROW, 1);
+    rows.add(first + i, vniIdx, AF_INET, address, 4789, 0);
   }
+  flood.add(vniIdx, first, peers, false);
+  members.add(vniIdx, first, peers, false);
 }
 
 function residentBytes(): number {

@@ -48,8 +48,8 @@ export function makeTables(peerCount: number): Tables {
     const address = new Uint8Array(16);
     address.set([10, 0, peerIdx >> 8, peerIdx & 0xff]);
     tables.peers.add(peerIdx, VNI_IDX, AF_INET, address, 4789, 0);
-    tables.flood.add(VNI_IDX, peerIdx, false);
-    tables.members.add(VNI_IDX, peerIdx, false);
+    tables.flood.add(VNI_IDX, peerIdx, 1, false);
+    tables.members.add(VNI_IDX, peerIdx, 1, false);
   }
   return tables;
 }

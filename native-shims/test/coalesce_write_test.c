@@ -41,7 +41,7 @@ static void test_round_trip(void)
 			memcpy(frame_of(k), headers + VXLAN_LEN, (size_t)inner_len);
 			memcpy(frame_of(k) + inner_len, payload.iov_base, payload.iov_len);
 		}
-		CHECK_EQ(write_batch(count, MERGE_ALL, NULL), 0);
+		CHECK_EQ(write_batch(count, MERGE_ALL), 0);
 		CHECK_EQ(recv(far, message, sizeof(message), 0), 10 + payload_at(&s) + s.payload_len);
 		memcpy(&vnet, message, sizeof(vnet));
 		CHECK_EQ(vnet.flags, VIRTIO_NET_HDR_F_NEEDS_CSUM);
@@ -73,11 +73,11 @@ static void test_corrupt(void)
 				for (int place = 0; place < 3; place++) {
 					put_flow(s, 5, 0);
 					frame_of(victim)[places[place]] ^= 0x20;
-					CHECK_EQ(writes_of(5, MERGE_ALL, NULL), rows[row].writes);
+					CHECK_EQ(writes_of(5, MERGE_ALL), rows[row].writes);
 				}
 				put_flow(s, 5, 0);
 				frame_of(2)[payload_at(&s) + 7] ^= 0x20;
-				CHECK_EQ(write_batch(5, MERGE_ALL, NULL), 0);
+				CHECK_EQ(write_batch(5, MERGE_ALL), 0);
 				recv(far, message, sizeof(message), 0);
 				CHECK_EQ(recv(far, message, sizeof(message), 0), 10 + batch.len[2]);
 				CHECK(memcmp(message + 10, frame_of(2), (size_t)batch.len[2]) == 0);
@@ -85,7 +85,7 @@ static void test_corrupt(void)
 			}
 	put_flow(shape_of(4, IPPROTO_TCP), 5, 0);
 	frame_of(2)[14 + 10] ^= 1; /* IPv4 header checksum */
-	CHECK_EQ(writes_of(5, MERGE_ALL, NULL), 3);
+	CHECK_EQ(writes_of(5, MERGE_ALL), 3);
 }
 
 /* Each truncation of a frame, its last byte the last of the arena, behind a frame that it would follow. */

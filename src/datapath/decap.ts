@@ -99,7 +99,7 @@ export class Decap {
     if (vniIdx < 0) return DROP.vni_not_found;
     const peerIdx = peers.findSource(vniIdx, this.#sources, i);
     out.vniIdx[o] = vniIdx;
-    out.peerIdx[o] = peerIdx < 0 ? vnis.otherIdx[vniIdx] : peers.accountIdx[peerIdx];
+    out.peerIdx[o] = peerIdx < 0 ? vnis.otherIdx[vniIdx] : peers.accountIdx(peerIdx);
     describeFrame(arena, out, o, statedSize, vnis.overlayMtu[vniIdx]);
     if (peerIdx < 0 && vnis.accept[vniIdx] !== ACCEPT_ANY) return DROP.source_not_peer;
     if (hasReservedBits(arena, off)) {

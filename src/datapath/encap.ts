@@ -73,13 +73,19 @@ export class Encap {
   }
 
   #floodOne(frames: Batch, i: number, srcPortIdx: number, why: number): void {
-    const list = this.#tables.flood.of(frames.vniIdx[i]);
-    if (list.length === 0) {
+    const runs = this.#tables.flood.runs(frames.vniIdx[i]);
+    if (runs.length === 0) {
       this.#emit(frames, i, srcPortIdx, -1, FRAME_FIRST_COPY, DROP.no_tx_target);
       return;
     }
-    this.#emit(frames, i, srcPortIdx, list[0], FRAME_FIRST_COPY | why, 0);
-    for (let copy = 1; copy < list.length; copy++) this.#emit(frames, i, srcPortIdx, list[copy], 0, 0);
+    let flags = FRAME_FIRST_COPY | why;
+    for (let run = 0; run < runs.length; run += 2) {
+      const end = runs[run] + runs[run + 1];
+      for (let peerIdx = runs[run]; peerIdx < end; peerIdx++) {
+        this.#emit(frames, i, srcPortIdx, peerIdx, flags, 0);
+        flags = 0;
+      }
+    }
   }
 
   /** Lists one copy of frame i, or its drop, so that both are counted in one place. */

@@ -16,12 +16,11 @@ export class VictimSearch {
   find(fdb: Fdb, vniIdx: number): number {
     const holder = largestHolder(fdb, vniIdx);
     const { table } = fdb;
-    const { accountIdx } = fdb.peers;
     const mask = table.capacity - 1;
     for (let looked = 0; looked < SAMPLE_SLOTS; looked++) {
       const position = (this.#cursor = (this.#cursor + 1) & mask);
       if (table.value(position) === 0 || table.tag(position) !== vniIdx || fdb.isStatic(position)) continue;
-      if (accountIdx[fdb.peerAt(position)] === holder) return position;
+      if (fdb.peers.accountIdx(fdb.peerAt(position)) === holder) return position;
     }
     return -1;
   }
@@ -29,14 +28,17 @@ export class VictimSearch {
 
 /** Sources that are not configured count as one holder together: an address is easily forged. */
 function largestHolder(fdb: Fdb, vniIdx: number): number {
-  const members = fdb.members.of(vniIdx);
+  const runs = fdb.members.runs(vniIdx);
   let largest = -1;
   let most = 0;
-  for (let i = 0; i < members.length; i++) {
-    const held = fdb.held(members[i]);
-    if (held > most) {
-      most = held;
-      largest = members[i];
+  for (let run = 0; run < runs.length; run += 2) {
+    const end = runs[run] + runs[run + 1];
+    for (let peerIdx = runs[run]; peerIdx < end; peerIdx++) {
+      const held = fdb.held(peerIdx);
+      if (held > most) {
+        most = held;
+        largest = peerIdx;
+      }
     }
   }
   return largest;

@@ -216,7 +216,7 @@ export class Fdb implements NoteReader {
       if (this.vnis.vni[row] < 0) continue;
       this.#cells[counters.vniBase(row) + V_FDB_STATIC] = 0;
       this.#cells[counters.vniBase(row) + V_FDB_DYNAMIC] = 0;
-      for (const peerIdx of this.members.of(row)) this.#cells[counters.peerBase(peerIdx) + P_FDB_DYNAMIC] = 0;
+      for (const peerIdx of this.members.rows(row)) this.#forgetHeld(peerIdx);
     }
     for (let position = 0; position < table.capacity; position++) {
       if (table.value(position) === 0) continue;
@@ -224,6 +224,11 @@ export class Fdb implements NoteReader {
       this.#cells[counters.vniBase(table.tag(position)) + kind]++;
       if (kind === V_FDB_DYNAMIC) this.#hold(this.peerAt(position));
     }
+  }
+
+  /** A row that is zero is not written to: one that was never counted in has no memory of its own. */
+  #forgetHeld(peerIdx: number): void {
+    if (this.held(peerIdx) !== 0) this.#cells[this.counters.peerBase(peerIdx) + P_FDB_DYNAMIC] = 0;
   }
 
   #isKnown(position: number): boolean {
@@ -319,13 +324,13 @@ export class Fdb implements NoteReader {
   }
 
   #hold(peerIdx: number): void {
-    const accountIdx = this.peers.accountIdx[peerIdx];
+    const accountIdx = this.peers.accountIdx(peerIdx);
     this.#cells[this.counters.peerBase(peerIdx) + P_FDB_DYNAMIC]++;
     if (accountIdx !== peerIdx) this.#cells[this.counters.peerBase(accountIdx) + P_FDB_DYNAMIC]++;
   }
 
   #release(peerIdx: number): void {
-    const accountIdx = this.peers.accountIdx[peerIdx];
+    const accountIdx = this.peers.accountIdx(peerIdx);
     const left = --this.#cells[this.counters.peerBase(peerIdx) + P_FDB_DYNAMIC];
     if (accountIdx === peerIdx) return;
     this.#cells[this.counters.peerBase(accountIdx) + P_FDB_DYNAMIC]--;

@@ -17,6 +17,7 @@ const ADDRESS = 1;
 const SCOPE = 5;
 const VNI = 6;
 const FLAGS = 7;
+const ADDRESS_LEN = 16;
 /** log2 of the words in a row. */
 const ROW_SHIFT = 3;
 
@@ -31,14 +32,16 @@ const GONE = -2;
 export class PeerTable {
   /** The packed rows, as the shim takes them. */
   readonly bytes: Uint8Array;
-  /** Row whose counters a peer's frames belong to: its own, or for a learned one the VNI's `other`. */
-  readonly accountIdx: Int32Array;
   readonly #words: Int32Array;
   readonly #capacity: number;
   readonly #seed: number;
   #index = new Int32Array(64).fill(FREE);
   /** Cells of the index that are not FREE. */
   #used = 0;
+  /** Row of the first learned peer: those before it are configured. */
+  readonly #firstLearned: number;
+  /** Of each learned peer, the `other` row of its VNI. */
+  readonly #otherIdx: Int32Array;
   #freeLearned: number[] = [];
   #tunnelled = new Int32Array(0);
 
@@ -50,27 +53,29 @@ export class PeerTable {
     this.bytes = new Uint8Array(buffer);
     this.#words = new Int32Array(buffer);
     this.#capacity = this.#words.length >> ROW_SHIFT;
-    this.accountIdx = new Int32Array(this.#capacity);
+    this.#firstLearned = this.#capacity - learnedRows;
+    this.#otherIdx = new Int32Array(learnedRows);
     this.#seed = seed;
-    this.#forgetLearned(learnedRows);
+    this.#forgetLearned();
   }
 
-  /** Writes a configured peer's row. `address`: 16 bytes, IPv4 in the first four. */
+  /** Writes a configured peer's row. `addresses` has 16 bytes from `addressOff` on, IPv4 in the first four. */
   add(
     peerIdx: number,
     vniIdx: number,
     family: number,
-    address: Uint8Array,
+    addresses: Uint8Array,
     port: number,
     scopeId: number,
+    addressOff = 0,
   ): void {
     const base = peerIdx << ROW_SHIFT;
-    this.bytes.set(address, (base + ADDRESS) * 4);
+    const to = (base + ADDRESS) * 4;
+    for (let i = 0; i < ADDRESS_LEN; i++) this.bytes[to + i] = addresses[addressOff + i];
     this.#words[base + FAMILY_PORT] = family | (port << 16);
     this.#words[base + SCOPE] = scopeId;
     this.#words[base + VNI] = vniIdx;
     this.#words[base + FLAGS] = CONFIGURED;
-    this.accountIdx[peerIdx] = peerIdx;
     this.#remember(peerIdx);
   }
 
@@ -121,9 +126,14 @@ export class PeerTable {
     this.#words[base + FAMILY_PORT] = (sources[source] & 0xffff) | (port << 16);
     this.#words[base + VNI] = vniIdx;
     this.#words[base + FLAGS] = LEARNED;
-    this.accountIdx[peerIdx] = otherIdx;
+    this.#otherIdx[peerIdx - this.#firstLearned] = otherIdx;
     this.#remember(peerIdx);
     return peerIdx;
+  }
+
+  /** Row whose counters a peer's frames belong to: its own, or for a learned one the VNI's `other`. */
+  accountIdx(peerIdx: number): number {
+    return peerIdx < this.#firstLearned ? peerIdx : this.#otherIdx[peerIdx - this.#firstLearned];
   }
 
   isLearned(peerIdx: number): boolean {
@@ -192,11 +202,11 @@ export class PeerTable {
   /** A copy of the 16 address bytes. Cold. */
   address(peerIdx: number): Uint8Array {
     const from = ((peerIdx << ROW_SHIFT) + ADDRESS) * 4;
-    return this.bytes.slice(from, from + 16);
+    return this.bytes.slice(from, from + ADDRESS_LEN);
   }
 
-  #forgetLearned(learnedRows: number): void {
-    for (let peerIdx = this.#capacity - learnedRows; peerIdx < this.#capacity; peerIdx++) {
+  #forgetLearned(): void {
+    for (let peerIdx = this.#firstLearned; peerIdx < this.#capacity; peerIdx++) {
       if (this.isUsed(peerIdx)) this.#words.fill(0, peerIdx << ROW_SHIFT, (peerIdx + 1) << ROW_SHIFT);
       this.#freeLearned.push(peerIdx);
     }
@@ -211,13 +221,16 @@ export class PeerTable {
     this.#used++;
   }
 
+  /** Rows that are gone leave the index, which is a quarter full afterwards. */
   #rebuild(): void {
-    const peers = this.#index.filter((peerIdx) => peerIdx >= 0);
+    const before = this.#index;
+    let rows = 0;
+    for (let cell = 0; cell < before.length; cell++) if (before[cell] >= 0) rows++;
     let length = 64;
-    while (length < peers.length * 4) length *= 2;
+    while (length < rows * 4) length *= 2;
     this.#index = new Int32Array(length).fill(FREE);
     this.#used = 0;
-    for (const peerIdx of peers) this.#remember(peerIdx);
+    for (let cell = 0; cell < before.length; cell++) if (before[cell] >= 0) this.#remember(before[cell]);
   }
 
   /** @returns where the index names this row, or −1 */

@@ -97,7 +97,7 @@ export class TunnelOffload {
   }
 
   /** @throws HostError when the machine can't be asked */
-  async find(peers: readonly TunnelPeer[]): Promise<TunnelFinding> {
+  async find(peers: Iterable<TunnelPeer>): Promise<TunnelFinding> {
     const { route, reached } = mostUsed(peers);
     if (!route) return { why: 'no peer is reached by IPv4' };
     if (!this.#cuts(route.device)) return { why: `${route.device} does not cut up tunnelled superframes` };
@@ -107,7 +107,7 @@ export class TunnelOffload {
     if (this.#unable !== '') return { why: this.#unable };
     return {
       way: this.#way(route),
-      peers: Int32Array.from(reached, ({ peerIdx }) => peerIdx),
+      peers: Int32Array.from(reached),
       device: route.device,
     };
   }
@@ -178,16 +178,19 @@ export class TunnelOffload {
   }
 }
 
-/** The way that most IPv4 peers are reached by, with the least that one of their paths carries. */
-function mostUsed(peers: readonly TunnelPeer[]): { route: Route | undefined; reached: TunnelPeer[] } {
-  const ways = new Map<string, { route: Route; reached: TunnelPeer[] }>();
-  for (const peer of peers) {
-    const { family, route } = peer;
+/** The way that most IPv4 peers are reached by, and the rows of these. There may be a million peers. */
+function mostUsed(peers: Iterable<TunnelPeer>): { route: Route | undefined; reached: number[] } {
+  const byRoute = new Map<Route, number[]>();
+  for (const { peerIdx, family, route } of peers) {
     if (family !== 4 || !route || route.local === '') continue;
+    const reached = byRoute.get(route);
+    if (reached) reached.push(peerIdx);
+    else byRoute.set(route, [peerIdx]);
+  }
+  const ways = new Map<string, { route: Route; reached: number[] }>();
+  for (const [route, reached] of byRoute) {
     const key = `${route.device} ${route.local} ${route.mtu}`;
-    const way = ways.get(key) ?? { route, reached: [] };
-    way.reached.push(peer);
-    ways.set(key, way);
+    ways.set(key, { route, reached: [...(ways.get(key)?.reached ?? []), ...reached] });
   }
   const [most] = [...ways.values()].sort((a, b) => b.reached.length - a.reached.length);
   return most ?? { route: undefined, reached: [] };

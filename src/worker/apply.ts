@@ -23,7 +23,14 @@ import {
   V_GENERATION,
   VNI_ROW,
 } from '../stats/counters.js';
-import { type Answer, type Change, type FdbItem, isRemoval, type TunnelInit } from './protocol.js';
+import {
+  ADDRESS_LEN,
+  type Answer,
+  type Change,
+  type FdbItem,
+  isRemoval,
+  type TunnelInit,
+} from './protocol.js';
 
 const AF_INET = 2;
 const AF_INET6 = 10;
@@ -76,7 +83,7 @@ export class Applier {
       case 'vni.add':
         return this.#addVni(change);
       case 'peer.add':
-        return this.#addPeer(change);
+        return this.#addPeers(change);
       case 'peer.del':
         return this.#begin(this.#removePeer(change.peerIdx), tick);
       case 'tunnel':
@@ -119,7 +126,7 @@ export class Applier {
     const { vnis, counters, members } = this.#tables;
     const { vniIdx, policy } = change;
     this.#startRow(counters.vniBase(vniIdx), VNI_ROW, V_GENERATION, change.generation);
-    this.#startRow(counters.peerBase(change.otherIdx), PEER_ROW, P_GENERATION, change.generation);
+    this.#startRow(counters.peerBase(change.otherIdx), PEER_ROW, P_GENERATION, change.otherGeneration);
     vnis.learning[vniIdx] = policy.learning ? 1 : 0;
     vnis.ageingTicks[vniIdx] = policy.ageingS * TICKS_PER_SECOND;
     vnis.fdbLimit[vniIdx] = policy.fdbLimit;
@@ -131,23 +138,41 @@ export class Applier {
     vnis.macLow[vniIdx] = change.mac.low;
     vnis.otherIdx[vniIdx] = change.otherIdx;
     vnis.add(vniIdx, change.vni);
-    members.add(vniIdx, change.otherIdx, false);
+    members.add(vniIdx, change.otherIdx, 1, false);
     this.#ports.attachTap(vniIdx, change.tapFd);
     return {};
   }
 
-  #addPeer(change: Extract<Change, { op: 'peer.add' }>): Answer {
-    const { peers, flood, members, counters } = this.#tables;
-    const { peerIdx, vniIdx, address } = change;
-    const isIpv4 = address.family === 4;
-    this.#startRow(counters.peerBase(peerIdx), PEER_ROW, P_GENERATION, change.generation);
-    peers.add(peerIdx, vniIdx, isIpv4 ? AF_INET : AF_INET6, address.bytes, address.port, address.scopeId);
-    members.add(vniIdx, peerIdx, false);
-    if (change.flood) flood.add(vniIdx, peerIdx, isIpv4);
+  #addPeers(change: Extract<Change, { op: 'peer.add' }>): Answer {
+    const { peers, members, counters } = this.#tables;
+    const { vniIdx, peerIdx: first, from, count, generation } = change;
+    const { family, bytes, port, scopeId } = change.peers;
+    for (let i = 0; i < count; i++) {
+      const at = from + i;
+      this.#startRow(counters.peerBase(first + i), PEER_ROW, P_GENERATION, generation);
+      const af = family[at] === 4 ? AF_INET : AF_INET6;
+      peers.add(first + i, vniIdx, af, bytes, port[at], scopeId[at], at * ADDRESS_LEN);
+    }
+    members.add(vniIdx, first, count, false);
+    for (const wanted of [4, 6]) this.#flood(change, wanted);
     return {};
   }
 
-  /** A row begins at zero, unless it is the same one that a predecessor of this worker counted in. */
+  /** Lists the peers of one family that get BUM frames, run by run. */
+  #flood({ vniIdx, peerIdx, peers, from, count }: Extract<Change, { op: 'peer.add' }>, wanted: number): void {
+    const { family, flood } = peers;
+    let start = 0;
+    for (let i = 0; i <= count; i++) {
+      if (i < count && flood[from + i] === 1 && family[from + i] === wanted) continue;
+      this.#tables.flood.add(vniIdx, peerIdx + start, i - start, wanted === 6);
+      start = i + 1;
+    }
+  }
+
+  /**
+   * A row begins at zero, unless it is the same one that a predecessor of this worker counted in. One in its first life
+   * is of generation 0 and zero as it is: it is read here and never written, so it costs no memory.
+   */
   #startRow(base: number, length: number, generationCell: number, generation: number): void {
     const { counters } = this.#tables;
     if (counters.cells[base + generationCell] !== generation) counters.resetRow(base, length, generation);

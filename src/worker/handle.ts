@@ -28,11 +28,14 @@ import {
   type FdbItem,
   isRemoval,
   type MacParts,
+  type PackedPeers,
+  packPeers,
   type TunnelInit,
   type UnderlayInit,
   type WorkerInit,
 } from './protocol.js';
 import { RowAllocator } from './rows.js';
+import { type PeerRun, peerOf, VniPeers } from './vni-peers.js';
 
 export interface HandleOptions {
   engine: Engine;
@@ -79,14 +82,8 @@ interface VniRecord {
   tapFds: readonly number[];
   macParts: MacParts;
   generation: number;
-  peers: Map<string, PeerRecord>;
-}
-
-interface PeerRecord {
-  state: PeerState;
-  generation: number;
-  /** Being removed: nothing may be asked of it any more. */
-  leaving: boolean;
+  otherGeneration: number;
+  peers: VniPeers;
 }
 
 export class Handle implements DataPlane {
@@ -95,13 +92,16 @@ export class Handle implements DataPlane {
   readonly #blocks: CounterBlocks;
   readonly #noteRings: SharedArrayBuffer;
   readonly #vnis = new Map<number, VniRecord>();
-  readonly #freeVnis = new RowAllocator(MAX_VNIS);
-  readonly #freePeers = new RowAllocator(MAX_PEERS - LEARNED_ROWS);
+  readonly #vniRows = new RowAllocator(MAX_VNIS);
+  readonly #peerRows = new RowAllocator(MAX_PEERS - LEARNED_ROWS);
+  /** Rows of peers that are being removed: nothing may be asked of them any more. */
+  readonly #leaving = new Set<number>();
+  /** Lists of peers as the workers are told of them, packed once however many VNIs they serve. */
+  readonly #packed = new WeakMap<readonly NewPeer[], PackedPeers>();
   /** What the workers were told last of superframes that leave whole. */
   #tunnel: Extract<Change, { op: 'tunnel' }> | undefined;
   /** Peers whose change failed because a worker died: others may have made it. */
-  #unsettled: { record: VniRecord; peer: PeerRecord }[] = [];
-  #nextGeneration = 1;
+  #unsettled: { record: VniRecord; peerIdx: number }[] = [];
   /** Changes so far that removed FDB entries. */
   #removals = 0;
   #configured = false;
@@ -143,19 +143,22 @@ export class Handle implements DataPlane {
   }
 
   peers(vni: number): readonly PeerState[] {
-    return Array.from(this.#vni(vni).peers.values(), (record) => record.state);
+    return [...this.#vni(vni).peers];
   }
 
   /** @throws DataPlaneError vni_exists, dataplane_timeout */
   async addVni(vni: NewVni): Promise<VniState> {
     if (this.#vnis.has(vni.vni)) throw new DataPlaneError('vni_exists', `VNI ${vni.vni} exists already`);
     const { macParts, tapFds, ...state } = vni;
+    const { first: vniIdx, generation } = this.#vniRows.take();
+    const { first: otherIdx, generation: otherGeneration } = this.#peerRows.take();
     const record: VniRecord = {
-      state: { ...state, vniIdx: this.#freeVnis.take(), otherIdx: this.#freePeers.take() },
+      state: { ...state, vniIdx, otherIdx },
       tapFds,
       macParts,
-      generation: this.#nextGeneration++,
-      peers: new Map(),
+      generation,
+      otherGeneration,
+      peers: new VniPeers(),
     };
     this.#vnis.set(vni.vni, record);
     await this.#changeEach((index) => vniChange(record, index));
@@ -163,42 +166,50 @@ export class Handle implements DataPlane {
   }
 
   async addPeer(vni: number, peer: NewPeer): Promise<PeerState> {
+    const [run] = await this.#addPeers(vni, [peer]);
+    return peerOf(run, 0);
+  }
+
+  /**
+   * Adds peers, all or none.
+   * @param peers kept as it is: VNIs that are given one and the same list share its memory
+   * @throws DataPlaneError vni_not_found, peer_exists, dataplane_timeout
+   */
+  async addPeers(vni: number, peers: readonly NewPeer[]): Promise<void> {
+    await this.#addPeers(vni, peers);
+  }
+
+  async #addPeers(vni: number, peers: readonly NewPeer[]): Promise<readonly PeerRun[]> {
     const record = this.#vni(vni);
-    if (record.peers.has(peer.address.text)) {
-      throw new DataPlaneError('peer_exists', `${peer.address.text} is a peer of VNI ${vni} already`);
-    }
+    this.#refuseTwice(record, peers);
     if (!this.#areReady()) throw beingRestarted();
-    const added: PeerRecord = {
-      state: { ...peer, peerIdx: this.#freePeers.take() },
-      generation: this.#nextGeneration++,
-      leaving: false,
-    };
-    record.peers.set(peer.address.text, added);
-    try {
-      await this.#change(peerChange(record, added));
-    } catch (error) {
-      record.peers.delete(peer.address.text);
-      this.#settle(record, added);
-      throw error;
+    const added = record.peers.add(peers, this.#peerRows);
+    const answers = await Promise.allSettled(added.map((run) => this.#change(this.#peerChange(record, run))));
+    const failure = answers.find((answer) => answer.status === 'rejected');
+    if (failure === undefined) {
+      this.#options.peersChanged();
+      return added;
     }
-    this.#options.peersChanged();
-    return added.state;
+    for (const peerIdx of added.flatMap(rowsOf))
+      if (record.peers.remove(peerIdx)) this.#settle(record, peerIdx);
+    throw failure.reason;
   }
 
   /** Until every worker has folded its counters into the sums, the peer is still listed. */
   async removePeer(vni: number, address: string): Promise<void> {
     const record = this.#vni(vni);
-    const peer = this.#peer(record, address);
-    peer.leaving = true;
+    const { peerIdx } = this.#peer(record, address);
+    this.#leaving.add(peerIdx);
     try {
-      await this.#change({ op: 'peer.del', peerIdx: peer.state.peerIdx });
+      await this.#change({ op: 'peer.del', peerIdx });
     } catch (error) {
-      peer.leaving = false;
-      this.#settle(record, peer);
+      if (record.peers.at(peerIdx)) this.#settle(record, peerIdx);
       throw error;
+    } finally {
+      this.#leaving.delete(peerIdx);
     }
-    record.peers.delete(address);
-    this.#freePeers.give(peer.state.peerIdx);
+    // Whoever takes it from the record gives the row back: its addition may have failed meanwhile.
+    if (record.peers.remove(peerIdx)) this.#peerRows.give(peerIdx);
     this.#options.peersChanged();
   }
 
@@ -210,7 +221,7 @@ export class Handle implements DataPlane {
 
   async putFdb(vni: number, mac: MacParts, peer: string): Promise<void> {
     const record = this.#vni(vni);
-    const { peerIdx } = this.#peer(record, peer).state;
+    const { peerIdx } = this.#peer(record, peer);
     await this.#change({ op: 'fdb.put', vniIdx: record.state.vniIdx, mac, peerIdx });
   }
 
@@ -245,7 +256,7 @@ export class Handle implements DataPlane {
   snapshot(vni: number): VniSnapshot {
     const { state, peers } = this.#vni(vni);
     const own = this.#blocks.vniRow(state.vniIdx);
-    const rows = Array.from(peers.values(), ({ state: peer }) => ({
+    const rows = Array.from(peers, (peer) => ({
       peer: peer as PeerState | undefined,
       ...this.#blocks.peerRow(peer.peerIdx),
     }));
@@ -264,16 +275,16 @@ export class Handle implements DataPlane {
     return record;
   }
 
-  #peer(record: VniRecord, address: string): PeerRecord {
-    const peer = record.peers.get(address);
-    if (!peer || peer.leaving) {
+  #peer(record: VniRecord, address: string): PeerState {
+    const peer = record.peers.find(address);
+    if (!peer || this.#leaving.has(peer.peerIdx)) {
       throw new DataPlaneError('peer_not_found', `${address} is not a peer of VNI ${record.state.vni}`);
     }
     return peer;
   }
 
   #filterPeer(record: VniRecord, filter: FdbFilter): number {
-    return filter.peer === '' ? -1 : this.#peer(record, filter.peer).state.peerIdx;
+    return filter.peer === '' ? -1 : this.#peer(record, filter.peer).peerIdx;
   }
 
   #entry({ mac, address, type, ageMs }: FdbItem): FdbEntry {
@@ -324,7 +335,7 @@ export class Handle implements DataPlane {
   async #tellEverything(link: WorkerLink, index: number): Promise<void> {
     for (const record of this.#vnis.values()) {
       await link.ask(vniChange(record, index));
-      await Promise.all(Array.from(record.peers.values(), (peer) => link.ask(peerChange(record, peer))));
+      await Promise.all(record.peers.runs.map((run) => link.ask(this.#peerChange(record, run))));
     }
     if (this.#tunnel) await link.ask(this.#tunnel);
   }
@@ -333,21 +344,39 @@ export class Handle implements DataPlane {
    * After a change of a peer that some workers may have made and others not: all have it as the desired state says.
    * Both requests are on their way before anything else can be asked for.
    */
-  #settle(record: VniRecord, peer: PeerRecord): void {
-    const { peerIdx, address } = peer.state;
-    const isWanted = record.peers.get(address.text) === peer;
+  #settle(record: VniRecord, peerIdx: number): void {
+    const wanted = record.peers.at(peerIdx);
     const changes = [this.#change({ op: 'peer.del', peerIdx })];
-    if (isWanted) changes.push(this.#change(peerChange(record, peer)));
+    if (wanted) changes.push(this.#change(this.#peerChange(record, wanted)));
     Promise.all(changes).then(
-      () => isWanted || this.#freePeers.give(peerIdx),
+      () => wanted || this.#peerRows.give(peerIdx),
       (error: DataPlaneError) => {
-        if (error.code === 'dataplane_down') this.#unsettled.push({ record, peer });
+        if (error.code === 'dataplane_down') this.#unsettled.push({ record, peerIdx });
       },
     );
   }
 
+  /** @throws DataPlaneError peer_exists */
+  #refuseTwice({ state, peers }: VniRecord, added: readonly NewPeer[]): void {
+    // A list that another VNI has names nobody twice.
+    if (peers.runs.length === 0 && this.#packed.has(added)) return;
+    const known = new Set(Array.from(peers, ({ address }) => address.text));
+    for (const { address } of added) {
+      if (known.has(address.text))
+        throw new DataPlaneError('peer_exists', `${address.text} is a peer of VNI ${state.vni} already`);
+      known.add(address.text);
+    }
+  }
+
+  #peerChange({ state: { vniIdx } }: VniRecord, run: PeerRun): Change {
+    const { list, from, first, count, generation } = run;
+    const peers = this.#packed.get(list) ?? packPeers(list);
+    this.#packed.set(list, peers);
+    return { op: 'peer.add', vniIdx, peers, from, count, peerIdx: first, generation };
+  }
+
   #settleAll(): void {
-    for (const { record, peer } of this.#unsettled.splice(0)) this.#settle(record, peer);
+    for (const { record, peerIdx } of this.#unsettled.splice(0)) this.#settle(record, peerIdx);
   }
 }
 
@@ -363,13 +392,13 @@ function answerOfAll(answers: readonly PromiseSettledResult<Answer>[]): Answer {
   throw failures.find((error) => !unknown.includes(error)) ?? failures[0];
 }
 
-function vniChange({ state, tapFds, macParts, generation }: VniRecord, index: number): Change {
+function vniChange(record: VniRecord, index: number): Change {
+  const { state, tapFds, macParts: mac, generation, otherGeneration } = record;
   const { vni, vniIdx, policy, otherIdx } = state;
-  return { op: 'vni.add', vniIdx, vni, tapFd: tapFds[index], mac: macParts, policy, otherIdx, generation };
+  const rows = { vniIdx, otherIdx, generation, otherGeneration };
+  return { op: 'vni.add', ...rows, vni, tapFd: tapFds[index], mac, policy };
 }
 
-function peerChange({ state: { vniIdx } }: VniRecord, { state, generation }: PeerRecord): Change {
-  const { family, bytes, port, scopeId } = state.address;
-  const address = { family, bytes, port, scopeId };
-  return { op: 'peer.add', vniIdx, peerIdx: state.peerIdx, address, flood: state.flood, generation };
+function rowsOf({ first, count }: PeerRun): number[] {
+  return Array.from({ length: count }, (_, i) => first + i);
 }

@@ -94,6 +94,39 @@ export interface PackedAddress {
   scopeId: number;
 }
 
+/** A list of peers in columns of shared memory: said again for another VNI, it is not copied. */
+export interface PackedPeers {
+  /** 4 or 6. */
+  family: Uint8Array;
+  /** ADDRESS_LEN each, IPv4 in the first four. */
+  bytes: Uint8Array;
+  port: Uint16Array;
+  scopeId: Uint32Array;
+  /** 1: in the flood list. */
+  flood: Uint8Array;
+}
+
+export const ADDRESS_LEN = 16;
+
+export function packPeers(list: readonly { address: PackedAddress; flood: boolean }[]): PackedPeers {
+  const { length } = list;
+  const packed = {
+    family: new Uint8Array(new SharedArrayBuffer(length)),
+    bytes: new Uint8Array(new SharedArrayBuffer(length * ADDRESS_LEN)),
+    port: new Uint16Array(new SharedArrayBuffer(length * 2)),
+    scopeId: new Uint32Array(new SharedArrayBuffer(length * 4)),
+    flood: new Uint8Array(new SharedArrayBuffer(length)),
+  };
+  for (const [i, { address, flood }] of list.entries()) {
+    packed.family[i] = address.family;
+    packed.bytes.set(address.bytes, i * ADDRESS_LEN);
+    packed.port[i] = address.port;
+    packed.scopeId[i] = address.scopeId;
+    packed.flood[i] = flood ? 1 : 0;
+  }
+  return packed;
+}
+
 export type Change =
   | {
       op: 'vni.add';
@@ -106,14 +139,20 @@ export type Change =
       policy: VniPolicy;
       /** Peer row that counts frames of sources that are not peers. */
       otherIdx: number;
+      /** Of the VNI's row and of the `other` row: a row that had another one begins at zero. */
       generation: number;
+      otherGeneration: number;
     }
   | {
       op: 'peer.add';
       vniIdx: number;
+      peers: PackedPeers;
+      /** Which of them. */
+      from: number;
+      count: number;
+      /** Row of the first one; the others have the rows behind it. */
       peerIdx: number;
-      address: PackedAddress;
-      flood: boolean;
+      /** Of all these rows. */
       generation: number;
     }
   | { op: 'peer.del'; peerIdx: number }

@@ -88,7 +88,7 @@ t.test('peers of one family lie side by side in a flood', async (t) => {
   );
   plane.fromTap(0, arpFrame(BROADCAST, A));
   plane.breathe();
-  t.same(peersSentTo(plane), [v4b, v4a, v6a, v6b]);
+  t.same(peersSentTo(plane), [v6b, v6a, v4a, v4b]);
 });
 
 t.test('flood lists of any length, beyond a batch too', async (t) => {

@@ -40,7 +40,7 @@ function countsAreExact(plane: MemoryPlane): string {
     if (isStatic) continue;
     const peerIdx = plane.tables.fdb.peerAt(position);
     count(`peer ${peerIdx}`);
-    if (peers.accountIdx[peerIdx] !== peerIdx) count(`peer ${peers.accountIdx[peerIdx]}`);
+    if (peers.accountIdx(peerIdx) !== peerIdx) count(`peer ${peers.accountIdx(peerIdx)}`);
   }
   for (let vniIdx = 0; vniIdx < 2; vniIdx++) {
     for (const [kind, cell] of [
@@ -51,7 +51,7 @@ function countsAreExact(plane: MemoryPlane): string {
       const held = expected.get(`vni ${vniIdx} ${kind}`) ?? 0;
       if (counted !== held) return `VNI row ${vniIdx}: ${counted} ${kind} counted, ${held} held`;
     }
-    for (const peerIdx of plane.tables.members.of(vniIdx)) {
+    for (const peerIdx of plane.tables.members.rows(vniIdx)) {
       const counted = plane.peerCell(peerIdx, P_FDB_DYNAMIC);
       const held = expected.get(`peer ${peerIdx}`) ?? 0;
       if (counted !== held) return `peer ${peerIdx}: ${counted} counted, ${held} held`;

@@ -1,27 +1,64 @@
 import t from 'tap';
 import { PeerLists } from '../../src/fdb/flood-list.js';
+import { random } from '../support/memory-plane.js';
 
 t.test('lists of VNIs keep apart, removal leaves the others in order', async (t) => {
   const lists = new PeerLists(2);
-  t.same([...lists.of(0)], []);
+  t.same(lists.rows(0), []);
   lists.remove(0, 7);
-  t.same([...lists.of(0)], [], 'removing what is not there');
-  for (const peerIdx of [1, 2, 3]) lists.add(0, peerIdx, false);
-  lists.add(1, 2, false);
-  lists.add(0, 0, true);
-  t.same([...lists.of(0)], [0, 1, 2, 3], 'front goes first');
-  t.same([...lists.of(1)], [2]);
+  t.same(lists.rows(0), [], 'removing what is not there');
+  lists.add(0, 1, 3, false);
+  lists.add(0, 9, 0, false);
+  lists.add(1, 2, 1, false);
+  lists.add(0, 0, 1, true);
+  t.same(lists.rows(0), [0, 1, 2, 3], 'front goes first');
+  t.same(lists.rows(1), [2]);
   lists.remove(0, 2);
-  t.same([...lists.of(0)], [0, 1, 3]);
-  t.same([...lists.of(1)], [2], 'the same peer row in another list stays');
+  t.same(lists.rows(0), [0, 1, 3]);
+  t.same(lists.rows(1), [2], 'the same peer row in another list stays');
+});
+
+t.test('neighbours are one run, whoever came first', async (t) => {
+  const lists = new PeerLists(1);
+  lists.add(0, 10, 1000, false);
+  lists.add(0, 1010, 1, false);
+  lists.add(0, 8, 2, true);
+  t.same([...lists.runs(0)], [8, 1003]);
+  lists.add(0, 5, 1, false);
+  t.same([...lists.runs(0)], [8, 1003, 5, 1]);
+  lists.remove(0, 9);
+  t.same([...lists.runs(0)], [8, 1, 10, 1001, 5, 1]);
+  for (const peerIdx of [5, 8]) lists.remove(0, peerIdx);
+  t.same([...lists.runs(0)], [10, 1001]);
+});
+
+t.test('random additions and removals are those of an array', async (t) => {
+  const lists = new PeerLists(1);
+  const next = random(7);
+  let model: number[] = [];
+  for (let step = 0; step < 3000; step++) {
+    const first = next(60);
+    const added = Array.from({ length: next(4) }, (_, i) => first + i);
+    if (next(2) === 0 && added.every((row) => !model.includes(row))) {
+      const front = next(2) === 0;
+      lists.add(0, first, added.length, front);
+      model = front ? [...added, ...model] : [...model, ...added];
+    } else {
+      lists.remove(0, first);
+      model = model.filter((row) => row !== first);
+    }
+    if (lists.rows(0).join() !== model.join())
+      return void t.fail(`step ${step}: ${lists.rows(0)} ≠ ${model}`);
+  }
+  t.pass('3,000 steps');
 });
 
 t.test('a list that was borrowed does not change under the borrower', async (t) => {
   const lists = new PeerLists(1);
-  lists.add(0, 1, false);
-  const borrowed = lists.of(0);
-  lists.add(0, 2, false);
+  lists.add(0, 1, 1, false);
+  const borrowed = lists.runs(0);
+  lists.add(0, 2, 1, false);
   lists.remove(0, 1);
-  t.same([...borrowed], [1]);
-  t.same([...lists.of(0)], [2]);
+  t.same([...borrowed], [1, 1]);
+  t.same(lists.rows(0), [2]);
 });

@@ -15,7 +15,13 @@ import * as layout from '../../src/stats/counters.js';
 import { DROP, DROP_REASONS, type DropReason } from '../../src/stats/drop-reason.js';
 import { parseIpAddress } from '../../src/wire/ip-address.js';
 import { Applier } from '../../src/worker/apply.js';
-import type { Answer, Change, PackedAddress, VniPolicy } from '../../src/worker/protocol.js';
+import {
+  type Answer,
+  type Change,
+  type PackedAddress,
+  packPeers,
+  type VniPolicy,
+} from '../../src/worker/protocol.js';
 import { concat } from './hex.js';
 
 const { Counters } = layout;
@@ -120,6 +126,7 @@ export class MemoryPlane {
       policy: { ...POLICY, ...policy },
       otherIdx,
       generation,
+      otherGeneration: generation,
     });
     return vniIdx;
   }
@@ -128,15 +135,10 @@ export class MemoryPlane {
   addPeer(vniIdx: number, address: string, options: { flood?: boolean; port?: number } = {}): number {
     const peerIdx = this.#nextPeer++;
     const generation = this.#generation++;
-    const packed = packAddress(address, options.port ?? 4789);
-    this.apply({
-      op: 'peer.add',
-      vniIdx,
-      peerIdx,
-      address: packed,
-      flood: options.flood ?? true,
-      generation,
-    });
+    const peers = packPeers([
+      { address: packAddress(address, options.port ?? 4789), flood: options.flood ?? true },
+    ]);
+    this.apply({ op: 'peer.add', vniIdx, peers, from: 0, count: 1, peerIdx, generation });
     return peerIdx;
   }
 
@@ -204,7 +206,7 @@ export class MemoryPlane {
   identity(vniIdx: number): { encap: [number, number]; decap: [number, number] } {
     let tx = 0;
     let rx = 0;
-    for (const peerIdx of this.tables.members.of(vniIdx)) {
+    for (const peerIdx of this.tables.members.rows(vniIdx)) {
       tx += this.peerCell(peerIdx, layout.P_TX_FRAMES);
       rx += this.peerCell(peerIdx, layout.P_RX_FRAMES);
     }

@@ -1,5 +1,6 @@
 import t from 'tap';
 import { V_FDB_DYNAMIC, V_FDB_STATIC } from '../../src/stats/counters.js';
+import { packPeers } from '../../src/worker/protocol.js';
 import { arpFrame, BROADCAST, macNumber, macParts } from '../support/frames.js';
 import { MemoryPlane } from '../support/memory-plane.js';
 
@@ -61,8 +62,8 @@ t.test('removing a peer takes all its entries, those too that come while it is u
     if (fdb.table.value(position) !== 0 && fdb.peerAt(position) === one) left++;
   t.equal(left, 0);
   t.equal(plane.vniCell(0, V_FDB_STATIC), 0);
-  t.same([...plane.tables.members.of(0)], [plane.tables.vnis.otherIdx[0], two]);
-  t.same([...plane.tables.flood.of(0)], [two]);
+  t.same(plane.tables.members.rows(0), [plane.tables.vnis.otherIdx[0], two]);
+  t.same(plane.tables.flood.rows(0), [two]);
   t.equal(plane.drops(0, 'decap').source_not_peer, rounds);
 });
 
@@ -108,8 +109,9 @@ t.test('a row that begins anew begins at zero; the same generation goes on', asy
       op: 'peer.add',
       vniIdx: 0,
       peerIdx: one,
-      address: again,
-      flood: true,
+      peers: packPeers([{ address: again, flood: true }]),
+      from: 0,
+      count: 1,
       generation: next,
     });
   add(generation);

@@ -178,6 +178,36 @@ t.test('a peer that is removed takes its entries along, and its row is used agai
   t.equal((await listAll(handle, 102, 1000)).items.length, 50, 'the new peer inherits nothing');
 });
 
+t.test(
+  'peers that come as a list: all or none, each removable, and the same list serves another VNI',
+  async (t) => {
+    const list = Array.from({ length: 3000 }, (_, i) => newPeer(`10.1.${i >> 8}.${i & 255}`));
+    const mac = macParts(macNumber(1));
+    for (const vni of [104, 105]) {
+      await handle.addVni(newVni(vni));
+      await handle.addPeers(vni, list);
+      t.equal(handle.peers(vni).length, 3000);
+      await handle.putFdb(vni, mac, '10.1.11.183');
+      t.match((await listAll(handle, vni, 10)).items, [{ peer: '10.1.11.183' }]);
+    }
+    const [one, other] = [104, 105].map((vni) => handle.peers(vni).map(({ peerIdx }) => peerIdx));
+    t.equal(new Set([...one, ...other]).size, 6000, 'rows of their own');
+    await t.rejects(handle.addPeers(104, [newPeer('10.2.0.1'), newPeer('10.1.0.7')]), {
+      code: 'peer_exists',
+    });
+    await t.rejects(handle.addPeers(104, [newPeer('10.2.0.1'), newPeer('10.2.0.1')]), {
+      code: 'peer_exists',
+    });
+    t.equal(handle.peers(104).length, 3000);
+    await handle.removePeer(104, '10.1.11.183');
+    t.equal((await listAll(handle, 104, 10)).items.length, 0);
+    t.equal((await listAll(handle, 105, 10)).items.length, 1);
+    const again = await handle.addPeer(104, newPeer('10.1.11.183'));
+    t.equal(again.peerIdx, one[2999]);
+    t.equal(handle.snapshot(104).peers.length, 3001);
+  },
+);
+
 t.test('changes are applied in the order they were asked for', async (t) => {
   await handle.addVni(newVni(103));
   const mac = macParts(macNumber(7));
