@@ -349,6 +349,14 @@ static napi_value js_wait_for(napi_env env, napi_callback_info info)
 	return call.refused ? NULL : answer(&call, wait_for(wait_fd, timeout_ms, result));
 }
 
+static napi_value js_thread_set_slice(napi_env env, napi_callback_info info)
+{
+	struct call call = begin(env, info, "threadSetSlice");
+	int us = arg_int_within(&call, 0, "us", 1, 1000000);
+
+	return call.refused ? NULL : answer(&call, thread_set_slice(us));
+}
+
 static napi_value js_wait_create(napi_env env, napi_callback_info info)
 {
 	struct call call = begin(env, info, "waitCreate");
@@ -476,6 +484,7 @@ static void export_functions(napi_env env, napi_value exports)
 		{ "policyWatch", js_policy_watch },
 		{ "policyCount", js_policy_count },
 		{ "watchClear", js_watch_clear },
+		{ "threadSetSlice", js_thread_set_slice },
 		{ "waitCreate", js_wait_create },
 		{ "waitAdd", js_wait_add },
 		{ "waitRemove", js_wait_remove },
