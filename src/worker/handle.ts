@@ -20,12 +20,12 @@ import {
   type VniSnapshot,
   type VniState,
 } from './data-plane.js';
+import { type FdbItem, itemsOf } from './fdb-page.js';
 import { beingRestarted, type Log, WorkerLink } from './link.js';
 import {
   type Answer,
   type Change,
   type Engine,
-  type FdbItem,
   isRemoval,
   type MacParts,
   type PackedPeers,
@@ -249,7 +249,7 @@ export class Handle implements DataPlane {
     if (!this.#areReady()) throw beingRestarted();
     const list: Change = { op: 'fdb.list', vniIdx, type: filter.type, peerIdx, limit, cursor };
     const answer = await this.#links[0].ask(list);
-    const items = (answer.items ?? []).map((item) => this.#entry(item));
+    const items = answer.page ? Array.from(itemsOf(answer.page), (item) => this.#entry(item)) : [];
     return { items, nextCursor: answer.nextCursor ?? -1 };
   }
 

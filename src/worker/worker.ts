@@ -238,7 +238,8 @@ class DataPlaneThread {
   }
 
   #report(report: Report): void {
-    this.#port.postMessage(report);
+    const page = report.kind === 'done' ? report.answer.page : undefined;
+    this.#port.postMessage(report, page ? [page.buffer] : []);
   }
 }
 

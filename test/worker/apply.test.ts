@@ -1,6 +1,7 @@
 import t from 'tap';
 import { V_FDB_DYNAMIC, V_FDB_STATIC } from '../../src/stats/counters.js';
-import { packPeers } from '../../src/worker/protocol.js';
+import { itemsOf } from '../../src/worker/fdb-page.js';
+import { type Answer, packPeers } from '../../src/worker/protocol.js';
 import { arpFrame, BROADCAST, macNumber, macParts } from '../support/frames.js';
 import { MemoryPlane } from '../support/memory-plane.js';
 
@@ -18,6 +19,10 @@ function makePlane(entries: number): { plane: MemoryPlane; one: number; two: num
     plane.tables.fdb.learn(0, high, low, i % 2 === 0 ? one : two, plane.tick);
   }
   return { plane, one, two };
+}
+
+function pageOf({ page, nextCursor }: Answer) {
+  return { items: [...itemsOf(page!)], nextCursor };
 }
 
 t.test('an entry that is not there', async (t) => {
@@ -78,21 +83,21 @@ t.test('a list filters by type and peer, and ends for any cursor', async (t) => 
   const { plane, one } = makePlane(200);
   plane.tables.fdb.putStatic(0, 0x0300, 1, one);
   const list = (filter: { type: 'static' | 'dynamic' | 'all'; peerIdx: number }, cursor = 0, limit = 1000) =>
-    plane.apply({ op: 'fdb.list', vniIdx: 0, ...filter, limit, cursor });
-  t.equal(list(ANY).items?.length, 201);
-  t.equal(list({ type: 'static', peerIdx: -1 }).items?.length, 1);
-  t.equal(list({ type: 'dynamic', peerIdx: one }).items?.length, 100);
-  t.equal(plane.apply({ op: 'fdb.list', vniIdx: 1, ...ANY, limit: 10, cursor: 0 }).items?.length, 0);
+    pageOf(plane.apply({ op: 'fdb.list', vniIdx: 0, ...filter, limit, cursor }));
+  t.equal(list(ANY).items.length, 201);
+  t.equal(list({ type: 'static', peerIdx: -1 }).items.length, 1);
+  t.equal(list({ type: 'dynamic', peerIdx: one }).items.length, 100);
+  t.equal(pageOf(plane.apply({ op: 'fdb.list', vniIdx: 1, ...ANY, limit: 10, cursor: 0 })).items.length, 0);
   for (const cursor of [2 ** 32 - 1, 2 ** 32, 2 ** 40, Number.POSITIVE_INFINITY])
     t.equal(list(ANY, cursor).nextCursor, -1, `cursor ${cursor}`);
   for (const cursor of [-1, -(2 ** 40), 0.5, Number.NaN])
-    t.ok((list(ANY, cursor).items?.length ?? 0) <= 201, `cursor ${cursor}`);
+    t.ok(list(ANY, cursor).items.length <= 201, `cursor ${cursor}`);
 });
 
 t.test('ages are told in milliseconds', async (t) => {
   const { plane } = makePlane(1);
   plane.pass(2500);
-  const [item] = plane.apply({ op: 'fdb.list', vniIdx: 0, ...ANY, limit: 10, cursor: 0 }).items ?? [];
+  const [item] = pageOf(plane.apply({ op: 'fdb.list', vniIdx: 0, ...ANY, limit: 10, cursor: 0 })).items;
   t.equal(item.ageMs, 2500);
   t.match(item.address, { family: 4, port: 4789 });
 });

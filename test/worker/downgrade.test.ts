@@ -135,5 +135,9 @@ function senderWithoutChecksum(t: Test): { port: UdpPort; receive: () => number 
   const send = new Int32Array(2 * SOURCE_SOCKETS).fill(-1);
   send[0] = fd;
   const port = new UdpPort(shim, { ipv4: fd, ipv6: -1, send }, peers, false);
-  return { port, receive: () => port.receive(new Batch()) };
+  const receive = () => {
+    port.markReadable(fd);
+    return port.receive(new Batch());
+  };
+  return { port, receive };
 }
