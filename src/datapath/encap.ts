@@ -27,6 +27,8 @@ export class Encap {
   readonly #arena: Uint8Array;
   /** Datagrams to be sent, in the order of their frames. */
   readonly #out = new Batch();
+  /** Hashes of the destinations of the batch that is being forwarded. */
+  readonly #hashes = new Int32Array(BATCH_CAP);
 
   constructor(tables: Tables, overlay: OverlayPort, underlay: UnderlayPort) {
     this.#tables = tables;
@@ -36,8 +38,19 @@ export class Encap {
 
   /** Forwards and counts every frame of the batch; on return its memory may be used again. */
   forward(frames: Batch): void {
+    this.#hashDestinations(frames);
     for (let i = 0; i < frames.count; i++) this.#forwardOne(frames, i);
     this.#flush();
+  }
+
+  /** Of all frames before the first is looked up: so their lookups wait for memory together. */
+  #hashDestinations(frames: Batch): void {
+    const { table } = this.#tables.fdb;
+    for (let i = 0; i < frames.count; i++) {
+      const off = frames.off[i];
+      this.#hashes[i] = table.hash(frames.vniIdx[i], macHigh(this.#arena, off), macLow(this.#arena, off));
+    }
+    table.touch(this.#hashes, frames.count);
   }
 
   /** Counts sends whose answer came later than their `send`. */
@@ -66,7 +79,7 @@ export class Encap {
       this.#floodOne(frames, i, srcPortIdx, isBroadcast ? FRAME_BROADCAST : FRAME_MULTICAST);
       return;
     }
-    const peerIdx = fdb.lookup(vniIdx, high, low);
+    const peerIdx = fdb.lookupHashed(this.#hashes[i], vniIdx, high, low);
     if (peerIdx >= 0) this.#emit(frames, i, srcPortIdx, peerIdx, FRAME_FIRST_COPY, 0);
     else if (vnis.flood[vniIdx] !== 0) this.#floodOne(frames, i, srcPortIdx, FRAME_UNKNOWN_UNICAST);
     else this.#emit(frames, i, srcPortIdx, -1, FRAME_FIRST_COPY, DROP.flood_off);
