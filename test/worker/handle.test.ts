@@ -298,34 +298,31 @@ t.test('stopped while its successor is still to come, it stays stopped', async (
   t.notOk(logged.some((line) => /restarted/.test(line)));
 });
 
-t.test(
-  'a way for superframes is told to all workers, or to none',
-  async (t) => {
-    const { handle, peerChanges } = await start(t, 2);
-    handle.configured();
-    const way = {
-      fd: 7,
-      local: new Uint8Array(4),
-      mtu: 1500,
-      ttl: 64,
-      df: false,
-      udpChecksum: true,
-      ports: [],
-    };
-    await handle.addVni(newVni(100));
-    const { peerIdx } = await handle.addPeer(100, newPeer('192.0.2.1'));
-    await handle.addPeer(100, newPeer('192.0.2.2'));
-    await handle.removePeer(100, '192.0.2.2');
-    t.equal(peerChanges(), 3);
-    await handle.setTunnel(way, Int32Array.of(peerIdx));
-    await t.rejects(crash(handle, 100, '192.0.2.1'), { code: 'dataplane_down' });
-    const before = peerChanges();
-    await t.rejects(handle.setTunnel(way, Int32Array.of(peerIdx)), { code: 'dataplane_down' });
-    await eventually('the successors are ready', () => handle.ready, 10_000);
-    t.equal(peerChanges() - before, 2, 'who was refused is told when it may ask again');
-    await handle.setTunnel(way, Int32Array.of(peerIdx));
-  },
-);
+t.test('a way for superframes is told to all workers, or to none', async (t) => {
+  const { handle, peerChanges } = await start(t, 2);
+  handle.configured();
+  const way = {
+    fd: 7,
+    local: new Uint8Array(4),
+    mtu: 1500,
+    ttl: 64,
+    df: false,
+    udpChecksum: true,
+    ports: [],
+  };
+  await handle.addVni(newVni(100));
+  const { peerIdx } = await handle.addPeer(100, newPeer('192.0.2.1'));
+  await handle.addPeer(100, newPeer('192.0.2.2'));
+  await handle.removePeer(100, '192.0.2.2');
+  t.equal(peerChanges(), 3);
+  await handle.setTunnel(way, Int32Array.of(peerIdx));
+  await t.rejects(crash(handle, 100, '192.0.2.1'), { code: 'dataplane_down' });
+  const before = peerChanges();
+  await t.rejects(handle.setTunnel(way, Int32Array.of(peerIdx)), { code: 'dataplane_down' });
+  await eventually('the successors are ready', () => handle.ready, 10_000);
+  t.equal(peerChanges() - before, 2, 'who was refused is told when it may ask again');
+  await handle.setTunnel(way, Int32Array.of(peerIdx));
+});
 
 /** The first worker alone dies: lists are asked of it. */
 function crashFirst(handle: Handle): Promise<unknown> {
