@@ -5,9 +5,9 @@
 import { networkInterfaces } from 'node:os';
 import type { PeerSettings, Settings } from '../config/settings.js';
 import { resolveHost } from '../resolve/resolve.js';
-import { formatIpAddress, type IpAddress, parseIpAddress } from '../wire/ip-address.js';
+import { formatIpAddress, type IpAddress } from '../wire/ip-address.js';
 import { HostError } from './host-error.js';
-import { deviceIndex, overlayMtuFor, type Route, routeTo } from './underlay.js';
+import { deviceIndex, overlayMtuFor, type Route, routesTo, routeTo } from './underlay.js';
 
 /** A peer with its address: what the data plane is told. */
 export interface ResolvedPeer {
@@ -73,10 +73,11 @@ export class Paths {
     return this.#routes.get(address);
   }
 
-  /** Asks for every route anew. */
-  async refresh(): Promise<void> {
-    for (const text of this.#routes.keys()) {
-      const route = await routeTo(parseIpAddress(text)!, this.#settings.underlayDev);
+  /** Asks anew how these IPv4 addresses are reached, however many. @throws HostError */
+  async refresh(addresses: readonly string[]): Promise<void> {
+    const routes = await routesTo(addresses, this.#settings.underlayDev);
+    for (const text of addresses) {
+      const route = routes.get(text);
       if (route) this.#routes.set(text, route);
       else this.#routes.delete(text);
     }

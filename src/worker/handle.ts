@@ -49,7 +49,7 @@ export interface HandleOptions {
   /** Random 32-bit integer: seed of the FDB's hash. */
   seed: number;
   log: Log;
-  /** A peer was added or removed, and all workers know. */
+  /** A peer was added or removed, and all workers know; or one of them was replaced. */
   peersChanged: () => void;
   /** Packed address → canonical text. */
   addressText: (address: { family: 4 | 6; bytes: Uint8Array; scopeId: number }) => string;
@@ -213,7 +213,10 @@ export class Handle implements DataPlane {
     this.#options.peersChanged();
   }
 
-  /** Superframes for these peers' rows leave by this way, while the offload is granted. */
+  /**
+   * Superframes for these peers' rows leave by this way, while the offload is granted.
+   * @throws DataPlaneError dataplane_down, after which some have it and some the one before; `peersChanged` follows
+   */
   async setTunnel(way: TunnelInit, peers: Int32Array): Promise<void> {
     this.#tunnel = { op: 'tunnel', way, peers };
     await this.#change(this.#tunnel);
@@ -327,7 +330,10 @@ export class Handle implements DataPlane {
       }),
       wake,
       configure: (link) => this.#tellEverything(link, index),
-      restored: () => this.#settleAll(),
+      restored: () => {
+        this.#settleAll();
+        this.#options.peersChanged();
+      },
       log: (level, message, fields) => log(level, message, { worker: index, ...fields }),
     });
   }

@@ -7,7 +7,7 @@ import './own-namespace.js';
 import { createSocket } from 'node:dgram';
 import t from 'tap';
 import { ip } from '../../src/host/ip-command.js';
-import { deviceIndex, type Route, routeTo } from '../../src/host/underlay.js';
+import { deviceIndex, type Route, routesTo, routeTo } from '../../src/host/underlay.js';
 import { openUnderlaySockets, type UnderlaySpec } from '../../src/host/underlay-sockets.js';
 import { loadShim } from '../../src/native/binding.js';
 import { parseIpAddress } from '../../src/wire/ip-address.js';
@@ -53,6 +53,23 @@ t.test('no route is no failure', async (t) => {
     route add unreachable 198.19.0.0/16`);
   for (const address of ['198.51.100.1', '198.18.0.1', '198.19.0.1'])
     t.equal(await route(address), undefined, address);
+});
+
+t.test('many routes at once are those that one asks for alone', async (t) => {
+  const addresses = [
+    '192.168.80.11',
+    '203.0.113.1',
+    '198.51.100.1',
+    '127.0.0.1',
+    '192.168.80.12',
+    '192.168.80.10',
+  ];
+  for (const device of ['', 'eth0']) {
+    const routes = await routesTo(addresses, device);
+    for (const address of addresses) t.same(routes.get(address), await route(address, device), address);
+  }
+  t.equal((await routesTo([])).size, 0);
+  t.equal((await routesTo(addresses, 'eth7')).size, 0, 'by a device that is gone');
 });
 
 t.test('a device that is not there is a failure', async (t) => {

@@ -1,7 +1,8 @@
 import t from 'tap';
 import { V_FDB_DYNAMIC, V_FDB_STATIC } from '../../src/stats/counters.js';
+import { Applier } from '../../src/worker/apply.js';
 import { itemsOf } from '../../src/worker/fdb-page.js';
-import { type Answer, packPeers } from '../../src/worker/protocol.js';
+import { type Answer, packPeers, type TunnelInit } from '../../src/worker/protocol.js';
 import { arpFrame, BROADCAST, macNumber, macParts } from '../support/frames.js';
 import { MemoryPlane } from '../support/memory-plane.js';
 
@@ -123,4 +124,19 @@ t.test('a row that begins anew begins at zero; the same generation goes on', asy
   t.equal(plane.memory.counters.cells[row + 3], 1, 'after a crash');
   add(generation + 1);
   t.equal(plane.memory.counters.cells[row + 3], 0, 'another peer in the same row');
+});
+
+t.test('a way for superframes: the ports are told of it, the peers marked for it', async (t) => {
+  const { plane, one, two } = makePlane(0);
+  const ways: TunnelInit[] = [];
+  const applier = new Applier(plane.tables, { attachTap: () => {}, setTunnel: (way) => ways.push(way) });
+  const ports = [49_152];
+  const way = { fd: 7, local: new Uint8Array(4), mtu: 1500, ttl: 64, df: false, udpChecksum: true, ports };
+  const flags = (peerIdx: number) => new Int32Array(plane.memory.peers)[peerIdx * 8 + 7];
+  t.same(applier.apply({ op: 'tunnel', way, peers: Int32Array.of(two) }, plane.tick), {});
+  t.same(ways, [way]);
+  t.same([flags(one) & 4, flags(two) & 4], [0, 4]);
+  plane.removePeer(two);
+  t.same(applier.apply({ op: 'tunnel', way, peers: Int32Array.of(one, two) }, plane.tick), {});
+  t.same([flags(one) & 4, flags(two)], [4, 0], 'a peer that has gone meanwhile');
 });
