@@ -177,7 +177,7 @@ static napi_value js_wait_for(napi_env env, napi_callback_info info)
 
 static napi_value js_thread_set_slice(napi_env env, napi_callback_info info)
 {
-	struct call call = begin(env, info, "threadSetSlice");
+	struct call call = begin_call(env, info, "threadSetSlice");
 	int us = arg_int_within(&call, 0, "us", 1, 1000000);
 
 	return call.refused ? NULL : answer(&call, thread_set_slice(us));
