@@ -16,7 +16,8 @@ import { buildServer } from './control/server.js';
 import { deriveMac } from './host/mac-address.js';
 import { machineId, netnsId } from './host/machine-id.js';
 import { NetworkWatch } from './host/network-watch.js';
-import { ALL_OFFLOADS, type OverlayDevice, openOverlayDevice } from './host/overlay-device.js';
+import { ALL_OFFLOADS, type OverlayDevice, type OverlayDeviceSpec } from './host/overlay-device.js';
+import { openOverlayDevices } from './host/overlay-devices.js';
 import { Paths } from './host/paths.js';
 import { Rollback } from './host/rollback.js';
 import { TunnelOffload, type TunnelPeer } from './host/tunnel-offload.js';
@@ -35,6 +36,8 @@ import { Handle, type WorkerDescriptors } from './worker/handle.js';
 const LISTEN_RETRY_MS = 2000;
 const OUTER_TTL = 64;
 const OUTER_DF = false;
+/** Peers of a VNI that the log names; of more, it gives the number. */
+const PEERS_SHOWN = 16;
 
 export class Daemon {
   readonly #settings: Settings;
@@ -76,48 +79,54 @@ export class Daemon {
   async #start(): Promise<void> {
     const shim = loadShim();
     checkLayout(shim);
-    const peers = new Map<VniSettings, NewPeer[]>();
-    for (const vni of this.#settings.vnis) peers.set(vni, await this.#paths.resolvePeers(vni.peers));
+    const { vnis } = this.#settings;
+    const resolved = await this.#paths.resolvePeers(vnis.map((vni) => vni.peers));
+    const peers = new Map(vnis.map((vni, i) => [vni, resolved[i]]));
     for (const skipped of this.#paths.skipped) this.#warn('peer_duplicate', skipped);
     this.#local = this.#paths.localAddresses();
 
-    const devices = new Map<VniSettings, OverlayDevice>();
-    for (const vni of this.#settings.vnis)
-      devices.set(vni, await this.#openDevice(shim, vni, peers.get(vni)!));
-    const sockets = await this.#openSockets(shim, [...peers.values()].flat());
+    const devices = await this.#openDevices(shim, peers);
+    const sockets = await this.#openSockets(shim, [...new Set(resolved)].flat());
     if (this.#engine === 'batch') this.#noteOffloads([...devices.values()], sockets);
     const tunnel = this.#makeTunnel(shim, sockets);
     const handle = await this.#startWorkers(shim, sockets);
-    for (const vni of this.#settings.vnis)
-      await this.#configure(handle, vni, devices.get(vni)!, peers.get(vni)!);
+    for (const vni of vnis) await this.#configure(handle, vni, devices.get(vni)!, peers.get(vni)!);
     if (this.#engine === 'batch') await this.#watchNetwork(shim, handle, tunnel);
     handle.configured();
     await this.#startApi(handle);
     this.#announce(devices);
   }
 
-  async #openDevice(shim: Shim, vni: VniSettings, peers: NewPeer[]): Promise<OverlayDevice> {
-    const overlayMtu = this.#overlayMtu(vni, peers);
+  async #openDevices(
+    shim: Shim,
+    peers: ReadonlyMap<VniSettings, readonly NewPeer[]>,
+  ): Promise<Map<VniSettings, OverlayDevice>> {
+    const specs = Array.from(peers, ([vni, theirs]) => this.#deviceSpec(vni, theirs));
+    const opened = await openOverlayDevices(shim, specs);
+    this.#undo.push(() => opened.close());
+    for (const device of opened.devices)
+      if (device.unsteered !== '') this.#warn('queues_unsteered', unsteeredDetail(device));
+    return new Map(Array.from(peers.keys(), (vni, i) => [vni, opened.devices[i]]));
+  }
+
+  #deviceSpec(vni: VniSettings, peers: readonly NewPeer[]): OverlayDeviceSpec {
     const underlay = this.#local[0] ?? '';
     const netns = underlay === '' ? netnsId() : '';
-    const device = await openOverlayDevice(shim, {
+    return {
       vni: vni.vni,
       tap: vni.tap,
       bridge: vni.bridge,
       addresses: vni.addresses,
       mac: vni.mac,
       derivedMac: deriveMac({ machineId: machineId(), underlay, vni: vni.vni, netns }),
-      overlayMtu,
+      overlayMtu: this.#overlayMtu(vni, peers),
       offload: this.#engine === 'batch',
       queues: this.#settings.workers,
-    });
-    this.#undo.push(() => device.close());
-    if (device.unsteered !== '') this.#warn('queues_unsteered', unsteeredDetail(device));
-    return device;
+    };
   }
 
   /** What frames of a VNI are judged by; one that was asked for and does not fit its paths gets a warning. */
-  #overlayMtu(vni: VniSettings, peers: NewPeer[]): number {
+  #overlayMtu(vni: VniSettings, peers: readonly NewPeer[]): number {
     const fits = this.#paths.overlayMtu(peers);
     if (vni.mtu === 'auto') return fits.mtu;
     if (fits.peer !== '' && vni.mtu > fits.mtu) {
@@ -149,7 +158,7 @@ export class Daemon {
     });
   }
 
-  async #openSockets(shim: Shim, peers: NewPeer[]): Promise<UnderlaySockets> {
+  async #openSockets(shim: Shim, peers: readonly NewPeer[]): Promise<UnderlaySockets> {
     const { local, port, underlayDev, sourcePorts, udpChecksum } = this.#settings;
     const ofFamily = (family: 4 | 6) => local.find((address) => address.family === family)?.text ?? '';
     const sockets = await openUnderlaySockets(shim, {
@@ -262,7 +271,12 @@ export class Daemon {
     return fd;
   }
 
-  async #configure(handle: Handle, vni: VniSettings, device: OverlayDevice, peers: NewPeer[]): Promise<void> {
+  async #configure(
+    handle: Handle,
+    vni: VniSettings,
+    device: OverlayDevice,
+    peers: readonly NewPeer[],
+  ): Promise<void> {
     const { learning, ageingS, fdbLimit, flood, accept, vlan } = vni;
     await handle.addVni({
       vni: vni.vni,
@@ -284,7 +298,7 @@ export class Daemon {
     await handle.addPeers(vni.vni, peers);
   }
 
-  #overlayMtuOf(vni: VniSettings, peers: NewPeer[]): number {
+  #overlayMtuOf(vni: VniSettings, peers: readonly NewPeer[]): number {
     return vni.mtu === 'auto' ? this.#paths.overlayMtu(peers).mtu : vni.mtu;
   }
 
@@ -344,7 +358,7 @@ export class Daemon {
       tap: name,
       bridge,
       mtu,
-      peers: peers.map(({ host }) => host),
+      peers: peers.length > PEERS_SHOWN ? peers.length : peers.map(({ host }) => host),
     }));
     const { port, workers } = this.#settings;
     const said = { version: packageVersion(), io: this.#engine, workers, local: this.#local, port, vnis };

@@ -20,7 +20,8 @@ import { type Given, Layer, nearest, type Source } from './source.js';
 export function mergeSettings(sources: readonly Source[], terminal: boolean): Settings {
   const layers = sources.map((source) => source.all);
   const port = pick(layers, 'port');
-  const vnis = vniIds(sources).map((vni) => mergeVni(sources, vni, port));
+  const peers = new PeerMerge(sources, port);
+  const vnis = vniIds(sources).map((vni) => mergeVni(sources, vni, peers.of(vni)));
   const settings: Settings = {
     vnis: vnis.map((vni) => vni.settings),
     local: pickAll(layers, 'local'),
@@ -39,12 +40,15 @@ export function mergeSettings(sources: readonly Source[], terminal: boolean): Se
   return deepFreeze(settings);
 }
 
-function mergeVni(sources: readonly Source[], vni: number, port: number): MergedVni {
+function mergeVni(
+  sources: readonly Source[],
+  vni: number,
+  { given: peers, settled }: MergedPeers,
+): MergedVni {
   const layers = sources.flatMap((source) => [ownLayer(source, vni), source.all]);
-  const peers = mergePeers(sources, vni);
   const settings: VniSettings = {
     vni,
-    peers: peers.map((peer) => peerSettings(peer.value, port)),
+    peers: settled,
     tap: pickOr(layers, 'tap', `vtep${vni}`),
     bridge: pickOr(layers, 'bridge', ''),
     addresses: pickAll(layers, 'address'),
@@ -68,6 +72,41 @@ function vniIds(sources: readonly Source[]): number[] {
 
 function ownLayer(source: Source, vni: number): Layer {
   return source.vnis.find((candidate) => candidate.id.value === vni)?.own ?? new Layer();
+}
+
+interface MergedPeers {
+  readonly given: readonly Given<PeerText>[];
+  readonly settled: readonly PeerSettings[];
+}
+
+/** Peers of VNIs. Those that have the same ones share a list, and a peer that was given once is one object. */
+class PeerMerge {
+  readonly #sources: readonly Source[];
+  readonly #port: number;
+  readonly #settled = new Map<Given<PeerText>, { number: number; settings: PeerSettings }>();
+  /** By the numbers of the peers. */
+  readonly #lists = new Map<string, MergedPeers>();
+
+  constructor(sources: readonly Source[], port: number) {
+    this.#sources = sources;
+    this.#port = port;
+  }
+
+  of(vni: number): MergedPeers {
+    const given = mergePeers(this.#sources, vni);
+    const own = given.map((peer) => this.#settle(peer));
+    const key = own.map(({ number }) => number).join();
+    const list = this.#lists.get(key) ?? { given, settled: own.map(({ settings }) => settings) };
+    this.#lists.set(key, list);
+    return list;
+  }
+
+  #settle(given: Given<PeerText>): { number: number; settings: PeerSettings } {
+    const settings = () => peerSettings(given.value, this.#port);
+    const known = this.#settled.get(given) ?? { number: this.#settled.size, settings: settings() };
+    this.#settled.set(given, known);
+    return known;
+  }
 }
 
 /** Peers that serve this VNI. @throws ConfigError when one source names the same one twice */
@@ -113,7 +152,8 @@ function pickAll<K extends Key>(layers: readonly Layer[], key: K): ValueOf<K>[] 
 
 function deepFreeze<T>(value: T): T {
   // A view over bytes cannot be frozen; the addresses that hold one are never written to.
-  if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return value;
+  if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value) || Object.isFrozen(value))
+    return value;
   for (const part of Object.values(value)) deepFreeze(part);
   return Object.freeze(value);
 }

@@ -2,6 +2,9 @@
  * ip(8) of iproute2, asked for JSON. Netlink by way of the tool that every administrator can repeat by hand:
  * start and stop only, some milliseconds a call. A child inherits ambient capabilities, not those of a file
  * (capabilities(7)). Nothing here knows what the commands mean.
+ *
+ * Commands that are asked for at the same time are run by one process, in their order (`ip -batch`): the set-up of a
+ * hundred VNIs takes as many processes as that of one. Each is still answered, or fails, for itself.
  */
 import { type ExecFileException, execFile } from 'node:child_process';
 import { HostError, NEEDS_RIGHTS } from './host-error.js';
@@ -10,6 +13,8 @@ import { HostError, NEEDS_RIGHTS } from './host-error.js';
 const MAX_OUTPUT_LEN = 64 * 1024 * 1024;
 /** Netlink answers at once; a call that takes this long hangs on a lock that something else holds. */
 const TIMEOUT_MS = 10_000;
+/** What each command of a batch may take beyond that, ms. */
+const TIMEOUT_EACH_MS = 100;
 
 const INSTALL = 'install iproute2';
 
@@ -19,58 +24,123 @@ export class NoSuchDeviceError extends HostError {}
 /** The kernel knows no way to the destination of `ip route get`. */
 export class NoRouteError extends HostError {}
 
+interface Command {
+  readonly args: readonly string[];
+  readonly resolve: (objects: unknown[]) => void;
+  readonly reject: (error: HostError) => void;
+}
+
+/** Asked for since the event loop turned last. */
+let waiting: Command[] = [];
+
 /**
- * Runs `ip -json ARGS`.
+ * Runs `ip -json -details ARGS`.
  *
  * @returns what it printed, one element an object; empty when it printed nothing
  * @throws NoSuchDeviceError, NoRouteError, HostError
  */
-export async function ip(args: readonly string[]): Promise<unknown[]> {
-  const { error, stdout, stderr } = await runIp(args, '');
-  if (error) throw explainFailure(args, error, stderr);
-  return parsed(args, stdout);
-}
-
-/**
- * Runs many commands in one process.
- *
- * @returns what those printed that succeeded, in order
- * @throws HostError when ip(8) can't be run
- */
-export async function ipBatch(commands: readonly string[]): Promise<unknown[]> {
-  const args = ['-force', '-batch', '-'];
-  const { error, stdout, stderr } = await runIp(args, `${commands.join('\n')}\n`);
-  // An exit code tells of a command that failed.
-  if (error && (typeof error.code !== 'number' || error.killed)) throw explainFailure(args, error, stderr);
-  return stdout
-    .split('\n')
-    .filter((line) => line.trim() !== '')
-    .flatMap((line) => parsed(args, line));
-}
-
-interface Ended {
-  error: ExecFileException | null;
-  stdout: string;
-  stderr: string;
-}
-
-function runIp(args: readonly string[], input: string): Promise<Ended> {
-  return new Promise((resolve) => {
-    const options = { env: environment(), maxBuffer: MAX_OUTPUT_LEN, timeout: TIMEOUT_MS };
-    const child = execFile('ip', ['-json', ...args], options, (error, stdout, stderr) =>
-      resolve({ error, stdout, stderr }),
-    );
-    // A process that did not start, or ended early, reads nothing: its error says so.
-    child.stdin?.on('error', () => {}).end(input);
+export function ip(args: readonly string[]): Promise<unknown[]> {
+  return new Promise((resolve, reject) => {
+    if (waiting.length === 0) setImmediate(runWaiting);
+    waiting.push({ args, resolve, reject });
   });
 }
 
-function parsed(args: readonly string[], stdout: string): unknown[] {
-  try {
-    return parseOutput(stdout);
-  } catch {
-    throw new HostError(`"ip ${args.join(' ')}" gave no JSON: ${INSTALL} 4.14 or newer`);
+function runWaiting(): void {
+  const commands = waiting;
+  waiting = [];
+  const batch = commands.filter(({ args }) => args.every(isQuotable));
+  const alone = batch.length > 1 ? commands.filter((command) => !batch.includes(command)) : commands;
+  for (const command of alone) runAlone(command);
+  if (batch.length > 1) runBatch(batch);
+}
+
+function runAlone(command: Command): void {
+  const { args, reject } = command;
+  const options = { env: environment(), maxBuffer: MAX_OUTPUT_LEN, timeout: TIMEOUT_MS };
+  execFile('ip', ['-json', '-details', ...args], options, (error, stdout, stderr) => {
+    if (error) return reject(explainFailure(args, error, stderr));
+    answer(command, stdout);
+  });
+}
+
+function runBatch(commands: readonly Command[]): void {
+  const timeout = TIMEOUT_MS + commands.length * TIMEOUT_EACH_MS;
+  const options = { env: environment(), maxBuffer: MAX_OUTPUT_LEN, timeout };
+  const child = execFile('ip', BATCH_OPTIONS, options, (error, stdout, stderr) =>
+    answerBatch(commands, error, stdout, stderr),
+  );
+  // A process that ends before it has read everything says why by its exit.
+  child.stdin?.on('error', () => {});
+  child.stdin?.end(commands.map(({ args }) => `${args.map(quote).join(' ')}\n`).join(''));
+}
+
+/** With -force a command that fails does not keep the next ones from running. */
+const BATCH_OPTIONS = ['-json', '-details', '-force', '-batch', '-'];
+
+/**
+ * Gives each command its part of what a batch said. Each that shows something prints one line; those that failed are
+ * told by their numbers.
+ */
+function answerBatch(
+  commands: readonly Command[],
+  error: ExecFileException | null,
+  stdout: string,
+  stderr: string,
+): void {
+  const { failures, rest } = splitErrors(stderr);
+  // ip(8) itself ended, over words it does not know or because it took too long: at which command is not known.
+  const gaveUp = error !== null && (failures.size === 0 || rest !== '' || error.code !== 1);
+  const lines = stdout.split('\n').filter((line) => line.trim() !== '');
+  const shown = commands.filter(({ args }, index) => isShowing(args) && !failures.has(index)).length;
+  let line = 0;
+  for (const [index, command] of commands.entries()) {
+    const said = failures.get(index);
+    if (said !== undefined) command.reject(explainFailure(command.args, new Error('failed'), said));
+    else if (gaveUp) command.reject(explainFailure(BATCH_OPTIONS, error, rest));
+    else if (!isShowing(command.args)) command.resolve([]);
+    // Some printed more, or nothing: whose a line is cannot be told, and asking again does no harm.
+    else if (lines.length !== shown) runAlone(command);
+    else answer(command, lines[line++]);
   }
+}
+
+/**
+ * @param stderr of `ip -force -batch -`: after what a command said comes `Command failed -:3`, its line
+ * @returns what was said by index of the command, and what belongs to none
+ */
+export function splitErrors(stderr: string): { failures: Map<number, string>; rest: string } {
+  const failures = new Map<number, string>();
+  let said: string[] = [];
+  for (const line of stderr.split('\n')) {
+    const number = /^Command failed -:(\d+)$/.exec(line)?.[1];
+    if (number !== undefined) {
+      failures.set(Number(number) - 1, said.join('\n'));
+      said = [];
+    } else if (!line.startsWith('Warning: ')) said.push(line);
+  }
+  return { failures, rest: said.join('\n').trim() };
+}
+
+function answer({ args, resolve, reject }: Command, stdout: string): void {
+  try {
+    resolve(parseOutput(stdout));
+  } catch {
+    reject(new HostError(`"ip ${args.join(' ')}" gave no JSON: ${INSTALL} 4.14 or newer`));
+  }
+}
+
+function isShowing([, verb]: readonly string[]): boolean {
+  return verb === 'show' || verb === 'get';
+}
+
+/** A line of a batch knows quotes, but no way to write one inside, and ends at a "#" wherever it stands. */
+function isQuotable(arg: string): boolean {
+  return !/['#\\\n]/.test(arg);
+}
+
+function quote(arg: string): string {
+  return `'${arg}'`;
 }
 
 /** A filter that matches nothing makes iproute2 print empty objects, one a device passed over: left out. */

@@ -29,7 +29,7 @@ export interface Link {
 /** @returns undefined when there is none of that name */
 export async function findLink(name: string): Promise<Link | undefined> {
   try {
-    const [raw] = await ip(['-details', 'link', 'show', 'dev', name]);
+    const [raw] = await ip(['link', 'show', 'dev', name]);
     return raw === undefined ? undefined : parseLink(raw);
   } catch (error) {
     if (error instanceof NoSuchDeviceError) return undefined;
@@ -46,7 +46,7 @@ export async function getLink(name: string): Promise<Link> {
 
 /** The ports of a bridge. */
 export async function portsOf(bridge: string): Promise<Link[]> {
-  return (await ip(['-details', 'link', 'show', 'master', bridge])).map(parseLink);
+  return (await ip(['link', 'show', 'master', bridge])).map(parseLink);
 }
 
 /** Every device in this network namespace. */
@@ -56,7 +56,7 @@ export async function allLinks(): Promise<Link[]> {
 
 /** Every device of one kind in this network namespace. */
 export async function linksOfKind(kind: string): Promise<Link[]> {
-  return (await ip(['-details', 'link', 'show', 'type', kind])).map(parseLink);
+  return (await ip(['link', 'show', 'type', kind])).map(parseLink);
 }
 
 /** Changes properties of a device: `ip link set dev NAME SETTINGS`. */

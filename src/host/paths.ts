@@ -38,16 +38,39 @@ export class Paths {
     this.#settings = settings;
   }
 
-  /** Every address of every host, each once. @throws ResolveError, HostError */
-  async resolvePeers(peers: readonly PeerSettings[]): Promise<ResolvedPeer[]> {
+  /**
+   * Every address of every host of several lists, each once in a list. What is in several is asked for once, and lists
+   * that are one and the same come out as one and the same. @throws ResolveError, HostError
+   */
+  async resolvePeers(
+    lists: readonly (readonly PeerSettings[])[],
+  ): Promise<readonly (readonly ResolvedPeer[])[]> {
+    const peers = new Set([...new Set(lists)].flat());
+    const asked = new Map(Array.from(peers, (peer) => [peer, this.#addresses(peer)]));
+    await Promise.all(asked.values());
+    const resolved = new Map<readonly PeerSettings[], Promise<readonly ResolvedPeer[]>>();
+    for (const list of lists) if (!resolved.has(list)) resolved.set(list, this.#joined(list, asked));
+    return Promise.all(lists.map((list) => resolved.get(list)!));
+  }
+
+  /** All addresses of one host. */
+  async #addresses({ host, port, flood }: PeerSettings): Promise<ResolvedPeer[]> {
+    const addresses = await resolveHost(host);
+    return Promise.all(addresses.map((address) => this.#peer(host, address, port, flood)));
+  }
+
+  async #joined(
+    list: readonly PeerSettings[],
+    asked: ReadonlyMap<PeerSettings, Promise<ResolvedPeer[]>>,
+  ): Promise<ResolvedPeer[]> {
     const found = new Map<string, ResolvedPeer>();
-    for (const { host, port, flood } of peers) {
-      for (const address of await resolveHost(host)) {
-        const peer = await this.#peer(host, address, port, flood);
-        const same = found.get(address.text);
+    for (const peer of list) {
+      for (const resolved of await asked.get(peer)!) {
+        const { text } = resolved.address;
+        const same = found.get(text);
         if (same)
-          this.skipped.push(`${host} is ${address.text}, as ${same.name || 'another peer'} is: taken once`);
-        else found.set(address.text, peer);
+          this.skipped.push(`${peer.host} is ${text}, as ${same.name || 'another peer'} is: taken once`);
+        else found.set(text, resolved);
       }
     }
     return [...found.values()];

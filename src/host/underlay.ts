@@ -5,7 +5,7 @@
  */
 import { type IpAddress, isLinkLocal, parseIpAddress } from '../wire/ip-address.js';
 import { HostError } from './host-error.js';
-import { ip, ipBatch, NoRouteError } from './ip-command.js';
+import { ip, NoRouteError } from './ip-command.js';
 import { allLinks, getLink } from './link.js';
 
 export { deviceIndex } from './link.js';
@@ -45,7 +45,7 @@ export async function routeTo(address: IpAddress, device = ''): Promise<Route | 
 }
 
 /**
- * The ways to many IPv4 addresses, in two runs of ip(8).
+ * The ways to many IPv4 addresses, asked for together.
  *
  * @param device as with `routeTo`
  * @returns by address; those without a route are missing
@@ -53,8 +53,9 @@ export async function routeTo(address: IpAddress, device = ''): Promise<Route | 
  */
 export async function routesTo(addresses: readonly string[], device = ''): Promise<Map<string, Route>> {
   if (addresses.length === 0) return new Map();
-  const oif = device === '' ? '' : ` oif ${device}`;
-  const answers = await ipBatch(addresses.map((address) => `route get ${address}${oif}`));
+  const via = device === '' ? [] : ['oif', device];
+  const asked = addresses.map((address) => ip(['route', 'get', address, ...via]).catch(unlessUnreachable));
+  const answers = (await Promise.all(asked)).flat();
   const mtus = new Map((await allLinks()).map(({ name, mtu }) => [name, mtu]));
   const routes = new Map<string, Route>();
   for (const raw of answers) {
@@ -63,6 +64,11 @@ export async function routesTo(addresses: readonly string[], device = ''): Promi
     if (mtu !== undefined) routes.set((raw as { dst: string }).dst, { local, device: out, mtu });
   }
   return routes;
+}
+
+function unlessUnreachable(error: Error): unknown[] {
+  if (error instanceof NoRouteError) return [];
+  throw error;
 }
 
 /** A link-local address means nothing without its device. */

@@ -41,7 +41,7 @@ const run = (commands: string) =>
 
 /** All devices and addresses, but for what changes by itself. */
 async function machine(): Promise<unknown> {
-  const links = (await ip(['-details', 'link', 'show'])) as Record<string, unknown>[];
+  const links = (await ip(['link', 'show'])) as Record<string, unknown>[];
   const stable = links.map(({ ifname, flags, mtu, address, master, ifalias, inet6_addr_gen_mode }) => ({
     ifname,
     up: (flags as string[]).includes('UP'),
