@@ -270,20 +270,35 @@ static napi_value js_udp_receive_batch(napi_env env, napi_callback_info info)
 	return answer(&call, udp_receive_batch(fd, arena, batch, sources, start, slots, drops.data));
 }
 
+static struct path_errors *arg_path_errors(struct call *call, int index)
+{
+	return arg_bytes(call, index, "errors", sizeof(struct path_errors), _Alignof(struct path_errors)).data;
+}
+
 static napi_value js_udp_send_batch(napi_env env, napi_callback_info info)
 {
 	struct call call = begin(env, info, "udpSendBatch");
-	struct view fds = arg_ints(&call, 0, "fds", 2 * SOURCE_SOCKETS);
+	struct view fds = arg_ints(&call, 0, "fds", SEND_SOCKETS);
 	struct view peers = arg_bytes(&call, 1, "peers", 0, _Alignof(struct peer_row));
 	struct arena arena = arg_arena(&call, 2);
 	struct batch *batch = arg_batch(&call, 3);
 	int32_t count = arg_int_within(&call, 4, "count", 0, BATCH_CAP);
 	int32_t train_max = arg_int_within(&call, 5, "trainMax", 1, BATCH_CAP);
+	struct path_errors *errors = arg_path_errors(&call, 6);
 	size_t peer_count = peers.count / sizeof(struct peer_row);
 
 	if (call.refused)
 		return NULL;
-	return answer(&call, udp_send_batch(fds.data, peers.data, peer_count, arena, batch, count, train_max));
+	return answer(&call, udp_send_batch(fds.data, peers.data, peer_count, arena, batch, count, train_max, errors));
+}
+
+static napi_value js_udp_read_errors(napi_env env, napi_callback_info info)
+{
+	struct call call = begin(env, info, "udpReadErrors");
+	int fd = arg_int(&call, 0, "fd");
+	struct path_errors *errors = arg_path_errors(&call, 1);
+
+	return call.refused ? NULL : answer(&call, udp_read_errors(fd, errors));
 }
 
 static napi_value js_wait_add(napi_env env, napi_callback_info info)
@@ -356,7 +371,6 @@ static int64_t dup_fd(int fd)
 	}
 JS_OF_FD(js_tap_steer, "tapSteer", tap_steer)
 JS_OF_FD(js_tap_unsteer, "tapUnsteer", tap_unsteer)
-JS_OF_FD(js_udp_drain_errors, "udpDrainErrors", udp_drain_errors)
 JS_OF_FD(js_udp_drops, "udpDrops", udp_drops)
 JS_OF_FD(js_event_fire, "eventFire", event_fire)
 JS_OF_FD(js_event_clear, "eventClear", event_clear)
@@ -411,7 +425,7 @@ static void export_functions(napi_env env, napi_value exports)
 		{ "udpOpen", js_udp_open },
 		{ "udpReceiveBatch", js_udp_receive_batch },
 		{ "udpSendBatch", js_udp_send_batch },
-		{ "udpDrainErrors", js_udp_drain_errors },
+		{ "udpReadErrors", js_udp_read_errors },
 		{ "udpDrops", js_udp_drops },
 		{ "waitCreate", js_wait_create },
 		{ "waitAdd", js_wait_add },
