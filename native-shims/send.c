@@ -13,9 +13,9 @@ static int32_t outer_of(const struct batch *batch, int32_t i)
 {
 	int32_t tos = batch->tos[i], ttl = batch->ttl[i], df = batch->df[i];
 
-	if ((tos | ttl) & ~0xff || df < DF_SET || df > DF_FRAGMENT)
+	if ((tos | ttl) & ~0xff || df < DF_SET || df > DF_CLEAR_TOO_BIG)
 		return -1;
-	return tos | ttl << OUTER_TTL_SHIFT | (df == DF_FRAGMENT ? OUTER_ALONE : 0);
+	return tos | ttl << OUTER_TTL_SHIFT | (df == DF_CLEAR_TOO_BIG ? OUTER_ALONE : 0);
 }
 
 /* The pools of fds: IPv4 and IPv6 with DF set, the same with DF clear. */

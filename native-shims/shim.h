@@ -26,7 +26,7 @@
 /* df column */
 #define DF_SET 0
 #define DF_CLEAR 1
-#define DF_FRAGMENT 2 /* clear, and larger than the path carries: no part of a train, the kernel fragments it */
+#define DF_CLEAR_TOO_BIG 2 /* and larger than the path carries: no part of a train, the kernel fragments it */
 
 /* flags column */
 #define FRAME_NEEDS_CSUM 1 /* the L4 checksum holds the pseudo-header sum; the kernel finishes it */

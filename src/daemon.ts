@@ -144,7 +144,6 @@ export class Daemon {
       sourcePorts,
       udpChecksum,
       plain: this.#engine === 'dgram',
-      df: false,
       ttl: OUTER_TTL,
       workers: this.#settings.workers,
     });

@@ -12,7 +12,7 @@ import type { DaemonMemory } from './memory.js';
 
 /** Changes under way at a time: each is timed by the main thread, so all must be answered within its limit. */
 const AT_ONCE = 1000;
-const POOL_LEN = 128;
+const POOL_LEN = 256;
 
 const [vnis, peers] = process.argv.slice(2).map(Number);
 console.log(JSON.stringify(await configure()));

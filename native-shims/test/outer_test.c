@@ -167,7 +167,7 @@ static void test_trains(void)
 /* The column chooses the pool, and so the source port; what is larger than the path never joins. */
 static void test_df(void)
 {
-	static const int32_t df[] = { DF_SET, DF_SET, DF_CLEAR, DF_CLEAR, DF_FRAGMENT, DF_FRAGMENT, DF_CLEAR };
+	static const int32_t df[] = { DF_SET, DF_SET, DF_CLEAR, DF_CLEAR, DF_CLEAR_TOO_BIG, DF_CLEAR_TOO_BIG, DF_CLEAR };
 	static const int wanted_lens[] = { 200, 200, 100, 100, 100 };
 	int set_port = port_of(fds[ipv6 * SOURCE_SOCKETS]), clear_port = port_of(fds[(2 + ipv6) * SOURCE_SOCKETS]);
 
@@ -190,7 +190,7 @@ static void test_larger_than_path(void)
 {
 	fill_batch(6, 1600);
 	for (int32_t i = 2; i < 6; i++) {
-		batch.df[i] = i < 4 ? DF_FRAGMENT : DF_CLEAR; /* the last two: a train, which is refused */
+		batch.df[i] = i < 4 ? DF_CLEAR_TOO_BIG : DF_CLEAR; /* the last two: a train, which is refused */
 		batch.tos[i] = 0x2e;
 	}
 	CHECK_EQ(send_batch(6), 2);
@@ -215,7 +215,7 @@ static void test_superframe(void)
 	for (int i = 0; i < 2; i++)
 		describe_superframe(&batch, i, SEND_OFF, VXLAN_LEN, &s, 1000);
 	batch.df[0] = DF_CLEAR;
-	batch.df[1] = DF_FRAGMENT;
+	batch.df[1] = DF_CLEAR_TOO_BIG;
 	batch.tos[0] = batch.tos[1] = 0x88;
 	batch.ttl[1] = 5;
 	CHECK_EQ(send_batch(2), 0);
