@@ -4,8 +4,8 @@
  *
  * In it a message is one datagram, or a train: neighbours of one size for one peer, only the last of which
  * may be shorter. A train crosses the stack as one buffer and UDP_SEGMENT cuts it as late as possible; the
- * payload is gathered where it lies. Order is kept. A train has one outer header, so its datagrams agree on that; one
- * that is larger than the path travels alone, as UDP_SEGMENT never fragments.
+ * payload is gathered where it lies. Order is kept. A train has one outer header, so its datagrams agree on
+ * that; one that is larger than the path travels alone, as UDP_SEGMENT never lets it be fragmented.
  *
  * Errors. A socket with IP_RECVERR keeps what ICMP said of any of its datagrams, and fails its next
  * send with it, whoever that one is for. So a failed send proves nothing about its own peer until the

@@ -16,8 +16,8 @@
 #define OUTBOX_HEADERS_LEN (OUTBOX_DATAGRAMS * 96)
 
 /*
- * How a datagram's outer header differs from what its socket writes, in one word that is 0 for most: TOS or traffic class,
- * TTL or hop limit (0: the socket's) above it, and whether it may be part of a train.
+ * How a datagram's outer header differs from what its socket writes, in one word that is 0 for most: TOS or
+ * traffic class, TTL or hop limit (0: the socket's) above it, and whether it has to travel alone.
  */
 #define OUTER_TOS 0xff
 #define OUTER_TTL_SHIFT 8
@@ -31,8 +31,8 @@ union control_slot {
 };
 
 /**
- * struct message_control - the control messages of one message, those that it has being one behind the other
- * @segment:	UDP_SEGMENT, in front, as a message becomes a train when the others are written
+ * struct message_control - the control messages of one message; those that it has stand one behind the other
+ * @segment:	UDP_SEGMENT; in front, as a message becomes a train when the others are written
  * @outer:	TOS and TTL, or one of them
  */
 struct message_control {

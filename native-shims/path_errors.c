@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
  * The error queue of a sending socket: what the kernel, or a router by ICMP, said of earlier datagrams (ip(7),
- * IP_RECVERR). Read when epoll reports an error, and when a send has failed; in both cases to the end, as a queue that
- * is not empty keeps failing sends and waking the loop.
+ * IP_RECVERR). Read when epoll reports an error and when a send has failed, both times to the end: as long as it
+ * holds anything, sends fail and the loop is woken.
  *
- * Of all that stands there only "too large" outlives the reading: it becomes a row of path errors. Whoever owns those rows
- * decides whether to believe them. An unconnected socket hears whatever ICMP quotes its address and source port,
- * whomever the quoted datagram was for (requirements/path_errors.c), so a row may name an address that nothing was
- * ever sent to.
+ * Of all that stands there only "too large" outlives the reading: it becomes a row of path errors. Whoever owns
+ * those rows decides whether to believe them. An unconnected socket hears any ICMP message that quotes its address
+ * and source port, whomever the quoted datagram was for (requirements/path_errors.c); so a row may name an address
+ * that nothing was ever sent to.
  */
 #include "address.h"
 

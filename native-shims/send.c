@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Sending the datagrams of a batch: which socket and which peer each is for, what outer header it has, and what
- * it is made of. DF is a socket's, so there is a pool of them for either; TOS and TTL are a datagram's. A superframe is cut into its segments here (segment.c); how they travel is the outbox's business.
+ * it is made of. DF is a socket's, so there is a pool of them for either; TOS and TTL are a datagram's. A
+ * superframe is cut into its segments here (segment.c); how they travel is the outbox's business.
  */
 #include "outbox.h"
 #include "segment.h"

@@ -111,7 +111,7 @@ struct peer_row {
  * @port:	that it was for, host byte order; 0 unknown: a local error over IPv4
  * @addr:	that it was for
  * @scope_id:	of a link-local one
- * @mtu:	IP packet that would have passed, bytes, as somebody says; 0: he does not say (RFC 1191 §5)
+ * @mtu:	largest IP packet that would have passed, bytes, as was said; 0: nothing was (RFC 1191 §5)
  * @origin:	PATH_ERROR_*
  */
 struct path_error {
@@ -125,7 +125,7 @@ struct path_error {
 
 /**
  * struct path_errors - path errors until somebody looks at them
- * @count:	rows in use, each different. When all are, further ones are lost: a path that is too small tells again
+ * @count:	rows in use, each different; when all are, further ones are lost: a path that is too small tells again
  */
 #define PATH_ERRORS_CAP 32
 struct path_errors {

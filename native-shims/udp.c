@@ -8,8 +8,8 @@
  * the entropy of the inner flow (RFC 7348 §5), and no socket option changes it from datagram to datagram.
  *
  * A datagram may be a train. UDP_GRO hands over what the device or the sender joined, with the segment
- * size in a control message; the gso_size column repeats it and TypeScript cuts. Another says the outer TOS, which is
- * the same for all of a train (requirements/gro_tos.c).
+ * size in a control message; the gso_size column repeats it and TypeScript cuts. Another says the outer TOS, which
+ * all of a train have (requirements/gro_tos.c).
  */
 #include "address.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Linux: IPv6 datagrams get a flow label by themselves, the same for all of a source port and another for the next,
- * so that routers which hash the label alone spread the sockets of the pool as well. (On lo, whose net.ipv6.auto_flowlabels
- * is a new namespace's default.)
+ * so that routers which hash the label alone spread the sockets of the pool as well. That is how a system is unless
+ * net.ipv6.auto_flowlabels says otherwise.
  */
 #include "check.h"
 #include "net.h"

@@ -50,35 +50,35 @@ static int set_offload(const char *name, uint32_t cmd, uint32_t on)
 	return ioctl_interface(SIOCETHTOOL, &interface);
 }
 
+/* Sends one datagram after the other from an address of the far side. */
+static int send_all(const char *from, const char *to, uint16_t port)
+{
+	struct peer_row local = row_of(from, 0);
+	struct sockaddr_in6 ipv6 = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
+	struct sockaddr_in ipv4 = { .sin_family = AF_INET, .sin_port = htons(port) };
+	int is_ipv6 = inet_pton(AF_INET6, to, &ipv6.sin6_addr) == 1, fd = udp_open(&local, "", UDP_OPEN_DF, 0, 0, 0);
+	static const uint8_t bytes[LEN];
+
+	inet_pton(AF_INET, to, &ipv4.sin_addr);
+	if (connect(fd, is_ipv6 ? (void *)&ipv6 : (void *)&ipv4, is_ipv6 ? sizeof(ipv6) : sizeof(ipv4)))
+		return -errno;
+	for (size_t k = 0; k < SENT; k++) {
+		int tos = sent_tos[k];
+
+		if (setsockopt(fd, is_ipv6 ? IPPROTO_IPV6 : IPPROTO_IP, is_ipv6 ? IPV6_TCLASS : IP_TOS, &tos, sizeof(tos)) ||
+		    send(fd, bytes, LEN, 0) != LEN)
+			return -errno;
+	}
+	return close(fd);
+}
+
 static void be_far_side(int told, int telling)
 {
 	uint16_t ports[2];
-	int family = 0;
 
-	if (unshare(CLONE_NEWNET) || write(telling, "", 1) != 1 || read(told, ports, sizeof(ports)) != sizeof(ports) ||
-	    system(far_setup) || set_offload("far", ETHTOOL_STSO, 0))
-		_exit(1);
-	for (; family < 2; family++) {
-		struct peer_row local = row_of(family ? "fd00::2" : "10.0.0.2", 0);
-		struct sockaddr_in6 ipv6 = { .sin6_family = AF_INET6, .sin6_port = htons(ports[1]) };
-		struct sockaddr_in ipv4 = { .sin_family = AF_INET, .sin_port = htons(ports[0]) };
-		int fd = udp_open(&local, "", UDP_OPEN_DF, 0, 0, 0), level = family ? IPPROTO_IPV6 : IPPROTO_IP;
-		static const uint8_t bytes[LEN];
-
-		inet_pton(AF_INET, "10.0.0.1", &ipv4.sin_addr);
-		inet_pton(AF_INET6, "fd00::1", &ipv6.sin6_addr);
-		if (connect(fd, family ? (void *)&ipv6 : (void *)&ipv4, family ? sizeof(ipv6) : sizeof(ipv4)))
-			_exit(1);
-		for (size_t k = 0; k < SENT; k++) {
-			int tos = sent_tos[k];
-
-			if (setsockopt(fd, level, family ? IPV6_TCLASS : IP_TOS, &tos, sizeof(tos)) ||
-			    send(fd, bytes, LEN, 0) != LEN)
-				_exit(1);
-		}
-		close(fd);
-	}
-	_exit(0);
+	_exit(unshare(CLONE_NEWNET) || write(telling, "", 1) != 1 || read(told, ports, sizeof(ports)) != sizeof(ports) ||
+	      system(far_setup) || set_offload("far", ETHTOOL_STSO, 0) || send_all("10.0.0.2", "10.0.0.1", ports[0]) ||
+	      send_all("fd00::2", "fd00::1", ports[1]));
 }
 
 /* Next message: how many datagrams, and the TOS that it tells. 0: none came. */
@@ -92,8 +92,10 @@ static long receive(int fd, int *tos)
 
 	*tos = -1;
 	for (struct cmsghdr *c = len > 0 ? CMSG_FIRSTHDR(&header) : NULL; c; c = CMSG_NXTHDR(&header, c))
-		if (c->cmsg_type == IP_TOS || c->cmsg_type == IPV6_TCLASS)
-			*tos = *CMSG_DATA(c) | *(CMSG_DATA(c) + (c->cmsg_type == IP_TOS ? 0 : 3)); /* either byte order */
+		if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS)
+			*tos = *CMSG_DATA(c);
+		else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_TCLASS)
+			memcpy(tos, CMSG_DATA(c), sizeof(*tos));
 	return len / LEN;
 }
 
