@@ -29,6 +29,7 @@ union control_slot {
 	struct cmsghdr header;
 	char bytes[CMSG_SPACE(sizeof(int))];
 };
+_Static_assert(CMSG_SPACE(sizeof(uint16_t)) == sizeof(union control_slot), "a slot is where the next message begins");
 
 /**
  * struct message_control - the control messages of one message; those that it has stand one behind the other

@@ -97,6 +97,15 @@ static void expect_no_packet(void)
 	CHECK(!readable_within(tap, 20));
 }
 
+static int open_on(const char *address, int options)
+{
+	struct peer_row local = row_of(address, 0);
+	int fd = udp_open(&local, "", options, 4 << 20, 0, SOCKET_TTL);
+
+	REQUIRE(fd >= 0);
+	return fd;
+}
+
 /* Entries of len bytes each, with DF set, for the one peer, from socket 0. */
 static void fill_batch(int32_t count, int32_t len)
 {
@@ -227,6 +236,24 @@ static void test_superframe(void)
 					      { 0x88, 1000 + headers_len }, { 0x88, 1000 + headers_len } }, 4);
 }
 
+/* A socket that was not opened for it tells nothing: 0, not what the column had. */
+static void test_untold(const char *loopback)
+{
+	int usual = receiver;
+	uint16_t port = peer.port;
+
+	receiver = open_on(loopback, UDP_OPEN_RECEIVE | UDP_OPEN_NO_GRO);
+	peer.port = port_of(receiver);
+	fill_batch(1, 100);
+	batch.tos[0] = 0xb8;
+	CHECK_EQ(send_batch(1), 0);
+	expect_packet(0xb8, 0, 100);
+	expect_received((const int32_t[][2]){ { 0, 100 } }, 1);
+	close(receiver);
+	receiver = usual;
+	peer.port = port;
+}
+
 /* Columns that say nothing sensible, and a pool that is not there: the neighbours leave. */
 static void test_refused(void)
 {
@@ -253,15 +280,6 @@ static void test_refused(void)
 		expect_received((const int32_t[][2]){ { 0, 200 } }, 1);
 	}
 	*clear = usual;
-}
-
-static int open_on(const char *address, int options)
-{
-	struct peer_row local = row_of(address, 0);
-	int fd = udp_open(&local, "", options, 4 << 20, 0, SOCKET_TTL);
-
-	REQUIRE(fd >= 0);
-	return fd;
 }
 
 static int open_tap(void)
@@ -292,6 +310,7 @@ static void test_family(const char *loopback)
 	test_df();
 	test_larger_than_path();
 	test_superframe();
+	test_untold(loopback);
 	test_refused();
 	close(*set);
 	close(*clear);

@@ -2,6 +2,7 @@ import { createSocket } from 'node:dgram';
 import t, { type Test } from 'tap';
 import { DF_CLEAR, DF_CLEAR_TOO_BIG, DF_SET } from '../../src/frame/batch.js';
 import { BATCH_CAP, SOURCE_SOCKETS } from '../../src/frame/limits.js';
+import { PathErrors } from '../../src/frame/path-errors.js';
 import { loadShim } from '../../src/native/binding.js';
 import { random, sourceRow } from '../support/memory-plane.js';
 import { ENGINES, type EngineName, type Outgoing, portOf, UnderlayEnd } from '../support/underlay-pair.js';
@@ -56,6 +57,10 @@ for (const engine of ENGINES) {
     await here.untilDecided(105);
     await there.untilReceived(52);
     t.equal(there.received.length, 52, 'a peer that refuses does not cost another a single datagram');
+    const report = new PathErrors();
+    report.words.fill(7);
+    t.equal(here.port.takePathErrors(report), 0, 'nor does it say anything of a path');
+    t.equal(report.count, 0);
   });
 
   t.test(`${engine}: datagrams of every kind of length arrive whole, with their source`, async (t) => {
