@@ -25,18 +25,26 @@
 #define FAR_IPV4 "10.9.0.7"
 #define FAR_IPV6 "fd09::7"
 
-/* Every too large packet is answered: no rate limit. */
+#define NEAR_MAC "02:00:00:00:00:01"
+#define HOP_MAC "02:00:00:00:00:02"
+
+/* Every too large packet is answered: no rate limit. Neighbours need not find each other. */
 static const char *const router_setup =
 	"set -e; exec 2>/dev/null; cd /proc/sys/net; echo 1 >ipv4/ip_forward; echo 1 >ipv6/conf/all/forwarding;"
 	"echo 0 >ipv4/icmp_ratelimit; echo 0 >ipv6/icmp/ratelimit;"
 	"ip link add thin mtu " ROUTER_MTU_TEXT " type veth peer name thinner mtu " ROUTER_MTU_TEXT ";"
 	"ip address add 10.0.0.2/24 dev hop; ip address add fd00::2/64 dev hop nodad;"
 	"ip address add 10.9.0.1/24 dev thin; ip address add fd09::1/64 dev thin nodad;"
-	"ip link set hop up; ip link set thinner up; ip link set thin up";
+	"ip link set hop up; ip link set thinner up; ip link set thin up;" WAIT_UP("hop") WAIT_UP("thin")
+	"ip neighbour add 10.0.0.1 lladdr " NEAR_MAC " dev hop; ip neighbour add fd00::1 lladdr " NEAR_MAC " dev hop";
+
+static const char *const link_setup =
+	"exec 2>/dev/null; ip link add near address " NEAR_MAC " type veth peer name hop address " HOP_MAC " netns %d";
 
 static const char *const near_setup =
-	"set -e; exec 2>/dev/null; ip link add near type veth peer name hop netns %d;"
-	"ip address add 10.0.0.1/24 dev near; ip address add fd00::1/64 dev near nodad; ip link set near up;"
+	"set -e; exec 2>/dev/null; ip address add 10.0.0.1/24 dev near; ip address add fd00::1/64 dev near nodad;"
+	"ip link set near up;" WAIT_UP("near")
+	"ip neighbour add 10.0.0.2 lladdr " HOP_MAC " dev near; ip neighbour add fd00::2 lladdr " HOP_MAC " dev near;"
 	"ip route add 10.9.0.0/24 via 10.0.0.2; ip route add fd09::/64 via fd00::2";
 
 static void be_router(int told, int telling)
@@ -56,7 +64,7 @@ static void be_router(int told, int telling)
 static inline pid_t start_router(void)
 {
 	int tell[2], told[2];
-	char command[512], byte;
+	char command[256], byte;
 	pid_t router;
 
 	if (pipe(tell) || pipe(told))
@@ -67,9 +75,10 @@ static inline pid_t start_router(void)
 		be_router(tell[0], told[1]);
 	}
 	close(told[1]);
-	snprintf(command, sizeof(command), near_setup, router);
+	snprintf(command, sizeof(command), link_setup, router);
+	/* The router's end comes up while this one waits for it, and the other way. */
 	if (read(told[0], &byte, 1) == 1 && system(command) == 0 && write(tell[1], "", 1) == 1 &&
-	    read(told[0], &byte, 1) == 1)
+	    system(near_setup) == 0 && read(told[0], &byte, 1) == 1)
 		return router;
 	kill(router, SIGKILL);
 	waitpid(router, NULL, 0);

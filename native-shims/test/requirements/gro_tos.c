@@ -33,8 +33,8 @@ static const char *const near_setup =
 
 static const char *const far_setup =
 	"set -e; exec 2>/dev/null; ip address add 10.0.0.2/24 dev far; ip address add fd00::2/64 dev far nodad;"
-	"ip neighbour add 10.0.0.1 lladdr " NEAR_MAC " dev far; ip neighbour add fd00::1 lladdr " NEAR_MAC " dev far;"
-	"ip link set far up";
+	"ip link set far up;" WAIT_UP("far")
+	"ip neighbour add 10.0.0.1 lladdr " NEAR_MAC " dev far; ip neighbour add fd00::1 lladdr " NEAR_MAC " dev far";
 
 /* The order in which they come: pairs of equal ones, and ones that differ from both neighbours. */
 static const uint8_t sent_tos[] = { 0, 0, 0xb8, 0, 1, 1, 2, 3, 3, 0x20, 0x24 };
