@@ -1,7 +1,8 @@
 /**
  * The sockets of the underlay: those that receive, one per address family and worker, bound to the VXLAN port, and a
- * pool of sending sockets per family, one source port each (RFC 7348 §5), which all workers send through. DF is an option
- * of a socket, so where datagrams are to leave with and without there are two pools a family. Opened on the main thread, where a failure can be explained; workers get the descriptors, which belong to the process.
+ * pool of sending sockets per family, one source port each (RFC 7348 §5), which all workers send through. DF is an
+ * option of a socket: where some datagrams are to leave with it and others without, there are two pools a family. Opened
+ * on the main thread, where a failure can be explained; workers get the descriptors, which belong to the process.
  *
  * Several workers share the port by SO_REUSEPORT, and the kernel spreads datagrams over their sockets by addresses
  * and ports, so that a flow, which has one source port, stays with one. The first socket is bound as the only one:
@@ -130,12 +131,12 @@ async function openFamily(
 
   const pools = POOLS[spec.df ?? 'set'];
   const wanted = pools.length * poolLen;
-  const send: number[] = [];
-  spreadOver(spec.sourcePorts, wanted, (port) => {
-    const fd = open(port, sendOptions(spec, poolOf(send.length)), UNREAD_BUFFER_LEN, SEND_BUFFER_LEN);
+  let next = 0;
+  const send = spreadOver(spec.sourcePorts, wanted, (port) => {
+    const fd = open(port, sendOptions(spec, poolOf(next)), UNREAD_BUFFER_LEN, SEND_BUFFER_LEN);
     if (fd === -ERRNO.EADDRINUSE) return undefined;
     if (fd < 0) throw new HostError(explainOpen(spec, family, port, fd));
-    send.push(fd);
+    next++;
     return fd;
   });
   if (send.length < wanted) throw new HostError(tooFewPorts(spec, family, send.length, wanted));

@@ -44,8 +44,9 @@ export interface UnderlayPort {
    */
   receive(batch: Batch): number;
   /**
-   * Sends the datagrams of `batch` whose verdict is 0, each to the peer row peerIdx, from the pool's socket
-   * srcPortIdx. Uses off, len, df and, where the engine can, tos and ttl, which are the outer header's; the bytes lie in `arena`. Several descriptors may name the same bytes.
+   * Sends the datagrams of `batch` whose verdict is 0, each to the peer row peerIdx, from socket srcPortIdx of the pool
+   * that df asks for. Uses off, len and, where the engine can, tos and ttl of the outer header; the bytes lie in `arena`.
+   * Several descriptors may name the same bytes.
    * Sets status for each: 0, a negative errno, or STATUS_PENDING when the answer comes by `completions`.
    * The bytes are free again on return, whatever the status.
    *
