@@ -33,7 +33,7 @@ import { Handle, type WorkerDescriptors } from './worker/handle.js';
 /** How often a listener that cannot be opened yet is tried again, ms. */
 const LISTEN_RETRY_MS = 2000;
 const OUTER_TTL = 64;
-const OUTER_DF = false;
+const OUTER_DF = true;
 
 export class Daemon {
   readonly #settings: Settings;
@@ -164,7 +164,6 @@ export class Daemon {
       sourcePorts,
       udpChecksum,
       plain: this.#engine === 'dgram',
-      df: OUTER_DF,
       ttl: OUTER_TTL,
       workers: this.#settings.workers,
     });

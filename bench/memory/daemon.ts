@@ -10,7 +10,7 @@ import type { NewPeer } from '../../src/worker/data-plane.js';
 import type * as handleModule from '../../src/worker/handle.js';
 import type { DaemonMemory } from './memory.js';
 
-const POOL_LEN = 128;
+const POOL_LEN = 256;
 
 const [vnis, peers] = process.argv.slice(2).map(Number);
 console.log(JSON.stringify(await configure()));

@@ -10,6 +10,7 @@ import {
   SLOT_MAX_LEN,
   VXLAN_HEADROOM,
 } from '../frame/limits.js';
+import type { PathErrors } from '../frame/path-errors.js';
 import type { OverlayPort, UnderlayPort } from './port.js';
 
 /** What was written to an overlay: the frame's bytes and the columns that came with it. */
@@ -154,6 +155,11 @@ export class MemoryUnderlay implements UnderlayPort {
   markReadable(): void {}
 
   drainErrors(): void {}
+
+  takePathErrors(report: PathErrors): number {
+    report.clear();
+    return 0;
+  }
 
   peersChanged(): void {}
 }

@@ -46,7 +46,7 @@ export interface NotesInit {
 export interface UnderlayInit {
   /** The worker's own receiving sockets by family, −1: none. */
   receiveFds: { ipv4: number; ipv6: number };
-  /** Sockets of the source-port pool, SOURCE_SOCKETS a family, IPv4 first; −1: none. All workers send through them. */
+  /** Sockets of the source-port pools as `UdpFds.send` has them; −1: none. All workers send through them. */
   sendFds: number[];
 }
 
