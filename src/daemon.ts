@@ -29,7 +29,6 @@ import { Handle, type WorkerDescriptors } from './worker/handle.js';
 
 /** How often a listener that cannot be opened yet is tried again, ms. */
 const LISTEN_RETRY_MS = 2000;
-const OUTER_TTL = 64;
 
 export class Daemon {
   readonly #settings: Settings;
@@ -130,7 +129,7 @@ export class Daemon {
   }
 
   async #openSockets(shim: Shim, peers: NewPeer[]): Promise<UnderlaySockets> {
-    const { local, port, underlayDev, sourcePorts, udpChecksum } = this.#settings;
+    const { local, port, underlayDev, sourcePorts, udpChecksum, df, ttl } = this.#settings;
     const ofFamily = (family: 4 | 6) => local.find((address) => address.family === family)?.text ?? '';
     const sockets = await openUnderlaySockets(shim, {
       local4: ofFamily(4),
@@ -144,8 +143,8 @@ export class Daemon {
       sourcePorts,
       udpChecksum,
       plain: this.#engine === 'dgram',
-      df: false,
-      ttl: OUTER_TTL,
+      df: df !== 'unset',
+      ttl,
       workers: this.#settings.workers,
     });
     this.#undo.push(() => sockets.close());
@@ -153,11 +152,13 @@ export class Daemon {
   }
 
   async #startWorkers(shim: Shim, sockets: UnderlaySockets): Promise<Handle> {
+    const { df, tos, mssClamp } = this.#settings;
     const handle = new Handle({
       engine: this.#engine,
       underlay: { sendFds: sockets.sendFds, trains: this.#settings.udpChecksum },
       merge: { tcp: this.#engine === 'batch', udp: this.#tapOffloads.includes('TUN_F_USO4') },
       strictHeader: this.#settings.strictHeader,
+      outer: { df, tos, mssClamp },
       port: this.#settings.port,
       workers: sockets.receiveFds.map((fds) => this.#descriptors(shim, { ...fds })),
       seed: randomInt(2 ** 32) | 0,
@@ -199,6 +200,7 @@ export class Daemon {
         accept,
         vlan,
         overlayMtu: this.#overlayMtuOf(vni, peers),
+        packetMax: vni.mtu === 'auto' ? 0 : vni.mtu,
       },
     });
     await Promise.all(peers.map((peer) => handle.addPeer(vni.vni, peer)));

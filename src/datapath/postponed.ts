@@ -32,6 +32,7 @@ const SHORTEST_SEGMENT = 256;
  *
  * @param statedSize segment size that came with the datagram, or 0
  * @param overlayMtu largest IP packet of the overlay: segments are made no larger
+ * @returns where the network header begins; −1: nowhere
  */
 export function describeFrame(
   b: Uint8Array,
@@ -39,7 +40,7 @@ export function describeFrame(
   i: number,
   statedSize: number,
   overlayMtu: number,
-): void {
+): number {
   const off = batch.off[i];
   const end = off + batch.len[i];
   batch.gsoType[i] = GSO_NONE;
@@ -47,13 +48,14 @@ export function describeFrame(
   batch.segCount[i] = 1;
   batch.wireLen[i] = batch.len[i];
   const network = networkOffset(b, off, end);
-  if (network < 0) return;
+  if (network < 0) return -1;
   const type = networkEtherType(b, network);
   if (type === ETHERTYPE_IPV4 && ipv4.check(b, network, end))
     describeIpv4(b, batch, i, network, statedSize, overlayMtu);
   else if (type === ETHERTYPE_IPV6 && ipv6.check(b, network, end)) {
     describeIpv6(b, batch, i, network, statedSize, overlayMtu);
   }
+  return network;
 }
 
 /**

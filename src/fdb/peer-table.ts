@@ -18,7 +18,7 @@ const SCOPE = 5;
 const VNI = 6;
 const FLAGS = 7;
 /** log2 of the words in a row. */
-const ROW_SHIFT = 3;
+export const ROW_SHIFT = 3;
 
 const CONFIGURED = 1;
 const LEARNED = 2;
@@ -31,6 +31,11 @@ export class PeerTable {
   readonly bytes: Uint8Array;
   /** Row whose counters a peer's frames belong to: its own, or for a learned one the VNI's `other`. */
   readonly accountIdx: Int32Array;
+  /**
+   * Bytes of the largest frame that goes to the peer without a second look; 0 until somebody has said what its path
+   * carries. Computed by `path-mtu.ts`; a column here, as a row that changes hands forgets it.
+   */
+  readonly frameLimit: Int32Array;
   readonly #words: Int32Array;
   readonly #capacity: number;
   readonly #seed: number;
@@ -48,6 +53,7 @@ export class PeerTable {
     this.#words = new Int32Array(buffer);
     this.#capacity = this.#words.length >> ROW_SHIFT;
     this.accountIdx = new Int32Array(this.#capacity);
+    this.frameLimit = new Int32Array(this.#capacity);
     this.#seed = seed;
     this.#forgetLearned(learnedRows);
   }
@@ -77,6 +83,7 @@ export class PeerTable {
     if (cell >= 0) this.#index[cell] = GONE;
     const base = peerIdx << ROW_SHIFT;
     this.#words.fill(0, base, base + (1 << ROW_SHIFT));
+    this.frameLimit[peerIdx] = 0;
   }
 
   /** Which peer of a VNI sent this. @param sources source rows as words @returns its row, or −1 */

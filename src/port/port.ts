@@ -13,7 +13,8 @@ export interface OverlayPort {
   readonly arena: Uint8Array;
   /**
    * Appends frames of one VNI to `batch`, as many as are waiting and fit. Sets off, len, vniIdx, gsoType,
-   * gsoSize, csumStart, csumOff, flags, segCount. The frames are borrowed until the next `reset`.
+   * gsoSize, csumStart, csumOff, flags, segCount. Checksums are finished, but for superframes. The frames are
+   * borrowed until the next `reset`.
    *
    * @returns frames appended; or a negative errno when none were and the device failed.
    */
@@ -37,14 +38,14 @@ export interface UnderlayPort {
   readonly sources: Uint8Array;
   /**
    * Fills `batch` with what is waiting, at most BATCH_CAP. Sets off, len, gsoSize (0, or bytes a datagram of
-   * a train). Datagrams and sources are borrowed until the next `receive`.
+   * a train), tos where the engine can. Datagrams and sources are borrowed until the next `receive`.
    *
    * @returns datagrams received; 0 when none wait.
    */
   receive(batch: Batch): number;
   /**
    * Sends the datagrams of `batch` whose verdict is 0, each to the peer row peerIdx, from the pool's socket
-   * srcPortIdx. Uses off and len; the bytes lie in `arena`. Several descriptors may name the same bytes.
+   * srcPortIdx. Uses off, len, tos, ttl and df; the bytes lie in `arena`. Several descriptors may name the same bytes.
    * Sets status for each: 0, a negative errno, or STATUS_PENDING when the answer comes by `completions`.
    * The bytes are free again on return, whatever the status.
    *

@@ -116,6 +116,7 @@ export class Applier {
     vnis.accept[vniIdx] = policy.accept === 'any' ? ACCEPT_ANY : ACCEPT_PEERS;
     vnis.vlan[vniIdx] = VLAN_POLICY[policy.vlan];
     vnis.overlayMtu[vniIdx] = policy.overlayMtu;
+    vnis.packetMax[vniIdx] = policy.packetMax;
     vnis.macHigh[vniIdx] = change.mac.high;
     vnis.macLow[vniIdx] = change.mac.low;
     vnis.otherIdx[vniIdx] = change.otherIdx;
@@ -126,11 +127,12 @@ export class Applier {
   }
 
   #addPeer(change: Extract<Change, { op: 'peer.add' }>): Answer {
-    const { peers, flood, members, counters } = this.#tables;
+    const { peers, paths, flood, members, counters } = this.#tables;
     const { peerIdx, vniIdx, address } = change;
     const isIpv4 = address.family === 4;
     this.#startRow(counters.peerBase(peerIdx), PEER_ROW, P_GENERATION, change.generation);
     peers.add(peerIdx, vniIdx, isIpv4 ? AF_INET : AF_INET6, address.bytes, address.port, address.scopeId);
+    paths.open(peerIdx, change.routeMtu);
     members.add(vniIdx, peerIdx, false);
     if (change.flood) flood.add(vniIdx, peerIdx, isIpv4);
     return {};

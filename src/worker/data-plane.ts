@@ -16,6 +16,8 @@ export interface PeerState {
   readonly peerIdx: number;
   /** The name it was resolved from, or '' when it was given as an address. */
   readonly name: string;
+  /** Path MTU as the routing table had it, bytes; 0: no route was known. */
+  readonly routeMtu: number;
 }
 
 export interface VniState {
@@ -33,6 +35,8 @@ export interface NewPeer {
   address: PeerAddress;
   flood: boolean;
   name: string;
+  /** Path MTU as the routing table has it, bytes; 0: no route is known. */
+  routeMtu: number;
 }
 
 export interface FdbEntry {

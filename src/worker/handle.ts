@@ -38,6 +38,7 @@ export interface HandleOptions {
   underlay: Omit<UnderlayInit, 'receiveFds'>;
   merge: WorkerInit['merge'];
   strictHeader: boolean;
+  outer: WorkerInit['outer'];
   port: number;
   /** One a worker; the first one answers for all where all know the same. */
   workers: readonly WorkerDescriptors[];
@@ -282,7 +283,7 @@ export class Handle implements DataPlane {
   }
 
   #link({ waitFd, wakeFd, wake, receiveFds }: WorkerDescriptors, index: number): WorkerLink {
-    const { engine, underlay, merge, strictHeader, port, workers, seed, log } = this.#options;
+    const { engine, underlay, merge, strictHeader, outer, port, workers, seed, log } = this.#options;
     const notes = () =>
       workers.length > 1
         ? { rings: this.#noteRings, workers: workers.length, epoch: this.#removals }
@@ -294,6 +295,7 @@ export class Handle implements DataPlane {
         underlay: { ...underlay, receiveFds },
         merge,
         strictHeader,
+        outer,
         port,
         waitFd,
         wakeFd,
@@ -356,5 +358,6 @@ function vniChange({ state, tapFds, macParts, generation }: VniRecord, index: nu
 function peerChange({ state: { vniIdx } }: VniRecord, { state, generation }: PeerRecord): Change {
   const { family, bytes, port, scopeId } = state.address;
   const address = { family, bytes, port, scopeId };
-  return { op: 'peer.add', vniIdx, peerIdx: state.peerIdx, address, flood: state.flood, generation };
+  const { peerIdx, flood, routeMtu } = state;
+  return { op: 'peer.add', vniIdx, peerIdx, address, flood, routeMtu, generation };
 }

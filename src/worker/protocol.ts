@@ -29,10 +29,20 @@ export interface WorkerInit {
   merge: { tcp: boolean; udp: boolean };
   /** Reserved bits set: drop (true), or count and go on. */
   strictHeader: boolean;
+  outer: OuterPolicy;
   /** UDP port listened on; learned peers are sent to it. */
   port: number;
   /** How workers tell each other what they learn; undefined for a single one. */
   notes: NotesInit | undefined;
+}
+
+/** The outer header of what is sent, and what is done lest it be too big. */
+export interface OuterPolicy {
+  df: 'set' | 'unset' | 'inherit';
+  /** TOS byte, or that of the inner packet. */
+  tos: number | 'inherit';
+  /** Lower the MSS of SYNs to what the path carries. */
+  mssClamp: boolean;
 }
 
 export interface NotesInit {
@@ -65,6 +75,8 @@ export interface VniPolicy {
   vlan: 'pass' | 'strip' | 'drop';
   /** Largest IP packet of the overlay, bytes: segments of received superframes are no larger. */
   overlayMtu: number;
+  /** Largest IP packet taken from the TAP, whatever the paths carry, bytes; 0: as large as they carry. */
+  packetMax: number;
 }
 
 /** A MAC as two integers: the first two bytes, the last four. */
@@ -102,6 +114,8 @@ export type Change =
       peerIdx: number;
       address: PackedAddress;
       flood: boolean;
+      /** Path MTU as the routing table has it, bytes; 0: no route is known. */
+      routeMtu: number;
       generation: number;
     }
   | { op: 'peer.del'; peerIdx: number }

@@ -77,6 +77,7 @@ class DataPlaneThread {
     if (init.fdb.length > 0) this.#underlay.takeOverflow();
     const overlay = init.engine === 'memory' ? new MemoryOverlay() : this.#taps;
     this.#loop = new Loop(tables, overlay, this.#underlay, {
+      ...init.outer,
       strictHeader: init.strictHeader,
       port: init.port,
     });

@@ -46,7 +46,12 @@ export function peerRoutes(app: FastifyInstance, deps: ControlDeps): void {
       const host = peerHost(request.body.address);
       const address = await resolve(deps, host, request.body.port);
       const name = parseIpAddress(host) === undefined ? host : '';
-      const peer = await dataPlane.addPeer(vni, { address, flood: request.body.flood ?? true, name });
+      const peer = await dataPlane.addPeer(vni, {
+        address,
+        flood: request.body.flood ?? true,
+        name,
+        routeMtu: status().pathMtu(address.text) ?? 0,
+      });
       log.info({ vni, peer: address.text }, 'peer added by the API');
       return reply
         .code(201)
