@@ -55,6 +55,7 @@ async function startHandle(): Promise<handleModule.Handle> {
     },
     merge: { tcp: false, udp: false },
     strictHeader: false,
+    outer: { df: 'set', tos: 'inherit', mssClamp: true },
     port: 4789,
     workers: [
       {
@@ -88,6 +89,7 @@ async function addVni(handle: handleModule.Handle, vni: number): Promise<void> {
       accept: 'peers',
       vlan: 'pass',
       overlayMtu: 1450,
+      packetMax: 0,
     },
   });
 }
@@ -97,7 +99,7 @@ function peerOf(i: number): NewPeer {
   const bytes = new Uint8Array(16);
   bytes.set([10, 1, i >> 8, i & 0xff]);
   const text = `10.1.${i >> 8}.${i & 0xff}`;
-  return { address: { family: 4, bytes, port: 4789, scopeId: 0, text }, flood: true, name: '' };
+  return { address: { family: 4, bytes, port: 4789, scopeId: 0, text }, flood: true, name: '', routeMtu: 1500 };
 }
 
 function residentBytes(): number {

@@ -10,7 +10,6 @@
 import * as C from '../stats/counters.js';
 import { DROP_REASON_COUNT, DROP_REASONS, type DropReason } from '../stats/drop-reason.js';
 import type { DataPlane, PeerState, VniState } from '../worker/data-plane.js';
-import type { StatusInfo } from './deps.js';
 
 export interface Traffic {
   readonly frames: number;
@@ -78,10 +77,10 @@ export interface CountersReport {
 }
 
 /** Takes one snapshot of each VNI. */
-export function readCounters(dataPlane: DataPlane, status: StatusInfo): CountersReport {
+export function readCounters(dataPlane: DataPlane): CountersReport {
   const globals = dataPlane.globals();
   return {
-    vnis: dataPlane.vnis().map((vni) => readVni(dataPlane, vni, status)),
+    vnis: dataPlane.vnis().map((vni) => readVni(dataPlane, vni)),
     drops: {
       encap: readDrops(globals, C.G_DROPS_ENCAP, []),
       decap: readDrops(globals, C.G_DROPS_DECAP, UNASSIGNED_REASONS),
@@ -91,7 +90,7 @@ export function readCounters(dataPlane: DataPlane, status: StatusInfo): Counters
   };
 }
 
-export function readPeer(peer: PeerState, row: Float64Array, status: StatusInfo): PeerCounters {
+export function readPeer(peer: PeerState, row: Float64Array): PeerCounters {
   const lastSeenMs = row[C.P_LAST_SEEN_MS];
   return {
     address: peer.address.text,
@@ -131,7 +130,7 @@ const UNASSIGNED_REASONS: readonly DropReason[] = [
   'rx_overflow',
 ];
 
-function readVni(dataPlane: DataPlane, { vni, policy }: VniState, status: StatusInfo): VniCounters {
+function readVni(dataPlane: DataPlane, { vni, policy }: VniState): VniCounters {
   const { vni: row, peers } = dataPlane.snapshot(vni);
   const others = peers.find(({ peer }) => peer === undefined)!;
   return {
@@ -159,7 +158,7 @@ function readVni(dataPlane: DataPlane, { vni, policy }: VniState, status: Status
       decap: readDrops(row, C.V_DROPS_DECAP, DECAP_REASONS),
     },
     fdb: readFdb(row),
-    peers: peers.flatMap(({ peer, row }) => (peer === undefined ? [] : [readPeer(peer, row, status)])),
+    peers: peers.flatMap(({ peer, row }) => (peer === undefined ? [] : [readPeer(peer, row)])),
     others: readTraffic(others.row),
   };
 }

@@ -37,7 +37,7 @@ export function createMetrics(deps: Pick<ControlDeps, 'dataPlane' | 'status'>): 
   const collect = METRICS.map((row) => register(registry, row));
   const scrape = () => {
     const status = deps.status();
-    const report = readCounters(deps.dataPlane, status);
+    const report = readCounters(deps.dataPlane);
     for (const fill of collect) fill(report, status);
     return registry.metrics();
   };

@@ -17,6 +17,7 @@ import { MemoryPlane, sourceRow, vxlanHeader } from './memory-plane.js';
 const WARM_UP = 5000;
 const ROUNDS = 10_000;
 const FRAME_SLOT = 2048;
+const OUTER = { df: 'set', tos: 'inherit', mssClamp: true } as const;
 const EPOCH_MS = 1.7e12;
 /** A MAC that no test frame comes from. */
 const NOWHERE = macNumber(0xffffff);
@@ -71,7 +72,7 @@ async function measure(name: string, forward: Forward): Promise<Run> {
 
 /** Known unicast of both families, ARP to all, unknown unicast: what a TAP gives. */
 function makeEncap(): Forward {
-  const encap = new Encap(plane.tables, plane.overlay, plane.underlay);
+  const encap = new Encap(plane.tables, plane.overlay, plane.underlay, OUTER);
   const frames = new Batch();
   for (let i = 0; i < BATCH_CAP; i++) {
     const options = { sourcePort: 1000 + i };
@@ -96,7 +97,11 @@ function makeEncap(): Forward {
 
 /** Single datagrams, trains, tags, postponed checksums, strangers and bad headers: what sockets give. */
 function makeDecap(): Forward {
-  const decap = new Decap(plane.tables, plane.overlay, plane.underlay, { strictHeader: false, port: 4789 });
+  const decap = new Decap(plane.tables, plane.overlay, plane.underlay, {
+    ...OUTER,
+    strictHeader: false,
+    port: 4789,
+  });
   const datagrams = new Batch();
   for (let i = 0; i < BATCH_CAP; i++) {
     const single = concat(vxlanHeader(100), ipv4Frame(NOWHERE, macNumber(i), { sourcePort: i }));

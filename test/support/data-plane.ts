@@ -5,6 +5,7 @@
 import {
   Counters,
   GLOBAL_ROW,
+  P_PATH_MTU,
   P_RX_BYTES,
   P_RX_FRAMES,
   P_TX_BYTES,
@@ -60,6 +61,7 @@ export class PlainDataPlane implements DataPlane {
         accept: 'peers',
         vlan: 'pass',
         overlayMtu: 1450,
+        packetMax: 0,
         ...policy,
       },
       otherIdx: this.#nextPeer++,
@@ -89,6 +91,7 @@ export class PlainDataPlane implements DataPlane {
     if (peers.has(text)) throw new DataPlaneError('peer_exists', `${text} is a peer of VNI ${vni} already`);
     const state = { ...peer, peerIdx: this.#nextPeer++ };
     peers.set(text, state);
+    this.counters.cells[this.counters.peerBase(state.peerIdx) + P_PATH_MTU] = peer.routeMtu;
     return state;
   }
 

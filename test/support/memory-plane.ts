@@ -34,6 +34,7 @@ const POLICY: VniPolicy = {
   accept: 'peers',
   vlan: 'pass',
   overlayMtu: 1450,
+  packetMax: 0,
 };
 
 /** Memory that outlives a worker. */
@@ -61,6 +62,9 @@ export class MemoryPlane {
       overlay?: MemoryOverlay;
       underlay?: MemoryUnderlay;
       notes?: NoteRings;
+      df?: 'set' | 'unset' | 'inherit';
+      tos?: number | 'inherit';
+      mssClamp?: boolean;
     } = {},
   ) {
     this.memory = options.memory ?? {
@@ -82,6 +86,9 @@ export class MemoryPlane {
     });
     this.loop = new Loop(this.tables, this.overlay, this.underlay, {
       strictHeader: options.strictHeader ?? false,
+      df: options.df ?? 'set',
+      tos: options.tos ?? 'inherit',
+      mssClamp: options.mssClamp ?? true,
       port: 4789,
     });
     this.applier = new Applier(this.tables, () => {});
@@ -118,8 +125,12 @@ export class MemoryPlane {
     return vniIdx;
   }
 
-  /** @returns the peer's row */
-  addPeer(vniIdx: number, address: string, options: { flood?: boolean; port?: number } = {}): number {
+  /** A path that carries whatever there is, unless said otherwise. @returns the peer's row */
+  addPeer(
+    vniIdx: number,
+    address: string,
+    options: { flood?: boolean; port?: number; routeMtu?: number } = {},
+  ): number {
     const peerIdx = this.#nextPeer++;
     const generation = this.#generation++;
     const packed = packAddress(address, options.port ?? 4789);
@@ -129,6 +140,7 @@ export class MemoryPlane {
       peerIdx,
       address: packed,
       flood: options.flood ?? true,
+      routeMtu: options.routeMtu ?? 100_000,
       generation,
     });
     return peerIdx;
@@ -144,8 +156,8 @@ export class MemoryPlane {
   }
 
   /** A datagram that the next `breathe` receives. */
-  fromUnderlay(source: string, bytes: Uint8Array, gsoSize = 0): void {
-    this.underlay.waiting.push({ source: sourceRow(source), bytes, gsoSize });
+  fromUnderlay(source: string, bytes: Uint8Array, gsoSize = 0, tos = 0): void {
+    this.underlay.waiting.push({ source: sourceRow(source), bytes, gsoSize, tos });
   }
 
   /** A well-formed VXLAN datagram. */
@@ -204,9 +216,12 @@ export class MemoryPlane {
     }
     const sum = (direction: 'encap' | 'decap') =>
       Object.values(this.drops(vniIdx, direction)).reduce((total, count) => total + count, 0);
-    const tapRx = this.vniCell(vniIdx, layout.V_TAP_RX_FRAMES) + this.vniCell(vniIdx, layout.V_REPLICATED);
+    const copies =
+      this.vniCell(vniIdx, layout.V_TAP_RX_FRAMES) +
+      this.vniCell(vniIdx, layout.V_REPLICATED) +
+      this.vniCell(vniIdx, layout.V_FRAGMENTS);
     return {
-      encap: [tapRx, tx + sum('encap')],
+      encap: [copies, tx + sum('encap')],
       decap: [rx, this.vniCell(vniIdx, layout.V_TAP_TX_FRAMES) + sum('decap')],
     };
   }

@@ -110,6 +110,7 @@ t.test('a row that begins anew begins at zero; the same generation goes on', asy
       peerIdx: one,
       address: again,
       flood: true,
+      routeMtu: 1500,
       generation: next,
     });
   add(generation);

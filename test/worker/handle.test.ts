@@ -16,6 +16,7 @@ const POLICY: VniPolicy = {
   accept: 'peers',
   vlan: 'pass',
   overlayMtu: 1450,
+  packetMax: 0,
 };
 
 interface Fixture {
@@ -38,6 +39,7 @@ async function start(t: Test, workers = 1): Promise<Fixture> {
     underlay: { sendFds: [], trains: false },
     merge: { tcp: false, udp: false },
     strictHeader: false,
+    outer: { df: 'set', tos: 'inherit', mssClamp: true },
     port: 4789,
     workers: descriptors,
     seed: 0x5eed,
@@ -65,7 +67,7 @@ const newVni = (vni: number) => ({
 
 function newPeer(text: string): NewPeer {
   const address: PeerAddress = { ...packAddress(text, 4789), text };
-  return { address, flood: true, name: '' };
+  return { address, flood: true, name: '', routeMtu: 1500 };
 }
 
 const ALL = { type: 'all', peer: '' } as const;

@@ -6,7 +6,7 @@ import type { FastifyInstance } from 'fastify';
 import { parseIpAddress } from '../../wire/ip-address.js';
 import type { DataPlane, PeerAddress, PeerState } from '../../worker/data-plane.js';
 import { readPeer } from '../counters.js';
-import type { ControlDeps, StatusInfo } from '../deps.js';
+import type { ControlDeps } from '../deps.js';
 import { ApiError } from '../errors.js';
 import { peerHost, peerOf, vniOf } from '../params.js';
 import { empty, listOf, noQuery, peerBody, peerParams, peerSchema, problems, vniParams } from '../schemas.js';
@@ -26,7 +26,7 @@ export function peerRoutes(app: FastifyInstance, deps: ControlDeps): void {
       schema: { params: vniParams, querystring: noQuery, response: { 200: listOf(peerSchema), ...problems } },
     },
     (request) => ({
-      items: peerViews(dataPlane, vniOf(dataPlane, request.params), status()),
+      items: peerViews(dataPlane, vniOf(dataPlane, request.params)),
       nextCursor: null,
     }),
   );
@@ -56,7 +56,7 @@ export function peerRoutes(app: FastifyInstance, deps: ControlDeps): void {
       return reply
         .code(201)
         .header('location', `/v1/vnis/${vni}/peers/${encodeURIComponent(address.text)}`)
-        .send(peerView(dataPlane, vni, peer, status()));
+        .send(peerView(dataPlane, vni, peer));
     },
   );
 
@@ -65,7 +65,7 @@ export function peerRoutes(app: FastifyInstance, deps: ControlDeps): void {
     { schema: { params: peerParams, querystring: noQuery, response: { 200: peerSchema, ...problems } } },
     (request) => {
       const vni = vniOf(dataPlane, request.params);
-      return peerView(dataPlane, vni, peerOf(dataPlane, vni, request.params.address), status());
+      return peerView(dataPlane, vni, peerOf(dataPlane, vni, request.params.address));
     },
   );
 
@@ -98,23 +98,23 @@ async function resolve(
   throw new ApiError('bad_request', `address ${address.text}: is this VTEP's own; a peer is another host`);
 }
 
-function peerViews(dataPlane: DataPlane, vni: number, status: StatusInfo) {
+function peerViews(dataPlane: DataPlane, vni: number) {
   return dataPlane
     .snapshot(vni)
-    .peers.flatMap(({ peer, row }) => (peer === undefined ? [] : [view(peer, row, status)]));
+    .peers.flatMap(({ peer, row }) => (peer === undefined ? [] : [view(peer, row)]));
 }
 
-function peerView(dataPlane: DataPlane, vni: number, wanted: PeerState, status: StatusInfo) {
+function peerView(dataPlane: DataPlane, vni: number, wanted: PeerState) {
   const found = dataPlane.snapshot(vni).peers.find(({ peer }) => peer?.peerIdx === wanted.peerIdx);
-  if (found?.peer !== undefined) return view(found.peer, found.row, status);
+  if (found?.peer !== undefined) return view(found.peer, found.row);
   throw new ApiError(
     'peer_not_found',
     `VNI ${vni} has no peer ${wanted.address.text}: it was removed meanwhile`,
   );
 }
 
-function view(peer: PeerState, row: Float64Array, status: StatusInfo) {
-  const { address: resolved, ...counters } = readPeer(peer, row, status);
+function view(peer: PeerState, row: Float64Array) {
+  const { address: resolved, ...counters } = readPeer(peer, row);
   return {
     address: peer.name || resolved,
     port: peer.address.port,

@@ -17,7 +17,7 @@ export function statusRoutes(app: FastifyInstance, deps: ControlDeps): void {
   app.get(
     '/v1/counters',
     { schema: { querystring: noQuery, response: { 200: countersSchema, ...problems } } },
-    () => readCounters(deps.dataPlane, deps.status()),
+    () => readCounters(deps.dataPlane),
   );
 
   // The process answers: nothing more is asked here, so that a busy data plane is not restarted.
