@@ -99,7 +99,12 @@ function peerOf(i: number): NewPeer {
   const bytes = new Uint8Array(16);
   bytes.set([10, 1, i >> 8, i & 0xff]);
   const text = `10.1.${i >> 8}.${i & 0xff}`;
-  return { address: { family: 4, bytes, port: 4789, scopeId: 0, text }, flood: true, name: '', routeMtu: 1500 };
+  return {
+    address: { family: 4, bytes, port: 4789, scopeId: 0, text },
+    flood: true,
+    name: '',
+    routeMtu: 1500,
+  };
 }
 
 function residentBytes(): number {

@@ -64,7 +64,10 @@ function checkLocal({ local }: Settings, layers: readonly Layer[]): void {
 }
 
 /** What plain node:dgram sockets cannot do. */
-function checkEngine({ io, underlayDev, udpChecksum, workers, df }: Settings, layers: readonly Layer[]): void {
+function checkEngine(
+  { io, underlayDev, udpChecksum, workers, df }: Settings,
+  layers: readonly Layer[],
+): void {
   if (io !== 'dgram') return;
   const cure = 'use --io batch, or leave one of the two out';
   if (underlayDev !== '') {

@@ -63,7 +63,7 @@ export class Encap {
     this.#flush();
   }
 
-  /** Takes the time, and counts sends whose answer came later than their `send`. @param nowMs monotonic */
+  /** Takes the time, and counts sends whose answer came later than their `send`. @param nowMs monotonic, 32 bits */
   settle(nowMs: number): void {
     this.#tooBig.tick(nowMs);
     for (;;) {

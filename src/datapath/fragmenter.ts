@@ -29,13 +29,7 @@ const ARENA_LEN = 2 * SLOT_MAX_LEN;
  *
  * @param ip its IPv4 header, which has been checked, without DF
  */
-export function canFragment(
-  b: Uint8Array,
-  frames: Batch,
-  i: number,
-  ip: number,
-  packetMax: number,
-): boolean {
+export function canFragment(b: Uint8Array, frames: Batch, i: number, ip: number, packetMax: number): boolean {
   const headerLen = ipv4.headerLen(b, ip);
   if (fragmentDataLen(packetMax, headerLen) === 0) return false;
   if (frames.gsoType[i] === GSO_NONE) return true;

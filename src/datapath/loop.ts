@@ -79,7 +79,7 @@ export class Loop {
 
   /** The bounded rest of a round: answers to earlier sends, ageing, old path MTUs, the kernel's drop count, the heartbeat. */
   housekeeping(nowMs: number): void {
-    this.#encap.settle(nowMs);
+    this.#encap.settle(nowMs | 0);
     this.#ageing.step(nowMs, tickOf(nowMs));
     this.#tables.counters.cells[G_HEARTBEAT_MS] = nowMs;
     if (nowMs - this.#overflowMs < OVERFLOW_PERIOD_MS) return;

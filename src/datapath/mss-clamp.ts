@@ -47,14 +47,7 @@ export class MssClamp {
    * @param off @param network of the frame @param syn its TCP header, as `synOffset` found it
    * @param postponed the checksum is still to be finished
    */
-  clamp(
-    b: Uint8Array,
-    off: number,
-    network: number,
-    syn: number,
-    peerIdx: number,
-    postponed: boolean,
-  ): void {
+  clamp(b: Uint8Array, off: number, network: number, syn: number, peerIdx: number, postponed: boolean): void {
     const value = tcp.mssOffset(b, syn);
     if (value < 0) return;
     const { paths, peers, counters } = this.#tables;

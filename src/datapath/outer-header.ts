@@ -32,13 +32,7 @@ export function tosOption({ tos }: OuterOptions): number {
  * @param type EtherType of the network header at `network` @param end of the frame @param option from `tosOption`
  * @returns TOS or traffic class byte
  */
-export function outerTos(
-  b: Uint8Array,
-  type: number,
-  network: number,
-  end: number,
-  option: number,
-): number {
+export function outerTos(b: Uint8Array, type: number, network: number, end: number, option: number): number {
   const inner = innerTos(b, type, network, end);
   return option === INHERIT ? inner : option | (inner & ECN_MASK);
 }

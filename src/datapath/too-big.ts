@@ -53,9 +53,9 @@ export class TooBig {
     this.#outerFragments = df !== 'set';
   }
 
-  /** Time of the answers' limit. @param nowMs monotonic */
+  /** Time of the answers' limit. @param nowMs monotonic, 32 bits */
   tick(nowMs: number): void {
-    this.#answer.nowMs = nowMs | 0;
+    this.#answer.nowMs = nowMs;
   }
 
   /**

@@ -80,9 +80,11 @@ export class PathMtu {
   }
 
   /**
-   * Something on the way to an address was too big: all rows of that address and port go by it.
+   * Something on the way to an address was too big: all rows of that address and port go by it. What is the address of no
+   * peer changes nothing.
    *
-   * @param rows packed addresses as words @param row which of them @param mtu what the next hop takes, bytes
+   * @param rows packed addresses as words; port 0: not known @param row which of them
+   * @param mtu what the next hop takes, bytes; 0, of a router that does not say, is the least there can be
    * @returns true when a path got smaller
    */
   report(rows: Int32Array, row: number, mtu: number, nowS: number): boolean {
@@ -92,7 +94,7 @@ export class PathMtu {
     for (let vniIdx = 0; vniIdx < vni.length; vniIdx++) {
       if (vni[vniIdx] < 0) continue;
       const peerIdx = this.#peers.findSource(vniIdx, rows, row);
-      if (peerIdx >= 0 && this.#peers.port(peerIdx) === port)
+      if (peerIdx >= 0 && (port === 0 || this.#peers.port(peerIdx) === port))
         lowered = this.#lower(peerIdx, mtu, nowS) || lowered;
     }
     return lowered;

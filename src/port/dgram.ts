@@ -12,6 +12,7 @@ import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { type NetworkInterfaceInfo, type NetworkInterfaceInfoIPv6, networkInterfaces } from 'node:os';
 import type { Batch } from '../frame/batch.js';
 import { BATCH_CAP, PEER_ROW_LEN, RECEIVE_SLOT_STRIDE, SOURCE_SOCKETS } from '../frame/limits.js';
+import type { PathErrors } from '../frame/path-errors.js';
 import type { Shim } from '../native/binding.js';
 import { formatIpAddress, parseIpAddress } from '../wire/ip-address.js';
 import { STATUS_PENDING, type UnderlayPort } from './port.js';
@@ -119,6 +120,12 @@ export class DgramPort implements UnderlayPort {
 
   /** Without IP_RECVERR there is no error queue: node tells errors with the send they belong to. */
   drainErrors(): void {}
+
+  /** What is too large is told with its send, without the size that would not be. */
+  takePathErrors(report: PathErrors): number {
+    report.clear();
+    return 0;
+  }
 
   peersChanged(): void {
     this.#hosts.clear();

@@ -10,6 +10,7 @@ import {
   SLOT_MAX_LEN,
   VXLAN_HEADROOM,
 } from '../frame/limits.js';
+import { PathErrors } from '../frame/path-errors.js';
 import type { OverlayPort, UnderlayPort } from './port.js';
 
 /** What was written to an overlay: the frame's bytes and the columns that came with it. */
@@ -104,6 +105,8 @@ export class MemoryUnderlay implements UnderlayPort {
   readonly sent: SentDatagram[] = [];
   /** Status that sends get, by peer row; absent: they succeed. */
   readonly sendStatus = new Map<number, number>();
+  /** What `takePathErrors` will give. */
+  readonly pathErrors = new PathErrors();
   overflow = 0;
   keep = true;
 
@@ -160,6 +163,10 @@ export class MemoryUnderlay implements UnderlayPort {
   }
 
   drainErrors(): void {}
+
+  takePathErrors(report: PathErrors): number {
+    return report.takeFrom(this.pathErrors);
+  }
 
   peersChanged(): void {}
 }

@@ -8,6 +8,7 @@
  */
 import type { Batch } from '../frame/batch.js';
 import { BATCH_CAP, PEER_ROW_LEN, RECEIVE_SLOT_STRIDE, UNDERLAY_ROUND_LEN } from '../frame/limits.js';
+import { PathErrors } from '../frame/path-errors.js';
 import type { Shim } from '../native/binding.js';
 import type { UnderlayPort } from './port.js';
 import { SocketDrops } from './socket-drops.js';
@@ -32,6 +33,7 @@ export class UdpPort implements UnderlayPort {
   readonly #peers: Uint8Array;
   readonly #receivers: Receiver[];
   readonly #trainMax: number;
+  readonly #pathErrors = new PathErrors();
   #slots = BATCH_CAP;
   #next = 0;
 
@@ -81,6 +83,10 @@ export class UdpPort implements UnderlayPort {
 
   drainErrors(fd: number): void {
     this.#shim.udpDrainErrors(fd);
+  }
+
+  takePathErrors(report: PathErrors): number {
+    return report.takeFrom(this.#pathErrors);
   }
 
   peersChanged(): void {}

@@ -84,6 +84,9 @@ export class Applier {
         return this.#begin(this.#flush(change), tick);
       case 'fdb.list':
         return this.#begin(this.#list(change), tick);
+      case 'path.report':
+        this.#tables.paths.report(change.row, 0, change.mtu, (tick / TICKS_PER_SECOND) | 0);
+        return {};
       case 'fdb.adopt':
         this.#tables.fdb.adopt();
         return {};

@@ -305,8 +305,15 @@ export class Handle implements DataPlane {
       wake,
       configure: (link) => this.#tellEverything(link, index),
       restored: () => this.#settleAll(),
+      pathReported: (change) => this.#tellOthers(index, change),
       log: (level, message, fields) => log(level, message, { worker: index, ...fields }),
     });
+  }
+
+  /** What one worker has heard. Who cannot be told now will hear it himself. */
+  #tellOthers(index: number, change: Change): void {
+    for (const [other, link] of this.#links.entries())
+      if (other !== index && link.ready) link.ask(change).catch(() => {});
   }
 
   async #tellEverything(link: WorkerLink, index: number): Promise<void> {

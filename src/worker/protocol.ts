@@ -130,6 +130,8 @@ export type Change =
       limit: number;
       cursor: number;
     }
+  /** Another worker has heard that a path carries less; `row` as PathErrors has it. */
+  | { op: 'path.report'; row: Int32Array; mtu: number }
   /** After a crash: count what the predecessor left in the FDB and drop what this configuration does not know. */
   | { op: 'fdb.adopt' }
   | { op: 'stop' };
@@ -171,5 +173,7 @@ export type Report =
   | { kind: 'up' }
   | { kind: 'done'; id: number; answer: Answer }
   | { kind: 'failed'; id: number; code: ChangeErrorCode; detail: string }
+  /** A path got smaller, as the network said; `row` as PathErrors has it. The other workers do not know. */
+  | { kind: 'path'; row: Int32Array; mtu: number }
   | { kind: 'fdb-grown'; fdb: SharedArrayBuffer[] }
   | { kind: 'log'; level: 'info' | 'warn' | 'error'; message: string; fields: Record<string, unknown> };

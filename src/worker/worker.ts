@@ -10,10 +10,11 @@
  * goes on with the FDB and the counters as they are.
  */
 import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
-import { Loop, tickOf } from '../datapath/loop.js';
+import { Loop, secondOf, tickOf } from '../datapath/loop.js';
 import { noteRingsOf } from '../fdb/replication.js';
 import { Tables } from '../fdb/tables.js';
 import { LEARNED_ROWS, MAX_PEERS, MAX_VNIS } from '../frame/limits.js';
+import { PathErrors } from '../frame/path-errors.js';
 import { loadShim, type Shim } from '../native/binding.js';
 import { errnoName } from '../native/errno.js';
 import { DgramPort } from '../port/dgram.js';
@@ -44,6 +45,7 @@ class DataPlaneThread {
   readonly #loop: Loop;
   readonly #applier: Applier;
   readonly #underlay: UnderlayPort;
+  readonly #pathErrors = new PathErrors();
   /** Wall clock minus the monotonic clock of the wait, ms. */
   #epochOffsetMs = 0;
   #windowStartMs = 0;
@@ -144,9 +146,21 @@ class DataPlaneThread {
     if (wait.receiverReady || this.#init.engine !== 'batch')
       this.#loop.readUnderlay(nowMs, nowMs + this.#epochOffsetMs);
     this.#loop.housekeeping(nowMs);
+    this.#hearPaths(secondOf(nowMs));
     this.#measure(nowMs);
     if (this.#applier.busy) this.#stepJob(tickOf(nowMs));
     else if (wait.woken) this.#takeRequests(tickOf(nowMs));
+  }
+
+  /** What the network said of paths that are too small: for the tables, and for the other workers, who send there too. */
+  #hearPaths(nowS: number): void {
+    const errors = this.#pathErrors;
+    const count = this.#underlay.takePathErrors(errors);
+    for (let row = 0; row < count; row++) {
+      const mtu = errors.mtu(row);
+      if (this.#tables.paths.report(errors.words, row, mtu, nowS))
+        this.#report({ kind: 'path', row: errors.copyRow(row), mtu });
+    }
   }
 
   #readTap(vniIdx: number): void {

@@ -125,7 +125,15 @@ t.test('answers for a peer that is gone, or whose row is another’s by now', as
   t.equal(plane.peerCell(other, P_TX_FRAMES), 2, 'an answer that came late as well');
   plane.checkIdentity(t, 'late answer');
   const address = { family: 4 as const, bytes: new Uint8Array(16).fill(9, 0, 4), port: 4789, scopeId: 0 };
-  plane.apply({ op: 'peer.add', vniIdx: 1, peerIdx: peer, address, flood: true, routeMtu: 1500, generation: 99 });
+  plane.apply({
+    op: 'peer.add',
+    vniIdx: 1,
+    peerIdx: peer,
+    address,
+    flood: true,
+    routeMtu: 1500,
+    generation: 99,
+  });
   accountEncap(batch, plane.tables);
   t.equal(plane.peerCell(peer, P_TX_FRAMES), 0, 'not with the new owner of the row, who is in another VNI');
   plane.checkIdentity(t, 'row reused');

@@ -50,7 +50,12 @@ t.test('the quote ends with 576 bytes in all, and with the packet', async (t) =>
 });
 
 t.test('options of the packet are quoted', async (t) => {
-  const withOptions = concat(hex('46 00 00 20'), packet.slice(4, 20), hex('94 04 00 00'), packet.slice(20, 28));
+  const withOptions = concat(
+    hex('46 00 00 20'),
+    packet.slice(4, 20),
+    hex('94 04 00 00'),
+    packet.slice(20, 28),
+  );
   const to = new Uint8Array(100);
   const len = writeFragmentationNeeded(to, 0, withOptions, 0, 1400);
   t.same(to.slice(28, len), withOptions);
