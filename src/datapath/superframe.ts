@@ -29,7 +29,7 @@ export function countSegments(b: Uint8Array, frames: Batch, i: number): void {
 export function cutSegments(b: Uint8Array, frames: Batch, i: number, by: number): boolean {
   const headersLen = superframeHeadersLen(b, frames, i);
   const size = frames.largestLen[i] - headersLen - by;
-  if (headersLen < 0 || size <= 0) return false;
+  if (headersLen < 0 || frames.gsoSize[i] <= 0 || size <= 0) return false;
   frames.gsoSize[i] = size;
   countBySize(frames, i, headersLen, size);
   return true;

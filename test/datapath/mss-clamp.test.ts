@@ -7,7 +7,6 @@ import {
   ipv6Frame,
   macNumber,
   macParts,
-  onesSum,
   type PacketOptions,
   TCP,
   UDP,
@@ -156,9 +155,6 @@ t.test('a postponed checksum does not cover the options: it stays as it is', asy
   const inward = received(plane, ipv4Frame(B, A, options));
   t.same(inward, expected(ipv4Frame, options, 1410));
   t.equal(plane.overlay.written[0].flags & FRAME_NEEDS_CSUM, FRAME_NEEDS_CSUM);
-  const l4 = inward.slice(34);
-  l4.set([0, 0], 16);
-  t.not(onesSum(l4), 0);
 });
 
 t.test('a tag that is stripped counts no more', async (t) => {
