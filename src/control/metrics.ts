@@ -165,7 +165,7 @@ const METRICS: readonly MetricRow[] = [
   {
     name: 'vtepd_path_mtu_bytes',
     kind: 'gauge',
-    help: 'Largest IP packet on the way to the peer, where known.',
+    help: 'Largest IP packet on the way to the peer, by route and reports, where known.',
     labels: ['peer'],
     read: (report, put) => {
       for (const peer of report.vnis.flatMap((vni) => vni.peers)) {
