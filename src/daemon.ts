@@ -32,8 +32,6 @@ import { Handle, type WorkerDescriptors } from './worker/handle.js';
 
 /** How often a listener that cannot be opened yet is tried again, ms. */
 const LISTEN_RETRY_MS = 2000;
-const OUTER_TTL = 64;
-const OUTER_DF = true;
 
 export class Daemon {
   readonly #settings: Settings;
@@ -150,7 +148,7 @@ export class Daemon {
   }
 
   async #openSockets(shim: Shim, peers: NewPeer[]): Promise<UnderlaySockets> {
-    const { local, port, underlayDev, sourcePorts, udpChecksum } = this.#settings;
+    const { local, port, underlayDev, sourcePorts, udpChecksum, df, ttl } = this.#settings;
     const ofFamily = (family: 4 | 6) => local.find((address) => address.family === family)?.text ?? '';
     const sockets = await openUnderlaySockets(shim, {
       local4: ofFamily(4),
@@ -164,7 +162,8 @@ export class Daemon {
       sourcePorts,
       udpChecksum,
       plain: this.#engine === 'dgram',
-      ttl: OUTER_TTL,
+      df,
+      ttl,
       workers: this.#settings.workers,
     });
     this.#undo.push(() => sockets.close());
@@ -172,11 +171,13 @@ export class Daemon {
   }
 
   async #startWorkers(shim: Shim, sockets: UnderlaySockets): Promise<Handle> {
+    const { df, tos, mssClamp } = this.#settings;
     const handle = new Handle({
       engine: this.#engine,
       underlay: { sendFds: sockets.sendFds },
       offloads: this.#offloads.buffer,
       strictHeader: this.#settings.strictHeader,
+      outer: { df, tos, mssClamp },
       port: this.#settings.port,
       workers: sockets.receiveFds.map((fds) => this.#descriptors(shim, { ...fds })),
       seed: randomInt(2 ** 32) | 0,
@@ -192,9 +193,12 @@ export class Daemon {
   /** Superframes may leave whole where the machine allows it. */
   async #startTunnel(shim: Shim, sockets: UnderlaySockets, handle: Handle): Promise<void> {
     if (this.#engine !== 'batch') return;
-    const { port, udpChecksum } = this.#settings;
-    const sendFds = sockets.sendFds.slice(0, shim.layout.SOURCE_SOCKETS);
-    const tunnel = new TunnelOffload(shim, { port, ttl: OUTER_TTL, df: OUTER_DF, udpChecksum, sendFds });
+    const { port, udpChecksum, ttl } = this.#settings;
+    const df = this.#settings.df !== 'unset';
+    const { SOURCE_SOCKETS } = shim.layout;
+    const pool = df ? 0 : 2 * SOURCE_SOCKETS;
+    const sendFds = sockets.sendFds.slice(pool, pool + SOURCE_SOCKETS);
+    const tunnel = new TunnelOffload(shim, { port, ttl, df, udpChecksum, sendFds });
     this.#undo.push(() => tunnel.close());
     this.#tunnel = tunnel;
     tunnel.watch(
@@ -270,6 +274,7 @@ export class Daemon {
         accept,
         vlan,
         overlayMtu: this.#overlayMtuOf(vni, peers),
+        packetMax: vni.mtu === 'auto' ? 0 : vni.mtu,
       },
     });
     await handle.addPeers(vni.vni, peers);

@@ -69,6 +69,9 @@ export interface VniCounters {
     readonly unknownUnicast: number;
   };
   readonly replicated: number;
+  readonly fragments: number;
+  readonly tooBig: { readonly icmp: number; readonly fragment: number; readonly drop: number };
+  readonly mssClamped: number;
   readonly drops: Drops;
   readonly fdb: Readonly<Record<'learned' | 'moved' | 'aged' | 'evicted', number>>;
   readonly peers: readonly { readonly address: string; readonly tx: Traffic; readonly rx: Traffic }[];

@@ -72,7 +72,8 @@ export function countersText({ vnis, drops, reservedBits }: Counters): string {
   return parts.join('\n');
 }
 
-function vniRows({ tap, flooded, replicated, peers, others, fdb, drops }: VniCounters): Cell[][] {
+function vniRows(vni: VniCounters): Cell[][] {
+  const { tap, flooded, replicated, fragments, tooBig, mssClamped, peers, others, fdb, drops } = vni;
   return [
     traffic('tap rx', tap.rx),
     traffic('tap tx', tap.tx),
@@ -83,6 +84,11 @@ function vniRows({ tap, flooded, replicated, peers, others, fdb, drops }: VniCou
     ['flooded multicast', flooded.multicast, null],
     ['flooded unknown unicast', flooded.unknownUnicast, null],
     ['replicated', replicated, null],
+    ['too big, answered by ICMP', tooBig.icmp, null],
+    ['too big, fragmented', tooBig.fragment, null],
+    ['too big, dropped', tooBig.drop, null],
+    ['fragments', fragments, null],
+    ['MSS clamped', mssClamped, null],
     ...Object.entries(fdb)
       .filter(([what]) => what !== 'static' && what !== 'dynamic')
       .map(([what, macs]): Cell[] => [`fdb ${what}`, macs, null]),

@@ -37,6 +37,6 @@ export interface StatusInfo {
     readonly offloads: readonly string[];
   };
   readonly warnings: readonly { readonly code: string; readonly detail: string }[];
-  /** Largest IP packet on the way to a peer, bytes; undefined: not known. @param address canonical text */
+  /** Path MTU to an address by route and probes, bytes; undefined: not known. @param address canonical text */
   readonly pathMtu: (address: string) => number | undefined;
 }

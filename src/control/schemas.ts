@@ -97,6 +97,9 @@ export const countersSchema = object({
       tap: object({ rx: traffic, tx: traffic }),
       flooded: object({ broadcast: count, multicast: count, unknownUnicast: count }),
       replicated: count,
+      fragments: count,
+      tooBig: object({ icmp: count, fragment: count, drop: count }),
+      mssClamped: count,
       drops,
       fdb: object({
         static: count,

@@ -77,6 +77,8 @@ export class Batch {
   readonly status: Int32Array;
   /** Bytes of the frames on the wire that this descriptor stands for. Ours alone: the shim has no such column. */
   readonly wireLen = new Int32Array(BATCH_CAP);
+  /** Bytes of the largest frame on the wire among them. Ours alone, too. */
+  readonly largestLen = new Int32Array(BATCH_CAP);
 
   constructor(buffer: ArrayBuffer | SharedArrayBuffer = new ArrayBuffer(BATCH_LEN), byteOffset = 0) {
     const column = (name: (typeof COLUMNS)[number]) =>

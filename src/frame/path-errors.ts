@@ -50,6 +50,11 @@ export class PathErrors {
     return this.words[(row << ROW_SHIFT) + ORIGIN];
   }
 
+  /** A copy of a row's words. */
+  copyRow(row: number): Int32Array {
+    return this.words.slice(row << ROW_SHIFT, (row + 1) << ROW_SHIFT);
+  }
+
   clear(): void {
     this.words[COUNT] = 0;
   }

@@ -23,6 +23,8 @@ export interface ResolvedPeer {
   flood: boolean;
   /** The name it was resolved from; '' when it was given as an address. */
   name: string;
+  /** Path MTU as the routing table has it, bytes; 0: no route is known. */
+  pathMtu: number;
 }
 
 /** An Ethernet path without any encapsulation of its own, bytes: taken while no route tells better. */
@@ -109,7 +111,12 @@ export class Paths {
     const route = await routeTo(address, this.#settings.underlayDev);
     if (route) this.#routes.set(text, route);
     const name = host === text ? '' : host;
-    return { address: { text, family, bytes, port, scopeId: scopeOf(scope, text) }, flood, name };
+    return {
+      address: { text, family, bytes, port, scopeId: scopeOf(scope, text) },
+      flood,
+      name,
+      pathMtu: route?.mtu ?? 0,
+    };
   }
 }
 

@@ -2,7 +2,9 @@
  * The way to a peer, as the kernel's routing table has it (`ip route get`): which address we appear from, which
  * device it leaves by, how much it carries. Asked at start and when peers are added; not followed afterwards.
  */
+import { ETHERNET_LEN } from '../wire/ethernet.js';
 import { type IpAddress, isLinkLocal, parseIpAddress } from '../wire/ip-address.js';
+import { ENCAP_LEN } from '../wire/vxlan.js';
 import { HostError } from './host-error.js';
 import { ip, NoRouteError } from './ip-command.js';
 import { getLink } from './link.js';
@@ -17,12 +19,9 @@ export interface Route {
   readonly mtu: number;
 }
 
-/** Outer IP (20 or 40), UDP (8), VXLAN (8) and the inner Ethernet header (14), bytes. RFC 7348 §5. */
-const ENCAP_OVERHEAD = { 4: 50, 6: 70 } as const;
-
-/** Largest IP packet of the overlay that a path carries in one piece, bytes. */
+/** Largest IP packet of the overlay that a path carries in one piece, bytes: 50 (IPv4) or 70 (IPv6) less. */
 export function overlayMtuFor(family: 4 | 6, underlayMtu: number): number {
-  return underlayMtu - ENCAP_OVERHEAD[family];
+  return underlayMtu - ENCAP_LEN[family] - ETHERNET_LEN;
 }
 
 /**

@@ -14,7 +14,8 @@ export interface OverlayPort {
   readonly arena: Uint8Array;
   /**
    * Appends frames of one VNI to `batch`, as many as are waiting and fit. Sets off, len, vniIdx, gsoType,
-   * gsoSize, csumStart, csumOff, flags, segCount. The frames are borrowed until the next `reset`.
+   * gsoSize, csumStart, csumOff, flags, segCount. Checksums are finished, but for superframes. The frames are
+   * borrowed until the next `reset`.
    *
    * @returns frames appended; or a negative errno when none were and the device failed.
    */

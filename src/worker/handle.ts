@@ -43,6 +43,7 @@ export interface HandleOptions {
   /** Cells of `Offloads`: what the kernel has granted. Workers take back what it refuses later. */
   offloads: WorkerInit['offloads'];
   strictHeader: boolean;
+  outer: WorkerInit['outer'];
   port: number;
   /** One a worker; the first one answers for all where all know the same. */
   workers: readonly WorkerDescriptors[];
@@ -307,7 +308,7 @@ export class Handle implements DataPlane {
   }
 
   #link({ waitFd, wakeFd, wake, receiveFds }: WorkerDescriptors, index: number): WorkerLink {
-    const { engine, underlay, offloads, strictHeader, port, workers, seed, log } = this.#options;
+    const { engine, underlay, offloads, strictHeader, outer, port, workers, seed, log } = this.#options;
     const notes = () =>
       workers.length > 1
         ? { rings: this.#noteRings, workers: workers.length, epoch: this.#removals }
@@ -319,6 +320,7 @@ export class Handle implements DataPlane {
         underlay: { ...underlay, receiveFds },
         offloads,
         strictHeader,
+        outer,
         port,
         waitFd,
         wakeFd,
@@ -328,8 +330,45 @@ export class Handle implements DataPlane {
       wake,
       configure: (link) => this.#tellEverything(link, index),
       restored: () => this.#settleAll(),
+      pathReported: (change) => this.#tellOthers(index, change),
       log: (level, message, fields) => log(level, message, { worker: index, ...fields }),
     });
+  }
+
+  /**
+   * What is known of paths may have changed: from now on frames are judged by it. A worker that is just being replaced is
+   * told all the same, or reads it with the configuration.
+   * @param pathMtu by canonical text of an address, bytes; 0: not known
+   */
+  async followPaths(pathMtu: (address: string) => number): Promise<void> {
+    const changed = new Set<readonly NewPeer[]>();
+    for (const { peers } of this.#vnis.values())
+      for (const { list } of peers.runs)
+        if (!changed.has(list) && this.#repack(list, pathMtu)) changed.add(list);
+    const changes: Change[] = [];
+    for (const { peers } of this.#vnis.values())
+      for (const { list, from, count, first } of peers.runs)
+        if (changed.has(list))
+          changes.push({ op: 'peer.paths', peers: this.#pack(list), from, count, peerIdx: first });
+    await Promise.allSettled(this.#links.flatMap((link) => changes.map((change) => link.ask(change))));
+  }
+
+  /** @returns true when it had to be changed */
+  #repack(list: readonly NewPeer[], pathMtu: (address: string) => number): boolean {
+    const packed = this.#pack(list).pathMtu;
+    let changed = false;
+    for (const [i, { address }] of list.entries()) {
+      const mtu = pathMtu(address.text);
+      changed ||= packed[i] !== mtu;
+      packed[i] = mtu;
+    }
+    return changed;
+  }
+
+  /** What one worker has heard. Who cannot be told now will hear it himself. */
+  #tellOthers(index: number, change: Change): void {
+    for (const [other, link] of this.#links.entries())
+      if (other !== index && link.ready) link.ask(change).catch(() => {});
   }
 
   async #tellEverything(link: WorkerLink, index: number): Promise<void> {
@@ -370,9 +409,13 @@ export class Handle implements DataPlane {
 
   #peerChange({ state: { vniIdx } }: VniRecord, run: PeerRun): Change {
     const { list, from, first, count, generation } = run;
+    return { op: 'peer.add', vniIdx, peers: this.#pack(list), from, count, peerIdx: first, generation };
+  }
+
+  #pack(list: readonly NewPeer[]): PackedPeers {
     const peers = this.#packed.get(list) ?? packPeers(list);
     this.#packed.set(list, peers);
-    return { op: 'peer.add', vniIdx, peers, from, count, peerIdx: first, generation };
+    return peers;
   }
 
   #settleAll(): void {

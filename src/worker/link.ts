@@ -31,6 +31,8 @@ export interface LinkOptions {
   configure: (link: WorkerLink) => Promise<void>;
   /** A successor is ready. */
   restored: () => void;
+  /** It has heard that a path carries less: the change that tells the others. */
+  pathReported: (change: Change) => void;
   log: Log;
 }
 
@@ -150,6 +152,9 @@ export class WorkerLink {
         break;
       case 'fdb-grown':
         this.#fdb = report.fdb;
+        break;
+      case 'path':
+        this.#options.pathReported({ op: 'path.report', row: report.row, mtu: report.mtu });
         break;
       case 'log':
         this.#options.log(report.level, report.message, report.fields);

@@ -10,8 +10,18 @@ export const STARTED_MS = Date.UTC(2026, 0, 1);
 export async function controlOverPlainDataPlane() {
   const dataPlane = new PlainDataPlane();
   dataPlane.addVni(100);
-  await dataPlane.addPeer(100, { address: literal('192.0.2.11', 4789), flood: true, name: '' });
-  await dataPlane.addPeer(100, { address: literal('2001:db8::12', 8472), flood: false, name: 'far.example' });
+  await dataPlane.addPeer(100, {
+    address: literal('192.0.2.11', 4789),
+    flood: true,
+    name: '',
+    pathMtu: 1500,
+  });
+  await dataPlane.addPeer(100, {
+    address: literal('2001:db8::12', 8472),
+    flood: false,
+    name: 'far.example',
+    pathMtu: 0,
+  });
   const lines: string[] = [];
   const deps: ControlDeps = {
     dataPlane,

@@ -109,7 +109,7 @@ t.test('a row that begins anew begins at zero; the same generation goes on', asy
       op: 'peer.add',
       vniIdx: 0,
       peerIdx: one,
-      peers: packPeers([{ address: again, flood: true }]),
+      peers: packPeers([{ address: again, flood: true, pathMtu: 1500 }]),
       from: 0,
       count: 1,
       generation: next,

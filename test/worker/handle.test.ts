@@ -17,6 +17,7 @@ const POLICY: VniPolicy = {
   accept: 'peers',
   vlan: 'pass',
   overlayMtu: 1450,
+  packetMax: 0,
 };
 
 interface Fixture {
@@ -39,6 +40,7 @@ async function start(t: Test, workers = 1): Promise<Fixture> {
     underlay: { sendFds: [] },
     offloads: new Offloads().buffer,
     strictHeader: false,
+    outer: { df: 'set', tos: 'inherit', mssClamp: true },
     port: 4789,
     workers: descriptors,
     seed: 0x5eed,
@@ -67,7 +69,7 @@ const newVni = (vni: number) => ({
 
 function newPeer(text: string): NewPeer {
   const address: PeerAddress = { ...packAddress(text, 4789), text };
-  return { address, flood: true, name: '' };
+  return { address, flood: true, name: '', pathMtu: 1500 };
 }
 
 const ALL = { type: 'all', peer: '' } as const;
