@@ -24,7 +24,7 @@ t.test('the whole message', async (t) => {
       40 01 26 bf   # TTL 64, ICMP, checksum
       0a 00 00 02   # from where the packet was for
       0a 00 00 01   # to its sender
-      03 04 ea 6c   # destination unreachable, fragmentation needed, checksum
+      03 04 11 f0   # destination unreachable, fragmentation needed, checksum
       00 00 05 aa   # MTU 1450
     `),
     packet,
