@@ -66,6 +66,7 @@ async function startHandle(): Promise<handleModule.Handle> {
     ],
     seed: 1,
     log: (level, message, fields) => console.error(level, message, fields),
+    probeReplied: () => {},
     addressText: () => '',
   });
   await handle.start();

@@ -42,7 +42,11 @@ function decapCase(): Case {
     const peer = (i % PEERS) * PEER_ROW_LEN;
     underlay.sources.set(tables.peers.bytes.subarray(peer, peer + PEER_ROW_LEN), i * PEER_ROW_LEN);
   }
-  const decap = new Decap(tables, overlay, underlay, { strictHeader: false, port: 4789 });
+  const decap = new Decap(tables, overlay, underlay, {
+    strictHeader: false,
+    port: 4789,
+    probeReplied: () => {},
+  });
   let tick = 1;
   return {
     name: 'decap and learn',

@@ -19,6 +19,7 @@ import { isMulticastMac, macHigh, macLow } from '../wire/mac.js';
 import { hasReservedBits, hasVni, VXLAN_LEN, vni } from '../wire/vxlan.js';
 import { accountDecap, FRAME_RESERVED_BITS } from './account.js';
 import { describeFrame, isSuperframe } from './postponed.js';
+import { ProbeEcho, type ProbeReplied } from './probe-echo.js';
 
 const SHORTEST = VXLAN_LEN + ETHERNET_LEN;
 
@@ -27,6 +28,8 @@ export interface DecapOptions {
   strictHeader: boolean;
   /** UDP port that learned peers are sent to. */
   port: number;
+  /** Takes answers to path probes. */
+  probeReplied: ProbeReplied;
 }
 
 export class Decap {
@@ -35,6 +38,7 @@ export class Decap {
   readonly #arena: Uint8Array;
   readonly #sources: Int32Array;
   readonly #options: DecapOptions;
+  readonly #probes: ProbeEcho;
   /** Frames to be written, and drops, in the order of arrival. */
   readonly #out = new Batch();
   #tick = 0;
@@ -48,6 +52,7 @@ export class Decap {
     const { sources } = underlay;
     this.#sources = new Int32Array(sources.buffer, sources.byteOffset, sources.length >> 2);
     this.#options = options;
+    this.#probes = new ProbeEcho(tables, underlay, options.probeReplied);
   }
 
   /**
@@ -95,7 +100,7 @@ export class Decap {
     const arena = this.#arena;
     const out = this.#out;
     if (len < SHORTEST) return DROP.truncated;
-    if (!hasVni(arena, off)) return DROP.invalid_hdr;
+    if (!hasVni(arena, off)) return this.#judgeNoFrame(o, i, off, len);
     const vniIdx = vnis.find(vni(arena, off));
     if (vniIdx < 0) return DROP.vni_not_found;
     const peerIdx = peers.findSource(vniIdx, this.#sources, i);
@@ -108,6 +113,12 @@ export class Decap {
       if (this.#options.strictHeader) return DROP.reserved_bits;
     }
     return this.#judgeFrame(o, i, peerIdx, vniIdx);
+  }
+
+  /** Without an I flag it is a path probe, which stands for no frame and so counts as none, or invalid. */
+  #judgeNoFrame(o: number, i: number, off: number, len: number): number {
+    if (this.#probes.take(this.#arena, off, len, this.#sources, i, this.#tick)) this.#out.segCount[o] = 0;
+    return DROP.invalid_hdr;
   }
 
   /** The checks of the frame itself, and learning. @returns 0 or the drop reason */

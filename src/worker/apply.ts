@@ -68,6 +68,9 @@ export class Applier {
     switch (change.op) {
       case 'vni.add':
         return this.#addVni(change);
+      case 'vni.mtu':
+        this.#tables.vnis.overlayMtu[change.vniIdx] = change.overlayMtu;
+        return {};
       case 'peer.add':
         return this.#addPeer(change);
       case 'peer.del':

@@ -28,6 +28,7 @@ import {
   type FdbItem,
   isRemoval,
   type MacParts,
+  type ProbeNonce,
   type UnderlayInit,
   type WorkerInit,
 } from './protocol.js';
@@ -44,6 +45,8 @@ export interface HandleOptions {
   /** Random 32-bit integer: seed of the FDB's hash. */
   seed: number;
   log: Log;
+  /** Takes answers to path probes, from whichever worker heard them: at most some a second and peer. */
+  probeReplied: (peerIdx: number, nonce: ProbeNonce, len: number) => void;
   /** Packed address → canonical text. */
   addressText: (address: { family: 4 | 6; bytes: Uint8Array; scopeId: number }) => string;
 }
@@ -154,6 +157,13 @@ export class Handle implements DataPlane {
     this.#vnis.set(vni.vni, record);
     await this.#changeEach((index) => vniChange(record, index));
     return record.state;
+  }
+
+  /** From the next frame on, frames of this VNI are judged by this overlay MTU. @throws DataPlaneError vni_not_found */
+  async setOverlayMtu(vni: number, overlayMtu: number): Promise<void> {
+    const record = this.#vni(vni);
+    record.state = { ...record.state, policy: { ...record.state.policy, overlayMtu } };
+    await this.#change({ op: 'vni.mtu', vniIdx: record.state.vniIdx, overlayMtu });
   }
 
   async addPeer(vni: number, peer: NewPeer): Promise<PeerState> {
@@ -282,7 +292,7 @@ export class Handle implements DataPlane {
   }
 
   #link({ waitFd, wakeFd, wake, receiveFds }: WorkerDescriptors, index: number): WorkerLink {
-    const { engine, underlay, merge, strictHeader, port, workers, seed, log } = this.#options;
+    const { engine, underlay, merge, strictHeader, port, workers, seed, log, probeReplied } = this.#options;
     const notes = () =>
       workers.length > 1
         ? { rings: this.#noteRings, workers: workers.length, epoch: this.#removals }
@@ -303,6 +313,7 @@ export class Handle implements DataPlane {
       wake,
       configure: (link) => this.#tellEverything(link, index),
       restored: () => this.#settleAll(),
+      probeReplied,
       log: (level, message, fields) => log(level, message, { worker: index, ...fields }),
     });
   }

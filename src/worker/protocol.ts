@@ -105,6 +105,8 @@ export type Change =
       generation: number;
     }
   | { op: 'peer.del'; peerIdx: number }
+  /** Bytes of the largest IP packet of the overlay. */
+  | { op: 'vni.mtu'; vniIdx: number; overlayMtu: number }
   | { op: 'fdb.put'; vniIdx: number; mac: MacParts; peerIdx: number }
   | { op: 'fdb.del'; vniIdx: number; mac: MacParts }
   | { op: 'fdb.flush'; vniIdx: number; type: 'static' | 'dynamic' | 'all'; peerIdx: number }
@@ -149,6 +151,12 @@ export interface Answer {
   nextCursor?: number;
 }
 
+/** 64 random bits as two int32. */
+export interface ProbeNonce {
+  high: number;
+  low: number;
+}
+
 /** Stable codes of a change that the data plane refused. */
 export type ChangeErrorCode = 'fdb_entry_not_found' | 'fdb_full' | 'internal';
 
@@ -158,4 +166,6 @@ export type Report =
   | { kind: 'done'; id: number; answer: Answer }
   | { kind: 'failed'; id: number; code: ChangeErrorCode; detail: string }
   | { kind: 'fdb-grown'; fdb: SharedArrayBuffer[] }
+  /** A peer answered a path probe, or pretends to: `nonce` tells. `len`: UDP payload bytes that arrived there. */
+  | { kind: 'probe-reply'; peerIdx: number; nonce: ProbeNonce; len: number }
   | { kind: 'log'; level: 'info' | 'warn' | 'error'; message: string; fields: Record<string, unknown> };

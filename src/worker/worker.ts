@@ -79,6 +79,8 @@ class DataPlaneThread {
     this.#loop = new Loop(tables, overlay, this.#underlay, {
       strictHeader: init.strictHeader,
       port: init.port,
+      probeReplied: (peerIdx, high, low, len) =>
+        this.#report({ kind: 'probe-reply', peerIdx, nonce: { high, low }, len }),
     });
     this.#applier = new Applier(tables, (vniIdx, fd) => this.#attachTap(vniIdx, fd));
     this.#wait.addWake(init.wakeFd);

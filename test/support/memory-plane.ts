@@ -51,6 +51,8 @@ export class MemoryPlane {
   readonly loop: Loop;
   readonly applier: Applier;
   nowMs = 1_000_000;
+  /** Answers to path probes that came in. */
+  readonly probeReplies: { peerIdx: number; high: number; low: number; len: number }[] = [];
   #nextPeer = 0;
   #generation = 1;
 
@@ -83,6 +85,7 @@ export class MemoryPlane {
     this.loop = new Loop(this.tables, this.overlay, this.underlay, {
       strictHeader: options.strictHeader ?? false,
       port: 4789,
+      probeReplied: (peerIdx, high, low, len) => this.probeReplies.push({ peerIdx, high, low, len }),
     });
     this.applier = new Applier(this.tables, () => {});
   }

@@ -42,6 +42,7 @@ async function start(t: Test, workers = 1): Promise<Fixture> {
     workers: descriptors,
     seed: 0x5eed,
     log: (level, message) => logged.push(`${level}: ${message}`),
+    probeReplied: () => {},
     addressText: ({ family, bytes }) =>
       family === 4 ? bytes.subarray(0, 4).join('.') : Buffer.from(bytes).toString('hex'),
   });
