@@ -22,6 +22,7 @@ import { openUnderlaySockets, type UnderlaySockets } from './host/underlay-socke
 import type { Logger } from './log.js';
 import { loadShim, type Shim } from './native/binding.js';
 import { checkLayout } from './native/layout.js';
+import { PathCare } from './path-care.js';
 import { packageVersion } from './version.js';
 import { formatMac } from './wire/mac.js';
 import type { NewPeer } from './worker/data-plane.js';
@@ -38,6 +39,8 @@ export class Daemon {
   readonly #paths: Paths;
   readonly #startedAtMs = Date.now();
   readonly #warnings: { code: string; detail: string }[] = [];
+  /** Those that come and go. */
+  #standingWarnings: () => { code: string; detail: string }[] = () => [];
   #local: string[] = [];
   #tapOffloads: readonly string[] = [];
 
@@ -73,22 +76,38 @@ export class Daemon {
     for (const skipped of this.#paths.skipped) this.#warn('peer_duplicate', skipped);
     this.#local = this.#paths.localAddresses();
 
+    const care = this.#careForPaths(shim);
     const devices = new Map<VniSettings, OverlayDevice>();
     for (const vni of this.#settings.vnis)
-      devices.set(vni, await this.#openDevice(shim, vni, peers.get(vni)!));
+      devices.set(vni, await this.#openDevice(shim, vni, await care.begin(vni, peers.get(vni)!)));
     const sockets = await this.#openSockets(shim, [...peers.values()].flat());
     this.#noteOffloads([...devices.values()]);
-    const handle = await this.#startWorkers(shim, sockets);
+    const handle = await this.#startWorkers(shim, sockets, care);
     await Promise.all(
-      this.#settings.vnis.map((vni) => this.#configure(handle, vni, devices.get(vni)!, peers.get(vni)!)),
+      this.#settings.vnis.map((vni) =>
+        this.#configure(handle, vni, devices.get(vni)!, peers.get(vni)!, care.overlayMtu(vni.vni)),
+      ),
     );
     handle.configured();
-    await this.#startApi(handle);
+    care.start(handle);
+    await this.#startApi(handle, care);
     this.#announce(devices);
   }
 
-  async #openDevice(shim: Shim, vni: VniSettings, peers: NewPeer[]): Promise<OverlayDevice> {
-    const overlayMtu = this.#overlayMtu(vni, peers);
+  #careForPaths(shim: Shim): PathCare {
+    const care = new PathCare({
+      shim,
+      settings: this.#settings,
+      ttl: OUTER_TTL,
+      paths: this.#paths,
+      log: this.#log,
+    });
+    this.#undo.push(() => care.stop());
+    this.#standingWarnings = () => care.warnings();
+    return care;
+  }
+
+  async #openDevice(shim: Shim, vni: VniSettings, overlayMtu: number): Promise<OverlayDevice> {
     const underlay = this.#local[0] ?? '';
     const netns = underlay === '' ? netnsId() : '';
     const device = await openOverlayDevice(shim, {
@@ -105,17 +124,6 @@ export class Daemon {
     this.#undo.push(() => device.close());
     if (device.unsteered !== '') this.#warn('queues_unsteered', unsteeredDetail(device));
     return device;
-  }
-
-  /** What frames of a VNI are judged by; one that was asked for and does not fit its paths gets a warning. */
-  #overlayMtu(vni: VniSettings, peers: NewPeer[]): number {
-    const fits = this.#paths.overlayMtu(peers);
-    if (vni.mtu === 'auto') return fits.mtu;
-    if (fits.peer !== '' && vni.mtu > fits.mtu) {
-      const detail = `VNI ${vni.vni}: --mtu ${vni.mtu} is more than the ${fits.mtu} that fit the path to ${fits.peer}; larger frames are fragmented on the underlay`;
-      this.#warn('overlay_mtu_too_large', detail);
-    }
-    return vni.mtu;
   }
 
   /** What every TAP has; they are all of one kernel. One that refuses some is told of once. */
@@ -152,7 +160,7 @@ export class Daemon {
     return sockets;
   }
 
-  async #startWorkers(shim: Shim, sockets: UnderlaySockets): Promise<Handle> {
+  async #startWorkers(shim: Shim, sockets: UnderlaySockets, care: PathCare): Promise<Handle> {
     const handle = new Handle({
       engine: this.#engine,
       underlay: { sendFds: sockets.sendFds, trains: this.#settings.udpChecksum },
@@ -162,6 +170,7 @@ export class Daemon {
       workers: sockets.receiveFds.map((fds) => this.#descriptors(shim, { ...fds })),
       seed: randomInt(2 ** 32) | 0,
       log: (level, message, fields) => this.#log[level](fields, message),
+      probeReplied: (peerIdx, nonce, len) => care.replied(peerIdx, nonce, len),
       addressText: ({ family, bytes, scopeId }) => this.#paths.addressText(family, bytes, scopeId),
     });
     this.#undo.push(() => handle.stop());
@@ -182,7 +191,13 @@ export class Daemon {
     return fd;
   }
 
-  async #configure(handle: Handle, vni: VniSettings, device: OverlayDevice, peers: NewPeer[]): Promise<void> {
+  async #configure(
+    handle: Handle,
+    vni: VniSettings,
+    device: OverlayDevice,
+    peers: NewPeer[],
+    overlayMtu: number,
+  ): Promise<void> {
     const { learning, ageingS, fdbLimit, flood, accept, vlan } = vni;
     await handle.addVni({
       vni: vni.vni,
@@ -191,30 +206,20 @@ export class Daemon {
       mac: formatMac(device.mac.high, device.mac.low),
       macParts: device.mac,
       tapFds: device.fds,
-      policy: {
-        learning,
-        ageingS,
-        fdbLimit,
-        flood,
-        accept,
-        vlan,
-        overlayMtu: this.#overlayMtuOf(vni, peers),
-      },
+      policy: { learning, ageingS, fdbLimit, flood, accept, vlan, overlayMtu },
     });
     await Promise.all(peers.map((peer) => handle.addPeer(vni.vni, peer)));
   }
 
-  #overlayMtuOf(vni: VniSettings, peers: NewPeer[]): number {
-    return vni.mtu === 'auto' ? this.#paths.overlayMtu(peers).mtu : vni.mtu;
-  }
-
-  async #startApi(handle: Handle): Promise<void> {
+  async #startApi(handle: Handle, care: PathCare): Promise<void> {
     if (this.#settings.api.kind === 'off') return;
     const server = buildServer({
       dataPlane: handle,
       status: () => this.#status(),
       log: this.#log,
       resolvePeer: (host, port) => this.#paths.resolvePeer(host, port),
+      peersChanged: () => care.changed(),
+      probe: (vni, peer, progress) => care.probe(vni, peer, progress),
     });
     this.#undo.push(() => server.close());
     await this.#listen(server, this.#settings.api);
@@ -247,7 +252,7 @@ export class Daemon {
         io: this.#engine,
         offloads: this.#offloads(),
       },
-      warnings: this.#warnings,
+      warnings: [...this.#warnings, ...this.#standingWarnings()],
       pathMtu: (address) => this.#paths.pathMtu(address),
     };
   }

@@ -1,13 +1,13 @@
 /**
  * The paths to the peers: their addresses, from which address of ours they are reached, and what each path carries
- * as far as the routing table knows. Asked at start and when a peer is added; not followed afterwards.
+ * as far as the routing table and probes know. Routes are asked at start, when a peer is added, and before a probe.
  */
 import { networkInterfaces } from 'node:os';
 import type { PeerSettings, Settings } from '../config/settings.js';
 import { resolveHost } from '../resolve/resolve.js';
-import { formatIpAddress, type IpAddress } from '../wire/ip-address.js';
+import { formatIpAddress, type IpAddress, parseIpAddress } from '../wire/ip-address.js';
 import { HostError } from './host-error.js';
-import { deviceIndex, overlayMtuFor, type Route, routeTo } from './underlay.js';
+import { deviceIndex, type Route, routeTo } from './underlay.js';
 
 /** A peer with its address: what the data plane is told. */
 export interface ResolvedPeer {
@@ -25,14 +25,12 @@ export interface ResolvedPeer {
   name: string;
 }
 
-/** An Ethernet path without any encapsulation of its own, bytes: taken while no route tells better. */
-const USUAL_UNDERLAY_MTU = 1500;
-
 export class Paths {
   /** Sentences about peers that were named twice. */
   readonly skipped: string[] = [];
   readonly #settings: Pick<Settings, 'local' | 'underlayDev'>;
   readonly #routes = new Map<string, Route>();
+  readonly #probed = new Map<string, number>();
 
   constructor(settings: Pick<Settings, 'local' | 'underlayDev'>) {
     this.#settings = settings;
@@ -68,21 +66,31 @@ export class Paths {
     ];
   }
 
-  /** Path MTU to a peer, bytes; undefined: no route is known. */
+  /** Path MTU to a peer, bytes: the route's, or what a probe found within it; undefined: no route is known. */
   pathMtu(address: string): number | undefined {
+    const route = this.routeMtu(address);
+    const probed = this.#probed.get(address);
+    return route === undefined || probed === undefined ? route : Math.min(route, probed);
+  }
+
+  /** What this machine lets out toward a peer, bytes; undefined: no route is known. */
+  routeMtu(address: string): number | undefined {
     return this.#routes.get(address)?.mtu;
   }
 
-  /** Overlay MTU that fits every path, and the peer whose path is the narrowest ('' none is known). */
-  overlayMtu(peers: readonly ResolvedPeer[]): { mtu: number; peer: string } {
-    let narrowest = { mtu: overlayMtuFor(4, USUAL_UNDERLAY_MTU), peer: '' };
-    for (const { address } of peers) {
-      const pathMtu = this.pathMtu(address.text);
-      if (pathMtu === undefined) continue;
-      const mtu = overlayMtuFor(address.family, pathMtu);
-      if (narrowest.peer === '' || mtu < narrowest.mtu) narrowest = { mtu, peer: address.text };
-    }
-    return narrowest;
+  /** What a probe found that a path carries, bytes; undefined: nothing is known from probes any more. */
+  probed(address: string, pathMtu: number | undefined): void {
+    if (pathMtu === undefined) this.#probed.delete(address);
+    else this.#probed.set(address, pathMtu);
+  }
+
+  /** Asks the routing table anew: what may leave this machine toward a peer, bytes; undefined: no route. */
+  async refresh(address: string): Promise<number | undefined> {
+    const parsed = parseIpAddress(address);
+    const route = parsed && (await routeTo(parsed, this.#settings.underlayDev));
+    if (route) this.#routes.set(address, route);
+    else this.#routes.delete(address);
+    return route?.mtu;
   }
 
   /** Text of an address as the data plane has it, scope by index. */

@@ -18,7 +18,7 @@ interface PeerBody {
 }
 
 export function peerRoutes(app: FastifyInstance, deps: ControlDeps): void {
-  const { dataPlane, log, status } = deps;
+  const { dataPlane, log, status, peersChanged } = deps;
 
   app.get<{ Params: { vni: string } }>(
     '/v1/vnis/:vni/peers',
@@ -48,6 +48,7 @@ export function peerRoutes(app: FastifyInstance, deps: ControlDeps): void {
       const name = parseIpAddress(host) === undefined ? host : '';
       const peer = await dataPlane.addPeer(vni, { address, flood: request.body.flood ?? true, name });
       log.info({ vni, peer: address.text }, 'peer added by the API');
+      peersChanged();
       return reply
         .code(201)
         .header('location', `/v1/vnis/${vni}/peers/${encodeURIComponent(address.text)}`)
@@ -72,6 +73,7 @@ export function peerRoutes(app: FastifyInstance, deps: ControlDeps): void {
       const { address } = peerOf(dataPlane, vni, request.params.address);
       await dataPlane.removePeer(vni, address.text);
       log.info({ vni, peer: address.text }, 'peer removed by the API');
+      peersChanged();
       return reply.code(204).send();
     },
   );
