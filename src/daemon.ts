@@ -13,6 +13,9 @@ import type { ApiListen, Settings, VniSettings } from './config/settings.js';
 import type { StatusInfo } from './control/deps.js';
 import { ListenError, listen } from './control/listen.js';
 import { buildServer } from './control/server.js';
+import { daemonFacts } from './doctor/daemon.js';
+import { examine } from './doctor/doctor.js';
+import type { Finding } from './doctor/finding.js';
 import { deriveMac } from './host/mac-address.js';
 import { machineId, netnsId } from './host/machine-id.js';
 import { ALL_OFFLOADS, type OverlayDevice, openOverlayDevice } from './host/overlay-device.js';
@@ -220,6 +223,7 @@ export class Daemon {
       resolvePeer: (host, port) => this.#paths.resolvePeer(host, port),
       peersChanged: () => care.changed(),
       probe: (vni, peer, progress) => care.probe(vni, peer, progress),
+      doctor: () => this.#examine(handle),
     });
     this.#undo.push(() => server.close());
     await this.#listen(server, this.#settings.api);
@@ -255,6 +259,18 @@ export class Daemon {
       warnings: [...this.#warnings, ...this.#standingWarnings()],
       pathMtu: (address) => this.#paths.pathMtu(address),
     };
+  }
+
+  #examine(handle: Handle): Promise<Finding[]> {
+    const { warnings, startedAtMs, underlay } = this.#status();
+    return examine(
+      daemonFacts(handle, {
+        port: underlay.port,
+        uptimeS: (Date.now() - startedAtMs) / 1000,
+        underlayDevices: this.#paths.devices(),
+        warnings,
+      }),
+    );
   }
 
   #offloads(): string[] {

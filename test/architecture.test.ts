@@ -47,6 +47,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   host: ['config', 'wire', 'log', 'native', 'resolve'],
   resolve: ['config', 'wire', 'log'],
   probe: ['wire'],
+  doctor: ['host', 'stats', 'worker/data-plane'],
   probing: ['config', 'host', 'native', 'port/probe-sender', 'probe', 'stats', 'worker/data-plane'],
   'overlay-mtu': ['config', 'probe', 'log'],
   'path-care': [
@@ -67,6 +68,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'worker/data-plane',
     'worker/handle',
     'host',
+    'doctor',
     'native',
     'path-care',
     'wire',
@@ -74,7 +76,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'version',
   ],
   vtepd: ['cli', 'config', 'daemon', 'log'],
-  vtepctl: ['cli'],
+  vtepctl: ['cli', 'doctor'],
 };
 
 interface Import {

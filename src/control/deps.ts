@@ -23,6 +23,16 @@ export interface ControlDeps {
   readonly peersChanged: () => void;
   /** Searches the path to a peer; takes seconds. @param progress told of each packet that was sent */
   readonly probe: (vni: number, peer: PeerState, progress: ProbeProgress) => Promise<PeerProbe>;
+  /** Looks for what keeps frames from arriving, on this machine and in the daemon; changes nothing. */
+  readonly doctor: () => Promise<readonly Finding[]>;
+}
+
+/** Something that hurts: what, why it does, the command that mends it. */
+export interface Finding {
+  readonly code: string;
+  readonly what: string;
+  readonly why: string;
+  readonly cure: string;
 }
 
 /** @param packetLen bytes of the outer IP packet @param outcome 'arrived', 'too-big', 'silent', 'unusable' */

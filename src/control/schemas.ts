@@ -100,6 +100,8 @@ export const probeSchema = object({
   failed: { type: 'array', items: object({ means: text, why: text }) },
 });
 
+export const findingSchema = object({ code: text, what: text, why: text, cure: text });
+
 export const fdbEntrySchema = object({ mac: text, peer: text, type: text, ageMs: count });
 
 export const flushedSchema = object({ removed: count });

@@ -13,6 +13,7 @@ import { ACCEPT_ANY, VLAN_DROP, VLAN_PASS } from '../fdb/vni-table.js';
 import { Batch } from '../frame/batch.js';
 import { BATCH_CAP } from '../frame/limits.js';
 import type { OverlayPort, UnderlayPort } from '../port/port.js';
+import { G_STRAY_VNI } from '../stats/counters.js';
 import { DROP } from '../stats/drop-reason.js';
 import { ETHERNET_LEN, hasVlanTag, SRC_OFF, VLAN_OFF, VLAN_TAG_LEN } from '../wire/ethernet.js';
 import { isMulticastMac, macHigh, macLow } from '../wire/mac.js';
@@ -102,7 +103,7 @@ export class Decap {
     if (len < SHORTEST) return DROP.truncated;
     if (!hasVni(arena, off)) return this.#judgeNoFrame(o, i, off, len);
     const vniIdx = vnis.find(vni(arena, off));
-    if (vniIdx < 0) return DROP.vni_not_found;
+    if (vniIdx < 0) return this.#judgeStray(vni(arena, off));
     const peerIdx = peers.findSource(vniIdx, this.#sources, i);
     out.vniIdx[o] = vniIdx;
     out.peerIdx[o] = peerIdx < 0 ? vnis.otherIdx[vniIdx] : peers.accountIdx[peerIdx];
@@ -113,6 +114,12 @@ export class Decap {
       if (this.#options.strictHeader) return DROP.reserved_bits;
     }
     return this.#judgeFrame(o, i, peerIdx, vniIdx);
+  }
+
+  /** Which VNI it was is for the operator: one side is configured wrong. */
+  #judgeStray(strayVni: number): number {
+    this.#tables.counters.cells[G_STRAY_VNI] = strayVni + 1;
+    return DROP.vni_not_found;
   }
 
   /** Without an I flag it is a path probe, which stands for no frame and so counts as none, or invalid. */

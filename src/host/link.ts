@@ -50,6 +50,11 @@ export async function portsOf(bridge: string): Promise<Link[]> {
   return (await ip(['-details', 'link', 'show', 'master', bridge])).map(parseLink);
 }
 
+/** Every device in this network namespace. */
+export async function allLinks(): Promise<Link[]> {
+  return (await ip(['-details', 'link', 'show'])).map(parseLink);
+}
+
 /** Every device of one kind in this network namespace. */
 export async function linksOfKind(kind: string): Promise<Link[]> {
   return (await ip(['-details', 'link', 'show', 'type', kind])).map(parseLink);

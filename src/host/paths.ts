@@ -66,6 +66,11 @@ export class Paths {
     ];
   }
 
+  /** Devices by which peers are reached, each once. */
+  devices(): string[] {
+    return [...new Set(Array.from(this.#routes.values(), ({ device }) => device))];
+  }
+
   /** Path MTU to a peer, bytes: the route's, or what a probe found within it; undefined: no route is known. */
   pathMtu(address: string): number | undefined {
     const route = this.routeMtu(address);

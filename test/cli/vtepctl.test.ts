@@ -17,7 +17,19 @@ interface Result {
   readonly code: number;
   readonly stdout: string;
   readonly stderr: string;
+  /** Lines of progress. */
+  readonly steps: string[];
 }
+
+/** What the machine itself shows while no daemon runs. */
+const MACHINE_FINDINGS = [
+  {
+    code: 'port_taken',
+    what: 'vxlan100 holds it',
+    why: 'vtepd cannot receive',
+    cure: 'ip link delete vxlan100',
+  },
+];
 
 const NOW_MS = STARTED_MS + 3_600_000;
 
@@ -32,13 +44,16 @@ async function daemon(t: Test) {
 async function run(line: string, env: Record<string, string> = {}): Promise<Result> {
   let stdout = '';
   let stderr = '';
+  const steps: string[] = [];
   const code = await vtepctl(line.split(' ').filter(Boolean), {
     env,
     stdout: (text) => (stdout += text),
     stderr: (text) => (stderr += text),
+    progress: (line) => steps.push(line),
+    doctor: async () => MACHINE_FINDINGS,
     nowMs: () => NOW_MS,
   });
-  return { code, stdout, stderr };
+  return { code, stdout, stderr, steps };
 }
 
 t.test('wrong command lines: exit 2, one line, nothing asked', async (t) => {

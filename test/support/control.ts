@@ -1,6 +1,6 @@
 /** The API over a data plane that forwards nothing: VNI 100 with two peers, one of them given by name. */
 import { pino } from 'pino';
-import type { PeerProbe, ProbeProgress } from '../../src/control/deps.js';
+import type { Finding, PeerProbe, ProbeProgress } from '../../src/control/deps.js';
 import { buildServer, type ControlDeps, type StatusInfo } from '../../src/control/server.js';
 import { makeIpAddress, parseIpAddress } from '../../src/wire/ip-address.js';
 import type { PeerAddress } from '../../src/worker/data-plane.js';
@@ -15,15 +15,17 @@ export async function controlOverPlainDataPlane() {
   await dataPlane.addPeer(100, { address: literal('2001:db8::12', 8472), flood: false, name: 'far.example' });
   const lines: string[] = [];
   const changes: string[] = [];
+  const findings: Finding[] = [];
   const deps: ControlDeps = {
     dataPlane,
     status: () => STATUS,
     log: pino({ base: null }, { write: (line: string) => lines.push(line) }),
     resolvePeer,
     peersChanged: () => changes.push('peers'),
+    doctor: async () => findings,
     probe: async (_vni, peer, progress) => probeNothing(peer.address.text, progress),
   };
-  return { dataPlane, lines, changes, server: buildServer(deps) };
+  return { dataPlane, lines, changes, findings, server: buildServer(deps) };
 }
 
 const STATUS: StatusInfo = {
