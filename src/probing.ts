@@ -38,6 +38,7 @@ export class Probing {
   readonly #echo: EchoMeans;
   readonly #prober: Prober;
   #sender: ProbeSender | undefined;
+  #watch: PathWatch | undefined;
   #closeSockets = () => {};
   #timer: NodeJS.Timeout | undefined;
 
@@ -59,7 +60,7 @@ export class Probing {
   start(dataPlane: DataPlane): void {
     this.#openSockets();
     const { paths, looked } = this.#options;
-    const watch = new PathWatch({
+    this.#watch = new PathWatch({
       search: (peer) => this.#prober.probe(peer, 'vtepd'),
       signs: () => signsOf(dataPlane),
       learned: (address, pathMtu) => {
@@ -68,7 +69,7 @@ export class Probing {
       },
     });
     const look = () => {
-      watch.look(performance.now());
+      this.#watch?.look(performance.now());
       looked();
     };
     look();
@@ -78,8 +79,8 @@ export class Probing {
   /** One search by every means, for somebody who waits for it. */
   async search(vni: number, peer: PeerState, progress: Progress): Promise<ProbeResult> {
     const result = await this.#prober.probe(probedPeer(vni, peer), undefined, progress);
-    if (result.pathMtu !== undefined) this.#options.paths.probed(peer.address.text, result.pathMtu);
-    this.#options.looked();
+    if (result.pathMtu !== undefined)
+      this.#watch?.searched(peer.address.text, result.pathMtu, performance.now());
     return result;
   }
 

@@ -82,9 +82,14 @@ export function probeText({ peer, summary, means, exact, probes, failed }: PeerP
   return `${peer}: ${summary}\n${notes.join('')}`;
 }
 
+/** A line each: what, why it hurts, the command that mends it. */
 export function doctorText(findings: readonly Finding[]): string {
   if (findings.length === 0) return 'nothing found\n';
-  return findings.map(({ code, what, why, cure }) => `${code}: ${what}: ${why}; ${cure}\n`).join('');
+  return findings.map(({ code, ...said }) => `${code}: ${sentences(said)}\n`).join('');
+}
+
+function sentences({ what, why, cure }: Omit<Finding, 'code'>): string {
+  return [what, why, cure].filter((part) => part !== '').join('; ');
 }
 
 export function fdbText(entries: readonly FdbEntry[]): string {

@@ -71,6 +71,14 @@ export class PathWatch {
     }
   }
 
+  /** A path was searched on demand. @param nowMs the clock of `look` */
+  searched(text: string, pathMtu: number, nowMs: number): void {
+    const path = this.#paths.get(text);
+    if (path === undefined) return;
+    path.answeredMs = nowMs;
+    this.#options.learned(text, pathMtu);
+  }
+
   #notice(text: string, signs: Signs): void {
     const path = this.#paths.get(text);
     if (path === undefined) {
@@ -90,9 +98,7 @@ export class PathWatch {
     const { pathMtu } = await this.#options.search(path.signs.peer);
     this.#running--;
     path.busy = false;
-    if (pathMtu === undefined || this.#paths.get(text) !== path) return;
-    path.answeredMs = nowMs;
-    this.#options.learned(text, pathMtu);
+    if (pathMtu !== undefined && this.#paths.get(text) === path) this.searched(text, pathMtu, nowMs);
   }
 
   #disbelieve(text: string, path: Path): void {
