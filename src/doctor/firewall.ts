@@ -151,6 +151,9 @@ function matchOf(expr: Rule['expr'] & object, port: number): Match {
   return { certainty, namesPort };
 }
 
+/** By name or by number, as nft prints them (IP_CT_NEW and IP_CT_UNTRACKED of nf_conntrack_common.h, as bits). */
+const FRESH_STATES = ['new', 'untracked', 8, 64];
+
 /** What takes no part in deciding whether a rule applies. */
 const STATEMENTS = ['counter', 'log', 'comment', 'notrack', 'meter', 'mangle', ...VERDICTS];
 
@@ -175,7 +178,7 @@ function conditionOf(part: Readonly<Record<string, unknown>>, port: number): Cer
   if (meta?.key === 'iifname' || meta?.key === 'iif' || meta?.key === 'oifname' || meta?.key === 'oif')
     return agrees(right === 'lo' ? 'no' : 'maybe', negated);
   // Datagrams of a flow that is new: tunnels are one-way to connection tracking more often than not.
-  if (ct?.key === 'state') return agrees(containsAny(right, ['new', 'untracked']), negated);
+  if (ct?.key === 'state') return agrees(containsAny(right, FRESH_STATES), negated);
   return 'maybe';
 }
 
