@@ -12,7 +12,7 @@ const UNIT_TIMEOUT_S = 240;
 const LAB_TIMEOUT_S = 300;
 
 needRoot('npm test');
-setUp({ tools: ['ip', 'bridge', 'ping', 'tcpdump', 'iperf3', 'openssl', 'curl', 'ethtool'] });
+setUp({ tools: ['ip', 'bridge', 'ping', 'tcpdump', 'iperf3', 'openssl', 'curl', 'ethtool', 'nft'] });
 
 const { units, labs } = testFiles();
 const unitResults = await runTests(units, { jobs: 2, timeoutS: UNIT_TIMEOUT_S });

@@ -119,8 +119,12 @@ export class PathCare {
   }
 }
 
+/** Linux takes IPv6 away from a device that carries less (RFC 8200 §5), addresses and all, and does not give it back. */
+const IPV6_MIN_MTU = 1280;
+
 /** An unbridged TAP has the overlay MTU as its own; a bridged one keeps its bridge's. */
 async function followOnDevice(tap: string, overlayMtu: number): Promise<void> {
   const { master, mtu } = await getLink(tap);
-  if (master === '' && mtu !== overlayMtu) await setLink(tap, 'mtu', String(overlayMtu));
+  const wanted = Math.max(overlayMtu, IPV6_MIN_MTU);
+  if (master === '' && mtu !== wanted) await setLink(tap, 'mtu', String(wanted));
 }

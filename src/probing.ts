@@ -3,13 +3,16 @@
  * somebody asks. What a path carries is kept by `host/paths.ts`; what follows from it is the caller's.
  */
 import type { Settings } from './config/settings.js';
+import { getLink } from './host/link.js';
+import { ipv4Neighbours } from './host/neighbours.js';
 import type { Paths } from './host/paths.js';
 import { openProbeSockets } from './host/probe-sockets.js';
 import type { Shim } from './native/binding.js';
 import { ProbeSender } from './port/probe-sender.js';
+import { ArpMeans, type LearnedHost } from './probe/arp.js';
 import { EchoMeans } from './probe/echo.js';
 import { icmpMeans } from './probe/icmp.js';
-import type { ProbedPeer } from './probe/means.js';
+import type { ProbedPeer, SendDatagram } from './probe/means.js';
 import { type ProbeResult, Prober } from './probe/prober.js';
 import type { Progress } from './probe/search.js';
 import { LOOK_MS, PathWatch, type Signs } from './probe/watch.js';
@@ -24,6 +27,11 @@ import {
 import { DROP } from './stats/drop-reason.js';
 import type { DataPlane, PeerState } from './worker/data-plane.js';
 
+/** What a send says while there are no sockets. */
+const EAFNOSUPPORT = -97;
+/** Learned hosts that are looked at for one that can be asked. */
+const MOST_HOSTS = 1000;
+
 export interface ProbingOptions {
   readonly shim: Shim;
   readonly settings: Pick<Settings, 'local' | 'underlayDev' | 'sourcePorts'>;
@@ -36,6 +44,8 @@ export interface ProbingOptions {
 export class Probing {
   readonly #options: ProbingOptions;
   readonly #echo: EchoMeans;
+  readonly #arp: ArpMeans;
+  #dataPlane: DataPlane | undefined;
   readonly #prober: Prober;
   #sender: ProbeSender | undefined;
   #watch: PathWatch | undefined;
@@ -45,19 +55,22 @@ export class Probing {
   constructor(options: ProbingOptions) {
     const { settings, paths } = options;
     this.#options = options;
-    this.#echo = new EchoMeans((peer, datagram) => this.#sender!.send(peer, datagram));
-    this.#prober = new Prober([icmpMeans(settings.underlayDev), this.#echo], (address) =>
-      paths.refresh(address),
-    );
+    const send: SendDatagram = (peer, datagram) => this.#sender?.send(peer, datagram) ?? EAFNOSUPPORT;
+    this.#echo = new EchoMeans(send);
+    this.#arp = new ArpMeans(send, (peer) => this.#findHost(peer));
+    const means = [icmpMeans(settings.underlayDev), this.#echo, this.#arp];
+    this.#prober = new Prober(means, (address) => paths.refresh(address));
   }
 
   /** A reply that the data plane heard. */
   replied(peerIdx: number, nonce: { readonly high: number; readonly low: number }, len: number): void {
-    this.#echo.replied(peerIdx, nonce, len);
+    if (len === 0) this.#arp.replied(peerIdx, nonce);
+    else this.#echo.replied(peerIdx, nonce, len);
   }
 
   /** Opens the sockets, after those of the pool have their ports, and watches the paths of all peers from now on. */
   start(dataPlane: DataPlane): void {
+    this.#dataPlane = dataPlane;
     this.#openSockets();
     const { paths, looked } = this.#options;
     this.#watch = new PathWatch({
@@ -86,7 +99,22 @@ export class Probing {
 
   stop(): void {
     clearInterval(this.#timer);
+    this.#prober.stop();
+    this.#sender = undefined;
     this.#closeSockets();
+  }
+
+  /** A host that was learned behind the peer and that this machine has as a neighbour on the overlay. */
+  async #findHost({ vni, text }: ProbedPeer): Promise<LearnedHost | undefined> {
+    const state = this.#dataPlane?.vnis().find((configured) => configured.vni === vni);
+    if (this.#dataPlane === undefined || state === undefined) return undefined;
+    const { master } = await getLink(state.tap);
+    const filter = { type: 'all', peer: text } as const;
+    const { items } = await this.#dataPlane.listFdb(vni, filter, MOST_HOSTS, 0);
+    const neighbours = await ipv4Neighbours([state.tap, master]);
+    return neighbours.find(({ mac: { high, low } }) =>
+      items.some(({ mac }) => mac.high === high && mac.low === low),
+    );
   }
 
   #openSockets(): void {

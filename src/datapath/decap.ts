@@ -107,7 +107,8 @@ export class Decap {
     const peerIdx = peers.findSource(vniIdx, this.#sources, i);
     out.vniIdx[o] = vniIdx;
     out.peerIdx[o] = peerIdx < 0 ? vnis.otherIdx[vniIdx] : peers.accountIdx[peerIdx];
-    describeFrame(arena, out, o, statedSize, vnis.overlayMtu[vniIdx]);
+    const isArp = describeFrame(arena, out, o, statedSize, vnis.overlayMtu[vniIdx]);
+    if (isArp && peerIdx >= 0) this.#probes.hear(arena, off + VXLAN_LEN, out.len[o], peerIdx, this.#tick);
     if (peerIdx < 0 && vnis.accept[vniIdx] !== ACCEPT_ANY) return DROP.source_not_peer;
     if (hasReservedBits(arena, off)) {
       out.flags[o] |= FRAME_RESERVED_BITS;

@@ -14,7 +14,13 @@
  */
 import { type Batch, FRAME_NEEDS_CSUM, GSO_NONE, GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4 } from '../frame/batch.js';
 import { pseudoHeaderSumIpv4, pseudoHeaderSumIpv6 } from '../wire/checksum.js';
-import { ETHERTYPE_IPV4, ETHERTYPE_IPV6, networkEtherType, networkOffset } from '../wire/ethernet.js';
+import {
+  ETHERTYPE_ARP,
+  ETHERTYPE_IPV4,
+  ETHERTYPE_IPV6,
+  networkEtherType,
+  networkOffset,
+} from '../wire/ethernet.js';
 import * as ipv4 from '../wire/ipv4.js';
 import * as ipv6 from '../wire/ipv6.js';
 import * as tcp from '../wire/tcp.js';
@@ -32,6 +38,7 @@ const SHORTEST_SEGMENT = 256;
  *
  * @param statedSize segment size that came with the datagram, or 0
  * @param overlayMtu largest IP packet of the overlay: segments are made no larger
+ * @returns true for ARP, which is rare, and which somebody may want to look at
  */
 export function describeFrame(
   b: Uint8Array,
@@ -39,7 +46,7 @@ export function describeFrame(
   i: number,
   statedSize: number,
   overlayMtu: number,
-): void {
+): boolean {
   const off = batch.off[i];
   const end = off + batch.len[i];
   batch.gsoType[i] = GSO_NONE;
@@ -47,13 +54,14 @@ export function describeFrame(
   batch.segCount[i] = 1;
   batch.wireLen[i] = batch.len[i];
   const network = networkOffset(b, off, end);
-  if (network < 0) return;
+  if (network < 0) return false;
   const type = networkEtherType(b, network);
   if (type === ETHERTYPE_IPV4 && ipv4.check(b, network, end))
     describeIpv4(b, batch, i, network, statedSize, overlayMtu);
   else if (type === ETHERTYPE_IPV6 && ipv6.check(b, network, end)) {
     describeIpv6(b, batch, i, network, statedSize, overlayMtu);
-  }
+  } else return type === ETHERTYPE_ARP;
+  return false;
 }
 
 /**

@@ -10,6 +10,8 @@ import type { Tables } from '../fdb/tables.js';
 import { TICKS_PER_SECOND } from '../fdb/vni-table.js';
 import { Batch } from '../frame/batch.js';
 import type { UnderlayPort } from '../port/port.js';
+import { isArpReply, PROBE_MAC_HIGH } from '../wire/arp.js';
+import { macHigh, macLow } from '../wire/mac.js';
 import {
   isProbe,
   nonceHigh,
@@ -23,7 +25,10 @@ import {
   writeProbe,
 } from '../wire/probe.js';
 
-/** Takes a reply: the peer's row, the nonce in two int32, and the UDP payload bytes that arrived there. */
+/**
+ * Takes a reply: the peer's row, the nonce in two int32, and the UDP payload bytes that arrived there. Of an ARP reply
+ * the nonce is the MAC that asked, and the length 0.
+ */
 export type ProbeReplied = (peerIdx: number, high: number, low: number, len: number) => void;
 
 /** Probes of one peer in a second. A search sends some thirty; on a short path they follow each other at once. */
@@ -61,6 +66,13 @@ export class ProbeEcho {
     if (probeKind(b, off) === PROBE_REQUEST) this.#answer(b, off, vniIdx, peerIdx);
     else this.#replied(peerIdx, nonceHigh(b, off), nonceLow(b, off), probedLen(b, off));
     return true;
+  }
+
+  /** An ARP frame of a peer: whether it answers a probe that was ARP itself. It goes on its way all the same. */
+  hear(b: Uint8Array, off: number, len: number, peerIdx: number, tick: number): void {
+    const high = macHigh(b, off);
+    if (high !== PROBE_MAC_HIGH || !isArpReply(b, off, len) || !this.#mayTake(peerIdx, tick)) return;
+    this.#replied(peerIdx, high, macLow(b, off), 0);
   }
 
   #mayTake(peerIdx: number, tick: number): boolean {

@@ -71,12 +71,16 @@ export function checkStrayVni({ strayFrames, strayVni, vnis }: DaemonFacts): Fin
   ];
 }
 
-/** A bridge drops what is larger than the port that it leaves by, without ICMP and without a word. */
+/**
+ * A bridge drops what is larger than the port that it leaves by, without ICMP and without a word. That a TAP of ours is
+ * wider than the other ports is meant, and judges none of them.
+ */
 export function checkBridgeMtu({ links }: MachineFacts, { vnis }: DaemonFacts): Finding[] {
-  const bridges = new Set(vnis.map(({ tap }) => masterOf(links, tap)).filter((master) => master !== ''));
+  const taps = vnis.map(({ tap }) => tap);
+  const bridges = new Set(taps.map((tap) => masterOf(links, tap)).filter((master) => master !== ''));
   return [...bridges].flatMap((bridge) => {
     const ports = links.filter(({ master }) => master === bridge);
-    const widest = Math.max(...ports.map(({ mtu }) => mtu));
+    const widest = Math.max(...ports.map(({ name, mtu }) => (taps.includes(name) ? 0 : mtu)));
     return ports
       .filter(({ mtu }) => mtu < widest)
       .map(({ name, mtu }) => ({

@@ -16,7 +16,7 @@ const RECEIVE_BUFFER_LEN = 4096;
 const SEND_BUFFER_LEN = 256 * 1024;
 
 export interface ProbeSockets {
-  /** −1: none. */
+  /** Negative: none. */
   readonly ipv4: number;
   readonly ipv6: number;
   close(): void;

@@ -86,29 +86,30 @@ function open(peer: ProbedPeer, device: string): OpenMeans {
 
 /** @throws MeansUnavailable */
 function openSocket(family: 4 | 6, device: string): RawSocket {
-  let socket: RawSocket;
+  let socket: RawSocket | undefined;
   try {
     const module = createRequire(import.meta.url)('raw-socket') as RawSocketModule;
-    socket = module.createSocket({
-      addressFamily: FAMILY[family],
-      protocol: PROTOCOL[family],
-      bufferSize: LARGEST_PACKET,
-    });
+    const [addressFamily, protocol] = [FAMILY[family], PROTOCOL[family]];
+    socket = module.createSocket({ addressFamily, protocol, bufferSize: LARGEST_PACKET });
+    setOptions(socket, family, device);
+    return socket;
   } catch (error) {
+    socket?.close();
     const [line] = (error as Error).message.split('\n');
     const cause = /not permitted/i.test(line) ? 'no right to raw sockets: CAP_NET_RAW' : line;
     throw new MeansUnavailable(`ICMP cannot be sent (${cause})`);
   }
+}
+
+function setOptions(socket: RawSocket, family: 4 | 6, device: string): void {
   const [level, option] = MTU_DISCOVER[family];
   socket.setOption(level, option, PMTUDISC_PROBE);
   const filter = FILTER[family];
   const words = Buffer.from(Int32Array.from(filter.words).buffer);
   socket.setOption(filter.level, filter.option, words, words.length);
-  if (device !== '') {
-    const name = Buffer.from(`${device}\0`);
-    socket.setOption(SOL_SOCKET, SO_BINDTODEVICE, name, name.length);
-  }
-  return socket;
+  if (device === '') return;
+  const name = Buffer.from(`${device}\0`);
+  socket.setOption(SOL_SOCKET, SO_BINDTODEVICE, name, name.length);
 }
 
 /** raw-socket gives the text of strerror(3) alone. */

@@ -6,12 +6,14 @@
  * (`watch.ts`) for nobody in particular, with the one means that costs others nothing.
  */
 import { type Means, type MeansName, MeansUnavailable, type ProbedPeer } from './means.js';
-import { type Found, type Progress, searchPathMtu } from './search.js';
+import { type Found, type Outcome, type Probe, type Progress, searchPathMtu } from './search.js';
 
 /** The smallest that a path may be, bytes: what every IPv4 host takes (RFC 791 §3.1), every IPv6 link carries. */
 export const FLOOR = { 4: 576, 6: 1280 } as const;
 /** An Ethernet path: taken where no route tells better. */
 const USUAL_MTU = 1500;
+
+const STOPPING: Outcome = { kind: 'unusable', why: 'vtepd is stopping' };
 
 export interface ProbeResult {
   /** What answered; undefined: nothing did. */
@@ -29,6 +31,7 @@ export interface ProbeResult {
 export class Prober {
   readonly #means: readonly Means[];
   readonly #routeMtu: (address: string) => Promise<number | undefined>;
+  #stopped = false;
   readonly #running = new Map<string, Promise<ProbeResult>>();
 
   /**
@@ -50,6 +53,11 @@ export class Prober {
     return search;
   }
 
+  /** Searches under way end with the packet that is out. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
   async #tryAll(peer: ProbedPeer, only?: MeansName, progress?: Progress): Promise<ProbeResult> {
     const failed: { means: MeansName; why: string }[] = [];
     let probes = 0;
@@ -68,7 +76,8 @@ export class Prober {
     try {
       const ceiling = (await this.#routeMtu(peer.text).catch(() => undefined)) ?? USUAL_MTU;
       const open = await means.open(peer);
-      return await searchPathMtu(open.probe, FLOOR[peer.family], ceiling, progress).finally(open.close);
+      const probe: Probe = async (packetLen) => (this.#stopped ? STOPPING : open.probe(packetLen));
+      return await searchPathMtu(probe, FLOOR[peer.family], ceiling, progress).finally(open.close);
     } catch (error) {
       if (error instanceof MeansUnavailable) return { kind: 'unknown', why: error.message, probes: 0 };
       throw error;

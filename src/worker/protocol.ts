@@ -166,6 +166,6 @@ export type Report =
   | { kind: 'done'; id: number; answer: Answer }
   | { kind: 'failed'; id: number; code: ChangeErrorCode; detail: string }
   | { kind: 'fdb-grown'; fdb: SharedArrayBuffer[] }
-  /** A peer answered a path probe, or pretends to: `nonce` tells. `len`: UDP payload bytes that arrived there. */
+  /** A path probe was answered, or somebody pretends so: `nonce` tells. `len`: UDP payload bytes that arrived; 0: ARP. */
   | { kind: 'probe-reply'; peerIdx: number; nonce: ProbeNonce; len: number }
   | { kind: 'log'; level: 'info' | 'warn' | 'error'; message: string; fields: Record<string, unknown> };

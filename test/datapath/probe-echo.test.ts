@@ -1,5 +1,7 @@
 import t from 'tap';
 import { PROBE_LEN, PROBE_REPLY, PROBE_REQUEST, writeProbe } from '../../src/wire/probe.js';
+import { arpFrame } from '../support/frames.js';
+import { patched } from '../support/hex.js';
 import { MemoryPlane, PendingUnderlay } from '../support/memory-plane.js';
 
 const PEER = '192.0.2.1';
@@ -88,6 +90,23 @@ t.test('a reply is handed on, and never answered', async (t) => {
   t.same(plane.underlay.sent, []);
   t.same(plane.probeReplies, [{ peerIdx: peer, high: 0x11111111, low: 0x22222222, len: 1472 }]);
   t.same(plane.drops(-1, 'decap'), { invalid_hdr: 1 }, 'but that of a stranger');
+});
+
+t.test('ARP replies to a MAC of probes are handed on, and delivered', async (t) => {
+  const { plane, peer } = makePlane();
+  const reply = (mac: string, operation = 2) => patched(arpFrame(mac, '02:00:00:00:00:0a'), 21, operation);
+  plane.fromPeer(STRANGER, 100, reply('02:76:11:22:33:44'));
+  plane.fromPeer(PEER, 100, reply('02:76:11:22:33:44', 1));
+  plane.fromPeer(PEER, 100, reply('02:77:11:22:33:44'));
+  plane.fromPeer(PEER, 100, reply('02:76:11:22:33:44').slice(0, 41));
+  plane.breathe();
+  t.same(plane.probeReplies, [], 'of a stranger, a request, to somebody else, cut off');
+  plane.clear();
+  plane.fromPeer(PEER, 100, reply('02:76:11:22:33:44'));
+  plane.breathe();
+  t.same(plane.probeReplies, [{ peerIdx: peer, high: 0x0276, low: 0x11223344, len: 0 }]);
+  t.equal(plane.overlay.written.length, 1);
+  plane.checkIdentity(t, 'it counts as the frame that it is');
 });
 
 t.test('an engine that answers later counts no frame for a reply that was sent', async (t) => {

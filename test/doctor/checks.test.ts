@@ -152,6 +152,10 @@ t.test('a bridge whose members differ, and one that is not ours', async (t) => {
       cure: 'ip link set dev to-vm3 mtu 1500',
     },
   ]);
+  const narrowTap = [link({ ifname: 'vtep100', master: 'br-vxlan', mtu: 1400 }), MACHINE.links[2]];
+  t.match(checkBridgeMtu({ ...MACHINE, links: narrowTap }, DAEMON), [{ what: /^vtep100 in br-vxlan/ }]);
+  const wideTap = [link({ ifname: 'vtep100', master: 'br-vxlan', mtu: 9000 }), MACHINE.links[2]];
+  t.same(checkBridgeMtu({ ...MACHINE, links: wideTap }, DAEMON), [], 'our own TAP may be wider');
   const twice = { ...DAEMON, vnis: [VNI, { ...VNI, vni: 200 }] };
   t.equal(checkBridgeMtu({ ...MACHINE, links: [...MACHINE.links, narrow] }, twice).length, 1, 'said once');
 });

@@ -110,6 +110,15 @@ t.test('the prober: means in their order until one answers', async (t) => {
   });
 });
 
+t.test('a prober that is stopped ends its searches', async (t) => {
+  const { means, sent } = meansOver(9000);
+  const prober = new Prober([means], async () => 1500);
+  const asked = prober.probe(PEER);
+  prober.stop();
+  t.match(await asked, { pathMtu: undefined, failed: [{ means: 'vtepd', why: 'vtepd is stopping' }] });
+  t.ok(sent.length <= 1);
+});
+
 t.test('a route that cannot be asked is none: an Ethernet is assumed', async (t) => {
   const { means } = meansOver(9000);
   const prober = new Prober([means], () => Promise.reject(new Error('ip(8) is not installed')));

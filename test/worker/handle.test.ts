@@ -110,6 +110,12 @@ t.test('what is not there is refused with its code', async (t) => {
   t.equal(handle.peers(100).length, 1);
 });
 
+t.test('another overlay MTU: told to the workers, and to whoever looks', async (t) => {
+  await t.rejects(handle.setOverlayMtu(101, 1400), { code: 'vni_not_found' });
+  await handle.setOverlayMtu(100, 1400);
+  t.equal(handle.vnis().find(({ vni }) => vni === 100)?.policy.overlayMtu, 1400);
+});
+
 t.test('static entries: put, replaced, listed, deleted, flushed', async (t) => {
   for (const vni of [0, 2 ** 24 - 1]) {
     await handle.addVni(newVni(vni));
