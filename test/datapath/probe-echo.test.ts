@@ -94,7 +94,7 @@ t.test('a reply is handed on, and never answered', async (t) => {
 
 t.test('ARP replies to a MAC of probes are handed on, and delivered', async (t) => {
   const { plane, peer } = makePlane();
-  const reply = (mac: string, operation = 2) => patched(arpFrame(mac, '02:00:00:00:00:0a'), 21, operation);
+  const reply = (mac: string, operation = 2) => patched(arpFrame(mac, '02:00:00:00:00:0a'), 20, 0, operation);
   plane.fromPeer(STRANGER, 100, reply('02:76:11:22:33:44'));
   plane.fromPeer(PEER, 100, reply('02:76:11:22:33:44', 1));
   plane.fromPeer(PEER, 100, reply('02:77:11:22:33:44'));

@@ -8,6 +8,7 @@ import { macParts } from '../support/frames.js';
 import { packAddress } from '../support/memory-plane.js';
 
 const PEER: ProbedPeer = { vni: 100, peerIdx: 5, text: '192.0.2.1', ...packAddress('192.0.2.1', 4789) };
+const NOBODY = new MeansUnavailable('no host is known behind the peer by MAC and IPv4 address');
 const HOST = { mac: macParts('02:00:00:00:00:0a'), ip: Uint8Array.of(10, 10, 10, 2) };
 
 t.test('nobody to ask', async (t) => {
@@ -15,12 +16,12 @@ t.test('nobody to ask', async (t) => {
     () => 0,
     async () => undefined,
   );
-  await t.rejects(none.open(PEER), MeansUnavailable);
+  await t.rejects(none.open(PEER), NOBODY);
   const failing = new ArpMeans(
     () => 0,
     () => Promise.reject(new Error('the data plane is being restarted')),
   );
-  await t.rejects(failing.open(PEER), MeansUnavailable);
+  await t.rejects(failing.open(PEER), NOBODY);
 });
 
 t.test('only a reply to the MAC that asked, through the peer that was asked', async (t) => {
