@@ -2,8 +2,8 @@
  * The composition root: the only file that knows both planes. It turns settings into a running VTEP and takes it down
  * again, in this order:
  *
- *     start: shim → peers resolved, routes asked → TAPs → sockets → workers → VNIs and peers acknowledged → API → ready
- *     stop:  API → workers → sockets → TAPs and what else was created
+ *     start: shim → peers resolved, routes asked → TAPs → sockets → workers → VNIs and peers acknowledged → paths → API → ready
+ *     stop:  API → paths → workers → sockets → TAPs and what else was created
  *
  * Each step that fails names cause and cure, and everything done until then is taken back. No frame passes here.
  */
@@ -92,6 +92,7 @@ export class Daemon {
       ),
     );
     handle.configured();
+    this.#undo.push(() => care.stop());
     care.start(handle);
     await this.#startApi(handle, care);
     this.#announce(devices);
@@ -105,7 +106,6 @@ export class Daemon {
       paths: this.#paths,
       log: this.#log,
     });
-    this.#undo.push(() => care.stop());
     this.#standingWarnings = () => care.warnings();
     return care;
   }

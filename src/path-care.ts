@@ -38,6 +38,8 @@ export class PathCare {
   #vlans: Promise<Link[]> | undefined;
   #handle: Handle | undefined;
   #following: Promise<void> = Promise.resolve();
+  /** Why the last change could not be made; '' it could. */
+  #failure = '';
 
   constructor(options: PathCareOptions) {
     const { paths, log } = options;
@@ -112,10 +114,17 @@ export class PathCare {
           await followOnDevice(handle.vnis().find((state) => state.vni === vni)!.tap, overlayMtu);
         },
       );
+      this.#failure = '';
     } catch (error) {
-      // The data plane is being restarted, or somebody took the TAP away: what is wanted is tried again at the next look.
-      this.#log.warn({ error: (error as Error).message }, 'the overlay MTU could not be changed');
+      this.#tell((error as Error).message);
     }
+  }
+
+  /** The data plane is being restarted, or somebody took the TAP away: it is tried again at each look, and said once. */
+  #tell(failure: string): void {
+    if (this.#handle === undefined || failure === this.#failure) return;
+    this.#failure = failure;
+    this.#log.warn({ error: failure }, 'the overlay MTU could not be changed');
   }
 }
 

@@ -32,7 +32,7 @@ export class Prober {
   readonly #means: readonly Means[];
   readonly #routeMtu: (address: string) => Promise<number | undefined>;
   #stopped = false;
-  readonly #running = new Map<string, Promise<ProbeResult>>();
+  readonly #running = new Map<string, { result: Promise<ProbeResult>; watchers: Progress[] }>();
 
   /**
    * @param means in the order in which they are tried
@@ -43,14 +43,21 @@ export class Prober {
     this.#routeMtu = routeMtu;
   }
 
-  /** @param only one means and no other. @param progress told of each packet, by the search that this call began */
+  /** @param only one means and no other. @param progress told of each packet from now on */
   probe(peer: ProbedPeer, only?: MeansName, progress?: Progress): Promise<ProbeResult> {
     const key = `${peer.text} ${only ?? ''}`;
     const running = this.#running.get(key);
-    if (running) return running;
-    const search = this.#tryAll(peer, only, progress).finally(() => this.#running.delete(key));
-    this.#running.set(key, search);
-    return search;
+    if (running) {
+      if (progress) running.watchers.push(progress);
+      return running.result;
+    }
+    const watchers = progress ? [progress] : [];
+    const tellAll: Progress = (packetLen, outcome) => {
+      for (const watcher of watchers) watcher(packetLen, outcome);
+    };
+    const result = this.#tryAll(peer, only, tellAll).finally(() => this.#running.delete(key));
+    this.#running.set(key, { result, watchers });
+    return result;
   }
 
   /** Searches under way end with the packet that is out. */
@@ -58,7 +65,7 @@ export class Prober {
     this.#stopped = true;
   }
 
-  async #tryAll(peer: ProbedPeer, only?: MeansName, progress?: Progress): Promise<ProbeResult> {
+  async #tryAll(peer: ProbedPeer, only: MeansName | undefined, progress: Progress): Promise<ProbeResult> {
     const failed: { means: MeansName; why: string }[] = [];
     let probes = 0;
     for (const means of this.#means) {
@@ -72,7 +79,7 @@ export class Prober {
     return { means: undefined, pathMtu: undefined, exact: false, probes, failed };
   }
 
-  async #try(means: Means, peer: ProbedPeer, progress?: Progress): Promise<Found> {
+  async #try(means: Means, peer: ProbedPeer, progress: Progress): Promise<Found> {
     try {
       const ceiling = (await this.#routeMtu(peer.text).catch(() => undefined)) ?? USUAL_MTU;
       const open = await means.open(peer);

@@ -88,9 +88,10 @@ t.test('the prober: means in their order until one answers', async (t) => {
   };
   const prober = new Prober([unavailable, means], async () => 1500);
   const steps: string[] = [];
+  const late: string[] = [];
   const [first, second] = await Promise.all([
     prober.probe(PEER, undefined, (size, outcome) => steps.push(`${size} ${outcome}`)),
-    prober.probe(PEER),
+    prober.probe(PEER, undefined, (size, outcome) => late.push(`${size} ${outcome}`)),
   ]);
   t.match(first, {
     means: 'vtepd',
@@ -101,6 +102,7 @@ t.test('the prober: means in their order until one answers', async (t) => {
   t.equal(first, second, 'who asks at the same time shares the search');
   t.equal(first.probes, sent.length);
   t.equal(steps.length, sent.length);
+  t.same(late, steps, 'and watches it, too');
   t.same(await prober.probe(PEER, 'icmp'), {
     means: undefined,
     pathMtu: undefined,
