@@ -2,8 +2,8 @@
  * The composition root: the only file that knows both planes. It turns settings into a running VTEP and takes it down
  * again, in this order:
  *
- *     start: shim → peers resolved, routes asked → TAPs → sockets → workers → VNIs and peers acknowledged → API → ready
- *     stop:  API → workers → sockets → TAPs and what else was created
+ *     start: shim → peers resolved, routes asked → TAPs → sockets → workers → VNIs and peers acknowledged → paths → API → ready
+ *     stop:  API → paths → workers → sockets → TAPs and what else was created
  *
  * Each step that fails names cause and cure, and everything done until then is taken back. No frame passes here.
  */
@@ -13,6 +13,9 @@ import type { ApiListen, Settings, VniSettings } from './config/settings.js';
 import type { StatusInfo } from './control/deps.js';
 import { ListenError, listen } from './control/listen.js';
 import { buildServer } from './control/server.js';
+import { daemonFacts } from './doctor/daemon.js';
+import { examine } from './doctor/doctor.js';
+import type { Finding } from './doctor/finding.js';
 import { deriveMac } from './host/mac-address.js';
 import { machineId, netnsId } from './host/machine-id.js';
 import { ALL_OFFLOADS, type OverlayDevice, openOverlayDevice } from './host/overlay-device.js';
@@ -24,6 +27,7 @@ import type { Logger } from './log.js';
 import { loadShim, type Shim } from './native/binding.js';
 import { errnoName } from './native/errno.js';
 import { checkLayout } from './native/layout.js';
+import { PathCare } from './path-care.js';
 import { type OffloadName, Offloads, refusalText } from './stats/offloads.js';
 import { packageVersion } from './version.js';
 import { formatMac } from './wire/mac.js';
@@ -41,6 +45,8 @@ export class Daemon {
   readonly #startedAtMs = Date.now();
   readonly #warnings: { code: string; detail: string }[] = [];
   readonly #offloads = new Offloads();
+  /** Those that come and go. */
+  #standingWarnings: () => { code: string; detail: string }[] = () => [];
   #local: string[] = [];
   #tunnel: TunnelOffload | undefined;
   /** Looks at the tunnel offload come one after the other. */
@@ -80,22 +86,36 @@ export class Daemon {
     for (const skipped of this.#paths.skipped) this.#warn('peer_duplicate', skipped);
     this.#local = this.#paths.localAddresses();
 
+    const care = this.#careForPaths(shim);
     const devices = new Map<VniSettings, OverlayDevice>();
     for (const vni of this.#settings.vnis)
-      devices.set(vni, await this.#openDevice(shim, vni, peers.get(vni)!));
+      devices.set(vni, await this.#openDevice(shim, vni, await care.begin(vni, peers.get(vni)!)));
     const sockets = await this.#openSockets(shim, [...peers.values()].flat());
     if (this.#engine === 'batch') this.#noteOffloads([...devices.values()], sockets);
-    const handle = await this.#startWorkers(shim, sockets);
+    const handle = await this.#startWorkers(shim, sockets, care);
     for (const vni of this.#settings.vnis)
-      await this.#configure(handle, vni, devices.get(vni)!, peers.get(vni)!);
+      await this.#configure(handle, vni, devices.get(vni)!, peers.get(vni)!, care.overlayMtu(vni.vni));
     await this.#startTunnel(shim, sockets, handle);
     handle.configured();
-    await this.#startApi(handle);
+    this.#undo.push(() => care.stop());
+    care.start(handle);
+    await this.#startApi(handle, care);
     this.#announce(devices);
   }
 
-  async #openDevice(shim: Shim, vni: VniSettings, peers: NewPeer[]): Promise<OverlayDevice> {
-    const overlayMtu = this.#overlayMtu(vni, peers);
+  #careForPaths(shim: Shim): PathCare {
+    const care = new PathCare({
+      shim,
+      settings: this.#settings,
+      ttl: this.#settings.ttl,
+      paths: this.#paths,
+      log: this.#log,
+    });
+    this.#standingWarnings = () => care.warnings();
+    return care;
+  }
+
+  async #openDevice(shim: Shim, vni: VniSettings, overlayMtu: number): Promise<OverlayDevice> {
     const underlay = this.#local[0] ?? '';
     const netns = underlay === '' ? netnsId() : '';
     const device = await openOverlayDevice(shim, {
@@ -112,17 +132,6 @@ export class Daemon {
     this.#undo.push(() => device.close());
     if (device.unsteered !== '') this.#warn('queues_unsteered', unsteeredDetail(device));
     return device;
-  }
-
-  /** What frames of a VNI are judged by; one that was asked for and does not fit its paths gets a warning. */
-  #overlayMtu(vni: VniSettings, peers: NewPeer[]): number {
-    const fits = this.#paths.overlayMtu(peers);
-    if (vni.mtu === 'auto') return fits.mtu;
-    if (fits.peer !== '' && vni.mtu > fits.mtu) {
-      const detail = `VNI ${vni.vni}: --mtu ${vni.mtu} is more than the ${fits.mtu} that fit the path to ${fits.peer}; larger frames are fragmented on the underlay`;
-      this.#warn('overlay_mtu_too_large', detail);
-    }
-    return vni.mtu;
   }
 
   /** What sockets and every TAP have; they are all of one kernel. What it refuses is told of once. */
@@ -170,7 +179,7 @@ export class Daemon {
     return sockets;
   }
 
-  async #startWorkers(shim: Shim, sockets: UnderlaySockets): Promise<Handle> {
+  async #startWorkers(shim: Shim, sockets: UnderlaySockets, care: PathCare): Promise<Handle> {
     const { df, tos, mssClamp } = this.#settings;
     const handle = new Handle({
       engine: this.#engine,
@@ -182,7 +191,11 @@ export class Daemon {
       workers: sockets.receiveFds.map((fds) => this.#descriptors(shim, { ...fds })),
       seed: randomInt(2 ** 32) | 0,
       log: (level, message, fields) => this.#log[level](fields, message),
-      peersChanged: () => this.#lookAtTunnel(handle, false),
+      peersChanged: () => {
+        this.#lookAtTunnel(handle, false);
+        care.changed();
+      },
+      probeReplied: (peerIdx, nonce, len) => care.replied(peerIdx, nonce, len),
       addressText: ({ family, bytes, scopeId }) => this.#paths.addressText(family, bytes, scopeId),
     });
     this.#undo.push(() => handle.stop());
@@ -226,7 +239,7 @@ export class Daemon {
     const routesChanged = this.#routesChanged;
     this.#routesChanged = false;
     this.#tunnelLookDue = false;
-    if (routesChanged) await this.#paths.refresh();
+    if (routesChanged) await this.#paths.refreshAll();
     const found = await tunnel.find(this.#ways(handle));
     if ('why' in found) {
       this.#offloads.withdraw('UDP_TUNNEL_GSO');
@@ -257,7 +270,13 @@ export class Daemon {
     return fd;
   }
 
-  async #configure(handle: Handle, vni: VniSettings, device: OverlayDevice, peers: NewPeer[]): Promise<void> {
+  async #configure(
+    handle: Handle,
+    vni: VniSettings,
+    device: OverlayDevice,
+    peers: NewPeer[],
+    overlayMtu: number,
+  ): Promise<void> {
     const { learning, ageingS, fdbLimit, flood, accept, vlan } = vni;
     await handle.addVni({
       vni: vni.vni,
@@ -273,24 +292,22 @@ export class Daemon {
         flood,
         accept,
         vlan,
-        overlayMtu: this.#overlayMtuOf(vni, peers),
+        overlayMtu,
         packetMax: vni.mtu === 'auto' ? 0 : vni.mtu,
       },
     });
     await handle.addPeers(vni.vni, peers);
   }
 
-  #overlayMtuOf(vni: VniSettings, peers: NewPeer[]): number {
-    return vni.mtu === 'auto' ? this.#paths.overlayMtu(peers).mtu : vni.mtu;
-  }
-
-  async #startApi(handle: Handle): Promise<void> {
+  async #startApi(handle: Handle, care: PathCare): Promise<void> {
     if (this.#settings.api.kind === 'off') return;
     const server = buildServer({
       dataPlane: handle,
       status: () => this.#status(),
       log: this.#log,
       resolvePeer: (host, port) => this.#paths.resolvePeer(host, port),
+      probe: (vni, peer, progress) => care.probe(vni, peer, progress),
+      doctor: () => this.#examine(handle),
     });
     this.#undo.push(() => server.close());
     await this.#listen(server, this.#settings.api);
@@ -323,9 +340,21 @@ export class Daemon {
         io: this.#engine,
         offloads: this.#offloads.names(),
       },
-      warnings: [...this.#warnings, ...this.#refusals()],
+      warnings: [...this.#warnings, ...this.#standingWarnings(), ...this.#refusals()],
       pathMtu: (address) => this.#paths.pathMtu(address),
     };
+  }
+
+  #examine(handle: Handle): Promise<Finding[]> {
+    const { warnings, startedAtMs, underlay } = this.#status();
+    return examine(
+      daemonFacts(handle, {
+        port: underlay.port,
+        uptimeS: (Date.now() - startedAtMs) / 1000,
+        underlayDevices: this.#paths.devices(),
+        warnings,
+      }),
+    );
   }
 
   #warn(code: string, detail: string): void {

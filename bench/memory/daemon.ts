@@ -59,6 +59,7 @@ async function startHandle(): Promise<handleModule.Handle> {
     seed: 1,
     log: (level, message, fields) => console.error(level, message, fields),
     peersChanged: () => {},
+    probeReplied: () => {},
     addressText: () => '',
   });
   await handle.start();

@@ -42,7 +42,12 @@ function decapCase(): Case {
     const peer = (i % PEERS) * PEER_ROW_LEN;
     underlay.sources.set(tables.peers.bytes.subarray(peer, peer + PEER_ROW_LEN), i * PEER_ROW_LEN);
   }
-  const decap = new Decap(tables, overlay, underlay, { ...OUTER, strictHeader: false, port: 4789 });
+  const decap = new Decap(tables, overlay, underlay, {
+    ...OUTER,
+    strictHeader: false,
+    port: 4789,
+    probeReplied: () => {},
+  });
   const clock = makeClock();
   return {
     name: 'decap and learn',

@@ -180,6 +180,16 @@ const METRICS: readonly MetricRow[] = [
     (vni) => vni.overlayMtu,
   ),
   {
+    name: 'vtepd_warnings',
+    kind: 'gauge',
+    help: 'Warnings that stand, as /v1/status has them.',
+    labels: ['code'],
+    read: (_report, put, { warnings }) => {
+      for (const code of new Set(warnings.map((warning) => warning.code)))
+        put(warnings.filter((warning) => warning.code === code).length, { code });
+    },
+  },
+  {
     name: 'vtepd_reserved_bits_total',
     kind: 'counter',
     help: 'Datagrams with reserved bits of the VXLAN header set.',

@@ -14,9 +14,11 @@ import { ACCEPT_ANY, VLAN_DROP, VLAN_PASS } from '../fdb/vni-table.js';
 import { Batch, FRAME_NEEDS_CSUM } from '../frame/batch.js';
 import { BATCH_CAP } from '../frame/limits.js';
 import type { OverlayPort, UnderlayPort } from '../port/port.js';
+import { G_STRAY_VNI } from '../stats/counters.js';
 import { DROP } from '../stats/drop-reason.js';
 import {
   ETHERNET_LEN,
+  ETHERTYPE_ARP,
   hasVlanTag,
   networkEtherType,
   SRC_OFF,
@@ -31,6 +33,7 @@ import { applyOuterEcn, leavesEcn } from './congestion.js';
 import { MssClamp, synOffset } from './mss-clamp.js';
 import type { OuterOptions } from './outer-header.js';
 import { describeFrame, isSuperframe } from './postponed.js';
+import { ProbeEcho, type ProbeReplied } from './probe-echo.js';
 
 const SHORTEST = VXLAN_LEN + ETHERNET_LEN;
 
@@ -43,6 +46,8 @@ export interface DecapOptions {
   readonly strictHeader: boolean;
   /** UDP port that learned peers are sent to. */
   readonly port: number;
+  /** Takes answers to path probes. */
+  readonly probeReplied: ProbeReplied;
 }
 
 export class Decap {
@@ -52,6 +57,7 @@ export class Decap {
   readonly #sources: Int32Array;
   readonly #options: DecapOptions;
   readonly #mss: MssClamp;
+  readonly #probes: ProbeEcho;
   /** Frames to be written, and drops, in the order of arrival. */
   readonly #out = new Batch();
   #tick = 0;
@@ -67,6 +73,7 @@ export class Decap {
     this.#sources = new Int32Array(sources.buffer, sources.byteOffset, sources.length >> 2);
     this.#options = options;
     this.#mss = new MssClamp(tables, options.df === 'unset');
+    this.#probes = new ProbeEcho(tables, underlay, options);
   }
 
   /**
@@ -114,9 +121,9 @@ export class Decap {
     const arena = this.#arena;
     const out = this.#out;
     if (len < SHORTEST) return DROP.truncated;
-    if (!hasVni(arena, off)) return DROP.invalid_hdr;
+    if (!hasVni(arena, off)) return this.#judgeNoFrame(o, i, off, len);
     const vniIdx = vnis.find(vni(arena, off));
-    if (vniIdx < 0) return DROP.vni_not_found;
+    if (vniIdx < 0) return this.#judgeStray(vni(arena, off));
     const peerIdx = peers.findSource(vniIdx, this.#sources, i);
     out.vniIdx[o] = vniIdx;
     out.peerIdx[o] = peerIdx < 0 ? vnis.otherIdx[vniIdx] : peers.accountIdx(peerIdx);
@@ -128,6 +135,18 @@ export class Decap {
     }
     const verdict = this.#judgeFrame(o, i, peerIdx, vniIdx);
     return verdict !== 0 ? verdict : this.#adapt(o, network, peerIdx);
+  }
+
+  /** Which VNI it was is for the operator: one side is configured wrong. */
+  #judgeStray(strayVni: number): number {
+    this.#tables.counters.cells[G_STRAY_VNI] = strayVni + 1;
+    return DROP.vni_not_found;
+  }
+
+  /** Without an I flag it is a path probe, which stands for no frame and so counts as none, or invalid. */
+  #judgeNoFrame(o: number, i: number, off: number, len: number): number {
+    if (this.#probes.take(this.#arena, off, len, this.#sources, i, this.#tick)) this.#out.segCount[o] = 0;
+    return DROP.invalid_hdr;
   }
 
   /** The checks of the frame itself, and learning. @returns 0 or the drop reason */
@@ -146,7 +165,10 @@ export class Decap {
     return vnis.learning[vniIdx] === 0 ? 0 : this.#learn(vniIdx, high, low, peerIdx, i);
   }
 
-  /** What the frame brings along for its receiver from the underlay: congestion, and how much fits. @returns 0 or the drop reason */
+  /**
+   * What the frame brings along from the underlay: congestion and how much fits, for its receiver; an answer that somebody
+   * here waits for. @returns 0 or the drop reason
+   */
   #adapt(o: number, network: number, peerIdx: number): number {
     const out = this.#out;
     const arena = this.#arena;
@@ -155,8 +177,10 @@ export class Decap {
       const verdict = applyOuterEcn(arena, network, end, this.#tos);
       if (verdict !== 0) return verdict;
     }
-    if (!this.#options.mssClamp || network < 0 || peerIdx < 0) return 0;
-    const syn = synOffset(arena, networkEtherType(arena, network), network, end);
+    if (network < 0 || peerIdx < 0) return 0;
+    const type = networkEtherType(arena, network);
+    if (type === ETHERTYPE_ARP) this.#probes.hear(arena, out.off[o], out.len[o], peerIdx, this.#tick);
+    const syn = this.#options.mssClamp ? synOffset(arena, type, network, end) : -1;
     if (syn >= 0) {
       const postponed = (out.flags[o] & FRAME_NEEDS_CSUM) !== 0;
       this.#mss.clamp(arena, out.off[o], network, syn, peerIdx, postponed);

@@ -205,7 +205,10 @@ function isNeeded({ needed, local4, local6 }: UnderlaySpec, family: 4 | 6): bool
 }
 
 /** @returns undefined for any */
-function localAddress({ local4, local6 }: UnderlaySpec, family: 4 | 6): IpAddress | undefined {
+export function localAddress(
+  { local4, local6 }: Pick<UnderlaySpec, 'local4' | 'local6'>,
+  family: 4 | 6,
+): IpAddress | undefined {
   const text = family === 4 ? local4 : local6;
   if (text === '') return undefined;
   const address = parseIpAddress(text);
@@ -214,7 +217,7 @@ function localAddress({ local4, local6 }: UnderlaySpec, family: 4 | 6): IpAddres
 }
 
 /** `struct peer_row`: family, port in host order, 16 address bytes, scope id (native-shims/shim.h). */
-function packRow(family: 4 | 6, address: IpAddress | undefined, port: number): Uint8Array {
+export function packRow(family: 4 | 6, address: IpAddress | undefined, port: number): Uint8Array {
   const row = new Uint8Array(PEER_ROW_LEN);
   new Uint16Array(row.buffer, 0, 2).set([family === 4 ? AF_INET : AF_INET6, port]);
   if (!address) return row;

@@ -82,6 +82,9 @@ export class Applier {
     switch (change.op) {
       case 'vni.add':
         return this.#addVni(change);
+      case 'vni.mtu':
+        this.#tables.vnis.overlayMtu[change.vniIdx] = change.overlayMtu;
+        return {};
       case 'peer.add':
         return this.#addPeers(change);
       case 'peer.paths':

@@ -29,6 +29,7 @@ import {
   isRemoval,
   type MacParts,
   type PackedPeers,
+  type ProbeNonce,
   packPeers,
   type TunnelInit,
   type UnderlayInit,
@@ -52,6 +53,8 @@ export interface HandleOptions {
   log: Log;
   /** A peer was added or removed, and all workers know. */
   peersChanged: () => void;
+  /** Takes answers to path probes, from whichever worker heard them: at most some a second and peer. */
+  probeReplied: (peerIdx: number, nonce: ProbeNonce, len: number) => void;
   /** Packed address → canonical text. */
   addressText: (address: { family: 4 | 6; bytes: Uint8Array; scopeId: number }) => string;
 }
@@ -164,6 +167,13 @@ export class Handle implements DataPlane {
     this.#vnis.set(vni.vni, record);
     await this.#changeEach((index) => vniChange(record, index));
     return record.state;
+  }
+
+  /** From the next frame on, frames of this VNI are judged by this overlay MTU. @throws DataPlaneError vni_not_found */
+  async setOverlayMtu(vni: number, overlayMtu: number): Promise<void> {
+    const record = this.#vni(vni);
+    record.state = { ...record.state, policy: { ...record.state.policy, overlayMtu } };
+    await this.#change({ op: 'vni.mtu', vniIdx: record.state.vniIdx, overlayMtu });
   }
 
   async addPeer(vni: number, peer: NewPeer): Promise<PeerState> {
@@ -308,7 +318,8 @@ export class Handle implements DataPlane {
   }
 
   #link({ waitFd, wakeFd, wake, receiveFds }: WorkerDescriptors, index: number): WorkerLink {
-    const { engine, underlay, offloads, strictHeader, outer, port, workers, seed, log } = this.#options;
+    const { engine, underlay, offloads, strictHeader, outer, port, workers, seed, log, probeReplied } =
+      this.#options;
     const notes = () =>
       workers.length > 1
         ? { rings: this.#noteRings, workers: workers.length, epoch: this.#removals }
@@ -331,6 +342,7 @@ export class Handle implements DataPlane {
       configure: (link) => this.#tellEverything(link, index),
       restored: () => this.#settleAll(),
       pathReported: (change) => this.#tellOthers(index, change),
+      probeReplied,
       log: (level, message, fields) => log(level, message, { worker: index, ...fields }),
     });
   }
@@ -341,15 +353,12 @@ export class Handle implements DataPlane {
    * @param pathMtu by canonical text of an address, bytes; 0: not known
    */
   async followPaths(pathMtu: (address: string) => number): Promise<void> {
-    const changed = new Set<readonly NewPeer[]>();
-    for (const { peers } of this.#vnis.values())
-      for (const { list } of peers.runs)
-        if (!changed.has(list) && this.#repack(list, pathMtu)) changed.add(list);
-    const changes: Change[] = [];
-    for (const { peers } of this.#vnis.values())
-      for (const { list, from, count, first } of peers.runs)
-        if (changed.has(list))
-          changes.push({ op: 'peer.paths', peers: this.#pack(list), from, count, peerIdx: first });
+    const runs = [...this.#vnis.values()].flatMap(({ peers }) => peers.runs);
+    const lists = new Set(runs.map(({ list }) => list));
+    const changed = new Set([...lists].filter((list) => this.#repack(list, pathMtu)));
+    const changes = runs.flatMap(({ list, from, count, first }): Change[] =>
+      changed.has(list) ? [{ op: 'peer.paths', peers: this.#pack(list), from, count, peerIdx: first }] : [],
+    );
     await Promise.allSettled(this.#links.flatMap((link) => changes.map((change) => link.ask(change))));
   }
 

@@ -178,6 +178,8 @@ export type Change =
   | { op: 'peer.paths'; peers: PackedPeers; from: number; count: number; peerIdx: number }
   /** The way on which superframes leave whole, and the peers that are reached by it. */
   | { op: 'tunnel'; way: TunnelInit; peers: Int32Array }
+  /** Bytes of the largest IP packet of the overlay. */
+  | { op: 'vni.mtu'; vniIdx: number; overlayMtu: number }
   | { op: 'fdb.put'; vniIdx: number; mac: MacParts; peerIdx: number }
   | { op: 'fdb.del'; vniIdx: number; mac: MacParts }
   | { op: 'fdb.flush'; vniIdx: number; type: 'static' | 'dynamic' | 'all'; peerIdx: number }
@@ -224,6 +226,12 @@ export interface Answer {
   nextCursor?: number;
 }
 
+/** 64 random bits as two int32. */
+export interface ProbeNonce {
+  high: number;
+  low: number;
+}
+
 /** Stable codes of a change that the data plane refused. */
 export type ChangeErrorCode = 'fdb_entry_not_found' | 'fdb_full' | 'internal';
 
@@ -235,4 +243,6 @@ export type Report =
   /** A path got smaller, as the network said; `row` as PathErrors has it. The other workers do not know. */
   | { kind: 'path'; row: Int32Array; mtu: number }
   | { kind: 'fdb-grown'; fdb: SharedArrayBuffer[] }
+  /** A path probe was answered, or somebody pretends so: `nonce` tells. `len`: UDP payload bytes that arrived; 0: ARP. */
+  | { kind: 'probe-reply'; peerIdx: number; nonce: ProbeNonce; len: number }
   | { kind: 'log'; level: 'info' | 'warn' | 'error'; message: string; fields: Record<string, unknown> };

@@ -90,6 +90,8 @@ class DataPlaneThread {
       ...init.outer,
       strictHeader: init.strictHeader,
       port: init.port,
+      probeReplied: (peerIdx, high, low, len) =>
+        this.#report({ kind: 'probe-reply', peerIdx, nonce: { high, low }, len }),
     });
     this.#applier = new Applier(tables, {
       attachTap: (vniIdx, fd) => this.#attachTap(vniIdx, fd),

@@ -119,6 +119,7 @@ function makeDecap(): Forward {
     ...OUTER,
     strictHeader: false,
     port: 4789,
+    probeReplied: () => {},
   });
   const datagrams = new Batch();
   for (let i = 0; i < BATCH_CAP; i++) {

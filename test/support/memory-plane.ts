@@ -59,6 +59,8 @@ export class MemoryPlane {
   readonly loop: Loop;
   readonly applier: Applier;
   nowMs = 1_000_000;
+  /** Answers to path probes that came in. */
+  readonly probeReplies: { peerIdx: number; high: number; low: number; len: number }[] = [];
   #nextPeer = 0;
   #generation = 1;
   readonly #clock = makeClock();
@@ -98,6 +100,7 @@ export class MemoryPlane {
       tos: options.tos ?? 'inherit',
       mssClamp: options.mssClamp ?? true,
       port: 4789,
+      probeReplied: (peerIdx, high, low, len) => this.probeReplies.push({ peerIdx, high, low, len }),
     });
     this.applier = new Applier(this.tables, { attachTap: () => {}, setTunnel: () => {} });
   }
