@@ -4,6 +4,7 @@ import { deviceIndex, findLink, getLink, indexIn, parseLink, tagsOver } from '..
 
 t.test('a device of which ip says the least', async (t) => {
   t.strictSame(parseLink({ ifindex: 7, ifname: 'eth0', flags: [], mtu: 1500 }), {
+    index: 7,
     name: 'eth0',
     up: false,
     mtu: 1500,
