@@ -98,7 +98,7 @@ export class Daemon {
     await this.#startTunnel(shim, sockets, handle);
     handle.configured();
     this.#undo.push(() => care.stop());
-    care.start(handle);
+    care.start(handle, this.#deafPorts(shim, sockets));
     await this.#startApi(handle, care);
     this.#announce(devices);
   }
@@ -113,6 +113,12 @@ export class Daemon {
     });
     this.#standingWarnings = () => care.warnings();
     return care;
+  }
+
+  /** Source ports of sockets without an error queue. */
+  #deafPorts(shim: Shim, { sendFds }: UnderlaySockets): Set<number> {
+    if (this.#engine === 'batch') return new Set();
+    return new Set(sendFds.filter((fd) => fd >= 0).map((fd) => shim.udpPort(fd)));
   }
 
   async #openDevice(shim: Shim, vni: VniSettings, overlayMtu: number): Promise<OverlayDevice> {

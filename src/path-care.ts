@@ -6,12 +6,15 @@
 import type { VniSettings } from './config/settings.js';
 import { getLink, type Link, linksOfKind, setLink, tagsOver } from './host/link.js';
 import type { Paths } from './host/paths.js';
+import { packRow } from './host/underlay-sockets.js';
 import type { Logger } from './log.js';
 import { OverlayMtus } from './overlay-mtu.js';
+import { Hearing } from './probe/hearing.js';
 import type { ProbeResult } from './probe/prober.js';
 import type { Progress } from './probe/search.js';
 import { type Judgement, judge, overlayMtuFor } from './probe/verdict.js';
 import { Probing, type ProbingOptions } from './probing.js';
+import { parseIpAddress } from './wire/ip-address.js';
 import type { NewPeer, PeerState } from './worker/data-plane.js';
 import type { Handle } from './worker/handle.js';
 
@@ -36,13 +39,16 @@ export class PathCare {
   readonly #overlayMtus: OverlayMtus;
   readonly #probing: Probing;
   #vlans: Promise<Link[]> | undefined;
+  readonly #device: string;
+  #hearing: Hearing | undefined;
   #handle: Handle | undefined;
   #following: Promise<void> = Promise.resolve();
   /** Why the last change could not be made; '' it could. */
   #failure = '';
 
   constructor(options: PathCareOptions) {
-    const { paths, log } = options;
+    const { paths, log, settings } = options;
+    this.#device = settings.underlayDev;
     this.#paths = paths;
     this.#log = log;
     this.#overlayMtus = new OverlayMtus({ pathMtu: (address) => paths.pathMtu(address), log });
@@ -62,14 +68,19 @@ export class PathCare {
     return this.#overlayMtus.overlayMtu(vni);
   }
 
-  /** The data plane runs: paths are watched from now on. */
-  start(handle: Handle): void {
+  /**
+   * The data plane runs: paths are watched from now on.
+   * @param deafPorts source ports of sockets that are not told what ICMP says of their datagrams
+   */
+  start(handle: Handle, deafPorts: ReadonlySet<number>): void {
     this.#handle = handle;
     this.#probing.start(handle);
+    if (deafPorts.size > 0) this.#hear(handle, deafPorts);
   }
 
   stop(): void {
     this.#handle = undefined;
+    this.#hearing?.stop();
     this.#probing.stop();
   }
 
@@ -101,6 +112,23 @@ export class PathCare {
     const { overlayMtu } = policy;
     const judgement = judge(pathMtu, fits, { overlayMtu, tap, tapMtu, bridged: master !== '' });
     return { ...result, ...judgement, routeMtu: this.#paths.routeMtu(text), fits, overlayMtu, tapMtu };
+  }
+
+  #hear(handle: Handle, ports: ReadonlySet<number>): void {
+    this.#hearing = new Hearing({
+      device: this.#device,
+      ports,
+      isOurs: (address) => this.#paths.localAddresses().includes(address),
+      isPeer: (address) => this.#paths.route(address) !== undefined,
+      told: (family, address, port, mtu) =>
+        handle.reportPath(packRow(family, parseIpAddress(address), port), mtu),
+    });
+    try {
+      this.#hearing.start();
+    } catch (error) {
+      const why = (error as Error).message;
+      this.#log.warn({ error: why }, 'ICMP cannot be heard: paths that narrow are found by probes alone');
+    }
   }
 
   async #follow(): Promise<void> {

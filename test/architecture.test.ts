@@ -63,6 +63,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   'path-care': [
     'config',
     'host',
+    'wire',
     'probe',
     'probing',
     'overlay-mtu',

@@ -362,6 +362,11 @@ export class Handle implements DataPlane {
     await Promise.allSettled(this.#links.flatMap((link) => changes.map((change) => link.ask(change))));
   }
 
+  /** The network says that a path carries less. @param row packed address and port of a peer @param mtu bytes; 0: not said */
+  reportPath(row: Uint8Array, mtu: number): void {
+    this.#tellOthers(-1, { op: 'path.report', row: new Int32Array(row.buffer), mtu });
+  }
+
   /** @returns true when it had to be changed */
   #repack(list: readonly NewPeer[], pathMtu: (address: string) => number): boolean {
     const packed = this.#pack(list).pathMtu;
@@ -374,7 +379,7 @@ export class Handle implements DataPlane {
     return changed;
   }
 
-  /** What one worker has heard. Who cannot be told now will hear it himself. */
+  /** What one worker has heard, or −1 somebody else. Who cannot be told now will hear it himself. */
   #tellOthers(index: number, change: Change): void {
     for (const [other, link] of this.#links.entries())
       if (other !== index && link.ready) link.ask(change).catch(() => {});
