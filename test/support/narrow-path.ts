@@ -15,6 +15,8 @@ export const FAR = { ipv4: '10.2.0.1', ipv6: 'fd02::1' };
 export interface NarrowPath {
   lab: Lab;
   near: Namespace;
+  /** The router next to `near`. */
+  left: Namespace;
   far: Namespace;
   /** Changes what the middle hop carries, bytes. */
   narrow(mtu: number): Promise<void>;
@@ -61,7 +63,7 @@ export async function narrowPath(t: Test, mtu: number): Promise<NarrowPath> {
     for (const router of [left, right]) await router.run('nft -f -', { input: NO_ICMP });
   };
   await narrow(mtu);
-  return { lab, near, far, narrow, filterIcmp };
+  return { lab, near, left, far, narrow, filterIcmp };
 }
 
 /** Neighbour discovery is ICMPv6, too: without it nothing crosses a link. */
