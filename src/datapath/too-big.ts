@@ -14,7 +14,7 @@
  *
  * A superframe is judged by its segments. Those of TCP may be cut smaller without being fragments, as a byte stream has no
  * boundaries; with DF, however, the sender has asked to be told, and answering it once is what mends its next packets,
- * superframes or not. `docs/decisions/0006` has the reasons, and those of the last row but one.
+ * superframes or not. `docs/decisions/0007` has the reasons, and those of the last row but one.
  *
  * Not on the common way: called by the encapsulation after its one compare has failed.
  */
