@@ -111,7 +111,7 @@ function mixedCells(): LabCell[] {
 function roundTripCells(): LabCell[] {
   const idle = 'blast, one 64 B request at a time';
   const loaded = `${idle}, beside 1,400 B frames at half of what the kernel delivered`;
-  const scraped = `${idle}; 60,000 FDB entries and /metrics read every second`;
+  const scraped = `${idle}; beside both, a vtepd whose 60,000 FDB entries and /metrics are read every second`;
   const cell = (id: string, title: string, task: TaskId, part: number, how: string): LabCell => {
     return { ...RTT, id, group: 'rtt', title: `round trip ${title}`, stage: 'device-whole', task, part, how };
   };

@@ -1,170 +1,23 @@
 /* SPDX-License-Identifier: MIT
  *
- * The N-API surface: one JavaScript function for each function of shim.h, and the only file that
- * knows node_api.h. It turns arguments into pointers and integers and checks everything that concerns
- * the call as a whole: types, lengths, alignment, indices of the batch, regions of the arena. What it
- * refuses is a bug of the caller, so it throws. Single descriptors are checked where they are used and
- * answer in the status column.
+ * The N-API surface: one JavaScript function for each function of shim.h. It takes the arguments, as args.c checks
+ * them, calls, and answers. No other file but args.c and poll.c knows node_api.h.
  *
  * Context-aware: any number of threads may load it; there is no mutable global. Pointers into typed
  * arrays live as long as the call; poll_start() alone keeps something, its callback (poll.c).
  */
+#include "args.h"
 #include "poll.h"
-#include "shim.h"
 
 #include <errno.h>
-#include <math.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <node_api.h>
-
-#define ARGS_MAX 9
-
-/* Bytes for a device name: more than the kernel takes, so that its own answer gets through. */
-#define NAME_SIZE 64
-
-/**
- * struct call - the arguments of one call, and whether one of them was refused
- * @name:	of the JavaScript function, for messages
- * @refused:	an exception is pending; what the arg_ functions return then is not to be used
- */
-struct call {
-	napi_env env;
-	const char *name;
-	napi_value args[ARGS_MAX];
-	bool refused;
-};
-
-static void refuse(struct call *call, const char *argument, const char *wanted)
-{
-	char message[160];
-
-	if (call->refused)
-		return;
-	call->refused = true;
-	snprintf(message, sizeof(message), "%s: %s must be %s", call->name, argument, wanted);
-	napi_throw_range_error(call->env, "ERR_INVALID_ARG_VALUE", message);
-}
-
-/* Missing arguments are undefined, which none of the arg_ functions takes. */
-static struct call begin(napi_env env, napi_callback_info info, const char *name)
-{
-	struct call call = { .env = env, .name = name };
-	size_t count = ARGS_MAX;
-
-	napi_get_cb_info(env, info, &count, call.args, NULL, NULL);
-	return call;
-}
-
-static napi_value answer(const struct call *call, int64_t value)
-{
-	napi_value result = NULL;
-
-	napi_create_int64(call->env, value, &result);
-	return result;
-}
-
-static int32_t arg_int(struct call *call, int index, const char *argument)
-{
-	double value;
-
-	if (napi_get_value_double(call->env, call->args[index], &value) == napi_ok && value >= INT32_MIN &&
-	    value <= INT32_MAX && trunc(value) == value)
-		return (int32_t)value;
-	refuse(call, argument, "a 32-bit integer");
-	return 0;
-}
-
-static int32_t arg_int_within(struct call *call, int index, const char *argument, int32_t min, int32_t max)
-{
-	int32_t value = arg_int(call, index, argument);
-	char wanted[64];
-
-	if (value >= min && value <= max)
-		return value;
-	snprintf(wanted, sizeof(wanted), "an integer from %d to %d", min, max);
-	refuse(call, argument, wanted);
-	return min;
-}
-
-static bool arg_bool(struct call *call, int index, const char *argument)
-{
-	bool value = false;
-
-	if (napi_get_value_bool(call->env, call->args[index], &value) != napi_ok)
-		refuse(call, argument, "a boolean");
-	return value;
-}
-
-static void arg_string(struct call *call, int index, const char *argument, char *buffer, size_t size)
-{
-	size_t len = 0, copied;
-
-	buffer[0] = '\0';
-	if (napi_get_value_string_utf8(call->env, call->args[index], NULL, 0, &len) != napi_ok || len >= size) {
-		char wanted[64];
-
-		snprintf(wanted, sizeof(wanted), "a string of at most %zu bytes", size - 1);
-		refuse(call, argument, wanted);
-		return;
-	}
-	napi_get_value_string_utf8(call->env, call->args[index], buffer, size, &copied);
-	if (strlen(buffer) != len)
-		refuse(call, argument, "a string without NUL");
-}
-
-struct view {
-	void *data;
-	size_t count;
-};
-
-/* A typed array of at least min elements; also one over a SharedArrayBuffer. */
-static struct view arg_view(struct call *call, int index, const char *argument, napi_typedarray_type wanted_type,
-			    size_t min, size_t align)
-{
-	struct view view = { 0 };
-	napi_typedarray_type type;
-	char wanted[96];
-
-	if (napi_get_typedarray_info(call->env, call->args[index], &type, &view.count, &view.data, NULL, NULL) ==
-		    napi_ok &&
-	    type == wanted_type && view.count >= min && (uintptr_t)view.data % align == 0)
-		return view;
-	snprintf(wanted, sizeof(wanted), "%s of at least %zu elements, aligned to %zu bytes",
-		 wanted_type == napi_int32_array ? "an Int32Array" : "a Uint8Array", min, align);
-	refuse(call, argument, wanted);
-	return (struct view){ 0 };
-}
-
-static struct view arg_bytes(struct call *call, int index, const char *argument, size_t min, size_t align)
-{
-	return arg_view(call, index, argument, napi_uint8_array, min, align);
-}
-
-static struct view arg_ints(struct call *call, int index, const char *argument, size_t min)
-{
-	return arg_view(call, index, argument, napi_int32_array, min, _Alignof(int32_t));
-}
-
-static struct arena arg_arena(struct call *call, int index)
-{
-	struct view view = arg_bytes(call, index, "arena", 1, 1);
-
-	return (struct arena){ view.data, view.count };
-}
-
-static struct batch *arg_batch(struct call *call, int index)
-{
-	return arg_bytes(call, index, "batch", sizeof(struct batch), _Alignof(struct batch)).data;
-}
-
 static napi_value js_tap_open(napi_env env, napi_callback_info info)
 {
-	struct call call = begin(env, info, "tapOpen");
+	struct call call = begin_call(env, info, "tapOpen");
 	char name[NAME_SIZE];
 	bool multi_queue;
 
@@ -175,29 +28,16 @@ static napi_value js_tap_open(napi_env env, napi_callback_info info)
 
 static napi_value js_tap_set_offload(napi_env env, napi_callback_info info)
 {
-	struct call call = begin(env, info, "tapSetOffload");
+	struct call call = begin_call(env, info, "tapSetOffload");
 	int fd = arg_int(&call, 0, "fd");
 	int32_t bits = arg_int_within(&call, 1, "bits", 0, INT32_MAX);
 
 	return call.refused ? NULL : answer(&call, tap_set_offload(fd, (uint32_t)bits));
 }
 
-static struct tap_region arg_region(struct call *call, int index, struct arena arena)
-{
-	int32_t most = arena.len < INT32_MAX ? (int32_t)arena.len : INT32_MAX;
-	int32_t off = arg_int_within(call, index, "regionOff", 0, most);
-
-	return (struct tap_region){
-		.off = off,
-		.end = arg_int_within(call, index + 1, "regionEnd", off, most),
-		.headroom = arg_int_within(call, index + 2, "headroom", 0, UINT16_MAX),
-		.slot_len = arg_int_within(call, index + 3, "slotLen", 1, INT32_MAX),
-	};
-}
-
 static napi_value js_tap_read_batch(napi_env env, napi_callback_info info)
 {
-	struct call call = begin(env, info, "tapReadBatch");
+	struct call call = begin_call(env, info, "tapReadBatch");
 	int fd = arg_int(&call, 0, "fd");
 	struct arena arena = arg_arena(&call, 1);
 	struct batch *batch = arg_batch(&call, 2);
@@ -210,7 +50,7 @@ static napi_value js_tap_read_batch(napi_env env, napi_callback_info info)
 
 static napi_value js_tap_write_batch(napi_env env, napi_callback_info info)
 {
-	struct call call = begin(env, info, "tapWriteBatch");
+	struct call call = begin_call(env, info, "tapWriteBatch");
 	struct view fds = arg_ints(&call, 0, "fds", 0);
 	struct arena arena = arg_arena(&call, 1);
 	struct batch *batch = arg_batch(&call, 2);
@@ -225,7 +65,7 @@ static napi_value js_tap_write_batch(napi_env env, napi_callback_info info)
 
 static napi_value js_udp_open(napi_env env, napi_callback_info info)
 {
-	struct call call = begin(env, info, "udpOpen");
+	struct call call = begin_call(env, info, "udpOpen");
 	struct view row = arg_bytes(&call, 0, "local", sizeof(struct peer_row), 1);
 	struct peer_row local;
 	char device[NAME_SIZE];
@@ -242,23 +82,9 @@ static napi_value js_udp_open(napi_env env, napi_callback_info info)
 	return answer(&call, udp_open(&local, device, options, receive_len, send_len, ttl));
 }
 
-static struct udp_slots arg_slots(struct call *call, int index, struct arena arena, int32_t start)
-{
-	struct udp_slots slots = {
-		.count = arg_int_within(call, index, "slots", 0, BATCH_CAP - start),
-		.off = arg_int_within(call, index + 1, "slotOff", 0, INT32_MAX),
-		.stride = arg_int_within(call, index + 2, "slotStride", 1, INT32_MAX),
-	};
-	int64_t end = slots.off + (int64_t)slots.count * slots.stride;
-
-	if (end > INT32_MAX || (uint64_t)end > arena.len)
-		refuse(call, "slotOff + slots * slotStride", "within the arena");
-	return slots;
-}
-
 static napi_value js_udp_receive_batch(napi_env env, napi_callback_info info)
 {
-	struct call call = begin(env, info, "udpReceiveBatch");
+	struct call call = begin_call(env, info, "udpReceiveBatch");
 	int fd = arg_int(&call, 0, "fd");
 	struct arena arena = arg_arena(&call, 1);
 	struct batch *batch = arg_batch(&call, 2);
@@ -280,7 +106,7 @@ static struct path_errors *arg_path_errors(struct call *call, int index)
 
 static napi_value js_udp_send_batch(napi_env env, napi_callback_info info)
 {
-	struct call call = begin(env, info, "udpSendBatch");
+	struct call call = begin_call(env, info, "udpSendBatch");
 	struct view fds = arg_ints(&call, 0, "fds", SEND_SOCKETS);
 	struct view peers = arg_bytes(&call, 1, "peers", 0, _Alignof(struct peer_row));
 	struct arena arena = arg_arena(&call, 2);
@@ -300,7 +126,7 @@ static napi_value js_udp_send_batch(napi_env env, napi_callback_info info)
 
 static napi_value js_tunnel_open(napi_env env, napi_callback_info info)
 {
-	struct call call = begin(env, info, "tunnelOpen");
+	struct call call = begin_call(env, info, "tunnelOpen");
 	char name[NAME_SIZE];
 
 	arg_string(&call, 0, "name", name, sizeof(name));
@@ -309,7 +135,7 @@ static napi_value js_tunnel_open(napi_env env, napi_callback_info info)
 
 static napi_value js_tunnel_attach(napi_env env, napi_callback_info info)
 {
-	struct call call = begin(env, info, "tunnelAttach");
+	struct call call = begin_call(env, info, "tunnelAttach");
 	int ifindex = arg_int_within(&call, 0, "ifindex", 1, INT32_MAX);
 
 	return call.refused ? NULL : answer(&call, tunnel_attach(ifindex));
@@ -317,7 +143,7 @@ static napi_value js_tunnel_attach(napi_env env, napi_callback_info info)
 
 static napi_value js_tunnel_segmentation(napi_env env, napi_callback_info info)
 {
-	struct call call = begin(env, info, "tunnelSegmentation");
+	struct call call = begin_call(env, info, "tunnelSegmentation");
 	char device[NAME_SIZE];
 
 	arg_string(&call, 0, "device", device, sizeof(device));
@@ -326,7 +152,7 @@ static napi_value js_tunnel_segmentation(napi_env env, napi_callback_info info)
 
 static napi_value js_udp_read_errors(napi_env env, napi_callback_info info)
 {
-	struct call call = begin(env, info, "udpReadErrors");
+	struct call call = begin_call(env, info, "udpReadErrors");
 	int fd = arg_int(&call, 0, "fd");
 	struct path_errors *errors = arg_path_errors(&call, 1);
 
@@ -335,7 +161,7 @@ static napi_value js_udp_read_errors(napi_env env, napi_callback_info info)
 
 static napi_value js_wait_add(napi_env env, napi_callback_info info)
 {
-	struct call call = begin(env, info, "waitAdd");
+	struct call call = begin_call(env, info, "waitAdd");
 	int wait_fd = arg_int(&call, 0, "waitFd");
 	int fd = arg_int(&call, 1, "fd");
 	int32_t token = arg_int_within(&call, 2, "token", 0, WAIT_ERROR_BIT - 1);
@@ -346,7 +172,7 @@ static napi_value js_wait_add(napi_env env, napi_callback_info info)
 
 static napi_value js_wait_remove(napi_env env, napi_callback_info info)
 {
-	struct call call = begin(env, info, "waitRemove");
+	struct call call = begin_call(env, info, "waitRemove");
 	int wait_fd = arg_int(&call, 0, "waitFd");
 	int fd = arg_int(&call, 1, "fd");
 
@@ -355,7 +181,7 @@ static napi_value js_wait_remove(napi_env env, napi_callback_info info)
 
 static napi_value js_wait_for(napi_env env, napi_callback_info info)
 {
-	struct call call = begin(env, info, "waitFor");
+	struct call call = begin_call(env, info, "waitFor");
 	int wait_fd = arg_int(&call, 0, "waitFd");
 	int timeout_ms = arg_int_within(&call, 1, "timeoutMs", -1, INT32_MAX);
 	struct wait_result *result =
@@ -364,37 +190,45 @@ static napi_value js_wait_for(napi_env env, napi_callback_info info)
 	return call.refused ? NULL : answer(&call, wait_for(wait_fd, timeout_ms, result));
 }
 
+static napi_value js_thread_set_slice(napi_env env, napi_callback_info info)
+{
+	struct call call = begin_call(env, info, "threadSetSlice");
+	int us = arg_int_within(&call, 0, "us", 1, 1000000);
+
+	return call.refused ? NULL : answer(&call, thread_set_slice(us));
+}
+
 static napi_value js_wait_create(napi_env env, napi_callback_info info)
 {
-	struct call call = begin(env, info, "waitCreate");
+	struct call call = begin_call(env, info, "waitCreate");
 
 	return answer(&call, wait_create());
 }
 
 static napi_value js_event_create(napi_env env, napi_callback_info info)
 {
-	struct call call = begin(env, info, "eventCreate");
+	struct call call = begin_call(env, info, "eventCreate");
 
 	return answer(&call, event_create());
 }
 
 static napi_value js_network_watch(napi_env env, napi_callback_info info)
 {
-	struct call call = begin(env, info, "networkWatch");
+	struct call call = begin_call(env, info, "networkWatch");
 
 	return answer(&call, network_watch());
 }
 
 static napi_value js_policy_watch(napi_env env, napi_callback_info info)
 {
-	struct call call = begin(env, info, "policyWatch");
+	struct call call = begin_call(env, info, "policyWatch");
 
 	return answer(&call, policy_watch());
 }
 
 static napi_value js_policy_count(napi_env env, napi_callback_info info)
 {
-	struct call call = begin(env, info, "policyCount");
+	struct call call = begin_call(env, info, "policyCount");
 
 	return answer(&call, policy_count());
 }
@@ -417,7 +251,7 @@ static int64_t dup_fd(int fd)
 #define JS_OF_FD(js_function, js_name, function)                           \
 	static napi_value js_function(napi_env env, napi_callback_info info) \
 	{                                                                    \
-		struct call call = begin(env, info, js_name);                  \
+		struct call call = begin_call(env, info, js_name);                  \
 		int fd = arg_int(&call, 0, "fd");                              \
                                                                              \
 		return call.refused ? NULL : answer(&call, function(fd));      \
@@ -434,7 +268,7 @@ JS_OF_FD(js_close, "close", close_fd)
 
 static napi_value js_poll_start(napi_env env, napi_callback_info info)
 {
-	struct call call = begin(env, info, "pollStart");
+	struct call call = begin_call(env, info, "pollStart");
 	int fd = arg_int(&call, 0, "fd");
 	napi_valuetype type = napi_undefined;
 	napi_value handle = NULL;
@@ -456,7 +290,7 @@ static napi_value js_poll_start(napi_env env, napi_callback_info info)
 
 static napi_value js_poll_stop(napi_env env, napi_callback_info info)
 {
-	struct call call = begin(env, info, "pollStop");
+	struct call call = begin_call(env, info, "pollStop");
 	napi_valuetype type = napi_undefined;
 
 	napi_typeof(env, call.args[0], &type);
@@ -490,6 +324,7 @@ static void export_functions(napi_env env, napi_value exports)
 		{ "policyWatch", js_policy_watch },
 		{ "policyCount", js_policy_count },
 		{ "watchClear", js_watch_clear },
+		{ "threadSetSlice", js_thread_set_slice },
 		{ "waitCreate", js_wait_create },
 		{ "waitAdd", js_wait_add },
 		{ "waitRemove", js_wait_remove },

@@ -278,6 +278,8 @@ int policy_watch(void);
 int policy_count(void);
 int watch_clear(int fd);
 
+int thread_set_slice(int us);
+
 int wait_create(void);
 int wait_add(int wait_fd, int fd, int32_t token, int readable);
 int wait_remove(int wait_fd, int fd);

@@ -3,7 +3,7 @@
  * again, in this order:
  *
  *     start: shim → peers resolved, routes asked → TAPs → sockets → workers → VNIs and peers acknowledged → paths → API → ready
- *     stop:  API → paths → workers → sockets → TAPs and what else was created
+ *     stop:  API → paths → watching the network → workers → outer TAP → sockets → TAPs and what else was created
  *
  * Each step that fails names cause and cure, and everything done until then is taken back. No frame passes here.
  */
@@ -18,6 +18,7 @@ import { examine } from './doctor/doctor.js';
 import type { Finding } from './doctor/finding.js';
 import { deriveMac } from './host/mac-address.js';
 import { machineId, netnsId } from './host/machine-id.js';
+import { NetworkWatch } from './host/network-watch.js';
 import { ALL_OFFLOADS, type OverlayDevice, openOverlayDevice } from './host/overlay-device.js';
 import { Paths } from './host/paths.js';
 import { Rollback } from './host/rollback.js';
@@ -48,11 +49,9 @@ export class Daemon {
   /** Those that come and go. */
   #standingWarnings: () => { code: string; detail: string }[] = () => [];
   #local: string[] = [];
-  #tunnel: TunnelOffload | undefined;
-  /** Looks at the tunnel offload come one after the other. */
-  #tunnelLook: Promise<void> = Promise.resolve();
-  #tunnelLookDue = false;
-  #routesChanged = false;
+  #network: NetworkWatch | undefined;
+  /** Why superframes do not leave whole, or the device that they leave by. */
+  #tunnelSaid = '';
 
   private constructor(settings: Settings, log: Logger, undo: Rollback) {
     this.#settings = settings;
@@ -92,10 +91,11 @@ export class Daemon {
       devices.set(vni, await this.#openDevice(shim, vni, await care.begin(vni, peers.get(vni)!)));
     const sockets = await this.#openSockets(shim, [...peers.values()].flat());
     if (this.#engine === 'batch') this.#noteOffloads([...devices.values()], sockets);
+    const tunnel = this.#makeTunnel(shim, sockets);
     const handle = await this.#startWorkers(shim, sockets, care);
     for (const vni of this.#settings.vnis)
       await this.#configure(handle, vni, devices.get(vni)!, peers.get(vni)!, care.overlayMtu(vni.vni));
-    await this.#startTunnel(shim, sockets, handle);
+    if (this.#engine === 'batch') await this.#watchNetwork(shim, handle, tunnel, care);
     handle.configured();
     this.#undo.push(() => care.stop());
     care.start(handle, this.#deafPorts(shim, sockets));
@@ -198,7 +198,7 @@ export class Daemon {
       seed: randomInt(2 ** 32) | 0,
       log: (level, message, fields) => this.#log[level](fields, message),
       peersChanged: () => {
-        this.#lookAtTunnel(handle, false);
+        this.#network?.due();
         care.changed();
       },
       probeReplied: (peerIdx, nonce, len) => care.replied(peerIdx, nonce, len),
@@ -209,51 +209,63 @@ export class Daemon {
     return handle;
   }
 
-  /** Superframes may leave whole where the machine allows it. */
-  async #startTunnel(shim: Shim, sockets: UnderlaySockets, handle: Handle): Promise<void> {
-    if (this.#engine !== 'batch') return;
-    const { port, udpChecksum, ttl } = this.#settings;
+  /** The workers write to its device, so it is closed after they have ended. */
+  #makeTunnel(shim: Shim, sockets: UnderlaySockets): TunnelOffload {
+    const { port, udpChecksum, underlayDev, ttl } = this.#settings;
+    const local = this.#settings.local.find(({ family }) => family === 4)?.bytes.subarray(0, 4);
     const df = this.#settings.df !== 'unset';
     const { SOURCE_SOCKETS } = shim.layout;
     const pool = df ? 0 : 2 * SOURCE_SOCKETS;
     const sendFds = sockets.sendFds.slice(pool, pool + SOURCE_SOCKETS);
-    const tunnel = new TunnelOffload(shim, { port, ttl, df, udpChecksum, sendFds });
+    const outer = { ttl, df, udpChecksum };
+    const tunnel = new TunnelOffload(shim, { port, local, device: underlayDev, ...outer, sendFds });
     this.#undo.push(() => tunnel.close());
-    this.#tunnel = tunnel;
-    tunnel.watch(
-      () => this.#lookAtTunnel(handle, true),
-      () => this.#offloads.withdraw('UDP_TUNNEL_GSO'),
-    );
-    this.#lookAtTunnel(handle, false);
-    await this.#tunnelLook;
+    return tunnel;
   }
 
-  /** @param anew the network has changed: ask for the routes, too. Looks that are asked for meanwhile are one */
-  #lookAtTunnel(handle: Handle, anew: boolean): void {
-    this.#routesChanged ||= anew;
-    if (!this.#tunnel || this.#tunnelLookDue) return;
-    this.#tunnelLookDue = true;
-    this.#tunnelLook = this.#tunnelLook
-      .then(() => this.#setTunnel(handle, this.#tunnel!))
-      .catch((error: Error) => {
-        this.#offloads.withdraw('UDP_TUNNEL_GSO');
-        this.#log.debug(error.message);
-      });
-  }
-
-  async #setTunnel(handle: Handle, tunnel: TunnelOffload): Promise<void> {
-    const routesChanged = this.#routesChanged;
-    this.#routesChanged = false;
-    this.#tunnelLookDue = false;
-    if (routesChanged) await this.#paths.refreshAll();
-    const found = await tunnel.find(this.#ways(handle));
-    if ('why' in found) {
-      this.#offloads.withdraw('UDP_TUNNEL_GSO');
-      this.#log.debug({ why: found.why }, 'superframes are cut up before they are sent');
-      return;
+  /** Superframes leave whole while the network allows it; frames are judged by the routes that there are. */
+  async #watchNetwork(shim: Shim, handle: Handle, tunnel: TunnelOffload, care: PathCare): Promise<void> {
+    const network = new NetworkWatch(shim, {
+      look: async (changed) => {
+        await this.#setTunnel(handle, tunnel, changed).catch((error: Error) =>
+          this.#endTunnel(error.message),
+        );
+        if (changed) care.changed();
+      },
+      policies: () => this.#offloads.withdraw('UDP_TUNNEL_GSO'),
+    });
+    this.#undo.push(() => network.stop());
+    try {
+      await network.start();
+      this.#network = network;
+    } catch (error) {
+      this.#endTunnel((error as Error).message);
     }
+  }
+
+  /** @param changed routes may be others by now */
+  async #setTunnel(handle: Handle, tunnel: TunnelOffload, changed: boolean): Promise<void> {
+    if (changed) await this.#paths.refreshAll(ipv4Addresses(handle));
+    const found = await tunnel.find(this.#ways(handle));
+    if ('why' in found) return this.#endTunnel(found.why);
     await handle.setTunnel(found.way, found.peers);
+    // One that came while the workers were told. Of later ones the kernel tells, and is heard after this.
+    const policies = tunnel.policies();
+    if (policies !== '') return this.#endTunnel(policies);
     this.#offloads.grant('UDP_TUNNEL_GSO');
+    this.#sayTunnel(`superframes leave whole by ${found.device}`);
+  }
+
+  #endTunnel(why: string): void {
+    this.#offloads.withdraw('UDP_TUNNEL_GSO');
+    this.#sayTunnel(`superframes are cut up before they are sent: ${why}`);
+  }
+
+  /** What it is at start is in the status; that it changes may explain a speed. */
+  #sayTunnel(text: string): void {
+    if (this.#tunnelSaid === text) return;
+    this.#log[this.#tunnelSaid === '' ? 'debug' : 'info'](text);
+    this.#tunnelSaid = text;
   }
 
   /** How each peer is reached. */
@@ -381,6 +393,13 @@ export class Daemon {
     const said = { version: packageVersion(), io: this.#engine, workers, local: this.#local, port, vnis };
     this.#log.info(said, 'ready');
   }
+}
+
+function ipv4Addresses(handle: Handle): string[] {
+  const addresses = new Set<string>();
+  for (const { vni } of handle.vnis())
+    for (const { address } of handle.peers(vni)) if (address.family === 4) addresses.add(address.text);
+  return [...addresses];
 }
 
 function unsteeredDetail({ name, unsteered }: OverlayDevice): string {

@@ -56,7 +56,7 @@ export async function measureHeap(seconds: number): Promise<HeapResult> {
 }
 
 async function saturate(pair: Pair, seconds: number): Promise<void> {
-  const context = { seconds: Math.max(1, Math.round(seconds / 2)), halfLoad: 0 };
+  const context = { seconds: Math.max(1, Math.round(seconds / 2)), halfLoad: 0, scraped: [] };
   await TASKS.tcp4(pair, context);
   await TASKS.udp64(pair, context);
 }

@@ -6,6 +6,7 @@
  *
  * What fails is said, leaves a gap in the figures, and does not end the stage.
  */
+import type { Vtepd } from '../../test/support/vtepd.js';
 import { progress, reportFailure } from '../progress.js';
 import { Competitor, type Pair } from './competitors.js';
 import { offloadsOf, type Stage } from './site.js';
@@ -48,6 +49,8 @@ export interface StageOptions {
 
 /** The one that others are compared with; part of every plan. */
 export const BASELINE = 'kernel';
+/** The one with a full FDB that is read again and again. */
+const SCRAPED = 'vtepd, scraped';
 
 export async function runStage(stage: Stage, plan: Plan, options: StageOptions): Promise<StageResult> {
   const run = new StageRun(stage, plan, options);
@@ -84,7 +87,7 @@ class StageRun {
         this.#result.offloads[competitor.name] = await offloadsOf(a);
       });
     }
-    const context = { seconds, halfLoad: await this.#calibrate() };
+    const context = { seconds, halfLoad: await this.#calibrate(), scraped: await this.#scraped() };
     for (let round = 0; round < rounds; round++) {
       progress(`${this.#stage.title}: round ${round + 1} of ${rounds}`);
       await this.#round(round, context);
@@ -116,6 +119,13 @@ class StageRun {
     const baseline = this.#competitors.find(({ name }) => name === BASELINE);
     if (!this.#plan.has('rttLoaded') || !baseline) return 0;
     return (await this.#attempt(baseline, 'calibration', halfLoadOf)) ?? 0;
+  }
+
+  /** The daemons that are watched closely. */
+  async #scraped(): Promise<readonly Vtepd[]> {
+    const watched = this.#competitors.find(({ name }) => name === SCRAPED);
+    if (!this.#plan.has('rttScraped') || !watched) return [];
+    return (await this.#attempt(watched, 'readers', async ({ vtepds }) => vtepds)) ?? [];
   }
 
   /** @returns undefined when it failed */

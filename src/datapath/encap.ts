@@ -45,6 +45,8 @@ export class Encap {
   readonly #df: number;
   /** Datagrams to be sent, in the order of their frames. */
   readonly #out = new Batch();
+  /** Hashes of the destinations of the batch that is being forwarded. */
+  readonly #hashes = new Int32Array(BATCH_CAP);
 
   constructor(tables: Tables, overlay: OverlayPort, underlay: UnderlayPort, options: EncapOptions) {
     this.#tables = tables;
@@ -60,8 +62,19 @@ export class Encap {
 
   /** Forwards and counts every frame of the batch; on return its memory may be used again. */
   forward(frames: Batch): void {
+    this.#hashDestinations(frames);
     for (let i = 0; i < frames.count; i++) this.#forwardOne(frames, i);
     this.#flush();
+  }
+
+  /** Of all frames before the first is looked up: so their lookups wait for memory together. */
+  #hashDestinations(frames: Batch): void {
+    const { table } = this.#tables.fdb;
+    for (let i = 0; i < frames.count; i++) {
+      const off = frames.off[i];
+      this.#hashes[i] = table.hash(frames.vniIdx[i], macHigh(this.#arena, off), macLow(this.#arena, off));
+    }
+    table.touch(this.#hashes, frames.count);
   }
 
   /** Takes the time, and counts sends whose answer came later than their `send`. */
@@ -96,7 +109,7 @@ export class Encap {
       this.#floodOne(frames, i, srcPortIdx, isBroadcast ? FRAME_BROADCAST : FRAME_MULTICAST);
       return;
     }
-    const peerIdx = fdb.lookup(vniIdx, high, low);
+    const peerIdx = fdb.lookupHashed(this.#hashes[i], vniIdx, high, low);
     if (this.#clamps) {
       const syn = synOffset(arena, type, network, end);
       if (syn >= 0) this.#clamp(frames, i, network, syn, peerIdx);

@@ -83,7 +83,12 @@ export class Fdb implements NoteReader {
 
   /** @returns the row of the peer that a unicast frame for this MAC goes to, or −1: unknown */
   lookup(vniIdx: number, high: number, low: number): number {
-    const position = this.table.find(vniIdx, high, low);
+    return this.lookupHashed(this.table.hash(vniIdx, high, low), vniIdx, high, low);
+  }
+
+  /** The same for one of a batch whose hashes were made and touched at once (`MacTable.touch`). */
+  lookupHashed(hash: number, vniIdx: number, high: number, low: number): number {
+    const position = this.table.findHashed(hash, vniIdx, high, low);
     return position < 0 ? -1 : this.peerAt(position);
   }
 

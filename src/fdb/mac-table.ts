@@ -28,6 +28,11 @@ const MOVED = -1;
 const HEADER_WORDS = 16;
 const SMALLEST_CAPACITY = 1024;
 
+/** Slots of a table that caches hold (2 MB): there is too little to wait for. */
+const CACHED_SLOTS = 131_072;
+/** Words: two slots on. */
+const TOUCH_AHEAD = 2 * SLOT_WORDS;
+
 /** Old slots moved with each insertion. Above 1 the drain ends before the new table fills up. */
 const MOVES_PER_INSERT = 8;
 
@@ -52,6 +57,8 @@ export class MacTable {
   #oldShift = 0;
   /** Next slot of the old table to be moved; oldCapacity when it is drained. */
   #moved = 0;
+  /** Where the sum of what was touched goes, or the compiler might leave the loads out. */
+  readonly #touched = new Int32Array(1);
   readonly #onGrow: (buffers: SharedArrayBuffer[]) => void;
 
   /**
@@ -70,10 +77,40 @@ export class MacTable {
 
   /** @returns position of the entry in the current table, or −1 */
   find(tag: number, high: number, low: number): number {
+    return this.findHashed(this.hash(tag, high, low), tag, high, low);
+  }
+
+  /** An int32 for `touch` and `findHashed`; it stays right while the table grows. */
+  hash(tag: number, high: number, low: number): number {
+    return this.#hash((tag << 16) | high, low);
+  }
+
+  /**
+   * Brings the slots that `count` lookups will begin at into the cache, all at once. One lookup after the other would
+   * wait for memory each time: it ends in branches on what it loads, and a guess that was wrong throws the next loads
+   * away. The loads here depend on nothing, and some ten are under way at a time. Of a lookup among 1 M entries, 60 ns,
+   * half is left (bench/micro/fdb.ts). A table that fits into the cache is left alone.
+   */
+  touch(hashes: Int32Array, count: number): void {
+    if (this.capacity <= CACHED_SLOTS) return;
+    const slots = this.#slots;
+    const shift = this.#shift;
+    const mask = slots.length - 1;
+    let sum = 0;
+    for (let i = 0; i < count; i++) {
+      const base = (hashes[i] >>> shift) << 2;
+      // Where probing goes on it may be on the next cache line.
+      sum ^= slots[base] ^ slots[(base + TOUCH_AHEAD) & mask];
+    }
+    this.#touched[0] = sum;
+  }
+
+  /** `find` with the hash of the same key. */
+  findHashed(hash: number, tag: number, high: number, low: number): number {
     const key = (tag << 16) | high;
     const slots = this.#slots;
     const mask = this.capacity - 1;
-    let position = this.#hash(key, low) >>> this.#shift;
+    let position = hash >>> this.#shift;
     for (;;) {
       const base = position << 2;
       if (slots[base + VALUE] === EMPTY) break;

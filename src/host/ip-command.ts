@@ -25,18 +25,52 @@ export class NoRouteError extends HostError {}
  * @returns what it printed, one element an object; empty when it printed nothing
  * @throws NoSuchDeviceError, NoRouteError, HostError
  */
-export function ip(args: readonly string[]): Promise<unknown[]> {
-  return new Promise((resolve, reject) => {
+export async function ip(args: readonly string[]): Promise<unknown[]> {
+  const { error, stdout, stderr } = await runIp(args, '');
+  if (error) throw explainFailure(args, error, stderr);
+  return parsed(args, stdout);
+}
+
+/**
+ * Runs many commands in one process.
+ *
+ * @returns what those printed that succeeded, in order
+ * @throws HostError when ip(8) can't be run
+ */
+export async function ipBatch(commands: readonly string[]): Promise<unknown[]> {
+  const args = ['-force', '-batch', '-'];
+  const { error, stdout, stderr } = await runIp(args, `${commands.join('\n')}\n`);
+  // An exit code tells of a command that failed.
+  if (error && (typeof error.code !== 'number' || error.killed)) throw explainFailure(args, error, stderr);
+  return stdout
+    .split('\n')
+    .filter((line) => line.trim() !== '')
+    .flatMap((line) => parsed(args, line));
+}
+
+interface Ended {
+  error: ExecFileException | null;
+  stdout: string;
+  stderr: string;
+}
+
+function runIp(args: readonly string[], input: string): Promise<Ended> {
+  return new Promise((resolve) => {
     const options = { env: environment(), maxBuffer: MAX_OUTPUT_LEN, timeout: TIMEOUT_MS };
-    execFile('ip', ['-json', ...args], options, (error, stdout, stderr) => {
-      if (error) return reject(explainFailure(args, error, stderr));
-      try {
-        resolve(parseOutput(stdout));
-      } catch {
-        reject(new HostError(`"ip ${args.join(' ')}" gave no JSON: ${INSTALL} 4.14 or newer`));
-      }
-    });
+    const child = execFile('ip', ['-json', ...args], options, (error, stdout, stderr) =>
+      resolve({ error, stdout, stderr }),
+    );
+    // A process that did not start, or ended early, reads nothing: its error says so.
+    child.stdin?.on('error', () => {}).end(input);
   });
+}
+
+function parsed(args: readonly string[], stdout: string): unknown[] {
+  try {
+    return parseOutput(stdout);
+  } catch {
+    throw new HostError(`"ip ${args.join(' ')}" gave no JSON: ${INSTALL} 4.14 or newer`);
+  }
 }
 
 /** A filter that matches nothing makes iproute2 print empty objects, one a device passed over: left out. */

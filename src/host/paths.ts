@@ -8,7 +8,7 @@ import type { PeerSettings, Settings } from '../config/settings.js';
 import { resolveHost } from '../resolve/resolve.js';
 import { formatIpAddress, type IpAddress, parseIpAddress } from '../wire/ip-address.js';
 import { HostError } from './host-error.js';
-import { deviceIndex, type Route, routeTo } from './underlay.js';
+import { deviceIndex, type Route, routesTo, routeTo } from './underlay.js';
 
 /** A peer with its address: what the data plane is told. */
 export interface ResolvedPeer {
@@ -97,9 +97,14 @@ export class Paths {
     else this.#probed.set(address, pathMtu);
   }
 
-  /** Asks for every route anew. */
-  async refreshAll(): Promise<void> {
-    for (const address of this.#routes.keys()) await this.refresh(address);
+  /** Asks anew how these IPv4 addresses are reached, however many. @throws HostError */
+  async refreshAll(addresses: readonly string[]): Promise<void> {
+    const routes = await routesTo(addresses, this.#settings.underlayDev);
+    for (const text of addresses) {
+      const route = routes.get(text);
+      if (route) this.#routes.set(text, route);
+      else this.#routes.delete(text);
+    }
   }
 
   /** Asks the routing table anew: what may leave this machine toward a peer, bytes; undefined: no route. */

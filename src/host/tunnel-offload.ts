@@ -1,12 +1,12 @@
 /**
  * Superframes that leave whole: is there a device on the way to the peers that cuts up tunnelled ones by itself, and
- * may it be given them? Looked at when the daemon starts, when peers come and go, and whenever devices, routes or IPsec
- * policies of this network namespace change.
+ * may it be given them? Looked at when the daemon starts, when peers come and go, and whenever the network has changed
+ * (`NetworkWatch`).
  *
  * The conditions, each with a sentence for people when it does not hold: Linux 6.17 and the right to load a program;
- * an IPv4 peer; a device with tx-udp_tnl-segmentation, and with outer checksums tx-udp_tnl-csum-segmentation; and no
- * IPsec policy, as what is written to the outer TAP would pass it by. A policy that comes later ends the offload as
- * soon as the kernel tells of it.
+ * an IPv4 peer; a device with tx-udp_tnl-segmentation, and with outer checksums tx-udp_tnl-csum-segmentation; no
+ * device that the sockets are bound to, as the outer TAP follows routes alone; and no IPsec policy, as what is written
+ * there would pass it by. A policy that comes later ends the offload as soon as the kernel tells of it.
  *
  * One way only: that device and address of ours by which most peers are reached. The others' superframes are cut up
  * here, as everybody's are without.
@@ -20,15 +20,17 @@ import { getLink, setLink } from './link.js';
 import { Rollback } from './rollback.js';
 import type { Route } from './underlay.js';
 
-/** How long the network is left to settle after a change, ms. */
-const SETTLE_MS = 200;
 /** What `tunnelSegmentation` answers. */
 const CUTS = 1;
 const CUTS_WITH_CHECKSUM = 2;
 
 export interface TunnelSpec {
-  /** UDP port listened on: the device is named after it, as nobody else in this namespace has that port. */
+  /** UDP port listened on: the device is named after it. A second daemon on it, with another `--local`, goes without. */
   readonly port: number;
+  /** IPv4 address that the sockets are bound to, 4 bytes; undefined: the route says. */
+  readonly local: Uint8Array | undefined;
+  /** Device that the sockets are bound to; '' none. */
+  readonly device: string;
   readonly ttl: number;
   readonly df: boolean;
   readonly udpChecksum: boolean;
@@ -71,38 +73,20 @@ export class TunnelOffload {
     this.#spec = spec;
   }
 
-  /**
-   * Calls back when the answer of `find` may have changed; `ended` at once when IPsec may have begun.
-   * @param changed at most every SETTLE_MS
-   */
-  watch(changed: () => void, ended: () => void): void {
-    let timer: NodeJS.Timeout | undefined;
-    const settle = () => {
-      timer ??= setTimeout(() => {
-        timer = undefined;
-        changed();
-      }, SETTLE_MS);
-    };
-    this.#undo.push(() => clearTimeout(timer));
-    this.#watch(this.#shim.networkWatch(), settle);
-    this.#watch(this.#shim.policyWatch(), () => {
-      ended();
-      settle();
-    });
-  }
-
-  /** Takes back what was made. */
+  /** Takes back what was made. Nobody may send by it any more: its descriptor's number will be another's. */
   async close(): Promise<void> {
     await this.#undo.run();
   }
 
   /** @throws HostError when the machine can't be asked */
   async find(peers: Iterable<TunnelPeer>): Promise<TunnelFinding> {
-    const { route, reached } = mostUsed(peers);
-    if (!route) return { why: 'no peer is reached by IPv4' };
+    if (this.#spec.device !== '') return { why: `the sockets are bound to ${this.#spec.device}` };
+    const most = mostUsed(peers);
+    if (!most) return { why: 'no peer is reached by IPv4' };
+    const { route, reached } = most;
     if (!this.#cuts(route.device)) return { why: `${route.device} does not cut up tunnelled superframes` };
-    const policies = this.#shim.policyCount();
-    if (policies !== 0) return { why: policies > 0 ? 'there are IPsec policies' : errnoName(policies) };
+    const policies = this.policies();
+    if (policies !== '') return { why: policies };
     await this.#open();
     if (this.#unable !== '') return { why: this.#unable };
     return {
@@ -110,6 +94,13 @@ export class TunnelOffload {
       peers: Int32Array.from(reached),
       device: route.device,
     };
+  }
+
+  /** Why IPsec forbids it; '' it does not, at this moment. */
+  policies(): string {
+    const count = this.#shim.policyCount();
+    if (count < 0) return `the kernel does not tell of IPsec policies (${errnoName(count)})`;
+    return count > 0 ? 'there are IPsec policies' : '';
   }
 
   #cuts(device: string): boolean {
@@ -120,10 +111,11 @@ export class TunnelOffload {
 
   #way({ local, mtu }: Route): TunnelWay {
     const { ttl, df, udpChecksum, sendFds } = this.#spec;
+    const bound = this.#spec.local ?? parseIpAddress(local)!.bytes.subarray(0, 4);
     const ports = sendFds.map((fd) => this.#shim.udpPort(fd));
     return {
       fd: this.#outerFd,
-      local: parseIpAddress(local)!.bytes.subarray(0, 4),
+      local: bound,
       mtu,
       ttl,
       df,
@@ -144,56 +136,49 @@ export class TunnelOffload {
           : `${name}: ${errnoName(outerFd)}`;
       return;
     }
-    this.#undo.push(() => void this.#shim.close(outerFd));
     try {
-      await this.#lead(name);
+      const linkFd = await this.#lead(name);
+      for (const fd of [linkFd, outerFd]) this.#undo.push(() => void this.#shim.close(fd));
       this.#outerFd = outerFd;
     } catch (error) {
+      this.#shim.close(outerFd);
       this.#unable = `${name}: ${(error as Error).message}`;
     }
   }
 
-  /** The device up, its program in place. Forwarding is a setting of this device alone. */
-  async #lead(name: string): Promise<void> {
+  /** The device up, its program in place. Forwarding is a setting of this device alone. @returns fd that keeps it so */
+  async #lead(name: string): Promise<number> {
     writeSetting(`/proc/sys/net/ipv6/conf/${name}/disable_ipv6`, '1');
     writeFileSync(`/proc/sys/net/ipv4/conf/${name}/forwarding`, '1');
     await setLink(name, 'arp', 'off', 'up');
     const { index } = await getLink(name);
     const linkFd = this.#shim.tunnelAttach(index);
     if (linkFd < 0) throw new HostError(`no program can be attached (${errnoName(linkFd)})`);
-    this.#undo.push(() => void this.#shim.close(linkFd));
-  }
-
-  /** @param fd a negative errno: there is nothing of that kind to watch */
-  #watch(fd: number, heard: () => void): void {
-    if (fd < 0) return;
-    const poll = this.#shim.pollStart(fd, () => {
-      this.#shim.watchClear(fd);
-      heard();
-    });
-    this.#undo.push(() => {
-      this.#shim.pollStop(poll);
-      this.#shim.close(fd);
-    });
+    return linkFd;
   }
 }
 
+interface Reached {
+  readonly route: Route;
+  readonly reached: number[];
+}
+
 /** The way that most IPv4 peers are reached by, and the rows of these. There may be a million peers. */
-function mostUsed(peers: Iterable<TunnelPeer>): { route: Route | undefined; reached: number[] } {
-  const byRoute = new Map<Route, number[]>();
+function mostUsed(peers: Iterable<TunnelPeer>): Reached | undefined {
+  const byRoute = new Map<Route, Reached>();
+  const byKey = new Map<string, Reached>();
   for (const { peerIdx, family, route } of peers) {
     if (family !== 4 || !route || route.local === '') continue;
-    const reached = byRoute.get(route);
-    if (reached) reached.push(peerIdx);
-    else byRoute.set(route, [peerIdx]);
+    let way = byRoute.get(route);
+    if (!way) {
+      const key = `${route.device} ${route.local} ${route.mtu}`;
+      way = byKey.get(key) ?? { route, reached: [] };
+      byKey.set(key, way);
+      byRoute.set(route, way);
+    }
+    way.reached.push(peerIdx);
   }
-  const ways = new Map<string, { route: Route; reached: number[] }>();
-  for (const [route, reached] of byRoute) {
-    const key = `${route.device} ${route.local} ${route.mtu}`;
-    ways.set(key, { route, reached: [...(ways.get(key)?.reached ?? []), ...reached] });
-  }
-  const [most] = [...ways.values()].sort((a, b) => b.reached.length - a.reached.length);
-  return most ?? { route: undefined, reached: [] };
+  return [...byKey.values()].sort((a, b) => b.reached.length - a.reached.length)[0];
 }
 
 /** A machine without IPv6 has no such setting. */

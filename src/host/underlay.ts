@@ -1,11 +1,12 @@
 /**
  * The way to a peer, as the kernel's routing table has it (`ip route get`): which address we appear from, which
- * device it leaves by, how much it carries.
+ * device it leaves by, how much it carries. Asked at start, when peers are added, before a probe, and of all IPv4 peers
+ * together when the network has changed.
  */
 import { type IpAddress, isLinkLocal, parseIpAddress } from '../wire/ip-address.js';
 import { HostError } from './host-error.js';
-import { ip, NoRouteError } from './ip-command.js';
-import { getLink } from './link.js';
+import { ip, ipBatch, NoRouteError } from './ip-command.js';
+import { allLinks, getLink } from './link.js';
 
 export { deviceIndex } from './link.js';
 
@@ -33,6 +34,27 @@ export async function routeTo(address: IpAddress, device = ''): Promise<Route | 
     if (error instanceof NoRouteError) return undefined;
     throw error;
   }
+}
+
+/**
+ * The ways to many IPv4 addresses, in two runs of ip(8).
+ *
+ * @param device as with `routeTo`
+ * @returns by address; those without a route are missing
+ * @throws HostError
+ */
+export async function routesTo(addresses: readonly string[], device = ''): Promise<Map<string, Route>> {
+  if (addresses.length === 0) return new Map();
+  const oif = device === '' ? '' : ` oif ${device}`;
+  const answers = await ipBatch(addresses.map((address) => `route get ${address}${oif}`));
+  const mtus = new Map((await allLinks()).map(({ name, mtu }) => [name, mtu]));
+  const routes = new Map<string, Route>();
+  for (const raw of answers) {
+    const { local, device: out, mtu = mtus.get(out) } = parseRoute(raw);
+    // A device that has just gone: so has the route.
+    if (mtu !== undefined) routes.set((raw as { dst: string }).dst, { local, device: out, mtu });
+  }
+  return routes;
 }
 
 /** A link-local address means nothing without its device. */

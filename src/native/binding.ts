@@ -148,6 +148,9 @@ export interface Shim {
   /** Reads and forgets what a watch has to tell. */
   watchClear(fd: number): number;
 
+  /** Asks for slices of the processor of this length for the calling thread; no more of it in all (Linux 6.12). */
+  threadSetSlice(us: number): number;
+
   /** epoll_create1. @returns fd */
   waitCreate(): number;
   /** Adds fd for reading (readable = true) or for errors only. */

@@ -3,7 +3,8 @@
  * share. The main thread marks what it was granted at start; a worker that is refused one later says so here, and
  * from then on nobody uses it. There is no way back up from a refusal but a restart.
  *
- * A cell is read and written as one, without locks: a worker that looks a moment too early is refused once more.
+ * A cell is read and written as one, without locks: a worker that looks a moment too early is refused once more. One
+ * cell more counts the changes, so that who looks once a round need not look at all of them.
  */
 
 const BY_KERNEL = 'the kernel sums or cuts up such frames itself before they are read from the TAP';
@@ -30,6 +31,9 @@ const INDEX = Object.fromEntries(OFFLOADS.map(([name], index) => [name, index]))
   number
 >;
 
+/** Cell that counts changes. */
+const CHANGES = OFFLOADS.length;
+
 /** Values of a cell beside the negative errno of a refusal. */
 const UNUSED = 0;
 const IN_USE = 1;
@@ -46,7 +50,7 @@ export class Offloads {
   readonly #cells: Int32Array;
 
   /** @param buffer of another instance, to share its cells; without, none is in use */
-  constructor(buffer = new SharedArrayBuffer(OFFLOADS.length * 4)) {
+  constructor(buffer = new SharedArrayBuffer((CHANGES + 1) * 4)) {
     this.buffer = buffer;
     this.#cells = new Int32Array(buffer);
   }
@@ -54,16 +58,25 @@ export class Offloads {
   /** The kernel has it, and it is wanted. One that was refused stays so. */
   grant(name: OffloadName): void {
     Atomics.compareExchange(this.#cells, INDEX[name], UNUSED, IN_USE);
+    Atomics.add(this.#cells, CHANGES, 1);
   }
 
   /** It is not wanted for the time being; a refusal stays. */
   withdraw(name: OffloadName): void {
     Atomics.compareExchange(this.#cells, INDEX[name], IN_USE, UNUSED);
+    Atomics.add(this.#cells, CHANGES, 1);
   }
 
   /** @param error negative errno @returns true for the first who says so, on any thread */
   refuse(name: OffloadName, error: number): boolean {
-    return Atomics.exchange(this.#cells, INDEX[name], error) >= UNUSED;
+    const isFirst = Atomics.exchange(this.#cells, INDEX[name], error) >= UNUSED;
+    Atomics.add(this.#cells, CHANGES, 1);
+    return isFirst;
+  }
+
+  /** Another number after each change. */
+  get changes(): number {
+    return this.#cells[CHANGES];
   }
 
   inUse(name: OffloadName): boolean {

@@ -23,20 +23,16 @@ import {
   V_GENERATION,
   VNI_ROW,
 } from '../stats/counters.js';
-import {
-  ADDRESS_LEN,
-  type Answer,
-  type Change,
-  type FdbItem,
-  isRemoval,
-  type TunnelInit,
-} from './protocol.js';
+import { FdbPage } from './fdb-page.js';
+import { ADDRESS_LEN, type Answer, type Change, isRemoval, type TunnelInit } from './protocol.js';
 
 const AF_INET = 2;
 const AF_INET6 = 10;
 
 /** Slots of the FDB that one piece of a job looks at. */
 const PIECE_SLOTS = 16_384;
+/** Likewise of a listing, which does more with each: some tens of microseconds. */
+const LIST_SLOTS = 512;
 const HASH_END = 2 ** 32;
 
 const VLAN_POLICY = { pass: VLAN_PASS, strip: VLAN_STRIP, drop: VLAN_DROP };
@@ -275,44 +271,34 @@ export class Applier {
   /** One page in hash order: the cursor is a hash, so it stays right while entries come, go and move. */
   #list(change: Extract<Change, { op: 'fdb.list' }>): Job {
     const { table } = this.#tables.fdb;
-    const items: FdbItem[] = [];
+    const page = new FdbPage(change.limit);
+    const answer = (nextCursor: number): Answer => ({ page: page.take(), nextCursor });
     // Whatever is no place in the order of hashes begins at the front: a list always ends.
     let from = change.cursor > 0 ? Math.floor(change.cursor) : 0;
     return (tick) => {
-      if (from >= HASH_END) return { items, nextCursor: -1 };
-      const to = Math.min(
-        HASH_END,
-        from + Math.max(1, Math.floor(HASH_END / table.capacity)) * (PIECE_SLOTS / 4),
-      );
+      if (from >= HASH_END) return answer(-1);
+      const to = Math.min(HASH_END, from + Math.max(1, Math.floor(HASH_END / table.capacity)) * LIST_SLOTS);
       let last = -1;
       for (const position of table.collect(from, to)) {
         if (!this.#matches(position, change)) continue;
         const hash = table.hashAt(position);
         // Entries with one and the same hash share a page: the cursor cannot tell them apart.
-        if (items.length >= change.limit && hash !== last) return { items, nextCursor: hash };
-        items.push(this.#item(position, tick));
+        if (page.count >= change.limit && hash !== last) return answer(hash);
+        this.#addTo(page, position, tick);
         last = hash;
       }
       from = to;
-      return from >= HASH_END ? { items, nextCursor: -1 } : undefined;
+      return from >= HASH_END ? answer(-1) : undefined;
     };
   }
 
-  #item(position: number, tick: number): FdbItem {
+  #addTo(page: FdbPage, position: number, tick: number): void {
     const { fdb, peers } = this.#tables;
-    const peerIdx = fdb.peerAt(position);
+    const { table } = fdb;
     const isStatic = fdb.isStatic(position);
-    return {
-      mac: { high: fdb.table.macHigh(position), low: fdb.table.macLow(position) },
-      address: {
-        family: peers.family(peerIdx) === AF_INET ? 4 : 6,
-        bytes: peers.address(peerIdx),
-        port: peers.port(peerIdx),
-        scopeId: peers.scopeId(peerIdx),
-      },
-      type: isStatic ? 'static' : 'dynamic',
-      ageMs: isStatic ? 0 : ((tick - fdb.table.stamp(position)) | 0) * (1000 / TICKS_PER_SECOND),
-    };
+    const ageMs = isStatic ? 0 : ((tick - table.stamp(position)) | 0) * (1000 / TICKS_PER_SECOND);
+    const mac = { high: table.macHigh(position), low: table.macLow(position) };
+    page.add(mac, isStatic, ageMs, peers, fdb.peerAt(position));
   }
 }
 

@@ -27,6 +27,8 @@ export class Downgrade {
   readonly #taps: Refusable['taps'];
   readonly #udp: Refusable['udp'];
   readonly #peers: Refusable['peers'];
+  /** Changes of the offloads that the ports know of. */
+  #obeyed = -1;
   readonly #say: (name: OffloadName, error: number) => void;
 
   /** @param say told of each refusal once, on one of the threads that share `offloads`; `error` is a negative errno */
@@ -50,11 +52,16 @@ export class Downgrade {
     if (tunnelError !== 0) this.#refuse('UDP_TUNNEL_GSO', tunnelError);
     if ((refused & MERGE_TCP) !== 0) this.#refuse('GSO_TCP', -ERRNO.EINVAL);
     if ((refused & MERGE_UDP) !== 0) this.#refuse('GSO_UDP_L4', -ERRNO.EINVAL);
-    this.#udp.trains = this.#offloads.inUse('UDP_SEGMENT');
-    this.#udp.tunnel.use(this.#offloads.inUse('UDP_TUNNEL_GSO'));
+    if (this.#offloads.changes !== this.#obeyed) this.#obey();
+  }
+
+  #obey(): void {
+    const offloads = this.#offloads;
+    this.#obeyed = offloads.changes;
+    this.#udp.trains = offloads.inUse('UDP_SEGMENT');
+    this.#udp.tunnel.use(offloads.inUse('UDP_TUNNEL_GSO'));
     this.#taps.merge =
-      (this.#offloads.inUse('GSO_TCP') ? MERGE_TCP : 0) |
-      (this.#offloads.inUse('GSO_UDP_L4') ? MERGE_UDP : 0);
+      (offloads.inUse('GSO_TCP') ? MERGE_TCP : 0) | (offloads.inUse('GSO_UDP_L4') ? MERGE_UDP : 0);
   }
 
   #hearOfTrain(told: Int32Array): void {

@@ -20,12 +20,12 @@ import {
   type VniSnapshot,
   type VniState,
 } from './data-plane.js';
+import { type FdbItem, itemsOf } from './fdb-page.js';
 import { beingRestarted, type Log, WorkerLink } from './link.js';
 import {
   type Answer,
   type Change,
   type Engine,
-  type FdbItem,
   isRemoval,
   type MacParts,
   type PackedPeers,
@@ -51,7 +51,7 @@ export interface HandleOptions {
   /** Random 32-bit integer: seed of the FDB's hash. */
   seed: number;
   log: Log;
-  /** A peer was added or removed, and all workers know. */
+  /** A peer was added or removed, and all workers know; or one of them was replaced. */
   peersChanged: () => void;
   /** Takes answers to path probes, from whichever worker heard them: at most some a second and peer. */
   probeReplied: (peerIdx: number, nonce: ProbeNonce, len: number) => void;
@@ -224,7 +224,10 @@ export class Handle implements DataPlane {
     this.#options.peersChanged();
   }
 
-  /** Superframes for these peers' rows leave by this way, while the offload is granted. */
+  /**
+   * Superframes for these peers' rows leave by this way, while the offload is granted.
+   * @throws DataPlaneError dataplane_down, after which some have it and some the one before; `peersChanged` follows
+   */
   async setTunnel(way: TunnelInit, peers: Int32Array): Promise<void> {
     this.#tunnel = { op: 'tunnel', way, peers };
     await this.#change(this.#tunnel);
@@ -260,7 +263,7 @@ export class Handle implements DataPlane {
     if (!this.#areReady()) throw beingRestarted();
     const list: Change = { op: 'fdb.list', vniIdx, type: filter.type, peerIdx, limit, cursor };
     const answer = await this.#links[0].ask(list);
-    const items = (answer.items ?? []).map((item) => this.#entry(item));
+    const items = answer.page ? Array.from(itemsOf(answer.page), (item) => this.#entry(item)) : [];
     return { items, nextCursor: answer.nextCursor ?? -1 };
   }
 
@@ -340,7 +343,10 @@ export class Handle implements DataPlane {
       }),
       wake,
       configure: (link) => this.#tellEverything(link, index),
-      restored: () => this.#settleAll(),
+      restored: () => {
+        this.#settleAll();
+        this.#options.peersChanged();
+      },
       pathReported: (change) => this.#tellOthers(index, change),
       probeReplied,
       log: (level, message, fields) => log(level, message, { worker: index, ...fields }),

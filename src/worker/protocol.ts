@@ -207,21 +207,12 @@ export interface Request {
   change: Change;
 }
 
-/** One FDB entry as a list shows it. */
-export interface FdbItem {
-  mac: MacParts;
-  /** Packed address of where it lives; a learned peer has no row that main knows of. */
-  address: PackedAddress;
-  type: 'static' | 'dynamic';
-  ageMs: number;
-}
-
 /** What a change answers beside "done". */
 export interface Answer {
   /** fdb.del, fdb.flush: entries removed. */
   removed?: number;
-  /** fdb.list. */
-  items?: FdbItem[];
+  /** fdb.list: rows of `FdbPage`, handed over. */
+  page?: Int32Array<ArrayBuffer>;
   /** fdb.list: where the next page starts; −1: this was the last. */
   nextCursor?: number;
 }

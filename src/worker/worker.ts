@@ -33,6 +33,11 @@ import { WAIT_NOW_MS, WAIT_WAITED_MS, WaitSet } from './wait-set.js';
 
 /** Longest wait, ms: housekeeping is due this often, and a thread that is told to exit does so this soon. */
 const WAIT_MS = 100;
+/**
+ * Slices of the processor that this thread asks for, µs. Whoever shares its core computes in slices of 3 ms or so: that
+ * is how long a frame would wait for it.
+ */
+const SLICE_US = 200;
 /** Over how long the busy ratio is taken, ms. */
 const BUSY_WINDOW_MS = 1000;
 /** Requests taken in one round. */
@@ -65,6 +70,7 @@ class DataPlaneThread {
     this.#init = init;
     this.#port = port;
     this.#shim = loadShim();
+    if (init.engine !== 'memory') this.#shim.threadSetSlice(SLICE_US);
     this.#wait = new WaitSet(this.#shim, init.waitFd);
     this.#taps = new TapPort(this.#shim, MAX_VNIS, 0);
     this.#counters = new Counters(MAX_VNIS, MAX_PEERS, init.counters);
@@ -249,7 +255,8 @@ class DataPlaneThread {
   }
 
   #report(report: Report): void {
-    this.#port.postMessage(report);
+    const page = report.kind === 'done' ? report.answer.page : undefined;
+    this.#port.postMessage(report, page ? [page.buffer] : []);
   }
 }
 

@@ -212,3 +212,25 @@ t.test('MACs that a remote counts up spread evenly', async (t) => {
   }
   t.ok(longest < 100, `half full, the longest run of full slots is ${longest}`);
 });
+
+t.test(
+  'a batch that is hashed and touched first finds what a lookup finds, while the table grows as well',
+  async (t) => {
+    const table = new MacTable([createMacTableBuffer(0x5eed)], () => {});
+    const count = 120_000;
+    const kept = table.hash(5, 0x0200, 7);
+    for (let low = 0; low < count; low++) table.insert(5, 0x0200, low, low + 1, 1);
+    t.ok(table.capacity > 131_072, 'as large as to be touched');
+    t.equal(table.value(table.findHashed(kept, 5, 0x0200, 7)), 8, 'a hash from before it grew');
+    const hashes = Int32Array.from([-1, 0, 1, 0x7fffffff, -0x80000000]);
+    table.touch(hashes, hashes.length);
+    let wrong = 0;
+    for (let low = 0; low < count + 1000; low++) {
+      hashes[0] = table.hash(5, 0x0200, low);
+      table.touch(hashes, 1);
+      if (table.findHashed(hashes[0], 5, 0x0200, low) !== table.find(5, 0x0200, low)) wrong++;
+    }
+    t.equal(wrong, 0);
+    t.equal(table.size, count);
+  },
+);

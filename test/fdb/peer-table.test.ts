@@ -167,3 +167,34 @@ t.test(
     t.equal(after.isKnown(1), false, 'its row is still there, but nobody configured it anew');
   },
 );
+
+t.test(
+  'superframes may leave whole to those that were named last, and to configured peers only',
+  async (t) => {
+    const memory = new SharedArrayBuffer(ROWS * PEER_ROW_LEN);
+    const table = makeTable(ROWS, memory);
+    for (const [row, text] of ['192.0.2.1', '192.0.2.2', '192.0.2.3'].entries()) add(table, row, 0, text);
+    const source = new Int32Array(sourceRow('192.0.2.9').buffer);
+    const learned = table.learnSource(0, source, 0, 4789, 63);
+    const words = new Int32Array(memory);
+    const tunnelled = () =>
+      Array.from({ length: ROWS }, (_, row) => row).filter((row) => words[row * 8 + 7] & 4);
+    t.same(tunnelled(), []);
+    table.setTunnelled(Int32Array.of(0, 2, learned, 40));
+    t.same(tunnelled(), [0, 2], 'not the learned one, nor an empty row');
+    t.ok(table.isLearned(learned));
+    t.ok(table.isConfigured(0, 0));
+    t.equal(find(table, 0, '192.0.2.1'), 0, 'it is found as before');
+
+    table.remove(2);
+    t.equal(table.isUsed(2), false);
+    add(table, 2, 0, '192.0.2.4');
+    t.same(tunnelled(), [0], 'another peer in the row has to be named anew');
+    table.remove(0);
+    table.setTunnelled(Int32Array.of(1));
+    t.same(tunnelled(), [1]);
+    t.equal(table.isUsed(0), false, 'a row that was emptied stays empty');
+    table.setTunnelled(new Int32Array(0));
+    t.same(tunnelled(), []);
+  },
+);

@@ -10,7 +10,7 @@ import { Batch, DF_CLEAR_TOO_BIG, DF_SET } from '../../src/frame/batch.js';
 import { PEER_ROW_LEN } from '../../src/frame/limits.js';
 import { ORIGIN_LOCAL, PathErrors } from '../../src/frame/path-errors.js';
 import { ip } from '../../src/host/ip-command.js';
-import { deviceIndex, type Route, routeTo } from '../../src/host/underlay.js';
+import { deviceIndex, type Route, routesTo, routeTo } from '../../src/host/underlay.js';
 import { type OuterDf, openUnderlaySockets, type UnderlaySpec } from '../../src/host/underlay-sockets.js';
 import { loadShim } from '../../src/native/binding.js';
 import { UdpPort } from '../../src/port/udp.js';
@@ -57,6 +57,23 @@ t.test('no route is no failure', async (t) => {
     route add unreachable 198.19.0.0/16`);
   for (const address of ['198.51.100.1', '198.18.0.1', '198.19.0.1'])
     t.equal(await route(address), undefined, address);
+});
+
+t.test('many routes at once are those that one asks for alone', async (t) => {
+  const addresses = [
+    '192.168.80.11',
+    '203.0.113.1',
+    '198.51.100.1',
+    '127.0.0.1',
+    '192.168.80.12',
+    '192.168.80.10',
+  ];
+  for (const device of ['', 'eth0']) {
+    const routes = await routesTo(addresses, device);
+    for (const address of addresses) t.same(routes.get(address), await route(address, device), address);
+  }
+  t.equal((await routesTo([])).size, 0);
+  t.equal((await routesTo(addresses, 'eth7')).size, 0, 'by a device that is gone');
 });
 
 t.test('a device that is not there is a failure', async (t) => {

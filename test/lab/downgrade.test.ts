@@ -1,7 +1,8 @@
 /**
  * A kernel that refuses an offload, at start or while frames flow: vtepd goes one step down, says so once, shows it in
  * its status, and no flow notices. The topology is that of two-hosts.test.ts; the daemon runs behind a library that
- * answers the system calls in question (test/support/refuse.c), everything else is the real kernel's.
+ * answers the system calls in question (test/support/refuse.c), everything else is the real kernel's. Superframes that
+ * leave whole have a lab of their own (tunnel-offload.test.ts).
  *
  *     vm101 ── br-vxlan ── vtep100 ── vtepd ══ refuse.so ══ near ========== far ── vxlan100 ── br-vxlan ── vm105
  */
@@ -11,7 +12,7 @@ import { assertIdentity } from '../support/metrics.js';
 import { segmentInSoftware } from '../support/netns.js';
 import { type ErrorName, Refusal } from '../support/refusal.js';
 import { assertPing, assertTransfer, iperfUdp } from '../support/traffic.js';
-import { type TwoHosts, twoHosts } from '../support/two-hosts.js';
+import { type TwoHosts, twoHosts, withoutTunnelOffload } from '../support/two-hosts.js';
 import { eventually } from '../support/wait.js';
 
 const NEAR_VM = '10.10.10.101';
@@ -123,6 +124,7 @@ async function refusing(
 ): Promise<Setting> {
   const refusal = await Refusal.of(t, errors, later);
   const hosts = await twoHosts(t, 'batch', flags, refusal.env);
+  await withoutTunnelOffload(hosts);
   await assertPing(t, hosts.vm101, FAR_VM);
   return { hosts, refusal };
 }

@@ -21,7 +21,9 @@ for (const engine of ENGINES) {
         host,
         `${FLAGS} --bridge br-vxlan --address 10.10.10.1/24 --io ${engine}`,
       );
-      t.same((await host.devices()).sort(), ['br-vxlan', 'eth0', 'vtep100'], 'TAP and bridge are there');
+      // The outer TAP (tunnel-offload.test.ts) is there where the kernel has it.
+      const devices = (await host.devices()).filter((name) => name !== 'vtgso4789').sort();
+      t.same(devices, ['br-vxlan', 'eth0', 'vtep100'], 'TAP and bridge are there');
       t.equal(await vtepd.stop(signal), 0, `${signal}: exit 0`);
       t.same(await inventory(host), before, `${signal}: all is as it was`);
     }

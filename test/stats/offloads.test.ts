@@ -25,6 +25,26 @@ t.test('a refusal holds for all who share the cells, and is first for one of the
   t.same(main.refused(), [{ names: ['UDP_SEGMENT'], error: EIO }]);
 });
 
+t.test('what is not wanted for a time comes back; what was refused does not', async (t) => {
+  const main = new Offloads();
+  const worker = new Offloads(main.buffer);
+  main.withdraw('UDP_TUNNEL_GSO');
+  t.same(main.names(), [], 'what was never granted');
+  for (let round = 0; round < 2; round++) {
+    main.grant('UDP_TUNNEL_GSO');
+    t.ok(worker.inUse('UDP_TUNNEL_GSO'));
+    main.withdraw('UDP_TUNNEL_GSO');
+    t.notOk(worker.inUse('UDP_TUNNEL_GSO'));
+    t.same(main.refused(), [], 'nobody refused it');
+  }
+  main.grant('UDP_TUNNEL_GSO');
+  t.ok(worker.refuse('UDP_TUNNEL_GSO', EIO));
+  main.withdraw('UDP_TUNNEL_GSO');
+  main.grant('UDP_TUNNEL_GSO');
+  t.notOk(worker.inUse('UDP_TUNNEL_GSO'));
+  t.same(main.refused(), [{ names: ['UDP_TUNNEL_GSO'], error: EIO }]);
+});
+
 t.test('what was refused alike is told of as one', async (t) => {
   const offloads = new Offloads();
   offloads.grant('TUN_F_TSO4');

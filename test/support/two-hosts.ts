@@ -3,9 +3,10 @@
  * near one, Linux's own VXLAN device on the far one.
  */
 import type { Test } from 'tap';
-import { createLab, type Lab } from './lab.js';
+import { createLab, type Lab, UNDERLAY_DEV } from './lab.js';
 import type { Namespace } from './netns.js';
 import type { Engine, Vtepd } from './vtepd.js';
+import { eventually } from './wait.js';
 
 export const NEAR = '192.168.80.10';
 export const FAR = '192.168.80.11';
@@ -45,4 +46,16 @@ export async function twoHosts(
   const command = `--vni 100 --peer ${FAR} --bridge br-vxlan --io ${engine} ${flags}`;
   const vtepd = await lab.vtepd(near, command, env);
   return { lab, near, far, vm101, vm103, vm105, vm107, vtepd };
+}
+
+/** From now on superframes are cut up by vtepd, as with most network cards, and leave as trains. */
+export async function withoutTunnelOffload({ near, vtepd }: TwoHosts): Promise<void> {
+  await near.run(`ethtool -K ${UNDERLAY_DEV} tx-udp_tnl-segmentation off`);
+  await eventually('UDP_TUNNEL_GSO to go', async () => !(await offloadsOf(vtepd)).includes('UDP_TUNNEL_GSO'));
+}
+
+/** Offloads in use. */
+export async function offloadsOf(vtepd: Vtepd): Promise<string[]> {
+  const { body } = await vtepd.get<{ underlay: { offloads: string[] } }>('/v1/status');
+  return body.underlay.offloads;
 }

@@ -1,6 +1,8 @@
 import t from 'tap';
 import { V_FDB_DYNAMIC, V_FDB_STATIC } from '../../src/stats/counters.js';
-import { packPeers } from '../../src/worker/protocol.js';
+import { Applier } from '../../src/worker/apply.js';
+import { itemsOf } from '../../src/worker/fdb-page.js';
+import { type Answer, packPeers, type TunnelInit } from '../../src/worker/protocol.js';
 import { arpFrame, BROADCAST, macNumber, macParts } from '../support/frames.js';
 import { MemoryPlane } from '../support/memory-plane.js';
 
@@ -18,6 +20,10 @@ function makePlane(entries: number): { plane: MemoryPlane; one: number; two: num
     plane.tables.fdb.learn(0, high, low, i % 2 === 0 ? one : two, plane.tick);
   }
   return { plane, one, two };
+}
+
+function pageOf({ page, nextCursor }: Answer) {
+  return { items: [...itemsOf(page!)], nextCursor };
 }
 
 t.test('an entry that is not there', async (t) => {
@@ -84,21 +90,21 @@ t.test('a list filters by type and peer, and ends for any cursor', async (t) => 
   const { plane, one } = makePlane(200);
   plane.tables.fdb.putStatic(0, 0x0300, 1, one);
   const list = (filter: { type: 'static' | 'dynamic' | 'all'; peerIdx: number }, cursor = 0, limit = 1000) =>
-    plane.apply({ op: 'fdb.list', vniIdx: 0, ...filter, limit, cursor });
-  t.equal(list(ANY).items?.length, 201);
-  t.equal(list({ type: 'static', peerIdx: -1 }).items?.length, 1);
-  t.equal(list({ type: 'dynamic', peerIdx: one }).items?.length, 100);
-  t.equal(plane.apply({ op: 'fdb.list', vniIdx: 1, ...ANY, limit: 10, cursor: 0 }).items?.length, 0);
+    pageOf(plane.apply({ op: 'fdb.list', vniIdx: 0, ...filter, limit, cursor }));
+  t.equal(list(ANY).items.length, 201);
+  t.equal(list({ type: 'static', peerIdx: -1 }).items.length, 1);
+  t.equal(list({ type: 'dynamic', peerIdx: one }).items.length, 100);
+  t.equal(pageOf(plane.apply({ op: 'fdb.list', vniIdx: 1, ...ANY, limit: 10, cursor: 0 })).items.length, 0);
   for (const cursor of [2 ** 32 - 1, 2 ** 32, 2 ** 40, Number.POSITIVE_INFINITY])
     t.equal(list(ANY, cursor).nextCursor, -1, `cursor ${cursor}`);
   for (const cursor of [-1, -(2 ** 40), 0.5, Number.NaN])
-    t.ok((list(ANY, cursor).items?.length ?? 0) <= 201, `cursor ${cursor}`);
+    t.ok(list(ANY, cursor).items.length <= 201, `cursor ${cursor}`);
 });
 
 t.test('ages are told in milliseconds', async (t) => {
   const { plane } = makePlane(1);
   plane.pass(2500);
-  const [item] = plane.apply({ op: 'fdb.list', vniIdx: 0, ...ANY, limit: 10, cursor: 0 }).items ?? [];
+  const [item] = pageOf(plane.apply({ op: 'fdb.list', vniIdx: 0, ...ANY, limit: 10, cursor: 0 })).items;
   t.equal(item.ageMs, 2500);
   t.match(item.address, { family: 4, port: 4789 });
 });
@@ -124,4 +130,19 @@ t.test('a row that begins anew begins at zero; the same generation goes on', asy
   t.equal(plane.memory.counters.cells[row + 3], 1, 'after a crash');
   add(generation + 1);
   t.equal(plane.memory.counters.cells[row + 3], 0, 'another peer in the same row');
+});
+
+t.test('a way for superframes: the ports are told of it, the peers marked for it', async (t) => {
+  const { plane, one, two } = makePlane(0);
+  const ways: TunnelInit[] = [];
+  const applier = new Applier(plane.tables, { attachTap: () => {}, setTunnel: (way) => ways.push(way) });
+  const ports = [49_152];
+  const way = { fd: 7, local: new Uint8Array(4), mtu: 1500, ttl: 64, df: false, udpChecksum: true, ports };
+  const flags = (peerIdx: number) => new Int32Array(plane.memory.peers)[peerIdx * 8 + 7];
+  t.same(applier.apply({ op: 'tunnel', way, peers: Int32Array.of(two) }, plane.tick), {});
+  t.same(ways, [way]);
+  t.same([flags(one) & 4, flags(two) & 4], [0, 4]);
+  plane.removePeer(two);
+  t.same(applier.apply({ op: 'tunnel', way, peers: Int32Array.of(one, two) }, plane.tick), {});
+  t.same([flags(one) & 4, flags(two)], [4, 0], 'a peer that has gone meanwhile');
 });

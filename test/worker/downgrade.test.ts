@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap';
 import { Batch } from '../../src/frame/batch.js';
-import { PEER_ROW_LEN, SEND_SOCKETS } from '../../src/frame/limits.js';
+import { PEER_ROW_LEN, SEND_SOCKETS, SOURCE_SOCKETS } from '../../src/frame/limits.js';
 import { loadShim } from '../../src/native/binding.js';
 import { MERGE_TCP, MERGE_UDP } from '../../src/port/tap.js';
 import { Tunnel } from '../../src/port/tunnel.js';
@@ -122,6 +122,41 @@ t.test('a train that the kernel really refuses, for it has no UDP checksum', asy
   t.same(said, ['UDP_SEGMENT']);
 });
 
+t.test('superframes leave whole while it is granted, and never again after a refusal', async (t) => {
+  const offloads = granted('UDP_TUNNEL_GSO');
+  const { udp, said, downgrade } = worker(offloads);
+  const words = new Int32Array(udp.tunnel.bytes.buffer);
+  const { layout } = loadShim();
+  const fd = () => words[layout['offsetof.tunnel.fd'] / 4];
+  const ports = Array.from({ length: SOURCE_SOCKETS }, () => 49_152);
+  const way = { fd: 7, local: new Uint8Array(4), mtu: 1500, ttl: 64, df: false, udpChecksum: true, ports };
+  udp.tunnel.set(way);
+  for (const [change, wanted] of [
+    [() => {}, 7],
+    [() => offloads.withdraw('UDP_TUNNEL_GSO'), -1],
+    [() => offloads.grant('UDP_TUNNEL_GSO'), 7],
+    [() => (words[layout['offsetof.tunnel.error'] / 4] = EIO), -1],
+    [() => offloads.grant('UDP_TUNNEL_GSO'), -1],
+  ] as const) {
+    change();
+    downgrade.step();
+    t.equal(fd(), wanted);
+  }
+  t.same(said, [['UDP_TUNNEL_GSO', EIO]]);
+});
+
+t.test('a refusal that comes after the offload was withdrawn is none', async (t) => {
+  const offloads = granted('UDP_TUNNEL_GSO');
+  const { udp, said, downgrade } = worker(offloads);
+  offloads.withdraw('UDP_TUNNEL_GSO');
+  new Int32Array(udp.tunnel.bytes.buffer)[loadShim().layout['offsetof.tunnel.error'] / 4] = EIO;
+  downgrade.step();
+  offloads.grant('UDP_TUNNEL_GSO');
+  downgrade.step();
+  t.same(said, []);
+  t.ok(offloads.inUse('UDP_TUNNEL_GSO'));
+});
+
 /** Sends to itself from its only socket, which refuses trains. */
 function senderWithoutChecksum(t: Test): { port: UdpPort; receive: () => number } {
   const shim = loadShim();
@@ -135,5 +170,9 @@ function senderWithoutChecksum(t: Test): { port: UdpPort; receive: () => number 
   const send = new Int32Array(SEND_SOCKETS).fill(-1);
   send[0] = fd;
   const port = new UdpPort(shim, { ipv4: fd, ipv6: -1, send }, peers, false);
-  return { port, receive: () => port.receive(new Batch()) };
+  const receive = () => {
+    port.markReadable(fd);
+    return port.receive(new Batch());
+  };
+  return { port, receive };
 }

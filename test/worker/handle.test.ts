@@ -24,6 +24,8 @@ interface Fixture {
   handle: Handle;
   /** Level and message of what was logged. */
   logged: string[];
+  /** How often `peersChanged` was called. */
+  peerChanges: () => number;
 }
 
 /** A data plane with real threads and no sockets; stopped when the test ends. */
@@ -35,6 +37,7 @@ async function start(t: Test, workers = 1): Promise<Fixture> {
     return { waitFd: shim.waitCreate(), wakeFd, wake: () => void shim.eventFire(wakeFd), receiveFds };
   });
   const logged: string[] = [];
+  let peerChanges = 0;
   const handle = new Handle({
     engine: 'memory',
     underlay: { sendFds: [] },
@@ -45,7 +48,7 @@ async function start(t: Test, workers = 1): Promise<Fixture> {
     workers: descriptors,
     seed: 0x5eed,
     log: (level, message) => logged.push(`${level}: ${message}`),
-    peersChanged: () => {},
+    peersChanged: () => peerChanges++,
     probeReplied: () => {},
     addressText: ({ family, bytes }) =>
       family === 4 ? bytes.subarray(0, 4).join('.') : Buffer.from(bytes).toString('hex'),
@@ -55,7 +58,7 @@ async function start(t: Test, workers = 1): Promise<Fixture> {
     for (const { waitFd, wakeFd } of descriptors) for (const fd of [waitFd, wakeFd]) shim.close(fd);
   });
   await handle.start();
-  return { handle, logged };
+  return { handle, logged, peerChanges: () => peerChanges };
 }
 
 const newVni = (vni: number) => ({
@@ -302,6 +305,32 @@ t.test('stopped while its successor is still to come, it stays stopped', async (
   await new Promise((resolve) => setTimeout(resolve, 1500));
   t.equal(handle.ready, false);
   t.notOk(logged.some((line) => /restarted/.test(line)));
+});
+
+t.test('a way for superframes is told to all workers, or to none', async (t) => {
+  const { handle, peerChanges } = await start(t, 2);
+  handle.configured();
+  const way = {
+    fd: 7,
+    local: new Uint8Array(4),
+    mtu: 1500,
+    ttl: 64,
+    df: false,
+    udpChecksum: true,
+    ports: [],
+  };
+  await handle.addVni(newVni(100));
+  const { peerIdx } = await handle.addPeer(100, newPeer('192.0.2.1'));
+  await handle.addPeer(100, newPeer('192.0.2.2'));
+  await handle.removePeer(100, '192.0.2.2');
+  t.equal(peerChanges(), 3);
+  await handle.setTunnel(way, Int32Array.of(peerIdx));
+  await t.rejects(crash(handle, 100, '192.0.2.1'), { code: 'dataplane_down' });
+  const before = peerChanges();
+  await t.rejects(handle.setTunnel(way, Int32Array.of(peerIdx)), { code: 'dataplane_down' });
+  await eventually('the successors are ready', () => handle.ready, 10_000);
+  t.equal(peerChanges() - before, 2, 'who was refused is told when it may ask again');
+  await handle.setTunnel(way, Int32Array.of(peerIdx));
 });
 
 /** The first worker alone dies: lists are asked of it. */

@@ -1,0 +1,73 @@
+import t from 'tap';
+import { SOURCE_SOCKETS } from '../../src/frame/limits.js';
+import { loadShim } from '../../src/native/binding.js';
+import { Tunnel, type TunnelWay } from '../../src/port/tunnel.js';
+
+const { layout } = loadShim();
+const WAY: TunnelWay = {
+  fd: 17,
+  local: Uint8Array.of(192, 0, 2, 1),
+  mtu: 1500,
+  ttl: 64,
+  df: true,
+  udpChecksum: true,
+  ports: Array.from({ length: SOURCE_SOCKETS }, (_, k) => 49_152 + k),
+};
+
+/** The cell of the row that the shim calls so. */
+const word = ({ bytes }: Tunnel, name: string) =>
+  new Int32Array(bytes.buffer)[layout[`offsetof.tunnel.${name}`] / 4];
+
+t.test('a row is as long as the shim takes it, and leads nowhere at first', async (t) => {
+  const tunnel = new Tunnel();
+  t.equal(tunnel.bytes.length, layout['sizeof.tunnel']);
+  t.equal(word(tunnel, 'fd'), -1);
+  tunnel.use(true);
+  t.equal(word(tunnel, 'fd'), -1, 'a grant without a way');
+});
+
+t.test('every field is where the shim reads it', async (t) => {
+  const tunnel = new Tunnel();
+  tunnel.set(WAY);
+  t.equal(word(tunnel, 'fd'), -1, 'not before it is used');
+  tunnel.use(true);
+  t.equal(word(tunnel, 'fd'), 17);
+  const local = layout['offsetof.tunnel.local'];
+  t.same([...tunnel.bytes.subarray(local, local + 4)], [192, 0, 2, 1]);
+  t.equal(word(tunnel, 'mtu'), 1500);
+  t.equal(word(tunnel, 'ttl'), 64);
+  t.equal(word(tunnel, 'id'), 0);
+  const ports = layout['offsetof.tunnel.ports'] / 4;
+  t.same([...new Int32Array(tunnel.bytes.buffer, ports * 4)], WAY.ports);
+});
+
+t.test('options', async (t) => {
+  for (const [df, udpChecksum, options] of [
+    [false, false, 0],
+    [true, false, 1],
+    [false, true, 2],
+    [true, true, 3],
+  ] as const) {
+    const tunnel = new Tunnel();
+    tunnel.set({ ...WAY, df, udpChecksum });
+    t.equal(word(tunnel, 'options'), options);
+  }
+});
+
+t.test('another way is taken at once while it is in use, and no way after it was withdrawn', async (t) => {
+  const tunnel = new Tunnel();
+  tunnel.set(WAY);
+  tunnel.use(true);
+  tunnel.set({ ...WAY, fd: 18, mtu: 9000 });
+  tunnel.use(true);
+  t.same([word(tunnel, 'fd'), word(tunnel, 'mtu')], [18, 9000]);
+  tunnel.use(false);
+  t.equal(word(tunnel, 'fd'), -1);
+});
+
+t.test('a refusal is told once', async (t) => {
+  const tunnel = new Tunnel();
+  new Int32Array(tunnel.bytes.buffer)[layout['offsetof.tunnel.error'] / 4] = -5;
+  t.equal(tunnel.takeError(), -5);
+  t.equal(tunnel.takeError(), 0);
+});
