@@ -16,6 +16,7 @@ import type { Lab } from './lab.js';
 import { FAR, type NarrowPath, NEAR, narrowPath } from './narrow-path.js';
 import type { Namespace } from './netns.js';
 import type { Engine, Vtepd } from './vtepd.js';
+import { eventually } from './wait.js';
 
 export type Family = 'ipv4' | 'ipv6';
 export const FAMILIES: readonly Family[] = ['ipv4', 'ipv6'];
@@ -69,6 +70,16 @@ export async function believedMtu(host: Namespace, address: string): Promise<num
   if (learned !== undefined) return learned;
   const [link] = await host.show<{ mtu: number }>('link show dev eth0');
   return link.mtu;
+}
+
+/** What a daemon takes the path to its only peer for, bytes. */
+export async function pathMtu(vtepd: Vtepd): Promise<number> {
+  const { body } = await vtepd.get<{ items: { pathMtu: number }[] }>('/v1/vnis/100/peers');
+  return body.items[0].pathMtu;
+}
+
+export async function pathMtuIs(vtepd: Vtepd, mtu: number): Promise<void> {
+  await eventually(`a path MTU of ${mtu}`, async () => (await pathMtu(vtepd)) === mtu);
 }
 
 async function dualStackVm(
