@@ -43,6 +43,8 @@ export class PathCare {
   #hearing: Hearing | undefined;
   #handle: Handle | undefined;
   #following: Promise<void> = Promise.resolve();
+  /** A look that has not begun sees whatever changes until then. */
+  #due = false;
   /** Why the last change could not be made; '' it could. */
   #failure = '';
 
@@ -86,7 +88,12 @@ export class PathCare {
 
   /** Peers or paths may have changed: what frames are judged by follows, one change after the other. */
   changed(): void {
-    this.#following = this.#following.then(() => this.#follow());
+    if (this.#due) return;
+    this.#due = true;
+    this.#following = this.#following.then(() => {
+      this.#due = false;
+      return this.#follow();
+    });
   }
 
   /** Takes answers to probes from the data plane. */

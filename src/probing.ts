@@ -29,6 +29,8 @@ import type { DataPlane, PeerState } from './worker/data-plane.js';
 
 /** What a send says while there are no sockets. */
 const EAFNOSUPPORT = -97;
+/** After a look at very many peers there is a rest of so many times what it took. */
+const REST_FACTOR = 50;
 /** Learned hosts that are looked at for one that can be asked. */
 const MOST_HOSTS = 1000;
 
@@ -82,11 +84,13 @@ export class Probing {
       },
     });
     const look = () => {
-      this.#watch?.look(performance.now());
+      const beganMs = performance.now();
+      this.#watch?.look(beganMs);
       looked();
+      const tookMs = performance.now() - beganMs;
+      this.#timer = setTimeout(look, Math.max(LOOK_MS, REST_FACTOR * tookMs));
     };
     look();
-    this.#timer = setInterval(look, LOOK_MS);
   }
 
   /** One search by every means, for somebody who waits for it. */
@@ -98,7 +102,7 @@ export class Probing {
   }
 
   stop(): void {
-    clearInterval(this.#timer);
+    clearTimeout(this.#timer);
     this.#prober.stop();
     this.#sender = undefined;
     this.#closeSockets();
