@@ -3,7 +3,8 @@
  * error queue (`node:dgram`). A message counts when what it quotes is a datagram from an address of ours and a port of the
  * pool to a peer at its port; one that quotes right can't be told from a genuine one (SECURITY.md).
  *
- * Main thread. What is heard is told at most once a second and peer, as anybody may send such messages.
+ * Main thread. Anybody may send such messages, so the same is told once a second, and no more in all than PER_SECOND. Whether the
+ * port is the peer's is for the data plane to say, which knows.
  */
 
 import { readQuotedUdp } from '../wire/icmp-quote.js';
@@ -13,6 +14,7 @@ import { openRawIcmp, type RawSocket } from './raw-icmp.js';
 /** Destination unreachable, one code of which is meant; packet too big. */
 const TYPES = { 4: [3], 6: [2] } as const;
 const AGAIN_MS = 1000;
+const PER_SECOND = 100;
 
 /** A path that carries less: to whom, and how much, bytes; 0: the router did not say. */
 export type Told = (family: 4 | 6, address: string, port: number, mtu: number) => void;
@@ -31,7 +33,10 @@ export interface HearingOptions {
 export class Hearing {
   readonly #options: HearingOptions;
   readonly #sockets: RawSocket[] = [];
-  readonly #last = new Map<string, { mtu: number; atMs: number }>();
+  /** By address of a peer. */
+  readonly #last = new Map<string, { port: number; mtu: number; atMs: number }>();
+  #second = 0;
+  #spent = 0;
 
   constructor(options: HearingOptions) {
     this.#options = options;
@@ -59,9 +64,18 @@ export class Hearing {
     if (quoted === undefined || !ports.has(quoted.sourcePort)) return;
     const to = formatIpAddress(family, quoted.destination, '');
     if (!isPeer(to) || !isOurs(formatIpAddress(family, quoted.source, ''))) return;
+    const { destinationPort: port, mtu } = quoted;
     const last = this.#last.get(to);
-    if (last !== undefined && nowMs - last.atMs < AGAIN_MS && quoted.mtu >= last.mtu) return;
-    this.#last.set(to, { mtu: quoted.mtu, atMs: nowMs });
-    told(family, to, quoted.destinationPort, quoted.mtu);
+    if (last?.port === port && nowMs - last.atMs < AGAIN_MS && mtu >= last.mtu) return;
+    if (!this.#mayTell(nowMs)) return;
+    this.#last.set(to, { port, mtu, atMs: nowMs });
+    told(family, to, port, mtu);
+  }
+
+  #mayTell(nowMs: number): boolean {
+    const second = Math.floor(nowMs / 1000);
+    if (second !== this.#second) this.#spent = 0;
+    this.#second = second;
+    return ++this.#spent <= PER_SECOND;
   }
 }

@@ -6,10 +6,11 @@ import t from 'tap';
 import { assertIdentity } from '../support/metrics.js';
 import { FAMILIES, farVtepd, kernelEnd, narrowVms, nearVtepd, VMA, VMB } from '../support/narrow-vms.js';
 import { capture } from '../support/pcap.js';
-import { assertPing, assertTransfer } from '../support/traffic.js';
+import { assertPing, assertTransfer, Listener, sendUdp } from '../support/traffic.js';
 import { ENGINES } from '../support/vtepd.js';
 
 const TRANSFER_BYTES = 50 << 20;
+const PORT = 9000;
 /** More fragments, or an offset; a fragment header. */
 const FRAGMENTS = { ipv4: 'ip[6:2] & 0x3fff != 0', ipv6: 'ip6[6] == 44' };
 /** Larger than the device lets out, with headers. */
@@ -50,8 +51,13 @@ for (const family of FAMILIES) {
       const near = await nearVtepd(path, family, engine, '--mtu 9000 --df unset');
       await kernelEnd(path, 'far', family, '', 9000);
       await assertPing(t, path.vma, VMB.ipv4);
-      const { code } = await path.vma.outcome(`ping -n -q -c 3 -i 0.1 -W 1 -M do -s 8972 ${VMB.ipv4}`);
-      t.equal(code, 0, 'frames of 9000 both ways');
+      const listener = await Listener.start(path.lab, path.vmb, PORT);
+      const text = 'x'.repeat(8900);
+      await sendUdp(path.vma, VMB.ipv4, PORT, text);
+      await listener.until(text);
+      // Kernel vxlan does not fragment outer IPv6.
+      if (family === 'ipv4')
+        t.equal((await path.vma.outcome(`ping -n -q -c 3 -M do -s 8972 ${VMB.ipv4}`)).code, 0, 'and back');
       await assertTransfer(t, path.vma, path.vmb, VMB.ipv4, TRANSFER_BYTES);
       await assertTransfer(t, path.vmb, path.vma, VMA.ipv4, TRANSFER_BYTES);
       assertIdentity(t, await near.metrics());

@@ -61,3 +61,24 @@ t.test('once a second and peer, unless the path is smaller still', async (t) => 
   hear(MESSAGE, 1999);
   t.equal(told.length, 4);
 });
+
+t.test('who quotes another port keeps nobody from being heard', async (t) => {
+  const { told, hear } = hearing();
+  hear(patched(MESSAGE, 26, 0x02, 0x40, ...MESSAGE.slice(28, QUOTE + 22), 0, 53));
+  hear(MESSAGE);
+  t.same(
+    told.map((what) => (what as number[]).slice(2)),
+    [
+      [53, 576],
+      [4789, 1400],
+    ],
+  );
+});
+
+t.test('a flood is told in part', async (t) => {
+  const { told, hear } = hearing();
+  for (let i = 0; i < 1000; i++) hear(patched(MESSAGE, QUOTE + 22, i >> 8, i & 0xff), i / 2);
+  t.equal(told.length, 100);
+  hear(MESSAGE, 1000);
+  t.equal(told.length, 101);
+});

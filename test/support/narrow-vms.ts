@@ -50,7 +50,10 @@ export function farVtepd({ lab, far }: NarrowVms, family: Family, io: Engine, fl
   return lab.vtepd(far, `--vni 100 --peer ${NEAR[family]} --bridge br-vxlan --io ${io} ${flags}`);
 }
 
-/** Linux's own VXLAN device in the bridge of one end. @param options of the device @param mtu of the device, bytes */
+/**
+ * Linux's own VXLAN device in the bridge of one end; without a lower device, which would bound its MTU.
+ * @param options of the device @param mtu of the device, bytes
+ */
 export async function kernelEnd(
   { near, far }: NarrowVms,
   end: 'near' | 'far',
@@ -59,7 +62,7 @@ export async function kernelEnd(
   mtu = 1500,
 ): Promise<void> {
   const [host, local, remote] = end === 'near' ? [near, NEAR, FAR] : [far, FAR, NEAR];
-  await host.ip(`link add vxlan100 type vxlan id 100 local ${local[family]} remote ${remote[family]} dstport 4789 dev eth0 ${options}
+  await host.ip(`link add vxlan100 type vxlan id 100 local ${local[family]} remote ${remote[family]} dstport 4789 ${options}
     link set vxlan100 mtu ${mtu} master br-vxlan up`);
 }
 
