@@ -26,6 +26,7 @@
 #define IPV4_TOTAL_LEN 2
 #define IPV4_ID 4
 #define IPV4_FRAGMENT 6
+#define IPV4_TOS 1
 #define IPV4_TTL 8
 #define IPV4_PROTOCOL 9
 #define IPV4_CHECKSUM 10

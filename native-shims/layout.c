@@ -9,13 +9,16 @@
 #define BATCH_COLUMN(name, member) { "offsetof.batch." name, offsetof(struct batch, member) }
 #define PEER_ROW_FIELD(name, member) { "offsetof.peerRow." name, offsetof(struct peer_row, member) }
 #define TUNNEL_FIELD(name, member) { "offsetof.tunnel." name, offsetof(struct tunnel, member) }
+#define PATH_ERROR_FIELD(name, member) { "offsetof.pathError." name, offsetof(struct path_error, member) }
 #define WAIT_FIELD(name, member) { "offsetof.waitResult." name, offsetof(struct wait_result, member) }
 
 const struct layout_entry shim_layout[] = {
 	{ "abi", SHIM_ABI_VERSION },
 	{ "BATCH_CAP", BATCH_CAP },
 	{ "SOURCE_SOCKETS", SOURCE_SOCKETS },
+	{ "SEND_SOCKETS", SEND_SOCKETS },
 	{ "VXLAN_LEN", VXLAN_LEN },
+	{ "PATH_ERRORS_CAP", PATH_ERRORS_CAP },
 	{ "WAIT_CAP", WAIT_CAP },
 	{ "WAIT_ERROR_BIT", WAIT_ERROR_BIT },
 	{ "sizeof.batch", sizeof(struct batch) },
@@ -52,6 +55,15 @@ const struct layout_entry shim_layout[] = {
 	TUNNEL_FIELD("id", id),
 	TUNNEL_FIELD("error", error),
 	TUNNEL_FIELD("ports", ports),
+	{ "sizeof.pathError", sizeof(struct path_error) },
+	PATH_ERROR_FIELD("family", family),
+	PATH_ERROR_FIELD("port", port),
+	PATH_ERROR_FIELD("addr", addr),
+	PATH_ERROR_FIELD("scopeId", scope_id),
+	PATH_ERROR_FIELD("mtu", mtu),
+	PATH_ERROR_FIELD("origin", origin),
+	{ "sizeof.pathErrors", sizeof(struct path_errors) },
+	{ "offsetof.pathErrors.count", offsetof(struct path_errors, count) },
 	{ "sizeof.waitResult", sizeof(struct wait_result) },
 	WAIT_FIELD("nowMs", now_ms),
 	WAIT_FIELD("waitedMs", waited_ms),

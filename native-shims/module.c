@@ -99,10 +99,15 @@ static napi_value js_udp_receive_batch(napi_env env, napi_callback_info info)
 	return answer(&call, udp_receive_batch(fd, arena, batch, sources, start, slots, drops.data));
 }
 
+static struct path_errors *arg_path_errors(struct call *call, int index)
+{
+	return arg_bytes(call, index, "errors", sizeof(struct path_errors), _Alignof(struct path_errors)).data;
+}
+
 static napi_value js_udp_send_batch(napi_env env, napi_callback_info info)
 {
 	struct call call = begin_call(env, info, "udpSendBatch");
-	struct view fds = arg_ints(&call, 0, "fds", 2 * SOURCE_SOCKETS);
+	struct view fds = arg_ints(&call, 0, "fds", SEND_SOCKETS);
 	struct view peers = arg_bytes(&call, 1, "peers", 0, _Alignof(struct peer_row));
 	struct arena arena = arg_arena(&call, 2);
 	struct batch *batch = arg_batch(&call, 3);
@@ -110,12 +115,13 @@ static napi_value js_udp_send_batch(napi_env env, napi_callback_info info)
 	int32_t train_max = arg_int_within(&call, 5, "trainMax", 1, BATCH_CAP);
 	struct view refused = arg_ints(&call, 6, "refused", sizeof(struct refused_train) / sizeof(int32_t));
 	struct tunnel *tunnel = arg_bytes(&call, 7, "tunnel", sizeof(*tunnel), _Alignof(struct tunnel)).data;
+	struct path_errors *errors = arg_path_errors(&call, 8);
 	size_t peer_count = peers.count / sizeof(struct peer_row);
 
 	if (call.refused)
 		return NULL;
 	return answer(&call, udp_send_batch(fds.data, peers.data, peer_count, arena, batch, count, train_max,
-					    refused.data, tunnel));
+					    refused.data, tunnel, errors));
 }
 
 static napi_value js_tunnel_open(napi_env env, napi_callback_info info)
@@ -142,6 +148,15 @@ static napi_value js_tunnel_segmentation(napi_env env, napi_callback_info info)
 
 	arg_string(&call, 0, "device", device, sizeof(device));
 	return call.refused ? NULL : answer(&call, tunnel_segmentation(device));
+}
+
+static napi_value js_udp_read_errors(napi_env env, napi_callback_info info)
+{
+	struct call call = begin_call(env, info, "udpReadErrors");
+	int fd = arg_int(&call, 0, "fd");
+	struct path_errors *errors = arg_path_errors(&call, 1);
+
+	return call.refused ? NULL : answer(&call, udp_read_errors(fd, errors));
 }
 
 static napi_value js_wait_add(napi_env env, napi_callback_info info)
@@ -243,7 +258,6 @@ static int64_t dup_fd(int fd)
 	}
 JS_OF_FD(js_tap_steer, "tapSteer", tap_steer)
 JS_OF_FD(js_tap_unsteer, "tapUnsteer", tap_unsteer)
-JS_OF_FD(js_udp_drain_errors, "udpDrainErrors", udp_drain_errors)
 JS_OF_FD(js_udp_drops, "udpDrops", udp_drops)
 JS_OF_FD(js_udp_port, "udpPort", udp_port)
 JS_OF_FD(js_watch_clear, "watchClear", watch_clear)
@@ -300,7 +314,7 @@ static void export_functions(napi_env env, napi_value exports)
 		{ "udpOpen", js_udp_open },
 		{ "udpReceiveBatch", js_udp_receive_batch },
 		{ "udpSendBatch", js_udp_send_batch },
-		{ "udpDrainErrors", js_udp_drain_errors },
+		{ "udpReadErrors", js_udp_read_errors },
 		{ "udpDrops", js_udp_drops },
 		{ "udpPort", js_udp_port },
 		{ "tunnelOpen", js_tunnel_open },

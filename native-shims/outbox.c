@@ -4,7 +4,8 @@
  *
  * In it a message is one datagram, or a train: neighbours of one size for one peer, only the last of which
  * may be shorter. A train crosses the stack as one buffer and UDP_SEGMENT cuts it as late as possible; the
- * payload is gathered where it lies. Order is kept.
+ * payload is gathered where it lies. Order is kept. A train has one outer header, so its datagrams agree on
+ * that; one that is larger than the path travels alone, as UDP_SEGMENT never lets it be fragmented.
  *
  * Errors. A socket with IP_RECVERR keeps what ICMP said of any of its datagrams, and fails its next
  * send with it, whoever that one is for. So a failed send proves nothing about its own peer until the
@@ -50,17 +51,22 @@ static void fail(struct batch *batch, int32_t entry, int err)
 		batch->status[entry] = err;
 }
 
-static int send_again(int fd, const struct msghdr *header)
+static int send_again(struct outbox *box, const struct msghdr *header)
 {
-	udp_drain_errors(fd);
-	return sendmsg(fd, header, MSG_DONTWAIT) < 0 ? -errno : 0;
+	udp_read_errors(box->fd, box->errors);
+	return sendmsg(box->fd, header, MSG_DONTWAIT) < 0 ? -errno : 0;
 }
 
 /* The datagrams of a refused train, one by one. Returns how many went. */
 static int send_apart(struct outbox *box, int32_t m, struct batch *batch)
 {
 	const struct msghdr *train = &box->messages[m].msg_hdr;
-	struct msghdr header = { .msg_name = train->msg_name, .msg_namelen = train->msg_namelen };
+	struct msghdr header = {
+		.msg_name = train->msg_name,
+		.msg_namelen = train->msg_namelen,
+		.msg_control = box->controls[m].outer,
+		.msg_controllen = train->msg_controllen - sizeof(union control_slot),
+	};
 	int sent = 0;
 
 	for (int32_t d = box->first[m]; d < box->first[m + 1]; d++) {
@@ -70,7 +76,7 @@ static int send_apart(struct outbox *box, int32_t m, struct batch *batch)
 		header.msg_iovlen = (size_t)(box->datagrams[d + 1].iov - box->datagrams[d].iov);
 		err = sendmsg(box->fd, &header, MSG_DONTWAIT) < 0 ? -errno : 0;
 		if (err && !is_congestion(err))
-			err = send_again(box->fd, &header);
+			err = send_again(box, &header);
 		fail(batch, box->datagrams[d].entry, err);
 		sent += !err;
 	}
@@ -96,7 +102,7 @@ static void send_refused(struct outbox *box, int32_t m, int err, struct batch *b
 	int is_train = box->first[m + 1] - box->first[m] > 1;
 
 	if (!is_congestion(err) && !(is_train && is_of_train(err)))
-		err = send_again(box->fd, &box->messages[m].msg_hdr);
+		err = send_again(box, &box->messages[m].msg_hdr);
 	if (is_train && is_of_train(err)) {
 		if (send_apart(box, m, batch))
 			tell_refused(box, m, err, batch);
@@ -151,12 +157,13 @@ int outbox_takes(const struct outbox *box, const struct destination *to, size_t 
 }
 
 /* May it become the next datagram of the last message? An empty one has no place in a sum of bytes. */
-static int joins_train(const struct outbox *box, int32_t peer_idx, size_t len)
+static int joins_train(const struct outbox *box, const struct destination *to, size_t len)
 {
 	int32_t first;
 	size_t size;
 
-	if (!box->message_count || box->peer_idx != peer_idx || !len)
+	if (!box->message_count || box->peer_idx != to->peer_idx || box->outer != to->outer || to->outer & OUTER_ALONE ||
+	    !len)
 		return 0;
 	first = box->first[box->message_count - 1];
 	size = box->datagrams[first].len;
@@ -165,17 +172,39 @@ static int joins_train(const struct outbox *box, int32_t peer_idx, size_t len)
 	       box->train_len + len <= TRAIN_LEN_MAX;
 }
 
+static void write_control(union control_slot *slot, int level, int type, const void *value, size_t len)
+{
+	slot->header = (struct cmsghdr){ .cmsg_len = CMSG_LEN(len), .cmsg_level = level, .cmsg_type = type };
+	memcpy(CMSG_DATA(&slot->header), value, len);
+}
+
+/* The second datagram of a message makes it a train. */
 static void extend_train(struct outbox *box)
 {
 	int32_t m = box->message_count - 1;
 	struct msghdr *header = &box->messages[m].msg_hdr;
-	struct cmsghdr *control = &box->controls[m].header;
+	union control_slot *slot = &box->controls[m].segment;
 	uint16_t size = (uint16_t)box->datagrams[box->first[m]].len;
 
-	header->msg_control = control;
-	header->msg_controllen = CMSG_LEN(sizeof(size));
-	*control = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(size)), .cmsg_level = IPPROTO_UDP, .cmsg_type = UDP_SEGMENT };
-	memcpy(CMSG_DATA(control), &size, sizeof(size));
+	if (header->msg_control == slot)
+		return;
+	write_control(slot, IPPROTO_UDP, UDP_SEGMENT, &size, sizeof(size));
+	header->msg_control = slot;
+	header->msg_controllen += sizeof(*slot);
+}
+
+/* The kernel takes them of each message of a sendmmsg, beside UDP_SEGMENT: requirements/outer_header.c. */
+static void write_outer(struct msghdr *header, struct message_control *control, const struct destination *to)
+{
+	int ipv6 = to->address.any.sa_family == AF_INET6, level = ipv6 ? IPPROTO_IPV6 : IPPROTO_IP;
+	int tos = to->outer & OUTER_TOS, ttl = (to->outer & OUTER_CONTROL) >> OUTER_TTL_SHIFT, count = 0;
+
+	if (tos)
+		write_control(&control->outer[count++], level, ipv6 ? IPV6_TCLASS : IP_TOS, &tos, sizeof(tos));
+	if (ttl)
+		write_control(&control->outer[count++], level, ipv6 ? IPV6_HOPLIMIT : IP_TTL, &ttl, sizeof(ttl));
+	header->msg_control = control->outer;
+	header->msg_controllen = (size_t)count * sizeof(union control_slot);
 }
 
 static void begin_message(struct outbox *box, const struct destination *to)
@@ -184,6 +213,7 @@ static void begin_message(struct outbox *box, const struct destination *to)
 
 	box->first[m] = box->datagram_count;
 	box->peer_idx = to->peer_idx;
+	box->outer = to->outer;
 	box->train_len = 0;
 	box->addresses[m] = to->address;
 	box->messages[m].msg_hdr = (struct msghdr){
@@ -191,6 +221,8 @@ static void begin_message(struct outbox *box, const struct destination *to)
 		.msg_namelen = to->address_len,
 		.msg_iov = &box->iov[box->iov_count],
 	};
+	if (to->outer & OUTER_CONTROL)
+		write_outer(&box->messages[m].msg_hdr, &box->controls[m], to);
 }
 
 /**
@@ -204,7 +236,7 @@ void outbox_add(struct outbox *box, const struct destination *to, int32_t entry,
 	size_t len = pieces[0].iov_len + (count > 1 ? pieces[1].iov_len : 0);
 
 	box->fd = to->fd;
-	if (joins_train(box, to->peer_idx, len))
+	if (joins_train(box, to, len))
 		extend_train(box);
 	else
 		begin_message(box, to);

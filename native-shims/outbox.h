@@ -15,18 +15,41 @@
 /* Header blocks of that many segments, of the usual 74 to 96 bytes. */
 #define OUTBOX_HEADERS_LEN (OUTBOX_DATAGRAMS * 96)
 
-union segment_control {
+/*
+ * How a datagram's outer header differs from what its socket writes, in one word that is 0 for most: TOS or
+ * traffic class, TTL or hop limit (0: the socket's) above it, and whether it has to travel alone.
+ */
+#define OUTER_TOS 0xff
+#define OUTER_TTL_SHIFT 8
+#define OUTER_CONTROL 0xffff
+#define OUTER_ALONE 0x10000
+
+/* One control message, of an int or less. */
+union control_slot {
 	struct cmsghdr header;
-	char bytes[CMSG_SPACE(sizeof(uint16_t))];
+	char bytes[CMSG_SPACE(sizeof(int))];
+};
+_Static_assert(CMSG_SPACE(sizeof(uint16_t)) == sizeof(union control_slot), "a slot is where the next message begins");
+
+/**
+ * struct message_control - the control messages of one message; those that it has stand one behind the other
+ * @segment:	UDP_SEGMENT; in front, as a message becomes a train when the others are written
+ * @outer:	TOS and TTL, or one of them
+ */
+struct message_control {
+	union control_slot segment;
+	union control_slot outer[2];
 };
 
 /**
- * struct destination - where a datagram goes and through which socket
+ * struct destination - where a datagram goes, through which socket, and in what outer header
  * @peer_idx:	row that the address is from
+ * @outer:	OUTER_*
  */
 struct destination {
 	int fd;
 	int32_t peer_idx;
+	int32_t outer;
 	socklen_t address_len;
 	union address address;
 };
@@ -52,7 +75,8 @@ struct outgoing {
  * @train_max:	datagrams of a train, at most
  * @refused:	where to tell of a refused train; NULL: nobody asks
  * @train_len:	bytes of the last message
- * @peer_idx:	of the last message
+ * @peer_idx, @outer:	of the last message
+ * @errors:	takes what the error queue of a socket says of path MTUs
  * @headers:	header blocks of segments, headers_len bytes in use
  */
 struct outbox {
@@ -63,11 +87,13 @@ struct outbox {
 	int32_t datagram_count;
 	int32_t iov_count;
 	int32_t peer_idx;
+	int32_t outer;
 	size_t train_len;
 	size_t headers_len;
+	struct path_errors *errors;
 	struct mmsghdr messages[BATCH_CAP];
 	union address addresses[BATCH_CAP];
-	union segment_control controls[BATCH_CAP];
+	struct message_control controls[BATCH_CAP];
 	int32_t first[BATCH_CAP + 1];
 	struct outgoing datagrams[OUTBOX_DATAGRAMS + 1];
 	struct iovec iov[2 * OUTBOX_DATAGRAMS];

@@ -1,12 +1,29 @@
 /* SPDX-License-Identifier: MIT
  *
- * Sending the datagrams of a batch: which socket and which peer each is for, and what it is made of. A
+ * Sending the datagrams of a batch: which socket and which peer each is for, what outer header it has, and what
+ * it is made of. DF is a socket's, so there is a pool of them for either; TOS and TTL are a datagram's. A
  * superframe is cut into its segments here (segment.c); how they travel is the outbox's business.
  */
 #include "outbox.h"
 #include "tunnel.h"
 
 #include <errno.h>
+
+/* How the outer header of entry i differs from its socket's; -1 for columns that say nothing sensible. */
+static int32_t outer_of(const struct batch *batch, int32_t i)
+{
+	int32_t tos = batch->tos[i], ttl = batch->ttl[i], df = batch->df[i];
+
+	if ((tos | ttl) & ~0xff || df < DF_SET || df > DF_CLEAR_TOO_BIG)
+		return -1;
+	return tos | ttl << OUTER_TTL_SHIFT | (df == DF_CLEAR_TOO_BIG ? OUTER_ALONE : 0);
+}
+
+/* The pools of fds: IPv4 and IPv6 with DF set, the same with DF clear. */
+static int32_t pool_of(int family, int32_t df)
+{
+	return ((df == DF_SET ? 0 : 2) + (family == AF_INET6)) * SOURCE_SOCKETS;
+}
 
 /* Checks and resolves where entry i goes. 0, or why it can't be sent. */
 static int resolve(struct destination *to, const int32_t *fds, const struct peer_row *peers, size_t peer_count,
@@ -16,10 +33,13 @@ static int resolve(struct destination *to, const int32_t *fds, const struct peer
 
 	if (peer_idx < 0 || (size_t)peer_idx >= peer_count || src_port_idx < 0 || src_port_idx >= SOURCE_SOCKETS)
 		return -EINVAL;
+	to->outer = outer_of(batch, i);
+	if (to->outer < 0)
+		return -EINVAL;
 	to->address_len = unpack_address(&to->address, &peers[peer_idx]);
 	if (!to->address_len)
 		return -EINVAL;
-	to->fd = fds[(to->address.any.sa_family == AF_INET6 ? SOURCE_SOCKETS : 0) + src_port_idx];
+	to->fd = fds[pool_of(to->address.any.sa_family, batch->df[i]) + src_port_idx];
 	if (to->fd < 0)
 		return -EAFNOSUPPORT;
 	to->peer_idx = peer_idx;
@@ -48,7 +68,7 @@ static int left_whole(struct outbox *box, struct tunnel *tunnel, const struct pe
 {
 	int err;
 
-	if (!tunnel || !tunnel_takes(tunnel, peer, super))
+	if (!tunnel || !tunnel_takes(tunnel, peer, super, batch, i))
 		return 0;
 	outbox_send(box, batch);
 	err = tunnel_send(tunnel, peer, super, batch, i);
@@ -93,17 +113,19 @@ static int add_entry(struct outbox *box, const int32_t *fds, const struct peer_r
 
 /**
  * udp_send_batch() - send the entries whose verdict is 0, in order
- * @fds:	2 * SOURCE_SOCKETS sockets, IPv4 first, by src_port_idx; -1 none
+ * @fds:	SEND_SOCKETS sockets: of IPv4 and of IPv6 with DF set, then of both with DF clear, each by
+ *		src_port_idx; -1 none
  * @peers:	rows by peer_idx
  * @train_max:	datagrams in one UDP_SEGMENT train, at most; 1: no trains
  * @refused:	set if a train was refused for being one, left alone otherwise; may be NULL
  * @tunnel:	the way for superframes that may leave whole, or NULL; its id and error are updated
+ * @errors:	path errors that come up when a failed send has its error queue emptied are added
  *
  * An entry with a gso_type is a superframe behind a VXLAN header: it leaves whole, or as its segments.
  *
  * status: 0 sent, of a superframe every segment (or skipped); -EFAULT outside the arena; -EINVAL no such
- * peer, an empty row or no such socket index, or a superframe whose columns are not true of it;
- * -EAFNOSUPPORT no socket of that family; else what sendmsg says of this datagram, of a superframe what it
+ * peer, an empty row, no such socket index or outer header, or a superframe whose columns are not true of it;
+ * -EAFNOSUPPORT no socket of that family and DF; else what sendmsg says of this datagram, of a superframe what it
  * says of the first segment that failed.
  *
  * #syscalls sendmmsg sendmsg recvmsg getsockopt writev
@@ -111,7 +133,7 @@ static int add_entry(struct outbox *box, const int32_t *fds, const struct peer_r
  */
 int udp_send_batch(const int32_t *fds, const struct peer_row *peers, size_t peer_count, struct arena arena,
 		   struct batch *batch, int32_t count, int32_t train_max, struct refused_train *refused,
-		   struct tunnel *tunnel)
+		   struct tunnel *tunnel, struct path_errors *errors)
 {
 	struct outbox box;
 	int failed = 0;
@@ -122,6 +144,7 @@ int udp_send_batch(const int32_t *fds, const struct peer_row *peers, size_t peer
 	outbox_clear(&box);
 	box.train_max = train_max;
 	box.refused = refused;
+	box.errors = errors;
 	for (int32_t i = 0; i < count; i++) {
 		int err = batch->verdict[i] ? 0 : add_entry(&box, fds, peers, peer_count, arena, batch, i, tunnel);
 

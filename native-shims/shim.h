@@ -12,13 +12,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SHIM_ABI_VERSION 3
+#define SHIM_ABI_VERSION 4
 
 /* Descriptors a batch holds. sendmmsg and recvmmsg take up to 1024; more than 128 gained nothing. */
 #define BATCH_CAP 128
 
 /* Source-port sockets a family; the index is a flow hash modulo this. A power of two. */
 #define SOURCE_SOCKETS 64
+
+/* Sockets that udp_send_batch() takes: a pool for each family with DF set, then one for each with DF clear. */
+#define SEND_SOCKETS (4 * SOURCE_SOCKETS)
+
+/* df column */
+#define DF_SET 0
+#define DF_CLEAR 1
+#define DF_CLEAR_TOO_BIG 2 /* and larger than the path carries: no part of a train, the kernel fragments it */
 
 /* flags column */
 #define FRAME_NEEDS_CSUM 1 /* the L4 checksum holds the pseudo-header sum; the kernel finishes it */
@@ -44,9 +52,9 @@
  * @vni_idx:		row of the VNI table, or -1 while unknown
  * @peer_idx:		row of the peer table, or -1 while unknown
  * @src_port_idx:	which socket of the source-port pool sends it, 0 … SOURCE_SOCKETS - 1
- * @tos:		outer TOS (reserved for the MTU work, 0)
- * @ttl:		outer TTL (reserved, 0 = the socket's)
- * @df:			outer DF (reserved, 0 = the socket's)
+ * @tos:		outer TOS or traffic class, 0 … 255; of a received train, that of each datagram
+ * @ttl:		outer TTL or hop limit, 1 … 255; 0: the socket's
+ * @df:			outer DF, DF_*
  * @gso_type:		FRAME_GSO_*; a TAP may or FRAME_GSO_ECN to a TCP type
  * @gso_size:		payload bytes a segment; of a received train, bytes a datagram; 0: a single one
  * @csum_start:		where the kernel starts summing, from @off; with FRAME_NEEDS_CSUM
@@ -92,6 +100,38 @@ struct peer_row {
 	uint32_t scope_id;
 	int32_t vni_idx;
 	uint32_t flags;
+};
+
+/* What kept a datagram from going on as it was: origin of a path error. */
+#define PATH_ERROR_LOCAL 1 /* this machine: larger than the device takes */
+#define PATH_ERROR_ICMP 2  /* somebody who claims to be on the way; what it quotes is to be checked */
+
+/**
+ * struct path_error - a datagram was too large; begins as a peer_row does
+ * @family:	AF_INET or AF_INET6
+ * @port:	that it was for, host byte order; 0 unknown: a local error over IPv4
+ * @addr:	that it was for
+ * @scope_id:	of a link-local one
+ * @mtu:	largest IP packet that would have passed, bytes, as was said; 0: nothing was (RFC 1191 §5)
+ * @origin:	PATH_ERROR_*
+ */
+struct path_error {
+	uint16_t family;
+	uint16_t port;
+	uint8_t addr[16];
+	uint32_t scope_id;
+	int32_t mtu;
+	int32_t origin;
+};
+
+/**
+ * struct path_errors - path errors until somebody looks at them
+ * @count:	rows in use, each different; when all are, further ones are lost: a path that is too small tells again
+ */
+#define PATH_ERRORS_CAP 32
+struct path_errors {
+	struct path_error rows[PATH_ERRORS_CAP];
+	int32_t count;
 };
 
 /**
@@ -159,11 +199,11 @@ struct tap_region {
 };
 
 /* Options of udp_open(), or-ed. */
-#define UDP_OPEN_RECEIVE 1     /* UDP_GRO, SO_RXQ_OVFL, IPv6 datagrams without a checksum accepted */
+#define UDP_OPEN_RECEIVE 1     /* UDP_GRO, TOS told, SO_RXQ_OVFL, IPv6 datagrams without a checksum accepted */
 #define UDP_OPEN_RECVERR 2     /* ICMP errors come to the error queue: sockets of the source-port pool */
 #define UDP_OPEN_DF 4          /* DF set and path MTU ours to know; else DF clear */
 #define UDP_OPEN_NO_CHECKSUM 8 /* send with a UDP checksum of zero */
-#define UDP_OPEN_NO_GRO 16     /* with UDP_OPEN_RECEIVE: no trains, for a reader that knows no control messages */
+#define UDP_OPEN_NO_GRO 16     /* with UDP_OPEN_RECEIVE: no trains: a reader that takes one for one datagram */
 #define UDP_OPEN_SHARE 32      /* bound as the only one; then others may join, if they ask to */
 #define UDP_OPEN_JOIN 64       /* share the port of a socket that was opened with UDP_OPEN_SHARE */
 #define UDP_OPEN_TRAINS 128    /* fail where the kernel does not know UDP_SEGMENT */
@@ -182,7 +222,7 @@ struct udp_slots {
 };
 
 /* Options of a tunnel, or-ed. */
-#define TUNNEL_DF 1
+#define TUNNEL_DF 1       /* takes what has DF set; else what has DF clear */
 #define TUNNEL_CHECKSUM 2 /* with an outer UDP checksum */
 
 /**
@@ -190,11 +230,11 @@ struct udp_slots {
  * @fd:		of tunnel_open(); -1: there is none
  * @local:	our address, network byte order
  * @mtu:	bytes of the largest outer IP packet that a segment may become
- * @ttl:	outer TTL
+ * @ttl:	outer TTL of what says none itself
  * @options:	TUNNEL_DF, TUNNEL_CHECKSUM
  * @id:		next IPv4 id; C counts it up
  * @error:	C's: negative errno of a superframe that was refused and then cut up here; 0 none
- * @ports:	UDP source port by src_port_idx
+ * @ports:	UDP source port by src_port_idx: those of the sockets with that DF
  */
 struct tunnel {
 	int32_t fd;
@@ -225,8 +265,8 @@ int udp_receive_batch(int fd, struct arena arena, struct batch *batch, struct pe
 		      struct udp_slots slots, uint32_t *drops);
 int udp_send_batch(const int32_t *fds, const struct peer_row *peers, size_t peer_count, struct arena arena,
 		   struct batch *batch, int32_t count, int32_t train_max, struct refused_train *refused,
-		   struct tunnel *tunnel);
-int udp_drain_errors(int fd);
+		   struct tunnel *tunnel, struct path_errors *errors);
+int udp_read_errors(int fd, struct path_errors *errors);
 int64_t udp_drops(int fd);
 int udp_port(int fd);
 
@@ -260,6 +300,7 @@ extern const struct layout_entry shim_layout[];
 extern const size_t shim_layout_count;
 
 _Static_assert(sizeof(struct peer_row) == 32, "TypeScript addresses rows as 32 bytes");
+_Static_assert(sizeof(struct path_error) == 32, "TypeScript addresses rows as 32 bytes");
 _Static_assert(sizeof(struct batch) == 16 * 4 * BATCH_CAP, "columns without padding");
 
 #endif

@@ -36,18 +36,20 @@
 #define OUTER_LEN (OUTER_UDP + UDP_HEADER_LEN)
 #define IP_LEN_MAX 65535
 
-/* The IP header of a datagram of len bytes from its UDP header on. */
-static void write_ip(struct tunnel *tunnel, const struct peer_row *peer, uint8_t *ip, int32_t len, int32_t count)
+/* The IP header of entry i, a datagram of len bytes from its UDP header on that becomes count of them. */
+static void write_ip(struct tunnel *tunnel, const struct peer_row *peer, const struct batch *batch, int32_t i,
+		     uint8_t *ip, int32_t len, int32_t count)
 {
 	uint16_t sum;
 
 	memset(ip, 0, IPV4_HEADER_LEN);
 	ip[0] = 0x45;
+	ip[IPV4_TOS] = (uint8_t)batch->tos[i];
 	store16(ip + IPV4_TOTAL_LEN, (uint32_t)(IPV4_HEADER_LEN + len));
 	store16(ip + IPV4_ID, (uint32_t)tunnel->id);
 	tunnel->id = (tunnel->id + count) & UINT16_MAX;
 	store16(ip + IPV4_FRAGMENT, tunnel->options & TUNNEL_DF ? IPV4_DF : 0);
-	ip[IPV4_TTL] = (uint8_t)tunnel->ttl;
+	ip[IPV4_TTL] = (uint8_t)(batch->ttl[i] ? batch->ttl[i] : tunnel->ttl);
 	ip[IPV4_PROTOCOL] = IPPROTO_UDP;
 	memcpy(ip + IPV4_ADDRESSES, tunnel->local, sizeof(tunnel->local));
 	memcpy(ip + IPV4_ADDRESSES + sizeof(tunnel->local), peer->addr, sizeof(tunnel->local));
@@ -88,15 +90,18 @@ static struct tunnel_vnet describe(const struct tunnel *tunnel, const struct sup
 }
 
 /**
- * tunnel_takes() - may this superframe leave whole to this peer?
+ * tunnel_takes() - may this superframe, of entry i, leave whole to this peer?
  *
- * Not when one of its segments would exceed the path: the device cuts without looking.
+ * Not when one of its segments would exceed the path: the device cuts without looking. Nor with another DF than
+ * the tunnel's: the source ports are of a pool with that one, and a flow is to keep its port.
  */
-int tunnel_takes(const struct tunnel *tunnel, const struct peer_row *peer, const struct superframe *super)
+int tunnel_takes(const struct tunnel *tunnel, const struct peer_row *peer, const struct superframe *super,
+		 const struct batch *batch, int32_t i)
 {
 	int32_t outer_ip = IPV4_HEADER_LEN + UDP_HEADER_LEN + super->headers_len;
 
 	return tunnel->fd >= 0 && peer->flags & PEER_TUNNEL && peer->family == AF_INET && super->count > 1 &&
+	       batch->df[i] == (tunnel->options & TUNNEL_DF ? DF_SET : DF_CLEAR) &&
 	       outer_ip + super->gso_size <= tunnel->mtu && outer_ip + super->payload_len <= IP_LEN_MAX;
 }
 
@@ -116,7 +121,7 @@ int tunnel_send(struct tunnel *tunnel, const struct peer_row *peer, const struct
 	struct iovec iov[] = { { &vnet, sizeof(vnet) }, { outer, sizeof(outer) }, { (void *)super->bytes, (size_t)len } };
 
 	store16(outer + ETH_HEADER_LEN - 2, ETH_P_IP);
-	write_ip(tunnel, peer, outer + OUTER_IP, udp_len, super->count);
+	write_ip(tunnel, peer, batch, i, outer + OUTER_IP, udp_len, super->count);
 	write_udp(tunnel, peer, batch->src_port_idx[i], outer + OUTER_UDP, udp_len);
 	return writev(tunnel->fd, iov, 3) < 0 ? -errno : 0;
 }

@@ -26,7 +26,8 @@ struct tunnel_vnet {
 
 _Static_assert(sizeof(struct tunnel_vnet) == 24, "the header that TUN_F_UDP_TUNNEL_GSO asks for");
 
-int tunnel_takes(const struct tunnel *tunnel, const struct peer_row *peer, const struct superframe *super);
+int tunnel_takes(const struct tunnel *tunnel, const struct peer_row *peer, const struct superframe *super,
+		 const struct batch *batch, int32_t i);
 int tunnel_send(struct tunnel *tunnel, const struct peer_row *peer, const struct superframe *super,
 		const struct batch *batch, int32_t i);
 

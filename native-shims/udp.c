@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
  * UDP sockets: the underlay side, IPv4 and IPv6 alike. Opening, receiving, and what a socket says of
- * errors and drops; sending is in send.c.
+ * drops; sending is in send.c, error queues are read in path_errors.c.
  *
  * One socket a family receives, bound to the VXLAN port, as many datagrams by one recvmmsg as there are
  * slots. Sending goes through a pool of sockets, each bound to a source port of its own: the port carries
  * the entropy of the inner flow (RFC 7348 §5), and no socket option changes it from datagram to datagram.
  *
  * A datagram may be a train. UDP_GRO hands over what the device or the sender joined, with the segment
- * size in a control message; the gso_size column repeats it and TypeScript cuts.
+ * size in a control message; the gso_size column repeats it and TypeScript cuts. Another says the outer TOS, which
+ * all of a train have (requirements/gro_tos.c).
  */
 #include "address.h"
 
@@ -33,9 +34,6 @@
 #define UDP_NO_CHECK6_RX 102
 #endif
 
-/* Messages drained from an error queue at once. The pool's tiny receive buffers hold fewer. */
-#define DRAIN_MAX 256
-
 static int set_option(int fd, int level, int name, int value)
 {
 	return setsockopt(fd, level, name, &value, sizeof(value)) ? -errno : 0;
@@ -55,6 +53,9 @@ static int set_receive_options(int fd, int ipv6, int options)
 
 	if (!err && ipv6)
 		err = set_option(fd, IPPROTO_UDP, UDP_NO_CHECK6_RX, 1);
+	if (!err)
+		err = ipv6 ? set_option(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1) :
+			     set_option(fd, IPPROTO_IP, IP_RECVTOS, 1);
 	if (err || options & UDP_OPEN_NO_GRO)
 		return err;
 	return set_option(fd, IPPROTO_UDP, UDP_GRO, 1);
@@ -151,10 +152,10 @@ int udp_open(const struct peer_row *local, const char *device, int options, int 
 	return fd;
 }
 
-/* Two messages, UDP_GRO (int) and SO_RXQ_OVFL (u32), aligned as the CMSG macros expect. */
+/* UDP_GRO (int), IP_TOS (one byte) or IPV6_TCLASS (int), and SO_RXQ_OVFL (u32), aligned as the CMSG macros expect. */
 union control {
 	struct cmsghdr align;
-	uint8_t bytes[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(uint32_t))];
+	uint8_t bytes[2 * CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(uint32_t))];
 };
 
 struct inbox {
@@ -164,18 +165,21 @@ struct inbox {
 	union control controls[BATCH_CAP];
 };
 
-/* Returns the segment size, 0 when there is none, and updates *drops if the kernel said. */
-static int32_t read_control(struct msghdr *header, uint32_t *drops)
+/* Sets segment size and TOS of entry i, 0 where nothing is said, and updates *drops if the kernel said. */
+static void read_control(struct msghdr *header, struct batch *batch, int32_t i, uint32_t *drops)
 {
-	int32_t gso_size = 0;
-
+	batch->gso_size[i] = 0;
+	batch->tos[i] = 0;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(header); c; c = CMSG_NXTHDR(header, c)) {
-		if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_GRO)
-			memcpy(&gso_size, CMSG_DATA(c), sizeof(gso_size));
+		if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS)
+			batch->tos[i] = *CMSG_DATA(c);
+		else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_TCLASS)
+			memcpy(&batch->tos[i], CMSG_DATA(c), sizeof(int));
+		else if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_GRO)
+			memcpy(&batch->gso_size[i], CMSG_DATA(c), sizeof(int));
 		else if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SO_RXQ_OVFL)
 			memcpy(drops, CMSG_DATA(c), sizeof(*drops));
 	}
-	return gso_size;
 }
 
 static void offer_slot(struct inbox *inbox, int32_t k, uint8_t *slot, size_t len)
@@ -221,34 +225,10 @@ int udp_receive_batch(int fd, struct arena arena, struct batch *batch, struct pe
 
 		batch->off[i] = slots.off + k * slots.stride;
 		batch->len[i] = message->msg_hdr.msg_flags & MSG_TRUNC ? 0 : (int32_t)message->msg_len;
-		batch->gso_size[i] = read_control(&message->msg_hdr, drops);
+		read_control(&message->msg_hdr, batch, i, drops);
 		batch->seg_count[i] = 1;
 		pack_address(&sources[i], &inbox.addresses[k]);
 	}
-	return count;
-}
-
-/**
- * udp_drain_errors() - empty the error queue of a socket, so that it stops failing sends and waits
- *
- * What the messages say is not looked at.
- *
- * #syscalls recvmsg getsockopt
- * Return: messages read.
- */
-int udp_drain_errors(int fd)
-{
-	socklen_t len = sizeof(int);
-	int count, pending;
-
-	for (count = 0; count < DRAIN_MAX; count++) {
-		struct msghdr header = { 0 };
-
-		if (recvmsg(fd, &header, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
-			break;
-	}
-	/* An error that found no room in the queue is pending all the same; asking for it clears it. */
-	getsockopt(fd, SOL_SOCKET, SO_ERROR, &pending, &len);
 	return count;
 }
 

@@ -17,6 +17,7 @@ const PACKAGES = {
   curl: 'curl',
   openssl: 'openssl',
   ethtool: 'ethtool',
+  nft: 'nftables',
   'ovs-vswitchd': 'openvswitch-switch',
   fastd: 'fastd',
   tincd: 'tinc',

@@ -2,8 +2,8 @@
  * The composition root: the only file that knows both planes. It turns settings into a running VTEP and takes it down
  * again, in this order:
  *
- *     start: shim → peers resolved, routes asked → TAPs → sockets → workers → VNIs and peers acknowledged → API → ready
- *     stop:  API → watching the network → workers → outer TAP → sockets → TAPs and what else was created
+ *     start: shim → peers resolved, routes asked → TAPs → sockets → workers → VNIs and peers acknowledged → paths → API → ready
+ *     stop:  API → paths → watching the network → workers → outer TAP → sockets → TAPs and what else was created
  *
  * Each step that fails names cause and cure, and everything done until then is taken back. No frame passes here.
  */
@@ -13,6 +13,9 @@ import type { ApiListen, Settings, VniSettings } from './config/settings.js';
 import type { StatusInfo } from './control/deps.js';
 import { ListenError, listen } from './control/listen.js';
 import { buildServer } from './control/server.js';
+import { daemonFacts } from './doctor/daemon.js';
+import { examine } from './doctor/doctor.js';
+import type { Finding } from './doctor/finding.js';
 import { deriveMac } from './host/mac-address.js';
 import { machineId, netnsId } from './host/machine-id.js';
 import { NetworkWatch } from './host/network-watch.js';
@@ -26,6 +29,7 @@ import type { Logger } from './log.js';
 import { loadShim, type Shim } from './native/binding.js';
 import { errnoName } from './native/errno.js';
 import { checkLayout } from './native/layout.js';
+import { PathCare } from './path-care.js';
 import { type OffloadName, Offloads, refusalText } from './stats/offloads.js';
 import { packageVersion } from './version.js';
 import { formatMac } from './wire/mac.js';
@@ -34,8 +38,6 @@ import { Handle, type WorkerDescriptors } from './worker/handle.js';
 
 /** How often a listener that cannot be opened yet is tried again, ms. */
 const LISTEN_RETRY_MS = 2000;
-const OUTER_TTL = 64;
-const OUTER_DF = false;
 /** Peers of a VNI that the log names; of more, it gives the number. */
 const PEERS_SHOWN = 16;
 
@@ -47,6 +49,8 @@ export class Daemon {
   readonly #startedAtMs = Date.now();
   readonly #warnings: { code: string; detail: string }[] = [];
   readonly #offloads = new Offloads();
+  /** Those that come and go. */
+  #standingWarnings: () => { code: string; detail: string }[] = () => [];
   #local: string[] = [];
   #network: NetworkWatch | undefined;
   /** Why superframes do not leave whole, or the device that they leave by. */
@@ -85,23 +89,47 @@ export class Daemon {
     for (const skipped of this.#paths.skipped) this.#warn('peer_duplicate', skipped);
     this.#local = this.#paths.localAddresses();
 
-    const devices = await this.#openDevices(shim, peers);
+    const care = this.#careForPaths(shim);
+    const devices = await this.#openDevices(shim, peers, care);
     const sockets = await this.#openSockets(shim, [...new Set(resolved)].flat());
     if (this.#engine === 'batch') this.#noteOffloads([...devices.values()], sockets);
     const tunnel = this.#makeTunnel(shim, sockets);
-    const handle = await this.#startWorkers(shim, sockets);
-    for (const vni of vnis) await this.#configure(handle, vni, devices.get(vni)!, peers.get(vni)!);
-    if (this.#engine === 'batch') await this.#watchNetwork(shim, handle, tunnel);
+    const handle = await this.#startWorkers(shim, sockets, care);
+    for (const vni of vnis)
+      await this.#configure(handle, vni, devices.get(vni)!, peers.get(vni)!, care.overlayMtu(vni.vni));
+    if (this.#engine === 'batch') await this.#watchNetwork(shim, handle, tunnel, care);
     handle.configured();
-    await this.#startApi(handle);
+    this.#undo.push(() => care.stop());
+    care.start(handle, this.#deafPorts(shim, sockets));
+    await this.#startApi(handle, care);
     this.#announce(devices);
+  }
+
+  #careForPaths(shim: Shim): PathCare {
+    const care = new PathCare({
+      shim,
+      settings: this.#settings,
+      ttl: this.#settings.ttl,
+      paths: this.#paths,
+      log: this.#log,
+    });
+    this.#standingWarnings = () => care.warnings();
+    return care;
+  }
+
+  /** Source ports of sockets without an error queue. */
+  #deafPorts(shim: Shim, { sendFds }: UnderlaySockets): Set<number> {
+    if (this.#engine === 'batch') return new Set();
+    return new Set(sendFds.filter((fd) => fd >= 0).map((fd) => shim.udpPort(fd)));
   }
 
   async #openDevices(
     shim: Shim,
     peers: ReadonlyMap<VniSettings, readonly NewPeer[]>,
+    care: PathCare,
   ): Promise<Map<VniSettings, OverlayDevice>> {
-    const specs = Array.from(peers, ([vni, theirs]) => this.#deviceSpec(vni, theirs));
+    const specs: OverlayDeviceSpec[] = [];
+    for (const [vni, theirs] of peers) specs.push(this.#deviceSpec(vni, await care.begin(vni, theirs)));
     const opened = await openOverlayDevices(shim, specs);
     this.#undo.push(() => opened.close());
     for (const device of opened.devices)
@@ -109,7 +137,7 @@ export class Daemon {
     return new Map(Array.from(peers.keys(), (vni, i) => [vni, opened.devices[i]]));
   }
 
-  #deviceSpec(vni: VniSettings, peers: readonly NewPeer[]): OverlayDeviceSpec {
+  #deviceSpec(vni: VniSettings, overlayMtu: number): OverlayDeviceSpec {
     const underlay = this.#local[0] ?? '';
     const netns = underlay === '' ? netnsId() : '';
     return {
@@ -119,21 +147,10 @@ export class Daemon {
       addresses: vni.addresses,
       mac: vni.mac,
       derivedMac: deriveMac({ machineId: machineId(), underlay, vni: vni.vni, netns }),
-      overlayMtu: this.#overlayMtu(vni, peers),
+      overlayMtu,
       offload: this.#engine === 'batch',
       queues: this.#settings.workers,
     };
-  }
-
-  /** What frames of a VNI are judged by; one that was asked for and does not fit its paths gets a warning. */
-  #overlayMtu(vni: VniSettings, peers: readonly NewPeer[]): number {
-    const fits = this.#paths.overlayMtu(peers);
-    if (vni.mtu === 'auto') return fits.mtu;
-    if (fits.peer !== '' && vni.mtu > fits.mtu) {
-      const detail = `VNI ${vni.vni}: --mtu ${vni.mtu} is more than the ${fits.mtu} that fit the path to ${fits.peer}; larger frames are fragmented on the underlay`;
-      this.#warn('overlay_mtu_too_large', detail);
-    }
-    return vni.mtu;
   }
 
   /** What sockets and every TAP have; they are all of one kernel. What it refuses is told of once. */
@@ -159,7 +176,7 @@ export class Daemon {
   }
 
   async #openSockets(shim: Shim, peers: readonly NewPeer[]): Promise<UnderlaySockets> {
-    const { local, port, underlayDev, sourcePorts, udpChecksum } = this.#settings;
+    const { local, port, underlayDev, sourcePorts, udpChecksum, df, ttl } = this.#settings;
     const ofFamily = (family: 4 | 6) => local.find((address) => address.family === family)?.text ?? '';
     const sockets = await openUnderlaySockets(shim, {
       local4: ofFamily(4),
@@ -173,25 +190,31 @@ export class Daemon {
       sourcePorts,
       udpChecksum,
       plain: this.#engine === 'dgram',
-      df: OUTER_DF,
-      ttl: OUTER_TTL,
+      df,
+      ttl,
       workers: this.#settings.workers,
     });
     this.#undo.push(() => sockets.close());
     return sockets;
   }
 
-  async #startWorkers(shim: Shim, sockets: UnderlaySockets): Promise<Handle> {
+  async #startWorkers(shim: Shim, sockets: UnderlaySockets, care: PathCare): Promise<Handle> {
+    const { df, tos, mssClamp } = this.#settings;
     const handle = new Handle({
       engine: this.#engine,
       underlay: { sendFds: sockets.sendFds },
       offloads: this.#offloads.buffer,
       strictHeader: this.#settings.strictHeader,
+      outer: { df, tos, mssClamp },
       port: this.#settings.port,
       workers: sockets.receiveFds.map((fds) => this.#descriptors(shim, { ...fds })),
       seed: randomInt(2 ** 32) | 0,
       log: (level, message, fields) => this.#log[level](fields, message),
-      peersChanged: () => this.#network?.due(),
+      peersChanged: () => {
+        this.#network?.due();
+        care.changed();
+      },
+      probeReplied: (peerIdx, nonce, len) => care.replied(peerIdx, nonce, len),
       addressText: ({ family, bytes, scopeId }) => this.#paths.addressText(family, bytes, scopeId),
     });
     this.#undo.push(() => handle.stop());
@@ -201,20 +224,27 @@ export class Daemon {
 
   /** The workers write to its device, so it is closed after they have ended. */
   #makeTunnel(shim: Shim, sockets: UnderlaySockets): TunnelOffload {
-    const { port, udpChecksum, underlayDev } = this.#settings;
+    const { port, udpChecksum, underlayDev, ttl } = this.#settings;
     const local = this.#settings.local.find(({ family }) => family === 4)?.bytes.subarray(0, 4);
-    const sendFds = sockets.sendFds.slice(0, shim.layout.SOURCE_SOCKETS);
-    const outer = { ttl: OUTER_TTL, df: OUTER_DF, udpChecksum };
+    const df = this.#settings.df !== 'unset';
+    const { SOURCE_SOCKETS } = shim.layout;
+    const pool = df ? 0 : 2 * SOURCE_SOCKETS;
+    const sendFds = sockets.sendFds.slice(pool, pool + SOURCE_SOCKETS);
+    const outer = { ttl, df, udpChecksum };
     const tunnel = new TunnelOffload(shim, { port, local, device: underlayDev, ...outer, sendFds });
     this.#undo.push(() => tunnel.close());
     return tunnel;
   }
 
-  /** Superframes leave whole while the network allows it. */
-  async #watchNetwork(shim: Shim, handle: Handle, tunnel: TunnelOffload): Promise<void> {
+  /** Superframes leave whole while the network allows it; frames are judged by the routes that there are. */
+  async #watchNetwork(shim: Shim, handle: Handle, tunnel: TunnelOffload, care: PathCare): Promise<void> {
     const network = new NetworkWatch(shim, {
-      look: (changed) =>
-        this.#setTunnel(handle, tunnel, changed).catch((error: Error) => this.#endTunnel(error.message)),
+      look: async (changed) => {
+        await this.#setTunnel(handle, tunnel, changed).catch((error: Error) =>
+          this.#endTunnel(error.message),
+        );
+        if (changed) care.changed();
+      },
       policies: () => this.#offloads.withdraw('UDP_TUNNEL_GSO'),
     });
     this.#undo.push(() => network.stop());
@@ -228,7 +258,7 @@ export class Daemon {
 
   /** @param changed routes may be others by now */
   async #setTunnel(handle: Handle, tunnel: TunnelOffload, changed: boolean): Promise<void> {
-    if (changed) await this.#paths.refresh(ipv4Addresses(handle));
+    if (changed) await this.#paths.refreshAll(ipv4Addresses(handle));
     const found = await tunnel.find(this.#ways(handle));
     if ('why' in found) return this.#endTunnel(found.why);
     await handle.setTunnel(found.way, found.peers);
@@ -276,6 +306,7 @@ export class Daemon {
     vni: VniSettings,
     device: OverlayDevice,
     peers: readonly NewPeer[],
+    overlayMtu: number,
   ): Promise<void> {
     const { learning, ageingS, fdbLimit, flood, accept, vlan } = vni;
     await handle.addVni({
@@ -292,23 +323,22 @@ export class Daemon {
         flood,
         accept,
         vlan,
-        overlayMtu: this.#overlayMtuOf(vni, peers),
+        overlayMtu,
+        packetMax: vni.mtu === 'auto' ? 0 : vni.mtu,
       },
     });
     await handle.addPeers(vni.vni, peers);
   }
 
-  #overlayMtuOf(vni: VniSettings, peers: readonly NewPeer[]): number {
-    return vni.mtu === 'auto' ? this.#paths.overlayMtu(peers).mtu : vni.mtu;
-  }
-
-  async #startApi(handle: Handle): Promise<void> {
+  async #startApi(handle: Handle, care: PathCare): Promise<void> {
     if (this.#settings.api.kind === 'off') return;
     const server = buildServer({
       dataPlane: handle,
       status: () => this.#status(),
       log: this.#log,
       resolvePeer: (host, port) => this.#paths.resolvePeer(host, port),
+      probe: (vni, peer, progress) => care.probe(vni, peer, progress),
+      doctor: () => this.#examine(handle),
     });
     this.#undo.push(() => server.close());
     await this.#listen(server, this.#settings.api);
@@ -341,9 +371,21 @@ export class Daemon {
         io: this.#engine,
         offloads: this.#offloads.names(),
       },
-      warnings: [...this.#warnings, ...this.#refusals()],
+      warnings: [...this.#warnings, ...this.#standingWarnings(), ...this.#refusals()],
       pathMtu: (address) => this.#paths.pathMtu(address),
     };
+  }
+
+  #examine(handle: Handle): Promise<Finding[]> {
+    const { warnings, startedAtMs, underlay } = this.#status();
+    return examine(
+      daemonFacts(handle, {
+        port: underlay.port,
+        uptimeS: (Date.now() - startedAtMs) / 1000,
+        underlayDevices: this.#paths.devices(),
+        warnings,
+      }),
+    );
   }
 
   #warn(code: string, detail: string): void {

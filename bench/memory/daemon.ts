@@ -10,7 +10,7 @@ import type { NewPeer } from '../../src/worker/data-plane.js';
 import type * as handleModule from '../../src/worker/handle.js';
 import type { DaemonMemory } from './memory.js';
 
-const POOL_LEN = 128;
+const POOL_LEN = 256;
 
 const [vnis, peers] = process.argv.slice(2).map(Number);
 console.log(JSON.stringify(await configure()));
@@ -46,6 +46,7 @@ async function startHandle(): Promise<handleModule.Handle> {
     underlay: { sendFds: new Array<number>(POOL_LEN).fill(-1) },
     offloads: new SharedArrayBuffer(0),
     strictHeader: false,
+    outer: { df: 'set', tos: 'inherit', mssClamp: true },
     port: 4789,
     workers: [
       {
@@ -58,6 +59,7 @@ async function startHandle(): Promise<handleModule.Handle> {
     seed: 1,
     log: (level, message, fields) => console.error(level, message, fields),
     peersChanged: () => {},
+    probeReplied: () => {},
     addressText: () => '',
   });
   await handle.start();
@@ -80,6 +82,7 @@ async function addVni(handle: handleModule.Handle, vni: number): Promise<void> {
       accept: 'peers',
       vlan: 'pass',
       overlayMtu: 1450,
+      packetMax: 0,
     },
   });
 }
@@ -89,7 +92,12 @@ function peerOf(i: number): NewPeer {
   const bytes = new Uint8Array(16);
   bytes.set([10, 1, i >> 8, i & 0xff]);
   const text = `10.1.${i >> 8}.${i & 0xff}`;
-  return { address: { family: 4, bytes, port: 4789, scopeId: 0, text }, flood: true, name: '' };
+  return {
+    address: { family: 4, bytes, port: 4789, scopeId: 0, text },
+    flood: true,
+    name: '',
+    pathMtu: 1500,
+  };
 }
 
 function residentBytes(): number {

@@ -18,6 +18,9 @@ const HEADROOM = 64;
 /** Locally administered; the last four bytes tell the hosts apart. */
 export const MAC_HIGH = 0x0200;
 
+/** The outer header as it is by default. */
+export const OUTER = { df: 'set', tos: 'inherit', mssClamp: true } as const;
+
 const AF_INET = 2;
 const FDB_LIMIT = 1 << 21;
 const SEED = 0x5eed;

@@ -30,6 +30,7 @@ static const struct {
 };
 
 static struct batch batch;
+static struct path_errors errors;
 
 /* Entries 0 and 2 are good; the bad one is between them. */
 static void reset_batch(int32_t len)
@@ -46,7 +47,7 @@ static void check_send(const int32_t *fds, const struct peer_row *peers, struct 
 {
 	uint8_t datagram[128];
 
-	CHECK_EQ(udp_send_batch(fds, peers, 3, arena, &batch, 3, NO_TRAINS, NULL, NULL), 1);
+	CHECK_EQ(udp_send_batch(fds, peers, 3, arena, &batch, 3, NO_TRAINS, NULL, NULL, &errors), 1);
 	CHECK_EQ(batch.status[0], 0);
 	CHECK_EQ(batch.status[1], wanted);
 	CHECK_EQ(batch.status[2], 0);
@@ -61,7 +62,7 @@ static void test_send(struct arena arena)
 	int receiver = udp_open(&local, "", UDP_OPEN_RECEIVE, 0, 0, 0);
 	int sender = udp_open(&local, "", UDP_OPEN_RECVERR, 0, 0, 0);
 	struct peer_row peers[3] = { row_of("127.0.0.1", port_of(receiver)), { 0 }, { .family = 99, .port = 1 } };
-	int32_t fds[2 * SOURCE_SOCKETS];
+	int32_t fds[SEND_SOCKETS];
 	const int32_t bad_peers[] = { -1, 1, 2, 3, INT_MAX, INT_MIN };
 	const int32_t bad_sockets[] = { -1, SOURCE_SOCKETS, INT_MAX, INT_MIN };
 

@@ -28,7 +28,8 @@
 
 static struct arena arena;
 static struct batch batch;
-static int32_t fds[2 * SOURCE_SOCKETS];
+static struct path_errors errors;
+static int32_t fds[SEND_SOCKETS];
 static struct peer_row peers[PEERS];
 static int receivers[PEERS];
 static uint16_t ports[2][SOCKETS];
@@ -248,7 +249,7 @@ static int check_case(void)
 		seen.superframes += batch.gso_type[i] != FRAME_GSO_NONE;
 	}
 	memcpy(before, arena.base, (size_t)used);
-	CHECK_EQ(udp_send_batch(fds, peers, PEERS, arena, &batch, count, train_max, NULL, NULL), 0);
+	CHECK_EQ(udp_send_batch(fds, peers, PEERS, arena, &batch, count, train_max, NULL, NULL, &errors), 0);
 	return check_received(count) && CHECK(memcmp(before, arena.base, (size_t)used) == 0);
 }
 

@@ -46,6 +46,12 @@ static inline int link_mtu(const char *name, int mtu)
 	return ioctl_interface(SIOCSIFMTU, &interface);
 }
 
+/*
+ * For a shell command that ends when something fails: a link of veth, its addresses and routes, work some time after both
+ * ends are set up. Waits for that, 5 s at most.
+ */
+#define WAIT_UP(link) "n=0; until ip link show " link " | grep -q 'state UP'; do n=$((n+1)); [ $n -le 500 ]; sleep 0.01; done;"
+
 /* An IPv4 address; the prefix follows from its class: 10.x.y.z is a /8. */
 static inline int link_address(const char *name, const char *ipv4)
 {

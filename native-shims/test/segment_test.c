@@ -17,7 +17,8 @@
 
 static struct arena arena;
 static struct batch batch;
-static int32_t fds[2 * SOURCE_SOCKETS];
+static struct path_errors errors;
+static int32_t fds[SEND_SOCKETS];
 static struct peer_row peers[2];
 static int receivers[2];
 
@@ -254,7 +255,7 @@ static void expect_nothing(int fd)
 
 static int send_batch(int32_t count, int32_t train_max)
 {
-	return udp_send_batch(fds, peers, 2, arena, &batch, count, train_max, NULL, NULL);
+	return udp_send_batch(fds, peers, 2, arena, &batch, count, train_max, NULL, NULL, &errors);
 }
 
 /* Frames and superframes mixed, one of them for two peers: each gets what frame by frame would bring it. */

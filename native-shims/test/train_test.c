@@ -14,7 +14,8 @@
 
 static struct arena arena;
 static struct batch batch;
-static int32_t fds[2 * SOURCE_SOCKETS];
+static struct path_errors errors;
+static int32_t fds[SEND_SOCKETS];
 static struct peer_row peers[2];
 static int receivers[2];
 static struct refused_train refused;
@@ -42,7 +43,7 @@ static void fill_batch(const int32_t *lens, int32_t count)
 static int send_batch(int32_t count, int32_t train_max)
 {
 	refused = (struct refused_train){ 0 };
-	return udp_send_batch(fds, peers, 2, arena, &batch, count, train_max, &refused, NULL);
+	return udp_send_batch(fds, peers, 2, arena, &batch, count, train_max, &refused, NULL, &errors);
 }
 
 /* The next datagram has this length and is of this value throughout. */

@@ -24,9 +24,10 @@
 static uint8_t memory[80000];
 static struct arena arena = { memory, sizeof(memory) };
 static struct batch batch;
-static int32_t fds[2 * SOURCE_SOCKETS];
+static int32_t fds[SEND_SOCKETS];
 static struct peer_row peer;
 static struct tunnel tunnel;
+static struct path_errors errors;
 
 static int run(const char *command)
 {
@@ -39,7 +40,7 @@ static int open_far(void)
 	int near_ns = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
 	struct peer_row local = row_of("10.77.0.2", PORT);
 	char command[256];
-	int fd;
+	int fd, on = 1;
 
 	REQUIRE(near_ns >= 0);
 	REQUIRE(run("ip link add near type veth peer name far && ip address add 10.77.0.1/24 dev near && "
@@ -51,6 +52,7 @@ static int open_far(void)
 	REQUIRE(run("ip address add 10.77.0.2/24 dev far && ip link set far up") == 0);
 	fd = udp_open(&local, "", UDP_OPEN_RECEIVE | UDP_OPEN_NO_GRO, 4 << 20, 0, 0);
 	REQUIRE(fd >= 0);
+	REQUIRE(setsockopt(fd, IPPROTO_IP, IP_RECVTTL, &on, sizeof(on)) == 0);
 	REQUIRE(setns(near_ns, CLONE_NEWNET) == 0);
 	close(near_ns);
 	return fd;
@@ -106,7 +108,7 @@ static void make_superframe(int32_t payload_len)
 
 static int send_one(void)
 {
-	return udp_send_batch(fds, &peer, 1, arena, &batch, 1, 64, NULL, &tunnel);
+	return udp_send_batch(fds, &peer, 1, arena, &batch, 1, 64, NULL, &tunnel, &errors);
 }
 
 /* Every segment, in order, as segment.c writes it. */
@@ -143,6 +145,31 @@ static void expect_whole(int far, int32_t len)
 	CHECK_EQ(recv(far, found, sizeof(found), 0), len);
 	CHECK(!memcmp(found, memory, (size_t)len));
 	CHECK(!readable_within(far, 20));
+}
+
+/* The next segment's outer header. */
+static void expect_outer(int far, int tos, int ttl)
+{
+	static uint8_t found[2048];
+	union {
+		struct cmsghdr align;
+		uint8_t bytes[64];
+	} control;
+	struct iovec iov = { found, sizeof(found) };
+	struct msghdr header = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+				 .msg_controllen = sizeof(control) };
+	int found_tos = -1, found_ttl = -1;
+
+	REQUIRE(readable_within(far, 1000));
+	REQUIRE(recvmsg(far, &header, MSG_PEEK) > 0);
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&header); c; c = CMSG_NXTHDR(&header, c)) {
+		if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS)
+			found_tos = *CMSG_DATA(c);
+		if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TTL)
+			memcpy(&found_ttl, CMSG_DATA(c), sizeof(int));
+	}
+	CHECK_EQ(found_tos, tos);
+	CHECK_EQ(found_ttl, ttl);
 }
 
 static int wait_for_near(void)
@@ -186,10 +213,30 @@ int main(void)
 	CHECK_EQ(tunnel_segmentation("near"), 0);
 	CHECK_EQ(send_one(), 0);
 	CHECK_EQ(tunnel.id, 2 * SEGMENTS);
+	expect_outer(far, 0, 64);
 	expect_segments(far);
 	tunnel.options = TUNNEL_DF;
+	batch.tos[0] = 0x2b;
+	batch.ttl[0] = 7;
+	CHECK_EQ(send_one(), 0);
+	expect_outer(far, 0x2b, 7);
+	expect_segments(far);
+	CHECK_EQ(tunnel.id, 3 * SEGMENTS);
+
+	/* What has another DF than the tunnel leaves by a socket with that one; so does what has to be fragmented. */
+	fds[2 * SOURCE_SOCKETS] = fds[0];
+	for (batch.df[0] = DF_CLEAR; batch.df[0] <= DF_CLEAR_TOO_BIG; batch.df[0]++) {
+		CHECK_EQ(send_one(), 0);
+		expect_outer(far, 0x2b, 7);
+		expect_segments(far);
+	}
+	CHECK_EQ(tunnel.id, 3 * SEGMENTS);
+	tunnel.options = 0;
+	batch.df[0] = DF_SET;
 	CHECK_EQ(send_one(), 0);
 	expect_segments(far);
+	CHECK_EQ(tunnel.id, 3 * SEGMENTS);
+	tunnel.options = TUNNEL_DF;
 
 	/* Not this way: the segments would be too large for the path, the peer is not led to the device, a refusal. */
 	tunnel.mtu = MSS;

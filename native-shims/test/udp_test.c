@@ -25,8 +25,9 @@
 
 static struct arena arena;
 static struct batch batch;
+static struct path_errors errors;
 static struct peer_row sources[BATCH_CAP];
-static int32_t fds[2 * SOURCE_SOCKETS];
+static int32_t fds[SEND_SOCKETS];
 static int wait_fd;
 
 static int open_on(const char *address, int options)
@@ -156,7 +157,7 @@ static void test_batch(const char *loopback)
 		batch.src_port_idx[i] = i / 3 % 2 ? 63 : 7;
 		batch.verdict[i] = i % 5 == 4;
 	}
-	CHECK_EQ(udp_send_batch(fds, peers, 2, arena, &batch, BATCH_CAP, NO_TRAINS, NULL, NULL), 0);
+	CHECK_EQ(udp_send_batch(fds, peers, 2, arena, &batch, BATCH_CAP, NO_TRAINS, NULL, NULL, &errors), 0);
 	CHECK_EQ(receive_all(receiver, first_bytes, ports), BATCH_CAP - BATCH_CAP / 5);
 	for (int32_t i = 0; i < BATCH_CAP; i++) {
 		CHECK_EQ(batch.status[i], 0);
@@ -169,7 +170,7 @@ static void test_batch(const char *loopback)
 	CHECK_EQ(sources[5].family, ipv6 ? AF_INET6 : AF_INET);
 	CHECK(memcmp(sources[5].addr, peers[1].addr, sizeof(peers[1].addr)) == 0);
 	CHECK_EQ(sources[5].scope_id, 0);
-	CHECK_EQ(udp_send_batch(fds, peers, 2, arena, &batch, 0, NO_TRAINS, NULL, NULL), 0);
+	CHECK_EQ(udp_send_batch(fds, peers, 2, arena, &batch, 0, NO_TRAINS, NULL, NULL, &errors), 0);
 	close(receiver);
 	close(senders[0]);
 	close(senders[1]);
@@ -211,7 +212,7 @@ static void test_short_slot(void)
 	fill_batch(2);
 	batch.len[0] = DATAGRAM_LEN;
 	batch.len[1] = DATAGRAM_LEN - 1;
-	CHECK_EQ(udp_send_batch(fds, &peer, 1, arena, &batch, 2, NO_TRAINS, NULL, NULL), 0);
+	CHECK_EQ(udp_send_batch(fds, &peer, 1, arena, &batch, 2, NO_TRAINS, NULL, NULL, &errors), 0);
 	arena.base[2 * (DATAGRAM_LEN - 1)] = 0xee;
 	CHECK_EQ(udp_receive_batch(receiver, arena, &batch, sources, 0,
 				   (struct udp_slots){ 0, DATAGRAM_LEN - 1, 2 }, &drops),
@@ -239,7 +240,7 @@ static void test_overflow(void)
 	CHECK_EQ(udp_drops(receiver), 0);
 	for (int round = 0; round < 4; round++) {
 		fill_batch(BATCH_CAP);
-		CHECK_EQ(udp_send_batch(fds, &peer, 1, arena, &batch, BATCH_CAP, NO_TRAINS, NULL, NULL), 0);
+		CHECK_EQ(udp_send_batch(fds, &peer, 1, arena, &batch, BATCH_CAP, NO_TRAINS, NULL, NULL, &errors), 0);
 	}
 	while ((count = udp_receive_batch(receiver, arena, &batch, sources, 0, (struct udp_slots){ 0, STRIDE, 8 },
 					  &drops)) > 0)
@@ -248,7 +249,7 @@ static void test_overflow(void)
 	CHECK_EQ(received + udp_drops(receiver), 4 * BATCH_CAP);
 	/* What was dropped last comes with the next datagram that is not. */
 	fill_batch(1);
-	CHECK_EQ(udp_send_batch(fds, &peer, 1, arena, &batch, 1, NO_TRAINS, NULL, NULL), 0);
+	CHECK_EQ(udp_send_batch(fds, &peer, 1, arena, &batch, 1, NO_TRAINS, NULL, NULL, &errors), 0);
 	more = udp_receive_batch(receiver, arena, &batch, sources, 0, (struct udp_slots){ 0, STRIDE, 8 }, &drops);
 	CHECK_EQ(more, 1);
 	CHECK_EQ(received + drops, 4 * BATCH_CAP);
@@ -288,16 +289,16 @@ static void test_refused_neighbours(const char *loopback)
 	fill_batch(BATCH_CAP);
 	for (int32_t i = 0; i < BATCH_CAP; i++)
 		batch.peer_idx[i] = i % 2;
-	udp_send_batch(fds, peers, 2, arena, &batch, BATCH_CAP, NO_TRAINS, NULL, NULL);
+	udp_send_batch(fds, peers, 2, arena, &batch, BATCH_CAP, NO_TRAINS, NULL, NULL, &errors);
 	CHECK_EQ(receive_all(receiver, first_bytes, ports), BATCH_CAP / 2);
 	for (int32_t i = 0; i < BATCH_CAP; i += 2) {
 		CHECK_EQ(batch.status[i], 0);
 		CHECK_EQ(first_bytes[i / 2], i);
 	}
 	CHECK(in_error(sender));
-	CHECK(udp_drain_errors(sender) > 0);
+	CHECK(udp_read_errors(sender, &errors) > 0);
 	CHECK(!in_error(sender));
-	CHECK_EQ(udp_drain_errors(sender), 0);
+	CHECK_EQ(udp_read_errors(sender, &errors), 0);
 	close(receiver);
 	close(sender);
 }
@@ -316,13 +317,13 @@ static void test_error_of_earlier_batch(void)
 	fds[0] = sender;
 	fill_batch(1);
 	batch.peer_idx[0] = 1;
-	CHECK_EQ(udp_send_batch(fds, peers, 2, arena, &batch, 1, NO_TRAINS, NULL, NULL), 0);
+	CHECK_EQ(udp_send_batch(fds, peers, 2, arena, &batch, 1, NO_TRAINS, NULL, NULL, &errors), 0);
 	CHECK(in_error(sender));
 	fill_batch(3);
-	CHECK_EQ(udp_send_batch(fds, peers, 2, arena, &batch, 3, NO_TRAINS, NULL, NULL), 0);
+	CHECK_EQ(udp_send_batch(fds, peers, 2, arena, &batch, 3, NO_TRAINS, NULL, NULL, &errors), 0);
 	CHECK_EQ(receive_all(receiver, first_bytes, ports), 3);
 	CHECK(!in_error(sender));
-	CHECK_EQ(udp_drain_errors(sender), 0);
+	CHECK_EQ(udp_read_errors(sender, &errors), 0);
 	close(receiver);
 	close(sender);
 }
@@ -343,16 +344,16 @@ static void test_error_without_message(void)
 	fds[1] = sender;
 	peer = row_of("127.0.0.1", port_of(sender));
 	fill_batch(BATCH_CAP);
-	CHECK_EQ(udp_send_batch(fds, &peer, 1, arena, &batch, BATCH_CAP, NO_TRAINS, NULL, NULL), 0);
+	CHECK_EQ(udp_send_batch(fds, &peer, 1, arena, &batch, BATCH_CAP, NO_TRAINS, NULL, NULL, &errors), 0);
 	peer = row_of("127.0.0.1", port_of(gone));
 	close(gone);
 	fill_batch(1);
 	batch.src_port_idx[0] = 1;
-	CHECK_EQ(udp_send_batch(fds, &peer, 1, arena, &batch, 1, NO_TRAINS, NULL, NULL), 0);
+	CHECK_EQ(udp_send_batch(fds, &peer, 1, arena, &batch, 1, NO_TRAINS, NULL, NULL, &errors), 0);
 	CHECK(in_error(sender));
-	CHECK_EQ(udp_drain_errors(sender), 0);
+	CHECK_EQ(udp_read_errors(sender, &errors), 0);
 	CHECK(!in_error(sender));
-	CHECK_EQ(udp_drain_errors(-1), 0);
+	CHECK_EQ(udp_read_errors(-1, &errors), 0);
 	close(flooder);
 	close(sender);
 }
@@ -371,7 +372,7 @@ static void test_unroutable_neighbours(void)
 	batch.peer_idx[0] = batch.peer_idx[3] = 1;
 	batch.off[2] = 0;
 	batch.len[2] = 65508; /* one more than UDP over IPv4 takes */
-	CHECK_EQ(udp_send_batch(fds, peers, 2, arena, &batch, 6, NO_TRAINS, NULL, NULL), 3);
+	CHECK_EQ(udp_send_batch(fds, peers, 2, arena, &batch, 6, NO_TRAINS, NULL, NULL, &errors), 3);
 	CHECK_EQ(batch.status[0], -ENETUNREACH);
 	CHECK_EQ(batch.status[1], 0);
 	CHECK_EQ(batch.status[2], -EMSGSIZE);

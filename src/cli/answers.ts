@@ -42,6 +42,31 @@ export interface Peer {
   readonly rx: Traffic;
 }
 
+/** What the search of a path found; lengths in bytes, null: not known. */
+export interface PeerProbe {
+  readonly peer: string;
+  readonly good: boolean;
+  readonly summary: string;
+  readonly means: string | null;
+  readonly exact: boolean;
+  readonly probes: number;
+  readonly failed: readonly { readonly means: string; readonly why: string }[];
+}
+
+/** A line while it runs. */
+export interface ProbeStep {
+  readonly packetLen: number;
+  readonly outcome: string;
+}
+
+/** Something that hurts, or will: what, why it does, the command that mends it. */
+export interface Finding {
+  readonly code: string;
+  readonly what: string;
+  readonly why: string;
+  readonly cure: string;
+}
+
 export interface FdbEntry {
   readonly mac: string;
   readonly peer: string;
@@ -69,6 +94,9 @@ export interface VniCounters {
     readonly unknownUnicast: number;
   };
   readonly replicated: number;
+  readonly fragments: number;
+  readonly tooBig: { readonly icmp: number; readonly fragment: number; readonly drop: number };
+  readonly mssClamped: number;
   readonly drops: Drops;
   readonly fdb: Readonly<Record<'learned' | 'moved' | 'aged' | 'evicted', number>>;
   readonly peers: readonly { readonly address: string; readonly tx: Traffic; readonly rx: Traffic }[];

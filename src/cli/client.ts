@@ -2,7 +2,8 @@
  * A client of the control API, over TCP or a unix socket: one call at a time, JSON both ways. For vtepctl and
  * whatever else runs beside the daemon.
  */
-import { Client } from 'undici';
+import { createInterface } from 'node:readline';
+import { Client, type Dispatcher } from 'undici';
 import { parseApiEndpoint } from '../config/values.js';
 
 /** Milliseconds until an answer must have begun: the daemon itself gives up on its data plane after 2 s. */
@@ -36,11 +37,27 @@ export class ApiClient {
 
   /** @returns the answer's JSON; undefined when there is none. @throws ApiFailure */
   async call<T>(method: 'GET' | 'POST' | 'PUT' | 'DELETE', path: string, body?: object): Promise<T> {
-    const { statusCode, text } = await this.#exchange(method, path, body);
-    const answer = parseJson(text);
-    if (statusCode < 300) return answer as T;
-    const { detail, title, code } = (answer ?? {}) as { detail?: string; title?: string; code?: string };
-    throw new ApiFailure(detail || title || `${this.#place} answered with status ${statusCode}`, code);
+    const headers = { 'content-type': 'application/json' };
+    const sent = body && { body: JSON.stringify(body), headers };
+    return this.#exchange({ method, path, ...sent }, async (answer) => parseJson(await answer.text()) as T);
+  }
+
+  /**
+   * A call that answers in lines of JSON while it works.
+   *
+   * @param onLine each line but the last @returns the last line. @throws ApiFailure, for a problem in the last line too
+   */
+  async follow<T>(path: string, onLine: (line: object) => void): Promise<T> {
+    const request = { method: 'POST', path, headers: { accept: 'application/x-ndjson' } } as const;
+    return this.#exchange(request, async (answer) => {
+      let last: object | undefined;
+      for await (const line of createInterface({ input: answer })) {
+        if (last) onLine(last);
+        last = parseJson(line) as object | undefined;
+      }
+      if (last === undefined || 'code' in last) throw this.#refusal(last);
+      return last as T;
+    });
   }
 
   /** All items of a list, page by page. */
@@ -63,20 +80,29 @@ export class ApiClient {
     return this.#client.close();
   }
 
-  async #exchange(method: 'GET' | 'POST' | 'PUT' | 'DELETE', path: string, body?: object) {
+  /** @param read what becomes of the body of a success */
+  async #exchange<T>(
+    request: Dispatcher.RequestOptions,
+    read: (body: Dispatcher.ResponseData['body']) => Promise<T>,
+  ): Promise<T> {
     try {
-      const { statusCode, body: answer } = await this.#client.request({
-        method,
-        path,
-        ...(body && { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
-      });
-      return { statusCode, text: await answer.text() };
+      const { statusCode, body } = await this.#client.request(request);
+      if (statusCode < 300) return await read(body);
+      throw this.#refusal(parseJson(await body.text()), statusCode);
     } catch (error) {
+      if (error instanceof ApiFailure) throw error;
       const { code, message } = error as NodeJS.ErrnoException;
       throw new ApiFailure(
         `cannot reach vtepd at ${this.#place} (${code ?? message}): is it running? --api names another place`,
       );
     }
+  }
+
+  #refusal(answer: unknown, statusCode?: number): ApiFailure {
+    const { detail, title, code } = (answer ?? {}) as { detail?: string; title?: string; code?: string };
+    const said =
+      statusCode === undefined ? 'ended its answer too soon' : `answered with status ${statusCode}`;
+    return new ApiFailure(detail || title || `${this.#place} ${said}`, code);
   }
 }
 

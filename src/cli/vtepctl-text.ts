@@ -1,5 +1,16 @@
 /** What vtepctl prints for people: answers of the API as tables. Pure functions of an answer. */
-import type { Counters, Drops, FdbEntry, Peer, Status, Traffic, VniCounters } from './answers.js';
+import type {
+  Counters,
+  Drops,
+  FdbEntry,
+  Finding,
+  Peer,
+  PeerProbe,
+  ProbeStep,
+  Status,
+  Traffic,
+  VniCounters,
+} from './answers.js';
 import { type Cell, formatDuration, formatTable } from './table.js';
 
 export function statusText({ version, ready, uptimeS, underlay, vnis, warnings }: Status): string {
@@ -52,6 +63,35 @@ export function peersText(peers: readonly Peer[], nowMs: number): string {
   return formatTable(header, rows);
 }
 
+/** How each packet of a search ended, in the words of a progress line. */
+const OUTCOMES: Readonly<Record<string, string>> = {
+  arrived: 'arrived',
+  'too-big': 'too big',
+  silent: 'no answer',
+  unusable: 'cannot be sent',
+};
+
+export function probeStepText(peer: string, { packetLen, outcome }: ProbeStep): string {
+  return `probing ${peer}: ${packetLen} bytes ${OUTCOMES[outcome] ?? outcome}`;
+}
+
+export function probeText({ peer, summary, means, exact, probes, failed }: PeerProbe): string {
+  const measured = means === null ? '' : `${exact ? 'exactly' : 'at least'}, by ${means}, ${probes} packets`;
+  const tried = failed.map(({ means, why }) => `${means}: ${why}`);
+  const notes = [measured, ...tried].filter((note) => note !== '').map((note) => `  ${note}\n`);
+  return `${peer}: ${summary}\n${notes.join('')}`;
+}
+
+/** A line each: what, why it hurts, the command that mends it. */
+export function doctorText(findings: readonly Finding[]): string {
+  if (findings.length === 0) return 'nothing found\n';
+  return findings.map(({ code, ...said }) => `${code}: ${sentences(said)}\n`).join('');
+}
+
+function sentences({ what, why, cure }: Omit<Finding, 'code'>): string {
+  return [what, why, cure].filter((part) => part !== '').join('; ');
+}
+
 export function fdbText(entries: readonly FdbEntry[]): string {
   const rows = entries.map(({ mac, peer, type, ageMs }) => [
     mac,
@@ -72,7 +112,8 @@ export function countersText({ vnis, drops, reservedBits }: Counters): string {
   return parts.join('\n');
 }
 
-function vniRows({ tap, flooded, replicated, peers, others, fdb, drops }: VniCounters): Cell[][] {
+function vniRows(vni: VniCounters): Cell[][] {
+  const { tap, flooded, replicated, fragments, tooBig, mssClamped, peers, others, fdb, drops } = vni;
   return [
     traffic('tap rx', tap.rx),
     traffic('tap tx', tap.tx),
@@ -83,6 +124,11 @@ function vniRows({ tap, flooded, replicated, peers, others, fdb, drops }: VniCou
     ['flooded multicast', flooded.multicast, null],
     ['flooded unknown unicast', flooded.unknownUnicast, null],
     ['replicated', replicated, null],
+    ['too big, answered by ICMP', tooBig.icmp, null],
+    ['too big, fragmented', tooBig.fragment, null],
+    ['too big, dropped', tooBig.drop, null],
+    ['fragments', fragments, null],
+    ['MSS clamped', mssClamped, null],
     ...Object.entries(fdb)
       .filter(([what]) => what !== 'static' && what !== 'dynamic')
       .map(([what, macs]): Cell[] => [`fdb ${what}`, macs, null]),

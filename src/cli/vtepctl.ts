@@ -2,16 +2,25 @@
  * vtepctl: looks at a running vtepd and changes its peers and FDB through the control API. Words and layout follow
  * `ip` and `bridge`: silent when a change succeeded, a table when something was asked.
  *
- * Exit codes: 0 done; 1 vtepd refused or cannot be reached; 2 the command line is wrong.
+ * Exit codes: 0 done, or all is well; 1 vtepd refused or cannot be reached, a path does not carry what it should or
+ * nobody knows, the doctor found something; 2 the command line is wrong.
  */
 import { Command, CommanderError } from 'commander';
 import { ValueError } from '../config/config-error.js';
 import { type PeerText, parsePeer, parsePeerHost } from '../config/peer.js';
 import { oneOf, parseDeviceMac, parseVni } from '../config/values.js';
 import { packageVersion } from '../version.js';
-import type { Counters, FdbEntry, Peer, Status } from './answers.js';
+import type { Counters, FdbEntry, Finding, Peer, PeerProbe, ProbeStep, Status } from './answers.js';
 import { ApiClient, ApiFailure } from './client.js';
-import { countersText, fdbText, peersText, statusText } from './vtepctl-text.js';
+import {
+  countersText,
+  doctorText,
+  fdbText,
+  peersText,
+  probeStepText,
+  probeText,
+  statusText,
+} from './vtepctl-text.js';
 
 const STANDARD_API = '127.0.0.1:8789';
 
@@ -20,16 +29,21 @@ export interface Surroundings {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly stdout: (text: string) => void;
   readonly stderr: (text: string) => void;
+  /** Shows one line in place of the last, for whoever watches; '' removes it. */
+  readonly progress: (line: string) => void;
+  /** Looks at this machine without a daemon. */
+  readonly doctor: () => Promise<readonly Finding[]>;
   /** Milliseconds since the epoch. */
   readonly nowMs: () => number;
 }
 
 /** @param argv without node and script. @returns the exit code */
 export async function vtepctl(argv: readonly string[], around: Surroundings): Promise<number> {
-  const command = makeCommand(around);
+  const verdict = { bad: false };
+  const command = makeCommand(around, verdict);
   try {
     await command.parseAsync(argv, { from: 'user' });
-    return 0;
+    return verdict.bad ? 1 : 0;
   } catch (error) {
     if (error instanceof CommanderError) return commanderExit(error, around);
     if (!(error instanceof UsageError || error instanceof ApiFailure)) throw error;
@@ -55,9 +69,17 @@ interface Session {
   readonly options: Options;
   /** @param text for people, made only when they asked */
   readonly answer: (json: unknown, text: () => string) => void;
+  readonly around: Surroundings;
+  /** Set by a command that was asked for a judgement. */
+  readonly verdict: Verdict;
 }
 
-function makeCommand(around: Surroundings): Command {
+interface Verdict {
+  bad: boolean;
+}
+
+function makeCommand(surroundings: Surroundings, verdict: Verdict): Command {
+  const around = { surroundings, verdict };
   const program = new Command('vtepctl')
     .description('Looks at a running vtepd and changes its peers and FDB.')
     .option(
@@ -68,7 +90,7 @@ function makeCommand(around: Surroundings): Command {
     .helpOption('--help', 'print this and exit')
     .helpCommand(false)
     .version(packageVersion(), '--version', 'print the version and exit')
-    .configureOutput({ writeOut: around.stdout, writeErr: () => {} })
+    .configureOutput({ writeOut: surroundings.stdout, writeErr: () => {} })
     .exitOverride();
 
   program.command('status').description('version, underlay, VNIs and warnings').action(run(around, status));
@@ -77,6 +99,15 @@ function makeCommand(around: Surroundings): Command {
     .description('frames and bytes by VNI and peer, drops by reason')
     .option(...VNI_OPTION)
     .action(run(around, counters));
+  program
+    .command('probe <ADDR>')
+    .description('search what the path to a peer carries; exit 1 if the overlay does not fit it')
+    .option(...VNI_OPTION)
+    .action(run(around, probe));
+  program
+    .command('doctor')
+    .description('look for what keeps frames from arriving; exit 1 if there is something')
+    .action(run(around, doctor));
 
   const peer = program.command('peer').description('remote VTEPs of a VNI').helpCommand(false);
   peer
@@ -152,6 +183,35 @@ async function peerList(session: Session, _args: readonly string[], nowMs: numbe
   session.answer({ items, nextCursor: null }, () => peersText(items, nowMs));
 }
 
+async function probe(session: Session, [text]: readonly string[]): Promise<void> {
+  const { client, around, verdict, answer } = session;
+  const host = parsed('peer', text, parsePeerHost);
+  const path = `${await vniPath(session)}/peers/${encodeURIComponent(host)}/probe`;
+  const found = await client
+    .follow<PeerProbe>(path, (step) => around.progress(probeStepText(host, step as ProbeStep)))
+    .finally(() => around.progress(''));
+  verdict.bad = !found.good;
+  answer(found, () => probeText(found));
+}
+
+async function doctor({ client, around, verdict, answer }: Session): Promise<void> {
+  const findings = await client.call<{ items: Finding[] }>('GET', '/v1/doctor').then(
+    ({ items }) => items,
+    async (error: ApiFailure) => {
+      // A daemon that does not run is a finding of its own; the machine may say why.
+      if (error.code !== '') throw error;
+      return [notRunning(error), ...(await around.doctor())];
+    },
+  );
+  verdict.bad = findings.length > 0;
+  answer({ items: findings }, () => doctorText(findings));
+}
+
+function notRunning({ message }: ApiFailure): Finding {
+  const why = 'no frame is carried, and only what this machine shows was looked at';
+  return { code: 'not_running', what: message, why, cure: 'start vtepd' };
+}
+
 async function peerAdd(session: Session, [text]: readonly string[]): Promise<void> {
   const peer: PeerText = parsed('peer', text, parsePeer);
   const body = {
@@ -211,7 +271,10 @@ async function vniPath({ client, options }: Session, named = options.vni): Promi
 type Action = (session: Session, args: readonly string[], nowMs: number) => Promise<void>;
 
 /** An action as commander calls it: arguments, options, the command. */
-function run(around: Surroundings, action: Action): (...given: unknown[]) => Promise<void> {
+function run(
+  { surroundings: around, verdict }: { surroundings: Surroundings; verdict: Verdict },
+  action: Action,
+): (...given: unknown[]) => Promise<void> {
   return async (...given) => {
     const command = given.at(-1) as Command;
     const options = command.optsWithGlobals<Options>();
@@ -225,7 +288,7 @@ function run(around: Surroundings, action: Action): (...given: unknown[]) => Pro
       around.stdout(options.json ? `${JSON.stringify(json, null, 2)}\n` : text());
     };
     try {
-      await action({ client, options, answer }, command.args, around.nowMs());
+      await action({ client, options, answer, around, verdict }, command.args, around.nowMs());
     } finally {
       await client.close();
     }

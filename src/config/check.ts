@@ -64,7 +64,10 @@ function checkLocal({ local }: Settings, layers: readonly Layer[]): void {
 }
 
 /** What plain node:dgram sockets cannot do. */
-function checkEngine({ io, underlayDev, udpChecksum, workers }: Settings, layers: readonly Layer[]): void {
+function checkEngine(
+  { io, underlayDev, udpChecksum, workers, df }: Settings,
+  layers: readonly Layer[],
+): void {
   if (io !== 'dgram') return;
   const cure = 'use --io batch, or leave one of the two out';
   if (underlayDev !== '') {
@@ -75,6 +78,17 @@ function checkEngine({ io, underlayDev, udpChecksum, workers }: Settings, layers
   if (!udpChecksum) {
     throw new ConfigError(
       `${place(layers, 'udpChecksum')} off: the engine of --io dgram cannot send without checksum; ${cure}`,
+    );
+  }
+  if (df === 'inherit') {
+    throw new ConfigError(
+      `${place(layers, 'df')} inherit: the engine of --io dgram has one DF for all datagrams; ${cure}`,
+    );
+  }
+  const [tos] = nearest(layers, 'tos');
+  if (tos) {
+    throw new ConfigError(
+      `${tos.place} ${tos.text}: the engine of --io dgram cannot set the TOS of a datagram; ${cure}`,
     );
   }
   if (workers > 1) {

@@ -16,6 +16,7 @@ import {
   parsePort,
   parseSourcePorts,
   parseSwitch,
+  parseTos,
   parseUnicastAddress,
   wholeNumber,
 } from './values.js';
@@ -88,6 +89,30 @@ export const SETTINGS = {
     standard: 'auto',
     help: 'overlay MTU; auto: path MTU minus 50 (IPv4) or 70 (IPv6), the smallest of the peers',
     parse: parseMtu,
+  }),
+  df: daemon({
+    argument: 'set|unset|inherit',
+    standard: 'set',
+    help: 'DF of the outer header; unset: the kernel may fragment; inherit: as the inner IPv4 header, IPv6 counts as set',
+    parse: oneOf('set', 'unset', 'inherit'),
+  }),
+  ttl: daemon({
+    argument: 'N',
+    standard: '64',
+    help: 'TTL or hop limit of the outer header',
+    parse: wholeNumber(1, 255),
+  }),
+  tos: daemon({
+    argument: 'inherit|N',
+    standard: 'inherit',
+    help: 'TOS of the outer header, DSCP in its upper six bits; ECN is always that of the inner packet (RFC 6040)',
+    parse: parseTos,
+  }),
+  mssClamp: daemon({
+    argument: 'auto|off',
+    standard: 'auto',
+    help: 'auto: lower the MSS of overlay SYNs to what the path carries',
+    parse: oneOf('auto', 'off'),
   }),
   udpChecksum: daemon({
     argument: 'on|off',

@@ -13,6 +13,14 @@ export interface Settings {
   /** UDP port listened on and, unless a peer says otherwise, sent to. */
   readonly port: number;
   readonly sourcePorts: { readonly min: number; readonly max: number };
+  /** DF of the outer header. */
+  readonly df: 'set' | 'unset' | 'inherit';
+  /** TTL or hop limit of the outer header. */
+  readonly ttl: number;
+  /** TOS of the outer header; its two bits of ECN are always those of the inner packet. */
+  readonly tos: number | 'inherit';
+  /** Lower the MSS of SYNs to what the path carries. */
+  readonly mssClamp: boolean;
   /** Outer UDP checksum sent. */
   readonly udpChecksum: boolean;
   /** Drop datagrams with reserved bits set. */

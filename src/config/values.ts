@@ -66,6 +66,16 @@ export function parseMtu(text: string): number | 'auto' {
   }
 }
 
+/** TOS byte whose two lowest bits, ECN, are not ours to say; or that of the inner packet. */
+export function parseTos(text: string): number | 'inherit' {
+  if (text === 'inherit') return text;
+  const value = /^(0|[1-9]\d{0,2})$/.test(text) ? Number(text) : Number.NaN;
+  if (value <= 252 && value % 4 === 0) return value;
+  throw new ValueError(
+    'must be "inherit" or a multiple of 4 from 0 to 252: DSCP times 4, without the two bits of ECN',
+  );
+}
+
 /** `MIN-MAX`, wide enough for the pool of sockets. */
 export function parseSourcePorts(text: string): { min: number; max: number } {
   const [, first, last] = /^(\d{1,5})-(\d{1,5})$/.exec(text) ?? [];

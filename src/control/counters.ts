@@ -2,7 +2,7 @@
  * The counters as one report: what `/v1/counters` answers and what `/metrics` is made from, so that the two cannot
  * differ. Each VNI's part is one snapshot between two batches, in which the identity of the counters holds:
  *
- *     tap.rx + replicated = Σ peers.tx + others.tx + Σ drops.encap
+ *     tap.rx + replicated + fragments = Σ peers.tx + others.tx + Σ drops.encap
  *     Σ peers.rx + others.rx = tap.tx + Σ drops.decap
  *
  * Frames are those on the wire, bytes those of the inner Ethernet frames.
@@ -45,6 +45,12 @@ export interface VniCounters {
   };
   /** Copies beyond the first. */
   readonly replicated: number;
+  /** Inner fragments beyond the first of each frame that was fragmented. */
+  readonly fragments: number;
+  /** Frames larger than the path carries, by what became of them. */
+  readonly tooBig: { readonly icmp: number; readonly fragment: number; readonly drop: number };
+  /** SYNs whose MSS was lowered. */
+  readonly mssClamped: number;
   readonly drops: Drops;
   readonly fdb: FdbCounters;
   readonly peers: readonly PeerCounters[];
@@ -90,7 +96,7 @@ export function readPeer(peer: PeerState, row: Float64Array, status: StatusInfo)
   return {
     address: peer.address.text,
     lastSeen: lastSeenMs > 0 ? new Date(lastSeenMs).toISOString() : null,
-    pathMtu: status.pathMtu(peer.address.text) ?? null,
+    pathMtu: smaller(status.pathMtu(peer.address.text), row[C.P_PATH_MTU]),
     ...readTraffic(row),
   };
 }
@@ -110,6 +116,7 @@ const DECAP_REASONS: readonly DropReason[] = [
   'mac_invalid_source',
   'local_mac',
   'entry_exists',
+  'ip_tunnel_ecn',
   'vlan_drop',
   'overlay_full',
   'overlay_down',
@@ -123,6 +130,12 @@ const UNASSIGNED_REASONS: readonly DropReason[] = [
   'vni_not_found',
   'rx_overflow',
 ];
+
+/** Of what is known and what the network has reported: 0 nothing. */
+function smaller(known: number | undefined, reported: number): number | null {
+  if (reported === 0) return known ?? null;
+  return Math.min(known ?? reported, reported);
+}
 
 function readVni(dataPlane: DataPlane, { vni, policy }: VniState, status: StatusInfo): VniCounters {
   const { vni: row, peers } = dataPlane.snapshot(vni);
@@ -140,6 +153,13 @@ function readVni(dataPlane: DataPlane, { vni, policy }: VniState, status: Status
       unknownUnicast: row[C.V_FLOODED_UNKNOWN],
     },
     replicated: row[C.V_REPLICATED],
+    fragments: row[C.V_FRAGMENTS],
+    tooBig: {
+      icmp: row[C.V_TOO_BIG_ICMP],
+      fragment: row[C.V_TOO_BIG_FRAGMENT],
+      drop: row[C.V_TOO_BIG_DROP],
+    },
+    mssClamped: row[C.V_MSS_CLAMPED],
     drops: {
       encap: readDrops(row, C.V_DROPS_ENCAP, ENCAP_REASONS),
       decap: readDrops(row, C.V_DROPS_DECAP, DECAP_REASONS),

@@ -3,7 +3,7 @@
  * these and knows nothing else of the daemon.
  */
 import type { Logger } from '../log.js';
-import type { DataPlane, PeerAddress } from '../worker/data-plane.js';
+import type { DataPlane, PeerAddress, PeerState } from '../worker/data-plane.js';
 import type { Engine } from '../worker/protocol.js';
 
 export interface ControlDeps {
@@ -19,6 +19,44 @@ export interface ControlDeps {
    * @throws Error whose message is one line for people: the name has no address, the scope no interface
    */
   readonly resolvePeer: (host: string, port: number) => Promise<PeerAddress>;
+  /** Searches the path to a peer; takes seconds. @param progress told of each packet that was sent */
+  readonly probe: (vni: number, peer: PeerState, progress: ProbeProgress) => Promise<PeerProbe>;
+  /** Looks for what keeps frames from arriving, on this machine and in the daemon; changes nothing. */
+  readonly doctor: () => Promise<readonly Finding[]>;
+}
+
+/** Something that hurts: what, why it does, the command that mends it. */
+export interface Finding {
+  readonly code: string;
+  readonly what: string;
+  readonly why: string;
+  readonly cure: string;
+}
+
+/** @param packetLen bytes of the outer IP packet @param outcome 'arrived', 'too-big', 'silent', 'unusable' */
+export type ProbeProgress = (packetLen: number, outcome: string) => void;
+
+/** What the search of a path found. Lengths in bytes; undefined: not known. */
+export interface PeerProbe {
+  /** What answered: 'icmp', 'vtepd', 'arp'; undefined: nothing did. */
+  readonly means: string | undefined;
+  readonly pathMtu: number | undefined;
+  /** One byte more does not arrive. */
+  readonly exact: boolean;
+  /** Packets sent. */
+  readonly probes: number;
+  readonly failed: readonly { readonly means: string; readonly why: string }[];
+  /** What this machine lets out toward the peer. */
+  readonly routeMtu: number | undefined;
+  /** Largest overlay MTU of this path. */
+  readonly fits: number | undefined;
+  readonly overlayMtu: number;
+  /** Device MTU of the VNI's TAP. */
+  readonly tapMtu: number;
+  /** Everything that the overlay may send fits. */
+  readonly good: boolean;
+  /** One line for people. */
+  readonly summary: string;
 }
 
 /** What the daemon knows about itself and the data plane does not. */
@@ -37,6 +75,6 @@ export interface StatusInfo {
     readonly offloads: readonly string[];
   };
   readonly warnings: readonly { readonly code: string; readonly detail: string }[];
-  /** Largest IP packet on the way to a peer, bytes; undefined: not known. @param address canonical text */
+  /** Path MTU to an address by route and probes, bytes; undefined: not known. @param address canonical text */
   readonly pathMtu: (address: string) => number | undefined;
 }

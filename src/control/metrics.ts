@@ -110,6 +110,28 @@ const METRICS: readonly MetricRow[] = [
     (vni) => vni.replicated,
   ),
   {
+    name: 'vtepd_too_big_frames_total',
+    kind: 'counter',
+    help: 'Frames larger than the path carries, by what became of them.',
+    labels: ['vni', 'action'],
+    read: (report, put) => {
+      for (const { vni, tooBig } of report.vnis)
+        for (const [action, frames] of Object.entries(tooBig)) put(frames, { vni: String(vni), action });
+    },
+  },
+  perVni(
+    'counter',
+    'vtepd_fragments_total',
+    'Inner fragments beyond the first of each frame that was fragmented.',
+    (vni) => vni.fragments,
+  ),
+  perVni(
+    'counter',
+    'vtepd_mss_clamped_total',
+    'TCP SYNs whose MSS was lowered to what the path carries.',
+    (vni) => vni.mssClamped,
+  ),
+  {
     name: 'vtepd_fdb_entries',
     kind: 'gauge',
     help: 'FDB entries.',
@@ -143,7 +165,7 @@ const METRICS: readonly MetricRow[] = [
   {
     name: 'vtepd_path_mtu_bytes',
     kind: 'gauge',
-    help: 'Largest IP packet on the way to the peer, where known.',
+    help: 'Largest IP packet on the way to the peer, by route and reports, where known.',
     labels: ['peer'],
     read: (report, put) => {
       for (const peer of report.vnis.flatMap((vni) => vni.peers)) {
@@ -157,6 +179,16 @@ const METRICS: readonly MetricRow[] = [
     'Overlay MTU: largest inner IP packet.',
     (vni) => vni.overlayMtu,
   ),
+  {
+    name: 'vtepd_warnings',
+    kind: 'gauge',
+    help: 'Warnings that stand, as /v1/status has them.',
+    labels: ['code'],
+    read: (_report, put, { warnings }) => {
+      for (const code of new Set(warnings.map((warning) => warning.code)))
+        put(warnings.filter((warning) => warning.code === code).length, { code });
+    },
+  },
   {
     name: 'vtepd_reserved_bits_total',
     kind: 'counter',

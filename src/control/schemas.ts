@@ -7,6 +7,7 @@
 const count = { type: 'number' } as const;
 const text = { type: 'string' } as const;
 const nullableText = { type: 'string', nullable: true } as const;
+const nullableCount = { type: 'number', nullable: true } as const;
 
 const traffic = object({ frames: count, bytes: count });
 const reasons = { type: 'object', additionalProperties: count } as const;
@@ -79,10 +80,27 @@ export const peerSchema = object({
   flood: { type: 'boolean' },
   resolved: text,
   lastSeen: nullableText,
-  pathMtu: { type: 'number', nullable: true },
+  pathMtu: nullableCount,
   tx: traffic,
   rx: traffic,
 });
+
+export const probeSchema = object({
+  peer: text,
+  good: { type: 'boolean' },
+  summary: text,
+  means: nullableText,
+  pathMtu: nullableCount,
+  exact: { type: 'boolean' },
+  routeMtu: nullableCount,
+  fits: nullableCount,
+  overlayMtu: count,
+  tapMtu: count,
+  probes: count,
+  failed: { type: 'array', items: object({ means: text, why: text }) },
+});
+
+export const findingSchema = object({ code: text, what: text, why: text, cure: text });
 
 export const fdbEntrySchema = object({ mac: text, peer: text, type: text, ageMs: count });
 
@@ -97,6 +115,9 @@ export const countersSchema = object({
       tap: object({ rx: traffic, tx: traffic }),
       flooded: object({ broadcast: count, multicast: count, unknownUnicast: count }),
       replicated: count,
+      fragments: count,
+      tooBig: object({ icmp: count, fragment: count, drop: count }),
+      mssClamped: count,
       drops,
       fdb: object({
         static: count,
@@ -111,7 +132,7 @@ export const countersSchema = object({
         items: object({
           address: text,
           lastSeen: nullableText,
-          pathMtu: { type: 'number', nullable: true },
+          pathMtu: nullableCount,
           tx: traffic,
           rx: traffic,
         }),

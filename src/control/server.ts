@@ -13,6 +13,7 @@ import type { ControlDeps } from './deps.js';
 import { ApiError, PROBLEM_TYPE, type ProblemCode, problem, problemOf } from './errors.js';
 import { fdbRoutes } from './routes/fdb.js';
 import { peerRoutes } from './routes/peers.js';
+import { probeRoutes } from './routes/probe.js';
 import { statusRoutes } from './routes/status.js';
 import { vniRoutes } from './routes/vnis.js';
 
@@ -56,6 +57,7 @@ export function buildServer(deps: ControlDeps): FastifyInstance {
   statusRoutes(app, deps);
   vniRoutes(app, deps);
   peerRoutes(app, deps);
+  probeRoutes(app, deps);
   fdbRoutes(app, deps);
   refuseOtherMethods(app, known);
   return app;

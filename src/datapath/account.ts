@@ -4,7 +4,8 @@
  * a reader never sees half a frame:
  *
  *     encap: every descriptor is one copy. The first copy of a frame counts as tap_rx, the others as replicated;
- *            each of them then counts as peer_tx or as one drop.
+ *            each of them then counts as peer_tx or as one drop. A copy that was fragmented is several descriptors:
+ *            the first is that copy, the others count as fragments.
  *     decap: every frame that belongs to a VNI counts as peer_rx, then as tap_tx or as one drop.
  *
  * Frames and bytes are those on the wire: `segCount` and `wireLen` of a superframe are those of its segments.
@@ -26,6 +27,7 @@ import {
   V_FLOODED_BROADCAST,
   V_FLOODED_MULTICAST,
   V_FLOODED_UNKNOWN,
+  V_FRAGMENTS,
   V_REPLICATED,
   V_TAP_RX_BYTES,
   V_TAP_RX_FRAMES,
@@ -41,6 +43,12 @@ export const FRAME_MULTICAST = 1 << 10;
 export const FRAME_UNKNOWN_UNICAST = 1 << 11;
 /** `flags` column: the datagram had reserved bits set. */
 export const FRAME_RESERVED_BITS = 1 << 12;
+/**
+ * `flags` column: an inner fragment beyond the first. From FRAGMENT_HEADERS_SHIFT on, how many bytes of it are headers that
+ * the first one has as well: they were not read from the TAP.
+ */
+export const FRAME_FRAGMENT = 1 << 13;
+export const FRAGMENT_HEADERS_SHIFT = 16;
 
 const FLOODED = FRAME_BROADCAST | FRAME_MULTICAST | FRAME_UNKNOWN_UNICAST;
 
@@ -56,7 +64,11 @@ export function accountEncap(batch: Batch, tables: Tables): void {
     const frames = batch.segCount[i];
     const bytes = batch.wireLen[i];
     const flags = batch.flags[i];
-    if ((flags & FRAME_FIRST_COPY) !== 0) {
+    if ((flags & FRAME_FRAGMENT) !== 0) {
+      cells[vniBase + V_FRAGMENTS] += frames;
+      if ((flags & FRAME_FIRST_COPY) !== 0)
+        cells[vniBase + V_TAP_RX_BYTES] += bytes - (flags >>> FRAGMENT_HEADERS_SHIFT);
+    } else if ((flags & FRAME_FIRST_COPY) !== 0) {
       cells[vniBase + V_TAP_RX_FRAMES] += frames;
       cells[vniBase + V_TAP_RX_BYTES] += bytes;
       if ((flags & FLOODED) !== 0) cells[vniBase + floodedCell(flags)] += frames;

@@ -20,3 +20,8 @@ export function makeClock(): Clock {
 export function tickOf(clock: Clock): number {
   return (clock[NOW_MS] / (1000 / TICKS_PER_SECOND)) | 0;
 }
+
+/** Time of the path MTUs: seconds, 32 bits. */
+export function secondOf(clock: Clock): number {
+  return (clock[NOW_MS] / 1000) | 0;
+}

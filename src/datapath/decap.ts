@@ -2,32 +2,52 @@
  * Underlay → overlay: from each datagram that the sockets gave to the frames in it (RFC 7348 §4.1, §5).
  *
  * The checks, in this order, each with its drop reason: length, I flag, VNI, source, reserved bits, inner source
- * MAC, VLAN policy. Then the source is learned, and the frame is written to the VNI's TAP and nowhere else: what
- * came from the underlay never returns to it. Bytes from the network are checked here, once.
+ * MAC, VLAN policy. Then the source is learned, congestion that the underlay met is handed on (ECN), a SYN's MSS is
+ * clamped, and the frame is written to the VNI's TAP and nowhere else: what came from the underlay never returns to it.
+ * Bytes from the network are checked here, once.
  *
  * A datagram may be a train that the kernel did not take apart (UDP_GRO): its frames are judged one by one.
  */
 
 import type { Tables } from '../fdb/tables.js';
 import { ACCEPT_ANY, VLAN_DROP, VLAN_PASS } from '../fdb/vni-table.js';
-import { Batch } from '../frame/batch.js';
+import { Batch, FRAME_NEEDS_CSUM } from '../frame/batch.js';
 import { BATCH_CAP } from '../frame/limits.js';
 import type { OverlayPort, UnderlayPort } from '../port/port.js';
+import { G_STRAY_VNI } from '../stats/counters.js';
 import { DROP } from '../stats/drop-reason.js';
-import { ETHERNET_LEN, hasVlanTag, SRC_OFF, VLAN_OFF, VLAN_TAG_LEN } from '../wire/ethernet.js';
+import {
+  ETHERNET_LEN,
+  ETHERTYPE_ARP,
+  hasVlanTag,
+  networkEtherType,
+  SRC_OFF,
+  VLAN_OFF,
+  VLAN_TAG_LEN,
+} from '../wire/ethernet.js';
 import { isMulticastMac, macHigh, macLow } from '../wire/mac.js';
 import { hasReservedBits, hasVni, VXLAN_LEN, vni } from '../wire/vxlan.js';
 import { accountDecap, FRAME_RESERVED_BITS } from './account.js';
 import { type Clock, makeClock, tickOf } from './clock.js';
+import { applyOuterEcn, leavesEcn } from './congestion.js';
+import { MssClamp, synOffset } from './mss-clamp.js';
+import type { OuterOptions } from './outer-header.js';
 import { describeFrame, isSuperframe } from './postponed.js';
+import { ProbeEcho, type ProbeReplied } from './probe-echo.js';
 
 const SHORTEST = VXLAN_LEN + ETHERNET_LEN;
 
 export interface DecapOptions {
+  /** Of what is sent in return: decides what a peer's SYN may announce. */
+  readonly df: OuterOptions['df'];
+  /** Lower the MSS of SYNs to what the path carries. */
+  readonly mssClamp: boolean;
   /** Drop datagrams with reserved bits set, instead of counting them. */
-  strictHeader: boolean;
+  readonly strictHeader: boolean;
   /** UDP port that learned peers are sent to. */
-  port: number;
+  readonly port: number;
+  /** Takes answers to path probes. */
+  readonly probeReplied: ProbeReplied;
 }
 
 export class Decap {
@@ -36,10 +56,14 @@ export class Decap {
   readonly #arena: Uint8Array;
   readonly #sources: Int32Array;
   readonly #options: DecapOptions;
+  readonly #mss: MssClamp;
+  readonly #probes: ProbeEcho;
   /** Frames to be written, and drops, in the order of arrival. */
   readonly #out = new Batch();
   #tick = 0;
   #clock = makeClock();
+  /** Outer TOS byte of the datagram in hand. */
+  #tos = 0;
 
   constructor(tables: Tables, overlay: OverlayPort, underlay: UnderlayPort, options: DecapOptions) {
     this.#tables = tables;
@@ -48,6 +72,8 @@ export class Decap {
     const { sources } = underlay;
     this.#sources = new Int32Array(sources.buffer, sources.byteOffset, sources.length >> 2);
     this.#options = options;
+    this.#mss = new MssClamp(tables, options.df === 'unset');
+    this.#probes = new ProbeEcho(tables, underlay, options);
   }
 
   /**
@@ -60,6 +86,7 @@ export class Decap {
       const off = datagrams.off[i];
       const len = datagrams.len[i];
       const stated = datagrams.gsoSize[i];
+      this.#tos = datagrams.tos[i];
       if (stated === 0 || stated >= len) this.#deliverOne(i, off, len, 0);
       else if (isSuperframe(this.#arena, off + VXLAN_LEN, off + len, off + stated))
         this.#deliverOne(i, off, len, stated);
@@ -94,19 +121,32 @@ export class Decap {
     const arena = this.#arena;
     const out = this.#out;
     if (len < SHORTEST) return DROP.truncated;
-    if (!hasVni(arena, off)) return DROP.invalid_hdr;
+    if (!hasVni(arena, off)) return this.#judgeNoFrame(o, i, off, len);
     const vniIdx = vnis.find(vni(arena, off));
-    if (vniIdx < 0) return DROP.vni_not_found;
+    if (vniIdx < 0) return this.#judgeStray(vni(arena, off));
     const peerIdx = peers.findSource(vniIdx, this.#sources, i);
     out.vniIdx[o] = vniIdx;
     out.peerIdx[o] = peerIdx < 0 ? vnis.otherIdx[vniIdx] : peers.accountIdx(peerIdx);
-    describeFrame(arena, out, o, statedSize, vnis.overlayMtu[vniIdx]);
+    const network = describeFrame(arena, out, o, statedSize, vnis.overlayMtu[vniIdx]);
     if (peerIdx < 0 && vnis.accept[vniIdx] !== ACCEPT_ANY) return DROP.source_not_peer;
     if (hasReservedBits(arena, off)) {
       out.flags[o] |= FRAME_RESERVED_BITS;
       if (this.#options.strictHeader) return DROP.reserved_bits;
     }
-    return this.#judgeFrame(o, i, peerIdx, vniIdx);
+    const verdict = this.#judgeFrame(o, i, peerIdx, vniIdx);
+    return verdict !== 0 ? verdict : this.#adapt(o, network, peerIdx);
+  }
+
+  /** Which VNI it was is for the operator: one side is configured wrong. */
+  #judgeStray(strayVni: number): number {
+    this.#tables.counters.cells[G_STRAY_VNI] = strayVni + 1;
+    return DROP.vni_not_found;
+  }
+
+  /** Without an I flag it is a path probe, which stands for no frame and so counts as none, or invalid. */
+  #judgeNoFrame(o: number, i: number, off: number, len: number): number {
+    if (this.#probes.take(this.#arena, off, len, this.#sources, i, this.#tick)) this.#out.segCount[o] = 0;
+    return DROP.invalid_hdr;
   }
 
   /** The checks of the frame itself, and learning. @returns 0 or the drop reason */
@@ -123,6 +163,29 @@ export class Decap {
       this.#stripTag(o);
     }
     return vnis.learning[vniIdx] === 0 ? 0 : this.#learn(vniIdx, high, low, peerIdx, i);
+  }
+
+  /**
+   * What the frame brings along from the underlay: congestion and how much fits, for its receiver; an answer that somebody
+   * here waits for. @returns 0 or the drop reason
+   */
+  #adapt(o: number, network: number, peerIdx: number): number {
+    const out = this.#out;
+    const arena = this.#arena;
+    const end = out.off[o] + out.len[o];
+    if (!leavesEcn(this.#tos)) {
+      const verdict = applyOuterEcn(arena, network, end, this.#tos);
+      if (verdict !== 0) return verdict;
+    }
+    if (network < 0 || peerIdx < 0) return 0;
+    const type = networkEtherType(arena, network);
+    if (type === ETHERTYPE_ARP) this.#probes.hear(arena, out.off[o], out.len[o], peerIdx, this.#tick);
+    const syn = this.#options.mssClamp ? synOffset(arena, type, network, end) : -1;
+    if (syn >= 0) {
+      const postponed = (out.flags[o] & FRAME_NEEDS_CSUM) !== 0;
+      this.#mss.clamp(arena, out.off[o], network, syn, peerIdx, postponed);
+    }
+    return 0;
   }
 
   #learn(vniIdx: number, high: number, low: number, peerIdx: number, i: number): number {

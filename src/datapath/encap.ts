@@ -8,32 +8,56 @@
  */
 
 import type { Tables } from '../fdb/tables.js';
-import { Batch, FRAME_NEEDS_CSUM, GSO_NONE, GSO_UDP_L4 } from '../frame/batch.js';
+import { Batch, DF_CLEAR, DF_CLEAR_TOO_BIG, DF_SET, FRAME_NEEDS_CSUM } from '../frame/batch.js';
 import { BATCH_CAP, SOURCE_SOCKETS, VXLAN_HEADROOM } from '../frame/limits.js';
 import { FRAME_FIRST_COPY, type OverlayPort, type UnderlayPort } from '../port/port.js';
 import { DROP } from '../stats/drop-reason.js';
+import { networkEtherType, networkOffset } from '../wire/ethernet.js';
 import { flowHash } from '../wire/flow-hash.js';
 import { isMulticastMac, macHigh, macLow } from '../wire/mac.js';
-import * as tcp from '../wire/tcp.js';
-import { UDP_LEN } from '../wire/udp.js';
 import { writeVxlanHeader } from '../wire/vxlan.js';
 import { accountEncap, FRAME_BROADCAST, FRAME_MULTICAST, FRAME_UNKNOWN_UNICAST } from './account.js';
+import { type Clock, NOW_MS } from './clock.js';
+import { Fragmenter } from './fragmenter.js';
+import { MssClamp, synOffset } from './mss-clamp.js';
+import { inheritedDf, type OuterOptions, outerTos, tosOption } from './outer-header.js';
+import { countSegments } from './superframe.js';
+import { DROP_TOO_BIG, SEND_IN_INNER_FRAGMENTS, SEND_IN_OUTER_FRAGMENTS, TooBig } from './too-big.js';
 
 const SOURCE_SOCKET_MASK = SOURCE_SOCKETS - 1;
+const DF_INHERITED = -1;
+
+export interface EncapOptions extends OuterOptions {
+  /** Lower the MSS of SYNs to what the path carries. */
+  readonly mssClamp: boolean;
+}
 
 export class Encap {
   readonly #tables: Tables;
   readonly #underlay: UnderlayPort;
   readonly #arena: Uint8Array;
+  readonly #tooBig: TooBig;
+  readonly #fragmenter: Fragmenter;
+  readonly #mss: MssClamp;
+  readonly #clamps: boolean;
+  readonly #tos: number;
+  /** DF of every datagram; DF_INHERITED: as its frame says. */
+  readonly #df: number;
   /** Datagrams to be sent, in the order of their frames. */
   readonly #out = new Batch();
   /** Hashes of the destinations of the batch that is being forwarded. */
   readonly #hashes = new Int32Array(BATCH_CAP);
 
-  constructor(tables: Tables, overlay: OverlayPort, underlay: UnderlayPort) {
+  constructor(tables: Tables, overlay: OverlayPort, underlay: UnderlayPort, options: EncapOptions) {
     this.#tables = tables;
     this.#underlay = underlay;
     this.#arena = overlay.arena;
+    this.#tooBig = new TooBig(tables, overlay, options);
+    this.#fragmenter = new Fragmenter(tables, underlay, overlay.arena);
+    this.#mss = new MssClamp(tables, options.df === 'unset');
+    this.#clamps = options.mssClamp;
+    this.#tos = tosOption(options);
+    this.#df = options.df === 'set' ? DF_SET : options.df === 'unset' ? DF_CLEAR : DF_INHERITED;
   }
 
   /** Forwards and counts every frame of the batch; on return its memory may be used again. */
@@ -53,8 +77,9 @@ export class Encap {
     table.touch(this.#hashes, frames.count);
   }
 
-  /** Counts sends whose answer came later than their `send`. */
-  settle(): void {
+  /** Takes the time, and counts sends whose answer came later than their `send`. */
+  settle(clock: Clock): void {
+    this.#tooBig.tick(clock[NOW_MS] | 0);
     for (;;) {
       this.#underlay.completions(this.#out);
       const settled = this.#out.count;
@@ -68,21 +93,51 @@ export class Encap {
     const { vnis, fdb } = this.#tables;
     const arena = this.#arena;
     const off = frames.off[i];
+    const end = off + frames.len[i];
     const vniIdx = frames.vniIdx[i];
     const high = macHigh(arena, off);
     const low = macLow(arena, off);
+    const network = networkOffset(arena, off, end);
+    const type = network < 0 ? 0 : networkEtherType(arena, network);
     countSegments(arena, frames, i);
     writeVxlanHeader(arena, off - VXLAN_HEADROOM, vnis.vni[vniIdx]);
-    const srcPortIdx = flowHash(arena, off, frames.len[i]) & SOURCE_SOCKET_MASK;
+    frames.tos[i] = outerTos(arena, type, network, end, this.#tos);
+    frames.df[i] = this.#df === DF_INHERITED ? inheritedDf(arena, type, network, end) : this.#df;
+    const srcPortIdx = flowHash(arena, off, network, end) & SOURCE_SOCKET_MASK;
     if (isMulticastMac(high)) {
       const isBroadcast = high === 0xffff && low === -1;
       this.#floodOne(frames, i, srcPortIdx, isBroadcast ? FRAME_BROADCAST : FRAME_MULTICAST);
       return;
     }
     const peerIdx = fdb.lookupHashed(this.#hashes[i], vniIdx, high, low);
+    if (this.#clamps) {
+      const syn = synOffset(arena, type, network, end);
+      if (syn >= 0) this.#clamp(frames, i, network, syn, peerIdx);
+    }
     if (peerIdx >= 0) this.#emit(frames, i, srcPortIdx, peerIdx, FRAME_FIRST_COPY, 0);
     else if (vnis.flood[vniIdx] !== 0) this.#floodOne(frames, i, srcPortIdx, FRAME_UNKNOWN_UNICAST);
     else this.#emit(frames, i, srcPortIdx, -1, FRAME_FIRST_COPY, DROP.flood_off);
+  }
+
+  /** A SYN for an unknown MAC has one set of bytes for all who get it: it goes by the narrowest path. */
+  #clamp(frames: Batch, i: number, network: number, syn: number, peerIdx: number): void {
+    const narrowest = peerIdx >= 0 ? peerIdx : this.#narrowest(frames.vniIdx[i]);
+    if (narrowest < 0) return;
+    const postponed = (frames.flags[i] & FRAME_NEEDS_CSUM) !== 0;
+    this.#mss.clamp(this.#arena, frames.off[i], network, syn, narrowest, postponed);
+  }
+
+  /** @returns the peer row of the flood list whose path carries least; −1: the list is empty */
+  #narrowest(vniIdx: number): number {
+    const { paths, flood } = this.#tables;
+    const runs = flood.runs(vniIdx);
+    let narrowest = -1;
+    for (let run = 0; run < runs.length; run += 2) {
+      const end = runs[run] + runs[run + 1];
+      for (let peerIdx = runs[run]; peerIdx < end; peerIdx++)
+        if (narrowest < 0 || paths.carries(peerIdx) < paths.carries(narrowest)) narrowest = peerIdx;
+    }
+    return narrowest;
   }
 
   #floodOne(frames: Batch, i: number, srcPortIdx: number, why: number): void {
@@ -101,8 +156,37 @@ export class Encap {
     }
   }
 
-  /** Lists one copy of frame i, or its drop, so that both are counted in one place. */
+  /** One copy of frame i, or its drop. The one compare of sizes: rare is what is larger. */
   #emit(frames: Batch, i: number, srcPortIdx: number, peerIdx: number, flags: number, verdict: number): void {
+    const isLarge = verdict === 0 && frames.largestLen[i] > this.#tables.peers.frameLimit[peerIdx];
+    if (isLarge) this.#emitLarge(frames, i, srcPortIdx, peerIdx, flags);
+    else this.#list(frames, i, srcPortIdx, peerIdx, flags, verdict, frames.df[i]);
+  }
+
+  #emitLarge(frames: Batch, i: number, srcPortIdx: number, peerIdx: number, flags: number): void {
+    const fate = this.#tooBig.judge(frames, i, peerIdx);
+    if (fate === SEND_IN_INNER_FRAGMENTS) {
+      // What is listed came before.
+      this.#flush();
+      const { ip, packetMax } = this.#tooBig;
+      this.#fragmenter.send(frames, i, ip, packetMax, peerIdx, srcPortIdx, flags);
+      return;
+    }
+    const verdict = fate === DROP_TOO_BIG ? DROP.too_big : 0;
+    const df = fate === SEND_IN_OUTER_FRAGMENTS ? DF_CLEAR_TOO_BIG : frames.df[i];
+    this.#list(frames, i, srcPortIdx, peerIdx, flags, verdict, df);
+  }
+
+  /** Lists a copy or its drop, so that both are counted in one place. */
+  #list(
+    frames: Batch,
+    i: number,
+    srcPortIdx: number,
+    peerIdx: number,
+    flags: number,
+    verdict: number,
+    df: number,
+  ): void {
     const out = this.#out;
     const o = out.count;
     out.off[o] = frames.off[i] - VXLAN_HEADROOM;
@@ -110,6 +194,8 @@ export class Encap {
     out.vniIdx[o] = frames.vniIdx[i];
     out.peerIdx[o] = peerIdx;
     out.srcPortIdx[o] = srcPortIdx;
+    out.tos[o] = frames.tos[i];
+    out.df[o] = df;
     out.gsoType[o] = frames.gsoType[i];
     out.gsoSize[o] = frames.gsoSize[i];
     out.csumStart[o] = frames.csumStart[i] + VXLAN_HEADROOM;
@@ -129,26 +215,4 @@ export class Encap {
     accountEncap(out, this.#tables);
     out.count = 0;
   }
-}
-
-/** Sets segCount and wireLen of frame i. A superframe whose columns lie counts as one: the port refuses it. */
-function countSegments(b: Uint8Array, frames: Batch, i: number): void {
-  const len = frames.len[i];
-  frames.segCount[i] = 1;
-  frames.wireLen[i] = len;
-  if (frames.gsoType[i] === GSO_NONE) return;
-  const headersLen = superframeHeadersLen(b, frames, i);
-  const size = frames.gsoSize[i];
-  if (headersLen < 0 || size <= 0 || headersLen >= len) return;
-  frames.segCount[i] = Math.ceil((len - headersLen) / size);
-  frames.wireLen[i] = len + (frames.segCount[i] - 1) * headersLen;
-}
-
-/** Bytes up to the payload, which each segment repeats; −1: not all there. */
-function superframeHeadersLen(b: Uint8Array, frames: Batch, i: number): number {
-  const start = frames.csumStart[i];
-  if ((frames.flags[i] & FRAME_NEEDS_CSUM) === 0 || start < 0) return -1;
-  if (frames.gsoType[i] === GSO_UDP_L4) return start + UDP_LEN;
-  const off = frames.off[i];
-  return tcp.check(b, off + start, off + frames.len[i]) ? start + tcp.headerLen(b, off + start) : -1;
 }

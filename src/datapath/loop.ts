@@ -13,14 +13,18 @@ import { BATCH_CAP } from '../frame/limits.js';
 import type { OverlayPort, UnderlayPort } from '../port/port.js';
 import { G_DROPS_DECAP, G_HEARTBEAT_MS } from '../stats/counters.js';
 import { DROP } from '../stats/drop-reason.js';
-import { type Clock, NOW_MS, tickOf } from './clock.js';
+import { type Clock, NOW_MS, secondOf, tickOf } from './clock.js';
 import { Decap, type DecapOptions } from './decap.js';
-import { Encap } from './encap.js';
+import { Encap, type EncapOptions } from './encap.js';
 
 /** Batches that one round takes from the sockets at most: both families have their turn. */
 const RECEIVES_PER_ROUND = 2;
 /** How often the kernel is asked for its drop count, ms. */
 const OVERFLOW_PERIOD_MS = 100;
+/** How often reports of path MTUs are looked through for those that are too old, ms. */
+const PATHS_PERIOD_MS = 1000;
+
+export interface LoopOptions extends EncapOptions, DecapOptions {}
 
 export class Loop {
   readonly #tables: Tables;
@@ -32,12 +36,13 @@ export class Loop {
   readonly #frames = new Batch();
   readonly #datagrams = new Batch();
   #overflowMs = 0;
+  #pathsMs = 0;
 
-  constructor(tables: Tables, overlay: OverlayPort, underlay: UnderlayPort, options: DecapOptions) {
+  constructor(tables: Tables, overlay: OverlayPort, underlay: UnderlayPort, options: LoopOptions) {
     this.#tables = tables;
     this.#overlay = overlay;
     this.#underlay = underlay;
-    this.#encap = new Encap(tables, overlay, underlay);
+    this.#encap = new Encap(tables, overlay, underlay, options);
     this.#decap = new Decap(tables, overlay, underlay, options);
     this.#ageing = new AgeingSweep(tables.fdb);
   }
@@ -72,13 +77,16 @@ export class Loop {
     }
   }
 
-  /** The bounded rest of a round: answers to earlier sends, ageing, the kernel's drop count, the heartbeat. */
+  /** The bounded rest of a round: answers to earlier sends, ageing, old path MTUs, the kernel's drop count, the heartbeat. */
   housekeeping(clock: Clock): void {
-    this.#encap.settle();
+    this.#encap.settle(clock);
     this.#ageing.step(clock[NOW_MS], tickOf(clock));
     this.#tables.counters.cells[G_HEARTBEAT_MS] = clock[NOW_MS];
     if (clock[NOW_MS] - this.#overflowMs < OVERFLOW_PERIOD_MS) return;
     this.#overflowMs = clock[NOW_MS];
     this.#tables.counters.cells[G_DROPS_DECAP + DROP.rx_overflow] += this.#underlay.takeOverflow();
+    if (clock[NOW_MS] - this.#pathsMs < PATHS_PERIOD_MS) return;
+    this.#pathsMs = clock[NOW_MS];
+    this.#tables.paths.expire(secondOf(clock));
   }
 }

@@ -33,6 +33,7 @@ const SHORTEST_SEGMENT = 256;
  *
  * @param statedSize segment size that came with the datagram, or 0
  * @param overlayMtu largest IP packet of the overlay: segments are made no larger
+ * @returns where the network header begins; −1: nowhere
  */
 export function describeFrame(
   b: Uint8Array,
@@ -40,7 +41,7 @@ export function describeFrame(
   i: number,
   statedSize: number,
   overlayMtu: number,
-): void {
+): number {
   const off = batch.off[i];
   const end = off + batch.len[i];
   batch.gsoType[i] = GSO_NONE;
@@ -50,13 +51,14 @@ export function describeFrame(
   const ip = networkOffset(b, off, end);
   const ipEnd = ip < 0 ? -1 : packetEnd(b, ip, end);
   const found = ipEnd < 0 ? -1 : transport(b, ip, ipEnd);
-  if (found < 0) return;
+  if (found < 0) return ip;
   const protocol = transportProtocol(found);
   const l4 = ip + transportOffset(found);
   const field = checksumField(b, protocol, l4, ipEnd);
   if (field >= 0 && stored(b, l4 + field) === pseudoHeaderSum(b, ip, protocol, ipEnd - l4)) {
     finishLater(b, batch, i, ip, l4, ipEnd, field, statedSize, overlayMtu);
   }
+  return ip;
 }
 
 /**

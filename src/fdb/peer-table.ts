@@ -19,7 +19,7 @@ const VNI = 6;
 const FLAGS = 7;
 const ADDRESS_LEN = 16;
 /** log2 of the words in a row. */
-const ROW_SHIFT = 3;
+export const ROW_SHIFT = 3;
 
 const CONFIGURED = 1;
 const LEARNED = 2;
@@ -32,6 +32,11 @@ const GONE = -2;
 export class PeerTable {
   /** The packed rows, as the shim takes them. */
   readonly bytes: Uint8Array;
+  /**
+   * Bytes of the largest frame that goes to the peer without a second look; 0 until somebody has said what its path
+   * carries. Computed by `path-mtu.ts`; a column here, as a row that changes hands forgets it.
+   */
+  readonly frameLimit: Int32Array;
   readonly #words: Int32Array;
   readonly #capacity: number;
   readonly #seed: number;
@@ -55,6 +60,7 @@ export class PeerTable {
     this.#capacity = this.#words.length >> ROW_SHIFT;
     this.#firstLearned = this.#capacity - learnedRows;
     this.#otherIdx = new Int32Array(learnedRows);
+    this.frameLimit = new Int32Array(this.#capacity);
     this.#seed = seed;
     this.#forgetLearned();
   }
@@ -85,6 +91,7 @@ export class PeerTable {
     if (cell >= 0) this.#index[cell] = GONE;
     const base = peerIdx << ROW_SHIFT;
     this.#words.fill(0, base, base + (1 << ROW_SHIFT));
+    this.frameLimit[peerIdx] = 0;
   }
 
   /** Which peer of a VNI sent this. @param sources source rows as words @returns its row, or −1 */

@@ -6,6 +6,7 @@ import type { Counters } from '../stats/counters.js';
 import { Fdb } from './fdb.js';
 import { PeerLists } from './flood-list.js';
 import { createMacTableBuffer, MacTable } from './mac-table.js';
+import { PathMtu } from './path-mtu.js';
 import { PeerTable } from './peer-table.js';
 import { type NoteRings, Replication } from './replication.js';
 import { VniTable } from './vni-table.js';
@@ -32,6 +33,8 @@ export class Tables {
   readonly counters: Counters;
   readonly vnis: VniTable;
   readonly peers: PeerTable;
+  /** What the way to each peer carries. */
+  readonly paths: PathMtu;
   /** Who gets BUM frames of the overlay. */
   readonly flood: PeerLists;
   /** Who holds FDB entries. */
@@ -44,6 +47,7 @@ export class Tables {
     this.counters = init.counters;
     this.vnis = new VniTable(init.maxVnis);
     this.peers = new PeerTable(init.peers, init.learnedRows, init.seed);
+    this.paths = new PathMtu(this.peers, this.vnis, this.counters);
     this.flood = new PeerLists(init.maxVnis);
     this.members = new PeerLists(init.maxVnis);
     const buffers = init.fdb.length > 0 ? init.fdb : [createMacTableBuffer(init.seed)];

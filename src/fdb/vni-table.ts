@@ -24,6 +24,8 @@ export class VniTable {
   readonly vlan: Uint8Array;
   /** Bytes of the largest IP packet of the overlay. */
   readonly overlayMtu: Int32Array;
+  /** Bytes of the largest IP packet taken from the TAP, whatever the paths carry; 0: as large as they carry. */
+  readonly packetMax: Int32Array;
   /** MAC of the TAP. */
   readonly macHigh: Int32Array;
   readonly macLow: Int32Array;
@@ -43,6 +45,7 @@ export class VniTable {
     this.accept = new Uint8Array(maxVnis);
     this.vlan = new Uint8Array(maxVnis);
     this.overlayMtu = new Int32Array(maxVnis);
+    this.packetMax = new Int32Array(maxVnis);
     this.macHigh = new Int32Array(maxVnis);
     this.macLow = new Int32Array(maxVnis);
     this.otherIdx = new Int32Array(maxVnis).fill(-1);

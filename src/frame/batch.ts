@@ -38,6 +38,11 @@ export const GSO_TCPV4 = 1;
 export const GSO_TCPV6 = 4;
 export const GSO_UDP_L4 = 5;
 
+/** Values of the `df` column. The last: larger than the path carries, for the kernel to fragment; never in a train. */
+export const DF_SET = 0;
+export const DF_CLEAR = 1;
+export const DF_CLEAR_TOO_BIG = 2;
+
 export class Batch {
   /** Descriptors in use; entries 0 … count − 1 are valid. */
   count = 0;
@@ -52,8 +57,11 @@ export class Batch {
   readonly peerIdx: Int32Array;
   /** Socket of the source-port pool. */
   readonly srcPortIdx: Int32Array;
+  /** Outer TOS or traffic class byte: to be sent with, or received with. */
   readonly tos: Int32Array;
+  /** Outer TTL or hop limit; 0: the socket's. */
   readonly ttl: Int32Array;
+  /** Outer DF of what is sent: DF_SET, DF_CLEAR, DF_CLEAR_TOO_BIG. */
   readonly df: Int32Array;
   readonly gsoType: Int32Array;
   /** Payload bytes a segment; of a received train, bytes a datagram; 0: a single one. */
@@ -69,6 +77,8 @@ export class Batch {
   readonly status: Int32Array;
   /** Bytes of the frames on the wire that this descriptor stands for. Ours alone: the shim has no such column. */
   readonly wireLen = new Int32Array(BATCH_CAP);
+  /** Bytes of the largest frame on the wire among them. Ours alone, too. */
+  readonly largestLen = new Int32Array(BATCH_CAP);
 
   constructor(buffer: ArrayBuffer | SharedArrayBuffer = new ArrayBuffer(BATCH_LEN), byteOffset = 0) {
     const column = (name: (typeof COLUMNS)[number]) =>

@@ -9,6 +9,9 @@ export const BATCH_CAP = 128;
 /** Sockets of the source-port pool, per address family. A power of two: the flow hash is masked with it. */
 export const SOURCE_SOCKETS = 64;
 
+/** Sending sockets in all: SOURCE_SOCKETS each of IPv4 and IPv6 with DF set, then of IPv4 and IPv6 with DF clear. */
+export const SEND_SOCKETS = 4 * SOURCE_SOCKETS;
+
 /** Bytes of a VXLAN header, kept free in front of every frame read from the overlay. */
 export const VXLAN_HEADROOM = 8;
 
@@ -29,6 +32,9 @@ export const UNDERLAY_ROUND_LEN = 1024 * 1024;
 
 /** Bytes of one packed peer row (`struct peer_row`). */
 export const PEER_ROW_LEN = 32;
+
+/** Path errors kept until somebody looks at them, each of another path. A path that is too small tells again. */
+export const PATH_ERRORS_CAP = 32;
 
 /** Rows of the VNI table. */
 export const MAX_VNIS = 4096;

@@ -16,6 +16,8 @@ export interface Link {
   readonly mac: string;
   /** Name of the device that this one is a port of; '' none. */
   readonly master: string;
+  /** Name of the device that this one lies on, as a VLAN does; '' none. */
+  readonly parent: string;
   /** ifalias: free text that administrators and programs attach. */
   readonly alias: string;
   /** 'tun', 'bridge', 'vxlan', …; '' for hardware. */
@@ -57,6 +59,12 @@ export async function allLinks(): Promise<Link[]> {
 /** Every device of one kind in this network namespace. */
 export async function linksOfKind(kind: string): Promise<Link[]> {
   return (await ip(['link', 'show', 'type', kind])).map(parseLink);
+}
+
+/** How many 802.1Q tags frames of a device have at most: VLAN devices that lie on it, or on its bridge, one on another. */
+export function tagsOver(device: string, vlans: readonly Link[]): number {
+  const above = vlans.filter(({ parent }) => parent === device);
+  return above.length === 0 ? 0 : 1 + Math.max(...above.map(({ name }) => tagsOver(name, vlans)));
 }
 
 /** Changes properties of a device: `ip link set dev NAME SETTINGS`. */
@@ -102,6 +110,7 @@ interface RawLink {
   mtu: number;
   address?: string;
   master?: string;
+  link?: string;
   ifalias?: string;
   inet6_addr_gen_mode?: string;
   linkinfo?: { info_kind?: string; info_data?: Record<string, unknown> };
@@ -118,6 +127,7 @@ export function parseLink(object: unknown): Link {
     mtu: raw.mtu,
     mac: raw.address ?? '',
     master: raw.master ?? '',
+    parent: raw.link ?? '',
     alias: raw.ifalias ?? '',
     kind: raw.linkinfo?.info_kind ?? '',
     addrGenMode: raw.inet6_addr_gen_mode ?? '',

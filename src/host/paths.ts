@@ -1,13 +1,14 @@
 /**
  * The paths to the peers: their addresses, from which address of ours they are reached, and what each path carries
- * as far as the routing table knows. Asked at start, when a peer is added, and by `refresh`.
+ * as far as the routing table and probes know. Routes are asked at start, when a peer is added, before a probe, and when the
+ * network has changed.
  */
 import { networkInterfaces } from 'node:os';
 import type { PeerSettings, Settings } from '../config/settings.js';
 import { resolveHost } from '../resolve/resolve.js';
-import { formatIpAddress, type IpAddress } from '../wire/ip-address.js';
+import { formatIpAddress, type IpAddress, parseIpAddress } from '../wire/ip-address.js';
 import { HostError } from './host-error.js';
-import { deviceIndex, overlayMtuFor, type Route, routesTo, routeTo } from './underlay.js';
+import { deviceIndex, type Route, routesTo, routeTo } from './underlay.js';
 
 /** A peer with its address: what the data plane is told. */
 export interface ResolvedPeer {
@@ -23,16 +24,16 @@ export interface ResolvedPeer {
   flood: boolean;
   /** The name it was resolved from; '' when it was given as an address. */
   name: string;
+  /** Path MTU as far as it is known, bytes; 0: it is not. */
+  pathMtu: number;
 }
-
-/** An Ethernet path without any encapsulation of its own, bytes: taken while no route tells better. */
-const USUAL_UNDERLAY_MTU = 1500;
 
 export class Paths {
   /** Sentences about peers that were named twice. */
   readonly skipped: string[] = [];
   readonly #settings: Pick<Settings, 'local' | 'underlayDev'>;
   readonly #routes = new Map<string, Route>();
+  readonly #probed = new Map<string, number>();
 
   constructor(settings: Pick<Settings, 'local' | 'underlayDev'>) {
     this.#settings = settings;
@@ -96,8 +97,31 @@ export class Paths {
     return this.#routes.get(address);
   }
 
+  /** Devices by which peers are reached, each once. */
+  devices(): string[] {
+    return [...new Set(Array.from(this.#routes.values(), ({ device }) => device))];
+  }
+
+  /** Path MTU to a peer, bytes: the route's, or what a probe found within it; undefined: no route is known. */
+  pathMtu(address: string): number | undefined {
+    const route = this.routeMtu(address);
+    const probed = this.#probed.get(address);
+    return route === undefined || probed === undefined ? route : Math.min(route, probed);
+  }
+
+  /** What this machine lets out toward a peer, bytes; undefined: no route is known. */
+  routeMtu(address: string): number | undefined {
+    return this.#routes.get(address)?.mtu;
+  }
+
+  /** What a probe found that a path carries, bytes; undefined: nothing is known from probes any more. */
+  probed(address: string, pathMtu: number | undefined): void {
+    if (pathMtu === undefined) this.#probed.delete(address);
+    else this.#probed.set(address, pathMtu);
+  }
+
   /** Asks anew how these IPv4 addresses are reached, however many. @throws HostError */
-  async refresh(addresses: readonly string[]): Promise<void> {
+  async refreshAll(addresses: readonly string[]): Promise<void> {
     const routes = await routesTo(addresses, this.#settings.underlayDev);
     for (const text of addresses) {
       const route = routes.get(text);
@@ -106,21 +130,13 @@ export class Paths {
     }
   }
 
-  /** Path MTU to a peer, bytes; undefined: no route is known. */
-  pathMtu(address: string): number | undefined {
-    return this.#routes.get(address)?.mtu;
-  }
-
-  /** Overlay MTU that fits every path, and the peer whose path is the narrowest ('' none is known). */
-  overlayMtu(peers: readonly ResolvedPeer[]): { mtu: number; peer: string } {
-    let narrowest = { mtu: overlayMtuFor(4, USUAL_UNDERLAY_MTU), peer: '' };
-    for (const { address } of peers) {
-      const pathMtu = this.pathMtu(address.text);
-      if (pathMtu === undefined) continue;
-      const mtu = overlayMtuFor(address.family, pathMtu);
-      if (narrowest.peer === '' || mtu < narrowest.mtu) narrowest = { mtu, peer: address.text };
-    }
-    return narrowest;
+  /** Asks the routing table anew: what may leave this machine toward a peer, bytes; undefined: no route. */
+  async refresh(address: string): Promise<number | undefined> {
+    const parsed = parseIpAddress(address);
+    const route = parsed && (await routeTo(parsed, this.#settings.underlayDev));
+    if (route) this.#routes.set(address, route);
+    else this.#routes.delete(address);
+    return route?.mtu;
   }
 
   /** Text of an address as the data plane has it, scope by index. */
@@ -133,7 +149,12 @@ export class Paths {
     const route = await routeTo(address, this.#settings.underlayDev);
     if (route) this.#routes.set(text, route);
     const name = host === text ? '' : host;
-    return { address: { text, family, bytes, port, scopeId: scopeOf(scope, text) }, flood, name };
+    return {
+      address: { text, family, bytes, port, scopeId: scopeOf(scope, text) },
+      flood,
+      name,
+      pathMtu: this.pathMtu(text) ?? 0,
+    };
   }
 }
 

@@ -5,11 +5,24 @@
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { type Link, linksOfKind } from './link.js';
 
+/** Who has a port, and what gives it back. */
+export interface PortHolder {
+  readonly holder: string;
+  readonly cure: string;
+}
+
 /** @returns what to tell the user, cause and cure; never fails */
 export async function explainPortTaken(port: number): Promise<string> {
-  const holder =
-    (await kernelHolder(port)) ?? (await processHolder(port)) ?? 'a socket of the kernel holds it: ';
-  return `UDP port ${port} is taken: ${holder}give --port another one`;
+  const found = await portHolder(port);
+  if (found === undefined)
+    return `UDP port ${port} is taken: a socket of the kernel holds it: give --port another one`;
+  const { holder, cure } = found;
+  return `UDP port ${port} is taken: ${holder} holds it; ${cure} or give --port another one`;
+}
+
+/** @returns undefined when nobody can be named; never fails */
+export async function portHolder(port: number): Promise<PortHolder | undefined> {
+  return (await kernelHolder(port)) ?? (await processHolder(port));
 }
 
 /** A device that is down has given the port back. */
@@ -32,16 +45,15 @@ export function inodesOf(procNetUdp: string, port: number): string[] {
     .map((fields) => fields[9]);
 }
 
-async function kernelHolder(port: number): Promise<string | undefined> {
+async function kernelHolder(port: number): Promise<PortHolder | undefined> {
   const links = await linksOfKind('vxlan').catch(() => []);
   const device = vxlanHolder(links, port);
-  return (
-    device &&
-    `${device.name} (kernel vxlan) holds it in this network namespace, even with "local"; delete it (ip link delete ${device.name}) or `
-  );
+  if (!device) return undefined;
+  const cure = `it takes every address of this network namespace, even with "local": delete it (ip link delete ${device.name})`;
+  return { holder: `${device.name} (kernel vxlan)`, cure };
 }
 
-async function processHolder(port: number): Promise<string | undefined> {
+async function processHolder(port: number): Promise<PortHolder | undefined> {
   const tables = await Promise.all(['/proc/net/udp', '/proc/net/udp6'].map(readOr));
   const sockets = new Set(
     tables.flatMap((table) => inodesOf(table, port)).map((inode) => `socket:[${inode}]`),
@@ -49,7 +61,7 @@ async function processHolder(port: number): Promise<string | undefined> {
   for (const pid of await listOr('/proc')) {
     if (!/^\d+$/.test(pid) || !(await holdsOne(pid, sockets))) continue;
     const name = (await readOr(`/proc/${pid}/comm`)).trim();
-    return `process ${pid} (${name}) holds it; stop it or `;
+    return { holder: `process ${pid} (${name})`, cure: 'stop it' };
   }
   return undefined;
 }

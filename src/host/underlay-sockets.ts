@@ -1,7 +1,8 @@
 /**
  * The sockets of the underlay: those that receive, one per address family and worker, bound to the VXLAN port, and a
- * pool of sending sockets per family, one source port each (RFC 7348 §5), which all workers send through. Opened on
- * the main thread, where a failure can be explained; workers get the descriptors, which belong to the process.
+ * pool of sending sockets per family, one source port each (RFC 7348 §5), which all workers send through. DF is an
+ * option of a socket: where some datagrams are to leave with it and others without, there are two pools a family. Opened
+ * on the main thread, where a failure can be explained; workers get the descriptors, which belong to the process.
  *
  * Several workers share the port by SO_REUSEPORT, and the kernel spreads datagrams over their sockets by addresses
  * and ports, so that a flow, which has one source port, stays with one. The first socket is bound as the only one:
@@ -14,6 +15,9 @@ import { HostError, NEEDS_RIGHTS } from './host-error.js';
 import { deviceIndex } from './link.js';
 import { explainPortTaken } from './port-holder.js';
 import { spreadOver } from './source-ports.js';
+
+/** Outer DF: on every datagram, on none, or as TypeScript says for each. */
+export type OuterDf = 'set' | 'unset' | 'inherit';
 
 export interface UnderlaySpec {
   /** Addresses to bind, as text; '' any. */
@@ -28,8 +32,8 @@ export interface UnderlaySpec {
   readonly udpChecksum: boolean;
   /** For `node:dgram`, which knows neither trains nor error queues: it would take one for one datagram, and spin on the other. */
   readonly plain: boolean;
-  /** Outer DF. */
-  readonly df: boolean;
+  /** Which pools there are; `set` when left out. */
+  readonly df?: OuterDf;
   readonly ttl: number;
   /** How many threads receive: each gets sockets of its own. */
   readonly workers: number;
@@ -38,7 +42,7 @@ export interface UnderlaySpec {
 export interface UnderlaySockets {
   /** One pair a worker; −1: the kernel lacks the family. */
   readonly receiveFds: readonly { readonly ipv4: number; readonly ipv6: number }[];
-  /** SOURCE_SOCKETS of IPv4, then as many of IPv6; −1: none. */
+  /** SOURCE_SOCKETS each of IPv4 and IPv6 with DF set, then of IPv4 and IPv6 with DF clear; −1: none. */
   readonly sendFds: number[];
   /** Offloads that were asked for and the kernel lacks: negative errno by name. */
   readonly refused: ReadonlyMap<SocketOffload, number>;
@@ -60,6 +64,9 @@ const TRAINS = 128;
 
 /** How kernels, and sandboxes in front of them, say that there is no such socket option. */
 const NO_SUCH_OPTION: readonly number[] = [-ERRNO.ENOPROTOOPT, -ERRNO.EOPNOTSUPP, -ERRNO.EINVAL];
+
+/** DF option of each pool of sending sockets. */
+const POOLS: Readonly<Record<OuterDf, readonly number[]>> = { set: [DF], unset: [0], inherit: [DF, 0] };
 
 /** 8 MB hold 60 ms of 1 Gb/s: the longest that a loaded machine keeps the worker waiting. */
 const RECEIVE_BUFFER_LEN = 8 * 1024 * 1024;
@@ -84,7 +91,7 @@ export async function openUnderlaySockets(shim: Shim, spec: UnderlaySpec): Promi
     const ipv6 = await openFamily(shim, spec, 6, opened, refused);
     return {
       receiveFds: ipv4.receive.map((fd, worker) => ({ ipv4: fd, ipv6: ipv6.receive[worker] })),
-      sendFds: [...ipv4.send, ...ipv6.send],
+      sendFds: [...ipv4.set, ...ipv6.set, ...ipv4.clear, ...ipv6.clear],
       refused,
       close,
     };
@@ -97,7 +104,9 @@ export async function openUnderlaySockets(shim: Shim, spec: UnderlaySpec): Promi
 interface FamilySockets {
   /** One a worker. */
   receive: number[];
-  send: number[];
+  /** The pool with DF set, and the one with DF clear. */
+  set: number[];
+  clear: number[];
 }
 
 /** @param opened takes every fd, at once @param refused takes what the kernel lacks; it is not asked for again */
@@ -134,16 +143,27 @@ async function openFamily(
     receive.push(fd);
   }
 
-  const send = spreadOver(spec.sourcePorts, poolLen, (port) => {
+  const pools = POOLS[spec.df ?? 'set'];
+  const wanted = pools.length * poolLen;
+  let next = 0;
+  const send = spreadOver(spec.sourcePorts, wanted, (port) => {
     const fd = openOffloaded('UDP_SEGMENT', refused, (trains) =>
-      open(port, sendOptions(spec, trains), UNREAD_BUFFER_LEN, SEND_BUFFER_LEN),
+      open(port, sendOptions(spec, poolOf(next), trains), UNREAD_BUFFER_LEN, SEND_BUFFER_LEN),
     );
     if (fd === -ERRNO.EADDRINUSE) return undefined;
     if (fd < 0) throw new HostError(explainOpen(spec, family, port, fd));
+    next++;
     return fd;
   });
-  if (send.length < poolLen) throw new HostError(tooFewPorts(spec, family, send.length, poolLen));
-  return { receive, send };
+  if (send.length < wanted) throw new HostError(tooFewPorts(spec, family, send.length, wanted));
+  const pool = (df: number) =>
+    pools.includes(df) ? send.filter((_, k) => poolOf(k) === df) : noPool(poolLen);
+  return { receive, set: pool(DF), clear: pool(0) };
+
+  /** The pools take turns, so that each is spread over the range. */
+  function poolOf(k: number): number {
+    return pools[k % pools.length];
+  }
 }
 
 /** Opens with an offload; without, if the kernel lacks it, which is remembered. @returns fd or negative errno */
@@ -165,13 +185,19 @@ function receiveOptions({ plain, workers }: UnderlaySpec, worker: number, gro: b
   return RECEIVE | group | (gro && !plain ? 0 : NO_GRO);
 }
 
-function sendOptions({ plain, df, udpChecksum }: UnderlaySpec, trains: boolean): number {
+/** @param df DF or 0 */
+function sendOptions({ plain, udpChecksum }: UnderlaySpec, df: number, trains: boolean): number {
   const engine = plain ? 0 : SEND | (trains && udpChecksum ? TRAINS : 0);
-  return engine | (df ? DF : 0) | (udpChecksum ? 0 : NO_CHECKSUM);
+  return engine | df | (udpChecksum ? 0 : NO_CHECKSUM);
 }
 
 function noSockets(workers: number, poolLen: number): FamilySockets {
-  return { receive: new Array<number>(workers).fill(-1), send: new Array<number>(poolLen).fill(-1) };
+  const none = noPool(poolLen);
+  return { receive: new Array<number>(workers).fill(-1), set: none, clear: none };
+}
+
+function noPool(poolLen: number): number[] {
+  return new Array<number>(poolLen).fill(-1);
 }
 
 function isNeeded({ needed, local4, local6 }: UnderlaySpec, family: 4 | 6): boolean {
@@ -179,7 +205,10 @@ function isNeeded({ needed, local4, local6 }: UnderlaySpec, family: 4 | 6): bool
 }
 
 /** @returns undefined for any */
-function localAddress({ local4, local6 }: UnderlaySpec, family: 4 | 6): IpAddress | undefined {
+export function localAddress(
+  { local4, local6 }: Pick<UnderlaySpec, 'local4' | 'local6'>,
+  family: 4 | 6,
+): IpAddress | undefined {
   const text = family === 4 ? local4 : local6;
   if (text === '') return undefined;
   const address = parseIpAddress(text);
@@ -188,7 +217,7 @@ function localAddress({ local4, local6 }: UnderlaySpec, family: 4 | 6): IpAddres
 }
 
 /** `struct peer_row`: family, port in host order, 16 address bytes, scope id (native-shims/shim.h). */
-function packRow(family: 4 | 6, address: IpAddress | undefined, port: number): Uint8Array {
+export function packRow(family: 4 | 6, address: IpAddress | undefined, port: number): Uint8Array {
   const row = new Uint8Array(PEER_ROW_LEN);
   new Uint16Array(row.buffer, 0, 2).set([family === 4 ? AF_INET : AF_INET6, port]);
   if (!address) return row;

@@ -1,7 +1,7 @@
 /**
  * The way to a peer, as the kernel's routing table has it (`ip route get`): which address we appear from, which
- * device it leaves by, how much it carries. Asked at start, when peers are added, and of
- * all IPv4 peers together when the network has changed.
+ * device it leaves by, how much it carries. Asked at start, when peers are added, before a probe, and of all IPv4 peers
+ * together when the network has changed.
  */
 import { type IpAddress, isLinkLocal, parseIpAddress } from '../wire/ip-address.js';
 import { HostError } from './host-error.js';
@@ -16,14 +16,6 @@ export interface Route {
   readonly device: string;
   /** Path MTU of the underlay as far as it is known here, bytes: the route's, else the device's. */
   readonly mtu: number;
-}
-
-/** Outer IP (20 or 40), UDP (8), VXLAN (8) and the inner Ethernet header (14), bytes. RFC 7348 §5. */
-const ENCAP_OVERHEAD = { 4: 50, 6: 70 } as const;
-
-/** Largest IP packet of the overlay that a path carries in one piece, bytes. */
-export function overlayMtuFor(family: 4 | 6, underlayMtu: number): number {
-  return underlayMtu - ENCAP_OVERHEAD[family];
 }
 
 /**
@@ -81,11 +73,19 @@ interface RawRoute {
   dev?: string;
   prefsrc?: string;
   metrics?: { mtu?: number }[];
+  /** Seconds: there is only one on what the kernel learned from ICMP. */
+  expires?: number;
 }
 
-/** @param object the element that `ip -json route get` prints */
+/**
+ * What the kernel learned of a path lapses in minutes, and may be forged: the administrator's word and the device's
+ * count here, learning is left to those who forget again.
+ *
+ * @param object the element that `ip -json route get` prints
+ */
 export function parseRoute(object: unknown): { local: string; device: string; mtu: number | undefined } {
-  const { dev, prefsrc = '', metrics = [] } = object as RawRoute;
+  const { dev, prefsrc = '', metrics = [], expires } = object as RawRoute;
   if (dev === undefined) throw new HostError(`"ip route get" named no device: ${JSON.stringify(object)}`);
-  return { local: prefsrc, device: dev, mtu: metrics.find((metric) => metric.mtu !== undefined)?.mtu };
+  const stated = expires === undefined ? metrics.find(({ mtu }) => mtu !== undefined)?.mtu : undefined;
+  return { local: prefsrc, device: dev, mtu: stated };
 }

@@ -65,7 +65,7 @@ export interface Shim {
    * Opens and binds a UDP socket, non-blocking, close-on-exec, V6ONLY. ttl 0: the system's.
    * @param local packed row (struct peer_row) to bind; an address of zeros means any
    * @param device bind to this device; '' none
-   * @param options receive: 1 UDP_GRO + SO_RXQ_OVFL + zero checksum accepted; 2: IP_RECVERR (sending pool);
+   * @param options receive: 1 UDP_GRO + TOS + SO_RXQ_OVFL + zero checksum accepted; 2: IP_RECVERR (sending pool);
    *   4: DF set (PMTUDISC_PROBE), else DF clear (PMTUDISC_DONT); 8: send without UDP checksum; 16: without UDP_GRO;
    *   32: bound as the only one, then open to those that join; 64: join (SO_REUSEPORT); 128: must know UDP_SEGMENT
    * @param receiveLen, sendLen socket buffers in bytes (forced beyond the sysctl limit where permitted)
@@ -80,8 +80,8 @@ export interface Shim {
     ttl: number,
   ): number;
   /**
-   * recvmmsg into slots of `slotStride` bytes at slotOff, up to `slots`, appended from descriptor `start` on. Sets off, len, gsoSize,
-   * segCount = 1 and the source rows. info[0]: the socket's cumulated drop count (SO_RXQ_OVFL), unchanged if none came.
+   * recvmmsg into slots of `slotStride` bytes at slotOff, up to `slots`, appended from descriptor `start` on. Sets off, len, tos,
+   * gsoSize, segCount = 1 and the source rows. info[0]: the socket's cumulated drop count (SO_RXQ_OVFL), unchanged if none came.
    * @returns datagrams, or a negative errno (0 when none waits)
    */
   udpReceiveBatch(
@@ -96,10 +96,12 @@ export interface Shim {
     info: Int32Array,
   ): number;
   /**
-   * Sends entries with verdict 0, each a VXLAN header and what follows, to peers[peerIdx] through fds[family6 * SOURCE_SOCKETS + srcPortIdx], in order;
-   * neighbours on one socket share a sendmmsg, and neighbours of one size for one peer a UDP_SEGMENT train of at most
-   * `trainMax` datagrams (1: none). On an error at i: drains that socket's error queue, retries i once, then sets
-   * status[i] and goes on; a train that is refused as such is sent one by one. An entry with a gsoType is a superframe:
+   * Sends entries with verdict 0, each a VXLAN header and what follows, to peers[peerIdx] through fds[pool * SOURCE_SOCKETS + srcPortIdx],
+   * in order; the pool is 0 for IPv4, 1 for IPv6, and 2 more where `df` is not 0. `tos` is the outer TOS, `ttl` the outer TTL,
+   * 0: the socket's. Neighbours on one socket share a sendmmsg, and neighbours of one size and outer header for one peer a
+   * UDP_SEGMENT train of at most `trainMax` datagrams (1: none), but for those whose `df` is 2: larger than the path, the kernel is
+   * to fragment them. On an error at i: empties that socket's error queue into `errors` (struct path_errors), retries i once, then
+   * sets status[i] and goes on; a train that is refused as such is sent one by one. An entry with a gsoType is a superframe:
    * it leaves as its segments, csumStart being the place of its TCP or UDP header, from `off`; status[i] tells of the
    * first segment that failed.
    * @param refused set when a train was refused for being one, though datagrams of it went: [0] -EIO, or -EINVAL that
@@ -116,9 +118,13 @@ export interface Shim {
     trainMax: number,
     refused: Int32Array,
     tunnel: Uint8Array,
+    errors: Uint8Array,
   ): number;
-  /** Empties the socket's error queue. @returns messages read */
-  udpDrainErrors(fd: number): number;
+  /**
+   * Empties the socket's error queue; what it says of datagrams that were too large is added to `errors` (struct path_errors),
+   * each path once, while there is room. @returns messages read
+   */
+  udpReadErrors(fd: number, errors: Uint8Array): number;
   /** Cumulated drops of the socket (SO_MEMINFO). */
   udpDrops(fd: number): number;
   /** The port that a socket is bound to. */

@@ -23,14 +23,17 @@ const BATCH_COLUMNS = [
   'status',
 ];
 const BATCH_CAP = 128;
+const PATH_ERRORS_CAP = 32;
 const COLUMN_LEN = BATCH_CAP * 4;
 
 /** Every number that both sides must agree on, by the name the shim gives it. Bytes, where it is a size or offset. */
 export const EXPECTED_LAYOUT: Readonly<Record<string, number>> = Object.freeze({
-  abi: 3,
+  abi: 4,
   BATCH_CAP,
   SOURCE_SOCKETS: 64,
+  SEND_SOCKETS: 4 * 64,
   VXLAN_LEN: 8,
+  PATH_ERRORS_CAP,
   WAIT_CAP: 256,
   WAIT_ERROR_BIT: 0x40000000,
   'sizeof.batch': BATCH_COLUMNS.length * COLUMN_LEN,
@@ -52,6 +55,15 @@ export const EXPECTED_LAYOUT: Readonly<Record<string, number>> = Object.freeze({
   'offsetof.tunnel.id': 20,
   'offsetof.tunnel.error': 24,
   'offsetof.tunnel.ports': 28,
+  'sizeof.pathError': 32,
+  'offsetof.pathError.family': 0,
+  'offsetof.pathError.port': 2,
+  'offsetof.pathError.addr': 4,
+  'offsetof.pathError.scopeId': 20,
+  'offsetof.pathError.mtu': 24,
+  'offsetof.pathError.origin': 28,
+  'sizeof.pathErrors': PATH_ERRORS_CAP * 32 + 4,
+  'offsetof.pathErrors.count': PATH_ERRORS_CAP * 32,
   'sizeof.waitResult': 16 + 4 * 256,
   'offsetof.waitResult.nowMs': 0,
   'offsetof.waitResult.waitedMs': 8,

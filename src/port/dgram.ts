@@ -10,8 +10,9 @@
  */
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { type NetworkInterfaceInfo, type NetworkInterfaceInfoIPv6, networkInterfaces } from 'node:os';
-import type { Batch } from '../frame/batch.js';
+import { type Batch, DF_SET } from '../frame/batch.js';
 import { BATCH_CAP, PEER_ROW_LEN, RECEIVE_SLOT_STRIDE, SOURCE_SOCKETS } from '../frame/limits.js';
+import type { PathErrors } from '../frame/path-errors.js';
 import type { Shim } from '../native/binding.js';
 import { formatIpAddress, parseIpAddress } from '../wire/ip-address.js';
 import { STATUS_PENDING, type UnderlayPort } from './port.js';
@@ -71,7 +72,7 @@ export class DgramPort implements UnderlayPort {
     this.#receivers = receiveFds.map((fd) => this.#adopt(fd, fd === fds.ipv6));
     for (const socket of this.#receivers) socket.on('message', (bytes, from) => this.#onMessage(bytes, from));
     this.#senders = Array.from(fds.send, (fd, i) =>
-      fd < 0 ? undefined : this.#adopt(fd, i >= SOURCE_SOCKETS),
+      fd < 0 ? undefined : this.#adopt(fd, Math.floor(i / SOURCE_SOCKETS) % 2 === 1),
     );
   }
 
@@ -80,6 +81,7 @@ export class DgramPort implements UnderlayPort {
     for (let i = 0; i < this.#waiting; i++) {
       batch.off[i] = i * RECEIVE_SLOT_STRIDE;
       batch.len[i] = this.#lengths[i];
+      batch.tos[i] = 0;
       batch.gsoSize[i] = 0;
       batch.segCount[i] = 1;
     }
@@ -123,6 +125,12 @@ export class DgramPort implements UnderlayPort {
   /** Without IP_RECVERR there is no error queue: node tells errors with the send they belong to. */
   drainErrors(): void {}
 
+  /** What is too large is told with its send, without the size that would not be. */
+  takePathErrors(report: PathErrors): number {
+    report.clear();
+    return 0;
+  }
+
   peersChanged(): void {
     this.#hosts.clear();
   }
@@ -147,8 +155,8 @@ export class DgramPort implements UnderlayPort {
   #sendOne(batch: Batch, i: number, arena: Uint8Array): number {
     const peerIdx = batch.peerIdx[i];
     const family = this.#peerWords[peerIdx << 3] & 0xffff;
-    const pool = family === AF_INET6 ? SOURCE_SOCKETS : 0;
-    const socket = this.#senders[pool + batch.srcPortIdx[i]];
+    const pool = (family === AF_INET6 ? 1 : 0) + (batch.df[i] === DF_SET ? 0 : 2);
+    const socket = this.#senders[pool * SOURCE_SOCKETS + batch.srcPortIdx[i]];
     if (family === 0 || socket === undefined) return EIO;
     if (this.#pending === MAX_PENDING) return ENOMEM;
     const host = this.#host(peerIdx, family);

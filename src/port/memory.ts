@@ -10,6 +10,7 @@ import {
   SLOT_MAX_LEN,
   VXLAN_HEADROOM,
 } from '../frame/limits.js';
+import { PathErrors } from '../frame/path-errors.js';
 import type { OverlayPort, UnderlayPort } from './port.js';
 
 /** What was written to an overlay: the frame's bytes and the columns that came with it. */
@@ -32,7 +33,11 @@ const NOT_SUPER: Superframe = { gsoType: GSO_NONE, gsoSize: 0, csumStart: 0, csu
 export interface SentDatagram {
   peerIdx: number;
   srcPortIdx: number;
+  /** Outer TOS, and DF as the `df` column has it. */
+  tos: number;
+  df: number;
   bytes: Uint8Array;
+  gsoSize: number;
   /** Frames on the wire that it stands for. */
   segCount: number;
   /** Where the inner transport header of a superframe is, from its first byte. */
@@ -96,16 +101,18 @@ export class MemoryUnderlay implements UnderlayPort {
   readonly arena = new Uint8Array(BATCH_CAP * RECEIVE_SLOT_STRIDE);
   readonly sources = new Uint8Array(BATCH_CAP * PEER_ROW_LEN);
   /** Datagrams that `receive` will give; `gsoSize` other than 0 makes one a train. */
-  readonly waiting: { source: Uint8Array; bytes: Uint8Array; gsoSize: number }[] = [];
+  readonly waiting: { source: Uint8Array; bytes: Uint8Array; gsoSize: number; tos: number }[] = [];
   readonly sent: SentDatagram[] = [];
   /** Status that sends get, by peer row; absent: they succeed. */
   readonly sendStatus = new Map<number, number>();
+  /** What `takePathErrors` will give. */
+  readonly pathErrors = new PathErrors();
   overflow = 0;
   keep = true;
 
   receive(batch: Batch): number {
     batch.count = 0;
-    for (const { source, bytes, gsoSize } of this.waiting.splice(0, BATCH_CAP)) {
+    for (const { source, bytes, gsoSize, tos } of this.waiting.splice(0, BATCH_CAP)) {
       const i = batch.count++;
       const off = i * RECEIVE_SLOT_STRIDE;
       this.arena.set(bytes, off);
@@ -113,6 +120,7 @@ export class MemoryUnderlay implements UnderlayPort {
       batch.off[i] = off;
       batch.len[i] = bytes.length;
       batch.gsoSize[i] = gsoSize;
+      batch.tos[i] = tos;
       batch.segCount[i] = 1;
     }
     return batch.count;
@@ -131,7 +139,10 @@ export class MemoryUnderlay implements UnderlayPort {
         this.sent.push({
           peerIdx: batch.peerIdx[i],
           srcPortIdx: batch.srcPortIdx[i],
+          tos: batch.tos[i],
+          df: batch.df[i],
           bytes,
+          gsoSize: batch.gsoSize[i],
           segCount: batch.segCount[i],
           csumStart: batch.csumStart[i],
         });
@@ -154,6 +165,10 @@ export class MemoryUnderlay implements UnderlayPort {
   markReadable(): void {}
 
   drainErrors(): void {}
+
+  takePathErrors(report: PathErrors): number {
+    return report.takeFrom(this.pathErrors);
+  }
 
   peersChanged(): void {}
 }

@@ -6,6 +6,7 @@
  * descriptors in columns (`frame/batch.ts`) over bytes in an arena. Nothing here blocks.
  */
 import type { Batch } from '../frame/batch.js';
+import type { PathErrors } from '../frame/path-errors.js';
 
 /** All TAP devices of the daemon behind one port; the `vniIdx` column says which one a frame belongs to. */
 export interface OverlayPort {
@@ -13,7 +14,8 @@ export interface OverlayPort {
   readonly arena: Uint8Array;
   /**
    * Appends frames of one VNI to `batch`, as many as are waiting and fit. Sets off, len, vniIdx, gsoType,
-   * gsoSize, csumStart, csumOff, flags, segCount. The frames are borrowed until the next `reset`.
+   * gsoSize, csumStart, csumOff, flags, segCount. Checksums are finished, but for superframes. The frames are
+   * borrowed until the next `reset`.
    *
    * @returns frames appended; or a negative errno when none were and the device failed.
    */
@@ -38,15 +40,16 @@ export interface UnderlayPort {
   /** A wait has found this receiving socket readable: `receive` reads no other, and this one until it is empty. */
   markReadable(fd: number): void;
   /**
-   * Fills `batch` with what is waiting, at most BATCH_CAP. Sets off, len, gsoSize (0, or bytes a datagram of
-   * a train). Datagrams and sources are borrowed until the next `receive`.
+   * Fills `batch` with what is waiting, at most BATCH_CAP. Sets off, len, tos (0 where the engine is not told), gsoSize
+   * (0, or bytes a datagram of a train), segCount. Datagrams and sources are borrowed until the next `receive`.
    *
    * @returns datagrams received; 0 when none wait.
    */
   receive(batch: Batch): number;
   /**
-   * Sends the datagrams of `batch` whose verdict is 0, each to the peer row peerIdx, from the pool's socket
-   * srcPortIdx. Uses off and len; the bytes lie in `arena`. Several descriptors may name the same bytes.
+   * Sends the datagrams of `batch` whose verdict is 0, each to the peer row peerIdx, from socket srcPortIdx of the pool
+   * that df asks for. Uses off, len and, where the engine can, tos and ttl of the outer header; the bytes lie in `arena`.
+   * Several descriptors may name the same bytes.
    * Sets status for each: 0, a negative errno, or STATUS_PENDING when the answer comes by `completions`.
    * The bytes are free again on return, whatever the status.
    *
@@ -60,8 +63,18 @@ export interface UnderlayPort {
   completions(batch: Batch): number;
   /** Datagrams that the kernel dropped since the last call because the receive buffer was full. */
   takeOverflow(): number;
-  /** Empties the error queue of a sending socket, so that the wait does not report it again. */
+  /**
+   * Empties the error queue of a sending socket, so that the wait does not report it again. What it says of paths is
+   * kept for `takePathErrors`.
+   */
   drainErrors(fd: number): void;
+  /**
+   * Hands over what was heard of paths that are too small, by error queues or failed sends, since the last call: `report`
+   * holds that and nothing else. Hearsay: see PathErrors. An engine without error queues has none.
+   *
+   * @returns rows of `report`
+   */
+  takePathErrors(report: PathErrors): number;
   /** Peer rows have changed: what was derived from them is stale. */
   peersChanged(): void;
 }

@@ -26,10 +26,12 @@ export interface TunnelWay {
   readonly local: Uint8Array;
   /** Largest outer IP packet, bytes. */
   readonly mtu: number;
+  /** Of what says none itself. */
   readonly ttl: number;
+  /** What has DF set leaves by it; else what has DF clear. */
   readonly df: boolean;
   readonly udpChecksum: boolean;
-  /** UDP source port by socket of the pool. */
+  /** UDP source port by socket of the pool with that DF. */
   readonly ports: readonly number[];
 }
 

@@ -1,6 +1,6 @@
 /**
  * The underlay through the shim (engine `batch`): one receiving socket a family, and a pool of sending sockets a
- * family, so that the source port can follow the inner flow (RFC 7348 §5). Sockets are opened and closed by the main
+ * family and DF, so that the source port can follow the inner flow (RFC 7348 §5). Sockets are opened and closed by the main
  * thread; here are only their descriptors.
  *
  * A receive call needs a slot for the largest datagram, but offering many large slots to large datagrams would
@@ -9,6 +9,7 @@
  */
 import type { Batch } from '../frame/batch.js';
 import { BATCH_CAP, PEER_ROW_LEN, RECEIVE_SLOT_STRIDE, UNDERLAY_ROUND_LEN } from '../frame/limits.js';
+import { PathErrors } from '../frame/path-errors.js';
 import type { Shim } from '../native/binding.js';
 import type { UnderlayPort } from './port.js';
 import { SocketDrops } from './socket-drops.js';
@@ -22,7 +23,7 @@ export interface UdpFds {
   /** −1: no socket of that family. */
   ipv4: number;
   ipv6: number;
-  /** SOURCE_SOCKETS a family, IPv4 first. */
+  /** SEND_SOCKETS: a pool each of IPv4 and IPv6 with DF set, then of both with DF clear; −1: no such pool is open. */
   send: Int32Array;
 }
 
@@ -42,6 +43,7 @@ export class UdpPort implements UnderlayPort {
   readonly #fds: UdpFds;
   readonly #peers: Uint8Array;
   readonly #receivers: Receiver[];
+  readonly #pathErrors = new PathErrors();
   #slots = BATCH_CAP;
   #next = 0;
 
@@ -81,6 +83,7 @@ export class UdpPort implements UnderlayPort {
       this.trains ? TRAIN_MAX : 1,
       this.refusedTrain,
       this.tunnel.bytes,
+      this.#pathErrors.bytes,
     );
   }
 
@@ -96,7 +99,11 @@ export class UdpPort implements UnderlayPort {
   }
 
   drainErrors(fd: number): void {
-    this.#shim.udpDrainErrors(fd);
+    this.#shim.udpReadErrors(fd, this.#pathErrors.bytes);
+  }
+
+  takePathErrors(report: PathErrors): number {
+    return report.takeFrom(this.#pathErrors);
   }
 
   peersChanged(): void {}

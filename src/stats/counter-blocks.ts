@@ -2,14 +2,15 @@
  * The counter blocks of all workers, read as one. Each block has one writer and is copied as of one moment between two
  * of its batches; the identity of the counters holds in each, so it holds in their sum.
  *
- * Not everything is a sum. Replicas of the FDB count the same entries: theirs are the first worker's. Of times and
- * ratios the one that says most is taken: when a peer was heard last, the worker that is busiest, the heartbeat that is
+ * Not everything is a sum. Replicas of the FDB count the same entries: theirs are the first worker's. Of times,
+ * ratios and names the one that says most is taken: when a peer was heard last, the worker that is busiest, the heartbeat that is
  * oldest.
  */
 import {
   type Counters,
   G_BUSY_RATIO,
   G_HEARTBEAT_MS,
+  G_STRAY_VNI,
   GLOBAL_ROW,
   P_FDB_DYNAMIC,
   P_GENERATION,
@@ -80,7 +81,7 @@ function mergeInto({ row, merge }: RowReader, more: Float64Array): void {
 
 function mergeGlobal(cell: number, soFar: number, more: number): number {
   if (cell === G_HEARTBEAT_MS) return Math.min(soFar, more);
-  return cell === G_BUSY_RATIO ? Math.max(soFar, more) : soFar + more;
+  return cell === G_BUSY_RATIO || cell === G_STRAY_VNI ? Math.max(soFar, more) : soFar + more;
 }
 
 const VNI_OF_FIRST: readonly number[] = [

@@ -18,6 +18,8 @@ import { DROP_REASON_COUNT } from './drop-reason.js';
 export const G_HEARTBEAT_MS = 0;
 export const G_BUSY_RATIO = 1;
 export const G_RESERVED_BITS = 2;
+/** The VNI, plus one, that was not configured and was seen last; 0: none was. */
+export const G_STRAY_VNI = 3;
 /** Drops that belong to no configured VNI: DROP_REASON_COUNT cells. */
 export const G_DROPS_ENCAP = 8;
 export const G_DROPS_DECAP = G_DROPS_ENCAP + DROP_REASON_COUNT;
@@ -56,6 +58,7 @@ export const P_RX_FRAMES = 3;
 export const P_RX_BYTES = 4;
 /** When the peer was last heard, ms since the epoch; 0: never. */
 export const P_LAST_SEEN_MS = 5;
+/** Path MTU as the network has reported it, bytes; 0: it has not, or long ago. */
 export const P_PATH_MTU = 6;
 /** Dynamic FDB entries that point at this peer. */
 export const P_FDB_DYNAMIC = 7;

@@ -38,6 +38,29 @@ export function pseudoHeaderSumIpv6(b: Uint8Array, ipOff: number, protocol: numb
   return sum16(b, ipOff + IPV6_SOURCE_OFF, 32, fold(protocol + l4Len));
 }
 
+/** The checksum to be stored: the complement of `sum16`. */
+export function checksum16(b: Uint8Array, off: number, len: number, initial: number): number {
+  return ~sum16(b, off, len, initial) & 0xffff;
+}
+
+/**
+ * Makes a stored checksum right again after one of the words it covers has changed (RFC 1624, equation 3). A word that
+ * does not lie at an even offset from the beginning of the sum counts with its bytes swapped (RFC 1071 §2 B): give both
+ * values so.
+ *
+ * @param off of the checksum
+ */
+export function updateChecksum(b: Uint8Array, off: number, before: number, after: number): void {
+  const complement = ~((b[off] << 8) | b[off + 1]) & 0xffff;
+  put16(b, off, ~fold(complement + (~before & 0xffff) + after) & 0xffff);
+}
+
+/** Network byte order. */
+export function put16(b: Uint8Array, off: number, value: number): void {
+  b[off] = value >>> 8;
+  b[off + 1] = value;
+}
+
 /** Adds the carries back in, of any 32-bit sum. */
 function fold(sum: number): number {
   const once = (sum & 0xffff) + (sum >>> 16);

@@ -18,7 +18,6 @@ import {
   ETHERTYPE_IPV6,
   ETHERTYPE_MIN,
   networkEtherType,
-  networkOffset,
   SRC_OFF,
 } from './ethernet.js';
 import * as ipv4 from './ipv4.js';
@@ -30,13 +29,12 @@ const PORTS_LEN = 4;
 
 /**
  * @param off where the Ethernet header begins.
- * @param len bytes of the frame; nothing behind is read.
+ * @param network where its network header begins (`networkOffset`), -1 for nowhere: the forwarding knows it already.
+ * @param end offset just behind the frame; nothing from there on is read.
  * @returns int32, the same for all frames of a flow; 0 for what is too short to have addresses. Not a uint32: a
  *   call that is not inlined would box every value above 2^31, an allocation for every other frame
  */
-export function flowHash(b: Uint8Array, off: number, len: number): number {
-  const end = off + len;
-  const network = networkOffset(b, off, end);
+export function flowHash(b: Uint8Array, off: number, network: number, end: number): number {
   if (network < 0) return 0;
   const type = networkEtherType(b, network);
   if (type === ETHERTYPE_IPV4 && ipv4.check(b, network, end)) return hashIpv4(b, network);

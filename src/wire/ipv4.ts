@@ -17,18 +17,28 @@
 
 /** Without options. */
 export const IPV4_LEN = 20;
+/** Longest header: 40 bytes of options. */
+export const IPV4_MAX_LEN = 60;
+export const PROTOCOL_ICMP = 1;
 export const PROTOCOL_TCP = 6;
 export const PROTOCOL_UDP = 17;
 export const PROTOCOL_SCTP = 132;
 
-const TOTAL_LEN_OFF = 2;
-const FRAGMENT_OFF = 6;
-const PROTOCOL_OFF = 9;
+export const TOS_OFF = 1;
+export const TOTAL_LEN_OFF = 2;
+export const ID_OFF = 4;
+export const FRAGMENT_OFF = 6;
+export const TTL_OFF = 8;
+export const PROTOCOL_OFF = 9;
+export const CHECKSUM_OFF = 10;
 export const SOURCE_OFF = 12;
 export const DESTINATION_OFF = 16;
 
-/** M and the fragment offset; D is left out. */
-const FRAGMENT_MASK = 0x3fff;
+/** D, M and the fragment offset as they lie in the 16 bits at FRAGMENT_OFF. */
+const DONT_FRAGMENT = 0x4000;
+export const MORE_FRAGMENTS = 0x2000;
+export const FRAGMENT_OFFSET_MASK = 0x1fff;
+const FRAGMENT_MASK = MORE_FRAGMENTS | FRAGMENT_OFFSET_MASK;
 
 /** The header is there, is IPv4, and its lengths agree with each other and with the bytes up to `end`. */
 export function check(b: Uint8Array, off: number, end: number): boolean {
@@ -48,11 +58,36 @@ export function totalLen(b: Uint8Array, off: number): number {
   return (b[off + TOTAL_LEN_OFF] << 8) | b[off + TOTAL_LEN_OFF + 1];
 }
 
+/** DSCP (6 bits) and ECN (2). */
+export function tos(b: Uint8Array, off: number): number {
+  return b[off + TOS_OFF];
+}
+
 export function protocol(b: Uint8Array, off: number): number {
   return b[off + PROTOCOL_OFF];
 }
 
 /** One piece of a datagram, the first one too: what follows is not a whole transport packet. */
 export function isFragment(b: Uint8Array, off: number): boolean {
-  return (((b[off + FRAGMENT_OFF] << 8) | b[off + FRAGMENT_OFF + 1]) & FRAGMENT_MASK) !== 0;
+  return (fragmentField(b, off) & FRAGMENT_MASK) !== 0;
+}
+
+/** A piece that does not begin with a transport header. */
+export function isLaterFragment(b: Uint8Array, off: number): boolean {
+  return (fragmentField(b, off) & FRAGMENT_OFFSET_MASK) !== 0;
+}
+
+/** The sender wants to be told rather than have it cut up (RFC 1191). */
+export function dontFragment(b: Uint8Array, off: number): boolean {
+  return (fragmentField(b, off) & DONT_FRAGMENT) !== 0;
+}
+
+/** D, M and the offset in units of 8 bytes. */
+export function fragmentField(b: Uint8Array, off: number): number {
+  return (b[off + FRAGMENT_OFF] << 8) | b[off + FRAGMENT_OFF + 1];
+}
+
+/** An address that one host can have, where an address begins: not 0/8, 127/8, multicast, or above (RFC 1122 §3.2.1.3). */
+export function isHostAddress(b: Uint8Array, off: number): boolean {
+  return b[off] !== 0 && b[off] !== 127 && b[off] < 224;
 }

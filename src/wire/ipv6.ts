@@ -15,8 +15,12 @@
  */
 
 export const IPV6_LEN = 40;
-const PAYLOAD_LEN_OFF = 4;
-const NEXT_HEADER_OFF = 6;
+/** What every link carries (§5). */
+export const IPV6_MIN_MTU = 1280;
+export const PROTOCOL_ICMPV6 = 58;
+export const PAYLOAD_LEN_OFF = 4;
+export const NEXT_HEADER_OFF = 6;
+export const HOP_LIMIT_OFF = 7;
 export const SOURCE_OFF = 8;
 export const DESTINATION_OFF = 24;
 
@@ -30,13 +34,19 @@ const NEXT_HEADER_DESTINATION = 60;
 /** Every kind once, as RFC 8200 §4.1 recommends, and some to spare. Bounds what a hostile frame may cost. */
 const MAX_EXTENSIONS = 8;
 /** The least that an extension header takes; all lengths are a multiple of 4 at least. */
-const EXTENSION_LEN = 8;
+export const EXTENSION_LEN = 8;
 /** Fragment offset and M in bytes 2 and 3 of a fragment header. */
-const FRAGMENT_MASK = 0xfff9;
+const FRAGMENT_OFFSET_MASK = 0xfff8;
+const FRAGMENT_MASK = FRAGMENT_OFFSET_MASK | 1;
 
 /** The header is there, is IPv6, and the payload ends at `end` or before. */
 export function check(b: Uint8Array, off: number, end: number): boolean {
   return end - off >= IPV6_LEN && b[off] >>> 4 === 6 && IPV6_LEN + payloadLen(b, off) <= end - off;
+}
+
+/** DSCP (6 bits) and ECN (2), astride the first two bytes. */
+export function trafficClass(b: Uint8Array, off: number): number {
+  return ((b[off] & 0x0f) << 4) | (b[off + 1] >>> 4);
 }
 
 /** Bytes behind the fixed header, extension headers included. */
@@ -80,6 +90,18 @@ export function transportProtocol(found: number): number {
 /** Bytes from the IPv6 header to what `transport` found. */
 export function transportOffset(found: number): number {
   return found & 0xffff;
+}
+
+/** A piece that is not the first, by the fragment header at `at`. */
+export function isLaterFragment(b: Uint8Array, at: number): boolean {
+  return (((b[at + 2] << 8) | b[at + 3]) & FRAGMENT_OFFSET_MASK) !== 0;
+}
+
+/** An address that one host can have, where an address begins: not ::/128, ::1, multicast. */
+export function isHostAddress(b: Uint8Array, off: number): boolean {
+  if (b[off] === 0xff) return false;
+  for (let i = 0; i < 15; i++) if (b[off + i] !== 0) return true;
+  return b[off + 15] > 1;
 }
 
 function isExtension(kind: number): boolean {

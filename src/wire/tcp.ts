@@ -23,6 +23,11 @@ const DATA_OFFSET_OFF = 12;
 const FLAGS_OFF = 13;
 export const CHECKSUM_OFF = 16;
 
+const OPTION_END = 0;
+const OPTION_NOP = 1;
+const OPTION_MSS = 2;
+const OPTION_MSS_LEN = 4;
+
 export const FLAG_FIN = 0x01;
 export const FLAG_SYN = 0x02;
 export const FLAG_RST = 0x04;
@@ -50,4 +55,26 @@ export function flags(b: Uint8Array, off: number): number {
 
 export function checksum(b: Uint8Array, off: number): number {
   return (b[off + CHECKSUM_OFF] << 8) | b[off + CHECKSUM_OFF + 1];
+}
+
+/**
+ * Where the value of the maximum segment size option lies (§3.2), two bytes. Options are the sender's to choose: the
+ * walk ends where a length is none, or leads out of the header that `check` has passed.
+ *
+ * @returns offset, odd or even; −1: there is none
+ */
+export function mssOffset(b: Uint8Array, off: number): number {
+  const end = off + headerLen(b, off);
+  let at = off + TCP_LEN;
+  while (at + 1 < end && b[at] !== OPTION_END) {
+    if (b[at] === OPTION_NOP) {
+      at++;
+      continue;
+    }
+    const length = b[at + 1];
+    if (length < 2 || length > end - at) return -1;
+    if (b[at] === OPTION_MSS) return length === OPTION_MSS_LEN ? at + 2 : -1;
+    at += length;
+  }
+  return -1;
 }

@@ -12,7 +12,7 @@
 
 export const UDP_LEN = 8;
 const DESTINATION_PORT_OFF = 2;
-const LENGTH_OFF = 4;
+export const LENGTH_OFF = 4;
 export const CHECKSUM_OFF = 6;
 
 /** The header is there and its length agrees with the bytes up to `end`. */

@@ -19,6 +19,9 @@ export const FLAG_I = 0x08;
 export const MAX_VNI = 0xffffff;
 const VNI_OFF = 4;
 
+/** Bytes that encapsulation puts in front of a frame, by the outer IP's version: IP, UDP (8), VXLAN (8). */
+export const ENCAP_LEN = { 4: 36, 6: 56 } as const;
+
 /** @param vni 0 … MAX_VNI. */
 export function writeVxlanHeader(b: Uint8Array, off: number, vni: number): void {
   b[off] = FLAG_I;

@@ -78,8 +78,13 @@ export class Applier {
     switch (change.op) {
       case 'vni.add':
         return this.#addVni(change);
+      case 'vni.mtu':
+        this.#tables.vnis.overlayMtu[change.vniIdx] = change.overlayMtu;
+        return {};
       case 'peer.add':
         return this.#addPeers(change);
+      case 'peer.paths':
+        return this.#setPaths(change);
       case 'peer.del':
         return this.#begin(this.#removePeer(change.peerIdx), tick);
       case 'tunnel':
@@ -98,6 +103,9 @@ export class Applier {
         return this.#begin(this.#flush(change), tick);
       case 'fdb.list':
         return this.#begin(this.#list(change), tick);
+      case 'path.report':
+        this.#tables.paths.report(change.row, 0, change.mtu, (tick / TICKS_PER_SECOND) | 0);
+        return {};
       case 'fdb.adopt':
         this.#tables.fdb.adopt();
         return {};
@@ -130,6 +138,7 @@ export class Applier {
     vnis.accept[vniIdx] = policy.accept === 'any' ? ACCEPT_ANY : ACCEPT_PEERS;
     vnis.vlan[vniIdx] = VLAN_POLICY[policy.vlan];
     vnis.overlayMtu[vniIdx] = policy.overlayMtu;
+    vnis.packetMax[vniIdx] = policy.packetMax;
     vnis.macHigh[vniIdx] = change.mac.high;
     vnis.macLow[vniIdx] = change.mac.low;
     vnis.otherIdx[vniIdx] = change.otherIdx;
@@ -140,17 +149,25 @@ export class Applier {
   }
 
   #addPeers(change: Extract<Change, { op: 'peer.add' }>): Answer {
-    const { peers, members, counters } = this.#tables;
+    const { peers, paths, members, counters } = this.#tables;
     const { vniIdx, peerIdx: first, from, count, generation } = change;
-    const { family, bytes, port, scopeId } = change.peers;
+    const { family, bytes, port, scopeId, pathMtu } = change.peers;
     for (let i = 0; i < count; i++) {
       const at = from + i;
       this.#startRow(counters.peerBase(first + i), PEER_ROW, P_GENERATION, generation);
       const af = family[at] === 4 ? AF_INET : AF_INET6;
       peers.add(first + i, vniIdx, af, bytes, port[at], scopeId[at], at * ADDRESS_LEN);
+      paths.open(first + i, pathMtu[at]);
     }
     members.add(vniIdx, first, count, false);
     for (const wanted of [4, 6]) this.#flood(change, wanted);
+    return {};
+  }
+
+  /** A row may be gone by now. */
+  #setPaths({ peers, from, count, peerIdx: first }: Extract<Change, { op: 'peer.paths' }>): Answer {
+    for (let i = 0; i < count; i++)
+      if (this.#tables.peers.isUsed(first + i)) this.#tables.paths.know(first + i, peers.pathMtu[from + i]);
     return {};
   }
 

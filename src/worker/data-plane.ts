@@ -16,6 +16,8 @@ export interface PeerState {
   readonly peerIdx: number;
   /** The name it was resolved from, or '' when it was given as an address. */
   readonly name: string;
+  /** Path MTU as it was known when the peer was added, bytes; 0: it was not. */
+  readonly pathMtu: number;
 }
 
 export interface VniState {
@@ -33,6 +35,8 @@ export interface NewPeer {
   address: PeerAddress;
   flood: boolean;
   name: string;
+  /** Path MTU as far as it is known, bytes; 0: it is not. */
+  pathMtu: number;
 }
 
 export interface FdbEntry {

@@ -29,6 +29,7 @@ import {
   isRemoval,
   type MacParts,
   type PackedPeers,
+  type ProbeNonce,
   packPeers,
   type TunnelInit,
   type UnderlayInit,
@@ -43,6 +44,7 @@ export interface HandleOptions {
   /** Cells of `Offloads`: what the kernel has granted. Workers take back what it refuses later. */
   offloads: WorkerInit['offloads'];
   strictHeader: boolean;
+  outer: WorkerInit['outer'];
   port: number;
   /** One a worker; the first one answers for all where all know the same. */
   workers: readonly WorkerDescriptors[];
@@ -51,6 +53,8 @@ export interface HandleOptions {
   log: Log;
   /** A peer was added or removed, and all workers know; or one of them was replaced. */
   peersChanged: () => void;
+  /** Takes answers to path probes, from whichever worker heard them: at most some a second and peer. */
+  probeReplied: (peerIdx: number, nonce: ProbeNonce, len: number) => void;
   /** Packed address → canonical text. */
   addressText: (address: { family: 4 | 6; bytes: Uint8Array; scopeId: number }) => string;
 }
@@ -163,6 +167,13 @@ export class Handle implements DataPlane {
     this.#vnis.set(vni.vni, record);
     await this.#changeEach((index) => vniChange(record, index));
     return record.state;
+  }
+
+  /** From the next frame on, frames of this VNI are judged by this overlay MTU. @throws DataPlaneError vni_not_found */
+  async setOverlayMtu(vni: number, overlayMtu: number): Promise<void> {
+    const record = this.#vni(vni);
+    record.state = { ...record.state, policy: { ...record.state.policy, overlayMtu } };
+    await this.#change({ op: 'vni.mtu', vniIdx: record.state.vniIdx, overlayMtu });
   }
 
   async addPeer(vni: number, peer: NewPeer): Promise<PeerState> {
@@ -310,7 +321,8 @@ export class Handle implements DataPlane {
   }
 
   #link({ waitFd, wakeFd, wake, receiveFds }: WorkerDescriptors, index: number): WorkerLink {
-    const { engine, underlay, offloads, strictHeader, port, workers, seed, log } = this.#options;
+    const { engine, underlay, offloads, strictHeader, outer, port, workers, seed, log, probeReplied } =
+      this.#options;
     const notes = () =>
       workers.length > 1
         ? { rings: this.#noteRings, workers: workers.length, epoch: this.#removals }
@@ -322,6 +334,7 @@ export class Handle implements DataPlane {
         underlay: { ...underlay, receiveFds },
         offloads,
         strictHeader,
+        outer,
         port,
         waitFd,
         wakeFd,
@@ -334,8 +347,48 @@ export class Handle implements DataPlane {
         this.#settleAll();
         this.#options.peersChanged();
       },
+      pathReported: (change) => this.#tellOthers(index, change),
+      probeReplied,
       log: (level, message, fields) => log(level, message, { worker: index, ...fields }),
     });
+  }
+
+  /**
+   * What is known of paths may have changed: from now on frames are judged by it. A worker that is just being replaced is
+   * told all the same, or reads it with the configuration.
+   * @param pathMtu by canonical text of an address, bytes; 0: not known
+   */
+  async followPaths(pathMtu: (address: string) => number): Promise<void> {
+    const runs = [...this.#vnis.values()].flatMap(({ peers }) => peers.runs);
+    const lists = new Set(runs.map(({ list }) => list));
+    const changed = new Set([...lists].filter((list) => this.#repack(list, pathMtu)));
+    const changes = runs.flatMap(({ list, from, count, first }): Change[] =>
+      changed.has(list) ? [{ op: 'peer.paths', peers: this.#pack(list), from, count, peerIdx: first }] : [],
+    );
+    await Promise.allSettled(this.#links.flatMap((link) => changes.map((change) => link.ask(change))));
+  }
+
+  /** The network says that a path carries less. @param row packed address and port of a peer @param mtu bytes; 0: not said */
+  reportPath(row: Uint8Array, mtu: number): void {
+    this.#tellOthers(-1, { op: 'path.report', row: new Int32Array(row.buffer), mtu });
+  }
+
+  /** @returns true when it had to be changed */
+  #repack(list: readonly NewPeer[], pathMtu: (address: string) => number): boolean {
+    const packed = this.#pack(list).pathMtu;
+    let changed = false;
+    for (const [i, { address }] of list.entries()) {
+      const mtu = pathMtu(address.text);
+      changed ||= packed[i] !== mtu;
+      packed[i] = mtu;
+    }
+    return changed;
+  }
+
+  /** What one worker has heard, or −1 somebody else. Who cannot be told now will hear it himself. */
+  #tellOthers(index: number, change: Change): void {
+    for (const [other, link] of this.#links.entries())
+      if (other !== index && link.ready) link.ask(change).catch(() => {});
   }
 
   async #tellEverything(link: WorkerLink, index: number): Promise<void> {
@@ -376,9 +429,13 @@ export class Handle implements DataPlane {
 
   #peerChange({ state: { vniIdx } }: VniRecord, run: PeerRun): Change {
     const { list, from, first, count, generation } = run;
+    return { op: 'peer.add', vniIdx, peers: this.#pack(list), from, count, peerIdx: first, generation };
+  }
+
+  #pack(list: readonly NewPeer[]): PackedPeers {
     const peers = this.#packed.get(list) ?? packPeers(list);
     this.#packed.set(list, peers);
-    return { op: 'peer.add', vniIdx, peers, from, count, peerIdx: first, generation };
+    return peers;
   }
 
   #settleAll(): void {

@@ -9,7 +9,7 @@ import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from '
 import { MAX_PEERS, MAX_VNIS, PEER_ROW_LEN } from '../frame/limits.js';
 import { Counters } from '../stats/counters.js';
 import { DataPlaneError } from './data-plane.js';
-import type { Answer, Change, Report, Request, WorkerInit } from './protocol.js';
+import type { Answer, Change, ProbeNonce, Report, Request, WorkerInit } from './protocol.js';
 
 /** How long a change may take before its caller is told that the data plane does not answer, ms. */
 const CHANGE_TIMEOUT_MS = 2000;
@@ -31,6 +31,9 @@ export interface LinkOptions {
   configure: (link: WorkerLink) => Promise<void>;
   /** A successor is ready. */
   restored: () => void;
+  /** It has heard that a path carries less: the change that tells the others. */
+  pathReported: (change: Change) => void;
+  probeReplied: (peerIdx: number, nonce: ProbeNonce, len: number) => void;
   log: Log;
 }
 
@@ -150,6 +153,12 @@ export class WorkerLink {
         break;
       case 'fdb-grown':
         this.#fdb = report.fdb;
+        break;
+      case 'path':
+        this.#options.pathReported({ op: 'path.report', row: report.row, mtu: report.mtu });
+        break;
+      case 'probe-reply':
+        this.#options.probeReplied(report.peerIdx, report.nonce, report.len);
         break;
       case 'log':
         this.#options.log(report.level, report.message, report.fields);

@@ -29,10 +29,20 @@ export interface WorkerInit {
   offloads: SharedArrayBuffer;
   /** Reserved bits set: drop (true), or count and go on. */
   strictHeader: boolean;
+  outer: OuterPolicy;
   /** UDP port listened on; learned peers are sent to it. */
   port: number;
   /** How workers tell each other what they learn; undefined for a single one. */
   notes: NotesInit | undefined;
+}
+
+/** The outer header of what is sent, and what is done lest it be too big. */
+export interface OuterPolicy {
+  df: 'set' | 'unset' | 'inherit';
+  /** TOS byte, or that of the inner packet. */
+  tos: number | 'inherit';
+  /** Lower the MSS of SYNs to what the path carries. */
+  mssClamp: boolean;
 }
 
 export interface NotesInit {
@@ -46,7 +56,7 @@ export interface NotesInit {
 export interface UnderlayInit {
   /** The worker's own receiving sockets by family, −1: none. */
   receiveFds: { ipv4: number; ipv6: number };
-  /** Sockets of the source-port pool, SOURCE_SOCKETS a family, IPv4 first; −1: none. All workers send through them. */
+  /** Sockets of the source-port pools as `UdpFds.send` has them; −1: none. All workers send through them. */
   sendFds: number[];
 }
 
@@ -77,6 +87,8 @@ export interface VniPolicy {
   vlan: 'pass' | 'strip' | 'drop';
   /** Largest IP packet of the overlay, bytes: segments of received superframes are no larger. */
   overlayMtu: number;
+  /** Largest IP packet taken from the TAP, whatever the paths carry, bytes; 0: as large as they carry. */
+  packetMax: number;
 }
 
 /** A MAC as two integers: the first two bytes, the last four. */
@@ -104,11 +116,15 @@ export interface PackedPeers {
   scopeId: Uint32Array;
   /** 1: in the flood list. */
   flood: Uint8Array;
+  /** Path MTU as far as the main thread knows it, bytes; 0: it does not. It is kept up to date. */
+  pathMtu: Int32Array;
 }
 
 export const ADDRESS_LEN = 16;
 
-export function packPeers(list: readonly { address: PackedAddress; flood: boolean }[]): PackedPeers {
+export function packPeers(
+  list: readonly { address: PackedAddress; flood: boolean; pathMtu: number }[],
+): PackedPeers {
   const { length } = list;
   const packed = {
     family: new Uint8Array(new SharedArrayBuffer(length)),
@@ -116,13 +132,15 @@ export function packPeers(list: readonly { address: PackedAddress; flood: boolea
     port: new Uint16Array(new SharedArrayBuffer(length * 2)),
     scopeId: new Uint32Array(new SharedArrayBuffer(length * 4)),
     flood: new Uint8Array(new SharedArrayBuffer(length)),
+    pathMtu: new Int32Array(new SharedArrayBuffer(length * 4)),
   };
-  for (const [i, { address, flood }] of list.entries()) {
+  for (const [i, { address, flood, pathMtu }] of list.entries()) {
     packed.family[i] = address.family;
     packed.bytes.set(address.bytes, i * ADDRESS_LEN);
     packed.port[i] = address.port;
     packed.scopeId[i] = address.scopeId;
     packed.flood[i] = flood ? 1 : 0;
+    packed.pathMtu[i] = pathMtu;
   }
   return packed;
 }
@@ -156,8 +174,12 @@ export type Change =
       generation: number;
     }
   | { op: 'peer.del'; peerIdx: number }
+  /** What is known of paths has changed; fields as in `peer.add`. */
+  | { op: 'peer.paths'; peers: PackedPeers; from: number; count: number; peerIdx: number }
   /** The way on which superframes leave whole, and the peers that are reached by it. */
   | { op: 'tunnel'; way: TunnelInit; peers: Int32Array }
+  /** Bytes of the largest IP packet of the overlay. */
+  | { op: 'vni.mtu'; vniIdx: number; overlayMtu: number }
   | { op: 'fdb.put'; vniIdx: number; mac: MacParts; peerIdx: number }
   | { op: 'fdb.del'; vniIdx: number; mac: MacParts }
   | { op: 'fdb.flush'; vniIdx: number; type: 'static' | 'dynamic' | 'all'; peerIdx: number }
@@ -169,6 +191,8 @@ export type Change =
       limit: number;
       cursor: number;
     }
+  /** Another worker has heard that a path carries less; `row` as PathErrors has it. */
+  | { op: 'path.report'; row: Int32Array; mtu: number }
   /** After a crash: count what the predecessor left in the FDB and drop what this configuration does not know. */
   | { op: 'fdb.adopt' }
   | { op: 'stop' };
@@ -193,6 +217,12 @@ export interface Answer {
   nextCursor?: number;
 }
 
+/** 64 random bits as two int32. */
+export interface ProbeNonce {
+  high: number;
+  low: number;
+}
+
 /** Stable codes of a change that the data plane refused. */
 export type ChangeErrorCode = 'fdb_entry_not_found' | 'fdb_full' | 'internal';
 
@@ -201,5 +231,9 @@ export type Report =
   | { kind: 'up' }
   | { kind: 'done'; id: number; answer: Answer }
   | { kind: 'failed'; id: number; code: ChangeErrorCode; detail: string }
+  /** A path got smaller, as the network said; `row` as PathErrors has it. The other workers do not know. */
+  | { kind: 'path'; row: Int32Array; mtu: number }
   | { kind: 'fdb-grown'; fdb: SharedArrayBuffer[] }
+  /** A path probe was answered, or somebody pretends so: `nonce` tells. `len`: UDP payload bytes that arrived; 0: ARP. */
+  | { kind: 'probe-reply'; peerIdx: number; nonce: ProbeNonce; len: number }
   | { kind: 'log'; level: 'info' | 'warn' | 'error'; message: string; fields: Record<string, unknown> };

@@ -10,12 +10,13 @@
  * goes on with the FDB and the counters as they are.
  */
 import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
-import { EPOCH_MS, makeClock, NOW_MS, tickOf } from '../datapath/clock.js';
+import { EPOCH_MS, makeClock, NOW_MS, secondOf, tickOf } from '../datapath/clock.js';
 import { Loop } from '../datapath/loop.js';
 import type { PeerTable } from '../fdb/peer-table.js';
 import { noteRingsOf } from '../fdb/replication.js';
 import { Tables } from '../fdb/tables.js';
 import { LEARNED_ROWS, MAX_PEERS, MAX_VNIS } from '../frame/limits.js';
+import { PathErrors } from '../frame/path-errors.js';
 import { loadShim, type Shim } from '../native/binding.js';
 import { errnoName } from '../native/errno.js';
 import { DgramPort } from '../port/dgram.js';
@@ -54,6 +55,7 @@ class DataPlaneThread {
   readonly #applier: Applier;
   readonly #underlay: UnderlayPort;
   readonly #clock = makeClock();
+  readonly #pathErrors = new PathErrors();
   /** Undefined for an engine without offloads. */
   readonly #downgrade: Downgrade | undefined;
   /** Wall clock minus the monotonic clock of the wait, ms. */
@@ -91,8 +93,11 @@ class DataPlaneThread {
     if (init.fdb.length > 0) this.#underlay.takeOverflow();
     const overlay = init.engine === 'memory' ? new MemoryOverlay() : this.#taps;
     this.#loop = new Loop(tables, overlay, this.#underlay, {
+      ...init.outer,
       strictHeader: init.strictHeader,
       port: init.port,
+      probeReplied: (peerIdx, high, low, len) =>
+        this.#report({ kind: 'probe-reply', peerIdx, nonce: { high, low }, len }),
     });
     this.#applier = new Applier(tables, {
       attachTap: (vniIdx, fd) => this.#attachTap(vniIdx, fd),
@@ -174,10 +179,22 @@ class DataPlaneThread {
     for (let i = 0; i < wait.receiverCount; i++) this.#underlay.markReadable(wait.receivers[i]);
     this.#loop.readUnderlay(clock);
     this.#loop.housekeeping(clock);
+    this.#hearPaths(secondOf(clock));
     this.#downgrade?.step();
     this.#measure();
     if (this.#applier.busy) this.#stepJob(tickOf(clock));
     else if (wait.woken) this.#takeRequests(tickOf(clock));
+  }
+
+  /** What the network said of paths that are too small: for the tables, and for the other workers, who send there too. */
+  #hearPaths(nowS: number): void {
+    const errors = this.#pathErrors;
+    const count = this.#underlay.takePathErrors(errors);
+    for (let row = 0; row < count; row++) {
+      const mtu = errors.mtu(row);
+      if (this.#tables.paths.report(errors.words, row, mtu, nowS))
+        this.#report({ kind: 'path', row: errors.copyRow(row), mtu });
+    }
   }
 
   #readTap(vniIdx: number): void {

@@ -30,8 +30,8 @@ const refused: [string, string][] = [
   ['--vni 1 --config a --config b', '--config b: given twice, first a; give it once'],
   ['--vni 1 --agein 3', '--agein: unknown flag; did you mean "--ageing"?'],
   ['--vni 1 --tpa x', '--tpa: unknown flag; did you mean "--tap"?'],
-  ...['--df', '--ttl', '--tos', '--mss-clamp', '--api-token-file', '--metrics', '--group', '--vlan-map']
-    .concat('--neigh-suppress', '--on-miss', '--bum-rate', '--learn-port')
+  ...['--api-token-file', '--metrics', '--group', '--vlan-map', '--neigh-suppress']
+    .concat('--on-miss', '--bum-rate', '--learn-port')
     .map((flag): [string, string] => [
       `--vni 1 ${flag} x`,
       `${flag}: unknown flag ("vtepd --help" lists the flags)`,
@@ -86,6 +86,17 @@ const refused: [string, string][] = [
     '--vni 1 --io dgram --workers 2',
     '--workers 2: the engine of --io dgram has one thread; use --io batch, or leave one of the two out',
   ],
+  [
+    '--vni 1 --io dgram --df inherit',
+    '--df inherit: the engine of --io dgram has one DF for all datagrams; use --io batch, or leave one of the two out',
+  ],
+  [
+    '--vni 1 --io dgram --tos inherit',
+    '--tos inherit: the engine of --io dgram cannot set the TOS of a datagram; use --io batch, or leave one of the two out',
+  ],
+  ['--vni 1 --df clear', '--df clear: must be "set", "unset" or "inherit"'],
+  ['--vni 1 --ttl 0', '--ttl 0: must be a whole number from 1 to 255'],
+  ['--vni 1 --mss-clamp 1360', '--mss-clamp 1360: must be "auto" or "off"'],
   ...['0', '17', '1.5', 'auto'].map((count): [string, string] => [
     `--vni 1 --workers ${count}`,
     `--workers ${count}: must be a whole number from 1 to 16`,
@@ -149,6 +160,10 @@ t.test('the least there can be', async (t) => {
       underlayDev: '',
       port: 4789,
       sourcePorts: { min: 49152, max: 65535 },
+      df: 'set',
+      ttl: 64,
+      tos: 'inherit',
+      mssClamp: true,
       udpChecksum: true,
       strictHeader: false,
       api: { kind: 'tcp', host: '127.0.0.1', port: 8789 },

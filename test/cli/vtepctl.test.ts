@@ -19,14 +19,27 @@ interface Result {
   readonly stderr: string;
 }
 
+/** What the machine itself shows while no daemon runs. */
+const MACHINE_FINDINGS = [
+  {
+    code: 'port_taken',
+    what: 'vxlan100 holds it',
+    why: 'vtepd cannot receive',
+    cure: 'ip link delete vxlan100',
+  },
+];
+
+/** Lines of progress of all runs. */
+const steps: string[] = [];
+
 const NOW_MS = STARTED_MS + 3_600_000;
 
 /** A daemon's API on a unix socket, and vtepctl that finds it by VTEPCTL_API. */
 async function daemon(t: Test) {
-  const { server, dataPlane } = await controlOverPlainDataPlane();
+  const { server, dataPlane, findings } = await controlOverPlainDataPlane();
   t.teardown(() => server.close());
   const place = await listen(server, { kind: 'unix', path: socketPath(t) });
-  return { dataPlane, server, place, ctl: (line: string) => run(line, { VTEPCTL_API: place }) };
+  return { dataPlane, server, findings, place, ctl: (line: string) => run(line, { VTEPCTL_API: place }) };
 }
 
 async function run(line: string, env: Record<string, string> = {}): Promise<Result> {
@@ -36,6 +49,8 @@ async function run(line: string, env: Record<string, string> = {}): Promise<Resu
     env,
     stdout: (text) => (stdout += text),
     stderr: (text) => (stderr += text),
+    progress: (line) => steps.push(line),
+    doctor: async () => MACHINE_FINDINGS,
     nowMs: () => NOW_MS,
   });
   return { code, stdout, stderr };
@@ -208,6 +223,57 @@ t.test('counters', async (t) => {
   t.strictSame(
     JSON.parse((await ctl('counters --json')).stdout),
     (await server.inject('/v1/counters')).json(),
+  );
+});
+
+t.test('probe: what the path carries, and whether that is enough', async (t) => {
+  const { ctl, server } = await daemon(t);
+  steps.length = 0;
+  t.strictSame(await ctl('probe 192.0.2.11'), {
+    code: 1,
+    stdout: [
+      '192.0.2.11: path carries 1400; overlay MTU 1350 fits; this VNI has 1450: 100 bytes too large',
+      '  exactly, by icmp, 9 packets',
+      '',
+    ].join('\n'),
+    stderr: '',
+  });
+  t.same(steps, ['probing 192.0.2.11: 576 bytes arrived', ''], 'a line while it runs, and gone');
+  t.strictSame(await ctl('probe far.example'), {
+    code: 1,
+    stdout: '2001:db8::12: unknown: nobody answered\n  icmp: no answer\n',
+    stderr: '',
+  });
+  t.strictSame(await ctl('probe 192.0.2.99'), {
+    code: 1,
+    stdout: '',
+    stderr: 'vtepctl: VNI 100 has no peer 192.0.2.99\n',
+  });
+  const asked = await server.inject({ method: 'POST', url: '/v1/vnis/100/peers/192.0.2.11/probe' });
+  t.strictSame(JSON.parse((await ctl('probe 192.0.2.11 --json')).stdout), asked.json());
+});
+
+t.test('doctor: one line each, and 1 when there is one', async (t) => {
+  const { ctl, findings } = await daemon(t);
+  t.strictSame(await ctl('doctor'), { code: 0, stdout: 'nothing found\n', stderr: '' });
+  findings.push(
+    { code: 'firewall', what: 'it drops', why: 'nothing arrives', cure: 'nft insert rule' },
+    { code: 'peer_duplicate', what: 'named twice', why: '', cure: '' },
+  );
+  t.strictSame(await ctl('doctor'), {
+    code: 1,
+    stdout: 'firewall: it drops; nothing arrives; nft insert rule\npeer_duplicate: named twice\n',
+    stderr: '',
+  });
+  t.strictSame(JSON.parse((await ctl('doctor --json')).stdout), { items: findings });
+});
+
+t.test('doctor without a daemon looks at the machine alone', async (t) => {
+  const { code, stdout } = await run('doctor', { VTEPCTL_API: 'unix:/nowhere/vtepd.sock' });
+  t.equal(code, 1);
+  t.match(
+    stdout,
+    /^not_running: cannot reach vtepd at unix:.*; start vtepd\nport_taken: vxlan100 holds it; vtepd cannot receive; ip link delete vxlan100\n$/,
   );
 });
 

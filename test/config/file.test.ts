@@ -136,6 +136,10 @@ t.test('a complete file', async (t) => {
     local: [192.0.2.10, 2001:db8::10]
     underlayDev: eth1
     sourcePorts: 50000-50099
+    df: inherit
+    ttl: 9
+    tos: 184
+    mssClamp: off
     udpChecksum: off
     strictHeader: true
     api: unix:/run/vtepd.sock
@@ -211,6 +215,10 @@ t.test('a complete file', async (t) => {
     underlayDev: 'eth1',
     port: 8472,
     sourcePorts: { min: 50000, max: 50099 },
+    df: 'inherit',
+    ttl: 9,
+    tos: 184,
+    mssClamp: false,
     udpChecksum: false,
     strictHeader: true,
     api: { kind: 'unix', path: '/run/vtepd.sock' },

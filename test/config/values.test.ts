@@ -19,6 +19,12 @@ const refused: [string, (text: string) => unknown, string[], string][] = [
     'must be "auto" or a whole number from 68 to 65535',
   ],
   [
+    'TOS',
+    V.parseTos,
+    ['', 'INHERIT', '1', '2', '3', '253', '256', '-4', '0x10', '04', '1000'],
+    'must be "inherit" or a multiple of 4 from 0 to 252: DSCP times 4, without the two bits of ECN',
+  ],
+  [
     'source ports',
     V.parseSourcePorts,
     [
@@ -138,6 +144,10 @@ t.test('taken', async (t) => {
   t.equal(V.parseSwitch('false'), false, "YAML's own word");
   t.equal(V.parseMtu('auto'), 'auto');
   t.equal(V.parseMtu('68'), 68);
+  t.equal(V.parseTos('inherit'), 'inherit');
+  t.equal(V.parseTos('0'), 0);
+  t.equal(V.parseTos('184'), 184, 'expedited forwarding, DSCP 46');
+  t.equal(V.parseTos('252'), 252);
   t.strictSame(V.parseSourcePorts('1000-1063'), { min: 1000, max: 1063 }, 'just wide enough');
   t.equal(V.parseInterfaceName('fifteen-bytes-x'), 'fifteen-bytes-x');
   t.equal(V.parseDeviceMac('02-AA-00-00-00-01'), '02:aa:00:00:00:01');

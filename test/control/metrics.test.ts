@@ -16,13 +16,18 @@ import {
   V_FLOODED_BROADCAST,
   V_FLOODED_MULTICAST,
   V_FLOODED_UNKNOWN,
+  V_FRAGMENTS,
   V_LEARNED,
   V_MOVED,
+  V_MSS_CLAMPED,
   V_REPLICATED,
   V_TAP_RX_BYTES,
   V_TAP_RX_FRAMES,
   V_TAP_TX_BYTES,
   V_TAP_TX_FRAMES,
+  V_TOO_BIG_DROP,
+  V_TOO_BIG_FRAGMENT,
+  V_TOO_BIG_ICMP,
 } from '../../src/stats/counters.js';
 import { DROP } from '../../src/stats/drop-reason.js';
 import { controlOverPlainDataPlane } from '../support/control.js';
@@ -32,7 +37,7 @@ const SEEN_MS = Date.UTC(2026, 5, 1, 12, 0, 0, 250);
 /** What only a 64-bit float can hold: 2^53 − 1 bytes. */
 const MANY = Number.MAX_SAFE_INTEGER;
 
-/** VNI 100 after some traffic: 10 frames in, 2 of them flooded to both peers, one of 12 copies dropped. */
+/** VNI 100 after some traffic: 10 frames in, 2 of them flooded to both peers, 4 fragments beyond the first, one of 16 copies dropped. */
 async function afterTraffic(t: Test) {
   const made = await controlOverPlainDataPlane();
   t.teardown(() => made.server.close());
@@ -51,6 +56,11 @@ async function afterTraffic(t: Test) {
     [V_FLOODED_MULTICAST]: 0,
     [V_FLOODED_UNKNOWN]: 1,
     [V_REPLICATED]: 2,
+    [V_FRAGMENTS]: 4,
+    [V_TOO_BIG_ICMP]: 1,
+    [V_TOO_BIG_FRAGMENT]: 2,
+    [V_TOO_BIG_DROP]: 3,
+    [V_MSS_CLAMPED]: 5,
     [V_LEARNED]: 4,
     [V_MOVED]: 3,
     [V_AGED]: 2,
@@ -58,11 +68,11 @@ async function afterTraffic(t: Test) {
     [V_DROPS_ENCAP + DROP.no_route]: 1,
     [V_DROPS_DECAP + DROP.source_not_peer]: 3,
     // Not among the reasons that are always shown: it must appear once it counts.
-    [V_DROPS_DECAP + DROP.ip_tunnel_ecn]: 1,
+    [V_DROPS_DECAP + DROP.no_slot]: 1,
   });
   const peerBase = (peerIdx: number) => made.dataPlane.counters.peerBase(peerIdx);
   count(peerBase(near.peerIdx), {
-    [P_TX_FRAMES]: 9,
+    [P_TX_FRAMES]: 13,
     [P_TX_BYTES]: 900,
     [P_RX_FRAMES]: 6,
     [P_RX_BYTES]: 600,
@@ -84,11 +94,12 @@ t.test('the exposition', async (t) => {
   const metrics = new Metrics(answer.body);
   const rows: [string, Record<string, string | number>, number][] = [
     ['vtepd_build_info', { version: '0.1.0', io: 'memory' }, 1],
+    ['vtepd_warnings', { code: 'mtu_unknown' }, 1],
     ['vtepd_tap_rx_frames_total', { vni: 100 }, 10],
     ['vtepd_tap_rx_bytes_total', { vni: 100 }, MANY],
     ['vtepd_tap_tx_frames_total', { vni: 100 }, 5],
     ['vtepd_tap_tx_bytes_total', { vni: 100 }, 500],
-    ['vtepd_peer_tx_frames_total', { vni: 100, peer: '192.0.2.11' }, 9],
+    ['vtepd_peer_tx_frames_total', { vni: 100, peer: '192.0.2.11' }, 13],
     ['vtepd_peer_tx_bytes_total', { vni: 100, peer: '192.0.2.11' }, 900],
     ['vtepd_peer_tx_frames_total', { vni: 100, peer: '2001:db8::12' }, 2],
     ['vtepd_peer_rx_frames_total', { vni: 100, peer: '192.0.2.11' }, 6],
@@ -102,13 +113,19 @@ t.test('the exposition', async (t) => {
     ['vtepd_dropped_frames_total', { vni: 100, direction: 'encap', reason: 'no_tx_target' }, 0],
     ['vtepd_dropped_frames_total', { vni: 100, direction: 'decap', reason: 'source_not_peer' }, 3],
     ['vtepd_dropped_frames_total', { vni: 100, direction: 'decap', reason: 'mac_invalid_source' }, 0],
-    ['vtepd_dropped_frames_total', { vni: 100, direction: 'decap', reason: 'ip_tunnel_ecn' }, 1],
+    ['vtepd_dropped_frames_total', { vni: 100, direction: 'decap', reason: 'no_slot' }, 1],
+    ['vtepd_dropped_frames_total', { vni: 100, direction: 'decap', reason: 'ip_tunnel_ecn' }, 0],
     ['vtepd_dropped_frames_total', { vni: '', direction: 'decap', reason: 'vni_not_found' }, 11],
     ['vtepd_dropped_frames_total', { vni: '', direction: 'decap', reason: 'rx_overflow' }, 0],
     ['vtepd_flooded_frames_total', { vni: 100, class: 'broadcast' }, 1],
     ['vtepd_flooded_frames_total', { vni: 100, class: 'multicast' }, 0],
     ['vtepd_flooded_frames_total', { vni: 100, class: 'unknown_unicast' }, 1],
     ['vtepd_replicated_frames_total', { vni: 100 }, 2],
+    ['vtepd_fragments_total', { vni: 100 }, 4],
+    ['vtepd_too_big_frames_total', { vni: 100, action: 'icmp' }, 1],
+    ['vtepd_too_big_frames_total', { vni: 100, action: 'fragment' }, 2],
+    ['vtepd_too_big_frames_total', { vni: 100, action: 'drop' }, 3],
+    ['vtepd_mss_clamped_total', { vni: 100 }, 5],
     ['vtepd_fdb_entries', { vni: 100, type: 'static' }, 0],
     ['vtepd_fdb_entries', { vni: 100, type: 'dynamic' }, 0],
     ['vtepd_fdb_learned_total', { vni: 100 }, 4],
@@ -141,7 +158,7 @@ t.test('a scrape takes one snapshot of each VNI and leaves nothing of a removed 
   t.notMatch(body, /2001:db8::12/);
   t.match(
     body,
-    /vtepd_peer_tx_frames_total\{vni="100",peer="192\.0\.2\.11"\} 9\n/,
+    /vtepd_peer_tx_frames_total\{vni="100",peer="192\.0\.2\.11"\} 13\n/,
     'twice scraped is not twice counted',
   );
   t.match(body, /vtepd_peer_tx_frames_total\{vni="100",peer=""\} 2\n/, 'what it counted goes on');
@@ -160,6 +177,9 @@ t.test('/v1/counters says the same', async (t) => {
         tap: { rx: { frames: 10, bytes: MANY }, tx: { frames: 5, bytes: 500 } },
         flooded: { broadcast: 1, multicast: 0, unknownUnicast: 1 },
         replicated: 2,
+        fragments: 4,
+        tooBig: { icmp: 1, fragment: 2, drop: 3 },
+        mssClamped: 5,
         drops: {
           encap: { no_tx_target: 0, flood_off: 0, too_big: 0, no_route: 1, underlay_full: 0 },
           decap: {
@@ -169,11 +189,12 @@ t.test('/v1/counters says the same', async (t) => {
             mac_invalid_source: 0,
             local_mac: 0,
             entry_exists: 0,
-            ip_tunnel_ecn: 1,
+            ip_tunnel_ecn: 0,
             vlan_drop: 0,
             too_big: 0,
             overlay_full: 0,
             overlay_down: 0,
+            no_slot: 1,
           },
         },
         fdb: { static: 0, dynamic: 0, learned: 4, moved: 3, aged: 2, evicted: 1 },
@@ -182,7 +203,7 @@ t.test('/v1/counters says the same', async (t) => {
             address: '192.0.2.11',
             lastSeen: '2026-06-01T12:00:00.250Z',
             pathMtu: 1500,
-            tx: { frames: 9, bytes: 900 },
+            tx: { frames: 13, bytes: 900 },
             rx: { frames: 6, bytes: 600 },
           },
           {

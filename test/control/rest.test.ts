@@ -342,6 +342,45 @@ t.test('peers are listed, added, found by address and by name, and removed', asy
   t.equal((await server.inject(`${PEERS}/192.0.2.77`)).statusCode, 404);
 });
 
+t.test('probe: refused, answered once, answered in lines', async (t) => {
+  const { server } = await api(t);
+  const probe = (address: string, headers = {}) =>
+    server.inject({ method: 'POST', url: `${PEERS}/${address}/probe`, headers });
+  t.match((await probe('192.0.2.99')).json(), { status: 404, code: 'peer_not_found' });
+  t.match((await server.inject(`${PEERS}/192.0.2.11/probe`)).json(), { code: 'method_not_allowed' });
+
+  const result = {
+    peer: '192.0.2.11',
+    good: false,
+    summary: 'path carries 1400; overlay MTU 1350 fits; this VNI has 1450: 100 bytes too large',
+    means: 'icmp',
+    pathMtu: 1400,
+    exact: true,
+    routeMtu: 1500,
+    fits: 1350,
+    overlayMtu: 1450,
+    tapMtu: 1450,
+    probes: 9,
+    failed: [],
+  };
+  t.strictSame((await probe('192.0.2.11')).json(), result);
+  t.match((await probe('far.example')).json(), { means: null, pathMtu: null, fits: null });
+
+  const lines = await probe('192.0.2.11', { accept: 'application/x-ndjson' });
+  t.match(lines.headers, { 'content-type': 'application/x-ndjson' });
+  const [step, last, ...rest] = lines.body.split('\n');
+  t.strictSame(JSON.parse(step), { packetLen: 576, outcome: 'arrived' });
+  t.match(JSON.parse(last), result);
+  t.same(rest, ['']);
+});
+
+t.test('doctor', async (t) => {
+  const { server, findings } = await api(t);
+  t.strictSame((await server.inject('/v1/doctor')).json(), { items: [], nextCursor: null });
+  findings.push({ code: 'firewall', what: 'it drops', why: 'nothing arrives', cure: 'nft insert rule' });
+  t.strictSame((await server.inject('/v1/doctor')).json(), { items: findings, nextCursor: null });
+});
+
 t.test('FDB: pages, filters, static entries, flush', async (t) => {
   const { server, dataPlane } = await api(t);
   const put = (payload: object) => server.inject({ method: 'PUT', url: `${FDB}/${MAC}`, payload });

@@ -126,7 +126,7 @@ t.test('answers for a peer that is gone, or whose row is another’s by now', as
   t.equal(plane.peerCell(other, P_TX_FRAMES), 2, 'an answer that came late as well');
   plane.checkIdentity(t, 'late answer');
   const address = { family: 4 as const, bytes: new Uint8Array(16).fill(9, 0, 4), port: 4789, scopeId: 0 };
-  const peers = packPeers([{ address, flood: true }]);
+  const peers = packPeers([{ address, flood: true, pathMtu: 1500 }]);
   plane.apply({ op: 'peer.add', vniIdx: 1, peers, from: 0, count: 1, peerIdx: peer, generation: 99 });
   accountEncap(batch, plane.tables);
   t.equal(plane.peerCell(peer, P_TX_FRAMES), 0, 'not with the new owner of the row, who is in another VNI');

@@ -1,6 +1,7 @@
 import t from 'tap';
 import {
   G_RESERVED_BITS,
+  G_STRAY_VNI,
   P_LAST_SEEN_MS,
   P_RX_BYTES,
   P_RX_FRAMES,
@@ -98,6 +99,7 @@ t.test('VNIs at the ends of the range, and their neighbours', async (t) => {
     [0, 1, 2],
   );
   t.same(plane.drops(-1, 'decap'), { vni_not_found: 5 });
+  t.equal(plane.memory.counters.cells[G_STRAY_VNI], 2 ** 24 - 1, 'the last of them, plus one');
 });
 
 t.test('the order of the checks: each with all later ones violated as well', async (t) => {

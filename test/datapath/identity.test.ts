@@ -1,12 +1,22 @@
 import t from 'tap';
-import { V_REPLICATED, V_TAP_RX_FRAMES, V_TAP_TX_FRAMES } from '../../src/stats/counters.js';
+import { FRAME_NEEDS_CSUM, GSO_TCPV4, GSO_UDP_L4 } from '../../src/frame/batch.js';
+import {
+  V_FRAGMENTS,
+  V_REPLICATED,
+  V_TAP_RX_FRAMES,
+  V_TAP_TX_FRAMES,
+  V_TOO_BIG_DROP,
+  V_TOO_BIG_FRAGMENT,
+  V_TOO_BIG_ICMP,
+} from '../../src/stats/counters.js';
 import { arpFrame, BROADCAST, ipv4Frame, macNumber, macParts, TCP, UDP } from '../support/frames.js';
 import { concat } from '../support/hex.js';
-import { MemoryPlane, PendingUnderlay, random, vxlanHeader } from '../support/memory-plane.js';
+import { MemoryPlane, PendingUnderlay, random, sourceRow, vxlanHeader } from '../support/memory-plane.js';
 
 const SEND_FAILURES = [0, 0, 0, -113, -111, -105, -90, -12];
 const WRITE_FAILURES = [0, 0, 0, -5, -11, -22];
 const VNIS = [0, 100, 2 ** 24 - 1];
+const DF = 0x4000;
 
 /** One world that does everything the data plane can meet, at random but the same every time. */
 class World {
@@ -19,13 +29,18 @@ class World {
   constructor(seed: number) {
     this.#next = random(seed);
     this.underlay = new PendingUnderlay();
-    this.plane = new MemoryPlane({ underlay: this.underlay, strictHeader: seed % 2 === 1 });
+    this.plane = new MemoryPlane({
+      underlay: this.underlay,
+      strictHeader: seed % 2 === 1,
+      df: (['set', 'set', 'inherit', 'unset'] as const)[seed % 4],
+    });
     VNIS.forEach((vni, vniIdx) => {
       this.plane.addVni(vniIdx, vni, {
         accept: vniIdx === 1 ? 'any' : 'peers',
         vlan: (['pass', 'strip', 'drop'] as const)[vniIdx],
         flood: vniIdx !== 2,
         fdbLimit: 40,
+        packetMax: vniIdx === 2 ? 1200 : 0,
         ageingS: 2,
       });
       this.#peers.push(new Map());
@@ -38,7 +53,8 @@ class World {
     else if (choice < 70) this.#fromUnderlay();
     else if (choice < 80) this.plane.breathe();
     else if (choice < 84) this.#changePeers();
-    else if (choice < 87) this.#changeStatics();
+    else if (choice < 86) this.#changeStatics();
+    else if (choice < 87) this.#changePaths();
     else if (choice < 90) this.#changeFailures();
     else if (choice < 98) this.underlay.answer(this.#next(60));
     else this.plane.pass(this.#next(400));
@@ -71,8 +87,34 @@ class World {
   }
 
   #fromTap(): void {
-    const small = ipv4Frame(this.#mac(), this.#mac(), { payloadLen: this.#next(1400) });
+    const small = ipv4Frame(this.#mac(), this.#mac(), {
+      payloadLen: this.#next(1500),
+      fragment: this.#next(2) === 0 ? DF : 0,
+    });
     for (let i = this.#next(5); i >= 0; i--) this.plane.fromTap(this.#next(VNIS.length), small);
+    if (this.#next(4) === 0) this.#superframeFromTap();
+  }
+
+  #superframeFromTap(): void {
+    const protocol = this.#next(2) === 0 ? TCP : UDP;
+    const fragment = this.#next(2) === 0 ? DF : 0;
+    const bytes = ipv4Frame(this.#mac(), this.#mac(), {
+      protocol,
+      postponed: true,
+      payloadLen: 4000,
+      fragment,
+    });
+    this.plane.overlay.waiting.push({
+      vniIdx: this.#next(VNIS.length),
+      bytes,
+      superframe: {
+        gsoType: protocol === TCP ? GSO_TCPV4 : GSO_UDP_L4,
+        gsoSize: this.#next(1500),
+        csumStart: 34,
+        csumOff: protocol === TCP ? 16 : 6,
+        flags: FRAME_NEEDS_CSUM,
+      },
+    });
   }
 
   #fromUnderlay(): void {
@@ -94,7 +136,13 @@ class World {
     const peers = this.#peers[vniIdx];
     const peerIdx = peers.get(address);
     if (peerIdx === undefined)
-      peers.set(address, this.plane.addPeer(vniIdx, address, { flood: this.#next(5) > 0 }));
+      peers.set(
+        address,
+        this.plane.addPeer(vniIdx, address, {
+          flood: this.#next(5) > 0,
+          pathMtu: [0, 1300, 1500, 9000][this.#next(4)],
+        }),
+      );
     else {
       peers.delete(address);
       this.plane.removePeer(peerIdx);
@@ -108,6 +156,11 @@ class World {
     if (peerIdx !== undefined && this.#next(2) === 0)
       this.plane.tables.fdb.putStatic(vniIdx, high, low, peerIdx);
     else this.plane.tables.fdb.delete(vniIdx, high, low);
+  }
+
+  #changePaths(): void {
+    const row = new Int32Array(sourceRow(`192.0.2.${this.#next(12)}`, 4789).buffer);
+    this.plane.apply({ op: 'path.report', row, mtu: this.#next(1500) });
   }
 
   #changeFailures(): void {
@@ -133,6 +186,8 @@ for (const seed of [1, 2, 3, 4])
       t.ok(world.plane.vniCell(vniIdx, V_TAP_RX_FRAMES) > 500, 'frames were sent');
       t.ok(world.plane.vniCell(vniIdx, V_TAP_TX_FRAMES) > 200, 'and delivered');
       t.ok(world.plane.vniCell(vniIdx, V_REPLICATED) > 300, 'and copied');
+      const ways = seed % 4 < 2 ? [V_FRAGMENTS, V_TOO_BIG_FRAGMENT, V_TOO_BIG_ICMP, V_TOO_BIG_DROP] : [];
+      for (const cell of ways) t.ok(world.plane.vniCell(vniIdx, cell) > 10, 'and too big, in every way');
       t.ok(Object.keys(world.plane.drops(vniIdx, 'decap')).length >= 5, 'and dropped, for many reasons');
       t.ok(Object.keys(world.plane.drops(vniIdx, 'encap')).length >= 3, 'in both directions');
     }

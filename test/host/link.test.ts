@@ -1,14 +1,16 @@
 import t from 'tap';
 import { HostError } from '../../src/host/host-error.js';
-import { deviceIndex, findLink, getLink, indexIn, parseLink } from '../../src/host/link.js';
+import { deviceIndex, findLink, getLink, indexIn, parseLink, tagsOver } from '../../src/host/link.js';
 
 t.test('a device of which ip says the least', async (t) => {
   t.strictSame(parseLink({ ifindex: 7, ifname: 'eth0', flags: [], mtu: 1500 }), {
+    index: 7,
     name: 'eth0',
     up: false,
     mtu: 1500,
     mac: '',
     master: '',
+    parent: '',
     alias: '',
     kind: '',
     addrGenMode: '',
@@ -47,6 +49,14 @@ t.test('a TAP in a bridge, as iproute2 6.1 prints it (shortened)', async (t) => 
     addrGenMode: 'none',
     data: { type: 'tap', multi_queue: false },
   });
+});
+
+t.test('tags of the VLAN devices that lie on a device, the deepest pile of them', async (t) => {
+  const vlan = (ifname: string, link: string) => parseLink({ ifname, link, flags: ['UP'], mtu: 1500 });
+  const vlans = [vlan('eth0.5', 'eth0'), vlan('br.100', 'br-vxlan'), vlan('br.200', 'br-vxlan')];
+  t.equal(tagsOver('vtep100', vlans), 0);
+  t.equal(tagsOver('br-vxlan', vlans), 1);
+  t.equal(tagsOver('br-vxlan', [...vlans, vlan('br.200.7', 'br.200')]), 2);
 });
 
 t.test('a device that is not there', async (t) => {

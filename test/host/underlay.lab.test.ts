@@ -5,12 +5,17 @@
  */
 import './own-namespace.js';
 import { createSocket } from 'node:dgram';
-import t from 'tap';
+import t, { type Test } from 'tap';
+import { Batch, DF_CLEAR_TOO_BIG, DF_SET } from '../../src/frame/batch.js';
+import { PEER_ROW_LEN } from '../../src/frame/limits.js';
+import { ORIGIN_LOCAL, PathErrors } from '../../src/frame/path-errors.js';
 import { ip } from '../../src/host/ip-command.js';
 import { deviceIndex, type Route, routesTo, routeTo } from '../../src/host/underlay.js';
-import { openUnderlaySockets, type UnderlaySpec } from '../../src/host/underlay-sockets.js';
+import { type OuterDf, openUnderlaySockets, type UnderlaySpec } from '../../src/host/underlay-sockets.js';
 import { loadShim } from '../../src/native/binding.js';
+import { UdpPort } from '../../src/port/udp.js';
 import { parseIpAddress } from '../../src/wire/ip-address.js';
+import { sourceRow } from '../support/memory-plane.js';
 
 const shim = loadShim();
 
@@ -23,7 +28,6 @@ const SPEC: UnderlaySpec = {
   sourcePorts: { min: 49_152, max: 65_535 },
   udpChecksum: true,
   plain: false,
-  df: false,
   ttl: 64,
   workers: 1,
 };
@@ -113,7 +117,7 @@ t.test('a device to bind to that is not there is named', async (t) => {
 
 t.test('bound to a device and to a link-local address', async (t) => {
   const sockets = await openUnderlaySockets(shim, { ...SPEC, device: 'eth0', local6: 'fe80::10%eth0' });
-  t.equal(new Set(sockets.sendFds).size, 128);
+  t.equal(new Set(sockets.sendFds.filter((fd) => fd >= 0)).size, 128);
   sockets.close();
 });
 
@@ -122,6 +126,75 @@ t.test('a busy source port is passed over', async (t) => {
   t.teardown(() => socket.close());
   await new Promise<void>((resolve) => socket.bind(49_152, '0.0.0.0', resolve));
   const sockets = await openUnderlaySockets(shim, SPEC);
-  t.equal(new Set(sockets.sendFds).size, 128);
+  t.equal(new Set(sockets.sendFds.filter((fd) => fd >= 0)).size, 128);
   sockets.close();
+});
+
+const EAFNOSUPPORT = -97;
+const EMSGSIZE = -90;
+/** Larger than eth0, which takes 9,000. */
+const TOO_LARGE_LEN = 9200;
+
+/** A port over sockets as `df` has them opened; peer 0 is behind eth0 over IPv4, peer 1 over IPv6. */
+async function openPort(t: Test, df?: OuterDf): Promise<{ port: UdpPort; sendFds: number[] }> {
+  const sockets = await openUnderlaySockets(shim, df === undefined ? SPEC : { ...SPEC, df });
+  t.teardown(() => sockets.close());
+  const peers = new Uint8Array(2 * PEER_ROW_LEN);
+  peers.set(sourceRow('192.168.80.11', 4789));
+  peers.set(sourceRow('fd01::11', 4789), PEER_ROW_LEN);
+  const [receivers] = sockets.receiveFds;
+  const port = new UdpPort(shim, { ...receivers, send: Int32Array.from(sockets.sendFds) }, peers, true);
+  return { port, sendFds: sockets.sendFds };
+}
+
+/** Sends three datagrams to each peer. @returns the six answers */
+function sendTo(port: UdpPort, df: number, length: number): number[] {
+  const batch = new Batch();
+  batch.count = 6;
+  for (let i = 0; i < 6; i++) {
+    batch.len[i] = length;
+    batch.peerIdx[i] = i < 3 ? 0 : 1;
+    batch.df[i] = df;
+  }
+  port.send(batch, new Uint8Array(length));
+  return [...batch.status.subarray(0, 6)];
+}
+
+const six = (status: number) => new Array(6).fill(status);
+
+for (const [df, pools, answerSet, answerClear] of [
+  [undefined, [64, 64, 0, 0], EMSGSIZE, EAFNOSUPPORT],
+  ['set', [64, 64, 0, 0], EMSGSIZE, EAFNOSUPPORT],
+  ['unset', [0, 0, 64, 64], EAFNOSUPPORT, 0],
+  ['inherit', [64, 64, 64, 64], EMSGSIZE, 0],
+] as const)
+  t.test(
+    `df ${df ?? 'left out'}: its pools are open, and the kernel fragments from the clear ones alone`,
+    async (t) => {
+      const { port, sendFds } = await openPort(t, df);
+      const opened = sendFds.filter((fd) => fd >= 0);
+      const inPool = (pool: number) =>
+        sendFds.slice(pool * 64, pool * 64 + 64).filter((fd) => fd >= 0).length;
+      t.equal(new Set(opened).size, opened.length);
+      t.same([0, 1, 2, 3].map(inPool), pools);
+      t.same(sendTo(port, DF_SET, TOO_LARGE_LEN), six(answerSet));
+      t.same(sendTo(port, DF_CLEAR_TOO_BIG, TOO_LARGE_LEN), six(answerClear));
+    },
+  );
+
+t.test('a datagram larger than the device is told as a path error, once', async (t) => {
+  const { port } = await openPort(t);
+  const report = new PathErrors();
+  t.equal(port.takePathErrors(report), 0);
+  t.same(sendTo(port, DF_SET, TOO_LARGE_LEN), six(EMSGSIZE));
+  t.equal(port.takePathErrors(report), 2);
+  const rows = [0, 1].map((row) => [report.port(row), report.mtu(row), report.origin(row)]);
+  t.same(rows, [
+    [0, 9000, ORIGIN_LOCAL], // over IPv4 the kernel does not say the port
+    [4789, 9000, ORIGIN_LOCAL],
+  ]);
+  for (const [row, address] of ['192.168.80.11', 'fd01::11'].entries())
+    t.same(report.bytes.slice(row * 32 + 4, row * 32 + 24), sourceRow(address, 0).slice(4, 24), address);
+  t.equal(port.takePathErrors(report), 0);
+  t.equal(report.count, 0);
 });

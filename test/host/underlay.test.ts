@@ -1,5 +1,5 @@
 import t from 'tap';
-import { overlayMtuFor, parseRoute, routeTo } from '../../src/host/underlay.js';
+import { parseRoute, routeTo } from '../../src/host/underlay.js';
 import { parseIpAddress } from '../../src/wire/ip-address.js';
 
 t.test('a route without a device is refused', async (t) => {
@@ -12,7 +12,7 @@ t.test('routes as iproute2 6.1 prints them', async (t) => {
     { local: '192.168.80.10', device: 'eth0', mtu: undefined },
   );
   t.strictSame(
-    // A route metric, or a learned path MTU.
+    // A route metric.
     parseRoute({
       dst: '10.9.1.1',
       gateway: '192.168.80.11',
@@ -22,17 +22,16 @@ t.test('routes as iproute2 6.1 prints them', async (t) => {
     }),
     { local: '192.168.80.10', device: 'eth0', mtu: 1400 },
   );
+  t.strictSame(
+    // What the kernel learned from ICMP lapses.
+    parseRoute({ dst: '10.2.0.1', dev: 'eth0', prefsrc: '10.1.0.1', expires: 599, metrics: [{ mtu: 1400 }] }),
+    { local: '10.1.0.1', device: 'eth0', mtu: undefined },
+  );
   t.strictSame(parseRoute({ dst: 'fe80::1', from: '::', dev: 'eth0', metrics: [{ advmss: 1220 }] }), {
     local: '',
     device: 'eth0',
     mtu: undefined,
   });
-});
-
-t.test('the overlay carries what is left of the path MTU', async (t) => {
-  t.equal(overlayMtuFor(4, 1500), 1450);
-  t.equal(overlayMtuFor(6, 1500), 1430);
-  t.equal(overlayMtuFor(4, 9000), 8950);
 });
 
 t.test('the real way to ourselves goes by the loopback', async (t) => {

@@ -9,7 +9,8 @@ import { inspect } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import t from 'tap';
 import { BATCH_LEN, Batch } from '../../src/frame/batch.js';
-import { BATCH_CAP, PEER_ROW_LEN, SOURCE_SOCKETS } from '../../src/frame/limits.js';
+import { BATCH_CAP, PEER_ROW_LEN, SEND_SOCKETS, SOURCE_SOCKETS } from '../../src/frame/limits.js';
+import { PATH_ERRORS_LEN, PathErrors } from '../../src/frame/path-errors.js';
 import { loadShim, type Shim } from '../../src/native/binding.js';
 import { Tunnel } from '../../src/port/tunnel.js';
 
@@ -56,11 +57,12 @@ for (const shared of [false, true]) {
       const receiver = openReceiver(family, [...address]);
       const sender = shim.udpOpen(peerRow(family, [...address], 0), '', RECVERR, 4096, 1 << 20, 0);
       t.teardown(() => [receiver.fd, sender].map((fd) => shim.close(fd)));
-      const fds = new Int32Array(2 * SOURCE_SOCKETS).fill(-1);
+      const fds = new Int32Array(SEND_SOCKETS).fill(-1);
       fds[(family === AF_INET6 ? SOURCE_SOCKETS : 0) + 5] = sender;
 
       const arena = new Uint8Array(buffer(4 * 2048));
       const batch = new Batch(buffer(BATCH_LEN));
+      const errors = new PathErrors();
       for (let i = 0; i < 3; i++) {
         batch.off[i] = i * 100;
         batch.len[i] = 40 + i;
@@ -69,7 +71,20 @@ for (const shared of [false, true]) {
       }
       batch.off[1] = arena.length;
       const { bytes } = new Tunnel();
-      t.equal(shim.udpSendBatch(fds, receiver.row, arena, batch.bytes, 3, 1, new Int32Array(2), bytes), 1);
+      t.equal(
+        shim.udpSendBatch(
+          fds,
+          receiver.row,
+          arena,
+          batch.bytes,
+          3,
+          1,
+          new Int32Array(2),
+          bytes,
+          errors.bytes,
+        ),
+        1,
+      );
       t.same([...batch.status.subarray(0, 3)], [0, -EFAULT, 0]);
 
       const sources = new Uint8Array(buffer(BATCH_CAP * PEER_ROW_LEN));
@@ -87,7 +102,8 @@ for (const shared of [false, true]) {
       t.equal(info[0], -7, 'nothing was dropped, and nothing told');
       t.equal(receive(), 0);
       t.equal(shim.udpDrops(receiver.fd), 0);
-      t.equal(shim.udpDrainErrors(sender), 0);
+      t.equal(shim.udpReadErrors(sender, errors.bytes), 0);
+      t.equal(errors.count, 0);
     });
   }
 }
@@ -197,8 +213,10 @@ t.test('arguments that are wrong as a whole throw, and name function and argumen
   const arena = new Uint8Array(4096);
   const batch = new Uint8Array(BATCH_LEN);
   const sources = new Uint8Array(BATCH_CAP * PEER_ROW_LEN);
-  const fds = new Int32Array(2 * SOURCE_SOCKETS).fill(-1);
+  const fds = new Int32Array(SEND_SOCKETS).fill(-1);
   const info = new Int32Array(1);
+  const errors = new Uint8Array(PATH_ERRORS_LEN);
+  const tunnel = new Tunnel().bytes;
   const row = peerRow(AF_INET, LOOPBACK, 0);
   const result = new Uint8Array(shim.layout['sizeof.waitResult']);
   const odd = (length: number) => new Uint8Array(new ArrayBuffer(length + 8), 1, length);
@@ -214,8 +232,8 @@ t.test('arguments that are wrong as a whole throw, and name function and argumen
     tapWriteBatch: [fds, arena, batch, 0, 3, new Int32Array(2)],
     udpOpen: [row, 'no-such-device-', 0, 0, 0, 0],
     udpReceiveBatch: [-1, arena, batch, sources, 0, 2, 0, 2048, info],
-    udpSendBatch: [fds, row, arena, batch, 0, 1, new Int32Array(2), new Tunnel().bytes],
-    udpDrainErrors: [-1],
+    udpSendBatch: [fds, row, arena, batch, 0, 1, new Int32Array(2), tunnel, errors],
+    udpReadErrors: [-1, errors],
     udpDrops: [-1],
     udpPort: [-1],
     tunnelOpen: [''],
@@ -274,12 +292,19 @@ t.test('arguments that are wrong as a whole throw, and name function and argumen
     ['udpReceiveBatch', 7, 'slotStride', [0, -1]],
     ['udpReceiveBatch', 7, 'slotOff \\+ slots \\* slotStride', [2049, 2 ** 31 - 1]],
     ['udpReceiveBatch', 8, 'info', [new Int32Array(0), new Float64Array(1)]],
-    ['udpSendBatch', 0, 'fds', [new Int32Array(2 * SOURCE_SOCKETS - 1)]],
+    ['udpSendBatch', 0, 'fds', [new Int32Array(SEND_SOCKETS - 1)]],
     ['udpSendBatch', 1, 'peers', [odd(32), new Int32Array(8)]],
     ['udpSendBatch', 4, 'count', [-1, BATCH_CAP + 1]],
     ['udpSendBatch', 5, 'trainMax', [0, BATCH_CAP + 1, undefined]],
     ['udpSendBatch', 6, 'refused', [new Int32Array(1), undefined]],
-    ['udpSendBatch', 7, 'tunnel', [new Uint8Array(4), odd(new Tunnel().bytes.length), undefined]],
+    ['udpSendBatch', 7, 'tunnel', [new Uint8Array(4), odd(tunnel.length), undefined]],
+    ['udpSendBatch', 8, 'errors', [new Uint8Array(PATH_ERRORS_LEN - 1), odd(PATH_ERRORS_LEN), undefined]],
+    [
+      'udpReadErrors',
+      1,
+      'errors',
+      [new Uint8Array(PATH_ERRORS_LEN - 1), odd(PATH_ERRORS_LEN), new Int32Array(PATH_ERRORS_LEN)],
+    ],
     ['tunnelOpen', 0, 'name', ['x'.repeat(64), 7]],
     ['tunnelAttach', 0, 'ifindex', [0, -1, undefined]],
     ['tunnelSegmentation', 0, 'device', ['x'.repeat(64), undefined]],

@@ -1,6 +1,13 @@
 import t from 'tap';
 import { BATCH_LEN, Batch, COLUMNS } from '../../src/frame/batch.js';
-import { BATCH_CAP, PEER_ROW_LEN, SOURCE_SOCKETS } from '../../src/frame/limits.js';
+import {
+  BATCH_CAP,
+  PATH_ERRORS_CAP,
+  PEER_ROW_LEN,
+  SEND_SOCKETS,
+  SOURCE_SOCKETS,
+} from '../../src/frame/limits.js';
+import { PATH_ERRORS_LEN } from '../../src/frame/path-errors.js';
 import { loadShim } from '../../src/native/binding.js';
 import { checkLayout, EXPECTED_LAYOUT } from '../../src/native/layout.js';
 
@@ -34,5 +41,8 @@ t.test('both sides have the same limits', async (t) => {
   const { layout } = loadShim();
   t.equal(layout.BATCH_CAP, BATCH_CAP);
   t.equal(layout.SOURCE_SOCKETS, SOURCE_SOCKETS);
+  t.equal(layout.SEND_SOCKETS, SEND_SOCKETS);
+  t.equal(layout.PATH_ERRORS_CAP, PATH_ERRORS_CAP);
   t.equal(layout['sizeof.peerRow'], PEER_ROW_LEN);
+  t.equal(layout['sizeof.pathErrors'], PATH_ERRORS_LEN);
 });

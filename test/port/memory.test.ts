@@ -57,10 +57,11 @@ t.test('underlay: gives bytes, sources and sizes; at most a batch', async (t) =>
   const port = new MemoryUnderlay();
   const batch = new Batch();
   for (let i = 0; i < BATCH_CAP + 1; i++)
-    port.waiting.push({ source: sourceRow(`10.0.0.${i}`), bytes: bytesOf(i), gsoSize: i });
+    port.waiting.push({ source: sourceRow(`10.0.0.${i}`), bytes: bytesOf(i), gsoSize: i, tos: i });
   t.equal(port.receive(batch), BATCH_CAP);
   t.equal(port.arena[batch.off[127]], 127);
   t.equal(batch.gsoSize[127], 127);
+  t.equal(batch.tos[127], 127);
   t.same(port.sources.slice(127 * PEER_ROW_LEN, 128 * PEER_ROW_LEN), sourceRow('10.0.0.127'));
   t.equal(port.receive(batch), 1);
   t.equal(port.receive(batch), 0);

@@ -1,6 +1,8 @@
 import { createSocket } from 'node:dgram';
 import t, { type Test } from 'tap';
+import { DF_CLEAR, DF_CLEAR_TOO_BIG, DF_SET } from '../../src/frame/batch.js';
 import { BATCH_CAP, SOURCE_SOCKETS } from '../../src/frame/limits.js';
+import { PathErrors } from '../../src/frame/path-errors.js';
 import { loadShim } from '../../src/native/binding.js';
 import { random, sourceRow } from '../support/memory-plane.js';
 import { ENGINES, type EngineName, type Outgoing, portOf, UnderlayEnd } from '../support/underlay-pair.js';
@@ -55,6 +57,10 @@ for (const engine of ENGINES) {
     await here.untilDecided(105);
     await there.untilReceived(52);
     t.equal(there.received.length, 52, 'a peer that refuses does not cost another a single datagram');
+    const report = new PathErrors();
+    report.words.fill(7);
+    t.equal(here.port.takePathErrors(report), 0, 'nor does it say anything of a path');
+    t.equal(report.count, 0);
   });
 
   t.test(`${engine}: datagrams of every kind of length arrive whole, with their source`, async (t) => {
@@ -62,7 +68,7 @@ for (const engine of ENGINES) {
     const lengths = [0, 1, 7, 8, 21, 22, 63, 64, 65, 1472, 1473, 9000, 65_507];
     for (const peerIdx of [0, 1]) {
       const sent = lengths.map((length) => someBytes(length));
-      here.send(sent.map((bytes) => ({ peerIdx, srcPortIdx: 0, bytes })));
+      here.send(sent.map((bytes) => ({ peerIdx, srcPortIdx: 0, df: DF_CLEAR, bytes })));
       await there.untilReceived(lengths.length);
       t.same(
         there.received.map(({ bytes }) => bytes),
@@ -75,22 +81,32 @@ for (const engine of ENGINES) {
     t.ok(here.statuses.every((status) => status === 0));
   });
 
-  t.test(`${engine}: the column says from which source socket`, async (t) => {
-    const { here } = await pair(t, engine);
-    const ports = await Promise.all([0, 1].map((index) => portOf(here.fds.send[SOURCE_SOCKETS + index])));
-    t.not(ports[0], ports[1]);
-    const seen: number[] = [];
-    const plain = createSocket('udp6');
-    t.teardown(() => plain.close());
-    await new Promise<void>((resolve) => plain.bind(0, '::1', resolve));
-    plain.on('message', (_, { port }) => seen.push(port));
-    here.setPeer(1, '::1', plain.address().port);
-    here.send([0, 1, 0].map((srcPortIdx) => ({ peerIdx: 1, srcPortIdx, bytes: someBytes(30) })));
-    await here.untilDecided(3);
-    for (let tries = 0; seen.length < 3 && tries < 500; tries++)
-      await new Promise((resolve) => setTimeout(resolve, 2));
-    t.same(seen.sort(), [ports[0], ports[0], ports[1]].sort());
-  });
+  t.test(
+    `${engine}: the columns say from which source socket: of the family, the DF and the index`,
+    async (t) => {
+      const { here } = await pair(t, engine);
+      const portsOf = (pool: number) =>
+        Promise.all([0, 1].map((index) => portOf(here.fds.send[pool * SOURCE_SOCKETS + index])));
+      const ports = await portsOf(1);
+      const clearPorts = await portsOf(3);
+      t.equal(new Set([...ports, ...clearPorts]).size, 4);
+      const seen: number[] = [];
+      const plain = createSocket('udp6');
+      t.teardown(() => plain.close());
+      await new Promise<void>((resolve) => plain.bind(0, '::1', resolve));
+      plain.on('message', (_, { port }) => seen.push(port));
+      here.setPeer(1, '::1', plain.address().port);
+      here.send([
+        ...[0, 1, 0].map((srcPortIdx) => ({ peerIdx: 1, srcPortIdx, df: DF_SET, bytes: someBytes(30) })),
+        { peerIdx: 1, srcPortIdx: 0, df: DF_CLEAR, bytes: someBytes(30) },
+        { peerIdx: 1, srcPortIdx: 1, df: DF_CLEAR_TOO_BIG, bytes: someBytes(30) },
+      ]);
+      await here.untilDecided(5);
+      for (let tries = 0; seen.length < 5 && tries < 500; tries++)
+        await new Promise((resolve) => setTimeout(resolve, 2));
+      t.same(seen.sort(), [ports[0], ports[0], ports[1], clearPorts[0], clearPorts[1]].sort());
+    },
+  );
 
   t.test(`${engine}: a peer row that changes is followed at once`, async (t) => {
     const { here, there } = await pair(t, engine);
@@ -160,6 +176,19 @@ for (const engine of ENGINES) {
     t.equal(there.port.takeOverflow(), 0, 'told once');
   });
 }
+
+t.test('batch: the outer TOS is sent and told, of each datagram', async (t) => {
+  const { here, there } = await pair(t, 'batch');
+  for (const peerIdx of [0, 1]) {
+    const tos = [0, 0xb8, 0xb9, 1, 3, 0xff, 0];
+    here.send(tos.map((tos) => ({ peerIdx, srcPortIdx: 0, tos, ttl: 9, bytes: someBytes(40) })));
+    await there.untilReceived(tos.length);
+    t.same(
+      there.received.splice(0).map((datagram) => datagram.tos),
+      tos,
+    );
+  }
+});
 
 t.test('batch: fewer slots are offered while large datagrams come, and more again after', async (t) => {
   const { here, there } = await pair(t, 'batch');

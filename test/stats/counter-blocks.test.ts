@@ -54,6 +54,7 @@ t.test('three blocks: sums, but for what is no sum', async (t) => {
   const globals = reader.globals();
   t.equal(globals[C.G_HEARTBEAT_MS], C.G_HEARTBEAT_MS, 'the oldest heartbeat');
   t.equal(globals[C.G_BUSY_RATIO], 2000 + C.G_BUSY_RATIO, 'the busiest worker');
+  t.equal(globals[C.G_STRAY_VNI], 2000 + C.G_STRAY_VNI, 'a name, not a number: one of them');
   t.equal(globals[C.G_RESERVED_BITS], sum(3, C.G_RESERVED_BITS));
   t.equal(globals[C.G_DROPS_DECAP + 4], sum(3, C.G_DROPS_DECAP + 4));
 });

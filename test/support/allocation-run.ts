@@ -18,6 +18,9 @@ import { MemoryPlane, sourceRow, vxlanHeader } from './memory-plane.js';
 const WARM_UP = 5000;
 const ROUNDS = 10_000;
 const FRAME_SLOT = 2048;
+/** MSS 1460. */
+const MSS = Uint8Array.of(2, 4, 5, 0xb4);
+const OUTER = { df: 'set', tos: 'inherit', mssClamp: true } as const;
 /** A MAC that no test frame comes from. */
 const NOWHERE = macNumber(0xffffff);
 
@@ -30,6 +33,16 @@ class LeakyUnderlay extends MemoryUnderlay {
     return super.send(batch, arena);
   }
 }
+
+/** What comes now and then, by descriptor. */
+const RARE: Record<number, Uint8Array> = {
+  3: ipv4Frame(NOWHERE, macNumber(3)),
+  7: ipv4Frame(macNumber(7), NOWHERE, { payloadLen: 1472, fragment: 0x4000 }),
+  11: ipv4Frame(macNumber(11), NOWHERE, { payloadLen: 1472 }),
+  15: ipv6Frame(macNumber(15), NOWHERE, { payloadLen: 1452 }),
+  19: ipv4Frame(macNumber(19), NOWHERE, { protocol: TCP, flags: 0x02, tcpOptions: MSS }),
+  35: ipv4Frame(NOWHERE, macNumber(35)),
+};
 
 interface Run {
   name: string;
@@ -46,7 +59,7 @@ new PerformanceObserver((list) => (collections += list.getEntries().length)).obs
 const leaks = process.argv.includes('leak');
 const plane = new MemoryPlane(leaks ? { underlay: new LeakyUnderlay() } : {});
 plane.addVni(0, 100);
-const peers = Array.from({ length: 8 }, (_, i) => plane.addPeer(0, `192.0.2.${i + 1}`));
+const peers = Array.from({ length: 8 }, (_, i) => plane.addPeer(0, `192.0.2.${i + 1}`, { pathMtu: 1500 }));
 plane.addVni(1, 200, { vlan: 'strip' });
 plane.addPeer(1, '2001:db8::1');
 plane.overlay.keep = plane.underlay.keep = false;
@@ -69,9 +82,12 @@ async function measure(name: string, forward: Forward): Promise<Run> {
   return { name, grownLen, collections: collections - collectedBefore };
 }
 
-/** Known unicast of both families, ARP to all, unknown unicast: what a TAP gives. */
+/**
+ * Known unicast of both families, ARP to all, unknown unicast, a SYN, and what is too big, with DF and without: what a TAP
+ * gives.
+ */
 function makeEncap(): Forward {
-  const encap = new Encap(plane.tables, plane.overlay, plane.underlay);
+  const encap = new Encap(plane.tables, plane.overlay, plane.underlay, OUTER);
   const frames = new Batch();
   for (let i = 0; i < BATCH_CAP; i++) {
     const options = { sourcePort: 1000 + i };
@@ -79,7 +95,7 @@ function makeEncap(): Forward {
       ipv4Frame(macNumber(i), NOWHERE, options),
       ipv6Frame(macNumber(i), NOWHERE, { ...options, protocol: TCP }),
       i % 16 === 2 ? arpFrame(BROADCAST, NOWHERE) : arpFrame(macNumber(i), NOWHERE),
-      i % 16 === 3 ? ipv4Frame(NOWHERE, macNumber(i)) : ipv4Frame(macNumber(i), NOWHERE, options),
+      RARE[i] ?? ipv4Frame(macNumber(i), NOWHERE, options),
     ];
     const bytes = kinds[i % 4];
     const off = i * FRAME_SLOT + 64 + VXLAN_HEADROOM;
@@ -88,15 +104,23 @@ function makeEncap(): Forward {
     frames.len[i] = bytes.length;
     frames.segCount[i] = 1;
   }
-  return () => {
+  const clock = makeClock();
+  return (round) => {
     frames.count = BATCH_CAP;
+    clock[NOW_MS] = round;
+    encap.settle(clock);
     encap.forward(frames);
   };
 }
 
 /** Single datagrams, trains, tags, postponed checksums, strangers and bad headers: what sockets give. */
 function makeDecap(): Forward {
-  const decap = new Decap(plane.tables, plane.overlay, plane.underlay, { strictHeader: false, port: 4789 });
+  const decap = new Decap(plane.tables, plane.overlay, plane.underlay, {
+    ...OUTER,
+    strictHeader: false,
+    port: 4789,
+    probeReplied: () => {},
+  });
   const datagrams = new Batch();
   for (let i = 0; i < BATCH_CAP; i++) {
     const single = concat(vxlanHeader(100), ipv4Frame(NOWHERE, macNumber(i), { sourcePort: i }));
@@ -119,6 +143,7 @@ function makeDecap(): Forward {
     );
     datagrams.off[i] = off;
     datagrams.len[i] = bytes.length;
+    datagrams.tos[i] = i % 8 === 0 ? 0x01 : 0;
     datagrams.gsoSize[i] = i % 4 === 1 ? single.length : 0;
   }
   const clock = makeClock();

@@ -1,5 +1,6 @@
 /** The API over a data plane that forwards nothing: VNI 100 with two peers, one of them given by name. */
 import { pino } from 'pino';
+import type { Finding, PeerProbe, ProbeProgress } from '../../src/control/deps.js';
 import { buildServer, type ControlDeps, type StatusInfo } from '../../src/control/server.js';
 import { makeIpAddress, parseIpAddress } from '../../src/wire/ip-address.js';
 import type { PeerAddress } from '../../src/worker/data-plane.js';
@@ -10,16 +11,29 @@ export const STARTED_MS = Date.UTC(2026, 0, 1);
 export async function controlOverPlainDataPlane() {
   const dataPlane = new PlainDataPlane();
   dataPlane.addVni(100);
-  await dataPlane.addPeer(100, { address: literal('192.0.2.11', 4789), flood: true, name: '' });
-  await dataPlane.addPeer(100, { address: literal('2001:db8::12', 8472), flood: false, name: 'far.example' });
+  await dataPlane.addPeer(100, {
+    address: literal('192.0.2.11', 4789),
+    flood: true,
+    name: '',
+    pathMtu: 1500,
+  });
+  await dataPlane.addPeer(100, {
+    address: literal('2001:db8::12', 8472),
+    flood: false,
+    name: 'far.example',
+    pathMtu: 0,
+  });
   const lines: string[] = [];
+  const findings: Finding[] = [];
   const deps: ControlDeps = {
     dataPlane,
     status: () => STATUS,
     log: pino({ base: null }, { write: (line: string) => lines.push(line) }),
     resolvePeer,
+    doctor: async () => findings,
+    probe: async (_vni, peer, progress) => probeNothing(peer.address.text, progress),
   };
-  return { dataPlane, lines, server: buildServer(deps) };
+  return { dataPlane, lines, findings, server: buildServer(deps) };
 }
 
 const STATUS: StatusInfo = {
@@ -29,6 +43,19 @@ const STATUS: StatusInfo = {
   warnings: [{ code: 'mtu_unknown', detail: 'no route to 192.0.2.11' }],
   pathMtu: (address) => (address === '192.0.2.11' ? 1500 : undefined),
 };
+
+/** The path to .11 carries 1400; nobody knows about others. */
+function probeNothing(address: string, progress: ProbeProgress): PeerProbe {
+  const overlay = { overlayMtu: 1450, tapMtu: 1450, routeMtu: 1500 };
+  progress(576, address === '192.0.2.11' ? 'arrived' : 'silent');
+  const nothing = { means: undefined, pathMtu: undefined, exact: false, fits: undefined };
+  const failed = [{ means: 'icmp', why: 'no answer' }];
+  if (address !== '192.0.2.11')
+    return { ...overlay, ...nothing, probes: 1, failed, good: false, summary: 'unknown: nobody answered' };
+  const summary = 'path carries 1400; overlay MTU 1350 fits; this VNI has 1450: 100 bytes too large';
+  const found = { means: 'icmp', pathMtu: 1400, exact: true, fits: 1350 };
+  return { ...overlay, ...found, probes: 9, failed: [], good: false, summary };
+}
 
 /** Knows one name. */
 async function resolvePeer(host: string, port: number): Promise<PeerAddress> {

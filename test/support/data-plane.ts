@@ -60,6 +60,7 @@ export class PlainDataPlane implements DataPlane {
         accept: 'peers',
         vlan: 'pass',
         overlayMtu: 1450,
+        packetMax: 0,
         ...policy,
       },
       otherIdx: this.#nextPeer++,

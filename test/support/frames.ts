@@ -20,6 +20,16 @@ export interface PacketOptions {
   tags?: [number, number][];
   /** IPv4: flags and fragment offset. */
   fragment?: number;
+  /** IPv4: identification. */
+  id?: number;
+  /** IPv4: options, whole words. */
+  ipOptions?: Uint8Array;
+  /** TOS or traffic class. */
+  tos?: number;
+  /** TCP: flags, ACK otherwise. */
+  flags?: number;
+  /** TCP: options, whole words. */
+  tcpOptions?: Uint8Array;
   /** IPv4 addresses; 10.0.0.1 and 10.0.0.2 otherwise. */
   from?: number[];
   to?: number[];
@@ -56,13 +66,16 @@ export function ipv4Frame(destination: string, source: string, options: PacketOp
   const protocol = options.protocol ?? UDP;
   const pseudo = Uint8Array.from([...(options.from ?? [10, 0, 0, 1]), ...(options.to ?? [10, 0, 0, 2])]);
   const l4 = transport(protocol, pseudo, options);
+  const ipOptions = options.ipOptions ?? new Uint8Array(0);
+  const headerLen = 20 + ipOptions.length;
   const header = concat(
-    Uint8Array.of(0x45, 0),
-    word(20 + l4.length),
-    word(0),
+    Uint8Array.of(0x40 | (headerLen / 4), options.tos ?? 0),
+    word(headerLen + l4.length),
+    word(options.id ?? 0),
     word(options.fragment ?? 0),
     Uint8Array.of(64, protocol, 0, 0),
     pseudo,
+    ipOptions,
   );
   header.set(word(~onesSum(header) & 0xffff), 10);
   return ethernet(destination, source, 0x0800, concat(header, l4), options.tags);
@@ -79,8 +92,9 @@ export function ipv6Frame(
   const l4 = transport(protocol, concat(from, to), options);
   const extension = options.extension ?? new Uint8Array(0);
   const next = extension.length > 0 ? 0 : protocol;
+  const tos = options.tos ?? 0;
   const header = concat(
-    Uint8Array.of(0x60, 0, 0, 0),
+    Uint8Array.of(0x60 | (tos >>> 4), (tos << 4) & 0xff, 0, 0),
     word(extension.length + l4.length),
     Uint8Array.of(next, 64),
   );
@@ -105,8 +119,16 @@ function transport(protocol: number, pseudo: Uint8Array, options: PacketOptions)
   const payload = Uint8Array.from({ length: options.payloadLen ?? 20 }, (_, i) => i & 0xff);
   const ports = concat(word(options.sourcePort ?? 40000), word(options.destinationPort ?? 5001));
   const isTcp = protocol === TCP;
+  const tcpOptions = options.tcpOptions ?? new Uint8Array(0);
+  const dataOffset = (20 + tcpOptions.length) << 2;
   const l4 = isTcp
-    ? concat(ports, new Uint8Array(8), Uint8Array.of(0x50, 0x10, 0xff, 0xff, 0, 0, 0, 0), payload)
+    ? concat(
+        ports,
+        new Uint8Array(8),
+        Uint8Array.of(dataOffset, options.flags ?? 0x10, 0xff, 0xff, 0, 0, 0, 0),
+        tcpOptions,
+        payload,
+      )
     : concat(ports, word(8 + payload.length), word(0), payload);
   const pseudoSum = onesSum(pseudo, Uint8Array.of(0, protocol), word(l4.length));
   const whole = ~onesSum(word(pseudoSum), l4) & 0xffff;

@@ -41,6 +41,7 @@ const POLICY: VniPolicy = {
   accept: 'peers',
   vlan: 'pass',
   overlayMtu: 1450,
+  packetMax: 0,
 };
 
 /** Memory that outlives a worker. */
@@ -58,6 +59,8 @@ export class MemoryPlane {
   readonly loop: Loop;
   readonly applier: Applier;
   nowMs = 1_000_000;
+  /** Answers to path probes that came in. */
+  readonly probeReplies: { peerIdx: number; high: number; low: number; len: number }[] = [];
   #nextPeer = 0;
   #generation = 1;
   readonly #clock = makeClock();
@@ -69,6 +72,9 @@ export class MemoryPlane {
       overlay?: MemoryOverlay;
       underlay?: MemoryUnderlay;
       notes?: NoteRings;
+      df?: 'set' | 'unset' | 'inherit';
+      tos?: number | 'inherit';
+      mssClamp?: boolean;
     } = {},
   ) {
     this.memory = options.memory ?? {
@@ -90,7 +96,11 @@ export class MemoryPlane {
     });
     this.loop = new Loop(this.tables, this.overlay, this.underlay, {
       strictHeader: options.strictHeader ?? false,
+      df: options.df ?? 'set',
+      tos: options.tos ?? 'inherit',
+      mssClamp: options.mssClamp ?? true,
       port: 4789,
+      probeReplied: (peerIdx, high, low, len) => this.probeReplies.push({ peerIdx, high, low, len }),
     });
     this.applier = new Applier(this.tables, { attachTap: () => {}, setTunnel: () => {} });
   }
@@ -131,13 +141,17 @@ export class MemoryPlane {
     return vniIdx;
   }
 
-  /** @returns the peer's row */
-  addPeer(vniIdx: number, address: string, options: { flood?: boolean; port?: number } = {}): number {
+  /** A path that carries whatever there is, unless said otherwise. @returns the peer's row */
+  addPeer(
+    vniIdx: number,
+    address: string,
+    options: { flood?: boolean; port?: number; pathMtu?: number } = {},
+  ): number {
     const peerIdx = this.#nextPeer++;
     const generation = this.#generation++;
-    const peers = packPeers([
-      { address: packAddress(address, options.port ?? 4789), flood: options.flood ?? true },
-    ]);
+    const packed = packAddress(address, options.port ?? 4789);
+    const { flood = true, pathMtu = 100_000 } = options;
+    const peers = packPeers([{ address: packed, flood, pathMtu }]);
     this.apply({ op: 'peer.add', vniIdx, peers, from: 0, count: 1, peerIdx, generation });
     return peerIdx;
   }
@@ -152,8 +166,8 @@ export class MemoryPlane {
   }
 
   /** A datagram that the next `breathe` receives. */
-  fromUnderlay(source: string, bytes: Uint8Array, gsoSize = 0): void {
-    this.underlay.waiting.push({ source: sourceRow(source), bytes, gsoSize });
+  fromUnderlay(source: string, bytes: Uint8Array, gsoSize = 0, tos = 0): void {
+    this.underlay.waiting.push({ source: sourceRow(source), bytes, gsoSize, tos });
   }
 
   /** A well-formed VXLAN datagram. */
@@ -212,9 +226,12 @@ export class MemoryPlane {
     }
     const sum = (direction: 'encap' | 'decap') =>
       Object.values(this.drops(vniIdx, direction)).reduce((total, count) => total + count, 0);
-    const tapRx = this.vniCell(vniIdx, layout.V_TAP_RX_FRAMES) + this.vniCell(vniIdx, layout.V_REPLICATED);
+    const copies =
+      this.vniCell(vniIdx, layout.V_TAP_RX_FRAMES) +
+      this.vniCell(vniIdx, layout.V_REPLICATED) +
+      this.vniCell(vniIdx, layout.V_FRAGMENTS);
     return {
-      encap: [tapRx, tx + sum('encap')],
+      encap: [copies, tx + sum('encap')],
       decap: [rx, this.vniCell(vniIdx, layout.V_TAP_TX_FRAMES) + sum('decap')],
     };
   }

@@ -5,8 +5,8 @@
 import { readFile, readlink } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Test } from 'tap';
-import { Batch } from '../../src/frame/batch.js';
-import { PEER_ROW_LEN, SOURCE_SOCKETS } from '../../src/frame/limits.js';
+import { Batch, DF_SET } from '../../src/frame/batch.js';
+import { PEER_ROW_LEN, SEND_SOCKETS, SOURCE_SOCKETS } from '../../src/frame/limits.js';
 import { loadShim } from '../../src/native/binding.js';
 import { DgramPort } from '../../src/port/dgram.js';
 import { STATUS_PENDING, type UnderlayPort } from '../../src/port/port.js';
@@ -18,6 +18,7 @@ export const ENGINES: EngineName[] = ['batch', 'dgram'];
 
 const RECEIVE = 1;
 const RECVERR = 2;
+const DF = 4;
 const NO_GRO = 16;
 const LIMIT_MS = 5000;
 
@@ -25,6 +26,7 @@ export interface Received {
   /** Packed source row without its port. */
   source: Uint8Array;
   bytes: Uint8Array;
+  tos: number;
 }
 
 export interface Outgoing {
@@ -32,9 +34,12 @@ export interface Outgoing {
   srcPortIdx: number;
   bytes: Uint8Array;
   verdict?: number;
+  tos?: number;
+  ttl?: number;
+  df?: number;
 }
 
-/** A port of one engine with receiving sockets of both families and two source sockets each. */
+/** A port of one engine with receiving sockets of both families and two source sockets of each pool. */
 export class UnderlayEnd {
   readonly port: UnderlayPort;
   readonly fds: UdpFds;
@@ -60,7 +65,7 @@ export class UnderlayEnd {
     };
     const { ipv4 = '127.0.0.1', ipv6 = '::1', receiveLen = 0 } = options;
     const receive = RECEIVE | (engine === 'dgram' ? NO_GRO : 0);
-    const send = new Int32Array(2 * SOURCE_SOCKETS).fill(-1);
+    const send = new Int32Array(SEND_SOCKETS).fill(-1);
     this.fds = options.fds ?? {
       ipv4: open(ipv4, receive, receiveLen),
       ipv6: open(ipv6, receive, receiveLen),
@@ -69,8 +74,8 @@ export class UnderlayEnd {
     const sendFlags = engine === 'batch' ? RECVERR : 0;
     for (const index of [0, 1]) {
       if (options.fds) break;
-      send[index] = open(ipv4, sendFlags, 0);
-      send[SOURCE_SOCKETS + index] = open(ipv6, sendFlags, 0);
+      for (const [pool, address] of [ipv4, ipv6, ipv4, ipv6].entries())
+        send[pool * SOURCE_SOCKETS + index] = open(address, sendFlags | (pool < 2 ? DF : 0), 0);
     }
     this.peers = new Uint8Array(new SharedArrayBuffer(16 * PEER_ROW_LEN));
     this.port =
@@ -100,6 +105,7 @@ export class UnderlayEnd {
         this.received.push({
           source,
           bytes: this.port.arena.slice(batch.off[i], batch.off[i] + batch.len[i]),
+          tos: batch.tos[i],
         });
       }
     while (this.port.completions(batch) > 0)
@@ -112,12 +118,15 @@ export class UnderlayEnd {
     const arena = Buffer.concat(datagrams.map(({ bytes }) => bytes));
     let off = 0;
     batch.count = datagrams.length;
-    for (const [i, { peerIdx, srcPortIdx, bytes, verdict }] of datagrams.entries()) {
+    for (const [i, { peerIdx, srcPortIdx, bytes, verdict, tos, ttl, df }] of datagrams.entries()) {
       batch.off[i] = off;
       batch.len[i] = bytes.length;
       batch.vniIdx[i] = 0;
       batch.peerIdx[i] = peerIdx;
       batch.srcPortIdx[i] = srcPortIdx;
+      batch.tos[i] = tos ?? 0;
+      batch.ttl[i] = ttl ?? 0;
+      batch.df[i] = df ?? DF_SET;
       batch.gsoType[i] = batch.gsoSize[i] = batch.flags[i] = 0;
       batch.segCount[i] = 1;
       batch.wireLen[i] = bytes.length;

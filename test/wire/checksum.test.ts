@@ -1,5 +1,12 @@
 import t from 'tap';
-import { pseudoHeaderSumIpv4, pseudoHeaderSumIpv6, sum16 } from '../../src/wire/checksum.js';
+import {
+  checksum16,
+  pseudoHeaderSumIpv4,
+  pseudoHeaderSumIpv6,
+  put16,
+  sum16,
+  updateChecksum,
+} from '../../src/wire/checksum.js';
 import { concat, hex } from '../support/hex.js';
 
 t.test('sums', async (t) => {
@@ -59,3 +66,29 @@ t.test('IPv6: addresses, length and next header count, the rest of the header do
   // A length beyond 16 bits is a 32-bit field of the pseudo-header: 1 + 0 instead of 000a.
   t.equal(pseudoHeaderSumIpv6(b, 0, 17, 0x10000), 0xfa16);
 });
+
+t.test('a stored checksum follows a changed word', async (t) => {
+  // RFC 1624 §4: what equation 2 got wrong.
+  const example = hex('dd 2f');
+  updateChecksum(example, 0, 0x5555, 0x3285);
+  t.same(example, hex('00 00'));
+  let state = 7;
+  const random = () => (state = (Math.imul(state, 1103515245) + 12345) >>> 0) >>> 16;
+  for (let round = 0; round < 2000; round++) {
+    const b = Uint8Array.from({ length: 22 }, () => (round % 3 === 0 ? [0, 0xff][random() & 1] : random()));
+    put16(b, 10, 0);
+    put16(b, 10, checksum16(b, 0, 22, 0));
+    const at = random() % 10;
+    const before = (b[at] << 8) | b[at + 1];
+    const after = [0, 0xffff, random()][round % 3];
+    put16(b, at, after);
+    const isOdd = at % 2 === 1;
+    if (at === 9) continue;
+    updateChecksum(b, 10, isOdd ? swap(before) : before, isOdd ? swap(after) : after);
+    t.equal(sum16(b, 0, 22, 0), 0xffff, `${before} → ${after} at ${at}`);
+  }
+});
+
+function swap(word: number): number {
+  return ((word & 0xff) << 8) | (word >>> 8);
+}

@@ -46,3 +46,29 @@ t.test('flags and checksum', async (t) => {
     t.equal(flag, 1 << bit);
   });
 });
+
+t.test('where the MSS is', async (t) => {
+  const rows: [string, string, number][] = [
+    ['no options', '', -1],
+    ['first', '02 04 05 b4', 22],
+    ['behind no operations, at an odd place', '01 02 04 05 b4 00 00 00', 23],
+    ['as Linux has it', '02 04 05 b4 04 02 08 0a 00 00 00 01 00 00 00 00 01 03 03 07', 22],
+    ['behind others', '03 03 07 01 08 0a 00 00 00 01 00 00 00 00 01 01 02 04 05 b4', 38],
+    ['at the very end of forty bytes', `${'01 '.repeat(36)}02 04 05 b4`, 58],
+    ['the first of two', '02 04 05 b4 02 04 02 18', 22],
+    ['behind the end of the list', '00 00 00 00 02 04 05 b4', -1],
+    ['of the wrong length', '02 03 05 01', -1],
+    ['too long', '02 06 05 b4 00 00 00 00', -1],
+    ['cut off: its length', '01 01 01 02', -1],
+    ['cut off: its value', '01 01 02 04', -1],
+    ['cut off: half its value', '01 02 04 05', -1],
+    ['an option of length zero', '08 00 02 04 05 b4 00 00', -1],
+    ['an option of length one', '08 01 02 04 05 b4 00 00', -1],
+    ['an option that leads out of the header', '08 40 00 00 02 04 05 b4', -1],
+  ];
+  for (const [name, options, expected] of rows) {
+    const header = patched(segment.slice(0, 20), 12, (20 + hex(options).length) << 2);
+    const b = concat(hex('77 77 77'), header, hex(options), hex('02 04 05 b4 02 04'));
+    t.equal(tcp.mssOffset(b, 3), expected < 0 ? -1 : 3 + expected, name);
+  }
+});

@@ -34,6 +34,12 @@ t.test('an entry that is not there', async (t) => {
   t.equal(plane.applier.busy, false, 'a refusal leaves no job behind');
 });
 
+t.test('another overlay MTU', async (t) => {
+  const { plane } = makePlane(0);
+  t.same(plane.apply({ op: 'vni.mtu', vniIdx: 1, overlayMtu: 1350 }), {});
+  t.same([plane.tables.vnis.overlayMtu[0], plane.tables.vnis.overlayMtu[1]], [1450, 1350]);
+});
+
 t.test('what walks the FDB takes a piece a round, and is busy meanwhile', async (t) => {
   const { plane, one } = makePlane(50_000);
   let answer = plane.applier.apply({ op: 'fdb.flush', vniIdx: 0, type: 'dynamic', peerIdx: one }, plane.tick);
@@ -115,7 +121,7 @@ t.test('a row that begins anew begins at zero; the same generation goes on', asy
       op: 'peer.add',
       vniIdx: 0,
       peerIdx: one,
-      peers: packPeers([{ address: again, flood: true }]),
+      peers: packPeers([{ address: again, flood: true, pathMtu: 1500 }]),
       from: 0,
       count: 1,
       generation: next,

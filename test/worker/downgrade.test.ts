@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap';
 import { Batch } from '../../src/frame/batch.js';
-import { PEER_ROW_LEN, SOURCE_SOCKETS } from '../../src/frame/limits.js';
+import { PEER_ROW_LEN, SEND_SOCKETS, SOURCE_SOCKETS } from '../../src/frame/limits.js';
 import { loadShim } from '../../src/native/binding.js';
 import { MERGE_TCP, MERGE_UDP } from '../../src/port/tap.js';
 import { Tunnel } from '../../src/port/tunnel.js';
@@ -167,7 +167,7 @@ function senderWithoutChecksum(t: Test): { port: UdpPort; receive: () => number 
   t.teardown(() => shim.close(fd));
   const peers = new Uint8Array(PEER_ROW_LEN);
   peers.set(row);
-  const send = new Int32Array(2 * SOURCE_SOCKETS).fill(-1);
+  const send = new Int32Array(SEND_SOCKETS).fill(-1);
   send[0] = fd;
   const port = new UdpPort(shim, { ipv4: fd, ipv6: -1, send }, peers, false);
   const receive = () => {

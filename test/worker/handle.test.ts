@@ -17,6 +17,7 @@ const POLICY: VniPolicy = {
   accept: 'peers',
   vlan: 'pass',
   overlayMtu: 1450,
+  packetMax: 0,
 };
 
 interface Fixture {
@@ -42,11 +43,13 @@ async function start(t: Test, workers = 1): Promise<Fixture> {
     underlay: { sendFds: [] },
     offloads: new Offloads().buffer,
     strictHeader: false,
+    outer: { df: 'set', tos: 'inherit', mssClamp: true },
     port: 4789,
     workers: descriptors,
     seed: 0x5eed,
     log: (level, message) => logged.push(`${level}: ${message}`),
     peersChanged: () => peerChanges++,
+    probeReplied: () => {},
     addressText: ({ family, bytes }) =>
       family === 4 ? bytes.subarray(0, 4).join('.') : Buffer.from(bytes).toString('hex'),
   });
@@ -70,7 +73,7 @@ const newVni = (vni: number) => ({
 
 function newPeer(text: string): NewPeer {
   const address: PeerAddress = { ...packAddress(text, 4789), text };
-  return { address, flood: true, name: '' };
+  return { address, flood: true, name: '', pathMtu: 1500 };
 }
 
 const ALL = { type: 'all', peer: '' } as const;
@@ -112,6 +115,12 @@ t.test('what is not there is refused with its code', async (t) => {
   await handle.addPeer(100, newPeer('192.0.2.1'));
   await t.rejects(handle.addPeer(100, newPeer('192.0.2.1')), { code: 'peer_exists' });
   t.equal(handle.peers(100).length, 1);
+});
+
+t.test('another overlay MTU: told to the workers, and to whoever looks', async (t) => {
+  await t.rejects(handle.setOverlayMtu(101, 1400), { code: 'vni_not_found' });
+  await handle.setOverlayMtu(100, 1400);
+  t.equal(handle.vnis().find(({ vni }) => vni === 100)?.policy.overlayMtu, 1400);
 });
 
 t.test('static entries: put, replaced, listed, deleted, flushed', async (t) => {

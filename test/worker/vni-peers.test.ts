@@ -7,7 +7,7 @@ import { packAddress } from '../support/memory-plane.js';
 function newPeers(count: number, net = 0): NewPeer[] {
   return Array.from({ length: count }, (_, i) => {
     const text = `10.${net}.${i >> 8}.${i & 255}`;
-    return { address: { ...packAddress(text, 4789), text }, flood: true, name: '' };
+    return { address: { ...packAddress(text, 4789), text }, flood: true, name: '', pathMtu: 0 };
   });
 }
 

@@ -1,5 +1,6 @@
 import { createSocket } from 'node:dgram';
 import t, { type Test } from 'tap';
+import { SEND_SOCKETS } from '../../src/frame/limits.js';
 import { loadShim } from '../../src/native/binding.js';
 import { WAIT_NOW_MS, WAIT_WAITED_MS, WaitSet } from '../../src/worker/wait-set.js';
 import { sourceRow } from '../support/memory-plane.js';
@@ -67,7 +68,7 @@ t.test('a sending socket with an error queued, until it is drained', async (t) =
   set.addSender(sender);
   // An ICMP error: somebody else's datagram from our port would do the same. The socket sends to a closed port.
   const { UnderlayEnd } = await import('../support/underlay-pair.js');
-  const send = new Int32Array(128).fill(-1);
+  const send = new Int32Array(SEND_SOCKETS).fill(-1);
   send[0] = sender;
   const end = new UnderlayEnd(t, 'batch', { fds: { ipv4: -1, ipv6: -1, send } });
   end.setPeer(0, '127.0.0.1', port);

@@ -46,7 +46,9 @@ export function peerRoutes(app: FastifyInstance, deps: ControlDeps): void {
       const host = peerHost(request.body.address);
       const address = await resolve(deps, host, request.body.port);
       const name = parseIpAddress(host) === undefined ? host : '';
-      const peer = await dataPlane.addPeer(vni, { address, flood: request.body.flood ?? true, name });
+      const pathMtu = status().pathMtu(address.text) ?? 0;
+      const { flood = true } = request.body;
+      const peer = await dataPlane.addPeer(vni, { address, flood, name, pathMtu });
       log.info({ vni, peer: address.text }, 'peer added by the API');
       return reply
         .code(201)

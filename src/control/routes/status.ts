@@ -1,10 +1,18 @@
-/** The daemon as a whole: what runs, health for a supervisor, the counters as JSON and as metrics. */
+/** The daemon as a whole: what runs, what hurts it, health for a supervisor, the counters as JSON and as metrics. */
 import type { FastifyInstance } from 'fastify';
 import { readCounters } from '../counters.js';
 import type { ControlDeps } from '../deps.js';
 import { ApiError } from '../errors.js';
 import { createMetrics } from '../metrics.js';
-import { countersSchema, healthSchema, noQuery, problems, statusSchema } from '../schemas.js';
+import {
+  countersSchema,
+  findingSchema,
+  healthSchema,
+  listOf,
+  noQuery,
+  problems,
+  statusSchema,
+} from '../schemas.js';
 import { vniView } from './vnis.js';
 
 export function statusRoutes(app: FastifyInstance, deps: ControlDeps): void {
@@ -18,6 +26,12 @@ export function statusRoutes(app: FastifyInstance, deps: ControlDeps): void {
     '/v1/counters',
     { schema: { querystring: noQuery, response: { 200: countersSchema, ...problems } } },
     () => readCounters(deps.dataPlane, deps.status()),
+  );
+
+  app.get(
+    '/v1/doctor',
+    { schema: { querystring: noQuery, response: { 200: listOf(findingSchema), ...problems } } },
+    async () => ({ items: await deps.doctor(), nextCursor: null }),
   );
 
   // The process answers: nothing more is asked here, so that a busy data plane is not restarted.

@@ -1,0 +1,43 @@
+/**
+ * The search for what a path carries. It takes seconds: whoever accepts `application/x-ndjson` gets a line for each
+ * packet while it runs and the result as the last line; others get the result alone, when it is there.
+ */
+import { PassThrough } from 'node:stream';
+import type { FastifyInstance } from 'fastify';
+import type { ControlDeps, PeerProbe } from '../deps.js';
+import { problemOf } from '../errors.js';
+import { peerOf, vniOf } from '../params.js';
+import { noQuery, peerParams, probeSchema, problems } from '../schemas.js';
+
+export const LINES_TYPE = 'application/x-ndjson';
+
+export function probeRoutes(app: FastifyInstance, { dataPlane, probe, log }: ControlDeps): void {
+  app.post<{ Params: { vni: string; address: string } }>(
+    '/v1/vnis/:vni/peers/:address/probe',
+    { schema: { params: peerParams, querystring: noQuery, response: { 200: probeSchema, ...problems } } },
+    async (request, reply) => {
+      const vni = vniOf(dataPlane, request.params);
+      const peer = peerOf(dataPlane, vni, request.params.address);
+      const { text } = peer.address;
+      const view = (found: PeerProbe) => ({ peer: text, ...nullsFor(found) });
+      if (!request.headers.accept?.includes(LINES_TYPE)) return view(await probe(vni, peer, () => {}));
+
+      const lines = new PassThrough();
+      const write = (line: object) => lines.write(`${JSON.stringify(line)}\n`);
+      probe(vni, peer, (packetLen, outcome) => write({ packetLen, outcome }))
+        .then((found) => write(view(found)))
+        .catch((error) => {
+          log.error({ error: (error as Error).message, peer: text }, 'a path search failed');
+          write(problemOf(error));
+        })
+        .finally(() => lines.end());
+      return reply.type(LINES_TYPE).send(lines);
+    },
+  );
+}
+
+/** JSON has no undefined: what is not known is null. */
+function nullsFor(found: PeerProbe) {
+  const { means = null, pathMtu = null, routeMtu = null, fits = null } = found;
+  return { ...found, means, pathMtu, routeMtu, fits };
+}

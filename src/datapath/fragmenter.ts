@@ -1,0 +1,188 @@
+/**
+ * Fragmenting inner IPv4 packets that may be fragmented, before they are encapsulated (RFC 791 §3.2; RFC 4459 §3.4): each
+ * fragment is a frame of its own with the Ethernet header of the first, and the receiving host puts them together. The
+ * outer datagrams stay whole, as RFC 7348 §4.3 demands.
+ *
+ * A UDP superframe is cut into its datagrams first and their checksums are finished, each then is fragmented. Other frames
+ * come with finished checksums from the TAP. Fragments lie in an arena of their own, one behind the other; they are sent
+ * before `send` returns, so the caller sends first what it has collected before.
+ *
+ * Fragments of one packet leave from one source port: what has no ports keeps the path of what has.
+ */
+import type { Tables } from '../fdb/tables.js';
+import { Batch, FRAME_NEEDS_CSUM, GSO_NONE } from '../frame/batch.js';
+import { BATCH_CAP, SLOT_MAX_LEN, VXLAN_HEADROOM } from '../frame/limits.js';
+import { FRAME_FIRST_COPY, type UnderlayPort } from '../port/port.js';
+import { checksum16, pseudoHeaderSumIpv4, put16 } from '../wire/checksum.js';
+import * as ipv4 from '../wire/ipv4.js';
+import { copyHeader, copyLaterHeader, finishHeader, fragmentDataLen } from '../wire/ipv4-fragment.js';
+import * as udp from '../wire/udp.js';
+import { writeVxlanHeader } from '../wire/vxlan.js';
+import { accountEncap, FRAGMENT_HEADERS_SHIFT, FRAME_FRAGMENT } from './account.js';
+
+/** Two of the largest frames: one that was cut, with all its headers, is sent in one or two rounds. */
+const ARENA_LEN = 2 * SLOT_MAX_LEN;
+
+/**
+ * True when frame i can be sent in fragments of at most `packetMax` bytes: some data fit behind each header, and if it is a
+ * superframe, its columns are true of it.
+ *
+ * @param ip its IPv4 header, which has been checked, without DF
+ */
+export function canFragment(b: Uint8Array, frames: Batch, i: number, ip: number, packetMax: number): boolean {
+  const headerLen = ipv4.headerLen(b, ip);
+  if (fragmentDataLen(packetMax, headerLen) === 0) return false;
+  if (frames.gsoType[i] === GSO_NONE) return true;
+  return (
+    (frames.flags[i] & FRAME_NEEDS_CSUM) !== 0 &&
+    frames.gsoSize[i] > 0 &&
+    frames.csumStart[i] === ip + headerLen - frames.off[i] &&
+    ipv4.protocol(b, ip) === ipv4.PROTOCOL_UDP &&
+    !ipv4.isFragment(b, ip) &&
+    ipv4.totalLen(b, ip) - headerLen > udp.UDP_LEN
+  );
+}
+
+export class Fragmenter {
+  readonly #tables: Tables;
+  readonly #underlay: UnderlayPort;
+  /** Of the frames that come. */
+  readonly #source: Uint8Array;
+  readonly #out = new Batch();
+  readonly #arena = new Uint8Array(ARENA_LEN);
+  /** One datagram of a superframe, with its headers. */
+  readonly #datagram = new Uint8Array(SLOT_MAX_LEN);
+  #free = 0;
+  /** What the fragments of the copy in hand have in common. */
+  #packetMax = 0;
+  #vniIdx = 0;
+  #peerIdx = 0;
+  #srcPortIdx = 0;
+  #tos = 0;
+  #df = 0;
+  #flags = 0;
+
+  /** @param source arena of the frames */
+  constructor(tables: Tables, underlay: UnderlayPort, source: Uint8Array) {
+    this.#tables = tables;
+    this.#underlay = underlay;
+    this.#source = source;
+  }
+
+  /**
+   * Sends one copy of frame i in fragments, and counts them. `canFragment` has said that it can be.
+   *
+   * @param ip its IPv4 header @param packetMax bytes of the largest fragment with its IP header
+   * @param flags of the copy: the first fragment has them, and the others whether it is the first copy
+   */
+  send(
+    frames: Batch,
+    i: number,
+    ip: number,
+    packetMax: number,
+    peerIdx: number,
+    srcPortIdx: number,
+    flags: number,
+  ): void {
+    this.#packetMax = packetMax;
+    this.#vniIdx = frames.vniIdx[i];
+    this.#peerIdx = peerIdx;
+    this.#srcPortIdx = srcPortIdx;
+    this.#tos = frames.tos[i];
+    this.#df = frames.df[i];
+    this.#flags = flags;
+    if (frames.gsoType[i] === GSO_NONE) this.#fragment(this.#source, frames.off[i], ip);
+    else this.#fragmentEach(frames, i, ip);
+    this.#flush();
+  }
+
+  #fragmentEach(frames: Batch, i: number, ip: number): void {
+    for (let k = 0; k < frames.segCount[i]; k++) {
+      this.#cutOut(frames, i, ip, k);
+      this.#fragment(this.#datagram, 0, ip - frames.off[i]);
+    }
+  }
+
+  /** Makes datagram k of a UDP superframe, as the kernel would have: its lengths, its id, its checksum. */
+  #cutOut(frames: Batch, i: number, ip: number, k: number): void {
+    const to = this.#datagram;
+    const off = frames.off[i];
+    const l4 = frames.csumStart[i];
+    const from = off + l4 + udp.UDP_LEN + k * frames.gsoSize[i];
+    const dataLen = Math.min(frames.gsoSize[i], ip + ipv4.totalLen(this.#source, ip) - from);
+    copy(to, 0, this.#source, off, l4 + udp.UDP_LEN);
+    copy(to, l4 + udp.UDP_LEN, this.#source, from, dataLen);
+    const at = ip - off;
+    const udpLen = udp.UDP_LEN + dataLen;
+    put16(to, at + ipv4.TOTAL_LEN_OFF, l4 - at + udpLen);
+    put16(to, at + ipv4.ID_OFF, ((to[at + ipv4.ID_OFF] << 8) | to[at + ipv4.ID_OFF + 1]) + k);
+    put16(to, l4 + udp.LENGTH_OFF, udpLen);
+    put16(to, l4 + udp.CHECKSUM_OFF, 0);
+    const pseudo = pseudoHeaderSumIpv4(to, at, ipv4.PROTOCOL_UDP, udpLen);
+    // Zero would say that there is none (RFC 768).
+    put16(to, l4 + udp.CHECKSUM_OFF, checksum16(to, l4, udpLen, pseudo) || 0xffff);
+  }
+
+  /** Lists the fragments of the packet at `ip`, whose frame begins at `off`; both in `b`. */
+  #fragment(b: Uint8Array, off: number, ip: number): void {
+    const arena = this.#arena;
+    const linkLen = ip - off;
+    const begin = ip + ipv4.headerLen(b, ip);
+    const end = ip + ipv4.totalLen(b, ip);
+    const field = ipv4.fragmentField(b, ip);
+    for (let from = begin; from < end; ) {
+      const isFirst = from === begin;
+      const frame = this.#slot(linkLen + this.#packetMax) + VXLAN_HEADROOM;
+      const at = frame + linkLen;
+      copy(arena, frame, b, off, linkLen);
+      const headerLen = isFirst ? copyHeader(arena, at, b, ip) : copyLaterHeader(arena, at, b, ip);
+      const isLast = end - from <= this.#packetMax - headerLen;
+      const dataLen = isLast ? end - from : fragmentDataLen(this.#packetMax, headerLen);
+      finishHeader(arena, at, dataLen, field, from - begin, isLast);
+      copy(arena, at + headerLen, b, from, dataLen);
+      this.#list(frame, linkLen + headerLen, dataLen, isFirst);
+      from += dataLen;
+    }
+  }
+
+  /** Room for a frame and its VXLAN header; where there is none, what is listed leaves first. */
+  #slot(frameLen: number): number {
+    const isFull = this.#out.count === BATCH_CAP || this.#free + VXLAN_HEADROOM + frameLen > ARENA_LEN;
+    if (isFull) this.#flush();
+    return this.#free;
+  }
+
+  #list(frame: number, headersLen: number, dataLen: number, isFirst: boolean): void {
+    const out = this.#out;
+    const o = out.count++;
+    writeVxlanHeader(this.#arena, frame - VXLAN_HEADROOM, this.#tables.vnis.vni[this.#vniIdx]);
+    out.off[o] = frame - VXLAN_HEADROOM;
+    out.len[o] = VXLAN_HEADROOM + headersLen + dataLen;
+    out.vniIdx[o] = this.#vniIdx;
+    out.peerIdx[o] = this.#peerIdx;
+    out.srcPortIdx[o] = this.#srcPortIdx;
+    out.tos[o] = this.#tos;
+    out.df[o] = this.#df;
+    out.flags[o] = isFirst
+      ? this.#flags
+      : (headersLen << FRAGMENT_HEADERS_SHIFT) | FRAME_FRAGMENT | (this.#flags & FRAME_FIRST_COPY);
+    out.segCount[o] = 1;
+    out.wireLen[o] = headersLen + dataLen;
+    this.#free = frame + headersLen + dataLen;
+  }
+
+  #flush(): void {
+    const out = this.#out;
+    if (out.count > 0) {
+      this.#underlay.send(out, this.#arena);
+      accountEncap(out, this.#tables);
+    }
+    out.count = 0;
+    this.#free = 0;
+  }
+}
+
+/** Byte by byte: a view to copy from would be an object a fragment. */
+function copy(to: Uint8Array, at: number, b: Uint8Array, from: number, len: number): void {
+  for (let i = 0; i < len; i++) to[at + i] = b[from + i];
+}

@@ -1,0 +1,89 @@
+/**
+ * The MSS clamp: a TCP SYN announces how large the segments are that its sender takes; where that is more than the path to
+ * the peer carries, the announcement is lowered on its way, and neither end ever sends what would not fit. For both
+ * directions, SYN and SYN-ACK. It spares flows the loss of their first full segments, and works where ICMP is filtered.
+ *
+ * The value is what the path carries, less the fixed headers of IP and TCP (RFC 9293 §3.7.1, RFC 6691): never raised, and
+ * not added where the option is missing. The checksum is updated (RFC 1624), or left alone where it is still to be
+ * finished: what the field holds then does not cover the options.
+ *
+ * `synOffset` stands on the way of every frame and is made of few loads; all else is for SYNs.
+ */
+import type { Tables } from '../fdb/tables.js';
+import { V_MSS_CLAMPED } from '../stats/counters.js';
+import { put16, updateChecksum } from '../wire/checksum.js';
+import { ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from '../wire/ethernet.js';
+import * as ipv4 from '../wire/ipv4.js';
+import * as ipv6 from '../wire/ipv6.js';
+import * as tcp from '../wire/tcp.js';
+
+const IPV4_HEADERS_LEN = ipv4.IPV4_LEN + tcp.TCP_LEN;
+const IPV6_HEADERS_LEN = ipv6.IPV6_LEN + tcp.TCP_LEN;
+/** Least that is announced: Linux does not send smaller segments (tcp_min_snd_mss). */
+const LEAST_MSS = 48;
+
+/**
+ * @param type EtherType of the network header at `network` @param end of the frame
+ * @returns where the TCP header of a SYN begins; −1: the frame is none
+ */
+export function synOffset(b: Uint8Array, type: number, network: number, end: number): number {
+  if (type === ETHERTYPE_IPV4) return synInIpv4(b, network, end);
+  return type === ETHERTYPE_IPV6 ? synInIpv6(b, network, end) : -1;
+}
+
+export class MssClamp {
+  readonly #tables: Tables;
+  readonly #outerFragments: boolean;
+
+  /** @param outerFragments outer datagrams may be cut up: then what the VNI was told counts, not the path */
+  constructor(tables: Tables, outerFragments: boolean) {
+    this.#tables = tables;
+    this.#outerFragments = outerFragments;
+  }
+
+  /**
+   * Lowers what a SYN to or from a peer announces, if it is too much.
+   *
+   * @param off @param network of the frame @param syn its TCP header, as `synOffset` found it
+   * @param postponed the checksum is still to be finished
+   */
+  clamp(b: Uint8Array, off: number, network: number, syn: number, peerIdx: number, postponed: boolean): void {
+    const value = tcp.mssOffset(b, syn);
+    if (value < 0) return;
+    const { paths, peers, counters } = this.#tables;
+    const headersLen = b[network] >>> 4 === 4 ? IPV4_HEADERS_LEN : IPV6_HEADERS_LEN;
+    const packetMax = paths.packetMax(peerIdx, network - off, this.#outerFragments);
+    const fitting = Math.max(LEAST_MSS, packetMax - headersLen);
+    const announced = (b[value] << 8) | b[value + 1];
+    if (announced <= fitting) return;
+    put16(b, value, fitting);
+    if (!postponed) {
+      const isOdd = ((value - syn) & 1) !== 0;
+      const field = syn + tcp.CHECKSUM_OFF;
+      updateChecksum(b, field, isOdd ? swapped(announced) : announced, isOdd ? swapped(fitting) : fitting);
+    }
+    counters.cells[counters.vniBase(peers.vniIdx(peerIdx)) + V_MSS_CLAMPED]++;
+  }
+}
+
+function synInIpv4(b: Uint8Array, ip: number, end: number): number {
+  if (end - ip < IPV4_HEADERS_LEN || ipv4.protocol(b, ip) !== ipv4.PROTOCOL_TCP) return -1;
+  const at = ip + ipv4.headerLen(b, ip);
+  if (end - at < tcp.TCP_LEN || (tcp.flags(b, at) & tcp.FLAG_SYN) === 0) return -1;
+  const isSound = ipv4.check(b, ip, end) && !ipv4.isFragment(b, ip);
+  return isSound && tcp.check(b, at, ip + ipv4.totalLen(b, ip)) ? at : -1;
+}
+
+function synInIpv6(b: Uint8Array, ip: number, end: number): number {
+  if (end - ip < IPV6_HEADERS_LEN || ipv6.nextHeader(b, ip) === ipv4.PROTOCOL_UDP) return -1;
+  if (!ipv6.check(b, ip, end)) return -1;
+  const packetEnd = ip + ipv6.IPV6_LEN + ipv6.payloadLen(b, ip);
+  const found = ipv6.transport(b, ip, packetEnd);
+  if (found < 0 || ipv6.transportProtocol(found) !== ipv4.PROTOCOL_TCP) return -1;
+  const at = ip + ipv6.transportOffset(found);
+  return tcp.check(b, at, packetEnd) && (tcp.flags(b, at) & tcp.FLAG_SYN) !== 0 ? at : -1;
+}
+
+function swapped(word: number): number {
+  return ((word & 0xff) << 8) | (word >>> 8);
+}

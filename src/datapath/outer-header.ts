@@ -1,0 +1,51 @@
+/**
+ * What the outer IP header takes from the inner one: TOS (DSCP and ECN) and DF. Decided once a frame, whatever number of
+ * copies it gets.
+ *
+ * ECN is always the inner one's (RFC 6040 §4.1, normal mode), DSCP too with `inherit` (RFC 2983 §3, the uniform model), else
+ * the configured one. A frame without IP has no ECN, and with `inherit` the best effort's DSCP. TTL is the socket's.
+ *
+ * Called by the encapsulation, which has found the network header; the EtherType is trusted, the bytes' length is not.
+ */
+import { DF_CLEAR, DF_SET } from '../frame/batch.js';
+import { ECN_MASK } from '../wire/ecn.js';
+import { ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from '../wire/ethernet.js';
+import * as ipv4 from '../wire/ipv4.js';
+import * as ipv6 from '../wire/ipv6.js';
+
+export interface OuterOptions {
+  /** DF of the outer header: always, never (the kernel may fragment), or as the inner one (IPv6 counts as set). */
+  readonly df: 'set' | 'unset' | 'inherit';
+  /** TOS of the outer header, or the inner one's. The two bits of ECN are always the inner one's. */
+  readonly tos: number | 'inherit';
+}
+
+/** Value of `tosOption`. */
+const INHERIT = -1;
+
+/** The setting as the frame's way wants it: a small integer. */
+export function tosOption({ tos }: OuterOptions): number {
+  return tos === 'inherit' ? INHERIT : tos & ~ECN_MASK;
+}
+
+/**
+ * @param type EtherType of the network header at `network` @param end of the frame @param option from `tosOption`
+ * @returns TOS or traffic class byte
+ */
+export function outerTos(b: Uint8Array, type: number, network: number, end: number, option: number): number {
+  const inner = innerTos(b, type, network, end);
+  return option === INHERIT ? inner : option | (inner & ECN_MASK);
+}
+
+/** As `inherit` has it. @param type EtherType of the network header at `network` @param end of the frame */
+export function inheritedDf(b: Uint8Array, type: number, network: number, end: number): number {
+  if (type === ETHERTYPE_IPV6) return DF_SET;
+  if (type !== ETHERTYPE_IPV4 || end - network < ipv4.IPV4_LEN) return DF_CLEAR;
+  return ipv4.dontFragment(b, network) ? DF_SET : DF_CLEAR;
+}
+
+function innerTos(b: Uint8Array, type: number, network: number, end: number): number {
+  if (end - network < ipv4.IPV4_LEN) return 0;
+  if (type === ETHERTYPE_IPV4) return ipv4.tos(b, network);
+  return type === ETHERTYPE_IPV6 ? ipv6.trafficClass(b, network) : 0;
+}

@@ -1,0 +1,137 @@
+/**
+ * What becomes of a frame that is larger than a peer's limit (`PeerTable.frameLimit`). Most paths to a black hole begin
+ * here, so nobody is left without an answer who can be given one:
+ *
+ * | frame                                           | becomes                                                   |
+ * |-------------------------------------------------|-----------------------------------------------------------|
+ * | over the limit by its VLAN tags alone           | sent: the limit is that of an untagged one                |
+ * | outer DF clear (`--df unset`, `inherit`)        | sent: the kernel fragments the outer datagram             |
+ * | IPv4 with DF, IPv6                              | answered: ICMP, ICMPv6 (`too-big-answer.ts`), and dropped |
+ * | IPv4 without DF                                 | fragmented before it is encapsulated (`fragmenter.ts`)    |
+ * | TCP superframe over IPv4 without DF             | cut into smaller segments                                 |
+ * | IPv6 of 1280 bytes and less                     | `inherit`: the kernel fragments; `set`: dropped           |
+ * | anything else                                   | dropped                                                   |
+ *
+ * A superframe is judged by its segments. Those of TCP may be cut smaller without being fragments, as a byte stream has no
+ * boundaries; with DF, however, the sender has asked to be told, and answering it once is what mends its next packets,
+ * superframes or not. `docs/decisions/0007` has the reasons, and those of the last row but one.
+ *
+ * Not on the common way: called by the encapsulation after its one compare has failed.
+ */
+import type { Tables } from '../fdb/tables.js';
+import { type Batch, DF_SET, GSO_NONE, GSO_UDP_L4 } from '../frame/batch.js';
+import type { OverlayPort } from '../port/port.js';
+import { V_TOO_BIG_DROP, V_TOO_BIG_FRAGMENT, V_TOO_BIG_ICMP } from '../stats/counters.js';
+import { ETHERTYPE_IPV4, ETHERTYPE_IPV6, networkEtherType, networkOffset } from '../wire/ethernet.js';
+import * as ipv4 from '../wire/ipv4.js';
+import * as ipv6 from '../wire/ipv6.js';
+import { canFragment } from './fragmenter.js';
+import type { OuterOptions } from './outer-header.js';
+import { cutSegments } from './superframe.js';
+import { TooBigAnswer } from './too-big-answer.js';
+
+/** What is to be done with the frame. */
+export const SEND = 0;
+export const SEND_IN_OUTER_FRAGMENTS = 1;
+export const SEND_IN_INNER_FRAGMENTS = 2;
+export const DROP_TOO_BIG = 3;
+
+export class TooBig {
+  /** Of what is to be sent in inner fragments: the IPv4 header, and the largest packet. */
+  ip = 0;
+  packetMax = 0;
+  readonly #tables: Tables;
+  readonly #arena: Uint8Array;
+  readonly #answer: TooBigAnswer;
+  /** Sockets that leave DF clear are there. */
+  readonly #outerFragments: boolean;
+
+  constructor(tables: Tables, overlay: OverlayPort, { df }: OuterOptions) {
+    this.#tables = tables;
+    this.#arena = overlay.arena;
+    this.#answer = new TooBigAnswer(overlay);
+    this.#outerFragments = df !== 'set';
+  }
+
+  /** Time of the answers' limit. @param nowMs monotonic, 32 bits */
+  tick(nowMs: number): void {
+    this.#answer.nowMs = nowMs;
+  }
+
+  /**
+   * Judges frame i on its way to a peer, answers and counts it. A superframe that is cut smaller is so for the copies that
+   * follow, too.
+   *
+   * @returns SEND, SEND_IN_OUTER_FRAGMENTS, SEND_IN_INNER_FRAGMENTS or DROP_TOO_BIG
+   */
+  judge(frames: Batch, i: number, peerIdx: number): number {
+    const off = frames.off[i];
+    const end = off + frames.len[i];
+    const network = networkOffset(this.#arena, off, end);
+    if (network < 0) return this.#drop(frames, i);
+    const { paths, vnis } = this.#tables;
+    const packetLen = frames.largestLen[i] - (network - off);
+    const told = vnis.packetMax[frames.vniIdx[i]];
+    const clear = frames.df[i] !== DF_SET;
+    if (told === 0 || packetLen <= told) {
+      if (frames.largestLen[i] <= paths.carries(peerIdx)) return SEND;
+      if (clear) return SEND_IN_OUTER_FRAGMENTS;
+    }
+    const packetMax = paths.packetMax(peerIdx, network - off, clear);
+    const type = networkEtherType(this.#arena, network);
+    if (type === ETHERTYPE_IPV4) return this.#judgeIpv4(frames, i, network, packetLen, packetMax);
+    if (type === ETHERTYPE_IPV6) return this.#judgeIpv6(frames, i, network, packetMax, peerIdx);
+    return this.#drop(frames, i);
+  }
+
+  /** Longer by padding alone is no packet that is too big. */
+  #judgeIpv4(frames: Batch, i: number, ip: number, packetLen: number, packetMax: number): number {
+    const b = this.#arena;
+    const isSuper = frames.gsoType[i] !== GSO_NONE;
+    if (!ipv4.check(b, ip, frames.off[i] + frames.len[i])) return this.#drop(frames, i);
+    if (!isSuper && ipv4.totalLen(b, ip) <= packetMax) return this.#drop(frames, i);
+    if (ipv4.dontFragment(b, ip)) return this.#refuse(frames, i, ip, packetMax);
+    if (isSuper && frames.gsoType[i] !== GSO_UDP_L4) {
+      const segments = frames.segCount[i];
+      if (!cutSegments(b, frames, i, packetLen - packetMax)) return this.#drop(frames, i);
+      this.#count(frames.vniIdx[i], V_TOO_BIG_FRAGMENT, segments);
+      return SEND;
+    }
+    if (!canFragment(b, frames, i, ip, packetMax)) return this.#drop(frames, i);
+    this.#count(frames.vniIdx[i], V_TOO_BIG_FRAGMENT, frames.segCount[i]);
+    this.ip = ip;
+    this.packetMax = packetMax;
+    return SEND_IN_INNER_FRAGMENTS;
+  }
+
+  /**
+   * No host is told less than 1280 bytes, as IPv6 asks that of every link: the overlay must carry them in some way, whatever
+   * it was told.
+   */
+  #judgeIpv6(frames: Batch, i: number, ip: number, packetMax: number, peerIdx: number): number {
+    const off = frames.off[i];
+    if (!ipv6.check(this.#arena, ip, off + frames.len[i])) return this.#drop(frames, i);
+    if (frames.largestLen[i] - (ip - off) > ipv6.IPV6_MIN_MTU)
+      return this.#refuse(frames, i, ip, Math.max(packetMax, ipv6.IPV6_MIN_MTU));
+    if (frames.largestLen[i] <= this.#tables.paths.carries(peerIdx)) return SEND;
+    return this.#outerFragments ? SEND_IN_OUTER_FRAGMENTS : this.#drop(frames, i);
+  }
+
+  /** Tells the sender, if it may be told. */
+  #refuse(frames: Batch, i: number, network: number, mtu: number): number {
+    const vniIdx = frames.vniIdx[i];
+    if (!this.#answer.give(this.#arena, frames.off[i], network, mtu, vniIdx)) return this.#drop(frames, i);
+    this.#count(vniIdx, V_TOO_BIG_ICMP, frames.segCount[i]);
+    return DROP_TOO_BIG;
+  }
+
+  #drop(frames: Batch, i: number): number {
+    this.#count(frames.vniIdx[i], V_TOO_BIG_DROP, frames.segCount[i]);
+    return DROP_TOO_BIG;
+  }
+
+  #count(vniIdx: number, cell: number, frames: number): void {
+    const { counters } = this.#tables;
+    counters.cells[counters.vniBase(vniIdx) + cell] += frames;
+  }
+}

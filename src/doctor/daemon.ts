@@ -1,0 +1,47 @@
+/** The daemon as the doctor sees it: its counters and what it knows of itself, as facts. */
+import {
+  G_DROPS_DECAP,
+  G_STRAY_VNI,
+  P_LAST_SEEN_MS,
+  P_TX_FRAMES,
+  V_DROPS_DECAP,
+  V_DROPS_ENCAP,
+} from '../stats/counters.js';
+import { DROP } from '../stats/drop-reason.js';
+import type { DataPlane, VniState } from '../worker/data-plane.js';
+import type { DaemonFacts, VniFacts } from './facts.js';
+
+/** @param own what the counters do not say */
+export function daemonFacts(
+  dataPlane: DataPlane,
+  own: Pick<DaemonFacts, 'port' | 'uptimeS' | 'underlayDevices' | 'warnings'>,
+): DaemonFacts {
+  const globals = dataPlane.globals();
+  return {
+    ...own,
+    vnis: dataPlane.vnis().map((vni) => vniFacts(dataPlane, vni)),
+    strayFrames: globals[G_DROPS_DECAP + DROP.vni_not_found],
+    strayVni: globals[G_STRAY_VNI] - 1,
+  };
+}
+
+function vniFacts(dataPlane: DataPlane, { vni, tap }: VniState): VniFacts {
+  const { vni: row, peers } = dataPlane.snapshot(vni);
+  return {
+    vni,
+    tap,
+    unsendable: row[V_DROPS_ENCAP + DROP.no_route],
+    fromStrangers: row[V_DROPS_DECAP + DROP.source_not_peer],
+    peers: peers.flatMap(({ peer, row: counted }) =>
+      peer === undefined
+        ? []
+        : [
+            {
+              address: peer.address.text,
+              txFrames: counted[P_TX_FRAMES],
+              heard: counted[P_LAST_SEEN_MS] > 0,
+            },
+          ],
+    ),
+  };
+}

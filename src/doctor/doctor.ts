@@ -1,0 +1,62 @@
+/**
+ * The doctor: looks at this machine and at the daemon, and says what keeps frames from arriving. Read only. The daemon
+ * asks for `GET /v1/doctor`; vtepctl asks without a daemon when none answers, and then the first question is why it
+ * does not run.
+ */
+import { portHolder } from '../host/port-holder.js';
+import {
+  checkBridgeMtu,
+  checkChecksums,
+  checkConntrack,
+  checkPortMix,
+  checkRpFilter,
+  checkSilentPeers,
+  checkStrangers,
+  checkStrayVni,
+  checkUnsendable,
+  checkWarnings,
+} from './checks.js';
+import type { DaemonFacts, MachineFacts } from './facts.js';
+import type { Finding } from './finding.js';
+import { checkFirewall } from './firewall.js';
+import { readMachine } from './machine.js';
+
+const STANDARD_PORT = 4789;
+
+/** @param daemon undefined: there is none. @returns what was found, the most direct causes first */
+export async function examine(daemon?: DaemonFacts): Promise<Finding[]> {
+  const machine = await readMachine(daemon?.port ?? STANDARD_PORT);
+  if (daemon !== undefined) return judgeAll(machine, daemon);
+  const holder = await portHolder(STANDARD_PORT);
+  return [
+    ...(holder === undefined ? [] : [portTaken(holder)]),
+    ...checkFirewall(machine.ruleset, STANDARD_PORT),
+  ];
+}
+
+/** All checks of a machine on which the daemon runs. */
+export function judgeAll(machine: MachineFacts, daemon: DaemonFacts): Finding[] {
+  const { port } = daemon;
+  return [
+    ...checkWarnings(daemon),
+    ...checkFirewall(machine.ruleset, port),
+    ...checkUnsendable(daemon),
+    ...checkSilentPeers(daemon),
+    ...checkStrayVni(daemon),
+    ...checkStrangers(daemon),
+    ...checkBridgeMtu(machine, daemon),
+    ...checkRpFilter(machine, daemon),
+    ...checkConntrack(machine, port),
+    ...checkChecksums(machine, daemon),
+    ...checkPortMix(machine, port),
+  ];
+}
+
+function portTaken({ holder, cure }: { holder: string; cure: string }): Finding {
+  return {
+    code: 'port_taken',
+    what: `UDP port ${STANDARD_PORT} is taken: ${holder} holds it`,
+    why: 'vtepd cannot receive there',
+    cure,
+  };
+}

@@ -1,0 +1,107 @@
+/**
+ * Reads what this machine shows of itself, and changes nothing: `ip`, `nft`, /proc. Whatever cannot be read is left
+ * out: the doctor says what he sees, not what he could not look at.
+ */
+import { execFile } from 'node:child_process';
+import { createReadStream } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
+import { createInterface } from 'node:readline';
+import { allLinks } from '../host/link.js';
+import type { ConntrackFacts, MachineFacts } from './facts.js';
+
+const RP_FILTER_DIR = '/proc/sys/net/ipv4/conf';
+const CONNTRACK = '/proc/sys/net/netfilter/nf_conntrack';
+const TIMEOUT_MS = 5000;
+/** A large ruleset (kube-proxy's) has some megabytes. */
+const MAX_RULESET_LEN = 64 * 1024 * 1024;
+/** Lines of the connection table that are looked at: enough to see who fills it. */
+const MAX_CONNECTIONS = 300_000;
+
+/** @param port UDP port whose tracked connections are counted */
+export async function readMachine(port: number): Promise<MachineFacts> {
+  const [links, ruleset, rpFilter, netstat, snmp, snmp6, conntrack] = await Promise.all([
+    allLinks().catch(() => []),
+    readRuleset(),
+    readRpFilter(),
+    readOr('/proc/net/netstat'),
+    readOr('/proc/net/snmp'),
+    readOr('/proc/net/snmp6'),
+    readConntrack(port),
+  ]);
+  const udp6 = Number(/^Udp6InCsumErrors\s+(\d+)/m.exec(snmp6)?.[1] ?? 0);
+  return {
+    links,
+    ruleset,
+    rpFilter,
+    rpFilterDrops: counterIn(netstat, 'TcpExt', 'IPReversePathFilter'),
+    udpChecksumErrors: counterIn(snmp, 'Udp', 'InCsumErrors') + udp6,
+    conntrack,
+  };
+}
+
+/**
+ * One number of /proc/net/snmp or netstat, which have a line of names and a line of values for each group; 0: it is
+ * not there.
+ *
+ *     Udp: InDatagrams NoPorts InErrors …
+ *     Udp: 4711 2 0 …
+ */
+export function counterIn(text: string, group: string, name: string): number {
+  const [names, values] = text
+    .split('\n')
+    .filter((line) => line.startsWith(`${group}: `))
+    .map((line) => line.split(' '));
+  const column = names?.indexOf(name) ?? -1;
+  return column < 0 ? 0 : Number(values?.[column] ?? 0);
+}
+
+function readRuleset(): Promise<unknown[]> {
+  const env = { ...process.env, PATH: `${process.env.PATH ?? '/usr/bin:/bin'}:/usr/sbin:/sbin` };
+  return new Promise((resolve) => {
+    const options = { env, timeout: TIMEOUT_MS, maxBuffer: MAX_RULESET_LEN };
+    execFile('nft', ['-json', 'list', 'ruleset'], options, (error, stdout) => {
+      resolve(error ? [] : rulesetIn(stdout));
+    });
+  });
+}
+
+export function rulesetIn(json: string): unknown[] {
+  try {
+    const { nftables } = JSON.parse(json) as { nftables?: unknown };
+    return Array.isArray(nftables) ? nftables : [];
+  } catch {
+    return [];
+  }
+}
+
+async function readRpFilter(): Promise<Map<string, number>> {
+  const devices = await readdir(RP_FILTER_DIR).catch(() => []);
+  const values = await Promise.all(devices.map((device) => readOr(`${RP_FILTER_DIR}/${device}/rp_filter`)));
+  return new Map(devices.map((device, i) => [device, Number(values[i])]));
+}
+
+async function readConntrack(port: number): Promise<ConntrackFacts | undefined> {
+  const entries = Number(await readOr(`${CONNTRACK}_count`));
+  const max = Number(await readOr(`${CONNTRACK}_max`));
+  if (!(entries > 0 && max > 0)) return undefined;
+  return { entries, max, ofPort: await countConnections(port) };
+}
+
+async function countConnections(port: number): Promise<number> {
+  const ofPort = new RegExp(`\\budp\\b.*\\bdport=${port}\\b`);
+  let seen = 0;
+  let found = 0;
+  try {
+    for await (const line of createInterface({ input: createReadStream('/proc/net/nf_conntrack') })) {
+      if (++seen > MAX_CONNECTIONS) break;
+      if (ofPort.test(line)) found++;
+    }
+  } catch {
+    // A kernel without this file, or no right to read it: nothing is known of single entries.
+  }
+  return found;
+}
+
+function readOr(path: string): Promise<string> {
+  return readFile(path, 'utf8').catch(() => '');
+}

@@ -1,0 +1,31 @@
+/** Neighbours as the kernel knows them (`ip neighbour`): which MAC has which IPv4 address on a device. */
+import { parseIpAddress } from '../wire/ip-address.js';
+import { parseMac } from '../wire/mac.js';
+import { ip } from './ip-command.js';
+
+export interface Neighbour {
+  readonly mac: { readonly high: number; readonly low: number };
+  /** Four bytes. */
+  readonly ip: Uint8Array;
+}
+
+/** @param devices names @returns those with a MAC, of all of them. @throws HostError */
+export async function ipv4Neighbours(devices: readonly string[]): Promise<Neighbour[]> {
+  const found = (await ip(['-4', 'neighbour', 'show'])) as RawNeighbour[];
+  return neighboursOn(devices, found);
+}
+
+interface RawNeighbour {
+  readonly dst?: string;
+  readonly dev?: string;
+  readonly lladdr?: string;
+}
+
+export function neighboursOn(devices: readonly string[], raw: readonly RawNeighbour[]): Neighbour[] {
+  return raw.flatMap(({ dst = '', dev = '', lladdr = '' }) => {
+    const address = parseIpAddress(dst);
+    const mac = parseMac(lladdr);
+    if (address?.family !== 4 || mac === undefined || !devices.includes(dev)) return [];
+    return [{ mac, ip: address.bytes.slice(0, 4) }];
+  });
+}

@@ -1,0 +1,50 @@
+/**
+ * One socket a family that path probes leave by: DF set whatever `--df` says of frames, bound as the pool of sending
+ * sockets is, its source port from the same range, so that a firewall that lets frames out lets probes out.
+ *
+ * Probing is help, not duty: a family whose socket cannot be had is left out, and its paths stay unprobed.
+ */
+import type { Shim } from '../native/binding.js';
+import { ERRNO } from '../native/errno.js';
+import { spreadOver } from './source-ports.js';
+import { localAddress, packRow, type UnderlaySpec } from './underlay-sockets.js';
+
+/** Options of `udpOpen`: error queue, DF. */
+const SEND_WITH_DF = 2 | 4;
+/** Nobody reads what is sent to it; the error queue needs a few hundred bytes a message. */
+const RECEIVE_BUFFER_LEN = 4096;
+const SEND_BUFFER_LEN = 256 * 1024;
+
+export interface ProbeSockets {
+  /** Negative: none. */
+  readonly ipv4: number;
+  readonly ipv6: number;
+  close(): void;
+}
+
+export function openProbeSockets(
+  shim: Shim,
+  spec: Pick<UnderlaySpec, 'local4' | 'local6' | 'device' | 'sourcePorts' | 'ttl'>,
+): ProbeSockets {
+  const open = (family: 4 | 6): number => {
+    const local = localAddress(spec, family);
+    const [fd = -1] = spreadOver(spec.sourcePorts, 1, (port) => {
+      const row = packRow(family, local, port);
+      const answer = shim.udpOpen(
+        row,
+        spec.device,
+        SEND_WITH_DF,
+        RECEIVE_BUFFER_LEN,
+        SEND_BUFFER_LEN,
+        spec.ttl,
+      );
+      return answer === -ERRNO.EADDRINUSE ? undefined : answer;
+    });
+    return fd;
+  };
+  const sockets = { ipv4: open(4), ipv6: open(6) };
+  const close = () => {
+    for (const fd of [sockets.ipv4, sockets.ipv6]) if (fd >= 0) shim.close(fd);
+  };
+  return { ...sockets, close };
+}

@@ -1,0 +1,102 @@
+/**
+ * The overlay MTU of each VNI, from configuration and paths: with `--mtu auto` what fits the narrowest path, followed as
+ * peers come and go and paths change; else what was asked for, with a warning for as long as it does not fit.
+ *
+ * An unbridged TAP has the overlay MTU as its device MTU, for then the kernel itself sends nothing larger. A bridged one
+ * keeps its bridge's: vtepd must see what is too large to answer it.
+ */
+import type { VniSettings } from './config/settings.js';
+import type { Logger } from './log.js';
+import { type Fit, fitOf, mtuWarning, type PeerPath } from './probe/verdict.js';
+
+export interface OverlayMtuOptions {
+  /** What is known of the way to a peer, bytes. */
+  readonly pathMtu: (address: string) => number | undefined;
+  readonly log: Logger;
+}
+
+/** A peer as far as its path matters. */
+interface Peer {
+  readonly address: { readonly text: string; readonly family: 4 | 6 };
+}
+
+/** How a change of one VNI's overlay MTU is carried out: in the data plane, and on the device where it has it. */
+export type Carry = (vni: number, overlayMtu: number) => Promise<void>;
+
+interface Kept {
+  readonly settings: VniSettings;
+  /** 802.1Q tags of frames on this overlay. */
+  readonly tags: number;
+  fit: Fit;
+  overlayMtu: number;
+  warning: string | undefined;
+}
+
+export class OverlayMtus {
+  readonly #options: OverlayMtuOptions;
+  readonly #vnis = new Map<number, Kept>();
+
+  constructor(options: OverlayMtuOptions) {
+    this.#options = options;
+  }
+
+  /** A VNI begins. @returns its overlay MTU, bytes */
+  begin(settings: VniSettings, peers: readonly Peer[], tags: number): number {
+    const fit = this.#fit(peers, tags);
+    const overlayMtu = settings.mtu === 'auto' ? fit.overlayMtu : settings.mtu;
+    const kept: Kept = { settings, tags, fit, overlayMtu, warning: undefined };
+    this.#vnis.set(settings.vni, kept);
+    this.#judge(kept);
+    return overlayMtu;
+  }
+
+  /** Peers or paths may have changed. @param peersOf present peers of a VNI @throws what `carry` throws; call again then */
+  async follow(peersOf: (vni: number) => readonly Peer[], carry: Carry): Promise<void> {
+    for (const [vni, kept] of this.#vnis) {
+      kept.fit = this.#fit(peersOf(vni), kept.tags);
+      this.#judge(kept);
+      const { overlayMtu, peer } = kept.fit;
+      if (kept.settings.mtu !== 'auto' || overlayMtu === kept.overlayMtu) continue;
+      await carry(vni, overlayMtu);
+      const before = kept.overlayMtu;
+      kept.overlayMtu = overlayMtu;
+      this.#options.log.info({ vni, before, overlayMtu, peer }, 'overlay MTU follows the narrowest path');
+    }
+  }
+
+  /** Of a VNI that has begun, bytes. */
+  overlayMtu(vni: number): number {
+    return this.#vnis.get(vni)!.overlayMtu;
+  }
+
+  /** VLAN tags that a VNI's frames have. */
+  tags(vni: number): number {
+    return this.#vnis.get(vni)?.tags ?? 0;
+  }
+
+  /** Of VNIs whose `--mtu` does not fit. */
+  warnings(): { code: string; detail: string }[] {
+    const details = Array.from(this.#vnis.values(), ({ warning }) => warning);
+    return details
+      .filter((detail) => detail !== undefined)
+      .map((detail) => ({ code: 'overlay_mtu_too_large', detail }));
+  }
+
+  #fit(peers: readonly Peer[], tags: number): Fit {
+    const paths: PeerPath[] = peers.map(({ address: { text, family } }) => ({
+      address: text,
+      family,
+      pathMtu: this.#options.pathMtu(text),
+    }));
+    return fitOf(paths, tags);
+  }
+
+  /** Says once what is new. */
+  #judge(kept: Kept): void {
+    const { settings, fit } = kept;
+    const warning = settings.mtu === 'auto' ? undefined : mtuWarning(settings.vni, settings.mtu, fit);
+    if (warning !== undefined && warning !== kept.warning)
+      this.#options.log.warn({ code: 'overlay_mtu_too_large' }, warning);
+    kept.warning = warning;
+  }
+}

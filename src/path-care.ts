@@ -1,0 +1,175 @@
+/**
+ * The care for paths: what they carry, measured by itself and on demand (`probing.ts`), and what follows for frames on
+ * them and for each overlay's MTU (`overlay-mtu.ts`), carried out in the data plane and on the TAP. The composition root makes one, tells
+ * it when the data plane runs and when peers changed, and shows what it warns of.
+ */
+import type { VniSettings } from './config/settings.js';
+import { getLink, type Link, linksOfKind, setLink, tagsOver } from './host/link.js';
+import type { Paths } from './host/paths.js';
+import { packRow } from './host/underlay-sockets.js';
+import type { Logger } from './log.js';
+import { OverlayMtus } from './overlay-mtu.js';
+import { Hearing } from './probe/hearing.js';
+import type { ProbeResult } from './probe/prober.js';
+import type { Progress } from './probe/search.js';
+import { type Judgement, judge, overlayMtuFor } from './probe/verdict.js';
+import { Probing, type ProbingOptions } from './probing.js';
+import { parseIpAddress } from './wire/ip-address.js';
+import type { NewPeer, PeerState } from './worker/data-plane.js';
+import type { Handle } from './worker/handle.js';
+
+export interface PathCareOptions extends Omit<ProbingOptions, 'looked'> {
+  readonly log: Logger;
+}
+
+/** What a search found about one peer, and what it means. */
+export interface PeerVerdict extends ProbeResult, Judgement {
+  /** What this machine lets out toward the peer, bytes; undefined: no route. */
+  readonly routeMtu: number | undefined;
+  /** Largest overlay MTU of this path, bytes; undefined: not known. */
+  readonly fits: number | undefined;
+  /** What frames of the VNI are judged by, and the TAP's device MTU, bytes. */
+  readonly overlayMtu: number;
+  readonly tapMtu: number;
+}
+
+export class PathCare {
+  readonly #paths: Paths;
+  readonly #log: Logger;
+  readonly #overlayMtus: OverlayMtus;
+  readonly #probing: Probing;
+  #vlans: Promise<Link[]> | undefined;
+  readonly #device: string;
+  #hearing: Hearing | undefined;
+  #handle: Handle | undefined;
+  #following: Promise<void> = Promise.resolve();
+  /** A look that has not begun sees whatever changes until then. */
+  #due = false;
+  /** Why the last change could not be made; '' it could. */
+  #failure = '';
+
+  constructor(options: PathCareOptions) {
+    const { paths, log, settings } = options;
+    this.#device = settings.underlayDev;
+    this.#paths = paths;
+    this.#log = log;
+    this.#overlayMtus = new OverlayMtus({ pathMtu: (address) => paths.pathMtu(address), log });
+    this.#probing = new Probing({ ...options, looked: () => this.changed() });
+  }
+
+  /** A VNI is about to be set up. @returns its overlay MTU, bytes */
+  async begin(vni: VniSettings, peers: readonly NewPeer[]): Promise<number> {
+    this.#vlans ??= linksOfKind('vlan');
+    const vlans = await this.#vlans;
+    const tags = Math.max(tagsOver(vni.tap, vlans), vni.bridge === '' ? 0 : tagsOver(vni.bridge, vlans));
+    return this.#overlayMtus.begin(vni, peers, tags);
+  }
+
+  /** Of a VNI that has begun, bytes. */
+  overlayMtu(vni: number): number {
+    return this.#overlayMtus.overlayMtu(vni);
+  }
+
+  /**
+   * The data plane runs: paths are watched from now on.
+   * @param deafPorts source ports of sockets that are not told what ICMP says of their datagrams
+   */
+  start(handle: Handle, deafPorts: ReadonlySet<number>): void {
+    this.#handle = handle;
+    this.#probing.start(handle);
+    if (deafPorts.size > 0) this.#hear(handle, deafPorts);
+  }
+
+  stop(): void {
+    this.#handle = undefined;
+    this.#hearing?.stop();
+    this.#probing.stop();
+  }
+
+  /** Peers or paths may have changed: what frames are judged by follows, one change after the other. */
+  changed(): void {
+    if (this.#due) return;
+    this.#due = true;
+    this.#following = this.#following.then(() => {
+      this.#due = false;
+      return this.#follow();
+    });
+  }
+
+  /** Takes answers to probes from the data plane. */
+  replied(peerIdx: number, nonce: { readonly high: number; readonly low: number }, len: number): void {
+    this.#probing.replied(peerIdx, nonce, len);
+  }
+
+  warnings(): { code: string; detail: string }[] {
+    return this.#overlayMtus.warnings();
+  }
+
+  /** Searches one path and says what it means. @param progress told of each packet */
+  async probe(vni: number, peer: PeerState, progress: Progress): Promise<PeerVerdict> {
+    const result = await this.#probing.search(vni, peer, progress);
+    const { pathMtu } = result;
+    const { text, family } = peer.address;
+    const fits =
+      pathMtu === undefined ? undefined : overlayMtuFor(family, pathMtu, this.#overlayMtus.tags(vni));
+    // An overlay MTU that follows has followed by now.
+    await this.#following;
+    const { tap, policy } = this.#handle!.vnis().find((state) => state.vni === vni)!;
+    const { mtu: tapMtu, master } = await getLink(tap);
+    const { overlayMtu } = policy;
+    const judgement = judge(pathMtu, fits, { overlayMtu, tap, tapMtu, bridged: master !== '' });
+    return { ...result, ...judgement, routeMtu: this.#paths.routeMtu(text), fits, overlayMtu, tapMtu };
+  }
+
+  #hear(handle: Handle, ports: ReadonlySet<number>): void {
+    this.#hearing = new Hearing({
+      device: this.#device,
+      ports,
+      isOurs: (address) => this.#paths.localAddresses().includes(address),
+      isPeer: (address) => this.#paths.route(address) !== undefined,
+      told: (family, address, port, mtu) =>
+        handle.reportPath(packRow(family, parseIpAddress(address), port), mtu),
+    });
+    try {
+      this.#hearing.start();
+    } catch (error) {
+      const why = (error as Error).message;
+      this.#log.warn({ error: why }, 'ICMP cannot be heard: paths that narrow are found by probes alone');
+    }
+  }
+
+  async #follow(): Promise<void> {
+    const handle = this.#handle;
+    if (handle === undefined) return;
+    try {
+      await handle.followPaths((address) => this.#paths.pathMtu(address) ?? 0);
+      await this.#overlayMtus.follow(
+        (vni) => handle.peers(vni),
+        async (vni, overlayMtu) => {
+          await handle.setOverlayMtu(vni, overlayMtu);
+          await followOnDevice(handle.vnis().find((state) => state.vni === vni)!.tap, overlayMtu);
+        },
+      );
+      this.#failure = '';
+    } catch (error) {
+      this.#tell((error as Error).message);
+    }
+  }
+
+  /** The data plane is being restarted, or somebody took the TAP away: it is tried again at each look, and said once. */
+  #tell(failure: string): void {
+    if (this.#handle === undefined || failure === this.#failure) return;
+    this.#failure = failure;
+    this.#log.warn({ error: failure }, 'what follows from the paths could not be changed');
+  }
+}
+
+/** Linux takes IPv6 away from a device that carries less (RFC 8200 §5), addresses and all, and does not give it back. */
+const IPV6_MIN_MTU = 1280;
+
+/** An unbridged TAP has the overlay MTU as its own; a bridged one keeps its bridge's. */
+async function followOnDevice(tap: string, overlayMtu: number): Promise<void> {
+  const { master, mtu } = await getLink(tap);
+  const wanted = Math.max(overlayMtu, IPV6_MIN_MTU);
+  if (master === '' && mtu !== wanted) await setLink(tap, 'mtu', String(wanted));
+}

@@ -1,0 +1,60 @@
+/**
+ * Sends single datagrams of the main thread, path probes, through sockets of their own: one a family, with DF set. The
+ * shim's sending call as the data plane uses it, with a batch of one.
+ */
+import { Batch } from '../frame/batch.js';
+import { PEER_ROW_LEN, SEND_SOCKETS, SOURCE_SOCKETS } from '../frame/limits.js';
+import { PathErrors } from '../frame/path-errors.js';
+import type { Shim } from '../native/binding.js';
+import { Tunnel } from './tunnel.js';
+
+const AF_INET = 2;
+const AF_INET6 = 10;
+
+/** Where to: what a packed peer row holds. */
+export interface Destination {
+  readonly family: 4 | 6;
+  /** 16 bytes, IPv4 in the first four. */
+  readonly bytes: Uint8Array;
+  readonly port: number;
+  readonly scopeId: number;
+}
+
+export class ProbeSender {
+  readonly #shim: Shim;
+  readonly #fds = new Int32Array(SEND_SOCKETS).fill(-1);
+  readonly #row = new Uint8Array(PEER_ROW_LEN);
+  readonly #batch = new Batch();
+  /** Nobody asks: a probe is no train and leaves by no tunnel, and who probes hears what arrives. */
+  readonly #refused = new Int32Array(2);
+  readonly #tunnel = new Tunnel();
+  readonly #errors = new PathErrors();
+
+  /** @param sockets −1: none of that family */
+  constructor(shim: Shim, sockets: { readonly ipv4: number; readonly ipv6: number }) {
+    this.#shim = shim;
+    this.#fds[0] = sockets.ipv4;
+    this.#fds[SOURCE_SOCKETS] = sockets.ipv6;
+  }
+
+  /** @returns 0, or a negative errno: -EMSGSIZE when it does not fit our own device */
+  send({ family, bytes, port, scopeId }: Destination, datagram: Uint8Array): number {
+    new Uint16Array(this.#row.buffer, 0, 2).set([family === 4 ? AF_INET : AF_INET6, port]);
+    this.#row.set(bytes, 4);
+    new Uint32Array(this.#row.buffer, 20, 1)[0] = scopeId;
+    this.#batch.len[0] = datagram.length;
+    this.#errors.clear();
+    this.#shim.udpSendBatch(
+      this.#fds,
+      this.#row,
+      datagram,
+      this.#batch.bytes,
+      1,
+      1,
+      this.#refused,
+      this.#tunnel.bytes,
+      this.#errors.bytes,
+    );
+    return this.#batch.status[0];
+  }
+}

@@ -1,0 +1,73 @@
+/**
+ * By padded datagrams that another vtepd answers on the VXLAN port itself (`wire/probe.ts`): works where ICMP is
+ * filtered, takes the way that frames take, and other VTEPs ignore it. An answer counts only with the nonce of the
+ * question that waits, from the peer that was asked, about the length that was sent.
+ */
+import { randomBytes } from 'node:crypto';
+import { PROBE_REQUEST, writeProbe } from '../wire/probe.js';
+import { UDP_LEN } from '../wire/udp.js';
+import { Exchange } from './exchange.js';
+import { IP_LEN, type Means, type OpenMeans, type ProbedPeer, type SendDatagram } from './means.js';
+import type { Outcome } from './search.js';
+
+const EMSGSIZE = -90;
+const EPERM = -1;
+const ENETUNREACH = -101;
+const EHOSTUNREACH = -113;
+const EAFNOSUPPORT = -97;
+
+export class EchoMeans implements Means {
+  readonly name = 'vtepd';
+  readonly #send: SendDatagram;
+  readonly #asked = new Set<Exchange>();
+
+  constructor(send: SendDatagram) {
+    this.#send = send;
+  }
+
+  async open(peer: ProbedPeer): Promise<OpenMeans> {
+    const exchange = new Exchange();
+    this.#asked.add(exchange);
+    return {
+      probe: (packetLen) => {
+        const datagram = new Uint8Array(packetLen - IP_LEN[peer.family] - UDP_LEN);
+        const nonce = randomBytes(8);
+        const high = nonce.readInt32BE(0);
+        const low = nonce.readInt32BE(4);
+        writeProbe(datagram, 0, PROBE_REQUEST, peer.vni, datagram.length, high, low);
+        const key = keyOf(peer.peerIdx, high, low, datagram.length);
+        return exchange.ask(key, () => sendFailure(this.#send(peer, datagram)));
+      },
+      close: () => void this.#asked.delete(exchange),
+    };
+  }
+
+  /** A reply has come, from a peer of ours, that may be anyone's: the arguments of `ProbeReplied`. */
+  replied(peerIdx: number, nonce: { readonly high: number; readonly low: number }, len: number): void {
+    const key = keyOf(peerIdx, nonce.high, nonce.low, len);
+    for (const exchange of this.#asked) exchange.settle(key, { kind: 'arrived' });
+  }
+}
+
+function keyOf(peerIdx: number, high: number, low: number, len: number): string {
+  return `${peerIdx} ${high} ${low} ${len}`;
+}
+
+/** What a negative errno of a send means for a probe; undefined: it is on its way. */
+export function sendFailure(status: number): Outcome | undefined {
+  switch (status) {
+    case 0:
+      return undefined;
+    case EMSGSIZE:
+      return { kind: 'too-big', mtu: 0 };
+    case EPERM:
+      return { kind: 'unusable', why: 'a firewall of this machine refuses to send to the peer' };
+    case ENETUNREACH:
+    case EHOSTUNREACH:
+      return { kind: 'unusable', why: 'no route to the peer' };
+    case EAFNOSUPPORT:
+      return { kind: 'unusable', why: 'no socket of that address family' };
+    default:
+      return { kind: 'silent' };
+  }
+}

@@ -1,0 +1,74 @@
+/**
+ * By ICMP echo with DF set: answered by nearly every peer, whatever VTEP it runs, and a hop that is too narrow says so
+ * at once. Firewalls that drop ICMP make it silent.
+ *
+ * Needs a raw socket (`raw-icmp.ts`); where there is none, this means is unavailable and the next one is tried.
+ */
+import { randomInt } from 'node:crypto';
+import { makeEcho, readEchoNews } from '../wire/icmp-echo.js';
+import { Exchange } from './exchange.js';
+import { IP_LEN, type Means, MeansUnavailable, type OpenMeans, type ProbedPeer } from './means.js';
+import { openRawIcmp, type RawSocket } from './raw-icmp.js';
+import type { Outcome } from './search.js';
+
+const PMTUDISC_PROBE = 3;
+/** IP_MTU_DISCOVER of IPPROTO_IP, IPV6_MTU_DISCOVER of IPPROTO_IPV6: DF set, up to what the device carries. */
+const MTU_DISCOVER = { 4: [0, 10], 6: [41, 23] } as const;
+/** What answers an echo: echo replies, and destination unreachable or packet too big. */
+const TYPES = { 4: [0, 3], 6: [2, 129] } as const;
+
+/** @param device that the underlay's sockets are bound to; '' any */
+export function icmpMeans(device: string): Means {
+  return { name: 'icmp', open: async (peer) => open(peer, device) };
+}
+
+function open(peer: ProbedPeer, device: string): OpenMeans {
+  const { family } = peer;
+  const [host, scope] = peer.text.split('%');
+  const socket = openSocket(family, scope ?? device);
+  const exchange = new Exchange();
+  const identifier = randomInt(0x10000);
+  let sequence = randomInt(0x10000);
+  socket.on('message', (message: Buffer) => {
+    const news = readEchoNews(family, message);
+    if (news?.identifier !== identifier) return;
+    const { tooBig } = news;
+    const outcome: Outcome = tooBig === undefined ? { kind: 'arrived' } : { kind: 'too-big', mtu: tooBig };
+    exchange.settle(String(news.sequence), outcome);
+  });
+  // An error of the socket itself shows as silence.
+  socket.on('error', () => {});
+  return {
+    probe: (packetLen) => {
+      sequence = (sequence + 1) & 0xffff;
+      const key = String(sequence);
+      const echo = Buffer.from(makeEcho(family, identifier, sequence, packetLen - IP_LEN[family]).buffer);
+      return exchange.ask(key, () => {
+        socket.send(echo, 0, echo.length, host, (error) => {
+          if (error) exchange.settle(key, explain(error));
+        });
+        return undefined;
+      });
+    },
+    close: () => socket.close(),
+  };
+}
+
+/** @throws MeansUnavailable */
+function openSocket(family: 4 | 6, device: string): RawSocket {
+  try {
+    const socket = openRawIcmp(family, device, TYPES[family]);
+    const [level, option] = MTU_DISCOVER[family];
+    socket.setOption(level, option, PMTUDISC_PROBE);
+    return socket;
+  } catch (error) {
+    throw new MeansUnavailable(`ICMP cannot be sent (${(error as Error).message})`);
+  }
+}
+
+/** raw-socket gives the text of strerror(3) alone. */
+function explain({ message }: Error): Outcome {
+  if (/too long/i.test(message)) return { kind: 'too-big', mtu: 0 };
+  if (/unreachable|no route|not permitted/i.test(message)) return { kind: 'unusable', why: message };
+  return { kind: 'silent' };
+}

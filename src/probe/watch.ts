@@ -1,0 +1,124 @@
+/**
+ * Paths are looked after by themselves, so that nobody has to run anything: peers that echo probes are probed at start,
+ * every ten minutes (RFC 8899 §5.1.1, PMTU_RAISE_TIMER: a path may also have become wider), and soon after
+ * something was too big for the path or fell silent. A peer that does not echo costs three short datagrams a period,
+ * which it drops without a word.
+ *
+ * What was found is believed until it is found anew: a peer that has gone says nothing about the path. After an
+ * hour without an answer the routing table's word counts again.
+ */
+import type { ProbedPeer } from './means.js';
+import type { ProbeResult } from './prober.js';
+
+/** How often signs are looked at and what is due begins, ms. */
+export const LOOK_MS = 5_000;
+const PERIOD_MS = 600_000;
+/** After a sign of trouble, at most so often, ms. */
+const SOONEST_MS = 60_000;
+const BELIEVED_MS = 3_600_000;
+/** Searches under way at most. */
+const AT_ONCE = 16;
+
+/** Signs of trouble with one peer, as counted so far. */
+export interface Signs {
+  readonly peer: ProbedPeer;
+  /** Frames sent to it. */
+  readonly txFrames: number;
+  /** When it was heard last, ms since the epoch; 0: never. */
+  readonly lastSeenMs: number;
+  /** Frames of its VNI that were too big for a path. */
+  readonly tooBig: number;
+}
+
+export interface WatchOptions {
+  readonly search: (peer: ProbedPeer) => Promise<ProbeResult>;
+  /** Each (VNI, peer), with what was counted. */
+  readonly signs: () => readonly Signs[];
+  /** What a path carries as far as probes know, bytes; undefined: they don't any more. */
+  readonly learned: (address: string, pathMtu: number | undefined) => void;
+}
+
+interface Path {
+  lastProbedMs: number;
+  answeredMs: number;
+  busy: boolean;
+  suspect: boolean;
+  signs: Signs;
+}
+
+export class PathWatch {
+  readonly #options: WatchOptions;
+  readonly #paths = new Map<string, Path>();
+  #running = 0;
+
+  constructor(options: WatchOptions) {
+    this.#options = options;
+  }
+
+  /** Begins what is due. Call every LOOK_MS. @param nowMs a clock that only goes forward */
+  look(nowMs: number): void {
+    const present = new Set<string>();
+    for (const signs of this.#options.signs()) {
+      const { text } = signs.peer;
+      if (present.has(text)) continue;
+      present.add(text);
+      this.#notice(text, signs);
+    }
+    for (const [text, path] of this.#paths) {
+      if (!present.has(text)) this.#forget(text);
+      else if (this.#running < AT_ONCE && isDue(path, nowMs)) void this.#probe(text, path, nowMs);
+      else if (path.answeredMs > 0 && nowMs - path.answeredMs > BELIEVED_MS) this.#disbelieve(text, path);
+    }
+  }
+
+  /** A path was searched on demand. @param nowMs the clock of `look` */
+  searched(text: string, pathMtu: number, nowMs: number): void {
+    const path = this.#paths.get(text);
+    if (path === undefined) return;
+    path.answeredMs = nowMs;
+    this.#options.learned(text, pathMtu);
+  }
+
+  #notice(text: string, signs: Signs): void {
+    const path = this.#paths.get(text);
+    if (path === undefined) {
+      const never = Number.NEGATIVE_INFINITY;
+      this.#paths.set(text, { lastProbedMs: never, answeredMs: 0, busy: false, suspect: false, signs });
+      return;
+    }
+    path.suspect ||= isSuspect(path.signs, signs);
+    path.signs = signs;
+  }
+
+  async #probe(text: string, path: Path, nowMs: number): Promise<void> {
+    path.lastProbedMs = nowMs;
+    path.suspect = false;
+    path.busy = true;
+    this.#running++;
+    const { pathMtu } = await this.#options.search(path.signs.peer);
+    this.#running--;
+    path.busy = false;
+    if (pathMtu !== undefined && this.#paths.get(text) === path) this.searched(text, pathMtu, nowMs);
+  }
+
+  #disbelieve(text: string, path: Path): void {
+    path.answeredMs = 0;
+    this.#options.learned(text, undefined);
+  }
+
+  #forget(text: string): void {
+    this.#paths.delete(text);
+    this.#options.learned(text, undefined);
+  }
+}
+
+function isDue({ busy, suspect, lastProbedMs }: Path, nowMs: number): boolean {
+  return !busy && nowMs - lastProbedMs >= (suspect ? SOONEST_MS : PERIOD_MS);
+}
+
+/** Something was too big; or frames went there, and nothing came from a peer that used to be heard. */
+function isSuspect(before: Signs, after: Signs): boolean {
+  if (after.tooBig > before.tooBig) return true;
+  const silent = after.lastSeenMs > 0 && after.lastSeenMs === before.lastSeenMs;
+  return silent && after.txFrames > before.txFrames;
+}

@@ -1,0 +1,168 @@
+/**
+ * Path probing as the daemon has it: sockets and means put together, paths watched by themselves, one peer searched when
+ * somebody asks. What a path carries is kept by `host/paths.ts`; what follows from it is the caller's.
+ */
+import type { Settings } from './config/settings.js';
+import { getLink } from './host/link.js';
+import { ipv4Neighbours } from './host/neighbours.js';
+import type { Paths } from './host/paths.js';
+import { openProbeSockets } from './host/probe-sockets.js';
+import type { Shim } from './native/binding.js';
+import { ProbeSender } from './port/probe-sender.js';
+import { ArpMeans, type LearnedHost } from './probe/arp.js';
+import { EchoMeans } from './probe/echo.js';
+import { icmpMeans } from './probe/icmp.js';
+import type { ProbedPeer, SendDatagram } from './probe/means.js';
+import { type ProbeResult, Prober } from './probe/prober.js';
+import type { Progress } from './probe/search.js';
+import { LOOK_MS, PathWatch, type Signs } from './probe/watch.js';
+import {
+  P_LAST_SEEN_MS,
+  P_TX_FRAMES,
+  V_DROPS_ENCAP,
+  V_TOO_BIG_DROP,
+  V_TOO_BIG_FRAGMENT,
+  V_TOO_BIG_ICMP,
+} from './stats/counters.js';
+import { DROP } from './stats/drop-reason.js';
+import type { DataPlane, PeerState } from './worker/data-plane.js';
+
+/** What a send says while there are no sockets. */
+const EAFNOSUPPORT = -97;
+/** After a look at very many peers there is a rest of so many times what it took. */
+const REST_FACTOR = 50;
+/** Learned hosts that are looked at for one that can be asked. */
+const MOST_HOSTS = 1000;
+
+export interface ProbingOptions {
+  readonly shim: Shim;
+  readonly settings: Pick<Settings, 'local' | 'underlayDev' | 'sourcePorts'>;
+  readonly ttl: number;
+  readonly paths: Paths;
+  /** Called after each look at the paths: something may have changed. */
+  readonly looked: () => void;
+}
+
+export class Probing {
+  readonly #options: ProbingOptions;
+  readonly #echo: EchoMeans;
+  readonly #arp: ArpMeans;
+  #dataPlane: DataPlane | undefined;
+  readonly #prober: Prober;
+  #sender: ProbeSender | undefined;
+  #watch: PathWatch | undefined;
+  #closeSockets = () => {};
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(options: ProbingOptions) {
+    const { settings, paths } = options;
+    this.#options = options;
+    const send: SendDatagram = (peer, datagram) => this.#sender?.send(peer, datagram) ?? EAFNOSUPPORT;
+    this.#echo = new EchoMeans(send);
+    this.#arp = new ArpMeans(send, (peer) => this.#findHost(peer));
+    const means = [icmpMeans(settings.underlayDev), this.#echo, this.#arp];
+    this.#prober = new Prober(means, (address) => paths.refresh(address));
+  }
+
+  /** A reply that the data plane heard. */
+  replied(peerIdx: number, nonce: { readonly high: number; readonly low: number }, len: number): void {
+    if (len === 0) this.#arp.replied(peerIdx, nonce);
+    else this.#echo.replied(peerIdx, nonce, len);
+  }
+
+  /** Opens the sockets, after those of the pool have their ports, and watches the paths of all peers from now on. */
+  start(dataPlane: DataPlane): void {
+    this.#dataPlane = dataPlane;
+    this.#openSockets();
+    const { paths, looked } = this.#options;
+    this.#watch = new PathWatch({
+      search: (peer) => this.#prober.probe(peer, 'vtepd'),
+      signs: () => signsOf(dataPlane),
+      learned: (address, pathMtu) => {
+        paths.probed(address, pathMtu);
+        looked();
+      },
+    });
+    const look = () => {
+      const beganMs = performance.now();
+      this.#watch?.look(beganMs);
+      looked();
+      const tookMs = performance.now() - beganMs;
+      this.#timer = setTimeout(look, Math.max(LOOK_MS, REST_FACTOR * tookMs));
+    };
+    look();
+  }
+
+  /** One search by every means, for somebody who waits for it. */
+  async search(vni: number, peer: PeerState, progress: Progress): Promise<ProbeResult> {
+    const result = await this.#prober.probe(probedPeer(vni, peer), undefined, progress);
+    if (result.pathMtu !== undefined)
+      this.#watch?.searched(peer.address.text, result.pathMtu, performance.now());
+    return result;
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+    this.#prober.stop();
+    this.#sender = undefined;
+    this.#closeSockets();
+  }
+
+  /** A host that was learned behind the peer and that this machine has as a neighbour on the overlay. */
+  async #findHost({ vni, text }: ProbedPeer): Promise<LearnedHost | undefined> {
+    const state = this.#dataPlane?.vnis().find((configured) => configured.vni === vni);
+    if (this.#dataPlane === undefined || state === undefined) return undefined;
+    const { master } = await getLink(state.tap);
+    const filter = { type: 'all', peer: text } as const;
+    const { items } = await this.#dataPlane.listFdb(vni, filter, MOST_HOSTS, 0);
+    const neighbours = await ipv4Neighbours([state.tap, master]);
+    return neighbours.find(({ mac: { high, low } }) =>
+      items.some(({ mac }) => mac.high === high && mac.low === low),
+    );
+  }
+
+  #openSockets(): void {
+    const { shim, settings, ttl } = this.#options;
+    const localOf = (family: 4 | 6) =>
+      settings.local.find((address) => address.family === family)?.text ?? '';
+    const sockets = openProbeSockets(shim, {
+      local4: localOf(4),
+      local6: localOf(6),
+      device: settings.underlayDev,
+      sourcePorts: settings.sourcePorts,
+      ttl,
+    });
+    this.#sender = new ProbeSender(shim, sockets);
+    this.#closeSockets = sockets.close;
+  }
+}
+
+function probedPeer(vni: number, { peerIdx, address }: PeerState): ProbedPeer {
+  return { vni, peerIdx, ...address };
+}
+
+/** One row a peer address: an address that serves several VNIs has one path. */
+function signsOf(dataPlane: DataPlane): Signs[] {
+  const byAddress = new Map<string, Signs>();
+  for (const { vni } of dataPlane.vnis()) {
+    const { vni: row, peers } = dataPlane.snapshot(vni);
+    const tooBig = tooBigFrames(row);
+    for (const { peer, row: counted } of peers) {
+      if (peer === undefined) continue;
+      const { text } = peer.address;
+      const before = byAddress.get(text);
+      byAddress.set(text, {
+        peer: before?.peer ?? probedPeer(vni, peer),
+        txFrames: (before?.txFrames ?? 0) + counted[P_TX_FRAMES],
+        lastSeenMs: Math.max(before?.lastSeenMs ?? 0, counted[P_LAST_SEEN_MS]),
+        tooBig: (before?.tooBig ?? 0) + tooBig,
+      });
+    }
+  }
+  return [...byAddress.values()];
+}
+
+function tooBigFrames(row: Float64Array): number {
+  const answered = row[V_TOO_BIG_ICMP] + row[V_TOO_BIG_FRAGMENT] + row[V_TOO_BIG_DROP];
+  return answered + row[V_DROPS_ENCAP + DROP.too_big];
+}

@@ -1,0 +1,80 @@
+/**
+ * Headers of IPv4 fragments (RFC 791 §3.2): what a router writes when it cuts up a packet that may be cut.
+ *
+ *     packet     | header, options |      data, in units of 8 bytes but for its end      |
+ *     fragments  | header, options | data M |   | header | data M |   | header | data    |
+ *
+ * The first one keeps all options, the others those whose copied bit is set. A packet that is a fragment itself is cut like
+ * any other: offsets go on from its own, and M stays set in its last piece if it was.
+ *
+ * No payload is touched here, and nothing is sent. Called by the fragmenting of the overlay's frames.
+ */
+import { checksum16, put16 } from './checksum.js';
+import * as ipv4 from './ipv4.js';
+
+/** Fragment offsets count these. */
+const UNIT_LEN = 8;
+
+const OPTION_END = 0;
+const OPTION_NOP = 1;
+const OPTION_COPIED = 0x80;
+
+/** Data bytes that a fragment may hold which is not the last; 0: the header alone is too long. */
+export function fragmentDataLen(packetMax: number, headerLen: number): number {
+  return Math.max(0, packetMax - headerLen) & ~(UNIT_LEN - 1);
+}
+
+/** Copies a packet's header as it is. @returns its length */
+export function copyHeader(to: Uint8Array, at: number, b: Uint8Array, ip: number): number {
+  const len = ipv4.headerLen(b, ip);
+  for (let i = 0; i < len; i++) to[at + i] = b[ip + i];
+  return len;
+}
+
+/**
+ * Copies a packet's header with the options that every fragment repeats, padded to four bytes. Options are the sender's
+ * to choose: one whose length is none ends the list.
+ *
+ * @returns its length, at most that of the packet's
+ */
+export function copyLaterHeader(to: Uint8Array, at: number, b: Uint8Array, ip: number): number {
+  for (let i = 0; i < ipv4.IPV4_LEN; i++) to[at + i] = b[ip + i];
+  const end = ip + ipv4.headerLen(b, ip);
+  let len = ipv4.IPV4_LEN;
+  let option = ip + ipv4.IPV4_LEN;
+  while (option < end && b[option] !== OPTION_END) {
+    const optionLen = b[option] === OPTION_NOP ? 1 : option + 1 < end ? b[option + 1] : 0;
+    if (optionLen < 1 || optionLen > end - option || (optionLen === 1 && b[option] !== OPTION_NOP)) break;
+    if ((b[option] & OPTION_COPIED) !== 0) {
+      for (let i = 0; i < optionLen; i++) to[at + len + i] = b[option + i];
+      len += optionLen;
+    }
+    option += optionLen;
+  }
+  while ((len & 3) !== 0) to[at + len++] = OPTION_END;
+  to[at] = 0x40 | (len >>> 2);
+  return len;
+}
+
+/**
+ * Makes a copied header that of a fragment: total length, offset, M and checksum.
+ *
+ * @param field fragment field of the packet that is cut (`ipv4.fragmentField`)
+ * @param dataOff of the fragment's data from the packet's, a multiple of 8 @param isLast its data end the packet's
+ */
+export function finishHeader(
+  b: Uint8Array,
+  at: number,
+  dataLen: number,
+  field: number,
+  dataOff: number,
+  isLast: boolean,
+): void {
+  const headerLen = ipv4.headerLen(b, at);
+  const more = isLast ? field & ipv4.MORE_FRAGMENTS : ipv4.MORE_FRAGMENTS;
+  put16(b, at + ipv4.TOTAL_LEN_OFF, headerLen + dataLen);
+  const offset = (field & ipv4.FRAGMENT_OFFSET_MASK) + dataOff / UNIT_LEN;
+  put16(b, at + ipv4.FRAGMENT_OFF, more | offset);
+  put16(b, at + ipv4.CHECKSUM_OFF, 0);
+  put16(b, at + ipv4.CHECKSUM_OFF, checksum16(b, at, headerLen, 0));
+}

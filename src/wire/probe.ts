@@ -1,0 +1,106 @@
+/**
+ * Path probe between two vtepd: a padded datagram that asks "did this arrive?", and its short answer. It travels on the
+ * VXLAN port with the I flag clear, for which any other VTEP drops it without a word (RFC 7348 §5), and is ours alone.
+ *
+ *      0                   1                   2                   3
+ *      0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+ *     +---------------+-----------------------------------------------+
+ *     |  flags = 0    |                 Reserved = 0                  |
+ *     |           VNI on whose behalf                 | Reserved = 0  |
+ *     +-----------------------------------------------+---------------+
+ *     |                       magic = "vtep"                          |
+ *     |  version = 1  | 1 ask, 2 reply|   length of the request       |
+ *     |                                                               |
+ *     |                        nonce (64 bits)                        |
+ *     +---------------------------------------------------------------+
+ *     |                 padding of a request, zeros …
+ *
+ * A request is as long as it says, or it is none. A reply is PROBE_LEN bytes whatever the request's length, so the way
+ * back need not carry what is measured on the way there, and nobody is sent more than he sent. A reply is never answered.
+ * The nonce is what makes a reply believable: whoever did not see the request cannot know it.
+ *
+ * Accessors are blind: `isProbe` has checked that PROBE_LEN bytes are there.
+ */
+import { MAX_VNI } from './vxlan.js';
+
+/** Bytes of a reply, and of the shortest request. */
+export const PROBE_LEN = 24;
+
+export const PROBE_REQUEST = 1;
+export const PROBE_REPLY = 2;
+
+const VNI_OFF = 4;
+const MAGIC_OFF = 8;
+/** "vtep" in ASCII. */
+const MAGIC = 0x76746570;
+const VERSION_OFF = 12;
+const VERSION = 1;
+const KIND_OFF = 13;
+const LENGTH_OFF = 14;
+const NONCE_OFF = 16;
+
+/** A request or reply of this version that is as long as it must be. Anything else without an I flag is invalid. */
+export function isProbe(b: Uint8Array, off: number, len: number): boolean {
+  if (len < PROBE_LEN || b[off] !== 0 || b[off + VERSION_OFF] !== VERSION) return false;
+  if (word(b, off + MAGIC_OFF) !== MAGIC) return false;
+  const kind = probeKind(b, off);
+  if (kind === PROBE_REQUEST) return probedLen(b, off) === len;
+  return kind === PROBE_REPLY && len === PROBE_LEN;
+}
+
+/** PROBE_REQUEST or PROBE_REPLY. */
+export function probeKind(b: Uint8Array, off: number): number {
+  return b[off + KIND_OFF];
+}
+
+/** UDP payload bytes of the request, which a reply repeats. */
+export function probedLen(b: Uint8Array, off: number): number {
+  return (b[off + LENGTH_OFF] << 8) | b[off + LENGTH_OFF + 1];
+}
+
+/** VNI in which sender and receiver are peers, 0 … MAX_VNI. */
+export function probeVni(b: Uint8Array, off: number): number {
+  return (word(b, off + VNI_OFF) >>> 8) & MAX_VNI;
+}
+
+/** Upper half of the nonce, as an int32. */
+export function nonceHigh(b: Uint8Array, off: number): number {
+  return word(b, off + NONCE_OFF);
+}
+
+/** Lower half of the nonce, as an int32. */
+export function nonceLow(b: Uint8Array, off: number): number {
+  return word(b, off + NONCE_OFF + 4);
+}
+
+/** The first PROBE_LEN bytes; padding is the caller's. @param len of the request, PROBE_LEN … 65507 */
+export function writeProbe(
+  b: Uint8Array,
+  off: number,
+  kind: number,
+  vni: number,
+  len: number,
+  high: number,
+  low: number,
+): void {
+  b[off] = b[off + 1] = b[off + 2] = b[off + 3] = 0;
+  writeWord(b, off + VNI_OFF, vni << 8);
+  writeWord(b, off + MAGIC_OFF, MAGIC);
+  b[off + VERSION_OFF] = VERSION;
+  b[off + KIND_OFF] = kind;
+  b[off + LENGTH_OFF] = len >>> 8;
+  b[off + LENGTH_OFF + 1] = len;
+  writeWord(b, off + NONCE_OFF, high);
+  writeWord(b, off + NONCE_OFF + 4, low);
+}
+
+function word(b: Uint8Array, off: number): number {
+  return (b[off] << 24) | (b[off + 1] << 16) | (b[off + 2] << 8) | b[off + 3];
+}
+
+function writeWord(b: Uint8Array, off: number, value: number): void {
+  b[off] = value >>> 24;
+  b[off + 1] = value >>> 16;
+  b[off + 2] = value >>> 8;
+  b[off + 3] = value;
+}

@@ -1,0 +1,189 @@
+/** What a SYN announces, lowered to what the path carries, in both directions. */
+import t from 'tap';
+import { FRAME_NEEDS_CSUM } from '../../src/frame/batch.js';
+import { V_MSS_CLAMPED } from '../../src/stats/counters.js';
+import {
+  ipv4Frame,
+  ipv6Frame,
+  macNumber,
+  macParts,
+  type PacketOptions,
+  TCP,
+  UDP,
+} from '../support/frames.js';
+import { concat, hex } from '../support/hex.js';
+import { MemoryPlane } from '../support/memory-plane.js';
+
+const A = macNumber(1);
+const B = macNumber(2);
+const PEER = '192.0.2.1';
+const SYN = 0x02;
+const SYN_ACK = 0x12;
+const MSS_1460 = hex('02 04 05 b4');
+const LINUX = hex('02 04 05 b4 04 02 08 0a 00 00 00 01 00 00 00 00 01 03 03 07');
+const TAG: [number, number][] = [[0x8100, 100]];
+
+interface PlaneOptions {
+  pathMtu?: number;
+  packetMax?: number;
+  peer?: string;
+  df?: 'set' | 'unset' | 'inherit';
+  mssClamp?: boolean;
+}
+
+function planeWith({
+  pathMtu = 1500,
+  packetMax = 0,
+  peer = PEER,
+  ...options
+}: PlaneOptions = {}): MemoryPlane {
+  const plane = new MemoryPlane(options);
+  plane.addVni(0, 100, { packetMax });
+  const peerIdx = plane.addPeer(0, peer, { pathMtu });
+  plane.tables.fdb.learn(0, macParts(B).high, macParts(B).low, peerIdx, plane.tick);
+  return plane;
+}
+
+const syn = (options: PacketOptions = {}): PacketOptions => ({
+  protocol: TCP,
+  flags: SYN,
+  tcpOptions: MSS_1460,
+  payloadLen: 0,
+  ...options,
+});
+
+function sent(plane: MemoryPlane, frame: Uint8Array): Uint8Array {
+  plane.clear();
+  plane.fromTap(0, frame);
+  plane.breathe();
+  return plane.underlay.sent[0].bytes.slice(8);
+}
+
+function received(plane: MemoryPlane, frame: Uint8Array, peer = PEER): Uint8Array {
+  plane.clear();
+  plane.fromPeer(peer, 100, frame);
+  plane.breathe();
+  return plane.overlay.written[0].bytes;
+}
+
+/** The frame as it would be if its sender had announced that, checksum and all. */
+const expected = (make: typeof ipv4Frame, options: PacketOptions, mss: number, at = 2) => {
+  const tcpOptions = options.tcpOptions!.slice();
+  tcpOptions.set([mss >>> 8, mss & 0xff], at);
+  return make(B, A, { ...options, tcpOptions });
+};
+
+t.test('IPv4 and IPv6, tagged and not, SYN and SYN-ACK, both ways', async (t) => {
+  const rows: [string, typeof ipv4Frame, PacketOptions, PlaneOptions, number][] = [
+    ['IPv4 over IPv4', ipv4Frame, {}, {}, 1410],
+    ['IPv6 over IPv4', ipv6Frame, {}, {}, 1390],
+    ['IPv4 over IPv6', ipv4Frame, {}, { peer: '2001:db8::1' }, 1390],
+    ['IPv6 over IPv6', ipv6Frame, {}, { peer: '2001:db8::1' }, 1370],
+    ['tagged', ipv4Frame, { tags: TAG }, {}, 1406],
+    ['tagged twice', ipv6Frame, { tags: [...TAG, ...TAG] }, {}, 1382],
+    ['SYN-ACK', ipv4Frame, { flags: SYN_ACK }, {}, 1410],
+    ['SYN with ECN', ipv4Frame, { flags: 0xc2 }, {}, 1410],
+    ['with all that Linux says', ipv4Frame, { tcpOptions: LINUX }, {}, 1410],
+    ['with data (fast open)', ipv4Frame, { payloadLen: 300 }, {}, 1410],
+    ['with IP options', ipv4Frame, { ipOptions: hex('94 04 00 00') }, {}, 1410],
+    ['what the VNI was told', ipv4Frame, {}, { packetMax: 1300 }, 1260],
+    ['what the VNI was told, tagged', ipv4Frame, { tags: TAG }, { packetMax: 1300 }, 1260],
+    ['DF clear, nothing told: the path', ipv4Frame, {}, { df: 'unset' }, 1410],
+    ['DF as inside: the path', ipv4Frame, {}, { df: 'inherit', packetMax: 9000 }, 1410],
+    ['a path that carries next to nothing', ipv4Frame, {}, { packetMax: 68 }, 48],
+  ];
+  for (const [name, make, more, how, mss] of rows) {
+    const options = syn(more);
+    const plane = planeWith(how);
+    const outward = sent(plane, make(B, A, options));
+    t.same(outward, expected(make, options, mss), `${name}: out`);
+    const inward = received(plane, make(B, A, options), how.peer);
+    t.same(inward, expected(make, options, mss), `${name}: in`);
+    t.equal(plane.vniCell(0, V_MSS_CLAMPED), 2, name);
+  }
+});
+
+t.test('behind an extension header', async (t) => {
+  const extension = Uint8Array.of(TCP, 0, 1, 4, 0, 0, 0, 0);
+  const options = { ...syn(), extension };
+  const frame = sent(planeWith(), ipv6Frame(B, A, options));
+  t.same(frame, expected(ipv6Frame, options, 1390));
+});
+
+t.test('at an odd place the checksum is right, too', async (t) => {
+  for (const from of [1461, 0x1000, 0xffff, 0x0600]) {
+    const tcpOptions = concat(hex('01 02 04'), Uint8Array.of(from >>> 8, from & 0xff), hex('01 01 00'));
+    const options = syn({ tcpOptions });
+    t.same(sent(planeWith(), ipv4Frame(B, A, options)), expected(ipv4Frame, options, 1410, 3), `${from}`);
+  }
+});
+
+t.test('what stays as it is', async (t) => {
+  const rows: [string, Uint8Array, PlaneOptions][] = [
+    ['an MSS that fits', ipv4Frame(B, A, syn({ tcpOptions: hex('02 04 05 82') })), {}],
+    ['a smaller one', ipv4Frame(B, A, syn({ tcpOptions: hex('02 04 02 18') })), {}],
+    ['no MSS', ipv4Frame(B, A, syn({ tcpOptions: new Uint8Array(0) })), {}],
+    ['an option of no length', ipv4Frame(B, A, syn({ tcpOptions: hex('08 00 00 00 02 04 05 b4') })), {}],
+    ['no SYN', ipv4Frame(B, A, syn({ flags: 0x10 })), {}],
+    ['UDP with the same bytes', ipv4Frame(B, A, { protocol: UDP, payloadLen: 64 }), {}],
+    ['a later fragment', ipv4Frame(B, A, syn({ fragment: 0x00b9 })), {}],
+    ['clamp off', ipv4Frame(B, A, syn()), { mssClamp: false }],
+    ['DF clear, and told to carry 9000', ipv4Frame(B, A, syn()), { df: 'unset', packetMax: 9000 }],
+    ['a wider path', ipv4Frame(B, A, syn()), { pathMtu: 1550 }],
+  ];
+  for (const [name, frame, how] of rows) {
+    const plane = planeWith(how);
+    t.same(sent(plane, frame), frame, `${name}: out`);
+    t.same(received(plane, frame), frame, `${name}: in`);
+    t.equal(plane.vniCell(0, V_MSS_CLAMPED), 0, name);
+  }
+});
+
+t.test('cut off anywhere, nothing behind the frame is touched', async (t) => {
+  for (const make of [ipv4Frame, ipv6Frame]) {
+    const whole = make(B, A, syn({ tcpOptions: LINUX }));
+    for (let len = 14; len < whole.length; len++) {
+      const cut = whole.slice(0, len);
+      t.same(received(planeWith(), cut), cut, `${len} bytes`);
+    }
+  }
+});
+
+t.test('a postponed checksum does not cover the options: it stays as it is', async (t) => {
+  const options = syn({ postponed: true });
+  const plane = planeWith();
+  const inward = received(plane, ipv4Frame(B, A, options));
+  t.same(inward, expected(ipv4Frame, options, 1410));
+  t.equal(plane.overlay.written[0].flags & FRAME_NEEDS_CSUM, FRAME_NEEDS_CSUM);
+});
+
+t.test('a tag that is stripped counts no more', async (t) => {
+  const plane = new MemoryPlane();
+  plane.addVni(0, 100, { vlan: 'strip' });
+  plane.addPeer(0, PEER, { pathMtu: 1500 });
+  const inward = received(plane, ipv4Frame(B, A, syn({ tags: TAG })));
+  t.same(inward, expected(ipv4Frame, syn(), 1410));
+});
+
+t.test('a SYN that is flooded goes by the narrowest path, and counts once', async (t) => {
+  const plane = planeWith();
+  plane.addPeer(0, '192.0.2.2', { pathMtu: 1400 });
+  plane.addPeer(0, '192.0.2.3', { pathMtu: 1450 });
+  plane.fromTap(0, ipv4Frame(macNumber(9), A, syn()));
+  plane.breathe();
+  t.equal(plane.underlay.sent.length, 3);
+  for (const { bytes } of plane.underlay.sent)
+    t.same(bytes.slice(8 + 14), expected(ipv4Frame, syn(), 1310).slice(14));
+  t.equal(plane.vniCell(0, V_MSS_CLAMPED), 1);
+});
+
+t.test('a SYN from a stranger, and one for nobody', async (t) => {
+  const plane = new MemoryPlane();
+  plane.addVni(0, 100, { accept: 'any' });
+  const frame = ipv4Frame(B, A, syn());
+  plane.fromTap(0, frame);
+  plane.breathe();
+  t.same(plane.drops(0, 'encap'), { no_tx_target: 1 });
+  t.same(received(plane, frame, '198.51.100.7'), frame, 'its path is not known yet');
+  t.same(received(plane, frame, '198.51.100.7'), expected(ipv4Frame, syn(), 1410), 'now it has a row');
+});

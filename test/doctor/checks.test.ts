@@ -1,0 +1,216 @@
+/** Each check first over a machine and a daemon with nothing wrong, then over what it is for. */
+import t from 'tap';
+import {
+  checkBridgeMtu,
+  checkChecksums,
+  checkConntrack,
+  checkPortMix,
+  checkRpFilter,
+  checkSilentPeers,
+  checkStrangers,
+  checkStrayVni,
+  checkUnsendable,
+  checkWarnings,
+} from '../../src/doctor/checks.js';
+import { judgeAll } from '../../src/doctor/doctor.js';
+import type { DaemonFacts, MachineFacts, VniFacts } from '../../src/doctor/facts.js';
+import { counterIn, rulesetIn } from '../../src/doctor/machine.js';
+import { type Link, parseLink } from '../../src/host/link.js';
+
+const MACHINE: MachineFacts = {
+  links: [
+    link({ ifname: 'eth0' }),
+    link({ ifname: 'vtep100', master: 'br-vxlan' }),
+    link({ ifname: 'to-vm1', master: 'br-vxlan' }),
+    link({ ifname: 'to-vm2', master: 'br-other', mtu: 1400 }),
+  ],
+  ruleset: [],
+  rpFilter: new Map([
+    ['all', 0],
+    ['eth0', 1],
+    ['eth1', 2],
+  ]),
+  rpFilterDrops: 0,
+  udpChecksumErrors: 0,
+  conntrack: { entries: 100, max: 262144, ofPort: 64 },
+};
+
+const VNI: VniFacts = {
+  vni: 100,
+  tap: 'vtep100',
+  unsendable: 0,
+  fromStrangers: 0,
+  peers: [{ address: '192.0.2.1', txFrames: 10, heard: true }],
+};
+
+const DAEMON: DaemonFacts = {
+  port: 4789,
+  uptimeS: 3600,
+  underlayDevices: ['eth0'],
+  warnings: [],
+  vnis: [VNI],
+  strayFrames: 0,
+  strayVni: -1,
+};
+
+function link(raw: Record<string, unknown>): Link {
+  return parseLink({ flags: ['UP'], mtu: 1500, ...raw });
+}
+
+const silent = {
+  ...DAEMON,
+  vnis: [{ ...VNI, peers: [{ address: '192.0.2.1', txFrames: 10, heard: false }] }],
+};
+
+t.test('nothing wrong, nothing found', async (t) => {
+  t.same(judgeAll(MACHINE, DAEMON), []);
+});
+
+t.test('every finding says what, why and the cure, in one line', async (t) => {
+  const machine: MachineFacts = {
+    ...MACHINE,
+    links: [
+      ...MACHINE.links,
+      link({ ifname: 'to-vm3', master: 'br-vxlan', mtu: 1400 }),
+      link({ ifname: 'flannel.1', linkinfo: { info_kind: 'vxlan', info_data: { port: 8472 } } }),
+    ],
+    rpFilterDrops: 12,
+    udpChecksumErrors: 3,
+    conntrack: { entries: 130_000, max: 262144, ofPort: 70_000 },
+  };
+  const daemon = {
+    ...silent,
+    vnis: [{ ...silent.vnis[0], unsendable: 5, fromStrangers: 6 }],
+    strayFrames: 7,
+    strayVni: 200,
+  };
+  const found = judgeAll(machine, daemon);
+  t.same(
+    found.map(({ code }) => code),
+    [
+      'no_route',
+      'peer_silent',
+      'vni_not_found',
+      'source_not_peer',
+      'bridge_mtu',
+      'rp_filter',
+      'conntrack',
+      'udp_checksum',
+      'port_mixup',
+    ],
+  );
+  for (const { code, what, why, cure } of found)
+    for (const part of [what, why, cure]) t.match(part, /^[^\n]+$/, `${code}: ${part}`);
+});
+
+t.test('warnings of the daemon', async (t) => {
+  const warnings = [{ code: 'peer_duplicate', detail: 'named twice' }];
+  t.same(checkWarnings({ ...DAEMON, warnings }), [
+    { code: 'peer_duplicate', what: 'named twice', why: '', cure: '' },
+  ]);
+});
+
+t.test('a peer that was never heard', async (t) => {
+  t.same(checkSilentPeers({ ...silent, uptimeS: 5 }), [], 'it has just started');
+  const unused = { ...VNI, peers: [{ address: '192.0.2.1', txFrames: 0, heard: false }] };
+  t.same(checkSilentPeers({ ...DAEMON, vnis: [unused] }), [], 'nothing was sent');
+  t.match(checkSilentPeers(silent), [
+    {
+      what: 'VNI 100: 10 frames went to 192.0.2.1 and none ever came from there',
+      why: /we use 4789; 8472 is as common/,
+      cure: /^vtepctl probe 192\.0\.2\.1 --vni 100;/,
+    },
+  ]);
+  t.match(checkSilentPeers({ ...silent, port: 8472 }), [{ why: /we use 8472; 4789 is as common/ }]);
+});
+
+t.test('frames that cannot be sent: where to look', async (t) => {
+  const peers = [{ address: 'fe80::1%eth0', txFrames: 0, heard: false }];
+  t.match(checkUnsendable({ ...DAEMON, vnis: [{ ...VNI, unsendable: 3, peers }] }), [
+    { what: 'VNI 100: 3 frames could not be sent to a peer', cure: 'ip route get fe80::1' },
+  ]);
+});
+
+t.test('strangers, and VNIs that are not ours', async (t) => {
+  t.match(checkStrangers({ ...DAEMON, vnis: [{ ...VNI, fromStrangers: 4 }] }), [
+    { what: /^VNI 100: 4 frames/ },
+  ]);
+  t.match(checkStrayVni({ ...DAEMON, strayFrames: 4, strayVni: 0 }), [
+    {
+      what: '4 frames came of VNIs, 0 the last, that are not configured here (100 are)',
+      cure: /^vtepd --vni 0,/,
+    },
+  ]);
+  t.match(checkStrayVni({ ...DAEMON, strayFrames: 4 }), [{ cure: 'vtepd --vni ID' }]);
+});
+
+t.test('a bridge whose members differ, and one that is not ours', async (t) => {
+  const narrow = link({ ifname: 'to-vm3', master: 'br-vxlan', mtu: 1400 });
+  t.match(checkBridgeMtu({ ...MACHINE, links: [...MACHINE.links, narrow] }, DAEMON), [
+    {
+      what: 'to-vm3 in br-vxlan has MTU 1400, others have 1500',
+      cure: 'ip link set dev to-vm3 mtu 1500',
+    },
+  ]);
+  const narrowTap = [link({ ifname: 'vtep100', master: 'br-vxlan', mtu: 1400 }), MACHINE.links[2]];
+  t.match(checkBridgeMtu({ ...MACHINE, links: narrowTap }, DAEMON), [{ what: /^vtep100 in br-vxlan/ }]);
+  const wideTap = [link({ ifname: 'vtep100', master: 'br-vxlan', mtu: 9000 }), MACHINE.links[2]];
+  t.same(checkBridgeMtu({ ...MACHINE, links: wideTap }, DAEMON), [], 'our own TAP may be wider');
+  const twice = { ...DAEMON, vnis: [VNI, { ...VNI, vni: 200 }] };
+  t.equal(checkBridgeMtu({ ...MACHINE, links: [...MACHINE.links, narrow] }, twice).length, 1, 'said once');
+});
+
+t.test('rp_filter: strict, and it did drop', async (t) => {
+  const dropped = { ...MACHINE, rpFilterDrops: 5 };
+  t.match(checkRpFilter(dropped, DAEMON), [{ cure: 'sysctl -w net.ipv4.conf.eth0.rp_filter=2' }]);
+  t.same(checkRpFilter(dropped, { ...DAEMON, underlayDevices: ['eth1'] }), [], 'loose');
+  const all = new Map([['all', 1]]);
+  t.equal(checkRpFilter({ ...dropped, rpFilter: all }, DAEMON).length, 1, 'by the setting for all');
+  const loose = new Map([
+    ['all', 2],
+    ['eth0', 1],
+  ]);
+  t.same(checkRpFilter({ ...dropped, rpFilter: loose }, DAEMON), [], 'the larger of the two counts');
+});
+
+t.test('connection tracking', async (t) => {
+  const rows: [number, number, number, number][] = [
+    [1000, 262144, 64, 0],
+    [250_000, 262144, 64, 0], // full, but not of ours
+    [240_000, 262144, 60_000, 1],
+    [66_000, 262144, 65_536, 1],
+  ];
+  for (const [entries, max, ofPort, findings] of rows) {
+    const found = checkConntrack({ ...MACHINE, conntrack: { entries, max, ofPort } }, 4789);
+    t.equal(found.length, findings, `${ofPort} of ${entries} of ${max}`);
+  }
+  t.same(checkConntrack({ ...MACHINE, conntrack: undefined }, 4789), []);
+});
+
+t.test('checksums', async (t) => {
+  t.match(checkChecksums({ ...MACHINE, udpChecksumErrors: 2 }, DAEMON), [{ cure: /ethtool -K eth0 / }]);
+});
+
+t.test('ports: one VXLAN here, another there', async (t) => {
+  const vxlan = (port: number) =>
+    link({ ifname: 'vxlan7', linkinfo: { info_kind: 'vxlan', info_data: { id: 7, port } } });
+  t.same(checkPortMix({ ...MACHINE, links: [vxlan(4789)] }, 4789), []);
+  t.same(checkPortMix({ ...MACHINE, links: [vxlan(4799)] }, 4789), [], 'a port of its own is meant');
+  t.match(checkPortMix({ ...MACHINE, links: [vxlan(8472)] }, 4789), [
+    { what: 'vxlan7 (kernel vxlan) is on UDP 8472, vtepd on 4789' },
+  ]);
+});
+
+t.test('numbers of /proc/net', async (t) => {
+  const snmp =
+    'Udp: InDatagrams NoPorts InCsumErrors\nUdp: 10 2 3\nUdpLite: InDatagrams InCsumErrors\nUdpLite: 0 9\n';
+  t.equal(counterIn(snmp, 'Udp', 'InCsumErrors'), 3);
+  t.equal(counterIn(snmp, 'Udp', 'Nothing'), 0);
+  t.equal(counterIn('', 'Udp', 'InCsumErrors'), 0);
+  t.equal(counterIn('Udp: InCsumErrors\n', 'Udp', 'InCsumErrors'), 0, 'cut off');
+});
+
+t.test('what nft printed, or did not', async (t) => {
+  for (const json of ['', 'no such command', '{}', '{"nftables":3}', 'null'])
+    t.same(rulesetIn(json), [], json);
+});

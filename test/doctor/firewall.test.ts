@@ -1,0 +1,127 @@
+/** Rules as nft 1.0.6 printed them; a chain and what is found in it for UDP 4789. */
+import t from 'tap';
+import { checkFirewall } from '../../src/doctor/firewall.js';
+
+type Expr = Record<string, unknown>[];
+
+const match = (left: object, right: unknown, op = '=='): Record<string, unknown> => ({
+  match: { op, left, right },
+});
+const payload = (protocol: string, field: string) => ({ payload: { protocol, field } });
+const DPORT = payload('udp', 'dport');
+const PORT = match(DPORT, 4789);
+const STATE = { ct: { key: 'state' } };
+const ACCEPT = { accept: null };
+const DROP = { drop: null };
+const LOOPBACK: Expr = [match({ meta: { key: 'iifname' } }, 'lo'), ACCEPT];
+const ESTABLISHED: Expr = [match(STATE, [2, 4], 'in'), ACCEPT];
+const SSH: Expr = [match(payload('tcp', 'dport'), { set: [22, 80] }), ACCEPT];
+const FROM_PEERS = match(payload('ip', 'saddr'), { prefix: { addr: '192.0.2.0', len: 24 } });
+
+function ruleset(chains: Record<string, { hook?: string; policy?: string; rules: Expr[] }>): unknown[] {
+  const of = { family: 'inet', table: 'f' };
+  return [
+    { metainfo: { version: '1.0.6' } },
+    { table: { family: 'inet', name: 'f' } },
+    ...Object.entries(chains).map(([name, { hook, policy }]) => ({
+      chain: { ...of, name, ...(hook && { type: 'filter', hook, policy }) },
+    })),
+    ...Object.entries(chains).flatMap(([chain, { rules }]) =>
+      rules.map((expr) => ({ rule: { ...of, chain, expr } })),
+    ),
+  ];
+}
+
+const input = (policy: string, ...rules: Expr[]) => ruleset({ input: { hook: 'input', policy, rules } });
+
+t.test('what drops', async (t) => {
+  const rows: [string, unknown[]][] = [
+    ['our port', input('accept', LOOPBACK, ESTABLISHED, [PORT, { counter: null }, DROP])],
+    [
+      'our port, refused',
+      input('accept', [match(payload('th', 'dport'), 4789), { reject: { type: 'icmpx' } }]),
+    ],
+    [
+      'a set with our port in a range',
+      input('accept', [match(DPORT, { set: [53, { range: [4700, 4800] }] }), DROP]),
+    ],
+    ['a range', input('accept', [match(DPORT, { range: [4000, 5000] }), DROP])],
+    ['every port but one', input('accept', [match(DPORT, 53, '!='), DROP])],
+    ['our port from some', input('accept', [FROM_PEERS, PORT, DROP])],
+    ['all of UDP', input('accept', [match({ meta: { key: 'l4proto' } }, { set: [6, 17] }), DROP])],
+    ['all of UDP, by name', input('accept', [match({ meta: { key: 'l4proto' } }, 'udp'), DROP])],
+    ['everything', input('accept', [{ log: { prefix: 'x' } }, DROP])],
+    ['everything that is new', input('accept', ESTABLISHED, [match(STATE, 'new', 'in'), DROP])],
+    ['everything from outside', input('accept', [match({ meta: { key: 'iifname' } }, 'lo', '!='), DROP])],
+    ['a policy that no rule lifts', input('drop', LOOPBACK, ESTABLISHED, SSH)],
+    ['a drop before the accept', input('drop', [PORT, DROP], [PORT, ACCEPT])],
+    [
+      'a jump for our port',
+      ruleset({
+        vx: { rules: [[match(payload('ip', 'saddr'), '192.0.2.1', '!='), PORT, DROP], [ACCEPT]] },
+        input: { hook: 'input', policy: 'accept', rules: [[PORT, { jump: { target: 'vx' } }]] },
+      }),
+    ],
+    [
+      'the end of a chain that was jumped to',
+      ruleset({
+        vx: { rules: [SSH] },
+        input: { hook: 'input', policy: 'drop', rules: [[{ jump: { target: 'vx' } }]] },
+      }),
+    ],
+    ['before routing', ruleset({ pre: { hook: 'prerouting', policy: 'accept', rules: [[PORT, DROP]] } })],
+  ];
+  for (const [name, rules] of rows) {
+    const found = checkFirewall(rules, 4789);
+    t.equal(found.length, 1, name);
+    t.match(found[0], { code: 'firewall', why: 'frames of peers never reach vtepd' }, name);
+  }
+});
+
+t.test('what does not, or may not', async (t) => {
+  const rows: [string, unknown[]][] = [
+    ['no rules', []],
+    ['another port', input('accept', [match(DPORT, 4790), DROP])],
+    ['our number of another protocol', input('accept', [match(payload('tcp', 'dport'), 4789), DROP])],
+    ['every port but ours', input('accept', [match(DPORT, 4789, '!='), DROP])],
+    ['a policy of drop, and our port let in', input('drop', SSH, [PORT, ACCEPT])],
+    ['our port let in from peers', input('drop', [FROM_PEERS, PORT, ACCEPT])],
+    ['peers let in altogether', input('drop', [FROM_PEERS, ACCEPT])],
+    ['an accept before the drop', input('accept', [PORT, ACCEPT], [DROP])],
+    ['what is invalid', input('accept', [match(STATE, 1, 'in'), DROP])],
+    ['loopback', input('accept', [match({ meta: { key: 'iifname' } }, 'lo'), DROP])],
+    ['some addresses', input('accept', [FROM_PEERS, DROP])],
+    ['too much at once', input('accept', [{ limit: { rate: 5, per: 'second' } }, DROP])],
+    ['a set by name', input('accept', [match(DPORT, '@blocked'), DROP])],
+    ['what iptables alone understands', input('accept', [{ xt: null }, DROP])],
+    ['a hook that we do not pass', ruleset({ forward: { hook: 'forward', policy: 'drop', rules: [] } })],
+    [
+      'a return, though there is a drop behind it',
+      ruleset({
+        vx: { rules: [[PORT, { return: null }], [DROP]] },
+        input: { hook: 'input', policy: 'accept', rules: [[{ jump: { target: 'vx' } }]] },
+      }),
+    ],
+    [
+      'a chain that jumps to itself',
+      ruleset({ input: { hook: 'input', policy: 'accept', rules: [[{ jump: { target: 'input' } }]] } }),
+    ],
+    ['a jump to nowhere', input('accept', [{ jump: { target: 'gone' } }])],
+    ['elements of a later nft', [{ flowtable: {} }, { set: { name: 'x' } }, { rule: { chain: 'input' } }]],
+  ];
+  for (const [name, rules] of rows) t.same(checkFirewall(rules, 4789), [], name);
+});
+
+t.test('on the way out, with the cure', async (t) => {
+  t.same(checkFirewall(ruleset({ out: { hook: 'output', policy: 'accept', rules: [[PORT, DROP]] } }), 4789), [
+    {
+      code: 'firewall',
+      what: 'a rule of chain inet f out drops UDP 4789 that is sent',
+      why: 'frames for peers do not leave this host',
+      cure: 'nft insert rule inet f out udp dport 4789 accept',
+    },
+  ]);
+  t.match(checkFirewall(input('drop', SSH), 8472), [
+    { what: 'chain inet f input drops what no rule accepts, and none accepts UDP 8472 that is received' },
+  ]);
+});

@@ -1,0 +1,185 @@
+/** What a path carries, as routes and reports have it, and what frames are judged by. */
+import t from 'tap';
+import { REPORT_LIFE_S } from '../../src/fdb/path-mtu.js';
+import { P_PATH_MTU } from '../../src/stats/counters.js';
+import { packPeers } from '../../src/worker/protocol.js';
+import { LEARNED_ROWS, MAX_PEERS, MemoryPlane, sourceRow } from '../support/memory-plane.js';
+
+const ANY_PORT = 0;
+const NOW_S = 5000;
+const ETHERNET = 14;
+
+/** VNI rows 0 and 1, both with this peer. */
+function planeWith(address: string, pathMtu: number, packetMax = 0) {
+  const plane = new MemoryPlane();
+  plane.addVni(0, 100, { packetMax });
+  plane.addVni(1, 200);
+  const [row, other] = [0, 1].map((vniIdx) => plane.addPeer(vniIdx, address, { pathMtu }));
+  const { paths, peers } = plane.tables;
+  const report = (from: string, mtu: number, nowS = NOW_S, port = 4789) =>
+    paths.report(new Int32Array(sourceRow(from, port).buffer), 0, mtu, nowS);
+  const shown = () => plane.peerCell(row, P_PATH_MTU);
+  const limit = () => peers.frameLimit[row];
+  return { plane, paths, peers, row, other, report, shown, limit };
+}
+
+t.test('a limit is the path less 36 bytes (IPv4) or 56 (IPv6): Ethernet counts', async (t) => {
+  const rows: [string, number, number][] = [
+    ['192.0.2.1', 1500, 1464],
+    ['2001:db8::1', 1500, 1444],
+    ['192.0.2.1', 9000, 8964],
+    ['2001:db8::1', 1280, 1224],
+    ['192.0.2.1', 0, 1464],
+    ['2001:db8::1', 0, 1444],
+  ];
+  for (const [address, pathMtu, limit] of rows) {
+    const path = planeWith(address, pathMtu);
+    t.equal(path.limit(), limit, `${address}, ${pathMtu || 'no route: an Ethernet is assumed'}`);
+    t.equal(path.limit(), path.paths.carries(path.row));
+    t.equal(path.shown(), 0, 'nothing was reported');
+  }
+});
+
+t.test('what a VNI was told bounds it too', async (t) => {
+  const narrow = planeWith('192.0.2.1', 1500, 1400);
+  t.equal(narrow.limit(), 1400 + ETHERNET);
+  t.equal(narrow.paths.carries(narrow.row), 1464, 'the path stays what it is');
+  t.equal(narrow.peers.frameLimit[narrow.other], 1464, 'and so does the other VNI');
+  t.equal(narrow.paths.packetMax(narrow.row, 18, false), 1400, 'a tag is not part of the packet');
+  const wide = planeWith('192.0.2.1', 1500, 9000);
+  t.equal(wide.limit(), 1464);
+  t.equal(wide.paths.packetMax(wide.row, 18, false), 1446);
+  t.equal(wide.paths.packetMax(wide.row, 18, true), 9000, 'where the outer datagram may be cut up');
+  t.equal(wide.paths.packetMax(wide.other, 14, true), 1450, 'nothing said: the path');
+});
+
+t.test('a report lowers every row of its address, and shows', async (t) => {
+  const { report, shown, limit, peers, other } = planeWith('192.0.2.1', 1500);
+  t.equal(report('192.0.2.1', 1400), true);
+  t.equal(limit(), 1364);
+  t.equal(shown(), 1400);
+  t.equal(peers.frameLimit[other], 1364);
+  t.equal(report('192.0.2.1', 1400), false, 'no news');
+  t.equal(report('192.0.2.1', 1300), true, 'smaller still');
+  t.equal(limit(), 1264);
+  t.equal(report('192.0.2.1', 1290, NOW_S, ANY_PORT), true, 'the kernel did not know the port');
+});
+
+t.test('what changes nothing', async (t) => {
+  const { report, limit, shown } = planeWith('192.0.2.1', 1500);
+  const rows: [string, string, number, number][] = [
+    ['no peer', '192.0.2.2', 1400, 4789],
+    ['the same bytes, but IPv6', 'c000:201::', 1400, 4789],
+    ['another port', '192.0.2.1', 1400, 4790],
+    ['as large as the route', '192.0.2.1', 1500, 4789],
+    ['larger', '192.0.2.1', 9000, 4789],
+  ];
+  for (const [name, from, mtu, port] of rows) {
+    t.equal(report(from, mtu, NOW_S, port), false, name);
+    t.equal(limit(), 1464, name);
+    t.equal(shown(), 0, name);
+  }
+  report('192.0.2.1', 1300);
+  t.equal(report('192.0.2.1', 1400), false, 'a report never raises a path');
+  t.equal(limit(), 1264);
+});
+
+t.test('no report lowers a path below what every host takes', async (t) => {
+  for (const mtu of [0, 1, 68, 575, -1]) {
+    const ipv4 = planeWith('192.0.2.1', 1500);
+    t.equal(ipv4.report('192.0.2.1', mtu), true);
+    t.equal(ipv4.shown(), 576, `IPv4, ${mtu}`);
+    const ipv6 = planeWith('2001:db8::1', 1500);
+    t.equal(ipv6.report('2001:db8::1', mtu), true);
+    t.equal(ipv6.shown(), 1280, `IPv6, ${mtu}`);
+  }
+  const narrow = planeWith('192.0.2.1', 500);
+  t.equal(narrow.report('192.0.2.1', 68), false, 'a route below that is the machine’s own word');
+  t.equal(narrow.limit(), 464);
+});
+
+t.test('a report holds for ten minutes after it was heard last', async (t) => {
+  const { report, limit, shown, paths } = planeWith('192.0.2.1', 1500);
+  t.equal(REPORT_LIFE_S, 600);
+  report('192.0.2.1', 1400);
+  paths.expire(NOW_S + 599);
+  t.equal(limit(), 1364);
+  report('192.0.2.1', 1400, NOW_S + 599);
+  paths.expire(NOW_S + 1198);
+  t.equal(limit(), 1364, 'heard again');
+  paths.expire(NOW_S + 1199);
+  t.equal(limit(), 1464, 'the route is tried again');
+  t.equal(shown(), 0);
+  t.equal(report('192.0.2.1', 1400, NOW_S + 1200), true, 'and may be reported anew');
+});
+
+t.test('the loop lets reports expire', async (t) => {
+  const { plane, report, limit } = planeWith('192.0.2.1', 1500);
+  report('192.0.2.1', 1400, plane.nowMs / 1000);
+  plane.pass(1500);
+  t.equal(limit(), 1364);
+  plane.nowMs += 600_000;
+  plane.pass(1500);
+  t.equal(limit(), 1464);
+});
+
+t.test('what is known of a path changes: its limit follows, and a report still holds', async (t) => {
+  const { plane, row, report, limit, shown, peers } = planeWith('192.0.2.1', 1500);
+  const know = (pathMtu: number) => {
+    const address = { family: 4 as const, bytes: peers.address(row), port: 4789, scopeId: 0 };
+    const packed = packPeers([{ address, flood: true, pathMtu }]);
+    plane.apply({ op: 'peer.paths', peers: packed, from: 0, count: 1, peerIdx: row });
+  };
+  know(1400);
+  t.equal(limit(), 1364);
+  know(9000);
+  t.equal(limit(), 8964);
+  report('192.0.2.1', 1300);
+  know(1500);
+  t.same([limit(), shown()], [1264, 1300]);
+  know(1280);
+  t.equal(limit(), 1244);
+  plane.removePeer(row);
+  know(1500);
+  t.equal(limit(), 0, 'a row without a peer has no path');
+});
+
+t.test('a row that changes hands forgets', async (t) => {
+  const { plane, report, row, paths, peers } = planeWith('192.0.2.1', 1500);
+  report('192.0.2.1', 1300);
+  plane.removePeer(row);
+  t.equal(peers.frameLimit[row], 0);
+  paths.expire(NOW_S + 600);
+  t.equal(peers.frameLimit[row], 0, 'nobody is there whose limit could be raised');
+  const address = { family: 6 as const, bytes: new Uint8Array(16).fill(7), port: 4789, scopeId: 0 };
+  const peers6 = packPeers([{ address, flood: true, pathMtu: 9000 }]);
+  plane.apply({ op: 'peer.add', peerIdx: row, vniIdx: 0, peers: peers6, from: 0, count: 1, generation: 99 });
+  t.equal(peers.frameLimit[row], 8944);
+});
+
+t.test('a source that is not configured gets a limit when somebody asks', async (t) => {
+  const plane = new MemoryPlane();
+  plane.addVni(0, 100, { accept: 'any' });
+  const { peers, paths } = plane.tables;
+  const learn = (address: string) =>
+    peers.learnSource(0, new Int32Array(sourceRow(address).buffer), 0, 4789, plane.tables.vnis.otherIdx[0]);
+  const first = learn('2001:db8::9');
+  t.ok(first >= MAX_PEERS - LEARNED_ROWS);
+  t.equal(peers.frameLimit[first], 0, 'nobody has');
+  t.equal(paths.carries(first), 1444);
+  t.equal(peers.frameLimit[first], 1444);
+  t.equal(paths.report(new Int32Array(sourceRow('2001:db8::9', 4789).buffer), 0, 1300, NOW_S), true);
+  peers.releaseLearned(first);
+  const second = learn('192.0.2.9');
+  t.equal(second, first, 'the same row');
+  t.equal(paths.report(new Int32Array(sourceRow('192.0.2.9', 4789).buffer), 0, 1490, NOW_S), true);
+  t.equal(peers.frameLimit[second], 1454, 'nothing is left of the former peer');
+});
+
+t.test('another worker heard it', async (t) => {
+  const { plane, limit } = planeWith('192.0.2.1', 1500);
+  plane.apply({ op: 'path.report', row: new Int32Array(sourceRow('192.0.2.1', 4789).buffer), mtu: 1400 });
+  t.equal(limit(), 1364);
+  plane.pass(1500);
+  t.equal(limit(), 1364, 'at the same time as this one');
+});

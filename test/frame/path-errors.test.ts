@@ -1,0 +1,39 @@
+import t from 'tap';
+import { PATH_ERRORS_CAP } from '../../src/frame/limits.js';
+import { ORIGIN_ICMP, ORIGIN_LOCAL, PATH_ERRORS_LEN, PathErrors } from '../../src/frame/path-errors.js';
+import { hex } from '../support/hex.js';
+
+/** What the shim writes, little-endian as every machine this runs on. */
+const ROWS = hex(`
+  0200 b512  c0a8500b 00000000 00000000 00000000  00000000  14050000  02000000   # AF_INET, port 4789, 192.168.80.11, MTU 1300, ICMP
+  0a00 0000  fe800000 00000000 00000000 00000011  07000000  dc050000  01000000   # AF_INET6, no port, fe80::11 scope 7, MTU 1500, local
+`);
+
+function filled(): PathErrors {
+  const errors = new PathErrors();
+  errors.bytes.set(ROWS);
+  new Int32Array(errors.bytes.buffer)[PATH_ERRORS_CAP * 8] = 2;
+  return errors;
+}
+
+t.test('rows as the shim writes them', async (t) => {
+  const errors = filled();
+  t.equal(errors.bytes.length, PATH_ERRORS_LEN);
+  t.equal(errors.count, 2);
+  t.same([errors.port(0), errors.mtu(0), errors.origin(0)], [4789, 1300, ORIGIN_ICMP]);
+  t.same([errors.port(1), errors.mtu(1), errors.origin(1)], [0, 1500, ORIGIN_LOCAL]);
+  t.equal(errors.words[0] & 0xffff, 2, 'family, where peer rows have it');
+  t.equal(errors.words[8 + 5], 7, 'scope');
+});
+
+t.test('taken over, they are gone from where they were', async (t) => {
+  const from = filled();
+  const to = filled();
+  to.words.fill(-1, 0, 16);
+  t.equal(to.takeFrom(from), 2);
+  t.equal(to.count, 2);
+  t.same(to.bytes.slice(0, ROWS.length), ROWS);
+  t.equal(from.count, 0);
+  t.equal(to.takeFrom(from), 0);
+  t.equal(to.count, 0, 'what was taken before is not told again');
+});

@@ -1,0 +1,53 @@
+/**
+ * ICMP "too big" from somebody who is not on the way. One that quotes no datagram of ours changes nothing; one that quotes
+ * right can't be told from a genuine one, lowers the path for ten minutes and is named in SECURITY.md. Topology of
+ * test/support/narrow-vms.ts; the liar is the first router.
+ */
+import t from 'tap';
+import { FAR, NEAR } from '../support/narrow-path.js';
+import { FAMILIES, kernelEnd, narrowVms, nearVtepd, pathMtu, pathMtuIs, VMB } from '../support/narrow-vms.js';
+import type { Namespace } from '../support/netns.js';
+import { assertPing } from '../support/traffic.js';
+import { ENGINES } from '../support/vtepd.js';
+
+const NOBODY = { ipv4: '203.0.113.9', ipv6: 'fd09::9' };
+const LEAST = { ipv4: 576, ipv6: 1280 };
+
+for (const family of FAMILIES)
+  for (const engine of ENGINES)
+    t.test(`a forged ICMP with a wrong quote changes nothing (${family}, ${engine})`, async (t) => {
+      const path = await narrowVms(t, 1500);
+      const near = await nearVtepd(path, family, engine);
+      await kernelEnd(path, 'far', family);
+      await assertPing(t, path.vma, VMB.ipv4);
+      const ports = await poolPorts(path.near);
+      t.ok(ports.length >= 64);
+      const free = [50_000, 50_001, 50_002].find((port) => !ports.includes(port));
+      const forge = async (
+        mtu: number,
+        sourcePorts: number[],
+        destination: string,
+        destinationPort: number,
+      ) => {
+        const quote = [NEAR[family], sourcePorts.join(), destination, destinationPort];
+        const liar = path.left.tool('forge.mjs', family, NEAR[family], mtu, ...quote);
+        t.equal(await liar.exit(5_000), 0, liar.stderr);
+      };
+      await forge(LEAST[family], ports, NOBODY[family], 4789);
+      await forge(LEAST[family], ports, FAR[family], 53);
+      await forge(LEAST[family], [free!], FAR[family], 4789);
+      await forge(LEAST[family], [4789], FAR[family], 4789);
+      t.equal(await pathMtu(near), 1500);
+
+      // Heard after those, so they have been heard.
+      await forge(1400, ports, FAR[family], 4789);
+      await pathMtuIs(near, 1400);
+      await assertPing(t, path.vma, VMB.ipv4);
+    });
+
+/** Source ports that vtepd has open in a namespace of its own. */
+async function poolPorts(host: Namespace): Promise<number[]> {
+  const text = await host.run('ss -Huan');
+  const ports = [...text.matchAll(/:(\d+)\s/g)].map(([, port]) => Number(port));
+  return [...new Set(ports.filter((port) => port >= 49_152))];
+}

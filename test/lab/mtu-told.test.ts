@@ -1,0 +1,82 @@
+/**
+ * Who sends what does not fit is told how much does, and what may be fragmented is. VMs with MTU 1500 behind bridges, a path
+ * of 1400; topology of test/support/narrow-vms.ts. What a VM learns is what kernel vxlan would have told it.
+ */
+import t from 'tap';
+import { assertIdentity } from '../support/metrics.js';
+import {
+  believedMtu,
+  FAMILIES,
+  farVtepd,
+  kernelEnd,
+  type NarrowVms,
+  narrowVms,
+  nearVtepd,
+  OVERHEAD,
+  pathMtuIs,
+  VMB,
+} from '../support/narrow-vms.js';
+import type { Namespace } from '../support/netns.js';
+import { assertPing, Listener, sendUdp } from '../support/traffic.js';
+import { ENGINES } from '../support/vtepd.js';
+import { eventually } from '../support/wait.js';
+
+const PORT = 9000;
+
+for (const family of FAMILIES) {
+  for (const engine of ENGINES) {
+    t.test(`UDP: fragmented inside, or the sender is told (${family}, ${engine})`, async (t) => {
+      const path = await narrowVms(t, 1400);
+      const near = await nearVtepd(path, family, engine);
+      await farVtepd(path, family, engine);
+      await assertPing(t, path.vma, VMB.ipv4);
+      await provoke(path);
+      await pathMtuIs(near, 1400);
+      t.equal(await believedMtu(path.vma, VMB.ipv4), 1400 - OVERHEAD[family]);
+      t.equal(await believedMtu(path.vma, VMB.ipv6), 1400 - OVERHEAD[family]);
+
+      await path.vma.run('sysctl -qw net.ipv4.ip_no_pmtu_disc=1');
+      await path.vma.run('ip route flush cache');
+      const listener = await Listener.start(path.lab, path.vmb, PORT);
+      const text = 'x'.repeat(1400);
+      await sendUdp(path.vma, VMB.ipv4, PORT, text);
+      await listener.until(text);
+      const metrics = await near.metrics();
+      t.ok(metrics.sum('vtepd_fragments_total', { vni: 100 }) > 0, 'by vtepd');
+      assertIdentity(t, metrics);
+    });
+  }
+
+  t.test(`a VM is told what kernel vxlan would tell it (${family})`, async (t) => {
+    const path = await narrowVms(t, 1400);
+    await kernelEnd(path, 'near', family, 'df set');
+    await kernelEnd(path, 'far', family);
+    await assertPing(t, path.vma, VMB.ipv4);
+    await provoke(path);
+    const told = await beliefs(path.vma);
+    await path.near.ip('link del vxlan100');
+    for (const ip of ['-4', '-6']) await path.vma.run(`ip ${ip} route flush cache`);
+    const near = await nearVtepd(path, family, 'batch');
+    await assertPing(t, path.vma, VMB.ipv4);
+    await provoke(path);
+    t.same(await beliefs(path.vma), told);
+    assertIdentity(t, await near.metrics());
+  });
+}
+
+/** Packets as large as the VM believes that they may be, until one is answered: first its device's MTU, then what it is told. */
+async function provoke({ vma }: NarrowVms): Promise<void> {
+  for (const [address, headersLen] of [
+    [VMB.ipv4, 28],
+    [VMB.ipv6, 48],
+  ] as const) {
+    await eventually(`${address} to be known as it is`, async () => {
+      const payloadLen = (await believedMtu(vma, address)) - headersLen;
+      return (await vma.outcome(`ping -n -q -c 1 -W 0.5 -M do -s ${payloadLen} ${address}`)).code === 0;
+    });
+  }
+}
+
+async function beliefs(vma: Namespace): Promise<number[]> {
+  return [await believedMtu(vma, VMB.ipv4), await believedMtu(vma, VMB.ipv6)];
+}

@@ -1,0 +1,148 @@
+/**
+ * What a path carries, found by asking it: topology of test/support/narrow-path.ts, vtepd near, kernel vxlan or vtepd
+ * far. Kernel vxlan drops probes of vtepd without a word; ICMP finds its path.
+ */
+import t from 'tap';
+import { assertIdentity } from '../support/metrics.js';
+import { FAR, type NarrowPath, NEAR, narrowPath } from '../support/narrow-path.js';
+import type { Namespace } from '../support/netns.js';
+import { assertPing } from '../support/traffic.js';
+import { ENGINES, type Engine, type Vtepd } from '../support/vtepd.js';
+import { eventually } from '../support/wait.js';
+
+const FAMILIES = [
+  ['ipv4', 50],
+  ['ipv6', 70],
+] as const;
+
+t.test('nobody answers: unknown, with what was tried, and nothing is concluded', async (t) => {
+  const path = await narrowPath(t, 1400);
+  await path.filterIcmp();
+  await kernelVxlan(path, 'ipv4');
+  const vtepd = await nearVtepd(path, 'ipv4', 'batch');
+  const { code, stdout } = await vtepd.ctl(`probe ${FAR.ipv4}`);
+  t.equal(code, 1);
+  t.match(
+    stdout,
+    /unknown: nothing on the way to the peer answered\n {2}icmp: no answer\n {2}vtepd: no answer\n {2}arp: no host/,
+  );
+  t.equal(await overlayMtu(vtepd), 1450);
+});
+
+t.test('toward kernel vxlan with ICMP filtered, by ARP to a host behind it', async (t) => {
+  const path = await narrowPath(t, 1400);
+  await path.filterIcmp();
+  await kernelVxlan(path, 'ipv4');
+  await path.far.ip('address add 10.10.10.2/24 dev vxlan100');
+  const vtepd = await nearVtepd(path, 'ipv4', 'batch', '--address 10.10.10.1/24');
+  await assertPing(t, path.near, '10.10.10.2');
+  const { code, stdout } = await vtepd.ctl(`probe ${FAR.ipv4}`);
+  t.match(stdout, /path carries 1400; overlay MTU 1350 fits\n {2}exactly, by arp, \d+ packets\n/);
+  t.equal(code, 0);
+  t.equal(await overlayMtu(vtepd), 1350);
+  assertIdentity(t, await vtepd.metrics());
+});
+
+t.test('an MTU that does not fit: log, status, exit code, each with the numbers', async (t) => {
+  const path = await narrowPath(t, 1400);
+  await kernelVxlan(path, 'ipv4');
+  const vtepd = await nearVtepd(path, 'ipv4', 'batch', '--mtu 1500');
+  const warning = (fits: number) =>
+    `--mtu 1500 was asked for, ${fits} fits: the path to ${FAR.ipv4} limits it`;
+  t.match(vtepd.log(), warning(1450), 'at start, from the route');
+  const { code, stdout } = await vtepd.ctl(`probe ${FAR.ipv4}`);
+  t.equal(code, 1);
+  t.match(
+    stdout,
+    'path carries 1400; overlay MTU 1350 fits; this VNI has 1500: 150 bytes too large\n  exactly, by icmp',
+  );
+  t.match(vtepd.log(), warning(1350), 'once more is known');
+  t.match((await vtepd.ctl('status')).stdout, `warning overlay_mtu_too_large: VNI 100: ${warning(1350)}`);
+  const doctor = await vtepd.ctl('doctor');
+  t.equal(doctor.code, 1);
+  t.match(doctor.stdout, warning(1350));
+  t.equal(await overlayMtu(vtepd), 1500, 'what was asked for stays');
+});
+
+for (const [family, overhead] of FAMILIES)
+  for (const engine of ENGINES) {
+    t.test(`toward kernel vxlan, by ICMP (${family}, ${engine})`, async (t) => {
+      const path = await narrowPath(t, 1400);
+      await kernelVxlan(path, family);
+      const vtepd = await nearVtepd(path, family, engine);
+      const probed = await vtepd.ctl(`probe ${FAR[family]} --json`);
+      t.match(JSON.parse(probed.stdout), {
+        means: 'icmp',
+        pathMtu: 1400,
+        exact: true,
+        routeMtu: 1500,
+        fits: 1400 - overhead,
+        overlayMtu: 1400 - overhead,
+        tapMtu: 1400 - overhead,
+        good: true,
+      });
+      t.equal(probed.code, 0, 'the overlay followed');
+      t.equal(await deviceMtu(path.near), 1400 - overhead, 'and its device');
+      await path.narrow(1500);
+      t.match((await vtepd.ctl(`probe ${FAR[family]}`)).stdout, `path carries 1500`);
+      t.equal(await overlayMtu(vtepd), 1500 - overhead, 'a path may become wider');
+      assertIdentity(t, await vtepd.metrics());
+    });
+
+    t.test(`two vtepd find it by themselves, ICMP filtered (${family}, ${engine})`, async (t) => {
+      const path = await narrowPath(t, 1400);
+      await path.filterIcmp();
+      const far = await path.lab.vtepd(
+        path.far,
+        `--vni 100 --peer ${NEAR[family]} --address 10.10.10.2/24 --io ${engine}`,
+      );
+      const near = await nearVtepd(path, family, engine, '--address 10.10.10.1/24');
+      for (const vtepd of [near, far]) {
+        await eventually(
+          'the overlay MTU to follow the path',
+          async () => (await overlayMtu(vtepd)) === 1400 - overhead,
+          30_000,
+        );
+      }
+      await assertPing(t, path.near, '10.10.10.2');
+      await path.narrow(1300);
+      const probed = await near.ctl(`probe ${FAR[family]}`);
+      t.match(
+        probed.stdout,
+        /path carries 1300; .*\n {2}exactly, by vtepd, \d+ packets\n {2}icmp: no answer\n/,
+      );
+      t.equal(await overlayMtu(near), 1300 - overhead);
+      assertIdentity(t, await near.metrics(), 'near');
+      assertIdentity(t, await far.metrics(), 'far');
+    });
+  }
+
+t.test('peers come and go: the narrowest path decides', async (t) => {
+  const path = await narrowPath(t, 1400);
+  const vtepd = await path.lab.vtepd(path.near, '--vni 100');
+  t.equal(await overlayMtu(vtepd), 1450, 'an Ethernet is assumed');
+  await path.near.ip('route add 10.9.0.0/24 via 10.1.0.254 mtu 1280');
+  await vtepd.ctl('peer add 10.9.0.1');
+  await eventually('the overlay MTU to follow', async () => (await overlayMtu(vtepd)) === 1230);
+  await vtepd.ctl('peer del 10.9.0.1');
+  await eventually('the overlay MTU to follow back', async () => (await overlayMtu(vtepd)) === 1450);
+});
+
+function nearVtepd({ lab, near }: NarrowPath, family: 'ipv4' | 'ipv6', engine: Engine, flags = '') {
+  return lab.vtepd(near, `--vni 100 --peer ${FAR[family]} --io ${engine} ${flags}`);
+}
+
+async function kernelVxlan({ far }: NarrowPath, family: 'ipv4' | 'ipv6'): Promise<void> {
+  await far.ip(`link add vxlan100 type vxlan id 100 local ${FAR[family]} remote ${NEAR[family]} dstport 4789 dev eth0
+    link set vxlan100 up`);
+}
+
+async function overlayMtu(vtepd: Vtepd): Promise<number> {
+  const { body } = await vtepd.get<{ overlayMtu: number }>('/v1/vnis/100');
+  return body.overlayMtu;
+}
+
+async function deviceMtu(host: Namespace): Promise<number> {
+  const [link] = await host.show<{ mtu: number }>('link show dev vtep100');
+  return link.mtu;
+}

@@ -1,0 +1,56 @@
+import t from 'tap';
+import { ArpMeans } from '../../src/probe/arp.js';
+import { MeansUnavailable, type ProbedPeer } from '../../src/probe/means.js';
+import { ARP_FRAME_LEN, PROBE_MAC_HIGH } from '../../src/wire/arp.js';
+import { macHigh, macLow } from '../../src/wire/mac.js';
+import { hasVni, vni } from '../../src/wire/vxlan.js';
+import { macParts } from '../support/frames.js';
+import { packAddress } from '../support/memory-plane.js';
+
+const PEER: ProbedPeer = { vni: 100, peerIdx: 5, text: '192.0.2.1', ...packAddress('192.0.2.1', 4789) };
+const NOBODY = new MeansUnavailable('no host is known behind the peer by MAC and IPv4 address');
+const HOST = { mac: macParts('02:00:00:00:00:0a'), ip: Uint8Array.of(10, 10, 10, 2) };
+
+t.test('nobody to ask', async (t) => {
+  const none = new ArpMeans(
+    () => 0,
+    async () => undefined,
+  );
+  await t.rejects(none.open(PEER), NOBODY);
+  const failing = new ArpMeans(
+    () => 0,
+    () => Promise.reject(new Error('the data plane is being restarted')),
+  );
+  await t.rejects(failing.open(PEER), NOBODY);
+});
+
+t.test('only a reply to the MAC that asked, through the peer that was asked', async (t) => {
+  const asked: number[] = [];
+  let answer = (_means: ArpMeans, _low: number) => {};
+  const means: ArpMeans = new ArpMeans(
+    (_peer, datagram) => {
+      t.ok(hasVni(datagram, 0) && vni(datagram, 0) === 100);
+      t.equal(datagram.length, 600 - 28);
+      t.equal(macHigh(datagram, 8 + 6), PROBE_MAC_HIGH);
+      t.ok(datagram.subarray(8 + ARP_FRAME_LEN).every((byte) => byte === 0));
+      const low = macLow(datagram, 8 + 6);
+      asked.push(low);
+      setImmediate(() => answer(means, low));
+      return 0;
+    },
+    async () => HOST,
+  );
+  const open = await means.open(PEER);
+  const rows: [string, (means: ArpMeans, low: number) => void, string][] = [
+    ['another peer', (means, low) => means.replied(6, { high: PROBE_MAC_HIGH, low }), 'silent'],
+    ['another MAC', (means, low) => means.replied(5, { high: PROBE_MAC_HIGH, low: low ^ 1 }), 'silent'],
+    ['no MAC of probes', (means, low) => means.replied(5, { high: 0x0200, low }), 'silent'],
+    ['the right one', (means, low) => means.replied(5, { high: PROBE_MAC_HIGH, low }), 'arrived'],
+  ];
+  for (const [name, how, outcome] of rows) {
+    answer = how;
+    t.match(await open.probe(600), { kind: outcome }, name);
+  }
+  t.equal(new Set(asked).size, rows.length, 'each question has a MAC of its own');
+  open.close();
+});

@@ -1,0 +1,52 @@
+import t from 'tap';
+import { Exchange } from '../../src/probe/exchange.js';
+
+const ARRIVED = { kind: 'arrived' } as const;
+
+t.test('what cannot be sent is not waited for', async (t) => {
+  const exchange = new Exchange();
+  const refused = { kind: 'too-big', mtu: 0 } as const;
+  t.same(await exchange.ask('a', () => refused), refused);
+});
+
+t.test('an answer to something else is ignored', async (t) => {
+  const exchange = new Exchange();
+  exchange.settle('a', ARRIVED);
+  const asked = exchange.ask('b', () => {
+    exchange.settle('a', ARRIVED);
+    return undefined;
+  });
+  t.same(await asked, { kind: 'silent' });
+});
+
+t.test('an answer that comes after its time does not count for the next question', async (t) => {
+  const exchange = new Exchange();
+  await exchange.ask('a', () => void exchange.settle('a', ARRIVED));
+  t.same(await exchange.ask('b', () => undefined), { kind: 'silent' });
+  const next = exchange.ask('c', () => undefined);
+  exchange.settle('b', ARRIVED);
+  t.same(await next, { kind: 'silent' });
+});
+
+t.test('patience follows the path: short after quick answers, never without end', async (t) => {
+  let nowMs = 0;
+  const exchange = new Exchange(() => nowMs);
+  const silence = async () => {
+    const startMs = performance.now();
+    t.same(await exchange.ask('?', () => undefined), { kind: 'silent' });
+    return performance.now() - startMs;
+  };
+  const answerAfter = (ms: number) =>
+    exchange.ask('a', () => {
+      nowMs += ms;
+      exchange.settle('a', ARRIVED);
+      return undefined;
+    });
+  t.ok((await silence()) >= 950, 'nothing is known: a second');
+  await answerAfter(1);
+  const quick = await silence();
+  t.ok(quick >= 150 && quick < 950, `a quick path: ${quick} ms`);
+  await answerAfter(10_000);
+  const slow = await silence();
+  t.ok(slow >= 950 && slow < 3000, `a slow path: ${slow} ms`);
+});

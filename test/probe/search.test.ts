@@ -1,0 +1,118 @@
+import t from 'tap';
+import { type Outcome, type Probe, searchPathMtu } from '../../src/probe/search.js';
+
+/** A path: how large a packet it carries, and how it says no. */
+interface Path {
+  mtu: number;
+  /** 'silent': ICMP is filtered; a number: what the narrow hop says. */
+  refusal: 'silent' | number;
+  /** Packets lost beside, by their number from 1. */
+  lost?: (packet: number) => boolean;
+}
+
+function pathOf({ mtu, refusal, lost = () => false }: Path): { probe: Probe; sizes: number[] } {
+  const sizes: number[] = [];
+  const probe: Probe = async (packetLen) => {
+    sizes.push(packetLen);
+    if (lost(sizes.length)) return { kind: 'silent' };
+    if (packetLen <= mtu) return { kind: 'arrived' };
+    return refusal === 'silent' ? { kind: 'silent' } : { kind: 'too-big', mtu: refusal };
+  };
+  return { probe, sizes };
+}
+
+t.test('nobody answers', async (t) => {
+  const { probe, sizes } = pathOf({ mtu: 0, refusal: 'silent' });
+  t.same(await searchPathMtu(probe, 576, 1500), { kind: 'unknown', why: 'no answer', probes: 3 });
+  t.same(sizes, [576, 576, 576], 'the smallest size, three times, and nothing else');
+});
+
+t.test('a path that goes dark in the middle is unknown, not narrow', async (t) => {
+  for (let dark = 2; dark < 12; dark++) {
+    const { probe } = pathOf({ mtu: 1400, refusal: 'silent', lost: (packet) => packet >= dark });
+    const found = await searchPathMtu(probe, 576, 1500);
+    t.same({ kind: found.kind }, { kind: 'unknown' }, `dark from packet ${dark}`);
+  }
+});
+
+t.test('a means that cannot be used', async (t) => {
+  const rows: [string, Outcome[]][] = [
+    ['at once', [{ kind: 'unusable', why: 'no rights' }]],
+    ['later', [{ kind: 'arrived' }, { kind: 'unusable', why: 'no rights' }]],
+  ];
+  for (const [name, outcomes] of rows) {
+    const left = [...outcomes];
+    const found = await searchPathMtu(async () => left.shift()!, 576, 1500);
+    t.same(found, { kind: 'unknown', why: 'no rights', probes: outcomes.length }, name);
+  }
+});
+
+t.test('a path that is narrower than it may be', async (t) => {
+  const { probe } = pathOf({ mtu: 500, refusal: 500 });
+  const found = await searchPathMtu(probe, 576, 1500);
+  t.same(found, { kind: 'unknown', why: 'the path carries less than 576 bytes', probes: 1 });
+});
+
+t.test('the whole way is as wide as its beginning: two packets', async (t) => {
+  const { probe, sizes } = pathOf({ mtu: 9000, refusal: 'silent' });
+  t.same(await searchPathMtu(probe, 576, 1500), { kind: 'found', mtu: 1500, exact: true, probes: 2 });
+  t.same(sizes, [576, 1500]);
+});
+
+t.test('every size, without a word from the network', async (t) => {
+  let most = 0;
+  for (const ceiling of [1500, 9000, 65535])
+    for (let mtu = 576; mtu <= ceiling; mtu += ceiling > 1500 && mtu > 1600 ? 997 : 1) {
+      const { probe, sizes } = pathOf({ mtu, refusal: 'silent' });
+      const found = await searchPathMtu(probe, 576, ceiling);
+      most = Math.max(most, sizes.length);
+      if (found.kind !== 'found' || found.mtu > mtu) t.fail(`${mtu} of ${ceiling}: ${JSON.stringify(found)}`);
+      else if (found.exact && found.mtu !== mtu) t.fail(`${mtu} of ${ceiling} is exactly ${found.mtu}?`);
+    }
+  t.ok(most <= 54, `${most} packets at most`);
+});
+
+t.test('usual sizes are found exactly and soon', async (t) => {
+  for (const mtu of [1280, 1300, 1350, 1400, 1420, 1450, 1476, 1492]) {
+    const { probe, sizes } = pathOf({ mtu, refusal: 'silent' });
+    t.match(await searchPathMtu(probe, 576, 1500), { kind: 'found', mtu, exact: true }, `${mtu}`);
+    t.ok(sizes.length <= 24, `${mtu}: ${sizes.length} packets`);
+  }
+});
+
+t.test('a hop that says what it carries saves most of them', async (t) => {
+  const { probe, sizes } = pathOf({ mtu: 1337, refusal: 1337 });
+  t.same(await searchPathMtu(probe, 576, 1500), { kind: 'found', mtu: 1337, exact: true, probes: 3 });
+  t.same(sizes, [576, 1500, 1337]);
+});
+
+t.test('a hop that lies, or says nothing of use, does not decide', async (t) => {
+  for (const lie of [0, 1, 68, 576, 1399, 1499, 1500, 65535]) {
+    const { probe } = pathOf({ mtu: 1400, refusal: lie });
+    const found = await searchPathMtu(probe, 576, 1500);
+    // A forged refusal that a genuine arrival confirms can make the result smaller, never larger.
+    const expected = lie === 1399 ? 1399 : 1400;
+    t.match(found, { kind: 'found', mtu: expected }, `${lie}`);
+  }
+});
+
+t.test('single losses change nothing', async (t) => {
+  for (let one = 1; one < 20; one++) {
+    const { probe } = pathOf({ mtu: 1420, refusal: 'silent', lost: (packet) => packet === one });
+    t.match(await searchPathMtu(probe, 576, 1500), { kind: 'found', mtu: 1420 }, `packet ${one} is lost`);
+  }
+});
+
+t.test('a ceiling at or below the floor', async (t) => {
+  for (const ceiling of [0, 576]) {
+    const { probe } = pathOf({ mtu: 9000, refusal: 'silent' });
+    t.same(await searchPathMtu(probe, 576, ceiling), { kind: 'found', mtu: 576, exact: true, probes: 1 });
+  }
+});
+
+t.test('who watches is told of every packet', async (t) => {
+  const { probe } = pathOf({ mtu: 1400, refusal: 1400 });
+  const told: string[] = [];
+  await searchPathMtu(probe, 576, 1500, (size, outcome) => told.push(`${size} ${outcome}`));
+  t.same(told, ['576 arrived', '1500 too-big', '1400 arrived']);
+});

@@ -1,0 +1,66 @@
+import t from 'tap';
+import { fitOf, judge, mtuWarning, overlayMtuFor, type PeerPath } from '../../src/probe/verdict.js';
+
+const OVERLAY = { overlayMtu: 1450, tap: 'vtep100', tapMtu: 1450, bridged: false };
+
+t.test('what is left of a path', async (t) => {
+  const rows: [4 | 6, number, number, number][] = [
+    [4, 1500, 0, 1450],
+    [6, 1500, 0, 1430],
+    [4, 1500, 1, 1446],
+    [6, 1500, 2, 1422],
+    [4, 9000, 0, 8950],
+    [4, 1420, 0, 1370],
+  ];
+  for (const [family, pathMtu, tags, fits] of rows)
+    t.equal(overlayMtuFor(family, pathMtu, tags), fits, `IPv${family} ${pathMtu}, ${tags} tags`);
+});
+
+t.test('the narrowest path decides, by what is left of it', async (t) => {
+  const path = (address: string, family: 4 | 6, pathMtu?: number): PeerPath => ({ address, family, pathMtu });
+  t.same(fitOf([], 0), { overlayMtu: 1450, peer: '' }, 'an Ethernet is assumed');
+  t.same(fitOf([path('a', 4)], 1), { overlayMtu: 1446, peer: '' }, 'without a route as well');
+  t.same(fitOf([path('a', 4, 9000)], 0), { overlayMtu: 8950, peer: 'a' }, 'a wide path is no Ethernet');
+  t.same(fitOf([path('a', 4, 1500), path('b', 6, 1510), path('c', 4)], 0), { overlayMtu: 1440, peer: 'b' });
+});
+
+t.test('the warning has three numbers: asked, fits, who limits it', async (t) => {
+  const fit = { overlayMtu: 1450, peer: '192.0.2.1' };
+  t.equal(mtuWarning(100, 1450, fit), undefined);
+  t.equal(mtuWarning(100, 9000, { ...fit, peer: '' }), undefined, 'nobody knows');
+  t.equal(
+    mtuWarning(100, 9000, fit),
+    'VNI 100: --mtu 9000 was asked for, 1450 fits: the path to 192.0.2.1 limits it; give --mtu auto or 1450, or widen that path by 7550 bytes',
+  );
+});
+
+t.test('the judgement in words to act on', async (t) => {
+  const rows: [number | undefined, number | undefined, Partial<typeof OVERLAY>, boolean, string][] = [
+    [undefined, undefined, {}, false, 'unknown: nothing on the way to the peer answered'],
+    [
+      1500,
+      1450,
+      { overlayMtu: 1500, tapMtu: 1500 },
+      false,
+      'path carries 1500; overlay MTU 1450 fits; this VNI has 1500: 50 bytes too large',
+    ],
+    [
+      1500,
+      1450,
+      { tapMtu: 1451 },
+      false,
+      'path carries 1500; overlay MTU 1450 fits; your TAP vtep100 has 1451: 1 byte too large',
+    ],
+    [1500, 1450, {}, true, 'path carries 1500; overlay MTU 1450 fits'],
+    [9000, 8950, {}, true, 'path carries 9000; overlay MTU 8950 fits'],
+    [
+      1500,
+      1450,
+      { tapMtu: 1500, bridged: true },
+      true,
+      'path carries 1500; overlay MTU 1450 fits; vtep100 has 1500 as its bridge has, so that larger frames are answered and not lost',
+    ],
+  ];
+  for (const [pathMtu, fits, overlay, good, summary] of rows)
+    t.same(judge(pathMtu, fits, { ...OVERLAY, ...overlay }), { good, summary });
+});

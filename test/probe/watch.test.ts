@@ -1,0 +1,139 @@
+import t from 'tap';
+import type { ProbedPeer } from '../../src/probe/means.js';
+import type { ProbeResult } from '../../src/probe/prober.js';
+import { LOOK_MS, PathWatch, type Signs } from '../../src/probe/watch.js';
+import { packAddress } from '../support/memory-plane.js';
+
+const MINUTE = 60_000;
+
+function peerAt(text: string): ProbedPeer {
+  return { vni: 100, peerIdx: 1, text, ...packAddress(text, 4789) };
+}
+
+/** A watch over peers whose signs and answers the test sets; time is the test's. */
+function makeWatch(...addresses: string[]) {
+  const signs = new Map<string, Signs>(
+    addresses.map((text) => [text, { peer: peerAt(text), txFrames: 0, lastSeenMs: 0, tooBig: 0 }]),
+  );
+  const answers = new Map<string, number>();
+  const searched: string[] = [];
+  const learned: [string, number | undefined][] = [];
+  let underWay = 0;
+  let most = 0;
+  let nowMs = 1_000_000;
+  const watch = new PathWatch({
+    search: async ({ text }) => {
+      searched.push(text);
+      most = Math.max(most, ++underWay);
+      await new Promise((resolve) => setImmediate(resolve));
+      underWay--;
+      const pathMtu = answers.get(text);
+      return { means: undefined, pathMtu, exact: true, probes: 1, failed: [] } satisfies ProbeResult;
+    },
+    signs: () => [...signs.values()],
+    learned: (address, pathMtu) => learned.push([address, pathMtu]),
+  });
+  const pass = async (ms: number) => {
+    for (const endMs = nowMs + ms; nowMs < endMs; ) {
+      nowMs += LOOK_MS;
+      watch.look(nowMs);
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+  };
+  const sign = (text: string, change: Partial<Signs>) => signs.set(text, { ...signs.get(text)!, ...change });
+  return { signs, answers, searched, learned, watch, pass, sign, now: () => nowMs, most: () => most };
+}
+
+t.test('a peer that never answers is asked once a period, and nothing is concluded', async (t) => {
+  const { searched, learned, pass } = makeWatch('192.0.2.1');
+  await pass(25 * MINUTE);
+  t.equal(searched.length, 3, 'at start, after ten minutes, after twenty');
+  t.same(learned, []);
+});
+
+t.test('a peer that answers: at start and every ten minutes', async (t) => {
+  const { answers, learned, pass } = makeWatch('192.0.2.1');
+  answers.set('192.0.2.1', 1400);
+  await pass(MINUTE);
+  t.same(learned, [['192.0.2.1', 1400]]);
+  answers.set('192.0.2.1', 1500);
+  await pass(10 * MINUTE);
+  t.same(learned.at(-1), ['192.0.2.1', 1500], 'a path may become wider');
+});
+
+t.test('what was found is believed for an hour without an answer, then no more', async (t) => {
+  const { answers, learned, pass } = makeWatch('192.0.2.1');
+  answers.set('192.0.2.1', 1400);
+  await pass(MINUTE);
+  answers.clear();
+  await pass(50 * MINUTE);
+  t.same(learned, [['192.0.2.1', 1400]]);
+  await pass(15 * MINUTE);
+  t.same(learned.at(-1), ['192.0.2.1', undefined]);
+  t.equal(learned.length, 2, 'and that is said once');
+});
+
+t.test('signs of trouble bring a search forward, at most once a minute', async (t) => {
+  const rows: [string, Partial<Signs>[]][] = [
+    ['too big', [{ tooBig: 1 }, { tooBig: 2 }, { tooBig: 3 }]],
+    ['silence', [{ lastSeenMs: 5 }, { txFrames: 1 }, { txFrames: 2 }, { txFrames: 3 }]],
+  ];
+  for (const [name, changes] of rows) {
+    const { searched, pass, sign } = makeWatch('192.0.2.1');
+    await pass(2 * MINUTE);
+    t.equal(searched.length, 1, `${name}: at start`);
+    for (const change of changes) {
+      sign('192.0.2.1', change);
+      await pass(LOOK_MS);
+    }
+    t.equal(searched.length, 2, `${name}: at the first sign`);
+    await pass(MINUTE);
+    t.equal(searched.length, 3, `${name}: and a minute later for those that came since`);
+    await pass(5 * MINUTE);
+    t.equal(searched.length, 3, `${name}: without new signs no more`);
+  }
+});
+
+t.test('what is no sign of trouble', async (t) => {
+  const { searched, pass, sign } = makeWatch('192.0.2.1');
+  await pass(MINUTE);
+  for (let i = 1; i < 30; i++) {
+    sign('192.0.2.1', { txFrames: i, lastSeenMs: i });
+    await pass(LOOK_MS);
+  }
+  t.equal(searched.length, 1, 'frames both ways');
+  sign('192.0.2.1', { lastSeenMs: 0 });
+  sign('192.0.2.1', { txFrames: 100 });
+  await pass(MINUTE);
+  t.equal(searched.length, 1, 'one that was never heard is the doctor’s');
+});
+
+t.test('a peer that goes takes its path with it; one that comes is probed', async (t) => {
+  const { answers, learned, searched, pass, signs } = makeWatch('192.0.2.1');
+  answers.set('192.0.2.1', 1400);
+  await pass(MINUTE);
+  signs.set('192.0.2.2', { peer: peerAt('192.0.2.2'), txFrames: 0, lastSeenMs: 0, tooBig: 0 });
+  signs.delete('192.0.2.1');
+  await pass(LOOK_MS);
+  t.same(learned.at(-1), ['192.0.2.1', undefined]);
+  t.same(searched, ['192.0.2.1', '192.0.2.2']);
+});
+
+t.test('many peers are searched some at a time, all of them', async (t) => {
+  const addresses = Array.from({ length: 100 }, (_, i) => `192.0.2.${i}`);
+  const { searched, pass, most } = makeWatch(...addresses);
+  await pass(MINUTE);
+  t.same(new Set(searched), new Set(addresses));
+  t.equal(searched.length, 100);
+  t.equal(most(), 16);
+});
+
+t.test('a search on demand counts as an answer, for a peer that there is', async (t) => {
+  const { learned, watch, pass, now } = makeWatch('192.0.2.1');
+  await pass(LOOK_MS);
+  watch.searched('192.0.2.1', 1300, now());
+  watch.searched('192.0.2.9', 1300, now());
+  t.same(learned, [['192.0.2.1', 1300]]);
+  await pass(61 * MINUTE);
+  t.same(learned.at(-1), ['192.0.2.1', undefined], 'and lapses like one');
+});
