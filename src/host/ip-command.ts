@@ -3,8 +3,9 @@
  * start and stop only, some milliseconds a call. A child inherits ambient capabilities, not those of a file
  * (capabilities(7)). Nothing here knows what the commands mean.
  *
- * Commands that are asked for at the same time are run by one process, in their order (`ip -batch`): the set-up of a
- * hundred VNIs takes as many processes as that of one. Each is still answered, or fails, for itself.
+ * Commands of one kind that are asked for at the same time are run by one process (`ip -batch`): the set-up of a
+ * hundred VNIs takes as many processes as that of one. Each is still answered, or fails, for itself. An order among
+ * them is to be had by waiting for the answers.
  */
 import { type ExecFileException, execFile } from 'node:child_process';
 import { HostError, NEEDS_RIGHTS } from './host-error.js';
@@ -47,12 +48,29 @@ export function ip(args: readonly string[]): Promise<unknown[]> {
 }
 
 function runWaiting(): void {
-  const commands = waiting;
+  const kinds = new Map<string, Command[]>();
+  for (const command of waiting) {
+    const kind = kindOf(command);
+    const same = kinds.get(kind) ?? [];
+    same.push(command);
+    kinds.set(kind, same);
+  }
   waiting = [];
-  const batch = commands.filter(({ args }) => args.every(isQuotable));
-  const alone = batch.length > 1 ? commands.filter((command) => !batch.includes(command)) : commands;
-  for (const command of alone) runAlone(command);
-  if (batch.length > 1) runBatch(batch);
+  for (const [kind, commands] of kinds) {
+    if (kind === ALONE || commands.length === 1) for (const command of commands) runAlone(command);
+    else runBatch(commands);
+  }
+}
+
+const ALONE = '';
+
+/**
+ * What may share a process. Commands that show something only with those that show the same: ip(8) remembers what it
+ * was asked for, and after `link show` has no addresses to show (iproute2 6.1).
+ */
+function kindOf({ args }: Command): string {
+  if (!args.every(isQuotable)) return ALONE;
+  return isShowing(args) ? `${args[0]} ${args[1]}` : 'change';
 }
 
 function runAlone(command: Command): void {
@@ -92,15 +110,15 @@ function answerBatch(
   // ip(8) itself ended, over words it does not know or because it took too long: at which command is not known.
   const gaveUp = error !== null && (failures.size === 0 || rest !== '' || error.code !== 1);
   const lines = stdout.split('\n').filter((line) => line.trim() !== '');
-  const shown = commands.filter(({ args }, index) => isShowing(args) && !failures.has(index)).length;
+  const isShown = isShowing(commands[0].args);
   let line = 0;
   for (const [index, command] of commands.entries()) {
     const said = failures.get(index);
     if (said !== undefined) command.reject(explainFailure(command.args, new Error('failed'), said));
     else if (gaveUp) command.reject(explainFailure(BATCH_OPTIONS, error, rest));
-    else if (!isShowing(command.args)) command.resolve([]);
+    else if (!isShown) command.resolve([]);
     // Some printed more, or nothing: whose a line is cannot be told, and asking again does no harm.
-    else if (lines.length !== shown) runAlone(command);
+    else if (lines.length !== commands.length - failures.size) runAlone(command);
     else answer(command, lines[line++]);
   }
 }

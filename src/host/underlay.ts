@@ -5,7 +5,7 @@
  */
 import { type IpAddress, isLinkLocal, parseIpAddress } from '../wire/ip-address.js';
 import { HostError } from './host-error.js';
-import { ip, NoRouteError } from './ip-command.js';
+import { ip, NoRouteError, NoSuchDeviceError } from './ip-command.js';
 import { allLinks, getLink } from './link.js';
 
 export { deviceIndex } from './link.js';
@@ -59,7 +59,7 @@ export async function routesTo(addresses: readonly string[], device = ''): Promi
 }
 
 function unlessUnreachable(error: Error): unknown[] {
-  if (error instanceof NoRouteError) return [];
+  if (error instanceof NoRouteError || error instanceof NoSuchDeviceError) return [];
   throw error;
 }
 

@@ -235,3 +235,20 @@ t.test('anchors and aliases are resolved', async (t) => {
   t.equal(made.vnis[1].mtu, 1400);
   t.throws(() => settings('mtu: *none'), { message: /^v\.yaml:1: / });
 });
+
+t.test('VNIs with the same peers have one list, and a peer that is given once is one object', async (t) => {
+  const { vnis } = settings(`
+peers: [192.0.2.1]
+vnis:
+  - vni: 1
+  - vni: 2
+  - vni: 3
+    peers: [192.0.2.9]
+`);
+  const hosts = vnis.map(({ peers }) => peers.map(({ host }) => host));
+  t.same(hosts, [['192.0.2.1'], ['192.0.2.1'], ['192.0.2.1', '192.0.2.9']]);
+  t.equal(vnis[1].peers, vnis[0].peers);
+  t.not(vnis[2].peers, vnis[0].peers);
+  t.equal(vnis[2].peers[0], vnis[0].peers[0]);
+  t.ok(Object.isFrozen(vnis[2].peers[1]));
+});

@@ -6,6 +6,7 @@ import {
   NoRouteError,
   NoSuchDeviceError,
   parseOutput,
+  splitErrors,
 } from '../../src/host/ip-command.js';
 
 const ARGS = ['link', 'set', 'dev', 'vtep100', 'up'];
@@ -64,4 +65,69 @@ t.test('the real one answers, and its errors come back coded', async (t) => {
   t.match(await ip(['link', 'show', 'dev', 'lo']), [{ ifname: 'lo', link_type: 'loopback' }]);
   t.type(await ip(['link', 'show', 'dev', 'nosuchdevice']).catch((error) => error), NoSuchDeviceError);
   t.type(await ip(['no-such-object']).catch((error) => error), HostError);
+});
+
+t.test('what a batch said, by command', async (t) => {
+  const { failures, rest } = splitErrors(
+    [
+      'Device "a" does not exist.',
+      'Command failed -:2',
+      'Warning: this works, but is old.',
+      'RTNETLINK answers: Operation not permitted',
+      'Command failed -:12',
+      'Error: argument "x" is wrong',
+      '',
+    ].join('\n'),
+  );
+  t.same(
+    [...failures],
+    [
+      [1, 'Device "a" does not exist.'],
+      [11, 'RTNETLINK answers: Operation not permitted'],
+    ],
+  );
+  t.equal(rest, 'Error: argument "x" is wrong');
+  t.same(splitErrors(''), { failures: new Map(), rest: '' });
+});
+
+t.test('asked at the same time, each command has its own answer or error', async (t) => {
+  const [lo, none, nothing, again, unsaid, addresses, unknown, unset] = await Promise.allSettled([
+    ip(['link', 'show', 'dev', 'lo']),
+    ip(['link', 'show', 'dev', 'nosuchdevice']),
+    ip(['link', 'show', 'type', 'vxlan']),
+    ip(['link', 'show', 'dev', 'lo']),
+    ip(['link', 'show', 'dev', "it's#"]),
+    ip(['address', 'show', 'dev', 'lo']),
+    ip(['no-such-object']),
+    ip(['link', 'set', 'dev', 'nosuchdevice', 'alias', 'a "b" c']),
+  ]);
+  t.match(lo, { value: [{ ifname: 'lo', link_type: 'loopback' }] });
+  t.match(none, {
+    reason: { message: '"ip link show dev nosuchdevice": Device "nosuchdevice" does not exist.' },
+  });
+  t.equal(none.status === 'rejected' && none.reason instanceof NoSuchDeviceError, true);
+  t.equal(nothing.status, 'fulfilled');
+  t.same(again, lo);
+  t.match(
+    unsaid,
+    { reason: { message: /^"ip link show dev it's#": / } },
+    'what a batch cannot say runs alone',
+  );
+  t.match(addresses, { value: [{ ifname: 'lo', addr_info: [{ local: '127.0.0.1' }] }] });
+  t.match(unknown, { reason: { message: /"no-such-object" is unknown/ } });
+  t.match(unset, {
+    reason: { message: '"ip link set dev nosuchdevice alias a "b" c": Cannot find device "nosuchdevice"' },
+  });
+});
+
+t.test('when ip(8) itself ends over a word, whoever is left is told so', async (t) => {
+  const answers = await Promise.allSettled([
+    ip(['link', 'show', 'dev', 'nosuchdevice']),
+    ip(['link', 'set', 'dev', 'lo', 'mtu', 'wide']),
+    ip(['link', 'set', 'dev', 'nosuchdevice', 'up']),
+  ]);
+  t.match(
+    answers.map((answer) => answer.status === 'rejected' && answer.reason.message),
+    [/Device "nosuchdevice" does not exist/, /"wide"/, /"wide"/],
+  );
 });

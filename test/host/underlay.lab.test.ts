@@ -76,6 +76,13 @@ t.test('many routes at once are those that one asks for alone', async (t) => {
   t.equal((await routesTo(addresses, 'eth7')).size, 0, 'by a device that is gone');
 });
 
+t.test('asked for together, each has its own answer', async (t) => {
+  const asked = ['192.168.80.11', 'fd01::11', '203.0.113.1', 'fe80::1%eth0', '127.0.0.1'];
+  const alone: (Route | undefined)[] = [];
+  for (const address of asked) alone.push(await route(address));
+  t.same(await Promise.all(asked.map((address) => route(address))), alone);
+});
+
 t.test('a device that is not there is a failure', async (t) => {
   await t.rejects(route('192.168.80.11', 'eth7'), { name: 'HostError', message: /eth7/ });
   await t.rejects(route('fe80::1%eth7'), { name: 'HostError', message: /eth7/ });

@@ -1,0 +1,75 @@
+/**
+ * Several devices at a time in a real kernel: all or none, and a bridge that two of them share.
+ *
+ *     vtep100   vtep101   vtep102
+ *        |         |_________|
+ *     br100          br-both
+ */
+import './own-namespace.js';
+import t from 'tap';
+import { ip } from '../../src/host/ip-command.js';
+import { findLink, getLink } from '../../src/host/link.js';
+import type { OverlayDeviceSpec } from '../../src/host/overlay-device.js';
+import { openOverlayDevices } from '../../src/host/overlay-devices.js';
+import { loadShim } from '../../src/native/binding.js';
+
+const shim = loadShim();
+
+const spec = (vni: number, bridge: string): OverlayDeviceSpec => ({
+  vni,
+  tap: `vtep${vni}`,
+  bridge,
+  addresses: [`10.0.${vni}.1/24`],
+  mac: '',
+  derivedMac: { high: 0xfe11, low: vni },
+  overlayMtu: 1450,
+  queues: 1,
+  offload: true,
+});
+
+const SPECS = [spec(100, 'br100'), spec(101, 'br-both'), spec(102, 'br-both'), spec(103, '')];
+
+const names = async () => (await ip(['link', 'show'])).map((link) => (link as { ifname: string }).ifname);
+
+t.test('opened in order, each as it was asked for; closed, nothing is left', async (t) => {
+  const before = await names();
+  const { devices, close } = await openOverlayDevices(shim, SPECS);
+  t.same(
+    devices.map(({ name, mtu, mac }) => [name, mtu, mac.low]),
+    [
+      ['vtep100', 1500, 100],
+      ['vtep101', 1500, 101],
+      ['vtep102', 1500, 102],
+      ['vtep103', 1450, 103],
+    ],
+  );
+  for (const { tap, bridge, vni, addresses } of SPECS) {
+    t.match(await getLink(tap), { up: true, master: bridge, alias: `vtepd vni ${vni}` });
+    t.match(await ip(['address', 'show', 'dev', tap]), [
+      { addr_info: [{ local: addresses[0].split('/')[0] }] },
+    ]);
+  }
+  await close();
+  t.same(await names(), before);
+});
+
+t.test('one that cannot be had: its error, and none is left', async (t) => {
+  await ip(['link', 'add', 'vtep102', 'type', 'veth', 'peer', 'name', 'far']);
+  const before = await names();
+  await t.rejects(openOverlayDevices(shim, SPECS), {
+    name: 'HostError',
+    message: /^vtep102 exists and is a veth device, not a TAP/,
+  });
+  t.same(await names(), before);
+  await ip(['link', 'delete', 'dev', 'vtep102']);
+});
+
+t.test('a bridge that somebody else uses meanwhile stays', async (t) => {
+  const { close } = await openOverlayDevices(shim, SPECS.slice(0, 2));
+  await ip(['link', 'add', 'port', 'type', 'veth', 'peer', 'name', 'far']);
+  await ip(['link', 'set', 'dev', 'port', 'master', 'br100']);
+  await close();
+  t.ok(await findLink('br100'));
+  t.equal(await findLink('br-both'), undefined);
+  for (const device of ['port', 'br100']) await ip(['link', 'delete', 'dev', device]);
+});

@@ -1,0 +1,38 @@
+import t from 'tap';
+import { Paths } from '../../src/host/paths.js';
+
+const peer = (host: string, flood = true) => ({ host, port: 4789, flood });
+
+t.test('the same list comes out as the same list, others in their order', async (t) => {
+  const paths = new Paths({ local: [], underlayDev: '' });
+  const [one, two, three] = ['127.0.0.1', '127.0.0.2', '::1'].map((host) => peer(host));
+  const shared = [one, two];
+  const [first, second, third, none] = await paths.resolvePeers([shared, shared, [three, one], []]);
+  t.equal(second, first);
+  t.same(
+    first.map(({ address }) => address.text),
+    ['127.0.0.1', '127.0.0.2'],
+  );
+  t.equal(third[1], first[0], 'a peer of two lists is one');
+  t.match(third[0], { address: { family: 6, text: '::1', port: 4789 }, flood: true, name: '' });
+  t.same(none, []);
+  t.same(paths.skipped, []);
+});
+
+t.test('two hosts with one address are taken once, and told of', async (t) => {
+  const paths = new Paths({ local: [], underlayDev: '' });
+  const [list] = await paths.resolvePeers([[peer('127.0.0.1'), peer('127.0.0.1', false)]]);
+  t.match(list, [{ flood: true }]);
+  t.equal(list.length, 1);
+  t.match(paths.skipped, [/^127\.0\.0\.1 is 127\.0\.0\.1, as another peer is: taken once$/]);
+});
+
+t.test('a name without an address fails them all', (t) =>
+  t.rejects(
+    new Paths({ local: [], underlayDev: '' }).resolvePeers([[peer('127.0.0.1'), peer('no such name')]]),
+    {
+      name: 'ResolveError',
+      message: /no such name/,
+    },
+  ),
+);
