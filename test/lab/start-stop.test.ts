@@ -91,7 +91,7 @@ t.test('a start that fails says why in one line and leaves nothing', async (t) =
   const full = `${FLAGS} --bridge br-vxlan --address 10.10.10.1/24 --api off`;
 
   await refused('--vni 16777216 --peer 192.168.80.11', /--vni.*16777216.*16777215/, 2);
-  await refused('--vni 100 --peer 192.168.80.11 --ttl 3', /--ttl/, 2);
+  await refused('--vni 100 --peer 192.168.80.11 --group 239.1.1.1', /--group/, 2);
   await refused('--peer 192.168.80.11', /--vni/, 2);
   await refused(`${full} --port 0`, /--port/, 2);
   await refused(
