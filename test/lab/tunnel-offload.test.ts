@@ -54,13 +54,15 @@ t.test('vtepd on both sides, two workers each', async (t) => {
     await lab.vtepd(far, `--vni 100 --peer ${NEAR} --address 10.10.10.2/24 --workers 2`),
   ];
   for (const vtepd of daemons) t.ok((await offloadsOf(vtepd)).includes(OFFLOAD));
+  // The one that starts second may have been probed before it knew its VNI.
+  const before = await Promise.all(daemons.map(async (vtepd) => (await vtepd.metrics()).drops('decap')));
   const superframes = await superframesDuring(far, UNDERLAY_DEV, lab.dir, async () => {
     await assertTransfer(t, near, far, '10.10.10.2', SOME_BYTES);
     await assertTransfer(t, far, near, '10.10.10.1', SOME_BYTES);
   });
   for (const from of [NEAR, FAR])
     t.ok(superframes.filter(({ source }) => source === from).length > 100, `superframes of ${from}`);
-  for (const vtepd of daemons) await assertNothingLost(t, vtepd);
+  for (const [i, vtepd] of daemons.entries()) await assertNothingLost(t, vtepd, before[i]);
 });
 
 t.test('a device that loses and regains the offload, and IPsec, while bytes flow', async (t) => {
@@ -197,10 +199,10 @@ async function sent(vtepd: Vtepd): Promise<number> {
   return (await vtepd.metrics()).sum('vtepd_peer_tx_frames_total', { vni: 100 });
 }
 
-async function assertNothingLost(t: Test, vtepd: Vtepd): Promise<void> {
+async function assertNothingLost(t: Test, vtepd: Vtepd, droppedBefore = {}): Promise<void> {
   const metrics = await vtepd.metrics();
   t.same(metrics.drops('encap'), {}, 'nothing dropped on the way out');
-  t.same(metrics.drops('decap'), {}, 'nor on the way in');
+  t.same(metrics.drops('decap'), droppedBefore, 'nor on the way in');
   assertIdentity(t, metrics);
 }
 
