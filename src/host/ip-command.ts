@@ -66,10 +66,10 @@ const ALONE = '';
 
 /**
  * What may share a process. Commands that show something only with those that show the same: ip(8) remembers what it
- * was asked for, and after `link show` has no addresses to show (iproute2 6.1).
+ * was asked for, and after `link show` has no addresses to show (iproute2 6.1). Options are not for a line of a batch.
  */
 function kindOf({ args }: Command): string {
-  if (!args.every(isQuotable)) return ALONE;
+  if (args[0].startsWith('-') || !args.every(isQuotable)) return ALONE;
   return isShowing(args) ? `${args[0]} ${args[1]}` : 'change';
 }
 

@@ -91,7 +91,7 @@ t.test('what a batch said, by command', async (t) => {
 });
 
 t.test('asked at the same time, each command has its own answer or error', async (t) => {
-  const [lo, none, nothing, again, unsaid, addresses, unknown, unset] = await Promise.allSettled([
+  const [lo, none, nothing, again, unsaid, addresses, unknown, unset, only4] = await Promise.allSettled([
     ip(['link', 'show', 'dev', 'lo']),
     ip(['link', 'show', 'dev', 'nosuchdevice']),
     ip(['link', 'show', 'type', 'vxlan']),
@@ -100,6 +100,7 @@ t.test('asked at the same time, each command has its own answer or error', async
     ip(['address', 'show', 'dev', 'lo']),
     ip(['no-such-object']),
     ip(['link', 'set', 'dev', 'nosuchdevice', 'alias', 'a "b" c']),
+    ip(['-4', 'address', 'show', 'dev', 'lo']),
   ]);
   t.match(lo, { value: [{ ifname: 'lo', link_type: 'loopback' }] });
   t.match(none, {
@@ -114,6 +115,7 @@ t.test('asked at the same time, each command has its own answer or error', async
     'what a batch cannot say runs alone',
   );
   t.match(addresses, { value: [{ ifname: 'lo', addr_info: [{ local: '127.0.0.1' }] }] });
+  t.match(only4, { value: [{ addr_info: [{ family: 'inet' }] }] }, 'options are for ip itself');
   t.match(unknown, { reason: { message: /"no-such-object" is unknown/ } });
   t.match(unset, {
     reason: { message: '"ip link set dev nosuchdevice alias a "b" c": Cannot find device "nosuchdevice"' },
