@@ -20,6 +20,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   stats: [],
   log: [],
   version: [],
+  events: [],
   native: [],
   config: ['wire'],
   fdb: ['wire', 'stats'],
