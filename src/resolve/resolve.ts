@@ -21,11 +21,9 @@ export async function resolveHost(host: string): Promise<readonly IpAddress[]> {
 }
 
 /** @throws ResolveError for what neither DNS nor the hosts file can have */
-function refuseNoName(host: string): void {
+export function refuseNoName(host: string): void {
   if (host !== '' && !/[\s:%/]/.test(host) && !ENDS_IN_NUMBER.test(host)) return;
   throw new ResolveError(
     `"${host}" is neither an address nor a name: write 192.0.2.1, 2001:db8::1 or a DNS name`,
   );
 }
-
-export { ResolveError } from './lookup.js';
