@@ -1,6 +1,6 @@
 /** The daemon as a whole: what runs, what hurts it, health for a supervisor, the counters as JSON and as metrics. */
 import type { FastifyInstance } from 'fastify';
-import { readCounters } from '../counters.js';
+import { countersText } from '../counters.js';
 import type { ControlDeps } from '../deps.js';
 import { ApiError } from '../errors.js';
 import { createMetrics } from '../metrics.js';
@@ -13,7 +13,10 @@ import {
   problems,
   statusSchema,
 } from '../schemas.js';
+import { textStream } from '../text-stream.js';
 import { vniView } from './vnis.js';
+
+const JSON_TYPE = 'application/json; charset=utf-8';
 
 export function statusRoutes(app: FastifyInstance, deps: ControlDeps): void {
   app.get(
@@ -25,7 +28,7 @@ export function statusRoutes(app: FastifyInstance, deps: ControlDeps): void {
   app.get(
     '/v1/counters',
     { schema: { querystring: noQuery, response: { 200: countersSchema, ...problems } } },
-    () => readCounters(deps.dataPlane, deps.status()),
+    (_request, reply) => reply.type(JSON_TYPE).send(textStream(countersText(deps.dataPlane, deps.status()))),
   );
 
   app.get(
@@ -43,13 +46,8 @@ export function statusRoutes(app: FastifyInstance, deps: ControlDeps): void {
   });
 
   const metrics = createMetrics(deps);
-  app.get(
-    '/metrics',
-    { schema: { response: { 200: { type: 'string' }, ...problems } } },
-    async (_request, reply) => {
-      const exposition = await metrics.scrape();
-      return reply.type(metrics.contentType).send(exposition);
-    },
+  app.get('/metrics', { schema: { response: { 200: { type: 'string' }, ...problems } } }, (_request, reply) =>
+    reply.type(metrics.contentType).send(metrics.scrape()),
   );
 }
 

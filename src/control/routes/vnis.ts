@@ -28,7 +28,7 @@ export function vniRoutes(app: FastifyInstance, { dataPlane }: ControlDeps): voi
 
 /** Settings by their names in the configuration file. */
 export function vniView(dataPlane: DataPlane, { vni, tap, bridge, mac, policy }: VniState) {
-  const { vni: row, peers } = dataPlane.snapshot(vni);
+  const { vni: row, peers } = dataPlane.totals(vni);
   return {
     vni,
     tap,
@@ -41,7 +41,7 @@ export function vniView(dataPlane: DataPlane, { vni, tap, bridge, mac, policy }:
     flood: policy.flood,
     accept: policy.accept,
     vlan: policy.vlan,
-    peers: peers.filter(({ peer }) => peer !== undefined).length,
+    peers,
     fdb: { static: row[V_FDB_STATIC], dynamic: row[V_FDB_DYNAMIC] },
   };
 }
