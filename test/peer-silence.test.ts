@@ -40,7 +40,8 @@ t.test('one that was never heard', async (t) => {
 
 t.test('what is no silence', async (t) => {
   const { turned, asked, look } = makeSilence();
-  for (let i = 0; i < 20; i++) look(['192.0.2.1', 100, 0], ['192.0.2.2', i, i], ['192.0.2.3', i > 8 ? 1 : 0, 5]);
+  for (let i = 0; i < 20; i++)
+    look(['192.0.2.1', 100, 0], ['192.0.2.2', i, i], ['192.0.2.3', i > 8 ? 1 : 0, 5]);
   t.same(
     turned,
     [

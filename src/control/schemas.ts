@@ -143,6 +143,16 @@ export const countersSchema = object({
   drops,
   reservedBits: count,
   busyRatio: count,
+  names: {
+    type: 'array',
+    items: object({
+      name: text,
+      addresses: { type: 'array', items: text },
+      failures: count,
+      lastSuccess: nullableText,
+      error: text,
+    }),
+  },
 });
 
 /** `{items, nextCursor}`; a null cursor: this was the last page. */
