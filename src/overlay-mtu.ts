@@ -50,10 +50,17 @@ export class OverlayMtus {
     return overlayMtu;
   }
 
-  /** Peers or paths may have changed. @param peersOf present peers of a VNI @throws what `carry` throws; call again then */
-  async follow(peersOf: (vni: number) => readonly Peer[], carry: Carry): Promise<void> {
+  /** A VNI goes. */
+  end(vni: number): void {
+    this.#vnis.delete(vni);
+  }
+
+  /** Peers or paths may have changed. @param peersOf present peers of a VNI; undefined: leave it as it is @throws what `carry` throws; call again then */
+  async follow(peersOf: (vni: number) => readonly Peer[] | undefined, carry: Carry): Promise<void> {
     for (const [vni, kept] of this.#vnis) {
-      kept.fit = this.#fit(peersOf(vni), kept.tags);
+      const peers = peersOf(vni);
+      if (peers === undefined) continue;
+      kept.fit = this.#fit(peers, kept.tags);
       this.#judge(kept);
       const { overlayMtu, peer } = kept.fit;
       if (kept.settings.mtu !== 'auto' || overlayMtu === kept.overlayMtu) continue;

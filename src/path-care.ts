@@ -59,10 +59,18 @@ export class PathCare {
 
   /** A VNI is about to be set up. @returns its overlay MTU, bytes */
   async begin(vni: VniSettings, peers: readonly NewPeer[]): Promise<number> {
+    // Those of the start come together; later ones see what there is by then.
+    if (this.#handle !== undefined) this.#vlans = undefined;
     this.#vlans ??= linksOfKind('vlan');
     const vlans = await this.#vlans;
     const tags = Math.max(tagsOver(vni.tap, vlans), vni.bridge === '' ? 0 : tagsOver(vni.bridge, vlans));
     return this.#overlayMtus.begin(vni, peers, tags);
+  }
+
+  /** A VNI is about to go: nothing follows from its paths any more. */
+  async end(vni: number): Promise<void> {
+    this.#overlayMtus.end(vni);
+    await this.#following;
   }
 
   /** Of a VNI that has begun, bytes. */
@@ -141,10 +149,12 @@ export class PathCare {
   async #follow(): Promise<void> {
     const handle = this.#handle;
     if (handle === undefined) return;
+    // One that has begun and is not in the data plane yet was judged just now.
+    const known = new Set(handle.vnis().map(({ vni }) => vni));
     try {
       await handle.followPaths((address) => this.#paths.pathMtu(address) ?? 0);
       await this.#overlayMtus.follow(
-        (vni) => handle.peers(vni),
+        (vni) => (known.has(vni) ? handle.peers(vni) : undefined),
         async (vni, overlayMtu) => {
           await handle.setOverlayMtu(vni, overlayMtu);
           await followOnDevice(handle.vnis().find((state) => state.vni === vni)!.tap, overlayMtu);
