@@ -1,8 +1,8 @@
 /**
- * The daemon: a VTEP with an API beside it.
+ * The daemon: a VTEP with an API beside it, and a file that keeps what the API changed.
  *
- *     start: VTEP → API → ready
- *     stop:  API → VTEP
+ *     start: state → VTEP → API → ready
+ *     stop:  API → VTEP → state
  *
  * Each step that fails names cause and cure, and everything done until then is taken back.
  */
@@ -16,8 +16,11 @@ import { examine } from './doctor/doctor.js';
 import type { Finding } from './doctor/finding.js';
 import { Rollback } from './host/rollback.js';
 import type { Logger } from './log.js';
+import { loadShim } from './native/binding.js';
+import type { State } from './state/state.js';
+import { StateError, StateFile } from './state/state-file.js';
 import { packageVersion } from './version.js';
-import { Vtep } from './vtep.js';
+import { Vtep, type Warning } from './vtep.js';
 
 /** How often a listener that cannot be opened yet is tried again, ms. */
 const LISTEN_RETRY_MS = 2000;
@@ -28,21 +31,32 @@ export class Daemon {
   readonly #settings: Settings;
   readonly #log: Logger;
   readonly #undo: Rollback;
+  readonly #reread: (() => Settings) | undefined;
   readonly #startedAtMs = Date.now();
+  readonly #warnings: Warning[] = [];
   #vtep!: Vtep;
 
-  private constructor(settings: Settings, log: Logger, undo: Rollback) {
+  private constructor(settings: Settings, log: Logger, undo: Rollback, reread: (() => Settings) | undefined) {
     this.#settings = settings;
+    this.#reread = reread;
     this.#log = log;
     this.#undo = undo;
   }
 
-  /** @returns when the data plane has acknowledged the whole configuration and the API listens @throws Error for people */
-  static async start(settings: Settings, log: Logger): Promise<Daemon> {
+  /**
+   * @param reread reads flags and file anew; undefined: there is no file
+   * @returns when the data plane has acknowledged the whole configuration and the API listens @throws Error for people
+   */
+  static async start(settings: Settings, log: Logger, reread?: () => Settings): Promise<Daemon> {
     const undo = new Rollback();
-    const daemon = new Daemon(settings, log, undo);
+    const daemon = new Daemon(settings, log, undo, reread);
     await undo.guard(() => daemon.#start());
     return daemon;
+  }
+
+  /** Reads flags and file anew. What was wrong with them is logged and in the status; the old configuration holds then. */
+  async reload(): Promise<void> {
+    await this.#vtep.reload().catch(() => {});
   }
 
   /** Removes what was created. Frames that were read are still delivered. */
@@ -51,10 +65,28 @@ export class Daemon {
   }
 
   async #start(): Promise<void> {
-    this.#vtep = await Vtep.start(this.#settings, this.#log);
+    const kept = await this.#openState();
+    this.#vtep = await Vtep.of(this.#settings, { log: this.#log, ...kept, reread: this.#reread });
     this.#undo.push(() => this.#vtep.stop());
     await this.#startApi();
     this.#announce();
+  }
+
+  /** Nothing when no state is kept. */
+  async #openState(): Promise<{ state?: State; store?: StateFile }> {
+    const { path, named } = this.#settings.state;
+    if (path === '') return {};
+    const shim = loadShim();
+    try {
+      const file = await StateFile.open(path, (fd) => shim.fileLock(fd));
+      this.#undo.push(() => file.close());
+      return { state: file.state, store: file };
+    } catch (error) {
+      // Nobody asked for it: a machine where it cannot be is no reason not to run.
+      if (named || !(error instanceof StateError && error.notPermitted)) throw error;
+      this.#warn('state_not_kept', `${error.message}; what the API changes is forgotten at the end`);
+      return {};
+    }
   }
 
   async #startApi(): Promise<void> {
@@ -94,7 +126,7 @@ export class Daemon {
       version: packageVersion(),
       startedAtMs: this.#startedAtMs,
       underlay: { local, device: underlayDev, port, io: engine, offloads },
-      warnings,
+      warnings: [...this.#warnings, ...warnings],
       pathMtu: (address) => this.#vtep.pathMtu(address),
     };
   }
@@ -109,6 +141,11 @@ export class Daemon {
         warnings,
       }),
     );
+  }
+
+  #warn(code: string, detail: string): void {
+    this.#warnings.push({ code, detail });
+    this.#log.warn({ code }, detail);
   }
 
   /** The one line that says everything that matters. */

@@ -24,9 +24,9 @@ interface Peer {
 export type Carry = (vni: number, overlayMtu: number) => Promise<void>;
 
 interface Kept {
-  readonly settings: VniSettings;
+  settings: VniSettings;
   /** 802.1Q tags of frames on this overlay. */
-  readonly tags: number;
+  tags: number;
   fit: Fit;
   overlayMtu: number;
   warning: string | undefined;
@@ -48,6 +48,17 @@ export class OverlayMtus {
     this.#vnis.set(settings.vni, kept);
     this.#judge(kept);
     return overlayMtu;
+  }
+
+  /** Another MTU is asked for, or frames have other tags. @param peers those that it has now @returns its overlay MTU, bytes */
+  change(settings: VniSettings, peers: readonly Peer[], tags: number): number {
+    const kept = this.#vnis.get(settings.vni)!;
+    kept.settings = settings;
+    kept.tags = tags;
+    kept.fit = this.#fit(peers, tags);
+    kept.overlayMtu = settings.mtu === 'auto' ? kept.fit.overlayMtu : settings.mtu;
+    this.#judge(kept);
+    return kept.overlayMtu;
   }
 
   /** A VNI goes. */

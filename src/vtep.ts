@@ -8,24 +8,30 @@
  * Each step that fails names cause and cure, and everything done until then is taken back. No frame passes here.
  */
 import { randomInt } from 'node:crypto';
-import type { Settings } from './config/settings.js';
+import { readOptions } from './config/file.js';
+import { mergeSettings } from './config/merge.js';
+import type { VtepOptions } from './config/options.js';
+import type { PeerSettings, Settings, VniSettings } from './config/settings.js';
 import { Events } from './events.js';
 import { OverlayDevices } from './host/overlay-devices.js';
 import { Paths } from './host/paths.js';
 import { Rollback } from './host/rollback.js';
 import { TunnelOffload } from './host/tunnel-offload.js';
 import { openUnderlaySockets, type UnderlaySockets } from './host/underlay-sockets.js';
-import type { Logger } from './log.js';
+import { type Logger, silentLogger } from './log.js';
 import { loadShim, type Shim } from './native/binding.js';
 import { checkLayout } from './native/layout.js';
 import { PathCare, type PeerVerdict } from './path-care.js';
 import type { Progress } from './probe/search.js';
+import { NO_STATE, type State } from './state/state.js';
 import { Offloads } from './stats/offloads.js';
+import { LiveConfiguration, type ReloadReport, type StateStore } from './vtep/configuration.js';
 import { noteDevices, noteSockets, refusals } from './vtep/granted.js';
 import { type OpenVni, Overlay } from './vtep/overlay.js';
 import { Superframes } from './vtep/superframes.js';
-import type { DataPlane, NewPeer, PeerAddress, PeerState } from './worker/data-plane.js';
+import type { DataPlane, FdbFilter, NewPeer, PeerAddress, PeerState } from './worker/data-plane.js';
 import { Handle, type WorkerDescriptors } from './worker/handle.js';
+import type { MacParts } from './worker/protocol.js';
 
 export interface Warning {
   readonly code: string;
@@ -52,8 +58,22 @@ export interface VniSummary {
   readonly peers: readonly string[];
 }
 
+/** What a VTEP may be given beside its settings. */
+export interface VtepSurroundings {
+  /** Without one, nothing is logged. */
+  readonly log?: Logger;
+  /** What was changed in an earlier life, and where changes are kept. */
+  readonly state?: State;
+  readonly store?: StateStore | undefined;
+  /** Reads the configuration anew, for `reload`. @throws ConfigError */
+  readonly reread?: (() => Settings) | undefined;
+}
+
+/** Changes are made one at a time; each is done when the data plane has it, and one that fails has changed nothing. */
 export class Vtep {
+  /** What happens: MACs, peers, VNIs, paths, warnings. */
   readonly events = new Events();
+  readonly #configuration: LiveConfiguration;
   readonly #settings: Settings;
   readonly #log: Logger;
   readonly #undo: Rollback;
@@ -67,17 +87,28 @@ export class Vtep {
   #superframes: Superframes | undefined;
   #summary: readonly VniSummary[] = [];
 
-  private constructor(settings: Settings, log: Logger, undo: Rollback) {
+  private constructor(settings: Settings, surroundings: VtepSurroundings, undo: Rollback) {
+    const { log = silentLogger(), state = NO_STATE, store, reread } = surroundings;
+    const { events } = this;
+    this.#configuration = new LiveConfiguration({ base: settings, state, store, reread, events, log });
     this.#settings = settings;
     this.#log = log;
     this.#undo = undo;
     this.#paths = new Paths(settings);
   }
 
-  /** @returns when the data plane has acknowledged the whole configuration @throws Error for people */
-  static async start(settings: Settings, log: Logger): Promise<Vtep> {
+  /**
+   * @param options what the YAML file of the daemon would say, by the same words; VNIs and peers may come later
+   * @returns when the data plane forwards @throws ConfigError names the option; HostError the machine refuses; ResolveError
+   */
+  static start(options: VtepOptions, surroundings: Pick<VtepSurroundings, 'log'> = {}): Promise<Vtep> {
+    return Vtep.of(mergeSettings([readOptions(options)], false), surroundings);
+  }
+
+  /** A VTEP of settings that were read already. @throws ConfigError, HostError, ResolveError */
+  static async of(settings: Settings, surroundings: VtepSurroundings): Promise<Vtep> {
     const undo = new Rollback();
-    const vtep = new Vtep(settings, log, undo);
+    const vtep = new Vtep(settings, surroundings, undo);
     await undo.guard(() => vtep.#start());
     return vtep;
   }
@@ -85,6 +116,54 @@ export class Vtep {
   /** Removes what was created. Frames that were read are still delivered. */
   async stop(): Promise<void> {
     await this.#undo.run();
+  }
+
+  /** As they hold now, peers as they were configured: by host. @throws DataPlaneError vni_not_found */
+  settings(vni: number): VniSettings {
+    return this.#configuration.vni(vni);
+  }
+
+  /** @throws ConfigError, DataPlaneError vni_exists, HostError, ResolveError */
+  addVni(settings: VniSettings): Promise<void> {
+    return this.#configuration.addVni(settings);
+  }
+
+  /** @throws ConfigError for tap and mac, which cannot change while they are in use */
+  changeVni(vni: number, changes: Partial<VniSettings>): Promise<void> {
+    return this.#configuration.changeVni(vni, changes);
+  }
+
+  removeVni(vni: number): Promise<void> {
+    return this.#configuration.removeVni(vni);
+  }
+
+  /** Every address of a name is a peer. @returns the peers it came to @throws DataPlaneError peer_exists; ResolveError */
+  addPeer(vni: number, peer: PeerSettings): Promise<readonly PeerState[]> {
+    return this.#configuration.addPeer(vni, peer);
+  }
+
+  /** @param host as it was configured @throws DataPlaneError peer_of_name for an address that a name brought */
+  removePeer(vni: number, host: string): Promise<void> {
+    return this.#configuration.removePeer(vni, host);
+  }
+
+  /** A static entry; replaces any other. @param peer canonical text of an address */
+  putFdb(vni: number, mac: MacParts, peer: string): Promise<void> {
+    return this.#configuration.putFdb(vni, mac, peer);
+  }
+
+  deleteFdb(vni: number, mac: MacParts): Promise<void> {
+    return this.#configuration.deleteFdb(vni, mac);
+  }
+
+  /** @returns entries removed */
+  flushFdb(vni: number, filter: FdbFilter): Promise<number> {
+    return this.#configuration.flushFdb(vni, filter);
+  }
+
+  /** Reads the configuration anew and makes the difference. @throws ConfigError: the old configuration still holds */
+  reload(): Promise<ReloadReport> {
+    return this.#configuration.reload();
   }
 
   get dataPlane(): DataPlane {
@@ -95,7 +174,6 @@ export class Vtep {
     return this.#shim;
   }
 
-  /** When each worker's loop turned last, ms. */
   get handle(): Handle {
     return this.#handle;
   }
@@ -105,7 +183,12 @@ export class Vtep {
       local: this.#paths.localAddresses(),
       engine: this.#engine,
       offloads: this.#offloads.names(),
-      warnings: [...this.#warnings, ...this.#care.warnings(), ...refusals(this.#offloads)],
+      warnings: [
+        ...this.#warnings,
+        ...this.#configuration.warnings(),
+        ...this.#care.warnings(),
+        ...refusals(this.#offloads),
+      ],
     };
   }
 
@@ -145,7 +228,7 @@ export class Vtep {
     const devices = new OverlayDevices(shim);
     this.#undo.push(() => devices.closeAll());
     this.#overlay = this.#makeOverlay(devices);
-    const opened = await this.#overlay.open(this.#settings.vnis);
+    const opened = await this.#overlay.open(this.#configuration.settings.vnis);
     const sockets = await this.#openSockets(opened.flatMap(({ peers }) => peers));
     if (this.#engine === 'batch') {
       noteSockets(this.#offloads, sockets, this.#settings.udpChecksum);
@@ -153,12 +236,15 @@ export class Vtep {
     }
     const tunnel = this.#makeTunnel(sockets);
     this.#handle = await this.#startWorkers(sockets);
-    for (const vni of opened) await this.#overlay.configure(this.#handle, vni);
+    this.#overlay.attach(this.#handle);
+    for (const vni of opened) await this.#overlay.configure(vni);
     if (this.#engine === 'batch') await this.#watchNetwork(tunnel);
     this.#handle.configured();
     this.#undo.push(() => this.#care.stop());
     this.#care.start(this.#handle, this.#deafPorts(sockets));
     this.#summary = opened.map(summaryOf);
+    this.#configuration.attach(this.#handle, this.#overlay);
+    this.#undo.push(() => this.#configuration.stop());
   }
 
   #careForPaths(): PathCare {
@@ -178,6 +264,8 @@ export class Vtep {
       care: this.#care,
       devices,
       offload: this.#engine === 'batch',
+      events: this.events,
+      entries: (vni) => this.#configuration.entries(vni),
       warn: (code, detail) => this.#warn(code, detail),
       opened: (opened) => {
         if (this.#engine === 'batch') noteDevices(this.#offloads, opened);
@@ -284,6 +372,7 @@ export class Vtep {
   #warn(code: string, detail: string): void {
     this.#warnings.push({ code, detail });
     this.#log.warn({ code }, detail);
+    this.events.publish({ type: 'warning', code, detail });
   }
 }
 

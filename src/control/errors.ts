@@ -21,6 +21,7 @@ export const PROBLEMS = {
   request_timeout: [408, 'The request did not arrive in time'],
   vni_exists: [409, 'The VNI is configured already'],
   peer_exists: [409, 'The peer is configured already'],
+  peer_of_name: [409, 'The address belongs to a peer that was given by name'],
   fdb_full: [409, 'The FDB has no room left'],
   payload_too_large: [413, 'The body is too large'],
   uri_too_long: [414, 'The path is too long'],

@@ -59,6 +59,7 @@ export type DataPlaneErrorCode =
   | 'vni_exists'
   | 'peer_exists'
   | 'peer_not_found'
+  | 'peer_of_name'
   | 'dataplane_timeout'
   | 'dataplane_down';
 
