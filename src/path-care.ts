@@ -59,10 +59,33 @@ export class PathCare {
 
   /** A VNI is about to be set up. @returns its overlay MTU, bytes */
   async begin(vni: VniSettings, peers: readonly NewPeer[]): Promise<number> {
+    return this.#overlayMtus.begin(vni, peers, await this.#tags(vni));
+  }
+
+  /** Another MTU is asked for, or the VNI has another bridge. @returns when frames are judged by its overlay MTU */
+  change(vni: VniSettings): Promise<void> {
+    const changed = this.#following.then(async () => {
+      const handle = this.#handle!;
+      const overlayMtu = this.#overlayMtus.change(vni, handle.peers(vni.vni), await this.#tags(vni));
+      await handle.setPolicy(vni.vni, { overlayMtu, packetMax: vni.mtu === 'auto' ? 0 : vni.mtu });
+      await followOnDevice(vni.tap, overlayMtu);
+    });
+    this.#following = changed.catch(() => {});
+    return changed;
+  }
+
+  /** 802.1Q tags of a VNI's frames. Those of the start are asked for together; later ones see what there is by then. */
+  async #tags({ tap, bridge }: VniSettings): Promise<number> {
+    if (this.#handle !== undefined) this.#vlans = undefined;
     this.#vlans ??= linksOfKind('vlan');
     const vlans = await this.#vlans;
-    const tags = Math.max(tagsOver(vni.tap, vlans), vni.bridge === '' ? 0 : tagsOver(vni.bridge, vlans));
-    return this.#overlayMtus.begin(vni, peers, tags);
+    return Math.max(tagsOver(tap, vlans), bridge === '' ? 0 : tagsOver(bridge, vlans));
+  }
+
+  /** A VNI is about to go: nothing follows from its paths any more. */
+  async end(vni: number): Promise<void> {
+    this.#overlayMtus.end(vni);
+    await this.#following;
   }
 
   /** Of a VNI that has begun, bytes. */
@@ -141,10 +164,12 @@ export class PathCare {
   async #follow(): Promise<void> {
     const handle = this.#handle;
     if (handle === undefined) return;
+    // One that has begun and is not in the data plane yet was judged just now.
+    const known = new Set(handle.vnis().map(({ vni }) => vni));
     try {
       await handle.followPaths((address) => this.#paths.pathMtu(address) ?? 0);
       await this.#overlayMtus.follow(
-        (vni) => handle.peers(vni),
+        (vni) => (known.has(vni) ? handle.peers(vni) : undefined),
         async (vni, overlayMtu) => {
           await handle.setOverlayMtu(vni, overlayMtu);
           await followOnDevice(handle.vnis().find((state) => state.vni === vni)!.tap, overlayMtu);

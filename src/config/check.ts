@@ -42,9 +42,6 @@ export function checkSettings(
   vnis: readonly MergedVni[],
   layers: readonly Layer[],
 ): void {
-  if (vnis.length === 0) {
-    throw new ConfigError('--vni ID is required (0 to 16777215), or a "vnis:" list in --config FILE');
-  }
   checkLocal(settings, layers);
   checkApi(settings, layers);
   checkEngine(settings, layers);
@@ -116,7 +113,7 @@ function checkPeerVnis(vnis: readonly MergedVni[], layers: readonly Layer[]): vo
   for (const { place, text, value } of everywhere) {
     if (value.vni === undefined || known.includes(value.vni)) continue;
     throw new ConfigError(
-      `${place} ${text}: VNI ${value.vni} is not configured; configured are ${known.join(', ')}`,
+      `${place} ${text}: VNI ${value.vni} is not configured; configured are ${known.join(', ') || 'none'}`,
     );
   }
 }

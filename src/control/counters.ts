@@ -129,7 +129,7 @@ function readVni({ state: { vni, policy }, rows: { vni: row } }: VniImage) {
   };
 }
 
-function readTraffic(cells: Float64Array, at: number): { readonly tx: Traffic; readonly rx: Traffic } {
+export function readTraffic(cells: Float64Array, at = 0): { readonly tx: Traffic; readonly rx: Traffic } {
   return {
     tx: { frames: cells[at + C.P_TX_FRAMES], bytes: cells[at + C.P_TX_BYTES] },
     rx: { frames: cells[at + C.P_RX_FRAMES], bytes: cells[at + C.P_RX_BYTES] },

@@ -143,6 +143,7 @@ t.test('the least there can be', async (t) => {
   t.strictSame(parse('--vni 100 --peer 192.168.80.11'), {
     kind: 'run',
     check: false,
+    config: '',
     settings: {
       vnis: [
         {
@@ -276,6 +277,16 @@ t.test('a mistake in the file is refused even where a flag overrides it', async 
   const dir = t.testdir({ 'v.yaml': 'vnis: [{vni: 1, mtu: 20}]' });
   t.throws(() => settings(`--mtu 1400 --config ${dir}/v.yaml`), {
     message: /v\.yaml:1: vnis\[0\]\.mtu 20: must be/,
+  });
+});
+
+t.test('none of the file is said to be enough, or what the API made', async (t) => {
+  const dir = t.testdir({ 'v.yaml': 'vnis: []', 'state.json': '{}' });
+  t.strictSame(settings(`--config ${dir}/v.yaml --state off`).vnis, []);
+  t.strictSame(settings(`--state ${dir}/state.json`).vnis, []);
+  t.throws(() => settings(`--state ${dir}/none.json`), { message: /^--vni ID is required/ });
+  t.throws(() => settings(`--config ${dir}/v.yaml --peer 192.0.2.1,vni=3`), {
+    message: '--peer 192.0.2.1,vni=3: VNI 3 is not configured; configured are none',
   });
 });
 

@@ -4,7 +4,7 @@ import { Applier } from '../../src/worker/apply.js';
 import { itemsOf } from '../../src/worker/fdb-page.js';
 import { type Answer, packPeers, type TunnelInit } from '../../src/worker/protocol.js';
 import { arpFrame, BROADCAST, macNumber, macParts } from '../support/frames.js';
-import { MemoryPlane } from '../support/memory-plane.js';
+import { MemoryPlane, POLICY } from '../support/memory-plane.js';
 
 const ANY = { type: 'all', peerIdx: -1 } as const;
 
@@ -36,7 +36,7 @@ t.test('an entry that is not there', async (t) => {
 
 t.test('another overlay MTU', async (t) => {
   const { plane } = makePlane(0);
-  t.same(plane.apply({ op: 'vni.mtu', vniIdx: 1, overlayMtu: 1350 }), {});
+  t.same(plane.apply({ op: 'vni.set', vniIdx: 1, policy: { ...POLICY, overlayMtu: 1350 } }), {});
   t.same([plane.tables.vnis.overlayMtu[0], plane.tables.vnis.overlayMtu[1]], [1450, 1350]);
 });
 
@@ -135,7 +135,11 @@ t.test('a row that begins anew begins at zero; the same generation goes on', asy
 t.test('a way for superframes: the ports are told of it, the peers marked for it', async (t) => {
   const { plane, one, two } = makePlane(0);
   const ways: TunnelInit[] = [];
-  const applier = new Applier(plane.tables, { attachTap: () => {}, setTunnel: (way) => ways.push(way) });
+  const applier = new Applier(plane.tables, {
+    attachTap: () => {},
+    detachVni: () => {},
+    setTunnel: (way) => ways.push(way),
+  });
   const ports = [49_152];
   const way = { fd: 7, local: new Uint8Array(4), mtu: 1500, ttl: 64, df: false, udpChecksum: true, ports };
   const flags = (peerIdx: number) => new Int32Array(plane.memory.peers)[peerIdx * 8 + 7];
