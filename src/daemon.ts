@@ -121,12 +121,13 @@ export class Daemon {
 
   #status(): StatusInfo {
     const { port, underlayDev } = this.#settings;
-    const { local, engine, offloads, warnings } = this.#vtep.status();
+    const { local, engine, offloads, warnings, names } = this.#vtep.status();
     return {
       version: packageVersion(),
       startedAtMs: this.#startedAtMs,
       underlay: { local, device: underlayDev, port, io: engine, offloads },
       warnings: [...this.#warnings, ...warnings],
+      names,
       pathMtu: (address) => this.#vtep.pathMtu(address),
     };
   }

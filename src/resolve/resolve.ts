@@ -5,6 +5,8 @@
 import { type IpAddress, parseIpAddress } from '../wire/ip-address.js';
 import { lookUp, ResolveError, SYSTEM } from './lookup.js';
 
+export { ResolveError } from './lookup.js';
+
 /** A last label of digits makes no name (RFC 1123 §2.1); getaddrinfo would read `10.1` as 10.0.0.1. */
 const ENDS_IN_NUMBER = /(?:^|\.)(?:\d+|0x[0-9a-f]*)\.?$/i;
 
