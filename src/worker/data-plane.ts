@@ -60,6 +60,8 @@ export type DataPlaneErrorCode =
   | 'peer_exists'
   | 'peer_not_found'
   | 'peer_of_name'
+  | 'peer_unresolved'
+  | 'capture_busy'
   | 'dataplane_timeout'
   | 'dataplane_down';
 
