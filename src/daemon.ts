@@ -8,9 +8,10 @@
  */
 import type { FastifyInstance } from 'fastify';
 import type { ApiListen, Settings } from './config/settings.js';
-import type { StatusInfo } from './control/deps.js';
+import type { CaptureSource, StatusInfo } from './control/deps.js';
 import { ListenError, listen } from './control/listen.js';
-import { buildServer } from './control/server.js';
+import { buildMetricsServer, buildServer } from './control/server.js';
+import { readTokenFile } from './control/token.js';
 import { daemonFacts } from './doctor/daemon.js';
 import { examine } from './doctor/doctor.js';
 import type { Finding } from './doctor/finding.js';
@@ -21,11 +22,16 @@ import type { State } from './state/state.js';
 import { StateError, StateFile } from './state/state-file.js';
 import { packageVersion } from './version.js';
 import { Vtep, type Warning } from './vtep.js';
+import { DataPlaneError } from './worker/data-plane.js';
 
 /** How often a listener that cannot be opened yet is tried again, ms. */
 const LISTEN_RETRY_MS = 2000;
 /** Peers of a VNI that the log names; of more, it gives the number. */
 const PEERS_SHOWN = 16;
+
+const NO_CAPTURE: CaptureSource = {
+  open: () => Promise.reject(new DataPlaneError('dataplane_down', 'captures are not to be had')),
+};
 
 export class Daemon {
   readonly #settings: Settings;
@@ -65,10 +71,12 @@ export class Daemon {
   }
 
   async #start(): Promise<void> {
+    const token = this.#readToken();
     const kept = await this.#openState();
     this.#vtep = await Vtep.of(this.#settings, { log: this.#log, ...kept, reread: this.#reread });
     this.#undo.push(() => this.#vtep.stop());
-    await this.#startApi();
+    await this.#startApi(token);
+    await this.#startMetrics();
     this.#announce();
   }
 
@@ -89,31 +97,54 @@ export class Daemon {
     }
   }
 
-  async #startApi(): Promise<void> {
+  /** '' none is asked for. @throws ConfigError */
+  #readToken(): string {
+    const { apiTokenFile } = this.#settings;
+    if (apiTokenFile === '') return '';
+    const { token, warnings } = readTokenFile(apiTokenFile);
+    for (const warning of warnings) this.#warn('token_unsafe', warning);
+    return token;
+  }
+
+  async #startApi(token: string): Promise<void> {
     if (this.#settings.api.kind === 'off') return;
     const vtep = this.#vtep;
     const server = buildServer({
       dataPlane: vtep.dataPlane,
       status: () => this.#status(),
       log: this.#log,
-      resolvePeer: (host, port) => vtep.resolvePeer(host, port),
+      configuration: vtep,
+      events: vtep.events,
+      capture: NO_CAPTURE,
+      token,
       probe: (vni, peer, progress) => vtep.probe(vni, peer, progress),
       doctor: () => this.#examine(),
     });
     this.#undo.push(() => server.close());
-    await this.#listen(server, this.#settings.api);
+    await this.#listen(server, this.#settings.api, '--api');
+  }
+
+  /** A listener that scrapers reach, and that changes nothing. */
+  async #startMetrics(): Promise<void> {
+    const { metrics } = this.#settings;
+    if (metrics === undefined) return;
+    const { dataPlane } = this.#vtep;
+    const server = buildMetricsServer({ dataPlane, status: () => this.#status(), log: this.#log });
+    this.#undo.push(() => server.close());
+    await this.#listen(server, { kind: 'tcp', ...metrics }, '--metrics');
   }
 
   /** Loopback may still be down, as it is in a new network namespace: the overlay works without, the API follows. */
-  async #listen(server: FastifyInstance, api: ApiListen): Promise<void> {
+  async #listen(server: FastifyInstance, where: ApiListen, flag: '--api' | '--metrics'): Promise<void> {
     try {
-      const place = await listen(server, api);
-      this.#log.info({ api: place }, 'API listens');
+      const place = await listen(server, where, flag);
+      if (flag === '--api') this.#log.info({ api: place }, 'API listens');
+      else this.#log.info({ metrics: place }, 'metrics listen');
     } catch (error) {
       if (!(error instanceof ListenError) || !error.notYet) throw error;
       this.#log.warn(`${error.message}; trying again until it is`);
       const retry = setTimeout(() => {
-        this.#listen(server, api).catch((failure: Error) => this.#log.error(failure.message));
+        this.#listen(server, where, flag).catch((failure: Error) => this.#log.error(failure.message));
       }, LISTEN_RETRY_MS);
       this.#undo.push(() => clearTimeout(retry));
     }

@@ -131,6 +131,7 @@ export class Vtep {
   /** Removes what was created. Frames that were read are still delivered. */
   async stop(): Promise<void> {
     await this.#undo.run();
+    this.events.close();
   }
 
   /** As they hold now, peers as they were configured: by host. @throws DataPlaneError vni_not_found */
