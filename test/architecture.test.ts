@@ -73,7 +73,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   'log-limit': [],
   'peer-names': ['events', 'wire', 'log', 'log-limit', 'resolve'],
   'peer-silence': [],
-  capture: ['wire'],
+  capture: ['wire', 'log', 'worker/data-plane'],
   probe: ['wire'],
   doctor: ['host', 'stats', 'worker/data-plane'],
   probing: ['config', 'host', 'native', 'port/probe-sender', 'probe', 'stats', 'worker/data-plane'],
@@ -92,6 +92,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   control: ['config', 'worker/data-plane', 'worker/protocol', 'stats', 'wire', 'log'],
   cli: ['config', 'wire', 'log', 'version'],
   vtep: [
+    'capture',
     'config',
     'events',
     'host',
