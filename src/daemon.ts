@@ -96,12 +96,24 @@ export class Daemon {
       dataPlane: vtep.dataPlane,
       status: () => this.#status(),
       log: this.#log,
-      resolvePeer: (host, port) => vtep.resolvePeer(host, port),
+      configuration: vtep,
+      events: vtep.events,
+      capture: NO_CAPTURE,
+      token: this.#readToken(),
       probe: (vni, peer, progress) => vtep.probe(vni, peer, progress),
       doctor: () => this.#examine(),
     });
     this.#undo.push(() => server.close());
     await this.#listen(server, this.#settings.api);
+  }
+
+  /** '' none is asked for. @throws ConfigError */
+  #readToken(): string {
+    const { apiTokenFile } = this.#settings;
+    if (apiTokenFile === '') return '';
+    const { token, warnings } = readTokenFile(apiTokenFile);
+    for (const warning of warnings) this.#warn('token_unsafe', warning);
+    return token;
   }
 
   /** Loopback may still be down, as it is in a new network namespace: the overlay works without, the API follows. */
