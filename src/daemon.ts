@@ -8,9 +8,10 @@
  */
 import type { FastifyInstance } from 'fastify';
 import type { ApiListen, Settings } from './config/settings.js';
-import type { StatusInfo } from './control/deps.js';
+import type { CaptureSource, StatusInfo } from './control/deps.js';
 import { ListenError, listen } from './control/listen.js';
-import { buildServer } from './control/server.js';
+import { buildMetricsServer, buildServer } from './control/server.js';
+import { readTokenFile } from './control/token.js';
 import { daemonFacts } from './doctor/daemon.js';
 import { examine } from './doctor/doctor.js';
 import type { Finding } from './doctor/finding.js';
@@ -21,11 +22,18 @@ import type { State } from './state/state.js';
 import { StateError, StateFile } from './state/state-file.js';
 import { packageVersion } from './version.js';
 import { Vtep, type Warning } from './vtep.js';
+import { DataPlaneError } from './worker/data-plane.js';
 
 /** How often a listener that cannot be opened yet is tried again, ms. */
 const LISTEN_RETRY_MS = 2000;
 /** Peers of a VNI that the log names; of more, it gives the number. */
 const PEERS_SHOWN = 16;
+/** VNIs that the log names; of more, it gives the number. */
+const VNIS_SHOWN = 64;
+
+const NO_CAPTURE: CaptureSource = {
+  open: () => Promise.reject(new DataPlaneError('dataplane_down', 'captures are not to be had')),
+};
 
 export class Daemon {
   readonly #settings: Settings;
@@ -35,6 +43,9 @@ export class Daemon {
   readonly #startedAtMs = Date.now();
   readonly #warnings: Warning[] = [];
   #vtep!: Vtep;
+  /** Where listeners are open, by their flags. */
+  readonly #places: Partial<Record<'--api' | '--metrics', string>> = {};
+  #announced = false;
 
   private constructor(settings: Settings, log: Logger, undo: Rollback, reread: (() => Settings) | undefined) {
     this.#settings = settings;
@@ -65,10 +76,12 @@ export class Daemon {
   }
 
   async #start(): Promise<void> {
+    const token = this.#readToken();
     const kept = await this.#openState();
     this.#vtep = await Vtep.of(this.#settings, { log: this.#log, ...kept, reread: this.#reread });
     this.#undo.push(() => this.#vtep.stop());
-    await this.#startApi();
+    await this.#startApi(token);
+    await this.#startMetrics();
     this.#announce();
   }
 
@@ -89,24 +102,6 @@ export class Daemon {
     }
   }
 
-  async #startApi(): Promise<void> {
-    if (this.#settings.api.kind === 'off') return;
-    const vtep = this.#vtep;
-    const server = buildServer({
-      dataPlane: vtep.dataPlane,
-      status: () => this.#status(),
-      log: this.#log,
-      configuration: vtep,
-      events: vtep.events,
-      capture: NO_CAPTURE,
-      token: this.#readToken(),
-      probe: (vni, peer, progress) => vtep.probe(vni, peer, progress),
-      doctor: () => this.#examine(),
-    });
-    this.#undo.push(() => server.close());
-    await this.#listen(server, this.#settings.api);
-  }
-
   /** '' none is asked for. @throws ConfigError */
   #readToken(): string {
     const { apiTokenFile } = this.#settings;
@@ -116,16 +111,46 @@ export class Daemon {
     return token;
   }
 
+  async #startApi(token: string): Promise<void> {
+    if (this.#settings.api.kind === 'off') return;
+    const vtep = this.#vtep;
+    const server = buildServer({
+      dataPlane: vtep.dataPlane,
+      status: () => this.#status(),
+      log: this.#log,
+      configuration: vtep,
+      events: vtep.events,
+      capture: NO_CAPTURE,
+      token,
+      probe: (vni, peer, progress) => vtep.probe(vni, peer, progress),
+      doctor: () => this.#examine(),
+    });
+    this.#undo.push(() => server.close());
+    await this.#listen(server, this.#settings.api, '--api');
+  }
+
+  /** A listener that scrapers reach, and that changes nothing. */
+  async #startMetrics(): Promise<void> {
+    const { metrics } = this.#settings;
+    if (metrics === undefined) return;
+    const { dataPlane } = this.#vtep;
+    const server = buildMetricsServer({ dataPlane, status: () => this.#status(), log: this.#log });
+    this.#undo.push(() => server.close());
+    await this.#listen(server, { kind: 'tcp', ...metrics }, '--metrics');
+  }
+
   /** Loopback may still be down, as it is in a new network namespace: the overlay works without, the API follows. */
-  async #listen(server: FastifyInstance, api: ApiListen): Promise<void> {
+  async #listen(server: FastifyInstance, where: ApiListen, flag: '--api' | '--metrics'): Promise<void> {
     try {
-      const place = await listen(server, api);
-      this.#log.info({ api: place }, 'API listens');
+      const place = await listen(server, where, flag);
+      this.#places[flag] = place;
+      // Of those that are open in time, the line of the start tells.
+      if (this.#announced) this.#log.info({ [flag.slice(2)]: place }, `${flag} listens`);
     } catch (error) {
       if (!(error instanceof ListenError) || !error.notYet) throw error;
       this.#log.warn(`${error.message}; trying again until it is`);
       const retry = setTimeout(() => {
-        this.#listen(server, api).catch((failure: Error) => this.#log.error(failure.message));
+        this.#listen(server, where, flag).catch((failure: Error) => this.#log.error(failure.message));
       }, LISTEN_RETRY_MS);
       this.#undo.push(() => clearTimeout(retry));
     }
@@ -133,12 +158,13 @@ export class Daemon {
 
   #status(): StatusInfo {
     const { port, underlayDev } = this.#settings;
-    const { local, engine, offloads, warnings } = this.#vtep.status();
+    const { local, engine, offloads, warnings, names } = this.#vtep.status();
     return {
       version: packageVersion(),
       startedAtMs: this.#startedAtMs,
       underlay: { local, device: underlayDev, port, io: engine, offloads },
       warnings: [...this.#warnings, ...warnings],
+      names,
       pathMtu: (address) => this.#vtep.pathMtu(address),
     };
   }
@@ -162,12 +188,31 @@ export class Daemon {
 
   /** The one line that says everything that matters. */
   #announce(): void {
-    const vnis = this.#vtep.summary.map((vni) => ({
-      ...vni,
-      peers: vni.peers.length > PEERS_SHOWN ? vni.peers.length : vni.peers,
+    const overlayMtus = new Map(
+      this.#vtep.dataPlane.vnis().map(({ vni, policy }) => [vni, policy.overlayMtu]),
+    );
+    const summary = this.#vtep.summary.map(({ vni, peers, ...rest }) => ({
+      vni,
+      ...rest,
+      overlayMtu: overlayMtus.get(vni),
+      peers: peers.length > PEERS_SHOWN ? peers.length : peers,
     }));
-    const { port, workers } = this.#settings;
-    const { engine, local } = this.#vtep.status();
-    this.#log.info({ version: packageVersion(), io: engine, workers, local, port, vnis }, 'ready');
+    const { port, workers, state } = this.#settings;
+    const { engine, local, offloads, warnings } = this.#vtep.status();
+    const said = {
+      version: packageVersion(),
+      io: engine,
+      offloads,
+      workers,
+      local,
+      port,
+      vnis: summary.length > VNIS_SHOWN ? summary.length : summary,
+      state: this.#warnings.some(({ code }) => code === 'state_not_kept') ? 'off' : state.path || 'off',
+      api: this.#places['--api'] ?? (this.#settings.api.kind === 'off' ? 'off' : 'not yet'),
+      metrics: this.#places['--metrics'] ?? (this.#settings.metrics === undefined ? 'off' : 'not yet'),
+      warnings: warnings.length + this.#warnings.length,
+    };
+    this.#announced = true;
+    this.#log.info(said, 'ready');
   }
 }
