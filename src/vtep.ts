@@ -255,6 +255,7 @@ export class Vtep {
       ttl: this.#settings.ttl,
       paths: this.#paths,
       log: this.#log,
+      publish: (event) => this.events.publish(event),
     });
   }
 
@@ -371,6 +372,7 @@ export class Vtep {
   }
 
   #warn(code: string, detail: string): void {
+    if (this.#warnings.some((warning) => warning.detail === detail)) return;
     this.#warnings.push({ code, detail });
     this.#log.warn({ code }, detail);
     this.events.publish({ type: 'warning', code, detail });

@@ -76,6 +76,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   'overlay-mtu': ['config', 'probe', 'log'],
   'path-care': [
     'config',
+    'type events',
     'host',
     'wire',
     'probe',

@@ -102,8 +102,8 @@ export class Overlay {
     const opened = await this.open(vnis);
     const undo = new Rollback();
     await undo.guard(async () => {
+      for (const { settings } of opened) undo.push(() => this.#withdraw(settings));
       for (const vni of opened) {
-        undo.push(() => this.#withdraw(vni.settings));
         await this.configure(vni);
         this.#options.events.publish({ type: 'vni', vni: vni.settings.vni, action: 'added' });
       }
@@ -153,7 +153,8 @@ export class Overlay {
     for (const { address } of gone) await handle.removePeer(vni.vni, address.text);
     this.#tellPeers(vni.vni, gone, 'removed');
     const names = vni.peers.filter(({ host }) => !hosts.has(host) && parseIpAddress(host) === undefined);
-    if (gone.length > 0 && names.length > 0) await this.addPeers(vni, names);
+    // One that does not resolve just now has nothing to give back.
+    if (gone.length > 0 && names.length > 0) await this.addPeers(vni, names).catch(() => undefined);
   }
 
   /** Puts the static entries that are to be there and whose peers have come. */
