@@ -127,18 +127,6 @@ t.test('peers and static entries', async (t) => {
   t.strictSame(store.state, NO_STATE);
 });
 
-t.test(
-  'localhost is one peer, however many addresses; an address of a name is not removed by itself',
-  async (t) => {
-    const come = await vtep.addPeer(100, peer('localhost'));
-    t.ok(come.length > 0);
-    const { text } = come[0].address;
-    await t.rejects(vtep.removePeer(100, text), { code: 'peer_of_name', message: /remove localhost/ });
-    await vtep.removePeer(100, 'localhost');
-    t.strictSame(texts(100), ['192.0.2.11', '192.0.2.12']);
-  },
-);
-
 for (const failsAt of ['prepare', 'commit'] as const) {
   t.test(`the state cannot be kept (${failsAt}): nothing of any change stays`, async (t) => {
     const before = await everything();
@@ -163,9 +151,6 @@ t.test('the machine or the rules refuse: nothing of the change stays', async (t)
   const before = await everything();
   await t.rejects(vtep.addVni(made(200, { tap: 'under' })), { name: 'HostError' });
   await t.rejects(vtep.addVni(made(200, { tap: 'vtep100' })), { message: /^tap vtep100: VNI 100 has it/ });
-  await t.rejects(vtep.addVni(made(200, { peers: [peer('no.such.name.invalid')] })), {
-    name: 'ResolveError',
-  });
   await t.rejects(vtep.changeVni(100, { ageingS: 1, bridge: 'under' }), { name: 'HostError' });
   t.strictSame(await everything(), before);
 });
