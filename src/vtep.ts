@@ -23,10 +23,12 @@ import { loadShim, type Shim } from './native/binding.js';
 import { checkLayout } from './native/layout.js';
 import { PathCare, type PeerVerdict } from './path-care.js';
 import type { Progress } from './probe/search.js';
+import type { NameState } from './resolve/follow.js';
 import { NO_STATE, type State } from './state/state.js';
 import { Offloads } from './stats/offloads.js';
 import { LiveConfiguration, type ReloadReport, type StateStore } from './vtep/configuration.js';
 import { noteDevices, noteSockets, refusals } from './vtep/granted.js';
+import { NamedPeers } from './vtep/named-peers.js';
 import { type OpenVni, Overlay } from './vtep/overlay.js';
 import { Superframes } from './vtep/superframes.js';
 import type { DataPlane, FdbFilter, NewPeer, PeerAddress, PeerState } from './worker/data-plane.js';
@@ -45,6 +47,8 @@ export interface VtepStatus {
   /** Offloads in use, in the kernel's words. */
   readonly offloads: readonly string[];
   readonly warnings: readonly Warning[];
+  /** Peers that were given by name. */
+  readonly names: readonly NameState[];
 }
 
 /** A VNI as it came up. */
@@ -78,6 +82,7 @@ export class Vtep {
   readonly #log: Logger;
   readonly #undo: Rollback;
   readonly #paths: Paths;
+  readonly #peers: NamedPeers;
   readonly #warnings: Warning[] = [];
   readonly #offloads = new Offloads();
   #shim!: Shim;
@@ -90,11 +95,21 @@ export class Vtep {
   private constructor(settings: Settings, surroundings: VtepSurroundings, undo: Rollback) {
     const { log = silentLogger(), state = NO_STATE, store, reread } = surroundings;
     const { events } = this;
-    this.#configuration = new LiveConfiguration({ base: settings, state, store, reread, events, log });
+    const settled = () => this.#peers.retain(this.#configuration.settings.vnis);
+    this.#configuration = new LiveConfiguration({
+      base: settings,
+      state,
+      store,
+      reread,
+      events,
+      log,
+      settled,
+    });
     this.#settings = settings;
     this.#log = log;
     this.#undo = undo;
-    this.#paths = new Paths(settings);
+    this.#peers = new NamedPeers({ log, events });
+    this.#paths = new Paths(settings, (host) => this.#peers.resolve(host));
   }
 
   /**
@@ -116,6 +131,7 @@ export class Vtep {
   /** Removes what was created. Frames that were read are still delivered. */
   async stop(): Promise<void> {
     await this.#undo.run();
+    this.events.close();
   }
 
   /** As they hold now, peers as they were configured: by host. @throws DataPlaneError vni_not_found */
@@ -138,8 +154,12 @@ export class Vtep {
   }
 
   /** Every address of a name is a peer. @returns the peers it came to @throws DataPlaneError peer_exists; ResolveError */
-  addPeer(vni: number, peer: PeerSettings): Promise<readonly PeerState[]> {
-    return this.#configuration.addPeer(vni, peer);
+  async addPeer(vni: number, peer: PeerSettings): Promise<readonly PeerState[]> {
+    try {
+      return await this.#peers.adding(peer.host, () => this.#configuration.addPeer(vni, peer));
+    } finally {
+      this.#peers.retain(this.#configuration.settings.vnis);
+    }
   }
 
   /** @param host as it was configured @throws DataPlaneError peer_of_name for an address that a name brought */
@@ -186,9 +206,11 @@ export class Vtep {
       warnings: [
         ...this.#warnings,
         ...this.#configuration.warnings(),
+        ...this.#peers.names.warnings(),
         ...this.#care.warnings(),
         ...refusals(this.#offloads),
       ],
+      names: this.#peers.names.states(),
     };
   }
 
@@ -221,6 +243,7 @@ export class Vtep {
   }
 
   async #start(): Promise<void> {
+    this.#undo.push(() => this.#peers.stop());
     const shim = loadShim();
     checkLayout(shim);
     this.#shim = shim;
@@ -244,6 +267,8 @@ export class Vtep {
     this.#care.start(this.#handle, this.#deafPorts(sockets));
     this.#summary = opened.map(summaryOf);
     this.#configuration.attach(this.#handle, this.#overlay);
+    this.#peers.attach(this.#handle, this.#configuration);
+    this.#undo.push(() => this.#peers.stop());
     this.#undo.push(() => this.#configuration.stop());
   }
 
@@ -254,6 +279,8 @@ export class Vtep {
       ttl: this.#settings.ttl,
       paths: this.#paths,
       log: this.#log,
+      publish: (event) => this.events.publish(event),
+      signs: (signs) => this.#peers.looked(signs),
     });
   }
 
@@ -369,7 +396,9 @@ export class Vtep {
     return fd;
   }
 
+  /** What comes again, as two names with one address may at every lookup, is said once. */
   #warn(code: string, detail: string): void {
+    if (this.#warnings.some((warning) => warning.code === code && warning.detail === detail)) return;
     this.#warnings.push({ code, detail });
     this.#log.warn({ code }, detail);
     this.events.publish({ type: 'warning', code, detail });

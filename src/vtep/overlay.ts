@@ -13,7 +13,7 @@ import type { OverlayDevices } from '../host/overlay-devices.js';
 import type { Paths } from '../host/paths.js';
 import { Rollback } from '../host/rollback.js';
 import type { PathCare } from '../path-care.js';
-import { parseIpAddress } from '../wire/ip-address.js';
+import { type IpAddress, parseIpAddress } from '../wire/ip-address.js';
 import { formatMac, parseMac } from '../wire/mac.js';
 import type { NewPeer } from '../worker/data-plane.js';
 import type { Handle, NewVni } from '../worker/handle.js';
@@ -102,8 +102,8 @@ export class Overlay {
     const opened = await this.open(vnis);
     const undo = new Rollback();
     await undo.guard(async () => {
+      for (const { settings } of opened) undo.push(() => this.#withdraw(settings));
       for (const vni of opened) {
-        undo.push(() => this.#withdraw(vni.settings));
         await this.configure(vni);
         this.#options.events.publish({ type: 'vni', vni: vni.settings.vni, action: 'added' });
       }
@@ -150,10 +150,34 @@ export class Overlay {
     const handle = this.#handle!;
     const hosts = new Set(removed.map(({ host }) => host));
     const gone = handle.peers(vni.vni).filter((peer) => hosts.has(hostOf(peer)));
-    for (const { address } of gone) await handle.removePeer(vni.vni, address.text);
+    await this.#removeAll(vni, gone, (host) => !hosts.has(host));
+  }
+
+  /** A name has other addresses: those that are new are peers before the old ones are none any more. */
+  async follow(vni: VniSettings, name: string, addresses: readonly IpAddress[]): Promise<void> {
+    const handle = this.#handle!;
+    await this.addPeers(
+      vni,
+      vni.peers.filter(({ host }) => host === name),
+    );
+    const current = new Set(addresses.map(({ text }) => text));
+    const gone = handle
+      .peers(vni.vni)
+      .filter((peer) => peer.name === name && !current.has(peer.address.text));
+    await this.#removeAll(vni, gone, (host) => host !== name);
+  }
+
+  /** @param others which other names of the VNI may have the same addresses */
+  async #removeAll(
+    vni: VniSettings,
+    gone: readonly NewPeer[],
+    others: (host: string) => boolean,
+  ): Promise<void> {
+    for (const { address } of gone) await this.#handle!.removePeer(vni.vni, address.text);
     this.#tellPeers(vni.vni, gone, 'removed');
-    const names = vni.peers.filter(({ host }) => !hosts.has(host) && parseIpAddress(host) === undefined);
-    if (gone.length > 0 && names.length > 0) await this.addPeers(vni, names);
+    const names = vni.peers.filter(({ host }) => others(host) && parseIpAddress(host) === undefined);
+    // One that does not resolve just now has nothing to give back.
+    if (gone.length > 0 && names.length > 0) await this.addPeers(vni, names).catch(() => undefined);
   }
 
   /** Puts the static entries that are to be there and whose peers have come. */

@@ -157,6 +157,12 @@ export class Handle implements DataPlane {
     await this.#tellPolicy(this.#vni(vni), { overlayMtu });
   }
 
+  /** The TAP has joined another bridge; the workers need not know. @throws DataPlaneError vni_not_found */
+  setBridge(vni: number, bridge: string): void {
+    const record = this.#vni(vni);
+    record.state = { ...record.state, bridge };
+  }
+
   async #tellPolicy(record: VniRecord, changes: Partial<VniPolicy>): Promise<void> {
     const policy = { ...record.state.policy, ...changes };
     record.state = { ...record.state, policy };

@@ -321,6 +321,11 @@ export class PendingUnderlay extends MemoryUnderlay {
     this.#settled.push(...this.#undecided.splice(0, count));
   }
 
+  override vniGone(vniIdx: number): void {
+    for (const sends of [this.#undecided, this.#settled])
+      sends.splice(0, sends.length, ...sends.filter((one) => one.vniIdx !== vniIdx));
+  }
+
   override completions(batch: Batch): number {
     const settled = this.#settled.splice(0, BATCH_CAP);
     batch.count = settled.length;

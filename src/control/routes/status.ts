@@ -9,8 +9,8 @@ import { countersSchema, findingSchema, healthSchema, listOf, noQuery, statusSch
 import { textStream } from '../text-stream.js';
 import { vniView } from './vnis.js';
 
-const TAGS = ['Daemon'];
 const JSON_TYPE = 'application/json; charset=utf-8';
+const TAGS = ['Daemon'];
 
 export function statusRoutes(app: FastifyInstance, deps: ControlDeps): void {
   app.get(
