@@ -4,6 +4,7 @@
  * it when the data plane runs and when peers changed, and shows what it warns of.
  */
 import type { VniSettings } from './config/settings.js';
+import type { VtepEvent } from './events.js';
 import { getLink, type Link, linksOfKind, setLink, tagsOver } from './host/link.js';
 import type { Paths } from './host/paths.js';
 import { packRow } from './host/underlay-sockets.js';
@@ -20,6 +21,7 @@ import type { Handle } from './worker/handle.js';
 
 export interface PathCareOptions extends Omit<ProbingOptions, 'looked'> {
   readonly log: Logger;
+  readonly publish: (event: VtepEvent) => void;
 }
 
 /** What a search found about one peer, and what it means. */
@@ -40,6 +42,9 @@ export class PathCare {
   readonly #probing: Probing;
   #vlans: Promise<Link[]> | undefined;
   readonly #device: string;
+  readonly #publish: (event: VtepEvent) => void;
+  /** What the data plane was told of each path last, bytes; 0: not known. */
+  readonly #told = new Map<string, number>();
   #hearing: Hearing | undefined;
   #handle: Handle | undefined;
   #following: Promise<void> = Promise.resolve();
@@ -53,6 +58,7 @@ export class PathCare {
     this.#device = settings.underlayDev;
     this.#paths = paths;
     this.#log = log;
+    this.#publish = options.publish;
     this.#overlayMtus = new OverlayMtus({ pathMtu: (address) => paths.pathMtu(address), log });
     this.#probing = new Probing({ ...options, looked: () => this.changed() });
   }
@@ -167,7 +173,7 @@ export class PathCare {
     // One that has begun and is not in the data plane yet was judged just now.
     const known = new Set(handle.vnis().map(({ vni }) => vni));
     try {
-      await handle.followPaths((address) => this.#paths.pathMtu(address) ?? 0);
+      await handle.followPaths((address) => this.#pathMtu(address));
       await this.#overlayMtus.follow(
         (vni) => (known.has(vni) ? handle.peers(vni) : undefined),
         async (vni, overlayMtu) => {
@@ -179,6 +185,15 @@ export class PathCare {
     } catch (error) {
       this.#tell((error as Error).message);
     }
+  }
+
+  #pathMtu(address: string): number {
+    const pathMtu = this.#paths.pathMtu(address) ?? 0;
+    const before = this.#told.get(address);
+    if (before === pathMtu) return pathMtu;
+    this.#told.set(address, pathMtu);
+    if (before !== undefined) this.#publish({ type: 'path-mtu', peer: address, pathMtu, before });
+    return pathMtu;
   }
 
   /** The data plane is being restarted, or somebody took the TAP away: it is tried again at each look, and said once. */

@@ -279,6 +279,7 @@ export class Vtep {
       ttl: this.#settings.ttl,
       paths: this.#paths,
       log: this.#log,
+      publish: (event) => this.events.publish(event),
       signs: (signs) => this.#peers.looked(signs),
     });
   }

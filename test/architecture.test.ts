@@ -91,6 +91,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   'overlay-mtu': ['config', 'probe', 'log', 'log-limit'],
   'path-care': [
     'config',
+    'type events',
     'host',
     'wire',
     'probe',

@@ -4,7 +4,7 @@
  */
 import { KEYS, SETTINGS } from './schema.js';
 import type { PeerSettings, Settings, VniSettings } from './settings.js';
-import { type OwnSettings, standardSettings } from './vni-words.js';
+import { keyOf, type OwnSettings, standardSettings } from './vni-words.js';
 
 export interface Difference {
   /** Those that need nothing of a VNI that goes: they can come before anything is taken away. */
@@ -94,7 +94,7 @@ function vniDifference(before: VniSettings, after: VniSettings): VniDifference {
 function describeVni({ after: { vni }, fields, peersRemoved, peersAdded }: VniDifference): string[] {
   const [before, now] = [peersRemoved, peersAdded].map((peers) => new Set(peers.map(({ host }) => host)));
   return [
-    ...fields.map((field) => `vni ${vni}: ${field}`),
+    ...fields.map((field) => `vni ${vni}: ${keyOf(field)}`),
     ...[...before].filter((host) => !now.has(host)).map((host) => `vni ${vni}: peer ${host} removed`),
     ...[...now].map((host) => `vni ${vni}: peer ${host} ${before.has(host) ? 'changed' : 'added'}`),
   ];

@@ -102,8 +102,8 @@ export class Overlay {
     const opened = await this.open(vnis);
     const undo = new Rollback();
     await undo.guard(async () => {
+      for (const { settings } of opened) undo.push(() => this.#withdraw(settings));
       for (const vni of opened) {
-        undo.push(() => this.#withdraw(vni.settings));
         await this.configure(vni);
         this.#options.events.publish({ type: 'vni', vni: vni.settings.vni, action: 'added' });
       }

@@ -52,7 +52,7 @@ t.test('settings and peers of a VNI that stays', async (t) => {
   t.strictSame(describe(found), [
     'vni 1: bridge',
     'vni 1: mtu',
-    'vni 1: ageingS',
+    'vni 1: ageing',
     'vni 1: peer 192.0.2.3 removed',
     'vni 1: peer 192.0.2.2 changed',
     'vni 1: peer 192.0.2.4 added',
