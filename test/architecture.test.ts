@@ -84,7 +84,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   'log-limit': ['log'],
   'peer-names': ['events', 'wire', 'log', 'log-limit', 'resolve'],
   'peer-silence': [],
-  capture: ['wire', 'log', 'worker/data-plane'],
+  capture: ['wire', 'frame', 'log', 'worker/data-plane'],
   probe: ['wire'],
   doctor: ['host', 'stats', 'worker/data-plane'],
   probing: ['config', 'host', 'native', 'port/probe-sender', 'probe', 'stats', 'worker/data-plane'],
