@@ -23,6 +23,8 @@ import { ALL_OFFLOADS, type OverlayDevice, type OverlayDeviceSpec } from './host
 import { openOverlayDevices } from './host/overlay-devices.js';
 import { Paths } from './host/paths.js';
 import { Rollback } from './host/rollback.js';
+import { Service } from './host/service.js';
+import { ServiceWatch } from './host/service-watch.js';
 import { TunnelOffload, type TunnelPeer } from './host/tunnel-offload.js';
 import { openUnderlaySockets, type UnderlaySockets } from './host/underlay-sockets.js';
 import type { Logger } from './log.js';
@@ -30,6 +32,7 @@ import { loadShim, type Shim } from './native/binding.js';
 import { errnoName } from './native/errno.js';
 import { checkLayout } from './native/layout.js';
 import { PathCare } from './path-care.js';
+import { G_HEARTBEAT_MS } from './stats/counters.js';
 import { type OffloadName, Offloads, refusalText } from './stats/offloads.js';
 import { packageVersion } from './version.js';
 import { formatMac } from './wire/mac.js';
@@ -53,6 +56,7 @@ export class Daemon {
   #standingWarnings: () => { code: string; detail: string }[] = () => [];
   #local: string[] = [];
   #network: NetworkWatch | undefined;
+  #service: Service | undefined;
   /** Why superframes do not leave whole, or the device that they leave by. */
   #tunnelSaid = '';
 
@@ -73,6 +77,7 @@ export class Daemon {
 
   /** Removes what was created. Frames that were read are still delivered. */
   async stop(): Promise<void> {
+    this.#service?.stopping();
     await this.#undo.run();
   }
 
@@ -103,6 +108,33 @@ export class Daemon {
     care.start(handle, this.#deafPorts(shim, sockets));
     await this.#startApi(handle, care);
     this.#announce(devices);
+    this.#tellService(shim, handle);
+  }
+
+  /** That it is ready, and from now on that the data plane is alive. */
+  #tellService(shim: Shim, handle: Handle): void {
+    const service = new Service(shim, process.env, (text) => this.#log.warn(text));
+    const status = () => this.#statusLine(handle);
+    const watch = new ServiceWatch(service, {
+      heartbeats: () => handle.counters.map(({ cells }) => cells[G_HEARTBEAT_MS]),
+      status,
+      stalled: (isStalled) =>
+        isStalled
+          ? this.#log.error('the data plane does not turn: the service manager gets no pings until it does')
+          : this.#log.warn('the data plane turns again'),
+    });
+    this.#undo.push(() => watch.stop());
+    watch.start();
+    service.ready(status());
+    this.#service = service;
+  }
+
+  /** For `systemctl status`. */
+  #statusLine(handle: Handle): string {
+    const vnis = handle.vnis();
+    const peers = vnis.reduce((count, { vni }) => count + handle.peers(vni).length, 0);
+    const { port } = this.#settings;
+    return `${counted(vnis.length, 'VNI')}, ${counted(peers, 'peer')}, UDP port ${port} (${this.#engine})`;
   }
 
   #careForPaths(shim: Shim): PathCare {
@@ -260,7 +292,10 @@ export class Daemon {
   async #setTunnel(handle: Handle, tunnel: TunnelOffload, changed: boolean): Promise<void> {
     if (changed) await this.#paths.refreshAll(ipv4Addresses(handle));
     const found = await tunnel.find(this.#ways(handle));
-    if ('why' in found) return this.#endTunnel(found.why);
+    if ('why' in found) {
+      if (found.notPermitted) this.#warnOnce('offload_not_permitted', cutUp(found.why));
+      return this.#endTunnel(found.why);
+    }
     await handle.setTunnel(found.way, found.peers);
     // One that came while the workers were told. Of later ones the kernel tells, and is heard after this.
     const policies = tunnel.policies();
@@ -271,7 +306,7 @@ export class Daemon {
 
   #endTunnel(why: string): void {
     this.#offloads.withdraw('UDP_TUNNEL_GSO');
-    this.#sayTunnel(`superframes are cut up before they are sent: ${why}`);
+    this.#sayTunnel(cutUp(why));
   }
 
   /** What it is at start is in the status; that it changes may explain a speed. */
@@ -393,6 +428,10 @@ export class Daemon {
     this.#log.warn({ code }, detail);
   }
 
+  #warnOnce(code: string, detail: string): void {
+    if (!this.#warnings.some((warning) => warning.code === code)) this.#warn(code, detail);
+  }
+
   /** The one line that says everything that matters. */
   #announce(devices: Map<VniSettings, OverlayDevice>): void {
     const vnis = Array.from(devices, ([{ vni, bridge, peers }, { name, mtu }]) => ({
@@ -406,6 +445,14 @@ export class Daemon {
     const said = { version: packageVersion(), io: this.#engine, workers, local: this.#local, port, vnis };
     this.#log.info(said, 'ready');
   }
+}
+
+function cutUp(why: string): string {
+  return `superframes are cut up before they are sent: ${why}`;
+}
+
+function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? '' : 's'}`;
 }
 
 function ipv4Addresses(handle: Handle): string[] {
