@@ -30,6 +30,8 @@ mount -t tmpfs -o mode=755 none /dev/net
 mknod /dev/net/tun c 10 200
 chmod "$3" /dev/net/tun
 shift 3
+# What node-tap has children report to is not for this user.
+unset NODE_OPTIONS
 exec setpriv --reuid ${PLAIN_UID} --regid ${PLAIN_UID} --clear-groups --no-new-privs \\
   --inh-caps -all,+net_admin,+net_raw --ambient-caps -all,+net_admin,+net_raw --bounding-set -all,+net_admin,+net_raw \\
   /mnt/node /mnt/vtepd/dist/vtepd.js "$@"`;

@@ -13,6 +13,7 @@ import type { Namespace } from './netns.js';
 import { eventually, lastLines } from './wait.js';
 
 const ROOT = new URL('../../', import.meta.url).pathname;
+const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 const BOOT_MS = 20_000;
 /** No unit but those that are asked for, and what they need. */
 const EMPTY_TARGET = '[Unit]\nDescription=Nothing but what the lab starts\nDefaultDependencies=no\n';
@@ -69,20 +70,25 @@ export class ServiceContainer {
     return container;
   }
 
+  /** What this process's environment says, about Node above all, does not hold in there. */
+  get #inside(): string[] {
+    return ['nsenter', '--all', `--target=${this.#leader}`, 'env', '-i', `PATH=${PATH}`];
+  }
+
   /** Runs a command in it. */
   outcome(command: string | readonly string[], limitMs = 20_000): Promise<Outcome> {
     const words = typeof command === 'string' ? command.split(' ') : command;
-    return outcome(['nsenter', '--all', `--target=${this.#leader}`, ...words], { limitMs });
+    return outcome([...this.#inside, ...words], { limitMs });
   }
 
   /** The same. @throws Error unless it exits with 0 */
   run(command: string | readonly string[]): Promise<string> {
     const words = typeof command === 'string' ? command.split(' ') : command;
-    return run(['nsenter', '--all', `--target=${this.#leader}`, ...words]);
+    return run([...this.#inside, ...words]);
   }
 
   start(command: readonly string[]): Running {
-    return start(['nsenter', '--all', `--target=${this.#leader}`, ...command], { input: '' });
+    return start([...this.#inside, ...command]);
   }
 
   /** A property of a unit. */
