@@ -170,7 +170,7 @@ function readVni(dataPlane: DataPlane, { vni, policy }: VniState, status: Status
   };
 }
 
-function readTraffic(row: Float64Array): { readonly tx: Traffic; readonly rx: Traffic } {
+export function readTraffic(row: Float64Array): { readonly tx: Traffic; readonly rx: Traffic } {
   return {
     tx: { frames: row[C.P_TX_FRAMES], bytes: row[C.P_TX_BYTES] },
     rx: { frames: row[C.P_RX_FRAMES], bytes: row[C.P_RX_BYTES] },

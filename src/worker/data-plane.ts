@@ -59,6 +59,9 @@ export type DataPlaneErrorCode =
   | 'vni_exists'
   | 'peer_exists'
   | 'peer_not_found'
+  | 'peer_of_name'
+  | 'peer_unresolved'
+  | 'capture_busy'
   | 'dataplane_timeout'
   | 'dataplane_down';
 

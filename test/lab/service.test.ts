@@ -6,8 +6,6 @@
  *     near  br-vxlan (made by vtepd) ─ vtep100 ═ vtepd ═ eth0 ===== eth0 ═ kernel vxlan100 ─ br-vxlan  far
  *            └ vm101 10.10.10.101                                                     10.10.10.105 vm105 ┘
  */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -52,7 +50,8 @@ for (const engine of ENGINES) {
     await vtepd.call('POST', '/v1/vnis/100/peers', { address: '192.168.80.99' });
     await manager.hears(`STATUS=1 VNI, 2 peers, UDP port 4789 (${engine})`);
     await manager.hears('WATCHDOG=1');
-    await assertWatched(t, lab, vtepd.process, manager);
+    // With dgram it is an event loop that turns, and no other thread is told from it at a glance.
+    if (engine === 'batch') await assertWatched(t, lab, vtepd.process, manager);
 
     await near.ip('link delete to-vm101');
     t.equal(await vtepd.stop(), 0, 'exit 0');
@@ -111,10 +110,8 @@ function assertPlain(t: Test, pid: number): void {
 /** Pings end while the data-plane thread, and it alone, is stopped; the API goes on. Then they come again. */
 async function assertWatched(t: Test, lab: Lab, vtepd: Running, { heard }: Manager): Promise<void> {
   const pings = () => heard().filter((message) => message === 'WATCHDOG=1').length;
-  const holder = spawn(await compileTool(lab.dir, 'hold-thread'), [String(vtepd.pid)]);
-  t.teardown(() => holder.kill('SIGKILL'));
-  const [said] = (await once(holder.stdout, 'data')) as [Buffer];
-  t.equal(String(said), 'held\n');
+  const holder = lab.keep(start([await compileTool(lab.dir, 'hold-thread'), String(vtepd.pid)]));
+  await holder.says(/held/);
   await eventually(
     'the stall to be noticed',
     () => vtepd.stderr.includes('the data plane does not turn'),
@@ -124,8 +121,7 @@ async function assertWatched(t: Test, lab: Lab, vtepd: Running, { heard }: Manag
   const noticed = Date.now();
   await eventually('two more looks', () => Date.now() - noticed > WATCHDOG_MS / 2, WATCHDOG_MS);
   t.equal(pings(), stalled, 'no ping while it is held');
-  holder.stdin.end();
-  await once(holder, 'exit');
+  await holder.stop();
   await eventually('a ping', () => pings() > stalled, WATCHDOG_MS);
   t.match(vtepd.stderr, /the data plane turns again/);
 }

@@ -47,10 +47,18 @@ t.test('vtepd.service: ready, watched, restarted, stopped', async (t) => {
   t.not(reload.code, 0, 'reload says so');
   t.match(await machine.journal('vtepd'), /16777216/, 'the journal says why');
   t.equal(await machine.property('vtepd', 'MainPID'), pid, 'and it goes on with what it has');
+
+  t.comment('one without');
+  writeFileSync(config, GOOD.replace(FAR, `${FAR}, 192.168.80.99`));
+  await machine.run('systemctl reload vtepd');
+  await eventually('another peer', async () => /2 peers/.test(await machine.property('vtepd', 'StatusText')));
+  t.equal(await machine.property('vtepd', 'ActiveState'), 'active', 'the reload is over');
+  t.equal(await machine.property('vtepd', 'MainPID'), pid, 'in the same process');
   writeFileSync(config, GOOD);
 
   t.comment('a data plane that stands still');
   const holder = machine.start(['/opt/hold-thread', pid]);
+  await holder.says(/held/);
   await eventually(
     'a restart',
     async () => (await machine.property('vtepd', 'NRestarts')) === '1',
@@ -82,6 +90,35 @@ t.test('vtepd.service: a wrong configuration is not started again and again', as
   t.equal(await machine.property('vtepd', 'ActiveState'), 'failed');
   t.equal(await machine.property('vtepd', 'ExecMainStatus'), '2');
   t.equal(await machine.property('vtepd', 'NRestarts'), '0');
+});
+
+t.test('vtepd@.service: instances side by side, each with its file and its state', async (t) => {
+  const { near, machine } = await machineWithSystemd(t);
+  await machine.run(['cp', CONFIG, '/etc/vtepd/one.yaml']);
+  const other = "sed 's/100/200/; s/br-vxlan/br-two/; s|/run/vtepd/|/run/vtepd-two/|; $a port: 4790'";
+  await machine.run([
+    'sh',
+    '-c',
+    `sed -i s,/run/vtepd/,/run/vtepd-one/, /etc/vtepd/one.yaml
+    ${other} ${CONFIG} >/etc/vtepd/two.yaml`,
+  ]);
+  await machine.run('systemctl start vtepd@one vtepd@two');
+  t.match(await machine.property('vtepd@one', 'StatusText'), /port 4789/);
+  t.match(await machine.property('vtepd@two', 'StatusText'), /port 4790/);
+  await machine.run('vtepctl --api unix:/run/vtepd-two/api.sock peer add 192.168.80.99 --vni 200');
+  t.match(
+    await machine.run('cat /var/lib/vtepd/two.json'),
+    /192\.168\.80\.99/,
+    'what its API changed is kept',
+  );
+  await machine.run('systemctl stop vtepd@one');
+  t.equal(
+    await machine.property('vtepd@two', 'ActiveState'),
+    'active',
+    'one that stops leaves the other alone',
+  );
+  await machine.run('vtepctl --api unix:/run/vtepd-two/api.sock status');
+  t.ok((await near.devices()).includes('vtep200'));
 });
 
 t.test('both units are what systemd-analyze calls right', async (t) => {

@@ -53,7 +53,7 @@ export async function startAsPlainUser(
   chmodSync(join(dir, '..'), 0o711);
   chownSync(dir, PLAIN_UID, PLAIN_UID);
   const socket = join(dir, 'api.sock');
-  const command = plainUserCommand(`${flags} --api unix:${socket}`);
+  const command = plainUserCommand(`${flags} --api unix:${socket} --state ${join(dir, 'state.json')}`);
   const daemon = new Vtepd(host, host.start(command, { env }), socket);
   await daemon.ready();
   return daemon;

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * Stops the data-plane thread of a vtepd, and that thread alone (ptrace(2): a signal would stop all of them), until its
- * stdin ends; then lets it go on. The thread is the one that waits in epoll with room for WAIT_CAP events.
+ * Stops the data-plane thread of a vtepd, and that thread alone (ptrace(2): a signal would stop all of them); at
+ * SIGTERM lets it go on. The thread is the one that waits in epoll with room for WAIT_CAP events: that of `--io batch`.
  *
  *	hold-thread PID
  */
 #include <dirent.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <poll.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -54,12 +54,20 @@ static int find_thread(int pid)
 	return 0;
 }
 
+static volatile sig_atomic_t is_over;
+
+static void end(int number)
+{
+	(void)number;
+	is_over = 1;
+}
+
 int main(int argc, char **argv)
 {
 	int tid = argc == 2 ? find_thread(atoi(argv[1])) : 0;
-	struct pollfd input = { .fd = 0, .events = POLLIN };
 	int status;
 
+	signal(SIGTERM, end);
 	if (!tid) {
 		fputs("no such thread\n", stderr);
 		return 1;
@@ -70,13 +78,10 @@ int main(int argc, char **argv)
 	}
 	puts("held");
 	fflush(stdout);
-	for (;;) {
+	for (; !is_over; usleep(20000))
 		/* A thread that is killed is not gone before its tracer has heard of it. */
 		if (waitpid(tid, &status, __WALL | WNOHANG) == tid && (WIFEXITED(status) || WIFSIGNALED(status)))
 			return 0;
-		if (poll(&input, 1, 20) > 0)
-			break;
-	}
 	ptrace(PTRACE_DETACH, tid, 0, 0);
 	return 0;
 }
