@@ -25,6 +25,7 @@ import { PathCare, type PeerVerdict } from './path-care.js';
 import type { Progress } from './probe/search.js';
 import type { NameState } from './resolve/follow.js';
 import { NO_STATE, type State } from './state/state.js';
+import { G_HEARTBEAT_MS } from './stats/counters.js';
 import { Offloads } from './stats/offloads.js';
 import { LiveConfiguration, type ReloadReport, type StateStore } from './vtep/configuration.js';
 import { noteDevices, noteSockets, refusals } from './vtep/granted.js';
@@ -214,6 +215,11 @@ export class Vtep {
     };
   }
 
+  /** When each data-plane thread turned last, ms of its clock. */
+  heartbeats(): readonly number[] {
+    return this.#handle.counters.map(({ cells }) => cells[G_HEARTBEAT_MS]);
+  }
+
   /** VNIs as they came up at start. */
   get summary(): readonly VniSummary[] {
     return this.#summary;
@@ -377,6 +383,7 @@ export class Vtep {
       handle: this.#handle,
       log: this.#log,
       routesChanged: () => this.#care.changed(),
+      notPermitted: (detail) => this.#warn('offload_not_permitted', detail),
     });
     this.#undo.push(() => superframes.stop());
     await superframes.start();

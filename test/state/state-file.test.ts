@@ -105,7 +105,9 @@ async function killOften(path: string, kills: number): Promise<string[]> {
   let before = 0;
   const wrong: string[] = [];
   for (let kill = 0; kill < kills; kill++) {
-    const writer = spawn(process.execPath, [...LOADER, WRITER, path], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const writer = spawn(process.execPath, [...LOADER, WRITER, path], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     const answered = await killAtRandom(writer);
     const [mac = '0'] = entriesOf(await load(path), 1).keys();
     const kept = Number(mac.replaceAll(':', '')) % 1e9;
