@@ -353,10 +353,26 @@ export class Vtep {
       },
       probeReplied: (peerIdx, nonce, len) => this.#care.replied(peerIdx, nonce, len),
       addressText: ({ family, bytes, scopeId }) => this.#paths.addressText(family, bytes, scopeId),
+      fdbEvents: (events) => {
+        for (const event of events) this.events.publish(event);
+      },
     });
     this.#undo.push(() => handle.stop());
     await handle.start();
+    this.#watchFdb(handle);
     return handle;
+  }
+
+  /** What becomes of FDB entries is told while somebody listens. */
+  #watchFdb(handle: Handle): void {
+    let watching = this.events.subscribers > 0;
+    const tell = () => handle.watchFdb(watching).catch(() => {});
+    if (watching) void tell();
+    this.events.onSubscribers((count) => {
+      if (watching === count > 0) return;
+      watching = count > 0;
+      void tell();
+    });
   }
 
   /** The workers write to its device, so it is closed after they have ended. */
