@@ -8,7 +8,7 @@
  */
 import type { FastifyInstance } from 'fastify';
 import type { ApiListen, Settings } from './config/settings.js';
-import type { CaptureSource, StatusInfo } from './control/deps.js';
+import type { StatusInfo } from './control/deps.js';
 import { ListenError, listen } from './control/listen.js';
 import { buildMetricsServer, buildServer } from './control/server.js';
 import { readTokenFile } from './control/token.js';
@@ -24,7 +24,6 @@ import type { State } from './state/state.js';
 import { StateError, StateFile } from './state/state-file.js';
 import { packageVersion } from './version.js';
 import { Vtep, type Warning } from './vtep.js';
-import { DataPlaneError } from './worker/data-plane.js';
 
 /** How often a listener that cannot be opened yet is tried again, ms. */
 const LISTEN_RETRY_MS = 2000;
@@ -32,10 +31,6 @@ const LISTEN_RETRY_MS = 2000;
 const PEERS_SHOWN = 16;
 /** VNIs that the log names; of more, it gives the number. */
 const VNIS_SHOWN = 64;
-
-const NO_CAPTURE: CaptureSource = {
-  open: () => Promise.reject(new DataPlaneError('dataplane_down', 'captures are not to be had')),
-};
 
 export class Daemon {
   readonly #settings: Settings;
@@ -153,7 +148,7 @@ export class Daemon {
       log: this.#log,
       configuration: vtep,
       events: vtep.events,
-      capture: NO_CAPTURE,
+      capture: { open: (options) => vtep.capture(options) },
       token,
       probe: (vni, peer, progress) => vtep.probe(vni, peer, progress),
       doctor: () => this.#examine(),

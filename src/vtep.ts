@@ -8,6 +8,7 @@
  * Each step that fails names cause and cure, and everything done until then is taken back. No frame passes here.
  */
 import { randomInt } from 'node:crypto';
+import { type Capture, type CaptureOptions, Captures } from './capture/captures.js';
 import { readOptions } from './config/file.js';
 import { mergeSettings } from './config/merge.js';
 import type { VtepOptions } from './config/options.js';
@@ -91,6 +92,7 @@ export class Vtep {
   #overlay!: Overlay;
   #handle!: Handle;
   #superframes: Superframes | undefined;
+  #captures!: Captures;
   #summary: readonly VniSummary[] = [];
 
   private constructor(settings: Settings, surroundings: VtepSurroundings, undo: Rollback) {
@@ -239,6 +241,14 @@ export class Vtep {
     return this.#paths.resolvePeer(host, port);
   }
 
+  /**
+   * Packets from now on, as a pcap file that does not end until it is closed. One at a time.
+   * @throws DataPlaneError vni_not_found, capture_busy, dataplane_down
+   */
+  capture(options: CaptureOptions): Promise<Capture> {
+    return this.#captures.open(options);
+  }
+
   /** Searches the path to a peer; takes seconds. @param progress told of each packet that was sent */
   probe(vni: number, peer: PeerState, progress: Progress): Promise<PeerVerdict> {
     return this.#care.probe(vni, peer, progress);
@@ -266,6 +276,8 @@ export class Vtep {
     const tunnel = this.#makeTunnel(sockets);
     this.#handle = await this.#startWorkers(sockets);
     this.#overlay.attach(this.#handle);
+    this.#captures = this.#makeCaptures(this.#handle);
+    this.#undo.push(() => this.#captures.stop());
     for (const vni of opened) await this.#overlay.configure(vni);
     if (this.#engine === 'batch') await this.#watchNetwork(tunnel);
     this.#handle.configured();
@@ -372,6 +384,21 @@ export class Vtep {
       if (watching === count > 0) return;
       watching = count > 0;
       void tell();
+    });
+  }
+
+  #makeCaptures(handle: Handle): Captures {
+    const { local, port, ttl } = this.#settings;
+    return new Captures({
+      log: this.#log,
+      start: (options) => handle.startCapture(options),
+      surroundings: {
+        peerAt: (vniIdx, peerIdx) => handle.peerAt(vniIdx, peerIdx),
+        local: (peer, family) =>
+          local.find((address) => address.family === family)?.text ?? this.#paths.route(peer)?.local,
+        port,
+        ttl,
+      },
     });
   }
 
