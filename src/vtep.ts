@@ -26,6 +26,7 @@ import { PathCare, type PeerVerdict } from './path-care.js';
 import type { Progress } from './probe/search.js';
 import type { NameState } from './resolve/follow.js';
 import { NO_STATE, type State } from './state/state.js';
+import { G_HEARTBEAT_MS } from './stats/counters.js';
 import { Offloads } from './stats/offloads.js';
 import { LiveConfiguration, type ReloadReport, type StateStore } from './vtep/configuration.js';
 import { noteDevices, noteSockets, refusals } from './vtep/granted.js';
@@ -216,6 +217,11 @@ export class Vtep {
     };
   }
 
+  /** When each data-plane thread turned last, ms of its clock. */
+  heartbeats(): readonly number[] {
+    return this.#handle.counters.map(({ cells }) => cells[G_HEARTBEAT_MS]);
+  }
+
   /** VNIs as they came up at start. */
   get summary(): readonly VniSummary[] {
     return this.#summary;
@@ -359,10 +365,26 @@ export class Vtep {
       },
       probeReplied: (peerIdx, nonce, len) => this.#care.replied(peerIdx, nonce, len),
       addressText: ({ family, bytes, scopeId }) => this.#paths.addressText(family, bytes, scopeId),
+      fdbEvents: (events) => {
+        for (const event of events) this.events.publish(event);
+      },
     });
     this.#undo.push(() => handle.stop());
     await handle.start();
+    this.#watchFdb(handle);
     return handle;
+  }
+
+  /** What becomes of FDB entries is told while somebody listens. */
+  #watchFdb(handle: Handle): void {
+    let watching = this.events.subscribers > 0;
+    const tell = () => handle.watchFdb(watching).catch(() => {});
+    if (watching) void tell();
+    this.events.onSubscribers((count) => {
+      if (watching === count > 0) return;
+      watching = count > 0;
+      void tell();
+    });
   }
 
   #makeCaptures(handle: Handle): Captures {
@@ -404,6 +426,7 @@ export class Vtep {
       handle: this.#handle,
       log: this.#log,
       routesChanged: () => this.#care.changed(),
+      notPermitted: (detail) => this.#warn('offload_not_permitted', detail),
     });
     this.#undo.push(() => superframes.stop());
     await superframes.start();
