@@ -17,14 +17,24 @@ async function api(t: Test) {
   return { ...made, get };
 }
 
-/** Text until it holds this. */
-async function until(body: Dispatcher.ResponseData['body'], text: string): Promise<string> {
-  let seen = '';
-  while (!seen.includes(text)) {
-    const [chunk] = await once(body, 'data');
-    seen += String(chunk);
+/** Everything that came so far. */
+class Reader {
+  text = '';
+  readonly body: Dispatcher.ResponseData['body'];
+
+  constructor({ body }: Dispatcher.ResponseData) {
+    this.body = body;
+    body.setEncoding('utf8').on('data', (part: string) => (this.text += part));
+    body.on('error', () => {});
   }
-  return seen;
+
+  /** Waits for this, and forgets what came until then. */
+  async until(text: string): Promise<string> {
+    await eventually(text, () => this.text.includes(text));
+    const seen = this.text;
+    this.text = '';
+    return seen;
+  }
 }
 
 t.test('events: refused', async (t) => {
@@ -47,14 +57,14 @@ t.test('events as they happen, as asked for, until the client goes away', async 
   const all = await get('/v1/events');
   t.equal(all.statusCode, 200);
   t.equal(all.headers['content-type'], 'text/event-stream');
-  const some = await get('/v1/events?type=vni,peer&vni=7');
-  await until(all.body, 'retry: ');
-  await until(some.body, 'retry: ');
+  const [everything, some] = [new Reader(all), new Reader(await get('/v1/events?type=vni,peer&vni=7'))];
+  await everything.until('retry: 2000\n\n');
+  await some.until('retry: 2000\n\n');
   events.publish({ type: 'vni', vni: 100, action: 'added' });
   events.publish({ type: 'warning', code: 'a', detail: 'b\nc' });
   events.publish({ type: 'vni', vni: 7, action: 'removed' });
 
-  const text = await until(all.body, 'removed');
+  const text = await everything.until('removed');
   const [first, second, third] = text.split('\n\n');
   t.match(
     first,
@@ -62,7 +72,7 @@ t.test('events as they happen, as asked for, until the client goes away', async 
   );
   t.match(second, /^id: 2\nevent: warning\ndata: .*"b\\nc"\}$/, 'one line whatever is in it');
   t.match(third, /^id: 3\n/);
-  t.match(await until(some.body, 'removed'), /^id: 3\nevent: vni\n/, 'nothing but what was asked for');
+  t.match(await some.until('removed'), /^id: 3\nevent: vni\n/, 'nothing but what was asked for');
 
   all.body.destroy();
   await eventually('one to be gone', () => events.subscribers === 1);
@@ -72,8 +82,8 @@ t.test('events as they happen, as asked for, until the client goes away', async 
 
 t.test('events: who does not read loses the oldest, is told, and holds up nobody', async (t) => {
   const { get, events } = await api(t);
-  const slow = await get('/v1/events');
-  await until(slow.body, 'retry: ');
+  const slow = new Reader(await get('/v1/events'));
+  await slow.until('retry: 2000\n\n');
   slow.body.pause();
   const detail = 'x'.repeat(10_000);
   const many = 5000;
@@ -81,7 +91,8 @@ t.test('events: who does not read loses the oldest, is told, and holds up nobody
     events.publish({ type: 'warning', code: String(i), detail });
     if (i % 100 === 0) await new Promise((resolve) => setImmediate(resolve));
   }
-  const text = await until(slow.body, `"code":"${many - 1}"`);
+  slow.body.resume();
+  const text = await slow.until(`"code":"${many - 1}"`);
   const ids = [...text.matchAll(/^id: (\d+)$/gm)].map(([, id]) => Number(id));
   t.same(
     ids,
