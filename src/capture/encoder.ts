@@ -1,9 +1,11 @@
 /**
  * Packets of all workers to records of one capture file, in the order of time as far as it is known when they are read.
  */
+
+import type { Captured } from '../frame/capture-ring.js';
 import { type OuterHeader, outerLen, writeOuterHeader } from './outer-headers.js';
-import type { CapturedPacket, PacketQueue } from './packet.js';
 import { RECORD_HEADER_LEN, writeRecordHeader } from './pcap.js';
+import type { PacketQueue } from './queue.js';
 
 /** Most bytes that are made at once: the main thread has other things to do. */
 const CHUNK_LEN = 256 * 1024;
@@ -15,7 +17,7 @@ export interface EncoderOptions {
   /** Most packets. */
   readonly limit: number;
   /** What a packet had around it; undefined: it is an Ethernet frame as it is. */
-  readonly outer: ((packet: CapturedPacket) => OuterHeader) | undefined;
+  readonly outer: ((packet: Captured) => OuterHeader) | undefined;
 }
 
 export class Encoder {
@@ -69,7 +71,7 @@ export class Encoder {
   }
 
   /** @returns bytes of the record; 0: there is no room for it */
-  #write(chunk: Buffer, off: number, packet: CapturedPacket): number {
+  #write(chunk: Buffer, off: number, packet: Captured): number {
     const outer = this.#options.outer?.(packet);
     const headersLen = outer === undefined ? 0 : outerLen(outer.family);
     const capturedLen = Math.min(headersLen + packet.bytes.length, this.#options.snapLen);
