@@ -28,6 +28,7 @@ import { Counters, G_BUSY_RATIO } from '../stats/counters.js';
 import { type OffloadName, Offloads, refusalText } from '../stats/offloads.js';
 import { Applier, Refusal } from './apply.js';
 import { Downgrade } from './downgrade.js';
+import { Polling } from './polling.js';
 import type { Report, Request, WorkerInit } from './protocol.js';
 import { WAIT_NOW_MS, WAIT_WAITED_MS, WaitSet } from './wait-set.js';
 
@@ -55,6 +56,7 @@ class DataPlaneThread {
   readonly #applier: Applier;
   readonly #underlay: UnderlayPort;
   readonly #clock = makeClock();
+  readonly #polling = new Polling();
   readonly #pathErrors = new PathErrors();
   /** Undefined for an engine without offloads. */
   readonly #downgrade: Downgrade | undefined;
@@ -167,7 +169,7 @@ class DataPlaneThread {
    */
   #round(timeoutMs: number): void {
     const wait = this.#wait;
-    wait.wait(timeoutMs);
+    wait.wait(timeoutMs, this.#polling.spinUs);
     const clock = this.#clock;
     clock[NOW_MS] = wait.times[WAIT_NOW_MS];
     clock[EPOCH_MS] = clock[NOW_MS] + this.#epochOffsetMs;
@@ -182,6 +184,7 @@ class DataPlaneThread {
     this.#hearPaths(secondOf(clock));
     this.#downgrade?.step();
     this.#measure();
+    this.#polling.after(this.#loop.takeLight(), wait.times[WAIT_WAITED_MS] * 1000);
     if (this.#applier.busy) this.#stepJob(tickOf(clock));
     else if (wait.woken) this.#takeRequests(tickOf(clock));
   }
