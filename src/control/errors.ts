@@ -22,6 +22,7 @@ export const PROBLEMS = {
   vni_exists: [409, 'The VNI is configured already'],
   peer_exists: [409, 'The peer is configured already'],
   fdb_full: [409, 'The FDB has no room left'],
+  capture_busy: [409, 'A capture is running already'],
   payload_too_large: [413, 'The body is too large'],
   uri_too_long: [414, 'The path is too long'],
   unsupported_media_type: [415, 'The body is not JSON'],
