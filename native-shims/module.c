@@ -13,7 +13,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
+
+/* Bytes for NOTIFY_SOCKET, more than an address holds, so that the kernel's word gets through; and for what is told. */
+#define NOTIFY_PATH_SIZE 256
+#define NOTIFY_SIZE 2048
 
 static napi_value js_tap_open(napi_env env, napi_callback_info info)
 {
@@ -199,6 +204,16 @@ static napi_value js_thread_set_slice(napi_env env, napi_callback_info info)
 	return call.refused ? NULL : answer(&call, thread_set_slice(us));
 }
 
+static napi_value js_notify_send(napi_env env, napi_callback_info info)
+{
+	struct call call = begin_call(env, info, "notifySend");
+	char path[NOTIFY_PATH_SIZE], message[NOTIFY_SIZE];
+
+	arg_string(&call, 0, "path", path, sizeof(path));
+	arg_string(&call, 1, "message", message, sizeof(message));
+	return call.refused ? NULL : answer(&call, notify_send(path, message));
+}
+
 static napi_value js_wait_create(napi_env env, napi_callback_info info)
 {
 	struct call call = begin_call(env, info, "waitCreate");
@@ -248,6 +263,12 @@ static int64_t dup_fd(int fd)
 	return copy < 0 ? -errno : copy;
 }
 
+/* #syscalls flock */
+static int64_t file_lock(int fd)
+{
+	return flock(fd, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
+}
+
 /* The functions that take a descriptor and nothing else. */
 #define JS_OF_FD(js_function, js_name, function)                           \
 	static napi_value js_function(napi_env env, napi_callback_info info) \
@@ -265,6 +286,7 @@ JS_OF_FD(js_watch_clear, "watchClear", watch_clear)
 JS_OF_FD(js_event_fire, "eventFire", event_fire)
 JS_OF_FD(js_event_clear, "eventClear", event_clear)
 JS_OF_FD(js_dup, "dup", dup_fd)
+JS_OF_FD(js_file_lock, "fileLock", file_lock)
 JS_OF_FD(js_close, "close", close_fd)
 
 static napi_value js_poll_start(napi_env env, napi_callback_info info)
@@ -326,12 +348,14 @@ static void export_functions(napi_env env, napi_value exports)
 		{ "policyCount", js_policy_count },
 		{ "watchClear", js_watch_clear },
 		{ "threadSetSlice", js_thread_set_slice },
+		{ "notifySend", js_notify_send },
 		{ "waitCreate", js_wait_create },
 		{ "waitAdd", js_wait_add },
 		{ "waitRemove", js_wait_remove },
 		{ "waitFor", js_wait_for },
 		{ "eventCreate", js_event_create },
 		{ "eventFire", js_event_fire },
+		{ "fileLock", js_file_lock },
 		{ "eventClear", js_event_clear },
 		{ "pollStart", js_poll_start },
 		{ "pollStop", js_poll_stop },

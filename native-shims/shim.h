@@ -283,6 +283,8 @@ int thread_set_slice(int us);
 /* Microseconds that wait_for() looks at most before it sleeps. */
 #define WAIT_SPIN_MAX 1000
 
+int notify_send(const char *path, const char *message);
+
 int wait_create(void);
 int wait_add(int wait_fd, int fd, int32_t token, int readable);
 int wait_remove(int wait_fd, int fd);

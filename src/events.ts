@@ -88,6 +88,11 @@ export class Events implements EventSource {
     return queue;
   }
 
+  /** Nothing happens any more: ends every subscription. */
+  close(): void {
+    for (const queue of [...this.#queues]) queue.close();
+  }
+
   #tellWatchers(): void {
     for (const watcher of this.#watchers) watcher(this.#queues.size);
   }

@@ -151,6 +151,12 @@ export interface Shim {
   /** Asks for slices of the processor of this length for the calling thread; no more of it in all (Linux 6.12). */
   threadSetSlice(us: number): number;
 
+  /**
+   * Tells the service manager (sd_notify(3)). Does not wait: -EAGAIN when its queue is full.
+   * @param path NOTIFY_SOCKET: a path, or '@' and an abstract name @param message lines of `NAME=value`, below 2 KB
+   */
+  notifySend(path: string, message: string): number;
+
   /** epoll_create1. @returns fd */
   waitCreate(): number;
   /** Adds fd for reading (readable = true) or for errors only. */
@@ -166,6 +172,8 @@ export interface Shim {
   eventCreate(): number;
   eventFire(fd: number): number;
   eventClear(fd: number): number;
+  /** Locks an open file for this process alone, until it is closed or the process ends (flock). -EAGAIN: somebody has it. */
+  fileLock(fd: number): number;
   /**
    * Calls back from this thread's event loop whenever fd is readable or in error (uv_poll), and keeps the loop
    * alive. @returns a handle. @throws Error when fd can't be watched or is watched already

@@ -8,7 +8,7 @@
  * change of the FDB is to be repeated.
  */
 import { CounterBlocks } from '../stats/counter-blocks.js';
-import type { Counters } from '../stats/counters.js';
+import { type Counters, PEER_ROW } from '../stats/counters.js';
 import { Captures, type RunningCapture } from './captures.js';
 import {
   type DataPlane,
@@ -17,6 +17,7 @@ import {
   type FdbFilter,
   type NewPeer,
   type PeerState,
+  type VniRows,
   type VniSnapshot,
   type VniState,
 } from './data-plane.js';
@@ -177,6 +178,12 @@ export class Handle implements DataPlane {
     await this.#tellPolicy(this.#vni(vni), { overlayMtu });
   }
 
+  /** The TAP has joined another bridge; the workers need not know. @throws DataPlaneError vni_not_found */
+  setBridge(vni: number, bridge: string): void {
+    const record = this.#vni(vni);
+    record.state = { ...record.state, bridge };
+  }
+
   async #tellPolicy(record: VniRecord, changes: Partial<VniPolicy>): Promise<void> {
     const policy = { ...record.state.policy, ...changes };
     record.state = { ...record.state, policy };
@@ -298,15 +305,35 @@ export class Handle implements DataPlane {
   }
 
   snapshot(vni: number): VniSnapshot {
+    const { vni: own, peers: cells, others } = this.rows(vni);
+    const rows = Array.from(this.#desired.vni(vni).peers, (peer, i) => ({
+      peer: peer as PeerState | undefined,
+      row: cells.subarray(i * PEER_ROW, (i + 1) * PEER_ROW),
+    }));
+    rows.push({ peer: undefined, row: others });
+    return { vni: own, peers: rows };
+  }
+
+  rows(vni: number): VniRows {
     const { state, peers } = this.#desired.vni(vni);
     const own = this.#blocks.vniRow(state.vniIdx);
-    const rows = Array.from(peers, (peer) => ({
-      peer: peer as PeerState | undefined,
-      ...this.#blocks.peerRow(peer.peerIdx),
-    }));
-    rows.push({ peer: undefined, ...this.#blocks.peerRow(state.otherIdx) });
-    this.#blocks.read([own, ...rows]);
-    return { vni: own.row, peers: rows };
+    const others = this.#blocks.peerRow(state.otherIdx);
+    const cells = new Float64Array(peers.count * PEER_ROW);
+    let end = 0;
+    const runs = peers.runs.map(({ first, count }) => {
+      const begin = end;
+      end += count * PEER_ROW;
+      return this.#blocks.peerRows(first, cells.subarray(begin, end));
+    });
+    this.#blocks.read([own, others, ...runs]);
+    return { vni: own.row, peers: cells, spans: peers.runs, others: others.row };
+  }
+
+  totals(vni: number): { vni: Float64Array; peers: number } {
+    const { state, peers } = this.#desired.vni(vni);
+    const own = this.#blocks.vniRow(state.vniIdx);
+    this.#blocks.read([own]);
+    return { vni: own.row, peers: peers.count };
   }
 
   globals(): Float64Array {

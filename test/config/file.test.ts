@@ -7,8 +7,6 @@ import { mergeSettings } from '../../src/config/merge.js';
 const settings = (text: string) => mergeSettings([parseConfig(text, 'v.yaml')], false);
 
 const refused: [string, string, string | RegExp][] = [
-  ['empty', '', '--vni ID is required (0 to 16777215), or a "vnis:" list in --config FILE'],
-  ['no VNI', 'port: 4789', '--vni ID is required (0 to 16777215), or a "vnis:" list in --config FILE'],
   ['no YAML', 'vnis:\n  - vni: [1', /^v\.yaml:2: not valid YAML: /],
   ['tabs', 'vnis:\n\t- vni: 1', /^v\.yaml:2: not valid YAML: /],
   ['a key twice', 'port: 1\nport: 2', /^v\.yaml:2: not valid YAML: Map keys must be unique/],
@@ -108,7 +106,7 @@ const refused: [string, string, string | RegExp][] = [
     'vnis:\n  - {vni: 1, tap: br0}\n  - {vni: 2, bridge: br0}',
     'v.yaml:3: vnis[1].bridge br0: is the TAP of VNI 1; name another bridge',
   ],
-  ['state', 'state: /var/lib/x', 'v.yaml:1: state /var/lib/x: must be "off": this version keeps no state'],
+  ['state', 'state: /var/lib/', 'v.yaml:1: state /var/lib/: must be the path of a file, or "off"'],
 ];
 
 for (const [name, text, message] of refused) {
@@ -222,12 +220,21 @@ t.test('a complete file', async (t) => {
     udpChecksum: false,
     strictHeader: true,
     api: { kind: 'unix', path: '/run/vtepd.sock' },
+    apiTokenFile: '',
+    metrics: undefined,
+    state: { path: '', named: true },
     io: 'batch',
     workers: 4,
     logLevel: 'debug',
     logFormat: 'json',
   });
   t.ok(Object.isFrozen(made.vnis[0].peers[0]), 'frozen to the ground');
+});
+
+t.test('a file may leave open which VNIs there are, or say that there are none', async (t) => {
+  t.strictSame(settings('').vnis, []);
+  t.notOk(parseConfig('port: 4789', 'v.yaml').listsVnis);
+  t.ok(parseConfig('vnis: []', 'v.yaml').listsVnis);
 });
 
 t.test('anchors and aliases are resolved', async (t) => {

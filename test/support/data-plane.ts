@@ -22,6 +22,7 @@ import {
   type FdbFilter,
   type NewPeer,
   type PeerState,
+  type VniRows,
   type VniSnapshot,
   type VniState,
 } from '../../src/worker/data-plane.js';
@@ -45,13 +46,17 @@ export class PlainDataPlane implements DataPlane {
   readonly #vnis = new Map<number, Vni>();
   #nextPeer = 0;
 
-  addVni(vni: number, policy: Partial<VniState['policy']> = {}): VniState {
+  addVni(
+    vni: number,
+    policy: Partial<VniState['policy']> = {},
+    device: { tap?: string; bridge?: string; mac?: string } = {},
+  ): VniState {
     const state: VniState = {
       vni,
       vniIdx: this.#vnis.size,
-      tap: `vtep${vni}`,
-      bridge: '',
-      mac: '02:00:00:00:00:01',
+      tap: device.tap ?? `vtep${vni}`,
+      bridge: device.bridge ?? '',
+      mac: device.mac || '02:00:00:00:00:01',
       policy: {
         learning: true,
         ageingS: 300,
@@ -67,6 +72,16 @@ export class PlainDataPlane implements DataPlane {
     };
     this.#vnis.set(vni, { state, peers: new Map(), fdb: new Map() });
     return state;
+  }
+
+  changeVni(vni: number, policy: Partial<VniState['policy']>, bridge: string): void {
+    const own = this.#vni(vni);
+    const state = { ...own.state, bridge, policy: { ...own.state.policy, ...policy } };
+    this.#vnis.set(vni, { ...own, state });
+  }
+
+  removeVni(vni: number): void {
+    this.#vnis.delete(vni);
   }
 
   /** An entry as if it had been learned. */
@@ -146,6 +161,23 @@ export class PlainDataPlane implements DataPlane {
         { peer: undefined, row: row(this.counters.peerBase(state.otherIdx), PEER_ROW) },
       ],
     };
+  }
+
+  rows(vni: number): VniRows {
+    const { vni: own, peers } = this.snapshot(vni);
+    const list = peers.flatMap(({ peer }) => (peer === undefined ? [] : [peer]));
+    const cells = peers.flatMap(({ row }) => [...row]);
+    return {
+      vni: own,
+      peers: Float64Array.from(cells.slice(0, -PEER_ROW)),
+      spans: [{ list, from: 0, count: list.length }],
+      others: Float64Array.from(cells.slice(-PEER_ROW)),
+    };
+  }
+
+  totals(vni: number): { vni: Float64Array; peers: number } {
+    const base = this.counters.vniBase(this.#vni(vni).state.vniIdx);
+    return { vni: this.counters.cells.slice(base, base + VNI_ROW), peers: this.#vni(vni).peers.size };
   }
 
   globals(): Float64Array {
