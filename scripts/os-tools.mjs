@@ -21,6 +21,8 @@ const PACKAGES = {
   'ovs-vswitchd': 'openvswitch-switch',
   fastd: 'fastd',
   tincd: 'tinc',
+  mandoc: 'mandoc',
+  zsh: 'zsh',
 };
 
 /** Where tools lie that a plain user's PATH may lack. */
