@@ -132,7 +132,7 @@ t.test('counters --watch: what came in a second, until Ctrl-C', async (t) => {
   t.match(text, /^\d\d:\d\d:\d\d\nVNI 100 +COUNT +BYTES +\/S\ntap rx +0 +0 +0\n/);
   t.match(text, /\ntap rx +100 +10000 +100\n/);
   t.notMatch(text, '\x1b', 'no terminal, no escapes');
-  t.match(await watch('counters --watch 2 --vni 100', true), /^\x1b\[H\x1b\[2J/);
+  t.ok((await watch('counters --watch 2 --vni 100', true)).startsWith('\x1b[H\x1b[2J'), 'in place');
   const lines = (await watch('counters --watch --json')).trim().split('\n');
   t.match(
     lines.map((line) => JSON.parse(line)),
