@@ -30,14 +30,14 @@ export async function complete(
   words: readonly string[],
   live: LiveValues,
 ): Promise<Completion> {
-  const { command, options, expected } = walk(program, words.slice(0, -1));
+  const { command, options, expected, given } = walk(program, words.slice(0, -1));
   const typed = words.at(-1) ?? '';
   const found = typed.startsWith('-') && !expected.startsWith('<') ? optionsOf(command) : await wordsOf();
   return found === 'files' ? found : found.filter(({ word }) => word.startsWith(typed));
 
   async function wordsOf(): Promise<Completion> {
     const values = await valuesOf(expected, options, live);
-    return values === 'files' ? values : [...subcommands(expected, command), ...values];
+    return values === 'files' ? values : [...(given === 0 ? subcommands(expected, command) : []), ...values];
   }
 }
 
@@ -51,6 +51,8 @@ interface Place {
   readonly options: WordOptions;
   /** What stands here: `<FILE>` of an option, `ADDR` of an argument, '' neither. */
   readonly expected: string;
+  /** Words that are no options, behind the command's name. */
+  readonly given: number;
 }
 
 /** Where the words have led. */
@@ -63,7 +65,9 @@ function walk(program: Command, words: readonly string[]): Place {
     if (word.startsWith('-')) {
       const option = optionOf(command, word);
       if (option === undefined || !option.required) continue;
-      if (index === words.length - 1) return { command, options, expected: `<${valueName(option)}>` };
+      if (index === words.length - 1) {
+        return { command, options, expected: `<${valueName(option)}>`, given };
+      }
       options[option.name()] = words[++index];
     } else {
       const sub = command.commands.find((candidate) => candidate.name() === word);
@@ -72,7 +76,7 @@ function walk(program: Command, words: readonly string[]): Place {
     }
   }
   const argument = command.registeredArguments[given] as Argument | undefined;
-  return { command, options, expected: argument?.name() ?? '' };
+  return { command, options, expected: argument?.name() ?? '', given };
 }
 
 /** Of the command, and of those above it. */

@@ -17,7 +17,11 @@ import { makeProgram } from './vtepctl.js';
 const PROGRAMS = {
   'vtepd.8': () => makeCommand(new Source()),
   // Nothing is run here.
-  'vtepctl.8': () => makeProgram(() => async () => {}),
+  'vtepctl.8': () =>
+    makeProgram(
+      () => async () => {},
+      () => {},
+    ),
 };
 
 export const PAGES = Object.keys(PROGRAMS) as (keyof typeof PROGRAMS)[];
@@ -26,7 +30,7 @@ export const PAGES = Object.keys(PROGRAMS) as (keyof typeof PROGRAMS)[];
 export function manualPage(page: keyof typeof PROGRAMS, prose: string): string {
   const program = PROGRAMS[page]();
   return prose
-    .replace('.\\" @options', () => optionList(program.options))
+    .replace('.\\" @options', () => optionList(program.createHelp().visibleOptions(program)))
     .replace('.\\" @commands', () => commandList(program))
     .replaceAll('@VERSION@', packageVersion());
 }
@@ -78,12 +82,14 @@ function leaves(
 /** Text of its own line: it begins with no control character, and ends like a sentence. */
 function sentence(text: string): string {
   const whole = text.endsWith('.') ? text : `${text}.`;
-  return escaped(whole[0].toUpperCase() + whole.slice(1)).replace(/^([.'])/, '\\&$1');
+  // "off: …" explains a word, which stays as it is written.
+  const first = /^\w+:/.test(whole) ? whole[0] : whole[0].toUpperCase();
+  return escaped(first + whole.slice(1)).replace(/^([.'])/, '\\&$1');
 }
 
-/** An argument of a macro, which mdoc could take for a macro or for punctuation. */
+/** An argument of a macro, which mdoc could take for a macro or for punctuation. A line may break after its bars. */
 function word(text: string): string {
-  return `\\&${escaped(text).replaceAll(' ', '\\ ')}`;
+  return `\\&${escaped(text).replaceAll(' ', '\\ ').replaceAll('|', '|\\:')}`;
 }
 
 function escaped(text: string): string {

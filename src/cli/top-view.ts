@@ -150,6 +150,15 @@ export function short(value: number): string {
     value /= 1000;
     unit++;
   }
-  const digits = unit === 0 ? (value < 9.95 && value > 0 ? 1 : 0) : value < 9.995 ? 2 : value < 99.95 ? 1 : 0;
-  return `${value.toFixed(digits)}${units[unit]}`;
+  return `${value.toFixed(unit === 0 ? fewDigits(value) : threeDigits(value))}${units[unit]}`;
+}
+
+/** Of whole things, few of which matter: none but of a part. */
+function fewDigits(value: number): number {
+  return value < 9.95 && !Number.isInteger(value) ? 1 : 0;
+}
+
+function threeDigits(value: number): number {
+  if (value < 9.995) return 2;
+  return value < 99.95 ? 1 : 0;
 }

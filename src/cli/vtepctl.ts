@@ -42,10 +42,7 @@ const COMMANDS: readonly Declare[] = [
 /** @param argv without node and script. @returns the exit code */
 export async function vtepctl(argv: readonly string[], around: Surroundings): Promise<number> {
   const verdict = { bad: false };
-  const program = makeProgram(runner(around, verdict)).configureOutput({
-    writeOut: around.stdout,
-    writeErr: () => {},
-  });
+  const program = makeProgram(runner(around, verdict), around.stdout);
   try {
     await program.parseAsync(argv, { from: 'user' });
     return verdict.bad ? 1 : 0;
@@ -58,8 +55,12 @@ export async function vtepctl(argv: readonly string[], around: Surroundings): Pr
   }
 }
 
-/** The tree of commands: what is parsed, completed, and described in the manual. */
-export function makeProgram(run: Runner): Command {
+/**
+ * The tree of commands: what is parsed, completed, and described in the manual.
+ *
+ * @param print where help and version go
+ */
+export function makeProgram(run: Runner, print: (text: string) => void): Command {
   const program = new Command('vtepctl')
     .description('Looks at a running vtepd and changes its VNIs, peers and FDB.')
     .option(
@@ -75,6 +76,8 @@ export function makeProgram(run: Runner): Command {
       'after',
       '\nExit codes: 0 done; 1 refused, not found, unreachable, or something is wrong; 2 the command line is wrong.',
     )
+    // Before there are commands: they inherit it.
+    .configureOutput({ writeOut: print, writeErr: () => {} })
     .exitOverride();
   for (const declare of COMMANDS) declare(program, run);
   return program;

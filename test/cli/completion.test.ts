@@ -24,7 +24,10 @@ const words = (found: Completion) => (found === 'files' ? found : found.map(({ w
 const ofCtl = async (...line: string[]) =>
   words(
     await complete(
-      makeProgram(() => async () => {}),
+      makeProgram(
+        () => async () => {},
+        () => {},
+      ),
       line,
       LIVE,
     ),

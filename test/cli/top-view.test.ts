@@ -38,10 +38,10 @@ t.test('80 by 24', async (t) => {
   t.match(lines[0], /^\d\d:\d\d:00 vtepd 0\.1\.0 ready, up 1h, 1 VNIs, 2 peers, busy 12 %$/);
   t.equal(lines[1], 'out 12.3k frames/s 120Mbit/s, in 7 frames/s 5.60kbit/s, dropped 18/s');
   t.equal(lines[2], 'FDB 42 entries, learned 3/s, moved 0/s, aged 1/s, evicted 0/s');
-  t.equal(lines[4], 'VNI, PEER          OUT/S   BIT/S    IN/S   BIT/S  DROP/S     FDB CHURN/S');
-  t.equal(lines[5], 'VNI 100           12.3k    120M       7   5.60k      13      42       4');
-  t.equal(lines[6], '  2001:db..5:6666 1.00k   10.0M       1     800'.replace(' 1.00k', '   1.00k'));
-  t.equal(lines[7], '  192.0.2.1         999   10.0M       1     800');
+  t.equal(lines[4], 'VNI, PEER                  OUT/S   BIT/S    IN/S   BIT/S  DROP/S     FDB CHURN/S');
+  t.equal(lines[5], 'VNI 100                    12.3k    120M       7   5.60k      13      42       4');
+  t.equal(lines[6], '  2001:db8:..4:5555:6666   1.00k   10.0M       1     800');
+  t.equal(lines[7], '  192.0.2.1                  999   10.0M       1     800');
   t.strictSame(lines.slice(-5), [
     ' DROP/S        TOTAL  VNI       WHERE  REASON',
     '      9            9  100       encap  too_big',
@@ -55,10 +55,10 @@ t.test('more than fits is scrolled', async (t) => {
   const many = sample(40);
   const top = texts(many);
   t.equal(top.length, 24);
-  t.match(top.at(-1), /^q quits, up and down scroll: 1-14 of 41$/);
+  t.match(top.at(-1)!, /^q quits, up and down scroll: 1-14 of 41$/);
   t.equal(scrollLimit(many, { columns: 80, rows: 24 }), 27);
-  t.match(texts(many, 80, 24, 27).at(-1), /28-41 of 41$/);
-  t.match(texts(many, 80, 24, 1000).at(-1), /28-41 of 41$/, 'no further than the end');
+  t.match(texts(many, 80, 24, 27).at(-1)!, /28-41 of 41$/);
+  t.match(texts(many, 80, 24, 1000).at(-1)!, /28-41 of 41$/, 'no further than the end');
   t.equal(scrollLimit(sample(2), { columns: 80, rows: 24 }), 0);
 });
 
