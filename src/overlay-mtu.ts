@@ -24,9 +24,9 @@ interface Peer {
 export type Carry = (vni: number, overlayMtu: number) => Promise<void>;
 
 interface Kept {
-  readonly settings: VniSettings;
+  settings: VniSettings;
   /** 802.1Q tags of frames on this overlay. */
-  readonly tags: number;
+  tags: number;
   fit: Fit;
   overlayMtu: number;
   warning: string | undefined;
@@ -50,10 +50,28 @@ export class OverlayMtus {
     return overlayMtu;
   }
 
-  /** Peers or paths may have changed. @param peersOf present peers of a VNI @throws what `carry` throws; call again then */
-  async follow(peersOf: (vni: number) => readonly Peer[], carry: Carry): Promise<void> {
+  /** Another MTU is asked for, or frames have other tags. @param peers those that it has now @returns its overlay MTU, bytes */
+  change(settings: VniSettings, peers: readonly Peer[], tags: number): number {
+    const kept = this.#vnis.get(settings.vni)!;
+    kept.settings = settings;
+    kept.tags = tags;
+    kept.fit = this.#fit(peers, tags);
+    kept.overlayMtu = settings.mtu === 'auto' ? kept.fit.overlayMtu : settings.mtu;
+    this.#judge(kept);
+    return kept.overlayMtu;
+  }
+
+  /** A VNI goes. */
+  end(vni: number): void {
+    this.#vnis.delete(vni);
+  }
+
+  /** Peers or paths may have changed. @param peersOf present peers of a VNI; undefined: leave it as it is @throws what `carry` throws; call again then */
+  async follow(peersOf: (vni: number) => readonly Peer[] | undefined, carry: Carry): Promise<void> {
     for (const [vni, kept] of this.#vnis) {
-      kept.fit = this.#fit(peersOf(vni), kept.tags);
+      const peers = peersOf(vni);
+      if (peers === undefined) continue;
+      kept.fit = this.#fit(peers, kept.tags);
       this.#judge(kept);
       const { overlayMtu, peer } = kept.fit;
       if (kept.settings.mtu !== 'auto' || overlayMtu === kept.overlayMtu) continue;

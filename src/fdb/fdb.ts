@@ -191,6 +191,18 @@ export class Fdb implements NoteReader {
     if (!isStatic) this.#release(peerIdx);
   }
 
+  /** A VNI has more dynamic entries than it may: its limit was lowered. */
+  isOverfull(vniIdx: number): boolean {
+    return this.dynamicCount(vniIdx) > this.vnis.fdbLimit[vniIdx];
+  }
+
+  /** Removes one dynamic entry of whoever holds most. @returns false when none was found this time */
+  evictOne(vniIdx: number): boolean {
+    const victim = this.#victims.find(this, vniIdx);
+    if (victim >= 0) this.#evict(victim, vniIdx);
+    return victim >= 0;
+  }
+
   /** Removes an entry because of its age. */
   age(position: number): void {
     this.#cells[this.counters.vniBase(this.table.tag(position)) + V_AGED]++;
@@ -309,15 +321,17 @@ export class Fdb implements NoteReader {
     if (isFull && victim < 0) return false;
     // Before the victim goes: it may be the only other entry of the same stranger, whose row would be given up.
     this.#hold(peerIdx);
-    if (isFull) {
-      this.#cells[this.counters.vniBase(vniIdx) + V_EVICTED]++;
-      this.remove(victim);
-    }
+    if (isFull) this.#evict(victim, vniIdx);
     this.table.insert(vniIdx, high, low, (peerIdx + 1) | (moves << MOVES_SHIFT), tick);
     const vniBase = this.counters.vniBase(vniIdx);
     this.#cells[vniBase + V_FDB_DYNAMIC]++;
     this.#cells[vniBase + V_LEARNED]++;
     return true;
+  }
+
+  #evict(position: number, vniIdx: number): void {
+    this.#cells[this.counters.vniBase(vniIdx) + V_EVICTED]++;
+    this.remove(position);
   }
 
   #move(position: number, peerIdx: number, tick: number, moves: number): void {

@@ -156,6 +156,8 @@ export class MemoryUnderlay implements UnderlayPort {
     return 0;
   }
 
+  vniGone(): void {}
+
   takeOverflow(): number {
     const { overflow } = this;
     this.overflow = 0;

@@ -92,6 +92,8 @@ export class UdpPort implements UnderlayPort {
     return 0;
   }
 
+  vniGone(): void {}
+
   takeOverflow(): number {
     let overflow = 0;
     for (const receiver of this.#receivers) overflow += receiver.drops.take();

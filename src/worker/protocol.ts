@@ -161,6 +161,10 @@ export type Change =
       generation: number;
       otherGeneration: number;
     }
+  /** Peers and FDB entries of a VNI go with it. Its row, and those of its peers, are free when this is answered. */
+  | { op: 'vni.del'; vniIdx: number }
+  /** From the next frame on this holds, all of it. Entries that a lower limit has no room for are evicted. */
+  | { op: 'vni.set'; vniIdx: number; policy: VniPolicy }
   | {
       op: 'peer.add';
       vniIdx: number;
@@ -178,8 +182,6 @@ export type Change =
   | { op: 'peer.paths'; peers: PackedPeers; from: number; count: number; peerIdx: number }
   /** The way on which superframes leave whole, and the peers that are reached by it. */
   | { op: 'tunnel'; way: TunnelInit; peers: Int32Array }
-  /** Bytes of the largest IP packet of the overlay. */
-  | { op: 'vni.mtu'; vniIdx: number; overlayMtu: number }
   | { op: 'fdb.put'; vniIdx: number; mac: MacParts; peerIdx: number }
   | { op: 'fdb.del'; vniIdx: number; mac: MacParts }
   | { op: 'fdb.flush'; vniIdx: number; type: 'static' | 'dynamic' | 'all'; peerIdx: number }
@@ -199,7 +201,7 @@ export type Change =
 
 /** Changes that remove FDB entries. Every worker makes them in the same order, and counts them. */
 export function isRemoval({ op }: Change): boolean {
-  return op === 'peer.del' || op === 'fdb.del' || op === 'fdb.flush';
+  return op === 'vni.del' || op === 'peer.del' || op === 'fdb.del' || op === 'fdb.flush';
 }
 
 export interface Request {

@@ -25,6 +25,10 @@ export class VniPeers {
     return this.#runs;
   }
 
+  get count(): number {
+    return this.#runs.reduce((sum, { count }) => sum + count, 0);
+  }
+
   *[Symbol.iterator](): Iterator<PeerState> {
     for (const run of this.#runs) for (let i = 0; i < run.count; i++) yield peerOf(run, i);
   }
@@ -65,6 +69,13 @@ export class VniPeers {
       return parts.filter(({ count }) => count > 0);
     });
     return true;
+  }
+
+  /** Removes all. @returns the runs that they were */
+  clear(): readonly PeerRun[] {
+    const runs = this.#runs;
+    this.#runs = [];
+    return runs;
   }
 }
 

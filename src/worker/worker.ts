@@ -101,6 +101,7 @@ class DataPlaneThread {
     });
     this.#applier = new Applier(tables, {
       attachTap: (vniIdx, fd) => this.#attachTap(vniIdx, fd),
+      detachVni: (vniIdx) => this.#detachVni(vniIdx),
       setTunnel: (way) => {
         if (this.#underlay instanceof UdpPort) this.#underlay.tunnel.set(way);
       },
@@ -143,6 +144,13 @@ class DataPlaneThread {
   #attachTap(vniIdx: number, fd: number): void {
     this.#taps.fds[vniIdx] = fd;
     if (fd >= 0) this.#wait.addTap(fd, vniIdx);
+  }
+
+  #detachVni(vniIdx: number): void {
+    const fd = this.#taps.fds[vniIdx];
+    this.#taps.fds[vniIdx] = -1;
+    if (fd >= 0) this.#wait.remove(fd);
+    this.#underlay.vniGone(vniIdx);
   }
 
   #runFromEventLoop(port: DgramPort): void {

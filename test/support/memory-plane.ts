@@ -33,7 +33,7 @@ export const LEARNED_ROWS = 32;
 /** MAC of every VNI's TAP. */
 export const TAP_MAC = { high: 0x02aa, low: 0x00000001 };
 
-const POLICY: VniPolicy = {
+export const POLICY: VniPolicy = {
   learning: true,
   ageingS: 300,
   fdbLimit: 65536,
@@ -102,7 +102,11 @@ export class MemoryPlane {
       port: 4789,
       probeReplied: (peerIdx, high, low, len) => this.probeReplies.push({ peerIdx, high, low, len }),
     });
-    this.applier = new Applier(this.tables, { attachTap: () => {}, setTunnel: () => {} });
+    this.applier = new Applier(this.tables, {
+      attachTap: () => {},
+      detachVni: (vniIdx) => this.underlay.vniGone(vniIdx),
+      setTunnel: () => {},
+    });
   }
 
   get clock(): Clock {
@@ -315,6 +319,11 @@ export class PendingUnderlay extends MemoryUnderlay {
   /** Decides the oldest `count` of them. */
   answer(count: number): void {
     this.#settled.push(...this.#undecided.splice(0, count));
+  }
+
+  override vniGone(vniIdx: number): void {
+    for (const sends of [this.#undecided, this.#settled])
+      sends.splice(0, sends.length, ...sends.filter((one) => one.vniIdx !== vniIdx));
   }
 
   override completions(batch: Batch): number {
