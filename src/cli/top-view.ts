@@ -130,7 +130,8 @@ function dropLines(drops: readonly DropRate[], most: number): Line[] {
     const text = `${short(perSecond).padStart(7)} ${String(total).padStart(12)}  ${String(vni ?? '-').padEnd(8)}  ${direction}  ${reason}`;
     return perSecond > 0 ? ({ text, style: 'alarm' } as const) : { text };
   });
-  return [{ text: ` DROP/S        TOTAL  VNI       WHERE  REASON`, style: 'head' }, ...lines];
+  const more = drops.length > lines.length ? `, and ${drops.length - lines.length} more` : '';
+  return [{ text: ` DROP/S        TOTAL  VNI       WHERE  REASON${more}`, style: 'head' }, ...lines];
 }
 
 function foot(from: number, shown: number, all: number): Line {

@@ -67,6 +67,10 @@ t.test('wider: whole addresses; very small: still a view', async (t) => {
   for (const rows of [1, 2, 5, 8]) t.doesNotThrow(() => texts(sample(40), 20, rows, 3));
 });
 
+t.test('drops that do not fit are counted', async (t) => {
+  t.match(texts(sample(2), 80, 8).join('\n'), /REASON, and 1 more\n.*too_big\n.*vni_not_found\nq quits/);
+});
+
 t.test('trouble is told', async (t) => {
   const warned = sample(1, {
     status: { ...STATUS, ready: false, warnings: [1, 2].map((n) => ({ code: `w${n}`, detail: 'd' })) },
