@@ -19,11 +19,16 @@ const PACKAGES = {
   ethtool: 'ethtool',
   nft: 'nftables',
   dnsmasq: 'dnsmasq-base',
+  setpriv: 'util-linux',
+  nsenter: 'util-linux',
+  'systemd-analyze': 'systemd',
+  'systemd-nspawn': 'systemd-container',
   'ovs-vswitchd': 'openvswitch-switch',
   fastd: 'fastd',
   tincd: 'tinc',
   mandoc: 'mandoc',
   zsh: 'zsh',
+  script: 'bsdutils',
 };
 
 /** Where tools lie that a plain user's PATH may lack. */

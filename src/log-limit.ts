@@ -1,33 +1,41 @@
 /**
- * How often a line may be logged that something outside brings about: some at once, then one a period for each key. What is
- * above that is left out; whoever logs goes down to a level that nobody has by default. Time is passed in.
+ * A log for what something outside brings about: a name server, a route, a path. Of each key some lines are written at once, then
+ * one a period; what is above that goes to level debug, which nobody has unless he asks for it.
+ *
+ * A line that a remote can trigger at will by frames does not exist at all (`log.ts`).
  */
+import type { Logger } from './log.js';
 
-export interface LogLimitOptions {
-  /** Lines at once. */
-  readonly burst: number;
-  /** One more after each of these, ms. */
-  readonly periodMs: number;
-}
+/** Lines of one key at once. */
+const BURST = 10;
+/** One more after each of these, ms. */
+const PERIOD_MS = 60_000;
 
 interface Bucket {
   tokens: number;
   atMs: number;
 }
 
-export class LogLimit {
-  readonly #options: LogLimitOptions;
+export class LimitedLog {
+  readonly #log: Logger;
+  readonly #nowMs: () => number;
   readonly #buckets = new Map<string, Bucket>();
 
-  constructor(options: LogLimitOptions) {
-    this.#options = options;
+  /** @param nowMs a clock that only goes forward */
+  constructor(log: Logger, nowMs: () => number = () => performance.now()) {
+    this.#log = log;
+    this.#nowMs = nowMs;
   }
 
-  /** @param key of a bounded set: configured names, not what a remote says @returns whether it may be logged */
-  allows(key: string, nowMs: number): boolean {
-    const { burst, periodMs } = this.#options;
-    const bucket = this.#buckets.get(key) ?? { tokens: burst, atMs: nowMs };
-    bucket.tokens = Math.min(burst, bucket.tokens + (nowMs - bucket.atMs) / periodMs);
+  /** @param key of a bounded set: what is configured, not what a remote says */
+  say(key: string, level: 'info' | 'warn', fields: Record<string, unknown>, message: string): void {
+    this.#log[this.#allows(key) ? level : 'debug'](fields, message);
+  }
+
+  #allows(key: string): boolean {
+    const nowMs = this.#nowMs();
+    const bucket = this.#buckets.get(key) ?? { tokens: BURST, atMs: nowMs };
+    bucket.tokens = Math.min(BURST, bucket.tokens + (nowMs - bucket.atMs) / PERIOD_MS);
     bucket.atMs = nowMs;
     this.#buckets.set(key, bucket);
     if (bucket.tokens < 1) return false;

@@ -9,7 +9,7 @@ import { networkInterfaces } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { VtepEvent } from './events.js';
 import type { Logger } from './log.js';
-import { LogLimit } from './log-limit.js';
+import { LimitedLog } from './log-limit.js';
 import { LOOK_MS, NameFollower, type NameState } from './resolve/follow.js';
 import { type NameSource, SYSTEM } from './resolve/lookup.js';
 import { refuseNoName } from './resolve/resolve.js';
@@ -17,8 +17,6 @@ import { type IpAddress, parseIpAddress } from './wire/ip-address.js';
 
 /** How long a start, or a call of the API, waits for a name's first lookup, ms. */
 const FIRST_MS = 5000;
-/** A name server decides how often a name changes; not how much is logged of it. */
-const LOG_LIMIT = { burst: 10, periodMs: 60_000 };
 
 export interface PeerNamesOptions {
   readonly log: Logger;
@@ -32,13 +30,14 @@ export interface PeerNamesOptions {
 export class PeerNames {
   readonly #options: PeerNamesOptions;
   readonly #follower: NameFollower;
-  readonly #limit = new LogLimit(LOG_LIMIT);
+  readonly #log: LimitedLog;
   /** Names whose last lookup failed. */
   readonly #failing = new Set<string>();
   readonly #timer: NodeJS.Timeout;
 
   constructor(options: PeerNamesOptions) {
     this.#options = options;
+    this.#log = new LimitedLog(options.log);
     this.#follower = new NameFollower({
       source: options.source ?? SYSTEM,
       random: Math.random,
@@ -119,12 +118,9 @@ export class PeerNames {
 
   #say(state: NameState, addresses: readonly string[]): void {
     const { name, error } = state;
-    const { log } = this.#options;
-    const loud = this.#limit.allows(name, performance.now());
-    if (error !== '') {
-      const { code, detail } = warningOf(state);
-      log[loud ? 'warn' : 'debug']({ code, peer: name }, detail);
-    } else log[loud ? 'info' : 'debug']({ peer: name, addresses }, 'a peer’s name resolves');
+    const { code, detail } = warningOf(state);
+    if (error !== '') this.#log.say(name, 'warn', { code, peer: name }, detail);
+    else this.#log.say(name, 'info', { peer: name, addresses }, 'the name of a peer resolves');
   }
 }
 

@@ -7,7 +7,7 @@ import type { Logger } from '../log.js';
 import { DataPlaneError } from '../worker/data-plane.js';
 import { Encoder } from './encoder.js';
 import { outerOf, type Surroundings } from './outer-of.js';
-import type { CapturePoint, PacketQueue } from './packet.js';
+import type { CapturePoint, PacketQueue } from './queue.js';
 import { CaptureStream } from './stream.js';
 
 export interface CaptureOptions {
@@ -93,7 +93,7 @@ class OpenCapture implements Capture {
     this.#running = running;
     this.#ended = ended;
     this.#encoder = new Encoder({ queues: running.rings, snapLen, limit, outer });
-    this.stream = new CaptureStream(this.#encoder, snapLen, () => void this.#turnOff());
+    this.stream = new CaptureStream(this.#encoder, snapLen, () => this.#done());
     log.info({ vni, point }, 'capture begins');
   }
 
@@ -102,16 +102,18 @@ class OpenCapture implements Capture {
     this.stream.finish();
   }
 
+  #done(): void {
+    void this.#turnOff();
+    const { packets, lost } = this.#encoder;
+    this.#log.info({ packets, lost }, 'capture ends');
+  }
+
   #turnOff(): Promise<void> {
     this.#off ??= this.#running
       .stop()
-      // A worker that is gone captures nothing; its successor is not told of it.
+      // A worker that is gone captures nothing.
       .catch((error: Error) => this.#log.warn({ error: error.message }, 'capture: a worker did not answer'))
-      .then(() => {
-        const { packets, lost } = this.#encoder;
-        this.#log.info({ packets, lost }, 'capture ends');
-        this.#ended();
-      });
+      .then(this.#ended);
     return this.#off;
   }
 }

@@ -1,9 +1,11 @@
 /**
  * Packets of all workers to records of one capture file, in the order of time as far as it is known when they are read.
  */
+
+import type { Captured } from '../frame/capture-ring.js';
 import { type OuterHeader, outerLen, writeOuterHeader } from './outer-headers.js';
-import type { CapturedPacket, PacketQueue } from './packet.js';
 import { RECORD_HEADER_LEN, writeRecordHeader } from './pcap.js';
+import type { PacketQueue } from './queue.js';
 
 /** Most bytes that are made at once: the main thread has other things to do. */
 const CHUNK_LEN = 256 * 1024;
@@ -15,11 +17,13 @@ export interface EncoderOptions {
   /** Most packets. */
   readonly limit: number;
   /** What a packet had around it; undefined: it is an Ethernet frame as it is. */
-  readonly outer: ((packet: CapturedPacket) => OuterHeader) | undefined;
+  readonly outer: ((packet: Captured) => OuterHeader) | undefined;
 }
 
 export class Encoder {
   readonly #options: EncoderOptions;
+  /** Records are made here and copied out as they are long: most of the time there are few. */
+  readonly #scratch = Buffer.alloc(CHUNK_LEN);
   #packets = 0;
 
   constructor(options: EncoderOptions) {
@@ -43,17 +47,16 @@ export class Encoder {
   take(): Buffer | undefined {
     let queue = this.#oldest();
     if (queue === undefined || this.full) return undefined;
-    const chunk = Buffer.allocUnsafe(CHUNK_LEN);
     let used = 0;
     while (queue !== undefined && !this.full) {
-      const written = this.#write(chunk, used, queue.first()!);
+      const written = this.#write(used, queue.first()!);
       if (written === 0) break;
       used += written;
       this.#packets++;
       queue.release();
       queue = this.#oldest();
     }
-    return chunk.subarray(0, used);
+    return Buffer.from(this.#scratch.subarray(0, used));
   }
 
   #oldest(): PacketQueue | undefined {
@@ -69,7 +72,8 @@ export class Encoder {
   }
 
   /** @returns bytes of the record; 0: there is no room for it */
-  #write(chunk: Buffer, off: number, packet: CapturedPacket): number {
+  #write(off: number, packet: Captured): number {
+    const chunk = this.#scratch;
     const outer = this.#options.outer?.(packet);
     const headersLen = outer === undefined ? 0 : outerLen(outer.family);
     const capturedLen = Math.min(headersLen + packet.bytes.length, this.#options.snapLen);

@@ -2,9 +2,10 @@
  * Which headers a datagram had around it, from what the main thread knows of its peer: the peer's address and port, our address on
  * the way there, our port. A datagram of somebody who is no configured peer has zeros where that somebody's address was.
  */
+
+import type { Captured } from '../frame/capture-ring.js';
 import { type IpAddress, parseIpAddress } from '../wire/ip-address.js';
 import type { Endpoint, OuterHeader } from './outer-headers.js';
-import type { CapturedPacket } from './packet.js';
 
 export interface Peer {
   readonly address: {
@@ -30,10 +31,10 @@ export interface Surroundings {
 const KNOWN_MS = 1000;
 const NOBODY: Endpoint = { bytes: new Uint8Array(16), port: 0 };
 
-export function outerOf({ peerAt, local, port, ttl }: Surroundings): (packet: CapturedPacket) => OuterHeader {
+export function outerOf({ peerAt, local, port, ttl }: Surroundings): (packet: Captured) => OuterHeader {
   const known = new Map<number, Known | undefined>();
   let sinceMs = 0;
-  const endsOf = ({ atMs, vniIdx, peerIdx }: CapturedPacket): Known | undefined => {
+  const endsOf = ({ atMs, vniIdx, peerIdx }: Captured): Known | undefined => {
     if (atMs - sinceMs > KNOWN_MS) {
       known.clear();
       sinceMs = atMs;

@@ -6,6 +6,7 @@ import { NetworkWatch } from '../host/network-watch.js';
 import type { Paths } from '../host/paths.js';
 import type { TunnelOffload, TunnelPeer } from '../host/tunnel-offload.js';
 import type { Logger } from '../log.js';
+import { LimitedLog } from '../log-limit.js';
 import type { Shim } from '../native/binding.js';
 import type { Offloads } from '../stats/offloads.js';
 import type { Handle } from '../worker/handle.js';
@@ -17,12 +18,15 @@ export interface SuperframesOptions {
   readonly tunnel: TunnelOffload;
   readonly handle: Handle;
   readonly log: Logger;
+  /** The machine could, but this process may not. */
+  readonly notPermitted: (detail: string) => void;
   /** Routes may be others by now. */
   readonly routesChanged: () => void;
 }
 
 export class Superframes {
   readonly #options: SuperframesOptions;
+  readonly #log: LimitedLog;
   readonly #network: NetworkWatch;
   #watching = false;
   /** Why superframes do not leave whole, or the device that they leave by. */
@@ -30,6 +34,7 @@ export class Superframes {
 
   constructor(options: SuperframesOptions) {
     this.#options = options;
+    this.#log = new LimitedLog(options.log);
     this.#network = new NetworkWatch(options.shim, {
       look: async (changed) => {
         await this.#set(changed).catch((error: Error) => this.#end(error.message));
@@ -63,7 +68,10 @@ export class Superframes {
     const { paths, tunnel, handle, offloads } = this.#options;
     if (changed) await paths.refreshAll(ipv4Addresses(handle));
     const found = await tunnel.find(this.#ways());
-    if ('why' in found) return this.#end(found.why);
+    if ('why' in found) {
+      if (found.notPermitted) this.#options.notPermitted(cutUp(found.why));
+      return this.#end(found.why);
+    }
     await handle.setTunnel(found.way, found.peers);
     // One that came while the workers were told. Of later ones the kernel tells, and is heard after this.
     const policies = tunnel.policies();
@@ -74,13 +82,14 @@ export class Superframes {
 
   #end(why: string): void {
     this.#options.offloads.withdraw('UDP_TUNNEL_GSO');
-    this.#say(`superframes are cut up before they are sent: ${why}`);
+    this.#say(cutUp(why));
   }
 
   /** What it is at start is in the status; that it changes may explain a speed. */
   #say(text: string): void {
     if (this.#said === text) return;
-    this.#options.log[this.#said === '' ? 'debug' : 'info'](text);
+    if (this.#said === '') this.#options.log.debug(text);
+    else this.#log.say('', 'info', {}, text);
     this.#said = text;
   }
 
@@ -91,6 +100,10 @@ export class Superframes {
       for (const { peerIdx, address } of handle.peers(vni))
         yield { peerIdx, family: address.family, route: paths.route(address.text) };
   }
+}
+
+function cutUp(why: string): string {
+  return `superframes are cut up before they are sent: ${why}`;
 }
 
 function ipv4Addresses(handle: Handle): string[] {

@@ -57,6 +57,7 @@ export type DataPlaneErrorCode =
   | ChangeErrorCode
   | 'vni_not_found'
   | 'vni_exists'
+  | 'capture_busy'
   | 'peer_exists'
   | 'peer_not_found'
   | 'peer_of_name'

@@ -2,18 +2,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { pino } from 'pino';
 import t from 'tap';
 import { type CaptureOptions, Captures } from '../../src/capture/captures.js';
-import type { CapturedPacket, PacketQueue } from '../../src/capture/packet.js';
+import { CaptureRing, createCaptureRing } from '../../src/frame/capture-ring.js';
 import { DataPlaneError } from '../../src/worker/data-plane.js';
 
 const OVERLAY: CaptureOptions = { vni: 100, point: 'overlay', snapLen: 1000 };
 
 function makeCaptures() {
-  const packets: CapturedPacket[] = [];
-  const queue: PacketQueue = {
-    first: () => packets[0],
-    release: () => void packets.shift(),
-    lost: 3,
-  };
+  const ring = new CaptureRing(createCaptureRing());
   const calls: string[] = [];
   const lines: { msg: string; packets?: number; lost?: number }[] = [];
   let refusal: Error | undefined;
@@ -22,22 +17,12 @@ function makeCaptures() {
     start: async ({ vni }) => {
       calls.push(`on ${vni}`);
       if (refusal) throw refusal;
-      return { rings: [queue], stop: async () => void calls.push('off') };
+      return { rings: [ring], stop: async () => void calls.push('off') };
     },
     surroundings: { peerAt: () => undefined, local: () => undefined, port: 4789, ttl: 64 },
   });
-  const put = () =>
-    packets.push({
-      atMs: 1,
-      received: false,
-      peerIdx: 0,
-      vniIdx: 0,
-      sourcePort: 0,
-      tos: 0,
-      ttl: 0,
-      len: 60,
-      bytes: new Uint8Array(60),
-    });
+  const note = { flags: 0, atMs: 1, peerIdx: 0, vniIdx: 0, sourcePort: 0, tos: 0, ttl: 0 };
+  const put = (len = 60) => ring.put(note, new Uint8Array(len), 0, len, OVERLAY.snapLen);
   const refuse = (error: Error | undefined) => {
     refusal = error;
   };
@@ -54,7 +39,7 @@ t.test('one at a time; closed, the next may begin', async (t) => {
   const chunks: Buffer[] = [];
   for await (const chunk of first.stream) chunks.push(chunk);
   t.equal(Buffer.concat(chunks).length, 24 + 16 + 60, 'what there was can be read');
-  t.match(lines, [{ msg: 'capture begins' }, { msg: 'capture ends', lost: 3 }]);
+  t.match(lines, [{ msg: 'capture begins' }, { msg: 'capture ends', packets: 1, lost: 0 }]);
   const second = await captures.open({ ...OVERLAY, vni: undefined });
   t.same(calls, ['on 100', 'off', 'on undefined']);
   second.stream.destroy();
@@ -84,4 +69,15 @@ t.test('a reader that ends early, by a limit', async (t) => {
   for await (const chunk of stream) chunks.push(chunk);
   t.equal(Buffer.concat(chunks).length, 24 + 2 * (16 + 60));
   t.same(calls, ['on 100', 'off']);
+});
+
+t.test('a reader that does not keep up: what is lost is said at the end', async (t) => {
+  const { captures, lines, put } = makeCaptures();
+  const capture = await captures.open(OVERLAY);
+  for (let i = 0; i < 20_000; i++) put(1000);
+  await capture.close();
+  capture.stream.destroy();
+  await delay(5);
+  const lost = lines.find(({ msg }) => msg === 'capture ends')?.lost ?? 0;
+  t.ok(lost > 0, `${lost} of 20,000 were lost`);
 });

@@ -1,6 +1,6 @@
 import t from 'tap';
 import { outerOf, type Peer } from '../../src/capture/outer-of.js';
-import type { CapturedPacket } from '../../src/capture/packet.js';
+import type { Captured } from '../../src/frame/capture-ring.js';
 import { formatIpAddress, parseIpAddress } from '../../src/wire/ip-address.js';
 
 const NOTHING = { tos: 4, ttl: 63, len: 0, bytes: new Uint8Array(0) };
@@ -25,7 +25,7 @@ function makeOuter() {
     port: 4790,
     ttl: 64,
   });
-  const of = (given: Partial<CapturedPacket>) => {
+  const of = (given: Partial<Captured>) => {
     const standard = { atMs: 5000, received: false, peerIdx: 7, vniIdx: 3, sourcePort: 50_000, ...NOTHING };
     const { family, source, destination, tos, ttl } = outer({ ...standard, ...given });
     const text = ({ bytes, port }: { bytes: Uint8Array; port: number }) =>

@@ -3,8 +3,9 @@ import { execFileSync } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
 import { Encoder, type EncoderOptions } from '../../src/capture/encoder.js';
-import type { CapturedPacket, PacketQueue } from '../../src/capture/packet.js';
+import type { PacketQueue } from '../../src/capture/queue.js';
 import { CaptureStream } from '../../src/capture/stream.js';
+import type { Captured } from '../../src/frame/capture-ring.js';
 import { parseIpAddress } from '../../src/wire/ip-address.js';
 
 const AT_MS = 1_700_000_000_000;
@@ -16,15 +17,15 @@ const PING = Buffer.from(
 /** Behind a VXLAN header of VNI 100. */
 const VXLAN_PING = Buffer.concat([Buffer.from('0800000000006400', 'hex'), PING]);
 
-function packet(ms: number, bytes: Buffer, given: Partial<CapturedPacket> = {}): CapturedPacket {
+function packet(ms: number, bytes: Buffer, given: Partial<Captured> = {}): Captured {
   const nothing = { received: false, peerIdx: 0, vniIdx: 0, sourcePort: 50_000, tos: 0, ttl: 64 };
   return { atMs: AT_MS + ms, ...nothing, len: bytes.length, bytes, ...given };
 }
 
 class Queue implements PacketQueue {
-  readonly packets: CapturedPacket[];
+  readonly packets: Captured[];
   lost = 0;
-  constructor(...packets: CapturedPacket[]) {
+  constructor(...packets: Captured[]) {
     this.packets = packets;
   }
   first = () => this.packets[0];
