@@ -26,6 +26,9 @@ const PACKAGES = {
   'ovs-vswitchd': 'openvswitch-switch',
   fastd: 'fastd',
   tincd: 'tinc',
+  mandoc: 'mandoc',
+  zsh: 'zsh',
+  script: 'bsdutils',
 };
 
 /** Where tools lie that a plain user's PATH may lack. */

@@ -14,8 +14,9 @@ const LAB_TIMEOUT_S = 300;
 needRoot('npm test');
 const TOOLS = ['ip', 'bridge', 'ping', 'tcpdump', 'iperf3', 'openssl', 'curl', 'ethtool', 'nft', 'dnsmasq'];
 const SERVICE_TOOLS = ['setpriv', 'nsenter', 'systemd-analyze', 'systemd-nspawn'];
+const PAGE_AND_SHELL_TOOLS = ['mandoc', 'zsh', 'script'];
 
-setUp({ tools: [...TOOLS, ...SERVICE_TOOLS] });
+setUp({ tools: [...TOOLS, ...SERVICE_TOOLS, ...PAGE_AND_SHELL_TOOLS] });
 
 const types = { file: 'test', name: 'types of src and test', ok: compileTests(), skipped: false };
 const { units, labs } = testFiles();
