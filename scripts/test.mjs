@@ -12,7 +12,9 @@ const UNIT_TIMEOUT_S = 240;
 const LAB_TIMEOUT_S = 300;
 
 needRoot('npm test');
-setUp({ tools: ['ip', 'bridge', 'ping', 'tcpdump', 'iperf3', 'openssl', 'curl', 'ethtool', 'nft'] });
+setUp({
+  tools: ['ip', 'bridge', 'ping', 'tcpdump', 'iperf3', 'openssl', 'curl', 'ethtool', 'nft', 'promtool'],
+});
 
 const types = { file: 'test', name: 'types of src and test', ok: compileTests(), skipped: false };
 const { units, labs } = testFiles();

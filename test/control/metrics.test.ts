@@ -128,6 +128,7 @@ t.test('the exposition', async (t) => {
     ['vtepd_mss_clamped_total', { vni: 100 }, 5],
     ['vtepd_fdb_entries', { vni: 100, type: 'static' }, 0],
     ['vtepd_fdb_entries', { vni: 100, type: 'dynamic' }, 0],
+    ['vtepd_fdb_limit_entries', { vni: 100 }, 65536],
     ['vtepd_fdb_learned_total', { vni: 100 }, 4],
     ['vtepd_fdb_moved_total', { vni: 100 }, 3],
     ['vtepd_fdb_aged_total', { vni: 100 }, 2],
