@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 static napi_value js_tap_open(napi_env env, napi_callback_info info)
@@ -247,6 +248,12 @@ static int64_t dup_fd(int fd)
 	return copy < 0 ? -errno : copy;
 }
 
+/* #syscalls flock */
+static int64_t file_lock(int fd)
+{
+	return flock(fd, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
+}
+
 /* The functions that take a descriptor and nothing else. */
 #define JS_OF_FD(js_function, js_name, function)                           \
 	static napi_value js_function(napi_env env, napi_callback_info info) \
@@ -264,6 +271,7 @@ JS_OF_FD(js_watch_clear, "watchClear", watch_clear)
 JS_OF_FD(js_event_fire, "eventFire", event_fire)
 JS_OF_FD(js_event_clear, "eventClear", event_clear)
 JS_OF_FD(js_dup, "dup", dup_fd)
+JS_OF_FD(js_file_lock, "fileLock", file_lock)
 JS_OF_FD(js_close, "close", close_fd)
 
 static napi_value js_poll_start(napi_env env, napi_callback_info info)
@@ -331,6 +339,7 @@ static void export_functions(napi_env env, napi_value exports)
 		{ "waitFor", js_wait_for },
 		{ "eventCreate", js_event_create },
 		{ "eventFire", js_event_fire },
+		{ "fileLock", js_file_lock },
 		{ "eventClear", js_event_clear },
 		{ "pollStart", js_poll_start },
 		{ "pollStop", js_poll_stop },

@@ -19,6 +19,7 @@ const PACKAGES = {
   openssl: 'openssl',
   ethtool: 'ethtool',
   nft: 'nftables',
+  dnsmasq: 'dnsmasq-base',
   'ovs-vswitchd': 'openvswitch-switch',
   fastd: 'fastd',
   tincd: 'tinc',

@@ -13,7 +13,20 @@ const LAB_TIMEOUT_S = 300;
 
 needRoot('npm test');
 setUp({
-  tools: ['ip', 'bridge', 'ping', 'tcpdump', 'iperf3', 'openssl', 'curl', 'ethtool', 'nft', 'promtool'],
+  tools: [
+    'ip',
+    'bridge',
+    'ping',
+    'tcpdump',
+    'iperf3',
+    'openssl',
+    'curl',
+    'ethtool',
+    'nft',
+    'dnsmasq',
+    'prometheus',
+    'promtool',
+  ],
 });
 
 const types = { file: 'test', name: 'types of src and test', ok: compileTests(), skipped: false };

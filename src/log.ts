@@ -12,6 +12,11 @@ export type Logger = import('pino').Logger;
 
 const STDERR = 2;
 
+/** Writes nothing. */
+export function silentLogger(): Logger {
+  return pino({ level: 'silent' });
+}
+
 /**
  * Both formats write synchronously: the last line before an exit is the one that matters, and there are few.
  *

@@ -7,6 +7,7 @@
  */
 import type { VniSettings } from './config/settings.js';
 import type { Logger } from './log.js';
+import { LimitedLog } from './log-limit.js';
 import { type Fit, fitOf, mtuWarning, type PeerPath } from './probe/verdict.js';
 
 export interface OverlayMtuOptions {
@@ -24,9 +25,9 @@ interface Peer {
 export type Carry = (vni: number, overlayMtu: number) => Promise<void>;
 
 interface Kept {
-  readonly settings: VniSettings;
+  settings: VniSettings;
   /** 802.1Q tags of frames on this overlay. */
-  readonly tags: number;
+  tags: number;
   fit: Fit;
   overlayMtu: number;
   warning: string | undefined;
@@ -34,10 +35,12 @@ interface Kept {
 
 export class OverlayMtus {
   readonly #options: OverlayMtuOptions;
+  readonly #log: LimitedLog;
   readonly #vnis = new Map<number, Kept>();
 
   constructor(options: OverlayMtuOptions) {
     this.#options = options;
+    this.#log = new LimitedLog(options.log);
   }
 
   /** A VNI begins. @returns its overlay MTU, bytes */
@@ -50,17 +53,36 @@ export class OverlayMtus {
     return overlayMtu;
   }
 
-  /** Peers or paths may have changed. @param peersOf present peers of a VNI @throws what `carry` throws; call again then */
-  async follow(peersOf: (vni: number) => readonly Peer[], carry: Carry): Promise<void> {
+  /** Another MTU is asked for, or frames have other tags. @param peers those that it has now @returns its overlay MTU, bytes */
+  change(settings: VniSettings, peers: readonly Peer[], tags: number): number {
+    const kept = this.#vnis.get(settings.vni)!;
+    kept.settings = settings;
+    kept.tags = tags;
+    kept.fit = this.#fit(peers, tags);
+    kept.overlayMtu = settings.mtu === 'auto' ? kept.fit.overlayMtu : settings.mtu;
+    this.#judge(kept);
+    return kept.overlayMtu;
+  }
+
+  /** A VNI goes. */
+  end(vni: number): void {
+    this.#vnis.delete(vni);
+  }
+
+  /** Peers or paths may have changed. @param peersOf present peers of a VNI; undefined: leave it as it is @throws what `carry` throws; call again then */
+  async follow(peersOf: (vni: number) => readonly Peer[] | undefined, carry: Carry): Promise<void> {
     for (const [vni, kept] of this.#vnis) {
-      kept.fit = this.#fit(peersOf(vni), kept.tags);
+      const peers = peersOf(vni);
+      if (peers === undefined) continue;
+      kept.fit = this.#fit(peers, kept.tags);
       this.#judge(kept);
       const { overlayMtu, peer } = kept.fit;
       if (kept.settings.mtu !== 'auto' || overlayMtu === kept.overlayMtu) continue;
       await carry(vni, overlayMtu);
       const before = kept.overlayMtu;
       kept.overlayMtu = overlayMtu;
-      this.#options.log.info({ vni, before, overlayMtu, peer }, 'overlay MTU follows the narrowest path');
+      const fields = { vni, before, overlayMtu, peer };
+      this.#log.say(String(vni), 'info', fields, 'overlay MTU follows the narrowest path');
     }
   }
 
@@ -96,7 +118,7 @@ export class OverlayMtus {
     const { settings, fit } = kept;
     const warning = settings.mtu === 'auto' ? undefined : mtuWarning(settings.vni, settings.mtu, fit);
     if (warning !== undefined && warning !== kept.warning)
-      this.#options.log.warn({ code: 'overlay_mtu_too_large' }, warning);
+      this.#log.say(String(settings.vni), 'warn', { code: 'overlay_mtu_too_large' }, warning);
     kept.warning = warning;
   }
 }

@@ -4,6 +4,7 @@
  * it when the data plane runs and when peers changed, and shows what it warns of.
  */
 import type { VniSettings } from './config/settings.js';
+import type { VtepEvent } from './events.js';
 import { getLink, type Link, linksOfKind, setLink, tagsOver } from './host/link.js';
 import type { Paths } from './host/paths.js';
 import { packRow } from './host/underlay-sockets.js';
@@ -20,6 +21,7 @@ import type { Handle } from './worker/handle.js';
 
 export interface PathCareOptions extends Omit<ProbingOptions, 'looked'> {
   readonly log: Logger;
+  readonly publish: (event: VtepEvent) => void;
 }
 
 /** What a search found about one peer, and what it means. */
@@ -40,6 +42,9 @@ export class PathCare {
   readonly #probing: Probing;
   #vlans: Promise<Link[]> | undefined;
   readonly #device: string;
+  readonly #publish: (event: VtepEvent) => void;
+  /** What the data plane was told of each path last, bytes; 0: not known. */
+  readonly #told = new Map<string, number>();
   #hearing: Hearing | undefined;
   #handle: Handle | undefined;
   #following: Promise<void> = Promise.resolve();
@@ -53,16 +58,40 @@ export class PathCare {
     this.#device = settings.underlayDev;
     this.#paths = paths;
     this.#log = log;
+    this.#publish = options.publish;
     this.#overlayMtus = new OverlayMtus({ pathMtu: (address) => paths.pathMtu(address), log });
     this.#probing = new Probing({ ...options, looked: () => this.changed() });
   }
 
   /** A VNI is about to be set up. @returns its overlay MTU, bytes */
   async begin(vni: VniSettings, peers: readonly NewPeer[]): Promise<number> {
+    return this.#overlayMtus.begin(vni, peers, await this.#tags(vni));
+  }
+
+  /** Another MTU is asked for, or the VNI has another bridge. @returns when frames are judged by its overlay MTU */
+  change(vni: VniSettings): Promise<void> {
+    const changed = this.#following.then(async () => {
+      const handle = this.#handle!;
+      const overlayMtu = this.#overlayMtus.change(vni, handle.peers(vni.vni), await this.#tags(vni));
+      await handle.setPolicy(vni.vni, { overlayMtu, packetMax: vni.mtu === 'auto' ? 0 : vni.mtu });
+      await followOnDevice(vni.tap, overlayMtu);
+    });
+    this.#following = changed.catch(() => {});
+    return changed;
+  }
+
+  /** 802.1Q tags of a VNI's frames. Those of the start are asked for together; later ones see what there is by then. */
+  async #tags({ tap, bridge }: VniSettings): Promise<number> {
+    if (this.#handle !== undefined) this.#vlans = undefined;
     this.#vlans ??= linksOfKind('vlan');
     const vlans = await this.#vlans;
-    const tags = Math.max(tagsOver(vni.tap, vlans), vni.bridge === '' ? 0 : tagsOver(vni.bridge, vlans));
-    return this.#overlayMtus.begin(vni, peers, tags);
+    return Math.max(tagsOver(tap, vlans), bridge === '' ? 0 : tagsOver(bridge, vlans));
+  }
+
+  /** A VNI is about to go: nothing follows from its paths any more. */
+  async end(vni: number): Promise<void> {
+    this.#overlayMtus.end(vni);
+    await this.#following;
   }
 
   /** Of a VNI that has begun, bytes. */
@@ -141,10 +170,12 @@ export class PathCare {
   async #follow(): Promise<void> {
     const handle = this.#handle;
     if (handle === undefined) return;
+    // One that has begun and is not in the data plane yet was judged just now.
+    const known = new Set(handle.vnis().map(({ vni }) => vni));
     try {
-      await handle.followPaths((address) => this.#paths.pathMtu(address) ?? 0);
+      await handle.followPaths((address) => this.#pathMtu(address));
       await this.#overlayMtus.follow(
-        (vni) => handle.peers(vni),
+        (vni) => (known.has(vni) ? handle.peers(vni) : undefined),
         async (vni, overlayMtu) => {
           await handle.setOverlayMtu(vni, overlayMtu);
           await followOnDevice(handle.vnis().find((state) => state.vni === vni)!.tap, overlayMtu);
@@ -154,6 +185,15 @@ export class PathCare {
     } catch (error) {
       this.#tell((error as Error).message);
     }
+  }
+
+  #pathMtu(address: string): number {
+    const pathMtu = this.#paths.pathMtu(address) ?? 0;
+    const before = this.#told.get(address);
+    if (before === pathMtu) return pathMtu;
+    this.#told.set(address, pathMtu);
+    if (before !== undefined) this.#publish({ type: 'path-mtu', peer: address, pathMtu, before });
+    return pathMtu;
   }
 
   /** The data plane is being restarted, or somebody took the TAP away: it is tried again at each look, and said once. */

@@ -58,6 +58,6 @@ export function startVtepd(
 ): Vtepd {
   const socket = join(scratchDirectory('vtepd'), 'api');
   const line = `--vni ${VNI} --io ${engine} --api unix:${socket} ${flags}`;
-  const command = [process.execPath, ...nodeFlags, VTEPD, ...line.trim().split(/\s+/)];
+  const command = [process.execPath, ...nodeFlags, VTEPD, ...line.trim().split(/\s+/), '--state', 'off'];
   return new Vtepd(host, host.start(command, { env }), socket);
 }

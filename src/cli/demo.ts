@@ -50,7 +50,7 @@ export async function runDemo({ vtepd, once }: DemoOptions): Promise<number> {
 async function prove(network: DemoNetwork, vtepd: string): Promise<void> {
   console.log(PICTURE);
   await network.build();
-  const flags = `--vni ${VNI} --peer ${FAR.underlay} --address ${NEAR.overlay}/24 --api unix:${network.socket}`;
+  const flags = `--vni ${VNI} --peer ${FAR.underlay} --address ${NEAR.overlay}/24 --api unix:${network.socket} --state off`;
   step('vtepd starts on the near side', `vtepd ${flags}`);
   network.startDaemon(vtepd, flags.split(' '));
   await untilReady(network);

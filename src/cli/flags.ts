@@ -2,10 +2,11 @@
  * The command line of vtepd: flags from the schema's table, laid over the file of `--config`. It starts nothing;
  * what it returns is either a complete configuration or a text to print.
  */
+import { existsSync } from 'node:fs';
 import { Command, CommanderError, Option } from 'commander';
 import { ConfigError } from '../config/config-error.js';
 import { readConfigFile } from '../config/file.js';
-import { mergeSettings } from '../config/merge.js';
+import { mergeSettings, requireVnis } from '../config/merge.js';
 import { suggestion } from '../config/nearest.js';
 import { flagOf, KEYS, type Key, SETTINGS } from '../config/schema.js';
 import type { Settings } from '../config/settings.js';
@@ -18,6 +19,8 @@ export type CommandLine =
       readonly settings: Settings;
       /** Only validate: say that the configuration is good, and exit. */
       readonly check: boolean;
+      /** The file that was laid under the flags; '' none. */
+      readonly config: string;
     }
   | { readonly kind: 'print'; readonly text: string };
 
@@ -43,7 +46,10 @@ export function parseCommandLine(
   }
   const { config, check } = command.opts<{ config?: string; check?: true }>();
   const sources = config === undefined ? [given] : [given, readConfigFile(config)];
-  return { kind: 'run', settings: mergeSettings(sources, terminal), check: check === true };
+  const settings = mergeSettings(sources, terminal);
+  // What the API made once is reason enough to start.
+  if (settings.state.path === '' || !existsSync(settings.state.path)) requireVnis(settings, sources);
+  return { kind: 'run', settings, check: check === true, config: config ?? '' };
 }
 
 function makeCommand(given: Source): Command {

@@ -7,6 +7,7 @@ import type { PeerText } from './peer.js';
 import { flagOf, type Key } from './schema.js';
 import type { Settings, VniSettings } from './settings.js';
 import { type Given, type Layer, nearest } from './source.js';
+import { isLoopback } from './values.js';
 
 /** A VNI's settings with what they came from, so that messages can say where a value stood. */
 export interface MergedVni {
@@ -41,10 +42,8 @@ export function checkSettings(
   vnis: readonly MergedVni[],
   layers: readonly Layer[],
 ): void {
-  if (vnis.length === 0) {
-    throw new ConfigError('--vni ID is required (0 to 16777215), or a "vnis:" list in --config FILE');
-  }
   checkLocal(settings, layers);
+  checkApi(settings, layers);
   checkEngine(settings, layers);
   checkPeerVnis(vnis, layers);
   for (const vni of vnis) checkPeers(settings, vni);
@@ -61,6 +60,15 @@ function checkLocal({ local }: Settings, layers: readonly Layer[]): void {
       `${place(layers, 'local')} ${second}: there is a local IPv${family} address already, ${first}; give one a family`,
     );
   }
+}
+
+/** Whoever can reach the API changes where frames go. */
+function checkApi({ api, apiTokenFile }: Settings, layers: readonly Layer[]): void {
+  if (api.kind !== 'tcp' || isLoopback(api.host) || apiTokenFile !== '') return;
+  const [{ place, text }] = nearest(layers, 'api');
+  throw new ConfigError(
+    `${place} ${text}: listens beyond loopback, which needs a token: name its file with --api-token-file, or use 127.0.0.1:PORT, [::1]:PORT, unix:PATH or "off"`,
+  );
 }
 
 /** What plain node:dgram sockets cannot do. */
@@ -105,7 +113,7 @@ function checkPeerVnis(vnis: readonly MergedVni[], layers: readonly Layer[]): vo
   for (const { place, text, value } of everywhere) {
     if (value.vni === undefined || known.includes(value.vni)) continue;
     throw new ConfigError(
-      `${place} ${text}: VNI ${value.vni} is not configured; configured are ${known.join(', ')}`,
+      `${place} ${text}: VNI ${value.vni} is not configured; configured are ${known.join(', ') || 'none'}`,
     );
   }
 }

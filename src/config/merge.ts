@@ -8,7 +8,7 @@
 import { checkSettings, type MergedVni } from './check.js';
 import { ConfigError } from './config-error.js';
 import type { PeerText } from './peer.js';
-import { type Key, SETTINGS, type ValueOf } from './schema.js';
+import { type Key, SETTINGS, type ValueOf, VNI_KEYS } from './schema.js';
 import type { PeerSettings, Settings, VniSettings } from './settings.js';
 import { type Given, Layer, nearest, type Source } from './source.js';
 
@@ -35,6 +35,9 @@ export function mergeSettings(sources: readonly Source[], terminal: boolean): Se
     udpChecksum: pick(layers, 'udpChecksum'),
     strictHeader: pick(layers, 'strictHeader'),
     api: pick(layers, 'api'),
+    apiTokenFile: pickOr(layers, 'apiTokenFile', ''),
+    metrics: pickOr(layers, 'metrics', undefined),
+    state: { path: pick(layers, 'state'), named: nearest(layers, 'state').length > 0 },
     io: pick(layers, 'io'),
     workers: pick(layers, 'workers'),
     logLevel: pick(layers, 'logLevel'),
@@ -65,7 +68,22 @@ function mergeVni(
     accept: pick(layers, 'accept'),
     vlan: pick(layers, 'vlan'),
   };
+  SAID.set(settings, new Set(VNI_KEYS.filter((key) => nearest(layers, key).length > 0)));
   return { settings, layers, peers };
+}
+
+/** Which settings of a VNI somebody gave, and did not leave to their defaults. */
+const SAID = new WeakMap<VniSettings, ReadonlySet<string>>();
+
+/** @param vni of a `Settings` that was merged here */
+export function isSaid(vni: VniSettings, key: string): boolean {
+  return SAID.get(vni)?.has(key) === true;
+}
+
+/** @throws ConfigError when nobody said which VNIs there are to be */
+export function requireVnis(settings: Settings, sources: readonly Source[]): void {
+  if (settings.vnis.length > 0 || sources.some(({ listsVnis }) => listsVnis)) return;
+  throw new ConfigError('--vni ID is required (0 to 16777215), or a "vnis:" list in --config FILE');
 }
 
 /** VNIs in the order they were named, the file's first. */

@@ -5,13 +5,15 @@
  * A setting's key is its YAML key; its flag is the same word with hyphens (`fdbLimit`, `--fdb-limit`). VNIs and
  * peers are no settings but what settings apply to: `source.ts` has them.
  */
-import { ValueError } from './config-error.js';
 import {
   oneOf,
   parseApiListen,
   parseDeviceMac,
+  parseFileOrOff,
+  parseFilePath,
   parseInterfaceAddress,
   parseInterfaceName,
+  parseMetricsListen,
   parseMtu,
   parsePort,
   parseSourcePorts,
@@ -165,14 +167,24 @@ export const SETTINGS = {
   api: daemon({
     argument: 'HOST:PORT|unix:PATH|off',
     standard: '127.0.0.1:8789',
-    help: 'control API, metrics included; loopback or a unix socket',
+    help: 'control API, metrics included; beyond loopback and unix sockets it needs --api-token-file',
     parse: parseApiListen,
   }),
+  apiTokenFile: daemon({
+    argument: 'FILE',
+    help: 'file with the bearer token that callers of the API must show',
+    parse: parseFilePath,
+  }),
+  metrics: daemon({
+    argument: 'HOST:PORT',
+    help: 'a second listener, with /metrics and health alone',
+    parse: parseMetricsListen,
+  }),
   state: daemon({
-    argument: 'off',
-    standard: 'off',
-    help: 'what the API changed is not kept across restarts in this version',
-    parse: parseState,
+    argument: 'FILE|off',
+    standard: '/var/lib/vtepd/state.json',
+    help: 'what the API changed, kept across restarts',
+    parse: parseFileOrOff,
   }),
   io: daemon({
     argument: 'auto|batch|dgram',
@@ -227,9 +239,4 @@ function vni<T>(row: Row<T>): Setting<T> {
 
 function vniList<T>(row: Row<T>): Setting<T> {
   return { ...vni(row), repeatable: true };
-}
-
-function parseState(text: string): 'off' {
-  if (text === 'off') return text;
-  throw new ValueError('must be "off": this version keeps no state');
 }

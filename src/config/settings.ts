@@ -26,6 +26,11 @@ export interface Settings {
   /** Drop datagrams with reserved bits set. */
   readonly strictHeader: boolean;
   readonly api: ApiListen;
+  /** File with the bearer token of the API; '' none. */
+  readonly apiTokenFile: string;
+  /** A second listener, for metrics and health alone. */
+  readonly metrics: { readonly host: string; readonly port: number } | undefined;
+  readonly state: StateFile;
   readonly io: 'auto' | 'batch' | 'dgram';
   /** Threads of the data plane. */
   readonly workers: number;
@@ -39,6 +44,14 @@ export type ApiListen =
   | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
   | { readonly kind: 'unix'; readonly path: string }
   | { readonly kind: 'off' };
+
+/** Where what the API changed is kept. */
+export interface StateFile {
+  /** '' nowhere. */
+  readonly path: string;
+  /** Somebody asked for it, so that doing without would be wrong. */
+  readonly named: boolean;
+}
 
 export interface VniSettings {
   readonly vni: number;

@@ -47,6 +47,8 @@ export class Layer {
 export class Source {
   /** For the daemon and for every VNI. */
   readonly all = new Layer();
+  /** Says which VNIs there are, were it none. */
+  listsVnis = false;
   readonly vnis: { readonly id: Given<number>; readonly own: Layer }[] = [];
 
   /** @returns the layer for what is said of this VNI alone. @throws ConfigError for a second one of the same number */

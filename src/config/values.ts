@@ -125,34 +125,68 @@ export function parseUnicastAddress(text: string): IpAddress {
   return address;
 }
 
+/** `HOST:PORT`, with brackets around an IPv6 address. */
+const ENDPOINT = /^(?:\[([^\]]+)\]|([^:[\]\s]+)):(\d{1,5})$/;
+
+function isPort(digits: string): boolean {
+  return Number(digits) >= 1 && Number(digits) <= 65535;
+}
+
 /** `HOST:PORT` or `unix:PATH`, as an API client takes it; any host. */
 export function parseApiEndpoint(text: string): Exclude<ApiListen, { kind: 'off' }> {
   if (text.startsWith('unix:')) return { kind: 'unix', path: parseSocketPath(text.slice('unix:'.length)) };
-  const [, bracketed, plain, port] = /^(?:\[([^\]]+)\]|([^:[\]\s]+)):(\d{1,5})$/.exec(text) ?? [];
+  const [, bracketed, plain, port] = ENDPOINT.exec(text) ?? [];
   const host = bracketed ?? plain;
-  if (host === undefined || !(Number(port) >= 1 && Number(port) <= 65535)) {
+  if (host === undefined || !isPort(port)) {
     throw new ValueError('must be HOST:PORT, [IPV6]:PORT or unix:PATH');
   }
   return { kind: 'tcp', host, port: Number(port) };
 }
 
-/** Where the API listens. Beyond this machine it would need a token, so only loopback is taken. */
+/** Where the API listens. Beyond loopback it needs a token, which `check.ts` sees to. */
 export function parseApiListen(text: string): ApiListen {
   if (text === 'off') return { kind: 'off' };
   const endpoint = parseApiEndpoint(text);
   if (endpoint.kind === 'unix') return endpoint;
-  if (endpoint.host === 'localhost') return { ...endpoint, host: '127.0.0.1' };
-  const address = parseIpAddress(endpoint.host);
-  if (address === undefined) throw new ValueError('must be an address and port, unix:PATH or "off"');
-  if (isLoopback(address)) return { ...endpoint, host: address.text };
-  throw new ValueError(
-    'listens beyond loopback, which needs a token, which this version does not have; must be 127.0.0.1:PORT, [::1]:PORT, unix:PATH or "off"',
-  );
+  return { ...endpoint, host: listenHost(endpoint.host, 'must be an address and port, unix:PATH or "off"') };
 }
 
-/** 127.0.0.0/8, ::1. */
-function isLoopback({ family, bytes, text }: IpAddress): boolean {
-  return family === 4 ? bytes[0] === 127 : text === '::1';
+/** Where metrics alone are listened for: a network that scrapes, as a rule, so any address. */
+export function parseMetricsListen(text: string): { host: string; port: number } {
+  const allowed = 'must be an address and port, such as 127.0.0.1:9789 or [::]:9789';
+  const [, bracketed, plain, port] = ENDPOINT.exec(text) ?? [];
+  const host = bracketed ?? plain;
+  if (host === undefined || !isPort(port)) throw new ValueError(allowed);
+  return { host: listenHost(host, allowed), port: Number(port) };
+}
+
+/** @returns canonical text of an address that can be listened on @param allowed what a refusal says */
+function listenHost(host: string, allowed: string): string {
+  if (host === 'localhost') return '127.0.0.1';
+  const address = parseIpAddress(host);
+  if (address === undefined || isMulticastAddress(address)) throw new ValueError(allowed);
+  return address.text;
+}
+
+/** 127.0.0.0/8, ::1. @param host canonical text of an address */
+export function isLoopback(host: string): boolean {
+  return host.startsWith('127.') || host === '::1';
+}
+
+/** The path of a file. */
+export function parseFilePath(text: string): string {
+  if (text !== '' && !text.includes('\0') && !text.endsWith('/')) return text;
+  throw new ValueError('must be the path of a file');
+}
+
+/** The path of a file; '' for "off". */
+export function parseFileOrOff(text: string): string {
+  if (text === 'off') return '';
+  try {
+    return parseFilePath(text);
+  } catch {
+    throw new ValueError('must be the path of a file, or "off"');
+  }
 }
 
 function parseSocketPath(path: string): string {

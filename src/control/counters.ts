@@ -13,6 +13,7 @@ import type { DataPlane, NewPeer } from '../worker/data-plane.js';
 import { imagesOf, type VniImage } from './counter-image.js';
 import type { StatusInfo } from './deps.js';
 import { type Drops, dropsOf, NO_VNI, OF_VNI } from './drops.js';
+import { namesView } from './peer-names.js';
 
 export interface Traffic {
   readonly frames: number;
@@ -43,7 +44,7 @@ export async function* countersText(dataPlane: DataPlane, status: StatusInfo): A
     yield `],"others":${JSON.stringify(readTraffic(image.rows.others, 0))}}`;
     separator = ',';
   }
-  yield `],${JSON.stringify(readGlobals(dataPlane.globals())).slice(1)}`;
+  yield `],${JSON.stringify({ ...readGlobals(dataPlane.globals()), names: namesView(status) }).slice(1)}`;
 }
 
 /** @param cells of peer rows @param at where the peer's row begins */
@@ -128,7 +129,7 @@ function readVni({ state: { vni, policy }, rows: { vni: row } }: VniImage) {
   };
 }
 
-function readTraffic(cells: Float64Array, at: number): { readonly tx: Traffic; readonly rx: Traffic } {
+export function readTraffic(cells: Float64Array, at = 0): { readonly tx: Traffic; readonly rx: Traffic } {
   return {
     tx: { frames: cells[at + C.P_TX_FRAMES], bytes: cells[at + C.P_TX_BYTES] },
     rx: { frames: cells[at + C.P_RX_FRAMES], bytes: cells[at + C.P_RX_BYTES] },

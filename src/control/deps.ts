@@ -2,27 +2,81 @@
  * What the control API stands on, handed in by the composition root: it reads and changes the data plane through
  * these and knows nothing else of the daemon.
  */
+import type { Readable } from 'node:stream';
+import type { PeerSettings, VniSettings } from '../config/settings.js';
+import type { EventSource } from '../events.js';
 import type { Logger } from '../log.js';
-import type { DataPlane, PeerAddress, PeerState } from '../worker/data-plane.js';
-import type { Engine } from '../worker/protocol.js';
+import type { DataPlane, FdbFilter, PeerState } from '../worker/data-plane.js';
+import type { Engine, MacParts } from '../worker/protocol.js';
+import type { PeerName } from './peer-names.js';
 
 export interface ControlDeps {
   readonly dataPlane: DataPlane;
   /** Asked at each request. */
   readonly status: () => StatusInfo;
   readonly log: Logger;
-  /**
-   * Address and scope of a peer that a request names.
-   *
-   * @param host canonical address (`fe80::1%eth0` with its scope), or a DNS name
-   * @param port of the peer
-   * @throws Error whose message is one line for people: the name has no address, the scope no interface
-   */
-  readonly resolvePeer: (host: string, port: number) => Promise<PeerAddress>;
+  /** What changes anything; reading stays with `dataPlane`. */
+  readonly configuration: Configuration;
+  readonly events: EventSource;
+  readonly capture: CaptureSource;
+  /** Bearer token that a request must show; '' none. */
+  readonly token: string;
   /** Searches the path to a peer; takes seconds. @param progress told of each packet that was sent */
   readonly probe: (vni: number, peer: PeerState, progress: ProbeProgress) => Promise<PeerProbe>;
   /** Looks for what keeps frames from arriving, on this machine and in the daemon; changes nothing. */
   readonly doctor: () => Promise<readonly Finding[]>;
+}
+
+/**
+ * What REST, reload and the library change. A change is answered after the data plane has applied it and the state
+ * file holds it; one that fails has changed nothing. One at a time.
+ */
+export interface Configuration {
+  /** As they hold now, peers as they were configured: by host. @throws DataPlaneError vni_not_found */
+  settings(vni: number): VniSettings;
+  /** @throws ConfigError, DataPlaneError vni_exists, HostError */
+  addVni(settings: VniSettings): Promise<void>;
+  /**
+   * What may change live: mtu, learning, ageingS, fdbLimit, flood, accept, vlan, bridge, addresses.
+   *
+   * @throws ConfigError for tap and mac: remove the VNI and add it anew
+   */
+  changeVni(vni: number, changes: Partial<VniSettings>): Promise<void>;
+  removeVni(vni: number): Promise<void>;
+  /** Every address of a name is a peer. @returns the peers it came to @throws DataPlaneError peer_exists */
+  addPeer(vni: number, peer: PeerSettings): Promise<readonly PeerState[]>;
+  /** @param host as it was configured @throws DataPlaneError peer_of_name for an address that a name brought */
+  removePeer(vni: number, host: string): Promise<void>;
+  /** @param peer canonical text of an address */
+  putFdb(vni: number, mac: MacParts, peer: string): Promise<void>;
+  deleteFdb(vni: number, mac: MacParts): Promise<void>;
+  /** @returns entries removed */
+  flushFdb(vni: number, filter: FdbFilter): Promise<number>;
+  /** Reads flags and file anew and applies the difference. @throws ConfigError: the old configuration still holds */
+  reload(): Promise<ReloadReport>;
+}
+
+export interface ReloadReport {
+  readonly changed: readonly string[];
+  /** Settings that take effect at the next start. */
+  readonly needsRestart: readonly string[];
+}
+
+export interface CaptureSource {
+  /** @throws DataPlaneError vni_not_found, capture_busy */
+  open(options: {
+    /** undefined: all. */
+    readonly vni: number | undefined;
+    readonly point: 'overlay' | 'underlay';
+    /** Most bytes of a packet. */
+    readonly snapLen: number;
+  }): Promise<Capture>;
+}
+
+export interface Capture {
+  /** Bytes of a pcap file, its header first. */
+  readonly stream: Readable;
+  close(): Promise<void>;
 }
 
 /** Something that hurts: what, why it does, the command that mends it. */
@@ -74,6 +128,8 @@ export interface StatusInfo {
     /** Offloads in use, in the kernel's words: `UDP_GRO`, `TUN_F_TSO4` … */
     readonly offloads: readonly string[];
   };
+  /** Names of peers that are followed; absent: there are none. */
+  readonly names?: readonly PeerName[];
   readonly warnings: readonly { readonly code: string; readonly detail: string }[];
   /** Path MTU to an address by route and probes, bytes; undefined: not known. @param address canonical text */
   readonly pathMtu: (address: string) => number | undefined;

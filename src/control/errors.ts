@@ -3,7 +3,7 @@
  * in a body, in the data plane or in HTTP itself, is answered in this one form.
  */
 import type { FastifyError } from 'fastify';
-import { ValueError } from '../config/config-error.js';
+import { ConfigError, ValueError } from '../config/config-error.js';
 import { DataPlaneError } from '../worker/data-plane.js';
 
 export const PROBLEM_TYPE = 'application/problem+json';
@@ -12,7 +12,9 @@ export const PROBLEM_TYPE = 'application/problem+json';
 export const PROBLEMS = {
   bad_request: [400, 'The request is not understood'],
   peer_unresolved: [400, 'The peer name has no address'],
+  unauthorized: [401, 'The request shows no valid token'],
   forbidden_host: [403, 'The Host header names another machine'],
+  forbidden_origin: [403, 'A web page of another origin sent the request'],
   not_found: [404, 'There is nothing at this path'],
   vni_not_found: [404, 'The VNI is not configured'],
   peer_not_found: [404, 'The peer is not configured'],
@@ -21,12 +23,18 @@ export const PROBLEMS = {
   request_timeout: [408, 'The request did not arrive in time'],
   vni_exists: [409, 'The VNI is configured already'],
   peer_exists: [409, 'The peer is configured already'],
+  peer_of_name: [409, 'The address belongs to a peer that was given by name'],
   fdb_full: [409, 'The FDB has no room left'],
+  capture_busy: [409, 'A capture is running already'],
+  config_invalid: [409, 'The configuration cannot be used; what held before still holds'],
+  precondition_failed: [412, 'It has changed since it was looked at'],
   payload_too_large: [413, 'The body is too large'],
   uri_too_long: [414, 'The path is too long'],
   unsupported_media_type: [415, 'The body is not JSON'],
   headers_too_large: [431, 'The header fields are too large'],
   internal: [500, 'vtepd made a mistake'],
+  host_refused: [500, 'The machine refused'],
+  too_many_streams: [503, 'Too many clients listen to events'],
   not_ready: [503, 'The data plane is not ready'],
   dataplane_timeout: [503, 'The data plane did not answer in time'],
   dataplane_down: [503, 'The data plane is not running'],
@@ -63,13 +71,22 @@ export function problem(code: ProblemCode, detail: string, status: number = PROB
 export function problemOf(error: unknown): Problem {
   if (error instanceof ApiError) return problem(error.code, error.message, error.status);
   if (error instanceof DataPlaneError) return problem(error.code, error.message);
-  if (error instanceof ValueError) return problem('bad_request', error.message);
+  if (error instanceof ValueError || error instanceof ConfigError)
+    return problem('bad_request', error.message);
+  const named = ERROR_NAMES[(error as Error).name];
+  if (named !== undefined) return problem(named, (error as Error).message);
   const { validation, statusCode, message } = error as Partial<FastifyError>;
   if (validation) return problem('bad_request', validationSentence(error as FastifyError));
   const code = HTTP_CODES[statusCode ?? 500];
   if (code !== undefined) return problem(code, HTTP_DETAILS[code] ?? message ?? '');
   return problem('internal', 'unforeseen error; the log of vtepd says more');
 }
+
+/** Errors of layers that are not ours to import, all with a message for people. */
+const ERROR_NAMES: Readonly<Record<string, ProblemCode | undefined>> = {
+  HostError: 'host_refused',
+  ResolveError: 'peer_unresolved',
+};
 
 /** What fastify itself refuses with. */
 const HTTP_CODES: Record<number, ProblemCode | undefined> = {

@@ -23,20 +23,21 @@ export class ListenError extends Error {
 /**
  * Closing the server ends the listening and removes the socket file.
  *
+ * @param flag whose value it is, for messages
  * @returns where it listens, as people call it: `http://127.0.0.1:8789`, `unix:/run/vtepd.sock`; '' when it is off
  * @throws ListenError
  */
-export async function listen(server: FastifyInstance, api: ApiListen): Promise<string> {
+export async function listen(server: FastifyInstance, api: ApiListen, flag = '--api'): Promise<string> {
   switch (api.kind) {
     case 'off':
       return '';
     case 'tcp':
       return await server
         .listen({ host: api.host, port: api.port })
-        .catch(explain(`${api.host}:${api.port}`));
+        .catch(explain(flag, `${api.host}:${api.port}`));
     case 'unix':
       await removeStaleSocket(api.path);
-      await server.listen({ path: api.path }).catch(explain(`unix:${api.path}`));
+      await server.listen({ path: api.path }).catch(explain(flag, `unix:${api.path}`));
       // Until here the process's umask decides; one that lets others write would be a choice of the operator.
       await chmod(api.path, SOCKET_MODE);
       return `unix:${api.path}`;
@@ -71,16 +72,24 @@ function answers(path: string): Promise<boolean> {
   });
 }
 
-function explain(place: string): (error: NodeJS.ErrnoException) => never {
+function explain(flag: string, place: string): (error: NodeJS.ErrnoException) => never {
   return (error) => {
-    const cause = CAUSES[error.code ?? ''] ?? `cannot listen there (${error.code ?? error.message})`;
-    throw new ListenError(`--api ${place}: ${cause}`, error.code === 'EADDRNOTAVAIL');
+    const cause = causeOf(error.code, flag) ?? `cannot listen there (${error.code ?? error.message})`;
+    throw new ListenError(`${flag} ${place}: ${cause}`, error.code === 'EADDRNOTAVAIL');
   };
 }
 
-const CAUSES: Readonly<Record<string, string>> = {
-  EADDRINUSE: 'another process listens there; stop it, or choose another place with --api, or --api off',
-  EADDRNOTAVAIL: 'this machine does not have the address; is the loopback interface up?',
-  // libuv says EACCES for a directory that does not exist, too.
-  EACCES: 'no permission, or no such directory; make the directory or choose another place with --api',
-};
+function causeOf(code: string | undefined, flag: string): string | undefined {
+  const elsewhere = `choose another place with ${flag}`;
+  switch (code) {
+    case 'EADDRINUSE':
+      return `another process listens there; stop it, or ${elsewhere}${flag === '--api' ? ', or --api off' : ''}`;
+    case 'EADDRNOTAVAIL':
+      return 'this machine does not have the address; is the loopback interface up?';
+    // libuv says EACCES for a directory that does not exist, too.
+    case 'EACCES':
+      return `no permission, or no such directory; make the directory or ${elsewhere}`;
+    default:
+      return undefined;
+  }
+}

@@ -18,6 +18,7 @@ import { pathMtuOf } from './counters.js';
 import type { ControlDeps } from './deps.js';
 import { dropsOf, NO_VNI, OF_VNI } from './drops.js';
 import { escaped, exposition, type Family, labelsOf, PIECE, peerSamples, sample } from './exposition.js';
+import { NAME_FAMILIES } from './peer-names.js';
 import { textStream } from './text-stream.js';
 import { Turns } from './turns.js';
 
@@ -145,6 +146,7 @@ export const FAMILIES: readonly Family[] = [
     'Overlay MTU: largest inner IP packet.',
     ({ overlayMtu }) => overlayMtu,
   ),
+  ...NAME_FAMILIES,
   {
     name: 'vtepd_warnings',
     kind: 'gauge',

@@ -4,14 +4,11 @@
  */
 import { ValueError } from '../config/config-error.js';
 import { parsePeerHost } from '../config/peer.js';
-import { oneOf, parseDeviceMac, parseVni, wholeNumber } from '../config/values.js';
+import { oneOf, parseDeviceMac, parseVni } from '../config/values.js';
 import { parseMac } from '../wire/mac.js';
 import type { DataPlane, FdbFilter, PeerState } from '../worker/data-plane.js';
 import type { MacParts } from '../worker/protocol.js';
 import { ApiError } from './errors.js';
-
-/** Most entries of one page. */
-const PAGE_MAX = 1000;
 
 export interface FdbQuery {
   readonly type?: string;
@@ -22,48 +19,34 @@ export interface FdbQuery {
 
 /** @throws ApiError bad_request, vni_not_found */
 export function vniOf(dataPlane: DataPlane, params: { readonly vni: string }): number {
-  const vni = parse('vni', params.vni, parseVni);
+  const vni = parseWith('vni', params.vni, parseVni);
   if (dataPlane.vnis().some((state) => state.vni === vni)) return vni;
   throw new ApiError('vni_not_found', `VNI ${vni} is not configured`);
 }
 
 /** The configured peer of this address, or of the name it was given by. @param status of peer_not_found */
 export function peerOf(dataPlane: DataPlane, vni: number, text: string, status?: 404 | 409): PeerState {
-  const host = parse('peer', text, parsePeerHost);
+  const host = parseWith('peer', text, parsePeerHost);
   const peer = dataPlane.peers(vni).find(({ address, name }) => address.text === host || name === host);
   if (peer !== undefined) return peer;
   throw new ApiError('peer_not_found', `VNI ${vni} has no peer ${host}`, status);
 }
 
-/** @throws ApiError bad_request */
-export function peerHost(text: string): string {
-  return parse('address', text, parsePeerHost);
-}
-
 /** A MAC that can live behind a peer. */
 export function macOf(params: { readonly mac: string }): MacParts {
-  return parseMac(parse('mac', params.mac, parseDeviceMac))!;
+  return parseMac(parseWith('mac', params.mac, parseDeviceMac))!;
 }
 
 /** @param query `type` and `peer`; both absent: everything */
 export function fdbFilter(dataPlane: DataPlane, vni: number, query: FdbQuery): FdbFilter {
   return {
-    type: parse('type', query.type ?? 'all', oneOf('static', 'dynamic', 'all')),
+    type: parseWith('type', query.type ?? 'all', oneOf('static', 'dynamic', 'all')),
     peer: query.peer === undefined ? '' : peerOf(dataPlane, vni, query.peer).address.text,
   };
 }
 
-export function pageOf({ limit = String(PAGE_MAX), cursor = '0' }: FdbQuery): {
-  limit: number;
-  cursor: number;
-} {
-  return {
-    limit: parse('limit', limit, wholeNumber(1, PAGE_MAX)),
-    cursor: parse('cursor', cursor, wholeNumber(0, Number.MAX_SAFE_INTEGER)),
-  };
-}
-
-function parse<T>(name: string, text: string, parser: (text: string) => T): T {
+/** @param name what the text is called in a refusal @throws ApiError bad_request */
+export function parseWith<T>(name: string, text: string, parser: (text: string) => T): T {
   try {
     return parser(text);
   } catch (error) {

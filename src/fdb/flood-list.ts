@@ -48,6 +48,10 @@ export class PeerLists {
     });
     this.#lists[vniIdx] = joined(runs);
   }
+
+  clear(vniIdx: number): void {
+    this.#lists[vniIdx] = EMPTY;
+  }
 }
 
 const EMPTY = new Int32Array(0);

@@ -67,6 +67,11 @@ export class PathMtu {
     this.#settle(peerIdx);
   }
 
+  /** What the peer's VNI may take from its TAP has changed (`VniTable.packetMax`). */
+  retell(peerIdx: number): void {
+    if (this.#isOpen(peerIdx)) this.#settle(peerIdx);
+  }
+
   /** Bytes of the largest frame that the path carries whole, Ethernet header with tags included. */
   carries(peerIdx: number): number {
     if (!this.#isOpen(peerIdx)) this.open(peerIdx, 0);

@@ -147,6 +147,14 @@ export class PeerTable {
     return this.#words[(peerIdx << ROW_SHIFT) + FLAGS] === LEARNED;
   }
 
+  /** Rows of the learned peers of a VNI. Cold. */
+  learnedOf(vniIdx: number): number[] {
+    const rows: number[] = [];
+    for (let peerIdx = this.#firstLearned; peerIdx < this.#capacity; peerIdx++)
+      if (this.isLearned(peerIdx) && this.vniIdx(peerIdx) === vniIdx) rows.push(peerIdx);
+    return rows;
+  }
+
   /** No FDB entry points at this learned peer any more. */
   releaseLearned(peerIdx: number): void {
     this.remove(peerIdx);

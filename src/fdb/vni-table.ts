@@ -68,8 +68,27 @@ export class VniTable {
   /** Puts a VNI into a free row. The policy columns are the caller's to fill. */
   add(row: number, vni: number): void {
     this.vni[row] = vni;
-    let cell = (Math.imul(vni, 0x9e3779b1) >>> 8) & this.#mask;
+    let cell = this.#home(row);
     while (this.#index[cell] >= 0) cell = (cell + 1) & this.#mask;
     this.#index[cell] = row;
+  }
+
+  /** Frees a row: nothing finds its VNI any more. What stood behind it in the index closes the gap. */
+  remove(row: number): void {
+    const index = this.#index;
+    let gap = this.#home(row);
+    while (index[gap] !== row) gap = (gap + 1) & this.#mask;
+    for (let cell = (gap + 1) & this.#mask; index[cell] >= 0; cell = (cell + 1) & this.#mask) {
+      // A row may fill the gap unless its home lies behind it, in probing order.
+      if (((cell - this.#home(index[cell])) & this.#mask) < ((cell - gap) & this.#mask)) continue;
+      index[gap] = index[cell];
+      gap = cell;
+    }
+    index[gap] = -1;
+    this.vni[row] = -1;
+  }
+
+  #home(row: number): number {
+    return (Math.imul(this.vni[row], 0x9e3779b1) >>> 8) & this.#mask;
   }
 }

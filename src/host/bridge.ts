@@ -59,7 +59,7 @@ async function adoptBridge(bridge: Link, undo: Rollback): Promise<void> {
 }
 
 /** Removes the bridge if it still carries our mark and no port is left in it. */
-async function leaveBridge(name: string): Promise<void> {
+export async function leaveBridge(name: string): Promise<void> {
   const bridge = await findLink(name);
   if (bridge?.alias !== BRIDGE_MARK || (await portsOf(name)).length > 0) return;
   await ip(['link', 'delete', 'dev', name]);

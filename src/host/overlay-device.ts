@@ -11,7 +11,7 @@ import { ERRNO, errnoName } from '../native/errno.js';
 import { parseCidr } from '../wire/ip-address.js';
 import { formatMac, parseMac } from '../wire/mac.js';
 import { recordTap, restoreLeftover, restoreTap } from './adopted-tap.js';
-import { bridgedMtu, openBridge } from './bridge.js';
+import { bridgedMtu, leaveBridge, openBridge } from './bridge.js';
 import { HostError, NEEDS_RIGHTS } from './host-error.js';
 import { ip } from './ip-command.js';
 import { addressesOf, findLink, getLink, type Link, setLink } from './link.js';
@@ -49,6 +49,12 @@ export interface OverlayDevice {
   readonly offloads: readonly TapOffload[];
   /** Negative errno by which the others were refused; 0: none was. */
   readonly offloadError: number;
+  /** The bridge that we have put it into; '' none. */
+  readonly bridge: string;
+  /** Puts it into another bridge, or into none ('') @throws HostError, after which it is where it was */
+  moveTo(bridge: string, overlayMtu: number): Promise<void>;
+  /** @param addresses those that it is to have of us @throws HostError, after which it has those it had */
+  readdress(addresses: readonly string[]): Promise<void>;
   /** Takes back every change. @throws HostError naming what could not be taken back */
   close(): Promise<void>;
 }
@@ -101,17 +107,110 @@ export function probeOffloads(
 export async function openOverlayDevice(shim: Shim, spec: OverlayDeviceSpec): Promise<OverlayDevice> {
   const undo = new Rollback();
   return undo.guard(async () => {
+    const place = new Place(spec);
     // The bridge first: undone last, when the TAP has left it.
-    if (spec.bridge !== '') await openBridge(spec.bridge, spec.derivedMac, undo);
+    undo.push(() => place.leave());
+    await place.prepare();
     const fds = await openTap(shim, spec, undo);
     const unsteered = fds.length > 1 ? steer(shim, fds[0], undo) : '';
     // Of the device, not of the queue; and opening a queue turns them off.
     const granted = spec.offload ? probeOffloads((bits) => shim.tapSetOffload(fds[0], bits)) : NO_OFFLOADS;
     await configure(spec);
     const link = await getLink(spec.tap);
-    const { tap: name } = spec;
-    return { fds, unsteered, ...granted, name, mac: macOf(link), mtu: link.mtu, close: () => undo.run() };
+    return {
+      fds,
+      unsteered,
+      ...granted,
+      name: spec.tap,
+      mac: macOf(link),
+      mtu: link.mtu,
+      get bridge() {
+        return place.bridge;
+      },
+      moveTo: (bridge, overlayMtu) => place.moveTo(bridge, overlayMtu),
+      readdress: (addresses) => place.readdress(addresses.map(canonical)),
+      close: () => undo.run(),
+    };
   });
+}
+
+/** Where a device is in the network: its bridge and its addresses, which may change while it is open. */
+class Place {
+  readonly #spec: OverlayDeviceSpec;
+  #bridge: string;
+  #addresses: readonly string[];
+  /** How the bridge is left. */
+  #undo = new Rollback();
+
+  constructor(spec: OverlayDeviceSpec) {
+    this.#spec = spec;
+    this.#bridge = spec.bridge;
+    this.#addresses = spec.addresses.map(canonical);
+  }
+
+  get bridge(): string {
+    return this.#bridge;
+  }
+
+  async prepare(): Promise<void> {
+    if (this.#bridge !== '') await openBridge(this.#bridge, this.#spec.derivedMac, this.#undo);
+  }
+
+  /** Removes the bridge if it is ours and nobody is in it any more. */
+  async leave(): Promise<void> {
+    await this.#undo.run();
+  }
+
+  async moveTo(bridge: string, overlayMtu: number): Promise<void> {
+    const { tap, derivedMac } = this.#spec;
+    const before = await getLink(tap);
+    const undo = new Rollback();
+    await undo.guard(async () => {
+      if (bridge !== '') await openBridge(bridge, derivedMac, undo);
+      undo.push(() => setLink(tap, ...(before.master === '' ? ['nomaster'] : ['master', before.master])));
+      await enter(before, bridge, overlayMtu);
+    });
+    // What was registered for a failure is not to be done when the bridge is left.
+    const left = this.#undo;
+    this.#undo = new Rollback();
+    if (bridge !== '') this.#undo.push(() => leaveBridge(bridge));
+    this.#bridge = bridge;
+    await left.run();
+  }
+
+  async readdress(addresses: readonly string[]): Promise<void> {
+    const { tap } = this.#spec;
+    const undo = new Rollback();
+    await undo.guard(async () => {
+      const present = await addressesOf(tap);
+      for (const address of new Set(addresses)) {
+        if (present.includes(address)) continue;
+        undo.push(() => changeAddress('delete', address, tap));
+        await changeAddress('add', address, tap);
+      }
+      for (const address of this.#addresses) {
+        if (addresses.includes(address) || !present.includes(address)) continue;
+        undo.push(() => changeAddress('add', address, tap));
+        await changeAddress('delete', address, tap);
+      }
+    });
+    this.#addresses = addresses;
+  }
+}
+
+/** Another bridge, or none. MTU before the bridge, which shrinks to its smallest port. */
+async function enter(tap: Link, bridge: string, overlayMtu: number): Promise<void> {
+  if (bridge === '') {
+    await setLink(tap.name, 'nomaster');
+    if (tap.addrGenMode !== '') await setLink(tap.name, 'addrgenmode', 'eui64');
+  }
+  const deviceMtu = bridge === '' ? overlayMtu : await bridgedMtu(bridge, tap.name);
+  await setLink(tap.name, 'mtu', String(deviceMtu));
+  if (bridge !== '') await joinBridge(tap, bridge);
+}
+
+async function changeAddress(verb: 'add' | 'delete', address: string, tap: string): Promise<void> {
+  await ip(['address', verb, address, 'dev', tap]);
 }
 
 async function openTap(shim: Shim, spec: OverlayDeviceSpec, undo: Rollback): Promise<number[]> {
@@ -183,7 +282,7 @@ async function addAddresses(tap: string, addresses: readonly string[]): Promise<
   if (addresses.length === 0) return;
   const present = await addressesOf(tap);
   for (const address of new Set(addresses)) {
-    if (!present.includes(address)) await ip(['address', 'add', address, 'dev', tap]);
+    if (!present.includes(address)) await changeAddress('add', address, tap);
   }
 }
 

@@ -1,60 +1,79 @@
 /**
- * The overlay's devices of all VNIs: opened and closed side by side, so that their `ip` commands share processes, and
- * all or none. VNIs in one bridge take turns: the first makes it, and the last to leave removes it.
+ * The overlay's devices of all VNIs: opened and closed side by side, so that their `ip` commands share processes, those
+ * that are asked for together all or none. VNIs in one bridge take turns, whenever they come and go: the first makes it,
+ * and the last to leave removes it.
  *
- * Called by the composition root. What is done to a single device is `overlay-device.ts`'s.
+ * Called by whoever composes a VTEP. What is done to a single device is `overlay-device.ts`'s.
  */
 import type { Shim } from '../native/binding.js';
 import { HostError } from './host-error.js';
 import { type OverlayDevice, type OverlayDeviceSpec, openOverlayDevice } from './overlay-device.js';
 
-export interface OverlayDevices {
-  /** In the order they were asked for. */
-  readonly devices: readonly OverlayDevice[];
-  /** Takes back every change. @throws HostError naming what could not be taken back */
-  close(): Promise<void>;
-}
+export class OverlayDevices {
+  readonly #shim: Shim;
+  /** By name. */
+  readonly #open = new Map<string, OverlayDevice>();
+  /** What was begun last on each bridge. */
+  readonly #lastOn = new Map<string, Promise<unknown>>();
 
-/** @throws HostError, that of the first device in order which cannot be had; the others are closed again */
-export async function openOverlayDevices(
-  shim: Shim,
-  specs: readonly OverlayDeviceSpec[],
-): Promise<OverlayDevices> {
-  const opened = await sideBySide(specs, (spec) => openOverlayDevice(shim, spec));
-  const devices = opened.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
-  const bridgeOf = new Map(specs.map(({ tap, bridge }) => [tap, bridge]));
-  const close = () => closeAll(devices, bridgeOf);
-  const failure = opened.find((result) => result.status === 'rejected');
-  if (failure === undefined) return { devices, close };
-  // Its own error says more than any failure of the cleaning up would.
-  await close().catch(() => undefined);
-  throw failure.reason;
-}
+  constructor(shim: Shim) {
+    this.#shim = shim;
+  }
 
-async function closeAll(
-  devices: readonly OverlayDevice[],
-  bridgeOf: ReadonlyMap<string, string>,
-): Promise<void> {
-  const closing = devices.map((device) => ({ bridge: bridgeOf.get(device.name) ?? '', device }));
-  const closed = await sideBySide(closing, ({ device }) => device.close());
-  const failures = closed.flatMap((result) => (result.status === 'rejected' ? [result.reason.message] : []));
-  if (failures.length > 0) throw new HostError(failures.join('; '));
-}
-
-/** Works on all at once, but one after the other on those of the same bridge. @returns what became of each, in order */
-function sideBySide<T extends { readonly bridge: string }, R>(
-  items: readonly T[],
-  work: (item: T) => Promise<R>,
-): Promise<PromiseSettledResult<R>[]> {
-  const lastOf = new Map<string, Promise<unknown>>();
-  const results = items.map((item) => {
-    const before = item.bridge === '' ? undefined : lastOf.get(item.bridge);
-    const result = before ? before.then(() => work(item)) : work(item);
-    lastOf.set(
-      item.bridge,
-      result.catch(() => undefined),
+  /**
+   * @returns the devices in the order they were asked for
+   * @throws HostError, that of the first one in order which cannot be had; the others are closed again
+   */
+  async open(specs: readonly OverlayDeviceSpec[]): Promise<readonly OverlayDevice[]> {
+    const opened = await Promise.allSettled(
+      specs.map((spec) => this.#inTurn([spec.bridge], () => openOverlayDevice(this.#shim, spec))),
     );
+    const devices = opened.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+    for (const device of devices) this.#open.set(device.name, device);
+    const failure = opened.find((result) => result.status === 'rejected');
+    if (failure === undefined) return devices;
+    // Its own error says more than any failure of the cleaning up would.
+    await this.close(devices.map(({ name }) => name)).catch(() => undefined);
+    throw failure.reason;
+  }
+
+  /** Takes back every change of these devices. @throws HostError naming what could not be taken back */
+  async close(names: readonly string[]): Promise<void> {
+    const closed = await Promise.allSettled(
+      names.map((name) => {
+        const device = this.#open.get(name)!;
+        this.#open.delete(name);
+        return this.#inTurn([device.bridge], () => device.close());
+      }),
+    );
+    const failures = closed.flatMap((result) =>
+      result.status === 'rejected' ? [(result.reason as Error).message] : [],
+    );
+    if (failures.length > 0) throw new HostError(failures.join('; '));
+  }
+
+  async closeAll(): Promise<void> {
+    await this.close([...this.#open.keys()]);
+  }
+
+  /** Puts a device into another bridge, or into none. @throws HostError, after which it is where it was */
+  async moveTo(name: string, bridge: string, overlayMtu: number): Promise<void> {
+    const device = this.#open.get(name)!;
+    await this.#inTurn([device.bridge, bridge], () => device.moveTo(bridge, overlayMtu));
+  }
+
+  /** @param addresses those that the device is to have of us @throws HostError, after which it has those it had */
+  async readdress(name: string, addresses: readonly string[]): Promise<void> {
+    await this.#open.get(name)!.readdress(addresses);
+  }
+
+  /** Works at once, but after what was begun before on any of these bridges; '' is none. */
+  #inTurn<R>(bridges: readonly string[], work: () => Promise<R>): Promise<R> {
+    const named = bridges.filter((bridge) => bridge !== '');
+    const before = named.flatMap((bridge) => this.#lastOn.get(bridge) ?? []);
+    const result = before.length === 0 ? work() : Promise.all(before).then(work);
+    const settled = result.catch(() => undefined);
+    for (const bridge of named) this.#lastOn.set(bridge, settled);
     return result;
-  });
-  return Promise.allSettled(results);
+  }
 }

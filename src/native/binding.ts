@@ -162,6 +162,8 @@ export interface Shim {
   eventCreate(): number;
   eventFire(fd: number): number;
   eventClear(fd: number): number;
+  /** Locks an open file for this process alone, until it is closed or the process ends (flock). -EAGAIN: somebody has it. */
+  fileLock(fd: number): number;
   /**
    * Calls back from this thread's event loop whenever fd is readable or in error (uv_poll), and keeps the loop
    * alive. @returns a handle. @throws Error when fd can't be watched or is watched already

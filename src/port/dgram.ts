@@ -11,7 +11,7 @@
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { type NetworkInterfaceInfo, type NetworkInterfaceInfoIPv6, networkInterfaces } from 'node:os';
 import { type Batch, DF_SET } from '../frame/batch.js';
-import { BATCH_CAP, PEER_ROW_LEN, RECEIVE_SLOT_STRIDE, SOURCE_SOCKETS } from '../frame/limits.js';
+import { BATCH_CAP, MAX_VNIS, PEER_ROW_LEN, RECEIVE_SLOT_STRIDE, SOURCE_SOCKETS } from '../frame/limits.js';
 import type { PathErrors } from '../frame/path-errors.js';
 import type { Shim } from '../native/binding.js';
 import { formatIpAddress, parseIpAddress } from '../wire/ip-address.js';
@@ -56,6 +56,8 @@ export class DgramPort implements UnderlayPort {
   readonly #hosts = new Map<number, string>();
   #waiting = 0;
   #settled: Settled[] = [];
+  /** How often each VNI row has been given up: a send that began before is of no interest. */
+  readonly #lives = new Int32Array(MAX_VNIS);
   #pending = 0;
   #scheduled = false;
 
@@ -111,6 +113,11 @@ export class DgramPort implements UnderlayPort {
       batch.status[i] = one.status;
     }
     return batch.count;
+  }
+
+  vniGone(vniIdx: number): void {
+    this.#lives[vniIdx]++;
+    this.#settled = this.#settled.filter((one) => one.vniIdx !== vniIdx);
   }
 
   takeOverflow(): number {
@@ -171,10 +178,11 @@ export class DgramPort implements UnderlayPort {
       status: 0,
     };
     this.#pending++;
+    const life = this.#lives[settled.vniIdx];
     socket.send(bytes, this.#peerWords[peerIdx << 3] >>> 16, host, (error) => {
       this.#pending--;
       settled.status = error ? ((error as NodeJS.ErrnoException).errno ?? EIO) : 0;
-      this.#settled.push(settled);
+      if (this.#lives[settled.vniIdx] === life) this.#settled.push(settled);
       this.#schedule();
     });
     return STATUS_PENDING;

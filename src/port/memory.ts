@@ -156,6 +156,9 @@ export class MemoryUnderlay implements UnderlayPort {
     return 0;
   }
 
+  /** Sends are answered at once. */
+  vniGone(_vniIdx: number): void {}
+
   takeOverflow(): number {
     const { overflow } = this;
     this.overflow = 0;

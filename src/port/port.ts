@@ -61,6 +61,8 @@ export interface UnderlayPort {
    * they were given to `send`, and status. Always 0 for an engine that answers at once.
    */
   completions(batch: Batch): number;
+  /** A VNI's row is free: sends of its that are pending are nobody's any more, and not told by `completions`. */
+  vniGone(vniIdx: number): void;
   /** Datagrams that the kernel dropped since the last call because the receive buffer was full. */
   takeOverflow(): number;
   /**

@@ -92,6 +92,9 @@ export class UdpPort implements UnderlayPort {
     return 0;
   }
 
+  /** Sends are answered at once. */
+  vniGone(_vniIdx: number): void {}
+
   takeOverflow(): number {
     let overflow = 0;
     for (const receiver of this.#receivers) overflow += receiver.drops.take();

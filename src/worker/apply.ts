@@ -1,9 +1,8 @@
 /**
  * From a request to the tables: what each change of the protocol means. Runs on the data-plane thread between two
- * rounds. Most changes are done at once; those that walk the FDB are jobs that take a bounded piece a round, and the
- * next request waits until the job is done, so that changes happen in the order they were asked for.
+ * rounds. Most changes are done at once; those that walk the FDB are jobs that take a bounded piece a round (`jobs.ts`),
+ * and the next request waits until the job is done, so that changes happen in the order they were asked for.
  */
-import type { MacTable } from '../fdb/mac-table.js';
 import type { Tables } from '../fdb/tables.js';
 import {
   ACCEPT_ANY,
@@ -23,22 +22,24 @@ import {
   V_GENERATION,
   VNI_ROW,
 } from '../stats/counters.js';
-import { FdbPage } from './fdb-page.js';
-import { ADDRESS_LEN, type Answer, type Change, isRemoval, type TunnelInit } from './protocol.js';
+import { flush, inTurn, type Job, list, purgeAll, shrink } from './jobs.js';
+import {
+  ADDRESS_LEN,
+  type Answer,
+  type CaptureChange,
+  type Change,
+  isRemoval,
+  type TunnelInit,
+  type VniPolicy,
+} from './protocol.js';
 
 const AF_INET = 2;
 const AF_INET6 = 10;
 
-/** Slots of the FDB that one piece of a job looks at. */
-const PIECE_SLOTS = 16_384;
-/** Likewise of a listing, which does more with each: some tens of microseconds. */
-const LIST_SLOTS = 512;
-const HASH_END = 2 ** 32;
+/** Peers that one piece of a removal takes out: a tenth of a millisecond. */
+const PIECE_PEERS = 1024;
 
 const VLAN_POLICY = { pass: VLAN_PASS, strip: VLAN_STRIP, drop: VLAN_DROP };
-
-/** A piece of work that takes several rounds. @returns the answer once it is done */
-type Job = (tick: number) => Answer | undefined;
 
 /** A change that the data plane refuses, with its stable code. */
 export class Refusal extends Error {
@@ -49,12 +50,18 @@ export class Refusal extends Error {
   }
 }
 
-/** What changes of the configuration mean for the ports. */
+/** What changes of the configuration mean for the ports, and for those who watch. */
 export interface PortChanges {
   /** Begins to read a VNI's TAP. */
   attachTap(vniIdx: number, tapFd: number): void;
+  /** Reads and writes it no more: its descriptor may be closed. What is still under way for the VNI counts nowhere. */
+  detachVni(vniIdx: number): void;
   /** Superframes leave by this way, as soon as the offload is granted. */
   setTunnel(way: TunnelInit): void;
+  /** Changes of the FDB are reported, or no more. */
+  setEvents(on: boolean): void;
+  /** Packets are captured by this; undefined: no more. */
+  setCapture(capture: CaptureChange | undefined): void;
 }
 
 export class Applier {
@@ -78,9 +85,10 @@ export class Applier {
     switch (change.op) {
       case 'vni.add':
         return this.#addVni(change);
-      case 'vni.mtu':
-        this.#tables.vnis.overlayMtu[change.vniIdx] = change.overlayMtu;
-        return {};
+      case 'vni.set':
+        return this.#begin(this.#setPolicy(change.vniIdx, change.policy), tick);
+      case 'vni.del':
+        return this.#begin(this.#removeVni(change.vniIdx), tick);
       case 'peer.add':
         return this.#addPeers(change);
       case 'peer.paths':
@@ -100,11 +108,17 @@ export class Applier {
         }
         return { removed: 1 };
       case 'fdb.flush':
-        return this.#begin(this.#flush(change), tick);
+        return this.#begin(flush(this.#tables.fdb, change), tick);
       case 'fdb.list':
-        return this.#begin(this.#list(change), tick);
+        return this.#begin(list(this.#tables.fdb, change), tick);
       case 'path.report':
         this.#tables.paths.report(change.row, 0, change.mtu, (tick / TICKS_PER_SECOND) | 0);
+        return {};
+      case 'events':
+        this.#ports.setEvents(change.on);
+        return {};
+      case 'capture':
+        this.#ports.setCapture(change.on ? change : undefined);
         return {};
       case 'fdb.adopt':
         this.#tables.fdb.adopt();
@@ -131,6 +145,18 @@ export class Applier {
     const { vniIdx, policy } = change;
     this.#startRow(counters.vniBase(vniIdx), VNI_ROW, V_GENERATION, change.generation);
     this.#startRow(counters.peerBase(change.otherIdx), PEER_ROW, P_GENERATION, change.otherGeneration);
+    this.#writePolicy(vniIdx, policy);
+    vnis.macHigh[vniIdx] = change.mac.high;
+    vnis.macLow[vniIdx] = change.mac.low;
+    vnis.otherIdx[vniIdx] = change.otherIdx;
+    vnis.add(vniIdx, change.vni);
+    members.add(vniIdx, change.otherIdx, 1, false);
+    this.#ports.attachTap(vniIdx, change.tapFd);
+    return {};
+  }
+
+  #writePolicy(vniIdx: number, policy: VniPolicy): void {
+    const { vnis } = this.#tables;
     vnis.learning[vniIdx] = policy.learning ? 1 : 0;
     vnis.ageingTicks[vniIdx] = policy.ageingS * TICKS_PER_SECOND;
     vnis.fdbLimit[vniIdx] = policy.fdbLimit;
@@ -139,13 +165,52 @@ export class Applier {
     vnis.vlan[vniIdx] = VLAN_POLICY[policy.vlan];
     vnis.overlayMtu[vniIdx] = policy.overlayMtu;
     vnis.packetMax[vniIdx] = policy.packetMax;
-    vnis.macHigh[vniIdx] = change.mac.high;
-    vnis.macLow[vniIdx] = change.mac.low;
-    vnis.otherIdx[vniIdx] = change.otherIdx;
-    vnis.add(vniIdx, change.vni);
-    members.add(vniIdx, change.otherIdx, 1, false);
-    this.#ports.attachTap(vniIdx, change.tapFd);
-    return {};
+  }
+
+  /**
+   * Frames are judged by it at once; then goes what it leaves no room for: entries beyond the limit, and those of sources
+   * that are accepted no longer.
+   */
+  #setPolicy(vniIdx: number, policy: VniPolicy): Job {
+    const { vnis, fdb, peers, paths, members } = this.#tables;
+    const tookAny = vnis.accept[vniIdx] === ACCEPT_ANY;
+    const told = vnis.packetMax[vniIdx];
+    this.#writePolicy(vniIdx, policy);
+    if (told !== policy.packetMax)
+      for (const peerIdx of [...members.rows(vniIdx), ...peers.learnedOf(vniIdx)]) paths.retell(peerIdx);
+    const evicted = shrink(fdb, vniIdx);
+    if (!tookAny || policy.accept === 'any') return evicted;
+    const isStrangers = (position: number) =>
+      fdb.table.tag(position) === vniIdx && peers.isLearned(fdb.peerAt(position));
+    return inTurn(purgeAll(fdb, isStrangers), evicted);
+  }
+
+  /**
+   * First nothing finds the VNI any more: its frames count as `vni_not_found`, and nothing is read from its TAP. Then go its
+   * peers and its entries, piece by piece. A row without a VNI is one that was removed before.
+   */
+  #removeVni(vniIdx: number): Job {
+    const { vnis, flood, members, fdb } = this.#tables;
+    if (vnis.vni[vniIdx] < 0) return () => ({});
+    const rows = members.rows(vniIdx);
+    this.#ports.detachVni(vniIdx);
+    vnis.remove(vniIdx);
+    flood.clear(vniIdx);
+    members.clear(vniIdx);
+    return inTurn(
+      this.#forgetPeers(rows),
+      purgeAll(fdb, (position) => fdb.table.tag(position) === vniIdx),
+    );
+  }
+
+  #forgetPeers(rows: readonly number[]): Job {
+    const { peers } = this.#tables;
+    let next = 0;
+    return () => {
+      const end = Math.min(rows.length, next + PIECE_PEERS);
+      for (; next < end; next++) if (peers.isUsed(rows[next])) peers.remove(rows[next]);
+      return next === rows.length ? {} : undefined;
+    };
   }
 
   #addPeers(change: Extract<Change, { op: 'peer.add' }>): Answer {
@@ -202,18 +267,14 @@ export class Applier {
     this.#foldRow(peerIdx, this.#tables.vnis.otherIdx[vniIdx]);
     flood.remove(vniIdx, peerIdx);
     peers.remove(peerIdx);
-    const pass = () => this.#purge((position) => fdb.peerAt(position) === peerIdx);
-    let job = pass();
-    return (tick) => {
-      const answer = job(tick);
-      if (!answer) return undefined;
-      if (answer.removed === 0) {
-        members.remove(vniIdx, peerIdx);
-        return {};
-      }
-      job = pass();
-      return undefined;
+    const emptied = () => {
+      members.remove(vniIdx, peerIdx);
+      return {};
     };
+    return inTurn(
+      purgeAll(fdb, (position) => fdb.peerAt(position) === peerIdx),
+      emptied,
+    );
   }
 
   /** What a removed peer counted stays in the VNI's sums: its `other` row goes on with it. */
@@ -228,83 +289,4 @@ export class Applier {
     }
     counters.end();
   }
-
-  #flush(change: Extract<Change, { op: 'fdb.flush' }>): Job {
-    return this.#purge((position) => this.#matches(position, change));
-  }
-
-  #matches(
-    position: number,
-    filter: { vniIdx: number; type: 'static' | 'dynamic' | 'all'; peerIdx: number },
-  ): boolean {
-    const { fdb } = this.#tables;
-    if (fdb.table.tag(position) !== filter.vniIdx) return false;
-    if (filter.type !== 'all' && fdb.isStatic(position) !== (filter.type === 'static')) return false;
-    return filter.peerIdx < 0 || fdb.peerAt(position) === filter.peerIdx;
-  }
-
-  /** Removes what matches, in one pass over the table. A table that grows meanwhile is walked anew. */
-  #purge(matches: (position: number) => boolean): Job {
-    const { fdb } = this.#tables;
-    const { table } = fdb;
-    let position = 0;
-    let capacity = 0;
-    let removed = 0;
-    return () => {
-      if (drainOldTable(table)) return undefined;
-      if (capacity !== table.capacity) {
-        capacity = table.capacity;
-        position = 0;
-      }
-      const end = Math.min(capacity, position + PIECE_SLOTS);
-      while (position < end) {
-        if (table.value(position) === 0 || !matches(position)) position++;
-        else {
-          fdb.remove(position);
-          removed++;
-        }
-      }
-      return position === capacity ? { removed } : undefined;
-    };
-  }
-
-  /** One page in hash order: the cursor is a hash, so it stays right while entries come, go and move. */
-  #list(change: Extract<Change, { op: 'fdb.list' }>): Job {
-    const { table } = this.#tables.fdb;
-    const page = new FdbPage(change.limit);
-    const answer = (nextCursor: number): Answer => ({ page: page.take(), nextCursor });
-    // Whatever is no place in the order of hashes begins at the front: a list always ends.
-    let from = change.cursor > 0 ? Math.floor(change.cursor) : 0;
-    return (tick) => {
-      if (from >= HASH_END) return answer(-1);
-      const to = Math.min(HASH_END, from + Math.max(1, Math.floor(HASH_END / table.capacity)) * LIST_SLOTS);
-      let last = -1;
-      for (const position of table.collect(from, to)) {
-        if (!this.#matches(position, change)) continue;
-        const hash = table.hashAt(position);
-        // Entries with one and the same hash share a page: the cursor cannot tell them apart.
-        if (page.count >= change.limit && hash !== last) return answer(hash);
-        this.#addTo(page, position, tick);
-        last = hash;
-      }
-      from = to;
-      return from >= HASH_END ? answer(-1) : undefined;
-    };
-  }
-
-  #addTo(page: FdbPage, position: number, tick: number): void {
-    const { fdb, peers } = this.#tables;
-    const { table } = fdb;
-    const isStatic = fdb.isStatic(position);
-    const ageMs = isStatic ? 0 : ((tick - table.stamp(position)) | 0) * (1000 / TICKS_PER_SECOND);
-    const mac = { high: table.macHigh(position), low: table.macLow(position) };
-    page.add(mac, isStatic, ageMs, peers, fdb.peerAt(position));
-  }
-}
-
-/** @returns true while there is still an old table to be drained: a piece of it has been, now */
-function drainOldTable(table: MacTable): boolean {
-  if (!table.draining) return false;
-  table.moveSome(PIECE_SLOTS);
-  return true;
 }

@@ -57,8 +57,12 @@ export type DataPlaneErrorCode =
   | ChangeErrorCode
   | 'vni_not_found'
   | 'vni_exists'
+  | 'capture_busy'
   | 'peer_exists'
   | 'peer_not_found'
+  | 'peer_of_name'
+  | 'peer_unresolved'
+  | 'capture_busy'
   | 'dataplane_timeout'
   | 'dataplane_down';
 

@@ -70,6 +70,13 @@ export class VniPeers {
     });
     return true;
   }
+
+  /** Removes all. @returns the runs that they were */
+  clear(): readonly PeerRun[] {
+    const runs = this.#runs;
+    this.#runs = [];
+    return runs;
+  }
 }
 
 function isIn({ first, count }: PeerRun, peerIdx: number): boolean {

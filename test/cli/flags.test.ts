@@ -30,7 +30,7 @@ const refused: [string, string][] = [
   ['--vni 1 --config a --config b', '--config b: given twice, first a; give it once'],
   ['--vni 1 --agein 3', '--agein: unknown flag; did you mean "--ageing"?'],
   ['--vni 1 --tpa x', '--tpa: unknown flag; did you mean "--tap"?'],
-  ...['--api-token-file', '--metrics', '--group', '--vlan-map', '--neigh-suppress']
+  ...['--group', '--vlan-map', '--neigh-suppress']
     .concat('--on-miss', '--bum-rate', '--learn-port')
     .map((flag): [string, string] => [
       `--vni 1 ${flag} x`,
@@ -102,10 +102,15 @@ const refused: [string, string][] = [
     `--workers ${count}: must be a whole number from 1 to 16`,
   ]),
   ['--vni 1 --io uring', '--io uring: must be "auto", "batch" or "dgram"'],
-  ['--vni 1 --state /tmp/x', '--state /tmp/x: must be "off": this version keeps no state'],
+  ['--vni 1 --state /tmp/', '--state /tmp/: must be the path of a file, or "off"'],
+  ['--vni 1 --api-token-file /etc/', '--api-token-file /etc/: must be the path of a file'],
+  ...['9789', '127.0.0.1:0', 'here:9789', '[ff02::1]:9789', 'unix:/x'].map((place): [string, string] => [
+    `--vni 1 --metrics ${place}`,
+    `--metrics ${place}: must be an address and port, such as 127.0.0.1:9789 or [::]:9789`,
+  ]),
   [
     '--vni 1 --api 0.0.0.0:8789',
-    '--api 0.0.0.0:8789: listens beyond loopback, which needs a token, which this version does not have; must be 127.0.0.1:PORT, [::1]:PORT, unix:PATH or "off"',
+    '--api 0.0.0.0:8789: listens beyond loopback, which needs a token: name its file with --api-token-file, or use 127.0.0.1:PORT, [::1]:PORT, unix:PATH or "off"',
   ],
   ['--vni 1 --ageing -1', '--ageing -1: must be a whole number from 0 to 1000000'],
   ['--vni 1 --fdb-limit 0', '--fdb-limit 0: must be a whole number from 1 to 16777216'],
@@ -138,6 +143,7 @@ t.test('the least there can be', async (t) => {
   t.strictSame(parse('--vni 100 --peer 192.168.80.11'), {
     kind: 'run',
     check: false,
+    config: '',
     settings: {
       vnis: [
         {
@@ -167,6 +173,9 @@ t.test('the least there can be', async (t) => {
       udpChecksum: true,
       strictHeader: false,
       api: { kind: 'tcp', host: '127.0.0.1', port: 8789 },
+      apiTokenFile: '',
+      metrics: undefined,
+      state: { path: '/var/lib/vtepd/state.json', named: false },
       io: 'auto',
       workers: 1,
       logLevel: 'info',
@@ -190,6 +199,19 @@ t.test('peers of all VNIs and of one', async (t) => {
       ],
     ],
   );
+});
+
+t.test('the API, its token, metrics, state', async (t) => {
+  t.match(
+    settings('--vni 1 --api [::]:80 --api-token-file /etc/token --metrics 0.0.0.0:9789 --state s.json'),
+    {
+      api: { kind: 'tcp', host: '::', port: 80 },
+      apiTokenFile: '/etc/token',
+      metrics: { host: '0.0.0.0', port: 9789 },
+      state: { path: 's.json', named: true },
+    },
+  );
+  t.strictSame(settings('--vni 1 --state off').state, { path: '', named: true });
 });
 
 t.test('the same address may serve two VNIs in different ways', async (t) => {
@@ -255,6 +277,16 @@ t.test('a mistake in the file is refused even where a flag overrides it', async 
   const dir = t.testdir({ 'v.yaml': 'vnis: [{vni: 1, mtu: 20}]' });
   t.throws(() => settings(`--mtu 1400 --config ${dir}/v.yaml`), {
     message: /v\.yaml:1: vnis\[0\]\.mtu 20: must be/,
+  });
+});
+
+t.test('none of the file is said to be enough, or what the API made', async (t) => {
+  const dir = t.testdir({ 'v.yaml': 'vnis: []', 'state.json': '{}' });
+  t.strictSame(settings(`--config ${dir}/v.yaml --state off`).vnis, []);
+  t.strictSame(settings(`--state ${dir}/state.json`).vnis, []);
+  t.throws(() => settings(`--state ${dir}/none.json`), { message: /^--vni ID is required/ });
+  t.throws(() => settings(`--config ${dir}/v.yaml --peer 192.0.2.1,vni=3`), {
+    message: '--peer 192.0.2.1,vni=3: VNI 3 is not configured; configured are none',
   });
 });
 

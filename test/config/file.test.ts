@@ -108,7 +108,7 @@ const refused: [string, string, string | RegExp][] = [
     'vnis:\n  - {vni: 1, tap: br0}\n  - {vni: 2, bridge: br0}',
     'v.yaml:3: vnis[1].bridge br0: is the TAP of VNI 1; name another bridge',
   ],
-  ['state', 'state: /var/lib/x', 'v.yaml:1: state /var/lib/x: must be "off": this version keeps no state'],
+  ['state', 'state: /var/lib/', 'v.yaml:1: state /var/lib/: must be the path of a file, or "off"'],
 ];
 
 for (const [name, text, message] of refused) {
@@ -222,6 +222,9 @@ t.test('a complete file', async (t) => {
     udpChecksum: false,
     strictHeader: true,
     api: { kind: 'unix', path: '/run/vtepd.sock' },
+    apiTokenFile: '',
+    metrics: undefined,
+    state: { path: '', named: true },
     io: 'batch',
     workers: 4,
     logLevel: 'debug',

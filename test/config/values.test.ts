@@ -123,11 +123,13 @@ const refused: [string, (text: string) => unknown, string[], string][] = [
     'must be an address and port, unix:PATH or "off"',
   ],
   [
-    'listening beyond loopback',
-    V.parseApiListen,
-    ['0.0.0.0:8789', '192.0.2.1:8789', '[::]:8789', '[2001:db8::1]:8789'],
-    'listens beyond loopback, which needs a token, which this version does not have; must be 127.0.0.1:PORT, [::1]:PORT, unix:PATH or "off"',
+    'listening for metrics',
+    V.parseMetricsListen,
+    ['', '9789', 'off', 'unix:/x', 'metrics.example:80', '127.0.0.1:0', '[ff02::1]:9789'],
+    'must be an address and port, such as 127.0.0.1:9789 or [::]:9789',
   ],
+  ['file', V.parseFilePath, ['', '/etc/', 'a\0b'], 'must be the path of a file'],
+  ['file or off', V.parseFileOrOff, ['', '/etc/'], 'must be the path of a file, or "off"'],
 ];
 
 for (const [name, parse, texts, message] of refused) {
@@ -159,6 +161,9 @@ t.test('taken', async (t) => {
 
 t.test('where the API listens', async (t) => {
   t.strictSame(V.parseApiListen('off'), { kind: 'off' });
+  t.strictSame(V.parseApiListen('[2001:DB8::1]:1'), { kind: 'tcp', host: '2001:db8::1', port: 1 });
+  t.strictSame(V.parseMetricsListen('[::]:9789'), { host: '::', port: 9789 });
+  t.strictSame(V.parseFileOrOff('off'), '');
   t.strictSame(V.parseApiListen('127.0.0.2:1'), { kind: 'tcp', host: '127.0.0.2', port: 1 });
   t.strictSame(V.parseApiListen('[::1]:8789'), { kind: 'tcp', host: '::1', port: 8789 });
   t.strictSame(V.parseApiListen('localhost:8789'), { kind: 'tcp', host: '127.0.0.1', port: 8789 });

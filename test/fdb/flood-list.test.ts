@@ -16,6 +16,8 @@ t.test('lists of VNIs keep apart, removal leaves the others in order', async (t)
   lists.remove(0, 2);
   t.same(lists.rows(0), [0, 1, 3]);
   t.same(lists.rows(1), [2], 'the same peer row in another list stays');
+  lists.clear(0);
+  t.same([lists.rows(0), lists.rows(1)], [[], [2]]);
 });
 
 t.test('neighbours are one run, whoever came first', async (t) => {

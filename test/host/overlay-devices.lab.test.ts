@@ -10,7 +10,7 @@ import t from 'tap';
 import { ip } from '../../src/host/ip-command.js';
 import { findLink, getLink } from '../../src/host/link.js';
 import type { OverlayDeviceSpec } from '../../src/host/overlay-device.js';
-import { openOverlayDevices } from '../../src/host/overlay-devices.js';
+import { OverlayDevices } from '../../src/host/overlay-devices.js';
 import { loadShim } from '../../src/native/binding.js';
 
 const shim = loadShim();
@@ -33,7 +33,8 @@ const names = async () => (await ip(['link', 'show'])).map((link) => (link as { 
 
 t.test('opened in order, each as it was asked for; closed, nothing is left', async (t) => {
   const before = await names();
-  const { devices, close } = await openOverlayDevices(shim, SPECS);
+  const opened = new OverlayDevices(shim);
+  const devices = await opened.open(SPECS);
   t.same(
     devices.map(({ name, mtu, mac }) => [name, mtu, mac.low]),
     [
@@ -49,14 +50,14 @@ t.test('opened in order, each as it was asked for; closed, nothing is left', asy
       { addr_info: [{ local: addresses[0].split('/')[0] }] },
     ]);
   }
-  await close();
+  await opened.closeAll();
   t.same(await names(), before);
 });
 
 t.test('one that cannot be had: its error, and none is left', async (t) => {
   await ip(['link', 'add', 'vtep102', 'type', 'veth', 'peer', 'name', 'far']);
   const before = await names();
-  await t.rejects(openOverlayDevices(shim, SPECS), {
+  await t.rejects(new OverlayDevices(shim).open(SPECS), {
     name: 'HostError',
     message: /^vtep102 exists and is a veth device, not a TAP/,
   });
@@ -65,10 +66,11 @@ t.test('one that cannot be had: its error, and none is left', async (t) => {
 });
 
 t.test('a bridge that somebody else uses meanwhile stays', async (t) => {
-  const { close } = await openOverlayDevices(shim, SPECS.slice(0, 2));
+  const opened = new OverlayDevices(shim);
+  await opened.open(SPECS.slice(0, 2));
   await ip(['link', 'add', 'port', 'type', 'veth', 'peer', 'name', 'far']);
   await ip(['link', 'set', 'dev', 'port', 'master', 'br100']);
-  await close();
+  await opened.closeAll();
   t.ok(await findLink('br100'));
   t.equal(await findLink('br-both'), undefined);
   for (const device of ['port', 'br100']) await ip(['link', 'delete', 'dev', device]);

@@ -247,6 +247,7 @@ t.test('arguments that are wrong as a whole throw, and name function and argumen
     eventFire: [-1],
     eventClear: [-1],
     dup: [-1],
+    fileLock: [-1],
     close: [-1],
   };
   /** Name of the function, index of the argument, the name the message gives it, values that are refused. */

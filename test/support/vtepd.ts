@@ -46,9 +46,10 @@ export async function startVtepd(
   return daemon;
 }
 
-/** Command line of the built daemon. */
+/** Command line of the built daemon, which keeps no state unless told where: two of one machine cannot share a file. */
 export function vtepdCommand(flags: string): string[] {
-  return [process.execPath, VTEPD, ...flags.split(/\s+/).filter(Boolean)];
+  const state = /--state\b/.test(flags) ? '' : ' --state off';
+  return [process.execPath, VTEPD, ...`${flags}${state}`.split(/\s+/).filter(Boolean)];
 }
 
 export class Vtepd {

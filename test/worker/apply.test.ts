@@ -1,10 +1,18 @@
 import t from 'tap';
-import { V_FDB_DYNAMIC, V_FDB_STATIC } from '../../src/stats/counters.js';
+import {
+  P_FDB_DYNAMIC,
+  P_RX_FRAMES,
+  P_TX_FRAMES,
+  V_EVICTED,
+  V_FDB_DYNAMIC,
+  V_FDB_STATIC,
+  V_TAP_RX_FRAMES,
+} from '../../src/stats/counters.js';
 import { Applier } from '../../src/worker/apply.js';
 import { itemsOf } from '../../src/worker/fdb-page.js';
-import { type Answer, packPeers, type TunnelInit } from '../../src/worker/protocol.js';
+import { type Answer, packPeers, type TunnelInit, type VniPolicy } from '../../src/worker/protocol.js';
 import { arpFrame, BROADCAST, macNumber, macParts } from '../support/frames.js';
-import { MemoryPlane } from '../support/memory-plane.js';
+import { LEARNED_ROWS, MemoryPlane, PendingUnderlay, POLICY } from '../support/memory-plane.js';
 
 const ANY = { type: 'all', peerIdx: -1 } as const;
 
@@ -36,7 +44,7 @@ t.test('an entry that is not there', async (t) => {
 
 t.test('another overlay MTU', async (t) => {
   const { plane } = makePlane(0);
-  t.same(plane.apply({ op: 'vni.mtu', vniIdx: 1, overlayMtu: 1350 }), {});
+  t.same(plane.apply({ op: 'vni.set', vniIdx: 1, policy: { ...POLICY, overlayMtu: 1350 } }), {});
   t.same([plane.tables.vnis.overlayMtu[0], plane.tables.vnis.overlayMtu[1]], [1450, 1350]);
 });
 
@@ -135,7 +143,13 @@ t.test('a row that begins anew begins at zero; the same generation goes on', asy
 t.test('a way for superframes: the ports are told of it, the peers marked for it', async (t) => {
   const { plane, one, two } = makePlane(0);
   const ways: TunnelInit[] = [];
-  const applier = new Applier(plane.tables, { attachTap: () => {}, setTunnel: (way) => ways.push(way) });
+  const applier = new Applier(plane.tables, {
+    attachTap: () => {},
+    detachVni: () => {},
+    setTunnel: (way) => ways.push(way),
+    setEvents: () => {},
+    setCapture: () => {},
+  });
   const ports = [49_152];
   const way = { fd: 7, local: new Uint8Array(4), mtu: 1500, ttl: 64, df: false, udpChecksum: true, ports };
   const flags = (peerIdx: number) => new Int32Array(plane.memory.peers)[peerIdx * 8 + 7];
@@ -145,4 +159,152 @@ t.test('a way for superframes: the ports are told of it, the peers marked for it
   plane.removePeer(two);
   t.same(applier.apply({ op: 'tunnel', way, peers: Int32Array.of(one, two) }, plane.tick), {});
   t.same([flags(one) & 4, flags(two)], [4, 0], 'a peer that has gone meanwhile');
+});
+
+/** Entries of the FDB that carry this row as their VNI's. */
+function entriesOf(plane: MemoryPlane, vniIdx: number): number {
+  const { table } = plane.tables.fdb;
+  table.moveSome(1 << 20);
+  let count = 0;
+  for (let position = 0; position < table.capacity; position++)
+    if (table.value(position) !== 0 && table.tag(position) === vniIdx) count++;
+  return count;
+}
+
+t.test(
+  'a VNI is removed while frames flow: its own are unknown at once, the others notice nothing',
+  async (t) => {
+    const { plane } = makePlane(50_000);
+    const [other] = plane.tables.members.rows(1).slice(1);
+    plane.tables.fdb.putStatic(0, 0x0300, 1, plane.tables.members.rows(0)[1]);
+    let answer = plane.applier.apply({ op: 'vni.del', vniIdx: 0 }, plane.tick);
+    let rounds = 0;
+    for (; !answer; rounds++) {
+      t.equal(plane.applier.busy, true);
+      plane.fromPeer('192.0.2.1', 100, arpFrame(BROADCAST, macNumber(90_000 + rounds)));
+      plane.fromPeer('192.0.2.1', 200, arpFrame(BROADCAST, macNumber(rounds)));
+      plane.fromTap(1, arpFrame(macNumber(rounds), macNumber(500)));
+      plane.breathe();
+      plane.checkIdentity(t, `round ${rounds}`);
+      answer = plane.applier.step(plane.tick);
+    }
+    t.ok(rounds > 4, `${rounds} rounds`);
+    t.equal(plane.drops(-1, 'decap').vni_not_found, rounds);
+    t.equal(plane.underlay.sent.length, rounds, 'each went to the one who has that MAC');
+    t.ok(plane.underlay.sent.every(({ peerIdx }) => peerIdx === other));
+    t.equal(entriesOf(plane, 0), 0);
+    t.equal(entriesOf(plane, 1), rounds);
+    t.same([plane.vniCell(0, V_FDB_DYNAMIC), plane.vniCell(0, V_FDB_STATIC)], [0, 0]);
+    t.same([plane.tables.members.rows(0), plane.tables.flood.rows(0)], [[], []]);
+    t.same(plane.apply({ op: 'vni.del', vniIdx: 0 }), {}, 'removed twice is removed once');
+  },
+);
+
+t.test('the row of a removed VNI serves another, which inherits nothing', async (t) => {
+  const { plane } = makePlane(100);
+  plane.fromPeer('198.51.100.1', 100, arpFrame(BROADCAST, macNumber(1)));
+  plane.breathe();
+  plane.apply({ op: 'vni.del', vniIdx: 0 });
+  plane.addVni(0, 300);
+  t.equal(plane.tables.vnis.find(100), -1);
+  const peer = plane.addPeer(0, '192.0.2.9');
+  plane.fromPeer('192.0.2.1', 300, arpFrame(BROADCAST, macNumber(1)));
+  plane.fromPeer('192.0.2.9', 300, arpFrame(BROADCAST, macNumber(2)));
+  plane.breathe();
+  t.same(plane.drops(0, 'decap'), { source_not_peer: 1 });
+  t.equal(plane.vniCell(0, V_FDB_DYNAMIC), 1);
+  t.equal(plane.peerCell(peer, P_RX_FRAMES), 1);
+  plane.checkIdentity(t, 'the new one');
+});
+
+t.test('sources that were accepted without being peers go with their VNI', async (t) => {
+  const plane = new MemoryPlane();
+  for (let round = 0; round < 4; round++) {
+    plane.addVni(0, 100, { accept: 'any' });
+    // As many as there are rows for: none may be left over from the round before.
+    for (let i = 0; i < LEARNED_ROWS; i++)
+      plane.fromPeer(`198.51.100.${i}`, 100, arpFrame(BROADCAST, macNumber(i)));
+    plane.breathe();
+    t.equal(plane.tables.peers.learnedOf(0).length, LEARNED_ROWS, `round ${round}`);
+    plane.apply({ op: 'vni.del', vniIdx: 0 });
+    t.equal(plane.tables.peers.learnedOf(0).length, 0);
+  }
+});
+
+t.test('a send whose answer comes after its VNI has gone counts for nobody', async (t) => {
+  const underlay = new PendingUnderlay();
+  const plane = new MemoryPlane({ underlay });
+  plane.addVni(0, 100);
+  plane.addPeer(0, '192.0.2.1');
+  plane.fromTap(0, arpFrame(BROADCAST, macNumber(1)));
+  plane.breathe();
+  plane.apply({ op: 'vni.del', vniIdx: 0 });
+  plane.addVni(0, 200);
+  const peer = plane.addPeer(0, '192.0.2.1');
+  plane.fromTap(0, arpFrame(BROADCAST, macNumber(1)));
+  plane.breathe();
+  underlay.answer(10);
+  plane.breathe();
+  t.equal(plane.vniCell(0, V_TAP_RX_FRAMES), 1, 'that of the new VNI');
+  t.equal(plane.peerCell(peer, P_TX_FRAMES), 1);
+  plane.checkIdentity(t, 'after the answers');
+});
+
+t.test('a policy that changes holds from the next frame on', async (t) => {
+  const { plane, one } = makePlane(0);
+  const set = (policy: Partial<VniPolicy>) =>
+    plane.apply({ op: 'vni.set', vniIdx: 0, policy: { ...POLICY, ...policy } });
+  const heard = (n: number) => {
+    plane.fromPeer('192.0.2.1', 100, arpFrame(BROADCAST, macNumber(n)));
+    plane.breathe();
+    return plane.vniCell(0, V_FDB_DYNAMIC);
+  };
+  t.equal(heard(1), 1);
+  set({ learning: false });
+  t.equal(heard(2), 1, 'nothing new is learned, and what was learned stays');
+  set({ ageingS: 10 });
+  plane.pass(12_000);
+  t.equal(plane.vniCell(0, V_FDB_DYNAMIC), 0);
+  set({ flood: false });
+  plane.fromTap(0, arpFrame(macNumber(77), macNumber(5)));
+  plane.breathe();
+  t.same(plane.drops(0, 'encap'), { flood_off: 1 });
+  t.equal(plane.tables.peers.frameLimit[one], 100_000 - 36);
+  set({ packetMax: 1400 });
+  t.equal(plane.tables.peers.frameLimit[one], 1414);
+  set({});
+  t.equal(plane.tables.peers.frameLimit[one], 100_000 - 36);
+});
+
+t.test('a limit below what is there evicts step by step, from whoever holds most', async (t) => {
+  const { plane, one, two } = makePlane(20_000);
+  for (let i = 0; i < 100; i++) {
+    const { high, low } = macParts(macNumber(30_000 + i));
+    plane.tables.fdb.learn(0, high, low, two, plane.tick);
+  }
+  plane.tables.fdb.putStatic(0, 0x0300, 1, one);
+  const policy = { ...POLICY, fdbLimit: 1000 };
+  let answer = plane.applier.apply({ op: 'vni.set', vniIdx: 0, policy }, plane.tick);
+  let rounds = 1;
+  for (; !answer; rounds++) answer = plane.applier.step(plane.tick);
+  t.ok(rounds > 10, `${rounds} rounds`);
+  t.equal(plane.vniCell(0, V_FDB_DYNAMIC), 1000);
+  t.equal(plane.vniCell(0, V_EVICTED), 19_100);
+  t.equal(plane.vniCell(0, V_FDB_STATIC), 1);
+  t.same([plane.peerCell(one, P_FDB_DYNAMIC), plane.peerCell(two, P_FDB_DYNAMIC)], [500, 500]);
+  t.equal(plane.vniCell(1, V_EVICTED), 0);
+});
+
+t.test('sources that are accepted no longer are no longer sent to', async (t) => {
+  const plane = new MemoryPlane();
+  plane.addVni(0, 100, { accept: 'any' });
+  plane.addPeer(0, '192.0.2.1');
+  plane.fromPeer('198.51.100.1', 100, arpFrame(BROADCAST, macNumber(1)));
+  plane.fromPeer('192.0.2.1', 100, arpFrame(BROADCAST, macNumber(2)));
+  plane.breathe();
+  plane.apply({ op: 'vni.set', vniIdx: 0, policy: { ...POLICY, accept: 'any' } });
+  t.equal(plane.vniCell(0, V_FDB_DYNAMIC), 2);
+  plane.apply({ op: 'vni.set', vniIdx: 0, policy: POLICY });
+  t.equal(plane.vniCell(0, V_FDB_DYNAMIC), 1);
+  t.same(plane.tables.peers.learnedOf(0), []);
 });

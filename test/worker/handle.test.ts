@@ -1,6 +1,12 @@
 import t, { type Test } from 'tap';
 import { loadShim } from '../../src/native/binding.js';
-import { G_HEARTBEAT_MS, P_RX_FRAMES, V_FDB_DYNAMIC, V_FDB_STATIC } from '../../src/stats/counters.js';
+import {
+  G_HEARTBEAT_MS,
+  P_RX_FRAMES,
+  V_FDB_DYNAMIC,
+  V_FDB_STATIC,
+  V_LEARNED,
+} from '../../src/stats/counters.js';
 import { Offloads } from '../../src/stats/offloads.js';
 import type { NewPeer, PeerAddress } from '../../src/worker/data-plane.js';
 import { Handle } from '../../src/worker/handle.js';
@@ -24,6 +30,8 @@ interface Fixture {
   handle: Handle;
   /** Level and message of what was logged. */
   logged: string[];
+  /** Each worker's epoll. */
+  waits: number[];
   /** How often `peersChanged` was called. */
   peerChanges: () => number;
 }
@@ -50,6 +58,7 @@ async function start(t: Test, workers = 1): Promise<Fixture> {
     log: (level, message) => logged.push(`${level}: ${message}`),
     peersChanged: () => peerChanges++,
     probeReplied: () => {},
+    fdbEvents: () => {},
     addressText: ({ family, bytes }) =>
       family === 4 ? bytes.subarray(0, 4).join('.') : Buffer.from(bytes).toString('hex'),
   });
@@ -58,7 +67,8 @@ async function start(t: Test, workers = 1): Promise<Fixture> {
     for (const { waitFd, wakeFd } of descriptors) for (const fd of [waitFd, wakeFd]) shim.close(fd);
   });
   await handle.start();
-  return { handle, logged, peerChanges: () => peerChanges };
+  const waits = descriptors.map(({ waitFd }) => waitFd);
+  return { handle, logged, waits, peerChanges: () => peerChanges };
 }
 
 const newVni = (vni: number) => ({
@@ -402,3 +412,131 @@ t.test('two workers: one that dies is replaced alone, and has what the other has
   await handle.removePeer(100, '192.0.2.2');
   for (const block of handle.counters) t.equal(block.cells[block.vniBase(0) + V_FDB_STATIC], 1);
 });
+
+t.test(
+  'a VNI that is removed: gone with peers and entries, its TAP let go, its rows used again',
+  async (t) => {
+    const { handle, waits, peerChanges } = await start(t, 2);
+    const shim = loadShim();
+    // An eventfd is readable when one says so: it stands for the queue of a TAP.
+    const tapFds = [1, 2].map(() => shim.eventCreate());
+    t.teardown(() => {
+      for (const fd of tapFds) shim.close(fd);
+    });
+    const ENOENT = -2;
+    await handle.addVni({ ...newVni(100), tapFds });
+    const first = await handle.addPeer(100, newPeer('192.0.2.1'));
+    await handle.addPeer(100, newPeer('192.0.2.2'));
+    await handle.addVni(newVni(200));
+    await handle.addPeer(200, newPeer('192.0.2.1'));
+    await handle.putFdb(100, macParts(macNumber(1)), '192.0.2.1');
+    await handle.putFdb(200, macParts(macNumber(1)), '192.0.2.1');
+    for (const block of handle.counters) block.cells[block.vniBase(0) + V_LEARNED] = 7;
+    const changes = peerChanges();
+    const order: string[] = [];
+    const removal = handle.removeVni(100).then(() => order.push('removed'));
+    await t.rejects(handle.removeVni(100), { code: 'vni_not_found' }, 'it is leaving already');
+    await t.rejects(handle.addPeer(100, newPeer('192.0.2.3')), { code: 'vni_not_found' });
+    await t.rejects(handle.addVni(newVni(100)), { code: 'vni_exists' }, 'until all have let it go');
+    t.equal(handle.snapshot(100).peers.length, 3, 'and so long it is shown');
+    await removal;
+    t.equal(peerChanges(), changes + 1);
+    t.same(
+      handle.vnis().map(({ vni }) => vni),
+      [200],
+    );
+    t.throws(() => handle.snapshot(100), { code: 'vni_not_found' });
+    for (const [worker, fd] of tapFds.entries()) t.equal(shim.waitRemove(waits[worker], fd), ENOENT);
+    t.equal((await listAll(handle, 200, 10)).items.length, 1);
+
+    const again = await handle.addVni({ ...newVni(300), tapFds });
+    t.equal(again.vniIdx, 0);
+    t.equal(handle.snapshot(300).vni[V_LEARNED], 0, 'counters begin at zero');
+    t.equal((await listAll(handle, 300, 10)).items.length, 0);
+    const peers = await Promise.all(
+      ['192.0.2.1', '192.0.2.4'].map((text) => handle.addPeer(300, newPeer(text))),
+    );
+    t.ok(peers.some(({ peerIdx }) => peerIdx === first.peerIdx));
+    for (let round = 0; round < 50; round++) {
+      await handle.removeVni(300);
+      await handle.addVni({ ...newVni(300), tapFds });
+      await handle.addPeer(300, newPeer('192.0.2.1'));
+      await handle.putFdb(300, macParts(macNumber(1)), '192.0.2.1');
+    }
+    t.equal(handle.vnis().find(({ vni }) => vni === 300)?.vniIdx, 0, 'no row is lost');
+    t.equal(handle.snapshot(300).vni[V_FDB_STATIC], 1);
+  },
+);
+
+t.test('a policy that changes is told to all, and what is not named stays', async (t) => {
+  const { handle } = await start(t, 2);
+  await handle.addVni(newVni(100));
+  const policy = () => handle.vnis()[0].policy;
+  await handle.setOverlayMtu(100, 1400);
+  await handle.setPolicy(100, { learning: false, fdbLimit: 10 });
+  t.same(policy(), { ...POLICY, overlayMtu: 1400, learning: false, fdbLimit: 10 });
+  await t.rejects(handle.setPolicy(101, {}), { code: 'vni_not_found' });
+});
+
+t.test('a VNI whose removal fails, as a worker dies, stays and works', async (t) => {
+  const { handle } = await start(t, 2);
+  await handle.addVni(newVni(100));
+  await handle.addVni(newVni(200));
+  for (const peer of ['192.0.2.1', '192.0.2.2']) await handle.addPeer(100, newPeer(peer));
+  await handle.addPeer(200, newPeer('192.0.2.1'));
+  await handle.putFdb(200, macParts(macNumber(1)), '192.0.2.1');
+  handle.configured();
+  const crashed = crashFirst(handle);
+  const removed = handle.removeVni(100);
+  const changed = handle.setPolicy(200, { learning: false });
+  const added = handle.addVni(newVni(300));
+  for (const change of [crashed, removed, changed, added])
+    await t.rejects(change, { code: 'dataplane_down' });
+  await t.rejects(handle.removeVni(200), { code: 'dataplane_down' }, 'refused while one is away');
+  await t.rejects(handle.setPolicy(200, { flood: false }), { code: 'dataplane_down' });
+  await t.rejects(handle.addVni(newVni(400)), { code: 'dataplane_down' });
+  await eventually('ready again', () => handle.ready, 10_000);
+  t.same(
+    handle.vnis().map(({ vni }) => vni),
+    [100, 200],
+  );
+  t.same(handle.vnis()[1].policy, POLICY);
+  // Had one worker kept the removal or the addition, these would differ between the two.
+  await handle.putFdb(100, macParts(macNumber(1)), '192.0.2.2');
+  for (const block of handle.counters) t.equal(block.cells[block.vniBase(0) + V_FDB_STATIC], 1);
+  t.equal((await listAll(handle, 200, 10)).items.length, 1, 'the other VNI has what it had');
+  const third = await handle.addVni(newVni(300));
+  t.equal(third.vniIdx, 2, 'the row of the addition that failed is free again');
+  await handle.removeVni(100);
+  await handle.removeVni(300);
+});
+
+t.test(
+  'one capture at a time, a ring for each worker, ended by who asked for it or with its VNI',
+  async (t) => {
+    const { handle } = await start(t, 2);
+    const { vniIdx } = await handle.addVni(newVni(100));
+    const { peerIdx } = await handle.addPeer(100, newPeer('192.0.2.1'));
+    t.equal(handle.peerAt(vniIdx, peerIdx)?.address.text, '192.0.2.1');
+    t.equal(handle.peerAt(vniIdx, peerIdx + 1), undefined);
+    const request = { vni: 100, point: 'overlay', snapLen: 1000 } as const;
+    await t.rejects(handle.startCapture({ ...request, vni: 101 }), { code: 'vni_not_found' });
+    const first = await handle.startCapture(request);
+    t.same(
+      first.rings.map((ring) => ring.first()),
+      [undefined, undefined],
+    );
+    await t.rejects(handle.startCapture({ ...request, vni: undefined }), { code: 'capture_busy' });
+    await first.stop();
+    const second = await handle.startCapture(request);
+    await first.stop();
+    await t.rejects(handle.startCapture(request), { code: 'capture_busy' }, 'nobody else ends it');
+    await handle.removeVni(100);
+    const third = await handle.startCapture({ ...request, vni: undefined });
+    await second.stop();
+    await t.rejects(handle.startCapture({ ...request, vni: undefined }), { code: 'capture_busy' });
+    await handle.watchFdb(true);
+    await handle.watchFdb(false);
+    await third.stop();
+  },
+);

@@ -3,11 +3,15 @@
  * evicted, and learning cannot override it.
  */
 import type { FastifyInstance } from 'fastify';
+import { wholeNumber } from '../../config/values.js';
 import { formatMac } from '../../wire/mac.js';
 import { DataPlaneError } from '../../worker/data-plane.js';
+import { guardedAnswers, json, nothing, OF_BODIES, OF_DATA_PLANE, problems } from '../answers.js';
+import type { Changes } from '../changes.js';
 import type { ControlDeps } from '../deps.js';
 import { ApiError } from '../errors.js';
-import { type FdbQuery, fdbFilter, macOf, pageOf, peerOf, vniOf } from '../params.js';
+import { limitOf } from '../pages.js';
+import { type FdbQuery, fdbFilter, macOf, parseWith, peerOf, vniOf } from '../params.js';
 import * as S from '../schemas.js';
 
 interface MacParams {
@@ -15,19 +19,34 @@ interface MacParams {
   readonly mac: string;
 }
 
-export function fdbRoutes(app: FastifyInstance, { dataPlane, log }: ControlDeps): void {
+const TAGS = ['FDB'];
+const parseCursor = wholeNumber(0, Number.MAX_SAFE_INTEGER);
+
+export function fdbRoutes(
+  app: FastifyInstance,
+  { dataPlane, configuration, log }: ControlDeps,
+  changes: Changes,
+): void {
   app.get<{ Params: { vni: string }; Querystring: FdbQuery }>(
     '/v1/vnis/:vni/fdb',
     {
       schema: {
+        summary: 'Entries of the FDB',
+        tags: TAGS,
+        operationId: 'listFdb',
         params: S.vniParams,
         querystring: S.fdbQuery,
-        response: { 200: S.listOf(S.fdbEntrySchema), ...S.problems },
+        response: guardedAnswers({ 200: json(S.listOf(S.fdbEntrySchema), 'a page of entries') }, [
+          'vni_not_found',
+          'peer_not_found',
+          ...OF_DATA_PLANE,
+        ]),
       },
     },
     async (request) => {
       const vni = vniOf(dataPlane, request.params);
-      const { limit, cursor } = pageOf(request.query);
+      const limit = limitOf(request.query.limit);
+      const cursor = parseWith('cursor', request.query.cursor ?? '0', parseCursor);
       const page = await dataPlane.listFdb(vni, fdbFilter(dataPlane, vni, request.query), limit, cursor);
       return {
         items: page.items.map(({ mac, ...entry }) => ({ mac: formatMac(mac.high, mac.low), ...entry })),
@@ -40,16 +59,23 @@ export function fdbRoutes(app: FastifyInstance, { dataPlane, log }: ControlDeps)
     '/v1/vnis/:vni/fdb',
     {
       schema: {
+        summary: 'Flush: remove all entries that match',
+        tags: TAGS,
+        operationId: 'flushFdb',
         params: S.vniParams,
         querystring: S.flushQuery,
-        response: { 200: S.flushedSchema, ...S.problems },
+        response: guardedAnswers({ 200: json(S.flushedSchema, 'how many were removed') }, [
+          'vni_not_found',
+          'peer_not_found',
+          ...OF_DATA_PLANE,
+        ]),
       },
     },
     async (request) => {
       const vni = vniOf(dataPlane, request.params);
       const filter = fdbFilter(dataPlane, vni, request.query);
-      const removed = await dataPlane.flushFdb(vni, filter);
-      log.info({ vni, ...filter, removed }, 'FDB flushed by the API');
+      const removed = await changes.one(() => configuration.flushFdb(vni, filter));
+      log.info({ request: request.id, vni, ...filter, removed }, 'FDB flushed by the API');
       return { removed };
     },
   );
@@ -59,19 +85,28 @@ export function fdbRoutes(app: FastifyInstance, { dataPlane, log }: ControlDeps)
     '/v1/vnis/:vni/fdb/:mac',
     {
       schema: {
+        summary: 'Set a static entry, in the place of any other',
+        tags: TAGS,
+        operationId: 'putFdbEntry',
         params: S.macParams,
         querystring: S.noQuery,
         body: S.fdbBody,
-        response: { 204: S.empty, ...S.problems },
+        response: guardedAnswers(
+          {
+            204: nothing('it holds, whether it is new or was there'),
+            409: problems(['peer_not_found', 'fdb_full']),
+          },
+          ['vni_not_found', ...OF_BODIES, ...OF_DATA_PLANE],
+        ),
       },
     },
     async (request, reply) => {
       const vni = vniOf(dataPlane, request.params);
       const mac = macOf(request.params);
       const { address } = peerOf(dataPlane, vni, request.body.peer, 409);
-      await dataPlane.putFdb(vni, mac, address.text).catch(refusePeerAs409);
+      await changes.one(() => configuration.putFdb(vni, mac, address.text)).catch(refusePeerAs409);
       log.info(
-        { vni, mac: formatMac(mac.high, mac.low), peer: address.text },
+        { request: request.id, vni, mac: formatMac(mac.high, mac.low), peer: address.text },
         'static FDB entry set by the API',
       );
       return reply.code(204).send();
@@ -80,12 +115,28 @@ export function fdbRoutes(app: FastifyInstance, { dataPlane, log }: ControlDeps)
 
   app.delete<{ Params: MacParams }>(
     '/v1/vnis/:vni/fdb/:mac',
-    { schema: { params: S.macParams, querystring: S.noQuery, response: { 204: S.empty, ...S.problems } } },
+    {
+      schema: {
+        summary: 'Remove an entry, static or dynamic',
+        tags: TAGS,
+        operationId: 'deleteFdbEntry',
+        params: S.macParams,
+        querystring: S.noQuery,
+        response: guardedAnswers({ 204: nothing('removed') }, [
+          'vni_not_found',
+          'fdb_entry_not_found',
+          ...OF_DATA_PLANE,
+        ]),
+      },
+    },
     async (request, reply) => {
       const vni = vniOf(dataPlane, request.params);
       const mac = macOf(request.params);
-      await dataPlane.deleteFdb(vni, mac);
-      log.info({ vni, mac: formatMac(mac.high, mac.low) }, 'FDB entry removed by the API');
+      await changes.one(() => configuration.deleteFdb(vni, mac));
+      log.info(
+        { request: request.id, vni, mac: formatMac(mac.high, mac.low) },
+        'FDB entry removed by the API',
+      );
       return reply.code(204).send();
     },
   );

@@ -1,113 +1,165 @@
 /**
- * Peers of a VNI: list, add, look at, remove. A change is answered after the data plane has applied it. `address`
- * is what the peer was given as, an address or a name; `resolved` the address in use, and either finds the peer.
+ * Peers of a VNI: list, add, look at, remove. A change is answered after the data plane has applied it.
+ *
+ * A peer is configured by its host, an address or a name; every address of a name is an item of the list, with the name
+ * as its `address` and its own address as `resolved`. Either finds it; removed is what was configured. A name that has no
+ * address at the moment is an item without `resolved`.
  */
 import type { FastifyInstance } from 'fastify';
+import { type Body, readPeerBody } from '../../config/body.js';
+import { parsePeerHost } from '../../config/peer.js';
+import type { PeerSettings } from '../../config/settings.js';
+import { PEER_ROW } from '../../stats/counters.js';
 import { parseIpAddress } from '../../wire/ip-address.js';
-import type { DataPlane, PeerAddress, PeerState } from '../../worker/data-plane.js';
-import { readPeer } from '../counters.js';
+import type { PeerState } from '../../worker/data-plane.js';
+import { guardedAnswers, json, nothing, OF_BODIES, OF_DATA_PLANE } from '../answers.js';
+import type { Changes } from '../changes.js';
+import { readPeer, readTraffic } from '../counters.js';
 import type { ControlDeps, StatusInfo } from '../deps.js';
 import { ApiError } from '../errors.js';
-import { peerHost, peerOf, vniOf } from '../params.js';
-import { empty, listOf, noQuery, peerBody, peerParams, peerSchema, problems, vniParams } from '../schemas.js';
+import { answersUnchanged, etagOf, refuseStale } from '../etag.js';
+import { type PageQuery, pageOf } from '../pages.js';
+import { parseWith, vniOf } from '../params.js';
+import * as S from '../schemas.js';
 
-interface PeerBody {
+interface PeerParams {
+  readonly vni: string;
   readonly address: string;
-  readonly port?: number;
-  readonly flood?: boolean;
 }
 
-export function peerRoutes(app: FastifyInstance, deps: ControlDeps): void {
-  const { dataPlane, log, status } = deps;
+const TAG = { ETag: 'changes with the settings' };
+const TAGS = ['Peers'];
 
-  app.get<{ Params: { vni: string } }>(
-    '/v1/vnis/:vni/peers',
-    {
-      schema: { params: vniParams, querystring: noQuery, response: { 200: listOf(peerSchema), ...problems } },
-    },
-    (request) => ({
-      items: peerViews(dataPlane, vniOf(dataPlane, request.params), status()),
-      nextCursor: null,
-    }),
-  );
+export function peerRoutes(app: FastifyInstance, deps: ControlDeps, changes: Changes): void {
+  const { dataPlane, configuration, log, status } = deps;
 
-  app.post<{ Params: { vni: string }; Body: PeerBody }>(
+  app.get<{ Params: { vni: string }; Querystring: PageQuery }>(
     '/v1/vnis/:vni/peers',
     {
       schema: {
-        params: vniParams,
-        querystring: noQuery,
-        body: peerBody,
-        response: { 201: peerSchema, ...problems },
+        summary: 'Peers of a VNI with their counters, by address',
+        tags: TAGS,
+        operationId: 'listPeers',
+        params: S.vniParams,
+        querystring: S.pageQuery,
+        response: guardedAnswers({ 200: json(S.listOf(S.peerSchema), 'a page of peers') }, ['vni_not_found']),
+      },
+    },
+    ({ params, query }) =>
+      pageOf(peerViews(deps, vniOf(dataPlane, params)), keyOf, query.limit, query.cursor),
+  );
+
+  app.post<{ Params: { vni: string }; Body: Body }>(
+    '/v1/vnis/:vni/peers',
+    {
+      schema: {
+        summary: 'Add a peer',
+        tags: TAGS,
+        operationId: 'addPeer',
+        params: S.vniParams,
+        querystring: S.noQuery,
+        body: S.peerBody,
+        response: guardedAnswers(
+          { 201: json(S.peerSchema, 'the peer; of a name its first', { ...TAG, Location: 'its path' }) },
+          ['vni_not_found', 'peer_exists', 'peer_unresolved', 'host_refused', ...OF_BODIES, ...OF_DATA_PLANE],
+        ),
       },
     },
     async (request, reply) => {
       const vni = vniOf(dataPlane, request.params);
-      const host = peerHost(request.body.address);
-      const address = await resolve(deps, host, request.body.port);
-      const name = parseIpAddress(host) === undefined ? host : '';
-      const pathMtu = status().pathMtu(address.text) ?? 0;
-      const { flood = true } = request.body;
-      const peer = await dataPlane.addPeer(vni, { address, flood, name, pathMtu });
-      log.info({ vni, peer: address.text }, 'peer added by the API');
+      const peer = readPeerBody(request.body, status().underlay.port);
+      refuseOwnAddress(peer, status());
+      const came = await changes.one(() => configuration.addPeer(vni, peer));
+      log.info(
+        { request: request.id, vni, peer: peer.host, addresses: textsOf(came) },
+        'peer added by the API',
+      );
+      const view = findPeer(deps, vni, peer.host);
       return reply
         .code(201)
-        .header('location', `/v1/vnis/${vni}/peers/${encodeURIComponent(address.text)}`)
-        .send(peerView(dataPlane, vni, peer, status()));
+        .headers({
+          location: `/v1/vnis/${vni}/peers/${encodeURIComponent(peer.host)}`,
+          etag: peerTag(view),
+        })
+        .send(view);
     },
   );
 
-  app.get<{ Params: { vni: string; address: string } }>(
+  app.get<{ Params: PeerParams }>(
     '/v1/vnis/:vni/peers/:address',
-    { schema: { params: peerParams, querystring: noQuery, response: { 200: peerSchema, ...problems } } },
-    (request) => {
+    {
+      schema: {
+        summary: 'One peer; of a name with several addresses its first',
+        tags: TAGS,
+        operationId: 'getPeer',
+        params: S.peerParams,
+        querystring: S.noQuery,
+        headers: S.ifNoneMatch,
+        response: guardedAnswers(
+          {
+            200: json(S.peerSchema, 'the peer', TAG),
+            304: nothing('its settings are as the caller knows them'),
+          },
+          ['vni_not_found', 'peer_not_found'],
+        ),
+      },
+    },
+    (request, reply) => {
       const vni = vniOf(dataPlane, request.params);
-      return peerView(dataPlane, vni, peerOf(dataPlane, vni, request.params.address), status());
+      const view = findPeer(deps, vni, hostOf(request.params));
+      return answersUnchanged(request, reply, peerTag(view)) ? reply : view;
     },
   );
 
-  app.delete<{ Params: { vni: string; address: string } }>(
+  app.delete<{ Params: PeerParams }>(
     '/v1/vnis/:vni/peers/:address',
-    { schema: { params: peerParams, querystring: noQuery, response: { 204: empty, ...problems } } },
+    {
+      schema: {
+        summary: 'Remove a peer and all its FDB entries',
+        tags: TAGS,
+        operationId: 'removePeer',
+        params: S.peerParams,
+        querystring: S.noQuery,
+        headers: S.ifMatch,
+        response: guardedAnswers({ 204: nothing('removed') }, [
+          'vni_not_found',
+          'peer_not_found',
+          'peer_of_name',
+          'precondition_failed',
+          ...OF_DATA_PLANE,
+        ]),
+      },
+    },
     async (request, reply) => {
       const vni = vniOf(dataPlane, request.params);
-      const { address } = peerOf(dataPlane, vni, request.params.address);
-      await dataPlane.removePeer(vni, address.text);
-      log.info({ vni, peer: address.text }, 'peer removed by the API');
+      const host = hostOf(request.params);
+      await changes.one(() => {
+        refuseStale(request, peerTag(findPeer(deps, vni, host)), `peer ${host} of VNI ${vni}`);
+        return configuration.removePeer(vni, host);
+      });
+      log.info({ request: request.id, vni, peer: host }, 'peer removed by the API');
       return reply.code(204).send();
     },
   );
 }
 
-async function resolve(
-  { resolvePeer, status }: ControlDeps,
-  host: string,
-  port?: number,
-): Promise<PeerAddress> {
-  const { underlay } = status();
-  let address: PeerAddress;
-  try {
-    address = await resolvePeer(host, port ?? underlay.port);
-  } catch (error) {
-    throw new ApiError('peer_unresolved', (error as Error).message);
-  }
-  if (!underlay.local.includes(address.text)) return address;
-  throw new ApiError('bad_request', `address ${address.text}: is this VTEP's own; a peer is another host`);
+type PeerView = ReturnType<typeof view> | ReturnType<typeof viewUnresolved>;
+
+/** The peer with this address, or that was configured so. @throws ApiError peer_not_found */
+function findPeer(deps: ControlDeps, vni: number, host: string): PeerView {
+  const found = peerViews(deps, vni).find(({ address, resolved }) => address === host || resolved === host);
+  if (found !== undefined) return found;
+  throw new ApiError('peer_not_found', `VNI ${vni} has no peer ${host}`);
 }
 
-function peerViews(dataPlane: DataPlane, vni: number, status: StatusInfo) {
-  return dataPlane
+function peerViews({ dataPlane, configuration, status }: ControlDeps, vni: number): PeerView[] {
+  const info = status();
+  const views: PeerView[] = dataPlane
     .snapshot(vni)
-    .peers.flatMap(({ peer, row }) => (peer === undefined ? [] : [view(peer, row, status)]));
-}
-
-function peerView(dataPlane: DataPlane, vni: number, wanted: PeerState, status: StatusInfo) {
-  const found = dataPlane.snapshot(vni).peers.find(({ peer }) => peer?.peerIdx === wanted.peerIdx);
-  if (found?.peer !== undefined) return view(found.peer, found.row, status);
-  throw new ApiError(
-    'peer_not_found',
-    `VNI ${vni} has no peer ${wanted.address.text}: it was removed meanwhile`,
-  );
+    .peers.flatMap(({ peer, row }) => (peer === undefined ? [] : [view(peer, row, info)]));
+  const known = new Set(views.map(({ address }) => address));
+  const names = configuration.settings(vni).peers.filter(({ host }) => parseIpAddress(host) === undefined);
+  return views.concat(names.filter(({ host }) => !known.has(host)).map(viewUnresolved));
 }
 
 function view(peer: PeerState, row: Float64Array, status: StatusInfo) {
@@ -119,4 +171,31 @@ function view(peer: PeerState, row: Float64Array, status: StatusInfo) {
     resolved,
     ...counters,
   };
+}
+
+function viewUnresolved({ host, port, flood }: PeerSettings) {
+  const nothing = { lastSeen: null, pathMtu: null, ...readTraffic(new Float64Array(PEER_ROW), 0) };
+  return { address: host, port, flood, resolved: null, ...nothing };
+}
+
+/** No two items have the same: an address is one peer's, and a name is no address. */
+function keyOf({ resolved, address }: PeerView): string {
+  return resolved ?? address;
+}
+
+function peerTag({ address, port, flood }: PeerView): string {
+  return etagOf({ address, port, flood });
+}
+
+function hostOf({ address }: PeerParams): string {
+  return parseWith('peer', address, parsePeerHost);
+}
+
+function textsOf(peers: readonly PeerState[]): string[] {
+  return peers.map(({ address }) => address.text);
+}
+
+function refuseOwnAddress({ host }: PeerSettings, { underlay }: StatusInfo): void {
+  if (!underlay.local.includes(host)) return;
+  throw new ApiError('bad_request', `address ${host}: is this VTEP's own; a peer is another host`);
 }

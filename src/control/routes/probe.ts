@@ -4,17 +4,32 @@
  */
 import { PassThrough } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
+import { guardedAnswers } from '../answers.js';
 import type { ControlDeps, PeerProbe } from '../deps.js';
 import { problemOf } from '../errors.js';
 import { peerOf, vniOf } from '../params.js';
-import { noQuery, peerParams, probeSchema, problems } from '../schemas.js';
+import { noQuery, peerParams, probeSchema } from '../schemas.js';
 
 export const LINES_TYPE = 'application/x-ndjson';
+
+const PROBE_ANSWER = {
+  description: 'what was found; in lines: each packet, then what was found',
+  content: { 'application/json': { schema: probeSchema }, [LINES_TYPE]: { schema: { type: 'string' } } },
+};
 
 export function probeRoutes(app: FastifyInstance, { dataPlane, probe, log }: ControlDeps): void {
   app.post<{ Params: { vni: string; address: string } }>(
     '/v1/vnis/:vni/peers/:address/probe',
-    { schema: { params: peerParams, querystring: noQuery, response: { 200: probeSchema, ...problems } } },
+    {
+      schema: {
+        summary: 'Search what the path to a peer carries; takes some seconds',
+        tags: ['Peers'],
+        operationId: 'probePeer',
+        params: peerParams,
+        querystring: noQuery,
+        response: guardedAnswers({ 200: PROBE_ANSWER }, ['vni_not_found', 'peer_not_found']),
+      },
+    },
     async (request, reply) => {
       const vni = vniOf(dataPlane, request.params);
       const peer = peerOf(dataPlane, vni, request.params.address);

@@ -1,57 +1,112 @@
 /** The daemon as a whole: what runs, what hurts it, health for a supervisor, the counters as JSON and as metrics. */
 import type { FastifyInstance } from 'fastify';
+import { answers, guardedAnswers, json, media } from '../answers.js';
 import { countersText } from '../counters.js';
 import type { ControlDeps } from '../deps.js';
 import { ApiError } from '../errors.js';
 import { createMetrics } from '../metrics.js';
-import {
-  countersSchema,
-  findingSchema,
-  healthSchema,
-  listOf,
-  noQuery,
-  problems,
-  statusSchema,
-} from '../schemas.js';
+import { countersSchema, findingSchema, healthSchema, listOf, noQuery, statusSchema } from '../schemas.js';
 import { textStream } from '../text-stream.js';
 import { vniView } from './vnis.js';
 
 const JSON_TYPE = 'application/json; charset=utf-8';
+const TAGS = ['Daemon'];
 
 export function statusRoutes(app: FastifyInstance, deps: ControlDeps): void {
   app.get(
     '/v1/status',
-    { schema: { querystring: noQuery, response: { 200: statusSchema, ...problems } } },
+    {
+      schema: {
+        summary: 'What runs, and what hurts it',
+        tags: TAGS,
+        operationId: 'getStatus',
+        querystring: noQuery,
+        response: guardedAnswers({ 200: json(statusSchema, 'status') }),
+      },
+    },
     () => statusView(deps),
   );
 
   app.get(
     '/v1/counters',
-    { schema: { querystring: noQuery, response: { 200: countersSchema, ...problems } } },
+    {
+      schema: {
+        summary: 'All that the metrics show',
+        tags: TAGS,
+        operationId: 'getCounters',
+        querystring: noQuery,
+        response: guardedAnswers({ 200: json(countersSchema, 'counters by VNI and peer') }),
+      },
+    },
     (_request, reply) => reply.type(JSON_TYPE).send(textStream(countersText(deps.dataPlane, deps.status()))),
   );
 
   app.get(
     '/v1/doctor',
-    { schema: { querystring: noQuery, response: { 200: listOf(findingSchema), ...problems } } },
+    {
+      schema: {
+        summary: 'What keeps frames from arriving',
+        tags: TAGS,
+        operationId: 'getDoctor',
+        querystring: noQuery,
+        response: guardedAnswers({
+          200: json(listOf(findingSchema), 'what was found, with the cure of each'),
+        }),
+      },
+    },
     async () => ({ items: await deps.doctor(), nextCursor: null }),
-  );
-
-  // The process answers: nothing more is asked here, so that a busy data plane is not restarted.
-  app.get('/healthz', { schema: { response: { 200: healthSchema, ...problems } } }, () => ({ status: 'ok' }));
-
-  app.get('/readyz', { schema: { response: { 200: healthSchema, ...problems } } }, () => {
-    if (deps.dataPlane.ready) return { status: 'ready' };
-    throw new ApiError('not_ready', 'the data plane has not acknowledged the whole configuration');
-  });
-
-  const metrics = createMetrics(deps);
-  app.get('/metrics', { schema: { response: { 200: { type: 'string' }, ...problems } } }, (_request, reply) =>
-    reply.type(metrics.contentType).send(metrics.scrape()),
   );
 }
 
-function statusView({ dataPlane, status }: ControlDeps) {
+/** What supervisors and Prometheus ask; also on a listener of its own. */
+export function healthRoutes(app: FastifyInstance, deps: Pick<ControlDeps, 'dataPlane' | 'status'>): void {
+  // The process answers: nothing more is asked here, so that a busy data plane is not restarted.
+  app.get(
+    '/healthz',
+    {
+      schema: {
+        summary: 'The process answers',
+        tags: TAGS,
+        operationId: 'getHealth',
+        response: answers({ 200: json(healthSchema, 'ok') }),
+      },
+    },
+    () => ({ status: 'ok' }),
+  );
+
+  app.get(
+    '/readyz',
+    {
+      schema: {
+        summary: 'The data plane has the whole configuration',
+        tags: TAGS,
+        operationId: 'getReadiness',
+        response: answers({ 200: json(healthSchema, 'ready') }, ['not_ready']),
+      },
+    },
+    () => {
+      if (deps.dataPlane.ready) return { status: 'ready' };
+      throw new ApiError('not_ready', 'the data plane has not acknowledged the whole configuration');
+    },
+  );
+
+  const metrics = createMetrics(deps);
+  app.get(
+    '/metrics',
+    {
+      schema: {
+        summary: 'The counters for Prometheus',
+        tags: TAGS,
+        operationId: 'getMetrics',
+        response: guardedAnswers({ 200: media('text/plain', { type: 'string' }, 'text format 0.0.4') }),
+      },
+    },
+    (_request, reply) => reply.type(metrics.contentType).send(metrics.scrape()),
+  );
+}
+
+function statusView(deps: ControlDeps) {
+  const { dataPlane, status } = deps;
   const { version, startedAtMs, underlay, warnings } = status();
   return {
     version,
@@ -59,7 +114,7 @@ function statusView({ dataPlane, status }: ControlDeps) {
     uptimeS: Math.floor((Date.now() - startedAtMs) / 1000),
     ready: dataPlane.ready,
     underlay: { ...underlay, device: underlay.device || null },
-    vnis: dataPlane.vnis().map((vni) => vniView(dataPlane, vni)),
+    vnis: dataPlane.vnis().map((vni) => vniView(deps, vni)),
     warnings,
   };
 }

@@ -1,39 +1,177 @@
-/** VNIs as they are configured. They come from flags and file; there is no call that changes them yet. */
+/** VNIs: listed, made, changed, removed, each while frames of the others flow. */
 import type { FastifyInstance } from 'fastify';
+import { type Body, readVniBody, readVniChanges } from '../../config/body.js';
+import type { VniSettings } from '../../config/settings.js';
+import { parseVni } from '../../config/values.js';
 import { V_FDB_DYNAMIC, V_FDB_STATIC } from '../../stats/counters.js';
-import type { DataPlane, VniState } from '../../worker/data-plane.js';
+import type { VniState } from '../../worker/data-plane.js';
+import { guardedAnswers, json, nothing, OF_BODIES, OF_DATA_PLANE } from '../answers.js';
+import type { Changes } from '../changes.js';
 import type { ControlDeps } from '../deps.js';
-import { vniOf } from '../params.js';
-import { listOf, noQuery, problems, vniParams, vniSchema } from '../schemas.js';
+import { answersUnchanged, etagOf, refuseStale } from '../etag.js';
+import { type PageQuery, pageOf } from '../pages.js';
+import { parseWith, vniOf } from '../params.js';
+import * as S from '../schemas.js';
 
-export function vniRoutes(app: FastifyInstance, { dataPlane }: ControlDeps): void {
-  app.get(
+interface VniParams {
+  readonly vni: string;
+}
+
+const TAG = { ETag: 'changes with the settings' };
+const TAGS = ['VNIs'];
+
+export function vniRoutes(app: FastifyInstance, deps: ControlDeps, changes: Changes): void {
+  const { dataPlane, configuration, log, status } = deps;
+
+  app.get<{ Querystring: PageQuery }>(
     '/v1/vnis',
-    { schema: { querystring: noQuery, response: { 200: listOf(vniSchema), ...problems } } },
-    () => ({
-      items: dataPlane.vnis().map((vni) => vniView(dataPlane, vni)),
-      nextCursor: null,
-    }),
+    {
+      schema: {
+        summary: 'VNIs, by number',
+        tags: TAGS,
+        operationId: 'listVnis',
+        querystring: S.pageQuery,
+        response: guardedAnswers({ 200: json(S.listOf(S.vniSchema), 'a page of VNIs') }),
+      },
+    },
+    ({ query }) => {
+      const after = query.cursor === undefined ? undefined : parseWith('cursor', query.cursor, parseVni);
+      const page = pageOf(dataPlane.vnis(), ({ vni }) => vni, query.limit, after);
+      return { ...page, items: page.items.map((state) => vniView(deps, state)) };
+    },
   );
 
-  app.get<{ Params: { vni: string } }>(
+  app.post<{ Body: Body }>(
+    '/v1/vnis',
+    {
+      schema: {
+        summary: 'Make a VNI, with its TAP',
+        tags: TAGS,
+        operationId: 'addVni',
+        querystring: S.noQuery,
+        body: S.vniBody,
+        response: guardedAnswers(
+          { 201: json(S.vniSchema, 'the VNI as it is now', { ...TAG, Location: 'its path' }) },
+          ['vni_exists', 'peer_unresolved', 'host_refused', ...OF_BODIES, ...OF_DATA_PLANE],
+        ),
+      },
+    },
+    async (request, reply) => {
+      const settings = readVniBody(request.body, status().underlay.port);
+      const { vni } = settings;
+      await changes.one(() => configuration.addVni(settings));
+      log.info({ request: request.id, vni }, 'VNI added by the API');
+      return reply
+        .code(201)
+        .headers({ location: `/v1/vnis/${vni}`, etag: vniTag(configuration.settings(vni)) })
+        .send(vniView(deps, stateOf(deps, vni)));
+    },
+  );
+
+  app.get<{ Params: VniParams }>(
     '/v1/vnis/:vni',
-    { schema: { params: vniParams, querystring: noQuery, response: { 200: vniSchema, ...problems } } },
-    (request) => {
+    {
+      schema: {
+        summary: 'One VNI',
+        tags: TAGS,
+        operationId: 'getVni',
+        params: S.vniParams,
+        querystring: S.noQuery,
+        headers: S.ifNoneMatch,
+        response: guardedAnswers(
+          {
+            200: json(S.vniSchema, 'the VNI', TAG),
+            304: nothing('its settings are as the caller knows them'),
+          },
+          ['vni_not_found'],
+        ),
+      },
+    },
+    (request, reply) => {
       const vni = vniOf(dataPlane, request.params);
-      return vniView(dataPlane, dataPlane.vnis().find((state) => state.vni === vni)!);
+      if (answersUnchanged(request, reply, vniTag(configuration.settings(vni)))) return reply;
+      return vniView(deps, stateOf(deps, vni));
+    },
+  );
+
+  app.patch<{ Params: VniParams; Body: Body }>(
+    '/v1/vnis/:vni',
+    {
+      schema: {
+        summary: 'Change settings of a VNI; those that the body does not name stay',
+        tags: TAGS,
+        operationId: 'changeVni',
+        params: S.vniParams,
+        querystring: S.noQuery,
+        headers: S.ifMatch,
+        body: S.vniChanges,
+        response: guardedAnswers({ 200: json(S.vniSchema, 'the VNI as it is now', TAG) }, [
+          'vni_not_found',
+          'precondition_failed',
+          'host_refused',
+          ...OF_BODIES,
+          ...OF_DATA_PLANE,
+        ]),
+      },
+    },
+    async (request, reply) => {
+      const vni = vniOf(dataPlane, request.params);
+      const changed = readVniChanges(vni, request.body);
+      await changes.one(() => {
+        refuseStale(request, vniTag(configuration.settings(vni)), `VNI ${vni}`);
+        return configuration.changeVni(vni, changed);
+      });
+      log.info({ request: request.id, vni, changed }, 'VNI changed by the API');
+      return reply
+        .header('etag', vniTag(configuration.settings(vni)))
+        .send(vniView(deps, stateOf(deps, vni)));
+    },
+  );
+
+  app.delete<{ Params: VniParams }>(
+    '/v1/vnis/:vni',
+    {
+      schema: {
+        summary: 'Remove a VNI, its peers, its FDB and what vtepd made for it',
+        tags: TAGS,
+        operationId: 'removeVni',
+        params: S.vniParams,
+        querystring: S.noQuery,
+        headers: S.ifMatch,
+        response: guardedAnswers({ 204: nothing('removed') }, [
+          'vni_not_found',
+          'precondition_failed',
+          'host_refused',
+          ...OF_DATA_PLANE,
+        ]),
+      },
+    },
+    async (request, reply) => {
+      const vni = vniOf(dataPlane, request.params);
+      await changes.one(() => {
+        refuseStale(request, vniTag(configuration.settings(vni)), `VNI ${vni}`);
+        return configuration.removeVni(vni);
+      });
+      log.info({ request: request.id, vni }, 'VNI removed by the API');
+      return reply.code(204).send();
     },
   );
 }
 
-/** Settings by their names in the configuration file. */
-export function vniView(dataPlane: DataPlane, { vni, tap, bridge, mac, policy }: VniState) {
+/** Settings by their names in the configuration file, and what became of them. */
+export function vniView(
+  { dataPlane, configuration }: Pick<ControlDeps, 'dataPlane' | 'configuration'>,
+  { vni, tap, bridge, mac, policy }: VniState,
+) {
   const { vni: row, peers } = dataPlane.totals(vni);
+  const { mtu, addresses } = configuration.settings(vni);
   return {
     vni,
     tap,
     bridge: bridge || null,
+    address: addresses,
     mac,
+    mtu,
     overlayMtu: policy.overlayMtu,
     learning: policy.learning,
     ageing: policy.ageingS,
@@ -44,4 +182,13 @@ export function vniView(dataPlane: DataPlane, { vni, tap, bridge, mac, policy }:
     peers,
     fdb: { static: row[V_FDB_STATIC], dynamic: row[V_FDB_DYNAMIC] },
   };
+}
+
+/** Peers have tags of their own: who adds one does not disturb who changes the VNI. */
+function vniTag({ peers: _, ...settings }: VniSettings): string {
+  return etagOf(settings);
+}
+
+function stateOf({ dataPlane }: ControlDeps, vni: number): VniState {
+  return dataPlane.vnis().find((state) => state.vni === vni)!;
 }

@@ -1,0 +1,58 @@
+/**
+ * What VNIs may not have in common, judged over settings alone: for those that came from the API, the state file, or a
+ * reload, after everything has been laid over everything. `check.ts` does the same with the places where values stood.
+ */
+import { ConfigError } from './config-error.js';
+import type { Settings, VniSettings } from './settings.js';
+
+/** @throws ConfigError for the first combination that cannot work */
+export function checkStanding(settings: Settings): void {
+  const holders = new Map<string, number>();
+  for (const vni of settings.vnis) {
+    checkTap(vni, settings);
+    for (const [key, value] of exclusive(vni)) claim(holders, vni.vni, key, value);
+  }
+  for (const vni of settings.vnis) checkBridge(vni, settings, holders);
+  for (const peers of new Set(settings.vnis.map((vni) => vni.peers))) checkPeers(peers, settings);
+}
+
+function exclusive({ tap, mac, addresses }: VniSettings): [string, string][] {
+  const own: [string, string][] = [['tap', tap]];
+  if (mac !== '') own.push(['mac', mac]);
+  return [...own, ...addresses.map((address): [string, string] => ['address', address])];
+}
+
+function claim(holders: Map<string, number>, vni: number, key: string, value: string): void {
+  const before = holders.get(`${key} ${value}`);
+  if (before === vni) throw new ConfigError(`${key} ${value}: given twice; give it once`);
+  if (before !== undefined)
+    throw new ConfigError(
+      `${key} ${value}: VNI ${before} has it, VNI ${vni} cannot have it too; give another one`,
+    );
+  holders.set(`${key} ${value}`, vni);
+}
+
+function checkTap({ tap }: VniSettings, { underlayDev }: Settings): void {
+  if (tap !== underlayDev) return;
+  throw new ConfigError(`tap ${tap}: is the --underlay-dev; the overlay cannot run over itself`);
+}
+
+function checkBridge(
+  { bridge }: VniSettings,
+  { underlayDev }: Settings,
+  holders: ReadonlyMap<string, number>,
+): void {
+  if (bridge === '') return;
+  const holder = holders.get(`tap ${bridge}`);
+  if (holder !== undefined)
+    throw new ConfigError(`bridge ${bridge}: is the TAP of VNI ${holder}; name another bridge`);
+  if (bridge === underlayDev)
+    throw new ConfigError(`bridge ${bridge}: is the --underlay-dev; the overlay cannot run over itself`);
+}
+
+function checkPeers(peers: VniSettings['peers'], { local }: Settings): void {
+  for (const { host } of peers) {
+    if (local.some(({ text }) => text === host))
+      throw new ConfigError(`peer ${host}: is the --local address of this VTEP; a peer is another host`);
+  }
+}

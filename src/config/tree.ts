@@ -1,0 +1,107 @@
+/**
+ * A text of YAML (JSON is one) or a value of a program, as maps, lists and words that know where they stand: what file,
+ * state and library options are read from. Values are taken as they are written (`off` is a word, `010` is not 8); the
+ * schema's parsers judge them, so sources cannot differ. Every message names the place: `vtepd.yaml:7: vnis[0].mtu`.
+ */
+import {
+  Document,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  parseDocument,
+  type YAMLMap,
+} from 'yaml';
+import { ConfigError } from './config-error.js';
+import { suggestion } from './nearest.js';
+
+export type { Node } from 'yaml';
+
+export class Tree {
+  readonly #document: Document;
+  /** '' for a value of a program, which has no lines. */
+  readonly #path: string;
+  readonly #lines: LineCounter;
+
+  private constructor(document: Document, path: string, lines: LineCounter) {
+    this.#document = document;
+    this.#path = path;
+    this.#lines = lines;
+  }
+
+  /** @param path what messages call the file @throws ConfigError when it is not YAML */
+  static parse(text: string, path: string): Tree {
+    const lines = new LineCounter();
+    const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+    const broken = document.errors[0];
+    if (broken === undefined) return new Tree(document, path, lines);
+    const { line } = lines.linePos(broken.pos[0]);
+    throw new ConfigError(`${path}:${line}: not valid YAML: ${broken.message.split('\n')[0]}`);
+  }
+
+  /** A plain object; what is undefined in it was not said. */
+  static of(value: object): Tree {
+    return new Tree(new Document(value), '', new LineCounter());
+  }
+
+  /** null: there is nothing. */
+  get root(): Node | null {
+    return this.#document.contents;
+  }
+
+  /** Keys and values of a map. @param known keys that are allowed; without, every key is @throws ConfigError */
+  entries(node: Node, name: string, known?: readonly string[]): [string, Node][] {
+    if (!isMap(node)) throw this.error(node, name || 'the file', 'must be a map of "key: value" lines');
+    return (node as YAMLMap<Node, Node | null>).items.map(({ key, value }) => {
+      const word = isScalar(key) ? String(key.value) : String(key);
+      const where = name === '' ? word : `${name}.${word}`;
+      if (known !== undefined && !known.includes(word)) {
+        const cure = suggestion(word, known) || `; known are ${known.join(', ')}`;
+        throw this.error(key, where, `unknown key${cure}`);
+      }
+      if (value === null) throw this.error(key, where, 'has no value');
+      return [word, this.#resolve(value)];
+    });
+  }
+
+  /** Items of a list with their names: `vnis[0]`. @throws ConfigError */
+  items(node: Node, name: string): [string, Node][] {
+    if (!isSeq(node))
+      throw this.error(node, name, 'must be a list, each item on a line of its own after "- "');
+    return node.items.map((item, index) => [`${name}[${index}]`, this.#resolve(item as Node)]);
+  }
+
+  isMap(node: Node): boolean {
+    return isMap(node);
+  }
+
+  isList(node: Node): boolean {
+    return isSeq(node);
+  }
+
+  isNull(node: Node): boolean {
+    return isScalar(node) && node.value === null;
+  }
+
+  /** A plain value as it was written; of a quoted one what the quotes hold. @throws ConfigError */
+  text(node: Node, name: string): string {
+    if (!isScalar(node)) throw this.error(node, name, 'must be a single value');
+    if (node.value === null) throw this.error(node, name, 'has no value');
+    return typeof node.value === 'string' ? node.value : (node.source ?? String(node.value));
+  }
+
+  place(node: Node, name: string): string {
+    if (this.#path === '') return name;
+    return `${this.#path}:${this.#lines.linePos(node.range?.[0] ?? 0).line}: ${name}`;
+  }
+
+  error(node: Node, name: string, sentence: string): ConfigError {
+    return new ConfigError(`${this.place(node, name)}: ${sentence}`);
+  }
+
+  #resolve(node: Node): Node {
+    return isAlias(node) ? (node.resolve(this.#document) ?? node) : node;
+  }
+}

@@ -1,0 +1,120 @@
+/**
+ * What all our HTTP servers have in common: limits, ids, the log of requests, and that whatever goes wrong is answered
+ * by a problem without a word of its inside. Routes and who may call them are `server.ts`'s.
+ *
+ * Every answer has an `x-request-id`, and the log names it: requests at level debug, so that nobody who can only read
+ * fills the log; changes at info, by the routes that make them.
+ */
+import { randomUUID } from 'node:crypto';
+import type { Socket } from 'node:net';
+import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
+import type { Logger } from '../log.js';
+import { ApiError, PROBLEM_TYPE, type ProblemCode, problem, problemOf } from './errors.js';
+
+/** Bytes of a request's body: no call needs more than some thousands. */
+const BODY_MAX = 65536;
+/** Characters of one part of a path: a DNS name with its escapes. */
+const PARAM_MAX = 512;
+/** Milliseconds for a whole request to arrive. */
+const REQUEST_TIMEOUT_MS = 10_000;
+/** Milliseconds without a byte either way, after which a connection is closed: also of one who does not read on. */
+const IDLE_TIMEOUT_MS = 60_000;
+/** Further connections are closed at once. */
+const CONNECTIONS_MAX = 256;
+const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
+
+/** A server without routes; it does not listen. Close it with `close()`. */
+export function createApp(log: Logger): FastifyInstance {
+  const app = Fastify({
+    logger: false,
+    genReqId: () => randomUUID(),
+    bodyLimit: BODY_MAX,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    connectionTimeout: IDLE_TIMEOUT_MS,
+    forceCloseConnections: true,
+    routerOptions: { maxParamLength: PARAM_MAX },
+    // A value of the wrong type is refused, not bent; a field that is not known is named, not removed.
+    ajv: {
+      customOptions: { coerceTypes: false, removeAdditional: false, verbose: true, allowUnionTypes: true },
+    },
+    frameworkErrors: (error, _request, reply) => sendProblem(reply, error),
+    clientErrorHandler: answerBrokenHttp,
+  });
+  app.server.maxConnections = CONNECTIONS_MAX;
+  app.removeContentTypeParser('text/plain');
+  app.addHook('onRequest', async (request, reply) => {
+    reply.headers({
+      'cache-control': 'no-store',
+      'x-content-type-options': 'nosniff',
+      'x-request-id': request.id,
+    });
+  });
+  app.addHook('onResponse', async ({ id, method, url, ip }, { statusCode, elapsedTime }) => {
+    log.debug({ request: id, method, url, status: statusCode, ms: Math.round(elapsedTime), ip }, 'request');
+  });
+  app.setErrorHandler((error, request, reply) => {
+    const sent = sendProblem(reply, error);
+    if (reply.statusCode === 500)
+      log.error({ request: request.id, err: error, method: request.method, url: request.url }, 'API');
+    return sent;
+  });
+  app.setNotFoundHandler((request) => {
+    throw new ApiError('not_found', `there is no ${request.url.split('?', 1)[0]}`);
+  });
+  return app;
+}
+
+/** Methods of each path, filled as routes are added. */
+export function collectRoutes(app: FastifyInstance): Map<string, Set<string>> {
+  const known = new Map<string, Set<string>>();
+  app.addHook('onRoute', ({ url, method }) => {
+    const methods = known.get(url) ?? new Set();
+    for (const name of [method].flat()) methods.add(name);
+    known.set(url, methods);
+  });
+  return known;
+}
+
+/** 405 instead of 404 where the path exists; before a body is read. */
+export function refuseOtherMethods(
+  app: FastifyInstance,
+  known: ReadonlyMap<string, ReadonlySet<string>>,
+): void {
+  for (const [url, methods] of [...known]) {
+    const allowed = [...methods].sort().join(', ');
+    app.route({
+      method: METHODS.filter((method) => !methods.has(method)),
+      url,
+      schema: { hide: true },
+      onRequest: async (request, reply) => {
+        reply.header('allow', allowed);
+        throw new ApiError('method_not_allowed', `${request.method} is not for ${url}; it takes ${allowed}`);
+      },
+      handler: () => {},
+    });
+  }
+}
+
+function sendProblem(reply: FastifyReply, error: unknown): FastifyReply {
+  const answer = problemOf(error);
+  return reply.code(answer.status).type(PROBLEM_TYPE).send(answer);
+}
+
+/** What is no HTTP has no request and no reply: the answer is written by hand. */
+function answerBrokenHttp(error: Error & { code?: string }, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const [code, detail] = BROKEN_HTTP[error.code ?? ''] ?? ['bad_request', 'this is not HTTP/1.1'];
+  const answer = problem(code, detail);
+  const body = JSON.stringify(answer);
+  socket.end(
+    `HTTP/1.1 ${answer.status} ${answer.title}\r\nContent-Type: ${PROBLEM_TYPE}\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+  );
+}
+
+const BROKEN_HTTP: Readonly<Record<string, [ProblemCode, string]>> = {
+  ERR_HTTP_REQUEST_TIMEOUT: ['request_timeout', `a request has ${REQUEST_TIMEOUT_MS} ms to arrive`],
+  HPE_HEADER_OVERFLOW: ['headers_too_large', 'header fields may have at most 16384 bytes'],
+};

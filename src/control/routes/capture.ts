@@ -1,0 +1,67 @@
+/** Packets as a pcap file that does not end: it is written while they flow, until the client goes away. */
+import { Readable } from 'node:stream';
+import type { FastifyInstance } from 'fastify';
+import { oneOf, wholeNumber } from '../../config/values.js';
+import { guardedAnswers, media, OF_DATA_PLANE } from '../answers.js';
+import type { ControlDeps } from '../deps.js';
+import { parseWith, vniOf } from '../params.js';
+import { firstPackets } from '../pcap-limit.js';
+import { captureQuery } from '../schemas.js';
+
+export const PCAP_TYPE = 'application/vnd.tcpdump.pcap';
+
+/** Bytes: what tcpdump takes, too. */
+const SNAP_LEN_MAX = 262_144;
+
+interface CaptureQuery {
+  readonly vni?: string;
+  readonly point?: string;
+  readonly snaplen?: string;
+  readonly limit?: string;
+}
+
+export function captureRoutes(app: FastifyInstance, deps: ControlDeps): void {
+  app.get<{ Querystring: CaptureQuery }>(
+    '/v1/capture',
+    {
+      exposeHeadRoute: false,
+      schema: {
+        summary: 'Packets from now on, as a pcap stream',
+        tags: ['Daemon'],
+        operationId: 'capture',
+        querystring: captureQuery,
+        response: guardedAnswers(
+          { 200: media(PCAP_TYPE, { type: 'string', format: 'binary' }, 'a pcap file, as long as it runs') },
+          ['vni_not_found', 'capture_busy', ...OF_DATA_PLANE],
+        ),
+      },
+    },
+    async (request, reply) => {
+      const { limit, ...options } = optionsOf(deps, request.query);
+      const capture = await deps.capture.open(options);
+      const end = () => {
+        capture.close().catch((error) => deps.log.error({ err: error, request: request.id }, 'capture'));
+      };
+      if (reply.raw.destroyed) end();
+      else reply.raw.once('close', end);
+      // There may be nothing to capture for hours.
+      request.raw.socket.setTimeout(0);
+      const { stream } = capture;
+      return reply
+        .type(PCAP_TYPE)
+        .send(limit === undefined ? stream : Readable.from(firstPackets(stream, limit)));
+    },
+  );
+}
+
+/** @throws ApiError bad_request, vni_not_found */
+function optionsOf({ dataPlane }: ControlDeps, query: CaptureQuery) {
+  const { vni, point = 'overlay', snaplen = String(SNAP_LEN_MAX), limit } = query;
+  return {
+    vni: vni === undefined ? undefined : vniOf(dataPlane, { vni }),
+    point: parseWith('point', point, oneOf('overlay', 'underlay')),
+    snapLen: parseWith('snaplen', snaplen, wholeNumber(1, SNAP_LEN_MAX)),
+    limit:
+      limit === undefined ? undefined : parseWith('limit', limit, wholeNumber(1, Number.MAX_SAFE_INTEGER)),
+  };
+}

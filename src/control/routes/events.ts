@@ -1,0 +1,106 @@
+/**
+ * What happens, as server-sent events (WHATWG HTML §9.2): the event's type is the SSE event's name, its data one line of
+ * JSON. Nothing that was before is told again. A client that reads too slowly loses the oldest of its queue and is told
+ * so by a `lost`; the number of clients is bounded.
+ */
+import { PassThrough, pipeline, Readable } from 'node:stream';
+import type { FastifyInstance } from 'fastify';
+import { oneOf, parseVni } from '../../config/values.js';
+import type { EventSubscription, StampedEvent, VtepEvent } from '../../events.js';
+import { guardedAnswers, media } from '../answers.js';
+import type { ControlDeps } from '../deps.js';
+import { ApiError } from '../errors.js';
+import { parseWith } from '../params.js';
+import { eventsQuery } from '../schemas.js';
+
+export const EVENTS_TYPE = 'text/event-stream';
+
+const CLIENTS_MAX = 32;
+/** A comment this often shows that the connection lives: to the client, and to what lies between. */
+const HEARTBEAT_MS = 15_000;
+const HEARTBEAT = ': nothing new\n\n';
+/** How soon a browser connects anew, ms. */
+const HELLO = 'retry: 2000\n\n';
+
+interface EventsQuery {
+  readonly type?: string;
+  readonly vni?: string;
+}
+
+const TYPES: readonly VtepEvent['type'][] = [
+  'learned',
+  'moved',
+  'aged',
+  'miss',
+  'peer',
+  'vni',
+  'resolve',
+  'path-mtu',
+  'warning',
+  'lost',
+];
+
+/** @param heartbeatMs another one in tests */
+export function eventRoutes(
+  app: FastifyInstance,
+  { events }: ControlDeps,
+  heartbeatMs: number = HEARTBEAT_MS,
+): void {
+  let clients = 0;
+
+  app.get<{ Querystring: EventsQuery }>(
+    '/v1/events',
+    {
+      exposeHeadRoute: false,
+      schema: {
+        summary: 'What happens from now on, as server-sent events',
+        tags: ['Daemon'],
+        operationId: 'streamEvents',
+        querystring: eventsQuery,
+        response: guardedAnswers(
+          { 200: media(EVENTS_TYPE, { type: 'string' }, 'a stream of events, until the client goes away') },
+          ['too_many_streams'],
+        ),
+      },
+    },
+    (request, reply) => {
+      const wanted = filterOf(request.query);
+      if (clients === CLIENTS_MAX) {
+        throw new ApiError('too_many_streams', `${CLIENTS_MAX} clients listen already; end one of them`);
+      }
+      clients++;
+      const subscription = events.subscribe();
+      const out = new PassThrough();
+      out.write(HELLO);
+      pipeline(Readable.from(textOf(subscription, wanted)), out, () => {});
+      const heartbeat = setInterval(() => out.writableNeedDrain || out.write(HEARTBEAT), heartbeatMs);
+      reply.raw.once('close', () => {
+        clients--;
+        clearInterval(heartbeat);
+        subscription.close();
+      });
+      return reply.type(EVENTS_TYPE).send(out);
+    },
+  );
+}
+
+async function* textOf(
+  subscription: EventSubscription,
+  wanted: (event: VtepEvent) => boolean,
+): AsyncGenerator<string> {
+  for await (const stamped of subscription) if (wanted(stamped.event)) yield frame(stamped);
+}
+
+function frame({ id, at, event }: StampedEvent): string {
+  return `id: ${id}\nevent: ${event.type}\ndata: ${JSON.stringify({ at, ...event })}\n\n`;
+}
+
+/** That events were lost is told whatever was asked for. @throws ApiError bad_request */
+function filterOf(query: EventsQuery): (event: VtepEvent) => boolean {
+  const types = query.type?.split(',').map((type) => parseWith('type', type, oneOf(...TYPES)));
+  const vni = query.vni === undefined ? undefined : parseWith('vni', query.vni, parseVni);
+  return (event) =>
+    event.type === 'lost' ||
+    ((types === undefined || types.includes(event.type)) &&
+      (vni === undefined || ('vni' in event && event.vni === vni)));
+}

@@ -1,0 +1,41 @@
+/** Flags and file are read anew, and what differs is applied. A configuration that cannot be used changes nothing. */
+import type { FastifyInstance } from 'fastify';
+import { ConfigError } from '../../config/config-error.js';
+import { guardedAnswers, json, OF_DATA_PLANE } from '../answers.js';
+import type { Changes } from '../changes.js';
+import type { ControlDeps } from '../deps.js';
+import { ApiError } from '../errors.js';
+import { noQuery, reloadSchema } from '../schemas.js';
+
+export function reloadRoutes(
+  app: FastifyInstance,
+  { configuration, log }: ControlDeps,
+  changes: Changes,
+): void {
+  app.post(
+    '/v1/reload',
+    {
+      schema: {
+        summary: 'Read the configuration file anew and apply what differs, as SIGHUP does',
+        tags: ['Daemon'],
+        operationId: 'reload',
+        querystring: noQuery,
+        response: guardedAnswers(
+          { 200: json(reloadSchema, 'what was changed, and what takes effect at the next start') },
+          ['config_invalid', 'peer_unresolved', 'host_refused', ...OF_DATA_PLANE],
+        ),
+      },
+    },
+    async (request) => {
+      const report = await changes.one(() => configuration.reload()).catch(refuseAsConflict);
+      log.info({ request: request.id, ...report }, 'configuration reloaded by the API');
+      return report;
+    },
+  );
+}
+
+/** The fault is the file's, not the request's. */
+function refuseAsConflict(error: unknown): never {
+  if (error instanceof ConfigError) throw new ApiError('config_invalid', error.message);
+  throw error;
+}

@@ -1,0 +1,21 @@
+/**
+ * The library: `import { Vtep } from 'vtepd'`. The same class that the daemon runs, without API, files and signals.
+ * See docs/interface.md, "The library".
+ */
+export { ConfigError } from './config/config-error.js';
+export type { PeerOptions, VniOptions, VtepOptions } from './config/options.js';
+export type { PeerSettings, VniSettings } from './config/settings.js';
+export type { EventSource, EventSubscription, StampedEvent, VtepEvent } from './events.js';
+export { HostError } from './host/host-error.js';
+export { ResolveError } from './resolve/resolve.js';
+export type { ReloadReport } from './vtep/configuration.js';
+export { Vtep, type VtepStatus, type Warning } from './vtep.js';
+export {
+  type DataPlane,
+  DataPlaneError,
+  type DataPlaneErrorCode,
+  type FdbEntry,
+  type FdbFilter,
+  type PeerState,
+  type VniState,
+} from './worker/data-plane.js';

@@ -1,0 +1,97 @@
+/**
+ * What a call of the API makes of the state. Pure: what it takes and gives are states; the same object comes back when
+ * nothing changed. An item that says what the configuration says anyway is taken out ("changed back").
+ */
+import { isSame } from '../config/diff.js';
+import type { PeerSettings, Settings, VniSettings } from '../config/settings.js';
+import type { OwnSettings } from '../config/vni-words.js';
+import { NO_DEVIATION, type State, type VniDeviation } from './state.js';
+
+export function withVni(state: State, { vni, peers, ...created }: VniSettings): State {
+  const own = new Map(peers.map((peer) => [peer.host, peer]));
+  return put(state, vni, { ...NO_DEVIATION, created, peers: own });
+}
+
+export function withoutVni(base: Settings, state: State, vni: number): State {
+  return put(state, vni, { ...NO_DEVIATION, removed: find(base, vni) !== undefined });
+}
+
+/** @param changes settings that differ from what holds */
+export function withChanges(base: Settings, state: State, vni: number, changes: Partial<OwnSettings>): State {
+  const before = deviationOf(state, vni);
+  if (before.created) return put(state, vni, { ...before, created: { ...before.created, ...changes } });
+  const configured = find(base, vni)!;
+  const changed = Object.entries({ ...before.changed, ...changes }).filter(
+    ([field, value]) => !isSame(value, configured[field as keyof OwnSettings]),
+  );
+  return put(state, vni, { ...before, changed: Object.fromEntries(changed) });
+}
+
+export function withPeer(base: Settings, state: State, vni: number, peer: PeerSettings): State {
+  const before = deviationOf(state, vni);
+  const peers = new Map(before.peers);
+  if (isSame(configuredPeer(base, before, vni, peer.host), peer)) peers.delete(peer.host);
+  else peers.set(peer.host, peer);
+  return put(state, vni, { ...before, peers });
+}
+
+/** @param addresses those that it came to: static entries behind them go with it */
+export function withoutPeer(
+  base: Settings,
+  state: State,
+  vni: number,
+  host: string,
+  addresses: ReadonlySet<string>,
+): State {
+  const before = deviationOf(state, vni);
+  const peers = new Map(before.peers);
+  if (configuredPeer(base, before, vni, host)) peers.set(host, null);
+  else peers.delete(host);
+  const fdb = new Map([...before.fdb].filter(([, peer]) => !addresses.has(peer)));
+  return put(state, vni, { ...before, peers, fdb });
+}
+
+export function withEntry(state: State, vni: number, mac: string, peer: string): State {
+  const before = deviationOf(state, vni);
+  return put(state, vni, { ...before, fdb: new Map(before.fdb).set(mac, peer) });
+}
+
+/** @param isGone asked of each static entry */
+export function withoutEntries(
+  state: State,
+  vni: number,
+  isGone: (mac: string, peer: string) => boolean,
+): State {
+  const before = deviationOf(state, vni);
+  const fdb = new Map([...before.fdb].filter(([mac, peer]) => !isGone(mac, peer)));
+  return fdb.size === before.fdb.size ? state : put(state, vni, { ...before, fdb });
+}
+
+function put(state: State, vni: number, deviation: VniDeviation): State {
+  const vnis = new Map(state.vnis);
+  if (saysNothing(deviation)) vnis.delete(vni);
+  else vnis.set(vni, deviation);
+  return { vnis };
+}
+
+function saysNothing({ created, removed, changed, peers, fdb }: VniDeviation): boolean {
+  return !created && !removed && Object.keys(changed).length === 0 && peers.size === 0 && fdb.size === 0;
+}
+
+function deviationOf(state: State, vni: number): VniDeviation {
+  return state.vnis.get(vni) ?? NO_DEVIATION;
+}
+
+function find(base: Settings, vni: number): VniSettings | undefined {
+  return base.vnis.find((configured) => configured.vni === vni);
+}
+
+/** What the configuration says of a peer, where it says anything of this VNI that counts. */
+function configuredPeer(
+  base: Settings,
+  { created }: VniDeviation,
+  vni: number,
+  host: string,
+): PeerSettings | undefined {
+  return created ? undefined : find(base, vni)?.peers.find((peer) => peer.host === host);
+}

@@ -1,0 +1,124 @@
+/**
+ * The state as text: JSON, so that whoever has to mend it can, and read by the parsers that read flags and file, so that
+ * what is kept is judged like what is said. Messages name file, line and key.
+ *
+ *     { "format": "vtepd-state-1",
+ *       "vnis": { "100": { "created": { "mtu": 1400 },
+ *                          "changed": { "mtu": 1400 },
+ *                          "removed": true,
+ *                          "peers": { "192.0.2.1": { "port": 4789, "flood": true }, "192.0.2.2": null },
+ *                          "fdb": { "02:00:00:00:00:01": "192.0.2.1" } } } }
+ */
+import { ConfigError, ValueError } from '../config/config-error.js';
+import type { PeerSettings } from '../config/settings.js';
+import { Layer } from '../config/source.js';
+import { type Node, Tree } from '../config/tree.js';
+import { parseDeviceMac, parseUnicastAddress, parseVni } from '../config/values.js';
+import { readWords, standardSettings, wordsOf } from '../config/vni-words.js';
+import { NO_DEVIATION, type State, type VniDeviation } from './state.js';
+
+export const FORMAT = 'vtepd-state-1';
+
+const TOP_KEYS = ['format', 'vnis'];
+const VNI_KEYS = ['created', 'removed', 'changed', 'peers', 'fdb'];
+const PEER_KEYS = ['port', 'flood'];
+
+export function writeState({ vnis }: State): string {
+  const said = Array.from(vnis, ([vni, { created, removed, changed, peers, fdb }]) => {
+    const deviation = {
+      created: created && wordsOf(created),
+      removed: removed || undefined,
+      changed: Object.keys(changed).length === 0 ? undefined : wordsOf(changed),
+      peers: peers.size === 0 ? undefined : Object.fromEntries(Array.from(peers, peerWords)),
+      fdb: fdb.size === 0 ? undefined : Object.fromEntries(fdb),
+    };
+    return [vni, deviation] as const;
+  });
+  return `${JSON.stringify({ format: FORMAT, vnis: Object.fromEntries(said) }, undefined, 1)}\n`;
+}
+
+/** @param path what messages call the file @throws ConfigError */
+export function readState(text: string, path: string): State {
+  const tree = Tree.parse(text, path);
+  const { root } = tree;
+  const top = root !== null && tree.isMap(root) ? tree.entries(root, '') : [];
+  const format = top.find(([key]) => key === 'format');
+  if (root === null || format === undefined || tree.text(format[1], 'format') !== FORMAT)
+    throw new ConfigError(`${path}:1: is no state of this vtepd: it does not say "format": "${FORMAT}"`);
+  const vnis = new Map<number, VniDeviation>();
+  for (const [key, value] of tree.entries(root, '', TOP_KEYS)) {
+    if (key !== 'vnis') continue;
+    for (const [id, node] of tree.entries(value, 'vnis')) {
+      const vni = judged(tree, node, `vnis.${id}`, () => parseVni(id));
+      vnis.set(vni, readDeviation(tree, node, vni));
+    }
+  }
+  return { vnis };
+}
+
+function readDeviation(tree: Tree, node: Node, vni: number): VniDeviation {
+  let deviation = NO_DEVIATION;
+  for (const [key, value] of tree.entries(node, `vnis.${vni}`, VNI_KEYS)) {
+    const name = `vnis.${vni}.${key}`;
+    deviation = { ...deviation, ...readPart(tree, key, value, name, vni) };
+  }
+  return deviation;
+}
+
+function readPart(tree: Tree, key: string, node: Node, name: string, vni: number): Partial<VniDeviation> {
+  switch (key) {
+    case 'created':
+      return { created: { ...standardSettings(vni), ...readWords(tree, node, name) } };
+    case 'removed':
+      if (tree.text(node, name) === 'true') return { removed: true };
+      throw tree.error(node, name, 'must be true, or not be there');
+    case 'changed':
+      return { changed: readWords(tree, node, name) };
+    case 'peers':
+      return {
+        peers: new Map(tree.entries(node, name).map(([host, peer]) => readPeer(tree, host, peer, name))),
+      };
+    default:
+      return {
+        fdb: new Map(tree.entries(node, name).map(([mac, peer]) => readEntry(tree, mac, peer, name))),
+      };
+  }
+}
+
+function readPeer(tree: Tree, host: string, node: Node, name: string): [string, PeerSettings | null] {
+  const place = `${name}.${host}`;
+  const gone = tree.isNull(node);
+  const options = gone ? [] : tree.entries(node, place, PEER_KEYS);
+  const layer = new Layer();
+  layer.addPeerOptions(
+    tree.place(node, place),
+    host,
+    new Map(options.map(([key, value]) => [key, tree.text(value, `${place}.${key}`)])),
+  );
+  const { host: canonical, port, flood } = layer.peers[0].value;
+  if (gone) return [canonical, null];
+  if (port === undefined) throw tree.error(node, place, 'has no "port"');
+  return [canonical, { host: canonical, port, flood: flood ?? true }];
+}
+
+function readEntry(tree: Tree, mac: string, node: Node, name: string): [string, string] {
+  const place = `${name}.${mac}`;
+  const peer = tree.text(node, place);
+  return [
+    judged(tree, node, place, () => parseDeviceMac(mac)),
+    judged(tree, node, `${place} ${peer}`, () => parseUnicastAddress(peer).text),
+  ];
+}
+
+function judged<T>(tree: Tree, node: Node, name: string, parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    if (error instanceof ValueError) throw tree.error(node, name, error.message);
+    throw error;
+  }
+}
+
+function peerWords([host, peer]: [string, PeerSettings | null]): [string, object | null] {
+  return [host, peer && { port: peer.port, flood: peer.flood }];
+}

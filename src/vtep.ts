@@ -1,0 +1,437 @@
+/**
+ * A VTEP: settings turned into TAPs, sockets and a data plane that forwards, and taken down again. The daemon has one and
+ * puts an API beside it; a program that imports the package has one by itself. No API, no files, no signals here.
+ *
+ *     start: shim → peers resolved, routes asked → TAPs → sockets → workers → VNIs and peers acknowledged → network watched → paths
+ *     stop:  paths → watching the network → workers → outer TAP → sockets → TAPs and what else was created
+ *
+ * Each step that fails names cause and cure, and everything done until then is taken back. No frame passes here.
+ */
+import { randomInt } from 'node:crypto';
+import { type Capture, type CaptureOptions, Captures } from './capture/captures.js';
+import { readOptions } from './config/file.js';
+import { mergeSettings } from './config/merge.js';
+import type { VtepOptions } from './config/options.js';
+import type { PeerSettings, Settings, VniSettings } from './config/settings.js';
+import { Events } from './events.js';
+import { OverlayDevices } from './host/overlay-devices.js';
+import { Paths } from './host/paths.js';
+import { Rollback } from './host/rollback.js';
+import { TunnelOffload } from './host/tunnel-offload.js';
+import { openUnderlaySockets, type UnderlaySockets } from './host/underlay-sockets.js';
+import { type Logger, silentLogger } from './log.js';
+import { loadShim, type Shim } from './native/binding.js';
+import { checkLayout } from './native/layout.js';
+import { PathCare, type PeerVerdict } from './path-care.js';
+import type { Progress } from './probe/search.js';
+import type { NameState } from './resolve/follow.js';
+import { NO_STATE, type State } from './state/state.js';
+import { Offloads } from './stats/offloads.js';
+import { LiveConfiguration, type ReloadReport, type StateStore } from './vtep/configuration.js';
+import { noteDevices, noteSockets, refusals } from './vtep/granted.js';
+import { NamedPeers } from './vtep/named-peers.js';
+import { type OpenVni, Overlay } from './vtep/overlay.js';
+import { Superframes } from './vtep/superframes.js';
+import type { DataPlane, FdbFilter, NewPeer, PeerAddress, PeerState } from './worker/data-plane.js';
+import { Handle, type WorkerDescriptors } from './worker/handle.js';
+import type { MacParts } from './worker/protocol.js';
+
+export interface Warning {
+  readonly code: string;
+  readonly detail: string;
+}
+
+/** What a VTEP knows about itself beside its data plane. */
+export interface VtepStatus {
+  readonly local: readonly string[];
+  readonly engine: 'batch' | 'dgram';
+  /** Offloads in use, in the kernel's words. */
+  readonly offloads: readonly string[];
+  readonly warnings: readonly Warning[];
+  /** Peers that were given by name. */
+  readonly names: readonly NameState[];
+}
+
+/** A VNI as it came up. */
+export interface VniSummary {
+  readonly vni: number;
+  readonly tap: string;
+  readonly bridge: string;
+  /** Device MTU, bytes. */
+  readonly mtu: number;
+  /** Hosts as configured. */
+  readonly peers: readonly string[];
+}
+
+/** What a VTEP may be given beside its settings. */
+export interface VtepSurroundings {
+  /** Without one, nothing is logged. */
+  readonly log?: Logger;
+  /** What was changed in an earlier life, and where changes are kept. */
+  readonly state?: State;
+  readonly store?: StateStore | undefined;
+  /** Reads the configuration anew, for `reload`. @throws ConfigError */
+  readonly reread?: (() => Settings) | undefined;
+}
+
+/** Changes are made one at a time; each is done when the data plane has it, and one that fails has changed nothing. */
+export class Vtep {
+  /** What happens: MACs, peers, VNIs, paths, warnings. */
+  readonly events = new Events();
+  readonly #configuration: LiveConfiguration;
+  readonly #settings: Settings;
+  readonly #log: Logger;
+  readonly #undo: Rollback;
+  readonly #paths: Paths;
+  readonly #peers: NamedPeers;
+  readonly #warnings: Warning[] = [];
+  readonly #offloads = new Offloads();
+  #shim!: Shim;
+  #care!: PathCare;
+  #overlay!: Overlay;
+  #handle!: Handle;
+  #superframes: Superframes | undefined;
+  #captures!: Captures;
+  #summary: readonly VniSummary[] = [];
+
+  private constructor(settings: Settings, surroundings: VtepSurroundings, undo: Rollback) {
+    const { log = silentLogger(), state = NO_STATE, store, reread } = surroundings;
+    const { events } = this;
+    const settled = () => this.#peers.retain(this.#configuration.settings.vnis);
+    this.#configuration = new LiveConfiguration({
+      base: settings,
+      state,
+      store,
+      reread,
+      events,
+      log,
+      settled,
+    });
+    this.#settings = settings;
+    this.#log = log;
+    this.#undo = undo;
+    this.#peers = new NamedPeers({ log, events });
+    this.#paths = new Paths(settings, (host) => this.#peers.resolve(host));
+  }
+
+  /**
+   * @param options what the YAML file of the daemon would say, by the same words; VNIs and peers may come later
+   * @returns when the data plane forwards @throws ConfigError names the option; HostError the machine refuses; ResolveError
+   */
+  static start(options: VtepOptions, surroundings: Pick<VtepSurroundings, 'log'> = {}): Promise<Vtep> {
+    return Vtep.of(mergeSettings([readOptions(options)], false), surroundings);
+  }
+
+  /** A VTEP of settings that were read already. @throws ConfigError, HostError, ResolveError */
+  static async of(settings: Settings, surroundings: VtepSurroundings): Promise<Vtep> {
+    const undo = new Rollback();
+    const vtep = new Vtep(settings, surroundings, undo);
+    await undo.guard(() => vtep.#start());
+    return vtep;
+  }
+
+  /** Removes what was created. Frames that were read are still delivered. */
+  async stop(): Promise<void> {
+    await this.#undo.run();
+    this.events.close();
+  }
+
+  /** As they hold now, peers as they were configured: by host. @throws DataPlaneError vni_not_found */
+  settings(vni: number): VniSettings {
+    return this.#configuration.vni(vni);
+  }
+
+  /** @throws ConfigError, DataPlaneError vni_exists, HostError, ResolveError */
+  addVni(settings: VniSettings): Promise<void> {
+    return this.#configuration.addVni(settings);
+  }
+
+  /** @throws ConfigError for tap and mac, which cannot change while they are in use */
+  changeVni(vni: number, changes: Partial<VniSettings>): Promise<void> {
+    return this.#configuration.changeVni(vni, changes);
+  }
+
+  removeVni(vni: number): Promise<void> {
+    return this.#configuration.removeVni(vni);
+  }
+
+  /** Every address of a name is a peer. @returns the peers it came to @throws DataPlaneError peer_exists; ResolveError */
+  async addPeer(vni: number, peer: PeerSettings): Promise<readonly PeerState[]> {
+    try {
+      return await this.#peers.adding(peer.host, () => this.#configuration.addPeer(vni, peer));
+    } finally {
+      this.#peers.retain(this.#configuration.settings.vnis);
+    }
+  }
+
+  /** @param host as it was configured @throws DataPlaneError peer_of_name for an address that a name brought */
+  removePeer(vni: number, host: string): Promise<void> {
+    return this.#configuration.removePeer(vni, host);
+  }
+
+  /** A static entry; replaces any other. @param peer canonical text of an address */
+  putFdb(vni: number, mac: MacParts, peer: string): Promise<void> {
+    return this.#configuration.putFdb(vni, mac, peer);
+  }
+
+  deleteFdb(vni: number, mac: MacParts): Promise<void> {
+    return this.#configuration.deleteFdb(vni, mac);
+  }
+
+  /** @returns entries removed */
+  flushFdb(vni: number, filter: FdbFilter): Promise<number> {
+    return this.#configuration.flushFdb(vni, filter);
+  }
+
+  /** Reads the configuration anew and makes the difference. @throws ConfigError: the old configuration still holds */
+  reload(): Promise<ReloadReport> {
+    return this.#configuration.reload();
+  }
+
+  get dataPlane(): DataPlane {
+    return this.#handle;
+  }
+
+  get shim(): Shim {
+    return this.#shim;
+  }
+
+  get handle(): Handle {
+    return this.#handle;
+  }
+
+  status(): VtepStatus {
+    return {
+      local: this.#paths.localAddresses(),
+      engine: this.#engine,
+      offloads: this.#offloads.names(),
+      warnings: [
+        ...this.#warnings,
+        ...this.#configuration.warnings(),
+        ...this.#peers.names.warnings(),
+        ...this.#care.warnings(),
+        ...refusals(this.#offloads),
+      ],
+      names: this.#peers.names.states(),
+    };
+  }
+
+  /** VNIs as they came up at start. */
+  get summary(): readonly VniSummary[] {
+    return this.#summary;
+  }
+
+  /** Path MTU to an address by route and probes, bytes; undefined: not known. */
+  pathMtu(address: string): number | undefined {
+    return this.#paths.pathMtu(address);
+  }
+
+  /** Devices by which peers are reached. */
+  underlayDevices(): string[] {
+    return this.#paths.devices();
+  }
+
+  resolvePeer(host: string, port: number): Promise<PeerAddress> {
+    return this.#paths.resolvePeer(host, port);
+  }
+
+  /**
+   * Packets from now on, as a pcap file that does not end until it is closed. One at a time.
+   * @throws DataPlaneError vni_not_found, capture_busy, dataplane_down
+   */
+  capture(options: CaptureOptions): Promise<Capture> {
+    return this.#captures.open(options);
+  }
+
+  /** Searches the path to a peer; takes seconds. @param progress told of each packet that was sent */
+  probe(vni: number, peer: PeerState, progress: Progress): Promise<PeerVerdict> {
+    return this.#care.probe(vni, peer, progress);
+  }
+
+  get #engine(): 'batch' | 'dgram' {
+    return this.#settings.io === 'dgram' ? 'dgram' : 'batch';
+  }
+
+  async #start(): Promise<void> {
+    this.#undo.push(() => this.#peers.stop());
+    const shim = loadShim();
+    checkLayout(shim);
+    this.#shim = shim;
+    this.#care = this.#careForPaths();
+    const devices = new OverlayDevices(shim);
+    this.#undo.push(() => devices.closeAll());
+    this.#overlay = this.#makeOverlay(devices);
+    const opened = await this.#overlay.open(this.#configuration.settings.vnis);
+    const sockets = await this.#openSockets(opened.flatMap(({ peers }) => peers));
+    if (this.#engine === 'batch') {
+      noteSockets(this.#offloads, sockets, this.#settings.udpChecksum);
+      for (const { code, detail } of refusals(this.#offloads)) this.#log.warn({ code }, detail);
+    }
+    const tunnel = this.#makeTunnel(sockets);
+    this.#handle = await this.#startWorkers(sockets);
+    this.#overlay.attach(this.#handle);
+    this.#captures = this.#makeCaptures(this.#handle);
+    this.#undo.push(() => this.#captures.stop());
+    for (const vni of opened) await this.#overlay.configure(vni);
+    if (this.#engine === 'batch') await this.#watchNetwork(tunnel);
+    this.#handle.configured();
+    this.#undo.push(() => this.#care.stop());
+    this.#care.start(this.#handle, this.#deafPorts(sockets));
+    this.#summary = opened.map(summaryOf);
+    this.#configuration.attach(this.#handle, this.#overlay);
+    this.#peers.attach(this.#handle, this.#configuration);
+    this.#undo.push(() => this.#peers.stop());
+    this.#undo.push(() => this.#configuration.stop());
+  }
+
+  #careForPaths(): PathCare {
+    return new PathCare({
+      shim: this.#shim,
+      settings: this.#settings,
+      ttl: this.#settings.ttl,
+      paths: this.#paths,
+      log: this.#log,
+      publish: (event) => this.events.publish(event),
+      signs: (signs) => this.#peers.looked(signs),
+    });
+  }
+
+  #makeOverlay(devices: OverlayDevices): Overlay {
+    return new Overlay({
+      settings: this.#settings,
+      paths: this.#paths,
+      care: this.#care,
+      devices,
+      offload: this.#engine === 'batch',
+      events: this.events,
+      entries: (vni) => this.#configuration.entries(vni),
+      warn: (code, detail) => this.#warn(code, detail),
+      opened: (opened) => {
+        if (this.#engine === 'batch') noteDevices(this.#offloads, opened);
+      },
+    });
+  }
+
+  /** Source ports of sockets without an error queue. */
+  #deafPorts({ sendFds }: UnderlaySockets): Set<number> {
+    if (this.#engine === 'batch') return new Set();
+    return new Set(sendFds.filter((fd) => fd >= 0).map((fd) => this.#shim.udpPort(fd)));
+  }
+
+  async #openSockets(peers: readonly NewPeer[]): Promise<UnderlaySockets> {
+    const { local, port, underlayDev, sourcePorts, udpChecksum, df, ttl } = this.#settings;
+    const ofFamily = (family: 4 | 6) => local.find((address) => address.family === family)?.text ?? '';
+    const sockets = await openUnderlaySockets(this.#shim, {
+      local4: ofFamily(4),
+      local6: ofFamily(6),
+      needed: {
+        ipv4: peers.some(({ address }) => address.family === 4),
+        ipv6: peers.some(({ address }) => address.family === 6),
+      },
+      port,
+      device: underlayDev,
+      sourcePorts,
+      udpChecksum,
+      plain: this.#engine === 'dgram',
+      df,
+      ttl,
+      workers: this.#settings.workers,
+    });
+    this.#undo.push(() => sockets.close());
+    return sockets;
+  }
+
+  async #startWorkers(sockets: UnderlaySockets): Promise<Handle> {
+    const { df, tos, mssClamp } = this.#settings;
+    const handle = new Handle({
+      engine: this.#engine,
+      underlay: { sendFds: sockets.sendFds },
+      offloads: this.#offloads.buffer,
+      strictHeader: this.#settings.strictHeader,
+      outer: { df, tos, mssClamp },
+      port: this.#settings.port,
+      workers: sockets.receiveFds.map((fds) => this.#descriptors({ ...fds })),
+      seed: randomInt(2 ** 32) | 0,
+      log: (level, message, fields) => this.#log[level](fields, message),
+      peersChanged: () => {
+        this.#superframes?.due();
+        this.#care.changed();
+      },
+      probeReplied: (peerIdx, nonce, len) => this.#care.replied(peerIdx, nonce, len),
+      addressText: ({ family, bytes, scopeId }) => this.#paths.addressText(family, bytes, scopeId),
+    });
+    this.#undo.push(() => handle.stop());
+    await handle.start();
+    return handle;
+  }
+
+  #makeCaptures(handle: Handle): Captures {
+    const { local, port, ttl } = this.#settings;
+    return new Captures({
+      log: this.#log,
+      start: (options) => handle.startCapture(options),
+      surroundings: {
+        peerAt: (vniIdx, peerIdx) => handle.peerAt(vniIdx, peerIdx),
+        local: (peer, family) =>
+          local.find((address) => address.family === family)?.text ?? this.#paths.route(peer)?.local,
+        port,
+        ttl,
+      },
+    });
+  }
+
+  /** The workers write to its device, so it is closed after they have ended. */
+  #makeTunnel(sockets: UnderlaySockets): TunnelOffload {
+    const { port, udpChecksum, underlayDev, ttl } = this.#settings;
+    const local = this.#settings.local.find(({ family }) => family === 4)?.bytes.subarray(0, 4);
+    const df = this.#settings.df !== 'unset';
+    const { SOURCE_SOCKETS } = this.#shim.layout;
+    const pool = df ? 0 : 2 * SOURCE_SOCKETS;
+    const sendFds = sockets.sendFds.slice(pool, pool + SOURCE_SOCKETS);
+    const outer = { ttl, df, udpChecksum };
+    const tunnel = new TunnelOffload(this.#shim, { port, local, device: underlayDev, ...outer, sendFds });
+    this.#undo.push(() => tunnel.close());
+    return tunnel;
+  }
+
+  /** Superframes leave whole while the network allows it; frames are judged by the routes that there are. */
+  async #watchNetwork(tunnel: TunnelOffload): Promise<void> {
+    const superframes = new Superframes({
+      shim: this.#shim,
+      paths: this.#paths,
+      offloads: this.#offloads,
+      tunnel,
+      handle: this.#handle,
+      log: this.#log,
+      routesChanged: () => this.#care.changed(),
+    });
+    this.#undo.push(() => superframes.stop());
+    await superframes.start();
+    this.#superframes = superframes;
+  }
+
+  #descriptors(receiveFds: { ipv4: number; ipv6: number }): WorkerDescriptors {
+    const waitFd = this.#own(this.#shim.waitCreate(), 'epoll');
+    const wakeFd = this.#own(this.#shim.eventCreate(), 'eventfd');
+    return { waitFd, wakeFd, wake: () => void this.#shim.eventFire(wakeFd), receiveFds };
+  }
+
+  #own(fd: number, what: string): number {
+    if (fd < 0)
+      throw new Error(`cannot make an ${what} (errno ${-fd}): raise the limit of open files (ulimit -n)`);
+    this.#undo.push(() => void this.#shim.close(fd));
+    return fd;
+  }
+
+  /** What comes again, as two names with one address may at every lookup, is said once. */
+  #warn(code: string, detail: string): void {
+    if (this.#warnings.some((warning) => warning.code === code && warning.detail === detail)) return;
+    this.#warnings.push({ code, detail });
+    this.#log.warn({ code }, detail);
+    this.events.publish({ type: 'warning', code, detail });
+  }
+}
+
+function summaryOf({ settings: { vni, bridge, peers }, device: { name, mtu } }: OpenVni): VniSummary {
+  return { vni, tap: name, bridge, mtu, peers: peers.map(({ host }) => host) };
+}

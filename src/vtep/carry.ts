@@ -1,0 +1,67 @@
+/**
+ * A difference carried out on the running overlay: each step is registered with what takes it back, so that the caller can
+ * have all or nothing, and what comes is there before anything goes, where it can be. Who is not named in the difference
+ * is not touched.
+ */
+import type { Difference, VniDifference } from '../config/diff.js';
+import type { VniSettings } from '../config/settings.js';
+import type { OwnSettings } from '../config/vni-words.js';
+import type { Rollback } from '../host/rollback.js';
+import type { VniPolicy } from '../worker/protocol.js';
+import type { Overlay } from './overlay.js';
+
+/** Settings that the data plane has by the same name. */
+const POLICY = ['learning', 'ageingS', 'fdbLimit', 'flood', 'accept', 'vlan'] as const;
+
+/** @param undo takes what was done until then, whether it fails or not @throws Error for people */
+export async function carryOut(
+  { added, removed, replacing, changed }: Difference,
+  overlay: Overlay,
+  undo: Rollback,
+): Promise<void> {
+  await add(added, overlay, undo);
+  for (const vni of changed) await changeVni(vni, overlay, undo);
+  for (const vni of removed) await remove(vni, overlay, undo);
+  await add(replacing, overlay, undo);
+}
+
+async function add(vnis: readonly VniSettings[], overlay: Overlay, undo: Rollback): Promise<void> {
+  if (vnis.length === 0) return;
+  await overlay.add(vnis);
+  for (const vni of vnis) undo.push(() => overlay.remove(vni));
+}
+
+/** Taken back, it begins anew: what was learned is lost. */
+async function remove(vni: VniSettings, overlay: Overlay, undo: Rollback): Promise<void> {
+  await overlay.remove(vni);
+  undo.push(() => overlay.add([vni]));
+}
+
+async function changeVni(difference: VniDifference, overlay: Overlay, undo: Rollback): Promise<void> {
+  const { before, after, fields, peersRemoved, peersAdded } = difference;
+  const both = async (work: (settings: VniSettings, former: VniSettings) => Promise<void>) => {
+    undo.push(() => work(before, after));
+    await work(after, before);
+  };
+  const has = (field: keyof OwnSettings) => fields.includes(field);
+  const policy = POLICY.filter(has);
+  if (policy.length > 0) await both(({ vni, ...own }) => overlay.setPolicy(vni, pick(own, policy)));
+  if (has('addresses')) await both((vni) => overlay.readdress(vni));
+  if (has('bridge')) await both((vni) => overlay.moveTo(vni));
+  if (has('mtu') || has('bridge')) await both((vni) => overlay.changeMtu(vni));
+  if (peersRemoved.length > 0) {
+    undo.push(() => overlay.addPeers(before, peersRemoved));
+    await overlay.removePeers(after, peersRemoved);
+  }
+  if (peersAdded.length > 0) {
+    undo.push(() => overlay.removePeers(before, peersAdded));
+    await overlay.addPeers(after, peersAdded);
+  }
+}
+
+function pick(
+  settings: Omit<VniSettings, 'vni'>,
+  fields: readonly (typeof POLICY)[number][],
+): Partial<VniPolicy> {
+  return Object.fromEntries(fields.map((field) => [field, settings[field]]));
+}

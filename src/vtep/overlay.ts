@@ -1,0 +1,263 @@
+/**
+ * The VNIs of a running VTEP, each with its device, its row in the data plane and its overlay MTU: how they come, change
+ * and go, one at a time, without touching the others. Who decides what there is to be is `configuration.ts`.
+ *
+ * A VNI comes in two steps, because the devices of all those of the start must be open before the workers run.
+ */
+import type { PeerSettings, Settings, VniSettings } from '../config/settings.js';
+import type { Events } from '../events.js';
+import { deriveMac } from '../host/mac-address.js';
+import { machineId, netnsId } from '../host/machine-id.js';
+import type { OverlayDevice, OverlayDeviceSpec } from '../host/overlay-device.js';
+import type { OverlayDevices } from '../host/overlay-devices.js';
+import type { Paths } from '../host/paths.js';
+import { Rollback } from '../host/rollback.js';
+import type { PathCare } from '../path-care.js';
+import { type IpAddress, parseIpAddress } from '../wire/ip-address.js';
+import { formatMac, parseMac } from '../wire/mac.js';
+import type { NewPeer } from '../worker/data-plane.js';
+import type { Handle, NewVni } from '../worker/handle.js';
+import type { VniPolicy } from '../worker/protocol.js';
+
+export interface OverlayOptions {
+  readonly settings: Pick<Settings, 'workers'>;
+  readonly paths: Paths;
+  readonly care: PathCare;
+  readonly devices: OverlayDevices;
+  /** Devices take superframes and unfinished checksums. */
+  readonly offload: boolean;
+  readonly events: Events;
+  /** Static entries that a VNI is to have: MAC → address of a peer. */
+  readonly entries: (vni: number) => ReadonlyMap<string, string>;
+  readonly warn: (code: string, detail: string) => void;
+  /** Devices were opened. */
+  readonly opened: (devices: readonly OverlayDevice[]) => void;
+}
+
+/** A VNI whose device is open and whose peers are known; the data plane has not heard of it yet. */
+export interface OpenVni {
+  readonly settings: VniSettings;
+  readonly device: OverlayDevice;
+  readonly peers: readonly NewPeer[];
+}
+
+/** What a peer was configured as. */
+export function hostOf({ name, address }: NewPeer): string {
+  return name || address.text;
+}
+
+export class Overlay {
+  readonly #options: OverlayOptions;
+  #handle: Handle | undefined;
+
+  constructor(options: OverlayOptions) {
+    this.#options = options;
+  }
+
+  /** Resolves the peers, asks for their routes, opens the devices: of all these VNIs, or of none. @throws Error for people */
+  async open(vnis: readonly VniSettings[]): Promise<readonly OpenVni[]> {
+    const { care, devices, opened, warn } = this.#options;
+    const resolved = await this.resolve(vnis.map(({ peers }) => peers));
+    const begun: number[] = [];
+    try {
+      const specs: OverlayDeviceSpec[] = [];
+      for (const [i, vni] of vnis.entries()) {
+        begun.push(vni.vni);
+        specs.push(this.#spec(vni, await care.begin(vni, resolved[i])));
+      }
+      const open = await devices.open(specs);
+      for (const device of open)
+        if (device.unsteered !== '') warn('queues_unsteered', unsteeredDetail(device));
+      opened(open);
+      return vnis.map((settings, i) => ({ settings, device: open[i], peers: resolved[i] }));
+    } catch (error) {
+      for (const vni of begun) await care.end(vni);
+      throw error;
+    }
+  }
+
+  /** Peers of several lists with their addresses. @throws Error for people */
+  async resolve(lists: readonly (readonly PeerSettings[])[]): Promise<readonly (readonly NewPeer[])[]> {
+    const { paths, warn } = this.#options;
+    const resolved = await paths.resolvePeers(lists);
+    for (const skipped of paths.skipped.splice(0)) warn('peer_duplicate', skipped);
+    return resolved;
+  }
+
+  /** The data plane runs: VNIs may come, change and go. */
+  attach(handle: Handle): void {
+    this.#handle = handle;
+  }
+
+  /** From now on frames of this VNI are forwarded. */
+  async configure({ settings, device, peers }: OpenVni): Promise<void> {
+    const handle = this.#handle!;
+    await handle.addVni(newVni(settings, device, this.#options.care.overlayMtu(settings.vni)));
+    await handle.addPeers(settings.vni, peers);
+    await this.#restoreEntries(settings.vni, peers);
+  }
+
+  /** All of these VNIs, or none. @throws Error for people */
+  async add(vnis: readonly VniSettings[]): Promise<void> {
+    const opened = await this.open(vnis);
+    const undo = new Rollback();
+    await undo.guard(async () => {
+      for (const { settings } of opened) undo.push(() => this.#withdraw(settings));
+      for (const vni of opened) {
+        await this.configure(vni);
+        this.#options.events.publish({ type: 'vni', vni: vni.settings.vni, action: 'added' });
+      }
+    });
+  }
+
+  async remove(vni: VniSettings): Promise<void> {
+    await this.#withdraw(vni);
+    this.#options.events.publish({ type: 'vni', vni: vni.vni, action: 'removed' });
+  }
+
+  async setPolicy(vni: number, policy: Partial<VniPolicy>): Promise<void> {
+    await this.#handle!.setPolicy(vni, policy);
+  }
+
+  async readdress({ tap, addresses }: VniSettings): Promise<void> {
+    await this.#options.devices.readdress(tap, addresses);
+  }
+
+  async moveTo({ vni, tap, bridge }: VniSettings): Promise<void> {
+    const { care, devices } = this.#options;
+    await devices.moveTo(tap, bridge, care.overlayMtu(vni));
+    this.#handle!.setBridge(vni, bridge);
+  }
+
+  async changeMtu(vni: VniSettings): Promise<void> {
+    await this.#options.care.change(vni);
+  }
+
+  /** @param vni with its settings as they are then */
+  async addPeers({ vni }: VniSettings, added: readonly PeerSettings[]): Promise<void> {
+    const [resolved] = await this.resolve([added]);
+    await this.#addResolved(vni, resolved);
+  }
+
+  async #addResolved(vni: number, resolved: readonly NewPeer[]): Promise<void> {
+    const handle = this.#handle!;
+    const known = new Set(handle.peers(vni).map(({ address }) => address.text));
+    const fresh = resolved.filter(({ address }) => !known.has(address.text));
+    if (fresh.length === 0) return;
+    await handle.addPeers(vni, fresh);
+    await this.#restoreEntries(vni, fresh);
+    this.#tellPeers(vni, fresh, 'added');
+  }
+
+  /** @param vni with its settings as they are then: an address that another of its names has, too, stays a peer */
+  async removePeers(vni: VniSettings, removed: readonly PeerSettings[]): Promise<void> {
+    const handle = this.#handle!;
+    const hosts = new Set(removed.map(({ host }) => host));
+    const gone = handle.peers(vni.vni).filter((peer) => hosts.has(hostOf(peer)));
+    await this.#removeAll(vni, gone, (host) => !hosts.has(host));
+  }
+
+  /** A name has other addresses: those that are new are peers before the old ones are none any more. */
+  async follow(vni: VniSettings, name: string, addresses: readonly IpAddress[]): Promise<void> {
+    const handle = this.#handle!;
+    await this.#addAnew(vni, (host) => host === name);
+    const current = new Set(addresses.map(({ text }) => text));
+    const gone = handle
+      .peers(vni.vni)
+      .filter((peer) => peer.name === name && !current.has(peer.address.text));
+    await this.#removeAll(vni, gone, (host) => host !== name);
+  }
+
+  /** @param others which other names of the VNI may have the same addresses */
+  async #removeAll(
+    vni: VniSettings,
+    gone: readonly NewPeer[],
+    others: (host: string) => boolean,
+  ): Promise<void> {
+    for (const { address } of gone) await this.#handle!.removePeer(vni.vni, address.text);
+    this.#tellPeers(vni.vni, gone, 'removed');
+    const isName = (host: string) => others(host) && parseIpAddress(host) === undefined;
+    if (gone.length > 0) await this.#addAnew(vni, isName);
+  }
+
+  /** Addresses that two names have are no mistake here, and who says them is a name server: nobody is warned. */
+  async #addAnew(vni: VniSettings, which: (host: string) => boolean): Promise<void> {
+    const { paths } = this.#options;
+    const [resolved] = await paths.resolvePeers([vni.peers.filter(({ host }) => which(host))]);
+    paths.skipped.length = 0;
+    await this.#addResolved(vni.vni, resolved);
+  }
+
+  /** Puts the static entries that are to be there and whose peers have come. */
+  async #restoreEntries(vni: number, peers: readonly NewPeer[]): Promise<void> {
+    const entries = this.#options.entries(vni);
+    if (entries.size === 0) return;
+    const come = new Set(peers.map(({ address }) => address.text));
+    for (const [mac, peer] of entries)
+      if (come.has(peer)) await this.#handle!.putFdb(vni, parseMac(mac)!, peer);
+  }
+
+  /** Frames first, then what follows from paths, then the device: whatever was made of it. */
+  async #withdraw(vni: VniSettings): Promise<void> {
+    const handle = this.#handle!;
+    const { care, devices } = this.#options;
+    if (handle.vnis().some((state) => state.vni === vni.vni)) {
+      const peers = handle.peers(vni.vni);
+      await care.end(vni.vni);
+      try {
+        await handle.removeVni(vni.vni);
+      } catch (error) {
+        await care.begin(vni, peers);
+        throw error;
+      }
+    } else await care.end(vni.vni);
+    await devices.close([vni.tap]);
+  }
+
+  #tellPeers(vni: number, peers: readonly NewPeer[], action: 'added' | 'removed'): void {
+    for (const { address, name } of peers)
+      this.#options.events.publish({ type: 'peer', vni, peer: address.text, name, action });
+  }
+
+  #spec(vni: VniSettings, overlayMtu: number): OverlayDeviceSpec {
+    const underlay = this.#options.paths.localAddresses()[0] ?? '';
+    const netns = underlay === '' ? netnsId() : '';
+    return {
+      vni: vni.vni,
+      tap: vni.tap,
+      bridge: vni.bridge,
+      addresses: vni.addresses,
+      mac: vni.mac,
+      derivedMac: deriveMac({ machineId: machineId(), underlay, vni: vni.vni, netns }),
+      overlayMtu,
+      offload: this.#options.offload,
+      queues: this.#options.settings.workers,
+    };
+  }
+}
+
+function newVni(settings: VniSettings, device: OverlayDevice, overlayMtu: number): NewVni {
+  const { learning, ageingS, fdbLimit, flood, accept, vlan } = settings;
+  return {
+    vni: settings.vni,
+    tap: device.name,
+    bridge: settings.bridge,
+    mac: formatMac(device.mac.high, device.mac.low),
+    macParts: device.mac,
+    tapFds: device.fds,
+    policy: {
+      learning,
+      ageingS,
+      fdbLimit,
+      flood,
+      accept,
+      vlan,
+      overlayMtu,
+      packetMax: settings.mtu === 'auto' ? 0 : settings.mtu,
+    },
+  };
+}
+
+function unsteeredDetail({ name, unsteered }: OverlayDevice): string {
+  return `${name}: the kernel refuses to keep flows on their queue (${unsteered}): frames of a flow may overtake each other when it moves to another worker; run with CAP_BPF, or with --workers 1`;
+}

@@ -1,0 +1,105 @@
+/**
+ * Superframes that leave whole while the network allows it: looks when the network or the peers have changed, tells the
+ * workers the way, and grants or withdraws the offload. What the conditions are is `host/tunnel-offload.ts`'s.
+ */
+import { NetworkWatch } from '../host/network-watch.js';
+import type { Paths } from '../host/paths.js';
+import type { TunnelOffload, TunnelPeer } from '../host/tunnel-offload.js';
+import type { Logger } from '../log.js';
+import { LimitedLog } from '../log-limit.js';
+import type { Shim } from '../native/binding.js';
+import type { Offloads } from '../stats/offloads.js';
+import type { Handle } from '../worker/handle.js';
+
+export interface SuperframesOptions {
+  readonly shim: Shim;
+  readonly paths: Paths;
+  readonly offloads: Offloads;
+  readonly tunnel: TunnelOffload;
+  readonly handle: Handle;
+  readonly log: Logger;
+  /** Routes may be others by now. */
+  readonly routesChanged: () => void;
+}
+
+export class Superframes {
+  readonly #options: SuperframesOptions;
+  readonly #log: LimitedLog;
+  readonly #network: NetworkWatch;
+  #watching = false;
+  /** Why superframes do not leave whole, or the device that they leave by. */
+  #said = '';
+
+  constructor(options: SuperframesOptions) {
+    this.#options = options;
+    this.#log = new LimitedLog(options.log);
+    this.#network = new NetworkWatch(options.shim, {
+      look: async (changed) => {
+        await this.#set(changed).catch((error: Error) => this.#end(error.message));
+        if (changed) options.routesChanged();
+      },
+      policies: () => options.offloads.withdraw('UDP_TUNNEL_GSO'),
+    });
+  }
+
+  /** Watches the network from now on; a kernel that tells of no changes has no such superframes. */
+  async start(): Promise<void> {
+    try {
+      await this.#network.start();
+      this.#watching = true;
+    } catch (error) {
+      this.#end((error as Error).message);
+    }
+  }
+
+  async stop(): Promise<void> {
+    await this.#network.stop();
+  }
+
+  /** Peers have come or gone. */
+  due(): void {
+    if (this.#watching) this.#network.due();
+  }
+
+  /** @param changed routes may be others by now */
+  async #set(changed: boolean): Promise<void> {
+    const { paths, tunnel, handle, offloads } = this.#options;
+    if (changed) await paths.refreshAll(ipv4Addresses(handle));
+    const found = await tunnel.find(this.#ways());
+    if ('why' in found) return this.#end(found.why);
+    await handle.setTunnel(found.way, found.peers);
+    // One that came while the workers were told. Of later ones the kernel tells, and is heard after this.
+    const policies = tunnel.policies();
+    if (policies !== '') return this.#end(policies);
+    offloads.grant('UDP_TUNNEL_GSO');
+    this.#say(`superframes leave whole by ${found.device}`);
+  }
+
+  #end(why: string): void {
+    this.#options.offloads.withdraw('UDP_TUNNEL_GSO');
+    this.#say(`superframes are cut up before they are sent: ${why}`);
+  }
+
+  /** What it is at start is in the status; that it changes may explain a speed. */
+  #say(text: string): void {
+    if (this.#said === text) return;
+    if (this.#said === '') this.#options.log.debug(text);
+    else this.#log.say('', 'info', {}, text);
+    this.#said = text;
+  }
+
+  /** How each peer is reached. */
+  *#ways(): Iterable<TunnelPeer> {
+    const { handle, paths } = this.#options;
+    for (const { vni } of handle.vnis())
+      for (const { peerIdx, address } of handle.peers(vni))
+        yield { peerIdx, family: address.family, route: paths.route(address.text) };
+  }
+}
+
+function ipv4Addresses(handle: Handle): string[] {
+  const addresses = new Set<string>();
+  for (const { vni } of handle.vnis())
+    for (const { address } of handle.peers(vni)) if (address.family === 4) addresses.add(address.text);
+  return [...addresses];
+}

@@ -1,0 +1,172 @@
+/**
+ * What the data plane is to know: its VNIs, their peers, the way for superframes, what is captured; and which rows each of them has.
+ * Static FDB entries are the workers' own. From here come the changes that tell it, of one VNI or of everything.
+ *
+ * The handle writes it, before it asks the workers; if that fails it takes back what it wrote. Asks nobody itself.
+ */
+import { LEARNED_ROWS, MAX_PEERS, MAX_VNIS } from '../frame/limits.js';
+import { DataPlaneError, type NewPeer, type PeerState, type VniState } from './data-plane.js';
+import { type CaptureChange, type Change, type MacParts, type PackedPeers, packPeers } from './protocol.js';
+import { RowAllocator } from './rows.js';
+import { type PeerRun, VniPeers } from './vni-peers.js';
+import type { Ask } from './workers.js';
+
+/** A VNI as it is set up: what the worker is told, beside the row that is assigned here. */
+export interface NewVni {
+  vni: number;
+  tap: string;
+  bridge: string;
+  mac: string;
+  macParts: MacParts;
+  /** One queue of the TAP for each worker. */
+  tapFds: readonly number[];
+  policy: VniState['policy'];
+}
+
+export interface VniRecord {
+  state: VniState;
+  readonly tapFds: readonly number[];
+  readonly macParts: MacParts;
+  readonly generation: number;
+  readonly otherGeneration: number;
+  readonly peers: VniPeers;
+  /** It is being removed: nothing may be asked of it any more. */
+  leaving: boolean;
+}
+
+export class DesiredState {
+  /** What the workers were told last of superframes that leave whole. */
+  tunnel: Extract<Change, { op: 'tunnel' }> | undefined;
+  /** Somebody listens to what becomes of FDB entries. */
+  fdbEvents = false;
+  /** What is captured, and the ring that each worker captures into. */
+  capture: { what: Omit<CaptureChange, 'ring'>; rings: readonly SharedArrayBuffer[] } | undefined;
+  readonly #vnis = new Map<number, VniRecord>();
+  readonly #vniRows = new RowAllocator(MAX_VNIS);
+  readonly #peerRows = new RowAllocator(MAX_PEERS - LEARNED_ROWS);
+  /** Records whose rows are taken: for a while also some that are in no VNI's place any more. */
+  readonly #holders = new Set<VniRecord>();
+  /** Lists of peers as the workers are told of them, packed once however many VNIs they serve. */
+  readonly #packed = new WeakMap<readonly NewPeer[], PackedPeers>();
+
+  get records(): IterableIterator<VniRecord> {
+    return this.#vnis.values();
+  }
+
+  /** @throws DataPlaneError vni_not_found */
+  vni(vni: number): VniRecord {
+    const record = this.#vnis.get(vni);
+    if (!record) throw new DataPlaneError('vni_not_found', `VNI ${vni} is not configured`);
+    return record;
+  }
+
+  /** Whether this record still is what its VNI is to be. */
+  has(record: VniRecord): boolean {
+    return this.#vnis.get(record.state.vni) === record;
+  }
+
+  /** @throws DataPlaneError vni_exists @throws Error when all rows are taken */
+  add({ macParts, tapFds, ...state }: NewVni): VniRecord {
+    const { vni } = state;
+    if (this.#vnis.has(vni)) throw new DataPlaneError('vni_exists', `VNI ${vni} exists already`);
+    if (this.#peerRows.free === 0) throw new Error(`there is no row left for VNI ${vni}`);
+    const { first: vniIdx, generation } = this.#vniRows.take();
+    const { first: otherIdx, generation: otherGeneration } = this.#peerRows.take();
+    const peers = new VniPeers();
+    const rows = { generation, otherGeneration, peers, leaving: false };
+    const record = { state: { ...state, vniIdx, otherIdx }, tapFds, macParts, ...rows };
+    this.#vnis.set(vni, record);
+    this.#holders.add(record);
+    return record;
+  }
+
+  /** Takes a VNI out. Its rows stay taken until `giveRows`, for workers may still count in them. */
+  remove(record: VniRecord): void {
+    if (this.has(record)) this.#vnis.delete(record.state.vni);
+  }
+
+  /** No worker knows the VNI any more: its rows, and those of its peers, may be others'. */
+  giveRows(record: VniRecord): void {
+    if (!this.#holders.delete(record)) return;
+    this.#vniRows.give(record.state.vniIdx);
+    this.#peerRows.give(record.state.otherIdx);
+    for (const { first, count } of record.peers.clear())
+      for (let i = 0; i < count; i++) this.#peerRows.give(first + i);
+  }
+
+  /** Adds peers, all or none. @returns the runs that they came to @throws DataPlaneError peer_exists */
+  addPeers(record: VniRecord, peers: readonly NewPeer[]): readonly PeerRun[] {
+    this.#refuseTwice(record, peers);
+    return record.peers.add(peers, this.#peerRows);
+  }
+
+  /** No worker knows the peer of this row any more. */
+  givePeerRow(peerIdx: number): void {
+    this.#peerRows.give(peerIdx);
+  }
+
+  /** @param pathMtu by canonical text of an address, bytes; 0: not known @returns changes for what is different now */
+  followPaths(pathMtu: (address: string) => number): Change[] {
+    const runs = [...this.#vnis.values()].flatMap(({ peers }) => peers.runs);
+    const lists = new Set(runs.map(({ list }) => list));
+    const changed = new Set([...lists].filter((list) => this.#repack(list, pathMtu)));
+    return runs.flatMap(({ list, from, count, first }): Change[] =>
+      changed.has(list) ? [{ op: 'peer.paths', peers: this.#pack(list), from, count, peerIdx: first }] : [],
+    );
+  }
+
+  /** Tells a worker everything, VNI by VNI, so that it is never asked for more than it answers in time. */
+  async tellEverything(ask: Ask, index: number): Promise<void> {
+    for (const record of this.#vnis.values()) {
+      await ask(this.vniChange(record, index));
+      await Promise.all(record.peers.runs.map((run) => ask(this.peerChange(record, run))));
+    }
+    if (this.tunnel) await ask(this.tunnel);
+    if (this.fdbEvents) await ask({ op: 'events', on: true });
+    if (!this.capture) return;
+    const { what, rings } = this.capture;
+    await ask({ op: 'capture', on: true, ...what, ring: rings[index] });
+  }
+
+  /** The VNI as one of the workers is told of it. */
+  vniChange({ state, tapFds, macParts: mac, generation, otherGeneration }: VniRecord, index: number): Change {
+    const { vni, vniIdx, policy, otherIdx } = state;
+    const rows = { vniIdx, otherIdx, generation, otherGeneration };
+    return { op: 'vni.add', ...rows, vni, tapFd: tapFds[index], mac, policy };
+  }
+
+  peerChange({ state: { vniIdx } }: VniRecord, run: PeerRun): Change {
+    const { list, from, first, count, generation } = run;
+    return { op: 'peer.add', vniIdx, peers: this.#pack(list), from, count, peerIdx: first, generation };
+  }
+
+  /** @throws DataPlaneError peer_exists */
+  #refuseTwice({ state, peers }: VniRecord, added: readonly NewPeer[]): void {
+    // A list that another VNI has names nobody twice.
+    if (peers.runs.length === 0 && this.#packed.has(added)) return;
+    const known = new Set(Array.from(peers, ({ address }: PeerState) => address.text));
+    for (const { address } of added) {
+      if (known.has(address.text))
+        throw new DataPlaneError('peer_exists', `${address.text} is a peer of VNI ${state.vni} already`);
+      known.add(address.text);
+    }
+  }
+
+  /** @returns true when it had to be changed */
+  #repack(list: readonly NewPeer[], pathMtu: (address: string) => number): boolean {
+    const packed = this.#pack(list).pathMtu;
+    let changed = false;
+    for (const [i, { address }] of list.entries()) {
+      const mtu = pathMtu(address.text);
+      changed ||= packed[i] !== mtu;
+      packed[i] = mtu;
+    }
+    return changed;
+  }
+
+  #pack(list: readonly NewPeer[]): PackedPeers {
+    const peers = this.#packed.get(list) ?? packPeers(list);
+    this.#packed.set(list, peers);
+    return peers;
+  }
+}

@@ -1,0 +1,115 @@
+/**
+ * What the API changed is there after a restart, however the daemon ended: asked to stop, or killed while it writes.
+ *
+ *     host  eth0 192.168.80.10 ====== veth ====== eth0 192.168.80.11  other
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import t, { type Test } from 'tap';
+import { createLab } from '../support/lab.js';
+import { type Vtepd, vtepdCommand } from '../support/vtepd.js';
+
+const KILLS = 10;
+const PEERS = '/v1/vnis/100/peers';
+
+t.test('what was changed holds after a restart, and beats the file', async (t) => {
+  const { lab, host, state } = await oneHost(t);
+  const file = join(lab.dir, 'vtepd.yaml');
+  writeFileSync(file, 'vnis: [{ vni: 100, peers: [192.168.80.11, 192.168.80.12] }, { vni: 200, mtu: 1400 }]');
+  const flags = `--config ${file} --state ${state}`;
+  const vtepd = await lab.vtepd(host, flags);
+  const call = async (status: number, method: string, path: string, body?: unknown) =>
+    t.equal((await vtepd.call(method, path, body)).status, status, `${method} ${path}`);
+  await call(201, 'POST', PEERS, { address: '192.168.80.13', flood: false });
+  await call(204, 'DELETE', `${PEERS}/192.168.80.12`);
+  await call(200, 'PUT', '/v1/vnis/100/fdb/02:00:00:00:00:aa', { peer: '192.168.80.13' });
+  await call(201, 'POST', '/v1/vnis', { vni: 300, tap: 'mine', ageing: 7 });
+  await call(200, 'PATCH', '/v1/vnis/200', { mtu: 1300 });
+  const before = await everything(vtepd);
+
+  t.equal(await vtepd.stop(), 0);
+  const second = await lab.vtepd(host, flags);
+  t.strictSame(await everything(second), before, 'after a stop');
+  const { body } = await second.get<{ warnings: { code: string; detail: string }[] }>('/v1/status');
+  t.strictSame(
+    body.warnings.filter(({ code }) => code === 'state_overrides').map(({ detail }) => detail),
+    [
+      'VNI 100: peer 192.168.80.12 is configured, and was removed through the API',
+      'VNI 200: mtu is configured as 1400, and was changed through the API to 1300',
+    ],
+  );
+  const { code, stderr } = await host.outcome(vtepdCommand(`--vni 1 --port 4790 --api off --state ${state}`));
+  t.match({ code, stderr }, { code: 1, stderr: /another vtepd keeps its state there/ }, 'it is ours alone');
+
+  await second.stop('SIGKILL');
+  const third = await lab.vtepd(host, flags);
+  t.strictSame(await everything(third), before, 'after kill -9');
+  t.equal((await third.call('DELETE', '/v1/vnis/300')).status, 204);
+  t.equal((await third.call('PATCH', '/v1/vnis/200', { mtu: 1400 })).status, 200);
+  const kept = JSON.parse(readFileSync(state, 'utf8'));
+  t.strictSame(Object.keys(kept.vnis), ['100'], 'changed back is not kept');
+});
+
+t.test(`killed ${KILLS} times amid changes: nothing that was answered is lost`, async (t) => {
+  const { lab, host, state } = await oneHost(t);
+  let number = 0;
+  for (let kill = 0; kill < KILLS; kill++) {
+    const vtepd = await lab.vtepd(host, `--vni 100 --state ${state}`);
+    const there = new Set(await peers(vtepd));
+    const expected = Array.from({ length: number }, (_, i) => addressOf(i));
+    t.strictSame(
+      expected.filter((address) => !there.has(address)),
+      [],
+      `after ${kill} kills`,
+    );
+    number = there.size;
+    const killed = delay(Math.random() * 150).then(() => vtepd.stop('SIGKILL'));
+    const add = () => vtepd.call('POST', PEERS, { address: addressOf(number) }).catch(() => undefined);
+    for (let answer = await add(); answer?.status === 201; answer = await add()) number++;
+    await killed;
+  }
+  t.ok(number > KILLS, `${number} peers were added`);
+});
+
+t.test('a file that is broken, or not ours, is refused with its line, and left as it is', async (t) => {
+  const { host, state } = await oneHost(t);
+  for (const [text, said] of [
+    [
+      '{"format": "vtepd-state-1",\n"vnis": {"100": {"changed": {"mtu": 1}}}}',
+      /state\.json:2: vnis\.100\.changed\.mtu 1: must be/,
+    ],
+    ['hosts: []\n', /state\.json:1: is no state of this vtepd/],
+  ] as const) {
+    writeFileSync(state, text);
+    const { code, stderr } = await host.outcome(vtepdCommand(`--vni 1 --state ${state}`));
+    t.match({ code, stderr }, { code: 2, stderr: said });
+    t.equal(stderr.trim().split('\n').length, 1, 'one line');
+    t.equal(readFileSync(state, 'utf8'), text);
+  }
+});
+
+async function oneHost(t: Test) {
+  const lab = createLab(t);
+  const { host } = await lab.hosts({ host: ['192.168.80.10/24'], other: ['192.168.80.11/24'] });
+  return { lab, host, state: join(lab.dir, 'state.json') };
+}
+
+function addressOf(number: number): string {
+  return `10.77.${Math.floor(number / 250)}.${(number % 250) + 1}`;
+}
+
+async function peers(vtepd: Vtepd): Promise<string[]> {
+  const { body } = await vtepd.get<{ items: { address: string }[] }>(PEERS);
+  return body.items.map(({ address }) => address);
+}
+
+/** VNIs with their settings, peers, and static entries. */
+async function everything(vtepd: Vtepd) {
+  const { body } = await vtepd.get<{
+    items: { vni: number; tap: string; overlayMtu: number; ageing: number }[];
+  }>('/v1/vnis');
+  const vnis = body.items.map(({ vni, tap, overlayMtu, ageing }) => ({ vni, tap, overlayMtu, ageing }));
+  const fdb = (await vtepd.fdb(100)).map(({ mac, peer, type }) => ({ mac, peer, type }));
+  return { vnis, peers: await peers(vtepd), fdb };
+}

@@ -1,0 +1,127 @@
+/** The file of the state: made, replaced, locked, refused; and killed at random moments while it is being written. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import t from 'tap';
+import { ConfigError } from '../../src/config/config-error.js';
+import { loadShim } from '../../src/native/binding.js';
+import { withEntry } from '../../src/state/edits.js';
+import { entriesOf, NO_STATE, type State } from '../../src/state/state.js';
+import { load, StateError, StateFile } from '../../src/state/state-file.js';
+import { writeState } from '../../src/state/text.js';
+
+const KILLS = 200;
+/** Writers at once, each with a file of its own. */
+const LANES = 2;
+const WRITER = fileURLToPath(new URL('../support/state-writer.js', import.meta.url));
+
+const shim = loadShim();
+const open = (path: string) => StateFile.open(path, (fd) => shim.fileLock(fd));
+const state = (entries: number): State => {
+  let made = NO_STATE;
+  for (let i = 0; i < entries; i++) made = withEntry(made, 1, `02:00:00:00:00:0${i}`, '192.0.2.1');
+  return made;
+};
+
+t.test('made with its folder, replaced as a whole', async (t) => {
+  const path = `${t.testdir()}/a/b/state.json`;
+  const file = await open(path);
+  t.strictSame(file.state, NO_STATE);
+  const prepared = await file.prepare(state(2));
+  t.notOk(existsSync(path), 'it does not count yet');
+  await prepared.commit();
+  t.strictSame(await load(path), state(2));
+  const given_up = await file.prepare(state(3));
+  await given_up.discard();
+  t.strictSame(await load(path), state(2));
+  await file.close();
+  const again = await open(path);
+  t.strictSame(again.state, state(2));
+  await again.close();
+});
+
+t.test('a link is followed, not replaced', async (t) => {
+  const dir = t.testdir({ 'real.json': writeState(state(1)) });
+  symlinkSync('real.json', `${dir}/state.json`);
+  const file = await open(`${dir}/state.json`);
+  t.strictSame(file.state, state(1));
+  await (await file.prepare(state(2))).commit();
+  await file.close();
+  t.strictSame(await load(`${dir}/real.json`), state(2));
+});
+
+t.test('two of one file: the second is refused, until the first has ended', async (t) => {
+  const path = `${t.testdir()}/state.json`;
+  const first = await open(path);
+  const error = await t.rejects(open(path), {
+    name: 'StateError',
+    notPermitted: false,
+    message: `--state ${path}: another vtepd keeps its state there; name another file with --state FILE, or keep none with --state off`,
+  });
+  t.type(error, Error);
+  await first.close();
+  await (await open(path)).close();
+});
+
+t.test('broken or foreign: refused with its line, and left as it is', async (t) => {
+  for (const text of [
+    '{"format": "vtepd-state-1",\n "vnis": {"1": {"changed": {"mtu": 1}}}}',
+    'hosts: []',
+    '{',
+  ]) {
+    const path = `${t.testdir()}/state.json`;
+    writeFileSync(path, text);
+    await t.rejects(open(path), {
+      message: /^--state \S+state\.json:\d+: .*; mend the file or move it away/,
+    });
+    t.equal(readFileSync(path, 'utf8'), text);
+    await t.rejects(open(path), ConfigError, 'not locked by the attempt');
+  }
+});
+
+t.test('where nothing can be kept', async (t) => {
+  const dir = t.testdir({ file: '' });
+  const cure = 'name another file with --state FILE, or keep none with --state off';
+  await t.rejects(open(`${dir}/file/state.json`), {
+    notPermitted: true,
+    message: `--state ${dir}/file/state.json: cannot be kept there (ENOTDIR); ${cure}`,
+  });
+  mkdirSync(`${dir}/folder`);
+  await t.rejects(open(`${dir}/folder`), StateError, 'a folder is no file');
+});
+
+t.test(`killed ${KILLS} times while it writes: old or new, never less than was answered`, async (t) => {
+  const dir = t.testdir();
+  const lanes = Array.from({ length: LANES }, (_, lane) => killOften(`${dir}/${lane}.json`, KILLS / LANES));
+  t.strictSame((await Promise.all(lanes)).flat(), []);
+});
+
+/** @returns what was wrong with the states that were found */
+async function killOften(path: string, kills: number): Promise<string[]> {
+  let before = 0;
+  const wrong: string[] = [];
+  for (let kill = 0; kill < kills; kill++) {
+    const writer = spawn(process.execPath, [WRITER, path], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const answered = await killAtRandom(writer);
+    const [mac = '0'] = entriesOf(await load(path), 1).keys();
+    const kept = Number(mac.replaceAll(':', '')) % 1e9;
+    if (answered < before || (kept !== answered && kept !== answered + 1))
+      wrong.push(`kill ${kill}: ${before} before, ${answered} answered, ${kept} kept`);
+    before = kept;
+  }
+  if (before <= kills) wrong.push(`only ${before} states were written`);
+  return wrong;
+}
+
+/** Lets a writer begin, and kills it within some milliseconds. @returns the last number that it answered */
+async function killAtRandom(writer: ChildProcess): Promise<number> {
+  let said = '';
+  writer.stdout!.setEncoding('utf8').on('data', (part: string) => (said += part));
+  const closed = once(writer, 'close');
+  await once(writer.stdout!, 'data');
+  const timer = setTimeout(() => writer.kill('SIGKILL'), Math.random() * 20);
+  await closed;
+  clearTimeout(timer);
+  return Number(said.trimEnd().split('\n').at(-1));
+}

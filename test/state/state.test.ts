@@ -1,0 +1,105 @@
+/** What the API changed, laid over what flags and file say: item by item, and taken out when it is changed back. */
+import t from 'tap';
+import { parseConfig } from '../../src/config/file.js';
+import { isSaid, mergeSettings } from '../../src/config/merge.js';
+import type { VniSettings } from '../../src/config/settings.js';
+import * as edits from '../../src/state/edits.js';
+import { applyState, contradictions, entriesOf, NO_STATE } from '../../src/state/state.js';
+
+const BASE = mergeSettings(
+  [
+    parseConfig(
+      'peers: [192.0.2.1]\nvnis: [{vni: 1, mtu: 1400, peers: [hub.example]}, {vni: 2}, {vni: 3}]',
+      'v.yaml',
+    ),
+  ],
+  false,
+);
+const MADE: VniSettings = {
+  ...BASE.vnis[1],
+  vni: 9,
+  tap: 'x',
+  peers: [{ host: '192.0.2.7', port: 8472, flood: false }],
+};
+const peer = (host: string, flood = true) => ({ host, port: 4789, flood });
+const hosts = (vni: VniSettings) => vni.peers.map(({ host }) => host);
+
+t.test('nothing was changed: the same objects', async (t) => {
+  t.equal(applyState(BASE, NO_STATE), BASE);
+  const changed = edits.withChanges(BASE, NO_STATE, 1, { mtu: 1300 });
+  const { vnis } = applyState(BASE, changed);
+  t.equal(vnis[0].mtu, 1300);
+  t.equal(vnis[0].peers, BASE.vnis[0].peers);
+  t.equal(vnis[1], BASE.vnis[1]);
+});
+
+t.test('a VNI made, changed, and removed again', async (t) => {
+  let state = edits.withVni(NO_STATE, MADE);
+  t.strictSame(applyState(BASE, state).vnis[3], MADE);
+  state = edits.withChanges(BASE, state, 9, { mtu: 1280, bridge: 'b' });
+  state = edits.withPeer(BASE, state, 9, peer('192.0.2.8'));
+  t.match(applyState(BASE, state).vnis[3], { mtu: 1280, bridge: 'b' });
+  t.strictSame(hosts(applyState(BASE, state).vnis[3]), ['192.0.2.7', '192.0.2.8']);
+  state = edits.withoutPeer(BASE, state, 9, '192.0.2.7', new Set(['192.0.2.7']));
+  t.strictSame(hosts(applyState(BASE, state).vnis[3]), ['192.0.2.8']);
+  t.strictSame(edits.withoutVni(BASE, state, 9), NO_STATE, 'nothing is left to say');
+});
+
+t.test('a VNI of the file removed, and made anew', async (t) => {
+  let state = edits.withoutVni(BASE, NO_STATE, 2);
+  t.strictSame(
+    applyState(BASE, state).vnis.map(({ vni }) => vni),
+    [1, 3],
+  );
+  state = edits.withVni(state, { ...MADE, vni: 2 });
+  t.strictSame(applyState(BASE, state).vnis[2], { ...MADE, vni: 2 }, "whatever the file's says");
+});
+
+t.test('changed back', async (t) => {
+  let state = edits.withChanges(BASE, NO_STATE, 1, { mtu: 1300, learning: false });
+  state = edits.withChanges(BASE, state, 1, { mtu: 1400, learning: true });
+  t.strictSame(state, NO_STATE);
+  state = edits.withoutPeer(BASE, NO_STATE, 1, 'hub.example', new Set());
+  t.strictSame(hosts(applyState(BASE, state).vnis[0]), ['192.0.2.1']);
+  t.strictSame(edits.withPeer(BASE, state, 1, peer('hub.example')), NO_STATE);
+  state = edits.withPeer(BASE, NO_STATE, 1, peer('192.0.2.5'));
+  t.strictSame(edits.withoutPeer(BASE, state, 1, '192.0.2.5', new Set()), NO_STATE);
+});
+
+t.test('static entries go with their peer', async (t) => {
+  let state = edits.withEntry(NO_STATE, 1, '02:00:00:00:00:01', '192.0.2.1');
+  state = edits.withEntry(state, 1, '02:00:00:00:00:02', '192.0.2.66');
+  t.equal(
+    edits.withoutEntries(state, 1, () => false),
+    state,
+    'nothing to write',
+  );
+  state = edits.withoutPeer(BASE, state, 1, '192.0.2.1', new Set(['192.0.2.1']));
+  t.strictSame([...entriesOf(state, 1)], [['02:00:00:00:00:02', '192.0.2.66']]);
+  state = edits.withoutEntries(state, 1, (_, address) => address === '192.0.2.66');
+  t.strictSame([...entriesOf(state, 1)], []);
+});
+
+t.test('what the file says otherwise is told, one sentence an item', async (t) => {
+  let state = edits.withChanges(BASE, NO_STATE, 1, { mtu: 1300, learning: false });
+  state = edits.withoutPeer(BASE, state, 1, '192.0.2.1', new Set());
+  state = edits.withPeer(BASE, state, 1, peer('hub.example', false));
+  state = edits.withPeer(BASE, state, 1, peer('192.0.2.8'));
+  state = edits.withoutVni(BASE, state, 2);
+  state = edits.withVni(state, { ...MADE, vni: 3 });
+  state = edits.withVni(state, MADE);
+  t.strictSame(contradictions(BASE, state, isSaid), [
+    'VNI 1: mtu is configured as 1400, and was changed through the API to 1300',
+    'VNI 1: peer 192.0.2.1 is configured, and was removed through the API',
+    'VNI 1: peer hub.example is configured, and was changed through the API',
+    'VNI 2 is configured, and was removed through the API',
+    'VNI 3 is configured, and was made anew through the API',
+  ]);
+});
+
+t.test('what the file no longer has is left alone', async (t) => {
+  const state = edits.withChanges(BASE, NO_STATE, 2, { mtu: 1300 });
+  const later = { ...BASE, vnis: [BASE.vnis[0]] };
+  t.strictSame(applyState(later, state).vnis, later.vnis);
+  t.strictSame(contradictions(later, state, isSaid), []);
+});

@@ -1,0 +1,85 @@
+/** The state as text: what is refused, with file, line and key; what comes back as it went. */
+import t from 'tap';
+import { ConfigError } from '../../src/config/config-error.js';
+import { mergeSettings } from '../../src/config/merge.js';
+import { Source } from '../../src/config/source.js';
+import * as edits from '../../src/state/edits.js';
+import { NO_STATE } from '../../src/state/state.js';
+import { readState, writeState } from '../../src/state/text.js';
+
+const FOREIGN = 's.json:1: is no state of this vtepd: it does not say "format": "vtepd-state-1"';
+
+/** State with this VNI 1. */
+const of = (vni: string) => `{"format": "vtepd-state-1",\n "vnis": {"1":\n${vni}\n}}`;
+
+const refused: [string, string, RegExp | string][] = [
+  ['nothing', '', FOREIGN],
+  ['no map', '[1]', FOREIGN],
+  ['another program', '{"name": "x"}', FOREIGN],
+  ['another format', '{"format": "vtepd-state-2", "vnis": {}}', FOREIGN],
+  ['cut off', '{"format": "vtepd-state-1",\n "vnis": {"1": {"cha', /^s\.json:2: not valid YAML: /],
+  ['a key', '{"format": "vtepd-state-1",\n "vni": {}}', /^s\.json:2: vni: unknown key/],
+  ['a VNI', of('{}').replace('"1"', '"16777216"'), /^s\.json:3: vnis\.16777216: must be a whole number/],
+  ['a part', of('{"peer": {}}'), /^s\.json:3: vnis\.1\.peer: unknown key; did you mean "peers"\?/],
+  ['a setting', of('{"changed": {"mtuu": 1}}'), /^s\.json:3: vnis\.1\.changed\.mtuu: unknown key/],
+  [
+    'a value',
+    of('{"changed":\n{"mtu": 20}}'),
+    's.json:4: vnis.1.changed.mtu 20: must be "auto" or a whole number from 68 to 65535',
+  ],
+  ['nothing said', of('{"changed": {"mtu": null}}'), 's.json:3: vnis.1.changed.mtu: has no value'],
+  ['half removed', of('{"removed": false}'), 's.json:3: vnis.1.removed: must be true, or not be there'],
+  [
+    'a peer',
+    of('{"peers": {"192.0.2.300": null}}'),
+    /^s\.json:3: vnis\.1\.peers\.192\.0\.2\.300 192\.0\.2\.300: must be an IPv4/,
+  ],
+  [
+    'a port',
+    of('{"peers": {"192.0.2.3": {"flood": true}}}'),
+    's.json:3: vnis.1.peers.192.0.2.3: has no "port"',
+  ],
+  [
+    'a MAC',
+    of('{"fdb": {"01:00:00:00:00:01": "192.0.2.1"}}'),
+    /^s\.json:3: vnis\.1\.fdb\.01:00:00:00:00:01: must be a unicast MAC/,
+  ],
+  [
+    'an entry',
+    of('{"fdb": {"02:00:00:00:00:01": "x"}}'),
+    /^s\.json:3: vnis\.1\.fdb\.\S+ x: must be an IPv4 or IPv6/,
+  ],
+];
+
+for (const [what, text, message] of refused) {
+  t.test(`refused: ${what}`, async (t) => {
+    t.type(
+      t.throws(() => readState(text, 's.json'), { message }),
+      ConfigError,
+    );
+  });
+}
+
+t.test('what is written is read as it was', async (t) => {
+  const source = new Source();
+  source.addVni('--vni', '1');
+  source.addVni('--vni', '2');
+  source.all.addPeer('--peer', '192.0.2.1');
+  const base = mergeSettings([source], false);
+  let state = edits.withChanges(base, NO_STATE, 1, { mtu: 1300, learning: false, bridge: 'b', ageingS: 0 });
+  state = edits.withoutPeer(base, state, 1, '192.0.2.1', new Set());
+  state = edits.withPeer(base, state, 1, { host: 'fe80::1%eth0', port: 1, flood: false });
+  state = edits.withEntry(state, 1, '02:00:00:00:00:01', 'fe80::1%eth0');
+  state = edits.withoutVni(base, state, 2);
+  const addresses = ['10.0.0.1/24', '2001:db8::1/64'];
+  state = edits.withVni(state, { ...base.vnis[0], vni: 3, tap: 'x', bridge: '', addresses, mtu: 'auto' });
+  t.strictSame(readState(writeState(state), 's.json'), state);
+  t.strictSame(readState(writeState(NO_STATE), 's.json'), NO_STATE);
+  const none = edits.withChanges(base, NO_STATE, 1, { tap: 'y', bridge: '' });
+  t.strictSame(readState(writeState(none), 's.json'), none);
+});
+
+t.test('none of a name that the file gives', async (t) => {
+  const { vnis } = readState(of('{"changed": {"bridge": null, "address": []}}'), 's.json');
+  t.strictSame(vnis.get(1)?.changed, { bridge: '', addresses: [] });
+});

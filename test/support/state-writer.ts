@@ -1,0 +1,20 @@
+/**
+ * Writes one state after the other into the file of its argument until it is killed, and answers each on stdout by its
+ * number: the last six digits of the one MAC in it. Goes on where the file is; says first where that was.
+ */
+import { loadShim } from '../../src/native/binding.js';
+import { withEntry } from '../../src/state/edits.js';
+import { entriesOf, NO_STATE } from '../../src/state/state.js';
+import { StateFile } from '../../src/state/state-file.js';
+
+const shim = loadShim();
+const file = await StateFile.open(process.argv[2], (fd) => shim.fileLock(fd));
+const [mac = '02:00:00:00:00:00'] = entriesOf(file.state, 1).keys();
+for (let number = Number(mac.replaceAll(':', '')) % 1e9; ; number++) {
+  if (number > 0) {
+    const digits = `020${String(number).padStart(9, '0')}`;
+    const next = digits.match(/../g)!.join(':');
+    await (await file.prepare(withEntry(NO_STATE, 1, next, '192.0.2.1'))).commit();
+  }
+  process.stdout.write(`${number}\n`);
+}
