@@ -166,6 +166,15 @@ t.test('a scrape takes one snapshot of each VNI and leaves nothing of a removed 
   assertIdentity(t, new Metrics(body.replaceAll(/^.*vni="200".*\n/gm, '')));
 });
 
+t.test('who asks for the header alone takes nobody’s turn', async (t) => {
+  const { server } = await afterTraffic(t);
+  for (let round = 0; round < 3; round++) {
+    const { statusCode, body } = await server.inject({ method: 'HEAD', url: '/metrics' });
+    t.same([statusCode, body], [200, '']);
+  }
+  t.match((await server.inject('/metrics')).body, /^vtepd_dataplane_busy_ratio /m);
+});
+
 t.test('/v1/counters says the same', async (t) => {
   const { server } = await afterTraffic(t);
   const answer = await server.inject('/v1/counters');
