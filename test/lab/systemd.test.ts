@@ -165,7 +165,7 @@ function callSets(text: string): Map<string, string[]> {
   let members: string[] = [];
   for (const line of text.split('\n')) {
     if (line.startsWith('@')) sets.set(line.trim(), (members = []));
-    else if (/^ +[@\w]+$/.test(line)) members.push(line.trim());
+    else if (/^ +[@\w-]+$/.test(line)) members.push(line.trim());
   }
   return sets;
 }

@@ -170,10 +170,11 @@ function firstChild({ pid, alive, stderr }: Running): number | undefined {
   return Number(child);
 }
 
+/** One that has ended may wait for long to be reaped, by whoever is the first process here. */
 function isAlive(pid: number): boolean {
   try {
-    process.kill(pid, 0);
-    return true;
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return !/^[ZX]/.test(stat.slice(stat.lastIndexOf(')') + 2));
   } catch {
     return false;
   }
