@@ -18,6 +18,7 @@ const PACKAGES = {
   openssl: 'openssl',
   ethtool: 'ethtool',
   nft: 'nftables',
+  dnsmasq: 'dnsmasq-base',
   setpriv: 'util-linux',
   nsenter: 'util-linux',
   'systemd-analyze': 'systemd',

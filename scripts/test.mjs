@@ -12,7 +12,7 @@ const UNIT_TIMEOUT_S = 240;
 const LAB_TIMEOUT_S = 300;
 
 needRoot('npm test');
-const TOOLS = ['ip', 'bridge', 'ping', 'tcpdump', 'iperf3', 'openssl', 'curl', 'ethtool', 'nft'];
+const TOOLS = ['ip', 'bridge', 'ping', 'tcpdump', 'iperf3', 'openssl', 'curl', 'ethtool', 'nft', 'dnsmasq'];
 const SERVICE_TOOLS = ['setpriv', 'nsenter', 'systemd-analyze', 'systemd-nspawn'];
 
 setUp({ tools: [...TOOLS, ...SERVICE_TOOLS] });

@@ -8,7 +8,7 @@
  */
 import type { FastifyInstance } from 'fastify';
 import type { ApiListen, Settings } from './config/settings.js';
-import type { CaptureSource, StatusInfo } from './control/deps.js';
+import type { StatusInfo } from './control/deps.js';
 import { ListenError, listen } from './control/listen.js';
 import { buildMetricsServer, buildServer } from './control/server.js';
 import { readTokenFile } from './control/token.js';
@@ -24,16 +24,13 @@ import type { State } from './state/state.js';
 import { StateError, StateFile } from './state/state-file.js';
 import { packageVersion } from './version.js';
 import { Vtep, type Warning } from './vtep.js';
-import { DataPlaneError } from './worker/data-plane.js';
 
 /** How often a listener that cannot be opened yet is tried again, ms. */
 const LISTEN_RETRY_MS = 2000;
 /** Peers of a VNI that the log names; of more, it gives the number. */
 const PEERS_SHOWN = 16;
-
-const NO_CAPTURE: CaptureSource = {
-  open: () => Promise.reject(new DataPlaneError('dataplane_down', 'captures are not to be had')),
-};
+/** VNIs that the log names; of more, it gives the number. */
+const VNIS_SHOWN = 64;
 
 export class Daemon {
   readonly #settings: Settings;
@@ -43,6 +40,9 @@ export class Daemon {
   readonly #startedAtMs = Date.now();
   readonly #warnings: Warning[] = [];
   #vtep!: Vtep;
+  /** Where listeners are open, by their flags. */
+  readonly #places: Partial<Record<'--api' | '--metrics', string>> = {};
+  #announced = false;
   #service: Service | undefined;
 
   private constructor(settings: Settings, log: Logger, undo: Rollback, reread: (() => Settings) | undefined) {
@@ -148,7 +148,7 @@ export class Daemon {
       log: this.#log,
       configuration: vtep,
       events: vtep.events,
-      capture: NO_CAPTURE,
+      capture: { open: (options) => vtep.capture(options) },
       token,
       probe: (vni, peer, progress) => vtep.probe(vni, peer, progress),
       doctor: () => this.#examine(),
@@ -171,8 +171,9 @@ export class Daemon {
   async #listen(server: FastifyInstance, where: ApiListen, flag: '--api' | '--metrics'): Promise<void> {
     try {
       const place = await listen(server, where, flag);
-      if (flag === '--api') this.#log.info({ api: place }, 'API listens');
-      else this.#log.info({ metrics: place }, 'metrics listen');
+      this.#places[flag] = place;
+      // Of those that are open in time, the line of the start tells.
+      if (this.#announced) this.#log.info({ [flag.slice(2)]: place }, `${flag} listens`);
     } catch (error) {
       if (!(error instanceof ListenError) || !error.notYet) throw error;
       this.#log.warn(`${error.message}; trying again until it is`);
@@ -185,12 +186,13 @@ export class Daemon {
 
   #status(): StatusInfo {
     const { port, underlayDev } = this.#settings;
-    const { local, engine, offloads, warnings } = this.#vtep.status();
+    const { local, engine, offloads, warnings, names } = this.#vtep.status();
     return {
       version: packageVersion(),
       startedAtMs: this.#startedAtMs,
       underlay: { local, device: underlayDev, port, io: engine, offloads },
       warnings: [...this.#warnings, ...warnings],
+      names,
       pathMtu: (address) => this.#vtep.pathMtu(address),
     };
   }
@@ -214,13 +216,32 @@ export class Daemon {
 
   /** The one line that says everything that matters. */
   #announce(): void {
-    const vnis = this.#vtep.summary.map((vni) => ({
-      ...vni,
-      peers: vni.peers.length > PEERS_SHOWN ? vni.peers.length : vni.peers,
+    const overlayMtus = new Map(
+      this.#vtep.dataPlane.vnis().map(({ vni, policy }) => [vni, policy.overlayMtu]),
+    );
+    const summary = this.#vtep.summary.map(({ vni, peers, ...rest }) => ({
+      vni,
+      ...rest,
+      overlayMtu: overlayMtus.get(vni),
+      peers: peers.length > PEERS_SHOWN ? peers.length : peers,
     }));
-    const { port, workers } = this.#settings;
-    const { engine, local } = this.#vtep.status();
-    this.#log.info({ version: packageVersion(), io: engine, workers, local, port, vnis }, 'ready');
+    const { port, workers, state } = this.#settings;
+    const { engine, local, offloads, warnings } = this.#vtep.status();
+    const said = {
+      version: packageVersion(),
+      io: engine,
+      offloads,
+      workers,
+      local,
+      port,
+      vnis: summary.length > VNIS_SHOWN ? summary.length : summary,
+      state: this.#warnings.some(({ code }) => code === 'state_not_kept') ? 'off' : state.path || 'off',
+      api: this.#places['--api'] ?? (this.#settings.api.kind === 'off' ? 'off' : 'not yet'),
+      metrics: this.#places['--metrics'] ?? (this.#settings.metrics === undefined ? 'off' : 'not yet'),
+      warnings: warnings.length + this.#warnings.length,
+    };
+    this.#announced = true;
+    this.#log.info(said, 'ready');
   }
 }
 

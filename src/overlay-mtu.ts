@@ -7,6 +7,7 @@
  */
 import type { VniSettings } from './config/settings.js';
 import type { Logger } from './log.js';
+import { LimitedLog } from './log-limit.js';
 import { type Fit, fitOf, mtuWarning, type PeerPath } from './probe/verdict.js';
 
 export interface OverlayMtuOptions {
@@ -34,10 +35,12 @@ interface Kept {
 
 export class OverlayMtus {
   readonly #options: OverlayMtuOptions;
+  readonly #log: LimitedLog;
   readonly #vnis = new Map<number, Kept>();
 
   constructor(options: OverlayMtuOptions) {
     this.#options = options;
+    this.#log = new LimitedLog(options.log);
   }
 
   /** A VNI begins. @returns its overlay MTU, bytes */
@@ -78,7 +81,8 @@ export class OverlayMtus {
       await carry(vni, overlayMtu);
       const before = kept.overlayMtu;
       kept.overlayMtu = overlayMtu;
-      this.#options.log.info({ vni, before, overlayMtu, peer }, 'overlay MTU follows the narrowest path');
+      const fields = { vni, before, overlayMtu, peer };
+      this.#log.say(String(vni), 'info', fields, 'overlay MTU follows the narrowest path');
     }
   }
 
@@ -114,7 +118,7 @@ export class OverlayMtus {
     const { settings, fit } = kept;
     const warning = settings.mtu === 'auto' ? undefined : mtuWarning(settings.vni, settings.mtu, fit);
     if (warning !== undefined && warning !== kept.warning)
-      this.#options.log.warn({ code: 'overlay_mtu_too_large' }, warning);
+      this.#log.say(String(settings.vni), 'warn', { code: 'overlay_mtu_too_large' }, warning);
     kept.warning = warning;
   }
 }

@@ -39,6 +39,8 @@ export interface ProbingOptions {
   readonly settings: Pick<Settings, 'local' | 'underlayDev' | 'sourcePorts'>;
   readonly ttl: number;
   readonly paths: Paths;
+  /** Given the signs of each peer whenever they are looked at. */
+  readonly signs: (signs: readonly Signs[]) => void;
   /** Called after each look at the paths: something may have changed. */
   readonly looked: () => void;
 }
@@ -77,7 +79,11 @@ export class Probing {
     const { paths, looked } = this.#options;
     this.#watch = new PathWatch({
       search: (peer) => this.#prober.probe(peer, 'vtepd'),
-      signs: () => signsOf(dataPlane),
+      signs: () => {
+        const signs = signsOf(dataPlane);
+        this.#options.signs(signs);
+        return signs;
+      },
       learned: (address, pathMtu) => {
         paths.probed(address, pathMtu);
         looked();

@@ -8,6 +8,7 @@
  * Each step that fails names cause and cure, and everything done until then is taken back. No frame passes here.
  */
 import { randomInt } from 'node:crypto';
+import { type Capture, type CaptureOptions, Captures } from './capture/captures.js';
 import { readOptions } from './config/file.js';
 import { mergeSettings } from './config/merge.js';
 import type { VtepOptions } from './config/options.js';
@@ -16,22 +17,25 @@ import { Events } from './events.js';
 import { OverlayDevices } from './host/overlay-devices.js';
 import { Paths } from './host/paths.js';
 import { Rollback } from './host/rollback.js';
-import { TunnelOffload } from './host/tunnel-offload.js';
-import { openUnderlaySockets, type UnderlaySockets } from './host/underlay-sockets.js';
+import type { TunnelOffload } from './host/tunnel-offload.js';
+import type { UnderlaySockets } from './host/underlay-sockets.js';
 import { type Logger, silentLogger } from './log.js';
 import { loadShim, type Shim } from './native/binding.js';
 import { checkLayout } from './native/layout.js';
 import { PathCare, type PeerVerdict } from './path-care.js';
 import type { Progress } from './probe/search.js';
+import type { NameState } from './resolve/follow.js';
 import { NO_STATE, type State } from './state/state.js';
 import { G_HEARTBEAT_MS } from './stats/counters.js';
 import { Offloads } from './stats/offloads.js';
 import { LiveConfiguration, type ReloadReport, type StateStore } from './vtep/configuration.js';
 import { noteDevices, noteSockets, refusals } from './vtep/granted.js';
+import { NamedPeers } from './vtep/named-peers.js';
 import { type OpenVni, Overlay } from './vtep/overlay.js';
 import { Superframes } from './vtep/superframes.js';
-import type { DataPlane, FdbFilter, NewPeer, PeerAddress, PeerState } from './worker/data-plane.js';
-import { Handle, type WorkerDescriptors } from './worker/handle.js';
+import { deafPorts, engineOf, makeTunnel, openSockets, workerDescriptors } from './vtep/underlay.js';
+import type { DataPlane, FdbFilter, PeerState } from './worker/data-plane.js';
+import { Handle } from './worker/handle.js';
 import type { MacParts } from './worker/protocol.js';
 
 export interface Warning {
@@ -46,6 +50,8 @@ export interface VtepStatus {
   /** Offloads in use, in the kernel's words. */
   readonly offloads: readonly string[];
   readonly warnings: readonly Warning[];
+  /** Peers that were given by name. */
+  readonly names: readonly NameState[];
 }
 
 /** A VNI as it came up. */
@@ -79,6 +85,7 @@ export class Vtep {
   readonly #log: Logger;
   readonly #undo: Rollback;
   readonly #paths: Paths;
+  readonly #peers: NamedPeers;
   readonly #warnings: Warning[] = [];
   readonly #offloads = new Offloads();
   #shim!: Shim;
@@ -86,16 +93,27 @@ export class Vtep {
   #overlay!: Overlay;
   #handle!: Handle;
   #superframes: Superframes | undefined;
+  #captures!: Captures;
   #summary: readonly VniSummary[] = [];
 
   private constructor(settings: Settings, surroundings: VtepSurroundings, undo: Rollback) {
     const { log = silentLogger(), state = NO_STATE, store, reread } = surroundings;
     const { events } = this;
-    this.#configuration = new LiveConfiguration({ base: settings, state, store, reread, events, log });
+    const settled = () => this.#peers.retain(this.#configuration.settings.vnis);
+    this.#configuration = new LiveConfiguration({
+      base: settings,
+      state,
+      store,
+      reread,
+      events,
+      log,
+      settled,
+    });
     this.#settings = settings;
     this.#log = log;
     this.#undo = undo;
-    this.#paths = new Paths(settings);
+    this.#peers = new NamedPeers({ log, events });
+    this.#paths = new Paths(settings, (host) => this.#peers.resolve(host));
   }
 
   /**
@@ -140,8 +158,12 @@ export class Vtep {
   }
 
   /** Every address of a name is a peer. @returns the peers it came to @throws DataPlaneError peer_exists; ResolveError */
-  addPeer(vni: number, peer: PeerSettings): Promise<readonly PeerState[]> {
-    return this.#configuration.addPeer(vni, peer);
+  async addPeer(vni: number, peer: PeerSettings): Promise<readonly PeerState[]> {
+    try {
+      return await this.#peers.adding(peer.host, () => this.#configuration.addPeer(vni, peer));
+    } finally {
+      this.#peers.retain(this.#configuration.settings.vnis);
+    }
   }
 
   /** @param host as it was configured @throws DataPlaneError peer_of_name for an address that a name brought */
@@ -172,14 +194,6 @@ export class Vtep {
     return this.#handle;
   }
 
-  get shim(): Shim {
-    return this.#shim;
-  }
-
-  get handle(): Handle {
-    return this.#handle;
-  }
-
   status(): VtepStatus {
     return {
       local: this.#paths.localAddresses(),
@@ -188,9 +202,11 @@ export class Vtep {
       warnings: [
         ...this.#warnings,
         ...this.#configuration.warnings(),
+        ...this.#peers.names.warnings(),
         ...this.#care.warnings(),
         ...refusals(this.#offloads),
       ],
+      names: this.#peers.names.states(),
     };
   }
 
@@ -214,8 +230,12 @@ export class Vtep {
     return this.#paths.devices();
   }
 
-  resolvePeer(host: string, port: number): Promise<PeerAddress> {
-    return this.#paths.resolvePeer(host, port);
+  /**
+   * Packets from now on, as a pcap file that does not end until it is closed. One at a time.
+   * @throws DataPlaneError vni_not_found, capture_busy, dataplane_down
+   */
+  capture(options: CaptureOptions): Promise<Capture> {
+    return this.#captures.open(options);
   }
 
   /** Searches the path to a peer; takes seconds. @param progress told of each packet that was sent */
@@ -224,10 +244,11 @@ export class Vtep {
   }
 
   get #engine(): 'batch' | 'dgram' {
-    return this.#settings.io === 'dgram' ? 'dgram' : 'batch';
+    return engineOf(this.#settings);
   }
 
   async #start(): Promise<void> {
+    this.#undo.push(() => this.#peers.stop());
     const shim = loadShim();
     checkLayout(shim);
     this.#shim = shim;
@@ -236,21 +257,29 @@ export class Vtep {
     this.#undo.push(() => devices.closeAll());
     this.#overlay = this.#makeOverlay(devices);
     const opened = await this.#overlay.open(this.#configuration.settings.vnis);
-    const sockets = await this.#openSockets(opened.flatMap(({ peers }) => peers));
+    // VNIs that have the same peers share a list.
+    const peers = [...new Set(opened.map((vni) => vni.peers))].flat();
+    const sockets = await openSockets(shim, this.#settings, peers);
+    this.#undo.push(() => sockets.close());
     if (this.#engine === 'batch') {
       noteSockets(this.#offloads, sockets, this.#settings.udpChecksum);
       for (const { code, detail } of refusals(this.#offloads)) this.#log.warn({ code }, detail);
     }
-    const tunnel = this.#makeTunnel(sockets);
+    const tunnel = makeTunnel(shim, this.#settings, sockets);
+    this.#undo.push(() => tunnel.close());
     this.#handle = await this.#startWorkers(sockets);
     this.#overlay.attach(this.#handle);
+    this.#captures = this.#makeCaptures(this.#handle);
+    this.#undo.push(() => this.#captures.stop());
     for (const vni of opened) await this.#overlay.configure(vni);
     if (this.#engine === 'batch') await this.#watchNetwork(tunnel);
     this.#handle.configured();
     this.#undo.push(() => this.#care.stop());
-    this.#care.start(this.#handle, this.#deafPorts(sockets));
+    this.#care.start(this.#handle, deafPorts(shim, this.#settings, sockets));
     this.#summary = opened.map(summaryOf);
     this.#configuration.attach(this.#handle, this.#overlay);
+    this.#peers.attach(this.#handle, this.#configuration);
+    this.#undo.push(() => this.#peers.stop());
     this.#undo.push(() => this.#configuration.stop());
   }
 
@@ -262,6 +291,7 @@ export class Vtep {
       paths: this.#paths,
       log: this.#log,
       publish: (event) => this.events.publish(event),
+      signs: (signs) => this.#peers.looked(signs),
     });
   }
 
@@ -281,35 +311,6 @@ export class Vtep {
     });
   }
 
-  /** Source ports of sockets without an error queue. */
-  #deafPorts({ sendFds }: UnderlaySockets): Set<number> {
-    if (this.#engine === 'batch') return new Set();
-    return new Set(sendFds.filter((fd) => fd >= 0).map((fd) => this.#shim.udpPort(fd)));
-  }
-
-  async #openSockets(peers: readonly NewPeer[]): Promise<UnderlaySockets> {
-    const { local, port, underlayDev, sourcePorts, udpChecksum, df, ttl } = this.#settings;
-    const ofFamily = (family: 4 | 6) => local.find((address) => address.family === family)?.text ?? '';
-    const sockets = await openUnderlaySockets(this.#shim, {
-      local4: ofFamily(4),
-      local6: ofFamily(6),
-      needed: {
-        ipv4: peers.some(({ address }) => address.family === 4),
-        ipv6: peers.some(({ address }) => address.family === 6),
-      },
-      port,
-      device: underlayDev,
-      sourcePorts,
-      udpChecksum,
-      plain: this.#engine === 'dgram',
-      df,
-      ttl,
-      workers: this.#settings.workers,
-    });
-    this.#undo.push(() => sockets.close());
-    return sockets;
-  }
-
   async #startWorkers(sockets: UnderlaySockets): Promise<Handle> {
     const { df, tos, mssClamp } = this.#settings;
     const handle = new Handle({
@@ -319,7 +320,7 @@ export class Vtep {
       strictHeader: this.#settings.strictHeader,
       outer: { df, tos, mssClamp },
       port: this.#settings.port,
-      workers: sockets.receiveFds.map((fds) => this.#descriptors({ ...fds })),
+      workers: workerDescriptors(this.#shim, sockets, this.#undo),
       seed: randomInt(2 ** 32) | 0,
       log: (level, message, fields) => this.#log[level](fields, message),
       peersChanged: () => {
@@ -328,24 +329,41 @@ export class Vtep {
       },
       probeReplied: (peerIdx, nonce, len) => this.#care.replied(peerIdx, nonce, len),
       addressText: ({ family, bytes, scopeId }) => this.#paths.addressText(family, bytes, scopeId),
+      fdbEvents: (events) => {
+        for (const event of events) this.events.publish(event);
+      },
     });
     this.#undo.push(() => handle.stop());
     await handle.start();
+    this.#watchFdb(handle);
     return handle;
   }
 
-  /** The workers write to its device, so it is closed after they have ended. */
-  #makeTunnel(sockets: UnderlaySockets): TunnelOffload {
-    const { port, udpChecksum, underlayDev, ttl } = this.#settings;
-    const local = this.#settings.local.find(({ family }) => family === 4)?.bytes.subarray(0, 4);
-    const df = this.#settings.df !== 'unset';
-    const { SOURCE_SOCKETS } = this.#shim.layout;
-    const pool = df ? 0 : 2 * SOURCE_SOCKETS;
-    const sendFds = sockets.sendFds.slice(pool, pool + SOURCE_SOCKETS);
-    const outer = { ttl, df, udpChecksum };
-    const tunnel = new TunnelOffload(this.#shim, { port, local, device: underlayDev, ...outer, sendFds });
-    this.#undo.push(() => tunnel.close());
-    return tunnel;
+  /** What becomes of FDB entries is told while somebody listens. */
+  #watchFdb(handle: Handle): void {
+    let watching = this.events.subscribers > 0;
+    const tell = () => handle.watchFdb(watching).catch(() => {});
+    if (watching) void tell();
+    this.events.onSubscribers((count) => {
+      if (watching === count > 0) return;
+      watching = count > 0;
+      void tell();
+    });
+  }
+
+  #makeCaptures(handle: Handle): Captures {
+    const { local, port, ttl } = this.#settings;
+    return new Captures({
+      log: this.#log,
+      start: (options) => handle.startCapture(options),
+      surroundings: {
+        peerAt: (vniIdx, peerIdx) => handle.peerAt(vniIdx, peerIdx),
+        local: (peer, family) =>
+          local.find((address) => address.family === family)?.text ?? this.#paths.route(peer)?.local,
+        port,
+        ttl,
+      },
+    });
   }
 
   /** Superframes leave whole while the network allows it; frames are judged by the routes that there are. */
@@ -365,21 +383,9 @@ export class Vtep {
     this.#superframes = superframes;
   }
 
-  #descriptors(receiveFds: { ipv4: number; ipv6: number }): WorkerDescriptors {
-    const waitFd = this.#own(this.#shim.waitCreate(), 'epoll');
-    const wakeFd = this.#own(this.#shim.eventCreate(), 'eventfd');
-    return { waitFd, wakeFd, wake: () => void this.#shim.eventFire(wakeFd), receiveFds };
-  }
-
-  #own(fd: number, what: string): number {
-    if (fd < 0)
-      throw new Error(`cannot make an ${what} (errno ${-fd}): raise the limit of open files (ulimit -n)`);
-    this.#undo.push(() => void this.#shim.close(fd));
-    return fd;
-  }
-
+  /** What comes again, as two names with one address may at every lookup, is said once. */
   #warn(code: string, detail: string): void {
-    if (this.#warnings.some((warning) => warning.detail === detail)) return;
+    if (this.#warnings.some((warning) => warning.code === code && warning.detail === detail)) return;
     this.#warnings.push({ code, detail });
     this.#log.warn({ code }, detail);
     this.events.publish({ type: 'warning', code, detail });

@@ -12,6 +12,7 @@ import type { PeerText } from './peer.js';
 import { type Key, SETTINGS, VNI_KEYS } from './schema.js';
 import type { PeerSettings, VniSettings } from './settings.js';
 import { Layer, Source } from './source.js';
+import { fieldOf } from './vni-words.js';
 
 /** A JSON object whose keys are known to be allowed there. */
 export type Body = Readonly<Record<string, unknown>>;
@@ -44,13 +45,6 @@ export function readPeerBody(body: Body, port: number): PeerSettings {
   addPeer(layer, 'address', body);
   const [{ value }] = layer.peers;
   return settle(value, port);
-}
-
-/** Key of the file → field of the settings. */
-function fieldOf(key: Key): keyof VniSettings {
-  if (key === 'address') return 'addresses';
-  if (key === 'ageing') return 'ageingS';
-  return key as keyof VniSettings;
 }
 
 function addSetting(layer: Layer, key: Key, value: unknown): void {

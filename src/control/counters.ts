@@ -1,26 +1,23 @@
 /**
- * The counters as one report: what `/v1/counters` answers and what `/metrics` is made from, so that the two cannot
- * differ. Each VNI's part is one snapshot between two batches, in which the identity of the counters holds:
+ * The counters as JSON: what `/v1/counters` answers, from the same cells as `/metrics`. Each VNI's part is one snapshot between
+ * two batches, in which the identity of the counters holds:
  *
  *     tap.rx + replicated + fragments = Σ peers.tx + others.tx + Σ drops.encap
  *     Σ peers.rx + others.rx = tap.tx + Σ drops.decap
  *
- * Frames are those on the wire, bytes those of the inner Ethernet frames.
+ * Frames are those on the wire, bytes those of the inner Ethernet frames. The text is written VNI by VNI, so that it takes
+ * the memory of one of them; `countersSchema` says the same of its form.
  */
 import * as C from '../stats/counters.js';
-import { DROP_REASON_COUNT, DROP_REASONS, type DropReason } from '../stats/drop-reason.js';
-import type { DataPlane, PeerState, VniState } from '../worker/data-plane.js';
+import type { DataPlane, NewPeer } from '../worker/data-plane.js';
+import { imagesOf, type VniImage } from './counter-image.js';
 import type { StatusInfo } from './deps.js';
+import { type Drops, dropsOf, NO_VNI, OF_VNI } from './drops.js';
+import { namesView } from './peer-names.js';
 
 export interface Traffic {
   readonly frames: number;
   readonly bytes: number;
-}
-
-/** Frames by reason. Reasons that can occur are there even at zero, so that a rate can be taken of the first one. */
-export interface Drops {
-  readonly encap: Readonly<Record<string, number>>;
-  readonly decap: Readonly<Record<string, number>>;
 }
 
 export interface PeerCounters {
@@ -34,112 +31,72 @@ export interface PeerCounters {
   readonly rx: Traffic;
 }
 
-export interface VniCounters {
-  readonly vni: number;
-  readonly overlayMtu: number;
-  readonly tap: { readonly rx: Traffic; readonly tx: Traffic };
-  readonly flooded: {
-    readonly broadcast: number;
-    readonly multicast: number;
-    readonly unknownUnicast: number;
-  };
-  /** Copies beyond the first. */
-  readonly replicated: number;
-  /** Inner fragments beyond the first of each frame that was fragmented. */
-  readonly fragments: number;
-  /** Frames larger than the path carries, by what became of them. */
-  readonly tooBig: { readonly icmp: number; readonly fragment: number; readonly drop: number };
-  /** SYNs whose MSS was lowered. */
-  readonly mssClamped: number;
-  readonly drops: Drops;
-  readonly fdb: FdbCounters;
-  readonly peers: readonly PeerCounters[];
-  /** Sources that are no configured peers, and peers that were removed: what they counted stays in the sums. */
-  readonly others: { readonly tx: Traffic; readonly rx: Traffic };
+/** Peers whose text is one piece. */
+const PIECE = 256;
+
+/** The whole answer, in pieces. */
+export async function* countersText(dataPlane: DataPlane, status: StatusInfo): AsyncGenerator<string> {
+  yield '{"vnis":[';
+  let separator = '';
+  for (const image of imagesOf(dataPlane)) {
+    yield `${separator}${openObject(readVni(image))},"peers":[`;
+    yield* peerTexts(image, status);
+    yield `],"others":${JSON.stringify(readTraffic(image.rows.others, 0))}}`;
+    separator = ',';
+  }
+  yield `],${JSON.stringify({ ...readGlobals(dataPlane.globals()), names: namesView(status) }).slice(1)}`;
 }
 
-export interface FdbCounters {
-  readonly static: number;
-  readonly dynamic: number;
-  readonly learned: number;
-  readonly moved: number;
-  readonly aged: number;
-  readonly evicted: number;
-}
-
-export interface CountersReport {
-  readonly vnis: readonly VniCounters[];
-  /** Drops that belong to no configured VNI. */
-  readonly drops: Drops;
-  /** Datagrams with reserved bits of the VXLAN header set. */
-  readonly reservedBits: number;
-  /** Share of the time that the data plane was not waiting, 0 to 1. */
-  readonly busyRatio: number;
-}
-
-/** Takes one snapshot of each VNI. */
-export function readCounters(dataPlane: DataPlane, status: StatusInfo): CountersReport {
-  const globals = dataPlane.globals();
+/** @param cells of peer rows @param at where the peer's row begins */
+export function readPeer(
+  { address }: Pick<NewPeer, 'address'>,
+  cells: Float64Array,
+  status: StatusInfo,
+  at = 0,
+): PeerCounters {
+  const lastSeenMs = cells[at + C.P_LAST_SEEN_MS];
   return {
-    vnis: dataPlane.vnis().map((vni) => readVni(dataPlane, vni, status)),
-    drops: {
-      encap: readDrops(globals, C.G_DROPS_ENCAP, []),
-      decap: readDrops(globals, C.G_DROPS_DECAP, UNASSIGNED_REASONS),
-    },
+    address: address.text,
+    lastSeen: lastSeenMs > 0 ? new Date(lastSeenMs).toISOString() : null,
+    pathMtu: pathMtuOf(address.text, cells[at + C.P_PATH_MTU], status) ?? null,
+    ...readTraffic(cells, at),
+  };
+}
+
+/** The smaller of what is known and what the network has reported. @param reported 0: nothing */
+export function pathMtuOf(address: string, reported: number, status: StatusInfo): number | undefined {
+  const known = status.pathMtu(address);
+  if (reported === 0) return known;
+  return Math.min(known ?? reported, reported);
+}
+
+function* peerTexts({ rows: { peers, spans } }: VniImage, status: StatusInfo): Generator<string> {
+  let at = 0;
+  for (const { list, from, count } of spans) {
+    for (let begin = from; begin < from + count; begin += PIECE) {
+      let text = '';
+      for (let i = begin; i < Math.min(begin + PIECE, from + count); i++, at += C.PEER_ROW)
+        text += `${at > 0 ? ',' : ''}${JSON.stringify(readPeer(list[i], peers, status, at))}`;
+      yield text;
+    }
+  }
+}
+
+/** An object's text that goes on. */
+function openObject(value: object): string {
+  return JSON.stringify(value).slice(0, -1);
+}
+
+function readGlobals(globals: Float64Array): { drops: Drops; reservedBits: number; busyRatio: number } {
+  return {
+    drops: dropsOf(globals, NO_VNI),
     reservedBits: globals[C.G_RESERVED_BITS],
     busyRatio: globals[C.G_BUSY_RATIO],
   };
 }
 
-export function readPeer(peer: PeerState, row: Float64Array, status: StatusInfo): PeerCounters {
-  const lastSeenMs = row[C.P_LAST_SEEN_MS];
-  return {
-    address: peer.address.text,
-    lastSeen: lastSeenMs > 0 ? new Date(lastSeenMs).toISOString() : null,
-    pathMtu: smaller(status.pathMtu(peer.address.text), row[C.P_PATH_MTU]),
-    ...readTraffic(row),
-  };
-}
-
-const ENCAP_REASONS: readonly DropReason[] = [
-  'no_tx_target',
-  'flood_off',
-  'too_big',
-  'no_route',
-  'underlay_full',
-];
-
-const DECAP_REASONS: readonly DropReason[] = [
-  'invalid_hdr',
-  'source_not_peer',
-  'reserved_bits',
-  'mac_invalid_source',
-  'local_mac',
-  'entry_exists',
-  'ip_tunnel_ecn',
-  'vlan_drop',
-  'overlay_full',
-  'overlay_down',
-  'too_big',
-];
-
-/** Received, and refused before the VNI was known. */
-const UNASSIGNED_REASONS: readonly DropReason[] = [
-  'truncated',
-  'invalid_hdr',
-  'vni_not_found',
-  'rx_overflow',
-];
-
-/** Of what is known and what the network has reported: 0 nothing. */
-function smaller(known: number | undefined, reported: number): number | null {
-  if (reported === 0) return known ?? null;
-  return Math.min(known ?? reported, reported);
-}
-
-function readVni(dataPlane: DataPlane, { vni, policy }: VniState, status: StatusInfo): VniCounters {
-  const { vni: row, peers } = dataPlane.snapshot(vni);
-  const others = peers.find(({ peer }) => peer === undefined)!;
+/** All but its peers. */
+function readVni({ state: { vni, policy }, rows: { vni: row } }: VniImage) {
   return {
     vni,
     overlayMtu: policy.overlayMtu,
@@ -160,41 +117,21 @@ function readVni(dataPlane: DataPlane, { vni, policy }: VniState, status: Status
       drop: row[C.V_TOO_BIG_DROP],
     },
     mssClamped: row[C.V_MSS_CLAMPED],
-    drops: {
-      encap: readDrops(row, C.V_DROPS_ENCAP, ENCAP_REASONS),
-      decap: readDrops(row, C.V_DROPS_DECAP, DECAP_REASONS),
+    drops: dropsOf(row, OF_VNI),
+    fdb: {
+      static: row[C.V_FDB_STATIC],
+      dynamic: row[C.V_FDB_DYNAMIC],
+      learned: row[C.V_LEARNED],
+      moved: row[C.V_MOVED],
+      aged: row[C.V_AGED],
+      evicted: row[C.V_EVICTED],
     },
-    fdb: readFdb(row),
-    peers: peers.flatMap(({ peer, row }) => (peer === undefined ? [] : [readPeer(peer, row, status)])),
-    others: readTraffic(others.row),
   };
 }
 
-export function readTraffic(row: Float64Array): { readonly tx: Traffic; readonly rx: Traffic } {
+export function readTraffic(cells: Float64Array, at = 0): { readonly tx: Traffic; readonly rx: Traffic } {
   return {
-    tx: { frames: row[C.P_TX_FRAMES], bytes: row[C.P_TX_BYTES] },
-    rx: { frames: row[C.P_RX_FRAMES], bytes: row[C.P_RX_BYTES] },
+    tx: { frames: cells[at + C.P_TX_FRAMES], bytes: cells[at + C.P_TX_BYTES] },
+    rx: { frames: cells[at + C.P_RX_FRAMES], bytes: cells[at + C.P_RX_BYTES] },
   };
-}
-
-function readFdb(row: Float64Array): FdbCounters {
-  return {
-    static: row[C.V_FDB_STATIC],
-    dynamic: row[C.V_FDB_DYNAMIC],
-    learned: row[C.V_LEARNED],
-    moved: row[C.V_MOVED],
-    aged: row[C.V_AGED],
-    evicted: row[C.V_EVICTED],
-  };
-}
-
-/** @param always reasons that are there at zero as well */
-function readDrops(row: Float64Array, base: number, always: readonly DropReason[]): Record<string, number> {
-  const drops: Record<string, number> = {};
-  for (let index = 1; index < DROP_REASON_COUNT; index++) {
-    const [label] = DROP_REASONS[index];
-    const frames = row[base + index];
-    if (frames > 0 || always.includes(label as DropReason)) drops[label] = frames;
-  }
-  return drops;
 }

@@ -8,6 +8,7 @@ import type { EventSource } from '../events.js';
 import type { Logger } from '../log.js';
 import type { DataPlane, FdbFilter, PeerState } from '../worker/data-plane.js';
 import type { Engine, MacParts } from '../worker/protocol.js';
+import type { PeerName } from './peer-names.js';
 
 export interface ControlDeps {
   readonly dataPlane: DataPlane;
@@ -127,6 +128,8 @@ export interface StatusInfo {
     /** Offloads in use, in the kernel's words: `UDP_GRO`, `TUN_F_TSO4` … */
     readonly offloads: readonly string[];
   };
+  /** Names of peers that are followed; absent: there are none. */
+  readonly names?: readonly PeerName[];
   readonly warnings: readonly { readonly code: string; readonly detail: string }[];
   /** Path MTU to an address by route and probes, bytes; undefined: not known. @param address canonical text */
   readonly pathMtu: (address: string) => number | undefined;

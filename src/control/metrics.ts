@@ -1,277 +1,257 @@
 /**
- * The metrics that Prometheus scrapes, in a registry of their own: one table gives each its name, help, labels and
- * where its number lies in the counters' report. Nothing is counted here; at a scrape the report is read once and
- * every series is set anew, so that the series of a removed peer are gone.
+ * The metrics that Prometheus scrapes: one table gives each its name, help, labels and where its number lies. Nothing is
+ * counted here. At a scrape the counters are copied once, and every series is written from the copy, so that the series of a
+ * removed peer are gone. What the process needs (`process_*`, `nodejs_*`) is prom-client's.
+ *
+ * A scrape is a stream: what it takes is its copy of the counters and some chunks of text, and nothing of what it does happens on
+ * the data plane's threads. Two scrapes may run at once, so that a client that hangs keeps nobody out; more wait for their turn.
  *
  * Labels never hold a MAC. A drop that belongs to no configured VNI has `vni=""`; `peer=""` are sources that are
  * no configured peers, and peers that were removed.
  */
-import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
-import {
-  type CountersReport,
-  type Drops,
-  type PeerCounters,
-  readCounters,
-  type VniCounters,
-} from './counters.js';
-import type { ControlDeps, StatusInfo } from './deps.js';
+import type { Readable } from 'node:stream';
+import { collectDefaultMetrics, Registry } from 'prom-client';
+import * as C from '../stats/counters.js';
+import type { VniState } from '../worker/data-plane.js';
+import { type CounterImage, takeImage } from './counter-image.js';
+import { pathMtuOf } from './counters.js';
+import type { ControlDeps } from './deps.js';
+import { dropsOf, NO_VNI, OF_VNI } from './drops.js';
+import { escaped, exposition, type Family, labelsOf, PIECE, peerSamples, sample } from './exposition.js';
+import { NAME_FAMILIES } from './peer-names.js';
+import { textStream } from './text-stream.js';
+import { Turns } from './turns.js';
 
-type Labels = Record<string, string>;
-type Put = (value: number, labels: Labels) => void;
+/** Scrapes that run at once: what their copies of the counters take is bounded. */
+const SCRAPES_MAX = 2;
+/** Gauges that prom-client gives names of counters. */
+const MISNAMED = [
+  'nodejs_active_handles_total',
+  'nodejs_active_requests_total',
+  'nodejs_active_resources_total',
+];
 
-interface MetricRow {
-  readonly name: string;
-  readonly kind: 'counter' | 'gauge';
-  readonly help: string;
-  readonly labels: readonly string[];
-  readonly read: (report: CountersReport, put: Put, status: StatusInfo) => void;
-}
-
-/** A scrape at each call of the returned function. @returns the exposition format's text */
+/** A scrape at each call of `scrape`, which gives the exposition format's text. */
 export function createMetrics(deps: Pick<ControlDeps, 'dataPlane' | 'status'>): {
   readonly contentType: string;
-  readonly scrape: () => Promise<string>;
+  readonly scrape: () => Readable;
 } {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
-  const collect = METRICS.map((row) => register(registry, row));
-  const scrape = () => {
-    const status = deps.status();
-    const report = readCounters(deps.dataPlane, status);
-    for (const fill of collect) fill(report, status);
-    return registry.metrics();
-  };
-  return { contentType: registry.contentType, scrape };
+  for (const name of MISNAMED) registry.removeSingleMetric(name);
+  const turns = new Turns(SCRAPES_MAX);
+
+  async function* pieces(): AsyncGenerator<string> {
+    const done = await turns.take();
+    try {
+      const image = await takeImage(deps.dataPlane, deps.status());
+      yield `${(await registry.metrics()).trim()}\n`;
+      yield* exposition(FAMILIES, image);
+    } finally {
+      done();
+    }
+  }
+  return { contentType: registry.contentType, scrape: () => textStream(pieces()) };
 }
 
-const METRICS: readonly MetricRow[] = [
+export const FAMILIES: readonly Family[] = [
   {
     name: 'vtepd_build_info',
     kind: 'gauge',
     help: 'Always 1; the labels say what runs.',
-    labels: ['version', 'io'],
-    read: (_report, put, { version, underlay }) => put(1, { version, io: underlay.io }),
+    samples: ({ status: { version, underlay } }, name) => [
+      sample(name, `version="${escaped(version)}",io="${underlay.io}"`, 1),
+    ],
   },
-  perVni('counter', 'vtepd_tap_rx_frames_total', 'Frames read from the TAP.', (vni) => vni.tap.rx.frames),
-  perVni(
-    'counter',
-    'vtepd_tap_rx_bytes_total',
-    'Bytes of frames read from the TAP.',
-    (vni) => vni.tap.rx.bytes,
-  ),
-  perVni('counter', 'vtepd_tap_tx_frames_total', 'Frames written to the TAP.', (vni) => vni.tap.tx.frames),
-  perVni(
-    'counter',
-    'vtepd_tap_tx_bytes_total',
-    'Bytes of frames written to the TAP.',
-    (vni) => vni.tap.tx.bytes,
-  ),
-  perLink('vtepd_peer_tx_frames_total', 'Frames sent to the peer.', (link) => link.tx.frames),
-  perLink('vtepd_peer_tx_bytes_total', 'Bytes of inner frames sent to the peer.', (link) => link.tx.bytes),
-  perLink('vtepd_peer_rx_frames_total', 'Frames received from the peer.', (link) => link.rx.frames),
-  perLink(
-    'vtepd_peer_rx_bytes_total',
-    'Bytes of inner frames received from the peer.',
-    (link) => link.rx.bytes,
-  ),
-  perPeer(
-    'gauge',
-    'vtepd_peer_last_seen_timestamp_seconds',
-    'When the peer was last heard; 0: never.',
-    (peer) => (peer.lastSeen === null ? 0 : Date.parse(peer.lastSeen) / 1000),
-  ),
+  perVni('counter', 'vtepd_tap_rx_frames_total', 'Frames read from the TAP.', C.V_TAP_RX_FRAMES),
+  perVni('counter', 'vtepd_tap_rx_bytes_total', 'Bytes of frames read from the TAP.', C.V_TAP_RX_BYTES),
+  perVni('counter', 'vtepd_tap_tx_frames_total', 'Frames written to the TAP.', C.V_TAP_TX_FRAMES),
+  perVni('counter', 'vtepd_tap_tx_bytes_total', 'Bytes of frames written to the TAP.', C.V_TAP_TX_BYTES),
+  perLink('vtepd_peer_tx_frames_total', 'Frames sent to the peer.', C.P_TX_FRAMES),
+  perLink('vtepd_peer_tx_bytes_total', 'Bytes of inner frames sent to the peer.', C.P_TX_BYTES),
+  perLink('vtepd_peer_rx_frames_total', 'Frames received from the peer.', C.P_RX_FRAMES),
+  perLink('vtepd_peer_rx_bytes_total', 'Bytes of inner frames received from the peer.', C.P_RX_BYTES),
+  {
+    name: 'vtepd_peer_last_seen_timestamp_seconds',
+    kind: 'gauge',
+    help: 'When the peer was last heard; 0: never.',
+    samples: (image, name) => peerSamples(image, name, (cells, at) => cells[at + C.P_LAST_SEEN_MS] / 1000),
+  },
   {
     name: 'vtepd_dropped_frames_total',
     kind: 'counter',
     help: 'Frames not delivered, by reason; vni="": of no configured VNI.',
-    labels: ['vni', 'direction', 'reason'],
-    read: (report, put) => {
-      putDrops(put, '', report.drops);
-      for (const { vni, drops } of report.vnis) putDrops(put, String(vni), drops);
+    *samples({ vnis, globals }, name) {
+      yield dropLines(name, '', globals, NO_VNI);
+      for (const { state, rows } of vnis) yield dropLines(name, `${state.vni}`, rows.vni, OF_VNI);
     },
   },
-  {
-    name: 'vtepd_flooded_frames_total',
-    kind: 'counter',
-    help: 'Frames from the TAP that went to the flood list.',
-    labels: ['vni', 'class'],
-    read: (report, put) => {
-      for (const { vni, flooded } of report.vnis) {
-        put(flooded.broadcast, { vni: String(vni), class: 'broadcast' });
-        put(flooded.multicast, { vni: String(vni), class: 'multicast' });
-        put(flooded.unknownUnicast, { vni: String(vni), class: 'unknown_unicast' });
-      }
+  perVniAnd(
+    'counter',
+    'vtepd_flooded_frames_total',
+    'Frames from the TAP that went to the flood list.',
+    'class',
+    {
+      broadcast: C.V_FLOODED_BROADCAST,
+      multicast: C.V_FLOODED_MULTICAST,
+      unknown_unicast: C.V_FLOODED_UNKNOWN,
     },
-  },
+  ),
   perVni(
     'counter',
     'vtepd_replicated_frames_total',
     'Copies of flooded frames beyond the first.',
-    (vni) => vni.replicated,
+    C.V_REPLICATED,
   ),
-  {
-    name: 'vtepd_too_big_frames_total',
-    kind: 'counter',
-    help: 'Frames larger than the path carries, by what became of them.',
-    labels: ['vni', 'action'],
-    read: (report, put) => {
-      for (const { vni, tooBig } of report.vnis)
-        for (const [action, frames] of Object.entries(tooBig)) put(frames, { vni: String(vni), action });
-    },
-  },
+  perVniAnd(
+    'counter',
+    'vtepd_too_big_frames_total',
+    'Frames larger than the path carries, by what became of them.',
+    'action',
+    { icmp: C.V_TOO_BIG_ICMP, fragment: C.V_TOO_BIG_FRAGMENT, drop: C.V_TOO_BIG_DROP },
+  ),
   perVni(
     'counter',
     'vtepd_fragments_total',
     'Inner fragments beyond the first of each frame that was fragmented.',
-    (vni) => vni.fragments,
+    C.V_FRAGMENTS,
   ),
   perVni(
     'counter',
     'vtepd_mss_clamped_total',
     'TCP SYNs whose MSS was lowered to what the path carries.',
-    (vni) => vni.mssClamped,
+    C.V_MSS_CLAMPED,
   ),
-  {
-    name: 'vtepd_fdb_entries',
-    kind: 'gauge',
-    help: 'FDB entries.',
-    labels: ['vni', 'type'],
-    read: (report, put) => {
-      for (const { vni, fdb } of report.vnis) {
-        put(fdb.static, { vni: String(vni), type: 'static' });
-        put(fdb.dynamic, { vni: String(vni), type: 'dynamic' });
-      }
-    },
-  },
-  perVni('counter', 'vtepd_fdb_learned_total', 'MACs learned.', (vni) => vni.fdb.learned),
-  perVni(
-    'counter',
-    'vtepd_fdb_moved_total',
-    'Learned MACs that moved to another peer.',
-    (vni) => vni.fdb.moved,
+  perVniAnd('gauge', 'vtepd_fdb_entries', 'FDB entries.', 'type', {
+    static: C.V_FDB_STATIC,
+    dynamic: C.V_FDB_DYNAMIC,
+  }),
+  ofPolicy(
+    'vtepd_fdb_limit_entries',
+    'Most dynamic entries that the FDB may hold (--fdb-limit).',
+    ({ fdbLimit }) => fdbLimit,
   ),
-  perVni(
-    'counter',
-    'vtepd_fdb_aged_total',
-    'Learned MACs forgotten because they were silent.',
-    (vni) => vni.fdb.aged,
-  ),
-  perVni(
-    'counter',
-    'vtepd_fdb_evicted_total',
-    'Learned MACs that made room at the limit.',
-    (vni) => vni.fdb.evicted,
-  ),
+  perVni('counter', 'vtepd_fdb_learned_total', 'MACs learned.', C.V_LEARNED),
+  perVni('counter', 'vtepd_fdb_moved_total', 'Learned MACs that moved to another peer.', C.V_MOVED),
+  perVni('counter', 'vtepd_fdb_aged_total', 'Learned MACs forgotten because they were silent.', C.V_AGED),
+  perVni('counter', 'vtepd_fdb_evicted_total', 'Learned MACs that made room at the limit.', C.V_EVICTED),
   {
     name: 'vtepd_path_mtu_bytes',
     kind: 'gauge',
     help: 'Largest IP packet on the way to the peer, by route and reports, where known.',
-    labels: ['peer'],
-    read: (report, put) => {
-      for (const peer of report.vnis.flatMap((vni) => vni.peers)) {
-        if (peer.pathMtu !== null) put(peer.pathMtu, { peer: peer.address });
-      }
-    },
+    samples: pathMtuSamples,
   },
-  perVni(
-    'gauge',
+  ofPolicy(
     'vtepd_overlay_mtu_bytes',
     'Overlay MTU: largest inner IP packet.',
-    (vni) => vni.overlayMtu,
+    ({ overlayMtu }) => overlayMtu,
   ),
+  ...NAME_FAMILIES,
   {
     name: 'vtepd_warnings',
     kind: 'gauge',
     help: 'Warnings that stand, as /v1/status has them.',
-    labels: ['code'],
-    read: (_report, put, { warnings }) => {
-      for (const code of new Set(warnings.map((warning) => warning.code)))
-        put(warnings.filter((warning) => warning.code === code).length, { code });
+    *samples({ status: { warnings } }, name) {
+      const counts = new Map<string, number>();
+      for (const { code } of warnings) counts.set(code, (counts.get(code) ?? 0) + 1);
+      for (const [code, count] of counts) yield sample(name, `code="${escaped(code)}"`, count);
     },
   },
   {
     name: 'vtepd_reserved_bits_total',
     kind: 'counter',
     help: 'Datagrams with reserved bits of the VXLAN header set.',
-    labels: [],
-    read: (report, put) => put(report.reservedBits, {}),
+    samples: ({ globals }, name) => [sample(name, '', globals[C.G_RESERVED_BITS])],
   },
   {
     name: 'vtepd_dataplane_busy_ratio',
     kind: 'gauge',
     help: 'Share of the time that the data plane was not waiting, 0 to 1.',
-    labels: [],
-    read: (report, put) => put(report.busyRatio, {}),
+    samples: ({ globals }, name) => [sample(name, '', globals[C.G_BUSY_RATIO])],
   },
 ];
 
-function perVni(
-  kind: MetricRow['kind'],
-  name: string,
-  help: string,
-  value: (vni: VniCounters) => number,
-): MetricRow {
+/** @param cell of the VNI's row */
+function perVni(kind: Family['kind'], name: string, help: string, cell: number): Family {
   return {
     name,
     kind,
     help,
-    labels: ['vni'],
-    read: (report, put) => {
-      for (const counters of report.vnis) put(value(counters), { vni: String(counters.vni) });
+    *samples({ vnis }) {
+      for (const { state, rows } of vnis) yield sample(name, `vni="${state.vni}"`, rows.vni[cell]);
     },
   };
 }
 
-function perPeer(
-  kind: MetricRow['kind'],
+/** @param label beside the VNI @param cells of the VNI's row, by the label's value */
+function perVniAnd(
+  kind: Family['kind'],
   name: string,
   help: string,
-  value: (peer: PeerCounters) => number,
-): MetricRow {
+  label: string,
+  cells: Readonly<Record<string, number>>,
+): Family {
   return {
     name,
     kind,
     help,
-    labels: ['vni', 'peer'],
-    read: (report, put) => {
-      for (const { vni, peers } of report.vnis) {
-        for (const peer of peers) put(value(peer), { vni: String(vni), peer: peer.address });
+    *samples({ vnis }) {
+      for (const { state, rows } of vnis) {
+        for (const [value, cell] of Object.entries(cells))
+          yield sample(name, `vni="${state.vni}",${label}="${value}"`, rows.vni[cell]);
       }
     },
   };
 }
 
-/** Per peer, and with `peer=""` for all others. */
-function perLink(name: string, help: string, value: (link: VniCounters['others']) => number): MetricRow {
-  const peers = perPeer('counter', name, `${help} peer="": others, and peers that were removed.`, value);
+function ofPolicy(name: string, help: string, value: (policy: VniState['policy']) => number): Family {
   return {
-    ...peers,
-    read: (report, put, status) => {
-      peers.read(report, put, status);
-      for (const { vni, others } of report.vnis) put(value(others), { vni: String(vni), peer: '' });
+    name,
+    kind: 'gauge',
+    help,
+    *samples({ vnis }) {
+      for (const { state } of vnis) yield sample(name, `vni="${state.vni}"`, value(state.policy));
     },
   };
 }
 
-function putDrops(put: Put, vni: string, drops: Drops): void {
-  for (const direction of ['encap', 'decap'] as const) {
-    for (const [reason, frames] of Object.entries(drops[direction])) put(frames, { vni, direction, reason });
-  }
+/** Per peer, and with `peer=""` for all others. @param cell of a peer's row */
+function perLink(name: string, help: string, cell: number): Family {
+  return {
+    name,
+    kind: 'counter',
+    help: `${help} peer="": others, and peers that were removed.`,
+    *samples(image) {
+      yield* peerSamples(image, name, (cells, at) => cells[at + cell]);
+      for (const { state, rows } of image.vnis)
+        yield sample(name, `vni="${state.vni}",peer=""`, rows.others[cell]);
+    },
+  };
 }
 
-/** @returns what sets the metric's series from a report */
-function register(registry: Registry, row: MetricRow): (report: CountersReport, status: StatusInfo) => void {
-  const options = { name: row.name, help: row.help, labelNames: row.labels, registers: [registry] };
-  if (row.kind === 'counter') {
-    const counter = new Counter(options);
-    return (report, status) => {
-      counter.reset();
-      row.read(report, (value, labels) => counter.inc(labels, value), status);
-    };
+function dropLines(name: string, vni: string, row: Float64Array, cells: typeof OF_VNI): string {
+  const drops = dropsOf(row, cells);
+  let text = '';
+  for (const direction of ['encap', 'decap'] as const) {
+    for (const [reason, frames] of Object.entries(drops[direction]))
+      text += sample(name, `vni="${vni}",direction="${direction}",reason="${reason}"`, frames);
   }
-  const gauge = new Gauge(options);
-  return (report, status) => {
-    gauge.reset();
-    row.read(report, (value, labels) => gauge.set(labels, value), status);
-  };
+  return text;
+}
+
+/** A peer of several VNIs has one path: the smallest that any of them was told. */
+function* pathMtuSamples({ vnis, status }: CounterImage, name: string): Generator<string> {
+  const known = new Map<string, number>();
+  for (const { rows } of vnis) {
+    let at = 0;
+    for (const { list, from, count } of rows.spans) {
+      const labels = labelsOf(list);
+      for (let i = from; i < from + count; i++, at += C.PEER_ROW) {
+        const mtu = pathMtuOf(list[i].address.text, rows.peers[at + C.P_PATH_MTU], status);
+        if (mtu !== undefined) known.set(labels[i], Math.min(mtu, known.get(labels[i]) ?? mtu));
+        if (i % PIECE === 0) yield '';
+      }
+    }
+  }
+  for (const [label, mtu] of known) yield sample(name, `peer="${label}"`, mtu);
 }

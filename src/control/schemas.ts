@@ -212,6 +212,16 @@ export const countersSchema = object({
   drops,
   reservedBits: count,
   busyRatio: count,
+  names: {
+    type: 'array',
+    items: object({
+      name: text,
+      addresses: { type: 'array', items: text },
+      failures: count,
+      lastSuccess: nullableText,
+      error: text,
+    }),
+  },
 });
 
 export const reloadSchema = object({

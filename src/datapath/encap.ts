@@ -115,7 +115,14 @@ export class Encap {
       if (syn >= 0) this.#clamp(frames, i, network, syn, peerIdx);
     }
     if (peerIdx >= 0) this.#emit(frames, i, srcPortIdx, peerIdx, FRAME_FIRST_COPY, 0);
-    else if (vnis.flood[vniIdx] !== 0) this.#floodOne(frames, i, srcPortIdx, FRAME_UNKNOWN_UNICAST);
+    else this.#missOne(frames, i, srcPortIdx, high, low);
+  }
+
+  #missOne(frames: Batch, i: number, srcPortIdx: number, high: number, low: number): void {
+    const { vnis, fdb } = this.#tables;
+    const vniIdx = frames.vniIdx[i];
+    fdb.missWatch?.missed(vniIdx, high, low);
+    if (vnis.flood[vniIdx] !== 0) this.#floodOne(frames, i, srcPortIdx, FRAME_UNKNOWN_UNICAST);
     else this.#emit(frames, i, srcPortIdx, -1, FRAME_FIRST_COPY, DROP.flood_off);
   }
 

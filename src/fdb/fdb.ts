@@ -53,6 +53,17 @@ const ROW = (1 << MOVES_SHIFT) - 1;
 /** A MAC that is heard all the time is told to the other workers this often, ticks, or four times an ageing time. */
 const TOLD_EVERY = 10 * TICKS_PER_SECOND;
 
+/** Who is told what becomes of entries, while somebody wants to know. */
+export interface FdbWatch {
+  learned(vniIdx: number, high: number, low: number, peerIdx: number): void;
+  /** @param from row of the peer that it was behind, which may be given up right after this */
+  moved(vniIdx: number, high: number, low: number, peerIdx: number, from: number): void;
+  /** @param peerIdx likewise */
+  aged(vniIdx: number, high: number, low: number, peerIdx: number): void;
+  /** A frame for a unicast MAC that has no entry. */
+  missed(vniIdx: number, high: number, low: number): void;
+}
+
 export class Fdb implements NoteReader {
   readonly table: MacTable;
   readonly vnis: VniTable;
@@ -60,6 +71,10 @@ export class Fdb implements NoteReader {
   /** The configured peers of each VNI and its `other` row: those that hold dynamic entries. */
   readonly members: PeerLists;
   readonly counters: Counters;
+  /** Told of entries that are learned, move and age out; undefined: nobody wants to know. */
+  changeWatch: FdbWatch | undefined = undefined;
+  /** Told by the encapsulation of what it did not find. */
+  missWatch: FdbWatch | undefined = undefined;
   readonly #cells: Float64Array;
   readonly #victims = new VictimSearch();
   readonly #replication: Replication | undefined;
@@ -205,7 +220,11 @@ export class Fdb implements NoteReader {
 
   /** Removes an entry because of its age. */
   age(position: number): void {
-    this.#cells[this.counters.vniBase(this.table.tag(position)) + V_AGED]++;
+    const { table } = this;
+    const vniIdx = table.tag(position);
+    this.#cells[this.counters.vniBase(vniIdx) + V_AGED]++;
+    const peerIdx = this.peerAt(position);
+    this.changeWatch?.aged(vniIdx, table.macHigh(position), table.macLow(position), peerIdx);
     this.remove(position);
   }
 
@@ -326,6 +345,7 @@ export class Fdb implements NoteReader {
     const vniBase = this.counters.vniBase(vniIdx);
     this.#cells[vniBase + V_FDB_DYNAMIC]++;
     this.#cells[vniBase + V_LEARNED]++;
+    this.changeWatch?.learned(vniIdx, high, low, peerIdx);
     return true;
   }
 
@@ -335,9 +355,12 @@ export class Fdb implements NoteReader {
   }
 
   #move(position: number, peerIdx: number, tick: number, moves: number): void {
+    const { table } = this;
     const before = this.peerAt(position);
+    const vniIdx = table.tag(position);
     this.#restamp(position, peerIdx, tick, moves);
-    this.#cells[this.counters.vniBase(this.table.tag(position)) + V_MOVED]++;
+    this.#cells[this.counters.vniBase(vniIdx) + V_MOVED]++;
+    this.changeWatch?.moved(vniIdx, table.macHigh(position), table.macLow(position), peerIdx, before);
     this.#hold(peerIdx);
     this.#release(before);
   }

@@ -45,5 +45,8 @@ export const MAX_PEERS = 1 << 20;
 /** Rows at the end of the peer table for sources that are not configured (`--accept any`). */
 export const LEARNED_ROWS = 4096;
 
+/** Bytes of the ring that one worker captures packets into: a header of 128, and records. */
+export const CAPTURE_RING_LEN = 128 + 4 * 1024 * 1024;
+
 /** Bytes of the ring in which one worker tells another what it learned: a header of 128, and 1,024 notes of 64. */
 export const NOTE_RING_LEN = 128 + 1024 * 64;

@@ -32,11 +32,17 @@ export class Paths {
   /** Sentences about peers that were named twice. */
   readonly skipped: string[] = [];
   readonly #settings: Pick<Settings, 'local' | 'underlayDev'>;
+  readonly #resolve: (host: string) => Promise<readonly IpAddress[]>;
   readonly #routes = new Map<string, Route>();
   readonly #probed = new Map<string, number>();
 
-  constructor(settings: Pick<Settings, 'local' | 'underlayDev'>) {
+  /** @param resolve addresses of a host as far as they are known; none: its peers come later */
+  constructor(
+    settings: Pick<Settings, 'local' | 'underlayDev'>,
+    resolve: (host: string) => Promise<readonly IpAddress[]> = resolveHost,
+  ) {
     this.#settings = settings;
+    this.#resolve = resolve;
   }
 
   /**
@@ -56,7 +62,7 @@ export class Paths {
 
   /** All addresses of one host. */
   async #addresses({ host, port, flood }: PeerSettings): Promise<ResolvedPeer[]> {
-    const addresses = await resolveHost(host);
+    const addresses = await this.#resolve(host);
     return Promise.all(addresses.map((address) => this.#peer(host, address, port, flood)));
   }
 
@@ -75,12 +81,6 @@ export class Paths {
       }
     }
     return [...found.values()];
-  }
-
-  /** The first address of one host. @throws ResolveError, HostError */
-  async resolvePeer(host: string, port: number): Promise<ResolvedPeer['address']> {
-    const [address] = await resolveHost(host);
-    return (await this.#peer(host, address, port, true)).address;
   }
 
   /** Our addresses on the ways to the peers: those configured, else those of the routes. */

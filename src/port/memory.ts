@@ -156,7 +156,8 @@ export class MemoryUnderlay implements UnderlayPort {
     return 0;
   }
 
-  vniGone(): void {}
+  /** Sends are answered at once. */
+  vniGone(_vniIdx: number): void {}
 
   takeOverflow(): number {
     const { overflow } = this;

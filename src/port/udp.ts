@@ -92,7 +92,8 @@ export class UdpPort implements UnderlayPort {
     return 0;
   }
 
-  vniGone(): void {}
+  /** Sends are answered at once. */
+  vniGone(_vniIdx: number): void {}
 
   takeOverflow(): number {
     let overflow = 0;

@@ -67,7 +67,7 @@ export const PEER_ROW = 8;
 const SEQUENCE_LEN = 64;
 
 /** How long a reader tries: copies that were disturbed, and milliseconds that it lets a stopped writer have. */
-const READ_ATTEMPTS = 10_000;
+export const READ_ATTEMPTS = 10_000;
 const READ_PAUSES = 100;
 
 export class Counters {
@@ -111,10 +111,12 @@ export class Counters {
    * Reader: runs `copy` until no batch was being counted meanwhile. A writer that lost its core within a change is
    * given time to come back. Bounded: one that never pauses, or died, makes it give the last copy, which may then
    * be some frames off.
+   *
+   * @param attempts copies that may be disturbed; fewer for those that take long
    */
-  consistently(copy: () => void): void {
+  consistently(copy: () => void, attempts = READ_ATTEMPTS): void {
     let pauses = 0;
-    for (let attempt = 0; attempt < READ_ATTEMPTS && pauses < READ_PAUSES; attempt++) {
+    for (let attempt = 0; attempt < attempts && pauses < READ_PAUSES; attempt++) {
       const before = Atomics.load(this.#sequence, 0);
       if ((before & 1) !== 0) {
         // Returns at once when the writer has gone on; nobody notifies, so a pause is at most a millisecond.

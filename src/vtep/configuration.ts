@@ -18,6 +18,7 @@ import { Rollback } from '../host/rollback.js';
 import type { Logger } from '../log.js';
 import * as edits from '../state/edits.js';
 import { applyState, contradictions, entriesOf, type State } from '../state/state.js';
+import type { IpAddress } from '../wire/ip-address.js';
 import { formatMac } from '../wire/mac.js';
 import { DataPlaneError, type FdbFilter, type PeerState } from '../worker/data-plane.js';
 import type { Handle } from '../worker/handle.js';
@@ -47,6 +48,8 @@ export interface ConfigurationOptions {
   readonly reread: (() => Settings) | undefined;
   readonly events: Events;
   readonly log: Logger;
+  /** A change has been made, or taken back: other hosts may be peers. */
+  readonly settled: () => void;
 }
 
 const NOTHING_CHANGED: ReloadReport = { changed: [], needsRestart: [] };
@@ -199,6 +202,14 @@ export class LiveConfiguration {
     });
   }
 
+  /** A peer's name has other addresses: what is configured is the same, what it comes to is not. */
+  follow(name: string, addresses: () => readonly IpAddress[]): Promise<void> {
+    return this.#inTurn(async () => {
+      for (const vni of this.#holds.vnis)
+        if (vni.peers.some(({ host }) => host === name)) await this.#overlay.follow(vni, name, addresses());
+    });
+  }
+
   /** @throws ConfigError, or what kept the difference from being made; the old configuration holds then */
   reload(): Promise<ReloadReport> {
     const { reread, log } = this.#options;
@@ -249,6 +260,8 @@ export class LiveConfiguration {
       await undo.run().catch((failure: Error) => this.#options.log.error(failure.message));
       await kept?.discard();
       throw error;
+    } finally {
+      this.#options.settled();
     }
     for (const { after, fields } of steps.changed)
       if (fields.length > 0) this.#options.events.publish({ type: 'vni', vni: after.vni, action: 'changed' });

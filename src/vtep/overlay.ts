@@ -13,7 +13,7 @@ import type { OverlayDevices } from '../host/overlay-devices.js';
 import type { Paths } from '../host/paths.js';
 import { Rollback } from '../host/rollback.js';
 import type { PathCare } from '../path-care.js';
-import { parseIpAddress } from '../wire/ip-address.js';
+import { type IpAddress, parseIpAddress } from '../wire/ip-address.js';
 import { formatMac, parseMac } from '../wire/mac.js';
 import type { NewPeer } from '../worker/data-plane.js';
 import type { Handle, NewVni } from '../worker/handle.js';
@@ -135,8 +135,12 @@ export class Overlay {
 
   /** @param vni with its settings as they are then */
   async addPeers({ vni }: VniSettings, added: readonly PeerSettings[]): Promise<void> {
-    const handle = this.#handle!;
     const [resolved] = await this.resolve([added]);
+    await this.#addResolved(vni, resolved);
+  }
+
+  async #addResolved(vni: number, resolved: readonly NewPeer[]): Promise<void> {
+    const handle = this.#handle!;
     const known = new Set(handle.peers(vni).map(({ address }) => address.text));
     const fresh = resolved.filter(({ address }) => !known.has(address.text));
     if (fresh.length === 0) return;
@@ -150,11 +154,38 @@ export class Overlay {
     const handle = this.#handle!;
     const hosts = new Set(removed.map(({ host }) => host));
     const gone = handle.peers(vni.vni).filter((peer) => hosts.has(hostOf(peer)));
-    for (const { address } of gone) await handle.removePeer(vni.vni, address.text);
+    await this.#removeAll(vni, gone, (host) => !hosts.has(host));
+  }
+
+  /** A name has other addresses: those that are new are peers before the old ones are none any more. */
+  async follow(vni: VniSettings, name: string, addresses: readonly IpAddress[]): Promise<void> {
+    const handle = this.#handle!;
+    await this.#addAnew(vni, (host) => host === name);
+    const current = new Set(addresses.map(({ text }) => text));
+    const gone = handle
+      .peers(vni.vni)
+      .filter((peer) => peer.name === name && !current.has(peer.address.text));
+    await this.#removeAll(vni, gone, (host) => host !== name);
+  }
+
+  /** @param others which other names of the VNI may have the same addresses */
+  async #removeAll(
+    vni: VniSettings,
+    gone: readonly NewPeer[],
+    others: (host: string) => boolean,
+  ): Promise<void> {
+    for (const { address } of gone) await this.#handle!.removePeer(vni.vni, address.text);
     this.#tellPeers(vni.vni, gone, 'removed');
-    const names = vni.peers.filter(({ host }) => !hosts.has(host) && parseIpAddress(host) === undefined);
-    // One that does not resolve just now has nothing to give back.
-    if (gone.length > 0 && names.length > 0) await this.addPeers(vni, names).catch(() => undefined);
+    const isName = (host: string) => others(host) && parseIpAddress(host) === undefined;
+    if (gone.length > 0) await this.#addAnew(vni, isName);
+  }
+
+  /** Addresses that two names have are no mistake here, and who says them is a name server: nobody is warned. */
+  async #addAnew(vni: VniSettings, which: (host: string) => boolean): Promise<void> {
+    const { paths } = this.#options;
+    const [resolved] = await paths.resolvePeers([vni.peers.filter(({ host }) => which(host))]);
+    paths.skipped.length = 0;
+    await this.#addResolved(vni.vni, resolved);
   }
 
   /** Puts the static entries that are to be there and whose peers have come. */

@@ -6,6 +6,7 @@ import { NetworkWatch } from '../host/network-watch.js';
 import type { Paths } from '../host/paths.js';
 import type { TunnelOffload, TunnelPeer } from '../host/tunnel-offload.js';
 import type { Logger } from '../log.js';
+import { LimitedLog } from '../log-limit.js';
 import type { Shim } from '../native/binding.js';
 import type { Offloads } from '../stats/offloads.js';
 import type { Handle } from '../worker/handle.js';
@@ -25,6 +26,7 @@ export interface SuperframesOptions {
 
 export class Superframes {
   readonly #options: SuperframesOptions;
+  readonly #log: LimitedLog;
   readonly #network: NetworkWatch;
   #watching = false;
   /** Why superframes do not leave whole, or the device that they leave by. */
@@ -32,6 +34,7 @@ export class Superframes {
 
   constructor(options: SuperframesOptions) {
     this.#options = options;
+    this.#log = new LimitedLog(options.log);
     this.#network = new NetworkWatch(options.shim, {
       look: async (changed) => {
         await this.#set(changed).catch((error: Error) => this.#end(error.message));
@@ -85,7 +88,8 @@ export class Superframes {
   /** What it is at start is in the status; that it changes may explain a speed. */
   #say(text: string): void {
     if (this.#said === text) return;
-    this.#options.log[this.#said === '' ? 'debug' : 'info'](text);
+    if (this.#said === '') this.#options.log.debug(text);
+    else this.#log.say('', 'info', {}, text);
     this.#said = text;
   }
 

@@ -26,6 +26,7 @@ import { flush, inTurn, type Job, list, purgeAll, shrink } from './jobs.js';
 import {
   ADDRESS_LEN,
   type Answer,
+  type CaptureChange,
   type Change,
   isRemoval,
   type TunnelInit,
@@ -49,7 +50,7 @@ export class Refusal extends Error {
   }
 }
 
-/** What changes of the configuration mean for the ports. */
+/** What changes of the configuration mean for the ports, and for those who watch. */
 export interface PortChanges {
   /** Begins to read a VNI's TAP. */
   attachTap(vniIdx: number, tapFd: number): void;
@@ -57,6 +58,10 @@ export interface PortChanges {
   detachVni(vniIdx: number): void;
   /** Superframes leave by this way, as soon as the offload is granted. */
   setTunnel(way: TunnelInit): void;
+  /** Changes of the FDB are reported, or no more. */
+  setEvents(on: boolean): void;
+  /** Packets are captured by this; undefined: no more. */
+  setCapture(capture: CaptureChange | undefined): void;
 }
 
 export class Applier {
@@ -108,6 +113,12 @@ export class Applier {
         return this.#begin(list(this.#tables.fdb, change), tick);
       case 'path.report':
         this.#tables.paths.report(change.row, 0, change.mtu, (tick / TICKS_PER_SECOND) | 0);
+        return {};
+      case 'events':
+        this.#ports.setEvents(change.on);
+        return {};
+      case 'capture':
+        this.#ports.setCapture(change.on ? change : undefined);
         return {};
       case 'fdb.adopt':
         this.#tables.fdb.adopt();

@@ -57,6 +57,7 @@ export type DataPlaneErrorCode =
   | ChangeErrorCode
   | 'vni_not_found'
   | 'vni_exists'
+  | 'capture_busy'
   | 'peer_exists'
   | 'peer_not_found'
   | 'peer_of_name'
@@ -80,6 +81,23 @@ export interface VniSnapshot {
   vni: Float64Array;
   /** One per configured peer, then the row of unknown sources (peer undefined): read with the P_ offsets. */
   peers: { peer: PeerState | undefined; row: Float64Array }[];
+}
+
+/** `count` peers of a list that may serve many VNIs: list[from] and what follows. */
+export interface PeerSpan {
+  readonly list: readonly NewPeer[];
+  readonly from: number;
+  readonly count: number;
+}
+
+/** The same numbers as a snapshot in one piece, with no object for each peer: for thousands of them. */
+export interface VniRows {
+  readonly vni: Float64Array;
+  /** Rows of the configured peers, PEER_ROW cells each, in the order of the spans. */
+  readonly peers: Float64Array;
+  readonly spans: readonly PeerSpan[];
+  /** The row of unknown sources. */
+  readonly others: Float64Array;
 }
 
 /** The main thread's side of the data plane. Every change resolves after all workers have applied it. */
@@ -106,7 +124,12 @@ export interface DataPlane {
     limit: number,
     cursor: number,
   ): Promise<{ items: FdbEntry[]; nextCursor: number }>;
+  /** @throws DataPlaneError vni_not_found */
   snapshot(vni: number): VniSnapshot;
+  /** @throws DataPlaneError vni_not_found */
+  rows(vni: number): VniRows;
+  /** A VNI without its peers: its own row, and how many peers there are. @throws DataPlaneError vni_not_found */
+  totals(vni: number): { vni: Float64Array; peers: number };
   /** Cells of the global row: read with the G_ offsets. */
   globals(): Float64Array;
 }

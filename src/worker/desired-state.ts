@@ -1,12 +1,12 @@
 /**
- * What the data plane is to know: its VNIs, their peers, the way for superframes; and which rows each of them has.
+ * What the data plane is to know: its VNIs, their peers, the way for superframes, what is captured; and which rows each of them has.
  * Static FDB entries are the workers' own. From here come the changes that tell it, of one VNI or of everything.
  *
  * The handle writes it, before it asks the workers; if that fails it takes back what it wrote. Asks nobody itself.
  */
 import { LEARNED_ROWS, MAX_PEERS, MAX_VNIS } from '../frame/limits.js';
 import { DataPlaneError, type NewPeer, type PeerState, type VniState } from './data-plane.js';
-import { type Change, type MacParts, type PackedPeers, packPeers } from './protocol.js';
+import { type CaptureChange, type Change, type MacParts, type PackedPeers, packPeers } from './protocol.js';
 import { RowAllocator } from './rows.js';
 import { type PeerRun, VniPeers } from './vni-peers.js';
 import type { Ask } from './workers.js';
@@ -37,6 +37,10 @@ export interface VniRecord {
 export class DesiredState {
   /** What the workers were told last of superframes that leave whole. */
   tunnel: Extract<Change, { op: 'tunnel' }> | undefined;
+  /** Somebody listens to what becomes of FDB entries. */
+  fdbEvents = false;
+  /** What is captured, and the ring that each worker captures into. */
+  capture: { what: Omit<CaptureChange, 'ring'>; rings: readonly SharedArrayBuffer[] } | undefined;
   readonly #vnis = new Map<number, VniRecord>();
   readonly #vniRows = new RowAllocator(MAX_VNIS);
   readonly #peerRows = new RowAllocator(MAX_PEERS - LEARNED_ROWS);
@@ -118,6 +122,10 @@ export class DesiredState {
       await Promise.all(record.peers.runs.map((run) => ask(this.peerChange(record, run))));
     }
     if (this.tunnel) await ask(this.tunnel);
+    if (this.fdbEvents) await ask({ op: 'events', on: true });
+    if (!this.capture) return;
+    const { what, rings } = this.capture;
+    await ask({ op: 'capture', on: true, ...what, ring: rings[index] });
   }
 
   /** The VNI as one of the workers is told of it. */

@@ -8,7 +8,8 @@
  * change of the FDB is to be repeated.
  */
 import { CounterBlocks } from '../stats/counter-blocks.js';
-import type { Counters } from '../stats/counters.js';
+import { type Counters, PEER_ROW } from '../stats/counters.js';
+import { Captures, type RunningCapture } from './captures.js';
 import {
   type DataPlane,
   DataPlaneError,
@@ -16,16 +17,19 @@ import {
   type FdbFilter,
   type NewPeer,
   type PeerState,
+  type VniRows,
   type VniSnapshot,
   type VniState,
 } from './data-plane.js';
 import { DesiredState, type NewVni, type VniRecord } from './desired-state.js';
+import { type FdbEvent, FdbEventReader } from './fdb-events.js';
 import { type FdbItem, itemsOf } from './fdb-page.js';
 import type { MacParts, TunnelInit, VniPolicy } from './protocol.js';
 import { Settling } from './settling.js';
 import { type PeerRun, peerOf } from './vni-peers.js';
 import { Workers, type WorkersOptions } from './workers.js';
 
+export type { RunningCapture } from './captures.js';
 export type { NewVni } from './desired-state.js';
 export type { WorkerDescriptors } from './workers.js';
 
@@ -34,6 +38,17 @@ export interface HandleOptions extends WorkersOptions {
   peersChanged: () => void;
   /** Packed address → canonical text. */
   addressText: (address: { family: 4 | 6; bytes: Uint8Array; scopeId: number }) => string;
+  /** Takes what became of FDB entries, while `watchFdb` is on: some hundred at once, some times a second. */
+  fdbEvents?: (events: readonly FdbEvent[]) => void;
+}
+
+/** What is to be captured. */
+export interface CaptureRequest {
+  /** undefined: all. */
+  vni: number | undefined;
+  point: 'overlay' | 'underlay';
+  /** Bytes of a packet that are kept at most. */
+  snapLen: number;
 }
 
 export class Handle implements DataPlane {
@@ -41,6 +56,7 @@ export class Handle implements DataPlane {
   readonly #desired = new DesiredState();
   readonly #workers: Workers;
   readonly #settling: Settling;
+  readonly #captures: Captures;
   readonly #blocks: CounterBlocks;
   /** Rows of peers that are being removed: nothing may be asked of them any more. */
   readonly #leaving = new Set<number>();
@@ -48,14 +64,19 @@ export class Handle implements DataPlane {
 
   constructor(options: HandleOptions) {
     this.#options = options;
+    const reader = new FdbEventReader(options.addressText);
     this.#workers = new Workers(options, {
       configure: (ask, index) => this.#desired.tellEverything(ask, index),
       restored: () => {
         this.#settling.again();
         options.peersChanged();
       },
+      fdbReported: (report) => {
+        if (this.#desired.fdbEvents) options.fdbEvents?.(reader.read(report));
+      },
     });
     this.#settling = new Settling(this.#desired, this.#workers);
+    this.#captures = new Captures(this.#desired, this.#workers);
     this.#blocks = new CounterBlocks(this.counters);
   }
 
@@ -122,6 +143,7 @@ export class Handle implements DataPlane {
       this.#settling.vni(record);
       throw error;
     }
+    this.#captures.vniGone(record.state.vniIdx);
     this.#desired.remove(record);
     this.#desired.giveRows(record);
     this.#options.peersChanged();
@@ -225,6 +247,30 @@ export class Handle implements DataPlane {
     await this.#workers.ask(this.#desired.tunnel);
   }
 
+  /** Whether anybody listens to what becomes of FDB entries: only then it is told (`fdbEvents`). */
+  async watchFdb(on: boolean): Promise<void> {
+    this.#desired.fdbEvents = on;
+    await this.#workers.askLiving([{ op: 'events', on }]);
+  }
+
+  /**
+   * Packets are taken down until that is stopped, or the VNI is removed. One capture at a time.
+   * @throws DataPlaneError vni_not_found, capture_busy, dataplane_down
+   */
+  async startCapture({ vni, point, snapLen }: CaptureRequest): Promise<RunningCapture> {
+    const vniIdx = vni === undefined ? -1 : this.#vni(vni).state.vniIdx;
+    return this.#captures.start({ vniIdx, point, snapLen });
+  }
+
+  /** The configured peer that a row is of, for whoever reads captured packets. */
+  peerAt(vniIdx: number, peerIdx: number): PeerState | undefined {
+    for (const { state, peers } of this.#desired.records) {
+      const run = state.vniIdx === vniIdx ? peers.at(peerIdx) : undefined;
+      if (run) return peerOf(run, 0);
+    }
+    return undefined;
+  }
+
   async putFdb(vni: number, mac: MacParts, peer: string): Promise<void> {
     const record = this.#vni(vni);
     const { peerIdx } = this.#peer(record, peer);
@@ -259,15 +305,35 @@ export class Handle implements DataPlane {
   }
 
   snapshot(vni: number): VniSnapshot {
+    const { vni: own, peers: cells, others } = this.rows(vni);
+    const rows = Array.from(this.#desired.vni(vni).peers, (peer, i) => ({
+      peer: peer as PeerState | undefined,
+      row: cells.subarray(i * PEER_ROW, (i + 1) * PEER_ROW),
+    }));
+    rows.push({ peer: undefined, row: others });
+    return { vni: own, peers: rows };
+  }
+
+  rows(vni: number): VniRows {
     const { state, peers } = this.#desired.vni(vni);
     const own = this.#blocks.vniRow(state.vniIdx);
-    const rows = Array.from(peers, (peer) => ({
-      peer: peer as PeerState | undefined,
-      ...this.#blocks.peerRow(peer.peerIdx),
-    }));
-    rows.push({ peer: undefined, ...this.#blocks.peerRow(state.otherIdx) });
-    this.#blocks.read([own, ...rows]);
-    return { vni: own.row, peers: rows };
+    const others = this.#blocks.peerRow(state.otherIdx);
+    const cells = new Float64Array(peers.count * PEER_ROW);
+    let end = 0;
+    const runs = peers.runs.map(({ first, count }) => {
+      const begin = end;
+      end += count * PEER_ROW;
+      return this.#blocks.peerRows(first, cells.subarray(begin, end));
+    });
+    this.#blocks.read([own, others, ...runs]);
+    return { vni: own.row, peers: cells, spans: peers.runs, others: others.row };
+  }
+
+  totals(vni: number): { vni: Float64Array; peers: number } {
+    const { state, peers } = this.#desired.vni(vni);
+    const own = this.#blocks.vniRow(state.vniIdx);
+    this.#blocks.read([own]);
+    return { vni: own.row, peers: peers.count };
   }
 
   globals(): Float64Array {

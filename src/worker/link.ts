@@ -9,6 +9,7 @@ import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from '
 import { MAX_PEERS, MAX_VNIS, PEER_ROW_LEN } from '../frame/limits.js';
 import { Counters } from '../stats/counters.js';
 import { DataPlaneError } from './data-plane.js';
+import type { FdbReport } from './fdb-events.js';
 import type { Answer, Change, ProbeNonce, Report, Request, WorkerInit } from './protocol.js';
 
 /** How long a change may take before its caller is told that the data plane does not answer, ms. */
@@ -34,6 +35,7 @@ export interface LinkOptions {
   /** It has heard that a path carries less: the change that tells the others. */
   pathReported: (change: Change) => void;
   probeReplied: (peerIdx: number, nonce: ProbeNonce, len: number) => void;
+  fdbReported: (report: FdbReport) => void;
   log: Log;
 }
 
@@ -159,6 +161,9 @@ export class WorkerLink {
         break;
       case 'probe-reply':
         this.#options.probeReplied(report.peerIdx, report.nonce, report.len);
+        break;
+      case 'fdb-events':
+        this.#options.fdbReported(report);
         break;
       case 'log':
         this.#options.log(report.level, report.message, report.fields);

@@ -195,9 +195,21 @@ export type Change =
     }
   /** Another worker has heard that a path carries less; `row` as PathErrors has it. */
   | { op: 'path.report'; row: Int32Array; mtu: number }
+  /** Somebody wants to be told of changes of the FDB, by reports; or nobody any more. */
+  | { op: 'events'; on: boolean }
+  /** Packets are taken down into this ring (`frame/capture-ring.ts`), each worker's own; or no more. `vniIdx` −1: of all VNIs. */
+  | ({ op: 'capture'; on: boolean } & CaptureChange)
   /** After a crash: count what the predecessor left in the FDB and drop what this configuration does not know. */
   | { op: 'fdb.adopt' }
   | { op: 'stop' };
+
+export interface CaptureChange {
+  vniIdx: number;
+  point: 'overlay' | 'underlay';
+  /** Bytes of a packet that are kept at most. */
+  snapLen: number;
+  ring: SharedArrayBuffer;
+}
 
 /** Changes that remove FDB entries. Every worker makes them in the same order, and counts them. */
 export function isRemoval({ op }: Change): boolean {
@@ -238,4 +250,6 @@ export type Report =
   | { kind: 'fdb-grown'; fdb: SharedArrayBuffer[] }
   /** A path probe was answered, or somebody pretends so: `nonce` tells. `len`: UDP payload bytes that arrived; 0: ARP. */
   | { kind: 'probe-reply'; peerIdx: number; nonce: ProbeNonce; len: number }
+  /** What became of FDB entries (`fdb-events.ts`): at most one report in a tenth of a second. */
+  | { kind: 'fdb-events'; rows: Int32Array<ArrayBuffer>; lost: number; tick: number }
   | { kind: 'log'; level: 'info' | 'warn' | 'error'; message: string; fields: Record<string, unknown> };

@@ -25,6 +25,10 @@ export class VniPeers {
     return this.#runs;
   }
 
+  get count(): number {
+    return this.#runs.reduce((sum, { count }) => sum + count, 0);
+  }
+
   *[Symbol.iterator](): Iterator<PeerState> {
     for (const run of this.#runs) for (let i = 0; i < run.count; i++) yield peerOf(run, i);
   }

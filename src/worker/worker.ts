@@ -10,11 +10,13 @@
  * goes on with the FDB and the counters as they are.
  */
 import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { Capture, CapturedOverlay, CapturedUnderlay } from '../datapath/capture.js';
 import { EPOCH_MS, makeClock, NOW_MS, secondOf, tickOf } from '../datapath/clock.js';
 import { Loop } from '../datapath/loop.js';
 import type { PeerTable } from '../fdb/peer-table.js';
 import { noteRingsOf } from '../fdb/replication.js';
 import { Tables } from '../fdb/tables.js';
+import { CaptureRing } from '../frame/capture-ring.js';
 import { LEARNED_ROWS, MAX_PEERS, MAX_VNIS } from '../frame/limits.js';
 import { PathErrors } from '../frame/path-errors.js';
 import { loadShim, type Shim } from '../native/binding.js';
@@ -28,7 +30,8 @@ import { Counters, G_BUSY_RATIO } from '../stats/counters.js';
 import { type OffloadName, Offloads, refusalText } from '../stats/offloads.js';
 import { Applier, Refusal } from './apply.js';
 import { Downgrade } from './downgrade.js';
-import type { Report, Request, WorkerInit } from './protocol.js';
+import { FdbEvents } from './fdb-events.js';
+import type { CaptureChange, Report, Request, WorkerInit } from './protocol.js';
 import { WAIT_NOW_MS, WAIT_WAITED_MS, WaitSet } from './wait-set.js';
 
 /** Longest wait, ms: housekeeping is due this often, and a thread that is told to exit does so this soon. */
@@ -53,6 +56,8 @@ class DataPlaneThread {
   readonly #tables: Tables;
   readonly #loop: Loop;
   readonly #applier: Applier;
+  readonly #fdbEvents: FdbEvents;
+  readonly #capture: Capture;
   readonly #underlay: UnderlayPort;
   readonly #clock = makeClock();
   readonly #pathErrors = new PathErrors();
@@ -91,8 +96,11 @@ class DataPlaneThread {
     this.#downgrade = this.#openDowngrade(tables.peers);
     // A predecessor has counted the drops of these sockets already.
     if (init.fdb.length > 0) this.#underlay.takeOverflow();
-    const overlay = init.engine === 'memory' ? new MemoryOverlay() : this.#taps;
-    this.#loop = new Loop(tables, overlay, this.#underlay, {
+    this.#fdbEvents = new FdbEvents(tables.fdb, init.index === 0);
+    this.#capture = new Capture(tables, this.#clock);
+    const taps = init.engine === 'memory' ? new MemoryOverlay() : this.#taps;
+    const overlay = new CapturedOverlay(taps, this.#capture);
+    this.#loop = new Loop(tables, overlay, new CapturedUnderlay(this.#underlay, this.#capture), {
       ...init.outer,
       strictHeader: init.strictHeader,
       port: init.port,
@@ -105,6 +113,8 @@ class DataPlaneThread {
       setTunnel: (way) => {
         if (this.#underlay instanceof UdpPort) this.#underlay.tunnel.set(way);
       },
+      setEvents: (on) => this.#fdbEvents.turn(on),
+      setCapture: (capture) => this.#setCapture(capture),
     });
     this.#wait.addWake(init.wakeFd);
   }
@@ -151,6 +161,17 @@ class DataPlaneThread {
     this.#taps.fds[vniIdx] = -1;
     if (fd >= 0) this.#wait.remove(fd);
     this.#underlay.vniGone(vniIdx);
+    this.#capture.vniGone(vniIdx);
+  }
+
+  #setCapture(change: CaptureChange | undefined): void {
+    if (change === undefined) {
+      this.#capture.stop();
+      return;
+    }
+    const { sendFds } = this.#init.underlay;
+    const sourcePorts = sendFds.map((fd) => (fd < 0 ? 0 : this.#shim.udpPort(fd)));
+    this.#capture.start({ ...change, ring: new CaptureRing(change.ring), sourcePorts });
   }
 
   #runFromEventLoop(port: DgramPort): void {
@@ -179,6 +200,8 @@ class DataPlaneThread {
     const clock = this.#clock;
     clock[NOW_MS] = wait.times[WAIT_NOW_MS];
     clock[EPOCH_MS] = clock[NOW_MS] + this.#epochOffsetMs;
+    const tick = tickOf(clock);
+    this.#fdbEvents.tick = tick;
     const { replication, fdb } = this.#tables;
     if (replication !== undefined) replication.take(fdb);
     for (let i = 0; i < wait.tapCount; i++) this.#readTap(wait.taps[i]);
@@ -190,8 +213,14 @@ class DataPlaneThread {
     this.#hearPaths(secondOf(clock));
     this.#downgrade?.step();
     this.#measure();
-    if (this.#applier.busy) this.#stepJob(tickOf(clock));
-    else if (wait.woken) this.#takeRequests(tickOf(clock));
+    this.#reportFdb();
+    if (this.#applier.busy) this.#stepJob(tick);
+    else if (wait.woken) this.#takeRequests(tick);
+  }
+
+  #reportFdb(): void {
+    const report = this.#fdbEvents.take();
+    if (report !== undefined) this.#report({ kind: 'fdb-events', ...report });
   }
 
   /** What the network said of paths that are too small: for the tables, and for the other workers, who send there too. */
@@ -264,7 +293,8 @@ class DataPlaneThread {
 
   #report(report: Report): void {
     const page = report.kind === 'done' ? report.answer.page : undefined;
-    this.#port.postMessage(report, page ? [page.buffer] : []);
+    const words = report.kind === 'fdb-events' ? report.rows : page;
+    this.#port.postMessage(report, words ? [words.buffer] : []);
   }
 }
 

@@ -6,6 +6,7 @@
  */
 import { NOTE_RING_LEN } from '../frame/limits.js';
 import type { Counters } from '../stats/counters.js';
+import type { FdbReport } from './fdb-events.js';
 import { beingRestarted, type Log, WorkerLink } from './link.js';
 import {
   type Answer,
@@ -47,26 +48,27 @@ export interface WorkerDescriptors {
 /** Asks one worker. */
 export type Ask = (change: Change) => Promise<Answer>;
 
-/** What a worker that takes another one's place means for those who know what it is to know. */
-export interface Successions {
+/** Who knows what a worker that takes another one's place is to know, and hears what all of them say. */
+export interface Listener {
   /** Tells it the whole configuration. @param index which of the workers it is */
   configure(ask: Ask, index: number): Promise<void>;
   /** It has taken it, and changes may be asked for again if all others live. */
   restored(): void;
+  fdbReported(report: FdbReport): void;
 }
 
 export class Workers {
   readonly #options: WorkersOptions;
-  readonly #successions: Successions;
+  readonly #listener: Listener;
   readonly #links: readonly WorkerLink[];
   readonly #noteRings: SharedArrayBuffer;
   /** Changes so far that removed FDB entries. */
   #removals = 0;
 
-  constructor(options: WorkersOptions, successions: Successions) {
+  constructor(options: WorkersOptions, listener: Listener) {
     const { workers } = options;
     this.#options = options;
-    this.#successions = successions;
+    this.#listener = listener;
     this.#noteRings = new SharedArrayBuffer(workers.length > 1 ? NOTE_RING_LEN * workers.length ** 2 : 0);
     this.#links = workers.map((own, index) => this.#link(own, index));
   }
@@ -147,10 +149,11 @@ export class Workers {
         notes: notes(),
       }),
       wake,
-      configure: (link) => this.#successions.configure((change) => link.ask(change), index),
-      restored: () => this.#successions.restored(),
+      configure: (link) => this.#listener.configure((change) => link.ask(change), index),
+      restored: () => this.#listener.restored(),
       pathReported: (change) => this.tellOthers(index, change),
       probeReplied,
+      fdbReported: (report) => this.#listener.fdbReported(report),
       log: (level, message, fields) => log(level, message, { worker: index, ...fields }),
     });
   }

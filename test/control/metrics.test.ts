@@ -220,6 +220,7 @@ t.test('/v1/counters says the same', async (t) => {
     drops: { encap: {}, decap: { truncated: 0, invalid_hdr: 0, vni_not_found: 11, rx_overflow: 0 } },
     reservedBits: 7,
     busyRatio: 0.25,
+    names: [],
   });
 });
 

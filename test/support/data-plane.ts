@@ -22,6 +22,7 @@ import {
   type FdbFilter,
   type NewPeer,
   type PeerState,
+  type VniRows,
   type VniSnapshot,
   type VniState,
 } from '../../src/worker/data-plane.js';
@@ -146,6 +147,23 @@ export class PlainDataPlane implements DataPlane {
         { peer: undefined, row: row(this.counters.peerBase(state.otherIdx), PEER_ROW) },
       ],
     };
+  }
+
+  rows(vni: number): VniRows {
+    const { vni: own, peers } = this.snapshot(vni);
+    const list = peers.flatMap(({ peer }) => (peer === undefined ? [] : [peer]));
+    const cells = peers.flatMap(({ row }) => [...row]);
+    return {
+      vni: own,
+      peers: Float64Array.from(cells.slice(0, -PEER_ROW)),
+      spans: [{ list, from: 0, count: list.length }],
+      others: Float64Array.from(cells.slice(-PEER_ROW)),
+    };
+  }
+
+  totals(vni: number): { vni: Float64Array; peers: number } {
+    const base = this.counters.vniBase(this.#vni(vni).state.vniIdx);
+    return { vni: this.counters.cells.slice(base, base + VNI_ROW), peers: this.#vni(vni).peers.size };
   }
 
   globals(): Float64Array {

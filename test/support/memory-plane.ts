@@ -3,11 +3,13 @@
  * frames and datagrams in, let it breathe, and read what came out and what was counted. Time is theirs.
  */
 import type { Test } from 'tap';
+import { Capture, CapturedOverlay, CapturedUnderlay } from '../../src/datapath/capture.js';
 import { type Clock, makeClock } from '../../src/datapath/clock.js';
 import { Loop } from '../../src/datapath/loop.js';
 import type { NoteRings } from '../../src/fdb/replication.js';
 import { Tables } from '../../src/fdb/tables.js';
 import type { Batch } from '../../src/frame/batch.js';
+import { CaptureRing } from '../../src/frame/capture-ring.js';
 import { BATCH_CAP, PEER_ROW_LEN } from '../../src/frame/limits.js';
 import { MemoryOverlay, MemoryUnderlay } from '../../src/port/memory.js';
 import { STATUS_PENDING } from '../../src/port/port.js';
@@ -15,6 +17,7 @@ import * as layout from '../../src/stats/counters.js';
 import { DROP, DROP_REASONS, type DropReason } from '../../src/stats/drop-reason.js';
 import { parseIpAddress } from '../../src/wire/ip-address.js';
 import { Applier } from '../../src/worker/apply.js';
+import { FdbEvents } from '../../src/worker/fdb-events.js';
 import {
   type Answer,
   type Change,
@@ -58,6 +61,8 @@ export class MemoryPlane {
   readonly underlay: MemoryUnderlay;
   readonly loop: Loop;
   readonly applier: Applier;
+  readonly fdbEvents: FdbEvents;
+  readonly capture: Capture;
   nowMs = 1_000_000;
   /** Answers to path probes that came in. */
   readonly probeReplies: { peerIdx: number; high: number; low: number; len: number }[] = [];
@@ -72,6 +77,8 @@ export class MemoryPlane {
       overlay?: MemoryOverlay;
       underlay?: MemoryUnderlay;
       notes?: NoteRings;
+      /** The first of several workers, or the only one. */
+      isFirst?: boolean;
       df?: 'set' | 'unset' | 'inherit';
       tos?: number | 'inherit';
       mssClamp?: boolean;
@@ -94,7 +101,10 @@ export class MemoryPlane {
       onFdbGrown: (buffers) => (this.memory.fdb = buffers),
       notes: options.notes,
     });
-    this.loop = new Loop(this.tables, this.overlay, this.underlay, {
+    this.fdbEvents = new FdbEvents(this.tables.fdb, options.isFirst ?? true);
+    this.capture = new Capture(this.tables, this.#clock);
+    const overlay = new CapturedOverlay(this.overlay, this.capture);
+    this.loop = new Loop(this.tables, overlay, new CapturedUnderlay(this.underlay, this.capture), {
       strictHeader: options.strictHeader ?? false,
       df: options.df ?? 'set',
       tos: options.tos ?? 'inherit',
@@ -104,8 +114,16 @@ export class MemoryPlane {
     });
     this.applier = new Applier(this.tables, {
       attachTap: () => {},
-      detachVni: (vniIdx) => this.underlay.vniGone(vniIdx),
+      detachVni: (vniIdx) => {
+        this.underlay.vniGone(vniIdx);
+        this.capture.vniGone(vniIdx);
+      },
       setTunnel: () => {},
+      setEvents: (on) => this.fdbEvents.turn(on),
+      setCapture: (change) => {
+        if (change) this.capture.start({ ...change, ring: new CaptureRing(change.ring), sourcePorts: [] });
+        else this.capture.stop();
+      },
     });
   }
 
@@ -182,11 +200,13 @@ export class MemoryPlane {
   /** Rounds until nothing waits any more. */
   breathe(): void {
     do {
+      const { clock } = this;
+      this.fdbEvents.tick = this.tick;
       this.tables.replication?.take(this.tables.fdb);
       for (let vniIdx = 0; vniIdx < MAX_VNIS; vniIdx++) this.loop.readOverlay(vniIdx);
       this.loop.flushOverlay();
-      this.loop.readUnderlay(this.clock);
-      this.loop.housekeeping(this.clock);
+      this.loop.readUnderlay(clock);
+      this.loop.housekeeping(clock);
     } while (this.overlay.waiting.length > 0 || this.underlay.waiting.length > 0);
   }
 

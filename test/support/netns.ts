@@ -8,6 +8,7 @@
  * Needs root and iproute2.
  */
 import { execFileSync } from 'node:child_process';
+import { rmSync } from 'node:fs';
 import {
   killAll,
   type Outcome,
@@ -74,12 +75,18 @@ export class Namespace {
 
   async remove(): Promise<void> {
     alive.delete(this.name);
+    rmSync(ownEtc(this), { recursive: true, force: true });
     await run(['ip', 'netns', 'del', this.name]);
   }
 
   #inside(command: string | readonly string[]): string[] {
     return ['ip', 'netns', 'exec', this.name, ...words(command)];
   }
+}
+
+/** Where files lie that `ip netns exec` lays over those of /etc. Removed with the namespace. */
+export function ownEtc({ name }: Pick<Namespace, 'name'>): string {
+  return `/etc/netns/${name}`;
 }
 
 /**
@@ -190,6 +197,7 @@ function removeLeftovers(): void {
 }
 
 function removeNow(name: string): void {
+  rmSync(ownEtc({ name }), { recursive: true, force: true });
   try {
     const pids = execFileSync('ip', ['netns', 'pids', name], { encoding: 'utf8' });
     for (const pid of pids.split('\n').filter(Boolean)) process.kill(Number(pid), 'SIGKILL');

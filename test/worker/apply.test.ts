@@ -147,6 +147,8 @@ t.test('a way for superframes: the ports are told of it, the peers marked for it
     attachTap: () => {},
     detachVni: () => {},
     setTunnel: (way) => ways.push(way),
+    setEvents: () => {},
+    setCapture: () => {},
   });
   const ports = [49_152];
   const way = { fd: 7, local: new Uint8Array(4), mtu: 1500, ttl: 64, df: false, udpChecksum: true, ports };

@@ -58,6 +58,7 @@ async function start(t: Test, workers = 1): Promise<Fixture> {
     log: (level, message) => logged.push(`${level}: ${message}`),
     peersChanged: () => peerChanges++,
     probeReplied: () => {},
+    fdbEvents: () => {},
     addressText: ({ family, bytes }) =>
       family === 4 ? bytes.subarray(0, 4).join('.') : Buffer.from(bytes).toString('hex'),
   });
@@ -509,3 +510,33 @@ t.test('a VNI whose removal fails, as a worker dies, stays and works', async (t)
   await handle.removeVni(100);
   await handle.removeVni(300);
 });
+
+t.test(
+  'one capture at a time, a ring for each worker, ended by who asked for it or with its VNI',
+  async (t) => {
+    const { handle } = await start(t, 2);
+    const { vniIdx } = await handle.addVni(newVni(100));
+    const { peerIdx } = await handle.addPeer(100, newPeer('192.0.2.1'));
+    t.equal(handle.peerAt(vniIdx, peerIdx)?.address.text, '192.0.2.1');
+    t.equal(handle.peerAt(vniIdx, peerIdx + 1), undefined);
+    const request = { vni: 100, point: 'overlay', snapLen: 1000 } as const;
+    await t.rejects(handle.startCapture({ ...request, vni: 101 }), { code: 'vni_not_found' });
+    const first = await handle.startCapture(request);
+    t.same(
+      first.rings.map((ring) => ring.first()),
+      [undefined, undefined],
+    );
+    await t.rejects(handle.startCapture({ ...request, vni: undefined }), { code: 'capture_busy' });
+    await first.stop();
+    const second = await handle.startCapture(request);
+    await first.stop();
+    await t.rejects(handle.startCapture(request), { code: 'capture_busy' }, 'nobody else ends it');
+    await handle.removeVni(100);
+    const third = await handle.startCapture({ ...request, vni: undefined });
+    await second.stop();
+    await t.rejects(handle.startCapture({ ...request, vni: undefined }), { code: 'capture_busy' });
+    await handle.watchFdb(true);
+    await handle.watchFdb(false);
+    await third.stop();
+  },
+);

@@ -174,7 +174,7 @@ function view(peer: PeerState, row: Float64Array, status: StatusInfo) {
 }
 
 function viewUnresolved({ host, port, flood }: PeerSettings) {
-  const nothing = { lastSeen: null, pathMtu: null, ...readTraffic(new Float64Array(PEER_ROW)) };
+  const nothing = { lastSeen: null, pathMtu: null, ...readTraffic(new Float64Array(PEER_ROW), 0) };
   return { address: host, port, flood, resolved: null, ...nothing };
 }
 

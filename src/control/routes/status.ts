@@ -1,13 +1,15 @@
 /** The daemon as a whole: what runs, what hurts it, health for a supervisor, the counters as JSON and as metrics. */
 import type { FastifyInstance } from 'fastify';
 import { answers, guardedAnswers, json, media } from '../answers.js';
-import { readCounters } from '../counters.js';
+import { countersText } from '../counters.js';
 import type { ControlDeps } from '../deps.js';
 import { ApiError } from '../errors.js';
 import { createMetrics } from '../metrics.js';
 import { countersSchema, findingSchema, healthSchema, listOf, noQuery, statusSchema } from '../schemas.js';
+import { textStream } from '../text-stream.js';
 import { vniView } from './vnis.js';
 
+const JSON_TYPE = 'application/json; charset=utf-8';
 const TAGS = ['Daemon'];
 
 export function statusRoutes(app: FastifyInstance, deps: ControlDeps): void {
@@ -36,7 +38,7 @@ export function statusRoutes(app: FastifyInstance, deps: ControlDeps): void {
         response: guardedAnswers({ 200: json(countersSchema, 'counters by VNI and peer') }),
       },
     },
-    () => readCounters(deps.dataPlane, deps.status()),
+    (_request, reply) => reply.type(JSON_TYPE).send(textStream(countersText(deps.dataPlane, deps.status()))),
   );
 
   app.get(
@@ -99,10 +101,7 @@ export function healthRoutes(app: FastifyInstance, deps: Pick<ControlDeps, 'data
         response: guardedAnswers({ 200: media('text/plain', { type: 'string' }, 'text format 0.0.4') }),
       },
     },
-    async (_request, reply) => {
-      const exposition = await metrics.scrape();
-      return reply.type(metrics.contentType).send(exposition);
-    },
+    (_request, reply) => reply.type(metrics.contentType).send(metrics.scrape()),
   );
 }
 

@@ -163,7 +163,7 @@ export function vniView(
   { dataPlane, configuration }: Pick<ControlDeps, 'dataPlane' | 'configuration'>,
   { vni, tap, bridge, mac, policy }: VniState,
 ) {
-  const { vni: row, peers } = dataPlane.snapshot(vni);
+  const { vni: row, peers } = dataPlane.totals(vni);
   const { mtu, addresses } = configuration.settings(vni);
   return {
     vni,
@@ -179,7 +179,7 @@ export function vniView(
     flood: policy.flood,
     accept: policy.accept,
     vlan: policy.vlan,
-    peers: peers.filter(({ peer }) => peer !== undefined).length,
+    peers,
     fdb: { static: row[V_FDB_STATIC], dynamic: row[V_FDB_DYNAMIC] },
   };
 }

@@ -1,0 +1,13 @@
+/** What one worker has captured and nobody has read, in the order of time: the reader's side of `frame/capture-ring.ts`. */
+import type { Captured } from '../frame/capture-ring.js';
+
+export type CapturePoint = 'overlay' | 'underlay';
+
+export interface PacketQueue {
+  /** The oldest packet; undefined: there is none now. */
+  first(): Captured | undefined;
+  /** The oldest packet has been read. */
+  release(): void;
+  /** Packets that found the queue full. */
+  readonly lost: number;
+}

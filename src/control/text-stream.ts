@@ -1,0 +1,46 @@
+/**
+ * Long texts as streams: pieces are joined to chunks, one chunk is made at a time when the client has taken the ones before,
+ * and between two chunks the event loop has its turn. So an answer of any length takes the memory of some chunks, and what else
+ * the main thread does waits for one chunk at most.
+ */
+import { Readable } from 'node:stream';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+
+/** Characters of a chunk at least: a third of a millisecond's work. */
+const CHUNK_LEN = 64 * 1024;
+/** Milliseconds until a client that takes nothing is given up. */
+const STALL_MS = 10_000;
+
+/** @param pieces each of a few hundred lines at most @param stallMs until a client that takes nothing is given up */
+export function textStream(pieces: AsyncIterable<string>, stallMs = STALL_MS): Readable {
+  const stream = Readable.from(chunks(pieces, stalled), { objectMode: false });
+  return stream;
+
+  function stalled(): NodeJS.Timeout {
+    const error = new Error(`the client has taken nothing for ${stallMs} ms`);
+    return setTimeout(() => stream.destroy(error), stallMs);
+  }
+}
+
+/** @param watch begins to wait for the client */
+async function* chunks(pieces: AsyncIterable<string>, watch: () => NodeJS.Timeout): AsyncGenerator<string> {
+  let chunk = '';
+  for await (const piece of pieces) {
+    chunk += piece;
+    if (chunk.length < CHUNK_LEN) continue;
+    yield* watched(chunk, watch);
+    chunk = '';
+    await nextTurn();
+  }
+  yield* watched(chunk, watch);
+}
+
+/** A generator stands still at `yield` until the client wants more. */
+function* watched(chunk: string, watch: () => NodeJS.Timeout): Generator<string> {
+  const timer = watch();
+  try {
+    yield chunk;
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,228 @@
+/**
+ * Capture: packets are taken down where they enter and leave the data plane, into a ring that the main thread empties. Ports
+ * that are captured stand in front of the real ones, so nobody who reads or writes need know of it, be it encap, decap, an
+ * ICMP answer or a path probe. While nothing is captured that costs one branch a batch.
+ *
+ * - *overlay*: frames as they are read from and written to TAPs. A superframe is one packet, and what was postponed is shown
+ *   as it is.
+ * - *underlay*: UDP payloads from the VXLAN header on, as they are handed to the kernel and come from it. A superframe that
+ *   the port is to cut up, or that came whole, is one packet; trains are shown datagram by datagram. Outer headers were never
+ *   here: rows and columns say what is known of them.
+ */
+import type { Tables } from '../fdb/tables.js';
+import { type Batch, DF_SET } from '../frame/batch.js';
+import {
+  CAPTURED_DECAP,
+  CAPTURED_UNDERLAY,
+  type CaptureNote,
+  type CaptureRing,
+} from '../frame/capture-ring.js';
+import { SOURCE_SOCKETS } from '../frame/limits.js';
+import type { PathErrors } from '../frame/path-errors.js';
+import type { OverlayPort, UnderlayPort } from '../port/port.js';
+import { hasVni, VXLAN_LEN, vni } from '../wire/vxlan.js';
+import { type Clock, EPOCH_MS } from './clock.js';
+import { isSuperframe } from './postponed.js';
+
+const AF_INET6 = 10;
+
+export interface CaptureSpec {
+  /** Row of the VNI; −1: all. */
+  readonly vniIdx: number;
+  readonly point: 'overlay' | 'underlay';
+  /** Bytes of a packet that are kept at most. */
+  readonly snapLen: number;
+  readonly ring: CaptureRing;
+  /** UDP port of each socket of the pools, as UdpFds.send has them; 0: not known. */
+  readonly sourcePorts: ArrayLike<number>;
+}
+
+export class Capture {
+  /** Whether frames, or datagrams, are captured: what ports ask for each batch. */
+  overlay = false;
+  underlay = false;
+  readonly #tables: Tables;
+  readonly #clock: Clock;
+  #spec: CaptureSpec | undefined;
+  readonly #note: CaptureNote = {
+    flags: 0,
+    atMs: 0,
+    peerIdx: -1,
+    vniIdx: -1,
+    sourcePort: 0,
+    tos: 0,
+    ttl: 0,
+  };
+
+  /** @param clock kept up to date by whoever owns it */
+  constructor(tables: Tables, clock: Clock) {
+    this.#tables = tables;
+    this.#clock = clock;
+  }
+
+  start(spec: CaptureSpec): void {
+    this.#spec = spec;
+    this.overlay = spec.point === 'overlay';
+    this.underlay = spec.point === 'underlay';
+  }
+
+  stop(): void {
+    this.#spec = undefined;
+    this.overlay = false;
+    this.underlay = false;
+  }
+
+  /** The row is about to be another VNI's: that was not asked for. */
+  vniGone(vniIdx: number): void {
+    if (this.#spec?.vniIdx === vniIdx) this.stop();
+  }
+
+  /** Frames that were read from a TAP, from descriptor `start` on. */
+  frames(batch: Batch, start: number, arena: Uint8Array): void {
+    for (let i = start; i < batch.count; i++)
+      this.#put(0, batch.vniIdx[i], -1, arena, batch.off[i], batch.len[i]);
+  }
+
+  /** Frames that are about to be written to TAPs. */
+  deliveries(batch: Batch, arena: Uint8Array): void {
+    for (let i = 0; i < batch.count; i++)
+      if (batch.verdict[i] === 0)
+        this.#put(CAPTURED_DECAP, batch.vniIdx[i], -1, arena, batch.off[i], batch.len[i]);
+  }
+
+  /** Datagrams that are about to be sent. */
+  sends(batch: Batch, arena: Uint8Array): void {
+    for (let i = 0; i < batch.count; i++) {
+      if (batch.verdict[i] !== 0) continue;
+      this.#note.sourcePort = this.#portOf(batch, i);
+      this.#note.tos = batch.tos[i];
+      this.#note.ttl = batch.ttl[i];
+      const { vniIdx, peerIdx, off, len } = batch;
+      this.#put(CAPTURED_UNDERLAY, vniIdx[i], peerIdx[i], arena, off[i], len[i]);
+    }
+  }
+
+  /** Datagrams that have come. @param sources packed rows of where from, as words */
+  arrivals(batch: Batch, arena: Uint8Array, sources: Int32Array): void {
+    for (let i = 0; i < batch.count; i++) {
+      this.#note.sourcePort = sources[i << 3] >>> 16;
+      this.#note.tos = batch.tos[i];
+      this.#note.ttl = 0;
+      const off = batch.off[i];
+      const end = off + batch.len[i];
+      const stated = batch.gsoSize[i];
+      const isOne =
+        stated === 0 || stated >= batch.len[i] || isSuperframe(arena, off + VXLAN_LEN, end, off + stated);
+      const step = isOne ? batch.len[i] : stated;
+      for (let at = off; at < end; at += step) this.#arrival(arena, at, Math.min(step, end - at), sources, i);
+    }
+  }
+
+  #arrival(arena: Uint8Array, off: number, len: number, sources: Int32Array, i: number): void {
+    const { vnis, peers } = this.#tables;
+    const vniIdx = len >= VXLAN_LEN && hasVni(arena, off) ? vnis.find(vni(arena, off)) : -1;
+    const peerIdx = vniIdx < 0 ? -1 : peers.findSource(vniIdx, sources, i);
+    this.#put(CAPTURED_DECAP | CAPTURED_UNDERLAY, vniIdx, peerIdx, arena, off, len);
+  }
+
+  #put(flags: number, vniIdx: number, peerIdx: number, arena: Uint8Array, off: number, len: number): void {
+    const spec = this.#spec;
+    if (spec === undefined || (spec.vniIdx >= 0 && spec.vniIdx !== vniIdx)) return;
+    const note = this.#note;
+    note.flags = flags;
+    note.atMs = this.#clock[EPOCH_MS];
+    note.vniIdx = vniIdx;
+    note.peerIdx = peerIdx;
+    spec.ring.put(note, arena, off, len, spec.snapLen);
+  }
+
+  #portOf(batch: Batch, i: number): number {
+    const family = this.#tables.peers.family(batch.peerIdx[i]);
+    const pool = (family === AF_INET6 ? 1 : 0) + (batch.df[i] === DF_SET ? 0 : 2);
+    return this.#spec?.sourcePorts[pool * SOURCE_SOCKETS + batch.srcPortIdx[i]] ?? 0;
+  }
+}
+
+export class CapturedOverlay implements OverlayPort {
+  readonly arena: Uint8Array;
+  readonly #port: OverlayPort;
+  readonly #capture: Capture;
+
+  constructor(port: OverlayPort, capture: Capture) {
+    this.arena = port.arena;
+    this.#port = port;
+    this.#capture = capture;
+  }
+
+  read(batch: Batch, vniIdx: number): number {
+    const start = batch.count;
+    const got = this.#port.read(batch, vniIdx);
+    if (this.#capture.overlay) this.#capture.frames(batch, start, this.arena);
+    return got;
+  }
+
+  reset(): void {
+    this.#port.reset();
+  }
+
+  write(batch: Batch, arena: Uint8Array): number {
+    if (this.#capture.overlay) this.#capture.deliveries(batch, arena);
+    return this.#port.write(batch, arena);
+  }
+}
+
+export class CapturedUnderlay implements UnderlayPort {
+  readonly arena: Uint8Array;
+  readonly sources: Uint8Array;
+  readonly #port: UnderlayPort;
+  readonly #capture: Capture;
+  readonly #sourceWords: Int32Array;
+
+  constructor(port: UnderlayPort, capture: Capture) {
+    const { sources } = port;
+    this.arena = port.arena;
+    this.sources = sources;
+    this.#port = port;
+    this.#capture = capture;
+    this.#sourceWords = new Int32Array(sources.buffer, sources.byteOffset, sources.length >> 2);
+  }
+
+  receive(batch: Batch): number {
+    const got = this.#port.receive(batch);
+    if (this.#capture.underlay) this.#capture.arrivals(batch, this.arena, this.#sourceWords);
+    return got;
+  }
+
+  send(batch: Batch, arena: Uint8Array): number {
+    if (this.#capture.underlay) this.#capture.sends(batch, arena);
+    return this.#port.send(batch, arena);
+  }
+
+  completions(batch: Batch): number {
+    return this.#port.completions(batch);
+  }
+
+  vniGone(vniIdx: number): void {
+    this.#port.vniGone(vniIdx);
+  }
+
+  takeOverflow(): number {
+    return this.#port.takeOverflow();
+  }
+
+  markReadable(fd: number): void {
+    this.#port.markReadable(fd);
+  }
+
+  drainErrors(fd: number): void {
+    this.#port.drainErrors(fd);
+  }
+
+  takePathErrors(report: PathErrors): number {
+    return this.#port.takePathErrors(report);
+  }
+
+  peersChanged(): void {
+    this.#port.peersChanged();
+  }
+}

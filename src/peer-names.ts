@@ -1,0 +1,137 @@
+/**
+ * Peers that are given by name: what their names come to now, and word of it when that changes, to the data plane's desired state, to
+ * whoever listens to events, and to the log. The names themselves are followed by `resolve/follow.ts`.
+ *
+ * A name that has no address does not hold up a start: its peers come when it resolves, and the status warns until then.
+ * An address of this host itself is no peer, so that one name may stand for all VTEPs, on each of them.
+ */
+import { networkInterfaces } from 'node:os';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { VtepEvent } from './events.js';
+import type { Logger } from './log.js';
+import { LimitedLog } from './log-limit.js';
+import { LOOK_MS, NameFollower, type NameState } from './resolve/follow.js';
+import { type NameSource, SYSTEM } from './resolve/lookup.js';
+import { refuseNoName } from './resolve/resolve.js';
+import { type IpAddress, parseIpAddress } from './wire/ip-address.js';
+
+/** How long a start, or a call of the API, waits for a name's first lookup, ms. */
+const FIRST_MS = 5000;
+
+export interface PeerNamesOptions {
+  readonly log: Logger;
+  readonly publish: (event: VtepEvent) => void;
+  /** Addresses of a host that was asked for have changed. */
+  readonly changed: (name: string) => void;
+  /** This machine's resolver unless a test says otherwise. */
+  readonly source?: NameSource;
+}
+
+export class PeerNames {
+  readonly #options: PeerNamesOptions;
+  readonly #follower: NameFollower;
+  readonly #log: LimitedLog;
+  /** Names whose last lookup failed. */
+  readonly #failing = new Set<string>();
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(options: PeerNamesOptions) {
+    this.#options = options;
+    this.#log = new LimitedLog(options.log);
+    this.#follower = new NameFollower({
+      source: options.source ?? SYSTEM,
+      random: Math.random,
+      nowMs: () => performance.now(),
+      epochMs: Date.now,
+      told: (state, before) => this.#told(state, before),
+    });
+    this.#timer = setInterval(() => this.#follower.look(), LOOK_MS).unref();
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+    this.#follower.retain(new Set());
+  }
+
+  /**
+   * Follows the host from now on if it is a name.
+   * @returns its addresses as soon as they are known; none: it does not resolve, or not yet
+   * @throws ResolveError it is neither address nor name
+   */
+  async resolve(host: string): Promise<readonly IpAddress[]> {
+    if (parseIpAddress(host) === undefined) {
+      refuseNoName(host);
+      const enough = new AbortController();
+      const waited = delay(FIRST_MS, undefined, { signal: enough.signal }).catch(() => {});
+      await Promise.race([this.#follower.follow(host), waited]);
+      enough.abort();
+    }
+    return this.addresses(host);
+  }
+
+  /** What a host comes to now, as far as is known. */
+  addresses(host: string): readonly IpAddress[] {
+    const literal = parseIpAddress(host);
+    if (literal) return [literal];
+    const own = ownAddresses();
+    return this.#follower.addresses(host).filter(({ text }) => !own.has(text));
+  }
+
+  /** Hosts that are still asked for; other names are followed no more. */
+  retain(hosts: Iterable<string>): void {
+    this.#follower.retain(new Set(hosts));
+  }
+
+  /** A peer of this name is sent to and not heard: it may have moved. */
+  silent(name: string): void {
+    this.#follower.silent(name);
+  }
+
+  states(): readonly NameState[] {
+    return this.#follower.states();
+  }
+
+  /** Why a name has no addresses, one line; '' it has. */
+  error(name: string): string {
+    return this.states().find((state) => state.name === name)?.error ?? '';
+  }
+
+  warnings(): { code: string; detail: string }[] {
+    return this.states()
+      .filter(({ error }) => error !== '')
+      .map(warningOf);
+  }
+
+  #told(state: NameState, before: readonly IpAddress[]): void {
+    const { name, error } = state;
+    const addresses = state.addresses.map(({ text }) => text);
+    const moved = addresses.join() !== before.map(({ text }) => text).join();
+    const failed = error !== '';
+    const failedBefore = this.#failing.has(name);
+    if (!moved && failed === failedBefore) return;
+    if (failed) this.#failing.add(name);
+    else this.#failing.delete(name);
+    this.#say(state, addresses);
+    this.#options.publish({ type: 'resolve', name, addresses, error });
+    if (moved) this.#options.changed(name);
+  }
+
+  #say(state: NameState, addresses: readonly string[]): void {
+    const { name, error } = state;
+    const { code, detail } = warningOf(state);
+    if (error !== '') this.#log.say(name, 'warn', { code, peer: name }, detail);
+    else this.#log.say(name, 'info', { peer: name, addresses }, 'the name of a peer resolves');
+  }
+}
+
+function warningOf({ addresses, error }: NameState): { code: string; detail: string } {
+  if (addresses.length === 0)
+    return { code: 'peer_unresolved', detail: `${error}; nothing is sent there until it resolves` };
+  const kept = addresses.map(({ text }) => text).join(', ');
+  return { code: 'peer_resolve_stale', detail: `${error}; its last addresses are kept: ${kept}` };
+}
+
+function ownAddresses(): Set<string> {
+  const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
+  return new Set(all.map(({ address }) => parseIpAddress(address)?.text ?? address));
+}

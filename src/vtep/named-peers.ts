@@ -1,0 +1,138 @@
+/**
+ * Peers that are given by name, in a running VTEP: what a name comes to becomes peers of every VNI that has it, again whenever
+ * that changes, and a peer that does not answer has its name looked up. Until the VTEP runs, names are only collected.
+ *
+ * What cannot be done while the data plane is being restarted is tried again until it can.
+ */
+import type { VniSettings } from '../config/settings.js';
+import type { Events } from '../events.js';
+import type { Logger } from '../log.js';
+import { PeerNames } from '../peer-names.js';
+import { type PeerSigns, PeerSilence } from '../peer-silence.js';
+import { ResolveError } from '../resolve/lookup.js';
+import type { IpAddress } from '../wire/ip-address.js';
+import type { DataPlane } from '../worker/data-plane.js';
+import type { LiveConfiguration } from './configuration.js';
+
+/** Until peers that could not be changed are tried again, ms. */
+const AGAIN_MS = 1000;
+
+export class NamedPeers {
+  readonly names: PeerNames;
+  readonly #log: Logger;
+  readonly #events: Events;
+  readonly #silence: PeerSilence;
+  /** Names whose addresses have changed and whose peers have not. */
+  readonly #due = new Set<string>();
+  /** Hosts that are being added. */
+  readonly #wanted: string[] = [];
+  #configuration: LiveConfiguration | undefined;
+  #dataPlane: DataPlane | undefined;
+  #following = false;
+  #failure = '';
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(options: { readonly log: Logger; readonly events: Events }) {
+    const { log, events } = options;
+    this.#log = log;
+    this.#events = events;
+    this.names = new PeerNames({
+      log,
+      publish: (event) => events.publish(event),
+      changed: (name) => this.#changed(name),
+    });
+    this.#silence = new PeerSilence({
+      turned: (address, silent) => this.#turned(address, silent ? 'silent' : 'heard'),
+      lookUp: (address) => {
+        for (const name of this.#namesOf(address)) this.names.silent(name);
+      },
+    });
+  }
+
+  /** The VTEP runs: peers may change. */
+  attach(dataPlane: DataPlane, configuration: LiveConfiguration): void {
+    this.#dataPlane = dataPlane;
+    this.#configuration = configuration;
+    void this.#follow();
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+    this.#configuration = undefined;
+    this.names.stop();
+  }
+
+  /** A peer that somebody adds, and waits for: its name is followed while the work goes on. @throws ResolveError it comes to nothing */
+  async adding<T>(host: string, work: () => Promise<T>): Promise<T> {
+    this.#wanted.push(host);
+    try {
+      if ((await this.names.resolve(host)).length > 0) return await work();
+      const own = `cannot resolve "${host}": no answer yet, or none but this host's own address`;
+      throw new ResolveError(this.names.error(host) || own);
+    } finally {
+      this.#wanted.splice(this.#wanted.indexOf(host), 1);
+    }
+  }
+
+  resolve(host: string): Promise<readonly IpAddress[]> {
+    return this.names.resolve(host);
+  }
+
+  /** What is configured now. */
+  retain(vnis: readonly VniSettings[]): void {
+    this.names.retain([...this.#wanted, ...vnis.flatMap(({ peers }) => peers.map(({ host }) => host))]);
+  }
+
+  /** Signs of life were looked at. */
+  looked(signs: readonly PeerSigns[]): void {
+    this.#silence.look(signs, performance.now());
+  }
+
+  #changed(name: string): void {
+    this.#due.add(name);
+    void this.#follow();
+  }
+
+  async #follow(): Promise<void> {
+    const configuration = this.#configuration;
+    if (this.#following || configuration === undefined) return;
+    this.#following = true;
+    for (const name of this.#due) {
+      this.#due.delete(name);
+      try {
+        await configuration.follow(name, () => this.names.addresses(name));
+        this.#failure = '';
+      } catch (error) {
+        this.#due.add(name);
+        this.#fail(name, (error as Error).message);
+        break;
+      }
+    }
+    this.#following = false;
+  }
+
+  /** Said once as long as it is the same. */
+  #fail(name: string, error: string): void {
+    if (this.#configuration === undefined) return;
+    if (error !== this.#failure)
+      this.#log.warn({ peer: name, error }, 'peers of a name could not be changed; trying again');
+    this.#failure = error;
+    this.#timer = setTimeout(() => void this.#follow(), AGAIN_MS);
+  }
+
+  #turned(address: string, action: 'silent' | 'heard'): void {
+    for (const { vni, name } of this.#peersAt(address))
+      this.#events.publish({ type: 'peer', vni, peer: address, name, action });
+  }
+
+  #namesOf(address: string): Set<string> {
+    return new Set(this.#peersAt(address).flatMap(({ name }) => (name === '' ? [] : [name])));
+  }
+
+  #peersAt(text: string): { vni: number; name: string }[] {
+    const dataPlane = this.#dataPlane;
+    return (dataPlane?.vnis() ?? []).flatMap(({ vni }) =>
+      dataPlane!.peers(vni).flatMap(({ address, name }) => (address.text === text ? [{ vni, name }] : [])),
+    );
+  }
+}

@@ -1,0 +1,83 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { pino } from 'pino';
+import t from 'tap';
+import { type CaptureOptions, Captures } from '../../src/capture/captures.js';
+import { CaptureRing, createCaptureRing } from '../../src/frame/capture-ring.js';
+import { DataPlaneError } from '../../src/worker/data-plane.js';
+
+const OVERLAY: CaptureOptions = { vni: 100, point: 'overlay', snapLen: 1000 };
+
+function makeCaptures() {
+  const ring = new CaptureRing(createCaptureRing());
+  const calls: string[] = [];
+  const lines: { msg: string; packets?: number; lost?: number }[] = [];
+  let refusal: Error | undefined;
+  const captures = new Captures({
+    log: pino({ base: null }, { write: (line: string) => lines.push(JSON.parse(line)) }),
+    start: async ({ vni }) => {
+      calls.push(`on ${vni}`);
+      if (refusal) throw refusal;
+      return { rings: [ring], stop: async () => void calls.push('off') };
+    },
+    surroundings: { peerAt: () => undefined, local: () => undefined, port: 4789, ttl: 64 },
+  });
+  const note = { flags: 0, atMs: 1, peerIdx: 0, vniIdx: 0, sourcePort: 0, tos: 0, ttl: 0 };
+  const put = (len = 60) => ring.put(note, new Uint8Array(len), 0, len, OVERLAY.snapLen);
+  const refuse = (error: Error | undefined) => {
+    refusal = error;
+  };
+  return { captures, calls, lines, put, refuse };
+}
+
+t.test('one at a time; closed, the next may begin', async (t) => {
+  const { captures, calls, lines, put } = makeCaptures();
+  const first = await captures.open(OVERLAY);
+  await t.rejects(captures.open(OVERLAY), { code: 'capture_busy' });
+  put();
+  await first.close();
+  await first.close();
+  const chunks: Buffer[] = [];
+  for await (const chunk of first.stream) chunks.push(chunk);
+  t.equal(Buffer.concat(chunks).length, 24 + 16 + 60, 'what there was can be read');
+  t.match(lines, [{ msg: 'capture begins' }, { msg: 'capture ends', packets: 1, lost: 0 }]);
+  const second = await captures.open({ ...OVERLAY, vni: undefined });
+  t.same(calls, ['on 100', 'off', 'on undefined']);
+  second.stream.destroy();
+  await delay(5);
+  t.same(calls.slice(3), ['off'], 'who goes away ends it');
+  await captures.open(OVERLAY);
+  await captures.stop();
+  t.same(calls.slice(4), ['on 100', 'off'], 'and so does the end of the VTEP');
+  await captures.stop();
+});
+
+t.test('what the data plane refuses is no capture: the next may begin', async (t) => {
+  const { captures, calls, refuse } = makeCaptures();
+  refuse(new DataPlaneError('vni_not_found', 'VNI 100 is not configured'));
+  await t.rejects(captures.open(OVERLAY), { code: 'vni_not_found' });
+  t.same(calls, ['on 100']);
+  refuse(undefined);
+  t.ok(await captures.open(OVERLAY));
+  await captures.stop();
+});
+
+t.test('a reader that ends early, by a limit', async (t) => {
+  const { captures, calls, put } = makeCaptures();
+  const { stream } = await captures.open({ ...OVERLAY, limit: 2 });
+  for (let i = 0; i < 5; i++) put();
+  const chunks: Buffer[] = [];
+  for await (const chunk of stream) chunks.push(chunk);
+  t.equal(Buffer.concat(chunks).length, 24 + 2 * (16 + 60));
+  t.same(calls, ['on 100', 'off']);
+});
+
+t.test('a reader that does not keep up: what is lost is said at the end', async (t) => {
+  const { captures, lines, put } = makeCaptures();
+  const capture = await captures.open(OVERLAY);
+  for (let i = 0; i < 20_000; i++) put(1000);
+  await capture.close();
+  capture.stream.destroy();
+  await delay(5);
+  const lost = lines.find(({ msg }) => msg === 'capture ends')?.lost ?? 0;
+  t.ok(lost > 0, `${lost} of 20,000 were lost`);
+});

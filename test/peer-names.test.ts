@@ -1,0 +1,72 @@
+import { setImmediate as turn } from 'node:timers/promises';
+import { pino } from 'pino';
+import t, { type Test } from 'tap';
+import type { VtepEvent } from '../src/events.js';
+import { PeerNames } from '../src/peer-names.js';
+
+/** Names over a zone of the test's; not in DNS, so each lookup is getaddrinfo's. */
+function makeNames(t: Test) {
+  const zone = new Map<string, string[]>();
+  const events: VtepEvent[] = [];
+  const changed: string[] = [];
+  const lines: { level: number; code?: string; peer: string; msg: string }[] = [];
+  const none = () => Promise.reject(Object.assign(new Error('none'), { code: 'ENOTFOUND' }));
+  const names = new PeerNames({
+    log: pino({ base: null }, { write: (line: string) => lines.push(JSON.parse(line)) }),
+    publish: (event) => events.push(event),
+    changed: (name) => changed.push(name),
+    source: { addresses: async (name) => zone.get(name) ?? none(), records: none },
+  });
+  t.teardown(() => names.stop());
+  return { names, zone, events, changed, lines };
+}
+
+t.test('what is neither address nor name', async (t) => {
+  const { names } = makeNames(t);
+  await t.rejects(names.resolve('10.1'), { message: /neither an address nor a name/ });
+});
+
+t.test('an address is itself, and nobody is told', async (t) => {
+  const { names, events } = makeNames(t);
+  t.match(await names.resolve('198.51.100.1'), [{ text: '198.51.100.1' }]);
+  t.same(names.states(), []);
+  t.same(events, []);
+});
+
+t.test('a name without an address: a warning, an event, one line; then it resolves', async (t) => {
+  const { names, zone, events, changed, lines } = makeNames(t);
+  t.same(await names.resolve('vtep.example'), []);
+  t.match(names.warnings(), [
+    { code: 'peer_unresolved', detail: /^cannot resolve "vtep\.example": no such name.*until it resolves$/ },
+  ]);
+  t.match(events, [{ type: 'resolve', name: 'vtep.example', addresses: [], error: /no such name/ }]);
+  t.match(lines, [{ level: 40, code: 'peer_unresolved', peer: 'vtep.example' }]);
+  zone.set('vtep.example', ['198.51.100.1', '198.51.100.2']);
+  names.retain([]);
+  t.match(await names.resolve('vtep.example'), [{ text: '198.51.100.1' }, { text: '198.51.100.2' }]);
+  t.same(names.warnings(), []);
+  t.same(events.slice(1), [
+    { type: 'resolve', name: 'vtep.example', addresses: ['198.51.100.1', '198.51.100.2'], error: '' },
+  ]);
+  t.same(changed, ['vtep.example']);
+});
+
+t.test('an address of this host is no peer', async (t) => {
+  const { names, zone } = makeNames(t);
+  zone.set('all.example', ['127.0.0.1', '::1', '198.51.100.1']);
+  t.match(
+    (await names.resolve('all.example')).map(({ text }) => text),
+    ['198.51.100.1'],
+  );
+});
+
+t.test('names that nobody asks for any more are forgotten', async (t) => {
+  const { names, zone } = makeNames(t);
+  zone.set('a.example', ['198.51.100.1']);
+  zone.set('b.example', ['198.51.100.2']);
+  await Promise.all(['a.example', 'b.example'].map((name) => names.resolve(name)));
+  names.retain(['b.example', '198.51.100.7']);
+  await turn();
+  t.match(names.states(), [{ name: 'b.example' }]);
+  t.same(names.addresses('a.example'), []);
+});
