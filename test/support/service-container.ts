@@ -52,7 +52,9 @@ export class ServiceContainer {
       '--console=pipe',
       `--machine=${host.name}`,
       `--network-namespace-path=/run/netns/${host.name}`,
-      '--capability=CAP_NET_ADMIN,CAP_NET_RAW,CAP_BPF,CAP_PERFMON',
+      // What a machine's own systemd has as well.
+      '--capability=CAP_NET_ADMIN,CAP_NET_RAW,CAP_BPF',
+      '--system-call-filter=bpf',
       ...binds,
       'systemd.unit=lab.target',
     ];
