@@ -2,6 +2,8 @@
 import { once } from 'node:events';
 import t, { type Test } from 'tap';
 import { Agent, type Dispatcher, request } from 'undici';
+import { createApp } from '../../src/control/app.js';
+import { eventRoutes } from '../../src/control/routes/events.js';
 import { controlOverPlainDataPlane, PCAP } from '../support/control.js';
 import { eventually } from '../support/wait.js';
 
@@ -105,6 +107,20 @@ t.test('events: who does not read loses the oldest, is told, and holds up nobody
   t.ok(lost.length >= 1, `${lost} were lost`);
   const told = (text.match(/^event: warning$/gm) ?? []).length;
   t.equal(told + lost.reduce((sum, count) => sum + count, 0), many, 'those and the others are all');
+});
+
+t.test('events: a comment shows that the connection lives', async (t) => {
+  const { deps } = await controlOverPlainDataPlane();
+  const app = createApp(deps.log);
+  eventRoutes(app, deps, 20);
+  const place = await app.listen({ host: '127.0.0.1', port: 0 });
+  const dispatcher = new Agent();
+  t.teardown(async () => {
+    await dispatcher.destroy();
+    await app.close();
+  });
+  const quiet = new Reader(await request(`${place}/v1/events`, { dispatcher }));
+  await quiet.until('\n\n: nothing new\n\n: nothing new\n\n');
 });
 
 t.test('events: no more than 32 listen', async (t) => {
