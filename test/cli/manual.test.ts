@@ -17,11 +17,8 @@ t.test('complete', async (t) => {
     t.match(pages['vtepctl.8'], `.It Cm \\&${command}`, command);
   }
   for (const [page, text] of Object.entries(pages)) {
-    t.notMatch(
-      text,
-      /@|complete\b(?! commands)/,
-      `${page}: nothing is left to fill in, nothing hidden is shown`,
-    );
+    t.notMatch(text, /@/, `${page}: nothing is left to fill in`);
+    t.notMatch(text, 'Cm \\&complete ', 'what shells call is no command for people');
   }
 });
 
