@@ -16,6 +16,10 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+/* Bytes for NOTIFY_SOCKET, more than an address holds, so that the kernel's word gets through; and for what is told. */
+#define NOTIFY_PATH_SIZE 256
+#define NOTIFY_SIZE 2048
+
 static napi_value js_tap_open(napi_env env, napi_callback_info info)
 {
 	struct call call = begin_call(env, info, "tapOpen");
@@ -199,6 +203,16 @@ static napi_value js_thread_set_slice(napi_env env, napi_callback_info info)
 	return call.refused ? NULL : answer(&call, thread_set_slice(us));
 }
 
+static napi_value js_notify_send(napi_env env, napi_callback_info info)
+{
+	struct call call = begin_call(env, info, "notifySend");
+	char path[NOTIFY_PATH_SIZE], message[NOTIFY_SIZE];
+
+	arg_string(&call, 0, "path", path, sizeof(path));
+	arg_string(&call, 1, "message", message, sizeof(message));
+	return call.refused ? NULL : answer(&call, notify_send(path, message));
+}
+
 static napi_value js_wait_create(napi_env env, napi_callback_info info)
 {
 	struct call call = begin_call(env, info, "waitCreate");
@@ -333,6 +347,7 @@ static void export_functions(napi_env env, napi_value exports)
 		{ "policyCount", js_policy_count },
 		{ "watchClear", js_watch_clear },
 		{ "threadSetSlice", js_thread_set_slice },
+		{ "notifySend", js_notify_send },
 		{ "waitCreate", js_wait_create },
 		{ "waitAdd", js_wait_add },
 		{ "waitRemove", js_wait_remove },

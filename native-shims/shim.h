@@ -280,6 +280,8 @@ int watch_clear(int fd);
 
 int thread_set_slice(int us);
 
+int notify_send(const char *path, const char *message);
+
 int wait_create(void);
 int wait_add(int wait_fd, int fd, int32_t token, int readable);
 int wait_remove(int wait_fd, int fd);

@@ -12,22 +12,11 @@ const UNIT_TIMEOUT_S = 240;
 const LAB_TIMEOUT_S = 300;
 
 needRoot('npm test');
-setUp({
-  tools: [
-    'ip',
-    'bridge',
-    'ping',
-    'tcpdump',
-    'iperf3',
-    'openssl',
-    'curl',
-    'ethtool',
-    'nft',
-    'dnsmasq',
-    'prometheus',
-    'promtool',
-  ],
-});
+const TOOLS = ['ip', 'bridge', 'ping', 'tcpdump', 'iperf3', 'openssl', 'curl', 'ethtool', 'nft', 'dnsmasq'];
+const SERVICE_TOOLS = ['setpriv', 'nsenter', 'systemd-analyze', 'systemd-nspawn'];
+const MONITORING_TOOLS = ['prometheus', 'promtool'];
+
+setUp({ tools: [...TOOLS, ...SERVICE_TOOLS, ...MONITORING_TOOLS] });
 
 const types = { file: 'test', name: 'types of src and test', ok: compileTests(), skipped: false };
 const { units, labs } = testFiles();

@@ -16,6 +16,8 @@ import { daemonFacts } from './doctor/daemon.js';
 import { examine } from './doctor/doctor.js';
 import type { Finding } from './doctor/finding.js';
 import { Rollback } from './host/rollback.js';
+import { Service } from './host/service.js';
+import { ServiceWatch } from './host/service-watch.js';
 import type { Logger } from './log.js';
 import { loadShim } from './native/binding.js';
 import type { State } from './state/state.js';
@@ -41,6 +43,7 @@ export class Daemon {
   /** Where listeners are open, by their flags. */
   readonly #places: Partial<Record<'--api' | '--metrics', string>> = {};
   #announced = false;
+  #service: Service | undefined;
 
   private constructor(settings: Settings, log: Logger, undo: Rollback, reread: (() => Settings) | undefined) {
     this.#settings = settings;
@@ -62,11 +65,14 @@ export class Daemon {
 
   /** Reads flags and file anew. What was wrong with them is logged and in the status; the old configuration holds then. */
   async reload(): Promise<void> {
+    this.#service?.reloading();
     await this.#vtep.reload().catch(() => {});
+    this.#service?.ready(this.#statusLine());
   }
 
   /** Removes what was created. Frames that were read are still delivered. */
   async stop(): Promise<void> {
+    this.#service?.stopping();
     await this.#undo.run();
   }
 
@@ -78,6 +84,33 @@ export class Daemon {
     await this.#startApi(token);
     await this.#startMetrics();
     this.#announce();
+    this.#tellService();
+  }
+
+  /** That it is ready, and from now on that the data plane is alive. */
+  #tellService(): void {
+    const service = new Service(loadShim(), process.env, (text) => this.#log.warn(text));
+    const watch = new ServiceWatch(service, {
+      heartbeats: () => this.#vtep.heartbeats(),
+      status: () => this.#statusLine(),
+      stalled: (isStalled) =>
+        isStalled
+          ? this.#log.error('the data plane does not turn: the service manager gets no pings until it does')
+          : this.#log.warn('the data plane turns again'),
+    });
+    this.#undo.push(() => watch.stop());
+    watch.start();
+    service.ready(this.#statusLine());
+    this.#service = service;
+  }
+
+  /** For `systemctl status`. */
+  #statusLine(): string {
+    const { dataPlane } = this.#vtep;
+    const vnis = dataPlane.vnis();
+    const peers = vnis.reduce((count, { vni }) => count + dataPlane.peers(vni).length, 0);
+    const { port } = this.#settings;
+    return `${counted(vnis.length, 'VNI')}, ${counted(peers, 'peer')}, UDP port ${port} (${this.#vtep.status().engine})`;
   }
 
   /** Nothing when no state is kept. */
@@ -210,4 +243,8 @@ export class Daemon {
     this.#announced = true;
     this.#log.info(said, 'ready');
   }
+}
+
+function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? '' : 's'}`;
 }

@@ -17,8 +17,8 @@ import { Events } from './events.js';
 import { OverlayDevices } from './host/overlay-devices.js';
 import { Paths } from './host/paths.js';
 import { Rollback } from './host/rollback.js';
-import { TunnelOffload } from './host/tunnel-offload.js';
-import { openUnderlaySockets, type UnderlaySockets } from './host/underlay-sockets.js';
+import type { TunnelOffload } from './host/tunnel-offload.js';
+import type { UnderlaySockets } from './host/underlay-sockets.js';
 import { type Logger, silentLogger } from './log.js';
 import { loadShim, type Shim } from './native/binding.js';
 import { checkLayout } from './native/layout.js';
@@ -26,14 +26,16 @@ import { PathCare, type PeerVerdict } from './path-care.js';
 import type { Progress } from './probe/search.js';
 import type { NameState } from './resolve/follow.js';
 import { NO_STATE, type State } from './state/state.js';
+import { G_HEARTBEAT_MS } from './stats/counters.js';
 import { Offloads } from './stats/offloads.js';
 import { LiveConfiguration, type ReloadReport, type StateStore } from './vtep/configuration.js';
 import { noteDevices, noteSockets, refusals } from './vtep/granted.js';
 import { NamedPeers } from './vtep/named-peers.js';
 import { type OpenVni, Overlay } from './vtep/overlay.js';
 import { Superframes } from './vtep/superframes.js';
-import type { DataPlane, FdbFilter, NewPeer, PeerAddress, PeerState } from './worker/data-plane.js';
-import { Handle, type WorkerDescriptors } from './worker/handle.js';
+import { deafPorts, engineOf, makeTunnel, openSockets, workerDescriptors } from './vtep/underlay.js';
+import type { DataPlane, FdbFilter, PeerState } from './worker/data-plane.js';
+import { Handle } from './worker/handle.js';
 import type { MacParts } from './worker/protocol.js';
 
 export interface Warning {
@@ -192,14 +194,6 @@ export class Vtep {
     return this.#handle;
   }
 
-  get shim(): Shim {
-    return this.#shim;
-  }
-
-  get handle(): Handle {
-    return this.#handle;
-  }
-
   status(): VtepStatus {
     return {
       local: this.#paths.localAddresses(),
@@ -214,6 +208,11 @@ export class Vtep {
       ],
       names: this.#peers.names.states(),
     };
+  }
+
+  /** When each data-plane thread turned last, ms of its clock. */
+  heartbeats(): readonly number[] {
+    return this.#handle.counters.map(({ cells }) => cells[G_HEARTBEAT_MS]);
   }
 
   /** VNIs as they came up at start. */
@@ -231,10 +230,6 @@ export class Vtep {
     return this.#paths.devices();
   }
 
-  resolvePeer(host: string, port: number): Promise<PeerAddress> {
-    return this.#paths.resolvePeer(host, port);
-  }
-
   /**
    * Packets from now on, as a pcap file that does not end until it is closed. One at a time.
    * @throws DataPlaneError vni_not_found, capture_busy, dataplane_down
@@ -249,7 +244,7 @@ export class Vtep {
   }
 
   get #engine(): 'batch' | 'dgram' {
-    return this.#settings.io === 'dgram' ? 'dgram' : 'batch';
+    return engineOf(this.#settings);
   }
 
   async #start(): Promise<void> {
@@ -262,12 +257,16 @@ export class Vtep {
     this.#undo.push(() => devices.closeAll());
     this.#overlay = this.#makeOverlay(devices);
     const opened = await this.#overlay.open(this.#configuration.settings.vnis);
-    const sockets = await this.#openSockets(opened.flatMap(({ peers }) => peers));
+    // VNIs that have the same peers share a list.
+    const peers = [...new Set(opened.map((vni) => vni.peers))].flat();
+    const sockets = await openSockets(shim, this.#settings, peers);
+    this.#undo.push(() => sockets.close());
     if (this.#engine === 'batch') {
       noteSockets(this.#offloads, sockets, this.#settings.udpChecksum);
       for (const { code, detail } of refusals(this.#offloads)) this.#log.warn({ code }, detail);
     }
-    const tunnel = this.#makeTunnel(sockets);
+    const tunnel = makeTunnel(shim, this.#settings, sockets);
+    this.#undo.push(() => tunnel.close());
     this.#handle = await this.#startWorkers(sockets);
     this.#overlay.attach(this.#handle);
     this.#captures = this.#makeCaptures(this.#handle);
@@ -276,7 +275,7 @@ export class Vtep {
     if (this.#engine === 'batch') await this.#watchNetwork(tunnel);
     this.#handle.configured();
     this.#undo.push(() => this.#care.stop());
-    this.#care.start(this.#handle, this.#deafPorts(sockets));
+    this.#care.start(this.#handle, deafPorts(shim, this.#settings, sockets));
     this.#summary = opened.map(summaryOf);
     this.#configuration.attach(this.#handle, this.#overlay);
     this.#peers.attach(this.#handle, this.#configuration);
@@ -312,35 +311,6 @@ export class Vtep {
     });
   }
 
-  /** Source ports of sockets without an error queue. */
-  #deafPorts({ sendFds }: UnderlaySockets): Set<number> {
-    if (this.#engine === 'batch') return new Set();
-    return new Set(sendFds.filter((fd) => fd >= 0).map((fd) => this.#shim.udpPort(fd)));
-  }
-
-  async #openSockets(peers: readonly NewPeer[]): Promise<UnderlaySockets> {
-    const { local, port, underlayDev, sourcePorts, udpChecksum, df, ttl } = this.#settings;
-    const ofFamily = (family: 4 | 6) => local.find((address) => address.family === family)?.text ?? '';
-    const sockets = await openUnderlaySockets(this.#shim, {
-      local4: ofFamily(4),
-      local6: ofFamily(6),
-      needed: {
-        ipv4: peers.some(({ address }) => address.family === 4),
-        ipv6: peers.some(({ address }) => address.family === 6),
-      },
-      port,
-      device: underlayDev,
-      sourcePorts,
-      udpChecksum,
-      plain: this.#engine === 'dgram',
-      df,
-      ttl,
-      workers: this.#settings.workers,
-    });
-    this.#undo.push(() => sockets.close());
-    return sockets;
-  }
-
   async #startWorkers(sockets: UnderlaySockets): Promise<Handle> {
     const { df, tos, mssClamp } = this.#settings;
     const handle = new Handle({
@@ -350,7 +320,7 @@ export class Vtep {
       strictHeader: this.#settings.strictHeader,
       outer: { df, tos, mssClamp },
       port: this.#settings.port,
-      workers: sockets.receiveFds.map((fds) => this.#descriptors({ ...fds })),
+      workers: workerDescriptors(this.#shim, sockets, this.#undo),
       seed: randomInt(2 ** 32) | 0,
       log: (level, message, fields) => this.#log[level](fields, message),
       peersChanged: () => {
@@ -359,10 +329,26 @@ export class Vtep {
       },
       probeReplied: (peerIdx, nonce, len) => this.#care.replied(peerIdx, nonce, len),
       addressText: ({ family, bytes, scopeId }) => this.#paths.addressText(family, bytes, scopeId),
+      fdbEvents: (events) => {
+        for (const event of events) this.events.publish(event);
+      },
     });
     this.#undo.push(() => handle.stop());
     await handle.start();
+    this.#watchFdb(handle);
     return handle;
+  }
+
+  /** What becomes of FDB entries is told while somebody listens. */
+  #watchFdb(handle: Handle): void {
+    let watching = this.events.subscribers > 0;
+    const tell = () => handle.watchFdb(watching).catch(() => {});
+    if (watching) void tell();
+    this.events.onSubscribers((count) => {
+      if (watching === count > 0) return;
+      watching = count > 0;
+      void tell();
+    });
   }
 
   #makeCaptures(handle: Handle): Captures {
@@ -380,20 +366,6 @@ export class Vtep {
     });
   }
 
-  /** The workers write to its device, so it is closed after they have ended. */
-  #makeTunnel(sockets: UnderlaySockets): TunnelOffload {
-    const { port, udpChecksum, underlayDev, ttl } = this.#settings;
-    const local = this.#settings.local.find(({ family }) => family === 4)?.bytes.subarray(0, 4);
-    const df = this.#settings.df !== 'unset';
-    const { SOURCE_SOCKETS } = this.#shim.layout;
-    const pool = df ? 0 : 2 * SOURCE_SOCKETS;
-    const sendFds = sockets.sendFds.slice(pool, pool + SOURCE_SOCKETS);
-    const outer = { ttl, df, udpChecksum };
-    const tunnel = new TunnelOffload(this.#shim, { port, local, device: underlayDev, ...outer, sendFds });
-    this.#undo.push(() => tunnel.close());
-    return tunnel;
-  }
-
   /** Superframes leave whole while the network allows it; frames are judged by the routes that there are. */
   async #watchNetwork(tunnel: TunnelOffload): Promise<void> {
     const superframes = new Superframes({
@@ -404,23 +376,11 @@ export class Vtep {
       handle: this.#handle,
       log: this.#log,
       routesChanged: () => this.#care.changed(),
+      notPermitted: (detail) => this.#warn('offload_not_permitted', detail),
     });
     this.#undo.push(() => superframes.stop());
     await superframes.start();
     this.#superframes = superframes;
-  }
-
-  #descriptors(receiveFds: { ipv4: number; ipv6: number }): WorkerDescriptors {
-    const waitFd = this.#own(this.#shim.waitCreate(), 'epoll');
-    const wakeFd = this.#own(this.#shim.eventCreate(), 'eventfd');
-    return { waitFd, wakeFd, wake: () => void this.#shim.eventFire(wakeFd), receiveFds };
-  }
-
-  #own(fd: number, what: string): number {
-    if (fd < 0)
-      throw new Error(`cannot make an ${what} (errno ${-fd}): raise the limit of open files (ulimit -n)`);
-    this.#undo.push(() => void this.#shim.close(fd));
-    return fd;
   }
 
   /** What comes again, as two names with one address may at every lookup, is said once. */

@@ -22,6 +22,8 @@ export interface EncoderOptions {
 
 export class Encoder {
   readonly #options: EncoderOptions;
+  /** Records are made here and copied out as they are long: most of the time there are few. */
+  readonly #scratch = Buffer.alloc(CHUNK_LEN);
   #packets = 0;
 
   constructor(options: EncoderOptions) {
@@ -45,17 +47,16 @@ export class Encoder {
   take(): Buffer | undefined {
     let queue = this.#oldest();
     if (queue === undefined || this.full) return undefined;
-    const chunk = Buffer.allocUnsafe(CHUNK_LEN);
     let used = 0;
     while (queue !== undefined && !this.full) {
-      const written = this.#write(chunk, used, queue.first()!);
+      const written = this.#write(used, queue.first()!);
       if (written === 0) break;
       used += written;
       this.#packets++;
       queue.release();
       queue = this.#oldest();
     }
-    return chunk.subarray(0, used);
+    return Buffer.from(this.#scratch.subarray(0, used));
   }
 
   #oldest(): PacketQueue | undefined {
@@ -71,7 +72,8 @@ export class Encoder {
   }
 
   /** @returns bytes of the record; 0: there is no room for it */
-  #write(chunk: Buffer, off: number, packet: Captured): number {
+  #write(off: number, packet: Captured): number {
+    const chunk = this.#scratch;
     const outer = this.#options.outer?.(packet);
     const headersLen = outer === undefined ? 0 : outerLen(outer.family);
     const capturedLen = Math.min(headersLen + packet.bytes.length, this.#options.snapLen);

@@ -62,6 +62,9 @@ export class Capture {
 
   start(spec: CaptureSpec): void {
     this.#spec = spec;
+    this.#note.sourcePort = 0;
+    this.#note.tos = 0;
+    this.#note.ttl = 0;
     this.overlay = spec.point === 'overlay';
     this.underlay = spec.point === 'underlay';
   }

@@ -330,8 +330,9 @@ export function explainTapOpen(tap: string, answer: number, existing: Link | und
     case ERRNO.ENXIO:
     case ERRNO.ENODEV:
       return `no /dev/net/tun (${errnoName(answer)}): run "modprobe tun", or pass the device into the container (--device /dev/net/tun)`;
-    case ERRNO.EPERM:
     case ERRNO.EACCES:
+      return `not permitted to open TAP ${tap} (EACCES): /dev/net/tun is closed to this user; chmod 0666 /dev/net/tun, as udev has it, or ${NEEDS_RIGHTS}`;
+    case ERRNO.EPERM:
       return `not permitted to open TAP ${tap} (${errnoName(answer)}): ${NEEDS_RIGHTS}`;
     case ERRNO.EBUSY:
       return `TAP ${tap} is in use by another program${markOf(existing)}: stop it, or give --tap another name`;

@@ -83,12 +83,6 @@ export class Paths {
     return [...found.values()];
   }
 
-  /** The first address of one host. @throws ResolveError, HostError */
-  async resolvePeer(host: string, port: number): Promise<ResolvedPeer['address']> {
-    const [address] = await resolveHost(host);
-    return (await this.#peer(host, address, port, true)).address;
-  }
-
   /** Our addresses on the ways to the peers: those configured, else those of the routes. */
   localAddresses(): string[] {
     const configured = this.#settings.local.map(({ text }) => text);

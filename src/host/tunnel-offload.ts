@@ -20,6 +20,9 @@ import { getLink, setLink } from './link.js';
 import { Rollback } from './rollback.js';
 import type { Route } from './underlay.js';
 
+/** The machine could, but the process may not. */
+class NotPermittedError extends HostError {}
+
 /** What `tunnelSegmentation` answers. */
 const CUTS = 1;
 const CUTS_WITH_CHECKSUM = 2;
@@ -48,7 +51,8 @@ export interface TunnelPeer {
 /** The way and who is reached by it, or why there is none. */
 export type TunnelFinding =
   | { readonly way: TunnelWay; readonly peers: Int32Array; readonly device: string }
-  | { readonly why: string };
+  /** notPermitted: the machine could, but this process may not. */
+  | { readonly why: string; readonly notPermitted?: boolean };
 
 export interface TunnelWay {
   fd: number;
@@ -67,6 +71,7 @@ export class TunnelOffload {
   #outerFd = -1;
   /** Why the outer TAP can't be opened; '' it was not tried, or is open. */
   #unable = '';
+  #notPermitted = false;
 
   constructor(shim: Shim, spec: TunnelSpec) {
     this.#shim = shim;
@@ -88,7 +93,7 @@ export class TunnelOffload {
     const policies = this.policies();
     if (policies !== '') return { why: policies };
     await this.#open();
-    if (this.#unable !== '') return { why: this.#unable };
+    if (this.#unable !== '') return { why: this.#unable, notPermitted: this.#notPermitted };
     return {
       way: this.#way(route),
       peers: Int32Array.from(reached),
@@ -143,16 +148,21 @@ export class TunnelOffload {
     } catch (error) {
       this.#shim.close(outerFd);
       this.#unable = `${name}: ${(error as Error).message}`;
+      this.#notPermitted = error instanceof NotPermittedError;
     }
   }
 
   /** The device up, its program in place. Forwarding is a setting of this device alone. @returns fd that keeps it so */
   async #lead(name: string): Promise<number> {
     writeSetting(`/proc/sys/net/ipv6/conf/${name}/disable_ipv6`, '1');
-    writeFileSync(`/proc/sys/net/ipv4/conf/${name}/forwarding`, '1');
+    turnOn(`/proc/sys/net/ipv4/conf/${name}/forwarding`);
     await setLink(name, 'arp', 'off', 'up');
     const { index } = await getLink(name);
     const linkFd = this.#shim.tunnelAttach(index);
+    if (linkFd === -ERRNO.EPERM)
+      throw new NotPermittedError(
+        'no program may be attached (EPERM): it takes CAP_BPF, see docs/systemd.md',
+      );
     if (linkFd < 0) throw new HostError(`no program can be attached (${errnoName(linkFd)})`);
     return linkFd;
   }
@@ -179,6 +189,18 @@ function mostUsed(peers: Iterable<TunnelPeer>): Reached | undefined {
     way.reached.push(peerIdx);
   }
   return [...byKey.values()].sort((a, b) => b.reached.length - a.reached.length)[0];
+}
+
+/** @throws HostError that says what it takes */
+function turnOn(path: string): void {
+  try {
+    writeFileSync(path, '1');
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? '';
+    const message = `cannot write ${path} (${code})`;
+    if (!['EACCES', 'EPERM', 'EROFS'].includes(code)) throw new HostError(message);
+    throw new NotPermittedError(`${message}: it takes a writable /proc/sys and CAP_BPF, see docs/systemd.md`);
+  }
 }
 
 /** A machine without IPv6 has no such setting. */

@@ -151,6 +151,12 @@ export interface Shim {
   /** Asks for slices of the processor of this length for the calling thread; no more of it in all (Linux 6.12). */
   threadSetSlice(us: number): number;
 
+  /**
+   * Tells the service manager (sd_notify(3)). Does not wait: -EAGAIN when its queue is full.
+   * @param path NOTIFY_SOCKET: a path, or '@' and an abstract name @param message lines of `NAME=value`, below 2 KB
+   */
+  notifySend(path: string, message: string): number;
+
   /** epoll_create1. @returns fd */
   waitCreate(): number;
   /** Adds fd for reading (readable = true) or for errors only. */

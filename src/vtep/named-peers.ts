@@ -9,13 +9,29 @@ import type { Events } from '../events.js';
 import type { Logger } from '../log.js';
 import { PeerNames } from '../peer-names.js';
 import { type PeerSigns, PeerSilence } from '../peer-silence.js';
-import { ResolveError } from '../resolve/lookup.js';
+import { type NameSource, ResolveError } from '../resolve/lookup.js';
 import type { IpAddress } from '../wire/ip-address.js';
-import type { DataPlane } from '../worker/data-plane.js';
-import type { LiveConfiguration } from './configuration.js';
 
 /** Until peers that could not be changed are tried again, ms. */
 const AGAIN_MS = 1000;
+
+/** What carries out that a name has other addresses. */
+export interface Following {
+  follow(name: string, addresses: () => readonly IpAddress[]): Promise<void>;
+}
+
+/** Who is a peer of what now. */
+export interface PeerLists {
+  vnis(): readonly { readonly vni: number }[];
+  peers(vni: number): readonly { readonly name: string; readonly address: { readonly text: string } }[];
+}
+
+export interface NamedPeersOptions {
+  readonly log: Logger;
+  readonly events: Events;
+  /** This machine's resolver unless a test says otherwise. */
+  readonly source?: NameSource;
+}
 
 export class NamedPeers {
   readonly names: PeerNames;
@@ -24,34 +40,36 @@ export class NamedPeers {
   readonly #silence: PeerSilence;
   /** Names whose addresses have changed and whose peers have not. */
   readonly #due = new Set<string>();
+  /** Addresses that fell silent or were heard again in this look, and those whose names are to be looked up. */
+  readonly #turned = new Map<string, 'silent' | 'heard'>();
+  readonly #unheard = new Set<string>();
   /** Hosts that are being added. */
   readonly #wanted: string[] = [];
-  #configuration: LiveConfiguration | undefined;
-  #dataPlane: DataPlane | undefined;
+  #configuration: Following | undefined;
+  #lists: PeerLists | undefined;
   #following = false;
   #failure = '';
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(options: { readonly log: Logger; readonly events: Events }) {
-    const { log, events } = options;
+  constructor(options: NamedPeersOptions) {
+    const { log, events, source } = options;
     this.#log = log;
     this.#events = events;
     this.names = new PeerNames({
       log,
       publish: (event) => events.publish(event),
       changed: (name) => this.#changed(name),
+      ...(source && { source }),
     });
     this.#silence = new PeerSilence({
-      turned: (address, silent) => this.#turned(address, silent ? 'silent' : 'heard'),
-      lookUp: (address) => {
-        for (const name of this.#namesOf(address)) this.names.silent(name);
-      },
+      turned: (address, silent) => this.#turned.set(address, silent ? 'silent' : 'heard'),
+      lookUp: (address) => this.#unheard.add(address),
     });
   }
 
   /** The VTEP runs: peers may change. */
-  attach(dataPlane: DataPlane, configuration: LiveConfiguration): void {
-    this.#dataPlane = dataPlane;
+  attach(lists: PeerLists, configuration: Following): void {
+    this.#lists = lists;
     this.#configuration = configuration;
     void this.#follow();
   }
@@ -86,6 +104,20 @@ export class NamedPeers {
   /** Signs of life were looked at. */
   looked(signs: readonly PeerSigns[]): void {
     this.#silence.look(signs, performance.now());
+    if (this.#turned.size > 0 || this.#unheard.size > 0) this.#tellOfSilence();
+  }
+
+  /** All at once: a VNI may have thousands of peers, and a network that fails makes all of them silent. */
+  #tellOfSilence(): void {
+    for (const { vni } of this.#lists?.vnis() ?? []) {
+      for (const { address, name } of this.#lists!.peers(vni)) {
+        const action = this.#turned.get(address.text);
+        if (action) this.#events.publish({ type: 'peer', vni, peer: address.text, name, action });
+        if (name !== '' && this.#unheard.has(address.text)) this.names.silent(name);
+      }
+    }
+    this.#turned.clear();
+    this.#unheard.clear();
   }
 
   #changed(name: string): void {
@@ -118,21 +150,5 @@ export class NamedPeers {
       this.#log.warn({ peer: name, error }, 'peers of a name could not be changed; trying again');
     this.#failure = error;
     this.#timer = setTimeout(() => void this.#follow(), AGAIN_MS);
-  }
-
-  #turned(address: string, action: 'silent' | 'heard'): void {
-    for (const { vni, name } of this.#peersAt(address))
-      this.#events.publish({ type: 'peer', vni, peer: address, name, action });
-  }
-
-  #namesOf(address: string): Set<string> {
-    return new Set(this.#peersAt(address).flatMap(({ name }) => (name === '' ? [] : [name])));
-  }
-
-  #peersAt(text: string): { vni: number; name: string }[] {
-    const dataPlane = this.#dataPlane;
-    return (dataPlane?.vnis() ?? []).flatMap(({ vni }) =>
-      dataPlane!.peers(vni).flatMap(({ address, name }) => (address.text === text ? [{ vni, name }] : [])),
-    );
   }
 }

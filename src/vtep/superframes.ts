@@ -18,6 +18,8 @@ export interface SuperframesOptions {
   readonly tunnel: TunnelOffload;
   readonly handle: Handle;
   readonly log: Logger;
+  /** The machine could, but this process may not. */
+  readonly notPermitted: (detail: string) => void;
   /** Routes may be others by now. */
   readonly routesChanged: () => void;
 }
@@ -66,7 +68,10 @@ export class Superframes {
     const { paths, tunnel, handle, offloads } = this.#options;
     if (changed) await paths.refreshAll(ipv4Addresses(handle));
     const found = await tunnel.find(this.#ways());
-    if ('why' in found) return this.#end(found.why);
+    if ('why' in found) {
+      if (found.notPermitted) this.#options.notPermitted(cutUp(found.why));
+      return this.#end(found.why);
+    }
     await handle.setTunnel(found.way, found.peers);
     // One that came while the workers were told. Of later ones the kernel tells, and is heard after this.
     const policies = tunnel.policies();
@@ -77,7 +82,7 @@ export class Superframes {
 
   #end(why: string): void {
     this.#options.offloads.withdraw('UDP_TUNNEL_GSO');
-    this.#say(`superframes are cut up before they are sent: ${why}`);
+    this.#say(cutUp(why));
   }
 
   /** What it is at start is in the status; that it changes may explain a speed. */
@@ -95,6 +100,10 @@ export class Superframes {
       for (const { peerIdx, address } of handle.peers(vni))
         yield { peerIdx, family: address.family, route: paths.route(address.text) };
   }
+}
+
+function cutUp(why: string): string {
+  return `superframes are cut up before they are sent: ${why}`;
 }
 
 function ipv4Addresses(handle: Handle): string[] {

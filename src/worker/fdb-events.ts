@@ -73,6 +73,7 @@ export class FdbEvents implements FdbWatch {
 
   /** Somebody listens from now on, or nobody any more. */
   turn(on: boolean): void {
+    if ((this.#fdb.missWatch !== undefined) === on) return;
     this.#fdb.changeWatch = on && this.#isFirst ? this : undefined;
     this.#fdb.missWatch = on ? this : undefined;
     this.#missed.fill(-1);
@@ -116,8 +117,11 @@ export class FdbEvents implements FdbWatch {
     this.#add(MISS, vniIdx, high, low, -1);
   }
 
-  /** @returns first word of the row; −1: there is no room */
+  /** @returns first word of the row; −1: there is none */
   #add(kind: number, vniIdx: number, high: number, low: number, peerIdx: number): number {
+    const vni = this.#fdb.vnis.vni[vniIdx];
+    // Entries of a VNI that is being removed are none of anybody's.
+    if (vni < 0) return -1;
     if (this.#count === ROWS) {
       this.#lost++;
       return -1;
@@ -126,7 +130,7 @@ export class FdbEvents implements FdbWatch {
     const base = this.#count++ * ROW;
     if (peerIdx >= 0) this.#fdb.peers.copyAddress(peerIdx, words, base + PEER);
     words[base + KIND] = kind;
-    words[base + VNI] = this.#fdb.vnis.vni[vniIdx];
+    words[base + VNI] = vni;
     words[base + MAC_HIGH] = high;
     words[base + MAC_LOW] = low;
     return base;

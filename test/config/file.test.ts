@@ -7,8 +7,6 @@ import { mergeSettings } from '../../src/config/merge.js';
 const settings = (text: string) => mergeSettings([parseConfig(text, 'v.yaml')], false);
 
 const refused: [string, string, string | RegExp][] = [
-  ['empty', '', '--vni ID is required (0 to 16777215), or a "vnis:" list in --config FILE'],
-  ['no VNI', 'port: 4789', '--vni ID is required (0 to 16777215), or a "vnis:" list in --config FILE'],
   ['no YAML', 'vnis:\n  - vni: [1', /^v\.yaml:2: not valid YAML: /],
   ['tabs', 'vnis:\n\t- vni: 1', /^v\.yaml:2: not valid YAML: /],
   ['a key twice', 'port: 1\nport: 2', /^v\.yaml:2: not valid YAML: Map keys must be unique/],
@@ -231,6 +229,12 @@ t.test('a complete file', async (t) => {
     logFormat: 'json',
   });
   t.ok(Object.isFrozen(made.vnis[0].peers[0]), 'frozen to the ground');
+});
+
+t.test('a file may leave open which VNIs there are, or say that there are none', async (t) => {
+  t.strictSame(settings('').vnis, []);
+  t.notOk(parseConfig('port: 4789', 'v.yaml').listsVnis);
+  t.ok(parseConfig('vnis: []', 'v.yaml').listsVnis);
 });
 
 t.test('anchors and aliases are resolved', async (t) => {

@@ -142,6 +142,10 @@ t.test('the ports of the pools are told where they are known', async (t) => {
   plane.fromTap(0, arpFrame(BROADCAST, macNumber(1)));
   plane.breathe();
   t.equal(read(ring)[0].sourcePort, 50_000 + plane.underlay.sent[0].srcPortIdx);
+  plane.capture.start({ vniIdx: -1, point: 'overlay', snapLen: 100, ring, sourcePorts });
+  plane.fromTap(0, arpFrame(BROADCAST, macNumber(1)));
+  plane.breathe();
+  t.equal(read(ring)[0].sourcePort, 0, 'frames have none');
 });
 
 t.test('a VNI that is removed is captured no longer, nor is the one that has its row then', async (t) => {

@@ -222,6 +222,22 @@ t.test('dgram: sends under way are bounded, and the bound is told', async (t) =>
   t.equal(here.send(batch.slice(0, 1))[0], 1, 'then there is room again');
 });
 
+t.test('dgram: sends of a VNI that has gone are told of no more, later ones are', async (t) => {
+  const { here, there } = await pair(t, 'dgram');
+  const send = (count: number) =>
+    here.send(Array.from({ length: count }, () => ({ peerIdx: 0, srcPortIdx: 0, bytes: someBytes(8) })));
+  send(10);
+  here.port.vniGone(1);
+  await there.untilReceived(10);
+  await here.untilDecided(10);
+  send(20);
+  here.port.vniGone(0);
+  send(5);
+  await there.untilReceived(35);
+  await here.untilDecided(15);
+  t.equal(here.statuses.length, 15);
+});
+
 t.test('dgram: many sources, each with its own address', async (t) => {
   const { here } = await pair(t, 'dgram');
   const port = await portOf(here.fds.ipv4);

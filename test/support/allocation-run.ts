@@ -1,6 +1,6 @@
 /**
  * Run by `allocation.test.ts` in a process of its own, with `--expose-gc`: forwards the same batches over and over and
- * says how much the heap grew and how often it was collected. Descriptors are refilled in place, so that nothing here
+ * says how much the heap grew and how often it was collected; then the same while somebody listens to what the FDB misses. Descriptors are refilled in place, so that nothing here
  * allocates either, but with the argument `leak`: then one object a frame, as the test's own control.
  */
 import { PerformanceObserver } from 'node:perf_hooks';
@@ -65,11 +65,20 @@ plane.addPeer(1, '2001:db8::1');
 plane.overlay.keep = plane.underlay.keep = false;
 
 const runs: Run[] = [];
-for (const [name, forward] of Object.entries({ decap: makeDecap(), encap: makeEncap() })) {
+const directions = Object.entries({ decap: makeDecap(), encap: makeEncap() });
+await measureAll('');
+plane.apply({ op: 'events', on: true });
+await measureAll(', watched');
+process.stdout.write(`${JSON.stringify(runs)}\n`);
+
+async function measureAll(how: string): Promise<void> {
+  for (const [name, forward] of directions) await measureOne(`${name}${how}`, forward);
+}
+
+async function measureOne(name: string, forward: Forward): Promise<void> {
   for (let round = 0; round < WARM_UP; round++) forward(round);
   for (let attempt = 0; attempt < 3; attempt++) runs.push(await measure(name, forward));
 }
-process.stdout.write(`${JSON.stringify(runs)}\n`);
 
 async function measure(name: string, forward: Forward): Promise<Run> {
   globalThis.gc!();

@@ -47,6 +47,7 @@ export class Lab {
   readonly #namespaces: Namespace[] = [];
   readonly #daemons: Vtepd[] = [];
   readonly #processes: Running[] = [];
+  readonly #first: (() => Promise<void>)[] = [];
 
   constructor(t: Test) {
     this.#test = t;
@@ -129,8 +130,14 @@ export class Lab {
     return process;
   }
 
+  /** Has something done at the lab's end, before anything else is taken down; the last first. */
+  before(step: () => Promise<void>): void {
+    this.#first.unshift(step);
+  }
+
   async tearDown(): Promise<void> {
     const failed = !this.#test.passing();
+    for (const step of this.#first) await step();
     await Promise.all(this.#processes.map((process) => process.stop('SIGKILL')));
     for (const daemon of this.#daemons) {
       await daemon.stop();

@@ -82,6 +82,23 @@ t.test('nobody listens: nothing is noted, and what was not fetched is forgotten'
   t.same([plane.tables.fdb.changeWatch, plane.tables.fdb.missWatch], [undefined, undefined]);
 });
 
+t.test(
+  'one more who listens costs no event; entries of a VNI that is being removed are not told of',
+  async (t) => {
+    const { plane, heard, told } = makePlane();
+    heard(A, 1);
+    plane.apply({ op: 'events', on: true });
+    t.equal(told().length, 1);
+    for (let n = 0; n < 30_000; n++) plane.fromPeer(A, 100, arpFrame(BROADCAST, macNumber(n)));
+    plane.breathe();
+    told();
+    plane.applier.apply({ op: 'vni.del', vniIdx: 0 }, plane.tick);
+    t.equal(plane.applier.busy, true);
+    plane.pass(20_000);
+    t.same(told(), []);
+  },
+);
+
 t.test('a report has 256 events at most, the rest is counted; there is one a tick', async (t) => {
   const { plane, heard, told } = makePlane();
   for (let n = 0; n < 1000; n++) plane.fromPeer(A, 100, arpFrame(BROADCAST, macNumber(n)));

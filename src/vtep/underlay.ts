@@ -1,0 +1,73 @@
+/**
+ * What a VTEP needs below its VNIs, made from settings: the sockets of the underlay, the descriptors of its workers, the
+ * outer TAP for superframes that leave whole. Whoever asks for it takes it back.
+ */
+import type { Settings } from '../config/settings.js';
+import type { Rollback } from '../host/rollback.js';
+import { TunnelOffload } from '../host/tunnel-offload.js';
+import { openUnderlaySockets, type UnderlaySockets } from '../host/underlay-sockets.js';
+import type { Shim } from '../native/binding.js';
+import type { NewPeer } from '../worker/data-plane.js';
+import type { WorkerDescriptors } from '../worker/handle.js';
+
+export function engineOf({ io }: Settings): 'batch' | 'dgram' {
+  return io === 'dgram' ? 'dgram' : 'batch';
+}
+
+/** @param peers whose families must be there @throws HostError */
+export function openSockets(
+  shim: Shim,
+  settings: Settings,
+  peers: readonly NewPeer[],
+): Promise<UnderlaySockets> {
+  const { local, port, underlayDev, sourcePorts, udpChecksum, df, ttl, workers } = settings;
+  const ofFamily = (family: 4 | 6) => local.find((address) => address.family === family)?.text ?? '';
+  return openUnderlaySockets(shim, {
+    local4: ofFamily(4),
+    local6: ofFamily(6),
+    needed: {
+      ipv4: peers.some(({ address }) => address.family === 4),
+      ipv6: peers.some(({ address }) => address.family === 6),
+    },
+    port,
+    device: underlayDev,
+    sourcePorts,
+    udpChecksum,
+    plain: engineOf(settings) === 'dgram',
+    df,
+    ttl,
+    workers,
+  });
+}
+
+/** Source ports of sockets without an error queue. */
+export function deafPorts(shim: Shim, settings: Settings, { sendFds }: UnderlaySockets): Set<number> {
+  if (engineOf(settings) === 'batch') return new Set();
+  return new Set(sendFds.filter((fd) => fd >= 0).map((fd) => shim.udpPort(fd)));
+}
+
+/** The workers write to its device: it is to be closed after they have ended. */
+export function makeTunnel(shim: Shim, settings: Settings, sockets: UnderlaySockets): TunnelOffload {
+  const { port, udpChecksum, underlayDev, ttl } = settings;
+  const local = settings.local.find(({ family }) => family === 4)?.bytes.subarray(0, 4);
+  const df = settings.df !== 'unset';
+  const { SOURCE_SOCKETS } = shim.layout;
+  const pool = df ? 0 : 2 * SOURCE_SOCKETS;
+  const sendFds = sockets.sendFds.slice(pool, pool + SOURCE_SOCKETS);
+  return new TunnelOffload(shim, { port, local, device: underlayDev, ttl, df, udpChecksum, sendFds });
+}
+
+/** What each worker has for itself. @param undo takes how each is closed @throws Error */
+export function workerDescriptors(shim: Shim, sockets: UnderlaySockets, undo: Rollback): WorkerDescriptors[] {
+  const own = (fd: number, what: string): number => {
+    if (fd < 0)
+      throw new Error(`cannot make an ${what} (errno ${-fd}): raise the limit of open files (ulimit -n)`);
+    undo.push(() => void shim.close(fd));
+    return fd;
+  };
+  return sockets.receiveFds.map((fds) => {
+    const waitFd = own(shim.waitCreate(), 'epoll');
+    const wakeFd = own(shim.eventCreate(), 'eventfd');
+    return { waitFd, wakeFd, wake: () => void shim.eventFire(wakeFd), receiveFds: { ...fds } };
+  });
+}

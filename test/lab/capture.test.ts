@@ -1,0 +1,131 @@
+/**
+ * What a capture of vtepd shows is what tcpdump shows on the TAP and on the wire, for the same pings; and one whose reader
+ * does not keep up costs the data plane nothing. Topology of two-hosts.test.ts.
+ */
+import { existsSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import type { Running } from '../support/command.js';
+import { UNDERLAY_DEV } from '../support/lab.js';
+import { assertIdentity } from '../support/metrics.js';
+import { capture, ipOf, readPcap, type VxlanDatagram, vxlanOf } from '../support/pcap.js';
+import { assertPing, iperf, SteadyPing } from '../support/traffic.js';
+import { type TwoHosts, twoHosts } from '../support/two-hosts.js';
+import { ENGINES } from '../support/vtepd.js';
+import { eventually } from '../support/wait.js';
+
+const FAR_VM = '10.10.10.105';
+
+for (const engine of ENGINES) {
+  t.test(`overlay and underlay are those of tcpdump (${engine})`, async (t) => {
+    const hosts = await twoHosts(t, engine);
+    const { lab, near, vm101, vtepd } = hosts;
+    await assertPing(t, vm101, FAR_VM);
+
+    await t.test('overlay', async (t) => {
+      const tap = await capture(near, 'vtep100', lab.dir, 'icmp');
+      const ours = await open(hosts, 'vni=100');
+      await vm101.run(`ping -n -c 5 -i 0.05 ${FAR_VM}`);
+      const frames = await pings(ours.file);
+      t.equal(frames.length, 10, 'five requests, five answers');
+      await ours.stop();
+      t.same(frames, await tap.stop(), 'byte by byte those on the TAP');
+      const read = await near.outcome(`tcpdump -n -r ${ours.file} icmp`);
+      t.equal(read.stdout.match(/ICMP echo re(quest|ply)/g)?.length, 10, 'tcpdump reads it');
+    });
+
+    await t.test('underlay', async (t) => {
+      const wire = await capture(near, UNDERLAY_DEV, lab.dir, 'udp port 4789');
+      const ours = await open(hosts, 'point=underlay');
+      await vm101.run(`ping -n -c 5 -i 0.05 ${FAR_VM}`);
+      const theirs = async () => pingsIn(await wire.frames());
+      await eventually('ten datagrams on the wire', async () => (await theirs()).length === 10);
+      const shown = async () => pingsIn(await packetsOf(ours.file));
+      await eventually('ten datagrams captured', async () => (await shown()).length === 10);
+      t.same(await shown(), await theirs(), 'addresses, ports, VNI and what is inside');
+      await ours.stop();
+      await wire.stop();
+    });
+
+    await t.test('one at a time, until its reader goes away', async (t) => {
+      const first = await open(hosts, '');
+      const second = await vtepd.get<{ code: string }>('/v1/capture');
+      t.equal(second.status, 409);
+      t.equal(second.body.code, 'capture_busy');
+      t.equal((await vtepd.get('/v1/capture?vni=7')).status, 404);
+      await first.stop();
+      const limited = await open(hosts, 'limit=3&snaplen=64');
+      await vm101.run(`ping -n -c 3 -i 0.05 ${FAR_VM}`);
+      t.equal(await limited.process.exit(5_000), 0, 'it ends by itself at its limit');
+      const frames = await packetsOf(limited.file);
+      t.equal(frames.length, 3);
+      t.ok(frames.every(({ length }) => length <= 64));
+    });
+    assertIdentity(t, await vtepd.metrics());
+  });
+}
+
+t.test('a reader that stands still costs the data plane nothing', async (t) => {
+  const hosts = await twoHosts(t, 'batch');
+  const { vm101, vm105, vtepd } = hosts;
+  await assertPing(t, vm101, FAR_VM);
+  const ours = await open(hosts, '');
+  ours.process.signal('SIGSTOP');
+  const steady = await SteadyPing.start(vm101, FAR_VM);
+  t.ok((await iperf(vm101, vm105, FAR_VM)) > 0, 'TCP runs');
+  const { sent, lost } = await steady.stop();
+  t.equal(lost, 0, `none of ${sent} pings was lost`);
+  ours.process.signal('SIGCONT');
+  await ours.stop();
+  const ended = await eventually('the log to say what was lost', () =>
+    /"packets":\d+,"lost":([1-9]\d*),"msg":"capture ends"/.exec(vtepd.log()),
+  );
+  t.comment(`${ended[1]} packets were lost to the capture alone`);
+  assertIdentity(t, await vtepd.metrics());
+});
+
+interface OpenCapture {
+  file: string;
+  process: Running;
+  stop(): Promise<void>;
+}
+
+let files = 0;
+
+/** Packets of a file that is being written. */
+async function packetsOf(file: string): Promise<Buffer[]> {
+  return existsSync(file) && statSync(file).size > 0 ? readPcap(file) : [];
+}
+
+/** A capture by the API into a file. Resolves when it has begun. */
+async function open({ lab, near, vtepd }: TwoHosts, query: string): Promise<OpenCapture> {
+  const file = join(lab.dir, `vtepd-${files++}.pcap`);
+  const url = `http://localhost/v1/capture?${query}`;
+  const begun = () => vtepd.log().split('capture begins').length;
+  const before = begun();
+  const process = lab.keep(near.start(['curl', '-sSfN', '--unix-socket', vtepd.socket, '-o', file, url]));
+  await eventually('the capture to begin', () => begun() > before);
+  const stop = async () => {
+    const ends = () => vtepd.log().split('capture ends').length;
+    const running = ends();
+    await process.stop();
+    await eventually('the capture to end', () => ends() > running || !process.alive);
+  };
+  return { file, process, stop };
+}
+
+/** The frames of ten pings and answers, as soon as they are there. */
+function pings(file: string): Promise<Buffer[]> {
+  return eventually('ten ICMP packets captured', async () => {
+    const frames = (await packetsOf(file)).filter(isIcmp);
+    return frames.length >= 10 ? frames : undefined;
+  });
+}
+
+function isIcmp(frame: Buffer): boolean {
+  return ipOf(frame)?.protocol === 1;
+}
+
+function pingsIn(frames: readonly Buffer[]): VxlanDatagram[] {
+  return frames.flatMap((frame) => vxlanOf(frame) ?? []).filter(({ inner }) => isIcmp(inner));
+}

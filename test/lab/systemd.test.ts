@@ -1,0 +1,247 @@
+/**
+ * The unit files under a real systemd, that of this distribution, booted in the namespace of a host (test/support/
+ * service-container.ts). Nothing is replaced in them but times, so that a watchdog is waited for in seconds.
+ *
+ *     near  a machine with systemd: vtepd.service           eth0 ===== eth0 ═ kernel vxlan100 ─ br-vxlan  far
+ *            └ br-vxlan (made by vtepd) ─ vm101 10.10.10.101                    10.10.10.105 vm105 ┘
+ */
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { run } from '../support/command.js';
+import { createLab, type Lab } from '../support/lab.js';
+import type { Namespace } from '../support/netns.js';
+import { compileTool, TWO_CAPABILITIES } from '../support/plain-user.js';
+import { ServiceContainer } from '../support/service-container.js';
+import { assertPing } from '../support/traffic.js';
+import { eventually } from '../support/wait.js';
+
+const NEAR = '192.168.80.10';
+const FAR = '192.168.80.11';
+const CONFIG = '/etc/vtepd/vtepd.yaml';
+const GOOD = `api: unix:/run/vtepd/api.sock
+vnis:
+  - vni: 100
+    bridge: br-vxlan
+    peers: [${FAR}]
+`;
+const SHORT_TIMES = '[Service]\nWatchdogSec=4\nRestartSec=100ms\n';
+const WATCHDOG_MS = 4000;
+
+t.test('vtepd.service: ready, watched, restarted, stopped', async (t) => {
+  const { lab, near, vm105, machine, config } = await machineWithSystemd(t);
+  const before = await near.devices();
+
+  await machine.run('systemctl start vtepd');
+  t.equal(await machine.property('vtepd', 'ActiveState'), 'active', 'start returns when it is ready');
+  t.match(await machine.property('vtepd', 'StatusText'), /^1 VNI, 1 peer, UDP port 4789 \(batch\)$/);
+  const vm101 = await lab.vm(near, 'vm101', { address: '10.10.10.101/24' });
+  await assertPing(t, vm101, '10.10.10.105');
+  await assertPing(t, vm105, '10.10.10.101');
+  await assertConfined(t, machine);
+
+  t.comment('a file with a mistake');
+  const pid = await machine.property('vtepd', 'MainPID');
+  writeFileSync(config, GOOD.replace('100', '16777216'));
+  const reload = await machine.outcome('systemctl reload vtepd');
+  t.not(reload.code, 0, 'reload says so');
+  t.match(await machine.journal('vtepd'), /16777216/, 'the journal says why');
+  t.equal(await machine.property('vtepd', 'MainPID'), pid, 'and it goes on with what it has');
+
+  t.comment('one without');
+  writeFileSync(config, GOOD.replace(FAR, `${FAR}, 192.168.80.99`));
+  await machine.run('systemctl reload vtepd');
+  await eventually('another peer', async () => /2 peers/.test(await machine.property('vtepd', 'StatusText')));
+  t.equal(await machine.property('vtepd', 'ActiveState'), 'active', 'the reload is over');
+  t.equal(await machine.property('vtepd', 'MainPID'), pid, 'in the same process');
+  writeFileSync(config, GOOD);
+
+  t.comment('a data plane that stands still');
+  const holder = machine.start(['/opt/hold-thread', pid]);
+  await holder.says(/held/);
+  await eventually(
+    'a restart',
+    async () => (await machine.property('vtepd', 'NRestarts')) === '1',
+    4 * WATCHDOG_MS,
+  );
+  await holder.exit(5_000);
+  const journal = await machine.journal('vtepd');
+  t.match(journal, /the data plane does not turn/, 'vtepd says so');
+  t.match(journal, /Watchdog timeout/, 'and systemd has missed the pings');
+  await eventually(
+    'it to be ready again',
+    async () => (await machine.property('vtepd', 'SubState')) === 'running',
+  );
+  await assertPing(t, vm101, '10.10.10.105');
+
+  t.comment('the end');
+  await near.ip('link delete to-vm101');
+  await machine.run('systemctl stop vtepd');
+  t.equal(await machine.property('vtepd', 'Result'), 'success');
+  t.same(await near.devices(), before, 'nothing is left of its devices');
+  t.not((await machine.outcome('test -e /run/vtepd')).code, 0, 'nor of its runtime directory');
+  t.equal((await machine.run('stat -L -c %U:%a /var/lib/vtepd')).trim(), 'vtepd:750', 'its state stays');
+});
+
+t.test('vtepd.service: a wrong configuration is not started again and again', async (t) => {
+  const { machine, config } = await machineWithSystemd(t);
+  writeFileSync(config, 'vnis: [{vni: -1}]\n');
+  t.not((await machine.outcome('systemctl start vtepd')).code, 0, 'start fails');
+  t.equal(await machine.property('vtepd', 'ActiveState'), 'failed');
+  t.equal(await machine.property('vtepd', 'ExecMainStatus'), '2');
+  t.equal(await machine.property('vtepd', 'NRestarts'), '0');
+});
+
+t.test('vtepd@.service: instances side by side, each with its file and its state', async (t) => {
+  const { near, machine } = await machineWithSystemd(t);
+  await machine.run(['cp', CONFIG, '/etc/vtepd/one.yaml']);
+  const other = "sed 's/100/200/; s/br-vxlan/br-two/; s|/run/vtepd/|/run/vtepd-two/|; $a port: 4790'";
+  await machine.run([
+    'sh',
+    '-c',
+    `sed -i s,/run/vtepd/,/run/vtepd-one/, /etc/vtepd/one.yaml
+    ${other} ${CONFIG} >/etc/vtepd/two.yaml`,
+  ]);
+  await machine.run('systemctl start vtepd@one vtepd@two');
+  t.match(await machine.property('vtepd@one', 'StatusText'), /port 4789/);
+  t.match(await machine.property('vtepd@two', 'StatusText'), /port 4790/);
+  await machine.run('vtepctl --api unix:/run/vtepd-two/api.sock peer add 192.168.80.99 --vni 200');
+  t.match(
+    await machine.run('cat /var/lib/vtepd/two.json'),
+    /192\.168\.80\.99/,
+    'what its API changed is kept',
+  );
+  await machine.run('systemctl stop vtepd@one');
+  t.equal(
+    await machine.property('vtepd@two', 'ActiveState'),
+    'active',
+    'one that stops leaves the other alone',
+  );
+  await machine.run('vtepctl --api unix:/run/vtepd-two/api.sock status');
+  t.ok((await near.devices()).includes('vtep200'));
+});
+
+t.test('both units are what systemd-analyze calls right', async (t) => {
+  const { machine } = await machineWithSystemd(t);
+  const verify = 'systemd-analyze verify --man=no --recursive-errors=no vtepd.service vtepd@lab.service';
+  const { code, stdout, stderr } = await machine.outcome(verify);
+  t.same({ code, said: saidOfUnits(stdout + stderr) }, { code: 0, said: [] });
+  for (const unit of ['vtepd.service', 'vtepd@lab.service']) {
+    const { stdout: security } = await machine.outcome(`systemd-analyze security --no-pager ${unit}`);
+    const exposure = Number(/exposure level for .*: ([\d.]+)/.exec(security)?.[1]);
+    t.comment(`exposure of ${unit}: ${exposure}`);
+    t.ok(exposure <= 2.5, 'and well confined');
+  }
+});
+
+t.test('the filter lets every system call of the shim through but bpf(2)', async (t) => {
+  const sets = callSets(await run('systemd-analyze syscall-filter --no-pager'));
+  const unit = readFileSync(new URL('../../systemd/vtepd.service', import.meta.url), 'utf8');
+  const allowed = new Set(expand(sets, '@default'));
+  for (const [, not, names] of unit.matchAll(/^SystemCallFilter=(~?)(.*)$/gm))
+    for (const name of names.split(' ').flatMap((name) => expand(sets, name)))
+      not === '~' ? allowed.delete(name) : allowed.add(name);
+  const calls = new Set(shimCalls());
+  t.ok(calls.size > 20, `${calls.size} system calls are listed`);
+  t.same(
+    [...calls].filter((name) => !allowed.has(name)),
+    ['bpf'],
+    'which takes a capability that the unit has not',
+  );
+  for (const name of ['execve', 'clone3', 'mprotect', 'fsync', 'rename', 'chmod', 'unlink', 'prlimit64'])
+    t.ok(allowed.has(name), `Node and ip(8) have ${name}`);
+  for (const name of ['mount', 'ptrace', 'kexec_load', 'init_module', 'chown', 'reboot'])
+    t.notOk(allowed.has(name), `nobody has ${name}`);
+});
+
+/** What is said of other units of this distribution is not ours. */
+function saidOfUnits(text: string): string[] {
+  return text.split('\n').filter((line) => line.includes('vtepd'));
+}
+
+/** Sets of system calls by name, as `systemd-analyze syscall-filter` prints them. */
+function callSets(text: string): Map<string, string[]> {
+  const sets = new Map<string, string[]>();
+  let members: string[] = [];
+  for (const line of text.split('\n')) {
+    if (line.startsWith('@')) sets.set(line.trim(), (members = []));
+    else if (/^ +[@\w]+$/.test(line)) members.push(line.trim());
+  }
+  return sets;
+}
+
+function expand(sets: ReadonlyMap<string, string[]>, name: string): string[] {
+  return sets.get(name)?.flatMap((member) => expand(sets, member)) ?? [name];
+}
+
+/** The lists in the comments of its functions. */
+function shimCalls(): string[] {
+  const folder = new URL('../../native-shims/', import.meta.url);
+  const sources = readdirSync(folder).filter((name) => name.endsWith('.c'));
+  const texts = sources.map((name) => readFileSync(new URL(name, folder), 'utf8'));
+  return texts.flatMap((text) =>
+    [...text.matchAll(/#syscalls ([\w ]+)/g)].flatMap(([, names]) => names.trim().split(' ')),
+  );
+}
+
+interface Machine {
+  lab: Lab;
+  near: Namespace;
+  vm105: Namespace;
+  machine: ServiceContainer;
+  /** Its configuration, as a file out here. */
+  config: string;
+}
+
+async function machineWithSystemd(t: Test): Promise<Machine> {
+  const lab = createLab(t);
+  const { near, far } = await lab.hosts({ near: [`${NEAR}/24`], far: [`${FAR}/24`] });
+  await lab.bridge(far);
+  const vm105 = await lab.vm(far, 'vm105', { address: '10.10.10.105/24' });
+  await lab.kernelVtep(far, { vni: 100, local: FAR, remotes: [NEAR] });
+  const config = join(lab.dir, 'vtepd.yaml');
+  writeFileSync(config, GOOD);
+  const machine = await ServiceContainer.boot(near, lab.dir, {
+    files: { '/etc/systemd/system/vtepd.service.d/times.conf': SHORT_TIMES },
+    binds: { [CONFIG]: config },
+    tools: [await compileTool(lab.dir, 'hold-thread')],
+  });
+  // Before the lab's own teardown: the namespace must be free.
+  lab.before(async () => {
+    if (!t.passing()) t.comment(await machine.journal('vtepd'));
+    await machine.stop();
+  });
+  await machine.run('systemd-sysusers');
+  // As udev does it on a machine.
+  await machine.run('chmod 666 /dev/net/tun');
+  return { lab, near, vm105, machine, config };
+}
+
+/** What the unit promises holds in the process. */
+async function assertConfined(t: Test, machine: ServiceContainer): Promise<void> {
+  const pid = await machine.property('vtepd', 'MainPID');
+  const status = await machine.run(`cat /proc/${pid}/status`);
+  const uid = (await machine.run('id -u vtepd')).trim();
+  t.not(uid, '0');
+  t.match(status, new RegExp(`^Uid:\t${uid}\t`, 'm'), 'a user of its own');
+  for (const set of ['Prm', 'Eff', 'Bnd', 'Amb'])
+    t.match(status, new RegExp(`^Cap${set}:\t${TWO_CAPABILITIES}$`, 'm'), `Cap${set}`);
+  t.match(status, /^NoNewPrivs:\t1$/m);
+  t.match(status, /^Seccomp:\t2$/m, 'system calls are filtered');
+  t.equal(
+    (await machine.run('stat -c %U:%G:%a /run/vtepd/api.sock')).trim(),
+    'vtepd:vtepd:660',
+    'the socket is for members of the group',
+  );
+  const asMember = ['setpriv', '--reuid=65534', '--regid=65534', '--groups', uid];
+  const ctl = ['vtepctl', '--api', 'unix:/run/vtepd/api.sock', 'status'];
+  t.match(await machine.run([...asMember, ...ctl]), /4789/, 'who reach it through the folder');
+  const stranger = await machine.outcome([
+    'setpriv',
+    '--reuid=65534',
+    '--regid=65534',
+    '--clear-groups',
+    ...ctl,
+  ]);
+  t.not(stranger.code, 0, 'and for nobody else');
+}

@@ -1,0 +1,106 @@
+/** Names of a zone of the test's, over a configuration that only notes what it is asked to follow. */
+import { setTimeout as delay } from 'node:timers/promises';
+import t, { type Test } from 'tap';
+import { Events, type VtepEvent } from '../../src/events.js';
+import { silentLogger } from '../../src/log.js';
+import { type Following, NamedPeers, type PeerLists } from '../../src/vtep/named-peers.js';
+import { eventually } from '../support/wait.js';
+
+function makePeers(t: Test) {
+  const zone = new Map<string, string[]>();
+  const none = () => Promise.reject(Object.assign(new Error('none'), { code: 'ENOTFOUND' }));
+  const events = new Events();
+  const peers = new NamedPeers({
+    log: silentLogger(),
+    events,
+    source: { addresses: async (name) => zone.get(name) ?? none(), records: none },
+  });
+  t.teardown(() => peers.stop());
+  const followed: [string, string[]][] = [];
+  let failing = false;
+  const configuration: Following = {
+    follow: async (name, addresses) => {
+      if (failing) throw new Error('the data plane is being restarted');
+      followed.push([name, addresses().map(({ text }) => text)]);
+    },
+  };
+  const rows = [
+    { name: 'a.example', address: { text: '198.51.100.1' } },
+    { name: '', address: { text: '198.51.100.2' } },
+  ];
+  const lists: PeerLists = { vnis: () => [{ vni: 100 }], peers: () => rows };
+  const attach = () => peers.attach(lists, configuration);
+  const fail = (on: boolean) => {
+    failing = on;
+  };
+  return { peers, zone, events, followed, attach, fail };
+}
+
+t.test('what a name came to before the VTEP runs is carried out when it does', async (t) => {
+  const { peers, zone, followed, attach } = makePeers(t);
+  zone.set('a.example', ['198.51.100.1']);
+  t.match(await peers.resolve('a.example'), [{ text: '198.51.100.1' }]);
+  t.same(followed, []);
+  attach();
+  await eventually('it to be followed', () => followed.length === 1);
+  t.same(followed, [['a.example', ['198.51.100.1']]]);
+});
+
+t.test('what the data plane refuses is tried again', async (t) => {
+  const { peers, zone, followed, attach, fail } = makePeers(t);
+  attach();
+  fail(true);
+  zone.set('a.example', ['198.51.100.1']);
+  zone.set('b.example', ['198.51.100.2']);
+  await Promise.all([peers.resolve('a.example'), peers.resolve('b.example')]);
+  await delay(20);
+  t.same(followed, []);
+  fail(false);
+  await eventually('both to be followed', () => followed.length === 2);
+  t.same(followed.map(([name]) => name).sort(), ['a.example', 'b.example']);
+});
+
+t.test('a peer that is added by a name that comes to nothing is refused', async (t) => {
+  const { peers } = makePeers(t);
+  const work = () => t.fail('it is not added');
+  await t.rejects(
+    peers.adding('none.example', async () => work()),
+    { name: 'ResolveError', message: /cannot resolve "none\.example": no such name/ },
+  );
+  await t.rejects(
+    peers.adding('10.1', async () => work()),
+    { message: /neither an address nor a name/ },
+  );
+});
+
+t.test('a name is followed while it is added, though nothing is configured yet', async (t) => {
+  const { peers, zone } = makePeers(t);
+  zone.set('a.example', ['198.51.100.1']);
+  const addresses = await peers.adding('a.example', async () => {
+    peers.retain([]);
+    return peers.names.addresses('a.example');
+  });
+  t.match(addresses, [{ text: '198.51.100.1' }]);
+  peers.retain([]);
+  t.same(peers.names.states(), []);
+});
+
+t.test('silence is told of each peer, and heard again', async (t) => {
+  const { peers, events, attach } = makePeers(t);
+  attach();
+  const told: VtepEvent[] = [];
+  const subscription = events.subscribe();
+  t.teardown(() => subscription.close());
+  void (async () => {
+    for await (const { event } of subscription) told.push(event);
+  })();
+  const signs = (lastSeenMs: number) =>
+    ['198.51.100.1', '198.51.100.2'].map((text) => ({ peer: { text }, txFrames: 1, lastSeenMs }));
+  peers.looked(signs(0));
+  peers.looked(signs(7));
+  await delay(10);
+  t.same(told, [
+    { type: 'peer', vni: 100, peer: '198.51.100.1', name: 'a.example', action: 'heard' },
+    { type: 'peer', vni: 100, peer: '198.51.100.2', name: '', action: 'heard' },
+  ]);
+});

@@ -1,0 +1,210 @@
+/**
+ * The data plane as a whole, with its threads and sockets, on loopback: VNIs come and go while datagrams of another one
+ * flow. There is no TAP, so every frame that arrives counts as dropped `overlay_down`: what is looked at is that each of
+ * them is counted, once. Needs no root.
+ */
+import { createSocket, type Socket } from 'node:dgram';
+import t, { type Test } from 'tap';
+import { openUnderlaySockets } from '../../src/host/underlay-sockets.js';
+import { loadShim } from '../../src/native/binding.js';
+import { G_DROPS_DECAP, P_RX_FRAMES, V_DROPS_DECAP, V_TAP_TX_FRAMES } from '../../src/stats/counters.js';
+import { DROP } from '../../src/stats/drop-reason.js';
+import { Offloads } from '../../src/stats/offloads.js';
+import type { NewPeer } from '../../src/worker/data-plane.js';
+import type { FdbEvent } from '../../src/worker/fdb-events.js';
+import { Handle } from '../../src/worker/handle.js';
+import { arpFrame, BROADCAST, macNumber } from '../support/frames.js';
+import { concat } from '../support/hex.js';
+import { POLICY, packAddress, TAP_MAC, vxlanHeader } from '../support/memory-plane.js';
+import { eventually } from '../support/wait.js';
+
+const LOOPBACK = '127.0.0.1';
+/** Sockets of the sender: the kernel gives each worker some of them. */
+const SENDERS = 8;
+const ROUNDS = 200;
+/** Datagrams of each VNI in a round, few enough for any receive buffer. */
+const BURST = 32;
+
+interface Fixture {
+  handle: Handle;
+  events: FdbEvent[];
+  /** Sends frames of one MAC, and waits until the kernel has them. */
+  send: (vni: number, mac: number, count: number) => Promise<void>;
+}
+
+async function start(t: Test, engine: 'batch' | 'dgram', workers: number): Promise<Fixture> {
+  const shim = loadShim();
+  const senders = await Promise.all(Array.from({ length: SENDERS }, bound));
+  const port = await freePort();
+  const sockets = await openUnderlaySockets(shim, {
+    local4: LOOPBACK,
+    local6: '',
+    needed: { ipv4: true, ipv6: false },
+    port,
+    device: '',
+    sourcePorts: { min: 50_000, max: 60_000 },
+    udpChecksum: true,
+    plain: engine === 'dgram',
+    df: 'set',
+    ttl: 64,
+    workers,
+  });
+  const descriptors = sockets.receiveFds.map((receiveFds) => {
+    const wakeFd = shim.eventCreate();
+    return {
+      waitFd: shim.waitCreate(),
+      wakeFd,
+      wake: () => void shim.eventFire(wakeFd),
+      receiveFds: { ...receiveFds },
+    };
+  });
+  const events: FdbEvent[] = [];
+  const handle = new Handle({
+    engine,
+    underlay: { sendFds: sockets.sendFds },
+    offloads: new Offloads().buffer,
+    strictHeader: false,
+    outer: { df: 'set', tos: 'inherit', mssClamp: true },
+    port,
+    workers: descriptors,
+    seed: 0x5eed,
+    log: () => {},
+    peersChanged: () => {},
+    probeReplied: () => {},
+    fdbEvents: (more) => events.push(...more),
+    addressText: ({ bytes }) => bytes.subarray(0, 4).join('.'),
+  });
+  t.teardown(async () => {
+    await handle.stop();
+    for (const sender of senders) sender.close();
+    for (const { waitFd, wakeFd } of descriptors) for (const fd of [waitFd, wakeFd]) shim.close(fd);
+    sockets.close();
+  });
+  await handle.start();
+  const send = async (vni: number, mac: number, count: number) => {
+    const datagram = concat(vxlanHeader(vni), arpFrame(BROADCAST, macNumber(mac)));
+    const sends = Array.from(
+      { length: count },
+      (_, i) =>
+        new Promise<void>((resolve, reject) => {
+          senders[i % SENDERS].send(datagram, port, LOOPBACK, (error) => (error ? reject(error) : resolve()));
+        }),
+    );
+    await Promise.all(sends);
+  };
+  return { handle, events, send };
+}
+
+async function bound(): Promise<Socket> {
+  const socket = createSocket('udp4');
+  await new Promise<void>((resolve) => socket.bind(0, LOOPBACK, resolve));
+  return socket;
+}
+
+async function freePort(): Promise<number> {
+  const socket = await bound();
+  const { port } = socket.address();
+  await new Promise<void>((resolve) => socket.close(resolve));
+  return port;
+}
+
+const newVni = (vni: number) => ({
+  vni,
+  tap: `vtep${vni}`,
+  bridge: '',
+  mac: '02:aa:00:00:00:01',
+  macParts: TAP_MAC,
+  tapFds: [-1, -1],
+  policy: POLICY,
+});
+
+function newPeer(text: string): NewPeer {
+  return { address: { ...packAddress(text, 4789), text }, flood: true, name: '', pathMtu: 1500 };
+}
+
+/** Frames of a VNI that came from its peers; throws when the identity does not hold. */
+function received(handle: Handle, vni: number): number {
+  const { vni: own, peers } = handle.snapshot(vni);
+  const rx = peers.reduce((sum, { row }) => sum + row[P_RX_FRAMES], 0);
+  const drops = own.subarray(V_DROPS_DECAP).reduce((sum, count) => sum + count, 0);
+  if (rx !== own[V_TAP_TX_FRAMES] + drops) throw new Error(`VNI ${vni}: ${rx} received, ${drops} dropped`);
+  return rx;
+}
+
+t.setTimeout(60_000);
+
+for (const [engine, workers] of [
+  ['batch', 2],
+  ['dgram', 1],
+] as const) {
+  t.test(`VNIs come and go, and no frame of another one is lost (${engine})`, async (t) => {
+    const { handle, send } = await start(t, engine, workers);
+    await handle.addVni(newVni(100));
+    await handle.addPeer(100, newPeer(LOOPBACK));
+    let sent = 0;
+    let others = 0;
+    for (let round = 0; round < ROUNDS; round++) {
+      const change = async () => {
+        await handle.addVni(newVni(200));
+        await handle.addPeer(200, newPeer(LOOPBACK));
+        await handle.setPolicy(200, { learning: false, fdbLimit: 1 });
+        await handle.removeVni(200);
+      };
+      await Promise.all([change(), send(100, round, BURST), send(200, round, BURST)]);
+      sent += BURST;
+      others += BURST;
+      await eventually(`all of round ${round}`, () => received(handle, 100) >= sent);
+    }
+    t.equal(received(handle, 100), sent);
+    const dropped = (reason: number) => handle.globals()[G_DROPS_DECAP + reason];
+    const before = dropped(DROP.vni_not_found);
+    t.ok(before <= others, `${before} of ${others} came while their VNI was not there`);
+    await send(200, 1, BURST);
+    await eventually('the VNI to be unknown', () => dropped(DROP.vni_not_found) === before + BURST);
+    t.equal(dropped(DROP.rx_overflow), 0);
+    const { nextCursor, items } = await handle.listFdb(100, { type: 'all', peer: '' }, 1000, 0);
+    t.same([items.length, nextCursor], [ROUNDS, -1], 'nor an entry');
+  });
+}
+
+t.test('what happens is told, and seen, from whichever worker (batch)', async (t) => {
+  const { handle, events, send } = await start(t, 'batch', 2);
+  const { vniIdx } = await handle.addVni(newVni(100));
+  const { peerIdx } = await handle.addPeer(100, newPeer(LOOPBACK));
+  await send(100, 1, SENDERS);
+  await eventually('the first ones', () => received(handle, 100) === SENDERS);
+  const all = { type: 'all', peer: '' } as const;
+  await eventually(
+    'the first worker to know',
+    async () => (await handle.listFdb(100, all, 9, 0)).items.length,
+  );
+  await handle.watchFdb(true);
+  const capture = await handle.startCapture({ vni: 100, point: 'underlay', snapLen: 20 });
+  for (let mac = 2; mac < 10; mac++) await send(100, mac, SENDERS);
+  await eventually('all datagrams', () => received(handle, 100) === 9 * SENDERS);
+  await eventually('eight events', () => events.length >= 8);
+  t.same(
+    new Set(events.map((event) => JSON.stringify(event))),
+    new Set(
+      Array.from({ length: 8 }, (_, i) =>
+        JSON.stringify({ type: 'learned', vni: 100, mac: macNumber(i + 2), peer: LOOPBACK }),
+      ),
+    ),
+  );
+  t.equal(events.length, 8, 'each once');
+  await capture.stop();
+  let packets = 0;
+  for (const ring of capture.rings) {
+    for (let packet = ring.first(); packet; packet = ring.first()) {
+      t.match(packet, { received: true, vniIdx, peerIdx, bytes: { length: 20 } });
+      t.ok(packet.sourcePort > 0 && Math.abs(packet.atMs - Date.now()) < 60_000);
+      ring.release();
+      packets++;
+    }
+  }
+  t.equal(packets, 8 * SENDERS);
+  await handle.watchFdb(false);
+  await send(100, 50, SENDERS);
+  await handle.removeVni(100);
+  t.equal(events.length, 8);
+});
