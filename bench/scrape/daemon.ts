@@ -79,7 +79,7 @@ async function measureReads(open: () => Readable): Promise<ReadResult> {
     cpuMs: spreadOf(rounds.map(({ cpuMs }) => cpuMs)).median,
     pauseMs: Math.max(...rounds.map(({ pauseMs }) => pauseMs)),
     bytes: rounds[0].bytes,
-    extraBytes: Math.max(...rounds.map(({ residentMax }) => residentMax)) - before,
+    extraBytes: Math.max(0, ...rounds.map(({ residentMax }) => residentMax - before)),
   };
 }
 
