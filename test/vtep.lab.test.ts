@@ -141,7 +141,10 @@ for (const failsAt of ['prepare', 'commit'] as const) {
       () => vtep.removeVni(100),
     ];
     for (const change of changes) {
-      await t.rejects(change().then(() => {}), { message });
+      await t.rejects(
+        change().then(() => {}),
+        { message },
+      );
       t.strictSame(await everything(), before, String(change));
     }
     store.failsAt = '';
