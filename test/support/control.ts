@@ -43,12 +43,13 @@ class PlainCaptures {
   readonly asked: object[] = [];
   running = 0;
 
-  async open(options: object): Promise<Capture> {
+  async open(options: { readonly limit?: number }): Promise<Capture> {
     if (this.running > 0) throw new DataPlaneError('capture_busy', 'a capture is running already');
     this.asked.push(options);
     this.running++;
     const stream = new Readable({ read() {} });
     stream.push(PCAP);
+    if (options.limit !== undefined) stream.push(null);
     return {
       stream,
       close: async () => {

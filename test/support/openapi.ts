@@ -46,13 +46,22 @@ interface Schema {
 
 interface Content {
   readonly schema: Schema;
+  readonly example?: unknown;
+}
+
+interface Parameter {
+  readonly in: string;
+  readonly name: string;
+  readonly required?: boolean;
+  readonly description?: string;
+  readonly example?: unknown;
 }
 
 interface Operation {
   readonly operationId: string;
   readonly summary: string;
   readonly tags: readonly string[];
-  readonly parameters?: readonly { in: string; name: string; required?: boolean; schema: Schema }[];
+  readonly parameters?: readonly Parameter[];
   readonly requestBody?: { readonly content: Record<string, Content> };
   readonly responses: Record<
     string,
@@ -117,16 +126,16 @@ async function make(
   );
   for (const { in: place, name, required } of parameters)
     if (place === 'query' && required) url.searchParams.set(name, String(example(name)));
-  const schema = requestBody?.content['application/json'].schema;
-  const body = schema && {
-    body: JSON.stringify(bodyOf(schema)),
+  const content = requestBody?.content['application/json'];
+  const body = content && {
+    body: JSON.stringify(content.example ?? bodyOf(content.schema)),
     headers: { 'content-type': 'application/json' },
   };
   const options = { method: method as Dispatcher.HttpMethod, dispatcher, ...body };
   return readAnswer(await request(url, options));
 
   function example(name: string): unknown {
-    return parameters.find((parameter) => parameter.name === name)?.schema.examples?.[0];
+    return parameters.find((parameter) => parameter.name === name)?.example;
   }
 }
 
