@@ -214,6 +214,14 @@ t.test('pages stay right while the list changes', async (t) => {
   t.match((await server.inject(`${VNIS}?cursor=x`)).json(), { code: 'bad_request', detail: /^cursor "x"/ });
 });
 
+t.test('a VNI that is just being removed spoils no list', async (t) => {
+  const { server, dataPlane } = await api(t);
+  dataPlane.addVni(7);
+  t.match((await server.inject(VNIS)).json(), { items: [{ vni: 100 }], nextCursor: null });
+  t.match((await server.inject('/v1/status')).json().vnis, [{ vni: 100 }]);
+  t.match((await server.inject(`${VNIS}/7`)).json(), { status: 404, code: 'vni_not_found' });
+});
+
 t.test('reload', async (t) => {
   const { server, configuration } = await api(t);
   const { ConfigError } = await import('../../src/config/config-error.js');
