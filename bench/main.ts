@@ -16,6 +16,7 @@ import { type BenchOptions, isWanted, type OtherCell, parseOptions } from './opt
 import { progress, reportFailure } from './progress.js';
 import { sectionsOf } from './report.js';
 import { emptyResults, failuresOf, loadResults, type Results, saveResults } from './results.js';
+import { measureScrapes } from './scrape/scrape.js';
 import { section } from './table.js';
 
 const COPIES_ROUNDS_MAX = 3;
@@ -54,6 +55,9 @@ async function measure(options: BenchOptions): Promise<Results> {
   });
   await attempt(results, 'memory', async () => {
     results.memory = await measureMemory(short);
+  });
+  await attempt(results, 'scrape', async () => {
+    results.scrape = await measureScrapes(short);
   });
   const all = isWanted(options, 'micro');
   if (all || isWanted(options, 'fdb')) {

@@ -8,6 +8,7 @@ import type { StageResult } from './lab/stage.js';
 import type { Machine } from './machine.js';
 import type { MicroResult } from './micro/suite.js';
 import { failuresOf, type Results } from './results.js';
+import type { ScrapeResult } from './scrape/scrape.js';
 import { type Spread, short, spreadOf, withSpread } from './statistics.js';
 import { table } from './table.js';
 import { type Row, rowsOf } from './verdict.js';
@@ -22,7 +23,7 @@ export interface Section {
 /** Only those that have something to show. */
 export function sectionsOf(results: Results): Section[] {
   const rows = rowsOf(results);
-  const { machine, stages, copies, heap, micro } = results;
+  const { machine, stages, copies, heap, scrape, micro } = results;
   const sections: Section[] = [{ name: 'machine', title: 'Machine', body: machineList(results, machine) }];
   const add = (name: string, title: string, body: string) => {
     if (body !== '') sections.push({ name, title, body });
@@ -32,6 +33,7 @@ export function sectionsOf(results: Results): Section[] {
   add('peers', 'TCP ×1 of other userspace overlays', peerTable(results));
   add('copies', 'Head-end replication, ns of CPU a copy', copies ? copiesTable(copies) : '');
   add('heap', 'Heap of the data-plane thread', heap ? heapTable(heap) : '');
+  add('scrape', 'Reading the counters', scrape ? scrapeTable(scrape) : '');
   add('micro', 'Micro-benchmarks', microTables(micro));
   add('offloads', 'Offloads of host a, by ethtool -k (all of them are in the JSON)', offloadTable(stages));
   add(
@@ -119,6 +121,20 @@ function heapTable({ sides }: HeapResult): string {
   ]);
   const trace = sides.map(({ name, lines: said }) => `${name}:\n${shortened(said).join('\n')}`).join('\n');
   return `${table(header, lines)}\n\nThe trace; "testing" marks the collections that the benchmark asked for:\n\n${indented(trace)}`;
+}
+
+function scrapeTable(scrapes: readonly ScrapeResult[]): string {
+  const header = ['', 'ms', 'CPU ms', 'longest pause, ms', 'MB of text', 'MB of memory meanwhile'];
+  const mb = (bytes: number) => short(bytes / 1e6);
+  const lines = scrapes.flatMap(({ vnis, pairs, metrics, counters }) =>
+    Object.entries({ '/metrics': metrics, '/v1/counters': counters }).map(([path, read]) => [
+      `${path}, ${pairs} pairs in ${vnis} VNI${vnis === 1 ? '' : 's'}`,
+      ...[read.ms, read.cpuMs, read.pauseMs].map(short),
+      mb(read.bytes),
+      mb(read.extraBytes),
+    ]),
+  );
+  return table(header, lines);
 }
 
 /** The JSON has all of them. */

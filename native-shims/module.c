@@ -189,10 +189,11 @@ static napi_value js_wait_for(napi_env env, napi_callback_info info)
 	struct call call = begin_call(env, info, "waitFor");
 	int wait_fd = arg_int(&call, 0, "waitFd");
 	int timeout_ms = arg_int_within(&call, 1, "timeoutMs", -1, INT32_MAX);
+	int spin_us = arg_int_within(&call, 2, "spinUs", 0, WAIT_SPIN_MAX);
 	struct wait_result *result =
-		arg_bytes(&call, 2, "result", sizeof(*result), _Alignof(struct wait_result)).data;
+		arg_bytes(&call, 3, "result", sizeof(*result), _Alignof(struct wait_result)).data;
 
-	return call.refused ? NULL : answer(&call, wait_for(wait_fd, timeout_ms, result));
+	return call.refused ? NULL : answer(&call, wait_for(wait_fd, timeout_ms, spin_us, result));
 }
 
 static napi_value js_thread_set_slice(napi_env env, napi_callback_info info)

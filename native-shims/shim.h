@@ -280,12 +280,15 @@ int watch_clear(int fd);
 
 int thread_set_slice(int us);
 
+/* Microseconds that wait_for() looks at most before it sleeps. */
+#define WAIT_SPIN_MAX 1000
+
 int notify_send(const char *path, const char *message);
 
 int wait_create(void);
 int wait_add(int wait_fd, int fd, int32_t token, int readable);
 int wait_remove(int wait_fd, int fd);
-int wait_for(int wait_fd, int timeout_ms, struct wait_result *result);
+int wait_for(int wait_fd, int timeout_ms, int spin_us, struct wait_result *result);
 int event_create(void);
 int event_fire(int fd);
 int event_clear(int fd);

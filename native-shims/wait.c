@@ -11,6 +11,7 @@
 #include "shim.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -66,23 +67,41 @@ static double monotonic_ms(void)
 	return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
 }
 
+/* Looks for spin_us microseconds at most, and lets others run between two looks. */
+static int look(int wait_fd, int spin_us, struct epoll_event *events, double begin_ms)
+{
+	double end_ms = begin_ms + spin_us / 1e3;
+	int count = epoll_wait(wait_fd, events, WAIT_CAP, 0);
+
+	while (count == 0 && monotonic_ms() < end_ms) {
+		sched_yield();
+		count = epoll_wait(wait_fd, events, WAIT_CAP, 0);
+	}
+	return count;
+}
+
 /**
  * wait_for() - wait until something is ready, or time is up
  * @timeout_ms:	0 looks without waiting, -1 waits for ever
+ * @spin_us:	look again and again for so long before sleeping: what comes then finds a core awake; with timeout 0 nothing of it
  * @result:	filled in, times always
  *
  * A descriptor in error (EPOLLERR, EPOLLHUP) has WAIT_ERROR_BIT in its token, readable or not. The
  * report repeats until the cause is gone: udp_drain_errors(), or wait_remove() for a dead device.
  *
- * #syscalls epoll_wait
+ * #syscalls epoll_wait sched_yield
  * Return: tokens, 0 … WAIT_CAP; 0 also when a signal came.
  */
-int wait_for(int wait_fd, int timeout_ms, struct wait_result *result)
+int wait_for(int wait_fd, int timeout_ms, int spin_us, struct wait_result *result)
 {
 	struct epoll_event events[WAIT_CAP];
 	double begin_ms = monotonic_ms();
-	int count = epoll_wait(wait_fd, events, WAIT_CAP, timeout_ms);
-	int err = count < 0 ? -errno : 0;
+	int count = timeout_ms != 0 && spin_us > 0 ? look(wait_fd, spin_us, events, begin_ms) : 0;
+	int err;
+
+	if (count == 0)
+		count = epoll_wait(wait_fd, events, WAIT_CAP, timeout_ms);
+	err = count < 0 ? -errno : 0;
 
 	result->now_ms = monotonic_ms();
 	result->waited_ms = result->now_ms - begin_ms;

@@ -17,7 +17,7 @@ import { needRoot, node, setUp } from './set-up.mjs';
 const LAB_TOOLS = ['ip', 'bridge', 'ping', 'iperf3', 'ethtool'];
 const PEER_TOOLS = ['ovs-vswitchd', 'fastd', 'tincd'];
 /** What runs without network namespaces. */
-const NEEDS_NO_ROOT = ['micro', 'fdb', 'memory'];
+const NEEDS_NO_ROOT = ['micro', 'fdb', 'memory', 'scrape'];
 
 const args = process.argv.slice(2);
 // bench/options.ts judges them; here they only say what is needed.

@@ -1,5 +1,5 @@
 /**
- * `npm run build`: TypeScript to dist/, then the native shim. Each step runs only when its inputs are others
+ * `npm run build`: TypeScript to dist/, then the man pages, then the native shim. Each step runs only when its inputs are others
  * than at its last success, and says nothing unless it fails. Needs the packages of package.json; the shim
  * also needs a C compiler, make and python3 (node-gyp).
  */
@@ -9,6 +9,7 @@ import {
   chmodSync,
   constants,
   existsSync,
+  mkdirSync,
   readdirSync,
   readFileSync,
   rmSync,
@@ -16,15 +17,15 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const at = (...parts) => join(root, ...parts);
 
 // Both, whatever becomes of the first: one run shows everything that is wrong.
-const failures = [buildTypeScript, buildShim]
-  .map((step) => step())
-  .filter((failure) => failure !== undefined);
+const failures = [buildTypeScript() ?? (await buildManual()), buildShim()].filter(
+  (failure) => failure !== undefined,
+);
 for (const failure of failures) process.stderr.write(`build: ${failure}\n`);
 process.exitCode = failures.length > 0 ? 1 : 0;
 
@@ -44,6 +45,31 @@ function buildTypeScript() {
   const failure = run('tsc', [tsc, '--project', root, '--pretty', String(Boolean(process.stderr.isTTY))]);
   if (failure !== undefined) return failure;
   for (const file of executables) chmodSync(at(file), 0o755);
+  writeFileSync(stamp, state);
+  return undefined;
+}
+
+/**
+ * Man pages to dist/man: the prose of docs/man with the flags and commands of the programs.
+ *
+ * @returns what went wrong, if anything did
+ */
+async function buildManual() {
+  const prose = filesUnder('docs/man', '.mdoc');
+  const stamp = at('dist/man', '.built');
+  const state = `${fingerprint([...prose, 'package.json'])}${readFileSync(at('dist', '.built'), 'utf8')}`;
+  if (sameAs(stamp, state)) return undefined;
+
+  try {
+    const { manualPage, PAGES } = await import(pathToFileURL(at('dist/cli/manual.js')).href);
+    mkdirSync(at('dist/man'), { recursive: true });
+    for (const page of PAGES) {
+      const text = readFileSync(at('docs/man', `${page}.mdoc`), 'utf8');
+      writeFileSync(at('dist/man', page), manualPage(page, text));
+    }
+  } catch (error) {
+    return `man pages: ${error.message}`;
+  }
   writeFileSync(stamp, state);
   return undefined;
 }

@@ -4,8 +4,9 @@
  * no dependencies.
  */
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { accessSync, constants, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { delimiter, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 
 /** Tool → Debian package. */
 const PACKAGES = {
@@ -26,44 +27,80 @@ const PACKAGES = {
   'ovs-vswitchd': 'openvswitch-switch',
   fastd: 'fastd',
   tincd: 'tinc',
+  mandoc: 'mandoc',
+  zsh: 'zsh',
+  script: 'bsdutils',
 };
 
+/**
+ * The same for packages that bring a service. They are not installed but unpacked into this project's build folder: nothing
+ * is started, now or at the next boot, and nothing is left on the machine.
+ */
+const UNPACKED = {
+  prometheus: 'prometheus',
+  promtool: 'prometheus',
+};
+
+/** Where the programs of unpacked packages are. The tests look there as well. */
+const UNPACKED_FOLDER = join(dirname(dirname(fileURLToPath(import.meta.url))), 'build/os-tools');
+
 /** Where tools lie that a plain user's PATH may lack. */
-const SYSTEM_FOLDERS = ['/usr/sbin', '/sbin', '/usr/bin', '/bin'];
+const SYSTEM_FOLDERS = ['/usr/sbin', '/sbin', '/usr/bin', '/bin', join(UNPACKED_FOLDER, 'usr/bin')];
 
 /**
  * Makes sure that these tools are there.
  *
- * @param {(keyof typeof PACKAGES)[]} names
+ * @param {(keyof typeof PACKAGES | keyof typeof UNPACKED)[]} names
  * @returns {string | undefined} what is missing and can't be installed, in one line
  */
 export function ensureTools(names) {
   const missing = names.filter((name) => !isInstalled(name));
   if (missing.length === 0) return undefined;
-  const packages = [...new Set(missing.map((name) => PACKAGES[name]))];
-  if (process.getuid() !== 0 || !isInstalled('apt-get')) return complaint(missing, packages);
+  const unpacked = packagesOf(missing, UNPACKED);
+  const packages = packagesOf(missing, PACKAGES);
+  const all = [...packages, ...unpacked];
+  if (process.getuid() !== 0 || !isInstalled('apt-get')) return complaint(missing, all);
 
-  console.log(`installing ${packages.join(', ')} through apt-get`);
-  if (!install(packages)) {
+  console.log(`installing ${all.join(', ')} through apt-get`);
+  if (!bring(packages, unpacked)) {
     apt(['update']);
-    install(packages);
+    bring(packages, unpacked);
   }
   const still = missing.filter((name) => !isInstalled(name));
-  return still.length === 0 ? undefined : complaint(still, packages);
+  return still.length === 0 ? undefined : complaint(still, all);
 }
 
 function complaint(missing, packages) {
   return `missing tools: ${missing.join(', ')} (Debian packages: ${packages.join(', ')})`;
 }
 
+function packagesOf(names, table) {
+  return [...new Set(names.flatMap((name) => table[name] ?? []))];
+}
+
 /** An index of packages that is there already is tried first: fetching a new one takes longest of all. */
+function bring(packages, unpacked) {
+  return (packages.length === 0 || install(packages)) && unpacked.every(unpack);
+}
+
 function install(packages) {
   return apt(['install', '--yes', '--no-install-recommends', ...packages]);
 }
 
-function apt(args) {
+/** Leaves out what a package needs: for programs that need the C library alone. */
+function unpack(name) {
+  mkdirSync(UNPACKED_FOLDER, { recursive: true });
+  if (!apt(['download', name], UNPACKED_FOLDER)) return false;
+  const archives = readdirSync(UNPACKED_FOLDER).filter((file) => file.endsWith('.deb'));
+  const args = archives.map((file) => ['--extract', join(UNPACKED_FOLDER, file), UNPACKED_FOLDER]);
+  const isDone = args.every((each) => spawnSync('dpkg-deb', each, { stdio: 'ignore' }).status === 0);
+  for (const file of archives) rmSync(join(UNPACKED_FOLDER, file));
+  return isDone;
+}
+
+function apt(args, cwd) {
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-  return spawnSync('apt-get', ['--quiet', ...args], { stdio: 'ignore', env }).status === 0;
+  return spawnSync('apt-get', ['--quiet', ...args], { stdio: 'ignore', env, cwd }).status === 0;
 }
 
 function isInstalled(name) {

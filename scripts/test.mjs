@@ -1,6 +1,7 @@
 /**
- * `npm test`: sets up, then every test there is: types, those of single modules, then the labs, one at a time. Fails
- * as well when a lab of test/lab/list.json did not run, or was skipped: a lab that can't run proves nothing.
+ * `npm test`: sets up, then every test there is: types, those of single modules, then the labs, two at a time: they wait
+ * more than they compute, and none judges by the clock. Fails as well when a lab of test/lab/list.json did not run, or was
+ * skipped: a lab that can't run proves nothing.
  * The last line is `N passed, N failed`.
  */
 import { readFileSync } from 'node:fs';
@@ -14,13 +15,15 @@ const LAB_TIMEOUT_S = 300;
 needRoot('npm test');
 const TOOLS = ['ip', 'bridge', 'ping', 'tcpdump', 'iperf3', 'openssl', 'curl', 'ethtool', 'nft', 'dnsmasq'];
 const SERVICE_TOOLS = ['setpriv', 'nsenter', 'systemd-analyze', 'systemd-nspawn'];
+const MONITORING_TOOLS = ['prometheus', 'promtool'];
+const PAGE_AND_SHELL_TOOLS = ['mandoc', 'zsh', 'script'];
 
-setUp({ tools: [...TOOLS, ...SERVICE_TOOLS] });
+setUp({ tools: [...TOOLS, ...SERVICE_TOOLS, ...PAGE_AND_SHELL_TOOLS, ...MONITORING_TOOLS] });
 
 const types = { file: 'test', name: 'types of src and test', ok: compileTests(), skipped: false };
 const { units, labs } = testFiles();
 const unitResults = await runTests(units, { jobs: 2, timeoutS: UNIT_TIMEOUT_S });
-const labResults = await runTests(labs, { jobs: 1, timeoutS: LAB_TIMEOUT_S });
+const labResults = await runTests(labs, { jobs: 2, timeoutS: LAB_TIMEOUT_S });
 const missing = missingLabs(labResults);
 for (const name of missing) console.log(`FAIL list of labs: ${name}`);
 

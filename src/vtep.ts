@@ -120,7 +120,7 @@ export class Vtep {
    * @param options what the YAML file of the daemon would say, by the same words; VNIs and peers may come later
    * @returns when the data plane forwards @throws ConfigError names the option; HostError the machine refuses; ResolveError
    */
-  static start(options: VtepOptions, surroundings: Pick<VtepSurroundings, 'log'> = {}): Promise<Vtep> {
+  static async start(options: VtepOptions, surroundings: Pick<VtepSurroundings, 'log'> = {}): Promise<Vtep> {
     return Vtep.of(mergeSettings([readOptions(options)], false), surroundings);
   }
 

@@ -1,6 +1,7 @@
 /** docs/interface.md is the contract: what users can name in flags, file, API and metrics must stand there. */
 import { readFileSync } from 'node:fs';
 import t from 'tap';
+import { makeProgram } from '../src/cli/vtepctl.js';
 import { flagOf, KEYS, SETTINGS } from '../src/config/schema.js';
 import { PROBLEMS } from '../src/control/errors.js';
 import { DROP_REASONS } from '../src/stats/drop-reason.js';
@@ -21,6 +22,31 @@ t.test('flags, with their keys and defaults', async (t) => {
     t.match(row, `\`${flagOf(key)} ${argument.replaceAll('|', '\\|')}\``, `${flagOf(key)}: argument`);
     t.match(row, `\`${key}\``, `${flagOf(key)}: key`);
     if (standard !== '') t.match(row.replaceAll('\\|', ''), `| ${standard} |`, `${flagOf(key)}: default`);
+  }
+});
+
+t.test('commands of vtepctl, with their options', async (t) => {
+  const program = makeProgram(
+    () => async () => {},
+    () => {},
+  );
+  const leaves = program
+    .createHelp()
+    .visibleCommands(program)
+    .flatMap((command) => {
+      const subs = command.commands.map((sub) => ({
+        words: `${command.name()} ${sub.name()}`,
+        command: sub,
+      }));
+      return subs.length > 0 ? subs : [{ words: command.name(), command }];
+    });
+  for (const { words, command } of leaves) {
+    const row = doc.split('\n').find((line) => line.startsWith(`| \`vtepctl ${words}`));
+    t.ok(row, words);
+    // Settings have rows of their own, and --vni and --json are everywhere.
+    const known = ['--vni', ...KEYS.map(flagOf)];
+    const own = command.options.filter(({ long }) => !known.includes(long!));
+    for (const { short, long } of own) t.match(row ?? '', short ?? long!, `${words} ${long}`);
   }
 });
 

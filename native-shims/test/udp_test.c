@@ -265,7 +265,7 @@ static int in_error(int fd)
 	int found;
 
 	REQUIRE(wait_add(wait_fd, fd, 1, 0) == 0);
-	found = wait_for(wait_fd, 0, &result) == 1 && result.tokens[0] == (1 | WAIT_ERROR_BIT);
+	found = wait_for(wait_fd, 0, 0, &result) == 1 && result.tokens[0] == (1 | WAIT_ERROR_BIT);
 	wait_remove(wait_fd, fd);
 	return found;
 }

@@ -26,8 +26,28 @@ export interface Vni {
   readonly bridge: string | null;
   readonly mac: string;
   readonly overlayMtu: number;
+  readonly learning: boolean;
+  /** Seconds; 0 never. */
+  readonly ageing: number;
+  readonly fdbLimit: number;
+  readonly flood: boolean;
+  readonly accept: string;
+  readonly vlan: string;
   readonly peers: number;
   readonly fdb: { readonly static: number; readonly dynamic: number };
+}
+
+/** What a reload did. */
+export interface ReloadReport {
+  readonly changed: readonly string[];
+  /** Settings that take effect at the next start. */
+  readonly needsRestart: readonly string[];
+}
+
+/** Something that happened; its other fields depend on the type. */
+export interface VtepEvent {
+  readonly type: string;
+  readonly [field: string]: unknown;
 }
 
 export interface Peer {
@@ -81,8 +101,11 @@ export interface Drops {
 
 export interface Counters {
   readonly vnis: readonly VniCounters[];
+  /** Of no configured VNI. */
   readonly drops: Drops;
   readonly reservedBits: number;
+  /** Share of the time that the data plane was not waiting, 0 to 1. */
+  readonly busyRatio: number;
 }
 
 export interface VniCounters {
@@ -98,7 +121,7 @@ export interface VniCounters {
   readonly tooBig: { readonly icmp: number; readonly fragment: number; readonly drop: number };
   readonly mssClamped: number;
   readonly drops: Drops;
-  readonly fdb: Readonly<Record<'learned' | 'moved' | 'aged' | 'evicted', number>>;
+  readonly fdb: Readonly<Record<'static' | 'dynamic' | 'learned' | 'moved' | 'aged' | 'evicted', number>>;
   readonly peers: readonly { readonly address: string; readonly tx: Traffic; readonly rx: Traffic }[];
   /** Unknown sources and removed peers. */
   readonly others: { readonly tx: Traffic; readonly rx: Traffic };

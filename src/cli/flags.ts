@@ -8,10 +8,11 @@ import { ConfigError } from '../config/config-error.js';
 import { readConfigFile } from '../config/file.js';
 import { mergeSettings, requireVnis } from '../config/merge.js';
 import { suggestion } from '../config/nearest.js';
-import { flagOf, KEYS, type Key, SETTINGS } from '../config/schema.js';
+import { flagOf, KEYS, type Key } from '../config/schema.js';
 import type { Settings } from '../config/settings.js';
 import { Source } from '../config/source.js';
 import { packageVersion } from '../version.js';
+import { settingFlags, settingHelp } from './setting-option.js';
 
 export type CommandLine =
   | {
@@ -52,7 +53,8 @@ export function parseCommandLine(
   return { kind: 'run', settings, check: check === true, config: config ?? '' };
 }
 
-function makeCommand(given: Source): Command {
+/** The flags themselves: what is parsed, completed, and described in the manual. @param given is told what was given */
+export function makeCommand(given: Source): Command {
   const command = new Command('vtepd')
     .description('Userspace VXLAN VTEP daemon (RFC 7348).')
     .usage('--vni ID --peer ADDR [flags]')
@@ -78,14 +80,9 @@ function makeCommand(given: Source): Command {
 }
 
 function settingOption(key: Key, given: Source): Option {
-  const { argument, help, standard, standardHelp, repeatable } = SETTINGS[key];
-  const byDefault = standardHelp ?? standard;
-  const notes = [byDefault && `default: ${byDefault}`, repeatable ? 'repeatable' : ''].filter(
-    (note) => note !== '',
+  return new Option(settingFlags(key), settingHelp(key)).argParser((value) =>
+    given.all.add(key, flagOf(key), value),
   );
-  const flag = flagOf(key);
-  const text = notes.length > 0 ? `${help} (${notes.join('; ')})` : help;
-  return new Option(`${flag} <${argument}>`, text).argParser((value) => given.all.add(key, flag, value));
 }
 
 function once(flag: string): (text: string, before: string | undefined) => string {

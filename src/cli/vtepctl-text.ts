@@ -7,9 +7,12 @@ import type {
   Peer,
   PeerProbe,
   ProbeStep,
+  ReloadReport,
   Status,
   Traffic,
+  Vni,
   VniCounters,
+  VtepEvent,
 } from './answers.js';
 import { type Cell, formatDuration, formatTable } from './table.js';
 
@@ -21,6 +24,10 @@ export function statusText({ version, ready, uptimeS, underlay, vnis, warnings }
     `offloads ${offloads.join(' ') || 'none'}`,
     ...warnings.map(({ code, detail }) => `warning ${code}: ${detail}`),
   ];
+  return `${facts.join('\n')}\n\n${vnisText(vnis)}`;
+}
+
+export function vnisText(vnis: readonly Vni[]): string {
   const rows = vnis.map(({ vni, tap, bridge, mac, overlayMtu, peers, fdb }) => [
     vni,
     tap,
@@ -31,8 +38,47 @@ export function statusText({ version, ready, uptimeS, underlay, vnis, warnings }
     fdb.static,
     fdb.dynamic,
   ]);
-  const header = ['VNI', 'TAP', 'BRIDGE', 'MAC', 'OVERLAY MTU', 'PEERS', 'STATIC', 'DYNAMIC'];
-  return `${facts.join('\n')}\n\n${formatTable(header, rows)}`;
+  return formatTable(['VNI', 'TAP', 'BRIDGE', 'MAC', 'OVERLAY MTU', 'PEERS', 'STATIC', 'DYNAMIC'], rows);
+}
+
+/** A line each, as the API names them. @param etag '' none */
+export function vniText({ fdb, ...settings }: Vni, etag: string): string {
+  const facts = { ...settings, 'fdb static': fdb.static, 'fdb dynamic': fdb.dynamic, ...(etag && { etag }) };
+  const rows = Object.entries(facts).map(([name, value]) => [name, word(value)]);
+  const width = Math.max(...rows.map(([name]) => name.length));
+  return rows.map(([name, value]) => `${name.padEnd(width)}  ${value}\n`).join('');
+}
+
+export function reloadText({ changed, needsRestart }: ReloadReport): string {
+  if (changed.length + needsRestart.length === 0) return 'nothing changed\n';
+  const lines = [
+    ...changed.map((what) => `changed: ${what}`),
+    ...needsRestart.map((what) => `takes effect at the next start: ${what}`),
+  ];
+  return lines.map((line) => `${line}\n`).join('');
+}
+
+/** `14:03:22.123 learned vni 100 mac 02:00:00:00:00:01 peer 192.0.2.11`. @param at RFC 3339 */
+export function eventText(at: string, { type, ...fields }: VtepEvent): string {
+  const said = Object.entries(fields).filter(([, value]) => value !== '');
+  return `${clockText(Date.parse(at), true)} ${[type, ...said.map(([name, value]) => `${name} ${word(value)}`)].join(' ')}\n`;
+}
+
+/** Time of day as the machine has it. */
+export function clockText(ms: number, withMs = false): string {
+  const at = new Date(ms);
+  if (Number.isNaN(at.getTime())) return '-';
+  const time = at.toTimeString().slice(0, 8);
+  return withMs ? `${time}.${String(at.getMilliseconds()).padStart(3, '0')}` : time;
+}
+
+/** A JSON value in the words of the configuration. */
+function word(value: unknown): string {
+  if (value === true) return 'on';
+  if (value === false) return 'off';
+  if (value === null || value === undefined) return '-';
+  if (Array.isArray(value)) return value.map(word).join(',') || '-';
+  return typeof value === 'object' ? JSON.stringify(value) : String(value);
 }
 
 export function peersText(peers: readonly Peer[], nowMs: number): string {
@@ -102,14 +148,35 @@ export function fdbText(entries: readonly FdbEntry[]): string {
   return formatTable(['MAC', 'PEER', 'TYPE', 'AGE'], rows);
 }
 
-export function countersText({ vnis, drops, reservedBits }: Counters): string {
-  const outside: Cell[][] = [
-    ...dropRows(drops),
-    ...(reservedBits > 0 ? [['reserved bits', reservedBits, null]] : []),
-  ];
-  const parts = vnis.map((vni) => formatTable([`VNI ${vni.vni}`, 'COUNT', 'BYTES'], vniRows(vni)));
-  if (outside.length > 0) parts.push(formatTable(['of no VNI', 'COUNT', 'BYTES'], outside));
-  return parts.join('\n');
+/**
+ * @param before what they were `seconds` ago: with it, a last column says how many came in a second
+ */
+export function countersText(counters: Counters, before?: Counters, seconds = 1): string {
+  const parts = counters.vnis.map((vni) => {
+    const earlier = before?.vnis.find((candidate) => candidate.vni === vni.vni);
+    return part(`VNI ${vni.vni}`, vniRows(vni), before && (earlier ? vniRows(earlier) : []), seconds);
+  });
+  parts.push(part('of no VNI', outsideRows(counters), before && outsideRows(before), seconds));
+  return parts.filter((text) => text !== '').join('\n');
+}
+
+function part(
+  name: string,
+  rows: readonly Cell[][],
+  before: readonly Cell[][] | undefined,
+  seconds: number,
+): string {
+  if (before === undefined) return formatTable([name, 'COUNT', 'BYTES'], rows);
+  const earlier = new Map(before.map(([what, count]) => [what, Number(count)]));
+  const withRates = rows.map(([what, count, bytes]) => {
+    const perSecond = (Number(count) - (earlier.get(String(what)) ?? 0)) / seconds;
+    return [what, count, bytes, Math.round(Math.max(0, perSecond))];
+  });
+  return formatTable([name, 'COUNT', 'BYTES', '/S'], withRates);
+}
+
+function outsideRows({ drops, reservedBits }: Counters): Cell[][] {
+  return [...dropRows(drops), ...(reservedBits > 0 ? [['reserved bits', reservedBits, null]] : [])];
 }
 
 function vniRows(vni: VniCounters): Cell[][] {

@@ -70,6 +70,8 @@ export interface CaptureSource {
     readonly point: 'overlay' | 'underlay';
     /** Most bytes of a packet. */
     readonly snapLen: number;
+    /** Most packets; without one, it ends when it is closed. */
+    readonly limit?: number;
   }): Promise<Capture>;
 }
 

@@ -107,7 +107,7 @@ export const vniBody = strict(
   ['vni'],
 );
 
-export const vniChanges = { ...strict(VNI_FIELDS), minProperties: 1 } as const;
+export const vniChanges = { ...strict(VNI_FIELDS), minProperties: 1, examples: [{ ageing: 60 }] } as const;
 
 export const vniSchema = object({
   vni: count,

@@ -8,6 +8,8 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 
 /** Characters of a chunk at least: a third of a millisecond's work. */
 const CHUNK_LEN = 64 * 1024;
+/** Pieces in one turn of the event loop, however short they are. */
+const TURN_PIECES = 64;
 /** Milliseconds until a client that takes nothing is given up. */
 const STALL_MS = 10_000;
 
@@ -25,11 +27,16 @@ export function textStream(pieces: AsyncIterable<string>, stallMs = STALL_MS): R
 /** @param watch begins to wait for the client */
 async function* chunks(pieces: AsyncIterable<string>, watch: () => NodeJS.Timeout): AsyncGenerator<string> {
   let chunk = '';
+  let taken = 0;
   for await (const piece of pieces) {
     chunk += piece;
-    if (chunk.length < CHUNK_LEN) continue;
-    yield* watched(chunk, watch);
-    chunk = '';
+    taken++;
+    if (chunk.length < CHUNK_LEN && taken < TURN_PIECES) continue;
+    if (chunk.length >= CHUNK_LEN) {
+      yield* watched(chunk, watch);
+      chunk = '';
+    }
+    taken = 0;
     await nextTurn();
   }
   yield* watched(chunk, watch);

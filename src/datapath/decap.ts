@@ -19,18 +19,21 @@ import { DROP } from '../stats/drop-reason.js';
 import {
   ETHERNET_LEN,
   ETHERTYPE_ARP,
+  ETHERTYPE_IPV4,
   hasVlanTag,
   networkEtherType,
   SRC_OFF,
   VLAN_OFF,
   VLAN_TAG_LEN,
 } from '../wire/ethernet.js';
+import { PLAIN_IPV4, PROTOCOL_OFF, PROTOCOL_TCP } from '../wire/ipv4.js';
 import { isMulticastMac, macHigh, macLow } from '../wire/mac.js';
+import { FLAG_SYN } from '../wire/tcp.js';
 import { hasReservedBits, hasVni, VXLAN_LEN, vni } from '../wire/vxlan.js';
 import { accountDecap, FRAME_RESERVED_BITS } from './account.js';
 import { type Clock, makeClock, tickOf } from './clock.js';
 import { applyOuterEcn, leavesEcn } from './congestion.js';
-import { MssClamp, synOffset } from './mss-clamp.js';
+import { MssClamp, PLAIN_FLAGS_OFF, PLAIN_TCP_LEN, synOffset } from './mss-clamp.js';
 import type { OuterOptions } from './outer-header.js';
 import { describeFrame, isSuperframe } from './postponed.js';
 import { ProbeEcho, type ProbeReplied } from './probe-echo.js';
@@ -134,7 +137,8 @@ export class Decap {
       if (this.#options.strictHeader) return DROP.reserved_bits;
     }
     const verdict = this.#judgeFrame(o, i, peerIdx, vniIdx);
-    return verdict !== 0 ? verdict : this.#adapt(o, network, peerIdx);
+    if (verdict !== 0 || this.#isPlain(network, off + len)) return verdict;
+    return this.#adapt(o, network, peerIdx);
   }
 
   /** Which VNI it was is for the operator: one side is configured wrong. */
@@ -163,6 +167,15 @@ export class Decap {
       this.#stripTag(o);
     }
     return vnis.learning[vniIdx] === 0 ? 0 : this.#learn(vniIdx, high, low, peerIdx, i);
+  }
+
+  /** True for nearly every frame: IPv4, no SYN, and no congestion met. Then there is nothing to adapt. */
+  #isPlain(network: number, end: number): boolean {
+    const arena = this.#arena;
+    if (network < 0 || end - network < PLAIN_TCP_LEN || !leavesEcn(this.#tos)) return false;
+    if (networkEtherType(arena, network) !== ETHERTYPE_IPV4) return false;
+    if (arena[network + PROTOCOL_OFF] !== PROTOCOL_TCP) return true;
+    return arena[network] === PLAIN_IPV4 && (arena[network + PLAIN_FLAGS_OFF] & FLAG_SYN) === 0;
   }
 
   /**

@@ -12,15 +12,17 @@ import { Batch, DF_CLEAR, DF_CLEAR_TOO_BIG, DF_SET, FRAME_NEEDS_CSUM } from '../
 import { BATCH_CAP, SOURCE_SOCKETS, VXLAN_HEADROOM } from '../frame/limits.js';
 import { FRAME_FIRST_COPY, type OverlayPort, type UnderlayPort } from '../port/port.js';
 import { DROP } from '../stats/drop-reason.js';
-import { networkEtherType, networkOffset } from '../wire/ethernet.js';
+import { ETHERTYPE_IPV4, networkEtherType, networkOffset } from '../wire/ethernet.js';
 import { flowHash } from '../wire/flow-hash.js';
+import { PLAIN_IPV4, PROTOCOL_OFF, PROTOCOL_TCP, TOS_OFF } from '../wire/ipv4.js';
 import { isMulticastMac, macHigh, macLow } from '../wire/mac.js';
+import { FLAG_SYN } from '../wire/tcp.js';
 import { writeVxlanHeader } from '../wire/vxlan.js';
 import { accountEncap, FRAME_BROADCAST, FRAME_MULTICAST, FRAME_UNKNOWN_UNICAST } from './account.js';
 import { type Clock, NOW_MS } from './clock.js';
 import { Fragmenter } from './fragmenter.js';
-import { MssClamp, synOffset } from './mss-clamp.js';
-import { inheritedDf, type OuterOptions, outerTos, tosOption } from './outer-header.js';
+import { MssClamp, PLAIN_FLAGS_OFF, PLAIN_TCP_LEN, synOffset } from './mss-clamp.js';
+import { inheritedDf, type OuterOptions, outerTos, TOS_INHERITED, tosOption } from './outer-header.js';
 import { countSegments } from './superframe.js';
 import { DROP_TOO_BIG, SEND_IN_INNER_FRAGMENTS, SEND_IN_OUTER_FRAGMENTS, TooBig } from './too-big.js';
 
@@ -101,7 +103,15 @@ export class Encap {
     const type = network < 0 ? 0 : networkEtherType(arena, network);
     countSegments(arena, frames, i);
     writeVxlanHeader(arena, off - VXLAN_HEADROOM, vnis.vni[vniIdx]);
-    frames.tos[i] = outerTos(arena, type, network, end, this.#tos);
+    // What `outerTos` and `synOffset` would find of nearly every frame, by bytes that are at hand: calling both is 14 ns a
+    // frame (bench/micro, encap), as V8 does not inline them into a function as long as this.
+    let mayBeSyn = this.#clamps;
+    if (this.#tos === TOS_INHERITED && type === ETHERTYPE_IPV4 && end - network >= PLAIN_TCP_LEN) {
+      frames.tos[i] = arena[network + TOS_OFF];
+      if (arena[network + PROTOCOL_OFF] !== PROTOCOL_TCP) mayBeSyn = false;
+      else if (arena[network] === PLAIN_IPV4)
+        mayBeSyn &&= (arena[network + PLAIN_FLAGS_OFF] & FLAG_SYN) !== 0;
+    } else frames.tos[i] = outerTos(arena, type, network, end, this.#tos);
     frames.df[i] = this.#df === DF_INHERITED ? inheritedDf(arena, type, network, end) : this.#df;
     const srcPortIdx = flowHash(arena, off, network, end) & SOURCE_SOCKET_MASK;
     if (isMulticastMac(high)) {
@@ -110,7 +120,7 @@ export class Encap {
       return;
     }
     const peerIdx = fdb.lookupHashed(this.#hashes[i], vniIdx, high, low);
-    if (this.#clamps) {
+    if (mayBeSyn) {
       const syn = synOffset(arena, type, network, end);
       if (syn >= 0) this.#clamp(frames, i, network, syn, peerIdx);
     }

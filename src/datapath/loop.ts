@@ -24,6 +24,9 @@ const OVERFLOW_PERIOD_MS = 100;
 /** How often reports of path MTUs are looked through for those that are too old, ms. */
 const PATHS_PERIOD_MS = 1000;
 
+/** Longest frame or datagram that may be a request or its answer, bytes: no superframe, and nothing that stands for several. */
+const SMALL_LEN = 1600;
+
 export interface LoopOptions extends EncapOptions, DecapOptions {}
 
 export class Loop {
@@ -35,6 +38,9 @@ export class Loop {
   readonly #ageing: AgeingSweep;
   readonly #frames = new Batch();
   readonly #datagrams = new Batch();
+  /** Frames of the round so far, and whether any is too long for a request or its answer. */
+  #moved = 0;
+  #long = false;
   #overflowMs = 0;
   #pathsMs = 0;
 
@@ -64,7 +70,10 @@ export class Loop {
 
   /** Forwards what has been read from TAPs. */
   flushOverlay(): void {
-    if (this.#frames.count > 0) this.#encap.forward(this.#frames);
+    if (this.#frames.count > 0) {
+      this.#weigh(this.#frames);
+      this.#encap.forward(this.#frames);
+    }
     this.#frames.count = 0;
     this.#overlay.reset();
   }
@@ -73,8 +82,23 @@ export class Loop {
   readUnderlay(clock: Clock): void {
     for (let round = 0; round < RECEIVES_PER_ROUND; round++) {
       if (this.#underlay.receive(this.#datagrams) <= 0) return;
+      this.#weigh(this.#datagrams);
       this.#decap.deliver(this.#datagrams, clock);
     }
+  }
+
+  /** True when the rounds since the last call brought one small frame. */
+  takeLight(): boolean {
+    const light = this.#moved === 1 && !this.#long;
+    this.#moved = 0;
+    this.#long = false;
+    return light;
+  }
+
+  /** Before it is dealt with: a frame that is flooded is listed more than once after that. */
+  #weigh({ count, len }: Batch): void {
+    this.#moved += count;
+    if (len[0] > SMALL_LEN) this.#long = true;
   }
 
   /** The bounded rest of a round: answers to earlier sends, ageing, old path MTUs, the kernel's drop count, the heartbeat. */

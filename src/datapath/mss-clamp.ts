@@ -7,7 +7,7 @@
  * not added where the option is missing. The checksum is updated (RFC 1624), or left alone where it is still to be
  * finished: what the field holds then does not cover the options.
  *
- * `synOffset` stands on the way of every frame and is made of few loads; all else is for SYNs.
+ * `synOffset` is for what may be a SYN; encapsulation and decapsulation see by themselves that a plain IPv4 frame is none.
  */
 import type { Tables } from '../fdb/tables.js';
 import { V_MSS_CLAMPED } from '../stats/counters.js';
@@ -19,6 +19,9 @@ import * as tcp from '../wire/tcp.js';
 
 const IPV4_HEADERS_LEN = ipv4.IPV4_LEN + tcp.TCP_LEN;
 const IPV6_HEADERS_LEN = ipv6.IPV6_LEN + tcp.TCP_LEN;
+/** Bytes of IPv4 and TCP headers without options, and where the TCP flags are then, from the IPv4 header on. */
+export const PLAIN_TCP_LEN = IPV4_HEADERS_LEN;
+export const PLAIN_FLAGS_OFF = ipv4.IPV4_LEN + tcp.FLAGS_OFF;
 /** Least that is announced: Linux does not send smaller segments (tcp_min_snd_mss). */
 const LEAST_MSS = 48;
 

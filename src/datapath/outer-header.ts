@@ -20,12 +20,12 @@ export interface OuterOptions {
   readonly tos: number | 'inherit';
 }
 
-/** Value of `tosOption`. */
-const INHERIT = -1;
+/** Value of `tosOption` for `inherit`. */
+export const TOS_INHERITED = -1;
 
 /** The setting as the frame's way wants it: a small integer. */
 export function tosOption({ tos }: OuterOptions): number {
-  return tos === 'inherit' ? INHERIT : tos & ~ECN_MASK;
+  return tos === 'inherit' ? TOS_INHERITED : tos & ~ECN_MASK;
 }
 
 /**
@@ -34,7 +34,7 @@ export function tosOption({ tos }: OuterOptions): number {
  */
 export function outerTos(b: Uint8Array, type: number, network: number, end: number, option: number): number {
   const inner = innerTos(b, type, network, end);
-  return option === INHERIT ? inner : option | (inner & ECN_MASK);
+  return option === TOS_INHERITED ? inner : option | (inner & ECN_MASK);
 }
 
 /** As `inherit` has it. @param type EtherType of the network header at `network` @param end of the frame */

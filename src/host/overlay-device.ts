@@ -179,22 +179,18 @@ class Place {
   }
 
   async readdress(addresses: readonly string[]): Promise<void> {
-    const { tap } = this.#spec;
     const undo = new Rollback();
-    await undo.guard(async () => {
-      const present = await addressesOf(tap);
-      for (const address of new Set(addresses)) {
-        if (present.includes(address)) continue;
-        undo.push(() => changeAddress('delete', address, tap));
-        await changeAddress('add', address, tap);
-      }
-      for (const address of this.#addresses) {
-        if (addresses.includes(address) || !present.includes(address)) continue;
-        undo.push(() => changeAddress('add', address, tap));
-        await changeAddress('delete', address, tap);
-      }
-    });
+    undo.push(() => this.#exchange(addresses, this.#addresses));
+    await undo.guard(() => this.#exchange(this.#addresses, addresses));
     this.#addresses = addresses;
+  }
+
+  /** With the first address of a subnet the kernel takes the others of it away: what stays is looked at last. */
+  async #exchange(before: readonly string[], after: readonly string[]): Promise<void> {
+    const { tap } = this.#spec;
+    for (const address of await addressesOf(tap))
+      if (before.includes(address) && !after.includes(address)) await removeAddress(address, tap);
+    await addAddresses(tap, after);
   }
 }
 
@@ -209,8 +205,9 @@ async function enter(tap: Link, bridge: string, overlayMtu: number): Promise<voi
   if (bridge !== '') await joinBridge(tap, bridge);
 }
 
-async function changeAddress(verb: 'add' | 'delete', address: string, tap: string): Promise<void> {
-  await ip(['address', verb, address, 'dev', tap]);
+/** It may have gone with another one. */
+async function removeAddress(address: string, tap: string): Promise<void> {
+  if ((await addressesOf(tap)).includes(address)) await ip(['address', 'delete', address, 'dev', tap]);
 }
 
 async function openTap(shim: Shim, spec: OverlayDeviceSpec, undo: Rollback): Promise<number[]> {
@@ -282,7 +279,7 @@ async function addAddresses(tap: string, addresses: readonly string[]): Promise<
   if (addresses.length === 0) return;
   const present = await addressesOf(tap);
   for (const address of new Set(addresses)) {
-    if (!present.includes(address)) await changeAddress('add', address, tap);
+    if (!present.includes(address)) await ip(['address', 'add', address, 'dev', tap]);
   }
 }
 

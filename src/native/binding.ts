@@ -162,8 +162,12 @@ export interface Shim {
   /** Adds fd for reading (readable = true) or for errors only. */
   waitAdd(waitFd: number, fd: number, token: number, readable: boolean): number;
   waitRemove(waitFd: number, fd: number): number;
-  /** Waits at most timeoutMs and fills `result` (struct wait_result). @returns tokens */
-  waitFor(waitFd: number, timeoutMs: number, result: Uint8Array): number;
+  /**
+   * Waits at most timeoutMs and fills `result` (struct wait_result).
+   * @param spinUs looks for so long before it sleeps, giving the core away between two looks; 0 … 1000
+   * @returns tokens
+   */
+  waitFor(waitFd: number, timeoutMs: number, spinUs: number, result: Uint8Array): number;
   /** Non-blocking eventfd. @returns fd */
   eventCreate(): number;
   eventFire(fd: number): number;

@@ -61,6 +61,8 @@ export class LiveConfiguration {
   #base: Settings;
   #state: State;
   #holds: Settings;
+  /** What held before the change under way, or what it was to be if it is being taken back: the data plane may have it. */
+  #held: Settings;
   #handle!: Handle;
   #overlay!: Overlay;
   /** Ends, and never fails, when the changes so far have ended. */
@@ -76,6 +78,7 @@ export class LiveConfiguration {
     this.#base = options.base;
     this.#state = options.state;
     this.#holds = applyState(this.#base, this.#state);
+    this.#held = this.#holds;
     if (this.#holds !== this.#base) checkStanding(this.#holds);
   }
 
@@ -112,8 +115,10 @@ export class LiveConfiguration {
     return warnings;
   }
 
+  /** As they hold, or are about to; of a VNI that is about to go, as they still hold. @throws DataPlaneError vni_not_found */
   vni(vni: number): VniSettings {
-    const found = this.#holds.vnis.find((settings) => settings.vni === vni);
+    const isIt = (settings: VniSettings) => settings.vni === vni;
+    const found = this.#holds.vnis.find(isIt) ?? this.#held.vnis.find(isIt);
     if (found) return found;
     throw new DataPlaneError('vni_not_found', `VNI ${vni} is not configured`);
   }
@@ -257,10 +262,12 @@ export class LiveConfiguration {
       await kept?.commit();
     } catch (error) {
       this.#set(before);
+      this.#held = holds;
       await undo.run().catch((failure: Error) => this.#options.log.error(failure.message));
       await kept?.discard();
       throw error;
     } finally {
+      this.#held = this.#holds;
       this.#options.settled();
     }
     for (const { after, fields } of steps.changed)

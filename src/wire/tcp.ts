@@ -20,7 +20,7 @@
 /** Without options. */
 export const TCP_LEN = 20;
 const DATA_OFFSET_OFF = 12;
-const FLAGS_OFF = 13;
+export const FLAGS_OFF = 13;
 export const CHECKSUM_OFF = 16;
 
 const OPTION_END = 0;

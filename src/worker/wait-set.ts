@@ -69,13 +69,13 @@ export class WaitSet {
     this.#shim.waitRemove(this.#fd, fd);
   }
 
-  /** Waits at most so long; then `taps`, `receivers`, `errors` and `woken` say what is ready. */
-  wait(timeoutMs: number): void {
+  /** Waits at most so long, @param spinUs of it awake; then `taps`, `receivers`, `errors` and `woken` say what is ready. */
+  wait(timeoutMs: number, spinUs: number): void {
     this.tapCount = 0;
     this.errorCount = 0;
     this.receiverCount = 0;
     this.woken = false;
-    const ready = this.#shim.waitFor(this.#fd, timeoutMs, this.#result);
+    const ready = this.#shim.waitFor(this.#fd, timeoutMs, spinUs, this.#result);
     for (let i = 0; i < ready; i++) this.#sort(this.#tokens[i]);
   }
 

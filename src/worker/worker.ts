@@ -31,6 +31,7 @@ import { type OffloadName, Offloads, refusalText } from '../stats/offloads.js';
 import { Applier, Refusal } from './apply.js';
 import { Downgrade } from './downgrade.js';
 import { FdbEvents } from './fdb-events.js';
+import { Polling } from './polling.js';
 import type { CaptureChange, Report, Request, WorkerInit } from './protocol.js';
 import { WAIT_NOW_MS, WAIT_WAITED_MS, WaitSet } from './wait-set.js';
 
@@ -60,6 +61,7 @@ class DataPlaneThread {
   readonly #capture: Capture;
   readonly #underlay: UnderlayPort;
   readonly #clock = makeClock();
+  readonly #polling = new Polling();
   readonly #pathErrors = new PathErrors();
   /** Undefined for an engine without offloads. */
   readonly #downgrade: Downgrade | undefined;
@@ -196,7 +198,7 @@ class DataPlaneThread {
    */
   #round(timeoutMs: number): void {
     const wait = this.#wait;
-    wait.wait(timeoutMs);
+    wait.wait(timeoutMs, this.#polling.spinUs);
     const clock = this.#clock;
     clock[NOW_MS] = wait.times[WAIT_NOW_MS];
     clock[EPOCH_MS] = clock[NOW_MS] + this.#epochOffsetMs;
@@ -213,6 +215,7 @@ class DataPlaneThread {
     this.#hearPaths(secondOf(clock));
     this.#downgrade?.step();
     this.#measure();
+    this.#polling.after(this.#loop.takeLight(), wait.times[WAIT_WAITED_MS] * 1000);
     this.#reportFdb();
     if (this.#applier.busy) this.#stepJob(tick);
     else if (wait.woken) this.#takeRequests(tick);

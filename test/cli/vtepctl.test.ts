@@ -1,6 +1,5 @@
 /** vtepctl against an API that listens on a unix socket and on TCP: exit codes, what is printed, what it changed. */
 import t, { type Test } from 'tap';
-import { vtepctl } from '../../src/cli/vtepctl.js';
 import { listen } from '../../src/control/listen.js';
 import {
   P_LAST_SEEN_MS,
@@ -12,12 +11,7 @@ import {
 import { DROP } from '../../src/stats/drop-reason.js';
 import { controlOverPlainDataPlane, STARTED_MS } from '../support/control.js';
 import { socketPath } from '../support/socket-path.js';
-
-interface Result {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
+import { type Result, runVtepctl } from '../support/vtepctl.js';
 
 /** What the machine itself shows while no daemon runs. */
 const MACHINE_FINDINGS = [
@@ -42,18 +36,13 @@ async function daemon(t: Test) {
   return { dataPlane, server, findings, place, ctl: (line: string) => run(line, { VTEPCTL_API: place }) };
 }
 
-async function run(line: string, env: Record<string, string> = {}): Promise<Result> {
-  let stdout = '';
-  let stderr = '';
-  const code = await vtepctl(line.split(' ').filter(Boolean), {
+function run(line: string, env: Record<string, string> = {}): Promise<Result> {
+  return runVtepctl(line, {
     env,
-    stdout: (text) => (stdout += text),
-    stderr: (text) => (stderr += text),
     progress: (line) => steps.push(line),
     doctor: async () => MACHINE_FINDINGS,
     nowMs: () => NOW_MS,
   });
-  return { code, stdout, stderr };
 }
 
 t.test('wrong command lines: exit 2, one line, nothing asked', async (t) => {
@@ -76,6 +65,23 @@ t.test('wrong command lines: exit 2, one line, nothing asked', async (t) => {
     ],
     ['fdb show --type learned', /^vtepctl: --type learned: must be "static", "dynamic" or "all"\n$/],
     ['fdb show --vni 16777216', /^vtepctl: --vni 16777216: must be a whole number from 0 to 16777215\n$/],
+    ['vni add', /^vtepctl: missing required argument 'ID'/],
+    ['vni add 16777216', /^vtepctl: VNI 16777216: must be a whole number from 0 to 16777215\n$/],
+    ['vni add 200 --mtu 20', /^vtepctl: --mtu 20: must be "auto" or a whole number from 68 to 65535\n$/],
+    ['vni add 200 --mtu 1400 --mtu 1500', /^vtepctl: --mtu 1500: given twice; give it once\n$/],
+    ['vni add 200 --peer 192.0.2.1,vni=7', /^vtepctl: --peer 192\.0\.2\.1,vni=7: .*leave vni= out\n$/],
+    ['vni set 200', /^vtepctl: vni set: says nothing to change/],
+    ['vni set 200 --default tap', /^vtepctl: --default tap: must be "bridge", /],
+    ['events --type heard', /^vtepctl: --type heard: must be "learned", /],
+    ['counters --watch 0', /^vtepctl: --watch 0: must be a whole number from 1 to 3600\n$/],
+    ['top', /^vtepctl: top: stdin or stdout is no terminal; --batch prints lines\n$/],
+    ['capture --json', /^vtepctl: capture: --json has no place beside the packets/],
+    ['capture --snaplen 0', /^vtepctl: --snaplen 0: must be a whole number from 1 to 262144\n$/],
+    ['completion fish', /^vtepctl: .*Allowed choices are bash, zsh/],
+    [
+      '--token-file /nowhere status',
+      /^vtepctl: --token-file \/nowhere: cannot be read \(ENOENT\); name a file/,
+    ],
     ['--api nowhere status', /^vtepctl: --api nowhere: must be HOST:PORT, \[IPV6\]:PORT or unix:PATH\n$/],
   ];
   for (const [line, message] of rows) {
@@ -113,9 +119,9 @@ t.test('refused: exit 1, the detail on stderr', async (t) => {
 });
 
 t.test('which VNI', async (t) => {
-  const { ctl, dataPlane } = await daemon(t);
+  const { ctl } = await daemon(t);
   t.equal((await ctl('fdb show')).code, 0, 'the only one there is');
-  dataPlane.addVni(200);
+  t.strictSame(await ctl('vni add 200'), { code: 0, stdout: '', stderr: '' });
   t.strictSame(await ctl('fdb show'), {
     code: 2,
     stdout: '',
@@ -289,5 +295,8 @@ t.test('over TCP, by flag before environment', async (t) => {
 t.test('--help and --version', async (t) => {
   t.match(await run('--help'), { code: 0, stdout: /^Usage: vtepctl /, stderr: '' });
   t.match(await run('fdb --help'), { code: 0, stdout: /\bflush\b/ });
+  t.match(await run('vni set --help'), { code: 0, stdout: /--mtu <auto\|N>/ });
+  t.match((await run('--help')).stdout, /Exit codes: 0 done; 1 /);
+  t.notMatch((await run('--help')).stdout, /^ +complete /m, 'what shells call is not shown');
   t.match(await run('--version'), { code: 0, stdout: /^\d+\.\d+\.\d+\n$/ });
 });

@@ -128,6 +128,7 @@ t.test('the exposition', async (t) => {
     ['vtepd_mss_clamped_total', { vni: 100 }, 5],
     ['vtepd_fdb_entries', { vni: 100, type: 'static' }, 0],
     ['vtepd_fdb_entries', { vni: 100, type: 'dynamic' }, 0],
+    ['vtepd_fdb_limit_entries', { vni: 100 }, 65536],
     ['vtepd_fdb_learned_total', { vni: 100 }, 4],
     ['vtepd_fdb_moved_total', { vni: 100 }, 3],
     ['vtepd_fdb_aged_total', { vni: 100 }, 2],
@@ -163,6 +164,15 @@ t.test('a scrape takes one snapshot of each VNI and leaves nothing of a removed 
   );
   t.match(body, /vtepd_peer_tx_frames_total\{vni="100",peer=""\} 2\n/, 'what it counted goes on');
   assertIdentity(t, new Metrics(body.replaceAll(/^.*vni="200".*\n/gm, '')));
+});
+
+t.test('who asks for the header alone takes nobody’s turn', async (t) => {
+  const { server } = await afterTraffic(t);
+  for (let round = 0; round < 3; round++) {
+    const { statusCode, body } = await server.inject({ method: 'HEAD', url: '/metrics' });
+    t.same([statusCode, body], [200, '']);
+  }
+  t.match((await server.inject('/metrics')).body, /^vtepd_dataplane_busy_ratio /m);
 });
 
 t.test('/v1/counters says the same', async (t) => {

@@ -77,3 +77,24 @@ t.test('both directions in one round: a frame out, its answer in', async (t) => 
   t.equal(plane.overlay.written.length, 1);
   plane.checkIdentity(t, 'one round');
 });
+
+t.test('a light round is one small frame, either way, whoever gets copies of it', async (t) => {
+  const plane = makePlane();
+  plane.addPeer(0, '192.0.2.2');
+  const isLight = (): boolean => {
+    plane.breathe();
+    return plane.loop.takeLight();
+  };
+  plane.fromTap(0, arpFrame(BROADCAST, A));
+  t.ok(isLight(), 'out, to two peers');
+  plane.fromPeer(PEER, 100, ipv4Frame(A, '02:00:00:00:00:0b'));
+  t.ok(isLight(), 'in');
+  t.notOk(isLight(), 'nothing came');
+  plane.fromTap(0, arpFrame(BROADCAST, A));
+  plane.fromPeer(PEER, 100, ipv4Frame(A, '02:00:00:00:00:0b'));
+  t.notOk(isLight(), 'both at once');
+  plane.fromTap(0, Buffer.concat([ipv4Frame('02:00:00:00:00:0b', A), Buffer.alloc(3000)]));
+  t.notOk(isLight(), 'a superframe');
+  plane.fromTap(0, arpFrame(BROADCAST, A));
+  t.ok(isLight(), 'and each round is judged by itself');
+});

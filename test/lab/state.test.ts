@@ -23,7 +23,7 @@ t.test('what was changed holds after a restart, and beats the file', async (t) =
     t.equal((await vtepd.call(method, path, body)).status, status, `${method} ${path}`);
   await call(201, 'POST', PEERS, { address: '192.168.80.13', flood: false });
   await call(204, 'DELETE', `${PEERS}/192.168.80.12`);
-  await call(200, 'PUT', '/v1/vnis/100/fdb/02:00:00:00:00:aa', { peer: '192.168.80.13' });
+  await call(204, 'PUT', '/v1/vnis/100/fdb/02:00:00:00:00:aa', { peer: '192.168.80.13' });
   await call(201, 'POST', '/v1/vnis', { vni: 300, tap: 'mine', ageing: 7 });
   await call(200, 'PATCH', '/v1/vnis/200', { mtu: 1300 });
   const before = await everything(vtepd);

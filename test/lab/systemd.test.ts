@@ -121,6 +121,21 @@ t.test('vtepd@.service: instances side by side, each with its file and its state
   t.ok((await near.devices()).includes('vtep200'));
 });
 
+t.test('the drop-in of docs/systemd.md gives what takes CAP_BPF, and nothing else', async (t) => {
+  const { machine } = await machineWithSystemd(t);
+  const docs = readFileSync(new URL('../../docs/systemd.md', import.meta.url), 'utf8');
+  const dropIn = /\[Service\](\n +\S+=\S+)+/.exec(docs)?.[0].replaceAll(/^ +/gm, '') ?? '';
+  t.match(dropIn, /CAP_BPF/);
+  const folder = '/run/systemd/system/vtepd.service.d';
+  await machine.run(['sh', '-c', `mkdir -p ${folder} && echo "$1" >${folder}/bpf.conf`, 'sh', dropIn]);
+  await machine.run('systemctl daemon-reload');
+  await machine.run('systemctl start vtepd');
+  const pid = await machine.property('vtepd', 'MainPID');
+  t.match(await machine.run(`cat /proc/${pid}/status`), /^CapEff:\t0000008000003000$/m, 'one more');
+  const status = await machine.run('vtepctl --api unix:/run/vtepd/api.sock status');
+  t.notMatch(status, /offload_not_permitted/, status.split('\n')[2]);
+});
+
 t.test('both units are what systemd-analyze calls right', async (t) => {
   const { machine } = await machineWithSystemd(t);
   const verify = 'systemd-analyze verify --man=no --recursive-errors=no vtepd.service vtepd@lab.service';
@@ -165,7 +180,7 @@ function callSets(text: string): Map<string, string[]> {
   let members: string[] = [];
   for (const line of text.split('\n')) {
     if (line.startsWith('@')) sets.set(line.trim(), (members = []));
-    else if (/^ +[@\w]+$/.test(line)) members.push(line.trim());
+    else if (/^ +[@\w-]+$/.test(line)) members.push(line.trim());
   }
   return sets;
 }

@@ -130,7 +130,7 @@ t.test('waiting: tokens, times, and a wake-up from another thread', async (t) =>
   const result = new ArrayBuffer(shim.layout['sizeof.waitResult']);
   const times = new Float64Array(result, 0, 2);
   const tokens = new Int32Array(result, shim.layout['offsetof.waitResult.tokens'], shim.layout.WAIT_CAP);
-  const wait = (timeoutMs: number) => shim.waitFor(waitFd, timeoutMs, new Uint8Array(result));
+  const wait = (timeoutMs: number) => shim.waitFor(waitFd, timeoutMs, 0, new Uint8Array(result));
 
   t.equal(shim.waitAdd(waitFd, event, 77, true), 0);
   t.equal(wait(20), 0);
@@ -243,7 +243,7 @@ t.test('arguments that are wrong as a whole throw, and name function and argumen
     watchClear: [-1],
     waitAdd: [-1, -1, 0, true],
     waitRemove: [-1, -1],
-    waitFor: [-1, 0, result],
+    waitFor: [-1, 0, 0, result],
     eventFire: [-1],
     eventClear: [-1],
     dup: [-1],
@@ -313,7 +313,8 @@ t.test('arguments that are wrong as a whole throw, and name function and argumen
     ['waitAdd', 2, 'token', [-1, 2 ** 30]],
     ['waitAdd', 3, 'readable', [1, undefined]],
     ['waitFor', 1, 'timeoutMs', [-2, 0.5]],
-    ['waitFor', 2, 'result', [new Uint8Array(result.length - 1), odd(result.length)]],
+    ['waitFor', 2, 'spinUs', [-1, 1001, 0.5]],
+    ['waitFor', 3, 'result', [new Uint8Array(result.length - 1), odd(result.length)]],
     ['eventFire', 0, 'fd', [{}]],
     ['close', 0, 'fd', [undefined, 1n]],
   ];

@@ -83,3 +83,47 @@ t.test('rows that are read together are of one moment, in each block', async (t)
   t.equal(rows[0].row[C.V_TAP_RX_FRAMES], C.V_TAP_RX_FRAMES + before + 1);
   t.equal(rows[1].row[C.P_TX_FRAMES], sum(2, C.P_TX_FRAMES) + 1);
 });
+
+t.test('neighbouring rows are read as one', async (t) => {
+  const all = blocks(2);
+  for (const [worker, { cells }] of all.entries())
+    for (let cell = 0; cell < 3 * C.PEER_ROW; cell++)
+      cells[all[0].peerBase(0) + cell] = 100 * (worker + 1) + cell;
+  const reader = new CounterBlocks(all);
+  const alone = [0, 1, 2].map((peerIdx) => reader.peerRow(peerIdx));
+  const together = new Float64Array(3 * C.PEER_ROW);
+  reader.read([...alone, reader.peerRows(0, together)]);
+  t.same(
+    [...together],
+    alone.flatMap(({ row }) => [...row]),
+  );
+});
+
+t.test(
+  'who never leaves the reader alone makes it give up soon, the sooner the more there is to copy',
+  async (t) => {
+    const copies = (peers: number) => {
+      const busy = new C.Counters(1, peers);
+      let copied = 0;
+      const { consistently } = C.Counters.prototype;
+      busy.consistently = (copy, attempts) =>
+        consistently.call(
+          busy,
+          () => {
+            copied++;
+            copy();
+            busy.begin();
+            busy.end();
+          },
+          attempts,
+        );
+      const reader = new CounterBlocks([busy]);
+      reader.read([reader.vniRow(0), reader.peerRows(0, new Float64Array(peers * C.PEER_ROW))]);
+      return copied;
+    };
+    t.equal(copies(1), 10_001, 'a small VNI');
+    t.ok(copies(1000) < 600, 'a thousand peers');
+    t.ok(copies(64_000) <= 9, 'sixty-four thousand');
+    t.ok(copies(1 << 20) <= 5, 'all that there can be');
+  },
+);

@@ -1,40 +1,70 @@
 /** The API over a data plane that forwards nothing: VNI 100 with two peers, one of them given by name. */
+import { Readable } from 'node:stream';
 import { pino } from 'pino';
-import type { Finding, PeerProbe, ProbeProgress } from '../../src/control/deps.js';
+import { readPeerBody, readVniBody } from '../../src/config/body.js';
+import type { Capture, Finding, PeerProbe, ProbeProgress } from '../../src/control/deps.js';
 import { buildServer, type ControlDeps, type StatusInfo } from '../../src/control/server.js';
+import { Events } from '../../src/events.js';
 import { makeIpAddress, parseIpAddress } from '../../src/wire/ip-address.js';
-import type { PeerAddress } from '../../src/worker/data-plane.js';
+import { DataPlaneError, type PeerAddress } from '../../src/worker/data-plane.js';
+import { PlainConfiguration } from './configuration.js';
 import { PlainDataPlane } from './data-plane.js';
 
 export const STARTED_MS = Date.UTC(2026, 0, 1);
 
-export async function controlOverPlainDataPlane() {
+/** @param token that the API asks for @param level of the log */
+export async function controlOverPlainDataPlane({ token = '', level = 'info' } = {}) {
   const dataPlane = new PlainDataPlane();
-  dataPlane.addVni(100);
-  await dataPlane.addPeer(100, {
-    address: literal('192.0.2.11', 4789),
-    flood: true,
-    name: '',
-    pathMtu: 1500,
-  });
-  await dataPlane.addPeer(100, {
-    address: literal('2001:db8::12', 8472),
-    flood: false,
-    name: 'far.example',
-    pathMtu: 0,
-  });
+  const configuration = new PlainConfiguration(dataPlane, resolve);
+  await configuration.addVni(readVniBody({ vni: 100 }, 4789));
+  await configuration.addPeer(100, readPeerBody({ address: '192.0.2.11' }, 4789));
+  await configuration.addPeer(100, readPeerBody({ address: 'far.example', port: 8472, flood: false }, 4789));
   const lines: string[] = [];
   const findings: Finding[] = [];
+  const captures = new PlainCaptures();
+  const events = new Events();
   const deps: ControlDeps = {
     dataPlane,
+    configuration,
+    events,
+    capture: captures,
+    token,
     status: () => STATUS,
-    log: pino({ base: null }, { write: (line: string) => lines.push(line) }),
-    resolvePeer,
+    log: pino({ base: null, level }, { write: (line: string) => lines.push(line) }),
     doctor: async () => findings,
     probe: async (_vni, peer, progress) => probeNothing(peer.address.text, progress),
   };
-  return { dataPlane, lines, findings, server: buildServer(deps) };
+  const server = buildServer(deps);
+  return { dataPlane, configuration, events, captures, lines, findings, server, deps };
 }
+
+/** One capture at a time: a file header and three packets of 4 bytes, then nothing more until it is closed. */
+class PlainCaptures {
+  readonly asked: object[] = [];
+  running = 0;
+
+  async open(options: { readonly limit?: number }): Promise<Capture> {
+    if (this.running > 0) throw new DataPlaneError('capture_busy', 'a capture is running already');
+    this.asked.push(options);
+    this.running++;
+    const stream = new Readable({ read() {} });
+    stream.push(PCAP);
+    if (options.limit !== undefined) stream.push(null);
+    return {
+      stream,
+      close: async () => {
+        this.running--;
+        stream.destroy();
+      },
+    };
+  }
+}
+
+/** Header of the file, then three packets. */
+export const PCAP = Buffer.concat([
+  Buffer.from('d4c3b2a1020004000000000000000000000004000100000'.padEnd(48, '0'), 'hex'),
+  ...[1, 2, 3].map((n) => Buffer.from(`00000000000000000400000004000000${`0${n}`.repeat(4)}`, 'hex')),
+]);
 
 const STATUS: StatusInfo = {
   version: '0.1.0',
@@ -57,12 +87,18 @@ function probeNothing(address: string, progress: ProbeProgress): PeerProbe {
   return { ...overlay, ...found, probes: 9, failed: [], good: false, summary };
 }
 
-/** Knows one name. */
-async function resolvePeer(host: string, port: number): Promise<PeerAddress> {
-  if (host === 'near.example') return literal('192.0.2.77', port);
-  if (parseIpAddress(host) !== undefined) return literal(host, port);
-  throw new Error(`${host}: name not known`);
+/** Knows three names, one of them without an address. */
+function resolve(host: string, port: number): readonly PeerAddress[] {
+  const addresses = NAMES[host] ?? (parseIpAddress(host) === undefined ? undefined : [host]);
+  if (addresses) return addresses.map((text) => literal(text, port));
+  throw new DataPlaneError('peer_unresolved', `${host}: name not known`);
 }
+
+const NAMES: Readonly<Record<string, readonly string[] | undefined>> = {
+  'far.example': ['2001:db8::12'],
+  'near.example': ['192.0.2.77', '192.0.2.78'],
+  'lost.example': [],
+};
 
 function literal(text: string, port: number): PeerAddress {
   const { family, bytes, scope } = parseIpAddress(text)!;

@@ -46,13 +46,17 @@ export class PlainDataPlane implements DataPlane {
   readonly #vnis = new Map<number, Vni>();
   #nextPeer = 0;
 
-  addVni(vni: number, policy: Partial<VniState['policy']> = {}): VniState {
+  addVni(
+    vni: number,
+    policy: Partial<VniState['policy']> = {},
+    device: { tap?: string; bridge?: string; mac?: string } = {},
+  ): VniState {
     const state: VniState = {
       vni,
       vniIdx: this.#vnis.size,
-      tap: `vtep${vni}`,
-      bridge: '',
-      mac: '02:00:00:00:00:01',
+      tap: device.tap ?? `vtep${vni}`,
+      bridge: device.bridge ?? '',
+      mac: device.mac || '02:00:00:00:00:01',
       policy: {
         learning: true,
         ageingS: 300,
@@ -68,6 +72,16 @@ export class PlainDataPlane implements DataPlane {
     };
     this.#vnis.set(vni, { state, peers: new Map(), fdb: new Map() });
     return state;
+  }
+
+  changeVni(vni: number, policy: Partial<VniState['policy']>, bridge: string): void {
+    const own = this.#vni(vni);
+    const state = { ...own.state, bridge, policy: { ...own.state.policy, ...policy } };
+    this.#vnis.set(vni, { ...own, state });
+  }
+
+  removeVni(vni: number): void {
+    this.#vnis.delete(vni);
   }
 
   /** An entry as if it had been learned. */

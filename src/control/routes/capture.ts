@@ -1,11 +1,9 @@
 /** Packets as a pcap file that does not end: it is written while they flow, until the client goes away. */
-import { Readable } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
 import { oneOf, wholeNumber } from '../../config/values.js';
 import { guardedAnswers, media, OF_DATA_PLANE } from '../answers.js';
 import type { ControlDeps } from '../deps.js';
 import { parseWith, vniOf } from '../params.js';
-import { firstPackets } from '../pcap-limit.js';
 import { captureQuery } from '../schemas.js';
 
 export const PCAP_TYPE = 'application/vnd.tcpdump.pcap';
@@ -37,8 +35,7 @@ export function captureRoutes(app: FastifyInstance, deps: ControlDeps): void {
       },
     },
     async (request, reply) => {
-      const { limit, ...options } = optionsOf(deps, request.query);
-      const capture = await deps.capture.open(options);
+      const capture = await deps.capture.open(optionsOf(deps, request.query));
       const end = () => {
         capture.close().catch((error) => deps.log.error({ err: error, request: request.id }, 'capture'));
       };
@@ -46,10 +43,7 @@ export function captureRoutes(app: FastifyInstance, deps: ControlDeps): void {
       else reply.raw.once('close', end);
       // There may be nothing to capture for hours.
       request.raw.socket.setTimeout(0);
-      const { stream } = capture;
-      return reply
-        .type(PCAP_TYPE)
-        .send(limit === undefined ? stream : Readable.from(firstPackets(stream, limit)));
+      return reply.type(PCAP_TYPE).send(capture.stream);
     },
   );
 }
@@ -61,7 +55,6 @@ function optionsOf({ dataPlane }: ControlDeps, query: CaptureQuery) {
     vni: vni === undefined ? undefined : vniOf(dataPlane, { vni }),
     point: parseWith('point', point, oneOf('overlay', 'underlay')),
     snapLen: parseWith('snaplen', snaplen, wholeNumber(1, SNAP_LEN_MAX)),
-    limit:
-      limit === undefined ? undefined : parseWith('limit', limit, wholeNumber(1, Number.MAX_SAFE_INTEGER)),
+    ...(limit !== undefined && { limit: parseWith('limit', limit, wholeNumber(1, Number.MAX_SAFE_INTEGER)) }),
   };
 }

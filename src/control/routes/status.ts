@@ -7,7 +7,7 @@ import { ApiError } from '../errors.js';
 import { createMetrics } from '../metrics.js';
 import { countersSchema, findingSchema, healthSchema, listOf, noQuery, statusSchema } from '../schemas.js';
 import { textStream } from '../text-stream.js';
-import { vniView } from './vnis.js';
+import { vniStates, vniView } from './vnis.js';
 
 const JSON_TYPE = 'application/json; charset=utf-8';
 const TAGS = ['Daemon'];
@@ -114,7 +114,7 @@ function statusView(deps: ControlDeps) {
     uptimeS: Math.floor((Date.now() - startedAtMs) / 1000),
     ready: dataPlane.ready,
     underlay: { ...underlay, device: underlay.device || null },
-    vnis: dataPlane.vnis().map((vni) => vniView(deps, vni)),
+    vnis: vniStates(deps).map((vni) => vniView(deps, vni)),
     warnings,
   };
 }

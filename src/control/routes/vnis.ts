@@ -4,14 +4,16 @@ import { type Body, readVniBody, readVniChanges } from '../../config/body.js';
 import type { VniSettings } from '../../config/settings.js';
 import { parseVni } from '../../config/values.js';
 import { V_FDB_DYNAMIC, V_FDB_STATIC } from '../../stats/counters.js';
-import type { VniState } from '../../worker/data-plane.js';
+import { DataPlaneError, type VniState } from '../../worker/data-plane.js';
 import { guardedAnswers, json, nothing, OF_BODIES, OF_DATA_PLANE } from '../answers.js';
 import type { Changes } from '../changes.js';
-import type { ControlDeps } from '../deps.js';
+import type { Configuration, ControlDeps } from '../deps.js';
 import { answersUnchanged, etagOf, refuseStale } from '../etag.js';
 import { type PageQuery, pageOf } from '../pages.js';
 import { parseWith, vniOf } from '../params.js';
 import * as S from '../schemas.js';
+
+type VniDeps = Pick<ControlDeps, 'dataPlane' | 'configuration'>;
 
 interface VniParams {
   readonly vni: string;
@@ -36,7 +38,7 @@ export function vniRoutes(app: FastifyInstance, deps: ControlDeps, changes: Chan
     },
     ({ query }) => {
       const after = query.cursor === undefined ? undefined : parseWith('cursor', query.cursor, parseVni);
-      const page = pageOf(dataPlane.vnis(), ({ vni }) => vni, query.limit, after);
+      const page = pageOf(vniStates(deps), ({ vni }) => vni, query.limit, after);
       return { ...page, items: page.items.map((state) => vniView(deps, state)) };
     },
   );
@@ -158,11 +160,13 @@ export function vniRoutes(app: FastifyInstance, deps: ControlDeps, changes: Chan
   );
 }
 
+/** What is configured and forwards. A VNI that is being removed is not configured any more, but may forward still. */
+export function vniStates({ dataPlane, configuration }: VniDeps): VniState[] {
+  return dataPlane.vnis().filter(({ vni }) => isConfigured(configuration, vni));
+}
+
 /** Settings by their names in the configuration file, and what became of them. */
-export function vniView(
-  { dataPlane, configuration }: Pick<ControlDeps, 'dataPlane' | 'configuration'>,
-  { vni, tap, bridge, mac, policy }: VniState,
-) {
+export function vniView({ dataPlane, configuration }: VniDeps, { vni, tap, bridge, mac, policy }: VniState) {
   const { vni: row, peers } = dataPlane.totals(vni);
   const { mtu, addresses } = configuration.settings(vni);
   return {
@@ -182,6 +186,15 @@ export function vniView(
     peers,
     fdb: { static: row[V_FDB_STATIC], dynamic: row[V_FDB_DYNAMIC] },
   };
+}
+
+function isConfigured(configuration: Configuration, vni: number): boolean {
+  try {
+    return configuration.settings(vni).vni === vni;
+  } catch (error) {
+    if (error instanceof DataPlaneError) return false;
+    throw error;
+  }
 }
 
 /** Peers have tags of their own: who adds one does not disturb who changes the VNI. */

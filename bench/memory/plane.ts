@@ -1,0 +1,80 @@
+/**
+ * A data plane without a kernel: the built handle and its worker, with memory ports. The modules are those of dist/,
+ * because only there the worker finds its shim.
+ */
+import { join } from 'node:path';
+import type * as bindingModule from '../../src/native/binding.js';
+import type { NewPeer } from '../../src/worker/data-plane.js';
+import type * as handleModule from '../../src/worker/handle.js';
+
+const POOL_LEN = 256;
+
+export async function startHandle(): Promise<handleModule.Handle> {
+  const dist = join(process.cwd(), 'dist');
+  const { loadShim } = (await import(join(dist, 'native/binding.js'))) as typeof bindingModule;
+  const { Handle } = (await import(join(dist, 'worker/handle.js'))) as typeof handleModule;
+  const shim = loadShim();
+  const wakeFd = shim.eventCreate();
+  const handle = new Handle({
+    engine: 'memory',
+    underlay: { sendFds: new Array<number>(POOL_LEN).fill(-1) },
+    offloads: new SharedArrayBuffer(0),
+    strictHeader: false,
+    outer: { df: 'set', tos: 'inherit', mssClamp: true },
+    port: 4789,
+    workers: [
+      {
+        waitFd: shim.waitCreate(),
+        wakeFd,
+        wake: () => void shim.eventFire(wakeFd),
+        receiveFds: { ipv4: -1, ipv6: -1 },
+      },
+    ],
+    seed: 1,
+    log: (level, message, fields) => console.error(level, message, fields),
+    peersChanged: () => {},
+    probeReplied: () => {},
+    addressText: () => '',
+  });
+  await handle.start();
+  return handle;
+}
+
+export async function addVni(handle: handleModule.Handle, vni: number): Promise<void> {
+  await handle.addVni({
+    vni,
+    tap: `vtep${vni}`,
+    bridge: '',
+    mac: '02:00:00:00:00:01',
+    macParts: { high: 0x0200, low: 1 },
+    tapFds: [-1],
+    policy: {
+      learning: true,
+      ageingS: 300,
+      fdbLimit: 65_536,
+      flood: true,
+      accept: 'peers',
+      vlan: 'pass',
+      overlayMtu: 1450,
+      packetMax: 0,
+    },
+  });
+}
+
+/** 10.1.0.0 and what follows. */
+export function peerOf(i: number): NewPeer {
+  const bytes = new Uint8Array(16);
+  bytes.set([10, 1, i >> 8, i & 0xff]);
+  const text = `10.1.${i >> 8}.${i & 0xff}`;
+  return {
+    address: { family: 4, bytes, port: 4789, scopeId: 0, text },
+    flood: true,
+    name: '',
+    pathMtu: 1500,
+  };
+}
+
+export function residentBytes(): number {
+  globalThis.gc?.();
+  return process.memoryUsage().rss;
+}

@@ -1,0 +1,59 @@
+/** The counters, once or as they change. */
+import { wholeNumber } from '../../config/values.js';
+import type { Counters } from '../answers.js';
+import { type Declare, option, Refusal, type Session, VNI_OPTION, type VniOption } from '../session.js';
+import { clockText, countersText } from '../vtepctl-text.js';
+
+interface CountersOptions extends VniOption {
+  /** Seconds; true: the usual. */
+  readonly watch?: number | true;
+}
+
+export const declareCounters: Declare = (program, run) => {
+  program
+    .command('counters')
+    .description('frames and bytes by VNI and peer, drops by reason')
+    .option(...VNI_OPTION)
+    .option(
+      ...option('--watch [S]', 'again every S seconds (default: 1), with what came in a second', SECONDS),
+    )
+    .action(run(counters));
+};
+
+const SECONDS = wholeNumber(1, 3600);
+
+async function counters(session: Session<CountersOptions>): Promise<void> {
+  const { watch } = session.options;
+  if (watch !== undefined) return follow(session, watch === true ? 1 : watch);
+  const chosen = await read(session);
+  session.answer(chosen, () => countersText(chosen));
+}
+
+/** On a terminal in place, elsewhere one after the other; as JSON a line each. */
+async function follow(session: Session<CountersOptions>, intervalS: number): Promise<void> {
+  const { around, options } = session;
+  const signal = around.interrupted();
+  let before: Counters | undefined;
+  let beforeMs = 0;
+  while (!signal.aborted) {
+    const now = await read(session);
+    const nowMs = around.nowMs();
+    const seconds = nowMs > beforeMs && before ? (nowMs - beforeMs) / 1000 : intervalS;
+    const text = () => countersText(now, before ?? now, seconds);
+    if (options.json) around.stdout(`${JSON.stringify({ at: new Date(nowMs).toISOString(), ...now })}\n`);
+    else around.stdout(`${around.output.isTerminal ? CLEAR : ''}${clockText(nowMs)}\n${text()}\n`);
+    before = now;
+    beforeMs = nowMs;
+    await around.sleep(intervalS * 1000, signal);
+  }
+}
+
+const CLEAR = '\x1b[H\x1b[2J';
+
+async function read({ client, options }: Session<CountersOptions>): Promise<Counters> {
+  const all = await client.call<Counters>('GET', '/v1/counters');
+  const vnis = all.vnis.filter(({ vni }) => options.vni === undefined || vni === options.vni);
+  if (options.vni !== undefined && vnis.length === 0)
+    throw new Refusal(`VNI ${options.vni} is not configured`);
+  return { ...all, vnis };
+}

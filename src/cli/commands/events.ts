@@ -1,0 +1,79 @@
+/** What happens, as it happens: a line for each event, or a line of JSON. Runs until Ctrl-C, or so many. */
+import type { Readable } from 'node:stream';
+import { createParser } from 'eventsource-parser';
+import { oneOf, parseVni, wholeNumber } from '../../config/values.js';
+import type { VtepEvent } from '../answers.js';
+import { type Declare, option, Refusal, type Session } from '../session.js';
+import { eventText } from '../vtepctl-text.js';
+
+/** As the stream has them. */
+interface Stamped extends VtepEvent {
+  /** RFC 3339. */
+  readonly at: string;
+}
+
+interface EventsOptions {
+  readonly vni?: number;
+  readonly type?: readonly string[];
+  readonly count?: number;
+}
+
+const TYPES = [
+  'learned',
+  'moved',
+  'aged',
+  'miss',
+  'peer',
+  'vni',
+  'resolve',
+  'path-mtu',
+  'warning',
+  'lost',
+] as const;
+
+export const declareEvents: Declare = (program, run) => {
+  program
+    .command('events')
+    .description('what happens, as it happens: MACs learned, peers, path MTUs, warnings')
+    .option(...option('--vni <ID>', 'only of this VNI', parseVni))
+    .option(
+      ...option(`--type <${TYPES.join('|')}>`, 'only of this type, or of several: "learned,moved"', types),
+    )
+    .option(...option('-c, --count <N>', 'end after so many', wholeNumber(1, 1_000_000_000)))
+    .action(run(events));
+};
+
+function types(text: string): string[] {
+  return text.split(',').map(oneOf(...TYPES));
+}
+
+async function events({ client, around, options }: Session<EventsOptions>): Promise<void> {
+  const signal = around.interrupted();
+  let left = options.count ?? Number.POSITIVE_INFINITY;
+  await client.stream(pathOf(options), 'text/event-stream', signal, async (bytes) => {
+    for await (const { at, ...event } of stampedEvents(bytes)) {
+      around.stdout(options.json ? `${JSON.stringify({ at, ...event })}\n` : eventText(at, event));
+      left -= 1;
+      if (left === 0) return;
+    }
+    throw new Refusal('vtepd ended the stream of events');
+  });
+}
+
+function pathOf({ type, vni }: EventsOptions): string {
+  const query = new URLSearchParams({
+    ...(type && { type: type.join(',') }),
+    ...(vni !== undefined && { vni: String(vni) }),
+  });
+  return query.size > 0 ? `/v1/events?${query}` : '/v1/events';
+}
+
+async function* stampedEvents(bytes: Readable): AsyncGenerator<Stamped> {
+  const ready: Stamped[] = [];
+  const parser = createParser({ onEvent: ({ data }) => ready.push(JSON.parse(data) as Stamped) });
+  bytes.setEncoding('utf8');
+  for await (const text of bytes) {
+    parser.feed(text as string);
+    yield* ready.splice(0);
+  }
+}

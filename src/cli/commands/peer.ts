@@ -1,0 +1,58 @@
+/** Remote VTEPs of a VNI: seen, added, removed. */
+import { type PeerText, parsePeer } from '../../config/peer.js';
+import type { Peer } from '../answers.js';
+import {
+  type Declare,
+  parsed,
+  peerPath,
+  type Session,
+  VNI_OPTION,
+  type VniOption,
+  vniPath,
+} from '../session.js';
+import { peersText } from '../vtepctl-text.js';
+
+export const declarePeer: Declare = (program, run) => {
+  const peer = program.command('peer').description('remote VTEPs of a VNI').helpCommand(false);
+  peer
+    .command('list')
+    .description('peers with their counters')
+    .option(...VNI_OPTION)
+    .action(run(list));
+  peer
+    .command('add <ADDR[,port=P][,flood=on|off]>')
+    .description('add a peer')
+    .option(...VNI_OPTION)
+    .action(run(add));
+  peer
+    .command('del <ADDR>')
+    .description('remove a peer, and all its FDB entries')
+    .option(...VNI_OPTION)
+    .action(run(del));
+};
+
+async function list(session: Session<VniOption>): Promise<void> {
+  const items = await session.client.list<Peer>(`${await vniPath(session)}/peers`);
+  session.answer({ items, nextCursor: null }, () => peersText(items, session.around.nowMs()));
+}
+
+async function add(session: Session<VniOption>, [text]: readonly string[]): Promise<void> {
+  const peer = parsed('peer', text, parsePeer);
+  const path = `${await vniPath(session, peer.vni)}/peers`;
+  const added = await session.client.call<object>('POST', path, { body: peerBody(peer) });
+  session.answer(added, () => '');
+}
+
+async function del(session: Session<VniOption>, [text]: readonly string[]): Promise<void> {
+  await session.client.call('DELETE', await peerPath(session, text));
+  session.answer({}, () => '');
+}
+
+/** A peer as the API takes it: what was not said is left out. */
+export function peerBody({ host, port, flood }: PeerText): object {
+  return {
+    address: host,
+    ...(port !== undefined && { port }),
+    ...(flood !== undefined && { flood }),
+  };
+}

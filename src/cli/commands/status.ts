@@ -1,0 +1,13 @@
+/** What runs, and what hurts it. */
+import type { Status } from '../answers.js';
+import type { Declare, Session } from '../session.js';
+import { statusText } from '../vtepctl-text.js';
+
+export const declareStatus: Declare = (program, run) => {
+  program.command('status').description('version, underlay, VNIs and warnings').action(run(status));
+};
+
+async function status({ client, answer }: Session): Promise<void> {
+  const found = await client.call<Status>('GET', '/v1/status');
+  answer(found, () => statusText(found));
+}

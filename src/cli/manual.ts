@@ -1,0 +1,97 @@
+/**
+ * Man pages, in mdoc(7). The prose stands in docs/man; flags and commands come from the very trees that parse them:
+ *
+ *     .\" @options    a list of the program's options
+ *     .\" @commands   a list of all commands with their arguments and options
+ *     @VERSION@       the version of the package
+ *
+ * `npm run build` writes the pages to dist/man. No I/O here.
+ */
+import type { Argument, Command, Option } from 'commander';
+import { Source } from '../config/source.js';
+import { packageVersion } from '../version.js';
+import { makeCommand } from './flags.js';
+import { makeProgram } from './vtepctl.js';
+
+/** Pages by name: the tree of commands each. */
+const PROGRAMS = {
+  'vtepd.8': () => makeCommand(new Source()),
+  // Nothing is run here.
+  'vtepctl.8': () =>
+    makeProgram(
+      () => async () => {},
+      () => {},
+    ),
+};
+
+export const PAGES = Object.keys(PROGRAMS) as (keyof typeof PROGRAMS)[];
+
+/** @param prose the page's text from docs/man */
+export function manualPage(page: keyof typeof PROGRAMS, prose: string): string {
+  const program = PROGRAMS[page]();
+  return prose
+    .replace('.\\" @options', () => optionList(program.createHelp().visibleOptions(program)))
+    .replace('.\\" @commands', () => commandList(program))
+    .replaceAll('@VERSION@', packageVersion());
+}
+
+function optionList(options: readonly Option[]): string {
+  const items = options
+    .filter(({ hidden }) => !hidden)
+    .map(({ flags, description }) => [
+      `.It ${flags.split(', ').map(flagMacro).join(' , ')}`,
+      sentence(description),
+    ]);
+  return ['.Bl -tag -width Ds', ...items.flat(), '.El'].join('\n');
+}
+
+/** `-w, --write <FILE>` by its parts. */
+function flagMacro(text: string): string {
+  const [, hyphens, name, value] = /^(--?)(\S+)(?: (.*))?$/.exec(text)!;
+  return `Fl ${hyphens === '--' ? `Fl ${word(name)}` : word(name)}${value === undefined ? '' : ` ${valueMacro(value)}`}`;
+}
+
+function valueMacro(value: string): string {
+  const name = word(value.slice(1, -1));
+  return value.startsWith('[') ? `Op Ar ${name}` : `Ar ${name}`;
+}
+
+function commandList(program: Command): string {
+  const items = leaves(program).map(({ words, command }) => {
+    const title = [`.It Cm ${words.map(word).join(' ')}`, ...command.registeredArguments.map(argumentMacro)];
+    const options = command.options.length > 0 ? [optionList(command.options)] : [];
+    return [title.join(' '), sentence(command.description()), ...options].join('\n');
+  });
+  return ['.Bl -tag -width Ds', ...items, '.El'].join('\n');
+}
+
+function argumentMacro(argument: Argument): string {
+  return `Ar ${word(argument.name())}`;
+}
+
+/** Commands that do something, in the order of the help, each with the words that lead there. */
+function leaves(
+  command: Command,
+  words: readonly string[] = [],
+): { words: readonly string[]; command: Command }[] {
+  const shown = command.createHelp().visibleCommands(command);
+  if (shown.length === 0) return [{ words, command }];
+  return shown.flatMap((sub) => leaves(sub, [...words, sub.name()]));
+}
+
+/** Text of its own line: it begins with no control character, and ends like a sentence. */
+function sentence(text: string): string {
+  const whole = text.endsWith('.') ? text : `${text}.`;
+  // "off: …" explains a word, which stays as it is written.
+  const first = /^\w+:/.test(whole) ? whole[0] : whole[0].toUpperCase();
+  return escaped(first + whole.slice(1)).replace(/^([.'])/, '\\&$1');
+}
+
+/** An argument of a macro, which mdoc could take for a macro or for punctuation. A line may break after its bars. */
+function word(text: string): string {
+  return `\\&${escaped(text).replaceAll(' ', '\\ ').replaceAll('|', '|\\:')}`;
+}
+
+function escaped(text: string): string {
+  return text.replaceAll('\\', '\\e').replaceAll('-', '\\-').replaceAll('"', '\\(dq');
+}

@@ -1,0 +1,137 @@
+/**
+ * What two readings of the counters say of the time between them, per second. A counter that went back belongs to a
+ * daemon that was restarted, and what it shows came since then.
+ *
+ * Directions are those of the overlay: `out` is from the TAP to peers, `in` from peers to the TAP.
+ */
+import type { Counters, Drops, Traffic, VniCounters } from './answers.js';
+
+/** Frames and bytes per second. */
+export type Rate = Traffic;
+
+/** Entries per second that came, moved and went. */
+export type Churn = Readonly<Record<(typeof CHURN)[number], number>>;
+
+export interface PeerRates {
+  /** '' for sources that are no configured peers. */
+  readonly address: string;
+  readonly out: Rate;
+  readonly in: Rate;
+}
+
+export interface VniRates {
+  readonly vni: number;
+  readonly out: Rate;
+  readonly in: Rate;
+  /** Frames per second, for whatever reason. */
+  readonly dropped: number;
+  /** Entries there are. */
+  readonly fdbEntries: number;
+  readonly fdb: Churn;
+  /** Busiest first. */
+  readonly peers: readonly PeerRates[];
+}
+
+export interface DropRate {
+  /** null: of no configured VNI. */
+  readonly vni: number | null;
+  readonly direction: 'encap' | 'decap';
+  readonly reason: string;
+  /** Frames since vtepd started. */
+  readonly total: number;
+  readonly perSecond: number;
+}
+
+export interface Rates {
+  /** By number. */
+  readonly vnis: readonly VniRates[];
+  /** Those that ever occurred, the worst now first. */
+  readonly drops: readonly DropRate[];
+  /** Share of the time that the data plane was not waiting, 0 to 1. */
+  readonly busyRatio: number;
+}
+
+export const CHURN = ['learned', 'moved', 'aged', 'evicted'] as const;
+
+/** @param before undefined: this is the first reading, and nothing is known of rates yet */
+export function ratesBetween(before: Counters | undefined, now: Counters, seconds: number): Rates {
+  const earlier = new Map((before?.vnis ?? []).map((vni) => [vni.vni, vni]));
+  const perSecond = before === undefined ? () => 0 : (then = 0, count = 0) => gained(then, count) / seconds;
+  const drops = [
+    ...dropRates(null, before?.drops, now.drops, perSecond),
+    ...now.vnis.flatMap(({ vni, drops }) => dropRates(vni, earlier.get(vni)?.drops, drops, perSecond)),
+  ];
+  return {
+    vnis: now.vnis.map((vni) => vniRates(earlier.get(vni.vni), vni, drops, perSecond)).sort(byNumber),
+    drops: drops.sort((a, b) => b.perSecond - a.perSecond || b.total - a.total),
+    busyRatio: now.busyRatio,
+  };
+}
+
+type PerSecond = (before: number | undefined, now: number | undefined) => number;
+
+function gained(before: number, now: number): number {
+  return now < before ? now : now - before;
+}
+
+function vniRates(
+  before: VniCounters | undefined,
+  now: VniCounters,
+  drops: readonly DropRate[],
+  perSecond: PerSecond,
+): VniRates {
+  const rate = (then: Traffic | undefined, traffic: Traffic): Rate => ({
+    frames: perSecond(then?.frames, traffic.frames),
+    bytes: perSecond(then?.bytes, traffic.bytes),
+  });
+  const earlier = new Map((before?.peers ?? []).map((peer) => [peer.address, peer]));
+  const peers = now.peers.map(({ address, tx, rx }) => {
+    const then = earlier.get(address);
+    return { address, out: rate(then?.tx, tx), in: rate(then?.rx, rx) };
+  });
+  const { others } = now;
+  if (others.tx.frames + others.rx.frames > 0) {
+    peers.push({
+      address: '',
+      out: rate(before?.others.tx, others.tx),
+      in: rate(before?.others.rx, others.rx),
+    });
+  }
+  const churn = CHURN.map((what) => [what, perSecond(before?.fdb[what], now.fdb[what])]);
+  return {
+    vni: now.vni,
+    out: rate(before?.tap.rx, now.tap.rx),
+    in: rate(before?.tap.tx, now.tap.tx),
+    dropped: sum(drops.filter(({ vni }) => vni === now.vni).map((drop) => drop.perSecond)),
+    fdbEntries: now.fdb.static + now.fdb.dynamic,
+    fdb: Object.fromEntries(churn) as Churn,
+    peers: peers.sort((a, b) => b.out.bytes + b.in.bytes - a.out.bytes - a.in.bytes),
+  };
+}
+
+function dropRates(
+  vni: number | null,
+  before: Drops | undefined,
+  now: Drops,
+  perSecond: PerSecond,
+): DropRate[] {
+  return (['encap', 'decap'] as const).flatMap((direction) =>
+    Object.entries(now[direction])
+      .filter(([, total]) => total > 0)
+      .map(([reason, total]) => ({
+        vni,
+        direction,
+        reason,
+        total,
+        perSecond: perSecond(before?.[direction][reason], total),
+      })),
+  );
+}
+
+function byNumber(a: VniRates, b: VniRates): number {
+  return a.vni - b.vni;
+}
+
+export function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
+}

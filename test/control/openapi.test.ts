@@ -1,0 +1,79 @@
+/** The API's description of itself: valid, complete, true, and shown by a page that needs nothing from elsewhere. */
+import { Validator } from '@seriousme/openapi-schema-validator';
+import t, { type Test } from 'tap';
+import { Agent } from 'undici';
+import { PROBLEMS } from '../../src/control/errors.js';
+import { controlOverPlainDataPlane } from '../support/control.js';
+import { type OpenApi, operationsOf, tryEveryCall } from '../support/openapi.js';
+
+async function documentOf(t: Test, token = ''): Promise<OpenApi & Record<string, unknown>> {
+  const { server } = await controlOverPlainDataPlane({ token });
+  t.teardown(() => server.close());
+  return (await server.inject('/openapi.json')).json();
+}
+
+t.test('a valid document of OpenAPI 3.1', async (t) => {
+  for (const token of ['', 'a'.repeat(64)]) {
+    const document = await documentOf(t, token);
+    t.equal(document.openapi, '3.1.0');
+    const { valid, errors } = await new Validator().validate(structuredClone(document));
+    t.ok(valid, 'valid', { errors });
+  }
+});
+
+t.test('every call says what it is and how it can fail', async (t) => {
+  const calls = operationsOf(await documentOf(t));
+  const documented = new Set<string>();
+  for (const [id, { method, operation }] of calls) {
+    t.ok(operation.summary && operation.tags.length === 1, `${id}: summary and tag`);
+    const { responses, parameters = [] } = operation;
+    for (const [status, { content }] of Object.entries(responses)) {
+      const problem = content?.['application/problem+json']?.schema.properties?.code as { enum?: string[] };
+      for (const code of problem?.enum ?? []) documented.add(code);
+      t.equal(problem !== undefined, Number(status) >= 400, `${id}: ${status}`);
+    }
+    for (const code of ['400', '403', '500']) t.ok(responses[code], `${id}: ${code}`);
+    for (const { name, description } of parameters) t.ok(description, `${id}: ${name}`);
+    if (method === 'PATCH') t.ok(responses['412'], `${id}: 412`);
+  }
+  const rare = ['not_found', 'method_not_allowed'];
+  t.same(
+    Object.keys(PROBLEMS).filter((code) => !documented.has(code) && !rare.includes(code)),
+    [],
+    'every code can come from somewhere',
+  );
+});
+
+t.test('with a token, what needs it says so', async (t) => {
+  const document = await documentOf(t, 'a'.repeat(64));
+  t.match(document, { components: { securitySchemes: { token: { type: 'http', scheme: 'bearer' } } } });
+  t.match(document.paths['/v1/status'].get, { security: [{ token: [] }] });
+  t.notOk('security' in document.paths['/healthz'].get);
+});
+
+t.test('every documented call, from the document itself', async (t) => {
+  const { server } = await controlOverPlainDataPlane();
+  const dispatcher = new Agent();
+  t.teardown(async () => {
+    await dispatcher.destroy();
+    await server.close();
+  });
+  const origin = await server.listen({ host: '127.0.0.1', port: 0 });
+  await tryEveryCall(t, origin, dispatcher);
+});
+
+t.test('a page that needs nothing from elsewhere', async (t) => {
+  const { server } = await controlOverPlainDataPlane();
+  t.teardown(() => server.close());
+  const page = await server.inject('/docs');
+  t.equal(page.statusCode, 200);
+  const policy = String(page.headers['content-security-policy']);
+  t.match(policy, /^default-src 'none'; script-src 'self'; /);
+  t.notMatch(policy, /https?:|\*|unsafe/);
+  const links = [...page.body.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, link]) => link);
+  t.ok(links.length >= 4);
+  for (const link of links) t.equal((await server.inject(link)).statusCode, 200, link);
+  const { body } = await server.inject('/docs/static/swagger-initializer.js');
+  t.match(body, /"validatorUrl":null/, 'nor is a validator asked');
+  t.notMatch(page.body, /https?:/);
+});

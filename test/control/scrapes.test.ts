@@ -1,0 +1,99 @@
+/** Scrapes of many peers: bounded, by turns, and nothing of them is left behind. No figure is judged by the clock. */
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import t from 'tap';
+import { countersText } from '../../src/control/counters.js';
+import { createMetrics } from '../../src/control/metrics.js';
+import { textStream } from '../../src/control/text-stream.js';
+import { P_TX_BYTES, PEER_ROW } from '../../src/stats/counters.js';
+import { ManyPeers, STATUS_OF_MANY } from '../support/many-peers.js';
+
+const SIZE = { vnis: 16, peers: 1000 };
+
+async function textOf(stream: AsyncIterable<unknown>): Promise<string> {
+  let text = '';
+  for await (const chunk of stream) text += String(chunk);
+  return text;
+}
+
+const manyOf = (size = SIZE) => {
+  const dataPlane = new ManyPeers(size);
+  return { dataPlane, metrics: createMetrics({ dataPlane, status: () => STATUS_OF_MANY }) };
+};
+
+t.test('16,000 pairs: all of them, and the event loop has its turns', async (t) => {
+  const { dataPlane, metrics } = manyOf();
+  let turns = 0;
+  let reading = true;
+  const turning = (async () => {
+    for (; reading; turns++) await nextTurn();
+  })();
+  const text = await textOf(metrics.scrape());
+  reading = false;
+  await turning;
+  t.equal(
+    text.match(/^vtepd_peer_tx_bytes_total\{/gm)?.length,
+    16_016,
+    'every peer, and others of every VNI',
+  );
+  t.match(text, `vtepd_peer_tx_bytes_total{vni="15",peer="10.0.3.231"} ${15_999 * PEER_ROW + P_TX_BYTES}\n`);
+  t.same(dataPlane.read, [...Array(16).keys()], 'each VNI was copied once');
+  t.ok(turns > text.length / 200_000, `${turns} turns for ${text.length} characters`);
+});
+
+t.test('two at a time; the third waits, and a client that hangs keeps nobody else out', async (t) => {
+  const { dataPlane, metrics } = manyOf();
+  const [hanging, second, third] = [metrics.scrape(), metrics.scrape(), metrics.scrape()];
+  const [hung, read] = [hanging[Symbol.asyncIterator](), second[Symbol.asyncIterator]()];
+  await hung.next();
+  await read.next();
+  let waited = true;
+  const last = textOf(third).then((text) => {
+    waited = false;
+    return text;
+  });
+  for (let turn = 0; turn < 100; turn++) await nextTurn();
+  t.equal(dataPlane.read.length, 2 * SIZE.vnis, 'nothing is copied for the third');
+  t.ok(waited);
+  while (!(await read.next()).done);
+  t.match(await last, /^vtepd_dataplane_busy_ratio /m, 'then it is served, while the first one hangs');
+  t.match(await textOf(metrics.scrape()), /^vtepd_dataplane_busy_ratio /m, 'and so is another');
+  hanging.destroy();
+});
+
+t.test('a client that went away while it waited takes no place', async (t) => {
+  const { metrics } = manyOf({ vnis: 1, peers: 10 });
+  for (let round = 0; round < 5; round++) {
+    const streams = Array.from({ length: 4 }, () => metrics.scrape());
+    for (const stream of streams) stream.resume();
+    for (const stream of streams) stream.destroy();
+  }
+  t.match(await textOf(metrics.scrape()), /^vtepd_dataplane_busy_ratio /m);
+});
+
+t.test('a VNI that is removed meanwhile is left out', async (t) => {
+  const { dataPlane } = manyOf({ vnis: 3, peers: 10 });
+  const rows = dataPlane.rows.bind(dataPlane);
+  dataPlane.rows = (vni) => (vni === 1 ? dataPlane.gone(vni) : rows(vni));
+  const { scrape } = createMetrics({ dataPlane, status: () => STATUS_OF_MANY });
+  t.same((await textOf(scrape())).match(/^vtepd_tap_rx_frames_total.*$/gm), [
+    'vtepd_tap_rx_frames_total{vni="0"} 0',
+    'vtepd_tap_rx_frames_total{vni="2"} 0',
+  ]);
+  const { vnis } = JSON.parse(await textOf(countersText(dataPlane, STATUS_OF_MANY)));
+  t.same(
+    vnis.map(({ vni }: { vni: number }) => vni),
+    [0, 2],
+  );
+});
+
+t.test('/v1/counters: JSON of any length, a VNI at a time', async (t) => {
+  const { dataPlane } = manyOf();
+  const stream = textStream(countersText(dataPlane, STATUS_OF_MANY))[Symbol.asyncIterator]();
+  let text = String((await stream.next()).value);
+  t.ok(dataPlane.read.length < 5, `${dataPlane.read.length} of 16 VNIs were copied for the first chunk`);
+  for (let part = await stream.next(); !part.done; part = await stream.next()) text += String(part.value);
+  const { vnis } = JSON.parse(text);
+  t.equal(vnis.length, 16);
+  t.equal(vnis[15].peers.length, 1000);
+  t.match(vnis[15].peers[999], { address: '10.0.3.231', tx: { bytes: 15_999 * PEER_ROW + P_TX_BYTES } });
+});

@@ -1,0 +1,166 @@
+/** What does not end by itself, over a real connection: events and captures. */
+import { once } from 'node:events';
+import t, { type Test } from 'tap';
+import { Agent, type Dispatcher, request } from 'undici';
+import { createApp } from '../../src/control/app.js';
+import { eventRoutes } from '../../src/control/routes/events.js';
+import { controlOverPlainDataPlane, PCAP } from '../support/control.js';
+import { eventually } from '../support/wait.js';
+
+async function api(t: Test) {
+  const made = await controlOverPlainDataPlane();
+  const place = await made.server.listen({ host: '127.0.0.1', port: 0 });
+  const dispatcher = new Agent();
+  t.teardown(async () => {
+    await dispatcher.destroy();
+    await made.server.close();
+  });
+  const get = (path: string) => request(`${place}${path}`, { dispatcher });
+  return { ...made, get };
+}
+
+/** Everything that came so far. */
+class Reader {
+  text = '';
+  readonly body: Dispatcher.ResponseData['body'];
+
+  constructor({ body }: Dispatcher.ResponseData) {
+    this.body = body;
+    body.setEncoding('utf8').on('data', (part: string) => (this.text += part));
+    body.on('error', () => {});
+  }
+
+  /** Waits for this, and forgets what came until then. */
+  async until(text: string): Promise<string> {
+    await eventually(text, () => this.text.includes(text));
+    const seen = this.text;
+    this.text = '';
+    return seen;
+  }
+}
+
+/** What is torn off is an error for undici, and meant here. */
+function leave({ body }: Dispatcher.ResponseData): void {
+  body.on('error', () => {}).destroy();
+}
+
+t.test('events: refused', async (t) => {
+  const { get } = await api(t);
+  for (const [query, detail] of [
+    ['type=learnt', /^type "learnt": must be "learned", "moved"/],
+    ['vni=x', /^vni "x"/],
+    ['since=1', /"since" is not known here/],
+  ] as const) {
+    t.match(await (await get(`/v1/events?${query}`)).body.json(), { code: 'bad_request', detail }, query);
+  }
+  const { server } = await controlOverPlainDataPlane();
+  t.teardown(() => server.close());
+  const head = await server.inject({ method: 'HEAD', url: '/v1/events' });
+  t.equal(head.statusCode, 405, 'HEAD does not begin to listen');
+});
+
+t.test('events as they happen, as asked for, until the client goes away', async (t) => {
+  const { get, events } = await api(t);
+  const all = await get('/v1/events');
+  t.equal(all.statusCode, 200);
+  t.equal(all.headers['content-type'], 'text/event-stream');
+  const [everything, some] = [new Reader(all), new Reader(await get('/v1/events?type=vni,peer&vni=7'))];
+  await everything.until('retry: 2000\n\n');
+  await some.until('retry: 2000\n\n');
+  events.publish({ type: 'vni', vni: 100, action: 'added' });
+  events.publish({ type: 'warning', code: 'a', detail: 'b\nc' });
+  events.publish({ type: 'vni', vni: 7, action: 'removed' });
+
+  const text = await everything.until('removed');
+  const [first, second, third] = text.split('\n\n');
+  t.match(
+    first,
+    /^id: 1\nevent: vni\ndata: \{"at":"\d{4}-[^"]+Z","type":"vni","vni":100,"action":"added"\}$/,
+  );
+  t.match(second, /^id: 2\nevent: warning\ndata: .*"b\\nc"\}$/, 'one line whatever is in it');
+  t.match(third, /^id: 3\n/);
+  t.match(await some.until('removed'), /^id: 3\nevent: vni\n/, 'nothing but what was asked for');
+
+  all.body.destroy();
+  await eventually('one to be gone', () => events.subscribers === 1);
+  some.body.destroy();
+  await eventually('the other to be gone', () => events.subscribers === 0);
+});
+
+t.test('events: who does not read loses the oldest, is told, and holds up nobody', async (t) => {
+  const { get, events } = await api(t);
+  const slow = new Reader(await get('/v1/events'));
+  await slow.until('retry: 2000\n\n');
+  slow.body.pause();
+  const detail = 'x'.repeat(10_000);
+  const many = 5000;
+  for (let i = 0; i < many; i++) {
+    events.publish({ type: 'warning', code: String(i), detail });
+    if (i % 100 === 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+  slow.body.resume();
+  const text = await slow.until(`"code":"${many - 1}"`);
+  const ids = [...text.matchAll(/^id: (\d+)$/gm)].map(([, id]) => Number(id));
+  t.same(
+    ids,
+    [...ids].sort((a, b) => a - b),
+    'in order',
+  );
+  const lost = [...text.matchAll(/^event: lost\ndata: .*"count":(\d+)\}$/gm)].map(([, count]) =>
+    Number(count),
+  );
+  t.ok(lost.length >= 1, `${lost} were lost`);
+  const told = (text.match(/^event: warning$/gm) ?? []).length;
+  t.equal(told + lost.reduce((sum, count) => sum + count, 0), many, 'those and the others are all');
+});
+
+t.test('events: a comment shows that the connection lives', async (t) => {
+  const { deps } = await controlOverPlainDataPlane();
+  const app = createApp(deps.log);
+  eventRoutes(app, deps, 20);
+  const place = await app.listen({ host: '127.0.0.1', port: 0 });
+  const dispatcher = new Agent();
+  t.teardown(async () => {
+    await dispatcher.destroy();
+    await app.close();
+  });
+  const quiet = new Reader(await request(`${place}/v1/events`, { dispatcher }));
+  await quiet.until('\n\n: nothing new\n\n: nothing new\n\n');
+});
+
+t.test('events: no more than 32 listen', async (t) => {
+  const { get, events } = await api(t);
+  const held = [];
+  for (let i = 0; i < 32; i++) held.push(await get('/v1/events'));
+  t.match(await (await get('/v1/events')).body.json(), { status: 503, code: 'too_many_streams' });
+  leave(held[0]);
+  await eventually('one to be gone', () => events.subscribers === 31);
+  const next = await get('/v1/events');
+  t.equal(next.statusCode, 200);
+  for (const client of [next, ...held]) leave(client);
+});
+
+t.test('a capture: refused, as asked for, closed with its client', async (t) => {
+  const { get, captures } = await api(t);
+  for (const [query, code] of [
+    ['vni=101', 'vni_not_found'],
+    ['point=middle', 'bad_request'],
+    ['snaplen=0', 'bad_request'],
+    ['limit=none', 'bad_request'],
+  ] as const) {
+    t.match(await (await get(`/v1/capture?${query}`)).body.json(), { code }, query);
+  }
+  const running = await get('/v1/capture?vni=100&point=underlay&snaplen=128');
+  t.equal(running.headers['content-type'], 'application/vnd.tcpdump.pcap');
+  t.same(captures.asked, [{ vni: 100, point: 'underlay', snapLen: 128 }]);
+  const [bytes] = await once(running.body, 'data');
+  t.same(bytes, PCAP);
+  t.match(await (await get('/v1/capture')).body.json(), { status: 409, code: 'capture_busy' });
+  leave(running);
+  await eventually('it to be closed', () => captures.running === 0);
+
+  const limited = await get('/v1/capture?limit=3');
+  t.same(Buffer.from(await limited.body.arrayBuffer()), PCAP, 'it ends by itself');
+  await eventually('it to be closed', () => captures.running === 0);
+  t.same(captures.asked[1], { vni: undefined, point: 'overlay', snapLen: 262144, limit: 3 });
+});

@@ -1,0 +1,105 @@
+/**
+ * The API under way, on the topology of two-hosts.test.ts: VNIs and peers are changed a thousand times by a real client,
+ * half of them over the unix socket, half over TCP with a token from the other host, while iperf3 runs in a VNI that is
+ * not meant; and every call that the running daemon documents is tried.
+ */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { Client } from 'undici';
+import { createLab } from '../support/lab.js';
+import { assertIdentity, Metrics } from '../support/metrics.js';
+import type { Namespace } from '../support/netns.js';
+import { tryEveryCall } from '../support/openapi.js';
+import { assertPing } from '../support/traffic.js';
+import { FAR, NEAR, twoHosts } from '../support/two-hosts.js';
+import { vtepdCommand } from '../support/vtepd.js';
+import { eventually } from '../support/wait.js';
+
+const ROUNDS = 25;
+const CALLS = 20 * ROUNDS;
+/** Longer than the changes take. */
+const SECONDS = 40;
+const TOKEN = 'a-token-of-some-length';
+
+t.test('500 changes over the unix socket cost an unrelated flow nothing', async (t) => {
+  const { near, vm101, vm105, vtepd } = await twoHosts(t, 'batch');
+  const load = () => near.tool('api-load.mjs', vtepd.socket, ROUNDS);
+  await assertUndisturbed(t, vm101, vm105, load, () => vtepd.metrics());
+  t.strictSame((await vtepd.get<{ items: unknown[] }>('/v1/vnis')).body.items.length, 1, 'all were removed');
+});
+
+t.test('500 changes over TCP with a token, from another host', async (t) => {
+  const lab = createLab(t);
+  const { near, far } = await lab.hosts({ near: [`${NEAR}/24`], far: [`${FAR}/24`] });
+  for (const host of [near, far]) await lab.bridge(host);
+  const vm101 = await lab.vm(near, 'vm101', { address: '10.10.10.101/24' });
+  const vm105 = await lab.vm(far, 'vm105', { address: '10.10.10.105/24' });
+  await lab.kernelVtep(far, { vni: 100, local: FAR, remotes: [NEAR] });
+  const file = join(lab.dir, 'token');
+  writeFileSync(file, `${TOKEN}\n`, { mode: 0o600 });
+  const flags = `--api ${NEAR}:8789 --api-token-file ${file} --metrics ${NEAR}:9789 --state off`;
+  const daemon = lab.keep(
+    near.start(vtepdCommand(`--vni 100 --peer ${FAR} --bridge br-vxlan --log-format json ${flags}`)),
+  );
+  const fetched = (path: string, ...more: string[]) =>
+    far.outcome(['curl', '-s', '-S', '-w', '\n%{http_code}', ...more, `http://${NEAR}${path}`]);
+  await eventually('it to be ready', async () => {
+    if (!daemon.alive) throw new Error(daemon.stderr);
+    return /200$/.test((await fetched(':8789/readyz')).stdout);
+  });
+  t.match(
+    (await fetched(':8789/v1/status')).stdout,
+    /"code":"unauthorized".*\n401$/,
+    'not without the token',
+  );
+  t.match((await fetched(':9789/v1/status')).stdout, /\n404$/, 'the listener of metrics has nothing else');
+
+  const metrics = async () => new Metrics((await fetched(':9789/metrics')).stdout.replace(/\n\d+$/, ''));
+  const load = () => far.tool('api-load.mjs', `http://${NEAR}:8789`, ROUNDS, TOKEN);
+  await assertUndisturbed(t, vm101, vm105, load, metrics);
+  t.notMatch(daemon.stderr, TOKEN, 'the log does not have the token');
+  t.equal(await daemon.stop('SIGTERM', 5000), 0);
+});
+
+t.test('every documented call against the running daemon', async (t) => {
+  const { vtepd } = await twoHosts(t, 'batch');
+  const client = new Client('http://localhost', { connect: { socketPath: vtepd.socket }, pipelining: 0 });
+  t.teardown(() => client.destroy());
+  await tryEveryCall(t, 'http://localhost', client);
+});
+
+/** UDP by iperf3 in VNI 100, while `load` changes others and its flood list. */
+async function assertUndisturbed(
+  t: Test,
+  from: Namespace,
+  to: Namespace,
+  load: () => ReturnType<Namespace['tool']>,
+  metrics: () => Promise<Metrics>,
+): Promise<void> {
+  await assertPing(t, from, '10.10.10.105');
+  const server = to.start('iperf3 --server --one-off --forceflush');
+  await server.says(/listening/i);
+  const client = from.start(
+    `iperf3 --client 10.10.10.105 --udp --bitrate 10M --length 1000 --time ${SECONDS} --json`,
+  );
+  const begin = performance.now();
+  const changes = load();
+  t.equal(await changes.exit(SECONDS * 1000), 0, `changes: ${changes.stderr}`);
+  const took = Math.round(performance.now() - begin);
+  t.equal(changes.stdout.trim(), String(CALLS), `all were made in ${took} ms, while it ran`);
+  t.ok(client.alive, 'it runs still');
+  t.equal(await client.exit(2 * SECONDS * 1000), 0, client.stderr);
+  await server.exit(5_000);
+  const { sum } = JSON.parse(client.stdout).end;
+  t.equal(sum.lost_packets, 0, `of ${sum.packets} datagrams`);
+  const after = await metrics();
+  // Nobody is at the address that comes and goes: copies for it may have no route, and are nobody's loss.
+  const { no_route: _, ...drops } = noZeros(after.drops('encap', 100));
+  t.same(drops, {}, 'no frame of the VNI was dropped');
+  assertIdentity(t, after);
+}
+
+function noZeros(drops: Readonly<Record<string, number>>): Record<string, number> {
+  return Object.fromEntries(Object.entries(drops).filter(([, frames]) => frames > 0));
+}

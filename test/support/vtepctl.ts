@@ -1,0 +1,58 @@
+/** vtepctl in this process, with what it wrote. */
+import { Writable } from 'node:stream';
+import type { Screen } from '../../src/cli/screen.js';
+import type { Surroundings } from '../../src/cli/surroundings.js';
+import { vtepctl } from '../../src/cli/vtepctl.js';
+
+export interface Result {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface Options {
+  readonly env?: Record<string, string>;
+  readonly nowMs?: () => number;
+  readonly doctor?: Surroundings['doctor'];
+  readonly progress?: Surroundings['progress'];
+  readonly screen?: Screen;
+  readonly isTerminal?: boolean;
+  /** Ctrl-C. */
+  readonly interrupt?: AbortSignal;
+  /** Told of all that stdout got so far, each time. */
+  readonly onStdout?: (text: string) => void;
+  /** Told of each pause instead of making it. */
+  readonly onSleep?: (ms: number) => void;
+}
+
+/** @param line its arguments, separated by blanks */
+export async function runVtepctl(line: string, options: Options = {}): Promise<Result> {
+  const out: Buffer[] = [];
+  let stderr = '';
+  const write = (bytes: Buffer) => {
+    out.push(bytes);
+    options.onStdout?.(Buffer.concat(out).toString('latin1'));
+  };
+  const stream = new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      write(chunk);
+      done();
+    },
+  });
+  const code = await vtepctl(line.split(' ').filter(Boolean), {
+    env: options.env ?? {},
+    stdout: (text) => write(Buffer.from(text)),
+    stderr: (text) => (stderr += text),
+    output: { stream, isTerminal: options.isTerminal ?? false },
+    screen: options.screen,
+    progress: options.progress ?? (() => {}),
+    interrupted: () => options.interrupt ?? new AbortController().signal,
+    sleep: async (ms) => {
+      options.onSleep?.(ms);
+      await new Promise(setImmediate);
+    },
+    doctor: options.doctor ?? (async () => []),
+    nowMs: options.nowMs ?? (() => Date.now()),
+  });
+  return { code, stdout: Buffer.concat(out).toString('latin1'), stderr };
+}
