@@ -21,6 +21,8 @@ import type { UdpFds } from './udp.js';
 
 /** Sends under way at most. */
 const MAX_PENDING = 1024;
+/** Of a source row: its port, in the byte order of this machine. */
+const PORT_OFF = 2;
 /** Source addresses whose packed form is remembered; hostile sources make it start over. */
 const MAX_SOURCES = 4096;
 
@@ -205,7 +207,10 @@ export class DgramPort implements UnderlayPort {
     const i = this.#waiting++;
     this.arena.set(bytes, i * RECEIVE_SLOT_STRIDE);
     this.#lengths[i] = bytes.length;
-    this.sources.set(this.#pack(from), i * PEER_ROW_LEN);
+    const row = i * PEER_ROW_LEN;
+    this.sources.set(this.#pack(from), row);
+    this.sources[row + PORT_OFF] = from.port & 0xff;
+    this.sources[row + PORT_OFF + 1] = from.port >> 8;
     if (this.#waiting === BATCH_CAP) this.onWork();
     else this.#schedule();
   }

@@ -18,8 +18,8 @@ import { eventually } from '../support/wait.js';
 
 const ROUNDS = 25;
 const CALLS = 20 * ROUNDS;
-/** Longer than the changes take. */
-const SECONDS = 40;
+/** What the changes may take, ms, on a machine that does other things. */
+const CHANGES_MS = 60_000;
 const TOKEN = 'a-token-of-some-length';
 
 t.test('500 changes over the unix socket cost an unrelated flow nothing', async (t) => {
@@ -78,21 +78,21 @@ async function assertUndisturbed(
   metrics: () => Promise<Metrics>,
 ): Promise<void> {
   await assertPing(t, from, '10.10.10.105');
-  const server = to.start('iperf3 --server --one-off --forceflush');
-  await server.says(/listening/i);
+  const server = to.start('iperf3 --server --one-off --json');
+  await eventually('iperf3 to listen', async () => (await to.run('ss -Hltn')).includes(':5201'));
   const client = from.start(
-    `iperf3 --client 10.10.10.105 --udp --bitrate 10M --length 1000 --time ${SECONDS} --json`,
+    'iperf3 --client 10.10.10.105 --udp --bitrate 10M --length 1000 --time 600 --json',
   );
-  const begin = performance.now();
   const changes = load();
-  t.equal(await changes.exit(SECONDS * 1000), 0, `changes: ${changes.stderr}`);
-  const took = Math.round(performance.now() - begin);
-  t.equal(changes.stdout.trim(), String(CALLS), `all were made in ${took} ms, while it ran`);
-  t.ok(client.alive, 'it runs still');
-  t.equal(await client.exit(2 * SECONDS * 1000), 0, client.stderr);
+  t.equal(await changes.exit(CHANGES_MS), 0, `changes: ${changes.stderr}`);
+  t.equal(changes.stdout.trim(), String(CALLS), 'all were made');
+  t.ok(client.alive, 'while it ran');
+  await client.stop('SIGINT');
   await server.exit(5_000);
-  const { sum } = JSON.parse(client.stdout).end;
-  t.equal(sum.lost_packets, 0, `of ${sum.packets} datagrams`);
+  // What the receiver has counted, as the sender ended before it could be told.
+  const { sum } = JSON.parse(server.stdout).end;
+  t.ok(sum.packets > 1000, `${sum.packets} datagrams`);
+  t.equal(sum.lost_packets, 0, 'none of them was lost');
   const after = await metrics();
   // Nobody is at the address that comes and goes: copies for it may have no route, and are nobody's loss.
   const { no_route: _, ...drops } = noZeros(after.drops('encap', 100));
