@@ -1,5 +1,5 @@
 /**
- * `npm test`: sets up, then every test there is: types, those of single modules, then the labs, three at a time: they wait
+ * `npm test`: sets up, then every test there is: types, those of single modules, then the labs, two at a time: they wait
  * more than they compute, and none judges by the clock. Fails as well when a lab of test/lab/list.json did not run, or was
  * skipped: a lab that can't run proves nothing.
  * The last line is `N passed, N failed`.
@@ -23,7 +23,7 @@ setUp({ tools: [...TOOLS, ...SERVICE_TOOLS, ...PAGE_AND_SHELL_TOOLS, ...MONITORI
 const types = { file: 'test', name: 'types of src and test', ok: compileTests(), skipped: false };
 const { units, labs } = testFiles();
 const unitResults = await runTests(units, { jobs: 2, timeoutS: UNIT_TIMEOUT_S });
-const labResults = await runTests(labs, { jobs: 3, timeoutS: LAB_TIMEOUT_S });
+const labResults = await runTests(labs, { jobs: 2, timeoutS: LAB_TIMEOUT_S });
 const missing = missingLabs(labResults);
 for (const name of missing) console.log(`FAIL list of labs: ${name}`);
 

@@ -27,6 +27,11 @@ const PATHS_PERIOD_MS = 1000;
 /** Longest frame or datagram that may be a request or its answer, bytes: no superframe, and nothing that stands for several. */
 const SMALL_LEN = 1600;
 
+/** What a round brought (`Loop.takeWay`): one small frame to a peer, one from a peer, or anything else. */
+export const WAY_OTHER = 0;
+export const WAY_OUT = 1;
+export const WAY_IN = 2;
+
 export interface LoopOptions extends EncapOptions, DecapOptions {}
 
 export class Loop {
@@ -38,9 +43,9 @@ export class Loop {
   readonly #ageing: AgeingSweep;
   readonly #frames = new Batch();
   readonly #datagrams = new Batch();
-  /** Frames of the round so far, and whether any is too long for a request or its answer. */
+  /** Frames of the round so far, and which way they went: WAY_OTHER when one is too long for a request or its answer. */
   #moved = 0;
-  #long = false;
+  #way = WAY_OTHER;
   #overflowMs = 0;
   #pathsMs = 0;
 
@@ -71,7 +76,7 @@ export class Loop {
   /** Forwards what has been read from TAPs. */
   flushOverlay(): void {
     if (this.#frames.count > 0) {
-      this.#weigh(this.#frames);
+      this.#weigh(this.#frames, WAY_OUT);
       this.#encap.forward(this.#frames);
     }
     this.#frames.count = 0;
@@ -82,23 +87,22 @@ export class Loop {
   readUnderlay(clock: Clock): void {
     for (let round = 0; round < RECEIVES_PER_ROUND; round++) {
       if (this.#underlay.receive(this.#datagrams) <= 0) return;
-      this.#weigh(this.#datagrams);
+      this.#weigh(this.#datagrams, WAY_IN);
       this.#decap.deliver(this.#datagrams, clock);
     }
   }
 
-  /** True when the rounds since the last call brought one small frame. */
-  takeLight(): boolean {
-    const light = this.#moved === 1 && !this.#long;
+  /** What the rounds since the last call brought, if it was one small frame: WAY_. */
+  takeWay(): number {
+    const way = this.#moved === 1 ? this.#way : WAY_OTHER;
     this.#moved = 0;
-    this.#long = false;
-    return light;
+    return way;
   }
 
   /** Before it is dealt with: a frame that is flooded is listed more than once after that. */
-  #weigh({ count, len }: Batch): void {
+  #weigh({ count, len }: Batch, way: number): void {
     this.#moved += count;
-    if (len[0] > SMALL_LEN) this.#long = true;
+    this.#way = len[0] > SMALL_LEN ? WAY_OTHER : way;
   }
 
   /** The bounded rest of a round: answers to earlier sends, ageing, old path MTUs, the kernel's drop count, the heartbeat. */

@@ -215,7 +215,7 @@ class DataPlaneThread {
     this.#hearPaths(secondOf(clock));
     this.#downgrade?.step();
     this.#measure();
-    this.#polling.after(this.#loop.takeLight(), wait.times[WAIT_WAITED_MS] * 1000);
+    this.#polling.after(this.#loop.takeWay(), (wait.times[WAIT_WAITED_MS] * 1000) | 0);
     this.#reportFdb();
     if (this.#applier.busy) this.#stepJob(tick);
     else if (wait.woken) this.#takeRequests(tick);

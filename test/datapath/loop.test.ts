@@ -1,4 +1,5 @@
 import t from 'tap';
+import { WAY_IN, WAY_OTHER, WAY_OUT } from '../../src/datapath/loop.js';
 import { G_HEARTBEAT_MS, V_TAP_RX_FRAMES, V_TAP_TX_FRAMES } from '../../src/stats/counters.js';
 import { arpFrame, BROADCAST, ipv4Frame } from '../support/frames.js';
 import { MemoryPlane } from '../support/memory-plane.js';
@@ -78,23 +79,23 @@ t.test('both directions in one round: a frame out, its answer in', async (t) => 
   plane.checkIdentity(t, 'one round');
 });
 
-t.test('a light round is one small frame, either way, whoever gets copies of it', async (t) => {
+t.test('which way a round went: one small frame, whoever gets copies of it', async (t) => {
   const plane = makePlane();
   plane.addPeer(0, '192.0.2.2');
-  const isLight = (): boolean => {
+  const way = (): number => {
     plane.breathe();
-    return plane.loop.takeLight();
+    return plane.loop.takeWay();
   };
   plane.fromTap(0, arpFrame(BROADCAST, A));
-  t.ok(isLight(), 'out, to two peers');
+  t.equal(way(), WAY_OUT, 'to two peers');
   plane.fromPeer(PEER, 100, ipv4Frame(A, '02:00:00:00:00:0b'));
-  t.ok(isLight(), 'in');
-  t.notOk(isLight(), 'nothing came');
+  t.equal(way(), WAY_IN);
+  t.equal(way(), WAY_OTHER, 'nothing came');
   plane.fromTap(0, arpFrame(BROADCAST, A));
   plane.fromPeer(PEER, 100, ipv4Frame(A, '02:00:00:00:00:0b'));
-  t.notOk(isLight(), 'both at once');
+  t.equal(way(), WAY_OTHER, 'both at once');
   plane.fromTap(0, Buffer.concat([ipv4Frame('02:00:00:00:00:0b', A), Buffer.alloc(3000)]));
-  t.notOk(isLight(), 'a superframe');
+  t.equal(way(), WAY_OTHER, 'a superframe');
   plane.fromTap(0, arpFrame(BROADCAST, A));
-  t.ok(isLight(), 'and each round is judged by itself');
+  t.equal(way(), WAY_OUT, 'and each round is judged by itself');
 });

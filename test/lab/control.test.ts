@@ -21,8 +21,9 @@ for (const engine of ENGINES) {
     await assertPing(t, vm101, '10.10.10.105');
     const listener = await Listener.start(lab, vm105, 9000);
     await segmentInSoftware(near, UNDERLAY_DEV);
-    const before = await vtepd.metrics();
     const wire = await capture(near, UNDERLAY_DEV, lab.dir, `udp port 4789 and src host ${NEAR}`);
+    // Not before: until tcpdump listens, a neighbour may be asked for once more.
+    const before = await vtepd.metrics();
     const texts = Array.from({ length: 300 }, (_, index) => `${index}:${'x'.repeat(index >> 3)}`);
     await sendUdp(vm101, '10.10.10.105', 9000, ...texts);
     await listener.until(texts.at(-1)!);

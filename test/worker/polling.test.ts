@@ -1,33 +1,50 @@
 import t from 'tap';
+import { WAY_IN, WAY_OTHER, WAY_OUT } from '../../src/datapath/loop.js';
 import { Polling } from '../../src/worker/polling.js';
 
-/** Rounds until looking begins. */
-const ROUNDS = 16;
+/** Turns until looking begins. */
+const TURNS = 16;
+const SOON_US = 40;
+
+/** @returns whether it looks after so many turns to and fro */
+function turn(polling: Polling, turns: number): boolean {
+  for (let i = 0; i < turns; i++) polling.after(i % 2 === 0 ? WAY_OUT : WAY_IN, SOON_US);
+  return polling.spinUs > 0;
+}
 
 t.test('looks once requests and answers come close after one another', (t) => {
   const polling = new Polling();
-  for (let round = 1; round < ROUNDS; round++) {
-    polling.after(true, 40);
-    t.equal(polling.spinUs, 0, `not yet after ${round}`);
-  }
-  polling.after(true, 40);
+  t.notOk(turn(polling, TURNS - 1), 'not yet');
+  polling.after(WAY_IN, SOON_US);
   t.ok(polling.spinUs > 0);
-  polling.after(true, polling.spinUs);
+  polling.after(WAY_OUT, polling.spinUs);
   t.ok(polling.spinUs > 0, 'and goes on as long as they do');
+  polling.after(WAY_IN, SOON_US);
+  polling.after(WAY_IN, SOON_US);
+  t.ok(polling.spinUs > 0, 'an answer may have two frames');
   t.end();
 });
 
-for (const [what, light, waitedUs] of [
-  ['load', false, 5],
-  ['a pause', true, 101],
+for (const [what, way, waitedUs] of [
+  ['load', WAY_OTHER, 5],
+  ['a pause', WAY_OUT, 101],
 ] as const) {
   t.test(`${what} ends it at once`, (t) => {
     const polling = new Polling();
-    for (let round = 0; round < ROUNDS; round++) polling.after(true, 40);
-    polling.after(light, waitedUs);
+    t.ok(turn(polling, TURNS));
+    polling.after(way, waitedUs);
     t.equal(polling.spinUs, 0);
-    for (let round = 1; round < ROUNDS; round++) polling.after(true, 40);
-    t.equal(polling.spinUs, 0, 'and it has to be earned again');
+    t.notOk(turn(polling, TURNS - 2), 'and it has to be earned again');
     t.end();
   });
 }
+
+t.test('a stream that goes one way is not waited for', (t) => {
+  const polling = new Polling();
+  for (let i = 0; i < 10 * TURNS; i++) polling.after(WAY_OUT, SOON_US);
+  t.equal(polling.spinUs, 0);
+  t.ok(turn(polling, 2 * TURNS));
+  for (let i = 0; i < 3; i++) polling.after(WAY_IN, SOON_US);
+  t.equal(polling.spinUs, 0, 'and ends the looking');
+  t.end();
+});
