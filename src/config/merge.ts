@@ -80,6 +80,27 @@ export function isSaid(vni: VniSettings, key: string): boolean {
   return SAID.get(vni)?.has(key) === true;
 }
 
+/** Peers of which nobody said a port, and that were given that of the daemon. */
+const PORT_UNSAID = new WeakSet<PeerSettings>();
+
+/**
+ * VNIs as they are while the daemon still has another port: it is that to which peers are sent that have none of their own.
+ * Lists of peers that were shared still are. @param settings that were merged here
+ */
+export function withPort({ vnis, port }: Settings, standing: number): readonly VniSettings[] {
+  if (port === standing) return vnis;
+  const lists = new Map(vnis.map(({ peers }) => [peers, peersWithPort(peers, standing)]));
+  return vnis.map((vni) => {
+    const moved = Object.freeze({ ...vni, peers: lists.get(vni.peers)! });
+    SAID.set(moved, SAID.get(vni)!);
+    return moved;
+  });
+}
+
+function peersWithPort(peers: readonly PeerSettings[], port: number): readonly PeerSettings[] {
+  return Object.freeze(peers.map((peer) => (PORT_UNSAID.has(peer) ? Object.freeze({ ...peer, port }) : peer)));
+}
+
 /** @throws ConfigError when nobody said which VNIs there are to be */
 export function requireVnis(settings: Settings, sources: readonly Source[]): void {
   if (settings.vnis.length > 0 || sources.some(({ listsVnis }) => listsVnis)) return;
@@ -153,7 +174,9 @@ function refuseTwice(peers: readonly Given<PeerText>[], vni: number): void {
 }
 
 function peerSettings(peer: PeerText, port: number): PeerSettings {
-  return { host: peer.host, port: peer.port ?? port, flood: peer.flood ?? true };
+  const settings = { host: peer.host, port: peer.port ?? port, flood: peer.flood ?? true };
+  if (peer.port === undefined) PORT_UNSAID.add(settings);
+  return settings;
 }
 
 /** The nearest value, or the schema's default. */
