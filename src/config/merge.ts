@@ -152,16 +152,26 @@ class PeerMerge {
   }
 }
 
-/** Peers that serve this VNI. @throws ConfigError when one source names the same one twice */
+/** Peers that serve this VNI. @throws ConfigError when one source names the same one twice, or among a VNI's own one of another VNI */
 function mergePeers(sources: readonly Source[], vni: number): Given<PeerText>[] {
   const byHost = new Map<string, Given<PeerText>>();
   for (const source of [...sources].reverse()) {
-    const named = [...source.all.peers, ...ownLayer(source, vni).peers];
+    const own = ownLayer(source, vni).peers;
+    refuseStrangers(own, vni);
+    const named = [...source.all.peers, ...own];
     const serving = named.filter((peer) => peer.value.vni === undefined || peer.value.vni === vni);
     refuseTwice(serving, vni);
     for (const peer of serving) byHost.set(peer.value.host, peer);
   }
   return [...byHost.values()];
+}
+
+/** A VNI's own peers serve this VNI. */
+function refuseStrangers(own: readonly Given<PeerText>[], vni: number): void {
+  for (const { place, text, value } of own) {
+    if (value.vni === undefined || value.vni === vni) continue;
+    throw new ConfigError(`${place} ${text}: stands among the peers of VNI ${vni}; leave vni= out`);
+  }
 }
 
 function refuseTwice(peers: readonly Given<PeerText>[], vni: number): void {
