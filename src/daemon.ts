@@ -111,7 +111,7 @@ export class Daemon {
   #statusLine(): string {
     const { dataPlane } = this.#vtep;
     const vnis = dataPlane.vnis();
-    const peers = vnis.reduce((count, { vni }) => count + dataPlane.peers(vni).length, 0);
+    const peers = vnis.reduce((count, { vni }) => count + dataPlane.totals(vni).peers, 0);
     const { port } = this.#settings;
     return `${counted(vnis.length, 'VNI')}, ${counted(peers, 'peer')}, UDP port ${port} (${this.#vtep.status().engine})`;
   }
