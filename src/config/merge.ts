@@ -89,7 +89,8 @@ const PORT_UNSAID = new WeakSet<PeerSettings>();
  */
 export function withPort({ vnis, port }: Settings, standing: number): readonly VniSettings[] {
   if (port === standing) return vnis;
-  const lists = new Map(vnis.map(({ peers }) => [peers, peersWithPort(peers, standing)]));
+  const shared = new Set(vnis.map(({ peers }) => peers));
+  const lists = new Map(Array.from(shared, (peers) => [peers, peersWithPort(peers, standing)] as const));
   return vnis.map((vni) => {
     const moved = Object.freeze({ ...vni, peers: lists.get(vni.peers)! });
     SAID.set(moved, SAID.get(vni)!);
