@@ -43,6 +43,7 @@ export class Daemon {
   /** Where listeners are open, by their flags. */
   readonly #places: Partial<Record<'--api' | '--metrics', string>> = {};
   #announced = false;
+  #stopping = false;
   #service: Service | undefined;
 
   private constructor(settings: Settings, log: Logger, undo: Rollback, reread: (() => Settings) | undefined) {
@@ -65,13 +66,15 @@ export class Daemon {
 
   /** Reads flags and file anew. What was wrong with them is logged and in the status; the old configuration holds then. */
   async reload(): Promise<void> {
+    if (this.#stopping) return;
     this.#service?.reloading();
     await this.#vtep.reload().catch(() => {});
-    this.#service?.ready(this.#statusLine());
+    if (!this.#stopping) this.#service?.ready(this.#statusLine());
   }
 
   /** Removes what was created. Frames that were read are still delivered. */
   async stop(): Promise<void> {
+    this.#stopping = true;
     this.#service?.stopping();
     await this.#undo.run();
   }
@@ -108,7 +111,7 @@ export class Daemon {
   #statusLine(): string {
     const { dataPlane } = this.#vtep;
     const vnis = dataPlane.vnis();
-    const peers = vnis.reduce((count, { vni }) => count + dataPlane.peers(vni).length, 0);
+    const peers = vnis.reduce((count, { vni }) => count + dataPlane.totals(vni).peers, 0);
     const { port } = this.#settings;
     return `${counted(vnis.length, 'VNI')}, ${counted(peers, 'peer')}, UDP port ${port} (${this.#vtep.status().engine})`;
   }

@@ -69,21 +69,32 @@ export class OverlayMtus {
     this.#vnis.delete(vni);
   }
 
-  /** Peers or paths may have changed. @param peersOf present peers of a VNI; undefined: leave it as it is @throws what `carry` throws; call again then */
+  /**
+   * Peers or paths may have changed. A VNI that cannot follow, as its TAP was taken away, keeps no other from it.
+   * @param peersOf present peers of a VNI; undefined: leave it as it is
+   * @throws the first that `carry` throws; call again then
+   */
   async follow(peersOf: (vni: number) => readonly Peer[] | undefined, carry: Carry): Promise<void> {
+    const failures: unknown[] = [];
     for (const [vni, kept] of this.#vnis) {
       const peers = peersOf(vni);
       if (peers === undefined) continue;
       kept.fit = this.#fit(peers, kept.tags);
       this.#judge(kept);
-      const { overlayMtu, peer } = kept.fit;
-      if (kept.settings.mtu !== 'auto' || overlayMtu === kept.overlayMtu) continue;
-      await carry(vni, overlayMtu);
-      const before = kept.overlayMtu;
-      kept.overlayMtu = overlayMtu;
-      const fields = { vni, before, overlayMtu, peer };
-      this.#log.say(String(vni), 'info', fields, 'overlay MTU follows the narrowest path');
+      const { fit } = kept;
+      if (kept.settings.mtu !== 'auto' || fit.overlayMtu === kept.overlayMtu) continue;
+      await carry(vni, fit.overlayMtu).then(
+        () => this.#followed(vni, kept, fit),
+        (error) => failures.push(error),
+      );
     }
+    if (failures.length > 0) throw failures[0];
+  }
+
+  #followed(vni: number, kept: Kept, { overlayMtu, peer }: Fit): void {
+    const fields = { vni, before: kept.overlayMtu, overlayMtu, peer };
+    kept.overlayMtu = overlayMtu;
+    this.#log.say(String(vni), 'info', fields, 'overlay MTU follows the narrowest path');
   }
 
   /** Of a VNI that has begun, bytes. */

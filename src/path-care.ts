@@ -16,7 +16,7 @@ import type { Progress } from './probe/search.js';
 import { type Judgement, judge, overlayMtuFor } from './probe/verdict.js';
 import { Probing, type ProbingOptions } from './probing.js';
 import { parseIpAddress } from './wire/ip-address.js';
-import type { NewPeer, PeerState } from './worker/data-plane.js';
+import { DataPlaneError, type NewPeer, type PeerState } from './worker/data-plane.js';
 import type { Handle } from './worker/handle.js';
 
 export interface PathCareOptions extends Omit<ProbingOptions, 'looked'> {
@@ -60,7 +60,15 @@ export class PathCare {
     this.#log = log;
     this.#publish = options.publish;
     this.#overlayMtus = new OverlayMtus({ pathMtu: (address) => paths.pathMtu(address), log });
-    this.#probing = new Probing({ ...options, looked: () => this.changed() });
+    this.#probing = new Probing({
+      ...options,
+      signs: (signs) => {
+        options.signs(signs);
+        const peers = new Set(signs.map(({ peer }) => peer.text));
+        for (const address of paths.retain(peers, performance.now())) this.#told.delete(address);
+      },
+      looked: () => this.changed(),
+    });
   }
 
   /** A VNI is about to be set up. @returns its overlay MTU, bytes */
@@ -134,7 +142,7 @@ export class PathCare {
     return this.#overlayMtus.warnings();
   }
 
-  /** Searches one path and says what it means. @param progress told of each packet */
+  /** Searches one path and says what it means. @param progress told of each packet @throws DataPlaneError vni_not_found */
   async probe(vni: number, peer: PeerState, progress: Progress): Promise<PeerVerdict> {
     const result = await this.#probing.search(vni, peer, progress);
     const { pathMtu } = result;
@@ -143,7 +151,10 @@ export class PathCare {
       pathMtu === undefined ? undefined : overlayMtuFor(family, pathMtu, this.#overlayMtus.tags(vni));
     // An overlay MTU that follows has followed by now.
     await this.#following;
-    const { tap, policy } = this.#handle!.vnis().find((state) => state.vni === vni)!;
+    const state = this.#handle?.vnis().find((one) => one.vni === vni);
+    if (state === undefined)
+      throw new DataPlaneError('vni_not_found', `VNI ${vni} was removed during the search`);
+    const { tap, policy } = state;
     const { mtu: tapMtu, master } = await getLink(tap);
     const { overlayMtu } = policy;
     const judgement = judge(pathMtu, fits, { overlayMtu, tap, tapMtu, bridged: master !== '' });

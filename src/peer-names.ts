@@ -79,7 +79,9 @@ export class PeerNames {
 
   /** Hosts that are still asked for; other names are followed no more. */
   retain(hosts: Iterable<string>): void {
-    this.#follower.retain(new Set(hosts));
+    const kept = new Set(hosts);
+    for (const name of this.#failing) if (!kept.has(name)) this.#failing.delete(name);
+    this.#follower.retain(kept);
   }
 
   /** A peer of this name is sent to and not heard: it may have moved. */

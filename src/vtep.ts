@@ -148,13 +148,17 @@ export class Vtep {
     return this.#configuration.addVni(settings);
   }
 
-  /** @throws ConfigError for tap and mac, which cannot change while they are in use */
-  changeVni(vni: number, changes: Partial<VniSettings>): Promise<void> {
-    return this.#configuration.changeVni(vni, changes);
+  /**
+   * @param seen asked before anything else, when no other change is under way any more: what it throws, nothing is changed
+   * @throws ConfigError for tap and mac, which cannot change while they are in use
+   */
+  changeVni(vni: number, changes: Partial<VniSettings>, seen?: () => void): Promise<void> {
+    return this.#configuration.changeVni(vni, changes, seen);
   }
 
-  removeVni(vni: number): Promise<void> {
-    return this.#configuration.removeVni(vni);
+  /** @param seen as of `changeVni` */
+  removeVni(vni: number, seen?: () => void): Promise<void> {
+    return this.#configuration.removeVni(vni, seen);
   }
 
   /** Every address of a name is a peer. @returns the peers it came to @throws DataPlaneError peer_exists; ResolveError */
@@ -166,9 +170,13 @@ export class Vtep {
     }
   }
 
-  /** @param host as it was configured @throws DataPlaneError peer_of_name for an address that a name brought */
-  removePeer(vni: number, host: string): Promise<void> {
-    return this.#configuration.removePeer(vni, host);
+  /**
+   * @param host as it was configured
+   * @param seen as of `changeVni`
+   * @throws DataPlaneError peer_of_name for an address that a name brought
+   */
+  removePeer(vni: number, host: string, seen?: () => void): Promise<void> {
+    return this.#configuration.removePeer(vni, host, seen);
   }
 
   /** A static entry; replaces any other. @param peer canonical text of an address */
@@ -303,6 +311,7 @@ export class Vtep {
       devices,
       offload: this.#engine === 'batch',
       events: this.events,
+      log: this.#log,
       entries: (vni) => this.#configuration.entries(vni),
       warn: (code, detail) => this.#warn(code, detail),
       opened: (opened) => {

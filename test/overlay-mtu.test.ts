@@ -29,6 +29,18 @@ t.test('a change that cannot be carried out is tried again', async (t) => {
   t.same(carried, [[100, 1350]]);
 });
 
+t.test('a VNI that cannot follow keeps no other from it', async (t) => {
+  const { mtus, carried } = make();
+  for (const vni of [100, 200]) mtus.begin(settings(vni, 'auto'), [peer('192.0.2.1')], 0);
+  const carry = async (vni: number, overlayMtu: number) => {
+    if (vni === 100) throw new Error('there is no vtep100');
+    carried.push([vni, overlayMtu]);
+  };
+  await t.rejects(mtus.follow(() => [peer('192.0.2.2')], carry), { message: 'there is no vtep100' });
+  t.same(carried, [[200, 1350]]);
+  t.same([mtus.overlayMtu(100), mtus.overlayMtu(200)], [1450, 1350]);
+});
+
 t.test('auto follows as peers come and go and paths change', async (t) => {
   const { mtus, paths, carried, carry, warned } = make();
   const peers = [peer('192.0.2.1')];

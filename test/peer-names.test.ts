@@ -70,3 +70,13 @@ t.test('names that nobody asks for any more are forgotten', async (t) => {
   t.match(names.states(), [{ name: 'b.example' }]);
   t.same(names.addresses('a.example'), []);
 });
+
+t.test('a name that comes back is told of anew', async (t) => {
+  const { names, events, lines } = makeNames(t);
+  for (const times of [1, 2]) {
+    t.same(await names.resolve('vtep.example'), []);
+    t.equal(events.length, times);
+    t.equal(lines.length, times);
+    names.retain([]);
+  }
+});

@@ -11,7 +11,7 @@ import type { CapturePoint, PacketQueue } from './queue.js';
 import { CaptureStream } from './stream.js';
 
 export interface CaptureOptions {
-  /** undefined: all. */
+  /** undefined: all. A capture of one ends with it. */
   readonly vni: number | undefined;
   readonly point: CapturePoint;
   /** Most bytes of a packet, outer headers included. */
@@ -30,6 +30,8 @@ export interface Capture {
 /** What the workers are doing. */
 export interface Running {
   readonly rings: readonly PacketQueue[];
+  /** Nothing comes any more. */
+  readonly over: boolean;
   /** Turns it off in every worker. */
   stop(): Promise<void>;
 }
@@ -93,7 +95,10 @@ class OpenCapture implements Capture {
     this.#running = running;
     this.#ended = ended;
     this.#encoder = new Encoder({ queues: running.rings, snapLen, limit, outer });
-    this.stream = new CaptureStream(this.#encoder, snapLen, () => this.#done());
+    this.stream = new CaptureStream(this.#encoder, snapLen, {
+      isOver: () => running.over,
+      closed: () => this.#done(),
+    });
     log.info({ vni, point }, 'capture begins');
   }
 

@@ -13,18 +13,24 @@ const POLL_MS = 20;
 /** Bytes that wait for the reader. */
 const WAITING_LEN = 1024 * 1024;
 
+export interface StreamListener {
+  /** Nothing new is captured any more. */
+  readonly isOver: () => boolean;
+  /** Called once, however it ends. */
+  readonly closed: () => void;
+}
+
 export class CaptureStream extends Readable {
   readonly #encoder: Encoder;
-  readonly #closed: () => void;
+  readonly #listener: StreamListener;
   #timer: NodeJS.Timeout | undefined;
   #immediate: NodeJS.Immediate | undefined;
   #ending = false;
 
-  /** @param closed called once, however it ends */
-  constructor(encoder: Encoder, snapLen: number, closed: () => void) {
+  constructor(encoder: Encoder, snapLen: number, listener: StreamListener) {
     super({ highWaterMark: WAITING_LEN });
     this.#encoder = encoder;
-    this.#closed = closed;
+    this.#listener = listener;
     this.push(fileHeader(snapLen));
   }
 
@@ -41,16 +47,18 @@ export class CaptureStream extends Readable {
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
     clearTimeout(this.#timer);
     clearImmediate(this.#immediate);
-    this.#closed();
+    this.#listener.closed();
     callback(error);
   }
 
   #look(): void {
     clearTimeout(this.#timer);
     if (this.destroyed) return;
+    // Asked first: what came before the end is still read.
+    const isOver = this.#ending || this.#listener.isOver();
     const chunk = this.#encoder.take();
     if (chunk !== undefined) this.push(chunk);
-    else if (this.#ending || this.#encoder.full) this.push(null);
+    else if (isOver || this.#encoder.full) this.push(null);
     else this.#timer = setTimeout(() => this.#look(), POLL_MS);
   }
 }

@@ -80,6 +80,28 @@ export function isSaid(vni: VniSettings, key: string): boolean {
   return SAID.get(vni)?.has(key) === true;
 }
 
+/** Peers of which nobody said a port, and that were given that of the daemon. */
+const PORT_UNSAID = new WeakSet<PeerSettings>();
+
+/**
+ * VNIs as they are while the daemon still has another port: it is that to which peers are sent that have none of their own.
+ * Lists of peers that were shared still are. @param settings that were merged here
+ */
+export function withPort({ vnis, port }: Settings, standing: number): readonly VniSettings[] {
+  if (port === standing) return vnis;
+  const shared = new Set(vnis.map(({ peers }) => peers));
+  const lists = new Map(Array.from(shared, (peers) => [peers, peersWithPort(peers, standing)] as const));
+  return vnis.map((vni) => {
+    const moved = Object.freeze({ ...vni, peers: lists.get(vni.peers)! });
+    SAID.set(moved, SAID.get(vni)!);
+    return moved;
+  });
+}
+
+function peersWithPort(peers: readonly PeerSettings[], port: number): readonly PeerSettings[] {
+  return Object.freeze(peers.map((peer) => (PORT_UNSAID.has(peer) ? Object.freeze({ ...peer, port }) : peer)));
+}
+
 /** @throws ConfigError when nobody said which VNIs there are to be */
 export function requireVnis(settings: Settings, sources: readonly Source[]): void {
   if (settings.vnis.length > 0 || sources.some(({ listsVnis }) => listsVnis)) return;
@@ -131,16 +153,26 @@ class PeerMerge {
   }
 }
 
-/** Peers that serve this VNI. @throws ConfigError when one source names the same one twice */
+/** Peers that serve this VNI. @throws ConfigError when one source names the same one twice, or among a VNI's own one of another VNI */
 function mergePeers(sources: readonly Source[], vni: number): Given<PeerText>[] {
   const byHost = new Map<string, Given<PeerText>>();
   for (const source of [...sources].reverse()) {
-    const named = [...source.all.peers, ...ownLayer(source, vni).peers];
+    const own = ownLayer(source, vni).peers;
+    refuseStrangers(own, vni);
+    const named = [...source.all.peers, ...own];
     const serving = named.filter((peer) => peer.value.vni === undefined || peer.value.vni === vni);
     refuseTwice(serving, vni);
     for (const peer of serving) byHost.set(peer.value.host, peer);
   }
   return [...byHost.values()];
+}
+
+/** A VNI's own peers serve this VNI. */
+function refuseStrangers(own: readonly Given<PeerText>[], vni: number): void {
+  for (const { place, text, value } of own) {
+    if (value.vni === undefined || value.vni === vni) continue;
+    throw new ConfigError(`${place} ${text}: stands among the peers of VNI ${vni}; leave vni= out`);
+  }
 }
 
 function refuseTwice(peers: readonly Given<PeerText>[], vni: number): void {
@@ -153,7 +185,9 @@ function refuseTwice(peers: readonly Given<PeerText>[], vni: number): void {
 }
 
 function peerSettings(peer: PeerText, port: number): PeerSettings {
-  return { host: peer.host, port: peer.port ?? port, flood: peer.flood ?? true };
+  const settings = { host: peer.host, port: peer.port ?? port, flood: peer.flood ?? true };
+  if (peer.port === undefined) PORT_UNSAID.add(settings);
+  return settings;
 }
 
 /** The nearest value, or the schema's default. */

@@ -3,8 +3,9 @@
  * shows it (RFC 6750), but for what says nothing of this VTEP.
  *
  * Against web pages that make a local browser call: a page's own name in `Host` (one that it rebinds to 127.0.0.1) is
- * refused unless there is a token, which no page has; a request that a page of another origin sent says so in `Origin`,
- * and is refused; and bodies are JSON alone, which a page cannot send without asking first.
+ * refused unless there is a token, which no page has; a request that a page of another origin sent says so in `Origin`
+ * or, where it only fetches, in `Sec-Fetch-Site`, and is refused; and bodies are JSON alone, which a page cannot send
+ * without asking first.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { isIP } from 'node:net';
@@ -20,6 +21,7 @@ export function guard(app: FastifyInstance, token: string): void {
   app.addHook('onRequest', async (request) => {
     if (token === '') refuseForeignHost(request);
     refuseForeignOrigin(request);
+    refuseForeignPage(request);
   });
   if (token !== '') app.addHook('onRequest', tokenCheck(token));
 }
@@ -52,11 +54,14 @@ function digest(text: string): Buffer {
   return createHash('sha256').update(text).digest();
 }
 
-/** DNS rebinding needs a name; over loopback we are called by address or as localhost. */
-function refuseForeignHost({ socket, hostname }: FastifyRequest): void {
-  const overTcp = socket.remoteAddress !== undefined;
+/**
+ * DNS rebinding needs a name; over loopback we are called by address or as localhost. What we listen on tells a unix socket
+ * from TCP: a connection that its client has torn off already has no address any more.
+ */
+function refuseForeignHost({ server, hostname }: FastifyRequest): void {
+  const overUnix = typeof server.server.address() === 'string';
   const host = hostname.replace(/^\[(.*)\]$/, '$1');
-  if (!overTcp || host === '' || host === 'localhost' || isIP(host) !== 0) return;
+  if (overUnix || host === '' || host === 'localhost' || isIP(host) !== 0) return;
   throw new ApiError(
     'forbidden_host',
     `Host ${JSON.stringify(hostname)}: call this API by its address or as localhost`,
@@ -68,5 +73,15 @@ function refuseForeignOrigin({ headers: { origin }, host }: FastifyRequest): voi
   throw new ApiError(
     'forbidden_origin',
     `Origin ${JSON.stringify(origin)}: pages of other origins may not call this API`,
+  );
+}
+
+/** An image or a link of another page has no `Origin`. Links may lead to what anybody may see. */
+function refuseForeignPage({ headers, routeOptions }: FastifyRequest): void {
+  const site = headers['sec-fetch-site'] ?? 'none';
+  if (site === 'none' || site === 'same-origin' || !isGuarded(routeOptions.url)) return;
+  throw new ApiError(
+    'forbidden_origin',
+    `Sec-Fetch-Site ${JSON.stringify(site)}: pages of other origins may not call this API`,
   );
 }

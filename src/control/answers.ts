@@ -19,6 +19,8 @@ const OF_ALL: readonly ProblemCode[] = [
 export const OF_BODIES: readonly ProblemCode[] = ['payload_too_large', 'unsupported_media_type'];
 /** Of whatever the data plane has to do. */
 export const OF_DATA_PLANE: readonly ProblemCode[] = ['dataplane_timeout', 'dataplane_down'];
+/** Of whatever is changed and kept. */
+export const OF_CHANGES: readonly ProblemCode[] = ['host_refused', ...OF_DATA_PLANE];
 
 type Answers = Record<number, object>;
 

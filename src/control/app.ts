@@ -7,7 +7,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Socket } from 'node:net';
-import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Logger } from '../log.js';
 import { ApiError, PROBLEM_TYPE, type ProblemCode, problem, problemOf } from './errors.js';
 
@@ -37,17 +37,13 @@ export function createApp(log: Logger): FastifyInstance {
     ajv: {
       customOptions: { coerceTypes: false, removeAdditional: false, verbose: true, allowUnionTypes: true },
     },
-    frameworkErrors: (error, _request, reply) => sendProblem(reply, error),
+    frameworkErrors: (error, request, reply) => sendProblem(reply.headers(headersOf(request)), error),
     clientErrorHandler: answerBrokenHttp,
   });
   app.server.maxConnections = CONNECTIONS_MAX;
   app.removeContentTypeParser('text/plain');
   app.addHook('onRequest', async (request, reply) => {
-    reply.headers({
-      'cache-control': 'no-store',
-      'x-content-type-options': 'nosniff',
-      'x-request-id': request.id,
-    });
+    reply.headers(headersOf(request));
   });
   app.addHook('onResponse', async ({ id, method, url, ip }, { statusCode, elapsedTime }) => {
     log.debug({ request: id, method, url, status: statusCode, ms: Math.round(elapsedTime), ip }, 'request');
@@ -93,6 +89,11 @@ export function refuseOtherMethods(
       handler: () => {},
     });
   }
+}
+
+/** Of every answer. */
+function headersOf({ id }: FastifyRequest): Record<string, string> {
+  return { 'cache-control': 'no-store', 'x-content-type-options': 'nosniff', 'x-request-id': id };
 }
 
 function sendProblem(reply: FastifyReply, error: unknown): FastifyReply {

@@ -1,6 +1,6 @@
 /**
- * Changes through the API come one at a time, from the look at what holds to the answer: so that nothing lies between
- * an `If-Match` that was true and the change that it allowed.
+ * Changes through the API come one at a time, from the look at what holds to the answer. What else changes the configuration
+ * (a signal, a name server) takes turns with them below, where `If-Match` is judged as well.
  */
 export class Changes {
   #last: Promise<unknown> = Promise.resolve();

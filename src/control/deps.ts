@@ -39,14 +39,20 @@ export interface Configuration {
   /**
    * What may change live: mtu, learning, ageingS, fdbLimit, flood, accept, vlan, bridge, addresses.
    *
+   * @param seen asked when its turn has come, after whatever a reload or a name server changes: what it throws, nothing is changed
    * @throws ConfigError for tap and mac: remove the VNI and add it anew
    */
-  changeVni(vni: number, changes: Partial<VniSettings>): Promise<void>;
-  removeVni(vni: number): Promise<void>;
+  changeVni(vni: number, changes: Partial<VniSettings>, seen?: () => void): Promise<void>;
+  /** @param seen as of `changeVni` */
+  removeVni(vni: number, seen?: () => void): Promise<void>;
   /** Every address of a name is a peer. @returns the peers it came to @throws DataPlaneError peer_exists */
   addPeer(vni: number, peer: PeerSettings): Promise<readonly PeerState[]>;
-  /** @param host as it was configured @throws DataPlaneError peer_of_name for an address that a name brought */
-  removePeer(vni: number, host: string): Promise<void>;
+  /**
+   * @param host as it was configured
+   * @param seen as of `changeVni`
+   * @throws DataPlaneError peer_of_name for an address that a name brought
+   */
+  removePeer(vni: number, host: string, seen?: () => void): Promise<void>;
   /** @param peer canonical text of an address */
   putFdb(vni: number, mac: MacParts, peer: string): Promise<void>;
   deleteFdb(vni: number, mac: MacParts): Promise<void>;

@@ -25,6 +25,7 @@ export const PROBLEMS = {
   peer_exists: [409, 'The peer is configured already'],
   peer_of_name: [409, 'The address belongs to a peer that was given by name'],
   fdb_full: [409, 'The FDB has no room left'],
+  table_full: [409, 'There is no room for one more'],
   capture_busy: [409, 'A capture is running already'],
   config_invalid: [409, 'The configuration cannot be used; what held before still holds'],
   precondition_failed: [412, 'It has changed since it was looked at'],
@@ -85,6 +86,7 @@ export function problemOf(error: unknown): Problem {
 /** Errors of layers that are not ours to import, all with a message for people. */
 const ERROR_NAMES: Readonly<Record<string, ProblemCode | undefined>> = {
   HostError: 'host_refused',
+  StateError: 'host_refused',
   ResolveError: 'peer_unresolved',
 };
 

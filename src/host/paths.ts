@@ -28,6 +28,9 @@ export interface ResolvedPeer {
   pathMtu: number;
 }
 
+/** What is known of an address that is no peer is forgotten after this, ms: it may be about to become one. */
+const FORGET_MS = 60_000;
+
 export class Paths {
   /** Sentences about peers that were named twice. */
   readonly skipped: string[] = [];
@@ -35,6 +38,8 @@ export class Paths {
   readonly #resolve: (host: string) => Promise<readonly IpAddress[]>;
   readonly #routes = new Map<string, Route>();
   readonly #probed = new Map<string, number>();
+  /** Since when addresses that are known are no peers, ms. */
+  readonly #absent = new Map<string, number>();
 
   /** @param resolve addresses of a host as far as they are known; none: its peers come later */
   constructor(
@@ -118,6 +123,22 @@ export class Paths {
   probed(address: string, pathMtu: number | undefined): void {
     if (pathMtu === undefined) this.#probed.delete(address);
     else this.#probed.set(address, pathMtu);
+  }
+
+  /**
+   * What is known of others is forgotten after a while, for a name may come to ever new addresses.
+   * @param peers canonical texts of all that there are @param nowMs a clock that only goes forward
+   * @returns those that were forgotten
+   */
+  retain(peers: ReadonlySet<string>, nowMs: number): string[] {
+    for (const text of this.#absent.keys()) if (peers.has(text)) this.#absent.delete(text);
+    for (const known of [this.#routes, this.#probed])
+      for (const text of known.keys())
+        if (!peers.has(text) && !this.#absent.has(text)) this.#absent.set(text, nowMs);
+    const due = Array.from(this.#absent).filter(([, sinceMs]) => nowMs - sinceMs >= FORGET_MS);
+    for (const [text] of due)
+      for (const known of [this.#absent, this.#routes, this.#probed]) known.delete(text);
+    return due.map(([text]) => text);
   }
 
   /** Asks anew how these IPv4 addresses are reached, however many. @throws HostError */

@@ -26,6 +26,9 @@ export class StateError extends Error {
 /** Takes a lock on an open file that ends with it; 0, or a negative errno. */
 export type TakeLock = (fd: number) => number;
 
+/** A name that changed is on the disk when its folder is. */
+type SyncFolder = (folder: FileHandle) => Promise<void>;
+
 /** A state that is on the disk and does not count yet. */
 export interface PreparedState {
   /** From now on it counts. @throws StateError */
@@ -44,22 +47,35 @@ export class StateFile {
   readonly state: State;
   readonly #path: string;
   readonly #lock: FileHandle;
+  readonly #sync: SyncFolder;
+  /** What the name leads to. */
+  #kept: State;
 
-  private constructor(path: string, lock: FileHandle, state: State) {
+  private constructor(path: string, lock: FileHandle, state: State, sync: SyncFolder) {
     this.#path = path;
     this.#lock = lock;
+    this.#sync = sync;
+    this.#kept = state;
     this.state = state;
   }
 
-  /** Makes the folder, takes the lock, reads. @throws StateError, ConfigError for what stands in the file */
-  static async open(path: string, takeLock: TakeLock): Promise<StateFile> {
+  /**
+   * Makes the folder, takes the lock, reads.
+   * @param sync another one in tests
+   * @throws StateError, ConfigError for what stands in the file
+   */
+  static async open(
+    path: string,
+    takeLock: TakeLock,
+    sync: SyncFolder = (folder) => folder.sync(),
+  ): Promise<StateFile> {
     await mkdir(dirname(path), { recursive: true, mode: FOLDER_MODE }).catch(explain(path));
     const real = await realpath(path).catch(() => path);
     const lock = await open(`${real}.lock`, 'a', FILE_MODE).catch(explain(path));
     try {
       const refused = takeLock(lock.fd);
       if (refused < 0) throw new StateError(`--state ${path}: another vtepd keeps its state there; ${CURE}`);
-      return new StateFile(real, lock, await load(real));
+      return new StateFile(real, lock, await load(real), sync);
     } catch (error) {
       await lock.close();
       throw error;
@@ -71,13 +87,31 @@ export class StateFile {
     const path = this.#path;
     const fresh = `${path}.new`;
     await writeSynced(fresh, writeState(state)).catch(explain(path));
+    // Opened now: that there are no descriptors left must not show when the name has changed already.
+    const folder = await open(dirname(path), 'r').catch(explain(path));
     return {
       commit: async () => {
         await rename(fresh, path).catch(explain(path));
-        await syncFolder(dirname(path)).catch(explain(path));
+        await this.#sync(folder).catch(async (error) => {
+          await this.#putBack();
+          explain(path)(error);
+        });
+        await folder.close();
+        this.#kept = state;
       },
-      discard: () => unlink(fresh).catch(() => {}),
+      discard: async () => {
+        await folder.close();
+        await unlink(fresh).catch(() => {});
+      },
     };
+  }
+
+  /** A name that may not be on the disk does not count, so it leads to the former state again, as far as that can be had. */
+  async #putBack(): Promise<void> {
+    const fresh = `${this.#path}.new`;
+    await writeSynced(fresh, writeState(this.#kept))
+      .then(() => rename(fresh, this.#path))
+      .catch(() => {});
   }
 
   async close(): Promise<void> {
@@ -109,16 +143,6 @@ async function writeSynced(path: string, text: string): Promise<void> {
     await file.sync();
   } finally {
     await file.close();
-  }
-}
-
-/** A name that changed is on the disk when its folder is. */
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r');
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
   }
 }
 

@@ -8,7 +8,7 @@
  */
 import { ConfigError } from '../config/config-error.js';
 import { daemonDifference, describe, difference, isSame } from '../config/diff.js';
-import { isSaid } from '../config/merge.js';
+import { isSaid, withPort } from '../config/merge.js';
 import { flagOf, type Key } from '../config/schema.js';
 import type { PeerSettings, Settings, VniSettings } from '../config/settings.js';
 import { checkStanding } from '../config/standing.js';
@@ -19,7 +19,7 @@ import type { Logger } from '../log.js';
 import * as edits from '../state/edits.js';
 import { applyState, contradictions, entriesOf, type State } from '../state/state.js';
 import type { IpAddress } from '../wire/ip-address.js';
-import { formatMac } from '../wire/mac.js';
+import { formatMac, parseMac } from '../wire/mac.js';
 import { DataPlaneError, type FdbFilter, type PeerState } from '../worker/data-plane.js';
 import type { Handle } from '../worker/handle.js';
 import type { MacParts } from '../worker/protocol.js';
@@ -52,6 +52,7 @@ export interface ConfigurationOptions {
   readonly settled: () => void;
 }
 
+const NOT_LOOKED = () => {};
 const NOTHING_CHANGED: ReloadReport = { changed: [], needsRestart: [] };
 
 export class LiveConfiguration {
@@ -131,8 +132,10 @@ export class LiveConfiguration {
     });
   }
 
-  changeVni(vni: number, changes: Partial<VniSettings>): Promise<void> {
+  /** @param seen asked when its turn has come: nothing lies between what it looks at and the change @throws what `seen` throws */
+  changeVni(vni: number, changes: Partial<VniSettings>, seen = NOT_LOOKED): Promise<void> {
     return this.#inTurn(async () => {
+      seen();
       const { vni: _, peers: __, ...own } = changes;
       const before = this.vni(vni);
       for (const key of ['tap', 'mac'] as const) {
@@ -149,8 +152,10 @@ export class LiveConfiguration {
     });
   }
 
-  removeVni(vni: number): Promise<void> {
+  /** @param seen as of `changeVni` */
+  removeVni(vni: number, seen = NOT_LOOKED): Promise<void> {
     return this.#inTurn(async () => {
+      seen();
       this.vni(vni);
       await this.#become(this.#base, edits.withoutVni(this.#base, this.#state, vni));
     });
@@ -166,8 +171,10 @@ export class LiveConfiguration {
     });
   }
 
-  removePeer(vni: number, host: string): Promise<void> {
+  /** @param seen as of `changeVni` */
+  removePeer(vni: number, host: string, seen = NOT_LOOKED): Promise<void> {
     return this.#inTurn(async () => {
+      seen();
       const found = this.#handle.peers(vni).filter((peer) => hostOf(peer) === host);
       if (!this.vni(vni).peers.some((peer) => peer.host === host)) throw this.#noSuchPeer(vni, host);
       const addresses = new Set(found.map(({ address }) => address.text));
@@ -190,7 +197,11 @@ export class LiveConfiguration {
     return this.#inTurn(async () => {
       const text = formatMac(mac.high, mac.low);
       const state = edits.withoutEntries(this.#state, vni, (other) => other === text);
-      await this.#become(this.#base, state, () => this.#handle.deleteFdb(vni, mac));
+      const peer = this.entries(vni).get(text);
+      await this.#become(this.#base, state, async (undo) => {
+        await this.#handle.deleteFdb(vni, mac);
+        if (peer !== undefined) undo.push(() => this.#handle.putFdb(vni, mac, peer));
+      });
     });
   }
 
@@ -199,9 +210,11 @@ export class LiveConfiguration {
       const isGone = (_: string, peer: string) =>
         filter.type !== 'dynamic' && (filter.peer === '' || filter.peer === peer);
       const state = edits.withoutEntries(this.#state, vni, isGone);
+      const gone = [...this.entries(vni)].filter(([mac, peer]) => isGone(mac, peer));
       let removed = 0;
-      await this.#become(this.#base, state, async () => {
+      await this.#become(this.#base, state, async (undo) => {
         removed = await this.#handle.flushFdb(vni, filter);
+        for (const [mac, peer] of gone) undo.push(() => this.#handle.putFdb(vni, parseMac(mac)!, peer));
       });
       return removed;
     });
@@ -239,7 +252,7 @@ export class LiveConfiguration {
 
   async #reload(reread: () => Settings): Promise<ReloadReport> {
     const read = reread();
-    const base = Object.freeze({ ...this.#started, vnis: read.vnis });
+    const base = Object.freeze({ ...this.#started, vnis: withPort(read, this.#started.port) });
     const before = this.#holds;
     await this.#become(base, this.#state);
     this.#needsRestart = daemonDifference(this.#started, read).map((key) => flagOf(key as Key));
@@ -263,6 +276,8 @@ export class LiveConfiguration {
     } catch (error) {
       this.#set(before);
       this.#held = holds;
+      // A worker that died is the likeliest cause, and without it nothing can be taken back.
+      await this.#handle.revived();
       await undo.run().catch((failure: Error) => this.#options.log.error(failure.message));
       await kept?.discard();
       throw error;

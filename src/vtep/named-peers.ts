@@ -149,6 +149,7 @@ export class NamedPeers {
     if (error !== this.#failure)
       this.#log.warn({ peer: name, error }, 'peers of a name could not be changed; trying again');
     this.#failure = error;
+    clearTimeout(this.#timer);
     this.#timer = setTimeout(() => void this.#follow(), AGAIN_MS);
   }
 }

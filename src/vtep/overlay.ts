@@ -12,6 +12,7 @@ import type { OverlayDevice, OverlayDeviceSpec } from '../host/overlay-device.js
 import type { OverlayDevices } from '../host/overlay-devices.js';
 import type { Paths } from '../host/paths.js';
 import { Rollback } from '../host/rollback.js';
+import type { Logger } from '../log.js';
 import type { PathCare } from '../path-care.js';
 import { type IpAddress, parseIpAddress } from '../wire/ip-address.js';
 import { formatMac, parseMac } from '../wire/mac.js';
@@ -27,6 +28,7 @@ export interface OverlayOptions {
   /** Devices take superframes and unfinished checksums. */
   readonly offload: boolean;
   readonly events: Events;
+  readonly log: Logger;
   /** Static entries that a VNI is to have: MAC → address of a peer. */
   readonly entries: (vni: number) => ReadonlyMap<string, string>;
   readonly warn: (code: string, detail: string) => void;
@@ -103,11 +105,11 @@ export class Overlay {
     const undo = new Rollback();
     await undo.guard(async () => {
       for (const { settings } of opened) undo.push(() => this.#withdraw(settings));
-      for (const vni of opened) {
-        await this.configure(vni);
-        this.#options.events.publish({ type: 'vni', vni: vni.settings.vni, action: 'added' });
-      }
+      // Runs first: while a worker that died is replaced, nothing can be withdrawn.
+      undo.push(() => this.#handle!.revived());
+      for (const vni of opened) await this.configure(vni);
     });
+    for (const { vni } of vnis) this.#options.events.publish({ type: 'vni', vni, action: 'added' });
   }
 
   async remove(vni: VniSettings): Promise<void> {
@@ -168,7 +170,7 @@ export class Overlay {
     await this.#removeAll(vni, gone, (host) => host !== name);
   }
 
-  /** @param others which other names of the VNI may have the same addresses */
+  /** @param others which other hosts of the VNI may have the same addresses: names, or a peer that was given by one of them */
   async #removeAll(
     vni: VniSettings,
     gone: readonly NewPeer[],
@@ -176,8 +178,9 @@ export class Overlay {
   ): Promise<void> {
     for (const { address } of gone) await this.#handle!.removePeer(vni.vni, address.text);
     this.#tellPeers(vni.vni, gone, 'removed');
-    const isName = (host: string) => others(host) && parseIpAddress(host) === undefined;
-    if (gone.length > 0) await this.#addAnew(vni, isName);
+    const texts = new Set(gone.map(({ address }) => address.text));
+    const mayHave = (host: string) => texts.has(host) || parseIpAddress(host) === undefined;
+    if (gone.length > 0) await this.#addAnew(vni, (host) => others(host) && mayHave(host));
   }
 
   /** Addresses that two names have are no mistake here, and who says them is a name server: nobody is warned. */
@@ -200,7 +203,7 @@ export class Overlay {
   /** Frames first, then what follows from paths, then the device: whatever was made of it. */
   async #withdraw(vni: VniSettings): Promise<void> {
     const handle = this.#handle!;
-    const { care, devices } = this.#options;
+    const { care, devices, log } = this.#options;
     if (handle.vnis().some((state) => state.vni === vni.vni)) {
       const peers = handle.peers(vni.vni);
       await care.end(vni.vni);
@@ -211,7 +214,10 @@ export class Overlay {
         throw error;
       }
     } else await care.end(vni.vni);
-    await devices.close([vni.tap]);
+    // The VNI is gone whatever somebody else did to its device or bridge.
+    await devices.close([vni.tap]).catch((error: Error) => {
+      log.warn({ vni: vni.vni, error: error.message }, 'not all that was made for a VNI could be taken back');
+    });
   }
 
   #tellPeers(vni: number, peers: readonly NewPeer[], action: 'added' | 'removed'): void {

@@ -12,6 +12,8 @@ import type { Workers } from './workers.js';
 export interface RunningCapture {
   /** One a worker. What finds it full is lost. */
   readonly rings: readonly CaptureRing[];
+  /** Nothing comes any more: it was stopped, or its VNI is gone. */
+  readonly over: boolean;
   /** Ends it, at once; ended twice is ended once. */
   stop(): Promise<void>;
 }
@@ -42,7 +44,14 @@ export class Captures {
       await stop();
       throw error;
     }
-    return { rings: rings.map((ring) => new CaptureRing(ring)), stop };
+    const desired = this.#desired;
+    return {
+      rings: rings.map((ring) => new CaptureRing(ring)),
+      get over() {
+        return desired.capture !== capture;
+      },
+      stop,
+    };
   }
 
   /** The VNI's row is to be another's: what was asked for of it has ended. */

@@ -58,6 +58,7 @@ export type DataPlaneErrorCode =
   | 'vni_not_found'
   | 'vni_exists'
   | 'capture_busy'
+  | 'table_full'
   | 'peer_exists'
   | 'peer_not_found'
   | 'peer_of_name'

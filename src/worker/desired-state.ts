@@ -65,11 +65,13 @@ export class DesiredState {
     return this.#vnis.get(record.state.vni) === record;
   }
 
-  /** @throws DataPlaneError vni_exists @throws Error when all rows are taken */
+  /** @throws DataPlaneError vni_exists, table_full */
   add({ macParts, tapFds, ...state }: NewVni): VniRecord {
     const { vni } = state;
     if (this.#vnis.has(vni)) throw new DataPlaneError('vni_exists', `VNI ${vni} exists already`);
-    if (this.#peerRows.free === 0) throw new Error(`there is no row left for VNI ${vni}`);
+    if (this.#vniRows.free === 0)
+      throw new DataPlaneError('table_full', `VNI ${vni}: there are ${MAX_VNIS} VNIs already, and no room for more`);
+    this.#refuseTooMany(1, `VNI ${vni}`);
     const { first: vniIdx, generation } = this.#vniRows.take();
     const { first: otherIdx, generation: otherGeneration } = this.#peerRows.take();
     const peers = new VniPeers();
@@ -94,9 +96,10 @@ export class DesiredState {
       for (let i = 0; i < count; i++) this.#peerRows.give(first + i);
   }
 
-  /** Adds peers, all or none. @returns the runs that they came to @throws DataPlaneError peer_exists */
+  /** Adds peers, all or none. @returns the runs that they came to @throws DataPlaneError peer_exists, table_full */
   addPeers(record: VniRecord, peers: readonly NewPeer[]): readonly PeerRun[] {
     this.#refuseTwice(record, peers);
+    this.#refuseTooMany(peers.length, `${peers.length} peers of VNI ${record.state.vni}`);
     return record.peers.add(peers, this.#peerRows);
   }
 
@@ -138,6 +141,13 @@ export class DesiredState {
   peerChange({ state: { vniIdx } }: VniRecord, run: PeerRun): Change {
     const { list, from, first, count, generation } = run;
     return { op: 'peer.add', vniIdx, peers: this.#pack(list), from, count, peerIdx: first, generation };
+  }
+
+  /** @throws DataPlaneError table_full */
+  #refuseTooMany(rows: number, what: string): void {
+    const { free } = this.#peerRows;
+    if (rows <= free) return;
+    throw new DataPlaneError('table_full', `${what}: there is room for ${free} more (VNI, peer) pairs`);
   }
 
   /** @throws DataPlaneError peer_exists */

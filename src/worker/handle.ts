@@ -7,6 +7,7 @@
  * `dataplane_down`, though others may have made it: then all are set right by the desired state (`settling.ts`), and a
  * change of the FDB is to be repeated.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import { CounterBlocks } from '../stats/counter-blocks.js';
 import { type Counters, PEER_ROW } from '../stats/counters.js';
 import { Captures, type RunningCapture } from './captures.js';
@@ -51,6 +52,10 @@ export interface CaptureRequest {
   snapLen: number;
 }
 
+/** What a worker that died is given for its successor to come, and how often it is looked for, ms. */
+const REVIVAL_MS = 5000;
+const REVIVAL_LOOK_MS = 20;
+
 export class Handle implements DataPlane {
   readonly #options: HandleOptions;
   readonly #desired = new DesiredState();
@@ -87,6 +92,14 @@ export class Handle implements DataPlane {
   /** Counter blocks, one a worker. */
   get counters(): readonly Counters[] {
     return this.#workers.counters;
+  }
+
+  /** @returns when all workers live and know what they are to know; after a while also if they do not: what is asked then fails */
+  async revived(): Promise<void> {
+    for (const untilMs = performance.now() + REVIVAL_MS; !this.#workers.ready; ) {
+      if (performance.now() > untilMs) return;
+      await delay(REVIVAL_LOOK_MS);
+    }
   }
 
   /** Starts the workers. @returns when all have their ports open */

@@ -12,12 +12,14 @@ function makeCaptures() {
   const calls: string[] = [];
   const lines: { msg: string; packets?: number; lost?: number }[] = [];
   let refusal: Error | undefined;
+  let over = false;
   const captures = new Captures({
     log: pino({ base: null }, { write: (line: string) => lines.push(JSON.parse(line)) }),
     start: async ({ vni }) => {
       calls.push(`on ${vni}`);
       if (refusal) throw refusal;
-      return { rings: [ring], stop: async () => void calls.push('off') };
+      over = false;
+      return { rings: [ring], stop: async () => void calls.push('off'), get over() { return over; } };
     },
     surroundings: { peerAt: () => undefined, local: () => undefined, port: 4789, ttl: 64 },
   });
@@ -26,7 +28,10 @@ function makeCaptures() {
   const refuse = (error: Error | undefined) => {
     refusal = error;
   };
-  return { captures, calls, lines, put, refuse };
+  const end = () => {
+    over = true;
+  };
+  return { captures, calls, lines, put, refuse, end };
 }
 
 t.test('one at a time; closed, the next may begin', async (t) => {
@@ -59,6 +64,19 @@ t.test('what the data plane refuses is no capture: the next may begin', async (t
   refuse(undefined);
   t.ok(await captures.open(OVERLAY));
   await captures.stop();
+});
+
+t.test('a VNI that is removed ends the capture of it, and the next may begin', async (t) => {
+  const { captures, lines, put, end } = makeCaptures();
+  const { stream } = await captures.open(OVERLAY);
+  put();
+  end();
+  const chunks: Buffer[] = [];
+  for await (const chunk of stream) chunks.push(chunk);
+  t.equal(Buffer.concat(chunks).length, 24 + 16 + 60, 'what there was can be read');
+  t.match(lines.at(-1), { msg: 'capture ends', packets: 1 });
+  await delay(5);
+  await captures.open(OVERLAY);
 });
 
 t.test('a reader that ends early, by a limit', async (t) => {

@@ -36,7 +36,10 @@ function open(queues: Queue[], given: Partial<EncoderOptions> = {}) {
   const options = { snapLen: 262_144, limit: Number.POSITIVE_INFINITY, outer: undefined, ...given };
   const encoder = new Encoder({ queues, ...options });
   let closed = 0;
-  const stream = new CaptureStream(encoder, options.snapLen, () => closed++);
+  const stream = new CaptureStream(encoder, options.snapLen, {
+    isOver: () => false,
+    closed: () => closed++,
+  });
   return { encoder, stream, closed: () => closed };
 }
 

@@ -1,4 +1,7 @@
 /** Who may call: with a token and without, from web pages, and on the listener of metrics. */
+import { once } from 'node:events';
+import { type AddressInfo, connect } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { buildMetricsServer } from '../../src/control/server.js';
 import { controlOverPlainDataPlane } from '../support/control.js';
@@ -63,6 +66,29 @@ t.test('a page of another origin is refused, our own is not', async (t) => {
   t.equal((await reload('http://127.0.0.1:8789')).statusCode, 200);
 });
 
+t.test('what a page of another origin only fetches is refused, but for what anybody may see', async (t) => {
+  const { server } = await api(t);
+  const get = (url: string, site: string) => server.inject({ url, headers: { 'sec-fetch-site': site } });
+  for (const site of ['cross-site', 'same-site'])
+    for (const url of ['/v1/doctor', '/v1/vnis', '/metrics'])
+      t.match((await get(url, site)).json(), { status: 403, code: 'forbidden_origin' }, `${url} ${site}`);
+  for (const site of ['none', 'same-origin']) t.equal((await get('/v1/vnis', site)).statusCode, 200, site);
+  for (const url of ['/healthz', '/docs', '/openapi.json'])
+    t.equal((await get(url, 'cross-site')).statusCode, 200, url);
+});
+
+t.test('a page whose name is not ours is refused though it is gone already', async (t) => {
+  const { server, lines } = await api(t);
+  await server.listen({ host: '127.0.0.1', port: 0 });
+  const { port } = server.server.address() as AddressInfo;
+  const client = connect(port, '127.0.0.1').on('error', () => {});
+  await once(client, 'connect');
+  client.write('POST /v1/reload HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 0\r\n\r\n');
+  client.resetAndDestroy();
+  await delay(200);
+  t.notMatch(lines.join(''), /configuration reloaded/);
+});
+
 t.test('every request has an id, in the answer and in the log', async (t) => {
   const { server, lines } = await api(t);
   const { headers } = await server.inject('/v1/nothing');
@@ -74,6 +100,7 @@ t.test('every request has an id, in the answer and in the log', async (t) => {
     url: '/v1/nothing',
     status: 404,
   });
+  t.match((await server.inject('/v1/%')).headers, { 'x-request-id': /^[0-9a-f-]{36}$/ }, 'of no path at all');
   t.not((await server.inject('/healthz')).headers['x-request-id'], headers['x-request-id']);
 });
 

@@ -1,5 +1,6 @@
 /** What does not end by itself, over a real connection: events and captures. */
 import { once } from 'node:events';
+import { type AddressInfo, connect } from 'node:net';
 import t, { type Test } from 'tap';
 import { Agent, type Dispatcher, request } from 'undici';
 import { createApp } from '../../src/control/app.js';
@@ -163,4 +164,15 @@ t.test('a capture: refused, as asked for, closed with its client', async (t) => 
   t.same(Buffer.from(await limited.body.arrayBuffer()), PCAP, 'it ends by itself');
   await eventually('it to be closed', () => captures.running === 0);
   t.same(captures.asked[1], { vni: undefined, point: 'overlay', snapLen: 262144, limit: 3 });
+});
+
+t.test('behind another stream on the same connection: gone with it', async (t) => {
+  const { server, events, captures } = await api(t);
+  const { port } = server.server.address() as AddressInfo;
+  const client = connect(port, '127.0.0.1').on('error', () => {});
+  const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`;
+  client.write([...Array(12).fill('/v1/events'), '/v1/capture'].map(get).join(''));
+  await eventually('all to run', () => events.subscribers === 12 && captures.running === 1);
+  client.destroy();
+  await eventually('all to be gone', () => events.subscribers === 0 && captures.running === 0);
 });

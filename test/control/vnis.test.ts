@@ -56,6 +56,13 @@ t.test('what is refused', async (t) => {
       'bad_request',
       /peers\[1\].*already/,
     ],
+    [
+      'a peer of another VNI',
+      post({ vni: 7, peers: ['192.0.2.1,vni=8'] }),
+      400,
+      'bad_request',
+      /^peers\[0\] 192.0.2.1,vni=8: .*leave vni= out$/,
+    ],
     ['a peer without address', post({ vni: 7, peers: [{ port: 1 }] }), 400, 'bad_request', /^body\.peers/],
     [
       'a peer by an unknown name',

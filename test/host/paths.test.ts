@@ -36,3 +36,18 @@ t.test('a name without an address fails them all', (t) =>
     },
   ),
 );
+
+t.test('who is no peer any more is forgotten after a while', async (t) => {
+  const paths = new Paths({ local: [], underlayDev: '' });
+  await paths.resolvePeers([[peer('127.0.0.1'), peer('127.0.0.2')]]);
+  for (const text of ['127.0.0.1', '127.0.0.2']) paths.probed(text, 1400);
+  const known = () => ['127.0.0.1', '127.0.0.2'].filter((text) => paths.pathMtu(text) !== undefined);
+  const one = new Set(['127.0.0.1']);
+  t.same(paths.retain(one, 0), []);
+  t.same(paths.retain(one, 59_999), []);
+  t.same(known(), ['127.0.0.1', '127.0.0.2'], 'not at once: it may be on its way');
+  t.same(paths.retain(new Set(['127.0.0.1', '127.0.0.2']), 60_000), [], 'it has come');
+  t.same(paths.retain(one, 60_001), []);
+  t.same(paths.retain(one, 120_001), ['127.0.0.2']);
+  t.same(known(), ['127.0.0.1']);
+});

@@ -44,6 +44,24 @@ t.test('made with its folder, replaced as a whole', async (t) => {
   await again.close();
 });
 
+t.test('a folder that cannot be synced: what failed does not count, now or later', async (t) => {
+  const path = `${t.testdir()}/state.json`;
+  let broken = false;
+  const sync = () =>
+    broken ? Promise.reject(Object.assign(new Error('I/O error'), { code: 'EIO' })) : Promise.resolve();
+  const file = await StateFile.open(path, (fd) => shim.fileLock(fd), sync);
+  t.teardown(() => file.close());
+  await (await file.prepare(state(1))).commit();
+  broken = true;
+  const prepared = await file.prepare(state(2));
+  await t.rejects(prepared.commit(), { name: 'StateError', message: /cannot be kept there \(EIO\)/ });
+  await prepared.discard();
+  t.strictSame(await load(path), state(1));
+  broken = false;
+  await (await file.prepare(state(3))).commit();
+  t.strictSame(await load(path), state(3));
+});
+
 t.test('a link is followed, not replaced', async (t) => {
   const dir = t.testdir({ 'real.json': writeState(state(1)) });
   symlinkSync('real.json', `${dir}/state.json`);

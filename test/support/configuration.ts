@@ -41,7 +41,8 @@ export class PlainConfiguration implements Configuration {
     for (const peer of peers) await this.addPeer(vni, peer);
   }
 
-  async changeVni(vni: number, changes: Partial<VniSettings>): Promise<void> {
+  async changeVni(vni: number, changes: Partial<VniSettings>, seen = () => {}): Promise<void> {
+    seen();
     const before = this.settings(vni);
     for (const key of ['tap', 'mac'] as const)
       if (changes[key] !== undefined && changes[key] !== before[key])
@@ -52,7 +53,8 @@ export class PlainConfiguration implements Configuration {
     this.#vnis.set(vni, after);
   }
 
-  async removeVni(vni: number): Promise<void> {
+  async removeVni(vni: number, seen = () => {}): Promise<void> {
+    seen();
     this.settings(vni);
     this.#dataPlane.removeVni(vni);
     this.#vnis.delete(vni);
@@ -72,7 +74,8 @@ export class PlainConfiguration implements Configuration {
     return added;
   }
 
-  async removePeer(vni: number, host: string): Promise<void> {
+  async removePeer(vni: number, host: string, seen = () => {}): Promise<void> {
+    seen();
     const before = this.settings(vni);
     if (!before.peers.some((peer) => peer.host === host))
       throw new DataPlaneError('peer_of_name', `${host} is an address of a peer that was given by name`);

@@ -276,7 +276,8 @@ t.test('a worker that dies is replaced, with FDB and counters kept', async (t) =
   await t.rejects(handle.addPeer(100, newPeer('192.0.2.3')), { code: 'dataplane_down' });
   await t.rejects(handle.deleteFdb(100, macParts(macNumber(1))), { code: 'dataplane_down' });
 
-  await eventually('the successor is ready', () => handle.ready, 10_000);
+  await handle.revived();
+  t.equal(handle.ready, true, 'the successor is');
   t.ok(logged.some((line) => /^error: the data plane has failed/.test(line)));
   t.ok(logged.some((line) => /^warn: the data plane was restarted/.test(line)));
   t.same(

@@ -3,6 +3,7 @@ import type { FastifyInstance } from 'fastify';
 import { oneOf, wholeNumber } from '../../config/values.js';
 import { guardedAnswers, media, OF_DATA_PLANE } from '../answers.js';
 import type { ControlDeps } from '../deps.js';
+import { onceGone } from '../gone.js';
 import { parseWith, vniOf } from '../params.js';
 import { captureQuery } from '../schemas.js';
 
@@ -36,11 +37,9 @@ export function captureRoutes(app: FastifyInstance, deps: ControlDeps): void {
     },
     async (request, reply) => {
       const capture = await deps.capture.open(optionsOf(deps, request.query));
-      const end = () => {
+      onceGone(request, reply, () => {
         capture.close().catch((error) => deps.log.error({ err: error, request: request.id }, 'capture'));
-      };
-      if (reply.raw.destroyed) end();
-      else reply.raw.once('close', end);
+      });
       // There may be nothing to capture for hours.
       request.raw.socket.setTimeout(0);
       return reply.type(PCAP_TYPE).send(capture.stream);

@@ -10,6 +10,7 @@ import type { EventSubscription, StampedEvent, VtepEvent } from '../../events.js
 import { guardedAnswers, media } from '../answers.js';
 import type { ControlDeps } from '../deps.js';
 import { ApiError } from '../errors.js';
+import { onceGone } from '../gone.js';
 import { parseWith } from '../params.js';
 import { eventsQuery } from '../schemas.js';
 
@@ -74,7 +75,7 @@ export function eventRoutes(
       out.write(HELLO);
       pipeline(Readable.from(textOf(subscription, wanted)), out, () => {});
       const heartbeat = setInterval(() => out.writableNeedDrain || out.write(HEARTBEAT), heartbeatMs);
-      reply.raw.once('close', () => {
+      onceGone(request, reply, () => {
         clients--;
         clearInterval(heartbeat);
         subscription.close();

@@ -6,7 +6,7 @@ import type { FastifyInstance } from 'fastify';
 import { wholeNumber } from '../../config/values.js';
 import { formatMac } from '../../wire/mac.js';
 import { DataPlaneError } from '../../worker/data-plane.js';
-import { guardedAnswers, json, nothing, OF_BODIES, OF_DATA_PLANE, problems } from '../answers.js';
+import { guardedAnswers, json, nothing, OF_BODIES, OF_CHANGES, OF_DATA_PLANE, problems } from '../answers.js';
 import type { Changes } from '../changes.js';
 import type { ControlDeps } from '../deps.js';
 import { ApiError } from '../errors.js';
@@ -67,7 +67,7 @@ export function fdbRoutes(
         response: guardedAnswers({ 200: json(S.flushedSchema, 'how many were removed') }, [
           'vni_not_found',
           'peer_not_found',
-          ...OF_DATA_PLANE,
+          ...OF_CHANGES,
         ]),
       },
     },
@@ -96,7 +96,7 @@ export function fdbRoutes(
             204: nothing('it holds, whether it is new or was there'),
             409: problems(['peer_not_found', 'fdb_full']),
           },
-          ['vni_not_found', ...OF_BODIES, ...OF_DATA_PLANE],
+          ['vni_not_found', ...OF_BODIES, ...OF_CHANGES],
         ),
       },
     },
@@ -125,7 +125,7 @@ export function fdbRoutes(
         response: guardedAnswers({ 204: nothing('removed') }, [
           'vni_not_found',
           'fdb_entry_not_found',
-          ...OF_DATA_PLANE,
+          ...OF_CHANGES,
         ]),
       },
     },

@@ -12,7 +12,7 @@ import type { PeerSettings } from '../../config/settings.js';
 import { PEER_ROW } from '../../stats/counters.js';
 import { parseIpAddress } from '../../wire/ip-address.js';
 import type { PeerState } from '../../worker/data-plane.js';
-import { guardedAnswers, json, nothing, OF_BODIES, OF_DATA_PLANE } from '../answers.js';
+import { guardedAnswers, json, nothing, OF_BODIES, OF_CHANGES } from '../answers.js';
 import type { Changes } from '../changes.js';
 import { readPeer, readTraffic } from '../counters.js';
 import type { ControlDeps, StatusInfo } from '../deps.js';
@@ -61,7 +61,7 @@ export function peerRoutes(app: FastifyInstance, deps: ControlDeps, changes: Cha
         body: S.peerBody,
         response: guardedAnswers(
           { 201: json(S.peerSchema, 'the peer; of a name its first', { ...TAG, Location: 'its path' }) },
-          ['vni_not_found', 'peer_exists', 'peer_unresolved', 'host_refused', ...OF_BODIES, ...OF_DATA_PLANE],
+          ['vni_not_found', 'peer_exists', 'peer_unresolved', 'table_full', ...OF_BODIES, ...OF_CHANGES],
         ),
       },
     },
@@ -126,17 +126,16 @@ export function peerRoutes(app: FastifyInstance, deps: ControlDeps, changes: Cha
           'peer_not_found',
           'peer_of_name',
           'precondition_failed',
-          ...OF_DATA_PLANE,
+          ...OF_CHANGES,
         ]),
       },
     },
     async (request, reply) => {
       const vni = vniOf(dataPlane, request.params);
       const host = hostOf(request.params);
-      await changes.one(() => {
+      const seen = () =>
         refuseStale(request, peerTag(findPeer(deps, vni, host)), `peer ${host} of VNI ${vni}`);
-        return configuration.removePeer(vni, host);
-      });
+      await changes.one(() => configuration.removePeer(vni, host, seen));
       log.info({ request: request.id, vni, peer: host }, 'peer removed by the API');
       return reply.code(204).send();
     },

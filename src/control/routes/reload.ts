@@ -1,7 +1,7 @@
 /** Flags and file are read anew, and what differs is applied. A configuration that cannot be used changes nothing. */
 import type { FastifyInstance } from 'fastify';
 import { ConfigError } from '../../config/config-error.js';
-import { guardedAnswers, json, OF_DATA_PLANE } from '../answers.js';
+import { guardedAnswers, json, OF_CHANGES } from '../answers.js';
 import type { Changes } from '../changes.js';
 import type { ControlDeps } from '../deps.js';
 import { ApiError } from '../errors.js';
@@ -22,7 +22,7 @@ export function reloadRoutes(
         querystring: noQuery,
         response: guardedAnswers(
           { 200: json(reloadSchema, 'what was changed, and what takes effect at the next start') },
-          ['config_invalid', 'peer_unresolved', 'host_refused', ...OF_DATA_PLANE],
+          ['config_invalid', 'table_full', 'peer_unresolved', ...OF_CHANGES],
         ),
       },
     },

@@ -5,7 +5,7 @@ import type { VniSettings } from '../../config/settings.js';
 import { parseVni } from '../../config/values.js';
 import { V_FDB_DYNAMIC, V_FDB_STATIC } from '../../stats/counters.js';
 import { DataPlaneError, type VniState } from '../../worker/data-plane.js';
-import { guardedAnswers, json, nothing, OF_BODIES, OF_DATA_PLANE } from '../answers.js';
+import { guardedAnswers, json, nothing, OF_BODIES, OF_CHANGES } from '../answers.js';
 import type { Changes } from '../changes.js';
 import type { Configuration, ControlDeps } from '../deps.js';
 import { answersUnchanged, etagOf, refuseStale } from '../etag.js';
@@ -54,7 +54,7 @@ export function vniRoutes(app: FastifyInstance, deps: ControlDeps, changes: Chan
         body: S.vniBody,
         response: guardedAnswers(
           { 201: json(S.vniSchema, 'the VNI as it is now', { ...TAG, Location: 'its path' }) },
-          ['vni_exists', 'peer_unresolved', 'host_refused', ...OF_BODIES, ...OF_DATA_PLANE],
+          ['vni_exists', 'table_full', 'peer_unresolved', ...OF_BODIES, ...OF_CHANGES],
         ),
       },
     },
@@ -110,19 +110,16 @@ export function vniRoutes(app: FastifyInstance, deps: ControlDeps, changes: Chan
         response: guardedAnswers({ 200: json(S.vniSchema, 'the VNI as it is now', TAG) }, [
           'vni_not_found',
           'precondition_failed',
-          'host_refused',
           ...OF_BODIES,
-          ...OF_DATA_PLANE,
+          ...OF_CHANGES,
         ]),
       },
     },
     async (request, reply) => {
       const vni = vniOf(dataPlane, request.params);
       const changed = readVniChanges(vni, request.body);
-      await changes.one(() => {
-        refuseStale(request, vniTag(configuration.settings(vni)), `VNI ${vni}`);
-        return configuration.changeVni(vni, changed);
-      });
+      const seen = () => refuseStale(request, vniTag(configuration.settings(vni)), `VNI ${vni}`);
+      await changes.one(() => configuration.changeVni(vni, changed, seen));
       log.info({ request: request.id, vni, changed }, 'VNI changed by the API');
       return reply
         .header('etag', vniTag(configuration.settings(vni)))
@@ -143,17 +140,14 @@ export function vniRoutes(app: FastifyInstance, deps: ControlDeps, changes: Chan
         response: guardedAnswers({ 204: nothing('removed') }, [
           'vni_not_found',
           'precondition_failed',
-          'host_refused',
-          ...OF_DATA_PLANE,
+          ...OF_CHANGES,
         ]),
       },
     },
     async (request, reply) => {
       const vni = vniOf(dataPlane, request.params);
-      await changes.one(() => {
-        refuseStale(request, vniTag(configuration.settings(vni)), `VNI ${vni}`);
-        return configuration.removeVni(vni);
-      });
+      const seen = () => refuseStale(request, vniTag(configuration.settings(vni)), `VNI ${vni}`);
+      await changes.one(() => configuration.removeVni(vni, seen));
       log.info({ request: request.id, vni }, 'VNI removed by the API');
       return reply.code(204).send();
     },

@@ -1,0 +1,115 @@
+/** Changes in their turn, and taken back, over a data plane that only notes what it is told. */
+import t from 'tap';
+import { parseConfig } from '../../src/config/file.js';
+import { mergeSettings } from '../../src/config/merge.js';
+import { Events } from '../../src/events.js';
+import { silentLogger } from '../../src/log.js';
+import { NO_STATE } from '../../src/state/state.js';
+import { LiveConfiguration, type StateStore } from '../../src/vtep/configuration.js';
+import type { Overlay } from '../../src/vtep/overlay.js';
+import { DataPlaneError } from '../../src/worker/data-plane.js';
+import type { Handle } from '../../src/worker/handle.js';
+import type { MacParts, VniPolicy } from '../../src/worker/protocol.js';
+
+const settings = (text: string) => mergeSettings([parseConfig(text, 'v.yaml')], false);
+const MAC = { high: 0x0200, low: 1 };
+
+function make(text: string, given: { reread?: string; store?: StateStore } = {}) {
+  const done: string[] = [];
+  let down = false;
+  let dies = false;
+  const work = async (what: string) => {
+    if (down) throw new DataPlaneError('dataplane_down', 'the data plane is being restarted');
+    done.push(what);
+  };
+  const overlay = {
+    setPolicy: (_vni: number, policy: Partial<VniPolicy>) => work(JSON.stringify(policy)),
+    changeMtu: async ({ mtu }: { mtu: unknown }) => {
+      down ||= dies;
+      dies = false;
+      await work(`mtu ${mtu}`);
+    },
+  };
+  const handle = {
+    peers: () => [],
+    revived: async () => {
+      down = false;
+    },
+    putFdb: (_vni: number, { low }: MacParts, peer: string) => work(`put ${low} ${peer}`),
+    deleteFdb: (_vni: number, { low }: MacParts) => work(`delete ${low}`),
+    flushFdb: () => work('flush').then(() => 1),
+  };
+  const { reread = text, store } = given;
+  const configuration = new LiveConfiguration({
+    base: settings(text),
+    state: NO_STATE,
+    store,
+    reread: () => settings(reread),
+    events: new Events(),
+    log: silentLogger(),
+    settled: () => {},
+  });
+  configuration.attach(handle as unknown as Handle, overlay as unknown as Overlay);
+  const die = () => {
+    dies = true;
+  };
+  return { configuration, done, die };
+}
+
+t.test('another port in the file: at the next start, for peers as well', async (t) => {
+  const vni = 'vnis: [{vni: 1, peers: [192.0.2.1, "192.0.2.2,port=8472"]}]';
+  const { configuration, done } = make(vni, { reread: `port: 4790\n${vni}` });
+  t.strictSame(await configuration.reload(), { changed: [], needsRestart: ['--port'] });
+  t.same(
+    configuration.vni(1).peers.map(({ port }) => port),
+    [4789, 8472],
+  );
+  t.same(done, []);
+});
+
+t.test('who has looked is asked after a reload that came first', async (t) => {
+  const { configuration } = make('vnis: [{vni: 1, ageing: 10}]', { reread: 'vnis: [{vni: 1, ageing: 20}]' });
+  const before = configuration.changeVni(1, { flood: false });
+  const reload = configuration.reload();
+  const seen: number[] = [];
+  const look = () => {
+    seen.push(configuration.vni(1).ageingS);
+    throw new Error('it has changed');
+  };
+  const calls = [
+    configuration.changeVni(1, { fdbLimit: 5 }, look),
+    configuration.removeVni(1, look),
+    configuration.removePeer(1, '192.0.2.1', look),
+  ];
+  await Promise.all(calls.map((call) => t.rejects(call, { message: 'it has changed' })));
+  await Promise.all([before, reload]);
+  t.same(seen, [20, 20, 20]);
+  t.match(configuration.vni(1), { ageingS: 20, fdbLimit: 65536, flood: false });
+});
+
+t.test('a worker dies during a change: what was done is taken back when its successor is there', async (t) => {
+  const { configuration, done, die } = make('vnis: [{vni: 1, ageing: 10, mtu: 1400}]');
+  die();
+  await t.rejects(configuration.changeVni(1, { ageingS: 20, mtu: 1300 }), { code: 'dataplane_down' });
+  t.same(done, ['{"ageingS":20}', 'mtu 1400', '{"ageingS":10}']);
+  t.match(configuration.vni(1), { ageingS: 10, mtu: 1400 });
+});
+
+t.test('static entries are put back when their removal cannot be kept', async (t) => {
+  let refuse = false;
+  const store: StateStore = {
+    prepare: async () => ({
+      commit: async () => {
+        if (refuse) throw new Error('no room');
+      },
+      discard: async () => {},
+    }),
+  };
+  const { configuration, done } = make('vnis: [{vni: 1}]', { store });
+  await configuration.putFdb(1, MAC, '192.0.2.1');
+  refuse = true;
+  await t.rejects(configuration.deleteFdb(1, MAC), { message: 'no room' });
+  await t.rejects(configuration.flushFdb(1, { type: 'all', peer: '' }), { message: 'no room' });
+  t.same(done, ['put 1 192.0.2.1', 'delete 1', 'put 1 192.0.2.1', 'flush', 'put 1 192.0.2.1']);
+  t.same([...configuration.entries(1)], [['02:00:00:00:00:01', '192.0.2.1']]);
+});

@@ -1,0 +1,28 @@
+/** What the workers are to know, without workers: how much there is room for. */
+import t from 'tap';
+import { MAX_PEERS, MAX_VNIS } from '../../src/frame/limits.js';
+import type { NewPeer } from '../../src/worker/data-plane.js';
+import { DesiredState, type NewVni } from '../../src/worker/desired-state.js';
+import { packAddress } from '../support/memory-plane.js';
+
+const vni = (number: number) => ({ vni: number, tapFds: [], policy: {} }) as unknown as NewVni;
+
+t.test('no room for one more: refused with its code, and nothing is taken', async (t) => {
+  const desired = new DesiredState();
+  for (let i = 0; i < MAX_VNIS; i++) desired.add(vni(i));
+  for (const attempt of [1, 2])
+    t.throws(() => desired.add(vni(MAX_VNIS)), { code: 'table_full', message: /^VNI 4096: / }, `${attempt}`);
+  const first = desired.vni(0);
+  desired.remove(first);
+  desired.giveRows(first);
+  desired.add(vni(MAX_VNIS));
+});
+
+t.test('no room for peers', async (t) => {
+  const desired = new DesiredState();
+  const record = desired.add(vni(1));
+  const address = { ...packAddress('192.0.2.1', 4789), text: '192.0.2.1' };
+  const many = { length: MAX_PEERS, [Symbol.iterator]: () => [].values() } as unknown as NewPeer[];
+  t.throws(() => desired.addPeers(record, many), { code: 'table_full', message: /^1048576 peers of VNI 1: / });
+  desired.addPeers(record, [{ address, flood: true, name: '', pathMtu: 0 }]);
+});
