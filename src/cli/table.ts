@@ -37,3 +37,8 @@ export function formatDuration(seconds: number): string {
   }
   return parts.slice(0, 2).join(' ');
 }
+
+/** `1 packet`, `2 packets`, `0 entries`. */
+export function formatCount(count: number, one: string, many = `${one}s`): string {
+  return `${count} ${count === 1 ? one : many}`;
+}

@@ -5,7 +5,7 @@
 import type { Status } from './answers.js';
 import { CHURN, type DropRate, type Rate, type Rates, sum } from './rates.js';
 import type { Line } from './screen.js';
-import { formatDuration } from './table.js';
+import { formatCount, formatDuration } from './table.js';
 import { clockText } from './vtepctl-text.js';
 
 export interface Sample {
@@ -70,17 +70,19 @@ function summary({ atMs, status, rates, failure }: Sample): Line[] {
   const { vnis, busyRatio, drops } = rates;
   const peers = sum(vnis.map((vni) => vni.peers.filter(({ address }) => address !== '').length));
   const state = `vtepd ${version} ${ready ? 'ready' : 'not ready'}, up ${formatDuration(uptimeS)}`;
+  const entries = sum(vnis.map(({ fdbEntries }) => fdbEntries));
   const churn = CHURN.map((what) => `${what} ${short(sum(vnis.map(({ fdb }) => fdb[what])))}/s`);
   const trouble = failure || warnings.map(({ code, detail }) => `${code}: ${detail}`)[0];
-  const more = failure === '' && warnings.length > 1 ? ` (${warnings.length - 1} more warnings)` : '';
+  const more =
+    failure === '' && warnings.length > 1 ? ` (${formatCount(warnings.length - 1, 'more warning')})` : '';
   return [
     {
-      text: `${clockText(atMs)} ${state}, ${vnis.length} VNIs, ${peers} peers, busy ${Math.round(busyRatio * 100)} %`,
+      text: `${clockText(atMs)} ${state}, ${formatCount(vnis.length, 'VNI')}, ${formatCount(peers, 'peer')}, busy ${Math.round(busyRatio * 100)} %`,
     },
     {
       text: `out ${both(vnis.map((vni) => vni.out))}, in ${both(vnis.map((vni) => vni.in))}, dropped ${short(sum(drops.map(({ perSecond }) => perSecond)))}/s`,
     },
-    { text: `FDB ${sum(vnis.map(({ fdbEntries }) => fdbEntries))} entries, ${churn.join(', ')}` },
+    { text: `FDB ${formatCount(entries, 'entry', 'entries')}, ${churn.join(', ')}` },
     trouble === undefined ? { text: '' } : { text: `${trouble}${more}`, style: 'alarm' },
   ];
 }

@@ -14,7 +14,7 @@ import type {
   VniCounters,
   VtepEvent,
 } from './answers.js';
-import { type Cell, formatDuration, formatTable } from './table.js';
+import { type Cell, formatCount, formatDuration, formatTable } from './table.js';
 
 export function statusText({ version, ready, uptimeS, underlay, vnis, warnings }: Status): string {
   const { io, port, local, device, offloads } = underlay;
@@ -122,7 +122,8 @@ export function probeStepText(peer: string, { packetLen, outcome }: ProbeStep): 
 }
 
 export function probeText({ peer, summary, means, exact, probes, failed }: PeerProbe): string {
-  const measured = means === null ? '' : `${exact ? 'exactly' : 'at least'}, by ${means}, ${probes} packets`;
+  const measured =
+    means === null ? '' : `${exact ? 'exactly' : 'at least'}, by ${means}, ${formatCount(probes, 'packet')}`;
   const tried = failed.map(({ means, why }) => `${means}: ${why}`);
   const notes = [measured, ...tried].filter((note) => note !== '').map((note) => `  ${note}\n`);
   return `${peer}: ${summary}\n${notes.join('')}`;

@@ -1,6 +1,6 @@
 /** Tables and durations as people read them. */
 import t from 'tap';
-import { formatDuration, formatTable } from '../../src/cli/table.js';
+import { formatCount, formatDuration, formatTable } from '../../src/cli/table.js';
 
 t.test('no rows, no table', async (t) => t.equal(formatTable(['A'], []), ''));
 
@@ -27,4 +27,10 @@ t.test('durations', async (t) => {
     [90_061, '1d 1h'],
   ];
   for (const [seconds, text] of rows) t.equal(formatDuration(seconds), text);
+});
+
+t.test('one of a thing, several of them', async (t) => {
+  t.equal(formatCount(1, 'packet'), '1 packet');
+  t.equal(formatCount(0, 'packet'), '0 packets');
+  t.equal(formatCount(2, 'entry', 'entries'), '2 entries');
 });

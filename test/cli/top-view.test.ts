@@ -35,7 +35,7 @@ t.test('80 by 24', async (t) => {
   const lines = texts(sample(2));
   t.equal(lines.length, 24);
   for (const line of lines) t.ok(line.length <= 80, line);
-  t.match(lines[0], /^\d\d:\d\d:00 vtepd 0\.1\.0 ready, up 1h, 1 VNIs, 2 peers, busy 12 %$/);
+  t.match(lines[0], /^\d\d:\d\d:00 vtepd 0\.1\.0 ready, up 1h, 1 VNI, 2 peers, busy 12 %$/);
   t.equal(lines[1], 'out 12.3k frames/s 120Mbit/s, in 7 frames/s 5.60kbit/s, dropped 18/s');
   t.equal(lines[2], 'FDB 42 entries, learned 3/s, moved 0/s, aged 1/s, evicted 0/s');
   t.equal(lines[4], 'VNI, PEER                  OUT/S   BIT/S    IN/S   BIT/S  DROP/S     FDB CHURN/S');
@@ -76,7 +76,7 @@ t.test('trouble is told', async (t) => {
     status: { ...STATUS, ready: false, warnings: [1, 2].map((n) => ({ code: `w${n}`, detail: 'd' })) },
   });
   t.match(texts(warned)[0], 'not ready');
-  t.equal(texts(warned)[3], 'w1: d (1 more warnings)');
+  t.equal(texts(warned)[3], 'w1: d (1 more warning)');
   t.equal(texts(sample(1, { failure: 'cannot reach vtepd' }))[3], 'cannot reach vtepd');
 });
 

@@ -8,6 +8,7 @@ import type { Readable, Writable } from 'node:stream';
 import { oneOf, parseVni, wholeNumber } from '../../config/values.js';
 import { PcapCutter } from '../pcap-cutter.js';
 import { type Declare, option, Refusal, type Session, UsageError } from '../session.js';
+import { formatCount } from '../table.js';
 
 interface CaptureOptions {
   readonly vni?: number;
@@ -63,7 +64,7 @@ async function capture({ client, around, options, answer }: Session<CaptureOptio
     }
   });
   if (json) answer({ file: path, packets: cutter.packets }, () => '');
-  else around.stderr(`${cutter.packets} packets captured\n`);
+  else around.stderr(`${formatCount(cutter.packets, 'packet')} captured\n`);
 }
 
 function pathOf({ vni, point = 'overlay', snaplen = SNAPLEN_MAX, count }: CaptureOptions): string {
