@@ -69,7 +69,7 @@ export function makeCommand(given: Source): Command {
   );
   command.addOption(
     new Option(
-      '--peer <ADDR[,vni=ID][,port=P][,flood=off]>',
+      '--peer <ADDR[,vni=ID][,port=P][,flood=on|off]>',
       'remote VTEP: IPv4, IPv6 or DNS name; without vni= it serves every VNI (repeatable)',
     ).argParser((text) => given.all.addPeer('--peer', text)),
   );
