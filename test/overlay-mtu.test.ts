@@ -36,7 +36,10 @@ t.test('a VNI that cannot follow keeps no other from it', async (t) => {
     if (vni === 100) throw new Error('there is no vtep100');
     carried.push([vni, overlayMtu]);
   };
-  await t.rejects(mtus.follow(() => [peer('192.0.2.2')], carry), { message: 'there is no vtep100' });
+  await t.rejects(
+    mtus.follow(() => [peer('192.0.2.2')], carry),
+    { message: 'there is no vtep100' },
+  );
   t.same(carried, [[200, 1350]]);
   t.same([mtus.overlayMtu(100), mtus.overlayMtu(200)], [1450, 1350]);
 });

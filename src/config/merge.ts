@@ -99,7 +99,9 @@ export function withPort({ vnis, port }: Settings, standing: number): readonly V
 }
 
 function peersWithPort(peers: readonly PeerSettings[], port: number): readonly PeerSettings[] {
-  return Object.freeze(peers.map((peer) => (PORT_UNSAID.has(peer) ? Object.freeze({ ...peer, port }) : peer)));
+  return Object.freeze(
+    peers.map((peer) => (PORT_UNSAID.has(peer) ? Object.freeze({ ...peer, port }) : peer)),
+  );
 }
 
 /** @throws ConfigError when nobody said which VNIs there are to be */

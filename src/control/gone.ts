@@ -10,7 +10,11 @@ export function onceGone({ raw: { socket } }: FastifyRequest, { raw }: FastifyRe
     gone();
     return;
   }
+  let isGone = false;
   const end = () => {
+    // Taken off while the connection tells its listeners, it is told all the same.
+    if (isGone) return;
+    isGone = true;
     socket.off('close', end);
     raw.off('close', end);
     socket.setMaxListeners(socket.getMaxListeners() - 1);

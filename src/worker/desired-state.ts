@@ -70,7 +70,10 @@ export class DesiredState {
     const { vni } = state;
     if (this.#vnis.has(vni)) throw new DataPlaneError('vni_exists', `VNI ${vni} exists already`);
     if (this.#vniRows.free === 0)
-      throw new DataPlaneError('table_full', `VNI ${vni}: there are ${MAX_VNIS} VNIs already, and no room for more`);
+      throw new DataPlaneError(
+        'table_full',
+        `VNI ${vni}: there are ${MAX_VNIS} VNIs already, and no room for more`,
+      );
     this.#refuseTooMany(1, `VNI ${vni}`);
     const { first: vniIdx, generation } = this.#vniRows.take();
     const { first: otherIdx, generation: otherGeneration } = this.#peerRows.take();

@@ -19,7 +19,13 @@ function makeCaptures() {
       calls.push(`on ${vni}`);
       if (refusal) throw refusal;
       over = false;
-      return { rings: [ring], stop: async () => void calls.push('off'), get over() { return over; } };
+      return {
+        rings: [ring],
+        stop: async () => void calls.push('off'),
+        get over() {
+          return over;
+        },
+      };
     },
     surroundings: { peerAt: () => undefined, local: () => undefined, port: 4789, ttl: 64 },
   });
@@ -77,6 +83,7 @@ t.test('a VNI that is removed ends the capture of it, and the next may begin', a
   t.match(lines.at(-1), { msg: 'capture ends', packets: 1 });
   await delay(5);
   await captures.open(OVERLAY);
+  await captures.stop();
 });
 
 t.test('a reader that ends early, by a limit', async (t) => {

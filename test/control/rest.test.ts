@@ -265,8 +265,13 @@ t.test('a data plane that fails is a 503, and an unforeseen error says nothing o
   dataPlane.failure = new DataPlaneError('dataplane_down', 'the worker is being restarted');
   t.match(await server.inject(add).then((answer) => answer.json()), { status: 503, code: 'dataplane_down' });
 
-  dataPlane.failure = new StateError('--state /s.json: cannot be kept there (ENOSPC)') as unknown as DataPlaneError;
-  t.match(await server.inject(add).then((answer) => answer.json()), { code: 'host_refused', detail: /ENOSPC/ });
+  dataPlane.failure = new StateError(
+    '--state /s.json: cannot be kept there (ENOSPC)',
+  ) as unknown as DataPlaneError;
+  t.match(await server.inject(add).then((answer) => answer.json()), {
+    code: 'host_refused',
+    detail: /ENOSPC/,
+  });
 
   dataPlane.failure = new TypeError('secret of the inside') as DataPlaneError;
   const answer = await server.inject(add);

@@ -87,13 +87,16 @@ t.test('who has looked is asked after a reload that came first', async (t) => {
   t.match(configuration.vni(1), { ageingS: 20, fdbLimit: 65536, flood: false });
 });
 
-t.test('a worker dies during a change: what was done is taken back when its successor is there', async (t) => {
-  const { configuration, done, die } = make('vnis: [{vni: 1, ageing: 10, mtu: 1400}]');
-  die();
-  await t.rejects(configuration.changeVni(1, { ageingS: 20, mtu: 1300 }), { code: 'dataplane_down' });
-  t.same(done, ['{"ageingS":20}', 'mtu 1400', '{"ageingS":10}']);
-  t.match(configuration.vni(1), { ageingS: 10, mtu: 1400 });
-});
+t.test(
+  'a worker dies during a change: what was done is taken back when its successor is there',
+  async (t) => {
+    const { configuration, done, die } = make('vnis: [{vni: 1, ageing: 10, mtu: 1400}]');
+    die();
+    await t.rejects(configuration.changeVni(1, { ageingS: 20, mtu: 1300 }), { code: 'dataplane_down' });
+    t.same(done, ['{"ageingS":20}', 'mtu 1400', '{"ageingS":10}']);
+    t.match(configuration.vni(1), { ageingS: 10, mtu: 1400 });
+  },
+);
 
 t.test('static entries are put back when their removal cannot be kept', async (t) => {
   let refuse = false;

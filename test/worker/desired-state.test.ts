@@ -23,6 +23,9 @@ t.test('no room for peers', async (t) => {
   const record = desired.add(vni(1));
   const address = { ...packAddress('192.0.2.1', 4789), text: '192.0.2.1' };
   const many = { length: MAX_PEERS, [Symbol.iterator]: () => [].values() } as unknown as NewPeer[];
-  t.throws(() => desired.addPeers(record, many), { code: 'table_full', message: /^1048576 peers of VNI 1: / });
+  t.throws(() => desired.addPeers(record, many), {
+    code: 'table_full',
+    message: /^1048576 peers of VNI 1: /,
+  });
   desired.addPeers(record, [{ address, flood: true, name: '', pathMtu: 0 }]);
 });
