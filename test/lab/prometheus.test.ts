@@ -8,6 +8,7 @@
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
 import { UNDERLAY_DEV } from '../support/lab.js';
 import { type Namespace, segmentInSoftware } from '../support/netns.js';
@@ -22,6 +23,9 @@ const MONITORING = join(ROOT, 'docs/monitoring');
 const STRANGER = '192.168.80.99';
 const METRICS = '127.0.0.1:9789';
 const TEXTS = 300;
+/** They are sent in parts, for a minute in all. */
+const PARTS = 6;
+const PART_MS = 10_000;
 /** The contract's name; promtool takes the word for a unit. */
 const MISREAD = 'vtepd_reserved_bits_total use base unit "bytes" instead of "bits"';
 /** VXLAN headers: a VNI that is not configured, and VNI 100. */
@@ -45,12 +49,18 @@ t.test('Prometheus has the numbers of the wire, and evaluates the rules', async 
   const before = await numbers();
   const texts = Array.from({ length: TEXTS }, (_, index) => `${index}:${'x'.repeat(index)}`);
   await Promise.all([
-    sendUdp(vm101, '10.10.10.105', 9000, ...texts),
-    sendUdp(vm105, '10.10.10.101', 9000, ...texts),
     replay(40, [...VNI_999, ...FRAME]),
     replay(30, [...VNI_100, ...FRAME], STRANGER),
     replay(20, VNI_100),
   ]);
+  for (let from = 0; from < TEXTS; from += TEXTS / PARTS) {
+    const part = texts.slice(from, from + TEXTS / PARTS);
+    await Promise.all([
+      sendUdp(vm101, '10.10.10.105', 9000, ...part),
+      sendUdp(vm105, '10.10.10.101', 9000, ...part),
+    ]);
+    await delay(PART_MS);
+  }
   for (const listener of listeners) await listener.until(texts.at(-1)!);
   await eventually('the last drop', async () => (await vtepd.metrics()).drops('decap', '').truncated >= 20);
   await prometheus.scraped();
@@ -79,6 +89,7 @@ t.test('Prometheus has the numbers of the wire, and evaluates the rules', async 
   t.not(rules.length, 0);
   for (const { name, health, state } of rules) t.same([health, state], ['ok', 'inactive'], name);
   t.same(await prometheus.query('up == 0'), []);
+  t.ok((await prometheus.sum('count_over_time(up[1m])')) >= 45, 'scraped all the time, for a minute');
 
   /** By the names above; of Prometheus. */
   async function numbers(): Promise<Record<string, number>> {
