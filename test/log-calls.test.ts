@@ -24,6 +24,7 @@ const MAY_LOG: Record<string, string> = {
   'vtep.ts': 'start; the worker, below; warnings of what is configured, each once',
   'vtep/configuration.ts': 'a reload',
   'vtep/named-peers.ts': 'the data plane refuses while it is being restarted: once per cause',
+  'vtep/overlay.ts': 'a VNI goes whose device somebody on this machine took away',
   'vtepd.ts': 'start, stop, a fault',
   'worker/link.ts': 'a worker that dies, which is a fault, at most twice a second',
   'worker/worker.ts': 'an offload that the kernel refuses: once for each offload',

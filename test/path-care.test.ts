@@ -1,0 +1,27 @@
+/** A search of a path whose VNI is gone when it ends. */
+import t from 'tap';
+import { Paths } from '../src/host/paths.js';
+import { silentLogger } from '../src/log.js';
+import { loadShim } from '../src/native/binding.js';
+import { PathCare } from '../src/path-care.js';
+import { packAddress } from './support/memory-plane.js';
+
+t.test('a VNI that is removed during a search', async (t) => {
+  const settings = { local: [], underlayDev: '', sourcePorts: { min: 49152, max: 65535 } };
+  const care = new PathCare({
+    shim: loadShim(),
+    settings,
+    ttl: 64,
+    paths: new Paths(settings),
+    log: silentLogger(),
+    publish: () => {},
+    signs: () => {},
+  });
+  t.teardown(() => care.stop());
+  const address = { ...packAddress('127.0.0.1', 4789), text: '127.0.0.1' };
+  const peer = { address, flood: true, name: '', pathMtu: 0, peerIdx: 0 };
+  await t.rejects(
+    care.probe(100, peer, () => {}),
+    { code: 'vni_not_found', message: 'VNI 100 was removed during the search' },
+  );
+});
