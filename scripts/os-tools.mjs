@@ -28,6 +28,7 @@ const PACKAGES = {
   fastd: 'fastd',
   tincd: 'tinc',
   mandoc: 'mandoc',
+  groff: 'groff-base',
   zsh: 'zsh',
   script: 'bsdutils',
 };

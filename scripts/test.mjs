@@ -16,7 +16,7 @@ needRoot('npm test');
 const TOOLS = ['ip', 'bridge', 'ping', 'tcpdump', 'iperf3', 'openssl', 'curl', 'ethtool', 'nft', 'dnsmasq'];
 const SERVICE_TOOLS = ['setpriv', 'nsenter', 'systemd-analyze', 'systemd-nspawn'];
 const MONITORING_TOOLS = ['prometheus', 'promtool'];
-const PAGE_AND_SHELL_TOOLS = ['mandoc', 'zsh', 'script'];
+const PAGE_AND_SHELL_TOOLS = ['mandoc', 'groff', 'zsh', 'script'];
 
 setUp({ tools: [...TOOLS, ...SERVICE_TOOLS, ...PAGE_AND_SHELL_TOOLS, ...MONITORING_TOOLS] });
 
@@ -24,7 +24,7 @@ const types = { file: 'test', name: 'types of src and test', ok: compileTests(),
 const { units, labs } = testFiles();
 const unitResults = await runTests(units, { jobs: 2, timeoutS: UNIT_TIMEOUT_S });
 const labResults = await runTests(labs, { jobs: 2, timeoutS: LAB_TIMEOUT_S });
-const missing = missingLabs(labResults);
+const missing = missingTests(unitResults, labResults);
 for (const name of missing) console.log(`FAIL list of labs: ${name}`);
 
 const results = [types, ...unitResults, ...labResults];
@@ -35,12 +35,13 @@ for (const { file, name } of skipped) console.log(`skipped: ${file}: ${name}`);
 console.log(`${passed} passed, ${failed} failed`);
 process.exitCode = failed === 0 ? 0 : 1;
 
-/** Labs of the list that did not run; and labs that ran but are not in it. */
-function missingLabs(ran) {
+/** Tests of the list that did not run: labs, and those that a tool reads along; and labs that ran but are not in it. */
+function missingTests(units, labs) {
   const list = JSON.parse(readFileSync(join(root, 'test/lab/list.json'), 'utf8'));
   const listed = Object.entries(list).flatMap(([file, names]) => names.map((name) => `${file}: ${name}`));
-  const seen = ran.filter((result) => !result.skipped).map(({ file, name }) => `${file}: ${name}`);
-  const unlisted = seen
+  const names = (ran) => ran.filter(({ skipped }) => !skipped).map(({ file, name }) => `${file}: ${name}`);
+  const seen = names([...units, ...labs]);
+  const unlisted = names(labs)
     .filter((name) => !listed.includes(name))
     .map((name) => `${name} (not in test/lab/list.json)`);
   return [...listed.filter((name) => !seen.includes(name)), ...unlisted];

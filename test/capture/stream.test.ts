@@ -7,7 +7,9 @@ import type { PacketQueue } from '../../src/capture/queue.js';
 import { CaptureStream } from '../../src/capture/stream.js';
 import type { Captured } from '../../src/frame/capture-ring.js';
 import { parseIpAddress } from '../../src/wire/ip-address.js';
+import { missingTool } from '../support/tool.js';
 
+const noTcpdump = { skip: missingTool('tcpdump') };
 const AT_MS = 1_700_000_000_000;
 /** An echo request, 10.10.10.101 to .105. */
 const PING = Buffer.from(
@@ -65,23 +67,27 @@ const outer: EncoderOptions['outer'] = ({ received, sourcePort, tos, ttl }) => {
   return { family: 4, source, destination, tos, ttl };
 };
 
-t.test('the overlay, as tcpdump reads it: packets of two workers in the order of time', async (t) => {
-  const { stream, closed } = open([
-    new Queue(packet(0, PING), packet(2.5, PING)),
-    new Queue(packet(1, PING, { received: true }), packet(3, PING.subarray(0, 20), { len: PING.length })),
-  ]);
-  stream.finish();
-  const lines = tcpdump(await all(stream));
-  t.match(lines, [
-    /^1700000000\.000000 IP 10\.10\.10\.101 > 10\.10\.10\.105: ICMP echo request/,
-    /^1700000000\.001000 IP/,
-    /^1700000000\.002500 IP/,
-    /^1700000000\.003000 IP .*\[|ip\]/,
-  ]);
-  t.equal(closed(), 1);
-});
+t.test(
+  'the overlay, as tcpdump reads it: packets of two workers in the order of time',
+  noTcpdump,
+  async (t) => {
+    const { stream, closed } = open([
+      new Queue(packet(0, PING), packet(2.5, PING)),
+      new Queue(packet(1, PING, { received: true }), packet(3, PING.subarray(0, 20), { len: PING.length })),
+    ]);
+    stream.finish();
+    const lines = tcpdump(await all(stream));
+    t.match(lines, [
+      /^1700000000\.000000 IP 10\.10\.10\.101 > 10\.10\.10\.105: ICMP echo request/,
+      /^1700000000\.001000 IP/,
+      /^1700000000\.002500 IP/,
+      /^1700000000\.003000 IP .*\[|ip\]/,
+    ]);
+    t.equal(closed(), 1);
+  },
+);
 
-t.test('the underlay: VXLAN with outer headers, whose checksum is right', async (t) => {
+t.test('the underlay: VXLAN with outer headers, whose checksum is right', noTcpdump, async (t) => {
   const { stream } = open(
     [new Queue(packet(0, VXLAN_PING), packet(1, VXLAN_PING, { received: true, tos: 0x10 }))],
     {

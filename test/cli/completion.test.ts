@@ -1,5 +1,5 @@
 /** What can stand next; and the two shells, asked for real where they are. */
-import { execFile, spawnSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import t from 'tap';
 import { type Completion, complete } from '../../src/cli/completion.js';
@@ -7,6 +7,7 @@ import { makeCommand } from '../../src/cli/flags.js';
 import { makeProgram } from '../../src/cli/vtepctl.js';
 import { Source } from '../../src/config/source.js';
 import { fakeApi } from '../support/fake-api.js';
+import { missingTool } from '../support/tool.js';
 import { runVtepctl } from '../support/vtepctl.js';
 
 const execute = promisify(execFile);
@@ -96,7 +97,7 @@ for line in "$@"; do
 done
 `;
 
-t.test('bash', { skip: has('bash') }, async (t) => {
+t.test('bash', { skip: missingTool('bash') }, async (t) => {
   const { place } = await fakeApi(t, {
     'GET /v1/vnis': { body: { items: [{ vni: 100, tap: 'vtep100' }], nextCursor: null } },
     'GET /v1/vnis/100/peers': { body: { items: [{ address: '2001:db8::12' }], nextCursor: null } },
@@ -128,7 +129,7 @@ words=(vtepctl capture -w '') CURRENT=4; _vtepctl
 print $_comps[vtepd]
 `;
 
-t.test('zsh', { skip: has('zsh') }, async (t) => {
+t.test('zsh', { skip: missingTool('zsh') }, async (t) => {
   const { place } = await fakeApi(t, {
     'GET /v1/vnis': { body: { items: [{ vni: 100, tap: 'vtep100' }], nextCursor: null } },
   });
@@ -151,9 +152,4 @@ function withVtepctl(shell: string, args: string[], place: string) {
   const bin = t.testdir({ vtepctl: t.fixture('symlink', `${DIST}vtepctl.js`) });
   const PATH = `${bin}:${process.env.PATH}`;
   return execute(shell, args, { env: { ...process.env, PATH, VTEPCTL_API: place, HOME: bin } });
-}
-
-/** Why its test is skipped; false: it is there. */
-function has(tool: string): string | false {
-  return spawnSync(tool, ['-c', 'true']).status === 0 ? false : `${tool} is not installed`;
 }

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import t from 'tap';
 import { manualPage, PAGES } from '../../src/cli/manual.js';
 import { flagOf, KEYS } from '../../src/config/schema.js';
+import { missingTool } from '../support/tool.js';
 
 const pages = Object.fromEntries(
   PAGES.map((page) => [page, manualPage(page, readFileSync(`docs/man/${page}.mdoc`, 'utf8'))]),
@@ -31,7 +32,7 @@ t.test('built, and named in package.json', async (t) => {
   for (const page of PAGES) t.equal(readFileSync(`dist/man/${page}`, 'utf8'), pages[page], page);
 });
 
-t.test('mandoc has nothing to say', { skip: missing('mandoc') }, async (t) => {
+t.test('mandoc has nothing to say', { skip: missingTool('mandoc') }, async (t) => {
   for (const [page, text] of Object.entries(pages)) {
     const { stdout, status } = spawnSync('mandoc', ['-T', 'lint', '-W', 'style'], {
       input: text,
@@ -47,7 +48,7 @@ t.test('mandoc has nothing to say', { skip: missing('mandoc') }, async (t) => {
 const EXPECTED =
   /operating system explicitly specified|input text line longer than 80 bytes|referenced manual not found/;
 
-t.test('groff shows it', { skip: missing('groff') }, async (t) => {
+t.test('groff shows it', { skip: missingTool('groff') }, async (t) => {
   for (const [page, text] of Object.entries(pages)) {
     const { stdout, stderr } = spawnSync('groff', ['-mdoc', '-T', 'utf8', '-P', '-cbou', '-ww'], {
       input: text,
@@ -59,7 +60,3 @@ t.test('groff shows it', { skip: missing('groff') }, async (t) => {
     else t.match(stdout, /vni set ID\n/);
   }
 });
-
-function missing(tool: string): string | false {
-  return spawnSync(tool, ['--help']).error === undefined ? false : `${tool} is not installed`;
-}

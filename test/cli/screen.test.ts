@@ -2,18 +2,19 @@
  * The built vtepctl on a terminal of its own, which script(1) makes: it draws, follows the size, and leaves the terminal as
  * it was, however it ends. And on a pipe whose reader goes away.
  */
-import { type ChildProcessWithoutNullStreams, execFile, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcessWithoutNullStreams, execFile, spawn } from 'node:child_process';
 import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
 import { counters, STATUS, vniCounters } from '../support/counters.js';
 import { fakeApi } from '../support/fake-api.js';
+import { missingTool } from '../support/tool.js';
 import { eventually } from '../support/wait.js';
 
 const execute = promisify(execFile);
 const VTEPCTL = new URL('../../dist/vtepctl.js', import.meta.url).pathname;
 const ENTER = '\x1b[?1049h';
 const LEAVE = '\x1b[?1049l';
-const noScript = spawnSync('script', ['--version']).status === 0 ? false : 'script(1) is not installed';
+const noScript = missingTool('script');
 
 class Terminal {
   text = '';
