@@ -28,6 +28,20 @@ export type VtepEvent =
   /** Events that this subscriber was too slow for, or that were too many to be told of at all. */
   | { type: 'lost'; count: number };
 
+/** All of them: a type that is left out here does not compile. */
+export const EVENT_TYPES = Object.keys({
+  learned: true,
+  moved: true,
+  aged: true,
+  miss: true,
+  peer: true,
+  vni: true,
+  resolve: true,
+  'path-mtu': true,
+  warning: true,
+  lost: true,
+} satisfies Record<VtepEvent['type'], true>) as VtepEvent['type'][];
+
 export interface StampedEvent {
   /** Rises with every event. That of `lost` is the last one that was lost. */
   readonly id: number;

@@ -102,7 +102,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'worker/handle',
   ],
   control: ['config', 'type events', 'worker/data-plane', 'worker/protocol', 'stats', 'wire', 'log'],
-  cli: ['config', 'wire', 'log', 'version'],
+  cli: ['config', 'events', 'wire', 'log', 'version'],
   vtep: [
     'capture',
     'config',

@@ -2,14 +2,8 @@ import t from 'tap';
 import type { StatusInfo } from '../../src/control/deps.js';
 import { exposition } from '../../src/control/exposition.js';
 import { NAME_FAMILIES, namesView } from '../../src/control/peer-names.js';
+import { STATUS } from '../support/many-peers.js';
 
-const STATUS: StatusInfo = {
-  version: '0.1.0',
-  startedAtMs: 0,
-  underlay: { local: [], device: '', port: 4789, io: 'memory', offloads: [] },
-  warnings: [],
-  pathMtu: () => undefined,
-};
 const names = [
   {
     name: 'a.example',

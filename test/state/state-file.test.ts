@@ -1,23 +1,12 @@
-/** The file of the state: made, replaced, locked, refused; and killed at random moments while it is being written. */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
+/** The file of the state: made, replaced, locked, refused. */
 import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { ConfigError } from '../../src/config/config-error.js';
 import { loadShim } from '../../src/native/binding.js';
 import { withEntry } from '../../src/state/edits.js';
-import { entriesOf, NO_STATE, type State } from '../../src/state/state.js';
+import { NO_STATE, type State } from '../../src/state/state.js';
 import { load, StateError, StateFile } from '../../src/state/state-file.js';
 import { writeState } from '../../src/state/text.js';
-
-const KILLS = 200;
-/** Writers at once, each with a file of its own. */
-const LANES = 2;
-const WRITER = fileURLToPath(new URL('../support/state-writer.ts', import.meta.url));
-
-/** Of what the tests run with, only that which finds compiled files: the rest would take longer than the writing. */
-const LOADER = process.execArgv.filter((option) => option.includes('compiled-tests'));
 
 const shim = loadShim();
 const open = (path: string) => StateFile.open(path, (fd) => shim.fileLock(fd));
@@ -111,40 +100,3 @@ t.test('where nothing can be kept', async (t) => {
   mkdirSync(`${dir}/folder`);
   t.type(await open(`${dir}/folder`).catch((error) => error), StateError, 'a folder is no file');
 });
-
-t.test(`killed ${KILLS} times while it writes: old or new, never less than was answered`, async (t) => {
-  const dir = t.testdir();
-  const lanes = Array.from({ length: LANES }, (_, lane) => killOften(`${dir}/${lane}.json`, KILLS / LANES));
-  t.strictSame((await Promise.all(lanes)).flat(), []);
-});
-
-/** @returns what was wrong with the states that were found */
-async function killOften(path: string, kills: number): Promise<string[]> {
-  let before = 0;
-  const wrong: string[] = [];
-  for (let kill = 0; kill < kills; kill++) {
-    const writer = spawn(process.execPath, [...LOADER, WRITER, path], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    const answered = await killAtRandom(writer);
-    const [mac = '0'] = entriesOf(await load(path), 1).keys();
-    const kept = Number(mac.replaceAll(':', '')) % 1e9;
-    if (answered < before || (kept !== answered && kept !== answered + 1))
-      wrong.push(`kill ${kill}: ${before} before, ${answered} answered, ${kept} kept`);
-    before = kept;
-  }
-  if (before <= kills) wrong.push(`only ${before} states were written`);
-  return wrong;
-}
-
-/** Lets a writer begin, and kills it within some milliseconds. @returns the last number that it answered */
-async function killAtRandom(writer: ChildProcess): Promise<number> {
-  let said = '';
-  writer.stdout!.setEncoding('utf8').on('data', (part: string) => (said += part));
-  const closed = once(writer, 'close');
-  await once(writer.stdout!, 'data');
-  const timer = setTimeout(() => writer.kill('SIGKILL'), Math.random() * 20);
-  await closed;
-  clearTimeout(timer);
-  return Number(said.trimEnd().split('\n').at(-1));
-}

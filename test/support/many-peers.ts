@@ -6,7 +6,8 @@ import { DataPlaneError, type NewPeer, type VniRows } from '../../src/worker/dat
 import { PlainDataPlane } from './data-plane.js';
 import { packAddress } from './memory-plane.js';
 
-const STATUS: StatusInfo = {
+/** Of a daemon that has nothing to tell. */
+export const STATUS: StatusInfo = {
   version: '0.1.0',
   startedAtMs: 0,
   underlay: { local: [], device: '', port: 4789, io: 'memory', offloads: [] },

@@ -2,6 +2,7 @@
 import type { Readable } from 'node:stream';
 import { createParser } from 'eventsource-parser';
 import { oneOf, parseVni, wholeNumber } from '../../config/values.js';
+import { EVENT_TYPES } from '../../events.js';
 import type { VtepEvent } from '../answers.js';
 import { type Declare, option, Refusal, type Session } from '../session.js';
 import { eventText } from '../vtepctl-text.js';
@@ -18,33 +19,24 @@ interface EventsOptions {
   readonly count?: number;
 }
 
-const TYPES = [
-  'learned',
-  'moved',
-  'aged',
-  'miss',
-  'peer',
-  'vni',
-  'resolve',
-  'path-mtu',
-  'warning',
-  'lost',
-] as const;
-
 export const declareEvents: Declare = (program, run) => {
   program
     .command('events')
     .description('what happens, as it happens: MACs learned, peers, path MTUs, warnings')
     .option(...option('--vni <ID>', 'only of this VNI', parseVni))
     .option(
-      ...option(`--type <${TYPES.join('|')}>`, 'only of this type, or of several: "learned,moved"', types),
+      ...option(
+        `--type <${EVENT_TYPES.join('|')}>`,
+        'only of this type, or of several: "learned,moved"',
+        types,
+      ),
     )
     .option(...option('-c, --count <N>', 'end after so many', wholeNumber(1, 1_000_000_000)))
     .action(run(events));
 };
 
 function types(text: string): string[] {
-  return text.split(',').map(oneOf(...TYPES));
+  return text.split(',').map(oneOf(...EVENT_TYPES));
 }
 
 async function events({ client, around, options }: Session<EventsOptions>): Promise<void> {

@@ -6,7 +6,7 @@
 import { PassThrough, pipeline, Readable } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
 import { oneOf, parseVni } from '../../config/values.js';
-import type { EventSubscription, StampedEvent, VtepEvent } from '../../events.js';
+import { EVENT_TYPES, type EventSubscription, type StampedEvent, type VtepEvent } from '../../events.js';
 import { guardedAnswers, media } from '../answers.js';
 import type { ControlDeps } from '../deps.js';
 import { ApiError } from '../errors.js';
@@ -27,19 +27,6 @@ interface EventsQuery {
   readonly type?: string;
   readonly vni?: string;
 }
-
-const TYPES: readonly VtepEvent['type'][] = [
-  'learned',
-  'moved',
-  'aged',
-  'miss',
-  'peer',
-  'vni',
-  'resolve',
-  'path-mtu',
-  'warning',
-  'lost',
-];
 
 /** @param heartbeatMs another one in tests */
 export function eventRoutes(
@@ -98,7 +85,7 @@ function frame({ id, at, event }: StampedEvent): string {
 
 /** That events were lost is told whatever was asked for. @throws ApiError bad_request */
 function filterOf(query: EventsQuery): (event: VtepEvent) => boolean {
-  const types = query.type?.split(',').map((type) => parseWith('type', type, oneOf(...TYPES)));
+  const types = query.type?.split(',').map((type) => parseWith('type', type, oneOf(...EVENT_TYPES)));
   const vni = query.vni === undefined ? undefined : parseWith('vni', query.vni, parseVni);
   return (event) =>
     event.type === 'lost' ||
