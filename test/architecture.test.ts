@@ -101,7 +101,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'worker/data-plane',
     'worker/handle',
   ],
-  control: ['config', 'type events', 'worker/data-plane', 'worker/protocol', 'stats', 'wire', 'log'],
+  control: ['config', 'events', 'worker/data-plane', 'worker/protocol', 'stats', 'wire', 'log'],
   cli: ['config', 'events', 'wire', 'log', 'version'],
   vtep: [
     'capture',
