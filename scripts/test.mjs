@@ -1,7 +1,6 @@
 /**
- * `npm test`: sets up, then every test there is: types, those of single modules, then the labs, two at a time: they wait
- * more than they compute, and none judges by the clock. Fails as well when a lab of test/lab/list.json did not run, or was
- * skipped: a lab that can't run proves nothing.
+ * `npm test`: sets up, then every test there is: types, those of single modules, then the labs, one at a time. Fails as well
+ * when a test of test/lab/list.json did not run, or was skipped: a lab that can't run proves nothing.
  * The last line is `N passed, N failed`.
  */
 import { readFileSync } from 'node:fs';
@@ -23,7 +22,7 @@ setUp({ tools: [...TOOLS, ...SERVICE_TOOLS, ...PAGE_AND_SHELL_TOOLS, ...MONITORI
 const types = { file: 'test', name: 'types of src and test', ok: compileTests(), skipped: false };
 const { units, labs } = testFiles();
 const unitResults = await runTests(units, { jobs: 2, timeoutS: UNIT_TIMEOUT_S });
-const labResults = await runTests(labs, { jobs: 2, timeoutS: LAB_TIMEOUT_S });
+const labResults = await runTests(labs, { jobs: 1, timeoutS: LAB_TIMEOUT_S });
 const missing = missingTests(unitResults, labResults);
 for (const name of missing) console.log(`FAIL list of labs: ${name}`);
 

@@ -104,6 +104,8 @@ for (const engine of ENGINES) {
     const { lab, near, vm101, vm105, vtepd } = await twoHosts(t, engine);
     const listener = lab.keep(vm105.tool('udp.mjs', 'listen', 9000));
     await listener.says(/listening/);
+    // Asked for beforehand: what waits for a neighbour's address is bounded.
+    await assertPing(t, vm101, '10.10.10.105');
     await segmentInSoftware(near, UNDERLAY_DEV);
     const wire = await capture(near, UNDERLAY_DEV, lab.dir, `udp port 4789 and src host ${NEAR}`);
     t.equal(

@@ -11,6 +11,9 @@ import { createSocket } from 'node:dgram';
 import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 
+/** Between two rounds of all flows: a receiver that shares the processor has its turn. */
+const ROUND_MS = 50;
+
 const [mode, ...rest] = process.argv.slice(2);
 await { listen, flows, send, stream, replay }[mode](...rest);
 
@@ -24,6 +27,7 @@ async function flows(address, port, count, repeat) {
   const sockets = Array.from({ length: Number(count) }, () => createSocket('udp4'));
   for (let round = 0; round < Number(repeat); round++) {
     for (const [flow, socket] of sockets.entries()) await transmit(socket, `flow ${flow}`, port, address);
+    await delay(ROUND_MS);
   }
   for (const socket of sockets) socket.close();
 }
