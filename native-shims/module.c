@@ -146,6 +146,60 @@ static napi_value js_tunnel_attach(napi_env env, napi_callback_info info)
 	return call.refused ? NULL : answer(&call, tunnel_attach(ifindex));
 }
 
+static napi_value js_flow_open(napi_env env, napi_callback_info info)
+{
+	struct call call = begin_call(env, info, "flowOpen");
+	struct view fds = arg_ints(&call, 0, "fds", FLOW_FDS);
+
+	return call.refused ? NULL : answer(&call, flow_open(fds.data));
+}
+
+static napi_value js_flow_attach(napi_env env, napi_callback_info info)
+{
+	struct call call = begin_call(env, info, "flowAttach");
+	int program = arg_int(&call, 0, "program");
+	int ifindex = arg_int_within(&call, 1, "ifindex", 1, INT32_MAX);
+	bool egress = arg_bool(&call, 2, "egress");
+
+	return call.refused ? NULL : answer(&call, flow_attach(program, ifindex, egress));
+}
+
+static napi_value js_flow_namespace(napi_env env, napi_callback_info info)
+{
+	struct call call = begin_call(env, info, "flowNamespace");
+
+	return answer(&call, flow_namespace());
+}
+
+static napi_value js_flow_put(napi_env env, napi_callback_info info)
+{
+	struct call call = begin_call(env, info, "flowPut");
+	int map = arg_int(&call, 0, "map");
+	struct view key = arg_bytes(&call, 1, "key", FLOW_KEY_SIZE, 1);
+	struct view value = arg_bytes(&call, 2, "value", FLOW_VALUE_SIZE, 1);
+
+	return call.refused ? NULL : answer(&call, flow_put(map, key.data, value.data));
+}
+
+static napi_value js_flow_get(napi_env env, napi_callback_info info)
+{
+	struct call call = begin_call(env, info, "flowGet");
+	int map = arg_int(&call, 0, "map");
+	struct view key = arg_bytes(&call, 1, "key", FLOW_KEY_SIZE, 1);
+	struct view value = arg_bytes(&call, 2, "value", FLOW_VALUE_SIZE, 1);
+
+	return call.refused ? NULL : answer(&call, flow_get(map, key.data, value.data));
+}
+
+static napi_value js_flow_delete(napi_env env, napi_callback_info info)
+{
+	struct call call = begin_call(env, info, "flowDelete");
+	int map = arg_int(&call, 0, "map");
+	struct view key = arg_bytes(&call, 1, "key", FLOW_KEY_SIZE, 1);
+
+	return call.refused ? NULL : answer(&call, flow_delete(map, key.data));
+}
+
 static napi_value js_tunnel_segmentation(napi_env env, napi_callback_info info)
 {
 	struct call call = begin_call(env, info, "tunnelSegmentation");
@@ -280,6 +334,7 @@ static int64_t file_lock(int fd)
 	}
 JS_OF_FD(js_tap_steer, "tapSteer", tap_steer)
 JS_OF_FD(js_tap_unsteer, "tapUnsteer", tap_unsteer)
+JS_OF_FD(js_flow_clear, "flowClear", flow_clear)
 JS_OF_FD(js_udp_drops, "udpDrops", udp_drops)
 JS_OF_FD(js_udp_port, "udpPort", udp_port)
 JS_OF_FD(js_watch_clear, "watchClear", watch_clear)
@@ -343,6 +398,13 @@ static void export_functions(napi_env env, napi_value exports)
 		{ "tunnelOpen", js_tunnel_open },
 		{ "tunnelAttach", js_tunnel_attach },
 		{ "tunnelSegmentation", js_tunnel_segmentation },
+		{ "flowOpen", js_flow_open },
+		{ "flowAttach", js_flow_attach },
+		{ "flowNamespace", js_flow_namespace },
+		{ "flowPut", js_flow_put },
+		{ "flowGet", js_flow_get },
+		{ "flowDelete", js_flow_delete },
+		{ "flowClear", js_flow_clear },
 		{ "networkWatch", js_network_watch },
 		{ "policyWatch", js_policy_watch },
 		{ "policyCount", js_policy_count },

@@ -251,6 +251,22 @@ struct tunnel {
 #define TUNNEL_GSO 1
 #define TUNNEL_GSO_CSUM 2
 
+/* What flow_open() fills: descriptors of maps, then of programs. Keys and values have these sizes at most, bytes. */
+#define FLOW_CONFIG 0
+#define FLOW_TAPS 1
+#define FLOW_VNIS 2
+#define FLOW_ROWS 3
+#define FLOW_COUNTS 4
+#define FLOW_MAPS 5
+#define FLOW_OUT 5
+#define FLOW_IN 6
+#define FLOW_ARRIVED 7
+#define FLOW_FDS 8
+#define FLOW_KEY_SIZE 12
+#define FLOW_VALUE_SIZE 32
+#define FLOW_SLOTS 4096
+#define FLOW_VNIS_MAX 4096
+
 int tap_open(const char *name, int multi_queue);
 int tap_steer(int fd);
 int tap_unsteer(int fd);
@@ -273,6 +289,15 @@ int udp_port(int fd);
 int tunnel_open(const char *name);
 int tunnel_attach(int ifindex);
 int tunnel_segmentation(const char *device);
+
+int flow_open(int32_t fds[FLOW_FDS]);
+int flow_attach(int program, int ifindex, int egress);
+int flow_namespace(void);
+int flow_put(int map, const uint8_t *key, const uint8_t *value);
+int flow_get(int map, const uint8_t *key, uint8_t *value);
+int flow_delete(int map, const uint8_t *key);
+int flow_clear(int map);
+
 int network_watch(void);
 int policy_watch(void);
 int policy_count(void);

@@ -22,13 +22,13 @@
  */
 #include "shim.h"
 
+#include "bpf.h"
+
 #include <errno.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-#include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/if_tun.h>
 #include <netinet/in.h>
@@ -126,21 +126,6 @@ static const struct bpf_insn by_headers[] = {
 	INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0),
 };
 
-/* Returns the program's descriptor or a negative errno. */
-static int load_program(void)
-{
-	union bpf_attr attr;
-	long fd;
-
-	memset(&attr, 0, sizeof(attr));
-	attr.prog_type = BPF_PROG_TYPE_SOCKET_FILTER;
-	attr.insns = (uintptr_t)by_headers;
-	attr.insn_cnt = sizeof(by_headers) / sizeof(by_headers[0]);
-	attr.license = (uintptr_t) "Dual MIT/GPL";
-	fd = syscall(__NR_bpf, BPF_PROG_LOAD, &attr, sizeof(attr));
-	return fd < 0 ? -errno : (int)fd;
-}
-
 static int set_steering(int fd, int program)
 {
 	return ioctl(fd, TUNSETSTEERINGEBPF, &program) ? -errno : 0;
@@ -157,7 +142,7 @@ static int set_steering(int fd, int program)
  */
 int tap_steer(int fd)
 {
-	int program = load_program();
+	int program = bpf_load(BPF_PROG_TYPE_SOCKET_FILTER, by_headers, sizeof(by_headers));
 	int err;
 
 	if (program < 0)

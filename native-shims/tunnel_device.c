@@ -10,13 +10,13 @@
  */
 #include "tunnel.h"
 
+#include "bpf.h"
+
 #include <errno.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-#include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/if_tun.h>
 #include <netinet/in.h>
@@ -24,9 +24,7 @@
 /* Of if_tun.h since Linux 6.17 */
 #define TUNNEL_OFFLOADS 0x1e7 /* CSUM, TSO4, TSO6, USO4, USO6, UDP_TUNNEL_GSO, UDP_TUNNEL_GSO_CSUM */
 
-/* Of bpf.h since Linux 6.6, 6.3 and 5.10 */
-#define LINK_CREATE 28
-#define TCX_INGRESS 46
+/* Of bpf.h since Linux 6.3 and 5.10 */
 #define FIB_LOOKUP_SKIP_NEIGH 8
 #define FUNC_skb_load_bytes 26
 #define FUNC_fib_lookup 69
@@ -115,31 +113,6 @@ static const struct bpf_insn by_route[] = {
 	EXIT,
 };
 
-/* BPF_LINK_CREATE as far as it is used here; Debian 12 has an older union bpf_attr. */
-struct link_create {
-	uint32_t prog_fd;
-	uint32_t target_ifindex;
-	uint32_t attach_type;
-	uint32_t flags;
-	uint64_t relative_fd;
-	uint64_t expected_revision;
-	uint64_t padding[4];
-};
-
-static int load_program(void)
-{
-	union bpf_attr attr;
-	long fd;
-
-	memset(&attr, 0, sizeof(attr));
-	attr.prog_type = BPF_PROG_TYPE_SCHED_CLS;
-	attr.insns = (uintptr_t)by_route;
-	attr.insn_cnt = sizeof(by_route) / sizeof(by_route[0]);
-	attr.license = (uintptr_t) "Dual MIT/GPL";
-	fd = syscall(__NR_bpf, BPF_PROG_LOAD, &attr, sizeof(attr));
-	return fd < 0 ? -errno : (int)fd;
-}
-
 /**
  * tunnel_attach() - let what comes in from a device leave by the route to its IPv4 destination
  * @ifindex:	of the device that tunnel_open() made; IPv4 forwarding has to be on for it, or the program drops all
@@ -150,16 +123,11 @@ static int load_program(void)
  */
 int tunnel_attach(int ifindex)
 {
-	int program = load_program();
-	struct link_create attr = { .target_ifindex = (uint32_t)ifindex, .attach_type = TCX_INGRESS };
-	long fd;
+	int program = bpf_load(BPF_PROG_TYPE_SCHED_CLS, by_route, sizeof(by_route)), fd;
 
 	if (program < 0)
 		return program;
-	attr.prog_fd = (uint32_t)program;
-	fd = syscall(__NR_bpf, LINK_CREATE, &attr, sizeof(attr));
-	if (fd < 0)
-		fd = -errno;
+	fd = bpf_attach(program, ifindex, TCX_INGRESS);
 	close(program);
-	return (int)fd;
+	return fd;
 }

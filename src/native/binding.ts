@@ -139,6 +139,22 @@ export interface Shim {
   tunnelAttach(ifindex: number): number;
   /** Does a device cut up tunnelled superframes? @returns or-ed: 1 it does, 2 with outer UDP checksums too */
   tunnelSegmentation(device: string): number;
+  /**
+   * Maps and programs for flows that pass through the kernel (native-shims/flow.bpf.c), attached to nothing.
+   * @param fds filled, as port/flow-maps.ts has them @returns 0; -EPERM without CAP_BPF and CAP_NET_ADMIN
+   */
+  flowOpen(fds: Int32Array): number;
+  /** @param egress frames that leave the device; else those that come in @returns fd that keeps the program there */
+  flowAttach(program: number, ifindex: number, egress: boolean): number;
+  /** A network namespace that nobody is in. @returns fd that keeps it; -EPERM without CAP_SYS_ADMIN */
+  flowNamespace(): number;
+  /** @param key 12 bytes, of which the map takes its own number @param value 32, likewise @returns 0; -E2BIG: full */
+  flowPut(map: number, key: Uint8Array, value: Uint8Array): number;
+  /** Fills `value`. @returns 0; -ENOENT */
+  flowGet(map: number, key: Uint8Array, value: Uint8Array): number;
+  flowDelete(map: number, key: Uint8Array): number;
+  /** Deletes all entries of a hash. @returns how many there were */
+  flowClear(map: number): number;
   /** @returns fd that becomes readable when devices, addresses, routes or rules change */
   networkWatch(): number;
   /** @returns fd that becomes readable when an IPsec policy is made or goes; -EPROTONOSUPPORT without IPsec */

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * bpf(2) as far as it is used here; see bpf.h. Cold: what frames meet is in the kernel by then.
+ */
+#include "bpf.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define LINK_CREATE 28
+
+/* BPF_LINK_CREATE as far as it is used here; Debian 12 has an older union bpf_attr. */
+struct link_create {
+	uint32_t prog_fd;
+	uint32_t target_ifindex;
+	uint32_t attach_type;
+	uint32_t flags;
+	uint64_t relative_fd;
+	uint64_t expected_revision;
+	uint64_t padding[4];
+};
+
+static int call_bpf(int command, void *attr, size_t size)
+{
+	long fd = syscall(__NR_bpf, command, attr, size);
+
+	return fd < 0 ? -errno : (int)fd;
+}
+
+/**
+ * bpf_load() - a program for the kernel
+ * @size:	of all instructions, bytes
+ *
+ * #syscalls bpf
+ * Return: fd; -EPERM it takes CAP_BPF; -EINVAL, -EACCES the kernel refuses it.
+ */
+int bpf_load(enum bpf_prog_type type, const void *instructions, size_t size)
+{
+	union bpf_attr attr;
+
+	memset(&attr, 0, sizeof(attr));
+	attr.prog_type = type;
+	attr.insns = (uintptr_t)instructions;
+	attr.insn_cnt = (uint32_t)(size / sizeof(struct bpf_insn));
+	attr.license = (uintptr_t) "Dual MIT/GPL";
+	return call_bpf(BPF_PROG_LOAD, &attr, sizeof(attr));
+}
+
+/**
+ * bpf_attach() - let a program see what comes to a device, or leaves it, before all others
+ * @where:	TCX_INGRESS or TCX_EGRESS
+ *
+ * #syscalls bpf
+ * Return: fd that keeps the program there until it is closed; -EINVAL a kernel before 6.6; -EPERM.
+ */
+int bpf_attach(int program, int ifindex, uint32_t where)
+{
+	struct link_create attr = {
+		.prog_fd = (uint32_t)program, .target_ifindex = (uint32_t)ifindex, .attach_type = where
+	};
+
+	return call_bpf(LINK_CREATE, &attr, sizeof(attr));
+}
+
+/**
+ * bpf_map() - a map, empty, or of zeros if it is an array
+ *
+ * #syscalls bpf
+ * Return: fd or negative errno.
+ */
+int bpf_map(enum bpf_map_type type, uint32_t key_size, uint32_t value_size, uint32_t entries)
+{
+	union bpf_attr attr;
+
+	memset(&attr, 0, sizeof(attr));
+	attr.map_type = type;
+	attr.key_size = key_size;
+	attr.value_size = value_size;
+	attr.max_entries = entries;
+	return call_bpf(BPF_MAP_CREATE, &attr, sizeof(attr));
+}

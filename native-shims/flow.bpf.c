@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Known TCP flows through the kernel (docs/decisions/0008): three programs that do, for frames of MACs on which user
+ * space has decided, what it would do. Whatever is not plain, or not decided on, passes, and goes to user space.
+ *
+ *   TAP ─► flow_out ─► vxlan device of a private namespace ─► by_route (tunnel_device.c) ─► underlay
+ *   underlay ─► flow_in ─► private namespace ─► its vxlan device ─► flow_arrived ─► TAP
+ *
+ * The vxlan device writes and takes off the headers, checksums included; it decides nothing.
+ *
+ * Built by scripts/flow-program.mjs into flow_program.h, which is what is compiled: nobody else needs clang.
+ */
+#include <stddef.h>
+
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+
+#define SECTION(name) __attribute__((section(name), used))
+#define INLINE static inline __attribute__((always_inline))
+
+/* Of <linux/bpf.h>, by number */
+static void *(*map_lookup)(void *map, const void *key) = (void *)1;
+static __u64 (*ktime_get_ns)(void) = (void *)5;
+static long (*get_tunnel_key)(struct __sk_buff *skb, void *key, __u32 size, __u64 flags) = (void *)20;
+static long (*set_tunnel_key)(struct __sk_buff *skb, void *key, __u32 size, __u64 flags) = (void *)21;
+static long (*redirect)(__u32 ifindex, __u64 flags) = (void *)23;
+static long (*load_bytes)(const void *skb, __u32 offset, void *to, __u32 len) = (void *)26;
+
+#define PASS (-1)
+#define DROP 2
+#define INGRESS 1
+
+/* Maps, which the loader makes (flow.c). Only their addresses are used. */
+extern char flow_config, flow_taps, flow_vnis, flow_rows, flow_counts;
+
+/* The only row of flow_config; local 0: nothing is taken. */
+struct config {
+	__u32 local; /* network byte order, as is peer */
+	__u32 vxlan; /* ifindex of the vxlan device */
+	__u32 lead;  /* ifindex of the device that leads to the private namespace */
+	__u32 port;  /* of VXLAN */
+};
+
+struct row_key {
+	__u32 vni;
+	__u8 mac[6]; /* of the remote station */
+	__u8 zero[2];
+};
+
+#define ROW_DF 1
+#define ROW_NO_CHECKSUM 2
+#define TOS_INHERITED 256
+
+/* A decision of user space: what a station is sent, and what is taken from it. */
+struct row {
+	__u32 out_until; /* CLOCK_MONOTONIC, ms, 32 bits: until then it holds for frames to the station */
+	__u32 in_until;  /* and for those from it */
+	__u32 peer;
+	__u32 frame_limit; /* bytes of the largest frame that the path carries */
+	__u32 tos;
+	__u32 ttl;
+	__u32 options;
+	__u32 slot; /* of flow_counts */
+};
+
+struct counts {
+	__u64 out_frames;
+	__u64 out_bytes;
+	__u64 in_frames;
+	__u64 in_bytes;
+};
+
+/* What is put in front of a frame: UDP without IP options, and VXLAN. */
+struct outer {
+	__u8 version_len, tos;
+	__u16 total_len, id, fragment;
+	__u8 ttl, protocol;
+	__u16 checksum;
+	__u32 source, destination;
+	__u16 source_port, destination_port, udp_len, udp_checksum;
+	__u32 vxlan_flags, vni;
+	struct ethhdr ethernet;
+} __attribute__((packed));
+
+#define IPV4_LEN 20
+#define IPV6_LEN 40
+#define TCP_LEN_MIN 20
+#define IP_CE 3
+/* An outer IP packet has 65,535 bytes at most: UDP and VXLAN headers are 36 of them with the IP header. */
+#define FRAME_MAX (65535 - 36)
+
+INLINE int holds(__u32 until)
+{
+	return (__s32)(until - (__u32)(ktime_get_ns() / 1000000)) > 0;
+}
+
+/* TCP without SYN and RST, in IP without options, fragments, and congestion met, which fills the frame. */
+struct plain_tcp {
+	__u32 headers_len; /* Ethernet to TCP */
+	__u8 tos;
+};
+
+INLINE int read_plain_tcp(struct __sk_buff *skb, __u32 at, __u16 type, struct plain_tcp *tcp)
+{
+	__u8 ip[IPV6_LEN], l4[TCP_LEN_MIN];
+	__u32 l4_at;
+
+	if (type == __builtin_bswap16(ETH_P_IP)) {
+		if (load_bytes(skb, at, ip, IPV4_LEN) || ip[0] != 0x45 || ip[9] != IPPROTO_TCP || ip[6] & 0x3f || ip[7] ||
+		    at + (ip[2] << 8 | ip[3]) != skb->len)
+			return 0;
+		tcp->tos = ip[1];
+		l4_at = at + IPV4_LEN;
+	} else if (type == __builtin_bswap16(ETH_P_IPV6)) {
+		if (load_bytes(skb, at, ip, IPV6_LEN) || ip[6] != IPPROTO_TCP ||
+		    at + IPV6_LEN + (ip[4] << 8 | ip[5]) != skb->len)
+			return 0;
+		tcp->tos = (__u8)(ip[0] << 4 | ip[1] >> 4);
+		l4_at = at + IPV6_LEN;
+	} else
+		return 0;
+	if ((tcp->tos & IP_CE) == IP_CE || load_bytes(skb, l4_at, l4, TCP_LEN_MIN) || l4[13] & 0x06)
+		return 0;
+	tcp->headers_len = l4_at + (l4[12] >> 4) * 4;
+	return tcp->headers_len <= skb->len;
+}
+
+/* As user space counts a superframe: the frames that it stands for, and their bytes. */
+INLINE void count(__u64 *frames, __u64 *bytes, struct __sk_buff *skb, __u32 headers_len)
+{
+	__u32 segments = 1;
+
+	if (skb->gso_size && skb->len > headers_len)
+		segments = (skb->len - headers_len + skb->gso_size - 1) / skb->gso_size;
+	__sync_fetch_and_add(frames, segments);
+	__sync_fetch_and_add(bytes, skb->len + (__u64)(segments - 1) * headers_len);
+}
+
+/* At the TAP's egress: to a station. */
+SECTION("tcx/flow_out") int flow_out(struct __sk_buff *skb)
+{
+	__u32 zero = 0, tap = skb->ifindex, largest = skb->len;
+	struct plain_tcp tcp = {};
+	struct bpf_tunnel_key outer = {};
+	struct row_key key = {};
+	struct ethhdr ethernet;
+	struct config *config;
+	struct counts *counts;
+	struct row *row;
+	__u32 *vni;
+
+	if (skb->vlan_present || skb->len > FRAME_MAX || load_bytes(skb, 0, &ethernet, sizeof(ethernet)))
+		return PASS;
+	config = map_lookup(&flow_config, &zero);
+	vni = map_lookup(&flow_taps, &tap);
+	if (!config || !config->local || !vni)
+		return PASS;
+	key.vni = *vni;
+	__builtin_memcpy(key.mac, ethernet.h_dest, sizeof(key.mac));
+	row = map_lookup(&flow_rows, &key);
+	if (!row || !holds(row->out_until) || !read_plain_tcp(skb, ETH_HLEN, ethernet.h_proto, &tcp))
+		return PASS;
+	if (skb->gso_size)
+		largest = tcp.headers_len + skb->gso_size;
+	counts = map_lookup(&flow_counts, &row->slot);
+	if (largest > row->frame_limit || !counts)
+		return PASS;
+	outer.tunnel_id = key.vni;
+	outer.remote_ipv4 = __builtin_bswap32(row->peer);
+	outer.local_ipv4 = __builtin_bswap32(config->local);
+	outer.tunnel_tos = (row->tos == TOS_INHERITED ? tcp.tos : row->tos) & ~IP_CE;
+	outer.tunnel_ttl = row->ttl;
+	if (set_tunnel_key(skb, &outer, sizeof(outer),
+			   (row->options & ROW_DF ? BPF_F_DONT_FRAGMENT : 0) |
+				   (row->options & ROW_NO_CHECKSUM ? BPF_F_ZERO_CSUM_TX : 0)))
+		return PASS;
+	count(&counts->out_frames, &counts->out_bytes, skb, tcp.headers_len);
+	return redirect(config->vxlan, 0);
+}
+
+/* At the ingress of the underlay's device: from a station, and it is behind the peer that the datagram comes from. */
+SECTION("tcx/flow_in") int flow_in(struct __sk_buff *skb)
+{
+	struct plain_tcp tcp = {};
+	struct row_key key = {};
+	struct config *config;
+	struct outer outer;
+	struct row *row;
+	__u32 zero = 0;
+
+	if (skb->protocol != __builtin_bswap16(ETH_P_IP) || skb->vlan_present ||
+	    load_bytes(skb, ETH_HLEN, &outer, sizeof(outer)))
+		return PASS;
+	config = map_lookup(&flow_config, &zero);
+	if (!config || !config->local || outer.destination != config->local || outer.version_len != 0x45 ||
+	    outer.protocol != IPPROTO_UDP || outer.fragment & __builtin_bswap16(0x3fff) || (outer.tos & IP_CE) == IP_CE ||
+	    outer.destination_port != __builtin_bswap16(config->port) ||
+	    outer.vxlan_flags != __builtin_bswap32(0x08000000) || outer.vni & __builtin_bswap32(0xff) ||
+	    outer.ethernet.h_dest[0] & 1)
+		return PASS;
+	key.vni = __builtin_bswap32(outer.vni) >> 8;
+	__builtin_memcpy(key.mac, outer.ethernet.h_source, sizeof(key.mac));
+	row = map_lookup(&flow_rows, &key);
+	if (!row || row->peer != outer.source || !holds(row->in_until) ||
+	    !read_plain_tcp(skb, ETH_HLEN + sizeof(outer), outer.ethernet.h_proto, &tcp))
+		return PASS;
+	return redirect(config->lead, 0);
+}
+
+/* At the ingress of the vxlan device: the frame without its headers. Nothing comes here that flow_in did not let in. */
+SECTION("tcx/flow_arrived") int flow_arrived(struct __sk_buff *skb)
+{
+	struct bpf_tunnel_key outer = {};
+	struct plain_tcp tcp = {};
+	struct row_key key = {};
+	struct ethhdr ethernet;
+	struct counts *counts;
+	struct row *row;
+	__u32 *tap;
+
+	if (get_tunnel_key(skb, &outer, sizeof(outer), 0) || load_bytes(skb, 0, &ethernet, sizeof(ethernet)) ||
+	    !read_plain_tcp(skb, ETH_HLEN, ethernet.h_proto, &tcp))
+		return DROP;
+	key.vni = outer.tunnel_id;
+	__builtin_memcpy(key.mac, ethernet.h_source, sizeof(key.mac));
+	tap = map_lookup(&flow_vnis, &key.vni);
+	row = map_lookup(&flow_rows, &key);
+	if (!tap || !row)
+		return DROP;
+	counts = map_lookup(&flow_counts, &row->slot);
+	if (!counts)
+		return DROP;
+	count(&counts->in_frames, &counts->in_bytes, skb, tcp.headers_len);
+	return redirect(*tap, INGRESS);
+}
