@@ -80,7 +80,9 @@ function textAt(strings, at) {
 
 function headerOf(programs) {
   const digest = createHash('sha256').update(readFileSync(SOURCE)).digest('hex');
-  const arrays = programs.map(({ name, bytes }) => `static const uint64_t ${name}[] = {\n${words(bytes)}};\n`);
+  const arrays = programs.map(
+    ({ name, bytes }) => `static const uint64_t ${name}[] = {\n${words(bytes)}};\n`,
+  );
   return `/* SPDX-License-Identifier: MIT
  *
  * Made by scripts/flow-program.mjs from flow.bpf.c, sha256
@@ -94,7 +96,11 @@ ${arrays.join('\n')}`;
 function words(bytes) {
   const all = Array.from(
     { length: bytes.length / INSTRUCTION },
-    (_, i) => `0x${bytes.readBigUInt64LE(i * INSTRUCTION).toString(16).padStart(16, '0')},`,
+    (_, i) =>
+      `0x${bytes
+        .readBigUInt64LE(i * INSTRUCTION)
+        .toString(16)
+        .padStart(16, '0')},`,
   );
   const lines = [];
   for (let i = 0; i < all.length; i += A_LINE) lines.push(`\t${all.slice(i, i + A_LINE).join(' ')}\n`);

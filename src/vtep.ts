@@ -30,6 +30,7 @@ import { G_HEARTBEAT_MS } from './stats/counters.js';
 import { Offloads } from './stats/offloads.js';
 import { LiveConfiguration, type ReloadReport, type StateStore } from './vtep/configuration.js';
 import { noteDevices, noteSockets, refusals } from './vtep/granted.js';
+import { KnownFlows } from './vtep/known-flows.js';
 import { NamedPeers } from './vtep/named-peers.js';
 import { type OpenVni, Overlay } from './vtep/overlay.js';
 import { Superframes } from './vtep/superframes.js';
@@ -383,6 +384,7 @@ export class Vtep {
       offloads: this.#offloads,
       tunnel,
       handle: this.#handle,
+      flows: this.#knownFlows(),
       log: this.#log,
       routesChanged: () => this.#care.changed(),
       notPermitted: (detail) => this.#warn('offload_not_permitted', detail),
@@ -390,6 +392,21 @@ export class Vtep {
     this.#undo.push(() => superframes.stop());
     await superframes.start();
     this.#superframes = superframes;
+  }
+
+  #knownFlows(): KnownFlows | undefined {
+    const { flowOffload, port, ttl, udpChecksum } = this.#settings;
+    if (!flowOffload) return undefined;
+    const log = this.#log;
+    return new KnownFlows({
+      shim: this.#shim,
+      offloads: this.#offloads,
+      handle: this.#handle,
+      log,
+      port,
+      ttl,
+      udpChecksum,
+    });
   }
 
   /** What comes again, as two names with one address may at every lookup, is said once. */

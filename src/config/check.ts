@@ -73,7 +73,7 @@ function checkApi({ api, apiTokenFile }: Settings, layers: readonly Layer[]): vo
 
 /** What plain node:dgram sockets cannot do. */
 function checkEngine(
-  { io, underlayDev, udpChecksum, workers, df }: Settings,
+  { io, underlayDev, udpChecksum, flowOffload, workers, df }: Settings,
   layers: readonly Layer[],
 ): void {
   if (io !== 'dgram') return;
@@ -86,6 +86,11 @@ function checkEngine(
   if (!udpChecksum) {
     throw new ConfigError(
       `${place(layers, 'udpChecksum')} off: the engine of --io dgram cannot send without checksum; ${cure}`,
+    );
+  }
+  if (flowOffload) {
+    throw new ConfigError(
+      `${place(layers, 'flowOffload')} on: the engine of --io dgram has no offloads; ${cure}`,
     );
   }
   if (df === 'inherit') {

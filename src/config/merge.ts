@@ -33,6 +33,7 @@ export function mergeSettings(sources: readonly Source[], terminal: boolean): Se
     tos: pick(layers, 'tos'),
     mssClamp: pick(layers, 'mssClamp') === 'auto',
     udpChecksum: pick(layers, 'udpChecksum'),
+    flowOffload: pick(layers, 'flowOffload'),
     strictHeader: pick(layers, 'strictHeader'),
     api: pick(layers, 'api'),
     apiTokenFile: pickOr(layers, 'apiTokenFile', ''),

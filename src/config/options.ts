@@ -17,6 +17,7 @@ export interface VtepOptions extends VniWords {
   readonly tos?: number | 'inherit' | undefined;
   readonly mssClamp?: 'auto' | 'off' | undefined;
   readonly udpChecksum?: Switch | undefined;
+  readonly flowOffload?: Switch | undefined;
   readonly strictHeader?: Switch | undefined;
   readonly io?: 'auto' | 'batch' | 'dgram' | undefined;
   readonly workers?: number | undefined;

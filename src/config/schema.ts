@@ -122,6 +122,12 @@ export const SETTINGS = {
     help: 'outer UDP checksum sent; zero is always accepted',
     parse: parseSwitch,
   }),
+  flowOffload: daemon({
+    argument: 'on|off',
+    standard: 'off',
+    help: 'on: the kernel passes TCP flows between known MACs by itself, where the underlay takes superframes whole',
+    parse: parseSwitch,
+  }),
   learning: vni({
     argument: 'on|off',
     standard: 'on',

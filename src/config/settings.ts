@@ -23,6 +23,8 @@ export interface Settings {
   readonly mssClamp: boolean;
   /** Outer UDP checksum sent. */
   readonly udpChecksum: boolean;
+  /** Known TCP flows may pass through the kernel alone. */
+  readonly flowOffload: boolean;
   /** Drop datagrams with reserved bits set. */
   readonly strictHeader: boolean;
   readonly api: ApiListen;

@@ -33,6 +33,7 @@ import { hasReservedBits, hasVni, VXLAN_LEN, vni } from '../wire/vxlan.js';
 import { accountDecap, FRAME_RESERVED_BITS } from './account.js';
 import { type Clock, makeClock, tickOf } from './clock.js';
 import { applyOuterEcn, leavesEcn } from './congestion.js';
+import { type Flows, isTcpSuperframe } from './flows.js';
 import { MssClamp, PLAIN_FLAGS_OFF, PLAIN_TCP_LEN, synOffset } from './mss-clamp.js';
 import type { OuterOptions } from './outer-header.js';
 import { describeFrame, isSuperframe } from './postponed.js';
@@ -51,6 +52,8 @@ export interface DecapOptions {
   readonly port: number;
   /** Takes answers to path probes. */
   readonly probeReplied: ProbeReplied;
+  /** Told of what comes from stations behind peers. */
+  readonly flows: Flows;
 }
 
 export class Decap {
@@ -61,6 +64,7 @@ export class Decap {
   readonly #options: DecapOptions;
   readonly #mss: MssClamp;
   readonly #probes: ProbeEcho;
+  readonly #flows: Flows;
   /** Frames to be written, and drops, in the order of arrival. */
   readonly #out = new Batch();
   #tick = 0;
@@ -77,6 +81,7 @@ export class Decap {
     this.#options = options;
     this.#mss = new MssClamp(tables, options.df === 'unset');
     this.#probes = new ProbeEcho(tables, underlay, options);
+    this.#flows = options.flows;
   }
 
   /**
@@ -166,7 +171,10 @@ export class Decap {
       if (vnis.vlan[vniIdx] === VLAN_DROP) return DROP.vlan_drop;
       this.#stripTag(o);
     }
-    return vnis.learning[vniIdx] === 0 ? 0 : this.#learn(vniIdx, high, low, peerIdx, i);
+    const verdict = vnis.learning[vniIdx] === 0 ? 0 : this.#learn(vniIdx, high, low, peerIdx, i);
+    if (this.#flows.active && verdict === 0 && peerIdx >= 0)
+      this.#flows.received(vniIdx, high, low, peerIdx, isTcpSuperframe(this.#out.gsoType[o]));
+    return verdict;
   }
 
   /** True for nearly every frame: IPv4, no SYN, and no congestion met. Then there is nothing to adapt. */

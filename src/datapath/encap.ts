@@ -20,6 +20,7 @@ import { FLAG_SYN } from '../wire/tcp.js';
 import { writeVxlanHeader } from '../wire/vxlan.js';
 import { accountEncap, FRAME_BROADCAST, FRAME_MULTICAST, FRAME_UNKNOWN_UNICAST } from './account.js';
 import { type Clock, NOW_MS } from './clock.js';
+import { type Flows, isTcpSuperframe } from './flows.js';
 import { Fragmenter } from './fragmenter.js';
 import { MssClamp, PLAIN_FLAGS_OFF, PLAIN_TCP_LEN, synOffset } from './mss-clamp.js';
 import { inheritedDf, type OuterOptions, outerTos, TOS_INHERITED, tosOption } from './outer-header.js';
@@ -32,6 +33,8 @@ const DF_INHERITED = -1;
 export interface EncapOptions extends OuterOptions {
   /** Lower the MSS of SYNs to what the path carries. */
   readonly mssClamp: boolean;
+  /** Told of what goes to known stations. */
+  readonly flows: Flows;
 }
 
 export class Encap {
@@ -41,6 +44,7 @@ export class Encap {
   readonly #tooBig: TooBig;
   readonly #fragmenter: Fragmenter;
   readonly #mss: MssClamp;
+  readonly #flows: Flows;
   readonly #clamps: boolean;
   readonly #tos: number;
   /** DF of every datagram; DF_INHERITED: as its frame says. */
@@ -57,6 +61,7 @@ export class Encap {
     this.#tooBig = new TooBig(tables, overlay, options);
     this.#fragmenter = new Fragmenter(tables, underlay, overlay.arena);
     this.#mss = new MssClamp(tables, options.df === 'unset');
+    this.#flows = options.flows;
     this.#clamps = options.mssClamp;
     this.#tos = tosOption(options);
     this.#df = options.df === 'set' ? DF_SET : options.df === 'unset' ? DF_CLEAR : DF_INHERITED;
@@ -124,8 +129,11 @@ export class Encap {
       const syn = synOffset(arena, type, network, end);
       if (syn >= 0) this.#clamp(frames, i, network, syn, peerIdx);
     }
-    if (peerIdx >= 0) this.#emit(frames, i, srcPortIdx, peerIdx, FRAME_FIRST_COPY, 0);
-    else this.#missOne(frames, i, srcPortIdx, high, low);
+    if (peerIdx >= 0) {
+      if (this.#flows.active)
+        this.#flows.sent(vniIdx, high, low, peerIdx, isTcpSuperframe(frames.gsoType[i]));
+      this.#emit(frames, i, srcPortIdx, peerIdx, FRAME_FIRST_COPY, 0);
+    } else this.#missOne(frames, i, srcPortIdx, high, low);
   }
 
   #missOne(frames: Batch, i: number, srcPortIdx: number, high: number, low: number): void {

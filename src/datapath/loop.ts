@@ -16,6 +16,7 @@ import { DROP } from '../stats/drop-reason.js';
 import { type Clock, NOW_MS, secondOf, tickOf } from './clock.js';
 import { Decap, type DecapOptions } from './decap.js';
 import { Encap, type EncapOptions } from './encap.js';
+import { Flows } from './flows.js';
 
 /** Batches that one round takes from the sockets at most: both families have their turn. */
 const RECEIVES_PER_ROUND = 2;
@@ -32,9 +33,11 @@ export const WAY_OTHER = 0;
 export const WAY_OUT = 1;
 export const WAY_IN = 2;
 
-export interface LoopOptions extends EncapOptions, DecapOptions {}
+export interface LoopOptions extends Omit<EncapOptions, 'flows'>, Omit<DecapOptions, 'flows'> {}
 
 export class Loop {
+  /** What the kernel may pass by itself. */
+  readonly flows: Flows;
   readonly #tables: Tables;
   readonly #overlay: OverlayPort;
   readonly #underlay: UnderlayPort;
@@ -53,8 +56,10 @@ export class Loop {
     this.#tables = tables;
     this.#overlay = overlay;
     this.#underlay = underlay;
-    this.#encap = new Encap(tables, overlay, underlay, options);
-    this.#decap = new Decap(tables, overlay, underlay, options);
+    this.flows = new Flows(tables, options);
+    tables.fdb.copies = this.flows;
+    this.#encap = new Encap(tables, overlay, underlay, { ...options, flows: this.flows });
+    this.#decap = new Decap(tables, overlay, underlay, { ...options, flows: this.flows });
     this.#ageing = new AgeingSweep(tables.fdb);
   }
 
@@ -109,6 +114,7 @@ export class Loop {
   housekeeping(clock: Clock): void {
     this.#encap.settle(clock);
     this.#ageing.step(clock[NOW_MS], tickOf(clock));
+    this.flows.step(clock);
     this.#tables.counters.cells[G_HEARTBEAT_MS] = clock[NOW_MS];
     if (clock[NOW_MS] - this.#overflowMs < OVERFLOW_PERIOD_MS) return;
     this.#overflowMs = clock[NOW_MS];

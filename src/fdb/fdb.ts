@@ -64,6 +64,12 @@ export interface FdbWatch {
   missed(vniIdx: number, high: number, low: number): void;
 }
 
+/** Who acts on entries by copies of them. */
+export interface FdbCopies {
+  /** The entry is gone, or another. */
+  withdraw(vniIdx: number, high: number, low: number): void;
+}
+
 export class Fdb implements NoteReader {
   readonly table: MacTable;
   readonly vnis: VniTable;
@@ -73,6 +79,8 @@ export class Fdb implements NoteReader {
   readonly counters: Counters;
   /** Told of entries that are learned, move and age out; undefined: nobody wants to know. */
   changeWatch: FdbWatch | undefined = undefined;
+  /** Told of each entry that goes or changes, before anybody acts on it. */
+  copies: FdbCopies | undefined = undefined;
   /** Told by the encapsulation of what it did not find. */
   missWatch: FdbWatch | undefined = undefined;
   readonly #cells: Float64Array;
@@ -201,6 +209,7 @@ export class Fdb implements NoteReader {
     const vniBase = this.counters.vniBase(this.table.tag(position));
     const isStatic = this.isStatic(position);
     const peerIdx = this.peerAt(position);
+    this.#withdrawCopies(position);
     this.table.remove(position);
     this.#cells[vniBase + (isStatic ? V_FDB_STATIC : V_FDB_DYNAMIC)]--;
     if (!isStatic) this.#release(peerIdx);
@@ -358,11 +367,18 @@ export class Fdb implements NoteReader {
     const { table } = this;
     const before = this.peerAt(position);
     const vniIdx = table.tag(position);
+    this.#withdrawCopies(position);
     this.#restamp(position, peerIdx, tick, moves);
     this.#cells[this.counters.vniBase(vniIdx) + V_MOVED]++;
     this.changeWatch?.moved(vniIdx, table.macHigh(position), table.macLow(position), peerIdx, before);
     this.#hold(peerIdx);
     this.#release(before);
+  }
+
+  #withdrawCopies(position: number): void {
+    if (this.copies === undefined) return;
+    const { table } = this;
+    this.copies.withdraw(table.tag(position), table.macHigh(position), table.macLow(position));
   }
 
   #hold(peerIdx: number): void {

@@ -181,6 +181,16 @@ export class PeerTable {
     for (const peerIdx of this.#tunnelled) this.#words[(peerIdx << ROW_SHIFT) + FLAGS] |= TUNNEL;
   }
 
+  /** True while superframes for it may leave whole. */
+  isTunnelled(peerIdx: number): boolean {
+    return (this.#words[(peerIdx << ROW_SHIFT) + FLAGS] & TUNNEL) !== 0;
+  }
+
+  /** Its IPv4 address as it lies in the row, one word. */
+  ipv4(peerIdx: number): number {
+    return this.#words[(peerIdx << ROW_SHIFT) + ADDRESS];
+  }
+
   /** True for a row that was added here, not merely left in the memory by a predecessor. Cold. */
   isKnown(peerIdx: number): boolean {
     return this.isUsed(peerIdx) && this.#cellOf(peerIdx) >= 0;

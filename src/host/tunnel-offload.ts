@@ -11,17 +11,12 @@
  * One way only: that device and address of ours by which most peers are reached. The others' superframes are cut up
  * here, as everybody's are without.
  */
-import { writeFileSync } from 'node:fs';
 import type { Shim } from '../native/binding.js';
 import { ERRNO, errnoName } from '../native/errno.js';
 import { parseIpAddress } from '../wire/ip-address.js';
-import { HostError } from './host-error.js';
-import { getLink, setLink } from './link.js';
+import { leadByRoute, NotPermittedError } from './lead.js';
 import { Rollback } from './rollback.js';
 import type { Route } from './underlay.js';
-
-/** The machine could, but the process may not. */
-class NotPermittedError extends HostError {}
 
 /** What `tunnelSegmentation` answers. */
 const CUTS = 1;
@@ -142,7 +137,7 @@ export class TunnelOffload {
       return;
     }
     try {
-      const linkFd = await this.#lead(name);
+      const linkFd = await leadByRoute(this.#shim, name);
       for (const fd of [linkFd, outerFd]) this.#undo.push(() => void this.#shim.close(fd));
       this.#outerFd = outerFd;
     } catch (error) {
@@ -150,21 +145,6 @@ export class TunnelOffload {
       this.#unable = `${name}: ${(error as Error).message}`;
       this.#notPermitted = error instanceof NotPermittedError;
     }
-  }
-
-  /** The device up, its program in place. Forwarding is a setting of this device alone. @returns fd that keeps it so */
-  async #lead(name: string): Promise<number> {
-    writeSetting(`/proc/sys/net/ipv6/conf/${name}/disable_ipv6`, '1');
-    turnOn(`/proc/sys/net/ipv4/conf/${name}/forwarding`);
-    await setLink(name, 'arp', 'off', 'up');
-    const { index } = await getLink(name);
-    const linkFd = this.#shim.tunnelAttach(index);
-    if (linkFd === -ERRNO.EPERM)
-      throw new NotPermittedError(
-        'no program may be attached (EPERM): it takes CAP_BPF, see docs/systemd.md',
-      );
-    if (linkFd < 0) throw new HostError(`no program can be attached (${errnoName(linkFd)})`);
-    return linkFd;
   }
 }
 
@@ -189,23 +169,4 @@ function mostUsed(peers: Iterable<TunnelPeer>): Reached | undefined {
     way.reached.push(peerIdx);
   }
   return [...byKey.values()].sort((a, b) => b.reached.length - a.reached.length)[0];
-}
-
-/** @throws HostError that says what it takes */
-function turnOn(path: string): void {
-  try {
-    writeFileSync(path, '1');
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code ?? '';
-    const message = `cannot write ${path} (${code})`;
-    if (!['EACCES', 'EPERM', 'EROFS'].includes(code)) throw new HostError(message);
-    throw new NotPermittedError(`${message}: it takes a writable /proc/sys and CAP_BPF, see docs/systemd.md`);
-  }
-}
-
-/** A machine without IPv6 has no such setting. */
-function writeSetting(path: string, value: string): void {
-  try {
-    writeFileSync(path, value);
-  } catch {}
 }

@@ -14,6 +14,7 @@ export const OFFLOADS = [
   ['UDP_GRO', 'datagrams are received one by one'],
   ['UDP_SEGMENT', 'datagrams are sent one by one'],
   ['UDP_TUNNEL_GSO', 'superframes are cut up before they are sent'],
+  ['TCX_FLOWS', 'every frame of a TCP flow goes through user space'],
   ['TUN_F_CSUM', BY_KERNEL],
   ['TUN_F_TSO4', BY_KERNEL],
   ['TUN_F_TSO6', BY_KERNEL],

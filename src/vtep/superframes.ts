@@ -10,6 +10,7 @@ import { LimitedLog } from '../log-limit.js';
 import type { Shim } from '../native/binding.js';
 import type { Offloads } from '../stats/offloads.js';
 import type { Handle } from '../worker/handle.js';
+import type { KnownFlows } from './known-flows.js';
 
 export interface SuperframesOptions {
   readonly shim: Shim;
@@ -17,6 +18,8 @@ export interface SuperframesOptions {
   readonly offloads: Offloads;
   readonly tunnel: TunnelOffload;
   readonly handle: Handle;
+  /** Flows that may go the same way without us; undefined: not asked for. */
+  readonly flows: KnownFlows | undefined;
   readonly log: Logger;
   /** The machine could, but this process may not. */
   readonly notPermitted: (detail: string) => void;
@@ -40,7 +43,10 @@ export class Superframes {
         await this.#set(changed).catch((error: Error) => this.#end(error.message));
         if (changed) options.routesChanged();
       },
-      policies: () => options.offloads.withdraw('UDP_TUNNEL_GSO'),
+      policies: () => {
+        options.offloads.withdraw('UDP_TUNNEL_GSO');
+        options.flows?.stop();
+      },
     });
   }
 
@@ -50,12 +56,13 @@ export class Superframes {
       await this.#network.start();
       this.#watching = true;
     } catch (error) {
-      this.#end((error as Error).message);
+      await this.#end((error as Error).message);
     }
   }
 
   async stop(): Promise<void> {
     await this.#network.stop();
+    await this.#options.flows?.close();
   }
 
   /** Peers have come or gone. */
@@ -78,11 +85,13 @@ export class Superframes {
     if (policies !== '') return this.#end(policies);
     offloads.grant('UDP_TUNNEL_GSO');
     this.#say(`superframes leave whole by ${found.device}`);
+    await this.#options.flows?.follow({ local: found.way.local, device: found.device });
   }
 
-  #end(why: string): void {
+  async #end(why: string): Promise<void> {
     this.#options.offloads.withdraw('UDP_TUNNEL_GSO');
     this.#say(cutUp(why));
+    await this.#options.flows?.end(why);
   }
 
   /** What it is at start is in the status; that it changes may explain a speed. */

@@ -28,6 +28,7 @@ import {
   type Answer,
   type CaptureChange,
   type Change,
+  type FlowsInit,
   isRemoval,
   type TunnelInit,
   type VniPolicy,
@@ -58,6 +59,8 @@ export interface PortChanges {
   detachVni(vniIdx: number): void;
   /** Superframes leave by this way, as soon as the offload is granted. */
   setTunnel(way: TunnelInit): void;
+  /** The kernel may be told of TCP flows by these maps; undefined: no more. */
+  setFlows(flows: FlowsInit | undefined): void;
   /** Changes of the FDB are reported, or no more. */
   setEvents(on: boolean): void;
   /** Packets are captured by this; undefined: no more. */
@@ -98,6 +101,9 @@ export class Applier {
       case 'tunnel':
         this.#ports.setTunnel(change.way);
         this.#tables.peers.setTunnelled(change.peers);
+        return {};
+      case 'flows':
+        this.#ports.setFlows(change.flows);
         return {};
       case 'fdb.put':
         this.#tables.fdb.putStatic(change.vniIdx, change.mac.high, change.mac.low, change.peerIdx);

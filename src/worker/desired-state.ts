@@ -37,6 +37,8 @@ export interface VniRecord {
 export class DesiredState {
   /** What the workers were told last of superframes that leave whole. */
   tunnel: Extract<Change, { op: 'tunnel' }> | undefined;
+  /** And of the maps for TCP flows through the kernel. */
+  flows: Extract<Change, { op: 'flows' }> | undefined;
   /** Somebody listens to what becomes of FDB entries. */
   fdbEvents = false;
   /** What is captured, and the ring that each worker captures into. */
@@ -128,6 +130,7 @@ export class DesiredState {
       await Promise.all(record.peers.runs.map((run) => ask(this.peerChange(record, run))));
     }
     if (this.tunnel) await ask(this.tunnel);
+    if (this.flows) await ask(this.flows);
     if (this.fdbEvents) await ask({ op: 'events', on: true });
     if (!this.capture) return;
     const { what, rings } = this.capture;

@@ -9,6 +9,7 @@
  *
  * Called by the data-plane thread once a round. Allocates nothing unless there is something to say.
  */
+import type { Flows } from '../datapath/flows.js';
 import type { PeerTable } from '../fdb/peer-table.js';
 import { ERRNO } from '../native/errno.js';
 import { MERGE_TCP, MERGE_UDP, type TapPort } from '../port/tap.js';
@@ -20,6 +21,7 @@ export interface Refusable {
   readonly taps: Pick<TapPort, 'refused' | 'merge'>;
   readonly udp: Pick<UdpPort, 'refusedTrain' | 'trains' | 'tunnel'>;
   readonly peers: Pick<PeerTable, 'isUsed' | 'isLearned'>;
+  readonly flows: Pick<Flows, 'use'>;
 }
 
 export class Downgrade {
@@ -27,6 +29,7 @@ export class Downgrade {
   readonly #taps: Refusable['taps'];
   readonly #udp: Refusable['udp'];
   readonly #peers: Refusable['peers'];
+  readonly #flows: Refusable['flows'];
   /** Changes of the offloads that the ports know of. */
   #obeyed = -1;
   readonly #say: (name: OffloadName, error: number) => void;
@@ -34,13 +37,14 @@ export class Downgrade {
   /** @param say told of each refusal once, on one of the threads that share `offloads`; `error` is a negative errno */
   constructor(
     offloads: Offloads,
-    { taps, udp, peers }: Refusable,
+    { taps, udp, peers, flows }: Refusable,
     say: (name: OffloadName, error: number) => void,
   ) {
     this.#offloads = offloads;
     this.#taps = taps;
     this.#udp = udp;
     this.#peers = peers;
+    this.#flows = flows;
     this.#say = say;
   }
 
@@ -60,6 +64,7 @@ export class Downgrade {
     this.#obeyed = offloads.changes;
     this.#udp.trains = offloads.inUse('UDP_SEGMENT');
     this.#udp.tunnel.use(offloads.inUse('UDP_TUNNEL_GSO'));
+    this.#flows.use(offloads.inUse('TCX_FLOWS'));
     this.#taps.merge =
       (offloads.inUse('GSO_TCP') ? MERGE_TCP : 0) | (offloads.inUse('GSO_UDP_L4') ? MERGE_UDP : 0);
   }

@@ -25,7 +25,7 @@ import {
 import { DesiredState, type NewVni, type VniRecord } from './desired-state.js';
 import { type FdbEvent, FdbEventReader } from './fdb-events.js';
 import { type FdbItem, itemsOf } from './fdb-page.js';
-import type { MacParts, TunnelInit, VniPolicy } from './protocol.js';
+import type { FlowsInit, MacParts, TunnelInit, VniPolicy } from './protocol.js';
 import { Settling } from './settling.js';
 import { type PeerRun, peerOf } from './vni-peers.js';
 import { Workers, type WorkersOptions } from './workers.js';
@@ -258,6 +258,15 @@ export class Handle implements DataPlane {
   async setTunnel(way: TunnelInit, peers: Int32Array): Promise<void> {
     this.#desired.tunnel = { op: 'tunnel', way, peers };
     await this.#workers.ask(this.#desired.tunnel);
+  }
+
+  /**
+   * Workers may tell the kernel of TCP flows by these maps, while that offload is granted; undefined: they have let go of
+   * the former. @throws as `setTunnel`
+   */
+  async setFlows(flows: FlowsInit | undefined): Promise<void> {
+    this.#desired.flows = { op: 'flows', flows };
+    await this.#workers.ask(this.#desired.flows);
   }
 
   /** Whether anybody listens to what becomes of FDB entries: only then it is told (`fdbEvents`). */

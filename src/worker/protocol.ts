@@ -74,6 +74,16 @@ export interface TunnelInit {
   ports: number[];
 }
 
+/** `FlowInit` of port/flow-maps: where the kernel is told of TCP flows that it may pass. */
+export interface FlowsInit {
+  rows: number;
+  counts: number;
+  /** Slots of each worker, a power of two. */
+  slots: number;
+  ttl: number;
+  udpChecksum: boolean;
+}
+
 /** Behaviour of one VNI on the frame's way. */
 export interface VniPolicy {
   learning: boolean;
@@ -182,6 +192,8 @@ export type Change =
   | { op: 'peer.paths'; peers: PackedPeers; from: number; count: number; peerIdx: number }
   /** The way on which superframes leave whole, and the peers that are reached by it. */
   | { op: 'tunnel'; way: TunnelInit; peers: Int32Array }
+  /** Maps for TCP flows through the kernel; undefined: there are none, or none any more. */
+  | { op: 'flows'; flows: FlowsInit | undefined }
   | { op: 'fdb.put'; vniIdx: number; mac: MacParts; peerIdx: number }
   | { op: 'fdb.del'; vniIdx: number; mac: MacParts }
   | { op: 'fdb.flush'; vniIdx: number; type: 'static' | 'dynamic' | 'all'; peerIdx: number }
@@ -214,6 +226,11 @@ export interface CaptureChange {
 /** Changes that remove FDB entries. Every worker makes them in the same order, and counts them. */
 export function isRemoval({ op }: Change): boolean {
   return op === 'vni.del' || op === 'peer.del' || op === 'fdb.del' || op === 'fdb.flush';
+}
+
+/** Changes after which a frame may go another way, or is to be seen. */
+export function isForwarding({ op }: Change): boolean {
+  return op !== 'fdb.list' && op !== 'events';
 }
 
 export interface Request {

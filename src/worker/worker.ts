@@ -22,6 +22,7 @@ import { PathErrors } from '../frame/path-errors.js';
 import { loadShim, type Shim } from '../native/binding.js';
 import { errnoName } from '../native/errno.js';
 import { DgramPort } from '../port/dgram.js';
+import { FlowMaps } from '../port/flow-maps.js';
 import { MemoryOverlay, MemoryUnderlay } from '../port/memory.js';
 import type { UnderlayPort } from '../port/port.js';
 import { TapPort } from '../port/tap.js';
@@ -32,7 +33,7 @@ import { Applier, Refusal } from './apply.js';
 import { Downgrade } from './downgrade.js';
 import { FdbEvents } from './fdb-events.js';
 import { Polling } from './polling.js';
-import type { CaptureChange, Report, Request, WorkerInit } from './protocol.js';
+import { type CaptureChange, isForwarding, type Report, type Request, type WorkerInit } from './protocol.js';
 import { WAIT_NOW_MS, WAIT_WAITED_MS, WaitSet } from './wait-set.js';
 
 /** Longest wait, ms: housekeeping is due this often, and a thread that is told to exit does so this soon. */
@@ -95,7 +96,6 @@ class DataPlaneThread {
     });
     this.#tables = tables;
     this.#underlay = this.#openUnderlay(tables.peers.bytes);
-    this.#downgrade = this.#openDowngrade(tables.peers);
     // A predecessor has counted the drops of these sockets already.
     if (init.fdb.length > 0) this.#underlay.takeOverflow();
     this.#fdbEvents = new FdbEvents(tables.fdb, init.index === 0);
@@ -109,11 +109,16 @@ class DataPlaneThread {
       probeReplied: (peerIdx, high, low, len) =>
         this.#report({ kind: 'probe-reply', peerIdx, nonce: { high, low }, len }),
     });
+    this.#downgrade = this.#openDowngrade(tables.peers);
     this.#applier = new Applier(tables, {
       attachTap: (vniIdx, fd) => this.#attachTap(vniIdx, fd),
       detachVni: (vniIdx) => this.#detachVni(vniIdx),
       setTunnel: (way) => {
         if (this.#underlay instanceof UdpPort) this.#underlay.tunnel.set(way);
+      },
+      setFlows: (flows) => {
+        if (flows === undefined) this.#loop.flows.set(undefined, 0, 0);
+        else this.#loop.flows.set(new FlowMaps(this.#shim, flows), init.index * flows.slots, flows.slots);
       },
       setEvents: (on) => this.#fdbEvents.turn(on),
       setCapture: (capture) => this.#setCapture(capture),
@@ -145,7 +150,7 @@ class DataPlaneThread {
 
   #openDowngrade(peers: PeerTable): Downgrade | undefined {
     if (!(this.#underlay instanceof UdpPort)) return undefined;
-    const ports = { taps: this.#taps, udp: this.#underlay, peers };
+    const ports = { taps: this.#taps, udp: this.#underlay, peers, flows: this.#loop.flows };
     const say = (name: OffloadName, error: number) =>
       this.#log('warn', refusalText([name], errnoName(error)), { code: 'offload_refused' });
     const downgrade = new Downgrade(new Offloads(this.#init.offloads), ports, say);
@@ -167,6 +172,7 @@ class DataPlaneThread {
   }
 
   #setCapture(change: CaptureChange | undefined): void {
+    this.#loop.flows.pause(change !== undefined);
     if (change === undefined) {
       this.#capture.stop();
       return;
@@ -230,6 +236,7 @@ class DataPlaneThread {
   #hearPaths(nowS: number): void {
     const errors = this.#pathErrors;
     const count = this.#underlay.takePathErrors(errors);
+    if (count > 0) this.#loop.flows.withdrawAll();
     for (let row = 0; row < count; row++) {
       const mtu = errors.mtu(row);
       if (this.#tables.paths.report(errors.words, row, mtu, nowS))
@@ -260,6 +267,7 @@ class DataPlaneThread {
   }
 
   #takeOne({ id, change }: Request, tick: number): void {
+    if (isForwarding(change)) this.#loop.flows.withdrawAll();
     try {
       const answer = this.#applier.apply(change, tick);
       this.#underlay.peersChanged();

@@ -1,0 +1,301 @@
+/**
+ * TCP flows that the kernel passes by itself for a while (docs/decisions/0008). Who sends superframes to a station, or gets them
+ * from it, has a decision of ours made known to the kernel: this MAC is behind that peer, frames of this length fit. What
+ * is plain TCP then goes its way without us, both ways, until the decision ends.
+ *
+ * - A decision is a *lease*: it ends by itself, for each direction, and begins anew with the next frame that is seen here. So
+ *   entries of the FDB are refreshed by what is received, firewalls and routers are heard, and nothing lasts that nobody upholds.
+ * - What changes a decision ends it first: an entry that moves or goes, a peer, a path, a policy, a capture.
+ * - The kernel counts in slots; what it counted is added to our counters ten times a second, and when a decision ends.
+ *
+ * A station has one of two slots, by its hash; when others have both, its frames are dealt with here. One writer, the
+ * data-plane thread. While it is off, the frame's way costs one branch.
+ */
+import type { Tables } from '../fdb/tables.js';
+import {
+  COUNT_CELLS,
+  type FlowMaps,
+  type FlowRow,
+  IN_BYTES,
+  IN_FRAMES,
+  OUT_BYTES,
+  OUT_FRAMES,
+} from '../port/flow-maps.js';
+import {
+  P_LAST_SEEN_MS,
+  P_RX_BYTES,
+  P_RX_FRAMES,
+  P_TX_BYTES,
+  P_TX_FRAMES,
+  V_TAP_RX_BYTES,
+  V_TAP_RX_FRAMES,
+  V_TAP_TX_BYTES,
+  V_TAP_TX_FRAMES,
+} from '../stats/counters.js';
+import { type Clock, EPOCH_MS, NOW_MS } from './clock.js';
+import { type OuterOptions, tosOption } from './outer-header.js';
+
+/** How long a decision holds at most, ms: so long a firewall that shuts out a peer is not obeyed, and a flow may be reordered once. */
+export const LEASE_MS = 10_000;
+const MS_PER_TICK = 100;
+/** How often counts are fetched, ms. */
+const COUNT_PERIOD_MS = 100;
+
+const TSO4 = 1;
+const TSO6 = 4;
+const ECN = 0x80;
+
+const OUT = 0;
+const IN = 1;
+
+export interface FlowOptions extends OuterOptions {
+  /** UDP port listened on: the kernel sends to no other. */
+  readonly port: number;
+}
+
+/** The maps of the kernel, or what stands for them in a test. */
+export type Maps = Pick<FlowMaps, 'put' | 'remove' | 'clear' | 'counts'>;
+
+/** Does a frame of this gsoType stand for segments of TCP? */
+export function isTcpSuperframe(gsoType: number): boolean {
+  const type = gsoType & ~ECN;
+  return type === TSO4 || type === TSO6;
+}
+
+export class Flows {
+  /** Frames are to be told of. */
+  active = false;
+  readonly #tables: Tables;
+  readonly #port: number;
+  readonly #tos: number;
+  readonly #df: OuterOptions['df'];
+  #maps: Maps | undefined;
+  #firstSlot = 0;
+  #granted = false;
+  #paused = false;
+  /** Columns by slot, from the worker's first one on; vniIdx −1: free. */
+  #vniIdx = new Int32Array(0);
+  #vni = new Int32Array(0);
+  #high = new Int32Array(0);
+  #low = new Int32Array(0);
+  #peerIdx = new Int32Array(0);
+  #outUntil = new Int32Array(0);
+  #inUntil = new Int32Array(0);
+  /** What is counted already. */
+  #counted = new Float64Array(0);
+  readonly #fresh = new Float64Array(COUNT_CELLS);
+  #held = 0;
+  readonly #clock = new Float64Array(2);
+  readonly #countedMs = new Float64Array(1);
+
+  constructor(tables: Tables, options: FlowOptions) {
+    this.#tables = tables;
+    this.#port = options.port;
+    this.#tos = tosOption(options);
+    this.#df = options.df;
+  }
+
+  /** The kernel's maps, undefined: there are none, and this worker's part of the slots. It passes nothing before `use`. */
+  set(maps: Maps | undefined, firstSlot: number, slots: number): void {
+    this.withdrawAll();
+    maps?.clear();
+    this.#maps = maps;
+    this.#firstSlot = firstSlot;
+    this.#vniIdx = new Int32Array(slots).fill(-1);
+    this.#vni = new Int32Array(slots);
+    this.#high = new Int32Array(slots);
+    this.#low = new Int32Array(slots);
+    this.#peerIdx = new Int32Array(slots);
+    this.#outUntil = new Int32Array(slots);
+    this.#inUntil = new Int32Array(slots);
+    this.#counted = new Float64Array(slots * COUNT_CELLS);
+    this.#settle();
+  }
+
+  /** The offload is granted, or withdrawn. */
+  use(on: boolean): void {
+    this.#granted = on;
+    this.#settle();
+  }
+
+  /** Every frame is to be seen here, as while a capture runs. */
+  pause(on: boolean): void {
+    this.#paused = on;
+    this.#settle();
+  }
+
+  /** Of a frame from the TAP for a station behind a peer, before it is sent. */
+  sent(vniIdx: number, high: number, low: number, peerIdx: number, isSuperframe: boolean): void {
+    this.#seen(vniIdx, high, low, peerIdx, isSuperframe, OUT);
+  }
+
+  /** Of a frame that came from a station behind a peer, and is written to the TAP. */
+  received(vniIdx: number, high: number, low: number, peerIdx: number, isSuperframe: boolean): void {
+    this.#seen(vniIdx, high, low, peerIdx, isSuperframe, IN);
+  }
+
+  /** The station is elsewhere, or nowhere. */
+  withdraw(vniIdx: number, high: number, low: number): void {
+    if (this.#held === 0) return;
+    const slot = this.#find(vniIdx, high, low);
+    if (slot >= 0) this.#end(slot);
+  }
+
+  /** Something that decisions rest on has changed, or is about to. */
+  withdrawAll(): void {
+    for (let slot = 0; this.#held > 0 && slot < this.#vniIdx.length; slot++)
+      if (this.#vniIdx[slot] >= 0) this.#end(slot);
+  }
+
+  /** Takes the time; now and then what was counted, and the slots of decisions that nobody upholds. */
+  step(clock: Clock): void {
+    this.#clock.set(clock);
+    if (this.#held === 0 || clock[NOW_MS] - this.#countedMs[0] < COUNT_PERIOD_MS) return;
+    this.#countedMs[0] = clock[NOW_MS];
+    for (let slot = 0; slot < this.#vniIdx.length; slot++) {
+      if (this.#vniIdx[slot] < 0) continue;
+      if (this.#leftMs(this.#outUntil[slot]) < 0 && this.#leftMs(this.#inUntil[slot]) < 0) this.#end(slot);
+      else this.#count(slot);
+    }
+  }
+
+  #settle(): void {
+    this.active = this.#maps !== undefined && this.#granted && !this.#paused && this.#df !== 'inherit';
+    if (!this.active) this.withdrawAll();
+  }
+
+  #seen(
+    vniIdx: number,
+    high: number,
+    low: number,
+    peerIdx: number,
+    isSuperframe: boolean,
+    way: number,
+  ): void {
+    if (!isSuperframe && this.#held === 0) return;
+    let slot = this.#find(vniIdx, high, low);
+    if (slot < 0) {
+      if (!isSuperframe) return;
+      slot = this.#take(vniIdx, high, low, peerIdx);
+      if (slot < 0) return;
+    }
+    const until = way === OUT ? this.#outUntil : this.#inUntil;
+    // Frames that the kernel leaves to us say nothing new while a lease is young.
+    const leaseMs = this.#leaseMs(vniIdx);
+    if (this.#leftMs(until[slot]) > leaseMs >> 1 || !this.#mayPass(vniIdx, high, low, peerIdx)) return;
+    until[slot] = this.#now + leaseMs;
+    if (!this.#tell(slot)) this.#end(slot);
+  }
+
+  /** What the kernel could not do, or should not, is left out. */
+  #mayPass(vniIdx: number, high: number, low: number, peerIdx: number): boolean {
+    const { peers, fdb } = this.#tables;
+    return (
+      peers.isTunnelled(peerIdx) &&
+      peers.port(peerIdx) === this.#port &&
+      peers.frameLimit[peerIdx] > 0 &&
+      fdb.lookup(vniIdx, high, low) === peerIdx
+    );
+  }
+
+  /** A slot of its own for a station. @returns −1: there is none, or the station may not have one */
+  #take(vniIdx: number, high: number, low: number, peerIdx: number): number {
+    const home = this.#home(vniIdx, high, low);
+    const slot = this.#vniIdx[home] < 0 ? home : this.#vniIdx[home ^ 1] < 0 ? home ^ 1 : -1;
+    if (slot < 0 || !this.#mayPass(vniIdx, high, low, peerIdx)) return -1;
+    this.#vniIdx[slot] = vniIdx;
+    this.#vni[slot] = this.#tables.vnis.vni[vniIdx];
+    this.#high[slot] = high;
+    this.#low[slot] = low;
+    this.#peerIdx[slot] = peerIdx;
+    this.#outUntil[slot] = this.#now - 1;
+    this.#inUntil[slot] = this.#now - 1;
+    this.#held++;
+    this.#maps!.counts(this.#firstSlot + slot, this.#counted, slot * COUNT_CELLS);
+    return slot;
+  }
+
+  #tell(slot: number): boolean {
+    const { peers } = this.#tables;
+    const peerIdx = this.#peerIdx[slot];
+    const row: FlowRow = {
+      vni: this.#vni[slot],
+      high: this.#high[slot],
+      low: this.#low[slot],
+      outUntil: this.#outUntil[slot],
+      inUntil: this.#inUntil[slot],
+      peer: peers.ipv4(peerIdx),
+      frameLimit: peers.frameLimit[peerIdx],
+      tos: this.#tos,
+      df: this.#df === 'set',
+      slot: this.#firstSlot + slot,
+    };
+    return this.#maps!.put(row);
+  }
+
+  #end(slot: number): void {
+    this.#maps!.remove(this.#vni[slot], this.#high[slot], this.#low[slot]);
+    this.#count(slot);
+    this.#vniIdx[slot] = -1;
+    this.#held--;
+  }
+
+  /** Adds what the kernel has counted since. */
+  #count(slot: number): void {
+    const fresh = this.#fresh;
+    const base = slot * COUNT_CELLS;
+    if (!this.#maps!.counts(this.#firstSlot + slot, fresh, 0)) return;
+    for (let cell = 0; cell < COUNT_CELLS; cell++) {
+      const before = this.#counted[base + cell];
+      this.#counted[base + cell] = fresh[cell];
+      fresh[cell] -= before;
+    }
+    if (fresh[OUT_FRAMES] === 0 && fresh[IN_FRAMES] === 0) return;
+    const { counters } = this.#tables;
+    const { cells } = counters;
+    const vniBase = counters.vniBase(this.#vniIdx[slot]);
+    const peerBase = counters.peerBase(this.#peerIdx[slot]);
+    counters.begin();
+    cells[vniBase + V_TAP_RX_FRAMES] += fresh[OUT_FRAMES];
+    cells[vniBase + V_TAP_RX_BYTES] += fresh[OUT_BYTES];
+    cells[peerBase + P_TX_FRAMES] += fresh[OUT_FRAMES];
+    cells[peerBase + P_TX_BYTES] += fresh[OUT_BYTES];
+    cells[vniBase + V_TAP_TX_FRAMES] += fresh[IN_FRAMES];
+    cells[vniBase + V_TAP_TX_BYTES] += fresh[IN_BYTES];
+    cells[peerBase + P_RX_FRAMES] += fresh[IN_FRAMES];
+    cells[peerBase + P_RX_BYTES] += fresh[IN_BYTES];
+    if (fresh[IN_FRAMES] > 0) cells[peerBase + P_LAST_SEEN_MS] = this.#clock[EPOCH_MS];
+    counters.end();
+  }
+
+  /** Long enough to be worth it, and short enough for an entry to be refreshed in time. */
+  #leaseMs(vniIdx: number): number {
+    const ageing = this.#tables.vnis.ageingTicks[vniIdx];
+    return ageing > 0 ? Math.min(LEASE_MS, (ageing * MS_PER_TICK) >> 2) : LEASE_MS;
+  }
+
+  get #now(): number {
+    return this.#clock[NOW_MS] | 0;
+  }
+
+  #leftMs(until: number): number {
+    return (until - this.#now) | 0;
+  }
+
+  /** @returns the slot of a station, −1: it has none */
+  #find(vniIdx: number, high: number, low: number): number {
+    const home = this.#home(vniIdx, high, low);
+    if (this.#isAt(home, vniIdx, high, low)) return home;
+    return this.#isAt(home ^ 1, vniIdx, high, low) ? home ^ 1 : -1;
+  }
+
+  #isAt(slot: number, vniIdx: number, high: number, low: number): boolean {
+    return this.#vniIdx[slot] === vniIdx && this.#low[slot] === low && this.#high[slot] === high;
+  }
+
+  /** @returns the first of the two slots that a station may have; their number is a power of two */
+  #home(vniIdx: number, high: number, low: number): number {
+    const hash = Math.imul(low ^ Math.imul(high, 0x9e3779b1) ^ vniIdx, 0x85ebca6b);
+    return (hash >>> 16) & (this.#vniIdx.length - 1);
+  }
+}

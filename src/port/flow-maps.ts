@@ -1,0 +1,128 @@
+/**
+ * The maps by which the kernel's programs for TCP flows are told what was decided (native-shims/flow.bpf.c), as one worker
+ * uses them: rows in, counts out. A system call each, so not for every frame.
+ *
+ * Rows and counts are of the process; which slots are whose, the main thread says.
+ */
+import type { Shim } from '../native/binding.js';
+
+/** Places of the descriptors that the shim's `flowOpen` fills. */
+export const FLOW_CONFIG = 0;
+export const FLOW_TAPS = 1;
+export const FLOW_VNIS = 2;
+export const FLOW_ROWS = 3;
+export const FLOW_COUNTS = 4;
+export const FLOW_OUT = 5;
+export const FLOW_IN = 6;
+export const FLOW_ARRIVED = 7;
+export const FLOW_FDS = 8;
+
+/** Bytes that the shim takes as a key and as a value. */
+export const FLOW_KEY_LEN = 12;
+export const FLOW_VALUE_LEN = 32;
+
+/** Words of a row (`struct row`). */
+const OUT_UNTIL = 0;
+const IN_UNTIL = 1;
+const PEER = 2;
+const FRAME_LIMIT = 3;
+const TOS = 4;
+const TTL = 5;
+const OPTIONS = 6;
+const SLOT = 7;
+
+const DF = 1;
+const NO_CHECKSUM = 2;
+const TOS_INHERITED = 256;
+
+/** Cells of what `counts` fills: frames and bytes to the station, and from it. */
+export const OUT_FRAMES = 0;
+export const OUT_BYTES = 1;
+export const IN_FRAMES = 2;
+export const IN_BYTES = 3;
+export const COUNT_CELLS = 4;
+
+/** What the main thread says of them. */
+export interface FlowInit {
+  /** Descriptors of the maps. */
+  readonly rows: number;
+  readonly counts: number;
+  /** Slots of each worker. */
+  readonly slots: number;
+  readonly ttl: number;
+  readonly udpChecksum: boolean;
+}
+
+/** A decision on one station, the remote end of flows. */
+export interface FlowRow {
+  vni: number;
+  /** MAC of the station: its first two bytes, its last four. */
+  high: number;
+  low: number;
+  /** When it ends for frames to the station and for those from it, ms of the monotonic clock, 32 bits. */
+  outUntil: number;
+  inUntil: number;
+  /** IPv4 address of its peer as it lies in a peer row, a word. */
+  peer: number;
+  frameLimit: number;
+  /** −1: that of the inner packet. */
+  tos: number;
+  df: boolean;
+  slot: number;
+}
+
+export class FlowMaps {
+  readonly #shim: Shim;
+  readonly #init: FlowInit;
+  readonly #key = new Uint8Array(FLOW_KEY_LEN);
+  readonly #keyView = new DataView(this.#key.buffer);
+  readonly #value = new Uint8Array(FLOW_VALUE_LEN);
+  readonly #words = new Int32Array(this.#value.buffer);
+  readonly #counts = new BigUint64Array(this.#value.buffer);
+
+  constructor(shim: Shim, init: FlowInit) {
+    this.#shim = shim;
+    this.#init = init;
+  }
+
+  /** Makes or replaces a row. @returns false when the kernel has no room for it */
+  put(row: FlowRow): boolean {
+    const words = this.#words;
+    words[OUT_UNTIL] = row.outUntil;
+    words[IN_UNTIL] = row.inUntil;
+    words[PEER] = row.peer;
+    words[FRAME_LIMIT] = row.frameLimit;
+    words[TOS] = row.tos < 0 ? TOS_INHERITED : row.tos;
+    words[TTL] = this.#init.ttl;
+    words[OPTIONS] = (row.df ? DF : 0) | (this.#init.udpChecksum ? 0 : NO_CHECKSUM);
+    words[SLOT] = row.slot;
+    this.#station(row.vni, row.high, row.low);
+    return this.#shim.flowPut(this.#init.rows, this.#key, this.#value) === 0;
+  }
+
+  /** The next frame of this station goes to user space. */
+  remove(vni: number, high: number, low: number): void {
+    this.#station(vni, high, low);
+    this.#shim.flowDelete(this.#init.rows, this.#key);
+  }
+
+  /** Removes all rows, those of other workers too: what a predecessor that died has decided is nobody's. */
+  clear(): void {
+    this.#shim.flowClear(this.#init.rows);
+  }
+
+  /** Fills `into` from `base` on with what was ever counted in a slot: COUNT_CELLS cells. @returns false when it cannot be told */
+  counts(slot: number, into: Float64Array, base: number): boolean {
+    this.#keyView.setInt32(0, slot, true);
+    if (this.#shim.flowGet(this.#init.counts, this.#key, this.#value) < 0) return false;
+    for (let cell = 0; cell < COUNT_CELLS; cell++) into[base + cell] = Number(this.#counts[cell]);
+    return true;
+  }
+
+  #station(vni: number, high: number, low: number): void {
+    this.#keyView.setInt32(0, vni, true);
+    this.#keyView.setInt16(4, high);
+    this.#keyView.setInt32(6, low);
+    this.#keyView.setInt16(10, 0);
+  }
+}

@@ -1,0 +1,104 @@
+/**
+ * TCP flows that pass through the kernel alone (`--flow-offload`): sets up what they need as long as superframes leave whole,
+ * tells the workers, follows the TAPs that come and go, and grants or withdraws the offload. What a flow is, and how long it
+ * is passed, is `datapath/flows.ts`'s.
+ */
+import { FlowOffload, type FlowWay } from '../host/flow-offload.js';
+import type { Logger } from '../log.js';
+import { LimitedLog } from '../log-limit.js';
+import type { Shim } from '../native/binding.js';
+import type { Offloads } from '../stats/offloads.js';
+import type { Handle } from '../worker/handle.js';
+
+/** Slots of each of at most 16 workers: as many as the maps have. */
+const SLOTS = 256;
+/** Setting up changes the network, which is a reason to look again: what fails is tried so often. */
+const ATTEMPTS = 3;
+
+export interface KnownFlowsOptions {
+  readonly shim: Shim;
+  readonly offloads: Offloads;
+  readonly handle: Handle;
+  readonly log: Logger;
+  readonly port: number;
+  readonly ttl: number;
+  readonly udpChecksum: boolean;
+}
+
+export class KnownFlows {
+  readonly #options: KnownFlowsOptions;
+  readonly #log: LimitedLog;
+  #offload: FlowOffload | undefined;
+  /** What it is set up for, and how often that failed. */
+  #key = '';
+  #failures = 0;
+  #said = '';
+
+  constructor(options: KnownFlowsOptions) {
+    this.#options = options;
+    this.#log = new LimitedLog(options.log);
+  }
+
+  /** Superframes leave whole by this way: so may flows. Called again when TAPs or the network have changed. */
+  async follow(way: FlowWay): Promise<void> {
+    const { handle, offloads } = this.#options;
+    const key = `${way.device} ${way.local.join('.')}`;
+    if (key !== this.#key) this.#failures = 0;
+    if (this.#failures >= ATTEMPTS) return;
+    try {
+      const offload = await this.#openFor(way, key);
+      await offload.follow([...handle.vnis()].map(({ vni, tap }) => ({ vni, tap })));
+      offload.on(way);
+      offloads.grant('TCX_FLOWS');
+      this.#say(`known TCP flows pass through the kernel, by ${way.device}`);
+    } catch (error) {
+      await this.end((error as Error).message);
+      this.#key = key;
+      this.#failures++;
+    }
+  }
+
+  /** From this moment on every frame goes through user space. */
+  stop(): void {
+    this.#options.offloads.withdraw('TCX_FLOWS');
+    this.#offload?.off();
+  }
+
+  /** The same, for a reason that may last. */
+  async end(why: string): Promise<void> {
+    this.stop();
+    this.#say(`every frame of a TCP flow goes through user space: ${why}`);
+    await this.close();
+  }
+
+  /** Takes back what was set up. */
+  async close(): Promise<void> {
+    this.stop();
+    const offload = this.#offload;
+    this.#offload = undefined;
+    this.#key = '';
+    if (!offload) return;
+    // A data plane that is down has let go as well.
+    await this.#options.handle.setFlows(undefined).catch(() => undefined);
+    await offload.close();
+  }
+
+  async #openFor(way: FlowWay, key: string): Promise<FlowOffload> {
+    if (this.#offload && this.#key === key) return this.#offload;
+    await this.close();
+    const { shim, port, ttl, udpChecksum, handle } = this.#options;
+    const offload = await FlowOffload.open(shim, port, way);
+    this.#offload = offload;
+    this.#key = key;
+    await handle.setFlows({ ...offload.maps, slots: SLOTS, ttl, udpChecksum });
+    return offload;
+  }
+
+  /** What it is at start is in the status; that it changes may explain a speed. */
+  #say(text: string): void {
+    if (this.#said === text) return;
+    if (this.#said === '') this.#options.log.info(text);
+    else this.#log.say('', 'info', {}, text);
+    this.#said = text;
+  }
+}
