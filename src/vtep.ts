@@ -395,7 +395,7 @@ export class Vtep {
   }
 
   #knownFlows(): KnownFlows | undefined {
-    const { flowOffload, port, ttl, udpChecksum } = this.#settings;
+    const { flowOffload, port, sourcePorts, ttl, udpChecksum } = this.#settings;
     if (!flowOffload) return undefined;
     const log = this.#log;
     return new KnownFlows({
@@ -404,6 +404,7 @@ export class Vtep {
       handle: this.#handle,
       log,
       port,
+      sourcePorts,
       ttl,
       udpChecksum,
     });

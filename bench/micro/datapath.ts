@@ -8,7 +8,7 @@ import { Encap } from '../../src/datapath/encap.js';
 import { BATCH_CAP, PEER_ROW_LEN } from '../../src/frame/limits.js';
 import { VXLAN_LEN, writeVxlanHeader } from '../../src/wire/vxlan.js';
 import type { Case } from './suite.js';
-import { MAC_HIGH, makeFrames, makePorts, makeTables, OUTER, VNI, VNI_IDX } from './world.js';
+import { MAC_HIGH, makeFrames, makePorts, makeTables, noFlows, OUTER, VNI, VNI_IDX } from './world.js';
 
 const PEERS = 8;
 
@@ -21,7 +21,7 @@ function encapCase(): Case {
   const { overlay, underlay } = makePorts();
   const frames = makeFrames(overlay.arena, BATCH_CAP, (i) => ({ high: MAC_HIGH, low: i }));
   for (let i = 0; i < BATCH_CAP; i++) tables.fdb.learn(VNI_IDX, MAC_HIGH, i, i % PEERS, 1);
-  const encap = new Encap(tables, overlay, underlay, OUTER);
+  const encap = new Encap(tables, overlay, underlay, { ...OUTER, flows: noFlows(tables) });
   return {
     name: 'encap',
     ops: BATCH_CAP,
@@ -44,6 +44,7 @@ function decapCase(): Case {
   }
   const decap = new Decap(tables, overlay, underlay, {
     ...OUTER,
+    flows: noFlows(tables),
     strictHeader: false,
     port: 4789,
     probeReplied: () => {},

@@ -4,7 +4,7 @@
  */
 import { Encap } from '../../src/datapath/encap.js';
 import type { Case } from './suite.js';
-import { makeFrames, makePorts, makeTables, OUTER } from './world.js';
+import { makeFrames, makePorts, makeTables, noFlows, OUTER } from './world.js';
 
 /** Copies that one call makes at least, so that its own cost does not count. */
 const COPIES = 1024;
@@ -13,7 +13,8 @@ export function floodCases(peers: number): Case {
   const { overlay, underlay } = makePorts();
   const count = Math.min(128, Math.ceil(COPIES / peers));
   const frames = makeFrames(overlay.arena, count, () => ({ high: 0xffff, low: -1 }));
-  const encap = new Encap(makeTables(peers), overlay, underlay, OUTER);
+  const tables = makeTables(peers);
+  const encap = new Encap(tables, overlay, underlay, { ...OUTER, flows: noFlows(tables) });
   return {
     name: `to ${peers} peers`,
     ops: count * peers,

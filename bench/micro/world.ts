@@ -2,6 +2,7 @@
  * What the forwarding needs to run without a kernel: tables with one VNI and some peers, memory ports that keep
  * nothing, and frames in their arenas.
  */
+import { Flows } from '../../src/datapath/flows.js';
 import { Tables } from '../../src/fdb/tables.js';
 import { ACCEPT_PEERS, VLAN_PASS } from '../../src/fdb/vni-table.js';
 import { Batch } from '../../src/frame/batch.js';
@@ -26,6 +27,11 @@ const FDB_LIMIT = 1 << 21;
 const SEED = 0x5eed;
 /** Rows of the peer table: the flood list and the `other` row. */
 const PEER_ROWS = 1024;
+
+/** No frame passes by the kernel. */
+export function noFlows(tables: Tables): Flows {
+  return new Flows(tables, { ...OUTER, port: 4789 });
+}
 
 /** One VNI with peers in rows 0 … peerCount − 1, all of them in the flood list. */
 export function makeTables(peerCount: number): Tables {

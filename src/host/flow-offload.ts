@@ -29,7 +29,7 @@ import {
 import { HostError } from './host-error.js';
 import { ip } from './ip-command.js';
 import { attached, leadByRoute, NotPermittedError, quiet } from './lead.js';
-import { allLinks, getLink, type Link } from './link.js';
+import { allLinks, findLink, getLink, type Link } from './link.js';
 import { Rollback } from './rollback.js';
 
 const run = promisify(execFile);
@@ -37,6 +37,13 @@ const run = promisify(execFile);
 /** Largest a veth has: what is too long for the path was left to user space before. */
 const OUT_MTU = 65535;
 const TIMEOUT_MS = 10_000;
+
+/** What they look like on the wire, as all that vtepd sends. */
+export interface FlowSpec {
+  /** UDP port of VXLAN. */
+  readonly port: number;
+  readonly sourcePorts: { readonly min: number; readonly max: number };
+}
 
 /** Where flows leave and come in. */
 export interface FlowWay {
@@ -59,24 +66,26 @@ interface Attachment {
 
 export class FlowOffload {
   readonly #shim: Shim;
-  readonly #port: number;
+  readonly #spec: FlowSpec;
   readonly #undo = new Rollback();
   readonly #fds = new Int32Array(FLOW_FDS);
   readonly #key = new Uint8Array(FLOW_KEY_LEN);
   readonly #value = new Uint8Array(FLOW_VALUE_LEN);
   /** TAPs with the program at their egress, by VNI. */
   readonly #taps = new Map<number, Attachment>();
+  /** Devices that it is set up between, and their indices: one of the same name may be another. */
+  readonly #devices = new Map<string, number>();
   #vxlan = 0;
   #lead = 0;
 
-  private constructor(shim: Shim, port: number) {
+  private constructor(shim: Shim, spec: FlowSpec) {
     this.#shim = shim;
-    this.#port = port;
+    this.#spec = spec;
   }
 
   /** Sets up devices and programs for one way. Nothing passes before `turn`. @throws HostError, NotPermittedError */
-  static async open(shim: Shim, port: number, way: FlowWay): Promise<FlowOffload> {
-    const offload = new FlowOffload(shim, port);
+  static async open(shim: Shim, spec: FlowSpec, way: FlowWay): Promise<FlowOffload> {
+    const offload = new FlowOffload(shim, spec);
     await offload.#undo.guard(() => offload.#open(way));
     return offload;
   }
@@ -99,7 +108,7 @@ export class FlowOffload {
     this.#value.fill(0).set(way.local);
     words[1] = this.#vxlan;
     words[2] = this.#lead;
-    words[3] = this.#port;
+    words[3] = this.#spec.port;
     this.#configure();
   }
 
@@ -109,9 +118,11 @@ export class FlowOffload {
     this.#configure();
   }
 
-  /** Sees the frames of these TAPs and of no others. @throws HostError */
+  /** Sees the frames of these TAPs and of no others. @throws HostError, also when the network has changed under it */
   async follow(taps: readonly FlowTap[]): Promise<void> {
     const links = new Map((await allLinks()).map((link) => [link.name, link]));
+    for (const [name, index] of this.#devices)
+      if (links.get(name)?.index !== index) throw new HostError(`${name} is gone, or another`);
     const wanted = new Map<number, Link>();
     for (const { vni, tap } of taps) {
       const link = links.get(tap);
@@ -131,9 +142,11 @@ export class FlowOffload {
     );
     // With the last descriptor of it go its devices: closed first, when it is taken back.
     this.#undo.push(() => void this.#shim.close(namespace));
-    const [flow, lead] = [`vtflow${this.#port}`, `vtlead${this.#port}`];
+    const [flow, lead] = [`vtflow${this.#spec.port}`, `vtlead${this.#spec.port}`];
     const underlay = await getLink(way.device);
     if (underlay.mac === '') throw new HostError(`${way.device} has no MAC address`);
+    for (const name of [flow, lead])
+      if (await findLink(name)) throw new HostError(`there is a device ${name} already`);
     await this.#make(namespace, flow, lead, way, underlay.mac);
     // The namespace's end would do it as well, but later: who comes next wants the names.
     for (const name of [flow, lead]) this.#undo.push(() => deleteLink(name));
@@ -142,6 +155,7 @@ export class FlowOffload {
     const vxlan = await getLink(flow);
     this.#vxlan = vxlan.index;
     this.#lead = (await getLink(lead)).index;
+    this.#devices.set(flow, this.#vxlan).set(lead, this.#lead).set(way.device, underlay.index);
     this.#keep(attached(this.#shim.flowAttach(this.#fds[FLOW_ARRIVED], vxlan.index, false)));
     this.#keep(attached(this.#shim.flowAttach(this.#fds[FLOW_IN], underlay.index, false)));
   }
@@ -149,8 +163,9 @@ export class FlowOffload {
   /** In the private namespace, from where both devices are handed over. `out` takes what is for the underlay's device. */
   async #make(namespace: number, flow: string, lead: string, { local }: FlowWay, mac: string): Promise<void> {
     const { pid } = process;
+    const { port, sourcePorts } = this.#spec;
     const commands = [
-      `link add ${flow} type vxlan external dstport ${this.#port} nolearning`,
+      `link add ${flow} type vxlan external dstport ${port} srcport ${sourcePorts.min} ${sourcePorts.max} nolearning`,
       `link set ${flow} netns ${pid}`,
       `link add ${lead} type veth peer name out`,
       `link set ${lead} netns ${pid}`,
@@ -168,7 +183,7 @@ export class FlowOffload {
       await child;
     } catch (error) {
       const { stderr } = error as { stderr?: string };
-      const [said] = (stderr || (error as Error).message).trim().split('\n');
+      const [said] = (stderr || (error as Error).message).trim().replace(/^Error: /, '').split('\n');
       throw new HostError(`the namespace for flows cannot be set up: ${said}`);
     }
   }

@@ -3,7 +3,7 @@
  * tells the workers, follows the TAPs that come and go, and grants or withdraws the offload. What a flow is, and how long it
  * is passed, is `datapath/flows.ts`'s.
  */
-import { FlowOffload, type FlowWay } from '../host/flow-offload.js';
+import { FlowOffload, type FlowSpec, type FlowWay } from '../host/flow-offload.js';
 import type { Logger } from '../log.js';
 import { LimitedLog } from '../log-limit.js';
 import type { Shim } from '../native/binding.js';
@@ -15,12 +15,11 @@ const SLOTS = 256;
 /** Setting up changes the network, which is a reason to look again: what fails is tried so often. */
 const ATTEMPTS = 3;
 
-export interface KnownFlowsOptions {
+export interface KnownFlowsOptions extends FlowSpec {
   readonly shim: Shim;
   readonly offloads: Offloads;
   readonly handle: Handle;
   readonly log: Logger;
-  readonly port: number;
   readonly ttl: number;
   readonly udpChecksum: boolean;
 }
@@ -86,8 +85,8 @@ export class KnownFlows {
   async #openFor(way: FlowWay, key: string): Promise<FlowOffload> {
     if (this.#offload && this.#key === key) return this.#offload;
     await this.close();
-    const { shim, port, ttl, udpChecksum, handle } = this.#options;
-    const offload = await FlowOffload.open(shim, port, way);
+    const { shim, ttl, udpChecksum, handle } = this.#options;
+    const offload = await FlowOffload.open(shim, this.#options, way);
     this.#offload = offload;
     this.#key = key;
     await handle.setFlows({ ...offload.maps, slots: SLOTS, ttl, udpChecksum });

@@ -119,6 +119,7 @@ export class MemoryPlane {
         this.capture.vniGone(vniIdx);
       },
       setTunnel: () => {},
+      setFlows: () => {},
       setEvents: (on) => this.fdbEvents.turn(on),
       setCapture: (change) => {
         if (change) this.capture.start({ ...change, ring: new CaptureRing(change.ring), sourcePorts: [] });

@@ -147,6 +147,7 @@ t.test('a way for superframes: the ports are told of it, the peers marked for it
     attachTap: () => {},
     detachVni: () => {},
     setTunnel: (way) => ways.push(way),
+    setFlows: () => {},
     setEvents: () => {},
     setCapture: () => {},
   });

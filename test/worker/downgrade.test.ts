@@ -25,11 +25,12 @@ function worker(offloads: Offloads) {
     isUsed: (peerIdx: number) => peerIdx !== EMPTY_ROW,
     isLearned: (peerIdx: number) => peerIdx === LEARNED_ROW,
   };
+  const flows = { on: false, use: (on: boolean) => void (flows.on = on) };
   const said: [OffloadName, number][] = [];
-  const downgrade = new Downgrade(new Offloads(offloads.buffer), { taps, udp, peers }, (...what) =>
+  const downgrade = new Downgrade(new Offloads(offloads.buffer), { taps, udp, peers, flows }, (...what) =>
     said.push(what),
   );
-  return { taps, udp, said, downgrade };
+  return { taps, udp, flows, said, downgrade };
 }
 
 function granted(...names: OffloadName[]): Offloads {
@@ -105,8 +106,10 @@ t.test('a train that the kernel really refuses, for it has no UDP checksum', asy
     taps: { refused: 0, merge: 0 },
   };
   const said: OffloadName[] = [];
-  const downgrade = new Downgrade(granted('UDP_SEGMENT'), { taps, udp: port, peers }, (name) =>
-    said.push(name),
+  const downgrade = new Downgrade(
+    granted('UDP_SEGMENT'),
+    { taps, udp: port, peers, flows: { use: () => {} } },
+    (name) => said.push(name),
   );
   for (const trains of [true, false]) {
     downgrade.step();
