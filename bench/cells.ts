@@ -8,7 +8,7 @@ import { P50, P99, P999, type TaskId } from './lab/tasks.js';
 export interface LabCell {
   /** What `--only` calls it. */
   readonly id: string;
-  readonly group: 'tcp' | 'frames' | 'rtt' | 'vm' | 'mixed' | 'jumbo' | 'peers' | 'dgram';
+  readonly group: 'tcp' | 'frames' | 'rtt' | 'vm' | 'flows' | 'mixed' | 'jumbo' | 'peers' | 'dgram';
   readonly title: string;
   readonly unit: string;
   readonly stage: StageId;
@@ -34,6 +34,7 @@ export const LAB_CELLS: readonly LabCell[] = [
   ...tcpCells(),
   ...frameCells(),
   ...vmCells(),
+  ...flowCells(),
   ...mixedCells(),
   ...roundTripCells(),
   ...jumboCells(),
@@ -93,6 +94,47 @@ function vmCells(): LabCell[] {
       return { ...TCP, id: idOf('vm', task, stage), group: 'vm', title, stage, task, must: 0.5, aim: 1, how };
     }),
   );
+}
+
+/** The same once more with known flows through the kernel, an option. */
+function flowCells(): LabCell[] {
+  const how = 'iperf3, --flow-offload on';
+  const cell = { ...TCP, group: 'flows', contender: 'vtepd, flows', aim: 1.0, how } as const;
+  const words = offloadWords('device-whole');
+  return [
+    {
+      ...cell,
+      id: 'flows-tcp4',
+      title: `flows, TCP ×4, ${words}`,
+      stage: 'device-whole',
+      task: 'tcp4',
+      must: 0.65,
+    },
+    {
+      ...cell,
+      id: 'flows-tcp1',
+      title: `flows, TCP ×1, ${words}`,
+      stage: 'device-whole',
+      task: 'tcp1',
+      must: 0.5,
+    },
+    {
+      ...cell,
+      id: 'flows-vm-tcp1',
+      title: `flows, VM – bridge, TCP ×1, ${words}`,
+      stage: 'vm-whole',
+      task: 'tcp1',
+      must: 0.5,
+    },
+    {
+      ...cell,
+      id: 'flows-vm-tcp4',
+      title: `flows, VM – bridge, TCP ×4, ${words}`,
+      stage: 'vm-whole',
+      task: 'tcp4',
+      must: 0.5,
+    },
+  ];
 }
 
 /** Against kernel ↔ kernel; each direction with sites of its own. */

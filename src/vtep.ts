@@ -94,6 +94,7 @@ export class Vtep {
   #overlay!: Overlay;
   #handle!: Handle;
   #superframes: Superframes | undefined;
+  #flows: KnownFlows | undefined;
   #captures!: Captures;
   #summary: readonly VniSummary[] = [];
 
@@ -214,6 +215,7 @@ export class Vtep {
         ...this.#peers.names.warnings(),
         ...this.#care.warnings(),
         ...refusals(this.#offloads),
+        ...(this.#flows?.warnings() ?? []),
       ],
       names: this.#peers.names.states(),
     };
@@ -378,13 +380,14 @@ export class Vtep {
 
   /** Superframes leave whole while the network allows it; frames are judged by the routes that there are. */
   async #watchNetwork(tunnel: TunnelOffload): Promise<void> {
+    this.#flows = this.#knownFlows();
     const superframes = new Superframes({
       shim: this.#shim,
       paths: this.#paths,
       offloads: this.#offloads,
       tunnel,
       handle: this.#handle,
-      flows: this.#knownFlows(),
+      flows: this.#flows,
       log: this.#log,
       routesChanged: () => this.#care.changed(),
       notPermitted: (detail) => this.#warn('offload_not_permitted', detail),

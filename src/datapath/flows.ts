@@ -14,13 +14,13 @@
 import type { Tables } from '../fdb/tables.js';
 import {
   COUNT_CELLS,
-  type FlowMaps,
+  type FlowPort,
   type FlowRow,
   IN_BYTES,
   IN_FRAMES,
   OUT_BYTES,
   OUT_FRAMES,
-} from '../port/flow-maps.js';
+} from '../port/port.js';
 import {
   P_LAST_SEEN_MS,
   P_RX_BYTES,
@@ -53,9 +53,6 @@ export interface FlowOptions extends OuterOptions {
   readonly port: number;
 }
 
-/** The maps of the kernel, or what stands for them in a test. */
-export type Maps = Pick<FlowMaps, 'put' | 'remove' | 'clear' | 'counts'>;
-
 /** Does a frame of this gsoType stand for segments of TCP? */
 export function isTcpSuperframe(gsoType: number): boolean {
   const type = gsoType & ~ECN;
@@ -69,7 +66,7 @@ export class Flows {
   readonly #port: number;
   readonly #tos: number;
   readonly #df: OuterOptions['df'];
-  #maps: Maps | undefined;
+  #maps: FlowPort | undefined;
   #firstSlot = 0;
   #granted = false;
   #paused = false;
@@ -96,7 +93,7 @@ export class Flows {
   }
 
   /** The kernel's maps, undefined: there are none, and this worker's part of the slots. It passes nothing before `use`. */
-  set(maps: Maps | undefined, firstSlot: number, slots: number): void {
+  set(maps: FlowPort | undefined, firstSlot: number, slots: number): void {
     this.withdrawAll();
     maps?.clear();
     this.#maps = maps;

@@ -25,7 +25,7 @@ import {
   FLOW_TAPS,
   FLOW_VALUE_LEN,
   FLOW_VNIS,
-} from '../port/flow-maps.js';
+} from '../native/flow-layout.js';
 import { HostError } from './host-error.js';
 import { ip } from './ip-command.js';
 import { attached, leadByRoute, NotPermittedError, quiet } from './lead.js';
@@ -183,7 +183,10 @@ export class FlowOffload {
       await child;
     } catch (error) {
       const { stderr } = error as { stderr?: string };
-      const [said] = (stderr || (error as Error).message).trim().replace(/^Error: /, '').split('\n');
+      const [said] = (stderr || (error as Error).message)
+        .trim()
+        .replace(/^Error: /, '')
+        .split('\n');
       throw new HostError(`the namespace for flows cannot be set up: ${said}`);
     }
   }

@@ -5,21 +5,8 @@
  * Rows and counts are of the process; which slots are whose, the main thread says.
  */
 import type { Shim } from '../native/binding.js';
-
-/** Places of the descriptors that the shim's `flowOpen` fills. */
-export const FLOW_CONFIG = 0;
-export const FLOW_TAPS = 1;
-export const FLOW_VNIS = 2;
-export const FLOW_ROWS = 3;
-export const FLOW_COUNTS = 4;
-export const FLOW_OUT = 5;
-export const FLOW_IN = 6;
-export const FLOW_ARRIVED = 7;
-export const FLOW_FDS = 8;
-
-/** Bytes that the shim takes as a key and as a value. */
-export const FLOW_KEY_LEN = 12;
-export const FLOW_VALUE_LEN = 32;
+import { FLOW_KEY_LEN, FLOW_VALUE_LEN } from '../native/flow-layout.js';
+import { COUNT_CELLS, type FlowPort, type FlowRow } from './port.js';
 
 /** Words of a row (`struct row`). */
 const OUT_UNTIL = 0;
@@ -35,13 +22,6 @@ const DF = 1;
 const NO_CHECKSUM = 2;
 const TOS_INHERITED = 256;
 
-/** Cells of what `counts` fills: frames and bytes to the station, and from it. */
-export const OUT_FRAMES = 0;
-export const OUT_BYTES = 1;
-export const IN_FRAMES = 2;
-export const IN_BYTES = 3;
-export const COUNT_CELLS = 4;
-
 /** What the main thread says of them. */
 export interface FlowInit {
   /** Descriptors of the maps. */
@@ -53,25 +33,7 @@ export interface FlowInit {
   readonly udpChecksum: boolean;
 }
 
-/** A decision on one station, the remote end of flows. */
-export interface FlowRow {
-  vni: number;
-  /** MAC of the station: its first two bytes, its last four. */
-  high: number;
-  low: number;
-  /** When it ends for frames to the station and for those from it, ms of the monotonic clock, 32 bits. */
-  outUntil: number;
-  inUntil: number;
-  /** IPv4 address of its peer as it lies in a peer row, a word. */
-  peer: number;
-  frameLimit: number;
-  /** −1: that of the inner packet. */
-  tos: number;
-  df: boolean;
-  slot: number;
-}
-
-export class FlowMaps {
+export class FlowMaps implements FlowPort {
   readonly #shim: Shim;
   readonly #init: FlowInit;
   readonly #key = new Uint8Array(FLOW_KEY_LEN);
@@ -85,7 +47,6 @@ export class FlowMaps {
     this.#init = init;
   }
 
-  /** Makes or replaces a row. @returns false when the kernel has no room for it */
   put(row: FlowRow): boolean {
     const words = this.#words;
     words[OUT_UNTIL] = row.outUntil;
@@ -100,18 +61,15 @@ export class FlowMaps {
     return this.#shim.flowPut(this.#init.rows, this.#key, this.#value) === 0;
   }
 
-  /** The next frame of this station goes to user space. */
   remove(vni: number, high: number, low: number): void {
     this.#station(vni, high, low);
     this.#shim.flowDelete(this.#init.rows, this.#key);
   }
 
-  /** Removes all rows, those of other workers too: what a predecessor that died has decided is nobody's. */
   clear(): void {
     this.#shim.flowClear(this.#init.rows);
   }
 
-  /** Fills `into` from `base` on with what was ever counted in a slot: COUNT_CELLS cells. @returns false when it cannot be told */
   counts(slot: number, into: Float64Array, base: number): boolean {
     this.#keyView.setInt32(0, slot, true);
     if (this.#shim.flowGet(this.#init.counts, this.#key, this.#value) < 0) return false;

@@ -31,6 +31,8 @@ export class KnownFlows {
   /** What it is set up for, and how often that failed. */
   #key = '';
   #failures = 0;
+  /** Why it is not in use; '' it is. */
+  #why = '';
   #said = '';
 
   constructor(options: KnownFlowsOptions) {
@@ -49,7 +51,8 @@ export class KnownFlows {
       await offload.follow([...handle.vnis()].map(({ vni, tap }) => ({ vni, tap })));
       offload.on(way);
       offloads.grant('TCX_FLOWS');
-      this.#say(`known TCP flows pass through the kernel, by ${way.device}`);
+      this.#why = '';
+      this.#say('info', `known TCP flows pass through the kernel, by ${way.device}`);
     } catch (error) {
       await this.end((error as Error).message);
       this.#key = key;
@@ -66,7 +69,8 @@ export class KnownFlows {
   /** The same, for a reason that may last. */
   async end(why: string): Promise<void> {
     this.stop();
-    this.#say(`every frame of a TCP flow goes through user space: ${why}`);
+    this.#why = `every frame of a TCP flow goes through user space: ${why}`;
+    this.#say('warn', this.#why);
     await this.close();
   }
 
@@ -93,11 +97,13 @@ export class KnownFlows {
     return offload;
   }
 
-  /** What it is at start is in the status; that it changes may explain a speed. */
-  #say(text: string): void {
-    if (this.#said === text) return;
-    if (this.#said === '') this.#options.log.info(text);
-    else this.#log.say('', 'info', {}, text);
+  /** That it is on and does nothing, for the status. */
+  warnings(): { code: string; detail: string }[] {
+    return this.#why === '' ? [] : [{ code: 'flow_offload_unused', detail: this.#why }];
+  }
+
+  #say(level: 'info' | 'warn', text: string): void {
+    if (this.#said !== text) this.#log.say('', level, {}, text);
     this.#said = text;
   }
 }

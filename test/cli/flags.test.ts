@@ -171,6 +171,7 @@ t.test('the least there can be', async (t) => {
       tos: 'inherit',
       mssClamp: true,
       udpChecksum: true,
+      flowOffload: false,
       strictHeader: false,
       api: { kind: 'tcp', host: '127.0.0.1', port: 8789 },
       apiTokenFile: '',

@@ -139,6 +139,7 @@ t.test('a complete file', async (t) => {
     tos: 184
     mssClamp: off
     udpChecksum: off
+    flowOffload: on
     strictHeader: true
     api: unix:/run/vtepd.sock
     state: off
@@ -218,6 +219,7 @@ t.test('a complete file', async (t) => {
     tos: 184,
     mssClamp: false,
     udpChecksum: false,
+    flowOffload: true,
     strictHeader: true,
     api: { kind: 'unix', path: '/run/vtepd.sock' },
     apiTokenFile: '',

@@ -136,7 +136,10 @@ t.test('where it cannot be set up the reason is said, and frames go through user
   await near.ip(`link add ${DEVICES[0]} type bridge`);
   const taken = await lab.vtepd(near, `--vni 100 --peer ${FAR} --flow-offload on`);
   t.notOk((await offloadsOf(taken)).includes(OFFLOAD));
-  t.match(taken.log(), /every frame of a TCP flow goes through user space: .*vtflow4789/);
+  const { body } = await taken.get('/v1/status');
+  const detail = /every frame of a TCP flow goes through user space: .*vtflow4789/;
+  t.match(body, { warnings: [{ code: 'flow_offload_unused', detail }] });
+  t.match(taken.log(), detail);
   await taken.stop();
   const bound = await lab.vtepd(near, `--vni 100 --peer ${FAR} --underlay-dev eth0 --flow-offload on`);
   t.notOk((await offloadsOf(bound)).includes(OFFLOAD));

@@ -1,0 +1,247 @@
+import t from 'tap';
+import { Flows, LEASE_MS } from '../../src/datapath/flows.js';
+import { COUNT_CELLS, type FlowPort, type FlowRow } from '../../src/port/port.js';
+import {
+  P_LAST_SEEN_MS,
+  P_RX_BYTES,
+  P_RX_FRAMES,
+  P_TX_BYTES,
+  P_TX_FRAMES,
+  V_TAP_RX_FRAMES,
+  V_TAP_TX_BYTES,
+} from '../../src/stats/counters.js';
+import { ipv4Frame, macNumber, macParts } from '../support/frames.js';
+import { concat } from '../support/hex.js';
+import { MemoryPlane, vxlanHeader } from '../support/memory-plane.js';
+
+const STATION = '02:00:00:00:00:0b';
+const HERE = '02:00:00:00:00:0a';
+const SLOTS = 16;
+const FIRST_SLOT = 32;
+const COUNT_PERIOD_MS = 100;
+
+/** The kernel's maps: rows by VNI and MAC, and counts that a test makes. */
+class FakeMaps implements FlowPort {
+  readonly rows = new Map<string, FlowRow>();
+  readonly slots = new Map<number, number[]>();
+  puts = 0;
+  room = true;
+
+  put(row: FlowRow): boolean {
+    this.puts++;
+    if (this.room) this.rows.set(`${row.vni} ${row.high} ${row.low}`, { ...row });
+    return this.room;
+  }
+
+  remove(vni: number, high: number, low: number): void {
+    this.rows.delete(`${vni} ${high} ${low}`);
+  }
+
+  clear(): void {
+    this.rows.clear();
+  }
+
+  counts(slot: number, into: Float64Array, base: number): boolean {
+    into.set(this.slots.get(slot) ?? new Array(COUNT_CELLS).fill(0), base);
+    return true;
+  }
+
+  get only(): FlowRow | undefined {
+    return this.rows.size === 1 ? [...this.rows.values()][0] : undefined;
+  }
+}
+
+/** A VNI with two peers that superframes may leave whole to, a station behind the first, and the offload granted. */
+function known(options: ConstructorParameters<typeof MemoryPlane>[0] = {}) {
+  const plane = new MemoryPlane(options);
+  plane.addVni(0, 100);
+  const [one, two] = ['192.0.2.1', '192.0.2.2'].map((address) => plane.addPeer(0, address));
+  plane.tables.peers.setTunnelled(Int32Array.of(one, two));
+  const { high, low } = macParts(STATION);
+  plane.tables.fdb.learn(0, high, low, one, plane.tick);
+  const maps = new FakeMaps();
+  const { flows } = plane.loop;
+  flows.set(maps, FIRST_SLOT, SLOTS);
+  flows.use(true);
+  flows.step(plane.clock);
+  const sent = (isSuperframe: boolean, peerIdx = one) => flows.sent(0, high, low, peerIdx, isSuperframe);
+  const received = (isSuperframe: boolean, peerIdx = one) =>
+    flows.received(0, high, low, peerIdx, isSuperframe);
+  const wait = (ms: number) => {
+    plane.nowMs += ms;
+    plane.breathe();
+  };
+  return { plane, one, two, high, low, maps, flows, sent, received, wait };
+}
+
+t.test('a superframe for a station makes its way known, other frames do not', async (t) => {
+  const { plane, one, high, low, maps, sent } = known();
+  sent(false);
+  t.equal(maps.rows.size, 0);
+  sent(true);
+  const now = plane.nowMs | 0;
+  t.match(maps.only, { vni: 100, high, low, tos: -1, df: true });
+  t.equal(maps.only?.outUntil, now + LEASE_MS);
+  t.ok(maps.only!.inUntil - now < 0, 'not for what comes back: nothing did');
+  t.equal(maps.only?.frameLimit, plane.tables.peers.frameLimit[one]);
+  t.ok(maps.only!.slot >= FIRST_SLOT && maps.only!.slot < FIRST_SLOT + SLOTS);
+  t.same([...new Uint8Array(Int32Array.of(maps.only!.peer).buffer)], [192, 0, 2, 1], 'as it is on the wire');
+});
+
+t.test('the other direction follows with any frame that is seen', async (t) => {
+  const { plane, maps, sent, received } = known();
+  received(false);
+  t.equal(maps.rows.size, 0, 'nothing to follow');
+  sent(true);
+  received(false);
+  t.equal(maps.only?.inUntil, (plane.nowMs | 0) + LEASE_MS);
+});
+
+t.test('frames that are seen while a lease is young tell nothing, later ones renew it', async (t) => {
+  const { plane, maps, sent, wait } = known();
+  sent(true);
+  for (let i = 0; i < 100; i++) sent(true);
+  t.equal(maps.puts, 1);
+  wait(LEASE_MS * 0.6);
+  sent(false);
+  t.equal(maps.puts, 2);
+  t.equal(maps.only?.outUntil, (plane.nowMs | 0) + LEASE_MS);
+});
+
+t.test('what nobody upholds is given up', async (t) => {
+  const { maps, sent, wait } = known();
+  sent(true);
+  wait(LEASE_MS - 1);
+  t.equal(maps.rows.size, 1);
+  wait(COUNT_PERIOD_MS + 1);
+  t.equal(maps.rows.size, 0);
+});
+
+t.test('a lease ends in time for an entry to be refreshed', async (t) => {
+  const { plane, maps, sent } = known();
+  plane.tables.vnis.ageingTicks[0] = 80;
+  sent(true);
+  t.equal(maps.only?.outUntil, (plane.nowMs | 0) + 2000, 'a quarter of 8 s');
+});
+
+t.test('not what the kernel could not do, or should not', async (t) => {
+  const cases: [string, (world: ReturnType<typeof known>) => void][] = [
+    ['another peer than the entry names', ({ sent, two }) => sent(true, two)],
+    [
+      'a peer that superframes do not reach whole',
+      ({ plane, sent }) => {
+        plane.tables.peers.setTunnelled(new Int32Array(0));
+        sent(true);
+      },
+    ],
+    [
+      'withdrawn',
+      ({ flows, sent }) => {
+        flows.use(false);
+        if (flows.active) sent(true);
+      },
+    ],
+    [
+      'paused',
+      ({ flows, sent }) => {
+        flows.pause(true);
+        if (flows.active) sent(true);
+      },
+    ],
+    [
+      'no room',
+      ({ maps, sent }) => {
+        maps.room = false;
+        sent(true);
+      },
+    ],
+  ];
+  for (const [why, act] of cases) {
+    const world = known();
+    act(world);
+    t.equal(world.maps.rows.size, 0, why);
+  }
+  const inherit = known({ df: 'inherit' });
+  t.notOk(inherit.flows.active, '--df inherit differs from frame to frame');
+});
+
+t.test('an entry that moves, goes, or ages out ends it before anything else', async (t) => {
+  const cases: [string, (world: ReturnType<typeof known>) => void][] = [
+    ['moved', ({ plane, high, low, two }) => plane.tables.fdb.learn(0, high, low, two, plane.tick + 1)],
+    ['deleted', ({ plane, high, low }) => plane.tables.fdb.delete(0, high, low)],
+    ['made static', ({ plane, high, low, two }) => plane.tables.fdb.putStatic(0, high, low, two)],
+    ['aged', ({ plane, high, low }) => plane.tables.fdb.age(plane.tables.fdb.table.find(0, high, low))],
+    ['all withdrawn', ({ flows }) => flows.withdrawAll()],
+    ['offload withdrawn', ({ flows }) => flows.use(false)],
+    ['capture', ({ flows }) => flows.pause(true)],
+    ['no maps any more', ({ flows }) => flows.set(undefined, 0, 0)],
+  ];
+  for (const [why, act] of cases) {
+    const world = known();
+    world.sent(true);
+    t.equal(world.maps.rows.size, 1);
+    act(world);
+    t.equal(world.maps.rows.size, 0, why);
+  }
+});
+
+t.test('what the kernel counted is ours: of VNI and peer, once, and the identity holds', async (t) => {
+  const { plane, one, maps, flows, sent, received, wait } = known();
+  const { counters } = plane.tables;
+  maps.slots.set(FIRST_SLOT, [1, 2, 3, 4]);
+  for (let slot = 0; slot < SLOTS; slot++) maps.slots.set(FIRST_SLOT + slot, [7, 700, 5, 500]);
+  sent(true);
+  received(true);
+  wait(COUNT_PERIOD_MS);
+  const peer = (cell: number) => counters.cells[counters.peerBase(one) + cell];
+  t.equal(peer(P_TX_FRAMES), 0, 'what a former station counted in the slot is not ours');
+  const { slot } = maps.only!;
+  maps.slots.set(slot, [17, 1700, 8, 800]);
+  wait(COUNT_PERIOD_MS);
+  wait(COUNT_PERIOD_MS);
+  t.equal(peer(P_TX_FRAMES), 10);
+  t.equal(peer(P_TX_BYTES), 1000);
+  t.equal(peer(P_RX_FRAMES), 3);
+  t.equal(peer(P_RX_BYTES), 300);
+  t.equal(plane.vniCell(0, V_TAP_RX_FRAMES), 10);
+  t.equal(plane.vniCell(0, V_TAP_TX_BYTES), 300);
+  t.ok(peer(P_LAST_SEEN_MS) > 0, 'heard');
+  maps.slots.set(slot, [18, 1800, 8, 800]);
+  flows.withdrawAll();
+  t.equal(peer(P_TX_FRAMES), 11, 'the rest when it ends');
+  plane.checkIdentity(t, 'flows');
+});
+
+t.test('stations that share both of their slots: the third one goes through user space', async (t) => {
+  const { plane, one, maps, flows } = known();
+  flows.set(maps, 0, 2);
+  for (let i = 1; i <= 3; i++) {
+    const { high, low } = macParts(macNumber(i));
+    plane.tables.fdb.learn(0, high, low, one, plane.tick);
+    flows.sent(0, high, low, one, true);
+  }
+  t.equal(maps.rows.size, 2);
+  t.same([...maps.rows.values()].map(({ slot }) => slot).sort(), [0, 1]);
+});
+
+t.test('frames of both directions are told of on their way', async (t) => {
+  const { plane, one, maps } = known();
+  const frame = ipv4Frame(STATION, HERE);
+  plane.fromTap(0, frame);
+  plane.breathe();
+  t.equal(maps.rows.size, 0, 'no superframe');
+  plane.loop.flows.sent(0, macParts(STATION).high, macParts(STATION).low, one, true);
+  plane.fromUnderlay('192.0.2.1', concat(vxlanHeader(100), ipv4Frame(HERE, STATION)));
+  plane.breathe();
+  t.equal(maps.only?.inUntil, (plane.nowMs | 0) + LEASE_MS);
+});
+
+t.test('without maps, or a grant, it is off', async (t) => {
+  const { plane } = known();
+  const flows = new Flows(plane.tables, { df: 'set', tos: 0, port: 4789 });
+  t.notOk(flows.active);
+  flows.use(true);
+  t.notOk(flows.active);
+  flows.set(new FakeMaps(), 0, 2);
+  t.ok(flows.active);
+});
