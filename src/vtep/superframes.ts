@@ -85,7 +85,10 @@ export class Superframes {
     if (policies !== '') return this.#end(policies);
     offloads.grant('UDP_TUNNEL_GSO');
     this.#say(`superframes leave whole by ${found.device}`);
-    await this.#options.flows?.follow({ local: found.way.local, device: found.device });
+    if (!this.#options.flows) return;
+    await this.#options.flows.follow({ local: found.way.local, device: found.device });
+    const late = tunnel.policies();
+    if (late !== '') return this.#end(late);
   }
 
   async #end(why: string): Promise<void> {
