@@ -20,9 +20,12 @@ export async function explainPortTaken(port: number): Promise<string> {
   return `UDP port ${port} is taken: ${holder} holds it; ${cure} or give --port another one`;
 }
 
-/** @returns undefined when nobody can be named; never fails */
+/**
+ * Processes first: a vxlan device of a namespace of its own has the same port there, as that of vtepd's flows.
+ * @returns undefined when nobody can be named; never fails
+ */
 export async function portHolder(port: number): Promise<PortHolder | undefined> {
-  return (await kernelHolder(port)) ?? (await processHolder(port));
+  return (await processHolder(port)) ?? (await kernelHolder(port));
 }
 
 /** A device that is down has given the port back. */

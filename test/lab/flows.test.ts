@@ -48,16 +48,19 @@ t.test('known flows pass, both ways, and are counted as on the wire (kernel vxla
   );
 });
 
-t.test('vtepd on both sides, two workers each', async (t) => {
+t.test('vtepd on both sides, two workers each, IPv4 and IPv6 inside', async (t) => {
   const lab = createLab(t);
   const { near, far } = await lab.hosts({ near: [`${NEAR}/24`], far: [`${FAR}/24`] });
+  for (const host of [near, far])
+    await host.run(['sh', '-c', 'echo 0 > /proc/sys/net/ipv6/conf/default/disable_ipv6']);
   const flags = '--vni 100 --workers 2 --flow-offload on';
-  const here = await lab.vtepd(near, `${flags} --peer ${FAR} --address 10.10.10.1/24`);
-  const there = await lab.vtepd(far, `${flags} --peer ${NEAR} --address 10.10.10.2/24`);
+  const here = await lab.vtepd(near, `${flags} --peer ${FAR} --address 10.10.10.1/24 --address fd10::1/64`);
+  const there = await lab.vtepd(far, `${flags} --peer ${NEAR} --address 10.10.10.2/24 --address fd10::2/64`);
   for (const vtepd of [here, there]) await assertOffload(t, vtepd, true, 'granted');
   await assertPing(t, near, '10.10.10.2');
   await assertPassing(t, near, here, () => assertTransfer(t, near, far, '10.10.10.2', SOME_BYTES));
   await assertPassing(t, far, there, () => assertTransfer(t, far, near, '10.10.10.1', SOME_BYTES));
+  await assertPassing(t, near, here, () => assertTransfer(t, near, far, 'fd10::2', SOME_BYTES));
   for (const vtepd of [here, there]) assertIdentity(t, await vtepd.metrics());
 });
 
