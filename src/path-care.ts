@@ -78,14 +78,19 @@ export class PathCare {
 
   /** Another MTU is asked for, or the VNI has another bridge. @returns when frames are judged by its overlay MTU */
   change(vni: VniSettings): Promise<void> {
-    const changed = this.#following.then(async () => {
+    return this.inTurn(async () => {
       const handle = this.#handle!;
       const overlayMtu = this.#overlayMtus.change(vni, handle.peers(vni.vni), await this.#tags(vni));
       await handle.setPolicy(vni.vni, { overlayMtu, packetMax: vni.mtu === 'auto' ? 0 : vni.mtu });
       await followOnDevice(vni.tap, overlayMtu);
     });
-    this.#following = changed.catch(() => {});
-    return changed;
+  }
+
+  /** What asks for a device and changes it accordingly: never while something that follows from paths does the same. */
+  inTurn(work: () => Promise<void>): Promise<void> {
+    const done = this.#following.then(work);
+    this.#following = done.catch(() => {});
+    return done;
   }
 
   /** 802.1Q tags of a VNI's frames. Those of the start are asked for together; later ones see what there is by then. */

@@ -127,7 +127,7 @@ export class Overlay {
 
   async moveTo({ vni, tap, bridge }: VniSettings): Promise<void> {
     const { care, devices } = this.#options;
-    await devices.moveTo(tap, bridge, care.overlayMtu(vni));
+    await care.inTurn(() => devices.moveTo(tap, bridge, care.overlayMtu(vni)));
     this.#handle!.setBridge(vni, bridge);
   }
 
