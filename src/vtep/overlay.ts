@@ -65,7 +65,8 @@ export class Overlay {
       const specs: OverlayDeviceSpec[] = [];
       for (const [i, vni] of vnis.entries()) {
         begun.push(vni.vni);
-        specs.push(this.#spec(vni, await care.begin(vni, resolved[i])));
+        await care.begin(vni, resolved[i]);
+        specs.push(this.#spec(vni));
       }
       const open = await devices.open(specs);
       for (const device of open)
@@ -127,7 +128,7 @@ export class Overlay {
 
   async moveTo({ vni, tap, bridge }: VniSettings): Promise<void> {
     const { care, devices } = this.#options;
-    await care.inTurn(() => devices.moveTo(tap, bridge, care.overlayMtu(vni)));
+    await care.inTurn(() => devices.moveTo(tap, bridge, care.unbridgedMtu(vni)));
     this.#handle!.setBridge(vni, bridge);
   }
 
@@ -225,7 +226,7 @@ export class Overlay {
       this.#options.events.publish({ type: 'peer', vni, peer: address.text, name, action });
   }
 
-  #spec(vni: VniSettings, overlayMtu: number): OverlayDeviceSpec {
+  #spec(vni: VniSettings): OverlayDeviceSpec {
     const underlay = this.#options.paths.localAddresses()[0] ?? '';
     const netns = underlay === '' ? netnsId() : '';
     return {
@@ -235,7 +236,7 @@ export class Overlay {
       addresses: vni.addresses,
       mac: vni.mac,
       derivedMac: deriveMac({ machineId: machineId(), underlay, vni: vni.vni, netns }),
-      overlayMtu,
+      unbridgedMtu: this.#options.care.unbridgedMtu(vni.vni),
       offload: this.#options.offload,
       queues: this.#options.settings.workers,
     };

@@ -64,6 +64,7 @@ const NOTHING_FOLLOWS = {
   begin: async () => 1450,
   end: async () => {},
   overlayMtu: () => 1450,
+  unbridgedMtu: () => 1450,
   inTurn: (work: () => Promise<void>) => work(),
 } as unknown as PathCare;
 
