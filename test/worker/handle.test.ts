@@ -8,23 +8,12 @@ import {
   V_LEARNED,
 } from '../../src/stats/counters.js';
 import { Offloads } from '../../src/stats/offloads.js';
-import type { NewPeer, PeerAddress } from '../../src/worker/data-plane.js';
 import { Handle } from '../../src/worker/handle.js';
-import type { MacParts, VniPolicy } from '../../src/worker/protocol.js';
+import type { MacParts } from '../../src/worker/protocol.js';
 import { macNumber, macParts } from '../support/frames.js';
-import { packAddress, TAP_MAC } from '../support/memory-plane.js';
+import { POLICY } from '../support/memory-plane.js';
+import { newPeer, newVni } from '../support/new-vni.js';
 import { eventually } from '../support/wait.js';
-
-const POLICY: VniPolicy = {
-  learning: true,
-  ageingS: 300,
-  fdbLimit: 1000,
-  flood: true,
-  accept: 'peers',
-  vlan: 'pass',
-  overlayMtu: 1450,
-  packetMax: 0,
-};
 
 interface Fixture {
   handle: Handle;
@@ -69,21 +58,6 @@ async function start(t: Test, workers = 1): Promise<Fixture> {
   await handle.start();
   const waits = descriptors.map(({ waitFd }) => waitFd);
   return { handle, logged, waits, peerChanges: () => peerChanges };
-}
-
-const newVni = (vni: number) => ({
-  vni,
-  tap: `vtep${vni}`,
-  bridge: '',
-  mac: '02:aa:00:00:00:01',
-  macParts: TAP_MAC,
-  tapFds: [-1, -1],
-  policy: POLICY,
-});
-
-function newPeer(text: string): NewPeer {
-  const address: PeerAddress = { ...packAddress(text, 4789), text };
-  return { address, flood: true, name: '', pathMtu: 1500 };
 }
 
 const ALL = { type: 'all', peer: '' } as const;
