@@ -20,7 +20,7 @@ import * as edits from '../state/edits.js';
 import { applyState, contradictions, entriesOf, type State } from '../state/state.js';
 import type { IpAddress } from '../wire/ip-address.js';
 import { formatMac, parseMac } from '../wire/mac.js';
-import { DataPlaneError, type FdbFilter, type PeerState } from '../worker/data-plane.js';
+import { DataPlaneError, type FdbFilter, isPeerOf, type PeerState } from '../worker/data-plane.js';
 import type { Handle } from '../worker/handle.js';
 import type { MacParts } from '../worker/protocol.js';
 import { carryOut } from './carry.js';
@@ -184,8 +184,9 @@ export class LiveConfiguration {
 
   putFdb(vni: number, mac: MacParts, peer: string): Promise<void> {
     return this.#inTurn(async () => {
-      const state = edits.withEntry(this.#state, vni, formatMac(mac.high, mac.low), peer);
-      const before = this.entries(vni).get(formatMac(mac.high, mac.low));
+      const text = formatMac(mac.high, mac.low);
+      const before = this.entries(vni).get(text);
+      const state = edits.withEntry(this.#state, vni, text, peer);
       await this.#become(this.#base, state, async (undo) => {
         await this.#handle.putFdb(vni, mac, peer);
         undo.push(() => (before ? this.#handle.putFdb(vni, mac, before) : this.#handle.deleteFdb(vni, mac)));
@@ -207,8 +208,10 @@ export class LiveConfiguration {
 
   flushFdb(vni: number, filter: FdbFilter): Promise<number> {
     return this.#inTurn(async () => {
+      const peers = this.#handle.peers(vni).filter((peer) => isPeerOf(peer, filter.peer));
+      const meant = new Set(peers.map(({ address }) => address.text));
       const isGone = (_: string, peer: string) =>
-        filter.type !== 'dynamic' && (filter.peer === '' || filter.peer === peer);
+        filter.type !== 'dynamic' && (filter.peer === '' || meant.has(peer));
       const state = edits.withoutEntries(this.#state, vni, isGone);
       const gone = [...this.entries(vni)].filter(([mac, peer]) => isGone(mac, peer));
       let removed = 0;

@@ -49,8 +49,13 @@ export interface FdbEntry {
 
 export interface FdbFilter {
   type: 'static' | 'dynamic' | 'all';
-  /** Canonical text of a peer's address; '' any. */
+  /** A peer's address, canonical, or the name that peers were given by: all of its addresses are meant. '' any. */
   peer: string;
+}
+
+/** Whether a peer has this address, or was given by this name. */
+export function isPeerOf({ address, name }: NewPeer, host: string): boolean {
+  return address.text === host || name === host;
 }
 
 export type DataPlaneErrorCode =
@@ -63,7 +68,6 @@ export type DataPlaneErrorCode =
   | 'peer_not_found'
   | 'peer_of_name'
   | 'peer_unresolved'
-  | 'capture_busy'
   | 'dataplane_timeout'
   | 'dataplane_down';
 

@@ -184,12 +184,18 @@ export type Change =
   | { op: 'tunnel'; way: TunnelInit; peers: Int32Array }
   | { op: 'fdb.put'; vniIdx: number; mac: MacParts; peerIdx: number }
   | { op: 'fdb.del'; vniIdx: number; mac: MacParts }
-  | { op: 'fdb.flush'; vniIdx: number; type: 'static' | 'dynamic' | 'all'; peerIdx: number }
+  /** Entries of these rows alone; undefined: of any. */
+  | {
+      op: 'fdb.flush';
+      vniIdx: number;
+      type: 'static' | 'dynamic' | 'all';
+      peers: ReadonlySet<number> | undefined;
+    }
   | {
       op: 'fdb.list';
       vniIdx: number;
       type: 'static' | 'dynamic' | 'all';
-      peerIdx: number;
+      peers: ReadonlySet<number> | undefined;
       limit: number;
       cursor: number;
     }

@@ -13,6 +13,12 @@ import type { MacParts, VniPolicy } from '../../src/worker/protocol.js';
 
 const settings = (text: string) => mergeSettings([parseConfig(text, 'v.yaml')], false);
 const MAC = { high: 0x0200, low: 1 };
+/** Peers of every VNI: address and name. */
+const PEERS = [
+  ['192.0.2.1', 'far.example'],
+  ['192.0.2.2', 'far.example'],
+  ['192.0.2.3', ''],
+];
 
 function make(text: string, given: { reread?: string; store?: StateStore } = {}) {
   const done: string[] = [];
@@ -31,7 +37,7 @@ function make(text: string, given: { reread?: string; store?: StateStore } = {})
     },
   };
   const handle = {
-    peers: () => [],
+    peers: () => PEERS.map(([text, name]) => ({ address: { text }, name })),
     revived: async () => {
       down = false;
     },
@@ -115,4 +121,11 @@ t.test('static entries are put back when their removal cannot be kept', async (t
   await t.rejects(configuration.flushFdb(1, { type: 'all', peer: '' }), { message: 'no room' });
   t.same(done, ['put 1 192.0.2.1', 'delete 1', 'put 1 192.0.2.1', 'flush', 'put 1 192.0.2.1']);
   t.same([...configuration.entries(1)], [['02:00:00:00:00:01', '192.0.2.1']]);
+});
+
+t.test('static entries behind all addresses of a name go with a flush of that name', async (t) => {
+  const { configuration } = make('vnis: [{vni: 1}]');
+  for (const [i, [text]] of PEERS.entries()) await configuration.putFdb(1, { high: 0x0200, low: i }, text);
+  await configuration.flushFdb(1, { type: 'static', peer: 'far.example' });
+  t.same([...configuration.entries(1).values()], ['192.0.2.3']);
 });

@@ -175,6 +175,30 @@ t.test('a peer that is removed takes its entries along, and its row is used agai
 });
 
 t.test(
+  'a name means all addresses that it came to: entries behind them are listed and flushed',
+  async (t) => {
+    await handle.addVni(newVni(106));
+    const peers = ['192.0.2.1', '192.0.2.2', '192.0.2.3'];
+    for (const [i, text] of peers.entries()) {
+      await handle.addPeer(106, newPeer(text, i < 2 ? 'far.example' : ''));
+      await handle.putFdb(106, macParts(macNumber(i)), text);
+    }
+    const behind = async (peer: string) => {
+      const { items } = await handle.listFdb(106, { type: 'all', peer }, 10, 0);
+      return items.map((entry) => entry.peer).sort();
+    };
+    t.same(await behind('far.example'), ['192.0.2.1', '192.0.2.2']);
+    t.same(await behind('192.0.2.2'), ['192.0.2.2'], 'an address means itself');
+    t.equal(await handle.flushFdb(106, { type: 'static', peer: 'far.example' }), 2);
+    t.same(await behind(''), ['192.0.2.3']);
+    await t.rejects(handle.flushFdb(106, { type: 'all', peer: 'lost.example' }), {
+      code: 'peer_not_found',
+      message: 'lost.example is not a peer of VNI 106',
+    });
+  },
+);
+
+t.test(
   'peers that come as a list: all or none, each removable, and the same list serves another VNI',
   async (t) => {
     const list = Array.from({ length: 3000 }, (_, i) => newPeer(`10.1.${i >> 8}.${i & 255}`));
