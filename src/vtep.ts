@@ -179,7 +179,7 @@ export class Vtep {
     return this.#configuration.removePeer(vni, host, seen);
   }
 
-  /** A static entry; replaces any other. @param peer canonical text of an address */
+  /** A static entry; replaces any other. @param peer canonical text of an address @throws DataPlaneError peer_not_found, fdb_full */
   putFdb(vni: number, mac: MacParts, peer: string): Promise<void> {
     return this.#configuration.putFdb(vni, mac, peer);
   }

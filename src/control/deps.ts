@@ -53,7 +53,7 @@ export interface Configuration {
    * @throws DataPlaneError peer_of_name for an address that a name brought
    */
   removePeer(vni: number, host: string, seen?: () => void): Promise<void>;
-  /** @param peer canonical text of an address */
+  /** @param peer canonical text of an address @throws DataPlaneError peer_not_found, fdb_full */
   putFdb(vni: number, mac: MacParts, peer: string): Promise<void>;
   deleteFdb(vni: number, mac: MacParts): Promise<void>;
   /** @returns entries removed */

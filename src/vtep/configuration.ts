@@ -182,10 +182,12 @@ export class LiveConfiguration {
     });
   }
 
+  /** @throws DataPlaneError fdb_full, peer_not_found */
   putFdb(vni: number, mac: MacParts, peer: string): Promise<void> {
     return this.#inTurn(async () => {
       const text = formatMac(mac.high, mac.low);
       const before = this.entries(vni).get(text);
+      if (before === undefined) this.#refuseTooManyEntries(vni, text);
       const state = edits.withEntry(this.#state, vni, text, peer);
       await this.#become(this.#base, state, async (undo) => {
         await this.#handle.putFdb(vni, mac, peer);
@@ -296,6 +298,17 @@ export class LiveConfiguration {
     this.#base = base;
     this.#state = state;
     this.#holds = holds;
+  }
+
+  /** Of static entries a VNI may have as many as of learned ones. Those that are there stay when the limit is lowered. */
+  #refuseTooManyEntries(vni: number, mac: string): void {
+    const { fdbLimit } = this.vni(vni);
+    const { size } = this.entries(vni);
+    if (size < fdbLimit) return;
+    throw new DataPlaneError(
+      'fdb_full',
+      `${mac}: VNI ${vni} has ${size} static entries, and its fdbLimit is ${fdbLimit}: raise it, or remove one`,
+    );
   }
 
   #noSuchPeer(vni: number, host: string): DataPlaneError {

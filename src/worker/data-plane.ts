@@ -60,6 +60,7 @@ export function isPeerOf({ address, name }: NewPeer, host: string): boolean {
 
 export type DataPlaneErrorCode =
   | ChangeErrorCode
+  | 'fdb_full'
   | 'vni_not_found'
   | 'vni_exists'
   | 'capture_busy'
@@ -116,7 +117,7 @@ export interface DataPlane {
   addPeer(vni: number, peer: NewPeer): Promise<PeerState>;
   /** Removes the peer and all its FDB entries. @throws DataPlaneError peer_not_found, vni_not_found */
   removePeer(vni: number, address: string): Promise<void>;
-  /** Static entry, replaces any other. @throws DataPlaneError peer_not_found, fdb_full */
+  /** Static entry, replaces any other. @throws DataPlaneError peer_not_found */
   putFdb(vni: number, mac: MacParts, peer: string): Promise<void>;
   /** @throws DataPlaneError fdb_entry_not_found */
   deleteFdb(vni: number, mac: MacParts): Promise<void>;

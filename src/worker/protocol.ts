@@ -244,7 +244,7 @@ export interface ProbeNonce {
 }
 
 /** Stable codes of a change that the data plane refused. */
-export type ChangeErrorCode = 'fdb_entry_not_found' | 'fdb_full' | 'internal';
+export type ChangeErrorCode = 'fdb_entry_not_found' | 'internal';
 
 export type Report =
   /** The ports are open: changes are taken from now on. */

@@ -129,3 +129,23 @@ t.test('static entries behind all addresses of a name go with a flush of that na
   await configuration.flushFdb(1, { type: 'static', peer: 'far.example' });
   t.same([...configuration.entries(1).values()], ['192.0.2.3']);
 });
+
+t.test('static entries are at most as many as fdbLimit says', async (t) => {
+  const { configuration, done } = make('vnis: [{vni: 1, fdbLimit: 2}, {vni: 2}]');
+  const put = (low: number, vni = 1) => configuration.putFdb(vni, { high: 0x0200, low }, '192.0.2.1');
+  await put(1);
+  await put(2);
+  await t.rejects(put(3), {
+    code: 'fdb_full',
+    message: '02:00:00:00:00:03: VNI 1 has 2 static entries, and its fdbLimit is 2: raise it, or remove one',
+  });
+  await put(2);
+  await put(3, 2);
+  t.same(done.splice(0), ['put 1 192.0.2.1', 'put 2 192.0.2.1', 'put 2 192.0.2.1', 'put 3 192.0.2.1']);
+  await configuration.changeVni(1, { fdbLimit: 1 });
+  t.equal(configuration.entries(1).size, 2, 'those that are there stay');
+  await configuration.deleteFdb(1, { high: 0x0200, low: 1 });
+  await t.rejects(put(3), { code: 'fdb_full' });
+  await configuration.changeVni(1, { fdbLimit: 2 });
+  await put(3);
+});
