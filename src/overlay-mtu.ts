@@ -76,6 +76,7 @@ export class OverlayMtus {
   /** A VNI goes. */
   end(vni: number): void {
     this.#vnis.delete(vni);
+    this.#log.forget(String(vni));
   }
 
   /**

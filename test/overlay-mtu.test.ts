@@ -66,6 +66,15 @@ t.test('auto follows as peers come and go and paths change', async (t) => {
   t.same(mtus.warnings(), []);
 });
 
+t.test('a VNI that goes and comes again begins anew to tell', async (t) => {
+  const { mtus, warned } = make();
+  for (let time = 0; time < 20; time++) {
+    mtus.begin(settings(100, 9000), [peer('192.0.2.1')], 0);
+    mtus.end(100);
+  }
+  t.equal(warned(), 20);
+});
+
 t.test('an unbridged TAP has what was asked for, or what follows, but then enough for IPv6', async (t) => {
   const { mtus, paths } = make();
   const peers = [peer('192.0.2.1')];

@@ -12,6 +12,7 @@ import { silentLogger } from '../../src/log.js';
 import { loadShim } from '../../src/native/binding.js';
 import { PathCare } from '../../src/path-care.js';
 import { Overlay } from '../../src/vtep/overlay.js';
+import { Warnings } from '../../src/vtep/warnings.js';
 import { parseIpAddress } from '../../src/wire/ip-address.js';
 import { DataPlaneError, type NewPeer } from '../../src/worker/data-plane.js';
 import type { Handle } from '../../src/worker/handle.js';
@@ -77,11 +78,13 @@ function make(care = NOTHING_FOLLOWS) {
   const taps = new Set<string>();
   const broken = new Set<string>();
   const moved: string[] = [];
+  const taken = 'taken';
   const devices = {
     open: async (specs: readonly OverlayDeviceSpec[]) =>
       specs.map(({ tap }) => {
         taps.add(tap);
-        return { name: tap, fds: [], unsteered: '', mac: { high: 0x0200, low: 1 } };
+        if (tap === taken) throw new HostError(`TAP ${taken} is in use`);
+        return { name: tap, fds: [], unsteered: 'EPERM', mac: { high: 0x0200, low: 1 } };
       }),
     close: async ([tap]: readonly string[]) => {
       taps.delete(tap);
@@ -91,6 +94,7 @@ function make(care = NOTHING_FOLLOWS) {
   };
   const events = new Events();
   const told = events.subscribe();
+  const warnings = new Warnings(silentLogger(), new Events());
   const overlay = new Overlay({
     settings: { workers: 1 },
     paths,
@@ -100,7 +104,7 @@ function make(care = NOTHING_FOLLOWS) {
     events,
     log: silentLogger(),
     entries: () => new Map(),
-    warn: () => {},
+    warnings,
     opened: () => {},
   });
   overlay.attach(plane as unknown as Handle);
@@ -114,7 +118,7 @@ function make(care = NOTHING_FOLLOWS) {
     }
     return types;
   };
-  return { overlay, zone, plane, taps, broken, moved, shown, happened };
+  return { overlay, zone, plane, taps, broken, moved, taken, warnings, shown, happened };
 }
 
 t.test('an address that a name loses stays a peer where it was given by itself', async (t) => {
@@ -166,6 +170,21 @@ t.test('a VNI whose device somebody else has removed goes all the same', async (
   await overlay.remove(vni(1));
   t.same([...plane.rows.keys()], []);
   t.same(await happened(), ['vni 1 added', 'vni 1 removed']);
+});
+
+t.test('warnings about a VNI go with it, and with one that could not be had', async (t) => {
+  const { overlay, zone, warnings, taken } = make();
+  zone.set('a.example', ['127.0.0.1']);
+  const twice = (number: number) => vni(number, 'a.example', '127.0.0.1');
+  const codes = () => warnings.list.map(({ code }) => code);
+  await overlay.add([twice(1), twice(2)]);
+  t.same(codes(), ['peer_duplicate', 'queues_unsteered', 'queues_unsteered']);
+  await overlay.remove(twice(1));
+  t.same(codes(), ['peer_duplicate', 'queues_unsteered']);
+  await overlay.remove(twice(2));
+  t.same(codes(), []);
+  await t.rejects(overlay.add([twice(1), { ...twice(3), tap: taken }]), { message: 'TAP taken is in use' });
+  t.same(codes(), []);
 });
 
 t.test('a TAP changes its bridge after what follows from paths has been done to it', async (t) => {
