@@ -180,6 +180,7 @@ t.test('reload', async (t) => {
   t.strictSame(await vtep.reload(), {
     changed: ['vni 300: added', 'vni 100: peer 192.0.2.12 removed'],
     needsRestart: ['--ttl'],
+    hasFile: true,
   });
   t.equal(vtep.settings(100).ageingS, 9, 'the API beats the file');
   t.strictSame(codes(), ['restart_needed', 'state_overrides']);

@@ -229,6 +229,7 @@ export const countersSchema = object({
 export const reloadSchema = object({
   changed: { type: 'array', items: text },
   needsRestart: { type: 'array', items: text },
+  hasFile: { ...flag, description: 'false: vtepd runs without --config, and nothing was read' },
 });
 
 /** `{items, nextCursor}`; a null cursor: this was the last page. */

@@ -36,6 +36,8 @@ export interface ReloadReport {
   readonly changed: readonly string[];
   /** Flags that take effect at the next start. */
   readonly needsRestart: readonly string[];
+  /** false: there is nothing to read anew, and nothing was read. */
+  readonly hasFile: boolean;
 }
 
 export interface ConfigurationOptions {
@@ -53,7 +55,7 @@ export interface ConfigurationOptions {
 }
 
 const NOT_LOOKED = () => {};
-const NOTHING_CHANGED: ReloadReport = { changed: [], needsRestart: [] };
+const NOTHING_CHANGED: ReloadReport = { changed: [], needsRestart: [], hasFile: false };
 
 export class LiveConfiguration {
   readonly #options: ConfigurationOptions;
@@ -262,7 +264,7 @@ export class LiveConfiguration {
     await this.#become(base, this.#state);
     this.#needsRestart = daemonDifference(this.#started, read).map((key) => flagOf(key as Key));
     const changed = describe(difference(before.vnis, this.#holds.vnis));
-    return { changed, needsRestart: this.#needsRestart };
+    return { changed, needsRestart: this.#needsRestart, hasFile: true };
   }
 
   /** @param work what is to be done beside what settings say, in the same change */

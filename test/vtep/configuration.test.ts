@@ -20,6 +20,7 @@ const PEERS = [
   ['192.0.2.3', ''],
 ];
 
+/** @param given reread: what the file says then; '' there is none */
 function make(text: string, given: { reread?: string; store?: StateStore } = {}) {
   const done: string[] = [];
   let down = false;
@@ -50,7 +51,7 @@ function make(text: string, given: { reread?: string; store?: StateStore } = {})
     base: settings(text),
     state: NO_STATE,
     store,
-    reread: () => settings(reread),
+    reread: reread === '' ? undefined : () => settings(reread),
     events: new Events(),
     log: silentLogger(),
     settled: () => {},
@@ -65,7 +66,7 @@ function make(text: string, given: { reread?: string; store?: StateStore } = {})
 t.test('another port in the file: at the next start, for peers as well', async (t) => {
   const vni = 'vnis: [{vni: 1, peers: [192.0.2.1, "192.0.2.2,port=8472"]}]';
   const { configuration, done } = make(vni, { reread: `port: 4790\n${vni}` });
-  t.strictSame(await configuration.reload(), { changed: [], needsRestart: ['--port'] });
+  t.strictSame(await configuration.reload(), { changed: [], needsRestart: ['--port'], hasFile: true });
   t.same(
     configuration.vni(1).peers.map(({ port }) => port),
     [4789, 8472],
@@ -148,4 +149,9 @@ t.test('static entries are at most as many as fdbLimit says', async (t) => {
   await t.rejects(put(3), { code: 'fdb_full' });
   await configuration.changeVni(1, { fdbLimit: 2 });
   await put(3);
+});
+
+t.test('without a file nothing is read, and the answer says so', async (t) => {
+  const { configuration } = make('vnis: [{vni: 1}]', { reread: '' });
+  t.strictSame(await configuration.reload(), { changed: [], needsRestart: [], hasFile: false });
 });
