@@ -8,7 +8,7 @@
  */
 import type { FastifyInstance } from 'fastify';
 import type { ApiListen, Settings } from './config/settings.js';
-import type { StatusInfo } from './control/deps.js';
+import type { ReloadReport, StatusInfo } from './control/deps.js';
 import { ListenError, listen } from './control/listen.js';
 import { buildMetricsServer, buildServer } from './control/server.js';
 import { readTokenFile } from './control/token.js';
@@ -66,10 +66,13 @@ export class Daemon {
 
   /** Reads flags and file anew. What was wrong with them is logged and in the status; the old configuration holds then. */
   async reload(): Promise<void> {
-    if (this.#stopping) return;
-    this.#service?.reloading();
-    await this.#vtep.reload().catch(() => {});
-    if (!this.#stopping) this.#service?.ready(this.#statusLine());
+    if (!this.#stopping) await this.#reload().catch(() => {});
+  }
+
+  /** Whoever asks for it, the service manager is told. */
+  #reload(): Promise<ReloadReport> {
+    const work = () => this.#vtep.reload();
+    return this.#service?.reload(work, () => this.#statusLine()) ?? work();
   }
 
   /** Removes what was created. Frames that were read are still delivered. */
@@ -150,6 +153,7 @@ export class Daemon {
       status: () => this.#status(),
       log: this.#log,
       configuration: vtep,
+      reload: () => this.#reload(),
       events: vtep.events,
       capture: { open: (options) => vtep.capture(options) },
       token,

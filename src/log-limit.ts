@@ -32,6 +32,11 @@ export class LimitedLog {
     this.#log[this.#allows(key) ? level : 'debug'](fields, message);
   }
 
+  /** What a key stands for is gone. */
+  forget(key: string): void {
+    this.#buckets.delete(key);
+  }
+
   #allows(key: string): boolean {
     const nowMs = this.#nowMs();
     const bucket = this.#buckets.get(key) ?? { tokens: BURST, atMs: nowMs };

@@ -2,8 +2,9 @@
  * The overlay MTU of each VNI, from configuration and paths: with `--mtu auto` what fits the narrowest path, followed as
  * peers come and go and paths change; else what was asked for, with a warning for as long as it does not fit.
  *
- * An unbridged TAP has the overlay MTU as its device MTU, for then the kernel itself sends nothing larger. A bridged one
- * keeps its bridge's: vtepd must see what is too large to answer it.
+ * An unbridged TAP has the overlay MTU as its device MTU, for then the kernel itself sends nothing larger: what was asked for,
+ * or what follows from paths, but then never less than IPv6 takes. A bridged one keeps its bridge's: vtepd must see what is
+ * too large to answer it.
  */
 import type { VniSettings } from './config/settings.js';
 import type { Logger } from './log.js';
@@ -14,6 +15,14 @@ export interface OverlayMtuOptions {
   /** What is known of the way to a peer, bytes. */
   readonly pathMtu: (address: string) => number | undefined;
   readonly log: Logger;
+}
+
+/** Linux takes IPv6 away from a device that carries less (RFC 8200 §5), addresses and all, and does not give it back. */
+const IPV6_MIN_MTU = 1280;
+
+/** Device MTU of a TAP in no bridge, bytes. @param asked `--mtu` */
+export function unbridgedMtu(asked: number | 'auto', overlayMtu: number): number {
+  return asked === 'auto' ? Math.max(overlayMtu, IPV6_MIN_MTU) : asked;
 }
 
 /** A peer as far as its path matters. */
@@ -67,6 +76,7 @@ export class OverlayMtus {
   /** A VNI goes. */
   end(vni: number): void {
     this.#vnis.delete(vni);
+    this.#log.forget(String(vni));
   }
 
   /**
@@ -100,6 +110,12 @@ export class OverlayMtus {
   /** Of a VNI that has begun, bytes. */
   overlayMtu(vni: number): number {
     return this.#vnis.get(vni)!.overlayMtu;
+  }
+
+  /** Device MTU of the TAP of a VNI that has begun, while it is in no bridge, bytes. */
+  unbridgedMtu(vni: number): number {
+    const { settings, overlayMtu } = this.#vnis.get(vni)!;
+    return unbridgedMtu(settings.mtu, overlayMtu);
   }
 
   /** VLAN tags that a VNI's frames have. */

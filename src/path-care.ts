@@ -9,7 +9,7 @@ import { getLink, type Link, linksOfKind, setLink, tagsOver } from './host/link.
 import type { Paths } from './host/paths.js';
 import { packRow } from './host/underlay-sockets.js';
 import type { Logger } from './log.js';
-import { OverlayMtus } from './overlay-mtu.js';
+import { OverlayMtus, unbridgedMtu } from './overlay-mtu.js';
 import { Hearing } from './probe/hearing.js';
 import type { ProbeResult } from './probe/prober.js';
 import type { Progress } from './probe/search.js';
@@ -71,21 +71,26 @@ export class PathCare {
     });
   }
 
-  /** A VNI is about to be set up. @returns its overlay MTU, bytes */
-  async begin(vni: VniSettings, peers: readonly NewPeer[]): Promise<number> {
-    return this.#overlayMtus.begin(vni, peers, await this.#tags(vni));
+  /** A VNI is about to be set up. */
+  async begin(vni: VniSettings, peers: readonly NewPeer[]): Promise<void> {
+    this.#overlayMtus.begin(vni, peers, await this.#tags(vni));
   }
 
   /** Another MTU is asked for, or the VNI has another bridge. @returns when frames are judged by its overlay MTU */
   change(vni: VniSettings): Promise<void> {
-    const changed = this.#following.then(async () => {
+    return this.inTurn(async () => {
       const handle = this.#handle!;
       const overlayMtu = this.#overlayMtus.change(vni, handle.peers(vni.vni), await this.#tags(vni));
       await handle.setPolicy(vni.vni, { overlayMtu, packetMax: vni.mtu === 'auto' ? 0 : vni.mtu });
-      await followOnDevice(vni.tap, overlayMtu);
+      await followOnDevice(vni.tap, this.#overlayMtus.unbridgedMtu(vni.vni));
     });
-    this.#following = changed.catch(() => {});
-    return changed;
+  }
+
+  /** What asks for a device and changes it accordingly: never while something that follows from paths does the same. */
+  inTurn(work: () => Promise<void>): Promise<void> {
+    const done = this.#following.then(work);
+    this.#following = done.catch(() => {});
+    return done;
   }
 
   /** 802.1Q tags of a VNI's frames. Those of the start are asked for together; later ones see what there is by then. */
@@ -105,6 +110,11 @@ export class PathCare {
   /** Of a VNI that has begun, bytes. */
   overlayMtu(vni: number): number {
     return this.#overlayMtus.overlayMtu(vni);
+  }
+
+  /** Device MTU of its TAP while that is in no bridge, bytes. */
+  unbridgedMtu(vni: number): number {
+    return this.#overlayMtus.unbridgedMtu(vni);
   }
 
   /**
@@ -189,7 +199,8 @@ export class PathCare {
         (vni) => (known.has(vni) ? handle.peers(vni) : undefined),
         async (vni, overlayMtu) => {
           await handle.setOverlayMtu(vni, overlayMtu);
-          await followOnDevice(handle.vnis().find((state) => state.vni === vni)!.tap, overlayMtu);
+          const { tap } = handle.vnis().find((state) => state.vni === vni)!;
+          await followOnDevice(tap, unbridgedMtu('auto', overlayMtu));
         },
       );
       this.#failure = '';
@@ -215,12 +226,8 @@ export class PathCare {
   }
 }
 
-/** Linux takes IPv6 away from a device that carries less (RFC 8200 §5), addresses and all, and does not give it back. */
-const IPV6_MIN_MTU = 1280;
-
-/** An unbridged TAP has the overlay MTU as its own; a bridged one keeps its bridge's. */
-async function followOnDevice(tap: string, overlayMtu: number): Promise<void> {
+/** A bridged TAP keeps the MTU of its bridge. */
+async function followOnDevice(tap: string, unbridgedMtu: number): Promise<void> {
   const { master, mtu } = await getLink(tap);
-  const wanted = Math.max(overlayMtu, IPV6_MIN_MTU);
-  if (master === '' && mtu !== wanted) await setLink(tap, 'mtu', String(wanted));
+  if (master === '' && mtu !== unbridgedMtu) await setLink(tap, 'mtu', String(unbridgedMtu));
 }

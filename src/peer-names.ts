@@ -81,6 +81,7 @@ export class PeerNames {
   retain(hosts: Iterable<string>): void {
     const kept = new Set(hosts);
     for (const name of this.#failing) if (!kept.has(name)) this.#failing.delete(name);
+    for (const { name } of this.states()) if (!kept.has(name)) this.#log.forget(name);
     this.#follower.retain(kept);
   }
 

@@ -35,14 +35,12 @@ import { NamedPeers } from './vtep/named-peers.js';
 import { type OpenVni, Overlay } from './vtep/overlay.js';
 import { Superframes } from './vtep/superframes.js';
 import { deafPorts, engineOf, makeTunnel, openSockets, workerDescriptors } from './vtep/underlay.js';
+import { type Warning, Warnings } from './vtep/warnings.js';
 import type { DataPlane, FdbFilter, PeerState } from './worker/data-plane.js';
 import { Handle } from './worker/handle.js';
 import type { MacParts } from './worker/protocol.js';
 
-export interface Warning {
-  readonly code: string;
-  readonly detail: string;
-}
+export type { Warning } from './vtep/warnings.js';
 
 /** What a VTEP knows about itself beside its data plane. */
 export interface VtepStatus {
@@ -87,7 +85,7 @@ export class Vtep {
   readonly #undo: Rollback;
   readonly #paths: Paths;
   readonly #peers: NamedPeers;
-  readonly #warnings: Warning[] = [];
+  readonly #warnings: Warnings;
   readonly #offloads = new Offloads();
   #shim!: Shim;
   #care!: PathCare;
@@ -114,6 +112,7 @@ export class Vtep {
     this.#settings = settings;
     this.#log = log;
     this.#undo = undo;
+    this.#warnings = new Warnings(log, events);
     this.#peers = new NamedPeers({ log, events });
     this.#paths = new Paths(settings, (host) => this.#peers.resolve(host));
   }
@@ -181,7 +180,7 @@ export class Vtep {
     return this.#configuration.removePeer(vni, host, seen);
   }
 
-  /** A static entry; replaces any other. @param peer canonical text of an address */
+  /** A static entry; replaces any other. @param peer canonical text of an address @throws DataPlaneError peer_not_found, fdb_full */
   putFdb(vni: number, mac: MacParts, peer: string): Promise<void> {
     return this.#configuration.putFdb(vni, mac, peer);
   }
@@ -210,7 +209,7 @@ export class Vtep {
       engine: this.#engine,
       offloads: this.#offloads.names(),
       warnings: [
-        ...this.#warnings,
+        ...this.#warnings.list,
         ...this.#configuration.warnings(),
         ...this.#peers.names.warnings(),
         ...this.#care.warnings(),
@@ -316,7 +315,7 @@ export class Vtep {
       events: this.events,
       log: this.#log,
       entries: (vni) => this.#configuration.entries(vni),
-      warn: (code, detail) => this.#warn(code, detail),
+      warnings: this.#warnings,
       opened: (opened) => {
         if (this.#engine === 'batch') noteDevices(this.#offloads, opened);
       },
@@ -390,7 +389,7 @@ export class Vtep {
       flows: this.#flows,
       log: this.#log,
       routesChanged: () => this.#care.changed(),
-      notPermitted: (detail) => this.#warn('offload_not_permitted', detail),
+      notPermitted: (detail) => this.#warnings.warn('offload_not_permitted', detail),
     });
     this.#undo.push(() => superframes.stop());
     await superframes.start();
@@ -411,14 +410,6 @@ export class Vtep {
       ttl,
       udpChecksum,
     });
-  }
-
-  /** What comes again, as two names with one address may at every lookup, is said once. */
-  #warn(code: string, detail: string): void {
-    if (this.#warnings.some((warning) => warning.code === code && warning.detail === detail)) return;
-    this.#warnings.push({ code, detail });
-    this.#log.warn({ code }, detail);
-    this.events.publish({ type: 'warning', code, detail });
   }
 }
 

@@ -23,4 +23,7 @@ t.test('some lines at once, then one a minute, each key for itself', async (t) =
   nowMs = 1e9;
   t.equal(loud('a'), 10, 'no more than at once');
   t.match(lines[0], { key: 'a', msg: 'again' });
+  limited.forget('a');
+  t.equal(loud('b'), 10);
+  t.equal(loud('a'), 10, 'what is gone begins anew');
 });

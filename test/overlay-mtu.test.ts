@@ -66,6 +66,29 @@ t.test('auto follows as peers come and go and paths change', async (t) => {
   t.same(mtus.warnings(), []);
 });
 
+t.test('a VNI that goes and comes again begins anew to tell', async (t) => {
+  const { mtus, warned } = make();
+  for (let time = 0; time < 20; time++) {
+    mtus.begin(settings(100, 9000), [peer('192.0.2.1')], 0);
+    mtus.end(100);
+  }
+  t.equal(warned(), 20);
+});
+
+t.test('an unbridged TAP has what was asked for, or what follows, but then enough for IPv6', async (t) => {
+  const { mtus, paths } = make();
+  const peers = [peer('192.0.2.1')];
+  mtus.begin(settings(100, 1000), peers, 0);
+  t.equal(mtus.unbridgedMtu(100), 1000);
+  mtus.change(settings(100, 1100), peers, 0);
+  t.equal(mtus.unbridgedMtu(100), 1100);
+  paths.set('192.0.2.1', 1200);
+  mtus.change(settings(100, 'auto'), peers, 0);
+  t.same([mtus.overlayMtu(100), mtus.unbridgedMtu(100)], [1150, 1280]);
+  mtus.begin(settings(200, 'auto'), peers, 0);
+  t.equal(mtus.unbridgedMtu(200), 1280);
+});
+
 t.test('tags of VLAN devices make it smaller', async (t) => {
   const { mtus } = make();
   t.equal(mtus.begin(settings(100, 'auto'), [peer('192.0.2.1')], 1), 1446);

@@ -80,3 +80,12 @@ t.test('a name that comes back is told of anew', async (t) => {
     names.retain([]);
   }
 });
+
+t.test('a name that goes and comes again begins anew to tell', async (t) => {
+  const { names, lines } = makeNames(t);
+  for (let time = 0; time < 20; time++) {
+    await names.resolve('lost.example');
+    names.retain([]);
+  }
+  t.equal(lines.filter(({ level }) => level === 40).length, 20);
+});

@@ -107,6 +107,20 @@ t.test('settings', async (t) => {
   t.equal(device('br2'), undefined);
 });
 
+t.test('an overlay MTU too small for IPv6 is the device’s, at start as after a change', async (t) => {
+  await vtep.addVni(made(200, { mtu: 1000 }));
+  t.match(device('vtep200'), { mtu: 1000 });
+  await vtep.changeVni(200, { mtu: 1100 });
+  t.match(device('vtep200'), { mtu: 1100 });
+  await vtep.removeVni(200);
+  ip('route add 203.0.113.1/32 dev under mtu lock 1200');
+  const narrow = { peers: [peer('203.0.113.1')], addresses: ['2001:db8::1/64'] };
+  await vtep.addVni(made(200, { mtu: 'auto', ...narrow }));
+  t.match(device('vtep200'), { mtu: 1280, addresses: ['2001:db8::1/64'] });
+  t.equal(vtep.dataPlane.vnis().find(({ vni }) => vni === 200)?.policy.overlayMtu, 1150);
+  await vtep.removeVni(200);
+});
+
 t.test('peers and static entries', async (t) => {
   t.strictSame(
     (await vtep.addPeer(100, peer('192.0.2.14', false))).map(({ address, flood }) => [address.text, flood]),
@@ -166,6 +180,7 @@ t.test('reload', async (t) => {
   t.strictSame(await vtep.reload(), {
     changed: ['vni 300: added', 'vni 100: peer 192.0.2.12 removed'],
     needsRestart: ['--ttl'],
+    hasFile: true,
   });
   t.equal(vtep.settings(100).ageingS, 9, 'the API beats the file');
   t.strictSame(codes(), ['restart_needed', 'state_overrides']);

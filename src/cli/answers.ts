@@ -42,6 +42,8 @@ export interface ReloadReport {
   readonly changed: readonly string[];
   /** Settings that take effect at the next start. */
   readonly needsRestart: readonly string[];
+  /** false: vtepd runs without --config, and nothing was read. */
+  readonly hasFile: boolean;
 }
 
 /** Something that happened; its other fields depend on the type. */

@@ -121,7 +121,11 @@ export const TYPE_OPTION = option(
   'only entries of this type',
   oneOf('static', 'dynamic', 'all'),
 );
-export const PEER_OPTION = option('--peer <ADDR>', 'only entries behind this peer', parsePeerHost);
+export const PEER_OPTION = option(
+  '--peer <ADDR>',
+  'only entries behind this peer; of a name, behind all its addresses',
+  parsePeerHost,
+);
 
 export interface VniOption {
   readonly vni?: number;

@@ -49,7 +49,14 @@ export function vniText({ fdb, ...settings }: Vni, etag: string): string {
   return rows.map(([name, value]) => `${name.padEnd(width)}  ${value}\n`).join('');
 }
 
-export function reloadText({ changed, needsRestart }: ReloadReport): string {
+/** Flags are those of the start, so without a file there is nothing that could be read anew. */
+const NO_FILE = `nothing changed: vtepd runs without --config, so there is no file to read anew.
+A reload covers that file: VNIs, their settings and peers change at once, other settings at the next start.
+Flags hold until vtepd is started anew; what the API changed stays.
+`;
+
+export function reloadText({ changed, needsRestart, hasFile }: ReloadReport): string {
+  if (!hasFile) return NO_FILE;
   if (changed.length + needsRestart.length === 0) return 'nothing changed\n';
   const lines = [
     ...changed.map((what) => `changed: ${what}`),

@@ -143,7 +143,7 @@ export const SETTINGS = {
   fdbLimit: vni({
     argument: 'N',
     standard: '65536',
-    help: 'most learned MACs of a VNI',
+    help: 'most learned MACs of a VNI, and beside them as many static entries',
     parse: wholeNumber(1, FDB_LIMIT_MAX),
   }),
   flood: vni({

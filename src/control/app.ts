@@ -37,13 +37,22 @@ export function createApp(log: Logger): FastifyInstance {
     ajv: {
       customOptions: { coerceTypes: false, removeAdditional: false, verbose: true, allowUnionTypes: true },
     },
-    frameworkErrors: (error, request, reply) => sendProblem(reply.headers(headersOf(request)), error),
-    clientErrorHandler: answerBrokenHttp,
+    // Node itself would answer without a word; `refuseNoHost` does instead.
+    http: { requireHostHeader: false },
+    frameworkErrors: (error, request, reply) => {
+      sendProblem(reply.headers(headersOf(request)), error);
+      const { id, method, url, ip } = request;
+      log.debug({ request: id, method, url, status: reply.statusCode, ip }, 'request');
+    },
+    clientErrorHandler: (error, socket) => answerBrokenHttp(log, error, socket),
   });
   app.server.maxConnections = CONNECTIONS_MAX;
+  // What a client expects beyond RFC 9110 §10.1.1 may be left unheeded; Node would answer by itself here, too.
+  app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response));
   app.removeContentTypeParser('text/plain');
   app.addHook('onRequest', async (request, reply) => {
     reply.headers(headersOf(request));
+    refuseNoHost(request);
   });
   app.addHook('onResponse', async ({ id, method, url, ip }, { statusCode, elapsedTime }) => {
     log.debug({ request: id, method, url, status: statusCode, ms: Math.round(elapsedTime), ip }, 'request');
@@ -91,8 +100,14 @@ export function refuseOtherMethods(
   }
 }
 
+/** RFC 9112 §3.2. */
+function refuseNoHost({ raw: { httpVersion, headers } }: FastifyRequest): void {
+  if (headers.host === undefined && httpVersion !== '1.0')
+    throw new ApiError('bad_request', 'the request has no Host header');
+}
+
 /** Of every answer. */
-function headersOf({ id }: FastifyRequest): Record<string, string> {
+function headersOf({ id }: { readonly id: string }): Record<string, string> {
   return { 'cache-control': 'no-store', 'x-content-type-options': 'nosniff', 'x-request-id': id };
 }
 
@@ -102,7 +117,7 @@ function sendProblem(reply: FastifyReply, error: unknown): FastifyReply {
 }
 
 /** What is no HTTP has no request and no reply: the answer is written by hand. */
-function answerBrokenHttp(error: Error & { code?: string }, socket: Socket): void {
+function answerBrokenHttp(log: Logger, error: Error & { code?: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy();
     return;
@@ -110,9 +125,16 @@ function answerBrokenHttp(error: Error & { code?: string }, socket: Socket): voi
   const [code, detail] = BROKEN_HTTP[error.code ?? ''] ?? ['bad_request', 'this is not HTTP/1.1'];
   const answer = problem(code, detail);
   const body = JSON.stringify(answer);
-  socket.end(
-    `HTTP/1.1 ${answer.status} ${answer.title}\r\nContent-Type: ${PROBLEM_TYPE}\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
-  );
+  const id = randomUUID();
+  const headers = {
+    ...headersOf({ id }),
+    'Content-Type': PROBLEM_TYPE,
+    'Content-Length': Buffer.byteLength(body),
+    Connection: 'close',
+  };
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  log.debug({ request: id, status: answer.status, ip: socket.remoteAddress }, 'no request');
+  socket.end(`HTTP/1.1 ${answer.status} ${answer.title}\r\n${lines.join('')}\r\n${body}`);
 }
 
 const BROKEN_HTTP: Readonly<Record<string, [ProblemCode, string]>> = {

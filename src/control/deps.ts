@@ -17,6 +17,11 @@ export interface ControlDeps {
   readonly log: Logger;
   /** What changes anything; reading stays with `dataPlane`. */
   readonly configuration: Configuration;
+  /**
+   * Reads flags and file anew and applies the difference, as a signal does. @throws ConfigError: the old configuration still
+   * holds
+   */
+  readonly reload: () => Promise<ReloadReport>;
   readonly events: EventSource;
   readonly capture: CaptureSource;
   /** Bearer token that a request must show; '' none. */
@@ -28,7 +33,7 @@ export interface ControlDeps {
 }
 
 /**
- * What REST, reload and the library change. A change is answered after the data plane has applied it and the state
+ * What REST and the library change. A change is answered after the data plane has applied it and the state
  * file holds it; one that fails has changed nothing. One at a time.
  */
 export interface Configuration {
@@ -53,19 +58,19 @@ export interface Configuration {
    * @throws DataPlaneError peer_of_name for an address that a name brought
    */
   removePeer(vni: number, host: string, seen?: () => void): Promise<void>;
-  /** @param peer canonical text of an address */
+  /** @param peer canonical text of an address @throws DataPlaneError peer_not_found, fdb_full */
   putFdb(vni: number, mac: MacParts, peer: string): Promise<void>;
   deleteFdb(vni: number, mac: MacParts): Promise<void>;
   /** @returns entries removed */
   flushFdb(vni: number, filter: FdbFilter): Promise<number>;
-  /** Reads flags and file anew and applies the difference. @throws ConfigError: the old configuration still holds */
-  reload(): Promise<ReloadReport>;
 }
 
 export interface ReloadReport {
   readonly changed: readonly string[];
   /** Settings that take effect at the next start. */
   readonly needsRestart: readonly string[];
+  /** false: vtepd runs without --config, and nothing was read. */
+  readonly hasFile: boolean;
 }
 
 export interface CaptureSource {

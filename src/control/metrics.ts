@@ -4,7 +4,7 @@
  * removed peer are gone. What the process needs (`process_*`, `nodejs_*`) is prom-client's.
  *
  * A scrape is a stream: what it takes is its copy of the counters and some chunks of text, and nothing of what it does happens on
- * the data plane's threads. Two scrapes may run at once, so that a client that hangs keeps nobody out; more wait for their turn.
+ * the data plane's threads. Two scrapes may run at once; more wait for their turn, and one that has gone on for long is ended then.
  *
  * Labels never hold a MAC. A drop that belongs to no configured VNI has `vni=""`; `peer=""` are sources that are
  * no configured peers, and peers that were removed.
@@ -31,18 +31,24 @@ const MISNAMED = [
   'nodejs_active_resources_total',
 ];
 
-/** A scrape at each call of `scrape`, which gives the exposition format's text. */
-export function createMetrics(deps: Pick<ControlDeps, 'dataPlane' | 'status'>): {
+/**
+ * A scrape at each call of `scrape`, which gives the exposition format's text.
+ * @param placeMs after which a scrape may be ended while another one waits; as in `turns.ts` unless a test says otherwise
+ */
+export function createMetrics(
+  deps: Pick<ControlDeps, 'dataPlane' | 'status'>,
+  placeMs?: number,
+): {
   readonly contentType: string;
   readonly scrape: () => Readable;
 } {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   for (const name of MISNAMED) registry.removeSingleMetric(name);
-  const turns = new Turns(SCRAPES_MAX);
+  const turns = new Turns(SCRAPES_MAX, placeMs);
 
-  async function* pieces(): AsyncGenerator<string> {
-    const done = await turns.take();
+  async function* pieces(end: () => void): AsyncGenerator<string> {
+    const done = await turns.take(end);
     try {
       const image = await takeImage(deps.dataPlane, deps.status());
       yield `${(await registry.metrics()).trim()}\n`;
@@ -51,7 +57,14 @@ export function createMetrics(deps: Pick<ControlDeps, 'dataPlane' | 'status'>): 
       done();
     }
   }
-  return { contentType: registry.contentType, scrape: () => textStream(pieces()) };
+  return {
+    contentType: registry.contentType,
+    scrape: () => {
+      const tooSlow = new Error('the client is slow, and another one waits');
+      const stream = textStream(pieces(() => stream.destroy(tooSlow)));
+      return stream;
+    },
+  };
 }
 
 export const FAMILIES: readonly Family[] = [

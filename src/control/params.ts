@@ -6,7 +6,7 @@ import { ValueError } from '../config/config-error.js';
 import { parsePeerHost } from '../config/peer.js';
 import { oneOf, parseDeviceMac, parseVni } from '../config/values.js';
 import { parseMac } from '../wire/mac.js';
-import type { DataPlane, FdbFilter, PeerState } from '../worker/data-plane.js';
+import { type DataPlane, type FdbFilter, isPeerOf, type PeerState } from '../worker/data-plane.js';
 import type { MacParts } from '../worker/protocol.js';
 import { ApiError } from './errors.js';
 
@@ -27,7 +27,7 @@ export function vniOf(dataPlane: DataPlane, params: { readonly vni: string }): n
 /** The configured peer of this address, or of the name it was given by. @param status of peer_not_found */
 export function peerOf(dataPlane: DataPlane, vni: number, text: string, status?: 404 | 409): PeerState {
   const host = parseWith('peer', text, parsePeerHost);
-  const peer = dataPlane.peers(vni).find(({ address, name }) => address.text === host || name === host);
+  const peer = dataPlane.peers(vni).find((one) => isPeerOf(one, host));
   if (peer !== undefined) return peer;
   throw new ApiError('peer_not_found', `VNI ${vni} has no peer ${host}`, status);
 }
@@ -37,12 +37,12 @@ export function macOf(params: { readonly mac: string }): MacParts {
   return parseMac(parseWith('mac', params.mac, parseDeviceMac))!;
 }
 
-/** @param query `type` and `peer`; both absent: everything */
+/** @param query `type` and `peer`; both absent: everything @throws ApiError bad_request, peer_not_found */
 export function fdbFilter(dataPlane: DataPlane, vni: number, query: FdbQuery): FdbFilter {
-  return {
-    type: parseWith('type', query.type ?? 'all', oneOf('static', 'dynamic', 'all')),
-    peer: query.peer === undefined ? '' : peerOf(dataPlane, vni, query.peer).address.text,
-  };
+  const type = parseWith('type', query.type ?? 'all', oneOf('static', 'dynamic', 'all'));
+  if (query.peer === undefined) return { type, peer: '' };
+  peerOf(dataPlane, vni, query.peer);
+  return { type, peer: parseWith('peer', query.peer, parsePeerHost) };
 }
 
 /** @param name what the text is called in a refusal @throws ApiError bad_request */

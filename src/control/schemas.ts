@@ -36,7 +36,9 @@ export const macParams = object({ vni, mac });
 const limit = said('most items of the page, 1 to 1000; 1000 unless given', '100');
 const cursor = said('nextCursor of the page before');
 const fdbType = said('static, dynamic or all', 'dynamic');
-const fdbPeer = said('entries of this peer alone: its address, or the name it was given by');
+const fdbPeer = said(
+  'entries behind this peer alone: its address, or all addresses of the name it was given by',
+);
 
 export const pageQuery = strict({ limit, cursor });
 export const fdbQuery = strict({ type: fdbType, peer: fdbPeer, limit, cursor });
@@ -227,6 +229,7 @@ export const countersSchema = object({
 export const reloadSchema = object({
   changed: { type: 'array', items: text },
   needsRestart: { type: 'array', items: text },
+  hasFile: { ...flag, description: 'false: vtepd runs without --config, and nothing was read' },
 });
 
 /** `{items, nextCursor}`; a null cursor: this was the last page. */

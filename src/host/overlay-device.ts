@@ -28,8 +28,8 @@ export interface OverlayDeviceSpec {
   /** MAC that the user asked for; '' the derived one, or that of an adopted TAP. */
   readonly mac: string;
   readonly derivedMac: Mac;
-  /** Bytes of the largest IP packet of the overlay. */
-  readonly overlayMtu: number;
+  /** Device MTU while it is in no bridge, bytes. */
+  readonly unbridgedMtu: number;
   /** Take superframes and unfinished checksums from the kernel, where it has them to give. */
   readonly offload: boolean;
   /** How many threads read and write it: each gets a queue of its own. */
@@ -52,7 +52,7 @@ export interface OverlayDevice {
   /** The bridge that we have put it into; '' none. */
   readonly bridge: string;
   /** Puts it into another bridge, or into none ('') @throws HostError, after which it is where it was */
-  moveTo(bridge: string, overlayMtu: number): Promise<void>;
+  moveTo(bridge: string, unbridgedMtu: number): Promise<void>;
   /** @param addresses those that it is to have of us @throws HostError, after which it has those it had */
   readdress(addresses: readonly string[]): Promise<void>;
   /** Takes back every change. @throws HostError naming what could not be taken back */
@@ -127,7 +127,7 @@ export async function openOverlayDevice(shim: Shim, spec: OverlayDeviceSpec): Pr
       get bridge() {
         return place.bridge;
       },
-      moveTo: (bridge, overlayMtu) => place.moveTo(bridge, overlayMtu),
+      moveTo: (bridge, unbridgedMtu) => place.moveTo(bridge, unbridgedMtu),
       readdress: (addresses) => place.readdress(addresses.map(canonical)),
       close: () => undo.run(),
     };
@@ -161,14 +161,14 @@ class Place {
     await this.#undo.run();
   }
 
-  async moveTo(bridge: string, overlayMtu: number): Promise<void> {
+  async moveTo(bridge: string, unbridgedMtu: number): Promise<void> {
     const { tap, derivedMac } = this.#spec;
     const before = await getLink(tap);
     const undo = new Rollback();
     await undo.guard(async () => {
       if (bridge !== '') await openBridge(bridge, derivedMac, undo);
       undo.push(() => setLink(tap, ...(before.master === '' ? ['nomaster'] : ['master', before.master])));
-      await enter(before, bridge, overlayMtu);
+      await enter(before, bridge, unbridgedMtu);
     });
     // What was registered for a failure is not to be done when the bridge is left.
     const left = this.#undo;
@@ -195,12 +195,12 @@ class Place {
 }
 
 /** Another bridge, or none. MTU before the bridge, which shrinks to its smallest port. */
-async function enter(tap: Link, bridge: string, overlayMtu: number): Promise<void> {
+async function enter(tap: Link, bridge: string, unbridgedMtu: number): Promise<void> {
   if (bridge === '') {
     await setLink(tap.name, 'nomaster');
     if (tap.addrGenMode !== '') await setLink(tap.name, 'addrgenmode', 'eui64');
   }
-  const deviceMtu = bridge === '' ? overlayMtu : await bridgedMtu(bridge, tap.name);
+  const deviceMtu = bridge === '' ? unbridgedMtu : await bridgedMtu(bridge, tap.name);
   await setLink(tap.name, 'mtu', String(deviceMtu));
   if (bridge !== '') await joinBridge(tap, bridge);
 }
@@ -259,10 +259,10 @@ async function adopt(
 }
 
 /** MTU before the bridge, which shrinks to its smallest port; addresses and bridge before the device is up. */
-async function configure({ tap, bridge, addresses, overlayMtu }: OverlayDeviceSpec): Promise<void> {
+async function configure({ tap, bridge, addresses, unbridgedMtu }: OverlayDeviceSpec): Promise<void> {
   const link = await getLink(tap);
   const joined = bridge === '' ? link.master : bridge;
-  const deviceMtu = joined === '' ? overlayMtu : await bridgedMtu(joined, tap);
+  const deviceMtu = joined === '' ? unbridgedMtu : await bridgedMtu(joined, tap);
   await setLink(tap, 'mtu', String(deviceMtu));
   if (bridge !== '') await joinBridge(link, bridge);
   await addAddresses(tap, addresses.map(canonical));

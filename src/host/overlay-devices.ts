@@ -57,9 +57,9 @@ export class OverlayDevices {
   }
 
   /** Puts a device into another bridge, or into none. @throws HostError, after which it is where it was */
-  async moveTo(name: string, bridge: string, overlayMtu: number): Promise<void> {
+  async moveTo(name: string, bridge: string, unbridgedMtu: number): Promise<void> {
     const device = this.#open.get(name)!;
-    await this.#inTurn([device.bridge, bridge], () => device.moveTo(bridge, overlayMtu));
+    await this.#inTurn([device.bridge, bridge], () => device.moveTo(bridge, unbridgedMtu));
   }
 
   /** @param addresses those that the device is to have of us @throws HostError, after which it has those it had */

@@ -32,12 +32,12 @@ export interface ResolvedPeer {
 const FORGET_MS = 60_000;
 
 export class Paths {
-  /** Sentences about peers that were named twice. */
-  readonly skipped: string[] = [];
   readonly #settings: Pick<Settings, 'local' | 'underlayDev'>;
   readonly #resolve: (host: string) => Promise<readonly IpAddress[]>;
   readonly #routes = new Map<string, Route>();
   readonly #probed = new Map<string, number>();
+  /** Of lists that name an address twice: a sentence for each time. */
+  readonly #skipped = new WeakMap<readonly ResolvedPeer[], readonly string[]>();
   /** Since when addresses that are known are no peers, ms. */
   readonly #absent = new Map<string, number>();
 
@@ -76,16 +76,23 @@ export class Paths {
     asked: ReadonlyMap<PeerSettings, Promise<ResolvedPeer[]>>,
   ): Promise<ResolvedPeer[]> {
     const found = new Map<string, ResolvedPeer>();
+    const skipped: string[] = [];
     for (const peer of list) {
       for (const resolved of await asked.get(peer)!) {
         const { text } = resolved.address;
         const same = found.get(text);
-        if (same)
-          this.skipped.push(`${peer.host} is ${text}, as ${same.name || 'another peer'} is: taken once`);
+        if (same) skipped.push(`${peer.host} is ${text}, as ${same.name || 'another peer'} is: taken once`);
         else found.set(text, resolved);
       }
     }
-    return [...found.values()];
+    const peers = [...found.values()];
+    if (skipped.length > 0) this.#skipped.set(peers, skipped);
+    return peers;
+  }
+
+  /** @param resolved a list that `resolvePeers` gave @returns sentences about peers that were named twice in it */
+  skipped(resolved: readonly ResolvedPeer[]): readonly string[] {
+    return this.#skipped.get(resolved) ?? [];
   }
 
   /** Our addresses on the ways to the peers: those configured, else those of the routes. */

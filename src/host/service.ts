@@ -24,6 +24,9 @@ export class Service {
   #waiting: string[] = [];
   #retry: NodeJS.Timeout | undefined;
   #status = '';
+  /** How many are under way. */
+  #reloads = 0;
+  #stopping = false;
   #complained = false;
 
   /** @param complain told once, when the manager cannot be told */
@@ -44,9 +47,20 @@ export class Service {
     this.#tell(`READY=1\n${statusLine(status)}`);
   }
 
-  /** Until the next `ready`. The time lets the manager tell it from an earlier one. */
-  reloading(): void {
+  /**
+   * A reload is under way, and then over, however it ends; of several at once when the last is. The time lets the manager tell
+   * one from an earlier one.
+   * @param status asked when it is over
+   */
+  async reload<T>(work: () => Promise<T>, status: () => string): Promise<T> {
     this.#tell(`RELOADING=1\nMONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`);
+    this.#reloads++;
+    try {
+      return await work();
+    } finally {
+      this.#reloads--;
+      if (this.#reloads === 0 && !this.#stopping) this.ready(status());
+    }
   }
 
   /** A line for people, when it is another than before. */
@@ -57,6 +71,7 @@ export class Service {
   }
 
   stopping(): void {
+    this.#stopping = true;
     this.#tell('STOPPING=1');
   }
 

@@ -20,7 +20,7 @@ import * as edits from '../state/edits.js';
 import { applyState, contradictions, entriesOf, type State } from '../state/state.js';
 import type { IpAddress } from '../wire/ip-address.js';
 import { formatMac, parseMac } from '../wire/mac.js';
-import { DataPlaneError, type FdbFilter, type PeerState } from '../worker/data-plane.js';
+import { DataPlaneError, type FdbFilter, isPeerOf, type PeerState } from '../worker/data-plane.js';
 import type { Handle } from '../worker/handle.js';
 import type { MacParts } from '../worker/protocol.js';
 import { carryOut } from './carry.js';
@@ -36,6 +36,8 @@ export interface ReloadReport {
   readonly changed: readonly string[];
   /** Flags that take effect at the next start. */
   readonly needsRestart: readonly string[];
+  /** false: there is nothing to read anew, and nothing was read. */
+  readonly hasFile: boolean;
 }
 
 export interface ConfigurationOptions {
@@ -53,7 +55,7 @@ export interface ConfigurationOptions {
 }
 
 const NOT_LOOKED = () => {};
-const NOTHING_CHANGED: ReloadReport = { changed: [], needsRestart: [] };
+const NOTHING_CHANGED: ReloadReport = { changed: [], needsRestart: [], hasFile: false };
 
 export class LiveConfiguration {
   readonly #options: ConfigurationOptions;
@@ -182,10 +184,13 @@ export class LiveConfiguration {
     });
   }
 
+  /** @throws DataPlaneError fdb_full, peer_not_found */
   putFdb(vni: number, mac: MacParts, peer: string): Promise<void> {
     return this.#inTurn(async () => {
-      const state = edits.withEntry(this.#state, vni, formatMac(mac.high, mac.low), peer);
-      const before = this.entries(vni).get(formatMac(mac.high, mac.low));
+      const text = formatMac(mac.high, mac.low);
+      const before = this.entries(vni).get(text);
+      if (before === undefined) this.#refuseTooManyEntries(vni, text);
+      const state = edits.withEntry(this.#state, vni, text, peer);
       await this.#become(this.#base, state, async (undo) => {
         await this.#handle.putFdb(vni, mac, peer);
         undo.push(() => (before ? this.#handle.putFdb(vni, mac, before) : this.#handle.deleteFdb(vni, mac)));
@@ -207,8 +212,10 @@ export class LiveConfiguration {
 
   flushFdb(vni: number, filter: FdbFilter): Promise<number> {
     return this.#inTurn(async () => {
+      const peers = this.#handle.peers(vni).filter((peer) => isPeerOf(peer, filter.peer));
+      const meant = new Set(peers.map(({ address }) => address.text));
       const isGone = (_: string, peer: string) =>
-        filter.type !== 'dynamic' && (filter.peer === '' || filter.peer === peer);
+        filter.type !== 'dynamic' && (filter.peer === '' || meant.has(peer));
       const state = edits.withoutEntries(this.#state, vni, isGone);
       const gone = [...this.entries(vni)].filter(([mac, peer]) => isGone(mac, peer));
       let removed = 0;
@@ -257,7 +264,7 @@ export class LiveConfiguration {
     await this.#become(base, this.#state);
     this.#needsRestart = daemonDifference(this.#started, read).map((key) => flagOf(key as Key));
     const changed = describe(difference(before.vnis, this.#holds.vnis));
-    return { changed, needsRestart: this.#needsRestart };
+    return { changed, needsRestart: this.#needsRestart, hasFile: true };
   }
 
   /** @param work what is to be done beside what settings say, in the same change */
@@ -293,6 +300,17 @@ export class LiveConfiguration {
     this.#base = base;
     this.#state = state;
     this.#holds = holds;
+  }
+
+  /** Of static entries a VNI may have as many as of learned ones. Those that are there stay when the limit is lowered. */
+  #refuseTooManyEntries(vni: number, mac: string): void {
+    const { fdbLimit } = this.vni(vni);
+    const { size } = this.entries(vni);
+    if (size < fdbLimit) return;
+    throw new DataPlaneError(
+      'fdb_full',
+      `${mac}: VNI ${vni} has ${size} static entries, and its fdbLimit is ${fdbLimit}: raise it, or remove one`,
+    );
   }
 
   #noSuchPeer(vni: number, host: string): DataPlaneError {

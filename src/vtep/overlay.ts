@@ -19,6 +19,7 @@ import { formatMac, parseMac } from '../wire/mac.js';
 import type { NewPeer } from '../worker/data-plane.js';
 import type { Handle, NewVni } from '../worker/handle.js';
 import type { VniPolicy } from '../worker/protocol.js';
+import type { Warnings } from './warnings.js';
 
 export interface OverlayOptions {
   readonly settings: Pick<Settings, 'workers'>;
@@ -31,7 +32,7 @@ export interface OverlayOptions {
   readonly log: Logger;
   /** Static entries that a VNI is to have: MAC → address of a peer. */
   readonly entries: (vni: number) => ReadonlyMap<string, string>;
-  readonly warn: (code: string, detail: string) => void;
+  readonly warnings: Warnings;
   /** Devices were opened. */
   readonly opened: (devices: readonly OverlayDevice[]) => void;
 }
@@ -58,31 +59,36 @@ export class Overlay {
 
   /** Resolves the peers, asks for their routes, opens the devices: of all these VNIs, or of none. @throws Error for people */
   async open(vnis: readonly VniSettings[]): Promise<readonly OpenVni[]> {
-    const { care, devices, opened, warn } = this.#options;
-    const resolved = await this.resolve(vnis.map(({ peers }) => peers));
+    const { care, devices, opened, warnings } = this.#options;
+    const resolved = await this.#resolve(vnis);
     const begun: number[] = [];
     try {
       const specs: OverlayDeviceSpec[] = [];
       for (const [i, vni] of vnis.entries()) {
         begun.push(vni.vni);
-        specs.push(this.#spec(vni, await care.begin(vni, resolved[i])));
+        await care.begin(vni, resolved[i]);
+        specs.push(this.#spec(vni));
       }
       const open = await devices.open(specs);
-      for (const device of open)
-        if (device.unsteered !== '') warn('queues_unsteered', unsteeredDetail(device));
+      for (const [i, device] of open.entries())
+        if (device.unsteered !== '') warnings.warn('queues_unsteered', unsteeredDetail(device), vnis[i].vni);
       opened(open);
       return vnis.map((settings, i) => ({ settings, device: open[i], peers: resolved[i] }));
     } catch (error) {
       for (const vni of begun) await care.end(vni);
+      for (const { vni } of vnis) warnings.vniGone(vni);
       throw error;
     }
   }
 
-  /** Peers of several lists with their addresses. @throws Error for people */
-  async resolve(lists: readonly (readonly PeerSettings[])[]): Promise<readonly (readonly NewPeer[])[]> {
-    const { paths, warn } = this.#options;
-    const resolved = await paths.resolvePeers(lists);
-    for (const skipped of paths.skipped.splice(0)) warn('peer_duplicate', skipped);
+  /** Peers of several VNIs with their addresses. @throws Error for people */
+  async #resolve(
+    vnis: readonly Pick<VniSettings, 'vni' | 'peers'>[],
+  ): Promise<readonly (readonly NewPeer[])[]> {
+    const { paths, warnings } = this.#options;
+    const resolved = await paths.resolvePeers(vnis.map(({ peers }) => peers));
+    for (const [i, { vni }] of vnis.entries())
+      for (const skipped of paths.skipped(resolved[i])) warnings.warn('peer_duplicate', skipped, vni);
     return resolved;
   }
 
@@ -127,7 +133,7 @@ export class Overlay {
 
   async moveTo({ vni, tap, bridge }: VniSettings): Promise<void> {
     const { care, devices } = this.#options;
-    await devices.moveTo(tap, bridge, care.overlayMtu(vni));
+    await care.inTurn(() => devices.moveTo(tap, bridge, care.unbridgedMtu(vni)));
     this.#handle!.setBridge(vni, bridge);
   }
 
@@ -137,7 +143,7 @@ export class Overlay {
 
   /** @param vni with its settings as they are then */
   async addPeers({ vni }: VniSettings, added: readonly PeerSettings[]): Promise<void> {
-    const [resolved] = await this.resolve([added]);
+    const [resolved] = await this.#resolve([{ vni, peers: added }]);
     await this.#addResolved(vni, resolved);
   }
 
@@ -187,7 +193,6 @@ export class Overlay {
   async #addAnew(vni: VniSettings, which: (host: string) => boolean): Promise<void> {
     const { paths } = this.#options;
     const [resolved] = await paths.resolvePeers([vni.peers.filter(({ host }) => which(host))]);
-    paths.skipped.length = 0;
     await this.#addResolved(vni.vni, resolved);
   }
 
@@ -203,7 +208,7 @@ export class Overlay {
   /** Frames first, then what follows from paths, then the device: whatever was made of it. */
   async #withdraw(vni: VniSettings): Promise<void> {
     const handle = this.#handle!;
-    const { care, devices, log } = this.#options;
+    const { care, devices, log, warnings } = this.#options;
     if (handle.vnis().some((state) => state.vni === vni.vni)) {
       const peers = handle.peers(vni.vni);
       await care.end(vni.vni);
@@ -214,6 +219,7 @@ export class Overlay {
         throw error;
       }
     } else await care.end(vni.vni);
+    warnings.vniGone(vni.vni);
     // The VNI is gone whatever somebody else did to its device or bridge.
     await devices.close([vni.tap]).catch((error: Error) => {
       log.warn({ vni: vni.vni, error: error.message }, 'not all that was made for a VNI could be taken back');
@@ -225,7 +231,7 @@ export class Overlay {
       this.#options.events.publish({ type: 'peer', vni, peer: address.text, name, action });
   }
 
-  #spec(vni: VniSettings, overlayMtu: number): OverlayDeviceSpec {
+  #spec(vni: VniSettings): OverlayDeviceSpec {
     const underlay = this.#options.paths.localAddresses()[0] ?? '';
     const netns = underlay === '' ? netnsId() : '';
     return {
@@ -235,7 +241,7 @@ export class Overlay {
       addresses: vni.addresses,
       mac: vni.mac,
       derivedMac: deriveMac({ machineId: machineId(), underlay, vni: vni.vni, netns }),
-      overlayMtu,
+      unbridgedMtu: this.#options.care.unbridgedMtu(vni.vni),
       offload: this.#options.offload,
       queues: this.#options.settings.workers,
     };

@@ -49,12 +49,18 @@ export interface FdbEntry {
 
 export interface FdbFilter {
   type: 'static' | 'dynamic' | 'all';
-  /** Canonical text of a peer's address; '' any. */
+  /** A peer's address, canonical, or the name that peers were given by: all of its addresses are meant. '' any. */
   peer: string;
+}
+
+/** Whether a peer has this address, or was given by this name. */
+export function isPeerOf({ address, name }: NewPeer, host: string): boolean {
+  return address.text === host || name === host;
 }
 
 export type DataPlaneErrorCode =
   | ChangeErrorCode
+  | 'fdb_full'
   | 'vni_not_found'
   | 'vni_exists'
   | 'capture_busy'
@@ -63,7 +69,6 @@ export type DataPlaneErrorCode =
   | 'peer_not_found'
   | 'peer_of_name'
   | 'peer_unresolved'
-  | 'capture_busy'
   | 'dataplane_timeout'
   | 'dataplane_down';
 
@@ -112,7 +117,7 @@ export interface DataPlane {
   addPeer(vni: number, peer: NewPeer): Promise<PeerState>;
   /** Removes the peer and all its FDB entries. @throws DataPlaneError peer_not_found, vni_not_found */
   removePeer(vni: number, address: string): Promise<void>;
-  /** Static entry, replaces any other. @throws DataPlaneError peer_not_found, fdb_full */
+  /** Static entry, replaces any other. @throws DataPlaneError peer_not_found */
   putFdb(vni: number, mac: MacParts, peer: string): Promise<void>;
   /** @throws DataPlaneError fdb_entry_not_found */
   deleteFdb(vni: number, mac: MacParts): Promise<void>;

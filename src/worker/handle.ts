@@ -305,9 +305,9 @@ export class Handle implements DataPlane {
 
   async flushFdb(vni: number, filter: FdbFilter): Promise<number> {
     const record = this.#vni(vni);
-    const peerIdx = this.#filterPeer(record, filter);
+    const peers = this.#filterPeers(record, filter);
     const { vniIdx } = record.state;
-    const answer = await this.#workers.ask({ op: 'fdb.flush', vniIdx, type: filter.type, peerIdx });
+    const answer = await this.#workers.ask({ op: 'fdb.flush', vniIdx, type: filter.type, peers });
     return answer.removed ?? 0;
   }
 
@@ -318,9 +318,9 @@ export class Handle implements DataPlane {
     cursor: number,
   ): Promise<{ items: FdbEntry[]; nextCursor: number }> {
     const record = this.#vni(vni);
-    const peerIdx = this.#filterPeer(record, filter);
+    const peers = this.#filterPeers(record, filter);
     const { vniIdx } = record.state;
-    const list = { op: 'fdb.list', vniIdx, type: filter.type, peerIdx, limit, cursor } as const;
+    const list = { op: 'fdb.list', vniIdx, type: filter.type, peers, limit, cursor } as const;
     const answer = await this.#workers.askFirst(list);
     const items = answer.page ? Array.from(itemsOf(answer.page), (item) => this.#entry(item)) : [];
     return { items, nextCursor: answer.nextCursor ?? -1 };
@@ -385,19 +385,25 @@ export class Handle implements DataPlane {
 
   #peer(record: VniRecord, address: string): PeerState {
     const peer = record.peers.find(address);
-    if (!peer || this.#leaving.has(peer.peerIdx)) {
-      throw new DataPlaneError('peer_not_found', `${address} is not a peer of VNI ${record.state.vni}`);
-    }
+    if (!peer || this.#leaving.has(peer.peerIdx)) throw noSuchPeer(record, address);
     return peer;
   }
 
-  #filterPeer(record: VniRecord, filter: FdbFilter): number {
-    return filter.peer === '' ? -1 : this.#peer(record, filter.peer).peerIdx;
+  /** Rows that a filter means; undefined: all. */
+  #filterPeers(record: VniRecord, { peer: host }: FdbFilter): ReadonlySet<number> | undefined {
+    if (host === '') return undefined;
+    const rows = new Set(record.peers.rowsOf(host).filter((peerIdx) => !this.#leaving.has(peerIdx)));
+    if (rows.size === 0) throw noSuchPeer(record, host);
+    return rows;
   }
 
   #entry({ mac, address, type, ageMs }: FdbItem): FdbEntry {
     return { mac, peer: this.#options.addressText(address), type, ageMs };
   }
+}
+
+function noSuchPeer({ state: { vni } }: VniRecord, host: string): DataPlaneError {
+  return new DataPlaneError('peer_not_found', `${host} is not a peer of VNI ${vni}`);
 }
 
 function rowsOf({ first, count }: PeerRun): number[] {

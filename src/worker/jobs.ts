@@ -16,8 +16,8 @@ export type Job = (tick: number) => Answer | undefined;
 export interface Filter {
   readonly vniIdx: number;
   readonly type: 'static' | 'dynamic' | 'all';
-  /** −1: any. */
-  readonly peerIdx: number;
+  /** Rows of peers; undefined: any. */
+  readonly peers: ReadonlySet<number> | undefined;
 }
 
 /** Slots of the FDB that one piece of a job looks at. */
@@ -116,7 +116,7 @@ export function list(fdb: Fdb, change: Extract<Change, { op: 'fdb.list' }>): Job
 function matches(fdb: Fdb, position: number, filter: Filter): boolean {
   if (fdb.table.tag(position) !== filter.vniIdx) return false;
   if (filter.type !== 'all' && fdb.isStatic(position) !== (filter.type === 'static')) return false;
-  return filter.peerIdx < 0 || fdb.peerAt(position) === filter.peerIdx;
+  return filter.peers === undefined || filter.peers.has(fdb.peerAt(position));
 }
 
 function addTo(page: FdbPage, fdb: Fdb, position: number, tick: number): void {

@@ -196,12 +196,18 @@ export type Change =
   | { op: 'flows'; flows: FlowsInit | undefined }
   | { op: 'fdb.put'; vniIdx: number; mac: MacParts; peerIdx: number }
   | { op: 'fdb.del'; vniIdx: number; mac: MacParts }
-  | { op: 'fdb.flush'; vniIdx: number; type: 'static' | 'dynamic' | 'all'; peerIdx: number }
+  /** Entries of these rows alone; undefined: of any. */
+  | {
+      op: 'fdb.flush';
+      vniIdx: number;
+      type: 'static' | 'dynamic' | 'all';
+      peers: ReadonlySet<number> | undefined;
+    }
   | {
       op: 'fdb.list';
       vniIdx: number;
       type: 'static' | 'dynamic' | 'all';
-      peerIdx: number;
+      peers: ReadonlySet<number> | undefined;
       limit: number;
       cursor: number;
     }
@@ -255,7 +261,7 @@ export interface ProbeNonce {
 }
 
 /** Stable codes of a change that the data plane refused. */
-export type ChangeErrorCode = 'fdb_entry_not_found' | 'fdb_full' | 'internal';
+export type ChangeErrorCode = 'fdb_entry_not_found' | 'internal';
 
 export type Report =
   /** The ports are open: changes are taken from now on. */

@@ -6,7 +6,7 @@
  *
  * Used by the handle alone. Tells no worker: each run is what one `peer.add` says.
  */
-import type { NewPeer, PeerState } from './data-plane.js';
+import { isPeerOf, type NewPeer, type PeerState } from './data-plane.js';
 import type { RowAllocator, RowRun } from './rows.js';
 
 /** Peers list[from], list[from + 1], … have the rows first, first + 1, … */
@@ -40,6 +40,14 @@ export class VniPeers {
         if (run.list[run.from + i].address.text === address) return peerOf(run, i);
     }
     return undefined;
+  }
+
+  /** @param host canonical text of an address, or the name that peers were given by @returns their rows */
+  rowsOf(host: string): number[] {
+    const rows: number[] = [];
+    for (const { list, from, first, count } of this.#runs)
+      for (let i = 0; i < count; i++) if (isPeerOf(list[from + i], host)) rows.push(first + i);
+    return rows;
   }
 
   /** The run that a row is of, cut down to it. */

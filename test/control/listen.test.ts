@@ -112,6 +112,33 @@ t.test('what is not HTTP is answered by a problem, and the next client is served
   );
 });
 
+t.test('every answer has an id that the log names, whatever was sent', async (t) => {
+  const path = socketPath(t);
+  const { server: api, lines } = await controlOverPlainDataPlane({ level: 'debug' });
+  t.teardown(() => api.close());
+  await listen(api, { kind: 'unix', path });
+  const close = 'Connection: close\r\n\r\n';
+  for (const [what, request, status] of [
+    ['no HTTP', '\x08\x00\r\n\r\n', 400],
+    ['headers without end', `GET / HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(40_000)}\r\n\r\n`, 431],
+    ['no Host', `GET /healthz HTTP/1.1\r\n${close}`, 400],
+    ['no Host in HTTP/1.0', `GET /healthz HTTP/1.0\r\n${close}`, 200],
+    ['an expectation', `GET /healthz HTTP/1.1\r\nHost: a\r\nExpect: nothing\r\n${close}`, 200],
+    ['a path that is none', `GET /%zz HTTP/1.1\r\nHost: a\r\n${close}`, 400],
+    ['an unknown method', `BREW / HTTP/1.1\r\nHost: a\r\n${close}`, 400],
+  ] as const) {
+    const answer = await exchange(path, request);
+    t.match(answer, new RegExp(`^HTTP/1\\.1 ${status} `), what);
+    const id = /\r\nx-request-id: (\S+)\r\n/i.exec(answer)?.[1];
+    t.ok(id, `${what}: an id`);
+    if (status !== 200) t.match(answer, /\r\ncontent-type: application\/problem\+json(;.*)?\r\n/i, what);
+    t.ok(
+      lines.some((line) => JSON.parse(line).request === id),
+      `${what}: in the log`,
+    );
+  }
+});
+
 async function statusLine(path: string, request: string): Promise<string> {
   return (await exchange(path, request)).split('\r\n', 1)[0];
 }

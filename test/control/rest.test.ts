@@ -435,6 +435,15 @@ t.test('FDB: pages, filters, static entries, flush', async (t) => {
   t.strictSame(await macs('peer=192.0.2.11'), ['02:00:00:00:00:01']);
   t.strictSame(await macs('peer=far.example&type=dynamic'), ['02:00:00:00:00:02']);
 
+  const near = { method: 'POST', url: PEERS, payload: { address: 'near.example' } } as const;
+  t.equal((await server.inject(near)).statusCode, 201);
+  dataPlane.learn(100, '02:00:00:00:00:77', '192.0.2.77');
+  dataPlane.learn(100, '02:00:00:00:00:78', '192.0.2.78');
+  t.strictSame(await macs('peer=near.example'), ['02:00:00:00:00:77', '02:00:00:00:00:78'], 'all of a name');
+  t.strictSame(await macs('peer=192.0.2.78'), ['02:00:00:00:00:78'], 'one of its addresses');
+  const gone = await server.inject({ method: 'DELETE', url: `${FDB}?type=all&peer=near.example` });
+  t.strictSame(gone.json(), { removed: 2 });
+
   const flushed = await server.inject({ method: 'DELETE', url: `${FDB}?type=dynamic` });
   t.equal(flushed.statusCode, 200);
   t.strictSame(flushed.json(), { removed: 2 });

@@ -1,5 +1,5 @@
 /** Scrapes of many peers: bounded, by turns, and nothing of them is left behind. No figure is judged by the clock. */
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
 import t from 'tap';
 import { countersText } from '../../src/control/counters.js';
 import { createMetrics } from '../../src/control/metrics.js';
@@ -58,6 +58,24 @@ t.test('two at a time; the third waits, and a client that hangs keeps nobody els
   t.match(await last, /^vtepd_dataplane_busy_ratio /m, 'then it is served, while the first one hangs');
   t.match(await textOf(metrics.scrape()), /^vtepd_dataplane_busy_ratio /m, 'and so is another');
   hanging.destroy();
+});
+
+t.test('two that read slowly: the first of them is ended while a third waits', async (t) => {
+  const dataPlane = new ManyPeers(SIZE);
+  const metrics = createMetrics({ dataPlane, status: () => STATUS_OF_MANY }, 20);
+  let served = false;
+  const slow = [metrics.scrape(), metrics.scrape()].map(async (stream) => {
+    for await (const _ of stream) if (!served) await delay(5);
+  });
+  await nextTurn();
+  const third = textOf(metrics.scrape()).then((text) => {
+    served = true;
+    return text;
+  });
+  const [first, second] = await Promise.allSettled(slow);
+  t.match(first, { status: 'rejected', reason: { message: 'the client is slow, and another one waits' } });
+  t.equal(second.status, 'fulfilled', 'one place was enough');
+  t.match(await third, /^vtepd_dataplane_busy_ratio /m);
 });
 
 t.test('a client that went away while it waited takes no place', async (t) => {

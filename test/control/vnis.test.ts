@@ -233,7 +233,7 @@ t.test('reload', async (t) => {
   const { server, configuration } = await api(t);
   const { ConfigError } = await import('../../src/config/config-error.js');
   const reload = async () => (await server.inject({ method: 'POST', url: '/v1/reload' })).json();
-  t.strictSame(await reload(), { changed: ['VNI 100: ageing'], needsRestart: ['--port'] });
+  t.strictSame(await reload(), { changed: ['VNI 100: ageing'], needsRestart: ['--port'], hasFile: true });
   configuration.reloadFailure = new ConfigError('vtepd.yaml:7: mtu 12: must be …');
   t.match(await reload(), { status: 409, code: 'config_invalid', detail: 'vtepd.yaml:7: mtu 12: must be …' });
 });

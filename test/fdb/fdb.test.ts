@@ -282,7 +282,7 @@ t.test('after a crash: what is known stays, with exact counts; what is not goes'
     const source = new Int32Array(sourceRow(`198.51.100.${n}`).buffer);
     after.tables.fdb.learnFromStranger(0, 0x0500, n, source, 0, 4789, after.tick);
   }
-  after.apply({ op: 'fdb.flush', vniIdx: 0, type: 'dynamic', peerIdx: -1 });
+  after.apply({ op: 'fdb.flush', vniIdx: 0, type: 'dynamic', peers: undefined });
   for (let row = 0; row < LEARNED_ROWS; row++)
     t.equal(after.tables.peers.isUsed(2048 - LEARNED_ROWS + row), false, `row ${row}`);
 });

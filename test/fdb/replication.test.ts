@@ -167,7 +167,7 @@ t.test('static entries are not for notes to change', async (t) => {
 });
 
 t.test('what was told before a removal does not come back after it', async (t) => {
-  const flush = { op: 'fdb.flush', vniIdx: 0, type: 'dynamic', peerIdx: -1 } as const;
+  const flush = { op: 'fdb.flush', vniIdx: 0, type: 'dynamic', peers: undefined } as const;
   const workers = new Workers(2);
   workers.learn(0, A, 0);
   for (const plane of [...workers.planes].reverse()) plane.apply(flush);

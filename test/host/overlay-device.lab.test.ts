@@ -25,7 +25,7 @@ const SPEC: OverlayDeviceSpec = {
   addresses: [],
   mac: '',
   derivedMac: { high: 0xfe11, low: 0x22334455 },
-  overlayMtu: 1450,
+  unbridgedMtu: 1450,
   queues: 1,
   offload: true,
 };
@@ -120,7 +120,7 @@ lab('a bridge that is none is refused', 'link add br-vxlan type veth peer name f
 );
 
 lab('a late failure takes back what came before', '', async (t) => {
-  await refused(t, { overlayMtu: 70_000 }, /mtu/i);
+  await refused(t, { unbridgedMtu: 70_000 }, /mtu/i);
   await refused(
     t,
     { bridge: BRIDGE, addresses: ['10.10.10.1'] },
@@ -298,5 +298,5 @@ lab('a TAP that a killed daemon had adopted is restored before it is adopted aga
 });
 
 lab('a failure with a TAP that was there leaves it as it was', FOUND, (t) =>
-  refused(t, { addresses: ['10.10.10.1/24'], overlayMtu: 70_000 }, /mtu/i).then(() => undefined),
+  refused(t, { addresses: ['10.10.10.1/24'], unbridgedMtu: 70_000 }, /mtu/i).then(() => undefined),
 );

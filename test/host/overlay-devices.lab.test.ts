@@ -22,7 +22,7 @@ const spec = (vni: number, bridge: string): OverlayDeviceSpec => ({
   addresses: [`10.0.${vni}.1/24`],
   mac: '',
   derivedMac: { high: 0xfe11, low: vni },
-  overlayMtu: 1450,
+  unbridgedMtu: 1450,
   queues: 1,
   offload: true,
 });

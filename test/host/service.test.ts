@@ -27,11 +27,13 @@ function messages(told: readonly string[]): string[] {
   return told.map((line) => line.replace(`${SOCKET} `, ''));
 }
 
-t.test('each word as sd_notify(3) has it', (t) => {
+t.test('each word as sd_notify(3) has it', async (t) => {
   const { told, service } = manager();
   service.ready('2 VNIs');
-  service.reloading();
-  service.ready('3 VNIs');
+  await service.reload(
+    async () => {},
+    () => '3 VNIs',
+  );
   service.ping();
   service.stopping();
   t.match(messages(told), [
@@ -41,16 +43,46 @@ t.test('each word as sd_notify(3) has it', (t) => {
     'WATCHDOG=1',
     'STOPPING=1',
   ]);
-  t.end();
 });
 
-t.test('the time of a reload is that of CLOCK_MONOTONIC, in microseconds', (t) => {
+t.test('a reload that fails is over all the same, of several at once when the last is', async (t) => {
+  const { told, service } = manager();
+  const words = () => messages(told.splice(0)).map((message) => message.split('\n', 1)[0]);
+  let end = () => {};
+  const long = service.reload(
+    () =>
+      new Promise<void>((resolve) => {
+        end = resolve;
+      }),
+    () => 'ready',
+  );
+  const failing = async () => {
+    throw new Error('mtu 12');
+  };
+  await t.rejects(
+    service.reload(failing, () => 'ready'),
+    { message: 'mtu 12' },
+  );
+  t.same(words(), ['RELOADING=1', 'RELOADING=1']);
+  end();
+  await long;
+  t.same(words(), ['READY=1']);
+  await service.reload(
+    async () => service.stopping(),
+    () => 'ready',
+  );
+  t.same(words(), ['RELOADING=1', 'STOPPING=1'], 'who stops is not ready any more');
+});
+
+t.test('the time of a reload is that of CLOCK_MONOTONIC, in microseconds', async (t) => {
   const { told, service } = manager();
   const before = process.hrtime.bigint() / 1000n;
-  service.reloading();
+  await service.reload(
+    async () => {},
+    () => '',
+  );
   const us = BigInt(/MONOTONIC_USEC=(\d+)/.exec(told[0])![1]);
   t.ok(us >= before && us <= process.hrtime.bigint() / 1000n, `${us}`);
-  t.end();
 });
 
 t.test('a line for people is told when it is another, and is one line', (t) => {
@@ -63,17 +95,20 @@ t.test('a line for people is told when it is another, and is one line', (t) => {
   t.end();
 });
 
-t.test('without a manager nothing is sent', (t) => {
+t.test('without a manager nothing is sent', async (t) => {
   const { told, service } = manager({ WATCHDOG_USEC: '30000000' });
   service.ready('ready');
-  service.reloading();
+  const reloaded = service.reload(
+    async () => 7,
+    () => 'ready',
+  );
+  t.equal(await reloaded, 7);
   service.status('other');
   service.ping();
   service.stopping();
   t.same(told, []);
   t.notOk(service.listens);
   t.equal(service.watchdogMs, 0, 'nor are pings due');
-  t.end();
 });
 
 t.test('how often pings are due', (t) => {

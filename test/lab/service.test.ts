@@ -49,6 +49,11 @@ for (const engine of ENGINES) {
 
     await vtepd.call('POST', '/v1/vnis/100/peers', { address: '192.168.80.99' });
     await manager.hears(`STATUS=1 VNI, 2 peers, UDP port 4789 (${engine})`);
+    const told = manager.heard().length;
+    t.match(await vtepd.call('POST', '/v1/reload'), { status: 200, body: { hasFile: false } });
+    await eventually('word of the reload', () =>
+      /RELOADING=1 MONOTONIC_USEC=\d+ READY=1 /.test(manager.heard().slice(told).join(' ')),
+    );
     await manager.hears('WATCHDOG=1');
     // With dgram it is an event loop that turns, and no other thread is told from it at a glance.
     if (engine === 'batch') await assertWatched(t, lab, vtepd.process, manager);

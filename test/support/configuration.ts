@@ -98,6 +98,6 @@ export class PlainConfiguration implements Configuration {
 
   async reload(): Promise<ReloadReport> {
     if (this.reloadFailure) throw this.reloadFailure;
-    return { changed: ['VNI 100: ageing'], needsRestart: ['--port'] };
+    return { changed: ['VNI 100: ageing'], needsRestart: ['--port'], hasFile: true };
   }
 }

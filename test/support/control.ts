@@ -26,6 +26,7 @@ export async function controlOverPlainDataPlane({ token = '', level = 'info' } =
   const deps: ControlDeps = {
     dataPlane,
     configuration,
+    reload: () => configuration.reload(),
     events,
     capture: captures,
     token,

@@ -20,6 +20,7 @@ import {
   DataPlaneError,
   type FdbEntry,
   type FdbFilter,
+  isPeerOf,
   type NewPeer,
   type PeerState,
   type VniRows,
@@ -193,9 +194,11 @@ export class PlainDataPlane implements DataPlane {
   }
 
   #matching(vni: number, { type, peer }: FdbFilter): FdbEntry[] {
-    if (peer !== '') this.#peer(vni, peer);
+    const peers = this.peers(vni).filter((one) => isPeerOf(one, peer));
+    if (peer !== '' && peers.length === 0) this.#peer(vni, peer);
+    const meant = new Set(peers.map(({ address }) => address.text));
     return [...this.#vni(vni).fdb.values()].filter(
-      (entry) => (type === 'all' || entry.type === type) && (peer === '' || entry.peer === peer),
+      (entry) => (type === 'all' || entry.type === type) && (peer === '' || meant.has(entry.peer)),
     );
   }
 

@@ -13,7 +13,14 @@ import type { MacParts, VniPolicy } from '../../src/worker/protocol.js';
 
 const settings = (text: string) => mergeSettings([parseConfig(text, 'v.yaml')], false);
 const MAC = { high: 0x0200, low: 1 };
+/** Peers of every VNI: address and name. */
+const PEERS = [
+  ['192.0.2.1', 'far.example'],
+  ['192.0.2.2', 'far.example'],
+  ['192.0.2.3', ''],
+];
 
+/** @param given reread: what the file says then; '' there is none */
 function make(text: string, given: { reread?: string; store?: StateStore } = {}) {
   const done: string[] = [];
   let down = false;
@@ -31,7 +38,7 @@ function make(text: string, given: { reread?: string; store?: StateStore } = {})
     },
   };
   const handle = {
-    peers: () => [],
+    peers: () => PEERS.map(([text, name]) => ({ address: { text }, name })),
     revived: async () => {
       down = false;
     },
@@ -44,7 +51,7 @@ function make(text: string, given: { reread?: string; store?: StateStore } = {})
     base: settings(text),
     state: NO_STATE,
     store,
-    reread: () => settings(reread),
+    reread: reread === '' ? undefined : () => settings(reread),
     events: new Events(),
     log: silentLogger(),
     settled: () => {},
@@ -59,7 +66,7 @@ function make(text: string, given: { reread?: string; store?: StateStore } = {})
 t.test('another port in the file: at the next start, for peers as well', async (t) => {
   const vni = 'vnis: [{vni: 1, peers: [192.0.2.1, "192.0.2.2,port=8472"]}]';
   const { configuration, done } = make(vni, { reread: `port: 4790\n${vni}` });
-  t.strictSame(await configuration.reload(), { changed: [], needsRestart: ['--port'] });
+  t.strictSame(await configuration.reload(), { changed: [], needsRestart: ['--port'], hasFile: true });
   t.same(
     configuration.vni(1).peers.map(({ port }) => port),
     [4789, 8472],
@@ -115,4 +122,36 @@ t.test('static entries are put back when their removal cannot be kept', async (t
   await t.rejects(configuration.flushFdb(1, { type: 'all', peer: '' }), { message: 'no room' });
   t.same(done, ['put 1 192.0.2.1', 'delete 1', 'put 1 192.0.2.1', 'flush', 'put 1 192.0.2.1']);
   t.same([...configuration.entries(1)], [['02:00:00:00:00:01', '192.0.2.1']]);
+});
+
+t.test('static entries behind all addresses of a name go with a flush of that name', async (t) => {
+  const { configuration } = make('vnis: [{vni: 1}]');
+  for (const [i, [text]] of PEERS.entries()) await configuration.putFdb(1, { high: 0x0200, low: i }, text);
+  await configuration.flushFdb(1, { type: 'static', peer: 'far.example' });
+  t.same([...configuration.entries(1).values()], ['192.0.2.3']);
+});
+
+t.test('static entries are at most as many as fdbLimit says', async (t) => {
+  const { configuration, done } = make('vnis: [{vni: 1, fdbLimit: 2}, {vni: 2}]');
+  const put = (low: number, vni = 1) => configuration.putFdb(vni, { high: 0x0200, low }, '192.0.2.1');
+  await put(1);
+  await put(2);
+  await t.rejects(put(3), {
+    code: 'fdb_full',
+    message: '02:00:00:00:00:03: VNI 1 has 2 static entries, and its fdbLimit is 2: raise it, or remove one',
+  });
+  await put(2);
+  await put(3, 2);
+  t.same(done.splice(0), ['put 1 192.0.2.1', 'put 2 192.0.2.1', 'put 2 192.0.2.1', 'put 3 192.0.2.1']);
+  await configuration.changeVni(1, { fdbLimit: 1 });
+  t.equal(configuration.entries(1).size, 2, 'those that are there stay');
+  await configuration.deleteFdb(1, { high: 0x0200, low: 1 });
+  await t.rejects(put(3), { code: 'fdb_full' });
+  await configuration.changeVni(1, { fdbLimit: 2 });
+  await put(3);
+});
+
+t.test('without a file nothing is read, and the answer says so', async (t) => {
+  const { configuration } = make('vnis: [{vni: 1}]', { reread: '' });
+  t.strictSame(await configuration.reload(), { changed: [], needsRestart: [], hasFile: false });
 });

@@ -1,4 +1,5 @@
 /** VNIs and peers of a running overlay, over a data plane and devices that only note what they are told. */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import t from 'tap';
 import type { PeerSettings, VniSettings } from '../../src/config/settings.js';
 import { standardSettings } from '../../src/config/vni-words.js';
@@ -8,8 +9,10 @@ import type { OverlayDeviceSpec } from '../../src/host/overlay-device.js';
 import type { OverlayDevices } from '../../src/host/overlay-devices.js';
 import { Paths } from '../../src/host/paths.js';
 import { silentLogger } from '../../src/log.js';
-import type { PathCare } from '../../src/path-care.js';
+import { loadShim } from '../../src/native/binding.js';
+import { PathCare } from '../../src/path-care.js';
 import { Overlay } from '../../src/vtep/overlay.js';
+import { Warnings } from '../../src/vtep/warnings.js';
 import { parseIpAddress } from '../../src/wire/ip-address.js';
 import { DataPlaneError, type NewPeer } from '../../src/worker/data-plane.js';
 import type { Handle } from '../../src/worker/handle.js';
@@ -51,12 +54,22 @@ class Plane {
   async revived() {
     this.#down = false;
   }
+  setBridge() {}
   #check() {
     if (this.#down) throw new DataPlaneError('dataplane_down', 'the data plane is being restarted');
   }
 }
 
-function make() {
+/** What follows from paths, as far as VNIs ask for it. */
+const NOTHING_FOLLOWS = {
+  begin: async () => 1450,
+  end: async () => {},
+  overlayMtu: () => 1450,
+  unbridgedMtu: () => 1450,
+  inTurn: (work: () => Promise<void>) => work(),
+} as unknown as PathCare;
+
+function make(care = NOTHING_FOLLOWS) {
   const zone = new Map<string, string[]>();
   const paths = new Paths({ local: [], underlayDev: '' }, async (host) =>
     (zone.get(host) ?? [host]).map((text) => parseIpAddress(text)!),
@@ -64,30 +77,34 @@ function make() {
   const plane = new Plane();
   const taps = new Set<string>();
   const broken = new Set<string>();
+  const moved: string[] = [];
+  const taken = 'taken';
   const devices = {
     open: async (specs: readonly OverlayDeviceSpec[]) =>
       specs.map(({ tap }) => {
         taps.add(tap);
-        return { name: tap, fds: [], unsteered: '', mac: { high: 0x0200, low: 1 } };
+        if (tap === taken) throw new HostError(`TAP ${taken} is in use`);
+        return { name: tap, fds: [], unsteered: 'EPERM', mac: { high: 0x0200, low: 1 } };
       }),
     close: async ([tap]: readonly string[]) => {
       taps.delete(tap);
       if (broken.has(tap)) throw new HostError(`could not clean up: there is no ${tap}`);
     },
+    moveTo: async (tap: string, bridge: string) => void moved.push(`${tap} to ${bridge}`),
   };
-  const care = { begin: async () => 1450, end: async () => {}, overlayMtu: () => 1450 };
   const events = new Events();
   const told = events.subscribe();
+  const warnings = new Warnings(silentLogger(), new Events());
   const overlay = new Overlay({
     settings: { workers: 1 },
     paths,
-    care: care as unknown as PathCare,
+    care,
     devices: devices as unknown as OverlayDevices,
     offload: false,
     events,
     log: silentLogger(),
     entries: () => new Map(),
-    warn: () => {},
+    warnings,
     opened: () => {},
   });
   overlay.attach(plane as unknown as Handle);
@@ -101,7 +118,7 @@ function make() {
     }
     return types;
   };
-  return { overlay, zone, plane, taps, broken, shown, happened };
+  return { overlay, zone, plane, taps, broken, moved, taken, warnings, shown, happened };
 }
 
 t.test('an address that a name loses stays a peer where it was given by itself', async (t) => {
@@ -153,4 +170,46 @@ t.test('a VNI whose device somebody else has removed goes all the same', async (
   await overlay.remove(vni(1));
   t.same([...plane.rows.keys()], []);
   t.same(await happened(), ['vni 1 added', 'vni 1 removed']);
+});
+
+t.test('warnings about a VNI go with it, and with one that could not be had', async (t) => {
+  const { overlay, zone, warnings, taken } = make();
+  zone.set('a.example', ['127.0.0.1']);
+  const twice = (number: number) => vni(number, 'a.example', '127.0.0.1');
+  const codes = () => warnings.list.map(({ code }) => code);
+  await overlay.add([twice(1), twice(2)]);
+  t.same(codes(), ['peer_duplicate', 'queues_unsteered', 'queues_unsteered']);
+  await overlay.remove(twice(1));
+  t.same(codes(), ['peer_duplicate', 'queues_unsteered']);
+  await overlay.remove(twice(2));
+  t.same(codes(), []);
+  await t.rejects(overlay.add([twice(1), { ...twice(3), tap: taken }]), { message: 'TAP taken is in use' });
+  t.same(codes(), []);
+});
+
+t.test('a TAP changes its bridge after what follows from paths has been done to it', async (t) => {
+  const settings = { local: [], underlayDev: '', sourcePorts: { min: 49152, max: 65535 } };
+  const care = new PathCare({
+    shim: loadShim(),
+    settings,
+    ttl: 64,
+    paths: new Paths(settings),
+    log: silentLogger(),
+    publish: () => {},
+    signs: () => {},
+  });
+  t.teardown(() => care.stop());
+  const { overlay, moved } = make(care);
+  await overlay.add([vni(1)]);
+  let followed = () => {};
+  const following = new Promise<void>((resolve) => {
+    followed = resolve;
+  });
+  care.start({ vnis: () => [], followPaths: () => following } as unknown as Handle, new Set());
+  const moving = overlay.moveTo({ ...vni(1), bridge: 'br-vxlan' });
+  for (let turn = 0; turn < 100; turn++) await nextTurn();
+  t.same(moved, []);
+  followed();
+  await moving;
+  t.same(moved, ['vtep1 to br-vxlan']);
 });

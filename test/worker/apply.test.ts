@@ -10,11 +10,12 @@ import {
 } from '../../src/stats/counters.js';
 import { Applier } from '../../src/worker/apply.js';
 import { itemsOf } from '../../src/worker/fdb-page.js';
+import type { Filter } from '../../src/worker/jobs.js';
 import { type Answer, packPeers, type TunnelInit, type VniPolicy } from '../../src/worker/protocol.js';
 import { arpFrame, BROADCAST, macNumber, macParts } from '../support/frames.js';
 import { LEARNED_ROWS, MemoryPlane, PendingUnderlay, POLICY } from '../support/memory-plane.js';
 
-const ANY = { type: 'all', peerIdx: -1 } as const;
+const ANY = { type: 'all', peers: undefined } as const;
 
 function makePlane(entries: number): { plane: MemoryPlane; one: number; two: number } {
   const plane = new MemoryPlane();
@@ -50,7 +51,10 @@ t.test('another overlay MTU', async (t) => {
 
 t.test('what walks the FDB takes a piece a round, and is busy meanwhile', async (t) => {
   const { plane, one } = makePlane(50_000);
-  let answer = plane.applier.apply({ op: 'fdb.flush', vniIdx: 0, type: 'dynamic', peerIdx: one }, plane.tick);
+  let answer = plane.applier.apply(
+    { op: 'fdb.flush', vniIdx: 0, type: 'dynamic', peers: new Set([one]) },
+    plane.tick,
+  );
   let rounds = 1;
   for (; !answer; rounds++) {
     t.equal(plane.applier.busy, true);
@@ -97,11 +101,11 @@ t.test('removing a peer twice is removing it once', async (t) => {
 t.test('a list filters by type and peer, and ends for any cursor', async (t) => {
   const { plane, one } = makePlane(200);
   plane.tables.fdb.putStatic(0, 0x0300, 1, one);
-  const list = (filter: { type: 'static' | 'dynamic' | 'all'; peerIdx: number }, cursor = 0, limit = 1000) =>
+  const list = (filter: Pick<Filter, 'type' | 'peers'>, cursor = 0, limit = 1000) =>
     pageOf(plane.apply({ op: 'fdb.list', vniIdx: 0, ...filter, limit, cursor }));
   t.equal(list(ANY).items.length, 201);
-  t.equal(list({ type: 'static', peerIdx: -1 }).items.length, 1);
-  t.equal(list({ type: 'dynamic', peerIdx: one }).items.length, 100);
+  t.equal(list({ type: 'static', peers: undefined }).items.length, 1);
+  t.equal(list({ type: 'dynamic', peers: new Set([one]) }).items.length, 100);
   t.equal(pageOf(plane.apply({ op: 'fdb.list', vniIdx: 1, ...ANY, limit: 10, cursor: 0 })).items.length, 0);
   for (const cursor of [2 ** 32 - 1, 2 ** 32, 2 ** 40, Number.POSITIVE_INFINITY])
     t.equal(list(ANY, cursor).nextCursor, -1, `cursor ${cursor}`);

@@ -8,23 +8,12 @@ import {
   V_LEARNED,
 } from '../../src/stats/counters.js';
 import { Offloads } from '../../src/stats/offloads.js';
-import type { NewPeer, PeerAddress } from '../../src/worker/data-plane.js';
 import { Handle } from '../../src/worker/handle.js';
-import type { MacParts, VniPolicy } from '../../src/worker/protocol.js';
+import type { MacParts } from '../../src/worker/protocol.js';
 import { macNumber, macParts } from '../support/frames.js';
-import { packAddress, TAP_MAC } from '../support/memory-plane.js';
+import { POLICY } from '../support/memory-plane.js';
+import { newPeer, newVni } from '../support/new-vni.js';
 import { eventually } from '../support/wait.js';
-
-const POLICY: VniPolicy = {
-  learning: true,
-  ageingS: 300,
-  fdbLimit: 1000,
-  flood: true,
-  accept: 'peers',
-  vlan: 'pass',
-  overlayMtu: 1450,
-  packetMax: 0,
-};
 
 interface Fixture {
   handle: Handle;
@@ -69,21 +58,6 @@ async function start(t: Test, workers = 1): Promise<Fixture> {
   await handle.start();
   const waits = descriptors.map(({ waitFd }) => waitFd);
   return { handle, logged, waits, peerChanges: () => peerChanges };
-}
-
-const newVni = (vni: number) => ({
-  vni,
-  tap: `vtep${vni}`,
-  bridge: '',
-  mac: '02:aa:00:00:00:01',
-  macParts: TAP_MAC,
-  tapFds: [-1, -1],
-  policy: POLICY,
-});
-
-function newPeer(text: string): NewPeer {
-  const address: PeerAddress = { ...packAddress(text, 4789), text };
-  return { address, flood: true, name: '', pathMtu: 1500 };
 }
 
 const ALL = { type: 'all', peer: '' } as const;
@@ -199,6 +173,30 @@ t.test('a peer that is removed takes its entries along, and its row is used agai
   t.equal(again.peerIdx, first.peerIdx);
   t.equal((await listAll(handle, 102, 1000)).items.length, 50, 'the new peer inherits nothing');
 });
+
+t.test(
+  'a name means all addresses that it came to: entries behind them are listed and flushed',
+  async (t) => {
+    await handle.addVni(newVni(106));
+    const peers = ['192.0.2.1', '192.0.2.2', '192.0.2.3'];
+    for (const [i, text] of peers.entries()) {
+      await handle.addPeer(106, newPeer(text, i < 2 ? 'far.example' : ''));
+      await handle.putFdb(106, macParts(macNumber(i)), text);
+    }
+    const behind = async (peer: string) => {
+      const { items } = await handle.listFdb(106, { type: 'all', peer }, 10, 0);
+      return items.map((entry) => entry.peer).sort();
+    };
+    t.same(await behind('far.example'), ['192.0.2.1', '192.0.2.2']);
+    t.same(await behind('192.0.2.2'), ['192.0.2.2'], 'an address means itself');
+    t.equal(await handle.flushFdb(106, { type: 'static', peer: 'far.example' }), 2);
+    t.same(await behind(''), ['192.0.2.3']);
+    await t.rejects(handle.flushFdb(106, { type: 'all', peer: 'lost.example' }), {
+      code: 'peer_not_found',
+      message: 'lost.example is not a peer of VNI 106',
+    });
+  },
+);
 
 t.test(
   'peers that come as a list: all or none, each removable, and the same list serves another VNI',

@@ -10,12 +10,12 @@ import { loadShim } from '../../src/native/binding.js';
 import { G_DROPS_DECAP, P_RX_FRAMES, V_DROPS_DECAP, V_TAP_TX_FRAMES } from '../../src/stats/counters.js';
 import { DROP } from '../../src/stats/drop-reason.js';
 import { Offloads } from '../../src/stats/offloads.js';
-import type { NewPeer } from '../../src/worker/data-plane.js';
 import type { FdbEvent } from '../../src/worker/fdb-events.js';
 import { Handle } from '../../src/worker/handle.js';
 import { arpFrame, BROADCAST, macNumber } from '../support/frames.js';
 import { concat } from '../support/hex.js';
-import { POLICY, packAddress, TAP_MAC, vxlanHeader } from '../support/memory-plane.js';
+import { vxlanHeader } from '../support/memory-plane.js';
+import { newPeer, newVni } from '../support/new-vni.js';
 import { eventually } from '../support/wait.js';
 
 const LOOPBACK = '127.0.0.1';
@@ -106,20 +106,6 @@ async function freePort(): Promise<number> {
   const { port } = socket.address();
   await new Promise<void>((resolve) => socket.close(resolve));
   return port;
-}
-
-const newVni = (vni: number) => ({
-  vni,
-  tap: `vtep${vni}`,
-  bridge: '',
-  mac: '02:aa:00:00:00:01',
-  macParts: TAP_MAC,
-  tapFds: [-1, -1],
-  policy: POLICY,
-});
-
-function newPeer(text: string): NewPeer {
-  return { address: { ...packAddress(text, 4789), text }, flood: true, name: '', pathMtu: 1500 };
 }
 
 /** Frames of a VNI that came from its peers; throws when the identity does not hold. */

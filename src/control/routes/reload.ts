@@ -7,11 +7,7 @@ import type { ControlDeps } from '../deps.js';
 import { ApiError } from '../errors.js';
 import { noQuery, reloadSchema } from '../schemas.js';
 
-export function reloadRoutes(
-  app: FastifyInstance,
-  { configuration, log }: ControlDeps,
-  changes: Changes,
-): void {
+export function reloadRoutes(app: FastifyInstance, { reload, log }: ControlDeps, changes: Changes): void {
   app.post(
     '/v1/reload',
     {
@@ -27,8 +23,11 @@ export function reloadRoutes(
       },
     },
     async (request) => {
-      const report = await changes.one(() => configuration.reload()).catch(refuseAsConflict);
-      log.info({ request: request.id, ...report }, 'configuration reloaded by the API');
+      const report = await changes.one(reload).catch(refuseAsConflict);
+      const said = report.hasFile
+        ? 'configuration reloaded by the API'
+        : 'a reload by the API: there is no file';
+      log.info({ request: request.id, ...report }, said);
       return report;
     },
   );

@@ -123,7 +123,7 @@ t.test('token: by flag before environment', async (t) => {
 });
 
 t.test('reload', async (t) => {
-  const report = { changed: ['vni 200: mtu'], needsRestart: ['port'] };
+  const report = { changed: ['vni 200: mtu'], needsRestart: ['port'], hasFile: true };
   const { place } = await fakeApi(t, { 'POST /v1/reload': { body: report } });
   const ctl = (line: string) => runVtepctl(line, { env: { VTEPCTL_API: place } });
   t.strictSame(await ctl('reload'), {
@@ -132,4 +132,9 @@ t.test('reload', async (t) => {
     stderr: '',
   });
   t.strictSame(JSON.parse((await ctl('reload --json')).stdout), report);
+  report.hasFile = false;
+  t.match(
+    (await ctl('reload')).stdout,
+    /^nothing changed: vtepd runs without --config, .*\nA reload covers that file: /,
+  );
 });

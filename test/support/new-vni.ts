@@ -1,0 +1,22 @@
+/** VNIs and peers as a handle is told of them, for tests of a data plane without TAPs. */
+import type { NewPeer } from '../../src/worker/data-plane.js';
+import type { NewVni } from '../../src/worker/handle.js';
+import { POLICY, packAddress, TAP_MAC } from './memory-plane.js';
+
+/** For two workers at most; none of them has a TAP. */
+export function newVni(vni: number): NewVni {
+  return {
+    vni,
+    tap: `vtep${vni}`,
+    bridge: '',
+    mac: '02:aa:00:00:00:01',
+    macParts: TAP_MAC,
+    tapFds: [-1, -1],
+    policy: POLICY,
+  };
+}
+
+/** @param name that it was given by; '' none */
+export function newPeer(text: string, name = ''): NewPeer {
+  return { address: { ...packAddress(text, 4789), text }, flood: true, name, pathMtu: 1500 };
+}

@@ -1,0 +1,36 @@
+import { pino } from 'pino';
+import t from 'tap';
+import { Events } from '../../src/events.js';
+import { Warnings } from '../../src/vtep/warnings.js';
+
+t.test('said once, and shown until the last VNI that it is about has gone', async (t) => {
+  const lines: { code: string }[] = [];
+  const events = new Events();
+  const told = events.subscribe();
+  const log = pino({ base: null }, { write: (line: string) => lines.push(JSON.parse(line)) });
+  const warnings = new Warnings(log, events);
+  const details = () => warnings.list.map(({ detail }) => detail);
+  warnings.warn('offload_not_permitted', 'of the machine');
+  for (const vni of [1, 2, 1]) warnings.warn('peer_duplicate', 'of both', vni);
+  warnings.warn('queues_unsteered', 'of the second', 2);
+  t.same(details(), ['of the machine', 'of both', 'of the second']);
+  warnings.vniGone(1);
+  warnings.vniGone(3);
+  t.same(details(), ['of the machine', 'of both', 'of the second']);
+  warnings.vniGone(2);
+  t.same(details(), ['of the machine']);
+  warnings.warn('peer_duplicate', 'of both', 1);
+  t.same(details(), ['of the machine', 'of both'], 'it is back');
+  events.publish({ type: 'vni', vni: 1, action: 'removed' });
+  const published: string[] = [];
+  for await (const { event } of told) {
+    if (event.type !== 'warning') break;
+    published.push(event.code);
+  }
+  const codes = ['offload_not_permitted', 'peer_duplicate', 'queues_unsteered', 'peer_duplicate'];
+  t.same(published, codes);
+  t.same(
+    lines.map(({ code }) => code),
+    codes,
+  );
+});
