@@ -42,26 +42,30 @@ struct config {
 	__u32 port;  /* of VXLAN */
 };
 
+#define TO_STATION 0
+#define FROM_STATION 1
+
 struct row_key {
 	__u32 vni;
 	__u8 mac[6]; /* of the remote station */
-	__u8 zero[2];
+	__u8 way;    /* TO_STATION, FROM_STATION: flows of the two may be on different workers */
+	__u8 zero;
 };
 
 #define ROW_DF 1
 #define ROW_NO_CHECKSUM 2
 #define TOS_INHERITED 256
 
-/* A decision of user space: what a station is sent, and what is taken from it. */
+/* A decision of user space: where a station is sent to, or who it is heard from. */
 struct row {
-	__u32 out_until; /* CLOCK_MONOTONIC, ms, 32 bits: until then it holds for frames to the station */
-	__u32 in_until;  /* and for those from it */
+	__u32 until; /* CLOCK_MONOTONIC, ms, 32 bits */
 	__u32 peer;
 	__u32 frame_limit; /* bytes of the largest frame that the path carries */
 	__u32 tos;
 	__u32 ttl;
 	__u32 options;
 	__u32 slot; /* of flow_counts */
+	__u32 zero;
 };
 
 struct counts {
@@ -83,16 +87,29 @@ struct outer {
 	struct ethhdr ethernet;
 } __attribute__((packed));
 
+#define PACKET_HOST 0
 #define IPV4_LEN 20
 #define IPV6_LEN 40
 #define TCP_LEN_MIN 20
 #define IP_CE 3
+/* Bytes of an Ethernet frame that a card fills up with padding. */
+#define FRAME_MIN 60
+/* How long what was let in may be under way, ms. */
+#define GRACE 1000
 /* An outer IP packet has 65,535 bytes at most: UDP and VXLAN headers are 36 of them with the IP header. */
 #define FRAME_MAX (65535 - 36)
 
 INLINE int holds(__u32 until)
 {
 	return (__s32)(until - (__u32)(ktime_get_ns() / 1000000)) > 0;
+}
+
+/* An IP packet from `at` to `end` fills the frame, but for padding of the shortest. */
+INLINE int fills(struct __sk_buff *skb, __u32 at, __u32 end)
+{
+	if (end == skb->len)
+		return 1;
+	return !skb->gso_size && end < skb->len && skb->len - (at - ETH_HLEN) <= FRAME_MIN;
 }
 
 /* TCP without SYN and RST, in IP without options, fragments, and congestion met, which fills the frame. */
@@ -108,13 +125,13 @@ INLINE int read_plain_tcp(struct __sk_buff *skb, __u32 at, __u16 type, struct pl
 
 	if (type == __builtin_bswap16(ETH_P_IP)) {
 		if (load_bytes(skb, at, ip, IPV4_LEN) || ip[0] != 0x45 || ip[9] != IPPROTO_TCP || ip[6] & 0x3f || ip[7] ||
-		    at + (ip[2] << 8 | ip[3]) != skb->len)
+		    !fills(skb, at, at + (ip[2] << 8 | ip[3])))
 			return 0;
 		tcp->tos = ip[1];
 		l4_at = at + IPV4_LEN;
 	} else if (type == __builtin_bswap16(ETH_P_IPV6)) {
 		if (load_bytes(skb, at, ip, IPV6_LEN) || ip[6] != IPPROTO_TCP ||
-		    at + IPV6_LEN + (ip[4] << 8 | ip[5]) != skb->len)
+		    !fills(skb, at, at + IPV6_LEN + (ip[4] << 8 | ip[5])))
 			return 0;
 		tcp->tos = (__u8)(ip[0] << 4 | ip[1] >> 4);
 		l4_at = at + IPV6_LEN;
@@ -157,9 +174,10 @@ SECTION("tcx/flow_out") int flow_out(struct __sk_buff *skb)
 	if (!config || !config->local || !vni)
 		return PASS;
 	key.vni = *vni;
+	key.way = TO_STATION;
 	__builtin_memcpy(key.mac, ethernet.h_dest, sizeof(key.mac));
 	row = map_lookup(&flow_rows, &key);
-	if (!row || !holds(row->out_until) || !read_plain_tcp(skb, ETH_HLEN, ethernet.h_proto, &tcp))
+	if (!row || !holds(row->until) || !read_plain_tcp(skb, ETH_HLEN, ethernet.h_proto, &tcp))
 		return PASS;
 	if (skb->gso_size)
 		largest = tcp.headers_len + skb->gso_size;
@@ -189,7 +207,7 @@ SECTION("tcx/flow_in") int flow_in(struct __sk_buff *skb)
 	struct row *row;
 	__u32 zero = 0;
 
-	if (skb->protocol != __builtin_bswap16(ETH_P_IP) || skb->vlan_present ||
+	if (skb->protocol != __builtin_bswap16(ETH_P_IP) || skb->pkt_type != PACKET_HOST || skb->vlan_present ||
 	    load_bytes(skb, ETH_HLEN, &outer, sizeof(outer)))
 		return PASS;
 	config = map_lookup(&flow_config, &zero);
@@ -200,15 +218,19 @@ SECTION("tcx/flow_in") int flow_in(struct __sk_buff *skb)
 	    outer.ethernet.h_dest[0] & 1)
 		return PASS;
 	key.vni = __builtin_bswap32(outer.vni) >> 8;
+	key.way = FROM_STATION;
 	__builtin_memcpy(key.mac, outer.ethernet.h_source, sizeof(key.mac));
 	row = map_lookup(&flow_rows, &key);
-	if (!row || row->peer != outer.source || !holds(row->in_until) ||
+	if (!row || row->peer != outer.source || !holds(row->until) || !map_lookup(&flow_vnis, &key.vni) ||
 	    !read_plain_tcp(skb, ETH_HLEN + sizeof(outer), outer.ethernet.h_proto, &tcp))
 		return PASS;
 	return redirect(config->lead, 0);
 }
 
-/* At the ingress of the vxlan device: the frame without its headers. Nothing comes here that flow_in did not let in. */
+/*
+ * At the ingress of the vxlan device: the frame without its headers. What flow_in let in may have been a train, of which
+ * it has seen the first datagram: each is judged here once more, by where it came from.
+ */
 SECTION("tcx/flow_arrived") int flow_arrived(struct __sk_buff *skb)
 {
 	struct bpf_tunnel_key outer = {};
@@ -220,13 +242,14 @@ SECTION("tcx/flow_arrived") int flow_arrived(struct __sk_buff *skb)
 	__u32 *tap;
 
 	if (get_tunnel_key(skb, &outer, sizeof(outer), 0) || load_bytes(skb, 0, &ethernet, sizeof(ethernet)) ||
-	    !read_plain_tcp(skb, ETH_HLEN, ethernet.h_proto, &tcp))
+	    ethernet.h_dest[0] & 1 || !read_plain_tcp(skb, ETH_HLEN, ethernet.h_proto, &tcp))
 		return DROP;
 	key.vni = outer.tunnel_id;
+	key.way = FROM_STATION;
 	__builtin_memcpy(key.mac, ethernet.h_source, sizeof(key.mac));
 	tap = map_lookup(&flow_vnis, &key.vni);
 	row = map_lookup(&flow_rows, &key);
-	if (!tap || !row)
+	if (!tap || !row || __builtin_bswap32(row->peer) != outer.remote_ipv4 || !holds(row->until + GRACE))
 		return DROP;
 	counts = map_lookup(&flow_counts, &row->slot);
 	if (!counts)

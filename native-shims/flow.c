@@ -29,7 +29,7 @@ static const struct {
 	[FLOW_CONFIG] = { BPF_MAP_TYPE_ARRAY, 4, 16, 1 },
 	[FLOW_TAPS] = { BPF_MAP_TYPE_HASH, 4, 4, FLOW_VNIS_MAX },
 	[FLOW_VNIS] = { BPF_MAP_TYPE_HASH, 4, 4, FLOW_VNIS_MAX },
-	[FLOW_ROWS] = { BPF_MAP_TYPE_HASH, FLOW_KEY_SIZE, FLOW_VALUE_SIZE, FLOW_SLOTS },
+	[FLOW_ROWS] = { BPF_MAP_TYPE_HASH, FLOW_KEY_SIZE, FLOW_VALUE_SIZE, 2 * FLOW_SLOTS },
 	[FLOW_COUNTS] = { BPF_MAP_TYPE_ARRAY, 4, FLOW_VALUE_SIZE, FLOW_SLOTS },
 };
 
@@ -177,7 +177,10 @@ int flow_clear(int map)
 	uint8_t key[FLOW_KEY_SIZE];
 	int count = 0;
 
-	while (count < FLOW_SLOTS && !on_map(BPF_MAP_GET_NEXT_KEY, map, NULL, key) && !flow_delete(map, key))
+	/* One that somebody else has deleted meanwhile counts as well. */
+	while (count < 2 * FLOW_SLOTS && !on_map(BPF_MAP_GET_NEXT_KEY, map, NULL, key)) {
+		flow_delete(map, key);
 		count++;
+	}
 	return count;
 }

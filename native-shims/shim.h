@@ -264,7 +264,7 @@ struct tunnel {
 #define FLOW_FDS 8
 #define FLOW_KEY_SIZE 12
 #define FLOW_VALUE_SIZE 32
-#define FLOW_SLOTS 4096
+#define FLOW_SLOTS 4096 /* a row for each way */
 #define FLOW_VNIS_MAX 4096
 
 int tap_open(const char *name, int multi_queue);

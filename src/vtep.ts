@@ -334,6 +334,7 @@ export class Vtep {
       workers: workerDescriptors(this.#shim, sockets, this.#undo),
       seed: randomInt(2 ** 32) | 0,
       log: (level, message, fields) => this.#log[level](fields, message),
+      vniLeft: (vni) => this.#flows?.forget(vni),
       peersChanged: () => {
         this.#superframes?.due();
         this.#care.changed();
@@ -397,7 +398,7 @@ export class Vtep {
   }
 
   #knownFlows(): KnownFlows | undefined {
-    const { flowOffload, port, sourcePorts, ttl, udpChecksum } = this.#settings;
+    const { flowOffload, port, sourcePorts, workers, ttl, udpChecksum } = this.#settings;
     if (!flowOffload) return undefined;
     const log = this.#log;
     return new KnownFlows({
@@ -407,6 +408,7 @@ export class Vtep {
       log,
       port,
       sourcePorts,
+      workers,
       ttl,
       udpChecksum,
     });

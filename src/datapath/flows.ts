@@ -8,6 +8,8 @@
  * - What changes a decision ends it first: an entry that moves or goes, a peer, a path, a policy, a capture.
  * - The kernel counts in slots; what it counted is added to our counters ten times a second, and when a decision ends.
  *
+ * Flows of a station may be on several workers, each of which has decided by itself; what ends a station's decisions ends those of all.
+ *
  * A station has one of two slots, by its hash; when others have both, its frames are dealt with here. One writer, the
  * data-plane thread. While it is off, the frame's way costs one branch.
  */
@@ -16,10 +18,12 @@ import {
   COUNT_CELLS,
   type FlowPort,
   type FlowRow,
+  FROM_STATION,
   IN_BYTES,
   IN_FRAMES,
   OUT_BYTES,
   OUT_FRAMES,
+  TO_STATION,
 } from '../port/port.js';
 import {
   P_LAST_SEEN_MS,
@@ -40,13 +44,12 @@ export const LEASE_MS = 10_000;
 const MS_PER_TICK = 100;
 /** How often counts are fetched, ms. */
 const COUNT_PERIOD_MS = 100;
+/** A slot that was given up is nobody's for so long, ms: a MAC that two peers claim in turn must not cost system calls a frame. */
+const REST_MS = 100;
 
 const TSO4 = 1;
 const TSO6 = 4;
 const ECN = 0x80;
-
-const OUT = 0;
-const IN = 1;
 
 export interface FlowOptions extends OuterOptions {
   /** UDP port listened on: the kernel sends to no other. */
@@ -68,6 +71,7 @@ export class Flows {
   readonly #df: OuterOptions['df'];
   #maps: FlowPort | undefined;
   #firstSlot = 0;
+  #shared = false;
   #granted = false;
   #paused = false;
   /** Columns by slot, from the worker's first one on; vniIdx −1: free. */
@@ -76,8 +80,10 @@ export class Flows {
   #high = new Int32Array(0);
   #low = new Int32Array(0);
   #peerIdx = new Int32Array(0);
-  #outUntil = new Int32Array(0);
-  #inUntil = new Int32Array(0);
+  /** When the decision on each way ends; of a way that was never decided on, when the slot was taken. */
+  #until = [new Int32Array(0), new Int32Array(0)] as const;
+  /** When the slot was given up last. */
+  #leftMs = new Int32Array(0);
   /** What is counted already. */
   #counted = new Float64Array(0);
   readonly #fresh = new Float64Array(COUNT_CELLS);
@@ -93,18 +99,19 @@ export class Flows {
   }
 
   /** The kernel's maps, undefined: there are none, and this worker's part of the slots. It passes nothing before `use`. */
-  set(maps: FlowPort | undefined, firstSlot: number, slots: number): void {
+  set(maps: FlowPort | undefined, firstSlot: number, slots: number, shared: boolean): void {
     this.withdrawAll();
     maps?.clear();
     this.#maps = maps;
     this.#firstSlot = firstSlot;
+    this.#shared = shared;
     this.#vniIdx = new Int32Array(slots).fill(-1);
     this.#vni = new Int32Array(slots);
     this.#high = new Int32Array(slots);
     this.#low = new Int32Array(slots);
     this.#peerIdx = new Int32Array(slots);
-    this.#outUntil = new Int32Array(slots);
-    this.#inUntil = new Int32Array(slots);
+    this.#until = [new Int32Array(slots), new Int32Array(slots)];
+    this.#leftMs = new Int32Array(slots).fill(this.#now - REST_MS);
     this.#counted = new Float64Array(slots * COUNT_CELLS);
     this.#settle();
   }
@@ -123,23 +130,25 @@ export class Flows {
 
   /** Of a frame from the TAP for a station behind a peer, before it is sent. */
   sent(vniIdx: number, high: number, low: number, peerIdx: number, isSuperframe: boolean): void {
-    this.#seen(vniIdx, high, low, peerIdx, isSuperframe, OUT);
+    this.#seen(vniIdx, high, low, peerIdx, isSuperframe, TO_STATION);
   }
 
   /** Of a frame that came from a station behind a peer, and is written to the TAP. */
   received(vniIdx: number, high: number, low: number, peerIdx: number, isSuperframe: boolean): void {
-    this.#seen(vniIdx, high, low, peerIdx, isSuperframe, IN);
+    this.#seen(vniIdx, high, low, peerIdx, isSuperframe, FROM_STATION);
   }
 
   /** The station is elsewhere, or nowhere. */
   withdraw(vniIdx: number, high: number, low: number): void {
-    if (this.#held === 0) return;
-    const slot = this.#find(vniIdx, high, low);
+    if (!this.active) return;
+    const slot = this.#held === 0 ? -1 : this.#find(vniIdx, high, low);
     if (slot >= 0) this.#end(slot);
+    else if (this.#shared) this.#remove(this.#tables.vnis.vni[vniIdx], high, low);
   }
 
   /** Something that decisions rest on has changed, or is about to. */
   withdrawAll(): void {
+    if (this.#shared) this.#maps?.clear();
     for (let slot = 0; this.#held > 0 && slot < this.#vniIdx.length; slot++)
       if (this.#vniIdx[slot] >= 0) this.#end(slot);
   }
@@ -151,7 +160,7 @@ export class Flows {
     this.#countedMs[0] = clock[NOW_MS];
     for (let slot = 0; slot < this.#vniIdx.length; slot++) {
       if (this.#vniIdx[slot] < 0) continue;
-      if (this.#leftMs(this.#outUntil[slot]) < 0 && this.#leftMs(this.#inUntil[slot]) < 0) this.#end(slot);
+      if (this.#remaining(TO_STATION, slot) < 0 && this.#remaining(FROM_STATION, slot) < 0) this.#end(slot);
       else this.#count(slot);
     }
   }
@@ -176,12 +185,11 @@ export class Flows {
       slot = this.#take(vniIdx, high, low, peerIdx);
       if (slot < 0) return;
     }
-    const until = way === OUT ? this.#outUntil : this.#inUntil;
     // Frames that the kernel leaves to us say nothing new while a lease is young.
     const leaseMs = this.#leaseMs(vniIdx);
-    if (this.#leftMs(until[slot]) > leaseMs >> 1 || !this.#mayPass(vniIdx, high, low, peerIdx)) return;
-    until[slot] = this.#now + leaseMs;
-    if (!this.#tell(slot)) this.#end(slot);
+    if (this.#remaining(way, slot) > leaseMs >> 1 || !this.#mayPass(vniIdx, high, low, peerIdx)) return;
+    this.#until[way][slot] = this.#now + leaseMs;
+    if (!this.#tell(slot, way)) this.#end(slot);
   }
 
   /** What the kernel could not do, or should not, is left out. */
@@ -198,29 +206,32 @@ export class Flows {
   /** A slot of its own for a station. @returns −1: there is none, or the station may not have one */
   #take(vniIdx: number, high: number, low: number, peerIdx: number): number {
     const home = this.#home(vniIdx, high, low);
-    const slot = this.#vniIdx[home] < 0 ? home : this.#vniIdx[home ^ 1] < 0 ? home ^ 1 : -1;
+    const slot = this.#isFree(home) ? home : this.#isFree(home ^ 1) ? home ^ 1 : -1;
     if (slot < 0 || !this.#mayPass(vniIdx, high, low, peerIdx)) return -1;
+    if (!this.#maps!.counts(this.#firstSlot + slot, this.#counted, slot * COUNT_CELLS)) return -1;
     this.#vniIdx[slot] = vniIdx;
     this.#vni[slot] = this.#tables.vnis.vni[vniIdx];
     this.#high[slot] = high;
     this.#low[slot] = low;
     this.#peerIdx[slot] = peerIdx;
-    this.#outUntil[slot] = this.#now - 1;
-    this.#inUntil[slot] = this.#now - 1;
+    for (const way of [TO_STATION, FROM_STATION]) this.#until[way][slot] = this.#now - 1;
     this.#held++;
-    this.#maps!.counts(this.#firstSlot + slot, this.#counted, slot * COUNT_CELLS);
     return slot;
   }
 
-  #tell(slot: number): boolean {
+  #isFree(slot: number): boolean {
+    return this.#vniIdx[slot] < 0 && ((this.#now - this.#leftMs[slot]) | 0) >= REST_MS;
+  }
+
+  #tell(slot: number, way: number): boolean {
     const { peers } = this.#tables;
     const peerIdx = this.#peerIdx[slot];
     const row: FlowRow = {
       vni: this.#vni[slot],
       high: this.#high[slot],
       low: this.#low[slot],
-      outUntil: this.#outUntil[slot],
-      inUntil: this.#inUntil[slot],
+      way,
+      until: this.#until[way][slot],
       peer: peers.ipv4(peerIdx),
       frameLimit: peers.frameLimit[peerIdx],
       tos: this.#tos,
@@ -231,10 +242,15 @@ export class Flows {
   }
 
   #end(slot: number): void {
-    this.#maps!.remove(this.#vni[slot], this.#high[slot], this.#low[slot]);
+    this.#remove(this.#vni[slot], this.#high[slot], this.#low[slot]);
     this.#count(slot);
     this.#vniIdx[slot] = -1;
+    this.#leftMs[slot] = this.#now;
     this.#held--;
+  }
+
+  #remove(vni: number, high: number, low: number): void {
+    for (const way of [TO_STATION, FROM_STATION]) this.#maps!.remove(vni, high, low, way);
   }
 
   /** Adds what the kernel has counted since. */
@@ -275,8 +291,8 @@ export class Flows {
     return this.#clock[NOW_MS] | 0;
   }
 
-  #leftMs(until: number): number {
-    return (until - this.#now) | 0;
+  #remaining(way: number, slot: number): number {
+    return (this.#until[way][slot] - this.#now) | 0;
   }
 
   /** @returns the slot of a station, −1: it has none */

@@ -27,7 +27,7 @@ import {
   FLOW_VNIS,
 } from '../native/flow-layout.js';
 import { HostError } from './host-error.js';
-import { ip } from './ip-command.js';
+import { environment, ip } from './ip-command.js';
 import { attached, leadByRoute, NotPermittedError, quiet } from './lead.js';
 import { allLinks, findLink, getLink, type Link } from './link.js';
 import { Rollback } from './rollback.js';
@@ -73,8 +73,8 @@ export class FlowOffload {
   readonly #value = new Uint8Array(FLOW_VALUE_LEN);
   /** TAPs with the program at their egress, by VNI. */
   readonly #taps = new Map<number, Attachment>();
-  /** Devices that it is set up between, and their indices: one of the same name may be another. */
-  readonly #devices = new Map<string, number>();
+  /** Devices that it is set up between: one of the same name may be another. */
+  readonly #devices = new Map<string, Pick<Link, 'index' | 'mac'>>();
   #vxlan = 0;
   #lead = 0;
 
@@ -93,7 +93,7 @@ export class FlowOffload {
   /** Takes everything back; rows and counts are gone. */
   async close(): Promise<void> {
     this.off();
-    for (const vni of [...this.#taps.keys()]) this.#detach(vni);
+    for (const vni of [...this.#taps.keys()]) this.detach(vni);
     await this.#undo.run();
   }
 
@@ -121,14 +121,17 @@ export class FlowOffload {
   /** Sees the frames of these TAPs and of no others. @throws HostError, also when the network has changed under it */
   async follow(taps: readonly FlowTap[]): Promise<void> {
     const links = new Map((await allLinks()).map((link) => [link.name, link]));
-    for (const [name, index] of this.#devices)
-      if (links.get(name)?.index !== index) throw new HostError(`${name} is gone, or another`);
+    for (const [name, { index, mac }] of this.#devices) {
+      const link = links.get(name);
+      if (link?.index !== index || link.mac !== mac) throw new HostError(`${name} is gone, or another`);
+      if (!link.up) throw new HostError(`${name} is down`);
+    }
     const wanted = new Map<number, Link>();
     for (const { vni, tap } of taps) {
       const link = links.get(tap);
-      if (link) wanted.set(vni, link);
+      if (link?.kind === 'tun') wanted.set(vni, link);
     }
-    for (const [vni, { index }] of this.#taps) if (wanted.get(vni)?.index !== index) this.#detach(vni);
+    for (const [vni, { index }] of this.#taps) if (wanted.get(vni)?.index !== index) this.detach(vni);
     for (const [vni, { index }] of wanted) if (!this.#taps.has(vni)) this.#attach(vni, index);
   }
 
@@ -149,14 +152,14 @@ export class FlowOffload {
       if (await findLink(name)) throw new HostError(`there is a device ${name} already`);
     await this.#make(namespace, flow, lead, way, underlay.mac);
     // The namespace's end would do it as well, but later: who comes next wants the names.
-    for (const name of [flow, lead]) this.#undo.push(() => deleteLink(name));
+    const [own, far] = [await getLink(flow), await getLink(lead)];
+    for (const link of [own, far]) this.#undo.push(() => deleteLink(link));
     await quiet(flow);
     this.#keep(await leadByRoute(this.#shim, lead));
-    const vxlan = await getLink(flow);
-    this.#vxlan = vxlan.index;
-    this.#lead = (await getLink(lead)).index;
-    this.#devices.set(flow, this.#vxlan).set(lead, this.#lead).set(way.device, underlay.index);
-    this.#keep(attached(this.#shim.flowAttach(this.#fds[FLOW_ARRIVED], vxlan.index, false)));
+    this.#vxlan = own.index;
+    this.#lead = far.index;
+    for (const link of [own, far, underlay]) this.#devices.set(link.name, link);
+    this.#keep(attached(this.#shim.flowAttach(this.#fds[FLOW_ARRIVED], own.index, false)));
     this.#keep(attached(this.#shim.flowAttach(this.#fds[FLOW_IN], underlay.index, false)));
   }
 
@@ -176,6 +179,7 @@ export class FlowOffload {
     ];
     const child = run('nsenter', [`--net=/proc/${pid}/fd/${namespace}`, 'ip', '-batch', '-'], {
       timeout: TIMEOUT_MS,
+      env: environment(),
     });
     child.child.stdin?.on('error', () => {});
     child.child.stdin?.end(`${commands.join('\n')}\n`);
@@ -198,8 +202,11 @@ export class FlowOffload {
     this.#pair(FLOW_VNIS, vni, index);
   }
 
-  #detach(vni: number): void {
-    const { index, linkFd } = this.#taps.get(vni)!;
+  /** Its frames go to user space, both ways. */
+  detach(vni: number): void {
+    const attachment = this.#taps.get(vni);
+    if (!attachment) return;
+    const { index, linkFd } = attachment;
     this.#taps.delete(vni);
     this.#shim.close(linkFd);
     for (const [map, key] of [
@@ -236,7 +243,8 @@ export class FlowOffload {
   }
 }
 
-/** It may be gone already. */
-async function deleteLink(name: string): Promise<void> {
-  await ip(['link', 'delete', 'dev', name]).catch(() => undefined);
+/** It may be gone already, and another have its name. */
+async function deleteLink({ name, index }: Link): Promise<void> {
+  if ((await findLink(name))?.index === index)
+    await ip(['link', 'delete', 'dev', name]).catch(() => undefined);
 }

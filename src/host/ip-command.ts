@@ -194,6 +194,6 @@ function isNoRoute(said: string): boolean {
 }
 
 /** Services and cron jobs often have a PATH without sbin, where most distributions keep `ip`. */
-function environment(): NodeJS.ProcessEnv {
+export function environment(): NodeJS.ProcessEnv {
   return { ...process.env, LC_ALL: 'C', PATH: `${process.env.PATH ?? '/usr/bin:/bin'}:/usr/sbin:/sbin` };
 }

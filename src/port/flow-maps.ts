@@ -9,14 +9,14 @@ import { FLOW_KEY_LEN, FLOW_VALUE_LEN } from '../native/flow-layout.js';
 import { COUNT_CELLS, type FlowPort, type FlowRow } from './port.js';
 
 /** Words of a row (`struct row`). */
-const OUT_UNTIL = 0;
-const IN_UNTIL = 1;
-const PEER = 2;
-const FRAME_LIMIT = 3;
-const TOS = 4;
-const TTL = 5;
-const OPTIONS = 6;
-const SLOT = 7;
+const UNTIL = 0;
+const PEER = 1;
+const FRAME_LIMIT = 2;
+const TOS = 3;
+const TTL = 4;
+const OPTIONS = 5;
+const SLOT = 6;
+const ZERO = 7;
 
 const DF = 1;
 const NO_CHECKSUM = 2;
@@ -29,6 +29,8 @@ export interface FlowInit {
   readonly counts: number;
   /** Slots of each worker. */
   readonly slots: number;
+  /** There are other workers, who may have decided on the same station. */
+  readonly shared: boolean;
   readonly ttl: number;
   readonly udpChecksum: boolean;
 }
@@ -40,7 +42,8 @@ export class FlowMaps implements FlowPort {
   readonly #keyView = new DataView(this.#key.buffer);
   readonly #value = new Uint8Array(FLOW_VALUE_LEN);
   readonly #words = new Int32Array(this.#value.buffer);
-  readonly #counts = new BigUint64Array(this.#value.buffer);
+  /** Each a 64-bit number, its lower word first. */
+  readonly #counts = new Uint32Array(this.#value.buffer);
 
   constructor(shim: Shim, init: FlowInit) {
     this.#shim = shim;
@@ -49,20 +52,20 @@ export class FlowMaps implements FlowPort {
 
   put(row: FlowRow): boolean {
     const words = this.#words;
-    words[OUT_UNTIL] = row.outUntil;
-    words[IN_UNTIL] = row.inUntil;
+    words[UNTIL] = row.until;
     words[PEER] = row.peer;
     words[FRAME_LIMIT] = row.frameLimit;
     words[TOS] = row.tos < 0 ? TOS_INHERITED : row.tos;
     words[TTL] = this.#init.ttl;
     words[OPTIONS] = (row.df ? DF : 0) | (this.#init.udpChecksum ? 0 : NO_CHECKSUM);
     words[SLOT] = row.slot;
-    this.#station(row.vni, row.high, row.low);
+    words[ZERO] = 0;
+    this.#station(row.vni, row.high, row.low, row.way);
     return this.#shim.flowPut(this.#init.rows, this.#key, this.#value) === 0;
   }
 
-  remove(vni: number, high: number, low: number): void {
-    this.#station(vni, high, low);
+  remove(vni: number, high: number, low: number, way: number): void {
+    this.#station(vni, high, low, way);
     this.#shim.flowDelete(this.#init.rows, this.#key);
   }
 
@@ -73,14 +76,15 @@ export class FlowMaps implements FlowPort {
   counts(slot: number, into: Float64Array, base: number): boolean {
     this.#keyView.setInt32(0, slot, true);
     if (this.#shim.flowGet(this.#init.counts, this.#key, this.#value) < 0) return false;
-    for (let cell = 0; cell < COUNT_CELLS; cell++) into[base + cell] = Number(this.#counts[cell]);
+    for (let cell = 0; cell < COUNT_CELLS; cell++)
+      into[base + cell] = this.#counts[cell * 2] + this.#counts[cell * 2 + 1] * 2 ** 32;
     return true;
   }
 
-  #station(vni: number, high: number, low: number): void {
+  #station(vni: number, high: number, low: number, way: number): void {
     this.#keyView.setInt32(0, vni, true);
     this.#keyView.setInt16(4, high);
     this.#keyView.setInt32(6, low);
-    this.#keyView.setInt16(10, 0);
+    this.#keyView.setInt16(10, way, true);
   }
 }

@@ -3,7 +3,9 @@
  * tells the workers, follows the TAPs that come and go, and grants or withdraws the offload. What a flow is, and how long it
  * is passed, is `datapath/flows.ts`'s.
  */
+
 import { FlowOffload, type FlowSpec, type FlowWay } from '../host/flow-offload.js';
+import { HostError } from '../host/host-error.js';
 import type { Logger } from '../log.js';
 import { LimitedLog } from '../log-limit.js';
 import type { Shim } from '../native/binding.js';
@@ -20,6 +22,7 @@ export interface KnownFlowsOptions extends FlowSpec {
   readonly offloads: Offloads;
   readonly handle: Handle;
   readonly log: Logger;
+  readonly workers: number;
   readonly ttl: number;
   readonly udpChecksum: boolean;
 }
@@ -31,6 +34,8 @@ export class KnownFlows {
   /** What it is set up for, and how often that failed. */
   #key = '';
   #failures = 0;
+  /** Turned off so many times: who waited meanwhile must not turn it on. */
+  #stops = 0;
   /** Why it is not in use; '' it is. */
   #why = '';
   #said = '';
@@ -46,11 +51,17 @@ export class KnownFlows {
     const key = `${way.device} ${way.local.join('.')}`;
     if (key !== this.#key) this.#failures = 0;
     if (this.#failures >= ATTEMPTS) return;
+    const stops = this.#stops;
+    const isKept = this.#offload !== undefined && this.#key === key;
     try {
       const offload = await this.#openFor(way, key);
       await offload.follow([...handle.vnis()].map(({ vni, tap }) => ({ vni, tap })));
+      if (this.#stops !== stops) return;
+      if (!offloads.inUse('UDP_TUNNEL_GSO')) throw new HostError('superframes do not leave whole');
       offload.on(way);
       offloads.grant('TCX_FLOWS');
+      // What stands again may fail again: setting up is what must not go on without end.
+      if (isKept) this.#failures = 0;
       this.#why = '';
       this.#say('info', `known TCP flows pass through the kernel, by ${way.device}`);
     } catch (error) {
@@ -62,8 +73,8 @@ export class KnownFlows {
 
   /** From this moment on every frame goes through user space. */
   stop(): void {
-    this.#options.offloads.withdraw('TCX_FLOWS');
-    this.#offload?.off();
+    this.#stops++;
+    this.#off();
   }
 
   /** The same, for a reason that may last. */
@@ -74,26 +85,41 @@ export class KnownFlows {
     await this.close();
   }
 
+  /** A VNI is gone: nothing may be given to what was its TAP. */
+  forget(vni: number): void {
+    this.#offload?.detach(vni);
+  }
+
   /** Takes back what was set up. */
   async close(): Promise<void> {
     this.stop();
+    await this.#takeBack();
+  }
+
+  #off(): void {
+    this.#options.offloads.withdraw('TCX_FLOWS');
+    this.#offload?.off();
+  }
+
+  async #takeBack(): Promise<void> {
     const offload = this.#offload;
     this.#offload = undefined;
     this.#key = '';
     if (!offload) return;
-    // A data plane that is down has let go as well.
-    await this.#options.handle.setFlows(undefined).catch(() => undefined);
+    // Nobody may ask these maps any more: their descriptors' numbers will be others'.
+    await this.#options.handle.setFlows(undefined);
     await offload.close();
   }
 
   async #openFor(way: FlowWay, key: string): Promise<FlowOffload> {
     if (this.#offload && this.#key === key) return this.#offload;
-    await this.close();
-    const { shim, ttl, udpChecksum, handle } = this.#options;
+    this.#off();
+    await this.#takeBack();
+    const { shim, workers, ttl, udpChecksum, handle } = this.#options;
     const offload = await FlowOffload.open(shim, this.#options, way);
     this.#offload = offload;
     this.#key = key;
-    await handle.setFlows({ ...offload.maps, slots: SLOTS, ttl, udpChecksum });
+    await handle.setFlows({ ...offload.maps, slots: SLOTS, shared: workers > 1, ttl, udpChecksum });
     return offload;
   }
 

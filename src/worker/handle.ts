@@ -37,6 +37,8 @@ export type { WorkerDescriptors } from './workers.js';
 export interface HandleOptions extends WorkersOptions {
   /** A peer was added or removed, with its VNI or alone, and all workers know; or one of them was replaced. */
   peersChanged: () => void;
+  /** A VNI was removed, and all workers know; nobody else does yet. */
+  vniLeft?: ((vni: number) => void) | undefined;
   /** Packed address → canonical text. */
   addressText: (address: { family: 4 | 6; bytes: Uint8Array; scopeId: number }) => string;
   /** Takes what became of FDB entries, while `watchFdb` is on: some hundred at once, some times a second. */
@@ -159,6 +161,7 @@ export class Handle implements DataPlane {
     this.#captures.vniGone(record.state.vniIdx);
     this.#desired.remove(record);
     this.#desired.giveRows(record);
+    this.#options.vniLeft?.(vni);
     this.#options.peersChanged();
   }
 
@@ -266,7 +269,8 @@ export class Handle implements DataPlane {
    */
   async setFlows(flows: FlowsInit | undefined): Promise<void> {
     this.#desired.flows = { op: 'flows', flows };
-    await this.#workers.ask(this.#desired.flows);
+    if (flows === undefined) await this.#workers.askLiving([this.#desired.flows]);
+    else await this.#workers.ask(this.#desired.flows);
   }
 
   /** Whether anybody listens to what becomes of FDB entries: only then it is told (`fdbEvents`). */

@@ -80,6 +80,8 @@ export interface FlowsInit {
   counts: number;
   /** Slots of each worker, a power of two. */
   slots: number;
+  /** There are other workers. */
+  shared: boolean;
   ttl: number;
   udpChecksum: boolean;
 }

@@ -117,8 +117,11 @@ class DataPlaneThread {
         if (this.#underlay instanceof UdpPort) this.#underlay.tunnel.set(way);
       },
       setFlows: (flows) => {
-        if (flows === undefined) this.#loop.flows.set(undefined, 0, 0);
-        else this.#loop.flows.set(new FlowMaps(this.#shim, flows), init.index * flows.slots, flows.slots);
+        if (flows === undefined) this.#loop.flows.set(undefined, 0, 0, false);
+        else {
+          const { slots, shared } = flows;
+          this.#loop.flows.set(new FlowMaps(this.#shim, flows), init.index * slots, slots, shared);
+        }
       },
       setEvents: (on) => this.#fdbEvents.turn(on),
       setCapture: (capture) => this.#setCapture(capture),

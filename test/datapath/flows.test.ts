@@ -1,6 +1,6 @@
 import t from 'tap';
 import { Flows, LEASE_MS } from '../../src/datapath/flows.js';
-import { COUNT_CELLS, type FlowPort, type FlowRow } from '../../src/port/port.js';
+import { COUNT_CELLS, type FlowPort, type FlowRow, FROM_STATION, TO_STATION } from '../../src/port/port.js';
 import {
   P_LAST_SEEN_MS,
   P_RX_BYTES,
@@ -25,19 +25,23 @@ class FakeMaps implements FlowPort {
   readonly rows = new Map<string, FlowRow>();
   readonly slots = new Map<number, number[]>();
   puts = 0;
+  removals = 0;
+  clears = 0;
   room = true;
 
   put(row: FlowRow): boolean {
     this.puts++;
-    if (this.room) this.rows.set(`${row.vni} ${row.high} ${row.low}`, { ...row });
+    if (this.room) this.rows.set(`${row.vni} ${row.high} ${row.low} ${row.way}`, { ...row });
     return this.room;
   }
 
-  remove(vni: number, high: number, low: number): void {
-    this.rows.delete(`${vni} ${high} ${low}`);
+  remove(vni: number, high: number, low: number, way: number): void {
+    this.removals++;
+    this.rows.delete(`${vni} ${high} ${low} ${way}`);
   }
 
   clear(): void {
+    this.clears++;
     this.rows.clear();
   }
 
@@ -46,13 +50,13 @@ class FakeMaps implements FlowPort {
     return true;
   }
 
-  get only(): FlowRow | undefined {
-    return this.rows.size === 1 ? [...this.rows.values()][0] : undefined;
+  way(way: number): FlowRow | undefined {
+    return [...this.rows.values()].find((row) => row.way === way);
   }
 }
 
 /** A VNI with two peers that superframes may leave whole to, a station behind the first, and the offload granted. */
-function known(options: ConstructorParameters<typeof MemoryPlane>[0] = {}) {
+function known(options: ConstructorParameters<typeof MemoryPlane>[0] = {}, shared = false) {
   const plane = new MemoryPlane(options);
   plane.addVni(0, 100);
   const [one, two] = ['192.0.2.1', '192.0.2.2'].map((address) => plane.addPeer(0, address));
@@ -61,7 +65,7 @@ function known(options: ConstructorParameters<typeof MemoryPlane>[0] = {}) {
   plane.tables.fdb.learn(0, high, low, one, plane.tick);
   const maps = new FakeMaps();
   const { flows } = plane.loop;
-  flows.set(maps, FIRST_SLOT, SLOTS);
+  flows.set(maps, FIRST_SLOT, SLOTS, shared);
   flows.use(true);
   flows.step(plane.clock);
   const sent = (isSuperframe: boolean, peerIdx = one) => flows.sent(0, high, low, peerIdx, isSuperframe);
@@ -80,12 +84,12 @@ t.test('a superframe for a station makes its way known, other frames do not', as
   t.equal(maps.rows.size, 0);
   sent(true);
   const now = plane.nowMs | 0;
-  t.match(maps.only, { vni: 100, high, low, tos: -1, df: true });
-  t.equal(maps.only?.outUntil, now + LEASE_MS);
-  t.ok(maps.only!.inUntil - now < 0, 'not for what comes back: nothing did');
-  t.equal(maps.only?.frameLimit, plane.tables.peers.frameLimit[one]);
-  t.ok(maps.only!.slot >= FIRST_SLOT && maps.only!.slot < FIRST_SLOT + SLOTS);
-  t.same([...new Uint8Array(Int32Array.of(maps.only!.peer).buffer)], [192, 0, 2, 1], 'as it is on the wire');
+  t.equal(maps.rows.size, 1, 'not for what comes back: nothing did');
+  const row = maps.way(TO_STATION)!;
+  t.match(row, { vni: 100, high, low, tos: -1, df: true, until: now + LEASE_MS });
+  t.equal(row.frameLimit, plane.tables.peers.frameLimit[one]);
+  t.ok(row.slot >= FIRST_SLOT && row.slot < FIRST_SLOT + SLOTS);
+  t.same([...new Uint8Array(Int32Array.of(row.peer).buffer)], [192, 0, 2, 1], 'as it is on the wire');
 });
 
 t.test('the other direction follows with any frame that is seen', async (t) => {
@@ -94,7 +98,7 @@ t.test('the other direction follows with any frame that is seen', async (t) => {
   t.equal(maps.rows.size, 0, 'nothing to follow');
   sent(true);
   received(false);
-  t.equal(maps.only?.inUntil, (plane.nowMs | 0) + LEASE_MS);
+  t.equal(maps.way(FROM_STATION)?.until, (plane.nowMs | 0) + LEASE_MS);
 });
 
 t.test('frames that are seen while a lease is young tell nothing, later ones renew it', async (t) => {
@@ -105,7 +109,7 @@ t.test('frames that are seen while a lease is young tell nothing, later ones ren
   wait(LEASE_MS * 0.6);
   sent(false);
   t.equal(maps.puts, 2);
-  t.equal(maps.only?.outUntil, (plane.nowMs | 0) + LEASE_MS);
+  t.equal(maps.way(TO_STATION)?.until, (plane.nowMs | 0) + LEASE_MS);
 });
 
 t.test('what nobody upholds is given up', async (t) => {
@@ -121,7 +125,7 @@ t.test('a lease ends in time for an entry to be refreshed', async (t) => {
   const { plane, maps, sent } = known();
   plane.tables.vnis.ageingTicks[0] = 80;
   sent(true);
-  t.equal(maps.only?.outUntil, (plane.nowMs | 0) + 2000, 'a quarter of 8 s');
+  t.equal(maps.way(TO_STATION)?.until, (plane.nowMs | 0) + 2000, 'a quarter of 8 s');
 });
 
 t.test('not what the kernel could not do, or should not', async (t) => {
@@ -174,12 +178,13 @@ t.test('an entry that moves, goes, or ages out ends it before anything else', as
     ['all withdrawn', ({ flows }) => flows.withdrawAll()],
     ['offload withdrawn', ({ flows }) => flows.use(false)],
     ['capture', ({ flows }) => flows.pause(true)],
-    ['no maps any more', ({ flows }) => flows.set(undefined, 0, 0)],
+    ['no maps any more', ({ flows }) => flows.set(undefined, 0, 0, false)],
   ];
   for (const [why, act] of cases) {
     const world = known();
     world.sent(true);
-    t.equal(world.maps.rows.size, 1);
+    world.received(false);
+    t.equal(world.maps.rows.size, 2);
     act(world);
     t.equal(world.maps.rows.size, 0, why);
   }
@@ -195,7 +200,7 @@ t.test('what the kernel counted is ours: of VNI and peer, once, and the identity
   wait(COUNT_PERIOD_MS);
   const peer = (cell: number) => counters.cells[counters.peerBase(one) + cell];
   t.equal(peer(P_TX_FRAMES), 0, 'what a former station counted in the slot is not ours');
-  const { slot } = maps.only!;
+  const { slot } = maps.way(TO_STATION)!;
   maps.slots.set(slot, [17, 1700, 8, 800]);
   wait(COUNT_PERIOD_MS);
   wait(COUNT_PERIOD_MS);
@@ -212,9 +217,34 @@ t.test('what the kernel counted is ours: of VNI and peer, once, and the identity
   plane.checkIdentity(t, 'flows');
 });
 
+t.test('with several workers the decisions of others end as well', async (t) => {
+  const { plane, high, low, two, maps, flows } = known({}, true);
+  const other = { vni: 100, high, low, way: FROM_STATION } as FlowRow;
+  maps.put(other);
+  plane.tables.fdb.learn(0, high, low, two, plane.tick + 1);
+  t.equal(maps.rows.size, 0, 'of a station that moves, though nothing is held here');
+  maps.put(other);
+  flows.withdrawAll();
+  t.equal(maps.rows.size, 0, 'all of them');
+});
+
+t.test('a MAC that two peers claim in turn costs no system call a frame', async (t) => {
+  const { plane, one, two, high, low, maps, sent, wait } = known();
+  sent(true);
+  for (let i = 0; i < 50; i++) {
+    plane.tables.fdb.learn(0, high, low, i % 2 === 0 ? two : one, plane.tick);
+    sent(true, i % 2 === 0 ? two : one);
+  }
+  t.equal(maps.puts, 2, 'one for each slot that it may have');
+  t.equal(maps.rows.size, 0);
+  wait(COUNT_PERIOD_MS);
+  sent(true, one);
+  t.equal(maps.rows.size, 1, 'afterwards it may pass again');
+});
+
 t.test('stations that share both of their slots: the third one goes through user space', async (t) => {
   const { plane, one, maps, flows } = known();
-  flows.set(maps, 0, 2);
+  flows.set(maps, 0, 2, false);
   for (let i = 1; i <= 3; i++) {
     const { high, low } = macParts(macNumber(i));
     plane.tables.fdb.learn(0, high, low, one, plane.tick);
@@ -233,7 +263,7 @@ t.test('frames of both directions are told of on their way', async (t) => {
   plane.loop.flows.sent(0, macParts(STATION).high, macParts(STATION).low, one, true);
   plane.fromUnderlay('192.0.2.1', concat(vxlanHeader(100), ipv4Frame(HERE, STATION)));
   plane.breathe();
-  t.equal(maps.only?.inUntil, (plane.nowMs | 0) + LEASE_MS);
+  t.equal(maps.way(FROM_STATION)?.until, (plane.nowMs | 0) + LEASE_MS);
 });
 
 t.test('without maps, or a grant, it is off', async (t) => {
@@ -242,6 +272,6 @@ t.test('without maps, or a grant, it is off', async (t) => {
   t.notOk(flows.active);
   flows.use(true);
   t.notOk(flows.active);
-  flows.set(new FakeMaps(), 0, 2);
+  flows.set(new FakeMaps(), 0, 2, false);
   t.ok(flows.active);
 });

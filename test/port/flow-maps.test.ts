@@ -1,17 +1,18 @@
 import t from 'tap';
 import type { Shim } from '../../src/native/binding.js';
 import { FlowMaps } from '../../src/port/flow-maps.js';
+import { FROM_STATION, TO_STATION } from '../../src/port/port.js';
 import { hex } from '../support/hex.js';
 
 const ROWS = 7;
 const COUNTS = 8;
-const INIT = { rows: ROWS, counts: COUNTS, slots: 256, ttl: 64, udpChecksum: true };
+const INIT = { rows: ROWS, counts: COUNTS, slots: 256, shared: false, ttl: 64, udpChecksum: true };
 const ROW = {
   vni: 0x010203,
   high: 0x0200,
   low: 0x0000000b,
-  outUntil: 10_000,
-  inUntil: -1,
+  way: FROM_STATION,
+  until: 10_000,
   peer: new Int32Array(hex('c0000201').buffer)[0],
   frameLimit: 1464,
   tos: -1,
@@ -46,11 +47,11 @@ function recording() {
 t.test('a row as struct row_key and struct row have it', async (t) => {
   const { calls, shim } = recording();
   t.ok(new FlowMaps(shim, INIT).put(ROW));
-  const key = '03020100' + '02000000000b' + '0000';
-  t.same(calls, [{ call: 'put', map: ROWS, key, words: [10_000, -1, ROW.peer, 1464, 256, 64, 1, 9] }]);
+  const key = '03020100' + '02000000000b' + '0100';
+  t.same(calls, [{ call: 'put', map: ROWS, key, words: [10_000, ROW.peer, 1464, 256, 64, 1, 9, 0] }]);
   const plain = recording();
   new FlowMaps(plain.shim, { ...INIT, udpChecksum: false }).put({ ...ROW, tos: 0xb8, df: false });
-  t.same(plain.calls[0].words.slice(4, 7), [0xb8, 64, 2], 'TOS, TTL, no checksum');
+  t.same(plain.calls[0].words.slice(3, 6), [0xb8, 64, 2], 'TOS, TTL, no checksum');
 });
 
 t.test('a map that is full says so', async (t) => {
@@ -61,7 +62,7 @@ t.test('a map that is full says so', async (t) => {
 t.test('removal, clearing, counts', async (t) => {
   const { calls, shim } = recording();
   const maps = new FlowMaps(shim, INIT);
-  maps.remove(ROW.vni, ROW.high, ROW.low);
+  maps.remove(ROW.vni, ROW.high, ROW.low, TO_STATION);
   maps.clear();
   const cells = new Float64Array(6);
   t.ok(maps.counts(9, cells, 2));
