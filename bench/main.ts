@@ -19,7 +19,6 @@ import { emptyResults, failuresOf, loadResults, type Results, saveResults } from
 import { measureScrapes } from './scrape/scrape.js';
 import { section } from './table.js';
 
-const COPIES_ROUNDS_MAX = 3;
 /** A second is enough: what is counted is CPU, not time. */
 const COPIES_SECONDS = 1;
 
@@ -47,8 +46,7 @@ async function measure(options: BenchOptions): Promise<Results> {
   const lab = await runLab(options);
   Object.assign(results, lab);
   await attempt(results, 'copies', async () => {
-    const copiesRounds = Math.min(rounds, COPIES_ROUNDS_MAX);
-    results.copies = await measureCopies({ rounds: copiesRounds, seconds: COPIES_SECONDS, short });
+    results.copies = await measureCopies({ rounds, seconds: COPIES_SECONDS, short });
   });
   await attempt(results, 'heap', async () => {
     results.heap = await measureHeap(heapSeconds);

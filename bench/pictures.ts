@@ -117,7 +117,7 @@ function copiesChart({ copies }: Results): Chart {
   });
   return {
     title: 'Head-end replication, ns of CPU a copy',
-    subtitle: 'whole box, the frame itself shared by its copies; less is better',
+    subtitle: 'sender and VTEP, the frame itself shared by its copies; less is better',
     series: ['kernel', 'vtepd'],
     groups: groups.filter(({ bars }) => bars.length > 0),
   };

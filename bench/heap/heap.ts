@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import type { Metrics } from '../../test/support/metrics.js';
 import type { Vtepd } from '../../test/support/vtepd.js';
 import { eventually } from '../../test/support/wait.js';
+import { compileBlast } from '../lab/blast.js';
 import type { Pair } from '../lab/competitors.js';
 import { scratchDirectory } from '../lab/scratch.js';
 import { makeSites, removeSites, type Site } from '../lab/site.js';
@@ -40,6 +41,7 @@ const PROBE = join(process.cwd(), 'bench/heap/probe.mjs');
 export async function measureHeap(seconds: number): Promise<HeapResult> {
   const stage = STAGES.find(({ id }) => id === 'device-whole');
   if (!stage) throw new Error('there is no stage device-whole');
+  await compileBlast();
   const [a, b] = await makeSites(stage);
   try {
     const sides = [await Side.start('sending', a, b), await Side.start('receiving', b, a)];
