@@ -7,22 +7,20 @@ import { readdirSync, readFileSync } from 'node:fs';
 
 /** Of all threads that these processes have now. One that ends between two calls is missing in the second. */
 export function processCpuNs(pids: readonly number[]): number {
-  return pids.flatMap(threadsOf).reduce((sum, thread) => sum + threadCpuNs(thread), 0);
+  return pids.flatMap((pid) => [...threadCpuNs(pid).values()]).reduce((sum, ns) => sum + ns, 0);
+}
+
+/** Of each thread of a process, by its id. */
+export function threadCpuNs(pid: number): Map<number, number> {
+  const tasks = `/proc/${pid}/task`;
+  const schedstat = (tid: string) => readFileSync(`${tasks}/${tid}/schedstat`, 'utf8');
+  return new Map(readdirSync(tasks).map((tid) => [Number(tid), Number(schedstat(tid).split(' ')[0])]));
 }
 
 /** Processes, kernel threads among them, with such a name. */
 export function processesCalled(name: RegExp): number[] {
   const pids = readdirSync('/proc').filter((entry) => /^\d+$/.test(entry));
   return pids.filter((pid) => name.test(nameOf(pid))).map(Number);
-}
-
-function threadsOf(pid: number): string[] {
-  const tasks = `/proc/${pid}/task`;
-  return readdirSync(tasks).map((tid) => `${tasks}/${tid}`);
-}
-
-function threadCpuNs(thread: string): number {
-  return Number(readFileSync(`${thread}/schedstat`, 'utf8').split(' ')[0]);
 }
 
 /** '' for one that has just ended. */
