@@ -20,6 +20,8 @@ const NAMES: Record<Part, string> = {
   writev: 'writev: to the TAP, or the outer TAP',
   rest: 'interrupts, and what has no stack',
 };
+/** Kinds are shown where they are at least this share of somebody's time. */
+const KIND_SHARE_MIN = 0.02;
 const KINDS: readonly (readonly [Kind, string])[] = [
   ['copy', '– of it copies'],
   ['deliver', '– of it the stack that receives'],
@@ -28,19 +30,21 @@ const KINDS: readonly (readonly [Kind, string])[] = [
 export function profileTable({ loads, seconds }: ProfileResult): string {
   const columns = loads.flatMap(({ title, sides, unit }) => sides.map((side) => ({ title, side, unit })));
   const header = ['', ...columns.map(({ title, side }) => `${title}, ${side.name}`)];
-  const line = (name: string, value: (side: SideProfile) => number) => {
-    const values = columns.map(({ side }) => value(side));
-    return values.every((one) => one === 0) ? [] : [[name, ...values.map(short)]];
-  };
+  const line = (name: string, value: (side: SideProfile) => number) => [
+    name,
+    ...columns.map(({ side }) => short(value(side))),
+  ];
   const lines = [
     ['unit', ...columns.map(({ unit }) => unit)],
-    ...line('thousand units/s', ({ unitsPerSecond }) => unitsPerSecond / 1000),
-    ...line('**CPU, ns a unit**', ({ nsPerUnit }) => nsPerUnit),
+    line('thousand units/s', ({ unitsPerSecond }) => unitsPerSecond / 1000),
+    line('**CPU, ns a unit**', ({ nsPerUnit }) => nsPerUnit),
     ...PARTS.flatMap((part) => [
-      ...line(NAMES[part], (side) => side.nsPerUnit * share(side.counts, part)),
-      ...KINDS.flatMap(([kind, name]) =>
-        line(name, ({ nsPerUnit, counts }) => (nsPerUnit * counts[part][kind]) / totalOf(counts)),
-      ),
+      line(NAMES[part], (side) => side.nsPerUnit * share(side.counts, part)),
+      ...KINDS.flatMap(([kind, name]) => {
+        const shareOf = ({ counts }: SideProfile) => counts[part][kind] / totalOf(counts);
+        const isShown = columns.some(({ side }) => shareOf(side) >= KIND_SHARE_MIN);
+        return isShown ? [line(name, (side) => side.nsPerUnit * shareOf(side))] : [];
+      }),
     ]),
     ['samples', ...columns.map(({ side }) => `${totalOf(side.counts)}`)],
   ];
