@@ -8,18 +8,18 @@ import { measureCopies } from './copies/copies.js';
 import { refuseParts, saveDocument } from './document.js';
 import { measureHeap } from './heap/heap.js';
 import { runLab } from './lab/lab.js';
-import { describeMachine } from './machine.js';
+import { describeMachine, isInstalled } from './machine.js';
 import { measureMemory } from './memory/memory.js';
 import { fdbSize } from './micro/fdb.js';
 import { LOOKUP_SIZES, runMicro } from './micro/micro.js';
 import { type BenchOptions, isWanted, type OtherCell, parseOptions } from './options.js';
+import { measureProfile } from './profile/profile.js';
 import { progress, reportFailure } from './progress.js';
 import { sectionsOf } from './report.js';
 import { emptyResults, failuresOf, loadResults, type Results, saveResults } from './results.js';
 import { measureScrapes } from './scrape/scrape.js';
 import { section } from './table.js';
 
-const COPIES_ROUNDS_MAX = 3;
 /** A second is enough: what is counted is CPU, not time. */
 const COPIES_SECONDS = 1;
 
@@ -43,15 +43,18 @@ async function main(): Promise<void> {
 
 async function measure(options: BenchOptions): Promise<Results> {
   const results = emptyResults(options, await describeMachine());
-  const { short, rounds, heapSeconds } = options;
+  const { short, rounds, seconds, heapSeconds } = options;
   const lab = await runLab(options);
   Object.assign(results, lab);
   await attempt(results, 'copies', async () => {
-    const copiesRounds = Math.min(rounds, COPIES_ROUNDS_MAX);
-    results.copies = await measureCopies({ rounds: copiesRounds, seconds: COPIES_SECONDS, short });
+    results.copies = await measureCopies({ rounds, seconds: COPIES_SECONDS, short });
   });
   await attempt(results, 'heap', async () => {
     results.heap = await measureHeap(heapSeconds);
+  });
+  await attempt(results, 'profile', async () => {
+    if (isInstalled('perf')) results.profile = await measureProfile(seconds);
+    else if (options.only) throw new Error('perf is not installed (Debian: linux-perf)');
   });
   await attempt(results, 'memory', async () => {
     results.memory = await measureMemory(short);

@@ -24,7 +24,7 @@ export interface BenchOptions {
 }
 
 /** Cells outside of the lab's stages. */
-const OTHER_CELLS = ['copies', 'fdb', 'memory', 'scrape', 'heap', 'micro'] as const;
+const OTHER_CELLS = ['copies', 'fdb', 'memory', 'scrape', 'heap', 'profile', 'micro'] as const;
 export type OtherCell = (typeof OTHER_CELLS)[number];
 
 /** @throws Error with one line that names the flag, the value and what is allowed. */

@@ -2,6 +2,7 @@
  * Which pictures docs/performance.md gets, and what is on them.
  */
 import { FLOOD_SUITE, LOOKUP_SUITE } from './micro/micro.js';
+import { profileChart } from './profile/report.js';
 import type { Results } from './results.js';
 import { type Spread, spreadOf } from './statistics.js';
 import { type Bar, barChart, type Chart, type Group } from './svg.js';
@@ -29,6 +30,7 @@ export function picturesOf(results: Results): Picture[] {
   add('cpu', 'cpu', cpuChart(rows));
   add('peers', 'peers', peerChart(results));
   add('copies', 'copies', copiesChart(results));
+  add('profile', 'profile', profileChart(results.profile));
   add('fdb-lookup', 'micro', microChart(results, LOOKUP_SUITE, 'FDB lookup: ns an entry, random order'));
   add('flood', 'micro', microChart(results, FLOOD_SUITE, 'Flooding without a kernel: ns a copy'));
   return pictures;
@@ -117,7 +119,7 @@ function copiesChart({ copies }: Results): Chart {
   });
   return {
     title: 'Head-end replication, ns of CPU a copy',
-    subtitle: 'whole box, the frame itself shared by its copies; less is better',
+    subtitle: 'sender and VTEP, the frame itself shared by its copies; less is better',
     series: ['kernel', 'vtepd'],
     groups: groups.filter(({ bars }) => bars.length > 0),
   };

@@ -7,6 +7,7 @@ import type { HeapResult } from './heap/heap.js';
 import type { StageResult } from './lab/stage.js';
 import type { Machine } from './machine.js';
 import type { MicroResult } from './micro/suite.js';
+import { profileTable } from './profile/report.js';
 import { failuresOf, type Results } from './results.js';
 import type { ScrapeResult } from './scrape/scrape.js';
 import { type Spread, short, spreadOf, withSpread } from './statistics.js';
@@ -23,7 +24,7 @@ export interface Section {
 /** Only those that have something to show. */
 export function sectionsOf(results: Results): Section[] {
   const rows = rowsOf(results);
-  const { machine, stages, copies, heap, scrape, micro } = results;
+  const { machine, stages, copies, heap, profile, scrape, micro } = results;
   const sections: Section[] = [{ name: 'machine', title: 'Machine', body: machineList(results, machine) }];
   const add = (name: string, title: string, body: string) => {
     if (body !== '') sections.push({ name, title, body });
@@ -33,6 +34,7 @@ export function sectionsOf(results: Results): Section[] {
   add('peers', 'TCP ×1 of other userspace overlays', peerTable(results));
   add('copies', 'Head-end replication, ns of CPU a copy', copies ? copiesTable(copies) : '');
   add('heap', 'Heap of the data-plane thread', heap ? heapTable(heap) : '');
+  add('profile', 'Where each nanosecond goes', profile ? profileTable(profile) : '');
   add('scrape', 'Reading the counters', scrape ? scrapeTable(scrape) : '');
   add('micro', 'Micro-benchmarks', microTables(micro));
   add('offloads', 'Offloads of host a, by ethtool -k (all of them are in the JSON)', offloadTable(stages));

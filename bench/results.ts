@@ -12,6 +12,7 @@ import type { MemoryResult } from './memory/memory.js';
 import type { FdbSize } from './micro/fdb.js';
 import type { MicroResult } from './micro/suite.js';
 import type { BenchOptions } from './options.js';
+import type { ProfileResult } from './profile/profile.js';
 import type { ScrapeResult } from './scrape/scrape.js';
 
 /** Raised whenever a reader of older files would misread them. */
@@ -31,6 +32,7 @@ export interface Results {
   memory?: MemoryResult;
   copies?: CopiesResult;
   heap?: HeapResult;
+  profile?: ProfileResult;
   scrape?: ScrapeResult[];
   /** What did not work outside of the stages, one line each. */
   failures: string[];

@@ -34,6 +34,8 @@ export interface Chart {
   reference?: number;
   /** The axis has powers of ten, and bars begin at one. */
   logarithmic?: boolean;
+  /** The bars of a group are parts of one, end to end. */
+  stacked?: boolean;
 }
 
 const WIDTH = 920;
@@ -60,6 +62,7 @@ text { font: 12px system-ui, -apple-system, "Segoe UI", sans-serif; fill: #1f232
 .must { stroke: #cf222e; stroke-width: 2 }
 .aim { stroke: #1a7f37; stroke-width: 2 }
 .s0 { fill: #8c959f } .s1 { fill: #0969da } .s2 { fill: #bf8700 } .s3 { fill: #8250df } .s4 { fill: #bc4c00 }
+.s5 { fill: #1a7f37 } .s6 { fill: #54aeff } .s7 { fill: #cf222e } .s8 { fill: #d0d7de }
 @media (prefers-color-scheme: dark) {
   text { fill: #e6edf3 }
   .muted { fill: #9198a1 }
@@ -68,6 +71,7 @@ text { font: 12px system-ui, -apple-system, "Segoe UI", sans-serif; fill: #1f232
   .whisker, .reference { stroke: #e6edf3 }
   .must { stroke: #ff7b72 } .aim { stroke: #3fb950 }
   .s0 { fill: #6e7681 } .s1 { fill: #4493f8 } .s2 { fill: #d29922 } .s3 { fill: #ab7df8 } .s4 { fill: #f0883e }
+  .s5 { fill: #3fb950 } .s6 { fill: #80ccff } .s7 { fill: #ff7b72 } .s8 { fill: #30363d }
 }`;
 
 /** @param chart groups and bars: at least one of each */
@@ -76,7 +80,7 @@ export function barChart(chart: Chart): string {
   let y = HEAD_HEIGHT;
   const body = chart.groups.map((group) => {
     const drawn = drawGroup(chart, group, scale, y);
-    y += groupHeight(group) + GROUP_GAP;
+    y += groupHeight(chart, group) + GROUP_GAP;
     return drawn;
   });
   const height = y + FOOT_HEIGHT;
@@ -101,13 +105,17 @@ interface Scale {
   x(value: number): number;
 }
 
-function scaleOf({ groups, reference = 0, logarithmic = false }: Chart): Scale {
+function scaleOf({ groups, reference = 0, logarithmic = false, stacked = false }: Chart): Scale {
   const values = groups.flatMap(({ bars, ticks = [] }) => [
-    ...bars.flatMap(({ min, max }) => [min, max]),
+    ...(stacked ? [sumOf(bars)] : bars.flatMap(({ min, max }) => [min, max])),
     ...ticks.map(({ value }) => value),
   ]);
   const largest = Math.max(reference, ...values) || 1;
   return logarithmic ? decades(Math.min(...values), largest) : linear(largest);
+}
+
+function sumOf(bars: readonly Bar[]): number {
+  return bars.reduce((sum, { value }) => sum + value, 0);
 }
 
 function linear(largest: number): Scale {
@@ -166,9 +174,11 @@ function legend({ series, groups, reference }: Chart): string {
 }
 
 function drawGroup(chart: Chart, group: Group, scale: Scale, y: number): string {
-  const height = groupHeight(group);
+  const height = groupHeight(chart, group);
   const label = text(PLOT_X - 10, y + height / 2 + 3, group.label, '', 'end');
-  const bars = group.bars.map((bar, i) => drawBar(chart, bar, scale, y + i * BAR_PITCH));
+  const bars = chart.stacked
+    ? [drawStack(chart, group.bars, scale, y)]
+    : group.bars.map((bar, i) => drawBar(chart, bar, scale, y + i * BAR_PITCH));
   const ticks = (group.ticks ?? []).map(({ value, kind }) =>
     line(scale.x(value), y - 3, scale.x(value), y + height + 1, kind),
   );
@@ -190,8 +200,19 @@ function drawBar({ series }: Chart, { name, value, min, max }: Bar, { x }: Scale
   );
 }
 
-function groupHeight({ bars }: Group): number {
-  return bars.length * BAR_PITCH - (BAR_PITCH - BAR_HEIGHT);
+function drawStack({ series }: Chart, bars: readonly Bar[], { x }: Scale, y: number): string {
+  let from = 0;
+  return bars
+    .map(({ name, value }) => {
+      const begin = x(from);
+      from += value;
+      return rect(begin, y, x(from) - begin, BAR_HEIGHT, `s${series.indexOf(name)}`);
+    })
+    .join('');
+}
+
+function groupHeight({ stacked }: Chart, { bars }: Group): number {
+  return stacked ? BAR_HEIGHT : bars.length * BAR_PITCH - (BAR_PITCH - BAR_HEIGHT);
 }
 
 function rect(x: number, y: number, width: number, height: number, style: string): string {

@@ -175,7 +175,7 @@ function copiesRow({ copies }: Results): Row[] {
       judged: worstStep(nsPerCopy.vtepd),
       isRatio: true,
       must: FLAT,
-      how: 'CPU of the whole box, up to 300,000 copies/s of 64 B into a device that throws away',
+      how: 'CPU of sender and VTEP, 200,000 copies/s of 64 B into a device that throws away',
     }),
   ];
 }

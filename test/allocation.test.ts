@@ -4,13 +4,23 @@
  * compiler may still be at work in the first; the control, with one object a frame, fails in all of them.
  */
 import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import t from 'tap';
+import { collectionsBetween } from '../bench/heap/trace.js';
 
 /** Bytes: what asking for the heap's size costs itself, and some to spare. One byte a frame would be more than 1 MB. */
 const SLACK_LEN = 16 * 1024;
+/** The same for a second of rounds, with the request for the FDB that ends it. */
+const SECOND_LEN = 96 * 1024;
 const HARNESS = fileURLToPath(new URL('./support/allocation-run.ts', import.meta.url));
+const ROUND_HARNESS = fileURLToPath(new URL('./support/round-run.ts', import.meta.url));
+const PROBES = ['../bench/heap/probe.mjs', './support/tools/transfers.mjs'].flatMap((file) => [
+  '--import',
+  fileURLToPath(new URL(file, import.meta.url)),
+]);
 
 interface Run {
   name: string;
@@ -41,4 +51,28 @@ t.test('one object a frame would be noticed', async (t) => {
   const runs = (await measure('leak')).get('encap') ?? [];
   t.equal(runs.length, 3);
   t.notOk(runs.some(isClean), JSON.stringify(runs));
+});
+
+/** Heap of a worker, bytes, before and after a full collection. */
+interface Sample {
+  before: number;
+  after: number;
+}
+
+t.test('whole rounds of a worker allocate nothing, and its memory is never taken from it', async (t) => {
+  const dir = t.testdir({ transfers: '' });
+  const files = { BENCH_HEAP_FILE: join(dir, 'samples'), TRANSFERS_FILE: join(dir, 'transfers') };
+  const args = [...process.execArgv, '--expose-gc', '--trace-gc', ...PROBES, ROUND_HARNESS];
+  const env = { ...process.env, ...files };
+  const { stdout } = await promisify(execFile)(process.execPath, args, { timeout: 50_000, env });
+  const lines = readFileSync(files.BENCH_HEAP_FILE, 'utf8').trim().split('\n');
+  const samples = lines.map((line) => JSON.parse(line) as Sample);
+  const grown = samples.slice(1).map(({ before }, i) => before - samples[i].after);
+  t.equal(grown.length, 4);
+  t.ok(
+    grown.some((len) => len > 0 && len < SECOND_LEN),
+    `${grown}`,
+  );
+  t.equal(collectionsBetween(stdout)?.major, 0);
+  t.equal(readFileSync(files.TRANSFERS_FILE, 'utf8'), '', 'code compiled for typed arrays stays');
 });

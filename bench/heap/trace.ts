@@ -13,7 +13,7 @@ const LINE =
 const SCAVENGE = 'Scavenge';
 const MB = 1e6;
 
-/** What happened on one thread between two collections that were asked for. */
+/** What happened on one thread between the last two collections that were asked for. */
 export interface Collections {
   scavenges: number;
   /** All others, whatever V8 calls them. */
@@ -41,9 +41,8 @@ export function collectionsBetween(text: string): Collections | undefined {
   const [isolate, ...others] = new Set(lines.filter(({ asked }) => asked).map((line) => line.isolate));
   if (isolate === undefined || others.length > 0) return undefined;
   const own = lines.filter((line) => line.isolate === isolate);
-  const first = own.findIndex(({ asked }) => asked);
-  const last = own.map(({ asked }) => asked).lastIndexOf(true);
-  if (first === last) return undefined;
+  const [first, last] = own.flatMap(({ asked }, i) => (asked ? [i] : [])).slice(-2);
+  if (last === undefined) return undefined;
   const between = own.slice(first + 1, last).filter(({ asked }) => !asked);
   return {
     scavenges: between.filter(({ kind }) => kind === SCAVENGE).length,

@@ -68,12 +68,17 @@ static void usage(const char *why)
 	exit(2);
 }
 
-static uint64_t now_ns(void)
+static uint64_t clock_ns(clockid_t clock)
 {
 	struct timespec ts;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
+	clock_gettime(clock, &ts);
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static uint64_t now_ns(void)
+{
+	return clock_ns(CLOCK_MONOTONIC);
 }
 
 /**
@@ -270,6 +275,7 @@ static void run_send(char **argv)
 	struct load *load = prepare(first, size, flows);
 	struct pace pace = start_pace(rate);
 	uint64_t sent = 0, refused = 0, begin = now_ns(), end = begin + (uint64_t)seconds * 1000000000u;
+	uint64_t cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
 	int s = open_socket();
 
 	if (setsockopt(s, SOL_SOCKET, SO_BROADCAST, &yes, sizeof(yes)))
@@ -294,8 +300,9 @@ static void run_send(char **argv)
 			}
 		}
 	}
-	printf("{\"sent\":%llu,\"refused\":%llu,\"seconds\":%.6f}\n", (unsigned long long)sent,
-	       (unsigned long long)refused, (double)(now_ns() - begin) / 1e9);
+	cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+	printf("{\"sent\":%llu,\"refused\":%llu,\"seconds\":%.6f,\"cpuNs\":%llu}\n", (unsigned long long)sent,
+	       (unsigned long long)refused, (double)(now_ns() - begin) / 1e9, (unsigned long long)cpu);
 }
 
 /** is_intact() - The length that the payload states is its own, and every byte is the sender's */

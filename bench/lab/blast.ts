@@ -68,16 +68,24 @@ function intact(delivered: Delivered): Delivered {
   return delivered;
 }
 
-/** Sends and does not ask what arrives. @returns frames sent */
+/** What a sender says of itself. */
+export interface Sent {
+  /** Frames. */
+  sent: number;
+  /** CPU time of its process, ns: with the stack beneath its system calls. */
+  cpuNs: number;
+}
+
+/** Sends and does not ask what arrives. */
 export async function send(
   from: Namespace,
   address: string,
   { size, rate = 0, seconds }: Load,
   { flows = 1, port = PORT } = {},
-): Promise<number> {
+): Promise<Sent> {
   const args = [address, port, seconds, size, flows, Math.round(rate)].map(String);
   const said = await from.run([OUTPUT, 'send', ...args], { limitMs: seconds * 1000 + MARGIN_MS });
-  return (JSON.parse(said) as { sent: number }).sent;
+  return JSON.parse(said) as Sent;
 }
 
 /** Microseconds from a request of a to b's answer. */

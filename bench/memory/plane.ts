@@ -6,15 +6,18 @@ import { join } from 'node:path';
 import type * as bindingModule from '../../src/native/binding.js';
 import type { NewPeer } from '../../src/worker/data-plane.js';
 import type * as handleModule from '../../src/worker/handle.js';
+import type * as waitSetModule from '../../src/worker/wait-set.js';
 
 const POOL_LEN = 256;
 
-export async function startHandle(): Promise<handleModule.Handle> {
+/** @param isReady whether the worker's wait always finds something at once: it turns as fast as it can */
+export async function startHandle({ isReady = false } = {}): Promise<handleModule.Handle> {
   const dist = join(process.cwd(), 'dist');
   const { loadShim } = (await import(join(dist, 'native/binding.js'))) as typeof bindingModule;
   const { Handle } = (await import(join(dist, 'worker/handle.js'))) as typeof handleModule;
   const shim = loadShim();
   const wakeFd = shim.eventCreate();
+  const waitFd = shim.waitCreate();
   const handle = new Handle({
     engine: 'memory',
     underlay: { sendFds: new Array<number>(POOL_LEN).fill(-1) },
@@ -24,7 +27,7 @@ export async function startHandle(): Promise<handleModule.Handle> {
     port: 4789,
     workers: [
       {
-        waitFd: shim.waitCreate(),
+        waitFd,
         wakeFd,
         wake: () => void shim.eventFire(wakeFd),
         receiveFds: { ipv4: -1, ipv6: -1 },
@@ -37,6 +40,12 @@ export async function startHandle(): Promise<handleModule.Handle> {
     addressText: () => '',
   });
   await handle.start();
+  if (isReady) {
+    const { WaitSet } = (await import(join(dist, 'worker/wait-set.js'))) as typeof waitSetModule;
+    const readyFd = shim.eventCreate();
+    shim.eventFire(readyFd);
+    new WaitSet(shim, waitFd).addReceiver(readyFd);
+  }
   return handle;
 }
 

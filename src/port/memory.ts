@@ -112,6 +112,7 @@ export class MemoryUnderlay implements UnderlayPort {
 
   receive(batch: Batch): number {
     batch.count = 0;
+    if (this.waiting.length === 0) return 0;
     for (const { source, bytes, gsoSize, tos } of this.waiting.splice(0, BATCH_CAP)) {
       const i = batch.count++;
       const off = i * RECEIVE_SLOT_STRIDE;

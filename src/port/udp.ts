@@ -59,7 +59,8 @@ export class UdpPort implements UnderlayPort {
   }
 
   markReadable(fd: number): void {
-    for (const receiver of this.#receivers) if (receiver.fd === fd) receiver.readable = true;
+    const receivers = this.#receivers;
+    for (let i = 0; i < receivers.length; i++) if (receivers[i].fd === fd) receivers[i].readable = true;
   }
 
   /** The families take turns, so that neither can starve the other. */
@@ -96,8 +97,9 @@ export class UdpPort implements UnderlayPort {
   vniGone(_vniIdx: number): void {}
 
   takeOverflow(): number {
+    const receivers = this.#receivers;
     let overflow = 0;
-    for (const receiver of this.#receivers) overflow += receiver.drops.take();
+    for (let i = 0; i < receivers.length; i++) overflow += receivers[i].drops.take();
     return overflow;
   }
 

@@ -1,6 +1,6 @@
 /**
  * What becomes of FDB entries, on its way from a worker to whoever listens in the main thread: rows of words in one buffer
- * that is handed over as it is.
+ * that is copied as it is.
  *
  *     word 0–5   peer, as a peer row has it (family … scope id)     word 6   what happened     word 14  MAC, first two bytes
  *     word 8–13  the peer before, of a move                         word 7   VNI               word 15  MAC, last four bytes

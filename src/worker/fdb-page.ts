@@ -1,5 +1,5 @@
 /**
- * A page of FDB entries on its way from a worker to the main thread: rows of words in one buffer that is handed over
+ * A page of FDB entries on its way from a worker to the main thread: rows of words in one buffer that is copied
  * as it is. As objects, a thousand entries took the data-plane thread 4 ms to copy; that was the tail of the round
  * trips of whoever's FDB is being listed.
  *
@@ -53,7 +53,7 @@ export class FdbPage {
     peers.copyAddress(peerIdx, words, base + PEER);
   }
 
-  /** The rows in use, in a buffer of their own that may be transferred. */
+  /** The rows in use, in a buffer of their own: a message copies the whole of a view's buffer. */
   take(): Int32Array<ArrayBuffer> {
     return this.#words.slice(0, this.count * ROW);
   }

@@ -250,7 +250,7 @@ export interface Request {
 export interface Answer {
   /** fdb.del, fdb.flush: entries removed. */
   removed?: number;
-  /** fdb.list: rows of `FdbPage`, handed over. */
+  /** fdb.list: rows of `FdbPage`. */
   page?: Int32Array<ArrayBuffer>;
   /** fdb.list: where the next page starts; −1: this was the last. */
   nextCursor?: number;

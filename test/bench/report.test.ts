@@ -140,4 +140,11 @@ t.test('a chart', async (t) => {
   t.match(svg, /<rect class="s0" x="350" y="84" width="384" height="12"\/>/);
   // 40 on an axis of powers of ten from 10 to 100: log10(4) of it.
   t.match(barChart({ ...chart, logarithmic: true }), /<rect class="s0" x="350" y="84" width="289" /);
+  const other = { ...bar, name: 'other', value: 10 };
+  const groups = [{ label: 'g', bars: [bar, other] }];
+  // End to end, and the axis ends at their sum: the second begins after 384 pixels.
+  t.match(
+    barChart({ ...chart, series: ['vtepd', 'other'], groups, stacked: true }),
+    /<rect class="s0" x="350" y="84" width="384" height="12"\/><rect class="s1" x="734" y="84" width="96" /,
+  );
 });

@@ -21,8 +21,9 @@ t.test('a trace that says nothing of the thread gives nothing', async (t) => {
   t.equal(collectionsBetween([asked, asked, other, other].join('\n')), undefined, 'two threads were asked');
 });
 
-t.test('only what lies between, and only of that thread, counts', async (t) => {
+t.test('only what lies between the last two, and only of that thread, counts', async (t) => {
   const lines = [
+    asked,
     scavenge(WORKER),
     asked,
     '{"level":"info","msg":"a line of the log"}',

@@ -1,0 +1,150 @@
+/**
+ * Where each nanosecond of a frame goes: vtepd on both sides, saturated; `perf` says what its data-plane threads do, the
+ * scheduler how much CPU time they took meanwhile, and their counters how many frames that was for.
+ *
+ * A TCP stream has no frames of its own but what its kernel made of it: there the unit is 64 KiB of frames, as long as a
+ * superframe gets. A thread's work for the other direction, acknowledgements, is in its figures.
+ */
+import { rmSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Vtepd } from '../../test/support/vtepd.js';
+import { eventually } from '../../test/support/wait.js';
+import { threadCpuNs } from '../copies/task-cpu.js';
+import { compileBlast } from '../lab/blast.js';
+import type { Pair } from '../lab/competitors.js';
+import { makeSites, removeSites, type Site } from '../lab/site.js';
+import { STAGES, type StageId } from '../lab/stages.js';
+import { TASKS, type TaskId } from '../lab/tasks.js';
+import { startVtepd } from '../lab/vteps.js';
+import { type Counts, sampleThreads, totalOf } from './perf.js';
+
+export interface ProfileResult {
+  seconds: number;
+  loads: LoadProfile[];
+}
+
+export interface LoadProfile {
+  title: string;
+  /** What `nsPerUnit` is for. */
+  unit: string;
+  /** The side that sends, then the one that receives. */
+  sides: SideProfile[];
+}
+
+export interface SideProfile {
+  name: string;
+  unitsPerSecond: number;
+  /** CPU time of the data-plane thread. */
+  nsPerUnit: number;
+  counts: Counts;
+}
+
+interface Load {
+  title: string;
+  stage: StageId;
+  task: TaskId;
+  /** Bytes of frames that are one unit; 0: each frame is one. */
+  unitLen: number;
+}
+
+const SUPERFRAME_LEN = 64 * 1024;
+const LOADS: readonly Load[] = [
+  { title: 'UDP 64 B', stage: 'device-whole', task: 'udp64', unitLen: 0 },
+  { title: 'UDP 1,400 B', stage: 'device-whole', task: 'udp1400', unitLen: 0 },
+  { title: 'TCP ×4, superframes whole', stage: 'device-whole', task: 'tcp4', unitLen: SUPERFRAME_LEN },
+  { title: 'TCP ×4, trains', stage: 'device', task: 'tcp4', unitLen: SUPERFRAME_LEN },
+];
+/** Of traffic, before and after what is looked at. */
+const MARGIN_S = 2;
+
+export async function measureProfile(seconds: number): Promise<ProfileResult> {
+  await compileBlast();
+  const loads: LoadProfile[] = [];
+  for (const id of new Set(LOADS.map(({ stage }) => stage))) {
+    await onStage(id, async (pair) => {
+      for (const load of LOADS.filter(({ stage }) => stage === id))
+        loads.push(await profile(pair, load, seconds));
+    });
+  }
+  return { seconds, loads };
+}
+
+/** Traffic flows for `MARGIN_S` before it is used: code is compiled to what it stays. */
+async function onStage(id: StageId, work: (pair: Pair) => Promise<void>): Promise<void> {
+  const stage = STAGES.find((one) => one.id === id);
+  if (!stage) throw new Error(`there is no stage ${id}`);
+  const [a, b] = await makeSites(stage);
+  const vtepds: Vtepd[] = [];
+  try {
+    vtepds.push(await start(a, b), await start(b, a));
+    await eventually('a ping', async () => (await a.user.outcome(`ping -c 1 -W 1 ${b.address}`)).code === 0);
+    const pair = { name: 'vtepd', a, b, daemons: [], vtepds };
+    for (const task of ['tcp4', 'udp64'] as const)
+      await TASKS[task](pair, { seconds: MARGIN_S, halfLoad: 0, scraped: [] });
+    await work(pair);
+  } finally {
+    for (const vtepd of vtepds) await vtepd.stop();
+    for (const { process } of vtepds) rmSync(`/tmp/perf-${process.pid}.map`, { force: true });
+    await removeSites([a, b]);
+  }
+}
+
+async function start({ host, address }: Site, peer: Site): Promise<Vtepd> {
+  const flags = `--peer ${peer.underlay} --address ${address}/24`;
+  const vtepd = startVtepd(host, { flags, nodeFlags: ['--perf-basic-prof'] });
+  await vtepd.ready();
+  return vtepd;
+}
+
+async function profile(pair: Pair, { title, task, unitLen }: Load, seconds: number): Promise<LoadProfile> {
+  const traffic = TASKS[task](pair, { seconds: seconds + 2 * MARGIN_S, halfLoad: 0, scraped: [] });
+  await delay(MARGIN_S * 1000);
+  const sides = pair.vtepds.map((vtepd) => new Side(vtepd, unitLen));
+  for (const side of sides) await side.read();
+  const pids = pair.vtepds.map(({ process }) => process.pid);
+  const [threads] = await Promise.all([sampleThreads(pids, seconds), readLater(sides, seconds)]);
+  await traffic;
+  const names = ['sending', 'receiving'];
+  return {
+    title,
+    unit: unitLen === 0 ? 'frame' : '64 KiB of frames',
+    sides: sides.map((side, i) => side.profile(names[i], threads)),
+  };
+}
+
+/** While perf still writes, the traffic may end: the counters are read as its sampling ends. */
+async function readLater(sides: readonly Side[], seconds: number): Promise<void> {
+  await delay(seconds * 1000);
+  for (const side of sides) await side.read();
+}
+
+/** A daemon and what its counters said. */
+class Side {
+  readonly #vtepd: Vtepd;
+  readonly #unitLen: number;
+  readonly #readings: { units: number; cpuNs: Map<number, number>; atMs: number }[] = [];
+
+  constructor(vtepd: Vtepd, unitLen: number) {
+    this.#vtepd = vtepd;
+    this.#unitLen = unitLen;
+  }
+
+  async read(): Promise<void> {
+    const metrics = await this.#vtepd.metrics();
+    const what = this.#unitLen === 0 ? 'frames' : 'bytes';
+    const sum = metrics.sum(`vtepd_tap_rx_${what}_total`) + metrics.sum(`vtepd_tap_tx_${what}_total`);
+    const units = this.#unitLen === 0 ? sum : sum / this.#unitLen;
+    this.#readings.push({ units, cpuNs: threadCpuNs(this.#vtepd.process.pid), atMs: performance.now() });
+  }
+
+  /** The data-plane thread is the one of the daemon's that was met most. */
+  profile(name: string, threads: ReadonlyMap<number, Counts>): SideProfile {
+    const [first, last] = this.#readings;
+    const own = [...threads].filter(([thread]) => last.cpuNs.has(thread));
+    const [thread, counts] = own.sort(([, one], [, other]) => totalOf(other) - totalOf(one))[0];
+    const units = last.units - first.units;
+    const cpuNs = (last.cpuNs.get(thread) ?? 0) - (first.cpuNs.get(thread) ?? 0);
+    const seconds = (last.atMs - first.atMs) / 1000;
+    return { name, unitsPerSecond: units / seconds, nsPerUnit: cpuNs / units, counts };
+  }
+}
