@@ -7,7 +7,7 @@
  * modules are loaded: two thirds of the processor time of a daemon's start again.
  */
 import { spawn } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { NODE_OPTION } from './compiled-tests.mjs';
@@ -17,14 +17,26 @@ import { node, root } from './set-up.mjs';
  * @typedef {{file: string, name: string, ok: boolean, skipped: boolean}} Result
  */
 
-/** All test files, as paths from the root. Labs need root, iproute2 and a kernel with vxlan. */
+/**
+ * All test files, as paths from the root, in the order to run them in: the longest first, so that none runs on when all others
+ * are done. Labs need root, iproute2 and a kernel with vxlan. Those that depend on having the machine for themselves are
+ * listed in test/order.json, each with the reason.
+ *
+ * @returns {{units: string[], labs: string[], labsAlone: string[]}}
+ */
 export function testFiles() {
-  const files = readdirSync(join(root, 'test'), { recursive: true })
+  const { alone, first } = JSON.parse(readFileSync(join(root, 'test/order.json'), 'utf8'));
+  const found = readdirSync(join(root, 'test'), { recursive: true })
     .filter((file) => file.endsWith('.test.ts'))
     .map((file) => `test/${file}`)
     .sort();
+  const files = [...new Set([...first.filter((file) => found.includes(file)), ...found])];
   const isLab = (file) => file.startsWith('test/lab/') || file.endsWith('.lab.test.ts');
-  return { labs: files.filter(isLab), units: files.filter((file) => !isLab(file)) };
+  return {
+    units: files.filter((file) => !isLab(file)),
+    labs: files.filter((file) => isLab(file) && !(file in alone)),
+    labsAlone: files.filter((file) => file in alone),
+  };
 }
 
 /**
