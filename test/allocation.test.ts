@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import t from 'tap';
 
-/** Bytes: what asking for the heap's size costs itself, and some to spare. One byte a frame would be more than 1 MB. */
+/** Bytes: what asking for the heap's size costs itself, and some to spare. One byte a frame would be half a MB. */
 const SLACK_LEN = 16 * 1024;
 const HARNESS = fileURLToPath(new URL('./support/allocation-run.ts', import.meta.url));
 
