@@ -30,7 +30,9 @@ export function testFiles() {
     .filter((file) => file.endsWith('.test.ts'))
     .map((file) => `test/${file}`)
     .sort();
-  const files = [...new Set([...first.filter((file) => found.includes(file)), ...found])];
+  const gone = [...first, ...Object.keys(alone)].filter((file) => !found.includes(file));
+  if (gone.length > 0) throw new Error(`test/order.json: no such file: ${gone.join(', ')}`);
+  const files = [...new Set([...first, ...found])];
   const isLab = (file) => file.startsWith('test/lab/') || file.endsWith('.lab.test.ts');
   return {
     units: files.filter((file) => !isLab(file)),

@@ -50,7 +50,11 @@ export function describe(app: FastifyInstance, api: Described): void {
     description.routing(raw, reply.raw);
   };
   for (const url of ['/openapi.json', '/docs', '/docs/*']) app.get(url, pass);
-  app.addHook('onClose', async () => (await made)?.close());
+  app.addHook('onClose', async () => {
+    // One that could not be made has told whoever asked for it.
+    const description = await made?.catch(() => undefined);
+    await description?.close();
+  });
 }
 
 async function makeDescription({ log, version, token, routes }: Described): Promise<FastifyInstance> {
