@@ -4,7 +4,7 @@
  * assertions.
  *
  * tap's own runner is left out. It preloads every Node below a test, daemons included, with hooks that take down which
- * modules are loaded: two thirds of the processor time of a daemon's start again.
+ * modules are loaded: with them a daemon's start takes two thirds more of the processor.
  */
 import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
