@@ -13,13 +13,16 @@ const COMPILED = new URL('build/tests/', ROOT);
 /** An option of node that registers these hooks, for child processes and threads as well. */
 export const NODE_OPTION = `--import=data:text/javascript,import{register}from"node:module";register("${import.meta.url}")`;
 
-/** A module is imported by the name that it has once compiled. */
+/** A module is imported, or started as a thread, by the name that it has once compiled. */
 export function resolve(specifier, context, next) {
-  if (!specifier.startsWith('.') || !specifier.endsWith('.js') || !isSource(context.parentURL)) {
-    return next(specifier, context);
-  }
-  const url = new URL(specifier.replace(/js$/, 'ts'), context.parentURL);
-  return existsSync(url) ? { url: url.href, shortCircuit: true } : next(specifier, context);
+  const source = specifier.endsWith('.js') ? sourceOf(specifier, context.parentURL) : undefined;
+  return source && existsSync(source) ? { url: source.href, shortCircuit: true } : next(specifier, context);
+}
+
+function sourceOf(specifier, parent) {
+  const isOfSource = specifier.startsWith('.') && isSource(parent);
+  if (isOfSource || specifier.startsWith(ROOT)) return new URL(specifier.replace(/js$/, 'ts'), parent);
+  return undefined;
 }
 
 export function load(url, context, next) {

@@ -1,9 +1,13 @@
 /**
- * Compiles the tests, runs files of them through node-tap and follows its output: a line for each test as it ends,
- * and the whole of what tap says about one that fails. Counts tests, the `t.test` blocks of a file: not assertions.
+ * Compiles the tests, runs files of them, each in a process of its own, and reads the TAP that node-tap writes there: a line
+ * for each test, and the whole of what tap says about one that fails. Counts tests, the `t.test` blocks of a file: not
+ * assertions.
+ *
+ * tap's own runner is left out. It preloads every Node below a test, daemons included, with hooks that take down which
+ * modules are loaded: with them a daemon's start takes two thirds more of the processor.
  */
 import { spawn } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { NODE_OPTION } from './compiled-tests.mjs';
@@ -13,14 +17,28 @@ import { node, root } from './set-up.mjs';
  * @typedef {{file: string, name: string, ok: boolean, skipped: boolean}} Result
  */
 
-/** All test files, as paths from the root. Labs need root, iproute2 and a kernel with vxlan. */
+/**
+ * All test files, as paths from the root, in the order to run them in: the longest first, so that none runs on when all others
+ * are done. Labs need root, iproute2 and a kernel with vxlan. Those that depend on having the machine for themselves are
+ * listed in test/order.json, each with the reason.
+ *
+ * @returns {{units: string[], labs: string[], labsAlone: string[]}}
+ */
 export function testFiles() {
-  const files = readdirSync(join(root, 'test'), { recursive: true })
+  const { alone, first } = JSON.parse(readFileSync(join(root, 'test/order.json'), 'utf8'));
+  const found = readdirSync(join(root, 'test'), { recursive: true })
     .filter((file) => file.endsWith('.test.ts'))
     .map((file) => `test/${file}`)
     .sort();
+  const gone = [...first, ...Object.keys(alone)].filter((file) => !found.includes(file));
+  if (gone.length > 0) throw new Error(`test/order.json: no such file: ${gone.join(', ')}`);
+  const files = [...new Set([...first, ...found])];
   const isLab = (file) => file.startsWith('test/lab/') || file.endsWith('.lab.test.ts');
-  return { labs: files.filter(isLab), units: files.filter((file) => !isLab(file)) };
+  return {
+    units: files.filter((file) => !isLab(file)),
+    labs: files.filter((file) => isLab(file) && !(file in alone)),
+    labsAlone: files.filter((file) => file in alone),
+  };
 }
 
 /**
@@ -33,80 +51,96 @@ export function compileTests() {
 }
 
 /**
+ * Runs files in this order. What a file says is shown when it has ended: that of two never mixes.
+ *
  * @param {string[]} files
  * @param {{jobs: number, timeoutS: number}} options how many files at once; the most that one may take
  * @returns {Promise<Result[]>}
  */
 export async function runTests(files, { jobs, timeoutS }) {
-  const tap = join(root, 'node_modules/tap/dist/esm/run.mjs');
-  const flags = ['run', '--reporter=tap', `--jobs=${jobs}`, `--timeout=${timeoutS}`];
-  // tap's own compiler is left out.
-  flags.push('--test-env=TAP_TYPE_STRIP_ONLY=1', `--node-arg=${NODE_OPTION}`);
-  const child = spawn(process.execPath, [tap, ...flags, ...files], {
-    cwd: root,
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const exited = new Promise((resolve) => child.on('close', resolve));
-  const follower = new Follower();
-  for await (const line of createInterface({ input: child.stdout })) follower.take(line);
-  const results = follower.results;
-  const missed = (await exited) !== 0 && results.every((result) => result.ok || result.skipped);
-  return missed ? [...results, { file: '', name: 'tap itself', ok: false, skipped: false }] : results;
+  const waiting = [...files];
+  const results = [];
+  const work = async () => {
+    for (let file = waiting.shift(); file; file = waiting.shift())
+      results.push(...(await runFile(file, timeoutS)));
+  };
+  await Promise.all(Array.from({ length: jobs }, work));
+  return results;
 }
 
-const POINT = /^( *)(not )?ok \d+ - (.*?)(?: # (SKIP|TODO)\b.*| # time=([\d.]+)ms.*)?$/;
-const COMMENT = /^ {8}# (?!Subtest|time=)/;
-const FILE_DEPTH = 0;
-const TEST_DEPTH = 4;
+/** @returns {Promise<Result[]>} */
+async function runFile(file, timeoutS) {
+  // Where a machine has authorities of its own, reading them is half of what each Node starts with; no test goes outside.
+  const { NODE_EXTRA_CA_CERTS: _, ...env } = process.env;
+  const child = spawn(process.execPath, ['--enable-source-maps', NODE_OPTION, file], {
+    cwd: root,
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...env, TAP_TIMEOUT: String(timeoutS) },
+  });
+  const exited = new Promise((resolve) => child.on('close', (code) => resolve(code === 0)));
+  // tap says at the limit which test it was; who does not end then is ended.
+  const limits = ['SIGTERM', 'SIGKILL'].map((signal, i) =>
+    setTimeout(() => child.kill(signal), (timeoutS + GRACE_S * (i + 1)) * 1000),
+  );
+  const follower = new Follower();
+  for await (const line of createInterface({ input: child.stdout })) follower.take(line);
+  const ok = await exited;
+  for (const limit of limits) clearTimeout(limit);
+  return follower.end(file, ok);
+}
 
-/** Reads TAP: points indented by four are tests, those at the margin are files. */
+const GRACE_S = 10;
+const POINT = /^(not )?ok \d+ - (.*?)(?: # (SKIP|TODO)\b.*| # time=([\d.]+)ms.*)?$/;
+const COMMENT = /^ {4}# (?!Subtest|time=)/;
+const PLAN = /^1\.\.\d+/;
+
+/** Reads the TAP of one file: points at the margin are tests. */
 class Follower {
   /** @type {Result[]} */
-  results = [];
-  #ofThisFile = [];
+  #results = [];
+  /** What is to be shown of it. */
+  #shown = [];
   /** What was said since the last test: shown if the next one fails. */
   #lines = [];
   /** A failure was shown, what follows explains it. */
   #explains = false;
+  /** The number of tests was told, which comes last. */
+  #isWhole = false;
 
   take(line) {
-    const [, indent, not, name, directive, timeMs] = POINT.exec(line) ?? [];
-    const depth = indent?.length;
-    if (depth === TEST_DEPTH) this.#test(name, not === undefined, directive, timeMs);
-    else if (depth === FILE_DEPTH) this.#file(name, not === undefined);
-    else if (this.#explains && !/^ *# Subtest/.test(line)) console.log(line);
+    const [isPoint, not, name, directive, timeMs] = POINT.exec(line) ?? [];
+    if (isPoint) this.#test(name, not === undefined, directive, timeMs);
+    else if (PLAN.test(line)) this.#isWhole = true;
+    else if (this.#explains && !/^ *# Subtest/.test(line)) this.#shown.push(line);
     else this.#collect(line);
   }
 
-  /** A comment of a test, such as a figure it measured, is shown at once. */
+  /** Shows all of it. A file that fails though all its tests are well counts as one failed test. */
+  end(file, exitedWell) {
+    const ok = exitedWell && this.#isWhole;
+    const explained = this.#results.some((result) => !result.ok && !result.skipped);
+    if (!ok) this.#shown.push(...this.#lines);
+    if (!ok && !explained) this.#results.push({ name: 'the file itself', ok: false, skipped: false });
+    console.log([...this.#shown, `${ok ? 'ok  ' : 'FAIL'} ${file}`].join('\n'));
+    return this.#results.map((result) => ({ ...result, file }));
+  }
+
+  /** A comment of a test, such as a figure it measured, is shown. */
   #collect(line) {
     this.#explains = false;
-    if (COMMENT.test(line)) console.log(line.slice(TEST_DEPTH));
+    if (COMMENT.test(line)) this.#shown.push(line);
     else this.#lines.push(line);
   }
 
   #test(name, ok, directive, timeMs) {
-    if (!ok) console.log(this.#lines.join('\n'));
+    if (!ok) this.#shown.push(...this.#lines);
     this.#lines = [];
     this.#explains = !ok;
     const skipped = directive !== undefined;
-    this.#ofThisFile.push({ file: '', name, ok: ok && !skipped, skipped });
-    console.log(
+    this.#results.push({ name, ok: ok && !skipped, skipped });
+    this.#shown.push(
       `  ${ok ? (skipped ? 'skip' : 'ok  ') : 'FAIL'} ${name}${timeMs ? ` (${seconds(timeMs)})` : ''}`,
     );
-  }
-
-  /** A file that fails though all its tests are well counts as one failed test. */
-  #file(file, ok) {
-    if (!ok) console.log(this.#lines.join('\n'));
-    console.log(`${ok ? 'ok  ' : 'FAIL'} ${file}`);
-    const own = this.#ofThisFile.map((result) => ({ ...result, file }));
-    const explained = own.some((result) => !result.ok && !result.skipped);
-    if (!ok && !explained) own.push({ file, name: 'the file itself', ok: false, skipped: false });
-    this.results.push(...own);
-    this.#ofThisFile = [];
-    this.#lines = [];
-    this.#explains = !ok;
   }
 }
 

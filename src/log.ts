@@ -5,8 +5,8 @@
  * Who may call it: the main thread, and the worker's shell around the data plane through a message. Nothing
  * that runs per frame logs, and no line exists that a remote can trigger at will.
  */
+import { createRequire } from 'node:module';
 import { pino } from 'pino';
-import pretty from 'pino-pretty';
 
 export type Logger = import('pino').Logger;
 
@@ -35,11 +35,16 @@ export function createLogger(
   }
   return pino(
     options,
-    pretty({
+    loadPretty()({
       destination: STDERR,
       sync: true,
       colorize: process.stderr.isTTY === true,
       translateTime: 'SYS:HH:MM:ss.l',
     }),
   );
+}
+
+/** Only people at a terminal need it: a service starts without. */
+function loadPretty(): typeof import('pino-pretty') {
+  return createRequire(import.meta.url)('pino-pretty');
 }

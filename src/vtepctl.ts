@@ -3,7 +3,6 @@
 import { setTimeout } from 'node:timers/promises';
 import { TerminalScreen } from './cli/screen.js';
 import { vtepctl } from './cli/vtepctl.js';
-import { examine } from './doctor/doctor.js';
 
 const CLEAR_LINE = '\r\x1b[K';
 const { stdin, stdout, stderr } = process;
@@ -30,6 +29,7 @@ process.exitCode = await vtepctl(process.argv.slice(2), {
     return ended.signal;
   },
   sleep: (ms, signal) => setTimeout(ms, undefined, { signal }).catch(() => undefined),
-  doctor: () => examine(),
+  // Loads what only it needs.
+  doctor: async () => (await import('./doctor/doctor.js')).examine(),
   nowMs: () => Date.now(),
 });

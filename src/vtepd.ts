@@ -6,8 +6,6 @@
 import { parseCommandLine } from './cli/flags.js';
 import { ConfigError } from './config/config-error.js';
 import type { Settings } from './config/settings.js';
-import { Daemon } from './daemon.js';
-import { createLogger } from './log.js';
 
 try {
   const command = parseCommandLine(process.argv.slice(2));
@@ -28,6 +26,8 @@ function reread(): Settings {
 
 /** Runs until a signal comes; one that comes during the start is heeded once the start is done. */
 async function run(settings: Settings, reread: (() => Settings) | undefined): Promise<void> {
+  // Most of what takes a start its time, and nothing that printing or checking needs.
+  const [{ createLogger }, { Daemon }] = await Promise.all([import('./log.js'), import('./daemon.js')]);
   const log = createLogger(settings.logLevel, settings.logFormat);
   const stopped = new Promise<string>((resolve) => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal));

@@ -11,7 +11,7 @@ import { promisify } from 'node:util';
 import t from 'tap';
 import { collectionsBetween } from '../bench/heap/trace.js';
 
-/** Bytes: what asking for the heap's size costs itself, and some to spare. One byte a frame would be more than 1 MB. */
+/** Bytes: what asking for the heap's size costs itself, and some to spare. One byte a frame would be half a MB. */
 const SLACK_LEN = 16 * 1024;
 /** The same for a second of rounds, with the request for the FDB that ends it. */
 const SECOND_LEN = 96 * 1024;

@@ -3,21 +3,20 @@
  * state and library options are read from. Values are taken as they are written (`off` is a word, `010` is not 8); the
  * schema's parsers judge them, so sources cannot differ. Every message names the place: `vtepd.yaml:7: vnis[0].mtu`.
  */
-import {
-  Document,
-  isAlias,
-  isMap,
-  isScalar,
-  isSeq,
-  LineCounter,
-  type Node,
-  parseDocument,
-  type YAMLMap,
-} from 'yaml';
+import { createRequire } from 'node:module';
+import type { Document, LineCounter, Node, YAMLMap } from 'yaml';
 import { ConfigError } from './config-error.js';
 import { suggestion } from './nearest.js';
 
 export type { Node } from 'yaml';
+
+let loaded: typeof import('yaml') | undefined;
+
+/** The parser is a tenth of what a start loads, and flags alone need none: it is loaded with the first text. */
+function yaml(): typeof import('yaml') {
+  loaded ??= createRequire(import.meta.url)('yaml') as typeof import('yaml');
+  return loaded;
+}
 
 export class Tree {
   readonly #document: Document;
@@ -33,8 +32,8 @@ export class Tree {
 
   /** @param path what messages call the file @throws ConfigError when it is not YAML */
   static parse(text: string, path: string): Tree {
-    const lines = new LineCounter();
-    const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+    const lines = new (yaml().LineCounter)();
+    const document = yaml().parseDocument(text, { lineCounter: lines, prettyErrors: false });
     const broken = document.errors[0];
     if (broken === undefined) return new Tree(document, path, lines);
     const { line } = lines.linePos(broken.pos[0]);
@@ -43,7 +42,7 @@ export class Tree {
 
   /** A plain object; what is undefined in it was not said. */
   static of(value: object): Tree {
-    return new Tree(new Document(value), '', new LineCounter());
+    return new Tree(new (yaml().Document)(value), '', new (yaml().LineCounter)());
   }
 
   /** null: there is nothing. */
@@ -53,9 +52,10 @@ export class Tree {
 
   /** Keys and values of a map. @param known keys that are allowed; without, every key is @throws ConfigError */
   entries(node: Node, name: string, known?: readonly string[]): [string, Node][] {
-    if (!isMap(node)) throw this.error(node, name || 'the file', 'must be a map of "key: value" lines');
+    if (!yaml().isMap(node))
+      throw this.error(node, name || 'the file', 'must be a map of "key: value" lines');
     return (node as YAMLMap<Node, Node | null>).items.map(({ key, value }) => {
-      const word = isScalar(key) ? String(key.value) : String(key);
+      const word = yaml().isScalar(key) ? String(key.value) : String(key);
       const where = name === '' ? word : `${name}.${word}`;
       if (known !== undefined && !known.includes(word)) {
         const cure = suggestion(word, known) || `; known are ${known.join(', ')}`;
@@ -68,26 +68,26 @@ export class Tree {
 
   /** Items of a list with their names: `vnis[0]`. @throws ConfigError */
   items(node: Node, name: string): [string, Node][] {
-    if (!isSeq(node))
+    if (!yaml().isSeq(node))
       throw this.error(node, name, 'must be a list, each item on a line of its own after "- "');
     return node.items.map((item, index) => [`${name}[${index}]`, this.#resolve(item as Node)]);
   }
 
   isMap(node: Node): boolean {
-    return isMap(node);
+    return yaml().isMap(node);
   }
 
   isList(node: Node): boolean {
-    return isSeq(node);
+    return yaml().isSeq(node);
   }
 
   isNull(node: Node): boolean {
-    return isScalar(node) && node.value === null;
+    return yaml().isScalar(node) && node.value === null;
   }
 
   /** A plain value as it was written; of a quoted one what the quotes hold. @throws ConfigError */
   text(node: Node, name: string): string {
-    if (!isScalar(node)) throw this.error(node, name, 'must be a single value');
+    if (!yaml().isScalar(node)) throw this.error(node, name, 'must be a single value');
     if (node.value === null) throw this.error(node, name, 'has no value');
     return typeof node.value === 'string' ? node.value : (node.source ?? String(node.value));
   }
@@ -102,6 +102,6 @@ export class Tree {
   }
 
   #resolve(node: Node): Node {
-    return isAlias(node) ? (node.resolve(this.#document) ?? node) : node;
+    return yaml().isAlias(node) ? (node.resolve(this.#document) ?? node) : node;
   }
 }

@@ -1,7 +1,8 @@
 /**
  * The metrics that Prometheus scrapes: one table gives each its name, help, labels and where its number lies. Nothing is
  * counted here. At a scrape the counters are copied once, and every series is written from the copy, so that the series of a
- * removed peer are gone. What the process needs (`process_*`, `nodejs_*`) is prom-client's.
+ * removed peer are gone. What the process needs (`process_*`, `nodejs_*`) is prom-client's, which is loaded, and begins to count,
+ * at the first scrape.
  *
  * A scrape is a stream: what it takes is its copy of the counters and some chunks of text, and nothing of what it does happens on
  * the data plane's threads. Two scrapes may run at once; more wait for their turn, and one that has gone on for long is ended then.
@@ -10,7 +11,7 @@
  * no configured peers, and peers that were removed.
  */
 import type { Readable } from 'node:stream';
-import { collectDefaultMetrics, Registry } from 'prom-client';
+import type { Registry } from 'prom-client';
 import * as C from '../stats/counters.js';
 import type { VniState } from '../worker/data-plane.js';
 import { type CounterImage, takeImage } from './counter-image.js';
@@ -24,6 +25,8 @@ import { Turns } from './turns.js';
 
 /** Scrapes that run at once: what their copies of the counters take is bounded. */
 const SCRAPES_MAX = 2;
+/** Text format 0.0.4. */
+const CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 /** Gauges that prom-client gives names of counters. */
 const MISNAMED = [
   'nodejs_active_handles_total',
@@ -42,29 +45,36 @@ export function createMetrics(
   readonly contentType: string;
   readonly scrape: () => Readable;
 } {
-  const registry = new Registry();
-  collectDefaultMetrics({ register: registry });
-  for (const name of MISNAMED) registry.removeSingleMetric(name);
+  let ofProcess: Promise<Registry> | undefined;
   const turns = new Turns(SCRAPES_MAX, placeMs);
 
   async function* pieces(end: () => void): AsyncGenerator<string> {
     const done = await turns.take(end);
     try {
       const image = await takeImage(deps.dataPlane, deps.status());
-      yield `${(await registry.metrics()).trim()}\n`;
+      ofProcess ??= processMetrics();
+      yield `${(await (await ofProcess).metrics()).trim()}\n`;
       yield* exposition(FAMILIES, image);
     } finally {
       done();
     }
   }
   return {
-    contentType: registry.contentType,
+    contentType: CONTENT_TYPE,
     scrape: () => {
       const tooSlow = new Error('the client is slow, and another one waits');
       const stream = textStream(pieces(() => stream.destroy(tooSlow)));
       return stream;
     },
   };
+}
+
+async function processMetrics(): Promise<Registry> {
+  const { collectDefaultMetrics, Registry } = await import('prom-client');
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  for (const name of MISNAMED) registry.removeSingleMetric(name);
+  return registry;
 }
 
 export const FAMILIES: readonly Family[] = [

@@ -2,12 +2,15 @@
  * The API's description of itself: an OpenAPI 3.1 document made from the routes' schemas, and a page that shows it and
  * calls it. The page's files come with the package that draws it: nothing is fetched from elsewhere, and the page may
  * not. Neither needs the token (see `access.ts`): they say nothing of this VTEP but its version.
+ *
+ * Few ask for either, and the packages behind them take a tenth of a start. So both are a server of their own, with the same
+ * routes, which is made at the first request for them and never listens.
  */
-import swagger from '@fastify/swagger';
-import swaggerUi from '@fastify/swagger-ui';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { isGuarded } from './access.js';
 import { answers, json } from './answers.js';
+import { createApp } from './app.js';
+import type { ControlDeps } from './deps.js';
 
 /** What the page may load: itself. Images of its style sheet are data. */
 const PAGE_POLICY = [
@@ -28,11 +31,39 @@ const TAGS = [
   { name: 'FDB', description: 'which MAC lives behind which peer' },
 ];
 
-/** Describes the routes that are added after this. @param token the API asks for one */
-export function describe(
-  app: FastifyInstance,
-  { version, token }: { version: string; token: boolean },
-): void {
+export interface Described {
+  readonly log: ControlDeps['log'];
+  readonly version: string;
+  /** The API asks for one. */
+  readonly token: boolean;
+  /** Adds the routes that are described. */
+  readonly routes: (scope: FastifyInstance) => void;
+}
+
+/** Answers what asks for the description or its page. Who may ask is `app`'s to say. */
+export function describe(app: FastifyInstance, api: Described): void {
+  let made: Promise<FastifyInstance> | undefined;
+  const pass = async ({ raw }: FastifyRequest, reply: FastifyReply): Promise<void> => {
+    made ??= makeDescription(api);
+    const description = await made;
+    reply.hijack();
+    description.routing(raw, reply.raw);
+  };
+  for (const url of ['/openapi.json', '/docs', '/docs/*']) app.get(url, pass);
+  app.addHook('onClose', async () => {
+    // One that could not be made has told whoever asked for it.
+    const description = await made?.catch(() => undefined);
+    await description?.close();
+  });
+}
+
+async function makeDescription({ log, version, token, routes }: Described): Promise<FastifyInstance> {
+  const [{ default: swagger }, { default: swaggerUi }] = await Promise.all([
+    import('@fastify/swagger'),
+    import('@fastify/swagger-ui'),
+  ]);
+  const app = createApp(log);
+  // Routes are described as they are added, so what describes them comes first.
   app.register(swagger, {
     openapi: {
       openapi: '3.1.0',
@@ -72,5 +103,8 @@ export function describe(
       },
       () => app.swagger(),
     );
+    routes(scope);
   });
+  await app.ready();
+  return app;
 }

@@ -23,22 +23,26 @@ export function buildServer(deps: ControlDeps): FastifyInstance {
   const app = createApp(deps.log);
   const changes = new Changes();
   guard(app, deps.token);
-  // Routes are described as they are added, so what describes them comes first.
-  describe(app, { version: deps.status().version, token: deps.token !== '' });
+  const routes = (scope: FastifyInstance) => addRoutes(scope, deps, changes);
+  describe(app, { log: deps.log, version: deps.status().version, token: deps.token !== '', routes });
   app.register(async (api) => {
     const known = collectRoutes(api);
-    statusRoutes(api, deps);
-    healthRoutes(api, deps);
-    vniRoutes(api, deps, changes);
-    peerRoutes(api, deps, changes);
-    probeRoutes(api, deps);
-    fdbRoutes(api, deps, changes);
-    eventRoutes(api, deps);
-    captureRoutes(api, deps);
-    reloadRoutes(api, deps, changes);
+    routes(api);
     refuseOtherMethods(api, known);
   });
   return app;
+}
+
+function addRoutes(api: FastifyInstance, deps: ControlDeps, changes: Changes): void {
+  statusRoutes(api, deps);
+  healthRoutes(api, deps);
+  vniRoutes(api, deps, changes);
+  peerRoutes(api, deps, changes);
+  probeRoutes(api, deps);
+  fdbRoutes(api, deps, changes);
+  eventRoutes(api, deps);
+  captureRoutes(api, deps);
+  reloadRoutes(api, deps, changes);
 }
 
 /**

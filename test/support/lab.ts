@@ -70,8 +70,9 @@ export class Lab {
     plan: Record<Label, readonly string[]>,
   ): Promise<Record<Label, Namespace>> {
     const hosts = {} as Record<Label, Namespace>;
-    for (const label in plan) hosts[label] = await this.namespace(label);
-    const ends = (Object.keys(plan) as Label[]).map((label) => ({
+    const labels = Object.keys(plan) as Label[];
+    await Promise.all(labels.map(async (label) => (hosts[label] = await this.namespace(label))));
+    const ends = labels.map((label) => ({
       in: hosts[label],
       device: UNDERLAY_DEV,
       addresses: plan[label],
@@ -139,11 +140,9 @@ export class Lab {
     const failed = !this.#test.passing();
     for (const step of this.#first) await step();
     await Promise.all(this.#processes.map((process) => process.stop('SIGKILL')));
-    for (const daemon of this.#daemons) {
-      await daemon.stop();
-      if (failed) this.#test.comment(daemon.log());
-    }
-    for (const namespace of this.#namespaces) await namespace.remove();
+    await Promise.all(this.#daemons.map((daemon) => daemon.stop()));
+    if (failed) for (const daemon of this.#daemons) this.#test.comment(daemon.log());
+    await Promise.all(this.#namespaces.map((namespace) => namespace.remove()));
     rmSync(this.dir, { recursive: true, force: true });
   }
 }

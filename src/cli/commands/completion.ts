@@ -5,7 +5,6 @@
 import { Argument } from 'commander';
 import { Source } from '../../config/source.js';
 import { type Candidate, complete, type LiveValues, type WordOptions } from '../completion.js';
-import { makeCommand } from '../flags.js';
 import { type Declare, openSession, type Session, vniPath } from '../session.js';
 import type { Surroundings } from '../surroundings.js';
 
@@ -21,7 +20,7 @@ export const declareCompletion: Declare = (program, run) => {
     .argument('[words...]')
     .action(
       run(async (session, [name, ...words]) => {
-        const tree = name === 'vtepd' ? makeCommand(new Source()) : program;
+        const tree = name === 'vtepd' ? (await import('../flags.js')).makeCommand(new Source()) : program;
         const found = await complete(tree, words, liveValues(session.around));
         const lines = found === 'files' ? ['files'] : ['words', ...found.map(line)];
         session.around.stdout(lines.map((text) => `${text}\n`).join(''));
