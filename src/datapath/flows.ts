@@ -155,7 +155,8 @@ export class Flows {
 
   /** Takes the time; now and then what was counted, and the slots of decisions that nobody upholds. */
   step(clock: Clock): void {
-    this.#clock.set(clock);
+    this.#clock[NOW_MS] = clock[NOW_MS];
+    this.#clock[EPOCH_MS] = clock[EPOCH_MS];
     if (this.#held === 0 || clock[NOW_MS] - this.#countedMs[0] < COUNT_PERIOD_MS) return;
     this.#countedMs[0] = clock[NOW_MS];
     for (let slot = 0; slot < this.#vniIdx.length; slot++) {

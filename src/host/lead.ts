@@ -13,8 +13,8 @@ export class NotPermittedError extends HostError {}
 
 /** The device up, its program in place. @returns fd that keeps it so @throws HostError, NotPermittedError */
 export async function leadByRoute(shim: Shim, name: string): Promise<number> {
-  await quiet(name);
   turnOn(`/proc/sys/net/ipv4/conf/${name}/forwarding`);
+  await quiet(name);
   const { index } = await getLink(name);
   return attached(shim.tunnelAttach(index));
 }
