@@ -111,8 +111,27 @@ static int add_entry(struct outbox *box, const int32_t *fds, const struct peer_r
 	return 0;
 }
 
+/*
+ * The entries whose verdict is 0, those of one source port together: they share system calls and trains. A flow has one
+ * port, so its order is kept. Returns how many there are.
+ */
+static int32_t by_port(const struct batch *batch, int32_t count, uint8_t order[BATCH_CAP])
+{
+	uint8_t ends[SOURCE_SOCKETS] = { 0 };
+	int32_t total = 0;
+
+	for (int32_t i = 0; i < count; i++)
+		ends[batch->src_port_idx[i] & (SOURCE_SOCKETS - 1)] += !batch->verdict[i];
+	for (int32_t port = 0; port < SOURCE_SOCKETS; port++)
+		ends[port] = (uint8_t)(total += ends[port]);
+	for (int32_t i = count - 1; i >= 0; i--)
+		if (!batch->verdict[i])
+			order[--ends[batch->src_port_idx[i] & (SOURCE_SOCKETS - 1)]] = (uint8_t)i;
+	return total;
+}
+
 /**
- * udp_send_batch() - send the entries whose verdict is 0, in order
+ * udp_send_batch() - send the entries whose verdict is 0, those of one source port in order
  * @fds:	SEND_SOCKETS sockets: of IPv4 and of IPv6 with DF set, then of both with DF clear, each by
  *		src_port_idx; -1 none
  * @peers:	rows by peer_idx
@@ -136,6 +155,8 @@ int udp_send_batch(const int32_t *fds, const struct peer_row *peers, size_t peer
 		   struct tunnel *tunnel, struct path_errors *errors)
 {
 	struct outbox box;
+	uint8_t order[BATCH_CAP];
+	int32_t sendable = by_port(batch, count, order);
 	int failed = 0;
 
 	/* All before the first: sending one entry tells of those that wait in the box, too. */
@@ -145,11 +166,11 @@ int udp_send_batch(const int32_t *fds, const struct peer_row *peers, size_t peer
 	box.train_max = train_max;
 	box.refused = refused;
 	box.errors = errors;
-	for (int32_t i = 0; i < count; i++) {
-		int err = batch->verdict[i] ? 0 : add_entry(&box, fds, peers, peer_count, arena, batch, i, tunnel);
+	for (int32_t k = 0; k < sendable; k++) {
+		int err = add_entry(&box, fds, peers, peer_count, arena, batch, order[k], tunnel);
 
 		if (err)
-			batch->status[i] = err;
+			batch->status[order[k]] = err;
 	}
 	outbox_send(&box, batch);
 	for (int32_t i = 0; i < count; i++)

@@ -127,7 +127,7 @@ static void test_full_batch(void)
 	check_batch(lens, BATCH_CAP, TRAIN_MAX);
 }
 
-/* Another peer or socket ends a train; an entry that is skipped, or refused, does not. */
+/* Another peer ends a train; an entry that is skipped, refused, or for another socket does not: those leave later. */
 static void test_what_ends_one(void)
 {
 	static const int32_t lens[] = { 100, 100, 100, 100, 100, 100, 100, 100 };
@@ -144,8 +144,8 @@ static void test_what_ends_one(void)
 	expect(receivers[1], 100, 1);
 	expect(receivers[1], 100, 2);
 	expect(receivers[0], 100, 3);
-	expect(receivers[0], 100, 4);
 	expect(receivers[0], 100, 7);
+	expect(receivers[0], 100, 4);
 	expect_nothing(receivers[0]);
 	expect_nothing(receivers[1]);
 }

@@ -97,7 +97,7 @@ export interface Shim {
   ): number;
   /**
    * Sends entries with verdict 0, each a VXLAN header and what follows, to peers[peerIdx] through fds[pool * SOURCE_SOCKETS + srcPortIdx],
-   * in order; the pool is 0 for IPv4, 1 for IPv6, and 2 more where `df` is not 0. `tos` is the outer TOS, `ttl` the outer TTL,
+   * those of one `srcPortIdx` together and in order; the pool is 0 for IPv4, 1 for IPv6, and 2 more where `df` is not 0. `tos` is the outer TOS, `ttl` the outer TTL,
    * 0: the socket's. Neighbours on one socket share a sendmmsg, and neighbours of one size and outer header for one peer a
    * UDP_SEGMENT train of at most `trainMax` datagrams (1: none), but for those whose `df` is 2: larger than the path, the kernel is
    * to fragment them. On an error at i: empties that socket's error queue into `errors` (struct path_errors), retries i once, then
