@@ -13,8 +13,11 @@ import { collectionsBetween } from '../bench/heap/trace.js';
 
 /** Bytes: what asking for the heap's size costs itself, and some to spare. One byte a frame would be half a MB. */
 const SLACK_LEN = 16 * 1024;
-/** The same for a second of rounds, with the request for the FDB that ends it. */
-const SECOND_LEN = 96 * 1024;
+/**
+ * The same for a second of rounds, with the request for the FDB that ends it: some hundred thousand rounds, so that a double
+ * boxed in each would be megabytes. V8 itself takes 30 to 250 KB, as it happens to compile.
+ */
+const SECOND_LEN = 512 * 1024;
 const HARNESS = fileURLToPath(new URL('./support/allocation-run.ts', import.meta.url));
 const ROUND_HARNESS = fileURLToPath(new URL('./support/round-run.ts', import.meta.url));
 const PROBES = ['../bench/heap/probe.mjs', './support/tools/transfers.mjs'].flatMap((file) => [
