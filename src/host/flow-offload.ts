@@ -83,7 +83,7 @@ export class FlowOffload {
     this.#spec = spec;
   }
 
-  /** Sets up devices and programs for one way. Nothing passes before `turn`. @throws HostError, NotPermittedError */
+  /** Sets up devices and programs for one way. Nothing passes before `on`. @throws HostError, NotPermittedError */
   static async open(shim: Shim, spec: FlowSpec, way: FlowWay): Promise<FlowOffload> {
     const offload = new FlowOffload(shim, spec);
     await offload.#undo.guard(() => offload.#open(way));

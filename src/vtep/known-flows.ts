@@ -3,7 +3,6 @@
  * tells the workers, follows the TAPs that come and go, and grants or withdraws the offload. What a flow is, and how long it
  * is passed, is `datapath/flows.ts`'s.
  */
-
 import { FlowOffload, type FlowSpec, type FlowWay } from '../host/flow-offload.js';
 import { HostError } from '../host/host-error.js';
 import type { Logger } from '../log.js';
