@@ -22,6 +22,8 @@ export interface LabCell {
   readonly more: boolean;
   readonly must?: number;
   readonly aim?: number;
+  /** The cell that it is with an option: where that one is below its must, this one may meet it. */
+  readonly optionOf?: string;
   /** How it was measured, in a few words. */
   readonly how: string;
 }
@@ -96,45 +98,21 @@ function vmCells(): LabCell[] {
   );
 }
 
-/** The same once more with known flows through the kernel, an option. */
+/** Those where superframes cross whole once more, with known flows through the kernel, an option. */
 function flowCells(): LabCell[] {
-  const how = 'iperf3, --flow-offload on';
-  const cell = { ...TCP, group: 'flows', contender: 'vtepd, flows', aim: 1.0, how } as const;
-  const words = offloadWords('device-whole');
-  return [
-    {
-      ...cell,
-      id: 'flows-tcp4',
-      title: `flows, TCP ×4, ${words}`,
-      stage: 'device-whole',
-      task: 'tcp4',
-      must: 0.65,
-    },
-    {
-      ...cell,
-      id: 'flows-tcp1',
-      title: `flows, TCP ×1, ${words}`,
-      stage: 'device-whole',
-      task: 'tcp1',
-      must: 0.5,
-    },
-    {
-      ...cell,
-      id: 'flows-vm-tcp1',
-      title: `flows, VM – bridge, TCP ×1, ${words}`,
-      stage: 'vm-whole',
-      task: 'tcp1',
-      must: 0.5,
-    },
-    {
-      ...cell,
-      id: 'flows-vm-tcp4',
-      title: `flows, VM – bridge, TCP ×4, ${words}`,
-      stage: 'vm-whole',
-      task: 'tcp4',
-      must: 0.5,
-    },
-  ];
+  const contender = 'vtepd, flows';
+  return [...tcpCells(), ...vmCells()]
+    .filter(({ stage }) => stage.endsWith('-whole'))
+    .map((cell): LabCell => {
+      const title = `flows, ${cell.title}`;
+      const how = 'iperf3, --flow-offload on';
+      return { ...cell, id: flowIdOf(cell.id), group: 'flows', title, contender, optionOf: cell.id, how };
+    });
+}
+
+/** @param id tcp4-whole, vm-tcp4-whole @returns flows-tcp4, flows-vm-tcp4 */
+function flowIdOf(id: string): string {
+  return `flows-${id.replace(/-whole$/, '')}`;
 }
 
 /** Against kernel ↔ kernel; each direction with sites of its own. */

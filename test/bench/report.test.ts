@@ -56,6 +56,21 @@ t.test('ratios are taken within a round', async (t) => {
   t.match(row?.cpu, { kernel: { median: 1 / 20 }, ratio: { median: 2.5 } }, 'those of CPU too');
 });
 
+t.test(
+  'a goal that an option alone meets is told from one that is met, and from one that is not',
+  async (t) => {
+    const verdict = (plain: number, flows: number, args: string[] = []) =>
+      rowOf(
+        resultsOf({ 'tcp1: kernel': [10], 'tcp1: vtepd': [plain], 'tcp1: vtepd, flows': [flows] }, args),
+        'tcp1-whole',
+      )?.verdict;
+    t.equal(verdict(4, 6), 'ok by option');
+    t.equal(verdict(4, 4), 'below must');
+    t.equal(verdict(6, 4), 'ok');
+    t.equal(verdict(4, 6, ['--only', 'tcp1-whole']), 'below must', 'the option was not measured');
+  },
+);
+
 t.test('of round trips less is better', async (t) => {
   const verdict = (figure: number) =>
     rowOf(resultsOf({ 'rtt: kernel': [10], 'rtt: vtepd': [figure] }), 'rtt-p50')?.verdict;
