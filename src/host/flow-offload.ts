@@ -118,8 +118,12 @@ export class FlowOffload {
     this.#configure();
   }
 
-  /** Sees the frames of these TAPs and of no others. @throws HostError, also when the network has changed under it */
-  async follow(taps: readonly FlowTap[]): Promise<void> {
+  /**
+   * Sees the frames of these TAPs and of no others.
+   * @param taps asked once nothing more is waited for: whoever is detached meanwhile must not come back
+   * @throws HostError, also when the network has changed under it
+   */
+  async follow(taps: () => Iterable<FlowTap>): Promise<void> {
     const links = new Map((await allLinks()).map((link) => [link.name, link]));
     for (const [name, { index, mac }] of this.#devices) {
       const link = links.get(name);
@@ -127,7 +131,7 @@ export class FlowOffload {
       if (!link.up) throw new HostError(`${name} is down`);
     }
     const wanted = new Map<number, Link>();
-    for (const { vni, tap } of taps) {
+    for (const { vni, tap } of taps()) {
       const link = links.get(tap);
       if (link?.kind === 'tun') wanted.set(vni, link);
     }

@@ -28,6 +28,7 @@ export interface KnownFlowsOptions extends FlowSpec {
 
 export class KnownFlows {
   readonly #options: KnownFlowsOptions;
+  readonly #open: typeof FlowOffload.open;
   readonly #log: LimitedLog;
   #offload: FlowOffload | undefined;
   /** What it is set up for, and how often that failed. */
@@ -39,8 +40,9 @@ export class KnownFlows {
   #why = '';
   #said = '';
 
-  constructor(options: KnownFlowsOptions) {
+  constructor(options: KnownFlowsOptions, open = FlowOffload.open) {
     this.#options = options;
+    this.#open = open;
     this.#log = new LimitedLog(options.log);
   }
 
@@ -54,7 +56,7 @@ export class KnownFlows {
     const isKept = this.#offload !== undefined && this.#key === key;
     try {
       const offload = await this.#openFor(way, key);
-      await offload.follow([...handle.vnis()].map(({ vni, tap }) => ({ vni, tap })));
+      await offload.follow(() => handle.vnis());
       if (this.#stops !== stops) return;
       if (!offloads.inUse('UDP_TUNNEL_GSO')) throw new HostError('superframes do not leave whole');
       offload.on(way);
@@ -76,12 +78,12 @@ export class KnownFlows {
     this.#off();
   }
 
-  /** The same, for a reason that may last. */
+  /** The same, for a reason that may last. Never rejects: what cannot be taken back goes with the daemon. */
   async end(why: string): Promise<void> {
     this.stop();
     this.#why = `every frame of a TCP flow goes through user space: ${why}`;
     this.#say('warn', this.#why);
-    await this.close();
+    await this.close().catch((error: Error) => this.#log.say('', 'warn', {}, error.message));
   }
 
   /** A VNI is gone: nothing may be given to what was its TAP. */
@@ -89,7 +91,7 @@ export class KnownFlows {
     this.#offload?.detach(vni);
   }
 
-  /** Takes back what was set up. */
+  /** Takes back what was set up. @throws HostError naming what could not be */
   async close(): Promise<void> {
     this.stop();
     await this.#takeBack();
@@ -115,7 +117,7 @@ export class KnownFlows {
     this.#off();
     await this.#takeBack();
     const { shim, workers, ttl, udpChecksum, handle } = this.#options;
-    const offload = await FlowOffload.open(shim, this.#options, way);
+    const offload = await this.#open(shim, this.#options, way);
     this.#offload = offload;
     this.#key = key;
     await handle.setFlows({ ...offload.maps, slots: SLOTS, shared: workers > 1, ttl, udpChecksum });

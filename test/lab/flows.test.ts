@@ -7,28 +7,25 @@
  */
 import t, { type Test } from 'tap';
 import { createLab, UNDERLAY_DEV } from '../support/lab.js';
-import { assertIdentity } from '../support/metrics.js';
+import { assertIdentity, assertNothingLost } from '../support/metrics.js';
 import type { Namespace } from '../support/netns.js';
+import { assertOffload, assertTransferDuring, type ChangingOffload, sent } from '../support/offload.js';
 import { capture, vxlanOf } from '../support/pcap.js';
 import { assertPing, assertTransfer } from '../support/traffic.js';
-import { FAR, NEAR, offloadsOf, type TwoHosts, twoHosts } from '../support/two-hosts.js';
+import { FAR, FAR_VM, NEAR, NEAR_VM, offloadsOf, twoHosts } from '../support/two-hosts.js';
 import type { Vtepd } from '../support/vtepd.js';
 import { eventually } from '../support/wait.js';
 
-const OFFLOAD = 'TCX_FLOWS';
+const OFFLOAD: ChangingOffload = { name: 'TCX_FLOWS', withinMs: 10_000, manyBytes: 4000 * 2 ** 20 };
 const DEVICES = ['vtflow4789', 'vtlead4789'];
-const NEAR_VM = '10.10.10.101';
-const FAR_VM = '10.10.10.105';
 const SOME_BYTES = 50 << 20;
-/** So many that it is still under way when all changes are made. */
-const MANY_BYTES = 4000 * 2 ** 20;
 const MSS = 1398;
 /** Of frames that go through user space although they could pass: the first ones of a flow, and what was under way. */
 const SHARE_SEEN = 0.2;
 
 t.test('known flows pass, both ways, and are counted as on the wire (kernel vxlan)', async (t) => {
   const { lab, near, far, vm101, vm105, vtepd } = await twoHosts(t, 'batch', '--flow-offload on');
-  await assertOffload(t, vtepd, true, 'granted');
+  await assertOffload(t, vtepd, OFFLOAD, true, 'granted');
   await assertPing(t, vm101, FAR_VM);
   const wire = await capture(far, UNDERLAY_DEV, lab.dir, `udp port 4789 and src host ${NEAR}`);
   await assertPassing(t, near, vtepd, () => assertTransfer(t, vm101, vm105, FAR_VM, SOME_BYTES));
@@ -39,7 +36,7 @@ t.test('known flows pass, both ways, and are counted as on the wire (kernel vxla
     'by ports of --source-ports',
   );
   await assertPassing(t, near, vtepd, () => assertTransfer(t, vm105, vm101, NEAR_VM, SOME_BYTES));
-  await assertNothingLost(t, vtepd);
+  assertNothingLost(t, await vtepd.metrics());
   t.equal(await vtepd.stop(), 0);
   const left = await near.devices();
   t.notOk(
@@ -56,7 +53,7 @@ t.test('vtepd on both sides, two workers each, IPv4 and IPv6 inside', async (t) 
   const flags = '--vni 100 --workers 2 --flow-offload on';
   const here = await lab.vtepd(near, `${flags} --peer ${FAR} --address 10.10.10.1/24 --address fd10::1/64`);
   const there = await lab.vtepd(far, `${flags} --peer ${NEAR} --address 10.10.10.2/24 --address fd10::2/64`);
-  for (const vtepd of [here, there]) await assertOffload(t, vtepd, true, 'granted');
+  for (const vtepd of [here, there]) await assertOffload(t, vtepd, OFFLOAD, true, 'granted');
   await assertPing(t, near, '10.10.10.2');
   await assertPassing(t, near, here, () => assertTransfer(t, near, far, '10.10.10.2', SOME_BYTES));
   await assertPassing(t, far, there, () => assertTransfer(t, far, near, '10.10.10.1', SOME_BYTES));
@@ -67,26 +64,26 @@ t.test('vtepd on both sides, two workers each, IPv4 and IPv6 inside', async (t) 
 t.test('what changes while bytes flow ends it at once, and it comes back', async (t) => {
   const hosts = await twoHosts(t, 'batch', '--flow-offload on');
   const { near, vm101, vtepd } = hosts;
-  await assertTransferDuring(t, hosts, async () => {
+  await assertTransferDuring(t, hosts, OFFLOAD, async () => {
     await near.run(`ethtool -K ${UNDERLAY_DEV} tx-udp_tnl-segmentation off`);
-    await assertOffload(t, vtepd, false, 'the device cuts up no more');
+    await assertOffload(t, vtepd, OFFLOAD, false, 'the device cuts up no more');
     await near.run(`ethtool -K ${UNDERLAY_DEV} tx-udp_tnl-segmentation on`);
-    await assertOffload(t, vtepd, true, 'it does again');
+    await assertOffload(t, vtepd, OFFLOAD, true, 'it does again');
     const policy = 'src 198.51.100.0/24 dst 203.0.113.0/24 dir out';
     await near.ip(`xfrm policy add ${policy} action allow`);
-    await assertOffload(t, vtepd, false, 'an IPsec policy');
+    await assertOffload(t, vtepd, OFFLOAD, false, 'an IPsec policy');
     await near.ip(`xfrm policy del ${policy}`);
-    await assertOffload(t, vtepd, true, 'it is gone');
+    await assertOffload(t, vtepd, OFFLOAD, true, 'it is gone');
     await near.ip(`link del ${DEVICES[0]}`);
     await eventually('the device to be made anew', async () => (await near.devices()).includes(DEVICES[0]));
-    await assertOffload(t, vtepd, true, 'by new devices');
+    await assertOffload(t, vtepd, OFFLOAD, true, 'by new devices');
     const before = await indexOf(near, DEVICES[1]);
     await near.ip(`link set ${UNDERLAY_DEV} address 02:00:00:00:50:10`);
     await eventually('devices for the new MAC', async () => {
       const now = await indexOf(near, DEVICES[1]);
       return now !== undefined && now !== before;
     });
-    await assertOffload(t, vtepd, true, 'with another MAC');
+    await assertOffload(t, vtepd, OFFLOAD, true, 'with another MAC');
     t.equal((await vtepd.call('DELETE', `/v1/vnis/100/peers/${FAR}`)).status, 204);
     const { stdout } = await vm101.outcome(`ping -n -q -c 2 -i 0.2 -W 1 ${FAR_VM}`);
     t.match(stdout, / 0 received/, 'no way to a peer that is gone');
@@ -101,7 +98,7 @@ t.test('what changes while bytes flow ends it at once, and it comes back', async
 t.test('a capture sees every frame', async (t) => {
   const hosts = await twoHosts(t, 'batch', '--flow-offload on');
   const { near, vtepd } = hosts;
-  await assertTransferDuring(t, hosts, async () => {
+  await assertTransferDuring(t, hosts, OFFLOAD, async () => {
     const seen = await tapFrames(near);
     const { stdout } = await vtepd.ctl('capture --vni 100 --count 200 --write -');
     t.ok(stdout.length > 10_000, 'frames of the flow are in the capture');
@@ -131,13 +128,13 @@ t.test('kill -9 leaves nothing behind, and the next start has it', async (t) => 
   const { near } = await lab.hosts({ near: [`${NEAR}/24`], far: [`${FAR}/24`] });
   const flags = `--vni 100 --peer ${FAR} --flow-offload on`;
   const vtepd = await lab.vtepd(near, flags);
-  await assertOffload(t, vtepd, true, 'granted');
+  await assertOffload(t, vtepd, OFFLOAD, true, 'granted');
   await vtepd.stop('SIGKILL');
   await eventually('the devices to be gone', async () => {
     const left = await near.devices();
     return !DEVICES.some((name) => left.includes(name));
   });
-  await assertOffload(t, await lab.vtepd(near, flags), true, 'granted again');
+  await assertOffload(t, await lab.vtepd(near, flags), OFFLOAD, true, 'granted again');
 });
 
 t.test('where it cannot be set up the reason is said, and frames go through user space', async (t) => {
@@ -145,14 +142,14 @@ t.test('where it cannot be set up the reason is said, and frames go through user
   const { near } = await lab.hosts({ near: [`${NEAR}/24`], far: [`${FAR}/24`] });
   await near.ip(`link add ${DEVICES[0]} type bridge`);
   const taken = await lab.vtepd(near, `--vni 100 --peer ${FAR} --flow-offload on`);
-  t.notOk((await offloadsOf(taken)).includes(OFFLOAD));
+  t.notOk((await offloadsOf(taken)).includes(OFFLOAD.name));
   const { body } = await taken.get('/v1/status');
   const detail = /every frame of a TCP flow goes through user space: .*vtflow4789/;
   t.match(body, { warnings: [{ code: 'flow_offload_unused', detail }] });
   t.match(taken.log(), detail);
   await taken.stop();
   const bound = await lab.vtepd(near, `--vni 100 --peer ${FAR} --underlay-dev eth0 --flow-offload on`);
-  t.notOk((await offloadsOf(bound)).includes(OFFLOAD));
+  t.notOk((await offloadsOf(bound)).includes(OFFLOAD.name));
   t.match(bound.log(), /every frame of a TCP flow goes through user space: .*bound to eth0/);
 });
 
@@ -172,31 +169,9 @@ async function assertPassing(
   t.ok(seen < counted * SHARE_SEEN, `${seen} of ${counted} frames were seen by the TAP`);
 }
 
-/** A transfer from vm101 that is under way during all of this. */
-async function assertTransferDuring(t: Test, hosts: TwoHosts, act: () => Promise<void>): Promise<void> {
-  const { vm101, vm105, vtepd } = hosts;
-  await assertPing(t, vm101, FAR_VM);
-  let ended = false;
-  const transfer = assertTransfer(t, vm101, vm105, FAR_VM, MANY_BYTES).finally(() => (ended = true));
-  await eventually('the transfer to be under way', async () => (await passed(vtepd)) > 1000);
-  await assertOffload(t, vtepd, true, 'at first');
-  await act();
-  t.notOk(ended, 'the transfer is still under way');
-  await transfer;
-  assertIdentity(t, await vtepd.metrics());
-}
-
-async function assertOffload(t: Test, vtepd: Vtepd, used: boolean, why: string): Promise<void> {
-  await eventually(
-    `${OFFLOAD} to be ${used ? 'used' : 'unused'}: ${why}`,
-    async () => (await offloadsOf(vtepd)).includes(OFFLOAD) === used,
-  );
-  t.pass(why);
-}
-
 /** Frames to and from peers. */
 async function passed(vtepd: Vtepd): Promise<number> {
-  return (await vtepd.metrics()).sum('vtepd_peer_tx_frames_total') + (await received(vtepd));
+  return (await sent(vtepd)) + (await received(vtepd));
 }
 
 async function received(vtepd: Vtepd): Promise<number> {
@@ -213,11 +188,4 @@ async function tapFrames(host: Namespace): Promise<number> {
 async function indexOf(host: Namespace, device: string): Promise<number | undefined> {
   const links = await host.show<{ ifname: string; ifindex: number }>('link show');
   return links.find(({ ifname }) => ifname === device)?.ifindex;
-}
-
-async function assertNothingLost(t: Test, vtepd: Vtepd): Promise<void> {
-  const metrics = await vtepd.metrics();
-  t.same(metrics.drops('encap'), {}, 'nothing dropped on the way out');
-  t.same(metrics.drops('decap'), {}, 'nor on the way in');
-  assertIdentity(t, metrics);
 }

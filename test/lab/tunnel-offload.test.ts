@@ -7,32 +7,28 @@
  */
 import t, { type Test } from 'tap';
 import { createLab, UNDERLAY_DEV } from '../support/lab.js';
-import { assertIdentity } from '../support/metrics.js';
+import { assertIdentity, assertNothingLost } from '../support/metrics.js';
 import { joinByVeth, type Namespace } from '../support/netns.js';
+import { assertOffload, assertTransferDuring, type ChangingOffload, sent } from '../support/offload.js';
 import { capture, vxlanOf } from '../support/pcap.js';
 import { assertPing, assertTransfer } from '../support/traffic.js';
-import { FAR, NEAR, offloadsOf, type TwoHosts, twoHosts } from '../support/two-hosts.js';
+import { FAR, FAR_VM, NEAR, NEAR_VM, offloadsOf, twoHosts } from '../support/two-hosts.js';
 import type { Vtepd } from '../support/vtepd.js';
 import { eventually } from '../support/wait.js';
 
-const OFFLOAD = 'UDP_TUNNEL_GSO';
+const OFFLOAD: ChangingOffload = { name: 'UDP_TUNNEL_GSO', withinMs: 1000, manyBytes: 1500 << 20 };
 const OUTER_TAP = 'vtgso4789';
-const NEAR_VM = '10.10.10.101';
-const FAR_VM = '10.10.10.105';
 const SOME_BYTES = 20 << 20;
-/** So many that it is still under way when all changes are made. */
-const MANY_BYTES = 1500 << 20;
 /** Bytes of an Ethernet frame on the underlay. */
 const WIRE_MAX = 1514;
 /** TCP payload of a frame of the overlay: MTU 1450, IPv4, TCP with timestamps. */
 const MSS = 1398;
-const WITHIN_MS = 1000;
 
 t.test('they leave whole, and are counted as on the wire (kernel vxlan)', async (t) => {
   const hosts = await twoHosts(t, 'batch');
   const { lab, near, far, vm101, vm105, vtepd } = hosts;
   await assertPing(t, vm101, FAR_VM);
-  t.ok((await offloadsOf(vtepd)).includes(OFFLOAD));
+  t.ok((await offloadsOf(vtepd)).includes(OFFLOAD.name));
   const before = await sent(vtepd);
   const superframes = await superframesDuring(far, UNDERLAY_DEV, lab.dir, () =>
     assertTransfer(t, vm101, vm105, FAR_VM, SOME_BYTES),
@@ -42,7 +38,7 @@ t.test('they leave whole, and are counted as on the wire (kernel vxlan)', async 
   t.ok(superframes.every(({ vni, reserved, flags }) => vni === 100 && reserved === 0 && flags === 8));
   t.ok((await sent(vtepd)) - before >= SOME_BYTES / MSS, 'counted frame by frame');
   await assertTransfer(t, vm105, vm101, NEAR_VM, SOME_BYTES);
-  await assertNothingLost(t, vtepd);
+  assertNothingLost(t, await vtepd.metrics());
   await assertStopLeavesNothing(t, near, vtepd);
 });
 
@@ -53,7 +49,7 @@ t.test('vtepd on both sides, two workers each', async (t) => {
     await lab.vtepd(near, `--vni 100 --peer ${FAR} --address 10.10.10.1/24 --workers 2`),
     await lab.vtepd(far, `--vni 100 --peer ${NEAR} --address 10.10.10.2/24 --workers 2`),
   ];
-  for (const vtepd of daemons) t.ok((await offloadsOf(vtepd)).includes(OFFLOAD));
+  for (const vtepd of daemons) t.ok((await offloadsOf(vtepd)).includes(OFFLOAD.name));
   // The one that starts second may have been probed before it knew its VNI.
   const before = await Promise.all(daemons.map(async (vtepd) => (await vtepd.metrics()).drops('decap')));
   const superframes = await superframesDuring(far, UNDERLAY_DEV, lab.dir, async () => {
@@ -62,23 +58,23 @@ t.test('vtepd on both sides, two workers each', async (t) => {
   });
   for (const from of [NEAR, FAR])
     t.ok(superframes.filter(({ source }) => source === from).length > 100, `superframes of ${from}`);
-  for (const [i, vtepd] of daemons.entries()) await assertNothingLost(t, vtepd, before[i]);
+  for (const [i, vtepd] of daemons.entries()) assertNothingLost(t, await vtepd.metrics(), before[i]);
 });
 
 t.test('a device that loses and regains the offload, and IPsec, while bytes flow', async (t) => {
   const hosts = await twoHosts(t, 'batch');
   const { near, vtepd } = hosts;
-  await assertTransferDuring(t, hosts, async () => {
+  await assertTransferDuring(t, hosts, OFFLOAD, async () => {
     await near.run(`ethtool -K ${UNDERLAY_DEV} tx-udp_tnl-segmentation off`);
-    await assertOffload(t, vtepd, false, 'the device cuts up no more');
+    await assertOffload(t, vtepd, OFFLOAD, false, 'the device cuts up no more');
     await near.run(`ethtool -K ${UNDERLAY_DEV} tx-udp_tnl-segmentation on`);
-    await assertOffload(t, vtepd, true, 'it does again');
+    await assertOffload(t, vtepd, OFFLOAD, true, 'it does again');
     // It matches nothing here: what counts is that there is one. This takes a kernel with XFRM.
     const policy = 'src 198.51.100.0/24 dst 203.0.113.0/24 dir out';
     await near.ip(`xfrm policy add ${policy} action allow`);
-    await assertOffload(t, vtepd, false, 'an IPsec policy');
+    await assertOffload(t, vtepd, OFFLOAD, false, 'an IPsec policy');
     await near.ip(`xfrm policy del ${policy}`);
-    await assertOffload(t, vtepd, true, 'it is gone');
+    await assertOffload(t, vtepd, OFFLOAD, true, 'it is gone');
   });
   t.same((await vtepd.get<{ warnings: unknown[] }>('/v1/status')).body.warnings, [], 'nothing was refused');
 });
@@ -95,15 +91,15 @@ t.test('a route that changes is followed, and one that was gone comes back', asy
   await far.run(['sh', '-c', 'echo 0 > /proc/sys/net/ipv4/conf/eth1/rp_filter']);
   await near.ip(`route add ${FAR}/32 via 192.168.90.11 dev eth1 src ${NEAR}`);
   await eventually('the other device to be known', () => / by eth1/.test(vtepd.log()));
-  await assertOffload(t, vtepd, true, 'by the other device');
+  await assertOffload(t, vtepd, OFFLOAD, true, 'by the other device');
   const superframes = await superframesDuring(far, 'eth1', lab.dir, () =>
     assertTransfer(t, vm101, vm105, FAR_VM, SOME_BYTES),
   );
   t.ok(superframes.length > 100, `${superframes.length} superframes by the other device`);
   await near.ip(`route replace unreachable ${FAR}/32`);
-  await assertOffload(t, vtepd, false, 'no route');
+  await assertOffload(t, vtepd, OFFLOAD, false, 'no route');
   await near.ip(`route del unreachable ${FAR}/32`);
-  await assertOffload(t, vtepd, true, 'the first route again');
+  await assertOffload(t, vtepd, OFFLOAD, true, 'the first route again');
   await assertTransfer(t, vm101, vm105, FAR_VM, SOME_BYTES);
   assertIdentity(t, await vtepd.metrics());
 });
@@ -111,21 +107,21 @@ t.test('a route that changes is followed, and one that was gone comes back', asy
 t.test('an outer TAP that is deleted costs no flow', async (t) => {
   const hosts = await twoHosts(t, 'batch');
   const { near, vtepd } = hosts;
-  await assertTransferDuring(t, hosts, async () => {
+  await assertTransferDuring(t, hosts, OFFLOAD, async () => {
     await near.ip(`link del ${OUTER_TAP}`);
-    await assertOffload(t, vtepd, false, 'refused');
+    await assertOffload(t, vtepd, OFFLOAD, false, 'refused');
   });
   t.match(vtepd.log(), /the kernel refuses UDP_TUNNEL_GSO/);
-  await assertNothingLost(t, vtepd);
+  assertNothingLost(t, await vtepd.metrics());
 });
 
 t.test('peers that come and go', async (t) => {
   const { lab, near, far, vm101, vm105, vtepd } = await twoHosts(t, 'batch');
   const peers = '/v1/vnis/100/peers';
   t.equal((await vtepd.call('DELETE', `${peers}/${FAR}`)).status, 204);
-  await assertOffload(t, vtepd, false, 'nobody to send to');
+  await assertOffload(t, vtepd, OFFLOAD, false, 'nobody to send to');
   t.equal((await vtepd.call('POST', peers, { address: FAR })).status, 201);
-  await assertOffload(t, vtepd, true, 'somebody again');
+  await assertOffload(t, vtepd, OFFLOAD, true, 'somebody again');
   await assertPing(t, vm101, FAR_VM);
   const superframes = await superframesDuring(far, UNDERLAY_DEV, lab.dir, () =>
     assertTransfer(t, vm101, vm105, FAR_VM, SOME_BYTES),
@@ -141,7 +137,7 @@ t.test('--local is the source of superframes, too; two daemons on two ports have
   const vtepd = await lab.vtepd(near, `--vni 100 --peer ${FAR} --local ${local} --address 10.10.10.1/24`);
   await lab.vtepd(far, `--vni 100 --peer ${local} --address 10.10.10.2/24`);
   const second = await lab.vtepd(near, `--vni 200 --peer ${FAR} --port 4790`);
-  for (const daemon of [vtepd, second]) t.ok((await offloadsOf(daemon)).includes(OFFLOAD));
+  for (const daemon of [vtepd, second]) t.ok((await offloadsOf(daemon)).includes(OFFLOAD.name));
   const superframes = await superframesDuring(far, UNDERLAY_DEV, lab.dir, () =>
     assertTransfer(t, near, far, '10.10.10.2', SOME_BYTES),
   );
@@ -158,7 +154,7 @@ t.test('not for sockets that are bound to a device, for IPv6, for dgram', async 
   });
   for (const flags of [`--peer ${FAR} --underlay-dev eth0`, '--peer fd80::11', `--peer ${FAR} --io dgram`]) {
     const vtepd = await lab.vtepd(near, `--vni 100 ${flags}`);
-    t.notOk((await offloadsOf(vtepd)).includes(OFFLOAD), flags);
+    t.notOk((await offloadsOf(vtepd)).includes(OFFLOAD.name), flags);
     t.notOk((await near.devices()).includes(OUTER_TAP), 'no outer TAP');
     await vtepd.stop();
   }
@@ -170,40 +166,6 @@ async function superframesDuring(where: Namespace, device: string, dir: string, 
   await act();
   const frames = await running.stop();
   return frames.map((frame) => vxlanOf(frame)).filter((datagram) => datagram !== undefined);
-}
-
-/** A transfer from vm101 that is under way during all of this. */
-async function assertTransferDuring(t: Test, hosts: TwoHosts, act: () => Promise<void>): Promise<void> {
-  const { vm101, vm105, vtepd } = hosts;
-  await assertPing(t, vm101, FAR_VM);
-  let ended = false;
-  const transfer = assertTransfer(t, vm101, vm105, FAR_VM, MANY_BYTES).finally(() => (ended = true));
-  await eventually('the transfer to be under way', async () => (await sent(vtepd)) > 1000);
-  await assertOffload(t, vtepd, true, 'at first');
-  await act();
-  t.notOk(ended, 'the transfer is still under way');
-  await transfer;
-  assertIdentity(t, await vtepd.metrics());
-}
-
-async function assertOffload(t: Test, vtepd: Vtepd, used: boolean, why: string): Promise<void> {
-  await eventually(
-    `${OFFLOAD} to be ${used ? 'used' : 'unused'}: ${why}`,
-    async () => (await offloadsOf(vtepd)).includes(OFFLOAD) === used,
-    WITHIN_MS,
-  );
-  t.pass(why);
-}
-
-async function sent(vtepd: Vtepd): Promise<number> {
-  return (await vtepd.metrics()).sum('vtepd_peer_tx_frames_total', { vni: 100 });
-}
-
-async function assertNothingLost(t: Test, vtepd: Vtepd, droppedBefore = {}): Promise<void> {
-  const metrics = await vtepd.metrics();
-  t.same(metrics.drops('encap'), {}, 'nothing dropped on the way out');
-  t.same(metrics.drops('decap'), droppedBefore, 'nor on the way in');
-  assertIdentity(t, metrics);
 }
 
 /** Neither the device nor a setting of the namespace. */

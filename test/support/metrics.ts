@@ -75,6 +75,17 @@ export function assertIdentity(t: Test, metrics: Metrics, who = 'vtepd'): void {
   }
 }
 
+/** Asserts the identity, and that nothing was dropped. @param droppedBefore on the way in, by reason: does not count */
+export function assertNothingLost(
+  t: Test,
+  metrics: Metrics,
+  droppedBefore: Record<string, number> = {},
+): void {
+  t.same(metrics.drops('encap'), {}, 'nothing dropped on the way out');
+  t.same(metrics.drops('decap'), droppedBefore, 'nor on the way in');
+  assertIdentity(t, metrics);
+}
+
 const SAMPLE = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)$/;
 const LABEL = /([a-zA-Z_]\w*)="((?:[^"\\]|\\.)*)"/g;
 

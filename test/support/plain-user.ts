@@ -1,6 +1,6 @@
 /**
  * A plain user's daemon: no root, two capabilities, given ambiently as systemd and setpriv(1) give them. And the
- * little programs in C that watch a daemon from outside.
+ * little programs in C of the labs.
  */
 import { chmodSync, chownSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';

@@ -10,6 +10,9 @@ import { eventually } from './wait.js';
 
 export const NEAR = '192.168.80.10';
 export const FAR = '192.168.80.11';
+/** Of vm101 and of vm105. */
+export const NEAR_VM = '10.10.10.101';
+export const FAR_VM = '10.10.10.105';
 
 export interface TwoHosts {
   lab: Lab;
@@ -38,9 +41,9 @@ export async function twoHosts(
   const { near, far } = await lab.hosts({ near: [`${NEAR}/24`], far: [`${FAR}/24`] });
   await lab.bridge(near);
   await lab.bridge(far);
-  const vm101 = await lab.vm(near, 'vm101', { address: '10.10.10.101/24' });
+  const vm101 = await lab.vm(near, 'vm101', { address: `${NEAR_VM}/24` });
   const vm103 = await lab.vm(near, 'vm103', { address: '10.10.10.103/24' });
-  const vm105 = await lab.vm(far, 'vm105', { address: '10.10.10.105/24' });
+  const vm105 = await lab.vm(far, 'vm105', { address: `${FAR_VM}/24` });
   const vm107 = await lab.vm(far, 'vm107', { address: '10.10.10.107/24' });
   await lab.kernelVtep(far, { vni: 100, local: FAR, remotes: [NEAR] });
   const command = `--vni 100 --peer ${FAR} --bridge br-vxlan --io ${engine} ${flags}`;
