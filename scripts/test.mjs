@@ -10,9 +10,8 @@ import { needRoot, root, setUp } from './set-up.mjs';
 
 const UNIT_TIMEOUT_S = 240;
 const LAB_TIMEOUT_S = 300;
-const UNITS_AT_ONCE = 2;
-/** They wait more than they work: three keep two cores busy. */
-const LABS_AT_ONCE = 3;
+/** They wait more than they work, labs at least: three keep two cores busy. */
+const AT_ONCE = 3;
 
 needRoot('npm test');
 const TOOLS = ['ip', 'bridge', 'ping', 'tcpdump', 'iperf3', 'openssl', 'curl', 'ethtool', 'nft', 'dnsmasq'];
@@ -22,11 +21,11 @@ const PAGE_AND_SHELL_TOOLS = ['mandoc', 'groff', 'zsh', 'script'];
 
 setUp({ tools: [...TOOLS, ...SERVICE_TOOLS, ...PAGE_AND_SHELL_TOOLS, ...MONITORING_TOOLS] });
 
-const types = { file: 'test', name: 'types of src and test', ok: compileTests(), skipped: false };
+const types = { file: 'test', name: 'types of src, test and bench', ok: compileTests(), skipped: false };
 const { units, labs, labsAlone } = testFiles();
-const unitResults = await runTests(units, { jobs: UNITS_AT_ONCE, timeoutS: UNIT_TIMEOUT_S });
+const unitResults = await runTests(units, { jobs: AT_ONCE, timeoutS: UNIT_TIMEOUT_S });
 const labResults = [
-  ...(await runTests(labs, { jobs: LABS_AT_ONCE, timeoutS: LAB_TIMEOUT_S })),
+  ...(await runTests(labs, { jobs: AT_ONCE, timeoutS: LAB_TIMEOUT_S })),
   ...(await runTests(labsAlone, { jobs: 1, timeoutS: LAB_TIMEOUT_S })),
 ];
 const missing = missingTests(unitResults, labResults);

@@ -1,5 +1,5 @@
 /**
- * Run by `allocation.test.ts` in a process of its own, with `--expose-gc`: forwards the same batches over and over and
+ * Run by `allocation.lab.test.ts` in a process of its own, with `--expose-gc`: forwards the same batches over and over and
  * says how much the heap grew and how often it was collected; then the same while somebody listens to what the FDB misses. Descriptors are refilled in place, so that nothing here
  * allocates either, but with the argument `leak`: then one object a frame in encap alone, as the test's own control.
  */

@@ -1,5 +1,5 @@
 /**
- * Run by `allocation.test.ts` in a process of its own: the built worker with memory ports and no frames, which turns as fast
+ * Run by `allocation.lab.test.ts` in a process of its own: the built worker with memory ports and no frames, which turns as fast
  * as it can, as its wait finds something ready at once. It is asked for the FDB now and then: at these moments
  * `bench/heap/probe.mjs`, which is loaded into its thread, says how large the heap is.
  */
