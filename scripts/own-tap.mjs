@@ -7,7 +7,7 @@ export const OWN_TAP = Symbol.for('vtepd.own-tap');
 const SCHEME = 'own-tap:';
 
 export function resolve(specifier, context, next) {
-  const isOwn = specifier === 'tap' && context.parentURL?.endsWith('.test.ts');
+  const isOwn = specifier === 'tap' && /\.test\.(ts|mjs)$/.test(context.parentURL ?? '');
   return isOwn ? { url: SCHEME + context.parentURL, shortCircuit: true } : next(specifier, context);
 }
 
