@@ -120,6 +120,8 @@ static int32_t by_port(const struct batch *batch, int32_t count, uint8_t order[B
 	uint8_t ends[SOURCE_SOCKETS] = { 0 };
 	int32_t total = 0;
 
+	_Static_assert(BATCH_CAP <= UINT8_MAX, "places fit into bytes");
+
 	for (int32_t i = 0; i < count; i++)
 		ends[batch->src_port_idx[i] & (SOURCE_SOCKETS - 1)] += !batch->verdict[i];
 	for (int32_t port = 0; port < SOURCE_SOCKETS; port++)
