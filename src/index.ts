@@ -10,6 +10,7 @@ export { HostError } from './host/host-error.js';
 export { ResolveError } from './resolve/resolve.js';
 export type { ReloadReport } from './vtep/configuration.js';
 export { Vtep, type VtepStatus, type Warning } from './vtep.js';
+export { formatMac, parseMac } from './wire/mac.js';
 export {
   type DataPlane,
   DataPlaneError,
@@ -19,3 +20,4 @@ export {
   type PeerState,
   type VniState,
 } from './worker/data-plane.js';
+export type { MacParts } from './worker/protocol.js';

@@ -1,5 +1,5 @@
-// A VTEP inside a program: VNI 100 toward one peer, told of each MAC that it learns. Needs CAP_NET_ADMIN and CAP_NET_RAW.
-import { ConfigError, Vtep } from 'vtepd';
+// A VTEP inside a program: VNI 100 toward one peer that tells of each MAC that it learns. Needs CAP_NET_ADMIN and CAP_NET_RAW.
+import { ConfigError, formatMac, Vtep } from 'vtepd';
 
 try {
   const vtep = await Vtep.start({
@@ -9,7 +9,11 @@ try {
   console.log(`VNI 100 is on ${vtep.dataPlane.vnis()[0].tap}`);
   await vtep.changeVni(100, { ageingS: 60 });
 
-  for await (const { event } of vtep.events.subscribe()) {
+  const events = vtep.events.subscribe();
+  // What was learned before anybody listened is in the FDB.
+  const { items } = await vtep.dataPlane.listFdb(100, { type: 'dynamic', peer: '' }, 1000, 0);
+  for (const { mac, peer } of items) console.log(`${formatMac(mac.high, mac.low)} is behind ${peer}`);
+  for await (const { event } of events) {
     if (event.type === 'learned') console.log(`${event.mac} is behind ${event.peer}`);
   }
 } catch (error) {

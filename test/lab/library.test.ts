@@ -18,6 +18,8 @@ t.test('the example forwards, tells what it learns, and leaves nothing', async (
   await far.ip(`link add vxlan100 type vxlan id 100 local ${FAR} remote ${NEAR} dstport 4789 dev eth0
     link set vxlan100 address 02:00:00:00:00:02 mtu 1450 up
     address add 10.10.10.2/24 dev vxlan100`);
+  // From the first moment on: what is learned before the program listens is told, too.
+  lab.keep(far.start('ping -b -q -i 0.005 -c 4000 10.10.10.255'));
   const program = lab.keep(near.start([process.execPath, EXAMPLE]));
   await program.says(/VNI 100 is on vtep100/, 10_000);
   await assertPing(t, far, '10.10.10.1');
