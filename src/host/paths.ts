@@ -28,6 +28,19 @@ export interface ResolvedPeer {
   pathMtu: number;
 }
 
+/** A host that is left out of a list, because a host before it has the same address. */
+export interface Duplicate {
+  /** Canonical text. */
+  readonly address: string;
+  readonly first: string;
+  readonly again: string;
+}
+
+/** What a peer was configured as. */
+export function hostOf({ name, address }: ResolvedPeer): string {
+  return name || address.text;
+}
+
 /** What is known of an address that is no peer is forgotten after this, ms: it may be about to become one. */
 const FORGET_MS = 60_000;
 
@@ -36,8 +49,8 @@ export class Paths {
   readonly #resolve: (host: string) => Promise<readonly IpAddress[]>;
   readonly #routes = new Map<string, Route>();
   readonly #probed = new Map<string, number>();
-  /** Of lists that name an address twice: a sentence for each time. */
-  readonly #skipped = new WeakMap<readonly ResolvedPeer[], readonly string[]>();
+  /** Of lists in which several hosts have one address. */
+  readonly #duplicates = new WeakMap<readonly ResolvedPeer[], readonly Duplicate[]>();
   /** Since when addresses that are known are no peers, ms. */
   readonly #absent = new Map<string, number>();
 
@@ -76,23 +89,23 @@ export class Paths {
     asked: ReadonlyMap<PeerSettings, Promise<ResolvedPeer[]>>,
   ): Promise<ResolvedPeer[]> {
     const found = new Map<string, ResolvedPeer>();
-    const skipped: string[] = [];
+    const duplicates: Duplicate[] = [];
     for (const peer of list) {
       for (const resolved of await asked.get(peer)!) {
         const { text } = resolved.address;
         const same = found.get(text);
-        if (same) skipped.push(`${peer.host} is ${text}, as ${same.name || 'another peer'} is: taken once`);
+        if (same) duplicates.push({ address: text, first: hostOf(same), again: peer.host });
         else found.set(text, resolved);
       }
     }
     const peers = [...found.values()];
-    if (skipped.length > 0) this.#skipped.set(peers, skipped);
+    if (duplicates.length > 0) this.#duplicates.set(peers, duplicates);
     return peers;
   }
 
-  /** @param resolved a list that `resolvePeers` gave @returns sentences about peers that were named twice in it */
-  skipped(resolved: readonly ResolvedPeer[]): readonly string[] {
-    return this.#skipped.get(resolved) ?? [];
+  /** @param resolved a list that `resolvePeers` gave @returns hosts that were left out of it */
+  duplicates(resolved: readonly ResolvedPeer[]): readonly Duplicate[] {
+    return this.#duplicates.get(resolved) ?? [];
   }
 
   /** Our addresses on the ways to the peers: those configured, else those of the routes. */

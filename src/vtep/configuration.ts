@@ -14,6 +14,7 @@ import type { PeerSettings, Settings, VniSettings } from '../config/settings.js'
 import { checkStanding } from '../config/standing.js';
 import type { OwnSettings } from '../config/vni-words.js';
 import type { Events } from '../events.js';
+import { hostOf } from '../host/paths.js';
 import { Rollback } from '../host/rollback.js';
 import type { Logger } from '../log.js';
 import * as edits from '../state/edits.js';
@@ -24,7 +25,7 @@ import { DataPlaneError, type FdbFilter, isPeerOf, type PeerState } from '../wor
 import type { Handle } from '../worker/handle.js';
 import type { MacParts } from '../worker/protocol.js';
 import { carryOut } from './carry.js';
-import { hostOf, type Overlay } from './overlay.js';
+import type { Overlay } from './overlay.js';
 
 /** Where the state is kept. */
 export interface StateStore {

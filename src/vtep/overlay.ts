@@ -10,7 +10,7 @@ import { deriveMac } from '../host/mac-address.js';
 import { machineId, netnsId } from '../host/machine-id.js';
 import type { OverlayDevice, OverlayDeviceSpec } from '../host/overlay-device.js';
 import type { OverlayDevices } from '../host/overlay-devices.js';
-import type { Paths } from '../host/paths.js';
+import { type Duplicate, hostOf, type Paths } from '../host/paths.js';
 import { Rollback } from '../host/rollback.js';
 import type { Logger } from '../log.js';
 import type { PathCare } from '../path-care.js';
@@ -19,6 +19,7 @@ import { formatMac, parseMac } from '../wire/mac.js';
 import type { NewPeer } from '../worker/data-plane.js';
 import type { Handle, NewVni } from '../worker/handle.js';
 import type { VniPolicy } from '../worker/protocol.js';
+import { PeerDuplicates } from './peer-duplicates.js';
 import type { Warnings } from './warnings.js';
 
 export interface OverlayOptions {
@@ -44,28 +45,26 @@ export interface OpenVni {
   readonly peers: readonly NewPeer[];
 }
 
-/** What a peer was configured as. */
-export function hostOf({ name, address }: NewPeer): string {
-  return name || address.text;
-}
-
 export class Overlay {
   readonly #options: OverlayOptions;
+  readonly #duplicates: PeerDuplicates;
   #handle: Handle | undefined;
 
   constructor(options: OverlayOptions) {
     this.#options = options;
+    this.#duplicates = new PeerDuplicates(options.warnings);
   }
 
   /** Resolves the peers, asks for their routes, opens the devices: of all these VNIs, or of none. @throws Error for people */
   async open(vnis: readonly VniSettings[]): Promise<readonly OpenVni[]> {
-    const { care, devices, opened, warnings } = this.#options;
-    const resolved = await this.#resolve(vnis);
+    const { care, devices, opened, paths, warnings } = this.#options;
+    const resolved = await paths.resolvePeers(vnis.map(({ peers }) => peers));
     const begun: number[] = [];
     try {
       const specs: OverlayDeviceSpec[] = [];
       for (const [i, vni] of vnis.entries()) {
         begun.push(vni.vni);
+        this.#duplicates.add(vni.vni, paths.duplicates(resolved[i]));
         await care.begin(vni, resolved[i]);
         specs.push(this.#spec(vni));
       }
@@ -76,20 +75,9 @@ export class Overlay {
       return vnis.map((settings, i) => ({ settings, device: open[i], peers: resolved[i] }));
     } catch (error) {
       for (const vni of begun) await care.end(vni);
-      for (const { vni } of vnis) warnings.vniGone(vni);
+      for (const { vni } of vnis) this.#warnNoMore(vni);
       throw error;
     }
-  }
-
-  /** Peers of several VNIs with their addresses. @throws Error for people */
-  async #resolve(
-    vnis: readonly Pick<VniSettings, 'vni' | 'peers'>[],
-  ): Promise<readonly (readonly NewPeer[])[]> {
-    const { paths, warnings } = this.#options;
-    const resolved = await paths.resolvePeers(vnis.map(({ peers }) => peers));
-    for (const [i, { vni }] of vnis.entries())
-      for (const skipped of paths.skipped(resolved[i])) warnings.warn('peer_duplicate', skipped, vni);
-    return resolved;
   }
 
   /** The data plane runs: VNIs may come, change and go. */
@@ -143,8 +131,20 @@ export class Overlay {
 
   /** @param vni with its settings as they are then */
   async addPeers({ vni }: VniSettings, added: readonly PeerSettings[]): Promise<void> {
-    const [resolved] = await this.#resolve([{ vni, peers: added }]);
+    const { paths } = this.#options;
+    const [resolved] = await paths.resolvePeers([added]);
+    this.#duplicates.add(vni, [...this.#knownBefore(vni, resolved), ...paths.duplicates(resolved)]);
     await this.#addResolved(vni, resolved);
+  }
+
+  /** Which of them have the address of a peer that is there. */
+  #knownBefore(vni: number, resolved: readonly NewPeer[]): Duplicate[] {
+    const known = new Map(this.#handle!.peers(vni).map((peer) => [peer.address.text, hostOf(peer)]));
+    return resolved.flatMap((peer) => {
+      const address = peer.address.text;
+      const first = known.get(address);
+      return first === undefined ? [] : [{ address, first, again: hostOf(peer) }];
+    });
   }
 
   async #addResolved(vni: number, resolved: readonly NewPeer[]): Promise<void> {
@@ -162,6 +162,7 @@ export class Overlay {
     const handle = this.#handle!;
     const hosts = new Set(removed.map(({ host }) => host));
     const gone = handle.peers(vni.vni).filter((peer) => hosts.has(hostOf(peer)));
+    this.#duplicates.remove(vni.vni, (host) => hosts.has(host));
     await this.#removeAll(vni, gone, (host) => !hosts.has(host));
   }
 
@@ -170,6 +171,7 @@ export class Overlay {
     const handle = this.#handle!;
     await this.#addAnew(vni, (host) => host === name);
     const current = new Set(addresses.map(({ text }) => text));
+    this.#duplicates.remove(vni.vni, (host, address) => host === name && !current.has(address));
     const gone = handle
       .peers(vni.vni)
       .filter((peer) => peer.name === name && !current.has(peer.address.text));
@@ -208,7 +210,7 @@ export class Overlay {
   /** Frames first, then what follows from paths, then the device: whatever was made of it. */
   async #withdraw(vni: VniSettings): Promise<void> {
     const handle = this.#handle!;
-    const { care, devices, log, warnings } = this.#options;
+    const { care, devices, log } = this.#options;
     if (handle.vnis().some((state) => state.vni === vni.vni)) {
       const peers = handle.peers(vni.vni);
       await care.end(vni.vni);
@@ -219,11 +221,16 @@ export class Overlay {
         throw error;
       }
     } else await care.end(vni.vni);
-    warnings.vniGone(vni.vni);
+    this.#warnNoMore(vni.vni);
     // The VNI is gone whatever somebody else did to its device or bridge.
     await devices.close([vni.tap]).catch((error: Error) => {
       log.warn({ vni: vni.vni, error: error.message }, 'not all that was made for a VNI could be taken back');
     });
+  }
+
+  #warnNoMore(vni: number): void {
+    this.#duplicates.removeAll(vni);
+    this.#options.warnings.vniGone(vni);
   }
 
   #tellPeers(vni: number, peers: readonly NewPeer[], action: 'added' | 'removed'): void {

@@ -44,9 +44,19 @@ export class Warnings {
     this.#events.publish({ type: 'warning', code, detail });
   }
 
+  /** What is to be warned of about a VNI by this code: what was said by it before and is not among these is withdrawn. */
+  replace(code: string, details: readonly string[], vni: number): void {
+    this.#withdraw(vni, (warning) => warning.code === code && !details.includes(warning.detail));
+    for (const detail of details) this.warn(code, detail, vni);
+  }
+
   /** A VNI is gone, or could not be had. */
   vniGone(vni: number): void {
-    for (const { vnis } of this.#standing) vnis?.delete(vni);
+    this.#withdraw(vni, () => true);
+  }
+
+  #withdraw(vni: number, which: (warning: Warning) => boolean): void {
+    for (const warning of this.#standing) if (which(warning)) warning.vnis?.delete(vni);
     this.#standing = this.#standing.filter(({ vnis }) => vnis?.size !== 0);
   }
 }

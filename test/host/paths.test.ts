@@ -1,5 +1,6 @@
 import t from 'tap';
 import { Paths } from '../../src/host/paths.js';
+import { parseIpAddress } from '../../src/wire/ip-address.js';
 
 const peer = (host: string, flood = true) => ({ host, port: 4789, flood });
 
@@ -16,15 +17,17 @@ t.test('the same list comes out as the same list, others in their order', async 
   t.equal(third[1], first[0], 'a peer of two lists is one');
   t.match(third[0], { address: { family: 6, text: '::1', port: 4789 }, flood: true, name: '' });
   t.same(none, []);
-  t.same(paths.skipped(first), []);
+  t.same(paths.duplicates(first), []);
 });
 
 t.test('two hosts with one address are taken once, and told of', async (t) => {
-  const paths = new Paths({ local: [], underlayDev: '' });
-  const [list] = await paths.resolvePeers([[peer('127.0.0.1'), peer('127.0.0.1', false)]]);
-  t.match(list, [{ flood: true }]);
-  t.equal(list.length, 1);
-  t.match(paths.skipped(list), [/^127\.0\.0\.1 is 127\.0\.0\.1, as another peer is: taken once$/]);
+  const paths = new Paths({ local: [], underlayDev: '' }, async (host) => [
+    parseIpAddress(host === 'a.example' ? '127.0.0.1' : host)!,
+  ]);
+  const [list] = await paths.resolvePeers([[peer('127.0.0.1'), peer('127.0.0.2'), peer('a.example', false)]]);
+  t.match(list, [{ flood: true }, { flood: true }]);
+  t.equal(list.length, 2);
+  t.same(paths.duplicates(list), [{ address: '127.0.0.1', first: '127.0.0.1', again: 'a.example' }]);
 });
 
 t.test('a name without an address fails them all', (t) =>

@@ -187,6 +187,33 @@ t.test('warnings about a VNI go with it, and with one that could not be had', as
   t.same(codes(), []);
 });
 
+t.test(
+  'of hosts with one address, one is the peer, and the others are warned of while they are configured',
+  async (t) => {
+    const { overlay, zone, warnings, shown } = make();
+    const a = 'a.example';
+    const b = 'b.example';
+    const address = '127.0.0.1';
+    for (const name of [a, b]) zone.set(name, [address]);
+    const told = () =>
+      warnings.list.filter(({ code }) => code === 'peer_duplicate').map(({ detail }) => detail);
+    const also = (host: string, first: string) => `${host} is ${address}, as ${first} is: taken once`;
+    await overlay.add([vni(1, a)]);
+    await overlay.addPeers(vni(1, a, address), [peer(address)]);
+    t.same(told(), [also(address, a)], 'added later');
+    await overlay.removePeers(vni(1, a), [peer(address)]);
+    t.same(told(), [], 'the one that was left out is gone');
+    await overlay.addPeers(vni(1, a, address, b), [peer(address), peer(b)]);
+    t.same(told(), [also(address, a), also(b, a)]);
+    await overlay.removePeers(vni(1, address, b), [peer(a)]);
+    t.same(told(), [also(b, 'another peer')], 'another takes its place');
+    t.same(shown(), [['', address]]);
+    zone.set(b, ['127.0.0.2']);
+    await overlay.follow(vni(1, address, b), b, [parseIpAddress('127.0.0.2')!]);
+    t.same(told(), [], 'it has another address now');
+  },
+);
+
 t.test('a TAP changes its bridge after what follows from paths has been done to it', async (t) => {
   const settings = { local: [], underlayDev: '', sourcePorts: { min: 49152, max: 65535 } };
   const care = new PathCare({

@@ -21,13 +21,24 @@ t.test('said once, and shown until the last VNI that it is about has gone', asyn
   t.same(details(), ['of the machine']);
   warnings.warn('peer_duplicate', 'of both', 1);
   t.same(details(), ['of the machine', 'of both'], 'it is back');
+  warnings.replace('peer_duplicate', ['of both'], 2);
+  warnings.replace('peer_duplicate', ['of one'], 1);
+  t.same(details(), ['of the machine', 'of both', 'of one'], 'another VNI has it still');
+  warnings.replace('peer_duplicate', [], 2);
+  t.same(details(), ['of the machine', 'of one'], 'withdrawn');
   events.publish({ type: 'vni', vni: 1, action: 'removed' });
   const published: string[] = [];
   for await (const { event } of told) {
     if (event.type !== 'warning') break;
     published.push(event.code);
   }
-  const codes = ['offload_not_permitted', 'peer_duplicate', 'queues_unsteered', 'peer_duplicate'];
+  const codes = [
+    'offload_not_permitted',
+    'peer_duplicate',
+    'queues_unsteered',
+    'peer_duplicate',
+    'peer_duplicate',
+  ];
   t.same(published, codes);
   t.same(
     lines.map(({ code }) => code),
