@@ -127,7 +127,16 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   'state/state': ['config'],
   'state/edits': ['config', 'state/state'],
   state: ['config', 'state/state'],
-  index: ['config', 'type events', 'host', 'resolve', 'vtep', 'worker/data-plane'],
+  index: [
+    'config',
+    'type events',
+    'host',
+    'resolve',
+    'vtep',
+    'wire',
+    'worker/data-plane',
+    'type worker/protocol',
+  ],
   daemon: [
     'config',
     'control',
