@@ -119,12 +119,12 @@ export class PathCare {
 
   /**
    * The data plane runs: paths are watched from now on.
-   * @param deafPorts source ports of sockets that are not told what ICMP says of their datagrams
+   * @param isDeaf source ports of whose datagrams no socket is told what ICMP says; undefined: there are none
    */
-  start(handle: Handle, deafPorts: ReadonlySet<number>): void {
+  start(handle: Handle, isDeaf: ((port: number) => boolean) | undefined): void {
     this.#handle = handle;
     this.#probing.start(handle);
-    if (deafPorts.size > 0) this.#hear(handle, deafPorts);
+    if (isDeaf) this.#hear(handle, isDeaf);
   }
 
   stop(): void {
@@ -171,10 +171,10 @@ export class PathCare {
     return { ...result, ...judgement, routeMtu: this.#paths.routeMtu(text), fits, overlayMtu, tapMtu };
   }
 
-  #hear(handle: Handle, ports: ReadonlySet<number>): void {
+  #hear(handle: Handle, isOurPort: (port: number) => boolean): void {
     this.#hearing = new Hearing({
       device: this.#device,
-      ports,
+      isOurPort,
       isOurs: (address) => this.#paths.localAddresses().includes(address),
       isPeer: (address) => this.#paths.route(address) !== undefined,
       told: (family, address, port, mtu) =>

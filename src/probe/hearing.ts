@@ -1,7 +1,8 @@
 /**
- * Hears what routers say of datagrams of ours that were too big for the next hop, for an engine whose sockets have no
- * error queue (`node:dgram`). A message counts when what it quotes is a datagram from an address of ours and a port of the
- * pool to a peer at its port; one that quotes right can't be told from a genuine one (SECURITY.md).
+ * Hears what routers say of datagrams of ours that were too big for the next hop, where no socket with an error queue is
+ * told: of `node:dgram`'s, and of those that the kernel makes of flows that it passes. A message counts when what it quotes is a
+ * datagram from an address of ours and such a port to a peer at its port; one that quotes right can't be told from a
+ * genuine one (SECURITY.md).
  *
  * Main thread. Anybody may send such messages, so the same is told once a second, and no more in all than PER_SECOND. Whether the
  * port is the peer's is for the data plane to say, which knows.
@@ -22,8 +23,8 @@ export type Told = (family: 4 | 6, address: string, port: number, mtu: number) =
 export interface HearingOptions {
   /** Of the underlay's sockets; '' any. */
   readonly device: string;
-  /** Source ports of the pool. */
-  readonly ports: ReadonlySet<number>;
+  /** Whether datagrams from this source port are meant. */
+  readonly isOurPort: (port: number) => boolean;
   /** Canonical text of an address. */
   readonly isOurs: (address: string) => boolean;
   readonly isPeer: (address: string) => boolean;
@@ -60,8 +61,8 @@ export class Hearing {
   /** @param message as a raw socket gives it, of any length and content */
   hear(family: 4 | 6, message: Uint8Array, nowMs: number): void {
     const quoted = readQuotedUdp(family, message);
-    const { ports, isOurs, isPeer, told } = this.#options;
-    if (quoted === undefined || !ports.has(quoted.sourcePort)) return;
+    const { isOurPort, isOurs, isPeer, told } = this.#options;
+    if (quoted === undefined || !isOurPort(quoted.sourcePort)) return;
     const to = formatIpAddress(family, quoted.destination, '');
     if (!isPeer(to) || !isOurs(formatIpAddress(family, quoted.source, ''))) return;
     const { destinationPort: port, mtu } = quoted;

@@ -40,10 +40,21 @@ export function openSockets(
   });
 }
 
-/** Source ports of sockets without an error queue. */
-export function deafPorts(shim: Shim, settings: Settings, { sendFds }: UnderlaySockets): Set<number> {
-  if (engineOf(settings) === 'batch') return new Set();
-  return new Set(sendFds.filter((fd) => fd >= 0).map((fd) => shim.udpPort(fd)));
+/**
+ * Source ports of whose datagrams no error queue tells what ICMP says: those of `node:dgram`, and those that the kernel
+ * chooses for TCP flows that it passes. undefined: there are none.
+ */
+export function deafPorts(
+  shim: Shim,
+  settings: Settings,
+  { sendFds }: UnderlaySockets,
+): ((port: number) => boolean) | undefined {
+  const { flowOffload, sourcePorts } = settings;
+  const isBatch = engineOf(settings) === 'batch';
+  if (isBatch && !flowOffload) return undefined;
+  const pool = new Set(sendFds.filter((fd) => fd >= 0).map((fd) => shim.udpPort(fd)));
+  if (!isBatch) return (port) => pool.has(port);
+  return (port) => port >= sourcePorts.min && port <= sourcePorts.max && !pool.has(port);
 }
 
 /** The workers write to its device: it is to be closed after they have ended. */

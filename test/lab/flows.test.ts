@@ -8,6 +8,7 @@
 import t, { type Test } from 'tap';
 import { createLab, UNDERLAY_DEV } from '../support/lab.js';
 import { assertIdentity, assertNothingLost } from '../support/metrics.js';
+import { kernelEnd, narrowVms, nearVtepd, pathMtu, VMB } from '../support/narrow-vms.js';
 import type { Namespace } from '../support/netns.js';
 import { assertOffload, assertTransferDuring, type ChangingOffload, sent } from '../support/offload.js';
 import { capture, vxlanOf } from '../support/pcap.js';
@@ -22,6 +23,8 @@ const SOME_BYTES = 50 << 20;
 const MSS = 1398;
 /** Of frames that go through user space although they could pass: the first ones of a flow, and what was under way. */
 const SHARE_SEEN = 0.2;
+/** How soon a flow has got over a path that narrowed, ms: much sooner than a lease ends. */
+const HEARD_MS = 4000;
 
 t.test('known flows pass, both ways, and are counted as on the wire (kernel vxlan)', async (t) => {
   const { lab, near, far, vm101, vm105, vtepd } = await twoHosts(t, 'batch', '--flow-offload on');
@@ -123,6 +126,23 @@ t.test('a firewall that shuts out the peer is heard within a lease', async (t) =
   t.pass('no frame passes');
 });
 
+t.test('a path that narrows under a flow is heard of at once', async (t) => {
+  const path = await narrowVms(t, 1500);
+  const { lab, vma, vmb } = path;
+  await kernelEnd(path, 'far', 'ipv4');
+  const vtepd = await nearVtepd(path, 'ipv4', 'batch', '--flow-offload on');
+  await assertOffload(t, vtepd, OFFLOAD, true, 'granted');
+  await assertPing(t, vma, VMB.ipv4);
+  await lab.keep(vmb.start('iperf3 --server --one-off --forceflush')).says(/listening/);
+  lab.keep(vma.start(`iperf3 -c ${VMB.ipv4} -t 20`));
+  const arrived = () => deviceFrames(vmb, 'eth0');
+  await eventually('the flow to pass', async () => (await sent(vtepd)) > 50_000);
+  await path.narrow(1400);
+  const before = await arrived();
+  await eventually('the flow to go on', async () => (await arrived()) > before + 10_000, HEARD_MS);
+  t.equal(await pathMtu(vtepd), 1400, 'as the router said');
+});
+
 t.test('kill -9 leaves nothing behind, and the next start has it', async (t) => {
   const lab = createLab(t);
   const { near } = await lab.hosts({ near: [`${NEAR}/24`], far: [`${FAR}/24`] });
@@ -178,9 +198,13 @@ async function received(vtepd: Vtepd): Promise<number> {
   return (await vtepd.metrics()).sum('vtepd_peer_rx_frames_total');
 }
 
-async function tapFrames(host: Namespace): Promise<number> {
+function tapFrames(host: Namespace): Promise<number> {
+  return deviceFrames(host, 'vtep100');
+}
+
+async function deviceFrames(host: Namespace, device: string): Promise<number> {
   const [{ stats64 }] = await host.show<{ stats64: { rx: { packets: number }; tx: { packets: number } } }>(
-    '-statistics link show dev vtep100',
+    `-statistics link show dev ${device}`,
   );
   return stats64.rx.packets + stats64.tx.packets;
 }

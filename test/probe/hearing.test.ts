@@ -16,7 +16,7 @@ function hearing() {
   const told: unknown[] = [];
   const heard = new Hearing({
     device: '',
-    ports: new Set([49153]),
+    isOurPort: (port) => port === 49153,
     isOurs: (address) => address === '192.0.2.10',
     isPeer: (address) => address === '198.51.100.1' || address === '198.51.100.2',
     told: (...what) => told.push(what),

@@ -232,7 +232,7 @@ t.test('a TAP changes its bridge after what follows from paths has been done to 
   const following = new Promise<void>((resolve) => {
     followed = resolve;
   });
-  care.start({ vnis: () => [], followPaths: () => following } as unknown as Handle, new Set());
+  care.start({ vnis: () => [], followPaths: () => following } as unknown as Handle, undefined);
   const moving = overlay.moveTo({ ...vni(1), bridge: 'br-vxlan' });
   for (let turn = 0; turn < 100; turn++) await nextTurn();
   t.same(moved, []);
