@@ -1,4 +1,4 @@
-// A VTEP inside a program: VNI 100 toward one peer that tells of each MAC that it learns. Needs CAP_NET_ADMIN and CAP_NET_RAW.
+// A VTEP inside a program: VNI 100 toward one peer; each MAC that it learns is told. Needs CAP_NET_ADMIN and CAP_NET_RAW.
 import { ConfigError, formatMac, Vtep } from 'vtepd';
 
 try {
