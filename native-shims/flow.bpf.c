@@ -25,6 +25,7 @@ static __u64 (*ktime_get_ns)(void) = (void *)5;
 static long (*get_tunnel_key)(struct __sk_buff *skb, void *key, __u32 size, __u64 flags) = (void *)20;
 static long (*set_tunnel_key)(struct __sk_buff *skb, void *key, __u32 size, __u64 flags) = (void *)21;
 static long (*redirect)(__u32 ifindex, __u64 flags) = (void *)23;
+static long (*redirect_peer)(__u32 ifindex, __u64 flags) = (void *)155;
 static long (*load_bytes)(const void *skb, __u32 offset, void *to, __u32 len) = (void *)26;
 
 #define PASS (-1)
@@ -38,7 +39,7 @@ extern char flow_config, flow_taps, flow_vnis, flow_rows, flow_counts;
 struct config {
 	__u32 local; /* network byte order, as is peer */
 	__u32 vxlan; /* ifindex of the vxlan device */
-	__u32 lead;  /* ifindex of the device that leads to the private namespace */
+	__u32 lead;  /* ifindex of the device whose other end is in the private namespace */
 	__u32 port;  /* of VXLAN */
 };
 
@@ -224,7 +225,8 @@ SECTION("tcx/flow_in") int flow_in(struct __sk_buff *skb)
 	if (!row || row->peer != outer.source || !holds(row->until) || !map_lookup(&flow_vnis, &key.vni) ||
 	    !read_plain_tcp(skb, ETH_HLEN + sizeof(outer), outer.ethernet.h_proto, &tcp))
 		return PASS;
-	return redirect(config->lead, 0);
+	/* To the other end at once: through the device it would wait for another softirq, as every ACK would. */
+	return redirect_peer(config->lead, 0);
 }
 
 /*

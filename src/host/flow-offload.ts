@@ -4,7 +4,7 @@
  * the underlay's device; the maps that tell them what was decided.
  *
  *     TAP ─► vtflowPORT = vxlan device ─► (private: IP, UDP) ─► out ═ vtleadPORT ─► route ─► underlay
- *     underlay ─► vtleadPORT ═ out ─► (private: IP, UDP) ─► vxlan device = vtflowPORT ─► TAP
+ *     underlay ─► out ─► (private: IP, UDP) ─► vxlan device = vtflowPORT ─► TAP
  *
  * In a namespace of its own, as the VXLAN port here is vtepd's. There it has the address that peers know, and no rules. All of it
  * vanishes with the descriptors, also after `kill -9`.
