@@ -28,6 +28,15 @@ t.test('the example forwards, tells what it learns, and leaves nothing', async (
   await eventually('devices to go', async () => (await near.devices()).join() === 'eth0');
 });
 
+t.test('MACs from and to text', async (t) => {
+  const program = `import { formatMac, parseMac } from 'vtepd';
+    const { high, low } = parseMac('02-00-00-00-00-FE');
+    console.log(formatMac(high, low), parseMac('02:00'));`;
+  const host = await createLab(t).namespace('host');
+  const said = await host.run([process.execPath, '--input-type=module', '--eval', program]);
+  t.equal(said, '02:00:00:00:00:fe undefined\n');
+});
+
 t.test('errors have types', async (t) => {
   const lab = createLab(t);
   const host = await lab.namespace('host');
