@@ -41,8 +41,8 @@ export function openSockets(
 }
 
 /**
- * Source ports of whose datagrams no error queue tells what ICMP says: those of `node:dgram`, and those that the kernel
- * chooses for TCP flows that it passes. undefined: there are none.
+ * Source ports of whose datagrams no error queue tells what ICMP says: those of `node:dgram`, and those among which the
+ * kernel chooses for TCP flows that it passes; some of these are the pool's as well, and told of twice. undefined: there are none.
  */
 export function deafPorts(
   shim: Shim,
@@ -50,11 +50,10 @@ export function deafPorts(
   { sendFds }: UnderlaySockets,
 ): ((port: number) => boolean) | undefined {
   const { flowOffload, sourcePorts } = settings;
-  const isBatch = engineOf(settings) === 'batch';
-  if (isBatch && !flowOffload) return undefined;
+  if (engineOf(settings) === 'batch')
+    return flowOffload ? (port) => port >= sourcePorts.min && port <= sourcePorts.max : undefined;
   const pool = new Set(sendFds.filter((fd) => fd >= 0).map((fd) => shim.udpPort(fd)));
-  if (!isBatch) return (port) => pool.has(port);
-  return (port) => port >= sourcePorts.min && port <= sourcePorts.max && !pool.has(port);
+  return (port) => pool.has(port);
 }
 
 /** The workers write to its device: it is to be closed after they have ended. */
