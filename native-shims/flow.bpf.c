@@ -225,7 +225,7 @@ SECTION("tcx/flow_in") int flow_in(struct __sk_buff *skb)
 	if (!row || row->peer != outer.source || !holds(row->until) || !map_lookup(&flow_vnis, &key.vni) ||
 	    !read_plain_tcp(skb, ETH_HLEN + sizeof(outer), outer.ethernet.h_proto, &tcp))
 		return PASS;
-	/* To the other end at once: through the device it would wait for another softirq, as every ACK would. */
+	/* Into the private namespace at once: sent by the device, it would wait in a queue for the next softirq. */
 	return redirect_peer(config->lead, 0);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Made by scripts/flow-program.mjs from flow.bpf.c, sha256
- * 0d9d82b14ccb5f7da432ec8e2cc4aae038554316a7b549a5034bcbf7d48e716d
+ * d28ace1c81132ac8a4ab7deb570aefd285e5c40fbc3f31f22d01b0e102a796f7
  */
 #include <stdint.h>
 
