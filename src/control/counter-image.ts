@@ -1,7 +1,7 @@
 /**
  * All counters as one scrape sees them. The text format wants the samples of a metric together, all VNIs one after another,
  * while the numbers of a VNI must be of one moment: so they are copied before the first line is written. 64 bytes a (VNI, peer)
- * and 512 a VNI, and no object for a peer. Between two VNIs, now and then, the event loop has its turn.
+ * and about 600 a VNI, and no object for a peer. Between two VNIs, now and then, the event loop has its turn.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type DataPlane, DataPlaneError, type VniRows, type VniState } from '../worker/data-plane.js';

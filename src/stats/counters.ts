@@ -23,7 +23,7 @@ export const G_STRAY_VNI = 3;
 /** Drops that belong to no configured VNI: DROP_REASON_COUNT cells. */
 export const G_DROPS_ENCAP = 8;
 export const G_DROPS_DECAP = G_DROPS_ENCAP + DROP_REASON_COUNT;
-export const GLOBAL_ROW = 64;
+export const GLOBAL_ROW = rowLen(G_DROPS_DECAP + DROP_REASON_COUNT);
 
 /** Offsets in a VNI row. The generation tells a reader whether the row is still the one it means. */
 export const V_GENERATION = 0;
@@ -48,7 +48,7 @@ export const V_TOO_BIG_DROP = 18;
 export const V_MSS_CLAMPED = 19;
 export const V_DROPS_ENCAP = 24;
 export const V_DROPS_DECAP = V_DROPS_ENCAP + DROP_REASON_COUNT;
-export const VNI_ROW = 64;
+export const VNI_ROW = rowLen(V_DROPS_DECAP + DROP_REASON_COUNT);
 
 /** Offsets in a peer row. */
 export const P_GENERATION = 0;
@@ -65,6 +65,11 @@ export const P_FDB_DYNAMIC = 7;
 export const PEER_ROW = 8;
 
 const SEQUENCE_LEN = 64;
+
+/** Cells of a row that uses that many: rows begin at cache lines of 64 bytes. */
+function rowLen(used: number): number {
+  return (used + 7) & ~7;
+}
 
 /** How long a reader tries: copies that were disturbed, and milliseconds that it lets a stopped writer have. */
 export const READ_ATTEMPTS = 10_000;

@@ -191,7 +191,15 @@ t.test('/v1/counters says the same', async (t) => {
         tooBig: { icmp: 1, fragment: 2, drop: 3 },
         mssClamped: 5,
         drops: {
-          encap: { no_tx_target: 0, flood_off: 0, too_big: 0, no_route: 1, underlay_full: 0 },
+          encap: {
+            no_tx_target: 0,
+            flood_off: 0,
+            too_big: 0,
+            no_route: 1,
+            underlay_full: 0,
+            segments: 0,
+            fair_share: 0,
+          },
           decap: {
             invalid_hdr: 0,
             source_not_peer: 3,
@@ -205,6 +213,9 @@ t.test('/v1/counters says the same', async (t) => {
             overlay_full: 0,
             overlay_down: 0,
             no_slot: 1,
+            ambiguous: 0,
+            segments: 0,
+            fair_share: 0,
           },
         },
         fdb: { static: 0, dynamic: 0, learned: 4, moved: 3, aged: 2, evicted: 1 },
@@ -227,7 +238,10 @@ t.test('/v1/counters says the same', async (t) => {
         others: { tx: { frames: 0, bytes: 0 }, rx: { frames: 3, bytes: 300 } },
       },
     ],
-    drops: { encap: {}, decap: { truncated: 0, invalid_hdr: 0, vni_not_found: 11, rx_overflow: 0 } },
+    drops: {
+      encap: {},
+      decap: { truncated: 0, invalid_hdr: 0, vni_not_found: 11, source_not_peer: 0, rx_overflow: 0 },
+    },
     reservedBits: 7,
     busyRatio: 0.25,
     names: [],

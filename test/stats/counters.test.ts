@@ -24,6 +24,7 @@ t.test('no two cells of a row overlap, and none leaves its row', async (t) => {
     t.ok(cells.length >= 5, `${prefix}: the names were found`);
     for (const [name, first, last] of cells) {
       t.ok(last < row, `${name} ends within its row`);
+      t.equal(row % 8, 0, `${prefix}: rows begin at cache lines`);
       for (let cell = first; cell <= last; cell++) {
         t.equal(taken.get(cell), undefined, `${name} cell ${cell}`);
         taken.set(cell, name);

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { DROP, DROP_REASON_COUNT, DROP_REASONS } from '../../src/stats/drop-reason.js';
+import { DECAP, DROP, DROP_REASON_COUNT, DROP_REASONS, ENCAP, STRAY } from '../../src/stats/drop-reason.js';
 
 /** The contract with dashboards: names may be added, never changed. */
 const NAMES = [
@@ -22,6 +22,9 @@ const NAMES = [
   'underlay_full',
   'rx_overflow',
   'no_slot',
+  'ambiguous',
+  'segments',
+  'fair_share',
 ];
 
 t.test('every promised reason is there once, and none besides', async (t) => {
@@ -31,9 +34,10 @@ t.test('every promised reason is there once, and none besides', async (t) => {
 
 t.test('index, label and help agree', async (t) => {
   t.equal(DROP_REASONS[0][0], '', 'a verdict of 0 is no drop');
-  DROP_REASONS.slice(1).forEach(([label, help], i) => {
+  DROP_REASONS.slice(1).forEach(([label, help, occurs], i) => {
     t.equal(DROP[label as keyof typeof DROP], i + 1, label);
     t.match(label, /^[a-z]+(_[a-z]+)*$/);
     t.ok(help.length > 10 && !help.endsWith('.'), `${label} has a help text`);
+    t.equal(occurs & ~(ENCAP | DECAP | STRAY), 0, `${label} has a scope`);
   });
 });
