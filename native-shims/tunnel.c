@@ -83,7 +83,7 @@ static struct tunnel_vnet describe(const struct tunnel *tunnel, const struct sup
 	vnet.plain.hdr_len = (uint16_t)(OUTER_LEN + super->headers_len);
 	vnet.plain.gso_size = (uint16_t)super->gso_size;
 	vnet.plain.csum_start = (uint16_t)(OUTER_LEN + super->l4);
-	vnet.plain.csum_offset = super->protocol == IPPROTO_TCP ? TCP_CHECKSUM : UDP_CHECKSUM;
+	vnet.plain.csum_offset = TCP_CHECKSUM;
 	vnet.outer_th_offset = OUTER_UDP;
 	vnet.inner_nh_offset = (uint16_t)(OUTER_LEN + super->ip);
 	return vnet;
@@ -92,6 +92,8 @@ static struct tunnel_vnet describe(const struct tunnel *tunnel, const struct sup
 /**
  * tunnel_takes() - may this superframe, of entry i, leave whole to this peer?
  *
+ * TCP only. A UDP superframe that reaches a peer on this machine uncut would be one datagram with a stated segment
+ * size there, as a train of datagrams is, and nothing but its sender's word could tell the two apart.
  * Not when one of its segments would exceed the path: the device cuts without looking. Nor with another DF than
  * the tunnel's: the source ports are of a pool with that one, and a flow is to keep its port.
  */
@@ -101,6 +103,7 @@ int tunnel_takes(const struct tunnel *tunnel, const struct peer_row *peer, const
 	int32_t outer_ip = IPV4_HEADER_LEN + UDP_HEADER_LEN + super->headers_len;
 
 	return tunnel->fd >= 0 && peer->flags & PEER_TUNNEL && peer->family == AF_INET && super->count > 1 &&
+	       super->protocol == IPPROTO_TCP &&
 	       batch->df[i] == (tunnel->options & TUNNEL_DF ? DF_SET : DF_CLEAR) &&
 	       outer_ip + super->gso_size <= tunnel->mtu && outer_ip + super->payload_len <= IP_LEN_MAX;
 }

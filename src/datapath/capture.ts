@@ -22,7 +22,6 @@ import type { PathErrors } from '../frame/path-errors.js';
 import type { OverlayPort, UnderlayPort } from '../port/port.js';
 import { hasVni, VXLAN_LEN, vni } from '../wire/vxlan.js';
 import { type Clock, EPOCH_MS } from './clock.js';
-import { isSuperframe } from './postponed.js';
 
 const AF_INET6 = 10;
 
@@ -114,9 +113,7 @@ export class Capture {
       const off = batch.off[i];
       const end = off + batch.len[i];
       const stated = batch.gsoSize[i];
-      const isOne =
-        stated === 0 || stated >= batch.len[i] || isSuperframe(arena, off + VXLAN_LEN, end, off + stated);
-      const step = isOne ? batch.len[i] : stated;
+      const step = stated <= 0 ? batch.len[i] : stated;
       for (let at = off; at < end; at += step) this.#arrival(arena, at, Math.min(step, end - at), sources, i);
     }
   }

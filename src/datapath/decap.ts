@@ -6,7 +6,9 @@
  * clamped, and the frame is written to the VNI's TAP and nowhere else: what came from the underlay never returns to it.
  * Bytes from the network are checked here, once.
  *
- * A datagram may be a train that the kernel did not take apart (UDP_GRO): its frames are judged one by one.
+ * A descriptor with a stated segment size is a train that the kernel did not take apart (UDP_GRO): datagrams of one
+ * outer flow, of any VNI. Each is judged by itself. One whose inner IP length reaches beyond it is dropped
+ * (`ambiguous`): nothing that a VM writes joins a datagram to its neighbours, which may be another tenant's.
  */
 
 import type { Tables } from '../fdb/tables.js';
@@ -24,8 +26,9 @@ import {
   networkEtherType,
   SRC_OFF,
   VLAN_OFF,
-  VLAN_TAG_LEN,
+  vlanTagsLen,
 } from '../wire/ethernet.js';
+import { reachesBeyond } from '../wire/ip-packet.js';
 import { PLAIN_IPV4, PROTOCOL_OFF, PROTOCOL_TCP } from '../wire/ipv4.js';
 import { isMulticastMac, macHigh, macLow } from '../wire/mac.js';
 import { FLAG_SYN } from '../wire/tcp.js';
@@ -36,7 +39,7 @@ import { applyOuterEcn, leavesEcn } from './congestion.js';
 import { type Flows, isTcpSuperframe } from './flows.js';
 import { MssClamp, PLAIN_FLAGS_OFF, PLAIN_TCP_LEN, synOffset } from './mss-clamp.js';
 import type { OuterOptions } from './outer-header.js';
-import { describeFrame, isSuperframe } from './postponed.js';
+import { describeFrame, SEGMENTS_TOO_SHORT } from './postponed.js';
 import { ProbeEcho, type ProbeReplied } from './probe-echo.js';
 
 const SHORTEST = VXLAN_LEN + ETHERNET_LEN;
@@ -95,9 +98,7 @@ export class Decap {
       const len = datagrams.len[i];
       const stated = datagrams.gsoSize[i];
       this.#tos = datagrams.tos[i];
-      if (stated === 0 || stated >= len) this.#deliverOne(i, off, len, 0);
-      else if (isSuperframe(this.#arena, off + VXLAN_LEN, off + len, off + stated))
-        this.#deliverOne(i, off, len, stated);
+      if (stated <= 0 || stated >= len) this.#deliverOne(i, off, len, false);
       else this.#deliverTrain(i, off, len, stated);
     }
     this.#flush();
@@ -105,11 +106,11 @@ export class Decap {
 
   #deliverTrain(i: number, off: number, len: number, size: number): void {
     const end = off + len;
-    for (let at = off; at < end; at += size) this.#deliverOne(i, at, Math.min(size, end - at), 0);
+    for (let at = off; at < end; at += size) this.#deliverOne(i, at, Math.min(size, end - at), true);
   }
 
-  /** @param i row of the source @param statedSize segment size that came with it, if it is one superframe */
-  #deliverOne(i: number, off: number, len: number, statedSize: number): void {
+  /** @param i row of the source @param inTrain it is one datagram of a train */
+  #deliverOne(i: number, off: number, len: number, inTrain: boolean): void {
     const out = this.#out;
     const o = out.count;
     out.off[o] = off + VXLAN_LEN;
@@ -120,11 +121,11 @@ export class Decap {
     out.segCount[o] = 1;
     out.wireLen[o] = len - VXLAN_LEN;
     out.status[o] = 0;
-    this.#emit(this.#judgeDatagram(o, i, off, len, statedSize));
+    this.#emit(this.#judgeDatagram(o, i, off, len, inTrain));
   }
 
   /** The checks of the outer side; who counts it is known after the source check. @returns 0 or the drop reason */
-  #judgeDatagram(o: number, i: number, off: number, len: number, statedSize: number): number {
+  #judgeDatagram(o: number, i: number, off: number, len: number, inTrain: boolean): number {
     const { vnis, peers } = this.#tables;
     const arena = this.#arena;
     const out = this.#out;
@@ -135,15 +136,18 @@ export class Decap {
     const peerIdx = peers.findSource(vniIdx, this.#sources, i);
     out.vniIdx[o] = vniIdx;
     out.peerIdx[o] = peerIdx < 0 ? vnis.otherIdx[vniIdx] : peers.accountIdx(peerIdx);
-    const network = describeFrame(arena, out, o, statedSize, vnis.overlayMtu[vniIdx]);
+    let network = describeFrame(arena, out, o, vnis.overlayMtu[vniIdx]);
     if (peerIdx < 0 && vnis.accept[vniIdx] !== ACCEPT_ANY) return DROP.source_not_peer;
     if (hasReservedBits(arena, off)) {
       out.flags[o] |= FRAME_RESERVED_BITS;
       if (this.#options.strictHeader) return DROP.reserved_bits;
     }
+    if (inTrain && network >= 0 && reachesBeyond(arena, network, off + len)) return DROP.ambiguous;
     const verdict = this.#judgeFrame(o, i, peerIdx, vniIdx);
+    // Behind the tags that were removed, headers may be in sight that were not before.
+    if (out.off[o] !== off + VXLAN_LEN) network = describeFrame(arena, out, o, vnis.overlayMtu[vniIdx]);
     if (verdict !== 0 || this.#isPlain(network, off + len)) return verdict;
-    return this.#adapt(o, network, peerIdx);
+    return network === SEGMENTS_TOO_SHORT ? DROP.segments : this.#adapt(o, network, peerIdx);
   }
 
   /** Which VNI it was is for the operator: one side is configured wrong. */
@@ -169,7 +173,7 @@ export class Decap {
     if (low === vnis.macLow[vniIdx] && high === vnis.macHigh[vniIdx]) return DROP.local_mac;
     if (vnis.vlan[vniIdx] !== VLAN_PASS && hasVlanTag(arena, this.#out.off[o])) {
       if (vnis.vlan[vniIdx] === VLAN_DROP) return DROP.vlan_drop;
-      this.#stripTag(o);
+      if (!this.#stripTags(o)) return DROP.invalid_hdr;
     }
     const verdict = vnis.learning[vniIdx] === 0 ? 0 : this.#learn(vniIdx, high, low, peerIdx, i);
     if (this.#flows.active && verdict === 0 && peerIdx >= 0)
@@ -215,16 +219,16 @@ export class Decap {
     return fdb.learnFromStranger(vniIdx, high, low, this.#sources, i, this.#options.port, this.#tick);
   }
 
-  /** Moves the two addresses over the outermost tag: twelve bytes, whatever the frame's length. */
-  #stripTag(o: number): void {
+  /** Moves the two addresses over all tags: twelve bytes, whatever the frame's length. @returns false: nothing is behind them */
+  #stripTags(o: number): boolean {
     const out = this.#out;
     const off = out.off[o];
-    if (out.len[o] < ETHERNET_LEN + VLAN_TAG_LEN) return;
-    this.#arena.copyWithin(off + VLAN_TAG_LEN, off, off + VLAN_OFF);
-    out.off[o] = off + VLAN_TAG_LEN;
-    out.len[o] -= VLAN_TAG_LEN;
-    out.csumStart[o] -= VLAN_TAG_LEN;
-    out.wireLen[o] -= VLAN_TAG_LEN * out.segCount[o];
+    const tagsLen = vlanTagsLen(this.#arena, off, off + out.len[o]);
+    if (tagsLen < 0) return false;
+    this.#arena.copyWithin(off + tagsLen, off, off + VLAN_OFF);
+    out.off[o] = off + tagsLen;
+    out.len[o] -= tagsLen;
+    return true;
   }
 
   /** The descriptor at the end of the batch is complete: keep it, and write when the batch is full. */

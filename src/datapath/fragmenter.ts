@@ -39,7 +39,7 @@ export function canFragment(b: Uint8Array, frames: Batch, i: number, ip: number,
     frames.csumStart[i] === ip + headerLen - frames.off[i] &&
     ipv4.protocol(b, ip) === ipv4.PROTOCOL_UDP &&
     !ipv4.isFragment(b, ip) &&
-    ipv4.totalLen(b, ip) - headerLen > udp.UDP_LEN
+    frames.len[i] - frames.csumStart[i] > udp.UDP_LEN
   );
 }
 
@@ -109,7 +109,8 @@ export class Fragmenter {
     const off = frames.off[i];
     const l4 = frames.csumStart[i];
     const from = off + l4 + udp.UDP_LEN + k * frames.gsoSize[i];
-    const dataLen = Math.min(frames.gsoSize[i], ip + ipv4.totalLen(this.#source, ip) - from);
+    // The frame's own bytes count: the length in its IP header is the sender's word, and is not looked at.
+    const dataLen = Math.min(frames.gsoSize[i], off + frames.len[i] - from);
     copy(to, 0, this.#source, off, l4 + udp.UDP_LEN);
     copy(to, l4 + udp.UDP_LEN, this.#source, from, dataLen);
     const at = ip - off;

@@ -1,18 +1,21 @@
 /**
- * What a peer on the same machine left for a network card to do. Over veth, checksums and segmentation are
+ * Work that a peer on the same machine left for a network card to do. Over veth, checksums and segmentation are
  * postponed, and a UDP socket facing kernel vxlan receives (docs/architecture.md, Same-host peers):
  *
  * 1. inner TCP and UDP whose checksum field holds the pseudo-header sum only,
- * 2. an inner TCP superframe of up to 64 KB as one datagram, with no control message,
- * 3. an inner UDP superframe as one datagram whose control message states the *inner* segment size.
+ * 2. an inner TCP superframe of up to 64 KB as one datagram, with no control message.
  *
  * `describeFrame` finds these and fills the columns with which a TAP write lets the kernel finish the job. A
  * frame from a real wire has none of it and passes as it is. A true checksum equals the pseudo-header sum once in
- * 65,535 times; the kernel then computes it anew, and the frame stays valid.
+ * 65,535 times; the kernel then computes it again, and the frame stays valid.
+ *
+ * No byte of a frame decides how many datagrams a descriptor holds: a segment size that the kernel states always
+ * means a train, and each datagram of it is described by itself (`decap.ts`). So a length that lies here concerns
+ * the frame that it stands in, and no other.
  *
  * Reads headers only, each after its bounds are checked. Allocates nothing.
  */
-import { type Batch, FRAME_NEEDS_CSUM, GSO_NONE, GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4 } from '../frame/batch.js';
+import { type Batch, FRAME_NEEDS_CSUM, GSO_NONE, GSO_TCPV4, GSO_TCPV6 } from '../frame/batch.js';
 import { pseudoHeaderSumIpv4, pseudoHeaderSumIpv6 } from '../wire/checksum.js';
 import { networkOffset } from '../wire/ethernet.js';
 import { isIpv4, packetEnd, transport } from '../wire/ip-packet.js';
@@ -22,26 +25,22 @@ import * as tcp from '../wire/tcp.js';
 import * as udp from '../wire/udp.js';
 
 /**
- * Shortest segment that a superframe is cut into, bytes. No sender postpones shorter ones; a crafted frame whose
- * headers nearly fill the overlay MTU would become tens of thousands of frames.
+ * Shortest segment that a superframe is cut into, bytes: 256 of them at most. No sender postpones shorter ones; a
+ * crafted frame whose headers nearly fill the overlay MTU would become tens of thousands of frames.
  */
 const SHORTEST_SEGMENT = 256;
+
+/** Answer of `describeFrame`: a superframe whose segments would be shorter than SHORTEST_SEGMENT. */
+export const SEGMENTS_TOO_SHORT = -2;
 
 /**
  * Sets gsoType, gsoSize, csumStart, csumOff, segCount and wireLen of descriptor i, and FRAME_NEEDS_CSUM in its
  * flags. off and len are set already.
  *
- * @param statedSize segment size that came with the datagram, or 0
  * @param overlayMtu largest IP packet of the overlay: segments are made no larger
- * @returns where the network header begins; −1: nowhere
+ * @returns where the network header begins; −1: nowhere; SEGMENTS_TOO_SHORT
  */
-export function describeFrame(
-  b: Uint8Array,
-  batch: Batch,
-  i: number,
-  statedSize: number,
-  overlayMtu: number,
-): number {
+export function describeFrame(b: Uint8Array, batch: Batch, i: number, overlayMtu: number): number {
   const off = batch.off[i];
   const end = off + batch.len[i];
   batch.gsoType[i] = GSO_NONE;
@@ -56,20 +55,9 @@ export function describeFrame(
   const l4 = ip + transportOffset(found);
   const field = checksumField(b, protocol, l4, ipEnd);
   if (field >= 0 && stored(b, l4 + field) === pseudoHeaderSum(b, ip, protocol, ipEnd - l4)) {
-    finishLater(b, batch, i, ip, l4, ipEnd, field, statedSize, overlayMtu);
+    if (!finishLater(b, batch, i, ip, l4, ipEnd, field, overlayMtu)) return SEGMENTS_TOO_SHORT;
   }
   return ip;
-}
-
-/**
- * Is a datagram with a stated segment size one superframe (case 3), or a train of datagrams? A train's first frame
- * ends within the first segment; a superframe's IP packet is longer.
- *
- * @param off of the inner frame @param end of the whole datagram @param segmentEnd of its first segment
- */
-export function isSuperframe(b: Uint8Array, off: number, end: number, segmentEnd: number): boolean {
-  const ip = networkOffset(b, off, end);
-  return ip >= 0 && packetEnd(b, ip, end) > segmentEnd;
 }
 
 /** Offset of the checksum in a TCP or UDP header that is all there; −1: neither, or cut off. */
@@ -89,7 +77,11 @@ function stored(b: Uint8Array, off: number): number {
   return (b[off] << 8) | b[off + 1];
 }
 
-/** Checksum postponed: the kernel is to finish it, and to segment what is larger than the overlay carries. */
+/**
+ * Checksum postponed: the kernel is to finish it, and to segment TCP that is larger than the overlay carries.
+ *
+ * @returns false when its segments would be too short
+ */
 function finishLater(
   b: Uint8Array,
   batch: Batch,
@@ -98,19 +90,19 @@ function finishLater(
   l4: number,
   ipEnd: number,
   field: number,
-  statedSize: number,
   mtu: number,
-): void {
+): boolean {
   batch.flags[i] |= FRAME_NEEDS_CSUM;
   batch.csumStart[i] = l4 - batch.off[i];
   batch.csumOff[i] = field;
-  const isTcp = field === tcp.CHECKSUM_OFF;
-  const headerEnd = l4 + (isTcp ? tcp.headerLen(b, l4) : udp.UDP_LEN);
-  const segmentLen = isTcp ? (ipEnd - ip > mtu ? mtu - (headerEnd - ip) : 0) : statedSize;
+  if (field !== tcp.CHECKSUM_OFF || ipEnd - ip <= mtu) return true;
+  const headerEnd = l4 + tcp.headerLen(b, l4);
+  const segmentLen = mtu - (headerEnd - ip);
   const payloadLen = ipEnd - headerEnd;
-  if (segmentLen < (isTcp ? SHORTEST_SEGMENT : 1) || payloadLen <= segmentLen) return;
-  batch.gsoType[i] = !isTcp ? GSO_UDP_L4 : isIpv4(b, ip) ? GSO_TCPV4 : GSO_TCPV6;
+  if (segmentLen < SHORTEST_SEGMENT) return false;
+  batch.gsoType[i] = isIpv4(b, ip) ? GSO_TCPV4 : GSO_TCPV6;
   batch.gsoSize[i] = segmentLen;
   batch.segCount[i] = Math.ceil(payloadLen / segmentLen);
   batch.wireLen[i] = batch.len[i] + (batch.segCount[i] - 1) * (headerEnd - batch.off[i]);
+  return true;
 }

@@ -28,6 +28,8 @@ export const ETHERTYPE_ARP = 0x0806;
 export const ETHERTYPE_VLAN = 0x8100;
 export const ETHERTYPE_IPV6 = 0x86dd;
 export const ETHERTYPE_QINQ = 0x88a8;
+/** TPID that some bridges used for service tags before 802.1ad. */
+const ETHERTYPE_OLD_QINQ = 0x9100;
 /** Smaller values of the type field are the length of an 802.3 frame. */
 export const ETHERTYPE_MIN = 0x0600;
 
@@ -39,8 +41,25 @@ export function etherType(b: Uint8Array, off: number): number {
   return (b[off + TYPE_OFF] << 8) | b[off + TYPE_OFF + 1];
 }
 
+/** True when a tag follows the addresses, of any TPID in use: what a policy on tags applies to. */
 export function hasVlanTag(b: Uint8Array, off: number): boolean {
-  return isTagType(etherType(b, off));
+  const type = etherType(b, off);
+  return isTagType(type) || type === ETHERTYPE_OLD_QINQ;
+}
+
+/**
+ * Bytes of all tags that follow the addresses, whatever their number.
+ *
+ * @param end offset just behind the frame
+ * @returns 0 without a tag; -1 when the frame ends within a tag or the type field behind it
+ */
+export function vlanTagsLen(b: Uint8Array, off: number, end: number): number {
+  let len = 0;
+  while (off + len + ETHERNET_LEN <= end) {
+    if (!hasVlanTag(b, off + len)) return len;
+    len += VLAN_TAG_LEN;
+  }
+  return -1;
 }
 
 /** 0 … 4095; of a frame with `hasVlanTag` and at least ETHERNET_LEN + VLAN_TAG_LEN bytes. 0: priority only. */

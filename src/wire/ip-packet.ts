@@ -20,6 +20,18 @@ export function packetEnd(b: Uint8Array, off: number, end: number): number {
   return -1;
 }
 
+/**
+ * True when the length field of an IP header states more bytes than there are. Only the fixed header is looked at.
+ *
+ * @param off where `networkOffset` found it @param end of the frame
+ */
+export function reachesBeyond(b: Uint8Array, off: number, end: number): boolean {
+  const type = networkEtherType(b, off);
+  const len = end - off;
+  if (type === ETHERTYPE_IPV4) return len >= ipv4.IPV4_LEN && ipv4.totalLen(b, off) > len;
+  return type === ETHERTYPE_IPV6 && len >= ipv6.IPV6_LEN && ipv6.IPV6_LEN + ipv6.payloadLen(b, off) > len;
+}
+
 /** Of a packet that was checked; it is IPv6 otherwise. */
 export function isIpv4(b: Uint8Array, off: number): boolean {
   return b[off] >>> 4 === 4;

@@ -173,6 +173,39 @@ t.test('a UDP superframe: its datagrams, their checksums, their fragments', asyn
   }
 });
 
+t.test('a UDP superframe whose IP header states another length: its own bytes count', async (t) => {
+  const SIZE = 1472;
+  const payloadLen = 5 * SIZE + 100;
+  const SECRET = Buffer.from('SECRET-OF-ANOTHER-TENANT');
+  for (const stated of [0, 20, 28, 29, 576, 65535]) {
+    const { plane } = planeWith();
+    const other = ipv4Frame(B, A, { payloadLen: 40_000, postponed: true });
+    for (let at = 42; at + SECRET.length < other.length; at += SECRET.length) other.set(SECRET, at);
+    const columns = {
+      gsoType: GSO_UDP_L4,
+      gsoSize: SIZE,
+      csumStart: 34,
+      csumOff: 6,
+      flags: FRAME_NEEDS_CSUM,
+    };
+    plane.overlay.waiting.push({ vniIdx: 0, bytes: other, superframe: columns });
+    plane.breathe();
+    plane.clear();
+    const bytes = ipv4Frame(B, A, { payloadLen, postponed: true });
+    bytes.set([stated >>> 8, stated & 0xff], 16);
+    plane.overlay.waiting.push({ vniIdx: 0, bytes, superframe: columns });
+    plane.breathe();
+    const sent = sentFrames(plane);
+    t.notOk(
+      sent.some((frame) => Buffer.from(frame).includes(SECRET)),
+      `length ${stated}: nothing of another frame leaves`,
+    );
+    const total = sent.reduce((sum, frame) => sum + frame.length, 0);
+    t.ok(total <= payloadLen + sent.length * 42, `length ${stated}: ${total} bytes`);
+    plane.checkIdentity(t, `length ${stated}`);
+  }
+});
+
 t.test('a UDP checksum that comes to zero is sent as ones', async (t) => {
   const SIZE = 1472;
   const bytes = ipv4Frame(B, A, { payloadLen: 2 * SIZE, postponed: true });
