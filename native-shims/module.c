@@ -87,6 +87,24 @@ static napi_value js_udp_open(napi_env env, napi_callback_info info)
 	return answer(&call, udp_open(&local, device, options, receive_len, send_len, ttl));
 }
 
+static napi_value js_udp_set_gro(napi_env env, napi_callback_info info)
+{
+	struct call call = begin_call(env, info, "udpSetGro");
+	int fd = arg_int(&call, 0, "fd");
+	bool on = arg_bool(&call, 1, "on");
+
+	return call.refused ? NULL : answer(&call, udp_set_gro(fd, on));
+}
+
+static napi_value js_udp_select(napi_env env, napi_callback_info info)
+{
+	struct call call = begin_call(env, info, "udpSelect");
+	int fd = arg_int(&call, 0, "fd");
+	struct view program = arg_bytes(&call, 1, "program", 8, 4);
+
+	return call.refused ? NULL : answer(&call, udp_select(fd, program.data, program.count));
+}
+
 static napi_value js_udp_receive_batch(napi_env env, napi_callback_info info)
 {
 	struct call call = begin_call(env, info, "udpReceiveBatch");
@@ -207,6 +225,16 @@ static napi_value js_tunnel_segmentation(napi_env env, napi_callback_info info)
 
 	arg_string(&call, 0, "device", device, sizeof(device));
 	return call.refused ? NULL : answer(&call, tunnel_segmentation(device));
+}
+
+static napi_value js_device_driver(napi_env env, napi_callback_info info)
+{
+	struct call call = begin_call(env, info, "deviceDriver");
+	char device[NAME_SIZE];
+	struct view driver = arg_bytes(&call, 1, "driver", DRIVER_NAME_SIZE, 1);
+
+	arg_string(&call, 0, "device", device, sizeof(device));
+	return call.refused ? NULL : answer(&call, device_driver(device, driver.data));
 }
 
 static napi_value js_udp_read_errors(napi_env env, napi_callback_info info)
@@ -390,6 +418,8 @@ static void export_functions(napi_env env, napi_value exports)
 		{ "tapReadBatch", js_tap_read_batch },
 		{ "tapWriteBatch", js_tap_write_batch },
 		{ "udpOpen", js_udp_open },
+		{ "udpSetGro", js_udp_set_gro },
+		{ "udpSelect", js_udp_select },
 		{ "udpReceiveBatch", js_udp_receive_batch },
 		{ "udpSendBatch", js_udp_send_batch },
 		{ "udpReadErrors", js_udp_read_errors },
@@ -398,6 +428,7 @@ static void export_functions(napi_env env, napi_value exports)
 		{ "tunnelOpen", js_tunnel_open },
 		{ "tunnelAttach", js_tunnel_attach },
 		{ "tunnelSegmentation", js_tunnel_segmentation },
+		{ "deviceDriver", js_device_driver },
 		{ "flowOpen", js_flow_open },
 		{ "flowAttach", js_flow_attach },
 		{ "flowNamespace", js_flow_namespace },

@@ -34,6 +34,26 @@ static int ask_device(const char *name, void *question)
 	return err;
 }
 
+/**
+ * device_driver() - the driver of a network device, as ethtool names it: veth, virtio_net, e1000e …
+ * @driver:	gets the name with a zero behind it
+ *
+ * #syscalls socket ioctl
+ * Return: bytes of the name; -ENODEV no such device; -EOPNOTSUPP the device names none, as lo.
+ */
+int device_driver(const char *name, uint8_t driver[DRIVER_NAME_SIZE])
+{
+	struct ethtool_drvinfo info = { .cmd = ETHTOOL_GDRVINFO };
+	int err = ask_device(name, &info);
+
+	if (err)
+		return err;
+	_Static_assert(sizeof(info.driver) == DRIVER_NAME_SIZE, "as long as ethtool's");
+	memcpy(driver, info.driver, DRIVER_NAME_SIZE);
+	driver[DRIVER_NAME_SIZE - 1] = 0;
+	return (int)strlen((const char *)driver);
+}
+
 #define FEATURES_MAX 256
 
 struct feature_names {

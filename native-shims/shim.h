@@ -247,6 +247,9 @@ struct tunnel {
 	int32_t ports[SOURCE_SOCKETS];
 };
 
+/* Bytes of what device_driver() fills, a zero included. */
+#define DRIVER_NAME_SIZE 32
+
 /* What tunnel_segmentation() answers, or-ed. */
 #define TUNNEL_GSO 1
 #define TUNNEL_GSO_CSUM 2
@@ -277,6 +280,8 @@ int tap_write_batch(const int32_t *fds, size_t fd_count, struct arena arena, str
 		    int merge, struct merge_result *result);
 
 int udp_open(const struct peer_row *local, const char *device, int options, int receive_len, int send_len, int ttl);
+int udp_set_gro(int fd, int on);
+int udp_select(int fd, const uint8_t *program, size_t len);
 int udp_receive_batch(int fd, struct arena arena, struct batch *batch, struct peer_row *sources, int32_t start,
 		      struct udp_slots slots, uint32_t *drops);
 int udp_send_batch(const int32_t *fds, const struct peer_row *peers, size_t peer_count, struct arena arena,
@@ -301,6 +306,7 @@ int flow_clear(int map);
 int network_watch(void);
 int policy_watch(void);
 int policy_count(void);
+int device_driver(const char *name, uint8_t driver[DRIVER_NAME_SIZE]);
 int watch_clear(int fd);
 
 int thread_set_slice(int us);

@@ -19,6 +19,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <linux/filter.h>
 #include <linux/if.h>
 #include <linux/sock_diag.h>
 #include <netinet/udp.h>
@@ -150,6 +151,40 @@ int udp_open(const struct peer_row *local, const char *device, int options, int 
 		return err;
 	}
 	return fd;
+}
+
+/**
+ * udp_set_gro() - receive trains whole (UDP_GRO), or have the kernel cut them up
+ *
+ * #syscalls setsockopt
+ * Return: 0; -ENOPROTOOPT before Linux 5.0.
+ */
+int udp_set_gro(int fd, int on)
+{
+	return set_option(fd, IPPROTO_UDP, UDP_GRO, on);
+}
+
+/**
+ * udp_select() - have a program choose which socket of a group gets a datagram
+ * @fd:		one of a SO_REUSEPORT group of at least two; the program is the group's, and replaces the one before
+ * @program:	classic BPF, struct sock_filter in host byte order. It answers the place of a socket in the order in
+ *		which they were bound; a place that does not exist means any. requirements/reuseport_program.c
+ * @len:	bytes, a multiple of 8
+ *
+ * Takes no capability.
+ *
+ * #syscalls setsockopt
+ * Return: 0; -EINVAL no group, or no program; -E2BIG more than 4,096 instructions.
+ */
+int udp_select(int fd, const uint8_t *program, size_t len)
+{
+	struct sock_fprog fprog = { .filter = (struct sock_filter *)program };
+	size_t count = len / sizeof(struct sock_filter);
+
+	if (count > BPF_MAXINSNS)
+		return -E2BIG;
+	fprog.len = (unsigned short)count;
+	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &fprog, sizeof(fprog)) ? -errno : 0;
 }
 
 /* UDP_GRO (int), IP_TOS (one byte) or IPV6_TCLASS (int), and SO_RXQ_OVFL (u32), aligned as the CMSG macros expect. */

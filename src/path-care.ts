@@ -12,6 +12,7 @@ import type { Logger } from './log.js';
 import { OverlayMtus, unbridgedMtu } from './overlay-mtu.js';
 import { Hearing } from './probe/hearing.js';
 import type { ProbeResult } from './probe/prober.js';
+import type { Proofs } from './probe/proof.js';
 import type { Progress } from './probe/search.js';
 import { type Judgement, judge, overlayMtuFor } from './probe/verdict.js';
 import { Probing, type ProbingOptions } from './probing.js';
@@ -69,6 +70,11 @@ export class PathCare {
       },
       looked: () => this.changed(),
     });
+  }
+
+  /** Which peers proved themselves a vtepd. */
+  get proofs(): Proofs {
+    return this.#probing.proofs;
   }
 
   /** A VNI is about to be set up. */
@@ -144,8 +150,8 @@ export class PathCare {
   }
 
   /** Takes answers to probes from the data plane. */
-  replied(peerIdx: number, nonce: { readonly high: number; readonly low: number }, len: number): void {
-    this.#probing.replied(peerIdx, nonce, len);
+  replied(peerIdx: number, nonce: { readonly high: number; readonly low: number }, len: number): boolean {
+    return this.#probing.replied(peerIdx, nonce, len);
   }
 
   warnings(): { code: string; detail: string }[] {

@@ -14,6 +14,7 @@ import { EchoMeans } from './probe/echo.js';
 import { icmpMeans } from './probe/icmp.js';
 import type { ProbedPeer, SendDatagram } from './probe/means.js';
 import { type ProbeResult, Prober } from './probe/prober.js';
+import { Proofs } from './probe/proof.js';
 import type { Progress } from './probe/search.js';
 import { LOOK_MS, PathWatch, type Signs } from './probe/watch.js';
 import {
@@ -51,6 +52,8 @@ export class Probing {
   readonly #arp: ArpMeans;
   #dataPlane: DataPlane | undefined;
   readonly #prober: Prober;
+  /** Which peers proved themselves a vtepd. */
+  readonly proofs: Proofs;
   #sender: ProbeSender | undefined;
   #watch: PathWatch | undefined;
   #closeSockets = () => {};
@@ -61,15 +64,17 @@ export class Probing {
     this.#options = options;
     const send: SendDatagram = (peer, datagram) => this.#sender?.send(peer, datagram) ?? EAFNOSUPPORT;
     this.#echo = new EchoMeans(send);
+    this.proofs = new Proofs(send);
     this.#arp = new ArpMeans(send, (peer) => this.#findHost(peer));
     const means = [icmpMeans(settings.underlayDev), this.#echo, this.#arp];
     this.#prober = new Prober(means, (address) => paths.refresh(address));
   }
 
-  /** A reply that the data plane heard. */
-  replied(peerIdx: number, nonce: { readonly high: number; readonly low: number }, len: number): void {
+  /** A reply that the data plane heard. @returns true: it proves a peer that was unproved */
+  replied(peerIdx: number, nonce: { readonly high: number; readonly low: number }, len: number): boolean {
     if (len === 0) this.#arp.replied(peerIdx, nonce);
     else this.#echo.replied(peerIdx, nonce, len);
+    return this.proofs.replied(peerIdx, nonce, len);
   }
 
   /** Opens the sockets, after those of the pool have their ports, and watches the paths of all peers from now on. */

@@ -33,6 +33,7 @@ import { noteDevices, noteSockets, refusals } from './vtep/granted.js';
 import { KnownFlows } from './vtep/known-flows.js';
 import { NamedPeers } from './vtep/named-peers.js';
 import { type OpenVni, Overlay } from './vtep/overlay.js';
+import { Receiving } from './vtep/receiving.js';
 import { Superframes } from './vtep/superframes.js';
 import { deafPorts, engineOf, makeTunnel, openSockets, workerDescriptors } from './vtep/underlay.js';
 import { type Warning, Warnings } from './vtep/warnings.js';
@@ -93,6 +94,7 @@ export class Vtep {
   #handle!: Handle;
   #superframes: Superframes | undefined;
   #flows: KnownFlows | undefined;
+  #receiving: Receiving | undefined;
   #captures!: Captures;
   #summary: readonly VniSummary[] = [];
 
@@ -286,6 +288,7 @@ export class Vtep {
     this.#handle.configured();
     this.#undo.push(() => this.#care.stop());
     this.#care.start(this.#handle, deafPorts(shim, this.#settings, sockets));
+    if (this.#engine === 'batch') this.#receiving = this.#receive(sockets);
     this.#summary = opened.map(summaryOf);
     this.#configuration.attach(this.#handle, this.#overlay);
     this.#peers.attach(this.#handle, this.#configuration);
@@ -337,9 +340,12 @@ export class Vtep {
       vniLeft: (vni) => this.#flows?.forget(vni),
       peersChanged: () => {
         this.#superframes?.due();
+        this.#receiving?.due();
         this.#care.changed();
       },
-      probeReplied: (peerIdx, nonce, len) => this.#care.replied(peerIdx, nonce, len),
+      probeReplied: (peerIdx, nonce, len) => {
+        if (this.#care.replied(peerIdx, nonce, len)) this.#receiving?.due();
+      },
       addressText: ({ family, bytes, scopeId }) => this.#paths.addressText(family, bytes, scopeId),
       fdbEvents: (events) => {
         for (const event of events) this.events.publish(event);
@@ -376,6 +382,21 @@ export class Vtep {
         ttl,
       },
     });
+  }
+
+  /** Peers are spread over the receiving sockets, and stay so. */
+  #receive(sockets: UnderlaySockets): Receiving {
+    const receiving = new Receiving({
+      shim: this.#shim,
+      sockets,
+      handle: this.#handle,
+      paths: this.#paths,
+      proofs: this.#care.proofs,
+      log: this.#log,
+    });
+    this.#undo.push(() => receiving.stop());
+    receiving.start();
+    return receiving;
   }
 
   /** Superframes leave whole while the network allows it; frames are judged by the routes that there are. */

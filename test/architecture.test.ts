@@ -79,7 +79,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'worker/protocol',
     'log',
   ],
-  host: ['config', 'wire', 'log', 'native', 'resolve'],
+  host: ['config', 'frame', 'wire', 'log', 'native', 'resolve'],
   resolve: ['config', 'wire', 'log'],
   'log-limit': ['log'],
   'peer-names': ['events', 'wire', 'log', 'log-limit', 'resolve'],

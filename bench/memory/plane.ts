@@ -30,7 +30,7 @@ export async function startHandle({ isReady = false } = {}): Promise<handleModul
         waitFd,
         wakeFd,
         wake: () => void shim.eventFire(wakeFd),
-        receiveFds: { ipv4: -1, ipv6: -1 },
+        receiveFds: { ipv4: [], ipv6: [] },
       },
     ],
     seed: 1,

@@ -210,6 +210,10 @@ export class CapturedUnderlay implements UnderlayPort {
     return this.#port.takeOverflow();
   }
 
+  takeStrangersOverflow(): number {
+    return this.#port.takeStrangersOverflow();
+  }
+
   markReadable(fd: number): void {
     this.#port.markReadable(fd);
   }

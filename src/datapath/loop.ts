@@ -118,7 +118,9 @@ export class Loop {
     this.#tables.counters.cells[G_HEARTBEAT_MS] = clock[NOW_MS];
     if (clock[NOW_MS] - this.#overflowMs < OVERFLOW_PERIOD_MS) return;
     this.#overflowMs = clock[NOW_MS];
-    this.#tables.counters.cells[G_DROPS_DECAP + DROP.rx_overflow] += this.#underlay.takeOverflow();
+    const { cells } = this.#tables.counters;
+    cells[G_DROPS_DECAP + DROP.rx_overflow] += this.#underlay.takeOverflow();
+    cells[G_DROPS_DECAP + DROP.source_not_peer] += this.#underlay.takeStrangersOverflow();
     if (clock[NOW_MS] - this.#pathsMs < PATHS_PERIOD_MS) return;
     this.#pathsMs = clock[NOW_MS];
     this.#tables.paths.expire(secondOf(clock));

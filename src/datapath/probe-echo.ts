@@ -14,11 +14,10 @@ import { isArpReply, PROBE_MAC_HIGH } from '../wire/arp.js';
 import { macHigh, macLow } from '../wire/mac.js';
 import {
   isProbe,
+  isQuestion,
   nonceHigh,
   nonceLow,
   PROBE_LEN,
-  PROBE_REPLY,
-  PROBE_REQUEST,
   probedLen,
   probeKind,
   probeVni,
@@ -71,7 +70,7 @@ export class ProbeEcho {
     if (vniIdx < 0) return false;
     const peerIdx = peers.findSource(vniIdx, sources, row);
     if (peerIdx < 0 || !peers.isConfigured(peerIdx, vniIdx) || !this.#mayTake(peerIdx, tick)) return false;
-    if (probeKind(b, off) === PROBE_REQUEST) this.#answer(b, off, vniIdx, peerIdx);
+    if (isQuestion(probeKind(b, off))) this.#answer(b, off, vniIdx, peerIdx);
     else this.#replied(peerIdx, nonceHigh(b, off), nonceLow(b, off), probedLen(b, off));
     return true;
   }
@@ -97,7 +96,8 @@ export class ProbeEcho {
   #answer(b: Uint8Array, off: number, vniIdx: number, peerIdx: number): void {
     const out = this.#out;
     const vni = probeVni(b, off);
-    writeProbe(this.#reply, 0, PROBE_REPLY, vni, probedLen(b, off), nonceHigh(b, off), nonceLow(b, off));
+    const kind = probeKind(b, off) + 1;
+    writeProbe(this.#reply, 0, kind, vni, probedLen(b, off), nonceHigh(b, off), nonceLow(b, off));
     out.count = 1;
     out.len[0] = PROBE_LEN;
     out.vniIdx[0] = vniIdx;

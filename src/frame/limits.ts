@@ -12,6 +12,19 @@ export const SOURCE_SOCKETS = 64;
 /** Sending sockets in all: SOURCE_SOCKETS each of IPv4 and IPv6 with DF set, then of IPv4 and IPv6 with DF clear. */
 export const SEND_SOCKETS = 4 * SOURCE_SOCKETS;
 
+/**
+ * Shares of the receiving side: sockets over which the peers of a kind are spread, so that the queue of one that floods is
+ * its own. Twice: for peers whose trains may come whole, and for others.
+ */
+export const RECEIVE_SHARES = 4;
+
+/**
+ * Receiving sockets of a family and worker, in the order of their places in the group: RECEIVE_SHARES plain ones, as many
+ * with UDP_GRO, one for strangers. Place 0 is what a program answers that cannot read a packet: a plain one.
+ */
+export const RECEIVE_SOCKETS = 2 * RECEIVE_SHARES + 1;
+export const STRANGERS_SOCKET = 2 * RECEIVE_SHARES;
+
 /** Bytes of a VXLAN header, kept free in front of every frame read from the overlay. */
 export const VXLAN_HEADROOM = 8;
 

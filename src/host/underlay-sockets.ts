@@ -4,16 +4,19 @@
  * option of a socket: where some datagrams are to leave with it and others without, there are two pools a family. Opened
  * on the main thread, where a failure can be explained; workers get the descriptors, which belong to the process.
  *
- * Several workers share the port by SO_REUSEPORT, and the kernel spreads datagrams over their sockets by addresses
- * and ports, so that a flow, which has one source port, stays with one. The first socket is bound as the only one:
- * that fails while anybody holds the port, or a second daemon would silently share it.
+ * A worker receives through several sockets a family, which share the port by SO_REUSEPORT: the *receive group*. A program
+ * chooses one for each datagram (`receive-group.ts`). The first socket is bound as the only one: that fails while
+ * anybody holds the port, or a second daemon would silently share it. UDP_GRO is switched on last, when the program keeps
+ * those away whose datagrams must not come as trains.
  */
+import { RECEIVE_SHARES, RECEIVE_SOCKETS, STRANGERS_SOCKET } from '../frame/limits.js';
 import type { Shim } from '../native/binding.js';
 import { ERRNO, errnoName } from '../native/errno.js';
 import { type IpAddress, parseIpAddress } from '../wire/ip-address.js';
 import { HostError, NEEDS_RIGHTS } from './host-error.js';
 import { deviceIndex } from './link.js';
 import { explainPortTaken } from './port-holder.js';
+import { choiceProgram } from './socket-choice.js';
 import { spreadOver } from './source-ports.js';
 
 /** Outer DF: on every datagram, on none, or as TypeScript says for each. */
@@ -40,13 +43,21 @@ export interface UnderlaySpec {
 }
 
 export interface UnderlaySockets {
-  /** One pair a worker; −1: the kernel lacks the family. */
-  readonly receiveFds: readonly { readonly ipv4: number; readonly ipv6: number }[];
+  /**
+   * Of each worker, by place in the receive group: RECEIVE_SOCKETS of them, or one where no program can choose among several;
+   * none: the kernel lacks the family.
+   */
+  readonly receiveFds: readonly ReceiveFds[];
   /** SOURCE_SOCKETS each of IPv4 and IPv6 with DF set, then of IPv4 and IPv6 with DF clear; −1: none. */
   readonly sendFds: number[];
   /** Offloads that were asked for and the kernel lacks: negative errno by name. */
   readonly refused: ReadonlyMap<SocketOffload, number>;
   close(): void;
+}
+
+export interface ReceiveFds {
+  readonly ipv4: readonly number[];
+  readonly ipv6: readonly number[];
 }
 
 /** Offloads of sockets: trains received (Linux 5.0), trains sent (4.18, with UDP checksums). */
@@ -70,10 +81,15 @@ const POOLS: Readonly<Record<OuterDf, readonly number[]>> = { set: [DF], unset: 
 
 /** 8 MB hold 60 ms of 1 Gb/s: the longest that a loaded machine keeps the worker waiting. */
 const RECEIVE_BUFFER_LEN = 8 * 1024 * 1024;
+/** A flood of strangers fills this and costs peers nothing. */
+const STRANGERS_BUFFER_LEN = 256 * 1024;
 /** Nobody reads what is sent to a source port; the error queue needs a few hundred bytes a message. */
 const UNREAD_BUFFER_LEN = 4096;
 /** A batch of superframes fits: 128 × 64 KB would be more than one queue ever holds. */
 const SEND_BUFFER_LEN = 4 * 1024 * 1024;
+
+/** Of a program that knows no sources. */
+const NO_SEED = [1, 1, 1, 1];
 
 const AF_INET = 2;
 const AF_INET6 = 10;
@@ -90,7 +106,7 @@ export async function openUnderlaySockets(shim: Shim, spec: UnderlaySpec): Promi
     const ipv4 = await openFamily(shim, spec, 4, opened, refused);
     const ipv6 = await openFamily(shim, spec, 6, opened, refused);
     return {
-      receiveFds: ipv4.receive.map((fd, worker) => ({ ipv4: fd, ipv6: ipv6.receive[worker] })),
+      receiveFds: ipv4.receive.map((fds, worker) => ({ ipv4: fds, ipv6: ipv6.receive[worker] })),
       sendFds: [...ipv4.set, ...ipv6.set, ...ipv4.clear, ...ipv6.clear],
       refused,
       close,
@@ -102,8 +118,8 @@ export async function openUnderlaySockets(shim: Shim, spec: UnderlaySpec): Promi
 }
 
 interface FamilySockets {
-  /** One a worker. */
-  receive: number[];
+  /** Of each worker, by place. */
+  receive: number[][];
   /** The pool with DF set, and the one with DF clear. */
   set: number[];
   clear: number[];
@@ -131,17 +147,23 @@ async function openFamily(
     if (fd >= 0) opened.push(fd);
     return fd;
   };
+  const closeOne = (fd: number) => {
+    opened.splice(opened.indexOf(fd), 1);
+    shim.close(fd);
+  };
 
-  const receive: number[] = [];
-  for (let worker = 0; worker < spec.workers; worker++) {
-    const fd = openOffloaded('UDP_GRO', refused, (gro) =>
-      open(spec.port, receiveOptions(spec, worker, gro), RECEIVE_BUFFER_LEN, UNREAD_BUFFER_LEN),
-    );
+  const receive: number[][] = [];
+  const places = spec.plain ? 1 : RECEIVE_SOCKETS;
+  for (let k = 0; k < spec.workers * places; k++) {
+    const bufferLen = k % places === STRANGERS_SOCKET ? STRANGERS_BUFFER_LEN : RECEIVE_BUFFER_LEN;
+    const fd = open(spec.port, receiveOptions(k, spec.workers * places), bufferLen, UNREAD_BUFFER_LEN);
     if (fd === -ERRNO.EAFNOSUPPORT && !isNeeded(spec, family)) return noSockets(spec.workers, poolLen);
     if (fd === -ERRNO.EADDRINUSE) throw new HostError(await explainPortTaken(spec.port));
     if (fd < 0) throw new HostError(explainOpen(spec, family, spec.port, fd));
-    receive.push(fd);
+    if (k % places === 0) receive.push([]);
+    receive.at(-1)?.push(fd);
   }
+  if (!spec.plain) receiveTrains(shim, family, receive, refused, closeOne);
 
   const pools = POOLS[spec.df ?? 'set'];
   const wanted = pools.length * poolLen;
@@ -180,9 +202,35 @@ function openOffloaded(
   return without;
 }
 
-function receiveOptions({ plain, workers }: UnderlaySpec, worker: number, gro: boolean): number {
-  const group = workers === 1 ? 0 : worker === 0 ? SHARE : JOIN;
-  return RECEIVE | group | (gro && !plain ? 0 : NO_GRO);
+function receiveOptions(k: number, count: number): number {
+  return RECEIVE | NO_GRO | (count === 1 ? 0 : k === 0 ? SHARE : JOIN);
+}
+
+/**
+ * Lets the sockets that are for it receive trains. Until peers are known the program chooses plain sockets for everybody.
+ * Where the kernel takes no program, one plain socket a worker is left, and nobody's datagrams come as trains.
+ */
+function receiveTrains(
+  shim: Shim,
+  family: 4 | 6,
+  receive: number[][],
+  refused: Map<SocketOffload, number>,
+  close: (fd: number) => void,
+): void {
+  const program = choiceProgram({
+    family,
+    workers: receive.length,
+    sockets: RECEIVE_SOCKETS,
+    others: 0,
+    sources: [],
+    seed: NO_SEED,
+  })!;
+  let error = refused.get('UDP_GRO') ?? shim.udpSelect(receive[0][0], program);
+  for (let place = RECEIVE_SHARES; place < STRANGERS_SOCKET; place++)
+    for (const fds of receive) if (error === 0) error = shim.udpSetGro(fds[place], true);
+  if (error === 0) return;
+  refused.set('UDP_GRO', error);
+  for (const fds of receive) for (const fd of fds.splice(1)) close(fd);
 }
 
 /** @param df DF or 0 */
@@ -193,7 +241,7 @@ function sendOptions({ plain, udpChecksum }: UnderlaySpec, df: number, trains: b
 
 function noSockets(workers: number, poolLen: number): FamilySockets {
   const none = noPool(poolLen);
-  return { receive: new Array<number>(workers).fill(-1), set: none, clear: none };
+  return { receive: Array.from({ length: workers }, () => []), set: none, clear: none };
 }
 
 function noPool(poolLen: number): number[] {

@@ -79,6 +79,15 @@ export interface Shim {
     sendLen: number,
     ttl: number,
   ): number;
+  /** Receives trains whole (UDP_GRO), or has the kernel cut them up. -ENOPROTOOPT before Linux 5.0. */
+  udpSetGro(fd: number, on: boolean): number;
+  /**
+   * Has a program choose which socket of the SO_REUSEPORT group of `fd` gets a datagram (SO_ATTACH_REUSEPORT_CBPF). Takes no
+   * capability. @param program classic BPF, 8 bytes an instruction, at most 4,096: it answers a socket's place in the order of binding
+   */
+  udpSelect(fd: number, program: Uint8Array): number;
+  /** Driver of a network device by ethtool: veth, virtio_net … @param driver takes 32 bytes @returns bytes of the name */
+  deviceDriver(device: string, driver: Uint8Array): number;
   /**
    * recvmmsg into slots of `slotStride` bytes at slotOff, up to `slots`, appended from descriptor `start` on. Sets off, len, tos,
    * gsoSize, segCount = 1 and the source rows. info[0]: the socket's cumulated drop count (SO_RXQ_OVFL), unchanged if none came.

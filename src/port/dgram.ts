@@ -71,9 +71,9 @@ export class DgramPort implements UnderlayPort {
     this.#shim = shim;
     this.#peers = peers;
     this.#peerWords = new Int32Array(peers.buffer, peers.byteOffset, peers.length >> 2);
-    const receiveFds = [fds.ipv4, fds.ipv6].filter((fd) => fd >= 0);
+    const receiveFds = [...fds.ipv4, ...fds.ipv6];
     this.#drops = receiveFds.map((fd) => new SocketDrops(shim, fd));
-    this.#receivers = receiveFds.map((fd) => this.#adopt(fd, fd === fds.ipv6));
+    this.#receivers = receiveFds.map((fd) => this.#adopt(fd, fds.ipv6.includes(fd)));
     for (const socket of this.#receivers) socket.on('message', (bytes, from) => this.#onMessage(bytes, from));
     this.#senders = Array.from(fds.send, (fd, i) =>
       fd < 0 ? undefined : this.#adopt(fd, Math.floor(i / SOURCE_SOCKETS) % 2 === 1),
@@ -126,6 +126,11 @@ export class DgramPort implements UnderlayPort {
     let overflow = 0;
     for (const drops of this.#drops) overflow += drops.take();
     return overflow;
+  }
+
+  /** One socket a family, with room for strangers as for peers. */
+  takeStrangersOverflow(): number {
+    return 0;
   }
 
   /** The event loop tells of datagrams by itself. */

@@ -108,6 +108,7 @@ export class MemoryUnderlay implements UnderlayPort {
   /** What `takePathErrors` will give. */
   readonly pathErrors = new PathErrors();
   overflow = 0;
+  strangersOverflow = 0;
   keep = true;
 
   receive(batch: Batch): number {
@@ -164,6 +165,12 @@ export class MemoryUnderlay implements UnderlayPort {
     const { overflow } = this;
     this.overflow = 0;
     return overflow;
+  }
+
+  takeStrangersOverflow(): number {
+    const { strangersOverflow } = this;
+    this.strangersOverflow = 0;
+    return strangersOverflow;
   }
 
   markReadable(): void {}

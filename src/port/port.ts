@@ -63,8 +63,10 @@ export interface UnderlayPort {
   completions(batch: Batch): number;
   /** A VNI's row is free: sends of its that are pending are nobody's any more, and not told by `completions`. */
   vniGone(vniIdx: number): void;
-  /** Datagrams that the kernel dropped since the last call because the receive buffer was full. */
+  /** Datagrams of peers that the kernel dropped since the last call because a receive buffer was full. */
   takeOverflow(): number;
+  /** The same of datagrams whose source is no peer of any VNI. */
+  takeStrangersOverflow(): number;
   /**
    * Empties the error queue of a sending socket, so that the wait does not report it again. What it says of paths is
    * kept for `takePathErrors`.

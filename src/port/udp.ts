@@ -1,14 +1,24 @@
 /**
- * The underlay through the shim (engine `batch`): one receiving socket a family, and a pool of sending sockets a
+ * The underlay through the shim (engine `batch`): a group of receiving sockets a family, and a pool of sending sockets a
  * family and DF, so that the source port can follow the inner flow (RFC 7348 §5). Sockets are opened and closed by the main
  * thread; here are only their descriptors.
+ *
+ * Deficit round robin over the receiving sockets: in its turn each may give one batch, and pays for it in datagrams, those of a
+ * train counted one by one. A peer that floods, or sends long trains, spends its own socket's credit. A socket that is the
+ * only readable one pays nothing. The strangers' socket gives a few datagrams in its turn.
  *
  * A receive call needs a slot for the largest datagram, but offering many large slots to large datagrams would
  * spread a batch over more memory than the cache holds, and offering many to few datagrams costs their round trip a
  * microsecond. So the number of slots follows the size and the number seen last.
  */
 import type { Batch } from '../frame/batch.js';
-import { BATCH_CAP, PEER_ROW_LEN, RECEIVE_SLOT_STRIDE, UNDERLAY_ROUND_LEN } from '../frame/limits.js';
+import {
+  BATCH_CAP,
+  PEER_ROW_LEN,
+  RECEIVE_SLOT_STRIDE,
+  STRANGERS_SOCKET,
+  UNDERLAY_ROUND_LEN,
+} from '../frame/limits.js';
 import { PathErrors } from '../frame/path-errors.js';
 import type { Shim } from '../native/binding.js';
 import type { UnderlayPort } from './port.js';
@@ -16,13 +26,20 @@ import { SocketDrops } from './socket-drops.js';
 import { Tunnel } from './tunnel.js';
 
 const FEWEST_SLOTS = 16;
+/** Rounds of credit that pay for the largest batch: BATCH_CAP trains of 128. */
+const MOST_ROUNDS = 33;
 /** Datagrams in a UDP_SEGMENT train: what every kernel that has it takes (newer ones take 128). */
 const TRAIN_MAX = 64;
 
+/** Datagrams that a socket may give in a turn, on average, while others wait. */
+const QUANTUM = 512;
+/** Datagrams of strangers in a turn. */
+const STRANGERS_SLOTS = 16;
+
 export interface UdpFds {
-  /** −1: no socket of that family. */
-  ipv4: number;
-  ipv6: number;
+  /** Receiving sockets by place in the receive group; none: no socket of that family. */
+  ipv4: readonly number[];
+  ipv6: readonly number[];
   /** SEND_SOCKETS: a pool each of IPv4 and IPv6 with DF set, then of both with DF clear; −1: no such pool is open. */
   send: Int32Array;
 }
@@ -44,7 +61,6 @@ export class UdpPort implements UnderlayPort {
   readonly #peers: Uint8Array;
   readonly #receivers: Receiver[];
   readonly #pathErrors = new PathErrors();
-  #slots = BATCH_CAP;
   #next = 0;
 
   /** @param peers packed peer rows @param trains what `trains` is at first */
@@ -53,7 +69,9 @@ export class UdpPort implements UnderlayPort {
     this.#fds = fds;
     this.#peers = peers;
     this.trains = trains;
-    this.#receivers = [fds.ipv4, fds.ipv6].filter((fd) => fd >= 0).map((fd) => new Receiver(shim, fd));
+    this.#receivers = [fds.ipv4, fds.ipv6].flatMap((family) =>
+      family.map((fd, place) => new Receiver(shim, fd, place === STRANGERS_SOCKET)),
+    );
     // Touched once, so that memory does not seem to grow when a flood of large datagrams uses the last slots.
     this.arena.fill(1);
   }
@@ -63,13 +81,19 @@ export class UdpPort implements UnderlayPort {
     for (let i = 0; i < receivers.length; i++) if (receivers[i].fd === fd) receivers[i].readable = true;
   }
 
-  /** The families take turns, so that neither can starve the other. */
+  /** Sockets take turns, so that none can starve another. */
   receive(batch: Batch): number {
     batch.count = 0;
-    for (let tries = 0; tries < this.#receivers.length && batch.count === 0; tries++) {
-      const receiver = this.#receivers[this.#next];
-      this.#next = (this.#next + 1) % this.#receivers.length;
-      if (receiver.readable) this.#receiveFrom(receiver, batch);
+    const receivers = this.#receivers;
+    const waiting = this.#countReadable();
+    // A debt is at most one batch: after so many rounds of credit somebody has paid it.
+    for (let tries = 0; waiting > 0 && tries < MOST_ROUNDS * receivers.length && batch.count === 0; tries++) {
+      const receiver = receivers[this.#next];
+      this.#next = (this.#next + 1) % receivers.length;
+      if (!receiver.readable) continue;
+      if (waiting === 1) receiver.credit = QUANTUM;
+      else receiver.credit = Math.min(QUANTUM, receiver.credit + QUANTUM);
+      if (receiver.credit > 0) this.#receiveFrom(receiver, batch);
     }
     return batch.count;
   }
@@ -99,7 +123,16 @@ export class UdpPort implements UnderlayPort {
   takeOverflow(): number {
     const receivers = this.#receivers;
     let overflow = 0;
-    for (let i = 0; i < receivers.length; i++) overflow += receivers[i].drops.take();
+    for (let i = 0; i < receivers.length; i++)
+      if (!receivers[i].ofStrangers) overflow += receivers[i].drops.take();
+    return overflow;
+  }
+
+  takeStrangersOverflow(): number {
+    const receivers = this.#receivers;
+    let overflow = 0;
+    for (let i = 0; i < receivers.length; i++)
+      if (receivers[i].ofStrangers) overflow += receivers[i].drops.take();
     return overflow;
   }
 
@@ -113,6 +146,13 @@ export class UdpPort implements UnderlayPort {
 
   peersChanged(): void {}
 
+  #countReadable(): number {
+    const receivers = this.#receivers;
+    let count = 0;
+    for (let i = 0; i < receivers.length; i++) if (receivers[i].readable) count++;
+    return count;
+  }
+
   #receiveFrom(receiver: Receiver, batch: Batch): void {
     const got = this.#shim.udpReceiveBatch(
       receiver.fd,
@@ -120,17 +160,22 @@ export class UdpPort implements UnderlayPort {
       batch.bytes,
       this.sources,
       0,
-      this.#slots,
+      receiver.slots,
       0,
       RECEIVE_SLOT_STRIDE,
       receiver.info,
     );
-    receiver.readable = got === this.#slots;
+    receiver.readable = got === receiver.slots;
     if (got <= 0) return;
     batch.count = got;
     let bytes = 0;
-    for (let i = 0; i < got; i++) bytes += batch.len[i];
-    this.#slots = slotsFor(got, bytes);
+    let datagrams = 0;
+    for (let i = 0; i < got; i++) {
+      bytes += batch.len[i];
+      datagrams += batch.gsoSize[i] > 0 ? Math.ceil(batch.len[i] / batch.gsoSize[i]) : 1;
+    }
+    receiver.credit -= datagrams;
+    if (!receiver.ofStrangers) receiver.slots = slotsFor(got, bytes);
   }
 }
 
@@ -143,13 +188,19 @@ function slotsFor(got: number, bytes: number): number {
 /** A receiving socket. */
 class Receiver {
   readonly fd: number;
+  readonly ofStrangers: boolean;
   /** Something may be waiting. */
   readable = false;
+  /** Datagrams that it may give. */
+  credit = 0;
+  slots: number;
   readonly drops: SocketDrops;
   readonly info = new Int32Array(1);
 
-  constructor(shim: Shim, fd: number) {
+  constructor(shim: Shim, fd: number, ofStrangers: boolean) {
     this.fd = fd;
+    this.ofStrangers = ofStrangers;
+    this.slots = ofStrangers ? STRANGERS_SLOTS : BATCH_CAP;
     this.drops = new SocketDrops(shim, fd);
   }
 }

@@ -9,11 +9,13 @@
  *     |           VNI on whose behalf                 | Reserved = 0  |
  *     +-----------------------------------------------+---------------+
  *     |                       magic = "vtep"                          |
- *     |  version = 1  | 1 ask, 2 reply|   length of the request       |
+ *     |  version = 1  |     kind      |   length of the request       |
  *     |                                                               |
  *     |                        nonce (64 bits)                        |
  *     +---------------------------------------------------------------+
  *     |                 padding of a request, zeros …
+ *
+ * Kinds: 1 request, 2 reply to it; 3 identify, 4 identity. The first two measure a path, the others say what a peer is.
  *
  * A request is as long as it says, or it is none. A reply is PROBE_LEN bytes whatever the request's length, so the way
  * back need not carry what is measured on the way there, and nobody is sent more than he sent. A reply is never answered.
@@ -28,6 +30,9 @@ export const PROBE_LEN = 24;
 
 export const PROBE_REQUEST = 1;
 export const PROBE_REPLY = 2;
+/** Asks whether the receiver is a vtepd that sends no inner UDP superframe uncut. Others, and older ones, are silent. */
+export const PROBE_IDENTIFY = 3;
+export const PROBE_IDENTITY = 4;
 
 const VNI_OFF = 4;
 const MAGIC_OFF = 8;
@@ -44,11 +49,16 @@ export function isProbe(b: Uint8Array, off: number, len: number): boolean {
   if (len < PROBE_LEN || b[off] !== 0 || b[off + VERSION_OFF] !== VERSION) return false;
   if (word(b, off + MAGIC_OFF) !== MAGIC) return false;
   const kind = probeKind(b, off);
-  if (kind === PROBE_REQUEST) return probedLen(b, off) === len;
-  return kind === PROBE_REPLY && len === PROBE_LEN;
+  if (kind === PROBE_REQUEST || kind === PROBE_IDENTIFY) return probedLen(b, off) === len;
+  return (kind === PROBE_REPLY || kind === PROBE_IDENTITY) && len === PROBE_LEN;
 }
 
-/** PROBE_REQUEST or PROBE_REPLY. */
+/** True of what is to be answered; its answer has the next kind. */
+export function isQuestion(kind: number): boolean {
+  return (kind & 1) !== 0;
+}
+
+/** PROBE_REQUEST, PROBE_REPLY, PROBE_IDENTIFY or PROBE_IDENTITY. */
 export function probeKind(b: Uint8Array, off: number): number {
   return b[off + KIND_OFF];
 }

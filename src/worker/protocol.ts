@@ -54,8 +54,8 @@ export interface NotesInit {
 }
 
 export interface UnderlayInit {
-  /** The worker's own receiving sockets by family, −1: none. */
-  receiveFds: { ipv4: number; ipv6: number };
+  /** The worker's own receiving sockets by family, by place in the receive group; none: no such family. */
+  receiveFds: { readonly ipv4: readonly number[]; readonly ipv6: readonly number[] };
   /** Sockets of the source-port pools as `UdpFds.send` has them; −1: none. All workers send through them. */
   sendFds: number[];
 }

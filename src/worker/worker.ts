@@ -97,7 +97,10 @@ class DataPlaneThread {
     this.#tables = tables;
     this.#underlay = this.#openUnderlay(tables.peers.bytes);
     // A predecessor has counted the drops of these sockets already.
-    if (init.fdb.length > 0) this.#underlay.takeOverflow();
+    if (init.fdb.length > 0) {
+      this.#underlay.takeOverflow();
+      this.#underlay.takeStrangersOverflow();
+    }
     this.#fdbEvents = new FdbEvents(tables.fdb, init.index === 0);
     this.#capture = new Capture(tables, this.#clock);
     const taps = init.engine === 'memory' ? new MemoryOverlay() : this.#taps;
@@ -145,7 +148,7 @@ class DataPlaneThread {
     const { ipv4, ipv6 } = underlay.receiveFds;
     const fds = { ipv4, ipv6, send: Int32Array.from(underlay.sendFds) };
     if (engine === 'dgram') return new DgramPort(this.#shim, fds, peers);
-    for (const fd of [ipv4, ipv6]) if (fd >= 0) this.#wait.addReceiver(fd);
+    for (const fd of [...ipv4, ...ipv6]) this.#wait.addReceiver(fd);
     // Their errors concern all who send through them: one worker is woken, and every failed send looks by itself.
     if (this.#init.index === 0) for (const fd of underlay.sendFds) if (fd >= 0) this.#wait.addSender(fd);
     return new UdpPort(this.#shim, fds, peers, false);

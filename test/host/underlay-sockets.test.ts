@@ -2,6 +2,7 @@ import { createSocket } from 'node:dgram';
 import { readdirSync } from 'node:fs';
 import { constants } from 'node:os';
 import t, { type Test } from 'tap';
+import { RECEIVE_SOCKETS } from '../../src/frame/limits.js';
 import { openUnderlaySockets, type UnderlaySpec } from '../../src/host/underlay-sockets.js';
 import { loadShim, type Shim } from '../../src/native/binding.js';
 
@@ -71,30 +72,33 @@ t.test('two pools need twice the range', async (t) => {
   );
 });
 
-t.test('both families: one receiver and 64 senders each, all closed again', async (t) => {
+t.test('both families: a group of receivers and 64 senders each, all closed again', async (t) => {
   const before = openDescriptors();
   const sockets = await openUnderlaySockets(shim, { ...SPEC, local6: '::1', port: await freePort() });
-  const all = [...sockets.receiveFds.flatMap(({ ipv4, ipv6 }) => [ipv4, ipv6]), ...sockets.sendFds];
+  const all = [...sockets.receiveFds.flatMap(({ ipv4, ipv6 }) => [...ipv4, ...ipv6]), ...sockets.sendFds];
   t.equal(sockets.sendFds.length, 256);
-  t.equal(new Set(all.filter((fd) => fd >= 0)).size, 130);
+  t.equal(new Set(all.filter((fd) => fd >= 0)).size, 128 + 2 * RECEIVE_SOCKETS);
   t.ok(sockets.sendFds.slice(0, 128).every((fd) => fd >= 0));
   t.ok(
     sockets.sendFds.slice(128).every((fd) => fd === -1),
     'none with DF clear',
   );
-  t.equal(openDescriptors(), before + 130);
+  t.equal(openDescriptors(), before + 128 + 2 * RECEIVE_SOCKETS);
   sockets.close();
   t.equal(openDescriptors(), before);
   sockets.close();
   t.equal(openDescriptors(), before, 'a second close closes nothing of anybody else');
 });
 
-t.test('several workers: a receiver each on one port, which nobody else can join', async (t) => {
+t.test('several workers: a group of receivers each on one port, which nobody else can join', async (t) => {
   const port = await freePort();
   const before = openDescriptors();
   const sockets = await openUnderlaySockets(shim, { ...SPEC, local6: '::1', port, workers: 3 });
   t.equal(sockets.receiveFds.length, 3);
-  t.equal(new Set(sockets.receiveFds.flatMap(({ ipv4, ipv6 }) => [ipv4, ipv6])).size, 6);
+  t.equal(
+    new Set(sockets.receiveFds.flatMap(({ ipv4, ipv6 }) => [...ipv4, ...ipv6])).size,
+    6 * RECEIVE_SOCKETS,
+  );
   t.equal(sockets.sendFds.filter((fd) => fd >= 0).length, 128, 'one pool for all');
   for (const workers of [1, 3])
     await refused(t, { port, workers }, new RegExp(`UDP port ${port} is taken: process ${process.pid} `));
@@ -111,12 +115,10 @@ t.test('several workers: a port that one socket holds is taken', async (t) => {
 
 t.test('offloads that the kernel lacks are gone without, and named', async (t) => {
   const { ENOPROTOOPT } = constants.errno;
-  const asked: number[] = [];
   /** A kernel that lacks what these options ask for. */
   const lacking = (lacks: (options: number) => boolean): Shim => ({
     ...shim,
     udpOpen: (local, device, options, ...rest) => {
-      asked.push(options);
       return lacks(options) ? -ENOPROTOOPT : shim.udpOpen(local, device, options, ...rest);
     },
   });
@@ -125,12 +127,28 @@ t.test('offloads that the kernel lacks are gone without, and named', async (t) =
     sockets.close();
     return Object.fromEntries(sockets.refused);
   };
-  const [RECEIVE, NO_GRO, TRAINS] = [1, 16, 128];
+  const TRAINS = 128;
   t.same(await opened(() => false), {}, 'a kernel that has all');
   t.same(await opened((options) => (options & TRAINS) !== 0), { UDP_SEGMENT: -ENOPROTOOPT });
-  asked.length = 0;
-  const lacksGro = (options: number) => (options & (RECEIVE | NO_GRO)) === RECEIVE;
-  t.same(await opened(lacksGro), { UDP_GRO: -ENOPROTOOPT });
-  t.equal(asked.filter(lacksGro).length, 1, 'asked for once');
+  for (const call of ['udpSetGro', 'udpSelect'] as const) {
+    let calls = 0;
+    const kernel = {
+      ...shim,
+      [call]: () => {
+        calls++;
+        return -ENOPROTOOPT;
+      },
+    };
+    const spec = { ...SPEC, local6: '::1', port: await freePort(), workers: 2 };
+    const sockets = await openUnderlaySockets(kernel, spec);
+    t.same(Object.fromEntries(sockets.refused), { UDP_GRO: -ENOPROTOOPT }, call);
+    t.same(
+      sockets.receiveFds.flatMap(({ ipv4, ipv6 }) => [ipv4.length, ipv6.length]),
+      [1, 1, 1, 1],
+      'one plain socket a family and worker is left',
+    );
+    t.equal(calls, 1, 'asked for once');
+    sockets.close();
+  }
   await refused(t, { port: await freePort(), local6: 'fe80::77' }, /fe80::77%eth0/);
 });

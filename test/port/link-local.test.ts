@@ -27,7 +27,7 @@ await insideNamespace(t, import.meta.url, SET_UP, async () => {
     await t.test(`${engine}: a link-local peer is reached, and recognised, by its link`, async (t) => {
       const here = new UnderlayEnd(t, engine, { ipv4: '', ipv6: '::' });
       const there = new UnderlayEnd(t, engine, { ipv4: '', ipv6: '::' });
-      const port = await portOf(there.fds.ipv6);
+      const port = await portOf(there.fds.ipv6[0]);
       here.setPeer(0, `fe80::b%${left}`, port);
       here.setPeer(1, 'fe80::b%4000', port);
       here.send([0, 1].map((peerIdx) => ({ peerIdx, srcPortIdx: 0, bytes: Uint8Array.of(peerIdx) })));

@@ -14,8 +14,8 @@ const someBytes = (length: number) => Uint8Array.from({ length }, () => next(256
 async function pair(t: Test, engine: EngineName) {
   const here = new UnderlayEnd(t, engine);
   const there = new UnderlayEnd(t, engine);
-  here.setPeer(0, '127.0.0.1', await portOf(there.fds.ipv4));
-  here.setPeer(1, '::1', await portOf(there.fds.ipv6));
+  here.setPeer(0, '127.0.0.1', await portOf(there.fds.ipv4[0]));
+  here.setPeer(1, '::1', await portOf(there.fds.ipv6[0]));
   return { here, there };
 }
 
@@ -28,8 +28,8 @@ for (const engine of ENGINES) {
     const { here, there } = await pair(t, engine);
     const gone = new UnderlayEnd(t, engine, { ipv6: '' });
     here.setPeer(3, '255.255.255.255', 4789); // EACCES: broadcast is not permitted
-    const closedPort = await portOf(gone.fds.ipv4);
-    loadShim().close(gone.fds.ipv4);
+    const closedPort = await portOf(gone.fds.ipv4[0]);
+    loadShim().close(gone.fds.ipv4[0]);
     here.setPeer(4, '127.0.0.1', closedPort); // refused by ICMP, later
     const bytes = someBytes(60);
     const out: Outgoing[] = [
@@ -113,7 +113,7 @@ for (const engine of ENGINES) {
     const elsewhere = new UnderlayEnd(t, engine);
     here.send([{ peerIdx: 0, srcPortIdx: 0, bytes: someBytes(10) }]);
     await there.untilReceived(1);
-    here.setPeer(0, '::1', await portOf(elsewhere.fds.ipv6));
+    here.setPeer(0, '::1', await portOf(elsewhere.fds.ipv6[0]));
     here.send([{ peerIdx: 0, srcPortIdx: 0, bytes: someBytes(10) }]);
     await elsewhere.untilReceived(1);
     t.equal(there.received.length, 1);
@@ -145,13 +145,13 @@ for (const engine of ENGINES) {
   t.test(`${engine}: what the kernel dropped for want of room is counted, once`, async (t) => {
     const here = new UnderlayEnd(t, engine);
     const there = new UnderlayEnd(t, engine, { receiveLen: 4096 });
-    here.setPeer(0, '127.0.0.1', await portOf(there.fds.ipv4));
-    here.setPeer(1, '::1', await portOf(there.fds.ipv6));
+    here.setPeer(0, '127.0.0.1', await portOf(there.fds.ipv4[0]));
+    here.setPeer(1, '::1', await portOf(there.fds.ipv6[0]));
     t.equal(there.port.takeOverflow(), 0);
     const count = 300;
     for (const [type, address, fd] of [
-      ['udp4', '127.0.0.1', there.fds.ipv4],
-      ['udp6', '::1', there.fds.ipv6],
+      ['udp4', '127.0.0.1', there.fds.ipv4[0]],
+      ['udp6', '::1', there.fds.ipv6[0]],
     ] as const) {
       const flood = createSocket(type);
       const port = await portOf(fd);
@@ -240,7 +240,7 @@ t.test('dgram: sends of a VNI that has gone are told of no more, later ones are'
 
 t.test('dgram: many sources, each with its own address', async (t) => {
   const { here } = await pair(t, 'dgram');
-  const port = await portOf(here.fds.ipv4);
+  const port = await portOf(here.fds.ipv4[0]);
   const sockets = await Promise.all(
     Array.from({ length: 40 }, async (_, i) => {
       const socket = createSocket('udp4');

@@ -67,8 +67,8 @@ export class UnderlayEnd {
     const receive = RECEIVE | (engine === 'dgram' ? NO_GRO : 0);
     const send = new Int32Array(SEND_SOCKETS).fill(-1);
     this.fds = options.fds ?? {
-      ipv4: open(ipv4, receive, receiveLen),
-      ipv6: open(ipv6, receive, receiveLen),
+      ipv4: ipv4 === '' ? [] : [open(ipv4, receive, receiveLen)],
+      ipv6: ipv6 === '' ? [] : [open(ipv6, receive, receiveLen)],
       send,
     };
     const sendFlags = engine === 'batch' ? RECVERR : 0;
@@ -97,7 +97,7 @@ export class UnderlayEnd {
   /** Takes what waits, and what was decided. */
   take(): void {
     const batch = this.#batch;
-    for (const fd of [this.fds.ipv4, this.fds.ipv6]) this.port.markReadable(fd);
+    for (const fd of [...this.fds.ipv4, ...this.fds.ipv6]) this.port.markReadable(fd);
     while (this.port.receive(batch) > 0)
       for (let i = 0; i < batch.count; i++) {
         const source = this.port.sources.slice(i * PEER_ROW_LEN, (i + 1) * PEER_ROW_LEN);

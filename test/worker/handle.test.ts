@@ -30,7 +30,7 @@ async function start(t: Test, workers = 1): Promise<Fixture> {
   const shim = loadShim();
   const descriptors = Array.from({ length: workers }, () => {
     const wakeFd = shim.eventCreate();
-    const receiveFds = { ipv4: -1, ipv6: -1 };
+    const receiveFds = { ipv4: [], ipv6: [] };
     return { waitFd: shim.waitCreate(), wakeFd, wake: () => void shim.eventFire(wakeFd), receiveFds };
   });
   const logged: string[] = [];

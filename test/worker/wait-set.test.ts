@@ -70,7 +70,7 @@ t.test('a sending socket with an error queued, until it is drained', async (t) =
   const { UnderlayEnd } = await import('../support/underlay-pair.js');
   const send = new Int32Array(SEND_SOCKETS).fill(-1);
   send[0] = sender;
-  const end = new UnderlayEnd(t, 'batch', { fds: { ipv4: -1, ipv6: -1, send } });
+  const end = new UnderlayEnd(t, 'batch', { fds: { ipv4: [], ipv6: [], send } });
   end.setPeer(0, '127.0.0.1', port);
   end.send([{ peerIdx: 0, srcPortIdx: 0, bytes: Uint8Array.of(1) }]);
   set.wait(1000, 0);

@@ -1,0 +1,114 @@
+/**
+ * Which peers are a vtepd of a kind that sends no inner UDP superframe uncut: those that answered a nonce of ours in the last
+ * minute (`wire/probe.ts`, PROBE_IDENTIFY). Only such a program answers it, and only who saw the question knows the nonce.
+ *
+ * An unproved peer is asked at growing intervals, a proved one every 15 s; after three questions without an answer it is
+ * unproved again, as another VTEP may have taken its address. Has no clock and no timer.
+ */
+import { randomBytes } from 'node:crypto';
+import { PROBE_IDENTIFY, PROBE_LEN, writeProbe } from '../wire/probe.js';
+import type { ProbedPeer, SendDatagram } from './means.js';
+
+/** Between questions to a peer that has answered, ms. */
+const AGAIN_MS = 15_000;
+/** Between the first questions to one that has not, ms; doubled each time, up to LONGEST_MS. */
+const FIRST_MS = 1_000;
+const LONGEST_MS = 60_000;
+/** Questions without an answer, and age of the last answer, that end a proof. */
+const MISSES = 3;
+const VALID_MS = 60_000;
+/** Questions in one look. */
+const AT_ONCE = 512;
+
+interface Record {
+  readonly peer: ProbedPeer;
+  /** Nonce of the question that waits. */
+  high: number;
+  low: number;
+  waits: boolean;
+  nextMs: number;
+  intervalMs: number;
+  misses: number;
+  /** When it answered last, ms; −Infinity: it has not. */
+  provedMs: number;
+}
+
+export class Proofs {
+  readonly #send: SendDatagram;
+  readonly #records = new Map<string, Record>();
+  #nowMs = 0;
+
+  constructor(send: SendDatagram) {
+    this.#send = send;
+  }
+
+  /**
+   * Asks whom it is time to ask. Call it about once a second.
+   *
+   * @param peers all that there are, each address once @param nowMs a clock that only goes forward
+   */
+  look(peers: readonly ProbedPeer[], nowMs: number): void {
+    this.#nowMs = nowMs;
+    const present = new Set<string>();
+    let asked = 0;
+    for (const peer of peers) {
+      present.add(peer.text);
+      const record = this.#recordOf(peer, nowMs);
+      if (nowMs < record.nextMs || asked === AT_ONCE) continue;
+      asked++;
+      this.#ask(record, nowMs);
+    }
+    for (const text of this.#records.keys()) if (!present.has(text)) this.#records.delete(text);
+  }
+
+  /** An answer came that may be anyone's: the arguments of `ProbeReplied`. @returns true: it proves a peer that was unproved */
+  replied(peerIdx: number, nonce: { readonly high: number; readonly low: number }, len: number): boolean {
+    if (len !== PROBE_LEN) return false;
+    for (const [text, record] of this.#records) {
+      if (!record.waits || record.peer.peerIdx !== peerIdx) continue;
+      if (record.high !== nonce.high || record.low !== nonce.low) continue;
+      const isNew = !this.isProved(text);
+      Object.assign(record, { waits: false, misses: 0, provedMs: this.#nowMs, intervalMs: AGAIN_MS });
+      record.nextMs = this.#nowMs + AGAIN_MS;
+      return isNew;
+    }
+    return false;
+  }
+
+  isProved(text: string): boolean {
+    const record = this.#records.get(text);
+    return record !== undefined && record.misses < MISSES && this.#nowMs - record.provedMs < VALID_MS;
+  }
+
+  /** A row that is another peer's by now begins anew, as does an address with another port. */
+  #recordOf(peer: ProbedPeer, nowMs: number): Record {
+    const known = this.#records.get(peer.text);
+    if (known && known.peer.peerIdx === peer.peerIdx && known.peer.port === peer.port) return known;
+    const record: Record = {
+      peer,
+      high: 0,
+      low: 0,
+      waits: false,
+      nextMs: nowMs,
+      intervalMs: FIRST_MS,
+      misses: 0,
+      provedMs: Number.NEGATIVE_INFINITY,
+    };
+    this.#records.set(peer.text, record);
+    return record;
+  }
+
+  #ask(record: Record, nowMs: number): void {
+    if (record.waits) record.misses++;
+    if (record.waits && record.misses >= MISSES)
+      record.intervalMs = Math.min(LONGEST_MS, record.intervalMs * 2);
+    const nonce = randomBytes(8);
+    record.high = nonce.readInt32BE(0);
+    record.low = nonce.readInt32BE(4);
+    record.waits = true;
+    record.nextMs = nowMs + record.intervalMs;
+    const datagram = new Uint8Array(PROBE_LEN);
+    writeProbe(datagram, 0, PROBE_IDENTIFY, record.peer.vni, PROBE_LEN, record.high, record.low);
+    this.#send(record.peer, datagram);
+  }
+}

@@ -1,0 +1,97 @@
+/**
+ * Keeps the receive group (`host/receive-group.ts`) in step with the peers: who they are, which of them proved themselves a
+ * vtepd (`probe/proof.ts`), and by what device they are reached. Looks once a second, when peers change, and when a proof
+ * arrives. A new peer's datagrams come to the strangers' socket until then, and are judged as a peer's.
+ */
+import type { Paths } from '../host/paths.js';
+import { ReceiveGroup, type Source } from '../host/receive-group.js';
+import type { UnderlaySockets } from '../host/underlay-sockets.js';
+import { isWireDevice } from '../host/wire-device.js';
+import type { Logger } from '../log.js';
+import { LimitedLog } from '../log-limit.js';
+import type { Shim } from '../native/binding.js';
+import { errnoName } from '../native/errno.js';
+import type { ProbedPeer } from '../probe/means.js';
+import type { Proofs } from '../probe/proof.js';
+import type { Handle } from '../worker/handle.js';
+
+const LOOK_MS = 1000;
+/** After a look at very many peers there is a rest of so many times what it took. */
+const REST_FACTOR = 20;
+/** How long what is known of a device's driver holds, ms: another device may get its name. */
+const DRIVER_MS = 5000;
+
+export interface ReceivingOptions {
+  readonly shim: Shim;
+  readonly sockets: UnderlaySockets;
+  readonly handle: Handle;
+  readonly paths: Paths;
+  readonly proofs: Proofs;
+  readonly log: Logger;
+}
+
+export class Receiving {
+  readonly #options: ReceivingOptions;
+  readonly #group: ReceiveGroup;
+  readonly #log: LimitedLog;
+  readonly #wires = new Map<string, { readonly isWire: boolean; readonly untilMs: number }>();
+  #timer: NodeJS.Timeout | undefined;
+  #stopped = false;
+
+  constructor(options: ReceivingOptions) {
+    this.#options = options;
+    this.#group = new ReceiveGroup(options.shim, options.sockets.receiveFds);
+    this.#log = new LimitedLog(options.log);
+  }
+
+  start(): void {
+    this.#look();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+  }
+
+  /** Peers or proofs have changed: looks at the end of this turn of the event loop. */
+  due(): void {
+    if (this.#stopped) return;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#look(), 0);
+  }
+
+  #look(): void {
+    const beganMs = performance.now();
+    const { handle, proofs } = this.#options;
+    const peers = new Map<string, ProbedPeer>();
+    let anyone = false;
+    for (const state of handle.vnis()) {
+      anyone ||= state.policy.accept === 'any';
+      for (const { peerIdx, address } of handle.peers(state.vni))
+        if (!peers.has(address.text)) peers.set(address.text, { vni: state.vni, peerIdx, ...address });
+    }
+    proofs.look([...peers.values()], beganMs);
+    const sources = Array.from(peers.values(), (peer) => this.#sourceOf(peer, beganMs));
+    const error = this.#group.lead(sources, anyone);
+    if (error < 0)
+      this.#log.say('', 'warn', {}, `the kernel refuses to spread peers over sockets (${errnoName(error)})`);
+    if (this.#stopped) return;
+    const tookMs = performance.now() - beganMs;
+    this.#timer = setTimeout(() => this.#look(), Math.max(LOOK_MS, REST_FACTOR * tookMs));
+  }
+
+  #sourceOf({ text, family, bytes }: ProbedPeer, nowMs: number): Source {
+    const trains = this.#options.proofs.isProved(text) || this.#isByWire(text, nowMs);
+    return { text, family, bytes, trains };
+  }
+
+  #isByWire(text: string, nowMs: number): boolean {
+    const device = this.#options.paths.route(text)?.device;
+    if (device === undefined) return false;
+    const known = this.#wires.get(device);
+    if (known !== undefined && nowMs < known.untilMs) return known.isWire;
+    const isWire = isWireDevice(this.#options.shim, device);
+    this.#wires.set(device, { isWire, untilMs: nowMs + DRIVER_MS });
+    return isWire;
+  }
+}

@@ -1,0 +1,118 @@
+import t from 'tap';
+import { choiceProgram, type Placed, sourceKey } from '../../src/host/socket-choice.js';
+import { random } from '../support/memory-plane.js';
+
+const SEED = [0x9e3779b1, 0x85ebca6b, 0xc2b2ae35, 0x27d4eb2f];
+const OTHERS = 8;
+
+/** Runs classic BPF over a packet from its network header on, as linux/filter.h says. */
+function run(program: Uint8Array, packet: Uint8Array): number {
+  const view = new DataView(program.buffer);
+  const bytes = new DataView(packet.buffer);
+  let [a, x, m] = [0, 0, 0];
+  for (let pc = 0; pc < program.length / 8; pc++) {
+    const code = view.getUint16(pc * 8, true);
+    const jt = program[pc * 8 + 2];
+    const jf = program[pc * 8 + 3];
+    const k = view.getUint32(pc * 8 + 4, true);
+    switch (code) {
+      case 0x20:
+        a = bytes.getUint32((k | 0) + 0x100000);
+        break;
+      case 0x00:
+        a = k;
+        break;
+      case 0x61:
+        x = m;
+        break;
+      case 0x03:
+        m = x;
+        break;
+      case 0x0c:
+        a = (a + x) >>> 0;
+        break;
+      case 0x24:
+        a = Math.imul(a, k) >>> 0;
+        break;
+      case 0x94:
+        a = a % k;
+        break;
+      case 0x74:
+        a = a >>> k;
+        break;
+      case 0xac:
+        a = (a ^ x) >>> 0;
+        break;
+      case 0x07:
+        x = a;
+        break;
+      case 0x05:
+        pc += k;
+        break;
+      case 0x15:
+        pc += a === k ? jt : jf;
+        break;
+      case 0x35:
+        pc += a >= k ? jt : jf;
+        break;
+      case 0x06:
+        return k;
+      case 0x16:
+        return a;
+      default:
+        throw new Error(`no such instruction: ${code.toString(16)}`);
+    }
+  }
+  throw new Error('the program ends without an answer');
+}
+
+/** The first bytes of a packet: IP header and ports. */
+function packetFrom(family: 4 | 6, source: Uint8Array, port: number): Uint8Array {
+  const packet = new Uint8Array(family === 4 ? 28 : 48);
+  packet.set(source.slice(0, family === 4 ? 4 : 16), family === 4 ? 12 : 8);
+  new DataView(packet.buffer).setUint16(family === 4 ? 20 : 40, port);
+  return packet;
+}
+
+t.test(
+  'every source is led to its place, everybody else to the others’, with any number of workers',
+  async (t) => {
+    const next = random(3);
+    const address = (i: number) =>
+      Uint8Array.of(10, 77, i >>> 8, i & 255, ...Array.from({ length: 12 }, (_, k) => (i * (k + 3)) & 255));
+    for (const family of [4, 6] as const)
+      for (const workers of [1, 2, 5])
+        for (const count of [0, 1, 2, 5, 100, 600, 1300]) {
+          const placed: Placed[] = Array.from({ length: count }, (_, i) => ({
+            key: sourceKey(family, address(i), SEED),
+            place: next(8),
+          }));
+          const choice = { family, workers, sockets: 9, others: OTHERS, sources: placed, seed: SEED };
+          const program = choiceProgram(choice);
+          if (program === undefined) {
+            t.ok(count > (workers === 1 ? 1300 : 600), `${count} sources are too many`);
+            continue;
+          }
+          const seen = new Set<number>();
+          for (let i = 0; i < count + 50; i++) {
+            const port = next(65536);
+            const answer = run(program, packetFrom(family, address(i), port));
+            seen.add(Math.floor(answer / 9));
+            const expected = i < count ? placed[i].place : OTHERS;
+            if (answer % 9 !== expected || answer >= 9 * workers)
+              t.fail(`IPv${family}, ${workers} workers, ${count} sources: source ${i} came to ${answer}`);
+            if (run(program, packetFrom(family, address(i), port)) !== answer)
+              t.fail('a flow stays with a worker');
+          }
+          t.equal(seen.size, workers, `IPv${family}, ${workers} workers, ${count} sources: all are used`);
+        }
+  },
+);
+
+t.test('more sources than 4,096 instructions hold', async (t) => {
+  const sources = Array.from({ length: 3000 }, (_, key) => ({ key, place: 1 }));
+  const base = { family: 4, sockets: 9, others: 0, seed: SEED } as const;
+  t.equal(choiceProgram({ ...base, workers: 1, sources }), undefined);
+  t.ok(choiceProgram({ ...base, workers: 1, sources: sources.slice(0, 1300) }));
+  t.ok(choiceProgram({ ...base, workers: 8, sources: sources.slice(0, 600) }));
+});
