@@ -39,7 +39,7 @@ async function measure(): Promise<ScrapeResult> {
   const handle = await configure();
   count(handle);
   const { scrape } = createMetrics({ dataPlane: handle, status: () => STATUS });
-  const metrics = await measureReads(scrape);
+  const metrics = await measureReads(() => scrape('bench'));
   const counters = await measureReads(() => textStream(countersText(handle, STATUS)));
   await handle.stop();
   return { vnis, pairs: vnis * peers, metrics, counters };

@@ -2,7 +2,7 @@
  * What a route may answer, as schemas: its success, and every problem that can come instead, by status and code. The
  * description of the API (`/openapi.json`) is made from these.
  */
-import { PROBLEM_TYPE, PROBLEMS, type ProblemCode } from './errors.js';
+import { PROBLEM_TYPE, PROBLEMS, type ProblemCode, RETRY_AFTER_S } from './errors.js';
 import { problemSchema } from './schemas.js';
 
 /** Of any call. */
@@ -21,6 +21,8 @@ export const OF_BODIES: readonly ProblemCode[] = ['payload_too_large', 'unsuppor
 export const OF_DATA_PLANE: readonly ProblemCode[] = ['dataplane_timeout', 'dataplane_down'];
 /** Of whatever is changed and kept. */
 export const OF_CHANGES: readonly ProblemCode[] = ['host_refused', ...OF_DATA_PLANE];
+
+const RETRY_AFTER_TEXT = `seconds, with \`overloaded\`: ${RETRY_AFTER_S}`;
 
 type Answers = Record<number, object>;
 
@@ -58,7 +60,8 @@ export function nothing(description: string): object {
 /** Problems of one status. */
 export function problems(codes: readonly ProblemCode[]): object {
   const description = codes.map((code) => `\`${code}\`: ${PROBLEMS[code][1]}`).join('. ');
-  return media(PROBLEM_TYPE, problemSchema(codes), `${description}.`);
+  const headers = codes.includes('overloaded') ? { 'Retry-After': RETRY_AFTER_TEXT } : {};
+  return media(PROBLEM_TYPE, problemSchema(codes), `${description}.`, headers);
 }
 
 function headerSchemas(headers: Record<string, string>): Record<string, object> {

@@ -1,37 +1,54 @@
 /**
  * What all our HTTP servers have in common: limits, ids, the log of requests, and that whatever goes wrong is answered
- * by a problem without a word of its inside. Routes and who may call them are `server.ts`'s.
+ * by a problem without a word of its inside. Routes and who may call them are `server.ts`'s. The
+ * limits are those of docs/interface.md, "Limits".
  *
  * Every answer has an `x-request-id`, and the log names it: requests at level debug, so that nobody who can only read
  * fills the log; changes at info, by the routes that make them.
  */
 import { randomUUID } from 'node:crypto';
+import { createServer, type RequestListener } from 'node:http';
 import type { Socket } from 'node:net';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Logger } from '../log.js';
-import { ApiError, PROBLEM_TYPE, type ProblemCode, problem, problemOf } from './errors.js';
+import { type ConnectionLimits, Connections } from './connections.js';
+import { ApiError, PROBLEM_TYPE, type ProblemCode, problem, problemOf, RETRY_AFTER_S } from './errors.js';
 
 /** Bytes of a request's body: no call needs more than some thousands. */
 const BODY_MAX = 65536;
 /** Characters of one part of a path: a DNS name with its escapes. */
 const PARAM_MAX = 512;
-/** Milliseconds for a whole request to arrive. */
-const REQUEST_TIMEOUT_MS = 10_000;
-/** Milliseconds without a byte either way, after which a connection is closed: also of one who does not read on. */
-const IDLE_TIMEOUT_MS = 60_000;
-/** Further connections are closed at once. */
-const CONNECTIONS_MAX = 256;
+
+export interface HttpLimits extends ConnectionLimits {
+  /** Milliseconds for a whole request to arrive, from its first byte or from the connection on. */
+  readonly requestMs: number;
+  /** Milliseconds without a byte in either direction, after which a connection is closed. */
+  readonly idleMs: number;
+  /** Milliseconds between two looks for requests that are late. */
+  readonly checkMs: number;
+}
+
+/** Tests that need shorter times or smaller numbers hand their own in. */
+export const HTTP_LIMITS: HttpLimits = {
+  connections: 256,
+  perClient: 64,
+  queued: 7,
+  requestMs: 10_000,
+  idleMs: 60_000,
+  checkMs: 500,
+};
+
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
 
 /** A server without routes; it does not listen. Close it with `close()`. */
-export function createApp(log: Logger): FastifyInstance {
+export function createApp(log: Logger, limits: HttpLimits = HTTP_LIMITS): FastifyInstance {
+  const connections = new Connections(limits);
   const app = Fastify({
     logger: false,
     genReqId: () => randomUUID(),
     bodyLimit: BODY_MAX,
-    requestTimeout: REQUEST_TIMEOUT_MS,
-    connectionTimeout: IDLE_TIMEOUT_MS,
     forceCloseConnections: true,
+    serverFactory: (handle) => httpServer(connections, limits, handle),
     routerOptions: { maxParamLength: PARAM_MAX },
     // A value of the wrong type is refused, not bent; a field that is not known is named, not removed.
     ajv: {
@@ -44,16 +61,16 @@ export function createApp(log: Logger): FastifyInstance {
         validateSchema: false,
       },
     },
-    // Node itself would answer without a word; `refuseNoHost` does instead.
-    http: { requireHostHeader: false },
     frameworkErrors: (error, request, reply) => {
       sendProblem(reply.headers(headersOf(request)), error);
       const { id, method, url, ip } = request;
       log.debug({ request: id, method, url, status: reply.statusCode, ip }, 'request');
     },
-    clientErrorHandler: (error, socket) => answerBrokenHttp(log, error, socket),
+    clientErrorHandler: (error, socket) => {
+      if (connections.isAnswering(socket)) socket.destroy();
+      else answerBrokenHttp(log, error, socket);
+    },
   });
-  app.server.maxConnections = CONNECTIONS_MAX;
   // What a client expects beyond RFC 9110 §10.1.1 may be left unheeded; Node would answer by itself here, too.
   app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response));
   app.removeContentTypeParser('text/plain');
@@ -74,6 +91,28 @@ export function createApp(log: Logger): FastifyInstance {
     throw new ApiError('not_found', `there is no ${request.url.split('?', 1)[0]}`);
   });
   return app;
+}
+
+function httpServer(
+  connections: Connections,
+  { requestMs, idleMs, checkMs }: HttpLimits,
+  handle: RequestListener,
+) {
+  const server = createServer(
+    {
+      requestTimeout: requestMs,
+      headersTimeout: requestMs,
+      connectionsCheckingInterval: checkMs,
+      keepAliveTimeout: idleMs,
+      // Node itself would answer without a body; `refuseNoHost` does instead.
+      requireHostHeader: false,
+    },
+    connections.inTurn(handle),
+  );
+  // A client that reads no further sends nothing and takes nothing, too.
+  server.setTimeout(idleMs);
+  connections.watch(server);
+  return server;
 }
 
 /** Methods of each path, filled as routes are added. */
@@ -120,10 +159,14 @@ function headersOf({ id }: { readonly id: string }): Record<string, string> {
 
 function sendProblem(reply: FastifyReply, error: unknown): FastifyReply {
   const answer = problemOf(error);
+  if (answer.code === 'overloaded') reply.header('retry-after', String(RETRY_AFTER_S));
   return reply.code(answer.status).type(PROBLEM_TYPE).send(answer);
 }
 
-/** What is no HTTP has no request and no reply: the answer is written by hand. */
+/**
+ * What is no HTTP has no request and no reply: the answer is written by hand. The connection is closed
+ * in both directions then: the other side may never close its own.
+ */
 function answerBrokenHttp(log: Logger, error: Error & { code?: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy();
@@ -141,10 +184,11 @@ function answerBrokenHttp(log: Logger, error: Error & { code?: string }, socket:
   };
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
   log.debug({ request: id, status: answer.status, ip: socket.remoteAddress }, 'no request');
-  socket.end(`HTTP/1.1 ${answer.status} ${answer.title}\r\n${lines.join('')}\r\n${body}`);
+  socket.write(`HTTP/1.1 ${answer.status} ${answer.title}\r\n${lines.join('')}\r\n${body}`);
+  socket.destroySoon();
 }
 
 const BROKEN_HTTP: Readonly<Record<string, [ProblemCode, string]>> = {
-  ERR_HTTP_REQUEST_TIMEOUT: ['request_timeout', `a request has ${REQUEST_TIMEOUT_MS} ms to arrive`],
+  ERR_HTTP_REQUEST_TIMEOUT: ['request_timeout', `a request has ${HTTP_LIMITS.requestMs / 1000} s to arrive`],
   HPE_HEADER_OVERFLOW: ['headers_too_large', 'header fields may have at most 16384 bytes'],
 };

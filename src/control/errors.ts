@@ -35,11 +35,15 @@ export const PROBLEMS = {
   headers_too_large: [431, 'The header fields are too large'],
   internal: [500, 'vtepd made a mistake'],
   host_refused: [500, 'The machine refused'],
+  overloaded: [503, 'Too many requests wait for an answer'],
   too_many_streams: [503, 'Too many clients listen to events'],
   not_ready: [503, 'The data plane is not ready'],
   dataplane_timeout: [503, 'The data plane did not answer in time'],
   dataplane_down: [503, 'The data plane is not running'],
 } as const satisfies Record<string, readonly [number, string]>;
+
+/** Seconds after which a client that was refused with `overloaded` may try again. */
+export const RETRY_AFTER_S = 5;
 
 export type ProblemCode = keyof typeof PROBLEMS;
 

@@ -5,7 +5,8 @@
  * at the first scrape.
  *
  * A scrape is a stream: what it takes is its copy of the counters and some chunks of text, and nothing of what it does happens on
- * the data plane's threads. Two scrapes may run at once; more wait for their turn, and one that has gone on for long is ended then.
+ * the data plane's threads. Some scrapes run at once; more wait for their turn, and one that has gone
+ * on for long is ended then. Beyond a bound a scrape is refused.
  *
  * Labels never hold a MAC. A drop that belongs to no configured VNI has `vni=""`; `peer=""` are sources that are
  * no configured peers, and peers that were removed.
@@ -20,11 +21,11 @@ import type { ControlDeps } from './deps.js';
 import { dropsOf, NO_VNI, OF_VNI } from './drops.js';
 import { escaped, exposition, type Family, labelsOf, PIECE, peerSamples, sample } from './exposition.js';
 import { NAME_FAMILIES } from './peer-names.js';
-import { textStream } from './text-stream.js';
-import { Turns } from './turns.js';
+import { textInTurn } from './text-stream.js';
+import { type TurnLimits, Turns } from './turns.js';
 
-/** Scrapes that run at once: what their copies of the counters take is bounded. */
-const SCRAPES_MAX = 2;
+/** Scrapes that run at once, each with a copy of the counters, and scrapes that wait. */
+const SCRAPES: TurnLimits = { places: 3, perClient: 2, waiting: 16, waitingPerClient: 4 };
 /** Text format 0.0.4. */
 const CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 /** Gauges that prom-client gives names of counters. */
@@ -35,37 +36,30 @@ const MISNAMED = [
 ];
 
 /**
- * A scrape at each call of `scrape`, which gives the exposition format's text.
- * @param placeMs after which a scrape may be ended while another one waits; as in `turns.ts` unless a test says otherwise
+ * A scrape at each call of `scrape`, which gives the exposition format's text, or throws ApiError
+ * overloaded.
+ * @param placeMs after which a scrape may be ended while another one waits; as in `turns.ts` by default
  */
 export function createMetrics(
   deps: Pick<ControlDeps, 'dataPlane' | 'status'>,
   placeMs?: number,
 ): {
   readonly contentType: string;
-  readonly scrape: () => Readable;
+  /** @param client whose share of the scrapes it is (`clientOf`) */
+  readonly scrape: (client: string) => Readable;
 } {
   let ofProcess: Promise<Registry> | undefined;
-  const turns = new Turns(SCRAPES_MAX, placeMs);
+  const turns = new Turns(placeMs === undefined ? SCRAPES : { ...SCRAPES, placeMs });
 
-  async function* pieces(end: () => void): AsyncGenerator<string> {
-    const done = await turns.take(end);
-    try {
-      const image = await takeImage(deps.dataPlane, deps.status());
-      ofProcess ??= processMetrics();
-      yield `${(await (await ofProcess).metrics()).trim()}\n`;
-      yield* exposition(FAMILIES, image);
-    } finally {
-      done();
-    }
+  async function* pieces(): AsyncGenerator<string> {
+    const image = await takeImage(deps.dataPlane, deps.status());
+    ofProcess ??= processMetrics();
+    yield `${(await (await ofProcess).metrics()).trim()}\n`;
+    yield* exposition(FAMILIES, image);
   }
   return {
     contentType: CONTENT_TYPE,
-    scrape: () => {
-      const tooSlow = new Error('the client is slow, and another one waits');
-      const stream = textStream(pieces(() => stream.destroy(tooSlow)));
-      return stream;
-    },
+    scrape: (client) => textInTurn(turns, client, pieces),
   };
 }
 

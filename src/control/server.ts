@@ -5,7 +5,7 @@
  */
 import type { FastifyInstance } from 'fastify';
 import { guard } from './access.js';
-import { collectRoutes, createApp, refuseOtherMethods } from './app.js';
+import { collectRoutes, createApp, type HttpLimits, refuseOtherMethods } from './app.js';
 import { Changes } from './changes.js';
 import type { ControlDeps } from './deps.js';
 import { describe } from './openapi.js';
@@ -19,8 +19,8 @@ import { healthRoutes, statusRoutes } from './routes/status.js';
 import { vniRoutes } from './routes/vnis.js';
 
 /** Builds the API; it does not listen. Close it with `close()`. */
-export function buildServer(deps: ControlDeps): FastifyInstance {
-  const app = createApp(deps.log);
+export function buildServer(deps: ControlDeps, limits?: HttpLimits): FastifyInstance {
+  const app = createApp(deps.log, limits);
   const changes = new Changes();
   guard(app, deps.token);
   const routes = (scope: FastifyInstance) => addRoutes(scope, deps, changes);
@@ -49,8 +49,11 @@ function addRoutes(api: FastifyInstance, deps: ControlDeps, changes: Changes): v
  * `/metrics`, `/healthz` and `/readyz`, for a listener that others reach: it reads numbers and changes nothing, asks for
  * no token and takes any `Host`.
  */
-export function buildMetricsServer(deps: Pick<ControlDeps, 'dataPlane' | 'status' | 'log'>): FastifyInstance {
-  const app = createApp(deps.log);
+export function buildMetricsServer(
+  deps: Pick<ControlDeps, 'dataPlane' | 'status' | 'log'>,
+  limits?: HttpLimits,
+): FastifyInstance {
+  const app = createApp(deps.log, limits);
   const known = collectRoutes(app);
   healthRoutes(app, deps);
   refuseOtherMethods(app, known);

@@ -5,6 +5,8 @@
  */
 import { Readable } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { ApiError } from './errors.js';
+import type { Turn, Turns } from './turns.js';
 
 /** Characters of a chunk at least: a third of a millisecond's work. */
 const CHUNK_LEN = 64 * 1024;
@@ -22,6 +24,31 @@ export function textStream(pieces: AsyncIterable<string>, stallMs = STALL_MS): R
     const error = new Error(`the client has taken nothing for ${stallMs} ms`);
     return setTimeout(() => stream.destroy(error), stallMs);
   }
+}
+
+/**
+ * A text that is made while it has a place of `turns`, and costs nothing before.
+ *
+ * @param client whose share of the places it is (`clientOf`)
+ * @throws ApiError overloaded: the queue for a place is full
+ */
+export function textInTurn(turns: Turns, client: string, pieces: () => AsyncIterable<string>): Readable {
+  const tooSlow = new Error('the client is slow, and another one waits');
+  const turn = turns.enter(client, () => stream.destroy(tooSlow));
+  if (turn === undefined)
+    throw new ApiError('overloaded', 'too many requests for this wait already; try again later');
+  const stream = textStream(once(turn, pieces));
+  // The generator's own end would come too late: it stands still while it waits for its place.
+  const { _destroy } = stream;
+  stream._destroy = (error, done) => {
+    turn.leave();
+    _destroy.call(stream, error, done);
+  };
+  return stream;
+}
+
+async function* once(turn: Turn, pieces: () => AsyncIterable<string>): AsyncGenerator<string> {
+  if (await turn.mine) yield* pieces();
 }
 
 /** @param watch begins to wait for the client */

@@ -1,70 +1,129 @@
 /**
- * A few at a time: who comes when all places are taken waits, and is served in the order of coming. A place is one's own for
- * a while; who has it for longer loses it to the first who waits, so that nobody keeps others out by being slow.
+ * A semaphore with a bounded FIFO queue and shares per client, for answers that cost memory while
+ * they are written.
+ *
+ * A client holds a part of the places and of the queue, so one client leaves room for the others. A
+ * holder keeps its place for a while; after that it is ended as soon as a waiting client could use
+ * the place.
  */
 
-/** A place is nobody else's for so long, ms. */
+export interface TurnLimits {
+  /** Holders at once. */
+  readonly places: number;
+  /** Holders at once of one client. */
+  readonly perClient: number;
+  /** Length of the queue. */
+  readonly waiting: number;
+  /** Entries of one client in the queue. */
+  readonly waitingPerClient: number;
+  /** Milliseconds for which a holder keeps its place whoever waits. */
+  readonly placeMs?: number;
+}
+
+export interface Turn {
+  /** Resolved when there is a place: true; false when `leave` was called before. */
+  readonly mine: Promise<boolean>;
+  /** Gives the place back, or leaves the queue. Idempotent. */
+  readonly leave: () => void;
+}
+
 const PLACE_MS = 30_000;
 
-interface Holder {
-  readonly untilMs: number;
+interface Visitor {
+  readonly client: string;
   readonly end: () => void;
+  readonly admit: (mine: boolean) => void;
+  untilMs: number;
+  ended: boolean;
 }
 
 export class Turns {
-  #free: number;
+  readonly #limits: TurnLimits;
   readonly #placeMs: number;
-  readonly #waiting: (() => void)[] = [];
-  /** The one that came first is the first. */
-  readonly #holders = new Set<Holder>();
+  #waiting: Visitor[] = [];
+  /** In the order of their coming. */
+  readonly #holders = new Set<Visitor>();
   #timer: NodeJS.Timeout | undefined;
 
-  /** @param placeMs how long a place is nobody else's */
-  constructor(places: number, placeMs = PLACE_MS) {
-    this.#free = places;
-    this.#placeMs = placeMs;
+  constructor(limits: TurnLimits) {
+    this.#limits = limits;
+    this.#placeMs = limits.placeMs ?? PLACE_MS;
   }
 
   /**
-   * @param end called when somebody waits and the time is over: the place is to be given back soon
-   * @returns when there is a place, what gives it back: to be called once
+   * @param end called when the time of the holder is over and another one waits: `leave` should follow soon
+   * @returns undefined when the queue, or the client's part of it, is full
    */
-  async take(end: () => void): Promise<() => void> {
-    if (this.#free > 0) this.#free--;
-    else await this.#wait();
-    const holder = { untilMs: performance.now() + this.#placeMs, end };
-    this.#holders.add(holder);
+  enter(client: string, end: () => void): Turn | undefined {
+    let admit: (mine: boolean) => void = () => {};
+    const mine = new Promise<boolean>((resolve) => (admit = resolve));
+    const visitor: Visitor = { client, end, admit, untilMs: 0, ended: false };
+    if (!this.#hasPlace(client) && this.#isFull(client)) return undefined;
+    this.#waiting.push(visitor);
+    this.#fill();
+    return { mine, leave: () => this.#leave(visitor) };
+  }
+
+  #isFull(client: string): boolean {
+    const { waiting, waitingPerClient } = this.#limits;
+    const theirs = this.#waiting.filter((visitor) => visitor.client === client).length;
+    return this.#waiting.length >= waiting || theirs >= waitingPerClient;
+  }
+
+  #hasPlace(client: string): boolean {
+    return this.#holders.size < this.#limits.places && this.#mayHold(client);
+  }
+
+  #mayHold(client: string): boolean {
+    let held = 0;
+    for (const holder of this.#holders) if (holder.client === client) held++;
+    return held < this.#limits.perClient;
+  }
+
+  #fill(): void {
+    const still: Visitor[] = [];
+    for (const visitor of this.#waiting) {
+      if (this.#hasPlace(visitor.client)) this.#admit(visitor);
+      else still.push(visitor);
+    }
+    this.#waiting = still;
     this.#hurry();
-    return () => {
-      this.#holders.delete(holder);
-      this.#give();
-    };
   }
 
-  #wait(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#waiting.push(resolve);
-      this.#hurry();
-    });
+  #admit(visitor: Visitor): void {
+    visitor.untilMs = performance.now() + this.#placeMs;
+    this.#holders.add(visitor);
+    visitor.admit(true);
   }
 
-  #give(): void {
-    const next = this.#waiting.shift();
-    if (next) next();
-    else this.#free++;
+  #leave(visitor: Visitor): void {
+    visitor.admit(false);
+    this.#holders.delete(visitor);
+    this.#waiting = this.#waiting.filter((other) => other !== visitor);
+    this.#fill();
   }
 
-  /** While somebody waits, who has had a place for longest is looked at. */
+  /** Ends the oldest holder whose place is waited for, when its time is over. */
   #hurry(): void {
     clearTimeout(this.#timer);
-    const [oldest] = this.#holders;
-    if (this.#waiting.length === 0 || oldest === undefined) return;
+    const oldest = this.#oldestWaitedFor();
+    if (oldest === undefined) return;
     const leftMs = oldest.untilMs - performance.now();
     if (leftMs > 0) {
       this.#timer = setTimeout(() => this.#hurry(), Math.ceil(leftMs)).unref();
       return;
     }
-    this.#holders.delete(oldest);
+    oldest.ended = true;
     oldest.end();
+  }
+
+  #oldestWaitedFor(): Visitor | undefined {
+    for (const holder of this.#holders) if (!holder.ended && this.#isWaitedFor(holder)) return holder;
+    return undefined;
+  }
+
+  /** A client that has its share waits for its own holders, any other one for all of them. */
+  #isWaitedFor(holder: Visitor): boolean {
+    return this.#waiting.some(({ client }) => client === holder.client || this.#mayHold(client));
   }
 }

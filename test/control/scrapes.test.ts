@@ -27,7 +27,7 @@ t.test('16,000 pairs: all of them, and the event loop has its turns', async (t) 
   const turning = (async () => {
     for (; reading; turns++) await nextTurn();
   })();
-  const text = await textOf(metrics.scrape());
+  const text = await textOf(metrics.scrape('a'));
   reading = false;
   await turning;
   t.equal(
@@ -42,7 +42,7 @@ t.test('16,000 pairs: all of them, and the event loop has its turns', async (t) 
 
 t.test('two at a time; the third waits, and a client that hangs keeps nobody else out', async (t) => {
   const { dataPlane, metrics } = manyOf();
-  const [hanging, second, third] = [metrics.scrape(), metrics.scrape(), metrics.scrape()];
+  const [hanging, second, third] = [metrics.scrape('a'), metrics.scrape('a'), metrics.scrape('a')];
   const [hung, read] = [hanging[Symbol.asyncIterator](), second[Symbol.asyncIterator]()];
   await hung.next();
   await read.next();
@@ -56,7 +56,7 @@ t.test('two at a time; the third waits, and a client that hangs keeps nobody els
   t.ok(waited);
   while (!(await read.next()).done);
   t.match(await last, /^vtepd_dataplane_busy_ratio /m, 'then it is served, while the first one hangs');
-  t.match(await textOf(metrics.scrape()), /^vtepd_dataplane_busy_ratio /m, 'and so is another');
+  t.match(await textOf(metrics.scrape('a')), /^vtepd_dataplane_busy_ratio /m, 'and so is another');
   hanging.destroy();
 });
 
@@ -64,11 +64,11 @@ t.test('two that read slowly: the first of them is ended while a third waits', a
   const dataPlane = new ManyPeers(SIZE);
   const metrics = createMetrics({ dataPlane, status: () => STATUS_OF_MANY }, 20);
   let served = false;
-  const slow = [metrics.scrape(), metrics.scrape()].map(async (stream) => {
+  const slow = [metrics.scrape('a'), metrics.scrape('a')].map(async (stream) => {
     for await (const _ of stream) if (!served) await delay(5);
   });
   await nextTurn();
-  const third = textOf(metrics.scrape()).then((text) => {
+  const third = textOf(metrics.scrape('a')).then((text) => {
     served = true;
     return text;
   });
@@ -81,11 +81,33 @@ t.test('two that read slowly: the first of them is ended while a third waits', a
 t.test('a client that went away while it waited takes no place', async (t) => {
   const { metrics } = manyOf({ vnis: 1, peers: 10 });
   for (let round = 0; round < 5; round++) {
-    const streams = Array.from({ length: 4 }, () => metrics.scrape());
+    const streams = Array.from({ length: 4 }, () => metrics.scrape('a'));
     for (const stream of streams) stream.resume();
     for (const stream of streams) stream.destroy();
   }
-  t.match(await textOf(metrics.scrape()), /^vtepd_dataplane_busy_ratio /m);
+  t.match(await textOf(metrics.scrape('a')), /^vtepd_dataplane_busy_ratio /m);
+});
+
+t.test('a client has two places and four in the queue; another one is served meanwhile', async (t) => {
+  const { dataPlane, metrics } = manyOf();
+  const theirs = Array.from({ length: 6 }, () => metrics.scrape('a'));
+  for (const stream of theirs.slice(0, 2)) await stream[Symbol.asyncIterator]().next();
+  t.throws(() => metrics.scrape('a'), { code: 'overloaded', status: 503 });
+  t.match(await textOf(metrics.scrape('b')), /^vtepd_dataplane_busy_ratio /m);
+  t.equal(dataPlane.read.length, 3 * SIZE.vnis, 'nothing is copied for those that wait');
+  theirs[5].destroy();
+  t.doesNotThrow(() => theirs.push(metrics.scrape('a')), 'its place in the queue is free at once');
+  for (const stream of theirs) stream.destroy();
+});
+
+t.test('the queue is bounded whoever waits', async (t) => {
+  const { metrics } = manyOf();
+  const clients = ['a', 'b', 'c', 'd', 'e', 'f'];
+  const theirs = clients.flatMap((client) => [0, 1, 2, 3].map(() => () => metrics.scrape(client)));
+  const open = theirs.slice(0, 19).map((scrape) => scrape());
+  for (const scrape of theirs.slice(19)) t.throws(scrape, { code: 'overloaded' });
+  for (const stream of open) stream.destroy();
+  t.match(await textOf(metrics.scrape('a')), /^vtepd_dataplane_busy_ratio /m);
 });
 
 t.test('a VNI that is removed meanwhile is left out', async (t) => {
@@ -93,7 +115,7 @@ t.test('a VNI that is removed meanwhile is left out', async (t) => {
   const rows = dataPlane.rows.bind(dataPlane);
   dataPlane.rows = (vni) => (vni === 1 ? dataPlane.gone(vni) : rows(vni));
   const { scrape } = createMetrics({ dataPlane, status: () => STATUS_OF_MANY });
-  t.same((await textOf(scrape())).match(/^vtepd_tap_rx_frames_total.*$/gm), [
+  t.same((await textOf(scrape('a'))).match(/^vtepd_tap_rx_frames_total.*$/gm), [
     'vtepd_tap_rx_frames_total{vni="0"} 0',
     'vtepd_tap_rx_frames_total{vni="2"} 0',
   ]);

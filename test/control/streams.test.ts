@@ -166,13 +166,15 @@ t.test('a capture: refused, as asked for, closed with its client', async (t) => 
   t.same(captures.asked[1], { vni: undefined, point: 'overlay', snapLen: 262144, limit: 3 });
 });
 
-t.test('behind another stream on the same connection: gone with it', async (t) => {
+t.test('behind another stream on the same connection: not begun, and gone with it', async (t) => {
   const { server, events, captures } = await api(t);
   const { port } = server.server.address() as AddressInfo;
   const client = connect(port, '127.0.0.1').on('error', () => {});
   const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`;
-  client.write([...Array(12).fill('/v1/events'), '/v1/capture'].map(get).join(''));
-  await eventually('all to run', () => events.subscribers === 12 && captures.running === 1);
+  client.write(['/v1/capture?limit=1', ...Array(5).fill('/v1/events'), '/v1/capture'].map(get).join(''));
+  await eventually('the second one to run', () => events.subscribers === 1);
+  t.equal(captures.asked.length, 1, 'the last one is not begun');
   client.destroy();
   await eventually('all to be gone', () => events.subscribers === 0 && captures.running === 0);
+  t.equal(captures.asked.length, 1);
 });

@@ -1,16 +1,24 @@
 /** The daemon as a whole: what runs, what hurts it, health for a supervisor, the counters as JSON and as metrics. */
 import type { FastifyInstance } from 'fastify';
 import { answers, guardedAnswers, json, media } from '../answers.js';
+import { clientOf } from '../connections.js';
 import { countersText } from '../counters.js';
 import type { ControlDeps } from '../deps.js';
 import { ApiError } from '../errors.js';
+import { onceGone } from '../gone.js';
 import { createMetrics } from '../metrics.js';
 import { countersSchema, findingSchema, healthSchema, listOf, noQuery, statusSchema } from '../schemas.js';
-import { textStream } from '../text-stream.js';
+import { textInTurn } from '../text-stream.js';
+import { type TurnLimits, Turns } from '../turns.js';
 import { vniStates, vniView } from './vnis.js';
 
 const JSON_TYPE = 'application/json; charset=utf-8';
 const TAGS = ['Daemon'];
+
+/** Texts of the counters that are written at once, and that wait. */
+const COUNTERS: TurnLimits = { places: 8, perClient: 4, waiting: 32, waitingPerClient: 16 };
+/** Runs of the doctor at once, each with some child processes, and those that wait. */
+const DOCTORS: TurnLimits = { places: 2, perClient: 2, waiting: 8, waitingPerClient: 8 };
 
 export function statusRoutes(app: FastifyInstance, deps: ControlDeps): void {
   app.get(
@@ -27,6 +35,7 @@ export function statusRoutes(app: FastifyInstance, deps: ControlDeps): void {
     () => statusView(deps),
   );
 
+  const counters = new Turns(COUNTERS);
   app.get(
     '/v1/counters',
     {
@@ -35,11 +44,16 @@ export function statusRoutes(app: FastifyInstance, deps: ControlDeps): void {
         tags: TAGS,
         operationId: 'getCounters',
         querystring: noQuery,
-        response: guardedAnswers({ 200: json(countersSchema, 'counters by VNI and peer') }),
+        response: guardedAnswers({ 200: json(countersSchema, 'counters by VNI and peer') }, ['overloaded']),
       },
     },
-    (_request, reply) => reply.type(JSON_TYPE).send(textStream(countersText(deps.dataPlane, deps.status()))),
+    (request, reply) => {
+      const text = () => countersText(deps.dataPlane, deps.status());
+      return reply.type(JSON_TYPE).send(textInTurn(counters, clientOf(request.socket.remoteAddress), text));
+    },
   );
+
+  const doctors = new Turns(DOCTORS);
 
   app.get(
     '/v1/doctor',
@@ -49,12 +63,23 @@ export function statusRoutes(app: FastifyInstance, deps: ControlDeps): void {
         tags: TAGS,
         operationId: 'getDoctor',
         querystring: noQuery,
-        response: guardedAnswers({
-          200: json(listOf(findingSchema), 'what was found, with the cure of each'),
-        }),
+        response: guardedAnswers(
+          { 200: json(listOf(findingSchema), 'what was found, with the cure of each') },
+          ['overloaded'],
+        ),
       },
     },
-    async () => ({ items: await deps.doctor(), nextCursor: null }),
+    async (request, reply) => {
+      const turn = doctors.enter(clientOf(request.socket.remoteAddress), () => {});
+      if (turn === undefined)
+        throw new ApiError('overloaded', 'too many runs of the doctor wait already; try again later');
+      // A run goes on when its client has gone, and keeps its place until then.
+      let runs = false;
+      onceGone(request, reply, () => runs || turn.leave());
+      runs = await turn.mine;
+      if (!runs) return { items: [], nextCursor: null };
+      return { items: await deps.doctor().finally(turn.leave), nextCursor: null };
+    },
   );
 }
 
@@ -98,10 +123,13 @@ export function healthRoutes(app: FastifyInstance, deps: Pick<ControlDeps, 'data
         summary: 'The counters for Prometheus',
         tags: TAGS,
         operationId: 'getMetrics',
-        response: guardedAnswers({ 200: media('text/plain', { type: 'string' }, 'text format 0.0.4') }),
+        response: guardedAnswers({ 200: media('text/plain', { type: 'string' }, 'text format 0.0.4') }, [
+          'overloaded',
+        ]),
       },
     },
-    (_request, reply) => reply.type(metrics.contentType).send(metrics.scrape()),
+    (request, reply) =>
+      reply.type(metrics.contentType).send(metrics.scrape(clientOf(request.socket.remoteAddress))),
   );
 }
 
