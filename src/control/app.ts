@@ -11,7 +11,7 @@ import { createServer, type RequestListener } from 'node:http';
 import type { Socket } from 'node:net';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Logger } from '../log.js';
-import { type ConnectionLimits, Connections } from './connections.js';
+import { type ConnectionLimits, Connections, StoppableRequest } from './connections.js';
 import { ApiError, PROBLEM_TYPE, type ProblemCode, problem, problemOf, RETRY_AFTER_S } from './errors.js';
 
 /** Bytes of a request's body: no call needs more than some thousands. */
@@ -100,6 +100,7 @@ function httpServer(
 ) {
   const server = createServer(
     {
+      IncomingMessage: StoppableRequest,
       requestTimeout: requestMs,
       headersTimeout: requestMs,
       connectionsCheckingInterval: checkMs,

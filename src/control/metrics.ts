@@ -153,6 +153,12 @@ export const FAMILIES: readonly Family[] = [
   perVni('counter', 'vtepd_fdb_aged_total', 'Learned MACs forgotten because they were silent.', C.V_AGED),
   perVni('counter', 'vtepd_fdb_evicted_total', 'Learned MACs that made room at the limit.', C.V_EVICTED),
   {
+    name: 'vtepd_strangers_evicted_total',
+    kind: 'counter',
+    help: 'Sources that are no configured peers (--accept any) and made room for others, with what was learned of them.',
+    samples: ({ globals }, name) => [sample(name, '', globals[C.G_STRANGERS_EVICTED])],
+  },
+  {
     name: 'vtepd_path_mtu_bytes',
     kind: 'gauge',
     help: 'Largest IP packet on the way to the peer, by route and reports, where known.',

@@ -110,9 +110,10 @@ export class Loop {
     this.#way = len[0] > SMALL_LEN ? WAY_OTHER : way;
   }
 
-  /** The bounded rest of a round: answers to earlier sends, ageing, old path MTUs, the kernel's drop count, the heartbeat. */
+  /** The bounded rest of a round: answers to earlier sends, eviction, ageing, old path MTUs, the kernel's drop count, the heartbeat. */
   housekeeping(clock: Clock): void {
     this.#encap.settle(clock);
+    if (this.#tables.peers.strangers.isWanted) this.#tables.fdb.evictStranger(tickOf(clock));
     this.#ageing.step(clock[NOW_MS], tickOf(clock));
     this.flows.step(clock);
     this.#tables.counters.cells[G_HEARTBEAT_MS] = clock[NOW_MS];

@@ -1,6 +1,6 @@
 /**
  * Ageing: a sweep that goes round the table, a bounded piece at a time, and removes dynamic entries that no
- * received frame has refreshed for the VNI's ageing time. As in kernel vxlan, sending to an entry does not keep it.
+ * received frame has refreshed for the VNI's ageing time, and those of strangers that were evicted. As in kernel vxlan, sending to an entry does not keep it.
  */
 import type { Fdb } from './fdb.js';
 
@@ -38,8 +38,17 @@ export class AgeingSweep {
     for (let i = 0; i < slots; i++) {
       const position = (this.#position = (this.#position + 1) & mask);
       // A removal may pull the next entry into this slot: look again.
-      while (this.#isExpired(position, tick)) this.#fdb.age(position);
+      for (;;) {
+        if (this.#isExpired(position, tick)) this.#fdb.age(position);
+        else if (this.#isOfEvicted(position)) this.#fdb.evict(position);
+        else break;
+      }
     }
+  }
+
+  #isOfEvicted(position: number): boolean {
+    const { table, peers } = this.#fdb;
+    return peers.strangers.isEvicting && table.value(position) !== 0 && this.#fdb.isOfEvicted(position);
   }
 
   #isExpired(position: number, tick: number): boolean {

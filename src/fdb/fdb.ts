@@ -7,6 +7,8 @@
  * - *Static* entries name a configured peer. Learning cannot touch them: a frame that contradicts one is dropped.
  * - Dynamic entries are *limited* per VNI. When the limit is reached one of the peer that holds most makes room, so
  *   that a MAC flood from one peer cannot push out what others own and force their traffic to be flooded.
+ * - Sources that are not configured hold rows of their own, which are *limited* for all VNIs together. When they run out
+ *   the stranger of the largest holder that was silent for longest is evicted, with its entries (`strangers.ts`).
  * - Lookups never judge age; a bounded sweep removes what is too old (`ageing.ts`).
  *
  * With several workers each has one of these, and they tell each other what they hear (`replication.ts`). A single
@@ -17,6 +19,7 @@
  */
 import {
   type Counters,
+  G_STRANGERS_EVICTED,
   P_FDB_DYNAMIC,
   V_AGED,
   V_EVICTED,
@@ -223,8 +226,24 @@ export class Fdb implements NoteReader {
   /** Removes one dynamic entry of whoever holds most. @returns false when none was found this time */
   evictOne(vniIdx: number): boolean {
     const victim = this.#victims.find(this, vniIdx);
-    if (victim >= 0) this.#evict(victim, vniIdx);
+    if (victim >= 0) this.evict(victim);
     return victim >= 0;
+  }
+
+  /** A step of the eviction of strangers: one at most. Its entries go with the sweep. */
+  evictStranger(tick: number): void {
+    if (this.peers.evictStranger(tick)) this.#cells[G_STRANGERS_EVICTED]++;
+  }
+
+  /** True for an entry whose stranger was evicted. */
+  isOfEvicted(position: number): boolean {
+    return this.peers.strangers.isEvicted(this.peerAt(position));
+  }
+
+  /** Removes an entry that makes room for others. */
+  evict(position: number): void {
+    this.#cells[this.counters.vniBase(this.table.tag(position)) + V_EVICTED]++;
+    this.remove(position);
   }
 
   /** Removes an entry because of its age. */
@@ -286,6 +305,7 @@ export class Fdb implements NoteReader {
     const before = this.table.stamp(position);
     if (((tick - before) | 0) < 0) return;
     this.table.setStamp(position, tick);
+    this.peers.strangers.heard(peerIdx, tick);
     if (this.#replication === undefined) return;
     this.table.setValue(position, peerIdx + 1);
     const ageing = this.vnis.ageingTicks[vniIdx];
@@ -332,9 +352,10 @@ export class Fdb implements NoteReader {
   #restamp(position: number, peerIdx: number, tick: number, moves: number): void {
     this.table.setValue(position, (peerIdx + 1) | (moves << MOVES_SHIFT));
     this.table.setStamp(position, tick);
+    this.peers.strangers.heard(peerIdx, tick);
   }
 
-  /** A row for a source that is no peer. @returns it, or −1 when all are taken */
+  /** A row for a source that is no peer. @returns it, or −1 when the VNI gets none now */
   #takeStranger(vniIdx: number, sources: Int32Array, row: number, port: number): number {
     const peerIdx = this.peers.learnSource(vniIdx, sources, row, port, this.vnis.otherIdx[vniIdx]);
     // A predecessor that died may have left its count in this row.
@@ -349,18 +370,14 @@ export class Fdb implements NoteReader {
     if (isFull && victim < 0) return false;
     // Before the victim goes: it may be the only other entry of the same stranger, whose row would be given up.
     this.#hold(peerIdx);
-    if (isFull) this.#evict(victim, vniIdx);
+    if (isFull) this.evict(victim);
+    this.peers.strangers.heard(peerIdx, tick);
     this.table.insert(vniIdx, high, low, (peerIdx + 1) | (moves << MOVES_SHIFT), tick);
     const vniBase = this.counters.vniBase(vniIdx);
     this.#cells[vniBase + V_FDB_DYNAMIC]++;
     this.#cells[vniBase + V_LEARNED]++;
     this.changeWatch?.learned(vniIdx, high, low, peerIdx);
     return true;
-  }
-
-  #evict(position: number, vniIdx: number): void {
-    this.#cells[this.counters.vniBase(vniIdx) + V_EVICTED]++;
-    this.remove(position);
   }
 
   #move(position: number, peerIdx: number, tick: number, moves: number): void {

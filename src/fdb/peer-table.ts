@@ -9,8 +9,10 @@
  *
  * Configured peers have the rows that the main thread assigns. With `--accept any`, sources that are not
  * configured get a row at the end of the table while FDB entries point at them, so their number is bounded by
- * that range; they share the counters of the VNI's `other` row and are never flooded to.
+ * that range (`strangers.ts`: who gets one, who is evicted); they share the counters of the VNI's
+ * `other` row and are never flooded to.
  */
+import { Strangers } from './strangers.js';
 
 const FAMILY_PORT = 0;
 const ADDRESS = 1;
@@ -26,6 +28,9 @@ const LEARNED = 2;
 /** The shim's PEER_TUNNEL: superframes for it may leave whole. Of configured peers only. */
 const TUNNEL = 4;
 
+/** Rows of the VNI table, where nothing else is said. */
+const MAX_VNIS = 4096;
+
 const FREE = -1;
 const GONE = -2;
 
@@ -37,6 +42,8 @@ export class PeerTable {
    * carries. Computed by `path-mtu.ts`; a column here, as a row that changes hands forgets it.
    */
   readonly frameLimit: Int32Array;
+  /** Who holds the rows of sources that are not configured. */
+  readonly strangers: Strangers;
   readonly #words: Int32Array;
   readonly #capacity: number;
   readonly #seed: number;
@@ -47,20 +54,21 @@ export class PeerTable {
   readonly #firstLearned: number;
   /** Of each learned peer, the `other` row of its VNI. */
   readonly #otherIdx: Int32Array;
-  #freeLearned: number[] = [];
   #tunnelled = new Int32Array(0);
 
   /**
    * @param learnedRows rows at the end of the table for sources that are not configured
    * @param seed any random 32-bit integer: sources are chosen by remotes, so their hash is seeded
+   * @param maxVnis rows of the VNI table
    */
-  constructor(buffer: SharedArrayBuffer, learnedRows: number, seed: number) {
+  constructor(buffer: SharedArrayBuffer, learnedRows: number, seed: number, maxVnis = MAX_VNIS) {
     this.bytes = new Uint8Array(buffer);
     this.#words = new Int32Array(buffer);
     this.#capacity = this.#words.length >> ROW_SHIFT;
     this.#firstLearned = this.#capacity - learnedRows;
     this.#otherIdx = new Int32Array(learnedRows);
     this.frameLimit = new Int32Array(this.#capacity);
+    this.strangers = new Strangers(this.#firstLearned, learnedRows, maxVnis);
     this.#seed = seed;
     this.#forgetLearned();
   }
@@ -87,8 +95,7 @@ export class PeerTable {
 
   /** Takes a row out of the index and empties it: nothing finds it, and the shim refuses to send there. */
   remove(peerIdx: number): void {
-    const cell = this.#cellOf(peerIdx);
-    if (cell >= 0) this.#index[cell] = GONE;
+    this.#forget(peerIdx);
     const base = peerIdx << ROW_SHIFT;
     this.#words.fill(0, base, base + (1 << ROW_SHIFT));
     this.frameLimit[peerIdx] = 0;
@@ -122,11 +129,11 @@ export class PeerTable {
 
   /**
    * Gives a source that is not configured a row of its own. Replies go to `port`, not to the source port, which
-   * is entropy (as kernel vxlan does). @returns the row, or −1 when all are taken
+   * is entropy (as kernel vxlan does). @returns the row, or −1 when the VNI gets none now
    */
   learnSource(vniIdx: number, sources: Int32Array, row: number, port: number, otherIdx: number): number {
-    const peerIdx = this.#freeLearned.pop();
-    if (peerIdx === undefined) return -1;
+    const peerIdx = this.strangers.take(vniIdx);
+    if (peerIdx < 0) return -1;
     const source = row << ROW_SHIFT;
     const base = peerIdx << ROW_SHIFT;
     for (let word = ADDRESS; word <= SCOPE; word++) this.#words[base + word] = sources[source + word];
@@ -158,7 +165,19 @@ export class PeerTable {
   /** No FDB entry points at this learned peer any more. */
   releaseLearned(peerIdx: number): void {
     this.remove(peerIdx);
-    this.#freeLearned.push(peerIdx);
+    this.strangers.give(peerIdx);
+  }
+
+  /**
+   * Evicts a stranger, if its row is wanted: no source is found to be it any more. Entries that point at
+   * the row still lead to its address; the row is given up with the last of them.
+   * @returns false when none is evicted now
+   */
+  evictStranger(tick: number): boolean {
+    const peerIdx = this.strangers.evictOne(tick);
+    if (peerIdx < 0) return false;
+    this.#forget(peerIdx);
+    return true;
   }
 
   /** True for a row that holds a peer. */
@@ -230,11 +249,15 @@ export class PeerTable {
     return this.bytes.slice(from, from + ADDRESS_LEN);
   }
 
+  /** Those of a predecessor. */
   #forgetLearned(): void {
-    for (let peerIdx = this.#firstLearned; peerIdx < this.#capacity; peerIdx++) {
+    for (let peerIdx = this.#firstLearned; peerIdx < this.#capacity; peerIdx++)
       if (this.isUsed(peerIdx)) this.#words.fill(0, peerIdx << ROW_SHIFT, (peerIdx + 1) << ROW_SHIFT);
-      this.#freeLearned.push(peerIdx);
-    }
+  }
+
+  #forget(peerIdx: number): void {
+    const cell = this.#cellOf(peerIdx);
+    if (cell >= 0) this.#index[cell] = GONE;
   }
 
   #remember(peerIdx: number): void {

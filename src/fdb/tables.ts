@@ -46,7 +46,7 @@ export class Tables {
   constructor(init: TablesInit) {
     this.counters = init.counters;
     this.vnis = new VniTable(init.maxVnis);
-    this.peers = new PeerTable(init.peers, init.learnedRows, init.seed);
+    this.peers = new PeerTable(init.peers, init.learnedRows, init.seed, init.maxVnis);
     this.paths = new PathMtu(this.peers, this.vnis, this.counters);
     this.flood = new PeerLists(init.maxVnis);
     this.members = new PeerLists(init.maxVnis);

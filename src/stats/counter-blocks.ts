@@ -4,12 +4,13 @@
  *
  * Not everything is a sum. Replicas of the FDB count the same entries: theirs are the first worker's. Of times,
  * ratios and names the one that says most is taken: when a peer was heard last, the worker that is busiest, the heartbeat that is
- * oldest.
+ * oldest, the replica that evicted most strangers.
  */
 import {
   type Counters,
   G_BUSY_RATIO,
   G_HEARTBEAT_MS,
+  G_STRANGERS_EVICTED,
   G_STRAY_VNI,
   GLOBAL_ROW,
   P_FDB_DYNAMIC,
@@ -96,9 +97,11 @@ function mergeInto({ row, merge }: RowReader, more: Float64Array): void {
   for (let cell = 0; cell < row.length; cell++) row[cell] = merge(cell, row[cell], more[cell]);
 }
 
+const GREATEST: readonly number[] = [G_BUSY_RATIO, G_STRAY_VNI, G_STRANGERS_EVICTED];
+
 function mergeGlobal(cell: number, soFar: number, more: number): number {
   if (cell === G_HEARTBEAT_MS) return Math.min(soFar, more);
-  return cell === G_BUSY_RATIO || cell === G_STRAY_VNI ? Math.max(soFar, more) : soFar + more;
+  return GREATEST.includes(cell) ? Math.max(soFar, more) : soFar + more;
 }
 
 const VNI_OF_FIRST: readonly number[] = [

@@ -20,6 +20,8 @@ export const G_BUSY_RATIO = 1;
 export const G_RESERVED_BITS = 2;
 /** The VNI, plus one, that was not configured and was seen last; 0: none was. */
 export const G_STRAY_VNI = 3;
+/** Sources that were no configured peers and lost their row to others (`--accept any`). */
+export const G_STRANGERS_EVICTED = 4;
 /** Drops that belong to no configured VNI: DROP_REASON_COUNT cells. */
 export const G_DROPS_ENCAP = 8;
 export const G_DROPS_DECAP = G_DROPS_ENCAP + DROP_REASON_COUNT;

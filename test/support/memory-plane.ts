@@ -82,11 +82,13 @@ export class MemoryPlane {
       df?: 'set' | 'unset' | 'inherit';
       tos?: number | 'inherit';
       mssClamp?: boolean;
+      /** Rows for sources that are no peers. */
+      learnedRows?: number;
     } = {},
   ) {
     this.memory = options.memory ?? {
-      counters: new Counters(MAX_VNIS, MAX_PEERS),
-      peers: new SharedArrayBuffer(MAX_PEERS * PEER_ROW_LEN),
+      counters: new Counters(MAX_VNIS, MAX_PEERS + (options.learnedRows ?? 0)),
+      peers: new SharedArrayBuffer((MAX_PEERS + (options.learnedRows ?? 0)) * PEER_ROW_LEN),
       fdb: [],
     };
     this.overlay = options.overlay ?? new MemoryOverlay();
@@ -95,7 +97,7 @@ export class MemoryPlane {
       maxVnis: MAX_VNIS,
       counters: this.memory.counters,
       peers: this.memory.peers,
-      learnedRows: LEARNED_ROWS,
+      learnedRows: options.learnedRows ?? LEARNED_ROWS,
       fdb: this.memory.fdb,
       seed: 0x5eed,
       onFdbGrown: (buffers) => (this.memory.fdb = buffers),

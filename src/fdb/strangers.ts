@@ -1,0 +1,142 @@
+/**
+ * Rows of the peer table for strangers: sources that are not configured (`--accept any`).
+ *
+ * All VNIs share one pool, and a source address is easily forged, so a VNI must not keep the others
+ * from learning:
+ *
+ * - The last rows of the pool are a *reserve*. Only a VNI that holds none, or less than half of what the
+ *   largest holder has, gets rows of it, at once.
+ * - When a row of the reserve is wanted, strangers are *evicted*: of the VNI that holds most, the one
+ *   from which no frame was received for longest. One victim is searched at a time, a bounded number
+ *   each tick.
+ * - An evicted stranger is unknown at once, but its row is free only when its last FDB entry is gone.
+ *   The ageing sweep removes these entries, so eviction walks no table.
+ *
+ * One writer, the data-plane thread. Without strangers none of this is touched.
+ */
+
+/** One of so many rows is reserve: 256 of 4096. */
+const RESERVE_SHARE = 16;
+/** Victims of a tick (0.1 s). Each search looks at every row of the pool: 4096 rows take some microseconds. */
+const EVICTIONS_PER_TICK = 32;
+
+/** `#vniIdx` of a row that is free, or evicted. */
+const NONE = -1;
+
+export class Strangers {
+  readonly #first: number;
+  readonly #reserve: number;
+  /** Rows that are free, relative to the first one. */
+  readonly #free: number[] = [];
+  /** VNI of each row. */
+  readonly #vniIdx: Int32Array;
+  /** Tick of the last frame of each row. */
+  readonly #heardTick: Int32Array;
+  readonly #evicted: Uint8Array;
+  /** Rows of each VNI, without evicted ones. */
+  readonly #held: Int32Array;
+  #largest = 0;
+  #evictedCount = 0;
+  /** Requests for a row of the reserve that no eviction has followed yet. */
+  #wanted = 0;
+  #tick = 0;
+  #left = 0;
+
+  /** @param first row of the pool @param rows in the pool @param maxVnis rows of the VNI table */
+  constructor(first: number, rows: number, maxVnis: number) {
+    this.#first = first;
+    this.#reserve = Math.floor(rows / RESERVE_SHARE);
+    this.#vniIdx = new Int32Array(rows).fill(NONE);
+    this.#heardTick = new Int32Array(rows);
+    this.#evicted = new Uint8Array(rows);
+    this.#held = new Int32Array(maxVnis);
+    for (let row = 0; row < rows; row++) this.#free.push(row);
+  }
+
+  /** True while a row is wanted that only an eviction can give. */
+  get isWanted(): boolean {
+    return this.#wanted > 0;
+  }
+
+  /** True while FDB entries of evicted strangers are to be removed. */
+  get isEvicting(): boolean {
+    return this.#evictedCount > 0;
+  }
+
+  /** @returns a row for a stranger of this VNI, or −1 */
+  take(vniIdx: number): number {
+    if (this.#free.length <= this.#reserve) {
+      if (this.#wanted < this.#reserve) this.#wanted++;
+      const held = this.#held[vniIdx];
+      if (held > 0 && held * 2 >= this.#held[this.#largest]) return -1;
+    }
+    const row = this.#free.pop();
+    if (row === undefined) return -1;
+    this.#vniIdx[row] = vniIdx;
+    if (++this.#held[vniIdx] > this.#held[this.#largest]) this.#largest = vniIdx;
+    return this.#first + row;
+  }
+
+  /** No FDB entry points at the row any more. */
+  give(peerIdx: number): void {
+    const row = peerIdx - this.#first;
+    if (this.#evicted[row] === 1) {
+      this.#evicted[row] = 0;
+      this.#evictedCount--;
+    } else this.#held[this.#vniIdx[row]]--;
+    this.#vniIdx[row] = NONE;
+    this.#free.push(row);
+  }
+
+  /** A frame came from this peer, which may be a configured one. */
+  heard(peerIdx: number, tick: number): void {
+    if (peerIdx >= this.#first) this.#heardTick[peerIdx - this.#first] = tick;
+  }
+
+  isEvicted(peerIdx: number): boolean {
+    return peerIdx >= this.#first && this.#evicted[peerIdx - this.#first] === 1;
+  }
+
+  /** One step of the eviction. @returns row of the stranger that is evicted now, or −1 */
+  evictOne(tick: number): number {
+    if (this.#wanted === 0) return -1;
+    if (tick !== this.#tick) {
+      this.#tick = tick;
+      this.#left = EVICTIONS_PER_TICK;
+    }
+    // Rows that are about to be free count: more than the reserve need not be under way.
+    if (this.#free.length + this.#evictedCount >= 2 * this.#reserve) this.#wanted = 0;
+    if (this.#wanted === 0 || this.#left === 0) return -1;
+    this.#wanted--;
+    this.#left--;
+    this.#findLargest();
+    const row = this.#longestUnheard(this.#largest, tick);
+    if (row < 0) return -1;
+    this.#vniIdx[row] = NONE;
+    this.#held[this.#largest]--;
+    this.#evicted[row] = 1;
+    this.#evictedCount++;
+    return this.#first + row;
+  }
+
+  #findLargest(): void {
+    let largest = 0;
+    for (let vniIdx = 1; vniIdx < this.#held.length; vniIdx++)
+      if (this.#held[vniIdx] > this.#held[largest]) largest = vniIdx;
+    this.#largest = largest;
+  }
+
+  #longestUnheard(vniIdx: number, tick: number): number {
+    let found = -1;
+    let longest = -1;
+    for (let row = 0; row < this.#vniIdx.length; row++) {
+      if (this.#vniIdx[row] !== vniIdx) continue;
+      // Another worker may be a tick ahead.
+      const unheard = Math.max(0, (tick - this.#heardTick[row]) | 0);
+      if (unheard <= longest) continue;
+      longest = unheard;
+      found = row;
+    }
+    return found;
+  }
+}

@@ -1,0 +1,175 @@
+/** Sources that are no peers (`--accept any`): who gets a row, and who gives way. */
+import t from 'tap';
+import { NOTE_WORDS } from '../../src/fdb/note-ring.js';
+import { noteRingsOf } from '../../src/fdb/replication.js';
+import { Strangers } from '../../src/fdb/strangers.js';
+import { LEARNED_ROWS } from '../../src/frame/limits.js';
+import { G_STRANGERS_EVICTED, V_EVICTED, V_FDB_DYNAMIC } from '../../src/stats/counters.js';
+import { macNumber, macParts } from '../support/frames.js';
+import { MemoryPlane, sourceRow } from '../support/memory-plane.js';
+
+const ANY = { accept: 'any' } as const;
+/** Rows that a VNI gets when it is the only one. */
+const MOST = LEARNED_ROWS - LEARNED_ROWS / 16;
+
+function planeOf(options: ConstructorParameters<typeof MemoryPlane>[0] = {}): MemoryPlane {
+  const plane = new MemoryPlane({ learnedRows: LEARNED_ROWS, ...options });
+  plane.addVni(0, 100, ANY);
+  plane.addVni(1, 200, ANY);
+  return plane;
+}
+
+/** A frame with the MAC of this number from the source of this number. */
+function receive(plane: MemoryPlane, vniIdx: number, source: number, mac = source): void {
+  const { fdb, peers } = plane.tables;
+  const row = new Int32Array(sourceRow(`198.51.${source >> 8}.${source & 255}`).buffer);
+  const { high, low } = macParts(macNumber(mac));
+  const known = peers.findSource(vniIdx, row, 0);
+  if (known >= 0) fdb.learn(vniIdx, high, low, known, plane.tick);
+  else fdb.learnFromStranger(vniIdx, high, low, row, 0, 4789, plane.tick);
+}
+
+function knows(plane: MemoryPlane, vniIdx: number, mac: number): boolean {
+  const { high, low } = macParts(macNumber(mac));
+  return plane.tables.fdb.lookup(vniIdx, high, low) >= 0;
+}
+
+/** Time passes, a tenth of a second a step, with many rounds in each, as under load. */
+function passBusy(planes: readonly MemoryPlane[], ms: number): void {
+  for (let passed = 0; passed < ms; passed += 100) {
+    for (let round = 0; round < 40; round++) for (const plane of planes) plane.breathe();
+    for (const plane of planes) plane.pass(100);
+  }
+}
+
+const evictedOf = (plane: MemoryPlane) => plane.memory.counters.cells[G_STRANGERS_EVICTED];
+
+t.test('4,200 forged sources in VNI 100: a stranger in VNI 200 is learned at once', async (t) => {
+  const plane = planeOf();
+  for (let source = 0; source < 4200; source++) receive(plane, 0, source);
+  t.equal(plane.vniCell(0, V_FDB_DYNAMIC), MOST);
+  receive(plane, 1, 1);
+  t.ok(knows(plane, 1, 1));
+  for (let source = 2; source <= 256; source++) receive(plane, 1, source);
+  t.equal(plane.vniCell(1, V_FDB_DYNAMIC), 256, 'and so are as many as the reserve has');
+});
+
+t.test('the flood goes on: other VNIs go on learning, and only the flood gives way', async (t) => {
+  const plane = planeOf();
+  let forged = 0;
+  for (; forged < 4200; forged++) receive(plane, 0, forged & 0xffff);
+  for (let second = 0; second < 10; second++) {
+    for (let n = 0; n < 30; n++) receive(plane, 1, second * 30 + n);
+    for (let tick = 0; tick < 10; tick++) {
+      for (let n = 0; n < 200; n++, forged++) receive(plane, 0, forged & 0xffff);
+      passBusy([plane], 100);
+    }
+  }
+  t.equal(plane.vniCell(1, V_FDB_DYNAMIC), 300, 'all of VNI 200');
+  t.ok(evictedOf(plane) >= 300, `${evictedOf(plane)} strangers were evicted`);
+  t.equal(plane.vniCell(1, V_EVICTED), 0);
+  t.ok(plane.vniCell(0, V_EVICTED) > 0);
+});
+
+t.test('the one of which nothing was received for longest gives way, with all its entries', async (t) => {
+  const plane = planeOf();
+  for (let source = 0; source < MOST; source++) receive(plane, 0, source);
+  for (let mac = 10_000; mac < 10_100; mac++) receive(plane, 0, 7, mac);
+  plane.pass(1000);
+  for (let source = 0; source < MOST; source++) if (source !== 7) receive(plane, 0, source);
+  receive(plane, 0, 5000);
+  t.notOk(knows(plane, 0, 5000), 'it waits for a row');
+  plane.breathe();
+  t.equal(evictedOf(plane), 1);
+  const row = new Int32Array(sourceRow('198.51.0.7').buffer);
+  t.equal(plane.tables.peers.findSource(0, row, 0), -1, 'unknown at once');
+  plane.pass(2000);
+  const gone = Array.from({ length: 100 }, (_, i) => 10_000 + i).filter((mac) => knows(plane, 0, mac));
+  t.same(gone, [], 'its entries are gone');
+  t.notOk(knows(plane, 0, 7));
+  t.equal(plane.vniCell(0, V_EVICTED), 101);
+  t.equal(plane.vniCell(0, V_FDB_DYNAMIC), MOST - 1);
+  receive(plane, 0, 5000);
+  t.ok(knows(plane, 0, 5000), 'its row is free');
+  plane.pass(5000);
+  t.equal(evictedOf(plane), 1, 'a row that nobody wants is not taken away');
+});
+
+t.test(
+  'with several workers: what one has learned the others learn, though their rows are wanted',
+  async (t) => {
+    const buffer = new SharedArrayBuffer(4 * (128 + 8192 * NOTE_WORDS * 4));
+    const planes = [0, 1].map((index) => planeOf({ notes: noteRingsOf(index, 2, buffer, 0) }));
+    const [first, second] = planes;
+    const settle = () => {
+      for (let round = 0; round < 40; round++) for (const plane of planes) plane.breathe();
+    };
+    for (let source = 0; source < 4200; source++) receive(first, 0, source);
+    settle();
+    t.equal(second.vniCell(0, V_FDB_DYNAMIC), MOST);
+    receive(first, 1, 1);
+    settle();
+    t.ok(knows(second, 1, 1), 'the reserve is there as well');
+    // A note that found no row is lost; a source that is heard all the time is told every 10 s.
+    for (let second = 0; second < 14; second++) {
+      for (let source = 5000; source < 5100; source++) receive(first, 0, source);
+      passBusy(planes, 1000);
+    }
+    settle();
+    t.ok(evictedOf(first) > 0 && evictedOf(second) > 0);
+    const wrong = [];
+    for (let source = 5000; source < 5100; source++)
+      for (const [index, plane] of planes.entries())
+        if (!knows(plane, 0, source)) wrong.push([index, source]);
+    t.same(wrong, [], 'those that came last are known to both');
+  },
+);
+
+t.test('a worker dies while it evicts: its successor begins without strangers', async (t) => {
+  const before = planeOf();
+  for (let source = 0; source < 4200; source++) receive(before, 0, source);
+  before.breathe();
+  const evicted = evictedOf(before);
+  t.ok(evicted > 0);
+  const after = planeOf({ memory: before.memory });
+  after.apply({ op: 'fdb.adopt' });
+  t.equal(after.vniCell(0, V_FDB_DYNAMIC), 0);
+  t.equal(evictedOf(after), evicted, 'the counter goes on');
+  for (let source = 0; source < MOST; source++) receive(after, 0, source);
+  receive(after, 1, 1);
+  t.equal(after.vniCell(0, V_FDB_DYNAMIC), MOST);
+  t.ok(knows(after, 1, 1));
+});
+
+t.test('many VNIs of one stranger each: a new one has its row within some ticks', async (t) => {
+  const strangers = new Strangers(100, 64, 128);
+  const rows = Array.from({ length: 61 }, (_, vniIdx) => strangers.take(vniIdx));
+  t.same(
+    rows.slice(0, 60).sort((a, b) => a - b),
+    Array.from({ length: 60 }, (_, i) => 104 + i),
+  );
+  t.ok(rows[60] >= 100, 'the reserve is for it');
+  for (let vniIdx = 61; vniIdx < 64; vniIdx++) t.ok(strangers.take(vniIdx) >= 100);
+  t.equal(strangers.take(64), -1);
+  const evicted = strangers.evictOne(1);
+  t.ok(strangers.isEvicted(evicted));
+  t.ok(strangers.isEvicting);
+  strangers.give(evicted);
+  t.notOk(strangers.isEvicting);
+  t.equal(strangers.take(64), evicted);
+});
+
+t.test('the work of a tick is bounded, and nothing is evicted beyond twice the reserve', async (t) => {
+  const strangers = new Strangers(0, 1024, 4);
+  for (let n = 0; n < 1024; n++) strangers.take(0);
+  const evictedIn = (tick: number) => {
+    let evicted = 0;
+    while (strangers.evictOne(tick) >= 0) evicted++;
+    return evicted;
+  };
+  t.equal(evictedIn(1), 32);
+  t.equal(evictedIn(1), 0);
+  t.equal(evictedIn(2), 32);
+  for (let n = 0; n < 1000; n++) strangers.take(0);
+  t.equal(evictedIn(3), 0, 'free and evicted rows together are twice the reserve');
+});
