@@ -35,20 +35,18 @@ export class AgeingSweep {
   #sweep(slots: number, tick: number): void {
     const { table } = this.#fdb;
     const mask = table.capacity - 1;
+    const isEvicting = this.#fdb.peers.strangers.isEvicting;
     for (let i = 0; i < slots; i++) {
       const position = (this.#position = (this.#position + 1) & mask);
       // A removal may pull the next entry into this slot: look again.
-      for (;;) {
-        if (this.#isExpired(position, tick)) this.#fdb.age(position);
-        else if (this.#isOfEvicted(position)) this.#fdb.evict(position);
-        else break;
-      }
+      while (this.#isExpired(position, tick)) this.#fdb.age(position);
+      if (isEvicting) this.#evictAt(position);
     }
   }
 
-  #isOfEvicted(position: number): boolean {
-    const { table, peers } = this.#fdb;
-    return peers.strangers.isEvicting && table.value(position) !== 0 && this.#fdb.isOfEvicted(position);
+  #evictAt(position: number): void {
+    while (this.#fdb.table.value(position) !== 0 && this.#fdb.isOfEvicted(position))
+      this.#fdb.evict(position);
   }
 
   #isExpired(position: number, tick: number): boolean {
