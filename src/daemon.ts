@@ -12,6 +12,7 @@ import type { ReloadReport, StatusInfo } from './control/deps.js';
 import { ListenError, listen } from './control/listen.js';
 import { buildMetricsServer, buildServer } from './control/server.js';
 import { readTokenFile } from './control/token.js';
+import { monotonicMs, WallClock } from './control/wall-clock.js';
 import { daemonFacts } from './doctor/daemon.js';
 import { examine } from './doctor/doctor.js';
 import type { Finding } from './doctor/finding.js';
@@ -37,7 +38,8 @@ export class Daemon {
   readonly #log: Logger;
   readonly #undo: Rollback;
   readonly #reread: (() => Settings) | undefined;
-  readonly #startedAtMs = Date.now();
+  readonly #startedMs = monotonicMs();
+  readonly #wallClock = new WallClock();
   readonly #warnings: Warning[] = [];
   #vtep!: Vtep;
   /** Where listeners are open, by their flags. */
@@ -196,7 +198,9 @@ export class Daemon {
     const { local, engine, offloads, warnings, names } = this.#vtep.status();
     return {
       version: packageVersion(),
-      startedAtMs: this.#startedAtMs,
+      startedAtMs: this.#wallClock.epochMs(this.#startedMs),
+      uptimeS: (monotonicMs() - this.#startedMs) / 1000,
+      epochMs: this.#wallClock.epochMs,
       underlay: { local, device: underlayDev, port, io: engine, offloads },
       warnings: [...this.#warnings, ...warnings],
       names,
@@ -205,11 +209,11 @@ export class Daemon {
   }
 
   #examine(): Promise<Finding[]> {
-    const { warnings, startedAtMs, underlay } = this.#status();
+    const { warnings, uptimeS, underlay } = this.#status();
     return examine(
       daemonFacts(this.#vtep.dataPlane, {
         port: underlay.port,
-        uptimeS: (Date.now() - startedAtMs) / 1000,
+        uptimeS,
         underlayDevices: this.#vtep.underlayDevices(),
         warnings,
       }),

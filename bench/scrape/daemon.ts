@@ -23,6 +23,8 @@ const SAMPLE_MS = 1;
 const STATUS: StatusInfo = {
   version: 'bench',
   startedAtMs: 0,
+  uptimeS: 60,
+  epochMs: (ms) => ms,
   underlay: { local: [], device: '', port: 4789, io: 'memory', offloads: [] },
   warnings: [],
   pathMtu: () => 1500,

@@ -57,7 +57,7 @@ export function readPeer(
   const lastSeenMs = cells[at + C.P_LAST_SEEN_MS];
   return {
     address: address.text,
-    lastSeen: lastSeenMs > 0 ? new Date(lastSeenMs).toISOString() : null,
+    lastSeen: lastSeenMs > 0 ? new Date(status.epochMs(lastSeenMs)).toISOString() : null,
     pathMtu: pathMtuOf(address.text, cells[at + C.P_PATH_MTU], status) ?? null,
     ...readTraffic(cells, at),
   };

@@ -129,8 +129,11 @@ export interface PeerProbe {
 /** What the daemon knows about itself and the data plane does not. */
 export interface StatusInfo {
   readonly version: string;
-  /** Milliseconds since the epoch. */
+  /** Milliseconds since the epoch, by the wall clock of now. */
   readonly startedAtMs: number;
+  readonly uptimeS: number;
+  /** Wall-clock time of a moment of CLOCK_MONOTONIC, ms both: for what is shown. */
+  readonly epochMs: (monotonicMs: number) => number;
   readonly underlay: {
     /** Outer source addresses in use, as text. */
     readonly local: readonly string[];

@@ -92,7 +92,11 @@ export const FAMILIES: readonly Family[] = [
     name: 'vtepd_peer_last_seen_timestamp_seconds',
     kind: 'gauge',
     help: 'When the peer was last heard; 0: never.',
-    samples: (image, name) => peerSamples(image, name, (cells, at) => cells[at + C.P_LAST_SEEN_MS] / 1000),
+    samples: (image, name) =>
+      peerSamples(image, name, (cells, at) => {
+        const lastSeenMs = cells[at + C.P_LAST_SEEN_MS];
+        return lastSeenMs > 0 ? image.status.epochMs(lastSeenMs) / 1000 : 0;
+      }),
   },
   {
     name: 'vtepd_dropped_frames_total',

@@ -35,7 +35,7 @@ import {
   V_TAP_TX_FRAMES,
 } from '../stats/counters.js';
 import { DROP } from '../stats/drop-reason.js';
-import { type Clock, EPOCH_MS } from './clock.js';
+import { type Clock, NOW_MS } from './clock.js';
 
 /** `flags` column, beside FRAME_FIRST_COPY: why a frame was flooded. */
 export const FRAME_BROADCAST = 1 << 9;
@@ -104,7 +104,7 @@ export function accountDecap(batch: Batch, counters: Counters, clock: Clock): vo
     const peerBase = counters.peerBase(batch.peerIdx[i]);
     cells[peerBase + P_RX_FRAMES] += frames;
     cells[peerBase + P_RX_BYTES] += bytes;
-    cells[peerBase + P_LAST_SEEN_MS] = clock[EPOCH_MS];
+    cells[peerBase + P_LAST_SEEN_MS] = clock[NOW_MS];
     if (reason === 0) {
       cells[vniBase + V_TAP_TX_FRAMES] += frames;
       cells[vniBase + V_TAP_TX_BYTES] += bytes;

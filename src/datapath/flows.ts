@@ -36,7 +36,7 @@ import {
   V_TAP_TX_BYTES,
   V_TAP_TX_FRAMES,
 } from '../stats/counters.js';
-import { type Clock, EPOCH_MS, NOW_MS } from './clock.js';
+import { type Clock, NOW_MS } from './clock.js';
 import { type OuterOptions, tosOption } from './outer-header.js';
 
 /** How long a decision holds at most, ms: so long a firewall that shuts out a peer is not obeyed, and a flow may be reordered once. */
@@ -156,7 +156,6 @@ export class Flows {
   /** Takes the time; now and then what was counted, and the slots of decisions that nobody upholds. */
   step(clock: Clock): void {
     this.#clock[NOW_MS] = clock[NOW_MS];
-    this.#clock[EPOCH_MS] = clock[EPOCH_MS];
     if (this.#held === 0 || clock[NOW_MS] - this.#countedMs[0] < COUNT_PERIOD_MS) return;
     this.#countedMs[0] = clock[NOW_MS];
     for (let slot = 0; slot < this.#vniIdx.length; slot++) {
@@ -278,7 +277,7 @@ export class Flows {
     cells[vniBase + V_TAP_TX_BYTES] += fresh[IN_BYTES];
     cells[peerBase + P_RX_FRAMES] += fresh[IN_FRAMES];
     cells[peerBase + P_RX_BYTES] += fresh[IN_BYTES];
-    if (fresh[IN_FRAMES] > 0) cells[peerBase + P_LAST_SEEN_MS] = this.#clock[EPOCH_MS];
+    if (fresh[IN_FRAMES] > 0) cells[peerBase + P_LAST_SEEN_MS] = this.#clock[NOW_MS];
     counters.end();
   }
 

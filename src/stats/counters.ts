@@ -58,7 +58,7 @@ export const P_TX_FRAMES = 1;
 export const P_TX_BYTES = 2;
 export const P_RX_FRAMES = 3;
 export const P_RX_BYTES = 4;
-/** When the peer was last heard, ms since the epoch; 0: never. */
+/** Time of the last frame from the peer, ms of CLOCK_MONOTONIC, which all workers share; 0: never. */
 export const P_LAST_SEEN_MS = 5;
 /** Path MTU as the network has reported it, bytes; 0: it has not, or long ago. */
 export const P_PATH_MTU = 6;

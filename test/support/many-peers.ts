@@ -10,6 +10,8 @@ import { packAddress } from './memory-plane.js';
 export const STATUS: StatusInfo = {
   version: '0.1.0',
   startedAtMs: 0,
+  uptimeS: 60,
+  epochMs: (ms) => ms,
   underlay: { local: [], device: '', port: 4789, io: 'memory', offloads: [] },
   warnings: [],
   pathMtu: () => undefined,

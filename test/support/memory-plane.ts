@@ -4,7 +4,7 @@
  */
 import type { Test } from 'tap';
 import { Capture, CapturedOverlay, CapturedUnderlay } from '../../src/datapath/capture.js';
-import { type Clock, makeClock } from '../../src/datapath/clock.js';
+import { type Clock, EPOCH_MS, makeClock, NOW_MS } from '../../src/datapath/clock.js';
 import { Loop } from '../../src/datapath/loop.js';
 import type { NoteRings } from '../../src/fdb/replication.js';
 import { Tables } from '../../src/fdb/tables.js';
@@ -131,7 +131,10 @@ export class MemoryPlane {
   }
 
   get clock(): Clock {
-    return this.#clock.fill(this.nowMs);
+    this.#clock[NOW_MS] = this.nowMs;
+    // The wall clock is another one, and goes backward.
+    this.#clock[EPOCH_MS] = 1e12 - this.nowMs;
+    return this.#clock;
   }
 
   get tick(): number {

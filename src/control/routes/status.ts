@@ -135,11 +135,11 @@ export function healthRoutes(app: FastifyInstance, deps: Pick<ControlDeps, 'data
 
 function statusView(deps: ControlDeps) {
   const { dataPlane, status } = deps;
-  const { version, startedAtMs, underlay, warnings } = status();
+  const { version, startedAtMs, uptimeS, underlay, warnings } = status();
   return {
     version,
     startedAt: new Date(startedAtMs).toISOString(),
-    uptimeS: Math.floor((Date.now() - startedAtMs) / 1000),
+    uptimeS: Math.floor(uptimeS),
     ready: dataPlane.ready,
     underlay: { ...underlay, device: underlay.device || null },
     vnis: vniStates(deps).map((vni) => vniView(deps, vni)),
