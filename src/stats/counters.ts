@@ -9,6 +9,21 @@
  *     tap_rx + replicated + fragments = Σ peer_tx + Σ dropped{encap}
  *     Σ peer_rx = tap_tx + Σ dropped{decap}
  *
+ * Cells are plain memory, so the order of accesses follows from the sequence number alone (ECMAScript,
+ * Memory Model: an atomic write synchronizes with an atomic read that reads from it):
+ *
+ * - The reader's first `load` reads what an `end` wrote: all stores before that `end` happen before the
+ *   copy.
+ * - The reader's last access is a read-modify-write that adds 0. The `begin` of any later change reads
+ *   from it, directly or through other additions, so the copy happens before the stores of that change
+ *   and cannot contain them. A `begin` that came earlier has changed the number, and the copy is made
+ *   again.
+ *
+ * A plain `load` at the end would not do: an acquire load keeps later accesses behind it, not earlier
+ * ones before it, so on arm64 (`ldar`) a cell may be loaded after the number was compared. An addition
+ * (`ldaddal`, or `ldaxr` and `stlxr`) releases as well. On x86 both forms are ordered. No test on x86 can
+ * show the difference.
+ *
  * Both sums over peers include the VNI's `other` row: traffic with sources that are not configured peers, and what
  * peers that were removed since had counted.
  */
@@ -131,9 +146,14 @@ export class Counters {
         continue;
       }
       copy();
-      if (Atomics.load(this.#sequence, 0) === before) return;
+      if (this.#isStill(before)) return;
     }
     copy();
+  }
+
+  /** A look first: the addition takes the cache line from the writer, once a copy that is good. */
+  #isStill(before: number): boolean {
+    return Atomics.load(this.#sequence, 0) === before && Atomics.add(this.#sequence, 0, 0) === before;
   }
 
   /** Writer: a row begins a new life, at zero, under a new generation. */
