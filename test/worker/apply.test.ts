@@ -223,14 +223,14 @@ t.test('the row of a removed VNI serves another, which inherits nothing', async 
 });
 
 t.test('sources that were accepted without being peers go with their VNI', async (t) => {
+  const ROWS = LEARNED_ROWS - LEARNED_ROWS / 16;
   const plane = new MemoryPlane();
   for (let round = 0; round < 4; round++) {
     plane.addVni(0, 100, { accept: 'any' });
-    // As many as there are rows for: none may be left over from the round before.
-    for (let i = 0; i < LEARNED_ROWS; i++)
-      plane.fromPeer(`198.51.100.${i}`, 100, arpFrame(BROADCAST, macNumber(i)));
+    // As many as one VNI gets: none may be left over from the round before.
+    for (let i = 0; i < ROWS; i++) plane.fromPeer(`198.51.100.${i}`, 100, arpFrame(BROADCAST, macNumber(i)));
     plane.breathe();
-    t.equal(plane.tables.peers.learnedOf(0).length, LEARNED_ROWS, `round ${round}`);
+    t.equal(plane.tables.peers.learnedOf(0).length, ROWS, `round ${round}`);
     plane.apply({ op: 'vni.del', vniIdx: 0 });
     t.equal(plane.tables.peers.learnedOf(0).length, 0);
   }
