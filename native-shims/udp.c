@@ -205,6 +205,9 @@ static void read_control(struct msghdr *header, struct batch *batch, int32_t i, 
 {
 	batch->gso_size[i] = 0;
 	batch->tos[i] = 0;
+	/* The last one may be there in part. */
+	if (header->msg_flags & MSG_CTRUNC)
+		return;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(header); c; c = CMSG_NXTHDR(header, c)) {
 		if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS)
 			batch->tos[i] = *CMSG_DATA(c);
@@ -238,7 +241,8 @@ static void offer_slot(struct inbox *inbox, int32_t k, uint8_t *slot, size_t len
  *		is at most BATCH_CAP
  * @drops:	set to the socket's count of dropped datagrams if the kernel sent it along
  *
- * A datagram longer than its slot gets len 0: no VXLAN header has room in that.
+ * A datagram longer than its slot gets len 0: no VXLAN header has room in that. So does one whose control messages
+ * were truncated: without its segment size a train would be read as one frame.
  *
  * #syscalls recvmmsg
  * Return: datagrams, 0 when none waits, or a negative errno.
@@ -259,7 +263,7 @@ int udp_receive_batch(int fd, struct arena arena, struct batch *batch, struct pe
 		int32_t i = start + k;
 
 		batch->off[i] = slots.off + k * slots.stride;
-		batch->len[i] = message->msg_hdr.msg_flags & MSG_TRUNC ? 0 : (int32_t)message->msg_len;
+		batch->len[i] = message->msg_hdr.msg_flags & (MSG_TRUNC | MSG_CTRUNC) ? 0 : (int32_t)message->msg_len;
 		read_control(&message->msg_hdr, batch, i, drops);
 		batch->seg_count[i] = 1;
 		pack_address(&sources[i], &inbox.addresses[k]);

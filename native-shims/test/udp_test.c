@@ -228,6 +228,28 @@ static void test_short_slot(void)
 }
 
 /* Received and dropped make up what was sent, as told along with datagrams and when asked. */
+/* A train whose segment size may be among the control messages that found no room is no datagram. */
+static void test_truncated_control(void)
+{
+	static const int more[][2] = { { SOL_SOCKET, SO_TIMESTAMPNS }, { IPPROTO_IP, IP_PKTINFO }, { IPPROTO_IP, IP_RECVTTL },
+				       { IPPROTO_IP, IP_RECVORIGDSTADDR } };
+	int receiver = open_on("127.0.0.1", UDP_OPEN_RECEIVE), sender = open_on("127.0.0.1", 0);
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(port_of(receiver)) };
+	uint8_t train[200] = { 0 };
+	uint32_t drops = 0;
+
+	for (size_t k = 0; k < sizeof(more) / sizeof(more[0]); k++)
+		REQUIRE(setsockopt(receiver, more[k][0], more[k][1], &(int){ 1 }, sizeof(int)) == 0);
+	inet_pton(AF_INET, "127.0.0.1", &to.sin_addr);
+	REQUIRE(setsockopt(sender, IPPROTO_UDP, UDP_SEGMENT, &(int){ 100 }, sizeof(int)) == 0);
+	CHECK_EQ(sendto(sender, train, sizeof(train), 0, (struct sockaddr *)&to, sizeof(to)), sizeof(train));
+	CHECK_EQ(udp_receive_batch(receiver, arena, &batch, sources, 0, (struct udp_slots){ 0, STRIDE, 2 }, &drops), 1);
+	CHECK_EQ(batch.len[0], 0);
+	CHECK_EQ(batch.gso_size[0], 0);
+	close(receiver);
+	close(sender);
+}
+
 static void test_overflow(void)
 {
 	struct peer_row local = row_of("127.0.0.1", 0), peer;
@@ -398,6 +420,7 @@ int main(void)
 	test_batch("::1");
 	test_train();
 	test_short_slot();
+	test_truncated_control();
 	test_overflow();
 	test_refused_neighbours("127.0.0.1");
 	test_refused_neighbours("::1");
