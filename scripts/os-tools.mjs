@@ -8,7 +8,7 @@ import { accessSync, constants, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** Tool → Debian package. */
+/** Tool → Debian package, or packages. */
 const PACKAGES = {
   ip: 'iproute2',
   bridge: 'iproute2',
@@ -31,6 +31,7 @@ const PACKAGES = {
   groff: 'groff-base',
   zsh: 'zsh',
   script: 'bsdutils',
+  clang: ['clang', 'libclang-rt-14-dev'],
 };
 
 /**

@@ -7,10 +7,12 @@ import { readdirSync } from 'node:fs';
 import t from 'tap';
 
 const folder = new URL('../../native-shims/test/', import.meta.url).pathname;
-const programs = [folder, `${folder}requirements/`]
-  .flatMap((path) => readdirSync(path))
-  .filter((name) => name.endsWith('.c'))
-  .map((name) => name.slice(0, -2));
+const sources = (path: string) => readdirSync(path).filter((name) => name.endsWith('.c'));
+const targets = sources(`${folder}fuzz/`).filter((name) => name !== 'replay.c');
+const programs = [
+  ...[...sources(folder), ...sources(`${folder}requirements/`)],
+  ...targets.map((name) => `fuzz/${name}`),
+].map((name) => name.slice(0, -'.c'.length));
 
 t.test('native-shims/test/run', { timeout: 240_000 }, async (t) => {
   const { status, stdout, stderr } = spawnSync(`${folder}run`, { encoding: 'utf8' });
