@@ -18,6 +18,22 @@ function yaml(): typeof import('yaml') {
   return loaded;
 }
 
+/** Levels of maps and lists in a text, far more than any configuration or state has. */
+const DEPTH_MAX = 100;
+const DEEP_LINE = new RegExp(`^(?:\\s*[-?:]\\s){${DEPTH_MAX}}|^ {${10 * DEPTH_MAX}}`, 'm');
+
+/** The parser recurses for each level, and text that nests some ten thousand aborts the process. @throws ConfigError */
+function refuseDeep(text: string, path: string): void {
+  let depth = 0;
+  for (let at = 0; at < text.length && depth <= DEPTH_MAX; at++) {
+    const character = text[at];
+    if (character === '[' || character === '{') depth++;
+    else if ((character === ']' || character === '}') && depth > 0) depth--;
+  }
+  if (depth > DEPTH_MAX || DEEP_LINE.test(text))
+    throw new ConfigError(`${path}:1: maps and lists are nested too deeply, ${DEPTH_MAX} levels at most`);
+}
+
 export class Tree {
   readonly #document: Document;
   /** '' for a value of a program, which has no lines. */
@@ -33,6 +49,7 @@ export class Tree {
   /** @param path what messages call the file @throws ConfigError when it is not YAML */
   static parse(text: string, path: string): Tree {
     const lines = new (yaml().LineCounter)();
+    refuseDeep(text, path);
     const document = yaml().parseDocument(text, { lineCounter: lines, prettyErrors: false });
     const broken = document.errors[0];
     if (broken === undefined) return new Tree(document, path, lines);

@@ -11,6 +11,9 @@ const refused: [string, string, string | RegExp][] = [
   ['tabs', 'vnis:\n\t- vni: 1', /^v\.yaml:2: not valid YAML: /],
   ['a key twice', 'port: 1\nport: 2', /^v\.yaml:2: not valid YAML: Map keys must be unique/],
   ['two documents', 'vnis: [{vni: 1}]\n---\nport: 1', /^v\.yaml:\d: not valid YAML: /],
+  // The parser would abort the process.
+  ['nested too deeply', '- '.repeat(50_000), /^v\.yaml:1: maps and lists are nested too deeply/],
+  ['nested too deeply, in brackets', '['.repeat(50_000), /^v\.yaml:1: maps and lists are nested too deeply/],
   ['a list', '- vni: 1', 'v.yaml:1: the file: must be a map of "key: value" lines'],
   ['a word', 'hello', 'v.yaml:1: the file: must be a map of "key: value" lines'],
   ['unknown key', 'prot: 1', 'v.yaml:1: prot: unknown key; did you mean "port"?'],
