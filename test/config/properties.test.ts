@@ -12,7 +12,7 @@ import type { Settings } from '../../src/config/settings.js';
 import { Source } from '../../src/config/source.js';
 import { holds, words } from '../support/properties.js';
 
-const RUNS = 700;
+const RUNS = 500;
 
 const LIKELY = [
   ...[

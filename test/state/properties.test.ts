@@ -10,7 +10,7 @@ import { load } from '../../src/state/state-file.js';
 import { FORMAT, readState, writeState } from '../../src/state/text.js';
 import { holds, words } from '../support/properties.js';
 
-const RUNS = 500;
+const RUNS = 200;
 
 const hosts = fc.constantFrom('192.0.2.1', '2001:db8::1', 'far.example', 'fe80::1%eth0', 'constructor');
 const addresses = fc.constantFrom('192.0.2.1', '2001:db8::1', 'fe80::1%eth0');

@@ -75,14 +75,16 @@ static inline int answer_errno(uint8_t answer)
 	return errors[answer % (sizeof(errors) / sizeof(errors[0]))];
 }
 
-/* A number that a lying column may hold. */
-static inline int32_t take_lie(int32_t truth)
+/* A number that a lying column may hold, for a frame of len bytes. */
+static inline int32_t take_lie(int32_t truth, int32_t len)
 {
 	static const int32_t lies[] = { 0, -1, INT32_MIN, INT32_MAX, 1, 255, 256, 65535, 65536, 22, 34, 54 };
 	uint32_t kind = take_below(16);
 
 	if (kind < sizeof(lies) / sizeof(lies[0]))
 		return lies[kind];
+	if (kind == 14)
+		return len - (int32_t)take_below(4);
 	return kind < 14 ? (int32_t)((uint32_t)truth + (kind == 12 ? 1 : UINT32_MAX)) : (int32_t)take(4);
 }
 
@@ -93,11 +95,14 @@ static inline int is_checked(int32_t k, int32_t count)
 }
 
 #define TENANTS 4
-#define ENTRIES_MAX 24
+#define ENTRIES_MAX BATCH_CAP
+#define ENTRIES_FEW 24
 #define HEADROOM 16 /* a VXLAN header and some */
 #define FUZZ_ARENA_LEN (96 << 10) /* one superframe of 64 KB and some */
 
-static uint8_t scratch[FUZZ_ARENA_LEN];
+/* What is in front of an arena that begins within a headroom is written, and left out. */
+static uint8_t written_to[HEADROOM + FUZZ_ARENA_LEN];
+static uint8_t *const scratch = written_to + HEADROOM;
 static struct arena arena;
 static struct batch batch;
 static int32_t entries;
@@ -130,21 +135,39 @@ static inline struct shape take_shape(void)
 	return s;
 }
 
-/* Writes a frame of the shape with its tenant's marks; some bytes of it may then be overwritten. */
+/*
+ * Writes a frame of the shape with its tenant's marks; some bytes of it may then be overwritten, and the checksum of the
+ * IPv4 header made right again: a length that lies is then all that is wrong.
+ */
 static inline int32_t put_frame(uint8_t *frame, const struct shape *s, int tenant, int postponed)
 {
 	int headers_len = build_headers(frame, s), len = headers_len + s->payload_len;
+	uint32_t pokes = take_below(8);
 
 	for (int k = headers_len; k < len; k++)
 		frame[k] = mark(tenant, k);
 	seal(frame, len, s, postponed);
-	for (uint32_t pokes = take_below(8); pokes > 4; pokes--) {
+	for (uint32_t k = 0; k < pokes / 2; k++) {
 		uint32_t off = take_below(256);
 
 		if ((int)off < len)
 			frame[off] = (uint8_t)take(1);
 	}
+	if (pokes & 1 && s->version == 4) {
+		uint8_t *ip = frame + ip_at(s);
+
+		put16(ip + 10, 0);
+		put16(ip + 10, (uint16_t)~sum16(ip, (size_t)(l4_at(s) - ip_at(s)), 0));
+	}
 	return len;
+}
+
+/* Bytes of a segment: few segments, or some hundred. */
+static inline int take_segment_len(int payload_len)
+{
+	int choice = (int)take(1);
+
+	return 1 + (choice < 128 ? payload_len / 64 + 3 * choice : payload_len / (4 * choice));
 }
 
 /* Bytes of the input as a frame. */
@@ -167,7 +190,8 @@ static inline int32_t take_frames(int32_t headroom, int may_postpone)
 	int32_t off = 0;
 
 	memset(&batch, 0, sizeof(batch));
-	entries = (int32_t)take_below(ENTRIES_MAX) + 1;
+	entries = (int32_t)take(1);
+	entries = 1 + entries % (entries < 128 ? ENTRIES_FEW : ENTRIES_MAX);
 	for (int32_t i = 0; i < entries; i++) {
 		uint32_t kind = i && s.version ? take(1) : take(1) | 1;
 		int tenant = (int)(kind >> 6), postponed = (kind & 8) != 0, is_super = (kind & 6) == 4;
@@ -176,7 +200,7 @@ static inline int32_t take_frames(int32_t headroom, int may_postpone)
 
 		if (kind & 1)
 			s = take_shape();
-		off = (off + HEADROOM + 63) & ~63;
+		off = i ? (off + HEADROOM + 63) & ~63 : (int32_t)take_below(8) * 4 - HEADROOM;
 		if (off + s.payload_len + 512 > FUZZ_ARENA_LEN) {
 			entries = i;
 			break;
@@ -192,7 +216,7 @@ static inline int32_t take_frames(int32_t headroom, int may_postpone)
 		} else if (is_super) {
 			len = put_frame(frame, &s, tenant, 1);
 			describe_superframe(&batch, i, off + HEADROOM - headroom, headroom, &s,
-					    s.payload_len / 64 + (int)take_below(300) + 1);
+					    take_segment_len(s.payload_len));
 		} else {
 			len = put_frame(frame, &s, tenant, may_postpone && postponed);
 			describe_superframe(&batch, i, off + HEADROOM - headroom, headroom, &s, 0);
@@ -219,7 +243,7 @@ static inline void take_lies(void)
 		uint32_t column = take_below(8);
 		int32_t i = (int32_t)take_below((uint32_t)entries), lie;
 
-		lie = take_lie(columns[column][i]);
+		lie = take_lie(columns[column][i], batch.len[i]);
 		if (columns[column] != batch.off || lie < 0 || lie > FUZZ_ARENA_LEN)
 			columns[column][i] = lie;
 	}

@@ -58,7 +58,9 @@ ssize_t __wrap_recvmsg(int fd, struct msghdr *header, int flags)
 	said.err.ee_origin = (uint8_t)(form >> 1 & 3) + (form & 8 ? 1 : 0);
 	said.err.ee_info = form & 16 ? take(4) : take(1);
 	if (form & 32) {
-		to.ipv6 = (struct sockaddr_in6){ .sin6_family = AF_INET6, .sin6_port = htons(4789), .sin6_scope_id = take(1) };
+		to.ipv6.sin6_family = AF_INET6;
+		to.ipv6.sin6_port = htons(4789);
+		to.ipv6.sin6_scope_id = take(1);
 		to.ipv6.sin6_addr.s6_addr[15] = (uint8_t)take(1);
 	} else {
 		to.ipv4 = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons(4789) };
@@ -94,7 +96,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	input = (struct input){ data, size };
 	wanted_count = messages = is_cleared = 0;
-	count = take_below(8) == 7 ? take_lie(PATH_ERRORS_CAP) : 0;
+	count = take_below(8) == 7 ? take_lie(PATH_ERRORS_CAP, PATH_ERRORS_CAP) : 0;
 	errors->count = count;
 	ORACLE(udp_read_errors(FD, errors) == messages && messages <= 256 && is_cleared);
 	if (count == 0) {

@@ -4,8 +4,9 @@
  * WRAP sendmmsg sendmsg recvmsg getsockopt writev
  *
  * Oracle: what reaches the kernel for a peer are the datagrams of that peer's entries, where they lie or as their
- * segments, in order, each once, in the outer header and through the socket that the columns name; a train is
- * bounded and UDP_SEGMENT cuts it where its datagrams end; an entry has status 0 if, and only if, all of it went.
+ * segments, in order, each once, in the outer header and through the socket that the columns name; only TCP leaves
+ * whole; a train is bounded and UDP_SEGMENT cuts it where its datagrams end; an entry has status 0 if, and only if,
+ * all of it went.
  */
 #include "../../outbox.h"
 #include "../../tunnel.h"
@@ -236,7 +237,7 @@ static void whole_gone(const struct iovec *iov)
 	ORACLE(i >= 0 && (int32_t)iov[2].iov_len == batch.len[i]);
 	cut = cut_of(start_of(i), batch.len[i], batch.csum_start[i], i);
 	memcpy(&vnet, iov[0].iov_base, sizeof(vnet));
-	ORACLE(cut.count > 1 && 28 + cut.headers_len + cut.size <= tunnel.mtu);
+	ORACLE(cut.is_tcp && cut.count > 1 && 28 + cut.headers_len + cut.size <= tunnel.mtu);
 	ORACLE(vnet.plain.gso_size == cut.size && vnet.plain.gso_type == (batch.gso_type[i] | 0x20));
 	ORACLE(vnet.plain.hdr_len == 42 + cut.headers_len && vnet.plain.csum_start == 42 + cut.l4);
 	ORACLE(vnet.outer_th_offset == 34 && vnet.inner_nh_offset == 42 + cut.ip);
@@ -296,13 +297,13 @@ static void take_columns(void)
 		batch.src_port_idx[i] = (int32_t)(form >> 2 & 3);
 		batch.df[i] = form >> 4 & 1;
 		if (form & 0x20)
-			batch.tos[i] = take_below(16) == 15 ? take_lie(0) : (int32_t)take(1);
+			batch.tos[i] = take_below(16) == 15 ? take_lie(0, 0) : (int32_t)take(1);
 		if (form & 0x40)
-			batch.ttl[i] = take_below(16) == 15 ? take_lie(0) : (int32_t)take(1);
+			batch.ttl[i] = take_below(16) == 15 ? take_lie(0, 0) : (int32_t)take(1);
 		if (form & 0x80 && take_below(4) == 1)
-			batch.df[i] = take_lie(DF_CLEAR_TOO_BIG - 1);
+			batch.df[i] = take_lie(DF_CLEAR_TOO_BIG - 1, 0);
 		if (form & 0x80 && take_below(4) == 1)
-			batch.src_port_idx[i] = take_lie(0);
+			batch.src_port_idx[i] = take_lie(0, 0);
 		if (form & 0x80 && take_below(4) == 1)
 			batch.peer_idx[i] = take_below(2) ? -1 : (int32_t)(PEERS + take(4));
 	}

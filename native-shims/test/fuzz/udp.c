@@ -79,7 +79,8 @@ int __wrap_recvmmsg(int fd, struct mmsghdr *messages, unsigned int count, int fl
 		messages[k].msg_len = (unsigned int)sent[k].len;
 		header->msg_flags = form & 1 ? MSG_TRUNC : 0;
 		if (form & 2) {
-			sent[k].from.ipv6 = (struct sockaddr_in6){ .sin6_family = AF_INET6, .sin6_port = htons(take(2)) };
+			sent[k].from.ipv6.sin6_family = AF_INET6;
+			sent[k].from.ipv6.sin6_port = htons(take(2));
 			header->msg_namelen = sizeof(struct sockaddr_in6);
 		} else {
 			sent[k].from.ipv4 = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons(take(2)) };
