@@ -41,7 +41,9 @@ function refusedOr<T>(kind: typeof ConfigError | typeof ValueError, read: () => 
   try {
     return read();
   } catch (error) {
-    if (error instanceof kind && error.message !== '' && !error.message.includes('\n')) return undefined;
+    // ConfigError makes control characters visible; a ValueError becomes one.
+    const isLine = kind === ValueError || !(error as Error).message.includes('\n');
+    if (error instanceof kind && error.message !== '' && isLine) return undefined;
     throw error;
   }
 }
