@@ -227,6 +227,15 @@ static napi_value js_tunnel_segmentation(napi_env env, napi_callback_info info)
 	return call.refused ? NULL : answer(&call, tunnel_segmentation(device));
 }
 
+static napi_value js_device_tx_dropped(napi_env env, napi_callback_info info)
+{
+	struct call call = begin_call(env, info, "deviceTxDropped");
+	char device[NAME_SIZE];
+
+	arg_string(&call, 0, "device", device, sizeof(device));
+	return call.refused ? NULL : answer(&call, device_tx_dropped(device));
+}
+
 static napi_value js_device_driver(napi_env env, napi_callback_info info)
 {
 	struct call call = begin_call(env, info, "deviceDriver");
@@ -428,6 +437,7 @@ static void export_functions(napi_env env, napi_value exports)
 		{ "tunnelOpen", js_tunnel_open },
 		{ "tunnelAttach", js_tunnel_attach },
 		{ "tunnelSegmentation", js_tunnel_segmentation },
+		{ "deviceTxDropped", js_device_tx_dropped },
 		{ "deviceDriver", js_device_driver },
 		{ "flowOpen", js_flow_open },
 		{ "flowAttach", js_flow_attach },

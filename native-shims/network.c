@@ -197,3 +197,70 @@ int policy_count(void)
 		return -EPROTO;
 	return (int)(found.info.incnt + found.info.outcnt + found.info.fwdcnt);
 }
+
+/* The counters of a device among the attributes of an RTM_NEWLINK message; 0: they are not there. */
+static int find_stats(const struct nlmsghdr *head, size_t len, struct rtnl_link_stats64 *stats)
+{
+	const char *end = (const char *)head + len;
+	const char *at = (const char *)head + NLMSG_LENGTH(NLMSG_ALIGN(sizeof(struct ifinfomsg)));
+
+	while (end - at >= (ptrdiff_t)sizeof(struct rtattr)) {
+		const struct rtattr *attr = (const struct rtattr *)at;
+
+		if (attr->rta_len < sizeof(*attr) || attr->rta_len > end - at)
+			return 0;
+		if (attr->rta_type == IFLA_STATS64 && RTA_PAYLOAD(attr) >= sizeof(*stats)) {
+			memcpy(stats, RTA_DATA(attr), sizeof(*stats));
+			return 1;
+		}
+		at += RTA_ALIGN(attr->rta_len);
+	}
+	return 0;
+}
+
+/**
+ * device_tx_dropped() - frames that the kernel had for a device and dropped
+ *
+ * Of a TAP: those that found its queue full, as its reader was too slow (tun_net_xmit). Counts from the device's birth.
+ *
+ * #syscalls socket bind send recv close
+ * Return: the count; -ENODEV no such device; else a negative errno.
+ */
+int64_t device_tx_dropped(const char *name)
+{
+	struct {
+		struct nlmsghdr head;
+		struct ifinfomsg info;
+		struct rtattr attr;
+		char name[IFNAMSIZ];
+	} question = { .head = { .nlmsg_len = sizeof(question), .nlmsg_type = RTM_GETLINK, .nlmsg_flags = NLM_F_REQUEST },
+		       .attr = { .rta_len = RTA_LENGTH(IFNAMSIZ), .rta_type = IFLA_IFNAME } };
+	union {
+		struct nlmsghdr head;
+		struct {
+			struct nlmsghdr head;
+			struct nlmsgerr error;
+		} refusal;
+		char bytes[16384];
+	} found;
+	struct rtnl_link_stats64 stats;
+	int fd = netlink_open(NETLINK_ROUTE, 0);
+	ssize_t got;
+
+	if (fd < 0)
+		return fd;
+	strncpy(question.name, name, IFNAMSIZ - 1);
+	got = send(fd, &question, sizeof(question), 0);
+	if (got >= 0)
+		got = recv(fd, &found, sizeof(found), 0); /* the answer is there when send() returns */
+	if (got < 0)
+		got = -errno;
+	close(fd);
+	if (got < 0)
+		return got;
+	if ((size_t)got >= sizeof(found.refusal) && found.head.nlmsg_type == NLMSG_ERROR)
+		return found.refusal.error.error;
+	if (found.head.nlmsg_type != RTM_NEWLINK || !find_stats(&found.head, (size_t)got, &stats))
+		return -EPROTO;
+	return (int64_t)stats.tx_dropped;
+}

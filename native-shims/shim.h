@@ -306,6 +306,7 @@ int flow_clear(int map);
 int network_watch(void);
 int policy_watch(void);
 int policy_count(void);
+int64_t device_tx_dropped(const char *name);
 int device_driver(const char *name, uint8_t driver[DRIVER_NAME_SIZE]);
 int watch_clear(int fd);
 

@@ -35,6 +35,7 @@ import { NamedPeers } from './vtep/named-peers.js';
 import { type OpenVni, Overlay } from './vtep/overlay.js';
 import { Receiving } from './vtep/receiving.js';
 import { Superframes } from './vtep/superframes.js';
+import { TapQueues } from './vtep/tap-queues.js';
 import { deafPorts, engineOf, makeTunnel, openSockets, workerDescriptors } from './vtep/underlay.js';
 import { type Warning, Warnings } from './vtep/warnings.js';
 import type { DataPlane, FdbFilter, PeerState } from './worker/data-plane.js';
@@ -95,6 +96,7 @@ export class Vtep {
   #superframes: Superframes | undefined;
   #flows: KnownFlows | undefined;
   #receiving: Receiving | undefined;
+  #tapQueues!: TapQueues;
   #captures!: Captures;
   #summary: readonly VniSummary[] = [];
 
@@ -266,6 +268,7 @@ export class Vtep {
     this.#shim = shim;
     this.#care = this.#careForPaths();
     const devices = new OverlayDevices(shim);
+    this.#tapQueues = new TapQueues(shim);
     this.#undo.push(() => devices.closeAll());
     this.#overlay = this.#makeOverlay(devices);
     const opened = await this.#overlay.open(this.#configuration.settings.vnis);
@@ -289,6 +292,8 @@ export class Vtep {
     this.#undo.push(() => this.#care.stop());
     this.#care.start(this.#handle, deafPorts(shim, this.#settings, sockets));
     if (this.#engine === 'batch') this.#receiving = this.#receive(sockets);
+    this.#undo.push(() => this.#tapQueues.stop());
+    this.#tapQueues.start(this.#handle);
     this.#summary = opened.map(summaryOf);
     this.#configuration.attach(this.#handle, this.#overlay);
     this.#peers.attach(this.#handle, this.#configuration);
@@ -321,6 +326,7 @@ export class Vtep {
       warnings: this.#warnings,
       opened: (opened) => {
         if (this.#engine === 'batch') noteDevices(this.#offloads, opened);
+        this.#tapQueues.opened(opened);
       },
     });
   }

@@ -112,7 +112,12 @@ export interface Counters {
 
 export interface VniCounters {
   readonly vni: number;
-  readonly tap: { readonly rx: Traffic; readonly tx: Traffic };
+  readonly tap: {
+    readonly rx: Traffic;
+    readonly tx: Traffic;
+    /** Frames that the kernel dropped at the TAP's queue. */
+    readonly queueDropped: number;
+  };
   readonly flooded: {
     readonly broadcast: number;
     readonly multicast: number;

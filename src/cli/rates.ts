@@ -35,7 +35,8 @@ export interface VniRates {
 export interface DropRate {
   /** null: of no configured VNI. */
   readonly vni: number | null;
-  readonly direction: 'encap' | 'decap';
+  /** tap: by the kernel, before vtepd read the frame. */
+  readonly direction: 'encap' | 'decap' | 'tap';
   readonly reason: string;
   /** Frames since vtepd started. */
   readonly total: number;
@@ -59,7 +60,10 @@ export function ratesBetween(before: Counters | undefined, now: Counters, second
   const perSecond = before === undefined ? () => 0 : (then = 0, count = 0) => gained(then, count) / seconds;
   const drops = [
     ...dropRates(null, before?.drops, now.drops, perSecond),
-    ...now.vnis.flatMap(({ vni, drops }) => dropRates(vni, earlier.get(vni)?.drops, drops, perSecond)),
+    ...now.vnis.flatMap(({ vni, tap, drops }) => [
+      ...dropRates(vni, earlier.get(vni)?.drops, drops, perSecond),
+      ...queueRates(vni, earlier.get(vni)?.tap.queueDropped, tap.queueDropped, perSecond),
+    ]),
   ];
   return {
     vnis: now.vnis.map((vni) => vniRates(earlier.get(vni.vni), vni, drops, perSecond)).sort(byNumber),
@@ -126,6 +130,16 @@ function dropRates(
         perSecond: perSecond(before?.[direction][reason], total),
       })),
   );
+}
+
+function queueRates(
+  vni: number,
+  before: number | undefined,
+  total: number,
+  perSecond: PerSecond,
+): DropRate[] {
+  if (total === 0) return [];
+  return [{ vni, direction: 'tap', reason: 'queue_full', total, perSecond: perSecond(before, total) }];
 }
 
 function byNumber(a: VniRates, b: VniRates): number {

@@ -192,6 +192,7 @@ function vniRows(vni: VniCounters): Cell[][] {
   return [
     traffic('tap rx', tap.rx),
     traffic('tap tx', tap.tx),
+    ...(tap.queueDropped > 0 ? [['tap queue full, dropped', tap.queueDropped, null] as Cell[]] : []),
     ...peers.flatMap(({ address, tx, rx }) => [traffic(`${address} tx`, tx), traffic(`${address} rx`, rx)]),
     ...(others.tx.frames > 0 ? [traffic('others tx', others.tx)] : []),
     ...(others.rx.frames > 0 ? [traffic('others rx', others.rx)] : []),

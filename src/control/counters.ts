@@ -103,6 +103,7 @@ function readVni({ state: { vni, policy }, rows: { vni: row } }: VniImage) {
     tap: {
       rx: { frames: row[C.V_TAP_RX_FRAMES], bytes: row[C.V_TAP_RX_BYTES] },
       tx: { frames: row[C.V_TAP_TX_FRAMES], bytes: row[C.V_TAP_TX_BYTES] },
+      queueDropped: row[C.V_TAP_QUEUE_DROPPED],
     },
     flooded: {
       broadcast: row[C.V_FLOODED_BROADCAST],

@@ -84,6 +84,12 @@ export const FAMILIES: readonly Family[] = [
   perVni('counter', 'vtepd_tap_rx_bytes_total', 'Bytes of frames read from the TAP.', C.V_TAP_RX_BYTES),
   perVni('counter', 'vtepd_tap_tx_frames_total', 'Frames written to the TAP.', C.V_TAP_TX_FRAMES),
   perVni('counter', 'vtepd_tap_tx_bytes_total', 'Bytes of frames written to the TAP.', C.V_TAP_TX_BYTES),
+  perVni(
+    'counter',
+    'vtepd_tap_queue_dropped_frames_total',
+    'Frames that the kernel dropped before they were read: the queue of the TAP was full.',
+    C.V_TAP_QUEUE_DROPPED,
+  ),
   perLink('vtepd_peer_tx_frames_total', 'Frames sent to the peer.', C.P_TX_FRAMES),
   perLink('vtepd_peer_tx_bytes_total', 'Bytes of inner frames sent to the peer.', C.P_TX_BYTES),
   perLink('vtepd_peer_rx_frames_total', 'Frames received from the peer.', C.P_RX_FRAMES),

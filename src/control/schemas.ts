@@ -183,7 +183,7 @@ export const countersSchema = object({
     items: object({
       vni: count,
       overlayMtu: count,
-      tap: object({ rx: traffic, tx: traffic }),
+      tap: object({ rx: traffic, tx: traffic, queueDropped: count }),
       flooded: object({ broadcast: count, multicast: count, unknownUnicast: count }),
       replicated: count,
       fragments: count,

@@ -49,6 +49,8 @@ export interface OverlayDevice {
   readonly offloads: readonly TapOffload[];
   /** Negative errno by which the others were refused; 0: none was. */
   readonly offloadError: number;
+  /** Frames that the kernel had dropped at its queue before it was opened here. */
+  readonly queueDroppedBefore: number;
   /** The bridge that we have put it into; '' none. */
   readonly bridge: string;
   /** Puts it into another bridge, or into none ('') @throws HostError, after which it is where it was */
@@ -112,6 +114,7 @@ export async function openOverlayDevice(shim: Shim, spec: OverlayDeviceSpec): Pr
     undo.push(() => place.leave());
     await place.prepare();
     const fds = await openTap(shim, spec, undo);
+    const queueDroppedBefore = Math.max(0, shim.deviceTxDropped(spec.tap));
     const unsteered = fds.length > 1 ? steer(shim, fds[0], undo) : '';
     // Of the device, not of the queue; and opening a queue turns them off.
     const granted = spec.offload ? probeOffloads((bits) => shim.tapSetOffload(fds[0], bits)) : NO_OFFLOADS;
@@ -120,6 +123,7 @@ export async function openOverlayDevice(shim: Shim, spec: OverlayDeviceSpec): Pr
     return {
       fds,
       unsteered,
+      queueDroppedBefore,
       ...granted,
       name: spec.tap,
       mac: macOf(link),

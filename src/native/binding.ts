@@ -86,6 +86,8 @@ export interface Shim {
    * capability. @param program classic BPF, 8 bytes an instruction, at most 4,096: it answers a socket's place in the order of binding
    */
   udpSelect(fd: number, program: Uint8Array): number;
+  /** Frames for a device that the kernel dropped since its birth: of a TAP, those that found its queue full. */
+  deviceTxDropped(device: string): number;
   /** Driver of a network device by ethtool: veth, virtio_net … @param driver takes 32 bytes @returns bytes of the name */
   deviceDriver(device: string, driver: Uint8Array): number;
   /**

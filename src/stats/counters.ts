@@ -63,6 +63,8 @@ export const V_TOO_BIG_ICMP = 16;
 export const V_TOO_BIG_FRAGMENT = 17;
 export const V_TOO_BIG_DROP = 18;
 export const V_MSS_CLAMPED = 19;
+/** Frames for this VNI that the kernel dropped at the TAP's queue. Written by the main thread (`vtep/tap-queues.ts`). */
+export const V_TAP_QUEUE_DROPPED = 20;
 export const V_DROPS_ENCAP = 24;
 export const V_DROPS_DECAP = V_DROPS_ENCAP + DROP_REASON_COUNT;
 export const VNI_ROW = rowLen(V_DROPS_DECAP + DROP_REASON_COUNT);

@@ -8,7 +8,7 @@ const traffic = (frames: number, bytes: number) => ({ frames, bytes });
 t.test('the first reading: everything is there, at rest', async (t) => {
   const now = counters([
     vniCounters(100, {
-      tap: { rx: traffic(10, 1000), tx: traffic(0, 0) },
+      tap: { rx: traffic(10, 1000), tx: traffic(0, 0), queueDropped: 0 },
       drops: { encap: { no_route: 3 }, decap: {} },
     }),
   ]);
@@ -21,7 +21,7 @@ t.test('the first reading: everything is there, at rest', async (t) => {
 t.test('both ways, peers, churn, drops with the worst first', async (t) => {
   const before = counters([
     vniCounters(100, {
-      tap: { rx: traffic(10, 1000), tx: traffic(5, 500) },
+      tap: { rx: traffic(10, 1000), tx: traffic(5, 500), queueDropped: 0 },
       drops: { encap: { no_route: 3, too_big: 50 }, decap: {} },
       peers: [
         { address: '192.0.2.1', tx: traffic(10, 1000), rx: traffic(0, 0) },
@@ -33,7 +33,7 @@ t.test('both ways, peers, churn, drops with the worst first', async (t) => {
     [
       vniCounters(200),
       vniCounters(100, {
-        tap: { rx: traffic(30, 5000), tx: traffic(6, 600) },
+        tap: { rx: traffic(30, 5000), tx: traffic(6, 600), queueDropped: 0 },
         drops: { encap: { no_route: 7, too_big: 50 }, decap: {} },
         fdb: { static: 1, dynamic: 2, learned: 4, moved: 0, aged: 0, evicted: 0 },
         peers: [
@@ -71,7 +71,20 @@ t.test('both ways, peers, churn, drops with the worst first', async (t) => {
 });
 
 t.test('a daemon that was restarted counts from zero', async (t) => {
-  const before = counters([vniCounters(100, { tap: { rx: traffic(1000, 1000), tx: traffic(0, 0) } })]);
-  const now = counters([vniCounters(100, { tap: { rx: traffic(10, 20), tx: traffic(0, 0) } })]);
+  const before = counters([
+    vniCounters(100, { tap: { rx: traffic(1000, 1000), tx: traffic(0, 0), queueDropped: 0 } }),
+  ]);
+  const now = counters([
+    vniCounters(100, { tap: { rx: traffic(10, 20), tx: traffic(0, 0), queueDropped: 0 } }),
+  ]);
   t.match(ratesBetween(before, now, 1).vnis, [{ out: { frames: 10, bytes: 20 } }]);
+});
+
+t.test('what the kernel dropped at the queue of a TAP stands among the drops', async (t) => {
+  const at = (queueDropped: number) =>
+    counters([vniCounters(100, { tap: { rx: traffic(0, 0), tx: traffic(0, 0), queueDropped } })]);
+  const { drops, vnis } = ratesBetween(at(10), at(30), 2);
+  t.same(drops, [{ vni: 100, direction: 'tap', reason: 'queue_full', total: 30, perSecond: 10 }]);
+  t.equal(vnis[0].dropped, 10);
+  t.same(ratesBetween(undefined, at(0), 1).drops, []);
 });

@@ -16,7 +16,7 @@ function sample(peers: number, some: Partial<Sample> = {}): Sample {
   const now = counters(
     [
       vniCounters(100, {
-        tap: { rx: traffic(12_345, 15_000_000), tx: traffic(7, 700) },
+        tap: { rx: traffic(12_345, 15_000_000), tx: traffic(7, 700), queueDropped: 0 },
         drops: { encap: { no_route: 4, too_big: 9 }, decap: {} },
         fdb: { static: 0, dynamic: 42, learned: 3, moved: 0, aged: 1, evicted: 0 },
         peers: list,

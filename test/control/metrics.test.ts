@@ -184,7 +184,7 @@ t.test('/v1/counters says the same', async (t) => {
       {
         vni: 100,
         overlayMtu: 1450,
-        tap: { rx: { frames: 10, bytes: MANY }, tx: { frames: 5, bytes: 500 } },
+        tap: { rx: { frames: 10, bytes: MANY }, tx: { frames: 5, bytes: 500 }, queueDropped: 0 },
         flooded: { broadcast: 1, multicast: 0, unknownUnicast: 1 },
         replicated: 2,
         fragments: 4,

@@ -6,7 +6,7 @@ const NOTHING = { frames: 0, bytes: 0 };
 export function vniCounters(vni: number, some: Partial<VniCounters> = {}): VniCounters {
   return {
     vni,
-    tap: { rx: NOTHING, tx: NOTHING },
+    tap: { rx: NOTHING, tx: NOTHING, queueDropped: 0 },
     flooded: { broadcast: 0, multicast: 0, unknownUnicast: 0 },
     replicated: 0,
     fragments: 0,

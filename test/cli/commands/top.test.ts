@@ -19,7 +19,7 @@ function daemon(down: readonly number[] = []) {
     'GET /v1/counters': (): Answer => {
       const frames = 100 * readings++;
       if (down.includes(readings)) return refusal(503, 'dataplane_down', 'the data plane is being restarted');
-      const tap = { rx: { frames, bytes: frames * 100 }, tx: { frames: 0, bytes: 0 } };
+      const tap = { rx: { frames, bytes: frames * 100 }, tx: { frames: 0, bytes: 0 }, queueDropped: 0 };
       return { body: counters([vniCounters(100, { tap, peers })]) };
     },
   };

@@ -1,0 +1,31 @@
+import t from 'tap';
+import { Counters, V_TAP_QUEUE_DROPPED } from '../../src/stats/counters.js';
+import { TapQueues } from '../../src/vtep/tap-queues.js';
+import type { VniState } from '../../src/worker/data-plane.js';
+
+t.test('frames that were dropped at a TAP’s queue since its VNI came up', async (t) => {
+  const dropped = new Map([
+    ['one', 1000],
+    ['two', 0],
+  ]);
+  const queues = new TapQueues({ deviceTxDropped: (name) => dropped.get(name) ?? -19 });
+  const counters = new Counters(2, 1);
+  const vnis = ['one', 'two'].map((tap, vniIdx) => ({ tap, vniIdx }) as VniState);
+  const read = () => {
+    queues.look({ vnis: () => vnis, counters: [counters] });
+    return [0, 1].map((vniIdx) => counters.cells[counters.vniBase(vniIdx) + V_TAP_QUEUE_DROPPED]);
+  };
+  queues.opened([
+    { name: 'one', queueDroppedBefore: 1000 },
+    { name: 'two', queueDroppedBefore: 0 },
+  ]);
+  t.same(read(), [0, 0], 'what was before is not ours');
+  dropped.set('one', 1007).set('two', 3);
+  t.same(read(), [7, 3]);
+  dropped.delete('one');
+  t.same(read(), [7, 3], 'a device that is gone says nothing');
+  dropped.set('one', 5);
+  t.same(read(), [12, 3], 'one that was made again begins at zero, and the count goes on');
+  queues.opened([{ name: 'two', queueDroppedBefore: 3 }]);
+  t.same(read(), [12, 0], 'a VNI that is made again begins at zero');
+});
