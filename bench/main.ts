@@ -6,6 +6,7 @@
  */
 import { measureCopies } from './copies/copies.js';
 import { refuseParts, saveDocument } from './document.js';
+import { measureFloods } from './floods/floods.js';
 import { measureHeap } from './heap/heap.js';
 import { runLab } from './lab/lab.js';
 import { describeMachine, isInstalled } from './machine.js';
@@ -61,6 +62,12 @@ async function measure(options: BenchOptions): Promise<Results> {
   });
   await attempt(results, 'scrape', async () => {
     results.scrape = await measureScrapes(short);
+  });
+  await attempt(results, 'floods', async () => {
+    results.floods = await measureFloods({ rounds, seconds, short }, (line) => {
+      results.failures.push(`floods: ${line}`);
+      reportFailure(line);
+    });
   });
   const all = isWanted(options, 'micro');
   if (all || isWanted(options, 'fdb')) {

@@ -24,7 +24,9 @@ export interface BenchOptions {
 }
 
 /** Cells outside of the lab's stages. */
-const OTHER_CELLS = ['copies', 'fdb', 'memory', 'scrape', 'heap', 'profile', 'micro'] as const;
+const OTHER_CELLS = ['copies', 'fdb', 'memory', 'scrape', 'heap', 'profile', 'micro', 'floods'] as const;
+/** Those that run only when they are named: they are about hostile neighbours, not about speed. */
+const NAMED_ONLY: readonly string[] = ['floods'] satisfies OtherCell[];
 export type OtherCell = (typeof OTHER_CELLS)[number];
 
 /** @throws Error with one line that names the flag, the value and what is allowed. */
@@ -64,7 +66,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
 /** Whether a cell was asked for: by its own name, its group's, `lab`, or because nothing was named. */
 export function isWanted({ only, peers }: BenchOptions, id: string, group = ''): boolean {
   if (group === 'peers' && !peers) return false;
-  if (!only) return true;
+  if (!only) return !NAMED_ONLY.includes(id);
   return only.includes(id) || (group !== '' && (only.includes(group) || only.includes('lab')));
 }
 

@@ -3,6 +3,7 @@
  * Markdown, so it is also what docs/performance.md gets.
  */
 import type { CopiesResult } from './copies/copies.js';
+import { floodTable } from './floods/report.js';
 import type { HeapResult } from './heap/heap.js';
 import type { StageResult } from './lab/stage.js';
 import type { Machine } from './machine.js';
@@ -24,7 +25,7 @@ export interface Section {
 /** Only those that have something to show. */
 export function sectionsOf(results: Results): Section[] {
   const rows = rowsOf(results);
-  const { machine, stages, copies, heap, profile, scrape, micro } = results;
+  const { machine, stages, copies, heap, profile, scrape, micro, floods } = results;
   const sections: Section[] = [{ name: 'machine', title: 'Machine', body: machineList(results, machine) }];
   const add = (name: string, title: string, body: string) => {
     if (body !== '') sections.push({ name, title, body });
@@ -36,6 +37,7 @@ export function sectionsOf(results: Results): Section[] {
   add('heap', 'Heap of the data-plane thread', heap ? heapTable(heap) : '');
   add('profile', 'Where each nanosecond goes', profile ? profileTable(profile) : '');
   add('scrape', 'Reading the counters', scrape ? scrapeTable(scrape) : '');
+  add('floods', 'Floods: medians (least–most); ratios within a round', floods ? floodTable(floods) : '');
   add('micro', 'Micro-benchmarks', microTables(micro));
   add('offloads', 'Offloads of host a, by ethtool -k (all of them are in the JSON)', offloadTable(stages));
   add(

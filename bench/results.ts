@@ -5,6 +5,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CopiesResult } from './copies/copies.js';
+import type { FloodResult } from './floods/floods.js';
 import type { HeapResult } from './heap/heap.js';
 import type { StageResult } from './lab/stage.js';
 import type { Machine } from './machine.js';
@@ -34,6 +35,7 @@ export interface Results {
   heap?: HeapResult;
   profile?: ProfileResult;
   scrape?: ScrapeResult[];
+  floods?: FloodResult[];
   /** What did not work outside of the stages, one line each. */
   failures: string[];
 }

@@ -4,7 +4,8 @@
  *     --rounds N           interleaved rounds of the lab, 5 unless told
  *     --seconds N          length of one measurement, 3 unless told
  *     --heap-seconds N     length of the run in which the heap is watched, 60 unless told
- *     --only NAMES         cells or groups of cells, with commas between; a wrong name is answered by the list
+ *     --only NAMES         cells or groups of cells, with commas between; a wrong name is answered by the list.
+ *                          `floods` runs only when it is named (docs/reliability.md)
  *     --peers              compare with Open vSwitch, fastd and tinc as well; installs them through apt if it can
  *     --short              one round of one second: does the benchmark work?
  *     --save               write tables and pictures into docs/performance.md

@@ -37,4 +37,6 @@ t.test('what is wanted', async (t) => {
   t.equal(wanted(['--only', 'tcp1'], 'tcp4', 'tcp'), false, 'by name');
   t.equal(wanted(['--only', 'lab'], 'tcp4', 'tcp'), true);
   t.equal(wanted(['--only', 'lab'], 'heap'), false);
+  t.equal(wanted([], 'floods'), false, 'floods when they are named');
+  t.equal(wanted(['--only', 'floods'], 'floods'), true);
 });

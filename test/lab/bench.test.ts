@@ -1,5 +1,6 @@
 /**
- * The benchmark works: two of its cells, one short round. What the figures are is no matter of a test.
+ * The benchmark works: two of its cells and two floods, one short round each. What the figures are is no matter of a
+ * test.
  */
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,6 +10,7 @@ import { outcome, run } from '../support/command.js';
 
 const ROOT = new URL('../../', import.meta.url).pathname;
 const LIMIT_MS = 60_000;
+const FLOODS_LIMIT_MS = 180_000;
 
 t.test('a short run of two cells gives a table and a file', async (t) => {
   await run([process.execPath, join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', join(ROOT, 'bench')]);
@@ -50,4 +52,26 @@ t.test('a short run of two cells gives a table and a file', async (t) => {
   );
   for (const { rounds } of results.stages[0].series) t.ok((rounds[0]?.figures[0] ?? 0) > 0, 'a figure');
   t.ok(results.stages[0].offloads.vtepd.eth0.length > 0, 'offloads of the underlay device');
+});
+
+t.test('short floods give a table, and every flood was measured', async (t) => {
+  const bench = [process.execPath, join(ROOT, 'build/bench/main.js'), '--short', '--only', 'floods'];
+  const { code, stdout, stderr } = await outcome(bench, { limitMs: FLOODS_LIMIT_MS });
+  const file = /^bench\/results\/\S+\.json$/m.exec(stdout)?.[0] ?? '';
+  t.teardown(() => rmSync(join(ROOT, file), { force: true }));
+  t.equal(code, 0, stderr);
+  t.match(stdout, /^\| one MAC from a peer .* \| (ok|below must: [\w, ]+) +\|$/m, 'a row with a verdict');
+  const { floods = [] } = JSON.parse(readFileSync(join(ROOT, file), 'utf8')) as Results;
+  t.same(
+    floods.map(({ id, rounds }) => [id, rounds.length]),
+    [
+      ['one-mac', 1],
+      ['storm', 1],
+    ],
+  );
+  for (const { rounds } of floods)
+    for (const { quiet, rates } of rounds) {
+      t.ok(quiet.gbps > 0, 'the known flow passes');
+      t.ok(rates.socket > 0 && rates.vtepd > 0, 'both floods were sent');
+    }
 });

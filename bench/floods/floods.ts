@@ -1,0 +1,172 @@
+/**
+ * Floods: what is left of a known flow of another peer and another VNI while a peer, a stranger or a VM sends as fast
+ * as it can; whether FDB entries of others are kept, and what the daemon's memory does.
+ *
+ * The baseline, right before and with the same daemons: the same flow while the same sender floods a UDP port of the
+ * same host on which a plain socket reads and discards. That is what sender and kernel cost without vtepd; the sender
+ * shares the cores with everything else. The known flow goes in the direction of the flood: toward near for floods
+ * from the underlay, from near for floods of a VM.
+ */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { run } from '../../test/support/command.js';
+import type { Namespace } from '../../test/support/netns.js';
+import { compileBlast, type Ends, pingPong } from '../lab/blast.js';
+import { TASKS } from '../lab/tasks.js';
+import { progress, reportFailure } from '../progress.js';
+import { FLOODS, type FloodKind, SINK_PORT } from './kinds.js';
+import { entriesOfFar, entriesWhenQuiet, makePlace, type Place } from './place.js';
+
+/** The known flow. */
+export interface Flow {
+  /** TCP payload, Gb/s; 0 when nothing passed. */
+  gbps: number;
+  /** Round trips of 64 byte frames, µs; null when no request was answered. */
+  p50: number | null;
+  max: number | null;
+  /** Requests without an answer within 200 ms. */
+  lost: number;
+}
+
+export interface FloodRound {
+  /** Without any flood. */
+  quiet: Flow;
+  socket: Flow;
+  vtepd: Flow;
+  /** Frames a second that the flood sent. */
+  rates: { socket: number; vtepd: number };
+  /** FDB entries of others; null when the daemon did not answer. */
+  entriesBefore: number;
+  entriesAfter: number | null;
+  /** Resident memory of the daemon, bytes; null when it has ended. */
+  residentBefore: number;
+  residentAfter: number | null;
+}
+
+export interface FloodResult {
+  id: string;
+  title: string;
+  rounds: FloodRound[];
+}
+
+export interface FloodOptions {
+  rounds: number;
+  /** Of each measurement; a flood lasts twice as long and FLOOD_EXTRA_S. */
+  seconds: number;
+  short: boolean;
+}
+
+const OUTPUT = join(process.cwd(), 'build/flood');
+/** What starting iperf3 and blast takes. */
+const FLOOD_EXTRA_S = 2;
+const MARGIN_MS = 20_000;
+/** Floods of a short run: one of a host, one of a VM. */
+const SHORT = ['one-mac', 'storm'];
+const NOTHING: Flow = { gbps: 0, p50: null, max: null, lost: 0 };
+
+/** @param fail takes a line for each round that could not be measured */
+export async function measureFloods(
+  { rounds, seconds, short }: FloodOptions,
+  fail: (line: string) => void,
+): Promise<FloodResult[]> {
+  await compileBlast();
+  await compileFlood();
+  const results = FLOODS.filter(({ id }) => !short || SHORT.includes(id)).map(
+    (kind): [FloodKind, FloodResult] => [kind, { id: kind.id, title: kind.title, rounds: [] }],
+  );
+  for (let round = 0; round < rounds; round++) {
+    for (const [kind, result] of results) {
+      progress(`floods: ${kind.title}: round ${round + 1} of ${rounds}`);
+      try {
+        result.rounds.push(await measureRound(kind, seconds));
+      } catch (error) {
+        fail(`${kind.title}: ${(error as Error).message}`);
+      }
+    }
+  }
+  return results.map(([, result]) => result);
+}
+
+async function compileFlood(): Promise<void> {
+  mkdirSync(join(process.cwd(), 'build'), { recursive: true });
+  const source = join(process.cwd(), 'bench/floods/flood.c');
+  await run(['cc', '-std=gnu11', '-O2', '-Wall', '-Wextra', '-Werror', '-o', OUTPUT, source]);
+}
+
+async function measureRound(kind: FloodKind, seconds: number): Promise<FloodRound> {
+  const place = await makePlace(kind.from === 'vm');
+  try {
+    const ends = kind.from === 'vm' ? { a: place.near, b: place.far } : { a: place.far, b: place.near };
+    const quiet = await measureFlow(ends, seconds);
+    const socket = await besideSocket(place, kind, ends, seconds);
+    if (socket.flow.gbps === 0) throw new Error('the known flow did not pass beside the plain socket');
+    const entriesBefore = await entriesOfFar(place.vtepd);
+    const residentBefore = await place.vtepd.residentBytes();
+    const vtepd = await beside(senderOf(place, kind), kind.flood, ends, seconds);
+    const entriesAfter = (await entriesWhenQuiet(place.vtepd)) ?? null;
+    const residentAfter = await place.vtepd.residentBytes().catch(() => null);
+    return {
+      quiet,
+      socket: socket.flow,
+      vtepd: vtepd.flow,
+      rates: { socket: socket.rate, vtepd: vtepd.rate },
+      entriesBefore,
+      entriesAfter,
+      residentBefore,
+      residentAfter,
+    };
+  } finally {
+    await place.remove();
+  }
+}
+
+function senderOf({ hostile, vm }: Place, { from }: FloodKind): Namespace {
+  return from === 'vm' && vm ? vm : hostile;
+}
+
+async function besideSocket(place: Place, kind: FloodKind, ends: Ends, seconds: number) {
+  const sink = place.near.host.start([OUTPUT, 'sink', SINK_PORT]);
+  try {
+    await sink.says(/listening/);
+    return await beside(senderOf(place, kind), kind.baseline(place.bridgeMac), ends, seconds);
+  } finally {
+    await sink.stop('SIGKILL');
+  }
+}
+
+/** The known flow beside a flood, which begins before it and ends after it. */
+async function beside(
+  from: Namespace,
+  args: readonly string[],
+  ends: Ends,
+  seconds: number,
+): Promise<{ flow: Flow; rate: number }> {
+  const floodS = 2 * seconds + FLOOD_EXTRA_S;
+  const flood = from.start([OUTPUT, ...args, `${floodS}`]);
+  try {
+    const flow = await measureFlow(ends, seconds);
+    const code = await flood.exit(floodS * 1000 + MARGIN_MS);
+    if (code !== 0) throw new Error(flood.stderr.trim() || `${flood}: exit ${code}`);
+    const sent = JSON.parse(flood.stdout) as { sent: number; seconds: number };
+    return { flow, rate: sent.sent / sent.seconds };
+  } finally {
+    await flood.stop('SIGKILL');
+  }
+}
+
+/** What does not pass at all is a finding and no failure. */
+async function measureFlow(ends: Ends, seconds: number): Promise<Flow> {
+  const pair = { name: 'floods', ...ends, daemons: [], vtepds: [] };
+  const context = { seconds, halfLoad: 0, scraped: [] };
+  const gbps = await TASKS.tcp1(pair, context).then(({ figures }) => figures[0], nothing(0));
+  const trips = await pingPong(ends, seconds).catch(nothing(undefined));
+  if (!trips) return { ...NOTHING, gbps };
+  return { gbps, p50: trips.p50, max: trips.max, lost: trips.lost };
+}
+
+function nothing<T>(value: T): (error: Error) => T {
+  return (error) => {
+    reportFailure(error.message.split('\n')[0]);
+    return value;
+  };
+}

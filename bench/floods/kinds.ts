@@ -1,0 +1,63 @@
+/**
+ * The floods: what each sends, and what the same sender sends to a plain socket for the baseline. Arguments are those
+ * of flood.c without the seconds, which come last.
+ */
+import { ATTACKED_VNI, BRIDGE_ADDRESS, BRIDGE_BROADCAST, NEAR, VXLAN_PORT } from './place.js';
+
+export interface FloodKind {
+  readonly id: string;
+  readonly title: string;
+  /** Sender: a VM in the attacked VNI, or the hostile host on the underlay. */
+  readonly from: 'vm' | 'host';
+  /** Arguments of the flood. */
+  readonly flood: readonly string[];
+  /** Arguments of the baseline. @param mac of the host's own port on the VM's bridge */
+  readonly baseline: (mac: string) => readonly string[];
+}
+
+/** UDP port of the plain socket. */
+export const SINK_PORT = '4790';
+const BROADCAST_MAC = 'ff:ff:ff:ff:ff:ff';
+/** What an honest VM asks for, bytes of payload. */
+const SEGMENT = '1400';
+
+const macs = (port: string, which: 'one' | 'random') => ['peer', NEAR, port, `${ATTACKED_VNI}`, which];
+const strangers = (port: string) => ['strangers', NEAR, port, `${ATTACKED_VNI}`];
+
+export const FLOODS: readonly FloodKind[] = [
+  {
+    id: 'random-macs',
+    title: 'random MACs from a peer',
+    from: 'host',
+    flood: macs(VXLAN_PORT, 'random'),
+    baseline: () => macs(SINK_PORT, 'random'),
+  },
+  {
+    id: 'one-mac',
+    title: 'one MAC from a peer',
+    from: 'host',
+    flood: macs(VXLAN_PORT, 'one'),
+    baseline: () => macs(SINK_PORT, 'one'),
+  },
+  {
+    id: 'strangers',
+    title: 'forged sources that are no peers',
+    from: 'host',
+    flood: strangers(VXLAN_PORT),
+    baseline: () => strangers(SINK_PORT),
+  },
+  {
+    id: 'storm',
+    title: 'broadcast storm of a VM to 16 peers',
+    from: 'vm',
+    flood: ['frames', 'eth0', BROADCAST_MAC, BRIDGE_BROADCAST, SINK_PORT],
+    baseline: (mac) => ['frames', 'eth0', mac, BRIDGE_ADDRESS, SINK_PORT],
+  },
+  {
+    id: 'tiny-segments',
+    title: 'broadcast TCP superframes of a VM, segments of 1 byte, to 16 peers',
+    from: 'vm',
+    flood: ['superframes', 'eth0', BROADCAST_MAC, BRIDGE_BROADCAST, SINK_PORT, 'tcp', '1'],
+    baseline: (mac) => ['superframes', 'eth0', mac, BRIDGE_ADDRESS, SINK_PORT, 'udp', SEGMENT],
+  },
+];
