@@ -20,6 +20,8 @@ const PACKAGES = {
   ethtool: 'ethtool',
   nft: 'nftables',
   dnsmasq: 'dnsmasq-base',
+  wg: 'wireguard-tools',
+  'wireguard-go': 'wireguard-go',
   setpriv: 'util-linux',
   nsenter: 'util-linux',
   'systemd-analyze': 'systemd',
