@@ -27,7 +27,8 @@ import { MemoryOverlay, MemoryUnderlay } from '../port/memory.js';
 import type { UnderlayPort } from '../port/port.js';
 import { TapPort } from '../port/tap.js';
 import { UdpPort } from '../port/udp.js';
-import { Counters, G_BUSY_RATIO } from '../stats/counters.js';
+import { Counters, G_BUSY_RATIO, G_DROPS_DECAP } from '../stats/counters.js';
+import { DROP } from '../stats/drop-reason.js';
 import { type OffloadName, Offloads, refusalText } from '../stats/offloads.js';
 import { Applier, Refusal } from './apply.js';
 import { Downgrade } from './downgrade.js';
@@ -96,11 +97,7 @@ class DataPlaneThread {
     });
     this.#tables = tables;
     this.#underlay = this.#openUnderlay(tables.peers.bytes);
-    // A predecessor has counted the drops of these sockets already.
-    if (init.fdb.length > 0) {
-      this.#underlay.takeOverflow();
-      this.#underlay.takeStrangersOverflow();
-    }
+    this.#countMissedOverflow();
     this.#fdbEvents = new FdbEvents(tables.fdb, init.index === 0);
     this.#capture = new Capture(tables, this.#clock);
     const taps = init.engine === 'memory' ? new MemoryOverlay() : this.#taps;
@@ -140,6 +137,21 @@ class DataPlaneThread {
       while (!this.#stopping) this.#round(WAIT_MS);
       this.#port.close();
     }
+  }
+
+  /**
+   * The sockets are older than this thread, and their first answer is what they have dropped in all: what no
+   * predecessor has counted, the kernel dropped while there was no thread.
+   */
+  #countMissedOverflow(): void {
+    this.#countMissed(DROP.rx_overflow, this.#underlay.takeOverflow());
+    this.#countMissed(DROP.source_not_peer, this.#underlay.takeStrangersOverflow());
+  }
+
+  #countMissed(reason: number, dropped: number): void {
+    const { cells } = this.#counters;
+    const missed = dropped - cells[G_DROPS_DECAP + reason];
+    if (missed > 0) cells[G_DROPS_DECAP + reason] += missed;
   }
 
   #openUnderlay(peers: Uint8Array): UnderlayPort {

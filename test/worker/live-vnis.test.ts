@@ -30,6 +30,8 @@ interface Fixture {
   events: FdbEvent[];
   /** Sends frames of one MAC, and waits until the kernel has them. */
   send: (vni: number, mac: number, count: number) => Promise<void>;
+  /** What the kernel has dropped of the first worker's sockets. */
+  kernelDrops: () => number;
 }
 
 async function start(t: Test, engine: 'batch' | 'dgram', workers: number): Promise<Fixture> {
@@ -92,7 +94,12 @@ async function start(t: Test, engine: 'batch' | 'dgram', workers: number): Promi
     );
     await Promise.all(sends);
   };
-  return { handle, events, send };
+  return {
+    handle,
+    events,
+    send,
+    kernelDrops: () => sockets.receiveFds[0].ipv4.reduce((sum, fd) => sum + shim.udpDrops(fd), 0),
+  };
 }
 
 async function bound(): Promise<Socket> {
@@ -118,6 +125,9 @@ function received(handle: Handle, vni: number): number {
 }
 
 t.setTimeout(60_000);
+
+const CRASHES_MAX = 20;
+const MANY = 1000;
 
 for (const [engine, workers] of [
   ['batch', 2],
@@ -194,3 +204,33 @@ t.test('what happens is told, and seen, from whichever worker (batch)', async (t
   await handle.removeVni(100);
   t.equal(events.length, 8);
 });
+
+for (const engine of ['batch', 'dgram'] as const)
+  t.test(`what the kernel drops while a worker is replaced is counted (${engine})`, async (t) => {
+    const { handle, send, kernelDrops } = await start(t, engine, 1);
+    await handle.addVni(newVni(100));
+    await handle.addPeer(100, newPeer(LOOPBACK));
+    handle.configured();
+    let sent = 0;
+    for (let crashes = 0; kernelDrops() === 0; crashes++) {
+      if (crashes === CRASHES_MAX) throw new Error('the receive buffer never overflowed');
+      await t.rejects(crash(handle), { code: 'dataplane_down' });
+      while (!handle.ready && kernelDrops() === 0) {
+        await send(100, 1, MANY);
+        sent += MANY;
+      }
+    }
+    await eventually('the successor', () => handle.ready, 10_000);
+    const globals = (reason: number) => handle.globals()[G_DROPS_DECAP + reason];
+    const overflow = () => globals(DROP.rx_overflow) + globals(DROP.source_not_peer);
+    await eventually('the overflow to be counted', () => overflow() === kernelDrops());
+    await eventually(
+      `${sent} datagrams to be counted`,
+      () => received(handle, 100) + globals(DROP.vni_not_found) + overflow() === sent,
+    );
+  });
+
+/** A request that the worker cannot read: a bug, from which it dies. */
+function crash(handle: Handle): Promise<unknown> {
+  return handle.listFdb(100, { type: 'all', peer: '' }, 10, 1n as unknown as number);
+}
