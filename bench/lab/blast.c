@@ -5,7 +5,7 @@
  * Theory of operation
  *
  *     blast send ADDRESS PORT SECONDS SIZE|imix FLOWS RATE    frames, RATE a second; 0: as many as the machine takes
- *     blast count PORT                                        counts and compares what arrives
+ *     blast count PORT SILENCE_MS                             counts and compares what arrives
  *     blast ping ADDRESS PORT SECONDS SIZE                    one request at a time
  *     blast pong PORT                                         answers each request, until killed
  *     blast learn ADDRESS PORT VNI COUNT                      VXLAN datagrams, each with another inner source MAC
@@ -18,7 +18,7 @@
  *
  * The sender never waits for anything but its socket, unless it was given a rate: then it sends bursts of a few frames
  * and sleeps in between. ADDRESS may be a broadcast address. The receiver compares every byte, and measures from
- * the first arrival to the last; it ends when nothing has come for half a second. Each prints one line of JSON.
+ * the first arrival to the last; it ends when nothing has come for SILENCE_MS. Each prints one line of JSON.
  *
  * Compiled by the benchmark when it runs: cc -O2 -o blast blast.c
  */
@@ -46,7 +46,6 @@
 #define LATEST_NS 10000000	/* a paced sender that is later than this gives up what it owes */
 
 #define RECEIVE_BUFFER (16 << 20)
-#define SILENCE_MS 500		/* ends a count */
 #define FIRST_WAIT_MS 10000	/* a count that never begins */
 #define ROUND_TRIP_LOST_MS 200
 #define ROUND_TRIPS_MAX (4 << 20)
@@ -63,7 +62,7 @@ static void die(const char *what)
 
 static void usage(const char *why)
 {
-	fprintf(stderr, "blast: %s; usage: send ADDRESS PORT SECONDS SIZE|imix FLOWS RATE | count PORT | "
+	fprintf(stderr, "blast: %s; usage: send ADDRESS PORT SECONDS SIZE|imix FLOWS RATE | count PORT SILENCE_MS | "
 		"ping ADDRESS PORT SECONDS SIZE | pong PORT | learn ADDRESS PORT VNI COUNT\n", why);
 	exit(2);
 }
@@ -318,6 +317,7 @@ static void run_count(char **argv)
 	static struct mmsghdr messages[BATCH];
 	static struct iovec iov[BATCH];
 	uint64_t frames = 0, bytes = 0, corrupt = 0, first = 0, last = 0;
+	int silence_ms = (int)number(argv[1], 1, 3600000);
 	int s = open_bound(number(argv[0], 1, 65535));
 
 	for (int i = 0; i < BATCH; i++) {
@@ -338,7 +338,7 @@ static void run_count(char **argv)
 		last = now_ns();
 		if (first == 0) {
 			first = last;
-			set_timeout(s, SILENCE_MS);
+			set_timeout(s, silence_ms);
 		}
 		for (int i = 0; i < n; i++) {
 			frames++;
@@ -470,7 +470,7 @@ static const struct command {
 	void (*run)(char **argv);
 } commands[] = {
 	{ "send", 6, run_send },
-	{ "count", 1, run_count },
+	{ "count", 2, run_count },
 	{ "ping", 4, run_ping },
 	{ "pong", 1, run_pong },
 	{ "learn", 4, run_learn },

@@ -13,7 +13,9 @@ const LOAD_PORT = 10;
 const VXLAN_PORT = 4789;
 /** Start, silence and slack beyond the measured time, ms. */
 const MARGIN_MS = 15_000;
-const OUTPUT = join(process.cwd(), 'build/blast');
+/** Ends a count, ms. */
+const SILENCE_MS = 500;
+export const BLAST = join(process.cwd(), 'build/blast');
 
 /** Who sends and who receives. */
 export interface Ends {
@@ -25,7 +27,7 @@ export interface Ends {
 export async function compileBlast(): Promise<void> {
   mkdirSync(join(process.cwd(), 'build'), { recursive: true });
   const source = join(process.cwd(), 'bench/lab/blast.c');
-  await run(['cc', '-std=gnu11', '-O2', '-Wall', '-Wextra', '-Werror', '-o', OUTPUT, source]);
+  await run(['cc', '-std=gnu11', '-O2', '-Wall', '-Wextra', '-Werror', '-o', BLAST, source]);
 }
 
 /** What arrived at user b. */
@@ -49,7 +51,7 @@ export interface Load {
 
 /** Sends from a to b. @throws Error when nothing, or another payload, arrives */
 export async function blast({ a, b }: Ends, load: Load, port = PORT): Promise<Delivered> {
-  const counter = b.user.start([OUTPUT, 'count', `${port}`]);
+  const counter = b.user.start([BLAST, 'count', `${port}`, `${SILENCE_MS}`]);
   try {
     await counter.says(/listening/);
     const [address, flows] = load.size === 'imix' ? [FLOWS_ADDRESS, FLOWS] : [b.address, 1];
@@ -84,7 +86,7 @@ export async function send(
   { flows = 1, port = PORT } = {},
 ): Promise<Sent> {
   const args = [address, port, seconds, size, flows, Math.round(rate)].map(String);
-  const said = await from.run([OUTPUT, 'send', ...args], { limitMs: seconds * 1000 + MARGIN_MS });
+  const said = await from.run([BLAST, 'send', ...args], { limitMs: seconds * 1000 + MARGIN_MS });
   return JSON.parse(said) as Sent;
 }
 
@@ -100,11 +102,11 @@ export interface RoundTrips {
 
 /** One 64 byte frame at a time. @throws Error when nothing is answered */
 export async function pingPong({ a, b }: Ends, seconds: number): Promise<RoundTrips> {
-  const pong = b.user.start([OUTPUT, 'pong', `${PORT}`]);
+  const pong = b.user.start([BLAST, 'pong', `${PORT}`]);
   try {
     await pong.says(/listening/);
     const limitMs = seconds * 1000 + MARGIN_MS;
-    const said = await a.user.run([OUTPUT, 'ping', b.address, `${PORT}`, `${seconds}`, '64'], { limitMs });
+    const said = await a.user.run([BLAST, 'ping', b.address, `${PORT}`, `${seconds}`, '64'], { limitMs });
     const roundTrips = JSON.parse(said) as RoundTrips;
     if (roundTrips.count === 0) throw new Error('no request was answered');
     return roundTrips;
@@ -123,7 +125,7 @@ export async function pingPongUnderLoad(ends: Ends, seconds: number, rate: numbe
 
 /** Sends `count` VXLAN datagrams, each with another inner source MAC, from a host to a VTEP. */
 export async function learn(from: Namespace, to: string, vni: number, count: number): Promise<void> {
-  await from.run([OUTPUT, 'learn', to, `${VXLAN_PORT}`, `${vni}`, `${count}`]);
+  await from.run([BLAST, 'learn', to, `${VXLAN_PORT}`, `${vni}`, `${count}`]);
 }
 
 /** The last line of what a process said. @throws Error with its complaint when there is none. */
