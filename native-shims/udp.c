@@ -187,11 +187,17 @@ int udp_select(int fd, const uint8_t *program, size_t len)
 	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &fprog, sizeof(fprog)) ? -errno : 0;
 }
 
-/* UDP_GRO (int), IP_TOS (one byte) or IPV6_TCLASS (int), and SO_RXQ_OVFL (u32), aligned as the CMSG macros expect. */
+/*
+ * UDP_GRO (int), IP_TOS (one byte) or IPV6_TCLASS (int), and SO_RXQ_OVFL (u32), aligned as the CMSG macros expect. There
+ * is room for as many again: a datagram whose messages do not fit is dropped (MSG_CTRUNC).
+ */
 union control {
 	struct cmsghdr align;
-	uint8_t bytes[2 * CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(uint32_t))];
+	uint8_t bytes[6 * CMSG_SPACE(sizeof(int))];
 };
+
+/* What was cut off may be the segment size, without which a train would pass for one datagram. */
+#define INCOMPLETE (MSG_TRUNC | MSG_CTRUNC)
 
 struct inbox {
 	struct mmsghdr messages[BATCH_CAP];
