@@ -23,7 +23,7 @@ export async function startHandle({ isReady = false } = {}): Promise<handleModul
     underlay: { sendFds: new Array<number>(POOL_LEN).fill(-1) },
     offloads: new SharedArrayBuffer(0),
     strictHeader: false,
-    outer: { df: 'set', tos: 'inherit', mssClamp: true },
+    outer: { df: 'set', tos: 'inherit', mssClamp: true, flowSecret: 0x5ec },
     port: 4789,
     workers: [
       {

@@ -20,7 +20,7 @@ const HEADROOM = 64;
 export const MAC_HIGH = 0x0200;
 
 /** The outer header as it is by default. */
-export const OUTER = { df: 'set', tos: 'inherit', mssClamp: true } as const;
+export const OUTER = { df: 'set', tos: 'inherit', mssClamp: true, flowSecret: 0x5ec } as const;
 
 const AF_INET = 2;
 const FDB_LIMIT = 1 << 21;

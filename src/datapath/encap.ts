@@ -13,7 +13,7 @@ import { BATCH_CAP, SOURCE_SOCKETS, VXLAN_HEADROOM } from '../frame/limits.js';
 import { FRAME_FIRST_COPY, type OverlayPort, type UnderlayPort } from '../port/port.js';
 import { DROP } from '../stats/drop-reason.js';
 import { ETHERTYPE_IPV4, networkEtherType, networkOffset } from '../wire/ethernet.js';
-import { flowHash } from '../wire/flow-hash.js';
+import { flowHash, flowSeed } from '../wire/flow-hash.js';
 import { PLAIN_IPV4, PROTOCOL_OFF, PROTOCOL_TCP, TOS_OFF } from '../wire/ipv4.js';
 import { isMulticastMac, macHigh, macLow } from '../wire/mac.js';
 import { FLAG_SYN } from '../wire/tcp.js';
@@ -33,6 +33,8 @@ const DF_INHERITED = -1;
 export interface EncapOptions extends OuterOptions {
   /** Lower the MSS of SYNs to what the path carries. */
   readonly mssClamp: boolean;
+  /** Secret 32-bit integer, the same in all workers: source ports follow from it (`wire/flow-hash.ts`). */
+  readonly flowSecret: number;
   /** Told of what goes to known stations. */
   readonly flows: Flows;
 }
@@ -47,6 +49,7 @@ export class Encap {
   readonly #flows: Flows;
   readonly #clamps: boolean;
   readonly #tos: number;
+  readonly #flowSecret: number;
   /** DF of every datagram; DF_INHERITED: as its frame says. */
   readonly #df: number;
   /** Datagrams to be sent, in the order of their frames. */
@@ -64,6 +67,7 @@ export class Encap {
     this.#flows = options.flows;
     this.#clamps = options.mssClamp;
     this.#tos = tosOption(options);
+    this.#flowSecret = options.flowSecret;
     this.#df = options.df === 'set' ? DF_SET : options.df === 'unset' ? DF_CLEAR : DF_INHERITED;
   }
 
@@ -107,7 +111,8 @@ export class Encap {
     const network = networkOffset(arena, off, end);
     const type = network < 0 ? 0 : networkEtherType(arena, network);
     countSegments(arena, frames, i);
-    writeVxlanHeader(arena, off - VXLAN_HEADROOM, vnis.vni[vniIdx]);
+    const vni = vnis.vni[vniIdx];
+    writeVxlanHeader(arena, off - VXLAN_HEADROOM, vni);
     // What `outerTos` and `synOffset` would find of nearly every frame, by bytes that are at hand: calling both is 14 ns a
     // frame (bench/micro, encap), as V8 does not inline them into a function as long as this.
     let mayBeSyn = this.#clamps;
@@ -118,7 +123,8 @@ export class Encap {
         mayBeSyn &&= (arena[network + PLAIN_FLAGS_OFF] & FLAG_SYN) !== 0;
     } else frames.tos[i] = outerTos(arena, type, network, end, this.#tos);
     frames.df[i] = this.#df === DF_INHERITED ? inheritedDf(arena, type, network, end) : this.#df;
-    const srcPortIdx = flowHash(arena, off, network, end) & SOURCE_SOCKET_MASK;
+    const srcPortIdx =
+      flowHash(arena, off, network, end, flowSeed(this.#flowSecret, vni)) & SOURCE_SOCKET_MASK;
     if (isMulticastMac(high)) {
       const isBroadcast = high === 0xffff && low === -1;
       this.#floodOne(frames, i, srcPortIdx, isBroadcast ? FRAME_BROADCAST : FRAME_MULTICAST);

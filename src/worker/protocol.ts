@@ -43,6 +43,8 @@ export interface OuterPolicy {
   tos: number | 'inherit';
   /** Lower the MSS of SYNs to what the path carries. */
   mssClamp: boolean;
+  /** Random 32-bit integer from which source ports follow. Not `seed`: whoever sees ports can learn it. */
+  flowSecret: number;
 }
 
 export interface NotesInit {

@@ -20,7 +20,7 @@ const ROUNDS = 4000;
 const FRAME_SLOT = 2048;
 /** MSS 1460. */
 const MSS = Uint8Array.of(2, 4, 5, 0xb4);
-const OUTER = { df: 'set', tos: 'inherit', mssClamp: true } as const;
+const OUTER = { df: 'set', tos: 'inherit', mssClamp: true, flowSecret: 0x5ec } as const;
 /** A MAC that no test frame comes from. */
 const NOWHERE = macNumber(0xffffff);
 

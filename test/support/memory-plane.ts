@@ -111,6 +111,7 @@ export class MemoryPlane {
       df: options.df ?? 'set',
       tos: options.tos ?? 'inherit',
       mssClamp: options.mssClamp ?? true,
+      flowSecret: 0x5ec,
       port: 4789,
       probeReplied: (peerIdx, high, low, len) => this.probeReplies.push({ peerIdx, high, low, len }),
     });

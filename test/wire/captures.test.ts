@@ -163,5 +163,5 @@ function innerIsWhole(t: Test, b: Uint8Array): void {
     const pseudo = (isIpv4 ? pseudoHeaderSumIpv4 : pseudoHeaderSumIpv6)(b, inner.ip, inner.protocol, l4Len);
     t.equal(tcp.checksum(b, inner.transport), pseudo, 'superframe: checksum postponed, as NEEDS_CSUM has it');
   }
-  t.not(flowHash(b, frame, networkOffset(b, frame, outer.end), outer.end), 0);
+  t.not(flowHash(b, frame, networkOffset(b, frame, outer.end), outer.end, 0), 0);
 }

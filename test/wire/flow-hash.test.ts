@@ -1,6 +1,6 @@
 import t from 'tap';
 import { networkOffset } from '../../src/wire/ethernet.js';
-import { flowHash } from '../../src/wire/flow-hash.js';
+import { flowHash, flowSeed } from '../../src/wire/flow-hash.js';
 import { concat, hex, patched } from '../support/hex.js';
 
 const ETHERNET = hex('02 00 00 00 00 02  02 00 00 00 00 01');
@@ -37,8 +37,8 @@ const IP = 14;
 const PORTS4 = IP + 20;
 const PORTS6 = IP + 40;
 
-function hashOf(b: Uint8Array, off: number, len: number): number {
-  return flowHash(b, off, networkOffset(b, off, off + len), off + len);
+function hashOf(b: Uint8Array, off: number, len: number, seed = 0): number {
+  return flowHash(b, off, networkOffset(b, off, off + len), off + len, seed);
 }
 
 const hash = (b: Uint8Array) => hashOf(b, 0, b.length);
@@ -150,4 +150,28 @@ t.test('200 flows that differ in little fill the buckets of the port pool', asyn
     // 200 balls in 64 boxes leave 64 · (1 − 1/64)^200 ≈ 2.7 empty; nine would be far out.
     t.ok(buckets.size >= 55, `${what}: ${buckets.size} of 64`);
   }
+});
+
+t.test('a copy of a flow in another VNI has a port that only the secret tells', async (t) => {
+  for (const frame of [ipv4, ipv6, arp, ipv6Fragment]) {
+    const differences = new Set<number>();
+    let equal = 0;
+    for (let i = 0; i < 640; i++) {
+      const secret = Math.imul(i, 0x9e3779b1);
+      const victim = hashOf(frame, 0, frame.length, flowSeed(secret, 100)) & 63;
+      const copy = hashOf(frame, 0, frame.length, flowSeed(secret, 200)) & 63;
+      differences.add(victim ^ copy);
+      if (victim === copy) equal++;
+    }
+    // As by chance: 10 are expected, and 640 balls leave none of 64 boxes empty.
+    t.ok(equal < 40, `${equal} of 640 secrets give both one port`);
+    t.ok(differences.size >= 60, `${differences.size} of 64 differences`);
+  }
+});
+
+t.test('one secret and one VNI, one seed', async (t) => {
+  t.equal(flowSeed(-5, 100), flowSeed(-5, 100));
+  t.not(flowSeed(-5, 100), flowSeed(-5, 101));
+  t.not(flowSeed(-5, 100), flowSeed(-4, 100));
+  t.equal(flowSeed(-5, 0xffffff), flowSeed(-5, 0xffffff) | 0, 'an int32');
 });

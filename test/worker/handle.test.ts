@@ -40,7 +40,7 @@ async function start(t: Test, workers = 1): Promise<Fixture> {
     underlay: { sendFds: [] },
     offloads: new Offloads().buffer,
     strictHeader: false,
-    outer: { df: 'set', tos: 'inherit', mssClamp: true },
+    outer: { df: 'set', tos: 'inherit', mssClamp: true, flowSecret: 0x5ec },
     port: 4789,
     workers: descriptors,
     seed: 0x5eed,

@@ -66,7 +66,7 @@ async function start(t: Test, engine: 'batch' | 'dgram', workers: number): Promi
     underlay: { sendFds: sockets.sendFds },
     offloads: new Offloads().buffer,
     strictHeader: false,
-    outer: { df: 'set', tos: 'inherit', mssClamp: true },
+    outer: { df: 'set', tos: 'inherit', mssClamp: true, flowSecret: 0x5ec },
     port,
     workers: descriptors,
     seed: 0x5eed,
