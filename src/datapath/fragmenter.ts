@@ -25,7 +25,7 @@ const ARENA_LEN = 2 * SLOT_MAX_LEN;
 
 /**
  * True when frame i can be sent in fragments of at most `packetMax` bytes: some data fit behind each header, and if it is a
- * superframe, its columns are true of it.
+ * superframe, its columns are true of it, and each of its datagrams is no longer than an IPv4 packet can be.
  *
  * @param ip its IPv4 header, which has been checked, without DF
  */
@@ -33,13 +33,15 @@ export function canFragment(b: Uint8Array, frames: Batch, i: number, ip: number,
   const headerLen = ipv4.headerLen(b, ip);
   if (fragmentDataLen(packetMax, headerLen) === 0) return false;
   if (frames.gsoType[i] === GSO_NONE) return true;
+  const datagramLen = Math.min(frames.gsoSize[i] + udp.UDP_LEN, frames.len[i] - frames.csumStart[i]);
   return (
     (frames.flags[i] & FRAME_NEEDS_CSUM) !== 0 &&
     frames.gsoSize[i] > 0 &&
     frames.csumStart[i] === ip + headerLen - frames.off[i] &&
     ipv4.protocol(b, ip) === ipv4.PROTOCOL_UDP &&
     !ipv4.isFragment(b, ip) &&
-    frames.len[i] - frames.csumStart[i] > udp.UDP_LEN
+    datagramLen > udp.UDP_LEN &&
+    headerLen + datagramLen <= ipv4.IPV4_PACKET_MAX
   );
 }
 

@@ -19,6 +19,8 @@
 export const IPV4_LEN = 20;
 /** First byte of a header without options. */
 export const PLAIN_IPV4 = 0x45;
+/** Longest packet: the most that the total length can state. */
+export const IPV4_PACKET_MAX = 65535;
 /** Longest header: 40 bytes of options. */
 export const IPV4_MAX_LEN = 60;
 export const PROTOCOL_ICMP = 1;

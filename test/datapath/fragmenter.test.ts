@@ -206,6 +206,31 @@ t.test('a UDP superframe whose IP header states another length: its own bytes co
   }
 });
 
+t.test(
+  'a superframe with a datagram longer than an IPv4 packet can be is dropped, and counted',
+  async (t) => {
+    for (const [payloadLen, gsoSize, isDropped] of [
+      [65_507, 65_507, false],
+      [65_508, 65_507, false],
+      [65_508, 65_508, true],
+      [65_516, 0xffff, true],
+    ] as const) {
+      const { plane } = planeWith();
+      const bytes = concat(
+        ipv4Frame(B, A, { payloadLen: 5000, postponed: true }),
+        new Uint8Array(payloadLen - 5000),
+      );
+      const columns = { gsoType: GSO_UDP_L4, gsoSize, csumStart: 34, csumOff: 6, flags: FRAME_NEEDS_CSUM };
+      plane.overlay.waiting.push({ vniIdx: 0, bytes, superframe: columns });
+      plane.breathe();
+      t.equal(plane.underlay.sent.length === 0, isDropped, `${payloadLen} bytes by ${gsoSize}`);
+      t.same(plane.drops(0, 'encap'), isDropped ? { too_big: 1 } : {});
+      t.equal(plane.vniCell(0, V_TAP_RX_FRAMES), isDropped ? 1 : Math.ceil(payloadLen / gsoSize));
+      plane.checkIdentity(t, `${payloadLen} bytes`);
+    }
+  },
+);
+
 t.test('a UDP checksum that comes to zero is sent as ones', async (t) => {
   const SIZE = 1472;
   const bytes = ipv4Frame(B, A, { payloadLen: 2 * SIZE, postponed: true });
