@@ -1,0 +1,20 @@
+/**
+ * `npm run property`: the property tests with tenants, for ten minutes of new random cases. `npm run check` runs a few
+ * thousand of them. A failure prints its seed and the smallest case that still fails.
+ *
+ *     --seconds N    length of the run, 600 unless given
+ *     --seed N       the run with this seed
+ */
+import { parseArgs } from 'node:util';
+import { NODE_OPTION } from './compiled-tests.mjs';
+import { compileTests } from './run-tests.mjs';
+import { node, setUp } from './set-up.mjs';
+
+const { values } = parseArgs({ options: { seconds: { type: 'string' }, seed: { type: 'string' } } });
+
+setUp({ build: false });
+if (!compileTests()) process.exit(1);
+process.env.PROPERTY_S = values.seconds ?? '600';
+if (values.seed !== undefined) process.env.PROPERTY_SEED = values.seed;
+const result = node('--enable-source-maps', NODE_OPTION, 'test/datapath/tenants.test.ts');
+process.exitCode = result.status ?? 1;

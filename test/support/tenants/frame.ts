@@ -1,0 +1,299 @@
+/**
+ * Frames of tenants, honest and hostile: a specification that fast-check makes and shrinks, and the bytes of it. A frame
+ * has exactly the length that is asked for, its payload consists of marks, and its source MAC names it. Length fields,
+ * protocol fields and checksums may lie.
+ */
+import fc from 'fast-check';
+import { fillMarks, type Mark } from './marks.js';
+
+export const UDP4 = 0;
+export const TCP4 = 1;
+export const UDP6 = 2;
+export const TCP6 = 3;
+export const ARP = 4;
+export const RAW = 5;
+export const UDP4_WITH_OPTIONS = 6;
+
+/** Where a frame goes: to everybody, to a group, to the station behind peer 0, 1, 2, to a MAC that nobody knows. */
+export const TO_ALL = 0;
+export const TO_GROUP = 1;
+export const TO_STATION = 2;
+export const TO_UNKNOWN = 5;
+
+export type Field =
+  | 'ipLen'
+  | 'headerLen'
+  | 'fragment'
+  | 'l4Len'
+  | 'dataOffset'
+  | 'version'
+  | 'protocol'
+  | 'type';
+
+export interface Lie {
+  readonly field: Field;
+  readonly how: 'more' | 'less' | 'none' | 'most' | 'rest' | 'segment' | 'headers' | 'value';
+  readonly value: number;
+}
+
+export interface FrameSpec {
+  /** Row of its VNI; the last one is of a VNI that is not configured. */
+  readonly tenant: number;
+  readonly kind: number;
+  readonly to: number;
+  readonly tags: readonly number[];
+  readonly dontFragment: boolean;
+  readonly tos: number;
+  readonly syn: boolean;
+  /** The checksum field holds the pseudo-header sum, of the lengths as they are stated. */
+  readonly postponed: boolean;
+  /** The payload holds VXLAN headers of another VNI, with frames behind them. */
+  readonly nested: boolean;
+  readonly lies: readonly Lie[];
+}
+
+/** What a lie may refer to. */
+export interface Surroundings {
+  /** Bytes from one frame of the train to the next, and from this frame's end to the train's end. */
+  readonly segment: number;
+  readonly rest: number;
+}
+
+export interface BuiltFrame {
+  readonly bytes: Buffer;
+  /** Offsets of the network header, of the transport header and of the payload, as they truly are. */
+  readonly network: number;
+  readonly transport: number;
+  readonly payload: number;
+  readonly isTcp: boolean;
+  readonly isIp: boolean;
+}
+
+const TPIDS = [0x8100, 0x88a8, 0x9100];
+const IPV4_OPTIONS_LEN = 8;
+
+/** @param tenants rows to choose from, and one that is no tenant of ours */
+export function frameSpec(tenants: number): fc.Arbitrary<FrameSpec> {
+  return fc.record({
+    tenant: fc.nat(tenants - 1),
+    kind: fc.oneof(
+      { weight: 5, arbitrary: fc.nat(3) },
+      { weight: 1, arbitrary: fc.integer({ min: 4, max: 6 }) },
+    ),
+    to: fc.nat(TO_UNKNOWN),
+    tags: fc.oneof(
+      { weight: 3, arbitrary: fc.constant([]) },
+      { weight: 1, arbitrary: fc.array(fc.constantFrom(...TPIDS), { minLength: 1, maxLength: 5 }) },
+    ),
+    dontFragment: fc.boolean(),
+    tos: fc.constantFrom(0, 1, 2, 3, 0xb8),
+    syn: fc.nat(7).map((n) => n === 7),
+    postponed: fc.boolean(),
+    nested: fc.nat(7).map((n) => n === 7),
+    lies: fc.oneof(
+      { weight: 2, arbitrary: fc.constant([]) },
+      { weight: 2, arbitrary: fc.array(lie, { minLength: 1, maxLength: 2 }) },
+    ),
+  });
+}
+
+const lie: fc.Arbitrary<Lie> = fc.record({
+  field: fc.constantFrom<Field>(
+    'ipLen',
+    'ipLen',
+    'ipLen',
+    'headerLen',
+    'fragment',
+    'l4Len',
+    'dataOffset',
+    'version',
+    'protocol',
+    'type',
+  ),
+  how: fc.constantFrom<Lie['how']>('more', 'less', 'none', 'most', 'rest', 'segment', 'headers', 'value'),
+  value: fc.nat(0xffff),
+});
+
+/** The MAC that a frame is sent from: it names the frame. */
+export function sourceMac(tenant: number, number: number): Buffer {
+  return Buffer.of(0x06, tenant, 0x77, (number >>> 16) & 0xff, (number >>> 8) & 0xff, number & 0xff);
+}
+
+/** MAC of the station that a tenant has behind each peer. */
+export function stationMac(tenant: number, peer: number): Buffer {
+  return Buffer.of(0x02, 0x50, 0, 0, tenant, peer);
+}
+
+/**
+ * @param len bytes of the frame; what does not fit is cut off
+ * @param foreignVni VNI that a nested header names
+ */
+export function buildFrame(
+  spec: FrameSpec,
+  len: number,
+  source: Buffer,
+  mark: Mark,
+  around: Surroundings,
+  foreignVni: number,
+): BuiltFrame {
+  const { kind } = spec;
+  const isIp = kind !== ARP && kind !== RAW;
+  const isIpv6 = kind === UDP6 || kind === TCP6;
+  const isTcp = kind === TCP4 || kind === TCP6;
+  const network = 14 + 4 * spec.tags.length;
+  const ipLen = !isIp ? 0 : isIpv6 ? 40 : kind === UDP4_WITH_OPTIONS ? 20 + IPV4_OPTIONS_LEN : 20;
+  const transport = network + ipLen;
+  const payload = !isIp ? network + (kind === ARP ? 28 : 0) : transport + (isTcp ? 20 : 8);
+  const b = Buffer.alloc(Math.max(len, payload));
+  destinationMac(spec).copy(b);
+  source.copy(b, 6);
+  let at = 12;
+  for (const tpid of spec.tags) at = b.writeUInt16BE(1, b.writeUInt16BE(tpid, at));
+  b.writeUInt16BE(kind === ARP ? 0x0806 : kind === RAW ? 0x88b5 : isIpv6 ? 0x86dd : 0x0800, at);
+  fillMarks(b, payload, b.length, mark);
+  if (spec.nested) nest(b, payload, around.segment, source, foreignVni);
+  if (isIp) {
+    const l4Len = b.length - transport;
+    if (isIpv6) writeIpv6(b, network, l4Len, isTcp, spec.tos);
+    else writeIpv4(b, network, ipLen, l4Len, isTcp, spec);
+    writeTransport(b, transport, l4Len, isTcp, spec.syn);
+    for (const one of spec.lies) tell(b, one, network, transport, isIpv6, isTcp, around);
+    if (!isIpv6) writeSum(b, network, ipLen);
+    const stated = isIpv6 ? b.readUInt16BE(network + 4) : (b.readUInt16BE(network + 2) - ipLen) & 0xffff;
+    if (spec.postponed) writePseudoSum(b, network, transport, stated, isIpv6, isTcp);
+  }
+  return { bytes: b.subarray(0, len), network, transport, payload, isTcp, isIp };
+}
+
+function destinationMac(spec: FrameSpec): Buffer {
+  if (spec.to === TO_ALL) return Buffer.alloc(6, 0xff);
+  if (spec.to === TO_GROUP) return Buffer.of(0x33, 0x33, 0, 0, 0, 1);
+  if (spec.to === TO_UNKNOWN) return Buffer.of(0x02, 0x99, 0, 0, 0, 9);
+  return stationMac(spec.tenant, spec.to - TO_STATION);
+}
+
+/** VXLAN headers where the next segment would begin, each with the beginning of a frame behind it. */
+function nest(b: Buffer, payload: number, segment: number, source: Buffer, vni: number): void {
+  const header = Buffer.alloc(8 + 14);
+  header[0] = 0x08;
+  header.writeUIntBE(vni, 4, 3);
+  Buffer.alloc(6, 0xff).copy(header, 8);
+  source.copy(header, 14);
+  header.writeUInt16BE(0x88b5, 20);
+  // The frame begins 8 bytes behind its datagram.
+  for (let at = segment - 8; at + header.length <= b.length; at += segment)
+    if (at >= payload) header.copy(b, at);
+}
+
+function writeIpv4(b: Buffer, at: number, len: number, l4Len: number, isTcp: boolean, spec: FrameSpec): void {
+  b[at] = 0x40 | (len >>> 2);
+  b[at + 1] = spec.tos;
+  b.writeUInt16BE((len + l4Len) & 0xffff, at + 2);
+  b.writeUInt16BE(spec.dontFragment ? 0x4000 : 0, at + 6);
+  b[at + 8] = 64;
+  b[at + 9] = isTcp ? 6 : 17;
+  b.set([10, 0, 0, 1, 10, 0, 0, 2], at + 12);
+  b.fill(1, at + 20, at + len);
+}
+
+function writeIpv6(b: Buffer, at: number, l4Len: number, isTcp: boolean, tos: number): void {
+  b.writeUInt32BE(((0x60000000 | (tos << 20)) >>> 0) + 5, at);
+  b.writeUInt16BE(l4Len & 0xffff, at + 4);
+  b[at + 6] = isTcp ? 6 : 17;
+  b[at + 7] = 64;
+  b[at + 8] = 0xfd;
+  b[at + 23] = 1;
+  b[at + 24] = 0xfd;
+  b[at + 39] = 2;
+}
+
+function writeTransport(b: Buffer, at: number, len: number, isTcp: boolean, syn: boolean): void {
+  b.writeUInt16BE(40000, at);
+  b.writeUInt16BE(5001, at + 2);
+  if (isTcp) {
+    b[at + 12] = 0x50;
+    b[at + 13] = syn ? 0x12 : 0x10;
+    b.writeUInt16BE(0x1234, at + 16);
+  } else {
+    b.writeUInt16BE(len & 0xffff, at + 4);
+    b.writeUInt16BE(0x1234, at + 6);
+  }
+}
+
+function tell(
+  b: Buffer,
+  { field, how, value }: Lie,
+  network: number,
+  transport: number,
+  isIpv6: boolean,
+  isTcp: boolean,
+  around: Surroundings,
+): void {
+  const stated = (off: number) => {
+    const honest = b.readUInt16BE(off);
+    const lies = {
+      more: honest + 1,
+      less: honest - 1,
+      none: 0,
+      most: 0xffff,
+      rest: honest + around.rest,
+      segment: honest + around.segment,
+      headers: transport - network + 9,
+      value,
+    };
+    b.writeUInt16BE(Math.max(0, lies[how]) & 0xffff, off);
+  };
+  switch (field) {
+    case 'ipLen':
+      stated(network + (isIpv6 ? 4 : 2));
+      return;
+    case 'l4Len':
+      if (!isTcp) stated(transport + 4);
+      return;
+    case 'headerLen':
+      if (!isIpv6) b[network] = 0x40 | (value & 15);
+      return;
+    case 'fragment':
+      if (!isIpv6) b.writeUInt16BE(value, network + 6);
+      return;
+    case 'dataOffset':
+      if (isTcp) b[transport + 12] = value & 0xf0;
+      return;
+    case 'version':
+      b[network] = (b[network] & 0x0f) | (value & 0xf0);
+      return;
+    case 'protocol':
+      b[network + (isIpv6 ? 6 : 9)] = value & 0xff;
+      return;
+    case 'type':
+      b.writeUInt16BE(value, network - 2);
+  }
+}
+
+function writeSum(b: Buffer, at: number, len: number): void {
+  b.writeUInt16BE(0, at + 10);
+  b.writeUInt16BE(~fold(words(b, at, at + len)) & 0xffff, at + 10);
+}
+
+function writePseudoSum(
+  b: Buffer,
+  network: number,
+  transport: number,
+  l4Len: number,
+  isIpv6: boolean,
+  isTcp: boolean,
+): void {
+  const addresses = isIpv6 ? words(b, network + 8, network + 40) : words(b, network + 12, network + 20);
+  b.writeUInt16BE(fold(addresses + l4Len + (isTcp ? 6 : 17)), transport + (isTcp ? 16 : 6));
+}
+
+function words(b: Buffer, from: number, to: number): number {
+  let sum = 0;
+  for (let at = from; at + 1 < to; at += 2) sum += b.readUInt16BE(at);
+  return sum;
+}
+
+function fold(sum: number): number {
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
+  return sum;
+}

@@ -1,0 +1,121 @@
+/**
+ * What must be true of one frame that came out, whatever any byte of it says: its bytes are those that went in, and what the
+ * kernel is asked to do with it is bounded.
+ */
+import { FRAME_NEEDS_CSUM, GSO_NONE, GSO_TCPV4, GSO_TCPV6 } from '../../../src/frame/batch.js';
+import type { SentDatagram, WrittenFrame } from '../../../src/port/memory.js';
+import type { BuiltFrame } from './frame.js';
+import { type Mark, tenantOf } from './marks.js';
+
+export const VNIS = [100, 200, 0xabcdef];
+/** A VNI that is not configured, as one more tenant. */
+export const STRAY = VNIS.length;
+
+/** Frames that a superframe may stand for, and the shortest segment of one that a peer sent. */
+const MOST_SEGMENTS = 256;
+const SHORTEST_SEGMENT = 256;
+/** Headers that may be changed on the way: ECN, checksums, MSS. Bytes behind are compared. */
+const HEADERS_LEN = 200;
+const TPIDS = [0x8100, 0x88a8, 0x9100];
+const UDP_LEN = 8;
+export const VXLAN_LEN = 8;
+
+/** A frame that went in, and what became of it. */
+export interface Known {
+  readonly mark: Mark;
+  readonly tenant: number;
+  readonly frame: BuiltFrame;
+  readonly isSuper: boolean;
+  readonly fromTap: boolean;
+  readonly copies: number;
+  written: number;
+  /** Datagrams sent, by peer row. */
+  readonly sent: Map<number, SentDatagram[]>;
+}
+
+/** What is written is the datagram's frame, without its tags where they are to be removed. */
+export function checkDelivery(
+  { mark, frame }: Known,
+  written: WrittenFrame,
+  vlan: 'pass' | 'strip' | 'drop',
+  where: string,
+): void {
+  const bytes = Buffer.from(written.bytes);
+  const tagsLen = vlan === 'strip' ? tagsOf(frame.bytes) : 0;
+  if (bytes.length !== frame.bytes.length - tagsLen)
+    fail(`${where}: ${text(mark)} has ${bytes.length} bytes instead of ${frame.bytes.length - tagsLen}`);
+  if (!bytes.subarray(HEADERS_LEN).equals(frame.bytes.subarray(HEADERS_LEN + tagsLen)))
+    fail(`${where}: ${text(mark)} has another payload`);
+  if (bytes.length < 14) fail(`${where}: ${text(mark)} is shorter than an Ethernet header`);
+  if (vlan !== 'pass' && TPIDS.includes(bytes.readUInt16BE(12)))
+    fail(`${where}: ${text(mark)} is tagged, with --vlan ${vlan}`);
+  checkColumns(written, `${where}: ${text(mark)}`);
+}
+
+/** A copy is the frame itself, or fragments that are the whole of it and nothing else. */
+export function checkCopy(known: Known, sent: SentDatagram[], where: string): void {
+  const { frame, mark, isSuper } = known;
+  const [first] = sent;
+  if (sent.length === 1 && first.bytes.length === frame.bytes.length + VXLAN_LEN) {
+    const bytes = Buffer.from(first.bytes);
+    if (!bytes.subarray(VXLAN_LEN + HEADERS_LEN).equals(frame.bytes.subarray(HEADERS_LEN)))
+      fail(`${text(mark)} ${where} has another payload`);
+    return;
+  }
+  const headerLen = (frame.bytes[frame.network] & 15) * 4;
+  const begin = frame.network + headerLen + (isSuper ? UDP_LEN : 0);
+  const end = isSuper ? frame.bytes.length : frame.network + frame.bytes.readUInt16BE(frame.network + 2);
+  const data = Buffer.concat(
+    sent.map((one) => fragmentData(Buffer.from(one.bytes), frame.network, isSuper, text(mark))),
+  );
+  if (!data.equals(frame.bytes.subarray(begin, end)))
+    fail(
+      `${text(mark)} ${where}: ${sent.length} fragments with ${data.length} bytes instead of ${end - begin}`,
+    );
+}
+
+/** Payload of a fragment; of the first of a datagram of a superframe without its UDP header. */
+function fragmentData(datagram: Buffer, network: number, isSuper: boolean, what: string): Buffer {
+  const ip = VXLAN_LEN + network;
+  const headerLen = (datagram[ip] & 15) * 4;
+  if (ip + datagram.readUInt16BE(ip + 2) !== datagram.length) fail(`${what}: a fragment with a wrong length`);
+  const isFirst = (datagram.readUInt16BE(ip + 6) & 0x1fff) === 0;
+  return datagram.subarray(ip + headerLen + (isSuper && isFirst ? UDP_LEN : 0));
+}
+
+/** What the kernel is asked to do with a frame is possible, and bounded. */
+function checkColumns(
+  { flags, csumStart, csumOff, gsoType, gsoSize, bytes }: WrittenFrame,
+  where: string,
+): void {
+  const needsCsum = (flags & FRAME_NEEDS_CSUM) !== 0;
+  if (needsCsum && (csumStart < 14 || csumStart + csumOff + 2 > bytes.length))
+    fail(`${where}: a checksum at ${csumStart} + ${csumOff} of ${bytes.length} bytes`);
+  if (gsoType === GSO_NONE) return;
+  if (!needsCsum || (gsoType !== GSO_TCPV4 && gsoType !== GSO_TCPV6))
+    fail(`${where}: a superframe of type ${gsoType}`);
+  const headersLen = csumStart + 4 * (bytes[csumStart + 12] >>> 4);
+  const segments = Math.ceil((bytes.length - headersLen) / gsoSize);
+  if (gsoSize < SHORTEST_SEGMENT || segments > MOST_SEGMENTS)
+    fail(`${where}: ${segments} segments of ${gsoSize}`);
+}
+
+/** Bytes of the tags behind the addresses. */
+function tagsOf(frame: Buffer): number {
+  let at = 12;
+  while (at + 2 <= frame.length && TPIDS.includes(frame.readUInt16BE(at))) at += 4;
+  return at - 12;
+}
+
+export function text(mark: Mark): string {
+  const tenant = tenantOf(mark);
+  return `frame ${mark % 2 ** 24} of ${tenant === STRAY ? 'no VNI' : `VNI ${VNIS[tenant]}`}`;
+}
+
+export function list(marks: Set<Mark>): string {
+  return `marks of ${[...marks].map(text).join(', ') || 'nobody'}`;
+}
+
+export function fail(what: string): void {
+  throw new Error(what);
+}
