@@ -89,6 +89,7 @@ struct outer {
 } __attribute__((packed));
 
 #define PACKET_HOST 0
+#define VXLAN_FLAGS __builtin_bswap32(0x08000000)
 #define IPV4_LEN 20
 #define IPV6_LEN 40
 #define TCP_LEN_MIN 20
@@ -198,6 +199,20 @@ SECTION("tcx/flow_out") int flow_out(struct __sk_buff *skb)
 	return redirect(config->vxlan, 0);
 }
 
+/*
+ * Datagrams that GRO has joined, of any VNI, rather than one datagram that is a superframe inside. The length in an inner
+ * IP header is its sender's word and cannot tell: it is the VXLAN header of the second datagram that does, which is
+ * another sender's where it matters. What only looks like one goes to user space, which is always right.
+ */
+INLINE int is_train(struct __sk_buff *skb)
+{
+	__u32 flags = 0;
+
+	return skb->gso_size &&
+	       (load_bytes(skb, ETH_HLEN + offsetof(struct outer, vxlan_flags) + skb->gso_size, &flags, sizeof(flags)) ||
+		flags == VXLAN_FLAGS);
+}
+
 /* At the ingress of the underlay's device: from a station, and it is behind the peer that the datagram comes from. */
 SECTION("tcx/flow_in") int flow_in(struct __sk_buff *skb)
 {
@@ -215,7 +230,7 @@ SECTION("tcx/flow_in") int flow_in(struct __sk_buff *skb)
 	if (!config || !config->local || outer.destination != config->local || outer.version_len != 0x45 ||
 	    outer.protocol != IPPROTO_UDP || outer.fragment & __builtin_bswap16(0x3fff) || (outer.tos & IP_CE) == IP_CE ||
 	    outer.destination_port != __builtin_bswap16(config->port) ||
-	    outer.vxlan_flags != __builtin_bswap32(0x08000000) || outer.vni & __builtin_bswap32(0xff) ||
+	    outer.vxlan_flags != VXLAN_FLAGS || outer.vni & __builtin_bswap32(0xff) ||
 	    outer.ethernet.h_dest[0] & 1)
 		return PASS;
 	key.vni = __builtin_bswap32(outer.vni) >> 8;
@@ -223,15 +238,15 @@ SECTION("tcx/flow_in") int flow_in(struct __sk_buff *skb)
 	__builtin_memcpy(key.mac, outer.ethernet.h_source, sizeof(key.mac));
 	row = map_lookup(&flow_rows, &key);
 	if (!row || row->peer != outer.source || !holds(row->until) || !map_lookup(&flow_vnis, &key.vni) ||
-	    !read_plain_tcp(skb, ETH_HLEN + sizeof(outer), outer.ethernet.h_proto, &tcp))
+	    !read_plain_tcp(skb, ETH_HLEN + sizeof(outer), outer.ethernet.h_proto, &tcp) || is_train(skb))
 		return PASS;
 	/* Into the private namespace at once: sent by the device, it would wait in a queue for the next softirq. */
 	return redirect_peer(config->lead, 0);
 }
 
 /*
- * At the ingress of the vxlan device: the frame without its headers. What flow_in let in may have been a train, of which
- * it has seen the first datagram: each is judged here once more, by where it came from.
+ * At the ingress of the vxlan device: the frame without its headers, judged once more by where it came from. Trains do not
+ * get here, as flow_in leaves them to user space; if one did, each of its datagrams would be judged by itself.
  */
 SECTION("tcx/flow_arrived") int flow_arrived(struct __sk_buff *skb)
 {
