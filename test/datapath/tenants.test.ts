@@ -9,7 +9,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { GSO_UDP_L4 } from '../../src/frame/batch.js';
-import { frameSpec, UDP4, UDP4_WITH_OPTIONS } from '../support/tenants/frame.js';
+import { frameSpec, UDP4, UDP4_WITH_OPTIONS, UDP6 } from '../support/tenants/frame.js';
 import type { FromTap, Op, VniSpec, WorldSpec } from '../support/tenants/operations.js';
 import { STRAY, VNIS } from '../support/tenants/oracle.js';
 import { ADDRESSES, World } from '../support/tenants/world.js';
@@ -75,7 +75,7 @@ const fromTap: fc.Arbitrary<Op> = fc.record({
   superframe: fc.option(superframe, { freq: 3, nil: null }),
 });
 
-/** What is larger than a path and may be fragmented: single packets, and superframes of UDP whose columns are true. */
+/** What is larger than a path: to be fragmented or answered. Single packets, and superframes of UDP whose columns are true. */
 const large: fc.Arbitrary<Op> = fc.record({
   op: fc.constant('tap' as const),
   len: fc.oneof(
@@ -84,12 +84,13 @@ const large: fc.Arbitrary<Op> = fc.record({
     { weight: 1, arbitrary: fc.integer({ min: 65_540, max: 65_558 }) },
   ),
   frame: fc
-    .tuple(ownTenant, fc.constantFrom(UDP4, UDP4_WITH_OPTIONS), fc.boolean())
-    .map(([frame, kind, isTagged]) => ({
+    .tuple(ownTenant, fc.constantFrom(UDP4, UDP4, UDP4_WITH_OPTIONS, UDP6), fc.nat(3), fc.boolean())
+    .map(([frame, kind, one, isTagged]) => ({
       ...frame,
       kind,
-      dontFragment: false,
+      dontFragment: one === 0,
       tags: isTagged ? frame.tags.slice(0, 2) : [],
+      lies: one === 1 ? [{ field: 'ipLen' as const, how: 'headers' as const, value: 0 }] : frame.lies,
     })),
   superframe: fc.option(
     fc.oneof(fc.integer({ min: 600, max: 9000 }), fc.constantFrom(1473, 65_507, 0xffff)).map((gsoSize) => ({
