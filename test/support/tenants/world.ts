@@ -33,6 +33,7 @@ import {
   TO_STATION,
   TO_UNKNOWN,
   UDP4,
+  UDP6,
 } from './frame.js';
 import { type Mark, markOf, marksIn, tenantOf } from './marks.js';
 import type { FromTap, Op, Single, Train, WorldSpec } from './operations.js';
@@ -133,6 +134,9 @@ export class World {
   #prime(): void {
     for (const plane of this.#planes) {
       for (const tenant of VNIS.keys()) {
+        // Too big, so answered: the answers' memory is shared, too.
+        const packet = this.#make({ ...HONEST(tenant), kind: UDP6, postponed: false }, 3_000);
+        plane.overlay.waiting.push({ vniIdx: tenant, bytes: packet.frame.bytes });
         const { frame } = this.#make(HONEST(tenant), 9_000);
         const columns = { gsoSize: 4_000, csumStart: frame.transport, csumOff: 6, flags: FRAME_NEEDS_CSUM };
         plane.overlay.waiting.push({
