@@ -5,18 +5,19 @@
 import { FRAME_NEEDS_CSUM, GSO_NONE, GSO_TCPV4, GSO_TCPV6 } from '../../../src/frame/batch.js';
 import type { SentDatagram, WrittenFrame } from '../../../src/port/memory.js';
 import type { BuiltFrame } from './frame.js';
-import { type Mark, tenantOf } from './marks.js';
+import { type Mark, markOf, tenantOf } from './marks.js';
 
 export const VNIS = [100, 200, 0xabcdef];
 /** A VNI that is not configured, as one more tenant. */
 export const STRAY = VNIS.length;
+const STRAY_VNI = 999;
 
 /** Frames that a superframe may stand for, and the shortest segment of one that a peer sent. */
 const MOST_SEGMENTS = 256;
 const SHORTEST_SEGMENT = 256;
 /** Headers that may be changed on the way: ECN, checksums, MSS. Bytes behind are compared. */
 const HEADERS_LEN = 200;
-const TPIDS = [0x8100, 0x88a8, 0x9100];
+export const TPIDS = [0x8100, 0x88a8, 0x9100];
 const UDP_LEN = 8;
 export const VXLAN_LEN = 8;
 
@@ -105,6 +106,20 @@ function tagsOf(frame: Buffer): number {
   let at = 12;
   while (at + 2 <= frame.length && TPIDS.includes(frame.readUInt16BE(at))) at += 4;
   return at - 12;
+}
+
+export function vxlanHeader(tenant: number, flags: number): Buffer {
+  const header = Buffer.alloc(VXLAN_LEN);
+  header[0] = flags;
+  header.writeUIntBE(VNIS[tenant] ?? STRAY_VNI, 4, 3);
+  return header;
+}
+
+/** The mark of the frame that has this MAC. */
+export function named(frame: Buffer, off: number): Mark {
+  return frame[off] === 0x06 && frame[off + 2] === 0x77
+    ? markOf(frame[off + 1], frame.readUIntBE(off + 3, 3))
+    : -1;
 }
 
 export function text(mark: Mark): string {

@@ -37,9 +37,19 @@ import {
 } from './frame.js';
 import { type Mark, markOf, marksIn, tenantOf } from './marks.js';
 import type { FromTap, Op, Single, Train, WorldSpec } from './operations.js';
-import { checkCopy, checkDelivery, fail, type Known, list, STRAY, text, VNIS, VXLAN_LEN } from './oracle.js';
-
-const STRAY_VNI = 999;
+import {
+  checkCopy,
+  checkDelivery,
+  fail,
+  type Known,
+  list,
+  named,
+  STRAY,
+  text,
+  VNIS,
+  VXLAN_LEN,
+  vxlanHeader,
+} from './oracle.js';
 
 export const ADDRESSES = ['192.0.2.1', '192.0.2.2', '2001:db8::3'];
 export const STRANGER = '203.0.113.9';
@@ -328,20 +338,6 @@ function mayBeSuper({ isTcp, bytes }: BuiltFrame): boolean {
 
 function addressOf(source: number): string {
   return ADDRESSES[source] ?? STRANGER;
-}
-
-function vxlanHeader(tenant: number, flags: number): Buffer {
-  const header = Buffer.alloc(VXLAN_LEN);
-  header[0] = flags;
-  header.writeUIntBE(VNIS[tenant] ?? STRAY_VNI, 4, 3);
-  return header;
-}
-
-/** The mark of the frame that has this MAC. */
-function named(frame: Buffer, off: number): Mark {
-  return frame[off] === 0x06 && frame[off + 2] === 0x77
-    ? markOf(frame[off + 1], frame.readUIntBE(off + 3, 3))
-    : -1;
 }
 
 function dropsOf(plane: MemoryPlane, row: number, direction: 'encap' | 'decap'): number {
