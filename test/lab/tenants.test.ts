@@ -117,9 +117,12 @@ async function start(lab: Lab, host: Namespace, flags: string, peer: string): Pr
   writeFileSync(config, `vnis:\n${vnis.join('')}`);
   const vtepd = await lab.vtepd(host, `--config ${config} ${flags}`);
   const captures = [];
-  for (const tenant of TENANTS) captures.push(await capture(host, `vtep${VNIS[tenant]}`, lab.dir, '-Q in'));
+  for (const tenant of TENANTS) captures.push(await capture(host, `vtep${VNIS[tenant]}`, lab.dir, ROOMY));
   return { host, vtepd, captures };
 }
+
+/** What tcpdump is told beside: a slot of its ring holds the longest frame, and the ring all of them. The last one counts. */
+const ROOMY = '-Q in -s 65535 -B 163840';
 
 const VLAN = ['pass', 'strip'];
 
