@@ -149,6 +149,11 @@ export class PathCare {
     });
   }
 
+  /** Resolves when everything that `changed` has reported until now is carried out, or has failed. */
+  async followed(): Promise<void> {
+    await this.#following;
+  }
+
   /** Takes answers to probes from the data plane. */
   replied(peerIdx: number, nonce: { readonly high: number; readonly low: number }, len: number): boolean {
     return this.#probing.replied(peerIdx, nonce, len);
@@ -165,8 +170,7 @@ export class PathCare {
     const { text, family } = peer.address;
     const fits =
       pathMtu === undefined ? undefined : overlayMtuFor(family, pathMtu, this.#overlayMtus.tags(vni));
-    // An overlay MTU that follows has followed by now.
-    await this.#following;
+    await this.followed();
     const state = this.#handle?.vnis().find((one) => one.vni === vni);
     if (state === undefined)
       throw new DataPlaneError('vni_not_found', `VNI ${vni} was removed during the search`);

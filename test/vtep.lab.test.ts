@@ -141,6 +141,23 @@ t.test('peers and static entries', async (t) => {
   t.strictSame(store.state, NO_STATE);
 });
 
+t.test('a change that is answered has brought its overlay MTU', async (t) => {
+  ip('route add 203.0.113.2/32 dev under mtu lock 1400');
+  const overlayMtu = () => vtep.dataPlane.vnis().find(({ vni }) => vni === 200)?.policy.overlayMtu;
+  for (let round = 0; round < 20; round++) {
+    // Each addition of a peer adjusts every overlay MTU, and this one while VNI 200 is being added.
+    const other = vtep.addPeer(100, peer('192.0.2.16'));
+    await vtep.addVni(made(200, { mtu: 'auto', peers: [peer('203.0.113.2')] }));
+    t.equal(overlayMtu(), 1350, 'added with a peer');
+    await other;
+    await vtep.removePeer(200, '203.0.113.2');
+    t.equal(overlayMtu(), 1450, 'without it');
+    await vtep.addPeer(200, peer('203.0.113.2'));
+    t.equal(overlayMtu(), 1350, 'with it');
+    await Promise.all([vtep.removeVni(200), vtep.removePeer(100, '192.0.2.16')]);
+  }
+});
+
 for (const failsAt of ['prepare', 'commit'] as const) {
   t.test(`the state cannot be kept (${failsAt}): nothing of any change stays`, async (t) => {
     const before = await everything();

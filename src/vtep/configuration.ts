@@ -290,6 +290,8 @@ export class LiveConfiguration {
       await kept?.discard();
       throw error;
     } finally {
+      // A change that is answered has been carried out, and so has what follows from its peers' paths.
+      await this.#overlay.followed();
       this.#held = this.#holds;
       this.#options.settled();
     }

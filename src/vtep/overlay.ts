@@ -85,12 +85,23 @@ export class Overlay {
     this.#handle = handle;
   }
 
-  /** From now on frames of this VNI are forwarded. */
+  /**
+   * From now on frames of this VNI are forwarded. The overlay MTU is not adjusted in between: a VNI whose peers are still
+   * to come would get the overlay MTU of a VNI without peers.
+   */
   async configure({ settings, device, peers }: OpenVni): Promise<void> {
     const handle = this.#handle!;
-    await handle.addVni(newVni(settings, device, this.#options.care.overlayMtu(settings.vni)));
-    await handle.addPeers(settings.vni, peers);
+    const { care } = this.#options;
+    await care.inTurn(async () => {
+      await handle.addVni(newVni(settings, device, care.overlayMtu(settings.vni)));
+      await handle.addPeers(settings.vni, peers);
+    });
     await this.#restoreEntries(settings.vni, peers);
+  }
+
+  /** Resolves when overlay MTUs and path MTUs are those of the present peers. */
+  async followed(): Promise<void> {
+    await this.#options.care.followed();
   }
 
   /** All of these VNIs, or none. @throws Error for people */
