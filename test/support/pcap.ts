@@ -2,7 +2,7 @@
  * Captures: tcpdump writes them on a device of a namespace, pcap-parser reads them back, and what VXLAN put
  * around each frame is taken apart here, byte by byte and independently of the code under test.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import type { Running } from './command.js';
@@ -19,12 +19,20 @@ const { parse } = createRequire(import.meta.url)('pcap-parser') as { parse(path:
 
 let captures = 0;
 
+/**
+ * Bytes kept of a frame: the longest superframe on a device. tcpdump's default, 256 KiB, is also the size of each
+ * slot of the kernel's ring on a device with offloads: 16 MiB are 64 slots then, and a burst overruns them.
+ */
+const SNAP_LEN = 66_000;
+/** Ring that the kernel fills while tcpdump does not run, KiB. */
+const RING_KIB = 65_536;
+
 /** Starts tcpdump on a device. Resolves when it is listening. */
 export async function capture(where: Namespace, device: string, dir: string, filter = ''): Promise<Capture> {
   const file = join(dir, `${captures++}.pcap`);
-  const command = `tcpdump -i ${device} -n -s 0 -U --immediate-mode -B 16384 -Z root -w ${file} ${filter}`;
+  const command = `tcpdump -i ${device} -n -s ${SNAP_LEN} -U --immediate-mode -B ${RING_KIB} -Z root -w ${file} ${filter}`;
   const process = where.start(command);
-  await process.says(/listening on/);
+  await process.says(/listening on/, 20_000);
   return new Capture(process, file);
 }
 
@@ -37,6 +45,11 @@ export class Capture {
     this.file = file;
   }
 
+  /** Process id of tcpdump. */
+  get pid(): number {
+    return this.#process.pid;
+  }
+
   /** Ethernet frames captured so far. */
   async frames(): Promise<Buffer[]> {
     return existsSync(this.file) ? readPcap(this.file) : [];
@@ -47,11 +60,29 @@ export class Capture {
     return eventually(`${what} in a capture`, async () => (await this.frames()).find(wanted), limitMs);
   }
 
-  /** Ends the capture and gives all its frames. */
+  /**
+   * Ends the capture and gives every frame that passed the device until now.
+   *
+   * On SIGINT, tcpdump ends without reading what is left in the ring. It is asleep only when the ring is empty, because
+   * `--immediate-mode` wakes it for each frame, and `-U` has written a frame before the next is read.
+   *
+   * @throws Error when the kernel dropped frames: nothing can be counted in such a capture
+   */
   async stop(): Promise<Buffer[]> {
-    await this.#process.stop('SIGINT');
+    const { pid } = this.#process;
+    await eventually('tcpdump to have read all frames', () => isAsleep(pid), 30_000);
+    await this.#process.stop('SIGINT', 20_000);
+    const [, dropped] = /(\d+) packets? dropped by kernel/.exec(this.#process.stderr) ?? [];
+    if (dropped !== '0')
+      throw new Error(`${this.#process}: ${dropped ?? 'unknown'} packets dropped by kernel`);
     return this.frames();
   }
+}
+
+/** The process waits for something to happen (proc_pid_stat(5): state S). */
+function isAsleep(pid: number): boolean {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+  return stat[stat.lastIndexOf(')') + 2] === 'S';
 }
 
 /** Frames of a capture file. A last record that is still being written is left out. */
