@@ -4,6 +4,7 @@ import t from 'tap';
 import { type CaptureOptions, Captures } from '../../src/capture/captures.js';
 import { CaptureRing, createCaptureRing } from '../../src/frame/capture-ring.js';
 import { DataPlaneError } from '../../src/worker/data-plane.js';
+import { eventually } from '../support/wait.js';
 
 const OVERLAY: CaptureOptions = { vni: 100, point: 'overlay', snapLen: 1000 };
 
@@ -54,7 +55,7 @@ t.test('one at a time; closed, the next may begin', async (t) => {
   const second = await captures.open({ ...OVERLAY, vni: undefined });
   t.same(calls, ['on 100', 'off', 'on undefined']);
   second.stream.destroy();
-  await delay(5);
+  await eventually('the end', () => calls.length > 3);
   t.same(calls.slice(3), ['off'], 'who goes away ends it');
   await captures.open(OVERLAY);
   await captures.stop();
@@ -102,7 +103,7 @@ t.test('a reader that does not keep up: what is lost is said at the end', async 
   for (let i = 0; i < 20_000; i++) put(1000);
   await capture.close();
   capture.stream.destroy();
-  await delay(5);
+  await eventually('the end', () => lines.some(({ msg }) => msg === 'capture ends'));
   const lost = lines.find(({ msg }) => msg === 'capture ends')?.lost ?? 0;
   t.ok(lost > 0, `${lost} of 20,000 were lost`);
 });

@@ -8,6 +8,7 @@ import { CaptureStream } from '../../src/capture/stream.js';
 import type { Captured } from '../../src/frame/capture-ring.js';
 import { parseIpAddress } from '../../src/wire/ip-address.js';
 import { missingTool } from '../support/tool.js';
+import { eventually } from '../support/wait.js';
 
 const noTcpdump = { skip: missingTool('tcpdump') };
 const AT_MS = 1_700_000_000_000;
@@ -117,8 +118,7 @@ t.test('what comes later is read, until it is closed', async (t) => {
   const reading = all(stream);
   for (let i = 0; i < 3; i++) {
     queue.packets.push(packet(i, PING));
-    await delay(30);
-    t.equal(queue.packets.length, 0);
+    await eventually(`packet ${i} to be read`, () => queue.packets.length === 0);
   }
   stream.finish();
   t.equal((await reading).length, 24 + 3 * (16 + PING.length));
@@ -138,6 +138,6 @@ t.test('a reader that does not read: what waits is bounded, the rest stays in th
   queue.lost = 7;
   t.equal(encoder.lost, 7);
   stream.destroy();
-  await delay(10);
+  await eventually('the end', () => closed() > 0);
   t.equal(closed(), 1, 'one that goes away ends it');
 });
