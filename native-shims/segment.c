@@ -75,7 +75,7 @@ static uint64_t stored_pseudo(const struct superframe *super, int32_t l4_len)
  *
  * The length in the IP header is not looked at: the frame's own counts.
  *
- * Return: 0; -EINVAL what the columns say is not true of the bytes, or is no superframe.
+ * Return: 0; -EINVAL what the columns say is not true of the bytes, is no superframe, or stands for too many segments.
  */
 int segment_check(struct superframe *super, const uint8_t *datagram, const struct batch *batch, int32_t i)
 {
@@ -111,6 +111,8 @@ int segment_check(struct superframe *super, const uint8_t *datagram, const struc
 	if (super->headers_len - super->ip + segment_len > IP_LEN_MAX)
 		return -EINVAL;
 	super->count = (super->payload_len + super->gso_size - 1) / super->gso_size;
+	if (super->count > (super->protocol == IPPROTO_TCP ? SEGMENTS_MAX_TCP : SEGMENTS_MAX_UDP))
+		return -EINVAL;
 	super->pseudo = stored_pseudo(super, len - l4);
 	return 0;
 }

@@ -12,13 +12,20 @@
 /* Bytes of a header block, VXLAN to TCP options. IPv6 extension headers may take what the rest leaves: 126. */
 #define SEGMENT_HEADERS_MAX 256
 
+/*
+ * Most segments of a superframe: each of them is a datagram for each peer, and a VM chooses their size. The data plane
+ * refuses and counts such frames first (src/datapath/superframe.ts); here the bound holds whatever comes.
+ */
+#define SEGMENTS_MAX_TCP 256
+#define SEGMENTS_MAX_UDP 128
+
 /**
  * struct superframe - what a descriptor says of a superframe, once it has been checked
  * @bytes:	of the datagram: VXLAN header, Ethernet … TCP or UDP header, payload
  * @headers_len:	up to the payload
  * @payload_len:	behind that, at least 1
  * @gso_size:	payload of each segment but the last
- * @count:	segments
+ * @count:	segments, at most SEGMENTS_MAX_TCP or SEGMENTS_MAX_UDP
  * @ip, @l4:	offsets of the headers
  * @version:	4 or 6
  * @protocol:	IPPROTO_TCP or IPPROTO_UDP

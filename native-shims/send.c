@@ -145,7 +145,7 @@ static int32_t by_port(const struct batch *batch, int32_t count, uint8_t order[B
  * An entry with a gso_type is a superframe behind a VXLAN header: it leaves whole, or as its segments.
  *
  * status: 0 sent, of a superframe every segment (or skipped); -EFAULT outside the arena; -EINVAL no such
- * peer, an empty row, no such socket index or outer header, or a superframe whose columns are not true of it;
+ * peer, an empty row, no such socket index or outer header, or a superframe that segment_check() refuses;
  * -EAFNOSUPPORT no socket of that family and DF; else what sendmsg says of this datagram, of a superframe what it
  * says of the first segment that failed.
  *

@@ -12,6 +12,7 @@
 #include "cases.h"
 #include "frame.h"
 #include "gso.h"
+#include "../segment.h"
 
 #include <sched.h>
 
@@ -22,7 +23,6 @@
 #define SOCKETS 3
 #define PEERS 4 /* two a family */
 #define DATAGRAM_MAX 65000
-#define SEGMENTS_MAX 400
 #define MTU_USUAL 65536
 #define MTU_SMALL 1500
 
@@ -178,9 +178,10 @@ static void put_superframe(int i)
 	static const uint32_t lens[] = { 50, 3000, 3000, 20000, 65000 };
 	struct shape s = random_shape();
 	uint32_t gso_size = random_between(1, sizes[random_below(6)]), len_max = lens[random_below(5)];
+	uint32_t most = gso_size * (s.protocol == IPPROTO_TCP ? SEGMENTS_MAX_TCP : SEGMENTS_MAX_UDP);
 	uint32_t room = 65535 - (uint32_t)(payload_at(&s) - ip_at(&s) + (s.version == 4 ? 0 : 40));
 
-	len_max = len_max > gso_size * SEGMENTS_MAX ? gso_size * SEGMENTS_MAX : len_max;
+	len_max = len_max > most ? most : len_max;
 	len_max = len_max > room ? room : len_max;
 	s.payload_len = (int)random_between(1, len_max);
 	if (random_one_in(4)) { /* whole segments only */

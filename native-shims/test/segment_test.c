@@ -187,6 +187,21 @@ static void test_headers_that_lie(void)
 	CHECK_EQ(answer(), -EINVAL);
 }
 
+/* More segments than one frame may be. */
+static void test_most_segments(void)
+{
+	struct shape tcp = tcp4_of(0), udp = { .version = 6, .protocol = IPPROTO_UDP };
+
+	for (int beyond = 0; beyond <= 1; beyond++) {
+		tcp.payload_len = 100 * SEGMENTS_MAX_TCP + beyond;
+		put_superframe(0, 0, &tcp, 100);
+		CHECK_EQ(answer(), beyond ? -EINVAL : 0);
+		udp.payload_len = SEGMENTS_MAX_UDP + beyond;
+		put_superframe(0, 0, &udp, 1);
+		CHECK_EQ(answer(), beyond ? -EINVAL : 0);
+	}
+}
+
 /* Whatever stands there: no byte beyond is touched (the sanitizers see to it). */
 static void test_noise(void)
 {
@@ -261,7 +276,7 @@ static int send_batch(int32_t count, int32_t train_max)
 /* Frames and superframes mixed, one of them for two peers: each gets what frame by frame would bring it. */
 static void test_send(int32_t train_max)
 {
-	struct shape s = tcp4_of(40000), small = { .version = 6, .protocol = IPPROTO_UDP, .payload_len = 3000, .tags = 1 };
+	struct shape s = tcp4_of(40000), small = { .version = 6, .protocol = IPPROTO_TCP, .payload_len = 1700, .tags = 1 };
 
 	memset(&batch, 0, sizeof(batch));
 	batch.len[0] = batch.len[4] = 100;
@@ -377,6 +392,7 @@ int main(void)
 	test_truncated();
 	test_columns_that_lie();
 	test_headers_that_lie();
+	test_most_segments();
 	test_noise();
 	test_sockets("127.0.0.1", own);
 	test_sockets("::1", own);
