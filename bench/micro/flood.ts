@@ -4,7 +4,7 @@
  */
 import { Encap } from '../../src/datapath/encap.js';
 import type { Case } from './suite.js';
-import { makeFrames, makePorts, makeTables, noFlows, OUTER } from './world.js';
+import { makeFrames, makePorts, makeTables, noFlows, OUTER, VNI_IDX } from './world.js';
 
 /** Copies that one call makes at least, so that its own cost does not count. */
 const COPIES = 1024;
@@ -19,7 +19,12 @@ export function floodCases(peers: number): Case {
     name: `to ${peers} peers`,
     ops: count * peers,
     run() {
+      encap.grant(VNI_IDX);
       encap.forward(frames);
+      while (encap.backlog.count > 0) {
+        encap.grant(VNI_IDX);
+        encap.resume(VNI_IDX);
+      }
       return overlay.arena[0];
     },
   };

@@ -4,6 +4,9 @@
  * Known unicast goes to one peer, broadcast, multicast and unknown unicast to every peer of the VNI's flood list: a
  * copy is one more descriptor that names the same bytes. The VXLAN header is written once, into the headroom;
  * nothing is moved. A superframe is forwarded as one frame and counted as those it stands for: the port cuts it up.
+ *
+ * Each VNI has a share of a round, counted in datagrams (deficit round robin, `grant`). A frame begins, and a flood goes on,
+ * while anything of it is left; the rest of the VNI's frames wait in its backlog until `resume`, and the other VNIs go on.
  * Called by the loop with what one round of reads brought; sends as often as its batch fills up.
  */
 
@@ -19,6 +22,7 @@ import { isMulticastMac, macHigh, macLow } from '../wire/mac.js';
 import { FLAG_SYN } from '../wire/tcp.js';
 import { writeVxlanHeader } from '../wire/vxlan.js';
 import { accountEncap, FRAME_BROADCAST, FRAME_MULTICAST, FRAME_UNKNOWN_UNICAST } from './account.js';
+import { Backlog, type Position } from './backlog.js';
 import { type Clock, NOW_MS } from './clock.js';
 import { type Flows, isTcpSuperframe } from './flows.js';
 import { Fragmenter } from './fragmenter.js';
@@ -29,6 +33,12 @@ import { DROP_TOO_BIG, SEND_IN_INNER_FRAGMENTS, SEND_IN_OUTER_FRAGMENTS, TooBig 
 
 const SOURCE_SOCKET_MASK = SOURCE_SOCKETS - 1;
 const DF_INHERITED = -1;
+/**
+ * Datagrams that a VNI may send in a round: about a millisecond. A batch of TCP superframes, 256 KB, is 190 of 1,400 bytes,
+ * so only floods and tiny segments reach it. More than the largest copy, so that a share that is overdrawn by one copy is
+ * positive again with the next grant.
+ */
+export const VNI_SHARE = 512;
 
 export interface EncapOptions extends OuterOptions {
   /** Lower the MSS of SYNs to what the path carries. */
@@ -54,13 +64,26 @@ export class Encap {
   readonly #df: number;
   /** Datagrams to be sent, in the order of their frames. */
   readonly #out = new Batch();
+  /** Datagrams that each VNI may still send; at most one copy below zero. */
+  readonly #left: Int32Array;
+  /** Frames that were read and wait for their VNI's next share. */
+  readonly backlog: Backlog;
+  /** Datagrams since somebody put it back to 0. */
+  spent = 0;
+  /** The frame in hand is one of several copies. */
+  #isFlooding = false;
+  /** Where the flood in hand was interrupted. */
+  readonly #cut: Position = { runs: new Int32Array(0), run: 0, peerIdx: 0, srcPortIdx: 0 };
   /** Hashes of the destinations of the batch that is being forwarded. */
   readonly #hashes = new Int32Array(BATCH_CAP);
 
   constructor(tables: Tables, overlay: OverlayPort, underlay: UnderlayPort, options: EncapOptions) {
+    const maxVnis = tables.vnis.vni.length;
     this.#tables = tables;
     this.#underlay = underlay;
     this.#arena = overlay.arena;
+    this.#left = new Int32Array(maxVnis).fill(VNI_SHARE);
+    this.backlog = new Backlog(overlay.arena, maxVnis);
     this.#tooBig = new TooBig(tables, overlay, options);
     this.#fragmenter = new Fragmenter(tables, underlay, overlay.arena);
     this.#mss = new MssClamp(tables, options.df === 'unset');
@@ -71,11 +94,76 @@ export class Encap {
     this.#df = options.df === 'set' ? DF_SET : options.df === 'unset' ? DF_CLEAR : DF_INHERITED;
   }
 
-  /** Forwards and counts every frame of the batch; on return its memory may be used again. */
+  /** It is the VNI's turn: its share of the round. What it overdrew before is taken off, what it left over is not kept. */
+  grant(vniIdx: number): void {
+    this.#left[vniIdx] = Math.min(VNI_SHARE, this.#left[vniIdx] + VNI_SHARE);
+  }
+
+  /**
+   * Forwards and counts the frames of the batch, or keeps those that exceed their VNI's share; on return its memory may be
+   * used again. No frame is of a VNI that has a backlog.
+   */
   forward(frames: Batch): void {
+    const left = this.#left;
     this.#hashDestinations(frames);
-    for (let i = 0; i < frames.count; i++) this.#forwardOne(frames, i);
+    for (let i = 0; i < frames.count; i++) {
+      if (left[frames.vniIdx[i]] <= 0) this.#postpone(frames, i, false);
+      else if (!this.#forwardOne(frames, i)) this.#postpone(frames, i, true);
+    }
     this.#flush();
+  }
+
+  /** Goes on with a VNI's backlog, as far as its share goes. */
+  resume(vniIdx: number): void {
+    const held = this.backlog.of(vniIdx);
+    if (held === undefined) return;
+    const { frames } = held;
+    const { table } = this.#tables.fdb;
+    while (held.next < frames.count && this.#left[vniIdx] > 0) {
+      const i = held.next;
+      let isDone: boolean;
+      if (held.isCut) isDone = this.#floodOn(frames, i, held.at);
+      else {
+        const off = frames.off[i];
+        this.#hashes[i] = table.hash(vniIdx, macHigh(this.#arena, off), macLow(this.#arena, off));
+        isDone = this.#forwardOne(frames, i);
+      }
+      if (isDone) {
+        held.isCut = false;
+        held.next++;
+      } else held.cutAt(this.#cut);
+    }
+    this.#flush();
+    if (held.next === frames.count) this.backlog.release(vniIdx);
+  }
+
+  /** The VNI's row is free: what waits for it is nobody's any more, and counts nowhere. */
+  vniGone(vniIdx: number): void {
+    this.backlog.release(vniIdx);
+    this.#left[vniIdx] = VNI_SHARE;
+  }
+
+  /** Keeps frame i, or what is left of its flood, for later; without a slot for it, it is dropped. */
+  #postpone(frames: Batch, i: number, isCut: boolean): void {
+    const held = this.backlog.hold(frames, i);
+    if (held !== undefined) {
+      if (isCut) held.cutAt(this.#cut);
+    } else if (isCut) this.#dropCopies(frames, i);
+    else {
+      countSegments(this.#arena, frames, i);
+      this.#list(frames, i, 0, -1, FRAME_FIRST_COPY, DROP.fair_share, 0);
+    }
+  }
+
+  /** Counts the copies that are left of an interrupted flood. */
+  #dropCopies(frames: Batch, i: number): void {
+    const { runs, srcPortIdx } = this.#cut;
+    let { peerIdx } = this.#cut;
+    for (let run = this.#cut.run; run < runs.length; run += 2) {
+      for (const end = runs[run] + runs[run + 1]; peerIdx < end; peerIdx++)
+        this.#list(frames, i, srcPortIdx, peerIdx, 0, DROP.fair_share, 0);
+      peerIdx = runs[run + 2];
+    }
   }
 
   /** Of all frames before the first is looked up: so their lookups wait for memory together. */
@@ -100,7 +188,8 @@ export class Encap {
     }
   }
 
-  #forwardOne(frames: Batch, i: number): void {
+  /** @returns false: its flood was interrupted, at `#cut` */
+  #forwardOne(frames: Batch, i: number): boolean {
     const { vnis, fdb } = this.#tables;
     const arena = this.#arena;
     const off = frames.off[i];
@@ -110,7 +199,10 @@ export class Encap {
     const low = macLow(arena, off);
     const network = networkOffset(arena, off, end);
     const type = network < 0 ? 0 : networkEtherType(arena, network);
-    countSegments(arena, frames, i);
+    if (!countSegments(arena, frames, i)) {
+      this.#list(frames, i, 0, -1, FRAME_FIRST_COPY, DROP.segments, 0);
+      return true;
+    }
     const vni = vnis.vni[vniIdx];
     writeVxlanHeader(arena, off - VXLAN_HEADROOM, vni);
     // What `outerTos` and `synOffset` would find of nearly every frame, by bytes that are at hand: calling both is 14 ns a
@@ -127,27 +219,26 @@ export class Encap {
       flowHash(arena, off, network, end, flowSeed(this.#flowSecret, vni)) & SOURCE_SOCKET_MASK;
     if (isMulticastMac(high)) {
       const isBroadcast = high === 0xffff && low === -1;
-      this.#floodOne(frames, i, srcPortIdx, isBroadcast ? FRAME_BROADCAST : FRAME_MULTICAST);
-      return;
+      return this.#floodOne(frames, i, srcPortIdx, isBroadcast ? FRAME_BROADCAST : FRAME_MULTICAST);
     }
     const peerIdx = fdb.lookupHashed(this.#hashes[i], vniIdx, high, low);
     if (mayBeSyn) {
       const syn = synOffset(arena, type, network, end);
       if (syn >= 0) this.#clamp(frames, i, network, syn, peerIdx);
     }
-    if (peerIdx >= 0) {
-      if (this.#flows.active)
-        this.#flows.sent(vniIdx, high, low, peerIdx, isTcpSuperframe(frames.gsoType[i]));
-      this.#emit(frames, i, srcPortIdx, peerIdx, FRAME_FIRST_COPY, 0);
-    } else this.#missOne(frames, i, srcPortIdx, high, low);
+    if (peerIdx < 0) return this.#missOne(frames, i, srcPortIdx, high, low);
+    if (this.#flows.active) this.#flows.sent(vniIdx, high, low, peerIdx, isTcpSuperframe(frames.gsoType[i]));
+    this.#emit(frames, i, srcPortIdx, peerIdx, FRAME_FIRST_COPY, 0);
+    return true;
   }
 
-  #missOne(frames: Batch, i: number, srcPortIdx: number, high: number, low: number): void {
+  #missOne(frames: Batch, i: number, srcPortIdx: number, high: number, low: number): boolean {
     const { vnis, fdb } = this.#tables;
     const vniIdx = frames.vniIdx[i];
     fdb.missWatch?.missed(vniIdx, high, low);
-    if (vnis.flood[vniIdx] !== 0) this.#floodOne(frames, i, srcPortIdx, FRAME_UNKNOWN_UNICAST);
-    else this.#emit(frames, i, srcPortIdx, -1, FRAME_FIRST_COPY, DROP.flood_off);
+    if (vnis.flood[vniIdx] !== 0) return this.#floodOne(frames, i, srcPortIdx, FRAME_UNKNOWN_UNICAST);
+    this.#emit(frames, i, srcPortIdx, -1, FRAME_FIRST_COPY, DROP.flood_off);
+    return true;
   }
 
   /** A SYN for an unknown MAC has one set of bytes for all who get it: it goes by the narrowest path. */
@@ -171,20 +262,59 @@ export class Encap {
     return narrowest;
   }
 
-  #floodOne(frames: Batch, i: number, srcPortIdx: number, why: number): void {
+  #floodOne(frames: Batch, i: number, srcPortIdx: number, why: number): boolean {
     const runs = this.#tables.flood.runs(frames.vniIdx[i]);
-    if (runs.length === 0) {
-      this.#emit(frames, i, srcPortIdx, -1, FRAME_FIRST_COPY, DROP.no_tx_target);
-      return;
-    }
-    let flags = FRAME_FIRST_COPY | why;
-    for (let run = 0; run < runs.length; run += 2) {
-      const end = runs[run] + runs[run + 1];
-      for (let peerIdx = runs[run]; peerIdx < end; peerIdx++) {
-        this.#emit(frames, i, srcPortIdx, peerIdx, flags, 0);
-        flags = 0;
+    if (runs.length > 0)
+      return this.#replicate(frames, i, runs, 0, runs[0], srcPortIdx, FRAME_FIRST_COPY | why);
+    this.#emit(frames, i, srcPortIdx, -1, FRAME_FIRST_COPY, DROP.no_tx_target);
+    return true;
+  }
+
+  /** Goes on with an interrupted flood. */
+  #floodOn(frames: Batch, i: number, { runs, run, peerIdx, srcPortIdx }: Position): boolean {
+    return this.#replicate(frames, i, runs, run, peerIdx, srcPortIdx, 0);
+  }
+
+  /**
+   * One copy for each peer from a row of the list on, as far as the VNI's share goes. Of a list that has been replaced
+   * meanwhile, only rows that are in the new one get theirs: any other may be another VNI's peer by now.
+   *
+   * @param flags of the first copy @returns false: it was interrupted, at `#cut`
+   */
+  #replicate(
+    frames: Batch,
+    i: number,
+    runs: Int32Array,
+    firstRun: number,
+    firstPeerIdx: number,
+    srcPortIdx: number,
+    flags: number,
+  ): boolean {
+    const { flood } = this.#tables;
+    const vniIdx = frames.vniIdx[i];
+    const isReplaced = runs !== flood.runs(vniIdx);
+    let peerIdx = firstPeerIdx;
+    let nextFlags = flags;
+    this.#isFlooding = true;
+    for (let run = firstRun; run < runs.length; run += 2) {
+      for (const end = runs[run] + runs[run + 1]; peerIdx < end; peerIdx++) {
+        if (this.#left[vniIdx] <= 0) {
+          this.#isFlooding = false;
+          const cut = this.#cut;
+          cut.runs = runs;
+          cut.run = run;
+          cut.peerIdx = peerIdx;
+          cut.srcPortIdx = srcPortIdx;
+          return false;
+        }
+        if (isReplaced && !flood.has(vniIdx, peerIdx)) continue;
+        this.#emit(frames, i, srcPortIdx, peerIdx, nextFlags, 0);
+        nextFlags = 0;
       }
+      peerIdx = runs[run + 2];
     }
+    this.#isFlooding = false;
+    return true;
   }
 
   /** One copy of frame i, or its drop. The one compare of sizes: rare is what is larger. */
@@ -195,12 +325,13 @@ export class Encap {
   }
 
   #emitLarge(frames: Batch, i: number, srcPortIdx: number, peerIdx: number, flags: number): void {
-    const fate = this.#tooBig.judge(frames, i, peerIdx);
+    const fate = this.#tooBig.judge(frames, i, peerIdx, this.#isFlooding);
     if (fate === SEND_IN_INNER_FRAGMENTS) {
       // What is listed came before.
       this.#flush();
       const { ip, packetMax } = this.#tooBig;
       this.#fragmenter.send(frames, i, ip, packetMax, peerIdx, srcPortIdx, flags);
+      this.#charge(frames.vniIdx[i], Math.ceil(frames.wireLen[i] / packetMax) + frames.segCount[i]);
       return;
     }
     const verdict = fate === DROP_TOO_BIG ? DROP.too_big : 0;
@@ -236,7 +367,13 @@ export class Encap {
     out.wireLen[o] = frames.wireLen[i];
     out.verdict[o] = verdict;
     out.status[o] = 0;
+    this.#charge(frames.vniIdx[i], frames.segCount[i]);
     if (++out.count === BATCH_CAP) this.#flush();
+  }
+
+  #charge(vniIdx: number, datagrams: number): void {
+    this.#left[vniIdx] -= datagrams;
+    this.spent += datagrams;
   }
 
   #flush(): void {

@@ -17,9 +17,17 @@ import { type Clock, NOW_MS, secondOf, tickOf } from './clock.js';
 import { Decap, type DecapOptions } from './decap.js';
 import { Encap, type EncapOptions } from './encap.js';
 import { Flows } from './flows.js';
+import { Turns } from './turns.js';
 
 /** Batches that one round takes from the sockets at most: both families have their turn. */
 const RECEIVES_PER_ROUND = 2;
+/**
+ * Datagrams after which no further TAP has its turn in a round: some milliseconds. Also what frames that are read together
+ * may become at most, by their number, their bytes and their VNI's flood list, before they are sent.
+ */
+const ROUND_SHARE = 2048;
+/** log2 of the bytes that count as one datagram more, in a superframe. */
+const SEGMENT_SHIFT = 9;
 /** How often the kernel is asked for its drop count, ms. */
 const OVERFLOW_PERIOD_MS = 100;
 /** How often reports of path MTUs are looked through for those that are too old, ms. */
@@ -38,6 +46,13 @@ export interface LoopOptions extends Omit<EncapOptions, 'flows'>, Omit<DecapOpti
 export class Loop {
   /** What the kernel may pass by itself. */
   readonly flows: Flows;
+  /** Whose TAP is read next. */
+  readonly #turns: Turns;
+  /** VNIs that have a turn in this round still. */
+  #turnsLeft = 0;
+  /** What the frames that have been read may become, datagrams. */
+  #possible = 0;
+  readonly #addTurn = (vniIdx: number) => this.#turns.add(vniIdx);
   readonly #tables: Tables;
   readonly #overlay: OverlayPort;
   readonly #underlay: UnderlayPort;
@@ -61,21 +76,72 @@ export class Loop {
     this.#encap = new Encap(tables, overlay, underlay, { ...options, flows: this.flows });
     this.#decap = new Decap(tables, overlay, underlay, { ...options, flows: this.flows });
     this.#ageing = new AgeingSweep(tables.fdb);
+    this.#turns = new Turns(tables.vnis.vni.length);
+  }
+
+  /** Something waits that no descriptor tells of: the next round must not wait. */
+  get isPending(): boolean {
+    return this.#turns.count > 0 || this.#encap.backlog.count > 0;
+  }
+
+  /** Datagrams that the overlay's part of this round has cost so far. */
+  get spent(): number {
+    return this.#encap.spent;
+  }
+
+  /** The VNI's TAP is ready: it has a turn, in this round or in a later one. */
+  ready(vniIdx: number): void {
+    this.#turns.add(vniIdx);
+  }
+
+  /** A round of turns begins, after `ready`: those who were left over first, each VNI once. */
+  beginTurns(): void {
+    const { backlog } = this.#encap;
+    if (backlog.count > 0) backlog.each(this.#addTurn);
+    this.#turnsLeft = this.#turns.count;
+    this.#encap.spent = 0;
+  }
+
+  /** @returns the VNI whose turn it is, for `readOverlay`; −1: the round has had its share */
+  takeTurn(): number {
+    if (this.#turnsLeft === 0 || this.#encap.spent >= ROUND_SHARE) return -1;
+    this.#turnsLeft--;
+    return this.#turns.take();
+  }
+
+  /** The VNI's row is free: it has no turn, and what waits for it counts nowhere. */
+  vniGone(vniIdx: number): void {
+    this.#turns.remove(vniIdx);
+    this.#encap.vniGone(vniIdx);
   }
 
   /**
    * Takes one batch from a TAP at most, on behalf of one VNI; frames are sent by `flushOverlay`. A TAP that gives
-   * nothing although it was ready found no room behind the frames of another: it gets it, or would starve.
+   * nothing although it was ready found no room behind the frames of another: it gets it, or would starve. A VNI with a
+   * backlog goes on with that instead.
    * @returns frames, 0, or a negative errno: the device failed
    */
   readOverlay(vniIdx: number): number {
+    this.#encap.grant(vniIdx);
+    if (this.#encap.backlog.has(vniIdx)) {
+      this.#encap.resume(vniIdx);
+      return 0;
+    }
     let got = this.#overlay.read(this.#frames, vniIdx);
     if (got === 0 && this.#frames.count > 0) {
       this.flushOverlay();
       got = this.#overlay.read(this.#frames, vniIdx);
     }
-    if (this.#frames.count === BATCH_CAP) this.flushOverlay();
+    if (got > 0) this.#possible += this.#mayBecome(got, vniIdx);
+    if (this.#frames.count === BATCH_CAP || this.#possible > ROUND_SHARE) this.flushOverlay();
     return got;
+  }
+
+  /** @returns datagrams that the last `got` frames may be for one peer each or for all, about */
+  #mayBecome(got: number, vniIdx: number): number {
+    const { off, len, count } = this.#frames;
+    const bytes = off[count - 1] + len[count - 1] - off[count - got];
+    return (got + (bytes >> SEGMENT_SHIFT)) * (1 + this.#tables.flood.count(vniIdx));
   }
 
   /** Forwards what has been read from TAPs. */
@@ -85,6 +151,7 @@ export class Loop {
       this.#encap.forward(this.#frames);
     }
     this.#frames.count = 0;
+    this.#possible = 0;
     this.#overlay.reset();
   }
 

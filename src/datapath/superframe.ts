@@ -1,35 +1,66 @@
 /**
- * A superframe of the overlay by its segments: how many frames on the wire it stands for, how many bytes they have, and how
- * long the largest is. The payload is not touched; the port cuts it up. A frame that is none counts as itself.
+ * A superframe of the overlay by its segments: how many frames on the wire it stands for, how many bytes they have, how long
+ * the largest is, and whether it may be sent at all. The payload is not touched; the port cuts it up. A frame that is none
+ * counts as itself.
  *
  * The columns are the kernel's, and the headers the sender's. A superframe whose columns are not true of it counts as one
  * frame: the port refuses it. Called by the encapsulation for every frame.
+ *
+ * A VM chooses the segment size, and each segment of each copy is a datagram: at one byte a segment, one frame of 64 KB would
+ * be 65,000 datagrams for each peer. Both limits are those that the sender's own stack keeps:
+ *
+ * | inner protocol | most segments | least payload of a segment, bytes |
+ * |----------------|---------------|-----------------------------------|
+ * | TCP            | 256           | 88: TCP_MIN_MSS of Linux          |
+ * | UDP            | 128           | 1, as datagrams may be short      |
+ *
+ * 256 segments of an MSS of 256 bytes fill the largest superframe; 128 are UDP_MAX_SEGMENTS of Linux. One or two segments
+ * of any size pass: they cost no more than frames of their own.
  */
 import { type Batch, FRAME_NEEDS_CSUM, GSO_NONE, GSO_UDP_L4 } from '../frame/batch.js';
 import * as tcp from '../wire/tcp.js';
 import { UDP_LEN } from '../wire/udp.js';
 
-/** Sets segCount, wireLen and largestLen of frame i. */
-export function countSegments(b: Uint8Array, frames: Batch, i: number): void {
+/** Most segments of a superframe. The shim refuses more as well (`native-shims/segment.h`). */
+export const TCP_SEGMENTS_MAX = 256;
+export const UDP_SEGMENTS_MAX = 128;
+/** Least payload of a TCP segment, bytes, where a superframe has more than FEW_SEGMENTS. */
+export const TCP_SEGMENT_MIN = 88;
+const FEW_SEGMENTS = 2;
+
+/**
+ * Sets segCount, wireLen and largestLen of frame i.
+ * @returns false: its segments are too small or too many; it then counts as one frame
+ */
+export function countSegments(b: Uint8Array, frames: Batch, i: number): boolean {
   const len = frames.len[i];
   frames.segCount[i] = 1;
   frames.wireLen[i] = len;
   frames.largestLen[i] = len;
-  if (frames.gsoType[i] === GSO_NONE) return;
+  if (frames.gsoType[i] === GSO_NONE) return true;
   const headersLen = superframeHeadersLen(b, frames, i);
   const size = frames.gsoSize[i];
-  if (headersLen < 0 || size <= 0 || headersLen >= len) return;
+  if (headersLen < 0 || size <= 0 || headersLen >= len) return true;
+  if (!isBounded(frames.gsoType[i], Math.ceil((len - headersLen) / size), size)) return false;
   countBySize(frames, i, headersLen, size);
+  return true;
+}
+
+function isBounded(gsoType: number, segments: number, size: number): boolean {
+  if (segments <= FEW_SEGMENTS) return true;
+  if (gsoType === GSO_UDP_L4) return segments <= UDP_SEGMENTS_MAX;
+  return segments <= TCP_SEGMENTS_MAX && size >= TCP_SEGMENT_MIN;
 }
 
 /**
  * Makes the segments of a superframe shorter. Only where what it carries has no boundaries: TCP.
- * @param by bytes that the largest is too long @returns false when nothing of them would be left
+ * @param by bytes that the largest is too long @returns false when they would be too small or too many
  */
 export function cutSegments(b: Uint8Array, frames: Batch, i: number, by: number): boolean {
   const headersLen = superframeHeadersLen(b, frames, i);
   const size = frames.largestLen[i] - headersLen - by;
   if (headersLen < 0 || frames.gsoSize[i] <= 0 || size <= 0) return false;
+  if (!isBounded(frames.gsoType[i], Math.ceil((frames.len[i] - headersLen) / size), size)) return false;
   frames.gsoSize[i] = size;
   countBySize(frames, i, headersLen, size);
   return true;

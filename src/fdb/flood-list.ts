@@ -12,14 +12,30 @@
 
 export class PeerLists {
   readonly #lists: Int32Array[];
+  /** Rows in each list. */
+  readonly #counts: Int32Array;
 
   constructor(maxVnis: number) {
     this.#lists = new Array<Int32Array>(maxVnis).fill(EMPTY);
+    this.#counts = new Int32Array(maxVnis);
   }
 
-  /** Runs of a VNI's peer rows. Borrowed until peers change. */
+  /** Runs of a VNI's peer rows. Never changed: where peers change, the VNI gets another array. */
   runs(vniIdx: number): Int32Array {
     return this.#lists[vniIdx];
+  }
+
+  /** How many rows a VNI's list has. */
+  count(vniIdx: number): number {
+    return this.#counts[vniIdx];
+  }
+
+  /** True when the list names this row. Walks the runs. */
+  has(vniIdx: number, peerIdx: number): boolean {
+    const runs = this.#lists[vniIdx];
+    for (let run = 0; run < runs.length; run += 2)
+      if (peerIdx >= runs[run] && peerIdx < runs[run] + runs[run + 1]) return true;
+    return false;
   }
 
   /** The rows themselves. Cold: a list of its own. */
@@ -36,7 +52,7 @@ export class PeerLists {
     if (count === 0) return;
     const list = this.#lists[vniIdx];
     const runs = front ? [first, count, ...list] : [...list, first, count];
-    this.#lists[vniIdx] = joined(runs);
+    this.#set(vniIdx, joined(runs));
   }
 
   remove(vniIdx: number, peerIdx: number): void {
@@ -46,11 +62,18 @@ export class PeerLists {
       if (before < 0 || before >= count) runs.push(first, count);
       else runs.push(first, before, peerIdx + 1, count - before - 1);
     });
-    this.#lists[vniIdx] = joined(runs);
+    this.#set(vniIdx, joined(runs));
   }
 
   clear(vniIdx: number): void {
-    this.#lists[vniIdx] = EMPTY;
+    this.#set(vniIdx, EMPTY);
+  }
+
+  #set(vniIdx: number, runs: Int32Array): void {
+    this.#lists[vniIdx] = runs;
+    let count = 0;
+    for (let run = 1; run < runs.length; run += 2) count += runs[run];
+    this.#counts[vniIdx] = count;
   }
 }
 

@@ -28,6 +28,9 @@ export const STRANGERS_SOCKET = 2 * RECEIVE_SHARES;
 /** Bytes of a VXLAN header, kept free in front of every frame read from the overlay. */
 export const VXLAN_HEADROOM = 8;
 
+/** Bytes. The headroom of each frame begins on one. */
+export const CACHE_LINE = 64;
+
 /** Largest frame a slot must take, bytes: a 64 KB superframe with its Ethernet header and two VLAN tags. */
 export const SLOT_MAX_LEN = 65536 + 22;
 
@@ -39,6 +42,22 @@ export const RECEIVE_SLOT_STRIDE = 65536 + 832;
 
 /** Bytes of frames that one overlay round reads before it is sent: in the L2 cache with room to spare. */
 export const OVERLAY_ROUND_LEN = 256 * 1024;
+
+/** Bytes of the largest batch of frames that is read at once: a round, and one largest frame read just before it is full. */
+export const OVERLAY_REGION_LEN = OVERLAY_ROUND_LEN + SLOT_MAX_LEN + 4096;
+
+/**
+ * What of a batch exceeds its VNI's share waits in a slot at the end of the overlay's arena (`datapath/backlog.ts`). Most
+ * often that is a few small frames for many peers; a slot of the larger kind takes a whole batch. Slots are pages that
+ * cost memory only once a flood has used them.
+ */
+export const BACKLOG_SMALL_SLOTS = 64;
+export const BACKLOG_SMALL_LEN = 16 * 1024;
+export const BACKLOG_LARGE_SLOTS = 16;
+export const BACKLOG_LARGE_LEN = (OVERLAY_REGION_LEN + 2 * CACHE_LINE - 1) & -CACHE_LINE;
+/** With what the first slot may need to begin on a cache line. */
+export const BACKLOG_LEN =
+  CACHE_LINE + BACKLOG_SMALL_SLOTS * BACKLOG_SMALL_LEN + BACKLOG_LARGE_SLOTS * BACKLOG_LARGE_LEN;
 
 /** Bytes that one underlay round aims at; decides how many slots are offered to a receive call. */
 export const UNDERLAY_ROUND_LEN = 1024 * 1024;

@@ -4,6 +4,7 @@
  */
 import { type Batch, GSO_NONE } from '../frame/batch.js';
 import {
+  BACKLOG_LEN,
   BATCH_CAP,
   PEER_ROW_LEN,
   RECEIVE_SLOT_STRIDE,
@@ -45,7 +46,7 @@ export interface SentDatagram {
 }
 
 export class MemoryOverlay implements OverlayPort {
-  readonly arena = new Uint8Array(BATCH_CAP * 2048 + SLOT_MAX_LEN);
+  readonly arena = new Uint8Array(BATCH_CAP * 2048 + SLOT_MAX_LEN + BACKLOG_LEN);
   /** Frames that `read` will give, by VNI row. */
   readonly waiting: { vniIdx: number; bytes: Uint8Array; superframe?: Superframe }[] = [];
   readonly written: WrittenFrame[] = [];

@@ -10,7 +10,10 @@ import type { PathErrors } from '../frame/path-errors.js';
 
 /** All TAP devices of the daemon behind one port; the `vniIdx` column says which one a frame belongs to. */
 export interface OverlayPort {
-  /** The arena that frames read from this port lie in. Frames have VXLAN_HEADROOM free bytes in front. */
+  /**
+   * The arena that frames read from this port lie in. Frames have VXLAN_HEADROOM free bytes in front. The last BACKLOG_LEN
+   * bytes are the reader's own: no read touches them.
+   */
   readonly arena: Uint8Array;
   /**
    * Appends frames of one VNI to `batch`, as many as are waiting and fit. Sets off, len, vniIdx, gsoType,

@@ -4,19 +4,16 @@
  * each round (`reset`). Devices are opened and closed by the main thread; here are only their descriptors.
  */
 import type { Batch } from '../frame/batch.js';
-import { OVERLAY_ROUND_LEN, SLOT_MAX_LEN, VXLAN_HEADROOM } from '../frame/limits.js';
+import { BACKLOG_LEN, OVERLAY_REGION_LEN, SLOT_MAX_LEN, VXLAN_HEADROOM } from '../frame/limits.js';
 import type { Shim } from '../native/binding.js';
 import type { OverlayPort } from './port.js';
-
-/** What a round may take, and one largest frame read just before it is full. */
-const REGION_LEN = OVERLAY_ROUND_LEN + SLOT_MAX_LEN + 4096;
 
 /** What the shim may merge when it writes. */
 export const MERGE_TCP = 1;
 export const MERGE_UDP = 2;
 
 export class TapPort implements OverlayPort {
-  readonly arena = new Uint8Array(REGION_LEN);
+  readonly arena = new Uint8Array(OVERLAY_REGION_LEN + BACKLOG_LEN);
   /** TAP descriptor by VNI row; −1: none. */
   readonly fds: Int32Array;
   /** Flows whose segments are written as superframes: MERGE_, or-ed. */
@@ -42,7 +39,7 @@ export class TapPort implements OverlayPort {
       start,
       vniIdx,
       this.#free,
-      REGION_LEN,
+      OVERLAY_REGION_LEN,
       VXLAN_HEADROOM,
       SLOT_MAX_LEN,
     );

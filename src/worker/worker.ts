@@ -34,7 +34,14 @@ import { Applier, Refusal } from './apply.js';
 import { Downgrade } from './downgrade.js';
 import { FdbEvents } from './fdb-events.js';
 import { Polling } from './polling.js';
-import { type CaptureChange, isForwarding, type Report, type Request, type WorkerInit } from './protocol.js';
+import {
+  type Answer,
+  type CaptureChange,
+  isForwarding,
+  type Report,
+  type Request,
+  type WorkerInit,
+} from './protocol.js';
 import { WAIT_NOW_MS, WAIT_WAITED_MS, WaitSet } from './wait-set.js';
 
 /** Longest wait, ms: housekeeping is due this often, and a thread that is told to exit does so this soon. */
@@ -48,6 +55,9 @@ const SLICE_US = 200;
 const BUSY_WINDOW_MS = 1000;
 /** Requests taken in one round. */
 const REQUESTS_PER_ROUND = 64;
+/** Time that a job may have in a round, ms: as long as all else took, but no less and no more than this. */
+const JOB_MIN_MS = 0.25;
+const JOB_MAX_MS = 2;
 
 class DataPlaneThread {
   readonly #init: WorkerInit;
@@ -185,6 +195,7 @@ class DataPlaneThread {
     const fd = this.#taps.fds[vniIdx];
     this.#taps.fds[vniIdx] = -1;
     if (fd >= 0) this.#wait.remove(fd);
+    this.#loop.vniGone(vniIdx);
     this.#underlay.vniGone(vniIdx);
     this.#capture.vniGone(vniIdx);
   }
@@ -201,6 +212,7 @@ class DataPlaneThread {
   }
 
   #runFromEventLoop(port: DgramPort): void {
+    let isDue = false;
     const round = () => {
       if (this.#stopping) return;
       this.#round(0);
@@ -209,6 +221,12 @@ class DataPlaneThread {
         this.#shim.pollStop(poll);
         port.close();
         this.#port.close();
+      } else if (this.#loop.isPending && !isDue) {
+        isDue = true;
+        setImmediate(() => {
+          isDue = false;
+          round();
+        });
       }
     };
     const timer = setInterval(round, WAIT_MS);
@@ -222,7 +240,8 @@ class DataPlaneThread {
    */
   #round(timeoutMs: number): void {
     const wait = this.#wait;
-    wait.wait(timeoutMs, this.#polling.spinUs);
+    wait.wait(this.#loop.isPending ? 0 : timeoutMs, this.#polling.spinUs);
+    const beginMs = this.#applier.busy ? performance.now() : 0;
     const clock = this.#clock;
     clock[NOW_MS] = wait.times[WAIT_NOW_MS];
     clock[EPOCH_MS] = clock[NOW_MS] + this.#epochOffsetMs;
@@ -230,8 +249,7 @@ class DataPlaneThread {
     this.#fdbEvents.tick = tick;
     const { replication, fdb } = this.#tables;
     if (replication !== undefined) replication.take(fdb);
-    for (let i = 0; i < wait.tapCount; i++) this.#readTap(wait.taps[i]);
-    this.#loop.flushOverlay();
+    this.#readTaps();
     for (let i = 0; i < wait.errorCount; i++) this.#underlay.drainErrors(wait.errors[i]);
     for (let i = 0; i < wait.receiverCount; i++) this.#underlay.markReadable(wait.receivers[i]);
     this.#loop.readUnderlay(clock);
@@ -241,7 +259,7 @@ class DataPlaneThread {
     this.#measure();
     this.#polling.after(this.#loop.takeWay(), (wait.times[WAIT_WAITED_MS] * 1000) | 0);
     this.#reportFdb();
-    if (this.#applier.busy) this.#stepJob(tick);
+    if (this.#applier.busy) this.#stepJob(tick, beginMs);
     else if (wait.woken) this.#takeRequests(tick);
   }
 
@@ -260,6 +278,15 @@ class DataPlaneThread {
       if (this.#tables.paths.report(errors.words, row, mtu, nowS))
         this.#report({ kind: 'path', row: errors.copyRow(row), mtu });
     }
+  }
+
+  /** Those that wait longest first; what exceeds the round's share waits for the next one. */
+  #readTaps(): void {
+    const loop = this.#loop;
+    for (let i = 0; i < this.#wait.tapCount; i++) loop.ready(this.#wait.taps[i]);
+    loop.beginTurns();
+    for (let vniIdx = loop.takeTurn(); vniIdx >= 0; vniIdx = loop.takeTurn()) this.#readTap(vniIdx);
+    loop.flushOverlay();
   }
 
   #readTap(vniIdx: number): void {
@@ -298,8 +325,18 @@ class DataPlaneThread {
     if (change.op === 'stop') this.#stopping = true;
   }
 
-  #stepJob(tick: number): void {
-    const answer = this.#applier.step(tick);
+  /**
+   * As many pieces of the job as take as long as the round has taken so far, within bounds: half of the time, so that it ends
+   * soon while frames come at full speed.
+   * @param beginMs of the round, by `performance.now`; 0: the job has begun within it
+   */
+  #stepJob(tick: number, beginMs: number): void {
+    const nowMs = performance.now();
+    const passedMs = beginMs === 0 ? 0 : nowMs - beginMs;
+    const untilMs = nowMs + Math.min(JOB_MAX_MS, Math.max(JOB_MIN_MS, passedMs));
+    let answer: Answer | undefined;
+    do answer = this.#applier.step(tick);
+    while (!answer && performance.now() < untilMs);
     if (answer) this.#report({ kind: 'done', id: this.#jobId, answer });
   }
 

@@ -77,7 +77,16 @@ t.test('frames and bytes are those of its segments', async (t) => {
     ['one segment', tcp(1000), superframe(GSO_TCPV4, 1000, 34), 1, 54],
     ['less than one', tcp(1), superframe(GSO_TCPV4, 1000, 34), 1, 54],
     ['the largest', tcp(65_495), superframe(GSO_TCPV4, 1398, 34), 47, 54],
-    ['segments of a byte', tcp(3000), superframe(GSO_TCPV4, 1, 34), 3000, 54],
+    ['the most of TCP', tcp(65_480), superframe(GSO_TCPV4, 256, 34), 256, 54],
+    ['the smallest of TCP', tcp(22_528), superframe(GSO_TCPV4, 88, 34), 256, 54],
+    ['two of any size', tcp(2), superframe(GSO_TCPV4, 1, 34), 2, 54],
+    [
+      'the most of UDP',
+      frameOf(B, { protocol: UDP, payloadLen: 128 }),
+      superframe(GSO_UDP_L4, 1, 34),
+      128,
+      42,
+    ],
     ['TCP options', options, superframe(GSO_TCPV4, 1000, 34), 3, 66],
     [
       'two tags',
@@ -112,6 +121,33 @@ t.test('frames and bytes are those of its segments', async (t) => {
     t.same(sent.bytes, concat(vxlanHeader(100), bytes), 'as it is, behind one VXLAN header');
     t.equal(sent.csumStart, VXLAN_LEN + columns.csumStart, 'counted from the first byte of the datagram');
     t.equal(sent.segCount, segments);
+    plane.checkIdentity(t, name);
+  }
+});
+
+t.test('segments too small or too many: refused before anything is copied, and one drop', async (t) => {
+  const tcp = (payloadLen: number) => frameOf(BROADCAST, { protocol: TCP, payloadLen });
+  const tcp6 = ipv6Frame(BROADCAST, A, { protocol: TCP, payloadLen: 3000, postponed: true });
+  const udp = (payloadLen: number) => frameOf(B, { protocol: UDP, payloadLen });
+  const rows: [string, Uint8Array, Superframe][] = [
+    ['a byte each', tcp(65_000), superframe(GSO_TCPV4, 1, 34)],
+    ['three of them', tcp(3), superframe(GSO_TCPV4, 1, 34)],
+    ['TCP below 88', tcp(3000), superframe(GSO_TCPV4, 87, 34)],
+    ['TCP with ECN', tcp(3000), superframe(GSO_TCPV4 | 0x80, 87, 34)],
+    ['TCP over IPv6', tcp6, superframe(GSO_TCPV6, 87, 54)],
+    ['257 of TCP', tcp(88 * 256 + 1), superframe(GSO_TCPV4, 88, 34)],
+    ['129 of UDP', udp(129), superframe(GSO_UDP_L4, 1, 34)],
+    ['129 large ones of UDP', udp(500 * 128 + 1), superframe(GSO_UDP_L4, 500, 34)],
+  ];
+  for (const [name, bytes, columns] of rows) {
+    const { plane } = planeOf(10);
+    plane.overlay.waiting.push({ vniIdx: 0, bytes, superframe: columns });
+    plane.breathe();
+    t.equal(plane.underlay.sent.length, 0, name);
+    t.same(plane.drops(0, 'encap'), { segments: 1 }, name);
+    t.equal(plane.vniCell(0, V_TAP_RX_FRAMES), 1, name);
+    t.equal(plane.vniCell(0, V_TAP_RX_BYTES), bytes.length, name);
+    t.equal(plane.vniCell(0, V_REPLICATED), 0, name);
     plane.checkIdentity(t, name);
   }
 });

@@ -322,6 +322,37 @@ t.test('each copy of a flood is judged by its own path', async (t) => {
   plane.checkIdentity(t, 'flood');
 });
 
+/** A VNI with a peer behind each of these paths. */
+function pathsOf(pathMtus: readonly number[]): MemoryPlane {
+  const plane = new MemoryPlane();
+  plane.addVni(0, 100);
+  for (const [i, pathMtu] of pathMtus.entries()) plane.addPeer(0, `10.0.${i >> 8}.${i & 255}`, { pathMtu });
+  return plane;
+}
+
+t.test('a flooded frame: no answer while a copy of it fits, else one about the widest path', async (t) => {
+  /** Next-hop MTU of an ICMP answer, of an ICMPv6 one. */
+  const mtu4 = (answer: Uint8Array) => Buffer.from(answer).readUInt16BE(40);
+  const mtu6 = (answer: Uint8Array) => Buffer.from(answer).readUInt32BE(58);
+  const rows: [string, number[], Uint8Array, (answer: Uint8Array) => number, number[]][] = [
+    ['the last copy fits', [...Array<number>(60).fill(1400), 9000], packet4(1500), mtu4, []],
+    ['the first copy fits', [9000, ...Array<number>(60).fill(1400)], packet4(1500), mtu4, []],
+    ['no copy fits', [1300, 1450, 1400, ...Array<number>(700).fill(1300)], packet4(1500), mtu4, [1400]],
+    ['IPv6: a copy fits', [1400, 9000], packet6(1500), mtu6, []],
+    ['IPv6: no copy fits', [1400, 1450, 1300], packet6(1500), mtu6, [1400]],
+    ['one peer', [1400], packet4(1500), mtu4, [1350]],
+  ];
+  for (const [name, paths, frame, mtuOf, expected] of rows) {
+    const plane = pathsOf(paths);
+    plane.fromTap(0, frame);
+    plane.breathe();
+    const answers = plane.overlay.written.map(({ bytes }) => mtuOf(bytes));
+    t.same(answers, expected, name);
+    t.equal(plane.vniCell(0, V_TOO_BIG_ICMP), expected.length, name);
+    plane.checkIdentity(t, name);
+  }
+});
+
 const superframe = (gsoType: number, gsoSize: number, csumStart = 34) => ({
   gsoType,
   gsoSize,
@@ -384,9 +415,19 @@ t.test('TCP without DF is cut into smaller segments, for every copy that follows
   t.equal(plane.vniCell(0, V_TAP_RX_BYTES), 14_600 + 11 * 54);
   t.equal(plane.vniCell(0, V_FRAGMENTS), 0, 'segments are no fragments');
   plane.checkIdentity(t, 'cut');
-  const least = planeWith({ packetMax: 68 });
+  const least = planeWith({ packetMax: 128 });
   t.match(superOutcome(least, bytes, superframe(GSO_TCPV4, 1460)), { sent: 1 });
-  t.equal(least.underlay.sent[0].gsoSize, 28);
+  t.equal(least.underlay.sent[0].gsoSize, 88);
+  const less = planeWith({ packetMax: 127 });
+  t.match(superOutcome(less, bytes, superframe(GSO_TCPV4, 1460)), { sent: 0 }, 'segments below 88 bytes');
+  t.ok((less.drops(0, 'encap').too_big ?? 0) > 0);
+  const many = ipv4Frame(B, A, { protocol: TCP, payloadLen: 60_000, postponed: true });
+  t.match(superOutcome(planeWith({ packetMax: 275 }), many, superframe(GSO_TCPV4, 1460)), { sent: 1 });
+  t.match(
+    superOutcome(planeWith({ packetMax: 273 }), many, superframe(GSO_TCPV4, 1460)),
+    { sent: 0 },
+    'more than 256 segments',
+  );
   const header = ipv4Frame(B, A, {
     protocol: TCP,
     payloadLen: 14_600,

@@ -29,7 +29,7 @@ import { concat } from './hex.js';
 
 const { Counters } = layout;
 
-export const MAX_VNIS = 16;
+export const MAX_VNIS = 32;
 export const MAX_PEERS = 2048;
 export const LEARNED_ROWS = 32;
 
@@ -118,6 +118,7 @@ export class MemoryPlane {
     this.applier = new Applier(this.tables, {
       attachTap: () => {},
       detachVni: (vniIdx) => {
+        this.loop.vniGone(vniIdx);
         this.underlay.vniGone(vniIdx);
         this.capture.vniGone(vniIdx);
       },
@@ -214,7 +215,7 @@ export class MemoryPlane {
       this.loop.flushOverlay();
       this.loop.readUnderlay(clock);
       this.loop.housekeeping(clock);
-    } while (this.overlay.waiting.length > 0 || this.underlay.waiting.length > 0);
+    } while (this.overlay.waiting.length > 0 || this.underlay.waiting.length > 0 || this.loop.isPending);
   }
 
   /** Lets time pass, a tenth of a second a round. */

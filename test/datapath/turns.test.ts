@@ -1,0 +1,62 @@
+import t from 'tap';
+import { VNI_SHARE } from '../../src/datapath/encap.js';
+import { Turns } from '../../src/datapath/turns.js';
+import { arpFrame, BROADCAST, macNumber } from '../support/frames.js';
+import { MemoryPlane } from '../support/memory-plane.js';
+
+const VNIS = 16;
+
+t.test('first in, first out, each once', async (t) => {
+  const turns = new Turns(4);
+  for (const vniIdx of [3, 1, 3, 0, 1]) turns.add(vniIdx);
+  t.equal(turns.count, 3);
+  t.same([turns.take(), turns.take()], [3, 1]);
+  for (const vniIdx of [3, 2, 1, 0]) turns.add(vniIdx);
+  t.equal(turns.count, 4, 'as many as there are rows, around the end of the ring');
+  turns.remove(2);
+  turns.remove(2);
+  t.same([turns.take(), turns.take(), turns.take(), turns.count], [0, 3, 1, 0]);
+  turns.add(2);
+  t.equal(turns.take(), 2, 'a row that comes back has a turn again');
+});
+
+t.test('a round ends with its share, the next begins with the TAP that waited longest', async (t) => {
+  const plane = new MemoryPlane();
+  for (let vniIdx = 0; vniIdx < VNIS; vniIdx++) {
+    plane.addVni(vniIdx, 100 + vniIdx);
+    for (let i = 0; i < 100; i++) plane.addPeer(vniIdx, `10.0.${vniIdx}.${i}`);
+  }
+  plane.underlay.keep = false;
+  const { loop } = plane;
+  const served: number[] = [];
+  for (let round = 0; served.length < 5 * VNIS; round++) {
+    if (round > 100) throw new Error('no TAP is served');
+    for (let vniIdx = 0; vniIdx < VNIS; vniIdx++) {
+      plane.fromTap(vniIdx, arpFrame(BROADCAST, macNumber(1)));
+      loop.ready(vniIdx);
+    }
+    for (let i = 0; i < 6 * VNIS; i++) plane.fromTap(i % VNIS, arpFrame(BROADCAST, macNumber(1)));
+    loop.beginTurns();
+    let turns = 0;
+    for (let vniIdx = loop.takeTurn(); vniIdx >= 0; vniIdx = loop.takeTurn()) {
+      served.push(vniIdx);
+      turns++;
+      loop.readOverlay(vniIdx);
+    }
+    t.ok(turns < VNIS, `${turns} turns do not take all`);
+    t.ok(loop.spent <= 2 * 2048 + VNI_SHARE, `${loop.spent} datagrams in a round`);
+    t.ok(loop.isPending, 'the next round must not wait');
+    loop.flushOverlay();
+    plane.checkIdentity(t, `round ${round}`);
+  }
+  // Those of one round may change places in the next one.
+  for (let vniIdx = 0; vniIdx < VNIS; vniIdx++) {
+    let last = -1;
+    for (const [at, one] of served.entries()) {
+      if (one !== vniIdx) continue;
+      if (at - last >= 2 * VNIS) t.fail(`row ${vniIdx} waited for ${at - last} turns`);
+      last = at;
+    }
+    t.ok(served.length - last < 2 * VNIS, `row ${vniIdx} has its turn again and again`);
+  }
+});
