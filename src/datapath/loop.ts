@@ -164,6 +164,18 @@ export class Loop {
     }
   }
 
+  /**
+   * A report of the network that a path carries less. Flows in the kernel go by the frame sizes that their leases state, so
+   * a report that lowers a path ends them; any other report, which anyone may forge, changes nothing.
+   * @param rows @param row @param mtu @param nowS as of `PathMtu.report`
+   * @returns true when a path got smaller
+   */
+  lowerPath(rows: Int32Array, row: number, mtu: number, nowS: number): boolean {
+    const lowered = this.#tables.paths.report(rows, row, mtu, nowS);
+    if (lowered) this.flows.withdrawAll();
+    return lowered;
+  }
+
   /** What the rounds since the last call brought, if it was one small frame: WAY_. */
   takeWay(): number {
     const way = this.#moved === 1 ? this.#way : WAY_OTHER;

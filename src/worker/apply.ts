@@ -53,6 +53,8 @@ export class Refusal extends Error {
 
 /** What changes of the configuration mean for the ports, and for those who watch. */
 export interface PortChanges {
+  /** The network reports a smaller path: `Loop.lowerPath`. @param row packed address and port @param mtu bytes @param nowS seconds */
+  lowerPath(row: Int32Array, mtu: number, nowS: number): void;
   /** Begins to read a VNI's TAP. */
   attachTap(vniIdx: number, tapFd: number): void;
   /** Reads and writes it no more: its descriptor may be closed. What is still under way for the VNI counts nowhere. */
@@ -118,7 +120,7 @@ export class Applier {
       case 'fdb.list':
         return this.#begin(list(this.#tables.fdb, change), tick);
       case 'path.report':
-        this.#tables.paths.report(change.row, 0, change.mtu, (tick / TICKS_PER_SECOND) | 0);
+        this.#ports.lowerPath(change.row, change.mtu, (tick / TICKS_PER_SECOND) | 0);
         return {};
       case 'events':
         this.#ports.setEvents(change.on);

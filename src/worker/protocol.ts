@@ -238,9 +238,12 @@ export function isRemoval({ op }: Change): boolean {
   return op === 'vni.del' || op === 'peer.del' || op === 'fdb.del' || op === 'fdb.flush';
 }
 
-/** Changes after which a frame may go another way, or is to be seen. */
+/**
+ * Changes after which a frame may go another way, or is to be seen. A `path.report` is not one of them: remote hosts bring it
+ * about, and only one that lowers a path ends the leases of flows (`Loop.lowerPath`).
+ */
 export function isForwarding({ op }: Change): boolean {
-  return op !== 'fdb.list' && op !== 'events';
+  return op !== 'fdb.list' && op !== 'events' && op !== 'path.report';
 }
 
 export interface Request {

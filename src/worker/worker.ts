@@ -121,6 +121,7 @@ class DataPlaneThread {
     });
     this.#downgrade = this.#openDowngrade(tables.peers);
     this.#applier = new Applier(tables, {
+      lowerPath: (row, mtu, nowS) => this.#loop.lowerPath(row, 0, mtu, nowS),
       attachTap: (vniIdx, fd) => this.#attachTap(vniIdx, fd),
       detachVni: (vniIdx) => this.#detachVni(vniIdx),
       setTunnel: (way) => {
@@ -272,10 +273,9 @@ class DataPlaneThread {
   #hearPaths(nowS: number): void {
     const errors = this.#pathErrors;
     const count = this.#underlay.takePathErrors(errors);
-    if (count > 0) this.#loop.flows.withdrawAll();
     for (let row = 0; row < count; row++) {
       const mtu = errors.mtu(row);
-      if (this.#tables.paths.report(errors.words, row, mtu, nowS))
+      if (this.#loop.lowerPath(errors.words, row, mtu, nowS))
         this.#report({ kind: 'path', row: errors.copyRow(row), mtu });
     }
   }

@@ -116,6 +116,7 @@ export class MemoryPlane {
       probeReplied: (peerIdx, high, low, len) => this.probeReplies.push({ peerIdx, high, low, len }),
     });
     this.applier = new Applier(this.tables, {
+      lowerPath: (row, mtu, nowS) => this.loop.lowerPath(row, 0, mtu, nowS),
       attachTap: () => {},
       detachVni: (vniIdx) => {
         this.loop.vniGone(vniIdx);

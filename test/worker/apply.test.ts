@@ -148,6 +148,7 @@ t.test('a way for superframes: the ports are told of it, the peers marked for it
   const { plane, one, two } = makePlane(0);
   const ways: TunnelInit[] = [];
   const applier = new Applier(plane.tables, {
+    lowerPath: () => {},
     attachTap: () => {},
     detachVni: () => {},
     setTunnel: (way) => ways.push(way),
