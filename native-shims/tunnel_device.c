@@ -17,6 +17,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <asm/byteorder.h>
 #include <linux/if_ether.h>
 #include <linux/if_tun.h>
 #include <netinet/in.h>
@@ -79,9 +80,18 @@ int tunnel_open(const char *name)
 	COPY(BPF_REG_1, BPF_REG_6), SET(BPF_REG_2, frame_off), COPY(BPF_REG_3, BPF_REG_10), \
 		ADD(BPF_REG_3, ASK(field)), SET(BPF_REG_4, len), CALL(FUNC_skb_load_bytes)
 
-/* R6 is the frame. Where does the routing table send it, and by which device? */
+/*
+ * R6 is the frame. Where does the routing table send it, and by which device? Anything but untagged IPv4 is dropped: its
+ * bytes at these offsets are no IPv4 addresses.
+ */
 static const struct bpf_insn by_route[] = {
 	COPY(BPF_REG_6, BPF_REG_1),
+	LOAD(BPF_REG_2, BPF_REG_6, offsetof(struct __sk_buff, protocol)),
+	SKIP_IF(BPF_JNE, BPF_REG_2, __constant_htons(ETH_P_IP), 2),
+	LOAD(BPF_REG_2, BPF_REG_6, offsetof(struct __sk_buff, vlan_present)),
+	SKIP_IF(BPF_JEQ, BPF_REG_2, 0, 2),
+	SET(BPF_REG_0, VERDICT_DROP),
+	EXIT,
 	STORE(BPF_DW, BPF_REG_10, QUESTION, 0),
 	STORE(BPF_DW, BPF_REG_10, QUESTION + 8, 0),
 	STORE(BPF_DW, BPF_REG_10, QUESTION + 16, 0),
@@ -114,7 +124,7 @@ static const struct bpf_insn by_route[] = {
 };
 
 /**
- * tunnel_attach() - let what comes in from a device leave by the route to its IPv4 destination
+ * tunnel_attach() - let IPv4 packets that come in from a device leave by the route to their destination; drop other frames
  * @ifindex:	of the device that tunnel_open() made; IPv4 forwarding has to be on for it, or the program drops all
  *
  * #syscalls bpf close

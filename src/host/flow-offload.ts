@@ -37,6 +37,14 @@ const run = promisify(execFile);
 /** Largest a veth has: what is too long for the path was left to user space before. */
 const OUT_MTU = 65535;
 const TIMEOUT_MS = 10_000;
+/**
+ * Before the first device is there: a device that comes up sends router solicitations and multicast reports. Settings of a
+ * namespace lie in /proc/sys/net of a process that is in it; a machine without IPv6 has none.
+ */
+const NO_IPV6 = `for f in all default; do
+  if [ -e /proc/sys/net/ipv6/conf/$f/disable_ipv6 ]; then echo 1 >/proc/sys/net/ipv6/conf/$f/disable_ipv6 || exit 1; fi
+done
+`;
 
 /** What they look like on the wire, as all that vtepd sends. */
 export interface FlowSpec {
@@ -181,7 +189,8 @@ export class FlowOffload {
       `link set out address ${mac} mtu ${OUT_MTU} arp off up`,
       'route add default dev out',
     ];
-    const child = run('nsenter', [`--net=/proc/${pid}/fd/${namespace}`, 'ip', '-batch', '-'], {
+    const inside = [`--net=/proc/${pid}/fd/${namespace}`, 'sh', '-c', `${NO_IPV6}exec ip -batch -`];
+    const child = run('nsenter', inside, {
       timeout: TIMEOUT_MS,
       env: environment(),
     });

@@ -191,38 +191,40 @@ t.test('an entry that moves, goes, or ages out ends it before anything else', as
   }
 });
 
-t.test('a report ends leases only if it lowers the path of a peer: anyone may forge the others', async (t) => {
-  const { plane, maps, sent, received } = known();
-  sent(true);
-  received(false);
-  const report = (address: string, port: number, mtu: number) => {
-    const row = new Int32Array(sourceRow(address, port).buffer);
-    t.notOk(isForwarding({ op: 'path.report', row, mtu }), 'the request by itself ends nothing');
-    plane.apply({ op: 'path.report', row, mtu });
-    return plane.loop.lowerPath(row, 0, mtu, plane.nowMs / 1000);
-  };
-  const cases: [string, string, number, number][] = [
-    ['a stranger', '203.0.113.1', 4789, 576],
-    ['another port of a peer', '192.0.2.1', 4790, 576],
-    ['an MTU that the path does not exceed', '192.0.2.1', 4789, 100_000],
-    ['the largest MTU there is', '192.0.2.1', 4789, 2 ** 31 - 1],
-  ];
-  for (const [what, address, port, mtu] of cases)
-    for (let i = 0; i < 100; i++)
-      if (report(address, port, mtu)) t.fail(`${what} lowers a path`);
-  t.equal(maps.removals, 0);
-  t.equal(maps.rows.size, 2, 'both leases hold');
-  plane.apply({
-    op: 'path.report',
-    row: new Int32Array(sourceRow('192.0.2.1', 4789).buffer),
-    mtu: 1400,
-  });
-  t.equal(maps.rows.size, 0, 'one that lowers the path ends them');
-  sent(true);
-  const { puts } = maps;
-  for (let i = 0; i < 100; i++) report('192.0.2.1', 4789, 1400);
-  t.equal(maps.puts, puts, 'the same report again does not');
-});
+t.test(
+  'a report ends leases only if it lowers the path of a peer: anyone may forge the others',
+  async (t) => {
+    const { plane, maps, sent, received } = known();
+    sent(true);
+    received(false);
+    const report = (address: string, port: number, mtu: number) => {
+      const row = new Int32Array(sourceRow(address, port).buffer);
+      t.notOk(isForwarding({ op: 'path.report', row, mtu }), 'the request by itself ends nothing');
+      plane.apply({ op: 'path.report', row, mtu });
+      return plane.loop.lowerPath(row, 0, mtu, plane.nowMs / 1000);
+    };
+    const cases: [string, string, number, number][] = [
+      ['a stranger', '203.0.113.1', 4789, 576],
+      ['another port of a peer', '192.0.2.1', 4790, 576],
+      ['an MTU that the path does not exceed', '192.0.2.1', 4789, 100_000],
+      ['the largest MTU there is', '192.0.2.1', 4789, 2 ** 31 - 1],
+    ];
+    for (const [what, address, port, mtu] of cases)
+      for (let i = 0; i < 100; i++) if (report(address, port, mtu)) t.fail(`${what} lowers a path`);
+    t.equal(maps.removals, 0);
+    t.equal(maps.rows.size, 2, 'both leases hold');
+    plane.apply({
+      op: 'path.report',
+      row: new Int32Array(sourceRow('192.0.2.1', 4789).buffer),
+      mtu: 1400,
+    });
+    t.equal(maps.rows.size, 0, 'one that lowers the path ends them');
+    sent(true);
+    const { puts } = maps;
+    for (let i = 0; i < 100; i++) report('192.0.2.1', 4789, 1400);
+    t.equal(maps.puts, puts, 'the same report again does not');
+  },
+);
 
 t.test('what the kernel counted is ours: of VNI and peer, once, and the identity holds', async (t) => {
   const { plane, one, maps, flows, sent, received, wait } = known();

@@ -14,6 +14,9 @@ import { getLink } from '../../src/host/link.js';
 import { loadShim, type Shim } from '../../src/native/binding.js';
 import { ERRNO } from '../../src/native/errno.js';
 import { FLOW_CONFIG, FLOW_KEY_LEN, FLOW_VALUE_LEN, FLOW_VNIS } from '../../src/native/flow-layout.js';
+import { run as command, start } from '../support/command.js';
+import { Capture } from '../support/pcap.js';
+import { compileTool } from '../support/plain-user.js';
 import { eventually } from '../support/wait.js';
 
 const shim = loadShim();
@@ -301,3 +304,69 @@ t.test('nothing passes but between on and off', async (t) => {
   t.equal(local(), 0);
   await offload.close();
 });
+
+t.test('nothing but IPv4 gets from the private namespace to the underlay', async (t) => {
+  for (const device of ['eth0', 'eth1']) writeFileSync(`/proc/sys/net/ipv6/conf/${device}/disable_ipv6`, '1');
+  const far = '02:00:00:00:50:02';
+  await run(`neighbour replace 192.0.2.2 lladdr ${far} dev eth0 nud permanent`);
+  const dir = mkdtempSync(join(tmpdir(), 'vtepd-flow-'));
+  const program = await compileTool(dir, 'raw-frame');
+  const file = join(dir, 'wire.pcap');
+  const tcpdump = start(`tcpdump -i eth1 -n -s 0 -U --immediate-mode -Z root -w ${file}`);
+  await tcpdump.says(/listening on/);
+  const wire = new Capture(tcpdump, file);
+  t.teardown(async () => {
+    await tcpdump.stop('SIGKILL');
+    rmSync(dir, { recursive: true });
+  });
+  let namespace = -1;
+  const offload = await FlowOffload.open(
+    { ...shim, flowNamespace: () => (namespace = shim.flowNamespace()) },
+    SPEC,
+    WAY,
+  );
+  t.teardown(() => offload.close());
+  const inside = ['nsenter', `--net=/proc/${process.pid}/fd/${namespace}`];
+  t.equal(await command([...inside, 'ip', '-6', 'address', 'show']), '', 'no IPv6 there, not even of lo');
+  const { mac: lead } = await getLink(LEAD);
+  const send = (type: string, payload: Buffer) => {
+    const frame = `${lead}02:00:00:00:50:01`.replaceAll(':', '') + type + payload.toString('hex');
+    return command([...inside, program, 'out', '3', frame]);
+  };
+  for (const type of FOREIGN) await send(type, ipv4Udp(1));
+  await send('0800', ipv4Udp(2));
+  await wire.until('the plain packet', isUdp(2));
+  const frames = await wire.frames();
+  t.ok(frames.length >= 1);
+  t.same(
+    frames.filter((frame) => !isUdp(2)(frame)).map((frame) => frame.toString('hex')),
+    [],
+    'that one alone',
+  );
+});
+
+/** EtherTypes before an IPv4 packet that has a route: its addresses lie where those of the program are read. */
+const FOREIGN = [
+  '86dd', // IPv6
+  '0806', // ARP
+  '88cc', // LLDP
+  '8847', // MPLS
+  '0040', // a length instead of a type
+  '8100000a0800', // a tag
+  '88a8000a8100000b0800', // two tags
+];
+
+/** From our address to a neighbour on the underlay. @param mark first byte of the payload */
+function ipv4Udp(mark: number): Buffer {
+  const packet = Buffer.alloc(48);
+  packet.set([0x45, 0, 0, 48, 0, 1, 0x40, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2]);
+  let sum = 0;
+  for (let at = 0; at < 20; at += 2) sum += packet.readUInt16BE(at);
+  packet.writeUInt16BE(~((sum & 0xffff) + (sum >>> 16)) & 0xffff, 10);
+  packet.set([0x80, 0, 0x12, 0xb5, 0, 28, 0, 0, mark], 20);
+  return packet;
+}
+
+function isUdp(mark: number): (frame: Buffer) => boolean {
+  return (frame) => frame.readUInt16BE(12) === 0x0800 && frame[14 + 9] === 17 && frame[14 + 28] === mark;
+}
