@@ -18,7 +18,7 @@ import { type Judgement, judge, overlayMtuFor } from './probe/verdict.js';
 import { Probing, type ProbingOptions } from './probing.js';
 import { parseIpAddress } from './wire/ip-address.js';
 import { DataPlaneError, type NewPeer, type PeerState } from './worker/data-plane.js';
-import type { Handle } from './worker/handle.js';
+import type { Handle, Mode } from './worker/handle.js';
 
 export interface PathCareOptions extends Omit<ProbingOptions, 'looked'> {
   readonly log: Logger;
@@ -83,11 +83,12 @@ export class PathCare {
   }
 
   /** Another MTU is asked for, or the VNI has another bridge. @returns when frames are judged by its overlay MTU */
-  change(vni: VniSettings): Promise<void> {
+  change(vni: VniSettings, mode: Mode = 'revert'): Promise<void> {
     return this.inTurn(async () => {
       const handle = this.#handle!;
       const overlayMtu = this.#overlayMtus.change(vni, handle.peers(vni.vni), await this.#tags(vni));
-      await handle.setPolicy(vni.vni, { overlayMtu, packetMax: vni.mtu === 'auto' ? 0 : vni.mtu });
+      const packetMax = vni.mtu === 'auto' ? 0 : vni.mtu;
+      await handle.setPolicy(vni.vni, { overlayMtu, packetMax }, mode);
       await followOnDevice(vni.tap, this.#overlayMtus.unbridgedMtu(vni.vni));
     });
   }

@@ -353,6 +353,7 @@ export class Vtep {
         if (this.#care.replied(peerIdx, nonce, len)) this.#receiving?.due();
       },
       addressText: ({ family, bytes, scopeId }) => this.#paths.addressText(family, bytes, scopeId),
+      entries: (vni) => this.#configuration.entries(vni),
       fdbEvents: (events) => {
         for (const event of events) this.events.publish(event);
       },

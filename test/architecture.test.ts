@@ -45,7 +45,13 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'worker/workers',
     'frame',
   ],
-  'worker/settling': ['worker/protocol', 'worker/data-plane', 'worker/desired-state', 'worker/workers'],
+  'worker/settling': [
+    'wire',
+    'worker/protocol',
+    'worker/data-plane',
+    'worker/desired-state',
+    'worker/workers',
+  ],
   'worker/captures': [
     'worker/protocol',
     'worker/data-plane',

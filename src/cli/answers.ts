@@ -22,6 +22,7 @@ export interface Status {
 
 export interface Vni {
   readonly vni: number;
+  readonly state: 'up' | 'settling';
   readonly tap: string;
   readonly bridge: string | null;
   readonly mac: string;

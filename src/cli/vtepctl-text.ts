@@ -28,7 +28,7 @@ export function statusText({ version, ready, uptimeS, underlay, vnis, warnings }
 }
 
 export function vnisText(vnis: readonly Vni[]): string {
-  const rows = vnis.map(({ vni, tap, bridge, mac, overlayMtu, peers, fdb }) => [
+  const rows = vnis.map(({ vni, state, tap, bridge, mac, overlayMtu, peers, fdb }) => [
     vni,
     tap,
     bridge,
@@ -37,8 +37,12 @@ export function vnisText(vnis: readonly Vni[]): string {
     peers,
     fdb.static,
     fdb.dynamic,
+    state,
   ]);
-  return formatTable(['VNI', 'TAP', 'BRIDGE', 'MAC', 'OVERLAY MTU', 'PEERS', 'STATIC', 'DYNAMIC'], rows);
+  return formatTable(
+    ['VNI', 'TAP', 'BRIDGE', 'MAC', 'OVERLAY MTU', 'PEERS', 'STATIC', 'DYNAMIC', 'STATE'],
+    rows,
+  );
 }
 
 /** A line each, as the API names them. @param etag '' none */

@@ -21,7 +21,9 @@ export interface FdbQuery {
 export function vniOf(dataPlane: DataPlane, params: { readonly vni: string }): number {
   const vni = parseWith('vni', params.vni, parseVni);
   if (dataPlane.vnis().some((state) => state.vni === vni)) return vni;
-  throw new ApiError('vni_not_found', `VNI ${vni} is not configured`);
+  const isLeft = dataPlane.settling().some((state) => state.vni === vni);
+  const why = isLeft ? ': a change of it failed, and it is settling; it goes by itself' : '';
+  throw new ApiError('vni_not_found', `VNI ${vni} is not configured${why}`);
 }
 
 /** The configured peer of this address, or of the name it was given by. @param status of peer_not_found */

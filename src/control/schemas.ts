@@ -113,6 +113,12 @@ export const vniChanges = { ...strict(VNI_FIELDS), minProperties: 1, examples: [
 
 export const vniSchema = object({
   vni: count,
+  state: {
+    type: 'string',
+    enum: ['up', 'settling'],
+    description:
+      'settling: a change failed before all data-plane threads had answered; until they agree, the number and the TAP stay taken',
+  },
   tap: text,
   bridge: nullableText,
   address: { type: 'array', items: text },

@@ -25,6 +25,11 @@ export class OverlayDevices {
    * @throws HostError, that of the first one in order which cannot be had; the others are closed again
    */
   async open(specs: readonly OverlayDeviceSpec[]): Promise<readonly OverlayDevice[]> {
+    for (const { tap } of specs)
+      if (this.#open.has(tap))
+        throw new HostError(
+          `TAP ${tap} is still open: a VNI that had it is settling after a change that failed`,
+        );
     const opened = await Promise.allSettled(
       specs.map((spec) => this.#inTurn([spec.bridge], () => openOverlayDevice(this.#shim, spec))),
     );
@@ -37,12 +42,15 @@ export class OverlayDevices {
     throw failure.reason;
   }
 
-  /** Takes back every change of these devices. @throws HostError naming what could not be taken back */
+  /**
+   * Takes back every change of these devices; those that are closed already are left out.
+   * @throws HostError naming what could not be taken back
+   */
   async close(names: readonly string[]): Promise<void> {
+    const open = names.flatMap((name) => this.#open.get(name) ?? []);
     const closed = await Promise.allSettled(
-      names.map((name) => {
-        const device = this.#open.get(name)!;
-        this.#open.delete(name);
+      open.map((device) => {
+        this.#open.delete(device.name);
         return this.#inTurn([device.bridge], () => device.close());
       }),
     );

@@ -1,12 +1,14 @@
 /**
  * A difference carried out on the running overlay: each step is registered with what takes it back, so that the caller can
  * have all or nothing, and what comes is there before anything goes, where it can be. Who is not named in the difference
- * is not touched.
+ * is not touched. Taking back does not fail because a worker is slow or dies: it changes what the workers are to know,
+ * which they come to know later.
  */
 import type { Difference, VniDifference } from '../config/diff.js';
 import type { VniSettings } from '../config/settings.js';
 import type { OwnSettings } from '../config/vni-words.js';
 import type { Rollback } from '../host/rollback.js';
+import type { Mode } from '../worker/handle.js';
 import type { VniPolicy } from '../worker/protocol.js';
 import type { Overlay } from './overlay.js';
 
@@ -28,33 +30,34 @@ export async function carryOut(
 async function add(vnis: readonly VniSettings[], overlay: Overlay, undo: Rollback): Promise<void> {
   if (vnis.length === 0) return;
   await overlay.add(vnis);
-  for (const vni of vnis) undo.push(() => overlay.remove(vni));
+  for (const vni of vnis) undo.push(() => overlay.takeBack(vni));
 }
 
 /** Taken back, it begins anew: what was learned is lost. */
 async function remove(vni: VniSettings, overlay: Overlay, undo: Rollback): Promise<void> {
   await overlay.remove(vni);
-  undo.push(() => overlay.add([vni]));
+  undo.push(() => overlay.restore(vni));
 }
 
 async function changeVni(difference: VniDifference, overlay: Overlay, undo: Rollback): Promise<void> {
   const { before, after, fields, peersRemoved, peersAdded } = difference;
-  const both = async (work: (settings: VniSettings, former: VniSettings) => Promise<void>) => {
-    undo.push(() => work(before, after));
-    await work(after, before);
+  const both = async (work: (settings: VniSettings, mode: Mode) => Promise<void>) => {
+    undo.push(() => work(before, 'reconcile'));
+    await work(after, 'revert');
   };
   const has = (field: keyof OwnSettings) => fields.includes(field);
   const policy = POLICY.filter(has);
-  if (policy.length > 0) await both(({ vni, ...own }) => overlay.setPolicy(vni, pick(own, policy)));
+  if (policy.length > 0)
+    await both(({ vni, ...own }, mode) => overlay.setPolicy(vni, pick(own, policy), mode));
   if (has('addresses')) await both((vni) => overlay.readdress(vni));
   if (has('bridge')) await both((vni) => overlay.moveTo(vni));
-  if (has('mtu') || has('bridge')) await both((vni) => overlay.changeMtu(vni));
+  if (has('mtu') || has('bridge')) await both((vni, mode) => overlay.changeMtu(vni, mode));
   if (peersRemoved.length > 0) {
-    undo.push(() => overlay.addPeers(before, peersRemoved));
+    undo.push(() => overlay.addPeers(before, peersRemoved, 'reconcile'));
     await overlay.removePeers(after, peersRemoved);
   }
   if (peersAdded.length > 0) {
-    undo.push(() => overlay.removePeers(before, peersAdded));
+    undo.push(() => overlay.removePeers(before, peersAdded, 'reconcile'));
     await overlay.addPeers(after, peersAdded);
   }
 }

@@ -55,6 +55,8 @@ export interface ConfigurationOptions {
   readonly settled: () => void;
 }
 
+/** A change that failed so may have been made, or may be made later. */
+const UNANSWERED: readonly string[] = ['dataplane_timeout', 'dataplane_down'];
 const NOT_LOOKED = () => {};
 const NOTHING_CHANGED: ReloadReport = { changed: [], needsRestart: [], hasFile: false };
 
@@ -193,8 +195,7 @@ export class LiveConfiguration {
       if (before === undefined) this.#refuseTooManyEntries(vni, text);
       const state = edits.withEntry(this.#state, vni, text, peer);
       await this.#become(this.#base, state, async (undo) => {
-        await this.#handle.putFdb(vni, mac, peer);
-        undo.push(() => (before ? this.#handle.putFdb(vni, mac, before) : this.#handle.deleteFdb(vni, mac)));
+        await this.#changeFdb(vni, [mac], undo, () => this.#handle.putFdb(vni, mac, peer));
       });
     });
   }
@@ -203,10 +204,9 @@ export class LiveConfiguration {
     return this.#inTurn(async () => {
       const text = formatMac(mac.high, mac.low);
       const state = edits.withoutEntries(this.#state, vni, (other) => other === text);
-      const peer = this.entries(vni).get(text);
+      const macs = this.entries(vni).has(text) ? [mac] : [];
       await this.#become(this.#base, state, async (undo) => {
-        await this.#handle.deleteFdb(vni, mac);
-        if (peer !== undefined) undo.push(() => this.#handle.putFdb(vni, mac, peer));
+        await this.#changeFdb(vni, macs, undo, () => this.#handle.deleteFdb(vni, mac));
       });
     });
   }
@@ -219,13 +219,34 @@ export class LiveConfiguration {
         filter.type !== 'dynamic' && (filter.peer === '' || meant.has(peer));
       const state = edits.withoutEntries(this.#state, vni, isGone);
       const gone = [...this.entries(vni)].filter(([mac, peer]) => isGone(mac, peer));
+      const macs = gone.map(([mac]) => parseMac(mac)!);
       let removed = 0;
       await this.#become(this.#base, state, async (undo) => {
-        removed = await this.#handle.flushFdb(vni, filter);
-        for (const [mac, peer] of gone) undo.push(() => this.#handle.putFdb(vni, parseMac(mac)!, peer));
+        removed = await this.#changeFdb(vni, macs, undo, () => this.#handle.flushFdb(vni, filter));
       });
       return removed;
     });
+  }
+
+  /**
+   * Static entries are what the state says they are once it holds again. A change that was refused has made none; one that a
+   * worker did not answer may have been made.
+   */
+  async #changeFdb<T>(
+    vni: number,
+    macs: readonly MacParts[],
+    undo: Rollback,
+    change: () => Promise<T>,
+  ): Promise<T> {
+    const takeBack = () => this.#handle.settleFdb(vni, macs);
+    try {
+      const answer = await change();
+      undo.push(takeBack);
+      return answer;
+    } catch (error) {
+      if (UNANSWERED.includes((error as DataPlaneError).code)) undo.push(takeBack);
+      throw error;
+    }
   }
 
   /** A peer's name has other addresses: what is configured is the same, what it comes to is not. */

@@ -3,6 +3,7 @@
  * tells the workers, follows the TAPs that come and go, and grants or withdraws the offload. What a flow is, and how long it
  * is passed, is `datapath/flows.ts`'s.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import { FlowOffload, type FlowSpec, type FlowWay } from '../host/flow-offload.js';
 import { HostError } from '../host/host-error.js';
 import type { Logger } from '../log.js';
@@ -15,6 +16,9 @@ import type { Handle } from '../worker/handle.js';
 const SLOTS = 256;
 /** Setting up changes the network, which is a reason to look again: what fails is tried so often. */
 const ATTEMPTS = 3;
+/** How long the end of what was set up is waited for, ms. */
+const CLOSE_MS = 2000;
+const STILL_USED = 'a data-plane thread has not let go of the former maps yet';
 
 export interface KnownFlowsOptions extends FlowSpec {
   readonly shim: Shim;
@@ -39,6 +43,8 @@ export class KnownFlows {
   /** Why it is not in use; '' it is. */
   #why = '';
   #said = '';
+  /** What was set up before and a worker may still use. */
+  #closing: Promise<void> | undefined;
 
   constructor(options: KnownFlowsOptions, open = FlowOffload.open) {
     this.#options = options;
@@ -68,7 +74,7 @@ export class KnownFlows {
     } catch (error) {
       await this.end((error as Error).message);
       this.#key = key;
-      this.#failures++;
+      if ((error as Error).message !== STILL_USED) this.#failures++;
     }
   }
 
@@ -107,15 +113,25 @@ export class KnownFlows {
     this.#offload = undefined;
     this.#key = '';
     if (!offload) return;
-    // Nobody may ask these maps any more: their descriptors' numbers will be others'.
-    await this.#options.handle.setFlows(undefined);
-    await offload.close();
+    // No worker may use these maps any more: their descriptors' numbers will be others'. A slow one delays the end.
+    const closing = this.#options.handle.setFlows(undefined).then(() => offload.close());
+    this.#closing = closing;
+    const waiting = new AbortController();
+    const limit = delay(CLOSE_MS, undefined, { signal: waiting.signal }).catch(() => {});
+    const done = closing.finally(() => {
+      this.#closing = undefined;
+      waiting.abort();
+    });
+    // Beyond the limit nobody hears of a failure; what cannot be taken back goes with the daemon.
+    done.catch(() => {});
+    await Promise.race([done, limit]);
   }
 
   async #openFor(way: FlowWay, key: string): Promise<FlowOffload> {
     if (this.#offload && this.#key === key) return this.#offload;
     this.#off();
     await this.#takeBack();
+    if (this.#closing) throw new HostError(STILL_USED);
     const { shim, workers, ttl, udpChecksum, handle } = this.#options;
     const offload = await this.#open(shim, this.#options, way);
     this.#offload = offload;

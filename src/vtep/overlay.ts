@@ -4,6 +4,7 @@
  *
  * A VNI comes in two steps, because the devices of all those of the start must be open before the workers run.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import type { PeerSettings, Settings, VniSettings } from '../config/settings.js';
 import type { Events } from '../events.js';
 import { deriveMac } from '../host/mac-address.js';
@@ -17,10 +18,14 @@ import type { PathCare } from '../path-care.js';
 import { type IpAddress, parseIpAddress } from '../wire/ip-address.js';
 import { formatMac, parseMac } from '../wire/mac.js';
 import type { NewPeer } from '../worker/data-plane.js';
-import type { Handle, NewVni } from '../worker/handle.js';
+import type { Handle, Mode, NewVni } from '../worker/handle.js';
 import type { VniPolicy } from '../worker/protocol.js';
 import { PeerDuplicates } from './peer-duplicates.js';
 import type { Warnings } from './warnings.js';
+
+/** How long a removal that is taken back waits for what still holds its number or TAP, and how often it looks, ms. */
+const RESTORE_MS = 30_000;
+const RESTORE_LOOK_MS = 20;
 
 export interface OverlayOptions {
   readonly settings: Pick<Settings, 'workers'>;
@@ -89,14 +94,14 @@ export class Overlay {
    * From now on frames of this VNI are forwarded. The overlay MTU is not adjusted in between: a VNI whose peers are still
    * to come would get the overlay MTU of a VNI without peers.
    */
-  async configure({ settings, device, peers }: OpenVni): Promise<void> {
+  async configure({ settings, device, peers }: OpenVni, mode: Mode = 'revert'): Promise<void> {
     const handle = this.#handle!;
     const { care } = this.#options;
     await care.inTurn(async () => {
-      await handle.addVni(newVni(settings, device, care.overlayMtu(settings.vni)));
-      await handle.addPeers(settings.vni, peers);
+      await handle.addVni(newVni(settings, device, care.overlayMtu(settings.vni)), mode);
+      await handle.addPeers(settings.vni, peers, mode);
     });
-    await this.#restoreEntries(settings.vni, peers);
+    await this.#restoreEntries(settings.vni, peers, mode);
   }
 
   /** Resolves when overlay MTUs and path MTUs are those of the present peers. */
@@ -106,12 +111,11 @@ export class Overlay {
 
   /** All of these VNIs, or none. @throws Error for people */
   async add(vnis: readonly VniSettings[]): Promise<void> {
+    for (const { vni } of vnis) this.#handle!.refuseTaken(vni);
     const opened = await this.open(vnis);
     const undo = new Rollback();
     await undo.guard(async () => {
-      for (const { settings } of opened) undo.push(() => this.#withdraw(settings));
-      // Runs first: while a worker that died is replaced, nothing can be withdrawn.
-      undo.push(() => this.#handle!.revived());
+      for (const { settings } of opened) undo.push(() => this.#abandon(settings));
       for (const vni of opened) await this.configure(vni);
     });
     for (const { vni } of vnis) this.#options.events.publish({ type: 'vni', vni, action: 'added' });
@@ -122,8 +126,31 @@ export class Overlay {
     this.#options.events.publish({ type: 'vni', vni: vni.vni, action: 'removed' });
   }
 
-  async setPolicy(vni: number, policy: Partial<VniPolicy>): Promise<void> {
-    await this.#handle!.setPolicy(vni, policy);
+  /** Takes an addition back; what the workers do not answer in time is done later. */
+  async takeBack(vni: VniSettings): Promise<void> {
+    await this.#abandon(vni);
+    this.#options.events.publish({ type: 'vni', vni: vni.vni, action: 'removed' });
+  }
+
+  /**
+   * Takes a removal back. The VNI's number or TAP may still be held by the change that failed: for its end it waits, but not
+   * for ever. @throws Error for people: the VNI is missing from then on
+   */
+  async restore(vni: VniSettings): Promise<void> {
+    for (const untilMs = performance.now() + RESTORE_MS; this.#isHeld(vni) && performance.now() < untilMs; )
+      await delay(RESTORE_LOOK_MS);
+    this.#handle!.refuseTaken(vni.vni);
+    const [opened] = await this.open([vni]);
+    await this.configure(opened, 'reconcile');
+    this.#options.events.publish({ type: 'vni', vni: vni.vni, action: 'added' });
+  }
+
+  #isHeld({ vni, tap }: VniSettings): boolean {
+    return this.#handle!.settling().some((state) => state.vni === vni || state.tap === tap);
+  }
+
+  async setPolicy(vni: number, policy: Partial<VniPolicy>, mode: Mode): Promise<void> {
+    await this.#handle!.setPolicy(vni, policy, mode);
   }
 
   async readdress({ tap, addresses }: VniSettings): Promise<void> {
@@ -136,16 +163,16 @@ export class Overlay {
     this.#handle!.setBridge(vni, bridge);
   }
 
-  async changeMtu(vni: VniSettings): Promise<void> {
-    await this.#options.care.change(vni);
+  async changeMtu(vni: VniSettings, mode: Mode): Promise<void> {
+    await this.#options.care.change(vni, mode);
   }
 
   /** @param vni with its settings as they are then */
-  async addPeers({ vni }: VniSettings, added: readonly PeerSettings[]): Promise<void> {
+  async addPeers({ vni }: VniSettings, added: readonly PeerSettings[], mode: Mode = 'revert'): Promise<void> {
     const { paths } = this.#options;
     const [resolved] = await paths.resolvePeers([added]);
     this.#duplicates.add(vni, [...this.#knownBefore(vni, resolved), ...paths.duplicates(resolved)]);
-    await this.#addResolved(vni, resolved);
+    await this.#addResolved(vni, resolved, mode);
   }
 
   /** Which of them have the address of a peer that is there. */
@@ -158,35 +185,39 @@ export class Overlay {
     });
   }
 
-  async #addResolved(vni: number, resolved: readonly NewPeer[]): Promise<void> {
+  async #addResolved(vni: number, resolved: readonly NewPeer[], mode: Mode): Promise<void> {
     const handle = this.#handle!;
     const known = new Set(handle.peers(vni).map(({ address }) => address.text));
     const fresh = resolved.filter(({ address }) => !known.has(address.text));
     if (fresh.length === 0) return;
-    await handle.addPeers(vni, fresh);
-    await this.#restoreEntries(vni, fresh);
+    await handle.addPeers(vni, fresh, mode);
+    await this.#restoreEntries(vni, fresh, mode);
     this.#tellPeers(vni, fresh, 'added');
   }
 
   /** @param vni with its settings as they are then: an address that another of its names has, too, stays a peer */
-  async removePeers(vni: VniSettings, removed: readonly PeerSettings[]): Promise<void> {
+  async removePeers(
+    vni: VniSettings,
+    removed: readonly PeerSettings[],
+    mode: Mode = 'revert',
+  ): Promise<void> {
     const handle = this.#handle!;
     const hosts = new Set(removed.map(({ host }) => host));
     const gone = handle.peers(vni.vni).filter((peer) => hosts.has(hostOf(peer)));
     this.#duplicates.remove(vni.vni, (host) => hosts.has(host));
-    await this.#removeAll(vni, gone, (host) => !hosts.has(host));
+    await this.#removeAll(vni, gone, (host) => !hosts.has(host), mode);
   }
 
   /** A name has other addresses: those that are new are peers before the old ones are none any more. */
   async follow(vni: VniSettings, name: string, addresses: readonly IpAddress[]): Promise<void> {
     const handle = this.#handle!;
-    await this.#addAnew(vni, (host) => host === name);
+    await this.#addAnew(vni, (host) => host === name, 'revert');
     const current = new Set(addresses.map(({ text }) => text));
     this.#duplicates.remove(vni.vni, (host, address) => host === name && !current.has(address));
     const gone = handle
       .peers(vni.vni)
       .filter((peer) => peer.name === name && !current.has(peer.address.text));
-    await this.#removeAll(vni, gone, (host) => host !== name);
+    await this.#removeAll(vni, gone, (host) => host !== name, 'revert');
   }
 
   /** @param others which other hosts of the VNI may have the same addresses: names, or a peer that was given by one of them */
@@ -194,26 +225,29 @@ export class Overlay {
     vni: VniSettings,
     gone: readonly NewPeer[],
     others: (host: string) => boolean,
+    mode: Mode,
   ): Promise<void> {
-    for (const { address } of gone) await this.#handle!.removePeer(vni.vni, address.text);
+    for (const { address } of gone) await this.#handle!.removePeer(vni.vni, address.text, mode);
     this.#tellPeers(vni.vni, gone, 'removed');
     const texts = new Set(gone.map(({ address }) => address.text));
     const mayHave = (host: string) => texts.has(host) || parseIpAddress(host) === undefined;
-    if (gone.length > 0) await this.#addAnew(vni, (host) => others(host) && mayHave(host));
+    if (gone.length > 0) await this.#addAnew(vni, (host) => others(host) && mayHave(host), mode);
   }
 
   /** Addresses that two names have are no mistake here, and who says them is a name server: nobody is warned. */
-  async #addAnew(vni: VniSettings, which: (host: string) => boolean): Promise<void> {
+  async #addAnew(vni: VniSettings, which: (host: string) => boolean, mode: Mode): Promise<void> {
     const { paths } = this.#options;
     const [resolved] = await paths.resolvePeers([vni.peers.filter(({ host }) => which(host))]);
-    await this.#addResolved(vni.vni, resolved);
+    await this.#addResolved(vni.vni, resolved, mode);
   }
 
   /** Puts the static entries that are to be there and whose peers have come. */
-  async #restoreEntries(vni: number, peers: readonly NewPeer[]): Promise<void> {
+  async #restoreEntries(vni: number, peers: readonly NewPeer[], mode: Mode): Promise<void> {
     const entries = this.#options.entries(vni);
     if (entries.size === 0) return;
     const come = new Set(peers.map(({ address }) => address.text));
+    const macs = [...entries].flatMap(([mac, peer]) => (come.has(peer) ? parseMac(mac)! : []));
+    if (mode === 'reconcile') return this.#handle!.settleFdb(vni, macs);
     for (const [mac, peer] of entries)
       if (come.has(peer)) await this.#handle!.putFdb(vni, parseMac(mac)!, peer);
   }
@@ -221,21 +255,31 @@ export class Overlay {
   /** Frames first, then what follows from paths, then the device: whatever was made of it. */
   async #withdraw(vni: VniSettings): Promise<void> {
     const handle = this.#handle!;
-    const { care, devices, log } = this.#options;
-    if (handle.vnis().some((state) => state.vni === vni.vni)) {
-      const peers = handle.peers(vni.vni);
-      await care.end(vni.vni);
-      try {
-        await handle.removeVni(vni.vni);
-      } catch (error) {
-        await care.begin(vni, peers);
-        throw error;
-      }
-    } else await care.end(vni.vni);
+    const { care } = this.#options;
+    const peers = handle.peers(vni.vni);
+    await care.end(vni.vni);
+    try {
+      await handle.removeVni(vni.vni);
+    } catch (error) {
+      await care.begin(vni, peers);
+      throw error;
+    }
     this.#warnNoMore(vni.vni);
-    // The VNI is gone whatever somebody else did to its device or bridge.
-    await devices.close([vni.tap]).catch((error: Error) => {
-      log.warn({ vni: vni.vni, error: error.message }, 'not all that was made for a VNI could be taken back');
+    await this.#close(vni);
+  }
+
+  /** The same without a way back: the device is closed as soon as no worker uses it, which may be later. */
+  async #abandon(vni: VniSettings): Promise<void> {
+    await this.#options.care.end(vni.vni);
+    this.#warnNoMore(vni.vni);
+    await this.#handle!.abandonVni(vni.vni, () => this.#close(vni));
+  }
+
+  /** The VNI is gone whatever somebody else did to its device or bridge. */
+  async #close({ vni, tap }: VniSettings): Promise<void> {
+    await this.#options.devices.close([tap]).catch((error: Error) => {
+      const text = 'not all that was made for a VNI could be taken back';
+      this.#options.log.warn({ vni, error: error.message }, text);
     });
   }
 

@@ -28,6 +28,7 @@ import {
   type Answer,
   type CaptureChange,
   type Change,
+  type ChangeErrorCode,
   type FlowsInit,
   isRemoval,
   type TunnelInit,
@@ -44,8 +45,8 @@ const VLAN_POLICY = { pass: VLAN_PASS, strip: VLAN_STRIP, drop: VLAN_DROP };
 
 /** A change that the data plane refuses, with its stable code. */
 export class Refusal extends Error {
-  readonly code: 'fdb_entry_not_found';
-  constructor(code: 'fdb_entry_not_found', message: string) {
+  readonly code: ChangeErrorCode;
+  constructor(code: ChangeErrorCode, message: string) {
     super(message);
     this.code = code;
   }
@@ -55,7 +56,7 @@ export class Refusal extends Error {
 export interface PortChanges {
   /** The network reports a smaller path: `Loop.lowerPath`. @param row packed address and port @param mtu bytes @param nowS seconds */
   lowerPath(row: Int32Array, mtu: number, nowS: number): void;
-  /** Begins to read a VNI's TAP. */
+  /** Begins to read a VNI's TAP. @throws Refusal */
   attachTap(vniIdx: number, tapFd: number): void;
   /** Reads and writes it no more: its descriptor may be closed. What is still under way for the VNI counts nowhere. */
   detachVni(vniIdx: number): void;
@@ -151,6 +152,8 @@ export class Applier {
   #addVni(change: Extract<Change, { op: 'vni.add' }>): Answer {
     const { vnis, counters, members } = this.#tables;
     const { vniIdx, policy } = change;
+    // First, as it may be refused: nothing is to be left of a VNI then.
+    this.#ports.attachTap(vniIdx, change.tapFd);
     this.#startRow(counters.vniBase(vniIdx), VNI_ROW, V_GENERATION, change.generation);
     this.#startRow(counters.peerBase(change.otherIdx), PEER_ROW, P_GENERATION, change.otherGeneration);
     this.#writePolicy(vniIdx, policy);
@@ -159,7 +162,6 @@ export class Applier {
     vnis.otherIdx[vniIdx] = change.otherIdx;
     vnis.add(vniIdx, change.vni);
     members.add(vniIdx, change.otherIdx, 1, false);
-    this.#ports.attachTap(vniIdx, change.tapFd);
     return {};
   }
 

@@ -111,6 +111,11 @@ export interface DataPlane {
   /** True once the whole configuration has been acknowledged and every worker lives. */
   readonly ready: boolean;
   vnis(): readonly VniState[];
+  /**
+   * VNIs that the workers do not agree about yet, after a change that failed. One that is to go is not in `vnis` any more; its
+   * number and its TAP stay taken until it leaves this list.
+   */
+  settling(): readonly VniState[];
   /** @throws DataPlaneError vni_not_found */
   peers(vni: number): readonly PeerState[];
   /** @throws DataPlaneError peer_exists, vni_not_found, dataplane_timeout */
@@ -134,7 +139,7 @@ export interface DataPlane {
   snapshot(vni: number): VniSnapshot;
   /** @throws DataPlaneError vni_not_found */
   rows(vni: number): VniRows;
-  /** A VNI without its peers: its own row, and how many peers there are. @throws DataPlaneError vni_not_found */
+  /** A VNI without its peers, be it settling: its own row, and how many peers there are. @throws DataPlaneError vni_not_found */
   totals(vni: number): { vni: Float64Array; peers: number };
   /** Cells of the global row: read with the G_ offsets. */
   globals(): Float64Array;

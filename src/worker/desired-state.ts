@@ -32,6 +32,10 @@ export interface VniRecord {
   readonly peers: VniPeers;
   /** It is being removed: nothing may be asked of it any more. */
   leaving: boolean;
+  /** Reconciliations under way (`settling.ts`). */
+  settling: number;
+  /** Closes what the workers used for it; called once, when none of them does any more. */
+  release: (() => Promise<void>) | undefined;
 }
 
 export class DesiredState {
@@ -58,8 +62,14 @@ export class DesiredState {
   /** @throws DataPlaneError vni_not_found */
   vni(vni: number): VniRecord {
     const record = this.#vnis.get(vni);
-    if (!record) throw new DataPlaneError('vni_not_found', `VNI ${vni} is not configured`);
-    return record;
+    if (record) return record;
+    const why = this.leftover(vni) ? ': a change of it failed, and it is settling' : '';
+    throw new DataPlaneError('vni_not_found', `VNI ${vni} is not configured${why}`);
+  }
+
+  /** One that is configured, or that workers may still know. */
+  find(vni: number): VniRecord | undefined {
+    return this.#vnis.get(vni) ?? this.leftover(vni);
   }
 
   /** Whether this record still is what its VNI is to be. */
@@ -67,10 +77,38 @@ export class DesiredState {
     return this.#vnis.get(record.state.vni) === record;
   }
 
+  /** Whether its rows are taken, and workers may know it. */
+  holds(record: VniRecord): boolean {
+    return this.#holders.has(record);
+  }
+
+  /** VNIs about which the workers may not agree: those that are to go, and those whose change failed. */
+  settling(): VniRecord[] {
+    return [...this.#holders].filter((record) => record.settling > 0 || !this.has(record));
+  }
+
+  /** A VNI that is to go, as workers may still use it. */
+  leftover(vni: number): VniRecord | undefined {
+    return [...this.#holders].find((record) => record.state.vni === vni && !this.has(record));
+  }
+
+  /** @throws DataPlaneError vni_exists: it is there, or still held by a change that failed */
+  refuseTaken(vni: number): void {
+    if (this.leftover(vni))
+      throw new DataPlaneError(
+        'vni_exists',
+        `VNI ${vni} is settling: a change of it failed, and data-plane threads may still use its TAP; try again when it is no longer listed`,
+      );
+    const record = this.#vnis.get(vni);
+    if (!record) return;
+    const settling = record.settling > 0 ? ' (it is settling after a change that failed)' : '';
+    throw new DataPlaneError('vni_exists', `VNI ${vni} exists already${settling}`);
+  }
+
   /** @throws DataPlaneError vni_exists, table_full */
   add({ macParts, tapFds, ...state }: NewVni): VniRecord {
     const { vni } = state;
-    if (this.#vnis.has(vni)) throw new DataPlaneError('vni_exists', `VNI ${vni} exists already`);
+    this.refuseTaken(vni);
     if (this.#vniRows.free === 0)
       throw new DataPlaneError(
         'table_full',
@@ -80,7 +118,8 @@ export class DesiredState {
     const { first: vniIdx, generation } = this.#vniRows.take();
     const { first: otherIdx, generation: otherGeneration } = this.#peerRows.take();
     const peers = new VniPeers();
-    const rows = { generation, otherGeneration, peers, leaving: false };
+    const life = { leaving: false, settling: 0, release: undefined };
+    const rows = { generation, otherGeneration, peers, ...life };
     const record = { state: { ...state, vniIdx, otherIdx }, tapFds, macParts, ...rows };
     this.#vnis.set(vni, record);
     this.#holders.add(record);

@@ -4,8 +4,11 @@
  * nothing else of the workers'.
  *
  * While one of the workers is being replaced, changes are refused. A change under way when one dies fails with
- * `dataplane_down`, though others may have made it: then all are set right by the desired state (`settling.ts`), and a
- * change of the FDB is to be repeated.
+ * `dataplane_down`, and one that a worker does not answer in time with `dataplane_timeout`, though workers may have made it
+ * or make it later: then all are reconciled with the desired state (`settling.ts`).
+ *
+ * Changes come in two modes. Those of a caller revert the desired state when they fail. Those that take back another one
+ * (`Mode` reconcile) cannot fail: the desired state stays as they say, and the workers follow as soon as they can.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { CounterBlocks } from '../stats/counter-blocks.js';
@@ -25,7 +28,13 @@ import {
 import { DesiredState, type NewVni, type VniRecord } from './desired-state.js';
 import { type FdbEvent, FdbEventReader } from './fdb-events.js';
 import { type FdbItem, itemsOf } from './fdb-page.js';
-import type { FlowsInit, MacParts, TunnelInit, VniPolicy } from './protocol.js';
+import {
+  CHANGE_TIMEOUT_MS,
+  type FlowsInit,
+  type MacParts,
+  type TunnelInit,
+  type VniPolicy,
+} from './protocol.js';
 import { Settling } from './settling.js';
 import { type PeerRun, peerOf } from './vni-peers.js';
 import { Workers, type WorkersOptions } from './workers.js';
@@ -43,6 +52,8 @@ export interface HandleOptions extends WorkersOptions {
   addressText: (address: { family: 4 | 6; bytes: Uint8Array; scopeId: number }) => string;
   /** Takes what became of FDB entries, while `watchFdb` is on: some hundred at once, some times a second. */
   fdbEvents?: (events: readonly FdbEvent[]) => void;
+  /** Static entries that a VNI is to have, MAC → address of a peer: what a failed change took along is put back. */
+  entries?: (vni: number) => ReadonlyMap<string, string>;
 }
 
 /** What is to be captured. */
@@ -53,6 +64,9 @@ export interface CaptureRequest {
   /** Bytes of a packet that are kept at most. */
   snapLen: number;
 }
+
+/** What becomes of the desired state when a worker does not make a change: reverted, or kept and brought about later. */
+export type Mode = 'revert' | 'reconcile';
 
 /** What a worker that died is given for its successor to come, and how often it is looked for, ms. */
 const REVIVAL_MS = 5000;
@@ -82,7 +96,8 @@ export class Handle implements DataPlane {
         if (this.#desired.fdbEvents) options.fdbEvents?.(reader.read(report));
       },
     });
-    this.#settling = new Settling(this.#desired, this.#workers);
+    const { entries = () => new Map() } = options;
+    this.#settling = new Settling(this.#desired, this.#workers, { entries });
     this.#captures = new Captures(this.#desired, this.#workers);
     this.#blocks = new CounterBlocks(this.counters);
   }
@@ -116,6 +131,7 @@ export class Handle implements DataPlane {
 
   /** Lets the workers finish their round and end. */
   stop(): Promise<void> {
+    this.#settling.stop();
     return this.#workers.stop();
   }
 
@@ -123,28 +139,60 @@ export class Handle implements DataPlane {
     return Array.from(this.#desired.records, (record) => record.state);
   }
 
+  settling(): readonly VniState[] {
+    return this.#desired.settling().map(({ state }) => state);
+  }
+
+  /** @throws DataPlaneError vni_exists: the VNI is there, or a failed change still holds it */
+  refuseTaken(vni: number): void {
+    this.#desired.refuseTaken(vni);
+  }
+
   peers(vni: number): readonly PeerState[] {
     return [...this.#desired.vni(vni).peers];
   }
 
-  /** If it fails, nothing of it stays. @throws DataPlaneError vni_exists, dataplane_down, dataplane_timeout */
-  async addVni(vni: NewVni): Promise<VniState> {
-    this.#workers.checkReady();
+  /**
+   * If it fails, nothing of it stays in the end; the descriptors of its TAP may be closed when `abandonVni` says so.
+   * @throws DataPlaneError vni_exists, dataplane_down, dataplane_timeout
+   */
+  async addVni(vni: NewVni, mode: Mode = 'revert'): Promise<VniState> {
+    if (mode === 'revert') this.#workers.checkReady();
     const record = this.#desired.add(vni);
     try {
       await this.#workers.askEach((index) => this.#desired.vniChange(record, index));
     } catch (error) {
-      this.#desired.remove(record);
-      this.#settling.vni(record);
-      throw error;
+      if (mode === 'revert') this.#desired.remove(record);
+      void this.#settling.vni(record);
+      if (mode === 'revert') throw error;
     }
     return record.state;
   }
 
   /**
+   * Takes a VNI back whatever the workers answer: from now on it is not desired, and its number stays taken until they agree.
+   * @param release closes what they used for it: called once, when none of them does any more. When they have ended, nobody
+   * calls it
+   * @returns when it is released, or when a worker has not answered within the time of a change: then that is still to come
+   */
+  async abandonVni(vni: number, release: () => Promise<void>): Promise<void> {
+    const record = this.#desired.find(vni);
+    if (!record) return release();
+    const released = new Promise<void>((resolve) => {
+      record.release = () => release().finally(resolve);
+    });
+    if (this.#desired.has(record)) {
+      record.leaving = true;
+      this.#left(record);
+      void this.#settling.vni(record);
+    }
+    await this.#soon(released);
+  }
+
+  /**
    * Removes a VNI with its peers and its FDB entries. Once all workers have, their descriptors of its TAP may be closed, and
    * frames for it count as `vni_not_found`; its counters are gone. Until then it is still listed. If it fails, the VNI stays,
-   * though without some of its FDB entries.
+   * though without some of its learned entries.
    * @throws DataPlaneError vni_not_found, dataplane_down, dataplane_timeout
    */
   async removeVni(vni: number): Promise<void> {
@@ -155,13 +203,17 @@ export class Handle implements DataPlane {
       await this.#workers.ask({ op: 'vni.del', vniIdx: record.state.vniIdx });
     } catch (error) {
       record.leaving = false;
-      this.#settling.vni(record);
+      void this.#settling.vni(record);
       throw error;
     }
+    this.#left(record);
+    this.#desired.giveRows(record);
+  }
+
+  #left(record: VniRecord): void {
     this.#captures.vniGone(record.state.vniIdx);
     this.#desired.remove(record);
-    this.#desired.giveRows(record);
-    this.#options.vniLeft?.(vni);
+    this.#options.vniLeft?.(record.state.vni);
     this.#options.peersChanged();
   }
 
@@ -170,18 +222,20 @@ export class Handle implements DataPlane {
    * FDB holds evicts what is too much; those that hold most lose first. If it fails, nothing of it stays.
    * @throws DataPlaneError vni_not_found, dataplane_down, dataplane_timeout
    */
-  async setPolicy(vni: number, changes: Partial<VniPolicy>): Promise<void> {
+  async setPolicy(vni: number, changes: Partial<VniPolicy>, mode: Mode = 'revert'): Promise<void> {
     const record = this.#vni(vni);
-    this.#workers.checkReady();
+    if (mode === 'revert') this.#workers.checkReady();
     const before = record.state.policy;
     try {
       await this.#tellPolicy(record, changes);
     } catch (error) {
-      const names = Object.keys(changes) as (keyof VniPolicy)[];
-      const restored = Object.fromEntries(names.map((name) => [name, before[name]]));
-      record.state = { ...record.state, policy: { ...record.state.policy, ...restored } };
-      this.#settling.policy(record);
-      throw error;
+      if (mode === 'revert') {
+        const names = Object.keys(changes) as (keyof VniPolicy)[];
+        const restored = Object.fromEntries(names.map((name) => [name, before[name]]));
+        record.state = { ...record.state, policy: { ...record.state.policy, ...restored } };
+      }
+      void this.#settling.policy(record);
+      if (mode === 'revert') throw error;
     }
   }
 
@@ -207,7 +261,7 @@ export class Handle implements DataPlane {
   }
 
   async addPeer(vni: number, peer: NewPeer): Promise<PeerState> {
-    const [run] = await this.#addPeers(vni, [peer]);
+    const [run] = await this.#addPeers(vni, [peer], 'revert');
     return peerOf(run, 0);
   }
 
@@ -216,36 +270,38 @@ export class Handle implements DataPlane {
    * @param peers kept as it is: VNIs that are given one and the same list share its memory
    * @throws DataPlaneError vni_not_found, peer_exists, dataplane_timeout
    */
-  async addPeers(vni: number, peers: readonly NewPeer[]): Promise<void> {
-    await this.#addPeers(vni, peers);
+  async addPeers(vni: number, peers: readonly NewPeer[], mode: Mode = 'revert'): Promise<void> {
+    await this.#addPeers(vni, peers, mode);
   }
 
-  async #addPeers(vni: number, peers: readonly NewPeer[]): Promise<readonly PeerRun[]> {
+  async #addPeers(vni: number, peers: readonly NewPeer[], mode: Mode): Promise<readonly PeerRun[]> {
     const record = this.#vni(vni);
-    this.#workers.checkReady();
+    if (mode === 'revert') this.#workers.checkReady();
     const added = this.#desired.addPeers(record, peers);
     const changes = added.map((run) => this.#desired.peerChange(record, run));
     const answers = await Promise.allSettled(changes.map((change) => this.#workers.ask(change)));
     const failure = answers.find((answer) => answer.status === 'rejected');
-    if (failure === undefined) {
-      this.#options.peersChanged();
-      return added;
-    }
-    for (const peerIdx of added.flatMap(rowsOf))
-      if (record.peers.remove(peerIdx)) this.#settling.peer(record, peerIdx);
-    throw failure.reason;
+    if (failure !== undefined)
+      for (const peerIdx of added.flatMap(rowsOf)) {
+        const isThere = mode === 'revert' ? record.peers.remove(peerIdx) : record.peers.at(peerIdx);
+        if (isThere) void this.#settling.peer(record, peerIdx);
+      }
+    if (failure !== undefined && mode === 'revert') throw failure.reason;
+    this.#options.peersChanged();
+    return added;
   }
 
   /** Until every worker has folded its counters into the sums, the peer is still listed. */
-  async removePeer(vni: number, address: string): Promise<void> {
+  async removePeer(vni: number, address: string, mode: Mode = 'revert'): Promise<void> {
     const record = this.#vni(vni);
     const { peerIdx } = this.#peer(record, address);
     this.#leaving.add(peerIdx);
     try {
       await this.#workers.ask({ op: 'peer.del', peerIdx });
     } catch (error) {
-      if (record.peers.at(peerIdx)) this.#settling.peer(record, peerIdx);
-      throw error;
+      const isThere = mode === 'revert' ? record.peers.at(peerIdx) : record.peers.remove(peerIdx);
+      if (isThere) void this.#settling.peer(record, peerIdx);
+      if (mode === 'revert') throw error;
     } finally {
       this.#leaving.delete(peerIdx);
     }
@@ -265,11 +321,11 @@ export class Handle implements DataPlane {
 
   /**
    * Workers may tell the kernel of TCP flows by these maps, while that offload is granted; undefined: they have let go of
-   * the former. @throws as `setTunnel`
+   * the former, be it after a long time: only then may their descriptors be closed. @throws as `setTunnel`
    */
   async setFlows(flows: FlowsInit | undefined): Promise<void> {
     this.#desired.flows = { op: 'flows', flows };
-    if (flows === undefined) await this.#workers.askLiving([this.#desired.flows]);
+    if (flows === undefined) await this.#workers.settleLiving(this.#desired.flows);
     else await this.#workers.ask(this.#desired.flows);
   }
 
@@ -305,6 +361,16 @@ export class Handle implements DataPlane {
 
   async deleteFdb(vni: number, mac: MacParts): Promise<void> {
     await this.#workers.ask({ op: 'fdb.del', vniIdx: this.#vni(vni).state.vniIdx, mac });
+  }
+
+  /**
+   * A change of these static entries failed, or is taken back: they become what they are to be (`HandleOptions.entries`).
+   * @returns when they are, or when a worker has not answered within the time of a change: then that is still to come
+   */
+  async settleFdb(vni: number, macs: readonly MacParts[]): Promise<void> {
+    const record = this.#desired.find(vni);
+    if (!record || macs.length === 0) return;
+    await this.#soon(Promise.all(macs.map((mac) => this.#settling.entry(record, mac))));
   }
 
   async flushFdb(vni: number, filter: FdbFilter): Promise<number> {
@@ -356,7 +422,7 @@ export class Handle implements DataPlane {
   }
 
   totals(vni: number): { vni: Float64Array; peers: number } {
-    const { state, peers } = this.#desired.vni(vni);
+    const { state, peers } = this.#desired.find(vni) ?? this.#desired.vni(vni);
     const own = this.#blocks.vniRow(state.vniIdx);
     this.#blocks.read([own]);
     return { vni: own.row, peers: peers.count };
@@ -378,6 +444,14 @@ export class Handle implements DataPlane {
   /** The network says that a path carries less. @param row packed address and port of a peer @param mtu bytes; 0: not said */
   reportPath(row: Uint8Array, mtu: number): void {
     this.#workers.tellOthers(-1, { op: 'path.report', row: new Int32Array(row.buffer), mtu });
+  }
+
+  /** @returns when it has been done, or after the time that a change may take */
+  async #soon(work: Promise<unknown>): Promise<void> {
+    const ended = new AbortController();
+    const limit = delay(CHANGE_TIMEOUT_MS, undefined, { signal: ended.signal }).catch(() => {});
+    await Promise.race([work, limit]);
+    ended.abort();
   }
 
   /** A VNI that something may be asked of. */

@@ -10,10 +10,16 @@ import { MAX_PEERS, MAX_VNIS, PEER_ROW_LEN } from '../frame/limits.js';
 import { Counters } from '../stats/counters.js';
 import { DataPlaneError } from './data-plane.js';
 import type { FdbReport } from './fdb-events.js';
-import type { Answer, Change, ProbeNonce, Report, Request, WorkerInit } from './protocol.js';
+import {
+  type Answer,
+  CHANGE_TIMEOUT_MS,
+  type Change,
+  type ProbeNonce,
+  type Report,
+  type Request,
+  type WorkerInit,
+} from './protocol.js';
 
-/** How long a change may take before its caller is told that the data plane does not answer, ms. */
-const CHANGE_TIMEOUT_MS = 2000;
 /** A worker that dies again this soon after its start is not replaced at once, ms. */
 const RESTART_PAUSE_MS = 500;
 
@@ -42,7 +48,7 @@ export interface LinkOptions {
 interface Pending {
   resolve: (answer: Answer) => void;
   reject: (error: Error) => void;
-  timer: NodeJS.Timeout;
+  timer: NodeJS.Timeout | undefined;
 }
 
 export class WorkerLink {
@@ -87,15 +93,29 @@ export class WorkerLink {
 
   /** @returns the worker's answer @throws DataPlaneError its refusal, dataplane_timeout, dataplane_down */
   ask(change: Change): Promise<Answer> {
+    return this.#send(change, CHANGE_TIMEOUT_MS);
+  }
+
+  /**
+   * Waits as long as the worker lives: for whoever may not go on before it has answered.
+   * @returns the worker's answer @throws DataPlaneError its refusal, dataplane_down
+   */
+  settle(change: Change): Promise<Answer> {
+    return this.#send(change, 0);
+  }
+
+  /** @param limitMs 0: none */
+  #send(change: Change, limitMs: number): Promise<Answer> {
     const port = this.#port;
     if (!port) return Promise.reject(beingRestarted());
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
+      const expire = () => {
         this.#pending.delete(id);
-        const waited = `the data plane did not answer within ${CHANGE_TIMEOUT_MS / 1000} s`;
+        const waited = `the data plane did not answer within ${limitMs / 1000} s`;
         reject(new DataPlaneError('dataplane_timeout', waited));
-      }, CHANGE_TIMEOUT_MS);
+      };
+      const timer = limitMs === 0 ? undefined : setTimeout(expire, limitMs);
       this.#pending.set(id, { resolve, reject, timer });
       port.postMessage({ id, change } satisfies Request);
       this.#options.wake();

@@ -246,6 +246,9 @@ export function isForwarding({ op }: Change): boolean {
   return op !== 'fdb.list' && op !== 'events' && op !== 'path.report';
 }
 
+/** How long a change may take before its caller is told that the data plane does not answer, ms. */
+export const CHANGE_TIMEOUT_MS = 2000;
+
 export interface Request {
   id: number;
   change: Change;

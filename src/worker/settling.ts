@@ -1,66 +1,170 @@
 /**
- * After a change that failed half-way, because a worker died or was too slow: some workers may have made it and others not.
- * Here all of them are told anew what the desired state says, and rows are given back that nobody knows any more. While
- * a worker is being replaced that has to wait; it is done before anybody may ask for another change.
+ * Reconciles all workers with the desired state after a change that failed half-way, because a worker died or did not answer
+ * in time: some workers may have made it and others not.
  *
- * Whatever a change took along that is the workers' own, as static FDB entries are, does not come back.
+ * Each reconciliation asks without a time limit. A worker that is merely slow has the requests in its queue, in order, so
+ * nothing needs to be sent to it again; one that dies is replaced, and everybody is asked again. Any other failure is
+ * tried again after a back-off. It ends when every worker has answered: until then the rows and the descriptors that the
+ * change concerned stay taken, for a worker may still use them.
+ *
+ * What a reconciliation brings about is read from the desired state when it asks, never kept from the time of the failure.
  */
+import { formatMac, parseMac } from '../wire/mac.js';
 import type { DataPlaneError } from './data-plane.js';
 import type { DesiredState, VniRecord } from './desired-state.js';
-import type { Answer } from './protocol.js';
+import type { Change, MacParts } from './protocol.js';
 import type { Workers } from './workers.js';
+
+/** Back-off of a reconciliation that was refused, ms. */
+const FIRST_PAUSE_MS = 100;
+const LONGEST_PAUSE_MS = 5000;
+
+/** Asks the workers; undefined: there is nothing left to reconcile. */
+type Attempt = () => readonly Promise<unknown>[] | undefined;
+
+export interface SettlingOptions {
+  /** Static entries that a VNI is to have: MAC → address of a peer. */
+  readonly entries: (vni: number) => ReadonlyMap<string, string>;
+}
 
 export class Settling {
   readonly #desired: DesiredState;
   readonly #workers: Workers;
-  #unsettled: (() => void)[] = [];
+  readonly #options: SettlingOptions;
+  /** Those that wait for a worker's replacement or for the end of their back-off. */
+  readonly #waiting = new Set<() => void>();
+  #stopped = false;
 
-  constructor(desired: DesiredState, workers: Workers) {
+  constructor(desired: DesiredState, workers: Workers, options: SettlingOptions) {
     this.#desired = desired;
     this.#workers = workers;
+    this.#options = options;
   }
 
-  /** A VNI whose addition or removal failed. */
-  vni(record: VniRecord): void {
-    const workers = this.#workers;
-    const isWanted = this.#desired.has(record);
-    // All are on their way before anything else can be asked for.
-    const answers = [workers.ask({ op: 'vni.del', vniIdx: record.state.vniIdx })];
-    if (isWanted) {
-      answers.push(workers.askEach((index) => this.#desired.vniChange(record, index)));
-      for (const run of record.peers.runs) answers.push(workers.ask(this.#desired.peerChange(record, run)));
-    }
-    const settled = () => isWanted || this.#desired.giveRows(record);
-    this.#settle(answers, settled, () => this.vni(record));
+  /**
+   * A VNI whose addition or removal failed. One that is not desired gives its rows back at the end, after `record.release`.
+   * @returns when all workers agree
+   */
+  async vni(record: VniRecord): Promise<void> {
+    const desired = this.#desired;
+    let isWanted = false;
+    record.settling++;
+    await this.#settle(() => {
+      isWanted = desired.has(record);
+      if (!desired.holds(record)) return undefined;
+      const answers: Promise<unknown>[] = [this.#ask({ op: 'vni.del', vniIdx: record.state.vniIdx })];
+      if (isWanted) answers.push(...this.#make(record));
+      return answers;
+    });
+    record.settling--;
+    // It may have been taken out meanwhile: whoever did that reconciles it as well.
+    if (isWanted || !desired.holds(record)) return;
+    const { release } = record;
+    record.release = undefined;
+    await release?.();
+    desired.giveRows(record);
   }
 
   /** The policy of a VNI, whose change failed. */
-  policy(record: VniRecord): void {
-    if (!this.#desired.has(record)) return;
-    const { vniIdx, policy } = record.state;
-    const again = () => this.policy(record);
-    this.#settle([this.#workers.ask({ op: 'vni.set', vniIdx, policy })], () => {}, again);
-  }
-
-  /** A peer whose addition or removal failed. */
-  peer(record: VniRecord, peerIdx: number): void {
-    const wanted = record.peers.at(peerIdx);
-    // It goes with its VNI.
-    if (wanted && record.leaving) return;
-    const answers = [this.#workers.ask({ op: 'peer.del', peerIdx })];
-    if (wanted) answers.push(this.#workers.ask(this.#desired.peerChange(record, wanted)));
-    const settled = () => wanted || this.#desired.givePeerRow(peerIdx);
-    this.#settle(answers, settled, () => this.peer(record, peerIdx));
-  }
-
-  /** A worker has been replaced: what had to wait may be done now. */
-  again(): void {
-    for (const settle of this.#unsettled.splice(0)) settle();
-  }
-
-  #settle(answers: readonly Promise<Answer>[], settled: () => unknown, again: () => void): void {
-    Promise.all(answers).then(settled, (error: DataPlaneError) => {
-      if (error.code === 'dataplane_down') this.#unsettled.push(again);
+  policy(record: VniRecord): Promise<void> {
+    return this.#settle(() => {
+      if (!this.#desired.has(record)) return undefined;
+      const { vniIdx, policy } = record.state;
+      return [this.#ask({ op: 'vni.set', vniIdx, policy })];
     });
   }
+
+  /** A peer whose addition or removal failed. One that is in no VNI's list any more gives its row back at the end. */
+  async peer(record: VniRecord, peerIdx: number): Promise<void> {
+    const isOurs = record.peers.at(peerIdx) === undefined;
+    await this.#settle(() => {
+      const run = record.peers.at(peerIdx);
+      // It goes with its VNI, or by whoever took it out of the list meanwhile.
+      if (!isOurs && (run === undefined || record.leaving || !this.#desired.has(record))) return undefined;
+      const answers: Promise<unknown>[] = [this.#ask({ op: 'peer.del', peerIdx })];
+      if (isOurs || run === undefined) return answers;
+      answers.push(this.#ask(this.#desired.peerChange(record, run)));
+      const { text } = run.list[run.from].address;
+      answers.push(...this.#entries(record, (peer) => peer === text));
+      return answers;
+    });
+    if (isOurs) this.#desired.givePeerRow(peerIdx);
+  }
+
+  /** A static entry whose change failed: put, or deleted. */
+  entry(record: VniRecord, mac: MacParts): Promise<void> {
+    const text = formatMac(mac.high, mac.low);
+    return this.#settle(() => {
+      if (!this.#desired.has(record)) return undefined;
+      if (this.#options.entries(record.state.vni).has(text))
+        return this.#entries(record, (_, other) => other === text);
+      const deleted = this.#ask({ op: 'fdb.del', vniIdx: record.state.vniIdx, mac });
+      return [deleted.catch(ignoreMissing)];
+    });
+  }
+
+  /** A worker has been replaced: what waited for it is done now, before anybody may ask for another change. */
+  again(): void {
+    for (const retry of [...this.#waiting]) retry();
+  }
+
+  /** The workers end: nothing is tried again, and what is under way never ends. */
+  stop(): void {
+    this.#stopped = true;
+    this.#waiting.clear();
+  }
+
+  /** The VNI as it is to be, with peers and static entries. */
+  #make(record: VniRecord): Promise<unknown>[] {
+    const added = this.#workers.settleEach((index) => this.#desired.vniChange(record, index));
+    const peers = record.peers.runs.map((run) => this.#ask(this.#desired.peerChange(record, run)));
+    return [added, ...peers, ...this.#entries(record, () => true)];
+  }
+
+  #entries(record: VniRecord, isMeant: (peer: string, mac: string) => boolean): Promise<unknown>[] {
+    const { vni, vniIdx } = record.state;
+    return [...this.#options.entries(vni)].flatMap(([mac, peer]) => {
+      const found = isMeant(peer, mac) ? record.peers.find(peer) : undefined;
+      if (found === undefined) return [];
+      const { peerIdx } = found;
+      return [this.#ask({ op: 'fdb.put', vniIdx, mac: parseMac(mac)!, peerIdx })];
+    });
+  }
+
+  #ask(change: Change): Promise<unknown> {
+    return this.#workers.settleEach(() => change);
+  }
+
+  async #settle(attempt: Attempt): Promise<void> {
+    for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
+      const answers = await new Promise<PromiseSettledResult<unknown>[] | undefined>((resolve) => {
+        const asked = attempt();
+        if (asked === undefined) resolve(undefined);
+        else void Promise.allSettled(asked).then(resolve);
+      });
+      if (answers === undefined || answers.every(({ status }) => status === 'fulfilled')) return;
+      await this.#pause(pauseMs);
+    }
+  }
+
+  /** Until a worker was replaced, or so many ms have passed. */
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#stopped) return;
+      const retry = () => {
+        clearTimeout(timer);
+        this.#waiting.delete(retry);
+        resolve();
+      };
+      const timer = setTimeout(() => {
+        if (!this.#stopped) retry();
+      }, ms).unref();
+      this.#waiting.add(retry);
+    });
+  }
+}
+
+/** An entry that is not there needs no deletion. */
+function ignoreMissing(error: DataPlaneError): void {
+  if (error.code !== 'fdb_entry_not_found') throw error;
 }

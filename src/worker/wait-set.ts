@@ -3,6 +3,7 @@
  * sockets with an error queued, the wake-up for requests. Tokens say which; the arrays are filled anew by each wait.
  */
 import type { Shim } from '../native/binding.js';
+import { errnoName } from '../native/errno.js';
 
 const KIND_MASK = 0x30000000;
 const TAP = 0x00000000;
@@ -49,20 +50,21 @@ export class WaitSet {
     this.receivers = new Int32Array(capacity);
   }
 
-  addTap(fd: number, vniIdx: number): void {
-    this.#add(fd, TAP | vniIdx, true);
+  /** @returns 0, or the negative errno of a descriptor that cannot be waited for */
+  addTap(fd: number, vniIdx: number): number {
+    return this.#add(fd, TAP | vniIdx, true);
   }
 
   addReceiver(fd: number): void {
-    this.#add(fd, RECEIVER | fd, true);
+    this.#mustAdd(fd, RECEIVER | fd, true);
   }
 
   addSender(fd: number): void {
-    this.#add(fd, SENDER | fd, false);
+    this.#mustAdd(fd, SENDER | fd, false);
   }
 
   addWake(fd: number): void {
-    this.#add(fd, WAKE | fd, true);
+    this.#mustAdd(fd, WAKE | fd, true);
   }
 
   remove(fd: number): void {
@@ -87,10 +89,15 @@ export class WaitSet {
     else if (kind === WAKE) this.woken = true;
   }
 
+  /** Descriptors that are open for the life of the process: without them a worker is of no use. */
+  #mustAdd(fd: number, token: number, readable: boolean): void {
+    const status = this.#add(fd, token, readable);
+    if (status < 0) throw new Error(`cannot wait for descriptor ${fd} (${errnoName(status)})`);
+  }
+
   /** A successor finds the descriptors of its predecessor in the set: same tokens, nothing to do. */
-  #add(fd: number, token: number, readable: boolean): void {
+  #add(fd: number, token: number, readable: boolean): number {
     const status = this.#shim.waitAdd(this.#fd, fd, token, readable);
-    if (status < 0 && status !== EEXIST)
-      throw new Error(`cannot wait for descriptor ${fd}: errno ${-status}`);
+    return status === EEXIST ? 0 : status;
   }
 }

@@ -20,7 +20,7 @@ import { CaptureRing } from '../frame/capture-ring.js';
 import { LEARNED_ROWS, MAX_PEERS, MAX_VNIS } from '../frame/limits.js';
 import { PathErrors } from '../frame/path-errors.js';
 import { loadShim, type Shim } from '../native/binding.js';
-import { errnoName } from '../native/errno.js';
+import { ERRNO, errnoName } from '../native/errno.js';
 import { DgramPort } from '../port/dgram.js';
 import { FlowMaps } from '../port/flow-maps.js';
 import { MemoryOverlay, MemoryUnderlay } from '../port/memory.js';
@@ -187,9 +187,11 @@ class DataPlaneThread {
     return downgrade;
   }
 
+  /** @throws Refusal the descriptor is no TAP that can be waited for: a fault of whoever opened it, not of this thread */
   #attachTap(vniIdx: number, fd: number): void {
+    const status = fd < 0 ? 0 : this.#wait.addTap(fd, vniIdx);
+    if (status < 0) throw new Refusal('internal', `the TAP cannot be waited for (${errnoName(status)})`);
     this.#taps.fds[vniIdx] = fd;
-    if (fd >= 0) this.#wait.addTap(fd, vniIdx);
   }
 
   #detachVni(vniIdx: number): void {
@@ -289,15 +291,17 @@ class DataPlaneThread {
     loop.flushOverlay();
   }
 
+  /**
+   * The wait set outlives a thread: a successor finds TAPs of its predecessor in it before it is given their VNIs. Those wait
+   * until then.
+   */
   #readTap(vniIdx: number): void {
+    const fd = this.#taps.fds[vniIdx];
+    if (fd < 0) return;
     const status = this.#loop.readOverlay(vniIdx);
     if (status >= 0) return;
-    this.#wait.remove(this.#taps.fds[vniIdx]);
-    const error = errnoName(status);
-    this.#log('error', `TAP device failed (${error}): was it deleted? Restart vtepd to make it anew`, {
-      vniIdx,
-      error,
-    });
+    this.#wait.remove(fd);
+    this.#log('error', tapFailure(status), { vniIdx, error: errnoName(status) });
   }
 
   #takeRequests(tick: number): void {
@@ -364,6 +368,18 @@ class DataPlaneThread {
   #report(report: Report): void {
     this.#port.postMessage(report);
   }
+}
+
+/** What a device says that was deleted, or taken down for good; any other error is about the descriptor, or this program. */
+const EBADFD = 77;
+const DEVICE_ERRORS: ReadonlySet<number> = new Set([EBADFD, ERRNO.ENODEV, ERRNO.ENXIO, ERRNO.EIO]);
+
+/** @param status negative errno of a read */
+function tapFailure(status: number): string {
+  const error = errnoName(status);
+  return DEVICE_ERRORS.has(-status)
+    ? `TAP device failed (${error}): was it deleted? Restart vtepd to make it anew`
+    : `TAP device cannot be read (${error}): a fault of vtepd; its VNI receives nothing from it until it is removed and added again`;
 }
 
 const { init, port } = workerData as { init: WorkerInit; port: MessagePort };

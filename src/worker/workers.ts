@@ -110,6 +110,13 @@ export class Workers {
     return answerOfAll(await Promise.allSettled(this.#links.map((link, index) => link.ask(changeOf(index)))));
   }
 
+  /** As `askEach`, for as long as the workers live: a slow one is waited for. */
+  async settleEach(changeOf: (index: number) => Change): Promise<Answer> {
+    this.checkReady();
+    if (isRemoval(changeOf(0))) this.#removals++;
+    return answerOfAll(await Promise.allSettled(this.#links.map((link, i) => link.settle(changeOf(i)))));
+  }
+
   /** What all know alike is asked of one. */
   async askFirst(change: Change): Promise<Answer> {
     this.checkReady();
@@ -119,6 +126,11 @@ export class Workers {
   /** Asks whoever lives, be it that another is being replaced: that one reads it with its configuration. */
   async askLiving(changes: readonly Change[]): Promise<void> {
     await Promise.allSettled(this.#links.flatMap((link) => changes.map((change) => link.ask(change))));
+  }
+
+  /** @returns when whoever lives has answered, however long that takes, or has ended */
+  async settleLiving(change: Change): Promise<void> {
+    await Promise.allSettled(this.#links.map((link) => link.settle(change)));
   }
 
   /** What one worker has heard, or −1 somebody else. Who cannot be told now will hear it himself. */

@@ -141,7 +141,7 @@ t.test('status', async (t) => {
   );
   t.match(
     stdout,
-    /\nVNI +TAP +BRIDGE +MAC +OVERLAY MTU +PEERS +STATIC +DYNAMIC\n100 +vtep100 +- +02:00:00:00:00:01 +1450 +2 +0 +0\n$/,
+    /\nVNI +TAP +BRIDGE +MAC +OVERLAY MTU +PEERS +STATIC +DYNAMIC +STATE\n100 +vtep100 +- +02:00:00:00:00:01 +1450 +2 +0 +0 +up\n$/,
   );
   const { uptimeS: _, ...json } = JSON.parse((await ctl('status --json')).stdout);
   const { uptimeS: __, ...asked } = (await server.inject('/v1/status')).json();

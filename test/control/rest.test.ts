@@ -464,6 +464,7 @@ t.test('health is of the process, readiness of the data plane', async (t) => {
 function vni100() {
   return {
     vni: 100,
+    state: 'up',
     tap: 'vtep100',
     bridge: null,
     address: [],

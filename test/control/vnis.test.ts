@@ -137,6 +137,52 @@ t.test('made, looked at, changed, removed', async (t) => {
   t.match((await server.inject(`${VNIS}/7`)).json(), { code: 'vni_not_found' });
 });
 
+t.test(
+  'a VNI that settles is listed with its state, and nothing can be asked of one that is to go',
+  async (t) => {
+    const { server, dataPlane } = await api(t);
+    const [configured] = dataPlane.vnis();
+    const states = async () => {
+      const { items } = (await server.inject(VNIS)).json();
+      return items.map(({ vni, state }: { vni: number; state: string }) => [vni, state]);
+    };
+    t.same(await states(), [[configured.vni, 'up']]);
+    const leftover = {
+      ...configured,
+      vni: 7,
+      tap: 'vtep7',
+      policy: { ...configured.policy, packetMax: 1400 },
+    };
+    dataPlane.unsettled.set(7, leftover);
+    dataPlane.unsettled.set(configured.vni, configured);
+    t.same(await states(), [
+      [7, 'settling'],
+      [configured.vni, 'settling'],
+    ]);
+    const one = await server.inject(`${VNIS}/7`);
+    t.equal(one.statusCode, 200);
+    t.match(one.json(), { vni: 7, state: 'settling', tap: 'vtep7', mtu: 1400, address: [], peers: 0 });
+    const { vnis } = (await server.inject('/v1/status')).json();
+    t.same(
+      vnis.map(({ vni }: { vni: number }) => vni),
+      [configured.vni, 7],
+    );
+    for (const [method, path, payload] of [
+      ['DELETE', '/7', undefined],
+      ['PATCH', '/7', { ageing: 1 }],
+      ['GET', '/7/peers', undefined],
+      ['POST', '/7/peers', { address: '192.0.2.9' }],
+      ['GET', '/7/fdb', undefined],
+    ] as const) {
+      const answer = await server.inject({ method, url: `${VNIS}${path}`, ...(payload && { payload }) });
+      t.match(answer.json(), { status: 404, code: 'vni_not_found', detail: /settling; it goes by itself/ });
+    }
+    dataPlane.unsettled.clear();
+    t.same(await states(), [[configured.vni, 'up']]);
+    t.equal((await server.inject(`${VNIS}/7`)).statusCode, 404);
+  },
+);
+
 t.test('two operators do not overwrite each other', async (t) => {
   const { server, lines } = await api(t);
   const url = `${VNIS}/100`;

@@ -95,6 +95,13 @@ export class PlainDataPlane implements DataPlane {
     return Array.from(this.#vnis.values(), ({ state }) => state);
   }
 
+  /** Numbers of VNIs that are settling; those that are not configured as well are leftovers. */
+  readonly unsettled = new Map<number, VniState>();
+
+  settling(): readonly VniState[] {
+    return [...this.unsettled.values()];
+  }
+
   peers(vni: number): readonly PeerState[] {
     return [...this.#vni(vni).peers.values()];
   }
@@ -177,6 +184,8 @@ export class PlainDataPlane implements DataPlane {
   }
 
   totals(vni: number): { vni: Float64Array; peers: number } {
+    const leftover = this.#vnis.has(vni) ? undefined : this.unsettled.get(vni);
+    if (leftover) return { vni: new Float64Array(VNI_ROW), peers: 0 };
     const base = this.counters.vniBase(this.#vni(vni).state.vniIdx);
     return { vni: this.counters.cells.slice(base, base + VNI_ROW), peers: this.#vni(vni).peers.size };
   }

@@ -46,6 +46,10 @@ export class ManyPeers extends PlainDataPlane {
     this.#image = manyPeers(size);
   }
 
+  override settling() {
+    return [];
+  }
+
   override vnis() {
     return this.#image.vnis.map(({ state }) => state);
   }

@@ -7,7 +7,8 @@ import { silentLogger } from '../../src/log.js';
 import { NO_STATE } from '../../src/state/state.js';
 import { LiveConfiguration, type StateStore } from '../../src/vtep/configuration.js';
 import type { Overlay } from '../../src/vtep/overlay.js';
-import { DataPlaneError } from '../../src/worker/data-plane.js';
+import { formatMac } from '../../src/wire/mac.js';
+import { DataPlaneError, type DataPlaneErrorCode } from '../../src/worker/data-plane.js';
 import type { Handle } from '../../src/worker/handle.js';
 import type { MacParts, VniPolicy } from '../../src/worker/protocol.js';
 
@@ -25,7 +26,11 @@ function make(text: string, given: { reread?: string; store?: StateStore } = {})
   const done: string[] = [];
   let down = false;
   let dies = false;
+  let failure: DataPlaneError | undefined;
   const work = async (what: string) => {
+    const error = failure;
+    failure = undefined;
+    if (error) throw error;
     if (down) throw new DataPlaneError('dataplane_down', 'the data plane is being restarted');
     done.push(what);
   };
@@ -45,6 +50,10 @@ function make(text: string, given: { reread?: string; store?: StateStore } = {})
     putFdb: (_vni: number, { low }: MacParts, peer: string) => work(`put ${low} ${peer}`),
     deleteFdb: (_vni: number, { low }: MacParts) => work(`delete ${low}`),
     flushFdb: () => work('flush').then(() => 1),
+    settleFdb: async (vni: number, macs: readonly MacParts[]) => {
+      for (const { high, low } of macs)
+        done.push(`settle ${low} ${configuration.entries(vni).get(formatMac(high, low)) ?? 'none'}`);
+    },
   };
   const { reread = text, store } = given;
   const configuration = new LiveConfiguration({
@@ -60,7 +69,11 @@ function make(text: string, given: { reread?: string; store?: StateStore } = {})
   const die = () => {
     dies = true;
   };
-  return { configuration, done, die };
+  /** What the next change of the FDB fails with. */
+  const fail = (code: DataPlaneErrorCode) => {
+    failure = new DataPlaneError(code, 'as the test has it');
+  };
+  return { configuration, done, die, fail };
 }
 
 t.test('another port in the file: at the next start, for peers as well', async (t) => {
@@ -120,9 +133,38 @@ t.test('static entries are put back when their removal cannot be kept', async (t
   refuse = true;
   await t.rejects(configuration.deleteFdb(1, MAC), { message: 'no room' });
   await t.rejects(configuration.flushFdb(1, { type: 'all', peer: '' }), { message: 'no room' });
-  t.same(done, ['put 1 192.0.2.1', 'delete 1', 'put 1 192.0.2.1', 'flush', 'put 1 192.0.2.1']);
+  t.same(done, ['put 1 192.0.2.1', 'delete 1', 'settle 1 192.0.2.1', 'flush', 'settle 1 192.0.2.1']);
   t.same([...configuration.entries(1)], [['02:00:00:00:00:01', '192.0.2.1']]);
 });
+
+t.test(
+  'a change of static entries that no worker answers is settled, one that is refused is not',
+  async (t) => {
+    const { configuration, done, fail } = make('vnis: [{vni: 1}]');
+    const other = { high: 0x0200, low: 2 };
+    await configuration.putFdb(1, MAC, '192.0.2.1');
+    done.length = 0;
+    for (const code of ['dataplane_timeout', 'dataplane_down'] as const) {
+      fail(code);
+      await t.rejects(configuration.putFdb(1, other, '192.0.2.1'), { code });
+      fail(code);
+      await t.rejects(configuration.putFdb(1, MAC, '192.0.2.2'), { code });
+      fail(code);
+      await t.rejects(configuration.deleteFdb(1, MAC), { code });
+      fail(code);
+      await t.rejects(configuration.flushFdb(1, { type: 'all', peer: '' }), { code });
+      const one = 'settle 1 192.0.2.1';
+      t.same(done.splice(0), ['settle 2 none', one, one, one]);
+    }
+    for (const code of ['peer_not_found', 'fdb_entry_not_found'] as const) {
+      fail(code);
+      await t.rejects(configuration.putFdb(1, other, '192.0.2.9'), { code });
+      fail(code);
+      await t.rejects(configuration.deleteFdb(1, MAC), { code });
+    }
+    t.same(done, [], 'what was learned stays');
+  },
+);
 
 t.test('static entries behind all addresses of a name go with a flush of that name', async (t) => {
   const { configuration } = make('vnis: [{vni: 1}]');

@@ -51,9 +51,28 @@ class Plane {
       this.peers(number).filter(({ address }) => address.text !== text),
     );
   }
-  async revived() {
-    this.#down = false;
+  settling = () => [...this.held];
+  refuseTaken(number: number) {
+    if (this.held.some(({ vni: one }) => one === number))
+      throw new DataPlaneError('vni_exists', `VNI ${number} is settling`);
   }
+  /** As if the workers had been replaced and agreed, unless some do not answer. */
+  async abandonVni(number: number, release: () => Promise<void>) {
+    this.#down = false;
+    this.rows.delete(number);
+    if (!this.stalls) return release();
+    const state = { vni: number, tap: `vtep${number}` };
+    this.held.push(state);
+    this.resume.push(async () => {
+      await release();
+      this.held.splice(this.held.indexOf(state), 1);
+    });
+  }
+  /** What is held by workers that do not answer, and what is done when they do. */
+  readonly held: { vni: number; tap: string }[] = [];
+  readonly resume: (() => Promise<void>)[] = [];
+  stalls = false;
+  async settleFdb() {}
   setBridge() {}
   #check() {
     if (this.#down) throw new DataPlaneError('dataplane_down', 'the data plane is being restarted');
@@ -162,6 +181,26 @@ t.test('a worker dies while VNIs are added: none of them stays, and none is told
   t.same([...taps], []);
   t.same(await happened(), []);
 });
+
+t.test(
+  'a VNI whose making times out: its device stays open, and its number taken, until no worker uses it',
+  async (t) => {
+    const { overlay, plane, taps } = make();
+    plane.dies = true;
+    plane.stalls = true;
+    await t.rejects(overlay.add([vni(1, '127.0.0.1')]), { code: 'dataplane_down' });
+    plane.dies = false;
+    t.same([...taps], ['vtep1'], 'still open');
+    await t.rejects(overlay.add([vni(1)]), { code: 'vni_exists', message: /settling/ });
+    t.same([...taps], ['vtep1'], 'and not opened again');
+    const restored = overlay.restore(vni(1));
+    await nextTurn();
+    t.same([...plane.rows.keys()], [], 'a removal that is taken back waits for it');
+    for (const resume of plane.resume) await resume();
+    await restored;
+    t.same([[...plane.rows.keys()], [...taps]], [[1], ['vtep1']]);
+  },
+);
 
 t.test('a VNI whose device somebody else has removed goes all the same', async (t) => {
   const { overlay, plane, broken, happened } = make();

@@ -23,16 +23,27 @@ interface Fixture {
   waits: number[];
   /** How often `peersChanged` was called. */
   peerChanges: () => number;
+  /** From now on a worker takes no request; it goes on forwarding. */
+  stall: (worker: number) => Promise<void>;
+  /** It takes them again, beginning with those that wait. */
+  resume: (worker: number) => void;
+  /** Static entries that VNI 100 is to have. */
+  entries: Map<string, string>;
 }
 
 /** A data plane with real threads and no sockets; stopped when the test ends. */
 async function start(t: Test, workers = 1): Promise<Fixture> {
   const shim = loadShim();
-  const descriptors = Array.from({ length: workers }, () => {
+  const stalled = new Set<number>();
+  const descriptors = Array.from({ length: workers }, (_, worker) => {
     const wakeFd = shim.eventCreate();
     const receiveFds = { ipv4: [], ipv6: [] };
-    return { waitFd: shim.waitCreate(), wakeFd, wake: () => void shim.eventFire(wakeFd), receiveFds };
+    const wake = () => {
+      if (!stalled.has(worker)) shim.eventFire(wakeFd);
+    };
+    return { waitFd: shim.waitCreate(), wakeFd, wake, receiveFds };
   });
+  const entries = new Map<string, string>();
   const logged: string[] = [];
   let peerChanges = 0;
   const handle = new Handle({
@@ -48,6 +59,7 @@ async function start(t: Test, workers = 1): Promise<Fixture> {
     peersChanged: () => peerChanges++,
     probeReplied: () => {},
     fdbEvents: () => {},
+    entries: (vni) => (vni === 100 ? entries : new Map()),
     addressText: ({ family, bytes }) =>
       family === 4 ? bytes.subarray(0, 4).join('.') : Buffer.from(bytes).toString('hex'),
   });
@@ -57,7 +69,20 @@ async function start(t: Test, workers = 1): Promise<Fixture> {
   });
   await handle.start();
   const waits = descriptors.map(({ waitFd }) => waitFd);
-  return { handle, logged, waits, peerChanges: () => peerChanges };
+  const resume = (worker: number) => {
+    stalled.delete(worker);
+    descriptors[worker].wake();
+  };
+  const stall = async (worker: number) => {
+    stalled.add(worker);
+    // A wake-up that was on its way must not make it take the next request.
+    const beat = () => handle.counters[worker].cells[G_HEARTBEAT_MS];
+    for (let round = 0; round < 2; round++) {
+      const before = beat();
+      await eventually('a round', () => beat() !== before);
+    }
+  };
+  return { handle, logged, waits, peerChanges: () => peerChanges, stall, resume, entries };
 }
 
 const ALL = { type: 'all', peer: '' } as const;
@@ -539,3 +564,214 @@ t.test(
     await third.stop();
   },
 );
+
+const TIMEOUT = { code: 'dataplane_timeout' };
+const ENOENT = -2;
+const deaths = (logged: readonly string[]) => logged.filter((line) => /has failed/.test(line));
+
+/** Of each worker: static entries of the VNI in row 0. */
+function staticsOf(handle: Handle): number[] {
+  return handle.counters.map((block) => block.cells[block.vniBase(0) + V_FDB_STATIC]);
+}
+
+t.test('a VNI whose making times out is held until no worker uses its TAP', async (t) => {
+  const { handle, logged, waits, stall, resume } = await start(t, 2);
+  const shim = loadShim();
+  const tapFds = [1, 2].map(() => shim.eventCreate());
+  await handle.addVni(newVni(200));
+  const [{ vniIdx: other }] = handle.vnis();
+  await stall(1);
+  await t.rejects(handle.addVni({ ...newVni(100), tapFds }), TIMEOUT);
+  let released = 0;
+  const isWaitedFor: boolean[] = [];
+  await handle.abandonVni(100, async () => {
+    released++;
+    for (const [worker, fd] of tapFds.entries()) {
+      isWaitedFor.push(shim.waitRemove(waits[worker], fd) !== ENOENT);
+      shim.close(fd);
+    }
+  });
+  t.equal(released, 0, 'a worker has not answered: its descriptors stay open');
+  const held = handle.settling().map(({ vni, tap }) => [vni, tap]);
+  t.same(held, [[100, 'vtep100']]);
+  t.same(
+    handle.vnis().map(({ vni }) => vni),
+    [200],
+    'it is not configured',
+  );
+  await t.rejects(handle.addVni(newVni(100)), { code: 'vni_exists', message: /VNI 100 is settling/ });
+  t.throws(() => handle.refuseTaken(100), { code: 'vni_exists', message: /settling/ });
+  for (const ask of [
+    () => handle.addPeer(100, newPeer('192.0.2.1')),
+    () => handle.removeVni(100),
+    () => handle.setPolicy(100, { learning: false }),
+    () => handle.flushFdb(100, ALL),
+  ])
+    await t.rejects(ask() as Promise<unknown>, { code: 'vni_not_found', message: /settling/ });
+  t.throws(() => handle.snapshot(100), { code: 'vni_not_found' });
+  t.same([...handle.totals(100).vni].slice(0, 2), [0, 0], 'a list can show it');
+  resume(1);
+  await eventually('it to be released', () => handle.settling().length === 0);
+  t.same([released, isWaitedFor], [1, [false, false]], 'once, when neither waits for the TAP');
+  t.same(deaths(logged), [], 'no worker has died');
+  const again = await handle.addVni(newVni(100));
+  t.ok(again.vniIdx !== other);
+  t.equal(again.vniIdx, 1, 'its row is free');
+});
+
+t.test('a TAP that cannot be waited for is refused, and the worker lives', async (t) => {
+  const { handle, logged } = await start(t, 2);
+  const shim = loadShim();
+  const good = shim.eventCreate();
+  t.teardown(() => void shim.close(good));
+  const closed = 100_000;
+  await handle.addVni(newVni(200));
+  for (const tapFds of [
+    [closed, closed],
+    [good, closed],
+  ]) {
+    const refusal = { code: 'internal', message: 'the TAP cannot be waited for (EBADF)' };
+    await t.rejects(handle.addVni({ ...newVni(100), tapFds }), refusal);
+    let released = false;
+    await handle.abandonVni(100, async () => void (released = true));
+    t.ok(released);
+  }
+  t.same(deaths(logged), []);
+  t.equal((await handle.addVni({ ...newVni(100), tapFds: [good, -1] })).vniIdx, 1);
+  await handle.addPeer(200, newPeer('192.0.2.1'));
+});
+
+t.test('a removal that times out: the VNI stays, with peers and static entries', async (t) => {
+  const { handle, logged, stall, resume, entries } = await start(t, 2);
+  await handle.addVni(newVni(100));
+  for (const peer of ['192.0.2.1', '192.0.2.2']) await handle.addPeer(100, newPeer(peer));
+  for (const mac of [1, 2]) {
+    entries.set(macNumber(mac), '192.0.2.1');
+    await handle.putFdb(100, macParts(macNumber(mac)), '192.0.2.1');
+  }
+  await stall(1);
+  await t.rejects(handle.removeVni(100), TIMEOUT);
+  t.equal(handle.vnis().length, 1);
+  t.equal(handle.settling().length, 1);
+  await t.rejects(handle.addVni(newVni(100)), { code: 'vni_exists', message: /settling/ });
+  resume(1);
+  await eventually('it to be settled', () => handle.settling().length === 0);
+  t.same(staticsOf(handle), [2, 2], 'entries that the removal had taken along');
+  await stall(0);
+  await t.rejects(handle.removePeer(100, '192.0.2.1'), TIMEOUT);
+  resume(0);
+  await eventually('entries of the peer', () => staticsOf(handle).every((count) => count === 2));
+  await handle.removePeer(100, '192.0.2.1');
+  t.same(staticsOf(handle), [0, 0]);
+  await handle.removeVni(100);
+  t.same(deaths(logged), []);
+});
+
+t.test('peers, a policy and entries of changes that time out leave nothing', async (t) => {
+  const { handle, stall, resume, entries } = await start(t, 2);
+  await handle.addVni(newVni(100));
+  await handle.addPeer(100, newPeer('192.0.2.1'));
+  const mac = macParts(macNumber(1));
+  const list = Array.from({ length: 5 }, (_, i) => newPeer(`192.0.2.${10 + i}`));
+  await stall(1);
+  const changes = [
+    handle.addPeers(100, list),
+    handle.setPolicy(100, { learning: false, fdbLimit: 5 }),
+    handle.putFdb(100, mac, '192.0.2.1'),
+  ];
+  for (const change of changes) await t.rejects(change, TIMEOUT);
+  const settled = handle.settleFdb(100, [mac]);
+  t.same(
+    handle.peers(100).map(({ address }) => address.text),
+    ['192.0.2.1'],
+  );
+  t.same(handle.vnis()[0].policy, POLICY);
+  resume(1);
+  await settled;
+  await eventually('no entry', () => staticsOf(handle).every((count) => count === 0));
+  const rows = await Promise.all(list.map(({ address }) => handle.addPeer(100, newPeer(address.text))));
+  t.same(
+    rows.map(({ peerIdx }) => peerIdx).sort(),
+    Array.from({ length: 5 }, (_, i) => handle.peers(100)[0].peerIdx + 1 + i),
+    'rows of the peers that were refused are free',
+  );
+  entries.set(macNumber(2), '192.0.2.10');
+  await handle.putFdb(100, macParts(macNumber(2)), '192.0.2.10');
+  await stall(0);
+  await t.rejects(handle.deleteFdb(100, macParts(macNumber(2))), TIMEOUT);
+  const back = handle.settleFdb(100, [macParts(macNumber(2))]);
+  resume(0);
+  await back;
+  t.same(staticsOf(handle), [1, 1], 'an entry whose deletion failed is there');
+});
+
+t.test('what takes a change back cannot fail: a worker that is late follows', async (t) => {
+  const { handle, stall, resume, entries } = await start(t, 2);
+  await handle.addVni(newVni(100));
+  await handle.addPeer(100, newPeer('192.0.2.1'));
+  await handle.addPeer(100, newPeer('192.0.2.2'));
+  await stall(1);
+  await Promise.all([
+    handle.setPolicy(100, { learning: false }, 'reconcile'),
+    handle.removePeer(100, '192.0.2.2', 'reconcile'),
+    handle.addPeers(100, [newPeer('192.0.2.3')], 'reconcile'),
+    handle.addVni(newVni(300), 'reconcile'),
+  ]);
+  t.equal(handle.vnis()[0].policy.learning, false);
+  t.same(
+    handle.peers(100).map(({ address }) => address.text),
+    ['192.0.2.1', '192.0.2.3'],
+  );
+  t.same(
+    handle.settling().map(({ vni }) => vni),
+    [300],
+  );
+  resume(1);
+  await eventually('the addition', () => handle.settling().length === 0);
+  entries.set(macNumber(1), '192.0.2.3');
+  await handle.putFdb(100, macParts(macNumber(1)), '192.0.2.3');
+  t.same(staticsOf(handle), [1, 1]);
+  await handle.removeVni(300);
+});
+
+t.test('a worker dies while another one is late: both are reconciled in the end', async (t) => {
+  const { handle, stall, resume } = await start(t, 2);
+  await handle.addVni(newVni(100));
+  await handle.addPeer(100, newPeer('192.0.2.1'));
+  await stall(1);
+  await t.rejects(handle.addVni(newVni(300)), TIMEOUT);
+  let released = false;
+  const abandoned = handle.abandonVni(300, async () => void (released = true));
+  await t.rejects(crashFirst(handle), { code: 'dataplane_down' });
+  await handle.revived();
+  await abandoned;
+  t.notOk(released, 'the other one has not answered');
+  resume(1);
+  await eventually('it to be released', () => handle.settling().length === 0);
+  t.ok(released);
+  t.equal((await handle.addVni(newVni(300))).vniIdx, 1);
+});
+
+t.test('stopped while a change is settling: it ends, and nothing is released after it', async (t) => {
+  const { handle, stall } = await start(t, 2);
+  await handle.addVni(newVni(100));
+  await stall(1);
+  await t.rejects(handle.addVni(newVni(300)), TIMEOUT);
+  let released = false;
+  const abandoned = handle.abandonVni(300, async () => void (released = true));
+  await handle.stop();
+  await abandoned;
+  t.notOk(released, 'whoever stops closes what is open');
+});
+
+t.test('maps for flows are let go when the slowest worker has answered, or has ended', async (t) => {
+  const { handle, stall, resume } = await start(t, 2);
+  await stall(1);
+  let gone = false;
+  const letGo = handle.setFlows(undefined).then(() => (gone = true));
+  await t.rejects(handle.setPolicy(100, {}), { code: 'vni_not_found' });
+  await t.rejects(handle.addVni(newVni(100)), TIMEOUT);
+  t.notOk(gone, 'longer than a change may take');
+  resume(1);
+  await letGo;
+});

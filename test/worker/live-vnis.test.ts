@@ -12,6 +12,7 @@ import { DROP } from '../../src/stats/drop-reason.js';
 import { Offloads } from '../../src/stats/offloads.js';
 import type { FdbEvent } from '../../src/worker/fdb-events.js';
 import { Handle } from '../../src/worker/handle.js';
+import type { MacParts } from '../../src/worker/protocol.js';
 import { arpFrame, BROADCAST, macNumber } from '../support/frames.js';
 import { concat } from '../support/hex.js';
 import { vxlanHeader } from '../support/memory-plane.js';
@@ -28,6 +29,8 @@ const BURST = 32;
 interface Fixture {
   handle: Handle;
   events: FdbEvent[];
+  /** What was logged. */
+  logged: string[];
   /** Sends frames of one MAC, and waits until the kernel has them. */
   send: (vni: number, mac: number, count: number) => Promise<void>;
   /** What the kernel has dropped of the first worker's sockets. */
@@ -61,6 +64,7 @@ async function start(t: Test, engine: 'batch' | 'dgram', workers: number): Promi
     };
   });
   const events: FdbEvent[] = [];
+  const logged: string[] = [];
   const handle = new Handle({
     engine,
     underlay: { sendFds: sockets.sendFds },
@@ -70,7 +74,7 @@ async function start(t: Test, engine: 'batch' | 'dgram', workers: number): Promi
     port,
     workers: descriptors,
     seed: 0x5eed,
-    log: () => {},
+    log: (_, message) => logged.push(message),
     peersChanged: () => {},
     probeReplied: () => {},
     fdbEvents: (more) => events.push(...more),
@@ -97,6 +101,7 @@ async function start(t: Test, engine: 'batch' | 'dgram', workers: number): Promi
   return {
     handle,
     events,
+    logged,
     send,
     kernelDrops: () => sockets.receiveFds[0].ipv4.reduce((sum, fd) => sum + shim.udpDrops(fd), 0),
   };
@@ -234,3 +239,25 @@ for (const engine of ['batch', 'dgram'] as const)
 function crash(handle: Handle): Promise<unknown> {
   return handle.listFdb(100, { type: 'all', peer: '' }, 10, 1n as unknown as number);
 }
+
+t.test('a worker that is replaced while frames wait blames no TAP', async (t) => {
+  const { handle, logged, send } = await start(t, 'batch', 1);
+  const shim = loadShim();
+  const tap = shim.eventCreate();
+  await handle.addVni({ ...newVni(100), tapFds: [tap] });
+  await handle.addPeer(100, newPeer(LOOPBACK));
+  handle.configured();
+  // Its predecessor's registration is all that the successor has of the TAP when it first looks.
+  const crashed = handle.putFdb(100, undefined as unknown as MacParts, LOOPBACK);
+  await t.rejects(crashed, { code: 'dataplane_down' });
+  shim.eventFire(tap);
+  await eventually('a successor', () => handle.ready, 10_000);
+  t.same(
+    logged.filter((line) => /TAP/.test(line)),
+    [],
+  );
+  await send(100, 1, SENDERS);
+  await eventually('frames of the peer', () => received(handle, 100) === SENDERS);
+  await handle.removeVni(100);
+  shim.close(tap);
+});

@@ -22,7 +22,7 @@ function makeSet(t: Test): { set: WaitSet; waitFd: number; open: (fd: number) =>
 
 t.test('a descriptor that cannot be waited for is refused', async (t) => {
   const { set } = makeSet(t);
-  t.throws(() => set.addTap(-1, 0), /descriptor -1/);
+  t.equal(set.addTap(-1, 0), -9, 'a TAP is the matter of whoever asked for it');
   t.throws(() => set.addWake(999_999), /descriptor 999999/);
 });
 

@@ -4,7 +4,7 @@ import { type Body, readVniBody, readVniChanges } from '../../config/body.js';
 import type { VniSettings } from '../../config/settings.js';
 import { parseVni } from '../../config/values.js';
 import { V_FDB_DYNAMIC, V_FDB_STATIC } from '../../stats/counters.js';
-import { DataPlaneError, type VniState } from '../../worker/data-plane.js';
+import { type DataPlane, DataPlaneError, type VniState } from '../../worker/data-plane.js';
 import { guardedAnswers, json, nothing, OF_BODIES, OF_CHANGES } from '../answers.js';
 import type { Changes } from '../changes.js';
 import type { Configuration, ControlDeps } from '../deps.js';
@@ -90,7 +90,10 @@ export function vniRoutes(app: FastifyInstance, deps: ControlDeps, changes: Chan
       },
     },
     (request, reply) => {
-      const vni = vniOf(dataPlane, request.params);
+      const vni = parseWith('vni', request.params.vni, parseVni);
+      const leftover = leftovers(dataPlane).find((state) => state.vni === vni);
+      if (leftover) return vniView(deps, leftover);
+      vniOf(dataPlane, request.params);
       if (answersUnchanged(request, reply, vniTag(configuration.settings(vni)))) return reply;
       return vniView(deps, stateOf(deps, vni));
     },
@@ -154,17 +157,31 @@ export function vniRoutes(app: FastifyInstance, deps: ControlDeps, changes: Chan
   );
 }
 
-/** What is configured and forwards. A VNI that is being removed is not configured any more, but may forward still. */
+/**
+ * What is configured and forwards, and what a change that failed has left. A VNI that is being removed is not configured any
+ * more, but may forward still.
+ */
 export function vniStates({ dataPlane, configuration }: VniDeps): VniState[] {
-  return dataPlane.vnis().filter(({ vni }) => isConfigured(configuration, vni));
+  const configured = dataPlane.vnis().filter(({ vni }) => isConfigured(configuration, vni));
+  return [...configured, ...leftovers(dataPlane)];
+}
+
+/** VNIs that are to go, and whose number a worker may still know. */
+function leftovers(dataPlane: DataPlane): VniState[] {
+  const desired = new Set(dataPlane.vnis().map(({ vni }) => vni));
+  return dataPlane.settling().filter(({ vni }) => !desired.has(vni));
 }
 
 /** Settings by their names in the configuration file, and what became of them. */
 export function vniView({ dataPlane, configuration }: VniDeps, { vni, tap, bridge, mac, policy }: VniState) {
   const { vni: row, peers } = dataPlane.totals(vni);
-  const { mtu, addresses } = configuration.settings(vni);
+  const isSettling = dataPlane.settling().some((state) => state.vni === vni);
+  const { mtu, addresses } = isConfigured(configuration, vni)
+    ? configuration.settings(vni)
+    : { mtu: policy.packetMax || 'auto', addresses: [] };
   return {
     vni,
+    state: isSettling ? 'settling' : 'up',
     tap,
     bridge: bridge || null,
     address: addresses,

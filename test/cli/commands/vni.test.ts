@@ -7,6 +7,7 @@ import { runVtepctl } from '../../support/vtepctl.js';
 
 const VIEW = {
   vni: 200,
+  state: 'up',
   tap: 'vtep200',
   bridge: 'br0',
   address: ['10.0.0.1/24', '2001:db8::1/64'],
@@ -84,9 +85,9 @@ t.test('set: only what it has read', async (t) => {
 
 t.test('list, show, del', async (t) => {
   const { ctl, calls } = await api(t);
-  t.match((await ctl('vni list')).stdout, /^VNI +TAP .*\n200 +vtep200 +br0 .* 0 +3\n$/);
+  t.match((await ctl('vni list')).stdout, /^VNI +TAP .*\n200 +vtep200 +br0 .* 0 +3 +up\n$/);
   const { stdout } = await ctl('vni show 200');
-  t.match(stdout, /^vni {10}200\ntap {10}vtep200\n/);
+  t.match(stdout, /^vni {10}200\nstate {8}up\ntap {10}vtep200\n/);
   t.match(stdout, /\naddress +10\.0\.0\.1\/24,2001:db8::1\/64\n/);
   t.match(stdout, /\nflood +off\n/);
   t.match(stdout, /\netag +"0123456789abcdef"\n$/);
