@@ -34,6 +34,8 @@ const PACKAGES = {
   zsh: 'zsh',
   script: 'bsdutils',
   clang: ['clang', 'libclang-rt-14-dev'],
+  tc: 'iproute2',
+  faketime: 'faketime',
 };
 
 /**

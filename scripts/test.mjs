@@ -14,13 +14,35 @@ const LAB_TIMEOUT_S = 300;
 const AT_ONCE = 3;
 
 needRoot('npm test');
-const TOOLS = ['ip', 'bridge', 'ping', 'tcpdump', 'iperf3', 'openssl', 'curl', 'ethtool', 'nft', 'dnsmasq'];
+const TOOLS = [
+  'ip',
+  'bridge',
+  'ping',
+  'tcpdump',
+  'iperf3',
+  'openssl',
+  'curl',
+  'ethtool',
+  'nft',
+  'dnsmasq',
+  'tc',
+];
+const FAULT_TOOLS = ['faketime'];
 const SERVICE_TOOLS = ['setpriv', 'nsenter', 'systemd-analyze', 'systemd-nspawn'];
 const MONITORING_TOOLS = ['prometheus', 'promtool'];
 const TUNNEL_TOOLS = ['wireguard-go', 'wg'];
 const PAGE_AND_SHELL_TOOLS = ['mandoc', 'groff', 'zsh', 'script'];
 
-setUp({ tools: [...TOOLS, ...SERVICE_TOOLS, ...TUNNEL_TOOLS, ...PAGE_AND_SHELL_TOOLS, ...MONITORING_TOOLS] });
+setUp({
+  tools: [
+    ...TOOLS,
+    ...FAULT_TOOLS,
+    ...SERVICE_TOOLS,
+    ...TUNNEL_TOOLS,
+    ...PAGE_AND_SHELL_TOOLS,
+    ...MONITORING_TOOLS,
+  ],
+});
 
 const types = { file: 'test', name: 'types of src, test and bench', ok: compileTests(), skipped: false };
 const { units, labs, labsAlone } = testFiles();

@@ -1,0 +1,29 @@
+/**
+ * Faults that a lab brings about in a daemon, preloaded by NODE_OPTIONS=--import: nothing of it is in vtepd itself.
+ *
+ * - A data-plane thread throws when it takes the request to delete the FDB entry of CRASH_MAC.
+ * - At SIGUSR2 the main thread fills its heap.
+ */
+import { createRequire, syncBuiltinESMExports } from 'node:module';
+import { isMainThread } from 'node:worker_threads';
+
+/** 02:de:ad:00:00:01, the first two bytes and the last four. */
+const CRASH_MAC = { high: 0x02de, low: 0xad000001 | 0 };
+
+if (isMainThread) {
+  process.on('SIGUSR2', () => {
+    const kept = [];
+    for (;;) kept.push(new Array(10_000).fill(kept.length));
+  });
+} else {
+  const threads = createRequire(import.meta.url)('node:worker_threads');
+  const { receiveMessageOnPort } = threads;
+  threads.receiveMessageOnPort = (port) => {
+    const received = receiveMessageOnPort(port);
+    const { op, mac } = received?.message?.change ?? {};
+    if (op === 'fdb.del' && mac.high === CRASH_MAC.high && (mac.low | 0) === CRASH_MAC.low)
+      throw new Error('a fault that the lab wants');
+    return received;
+  };
+  syncBuiltinESMExports();
+}
