@@ -36,6 +36,7 @@ function make(text: string, given: { reread?: string; store?: StateStore } = {})
   };
   const overlay = {
     setPolicy: (_vni: number, policy: Partial<VniPolicy>) => work(JSON.stringify(policy)),
+    followed: async () => {},
     changeMtu: async ({ mtu }: { mtu: unknown }) => {
       down ||= dies;
       dies = false;

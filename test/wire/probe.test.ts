@@ -37,7 +37,7 @@ t.test('what is no probe', async (t) => {
     ['version 0', patched(REQUEST, 12, 0)],
     ['version 2', patched(REQUEST, 12, 2)],
     ['kind 0', patched(REQUEST, 13, 0)],
-    ['kind 3', patched(REQUEST, 13, 3)],
+    ['kind 5', patched(REQUEST, 13, 5)],
     ['says less than it has', patched(REQUEST, 15, 0x1b)],
     ['says more than it has', patched(REQUEST, 15, 0x1d)],
     ['a reply that is padded', concat(REPLY, Uint8Array.of(0))],

@@ -13,7 +13,7 @@ export const STRAY = VNIS.length;
 const STRAY_VNI = 999;
 
 /** Frames that a superframe may stand for, and the shortest segment of one that a peer sent. */
-const MOST_SEGMENTS = 256;
+export const MOST_SEGMENTS = 256;
 const SHORTEST_SEGMENT = 256;
 /** Headers that may be changed on the way: ECN, checksums, MSS. Bytes behind are compared. */
 const HEADERS_LEN = 200;

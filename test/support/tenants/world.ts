@@ -43,6 +43,7 @@ import {
   fail,
   type Known,
   list,
+  MOST_SEGMENTS,
   named,
   STRAY,
   text,
@@ -274,7 +275,7 @@ export class World {
     if (!known?.fromTap)
       throw new Error(`${where}: a frame that no TAP gave, ${bytes.length} bytes, ${list(marks)}`);
     this.#checkOwner(known, row, marks, where);
-    //     if (sent.segCount > MOST_SEGMENTS) fail(`${where}: ${text(known.mark)} in ${sent.segCount} segments`);
+    if (sent.segCount > MOST_SEGMENTS) fail(`${where}: ${text(known.mark)} in ${sent.segCount} segments`);
     const copy = known.sent.get(sent.peerIdx);
     if (copy) copy.push(sent);
     else known.sent.set(sent.peerIdx, [sent]);
@@ -316,7 +317,7 @@ export class World {
     let hasSuperframes = false;
     for (const known of this.#known.values()) {
       if (known.tenant !== row || known.fromTap !== fromTap) continue;
-      lost += fromTap ? known.copies - known.sent.size : 1 - known.written;
+      lost += fromTap ? lostCopies(known) : 1 - known.written;
       hasSuperframes ||= known.isSuper;
     }
     let counted = 0;
@@ -329,6 +330,11 @@ export class World {
 function HONEST(tenant: number): FrameSpec {
   const rest = { tos: 0, syn: false, nested: false, dontFragment: false, tags: [], lies: [] };
   return { tenant, kind: UDP4, to: TO_STATION, postponed: true, ...rest };
+}
+
+/** A superframe of too many segments is refused before it is copied: one drop, whatever its flood list. */
+function lostCopies({ isSuper, copies, sent }: Known): number {
+  return isSuper && sent.size === 0 ? 1 : copies - sent.size;
 }
 
 /** A postponed TCP segment that is longer than the overlay MTU counts as the frames that it stands for. */
