@@ -89,11 +89,16 @@ t.test('a frame that hides in a train is judged by where it comes from', async (
   await send(200, spanning(train(datagram(200, HONEST), datagram(200, HONEST))));
   await eventually(
     'what stands behind such a datagram of the peer to arrive',
-    async () => (await arrived.frames()).length >= BEHIND,
+    async () => (await arrived.frames()).length > BEHIND,
   );
   const ports = (await arrived.stop()).map((frame) => ipOf(frame)!.payload.readUInt16BE(2));
-  t.same(ports, new Array(BEHIND).fill(HONEST), 'nothing that is forged arrives, and all that is not does');
-  t.same(await dropped(), { source_not_peer: 2 * BEHIND, ambiguous: 2 }, 'every other datagram is counted');
+  // The peers are no vtepd: the kernel has cut their trains up, so a claim concerns the datagram alone that makes it.
+  t.same(
+    ports,
+    new Array(BEHIND + 1).fill(HONEST),
+    'nothing that is forged arrives, and all that is not does',
+  );
+  t.same(await dropped(), { source_not_peer: 2 * BEHIND }, 'every other datagram is counted');
   assertIdentity(t, await vtepd.metrics());
 });
 

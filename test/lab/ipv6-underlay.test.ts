@@ -15,7 +15,7 @@ import t, { type Test } from 'tap';
 import { createLab, type Lab, UNDERLAY_DEV } from '../support/lab.js';
 import { assertIdentity } from '../support/metrics.js';
 import type { Namespace } from '../support/netns.js';
-import { capture, vxlanOf } from '../support/pcap.js';
+import { capture, isProbe, vxlanOf } from '../support/pcap.js';
 import { assertPing, assertTransfer, iperf, Listener, sendUdp } from '../support/traffic.js';
 import { ENGINES } from '../support/vtepd.js';
 
@@ -34,6 +34,7 @@ for (const engine of ENGINES) {
     await assertPing(t, vma, '10.10.10.2');
     await assertPing(t, vmb, '10.10.10.1');
     for (const frame of await wire.stop()) {
+      if (isProbe(frame)) continue;
       t.equal(frame.readUInt16BE(12), 0x86dd, 'an IPv6 packet');
       t.match(vxlanOf(frame), { flags: 0x08, reserved: 0, vni: 100 }, 'with VXLAN in it');
       t.not(frame.readUInt16BE(14 + 40 + 6), 0, 'and a UDP checksum');

@@ -86,9 +86,12 @@ async function tunnel(lab: Lab, engine: Engine): Promise<{ near: End; far: End }
 
 type BareEnd = Omit<End, 'vtepd'>;
 
+let devices = 0;
+
 function endOf(host: Namespace, outer: string, which: string): BareEnd {
   const [tunnel, overlay] = [`172.16.0.${which}`, `10.10.10.${which}`];
-  return { host, outer, tunnel, overlay, device: `wg${process.pid}x${which}` };
+  // Control sockets of all namespaces lie in one folder, under the names of their devices.
+  return { host, outer, tunnel, overlay, device: `wg${process.pid}x${devices++}` };
 }
 
 async function privateKey({ host }: BareEnd): Promise<string> {

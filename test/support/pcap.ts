@@ -125,6 +125,12 @@ export function vxlanOf(frame: Buffer, port = 4789): VxlanDatagram | undefined {
   };
 }
 
+/** A path probe or a question who the peer is (src/wire/probe.ts), which vtepd sends by itself. */
+export function isProbe(frame: Buffer): boolean {
+  const payload = udpOf(frame)?.payload;
+  return payload !== undefined && payload[0] === 0 && payload.subarray(8, 12).toString() === 'vtep';
+}
+
 export interface UdpDatagram {
   source: string;
   destination: string;
