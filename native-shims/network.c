@@ -221,7 +221,7 @@ static int find_stats(const struct nlmsghdr *head, size_t len, struct rtnl_link_
 /**
  * device_tx_dropped() - frames that the kernel had for a device and dropped
  *
- * Of a TAP: those that found its queue full, as its reader was too slow (tun_net_xmit). Counts from the device's birth.
+ * For a TAP, the count covers frames that found its queue full (tun_net_xmit). It starts when the device is created.
  *
  * #syscalls socket bind send recv close
  * Return: the count; -ENODEV no such device; else a negative errno.

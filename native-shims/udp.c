@@ -196,7 +196,7 @@ union control {
 	uint8_t bytes[6 * CMSG_SPACE(sizeof(int))];
 };
 
-/* What was cut off may be the segment size, without which a train would pass for one datagram. */
+/* The truncated part may hold the segment size; without it a train would pass for one datagram. */
 #define INCOMPLETE (MSG_TRUNC | MSG_CTRUNC)
 
 struct inbox {

@@ -70,7 +70,7 @@ export class Probing {
     this.#prober = new Prober(means, (address) => paths.refresh(address));
   }
 
-  /** A reply that the data plane heard. @returns true: it proves a peer that was unproved */
+  /** Handles a reply that the data plane received. @returns true when it proves a peer that was unproved */
   replied(peerIdx: number, nonce: { readonly high: number; readonly low: number }, len: number): boolean {
     if (len === 0) this.#arp.replied(peerIdx, nonce);
     else this.#echo.replied(peerIdx, nonce, len);

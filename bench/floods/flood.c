@@ -15,7 +15,7 @@
  * floods of a peer, MAC and ADDRESS as well for those of a VM, whose broadcast would go through the VTEP.
  *
  * Random inner MACs begin with 06, so they are never those of the entries that the benchmark made before. Forged
- * sources are in 10.64.0.0/10. The frames of `peer` and `strangers` go to a unicast MAC that nobody has.
+ * sources are in 10.64.0.0/10. The frames of `peer` and `strangers` go to a unicast MAC of no station.
  *
  * Superframes go through AF_PACKET with a virtio_net_hdr, as a VM's network card hands them to the host. The checksum
  * is left to the host. A TCP superframe with a SEGMENT of 1 asks for 65,000 packets. With `udp` the sink gets what the
@@ -204,7 +204,7 @@ static int open_socket(int family, int type, int protocol)
 	return s;
 }
 
-/** put_vxlan() - VXLAN header and a 64 byte frame to a MAC that nobody has */
+/** put_vxlan() - VXLAN header and a 64-byte frame to a MAC of no station */
 static void put_vxlan(uint8_t *datagram, uint32_t vni)
 {
 	uint8_t *frame = datagram + VXLAN_LEN;

@@ -142,7 +142,7 @@ async function soak(
   const wiresAfter = await Promise.all(directions.map(([from, to]) => wireOf(from, to)));
   const wires = directions.map(([from, to], i): WireReport => {
     const [before, after] = [wiresBefore[i], wiresAfter[i]];
-    // What was learned at one end was sent beside the daemon at the other.
+    // An entry learned at one end carries a MAC that the other end sent without its daemon.
     const sent = after.sent - before.sent + churned[1 - i].learned;
     const drops = grownDrops(before.drops, after.drops);
     const device = after.device - before.device;

@@ -1,5 +1,5 @@
 /**
- * What is watched of a daemon while it works: memory and descriptors every second, and at every scrape the identity of
+ * Observes a running daemon: memory and descriptors every second, and at every scrape the identity of
  * the counters in all VNIs.
  */
 import { setTimeout as delay } from 'node:timers/promises';

@@ -10,7 +10,7 @@
  * program holds some 1,300 sources of a family (with several workers 600). With more, peers whose trains come whole are in
  * it as far as they fit, and everybody else shares the first plain socket, strangers too.
  *
- * Wrong for a moment it does no harm: what was read is judged by its source, whatever socket it came to.
+ * A program that is out of date does no harm: every datagram is judged by its source, whichever socket received it.
  */
 import { randomBytes } from 'node:crypto';
 import { RECEIVE_SHARES, RECEIVE_SOCKETS, STRANGERS_SOCKET } from '../frame/limits.js';
@@ -39,7 +39,7 @@ export class ReceiveGroup {
     (word) => (word | 1) >>> 0,
   );
   readonly #places = new Map<string, number>();
-  /** What was attached last, by family. */
+  /** The program attached last, by family. */
   readonly #attached = new Map<number, Uint8Array>();
 
   constructor(shim: Shim, fds: readonly ReceiveFds[]) {
@@ -91,7 +91,7 @@ export class ReceiveGroup {
     return choiceProgram({ ...base, others: 0, sources: this.#placed(some) })!;
   }
 
-  /** Of two addresses with one key, the one whose trains are cut up decides. */
+  /** If two addresses share a key, the plain socket wins. */
   #placed(sources: readonly Source[]): Placed[] {
     return sources
       .map(({ text, family, bytes }) => ({
@@ -101,7 +101,7 @@ export class ReceiveGroup {
       .sort((a, b) => a.place - b.place);
   }
 
-  /** Who is new, or of the other kind now, gets the place that fewest have. */
+  /** A source that is new, or has changed its kind, gets the least used place. */
   #assign(sources: readonly Source[]): void {
     const present = new Set(sources.map(({ text }) => text));
     for (const text of this.#places.keys()) if (!present.has(text)) this.#places.delete(text);

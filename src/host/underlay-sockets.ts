@@ -44,7 +44,7 @@ export interface UnderlaySpec {
 
 export interface UnderlaySockets {
   /**
-   * Of each worker, by place in the receive group: RECEIVE_SOCKETS of them, or one where no program can choose among several;
+   * The sockets of each worker, by place in the receive group: RECEIVE_SOCKETS of them, or one where no program can choose among several;
    * none: the kernel lacks the family.
    */
   readonly receiveFds: readonly ReceiveFds[];
@@ -88,7 +88,7 @@ const UNREAD_BUFFER_LEN = 4096;
 /** A batch of superframes fits: 128 × 64 KB would be more than one queue ever holds. */
 const SEND_BUFFER_LEN = 4 * 1024 * 1024;
 
-/** Of a program that knows no sources. */
+/** Seed of a program without sources. */
 const NO_SEED = [1, 1, 1, 1];
 
 const AF_INET = 2;
@@ -118,7 +118,7 @@ export async function openUnderlaySockets(shim: Shim, spec: UnderlaySpec): Promi
 }
 
 interface FamilySockets {
-  /** Of each worker, by place. */
+  /** The sockets of each worker, by place. */
   receive: number[][];
   /** The pool with DF set, and the one with DF clear. */
   set: number[];

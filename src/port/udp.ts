@@ -86,7 +86,7 @@ export class UdpPort implements UnderlayPort {
     batch.count = 0;
     const receivers = this.#receivers;
     const waiting = this.#countReadable();
-    // A debt is at most one batch: after so many rounds of credit somebody has paid it.
+    // A debt is at most one batch, so MOST_ROUNDS rounds of credit pay any debt.
     for (let tries = 0; waiting > 0 && tries < MOST_ROUNDS * receivers.length && batch.count === 0; tries++) {
       const receiver = receivers[this.#next];
       this.#next = (this.#next + 1) % receivers.length;

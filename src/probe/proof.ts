@@ -1,6 +1,6 @@
 /**
- * Which peers are a vtepd of a kind that sends no inner UDP superframe uncut: those that answered a nonce of ours in the last
- * minute (`wire/probe.ts`, PROBE_IDENTIFY). Only such a program answers it, and only who saw the question knows the nonce.
+ * Proofs that a peer is a vtepd which never sends an inner UDP superframe uncut: it answered a nonce of ours within the last
+ * minute (`wire/probe.ts`, PROBE_IDENTIFY). Other programs do not answer, and only a receiver of the question knows the nonce.
  *
  * An unproved peer is asked at growing intervals, a proved one every 15 s; after three questions without an answer it is
  * unproved again, as another VTEP may have taken its address. Has no clock and no timer.
@@ -43,7 +43,7 @@ export class Proofs {
   }
 
   /**
-   * Asks whom it is time to ask. Call it about once a second.
+   * Sends the questions that are due. To be called about once a second.
    *
    * @param peers all that there are, each address once @param nowMs a clock that only goes forward
    */
@@ -61,7 +61,7 @@ export class Proofs {
     for (const text of this.#records.keys()) if (!present.has(text)) this.#records.delete(text);
   }
 
-  /** An answer came that may be anyone's: the arguments of `ProbeReplied`. @returns true: it proves a peer that was unproved */
+  /** Handles an answer from an unverified source: the arguments of `ProbeReplied`. @returns true when it proves a peer */
   replied(peerIdx: number, nonce: { readonly high: number; readonly low: number }, len: number): boolean {
     if (len !== PROBE_LEN) return false;
     for (const [text, record] of this.#records) {
@@ -80,7 +80,7 @@ export class Proofs {
     return record !== undefined && record.misses < MISSES && this.#nowMs - record.provedMs < VALID_MS;
   }
 
-  /** A row that is another peer's by now begins anew, as does an address with another port. */
+  /** A row that was reassigned to another peer starts a new record, as does an address with another port. */
   #recordOf(peer: ProbedPeer, nowMs: number): Record {
     const known = this.#records.get(peer.text);
     if (known && known.peer.peerIdx === peer.peerIdx && known.peer.port === peer.port) return known;

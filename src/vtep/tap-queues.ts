@@ -15,7 +15,7 @@ const REST_FACTOR = 20;
 type Counted = Pick<Handle, 'vnis' | 'counters'>;
 
 interface Queue {
-  /** What the device said last. */
+  /** The device's count at the last reading. */
   last: number;
   /** Since the VNI came up. */
   total: number;

@@ -102,7 +102,7 @@ static void check_cut(const struct iovec *iov, int32_t i, int refused)
 		written(i);
 }
 
-/* Fields that the kernel sets anew where DF is set, and the two forms of zero. */
+/* Clears the fields that the kernel rewrites where DF is set, and maps both forms of zero to one. */
 static void normalise(uint8_t *frame, const struct whole *whole)
 {
 	uint8_t *ip = frame + whole->ip, *check = frame + whole->l4 + (whole->protocol == IPPROTO_TCP ? 16 : 6);

@@ -22,7 +22,7 @@ static struct udp_slots slots;
 static int32_t start;
 static int received;
 
-/* What the kernel said of each datagram. */
+/* The kernel's answer for each datagram. */
 static struct {
 	int len, gso_size, tos, truncated;
 	union address from;
