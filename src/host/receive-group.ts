@@ -12,7 +12,7 @@
  *
  * A program that is out of date does no harm: every datagram is judged by its source, whichever socket received it.
  */
-import { randomBytes } from 'node:crypto';
+import { randomInt } from 'node:crypto';
 import { RECEIVE_SHARES, RECEIVE_SOCKETS, STRANGERS_SOCKET } from '../frame/limits.js';
 import type { Shim } from '../native/binding.js';
 import { choiceProgram, type Placed, sourceKey } from './socket-choice.js';
@@ -34,10 +34,7 @@ export interface Source {
 export class ReceiveGroup {
   readonly #shim: Shim;
   readonly #fds: readonly ReceiveFds[];
-  readonly #seed = Array.from(
-    new Uint32Array(randomBytes(16).buffer.slice(0, 16)),
-    (word) => (word | 1) >>> 0,
-  );
+  readonly #seed = Array.from({ length: 4 }, () => (randomInt(2 ** 32) | 1) >>> 0);
   readonly #places = new Map<string, number>();
   /** The program attached last, by family. */
   readonly #attached = new Map<number, Uint8Array>();

@@ -36,6 +36,8 @@ interface Record {
 export class Proofs {
   readonly #send: SendDatagram;
   readonly #records = new Map<string, Record>();
+  /** The record of each row that a question was sent to. */
+  readonly #asked = new Map<number, Record>();
   #nowMs = 0;
 
   constructor(send: SendDatagram) {
@@ -59,20 +61,19 @@ export class Proofs {
       this.#ask(record, nowMs);
     }
     for (const text of this.#records.keys()) if (!present.has(text)) this.#records.delete(text);
+    for (const [row, { peer }] of this.#asked)
+      if (this.#records.get(peer.text)?.peer.peerIdx !== row) this.#asked.delete(row);
   }
 
   /** Handles an answer from an unverified source: the arguments of `ProbeReplied`. @returns true when it proves a peer */
   replied(peerIdx: number, nonce: { readonly high: number; readonly low: number }, len: number): boolean {
     if (len !== PROBE_LEN) return false;
-    for (const [text, record] of this.#records) {
-      if (!record.waits || record.peer.peerIdx !== peerIdx) continue;
-      if (record.high !== nonce.high || record.low !== nonce.low) continue;
-      const isNew = !this.isProved(text);
-      Object.assign(record, { waits: false, misses: 0, provedMs: this.#nowMs, intervalMs: AGAIN_MS });
-      record.nextMs = this.#nowMs + AGAIN_MS;
-      return isNew;
-    }
-    return false;
+    const record = this.#asked.get(peerIdx);
+    if (!record?.waits || record.high !== nonce.high || record.low !== nonce.low) return false;
+    const isNew = !this.isProved(record.peer.text);
+    Object.assign(record, { waits: false, misses: 0, provedMs: this.#nowMs, intervalMs: AGAIN_MS });
+    record.nextMs = this.#nowMs + AGAIN_MS;
+    return isNew;
   }
 
   isProved(text: string): boolean {
@@ -106,6 +107,7 @@ export class Proofs {
     record.high = nonce.readInt32BE(0);
     record.low = nonce.readInt32BE(4);
     record.waits = true;
+    this.#asked.set(record.peer.peerIdx, record);
     record.nextMs = nowMs + record.intervalMs;
     const datagram = new Uint8Array(PROBE_LEN);
     writeProbe(datagram, 0, PROBE_IDENTIFY, record.peer.vni, PROBE_LEN, record.high, record.low);

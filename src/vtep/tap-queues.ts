@@ -19,6 +19,8 @@ interface Queue {
   last: number;
   /** Since the VNI came up. */
   total: number;
+  /** The VNI has been listed: when it is not any more, it is gone. */
+  listed: boolean;
 }
 
 export class TapQueues {
@@ -33,7 +35,7 @@ export class TapQueues {
   /** Devices were opened: their VNIs begin at zero. */
   opened(devices: readonly Pick<OverlayDevice, 'name' | 'queueDroppedBefore'>[]): void {
     for (const { name, queueDroppedBefore } of devices)
-      this.#queues.set(name, { last: queueDroppedBefore, total: 0 });
+      this.#queues.set(name, { last: queueDroppedBefore, total: 0, listed: false });
   }
 
   /** The data plane runs. */
@@ -50,12 +52,16 @@ export class TapQueues {
 
   look(handle: Counted): void {
     const [counters] = handle.counters;
+    const present = new Set<string>();
     for (const { tap, vniIdx } of handle.vnis()) {
       const queue = this.#queues.get(tap);
       if (queue === undefined) continue;
+      present.add(tap);
+      queue.listed = true;
       this.#follow(tap, queue);
       counters.cells[counters.vniBase(vniIdx) + V_TAP_QUEUE_DROPPED] = queue.total;
     }
+    for (const [tap, { listed }] of this.#queues) if (listed && !present.has(tap)) this.#queues.delete(tap);
   }
 
   /** A device that was made again under its name begins at zero; one that is gone says nothing. */
