@@ -28,4 +28,9 @@ t.test('frames that were dropped at a TAP’s queue since its VNI came up', asyn
   t.same(read(), [12, 3], 'one that was made again begins at zero, and the count goes on');
   queues.opened([{ name: 'two', queueDroppedBefore: 3 }]);
   t.same(read(), [12, 0], 'a VNI that is made again begins at zero');
+  const [one] = vnis.splice(0, 1);
+  read();
+  vnis.unshift(one);
+  dropped.set('one', 50);
+  t.same(read(), [12, 0], 'the count of a VNI that was removed is not continued');
 });
