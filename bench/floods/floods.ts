@@ -57,7 +57,7 @@ export interface FloodOptions {
 }
 
 const OUTPUT = join(process.cwd(), 'build/flood');
-/** What starting iperf3 and blast takes. */
+/** Time to start iperf3 and blast. */
 const FLOOD_EXTRA_S = 2;
 const MARGIN_MS = 20_000;
 /** Floods of a short run: one of a host, one of a VM. */
@@ -154,7 +154,7 @@ async function beside(
   }
 }
 
-/** What does not pass at all is a finding and no failure. */
+/** A flow that does not pass at all is a result, not an error. */
 async function measureFlow(ends: Ends, seconds: number): Promise<Flow> {
   const pair = { name: 'floods', ...ends, daemons: [], vtepds: [] };
   const context = { seconds, halfLoad: 0, scraped: [] };

@@ -18,7 +18,7 @@ export interface FloodKind {
 /** UDP port of the plain socket. */
 export const SINK_PORT = '4790';
 const BROADCAST_MAC = 'ff:ff:ff:ff:ff:ff';
-/** What an honest VM asks for, bytes of payload. */
+/** Payload of an ordinary VM's segments, bytes. */
 const SEGMENT = '1400';
 
 const macs = (port: string, which: 'one' | 'random') => ['peer', NEAR, port, `${ATTACKED_VNI}`, which];

@@ -15,7 +15,7 @@ const MEMORY_MUST_MB = 64;
 export interface FloodVerdict {
   /** Of the known flow beside vtepd's flood to that beside the plain socket's, within a round. */
   ratio: Spread;
-  /** What is below its must; empty: nothing. */
+  /** Measurements below their musts. */
   below: string[];
 }
 

@@ -165,7 +165,7 @@ function sendProblem(reply: FastifyReply, error: unknown): FastifyReply {
 }
 
 /**
- * What is no HTTP has no request and no reply: the answer is written by hand. The connection is closed
+ * Input that is not HTTP has no request and no reply: the answer is written by hand. The connection is closed
  * in both directions then: the other side may never close its own.
  */
 function answerBrokenHttp(log: Logger, error: Error & { code?: string }, socket: Socket): void {

@@ -16,7 +16,7 @@ export interface TurnLimits {
   readonly waiting: number;
   /** Entries of one client in the queue. */
   readonly waitingPerClient: number;
-  /** Milliseconds for which a holder keeps its place whoever waits. */
+  /** Milliseconds for which a holder keeps its place while others wait. */
   readonly placeMs?: number;
 }
 

@@ -1,5 +1,5 @@
 /**
- * What exceeds a VNI's share of a round: the frames of one batch that were read and not yet forwarded, and how far the flood
+ * Holds the work of a VNI beyond its share of a round: the frames of one batch that were read and not yet forwarded, and how far the flood
  * of the first of them has come. A VNI with a backlog is not read, so its frames keep their order and there is one backlog
  * for each VNI at most.
  *

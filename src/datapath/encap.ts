@@ -68,7 +68,7 @@ export class Encap {
   readonly #left: Int32Array;
   /** Frames that were read and wait for their VNI's next share. */
   readonly backlog: Backlog;
-  /** Datagrams since somebody put it back to 0. */
+  /** Datagrams since the last reset to 0. */
   spent = 0;
   /** The frame in hand is one of several copies. */
   #isFlooding = false;

@@ -50,7 +50,7 @@ export class Loop {
   readonly #turns: Turns;
   /** VNIs that have a turn in this round still. */
   #turnsLeft = 0;
-  /** What the frames that have been read may become, datagrams. */
+  /** Datagrams that the frames read so far may become. */
   #possible = 0;
   readonly #addTurn = (vniIdx: number) => this.#turns.add(vniIdx);
   readonly #tables: Tables;

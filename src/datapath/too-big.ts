@@ -47,7 +47,7 @@ export class TooBig {
   /** Of what is to be sent in inner fragments: the IPv4 header, and the largest packet. */
   ip = 0;
   packetMax = 0;
-  /** Of the copy in hand. */
+  /** State of the copy being forwarded. */
   #isFlooded = false;
   readonly #tables: Tables;
   readonly #arena: Uint8Array;

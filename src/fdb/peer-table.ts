@@ -42,7 +42,7 @@ export class PeerTable {
    * carries. Computed by `path-mtu.ts`; a column here, as a row that changes hands forgets it.
    */
   readonly frameLimit: Int32Array;
-  /** Who holds the rows of sources that are not configured. */
+  /** Holders of the rows of sources that are not configured. */
   readonly strangers: Strangers;
   readonly #words: Int32Array;
   readonly #capacity: number;

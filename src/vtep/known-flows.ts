@@ -43,7 +43,7 @@ export class KnownFlows {
   /** Why it is not in use; '' it is. */
   #why = '';
   #said = '';
-  /** What was set up before and a worker may still use. */
+  /** Earlier set-ups that a worker may still use. */
   #closing: Promise<void> | undefined;
 
   constructor(options: KnownFlowsOptions, open = FlowOffload.open) {

@@ -275,7 +275,7 @@ export class Overlay {
     await this.#handle!.abandonVni(vni.vni, () => this.#close(vni));
   }
 
-  /** The VNI is gone whatever somebody else did to its device or bridge. */
+  /** The VNI goes even if its device or bridge was changed from outside. */
   async #close({ vni, tap }: VniSettings): Promise<void> {
     await this.#options.devices.close([tap]).catch((error: Error) => {
       const text = 'not all that was made for a VNI could be taken back';

@@ -65,7 +65,7 @@ export interface CaptureRequest {
   snapLen: number;
 }
 
-/** What becomes of the desired state when a worker does not make a change: reverted, or kept and brought about later. */
+/** How a change that a worker did not make is handled: the desired state is reverted, or kept and reconciled later. */
 export type Mode = 'revert' | 'reconcile';
 
 /** What a worker that died is given for its successor to come, and how often it is looked for, ms. */

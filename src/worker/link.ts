@@ -97,7 +97,7 @@ export class WorkerLink {
   }
 
   /**
-   * Waits as long as the worker lives: for whoever may not go on before it has answered.
+   * Waits as long as the worker lives, for callers that may not proceed before its answer.
    * @returns the worker's answer @throws DataPlaneError its refusal, dataplane_down
    */
   settle(change: Change): Promise<Answer> {

@@ -43,7 +43,7 @@ export interface OuterPolicy {
   tos: number | 'inherit';
   /** Lower the MSS of SYNs to what the path carries. */
   mssClamp: boolean;
-  /** Random 32-bit integer from which source ports follow. Not `seed`: whoever sees ports can learn it. */
+  /** Random 32-bit integer that determines source ports. Distinct from `seed`, as an observer of ports can learn it. */
   flowSecret: number;
 }
 

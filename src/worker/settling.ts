@@ -7,7 +7,7 @@
  * tried again after a back-off. It ends when every worker has answered: until then the rows and the descriptors that the
  * change concerned stay taken, for a worker may still use them.
  *
- * What a reconciliation brings about is read from the desired state when it asks, never kept from the time of the failure.
+ * A reconciliation reads the desired state when it asks; it keeps nothing from the time of the failure.
  */
 import { formatMac, parseMac } from '../wire/mac.js';
 import type { DataPlaneError } from './data-plane.js';

@@ -187,7 +187,7 @@ class DataPlaneThread {
     return downgrade;
   }
 
-  /** @throws Refusal the descriptor is no TAP that can be waited for: a fault of whoever opened it, not of this thread */
+  /** @throws Refusal when the descriptor cannot be waited for: the opener's fault, not this thread's */
   #attachTap(vniIdx: number, fd: number): void {
     const status = fd < 0 ? 0 : this.#wait.addTap(fd, vniIdx);
     if (status < 0) throw new Refusal('internal', `the TAP cannot be waited for (${errnoName(status)})`);
@@ -370,7 +370,7 @@ class DataPlaneThread {
   }
 }
 
-/** What a device says that was deleted, or taken down for good; any other error is about the descriptor, or this program. */
+/** Errors of a device that was deleted or taken down for good; any other concerns the descriptor or this program. */
 const EBADFD = 77;
 const DEVICE_ERRORS: ReadonlySet<number> = new Set([EBADFD, ERRNO.ENODEV, ERRNO.ENXIO, ERRNO.EIO]);
 
@@ -378,7 +378,7 @@ const DEVICE_ERRORS: ReadonlySet<number> = new Set([EBADFD, ERRNO.ENODEV, ERRNO.
 function tapFailure(status: number): string {
   const error = errnoName(status);
   return DEVICE_ERRORS.has(-status)
-    ? `TAP device failed (${error}): was it deleted? Restart vtepd to make it anew`
+    ? `TAP device failed (${error}): was it deleted? Restart vtepd to create it again`
     : `TAP device cannot be read (${error}): a fault of vtepd; its VNI receives nothing from it until it is removed and added again`;
 }
 

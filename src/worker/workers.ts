@@ -128,7 +128,7 @@ export class Workers {
     await Promise.allSettled(this.#links.flatMap((link) => changes.map((change) => link.ask(change))));
   }
 
-  /** @returns when whoever lives has answered, however long that takes, or has ended */
+  /** @returns when every live worker has answered or ended, without a time limit */
   async settleLiving(change: Change): Promise<void> {
     await Promise.allSettled(this.#links.map((link) => link.settle(change)));
   }
