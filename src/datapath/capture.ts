@@ -206,6 +206,10 @@ export class CapturedUnderlay implements UnderlayPort {
     this.#port.vniGone(vniIdx);
   }
 
+  delivered(): void {
+    this.#port.delivered();
+  }
+
   takeOverflow(): number {
     return this.#port.takeOverflow();
   }

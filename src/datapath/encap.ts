@@ -5,7 +5,7 @@
  * copy is one more descriptor that names the same bytes. The VXLAN header is written once, into the headroom;
  * nothing is moved. A superframe is forwarded as one frame and counted as those it stands for: the port cuts it up.
  *
- * Each VNI has a share of a round, counted in datagrams (deficit round robin, `grant`). A frame begins, and a flood goes on,
+ * Each VNI has a share of a round, counted in what its frames cost (deficit round robin, `grant`). A frame begins, and a flood goes on,
  * while anything of it is left; the rest of the VNI's frames wait in its backlog until `resume`, and the other VNIs go on.
  * Called by the loop with what one round of reads brought; sends as often as its batch fills up.
  */
@@ -34,11 +34,15 @@ import { DROP_TOO_BIG, SEND_IN_INNER_FRAGMENTS, SEND_IN_OUTER_FRAGMENTS, TooBig 
 const SOURCE_SOCKET_MASK = SOURCE_SOCKETS - 1;
 const DF_INHERITED = -1;
 /**
- * Datagrams that a VNI may send in a round: about a millisecond. A batch of TCP superframes, 256 KB, is 190 of 1,400 bytes,
- * so only floods and tiny segments reach it. More than the largest copy, so that a share that is overdrawn by one copy is
- * positive again with the next grant.
+ * Costs are counted in datagrams of a train, about 0.4 µs each. A message of its own, for which the kernel looks up the way
+ * anew, costs as much as MESSAGE_COST of them: each copy of a flood, and each frame that does not follow one of the same
+ * flow.
  */
+export const MESSAGE_COST = 4;
+/** What a VNI may cost in a round while others wait, about 0.2 ms. A batch of TCP superframes, 256 KB, is 200. */
 export const VNI_SHARE = 512;
+/** What it may cost while none does: a whole batch, whatever it is made of. */
+const LONE_SHARE = MESSAGE_COST * BATCH_CAP;
 
 export interface EncapOptions extends OuterOptions {
   /** Lower the MSS of SYNs to what the path carries. */
@@ -64,11 +68,11 @@ export class Encap {
   readonly #df: number;
   /** Datagrams to be sent, in the order of their frames. */
   readonly #out = new Batch();
-  /** Datagrams that each VNI may still send; at most one copy below zero. */
+  /** What each VNI may still cost; at most one copy below zero. */
   readonly #left: Int32Array;
   /** Frames that were read and wait for their VNI's next share. */
   readonly backlog: Backlog;
-  /** Datagrams since the last reset to 0. */
+  /** Costs since the last reset to 0. */
   spent = 0;
   /** The frame in hand is one of several copies. */
   #isFlooding = false;
@@ -94,9 +98,13 @@ export class Encap {
     this.#df = options.df === 'set' ? DF_SET : options.df === 'unset' ? DF_CLEAR : DF_INHERITED;
   }
 
-  /** It is the VNI's turn: its share of the round. What it overdrew before is taken off, what it left over is not kept. */
-  grant(vniIdx: number): void {
-    this.#left[vniIdx] = Math.min(VNI_SHARE, this.#left[vniIdx] + VNI_SHARE);
+  /**
+   * It is the VNI's turn: its share of the round. What it overdrew before is taken off, what it left over is not kept.
+   * @param isAlone no other VNI has a turn in this round
+   */
+  grant(vniIdx: number, isAlone: boolean): void {
+    const share = isAlone ? LONE_SHARE : VNI_SHARE;
+    this.#left[vniIdx] = Math.min(share, this.#left[vniIdx] + share);
   }
 
   /**
@@ -331,7 +339,10 @@ export class Encap {
       this.#flush();
       const { ip, packetMax } = this.#tooBig;
       this.#fragmenter.send(frames, i, ip, packetMax, peerIdx, srcPortIdx, flags);
-      this.#charge(frames.vniIdx[i], Math.ceil(frames.wireLen[i] / packetMax) + frames.segCount[i]);
+      this.#charge(
+        frames.vniIdx[i],
+        MESSAGE_COST + Math.ceil(frames.wireLen[i] / packetMax) + frames.segCount[i],
+      );
       return;
     }
     const verdict = fate === DROP_TOO_BIG ? DROP.too_big : 0;
@@ -367,13 +378,14 @@ export class Encap {
     out.wireLen[o] = frames.wireLen[i];
     out.verdict[o] = verdict;
     out.status[o] = 0;
-    this.#charge(frames.vniIdx[i], frames.segCount[i]);
+    const joins = o > 0 && out.peerIdx[o - 1] === peerIdx && out.srcPortIdx[o - 1] === srcPortIdx;
+    this.#charge(frames.vniIdx[i], joins ? frames.segCount[i] : frames.segCount[i] + MESSAGE_COST - 1);
     if (++out.count === BATCH_CAP) this.#flush();
   }
 
-  #charge(vniIdx: number, datagrams: number): void {
-    this.#left[vniIdx] -= datagrams;
-    this.spent += datagrams;
+  #charge(vniIdx: number, cost: number): void {
+    this.#left[vniIdx] -= cost;
+    this.spent += cost;
   }
 
   #flush(): void {

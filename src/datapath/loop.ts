@@ -22,8 +22,8 @@ import { Turns } from './turns.js';
 /** Batches that one round takes from the sockets at most: both families have their turn. */
 const RECEIVES_PER_ROUND = 2;
 /**
- * Datagrams after which no further TAP has its turn in a round: some milliseconds. Also what frames that are read together
- * may become at most, by their number, their bytes and their VNI's flood list, before they are sent.
+ * Costs (`encap.ts`) after which no further TAP has its turn in a round: about a millisecond. Also how many datagrams frames that
+ * are read together may become at most, by their number, their bytes and their VNI's flood list, before they are sent.
  */
 const ROUND_SHARE = 2048;
 /** log2 of the bytes that count as one datagram more, in a superframe. */
@@ -50,6 +50,8 @@ export class Loop {
   readonly #turns: Turns;
   /** VNIs that have a turn in this round still. */
   #turnsLeft = 0;
+  /** This round's turns are of one VNI. */
+  #isAlone = false;
   /** Datagrams that the frames read so far may become. */
   #possible = 0;
   readonly #addTurn = (vniIdx: number) => this.#turns.add(vniIdx);
@@ -84,7 +86,7 @@ export class Loop {
     return this.#turns.count > 0 || this.#encap.backlog.count > 0;
   }
 
-  /** Datagrams that the overlay's part of this round has cost so far. */
+  /** What the overlay's part of this round has cost so far. */
   get spent(): number {
     return this.#encap.spent;
   }
@@ -99,6 +101,7 @@ export class Loop {
     const { backlog } = this.#encap;
     if (backlog.count > 0) backlog.each(this.#addTurn);
     this.#turnsLeft = this.#turns.count;
+    this.#isAlone = this.#turnsLeft === 1;
     this.#encap.spent = 0;
   }
 
@@ -122,7 +125,7 @@ export class Loop {
    * @returns frames, 0, or a negative errno: the device failed
    */
   readOverlay(vniIdx: number): number {
-    this.#encap.grant(vniIdx);
+    this.#encap.grant(vniIdx, this.#isAlone);
     if (this.#encap.backlog.has(vniIdx)) {
       this.#encap.resume(vniIdx);
       return 0;
@@ -161,6 +164,7 @@ export class Loop {
       if (this.#underlay.receive(this.#datagrams) <= 0) return;
       this.#weigh(this.#datagrams, WAY_IN);
       this.#decap.deliver(this.#datagrams, clock);
+      this.#underlay.delivered();
     }
   }
 

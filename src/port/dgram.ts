@@ -122,6 +122,9 @@ export class DgramPort implements UnderlayPort {
     this.#settled = this.#settled.filter((one) => one.vniIdx !== vniIdx);
   }
 
+  /** Takes no turns. */
+  delivered(): void {}
+
   takeOverflow(): number {
     let overflow = 0;
     for (const drops of this.#drops) overflow += drops.take();

@@ -162,6 +162,9 @@ export class MemoryUnderlay implements UnderlayPort {
   /** Sends are answered at once. */
   vniGone(_vniIdx: number): void {}
 
+  /** Takes no turns. */
+  delivered(): void {}
+
   takeOverflow(): number {
     const { overflow } = this;
     this.overflow = 0;

@@ -49,6 +49,8 @@ export interface UnderlayPort {
    * @returns datagrams received; 0 when none wait.
    */
   receive(batch: Batch): number;
+  /** What the last `receive` gave has been dealt with: what that cost is its sender's. */
+  delivered(): void;
   /**
    * Sends the datagrams of `batch` whose verdict is 0, each to the peer row peerIdx, from socket srcPortIdx of the pool
    * that df asks for. Uses off, len and, where the engine can, tos and ttl of the outer header; the bytes lie in `arena`.

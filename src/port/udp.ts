@@ -3,38 +3,22 @@
  * family and DF, so that the source port can follow the inner flow (RFC 7348 §5). Sockets are opened and closed by the main
  * thread; here are only their descriptors.
  *
- * Deficit round robin over the receiving sockets: in its turn each may give one batch, and pays for it in datagrams, those of a
- * train counted one by one. A peer that floods, or sends long trains, spends its own socket's credit. A socket that is the
- * only readable one pays nothing. The strangers' socket gives a few datagrams in its turn.
- *
  * A receive call needs a slot for the largest datagram, but offering many large slots to large datagrams would
  * spread a batch over more memory than the cache holds, and offering many to few datagrams costs their round trip a
  * microsecond. So the number of slots follows the size and the number seen last.
  */
 import type { Batch } from '../frame/batch.js';
-import {
-  BATCH_CAP,
-  PEER_ROW_LEN,
-  RECEIVE_SLOT_STRIDE,
-  STRANGERS_SOCKET,
-  UNDERLAY_ROUND_LEN,
-} from '../frame/limits.js';
+import { BATCH_CAP, PEER_ROW_LEN, RECEIVE_SLOT_STRIDE, UNDERLAY_ROUND_LEN } from '../frame/limits.js';
 import { PathErrors } from '../frame/path-errors.js';
 import type { Shim } from '../native/binding.js';
 import type { UnderlayPort } from './port.js';
+import { Receiver, ReceiveTurns } from './receive-turns.js';
 import { SocketDrops } from './socket-drops.js';
 import { Tunnel } from './tunnel.js';
 
 const FEWEST_SLOTS = 16;
-/** Rounds of credit that pay for the largest batch: BATCH_CAP trains of 128. */
-const MOST_ROUNDS = 33;
 /** Datagrams in a UDP_SEGMENT train: what every kernel that has it takes (newer ones take 128). */
 const TRAIN_MAX = 64;
-
-/** Datagrams that a socket may give in a turn, on average, while others wait. */
-const QUANTUM = 512;
-/** Datagrams of strangers in a turn. */
-const STRANGERS_SLOTS = 16;
 
 export interface UdpFds {
   /** Receiving sockets by place in the receive group; none: no socket of that family. */
@@ -59,9 +43,9 @@ export class UdpPort implements UnderlayPort {
   readonly #shim: Shim;
   readonly #fds: UdpFds;
   readonly #peers: Uint8Array;
-  readonly #receivers: Receiver[];
+  readonly #receivers: UdpReceiver[];
+  readonly #turns: ReceiveTurns<UdpReceiver>;
   readonly #pathErrors = new PathErrors();
-  #next = 0;
 
   /** @param peers packed peer rows @param trains what `trains` is at first */
   constructor(shim: Shim, fds: UdpFds, peers: Uint8Array, trains: boolean) {
@@ -70,8 +54,9 @@ export class UdpPort implements UnderlayPort {
     this.#peers = peers;
     this.trains = trains;
     this.#receivers = [fds.ipv4, fds.ipv6].flatMap((family) =>
-      family.map((fd, place) => new Receiver(shim, fd, place === STRANGERS_SOCKET)),
+      family.map((fd, place) => new UdpReceiver(shim, fd, place)),
     );
+    this.#turns = new ReceiveTurns(this.#receivers);
     // Touched once, so that memory does not seem to grow when a flood of large datagrams uses the last slots.
     this.arena.fill(1);
   }
@@ -81,21 +66,18 @@ export class UdpPort implements UnderlayPort {
     for (let i = 0; i < receivers.length; i++) if (receivers[i].fd === fd) receivers[i].readable = true;
   }
 
-  /** Sockets take turns, so that none can starve another. */
   receive(batch: Batch): number {
     batch.count = 0;
-    const receivers = this.#receivers;
-    const waiting = this.#countReadable();
-    // A debt is at most one batch, so MOST_ROUNDS rounds of credit pay any debt.
-    for (let tries = 0; waiting > 0 && tries < MOST_ROUNDS * receivers.length && batch.count === 0; tries++) {
-      const receiver = receivers[this.#next];
-      this.#next = (this.#next + 1) % receivers.length;
-      if (!receiver.readable) continue;
-      if (waiting === 1) receiver.credit = QUANTUM;
-      else receiver.credit = Math.min(QUANTUM, receiver.credit + QUANTUM);
-      if (receiver.credit > 0) this.#receiveFrom(receiver, batch);
+    while (batch.count === 0) {
+      const receiver = this.#turns.begin();
+      if (receiver === undefined) return 0;
+      this.#receiveFrom(receiver, batch);
     }
     return batch.count;
+  }
+
+  delivered(): void {
+    this.#turns.end();
   }
 
   send(batch: Batch, arena: Uint8Array): number {
@@ -146,35 +128,24 @@ export class UdpPort implements UnderlayPort {
 
   peersChanged(): void {}
 
-  #countReadable(): number {
-    const receivers = this.#receivers;
-    let count = 0;
-    for (let i = 0; i < receivers.length; i++) if (receivers[i].readable) count++;
-    return count;
-  }
-
-  #receiveFrom(receiver: Receiver, batch: Batch): void {
+  #receiveFrom(receiver: UdpReceiver, batch: Batch): void {
+    const slots = this.#turns.slots(receiver);
     const got = this.#shim.udpReceiveBatch(
       receiver.fd,
       this.arena,
       batch.bytes,
       this.sources,
       0,
-      receiver.slots,
+      slots,
       0,
       RECEIVE_SLOT_STRIDE,
       receiver.info,
     );
-    receiver.readable = got === receiver.slots;
+    receiver.readable = got === slots;
     if (got <= 0) return;
     batch.count = got;
     let bytes = 0;
-    let datagrams = 0;
-    for (let i = 0; i < got; i++) {
-      bytes += batch.len[i];
-      datagrams += batch.gsoSize[i] > 0 ? Math.ceil(batch.len[i] / batch.gsoSize[i]) : 1;
-    }
-    receiver.credit -= datagrams;
+    for (let i = 0; i < got; i++) bytes += batch.len[i];
     if (!receiver.ofStrangers) receiver.slots = slotsFor(got, bytes);
   }
 }
@@ -185,22 +156,12 @@ function slotsFor(got: number, bytes: number): number {
   return Math.max(FEWEST_SLOTS, Math.min(BATCH_CAP, 4 * got, cached));
 }
 
-/** A receiving socket. */
-class Receiver {
-  readonly fd: number;
-  readonly ofStrangers: boolean;
-  /** Something may be waiting. */
-  readable = false;
-  /** Datagrams that it may give. */
-  credit = 0;
-  slots: number;
+class UdpReceiver extends Receiver {
   readonly drops: SocketDrops;
   readonly info = new Int32Array(1);
 
-  constructor(shim: Shim, fd: number, ofStrangers: boolean) {
-    this.fd = fd;
-    this.ofStrangers = ofStrangers;
-    this.slots = ofStrangers ? STRANGERS_SLOTS : BATCH_CAP;
+  constructor(shim: Shim, fd: number, place: number) {
+    super(fd, place);
     this.drops = new SocketDrops(shim, fd);
   }
 }

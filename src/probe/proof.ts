@@ -3,7 +3,8 @@
  * minute (`wire/probe.ts`, PROBE_IDENTIFY). Other programs do not answer, and only a receiver of the question knows the nonce.
  *
  * An unproved peer is asked at growing intervals, a proved one every 15 s; after three questions without an answer it is
- * unproved again, as another VTEP may have taken its address. Has no clock and no timer.
+ * unproved again, as another VTEP may have taken its address. A peer answers in VNIs that it has itself: who has not answered in
+ * one is asked in the next. Has no clock and no timer.
  */
 import { randomBytes } from 'node:crypto';
 import { PROBE_IDENTIFY, PROBE_LEN, writeProbe } from '../wire/probe.js';
@@ -20,8 +21,10 @@ const VALID_MS = 60_000;
 /** Questions in one look. */
 const AT_ONCE = 512;
 
+/** Of an address and port. */
 interface Record {
-  readonly peer: ProbedPeer;
+  /** Whom the last question went to: the address as a peer of one VNI. */
+  asked: ProbedPeer;
   /** Nonce of the question that waits. */
   high: number;
   low: number;
@@ -45,9 +48,19 @@ export class Proofs {
   }
 
   /**
+   * Where an address should be asked: in the first VNI behind this one that has it, or else in its first.
+   * @returns −1: in its first
+   */
+  askBehind(text: string): number {
+    const record = this.#records.get(text);
+    if (record === undefined) return -1;
+    return record.waits ? record.asked.vni : record.asked.vni - 1;
+  }
+
+  /**
    * Sends the questions that are due. To be called about once a second.
    *
-   * @param peers all that there are, each address once @param nowMs a clock that only goes forward
+   * @param peers all that there are, each address once, in the VNI that `askBehind` says @param nowMs a clock that only goes forward
    */
   look(peers: readonly ProbedPeer[], nowMs: number): void {
     this.#nowMs = nowMs;
@@ -58,11 +71,12 @@ export class Proofs {
       const record = this.#recordOf(peer, nowMs);
       if (nowMs < record.nextMs || asked === AT_ONCE) continue;
       asked++;
-      this.#ask(record, nowMs);
+      this.#ask(record, peer, nowMs);
     }
     for (const text of this.#records.keys()) if (!present.has(text)) this.#records.delete(text);
-    for (const [row, { peer }] of this.#asked)
-      if (this.#records.get(peer.text)?.peer.peerIdx !== row) this.#asked.delete(row);
+    for (const [row, record] of this.#asked)
+      if (record.asked.peerIdx !== row || this.#records.get(record.asked.text) !== record)
+        this.#asked.delete(row);
   }
 
   /** Handles an answer from an unverified source: the arguments of `ProbeReplied`. @returns true when it proves a peer */
@@ -70,7 +84,7 @@ export class Proofs {
     if (len !== PROBE_LEN) return false;
     const record = this.#asked.get(peerIdx);
     if (!record?.waits || record.high !== nonce.high || record.low !== nonce.low) return false;
-    const isNew = !this.isProved(record.peer.text);
+    const isNew = !this.isProved(record.asked.text);
     Object.assign(record, { waits: false, misses: 0, provedMs: this.#nowMs, intervalMs: AGAIN_MS });
     record.nextMs = this.#nowMs + AGAIN_MS;
     return isNew;
@@ -81,12 +95,11 @@ export class Proofs {
     return record !== undefined && record.misses < MISSES && this.#nowMs - record.provedMs < VALID_MS;
   }
 
-  /** A row that was reassigned to another peer starts a new record, as does an address with another port. */
   #recordOf(peer: ProbedPeer, nowMs: number): Record {
     const known = this.#records.get(peer.text);
-    if (known && known.peer.peerIdx === peer.peerIdx && known.peer.port === peer.port) return known;
+    if (known?.asked.port === peer.port) return known;
     const record: Record = {
-      peer,
+      asked: peer,
       high: 0,
       low: 0,
       waits: false,
@@ -99,7 +112,7 @@ export class Proofs {
     return record;
   }
 
-  #ask(record: Record, nowMs: number): void {
+  #ask(record: Record, peer: ProbedPeer, nowMs: number): void {
     if (record.waits) record.misses++;
     if (record.waits && record.misses >= MISSES)
       record.intervalMs = Math.min(LONGEST_MS, record.intervalMs * 2);
@@ -107,10 +120,11 @@ export class Proofs {
     record.high = nonce.readInt32BE(0);
     record.low = nonce.readInt32BE(4);
     record.waits = true;
-    this.#asked.set(record.peer.peerIdx, record);
+    record.asked = peer;
+    this.#asked.set(peer.peerIdx, record);
     record.nextMs = nowMs + record.intervalMs;
     const datagram = new Uint8Array(PROBE_LEN);
-    writeProbe(datagram, 0, PROBE_IDENTIFY, record.peer.vni, PROBE_LEN, record.high, record.low);
-    this.#send(record.peer, datagram);
+    writeProbe(datagram, 0, PROBE_IDENTIFY, peer.vni, PROBE_LEN, record.high, record.low);
+    this.#send(peer, datagram);
   }
 }

@@ -18,6 +18,8 @@ import type { Handle } from '../worker/handle.js';
 const LOOK_MS = 1000;
 /** After a look at very many peers there is a rest of so many times what it took. */
 const REST_FACTOR = 20;
+/** VNIs are less than this. */
+const VNI_COUNT = 1 << 24;
 /** How long what is known of a device's driver holds, ms: another device may get its name. */
 const DRIVER_MS = 5000;
 
@@ -63,15 +65,24 @@ export class Receiving {
   #look(): void {
     const beganMs = performance.now();
     const { handle, proofs } = this.#options;
-    const peers = new Map<string, ProbedPeer>();
+    const peers = new Map<string, Found>();
     let anyone = false;
-    for (const state of handle.vnis()) {
-      anyone ||= state.policy.accept === 'any';
-      for (const { peerIdx, address } of handle.peers(state.vni))
-        if (!peers.has(address.text)) peers.set(address.text, { vni: state.vni, peerIdx, ...address });
+    for (const { vni, policy } of handle.vnis()) {
+      anyone ||= policy.accept === 'any';
+      for (const { peerIdx, address } of handle.peers(vni)) {
+        const found = peers.get(address.text);
+        if (found === undefined) {
+          const behind = proofs.askBehind(address.text);
+          peers.set(address.text, { behind, peer: { vni, peerIdx, ...address } });
+        } else if (rank(vni, found.behind) < rank(found.peer.vni, found.behind))
+          found.peer = { vni, peerIdx, ...address };
+      }
     }
-    proofs.look([...peers.values()], beganMs);
-    const sources = Array.from(peers.values(), (peer) => this.#sourceOf(peer, beganMs));
+    proofs.look(
+      Array.from(peers.values(), ({ peer }) => peer),
+      beganMs,
+    );
+    const sources = Array.from(peers.values(), ({ peer }) => this.#sourceOf(peer, beganMs));
     const error = this.#group.lead(sources, anyone);
     if (error < 0)
       this.#log.say('', 'warn', {}, `the kernel refuses to spread peers over sockets (${errnoName(error)})`);
@@ -94,4 +105,16 @@ export class Receiving {
     this.#wires.set(device, { isWire, untilMs: nowMs + DRIVER_MS });
     return isWire;
   }
+}
+
+/** A peer's address, and the VNI of it that it is asked in. */
+interface Found {
+  /** `Proofs.askBehind`. */
+  readonly behind: number;
+  peer: ProbedPeer;
+}
+
+/** Order of VNIs that begins behind one of them. */
+function rank(vni: number, behind: number): number {
+  return vni > behind ? vni - VNI_COUNT : vni;
 }

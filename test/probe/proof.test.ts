@@ -69,14 +69,46 @@ t.test('who is silent is asked ever more seldom, who answers every 15 s', async 
   t.equal(count.good, 40);
 });
 
-t.test('a row that is another peer’s, and a peer that went and came, begin again', async (t) => {
-  const { proofs, asked } = setUp();
-  proofs.look([peer(1)], 0);
-  proofs.replied(1, asked[0].nonce, PROBE_LEN);
-  proofs.look([peer(1, 7)], 1000);
-  t.equal(proofs.isProved('192.0.2.1'), false);
-  proofs.replied(7, asked[1].nonce, PROBE_LEN);
-  proofs.look([], 2000);
-  proofs.look([peer(1, 7)], 3000);
-  t.equal(proofs.isProved('192.0.2.1'), false);
+t.test(
+  'the proof is the address’s: another row of it keeps it; a peer that went and came begins again',
+  async (t) => {
+    const { proofs, asked } = setUp();
+    proofs.look([peer(1)], 0);
+    proofs.replied(1, asked[0].nonce, PROBE_LEN);
+    proofs.look([peer(1, 7)], 1000);
+    t.equal(proofs.isProved('192.0.2.1'), true);
+    proofs.look([{ ...peer(1, 7), port: 8472 }], 2000);
+    t.equal(proofs.isProved('192.0.2.1'), false, 'another port is another program');
+    proofs.replied(7, asked[1].nonce, PROBE_LEN);
+    t.equal(proofs.isProved('192.0.2.1'), true);
+    proofs.look([], 3000);
+    proofs.look([{ ...peer(1, 7), port: 8472 }], 4000);
+    t.equal(proofs.isProved('192.0.2.1'), false);
+  },
+);
+
+t.test('who does not answer in one VNI is asked in the next, who answers in that one again', async (t) => {
+  const asked: { vni: number; row: number; nonce: { high: number; low: number } }[] = [];
+  const proofs = new Proofs((to, bytes) => {
+    const nonce = { high: nonceHigh(bytes, 0), low: nonceLow(bytes, 0) };
+    asked.push({ vni: probeVni(bytes, 0), row: to.peerIdx, nonce });
+    return 0;
+  });
+  const rows = [100, 200, 300].map((vni, i) => ({ ...peer(1, i), vni }));
+  /** As the caller of `look` chooses. */
+  const chosen = () => rows.find(({ vni }) => vni > proofs.askBehind('192.0.2.1')) ?? rows[0];
+  for (let nowMs = 0; nowMs < 300_000; nowMs += 1000) {
+    const before = asked.length;
+    proofs.look([chosen()], nowMs);
+    const question = asked[before];
+    if (question?.vni === 200) proofs.replied(question.row, question.nonce, PROBE_LEN);
+  }
+  t.same(
+    asked.slice(0, 4).map(({ vni }) => vni),
+    [100, 200, 200, 200],
+  );
+  t.ok(asked.slice(1).every(({ vni }) => vni === 200));
+  t.equal(proofs.isProved('192.0.2.1'), true);
+  const late = asked[0];
+  t.equal(proofs.replied(late.row, late.nonce, PROBE_LEN), false, 'an answer to an earlier question');
 });

@@ -1,0 +1,105 @@
+/**
+ * Deficit round robin over receiving sockets, paid in time: what one turn costs this thread, from the receive call until
+ * all that it gave is delivered. Datagrams and bytes are no measure of that: a train of 64 KB that is written to a TAP
+ * as one superframe costs ten times a small datagram, one whose datagrams go to 64 stations a hundred times.
+ *
+ * While several sockets have something, a call takes few datagrams, so that what a turn costs is known before it is much. A
+ * socket that has been alone for some calls pays nothing and may fill a batch. A turn of strangers is one call.
+ */
+import { BATCH_CAP, STRANGERS_SOCKET } from '../frame/limits.js';
+
+/** What a socket may cost in a turn on average while others wait, µs. */
+const TURN_US = 200;
+/** Debt of one turn at most, µs: the system may have stopped this thread for longer, which is nobody's doing. */
+const MOST_US = 8 * TURN_US;
+/** Calls in a row after which a socket is alone. */
+const ALONE_CALLS = 64;
+/** Datagrams of a call while others wait. */
+const SHARED_SLOTS = 64;
+/** Datagrams of strangers in a call. */
+const STRANGERS_SLOTS = 16;
+
+/** A receiving socket. */
+export class Receiver {
+  readonly fd: number;
+  readonly ofStrangers: boolean;
+  /** Something may be waiting. */
+  readable = false;
+  /** Time that it may cost, µs. */
+  credit = 0;
+  /** Datagrams to ask for, as the last ones suggest; `ReceiveTurns.slots` says how many it may have. */
+  slots: number;
+
+  /** @param place in its family's receive group */
+  constructor(fd: number, place: number) {
+    this.fd = fd;
+    this.ofStrangers = place === STRANGERS_SOCKET;
+    this.slots = this.ofStrangers ? STRANGERS_SLOTS : BATCH_CAP;
+  }
+}
+
+export class ReceiveTurns<T extends Receiver> {
+  readonly #receivers: readonly T[];
+  readonly #now: () => number;
+  /** Place of the one whose turn is next. */
+  #next = 0;
+  /** Whose turn it is or was. */
+  #last: T | undefined;
+  /** Since when, ms; while nobody else waits the time is not looked at. */
+  #beginMs = 0;
+  #isTimed = false;
+  /** Calls in a row for which nobody else waited. */
+  #lonely = 0;
+
+  /** @param now time, ms with fractions */
+  constructor(receivers: readonly T[], now: () => number = () => performance.now()) {
+    this.#receivers = receivers;
+    this.#now = now;
+  }
+
+  /** @returns who may give some, until `end`; undefined: no socket is readable */
+  begin(): T | undefined {
+    const waiting = this.#countReadable();
+    if (waiting === 0) return undefined;
+    let receiver = this.#last;
+    if (receiver === undefined || !receiver.readable || receiver.credit <= 0)
+      receiver = this.#nextWithCredit();
+    this.#lonely = waiting === 1 && receiver === this.#last ? this.#lonely + 1 : 0;
+    this.#last = receiver;
+    this.#isTimed = this.#lonely < ALONE_CALLS;
+    if (this.#isTimed) this.#beginMs = this.#now();
+    return receiver;
+  }
+
+  /** One is readable. A debt is bounded, so this ends after some rounds of credit. */
+  #nextWithCredit(): T {
+    const receivers = this.#receivers;
+    for (;;) {
+      const receiver = receivers[this.#next];
+      this.#next = (this.#next + 1) % receivers.length;
+      if (!receiver.readable) continue;
+      // What a turn left over is not kept.
+      receiver.credit = Math.min(TURN_US, receiver.credit + TURN_US);
+      if (receiver.credit > 0) return receiver;
+    }
+  }
+
+  /** Datagrams that the receiver whose turn it is may give. */
+  slots({ slots }: T): number {
+    return this.#isTimed ? Math.min(slots, SHARED_SLOTS) : slots;
+  }
+
+  /** What it gave has been dealt with. */
+  end(): void {
+    if (!this.#isTimed || this.#last === undefined) return;
+    this.#last.credit -= Math.min(MOST_US, (this.#now() - this.#beginMs) * 1000);
+    if (this.#last.ofStrangers) this.#last.credit = Math.min(0, this.#last.credit);
+  }
+
+  #countReadable(): number {
+    const receivers = this.#receivers;
+    let count = 0;
+    for (let i = 0; i < receivers.length; i++) if (receivers[i].readable) count++;
+    return count;
+  }
+}

@@ -1,0 +1,68 @@
+import t from 'tap';
+import { BATCH_CAP, STRANGERS_SOCKET } from '../../src/frame/limits.js';
+import { Receiver, ReceiveTurns } from '../../src/port/receive-turns.js';
+
+/** Sockets that never run dry; each costs so many µs a datagram. */
+function setUp(costs: readonly number[], places = costs.map((_, place) => place)) {
+  let nowMs = 0;
+  const receivers = places.map((place, fd) => new Receiver(fd, place));
+  const turns = new ReceiveTurns(receivers, () => nowMs);
+  const spent = costs.map(() => 0);
+  const taken = costs.map(() => 0);
+  /** @returns whose turn it was, and what it gave; undefined: nobody's */
+  const turn = () => {
+    const receiver = turns.begin();
+    if (receiver === undefined) return undefined;
+    const slots = turns.slots(receiver);
+    const us = slots * costs[receiver.fd];
+    nowMs += us / 1000;
+    spent[receiver.fd] += us;
+    taken[receiver.fd] += slots;
+    turns.end();
+    return { fd: receiver.fd, slots };
+  };
+  return { receivers, turn, spent, taken };
+}
+
+t.test('nothing to read', async (t) => {
+  const { turn } = setUp([1, 1]);
+  t.equal(turn(), undefined);
+});
+
+t.test('whatever their datagrams cost, sockets that wait get the same time', async (t) => {
+  const { receivers, turn, spent, taken } = setUp([4, 1, 0.25]);
+  for (const receiver of receivers) receiver.readable = true;
+  for (let i = 0; i < 20_000; i++) turn();
+  const mean = spent.reduce((sum, us) => sum + us, 0) / spent.length;
+  for (const us of spent) t.ok(Math.abs(us / mean - 1) < 0.1, `${us} of ${mean} µs`);
+  t.ok(taken[0] < taken[1] && taken[1] < taken[2], 'and fewer datagrams of those that cost more');
+});
+
+t.test('a turn is short while others wait; alone, a socket may fill a batch after a while', async (t) => {
+  const { receivers, turn } = setUp([1, 1]);
+  receivers[0].readable = true;
+  t.equal(turn()!.slots, 64, 'somebody may come yet');
+  for (let i = 0; i < 64; i++) turn();
+  t.equal(turn()!.slots, BATCH_CAP);
+  receivers[1].readable = true;
+  const both = Array.from({ length: 10 }, () => turn()!);
+  t.same(new Set(both.map(({ fd }) => fd)).size, 2);
+  t.ok(both.every(({ slots }) => slots === 64));
+  receivers[1].readable = false;
+  t.equal(turn()!.slots, 64, 'it was not alone a moment ago');
+});
+
+t.test('who costs a whole second in one turn is heard again soon: it was the machine', async (t) => {
+  const { receivers, turn } = setUp([1_000_000 / 64, 1]);
+  for (const receiver of receivers) receiver.readable = true;
+  const order = Array.from({ length: 200 }, () => turn()!.fd);
+  t.ok(order.filter((fd) => fd === 0).length >= 5);
+});
+
+t.test('strangers give few datagrams, alone or not', async (t) => {
+  const { receivers, turn } = setUp([1, 1], [0, STRANGERS_SOCKET]);
+  receivers[1].readable = true;
+  for (let i = 0; i < 200; i++) t.equal(turn()!.slots, 16);
+  receivers[0].readable = true;
+  t.same([turn()!, turn()!].map(({ fd }) => fd).sort(), [0, 1]);
+});
