@@ -32,4 +32,5 @@ process.exitCode = await vtepctl(process.argv.slice(2), {
   // Loads what only it needs.
   doctor: async () => (await import('./doctor/doctor.js')).examine(),
   nowMs: () => Date.now(),
+  elapsedMs: () => performance.now(),
 });

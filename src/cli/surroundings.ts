@@ -24,4 +24,6 @@ export interface Surroundings {
   readonly doctor: () => Promise<readonly Finding[]>;
   /** Milliseconds since the epoch. */
   readonly nowMs: () => number;
+  /** Milliseconds of a clock that nobody sets: for what lies between two calls. */
+  readonly elapsedMs: () => number;
 }

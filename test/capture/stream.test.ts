@@ -130,7 +130,7 @@ t.test('a reader that does not read: what waits is bounded, the rest stays in th
   const queue = new Queue(...Array.from({ length: 100 }, (_, i) => packet(i, big)));
   const { stream, encoder, closed } = open([queue]);
   stream.once('readable', () => {});
-  await delay(100);
+  await eventually('as much as may wait', () => stream.readableLength >= stream.readableHighWaterMark);
   t.ok(queue.packets.length >= 70, `${queue.packets.length} of 100 were not taken`);
   const left = queue.packets.length;
   await delay(50);

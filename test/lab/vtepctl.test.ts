@@ -13,8 +13,12 @@ t.test('VNIs come, change and go; events tell', async (t) => {
   const hosts = await twoHosts(t, 'batch');
   const { near, vm101, vtepd } = hosts;
   const told = near.start(shell(hosts, '$ctl events --type vni,peer -c 4 --json'));
-  await eventually('events to be heard', async () => (await vtepd.ctl('status')).code === 0);
-  await new Promise((resolve) => setTimeout(resolve, 1000));
+  // A peer comes and goes until that is told.
+  await eventually('events to be heard', async () => {
+    await vtepd.ctl('peer add 192.168.80.99 --vni 100');
+    await vtepd.ctl('peer del 192.168.80.99 --vni 100');
+    return told.stdout.length > 0;
+  });
   const ctl = async (command: string) => {
     const { code, stdout, stderr } = await vtepd.ctl(command);
     t.equal(code, 0, `vtepctl ${command}: ${stderr}`);
@@ -62,7 +66,8 @@ t.test('packets for tcpdump and views that last: every end is a clean one', asyn
   t.match(piped.stderr, /^6 packets captured$/m);
 
   const file = join(lab.dir, 'underlay.pcap');
-  await run(t, hosts, `$ctl capture --point underlay -w ${file} & sleep 2; kill -INT $!; wait $!; echo $?`);
+  const begun = `until [ -s ${file} ] && [ $(stat -c %s ${file}) -gt 1000 ]; do sleep 0.1; done`;
+  await run(t, hosts, `$ctl capture --point underlay -w ${file} & ${begun}; kill -INT $!; wait $!; echo $?`);
   const read = await near.outcome(`tcpdump -n -r ${file}`);
   t.match(read, { code: 0, stdout: /VXLAN, flags \[I\] \(0x08\), vni 100/ });
   t.notMatch(read.stderr, /truncated/, 'whole packets only');
@@ -76,9 +81,12 @@ t.test('packets for tcpdump and views that last: every end is a clean one', asyn
   const [vni] = JSON.parse(json.stdout).vnis;
   t.ok(vni.out.frames > 20 && vni.out.frames < 80, `${vni.out.frames} frames a second`);
   t.ok(vni.in.frames > 20 && vni.in.frames < 80, 'both ways');
-  const watched = await run(t, hosts, '$ctl counters --watch & sleep 3; kill -INT $!; wait $!; echo code $?');
+  const table = join(lab.dir, 'table.txt');
+  const rates = `until grep -qE 'tap rx +[0-9]+ +[0-9]+ +[1-9]' ${table} 2>/dev/null; do sleep 0.1; done`;
+  const ended = `kill -INT $!; wait $!; echo code $?; cat ${table}`;
+  const watched = await run(t, hosts, `$ctl counters --watch > ${table} & ${rates}; ${ended}`);
   t.match(watched.stdout, /tap rx +\d+ +\d+ +[1-9]/);
-  t.match(watched.stdout, /code 0\n$/);
+  t.match(watched.stdout, /^code 0$/m);
 });
 
 async function run(t: Test, hosts: TwoHosts, script: string) {

@@ -13,6 +13,7 @@ export interface Result {
 export interface Options {
   readonly env?: Record<string, string>;
   readonly nowMs?: () => number;
+  readonly elapsedMs?: () => number;
   readonly doctor?: Surroundings['doctor'];
   readonly progress?: Surroundings['progress'];
   readonly screen?: Screen;
@@ -53,6 +54,7 @@ export async function runVtepctl(line: string, options: Options = {}): Promise<R
     },
     doctor: options.doctor ?? (async () => []),
     nowMs: options.nowMs ?? (() => Date.now()),
+    elapsedMs: options.elapsedMs ?? (() => performance.now()),
   });
   return { code, stdout: Buffer.concat(out).toString('latin1'), stderr };
 }

@@ -38,12 +38,13 @@ async function follow(session: Session<CountersOptions>, intervalS: number): Pro
   while (!signal.aborted) {
     const now = await read(session);
     const nowMs = around.nowMs();
-    const seconds = nowMs > beforeMs && before ? (nowMs - beforeMs) / 1000 : intervalS;
+    const elapsedMs = around.elapsedMs();
+    const seconds = before ? (elapsedMs - beforeMs) / 1000 : intervalS;
     const text = () => countersText(now, before ?? now, seconds);
     if (options.json) around.stdout(`${JSON.stringify({ at: new Date(nowMs).toISOString(), ...now })}\n`);
     else around.stdout(`${around.output.isTerminal ? CLEAR : ''}${clockText(nowMs)}\n${text()}\n`);
     before = now;
-    beforeMs = nowMs;
+    beforeMs = elapsedMs;
     await around.sleep(intervalS * 1000, signal);
   }
 }

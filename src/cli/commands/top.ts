@@ -94,18 +94,18 @@ async function* samples(
 ): AsyncGenerator<Sample> {
   signal.addEventListener('abort', () => void client.close());
   const { delay = 1, iterations = Number.POSITIVE_INFINITY } = options;
-  let before: { counters: Counters; atMs: number } | undefined;
+  let before: { counters: Counters; elapsedMs: number } | undefined;
   let last: Sample | undefined;
   for (let count = 0; count < iterations && !signal.aborted; count++) {
     if (count > 0) await around.sleep(delay * 1000, signal);
     try {
       const status = await client.call<Status>('GET', '/v1/status');
       const counters = await client.call<Counters>('GET', '/v1/counters');
-      const atMs = around.nowMs();
-      const seconds = before === undefined || atMs <= before.atMs ? delay : (atMs - before.atMs) / 1000;
+      const elapsedMs = around.elapsedMs();
+      const seconds = before === undefined ? delay : (elapsedMs - before.elapsedMs) / 1000;
       const rates = ratesBetween(before?.counters, counters, seconds);
-      before = { counters, atMs };
-      last = { atMs, status, rates, failure: '' };
+      before = { counters, elapsedMs };
+      last = { atMs: around.nowMs(), status, rates, failure: '' };
     } catch (error) {
       if (signal.aborted) return;
       if (manner === 'strict' || last === undefined || !(error instanceof ApiFailure)) throw error;

@@ -68,7 +68,7 @@ const clock = () => {
 t.test('on a screen: rates, scrolling, a pause of the daemon, q', async (t) => {
   const { place } = await fakeApi(t, daemon([3]));
   const screen = new FakeScreen(wait, wait, press('down'), ({ onResize }) => onResize(), wait, press('q'));
-  const result = await runVtepctl('top', { env: { VTEPCTL_API: place }, screen, nowMs: clock() });
+  const result = await runVtepctl('top', { env: { VTEPCTL_API: place }, screen, elapsedMs: clock() });
   t.strictSame(result, { code: 0, stdout: '', stderr: '' });
   t.strictSame(screen.calls, ['open', 'close']);
   t.match(screen.frames[0], /^out 0 frames\/s/m, 'nothing is known yet');
@@ -97,13 +97,13 @@ t.test('as lines: so many, so often; as JSON', async (t) => {
   const slept: number[] = [];
   const { code, stdout } = await runVtepctl('top -b -n 2 -d 5', {
     env,
-    nowMs: clock(),
+    elapsedMs: clock(),
     onSleep: (ms) => slept.push(ms),
   });
   t.equal(code, 0);
   t.strictSame(slept, [5000]);
   t.equal(stdout.match(/^VNI 100 /gm)?.length, 2);
-  const json = await runVtepctl('top --json -n 2', { env, nowMs: clock() });
+  const json = await runVtepctl('top --json -n 2', { env, elapsedMs: clock() });
   const lines = json.stdout
     .trim()
     .split('\n')
@@ -121,7 +121,7 @@ t.test('counters --watch: what came in a second, until Ctrl-C', async (t) => {
     const result = await runVtepctl(line, {
       env,
       isTerminal,
-      nowMs: clock(),
+      elapsedMs: clock(),
       interrupt: interrupt.signal,
       onSleep: () => ++pauses === 2 && interrupt.abort(),
     });
