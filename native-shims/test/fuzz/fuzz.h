@@ -84,7 +84,7 @@ static inline int32_t take_lie(int32_t truth, int32_t len)
 	if (kind < sizeof(lies) / sizeof(lies[0]))
 		return lies[kind];
 	if (kind == 14)
-		return len - (int32_t)take_below(4);
+		return (int32_t)((uint32_t)len - take_below(4));
 	return kind < 14 ? (int32_t)((uint32_t)truth + (kind == 12 ? 1 : UINT32_MAX)) : (int32_t)take(4);
 }
 
