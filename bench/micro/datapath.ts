@@ -26,7 +26,7 @@ function encapCase(): Case {
     name: 'encap',
     ops: BATCH_CAP,
     run() {
-      encap.grant(VNI_IDX, true);
+      encap.grant(VNI_IDX);
       encap.forward(frames);
       return overlay.arena[0];
     },

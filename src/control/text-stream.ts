@@ -36,7 +36,10 @@ export function textInTurn(turns: Turns, client: string, pieces: () => AsyncIter
   const tooSlow = new Error('the client is slow, and another one waits');
   const turn = turns.enter(client, () => stream.destroy(tooSlow));
   if (turn === undefined)
-    throw new ApiError('overloaded', 'too many requests for this wait already; try again later');
+    throw new ApiError(
+      'overloaded',
+      `as many requests for this as may wait do so (${turns.limits}); try again later`,
+    );
   const stream = textStream(once(turn, pieces));
   // The generator's own end would come too late: it stands still while it waits for its place.
   const { _destroy } = stream;

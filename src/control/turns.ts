@@ -50,6 +50,12 @@ export class Turns {
     this.#placeMs = limits.placeMs ?? PLACE_MS;
   }
 
+  /** What they are, for an error message. */
+  get limits(): string {
+    const { places, perClient, waiting, waitingPerClient } = this.#limits;
+    return `${places} at once and ${waiting} waiting; of one client ${perClient} and ${waitingPerClient}`;
+  }
+
   /**
    * @param end called when the time of the holder is over and another one waits: `leave` should follow soon
    * @returns undefined when the queue, or the client's part of it, is full

@@ -39,10 +39,14 @@ const DF_INHERITED = -1;
  * flow.
  */
 export const MESSAGE_COST = 4;
-/** What a VNI may cost in a round while others wait, about 0.2 ms. A batch of TCP superframes, 256 KB, is 200. */
-export const VNI_SHARE = 512;
-/** What it may cost while none does: a whole batch, whatever it is made of. */
-const LONE_SHARE = MESSAGE_COST * BATCH_CAP;
+/** log2 of the bytes that cost one when a copy is fragmented: they are copied twice and summed in this thread. */
+const FRAGMENTED_SHIFT = 7;
+/** log2 of the peers that cost one when their list is searched. */
+const SEARCHED_SHIFT = 6;
+/**
+ * What a VNI may cost in a round, about 0.2 ms: a batch of small frames, whatever they are. One of TCP superframes, 256 KB, is 200.
+ */
+export const VNI_SHARE = MESSAGE_COST * BATCH_CAP;
 
 export interface EncapOptions extends OuterOptions {
   /** Lower the MSS of SYNs to what the path carries. */
@@ -98,13 +102,9 @@ export class Encap {
     this.#df = options.df === 'set' ? DF_SET : options.df === 'unset' ? DF_CLEAR : DF_INHERITED;
   }
 
-  /**
-   * It is the VNI's turn: its share of the round. What it overdrew before is taken off, what it left over is not kept.
-   * @param isAlone no other VNI has a turn in this round
-   */
-  grant(vniIdx: number, isAlone: boolean): void {
-    const share = isAlone ? LONE_SHARE : VNI_SHARE;
-    this.#left[vniIdx] = Math.min(share, this.#left[vniIdx] + share);
+  /** It is the VNI's turn: its share of the round. What it overdrew before is taken off, what it left over is not kept. */
+  grant(vniIdx: number): void {
+    this.#left[vniIdx] = Math.min(VNI_SHARE, this.#left[vniIdx] + VNI_SHARE);
   }
 
   /**
@@ -257,9 +257,11 @@ export class Encap {
     this.#mss.clamp(this.#arena, frames.off[i], network, syn, narrowest, postponed);
   }
 
-  /** @returns the peer row of the flood list whose path carries least; −1: the list is empty */
+  /** @returns the peer row of the flood list whose path carries least; −1: the frame is flooded to nobody */
   #narrowest(vniIdx: number): number {
-    const { paths, flood } = this.#tables;
+    const { vnis, paths, flood } = this.#tables;
+    if (vnis.flood[vniIdx] === 0) return -1;
+    this.#charge(vniIdx, flood.count(vniIdx) >> SEARCHED_SHIFT);
     const runs = flood.runs(vniIdx);
     let narrowest = -1;
     for (let run = 0; run < runs.length; run += 2) {
@@ -339,10 +341,8 @@ export class Encap {
       this.#flush();
       const { ip, packetMax } = this.#tooBig;
       this.#fragmenter.send(frames, i, ip, packetMax, peerIdx, srcPortIdx, flags);
-      this.#charge(
-        frames.vniIdx[i],
-        MESSAGE_COST + Math.ceil(frames.wireLen[i] / packetMax) + frames.segCount[i],
-      );
+      const fragments = Math.ceil(frames.wireLen[i] / packetMax) + frames.segCount[i];
+      this.#charge(frames.vniIdx[i], MESSAGE_COST + fragments + (frames.wireLen[i] >> FRAGMENTED_SHIFT));
       return;
     }
     const verdict = fate === DROP_TOO_BIG ? DROP.too_big : 0;
@@ -379,7 +379,9 @@ export class Encap {
     out.verdict[o] = verdict;
     out.status[o] = 0;
     const joins = o > 0 && out.peerIdx[o - 1] === peerIdx && out.srcPortIdx[o - 1] === srcPortIdx;
-    this.#charge(frames.vniIdx[i], joins ? frames.segCount[i] : frames.segCount[i] + MESSAGE_COST - 1);
+    // What is dropped for want of a slot was not sent: the next turn does not pay for it.
+    if (verdict !== DROP.fair_share)
+      this.#charge(frames.vniIdx[i], joins ? frames.segCount[i] : frames.segCount[i] + MESSAGE_COST - 1);
     if (++out.count === BATCH_CAP) this.#flush();
   }
 

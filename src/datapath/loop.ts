@@ -50,8 +50,6 @@ export class Loop {
   readonly #turns: Turns;
   /** VNIs that have a turn in this round still. */
   #turnsLeft = 0;
-  /** This round's turns are of one VNI. */
-  #isAlone = false;
   /** Datagrams that the frames read so far may become. */
   #possible = 0;
   readonly #addTurn = (vniIdx: number) => this.#turns.add(vniIdx);
@@ -101,7 +99,6 @@ export class Loop {
     const { backlog } = this.#encap;
     if (backlog.count > 0) backlog.each(this.#addTurn);
     this.#turnsLeft = this.#turns.count;
-    this.#isAlone = this.#turnsLeft === 1;
     this.#encap.spent = 0;
   }
 
@@ -125,7 +122,7 @@ export class Loop {
    * @returns frames, 0, or a negative errno: the device failed
    */
   readOverlay(vniIdx: number): number {
-    this.#encap.grant(vniIdx, this.#isAlone);
+    this.#encap.grant(vniIdx);
     if (this.#encap.backlog.has(vniIdx)) {
       this.#encap.resume(vniIdx);
       return 0;

@@ -9,6 +9,7 @@
 import type { Tables } from '../fdb/tables.js';
 import { TICKS_PER_SECOND } from '../fdb/vni-table.js';
 import { Batch, DF_CLEAR, DF_SET } from '../frame/batch.js';
+import { MAX_PEERS } from '../frame/limits.js';
 import type { UnderlayPort } from '../port/port.js';
 import { isArpReply, PROBE_MAC_HIGH } from '../wire/arp.js';
 import { macHigh, macLow } from '../wire/mac.js';
@@ -33,8 +34,6 @@ export type ProbeReplied = (peerIdx: number, high: number, low: number, len: num
 
 /** Probes of one peer in a second. A search sends some thirty; on a short path they follow each other at once. */
 const PER_SECOND = 64;
-/** Peers share this many budgets, by row: a forged source spends one of them, not all. A power of two. */
-const BUDGETS = 256;
 
 export interface ProbeEchoOptions {
   /** Which sockets there are to answer through. */
@@ -48,8 +47,9 @@ export class ProbeEcho {
   readonly #replied: ProbeReplied;
   readonly #reply = new Uint8Array(PROBE_LEN);
   readonly #out = new Batch();
-  readonly #second = new Int32Array(BUDGETS);
-  readonly #spent = new Int32Array(BUDGETS);
+  readonly #probes = new Budgets();
+  /** ARP is what VMs send: it spends nothing of a peer's probes. */
+  readonly #replies = new Budgets();
 
   constructor(tables: Tables, underlay: UnderlayPort, { df, probeReplied }: ProbeEchoOptions) {
     this.#tables = tables;
@@ -69,7 +69,8 @@ export class ProbeEcho {
     const vniIdx = vnis.find(probeVni(b, off));
     if (vniIdx < 0) return false;
     const peerIdx = peers.findSource(vniIdx, sources, row);
-    if (peerIdx < 0 || !peers.isConfigured(peerIdx, vniIdx) || !this.#mayTake(peerIdx, tick)) return false;
+    if (peerIdx < 0 || !peers.isConfigured(peerIdx, vniIdx) || !this.#probes.take(peerIdx, tick))
+      return false;
     if (isQuestion(probeKind(b, off))) this.#answer(b, off, vniIdx, peerIdx);
     else this.#replied(peerIdx, nonceHigh(b, off), nonceLow(b, off), probedLen(b, off));
     return true;
@@ -78,18 +79,8 @@ export class ProbeEcho {
   /** An ARP frame of a peer: whether it answers a probe that was ARP itself. It goes on its way all the same. */
   hear(b: Uint8Array, off: number, len: number, peerIdx: number, tick: number): void {
     const high = macHigh(b, off);
-    if (high !== PROBE_MAC_HIGH || !isArpReply(b, off, len) || !this.#mayTake(peerIdx, tick)) return;
+    if (high !== PROBE_MAC_HIGH || !isArpReply(b, off, len) || !this.#replies.take(peerIdx, tick)) return;
     this.#replied(peerIdx, high, macLow(b, off), 0);
-  }
-
-  #mayTake(peerIdx: number, tick: number): boolean {
-    const budget = peerIdx & (BUDGETS - 1);
-    const second = (tick / TICKS_PER_SECOND) | 0;
-    if (this.#second[budget] !== second) {
-      this.#second[budget] = second;
-      this.#spent[budget] = 0;
-    }
-    return ++this.#spent[budget] <= PER_SECOND;
   }
 
   /** It stands for no frame (segCount 0), so that an answer which comes later by `completions` counts nothing. */
@@ -103,5 +94,22 @@ export class ProbeEcho {
     out.vniIdx[0] = vniIdx;
     out.peerIdx[0] = peerIdx;
     this.#underlay.send(out, this.#reply);
+  }
+}
+
+/** PER_SECOND of each peer row: whoever sends as one peer spends nothing of another's. */
+class Budgets {
+  readonly #second = new Int32Array(MAX_PEERS);
+  readonly #spent = new Uint8Array(MAX_PEERS);
+
+  take(peerIdx: number, tick: number): boolean {
+    const second = (tick / TICKS_PER_SECOND) | 0;
+    if (this.#second[peerIdx] !== second) {
+      this.#second[peerIdx] = second;
+      this.#spent[peerIdx] = 0;
+    }
+    if (this.#spent[peerIdx] === PER_SECOND) return false;
+    this.#spent[peerIdx]++;
+    return true;
   }
 }

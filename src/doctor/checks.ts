@@ -43,14 +43,14 @@ export function checkUnsendable({ vnis }: DaemonFacts): Finding[] {
     }));
 }
 
-export function checkStrangers({ vnis }: DaemonFacts): Finding[] {
+export function checkStrangers({ port, vnis }: DaemonFacts): Finding[] {
   return vnis
     .filter(({ fromStrangers }) => fromStrangers > 0)
     .map(({ vni, fromStrangers }) => ({
       code: 'source_not_peer',
       what: `VNI ${vni}: ${fromStrangers} frames came from hosts that are no peers`,
       why: 'they are dropped: a peer whose address is translated or has changed, or somebody who should not be here',
-      cure: `tcpdump -n udp port, then vtepctl peer add ADDR --vni ${vni}`,
+      cure: `tcpdump -n udp port ${port} shows who; then vtepctl peer add ADDR --vni ${vni}`,
     }));
 }
 
@@ -65,8 +65,8 @@ export function checkStrayVni({ strayFrames, strayVni, vnis }: DaemonFacts): Fin
       why: 'one side has the wrong VNI, or a peer floods us with what we do not carry',
       cure:
         strayVni < 0
-          ? 'vtepd --vni ID'
-          : `vtepd --vni ${strayVni}, or take this host out of that VNI on the peer`,
+          ? 'vtepctl vni add ID'
+          : `vtepctl vni add ${strayVni}, or take this host out of that VNI on the peer`,
     },
   ];
 }

@@ -15,7 +15,7 @@
 import { randomInt } from 'node:crypto';
 import { RECEIVE_SHARES, RECEIVE_SOCKETS, STRANGERS_SOCKET } from '../frame/limits.js';
 import type { Shim } from '../native/binding.js';
-import { choiceProgram, type Placed, sourceKey } from './socket-choice.js';
+import { choiceProgram, type Placed, SEED_WORDS, sourceKey } from './socket-choice.js';
 import type { ReceiveFds } from './underlay-sockets.js';
 
 /** Sources of a program that is cut short: they fit in any case. */
@@ -34,7 +34,7 @@ export interface Source {
 export class ReceiveGroup {
   readonly #shim: Shim;
   readonly #fds: readonly ReceiveFds[];
-  readonly #seed = Array.from({ length: 4 }, () => (randomInt(2 ** 32) | 1) >>> 0);
+  readonly #seed = Array.from({ length: SEED_WORDS }, () => randomInt(2 ** 16));
   readonly #places = new Map<string, number>();
   /** The program attached last, by family. */
   readonly #attached = new Map<number, Uint8Array>();
@@ -58,7 +58,8 @@ export class ReceiveGroup {
    */
   lead(sources: readonly Source[], anyone: boolean): number {
     this.#assign(sources);
-    return this.#attach(4, sources, anyone) || this.#attach(6, sources, anyone);
+    const errors = ([4, 6] as const).map((family) => this.#attach(family, sources, anyone));
+    return errors[0] || errors[1];
   }
 
   #attach(family: 4 | 6, sources: readonly Source[], anyone: boolean): number {

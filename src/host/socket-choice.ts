@@ -3,11 +3,13 @@
  * (SO_ATTACH_REUSEPORT_CBPF, socket(7)). Source address → place of a socket, by a balanced binary search.
  *
  *     worker   hash of source address and ports, modulo workers: a flow stays with one thread
- *     key      IPv4: the source address · IPv6: a seeded hash of its four words
+ *     key      IPv4: the source address · IPv6: a keyed hash of it
  *     tree     key → place among the sockets of a worker; a key that is not in it → the place for all others
  *     answer   worker × sockets of a worker + place
  *
- * Two IPv6 addresses of one key only make a stranger wait in a peer's queue: every datagram is judged again once it was read.
+ * The hash is NH of UMAC (RFC 4418 §5.2.2) over halves of 16 bits: two addresses have one key with a probability of 2^-16 at most, and who does
+ * not know the key words cannot look for such a pair. It makes a stranger wait in a peer's queue, no more: every datagram is
+ * judged again once it was read.
  * Pure: bytes out of numbers. Called by `receive-group.ts`.
  */
 
@@ -23,10 +25,15 @@ const PORTS = { 4: 20, 6: 40 } as const;
 
 /** Opcodes of linux/bpf_common.h. */
 const LD_ABS = 0x20;
+const LDH_ABS = 0x28;
 const LD_IMM = 0x00;
 const LDX_MEM = 0x61;
 const STX = 0x03;
 const ADD_X = 0x0c;
+const ADD = 0x04;
+const MUL_X = 0x2c;
+const AND = 0x54;
+const ST = 0x02;
 const MUL = 0x24;
 const MOD = 0x94;
 const RSH = 0x74;
@@ -38,6 +45,11 @@ const RET_K = 0x06;
 const RET_A = 0x16;
 const TAX = 0x07;
 
+/** Halves of an IPv6 address: words of the hash's key. */
+export const SEED_WORDS = 8;
+/** Scratch cells of a program: the worker's first place, the sum so far. */
+const WORKER_CELL = 0;
+const SUM_CELL = 1;
 /** Entries of a leaf that are compared one after the other. */
 const LEAF_ENTRIES = 4;
 /** Farthest that a conditional jump reaches. */
@@ -62,7 +74,7 @@ export interface Choice {
   /** Place for sources that are not among `sources`. */
   readonly others: number;
   readonly sources: readonly Placed[];
-  /** Four odd words for IPv6 keys; no secret of others', so a remote cannot aim at a key. */
+  /** SEED_WORDS secret words of 16 bits for IPv6 keys. */
   readonly seed: readonly number[];
 }
 
@@ -70,8 +82,9 @@ export interface Choice {
 export function sourceKey(family: 4 | 6, bytes: Uint8Array, seed: readonly number[]): number {
   const view = new DataView(bytes.buffer, bytes.byteOffset);
   if (family === 4) return view.getUint32(0);
+  const half = (i: number) => (view.getUint16(i * 2) + seed[i]) & 0xffff;
   let key = 0;
-  for (let i = 0; i < 4; i++) key ^= Math.imul(view.getUint32(i * 4), seed[i]);
+  for (let i = 0; i < SEED_WORDS; i += 2) key += Math.imul(half(i), half(i + 1));
   return key >>> 0;
 }
 
@@ -100,10 +113,21 @@ function workerPart({ family, workers, sockets }: Choice): Instruction[] {
 /** Leaves the key in A, and X as it is. */
 function keyPart({ family, workers, seed }: Choice): Instruction[] {
   if (family === 4) return [load(SOURCE[4])];
-  const fold: Instruction[] = [load(SOURCE[6]), [MUL, 0, 0, seed[0]]];
-  for (let i = 1; i < 4; i++)
-    fold.push([TAX, 0, 0, 0], load(SOURCE[6] + 4 * i), [MUL, 0, 0, seed[i]], [XOR_X, 0, 0, 0]);
-  return workers === 1 ? fold : [[STX, 0, 0, 0], ...fold, [LDX_MEM, 0, 0, 0]];
+  const half = (i: number): Instruction[] => [
+    [LDH_ABS, 0, 0, NETWORK + SOURCE[6] + 2 * i],
+    [ADD, 0, 0, seed[i]],
+    [AND, 0, 0, 0xffff],
+  ];
+  const product = (i: number): Instruction[] => [
+    ...half(i),
+    [TAX, 0, 0, 0],
+    ...half(i + 1),
+    [MUL_X, 0, 0, 0],
+  ];
+  const sum: Instruction[] = product(0);
+  for (let i = 2; i < SEED_WORDS; i += 2)
+    sum.push([ST, 0, 0, SUM_CELL], ...product(i), [LDX_MEM, 0, 0, SUM_CELL], [ADD_X, 0, 0, 0]);
+  return workers === 1 ? sum : [[STX, 0, 0, WORKER_CELL], ...sum, [LDX_MEM, 0, 0, WORKER_CELL]];
 }
 
 function tree(choice: Choice, sources: readonly Placed[]): Instruction[] {

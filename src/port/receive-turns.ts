@@ -3,13 +3,19 @@
  * all that it gave is delivered. Datagrams and bytes are no measure of that: a train of 64 KB that is written to a TAP
  * as one superframe costs ten times a small datagram, one whose datagrams go to 64 stations a hundred times.
  *
- * While several sockets have something, a call takes few datagrams, so that what a turn costs is known before it is much. A
- * socket that has been alone for some calls pays nothing and may fill a batch. A turn of strangers is one call.
+ * How many datagrams a call may give follows from what the calls before have cost: a slot may hold a train of 64 datagrams, each
+ * for another station, and only its delivery tells. A call that took too long halves the number, any other one raises it
+ * a little. While several sockets have something it is small from the beginning. A socket that has been alone for some
+ * calls pays nothing. A turn of strangers is one call.
  */
 import { BATCH_CAP, STRANGERS_SOCKET } from '../frame/limits.js';
 
 /** What a socket may cost in a turn on average while others wait, µs. */
 const TURN_US = 200;
+/** What a call should not exceed, µs: then fewer datagrams are asked for. */
+const CALL_US = 500;
+/** Datagrams more to ask for after a call that did not. */
+const STEP = 4;
 /** Debt of one turn at most, µs: the system may have stopped this thread for longer, which is nobody's doing. */
 const MOST_US = 8 * TURN_US;
 /** Calls in a row after which a socket is alone. */
@@ -27,8 +33,10 @@ export class Receiver {
   readable = false;
   /** Time that it may cost, µs. */
   credit = 0;
-  /** Datagrams to ask for, as the last ones suggest; `ReceiveTurns.slots` says how many it may have. */
+  /** Datagrams to ask for, as the size of the last ones suggests; `ReceiveTurns.slots` says how many it may have. */
   slots: number;
+  /** Datagrams that a call may give, as the cost of the last ones suggests. */
+  most = BATCH_CAP;
 
   /** @param place in its family's receive group */
   constructor(fd: number, place: number) {
@@ -45,9 +53,10 @@ export class ReceiveTurns<T extends Receiver> {
   #next = 0;
   /** Whose turn it is or was. */
   #last: T | undefined;
-  /** Since when, ms; while nobody else waits the time is not looked at. */
+  /** Since when, ms. */
   #beginMs = 0;
-  #isTimed = false;
+  /** Others wait, or have waited a moment ago. */
+  #isShared = false;
   /** Calls in a row for which nobody else waited. */
   #lonely = 0;
 
@@ -66,8 +75,8 @@ export class ReceiveTurns<T extends Receiver> {
       receiver = this.#nextWithCredit();
     this.#lonely = waiting === 1 && receiver === this.#last ? this.#lonely + 1 : 0;
     this.#last = receiver;
-    this.#isTimed = this.#lonely < ALONE_CALLS;
-    if (this.#isTimed) this.#beginMs = this.#now();
+    this.#isShared = this.#lonely < ALONE_CALLS;
+    this.#beginMs = this.#now();
     return receiver;
   }
 
@@ -85,15 +94,20 @@ export class ReceiveTurns<T extends Receiver> {
   }
 
   /** Datagrams that the receiver whose turn it is may give. */
-  slots({ slots }: T): number {
-    return this.#isTimed ? Math.min(slots, SHARED_SLOTS) : slots;
+  slots({ slots, most }: T): number {
+    return Math.min(slots, most, this.#isShared ? SHARED_SLOTS : BATCH_CAP);
   }
 
   /** What it gave has been dealt with. */
   end(): void {
-    if (!this.#isTimed || this.#last === undefined) return;
-    this.#last.credit -= Math.min(MOST_US, (this.#now() - this.#beginMs) * 1000);
-    if (this.#last.ofStrangers) this.#last.credit = Math.min(0, this.#last.credit);
+    const receiver = this.#last;
+    if (receiver === undefined) return;
+    const us = (this.#now() - this.#beginMs) * 1000;
+    receiver.most =
+      us > CALL_US ? Math.max(1, receiver.most >> 1) : Math.min(BATCH_CAP, receiver.most + STEP);
+    if (!this.#isShared) return;
+    receiver.credit -= Math.min(MOST_US, us);
+    if (receiver.ofStrangers) receiver.credit = Math.min(0, receiver.credit);
   }
 
   #countReadable(): number {

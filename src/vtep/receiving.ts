@@ -73,16 +73,18 @@ export class Receiving {
         const found = peers.get(address.text);
         if (found === undefined) {
           const behind = proofs.askBehind(address.text);
-          peers.set(address.text, { behind, peer: { vni, peerIdx, ...address } });
-        } else if (rank(vni, found.behind) < rank(found.peer.vni, found.behind))
+          peers.set(address.text, { behind, peer: { vni, peerIdx, ...address }, isOne: true });
+        } else if (address.port !== found.peer.port) found.isOne = false;
+        else if (rank(vni, found.behind) < rank(found.peer.vni, found.behind))
           found.peer = { vni, peerIdx, ...address };
       }
     }
+    const found = [...peers.values()];
     proofs.look(
-      Array.from(peers.values(), ({ peer }) => peer),
+      found.filter(({ isOne }) => isOne).map(({ peer }) => peer),
       beganMs,
     );
-    const sources = Array.from(peers.values(), ({ peer }) => this.#sourceOf(peer, beganMs));
+    const sources = found.map((one) => this.#sourceOf(one, beganMs));
     const error = this.#group.lead(sources, anyone);
     if (error < 0)
       this.#log.say('', 'warn', {}, `the kernel refuses to spread peers over sockets (${errnoName(error)})`);
@@ -91,8 +93,8 @@ export class Receiving {
     this.#timer = setTimeout(() => this.#look(), Math.max(LOOK_MS, REST_FACTOR * tookMs));
   }
 
-  #sourceOf({ text, family, bytes }: ProbedPeer, nowMs: number): Source {
-    const trains = this.#options.proofs.isProved(text) || this.#isByWire(text, nowMs);
+  #sourceOf({ peer: { text, family, bytes }, isOne }: Found, nowMs: number): Source {
+    const trains = (isOne && this.#options.proofs.isProved(text)) || this.#isByWire(text, nowMs);
     return { text, family, bytes, trains };
   }
 
@@ -112,6 +114,8 @@ interface Found {
   /** `Proofs.askBehind`. */
   readonly behind: number;
   peer: ProbedPeer;
+  /** All peers of the address have one port. Else one proves nothing of another: sockets are chosen by address. */
+  isOne: boolean;
 }
 
 /** Order of VNIs that begins behind one of them. */

@@ -5,7 +5,7 @@
 import t, { type Test } from 'tap';
 import { Backlog } from '../../src/datapath/backlog.js';
 import { MESSAGE_COST, VNI_SHARE } from '../../src/datapath/encap.js';
-import { Batch, FRAME_NEEDS_CSUM, GSO_TCPV4 } from '../../src/frame/batch.js';
+import { Batch, FRAME_NEEDS_CSUM, GSO_TCPV4, GSO_UDP_L4 } from '../../src/frame/batch.js';
 import {
   BACKLOG_LARGE_LEN,
   BACKLOG_LARGE_SLOTS,
@@ -21,7 +21,7 @@ import {
   V_TOO_BIG_ICMP,
 } from '../../src/stats/counters.js';
 import { packPeers } from '../../src/worker/protocol.js';
-import { arpFrame, BROADCAST, ipv4Frame, macNumber, macParts, TCP } from '../support/frames.js';
+import { arpFrame, BROADCAST, ipv4Frame, macNumber, macParts, TCP, UDP } from '../support/frames.js';
 import { MemoryPlane, packAddress, random } from '../support/memory-plane.js';
 
 const A = '02:00:00:00:00:0a';
@@ -313,3 +313,46 @@ for (const seed of [1, 2, 3])
     plane.checkIdentity(t, 'the end');
     for (let vniIdx = 0; vniIdx < rows.length; vniIdx++) t.same(plane.drops(vniIdx, 'encap'), {});
   });
+
+t.test('copies that are fragmented cost what their bytes do', async (t) => {
+  const plane = new MemoryPlane();
+  addMany(plane, 0, PEERS, 1400);
+  const bytes = ipv4Frame(BROADCAST, A, { protocol: UDP, payloadLen: 8 + 64_000, postponed: true });
+  const superframe = {
+    gsoType: GSO_UDP_L4,
+    gsoSize: 32_000,
+    csumStart: 34,
+    csumOff: 6,
+    flags: FRAME_NEEDS_CSUM,
+  };
+  plane.overlay.waiting.push({ vniIdx: 0, bytes, superframe });
+  let turns = 0;
+  do {
+    const before = plane.underlay.sent.length;
+    turn(plane);
+    turns++;
+    const sent = plane.underlay.sent.slice(before).reduce((sum, { bytes }) => sum + bytes.length, 0);
+    t.ok(sent < 2 * 70_000, `turn ${turns}: ${sent} bytes`);
+  } while (plane.loop.isPending);
+  t.ok(turns > PEERS / 2);
+  plane.checkIdentity(t, 'fragmented copies');
+});
+
+t.test('what was dropped for want of a slot is not paid for later', async (t) => {
+  const plane = new MemoryPlane();
+  addMany(plane, 0, 1500);
+  const { hold } = Backlog.prototype;
+  t.teardown(() => (Backlog.prototype.hold = hold));
+  Backlog.prototype.hold = () => undefined;
+  plane.fromTap(0, arpFrame(BROADCAST, A));
+  turn(plane);
+  t.equal(plane.underlay.sent.length, COPIES);
+  Backlog.prototype.hold = hold;
+  const { high, low } = macParts(B);
+  plane.tables.fdb.learn(0, high, low, 1, plane.tick);
+  plane.clear();
+  plane.fromTap(0, ipv4Frame(B, A));
+  turn(plane);
+  t.equal(plane.underlay.sent.length, 1, 'the next frame has a share of its own');
+  plane.checkIdentity(t, 'after a drop');
+});

@@ -120,3 +120,22 @@ t.test('an engine that answers later counts no frame for a reply that was sent',
   t.same(plane.identity(0), { encap: [0, 0], decap: [0, 0] });
   t.equal(plane.peerCell(peer, 1), 0);
 });
+
+t.test('whoever sends as one peer, or VMs behind it, spend nothing of another one’s budget', async (t) => {
+  const { plane } = makePlane();
+  for (let i = 0; i < 300; i++) plane.addPeer(1, `10.9.${i >> 8}.${i & 255}`);
+  plane.addVni(2, 300);
+  const rows = Array.from({ length: 300 }, (_, i) => plane.addPeer(2, `10.8.${i >> 8}.${i & 255}`));
+  const arp = arpFrame('02:76:01:02:03:04', '02:00:00:00:00:07');
+  arp[21] = 2; // a reply
+  for (let i = 0; i < 100; i++) {
+    plane.fromPeer(PEER, 100, arp);
+    plane.fromUnderlay(PEER, probe(PROBE_REQUEST, 100));
+  }
+  plane.breathe();
+  plane.clear();
+  for (const [i] of rows.entries())
+    plane.fromUnderlay(`10.8.${i >> 8}.${i & 255}`, probe(PROBE_REQUEST, 100, 300));
+  plane.breathe();
+  t.equal(plane.underlay.sent.length, rows.length, 'each of the others is answered');
+});

@@ -138,10 +138,10 @@ t.test('strangers, and VNIs that are not ours', async (t) => {
   t.match(checkStrayVni({ ...DAEMON, strayFrames: 4, strayVni: 0 }), [
     {
       what: '4 frames came of VNIs, 0 the last, that are not configured here (100 are)',
-      cure: /^vtepd --vni 0,/,
+      cure: /^vtepctl vni add 0,/,
     },
   ]);
-  t.match(checkStrayVni({ ...DAEMON, strayFrames: 4 }), [{ cure: 'vtepd --vni ID' }]);
+  t.match(checkStrayVni({ ...DAEMON, strayFrames: 4 }), [{ cure: 'vtepctl vni add ID' }]);
 });
 
 t.test('a bridge whose members differ, and one that is not ours', async (t) => {

@@ -162,7 +162,8 @@ t.test('a data-plane thread crashes under load: it is replaced, and no TAP is bl
     t.match(crashed, { status: 503, body: { code: 'dataplane_down' } });
     await eventually('its successor', async () => (await vtepd.get('/readyz')).status === 200, RECOVERY_MS);
   });
-  t.ok(received >= sent / 2, `${received} of ${sent} were answered`);
+  t.ok(received > 0, `${received} of ${sent} were answered`);
+  await assertPing(t, vm101, FAR_VM);
   await works(hosts, 'the crash');
   t.match(vtepd.log(), /the data plane was restarted; FDB and counters were kept/);
   t.notMatch(vtepd.log(), /TAP device/);

@@ -1,4 +1,4 @@
-import t from 'tap';
+import t, { type Test } from 'tap';
 import type { ProbedPeer } from '../../src/probe/means.js';
 import { Proofs } from '../../src/probe/proof.js';
 import { nonceHigh, nonceLow, PROBE_IDENTIFY, PROBE_LEN, probeKind, probeVni } from '../../src/wire/probe.js';
@@ -13,7 +13,7 @@ const peer = (n: number, peerIdx = n): ProbedPeer => ({
   scopeId: 0,
 });
 
-function setUp() {
+function setUp(t: Test) {
   const asked: { peer: ProbedPeer; nonce: { high: number; low: number } }[] = [];
   const proofs = new Proofs((to, bytes) => {
     t.same([probeKind(bytes, 0), probeVni(bytes, 0), bytes.length], [PROBE_IDENTIFY, 100, PROBE_LEN]);
@@ -24,7 +24,7 @@ function setUp() {
 }
 
 t.test('who answers the nonce is proved, and nobody else', async (t) => {
-  const { proofs, asked } = setUp();
+  const { proofs, asked } = setUp(t);
   proofs.look([peer(1), peer(2)], 0);
   t.equal(asked.length, 2, 'at once');
   const { nonce } = asked[0];
@@ -39,7 +39,7 @@ t.test('who answers the nonce is proved, and nobody else', async (t) => {
 });
 
 t.test('a proof lapses when nobody answers any more', async (t) => {
-  const { proofs, asked } = setUp();
+  const { proofs, asked } = setUp(t);
   proofs.look([peer(1)], 0);
   proofs.replied(1, asked[0].nonce, PROBE_LEN);
   let endedMs = 0;
@@ -52,7 +52,7 @@ t.test('a proof lapses when nobody answers any more', async (t) => {
 });
 
 t.test('who is silent is asked ever more seldom, who answers every 15 s', async (t) => {
-  const { proofs, asked } = setUp();
+  const { proofs, asked } = setUp(t);
   const count = { silent: 0, good: 0 };
   for (let nowMs = 0; nowMs < 600_000; nowMs += 1000) {
     const before = asked.length;
@@ -72,7 +72,7 @@ t.test('who is silent is asked ever more seldom, who answers every 15 s', async 
 t.test(
   'the proof is the address’s: another row of it keeps it; a peer that went and came begins again',
   async (t) => {
-    const { proofs, asked } = setUp();
+    const { proofs, asked } = setUp(t);
     proofs.look([peer(1)], 0);
     proofs.replied(1, asked[0].nonce, PROBE_LEN);
     proofs.look([peer(1, 7)], 1000);

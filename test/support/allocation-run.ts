@@ -121,7 +121,7 @@ function makeEncap(): Forward {
     frames.count = BATCH_CAP;
     clock[NOW_MS] = round;
     encap.settle(clock);
-    encap.grant(0, true);
+    encap.grant(0);
     encap.forward(frames);
   };
 }

@@ -2,12 +2,14 @@
  *
  * Linux: a train sent with UDP_SEGMENT over a veth arrives in one receive with UDP_GRO, whole and with
  * its segment size in a control message (an int); without UDP_GRO it arrives cut up. Over loopback, too.
+ * A train for which the receive buffer has no room counts as one drop of the socket (SK_MEMINFO_DROPS).
  *
  *   child's namespace: vgb 10.0.0.2 ── veth ── vga 10.0.0.1, this process
  */
 #include "check.h"
 #include "net.h"
 
+#include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
 #include <signal.h>
@@ -126,6 +128,30 @@ static void test_veth(void)
 	CHECK(waitpid(child, &status, 0) == child && status == 0);
 }
 
+static uint32_t drops_of(int fd)
+{
+	uint32_t info[SK_MEMINFO_VARS];
+	socklen_t len = sizeof(info);
+
+	REQUIRE(getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &len) == 0);
+	return info[SK_MEMINFO_DROPS];
+}
+
+static void test_drops(int sender)
+{
+	int full = bound("127.0.0.1", 1);
+	uint32_t taken = 0;
+	int segment;
+
+	REQUIRE(setsockopt(full, SOL_SOCKET, SO_RCVBUF, &(int){ 1 }, sizeof(int)) == 0);
+	for (int k = 0; k < 10; k++)
+		send_train(sender, "127.0.0.1", port_of(full));
+	while (readable_within(full, 0) && receive(full, &segment) > 0)
+		taken++;
+	CHECK(taken < 10);
+	CHECK_EQ(drops_of(full), 10 - taken);
+}
+
 int main(void)
 {
 	int with, without, sender;
@@ -139,6 +165,7 @@ int main(void)
 	expect_whole(with);
 	send_train(sender, "127.0.0.1", port_of(without));
 	expect_parts(without);
+	test_drops(sender);
 	test_veth();
 	return check_report();
 }

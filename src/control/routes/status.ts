@@ -72,7 +72,10 @@ export function statusRoutes(app: FastifyInstance, deps: ControlDeps): void {
     async (request, reply) => {
       const turn = doctors.enter(clientOf(request.socket.remoteAddress), () => {});
       if (turn === undefined)
-        throw new ApiError('overloaded', 'too many runs of the doctor wait already; try again later');
+        throw new ApiError(
+          'overloaded',
+          `as many runs of the doctor as may wait do so (${doctors.limits}); try again later`,
+        );
       // A run goes on when its client has gone, and keeps its place until then.
       let runs = false;
       onceGone(request, reply, () => runs || turn.leave());
