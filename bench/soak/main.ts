@@ -197,7 +197,7 @@ function reportHost({ name }: Host, watch: Watch, { calls, wrong, restored }: Ch
   const { min, max, slope, grown } = watch.memory();
   const total = Object.values(calls).reduce((sum, count) => sum + count, 0);
   console.log(
-    `${name}: RSS ${mb(min)} to ${mb(max)} MB, slope ${((slope * 3600) / MB).toFixed(1)} MB/h (${mb(grown)} MB over the run)`,
+    `${name}: RSS ${mb(min)} to ${mb(max)} MB, slope ${((slope * 3600) / MB).toFixed(1)} MB/h (${mb(grown)} MB over the run)${watch.lengthS >= JUDGED_S ? '' : ': too short to judge'}`,
   );
   console.log(
     `${name}: ${total} calls and ${restored.length} threads ended, ready again within ${ms(restored)} ms`,
