@@ -7,7 +7,7 @@ import { spawn } from 'node:child_process';
 import { COMPILE_TESTS, runTests, testFiles } from './run-tests.mjs';
 import { root, setUp } from './set-up.mjs';
 
-const UNIT_TIMEOUT_S = 240;
+const UNIT_TIMEOUT_S = 900;
 /** Some wait more than they work: three keep two cores busy. */
 const UNITS_AT_ONCE = 3;
 
