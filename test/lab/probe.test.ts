@@ -101,7 +101,7 @@ for (const [family, overhead] of FAMILIES)
         await eventually(
           'the overlay MTU to follow the path',
           async () => (await overlayMtu(vtepd)) === 1400 - overhead,
-          30_000,
+          120_000,
         );
       }
       await assertPing(t, path.near, '10.10.10.2');

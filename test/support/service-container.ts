@@ -14,7 +14,7 @@ import { eventually, lastLines } from './wait.js';
 
 const ROOT = new URL('../../', import.meta.url).pathname;
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
-const BOOT_MS = 20_000;
+const BOOT_MS = 60_000;
 /** No unit but those that are asked for, and what they need. */
 const EMPTY_TARGET = '[Unit]\nDescription=Nothing but what the lab starts\nDefaultDependencies=no\n';
 

@@ -17,7 +17,7 @@ export const VTEPCTL = join(root, 'dist/vtepctl.js');
 export const ENGINES = ['batch', 'dgram'] as const;
 export type Engine = (typeof ENGINES)[number];
 
-const READY_MS = 15_000;
+const READY_MS = 60_000;
 const CALL_MS = 5_000;
 let sockets = 0;
 

@@ -14,7 +14,7 @@ const POLL_MS = 20;
 export async function eventually<T>(
   what: string,
   look: () => T | Promise<T>,
-  limitMs = 10_000,
+  limitMs = 60_000,
 ): Promise<NonNullable<T>> {
   const deadline = performance.now() + limitMs;
   for (;;) {
