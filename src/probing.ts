@@ -74,7 +74,10 @@ export class Probing {
   replied(peerIdx: number, nonce: { readonly high: number; readonly low: number }, len: number): boolean {
     if (len === 0) this.#arp.replied(peerIdx, nonce);
     else this.#echo.replied(peerIdx, nonce, len);
-    return this.proofs.replied(peerIdx, nonce, len);
+    const proved = this.proofs.replied(peerIdx, nonce, len);
+    if (proved === undefined) return false;
+    this.#watch?.appeared(proved);
+    return true;
   }
 
   /** Opens the sockets, after those of the pool have their ports, and watches the paths of all peers from now on. */

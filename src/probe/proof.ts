@@ -79,15 +79,22 @@ export class Proofs {
         this.#asked.delete(row);
   }
 
-  /** Handles an answer from an unverified source: the arguments of `ProbeReplied`. @returns true when it proves a peer */
-  replied(peerIdx: number, nonce: { readonly high: number; readonly low: number }, len: number): boolean {
-    if (len !== PROBE_LEN) return false;
+  /**
+   * Handles an answer from an unverified source: the arguments of `ProbeReplied`.
+   * @returns address of the peer that it proves and that was unproved; undefined: none
+   */
+  replied(
+    peerIdx: number,
+    nonce: { readonly high: number; readonly low: number },
+    len: number,
+  ): string | undefined {
+    if (len !== PROBE_LEN) return undefined;
     const record = this.#asked.get(peerIdx);
-    if (!record?.waits || record.high !== nonce.high || record.low !== nonce.low) return false;
+    if (!record?.waits || record.high !== nonce.high || record.low !== nonce.low) return undefined;
     const isNew = !this.isProved(record.asked.text);
     Object.assign(record, { waits: false, misses: 0, provedMs: this.#nowMs, intervalMs: AGAIN_MS });
     record.nextMs = this.#nowMs + AGAIN_MS;
-    return isNew;
+    return isNew ? record.asked.text : undefined;
   }
 
   isProved(text: string): boolean {

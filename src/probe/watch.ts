@@ -1,7 +1,7 @@
 /**
  * Paths are looked after by themselves, so that nobody has to run anything: peers that echo probes are probed at start,
  * every ten minutes (RFC 8899 §5.1.1, PMTU_RAISE_TIMER: a path may also have become wider), and soon after
- * something was too big for the path or fell silent. A peer that does not echo costs three short datagrams a period,
+ * they first answer, or something was too big for the path or fell silent. A peer that does not echo costs three short datagrams a period,
  * which it drops without a word.
  *
  * What was found is believed until it is found anew: a peer that has gone says nothing about the path. After an
@@ -69,6 +69,12 @@ export class PathWatch {
       else if (this.#running < AT_ONCE && isDue(path, nowMs)) void this.#probe(text, path, nowMs);
       else if (path.answeredMs > 0 && nowMs - path.answeredMs > BELIEVED_MS) this.#disbelieve(text, path);
     }
+  }
+
+  /** A vtepd answers at this address: if no search has had an answer there, it was searched before that vtepd was up. */
+  appeared(text: string): void {
+    const path = this.#paths.get(text);
+    if (path !== undefined && path.answeredMs === 0) path.lastProbedMs = Number.NEGATIVE_INFINITY;
   }
 
   /** A path was searched on demand. @param nowMs the clock of `look` */

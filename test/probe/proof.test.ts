@@ -28,14 +28,14 @@ t.test('who answers the nonce is proved, and nobody else', async (t) => {
   proofs.look([peer(1), peer(2)], 0);
   t.equal(asked.length, 2, 'at once');
   const { nonce } = asked[0];
-  t.equal(proofs.replied(2, nonce, PROBE_LEN), false, 'another peer');
-  t.equal(proofs.replied(1, { ...nonce, low: nonce.low ^ 1 }, PROBE_LEN), false, 'another nonce');
-  t.equal(proofs.replied(1, nonce, 1400), false, 'an answer about another length');
+  t.equal(proofs.replied(2, nonce, PROBE_LEN), undefined, 'another peer');
+  t.equal(proofs.replied(1, { ...nonce, low: nonce.low ^ 1 }, PROBE_LEN), undefined, 'another nonce');
+  t.equal(proofs.replied(1, nonce, 1400), undefined, 'an answer about another length');
   t.equal(proofs.isProved('192.0.2.1'), false);
-  t.equal(proofs.replied(1, nonce, PROBE_LEN), true);
+  t.equal(proofs.replied(1, nonce, PROBE_LEN), '192.0.2.1');
   t.equal(proofs.isProved('192.0.2.1'), true);
   t.equal(proofs.isProved('192.0.2.2'), false);
-  t.equal(proofs.replied(1, nonce, PROBE_LEN), false, 'a nonce counts once');
+  t.equal(proofs.replied(1, nonce, PROBE_LEN), undefined, 'a nonce counts once');
 });
 
 t.test('a proof lapses when nobody answers any more', async (t) => {
@@ -48,7 +48,7 @@ t.test('a proof lapses when nobody answers any more', async (t) => {
     if (!proofs.isProved('192.0.2.1')) endedMs = nowMs;
   }
   t.ok(endedMs > 15_000 && endedMs <= 60_000, `after ${endedMs} ms`);
-  t.equal(proofs.replied(1, asked.at(-1)!.nonce, PROBE_LEN), true, 'and comes back with an answer');
+  t.equal(proofs.replied(1, asked.at(-1)!.nonce, PROBE_LEN), '192.0.2.1', 'and comes back with an answer');
 });
 
 t.test('who is silent is asked ever more seldom, who answers every 15 s', async (t) => {
@@ -110,5 +110,5 @@ t.test('who does not answer in one VNI is asked in the next, who answers in that
   t.ok(asked.slice(1).every(({ vni }) => vni === 200));
   t.equal(proofs.isProved('192.0.2.1'), true);
   const late = asked[0];
-  t.equal(proofs.replied(late.row, late.nonce, PROBE_LEN), false, 'an answer to an earlier question');
+  t.equal(proofs.replied(late.row, late.nonce, PROBE_LEN), undefined, 'an answer to an earlier question');
 });

@@ -61,6 +61,24 @@ t.test('a peer that answers: at start and every ten minutes', async (t) => {
   t.same(learned.at(-1), ['192.0.2.1', 1500], 'a path may become wider');
 });
 
+t.test(
+  'a vtepd that starts after its first search is searched when it first answers, and not again for that',
+  async (t) => {
+    const { answers, searched, learned, watch, pass } = makeWatch('192.0.2.1');
+    await pass(MINUTE);
+    t.equal(searched.length, 1);
+    answers.set('192.0.2.1', 1400);
+    watch.appeared('192.0.2.1');
+    watch.appeared('192.0.2.9');
+    await pass(MINUTE);
+    t.same(learned, [['192.0.2.1', 1400]]);
+    t.equal(searched.length, 2);
+    watch.appeared('192.0.2.1');
+    await pass(MINUTE);
+    t.equal(searched.length, 2, 'what is known is believed');
+  },
+);
+
 t.test('what was found is believed for an hour without an answer, then no more', async (t) => {
   const { answers, learned, pass } = makeWatch('192.0.2.1');
   answers.set('192.0.2.1', 1400);
