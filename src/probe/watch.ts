@@ -43,6 +43,8 @@ interface Path {
   answeredMs: number;
   busy: boolean;
   suspect: boolean;
+  /** Until the next search while none has had an answer, ms. */
+  againMs: number;
   signs: Signs;
 }
 
@@ -71,10 +73,15 @@ export class PathWatch {
     }
   }
 
-  /** A vtepd answers at this address: if no search has had an answer there, it was searched before that vtepd was up. */
+  /**
+   * A vtepd answers at this address. If no search has had an answer there, it was searched before that vtepd was up: it is
+   * searched again, at growing intervals until a search has one.
+   */
   appeared(text: string): void {
     const path = this.#paths.get(text);
-    if (path !== undefined && path.answeredMs === 0) path.lastProbedMs = Number.NEGATIVE_INFINITY;
+    if (path === undefined || path.answeredMs > 0) return;
+    path.lastProbedMs = Number.NEGATIVE_INFINITY;
+    path.againMs = LOOK_MS;
   }
 
   /** A path was searched on demand. @param nowMs the clock of `look` */
@@ -89,7 +96,15 @@ export class PathWatch {
     const path = this.#paths.get(text);
     if (path === undefined) {
       const never = Number.NEGATIVE_INFINITY;
-      this.#paths.set(text, { lastProbedMs: never, answeredMs: 0, busy: false, suspect: false, signs });
+      const path = {
+        lastProbedMs: never,
+        answeredMs: 0,
+        busy: false,
+        suspect: false,
+        againMs: PERIOD_MS,
+        signs,
+      };
+      this.#paths.set(text, path);
       return;
     }
     path.suspect ||= isSuspect(path.signs, signs);
@@ -104,6 +119,7 @@ export class PathWatch {
     const { pathMtu } = await this.#options.search(path.signs.peer);
     this.#running--;
     path.busy = false;
+    path.againMs = Math.min(PERIOD_MS, 2 * path.againMs);
     if (pathMtu !== undefined && this.#paths.get(text) === path) this.searched(text, pathMtu, nowMs);
   }
 
@@ -118,8 +134,9 @@ export class PathWatch {
   }
 }
 
-function isDue({ busy, suspect, lastProbedMs }: Path, nowMs: number): boolean {
-  return !busy && nowMs - lastProbedMs >= (suspect ? SOONEST_MS : PERIOD_MS);
+function isDue({ busy, suspect, lastProbedMs, answeredMs, againMs }: Path, nowMs: number): boolean {
+  const periodMs = answeredMs > 0 ? PERIOD_MS : againMs;
+  return !busy && nowMs - lastProbedMs >= (suspect ? Math.min(SOONEST_MS, periodMs) : periodMs);
 }
 
 /** Something was too big; or frames went there, and nothing came from a peer that used to be heard. */
