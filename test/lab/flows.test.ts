@@ -17,7 +17,7 @@ import { FAR, FAR_VM, NEAR, NEAR_VM, offloadsOf, twoHosts } from '../support/two
 import type { Vtepd } from '../support/vtepd.js';
 import { eventually } from '../support/wait.js';
 
-const OFFLOAD: ChangingOffload = { name: 'TCX_FLOWS', withinMs: 10_000, manyBytes: 4000 * 2 ** 20 };
+const OFFLOAD: ChangingOffload = { name: 'TCX_FLOWS', withinMs: 10_000 };
 const DEVICES = ['vtflow4789', 'vtlead4789'];
 const SOME_BYTES = 50 << 20;
 const MSS = 1398;
@@ -90,9 +90,11 @@ t.test('what changes while bytes flow ends it at once, and it comes back', async
     t.equal((await vtepd.call('DELETE', `/v1/vnis/100/peers/${FAR}`)).status, 204);
     const { stdout } = await vm101.outcome(`ping -n -q -c 2 -i 0.2 -W 1 ${FAR_VM}`);
     t.match(stdout, / 0 received/, 'no way to a peer that is gone');
-    const passedBefore = await passed(vtepd);
-    await new Promise((resolve) => setTimeout(resolve, 300));
-    t.equal(await passed(vtepd), passedBefore, 'nothing passes any more');
+    await eventually('that nothing passes any more', async () => {
+      const before = await passed(vtepd);
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      return (await passed(vtepd)) === before;
+    });
     t.equal((await vtepd.call('POST', '/v1/vnis/100/peers', { address: FAR })).status, 201);
   });
   t.same((await vtepd.get<{ warnings: unknown[] }>('/v1/status')).body.warnings, [], 'nothing was refused');

@@ -76,6 +76,27 @@ export async function assertTransfer(
   t.equal(lastLine(receiver.stdout), sent, `the same bytes arrived in ${to.label}`);
 }
 
+/** The same, of as many bytes as pass while something is done. */
+export async function assertTransferWhile(
+  t: Test,
+  from: Namespace,
+  to: Namespace,
+  address: string,
+  act: () => Promise<void>,
+): Promise<void> {
+  const receiver = to.tool('transfer.mjs', 'receive', 7000);
+  await receiver.says(/listening/);
+  const sender = from.tool('transfer.mjs', 'send', address, 7000, Number.MAX_SAFE_INTEGER);
+  await act();
+  sender.signal('SIGUSR2');
+  const limitMs = 60_000;
+  t.equal(await sender.exit(limitMs), 0, `${from.label} sent: ${sender.stderr}`);
+  t.equal(await receiver.exit(limitMs), 0, `${to.label} received: ${receiver.stderr}`);
+  const sent = lastLine(sender.stdout);
+  t.match(sent, /^[1-9][0-9]* [0-9a-f]{64}$/, `bytes left ${from.label}`);
+  t.equal(lastLine(receiver.stdout), sent, `the same bytes arrived in ${to.label}`);
+}
+
 /** Throughput of one TCP connection by iperf3, bits a second. */
 export async function iperf(from: Namespace, to: Namespace, address: string, seconds = 2): Promise<number> {
   const server = to.start('iperf3 --server --one-off --forceflush');

@@ -2,7 +2,7 @@
  * One end of a TCP transfer. Both ends print `BYTES SHA256` of what they sent or received as their last line.
  *
  *     receive PORT
- *     send ADDRESS PORT BYTES
+ *     send ADDRESS PORT BYTES          fewer after a SIGUSR2
  */
 import { createHash } from 'node:crypto';
 import { connect, createServer } from 'node:net';
@@ -31,7 +31,15 @@ async function send(address, port, bytes) {
       done(null, chunk);
     },
   });
-  await pipeline(Readable.from(pseudoRandom(Number(bytes))), hashing, connect(Number(port), address));
+  let isEnough = false;
+  process.on('SIGUSR2', () => (isEnough = true));
+  const chunks = function* () {
+    for (const chunk of pseudoRandom(Number(bytes))) {
+      if (isEnough) return;
+      yield chunk;
+    }
+  };
+  await pipeline(Readable.from(chunks()), hashing, connect(Number(port), address));
   report({ bytes: sent, sha256: hash.digest('hex') });
 }
 
