@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { compileTests, runTests, testFiles } from './run-tests.mjs';
 import { needRoot, root, setUp } from './set-up.mjs';
 
-/** Of a process, which may have all files of a folder: on a busy machine they take four times as long. */
+/** Limit of a process, which may run all files of a folder. On a loaded machine they take four times as long. */
 const UNIT_TIMEOUT_S = 900;
 const LAB_TIMEOUT_S = 900;
 /** They wait more than they work, labs at least: three keep two cores busy. */

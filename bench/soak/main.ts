@@ -179,7 +179,7 @@ function reasonsOf(drops: Record<string, number>): string {
   return reasons.length === 0 ? 'none by vtepd' : reasons.join(', ');
 }
 
-/** @param more that the kernel may have dropped and not counted */
+/** @param more frames that the kernel may have dropped in trains that it counted once */
 function judge(what: string, uncounted: number, kills: number, more = 0): void {
   const most = kills * HELD_MAX + more;
   if (uncounted > most) faults.push(`${what}: ${uncounted} lost without a count, ${most} may be`);

@@ -24,6 +24,6 @@ export interface Surroundings {
   readonly doctor: () => Promise<readonly Finding[]>;
   /** Milliseconds since the epoch. */
   readonly nowMs: () => number;
-  /** Milliseconds of a clock that nobody sets: for what lies between two calls. */
+  /** Monotonic clock, milliseconds; for intervals. */
   readonly elapsedMs: () => number;
 }

@@ -50,7 +50,7 @@ export class Turns {
     this.#placeMs = limits.placeMs ?? PLACE_MS;
   }
 
-  /** What they are, for an error message. */
+  /** The limits as text for an error message. */
   get limits(): string {
     const { places, perClient, waiting, waitingPerClient } = this.#limits;
     return `${places} at once and ${waiting} waiting; of one client ${perClient} and ${waitingPerClient}`;

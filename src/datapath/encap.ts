@@ -34,18 +34,15 @@ import { DROP_TOO_BIG, SEND_IN_INNER_FRAGMENTS, SEND_IN_OUTER_FRAGMENTS, TooBig 
 const SOURCE_SOCKET_MASK = SOURCE_SOCKETS - 1;
 const DF_INHERITED = -1;
 /**
- * Costs are counted in datagrams of a train, about 0.4 µs each. A message of its own, for which the kernel looks up the way
- * anew, costs as much as MESSAGE_COST of them: each copy of a flood, and each frame that does not follow one of the same
- * flow.
+ * Cost of a separate UDP message. The unit is one datagram of a train, about 0.4 µs. Each copy of a flood is a separate message,
+ * and so is each frame whose predecessor in the batch belongs to another flow.
  */
 export const MESSAGE_COST = 4;
-/** log2 of the bytes that cost one when a copy is fragmented: they are copied twice and summed in this thread. */
+/** log2 of the bytes per cost unit of a fragmented copy: this thread copies them twice and computes checksums. */
 const FRAGMENTED_SHIFT = 7;
-/** log2 of the peers that cost one when their list is searched. */
+/** log2 of the peers per cost unit of a search through the flood list. */
 const SEARCHED_SHIFT = 6;
-/**
- * What a VNI may cost in a round, about 0.2 ms: a batch of small frames, whatever they are. One of TCP superframes, 256 KB, is 200.
- */
+/** Cost that a VNI may cause in a round, about 0.2 ms: a batch of separate messages. A batch of TCP superframes costs about 200. */
 export const VNI_SHARE = MESSAGE_COST * BATCH_CAP;
 
 export interface EncapOptions extends OuterOptions {
@@ -257,7 +254,7 @@ export class Encap {
     this.#mss.clamp(this.#arena, frames.off[i], network, syn, narrowest, postponed);
   }
 
-  /** @returns the peer row of the flood list whose path carries least; −1: the frame is flooded to nobody */
+  /** @returns the peer row of the flood list with the smallest path MTU; −1: the VNI does not flood, or the list is empty */
   #narrowest(vniIdx: number): number {
     const { vnis, paths, flood } = this.#tables;
     if (vnis.flood[vniIdx] === 0) return -1;
@@ -379,7 +376,7 @@ export class Encap {
     out.verdict[o] = verdict;
     out.status[o] = 0;
     const joins = o > 0 && out.peerIdx[o - 1] === peerIdx && out.srcPortIdx[o - 1] === srcPortIdx;
-    // What is dropped for want of a slot was not sent: the next turn does not pay for it.
+    // A frame dropped without a backlog slot was not sent, so it is not charged to the next turn.
     if (verdict !== DROP.fair_share)
       this.#charge(frames.vniIdx[i], joins ? frames.segCount[i] : frames.segCount[i] + MESSAGE_COST - 1);
     if (++out.count === BATCH_CAP) this.#flush();

@@ -48,7 +48,7 @@ export class ProbeEcho {
   readonly #reply = new Uint8Array(PROBE_LEN);
   readonly #out = new Batch();
   readonly #probes = new Budgets();
-  /** ARP is what VMs send: it spends nothing of a peer's probes. */
+  /** ARP replies have a limit of their own, as VMs can send them. */
   readonly #replies = new Budgets();
 
   constructor(tables: Tables, underlay: UnderlayPort, { df, probeReplied }: ProbeEchoOptions) {
@@ -97,7 +97,7 @@ export class ProbeEcho {
   }
 }
 
-/** PER_SECOND of each peer row: whoever sends as one peer spends nothing of another's. */
+/** Rate limit of PER_SECOND for each peer row. */
 class Budgets {
   readonly #second = new Int32Array(MAX_PEERS);
   readonly #spent = new Uint8Array(MAX_PEERS);

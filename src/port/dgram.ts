@@ -122,7 +122,7 @@ export class DgramPort implements UnderlayPort {
     this.#settled = this.#settled.filter((one) => one.vniIdx !== vniIdx);
   }
 
-  /** Takes no turns. */
+  /** This engine shares no time among peers. */
   delivered(): void {}
 
   takeOverflow(): number {

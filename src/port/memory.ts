@@ -162,7 +162,7 @@ export class MemoryUnderlay implements UnderlayPort {
   /** Sends are answered at once. */
   vniGone(_vniIdx: number): void {}
 
-  /** Takes no turns. */
+  /** This engine shares no time among peers. */
   delivered(): void {}
 
   takeOverflow(): number {

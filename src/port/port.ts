@@ -49,7 +49,7 @@ export interface UnderlayPort {
    * @returns datagrams received; 0 when none wait.
    */
   receive(batch: Batch): number;
-  /** What the last `receive` gave has been dealt with: what that cost is its sender's. */
+  /** The datagrams of the last `receive` are delivered: an engine that shares time among peers charges for it. */
   delivered(): void;
   /**
    * Sends the datagrams of `batch` whose verdict is 0, each to the peer row peerIdx, from socket srcPortIdx of the pool

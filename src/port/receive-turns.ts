@@ -12,11 +12,11 @@ import { BATCH_CAP, STRANGERS_SOCKET } from '../frame/limits.js';
 
 /** What a socket may cost in a turn on average while others wait, µs. */
 const TURN_US = 200;
-/** What a call should not exceed, µs: then fewer datagrams are asked for. */
+/** Bound of a call, µs; a longer one halves the number of datagrams that the next may give. */
 const CALL_US = 500;
-/** Datagrams more to ask for after a call that did not. */
+/** Datagrams by which a shorter call raises that number. */
 const STEP = 4;
-/** Debt of one turn at most, µs: the system may have stopped this thread for longer, which is nobody's doing. */
+/** Largest debt of one turn, µs: the scheduler may have stopped this thread for longer, which no peer caused. */
 const MOST_US = 8 * TURN_US;
 /** Calls in a row after which a socket is alone. */
 const ALONE_CALLS = 64;
@@ -51,22 +51,22 @@ export class ReceiveTurns<T extends Receiver> {
   readonly #now: () => number;
   /** Place of the one whose turn is next. */
   #next = 0;
-  /** Whose turn it is or was. */
+  /** The receiver whose turn it is or was. */
   #last: T | undefined;
-  /** Since when, ms. */
+  /** Begin of its call, ms. */
   #beginMs = 0;
-  /** Others wait, or have waited a moment ago. */
+  /** Other sockets wait, or waited within the last ALONE_CALLS calls. */
   #isShared = false;
-  /** Calls in a row for which nobody else waited. */
+  /** Consecutive calls for which no other socket waited. */
   #lonely = 0;
 
   /** @param now time, ms with fractions */
-  constructor(receivers: readonly T[], now: () => number = () => performance.now()) {
+  constructor(receivers: readonly T[], now: () => number) {
     this.#receivers = receivers;
     this.#now = now;
   }
 
-  /** @returns who may give some, until `end`; undefined: no socket is readable */
+  /** @returns the receiver to read from, until `end`; undefined: no socket is readable */
   begin(): T | undefined {
     const waiting = this.#countReadable();
     if (waiting === 0) return undefined;
@@ -98,7 +98,7 @@ export class ReceiveTurns<T extends Receiver> {
     return Math.min(slots, most, this.#isShared ? SHARED_SLOTS : BATCH_CAP);
   }
 
-  /** What it gave has been dealt with. */
+  /** The datagrams of this call are delivered: charges the receiver for the time. */
   end(): void {
     const receiver = this.#last;
     if (receiver === undefined) return;

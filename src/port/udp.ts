@@ -47,8 +47,8 @@ export class UdpPort implements UnderlayPort {
   readonly #turns: ReceiveTurns<UdpReceiver>;
   readonly #pathErrors = new PathErrors();
 
-  /** @param peers packed peer rows @param trains what `trains` is at first */
-  constructor(shim: Shim, fds: UdpFds, peers: Uint8Array, trains: boolean) {
+  /** @param peers packed peer rows @param trains initial value of `trains` @param now monotonic time, ms with fractions */
+  constructor(shim: Shim, fds: UdpFds, peers: Uint8Array, trains: boolean, now: () => number) {
     this.#shim = shim;
     this.#fds = fds;
     this.#peers = peers;
@@ -56,7 +56,7 @@ export class UdpPort implements UnderlayPort {
     this.#receivers = [fds.ipv4, fds.ipv6].flatMap((family) =>
       family.map((fd, place) => new UdpReceiver(shim, fd, place)),
     );
-    this.#turns = new ReceiveTurns(this.#receivers);
+    this.#turns = new ReceiveTurns(this.#receivers, now);
     // Touched once, so that memory does not seem to grow when a flood of large datagrams uses the last slots.
     this.arena.fill(1);
   }

@@ -23,7 +23,7 @@ const AT_ONCE = 512;
 
 /** Of an address and port. */
 interface Record {
-  /** Whom the last question went to: the address as a peer of one VNI. */
+  /** Recipient of the last question: the address as a peer of one VNI. */
   asked: ProbedPeer;
   /** Nonce of the question that waits. */
   high: number;
@@ -48,8 +48,8 @@ export class Proofs {
   }
 
   /**
-   * Where an address should be asked: in the first VNI behind this one that has it, or else in its first.
-   * @returns −1: in its first
+   * Selects the VNI of the next question to an address: the lowest above the result that has it as a peer, else the lowest.
+   * @returns a VNI, or −1
    */
   askBehind(text: string): number {
     const record = this.#records.get(text);

@@ -43,7 +43,7 @@ interface Path {
   answeredMs: number;
   busy: boolean;
   suspect: boolean;
-  /** Until the next search while none has had an answer, ms. */
+  /** Interval of searches while none has succeeded, ms. */
   againMs: number;
   signs: Signs;
 }
@@ -74,8 +74,8 @@ export class PathWatch {
   }
 
   /**
-   * A vtepd answers at this address. If no search has had an answer there, it was searched before that vtepd was up: it is
-   * searched again, at growing intervals until a search has one.
+   * Reports that a vtepd at this address has answered for the first time. Unless a search has succeeded there, the path is
+   * searched now and then at doubling intervals until one succeeds.
    */
   appeared(text: string): void {
     const path = this.#paths.get(text);

@@ -18,7 +18,7 @@ import type { Handle } from '../worker/handle.js';
 const LOOK_MS = 1000;
 /** After a look at very many peers there is a rest of so many times what it took. */
 const REST_FACTOR = 20;
-/** VNIs are less than this. */
+/** Number of VNIs (24 bits). */
 const VNI_COUNT = 1 << 24;
 /** How long what is known of a device's driver holds, ms: another device may get its name. */
 const DRIVER_MS = 5000;
@@ -109,16 +109,16 @@ export class Receiving {
   }
 }
 
-/** A peer's address, and the VNI of it that it is asked in. */
+/** A peer's address, and the peer row for the next question. */
 interface Found {
   /** `Proofs.askBehind`. */
   readonly behind: number;
   peer: ProbedPeer;
-  /** All peers of the address have one port. Else one proves nothing of another: sockets are chosen by address. */
+  /** All peers of the address use one port. Otherwise no proof counts, as sockets are chosen by address alone. */
   isOne: boolean;
 }
 
-/** Order of VNIs that begins behind one of them. */
+/** Sort key of a VNI in the cyclic order that starts above `behind`. */
 function rank(vni: number, behind: number): number {
   return vni > behind ? vni - VNI_COUNT : vni;
 }

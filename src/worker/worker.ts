@@ -174,7 +174,7 @@ class DataPlaneThread {
     for (const fd of [...ipv4, ...ipv6]) this.#wait.addReceiver(fd);
     // Their errors concern all who send through them: one worker is woken, and every failed send looks by itself.
     if (this.#init.index === 0) for (const fd of underlay.sendFds) if (fd >= 0) this.#wait.addSender(fd);
-    return new UdpPort(this.#shim, fds, peers, false);
+    return new UdpPort(this.#shim, fds, peers, false, () => performance.now());
   }
 
   #openDowngrade(peers: PeerTable): Downgrade | undefined {

@@ -150,7 +150,13 @@ async function openPort(t: Test, df?: OuterDf): Promise<{ port: UdpPort; sendFds
   peers.set(sourceRow('192.168.80.11', 4789));
   peers.set(sourceRow('fd01::11', 4789), PEER_ROW_LEN);
   const [receivers] = sockets.receiveFds;
-  const port = new UdpPort(shim, { ...receivers, send: Int32Array.from(sockets.sendFds) }, peers, true);
+  const port = new UdpPort(
+    shim,
+    { ...receivers, send: Int32Array.from(sockets.sendFds) },
+    peers,
+    true,
+    () => 0,
+  );
   return { port, sendFds: sockets.sendFds };
 }
 

@@ -68,12 +68,7 @@ export async function assertTransfer(
   const receiver = to.tool('transfer.mjs', 'receive', port);
   await receiver.says(/listening/);
   const sender = from.tool('transfer.mjs', 'send', address, port, bytes);
-  const limitMs = 60_000;
-  t.equal(await sender.exit(limitMs), 0, `${from.label} sent: ${sender.stderr}`);
-  t.equal(await receiver.exit(limitMs), 0, `${to.label} received: ${receiver.stderr}`);
-  const sent = lastLine(sender.stdout);
-  t.match(sent, new RegExp(`^${bytes} [0-9a-f]{64}$`), `${bytes} bytes left ${from.label}`);
-  t.equal(lastLine(receiver.stdout), sent, `the same bytes arrived in ${to.label}`);
+  await assertSameBytes(t, sender, receiver, `${bytes}`);
 }
 
 /** The same, of as many bytes as pass while something is done. */
@@ -89,12 +84,17 @@ export async function assertTransferWhile(
   const sender = from.tool('transfer.mjs', 'send', address, 7000, Number.MAX_SAFE_INTEGER);
   await act();
   sender.signal('SIGUSR2');
+  await assertSameBytes(t, sender, receiver, '[1-9][0-9]*');
+}
+
+/** @param bytes regular expression of their number */
+async function assertSameBytes(t: Test, sender: Running, receiver: Running, bytes: string): Promise<void> {
   const limitMs = 60_000;
-  t.equal(await sender.exit(limitMs), 0, `${from.label} sent: ${sender.stderr}`);
-  t.equal(await receiver.exit(limitMs), 0, `${to.label} received: ${receiver.stderr}`);
+  t.equal(await sender.exit(limitMs), 0, `sent: ${sender.stderr}`);
+  t.equal(await receiver.exit(limitMs), 0, `received: ${receiver.stderr}`);
   const sent = lastLine(sender.stdout);
-  t.match(sent, /^[1-9][0-9]* [0-9a-f]{64}$/, `bytes left ${from.label}`);
-  t.equal(lastLine(receiver.stdout), sent, `the same bytes arrived in ${to.label}`);
+  t.match(sent, new RegExp(`^${bytes} [0-9a-f]{64}$`), `${bytes} bytes left`);
+  t.equal(lastLine(receiver.stdout), sent, 'the same bytes arrived');
 }
 
 /** Throughput of one TCP connection by iperf3, bits a second. */

@@ -80,7 +80,7 @@ export class UnderlayEnd {
     this.peers = new Uint8Array(new SharedArrayBuffer(16 * PEER_ROW_LEN));
     this.port =
       engine === 'batch'
-        ? new UdpPort(shim, this.fds, this.peers, false)
+        ? new UdpPort(shim, this.fds, this.peers, false, () => performance.now())
         : new DgramPort(shim, this.fds, this.peers);
     t.teardown(() => {
       if (this.port instanceof DgramPort) this.port.close();

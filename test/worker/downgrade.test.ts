@@ -172,7 +172,7 @@ function senderWithoutChecksum(t: Test): { port: UdpPort; receive: () => number 
   peers.set(row);
   const send = new Int32Array(SEND_SOCKETS).fill(-1);
   send[0] = fd;
-  const port = new UdpPort(shim, { ipv4: [fd], ipv6: [], send }, peers, false);
+  const port = new UdpPort(shim, { ipv4: [fd], ipv6: [], send }, peers, false, () => performance.now());
   const receive = () => {
     port.markReadable(fd);
     return port.receive(new Batch());
