@@ -49,12 +49,12 @@ export class ArpMeans implements Means {
     const exchange = new Exchange();
     this.#asked.add(exchange);
     return {
-      probe: (packetLen) => {
+      probe: (packetLen, patient) => {
         const datagram = new Uint8Array(packetLen - IP_LEN[peer.family] - UDP_LEN);
         const low = randomBytes(4).readInt32BE(0);
         writeVxlanHeader(datagram, 0, peer.vni);
         writeArpProbe(datagram, VXLAN_LEN, low, host.mac, host.ip);
-        return exchange.ask(keyOf(peer.peerIdx, low), () => sendFailure(this.#send(peer, datagram)));
+        return exchange.ask(keyOf(peer.peerIdx, low), patient, () => sendFailure(this.#send(peer, datagram)));
       },
       close: () => void this.#asked.delete(exchange),
     };

@@ -29,14 +29,14 @@ export class EchoMeans implements Means {
     const exchange = new Exchange();
     this.#asked.add(exchange);
     return {
-      probe: (packetLen) => {
+      probe: (packetLen, patient) => {
         const datagram = new Uint8Array(packetLen - IP_LEN[peer.family] - UDP_LEN);
         const nonce = randomBytes(8);
         const high = nonce.readInt32BE(0);
         const low = nonce.readInt32BE(4);
         writeProbe(datagram, 0, PROBE_REQUEST, peer.vni, datagram.length, high, low);
         const key = keyOf(peer.peerIdx, high, low, datagram.length);
-        return exchange.ask(key, () => sendFailure(this.#send(peer, datagram)));
+        return exchange.ask(key, patient, () => sendFailure(this.#send(peer, datagram)));
       },
       close: () => void this.#asked.delete(exchange),
     };

@@ -23,10 +23,11 @@ export class Exchange {
   }
 
   /**
+   * @param patient waits as long as if the path had shown nothing
    * @param send sends the question, or says at once why it cannot be sent
    * @returns what `settle` says of this key, or silence
    */
-  async ask(key: string, send: () => Outcome | undefined): Promise<Outcome> {
+  async ask(key: string, patient: boolean, send: () => Outcome | undefined): Promise<Outcome> {
     const sentMs = this.#nowMs();
     const answered = new Promise<Outcome>((resolve) => {
       this.#key = key;
@@ -36,7 +37,8 @@ export class Exchange {
     if (refused) return this.#forget(refused);
     let timer: NodeJS.Timeout | undefined;
     const silence = new Promise<Outcome>((resolve) => {
-      timer = setTimeout(() => resolve({ kind: 'silent' }), this.#patienceMs);
+      const ms = patient ? FIRST_PATIENCE_MS : this.#patienceMs;
+      timer = setTimeout(() => resolve({ kind: 'silent' }), ms);
     });
     const outcome = await Promise.race([answered, silence]);
     clearTimeout(timer);

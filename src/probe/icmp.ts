@@ -39,11 +39,11 @@ function open(peer: ProbedPeer, device: string): OpenMeans {
   // An error of the socket itself shows as silence.
   socket.on('error', () => {});
   return {
-    probe: (packetLen) => {
+    probe: (packetLen, patient) => {
       sequence = (sequence + 1) & 0xffff;
       const key = String(sequence);
       const echo = Buffer.from(makeEcho(family, identifier, sequence, packetLen - IP_LEN[family]).buffer);
-      return exchange.ask(key, () => {
+      return exchange.ask(key, patient, () => {
         socket.send(echo, 0, echo.length, host, (error) => {
           if (error) exchange.settle(key, explain(error));
         });

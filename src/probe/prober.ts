@@ -83,7 +83,8 @@ export class Prober {
     try {
       const ceiling = (await this.#routeMtu(peer.text).catch(() => undefined)) ?? USUAL_MTU;
       const open = await means.open(peer);
-      const probe: Probe = async (packetLen) => (this.#stopped ? STOPPING : open.probe(packetLen));
+      const probe: Probe = async (packetLen, patient) =>
+        this.#stopped ? STOPPING : open.probe(packetLen, patient);
       return await searchPathMtu(probe, FLOOR[peer.family], ceiling, progress).finally(open.close);
     } catch (error) {
       if (error instanceof MeansUnavailable) return { kind: 'unknown', why: error.message, probes: 0 };

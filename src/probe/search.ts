@@ -6,7 +6,8 @@
  * The smallest size is asked first: without an answer to that nothing can be said. Then the largest that the way out
  * carries, which usually arrives and ends it. Else the sizes that networks really have are bisected, then what lies
  * between the two that are left. Only an arrival raises the result. Too big is what a hop says, or silence three
- * times; a path that has gone silent altogether gives no result instead of a small one.
+ * times; the smallest size that was silent is asked again with full patience, as a busy machine answers late. A path that
+ * has gone silent altogether gives no result instead of a small one.
  */
 
 /** What became of one probe. */
@@ -18,8 +19,11 @@ export type Outcome =
   /** This means cannot be used at all: no rights, no route, nobody to ask. */
   | { readonly kind: 'unusable'; readonly why: string };
 
-/** Sends one packet of so many bytes, IP header included, with DF set, and tells what became of it. Never throws. */
-export type Probe = (packetLen: number) => Promise<Outcome>;
+/**
+ * Sends one packet of so many bytes, IP header included, with DF set, and tells what became of it. Never throws.
+ * @param patient an answer has a second, however soon earlier ones came
+ */
+export type Probe = (packetLen: number, patient: boolean) => Promise<Outcome>;
 
 export type Found =
   /** `mtu` arrives. `exact`: one byte more does not; else the search ran out of packets. */
@@ -67,8 +71,9 @@ class Search {
   #bad: number;
   /** What a hop said it carries: tried next, for only an arrival proves it. 0: nothing. */
   #hint = 0;
-  /** Something was taken for too big because nothing was heard. */
-  #inferred = false;
+  /** Last size that was taken for too big because of silence; 0: none. */
+  #silentAt = 0;
+  #patient = false;
   /** Why nothing can be said. */
   #why = '';
   #probes = 0;
@@ -83,16 +88,31 @@ class Search {
 
   async run(): Promise<Found> {
     if (!(await this.#arrives(this.#good))) return this.#unknown();
-    for (let size = this.#ceiling; this.#bad - this.#good > 1; size = this.#next()) {
-      if (this.#probes >= BUDGET) break;
-      if (await this.#arrives(size)) this.#good = size;
-      else this.#bad = Math.min(this.#bad, size);
-      if (this.#why !== '') return this.#unknown();
-    }
+    do await this.#bisect();
+    while (await this.#wasLate());
     // A path that was lost meanwhile looks like a narrow one: what arrived must still arrive.
-    if (this.#inferred && !(await this.#arrives(this.#good))) return this.#unknown();
+    const isLost = this.#silentAt > 0 && !(await this.#arrives(this.#good));
+    if (isLost || this.#why !== '') return this.#unknown();
     const exact = this.#bad - this.#good <= 1;
     return { kind: 'found', mtu: this.#good, exact, probes: this.#probes };
+  }
+
+  async #bisect(): Promise<void> {
+    for (let size = this.#ceiling; this.#bad - this.#good > 1; size = this.#next()) {
+      if (this.#probes >= BUDGET || this.#why !== '') return;
+      if (await this.#arrives(size)) this.#good = size;
+      else this.#bad = Math.min(this.#bad, size);
+    }
+  }
+
+  /** Asks the smallest size that was silent once more. @returns true when it arrives, and larger sizes are to be searched */
+  async #wasLate(): Promise<boolean> {
+    if (this.#patient || this.#silentAt !== this.#bad || this.#why !== '') return false;
+    this.#patient = true;
+    if (!(await this.#arrives(this.#bad))) return false;
+    this.#good = this.#bad;
+    this.#bad = this.#ceiling + 1;
+    return this.#bad - this.#good > 1;
   }
 
   /** The middle of the usual sizes that are still possible; between two of them one byte more, then halves. */
@@ -109,7 +129,7 @@ class Search {
   async #arrives(packetLen: number): Promise<boolean> {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       this.#probes++;
-      const outcome = await this.#probe(packetLen);
+      const outcome = await this.#probe(packetLen, this.#patient);
       this.#progress(packetLen, outcome.kind);
       if (outcome.kind === 'arrived') return true;
       if (outcome.kind === 'silent') continue;
@@ -117,7 +137,7 @@ class Search {
       else this.#heed(outcome.mtu, packetLen);
       return false;
     }
-    this.#inferred = true;
+    this.#silentAt = packetLen;
     return false;
   }
 

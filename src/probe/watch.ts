@@ -1,11 +1,12 @@
 /**
- * Paths are looked after by themselves, so that nobody has to run anything: peers that echo probes are probed at start,
- * every ten minutes (RFC 8899 §5.1.1, PMTU_RAISE_TIMER: a path may also have become wider), and soon after
- * they first answer, or something was too big for the path or fell silent. A peer that does not echo costs three short datagrams a period,
- * which it drops without a word.
+ * Search of all paths without a request. A peer that echoes probes is searched at start, every ten minutes (RFC 8899
+ * §5.1.1, PMTU_RAISE_TIMER: a path may have become wider), and soon after a frame was too big for the path or the peer
+ * fell silent. A peer that has not answered a search is searched at doubling intervals of 10 s to ten minutes, which begin
+ * again when it is first received from or first answers a question: the other end may start later. Each of these searches
+ * is three short datagrams, which a peer that does not echo drops.
  *
- * What was found is believed until it is found anew: a peer that has gone says nothing about the path. After an
- * hour without an answer the routing table's word counts again.
+ * A result holds until the next one: a peer that has gone says nothing about the path. After an hour without an answer
+ * the MTU of the route counts again.
  */
 import type { ProbedPeer } from './means.js';
 import type { ProbeResult } from './prober.js';
@@ -43,8 +44,8 @@ interface Path {
   answeredMs: number;
   busy: boolean;
   suspect: boolean;
-  /** Interval of searches while none has succeeded, ms. */
-  againMs: number;
+  /** From the last search to the next while none has succeeded, ms. */
+  intervalMs: number;
   signs: Signs;
 }
 
@@ -73,15 +74,10 @@ export class PathWatch {
     }
   }
 
-  /**
-   * Reports that a vtepd at this address has answered for the first time. Unless a search has succeeded there, the path is
-   * searched now and then at doubling intervals until one succeeds.
-   */
+  /** Reports that a vtepd at this address has answered a question for the first time. */
   appeared(text: string): void {
     const path = this.#paths.get(text);
-    if (path === undefined || path.answeredMs > 0) return;
-    path.lastProbedMs = Number.NEGATIVE_INFINITY;
-    path.againMs = LOOK_MS;
+    if (path !== undefined) searchSoon(path);
   }
 
   /** A path was searched on demand. @param nowMs the clock of `look` */
@@ -101,25 +97,29 @@ export class PathWatch {
         answeredMs: 0,
         busy: false,
         suspect: false,
-        againMs: PERIOD_MS,
+        intervalMs: LOOK_MS,
         signs,
       };
       this.#paths.set(text, path);
       return;
     }
     path.suspect ||= isSuspect(path.signs, signs);
+    if (path.signs.lastSeenMs === 0 && signs.lastSeenMs > 0) searchSoon(path);
     path.signs = signs;
   }
 
   async #probe(text: string, path: Path, nowMs: number): Promise<void> {
+    // Behind the others: those that are due again after a short interval do not keep them waiting.
+    this.#paths.delete(text);
+    this.#paths.set(text, path);
     path.lastProbedMs = nowMs;
     path.suspect = false;
     path.busy = true;
+    path.intervalMs = Math.min(PERIOD_MS, 2 * path.intervalMs);
     this.#running++;
     const { pathMtu } = await this.#options.search(path.signs.peer);
     this.#running--;
     path.busy = false;
-    path.againMs = Math.min(PERIOD_MS, 2 * path.againMs);
     if (pathMtu !== undefined && this.#paths.get(text) === path) this.searched(text, pathMtu, nowMs);
   }
 
@@ -134,8 +134,15 @@ export class PathWatch {
   }
 }
 
-function isDue({ busy, suspect, lastProbedMs, answeredMs, againMs }: Path, nowMs: number): boolean {
-  const periodMs = answeredMs > 0 ? PERIOD_MS : againMs;
+/** The path is due, and at intervals that begin at the shortest, unless a search has succeeded. */
+function searchSoon(path: Path): void {
+  if (path.answeredMs > 0) return;
+  path.lastProbedMs = Number.NEGATIVE_INFINITY;
+  path.intervalMs = LOOK_MS;
+}
+
+function isDue({ busy, suspect, lastProbedMs, answeredMs, intervalMs }: Path, nowMs: number): boolean {
+  const periodMs = answeredMs > 0 ? PERIOD_MS : intervalMs;
   return !busy && nowMs - lastProbedMs >= (suspect ? Math.min(SOONEST_MS, periodMs) : periodMs);
 }
 

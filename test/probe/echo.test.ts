@@ -47,7 +47,7 @@ t.test('replies that prove nothing', async (t) => {
   for (const [name, alter] of rows) {
     const { means } = meansOver(1500, alter);
     const open = await means.open(PEER);
-    t.same(await open.probe(600), { kind: 'silent' }, name);
+    t.same(await open.probe(600, false), { kind: 'silent' }, name);
     open.close();
   }
 });
@@ -55,7 +55,7 @@ t.test('replies that prove nothing', async (t) => {
 t.test('a reply for a search that is over', async (t) => {
   const { means, sent } = meansOver(0);
   const open = await means.open(PEER);
-  const asked = open.probe(600);
+  const asked = open.probe(600, false);
   open.close();
   answer(means, PEER, sent[0]);
   t.same(await asked, { kind: 'silent' });
@@ -69,7 +69,7 @@ t.test('packets have the size that is asked for, each with a nonce of its own', 
     const { means, sent } = meansOver(9000);
     const open = await means.open(peer);
     for (const packetLen of [576, 1280, 1500, 9000]) {
-      t.same(await open.probe(packetLen), { kind: 'arrived' });
+      t.same(await open.probe(packetLen, false), { kind: 'arrived' });
       const datagram = sent.at(-1)!;
       t.equal(datagram.length, packetLen - ip - 8);
       t.ok(isProbe(datagram, 0, datagram.length));

@@ -6,13 +6,13 @@ const ARRIVED = { kind: 'arrived' } as const;
 t.test('what cannot be sent is not waited for', async (t) => {
   const exchange = new Exchange();
   const refused = { kind: 'too-big', mtu: 0 } as const;
-  t.same(await exchange.ask('a', () => refused), refused);
+  t.same(await exchange.ask('a', false, () => refused), refused);
 });
 
 t.test('an answer to something else is ignored', async (t) => {
   const exchange = new Exchange();
   exchange.settle('a', ARRIVED);
-  const asked = exchange.ask('b', () => {
+  const asked = exchange.ask('b', false, () => {
     exchange.settle('a', ARRIVED);
     return undefined;
   });
@@ -21,9 +21,9 @@ t.test('an answer to something else is ignored', async (t) => {
 
 t.test('an answer that comes after its time does not count for the next question', async (t) => {
   const exchange = new Exchange();
-  await exchange.ask('a', () => void exchange.settle('a', ARRIVED));
-  t.same(await exchange.ask('b', () => undefined), { kind: 'silent' });
-  const next = exchange.ask('c', () => undefined);
+  await exchange.ask('a', false, () => void exchange.settle('a', ARRIVED));
+  t.same(await exchange.ask('b', false, () => undefined), { kind: 'silent' });
+  const next = exchange.ask('c', false, () => undefined);
   exchange.settle('b', ARRIVED);
   t.same(await next, { kind: 'silent' });
 });
@@ -31,13 +31,13 @@ t.test('an answer that comes after its time does not count for the next question
 t.test('patience follows the path: short after quick answers, never without end', async (t) => {
   let nowMs = 0;
   const exchange = new Exchange(() => nowMs);
-  const silence = async () => {
+  const silence = async (patient = false) => {
     const startMs = performance.now();
-    t.same(await exchange.ask('?', () => undefined), { kind: 'silent' });
+    t.same(await exchange.ask('?', patient, () => undefined), { kind: 'silent' });
     return performance.now() - startMs;
   };
   const answerAfter = (ms: number) =>
-    exchange.ask('a', () => {
+    exchange.ask('a', false, () => {
       nowMs += ms;
       exchange.settle('a', ARRIVED);
       return undefined;
@@ -46,6 +46,7 @@ t.test('patience follows the path: short after quick answers, never without end'
   await answerAfter(1);
   const quick = await silence();
   t.ok(quick >= 150 && quick < 950, `a quick path: ${quick} ms`);
+  t.ok((await silence(true)) >= 950, 'a quick path and a question with full patience: a second');
   await answerAfter(10_000);
   const slow = await silence();
   t.ok(slow >= 950 && slow < 3000, `a slow path: ${slow} ms`);

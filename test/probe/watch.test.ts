@@ -44,11 +44,17 @@ function makeWatch(...addresses: string[]) {
   return { signs, answers, searched, learned, watch, pass, sign, now: () => nowMs, most: () => most };
 }
 
-t.test('a peer that never answers is asked once a period, and nothing is concluded', async (t) => {
+t.test('a peer that never answers is searched at doubling intervals up to ten minutes', async (t) => {
   const { searched, learned, pass } = makeWatch('192.0.2.1');
-  await pass(25 * MINUTE);
-  t.equal(searched.length, 3, 'at start, after ten minutes, after twenty');
-  t.same(learned, []);
+  const counts: number[] = [];
+  for (const ms of [LOOK_MS, 10_000, 20_000, 40_000, 80_000, 160_000, 320_000, 10 * MINUTE, 10 * MINUTE]) {
+    await pass(ms);
+    counts.push(searched.length);
+  }
+  t.same(counts, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+  await pass(20 * MINUTE);
+  t.equal(searched.length, 11, 'once a period');
+  t.same(learned, [], 'and nothing is concluded');
 });
 
 t.test('a peer that answers: at start and every ten minutes', async (t) => {
@@ -62,20 +68,28 @@ t.test('a peer that answers: at start and every ten minutes', async (t) => {
 });
 
 t.test(
-  'a vtepd that starts after its first search is searched when it first answers, and not again for that',
+  'a vtepd that starts much later is searched soon: when it answers a question, or is first received from',
   async (t) => {
-    const { answers, searched, learned, watch, pass } = makeWatch('192.0.2.1');
-    await pass(MINUTE);
-    t.equal(searched.length, 1);
-    answers.set('192.0.2.1', 1400);
-    watch.appeared('192.0.2.1');
-    watch.appeared('192.0.2.9');
-    await pass(MINUTE);
-    t.same(learned, [['192.0.2.1', 1400]]);
-    t.equal(searched.length, 2);
-    watch.appeared('192.0.2.1');
-    await pass(MINUTE);
-    t.equal(searched.length, 2, 'what is known is believed');
+    for (const appears of ['answer', 'frame']) {
+      const { answers, searched, learned, watch, pass, sign } = makeWatch('192.0.2.1');
+      await pass(60 * MINUTE);
+      const before = searched.length;
+      const appear = (lastSeenMs: number) => {
+        if (appears === 'answer') watch.appeared('192.0.2.1');
+        else sign('192.0.2.1', { lastSeenMs });
+      };
+      watch.appeared('192.0.2.9');
+      appear(1);
+      await pass(LOOK_MS);
+      t.equal(searched.length, before + 1, `${appears}: at once`);
+      answers.set('192.0.2.1', 1400);
+      await pass(10_000);
+      t.same(learned, [['192.0.2.1', 1400]], `${appears}: and again soon, as that search failed`);
+      t.equal(searched.length, before + 2);
+      appear(2);
+      await pass(MINUTE);
+      t.equal(searched.length, before + 2, `${appears}: a result holds`);
+    }
   },
 );
 
@@ -97,7 +111,8 @@ t.test('signs of trouble bring a search forward, at most once a minute', async (
     ['silence', [{ lastSeenMs: 5 }, { txFrames: 1 }, { txFrames: 2 }, { txFrames: 3 }]],
   ];
   for (const [name, changes] of rows) {
-    const { searched, pass, sign } = makeWatch('192.0.2.1');
+    const { answers, searched, pass, sign } = makeWatch('192.0.2.1');
+    answers.set('192.0.2.1', 1400);
     await pass(2 * MINUTE);
     t.equal(searched.length, 1, `${name}: at start`);
     for (const change of changes) {
@@ -113,7 +128,8 @@ t.test('signs of trouble bring a search forward, at most once a minute', async (
 });
 
 t.test('what is no sign of trouble', async (t) => {
-  const { searched, pass, sign } = makeWatch('192.0.2.1');
+  const { answers, searched, pass, sign } = makeWatch('192.0.2.1');
+  answers.set('192.0.2.1', 1400);
   await pass(MINUTE);
   for (let i = 1; i < 30; i++) {
     sign('192.0.2.1', { txFrames: i, lastSeenMs: i });
@@ -140,9 +156,8 @@ t.test('a peer that goes takes its path with it; one that comes is probed', asyn
 t.test('many peers are searched some at a time, all of them', async (t) => {
   const addresses = Array.from({ length: 100 }, (_, i) => `192.0.2.${i}`);
   const { searched, pass, most } = makeWatch(...addresses);
-  await pass(MINUTE);
-  t.same(new Set(searched), new Set(addresses));
-  t.equal(searched.length, 100);
+  await pass(7 * LOOK_MS);
+  t.same(new Set(searched.slice(0, 100)), new Set(addresses), 'each once before one is searched again');
   t.equal(most(), 16);
 });
 
