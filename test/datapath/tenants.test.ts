@@ -10,6 +10,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { GSO_UDP_L4 } from '../../src/frame/batch.js';
 import { frameSpec, UDP4, UDP4_WITH_OPTIONS, UDP6 } from '../support/tenants/frame.js';
+import { fillMarks, MARK_LEN, markOf, marksIn } from '../support/tenants/marks.js';
 import type { FromTap, Op, VniSpec, WorldSpec } from '../support/tenants/operations.js';
 import { STRAY, VNIS } from '../support/tenants/oracle.js';
 import { ADDRESSES, World } from '../support/tenants/world.js';
@@ -128,6 +129,17 @@ const world: fc.Arbitrary<WorldSpec> = fc.record({
 const ops = fc.array(fc.oneof(train, single, fromTap, large), { minLength: 1, maxLength: 5 });
 
 t.setTimeout(LIMIT_MS + 120_000);
+
+t.test('a checksum that is written into a mark leaves no mark of another frame', async (t) => {
+  const mark = markOf(1, 0x722);
+  const b = Buffer.alloc(MARK_LEN + 2);
+  for (let at = 0; at < MARK_LEN - 1; at++)
+    for (let sum = 0; sum < 0x10000; sum++) {
+      fillMarks(b, 0, MARK_LEN, mark);
+      b.writeUInt16BE(sum, at);
+      for (const found of marksIn(b)) if (found !== mark) t.fail(`${b.toString('hex')} is a mark`);
+    }
+});
 
 t.test('no frame of one VNI is delivered, sent, shown or lost as another’s', async (t) => {
   let cases = 0;

@@ -2,14 +2,17 @@
  * Marks: eight bytes that say whose they are and which frame they were written into, so that each byte string of a payload
  * can be attributed wherever it turns up.
  *
- *     0xe7 0xb3 | tenant | number (3 bytes) | sum of the four | 0x9d
+ *     0xe7 0xb3 | tenant | number (3 bytes) | sum of the four | weighted sum of the four
+ *
+ * Two bytes that are changed next to each other, as a checksum at a wrong place is written, leave no other mark: weights
+ * of neighbours differ by one, and the last is one.
  *
  * A payload is filled with copies of its frame's mark. Sixteen bytes of a payload in a row hold at least one whole mark.
  */
 
 export const MARK_LEN = 8;
 const MAGIC = Buffer.of(0xe7, 0xb3);
-const LAST = 0x9d;
+const SEED = 0x5a;
 
 /** Frames that can be told apart. Numbers are used again after that many. */
 const NUMBERS = 1 << 24;
@@ -48,17 +51,24 @@ function bytesOf(mark: Mark): Buffer {
   bytes.set(MAGIC);
   bytes[2] = tenantOf(mark);
   bytes.writeUIntBE(mark % NUMBERS, 3, 3);
-  bytes[6] = sum(bytes, 0);
-  bytes[7] = LAST;
+  bytes.set(sums(bytes, 0), 6);
   return bytes;
 }
 
 /** −1: none. */
 function markAt(b: Buffer, at: number): Mark {
-  if (at + MARK_LEN > b.length || b[at + 7] !== LAST || b[at + 6] !== sum(b, at)) return -1;
+  if (at + MARK_LEN > b.length) return -1;
+  const [sum, weighted] = sums(b, at);
+  if (b[at + 6] !== sum || b[at + 7] !== weighted) return -1;
   return b[at + 2] * NUMBERS + b.readUIntBE(at + 3, 3);
 }
 
-function sum(b: Buffer, at: number): number {
-  return (b[at + 2] + b[at + 3] + b[at + 4] + b[at + 5] + 0x5a) & 0xff;
+function sums(b: Buffer, at: number): [number, number] {
+  let sum = SEED;
+  let weighted = SEED;
+  for (let i = 2; i < 6; i++) {
+    sum += b[at + i];
+    weighted += (6 - i) * b[at + i];
+  }
+  return [sum & 0xff, weighted & 0xff];
 }
