@@ -5,7 +5,8 @@
  * Theory of operation
  *
  *     flood peer ADDRESS PORT VNI one|random SECONDS          VXLAN datagrams from one or from random inner MACs
- *     flood strangers ADDRESS PORT VNI SECONDS                the same from random inner MACs and forged outer sources
+ *     flood trains ADDRESS PORT VNI SECONDS                   trains of such datagrams from one inner MAC
+ *     flood strangers ADDRESS PORT VNI SECONDS                datagrams from random inner MACs and forged outer sources
  *     flood frames DEVICE MAC ADDRESS PORT SECONDS            64 byte UDP frames from a VM's device
  *     flood superframes DEVICE MAC ADDRESS PORT tcp|udp SEGMENT SECONDS    65 KB superframes from a VM's device
  *     flood sink PORT                                         a plain socket that reads and discards, until killed
@@ -15,7 +16,9 @@
  * floods of a peer, MAC and ADDRESS as well for those of a VM, whose broadcast would go through the VTEP.
  *
  * Random inner MACs begin with 06, so they are never those of the entries that the benchmark made before. Forged
- * sources are in 10.64.0.0/10. The frames of `peer` and `strangers` go to a unicast MAC of no station.
+ * sources are in 10.64.0.0/10. The frames of `peer`, `trains` and `strangers` go to a unicast MAC of no station.
+ *
+ * A train is TRAIN datagrams in one message (UDP_SEGMENT), which a receiver with UDP_GRO on this machine reads as one.
  *
  * Superframes go through AF_PACKET with a virtio_net_hdr, as a VM's network card hands them to the host. The checksum
  * is left to the host. A TCP superframe with a SEGMENT of 1 asks for 65,000 packets. With `udp` the sink gets what the
@@ -47,6 +50,7 @@
 
 #define BATCH 64		/* messages a system call */
 #define FRAMES_MAX 20000000	/* ends a flood before its time */
+#define TRAIN 64		/* datagrams of a train */
 #define SEND_BUFFER (8 << 20)
 #define RECEIVE_BUFFER (8 << 20)
 
@@ -56,6 +60,7 @@
 #define TCP_LEN 20
 #define VXLAN_LEN 8
 #define FRAME_LEN 64
+#define DATAGRAM_LEN (VXLAN_LEN + FRAME_LEN)
 #define SUPERFRAME_LEN 65000
 #define BUFFER_LEN (SUPERFRAME_LEN + ETHERNET_LEN + 64)
 #define ETHERTYPE_LOCAL 0x88b5	/* IEEE 802, for local experiments */
@@ -71,7 +76,8 @@ static void die(const char *what)
 
 static void usage(const char *why)
 {
-	fprintf(stderr, "flood: %s; usage: peer ADDRESS PORT VNI one|random SECONDS | strangers ADDRESS PORT VNI SECONDS | "
+	fprintf(stderr, "flood: %s; usage: peer ADDRESS PORT VNI one|random SECONDS | "
+		"trains ADDRESS PORT VNI SECONDS | strangers ADDRESS PORT VNI SECONDS | "
 		"frames DEVICE MAC ADDRESS PORT SECONDS | superframes DEVICE MAC ADDRESS PORT tcp|udp SEGMENT SECONDS | "
 		"sink PORT\n", why);
 	exit(2);
@@ -209,7 +215,7 @@ static void put_vxlan(uint8_t *datagram, uint32_t vni)
 {
 	uint8_t *frame = datagram + VXLAN_LEN;
 
-	memset(datagram, 0, VXLAN_LEN + FRAME_LEN);
+	memset(datagram, 0, DATAGRAM_LEN);
 	datagram[0] = 0x08;
 	put16(datagram + 4, vni >> 8);
 	datagram[6] = (uint8_t)vni;
@@ -231,20 +237,41 @@ static void renew_peer(int i)
 	randomize_mac(buffers[i] + VXLAN_LEN + ETH_ALEN);
 }
 
+static int open_connected(struct sockaddr_in to)
+{
+	int s = open_socket(AF_INET, SOCK_DGRAM, 0);
+
+	if (connect(s, (struct sockaddr *)&to, sizeof(to)))
+		die("connect");
+	return s;
+}
+
 static void run_peer(char **argv)
 {
 	struct sockaddr_in to = parse_address(argv[0], number(argv[1], 1, 65535));
 	uint32_t vni = (uint32_t)number(argv[2], 0, 0xffffff);
-	int s = open_socket(AF_INET, SOCK_DGRAM, 0);
+	int s = open_connected(to);
 
 	if (strcmp(argv[3], "one") && strcmp(argv[3], "random"))
 		usage(argv[3]);
-	if (connect(s, (struct sockaddr *)&to, sizeof(to)))
-		die("connect");
-	prepare(VXLAN_LEN + FRAME_LEN);
+	prepare(DATAGRAM_LEN);
 	for (int i = 0; i < BATCH; i++)
 		put_vxlan(buffers[i], vni);
 	flood(s, BATCH, argv[3][0] == 'r' ? renew_peer : NULL, number(argv[4], 1, 3600));
+}
+
+static void run_trains(char **argv)
+{
+	int s = open_connected(parse_address(argv[0], number(argv[1], 1, 65535))), segment = DATAGRAM_LEN;
+	uint32_t vni = (uint32_t)number(argv[2], 0, 0xffffff);
+
+	if (setsockopt(s, SOL_UDP, UDP_SEGMENT, &segment, sizeof(segment)))
+		die("UDP_SEGMENT");
+	prepare(TRAIN * DATAGRAM_LEN);
+	for (int i = 0; i < BATCH; i++)
+		for (int at = 0; at < TRAIN; at++)
+			put_vxlan(buffers[i] + at * DATAGRAM_LEN, vni);
+	flood(s, BATCH, NULL, number(argv[3], 1, 3600));
 }
 
 #define OUTER_LEN (IPV4_LEN + UDP_LEN)
@@ -265,7 +292,7 @@ static void run_strangers(char **argv)
 	int s = open_socket(AF_INET, SOCK_RAW, IPPROTO_RAW);
 
 	victim = parse_address(argv[0], number(argv[1], 1, 65535));
-	prepare(OUTER_LEN + VXLAN_LEN + FRAME_LEN);
+	prepare(OUTER_LEN + DATAGRAM_LEN);
 	for (int i = 0; i < BATCH; i++) {
 		uint8_t *udp = buffers[i] + IPV4_LEN;
 
@@ -273,7 +300,7 @@ static void run_strangers(char **argv)
 		messages[i].msg_hdr.msg_namelen = sizeof(victim);
 		put16(udp, 50000 + (unsigned)i);
 		put16(udp + 2, ntohs(victim.sin_port));
-		put16(udp + 4, UDP_LEN + VXLAN_LEN + FRAME_LEN);
+		put16(udp + 4, UDP_LEN + DATAGRAM_LEN);
 		put16(udp + 6, 0);
 		put_vxlan(udp + UDP_LEN, vni);
 	}
@@ -382,6 +409,7 @@ static const struct command {
 	void (*run)(char **argv);
 } commands[] = {
 	{ "peer", 5, run_peer },
+	{ "trains", 4, run_trains },
 	{ "strangers", 4, run_strangers },
 	{ "frames", 5, run_frames },
 	{ "superframes", 7, run_superframes },

@@ -4,8 +4,8 @@
  *
  * The baseline, right before and with the same daemons: the same flow while the same sender floods a UDP port of the
  * same host on which a plain socket reads and discards. That is what sender and kernel cost without vtepd; the sender
- * shares the cores with everything else. The known flow goes in the direction of the flood: toward near for floods
- * from the underlay, from near for floods of a VM.
+ * shares the cores with everything else. The known flow goes in the direction of the flood, toward near for floods
+ * from the underlay, from near for floods of a VM, unless the kind says that it goes against it.
  */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -94,9 +94,11 @@ async function compileFlood(): Promise<void> {
 }
 
 async function measureRound(kind: FloodKind, seconds: number): Promise<FloodRound> {
-  const place = await makePlace(kind.from === 'vm');
+  const place = await makePlace(kind);
   try {
-    const ends = kind.from === 'vm' ? { a: place.near, b: place.far } : { a: place.far, b: place.near };
+    const { near, far } = place;
+    const isOutward = (kind.from === 'vm') !== (kind.isAgainst ?? false);
+    const ends = isOutward ? { a: near, b: far } : { a: far, b: near };
     const quiet = await measureFlow(ends, seconds);
     const socket = await besideSocket(place, kind, ends, seconds);
     if (socket.flow.gbps === 0) throw new Error('the known flow did not pass beside the plain socket');

@@ -9,6 +9,10 @@ export interface FloodKind {
   readonly title: string;
   /** Sender: a VM in the attacked VNI, or the hostile host on the underlay. */
   readonly from: 'vm' | 'host';
+  /** The hostile host has a vtepd, too, and so proves itself one: its datagrams may be received as trains. */
+  readonly isVtepd?: boolean;
+  /** The known flow goes against the direction of the flood. */
+  readonly isAgainst?: boolean;
   /** Arguments of the flood. */
   readonly flood: readonly string[];
   /** Arguments of the baseline. @param mac of the host's own port on the VM's bridge */
@@ -23,6 +27,20 @@ const SEGMENT = '1400';
 
 const macs = (port: string, which: 'one' | 'random') => ['peer', NEAR, port, `${ATTACKED_VNI}`, which];
 const strangers = (port: string) => ['strangers', NEAR, port, `${ATTACKED_VNI}`];
+const trains = (port: string) => ['trains', NEAR, port, `${ATTACKED_VNI}`];
+
+const TRAINS = {
+  from: 'host',
+  isVtepd: true,
+  flood: trains(VXLAN_PORT),
+  baseline: () => trains(SINK_PORT),
+} as const;
+
+const STORM = {
+  from: 'vm',
+  flood: ['frames', 'eth0', BROADCAST_MAC, BRIDGE_BROADCAST, SINK_PORT],
+  baseline: (mac: string) => ['frames', 'eth0', mac, BRIDGE_ADDRESS, SINK_PORT],
+} as const;
 
 export const FLOODS: readonly FloodKind[] = [
   {
@@ -46,13 +64,10 @@ export const FLOODS: readonly FloodKind[] = [
     flood: strangers(VXLAN_PORT),
     baseline: () => strangers(SINK_PORT),
   },
-  {
-    id: 'storm',
-    title: 'broadcast storm of a VM to 16 peers',
-    from: 'vm',
-    flood: ['frames', 'eth0', BROADCAST_MAC, BRIDGE_BROADCAST, SINK_PORT],
-    baseline: (mac) => ['frames', 'eth0', mac, BRIDGE_ADDRESS, SINK_PORT],
-  },
+  { id: 'trains', title: 'trains of tiny datagrams from a peer that is a vtepd', ...TRAINS },
+  { id: 'trains-against', title: 'the same, known flow against it', isAgainst: true, ...TRAINS },
+  { id: 'storm', title: 'broadcast storm of a VM to 16 peers', ...STORM },
+  { id: 'storm-against', title: 'the same, known flow against it', isAgainst: true, ...STORM },
   {
     id: 'tiny-segments',
     title: 'broadcast TCP superframes of a VM, segments of 1 byte, to 16 peers',

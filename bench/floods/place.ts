@@ -7,7 +7,8 @@
  *     10.200.0.2 ── far vtepd ─── 192.168.80.11 ──┤
  *                   hostile ───── 192.168.80.12 ──┘
  *
- * VNI 100 is attacked: by its peer `hostile`, by forged sources, or by the VM (only then there is a bridge). It has 16
+ * VNI 100 is attacked: by its peer `hostile`, which may have a vtepd as well, by forged sources, or by the VM (only then
+ * there is a bridge). It has 16
  * peers that get floods and are not there: the switch sends what is for them to `hostile`, whose device discards it.
  * VNI 200 carries the known flow, between near and far. `far` is a peer of both VNIs, with ENTRIES entries in each.
  */
@@ -20,6 +21,7 @@ import { eventually } from '../../test/support/wait.js';
 import { learn } from '../lab/blast.js';
 import { scratchDirectory } from '../lab/scratch.js';
 import { removeSites, type Site, UNDERLAY_DEV } from '../lab/site.js';
+import type { FloodKind } from './kinds.js';
 
 export const ATTACKED_VNI = 100;
 const FLOW_VNI = 200;
@@ -51,7 +53,8 @@ export interface Place {
   remove(): Promise<void>;
 }
 
-export async function makePlace(withVm: boolean): Promise<Place> {
+export async function makePlace({ from, isVtepd }: Pick<FloodKind, 'from' | 'isVtepd'>): Promise<Place> {
+  const withVm = from === 'vm';
   const sites: Site[] = [];
   const daemons: Vtepd[] = [];
   const site = async (label: string, underlay: string, address = ''): Promise<Site> => {
@@ -84,6 +87,9 @@ export async function makePlace(withVm: boolean): Promise<Place> {
       await vtepd.ready();
       return vtepd;
     };
+    // Near asks it for its proof in the second after its own start.
+    if (isVtepd)
+      await start(hostile, 'hostile', `vnis:\n  - {vni: ${ATTACKED_VNI}, peers: ["${NEAR},flood=off"]}\n`);
     const vtepd = await start(near, 'near', nearConfig(withVm));
     await start(far, 'far', `vnis:\n${flowVni(far.address, NEAR)}`);
     await eventually('the known flow to pass', () => answers(near, far), READY_MS);

@@ -206,8 +206,8 @@ export class CapturedUnderlay implements UnderlayPort {
     this.#port.vniGone(vniIdx);
   }
 
-  delivered(): void {
-    this.#port.delivered();
+  delivered(tapsWait: boolean): void {
+    this.#port.delivered(tapsWait);
   }
 
   takeOverflow(): number {

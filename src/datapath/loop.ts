@@ -161,7 +161,7 @@ export class Loop {
       if (this.#underlay.receive(this.#datagrams) <= 0) return;
       this.#weigh(this.#datagrams, WAY_IN);
       this.#decap.deliver(this.#datagrams, clock);
-      this.#underlay.delivered();
+      this.#underlay.delivered(this.spent > 0);
     }
   }
 

@@ -49,8 +49,11 @@ export interface UnderlayPort {
    * @returns datagrams received; 0 when none wait.
    */
   receive(batch: Batch): number;
-  /** The datagrams of the last `receive` are delivered: an engine that shares time among peers charges for it. */
-  delivered(): void;
+  /**
+   * The datagrams of the last `receive` are delivered: an engine that shares time among peers charges for it.
+   * @param tapsWait TAPs had frames in this round, and may have more
+   */
+  delivered(tapsWait: boolean): void;
   /**
    * Sends the datagrams of `batch` whose verdict is 0, each to the peer row peerIdx, from socket srcPortIdx of the pool
    * that df asks for. Uses off, len and, where the engine can, tos and ttl of the outer header; the bytes lie in `arena`.

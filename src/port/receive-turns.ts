@@ -5,8 +5,8 @@
  *
  * How many datagrams a call may give follows from what the calls before have cost: a slot may hold a train of 64 datagrams, each
  * for another station, and only its delivery tells. A call that took too long halves the number, any other one raises it
- * a little. While several sockets have something it is small from the beginning. A socket that has been alone for some
- * calls pays nothing. A turn of strangers is one call.
+ * a little. While several sockets have something it is small from the beginning, and calls are shorter while TAPs wait,
+ * too. A socket that has been alone for some calls pays nothing. A turn of strangers is one call.
  */
 import { BATCH_CAP, STRANGERS_SOCKET } from '../frame/limits.js';
 
@@ -14,6 +14,8 @@ import { BATCH_CAP, STRANGERS_SOCKET } from '../frame/limits.js';
 const TURN_US = 200;
 /** Bound of a call, µs; a longer one halves the number of datagrams that the next may give. */
 const CALL_US = 500;
+/** The same while other sockets and TAPs wait: TCP of a VM is as fast as its TAP is read soon (tcp_limit_output_bytes). */
+const CROWDED_CALL_US = 100;
 /** Datagrams by which a shorter call raises that number. */
 const STEP = 4;
 /** Largest debt of one turn, µs: the scheduler may have stopped this thread for longer, which no peer caused. */
@@ -98,13 +100,13 @@ export class ReceiveTurns<T extends Receiver> {
     return Math.min(slots, most, this.#isShared ? SHARED_SLOTS : BATCH_CAP);
   }
 
-  /** The datagrams of this call are delivered: charges the receiver for the time. */
-  end(): void {
+  /** The datagrams of this call are delivered: charges the receiver for the time. @param tapsWait TAPs wait for this thread, too */
+  end(tapsWait: boolean): void {
     const receiver = this.#last;
     if (receiver === undefined) return;
     const us = (this.#now() - this.#beginMs) * 1000;
-    receiver.most =
-      us > CALL_US ? Math.max(1, receiver.most >> 1) : Math.min(BATCH_CAP, receiver.most + STEP);
+    const bound = tapsWait && this.#isShared ? CROWDED_CALL_US : CALL_US;
+    receiver.most = us > bound ? Math.max(1, receiver.most >> 1) : Math.min(BATCH_CAP, receiver.most + STEP);
     if (!this.#isShared) return;
     receiver.credit -= Math.min(MOST_US, us);
     if (receiver.ofStrangers) receiver.credit = Math.min(0, receiver.credit);

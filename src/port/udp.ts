@@ -76,8 +76,8 @@ export class UdpPort implements UnderlayPort {
     return batch.count;
   }
 
-  delivered(): void {
-    this.#turns.end();
+  delivered(tapsWait: boolean): void {
+    this.#turns.end(tapsWait);
   }
 
   send(batch: Batch, arena: Uint8Array): number {

@@ -3,7 +3,7 @@ import { BATCH_CAP, STRANGERS_SOCKET } from '../../src/frame/limits.js';
 import { Receiver, ReceiveTurns } from '../../src/port/receive-turns.js';
 
 /** Sockets that never run dry; each costs so many µs a datagram. */
-function setUp(costs: readonly number[], places = costs.map((_, place) => place)) {
+function setUp(costs: readonly number[], places = costs.map((_, place) => place), tapsWait = () => false) {
   let nowMs = 0;
   const receivers = places.map((place, fd) => new Receiver(fd, place));
   const turns = new ReceiveTurns(receivers, () => nowMs);
@@ -18,7 +18,7 @@ function setUp(costs: readonly number[], places = costs.map((_, place) => place)
     nowMs += us / 1000;
     spent[receiver.fd] += us;
     taken[receiver.fd] += slots;
-    turns.end();
+    turns.end(tapsWait());
     return { fd: receiver.fd, slots };
   };
   return { receivers, turn, spent, taken };
@@ -87,3 +87,17 @@ t.test(
     t.ok(longest <= 1000, `${longest} µs in one call when alone: TAPs wait for it`);
   },
 );
+
+t.test('while TAPs wait as well, calls are shorter; a socket that is alone keeps its calls', async (t) => {
+  for (const isCrowded of [false, true]) {
+    const { receivers, turn } = setUp([5, 5], [0, 1], () => isCrowded);
+    for (const receiver of receivers) receiver.readable = true;
+    for (let i = 0; i < 50; i++) turn();
+    const calls = Array.from({ length: 200 }, () => 5 * turn()!.slots);
+    const mean = calls.reduce((sum, us) => sum + us, 0) / calls.length;
+    t.ok(isCrowded ? mean < 120 : mean > 200, `crowded ${isCrowded}: ${mean} µs a call`);
+    receivers[1].readable = false;
+    for (let i = 0; i < 200; i++) turn();
+    t.ok(5 * turn()!.slots > 200, 'alone');
+  }
+});
