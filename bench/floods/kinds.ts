@@ -9,7 +9,7 @@ export interface FloodKind {
   readonly title: string;
   /** Sender: a VM in the attacked VNI, or the hostile host on the underlay. */
   readonly from: 'vm' | 'host';
-  /** The hostile host has a vtepd, too, and so proves itself one: its datagrams may be received as trains. */
+  /** The hostile host runs a vtepd, so its datagrams may be received as trains. */
   readonly isVtepd?: boolean;
   /** The known flow goes against the direction of the flood. */
   readonly isAgainst?: boolean;

@@ -7,9 +7,9 @@
  *     10.200.0.2 ── far vtepd ─── 192.168.80.11 ──┤
  *                   hostile ───── 192.168.80.12 ──┘
  *
- * VNI 100 is attacked: by its peer `hostile`, which may have a vtepd as well, by forged sources, or by the VM (only then
- * there is a bridge). It has 16
- * peers that get floods and are not there: the switch sends what is for them to `hostile`, whose device discards it.
+ * VNI 100 is attacked: by its peer `hostile`, which may run a vtepd, by forged sources, or by the VM
+ * (only then there is a bridge). It has 16 peers that receive floods and do not exist: the switch sends their datagrams
+ * to `hostile`, whose device discards them.
  * VNI 200 carries the known flow, between near and far. `far` is a peer of both VNIs, with ENTRIES entries in each.
  */
 

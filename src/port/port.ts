@@ -50,8 +50,8 @@ export interface UnderlayPort {
    */
   receive(batch: Batch): number;
   /**
-   * The datagrams of the last `receive` are delivered: an engine that shares time among peers charges for it.
-   * @param tapsWait TAPs had frames in this round, and may have more
+   * Reports the delivery of the last batch: an engine that shares time among peers charges for it.
+   * @param tapsWait true in a round in which TAPs had frames
    */
   delivered(tapsWait: boolean): void;
   /**

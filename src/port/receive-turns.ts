@@ -100,7 +100,7 @@ export class ReceiveTurns<T extends Receiver> {
     return Math.min(slots, most, this.#isShared ? SHARED_SLOTS : BATCH_CAP);
   }
 
-  /** The datagrams of this call are delivered: charges the receiver for the time. @param tapsWait TAPs wait for this thread, too */
+  /** Charges the receiver for the time of its call. @param tapsWait true in a round in which TAPs had frames */
   end(tapsWait: boolean): void {
     const receiver = this.#last;
     if (receiver === undefined) return;

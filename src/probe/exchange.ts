@@ -23,7 +23,7 @@ export class Exchange {
   }
 
   /**
-   * @param patient waits as long as if the path had shown nothing
+   * @param patient true for the timeout of a path without any answer yet
    * @param send sends the question, or says at once why it cannot be sent
    * @returns what `settle` says of this key, or silence
    */

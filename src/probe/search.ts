@@ -21,7 +21,7 @@ export type Outcome =
 
 /**
  * Sends one packet of so many bytes, IP header included, with DF set, and tells what became of it. Never throws.
- * @param patient an answer has a second, however soon earlier ones came
+ * @param patient true for a timeout of one second, however soon earlier answers came
  */
 export type Probe = (packetLen: number, patient: boolean) => Promise<Outcome>;
 

@@ -1,5 +1,5 @@
 /**
- * Search of all paths without a request. A peer that echoes probes is searched at start, every ten minutes (RFC 8899
+ * Periodic search of the paths to all peers. A peer that echoes probes is searched at start, every ten minutes (RFC 8899
  * §5.1.1, PMTU_RAISE_TIMER: a path may have become wider), and soon after a frame was too big for the path or the peer
  * fell silent. A peer that has not answered a search is searched at doubling intervals of 10 s to ten minutes, which begin
  * again when it is first received from or first answers a question: the other end may start later. Each of these searches
@@ -134,7 +134,7 @@ export class PathWatch {
   }
 }
 
-/** The path is due, and at intervals that begin at the shortest, unless a search has succeeded. */
+/** Makes a path due and restarts its back-off, unless a search has succeeded. */
 function searchSoon(path: Path): void {
   if (path.answeredMs > 0) return;
   path.lastProbedMs = Number.NEGATIVE_INFINITY;
