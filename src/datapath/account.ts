@@ -10,6 +10,7 @@
  *
  * Frames and bytes are those on the wire: `segCount` and `wireLen` of a superframe are those of its segments.
  */
+import { type Clock, NOW_MS } from '../fdb/clock.js';
 import type { Tables } from '../fdb/tables.js';
 import type { Batch } from '../frame/batch.js';
 import { FRAME_FIRST_COPY, STATUS_PENDING } from '../port/port.js';
@@ -35,7 +36,6 @@ import {
   V_TAP_TX_FRAMES,
 } from '../stats/counters.js';
 import { DROP } from '../stats/drop-reason.js';
-import { type Clock, NOW_MS } from './clock.js';
 
 /** `flags` column, beside FRAME_FIRST_COPY: why a frame was flooded. */
 export const FRAME_BROADCAST = 1 << 9;

@@ -9,6 +9,7 @@
  *   the port is to cut up, or that came whole, is one packet; trains are shown datagram by datagram. Outer headers were never
  *   here: rows and columns say what is known of them.
  */
+import { type Clock, EPOCH_MS } from '../fdb/clock.js';
 import type { Tables } from '../fdb/tables.js';
 import { type Batch, DF_SET } from '../frame/batch.js';
 import {
@@ -21,7 +22,6 @@ import { SOURCE_SOCKETS } from '../frame/limits.js';
 import type { PathErrors } from '../frame/path-errors.js';
 import type { OverlayPort, UnderlayPort } from '../port/port.js';
 import { hasVni, VXLAN_LEN, vni } from '../wire/vxlan.js';
-import { type Clock, EPOCH_MS } from './clock.js';
 
 const AF_INET6 = 10;
 

@@ -10,7 +10,7 @@
  * outer flow, of any VNI. Each is judged by itself. One whose inner IP length reaches beyond it is dropped
  * (`ambiguous`): nothing that a VM writes joins a datagram to its neighbours, which may be another tenant's.
  */
-
+import { type Clock, makeClock, tickOf } from '../fdb/clock.js';
 import type { Tables } from '../fdb/tables.js';
 import { ACCEPT_ANY, VLAN_DROP, VLAN_PASS } from '../fdb/vni-table.js';
 import { Batch, FRAME_NEEDS_CSUM } from '../frame/batch.js';
@@ -34,7 +34,6 @@ import { isMulticastMac, macHigh, macLow } from '../wire/mac.js';
 import { FLAG_SYN } from '../wire/tcp.js';
 import { hasReservedBits, hasVni, VXLAN_LEN, vni } from '../wire/vxlan.js';
 import { accountDecap, FRAME_RESERVED_BITS } from './account.js';
-import { type Clock, makeClock, tickOf } from './clock.js';
 import { applyOuterEcn, leavesEcn } from './congestion.js';
 import { type Flows, isTcpSuperframe } from './flows.js';
 import { MssClamp, PLAIN_FLAGS_OFF, PLAIN_TCP_LEN, synOffset } from './mss-clamp.js';

@@ -9,7 +9,7 @@
  * while anything of it is left; the rest of the VNI's frames wait in its backlog until `resume`, and the other VNIs go on.
  * Called by the loop with what one round of reads brought; sends as often as its batch fills up.
  */
-
+import { type Clock, NOW_MS } from '../fdb/clock.js';
 import type { Tables } from '../fdb/tables.js';
 import { Batch, DF_CLEAR, DF_CLEAR_TOO_BIG, DF_SET, FRAME_NEEDS_CSUM } from '../frame/batch.js';
 import { BATCH_CAP, SOURCE_SOCKETS, VXLAN_HEADROOM } from '../frame/limits.js';
@@ -23,7 +23,6 @@ import { FLAG_SYN } from '../wire/tcp.js';
 import { writeVxlanHeader } from '../wire/vxlan.js';
 import { accountEncap, FRAME_BROADCAST, FRAME_MULTICAST, FRAME_UNKNOWN_UNICAST } from './account.js';
 import { Backlog, type Position } from './backlog.js';
-import { type Clock, NOW_MS } from './clock.js';
 import { type Flows, isTcpSuperframe } from './flows.js';
 import { Fragmenter } from './fragmenter.js';
 import { MssClamp, PLAIN_FLAGS_OFF, PLAIN_TCP_LEN, synOffset } from './mss-clamp.js';

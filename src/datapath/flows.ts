@@ -13,6 +13,7 @@
  * A station has one of two slots, by its hash; when others have both, its frames are dealt with here. One writer, the
  * data-plane thread. While it is off, the frame's way costs one branch.
  */
+import { type Clock, NOW_MS } from '../fdb/clock.js';
 import type { Tables } from '../fdb/tables.js';
 import {
   COUNT_CELLS,
@@ -36,7 +37,6 @@ import {
   V_TAP_TX_BYTES,
   V_TAP_TX_FRAMES,
 } from '../stats/counters.js';
-import { type Clock, NOW_MS } from './clock.js';
 import { type OuterOptions, tosOption } from './outer-header.js';
 
 /** How long a decision holds at most, ms: so long a firewall that shuts out a peer is not obeyed, and a flow may be reordered once. */

@@ -7,13 +7,13 @@
  */
 
 import { AgeingSweep } from '../fdb/ageing.js';
+import { type Clock, NOW_MS, secondOf, tickOf } from '../fdb/clock.js';
 import type { Tables } from '../fdb/tables.js';
 import { Batch } from '../frame/batch.js';
 import { BATCH_CAP } from '../frame/limits.js';
 import type { OverlayPort, UnderlayPort } from '../port/port.js';
 import { G_DROPS_DECAP, G_HEARTBEAT_MS } from '../stats/counters.js';
 import { DROP } from '../stats/drop-reason.js';
-import { type Clock, NOW_MS, secondOf, tickOf } from './clock.js';
 import { Decap, type DecapOptions } from './decap.js';
 import { Encap, type EncapOptions } from './encap.js';
 import { Flows } from './flows.js';
@@ -194,7 +194,7 @@ export class Loop {
   housekeeping(clock: Clock): void {
     this.#encap.settle(clock);
     if (this.#tables.peers.strangers.isWanted) this.#tables.fdb.evictStranger(tickOf(clock));
-    this.#ageing.step(clock[NOW_MS], tickOf(clock));
+    this.#ageing.step(clock);
     this.flows.step(clock);
     this.#tables.counters.cells[G_HEARTBEAT_MS] = clock[NOW_MS];
     if (clock[NOW_MS] - this.#overflowMs < OVERFLOW_PERIOD_MS) return;

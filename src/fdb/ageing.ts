@@ -2,6 +2,7 @@
  * Ageing: a sweep that goes round the table, a bounded piece at a time, and removes dynamic entries that no
  * received frame has refreshed for the VNI's ageing time, and those of strangers that were evicted. As in kernel vxlan, sending to an entry does not keep it.
  */
+import { type Clock, NOW_MS, tickOf } from './clock.js';
 import type { Fdb } from './fdb.js';
 
 /** The whole table is swept in this time, ms, as long as a piece stays below SWEEP_SLOTS. */
@@ -18,9 +19,10 @@ export class AgeingSweep {
     this.#fdb = fdb;
   }
 
-  /** Sweeps the share of the table that the time since the last call stands for. `tick`: tenths of a second. */
-  step(nowMs: number, tick: number): void {
+  /** Sweeps the share of the table that the time since the last call stands for. */
+  step(clock: Clock): void {
     const { table } = this.#fdb;
+    const nowMs = clock[NOW_MS];
     const elapsed = this.#lastMs < 0 ? 0 : nowMs - this.#lastMs;
     const due = Math.ceil((table.capacity * elapsed) / SWEEP_PERIOD_MS);
     if (due === 0) {
@@ -28,7 +30,7 @@ export class AgeingSweep {
       return;
     }
     this.#lastMs = nowMs;
-    this.#sweep(Math.min(due, table.capacity, SWEEP_SLOTS), tick);
+    this.#sweep(Math.min(due, table.capacity, SWEEP_SLOTS), tickOf(clock));
     table.moveSome(Math.min(due, SWEEP_SLOTS));
   }
 

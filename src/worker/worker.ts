@@ -11,8 +11,8 @@
  */
 import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { Capture, CapturedOverlay, CapturedUnderlay } from '../datapath/capture.js';
-import { EPOCH_MS, makeClock, NOW_MS, secondOf, tickOf } from '../datapath/clock.js';
 import { Loop } from '../datapath/loop.js';
+import { EPOCH_MS, makeClock, NOW_MS, secondOf, tickOf } from '../fdb/clock.js';
 import type { PeerTable } from '../fdb/peer-table.js';
 import { noteRingsOf } from '../fdb/replication.js';
 import { Tables } from '../fdb/tables.js';

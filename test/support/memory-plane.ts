@@ -4,8 +4,8 @@
  */
 import type { Test } from 'tap';
 import { Capture, CapturedOverlay, CapturedUnderlay } from '../../src/datapath/capture.js';
-import { type Clock, EPOCH_MS, makeClock, NOW_MS } from '../../src/datapath/clock.js';
 import { Loop } from '../../src/datapath/loop.js';
+import { type Clock, EPOCH_MS, makeClock, NOW_MS } from '../../src/fdb/clock.js';
 import type { NoteRings } from '../../src/fdb/replication.js';
 import { Tables } from '../../src/fdb/tables.js';
 import type { Batch } from '../../src/frame/batch.js';

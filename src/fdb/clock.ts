@@ -2,7 +2,7 @@
  * Time as the data plane is given it: a parameter of each step, never asked for below the worker. In an array, for a
  * double that is handed from function to function is boxed, and that would be an allocation for every round.
  */
-import { TICKS_PER_SECOND } from '../fdb/vni-table.js';
+import { TICKS_PER_SECOND } from './vni-table.js';
 
 /** Cells: `NOW_MS` and `EPOCH_MS`, ms. */
 export type Clock = Float64Array;
