@@ -115,7 +115,7 @@ export class Running {
   }
 
   /** Waits until stdout or stderr matches. @throws Error when the process ends before, or after `limitMs`. */
-  async says(pattern: RegExp, limitMs = 5_000): Promise<void> {
+  async says(pattern: RegExp, limitMs = 30_000): Promise<void> {
     await eventually(
       `${this} to say ${pattern}`,
       () => {

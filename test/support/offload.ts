@@ -10,24 +10,17 @@ import { FAR_VM, offloadsOf, type TwoHosts } from './two-hosts.js';
 import type { Vtepd } from './vtepd.js';
 import { eventually } from './wait.js';
 
-export interface ChangingOffload {
-  name: OffloadName;
-  /** How soon a change is to be heard, ms. */
-  withinMs: number;
-}
-
 /** Asserts that the status comes to show it, or no longer does. */
 export async function assertOffload(
   t: Test,
   vtepd: Vtepd,
-  { name, withinMs }: ChangingOffload,
+  name: OffloadName,
   used: boolean,
   why: string,
 ): Promise<void> {
   await eventually(
     `${name} to be ${used ? 'used' : 'unused'}: ${why}`,
     async () => (await offloadsOf(vtepd)).includes(name) === used,
-    withinMs,
   );
   t.pass(why);
 }
@@ -36,7 +29,7 @@ export async function assertOffload(
 export async function assertTransferDuring(
   t: Test,
   hosts: TwoHosts,
-  offload: ChangingOffload,
+  offload: OffloadName,
   act: () => Promise<void>,
 ): Promise<void> {
   const { vm101, vm105, vtepd } = hosts;

@@ -82,9 +82,13 @@ export async function assertTransferWhile(
   const receiver = to.tool('transfer.mjs', 'receive', 7000);
   await receiver.says(/listening/);
   const sender = from.tool('transfer.mjs', 'send', address, 7000, Number.MAX_SAFE_INTEGER);
-  await act();
-  sender.signal('SIGUSR2');
-  await assertSameBytes(t, sender, receiver, '[1-9][0-9]*');
+  try {
+    await act();
+    sender.signal('SIGUSR2');
+    await assertSameBytes(t, sender, receiver, '[1-9][0-9]*');
+  } finally {
+    for (const end of [sender, receiver]) await end.stop('SIGKILL');
+  }
 }
 
 /** @param bytes regular expression of their number */
