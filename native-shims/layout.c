@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * What TypeScript has to know of the shared structures, in numbers. It compares them with its own when
- * it loads the shim (src/native/layout.ts), so that a shim of another build is refused instead of
+ * it loads the shim (src/abi/layout.ts), so that a shim of another build is refused instead of
  * reading one column for another. Names are those of TypeScript.
  */
 #include "shim.h"

@@ -1,6 +1,6 @@
 /**
  * Compiles native-shims/flow.bpf.c into native-shims/flow_program.h, instructions as numbers. Run it by hand after a change of
- * the former; it needs clang. Who builds vtepd needs the header alone, and test/native/flow-program.test.ts fails
+ * the former; it needs clang. Who builds vtepd needs the header alone, and test/abi/flow-program.test.ts fails
  * when that is of another source.
  *
  * Of the object file (elf(5), ELF64): a section `tcx/NAME` is a program; a relocation in it names a map. The instruction

@@ -7,6 +7,7 @@
  * Each step that fails names cause and cure, and everything done until then is taken back.
  */
 import type { FastifyInstance } from 'fastify';
+import { loadShim } from './abi/binding.js';
 import type { ApiListen, Settings } from './config/settings.js';
 import type { ReloadReport, StatusInfo } from './control/deps.js';
 import { ListenError, listen } from './control/listen.js';
@@ -20,7 +21,6 @@ import { Rollback } from './host/rollback.js';
 import { Service } from './host/service.js';
 import { ServiceWatch } from './host/service-watch.js';
 import type { Logger } from './log.js';
-import { loadShim } from './native/binding.js';
 import type { State } from './state/state.js';
 import { StateError, StateFile } from './state/state-file.js';
 import { packageVersion } from './version.js';

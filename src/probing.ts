@@ -2,12 +2,13 @@
  * Path probing as the daemon has it: sockets and means put together, paths watched by themselves, one peer searched when
  * somebody asks. What a path carries is kept by `host/paths.ts`; what follows from it is the caller's.
  */
+
+import type { Shim } from './abi/binding.js';
 import type { Settings } from './config/settings.js';
 import { getLink } from './host/link.js';
 import { ipv4Neighbours } from './host/neighbours.js';
 import type { Paths } from './host/paths.js';
 import { openProbeSockets } from './host/probe-sockets.js';
-import type { Shim } from './native/binding.js';
 import { ProbeSender } from './port/probe-sender.js';
 import { ArpMeans, type LearnedHost } from './probe/arp.js';
 import { EchoMeans } from './probe/echo.js';

@@ -8,6 +8,8 @@
  * Each step that fails names cause and cure, and everything done until then is taken back. No frame passes here.
  */
 import { randomInt } from 'node:crypto';
+import { loadShim, type Shim } from './abi/binding.js';
+import { checkLayout } from './abi/layout.js';
 import { type Capture, type CaptureOptions, Captures } from './capture/captures.js';
 import { readOptions } from './config/file.js';
 import { mergeSettings } from './config/merge.js';
@@ -20,8 +22,6 @@ import { Rollback } from './host/rollback.js';
 import type { TunnelOffload } from './host/tunnel-offload.js';
 import type { UnderlaySockets } from './host/underlay-sockets.js';
 import { type Logger, silentLogger } from './log.js';
-import { loadShim, type Shim } from './native/binding.js';
-import { checkLayout } from './native/layout.js';
 import { PathCare, type PeerVerdict } from './path-care.js';
 import type { Progress } from './probe/search.js';
 import type { NameState } from './resolve/follow.js';

@@ -14,32 +14,31 @@ const SRC = new URL('../src/', import.meta.url).pathname;
 
 /** Unit of src → what it may import beside itself. A file named here has a row of its own; other files have their folder's. */
 const MAY_IMPORT: Record<string, readonly string[]> = {
-  frame: [],
+  frame: ['abi'],
   stats: [],
   version: [],
   events: [],
-  native: [],
   fdb: ['stats', 'wire'],
-  'port/port': ['type frame'],
-  'port/tunnel': ['frame'],
-  'port/probe-sender': ['frame', 'type native', 'port/tunnel'],
-  port: ['frame', 'native', 'port/port', 'port/tunnel', 'wire'],
-  datapath: ['frame', 'stats', 'fdb', 'port/port', 'wire'],
+  'port/port': ['type abi'],
+  'port/tunnel': ['abi'],
+  'port/probe-sender': ['port/tunnel', 'abi'],
+  port: ['port/port', 'port/tunnel', 'wire', 'abi'],
+  datapath: ['frame', 'stats', 'fdb', 'port/port', 'wire', 'abi'],
   'worker/protocol': [],
   'worker/data-plane': ['type worker/protocol'],
   'worker/rows': [],
-  'worker/link': ['frame', 'stats', 'worker/protocol', 'worker/data-plane', 'type worker/fdb-events'],
+  'worker/link': ['stats', 'worker/protocol', 'worker/data-plane', 'type worker/fdb-events', 'abi'],
   'worker/vni-peers': ['worker/data-plane', 'type worker/rows'],
   'worker/fdb-page': ['type fdb', 'type worker/protocol'],
   'worker/fdb-events': ['type events', 'type fdb', 'wire'],
-  'worker/workers': ['frame', 'type stats', 'worker/protocol', 'worker/link', 'type worker/fdb-events'],
+  'worker/workers': ['type stats', 'worker/protocol', 'worker/link', 'type worker/fdb-events', 'abi'],
   'worker/desired-state': [
-    'frame',
     'worker/protocol',
     'worker/data-plane',
     'worker/rows',
     'worker/vni-peers',
     'type worker/workers',
+    'abi',
   ],
   'worker/settling': [
     'type worker/protocol',
@@ -70,7 +69,6 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   worker: [
     'frame',
     'stats',
-    'native',
     'fdb',
     'type port/port',
     'port',
@@ -78,6 +76,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'worker/protocol',
     'worker/fdb-page',
     'worker/fdb-events',
+    'abi',
   ],
   resolve: ['wire'],
   'log-limit': ['type log'],
@@ -86,10 +85,10 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   probe: ['wire'],
   probing: [
     'stats',
-    'type native',
     'port/probe-sender',
     'type worker/data-plane',
     'probe',
+    'type abi',
     'type config',
     'host',
   ],
@@ -111,15 +110,15 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   'state/edits': ['state/state', 'config'],
   state: ['state/state', 'config'],
   wire: [],
+  abi: [],
   log: [],
   config: ['wire'],
-  host: ['frame', 'native', 'resolve', 'wire', 'type config'],
+  host: ['resolve', 'wire', 'abi', 'type config'],
   capture: ['type frame', 'worker/data-plane', 'wire', 'type log'],
   doctor: ['stats', 'type worker/data-plane', 'host'],
   vtep: [
     'stats',
     'events',
-    'native',
     'type worker/protocol',
     'worker/data-plane',
     'worker/handle',
@@ -132,6 +131,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'state/state',
     'state/edits',
     'wire',
+    'abi',
     'log',
     'config',
     'host',
@@ -139,10 +139,10 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   ],
   daemon: [
     'version',
-    'native',
     'control',
     'type state/state',
     'state',
+    'abi',
     'type log',
     'type config',
     'host',
@@ -207,7 +207,7 @@ t.test('no folder for what has no name', (t) => {
 t.test('the rules catch what they are for', (t) => {
   const from = (file: string, target: string, typeOnly = false) =>
     isAllowed({ file, line: 1, target, typeOnly });
-  t.notOk(from('wire/udp.ts', 'frame/batch.ts'), 'the lowest layer knows nothing');
+  t.notOk(from('wire/udp.ts', 'abi/batch.ts'), 'the lowest layer knows nothing');
   t.notOk(from('control/server.ts', 'worker/worker.ts'), 'the API knows the data plane, not the worker');
   t.notOk(from('worker/worker.ts', 'control/server.ts'), 'nor the worker the API');
   t.notOk(from('worker/handle.ts', 'fdb/fdb.ts'), 'the handle holds no table');

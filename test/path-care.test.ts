@@ -1,8 +1,8 @@
 /** A search of a path whose VNI is gone when it ends. */
 import t from 'tap';
+import { loadShim } from '../src/abi/binding.js';
 import { Paths } from '../src/host/paths.js';
 import { silentLogger } from '../src/log.js';
-import { loadShim } from '../src/native/binding.js';
 import { PathCare } from '../src/path-care.js';
 import { packAddress } from './support/memory-plane.js';
 

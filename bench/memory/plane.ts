@@ -3,7 +3,7 @@
  * because only there the worker finds its shim.
  */
 import { join } from 'node:path';
-import type * as bindingModule from '../../src/native/binding.js';
+import type * as bindingModule from '../../src/abi/binding.js';
 import type { NewPeer } from '../../src/worker/data-plane.js';
 import type * as handleModule from '../../src/worker/handle.js';
 import type * as waitSetModule from '../../src/worker/wait-set.js';
@@ -13,7 +13,7 @@ const POOL_LEN = 256;
 /** @param isReady whether the worker's wait always finds something at once: it turns as fast as it can */
 export async function startHandle({ isReady = false } = {}): Promise<handleModule.Handle> {
   const dist = join(process.cwd(), 'dist');
-  const { loadShim } = (await import(join(dist, 'native/binding.js'))) as typeof bindingModule;
+  const { loadShim } = (await import(join(dist, 'abi/binding.js'))) as typeof bindingModule;
   const { Handle } = (await import(join(dist, 'worker/handle.js'))) as typeof handleModule;
   const shim = loadShim();
   const wakeFd = shim.eventCreate();

@@ -2,9 +2,10 @@
  * Fills the tables that forward, as large as the worker makes them, and prints what they take: `tables.js VNIS PEERS`.
  * A program of its own, run by memory.ts: resident memory belongs to a process.
  */
+
+import { LEARNED_ROWS, MAX_PEERS, MAX_VNIS, PEER_ROW_LEN } from '../../src/abi/limits.js';
 import { Tables } from '../../src/fdb/tables.js';
 import { ACCEPT_PEERS, VLAN_PASS } from '../../src/fdb/vni-table.js';
-import { LEARNED_ROWS, MAX_PEERS, MAX_VNIS, PEER_ROW_LEN } from '../../src/frame/limits.js';
 import { Counters } from '../../src/stats/counters.js';
 
 const AF_INET = 2;

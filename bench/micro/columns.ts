@@ -1,10 +1,10 @@
 /**
- * Descriptors: a column each (`frame/batch.ts`), or rows in one Int32Array with a stride. Both are filled as a read
+ * Descriptors: a column each (`abi/batch.ts`), or rows in one Int32Array with a stride. Both are filled as a read
  * fills them, read as a send reads them, and scanned for one field as accounting does. A loop over columns may
  * take them out of the batch once, before it begins: that is the third way.
  */
-import { Batch } from '../../src/frame/batch.js';
-import { BATCH_CAP } from '../../src/frame/limits.js';
+import { Batch } from '../../src/abi/batch.js';
+import { BATCH_CAP } from '../../src/abi/limits.js';
 import type { Case } from './suite.js';
 
 /** Fields a row, as many as a batch has columns. */

@@ -2,10 +2,11 @@
  * Encap and decap of known unicast, 64 byte frames in full batches, memory ports on both sides: all JavaScript that
  * runs for a frame, counters included, and nothing of the kernel.
  */
+
+import { BATCH_CAP, PEER_ROW_LEN } from '../../src/abi/limits.js';
 import { Decap } from '../../src/datapath/decap.js';
 import { Encap } from '../../src/datapath/encap.js';
 import { makeClock, NOW_MS } from '../../src/fdb/clock.js';
-import { BATCH_CAP, PEER_ROW_LEN } from '../../src/frame/limits.js';
 import { VXLAN_LEN, writeVxlanHeader } from '../../src/wire/vxlan.js';
 import type { Case } from './suite.js';
 import { MAC_HIGH, makeFrames, makePorts, makeTables, noFlows, OUTER, VNI, VNI_IDX } from './world.js';

@@ -1,10 +1,11 @@
 /**
  * The FDB: lookups among few and many entries, and the ways of learning.
  */
+
+import { BATCH_CAP } from '../../src/abi/limits.js';
 import type { Fdb } from '../../src/fdb/fdb.js';
 import { SLOT_WORDS } from '../../src/fdb/mac-table.js';
 import type { Tables } from '../../src/fdb/tables.js';
-import { BATCH_CAP } from '../../src/frame/limits.js';
 import type { Case } from './suite.js';
 import { MAC_HIGH, makeTables, VNI_IDX } from './world.js';
 

@@ -2,11 +2,12 @@
  * What the forwarding needs to run without a kernel: tables with one VNI and some peers, memory ports that keep
  * nothing, and frames in their arenas.
  */
+
+import { Batch } from '../../src/abi/batch.js';
+import { BATCH_CAP, PEER_ROW_LEN } from '../../src/abi/limits.js';
 import { Flows } from '../../src/datapath/flows.js';
 import { Tables } from '../../src/fdb/tables.js';
 import { ACCEPT_PEERS, VLAN_PASS } from '../../src/fdb/vni-table.js';
-import { Batch } from '../../src/frame/batch.js';
-import { BATCH_CAP, PEER_ROW_LEN } from '../../src/frame/limits.js';
 import { MemoryOverlay, MemoryUnderlay } from '../../src/port/memory.js';
 import { Counters } from '../../src/stats/counters.js';
 import { writeMac } from '../../src/wire/mac.js';

@@ -10,9 +10,10 @@
  *
  * Frames and bytes are those on the wire: `segCount` and `wireLen` of a superframe are those of its segments.
  */
+
+import type { Batch } from '../abi/batch.js';
 import { type Clock, NOW_MS } from '../fdb/clock.js';
 import type { Tables } from '../fdb/tables.js';
-import type { Batch } from '../frame/batch.js';
 import { FRAME_FIRST_COPY, STATUS_PENDING } from '../port/port.js';
 import {
   type Counters,

@@ -9,17 +9,18 @@
  *   the port is to cut up, or that came whole, is one packet; trains are shown datagram by datagram. Outer headers were never
  *   here: rows and columns say what is known of them.
  */
+
+import { type Batch, DF_SET } from '../abi/batch.js';
+import { SOURCE_SOCKETS } from '../abi/limits.js';
+import type { PathErrors } from '../abi/path-errors.js';
 import { type Clock, EPOCH_MS } from '../fdb/clock.js';
 import type { Tables } from '../fdb/tables.js';
-import { type Batch, DF_SET } from '../frame/batch.js';
 import {
   CAPTURED_DECAP,
   CAPTURED_UNDERLAY,
   type CaptureNote,
   type CaptureRing,
 } from '../frame/capture-ring.js';
-import { SOURCE_SOCKETS } from '../frame/limits.js';
-import type { PathErrors } from '../frame/path-errors.js';
 import type { OverlayPort, UnderlayPort } from '../port/port.js';
 import { hasVni, VXLAN_LEN, vni } from '../wire/vxlan.js';
 

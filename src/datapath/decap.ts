@@ -10,11 +10,12 @@
  * outer flow, of any VNI. Each is judged by itself. One whose inner IP length reaches beyond it is dropped
  * (`ambiguous`): nothing that a VM writes joins a datagram to its neighbours, which may be another tenant's.
  */
+
+import { Batch, FRAME_NEEDS_CSUM } from '../abi/batch.js';
+import { BATCH_CAP } from '../abi/limits.js';
 import { type Clock, makeClock, tickOf } from '../fdb/clock.js';
 import type { Tables } from '../fdb/tables.js';
 import { ACCEPT_ANY, VLAN_DROP, VLAN_PASS } from '../fdb/vni-table.js';
-import { Batch, FRAME_NEEDS_CSUM } from '../frame/batch.js';
-import { BATCH_CAP } from '../frame/limits.js';
 import type { OverlayPort, UnderlayPort } from '../port/port.js';
 import { G_STRAY_VNI } from '../stats/counters.js';
 import { DROP } from '../stats/drop-reason.js';

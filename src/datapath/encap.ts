@@ -9,10 +9,11 @@
  * while anything of it is left; the rest of the VNI's frames wait in its backlog until `resume`, and the other VNIs go on.
  * Called by the loop with what one round of reads brought; sends as often as its batch fills up.
  */
+
+import { Batch, DF_CLEAR, DF_CLEAR_TOO_BIG, DF_SET, FRAME_NEEDS_CSUM } from '../abi/batch.js';
+import { BATCH_CAP, SOURCE_SOCKETS, VXLAN_HEADROOM } from '../abi/limits.js';
 import { type Clock, NOW_MS } from '../fdb/clock.js';
 import type { Tables } from '../fdb/tables.js';
-import { Batch, DF_CLEAR, DF_CLEAR_TOO_BIG, DF_SET, FRAME_NEEDS_CSUM } from '../frame/batch.js';
-import { BATCH_CAP, SOURCE_SOCKETS, VXLAN_HEADROOM } from '../frame/limits.js';
 import { FRAME_FIRST_COPY, type OverlayPort, type UnderlayPort } from '../port/port.js';
 import { DROP } from '../stats/drop-reason.js';
 import { ETHERTYPE_IPV4, networkEtherType, networkOffset } from '../wire/ethernet.js';

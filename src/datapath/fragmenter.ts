@@ -9,9 +9,10 @@
  *
  * Fragments of one packet leave from one source port: what has no ports keeps the path of what has.
  */
+
+import { Batch, FRAME_NEEDS_CSUM, GSO_NONE } from '../abi/batch.js';
+import { BATCH_CAP, SLOT_MAX_LEN, VXLAN_HEADROOM } from '../abi/limits.js';
 import type { Tables } from '../fdb/tables.js';
-import { Batch, FRAME_NEEDS_CSUM, GSO_NONE } from '../frame/batch.js';
-import { BATCH_CAP, SLOT_MAX_LEN, VXLAN_HEADROOM } from '../frame/limits.js';
 import { FRAME_FIRST_COPY, type UnderlayPort } from '../port/port.js';
 import { checksum16, pseudoHeaderSumIpv4, put16 } from '../wire/checksum.js';
 import * as ipv4 from '../wire/ipv4.js';

@@ -6,11 +6,11 @@
  * Runs to completion and never waits; who calls it does that, and brings the time.
  */
 
+import { Batch } from '../abi/batch.js';
+import { BATCH_CAP } from '../abi/limits.js';
 import { AgeingSweep } from '../fdb/ageing.js';
 import { type Clock, NOW_MS, secondOf, tickOf } from '../fdb/clock.js';
 import type { Tables } from '../fdb/tables.js';
-import { Batch } from '../frame/batch.js';
-import { BATCH_CAP } from '../frame/limits.js';
 import type { OverlayPort, UnderlayPort } from '../port/port.js';
 import { G_DROPS_DECAP, G_HEARTBEAT_MS } from '../stats/counters.js';
 import { DROP } from '../stats/drop-reason.js';

@@ -7,7 +7,7 @@
  *
  * Called by the encapsulation, which has found the network header; the EtherType is trusted, the bytes' length is not.
  */
-import { DF_CLEAR, DF_SET } from '../frame/batch.js';
+import { DF_CLEAR, DF_SET } from '../abi/batch.js';
 import { ECN_MASK } from '../wire/ecn.js';
 import { ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from '../wire/ethernet.js';
 import * as ipv4 from '../wire/ipv4.js';

@@ -15,7 +15,7 @@
  *
  * Reads headers only, each after its bounds are checked. Allocates nothing.
  */
-import { type Batch, FRAME_NEEDS_CSUM, GSO_NONE, GSO_TCPV4, GSO_TCPV6 } from '../frame/batch.js';
+import { type Batch, FRAME_NEEDS_CSUM, GSO_NONE, GSO_TCPV4, GSO_TCPV6 } from '../abi/batch.js';
 import { pseudoHeaderSumIpv4, pseudoHeaderSumIpv6 } from '../wire/checksum.js';
 import { networkOffset } from '../wire/ethernet.js';
 import { isIpv4, packetEnd, transport } from '../wire/ip-packet.js';

@@ -6,10 +6,11 @@
  * else can be made to receive anything; with less than came; no more often than a search needs. What is not answered
  * is dropped and counted as before. Whether a reply is one to a question of ours is for the asker to say: he has the nonce.
  */
+
+import { Batch, DF_CLEAR, DF_SET } from '../abi/batch.js';
+import { MAX_PEERS } from '../abi/limits.js';
 import type { Tables } from '../fdb/tables.js';
 import { TICKS_PER_SECOND } from '../fdb/vni-table.js';
-import { Batch, DF_CLEAR, DF_SET } from '../frame/batch.js';
-import { MAX_PEERS } from '../frame/limits.js';
 import type { UnderlayPort } from '../port/port.js';
 import { isArpReply, PROBE_MAC_HIGH } from '../wire/arp.js';
 import { macHigh, macLow } from '../wire/mac.js';

@@ -7,8 +7,8 @@
  * address, and fragments other than the first. Answers are limited for each VNI by a token bucket. They belong to no
  * peer and count as no frame of the TAP: what they answer counts as dropped.
  */
-import { Batch } from '../frame/batch.js';
-import { MAX_VNIS } from '../frame/limits.js';
+import { Batch } from '../abi/batch.js';
+import { MAX_VNIS } from '../abi/limits.js';
 import type { OverlayPort } from '../port/port.js';
 import { DST_OFF, ETHERTYPE_IPV4, networkEtherType, SRC_OFF, VLAN_OFF } from '../wire/ethernet.js';
 import { isIcmpError, writeFragmentationNeeded } from '../wire/icmp.js';

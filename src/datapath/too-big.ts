@@ -22,8 +22,9 @@
  *
  * Not on the common way: called by the encapsulation after its one compare has failed.
  */
+
+import { type Batch, DF_SET, GSO_NONE, GSO_UDP_L4 } from '../abi/batch.js';
 import type { Tables } from '../fdb/tables.js';
-import { type Batch, DF_SET, GSO_NONE, GSO_UDP_L4 } from '../frame/batch.js';
 import type { OverlayPort } from '../port/port.js';
 import { V_TOO_BIG_DROP, V_TOO_BIG_FRAGMENT, V_TOO_BIG_ICMP } from '../stats/counters.js';
 import { ETHERTYPE_IPV4, ETHERTYPE_IPV6, networkEtherType, networkOffset } from '../wire/ethernet.js';

@@ -14,7 +14,7 @@
  * Written and taken count units of 8 bytes for ever, and wrap at 32 bits. A packet is seen with the count that includes it,
  * so a writer that dies in the middle of one has written nothing, and its successor goes on behind the last.
  */
-import { CAPTURE_RING_LEN } from './limits.js';
+import { CAPTURE_RING_LEN } from '../abi/limits.js';
 
 /** `flags`: it came from a peer, and goes to the overlay. Otherwise the other way. */
 export const CAPTURED_DECAP = 1;

@@ -11,8 +11,8 @@
  */
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import type { Shim } from '../native/binding.js';
-import { ERRNO, errnoName } from '../native/errno.js';
+import type { Shim } from '../abi/binding.js';
+import { ERRNO, errnoName } from '../abi/errno.js';
 import {
   FLOW_ARRIVED,
   FLOW_CONFIG,
@@ -25,7 +25,7 @@ import {
   FLOW_TAPS,
   FLOW_VALUE_LEN,
   FLOW_VNIS,
-} from '../native/flow-layout.js';
+} from '../abi/flow-layout.js';
 import { HostError } from './host-error.js';
 import { environment, ip } from './ip-command.js';
 import { attached, leadByRoute, NotPermittedError, quiet } from './lead.js';

@@ -3,8 +3,8 @@
  * (native-shims/tunnel_device.c): the host's stack never sees them. Forwarding is a setting of such a device alone.
  */
 import { writeFileSync } from 'node:fs';
-import type { Shim } from '../native/binding.js';
-import { ERRNO, errnoName } from '../native/errno.js';
+import type { Shim } from '../abi/binding.js';
+import { ERRNO, errnoName } from '../abi/errno.js';
 import { HostError } from './host-error.js';
 import { getLink, setLink } from './link.js';
 

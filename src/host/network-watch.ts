@@ -6,8 +6,8 @@
  * take a tenth of the time at most, whatever storm of changes there is. For that, the changes of the network are not
  * even read until it is looked at: they fill a buffer of the kernel's. Policies are: somebody has to act on them at once.
  */
-import type { Shim } from '../native/binding.js';
-import { ERRNO, errnoName } from '../native/errno.js';
+import type { Shim } from '../abi/binding.js';
+import { ERRNO, errnoName } from '../abi/errno.js';
 import { HostError } from './host-error.js';
 
 /** How long the network is left to settle after a change, ms. */

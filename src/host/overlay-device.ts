@@ -6,8 +6,8 @@
  * Called by the composition root before the worker starts; `close` after the worker has returned. Reads and
  * writes no frames.
  */
-import type { Shim } from '../native/binding.js';
-import { ERRNO, errnoName } from '../native/errno.js';
+import type { Shim } from '../abi/binding.js';
+import { ERRNO, errnoName } from '../abi/errno.js';
 import { parseCidr } from '../wire/ip-address.js';
 import { formatMac, parseMac } from '../wire/mac.js';
 import { recordTap, restoreLeftover, restoreTap } from './adopted-tap.js';

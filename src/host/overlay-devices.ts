@@ -5,7 +5,7 @@
  *
  * Called by whoever composes a VTEP. What is done to a single device is `overlay-device.ts`'s.
  */
-import type { Shim } from '../native/binding.js';
+import type { Shim } from '../abi/binding.js';
 import { HostError } from './host-error.js';
 import { type OverlayDevice, type OverlayDeviceSpec, openOverlayDevice } from './overlay-device.js';
 

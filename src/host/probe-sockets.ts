@@ -4,8 +4,8 @@
  *
  * Probing is help, not duty: a family whose socket cannot be had is left out, and its paths stay unprobed.
  */
-import type { Shim } from '../native/binding.js';
-import { ERRNO } from '../native/errno.js';
+import type { Shim } from '../abi/binding.js';
+import { ERRNO } from '../abi/errno.js';
 import { spreadOver } from './source-ports.js';
 import { localAddress, packRow, type UnderlaySpec } from './underlay-sockets.js';
 

@@ -13,8 +13,8 @@
  * A program that is out of date does no harm: every datagram is judged by its source, whichever socket received it.
  */
 import { randomInt } from 'node:crypto';
-import { RECEIVE_SHARES, RECEIVE_SOCKETS, STRANGERS_SOCKET } from '../frame/limits.js';
-import type { Shim } from '../native/binding.js';
+import type { Shim } from '../abi/binding.js';
+import { RECEIVE_SHARES, RECEIVE_SOCKETS, STRANGERS_SOCKET } from '../abi/limits.js';
 import { choiceProgram, type Placed, SEED_WORDS, sourceKey } from './socket-choice.js';
 import type { ReceiveFds } from './underlay-sockets.js';
 

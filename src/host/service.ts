@@ -6,8 +6,8 @@
  * The datagrams go through the shim, as Node has no sockets of that kind. A manager whose queue is full is told again a
  * moment later, in the same order; what the next word of its kind replaces (STATUS, WATCHDOG) is left out then.
  */
-import type { Shim } from '../native/binding.js';
-import { ERRNO, errnoName } from '../native/errno.js';
+import type { Shim } from '../abi/binding.js';
+import { ERRNO, errnoName } from '../abi/errno.js';
 
 /** When a full queue is tried again, ms. */
 const RETRY_MS = 50;

@@ -11,8 +11,8 @@
  * One way only: that device and address of ours by which most peers are reached. The others' superframes are cut up
  * here, as everybody's are without.
  */
-import type { Shim } from '../native/binding.js';
-import { ERRNO, errnoName } from '../native/errno.js';
+import type { Shim } from '../abi/binding.js';
+import { ERRNO, errnoName } from '../abi/errno.js';
 import { parseIpAddress } from '../wire/ip-address.js';
 import { leadByRoute, NotPermittedError } from './lead.js';
 import { Rollback } from './rollback.js';

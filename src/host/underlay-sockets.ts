@@ -9,9 +9,10 @@
  * anybody holds the port, or a second daemon would silently share it. UDP_GRO is switched on last, when the program keeps
  * those away whose datagrams must not come as trains.
  */
-import { RECEIVE_SHARES, RECEIVE_SOCKETS, STRANGERS_SOCKET } from '../frame/limits.js';
-import type { Shim } from '../native/binding.js';
-import { ERRNO, errnoName } from '../native/errno.js';
+
+import type { Shim } from '../abi/binding.js';
+import { ERRNO, errnoName } from '../abi/errno.js';
+import { RECEIVE_SHARES, RECEIVE_SOCKETS, STRANGERS_SOCKET } from '../abi/limits.js';
 import { type IpAddress, parseIpAddress } from '../wire/ip-address.js';
 import { HostError, NEEDS_RIGHTS } from './host-error.js';
 import { deviceIndex } from './link.js';

@@ -4,7 +4,7 @@
  * superframe as it is.
  */
 import { existsSync } from 'node:fs';
-import type { Shim } from '../native/binding.js';
+import type { Shim } from '../abi/binding.js';
 
 const DRIVER_NAME_SIZE = 32;
 

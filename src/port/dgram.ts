@@ -10,10 +10,10 @@
  */
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { type NetworkInterfaceInfo, type NetworkInterfaceInfoIPv6, networkInterfaces } from 'node:os';
-import { type Batch, DF_SET } from '../frame/batch.js';
-import { BATCH_CAP, MAX_VNIS, PEER_ROW_LEN, RECEIVE_SLOT_STRIDE, SOURCE_SOCKETS } from '../frame/limits.js';
-import type { PathErrors } from '../frame/path-errors.js';
-import type { Shim } from '../native/binding.js';
+import { type Batch, DF_SET } from '../abi/batch.js';
+import type { Shim } from '../abi/binding.js';
+import { BATCH_CAP, MAX_VNIS, PEER_ROW_LEN, RECEIVE_SLOT_STRIDE, SOURCE_SOCKETS } from '../abi/limits.js';
+import type { PathErrors } from '../abi/path-errors.js';
 import { formatIpAddress, parseIpAddress } from '../wire/ip-address.js';
 import { STATUS_PENDING, type UnderlayPort } from './port.js';
 import { SocketDrops } from './socket-drops.js';

@@ -4,8 +4,8 @@
  *
  * Rows and counts are of the process; which slots are whose, the main thread says.
  */
-import type { Shim } from '../native/binding.js';
-import { FLOW_KEY_LEN, FLOW_VALUE_LEN } from '../native/flow-layout.js';
+import type { Shim } from '../abi/binding.js';
+import { FLOW_KEY_LEN, FLOW_VALUE_LEN } from '../abi/flow-layout.js';
 import { COUNT_CELLS, type FlowPort, type FlowRow } from './port.js';
 
 /** Words of a row (`struct row`). */

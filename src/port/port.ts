@@ -3,10 +3,10 @@
  *
  * A *frame* is an Ethernet frame of the overlay, a *datagram* a UDP payload of the underlay, a *superframe*
  * one that stands for many frames, a *batch* what one round of system calls brought. Ports work on batches:
- * descriptors in columns (`frame/batch.ts`) over bytes in an arena. Nothing here blocks.
+ * descriptors in columns (`abi/batch.ts`) over bytes in an arena. Nothing here blocks.
  */
-import type { Batch } from '../frame/batch.js';
-import type { PathErrors } from '../frame/path-errors.js';
+import type { Batch } from '../abi/batch.js';
+import type { PathErrors } from '../abi/path-errors.js';
 
 /** All TAP devices of the daemon behind one port; the `vniIdx` column says which one a frame belongs to. */
 export interface OverlayPort {

@@ -2,10 +2,10 @@
  * Sends single datagrams of the main thread, path probes, through sockets of their own: one a family, with DF set. The
  * shim's sending call as the data plane uses it, with a batch of one.
  */
-import { Batch } from '../frame/batch.js';
-import { PEER_ROW_LEN, SEND_SOCKETS, SOURCE_SOCKETS } from '../frame/limits.js';
-import { PathErrors } from '../frame/path-errors.js';
-import type { Shim } from '../native/binding.js';
+import { Batch } from '../abi/batch.js';
+import type { Shim } from '../abi/binding.js';
+import { PEER_ROW_LEN, SEND_SOCKETS, SOURCE_SOCKETS } from '../abi/limits.js';
+import { PathErrors } from '../abi/path-errors.js';
 import { Tunnel } from './tunnel.js';
 
 const AF_INET = 2;

@@ -1,7 +1,8 @@
 /** Which offloads the kernel granted and refused, when the devices and sockets of a VTEP were opened. */
+
+import { errnoName } from '../abi/errno.js';
 import { ALL_OFFLOADS, type OverlayDevice } from '../host/overlay-device.js';
 import type { UnderlaySockets } from '../host/underlay-sockets.js';
-import { errnoName } from '../native/errno.js';
 import { type OffloadName, type Offloads, refusalText } from '../stats/offloads.js';
 
 /** What sockets have, and what every TAP will: GSO is tried by the first superframe. */

@@ -4,11 +4,11 @@
  * is passed, is `datapath/flows.ts`'s.
  */
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Shim } from '../abi/binding.js';
 import { FlowOffload, type FlowSpec, type FlowWay } from '../host/flow-offload.js';
 import { HostError } from '../host/host-error.js';
 import type { Logger } from '../log.js';
 import { LimitedLog } from '../log-limit.js';
-import type { Shim } from '../native/binding.js';
 import type { Offloads } from '../stats/offloads.js';
 import type { Handle } from '../worker/handle.js';
 

@@ -3,14 +3,15 @@
  * vtepd (`probe/proof.ts`), and by what device they are reached. Looks once a second, when peers change, and when a proof
  * arrives. A new peer's datagrams come to the strangers' socket until then, and are judged as a peer's.
  */
+
+import type { Shim } from '../abi/binding.js';
+import { errnoName } from '../abi/errno.js';
 import type { Paths } from '../host/paths.js';
 import { ReceiveGroup, type Source } from '../host/receive-group.js';
 import type { UnderlaySockets } from '../host/underlay-sockets.js';
 import { isWireDevice } from '../host/wire-device.js';
 import type { Logger } from '../log.js';
 import { LimitedLog } from '../log-limit.js';
-import type { Shim } from '../native/binding.js';
-import { errnoName } from '../native/errno.js';
 import type { ProbedPeer } from '../probe/means.js';
 import type { Proofs } from '../probe/proof.js';
 import type { Handle } from '../worker/handle.js';

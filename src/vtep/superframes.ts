@@ -2,12 +2,13 @@
  * Superframes that leave whole while the network allows it: looks when the network or the peers have changed, tells the
  * workers the way, and grants or withdraws the offload. What the conditions are is `host/tunnel-offload.ts`'s.
  */
+
+import type { Shim } from '../abi/binding.js';
 import { NetworkWatch } from '../host/network-watch.js';
 import type { Paths } from '../host/paths.js';
 import type { TunnelOffload, TunnelPeer } from '../host/tunnel-offload.js';
 import type { Logger } from '../log.js';
 import { LimitedLog } from '../log-limit.js';
-import type { Shim } from '../native/binding.js';
 import type { Offloads } from '../stats/offloads.js';
 import type { Handle } from '../worker/handle.js';
 import type { KnownFlows } from './known-flows.js';

@@ -3,8 +3,9 @@
  * VNI came up, into a cell of the VNI's counter row that is this module's alone. Asked once a second, one netlink question
  * of some 10 µs a TAP, with a rest after many.
  */
+
+import type { Shim } from '../abi/binding.js';
 import type { OverlayDevice } from '../host/overlay-device.js';
-import type { Shim } from '../native/binding.js';
 import { V_TAP_QUEUE_DROPPED } from '../stats/counters.js';
 import type { Handle } from '../worker/handle.js';
 

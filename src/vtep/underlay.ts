@@ -2,11 +2,12 @@
  * What a VTEP needs below its VNIs, made from settings: the sockets of the underlay, the descriptors of its workers, the
  * outer TAP for superframes that leave whole. Whoever asks for it takes it back.
  */
+
+import type { Shim } from '../abi/binding.js';
 import type { Settings } from '../config/settings.js';
 import type { Rollback } from '../host/rollback.js';
 import { TunnelOffload } from '../host/tunnel-offload.js';
 import { openUnderlaySockets, type UnderlaySockets } from '../host/underlay-sockets.js';
-import type { Shim } from '../native/binding.js';
 import type { NewPeer } from '../worker/data-plane.js';
 import type { WorkerDescriptors } from '../worker/handle.js';
 

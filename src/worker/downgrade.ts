@@ -9,9 +9,10 @@
  *
  * Called by the data-plane thread once a round. Allocates nothing unless there is something to say.
  */
+
+import { ERRNO } from '../abi/errno.js';
 import type { Flows } from '../datapath/flows.js';
 import type { PeerTable } from '../fdb/peer-table.js';
-import { ERRNO } from '../native/errno.js';
 import { MERGE_TCP, MERGE_UDP, type TapPort } from '../port/tap.js';
 import type { UdpPort } from '../port/udp.js';
 import type { OffloadName, Offloads } from '../stats/offloads.js';

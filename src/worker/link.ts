@@ -6,7 +6,7 @@
  * finds FDB and counters as they were. Requests under way fail with `dataplane_down`. Other workers go on.
  */
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
-import { MAX_PEERS, MAX_VNIS, PEER_ROW_LEN } from '../frame/limits.js';
+import { MAX_PEERS, MAX_VNIS, PEER_ROW_LEN } from '../abi/limits.js';
 import { Counters } from '../stats/counters.js';
 import { DataPlaneError } from './data-plane.js';
 import type { FdbReport } from './fdb-events.js';

@@ -2,8 +2,8 @@
  * What the data-plane thread waits for, and what of it is ready: TAPs and receiving sockets to be read, sending
  * sockets with an error queued, the wake-up for requests. Tokens say which; the arrays are filled anew by each wait.
  */
-import type { Shim } from '../native/binding.js';
-import { errnoName } from '../native/errno.js';
+import type { Shim } from '../abi/binding.js';
+import { errnoName } from '../abi/errno.js';
 
 const KIND_MASK = 0x30000000;
 const TAP = 0x00000000;

@@ -10,6 +10,10 @@
  * goes on with the FDB and the counters as they are.
  */
 import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { loadShim, type Shim } from '../abi/binding.js';
+import { ERRNO, errnoName } from '../abi/errno.js';
+import { LEARNED_ROWS, MAX_PEERS, MAX_VNIS } from '../abi/limits.js';
+import { PathErrors } from '../abi/path-errors.js';
 import { Capture, CapturedOverlay, CapturedUnderlay } from '../datapath/capture.js';
 import { Loop } from '../datapath/loop.js';
 import { EPOCH_MS, makeClock, NOW_MS, secondOf, tickOf } from '../fdb/clock.js';
@@ -17,10 +21,6 @@ import type { PeerTable } from '../fdb/peer-table.js';
 import { noteRingsOf } from '../fdb/replication.js';
 import { Tables } from '../fdb/tables.js';
 import { CaptureRing } from '../frame/capture-ring.js';
-import { LEARNED_ROWS, MAX_PEERS, MAX_VNIS } from '../frame/limits.js';
-import { PathErrors } from '../frame/path-errors.js';
-import { loadShim, type Shim } from '../native/binding.js';
-import { ERRNO, errnoName } from '../native/errno.js';
 import { DgramPort } from '../port/dgram.js';
 import { FlowMaps } from '../port/flow-maps.js';
 import { MemoryOverlay, MemoryUnderlay } from '../port/memory.js';

@@ -4,7 +4,7 @@
  *
  * Used by the handle and by what settles changes that failed half-way. Knows no VNI and no peer.
  */
-import { NOTE_RING_LEN } from '../frame/limits.js';
+import { NOTE_RING_LEN } from '../abi/limits.js';
 import type { Counters } from '../stats/counters.js';
 import type { FdbReport } from './fdb-events.js';
 import { beingRestarted, type Log, WorkerLink } from './link.js';

@@ -1,7 +1,7 @@
 import t from 'tap';
+import { Batch } from '../../src/abi/batch.js';
+import { ERRNO } from '../../src/abi/errno.js';
 import { accountDecap, accountEncap, sendFailure, writeFailure } from '../../src/datapath/account.js';
-import { Batch } from '../../src/frame/batch.js';
-import { ERRNO } from '../../src/native/errno.js';
 import { FRAME_FIRST_COPY, STATUS_PENDING } from '../../src/port/port.js';
 import {
   P_RX_FRAMES,

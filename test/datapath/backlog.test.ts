@@ -3,16 +3,16 @@
  * goes to a row that is another VNI's.
  */
 import t, { type Test } from 'tap';
-import { Backlog } from '../../src/datapath/backlog.js';
-import { MESSAGE_COST, VNI_SHARE } from '../../src/datapath/encap.js';
-import { Batch, FRAME_NEEDS_CSUM, GSO_TCPV4, GSO_UDP_L4 } from '../../src/frame/batch.js';
+import { Batch, FRAME_NEEDS_CSUM, GSO_TCPV4, GSO_UDP_L4 } from '../../src/abi/batch.js';
 import {
   BACKLOG_LARGE_LEN,
   BACKLOG_LARGE_SLOTS,
   BACKLOG_LEN,
   BACKLOG_SMALL_LEN,
   BACKLOG_SMALL_SLOTS,
-} from '../../src/frame/limits.js';
+} from '../../src/abi/limits.js';
+import { Backlog } from '../../src/datapath/backlog.js';
+import { MESSAGE_COST, VNI_SHARE } from '../../src/datapath/encap.js';
 import { MemoryOverlay } from '../../src/port/memory.js';
 import {
   V_FLOODED_BROADCAST,

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { FRAME_NEEDS_CSUM, GSO_TCPV4 } from '../../src/frame/batch.js';
+import { FRAME_NEEDS_CSUM, GSO_TCPV4 } from '../../src/abi/batch.js';
 import { type Captured, CaptureRing, createCaptureRing } from '../../src/frame/capture-ring.js';
 import { arpFrame, BROADCAST, ipv4Frame, macNumber, TCP } from '../support/frames.js';
 import { concat } from '../support/hex.js';

@@ -1,6 +1,6 @@
 /** Inner IPv4 fragments: what the receiving host puts together is what was sent. */
 import t from 'tap';
-import { FRAME_NEEDS_CSUM, GSO_UDP_L4 } from '../../src/frame/batch.js';
+import { FRAME_NEEDS_CSUM, GSO_UDP_L4 } from '../../src/abi/batch.js';
 import {
   P_TX_FRAMES,
   V_FLOODED_UNKNOWN,

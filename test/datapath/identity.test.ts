@@ -1,5 +1,5 @@
 import t from 'tap';
-import { FRAME_NEEDS_CSUM, GSO_TCPV4, GSO_UDP_L4 } from '../../src/frame/batch.js';
+import { FRAME_NEEDS_CSUM, GSO_TCPV4, GSO_UDP_L4 } from '../../src/abi/batch.js';
 import {
   V_FRAGMENTS,
   V_REPLICATED,

@@ -2,7 +2,7 @@
  * Superframes on their way out: one decision, one descriptor a copy, counted as the frames that they stand for.
  */
 import t from 'tap';
-import { FRAME_NEEDS_CSUM, GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4 } from '../../src/frame/batch.js';
+import { FRAME_NEEDS_CSUM, GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4 } from '../../src/abi/batch.js';
 import type { Superframe } from '../../src/port/memory.js';
 import {
   P_TX_BYTES,

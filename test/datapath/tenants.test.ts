@@ -8,7 +8,7 @@
  */
 import fc from 'fast-check';
 import t from 'tap';
-import { GSO_UDP_L4 } from '../../src/frame/batch.js';
+import { GSO_UDP_L4 } from '../../src/abi/batch.js';
 import { frameSpec, UDP4, UDP4_WITH_OPTIONS, UDP6 } from '../support/tenants/frame.js';
 import { fillMarks, MARK_LEN, markOf, marksIn } from '../support/tenants/marks.js';
 import type { FromTap, Op, VniSpec, WorldSpec } from '../support/tenants/operations.js';

@@ -1,6 +1,6 @@
 /** What becomes of frames that are larger than the path to their peer carries. */
 import t, { type Test } from 'tap';
-import { FRAME_NEEDS_CSUM, GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4 } from '../../src/frame/batch.js';
+import { FRAME_NEEDS_CSUM, GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4 } from '../../src/abi/batch.js';
 import {
   V_FRAGMENTS,
   V_REPLICATED,

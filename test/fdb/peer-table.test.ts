@@ -1,6 +1,6 @@
 import t from 'tap';
+import { PEER_ROW_LEN } from '../../src/abi/limits.js';
 import { PeerTable } from '../../src/fdb/peer-table.js';
-import { PEER_ROW_LEN } from '../../src/frame/limits.js';
 import { concat } from '../support/hex.js';
 import { packAddress, random, sourceRow } from '../support/memory-plane.js';
 

@@ -8,12 +8,12 @@ import { chmodSync, mkdtempSync, readdirSync, readlinkSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import t, { type Test } from 'tap';
+import { loadShim, type Shim } from '../../src/abi/binding.js';
+import { ERRNO } from '../../src/abi/errno.js';
+import { FLOW_CONFIG, FLOW_KEY_LEN, FLOW_VALUE_LEN, FLOW_VNIS } from '../../src/abi/flow-layout.js';
 import { FlowOffload, type FlowSpec, type FlowWay } from '../../src/host/flow-offload.js';
 import { ip } from '../../src/host/ip-command.js';
 import { getLink } from '../../src/host/link.js';
-import { loadShim, type Shim } from '../../src/native/binding.js';
-import { ERRNO } from '../../src/native/errno.js';
-import { FLOW_CONFIG, FLOW_KEY_LEN, FLOW_VALUE_LEN, FLOW_VNIS } from '../../src/native/flow-layout.js';
 import { run as command, start } from '../support/command.js';
 import { Capture } from '../support/pcap.js';
 import { compileTool } from '../support/plain-user.js';

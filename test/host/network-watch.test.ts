@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap';
+import { loadShim, type Shim } from '../../src/abi/binding.js';
+import { ERRNO } from '../../src/abi/errno.js';
 import { NetworkWatch } from '../../src/host/network-watch.js';
-import { loadShim, type Shim } from '../../src/native/binding.js';
-import { ERRNO } from '../../src/native/errno.js';
 import { eventually } from '../support/wait.js';
 
 const shim = loadShim();

@@ -8,10 +8,10 @@
 import './own-namespace.js';
 import { spawnSync } from 'node:child_process';
 import t, { type Test } from 'tap';
+import { loadShim } from '../../src/abi/binding.js';
 import { ip } from '../../src/host/ip-command.js';
 import { addressesOf, findLink, getLink } from '../../src/host/link.js';
 import { type OverlayDeviceSpec, openOverlayDevice } from '../../src/host/overlay-device.js';
-import { loadShim } from '../../src/native/binding.js';
 import { formatMac } from '../../src/wire/mac.js';
 
 const shim = loadShim();

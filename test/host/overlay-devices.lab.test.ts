@@ -7,11 +7,11 @@
  */
 import './own-namespace.js';
 import t from 'tap';
+import { loadShim } from '../../src/abi/binding.js';
 import { ip } from '../../src/host/ip-command.js';
 import { findLink, getLink } from '../../src/host/link.js';
 import type { OverlayDeviceSpec } from '../../src/host/overlay-device.js';
 import { OverlayDevices } from '../../src/host/overlay-devices.js';
-import { loadShim } from '../../src/native/binding.js';
 
 const shim = loadShim();
 

@@ -2,8 +2,8 @@
 import { createSocket, type RemoteInfo } from 'node:dgram';
 import { once } from 'node:events';
 import t, { type Test } from 'tap';
+import { loadShim } from '../../src/abi/binding.js';
 import { openProbeSockets } from '../../src/host/probe-sockets.js';
-import { loadShim } from '../../src/native/binding.js';
 import { ProbeSender } from '../../src/port/probe-sender.js';
 import { packAddress } from '../support/memory-plane.js';
 

@@ -1,6 +1,6 @@
 import t from 'tap';
+import type { Shim } from '../../src/abi/binding.js';
 import { ReceiveGroup, type Source } from '../../src/host/receive-group.js';
-import type { Shim } from '../../src/native/binding.js';
 
 const FDS = [{ ipv4: Array.from({ length: 9 }, (_, i) => i), ipv6: [] }];
 

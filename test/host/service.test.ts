@@ -3,9 +3,9 @@
  * in C (native-shims/test/notify_test.c) and in the labs.
  */
 import t, { type Test } from 'tap';
+import { loadShim, type Shim } from '../../src/abi/binding.js';
+import { ERRNO } from '../../src/abi/errno.js';
 import { Service } from '../../src/host/service.js';
-import { loadShim, type Shim } from '../../src/native/binding.js';
-import { ERRNO } from '../../src/native/errno.js';
 import { eventually } from '../support/wait.js';
 
 const SOCKET = '/run/systemd/notify';

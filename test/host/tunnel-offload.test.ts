@@ -1,7 +1,7 @@
 import t from 'tap';
+import { loadShim, type Shim } from '../../src/abi/binding.js';
+import { ERRNO } from '../../src/abi/errno.js';
 import { TunnelOffload, type TunnelPeer, type TunnelSpec } from '../../src/host/tunnel-offload.js';
-import { loadShim, type Shim } from '../../src/native/binding.js';
-import { ERRNO } from '../../src/native/errno.js';
 
 const SPEC: TunnelSpec = {
   port: 4789,

@@ -2,9 +2,9 @@ import { createSocket } from 'node:dgram';
 import { readdirSync } from 'node:fs';
 import { constants } from 'node:os';
 import t, { type Test } from 'tap';
-import { RECEIVE_SOCKETS } from '../../src/frame/limits.js';
+import { loadShim, type Shim } from '../../src/abi/binding.js';
+import { RECEIVE_SOCKETS } from '../../src/abi/limits.js';
 import { openUnderlaySockets, type UnderlaySpec } from '../../src/host/underlay-sockets.js';
-import { loadShim, type Shim } from '../../src/native/binding.js';
 
 const shim = loadShim();
 

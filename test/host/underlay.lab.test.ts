@@ -6,13 +6,13 @@
 import './own-namespace.js';
 import { createSocket } from 'node:dgram';
 import t, { type Test } from 'tap';
-import { Batch, DF_CLEAR_TOO_BIG, DF_SET } from '../../src/frame/batch.js';
-import { PEER_ROW_LEN } from '../../src/frame/limits.js';
-import { ORIGIN_LOCAL, PathErrors } from '../../src/frame/path-errors.js';
+import { Batch, DF_CLEAR_TOO_BIG, DF_SET } from '../../src/abi/batch.js';
+import { loadShim } from '../../src/abi/binding.js';
+import { PEER_ROW_LEN } from '../../src/abi/limits.js';
+import { ORIGIN_LOCAL, PathErrors } from '../../src/abi/path-errors.js';
 import { ip } from '../../src/host/ip-command.js';
 import { deviceIndex, type Route, routesTo, routeTo } from '../../src/host/underlay.js';
 import { type OuterDf, openUnderlaySockets, type UnderlaySpec } from '../../src/host/underlay-sockets.js';
-import { loadShim } from '../../src/native/binding.js';
 import { UdpPort } from '../../src/port/udp.js';
 import { parseIpAddress } from '../../src/wire/ip-address.js';
 import { sourceRow } from '../support/memory-plane.js';

@@ -1,5 +1,5 @@
 import t from 'tap';
-import type { Shim } from '../../src/native/binding.js';
+import type { Shim } from '../../src/abi/binding.js';
 import { FlowMaps } from '../../src/port/flow-maps.js';
 import { FROM_STATION, TO_STATION } from '../../src/port/port.js';
 import { hex } from '../support/hex.js';

@@ -1,6 +1,6 @@
 import t from 'tap';
-import { Batch } from '../../src/frame/batch.js';
-import { BATCH_CAP, PEER_ROW_LEN, VXLAN_HEADROOM } from '../../src/frame/limits.js';
+import { Batch } from '../../src/abi/batch.js';
+import { BATCH_CAP, PEER_ROW_LEN, VXLAN_HEADROOM } from '../../src/abi/limits.js';
 import { MemoryOverlay, MemoryUnderlay } from '../../src/port/memory.js';
 import { sourceRow } from '../support/memory-plane.js';
 

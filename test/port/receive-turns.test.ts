@@ -1,5 +1,5 @@
 import t from 'tap';
-import { BATCH_CAP, STRANGERS_SOCKET } from '../../src/frame/limits.js';
+import { BATCH_CAP, STRANGERS_SOCKET } from '../../src/abi/limits.js';
 import { Receiver, ReceiveTurns } from '../../src/port/receive-turns.js';
 
 /** Sockets that never run dry; each costs so many µs a datagram. */

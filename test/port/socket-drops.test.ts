@@ -1,5 +1,5 @@
 import t from 'tap';
-import { loadShim } from '../../src/native/binding.js';
+import { loadShim } from '../../src/abi/binding.js';
 import { SocketDrops } from '../../src/port/socket-drops.js';
 
 /** The shim, but for a count that no test could reach by dropping. */

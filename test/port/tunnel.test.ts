@@ -1,6 +1,6 @@
 import t from 'tap';
-import { SOURCE_SOCKETS } from '../../src/frame/limits.js';
-import { loadShim } from '../../src/native/binding.js';
+import { loadShim } from '../../src/abi/binding.js';
+import { SOURCE_SOCKETS } from '../../src/abi/limits.js';
 import { Tunnel, type TunnelWay } from '../../src/port/tunnel.js';
 
 const { layout } = loadShim();

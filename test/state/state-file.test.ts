@@ -1,8 +1,8 @@
 /** The file of the state: made, replaced, locked, refused. */
 import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import t from 'tap';
+import { loadShim } from '../../src/abi/binding.js';
 import { ConfigError } from '../../src/config/config-error.js';
-import { loadShim } from '../../src/native/binding.js';
 import { withEntry } from '../../src/state/edits.js';
 import { NO_STATE, type State } from '../../src/state/state.js';
 import { load, StateError, StateFile } from '../../src/state/state-file.js';

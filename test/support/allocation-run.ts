@@ -5,11 +5,11 @@
  */
 import { PerformanceObserver } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
+import { Batch } from '../../src/abi/batch.js';
+import { BATCH_CAP, PEER_ROW_LEN, RECEIVE_SLOT_STRIDE, VXLAN_HEADROOM } from '../../src/abi/limits.js';
 import { Decap } from '../../src/datapath/decap.js';
 import { Encap } from '../../src/datapath/encap.js';
 import { makeClock, NOW_MS } from '../../src/fdb/clock.js';
-import { Batch } from '../../src/frame/batch.js';
-import { BATCH_CAP, PEER_ROW_LEN, RECEIVE_SLOT_STRIDE, VXLAN_HEADROOM } from '../../src/frame/limits.js';
 import { MemoryUnderlay } from '../../src/port/memory.js';
 import { arpFrame, BROADCAST, ipv4Frame, ipv6Frame, macNumber, TCP } from './frames.js';
 import { concat } from './hex.js';

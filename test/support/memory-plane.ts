@@ -3,14 +3,14 @@
  * frames and datagrams in, let it breathe, and read what came out and what was counted. Time is theirs.
  */
 import type { Test } from 'tap';
+import type { Batch } from '../../src/abi/batch.js';
+import { BATCH_CAP, PEER_ROW_LEN } from '../../src/abi/limits.js';
 import { Capture, CapturedOverlay, CapturedUnderlay } from '../../src/datapath/capture.js';
 import { Loop } from '../../src/datapath/loop.js';
 import { type Clock, EPOCH_MS, makeClock, NOW_MS } from '../../src/fdb/clock.js';
 import type { NoteRings } from '../../src/fdb/replication.js';
 import { Tables } from '../../src/fdb/tables.js';
-import type { Batch } from '../../src/frame/batch.js';
 import { CaptureRing } from '../../src/frame/capture-ring.js';
-import { BATCH_CAP, PEER_ROW_LEN } from '../../src/frame/limits.js';
 import { MemoryOverlay, MemoryUnderlay } from '../../src/port/memory.js';
 import { STATUS_PENDING } from '../../src/port/port.js';
 import * as layout from '../../src/stats/counters.js';

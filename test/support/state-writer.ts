@@ -2,7 +2,7 @@
  * Writes one state after the other into the file of its argument until it is killed, and answers each on stdout by its
  * number: the last six digits of the one MAC in it. Goes on where the file is; says first where that was.
  */
-import { loadShim } from '../../src/native/binding.js';
+import { loadShim } from '../../src/abi/binding.js';
 import { withEntry } from '../../src/state/edits.js';
 import { entriesOf, NO_STATE } from '../../src/state/state.js';
 import { StateFile } from '../../src/state/state-file.js';

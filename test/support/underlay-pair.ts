@@ -5,9 +5,9 @@
 import { readFile, readlink } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Test } from 'tap';
-import { Batch, DF_SET } from '../../src/frame/batch.js';
-import { PEER_ROW_LEN, SEND_SOCKETS, SOURCE_SOCKETS } from '../../src/frame/limits.js';
-import { loadShim } from '../../src/native/binding.js';
+import { Batch, DF_SET } from '../../src/abi/batch.js';
+import { loadShim } from '../../src/abi/binding.js';
+import { PEER_ROW_LEN, SEND_SOCKETS, SOURCE_SOCKETS } from '../../src/abi/limits.js';
 import { DgramPort } from '../../src/port/dgram.js';
 import { STATUS_PENDING, type UnderlayPort } from '../../src/port/port.js';
 import { type UdpFds, UdpPort } from '../../src/port/udp.js';

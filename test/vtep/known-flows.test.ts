@@ -1,9 +1,9 @@
 /** When TCP flows may pass through the kernel: over an offload and a data plane that only note what they are told. */
 import { pino } from 'pino';
 import t from 'tap';
+import type { Shim } from '../../src/abi/binding.js';
 import type { FlowOffload, FlowTap, FlowWay } from '../../src/host/flow-offload.js';
 import { HostError } from '../../src/host/host-error.js';
-import type { Shim } from '../../src/native/binding.js';
 import { Offloads } from '../../src/stats/offloads.js';
 import { KnownFlows } from '../../src/vtep/known-flows.js';
 import type { Handle } from '../../src/worker/handle.js';

@@ -1,6 +1,7 @@
 /** VNIs and peers of a running overlay, over a data plane and devices that only note what they are told. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import t from 'tap';
+import { loadShim } from '../../src/abi/binding.js';
 import type { PeerSettings, VniSettings } from '../../src/config/settings.js';
 import { standardSettings } from '../../src/config/vni-words.js';
 import { Events } from '../../src/events.js';
@@ -9,7 +10,6 @@ import type { OverlayDeviceSpec } from '../../src/host/overlay-device.js';
 import type { OverlayDevices } from '../../src/host/overlay-devices.js';
 import { Paths } from '../../src/host/paths.js';
 import { silentLogger } from '../../src/log.js';
-import { loadShim } from '../../src/native/binding.js';
 import { PathCare } from '../../src/path-care.js';
 import { Overlay } from '../../src/vtep/overlay.js';
 import { Warnings } from '../../src/vtep/warnings.js';

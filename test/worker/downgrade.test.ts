@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap';
-import { Batch } from '../../src/frame/batch.js';
-import { PEER_ROW_LEN, SEND_SOCKETS, SOURCE_SOCKETS } from '../../src/frame/limits.js';
-import { loadShim } from '../../src/native/binding.js';
+import { Batch } from '../../src/abi/batch.js';
+import { loadShim } from '../../src/abi/binding.js';
+import { PEER_ROW_LEN, SEND_SOCKETS, SOURCE_SOCKETS } from '../../src/abi/limits.js';
 import { MERGE_TCP, MERGE_UDP } from '../../src/port/tap.js';
 import { Tunnel } from '../../src/port/tunnel.js';
 import { UdpPort } from '../../src/port/udp.js';

@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap';
-import { loadShim } from '../../src/native/binding.js';
+import { loadShim } from '../../src/abi/binding.js';
 import {
   G_HEARTBEAT_MS,
   P_RX_FRAMES,

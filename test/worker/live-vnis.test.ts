@@ -5,8 +5,8 @@
  */
 import { createSocket, type Socket } from 'node:dgram';
 import t, { type Test } from 'tap';
+import { loadShim } from '../../src/abi/binding.js';
 import { openUnderlaySockets } from '../../src/host/underlay-sockets.js';
-import { loadShim } from '../../src/native/binding.js';
 import { G_DROPS_DECAP, P_RX_FRAMES, V_DROPS_DECAP, V_TAP_TX_FRAMES } from '../../src/stats/counters.js';
 import { DROP } from '../../src/stats/drop-reason.js';
 import { Offloads } from '../../src/stats/offloads.js';

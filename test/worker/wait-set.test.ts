@@ -1,7 +1,7 @@
 import { createSocket } from 'node:dgram';
 import t, { type Test } from 'tap';
-import { SEND_SOCKETS } from '../../src/frame/limits.js';
-import { loadShim } from '../../src/native/binding.js';
+import { loadShim } from '../../src/abi/binding.js';
+import { SEND_SOCKETS } from '../../src/abi/limits.js';
 import { WAIT_NOW_MS, WAIT_WAITED_MS, WaitSet } from '../../src/worker/wait-set.js';
 import { sourceRow } from '../support/memory-plane.js';
 import { portOf } from '../support/underlay-pair.js';

@@ -2,7 +2,7 @@
  * What must be true of one frame that came out, whatever any byte of it says: its bytes are those that went in, and what the
  * kernel is asked to do with it is bounded.
  */
-import { FRAME_NEEDS_CSUM, GSO_NONE, GSO_TCPV4, GSO_TCPV6 } from '../../../src/frame/batch.js';
+import { FRAME_NEEDS_CSUM, GSO_NONE, GSO_TCPV4, GSO_TCPV6 } from '../../../src/abi/batch.js';
 import type { SentDatagram, WrittenFrame } from '../../../src/port/memory.js';
 import type { BuiltFrame } from './frame.js';
 import { type Mark, markOf, tenantOf } from './marks.js';

@@ -12,11 +12,11 @@
  * - *Policy.* With `--vlan strip` and `--vlan drop` nothing tagged is written.
  */
 
+import { FRAME_NEEDS_CSUM } from '../../../src/abi/batch.js';
+import { SLOT_MAX_LEN } from '../../../src/abi/limits.js';
 import { NOTE_WORDS } from '../../../src/fdb/note-ring.js';
 import { noteRingsOf } from '../../../src/fdb/replication.js';
-import { FRAME_NEEDS_CSUM } from '../../../src/frame/batch.js';
 import { type Captured, CaptureRing, createCaptureRing } from '../../../src/frame/capture-ring.js';
-import { SLOT_MAX_LEN } from '../../../src/frame/limits.js';
 import {
   MemoryOverlay,
   MemoryUnderlay,

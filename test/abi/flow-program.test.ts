@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import t from 'tap';
-import { FLOW_FDS, FLOW_KEY_LEN, FLOW_VALUE_LEN } from '../../src/native/flow-layout.js';
+import { FLOW_FDS, FLOW_KEY_LEN, FLOW_VALUE_LEN } from '../../src/abi/flow-layout.js';
 
 const SHIMS = new URL('../../native-shims/', import.meta.url);
 const read = (name: string) => readFileSync(new URL(name, SHIMS), 'utf8');

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { ERRNO, errnoName } from '../../src/native/errno.js';
+import { ERRNO, errnoName } from '../../src/abi/errno.js';
 
 t.test('a number without a name comes back as a number', async (t) => {
   t.equal(errnoName(-9999), 'errno 9999');

@@ -1,15 +1,15 @@
 import t from 'tap';
-import { BATCH_LEN, Batch, COLUMNS } from '../../src/frame/batch.js';
+import { BATCH_LEN, Batch, COLUMNS } from '../../src/abi/batch.js';
+import { loadShim } from '../../src/abi/binding.js';
+import { checkLayout, EXPECTED_LAYOUT } from '../../src/abi/layout.js';
 import {
   BATCH_CAP,
   PATH_ERRORS_CAP,
   PEER_ROW_LEN,
   SEND_SOCKETS,
   SOURCE_SOCKETS,
-} from '../../src/frame/limits.js';
-import { PATH_ERRORS_LEN } from '../../src/frame/path-errors.js';
-import { loadShim } from '../../src/native/binding.js';
-import { checkLayout, EXPECTED_LAYOUT } from '../../src/native/layout.js';
+} from '../../src/abi/limits.js';
+import { PATH_ERRORS_LEN } from '../../src/abi/path-errors.js';
 
 t.test('a shim of another build is refused, with the number that differs and the cure', async (t) => {
   for (const name of Object.keys(EXPECTED_LAYOUT)) {

@@ -8,10 +8,10 @@ import { constants } from 'node:os';
 import { inspect } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import t from 'tap';
-import { BATCH_LEN, Batch } from '../../src/frame/batch.js';
-import { BATCH_CAP, PEER_ROW_LEN, SEND_SOCKETS, SOURCE_SOCKETS } from '../../src/frame/limits.js';
-import { PATH_ERRORS_LEN, PathErrors } from '../../src/frame/path-errors.js';
-import { loadShim, type Shim } from '../../src/native/binding.js';
+import { BATCH_LEN, Batch } from '../../src/abi/batch.js';
+import { loadShim, type Shim } from '../../src/abi/binding.js';
+import { BATCH_CAP, PEER_ROW_LEN, SEND_SOCKETS, SOURCE_SOCKETS } from '../../src/abi/limits.js';
+import { PATH_ERRORS_LEN, PathErrors } from '../../src/abi/path-errors.js';
 import { Tunnel } from '../../src/port/tunnel.js';
 
 const shim = loadShim();

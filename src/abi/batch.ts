@@ -1,7 +1,7 @@
 /**
  * A batch: descriptors in columns. Column k of descriptor i says one thing about frame or datagram i; the
  * bytes themselves lie in an arena. The columns are `struct batch` of the shim, in the same memory, so a
- * batch crosses into C without being copied or packed. `native/layout.ts` checks offsets and sizes at load.
+ * batch crosses into C without being copied or packed. `abi/layout.ts` checks offsets and sizes at load.
  *
  * Owned by the port pair that fills and empties it; the data plane borrows it for one round.
  */

@@ -1,6 +1,6 @@
 /**
  * Sizes of the data plane's memory, each with its unit and its reason. The shim has the same values where
- * it needs them; `native/layout.ts` compares them at load.
+ * it needs them; `abi/layout.ts` compares them at load.
  */
 
 /** Descriptors in a batch: what one system-call round brings. 128 was best in measurements, 512 no better. */

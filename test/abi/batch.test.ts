@@ -1,6 +1,6 @@
 import t from 'tap';
-import { BATCH_LEN, Batch, COLUMN_LEN, COLUMNS } from '../../src/frame/batch.js';
-import { BATCH_CAP } from '../../src/frame/limits.js';
+import { BATCH_LEN, Batch, COLUMN_LEN, COLUMNS } from '../../src/abi/batch.js';
+import { BATCH_CAP } from '../../src/abi/limits.js';
 
 t.test('columns lie in the order of the shim, without gaps or overlaps', async (t) => {
   const batch = new Batch();

@@ -1,6 +1,6 @@
 import t from 'tap';
-import { PATH_ERRORS_CAP } from '../../src/frame/limits.js';
-import { ORIGIN_ICMP, ORIGIN_LOCAL, PATH_ERRORS_LEN, PathErrors } from '../../src/frame/path-errors.js';
+import { PATH_ERRORS_CAP } from '../../src/abi/limits.js';
+import { ORIGIN_ICMP, ORIGIN_LOCAL, PATH_ERRORS_LEN, PathErrors } from '../../src/abi/path-errors.js';
 import { hex } from '../support/hex.js';
 
 /** What the shim writes, little-endian as every machine this runs on. */

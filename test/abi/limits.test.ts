@@ -1,5 +1,5 @@
 import t from 'tap';
-import * as limits from '../../src/frame/limits.js';
+import * as limits from '../../src/abi/limits.js';
 import { VXLAN_LEN } from '../../src/wire/vxlan.js';
 
 t.test('limits that depend on each other agree', async (t) => {

@@ -213,7 +213,7 @@ export interface Shim {
   close(fd: number): number;
 }
 
-/** From src/native as from dist/native. */
+/** From src/abi as from dist/abi. */
 const SHIM_PATH = '../../native-shims/build/Release/vtepd_shim.node';
 
 let loaded: Shim | undefined;
