@@ -5,12 +5,6 @@
 export { ConfigError } from './config/config-error.js';
 export type { PeerOptions, VniOptions, VtepOptions } from './config/options.js';
 export type { PeerSettings, VniSettings } from './config/settings.js';
-export type { EventSource, EventSubscription, StampedEvent, VtepEvent } from './events.js';
-export { HostError } from './host/host-error.js';
-export { ResolveError } from './resolve/resolve.js';
-export type { ReloadReport } from './vtep/configuration.js';
-export { Vtep, type VtepStatus, type Warning } from './vtep.js';
-export { formatMac, parseMac } from './wire/mac.js';
 export {
   type DataPlane,
   DataPlaneError,
@@ -19,5 +13,11 @@ export {
   type FdbFilter,
   type PeerState,
   type VniState,
-} from './worker/data-plane.js';
-export type { MacParts } from './worker/protocol.js';
+} from './exchange/data-plane.js';
+export type { EventSource, EventSubscription, StampedEvent, VtepEvent } from './exchange/events.js';
+export type { MacParts } from './exchange/protocol.js';
+export { HostError } from './host/host-error.js';
+export { ResolveError } from './resolve/resolve.js';
+export type { ReloadReport } from './vtep/configuration.js';
+export { Vtep, type VtepStatus, type Warning } from './vtep.js';
+export { formatMac, parseMac } from './wire/mac.js';

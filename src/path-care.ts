@@ -4,7 +4,8 @@
  * it when the data plane runs and when peers changed, and shows what it warns of.
  */
 import type { VniSettings } from './config/settings.js';
-import type { VtepEvent } from './events.js';
+import { DataPlaneError, type NewPeer, type PeerState } from './exchange/data-plane.js';
+import type { VtepEvent } from './exchange/events.js';
 import { getLink, type Link, linksOfKind, setLink, tagsOver } from './host/link.js';
 import type { Paths } from './host/paths.js';
 import { packRow } from './host/underlay-sockets.js';
@@ -17,7 +18,6 @@ import type { Progress } from './probe/search.js';
 import { type Judgement, judge, overlayMtuFor } from './probe/verdict.js';
 import { Probing, type ProbingOptions } from './probing.js';
 import { parseIpAddress } from './wire/ip-address.js';
-import { DataPlaneError, type NewPeer, type PeerState } from './worker/data-plane.js';
 import type { Handle, Mode } from './worker/handle.js';
 
 export interface PathCareOptions extends Omit<ProbingOptions, 'looked'> {

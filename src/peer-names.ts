@@ -7,7 +7,7 @@
  */
 import { networkInterfaces } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { VtepEvent } from './events.js';
+import type { VtepEvent } from './exchange/events.js';
 import type { Logger } from './log.js';
 import { LimitedLog } from './log-limit.js';
 import { LOOK_MS, NameFollower, type NameState } from './resolve/follow.js';

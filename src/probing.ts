@@ -5,6 +5,16 @@
 
 import type { Shim } from './abi/binding.js';
 import type { Settings } from './config/settings.js';
+import {
+  P_LAST_SEEN_MS,
+  P_TX_FRAMES,
+  V_DROPS_ENCAP,
+  V_TOO_BIG_DROP,
+  V_TOO_BIG_FRAGMENT,
+  V_TOO_BIG_ICMP,
+} from './exchange/counters.js';
+import type { DataPlane, PeerState } from './exchange/data-plane.js';
+import { DROP } from './exchange/drop-reason.js';
 import { getLink } from './host/link.js';
 import { ipv4Neighbours } from './host/neighbours.js';
 import type { Paths } from './host/paths.js';
@@ -18,16 +28,6 @@ import { type ProbeResult, Prober } from './probe/prober.js';
 import { Proofs } from './probe/proof.js';
 import type { Progress } from './probe/search.js';
 import { LOOK_MS, PathWatch, type Signs } from './probe/watch.js';
-import {
-  P_LAST_SEEN_MS,
-  P_TX_FRAMES,
-  V_DROPS_ENCAP,
-  V_TOO_BIG_DROP,
-  V_TOO_BIG_FRAGMENT,
-  V_TOO_BIG_ICMP,
-} from './stats/counters.js';
-import { DROP } from './stats/drop-reason.js';
-import type { DataPlane, PeerState } from './worker/data-plane.js';
 
 /** What a send says while there are no sockets. */
 const EAFNOSUPPORT = -97;

@@ -4,7 +4,7 @@ import t from 'tap';
 import { makeProgram } from '../src/cli/vtepctl.js';
 import { flagOf, KEYS, SETTINGS } from '../src/config/schema.js';
 import { PROBLEMS } from '../src/control/errors.js';
-import { DROP_REASONS } from '../src/stats/drop-reason.js';
+import { DROP_REASONS } from '../src/exchange/drop-reason.js';
 import { controlOverPlainDataPlane } from './support/control.js';
 
 const doc = readFileSync('docs/interface.md', 'utf8');

@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import t from 'tap';
 import { parse } from 'yaml';
-import { DROP_REASONS } from '../src/stats/drop-reason.js';
+import { DROP_REASONS } from '../src/exchange/drop-reason.js';
 import { controlOverPlainDataPlane } from './support/control.js';
 
 interface Panel {

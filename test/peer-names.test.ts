@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { pino } from 'pino';
 import t, { type Test } from 'tap';
-import type { VtepEvent } from '../src/events.js';
+import type { VtepEvent } from '../src/exchange/events.js';
 import { PeerNames } from '../src/peer-names.js';
 
 /** Names over a zone of the test's; not in DNS, so each lookup is getaddrinfo's. */

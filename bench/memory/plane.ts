@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import type * as bindingModule from '../../src/abi/binding.js';
-import type { NewPeer } from '../../src/worker/data-plane.js';
+import type { NewPeer } from '../../src/exchange/data-plane.js';
 import type * as handleModule from '../../src/worker/handle.js';
 import type * as waitSetModule from '../../src/worker/wait-set.js';
 

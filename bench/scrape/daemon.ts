@@ -8,7 +8,7 @@ import type * as countersModule from '../../src/control/counters.js';
 import type { StatusInfo } from '../../src/control/deps.js';
 import type * as metricsModule from '../../src/control/metrics.js';
 import type * as textStreamModule from '../../src/control/text-stream.js';
-import { P_LAST_SEEN_MS, P_TX_FRAMES } from '../../src/stats/counters.js';
+import { P_LAST_SEEN_MS, P_TX_FRAMES } from '../../src/exchange/counters.js';
 import type { Handle } from '../../src/worker/handle.js';
 import { addVni, peerOf, residentBytes, startHandle } from '../memory/plane.js';
 import { spreadOf } from '../statistics.js';

@@ -3,8 +3,8 @@
  * reader goes away, somebody closes it, the VTEP stops. What it could not keep up with is said in the log at its end.
  */
 import type { Readable } from 'node:stream';
+import { DataPlaneError } from '../exchange/data-plane.js';
 import type { Logger } from '../log.js';
-import { DataPlaneError } from '../worker/data-plane.js';
 import { Encoder } from './encoder.js';
 import { outerOf, type Surroundings } from './outer-of.js';
 import type { CapturePoint, PacketQueue } from './queue.js';

@@ -2,7 +2,7 @@
  * Packets of all workers to records of one capture file, in the order of time as far as it is known when they are read.
  */
 
-import type { Captured } from '../frame/capture-ring.js';
+import type { Captured } from '../exchange/capture-ring.js';
 import { type OuterHeader, outerLen, writeOuterHeader } from './outer-headers.js';
 import { RECORD_HEADER_LEN, writeRecordHeader } from './pcap.js';
 import type { PacketQueue } from './queue.js';

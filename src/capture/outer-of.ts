@@ -3,7 +3,7 @@
  * the way there, our port. A datagram of somebody who is no configured peer has zeros where that somebody's address was.
  */
 
-import type { Captured } from '../frame/capture-ring.js';
+import type { Captured } from '../exchange/capture-ring.js';
 import { type IpAddress, parseIpAddress } from '../wire/ip-address.js';
 import type { Endpoint, OuterHeader } from './outer-headers.js';
 

@@ -1,5 +1,5 @@
-/** What one worker has captured and nobody has read, in the order of time: the reader's side of `frame/capture-ring.ts`. */
-import type { Captured } from '../frame/capture-ring.js';
+/** What one worker has captured and nobody has read, in the order of time: the reader's side of `exchange/capture-ring.ts`. */
+import type { Captured } from '../exchange/capture-ring.js';
 
 export type CapturePoint = 'overlay' | 'underlay';
 

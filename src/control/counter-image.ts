@@ -4,7 +4,7 @@
  * and about 600 a VNI, and no object for a peer. Between two VNIs, now and then, the event loop has its turn.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { type DataPlane, DataPlaneError, type VniRows, type VniState } from '../worker/data-plane.js';
+import { type DataPlane, DataPlaneError, type VniRows, type VniState } from '../exchange/data-plane.js';
 import type { StatusInfo } from './deps.js';
 
 export interface VniImage {

@@ -8,8 +8,8 @@
  * Frames are those on the wire, bytes those of the inner Ethernet frames. The text is written VNI by VNI, so that it takes
  * the memory of one of them; `countersSchema` says the same of its form.
  */
-import * as C from '../stats/counters.js';
-import type { DataPlane, NewPeer } from '../worker/data-plane.js';
+import * as C from '../exchange/counters.js';
+import type { DataPlane, NewPeer } from '../exchange/data-plane.js';
 import { imagesOf, type VniImage } from './counter-image.js';
 import type { StatusInfo } from './deps.js';
 import { type Drops, dropsOf, NO_VNI, OF_VNI } from './drops.js';

@@ -4,10 +4,10 @@
  */
 import type { Readable } from 'node:stream';
 import type { PeerSettings, VniSettings } from '../config/settings.js';
-import type { EventSource } from '../events.js';
+import type { DataPlane, FdbFilter, PeerState } from '../exchange/data-plane.js';
+import type { EventSource } from '../exchange/events.js';
+import type { Engine, MacParts } from '../exchange/protocol.js';
 import type { Logger } from '../log.js';
-import type { DataPlane, FdbFilter, PeerState } from '../worker/data-plane.js';
-import type { Engine, MacParts } from '../worker/protocol.js';
 import type { PeerName } from './peer-names.js';
 
 export interface ControlDeps {

@@ -1,6 +1,6 @@
 /** Dropped frames by reason, out of a VNI's row or the global one. */
-import * as C from '../stats/counters.js';
-import { DECAP, DROP_REASON_COUNT, DROP_REASONS, ENCAP, STRAY } from '../stats/drop-reason.js';
+import * as C from '../exchange/counters.js';
+import { DECAP, DROP_REASON_COUNT, DROP_REASONS, ENCAP, STRAY } from '../exchange/drop-reason.js';
 
 /** Frames by reason. Reasons that can occur are there even at zero, so that a rate can be taken of the first one. */
 export interface Drops {

@@ -4,7 +4,7 @@
  */
 import type { FastifyError } from 'fastify';
 import { ConfigError, ValueError } from '../config/config-error.js';
-import { DataPlaneError } from '../worker/data-plane.js';
+import { DataPlaneError } from '../exchange/data-plane.js';
 
 export const PROBLEM_TYPE = 'application/problem+json';
 

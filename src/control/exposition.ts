@@ -3,8 +3,8 @@
  * metric. Samples are written straight from the cells of the counters, not from objects: a client library took 7 µs and half a
  * kilobyte for each, this takes a quarter of a microsecond (`npm run bench -- --only scrape`).
  */
-import { PEER_ROW } from '../stats/counters.js';
-import type { NewPeer } from '../worker/data-plane.js';
+import { PEER_ROW } from '../exchange/counters.js';
+import type { NewPeer } from '../exchange/data-plane.js';
 import type { CounterImage } from './counter-image.js';
 
 /** One metric. */

@@ -13,8 +13,8 @@
  */
 import type { Readable } from 'node:stream';
 import type { Registry } from 'prom-client';
-import * as C from '../stats/counters.js';
-import type { VniState } from '../worker/data-plane.js';
+import * as C from '../exchange/counters.js';
+import type { VniState } from '../exchange/data-plane.js';
 import { type CounterImage, takeImage } from './counter-image.js';
 import { pathMtuOf } from './counters.js';
 import type { ControlDeps } from './deps.js';

@@ -5,9 +5,9 @@
 import { ValueError } from '../config/config-error.js';
 import { parsePeerHost } from '../config/peer.js';
 import { oneOf, parseDeviceMac, parseVni } from '../config/values.js';
+import { type DataPlane, type FdbFilter, isPeerOf, type PeerState } from '../exchange/data-plane.js';
+import type { MacParts } from '../exchange/protocol.js';
 import { parseMac } from '../wire/mac.js';
-import { type DataPlane, type FdbFilter, isPeerOf, type PeerState } from '../worker/data-plane.js';
-import type { MacParts } from '../worker/protocol.js';
 import { ApiError } from './errors.js';
 
 export interface FdbQuery {

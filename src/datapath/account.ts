@@ -12,9 +12,6 @@
  */
 
 import type { Batch } from '../abi/batch.js';
-import { type Clock, NOW_MS } from '../fdb/clock.js';
-import type { Tables } from '../fdb/tables.js';
-import { FRAME_FIRST_COPY, STATUS_PENDING } from '../port/port.js';
 import {
   type Counters,
   G_DROPS_DECAP,
@@ -35,8 +32,11 @@ import {
   V_TAP_RX_FRAMES,
   V_TAP_TX_BYTES,
   V_TAP_TX_FRAMES,
-} from '../stats/counters.js';
-import { DROP } from '../stats/drop-reason.js';
+} from '../exchange/counters.js';
+import { DROP } from '../exchange/drop-reason.js';
+import { type Clock, NOW_MS } from '../fdb/clock.js';
+import type { Tables } from '../fdb/tables.js';
+import { FRAME_FIRST_COPY, STATUS_PENDING } from '../port/port.js';
 
 /** `flags` column, beside FRAME_FIRST_COPY: why a frame was flooded. */
 export const FRAME_BROADCAST = 1 << 9;

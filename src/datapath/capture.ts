@@ -13,14 +13,14 @@
 import { type Batch, DF_SET } from '../abi/batch.js';
 import { SOURCE_SOCKETS } from '../abi/limits.js';
 import type { PathErrors } from '../abi/path-errors.js';
-import { type Clock, EPOCH_MS } from '../fdb/clock.js';
-import type { Tables } from '../fdb/tables.js';
 import {
   CAPTURED_DECAP,
   CAPTURED_UNDERLAY,
   type CaptureNote,
   type CaptureRing,
-} from '../frame/capture-ring.js';
+} from '../exchange/capture-ring.js';
+import { type Clock, EPOCH_MS } from '../fdb/clock.js';
+import type { Tables } from '../fdb/tables.js';
 import type { OverlayPort, UnderlayPort } from '../port/port.js';
 import { hasVni, VXLAN_LEN, vni } from '../wire/vxlan.js';
 

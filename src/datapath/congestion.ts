@@ -4,7 +4,7 @@
  *
  * Called by the decapsulation for the few datagrams whose outer field can change anything: ECT(1) and CE, both odd.
  */
-import { DROP } from '../stats/drop-reason.js';
+import { DROP } from '../exchange/drop-reason.js';
 import { decapsulatedEcn, ECN_DROP, ECN_MASK, setIpv4Ecn, setIpv6Ecn } from '../wire/ecn.js';
 import { ETHERTYPE_IPV4, ETHERTYPE_IPV6, networkEtherType } from '../wire/ethernet.js';
 import * as ipv4 from '../wire/ipv4.js';

@@ -13,6 +13,18 @@
  * A station has one of two slots, by its hash; when others have both, its frames are dealt with here. One writer, the
  * data-plane thread. While it is off, the frame's way costs one branch.
  */
+
+import {
+  P_LAST_SEEN_MS,
+  P_RX_BYTES,
+  P_RX_FRAMES,
+  P_TX_BYTES,
+  P_TX_FRAMES,
+  V_TAP_RX_BYTES,
+  V_TAP_RX_FRAMES,
+  V_TAP_TX_BYTES,
+  V_TAP_TX_FRAMES,
+} from '../exchange/counters.js';
 import { type Clock, NOW_MS } from '../fdb/clock.js';
 import type { Tables } from '../fdb/tables.js';
 import {
@@ -26,17 +38,6 @@ import {
   OUT_FRAMES,
   TO_STATION,
 } from '../port/port.js';
-import {
-  P_LAST_SEEN_MS,
-  P_RX_BYTES,
-  P_RX_FRAMES,
-  P_TX_BYTES,
-  P_TX_FRAMES,
-  V_TAP_RX_BYTES,
-  V_TAP_RX_FRAMES,
-  V_TAP_TX_BYTES,
-  V_TAP_TX_FRAMES,
-} from '../stats/counters.js';
 import { type OuterOptions, tosOption } from './outer-header.js';
 
 /** How long a decision holds at most, ms: so long a firewall that shuts out a peer is not obeyed, and a flow may be reordered once. */

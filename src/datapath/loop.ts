@@ -8,12 +8,12 @@
 
 import { Batch } from '../abi/batch.js';
 import { BATCH_CAP } from '../abi/limits.js';
+import { G_DROPS_DECAP, G_HEARTBEAT_MS } from '../exchange/counters.js';
+import { DROP } from '../exchange/drop-reason.js';
 import { AgeingSweep } from '../fdb/ageing.js';
 import { type Clock, NOW_MS, secondOf, tickOf } from '../fdb/clock.js';
 import type { Tables } from '../fdb/tables.js';
 import type { OverlayPort, UnderlayPort } from '../port/port.js';
-import { G_DROPS_DECAP, G_HEARTBEAT_MS } from '../stats/counters.js';
-import { DROP } from '../stats/drop-reason.js';
 import { Decap, type DecapOptions } from './decap.js';
 import { Encap, type EncapOptions } from './encap.js';
 import { Flows } from './flows.js';

@@ -9,8 +9,9 @@
  *
  * `synOffset` is for what may be a SYN; encapsulation and decapsulation see by themselves that a plain IPv4 frame is none.
  */
+
+import { V_MSS_CLAMPED } from '../exchange/counters.js';
 import type { Tables } from '../fdb/tables.js';
-import { V_MSS_CLAMPED } from '../stats/counters.js';
 import { put16, updateChecksum } from '../wire/checksum.js';
 import { ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from '../wire/ethernet.js';
 import * as ipv4 from '../wire/ipv4.js';

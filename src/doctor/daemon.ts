@@ -6,9 +6,9 @@ import {
   P_TX_FRAMES,
   V_DROPS_DECAP,
   V_DROPS_ENCAP,
-} from '../stats/counters.js';
-import { DROP } from '../stats/drop-reason.js';
-import type { DataPlane, VniState } from '../worker/data-plane.js';
+} from '../exchange/counters.js';
+import type { DataPlane, VniState } from '../exchange/data-plane.js';
+import { DROP } from '../exchange/drop-reason.js';
 import type { DaemonFacts, VniFacts } from './facts.js';
 
 /** @param own what the counters do not say */

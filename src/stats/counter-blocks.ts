@@ -27,7 +27,7 @@ import {
   V_LEARNED,
   V_MOVED,
   VNI_ROW,
-} from './counters.js';
+} from '../exchange/counters.js';
 
 /**
  * Cells that one read copies at most, disturbed copies included: 32 MB, some milliseconds. A VNI of 1,000 peers is tried 500

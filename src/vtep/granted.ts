@@ -1,9 +1,9 @@
 /** Which offloads the kernel granted and refused, when the devices and sockets of a VTEP were opened. */
 
 import { errnoName } from '../abi/errno.js';
+import { type OffloadName, type Offloads, refusalText } from '../exchange/offloads.js';
 import { ALL_OFFLOADS, type OverlayDevice } from '../host/overlay-device.js';
 import type { UnderlaySockets } from '../host/underlay-sockets.js';
-import { type OffloadName, type Offloads, refusalText } from '../stats/offloads.js';
 
 /** What sockets have, and what every TAP will: GSO is tried by the first superframe. */
 export function noteSockets(offloads: Offloads, { refused }: UnderlaySockets, udpChecksum: boolean): void {

@@ -5,7 +5,7 @@
  * What cannot be done while the data plane is being restarted is tried again until it can.
  */
 import type { VniSettings } from '../config/settings.js';
-import type { Events } from '../events.js';
+import type { Events } from '../exchange/events.js';
 import type { Logger } from '../log.js';
 import { PeerNames } from '../peer-names.js';
 import { type PeerSigns, PeerSilence } from '../peer-silence.js';

@@ -6,7 +6,9 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { PeerSettings, Settings, VniSettings } from '../config/settings.js';
-import type { Events } from '../events.js';
+import type { NewPeer } from '../exchange/data-plane.js';
+import type { Events } from '../exchange/events.js';
+import type { VniPolicy } from '../exchange/protocol.js';
 import { deriveMac } from '../host/mac-address.js';
 import { machineId, netnsId } from '../host/machine-id.js';
 import type { OverlayDevice, OverlayDeviceSpec } from '../host/overlay-device.js';
@@ -17,9 +19,7 @@ import type { Logger } from '../log.js';
 import type { PathCare } from '../path-care.js';
 import { type IpAddress, parseIpAddress } from '../wire/ip-address.js';
 import { formatMac, parseMac } from '../wire/mac.js';
-import type { NewPeer } from '../worker/data-plane.js';
 import type { Handle, Mode, NewVni } from '../worker/handle.js';
-import type { VniPolicy } from '../worker/protocol.js';
 import { PeerDuplicates } from './peer-duplicates.js';
 import type { Warnings } from './warnings.js';
 

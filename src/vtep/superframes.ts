@@ -4,12 +4,12 @@
  */
 
 import type { Shim } from '../abi/binding.js';
+import type { Offloads } from '../exchange/offloads.js';
 import { NetworkWatch } from '../host/network-watch.js';
 import type { Paths } from '../host/paths.js';
 import type { TunnelOffload, TunnelPeer } from '../host/tunnel-offload.js';
 import type { Logger } from '../log.js';
 import { LimitedLog } from '../log-limit.js';
-import type { Offloads } from '../stats/offloads.js';
 import type { Handle } from '../worker/handle.js';
 import type { KnownFlows } from './known-flows.js';
 

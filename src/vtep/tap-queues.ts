@@ -5,8 +5,8 @@
  */
 
 import type { Shim } from '../abi/binding.js';
+import { V_TAP_QUEUE_DROPPED } from '../exchange/counters.js';
 import type { OverlayDevice } from '../host/overlay-device.js';
-import { V_TAP_QUEUE_DROPPED } from '../stats/counters.js';
 import type { Handle } from '../worker/handle.js';
 
 const LOOK_MS = 1000;

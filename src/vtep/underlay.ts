@@ -5,10 +5,10 @@
 
 import type { Shim } from '../abi/binding.js';
 import type { Settings } from '../config/settings.js';
+import type { NewPeer } from '../exchange/data-plane.js';
 import type { Rollback } from '../host/rollback.js';
 import { TunnelOffload } from '../host/tunnel-offload.js';
 import { openUnderlaySockets, type UnderlaySockets } from '../host/underlay-sockets.js';
-import type { NewPeer } from '../worker/data-plane.js';
 import type { WorkerDescriptors } from '../worker/handle.js';
 
 export function engineOf({ io }: Settings): 'batch' | 'dgram' {

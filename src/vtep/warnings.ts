@@ -2,7 +2,7 @@
  * What a running VTEP has to warn of: said once in the log and as an event, shown in the status for as long as what it is
  * about is there. A warning about VNIs goes with the last of them; one about the machine stays.
  */
-import type { Events } from '../events.js';
+import type { Events } from '../exchange/events.js';
 import type { Logger } from '../log.js';
 
 export interface Warning {

@@ -3,15 +3,7 @@
  * rounds. Most changes are done at once; those that walk the FDB are jobs that take a bounded piece a round (`jobs.ts`),
  * and the next request waits until the job is done, so that changes happen in the order they were asked for.
  */
-import type { Tables } from '../fdb/tables.js';
-import {
-  ACCEPT_ANY,
-  ACCEPT_PEERS,
-  TICKS_PER_SECOND,
-  VLAN_DROP,
-  VLAN_PASS,
-  VLAN_STRIP,
-} from '../fdb/vni-table.js';
+
 import {
   P_GENERATION,
   P_RX_BYTES,
@@ -21,8 +13,7 @@ import {
   PEER_ROW,
   V_GENERATION,
   VNI_ROW,
-} from '../stats/counters.js';
-import { flush, inTurn, type Job, list, purgeAll, shrink } from './jobs.js';
+} from '../exchange/counters.js';
 import {
   ADDRESS_LEN,
   type Answer,
@@ -33,7 +24,17 @@ import {
   isRemoval,
   type TunnelInit,
   type VniPolicy,
-} from './protocol.js';
+} from '../exchange/protocol.js';
+import type { Tables } from '../fdb/tables.js';
+import {
+  ACCEPT_ANY,
+  ACCEPT_PEERS,
+  TICKS_PER_SECOND,
+  VLAN_DROP,
+  VLAN_PASS,
+  VLAN_STRIP,
+} from '../fdb/vni-table.js';
+import { flush, inTurn, type Job, list, purgeAll, shrink } from './jobs.js';
 
 const AF_INET = 2;
 const AF_INET6 = 10;

@@ -2,10 +2,10 @@
  * Captures, one at a time: a ring for each worker, which the workers fill and whoever asked for it empties. A worker that
  * takes another one's place goes on in the same ring.
  */
-import { CaptureRing, createCaptureRing } from '../frame/capture-ring.js';
-import { DataPlaneError } from './data-plane.js';
+import { CaptureRing, createCaptureRing } from '../exchange/capture-ring.js';
+import { DataPlaneError } from '../exchange/data-plane.js';
+import type { CaptureChange } from '../exchange/protocol.js';
 import type { DesiredState } from './desired-state.js';
-import type { CaptureChange } from './protocol.js';
 import type { Workers } from './workers.js';
 
 /** A capture that is running. */

@@ -5,8 +5,14 @@
  * The handle writes it, before it asks the workers; if that fails it takes back what it wrote. Asks nobody itself.
  */
 import { LEARNED_ROWS, MAX_PEERS, MAX_VNIS } from '../abi/limits.js';
-import { DataPlaneError, type NewPeer, type PeerState, type VniState } from './data-plane.js';
-import { type CaptureChange, type Change, type MacParts, type PackedPeers, packPeers } from './protocol.js';
+import { DataPlaneError, type NewPeer, type PeerState, type VniState } from '../exchange/data-plane.js';
+import {
+  type CaptureChange,
+  type Change,
+  type MacParts,
+  type PackedPeers,
+  packPeers,
+} from '../exchange/protocol.js';
 import { RowAllocator } from './rows.js';
 import { type PeerRun, VniPeers } from './vni-peers.js';
 import type { Ask } from './workers.js';

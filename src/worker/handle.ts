@@ -11,9 +11,7 @@
  * (`Mode` reconcile) cannot fail: the desired state stays as they say, and the workers follow as soon as they can.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { CounterBlocks } from '../stats/counter-blocks.js';
-import { type Counters, PEER_ROW } from '../stats/counters.js';
-import { Captures, type RunningCapture } from './captures.js';
+import { type Counters, PEER_ROW } from '../exchange/counters.js';
 import {
   type DataPlane,
   DataPlaneError,
@@ -24,17 +22,19 @@ import {
   type VniRows,
   type VniSnapshot,
   type VniState,
-} from './data-plane.js';
-import { DesiredState, type NewVni, type VniRecord } from './desired-state.js';
-import { type FdbEvent, FdbEventReader } from './fdb-events.js';
-import { type FdbItem, itemsOf } from './fdb-page.js';
+} from '../exchange/data-plane.js';
+import { type FdbEvent, FdbEventReader } from '../exchange/fdb-events.js';
+import { type FdbItem, itemsOf } from '../exchange/fdb-page.js';
 import {
   CHANGE_TIMEOUT_MS,
   type FlowsInit,
   type MacParts,
   type TunnelInit,
   type VniPolicy,
-} from './protocol.js';
+} from '../exchange/protocol.js';
+import { CounterBlocks } from '../stats/counter-blocks.js';
+import { Captures, type RunningCapture } from './captures.js';
+import { DesiredState, type NewVni, type VniRecord } from './desired-state.js';
 import { Settling } from './settling.js';
 import { type PeerRun, peerOf } from './vni-peers.js';
 import { Workers, type WorkersOptions } from './workers.js';

@@ -3,11 +3,12 @@
  * entry that comes, goes or moves between two pieces is met by what each job says of itself. Begun by the applier; one at
  * a time.
  */
+
+import { FdbPage } from '../exchange/fdb-page.js';
+import type { Answer, Change } from '../exchange/protocol.js';
 import type { Fdb } from '../fdb/fdb.js';
 import type { MacTable } from '../fdb/mac-table.js';
 import { TICKS_PER_SECOND } from '../fdb/vni-table.js';
-import { FdbPage } from './fdb-page.js';
-import type { Answer, Change } from './protocol.js';
 
 /** A piece of work that takes several rounds. @returns the answer once it is done */
 export type Job = (tick: number) => Answer | undefined;

@@ -7,9 +7,9 @@
  */
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import { MAX_PEERS, MAX_VNIS, PEER_ROW_LEN } from '../abi/limits.js';
-import { Counters } from '../stats/counters.js';
-import { DataPlaneError } from './data-plane.js';
-import type { FdbReport } from './fdb-events.js';
+import { Counters } from '../exchange/counters.js';
+import { DataPlaneError } from '../exchange/data-plane.js';
+import type { FdbReport } from '../exchange/fdb-events.js';
 import {
   type Answer,
   CHANGE_TIMEOUT_MS,
@@ -18,7 +18,7 @@ import {
   type Report,
   type Request,
   type WorkerInit,
-} from './protocol.js';
+} from '../exchange/protocol.js';
 
 /** A worker that dies again this soon after its start is not replaced at once, ms. */
 const RESTART_PAUSE_MS = 500;

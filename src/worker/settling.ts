@@ -9,10 +9,11 @@
  *
  * A reconciliation reads the desired state when it asks; it keeps nothing from the time of the failure.
  */
+
+import type { DataPlaneError } from '../exchange/data-plane.js';
+import type { Change, MacParts } from '../exchange/protocol.js';
 import { formatMac, parseMac } from '../wire/mac.js';
-import type { DataPlaneError } from './data-plane.js';
 import type { DesiredState, VniRecord } from './desired-state.js';
-import type { Change, MacParts } from './protocol.js';
 import type { Workers } from './workers.js';
 
 /** Back-off of a reconciliation that was refused, ms. */

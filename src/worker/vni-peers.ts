@@ -6,7 +6,7 @@
  *
  * Used by the handle alone. Tells no worker: each run is what one `peer.add` says.
  */
-import { isPeerOf, type NewPeer, type PeerState } from './data-plane.js';
+import { isPeerOf, type NewPeer, type PeerState } from '../exchange/data-plane.js';
 import type { RowAllocator, RowRun } from './rows.js';
 
 /** Peers list[from], list[from + 1], … have the rows first, first + 1, … */

@@ -16,24 +16,11 @@ import { LEARNED_ROWS, MAX_PEERS, MAX_VNIS } from '../abi/limits.js';
 import { PathErrors } from '../abi/path-errors.js';
 import { Capture, CapturedOverlay, CapturedUnderlay } from '../datapath/capture.js';
 import { Loop } from '../datapath/loop.js';
-import { EPOCH_MS, makeClock, NOW_MS, secondOf, tickOf } from '../fdb/clock.js';
-import type { PeerTable } from '../fdb/peer-table.js';
-import { noteRingsOf } from '../fdb/replication.js';
-import { Tables } from '../fdb/tables.js';
-import { CaptureRing } from '../frame/capture-ring.js';
-import { DgramPort } from '../port/dgram.js';
-import { FlowMaps } from '../port/flow-maps.js';
-import { MemoryOverlay, MemoryUnderlay } from '../port/memory.js';
-import type { UnderlayPort } from '../port/port.js';
-import { TapPort } from '../port/tap.js';
-import { UdpPort } from '../port/udp.js';
-import { Counters, G_BUSY_RATIO, G_DROPS_DECAP } from '../stats/counters.js';
-import { DROP } from '../stats/drop-reason.js';
-import { type OffloadName, Offloads, refusalText } from '../stats/offloads.js';
-import { Applier, Refusal } from './apply.js';
-import { Downgrade } from './downgrade.js';
-import { FdbEvents } from './fdb-events.js';
-import { Polling } from './polling.js';
+import { CaptureRing } from '../exchange/capture-ring.js';
+import { Counters, G_BUSY_RATIO, G_DROPS_DECAP } from '../exchange/counters.js';
+import { DROP } from '../exchange/drop-reason.js';
+import { FdbEvents } from '../exchange/fdb-events.js';
+import { type OffloadName, Offloads, refusalText } from '../exchange/offloads.js';
 import {
   type Answer,
   type CaptureChange,
@@ -41,7 +28,20 @@ import {
   type Report,
   type Request,
   type WorkerInit,
-} from './protocol.js';
+} from '../exchange/protocol.js';
+import { EPOCH_MS, makeClock, NOW_MS, secondOf, tickOf } from '../fdb/clock.js';
+import type { PeerTable } from '../fdb/peer-table.js';
+import { noteRingsOf } from '../fdb/replication.js';
+import { Tables } from '../fdb/tables.js';
+import { DgramPort } from '../port/dgram.js';
+import { FlowMaps } from '../port/flow-maps.js';
+import { MemoryOverlay, MemoryUnderlay } from '../port/memory.js';
+import type { UnderlayPort } from '../port/port.js';
+import { TapPort } from '../port/tap.js';
+import { UdpPort } from '../port/udp.js';
+import { Applier, Refusal } from './apply.js';
+import { Downgrade } from './downgrade.js';
+import { Polling } from './polling.js';
 import { WAIT_NOW_MS, WAIT_WAITED_MS, WaitSet } from './wait-set.js';
 
 /** Longest wait, ms: housekeeping is due this often, and a thread that is told to exit does so this soon. */

@@ -5,9 +5,8 @@
  * Used by the handle and by what settles changes that failed half-way. Knows no VNI and no peer.
  */
 import { NOTE_RING_LEN } from '../abi/limits.js';
-import type { Counters } from '../stats/counters.js';
-import type { FdbReport } from './fdb-events.js';
-import { beingRestarted, type Log, WorkerLink } from './link.js';
+import type { Counters } from '../exchange/counters.js';
+import type { FdbReport } from '../exchange/fdb-events.js';
 import {
   type Answer,
   type Change,
@@ -16,7 +15,8 @@ import {
   type ProbeNonce,
   type UnderlayInit,
   type WorkerInit,
-} from './protocol.js';
+} from '../exchange/protocol.js';
+import { beingRestarted, type Log, WorkerLink } from './link.js';
 
 export interface WorkersOptions {
   engine: Engine;

@@ -2,8 +2,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { pino } from 'pino';
 import t from 'tap';
 import { type CaptureOptions, Captures } from '../../src/capture/captures.js';
-import { CaptureRing, createCaptureRing } from '../../src/frame/capture-ring.js';
-import { DataPlaneError } from '../../src/worker/data-plane.js';
+import { CaptureRing, createCaptureRing } from '../../src/exchange/capture-ring.js';
+import { DataPlaneError } from '../../src/exchange/data-plane.js';
 import { eventually } from '../support/wait.js';
 
 const OVERLAY: CaptureOptions = { vni: 100, point: 'overlay', snapLen: 1000 };

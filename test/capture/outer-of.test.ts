@@ -1,6 +1,6 @@
 import t from 'tap';
 import { outerOf, type Peer } from '../../src/capture/outer-of.js';
-import type { Captured } from '../../src/frame/capture-ring.js';
+import type { Captured } from '../../src/exchange/capture-ring.js';
 import { formatIpAddress, parseIpAddress } from '../../src/wire/ip-address.js';
 
 const NOTHING = { tos: 4, ttl: 63, len: 0, bytes: new Uint8Array(0) };

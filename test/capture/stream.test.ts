@@ -5,7 +5,7 @@ import t from 'tap';
 import { Encoder, type EncoderOptions } from '../../src/capture/encoder.js';
 import type { PacketQueue } from '../../src/capture/queue.js';
 import { CaptureStream } from '../../src/capture/stream.js';
-import type { Captured } from '../../src/frame/capture-ring.js';
+import type { Captured } from '../../src/exchange/capture-ring.js';
 import { parseIpAddress } from '../../src/wire/ip-address.js';
 import { missingTool } from '../support/tool.js';
 import { eventually } from '../support/wait.js';

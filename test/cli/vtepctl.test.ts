@@ -7,8 +7,8 @@ import {
   P_TX_FRAMES,
   V_DROPS_ENCAP,
   V_TAP_RX_FRAMES,
-} from '../../src/stats/counters.js';
-import { DROP } from '../../src/stats/drop-reason.js';
+} from '../../src/exchange/counters.js';
+import { DROP } from '../../src/exchange/drop-reason.js';
 import { controlOverPlainDataPlane, STARTED_MS } from '../support/control.js';
 import { socketPath } from '../support/socket-path.js';
 import { type Result, runVtepctl } from '../support/vtepctl.js';

@@ -1,6 +1,6 @@
 import t from 'tap';
 import { escaped, exposition, type Family, peerSamples, sample } from '../../src/control/exposition.js';
-import { P_TX_FRAMES, PEER_ROW } from '../../src/stats/counters.js';
+import { P_TX_FRAMES, PEER_ROW } from '../../src/exchange/counters.js';
 import { manyPeers } from '../support/many-peers.js';
 
 t.test('values of labels', async (t) => {

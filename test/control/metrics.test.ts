@@ -28,8 +28,8 @@ import {
   V_TOO_BIG_DROP,
   V_TOO_BIG_FRAGMENT,
   V_TOO_BIG_ICMP,
-} from '../../src/stats/counters.js';
-import { DROP } from '../../src/stats/drop-reason.js';
+} from '../../src/exchange/counters.js';
+import { DROP } from '../../src/exchange/drop-reason.js';
 import { controlOverPlainDataPlane } from '../support/control.js';
 import { assertIdentity, Metrics } from '../support/metrics.js';
 

@@ -4,7 +4,7 @@ import t from 'tap';
 import { countersText } from '../../src/control/counters.js';
 import { createMetrics } from '../../src/control/metrics.js';
 import { textStream } from '../../src/control/text-stream.js';
-import { P_TX_BYTES, PEER_ROW } from '../../src/stats/counters.js';
+import { P_TX_BYTES, PEER_ROW } from '../../src/exchange/counters.js';
 import { ManyPeers, STATUS_OF_MANY } from '../support/many-peers.js';
 
 const SIZE = { vnis: 16, peers: 1000 };

@@ -13,14 +13,14 @@ import {
 } from '../../src/abi/limits.js';
 import { Backlog } from '../../src/datapath/backlog.js';
 import { MESSAGE_COST, VNI_SHARE } from '../../src/datapath/encap.js';
-import { MemoryOverlay } from '../../src/port/memory.js';
 import {
   V_FLOODED_BROADCAST,
   V_REPLICATED,
   V_TAP_RX_FRAMES,
   V_TOO_BIG_ICMP,
-} from '../../src/stats/counters.js';
-import { packPeers } from '../../src/worker/protocol.js';
+} from '../../src/exchange/counters.js';
+import { packPeers } from '../../src/exchange/protocol.js';
+import { MemoryOverlay } from '../../src/port/memory.js';
 import { arpFrame, BROADCAST, ipv4Frame, macNumber, macParts, TCP, UDP } from '../support/frames.js';
 import { MemoryPlane, packAddress, random } from '../support/memory-plane.js';
 

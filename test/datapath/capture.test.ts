@@ -1,6 +1,6 @@
 import t from 'tap';
 import { FRAME_NEEDS_CSUM, GSO_TCPV4 } from '../../src/abi/batch.js';
-import { type Captured, CaptureRing, createCaptureRing } from '../../src/frame/capture-ring.js';
+import { type Captured, CaptureRing, createCaptureRing } from '../../src/exchange/capture-ring.js';
 import { arpFrame, BROADCAST, ipv4Frame, macNumber, TCP } from '../support/frames.js';
 import { concat } from '../support/hex.js';
 import { MemoryPlane, vxlanHeader } from '../support/memory-plane.js';

@@ -9,8 +9,8 @@ import {
   V_MOVED,
   V_TAP_TX_BYTES,
   V_TAP_TX_FRAMES,
-} from '../../src/stats/counters.js';
-import type { DropReason } from '../../src/stats/drop-reason.js';
+} from '../../src/exchange/counters.js';
+import type { DropReason } from '../../src/exchange/drop-reason.js';
 import { formatMac } from '../../src/wire/mac.js';
 import {
   arpFrame,

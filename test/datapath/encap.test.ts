@@ -1,5 +1,4 @@
 import t from 'tap';
-import { MemoryOverlay } from '../../src/port/memory.js';
 import {
   V_FLOODED_BROADCAST,
   V_FLOODED_MULTICAST,
@@ -7,7 +6,8 @@ import {
   V_REPLICATED,
   V_TAP_RX_BYTES,
   V_TAP_RX_FRAMES,
-} from '../../src/stats/counters.js';
+} from '../../src/exchange/counters.js';
+import { MemoryOverlay } from '../../src/port/memory.js';
 import { arpFrame, BROADCAST, ethernet, ipv4Frame, macNumber, macParts } from '../support/frames.js';
 import { concat } from '../support/hex.js';
 import { MemoryPlane, PendingUnderlay, vxlanHeader } from '../support/memory-plane.js';

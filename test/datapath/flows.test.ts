@@ -1,6 +1,5 @@
 import t from 'tap';
 import { Flows, LEASE_MS } from '../../src/datapath/flows.js';
-import { COUNT_CELLS, type FlowPort, type FlowRow, FROM_STATION, TO_STATION } from '../../src/port/port.js';
 import {
   P_LAST_SEEN_MS,
   P_RX_BYTES,
@@ -9,8 +8,9 @@ import {
   P_TX_FRAMES,
   V_TAP_RX_FRAMES,
   V_TAP_TX_BYTES,
-} from '../../src/stats/counters.js';
-import { isForwarding } from '../../src/worker/protocol.js';
+} from '../../src/exchange/counters.js';
+import { isForwarding } from '../../src/exchange/protocol.js';
+import { COUNT_CELLS, type FlowPort, type FlowRow, FROM_STATION, TO_STATION } from '../../src/port/port.js';
 import { ipv4Frame, macNumber, macParts } from '../support/frames.js';
 import { concat } from '../support/hex.js';
 import { MemoryPlane, sourceRow, vxlanHeader } from '../support/memory-plane.js';

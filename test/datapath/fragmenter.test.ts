@@ -9,7 +9,7 @@ import {
   V_TAP_RX_BYTES,
   V_TAP_RX_FRAMES,
   V_TOO_BIG_FRAGMENT,
-} from '../../src/stats/counters.js';
+} from '../../src/exchange/counters.js';
 import { ipv4Frame, macNumber, macParts, onesSum, type PacketOptions } from '../support/frames.js';
 import { concat, hex } from '../support/hex.js';
 import { MemoryPlane, PendingUnderlay, vxlanHeader } from '../support/memory-plane.js';

@@ -8,7 +8,7 @@ import {
   V_TOO_BIG_DROP,
   V_TOO_BIG_FRAGMENT,
   V_TOO_BIG_ICMP,
-} from '../../src/stats/counters.js';
+} from '../../src/exchange/counters.js';
 import { arpFrame, BROADCAST, ipv4Frame, macNumber, macParts, TCP, UDP } from '../support/frames.js';
 import { concat } from '../support/hex.js';
 import { MemoryPlane, PendingUnderlay, random, sourceRow, vxlanHeader } from '../support/memory-plane.js';

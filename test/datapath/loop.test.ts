@@ -1,6 +1,6 @@
 import t from 'tap';
 import { WAY_IN, WAY_OTHER, WAY_OUT } from '../../src/datapath/loop.js';
-import { G_HEARTBEAT_MS, V_TAP_RX_FRAMES, V_TAP_TX_FRAMES } from '../../src/stats/counters.js';
+import { G_HEARTBEAT_MS, V_TAP_RX_FRAMES, V_TAP_TX_FRAMES } from '../../src/exchange/counters.js';
 import { arpFrame, BROADCAST, ipv4Frame } from '../support/frames.js';
 import { MemoryPlane } from '../support/memory-plane.js';
 

@@ -1,7 +1,7 @@
 /** What a SYN announces, lowered to what the path carries, in both directions. */
 import t from 'tap';
 import { FRAME_NEEDS_CSUM } from '../../src/abi/batch.js';
-import { V_MSS_CLAMPED } from '../../src/stats/counters.js';
+import { V_MSS_CLAMPED } from '../../src/exchange/counters.js';
 import {
   ipv4Frame,
   ipv6Frame,

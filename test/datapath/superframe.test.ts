@@ -3,7 +3,6 @@
  */
 import t from 'tap';
 import { FRAME_NEEDS_CSUM, GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4 } from '../../src/abi/batch.js';
-import type { Superframe } from '../../src/port/memory.js';
 import {
   P_TX_BYTES,
   P_TX_FRAMES,
@@ -11,7 +10,8 @@ import {
   V_REPLICATED,
   V_TAP_RX_BYTES,
   V_TAP_RX_FRAMES,
-} from '../../src/stats/counters.js';
+} from '../../src/exchange/counters.js';
+import type { Superframe } from '../../src/port/memory.js';
 import { BROADCAST, ipv4Frame, ipv6Frame, type PacketOptions, TCP, UDP } from '../support/frames.js';
 import { concat, patched } from '../support/hex.js';
 import { MemoryPlane, vxlanHeader } from '../support/memory-plane.js';

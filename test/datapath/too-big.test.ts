@@ -10,7 +10,7 @@ import {
   V_TOO_BIG_DROP,
   V_TOO_BIG_FRAGMENT,
   V_TOO_BIG_ICMP,
-} from '../../src/stats/counters.js';
+} from '../../src/exchange/counters.js';
 import {
   BROADCAST,
   ethernet,

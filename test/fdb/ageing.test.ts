@@ -1,5 +1,5 @@
 import t from 'tap';
-import { V_AGED, V_FDB_DYNAMIC } from '../../src/stats/counters.js';
+import { V_AGED, V_FDB_DYNAMIC } from '../../src/exchange/counters.js';
 import { macNumber, macParts } from '../support/frames.js';
 import { MemoryPlane } from '../support/memory-plane.js';
 

@@ -8,7 +8,7 @@ import {
   V_FDB_STATIC,
   V_LEARNED,
   V_MOVED,
-} from '../../src/stats/counters.js';
+} from '../../src/exchange/counters.js';
 import { macNumber, macParts } from '../support/frames.js';
 import { dropIndex, LEARNED_ROWS, MemoryPlane, random, sourceRow } from '../support/memory-plane.js';
 

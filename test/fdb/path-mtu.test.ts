@@ -1,8 +1,8 @@
 /** What a path carries, as routes and reports have it, and what frames are judged by. */
 import t from 'tap';
+import { P_PATH_MTU } from '../../src/exchange/counters.js';
+import { packPeers } from '../../src/exchange/protocol.js';
 import { REPORT_LIFE_S } from '../../src/fdb/path-mtu.js';
-import { P_PATH_MTU } from '../../src/stats/counters.js';
-import { packPeers } from '../../src/worker/protocol.js';
 import { LEARNED_ROWS, MAX_PEERS, MemoryPlane, sourceRow } from '../support/memory-plane.js';
 
 const ANY_PORT = 0;

@@ -1,9 +1,9 @@
 /** Replicas of the FDB: several data planes in memory that tell each other what they hear. */
 import t from 'tap';
+import { P_FDB_DYNAMIC, V_FDB_DYNAMIC, V_LEARNED, V_MOVED } from '../../src/exchange/counters.js';
+import type { VniPolicy } from '../../src/exchange/protocol.js';
 import { NOTE_WORDS } from '../../src/fdb/note-ring.js';
 import { noteRingsOf } from '../../src/fdb/replication.js';
-import { P_FDB_DYNAMIC, V_FDB_DYNAMIC, V_LEARNED, V_MOVED } from '../../src/stats/counters.js';
-import type { VniPolicy } from '../../src/worker/protocol.js';
 import { macNumber, macParts } from '../support/frames.js';
 import { MemoryPlane, random, sourceRow } from '../support/memory-plane.js';
 

@@ -7,8 +7,8 @@ import {
   type FdbFilter,
   type PeerAddress,
   type PeerState,
-} from '../../src/worker/data-plane.js';
-import type { MacParts } from '../../src/worker/protocol.js';
+} from '../../src/exchange/data-plane.js';
+import type { MacParts } from '../../src/exchange/protocol.js';
 import type { PlainDataPlane } from './data-plane.js';
 
 export class PlainConfiguration implements Configuration {

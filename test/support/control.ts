@@ -4,9 +4,9 @@ import { pino } from 'pino';
 import { readPeerBody, readVniBody } from '../../src/config/body.js';
 import type { Capture, Finding, PeerProbe, ProbeProgress } from '../../src/control/deps.js';
 import { buildServer, type ControlDeps, type StatusInfo } from '../../src/control/server.js';
-import { Events } from '../../src/events.js';
+import { DataPlaneError, type PeerAddress } from '../../src/exchange/data-plane.js';
+import { Events } from '../../src/exchange/events.js';
 import { makeIpAddress, parseIpAddress } from '../../src/wire/ip-address.js';
-import { DataPlaneError, type PeerAddress } from '../../src/worker/data-plane.js';
 import { PlainConfiguration } from './configuration.js';
 import { PlainDataPlane } from './data-plane.js';
 

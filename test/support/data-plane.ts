@@ -13,8 +13,7 @@ import {
   V_FDB_DYNAMIC,
   V_FDB_STATIC,
   VNI_ROW,
-} from '../../src/stats/counters.js';
-import { formatMac, parseMac } from '../../src/wire/mac.js';
+} from '../../src/exchange/counters.js';
 import {
   type DataPlane,
   DataPlaneError,
@@ -26,8 +25,9 @@ import {
   type VniRows,
   type VniSnapshot,
   type VniState,
-} from '../../src/worker/data-plane.js';
-import type { MacParts } from '../../src/worker/protocol.js';
+} from '../../src/exchange/data-plane.js';
+import type { MacParts } from '../../src/exchange/protocol.js';
+import { formatMac, parseMac } from '../../src/wire/mac.js';
 
 const ROWS = 64;
 

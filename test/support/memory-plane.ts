@@ -7,24 +7,24 @@ import type { Batch } from '../../src/abi/batch.js';
 import { BATCH_CAP, PEER_ROW_LEN } from '../../src/abi/limits.js';
 import { Capture, CapturedOverlay, CapturedUnderlay } from '../../src/datapath/capture.js';
 import { Loop } from '../../src/datapath/loop.js';
-import { type Clock, EPOCH_MS, makeClock, NOW_MS } from '../../src/fdb/clock.js';
-import type { NoteRings } from '../../src/fdb/replication.js';
-import { Tables } from '../../src/fdb/tables.js';
-import { CaptureRing } from '../../src/frame/capture-ring.js';
-import { MemoryOverlay, MemoryUnderlay } from '../../src/port/memory.js';
-import { STATUS_PENDING } from '../../src/port/port.js';
-import * as layout from '../../src/stats/counters.js';
-import { DROP, DROP_REASONS, type DropReason } from '../../src/stats/drop-reason.js';
-import { parseIpAddress } from '../../src/wire/ip-address.js';
-import { Applier } from '../../src/worker/apply.js';
-import { FdbEvents } from '../../src/worker/fdb-events.js';
+import { CaptureRing } from '../../src/exchange/capture-ring.js';
+import * as layout from '../../src/exchange/counters.js';
+import { DROP, DROP_REASONS, type DropReason } from '../../src/exchange/drop-reason.js';
+import { FdbEvents } from '../../src/exchange/fdb-events.js';
 import {
   type Answer,
   type Change,
   type PackedAddress,
   packPeers,
   type VniPolicy,
-} from '../../src/worker/protocol.js';
+} from '../../src/exchange/protocol.js';
+import { type Clock, EPOCH_MS, makeClock, NOW_MS } from '../../src/fdb/clock.js';
+import type { NoteRings } from '../../src/fdb/replication.js';
+import { Tables } from '../../src/fdb/tables.js';
+import { MemoryOverlay, MemoryUnderlay } from '../../src/port/memory.js';
+import { STATUS_PENDING } from '../../src/port/port.js';
+import { parseIpAddress } from '../../src/wire/ip-address.js';
+import { Applier } from '../../src/worker/apply.js';
 import { concat } from './hex.js';
 
 const { Counters } = layout;
@@ -249,7 +249,7 @@ export class MemoryPlane {
     return Object.fromEntries(entries.filter(([, count]) => count !== 0));
   }
 
-  /** The sums of both sides of the identity (`stats/counters.ts`), over every peer row that the VNI has. */
+  /** The sums of both sides of the identity (`exchange/counters.ts`), over every peer row that the VNI has. */
   identity(vniIdx: number): { encap: [number, number]; decap: [number, number] } {
     let tx = 0;
     let rx = 0;

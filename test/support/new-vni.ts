@@ -1,5 +1,5 @@
 /** VNIs and peers as a handle is told of them, for tests of a data plane without TAPs. */
-import type { NewPeer } from '../../src/worker/data-plane.js';
+import type { NewPeer } from '../../src/exchange/data-plane.js';
 import type { NewVni } from '../../src/worker/handle.js';
 import { POLICY, packAddress, TAP_MAC } from './memory-plane.js';
 

@@ -3,7 +3,7 @@
  * the hosts of `two-hosts.ts`.
  */
 import type { Test } from 'tap';
-import type { OffloadName } from '../../src/stats/offloads.js';
+import type { OffloadName } from '../../src/exchange/offloads.js';
 import { assertIdentity } from './metrics.js';
 import { assertPing, assertTransferWhile } from './traffic.js';
 import { FAR_VM, offloadsOf, type TwoHosts } from './two-hosts.js';

@@ -26,7 +26,7 @@ export class Refusal {
     if (later) this.env.REFUSE_FROM = this.#from;
   }
 
-  /** @param errors by name of the offload (src/stats/offloads.ts) @param later from `begin` on, not from the start */
+  /** @param errors by name of the offload (src/exchange/offloads.ts) @param later from `begin` on, not from the start */
   static async of(t: Test, errors: Record<string, ErrorName>, later = false): Promise<Refusal> {
     const dir = mkdtempSync(join(tmpdir(), 'vtepd-refusal-'));
     t.teardown(() => rmSync(dir, { recursive: true, force: true }));

@@ -3,7 +3,7 @@
  * Has the kernel refuse offloads to one process: put in front of libc by LD_PRELOAD, it answers what asks for them
  * itself, and passes on the rest.
  *
- *   REFUSE       NAME=ERRNO, several with commas between; names as in src/stats/offloads.ts
+ *   REFUSE       NAME=ERRNO, several with commas between; names as in src/exchange/offloads.ts
  *   REFUSE_FROM  a file: refuses from when it is there; not set: from the start
  *   REFUSE_LOG   a file, to which a byte is appended for each refusal
  */

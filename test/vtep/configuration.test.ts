@@ -2,15 +2,15 @@
 import t from 'tap';
 import { parseConfig } from '../../src/config/file.js';
 import { mergeSettings } from '../../src/config/merge.js';
-import { Events } from '../../src/events.js';
+import { DataPlaneError, type DataPlaneErrorCode } from '../../src/exchange/data-plane.js';
+import { Events } from '../../src/exchange/events.js';
+import type { MacParts, VniPolicy } from '../../src/exchange/protocol.js';
 import { silentLogger } from '../../src/log.js';
 import { NO_STATE } from '../../src/state/state.js';
 import { LiveConfiguration, type StateStore } from '../../src/vtep/configuration.js';
 import type { Overlay } from '../../src/vtep/overlay.js';
 import { formatMac } from '../../src/wire/mac.js';
-import { DataPlaneError, type DataPlaneErrorCode } from '../../src/worker/data-plane.js';
 import type { Handle } from '../../src/worker/handle.js';
-import type { MacParts, VniPolicy } from '../../src/worker/protocol.js';
 
 const settings = (text: string) => mergeSettings([parseConfig(text, 'v.yaml')], false);
 const MAC = { high: 0x0200, low: 1 };

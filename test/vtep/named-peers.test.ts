@@ -1,7 +1,7 @@
 /** Names of a zone of the test's, over a configuration that only notes what it is asked to follow. */
 import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
-import { Events, type VtepEvent } from '../../src/events.js';
+import { Events, type VtepEvent } from '../../src/exchange/events.js';
 import { silentLogger } from '../../src/log.js';
 import { type Following, NamedPeers, type PeerLists } from '../../src/vtep/named-peers.js';
 import { eventually } from '../support/wait.js';

@@ -4,7 +4,8 @@ import t from 'tap';
 import { loadShim } from '../../src/abi/binding.js';
 import type { PeerSettings, VniSettings } from '../../src/config/settings.js';
 import { standardSettings } from '../../src/config/vni-words.js';
-import { Events } from '../../src/events.js';
+import { DataPlaneError, type NewPeer } from '../../src/exchange/data-plane.js';
+import { Events } from '../../src/exchange/events.js';
 import { HostError } from '../../src/host/host-error.js';
 import type { OverlayDeviceSpec } from '../../src/host/overlay-device.js';
 import type { OverlayDevices } from '../../src/host/overlay-devices.js';
@@ -14,7 +15,6 @@ import { PathCare } from '../../src/path-care.js';
 import { Overlay } from '../../src/vtep/overlay.js';
 import { Warnings } from '../../src/vtep/warnings.js';
 import { parseIpAddress } from '../../src/wire/ip-address.js';
-import { DataPlaneError, type NewPeer } from '../../src/worker/data-plane.js';
 import type { Handle } from '../../src/worker/handle.js';
 
 const peer = (host: string): PeerSettings => ({ host, port: 4789, flood: true });

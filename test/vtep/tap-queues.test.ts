@@ -1,7 +1,7 @@
 import t from 'tap';
-import { Counters, V_TAP_QUEUE_DROPPED } from '../../src/stats/counters.js';
+import { Counters, V_TAP_QUEUE_DROPPED } from '../../src/exchange/counters.js';
+import type { VniState } from '../../src/exchange/data-plane.js';
 import { TapQueues } from '../../src/vtep/tap-queues.js';
-import type { VniState } from '../../src/worker/data-plane.js';
 
 t.test('frames that were dropped at a TAP’s queue since its VNI came up', async (t) => {
   const dropped = new Map([

@@ -1,6 +1,6 @@
 import { pino } from 'pino';
 import t from 'tap';
-import { Events } from '../../src/events.js';
+import { Events } from '../../src/exchange/events.js';
 import { Warnings } from '../../src/vtep/warnings.js';
 
 t.test('said once, and shown until the last VNI that it is about has gone', async (t) => {

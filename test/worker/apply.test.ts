@@ -7,11 +7,11 @@ import {
   V_FDB_DYNAMIC,
   V_FDB_STATIC,
   V_TAP_RX_FRAMES,
-} from '../../src/stats/counters.js';
+} from '../../src/exchange/counters.js';
+import { itemsOf } from '../../src/exchange/fdb-page.js';
+import { type Answer, packPeers, type TunnelInit, type VniPolicy } from '../../src/exchange/protocol.js';
 import { Applier } from '../../src/worker/apply.js';
-import { itemsOf } from '../../src/worker/fdb-page.js';
 import type { Filter } from '../../src/worker/jobs.js';
-import { type Answer, packPeers, type TunnelInit, type VniPolicy } from '../../src/worker/protocol.js';
 import { arpFrame, BROADCAST, macNumber, macParts } from '../support/frames.js';
 import { LEARNED_ROWS, MemoryPlane, PendingUnderlay, POLICY } from '../support/memory-plane.js';
 

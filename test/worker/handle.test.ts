@@ -6,10 +6,10 @@ import {
   V_FDB_DYNAMIC,
   V_FDB_STATIC,
   V_LEARNED,
-} from '../../src/stats/counters.js';
-import { Offloads } from '../../src/stats/offloads.js';
+} from '../../src/exchange/counters.js';
+import { Offloads } from '../../src/exchange/offloads.js';
+import type { MacParts } from '../../src/exchange/protocol.js';
 import { Handle } from '../../src/worker/handle.js';
-import type { MacParts } from '../../src/worker/protocol.js';
 import { macNumber, macParts } from '../support/frames.js';
 import { POLICY } from '../support/memory-plane.js';
 import { newPeer, newVni } from '../support/new-vni.js';

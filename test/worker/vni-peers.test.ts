@@ -1,5 +1,5 @@
 import t from 'tap';
-import type { NewPeer } from '../../src/worker/data-plane.js';
+import type { NewPeer } from '../../src/exchange/data-plane.js';
 import { RowAllocator } from '../../src/worker/rows.js';
 import { VniPeers } from '../../src/worker/vni-peers.js';
 import { packAddress } from '../support/memory-plane.js';

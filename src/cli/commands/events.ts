@@ -2,7 +2,7 @@
 import type { Readable } from 'node:stream';
 import { createParser } from 'eventsource-parser';
 import { oneOf, parseVni, wholeNumber } from '../../config/values.js';
-import { EVENT_TYPES } from '../../events.js';
+import { EVENT_TYPES } from '../../exchange/events.js';
 import type { VtepEvent } from '../answers.js';
 import { type Declare, option, Refusal, type Session } from '../session.js';
 import { eventText } from '../vtepctl-text.js';

@@ -6,7 +6,12 @@
 import { PassThrough, pipeline, Readable } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
 import { oneOf, parseVni } from '../../config/values.js';
-import { EVENT_TYPES, type EventSubscription, type StampedEvent, type VtepEvent } from '../../events.js';
+import {
+  EVENT_TYPES,
+  type EventSubscription,
+  type StampedEvent,
+  type VtepEvent,
+} from '../../exchange/events.js';
 import { guardedAnswers, media } from '../answers.js';
 import type { ControlDeps } from '../deps.js';
 import { ApiError } from '../errors.js';

@@ -4,8 +4,8 @@
  */
 import type { FastifyInstance } from 'fastify';
 import { wholeNumber } from '../../config/values.js';
+import { DataPlaneError } from '../../exchange/data-plane.js';
 import { formatMac } from '../../wire/mac.js';
-import { DataPlaneError } from '../../worker/data-plane.js';
 import { guardedAnswers, json, nothing, OF_BODIES, OF_CHANGES, OF_DATA_PLANE, problems } from '../answers.js';
 import type { Changes } from '../changes.js';
 import type { ControlDeps } from '../deps.js';

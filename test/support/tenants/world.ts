@@ -14,9 +14,9 @@
 
 import { FRAME_NEEDS_CSUM } from '../../../src/abi/batch.js';
 import { SLOT_MAX_LEN } from '../../../src/abi/limits.js';
+import { type Captured, CaptureRing, createCaptureRing } from '../../../src/exchange/capture-ring.js';
 import { NOTE_WORDS } from '../../../src/fdb/note-ring.js';
 import { noteRingsOf } from '../../../src/fdb/replication.js';
-import { type Captured, CaptureRing, createCaptureRing } from '../../../src/frame/capture-ring.js';
 import {
   MemoryOverlay,
   MemoryUnderlay,

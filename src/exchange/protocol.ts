@@ -13,7 +13,7 @@ export interface WorkerInit {
   engine: Engine;
   /** Which of the workers this is, from 0. */
   index: number;
-  /** Counter block (`stats/counters.ts`). */
+  /** Counter block (`exchange/counters.ts`). */
   counters: SharedArrayBuffer;
   /** Peer rows, 32 bytes each (`struct peer_row`). */
   peers: SharedArrayBuffer;
@@ -25,7 +25,7 @@ export interface WorkerInit {
   waitFd: number;
   wakeFd: number;
   underlay: UnderlayInit;
-  /** Which offloads are in use (`stats/offloads.ts`), by all threads. */
+  /** Which offloads are in use (`exchange/offloads.ts`), by all threads. */
   offloads: SharedArrayBuffer;
   /** Reserved bits set: drop (true), or count and go on. */
   strictHeader: boolean;
@@ -219,7 +219,7 @@ export type Change =
   | { op: 'path.report'; row: Int32Array; mtu: number }
   /** Somebody wants to be told of changes of the FDB, by reports; or nobody any more. */
   | { op: 'events'; on: boolean }
-  /** Packets are taken down into this ring (`frame/capture-ring.ts`), each worker's own; or no more. `vniIdx` −1: of all VNIs. */
+  /** Packets are taken down into this ring (`exchange/capture-ring.ts`), each worker's own; or no more. `vniIdx` −1: of all VNIs. */
   | ({ op: 'capture'; on: boolean } & CaptureChange)
   /** After a crash: count what the predecessor left in the FDB and drop what this configuration does not know. */
   | { op: 'fdb.adopt' }

@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import t from 'tap';
-import * as layout from '../../src/stats/counters.js';
-import { DROP_REASON_COUNT } from '../../src/stats/drop-reason.js';
+import * as layout from '../../src/exchange/counters.js';
+import { DROP_REASON_COUNT } from '../../src/exchange/drop-reason.js';
 
 const { Counters, GLOBAL_ROW, PEER_ROW, VNI_ROW } = layout;
 

@@ -1,5 +1,12 @@
 import t from 'tap';
-import { DECAP, DROP, DROP_REASON_COUNT, DROP_REASONS, ENCAP, STRAY } from '../../src/stats/drop-reason.js';
+import {
+  DECAP,
+  DROP,
+  DROP_REASON_COUNT,
+  DROP_REASONS,
+  ENCAP,
+  STRAY,
+} from '../../src/exchange/drop-reason.js';
 
 /** The contract with dashboards: names may be added, never changed. */
 const NAMES = [

@@ -83,7 +83,7 @@ export class DataPlaneError extends Error {
 
 /** Numbers of one VNI, of each worker taken at one moment between two batches. Index of a reason as in DROP_REASONS. */
 export interface VniSnapshot {
-  /** Cells of the VNI's row: read with the V_ offsets of `stats/counters.ts`. */
+  /** Cells of the VNI's row: read with the V_ offsets of `exchange/counters.ts`. */
   vni: Float64Array;
   /** One per configured peer, then the row of unknown sources (peer undefined): read with the P_ offsets. */
   peers: { peer: PeerState | undefined; row: Float64Array }[];

@@ -5,7 +5,7 @@ import {
   type CaptureNote,
   CaptureRing,
   createCaptureRing,
-} from '../../src/frame/capture-ring.js';
+} from '../../src/exchange/capture-ring.js';
 import { random } from '../support/memory-plane.js';
 
 const NOTE: CaptureNote = {

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { FdbEventReader, type FdbReport } from '../../src/worker/fdb-events.js';
+import { FdbEventReader, type FdbReport } from '../../src/exchange/fdb-events.js';
 import { arpFrame, BROADCAST, macNumber } from '../support/frames.js';
 import { MemoryPlane } from '../support/memory-plane.js';
 

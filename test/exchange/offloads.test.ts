@@ -1,5 +1,5 @@
 import t from 'tap';
-import { OFFLOADS, Offloads, refusalText } from '../../src/stats/offloads.js';
+import { OFFLOADS, Offloads, refusalText } from '../../src/exchange/offloads.js';
 
 const EIO = -5;
 const EINVAL = -22;

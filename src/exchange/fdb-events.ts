@@ -12,9 +12,10 @@
  * Replicas of the FDB hold the same entries, so the first worker tells of them; its counters count the same. Who misses a
  * destination knows that alone: every worker tells of misses, and of each MAC once a second.
  */
-import type { VtepEvent } from '../events.js';
+
 import type { Fdb, FdbWatch } from '../fdb/fdb.js';
 import { formatMac } from '../wire/mac.js';
+import type { VtepEvent } from './events.js';
 
 /** Events of one report at most. */
 const ROWS = 256;

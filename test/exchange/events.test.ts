@@ -1,6 +1,11 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import t from 'tap';
-import { type EventSubscription, Events, type StampedEvent, type VtepEvent } from '../src/events.js';
+import {
+  type EventSubscription,
+  Events,
+  type StampedEvent,
+  type VtepEvent,
+} from '../../src/exchange/events.js';
 
 const AT_MS = Date.UTC(2026, 0, 2, 3, 4, 5, 678);
 
