@@ -16,12 +16,11 @@ const SRC = new URL('../src/', import.meta.url).pathname;
 const MAY_IMPORT: Record<string, readonly string[]> = {
   stats: ['exchange'],
   version: [],
-  fdb: ['wire', 'exchange'],
   'port/port': ['type abi'],
   'port/tunnel': ['abi'],
   'port/probe-sender': ['port/tunnel', 'abi'],
   port: ['port/port', 'port/tunnel', 'wire', 'abi'],
-  datapath: ['fdb', 'port/port', 'wire', 'abi', 'exchange'],
+  datapath: ['port/port', 'wire', 'abi', 'exchange', 'switch/fdb'],
   'worker/rows': [],
   'worker/link': ['abi', 'exchange'],
   'worker/vni-peers': ['type worker/rows', 'exchange'],
@@ -38,7 +37,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'worker/captures',
     'exchange',
   ],
-  worker: ['fdb', 'type port/port', 'port', 'datapath', 'abi', 'exchange'],
+  worker: ['type port/port', 'port', 'datapath', 'abi', 'exchange', 'switch/fdb'],
   resolve: ['wire'],
   'log-limit': ['type log'],
   'peer-names': ['resolve', 'log-limit', 'wire', 'type log', 'type exchange'],
@@ -64,8 +63,9 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   wire: [],
   abi: [],
   log: [],
-  exchange: ['type fdb', 'wire', 'abi'],
+  exchange: ['wire', 'abi', 'type switch/fdb'],
   config: ['wire'],
+  'switch/fdb': ['wire', 'exchange'],
   host: ['resolve', 'wire', 'abi', 'type config'],
   capture: ['wire', 'type log', 'exchange'],
   doctor: ['exchange', 'host'],
@@ -151,7 +151,7 @@ t.test('the rules catch what they are for', (t) => {
   t.notOk(from('wire/udp.ts', 'abi/batch.ts'), 'the lowest layer knows nothing');
   t.notOk(from('control/server.ts', 'worker/worker.ts'), 'the API knows the data plane, not the worker');
   t.notOk(from('worker/worker.ts', 'control/server.ts'), 'nor the worker the API');
-  t.notOk(from('worker/handle.ts', 'fdb/fdb.ts'), 'the handle holds no table');
+  t.notOk(from('worker/handle.ts', 'switch/fdb/fdb.ts'), 'the handle holds no table');
   t.notOk(from('datapath/encap.ts', 'port/tap.ts'), 'the data path knows what a port is, not which');
   t.ok(from('datapath/encap.ts', 'port/port.ts'), 'a contract is for those who use it');
   t.ok(from('control/server.ts', 'exchange/data-plane.ts'));

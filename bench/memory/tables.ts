@@ -5,8 +5,8 @@
 
 import { LEARNED_ROWS, MAX_PEERS, MAX_VNIS, PEER_ROW_LEN } from '../../src/abi/limits.js';
 import { Counters } from '../../src/exchange/counters.js';
-import { Tables } from '../../src/fdb/tables.js';
-import { ACCEPT_PEERS, VLAN_PASS } from '../../src/fdb/vni-table.js';
+import { Tables } from '../../src/switch/fdb/tables.js';
+import { ACCEPT_PEERS, VLAN_PASS } from '../../src/switch/fdb/vni-table.js';
 
 const AF_INET = 2;
 

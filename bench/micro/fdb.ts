@@ -3,9 +3,9 @@
  */
 
 import { BATCH_CAP } from '../../src/abi/limits.js';
-import type { Fdb } from '../../src/fdb/fdb.js';
-import { SLOT_WORDS } from '../../src/fdb/mac-table.js';
-import type { Tables } from '../../src/fdb/tables.js';
+import type { Fdb } from '../../src/switch/fdb/fdb.js';
+import { SLOT_WORDS } from '../../src/switch/fdb/mac-table.js';
+import type { Tables } from '../../src/switch/fdb/tables.js';
 import type { Case } from './suite.js';
 import { MAC_HIGH, makeTables, VNI_IDX } from './world.js';
 

@@ -11,7 +11,7 @@
  */
 
 import { V_MSS_CLAMPED } from '../exchange/counters.js';
-import type { Tables } from '../fdb/tables.js';
+import type { Tables } from '../switch/fdb/tables.js';
 import { put16, updateChecksum } from '../wire/checksum.js';
 import { ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from '../wire/ethernet.js';
 import * as ipv4 from '../wire/ipv4.js';

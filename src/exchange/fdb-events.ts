@@ -13,7 +13,7 @@
  * destination knows that alone: every worker tells of misses, and of each MAC once a second.
  */
 
-import type { Fdb, FdbWatch } from '../fdb/fdb.js';
+import type { Fdb, FdbWatch } from '../switch/fdb/fdb.js';
 import { formatMac } from '../wire/mac.js';
 import type { VtepEvent } from './events.js';
 

@@ -8,7 +8,7 @@
  *
  * A learned peer has no row that the main thread knows of, so each entry brings its address.
  */
-import type { PeerTable } from '../fdb/peer-table.js';
+import type { PeerTable } from '../switch/fdb/peer-table.js';
 import type { MacParts, PackedAddress } from './protocol.js';
 
 const MAC_HIGH = 0;

@@ -1,9 +1,9 @@
 /** What a path carries, as routes and reports have it, and what frames are judged by. */
 import t from 'tap';
-import { P_PATH_MTU } from '../../src/exchange/counters.js';
-import { packPeers } from '../../src/exchange/protocol.js';
-import { REPORT_LIFE_S } from '../../src/fdb/path-mtu.js';
-import { LEARNED_ROWS, MAX_PEERS, MemoryPlane, sourceRow } from '../support/memory-plane.js';
+import { P_PATH_MTU } from '../../../src/exchange/counters.js';
+import { packPeers } from '../../../src/exchange/protocol.js';
+import { REPORT_LIFE_S } from '../../../src/switch/fdb/path-mtu.js';
+import { LEARNED_ROWS, MAX_PEERS, MemoryPlane, sourceRow } from '../../support/memory-plane.js';
 
 const ANY_PORT = 0;
 const NOW_S = 5000;

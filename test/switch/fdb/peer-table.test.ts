@@ -1,8 +1,8 @@
 import t from 'tap';
-import { PEER_ROW_LEN } from '../../src/abi/limits.js';
-import { PeerTable } from '../../src/fdb/peer-table.js';
-import { concat } from '../support/hex.js';
-import { packAddress, random, sourceRow } from '../support/memory-plane.js';
+import { PEER_ROW_LEN } from '../../../src/abi/limits.js';
+import { PeerTable } from '../../../src/switch/fdb/peer-table.js';
+import { concat } from '../../support/hex.js';
+import { packAddress, random, sourceRow } from '../../support/memory-plane.js';
 
 const LEARNED_ROWS = 8;
 const ROWS = 64;

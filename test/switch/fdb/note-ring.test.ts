@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import t from 'tap';
-import { NOTE_WORDS, NoteRing } from '../../src/fdb/note-ring.js';
+import { NOTE_WORDS, NoteRing } from '../../../src/switch/fdb/note-ring.js';
 
 const HEADER_LEN = 128;
 const lengthFor = (notes: number) => HEADER_LEN + notes * NOTE_WORDS * 4;

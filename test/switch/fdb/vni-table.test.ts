@@ -1,6 +1,6 @@
 import t from 'tap';
-import { VniTable } from '../../src/fdb/vni-table.js';
-import { random } from '../support/memory-plane.js';
+import { VniTable } from '../../../src/switch/fdb/vni-table.js';
+import { random } from '../../support/memory-plane.js';
 
 const MAX_VNI = 2 ** 24 - 1;
 

@@ -1,11 +1,11 @@
 /** Replicas of the FDB: several data planes in memory that tell each other what they hear. */
 import t from 'tap';
-import { P_FDB_DYNAMIC, V_FDB_DYNAMIC, V_LEARNED, V_MOVED } from '../../src/exchange/counters.js';
-import type { VniPolicy } from '../../src/exchange/protocol.js';
-import { NOTE_WORDS } from '../../src/fdb/note-ring.js';
-import { noteRingsOf } from '../../src/fdb/replication.js';
-import { macNumber, macParts } from '../support/frames.js';
-import { MemoryPlane, random, sourceRow } from '../support/memory-plane.js';
+import { P_FDB_DYNAMIC, V_FDB_DYNAMIC, V_LEARNED, V_MOVED } from '../../../src/exchange/counters.js';
+import type { VniPolicy } from '../../../src/exchange/protocol.js';
+import { NOTE_WORDS } from '../../../src/switch/fdb/note-ring.js';
+import { noteRingsOf } from '../../../src/switch/fdb/replication.js';
+import { macNumber, macParts } from '../../support/frames.js';
+import { MemoryPlane, random, sourceRow } from '../../support/memory-plane.js';
 
 const ADDRESSES = ['192.0.2.1', '192.0.2.2', '2001:db8::3', '192.0.2.4'];
 const A = macParts('02:00:00:00:00:0a');

@@ -8,9 +8,9 @@ import {
   V_FDB_STATIC,
   V_LEARNED,
   V_MOVED,
-} from '../../src/exchange/counters.js';
-import { macNumber, macParts } from '../support/frames.js';
-import { dropIndex, LEARNED_ROWS, MemoryPlane, random, sourceRow } from '../support/memory-plane.js';
+} from '../../../src/exchange/counters.js';
+import { macNumber, macParts } from '../../support/frames.js';
+import { dropIndex, LEARNED_ROWS, MemoryPlane, random, sourceRow } from '../../support/memory-plane.js';
 
 const ENTRY_EXISTS = dropIndex('entry_exists');
 const A = macParts('02:00:00:00:00:0a');

@@ -1,12 +1,12 @@
 /** Sources that are no peers (`--accept any`): who gets a row, and who gives way. */
 import t from 'tap';
-import { LEARNED_ROWS } from '../../src/abi/limits.js';
-import { G_STRANGERS_EVICTED, V_EVICTED, V_FDB_DYNAMIC } from '../../src/exchange/counters.js';
-import { NOTE_WORDS } from '../../src/fdb/note-ring.js';
-import { noteRingsOf } from '../../src/fdb/replication.js';
-import { Strangers } from '../../src/fdb/strangers.js';
-import { macNumber, macParts } from '../support/frames.js';
-import { MemoryPlane, sourceRow } from '../support/memory-plane.js';
+import { LEARNED_ROWS } from '../../../src/abi/limits.js';
+import { G_STRANGERS_EVICTED, V_EVICTED, V_FDB_DYNAMIC } from '../../../src/exchange/counters.js';
+import { NOTE_WORDS } from '../../../src/switch/fdb/note-ring.js';
+import { noteRingsOf } from '../../../src/switch/fdb/replication.js';
+import { Strangers } from '../../../src/switch/fdb/strangers.js';
+import { macNumber, macParts } from '../../support/frames.js';
+import { MemoryPlane, sourceRow } from '../../support/memory-plane.js';
 
 const ANY = { accept: 'any' } as const;
 /** Rows that a VNI gets when it is the only one. */

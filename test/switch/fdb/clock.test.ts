@@ -1,5 +1,5 @@
 import t from 'tap';
-import { makeClock, NOW_MS, tickOf } from '../../src/fdb/clock.js';
+import { makeClock, NOW_MS, tickOf } from '../../../src/switch/fdb/clock.js';
 
 t.test('a tick is a tenth of a second, and wraps at 32 bits', async (t) => {
   const clock = makeClock();

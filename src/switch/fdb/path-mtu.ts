@@ -13,9 +13,9 @@
  *
  * Owned by the data-plane thread. Time is passed in. Nothing here allocates on a frame's way.
  */
-import { type Counters, P_PATH_MTU } from '../exchange/counters.js';
-import { ETHERNET_LEN } from '../wire/ethernet.js';
-import { ENCAP_LEN } from '../wire/vxlan.js';
+import { type Counters, P_PATH_MTU } from '../../exchange/counters.js';
+import { ETHERNET_LEN } from '../../wire/ethernet.js';
+import { ENCAP_LEN } from '../../wire/vxlan.js';
 import { type PeerTable, ROW_SHIFT } from './peer-table.js';
 import type { VniTable } from './vni-table.js';
 

@@ -1,6 +1,6 @@
 import t from 'tap';
-import { createMacTableBuffer, MacTable } from '../../src/fdb/mac-table.js';
-import { random } from '../support/memory-plane.js';
+import { createMacTableBuffer, MacTable } from '../../../src/switch/fdb/mac-table.js';
+import { random } from '../../support/memory-plane.js';
 
 interface Entry {
   tag: number;

@@ -2,7 +2,7 @@
  * All tables of the data plane, made once and wired together. The worker owns them; encap, decap and the applying
  * of changes borrow them.
  */
-import type { Counters } from '../exchange/counters.js';
+import type { Counters } from '../../exchange/counters.js';
 import { Fdb } from './fdb.js';
 import { PeerLists } from './flood-list.js';
 import { createMacTableBuffer, MacTable } from './mac-table.js';

@@ -1,6 +1,6 @@
 import t from 'tap';
-import { PeerLists } from '../../src/fdb/flood-list.js';
-import { random } from '../support/memory-plane.js';
+import { PeerLists } from '../../../src/switch/fdb/flood-list.js';
+import { random } from '../../support/memory-plane.js';
 
 t.test('lists of VNIs keep apart, removal leaves the others in order', async (t) => {
   const lists = new PeerLists(2);

@@ -27,8 +27,8 @@ import {
   V_FDB_STATIC,
   V_LEARNED,
   V_MOVED,
-} from '../exchange/counters.js';
-import { DROP } from '../exchange/drop-reason.js';
+} from '../../exchange/counters.js';
+import { DROP } from '../../exchange/drop-reason.js';
 import { VictimSearch } from './eviction.js';
 import type { PeerLists } from './flood-list.js';
 import type { MacTable } from './mac-table.js';

@@ -1,7 +1,7 @@
 import t from 'tap';
-import { V_AGED, V_FDB_DYNAMIC } from '../../src/exchange/counters.js';
-import { macNumber, macParts } from '../support/frames.js';
-import { MemoryPlane } from '../support/memory-plane.js';
+import { V_AGED, V_FDB_DYNAMIC } from '../../../src/exchange/counters.js';
+import { macNumber, macParts } from '../../support/frames.js';
+import { MemoryPlane } from '../../support/memory-plane.js';
 
 function fill(plane: MemoryPlane, entries: number, peerIdx: number): void {
   for (let i = 0; i < entries; i++) {
