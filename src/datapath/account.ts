@@ -34,9 +34,9 @@ import {
   V_TAP_TX_FRAMES,
 } from '../exchange/counters.js';
 import { DROP } from '../exchange/drop-reason.js';
-import { FRAME_FIRST_COPY, STATUS_PENDING } from '../port/port.js';
 import { type Clock, NOW_MS } from '../switch/fdb/clock.js';
 import type { Tables } from '../switch/fdb/tables.js';
+import { FRAME_FIRST_COPY, STATUS_PENDING } from '../switch/port/port.js';
 
 /** `flags` column, beside FRAME_FIRST_COPY: why a frame was flooded. */
 export const FRAME_BROADCAST = 1 << 9;

@@ -19,9 +19,9 @@ import {
   type CaptureNote,
   type CaptureRing,
 } from '../exchange/capture-ring.js';
-import type { OverlayPort, UnderlayPort } from '../port/port.js';
 import { type Clock, EPOCH_MS } from '../switch/fdb/clock.js';
 import type { Tables } from '../switch/fdb/tables.js';
+import type { OverlayPort, UnderlayPort } from '../switch/port/port.js';
 import { hasVni, VXLAN_LEN, vni } from '../wire/vxlan.js';
 
 const AF_INET6 = 10;

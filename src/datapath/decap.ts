@@ -15,10 +15,10 @@ import { Batch, FRAME_NEEDS_CSUM } from '../abi/batch.js';
 import { BATCH_CAP } from '../abi/limits.js';
 import { G_STRAY_VNI } from '../exchange/counters.js';
 import { DROP } from '../exchange/drop-reason.js';
-import type { OverlayPort, UnderlayPort } from '../port/port.js';
 import { type Clock, makeClock, tickOf } from '../switch/fdb/clock.js';
 import type { Tables } from '../switch/fdb/tables.js';
 import { ACCEPT_ANY, VLAN_DROP, VLAN_PASS } from '../switch/fdb/vni-table.js';
+import type { OverlayPort, UnderlayPort } from '../switch/port/port.js';
 import {
   ETHERNET_LEN,
   ETHERTYPE_ARP,

@@ -13,9 +13,9 @@
 import { Batch, DF_CLEAR, DF_CLEAR_TOO_BIG, DF_SET, FRAME_NEEDS_CSUM } from '../abi/batch.js';
 import { BATCH_CAP, SOURCE_SOCKETS, VXLAN_HEADROOM } from '../abi/limits.js';
 import { DROP } from '../exchange/drop-reason.js';
-import { FRAME_FIRST_COPY, type OverlayPort, type UnderlayPort } from '../port/port.js';
 import { type Clock, NOW_MS } from '../switch/fdb/clock.js';
 import type { Tables } from '../switch/fdb/tables.js';
+import { FRAME_FIRST_COPY, type OverlayPort, type UnderlayPort } from '../switch/port/port.js';
 import { ETHERTYPE_IPV4, networkEtherType, networkOffset } from '../wire/ethernet.js';
 import { flowHash, flowSeed } from '../wire/flow-hash.js';
 import { PLAIN_IPV4, PROTOCOL_OFF, PROTOCOL_TCP, TOS_OFF } from '../wire/ipv4.js';

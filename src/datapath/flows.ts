@@ -25,6 +25,8 @@ import {
   V_TAP_TX_BYTES,
   V_TAP_TX_FRAMES,
 } from '../exchange/counters.js';
+import { type Clock, NOW_MS } from '../switch/fdb/clock.js';
+import type { Tables } from '../switch/fdb/tables.js';
 import {
   COUNT_CELLS,
   type FlowPort,
@@ -35,9 +37,7 @@ import {
   OUT_BYTES,
   OUT_FRAMES,
   TO_STATION,
-} from '../port/port.js';
-import { type Clock, NOW_MS } from '../switch/fdb/clock.js';
-import type { Tables } from '../switch/fdb/tables.js';
+} from '../switch/port/port.js';
 import { type OuterOptions, tosOption } from './outer-header.js';
 
 /** How long a decision holds at most, ms: so long a firewall that shuts out a peer is not obeyed, and a flow may be reordered once. */

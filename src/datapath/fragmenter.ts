@@ -12,8 +12,8 @@
 
 import { Batch, FRAME_NEEDS_CSUM, GSO_NONE } from '../abi/batch.js';
 import { BATCH_CAP, SLOT_MAX_LEN, VXLAN_HEADROOM } from '../abi/limits.js';
-import { FRAME_FIRST_COPY, type UnderlayPort } from '../port/port.js';
 import type { Tables } from '../switch/fdb/tables.js';
+import { FRAME_FIRST_COPY, type UnderlayPort } from '../switch/port/port.js';
 import { checksum16, pseudoHeaderSumIpv4, put16 } from '../wire/checksum.js';
 import * as ipv4 from '../wire/ipv4.js';
 import { copyHeader, copyLaterHeader, finishHeader, fragmentDataLen } from '../wire/ipv4-fragment.js';

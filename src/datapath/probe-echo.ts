@@ -9,9 +9,9 @@
 
 import { Batch, DF_CLEAR, DF_SET } from '../abi/batch.js';
 import { MAX_PEERS } from '../abi/limits.js';
-import type { UnderlayPort } from '../port/port.js';
 import type { Tables } from '../switch/fdb/tables.js';
 import { TICKS_PER_SECOND } from '../switch/fdb/vni-table.js';
+import type { UnderlayPort } from '../switch/port/port.js';
 import { isArpReply, PROBE_MAC_HIGH } from '../wire/arp.js';
 import { macHigh, macLow } from '../wire/mac.js';
 import {

@@ -9,7 +9,7 @@
  */
 import { Batch } from '../abi/batch.js';
 import { MAX_VNIS } from '../abi/limits.js';
-import type { OverlayPort } from '../port/port.js';
+import type { OverlayPort } from '../switch/port/port.js';
 import { DST_OFF, ETHERTYPE_IPV4, networkEtherType, SRC_OFF, VLAN_OFF } from '../wire/ethernet.js';
 import { isIcmpError, writeFragmentationNeeded } from '../wire/icmp.js';
 import { isIcmpv6Error, writePacketTooBig } from '../wire/icmpv6.js';

@@ -25,8 +25,8 @@
 
 import { type Batch, DF_SET, GSO_NONE, GSO_UDP_L4 } from '../abi/batch.js';
 import { V_TOO_BIG_DROP, V_TOO_BIG_FRAGMENT, V_TOO_BIG_ICMP } from '../exchange/counters.js';
-import type { OverlayPort } from '../port/port.js';
 import type { Tables } from '../switch/fdb/tables.js';
+import type { OverlayPort } from '../switch/port/port.js';
 import { ETHERTYPE_IPV4, ETHERTYPE_IPV6, networkEtherType, networkOffset } from '../wire/ethernet.js';
 import * as ipv4 from '../wire/ipv4.js';
 import * as ipv6 from '../wire/ipv6.js';

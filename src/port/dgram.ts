@@ -14,10 +14,10 @@ import { type Batch, DF_SET } from '../abi/batch.js';
 import type { Shim } from '../abi/binding.js';
 import { BATCH_CAP, MAX_VNIS, PEER_ROW_LEN, RECEIVE_SLOT_STRIDE, SOURCE_SOCKETS } from '../abi/limits.js';
 import type { PathErrors } from '../abi/path-errors.js';
+import { STATUS_PENDING, type UnderlayPort } from '../switch/port/port.js';
+import { SocketDrops } from '../switch/port/socket-drops.js';
+import type { UdpFds } from '../switch/port/udp.js';
 import { formatIpAddress, parseIpAddress } from '../wire/ip-address.js';
-import { STATUS_PENDING, type UnderlayPort } from './port.js';
-import { SocketDrops } from './socket-drops.js';
-import type { UdpFds } from './udp.js';
 
 /** Sends under way at most. */
 const MAX_PENDING = 1024;

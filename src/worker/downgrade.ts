@@ -13,9 +13,9 @@
 import { ERRNO } from '../abi/errno.js';
 import type { Flows } from '../datapath/flows.js';
 import type { OffloadName, Offloads } from '../exchange/offloads.js';
-import { MERGE_TCP, MERGE_UDP, type TapPort } from '../port/tap.js';
-import type { UdpPort } from '../port/udp.js';
 import type { PeerTable } from '../switch/fdb/peer-table.js';
+import { MERGE_TCP, MERGE_UDP, type TapPort } from '../switch/port/tap.js';
+import type { UdpPort } from '../switch/port/udp.js';
 
 /** What tells of refusals and is to obey them. */
 export interface Refusable {

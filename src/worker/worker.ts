@@ -31,14 +31,14 @@ import {
 } from '../exchange/protocol.js';
 import { DgramPort } from '../port/dgram.js';
 import { FlowMaps } from '../port/flow-maps.js';
-import { MemoryOverlay, MemoryUnderlay } from '../port/memory.js';
-import type { UnderlayPort } from '../port/port.js';
-import { TapPort } from '../port/tap.js';
-import { UdpPort } from '../port/udp.js';
 import { EPOCH_MS, makeClock, NOW_MS, secondOf, tickOf } from '../switch/fdb/clock.js';
 import type { PeerTable } from '../switch/fdb/peer-table.js';
 import { noteRingsOf } from '../switch/fdb/replication.js';
 import { Tables } from '../switch/fdb/tables.js';
+import { MemoryOverlay, MemoryUnderlay } from '../switch/port/memory.js';
+import type { UnderlayPort } from '../switch/port/port.js';
+import { TapPort } from '../switch/port/tap.js';
+import { UdpPort } from '../switch/port/udp.js';
 import { Applier, Refusal } from './apply.js';
 import { Downgrade } from './downgrade.js';
 import { Polling } from './polling.js';

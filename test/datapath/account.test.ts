@@ -13,7 +13,7 @@ import {
 } from '../../src/exchange/counters.js';
 import { DROP, type DropReason } from '../../src/exchange/drop-reason.js';
 import { packPeers } from '../../src/exchange/protocol.js';
-import { FRAME_FIRST_COPY, STATUS_PENDING } from '../../src/port/port.js';
+import { FRAME_FIRST_COPY, STATUS_PENDING } from '../../src/switch/port/port.js';
 import { dropIndex, MAX_PEERS, MemoryPlane } from '../support/memory-plane.js';
 
 t.test('every errno is a reason, each as the table of reasons says', async (t) => {

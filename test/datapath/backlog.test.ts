@@ -20,7 +20,7 @@ import {
   V_TOO_BIG_ICMP,
 } from '../../src/exchange/counters.js';
 import { packPeers } from '../../src/exchange/protocol.js';
-import { MemoryOverlay } from '../../src/port/memory.js';
+import { MemoryOverlay } from '../../src/switch/port/memory.js';
 import { arpFrame, BROADCAST, ipv4Frame, macNumber, macParts, TCP, UDP } from '../support/frames.js';
 import { MemoryPlane, packAddress, random } from '../support/memory-plane.js';
 

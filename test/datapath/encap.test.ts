@@ -7,7 +7,7 @@ import {
   V_TAP_RX_BYTES,
   V_TAP_RX_FRAMES,
 } from '../../src/exchange/counters.js';
-import { MemoryOverlay } from '../../src/port/memory.js';
+import { MemoryOverlay } from '../../src/switch/port/memory.js';
 import { arpFrame, BROADCAST, ethernet, ipv4Frame, macNumber, macParts } from '../support/frames.js';
 import { concat } from '../support/hex.js';
 import { MemoryPlane, PendingUnderlay, vxlanHeader } from '../support/memory-plane.js';

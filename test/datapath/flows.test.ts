@@ -10,7 +10,13 @@ import {
   V_TAP_TX_BYTES,
 } from '../../src/exchange/counters.js';
 import { isForwarding } from '../../src/exchange/protocol.js';
-import { COUNT_CELLS, type FlowPort, type FlowRow, FROM_STATION, TO_STATION } from '../../src/port/port.js';
+import {
+  COUNT_CELLS,
+  type FlowPort,
+  type FlowRow,
+  FROM_STATION,
+  TO_STATION,
+} from '../../src/switch/port/port.js';
 import { ipv4Frame, macNumber, macParts } from '../support/frames.js';
 import { concat } from '../support/hex.js';
 import { MemoryPlane, sourceRow, vxlanHeader } from '../support/memory-plane.js';

@@ -11,7 +11,7 @@ import {
   V_TAP_RX_BYTES,
   V_TAP_RX_FRAMES,
 } from '../../src/exchange/counters.js';
-import type { Superframe } from '../../src/port/memory.js';
+import type { Superframe } from '../../src/switch/port/memory.js';
 import { BROADCAST, ipv4Frame, ipv6Frame, type PacketOptions, TCP, UDP } from '../support/frames.js';
 import { concat, patched } from '../support/hex.js';
 import { MemoryPlane, vxlanHeader } from '../support/memory-plane.js';

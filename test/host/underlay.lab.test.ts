@@ -13,7 +13,7 @@ import { ORIGIN_LOCAL, PathErrors } from '../../src/abi/path-errors.js';
 import { ip } from '../../src/host/ip-command.js';
 import { deviceIndex, type Route, routesTo, routeTo } from '../../src/host/underlay.js';
 import { type OuterDf, openUnderlaySockets, type UnderlaySpec } from '../../src/host/underlay-sockets.js';
-import { UdpPort } from '../../src/port/udp.js';
+import { UdpPort } from '../../src/switch/port/udp.js';
 import { parseIpAddress } from '../../src/wire/ip-address.js';
 import { sourceRow } from '../support/memory-plane.js';
 

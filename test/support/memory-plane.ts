@@ -18,11 +18,11 @@ import {
   packPeers,
   type VniPolicy,
 } from '../../src/exchange/protocol.js';
-import { MemoryOverlay, MemoryUnderlay } from '../../src/port/memory.js';
-import { STATUS_PENDING } from '../../src/port/port.js';
 import { type Clock, EPOCH_MS, makeClock, NOW_MS } from '../../src/switch/fdb/clock.js';
 import type { NoteRings } from '../../src/switch/fdb/replication.js';
 import { Tables } from '../../src/switch/fdb/tables.js';
+import { MemoryOverlay, MemoryUnderlay } from '../../src/switch/port/memory.js';
+import { STATUS_PENDING } from '../../src/switch/port/port.js';
 import { parseIpAddress } from '../../src/wire/ip-address.js';
 import { Applier } from '../../src/worker/apply.js';
 import { concat } from './hex.js';

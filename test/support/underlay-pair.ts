@@ -9,8 +9,8 @@ import { Batch, DF_SET } from '../../src/abi/batch.js';
 import { loadShim } from '../../src/abi/binding.js';
 import { PEER_ROW_LEN, SEND_SOCKETS, SOURCE_SOCKETS } from '../../src/abi/limits.js';
 import { DgramPort } from '../../src/port/dgram.js';
-import { STATUS_PENDING, type UnderlayPort } from '../../src/port/port.js';
-import { type UdpFds, UdpPort } from '../../src/port/udp.js';
+import { STATUS_PENDING, type UnderlayPort } from '../../src/switch/port/port.js';
+import { type UdpFds, UdpPort } from '../../src/switch/port/udp.js';
 import { sourceRow } from './memory-plane.js';
 
 export type EngineName = 'batch' | 'dgram';

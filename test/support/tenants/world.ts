@@ -15,14 +15,14 @@
 import { FRAME_NEEDS_CSUM } from '../../../src/abi/batch.js';
 import { SLOT_MAX_LEN } from '../../../src/abi/limits.js';
 import { type Captured, CaptureRing, createCaptureRing } from '../../../src/exchange/capture-ring.js';
+import { NOTE_WORDS } from '../../../src/switch/fdb/note-ring.js';
+import { noteRingsOf } from '../../../src/switch/fdb/replication.js';
 import {
   MemoryOverlay,
   MemoryUnderlay,
   type SentDatagram,
   type WrittenFrame,
-} from '../../../src/port/memory.js';
-import { NOTE_WORDS } from '../../../src/switch/fdb/note-ring.js';
-import { noteRingsOf } from '../../../src/switch/fdb/replication.js';
+} from '../../../src/switch/port/memory.js';
 import { MemoryPlane, PendingUnderlay } from '../memory-plane.js';
 import {
   type BuiltFrame,

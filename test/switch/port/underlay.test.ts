@@ -1,11 +1,11 @@
 import { createSocket } from 'node:dgram';
 import t, { type Test } from 'tap';
-import { DF_CLEAR, DF_CLEAR_TOO_BIG, DF_SET } from '../../src/abi/batch.js';
-import { loadShim } from '../../src/abi/binding.js';
-import { BATCH_CAP, SOURCE_SOCKETS } from '../../src/abi/limits.js';
-import { PathErrors } from '../../src/abi/path-errors.js';
-import { random, sourceRow } from '../support/memory-plane.js';
-import { ENGINES, type EngineName, type Outgoing, portOf, UnderlayEnd } from '../support/underlay-pair.js';
+import { DF_CLEAR, DF_CLEAR_TOO_BIG, DF_SET } from '../../../src/abi/batch.js';
+import { loadShim } from '../../../src/abi/binding.js';
+import { BATCH_CAP, SOURCE_SOCKETS } from '../../../src/abi/limits.js';
+import { PathErrors } from '../../../src/abi/path-errors.js';
+import { random, sourceRow } from '../../support/memory-plane.js';
+import { ENGINES, type EngineName, type Outgoing, portOf, UnderlayEnd } from '../../support/underlay-pair.js';
 
 const next = random(1);
 const someBytes = (length: number) => Uint8Array.from({ length }, () => next(256));

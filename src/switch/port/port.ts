@@ -5,8 +5,8 @@
  * one that stands for many frames, a *batch* what one round of system calls brought. Ports work on batches:
  * descriptors in columns (`abi/batch.ts`) over bytes in an arena. Nothing here blocks.
  */
-import type { Batch } from '../abi/batch.js';
-import type { PathErrors } from '../abi/path-errors.js';
+import type { Batch } from '../../abi/batch.js';
+import type { PathErrors } from '../../abi/path-errors.js';
 
 /** All TAP devices of the daemon behind one port; the `vniIdx` column says which one a frame belongs to. */
 export interface OverlayPort {

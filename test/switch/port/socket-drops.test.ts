@@ -1,6 +1,6 @@
 import t from 'tap';
-import { loadShim } from '../../src/abi/binding.js';
-import { SocketDrops } from '../../src/port/socket-drops.js';
+import { loadShim } from '../../../src/abi/binding.js';
+import { SocketDrops } from '../../../src/switch/port/socket-drops.js';
 
 /** The shim, but for a count that no test could reach by dropping. */
 function shimThatCounts(counts: number[]) {

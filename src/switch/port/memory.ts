@@ -2,7 +2,7 @@
  * Ports without a kernel: an overlay and an underlay in memory. Tests and benches put frames in and read what came
  * out; the forwarding cannot tell the difference. Also the worker's ports under the engine `memory`.
  */
-import { type Batch, GSO_NONE } from '../abi/batch.js';
+import { type Batch, GSO_NONE } from '../../abi/batch.js';
 import {
   BACKLOG_LEN,
   BATCH_CAP,
@@ -10,8 +10,8 @@ import {
   RECEIVE_SLOT_STRIDE,
   SLOT_MAX_LEN,
   VXLAN_HEADROOM,
-} from '../abi/limits.js';
-import { PathErrors } from '../abi/path-errors.js';
+} from '../../abi/limits.js';
+import { PathErrors } from '../../abi/path-errors.js';
 import type { OverlayPort, UnderlayPort } from './port.js';
 
 /** What was written to an overlay: the frame's bytes and the columns that came with it. */

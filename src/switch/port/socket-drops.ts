@@ -2,7 +2,7 @@
  * What the kernel dropped of one socket since the last time one asked. Its own count goes on for the socket's life and
  * is 32 bits wide.
  */
-import type { Shim } from '../abi/binding.js';
+import type { Shim } from '../../abi/binding.js';
 
 export class SocketDrops {
   readonly #shim: Shim;

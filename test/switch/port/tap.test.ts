@@ -6,12 +6,12 @@ import { spawnSync } from 'node:child_process';
 import { createSocket, type Socket } from 'node:dgram';
 import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
-import { Batch, FRAME_NEEDS_CSUM } from '../../src/abi/batch.js';
-import { loadShim } from '../../src/abi/binding.js';
-import { BATCH_CAP, OVERLAY_ROUND_LEN, VXLAN_HEADROOM } from '../../src/abi/limits.js';
-import { MERGE_TCP, MERGE_UDP, TapPort } from '../../src/port/tap.js';
-import { ipv4Frame, macNumber } from '../support/frames.js';
-import { insideNamespace } from '../support/inside-namespace.js';
+import { Batch, FRAME_NEEDS_CSUM } from '../../../src/abi/batch.js';
+import { loadShim } from '../../../src/abi/binding.js';
+import { BATCH_CAP, OVERLAY_ROUND_LEN, VXLAN_HEADROOM } from '../../../src/abi/limits.js';
+import { MERGE_TCP, MERGE_UDP, TapPort } from '../../../src/switch/port/tap.js';
+import { ipv4Frame, macNumber } from '../../support/frames.js';
+import { insideNamespace } from '../../support/inside-namespace.js';
 
 const EBADF = -9;
 const EIO = -5;

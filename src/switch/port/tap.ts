@@ -3,9 +3,9 @@
  * each taking only the room it needs, so that what is in use stays in the cache; the region is used again after
  * each round (`reset`). Devices are opened and closed by the main thread; here are only their descriptors.
  */
-import type { Batch } from '../abi/batch.js';
-import type { Shim } from '../abi/binding.js';
-import { BACKLOG_LEN, OVERLAY_REGION_LEN, SLOT_MAX_LEN, VXLAN_HEADROOM } from '../abi/limits.js';
+import type { Batch } from '../../abi/batch.js';
+import type { Shim } from '../../abi/binding.js';
+import { BACKLOG_LEN, OVERLAY_REGION_LEN, SLOT_MAX_LEN, VXLAN_HEADROOM } from '../../abi/limits.js';
 import type { OverlayPort } from './port.js';
 
 /** What the shim may merge when it writes. */

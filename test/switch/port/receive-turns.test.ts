@@ -1,6 +1,6 @@
 import t from 'tap';
-import { BATCH_CAP, STRANGERS_SOCKET } from '../../src/abi/limits.js';
-import { Receiver, ReceiveTurns } from '../../src/port/receive-turns.js';
+import { BATCH_CAP, STRANGERS_SOCKET } from '../../../src/abi/limits.js';
+import { Receiver, ReceiveTurns } from '../../../src/switch/port/receive-turns.js';
 
 /** Sockets that never run dry; each costs so many µs a datagram. */
 function setUp(costs: readonly number[], places = costs.map((_, place) => place), tapsWait = () => false) {

@@ -7,14 +7,14 @@
  * spread a batch over more memory than the cache holds, and offering many to few datagrams costs their round trip a
  * microsecond. So the number of slots follows the size and the number seen last.
  */
-import type { Batch } from '../abi/batch.js';
-import type { Shim } from '../abi/binding.js';
-import { BATCH_CAP, PEER_ROW_LEN, RECEIVE_SLOT_STRIDE, UNDERLAY_ROUND_LEN } from '../abi/limits.js';
-import { PathErrors } from '../abi/path-errors.js';
+import type { Batch } from '../../abi/batch.js';
+import type { Shim } from '../../abi/binding.js';
+import { BATCH_CAP, PEER_ROW_LEN, RECEIVE_SLOT_STRIDE, UNDERLAY_ROUND_LEN } from '../../abi/limits.js';
+import { PathErrors } from '../../abi/path-errors.js';
+import { Tunnel } from '../../port/tunnel.js';
 import type { UnderlayPort } from './port.js';
 import { Receiver, ReceiveTurns } from './receive-turns.js';
 import { SocketDrops } from './socket-drops.js';
-import { Tunnel } from './tunnel.js';
 
 const FEWEST_SLOTS = 16;
 /** Datagrams in a UDP_SEGMENT train: what every kernel that has it takes (newer ones take 128). */

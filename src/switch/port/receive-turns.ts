@@ -8,7 +8,7 @@
  * a little. While several sockets have something it is small from the beginning, and calls are shorter while TAPs wait,
  * too. A socket that has been alone for some calls pays nothing. A turn of strangers is one call.
  */
-import { BATCH_CAP, STRANGERS_SOCKET } from '../abi/limits.js';
+import { BATCH_CAP, STRANGERS_SOCKET } from '../../abi/limits.js';
 
 /** What a socket may cost in a turn on average while others wait, µs. */
 const TURN_US = 200;

@@ -7,8 +7,8 @@
  */
 import { networkInterfaces } from 'node:os';
 import t from 'tap';
-import { insideNamespace } from '../support/inside-namespace.js';
-import { ENGINES, portOf, UnderlayEnd } from '../support/underlay-pair.js';
+import { insideNamespace } from '../../support/inside-namespace.js';
+import { ENGINES, portOf, UnderlayEnd } from '../../support/underlay-pair.js';
 
 const SET_UP = `
   link add left type veth peer name right
