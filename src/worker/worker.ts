@@ -29,8 +29,8 @@ import {
   type Request,
   type WorkerInit,
 } from '../exchange/protocol.js';
-import { DgramPort } from '../port/dgram.js';
 import { FlowMaps } from '../port/flow-maps.js';
+import { DgramPort } from '../switch/dgram/dgram.js';
 import { EPOCH_MS, makeClock, NOW_MS, secondOf, tickOf } from '../switch/fdb/clock.js';
 import type { PeerTable } from '../switch/fdb/peer-table.js';
 import { noteRingsOf } from '../switch/fdb/replication.js';

@@ -8,7 +8,7 @@ import type { Test } from 'tap';
 import { Batch, DF_SET } from '../../src/abi/batch.js';
 import { loadShim } from '../../src/abi/binding.js';
 import { PEER_ROW_LEN, SEND_SOCKETS, SOURCE_SOCKETS } from '../../src/abi/limits.js';
-import { DgramPort } from '../../src/port/dgram.js';
+import { DgramPort } from '../../src/switch/dgram/dgram.js';
 import { STATUS_PENDING, type UnderlayPort } from '../../src/switch/port/port.js';
 import { type UdpFds, UdpPort } from '../../src/switch/port/udp.js';
 import { sourceRow } from './memory-plane.js';

@@ -10,14 +10,14 @@
  */
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { type NetworkInterfaceInfo, type NetworkInterfaceInfoIPv6, networkInterfaces } from 'node:os';
-import { type Batch, DF_SET } from '../abi/batch.js';
-import type { Shim } from '../abi/binding.js';
-import { BATCH_CAP, MAX_VNIS, PEER_ROW_LEN, RECEIVE_SLOT_STRIDE, SOURCE_SOCKETS } from '../abi/limits.js';
-import type { PathErrors } from '../abi/path-errors.js';
-import { STATUS_PENDING, type UnderlayPort } from '../switch/port/port.js';
-import { SocketDrops } from '../switch/port/socket-drops.js';
-import type { UdpFds } from '../switch/port/udp.js';
-import { formatIpAddress, parseIpAddress } from '../wire/ip-address.js';
+import { type Batch, DF_SET } from '../../abi/batch.js';
+import type { Shim } from '../../abi/binding.js';
+import { BATCH_CAP, MAX_VNIS, PEER_ROW_LEN, RECEIVE_SLOT_STRIDE, SOURCE_SOCKETS } from '../../abi/limits.js';
+import type { PathErrors } from '../../abi/path-errors.js';
+import { formatIpAddress, parseIpAddress } from '../../wire/ip-address.js';
+import { STATUS_PENDING, type UnderlayPort } from '../port/port.js';
+import { SocketDrops } from '../port/socket-drops.js';
+import type { UdpFds } from '../port/udp.js';
 
 /** Sends under way at most. */
 const MAX_PENDING = 1024;
