@@ -6,7 +6,7 @@ import { Batch } from '../abi/batch.js';
 import type { Shim } from '../abi/binding.js';
 import { PEER_ROW_LEN, SEND_SOCKETS, SOURCE_SOCKETS } from '../abi/limits.js';
 import { PathErrors } from '../abi/path-errors.js';
-import { Tunnel } from './tunnel.js';
+import { Tunnel } from '../switch/superframes/tunnel.js';
 
 const AF_INET = 2;
 const AF_INET6 = 10;

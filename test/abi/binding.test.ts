@@ -12,7 +12,7 @@ import { BATCH_LEN, Batch } from '../../src/abi/batch.js';
 import { loadShim, type Shim } from '../../src/abi/binding.js';
 import { BATCH_CAP, PEER_ROW_LEN, SEND_SOCKETS, SOURCE_SOCKETS } from '../../src/abi/limits.js';
 import { PATH_ERRORS_LEN, PathErrors } from '../../src/abi/path-errors.js';
-import { Tunnel } from '../../src/port/tunnel.js';
+import { Tunnel } from '../../src/switch/superframes/tunnel.js';
 
 const shim = loadShim();
 const SHIM_FILE = new URL('../../native-shims/build/Release/vtepd_shim.node', import.meta.url).pathname;

@@ -11,7 +11,7 @@ import type { Batch } from '../../abi/batch.js';
 import type { Shim } from '../../abi/binding.js';
 import { BATCH_CAP, PEER_ROW_LEN, RECEIVE_SLOT_STRIDE, UNDERLAY_ROUND_LEN } from '../../abi/limits.js';
 import { PathErrors } from '../../abi/path-errors.js';
-import { Tunnel } from '../../port/tunnel.js';
+import { Tunnel } from '../superframes/tunnel.js';
 import type { UnderlayPort } from './port.js';
 import { Receiver, ReceiveTurns } from './receive-turns.js';
 import { SocketDrops } from './socket-drops.js';

@@ -3,7 +3,7 @@
  * The row that the shim reads when it sends, `struct tunnel`. Opened and closed by the main thread, which also says
  * which peers are reached by it; here is only what the sending thread needs.
  */
-import { SOURCE_SOCKETS } from '../abi/limits.js';
+import { SOURCE_SOCKETS } from '../../abi/limits.js';
 
 /** Words of the row. */
 const FD = 0;

@@ -1,7 +1,7 @@
 import t from 'tap';
-import { loadShim } from '../../src/abi/binding.js';
-import { SOURCE_SOCKETS } from '../../src/abi/limits.js';
-import { Tunnel, type TunnelWay } from '../../src/port/tunnel.js';
+import { loadShim } from '../../../src/abi/binding.js';
+import { SOURCE_SOCKETS } from '../../../src/abi/limits.js';
+import { Tunnel, type TunnelWay } from '../../../src/switch/superframes/tunnel.js';
 
 const { layout } = loadShim();
 const WAY: TunnelWay = {
