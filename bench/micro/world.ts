@@ -5,10 +5,10 @@
 
 import { Batch } from '../../src/abi/batch.js';
 import { BATCH_CAP, PEER_ROW_LEN } from '../../src/abi/limits.js';
-import { Flows } from '../../src/datapath/flows.js';
 import { Counters } from '../../src/exchange/counters.js';
 import { Tables } from '../../src/switch/fdb/tables.js';
 import { ACCEPT_PEERS, VLAN_PASS } from '../../src/switch/fdb/vni-table.js';
+import { Flows } from '../../src/switch/flows/flows.js';
 import { MemoryOverlay, MemoryUnderlay } from '../../src/switch/port/memory.js';
 import { writeMac } from '../../src/wire/mac.js';
 

@@ -152,7 +152,7 @@ export interface Shim {
   tunnelSegmentation(device: string): number;
   /**
    * Maps and programs for flows that pass through the kernel (native-shims/flow.bpf.c), attached to nothing.
-   * @param fds filled, as port/flow-maps.ts has them @returns 0; -EPERM without CAP_BPF and CAP_NET_ADMIN
+   * @param fds filled, as switch/flows/flow-maps.ts has them @returns 0; -EPERM without CAP_BPF and CAP_NET_ADMIN
    */
   flowOpen(fds: Int32Array): number;
   /** @param egress frames that leave the device; else those that come in @returns fd that keeps the program there */

@@ -18,6 +18,7 @@ import { DROP } from '../exchange/drop-reason.js';
 import { type Clock, makeClock, tickOf } from '../switch/fdb/clock.js';
 import type { Tables } from '../switch/fdb/tables.js';
 import { ACCEPT_ANY, VLAN_DROP, VLAN_PASS } from '../switch/fdb/vni-table.js';
+import { type Flows, isTcpSuperframe } from '../switch/flows/flows.js';
 import type { OverlayPort, UnderlayPort } from '../switch/port/port.js';
 import {
   ETHERNET_LEN,
@@ -36,7 +37,6 @@ import { FLAG_SYN } from '../wire/tcp.js';
 import { hasReservedBits, hasVni, VXLAN_LEN, vni } from '../wire/vxlan.js';
 import { accountDecap, FRAME_RESERVED_BITS } from './account.js';
 import { applyOuterEcn, leavesEcn } from './congestion.js';
-import { type Flows, isTcpSuperframe } from './flows.js';
 import { MssClamp, PLAIN_FLAGS_OFF, PLAIN_TCP_LEN, synOffset } from './mss-clamp.js';
 import type { OuterOptions } from './outer-header.js';
 import { describeFrame, SEGMENTS_TOO_SHORT } from './postponed.js';

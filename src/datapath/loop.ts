@@ -13,10 +13,10 @@ import { DROP } from '../exchange/drop-reason.js';
 import { AgeingSweep } from '../switch/fdb/ageing.js';
 import { type Clock, NOW_MS, secondOf, tickOf } from '../switch/fdb/clock.js';
 import type { Tables } from '../switch/fdb/tables.js';
+import { Flows } from '../switch/flows/flows.js';
 import type { OverlayPort, UnderlayPort } from '../switch/port/port.js';
 import { Decap, type DecapOptions } from './decap.js';
 import { Encap, type EncapOptions } from './encap.js';
-import { Flows } from './flows.js';
 import { Turns } from './turns.js';
 
 /** Batches that one round takes from the sockets at most: both families have their turn. */

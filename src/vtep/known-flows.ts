@@ -1,7 +1,7 @@
 /**
  * TCP flows that pass through the kernel alone (`--flow-offload`): sets up what they need as long as superframes leave whole,
  * tells the workers, follows the TAPs that come and go, and grants or withdraws the offload. What a flow is, and how long it
- * is passed, is `datapath/flows.ts`'s.
+ * is passed, is `switch/flows/flows.ts`'s.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Shim } from '../abi/binding.js';

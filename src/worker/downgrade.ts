@@ -11,9 +11,9 @@
  */
 
 import { ERRNO } from '../abi/errno.js';
-import type { Flows } from '../datapath/flows.js';
 import type { OffloadName, Offloads } from '../exchange/offloads.js';
 import type { PeerTable } from '../switch/fdb/peer-table.js';
+import type { Flows } from '../switch/flows/flows.js';
 import { MERGE_TCP, MERGE_UDP, type TapPort } from '../switch/port/tap.js';
 import type { UdpPort } from '../switch/port/udp.js';
 

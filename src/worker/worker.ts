@@ -29,12 +29,12 @@ import {
   type Request,
   type WorkerInit,
 } from '../exchange/protocol.js';
-import { FlowMaps } from '../port/flow-maps.js';
 import { DgramPort } from '../switch/dgram/dgram.js';
 import { EPOCH_MS, makeClock, NOW_MS, secondOf, tickOf } from '../switch/fdb/clock.js';
 import type { PeerTable } from '../switch/fdb/peer-table.js';
 import { noteRingsOf } from '../switch/fdb/replication.js';
 import { Tables } from '../switch/fdb/tables.js';
+import { FlowMaps } from '../switch/flows/flow-maps.js';
 import { MemoryOverlay, MemoryUnderlay } from '../switch/port/memory.js';
 import type { UnderlayPort } from '../switch/port/port.js';
 import { TapPort } from '../switch/port/tap.js';

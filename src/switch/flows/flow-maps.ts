@@ -4,9 +4,9 @@
  *
  * Rows and counts are of the process; which slots are whose, the main thread says.
  */
-import type { Shim } from '../abi/binding.js';
-import { FLOW_KEY_LEN, FLOW_VALUE_LEN } from '../abi/flow-layout.js';
-import { COUNT_CELLS, type FlowPort, type FlowRow } from '../switch/port/port.js';
+import type { Shim } from '../../abi/binding.js';
+import { FLOW_KEY_LEN, FLOW_VALUE_LEN } from '../../abi/flow-layout.js';
+import { COUNT_CELLS, type FlowPort, type FlowRow } from '../port/port.js';
 
 /** Words of a row (`struct row`). */
 const UNTIL = 0;

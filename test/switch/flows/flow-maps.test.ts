@@ -1,8 +1,8 @@
 import t from 'tap';
-import type { Shim } from '../../src/abi/binding.js';
-import { FlowMaps } from '../../src/port/flow-maps.js';
-import { FROM_STATION, TO_STATION } from '../../src/switch/port/port.js';
-import { hex } from '../support/hex.js';
+import type { Shim } from '../../../src/abi/binding.js';
+import { FlowMaps } from '../../../src/switch/flows/flow-maps.js';
+import { FROM_STATION, TO_STATION } from '../../../src/switch/port/port.js';
+import { hex } from '../../support/hex.js';
 
 const ROWS = 7;
 const COUNTS = 8;

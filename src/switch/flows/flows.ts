@@ -14,6 +14,7 @@
  * data-plane thread. While it is off, the frame's way costs one branch.
  */
 
+import { type OuterOptions, tosOption } from '../../datapath/outer-header.js';
 import {
   P_LAST_SEEN_MS,
   P_RX_BYTES,
@@ -24,9 +25,9 @@ import {
   V_TAP_RX_FRAMES,
   V_TAP_TX_BYTES,
   V_TAP_TX_FRAMES,
-} from '../exchange/counters.js';
-import { type Clock, NOW_MS } from '../switch/fdb/clock.js';
-import type { Tables } from '../switch/fdb/tables.js';
+} from '../../exchange/counters.js';
+import { type Clock, NOW_MS } from '../fdb/clock.js';
+import type { Tables } from '../fdb/tables.js';
 import {
   COUNT_CELLS,
   type FlowPort,
@@ -37,8 +38,7 @@ import {
   OUT_BYTES,
   OUT_FRAMES,
   TO_STATION,
-} from '../switch/port/port.js';
-import { type OuterOptions, tosOption } from './outer-header.js';
+} from '../port/port.js';
 
 /** How long a decision holds at most, ms: so long a firewall that shuts out a peer is not obeyed, and a flow may be reordered once. */
 export const LEASE_MS = 10_000;

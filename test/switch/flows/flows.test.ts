@@ -1,5 +1,4 @@
 import t from 'tap';
-import { Flows, LEASE_MS } from '../../src/datapath/flows.js';
 import {
   P_LAST_SEEN_MS,
   P_RX_BYTES,
@@ -8,18 +7,19 @@ import {
   P_TX_FRAMES,
   V_TAP_RX_FRAMES,
   V_TAP_TX_BYTES,
-} from '../../src/exchange/counters.js';
-import { isForwarding } from '../../src/exchange/protocol.js';
+} from '../../../src/exchange/counters.js';
+import { isForwarding } from '../../../src/exchange/protocol.js';
+import { Flows, LEASE_MS } from '../../../src/switch/flows/flows.js';
 import {
   COUNT_CELLS,
   type FlowPort,
   type FlowRow,
   FROM_STATION,
   TO_STATION,
-} from '../../src/switch/port/port.js';
-import { ipv4Frame, macNumber, macParts } from '../support/frames.js';
-import { concat } from '../support/hex.js';
-import { MemoryPlane, sourceRow, vxlanHeader } from '../support/memory-plane.js';
+} from '../../../src/switch/port/port.js';
+import { ipv4Frame, macNumber, macParts } from '../../support/frames.js';
+import { concat } from '../../support/hex.js';
+import { MemoryPlane, sourceRow, vxlanHeader } from '../../support/memory-plane.js';
 
 const STATION = '02:00:00:00:00:0b';
 const HERE = '02:00:00:00:00:0a';
