@@ -14,7 +14,6 @@ import { loadShim, type Shim } from '../abi/binding.js';
 import { ERRNO, errnoName } from '../abi/errno.js';
 import { LEARNED_ROWS, MAX_PEERS, MAX_VNIS } from '../abi/limits.js';
 import { PathErrors } from '../abi/path-errors.js';
-import { Capture, CapturedOverlay, CapturedUnderlay } from '../datapath/capture.js';
 import { Loop } from '../datapath/loop.js';
 import { CaptureRing } from '../exchange/capture-ring.js';
 import { Counters, G_BUSY_RATIO, G_DROPS_DECAP } from '../exchange/counters.js';
@@ -29,6 +28,7 @@ import {
   type Request,
   type WorkerInit,
 } from '../exchange/protocol.js';
+import { Capture, CapturedOverlay, CapturedUnderlay } from '../switch/capture/capture.js';
 import { DgramPort } from '../switch/dgram/dgram.js';
 import { EPOCH_MS, makeClock, NOW_MS, secondOf, tickOf } from '../switch/fdb/clock.js';
 import type { PeerTable } from '../switch/fdb/peer-table.js';

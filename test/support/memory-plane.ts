@@ -5,7 +5,6 @@
 import type { Test } from 'tap';
 import type { Batch } from '../../src/abi/batch.js';
 import { BATCH_CAP, PEER_ROW_LEN } from '../../src/abi/limits.js';
-import { Capture, CapturedOverlay, CapturedUnderlay } from '../../src/datapath/capture.js';
 import { Loop } from '../../src/datapath/loop.js';
 import { CaptureRing } from '../../src/exchange/capture-ring.js';
 import * as layout from '../../src/exchange/counters.js';
@@ -18,6 +17,7 @@ import {
   packPeers,
   type VniPolicy,
 } from '../../src/exchange/protocol.js';
+import { Capture, CapturedOverlay, CapturedUnderlay } from '../../src/switch/capture/capture.js';
 import { type Clock, EPOCH_MS, makeClock, NOW_MS } from '../../src/switch/fdb/clock.js';
 import type { NoteRings } from '../../src/switch/fdb/replication.js';
 import { Tables } from '../../src/switch/fdb/tables.js';

@@ -1,9 +1,9 @@
 import t from 'tap';
-import { FRAME_NEEDS_CSUM, GSO_TCPV4 } from '../../src/abi/batch.js';
-import { type Captured, CaptureRing, createCaptureRing } from '../../src/exchange/capture-ring.js';
-import { arpFrame, BROADCAST, ipv4Frame, macNumber, TCP } from '../support/frames.js';
-import { concat } from '../support/hex.js';
-import { MemoryPlane, vxlanHeader } from '../support/memory-plane.js';
+import { FRAME_NEEDS_CSUM, GSO_TCPV4 } from '../../../src/abi/batch.js';
+import { type Captured, CaptureRing, createCaptureRing } from '../../../src/exchange/capture-ring.js';
+import { arpFrame, BROADCAST, ipv4Frame, macNumber, TCP } from '../../support/frames.js';
+import { concat } from '../../support/hex.js';
+import { MemoryPlane, vxlanHeader } from '../../support/memory-plane.js';
 
 const PEER = '192.0.2.1';
 const ETHERNET_AND_IPV4 = 34;

@@ -10,19 +10,19 @@
  *   here: rows and columns say what is known of them.
  */
 
-import { type Batch, DF_SET } from '../abi/batch.js';
-import { SOURCE_SOCKETS } from '../abi/limits.js';
-import type { PathErrors } from '../abi/path-errors.js';
+import { type Batch, DF_SET } from '../../abi/batch.js';
+import { SOURCE_SOCKETS } from '../../abi/limits.js';
+import type { PathErrors } from '../../abi/path-errors.js';
 import {
   CAPTURED_DECAP,
   CAPTURED_UNDERLAY,
   type CaptureNote,
   type CaptureRing,
-} from '../exchange/capture-ring.js';
-import { type Clock, EPOCH_MS } from '../switch/fdb/clock.js';
-import type { Tables } from '../switch/fdb/tables.js';
-import type { OverlayPort, UnderlayPort } from '../switch/port/port.js';
-import { hasVni, VXLAN_LEN, vni } from '../wire/vxlan.js';
+} from '../../exchange/capture-ring.js';
+import { hasVni, VXLAN_LEN, vni } from '../../wire/vxlan.js';
+import { type Clock, EPOCH_MS } from '../fdb/clock.js';
+import type { Tables } from '../fdb/tables.js';
+import type { OverlayPort, UnderlayPort } from '../port/port.js';
 
 const AF_INET6 = 10;
 
