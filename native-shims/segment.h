@@ -14,7 +14,7 @@
 
 /*
  * Most segments of a superframe: each of them is a datagram for each peer, and a VM chooses their size. The data plane
- * refuses and counts such frames first (src/datapath/superframe.ts); here the bound holds whatever comes.
+ * refuses and counts such frames first (src/switch/frame/superframe.ts); here the bound holds whatever comes.
  */
 #define SEGMENTS_MAX_TCP 256
 #define SEGMENTS_MAX_UDP 128

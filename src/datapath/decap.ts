@@ -19,6 +19,10 @@ import { type Clock, makeClock, tickOf } from '../switch/fdb/clock.js';
 import type { Tables } from '../switch/fdb/tables.js';
 import { ACCEPT_ANY, VLAN_DROP, VLAN_PASS } from '../switch/fdb/vni-table.js';
 import { type Flows, isTcpSuperframe } from '../switch/flows/flows.js';
+import { accountDecap, FRAME_RESERVED_BITS } from '../switch/frame/account.js';
+import { applyOuterEcn, leavesEcn } from '../switch/frame/congestion.js';
+import type { OuterOptions } from '../switch/frame/outer-header.js';
+import { describeFrame, SEGMENTS_TOO_SHORT } from '../switch/frame/postponed.js';
 import type { OverlayPort, UnderlayPort } from '../switch/port/port.js';
 import {
   ETHERNET_LEN,
@@ -35,11 +39,7 @@ import { PLAIN_IPV4, PROTOCOL_OFF, PROTOCOL_TCP } from '../wire/ipv4.js';
 import { isMulticastMac, macHigh, macLow } from '../wire/mac.js';
 import { FLAG_SYN } from '../wire/tcp.js';
 import { hasReservedBits, hasVni, VXLAN_LEN, vni } from '../wire/vxlan.js';
-import { accountDecap, FRAME_RESERVED_BITS } from './account.js';
-import { applyOuterEcn, leavesEcn } from './congestion.js';
 import { MssClamp, PLAIN_FLAGS_OFF, PLAIN_TCP_LEN, synOffset } from './mss-clamp.js';
-import type { OuterOptions } from './outer-header.js';
-import { describeFrame, SEGMENTS_TOO_SHORT } from './postponed.js';
 import { ProbeEcho, type ProbeReplied } from './probe-echo.js';
 
 const SHORTEST = VXLAN_LEN + ETHERNET_LEN;

@@ -16,6 +16,20 @@ import { DROP } from '../exchange/drop-reason.js';
 import { type Clock, NOW_MS } from '../switch/fdb/clock.js';
 import type { Tables } from '../switch/fdb/tables.js';
 import { type Flows, isTcpSuperframe } from '../switch/flows/flows.js';
+import {
+  accountEncap,
+  FRAME_BROADCAST,
+  FRAME_MULTICAST,
+  FRAME_UNKNOWN_UNICAST,
+} from '../switch/frame/account.js';
+import {
+  inheritedDf,
+  type OuterOptions,
+  outerTos,
+  TOS_INHERITED,
+  tosOption,
+} from '../switch/frame/outer-header.js';
+import { countSegments } from '../switch/frame/superframe.js';
 import { FRAME_FIRST_COPY, type OverlayPort, type UnderlayPort } from '../switch/port/port.js';
 import { ETHERTYPE_IPV4, networkEtherType, networkOffset } from '../wire/ethernet.js';
 import { flowHash, flowSeed } from '../wire/flow-hash.js';
@@ -23,12 +37,9 @@ import { PLAIN_IPV4, PROTOCOL_OFF, PROTOCOL_TCP, TOS_OFF } from '../wire/ipv4.js
 import { isMulticastMac, macHigh, macLow } from '../wire/mac.js';
 import { FLAG_SYN } from '../wire/tcp.js';
 import { writeVxlanHeader } from '../wire/vxlan.js';
-import { accountEncap, FRAME_BROADCAST, FRAME_MULTICAST, FRAME_UNKNOWN_UNICAST } from './account.js';
 import { Backlog, type Position } from './backlog.js';
 import { Fragmenter } from './fragmenter.js';
 import { MssClamp, PLAIN_FLAGS_OFF, PLAIN_TCP_LEN, synOffset } from './mss-clamp.js';
-import { inheritedDf, type OuterOptions, outerTos, TOS_INHERITED, tosOption } from './outer-header.js';
-import { countSegments } from './superframe.js';
 import { DROP_TOO_BIG, SEND_IN_INNER_FRAGMENTS, SEND_IN_OUTER_FRAGMENTS, TooBig } from './too-big.js';
 
 const SOURCE_SOCKET_MASK = SOURCE_SOCKETS - 1;

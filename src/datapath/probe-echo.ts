@@ -11,6 +11,7 @@ import { Batch, DF_CLEAR, DF_SET } from '../abi/batch.js';
 import { MAX_PEERS } from '../abi/limits.js';
 import type { Tables } from '../switch/fdb/tables.js';
 import { TICKS_PER_SECOND } from '../switch/fdb/vni-table.js';
+import type { OuterOptions } from '../switch/frame/outer-header.js';
 import type { UnderlayPort } from '../switch/port/port.js';
 import { isArpReply, PROBE_MAC_HIGH } from '../wire/arp.js';
 import { macHigh, macLow } from '../wire/mac.js';
@@ -25,7 +26,6 @@ import {
   probeVni,
   writeProbe,
 } from '../wire/probe.js';
-import type { OuterOptions } from './outer-header.js';
 
 /**
  * Takes a reply: the peer's row, the nonce in two int32, and the UDP payload bytes that arrived there. Of an ARP reply

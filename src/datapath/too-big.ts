@@ -26,13 +26,13 @@
 import { type Batch, DF_SET, GSO_NONE, GSO_UDP_L4 } from '../abi/batch.js';
 import { V_TOO_BIG_DROP, V_TOO_BIG_FRAGMENT, V_TOO_BIG_ICMP } from '../exchange/counters.js';
 import type { Tables } from '../switch/fdb/tables.js';
+import type { OuterOptions } from '../switch/frame/outer-header.js';
+import { cutSegments } from '../switch/frame/superframe.js';
 import type { OverlayPort } from '../switch/port/port.js';
 import { ETHERTYPE_IPV4, ETHERTYPE_IPV6, networkEtherType, networkOffset } from '../wire/ethernet.js';
 import * as ipv4 from '../wire/ipv4.js';
 import * as ipv6 from '../wire/ipv6.js';
 import { canFragment } from './fragmenter.js';
-import type { OuterOptions } from './outer-header.js';
-import { cutSegments } from './superframe.js';
 import { TooBigAnswer } from './too-big-answer.js';
 
 /** `flags` column of a frame that is flooded: it has been decided whether it is answered. */

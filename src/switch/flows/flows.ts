@@ -14,7 +14,6 @@
  * data-plane thread. While it is off, the frame's way costs one branch.
  */
 
-import { type OuterOptions, tosOption } from '../../datapath/outer-header.js';
 import {
   P_LAST_SEEN_MS,
   P_RX_BYTES,
@@ -28,6 +27,7 @@ import {
 } from '../../exchange/counters.js';
 import { type Clock, NOW_MS } from '../fdb/clock.js';
 import type { Tables } from '../fdb/tables.js';
+import { type OuterOptions, tosOption } from '../frame/outer-header.js';
 import {
   COUNT_CELLS,
   type FlowPort,

@@ -1,8 +1,8 @@
 /** ECN and DSCP through the tunnel (RFC 6040), frame by frame. */
 import t from 'tap';
-import { arpFrame, ipv4Frame, ipv6Frame, macNumber, type PacketOptions } from '../support/frames.js';
-import { concat } from '../support/hex.js';
-import { MemoryPlane, vxlanHeader } from '../support/memory-plane.js';
+import { arpFrame, ipv4Frame, ipv6Frame, macNumber, type PacketOptions } from '../../support/frames.js';
+import { concat } from '../../support/hex.js';
+import { MemoryPlane, vxlanHeader } from '../../support/memory-plane.js';
 
 const A = macNumber(1);
 const B = macNumber(2);

@@ -17,9 +17,9 @@
  * 256 segments of an MSS of 256 bytes fill the largest superframe; 128 are UDP_MAX_SEGMENTS of Linux. One or two segments
  * of any size pass: they cost no more than frames of their own.
  */
-import { type Batch, FRAME_NEEDS_CSUM, GSO_NONE, GSO_UDP_L4 } from '../abi/batch.js';
-import * as tcp from '../wire/tcp.js';
-import { UDP_LEN } from '../wire/udp.js';
+import { type Batch, FRAME_NEEDS_CSUM, GSO_NONE, GSO_UDP_L4 } from '../../abi/batch.js';
+import * as tcp from '../../wire/tcp.js';
+import { UDP_LEN } from '../../wire/udp.js';
 
 /** Most segments of a superframe. The shim refuses more as well (`native-shims/segment.h`). */
 export const TCP_SEGMENTS_MAX = 256;

@@ -1,7 +1,6 @@
 import t from 'tap';
-import { Batch } from '../../src/abi/batch.js';
-import { ERRNO } from '../../src/abi/errno.js';
-import { accountDecap, accountEncap, sendFailure, writeFailure } from '../../src/datapath/account.js';
+import { Batch } from '../../../src/abi/batch.js';
+import { ERRNO } from '../../../src/abi/errno.js';
 import {
   P_RX_FRAMES,
   P_TX_BYTES,
@@ -10,11 +9,12 @@ import {
   V_TAP_RX_BYTES,
   V_TAP_RX_FRAMES,
   V_TAP_TX_FRAMES,
-} from '../../src/exchange/counters.js';
-import { DROP, type DropReason } from '../../src/exchange/drop-reason.js';
-import { packPeers } from '../../src/exchange/protocol.js';
-import { FRAME_FIRST_COPY, STATUS_PENDING } from '../../src/switch/port/port.js';
-import { dropIndex, MAX_PEERS, MemoryPlane } from '../support/memory-plane.js';
+} from '../../../src/exchange/counters.js';
+import { DROP, type DropReason } from '../../../src/exchange/drop-reason.js';
+import { packPeers } from '../../../src/exchange/protocol.js';
+import { accountDecap, accountEncap, sendFailure, writeFailure } from '../../../src/switch/frame/account.js';
+import { FRAME_FIRST_COPY, STATUS_PENDING } from '../../../src/switch/port/port.js';
+import { dropIndex, MAX_PEERS, MemoryPlane } from '../../support/memory-plane.js';
 
 t.test('every errno is a reason, each as the table of reasons says', async (t) => {
   const sends: [keyof typeof ERRNO, DropReason][] = [

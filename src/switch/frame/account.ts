@@ -11,7 +11,7 @@
  * Frames and bytes are those on the wire: `segCount` and `wireLen` of a superframe are those of its segments.
  */
 
-import type { Batch } from '../abi/batch.js';
+import type { Batch } from '../../abi/batch.js';
 import {
   type Counters,
   G_DROPS_DECAP,
@@ -32,11 +32,11 @@ import {
   V_TAP_RX_FRAMES,
   V_TAP_TX_BYTES,
   V_TAP_TX_FRAMES,
-} from '../exchange/counters.js';
-import { DROP } from '../exchange/drop-reason.js';
-import { type Clock, NOW_MS } from '../switch/fdb/clock.js';
-import type { Tables } from '../switch/fdb/tables.js';
-import { FRAME_FIRST_COPY, STATUS_PENDING } from '../switch/port/port.js';
+} from '../../exchange/counters.js';
+import { DROP } from '../../exchange/drop-reason.js';
+import { type Clock, NOW_MS } from '../fdb/clock.js';
+import type { Tables } from '../fdb/tables.js';
+import { FRAME_FIRST_COPY, STATUS_PENDING } from '../port/port.js';
 
 /** `flags` column, beside FRAME_FIRST_COPY: why a frame was flooded. */
 export const FRAME_BROADCAST = 1 << 9;

@@ -15,14 +15,14 @@
  *
  * Reads headers only, each after its bounds are checked. Allocates nothing.
  */
-import { type Batch, FRAME_NEEDS_CSUM, GSO_NONE, GSO_TCPV4, GSO_TCPV6 } from '../abi/batch.js';
-import { pseudoHeaderSumIpv4, pseudoHeaderSumIpv6 } from '../wire/checksum.js';
-import { networkOffset } from '../wire/ethernet.js';
-import { isIpv4, packetEnd, transport } from '../wire/ip-packet.js';
-import { PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4.js';
-import { transportOffset, transportProtocol } from '../wire/ipv6.js';
-import * as tcp from '../wire/tcp.js';
-import * as udp from '../wire/udp.js';
+import { type Batch, FRAME_NEEDS_CSUM, GSO_NONE, GSO_TCPV4, GSO_TCPV6 } from '../../abi/batch.js';
+import { pseudoHeaderSumIpv4, pseudoHeaderSumIpv6 } from '../../wire/checksum.js';
+import { networkOffset } from '../../wire/ethernet.js';
+import { isIpv4, packetEnd, transport } from '../../wire/ip-packet.js';
+import { PROTOCOL_TCP, PROTOCOL_UDP } from '../../wire/ipv4.js';
+import { transportOffset, transportProtocol } from '../../wire/ipv6.js';
+import * as tcp from '../../wire/tcp.js';
+import * as udp from '../../wire/udp.js';
 
 /**
  * Shortest segment that a superframe is cut into, bytes: 256 of them at most. No sender postpones shorter ones; a

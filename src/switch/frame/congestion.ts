@@ -4,11 +4,11 @@
  *
  * Called by the decapsulation for the few datagrams whose outer field can change anything: ECT(1) and CE, both odd.
  */
-import { DROP } from '../exchange/drop-reason.js';
-import { decapsulatedEcn, ECN_DROP, ECN_MASK, setIpv4Ecn, setIpv6Ecn } from '../wire/ecn.js';
-import { ETHERTYPE_IPV4, ETHERTYPE_IPV6, networkEtherType } from '../wire/ethernet.js';
-import * as ipv4 from '../wire/ipv4.js';
-import * as ipv6 from '../wire/ipv6.js';
+import { DROP } from '../../exchange/drop-reason.js';
+import { decapsulatedEcn, ECN_DROP, ECN_MASK, setIpv4Ecn, setIpv6Ecn } from '../../wire/ecn.js';
+import { ETHERTYPE_IPV4, ETHERTYPE_IPV6, networkEtherType } from '../../wire/ethernet.js';
+import * as ipv4 from '../../wire/ipv4.js';
+import * as ipv6 from '../../wire/ipv6.js';
 
 /** True where the outer field leaves every inner one as it is. */
 export function leavesEcn(outerTos: number): boolean {

@@ -2,7 +2,7 @@
  * Superframes on their way out: one decision, one descriptor a copy, counted as the frames that they stand for.
  */
 import t from 'tap';
-import { FRAME_NEEDS_CSUM, GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4 } from '../../src/abi/batch.js';
+import { FRAME_NEEDS_CSUM, GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4 } from '../../../src/abi/batch.js';
 import {
   P_TX_BYTES,
   P_TX_FRAMES,
@@ -10,11 +10,11 @@ import {
   V_REPLICATED,
   V_TAP_RX_BYTES,
   V_TAP_RX_FRAMES,
-} from '../../src/exchange/counters.js';
-import type { Superframe } from '../../src/switch/port/memory.js';
-import { BROADCAST, ipv4Frame, ipv6Frame, type PacketOptions, TCP, UDP } from '../support/frames.js';
-import { concat, patched } from '../support/hex.js';
-import { MemoryPlane, vxlanHeader } from '../support/memory-plane.js';
+} from '../../../src/exchange/counters.js';
+import type { Superframe } from '../../../src/switch/port/memory.js';
+import { BROADCAST, ipv4Frame, ipv6Frame, type PacketOptions, TCP, UDP } from '../../support/frames.js';
+import { concat, patched } from '../../support/hex.js';
+import { MemoryPlane, vxlanHeader } from '../../support/memory-plane.js';
 
 const A = '02:00:00:00:00:0a';
 const B = '02:00:00:00:00:0b';

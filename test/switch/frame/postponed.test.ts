@@ -1,9 +1,17 @@
 import t from 'tap';
-import { Batch, FRAME_NEEDS_CSUM, GSO_NONE, GSO_TCPV4, GSO_TCPV6 } from '../../src/abi/batch.js';
-import { describeFrame, SEGMENTS_TOO_SHORT } from '../../src/datapath/postponed.js';
-import { arpFrame, ethernet, ipv4Frame, ipv6Frame, type PacketOptions, TCP, UDP } from '../support/frames.js';
-import { concat, hex, patched } from '../support/hex.js';
-import { random } from '../support/memory-plane.js';
+import { Batch, FRAME_NEEDS_CSUM, GSO_NONE, GSO_TCPV4, GSO_TCPV6 } from '../../../src/abi/batch.js';
+import { describeFrame, SEGMENTS_TOO_SHORT } from '../../../src/switch/frame/postponed.js';
+import {
+  arpFrame,
+  ethernet,
+  ipv4Frame,
+  ipv6Frame,
+  type PacketOptions,
+  TCP,
+  UDP,
+} from '../../support/frames.js';
+import { concat, hex, patched } from '../../support/hex.js';
+import { random } from '../../support/memory-plane.js';
 
 const DST = '02:00:00:00:00:02';
 const SRC = '02:00:00:00:00:01';

@@ -7,11 +7,11 @@
  *
  * Called by the encapsulation, which has found the network header; the EtherType is trusted, the bytes' length is not.
  */
-import { DF_CLEAR, DF_SET } from '../abi/batch.js';
-import { ECN_MASK } from '../wire/ecn.js';
-import { ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from '../wire/ethernet.js';
-import * as ipv4 from '../wire/ipv4.js';
-import * as ipv6 from '../wire/ipv6.js';
+import { DF_CLEAR, DF_SET } from '../../abi/batch.js';
+import { ECN_MASK } from '../../wire/ecn.js';
+import { ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from '../../wire/ethernet.js';
+import * as ipv4 from '../../wire/ipv4.js';
+import * as ipv6 from '../../wire/ipv6.js';
 
 export interface OuterOptions {
   /** DF of the outer header: always, never (the kernel may fragment), or as the inner one (IPv6 counts as set). */
