@@ -23,6 +23,8 @@ import { accountDecap, FRAME_RESERVED_BITS } from '../switch/frame/account.js';
 import { applyOuterEcn, leavesEcn } from '../switch/frame/congestion.js';
 import type { OuterOptions } from '../switch/frame/outer-header.js';
 import { describeFrame, SEGMENTS_TOO_SHORT } from '../switch/frame/postponed.js';
+import { MssClamp, PLAIN_FLAGS_OFF, PLAIN_TCP_LEN, synOffset } from '../switch/mtu/mss-clamp.js';
+import { ProbeEcho, type ProbeReplied } from '../switch/mtu/probe-echo.js';
 import type { OverlayPort, UnderlayPort } from '../switch/port/port.js';
 import {
   ETHERNET_LEN,
@@ -39,8 +41,6 @@ import { PLAIN_IPV4, PROTOCOL_OFF, PROTOCOL_TCP } from '../wire/ipv4.js';
 import { isMulticastMac, macHigh, macLow } from '../wire/mac.js';
 import { FLAG_SYN } from '../wire/tcp.js';
 import { hasReservedBits, hasVni, VXLAN_LEN, vni } from '../wire/vxlan.js';
-import { MssClamp, PLAIN_FLAGS_OFF, PLAIN_TCP_LEN, synOffset } from './mss-clamp.js';
-import { ProbeEcho, type ProbeReplied } from './probe-echo.js';
 
 const SHORTEST = VXLAN_LEN + ETHERNET_LEN;
 

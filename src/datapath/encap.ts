@@ -30,6 +30,14 @@ import {
   tosOption,
 } from '../switch/frame/outer-header.js';
 import { countSegments } from '../switch/frame/superframe.js';
+import { Fragmenter } from '../switch/mtu/fragmenter.js';
+import { MssClamp, PLAIN_FLAGS_OFF, PLAIN_TCP_LEN, synOffset } from '../switch/mtu/mss-clamp.js';
+import {
+  DROP_TOO_BIG,
+  SEND_IN_INNER_FRAGMENTS,
+  SEND_IN_OUTER_FRAGMENTS,
+  TooBig,
+} from '../switch/mtu/too-big.js';
 import { FRAME_FIRST_COPY, type OverlayPort, type UnderlayPort } from '../switch/port/port.js';
 import { ETHERTYPE_IPV4, networkEtherType, networkOffset } from '../wire/ethernet.js';
 import { flowHash, flowSeed } from '../wire/flow-hash.js';
@@ -38,9 +46,6 @@ import { isMulticastMac, macHigh, macLow } from '../wire/mac.js';
 import { FLAG_SYN } from '../wire/tcp.js';
 import { writeVxlanHeader } from '../wire/vxlan.js';
 import { Backlog, type Position } from './backlog.js';
-import { Fragmenter } from './fragmenter.js';
-import { MssClamp, PLAIN_FLAGS_OFF, PLAIN_TCP_LEN, synOffset } from './mss-clamp.js';
-import { DROP_TOO_BIG, SEND_IN_INNER_FRAGMENTS, SEND_IN_OUTER_FRAGMENTS, TooBig } from './too-big.js';
 
 const SOURCE_SOCKET_MASK = SOURCE_SOCKETS - 1;
 const DF_INHERITED = -1;

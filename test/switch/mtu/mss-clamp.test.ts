@@ -1,7 +1,7 @@
 /** What a SYN announces, lowered to what the path carries, in both directions. */
 import t from 'tap';
-import { FRAME_NEEDS_CSUM } from '../../src/abi/batch.js';
-import { V_MSS_CLAMPED } from '../../src/exchange/counters.js';
+import { FRAME_NEEDS_CSUM } from '../../../src/abi/batch.js';
+import { V_MSS_CLAMPED } from '../../../src/exchange/counters.js';
 import {
   ipv4Frame,
   ipv6Frame,
@@ -10,9 +10,9 @@ import {
   type PacketOptions,
   TCP,
   UDP,
-} from '../support/frames.js';
-import { concat, hex } from '../support/hex.js';
-import { MemoryPlane } from '../support/memory-plane.js';
+} from '../../support/frames.js';
+import { concat, hex } from '../../support/hex.js';
+import { MemoryPlane } from '../../support/memory-plane.js';
 
 const A = macNumber(1);
 const B = macNumber(2);

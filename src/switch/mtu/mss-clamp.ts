@@ -10,13 +10,13 @@
  * `synOffset` is for what may be a SYN; encapsulation and decapsulation see by themselves that a plain IPv4 frame is none.
  */
 
-import { V_MSS_CLAMPED } from '../exchange/counters.js';
-import type { Tables } from '../switch/fdb/tables.js';
-import { put16, updateChecksum } from '../wire/checksum.js';
-import { ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from '../wire/ethernet.js';
-import * as ipv4 from '../wire/ipv4.js';
-import * as ipv6 from '../wire/ipv6.js';
-import * as tcp from '../wire/tcp.js';
+import { V_MSS_CLAMPED } from '../../exchange/counters.js';
+import { put16, updateChecksum } from '../../wire/checksum.js';
+import { ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from '../../wire/ethernet.js';
+import * as ipv4 from '../../wire/ipv4.js';
+import * as ipv6 from '../../wire/ipv6.js';
+import * as tcp from '../../wire/tcp.js';
+import type { Tables } from '../fdb/tables.js';
 
 const IPV4_HEADERS_LEN = ipv4.IPV4_LEN + tcp.TCP_LEN;
 const IPV6_HEADERS_LEN = ipv6.IPV6_LEN + tcp.TCP_LEN;

@@ -7,15 +7,15 @@
  * address, and fragments other than the first. Answers are limited for each VNI by a token bucket. They belong to no
  * peer and count as no frame of the TAP: what they answer counts as dropped.
  */
-import { Batch } from '../abi/batch.js';
-import { MAX_VNIS } from '../abi/limits.js';
-import type { OverlayPort } from '../switch/port/port.js';
-import { DST_OFF, ETHERTYPE_IPV4, networkEtherType, SRC_OFF, VLAN_OFF } from '../wire/ethernet.js';
-import { isIcmpError, writeFragmentationNeeded } from '../wire/icmp.js';
-import { isIcmpv6Error, writePacketTooBig } from '../wire/icmpv6.js';
-import * as ipv4 from '../wire/ipv4.js';
-import * as ipv6 from '../wire/ipv6.js';
-import { isMulticastMac, MAC_LEN, macHigh, macLow } from '../wire/mac.js';
+import { Batch } from '../../abi/batch.js';
+import { MAX_VNIS } from '../../abi/limits.js';
+import { DST_OFF, ETHERTYPE_IPV4, networkEtherType, SRC_OFF, VLAN_OFF } from '../../wire/ethernet.js';
+import { isIcmpError, writeFragmentationNeeded } from '../../wire/icmp.js';
+import { isIcmpv6Error, writePacketTooBig } from '../../wire/icmpv6.js';
+import * as ipv4 from '../../wire/ipv4.js';
+import * as ipv6 from '../../wire/ipv6.js';
+import { isMulticastMac, MAC_LEN, macHigh, macLow } from '../../wire/mac.js';
+import type { OverlayPort } from '../port/port.js';
 
 /** Tokens a millisecond is one, so a thousand answers a second, as Linux has it (icmp_msgs_per_sec); and as many at once. */
 const BURST = 50;

@@ -1,6 +1,6 @@
 /** Inner IPv4 fragments: what the receiving host puts together is what was sent. */
 import t from 'tap';
-import { FRAME_NEEDS_CSUM, GSO_UDP_L4 } from '../../src/abi/batch.js';
+import { FRAME_NEEDS_CSUM, GSO_UDP_L4 } from '../../../src/abi/batch.js';
 import {
   P_TX_FRAMES,
   V_FLOODED_UNKNOWN,
@@ -9,11 +9,11 @@ import {
   V_TAP_RX_BYTES,
   V_TAP_RX_FRAMES,
   V_TOO_BIG_FRAGMENT,
-} from '../../src/exchange/counters.js';
-import { ipv4Frame, macNumber, macParts, onesSum, type PacketOptions } from '../support/frames.js';
-import { concat, hex } from '../support/hex.js';
-import { MemoryPlane, PendingUnderlay, vxlanHeader } from '../support/memory-plane.js';
-import { reassemble } from '../support/reassembly.js';
+} from '../../../src/exchange/counters.js';
+import { ipv4Frame, macNumber, macParts, onesSum, type PacketOptions } from '../../support/frames.js';
+import { concat, hex } from '../../support/hex.js';
+import { MemoryPlane, PendingUnderlay, vxlanHeader } from '../../support/memory-plane.js';
+import { reassemble } from '../../support/reassembly.js';
 
 const A = macNumber(1);
 const B = macNumber(2);

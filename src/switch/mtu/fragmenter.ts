@@ -10,16 +10,16 @@
  * Fragments of one packet leave from one source port: what has no ports keeps the path of what has.
  */
 
-import { Batch, FRAME_NEEDS_CSUM, GSO_NONE } from '../abi/batch.js';
-import { BATCH_CAP, SLOT_MAX_LEN, VXLAN_HEADROOM } from '../abi/limits.js';
-import type { Tables } from '../switch/fdb/tables.js';
-import { accountEncap, FRAGMENT_HEADERS_SHIFT, FRAME_FRAGMENT } from '../switch/frame/account.js';
-import { FRAME_FIRST_COPY, type UnderlayPort } from '../switch/port/port.js';
-import { checksum16, pseudoHeaderSumIpv4, put16 } from '../wire/checksum.js';
-import * as ipv4 from '../wire/ipv4.js';
-import { copyHeader, copyLaterHeader, finishHeader, fragmentDataLen } from '../wire/ipv4-fragment.js';
-import * as udp from '../wire/udp.js';
-import { writeVxlanHeader } from '../wire/vxlan.js';
+import { Batch, FRAME_NEEDS_CSUM, GSO_NONE } from '../../abi/batch.js';
+import { BATCH_CAP, SLOT_MAX_LEN, VXLAN_HEADROOM } from '../../abi/limits.js';
+import { checksum16, pseudoHeaderSumIpv4, put16 } from '../../wire/checksum.js';
+import * as ipv4 from '../../wire/ipv4.js';
+import { copyHeader, copyLaterHeader, finishHeader, fragmentDataLen } from '../../wire/ipv4-fragment.js';
+import * as udp from '../../wire/udp.js';
+import { writeVxlanHeader } from '../../wire/vxlan.js';
+import type { Tables } from '../fdb/tables.js';
+import { accountEncap, FRAGMENT_HEADERS_SHIFT, FRAME_FRAGMENT } from '../frame/account.js';
+import { FRAME_FIRST_COPY, type UnderlayPort } from '../port/port.js';
 
 /** Two of the largest frames: one that was cut, with all its headers, is sent in one or two rounds. */
 const ARENA_LEN = 2 * SLOT_MAX_LEN;

@@ -1,6 +1,6 @@
 /** What becomes of frames that are larger than the path to their peer carries. */
 import t, { type Test } from 'tap';
-import { FRAME_NEEDS_CSUM, GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4 } from '../../src/abi/batch.js';
+import { FRAME_NEEDS_CSUM, GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4 } from '../../../src/abi/batch.js';
 import {
   V_FRAGMENTS,
   V_REPLICATED,
@@ -10,7 +10,7 @@ import {
   V_TOO_BIG_DROP,
   V_TOO_BIG_FRAGMENT,
   V_TOO_BIG_ICMP,
-} from '../../src/exchange/counters.js';
+} from '../../../src/exchange/counters.js';
 import {
   BROADCAST,
   ethernet,
@@ -21,9 +21,9 @@ import {
   macParts,
   type PacketOptions,
   TCP,
-} from '../support/frames.js';
-import { concat, hex, patched } from '../support/hex.js';
-import { MemoryPlane } from '../support/memory-plane.js';
+} from '../../support/frames.js';
+import { concat, hex, patched } from '../../support/hex.js';
+import { MemoryPlane } from '../../support/memory-plane.js';
 
 const A = macNumber(1);
 const B = macNumber(2);

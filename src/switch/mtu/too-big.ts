@@ -23,15 +23,15 @@
  * Not on the common way: called by the encapsulation after its one compare has failed.
  */
 
-import { type Batch, DF_SET, GSO_NONE, GSO_UDP_L4 } from '../abi/batch.js';
-import { V_TOO_BIG_DROP, V_TOO_BIG_FRAGMENT, V_TOO_BIG_ICMP } from '../exchange/counters.js';
-import type { Tables } from '../switch/fdb/tables.js';
-import type { OuterOptions } from '../switch/frame/outer-header.js';
-import { cutSegments } from '../switch/frame/superframe.js';
-import type { OverlayPort } from '../switch/port/port.js';
-import { ETHERTYPE_IPV4, ETHERTYPE_IPV6, networkEtherType, networkOffset } from '../wire/ethernet.js';
-import * as ipv4 from '../wire/ipv4.js';
-import * as ipv6 from '../wire/ipv6.js';
+import { type Batch, DF_SET, GSO_NONE, GSO_UDP_L4 } from '../../abi/batch.js';
+import { V_TOO_BIG_DROP, V_TOO_BIG_FRAGMENT, V_TOO_BIG_ICMP } from '../../exchange/counters.js';
+import { ETHERTYPE_IPV4, ETHERTYPE_IPV6, networkEtherType, networkOffset } from '../../wire/ethernet.js';
+import * as ipv4 from '../../wire/ipv4.js';
+import * as ipv6 from '../../wire/ipv6.js';
+import type { Tables } from '../fdb/tables.js';
+import type { OuterOptions } from '../frame/outer-header.js';
+import { cutSegments } from '../frame/superframe.js';
+import type { OverlayPort } from '../port/port.js';
 import { canFragment } from './fragmenter.js';
 import { TooBigAnswer } from './too-big-answer.js';
 

@@ -1,8 +1,8 @@
 import t from 'tap';
-import { PROBE_LEN, PROBE_REPLY, PROBE_REQUEST, writeProbe } from '../../src/wire/probe.js';
-import { arpFrame } from '../support/frames.js';
-import { patched } from '../support/hex.js';
-import { MemoryPlane, PendingUnderlay } from '../support/memory-plane.js';
+import { PROBE_LEN, PROBE_REPLY, PROBE_REQUEST, writeProbe } from '../../../src/wire/probe.js';
+import { arpFrame } from '../../support/frames.js';
+import { patched } from '../../support/hex.js';
+import { MemoryPlane, PendingUnderlay } from '../../support/memory-plane.js';
 
 const PEER = '192.0.2.1';
 const STRANGER = '198.51.100.66';

@@ -7,14 +7,10 @@
  * is dropped and counted as before. Whether a reply is one to a question of ours is for the asker to say: he has the nonce.
  */
 
-import { Batch, DF_CLEAR, DF_SET } from '../abi/batch.js';
-import { MAX_PEERS } from '../abi/limits.js';
-import type { Tables } from '../switch/fdb/tables.js';
-import { TICKS_PER_SECOND } from '../switch/fdb/vni-table.js';
-import type { OuterOptions } from '../switch/frame/outer-header.js';
-import type { UnderlayPort } from '../switch/port/port.js';
-import { isArpReply, PROBE_MAC_HIGH } from '../wire/arp.js';
-import { macHigh, macLow } from '../wire/mac.js';
+import { Batch, DF_CLEAR, DF_SET } from '../../abi/batch.js';
+import { MAX_PEERS } from '../../abi/limits.js';
+import { isArpReply, PROBE_MAC_HIGH } from '../../wire/arp.js';
+import { macHigh, macLow } from '../../wire/mac.js';
 import {
   isProbe,
   isQuestion,
@@ -25,7 +21,11 @@ import {
   probeKind,
   probeVni,
   writeProbe,
-} from '../wire/probe.js';
+} from '../../wire/probe.js';
+import type { Tables } from '../fdb/tables.js';
+import { TICKS_PER_SECOND } from '../fdb/vni-table.js';
+import type { OuterOptions } from '../frame/outer-header.js';
+import type { UnderlayPort } from '../port/port.js';
 
 /**
  * Takes a reply: the peer's row, the nonce in two int32, and the UDP payload bytes that arrived there. Of an ARP reply
