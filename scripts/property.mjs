@@ -16,5 +16,5 @@ setUp({ build: false });
 if (!compileTests()) process.exit(1);
 process.env.PROPERTY_S = values.seconds ?? '600';
 if (values.seed !== undefined) process.env.PROPERTY_SEED = values.seed;
-const result = node('--enable-source-maps', NODE_OPTION, 'test/datapath/tenants.test.ts');
+const result = node('--enable-source-maps', NODE_OPTION, 'test/switch/forward/tenants.test.ts');
 process.exitCode = result.status ?? 1;

@@ -4,9 +4,9 @@
  */
 
 import { BATCH_CAP, PEER_ROW_LEN } from '../../src/abi/limits.js';
-import { Decap } from '../../src/datapath/decap.js';
-import { Encap } from '../../src/datapath/encap.js';
 import { makeClock, NOW_MS } from '../../src/switch/fdb/clock.js';
+import { Decap } from '../../src/switch/forward/decap.js';
+import { Encap } from '../../src/switch/forward/encap.js';
 import { VXLAN_LEN, writeVxlanHeader } from '../../src/wire/vxlan.js';
 import type { Case } from './suite.js';
 import { MAC_HIGH, makeFrames, makePorts, makeTables, noFlows, OUTER, VNI, VNI_IDX } from './world.js';

@@ -2,7 +2,7 @@
  * Head-end replication: a broadcast frame to every peer of the VNI. A copy is one more descriptor; its cost should
  * not grow with their number.
  */
-import { Encap } from '../../src/datapath/encap.js';
+import { Encap } from '../../src/switch/forward/encap.js';
 import type { Case } from './suite.js';
 import { makeFrames, makePorts, makeTables, noFlows, OUTER, VNI_IDX } from './world.js';
 

@@ -47,7 +47,7 @@ export const OVERLAY_ROUND_LEN = 256 * 1024;
 export const OVERLAY_REGION_LEN = OVERLAY_ROUND_LEN + SLOT_MAX_LEN + 4096;
 
 /**
- * The part of a batch beyond its VNI's share waits in a slot at the end of the overlay's arena (`datapath/backlog.ts`). Most
+ * The part of a batch beyond its VNI's share waits in a slot at the end of the overlay's arena (`switch/forward/backlog.ts`). Most
  * often that is a few small frames for many peers; a slot of the larger kind takes a whole batch. Slots are pages that
  * cost memory only once a flood has used them.
  */

@@ -30,7 +30,10 @@ t.test('in the kernel: the system call, and what it does', async (t) => {
 
 t.test('in user space: whose code it is', async (t) => {
   const part = (leaf: string) => momentOf([`  7f00 ${leaf}`]).part;
-  t.equal(part('LazyCompile:*forward file:///dist/datapath/encap.js:55 (/tmp/perf-42.map)'), 'JavaScript');
+  t.equal(
+    part('LazyCompile:*forward file:///dist/switch/forward/encap.js:55 (/tmp/perf-42.map)'),
+    'JavaScript',
+  );
   t.equal(part('Builtins_InterpreterEntryTrampoline (/usr/bin/node)'), 'JavaScript');
   t.equal(part('Builtins_HandleApiCall (/usr/bin/node)'), 'Node');
   t.equal(part('napi_get_typedarray_info (/usr/bin/node)'), 'Node');

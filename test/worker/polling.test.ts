@@ -1,5 +1,5 @@
 import t from 'tap';
-import { WAY_IN, WAY_OTHER, WAY_OUT } from '../../src/datapath/loop.js';
+import { WAY_IN, WAY_OTHER, WAY_OUT } from '../../src/switch/forward/loop.js';
 import { Polling } from '../../src/worker/polling.js';
 
 /** Turns until looking begins. */

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { FRAME_NEEDS_CSUM, GSO_TCPV4, GSO_UDP_L4 } from '../../src/abi/batch.js';
+import { FRAME_NEEDS_CSUM, GSO_TCPV4, GSO_UDP_L4 } from '../../../src/abi/batch.js';
 import {
   V_FRAGMENTS,
   V_REPLICATED,
@@ -8,10 +8,10 @@ import {
   V_TOO_BIG_DROP,
   V_TOO_BIG_FRAGMENT,
   V_TOO_BIG_ICMP,
-} from '../../src/exchange/counters.js';
-import { arpFrame, BROADCAST, ipv4Frame, macNumber, macParts, TCP, UDP } from '../support/frames.js';
-import { concat } from '../support/hex.js';
-import { MemoryPlane, PendingUnderlay, random, sourceRow, vxlanHeader } from '../support/memory-plane.js';
+} from '../../../src/exchange/counters.js';
+import { arpFrame, BROADCAST, ipv4Frame, macNumber, macParts, TCP, UDP } from '../../support/frames.js';
+import { concat } from '../../support/hex.js';
+import { MemoryPlane, PendingUnderlay, random, sourceRow, vxlanHeader } from '../../support/memory-plane.js';
 
 const SEND_FAILURES = [0, 0, 0, -113, -111, -105, -90, -12];
 const WRITE_FAILURES = [0, 0, 0, -5, -11, -22];

@@ -6,15 +6,15 @@
  * Runs to completion and never waits; who calls it does that, and brings the time.
  */
 
-import { Batch } from '../abi/batch.js';
-import { BATCH_CAP } from '../abi/limits.js';
-import { G_DROPS_DECAP, G_HEARTBEAT_MS } from '../exchange/counters.js';
-import { DROP } from '../exchange/drop-reason.js';
-import { AgeingSweep } from '../switch/fdb/ageing.js';
-import { type Clock, NOW_MS, secondOf, tickOf } from '../switch/fdb/clock.js';
-import type { Tables } from '../switch/fdb/tables.js';
-import { Flows } from '../switch/flows/flows.js';
-import type { OverlayPort, UnderlayPort } from '../switch/port/port.js';
+import { Batch } from '../../abi/batch.js';
+import { BATCH_CAP } from '../../abi/limits.js';
+import { G_DROPS_DECAP, G_HEARTBEAT_MS } from '../../exchange/counters.js';
+import { DROP } from '../../exchange/drop-reason.js';
+import { AgeingSweep } from '../fdb/ageing.js';
+import { type Clock, NOW_MS, secondOf, tickOf } from '../fdb/clock.js';
+import type { Tables } from '../fdb/tables.js';
+import { Flows } from '../flows/flows.js';
+import type { OverlayPort, UnderlayPort } from '../port/port.js';
 import { Decap, type DecapOptions } from './decap.js';
 import { Encap, type EncapOptions } from './encap.js';
 import { Turns } from './turns.js';

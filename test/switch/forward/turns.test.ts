@@ -1,8 +1,8 @@
 import t from 'tap';
-import { VNI_SHARE } from '../../src/datapath/encap.js';
-import { Turns } from '../../src/datapath/turns.js';
-import { arpFrame, BROADCAST, macNumber } from '../support/frames.js';
-import { MemoryPlane } from '../support/memory-plane.js';
+import { VNI_SHARE } from '../../../src/switch/forward/encap.js';
+import { Turns } from '../../../src/switch/forward/turns.js';
+import { arpFrame, BROADCAST, macNumber } from '../../support/frames.js';
+import { MemoryPlane } from '../../support/memory-plane.js';
 
 const VNIS = 16;
 

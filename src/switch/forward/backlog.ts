@@ -7,7 +7,7 @@
  * other. Slots are a bounded pool of two sizes; a VNI that gets none loses what it has beyond its share (`fair_share`).
  * Owned by the encapsulation; nothing here is on the path of a frame within its share.
  */
-import { Batch } from '../abi/batch.js';
+import { Batch } from '../../abi/batch.js';
 import {
   BACKLOG_LARGE_LEN,
   BACKLOG_LARGE_SLOTS,
@@ -16,7 +16,7 @@ import {
   BACKLOG_SMALL_SLOTS,
   CACHE_LINE,
   VXLAN_HEADROOM,
-} from '../abi/limits.js';
+} from '../../abi/limits.js';
 
 const SLOTS = BACKLOG_SMALL_SLOTS + BACKLOG_LARGE_SLOTS;
 const NONE = -1;

@@ -10,41 +10,25 @@
  * Called by the loop with what one round of reads brought; sends as often as its batch fills up.
  */
 
-import { Batch, DF_CLEAR, DF_CLEAR_TOO_BIG, DF_SET, FRAME_NEEDS_CSUM } from '../abi/batch.js';
-import { BATCH_CAP, SOURCE_SOCKETS, VXLAN_HEADROOM } from '../abi/limits.js';
-import { DROP } from '../exchange/drop-reason.js';
-import { type Clock, NOW_MS } from '../switch/fdb/clock.js';
-import type { Tables } from '../switch/fdb/tables.js';
-import { type Flows, isTcpSuperframe } from '../switch/flows/flows.js';
-import {
-  accountEncap,
-  FRAME_BROADCAST,
-  FRAME_MULTICAST,
-  FRAME_UNKNOWN_UNICAST,
-} from '../switch/frame/account.js';
-import {
-  inheritedDf,
-  type OuterOptions,
-  outerTos,
-  TOS_INHERITED,
-  tosOption,
-} from '../switch/frame/outer-header.js';
-import { countSegments } from '../switch/frame/superframe.js';
-import { Fragmenter } from '../switch/mtu/fragmenter.js';
-import { MssClamp, PLAIN_FLAGS_OFF, PLAIN_TCP_LEN, synOffset } from '../switch/mtu/mss-clamp.js';
-import {
-  DROP_TOO_BIG,
-  SEND_IN_INNER_FRAGMENTS,
-  SEND_IN_OUTER_FRAGMENTS,
-  TooBig,
-} from '../switch/mtu/too-big.js';
-import { FRAME_FIRST_COPY, type OverlayPort, type UnderlayPort } from '../switch/port/port.js';
-import { ETHERTYPE_IPV4, networkEtherType, networkOffset } from '../wire/ethernet.js';
-import { flowHash, flowSeed } from '../wire/flow-hash.js';
-import { PLAIN_IPV4, PROTOCOL_OFF, PROTOCOL_TCP, TOS_OFF } from '../wire/ipv4.js';
-import { isMulticastMac, macHigh, macLow } from '../wire/mac.js';
-import { FLAG_SYN } from '../wire/tcp.js';
-import { writeVxlanHeader } from '../wire/vxlan.js';
+import { Batch, DF_CLEAR, DF_CLEAR_TOO_BIG, DF_SET, FRAME_NEEDS_CSUM } from '../../abi/batch.js';
+import { BATCH_CAP, SOURCE_SOCKETS, VXLAN_HEADROOM } from '../../abi/limits.js';
+import { DROP } from '../../exchange/drop-reason.js';
+import { ETHERTYPE_IPV4, networkEtherType, networkOffset } from '../../wire/ethernet.js';
+import { flowHash, flowSeed } from '../../wire/flow-hash.js';
+import { PLAIN_IPV4, PROTOCOL_OFF, PROTOCOL_TCP, TOS_OFF } from '../../wire/ipv4.js';
+import { isMulticastMac, macHigh, macLow } from '../../wire/mac.js';
+import { FLAG_SYN } from '../../wire/tcp.js';
+import { writeVxlanHeader } from '../../wire/vxlan.js';
+import { type Clock, NOW_MS } from '../fdb/clock.js';
+import type { Tables } from '../fdb/tables.js';
+import { type Flows, isTcpSuperframe } from '../flows/flows.js';
+import { accountEncap, FRAME_BROADCAST, FRAME_MULTICAST, FRAME_UNKNOWN_UNICAST } from '../frame/account.js';
+import { inheritedDf, type OuterOptions, outerTos, TOS_INHERITED, tosOption } from '../frame/outer-header.js';
+import { countSegments } from '../frame/superframe.js';
+import { Fragmenter } from '../mtu/fragmenter.js';
+import { MssClamp, PLAIN_FLAGS_OFF, PLAIN_TCP_LEN, synOffset } from '../mtu/mss-clamp.js';
+import { DROP_TOO_BIG, SEND_IN_INNER_FRAGMENTS, SEND_IN_OUTER_FRAGMENTS, TooBig } from '../mtu/too-big.js';
+import { FRAME_FIRST_COPY, type OverlayPort, type UnderlayPort } from '../port/port.js';
 import { Backlog, type Position } from './backlog.js';
 
 const SOURCE_SOCKET_MASK = SOURCE_SOCKETS - 1;

@@ -11,21 +11,10 @@
  * (`ambiguous`): nothing that a VM writes joins a datagram to its neighbours, which may be another tenant's.
  */
 
-import { Batch, FRAME_NEEDS_CSUM } from '../abi/batch.js';
-import { BATCH_CAP } from '../abi/limits.js';
-import { G_STRAY_VNI } from '../exchange/counters.js';
-import { DROP } from '../exchange/drop-reason.js';
-import { type Clock, makeClock, tickOf } from '../switch/fdb/clock.js';
-import type { Tables } from '../switch/fdb/tables.js';
-import { ACCEPT_ANY, VLAN_DROP, VLAN_PASS } from '../switch/fdb/vni-table.js';
-import { type Flows, isTcpSuperframe } from '../switch/flows/flows.js';
-import { accountDecap, FRAME_RESERVED_BITS } from '../switch/frame/account.js';
-import { applyOuterEcn, leavesEcn } from '../switch/frame/congestion.js';
-import type { OuterOptions } from '../switch/frame/outer-header.js';
-import { describeFrame, SEGMENTS_TOO_SHORT } from '../switch/frame/postponed.js';
-import { MssClamp, PLAIN_FLAGS_OFF, PLAIN_TCP_LEN, synOffset } from '../switch/mtu/mss-clamp.js';
-import { ProbeEcho, type ProbeReplied } from '../switch/mtu/probe-echo.js';
-import type { OverlayPort, UnderlayPort } from '../switch/port/port.js';
+import { Batch, FRAME_NEEDS_CSUM } from '../../abi/batch.js';
+import { BATCH_CAP } from '../../abi/limits.js';
+import { G_STRAY_VNI } from '../../exchange/counters.js';
+import { DROP } from '../../exchange/drop-reason.js';
 import {
   ETHERNET_LEN,
   ETHERTYPE_ARP,
@@ -35,12 +24,23 @@ import {
   SRC_OFF,
   VLAN_OFF,
   vlanTagsLen,
-} from '../wire/ethernet.js';
-import { reachesBeyond } from '../wire/ip-packet.js';
-import { PLAIN_IPV4, PROTOCOL_OFF, PROTOCOL_TCP } from '../wire/ipv4.js';
-import { isMulticastMac, macHigh, macLow } from '../wire/mac.js';
-import { FLAG_SYN } from '../wire/tcp.js';
-import { hasReservedBits, hasVni, VXLAN_LEN, vni } from '../wire/vxlan.js';
+} from '../../wire/ethernet.js';
+import { reachesBeyond } from '../../wire/ip-packet.js';
+import { PLAIN_IPV4, PROTOCOL_OFF, PROTOCOL_TCP } from '../../wire/ipv4.js';
+import { isMulticastMac, macHigh, macLow } from '../../wire/mac.js';
+import { FLAG_SYN } from '../../wire/tcp.js';
+import { hasReservedBits, hasVni, VXLAN_LEN, vni } from '../../wire/vxlan.js';
+import { type Clock, makeClock, tickOf } from '../fdb/clock.js';
+import type { Tables } from '../fdb/tables.js';
+import { ACCEPT_ANY, VLAN_DROP, VLAN_PASS } from '../fdb/vni-table.js';
+import { type Flows, isTcpSuperframe } from '../flows/flows.js';
+import { accountDecap, FRAME_RESERVED_BITS } from '../frame/account.js';
+import { applyOuterEcn, leavesEcn } from '../frame/congestion.js';
+import type { OuterOptions } from '../frame/outer-header.js';
+import { describeFrame, SEGMENTS_TOO_SHORT } from '../frame/postponed.js';
+import { MssClamp, PLAIN_FLAGS_OFF, PLAIN_TCP_LEN, synOffset } from '../mtu/mss-clamp.js';
+import { ProbeEcho, type ProbeReplied } from '../mtu/probe-echo.js';
+import type { OverlayPort, UnderlayPort } from '../port/port.js';
 
 const SHORTEST = VXLAN_LEN + ETHERNET_LEN;
 

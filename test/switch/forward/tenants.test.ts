@@ -8,12 +8,12 @@
  */
 import fc from 'fast-check';
 import t from 'tap';
-import { GSO_UDP_L4 } from '../../src/abi/batch.js';
-import { frameSpec, UDP4, UDP4_WITH_OPTIONS, UDP6 } from '../support/tenants/frame.js';
-import { fillMarks, MARK_LEN, markOf, marksIn } from '../support/tenants/marks.js';
-import type { FromTap, Op, VniSpec, WorldSpec } from '../support/tenants/operations.js';
-import { STRAY, VNIS } from '../support/tenants/oracle.js';
-import { ADDRESSES, World } from '../support/tenants/world.js';
+import { GSO_UDP_L4 } from '../../../src/abi/batch.js';
+import { frameSpec, UDP4, UDP4_WITH_OPTIONS, UDP6 } from '../../support/tenants/frame.js';
+import { fillMarks, MARK_LEN, markOf, marksIn } from '../../support/tenants/marks.js';
+import type { FromTap, Op, VniSpec, WorldSpec } from '../../support/tenants/operations.js';
+import { STRAY, VNIS } from '../../support/tenants/oracle.js';
+import { ADDRESSES, World } from '../../support/tenants/world.js';
 
 /** Cases of a run, and how long they may take on a loaded machine: part of `npm run check`. */
 const CASES = 4000;

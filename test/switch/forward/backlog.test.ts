@@ -3,26 +3,26 @@
  * goes to a row that is another VNI's.
  */
 import t, { type Test } from 'tap';
-import { Batch, FRAME_NEEDS_CSUM, GSO_TCPV4, GSO_UDP_L4 } from '../../src/abi/batch.js';
+import { Batch, FRAME_NEEDS_CSUM, GSO_TCPV4, GSO_UDP_L4 } from '../../../src/abi/batch.js';
 import {
   BACKLOG_LARGE_LEN,
   BACKLOG_LARGE_SLOTS,
   BACKLOG_LEN,
   BACKLOG_SMALL_LEN,
   BACKLOG_SMALL_SLOTS,
-} from '../../src/abi/limits.js';
-import { Backlog } from '../../src/datapath/backlog.js';
-import { MESSAGE_COST, VNI_SHARE } from '../../src/datapath/encap.js';
+} from '../../../src/abi/limits.js';
 import {
   V_FLOODED_BROADCAST,
   V_REPLICATED,
   V_TAP_RX_FRAMES,
   V_TOO_BIG_ICMP,
-} from '../../src/exchange/counters.js';
-import { packPeers } from '../../src/exchange/protocol.js';
-import { MemoryOverlay } from '../../src/switch/port/memory.js';
-import { arpFrame, BROADCAST, ipv4Frame, macNumber, macParts, TCP, UDP } from '../support/frames.js';
-import { MemoryPlane, packAddress, random } from '../support/memory-plane.js';
+} from '../../../src/exchange/counters.js';
+import { packPeers } from '../../../src/exchange/protocol.js';
+import { Backlog } from '../../../src/switch/forward/backlog.js';
+import { MESSAGE_COST, VNI_SHARE } from '../../../src/switch/forward/encap.js';
+import { MemoryOverlay } from '../../../src/switch/port/memory.js';
+import { arpFrame, BROADCAST, ipv4Frame, macNumber, macParts, TCP, UDP } from '../../support/frames.js';
+import { MemoryPlane, packAddress, random } from '../../support/memory-plane.js';
 
 const A = '02:00:00:00:00:0a';
 const B = '02:00:00:00:00:0b';

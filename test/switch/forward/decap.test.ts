@@ -9,9 +9,9 @@ import {
   V_MOVED,
   V_TAP_TX_BYTES,
   V_TAP_TX_FRAMES,
-} from '../../src/exchange/counters.js';
-import type { DropReason } from '../../src/exchange/drop-reason.js';
-import { formatMac } from '../../src/wire/mac.js';
+} from '../../../src/exchange/counters.js';
+import type { DropReason } from '../../../src/exchange/drop-reason.js';
+import { formatMac } from '../../../src/wire/mac.js';
 import {
   arpFrame,
   BROADCAST,
@@ -22,9 +22,9 @@ import {
   macParts,
   TCP,
   UDP,
-} from '../support/frames.js';
-import { concat, hex, patched } from '../support/hex.js';
-import { MemoryPlane, random, TAP_MAC, vxlanHeader } from '../support/memory-plane.js';
+} from '../../support/frames.js';
+import { concat, hex, patched } from '../../support/hex.js';
+import { MemoryPlane, random, TAP_MAC, vxlanHeader } from '../../support/memory-plane.js';
 
 const PEER = '192.0.2.1';
 const STRANGER = '198.51.100.66';

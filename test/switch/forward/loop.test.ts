@@ -1,8 +1,8 @@
 import t from 'tap';
-import { WAY_IN, WAY_OTHER, WAY_OUT } from '../../src/datapath/loop.js';
-import { G_HEARTBEAT_MS, V_TAP_RX_FRAMES, V_TAP_TX_FRAMES } from '../../src/exchange/counters.js';
-import { arpFrame, BROADCAST, ipv4Frame } from '../support/frames.js';
-import { MemoryPlane } from '../support/memory-plane.js';
+import { G_HEARTBEAT_MS, V_TAP_RX_FRAMES, V_TAP_TX_FRAMES } from '../../../src/exchange/counters.js';
+import { WAY_IN, WAY_OTHER, WAY_OUT } from '../../../src/switch/forward/loop.js';
+import { arpFrame, BROADCAST, ipv4Frame } from '../../support/frames.js';
+import { MemoryPlane } from '../../support/memory-plane.js';
 
 const A = '02:00:00:00:00:0a';
 const PEER = '192.0.2.1';
