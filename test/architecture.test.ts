@@ -33,16 +33,6 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'worker/captures',
     'exchange',
   ],
-  worker: [
-    'abi',
-    'exchange',
-    'switch/fdb',
-    'switch/port',
-    'switch/forward',
-    'switch/dgram',
-    'switch/flows',
-    'switch/capture',
-  ],
   resolve: ['wire'],
   'log-limit': ['type log'],
   'peer-names': ['resolve', 'log-limit', 'wire', 'type log', 'type exchange'],
@@ -88,6 +78,16 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   'switch/superframes': ['abi'],
   'switch/flows': ['abi', 'exchange', 'switch/fdb', 'switch/frame', 'switch/port'],
   'switch/capture': ['wire', 'abi', 'exchange', 'switch/fdb', 'type switch/port'],
+  switch: [
+    'abi',
+    'exchange',
+    'switch/fdb',
+    'switch/port',
+    'switch/forward',
+    'switch/dgram',
+    'switch/flows',
+    'switch/capture',
+  ],
   host: ['resolve', 'wire', 'abi', 'type config'],
   capture: ['wire', 'type log', 'exchange'],
   doctor: ['exchange', 'host'],
@@ -171,8 +171,8 @@ t.test('the rules catch what they are for', (t) => {
   const from = (file: string, target: string, typeOnly = false) =>
     isAllowed({ file, line: 1, target, typeOnly });
   t.notOk(from('wire/udp.ts', 'abi/batch.ts'), 'the lowest layer knows nothing');
-  t.notOk(from('control/server.ts', 'worker/worker.ts'), 'the API knows the data plane, not the worker');
-  t.notOk(from('worker/worker.ts', 'control/server.ts'), 'nor the worker the API');
+  t.notOk(from('control/server.ts', 'switch/thread.ts'), 'the API knows the data plane, not the worker');
+  t.notOk(from('switch/thread.ts', 'control/server.ts'), 'nor the worker the API');
   t.notOk(from('worker/handle.ts', 'switch/fdb/fdb.ts'), 'the handle holds no table');
   t.ok(from('control/server.ts', 'exchange/data-plane.ts'));
   t.end();

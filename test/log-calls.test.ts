@@ -28,7 +28,7 @@ const MAY_LOG: Record<string, string> = {
   'vtep/warnings.ts': 'what is configured, and this machine: each once for as long as its VNI is there',
   'vtepd.ts': 'start, stop, a fault',
   'worker/link.ts': 'a worker that dies, which is a fault, at most twice a second',
-  'worker/worker.ts': 'an offload that the kernel refuses: once for each offload',
+  'switch/thread.ts': 'an offload that the kernel refuses: once for each offload',
 };
 
 /** `log.warn(`, `#log[…](`, and what the workers' side calls `log('warn', …`. */

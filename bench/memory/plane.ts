@@ -5,8 +5,8 @@
 import { join } from 'node:path';
 import type * as bindingModule from '../../src/abi/binding.js';
 import type { NewPeer } from '../../src/exchange/data-plane.js';
+import type * as waitSetModule from '../../src/switch/wait-set.js';
 import type * as handleModule from '../../src/worker/handle.js';
-import type * as waitSetModule from '../../src/worker/wait-set.js';
 
 const POOL_LEN = 256;
 
@@ -41,7 +41,7 @@ export async function startHandle({ isReady = false } = {}): Promise<handleModul
   });
   await handle.start();
   if (isReady) {
-    const { WaitSet } = (await import(join(dist, 'worker/wait-set.js'))) as typeof waitSetModule;
+    const { WaitSet } = (await import(join(dist, 'switch/wait-set.js'))) as typeof waitSetModule;
     const readyFd = shim.eventCreate();
     shim.eventFire(readyFd);
     new WaitSet(shim, waitFd).addReceiver(readyFd);

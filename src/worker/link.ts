@@ -131,7 +131,7 @@ export class WorkerLink {
       fdb: this.#fdb,
     };
     this.#startedMs = performance.now();
-    const worker = new Worker(new URL('./worker.js', import.meta.url), {
+    const worker = new Worker(new URL('../switch/thread.js', import.meta.url), {
       workerData: { init, port: port2 },
       transferList: [port2],
       name: `vtepd-dataplane-${init.index}`,

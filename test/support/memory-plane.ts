@@ -16,6 +16,7 @@ import {
   packPeers,
   type VniPolicy,
 } from '../../src/exchange/protocol.js';
+import { Applier } from '../../src/switch/apply.js';
 import { Capture, CapturedOverlay, CapturedUnderlay } from '../../src/switch/capture/capture.js';
 import { type Clock, EPOCH_MS, makeClock, NOW_MS } from '../../src/switch/fdb/clock.js';
 import type { NoteRings } from '../../src/switch/fdb/replication.js';
@@ -24,7 +25,6 @@ import { Loop } from '../../src/switch/forward/loop.js';
 import { MemoryOverlay, MemoryUnderlay } from '../../src/switch/port/memory.js';
 import { STATUS_PENDING } from '../../src/switch/port/port.js';
 import { parseIpAddress } from '../../src/wire/ip-address.js';
-import { Applier } from '../../src/worker/apply.js';
 import { concat } from './hex.js';
 
 const { Counters } = layout;

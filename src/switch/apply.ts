@@ -25,7 +25,7 @@ import {
   type TunnelInit,
   type VniPolicy,
 } from '../exchange/protocol.js';
-import type { Tables } from '../switch/fdb/tables.js';
+import type { Tables } from './fdb/tables.js';
 import {
   ACCEPT_ANY,
   ACCEPT_PEERS,
@@ -33,7 +33,7 @@ import {
   VLAN_DROP,
   VLAN_PASS,
   VLAN_STRIP,
-} from '../switch/fdb/vni-table.js';
+} from './fdb/vni-table.js';
 import { flush, inTurn, type Job, list, purgeAll, shrink } from './jobs.js';
 
 const AF_INET = 2;

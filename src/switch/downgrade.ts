@@ -12,10 +12,10 @@
 
 import { ERRNO } from '../abi/errno.js';
 import type { OffloadName, Offloads } from '../exchange/offloads.js';
-import type { PeerTable } from '../switch/fdb/peer-table.js';
-import type { Flows } from '../switch/flows/flows.js';
-import { MERGE_TCP, MERGE_UDP, type TapPort } from '../switch/port/tap.js';
-import type { UdpPort } from '../switch/port/udp.js';
+import type { PeerTable } from './fdb/peer-table.js';
+import type { Flows } from './flows/flows.js';
+import { MERGE_TCP, MERGE_UDP, type TapPort } from './port/tap.js';
+import type { UdpPort } from './port/udp.js';
 
 /** What tells of refusals and is to obey them. */
 export interface Refusable {

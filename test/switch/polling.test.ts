@@ -1,6 +1,6 @@
 import t from 'tap';
 import { WAY_IN, WAY_OTHER, WAY_OUT } from '../../src/switch/forward/loop.js';
-import { Polling } from '../../src/worker/polling.js';
+import { Polling } from '../../src/switch/polling.js';
 
 /** Turns until looking begins. */
 const TURNS = 16;

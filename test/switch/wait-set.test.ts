@@ -2,7 +2,7 @@ import { createSocket } from 'node:dgram';
 import t, { type Test } from 'tap';
 import { loadShim } from '../../src/abi/binding.js';
 import { SEND_SOCKETS } from '../../src/abi/limits.js';
-import { WAIT_NOW_MS, WAIT_WAITED_MS, WaitSet } from '../../src/worker/wait-set.js';
+import { WAIT_NOW_MS, WAIT_WAITED_MS, WaitSet } from '../../src/switch/wait-set.js';
 import { sourceRow } from '../support/memory-plane.js';
 import { portOf } from '../support/underlay-pair.js';
 

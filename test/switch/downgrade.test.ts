@@ -3,10 +3,10 @@ import { Batch } from '../../src/abi/batch.js';
 import { loadShim } from '../../src/abi/binding.js';
 import { PEER_ROW_LEN, SEND_SOCKETS, SOURCE_SOCKETS } from '../../src/abi/limits.js';
 import { type OffloadName, Offloads } from '../../src/exchange/offloads.js';
+import { Downgrade } from '../../src/switch/downgrade.js';
 import { MERGE_TCP, MERGE_UDP } from '../../src/switch/port/tap.js';
 import { UdpPort } from '../../src/switch/port/udp.js';
 import { Tunnel } from '../../src/switch/superframes/tunnel.js';
-import { Downgrade } from '../../src/worker/downgrade.js';
 import { sourceRow } from '../support/memory-plane.js';
 
 const EIO = -5;

@@ -8,7 +8,7 @@
  *
  * As the kernel's haltpoll governor has it (Documentation/virt/guest-halt-polling.rst), but judged by what came, too.
  */
-import { WAY_OTHER } from '../switch/forward/loop.js';
+import { WAY_OTHER } from './forward/loop.js';
 
 /** Longest look, µs: more than a round trip to a neighbour takes. What it can cost for nothing, once a pause begins. */
 const SPIN_US = 100;

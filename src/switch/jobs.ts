@@ -6,9 +6,9 @@
 
 import { FdbPage } from '../exchange/fdb-page.js';
 import type { Answer, Change } from '../exchange/protocol.js';
-import type { Fdb } from '../switch/fdb/fdb.js';
-import type { MacTable } from '../switch/fdb/mac-table.js';
-import { TICKS_PER_SECOND } from '../switch/fdb/vni-table.js';
+import type { Fdb } from './fdb/fdb.js';
+import type { MacTable } from './fdb/mac-table.js';
+import { TICKS_PER_SECOND } from './fdb/vni-table.js';
 
 /** A piece of work that takes several rounds. @returns the answer once it is done */
 export type Job = (tick: number) => Answer | undefined;

@@ -27,21 +27,21 @@ import {
   type Request,
   type WorkerInit,
 } from '../exchange/protocol.js';
-import { Capture, CapturedOverlay, CapturedUnderlay } from '../switch/capture/capture.js';
-import { DgramPort } from '../switch/dgram/dgram.js';
-import { EPOCH_MS, makeClock, NOW_MS, secondOf, tickOf } from '../switch/fdb/clock.js';
-import type { PeerTable } from '../switch/fdb/peer-table.js';
-import { noteRingsOf } from '../switch/fdb/replication.js';
-import { Tables } from '../switch/fdb/tables.js';
-import { FlowMaps } from '../switch/flows/flow-maps.js';
-import { Loop } from '../switch/forward/loop.js';
-import { MemoryOverlay, MemoryUnderlay } from '../switch/port/memory.js';
-import type { UnderlayPort } from '../switch/port/port.js';
-import { TapPort } from '../switch/port/tap.js';
-import { UdpPort } from '../switch/port/udp.js';
 import { Applier, Refusal } from './apply.js';
+import { Capture, CapturedOverlay, CapturedUnderlay } from './capture/capture.js';
+import { DgramPort } from './dgram/dgram.js';
 import { Downgrade } from './downgrade.js';
+import { EPOCH_MS, makeClock, NOW_MS, secondOf, tickOf } from './fdb/clock.js';
+import type { PeerTable } from './fdb/peer-table.js';
+import { noteRingsOf } from './fdb/replication.js';
+import { Tables } from './fdb/tables.js';
+import { FlowMaps } from './flows/flow-maps.js';
+import { Loop } from './forward/loop.js';
 import { Polling } from './polling.js';
+import { MemoryOverlay, MemoryUnderlay } from './port/memory.js';
+import type { UnderlayPort } from './port/port.js';
+import { TapPort } from './port/tap.js';
+import { UdpPort } from './port/udp.js';
 import { WAIT_NOW_MS, WAIT_WAITED_MS, WaitSet } from './wait-set.js';
 
 /** Longest wait, ms: housekeeping is due this often, and a thread that is told to exit does so this soon. */

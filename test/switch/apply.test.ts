@@ -10,8 +10,8 @@ import {
 } from '../../src/exchange/counters.js';
 import { itemsOf } from '../../src/exchange/fdb-page.js';
 import { type Answer, packPeers, type TunnelInit, type VniPolicy } from '../../src/exchange/protocol.js';
-import { Applier } from '../../src/worker/apply.js';
-import type { Filter } from '../../src/worker/jobs.js';
+import { Applier } from '../../src/switch/apply.js';
+import type { Filter } from '../../src/switch/jobs.js';
 import { arpFrame, BROADCAST, macNumber, macParts } from '../support/frames.js';
 import { LEARNED_ROWS, MemoryPlane, PendingUnderlay, POLICY } from '../support/memory-plane.js';
 
