@@ -4,6 +4,7 @@
  * it when the data plane runs and when peers changed, and shows what it warns of.
  */
 import type { VniSettings } from './config/settings.js';
+import type { Handle, Mode } from './controller/handle.js';
 import { DataPlaneError, type NewPeer, type PeerState } from './exchange/data-plane.js';
 import type { VtepEvent } from './exchange/events.js';
 import { getLink, type Link, linksOfKind, setLink, tagsOver } from './host/link.js';
@@ -18,7 +19,6 @@ import type { Progress } from './probe/search.js';
 import { type Judgement, judge, overlayMtuFor } from './probe/verdict.js';
 import { Probing, type ProbingOptions } from './probing.js';
 import { parseIpAddress } from './wire/ip-address.js';
-import type { Handle, Mode } from './worker/handle.js';
 
 export interface PathCareOptions extends Omit<ProbingOptions, 'looked'> {
   readonly log: Logger;

@@ -15,6 +15,7 @@ import { readOptions } from './config/file.js';
 import { mergeSettings } from './config/merge.js';
 import type { VtepOptions } from './config/options.js';
 import type { PeerSettings, Settings, VniSettings } from './config/settings.js';
+import { Handle } from './controller/handle.js';
 import { G_HEARTBEAT_MS } from './exchange/counters.js';
 import type { DataPlane, FdbFilter, PeerState } from './exchange/data-plane.js';
 import { Events } from './exchange/events.js';
@@ -40,7 +41,6 @@ import { Superframes } from './vtep/superframes.js';
 import { TapQueues } from './vtep/tap-queues.js';
 import { deafPorts, engineOf, makeTunnel, openSockets, workerDescriptors } from './vtep/underlay.js';
 import { type Warning, Warnings } from './vtep/warnings.js';
-import { Handle } from './worker/handle.js';
 
 export type { Warning } from './vtep/warnings.js';
 

@@ -27,7 +27,7 @@ const MAY_LOG: Record<string, string> = {
   'vtep/overlay.ts': 'a VNI goes whose device somebody on this machine took away',
   'vtep/warnings.ts': 'what is configured, and this machine: each once for as long as its VNI is there',
   'vtepd.ts': 'start, stop, a fault',
-  'worker/link.ts': 'a worker that dies, which is a fault, at most twice a second',
+  'controller/link.ts': 'a worker that dies, which is a fault, at most twice a second',
   'switch/thread.ts': 'an offload that the kernel refuses: once for each offload',
 };
 

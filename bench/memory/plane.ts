@@ -4,9 +4,9 @@
  */
 import { join } from 'node:path';
 import type * as bindingModule from '../../src/abi/binding.js';
+import type * as handleModule from '../../src/controller/handle.js';
 import type { NewPeer } from '../../src/exchange/data-plane.js';
 import type * as waitSetModule from '../../src/switch/wait-set.js';
-import type * as handleModule from '../../src/worker/handle.js';
 
 const POOL_LEN = 256;
 
@@ -14,7 +14,7 @@ const POOL_LEN = 256;
 export async function startHandle({ isReady = false } = {}): Promise<handleModule.Handle> {
   const dist = join(process.cwd(), 'dist');
   const { loadShim } = (await import(join(dist, 'abi/binding.js'))) as typeof bindingModule;
-  const { Handle } = (await import(join(dist, 'worker/handle.js'))) as typeof handleModule;
+  const { Handle } = (await import(join(dist, 'controller/handle.js'))) as typeof handleModule;
   const shim = loadShim();
   const wakeFd = shim.eventCreate();
   const waitFd = shim.waitCreate();

@@ -7,9 +7,9 @@
 import type { Difference, VniDifference } from '../config/diff.js';
 import type { VniSettings } from '../config/settings.js';
 import type { OwnSettings } from '../config/vni-words.js';
+import type { Mode } from '../controller/handle.js';
 import type { VniPolicy } from '../exchange/protocol.js';
 import type { Rollback } from '../host/rollback.js';
-import type { Mode } from '../worker/handle.js';
 import type { Overlay } from './overlay.js';
 
 /** Settings that the data plane has by the same name. */

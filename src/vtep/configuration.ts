@@ -13,6 +13,7 @@ import { flagOf, type Key } from '../config/schema.js';
 import type { PeerSettings, Settings, VniSettings } from '../config/settings.js';
 import { checkStanding } from '../config/standing.js';
 import type { OwnSettings } from '../config/vni-words.js';
+import type { Handle } from '../controller/handle.js';
 import { DataPlaneError, type FdbFilter, isPeerOf, type PeerState } from '../exchange/data-plane.js';
 import type { Events } from '../exchange/events.js';
 import type { MacParts } from '../exchange/protocol.js';
@@ -23,7 +24,6 @@ import * as edits from '../state/edits.js';
 import { applyState, contradictions, entriesOf, type State } from '../state/state.js';
 import type { IpAddress } from '../wire/ip-address.js';
 import { formatMac, parseMac } from '../wire/mac.js';
-import type { Handle } from '../worker/handle.js';
 import { carryOut } from './carry.js';
 import type { Overlay } from './overlay.js';
 

@@ -6,6 +6,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { PeerSettings, Settings, VniSettings } from '../config/settings.js';
+import type { Handle, Mode, NewVni } from '../controller/handle.js';
 import type { NewPeer } from '../exchange/data-plane.js';
 import type { Events } from '../exchange/events.js';
 import type { VniPolicy } from '../exchange/protocol.js';
@@ -19,7 +20,6 @@ import type { Logger } from '../log.js';
 import type { PathCare } from '../path-care.js';
 import { type IpAddress, parseIpAddress } from '../wire/ip-address.js';
 import { formatMac, parseMac } from '../wire/mac.js';
-import type { Handle, Mode, NewVni } from '../worker/handle.js';
 import { PeerDuplicates } from './peer-duplicates.js';
 import type { Warnings } from './warnings.js';
 

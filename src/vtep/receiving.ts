@@ -6,6 +6,7 @@
 
 import type { Shim } from '../abi/binding.js';
 import { errnoName } from '../abi/errno.js';
+import type { Handle } from '../controller/handle.js';
 import type { Paths } from '../host/paths.js';
 import { ReceiveGroup, type Source } from '../host/receive-group.js';
 import type { UnderlaySockets } from '../host/underlay-sockets.js';
@@ -14,7 +15,6 @@ import type { Logger } from '../log.js';
 import { LimitedLog } from '../log-limit.js';
 import type { ProbedPeer } from '../probe/means.js';
 import type { Proofs } from '../probe/proof.js';
-import type { Handle } from '../worker/handle.js';
 
 const LOOK_MS = 1000;
 /** After a look at very many peers there is a rest of so many times what it took. */

@@ -4,13 +4,13 @@
  */
 
 import type { Shim } from '../abi/binding.js';
+import type { Handle } from '../controller/handle.js';
 import type { Offloads } from '../exchange/offloads.js';
 import { NetworkWatch } from '../host/network-watch.js';
 import type { Paths } from '../host/paths.js';
 import type { TunnelOffload, TunnelPeer } from '../host/tunnel-offload.js';
 import type { Logger } from '../log.js';
 import { LimitedLog } from '../log-limit.js';
-import type { Handle } from '../worker/handle.js';
 import type { KnownFlows } from './known-flows.js';
 
 export interface SuperframesOptions {

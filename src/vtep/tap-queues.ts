@@ -5,9 +5,9 @@
  */
 
 import type { Shim } from '../abi/binding.js';
+import type { Handle } from '../controller/handle.js';
 import { V_TAP_QUEUE_DROPPED } from '../exchange/counters.js';
 import type { OverlayDevice } from '../host/overlay-device.js';
-import type { Handle } from '../worker/handle.js';
 
 const LOOK_MS = 1000;
 /** A look at very many devices is followed by a rest of so many times what it took. */

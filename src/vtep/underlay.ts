@@ -5,11 +5,11 @@
 
 import type { Shim } from '../abi/binding.js';
 import type { Settings } from '../config/settings.js';
+import type { WorkerDescriptors } from '../controller/handle.js';
 import type { NewPeer } from '../exchange/data-plane.js';
 import type { Rollback } from '../host/rollback.js';
 import { TunnelOffload } from '../host/tunnel-offload.js';
 import { openUnderlaySockets, type UnderlaySockets } from '../host/underlay-sockets.js';
-import type { WorkerDescriptors } from '../worker/handle.js';
 
 export function engineOf({ io }: Settings): 'batch' | 'dgram' {
   return io === 'dgram' ? 'dgram' : 'batch';

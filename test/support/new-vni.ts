@@ -1,6 +1,7 @@
 /** VNIs and peers as a handle is told of them, for tests of a data plane without TAPs. */
+
+import type { NewVni } from '../../src/controller/handle.js';
 import type { NewPeer } from '../../src/exchange/data-plane.js';
-import type { NewVni } from '../../src/worker/handle.js';
 import { POLICY, packAddress, TAP_MAC } from './memory-plane.js';
 
 /** For two workers at most; none of them has a TAP. */

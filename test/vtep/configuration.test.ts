@@ -2,6 +2,7 @@
 import t from 'tap';
 import { parseConfig } from '../../src/config/file.js';
 import { mergeSettings } from '../../src/config/merge.js';
+import type { Handle } from '../../src/controller/handle.js';
 import { DataPlaneError, type DataPlaneErrorCode } from '../../src/exchange/data-plane.js';
 import { Events } from '../../src/exchange/events.js';
 import type { MacParts, VniPolicy } from '../../src/exchange/protocol.js';
@@ -10,7 +11,6 @@ import { NO_STATE } from '../../src/state/state.js';
 import { LiveConfiguration, type StateStore } from '../../src/vtep/configuration.js';
 import type { Overlay } from '../../src/vtep/overlay.js';
 import { formatMac } from '../../src/wire/mac.js';
-import type { Handle } from '../../src/worker/handle.js';
 
 const settings = (text: string) => mergeSettings([parseConfig(text, 'v.yaml')], false);
 const MAC = { high: 0x0200, low: 1 };

@@ -4,6 +4,7 @@ import t from 'tap';
 import { loadShim } from '../../src/abi/binding.js';
 import type { PeerSettings, VniSettings } from '../../src/config/settings.js';
 import { standardSettings } from '../../src/config/vni-words.js';
+import type { Handle } from '../../src/controller/handle.js';
 import { DataPlaneError, type NewPeer } from '../../src/exchange/data-plane.js';
 import { Events } from '../../src/exchange/events.js';
 import { HostError } from '../../src/host/host-error.js';
@@ -15,7 +16,6 @@ import { PathCare } from '../../src/path-care.js';
 import { Overlay } from '../../src/vtep/overlay.js';
 import { Warnings } from '../../src/vtep/warnings.js';
 import { parseIpAddress } from '../../src/wire/ip-address.js';
-import type { Handle } from '../../src/worker/handle.js';
 
 const peer = (host: string): PeerSettings => ({ host, port: 4789, flood: true });
 const vni = (number: number, ...hosts: string[]): VniSettings => ({

@@ -1,7 +1,7 @@
 import t from 'tap';
+import { RowAllocator } from '../../src/controller/rows.js';
+import { VniPeers } from '../../src/controller/vni-peers.js';
 import type { NewPeer } from '../../src/exchange/data-plane.js';
-import { RowAllocator } from '../../src/worker/rows.js';
-import { VniPeers } from '../../src/worker/vni-peers.js';
 import { packAddress } from '../support/memory-plane.js';
 
 function newPeers(count: number, net = 0): NewPeer[] {

@@ -1,8 +1,8 @@
 /** What the workers are to know, without workers: how much there is room for. */
 import t from 'tap';
 import { MAX_PEERS, MAX_VNIS } from '../../src/abi/limits.js';
+import { DesiredState, type NewVni } from '../../src/controller/desired-state.js';
 import type { NewPeer } from '../../src/exchange/data-plane.js';
-import { DesiredState, type NewVni } from '../../src/worker/desired-state.js';
 import { packAddress } from '../support/memory-plane.js';
 
 const vni = (number: number) => ({ vni: number, tapFds: [], policy: {} }) as unknown as NewVni;

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { RowAllocator } from '../../src/worker/rows.js';
+import { RowAllocator } from '../../src/controller/rows.js';
 
 t.test('the lowest first, what was given back before all others, and no more than there are', async (t) => {
   const rows = new RowAllocator(4);

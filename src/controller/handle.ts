@@ -32,8 +32,8 @@ import {
   type TunnelInit,
   type VniPolicy,
 } from '../exchange/protocol.js';
-import { CounterBlocks } from '../stats/counter-blocks.js';
 import { Captures, type RunningCapture } from './captures.js';
+import { CounterBlocks } from './counter-blocks.js';
 import { DesiredState, type NewVni, type VniRecord } from './desired-state.js';
 import { Settling } from './settling.js';
 import { type PeerRun, peerOf } from './vni-peers.js';

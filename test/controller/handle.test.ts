@@ -1,5 +1,6 @@
 import t, { type Test } from 'tap';
 import { loadShim } from '../../src/abi/binding.js';
+import { Handle } from '../../src/controller/handle.js';
 import {
   G_HEARTBEAT_MS,
   P_RX_FRAMES,
@@ -9,7 +10,6 @@ import {
 } from '../../src/exchange/counters.js';
 import { Offloads } from '../../src/exchange/offloads.js';
 import type { MacParts } from '../../src/exchange/protocol.js';
-import { Handle } from '../../src/worker/handle.js';
 import { macNumber, macParts } from '../support/frames.js';
 import { POLICY } from '../support/memory-plane.js';
 import { newPeer, newVni } from '../support/new-vni.js';

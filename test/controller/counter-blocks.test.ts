@@ -1,6 +1,6 @@
 import t from 'tap';
+import { CounterBlocks } from '../../src/controller/counter-blocks.js';
 import * as C from '../../src/exchange/counters.js';
-import { CounterBlocks } from '../../src/stats/counter-blocks.js';
 
 /** Blocks in which each cell of the rows read is the number of the worker and of the cell: 1,005 is worker 1's cell 5. */
 function blocks(workers: number): C.Counters[] {
