@@ -20,7 +20,7 @@ import type { Finding } from './doctor/finding.js';
 import { Rollback } from './host/rollback.js';
 import { Service } from './host/service.js';
 import { ServiceWatch } from './host/service-watch.js';
-import type { Logger } from './log.js';
+import type { Logger } from './log/log.js';
 import type { State } from './state/state.js';
 import { StateError, StateFile } from './state/state-file.js';
 import { packageVersion } from './version.js';

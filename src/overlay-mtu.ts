@@ -7,8 +7,8 @@
  * too large to answer it.
  */
 import type { VniSettings } from './config/settings.js';
-import type { Logger } from './log.js';
-import { LimitedLog } from './log-limit.js';
+import type { Logger } from './log/log.js';
+import { LimitedLog } from './log/log-limit.js';
 import { type Fit, fitOf, mtuWarning, type PeerPath } from './probe/verdict.js';
 
 export interface OverlayMtuOptions {

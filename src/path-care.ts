@@ -10,7 +10,7 @@ import type { VtepEvent } from './exchange/events.js';
 import { getLink, type Link, linksOfKind, setLink, tagsOver } from './host/link.js';
 import type { Paths } from './host/paths.js';
 import { packRow } from './host/underlay-sockets.js';
-import type { Logger } from './log.js';
+import type { Logger } from './log/log.js';
 import { OverlayMtus, unbridgedMtu } from './overlay-mtu.js';
 import { Hearing } from './probe/hearing.js';
 import type { ProbeResult } from './probe/prober.js';

@@ -8,8 +8,8 @@
 import { networkInterfaces } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { VtepEvent } from './exchange/events.js';
-import type { Logger } from './log.js';
-import { LimitedLog } from './log-limit.js';
+import type { Logger } from './log/log.js';
+import { LimitedLog } from './log/log-limit.js';
 import { LOOK_MS, NameFollower, type NameState } from './resolve/follow.js';
 import { type NameSource, SYSTEM } from './resolve/lookup.js';
 import { refuseNoName } from './resolve/resolve.js';

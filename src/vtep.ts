@@ -26,7 +26,7 @@ import { Paths } from './host/paths.js';
 import { Rollback } from './host/rollback.js';
 import type { TunnelOffload } from './host/tunnel-offload.js';
 import type { UnderlaySockets } from './host/underlay-sockets.js';
-import { type Logger, silentLogger } from './log.js';
+import { type Logger, silentLogger } from './log/log.js';
 import { PathCare, type PeerVerdict } from './path-care.js';
 import type { Progress } from './probe/search.js';
 import type { NameState } from './resolve/follow.js';

@@ -17,12 +17,11 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   version: [],
   'port/probe-sender': ['abi', 'switch/superframes'],
   resolve: ['wire'],
-  'log-limit': ['type log'],
-  'peer-names': ['resolve', 'log-limit', 'wire', 'type log', 'type exchange'],
+  'peer-names': ['resolve', 'wire', 'log', 'type exchange'],
   'peer-silence': [],
   probe: ['wire'],
   probing: ['port/probe-sender', 'probe', 'type abi', 'exchange', 'type config', 'host'],
-  'overlay-mtu': ['log-limit', 'probe', 'type log', 'type config'],
+  'overlay-mtu': ['probe', 'log', 'type config'],
   'path-care': [
     'probe',
     'probing',
@@ -77,7 +76,6 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   doctor: ['exchange', 'host'],
   vtep: [
     'resolve',
-    'log-limit',
     'peer-names',
     'peer-silence',
     'type probe',

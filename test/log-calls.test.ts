@@ -19,7 +19,7 @@ const MAY_LOG: Record<string, string> = {
   'control/routes/reload.ts': 'a call of the API',
   'control/routes/vnis.ts': 'a change by the API',
   'daemon.ts': 'start; a listener that cannot be opened yet, until it is',
-  'log-limit.ts': 'names, routes and paths: some at once, then one a minute for each that is configured',
+  'log/log-limit.ts': 'names, routes and paths: some at once, then one a minute for each that is configured',
   'path-care.ts': 'start; somebody on this machine took a TAP away: once per cause',
   'vtep.ts': 'start; the worker, below',
   'vtep/configuration.ts': 'a reload',

@@ -2,7 +2,7 @@
 import t from 'tap';
 import { loadShim } from '../src/abi/binding.js';
 import { Paths } from '../src/host/paths.js';
-import { silentLogger } from '../src/log.js';
+import { silentLogger } from '../src/log/log.js';
 import { PathCare } from '../src/path-care.js';
 import { packAddress } from './support/memory-plane.js';
 

@@ -4,7 +4,7 @@
  */
 import type { Readable } from 'node:stream';
 import { DataPlaneError } from '../exchange/data-plane.js';
-import type { Logger } from '../log.js';
+import type { Logger } from '../log/log.js';
 import { Encoder } from './encoder.js';
 import { outerOf, type Surroundings } from './outer-of.js';
 import type { CapturePoint, PacketQueue } from './queue.js';

@@ -10,7 +10,7 @@ import { randomUUID } from 'node:crypto';
 import { createServer, type RequestListener } from 'node:http';
 import type { Socket } from 'node:net';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
-import type { Logger } from '../log.js';
+import type { Logger } from '../log/log.js';
 import { type ConnectionLimits, Connections, StoppableRequest } from './connections.js';
 import { ApiError, PROBLEM_TYPE, type ProblemCode, problem, problemOf, RETRY_AFTER_S } from './errors.js';
 

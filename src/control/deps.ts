@@ -7,7 +7,7 @@ import type { PeerSettings, VniSettings } from '../config/settings.js';
 import type { DataPlane, FdbFilter, PeerState } from '../exchange/data-plane.js';
 import type { EventSource } from '../exchange/events.js';
 import type { Engine, MacParts } from '../exchange/protocol.js';
-import type { Logger } from '../log.js';
+import type { Logger } from '../log/log.js';
 import type { PeerName } from './peer-names.js';
 
 export interface ControlDeps {

@@ -19,7 +19,7 @@ import type { Events } from '../exchange/events.js';
 import type { MacParts } from '../exchange/protocol.js';
 import { hostOf } from '../host/paths.js';
 import { Rollback } from '../host/rollback.js';
-import type { Logger } from '../log.js';
+import type { Logger } from '../log/log.js';
 import * as edits from '../state/edits.js';
 import { applyState, contradictions, entriesOf, type State } from '../state/state.js';
 import type { IpAddress } from '../wire/ip-address.js';

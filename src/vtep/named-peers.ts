@@ -6,7 +6,7 @@
  */
 import type { VniSettings } from '../config/settings.js';
 import type { Events } from '../exchange/events.js';
-import type { Logger } from '../log.js';
+import type { Logger } from '../log/log.js';
 import { PeerNames } from '../peer-names.js';
 import { type PeerSigns, PeerSilence } from '../peer-silence.js';
 import { type NameSource, ResolveError } from '../resolve/lookup.js';

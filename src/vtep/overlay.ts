@@ -16,7 +16,7 @@ import type { OverlayDevice, OverlayDeviceSpec } from '../host/overlay-device.js
 import type { OverlayDevices } from '../host/overlay-devices.js';
 import { type Duplicate, hostOf, type Paths } from '../host/paths.js';
 import { Rollback } from '../host/rollback.js';
-import type { Logger } from '../log.js';
+import type { Logger } from '../log/log.js';
 import type { PathCare } from '../path-care.js';
 import { type IpAddress, parseIpAddress } from '../wire/ip-address.js';
 import { formatMac, parseMac } from '../wire/mac.js';

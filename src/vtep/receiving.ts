@@ -11,8 +11,8 @@ import type { Paths } from '../host/paths.js';
 import { ReceiveGroup, type Source } from '../host/receive-group.js';
 import type { UnderlaySockets } from '../host/underlay-sockets.js';
 import { isWireDevice } from '../host/wire-device.js';
-import type { Logger } from '../log.js';
-import { LimitedLog } from '../log-limit.js';
+import type { Logger } from '../log/log.js';
+import { LimitedLog } from '../log/log-limit.js';
 import type { ProbedPeer } from '../probe/means.js';
 import type { Proofs } from '../probe/proof.js';
 

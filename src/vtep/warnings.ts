@@ -3,7 +3,7 @@
  * about is there. A warning about VNIs goes with the last of them; one about the machine stays.
  */
 import type { Events } from '../exchange/events.js';
-import type { Logger } from '../log.js';
+import type { Logger } from '../log/log.js';
 
 export interface Warning {
   readonly code: string;

@@ -6,7 +6,7 @@ import type { Handle } from '../../src/controller/handle.js';
 import { DataPlaneError, type DataPlaneErrorCode } from '../../src/exchange/data-plane.js';
 import { Events } from '../../src/exchange/events.js';
 import type { MacParts, VniPolicy } from '../../src/exchange/protocol.js';
-import { silentLogger } from '../../src/log.js';
+import { silentLogger } from '../../src/log/log.js';
 import { NO_STATE } from '../../src/state/state.js';
 import { LiveConfiguration, type StateStore } from '../../src/vtep/configuration.js';
 import type { Overlay } from '../../src/vtep/overlay.js';

@@ -11,7 +11,7 @@ import { HostError } from '../../src/host/host-error.js';
 import type { OverlayDeviceSpec } from '../../src/host/overlay-device.js';
 import type { OverlayDevices } from '../../src/host/overlay-devices.js';
 import { Paths } from '../../src/host/paths.js';
-import { silentLogger } from '../../src/log.js';
+import { silentLogger } from '../../src/log/log.js';
 import { PathCare } from '../../src/path-care.js';
 import { Overlay } from '../../src/vtep/overlay.js';
 import { Warnings } from '../../src/vtep/warnings.js';

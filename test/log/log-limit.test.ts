@@ -1,6 +1,6 @@
 import { pino } from 'pino';
 import t from 'tap';
-import { LimitedLog } from '../src/log-limit.js';
+import { LimitedLog } from '../../src/log/log-limit.js';
 
 t.test('some lines at once, then one a minute, each key for itself', async (t) => {
   const lines: { level: number; key: string; msg: string }[] = [];

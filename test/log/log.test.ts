@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import t from 'tap';
 
-const LOG = new URL('../src/log.ts', import.meta.url).href;
+const LOG = new URL('../../src/log/log.ts', import.meta.url).href;
 
 function logged(level: string, format: string): { stdout: string; lines: string[] } {
   const script = `
