@@ -3,7 +3,7 @@
  * then looked up anew, for it may have moved, and who listens to events is told. Whether it hurts is not known here: a host that has nothing
  * to say is silent as well.
  *
- * Signs are those that paths are watched by (`probe/watch.ts`), one row an address. Pure; time is that of the looks.
+ * Signs are those that paths are watched by (`paths/watch.ts`), one row an address. Pure; time is that of the looks.
  */
 
 /** Unanswered for so long, ms. */

@@ -2,7 +2,7 @@
  * Hosts of one VNI that came to the same address: it is one peer, and the operator is told which of them were left out, for
  * as long as both are configured. Notes are taken where peers are configured, not when a name server changes its mind.
  */
-import type { Duplicate } from '../host/paths.js';
+import type { Duplicate } from '../paths/paths.js';
 import type { Warnings } from './warnings.js';
 
 const CODE = 'peer_duplicate';

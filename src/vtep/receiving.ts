@@ -1,20 +1,20 @@
 /**
  * Keeps the receive group (`host/receive-group.ts`) in step with the peers: who they are, which of them proved themselves a
- * vtepd (`probe/proof.ts`), and by what device they are reached. Looks once a second, when peers change, and when a proof
+ * vtepd (`paths/proof.ts`), and by what device they are reached. Looks once a second, when peers change, and when a proof
  * arrives. A new peer's datagrams come to the strangers' socket until then, and are judged as a peer's.
  */
 
 import type { Shim } from '../abi/binding.js';
 import { errnoName } from '../abi/errno.js';
 import type { Handle } from '../controller/handle.js';
-import type { Paths } from '../host/paths.js';
 import { ReceiveGroup, type Source } from '../host/receive-group.js';
 import type { UnderlaySockets } from '../host/underlay-sockets.js';
 import { isWireDevice } from '../host/wire-device.js';
 import type { Logger } from '../log/log.js';
 import { LimitedLog } from '../log/log-limit.js';
-import type { ProbedPeer } from '../probe/means.js';
-import type { Proofs } from '../probe/proof.js';
+import type { ProbedPeer } from '../paths/means.js';
+import type { Paths } from '../paths/paths.js';
+import type { Proofs } from '../paths/proof.js';
 
 const LOOK_MS = 1000;
 /** After a look at very many peers there is a rest of so many times what it took. */

@@ -7,10 +7,10 @@ import type { Shim } from '../abi/binding.js';
 import type { Handle } from '../controller/handle.js';
 import type { Offloads } from '../exchange/offloads.js';
 import { NetworkWatch } from '../host/network-watch.js';
-import type { Paths } from '../host/paths.js';
 import type { TunnelOffload, TunnelPeer } from '../host/tunnel-offload.js';
 import type { Logger } from '../log/log.js';
 import { LimitedLog } from '../log/log-limit.js';
+import type { Paths } from '../paths/paths.js';
 import type { KnownFlows } from './known-flows.js';
 
 export interface SuperframesOptions {

@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap';
-import { Proofs } from '../../src/probe/proof.js';
+import { Proofs } from '../../src/paths/proof.js';
 import { Receiving, type ReceivingOptions } from '../../src/vtep/receiving.js';
 import { nonceHigh, nonceLow, PROBE_LEN } from '../../src/wire/probe.js';
 import { packAddress } from '../support/memory-plane.js';

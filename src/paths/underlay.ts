@@ -3,12 +3,13 @@
  * device it leaves by, how much it carries. Asked at start, when peers are added, before a probe, and of all IPv4 peers
  * together when the network has changed.
  */
-import { type IpAddress, isLinkLocal, parseIpAddress } from '../wire/ip-address.js';
-import { HostError } from './host-error.js';
-import { ip, NoRouteError, NoSuchDeviceError } from './ip-command.js';
-import { allLinks, getLink } from './link.js';
 
-export { deviceIndex } from './link.js';
+import { HostError } from '../host/host-error.js';
+import { ip, NoRouteError, NoSuchDeviceError } from '../host/ip-command.js';
+import { allLinks, getLink } from '../host/link.js';
+import { type IpAddress, isLinkLocal, parseIpAddress } from '../wire/ip-address.js';
+
+export { deviceIndex } from '../host/link.js';
 
 export interface Route {
   /** Our address on that way, as text, link-local ones with `%device`; '' when the device has none. */

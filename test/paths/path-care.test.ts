@@ -1,10 +1,10 @@
 /** A search of a path whose VNI is gone when it ends. */
 import t from 'tap';
-import { loadShim } from '../src/abi/binding.js';
-import { Paths } from '../src/host/paths.js';
-import { silentLogger } from '../src/log/log.js';
-import { PathCare } from '../src/path-care.js';
-import { packAddress } from './support/memory-plane.js';
+import { loadShim } from '../../src/abi/binding.js';
+import { silentLogger } from '../../src/log/log.js';
+import { PathCare } from '../../src/paths/path-care.js';
+import { Paths } from '../../src/paths/paths.js';
+import { packAddress } from '../support/memory-plane.js';
 
 t.test('a VNI that is removed during a search', async (t) => {
   const settings = { local: [], underlayDev: '', sourcePorts: { min: 49152, max: 65535 } };

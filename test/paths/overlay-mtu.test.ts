@@ -1,7 +1,7 @@
 import { pino } from 'pino';
 import t from 'tap';
-import type { VniSettings } from '../src/config/settings.js';
-import { OverlayMtus } from '../src/overlay-mtu.js';
+import type { VniSettings } from '../../src/config/settings.js';
+import { OverlayMtus } from '../../src/paths/overlay-mtu.js';
 
 const settings = (vni: number, mtu: number | 'auto') => ({ vni, mtu }) as VniSettings;
 const peer = (text: string) => ({ address: { text, family: 4 as const } });

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { neighboursOn } from '../../src/host/neighbours.js';
+import { neighboursOn } from '../../src/paths/neighbours.js';
 
 t.test('neighbours as iproute2 6.1 prints them: those of IPv4 with a MAC, on our devices', async (t) => {
   const raw = [

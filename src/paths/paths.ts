@@ -5,9 +5,9 @@
  */
 import { networkInterfaces } from 'node:os';
 import type { PeerSettings, Settings } from '../config/settings.js';
+import { HostError } from '../host/host-error.js';
 import { resolveHost } from '../resolve/resolve.js';
 import { formatIpAddress, type IpAddress, parseIpAddress } from '../wire/ip-address.js';
-import { HostError } from './host-error.js';
 import { deviceIndex, type Route, routesTo, routeTo } from './underlay.js';
 
 /** A peer with its address: what the data plane is told. */

@@ -1,6 +1,6 @@
 /** Whose word about a path is taken, and how often. Messages as a raw socket gives them. */
 import t from 'tap';
-import { Hearing } from '../../src/probe/hearing.js';
+import { Hearing } from '../../src/paths/hearing.js';
 import { hex, patched } from '../support/hex.js';
 
 const MESSAGE = hex(`

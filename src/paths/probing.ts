@@ -1,10 +1,10 @@
 /**
  * Path probing as the daemon has it: sockets and means put together, paths watched by themselves, one peer searched when
- * somebody asks. What a path carries is kept by `host/paths.ts`; what follows from it is the caller's.
+ * somebody asks. What a path carries is kept by `paths/paths.ts`; what follows from it is the caller's.
  */
 
-import type { Shim } from './abi/binding.js';
-import type { Settings } from './config/settings.js';
+import type { Shim } from '../abi/binding.js';
+import type { Settings } from '../config/settings.js';
 import {
   P_LAST_SEEN_MS,
   P_TX_FRAMES,
@@ -12,22 +12,22 @@ import {
   V_TOO_BIG_DROP,
   V_TOO_BIG_FRAGMENT,
   V_TOO_BIG_ICMP,
-} from './exchange/counters.js';
-import type { DataPlane, PeerState } from './exchange/data-plane.js';
-import { DROP } from './exchange/drop-reason.js';
-import { getLink } from './host/link.js';
-import { ipv4Neighbours } from './host/neighbours.js';
-import type { Paths } from './host/paths.js';
-import { openProbeSockets } from './host/probe-sockets.js';
-import { ProbeSender } from './port/probe-sender.js';
-import { ArpMeans, type LearnedHost } from './probe/arp.js';
-import { EchoMeans } from './probe/echo.js';
-import { icmpMeans } from './probe/icmp.js';
-import type { ProbedPeer, SendDatagram } from './probe/means.js';
-import { type ProbeResult, Prober } from './probe/prober.js';
-import { Proofs } from './probe/proof.js';
-import type { Progress } from './probe/search.js';
-import { LOOK_MS, PathWatch, type Signs } from './probe/watch.js';
+} from '../exchange/counters.js';
+import type { DataPlane, PeerState } from '../exchange/data-plane.js';
+import { DROP } from '../exchange/drop-reason.js';
+import { getLink } from '../host/link.js';
+import { ArpMeans, type LearnedHost } from './arp.js';
+import { EchoMeans } from './echo.js';
+import { icmpMeans } from './icmp.js';
+import type { ProbedPeer, SendDatagram } from './means.js';
+import { ipv4Neighbours } from './neighbours.js';
+import type { Paths } from './paths.js';
+import { ProbeSender } from './probe-sender.js';
+import { openProbeSockets } from './probe-sockets.js';
+import { type ProbeResult, Prober } from './prober.js';
+import { Proofs } from './proof.js';
+import type { Progress } from './search.js';
+import { LOOK_MS, PathWatch, type Signs } from './watch.js';
 
 /** What a send says while there are no sockets. */
 const EAFNOSUPPORT = -97;

@@ -1,7 +1,7 @@
 import t from 'tap';
-import type { ProbedPeer } from '../../src/probe/means.js';
-import type { ProbeResult } from '../../src/probe/prober.js';
-import { LOOK_MS, PathWatch, type Signs } from '../../src/probe/watch.js';
+import type { ProbedPeer } from '../../src/paths/means.js';
+import type { ProbeResult } from '../../src/paths/prober.js';
+import { LOOK_MS, PathWatch, type Signs } from '../../src/paths/watch.js';
 import { packAddress } from '../support/memory-plane.js';
 
 const MINUTE = 60_000;

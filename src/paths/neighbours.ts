@@ -1,7 +1,8 @@
 /** Neighbours as the kernel knows them (`ip neighbour`): which MAC has which IPv4 address on a device. */
+
+import { ip } from '../host/ip-command.js';
 import { parseIpAddress } from '../wire/ip-address.js';
 import { parseMac } from '../wire/mac.js';
-import { ip } from './ip-command.js';
 
 export interface Neighbour {
   readonly mac: { readonly high: number; readonly low: number };

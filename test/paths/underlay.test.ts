@@ -1,5 +1,5 @@
 import t from 'tap';
-import { parseRoute, routeTo } from '../../src/host/underlay.js';
+import { parseRoute, routeTo } from '../../src/paths/underlay.js';
 import { parseIpAddress } from '../../src/wire/ip-address.js';
 
 t.test('a route without a device is refused', async (t) => {

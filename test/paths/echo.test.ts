@@ -1,7 +1,7 @@
 import t from 'tap';
-import { EchoMeans, sendFailure } from '../../src/probe/echo.js';
-import { MeansUnavailable, type ProbedPeer } from '../../src/probe/means.js';
-import { Prober } from '../../src/probe/prober.js';
+import { EchoMeans, sendFailure } from '../../src/paths/echo.js';
+import { MeansUnavailable, type ProbedPeer } from '../../src/paths/means.js';
+import { Prober } from '../../src/paths/prober.js';
 import { isProbe, nonceHigh, nonceLow, probeVni } from '../../src/wire/probe.js';
 import { packAddress } from '../support/memory-plane.js';
 

@@ -6,8 +6,8 @@
 import { randomBytes } from 'node:crypto';
 import { PROBE_REQUEST, writeProbe } from '../wire/probe.js';
 import { UDP_LEN } from '../wire/udp.js';
-import { Exchange } from './exchange.js';
 import { IP_LEN, type Means, type OpenMeans, type ProbedPeer, type SendDatagram } from './means.js';
+import { Exchange } from './request.js';
 import type { Outcome } from './search.js';
 
 const EMSGSIZE = -90;

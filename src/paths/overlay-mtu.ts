@@ -6,10 +6,10 @@
  * or what follows from paths, but then never less than IPv6 takes. A bridged one keeps its bridge's: vtepd must see what is
  * too large to answer it.
  */
-import type { VniSettings } from './config/settings.js';
-import type { Logger } from './log/log.js';
-import { LimitedLog } from './log/log-limit.js';
-import { type Fit, fitOf, mtuWarning, type PeerPath } from './probe/verdict.js';
+import type { VniSettings } from '../config/settings.js';
+import type { Logger } from '../log/log.js';
+import { LimitedLog } from '../log/log-limit.js';
+import { type Fit, fitOf, mtuWarning, type PeerPath } from './verdict.js';
 
 export interface OverlayMtuOptions {
   /** What is known of the way to a peer, bytes. */

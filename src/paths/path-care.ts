@@ -3,22 +3,22 @@
  * them and for each overlay's MTU (`overlay-mtu.ts`), carried out in the data plane and on the TAP. The composition root makes one, tells
  * it when the data plane runs and when peers changed, and shows what it warns of.
  */
-import type { VniSettings } from './config/settings.js';
-import type { Handle, Mode } from './controller/handle.js';
-import { DataPlaneError, type NewPeer, type PeerState } from './exchange/data-plane.js';
-import type { VtepEvent } from './exchange/events.js';
-import { getLink, type Link, linksOfKind, setLink, tagsOver } from './host/link.js';
-import type { Paths } from './host/paths.js';
-import { packRow } from './host/underlay-sockets.js';
-import type { Logger } from './log/log.js';
+import type { VniSettings } from '../config/settings.js';
+import type { Handle, Mode } from '../controller/handle.js';
+import { DataPlaneError, type NewPeer, type PeerState } from '../exchange/data-plane.js';
+import type { VtepEvent } from '../exchange/events.js';
+import { getLink, type Link, linksOfKind, setLink, tagsOver } from '../host/link.js';
+import { packRow } from '../host/underlay-sockets.js';
+import type { Logger } from '../log/log.js';
+import { parseIpAddress } from '../wire/ip-address.js';
+import { Hearing } from './hearing.js';
 import { OverlayMtus, unbridgedMtu } from './overlay-mtu.js';
-import { Hearing } from './probe/hearing.js';
-import type { ProbeResult } from './probe/prober.js';
-import type { Proofs } from './probe/proof.js';
-import type { Progress } from './probe/search.js';
-import { type Judgement, judge, overlayMtuFor } from './probe/verdict.js';
+import type { Paths } from './paths.js';
+import type { ProbeResult } from './prober.js';
 import { Probing, type ProbingOptions } from './probing.js';
-import { parseIpAddress } from './wire/ip-address.js';
+import type { Proofs } from './proof.js';
+import type { Progress } from './search.js';
+import { type Judgement, judge, overlayMtuFor } from './verdict.js';
 
 export interface PathCareOptions extends Omit<ProbingOptions, 'looked'> {
   readonly log: Logger;

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { Paths } from '../../src/host/paths.js';
+import { Paths } from '../../src/paths/paths.js';
 import { parseIpAddress } from '../../src/wire/ip-address.js';
 
 const peer = (host: string, flood = true) => ({ host, port: 4789, flood });

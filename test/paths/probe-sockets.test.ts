@@ -3,8 +3,8 @@ import { createSocket, type RemoteInfo } from 'node:dgram';
 import { once } from 'node:events';
 import t, { type Test } from 'tap';
 import { loadShim } from '../../src/abi/binding.js';
-import { openProbeSockets } from '../../src/host/probe-sockets.js';
-import { ProbeSender } from '../../src/port/probe-sender.js';
+import { ProbeSender } from '../../src/paths/probe-sender.js';
+import { openProbeSockets } from '../../src/paths/probe-sockets.js';
 import { packAddress } from '../support/memory-plane.js';
 
 const shim = loadShim();

@@ -3,7 +3,7 @@
  *
  *     eth0 192.168.80.10/24, fd01::10/64, fe80::10/64 ==== veth ==== eth1, up and without addresses
  */
-import './own-namespace.js';
+import '../host/own-namespace.js';
 import { createSocket } from 'node:dgram';
 import t, { type Test } from 'tap';
 import { Batch, DF_CLEAR_TOO_BIG, DF_SET } from '../../src/abi/batch.js';
@@ -11,8 +11,8 @@ import { loadShim } from '../../src/abi/binding.js';
 import { PEER_ROW_LEN } from '../../src/abi/limits.js';
 import { ORIGIN_LOCAL, PathErrors } from '../../src/abi/path-errors.js';
 import { ip } from '../../src/host/ip-command.js';
-import { deviceIndex, type Route, routesTo, routeTo } from '../../src/host/underlay.js';
 import { type OuterDf, openUnderlaySockets, type UnderlaySpec } from '../../src/host/underlay-sockets.js';
+import { deviceIndex, type Route, routesTo, routeTo } from '../../src/paths/underlay.js';
 import { UdpPort } from '../../src/switch/port/udp.js';
 import { parseIpAddress } from '../../src/wire/ip-address.js';
 import { sourceRow } from '../support/memory-plane.js';

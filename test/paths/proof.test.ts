@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap';
-import type { ProbedPeer } from '../../src/probe/means.js';
-import { Proofs } from '../../src/probe/proof.js';
+import type { ProbedPeer } from '../../src/paths/means.js';
+import { Proofs } from '../../src/paths/proof.js';
 import { nonceHigh, nonceLow, PROBE_IDENTIFY, PROBE_LEN, probeKind, probeVni } from '../../src/wire/probe.js';
 
 const peer = (n: number, peerIdx = n): ProbedPeer => ({

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { type Outcome, type Probe, searchPathMtu } from '../../src/probe/search.js';
+import { type Outcome, type Probe, searchPathMtu } from '../../src/paths/search.js';
 
 /** A path: how large a packet it carries, and how it says no. */
 interface Path {

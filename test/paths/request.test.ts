@@ -1,5 +1,5 @@
 import t from 'tap';
-import { Exchange } from '../../src/probe/exchange.js';
+import { Exchange } from '../../src/paths/request.js';
 
 const ARRIVED = { kind: 'arrived' } as const;
 

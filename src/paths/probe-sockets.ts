@@ -6,8 +6,8 @@
  */
 import type { Shim } from '../abi/binding.js';
 import { ERRNO } from '../abi/errno.js';
-import { spreadOver } from './source-ports.js';
-import { localAddress, packRow, type UnderlaySpec } from './underlay-sockets.js';
+import { spreadOver } from '../host/source-ports.js';
+import { localAddress, packRow, type UnderlaySpec } from '../host/underlay-sockets.js';
 
 /** Options of `udpOpen`: error queue, DF. */
 const SEND_WITH_DF = 2 | 4;

@@ -6,9 +6,9 @@
  */
 import { randomInt } from 'node:crypto';
 import { makeEcho, readEchoNews } from '../wire/icmp-echo.js';
-import { Exchange } from './exchange.js';
 import { IP_LEN, type Means, MeansUnavailable, type OpenMeans, type ProbedPeer } from './means.js';
 import { openRawIcmp, type RawSocket } from './raw-icmp.js';
+import { Exchange } from './request.js';
 import type { Outcome } from './search.js';
 
 const PMTUDISC_PROBE = 3;

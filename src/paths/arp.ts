@@ -11,7 +11,6 @@ import { PROBE_MAC_HIGH, writeArpProbe } from '../wire/arp.js';
 import { UDP_LEN } from '../wire/udp.js';
 import { VXLAN_LEN, writeVxlanHeader } from '../wire/vxlan.js';
 import { sendFailure } from './echo.js';
-import { Exchange } from './exchange.js';
 import {
   IP_LEN,
   type Means,
@@ -20,6 +19,7 @@ import {
   type ProbedPeer,
   type SendDatagram,
 } from './means.js';
+import { Exchange } from './request.js';
 
 /** A host of the overlay. */
 export interface LearnedHost {

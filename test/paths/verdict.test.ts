@@ -1,5 +1,5 @@
 import t from 'tap';
-import { fitOf, judge, mtuWarning, overlayMtuFor, type PeerPath } from '../../src/probe/verdict.js';
+import { fitOf, judge, mtuWarning, overlayMtuFor, type PeerPath } from '../../src/paths/verdict.js';
 
 const OVERLAY = { overlayMtu: 1450, tap: 'vtep100', tapMtu: 1450, bridged: false };
 

@@ -1,6 +1,6 @@
 import t from 'tap';
-import { ArpMeans } from '../../src/probe/arp.js';
-import { MeansUnavailable, type ProbedPeer } from '../../src/probe/means.js';
+import { ArpMeans } from '../../src/paths/arp.js';
+import { MeansUnavailable, type ProbedPeer } from '../../src/paths/means.js';
 import { ARP_FRAME_LEN, PROBE_MAC_HIGH } from '../../src/wire/arp.js';
 import { macHigh, macLow } from '../../src/wire/mac.js';
 import { hasVni, vni } from '../../src/wire/vxlan.js';
