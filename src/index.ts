@@ -17,7 +17,7 @@ export {
 export type { EventSource, EventSubscription, StampedEvent, VtepEvent } from './exchange/events.js';
 export type { MacParts } from './exchange/protocol.js';
 export { HostError } from './host/host-error.js';
-export { ResolveError } from './resolve/resolve.js';
+export { ResolveError } from './names/resolve.js';
 export type { ReloadReport } from './vtep/configuration.js';
 export { Vtep, type VtepStatus, type Warning } from './vtep.js';
 export { formatMac, parseMac } from './wire/mac.js';

@@ -15,9 +15,6 @@ const SRC = new URL('../src/', import.meta.url).pathname;
 /** Unit of src → what it may import beside itself. A file named here has a row of its own; other files have their folder's. */
 const MAY_IMPORT: Record<string, readonly string[]> = {
   version: [],
-  resolve: ['wire'],
-  'peer-names': ['resolve', 'wire', 'log', 'type exchange'],
-  'peer-silence': [],
   control: ['wire', 'type log', 'exchange', 'config'],
   'state/state': ['config'],
   'state/edits': ['state/state', 'config'],
@@ -57,8 +54,8 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   ],
   controller: ['wire', 'abi', 'exchange'],
   host: ['wire', 'abi', 'type paths'],
+  names: ['wire', 'log', 'type exchange', 'type config'],
   paths: [
-    'resolve',
     'wire',
     'abi',
     'log',
@@ -67,13 +64,11 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'switch/superframes',
     'type controller',
     'host',
+    'names',
   ],
   capture: ['wire', 'type log', 'exchange'],
   doctor: ['exchange', 'host'],
   vtep: [
-    'resolve',
-    'peer-names',
-    'peer-silence',
     'state/state',
     'state/edits',
     'wire',
@@ -83,6 +78,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'config',
     'controller',
     'host',
+    'names',
     'paths',
     'capture',
   ],
@@ -99,7 +95,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'vtep',
   ],
   cli: ['version', 'exchange', 'config'],
-  index: ['resolve', 'wire', 'exchange', 'config', 'host', 'vtep'],
+  index: ['wire', 'exchange', 'config', 'host', 'names', 'vtep'],
   vtepd: ['log', 'config', 'daemon', 'cli'],
   vtepctl: ['doctor', 'cli'],
 };

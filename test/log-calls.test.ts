@@ -23,7 +23,7 @@ const MAY_LOG: Record<string, string> = {
   'paths/path-care.ts': 'start; somebody on this machine took a TAP away: once per cause',
   'vtep.ts': 'start; the worker, below',
   'vtep/configuration.ts': 'a reload',
-  'vtep/named-peers.ts': 'the data plane refuses while it is being restarted: once per cause',
+  'names/named-peers.ts': 'the data plane refuses while it is being restarted: once per cause',
   'vtep/overlay.ts': 'a VNI goes whose device somebody on this machine took away',
   'vtep/warnings.ts': 'what is configured, and this machine: each once for as long as its VNI is there',
   'vtepd.ts': 'start, stop, a fault',

@@ -6,7 +6,7 @@
 import { networkInterfaces } from 'node:os';
 import type { PeerSettings, Settings } from '../config/settings.js';
 import { HostError } from '../host/host-error.js';
-import { resolveHost } from '../resolve/resolve.js';
+import { resolveHost } from '../names/resolve.js';
 import { formatIpAddress, type IpAddress, parseIpAddress } from '../wire/ip-address.js';
 import { deviceIndex, type Route, routesTo, routeTo } from './underlay.js';
 

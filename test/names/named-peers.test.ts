@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { Events, type VtepEvent } from '../../src/exchange/events.js';
 import { silentLogger } from '../../src/log/log.js';
-import { type Following, NamedPeers, type PeerLists } from '../../src/vtep/named-peers.js';
+import { type Following, NamedPeers, type PeerLists } from '../../src/names/named-peers.js';
 import { eventually } from '../support/wait.js';
 
 function makePeers(t: Test) {

@@ -1,8 +1,8 @@
 /** Names over a name server and a clock that are the test's. */
 import { setImmediate as turn } from 'node:timers/promises';
 import t from 'tap';
-import { LOOK_MS, NameFollower, type NameState } from '../../src/resolve/follow.js';
-import type { NameSource } from '../../src/resolve/lookup.js';
+import { LOOK_MS, NameFollower, type NameState } from '../../src/names/follow.js';
+import type { NameSource } from '../../src/names/lookup.js';
 
 const NAME = 'vtep.example';
 const SECOND = 1000;

@@ -1,8 +1,8 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { pino } from 'pino';
 import t, { type Test } from 'tap';
-import type { VtepEvent } from '../src/exchange/events.js';
-import { PeerNames } from '../src/peer-names.js';
+import type { VtepEvent } from '../../src/exchange/events.js';
+import { PeerNames } from '../../src/names/peer-names.js';
 
 /** Names over a zone of the test's; not in DNS, so each lookup is getaddrinfo's. */
 function makeNames(t: Test) {

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { type PeerSigns, PeerSilence } from '../src/peer-silence.js';
+import { type PeerSigns, PeerSilence } from '../../src/names/peer-silence.js';
 
 const LOOK_MS = 5000;
 

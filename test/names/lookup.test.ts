@@ -1,5 +1,5 @@
 import t from 'tap';
-import { lookUp, type NameSource, SYSTEM } from '../../src/resolve/lookup.js';
+import { lookUp, type NameSource, SYSTEM } from '../../src/names/lookup.js';
 
 type Records = Record<string, number> | string;
 

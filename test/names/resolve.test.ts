@@ -1,5 +1,5 @@
 import t from 'tap';
-import { resolveHost } from '../../src/resolve/resolve.js';
+import { resolveHost } from '../../src/names/resolve.js';
 
 const texts = async (host: string) => (await resolveHost(host)).map(({ text }) => text);
 

@@ -7,10 +7,10 @@
 import type { VniSettings } from '../config/settings.js';
 import type { Events } from '../exchange/events.js';
 import type { Logger } from '../log/log.js';
-import { PeerNames } from '../peer-names.js';
-import { type PeerSigns, PeerSilence } from '../peer-silence.js';
-import { type NameSource, ResolveError } from '../resolve/lookup.js';
 import type { IpAddress } from '../wire/ip-address.js';
+import { type NameSource, ResolveError } from './lookup.js';
+import { PeerNames } from './peer-names.js';
+import { type PeerSigns, PeerSilence } from './peer-silence.js';
 
 /** Until peers that could not be changed are tried again, ms. */
 const AGAIN_MS = 1000;

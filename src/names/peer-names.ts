@@ -1,19 +1,19 @@
 /**
  * Peers that are given by name: what their names come to now, and word of it when that changes, to the data plane's desired state, to
- * whoever listens to events, and to the log. The names themselves are followed by `resolve/follow.ts`.
+ * whoever listens to events, and to the log. The names themselves are followed by `names/follow.ts`.
  *
  * A name that has no address does not hold up a start: its peers come when it resolves, and the status warns until then.
  * An address of this host itself is no peer, so that one name may stand for all VTEPs, on each of them.
  */
 import { networkInterfaces } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { VtepEvent } from './exchange/events.js';
-import type { Logger } from './log/log.js';
-import { LimitedLog } from './log/log-limit.js';
-import { LOOK_MS, NameFollower, type NameState } from './resolve/follow.js';
-import { type NameSource, SYSTEM } from './resolve/lookup.js';
-import { refuseNoName } from './resolve/resolve.js';
-import { type IpAddress, parseIpAddress } from './wire/ip-address.js';
+import type { VtepEvent } from '../exchange/events.js';
+import type { Logger } from '../log/log.js';
+import { LimitedLog } from '../log/log-limit.js';
+import { type IpAddress, parseIpAddress } from '../wire/ip-address.js';
+import { LOOK_MS, NameFollower, type NameState } from './follow.js';
+import { type NameSource, SYSTEM } from './lookup.js';
+import { refuseNoName } from './resolve.js';
 
 /** How long a start, or a call of the API, waits for a name's first lookup, ms. */
 const FIRST_MS = 5000;
