@@ -15,7 +15,7 @@
  * kernel gives a socket's datagrams would differ from ours, and routers may choose a path by it.
  *
  * IPsec policies and firewall rules for output don't see these packets: whoever opens the device has to look for
- * policies (host/tunnel-offload.ts does).
+ * policies (superframes/tunnel-offload.ts does).
  */
 #include "tunnel.h"
 

@@ -53,7 +53,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'switch/capture',
   ],
   controller: ['wire', 'abi', 'exchange'],
-  host: ['wire', 'abi', 'type paths'],
+  host: ['wire', 'abi'],
   names: ['wire', 'log', 'type exchange', 'type config'],
   paths: [
     'wire',
@@ -66,6 +66,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'host',
     'names',
   ],
+  superframes: ['wire', 'abi', 'log', 'type exchange', 'type controller', 'host', 'type paths', 'type vtep'],
   capture: ['wire', 'type log', 'exchange'],
   doctor: ['exchange', 'host'],
   vtep: [
@@ -80,6 +81,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'host',
     'names',
     'paths',
+    'superframes',
     'capture',
   ],
   daemon: [

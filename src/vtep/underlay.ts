@@ -8,8 +8,8 @@ import type { Settings } from '../config/settings.js';
 import type { WorkerDescriptors } from '../controller/handle.js';
 import type { NewPeer } from '../exchange/data-plane.js';
 import type { Rollback } from '../host/rollback.js';
-import { TunnelOffload } from '../host/tunnel-offload.js';
 import { openUnderlaySockets, type UnderlaySockets } from '../host/underlay-sockets.js';
+import { TunnelOffload } from '../superframes/tunnel-offload.js';
 
 export function engineOf({ io }: Settings): 'batch' | 'dgram' {
   return io === 'dgram' ? 'dgram' : 'batch';

@@ -13,10 +13,10 @@
  */
 import type { Shim } from '../abi/binding.js';
 import { ERRNO, errnoName } from '../abi/errno.js';
+import { leadByRoute, NotPermittedError } from '../host/lead.js';
+import { Rollback } from '../host/rollback.js';
 import type { Route } from '../paths/underlay.js';
 import { parseIpAddress } from '../wire/ip-address.js';
-import { leadByRoute, NotPermittedError } from './lead.js';
-import { Rollback } from './rollback.js';
 
 /** What `tunnelSegmentation` answers. */
 const CUTS = 1;

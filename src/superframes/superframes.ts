@@ -1,17 +1,17 @@
 /**
  * Superframes that leave whole while the network allows it: looks when the network or the peers have changed, tells the
- * workers the way, and grants or withdraws the offload. What the conditions are is `host/tunnel-offload.ts`'s.
+ * workers the way, and grants or withdraws the offload. What the conditions are is `superframes/tunnel-offload.ts`'s.
  */
 
 import type { Shim } from '../abi/binding.js';
 import type { Handle } from '../controller/handle.js';
 import type { Offloads } from '../exchange/offloads.js';
 import { NetworkWatch } from '../host/network-watch.js';
-import type { TunnelOffload, TunnelPeer } from '../host/tunnel-offload.js';
 import type { Logger } from '../log/log.js';
 import { LimitedLog } from '../log/log-limit.js';
 import type { Paths } from '../paths/paths.js';
-import type { KnownFlows } from './known-flows.js';
+import type { KnownFlows } from '../vtep/known-flows.js';
+import type { TunnelOffload, TunnelPeer } from './tunnel-offload.js';
 
 export interface SuperframesOptions {
   readonly shim: Shim;

@@ -1,7 +1,7 @@
 import t from 'tap';
 import { loadShim, type Shim } from '../../src/abi/binding.js';
 import { ERRNO } from '../../src/abi/errno.js';
-import { TunnelOffload, type TunnelPeer, type TunnelSpec } from '../../src/host/tunnel-offload.js';
+import { TunnelOffload, type TunnelPeer, type TunnelSpec } from '../../src/superframes/tunnel-offload.js';
 
 const SPEC: TunnelSpec = {
   port: 4789,
