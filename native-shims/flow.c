@@ -2,7 +2,7 @@
  *
  * Known TCP flows through the kernel: the programs of flow.bpf.c, the maps by which user space tells them what it has
  * decided, and the namespace in which the kernel's own vxlan device works for them. Policy is TypeScript's: which
- * flows, for how long (switch/flows/flows.ts), and whether at all (host/flow-offload.ts).
+ * flows, for how long (switch/flows/flows.ts), and whether at all (flows/flow-offload.ts).
  *
  * Everything vanishes with its descriptors: programs, maps, and with the namespace both devices that belong to it.
  */

@@ -66,7 +66,8 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'host',
     'names',
   ],
-  superframes: ['wire', 'abi', 'log', 'type exchange', 'type controller', 'host', 'type paths', 'type vtep'],
+  superframes: ['wire', 'abi', 'log', 'type exchange', 'type controller', 'host', 'type paths', 'type flows'],
+  flows: ['abi', 'log', 'type exchange', 'type controller', 'host'],
   capture: ['wire', 'type log', 'exchange'],
   doctor: ['exchange', 'host'],
   vtep: [
@@ -82,6 +83,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'names',
     'paths',
     'superframes',
+    'flows',
     'capture',
   ],
   daemon: [

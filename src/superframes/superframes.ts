@@ -6,11 +6,11 @@
 import type { Shim } from '../abi/binding.js';
 import type { Handle } from '../controller/handle.js';
 import type { Offloads } from '../exchange/offloads.js';
+import type { KnownFlows } from '../flows/known-flows.js';
 import { NetworkWatch } from '../host/network-watch.js';
 import type { Logger } from '../log/log.js';
 import { LimitedLog } from '../log/log-limit.js';
 import type { Paths } from '../paths/paths.js';
-import type { KnownFlows } from '../vtep/known-flows.js';
 import type { TunnelOffload, TunnelPeer } from './tunnel-offload.js';
 
 export interface SuperframesOptions {

@@ -5,9 +5,9 @@ import type { Shim } from '../../src/abi/binding.js';
 import type { Handle } from '../../src/controller/handle.js';
 import { Offloads } from '../../src/exchange/offloads.js';
 import type { FlowsInit } from '../../src/exchange/protocol.js';
-import type { FlowOffload, FlowTap, FlowWay } from '../../src/host/flow-offload.js';
+import type { FlowOffload, FlowTap, FlowWay } from '../../src/flows/flow-offload.js';
+import { KnownFlows } from '../../src/flows/known-flows.js';
 import { HostError } from '../../src/host/host-error.js';
-import { KnownFlows } from '../../src/vtep/known-flows.js';
 
 /** What `follow` waits for, in this order. */
 const STEPS = ['open', 'flows', 'follow'] as const;

@@ -3,7 +3,7 @@
  *
  *     vtep100 (TAP)     vtflow4789 ┄ private namespace ┄ vtlead4789     eth0 192.0.2.1 ==== veth ==== eth1
  */
-import './own-namespace.js';
+import '../host/own-namespace.js';
 import { chmodSync, mkdtempSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
@@ -11,7 +11,7 @@ import t, { type Test } from 'tap';
 import { loadShim, type Shim } from '../../src/abi/binding.js';
 import { ERRNO } from '../../src/abi/errno.js';
 import { FLOW_CONFIG, FLOW_KEY_LEN, FLOW_VALUE_LEN, FLOW_VNIS } from '../../src/abi/flow-layout.js';
-import { FlowOffload, type FlowSpec, type FlowWay } from '../../src/host/flow-offload.js';
+import { FlowOffload, type FlowSpec, type FlowWay } from '../../src/flows/flow-offload.js';
 import { ip } from '../../src/host/ip-command.js';
 import { getLink } from '../../src/host/link.js';
 import { run as command, start } from '../support/command.js';

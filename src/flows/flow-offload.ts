@@ -26,11 +26,11 @@ import {
   FLOW_VALUE_LEN,
   FLOW_VNIS,
 } from '../abi/flow-layout.js';
-import { HostError } from './host-error.js';
-import { environment, ip } from './ip-command.js';
-import { attached, leadByRoute, NotPermittedError, quiet } from './lead.js';
-import { allLinks, findLink, getLink, type Link } from './link.js';
-import { Rollback } from './rollback.js';
+import { HostError } from '../host/host-error.js';
+import { environment, ip } from '../host/ip-command.js';
+import { attached, leadByRoute, NotPermittedError, quiet } from '../host/lead.js';
+import { allLinks, findLink, getLink, type Link } from '../host/link.js';
+import { Rollback } from '../host/rollback.js';
 
 const run = promisify(execFile);
 

@@ -7,10 +7,10 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Shim } from '../abi/binding.js';
 import type { Handle } from '../controller/handle.js';
 import type { Offloads } from '../exchange/offloads.js';
-import { FlowOffload, type FlowSpec, type FlowWay } from '../host/flow-offload.js';
 import { HostError } from '../host/host-error.js';
 import type { Logger } from '../log/log.js';
 import { LimitedLog } from '../log/log-limit.js';
+import { FlowOffload, type FlowSpec, type FlowWay } from './flow-offload.js';
 
 /** Slots of each of at most 16 workers: as many as the maps have. */
 const SLOTS = 256;
