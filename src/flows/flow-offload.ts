@@ -28,9 +28,9 @@ import {
 } from '../abi/flow-layout.js';
 import { HostError } from '../host/host-error.js';
 import { environment, ip } from '../host/ip-command.js';
-import { attached, leadByRoute, NotPermittedError, quiet } from '../host/lead.js';
 import { allLinks, findLink, getLink, type Link } from '../host/link.js';
 import { Rollback } from '../host/rollback.js';
+import { attached, leadByRoute, NotPermittedError, quiet } from '../host/route-redirect.js';
 
 const run = promisify(execFile);
 

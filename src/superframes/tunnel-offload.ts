@@ -13,8 +13,8 @@
  */
 import type { Shim } from '../abi/binding.js';
 import { ERRNO, errnoName } from '../abi/errno.js';
-import { leadByRoute, NotPermittedError } from '../host/lead.js';
 import { Rollback } from '../host/rollback.js';
+import { leadByRoute, NotPermittedError } from '../host/route-redirect.js';
 import type { Route } from '../paths/underlay.js';
 import { parseIpAddress } from '../wire/ip-address.js';
 
