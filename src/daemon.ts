@@ -9,6 +9,9 @@
 import type { FastifyInstance } from 'fastify';
 import { loadShim } from './abi/binding.js';
 import type { ApiListen, Settings } from './config/settings.js';
+import type { State } from './config/state.js';
+import { StateError, StateFile } from './config/state-file.js';
+import { packageVersion } from './config/version.js';
 import type { ReloadReport, StatusInfo } from './control/deps.js';
 import { ListenError, listen } from './control/listen.js';
 import { buildMetricsServer, buildServer } from './control/server.js';
@@ -21,9 +24,6 @@ import { Rollback } from './host/rollback.js';
 import { Service } from './host/service.js';
 import { ServiceWatch } from './host/service-watch.js';
 import type { Logger } from './log/log.js';
-import type { State } from './state/state.js';
-import { StateError, StateFile } from './state/state-file.js';
-import { packageVersion } from './version.js';
 import { Vtep, type Warning } from './vtep.js';
 
 /** How often a listener that cannot be opened yet is tried again, ms. */

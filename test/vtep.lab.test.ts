@@ -8,8 +8,8 @@ import t from 'tap';
 import { readOptions } from '../src/config/file.js';
 import { mergeSettings } from '../src/config/merge.js';
 import type { PeerSettings, VniSettings } from '../src/config/settings.js';
+import { entriesOf, NO_STATE, type State } from '../src/config/state.js';
 import type { StampedEvent } from '../src/exchange/events.js';
-import { entriesOf, NO_STATE, type State } from '../src/state/state.js';
 import { Vtep } from '../src/vtep.js';
 import { parseMac } from '../src/wire/mac.js';
 

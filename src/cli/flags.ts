@@ -11,7 +11,7 @@ import { suggestion } from '../config/nearest.js';
 import { flagOf, KEYS, type Key } from '../config/schema.js';
 import type { Settings } from '../config/settings.js';
 import { Source } from '../config/source.js';
-import { packageVersion } from '../version.js';
+import { packageVersion } from '../config/version.js';
 import { settingFlags, settingHelp } from './setting-option.js';
 
 export type CommandLine =

@@ -9,7 +9,7 @@
  */
 import type { Argument, Command, Option } from 'commander';
 import { Source } from '../config/source.js';
-import { packageVersion } from '../version.js';
+import { packageVersion } from '../config/version.js';
 import { makeCommand } from './flags.js';
 import { makeProgram } from './vtepctl.js';
 

@@ -6,7 +6,7 @@
  * should or nobody knows, the doctor found something; 2 the command line is wrong.
  */
 import { Command, CommanderError } from 'commander';
-import { packageVersion } from '../version.js';
+import { packageVersion } from '../config/version.js';
 import { ApiFailure } from './client.js';
 import { declareCapture } from './commands/capture.js';
 import { declareCompletion } from './commands/completion.js';

@@ -8,10 +8,12 @@
  */
 import { ConfigError } from '../config/config-error.js';
 import { daemonDifference, describe, difference, isSame } from '../config/diff.js';
+import * as edits from '../config/edits.js';
 import { isSaid, withPort } from '../config/merge.js';
 import { flagOf, type Key } from '../config/schema.js';
 import type { PeerSettings, Settings, VniSettings } from '../config/settings.js';
 import { checkStanding } from '../config/standing.js';
+import { applyState, contradictions, entriesOf, type State } from '../config/state.js';
 import type { OwnSettings } from '../config/vni-words.js';
 import type { Handle } from '../controller/handle.js';
 import { DataPlaneError, type FdbFilter, isPeerOf, type PeerState } from '../exchange/data-plane.js';
@@ -20,8 +22,6 @@ import type { MacParts } from '../exchange/protocol.js';
 import { Rollback } from '../host/rollback.js';
 import type { Logger } from '../log/log.js';
 import { hostOf } from '../paths/paths.js';
-import * as edits from '../state/edits.js';
-import { applyState, contradictions, entriesOf, type State } from '../state/state.js';
 import type { IpAddress } from '../wire/ip-address.js';
 import { formatMac, parseMac } from '../wire/mac.js';
 import { carryOut } from './carry.js';

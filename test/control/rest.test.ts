@@ -1,8 +1,8 @@
 /** REST under /v1: refusals first, then what each call answers and does. */
 import type { InjectOptions } from 'fastify';
 import t, { type Test } from 'tap';
+import { StateError } from '../../src/config/state-file.js';
 import { DataPlaneError } from '../../src/exchange/data-plane.js';
-import { StateError } from '../../src/state/state-file.js';
 import { controlOverPlainDataPlane } from '../support/control.js';
 
 type Api = Awaited<ReturnType<typeof controlOverPlainDataPlane>>;

@@ -3,9 +3,9 @@
  * number: the last six digits of the one MAC in it. Goes on where the file is; says first where that was.
  */
 import { loadShim } from '../../src/abi/binding.js';
-import { withEntry } from '../../src/state/edits.js';
-import { entriesOf, NO_STATE } from '../../src/state/state.js';
-import { StateFile } from '../../src/state/state-file.js';
+import { withEntry } from '../../src/config/edits.js';
+import { entriesOf, NO_STATE } from '../../src/config/state.js';
+import { StateFile } from '../../src/config/state-file.js';
 
 const shim = loadShim();
 const file = await StateFile.open(process.argv[2], (fd) => shim.fileLock(fd));

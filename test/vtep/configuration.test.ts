@@ -2,12 +2,12 @@
 import t from 'tap';
 import { parseConfig } from '../../src/config/file.js';
 import { mergeSettings } from '../../src/config/merge.js';
+import { NO_STATE } from '../../src/config/state.js';
 import type { Handle } from '../../src/controller/handle.js';
 import { DataPlaneError, type DataPlaneErrorCode } from '../../src/exchange/data-plane.js';
 import { Events } from '../../src/exchange/events.js';
 import type { MacParts, VniPolicy } from '../../src/exchange/protocol.js';
 import { silentLogger } from '../../src/log/log.js';
-import { NO_STATE } from '../../src/state/state.js';
 import { LiveConfiguration, type StateStore } from '../../src/vtep/configuration.js';
 import type { Overlay } from '../../src/vtep/overlay.js';
 import { formatMac } from '../../src/wire/mac.js';

@@ -1,11 +1,11 @@
 /** The state as text: what is refused, with file, line and key; what comes back as it went. */
 import t from 'tap';
 import { ConfigError } from '../../src/config/config-error.js';
+import * as edits from '../../src/config/edits.js';
 import { mergeSettings } from '../../src/config/merge.js';
 import { Source } from '../../src/config/source.js';
-import * as edits from '../../src/state/edits.js';
-import { NO_STATE } from '../../src/state/state.js';
-import { readState, writeState } from '../../src/state/text.js';
+import { NO_STATE } from '../../src/config/state.js';
+import { readState, writeState } from '../../src/config/text.js';
 
 const FOREIGN = 's.json:1: is no state of this vtepd: it does not say "format": "vtepd-state-1"';
 

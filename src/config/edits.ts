@@ -2,10 +2,10 @@
  * What a call of the API makes of the state. Pure: what it takes and gives are states; the same object comes back when
  * nothing changed. An item that says what the configuration says anyway is taken out ("changed back").
  */
-import { isSame } from '../config/diff.js';
-import type { PeerSettings, Settings, VniSettings } from '../config/settings.js';
-import type { OwnSettings } from '../config/vni-words.js';
+import { isSame } from './diff.js';
+import type { PeerSettings, Settings, VniSettings } from './settings.js';
 import { NO_DEVIATION, type State, type VniDeviation } from './state.js';
+import type { OwnSettings } from './vni-words.js';
 
 export function withVni(state: State, { vni, peers, ...created }: VniSettings): State {
   const own = new Map(peers.map((peer) => [peer.host, peer]));

@@ -3,10 +3,10 @@ import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 
 import t from 'tap';
 import { loadShim } from '../../src/abi/binding.js';
 import { ConfigError } from '../../src/config/config-error.js';
-import { withEntry } from '../../src/state/edits.js';
-import { NO_STATE, type State } from '../../src/state/state.js';
-import { load, StateError, StateFile } from '../../src/state/state-file.js';
-import { writeState } from '../../src/state/text.js';
+import { withEntry } from '../../src/config/edits.js';
+import { NO_STATE, type State } from '../../src/config/state.js';
+import { load, StateError, StateFile } from '../../src/config/state-file.js';
+import { writeState } from '../../src/config/text.js';
 
 const shim = loadShim();
 const open = (path: string) => StateFile.open(path, (fd) => shim.fileLock(fd));

@@ -9,13 +9,13 @@
  *                          "peers": { "192.0.2.1": { "port": 4789, "flood": true }, "192.0.2.2": null },
  *                          "fdb": { "02:00:00:00:00:01": "192.0.2.1" } } } }
  */
-import { ConfigError, ValueError } from '../config/config-error.js';
-import type { PeerSettings } from '../config/settings.js';
-import { Layer } from '../config/source.js';
-import { type Node, Tree } from '../config/tree.js';
-import { parseDeviceMac, parseUnicastAddress, parseVni } from '../config/values.js';
-import { readWords, standardSettings, wordsOf } from '../config/vni-words.js';
+import { ConfigError, ValueError } from './config-error.js';
+import type { PeerSettings } from './settings.js';
+import { Layer } from './source.js';
 import { NO_DEVIATION, type State, type VniDeviation } from './state.js';
+import { type Node, Tree } from './tree.js';
+import { parseDeviceMac, parseUnicastAddress, parseVni } from './values.js';
+import { readWords, standardSettings, wordsOf } from './vni-words.js';
 
 export const FORMAT = 'vtepd-state-1';
 

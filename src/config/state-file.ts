@@ -7,7 +7,7 @@
  */
 import { type FileHandle, mkdir, open, readFile, realpath, rename, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { ConfigError } from '../config/config-error.js';
+import { ConfigError } from './config-error.js';
 import { NO_STATE, type State } from './state.js';
 import { readState, writeState } from './text.js';
 

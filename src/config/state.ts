@@ -5,9 +5,9 @@
  * Invariant: an item stands here only while it says something else than the configuration did when it was made. What
  * the configuration says later does not remove it: the API beats flags and file until it is changed back.
  */
-import { isSame } from '../config/diff.js';
-import type { PeerSettings, Settings, VniSettings } from '../config/settings.js';
-import { keyOf, type OwnSettings } from '../config/vni-words.js';
+import { isSame } from './diff.js';
+import type { PeerSettings, Settings, VniSettings } from './settings.js';
+import { keyOf, type OwnSettings } from './vni-words.js';
 
 export interface State {
   readonly vnis: ReadonlyMap<number, VniDeviation>;

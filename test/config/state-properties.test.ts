@@ -5,9 +5,9 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import fc from 'fast-check';
 import t from 'tap';
 import { ConfigError } from '../../src/config/config-error.js';
-import type { State } from '../../src/state/state.js';
-import { load } from '../../src/state/state-file.js';
-import { FORMAT, readState, writeState } from '../../src/state/text.js';
+import type { State } from '../../src/config/state.js';
+import { load } from '../../src/config/state-file.js';
+import { FORMAT, readState, writeState } from '../../src/config/text.js';
 import { holds, words } from '../support/properties.js';
 
 const RUNS = 200;

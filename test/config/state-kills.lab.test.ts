@@ -6,8 +6,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
-import { entriesOf } from '../../src/state/state.js';
-import { load } from '../../src/state/state-file.js';
+import { entriesOf } from '../../src/config/state.js';
+import { load } from '../../src/config/state-file.js';
 
 const KILLS = 200;
 /** Writers at once, each with a file of its own. */

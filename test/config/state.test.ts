@@ -1,10 +1,10 @@
 /** What the API changed, laid over what flags and file say: item by item, and taken out when it is changed back. */
 import t from 'tap';
+import * as edits from '../../src/config/edits.js';
 import { parseConfig } from '../../src/config/file.js';
 import { isSaid, mergeSettings } from '../../src/config/merge.js';
 import type { VniSettings } from '../../src/config/settings.js';
-import * as edits from '../../src/state/edits.js';
-import { applyState, contradictions, entriesOf, NO_STATE } from '../../src/state/state.js';
+import { applyState, contradictions, entriesOf, NO_STATE } from '../../src/config/state.js';
 
 const BASE = mergeSettings(
   [
