@@ -8,15 +8,15 @@
  */
 import type { FastifyInstance } from 'fastify';
 import { loadShim } from './abi/binding.js';
+import type { ReloadReport, StatusInfo } from './api/deps.js';
+import { ListenError, listen } from './api/listen.js';
+import { buildMetricsServer, buildServer } from './api/server.js';
+import { readTokenFile } from './api/token.js';
+import { monotonicMs, WallClock } from './api/wall-clock.js';
 import type { ApiListen, Settings } from './config/settings.js';
 import type { State } from './config/state.js';
 import { StateError, StateFile } from './config/state-file.js';
 import { packageVersion } from './config/version.js';
-import type { ReloadReport, StatusInfo } from './control/deps.js';
-import { ListenError, listen } from './control/listen.js';
-import { buildMetricsServer, buildServer } from './control/server.js';
-import { readTokenFile } from './control/token.js';
-import { monotonicMs, WallClock } from './control/wall-clock.js';
 import { daemonFacts } from './doctor/daemon.js';
 import { examine } from './doctor/doctor.js';
 import type { Finding } from './doctor/finding.js';

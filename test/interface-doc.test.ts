@@ -1,9 +1,9 @@
 /** docs/interface.md is the contract: what users can name in flags, file, API and metrics must stand there. */
 import { readFileSync } from 'node:fs';
 import t from 'tap';
+import { PROBLEMS } from '../src/api/errors.js';
 import { makeProgram } from '../src/cli/vtepctl.js';
 import { flagOf, KEYS, SETTINGS } from '../src/config/schema.js';
-import { PROBLEMS } from '../src/control/errors.js';
 import { DROP_REASONS } from '../src/exchange/drop-reason.js';
 import { controlOverPlainDataPlane } from './support/control.js';
 

@@ -4,10 +4,10 @@
  */
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
-import type * as countersModule from '../../src/control/counters.js';
-import type { StatusInfo } from '../../src/control/deps.js';
-import type * as metricsModule from '../../src/control/metrics.js';
-import type * as textStreamModule from '../../src/control/text-stream.js';
+import type * as countersModule from '../../src/api/counters.js';
+import type { StatusInfo } from '../../src/api/deps.js';
+import type * as metricsModule from '../../src/api/metrics.js';
+import type * as textStreamModule from '../../src/api/text-stream.js';
 import type { Handle } from '../../src/controller/handle.js';
 import { P_LAST_SEEN_MS, P_TX_FRAMES } from '../../src/exchange/counters.js';
 import { addVni, peerOf, residentBytes, startHandle } from '../memory/plane.js';
@@ -34,7 +34,7 @@ const [vnis, peers] = process.argv.slice(2).map(Number);
 console.log(JSON.stringify(await measure()));
 
 async function measure(): Promise<ScrapeResult> {
-  const dist = join(process.cwd(), 'dist/control');
+  const dist = join(process.cwd(), 'dist/api');
   const { createMetrics } = (await import(join(dist, 'metrics.js'))) as typeof metricsModule;
   const { countersText } = (await import(join(dist, 'counters.js'))) as typeof countersModule;
   const { textStream } = (await import(join(dist, 'text-stream.js'))) as typeof textStreamModule;

@@ -1,6 +1,6 @@
 /** vtepctl against an API that listens on a unix socket and on TCP: exit codes, what is printed, what it changed. */
 import t, { type Test } from 'tap';
-import { listen } from '../../src/control/listen.js';
+import { listen } from '../../src/api/listen.js';
 import {
   P_LAST_SEEN_MS,
   P_TX_BYTES,

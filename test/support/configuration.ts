@@ -1,7 +1,8 @@
 /** A configuration over the data plane that forwards nothing: what the API changes is there at once, and kept nowhere. */
+
+import type { Configuration, ReloadReport } from '../../src/api/deps.js';
 import { ConfigError } from '../../src/config/config-error.js';
 import type { PeerSettings, VniSettings } from '../../src/config/settings.js';
-import type { Configuration, ReloadReport } from '../../src/control/deps.js';
 import {
   DataPlaneError,
   type FdbFilter,

@@ -1,9 +1,9 @@
 /** The API over a data plane that forwards nothing: VNI 100 with two peers, one of them given by name. */
 import { Readable } from 'node:stream';
 import { pino } from 'pino';
+import type { Capture, Finding, PeerProbe, ProbeProgress } from '../../src/api/deps.js';
+import { buildServer, type ControlDeps, type StatusInfo } from '../../src/api/server.js';
 import { readPeerBody, readVniBody } from '../../src/config/body.js';
-import type { Capture, Finding, PeerProbe, ProbeProgress } from '../../src/control/deps.js';
-import { buildServer, type ControlDeps, type StatusInfo } from '../../src/control/server.js';
 import { DataPlaneError, type PeerAddress } from '../../src/exchange/data-plane.js';
 import { Events } from '../../src/exchange/events.js';
 import { makeIpAddress, parseIpAddress } from '../../src/wire/ip-address.js';

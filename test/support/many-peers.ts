@@ -1,6 +1,6 @@
 /** Counters of many peers without a data plane behind them: every cell of a peer's row is its own index. */
-import type { CounterImage } from '../../src/control/counter-image.js';
-import type { StatusInfo } from '../../src/control/deps.js';
+import type { CounterImage } from '../../src/api/counter-image.js';
+import type { StatusInfo } from '../../src/api/deps.js';
 import { GLOBAL_ROW, PEER_ROW, VNI_ROW } from '../../src/exchange/counters.js';
 import { DataPlaneError, type NewPeer, type VniRows } from '../../src/exchange/data-plane.js';
 import { PlainDataPlane } from './data-plane.js';

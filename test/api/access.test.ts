@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { type AddressInfo, connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
-import { buildMetricsServer } from '../../src/control/server.js';
+import { buildMetricsServer } from '../../src/api/server.js';
 import { controlOverPlainDataPlane } from '../support/control.js';
 
 const TOKEN = '0123456789abcdef-._~+/==';

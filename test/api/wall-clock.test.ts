@@ -1,6 +1,6 @@
 /** Moments of the monotonic clock, shown as wall-clock time, whatever happens to the wall clock. */
 import t from 'tap';
-import { monotonicMs, WallClock } from '../../src/control/wall-clock.js';
+import { monotonicMs, WallClock } from '../../src/api/wall-clock.js';
 import { CounterBlocks } from '../../src/controller/counter-blocks.js';
 import { Counters, P_LAST_SEEN_MS } from '../../src/exchange/counters.js';
 

@@ -1,7 +1,7 @@
 import t from 'tap';
-import type { StatusInfo } from '../../src/control/deps.js';
-import { exposition } from '../../src/control/exposition.js';
-import { NAME_FAMILIES, namesView } from '../../src/control/peer-names.js';
+import type { StatusInfo } from '../../src/api/deps.js';
+import { exposition } from '../../src/api/exposition.js';
+import { NAME_FAMILIES, namesView } from '../../src/api/peer-names.js';
 import { STATUS } from '../support/many-peers.js';
 
 const names = [

@@ -1,6 +1,6 @@
 import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
 import t from 'tap';
-import { Turns } from '../../src/control/turns.js';
+import { Turns } from '../../src/api/turns.js';
 
 const MANY = { waiting: 100, waitingPerClient: 100 };
 

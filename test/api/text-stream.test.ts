@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import t from 'tap';
-import { textStream } from '../../src/control/text-stream.js';
+import { textStream } from '../../src/api/text-stream.js';
 
 /** Longest chunk: what is joined until it is long enough, and one piece more. */
 const CHUNK_MAX = 64 * 1024 + 1000;

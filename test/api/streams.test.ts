@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { type AddressInfo, connect } from 'node:net';
 import t, { type Test } from 'tap';
 import { Agent, type Dispatcher, request } from 'undici';
-import { createApp } from '../../src/control/app.js';
-import { eventRoutes } from '../../src/control/routes/events.js';
+import { createApp } from '../../src/api/app.js';
+import { eventRoutes } from '../../src/api/routes/events.js';
 import { controlOverPlainDataPlane, PCAP } from '../support/control.js';
 import { eventually } from '../support/wait.js';
 

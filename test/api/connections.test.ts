@@ -2,9 +2,9 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
-import type { HttpLimits } from '../../src/control/app.js';
-import { clientOf } from '../../src/control/connections.js';
-import { buildMetricsServer, buildServer } from '../../src/control/server.js';
+import type { HttpLimits } from '../../src/api/app.js';
+import { clientOf } from '../../src/api/connections.js';
+import { buildMetricsServer, buildServer } from '../../src/api/server.js';
 import { controlOverPlainDataPlane } from '../support/control.js';
 import { ManyPeers, STATUS_OF_MANY } from '../support/many-peers.js';
 import { socketPath } from '../support/socket-path.js';

@@ -1,9 +1,9 @@
 /** Scrapes of many peers: bounded, by turns, and nothing of them is left behind. No figure is judged by the clock. */
 import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
 import t from 'tap';
-import { countersText } from '../../src/control/counters.js';
-import { createMetrics } from '../../src/control/metrics.js';
-import { textStream } from '../../src/control/text-stream.js';
+import { countersText } from '../../src/api/counters.js';
+import { createMetrics } from '../../src/api/metrics.js';
+import { textStream } from '../../src/api/text-stream.js';
 import { P_TX_BYTES, PEER_ROW } from '../../src/exchange/counters.js';
 import { ManyPeers, STATUS_OF_MANY } from '../support/many-peers.js';
 

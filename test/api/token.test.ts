@@ -2,7 +2,7 @@
 import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { readTokenFile } from '../../src/control/token.js';
+import { readTokenFile } from '../../src/api/token.js';
 
 const dir = t.testdir();
 

@@ -5,7 +5,7 @@ import { statSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { dirname, join } from 'node:path';
 import t, { type Test } from 'tap';
-import { ListenError, listen } from '../../src/control/listen.js';
+import { ListenError, listen } from '../../src/api/listen.js';
 import { controlOverPlainDataPlane } from '../support/control.js';
 import { socketPath } from '../support/socket-path.js';
 

@@ -2,7 +2,7 @@
 import { Validator } from '@seriousme/openapi-schema-validator';
 import t, { type Test } from 'tap';
 import { Agent } from 'undici';
-import { PROBLEMS } from '../../src/control/errors.js';
+import { PROBLEMS } from '../../src/api/errors.js';
 import { controlOverPlainDataPlane } from '../support/control.js';
 import { type OpenApi, operationsOf, tryEveryCall } from '../support/openapi.js';
 

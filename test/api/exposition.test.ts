@@ -1,5 +1,5 @@
 import t from 'tap';
-import { escaped, exposition, type Family, peerSamples, sample } from '../../src/control/exposition.js';
+import { escaped, exposition, type Family, peerSamples, sample } from '../../src/api/exposition.js';
 import { P_TX_FRAMES, PEER_ROW } from '../../src/exchange/counters.js';
 import { manyPeers } from '../support/many-peers.js';
 
