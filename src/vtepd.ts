@@ -27,7 +27,10 @@ function reread(): Settings {
 /** Runs until a signal comes; one that comes during the start is heeded once the start is done. */
 async function run(settings: Settings, reread: (() => Settings) | undefined): Promise<void> {
   // Most of what takes a start its time, and nothing that printing or checking needs.
-  const [{ createLogger }, { Daemon }] = await Promise.all([import('./log/log.js'), import('./daemon.js')]);
+  const [{ createLogger }, { Daemon }] = await Promise.all([
+    import('./log/log.js'),
+    import('./daemon/daemon.js'),
+  ]);
   const log = createLogger(settings.logLevel, settings.logFormat);
   const stopped = new Promise<string>((resolve) => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal));

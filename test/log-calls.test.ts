@@ -18,7 +18,7 @@ const MAY_LOG: Record<string, string> = {
   'api/routes/probe.ts': 'a fault of vtepd itself',
   'api/routes/reload.ts': 'a call of the API',
   'api/routes/vnis.ts': 'a change by the API',
-  'daemon.ts': 'start; a listener that cannot be opened yet, until it is',
+  'daemon/daemon.ts': 'start; a listener that cannot be opened yet, until it is',
   'log/log-limit.ts': 'names, routes and paths: some at once, then one a minute for each that is configured',
   'paths/path-care.ts': 'start; somebody on this machine took a TAP away: once per cause',
   'vtep.ts': 'start; the worker, below',

@@ -7,24 +7,24 @@
  * Each step that fails names cause and cure, and everything done until then is taken back.
  */
 import type { FastifyInstance } from 'fastify';
-import { loadShim } from './abi/binding.js';
-import type { ReloadReport, StatusInfo } from './api/deps.js';
-import { ListenError, listen } from './api/listen.js';
-import { buildMetricsServer, buildServer } from './api/server.js';
-import { readTokenFile } from './api/token.js';
-import { monotonicMs, WallClock } from './api/wall-clock.js';
-import type { ApiListen, Settings } from './config/settings.js';
-import type { State } from './config/state.js';
-import { StateError, StateFile } from './config/state-file.js';
-import { packageVersion } from './config/version.js';
-import { daemonFacts } from './doctor/daemon.js';
-import { examine } from './doctor/doctor.js';
-import type { Finding } from './doctor/finding.js';
-import { Rollback } from './host/rollback.js';
-import { Service } from './host/service.js';
-import { ServiceWatch } from './host/service-watch.js';
-import type { Logger } from './log/log.js';
-import { Vtep, type Warning } from './vtep.js';
+import { loadShim } from '../abi/binding.js';
+import type { ReloadReport, StatusInfo } from '../api/deps.js';
+import { ListenError, listen } from '../api/listen.js';
+import { buildMetricsServer, buildServer } from '../api/server.js';
+import { readTokenFile } from '../api/token.js';
+import { monotonicMs, WallClock } from '../api/wall-clock.js';
+import type { ApiListen, Settings } from '../config/settings.js';
+import type { State } from '../config/state.js';
+import { StateError, StateFile } from '../config/state-file.js';
+import { packageVersion } from '../config/version.js';
+import { daemonFacts } from '../doctor/daemon.js';
+import { examine } from '../doctor/doctor.js';
+import type { Finding } from '../doctor/finding.js';
+import { Rollback } from '../host/rollback.js';
+import type { Logger } from '../log/log.js';
+import { Vtep, type Warning } from '../vtep.js';
+import { Service } from './service.js';
+import { ServiceWatch } from './service-watch.js';
 
 /** How often a listener that cannot be opened yet is tried again, ms. */
 const LISTEN_RETRY_MS = 2000;

@@ -2,8 +2,8 @@
  * Pings only while every worker turns. That a thread which is held does stop them is shown by test/lab/service.test.ts.
  */
 import t from 'tap';
-import type { Service } from '../../src/host/service.js';
-import { ServiceWatch } from '../../src/host/service-watch.js';
+import type { Service } from '../../src/daemon/service.js';
+import { ServiceWatch } from '../../src/daemon/service-watch.js';
 import { eventually } from '../support/wait.js';
 
 /** Two workers, whose rounds the test counts. */

@@ -5,7 +5,7 @@
 import t, { type Test } from 'tap';
 import { loadShim, type Shim } from '../../src/abi/binding.js';
 import { ERRNO } from '../../src/abi/errno.js';
-import { Service } from '../../src/host/service.js';
+import { Service } from '../../src/daemon/service.js';
 import { eventually } from '../support/wait.js';
 
 const SOCKET = '/run/systemd/notify';
