@@ -19,5 +19,5 @@ export type { MacParts } from './exchange/protocol.js';
 export { HostError } from './host/host-error.js';
 export { ResolveError } from './names/resolve.js';
 export type { ReloadReport } from './vtep/configuration.js';
-export { Vtep, type VtepStatus, type Warning } from './vtep.js';
+export { Vtep, type VtepStatus, type Warning } from './vtep/vtep.js';
 export { formatMac, parseMac } from './wire/mac.js';

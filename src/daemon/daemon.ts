@@ -22,7 +22,7 @@ import { examine } from '../doctor/doctor.js';
 import type { Finding } from '../doctor/finding.js';
 import { Rollback } from '../host/rollback.js';
 import type { Logger } from '../log/log.js';
-import { Vtep, type Warning } from '../vtep.js';
+import { Vtep, type Warning } from '../vtep/vtep.js';
 import { Service } from './service.js';
 import { ServiceWatch } from './service-watch.js';
 

@@ -2,16 +2,16 @@
  * A VTEP in a network namespace, changed while it runs: every kind of change, and of each that a failure leaves all as
  * it was. Devices are looked at as ip(8) shows them.
  */
-import './host/own-namespace.js';
+import '../host/own-namespace.js';
 import { execFileSync } from 'node:child_process';
 import t from 'tap';
-import { readOptions } from '../src/config/file.js';
-import { mergeSettings } from '../src/config/merge.js';
-import type { PeerSettings, VniSettings } from '../src/config/settings.js';
-import { entriesOf, NO_STATE, type State } from '../src/config/state.js';
-import type { StampedEvent } from '../src/exchange/events.js';
-import { Vtep } from '../src/vtep.js';
-import { parseMac } from '../src/wire/mac.js';
+import { readOptions } from '../../src/config/file.js';
+import { mergeSettings } from '../../src/config/merge.js';
+import type { PeerSettings, VniSettings } from '../../src/config/settings.js';
+import { entriesOf, NO_STATE, type State } from '../../src/config/state.js';
+import type { StampedEvent } from '../../src/exchange/events.js';
+import { Vtep } from '../../src/vtep/vtep.js';
+import { parseMac } from '../../src/wire/mac.js';
 
 const MAC = parseMac('02:00:00:00:00:aa')!;
 const ip = (command: string) => execFileSync('ip', ['-json', ...command.split(' ')], { encoding: 'utf8' });

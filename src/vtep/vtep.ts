@@ -8,41 +8,41 @@
  * Each step that fails names cause and cure, and everything done until then is taken back. No frame passes here.
  */
 import { randomInt } from 'node:crypto';
-import { loadShim, type Shim } from './abi/binding.js';
-import { checkLayout } from './abi/layout.js';
-import { type Capture, type CaptureOptions, Captures } from './capture/captures.js';
-import { readOptions } from './config/file.js';
-import { mergeSettings } from './config/merge.js';
-import type { VtepOptions } from './config/options.js';
-import type { PeerSettings, Settings, VniSettings } from './config/settings.js';
-import { NO_STATE, type State } from './config/state.js';
-import { Handle } from './controller/handle.js';
-import { G_HEARTBEAT_MS } from './exchange/counters.js';
-import type { DataPlane, FdbFilter, PeerState } from './exchange/data-plane.js';
-import { Events } from './exchange/events.js';
-import { Offloads } from './exchange/offloads.js';
-import type { MacParts } from './exchange/protocol.js';
-import { KnownFlows } from './flows/known-flows.js';
-import { OverlayDevices } from './host/overlay-devices.js';
-import { Rollback } from './host/rollback.js';
-import type { UnderlaySockets } from './host/underlay-sockets.js';
-import { type Logger, silentLogger } from './log/log.js';
-import type { NameState } from './names/follow.js';
-import { NamedPeers } from './names/named-peers.js';
-import { PathCare, type PeerVerdict } from './paths/path-care.js';
-import { Paths } from './paths/paths.js';
-import type { Progress } from './paths/search.js';
-import { Superframes } from './superframes/superframes.js';
-import type { TunnelOffload } from './superframes/tunnel-offload.js';
-import { LiveConfiguration, type ReloadReport, type StateStore } from './vtep/configuration.js';
-import { noteDevices, noteSockets, refusals } from './vtep/granted.js';
-import { type OpenVni, Overlay } from './vtep/overlay.js';
-import { Receiving } from './vtep/receiving.js';
-import { TapQueues } from './vtep/tap-queues.js';
-import { deafPorts, engineOf, makeTunnel, openSockets, workerDescriptors } from './vtep/underlay.js';
-import { type Warning, Warnings } from './vtep/warnings.js';
+import { loadShim, type Shim } from '../abi/binding.js';
+import { checkLayout } from '../abi/layout.js';
+import { type Capture, type CaptureOptions, Captures } from '../capture/captures.js';
+import { readOptions } from '../config/file.js';
+import { mergeSettings } from '../config/merge.js';
+import type { VtepOptions } from '../config/options.js';
+import type { PeerSettings, Settings, VniSettings } from '../config/settings.js';
+import { NO_STATE, type State } from '../config/state.js';
+import { Handle } from '../controller/handle.js';
+import { G_HEARTBEAT_MS } from '../exchange/counters.js';
+import type { DataPlane, FdbFilter, PeerState } from '../exchange/data-plane.js';
+import { Events } from '../exchange/events.js';
+import { Offloads } from '../exchange/offloads.js';
+import type { MacParts } from '../exchange/protocol.js';
+import { KnownFlows } from '../flows/known-flows.js';
+import { OverlayDevices } from '../host/overlay-devices.js';
+import { Rollback } from '../host/rollback.js';
+import type { UnderlaySockets } from '../host/underlay-sockets.js';
+import { type Logger, silentLogger } from '../log/log.js';
+import type { NameState } from '../names/follow.js';
+import { NamedPeers } from '../names/named-peers.js';
+import { PathCare, type PeerVerdict } from '../paths/path-care.js';
+import { Paths } from '../paths/paths.js';
+import type { Progress } from '../paths/search.js';
+import { Superframes } from '../superframes/superframes.js';
+import type { TunnelOffload } from '../superframes/tunnel-offload.js';
+import { LiveConfiguration, type ReloadReport, type StateStore } from './configuration.js';
+import { noteDevices, noteSockets, refusals } from './granted.js';
+import { type OpenVni, Overlay } from './overlay.js';
+import { Receiving } from './receiving.js';
+import { TapQueues } from './tap-queues.js';
+import { deafPorts, engineOf, makeTunnel, openSockets, workerDescriptors } from './underlay.js';
+import { type Warning, Warnings } from './warnings.js';
 
-export type { Warning } from './vtep/warnings.js';
+export type { Warning } from './warnings.js';
 
 /** What a VTEP knows about itself beside its data plane. */
 export interface VtepStatus {
