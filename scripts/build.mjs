@@ -17,7 +17,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { fileURLToPath } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const at = (...parts) => join(root, ...parts);
@@ -57,11 +57,11 @@ function buildTypeScript() {
 async function buildManual() {
   const prose = filesUnder('docs/man', '.mdoc');
   const stamp = at('dist/man', '.built');
-  const state = `${fingerprint([...prose, 'package.json'])}${readFileSync(at('dist', '.built'), 'utf8')}`;
+  const state = `${fingerprint([...prose, 'package.json', 'scripts/manual.mjs'])}${readFileSync(at('dist', '.built'), 'utf8')}`;
   if (sameAs(stamp, state)) return undefined;
 
   try {
-    const { manualPage, PAGES } = await import(pathToFileURL(at('dist/cli/manual.js')).href);
+    const { manualPage, PAGES } = await import('./manual.mjs');
     mkdirSync(at('dist/man'), { recursive: true });
     for (const page of PAGES) {
       const text = readFileSync(at('docs/man', `${page}.mdoc`), 'utf8');

@@ -14,6 +14,6 @@ if (flags.length > 0 && flags[0] !== '--once') {
 } else {
   needRoot('the demo');
   setUp({ tools: ['ip', 'ping', 'tcpdump', 'iperf3', 'curl'] });
-  const { runDemo } = await import(new URL('cli/demo.js', executable).href);
+  const { runDemo } = await import('./demo/demo.mjs');
   process.exitCode = await runDemo({ vtepd: executable.pathname, once: flags[0] === '--once' });
 }

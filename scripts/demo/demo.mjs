@@ -5,7 +5,7 @@
  */
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
-import { DemoNetwork, FAR, NEAR, VNI } from './demo-network.js';
+import { DemoNetwork, FAR, NEAR, VNI } from './network.mjs';
 
 const READY_MS = 10_000;
 const IPERF_S = 1;
@@ -21,15 +21,11 @@ const PICTURE = `
                       VXLAN in UDP 4789
 `;
 
-export interface DemoOptions {
-  /** Path of the built daemon. */
-  vtepd: string;
-  /** End after the proofs. */
-  once: boolean;
-}
-
-/** @returns exit code: 0 all proofs succeeded (and the user ended it), 1 a step failed */
-export async function runDemo({ vtepd, once }: DemoOptions): Promise<number> {
+/**
+ * @param {{vtepd: string, once: boolean}} options path of the built daemon; true to end after the proofs
+ * @returns {Promise<number>} exit code: 0 all proofs succeeded (and the user ended it), 1 a step failed
+ */
+export async function runDemo({ vtepd, once }) {
   const interrupt = interruption();
   const network = new DemoNetwork(interrupt);
   let code = 0;
@@ -47,7 +43,7 @@ export async function runDemo({ vtepd, once }: DemoOptions): Promise<number> {
   return code;
 }
 
-async function prove(network: DemoNetwork, vtepd: string): Promise<void> {
+async function prove(network, vtepd) {
   console.log(PICTURE);
   await network.build();
   const flags = `--vni ${VNI} --peer ${FAR.underlay} --address ${NEAR.overlay}/24 --api unix:${network.socket} --state off`;
@@ -76,7 +72,7 @@ async function prove(network: DemoNetwork, vtepd: string): Promise<void> {
   );
 }
 
-async function untilReady(network: DemoNetwork): Promise<void> {
+async function untilReady(network) {
   const readiness = curl(network, '/readyz').replace('--silent', '--silent --fail');
   const deadline = performance.now() + READY_MS;
   while (performance.now() < deadline) {
@@ -91,18 +87,18 @@ async function untilReady(network: DemoNetwork): Promise<void> {
   throw new Error(`vtepd was not ready within ${READY_MS / 1000} s`);
 }
 
-async function ping(network: DemoNetwork, from: string, to: string): Promise<string> {
+async function ping(network, from, to) {
   const output = await network.inside(from, `ping -n -c 3 -i 0.2 -W 2 ${to}`);
   return lines(output, /packets transmitted|^rtt/);
 }
 
 /** Captures until a datagram with a ping inside went by. */
-async function sniff(network: DemoNetwork): Promise<string> {
+async function sniff(network) {
   const signal = network.interrupt;
   const tcpdump = network.start(network.far, 'tcpdump -l -n -i eth0 --immediate-mode udp port 4789');
   let output = '';
   tcpdump.stdout?.on('data', (part) => (output += part));
-  await once(tcpdump.stderr!, 'data', { signal });
+  await once(tcpdump.stderr, 'data', { signal });
   await network.inside(network.near, `ping -n -q -c 2 -i 0.2 -W 2 ${FAR.overlay}`);
   const ended = once(tcpdump, 'close', { signal });
   tcpdump.kill('SIGINT');
@@ -116,9 +112,9 @@ async function sniff(network: DemoNetwork): Promise<string> {
 }
 
 /** Throughput of one TCP connection, by iperf3. */
-async function throughput(network: DemoNetwork, from: string, to: string, address: string): Promise<string> {
+async function throughput(network, from, to, address) {
   const server = network.start(to, 'iperf3 --server --one-off --forceflush');
-  await once(server.stdout!, 'data', { signal: network.interrupt });
+  await once(server.stdout, 'data', { signal: network.interrupt });
   const command = `iperf3 --client ${address} --time ${IPERF_S} --json`;
   const report = JSON.parse(await network.inside(from, command));
   const gbps = report.end.sum_received.bits_per_second / 1e9;
@@ -126,44 +122,44 @@ async function throughput(network: DemoNetwork, from: string, to: string, addres
 }
 
 /** The command that a user would type: a unix socket can be reached from outside its namespace. */
-function curl(network: DemoNetwork, path: string): string {
+function curl(network, path) {
   return `curl --silent --unix-socket ${network.socket} http://localhost${path}`;
 }
 
-function step(title: string, ...proof: string[]): void {
+function step(title, ...proof) {
   console.log(`\n* ${title}\n${indent(proof.join('\n'))}`);
 }
 
-function lines(output: string, wanted: RegExp): string {
+function lines(output, wanted) {
   return output
     .split('\n')
     .filter((line) => wanted.test(line))
     .join('\n');
 }
 
-function shorten(text: string): string {
+function shorten(text) {
   const limit = 300;
   return text.length > limit ? `${text.slice(0, limit)} …` : text;
 }
 
-function indent(text: string): string {
+function indent(text) {
   return text.replace(/^/gm, '    ');
 }
 
-function complain(error: unknown, network: DemoNetwork): void {
+function complain(error, network) {
   console.error(`\n  FAILED: ${error instanceof Error ? error.message : error}`);
   console.error(`  What vtepd said:\n${indent(network.daemonLog())}`);
 }
 
 /** Aborted by Ctrl-C, SIGTERM, or a terminal that is closed. */
-function interruption(): AbortSignal {
+function interruption() {
   const controller = new AbortController();
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, () => controller.abort());
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(name, () => controller.abort());
   return controller.signal;
 }
 
 /** A timer holds the process: signals alone don't. */
-async function untilInterrupted(interrupt: AbortSignal): Promise<void> {
+async function untilInterrupted(interrupt) {
   console.log('\nIt stays up. Ctrl-C ends it and removes everything.');
   const dayMs = 24 * 3600 * 1000;
   while (!interrupt.aborted) await delay(dayMs, undefined, { signal: interrupt }).catch(() => undefined);

@@ -7,11 +7,10 @@
  *
  * `npm run build` writes the pages to dist/man. No I/O here.
  */
-import type { Argument, Command, Option } from 'commander';
-import { Source } from '../config/source.js';
-import { packageVersion } from '../config/version.js';
-import { makeCommand } from './flags.js';
-import { makeProgram } from './vtepctl.js';
+import { makeCommand } from '../dist/cli/flags.js';
+import { makeProgram } from '../dist/cli/vtepctl.js';
+import { Source } from '../dist/config/source.js';
+import { packageVersion } from '../dist/config/version.js';
 
 /** Pages by name: the tree of commands each. */
 const PROGRAMS = {
@@ -24,10 +23,10 @@ const PROGRAMS = {
     ),
 };
 
-export const PAGES = Object.keys(PROGRAMS) as (keyof typeof PROGRAMS)[];
+export const PAGES = Object.keys(PROGRAMS);
 
 /** @param prose the page's text from docs/man */
-export function manualPage(page: keyof typeof PROGRAMS, prose: string): string {
+export function manualPage(page, prose) {
   const program = PROGRAMS[page]();
   return prose
     .replace('.\\" @options', () => optionList(program.createHelp().visibleOptions(program)))
@@ -35,7 +34,7 @@ export function manualPage(page: keyof typeof PROGRAMS, prose: string): string {
     .replaceAll('@VERSION@', packageVersion());
 }
 
-function optionList(options: readonly Option[]): string {
+function optionList(options) {
   const items = options
     .filter(({ hidden }) => !hidden)
     .map(({ flags, description }) => [
@@ -46,17 +45,17 @@ function optionList(options: readonly Option[]): string {
 }
 
 /** `-w, --write <FILE>` by its parts. */
-function flagMacro(text: string): string {
-  const [, hyphens, name, value] = /^(--?)(\S+)(?: (.*))?$/.exec(text)!;
+function flagMacro(text) {
+  const [, hyphens, name, value] = /^(--?)(\S+)(?: (.*))?$/.exec(text);
   return `Fl ${hyphens === '--' ? `Fl ${word(name)}` : word(name)}${value === undefined ? '' : ` ${valueMacro(value)}`}`;
 }
 
-function valueMacro(value: string): string {
+function valueMacro(value) {
   const name = word(value.slice(1, -1));
   return value.startsWith('[') ? `Op Ar ${name}` : `Ar ${name}`;
 }
 
-function commandList(program: Command): string {
+function commandList(program) {
   const items = leaves(program).map(({ words, command }) => {
     const title = [`.It Cm ${words.map(word).join(' ')}`, ...command.registeredArguments.map(argumentMacro)];
     const options = command.options.length > 0 ? [optionList(command.options)] : [];
@@ -65,22 +64,19 @@ function commandList(program: Command): string {
   return ['.Bl -tag -width Ds', ...items, '.El'].join('\n');
 }
 
-function argumentMacro(argument: Argument): string {
+function argumentMacro(argument) {
   return `Ar ${word(argument.name())}`;
 }
 
 /** Commands that do something, in the order of the help, each with the words that lead there. */
-function leaves(
-  command: Command,
-  words: readonly string[] = [],
-): { words: readonly string[]; command: Command }[] {
+function leaves(command, words = []) {
   const shown = command.createHelp().visibleCommands(command);
   if (shown.length === 0) return [{ words, command }];
   return shown.flatMap((sub) => leaves(sub, [...words, sub.name()]));
 }
 
 /** Text of its own line: it begins with no control character, and ends like a sentence. */
-function sentence(text: string): string {
+function sentence(text) {
   const whole = text.endsWith('.') ? text : `${text}.`;
   // "off: …" explains a word, which stays as it is written.
   const first = /^\w+:/.test(whole) ? whole[0] : whole[0].toUpperCase();
@@ -88,10 +84,10 @@ function sentence(text: string): string {
 }
 
 /** An argument of a macro, which mdoc could take for a macro or for punctuation. A line may break after its bars. */
-function word(text: string): string {
+function word(text) {
   return `\\&${escaped(text).replaceAll(' ', '\\ ').replaceAll('|', '|\\:')}`;
 }
 
-function escaped(text: string): string {
+function escaped(text) {
   return text.replaceAll('\\', '\\e').replaceAll('-', '\\-').replaceAll('"', '\\(dq');
 }

@@ -3,7 +3,7 @@
  * pid of this process in its name and goes with `remove`; what a killed demo left behind goes at the next start.
  * Needs root and iproute2.
  */
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -21,32 +21,32 @@ const OVERLAY_MTU = 1450;
 const PREFIX = 'vtdemo-';
 
 export class DemoNetwork {
-  readonly near = `${PREFIX}${process.pid}-near`;
-  readonly far = `${PREFIX}${process.pid}-far`;
+  near = `${PREFIX}${process.pid}-near`;
+  far = `${PREFIX}${process.pid}-far`;
   /** Directory of the API's socket and of the daemon's log. */
-  readonly dir = mkdtempSync(join(tmpdir(), 'vtepd-demo-'));
-  readonly socket = join(this.dir, 'api.sock');
-  readonly #logFile = join(this.dir, 'vtepd.log');
+  dir = mkdtempSync(join(tmpdir(), 'vtepd-demo-'));
+  socket = join(this.dir, 'api.sock');
+  #logFile = join(this.dir, 'vtepd.log');
   /** Ends whatever is being waited for: from then on only `remove` makes sense. */
-  readonly interrupt: AbortSignal;
-  #daemon: ChildProcess | undefined;
+  interrupt;
+  #daemon;
 
-  constructor(interrupt: AbortSignal) {
+  constructor(interrupt) {
     this.interrupt = interrupt;
   }
 
   /** Two namespaces, the wire between them, and Linux's own VXLAN device on the far side. */
-  async build(): Promise<void> {
+  async build() {
     await removeLeftovers();
     const { near, far } = this;
-    const ip = (command: string) => this.run(`ip ${command}`);
+    const ip = (command) => this.run(`ip ${command}`);
     await ip(`netns add ${near}`);
     await ip(`netns add ${far}`);
     await ip(`link add eth0 netns ${near} type veth peer name eth0 netns ${far}`);
     for (const [host, { underlay }] of [
       [near, NEAR],
       [far, FAR],
-    ] as const) {
+    ]) {
       await ip(`-n ${host} link set lo up`);
       await ip(`-n ${host} address add ${underlay}/24 dev eth0`);
       await ip(`-n ${host} link set eth0 up`);
@@ -58,7 +58,7 @@ export class DemoNetwork {
   }
 
   /** Starts the daemon on the near side; its log goes to a file. It does not see this terminal's Ctrl-C. */
-  startDaemon(executable: string, flags: readonly string[]): void {
+  startDaemon(executable, flags) {
     const log = openSync(this.#logFile, 'w');
     const command = [process.execPath, executable, ...flags];
     this.#daemon = spawn('ip', ['netns', 'exec', this.near, ...command], {
@@ -68,26 +68,26 @@ export class DemoNetwork {
   }
 
   /** How the daemon ended: an exit code or the name of a signal; undefined while it runs. */
-  get daemonEnd(): number | string | undefined {
+  get daemonEnd() {
     return this.#daemon?.exitCode ?? this.#daemon?.signalCode ?? undefined;
   }
 
-  daemonLog(): string {
+  daemonLog() {
     return existsSync(this.#logFile) ? readFileSync(this.#logFile, 'utf8').trim() : '(it was not started)';
   }
 
   /** Runs a command to its end and gives what it wrote to stdout. @throws Error */
-  run(command: string): Promise<string> {
+  run(command) {
     return run(command, this.interrupt);
   }
 
   /** Runs a command in a namespace. @throws Error */
-  inside(host: string, command: string): Promise<string> {
+  inside(host, command) {
     return this.run(`ip netns exec ${host} ${command}`);
   }
 
   /** Starts a command in a namespace and leaves it running. */
-  start(host: string, command: string): ChildProcess {
+  start(host, command) {
     return spawn('ip', ['netns', 'exec', host, ...command.split(' ')], {
       stdio: ['ignore', 'pipe', 'pipe'],
       detached: true,
@@ -95,13 +95,13 @@ export class DemoNetwork {
   }
 
   /** Ends the daemon and removes everything. Never throws: it also runs after a half-made `build`. */
-  async remove(): Promise<void> {
+  async remove() {
     await this.#stopDaemon();
     for (const host of [this.near, this.far]) await removeNamespace(host);
     rmSync(this.dir, { recursive: true, force: true });
   }
 
-  async #stopDaemon(): Promise<void> {
+  async #stopDaemon() {
     const daemon = this.#daemon;
     if (daemon === undefined || this.daemonEnd !== undefined) return;
     const ended = new Promise((resolve) => daemon.once('exit', resolve));
@@ -113,7 +113,7 @@ export class DemoNetwork {
 }
 
 /** @throws Error with what the command wrote to stderr */
-async function run(command: string, signal?: AbortSignal): Promise<string> {
+async function run(command, signal) {
   const [file, ...args] = command.split(' ');
   const { stdout } = await execute(file, args, {
     timeout: 30_000,
@@ -123,7 +123,7 @@ async function run(command: string, signal?: AbortSignal): Promise<string> {
   return stdout;
 }
 
-async function removeLeftovers(): Promise<void> {
+async function removeLeftovers() {
   for (const line of (await run('ip netns list')).split('\n')) {
     const [name] = line.split(' ');
     const owner = new RegExp(`^${PREFIX}(\\d+)-`).exec(name)?.[1];
@@ -131,13 +131,13 @@ async function removeLeftovers(): Promise<void> {
   }
 }
 
-async function removeNamespace(name: string): Promise<void> {
+async function removeNamespace(name) {
   const pids = await run(`ip netns pids ${name}`).catch(() => '');
   for (const pid of pids.split('\n').filter(Boolean)) kill(Number(pid));
   await run(`ip netns del ${name}`).catch(() => '');
 }
 
-function kill(pid: number): void {
+function kill(pid) {
   try {
     process.kill(pid, 'SIGKILL');
   } catch {
@@ -145,7 +145,7 @@ function kill(pid: number): void {
   }
 }
 
-function isAlive(pid: number): boolean {
+function isAlive(pid) {
   try {
     process.kill(pid, 0);
     return true;

@@ -2,9 +2,14 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import t from 'tap';
-import { manualPage, PAGES } from '../../src/cli/manual.js';
 import { flagOf, KEYS } from '../../src/config/schema.js';
 import { missingTool } from '../support/tool.js';
+
+const MANUAL = new URL('../../scripts/manual.mjs', import.meta.url).href;
+const { manualPage, PAGES } = (await import(MANUAL)) as {
+  manualPage: (page: string, prose: string) => string;
+  PAGES: readonly string[];
+};
 
 const pages = Object.fromEntries(
   PAGES.map((page) => [page, manualPage(page, readFileSync(`docs/man/${page}.mdoc`, 'utf8'))]),
