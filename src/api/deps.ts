@@ -8,7 +8,6 @@ import type { DataPlane, FdbFilter, PeerState } from '../exchange/data-plane.js'
 import type { EventSource } from '../exchange/events.js';
 import type { Engine, MacParts } from '../exchange/protocol.js';
 import type { Logger } from '../log/log.js';
-import type { PeerName } from './peer-names.js';
 
 export interface ControlDeps {
   readonly dataPlane: DataPlane;
@@ -149,4 +148,16 @@ export interface StatusInfo {
   readonly warnings: readonly { readonly code: string; readonly detail: string }[];
   /** Path MTU to an address by route and probes, bytes; undefined: not known. @param address canonical text */
   readonly pathMtu: (address: string) => number | undefined;
+}
+
+/** What is known of one name. */
+export interface PeerName {
+  readonly name: string;
+  readonly addresses: readonly { readonly text: string }[];
+  /** Why the last lookup failed; '' it did not. */
+  readonly error: string;
+  /** Lookups that failed. */
+  readonly failures: number;
+  /** When it resolved last, ms since the epoch; 0: never. */
+  readonly lastSuccessMs: number;
 }

@@ -1,18 +1,6 @@
 /** Names of peers, for metrics and for the counters as JSON: how their lookups go. */
-import type { StatusInfo } from './deps.js';
+import type { PeerName, StatusInfo } from './deps.js';
 import { escaped, type Family, sample } from './exposition.js';
-
-/** What is known of one name. */
-export interface PeerName {
-  readonly name: string;
-  readonly addresses: readonly { readonly text: string }[];
-  /** Why the last lookup failed; '' it did not. */
-  readonly error: string;
-  /** Lookups that failed. */
-  readonly failures: number;
-  /** When it resolved last, ms since the epoch; 0: never. */
-  readonly lastSuccessMs: number;
-}
 
 export const NAME_FAMILIES: readonly Family[] = [
   {

@@ -23,7 +23,6 @@ import {
   type VniSnapshot,
   type VniState,
 } from '../exchange/data-plane.js';
-import { type FdbEvent, FdbEventReader } from '../exchange/fdb-events.js';
 import { type FdbItem, itemsOf } from '../exchange/fdb-page.js';
 import {
   CHANGE_TIMEOUT_MS,
@@ -35,6 +34,7 @@ import {
 import { Captures, type RunningCapture } from './captures.js';
 import { CounterBlocks } from './counter-blocks.js';
 import { DesiredState, type NewVni, type VniRecord } from './desired-state.js';
+import { type FdbEvent, FdbEventReader } from './fdb-event-reader.js';
 import { Settling } from './settling.js';
 import { type PeerRun, peerOf } from './vni-peers.js';
 import { Workers, type WorkersOptions } from './workers.js';

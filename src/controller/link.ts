@@ -9,7 +9,7 @@ import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from '
 import { MAX_PEERS, MAX_VNIS, PEER_ROW_LEN } from '../abi/limits.js';
 import { Counters } from '../exchange/counters.js';
 import { DataPlaneError } from '../exchange/data-plane.js';
-import type { FdbReport } from '../exchange/fdb-events.js';
+import type { FdbReport } from '../exchange/fdb-report.js';
 import {
   type Answer,
   CHANGE_TIMEOUT_MS,

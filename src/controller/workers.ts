@@ -6,7 +6,7 @@
  */
 import { NOTE_RING_LEN } from '../abi/limits.js';
 import type { Counters } from '../exchange/counters.js';
-import type { FdbReport } from '../exchange/fdb-events.js';
+import type { FdbReport } from '../exchange/fdb-report.js';
 import {
   type Answer,
   type Change,

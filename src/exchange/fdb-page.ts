@@ -8,7 +8,6 @@
  *
  * A learned peer has no row that the main thread knows of, so each entry brings its address.
  */
-import type { PeerTable } from '../switch/fdb/peer-table.js';
 import type { MacParts, PackedAddress } from './protocol.js';
 
 const MAC_HIGH = 0;
@@ -32,6 +31,12 @@ export interface FdbItem {
   ageMs: number;
 }
 
+/** Source of packed peer addresses. */
+export interface PeerAddresses {
+  /** Copies the address of a peer row, six words, to `words` from `base` on. */
+  copyAddress(peerIdx: number, words: Int32Array, base: number): void;
+}
+
 /** The worker's side: entries are added until the page is full. */
 export class FdbPage {
   #words: Int32Array;
@@ -42,7 +47,7 @@ export class FdbPage {
     this.#words = new Int32Array(Math.max(1, capacity) * ROW);
   }
 
-  add(mac: MacParts, isStatic: boolean, ageMs: number, peers: PeerTable, peerIdx: number): void {
+  add(mac: MacParts, isStatic: boolean, ageMs: number, peers: PeerAddresses, peerIdx: number): void {
     if ((this.count + 1) * ROW > this.#words.length) this.#grow();
     const words = this.#words;
     const base = this.count++ * ROW;

@@ -283,6 +283,6 @@ export type Report =
   | { kind: 'fdb-grown'; fdb: SharedArrayBuffer[] }
   /** A path probe was answered, or somebody pretends so: `nonce` tells. `len`: UDP payload bytes that arrived; 0: ARP. */
   | { kind: 'probe-reply'; peerIdx: number; nonce: ProbeNonce; len: number }
-  /** What became of FDB entries (`fdb-events.ts`): at most one report in a tenth of a second. */
+  /** What became of FDB entries (`fdb-report.ts`): at most one report in a tenth of a second. */
   | { kind: 'fdb-events'; rows: Int32Array<ArrayBuffer>; lost: number; tick: number }
   | { kind: 'log'; level: 'info' | 'warn' | 'error'; message: string; fields: Record<string, unknown> };

@@ -6,7 +6,7 @@ import { Batch } from '../abi/batch.js';
 import type { Shim } from '../abi/binding.js';
 import { PEER_ROW_LEN, SEND_SOCKETS, SOURCE_SOCKETS } from '../abi/limits.js';
 import { PathErrors } from '../abi/path-errors.js';
-import { Tunnel } from '../switch/superframes/tunnel.js';
+import { makeTunnelRow } from '../abi/tunnel-row.js';
 
 const AF_INET = 2;
 const AF_INET6 = 10;
@@ -27,7 +27,7 @@ export class ProbeSender {
   readonly #batch = new Batch();
   /** Nobody asks: a probe is no train and leaves by no tunnel, and who probes hears what arrives. */
   readonly #refused = new Int32Array(2);
-  readonly #tunnel = new Tunnel();
+  readonly #tunnel = new Uint8Array(makeTunnelRow().buffer);
   readonly #errors = new PathErrors();
 
   /** @param sockets −1: none of that family */
@@ -52,7 +52,7 @@ export class ProbeSender {
       1,
       1,
       this.#refused,
-      this.#tunnel.bytes,
+      this.#tunnel,
       this.#errors.bytes,
     );
     return this.#batch.status[0];

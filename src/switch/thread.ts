@@ -17,7 +17,6 @@ import { PathErrors } from '../abi/path-errors.js';
 import { CaptureRing } from '../exchange/capture-ring.js';
 import { Counters, G_BUSY_RATIO, G_DROPS_DECAP } from '../exchange/counters.js';
 import { DROP } from '../exchange/drop-reason.js';
-import { FdbEvents } from '../exchange/fdb-events.js';
 import { type OffloadName, Offloads, refusalText } from '../exchange/offloads.js';
 import {
   type Answer,
@@ -35,6 +34,7 @@ import { EPOCH_MS, makeClock, NOW_MS, secondOf, tickOf } from './fdb/clock.js';
 import type { PeerTable } from './fdb/peer-table.js';
 import { noteRingsOf } from './fdb/replication.js';
 import { Tables } from './fdb/tables.js';
+import { FdbEvents } from './fdb-events.js';
 import { FlowMaps } from './flows/flow-maps.js';
 import { Loop } from './forward/loop.js';
 import { Polling } from './polling.js';

@@ -6,10 +6,10 @@
 import { createSocket, type Socket } from 'node:dgram';
 import t, { type Test } from 'tap';
 import { loadShim } from '../../src/abi/binding.js';
+import type { FdbEvent } from '../../src/controller/fdb-event-reader.js';
 import { Handle } from '../../src/controller/handle.js';
 import { G_DROPS_DECAP, P_RX_FRAMES, V_DROPS_DECAP, V_TAP_TX_FRAMES } from '../../src/exchange/counters.js';
 import { DROP } from '../../src/exchange/drop-reason.js';
-import type { FdbEvent } from '../../src/exchange/fdb-events.js';
 import { Offloads } from '../../src/exchange/offloads.js';
 import type { MacParts } from '../../src/exchange/protocol.js';
 import { openUnderlaySockets } from '../../src/host/underlay-sockets.js';

@@ -8,7 +8,6 @@ import { BATCH_CAP, PEER_ROW_LEN } from '../../src/abi/limits.js';
 import { CaptureRing } from '../../src/exchange/capture-ring.js';
 import * as layout from '../../src/exchange/counters.js';
 import { DROP, DROP_REASONS, type DropReason } from '../../src/exchange/drop-reason.js';
-import { FdbEvents } from '../../src/exchange/fdb-events.js';
 import {
   type Answer,
   type Change,
@@ -21,6 +20,7 @@ import { Capture, CapturedOverlay, CapturedUnderlay } from '../../src/switch/cap
 import { type Clock, EPOCH_MS, makeClock, NOW_MS } from '../../src/switch/fdb/clock.js';
 import type { NoteRings } from '../../src/switch/fdb/replication.js';
 import { Tables } from '../../src/switch/fdb/tables.js';
+import { FdbEvents } from '../../src/switch/fdb-events.js';
 import { Loop } from '../../src/switch/forward/loop.js';
 import { MemoryOverlay, MemoryUnderlay } from '../../src/switch/port/memory.js';
 import { STATUS_PENDING } from '../../src/switch/port/port.js';

@@ -4,16 +4,30 @@
  * rule). The entry is found by sampling: a scan goes on where the last one stopped, and is bounded, because a
  * remote can ask for it with every frame. When it finds nothing, the new MAC is not learned this time.
  */
-import type { Fdb } from './fdb.js';
+import type { PeerLists } from './flood-list.js';
+import type { MacTable } from './mac-table.js';
+import type { PeerTable } from './peer-table.js';
 
 /** Slots looked at for one victim: 16 KB of memory, about a microsecond. */
 const SAMPLE_SLOTS = 1024;
+
+/** Entries to search, each held by a peer. */
+export interface HeldEntries {
+  readonly table: MacTable;
+  readonly peers: PeerTable;
+  readonly members: PeerLists;
+  /** @returns dynamic entries of the peer row */
+  held(peerIdx: number): number;
+  isStatic(position: number): boolean;
+  /** @returns peer row of the entry */
+  peerAt(position: number): number;
+}
 
 export class VictimSearch {
   #cursor = 0;
 
   /** @returns position of the entry to evict, or −1 when the sample held none of the largest holder's */
-  find(fdb: Fdb, vniIdx: number): number {
+  find(fdb: HeldEntries, vniIdx: number): number {
     const holder = largestHolder(fdb, vniIdx);
     const { table } = fdb;
     const mask = table.capacity - 1;
@@ -27,7 +41,7 @@ export class VictimSearch {
 }
 
 /** Sources that are not configured count as one holder together: an address is easily forged. */
-function largestHolder(fdb: Fdb, vniIdx: number): number {
+function largestHolder(fdb: HeldEntries, vniIdx: number): number {
   const runs = fdb.members.runs(vniIdx);
   let largest = -1;
   let most = 0;

@@ -3,21 +3,20 @@
  * The row that the shim reads when it sends, `struct tunnel`. Opened and closed by the main thread, which also says
  * which peers are reached by it; here is only what the sending thread needs.
  */
-import { SOURCE_SOCKETS } from '../../abi/limits.js';
-
-/** Words of the row. */
-const FD = 0;
-const LOCAL = 1;
-const MTU = 2;
-const TTL = 3;
-const OPTIONS = 4;
-const ERROR = 6;
-const PORTS = 7;
-const WORDS = PORTS + SOURCE_SOCKETS;
+import {
+  makeTunnelRow,
+  NO_TUNNEL_FD,
+  TUNNEL_ERROR,
+  TUNNEL_FD,
+  TUNNEL_LOCAL,
+  TUNNEL_MTU,
+  TUNNEL_OPTIONS,
+  TUNNEL_PORTS,
+  TUNNEL_TTL,
+} from '../../abi/tunnel-row.js';
 
 const DF = 1;
 const CHECKSUM = 2;
-const NO_FD = -1;
 
 /** What the main thread says of it. */
 export interface TunnelWay {
@@ -38,33 +37,32 @@ export interface TunnelWay {
 export class Tunnel {
   /** The row, as the shim takes it. */
   readonly bytes: Uint8Array;
-  readonly #words = new Int32Array(WORDS);
-  #fd = NO_FD;
+  readonly #words = makeTunnelRow();
+  #fd = NO_TUNNEL_FD;
 
   constructor() {
     this.bytes = new Uint8Array(this.#words.buffer);
-    this.#words[FD] = NO_FD;
   }
 
   /** Takes effect with `use`. */
   set(way: TunnelWay): void {
     this.#fd = way.fd;
-    this.bytes.set(way.local, LOCAL * 4);
-    this.#words[MTU] = way.mtu;
-    this.#words[TTL] = way.ttl;
-    this.#words[OPTIONS] = (way.df ? DF : 0) | (way.udpChecksum ? CHECKSUM : 0);
-    this.#words.set(way.ports, PORTS);
+    this.bytes.set(way.local, TUNNEL_LOCAL * 4);
+    this.#words[TUNNEL_MTU] = way.mtu;
+    this.#words[TUNNEL_TTL] = way.ttl;
+    this.#words[TUNNEL_OPTIONS] = (way.df ? DF : 0) | (way.udpChecksum ? CHECKSUM : 0);
+    this.#words.set(way.ports, TUNNEL_PORTS);
   }
 
   /** From now on superframes leave by it, or do not. */
   use(on: boolean): void {
-    this.#words[FD] = on ? this.#fd : NO_FD;
+    this.#words[TUNNEL_FD] = on ? this.#fd : NO_TUNNEL_FD;
   }
 
   /** Negative errno of a superframe that was refused and left as its segments; 0 none. Told once. */
   takeError(): number {
-    const error = this.#words[ERROR];
-    this.#words[ERROR] = 0;
+    const error = this.#words[TUNNEL_ERROR];
+    this.#words[TUNNEL_ERROR] = 0;
     return error;
   }
 }

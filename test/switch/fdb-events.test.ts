@@ -1,5 +1,6 @@
 import t from 'tap';
-import { FdbEventReader, type FdbReport } from '../../src/exchange/fdb-events.js';
+import { FdbEventReader } from '../../src/controller/fdb-event-reader.js';
+import type { FdbReport } from '../../src/exchange/fdb-report.js';
 import { arpFrame, BROADCAST, macNumber } from '../support/frames.js';
 import { MemoryPlane } from '../support/memory-plane.js';
 

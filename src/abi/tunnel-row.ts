@@ -1,0 +1,25 @@
+/**
+ * Row of the outer TAP that superframes leave by: `struct tunnel` of the shim (native-shims/shim.h) as words. Read by
+ * each sending call; a descriptor of −1 means none.
+ */
+import { SOURCE_SOCKETS } from './limits.js';
+
+export const TUNNEL_FD = 0;
+/** Local IPv4 address, 4 bytes. */
+export const TUNNEL_LOCAL = 1;
+export const TUNNEL_MTU = 2;
+export const TUNNEL_TTL = 3;
+export const TUNNEL_OPTIONS = 4;
+/** Negative errno of a superframe that was refused and left as its segments; 0 none. */
+export const TUNNEL_ERROR = 6;
+/** UDP source port by socket of the pool. */
+export const TUNNEL_PORTS = 7;
+
+export const NO_TUNNEL_FD = -1;
+
+/** @returns the row of no outer TAP */
+export function makeTunnelRow(): Int32Array {
+  const words = new Int32Array(TUNNEL_PORTS + SOURCE_SOCKETS);
+  words[TUNNEL_FD] = NO_TUNNEL_FD;
+  return words;
+}
