@@ -33,6 +33,12 @@ const ETHERTYPE_OLD_QINQ = 0x9100;
 /** Smaller values of the type field are the length of an 802.3 frame. */
 export const ETHERTYPE_MIN = 0x0600;
 
+/**
+ * Fewest bytes behind a tag and its type field. Linux reads two of them when it takes the tag off, and frees a shorter frame
+ * without counting it (skb_vlan_untag).
+ */
+const BEHIND_TAG_LEN = 2;
+
 /** Customer tag in a service tag: what a provider bridge makes. More is not looked into. */
 const MAX_TAGS = 2;
 
@@ -71,15 +77,19 @@ export function vlanId(b: Uint8Array, off: number): number {
  * Where the network header begins, behind up to two tags.
  *
  * @param end offset just behind the frame.
- * @returns offset, at most `end`; -1 when the frame ends within its Ethernet header or a tag.
+ * @returns offset, at most `end`; -1 when the frame ends within its Ethernet header or a tag, or has less than
+ *   BEHIND_TAG_LEN bytes behind a tag
  */
 export function networkOffset(b: Uint8Array, off: number, end: number): number {
   let network = off + ETHERNET_LEN;
-  for (let tags = 0; tags < MAX_TAGS && network <= end; tags++) {
-    if (!isTagType(networkEtherType(b, network))) return network;
+  if (network > end) return -1;
+  if (!isTagType(networkEtherType(b, network))) return network;
+  for (let tags = 1; tags <= MAX_TAGS; tags++) {
     network += VLAN_TAG_LEN;
+    if (network + BEHIND_TAG_LEN > end) return -1;
+    if (!isTagType(networkEtherType(b, network))) return network;
   }
-  return network <= end ? network : -1;
+  return network;
 }
 
 /** The type field just before the network header; a tag's TPID when there are more than two tags. */

@@ -14,22 +14,23 @@ import { concat, hex, patched } from '../support/hex.js';
 
 const ADDRESSES = hex('ff ff ff ff ff ff  02 00 00 00 00 01');
 const untagged = concat(ADDRESSES, hex('08 06  00 01'));
-const tagged = concat(ADDRESSES, hex('81 00 ef ff  08 00  45'));
-const doubleTagged = concat(ADDRESSES, hex('88 a8 00 64  81 00 00 c8  86 dd  60'));
+const tagged = concat(ADDRESSES, hex('81 00 ef ff  08 00  45 00'));
+const doubleTagged = concat(ADDRESSES, hex('88 a8 00 64  81 00 00 c8  86 dd  60 00'));
 const tripleTagged = concat(ADDRESSES, hex('88 a8 00 64  81 00 00 c8  81 00 00 01  08 00'));
 
 t.test('cut off anywhere in the headers: no network header', async (t) => {
-  for (const [frame, headers] of [
-    [untagged, 14],
-    [tagged, 18],
-    [doubleTagged, 22],
-    [tripleTagged, 22],
+  // Behind a tag's type field Linux reads two bytes more, and frees a frame without them uncounted.
+  for (const [frame, headers, least] of [
+    [untagged, 14, 14],
+    [tagged, 18, 20],
+    [doubleTagged, 22, 24],
+    [tripleTagged, 22, 24],
   ] as const) {
-    for (let len = 0; len < headers; len++) {
-      t.equal(networkOffset(frame, 0, len), -1, `${len} of ${headers} bytes, the rest still in the buffer`);
-      t.equal(networkOffset(frame.slice(0, len), 0, len), -1, `${len} of ${headers} bytes, nothing behind`);
+    for (let len = 0; len < least; len++) {
+      t.equal(networkOffset(frame, 0, len), -1, `${len} of ${least} bytes, the rest still in the buffer`);
+      t.equal(networkOffset(frame.slice(0, len), 0, len), -1, `${len} of ${least} bytes, nothing behind`);
     }
-    t.equal(networkOffset(frame, 0, headers), headers, 'nothing behind the headers is still a frame');
+    t.equal(networkOffset(frame, 0, least), headers);
   }
 });
 

@@ -142,7 +142,7 @@ export class Decap {
       out.flags[o] |= FRAME_RESERVED_BITS;
       if (this.#options.strictHeader) return DROP.reserved_bits;
     }
-    // It ends within a tag: the kernel would take it from the TAP's writer, and drop it without a word.
+    // It ends within a tag or just behind one: the kernel would accept it from the TAP's writer and free it uncounted.
     if (network === -1) return DROP.invalid_hdr;
     if (inTrain && network >= 0 && reachesBeyond(arena, network, off + len)) return DROP.ambiguous;
     const verdict = this.#judgeFrame(o, i, peerIdx, vniIdx);
