@@ -7,9 +7,10 @@ import { BATCH_CAP, PEER_ROW_LEN } from '../../src/abi/limits.js';
 import { makeClock, NOW_MS } from '../../src/switch/fdb/clock.js';
 import { Decap } from '../../src/switch/forward/decap.js';
 import { Encap } from '../../src/switch/forward/encap.js';
+import { NO_OBSERVER } from '../../src/switch/forward/observer.js';
 import { VXLAN_LEN, writeVxlanHeader } from '../../src/wire/vxlan.js';
 import type { Case } from './suite.js';
-import { MAC_HIGH, makeFrames, makePorts, makeTables, noFlows, OUTER, VNI, VNI_IDX } from './world.js';
+import { MAC_HIGH, makeFrames, makePorts, makeTables, OUTER, VNI, VNI_IDX } from './world.js';
 
 const PEERS = 8;
 
@@ -22,7 +23,7 @@ function encapCase(): Case {
   const { overlay, underlay } = makePorts();
   const frames = makeFrames(overlay.arena, BATCH_CAP, (i) => ({ high: MAC_HIGH, low: i }));
   for (let i = 0; i < BATCH_CAP; i++) tables.fdb.learn(VNI_IDX, MAC_HIGH, i, i % PEERS, 1);
-  const encap = new Encap(tables, overlay, underlay, { ...OUTER, flows: noFlows(tables) });
+  const encap = new Encap(tables, overlay, underlay, { ...OUTER, observer: NO_OBSERVER });
   return {
     name: 'encap',
     ops: BATCH_CAP,
@@ -46,7 +47,7 @@ function decapCase(): Case {
   }
   const decap = new Decap(tables, overlay, underlay, {
     ...OUTER,
-    flows: noFlows(tables),
+    observer: NO_OBSERVER,
     strictHeader: false,
     port: 4789,
     probeReplied: () => {},

@@ -2,9 +2,11 @@
  * Head-end replication: a broadcast frame to every peer of the VNI. A copy is one more descriptor; its cost should
  * not grow with their number.
  */
+
 import { Encap } from '../../src/switch/forward/encap.js';
+import { NO_OBSERVER } from '../../src/switch/forward/observer.js';
 import type { Case } from './suite.js';
-import { makeFrames, makePorts, makeTables, noFlows, OUTER, VNI_IDX } from './world.js';
+import { makeFrames, makePorts, makeTables, OUTER, VNI_IDX } from './world.js';
 
 /** Copies that one call makes at least, so that its own cost does not count. */
 const COPIES = 1024;
@@ -14,7 +16,7 @@ export function floodCases(peers: number): Case {
   const count = Math.min(128, Math.ceil(COPIES / peers));
   const frames = makeFrames(overlay.arena, count, () => ({ high: 0xffff, low: -1 }));
   const tables = makeTables(peers);
-  const encap = new Encap(tables, overlay, underlay, { ...OUTER, flows: noFlows(tables) });
+  const encap = new Encap(tables, overlay, underlay, { ...OUTER, observer: NO_OBSERVER });
   return {
     name: `to ${peers} peers`,
     ops: count * peers,

@@ -8,7 +8,6 @@ import { BATCH_CAP, PEER_ROW_LEN } from '../../src/abi/limits.js';
 import { Counters } from '../../src/exchange/counters.js';
 import { Tables } from '../../src/switch/fdb/tables.js';
 import { ACCEPT_PEERS, VLAN_PASS } from '../../src/switch/fdb/vni-table.js';
-import { Flows } from '../../src/switch/flows/flows.js';
 import { MemoryOverlay, MemoryUnderlay } from '../../src/switch/port/memory.js';
 import { writeMac } from '../../src/wire/mac.js';
 
@@ -28,11 +27,6 @@ const FDB_LIMIT = 1 << 21;
 const SEED = 0x5eed;
 /** Rows of the peer table: the flood list and the `other` row. */
 const PEER_ROWS = 1024;
-
-/** No frame passes by the kernel. */
-export function noFlows(tables: Tables): Flows {
-  return new Flows(tables, { ...OUTER, port: 4789 });
-}
 
 /** One VNI with peers in rows 0 … peerCount − 1, all of them in the flood list. */
 export function makeTables(peerCount: number): Tables {

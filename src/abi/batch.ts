@@ -37,6 +37,8 @@ export const GSO_NONE = 0;
 export const GSO_TCPV4 = 1;
 export const GSO_TCPV6 = 4;
 export const GSO_UDP_L4 = 5;
+/** Bit of the same: TCP with ECN, a CWR flag in the first segment. */
+export const GSO_ECN = 0x80;
 
 /** Values of the `df` column. The last: larger than the path carries, for the kernel to fragment; never in a train. */
 export const DF_SET = 0;

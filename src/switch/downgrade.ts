@@ -16,13 +16,15 @@ import type { PeerTable } from './fdb/peer-table.js';
 import type { Flows } from './flows/flows.js';
 import { MERGE_TCP, MERGE_UDP, type TapPort } from './port/tap.js';
 import type { UdpPort } from './port/udp.js';
+import type { Tunnel } from './superframes/tunnel.js';
 
 /** What tells of refusals and is to obey them. */
 export interface Refusable {
   readonly taps: Pick<TapPort, 'refused' | 'merge'>;
-  readonly udp: Pick<UdpPort, 'refusedTrain' | 'trains' | 'tunnel'>;
+  readonly udp: Pick<UdpPort, 'refusedTrain' | 'trains'>;
   readonly peers: Pick<PeerTable, 'isUsed' | 'isLearned'>;
   readonly flows: Pick<Flows, 'use'>;
+  readonly tunnel: Pick<Tunnel, 'takeError' | 'use'>;
 }
 
 export class Downgrade {
@@ -31,6 +33,7 @@ export class Downgrade {
   readonly #udp: Refusable['udp'];
   readonly #peers: Refusable['peers'];
   readonly #flows: Refusable['flows'];
+  readonly #tunnel: Refusable['tunnel'];
   /** Changes of the offloads that the ports know of. */
   #obeyed = -1;
   readonly #say: (name: OffloadName, error: number) => void;
@@ -38,7 +41,7 @@ export class Downgrade {
   /** @param say told of each refusal once, on one of the threads that share `offloads`; `error` is a negative errno */
   constructor(
     offloads: Offloads,
-    { taps, udp, peers, flows }: Refusable,
+    { taps, udp, peers, flows, tunnel }: Refusable,
     say: (name: OffloadName, error: number) => void,
   ) {
     this.#offloads = offloads;
@@ -46,6 +49,7 @@ export class Downgrade {
     this.#udp = udp;
     this.#peers = peers;
     this.#flows = flows;
+    this.#tunnel = tunnel;
     this.#say = say;
   }
 
@@ -53,7 +57,7 @@ export class Downgrade {
   step(): void {
     const { refused } = this.#taps;
     if (this.#udp.refusedTrain[0] !== 0) this.#hearOfTrain(this.#udp.refusedTrain);
-    const tunnelError = this.#udp.tunnel.takeError();
+    const tunnelError = this.#tunnel.takeError();
     if (tunnelError !== 0) this.#refuse('UDP_TUNNEL_GSO', tunnelError);
     if ((refused & MERGE_TCP) !== 0) this.#refuse('GSO_TCP', -ERRNO.EINVAL);
     if ((refused & MERGE_UDP) !== 0) this.#refuse('GSO_UDP_L4', -ERRNO.EINVAL);
@@ -64,7 +68,7 @@ export class Downgrade {
     const offloads = this.#offloads;
     this.#obeyed = offloads.changes;
     this.#udp.trains = offloads.inUse('UDP_SEGMENT');
-    this.#udp.tunnel.use(offloads.inUse('UDP_TUNNEL_GSO'));
+    this.#tunnel.use(offloads.inUse('UDP_TUNNEL_GSO'));
     this.#flows.use(offloads.inUse('TCX_FLOWS'));
     this.#taps.merge =
       (offloads.inUse('GSO_TCP') ? MERGE_TCP : 0) | (offloads.inUse('GSO_UDP_L4') ? MERGE_UDP : 0);

@@ -36,12 +36,14 @@ import { noteRingsOf } from './fdb/replication.js';
 import { Tables } from './fdb/tables.js';
 import { FdbEvents } from './fdb-events.js';
 import { FlowMaps } from './flows/flow-maps.js';
+import { Flows } from './flows/flows.js';
 import { Loop } from './forward/loop.js';
 import { Polling } from './polling.js';
 import { MemoryOverlay, MemoryUnderlay } from './port/memory.js';
 import type { UnderlayPort } from './port/port.js';
 import { TapPort } from './port/tap.js';
 import { UdpPort } from './port/udp.js';
+import { Tunnel } from './superframes/tunnel.js';
 import { WAIT_NOW_MS, WAIT_WAITED_MS, WaitSet } from './wait-set.js';
 
 /** Longest wait, ms: housekeeping is due this often, and a thread that is told to exit does so this soon. */
@@ -68,10 +70,13 @@ class DataPlaneThread {
   readonly #counters: Counters;
   readonly #tables: Tables;
   readonly #loop: Loop;
+  readonly #flows: Flows;
   readonly #applier: Applier;
   readonly #fdbEvents: FdbEvents;
   readonly #capture: Capture;
   readonly #underlay: UnderlayPort;
+  /** Outer TAP that superframes leave by. */
+  readonly #tunnel = new Tunnel();
   readonly #clock = makeClock();
   readonly #polling = new Polling();
   readonly #pathErrors = new PathErrors();
@@ -112,8 +117,11 @@ class DataPlaneThread {
     this.#capture = new Capture(tables, this.#clock);
     const taps = init.engine === 'memory' ? new MemoryOverlay() : this.#taps;
     const overlay = new CapturedOverlay(taps, this.#capture);
+    this.#flows = new Flows(tables, { ...init.outer, port: init.port });
+    tables.fdb.copies = this.#flows;
     this.#loop = new Loop(tables, overlay, new CapturedUnderlay(this.#underlay, this.#capture), {
       ...init.outer,
+      observer: this.#flows,
       strictHeader: init.strictHeader,
       port: init.port,
       probeReplied: (peerIdx, high, low, len) =>
@@ -125,13 +133,13 @@ class DataPlaneThread {
       attachTap: (vniIdx, fd) => this.#attachTap(vniIdx, fd),
       detachVni: (vniIdx) => this.#detachVni(vniIdx),
       setTunnel: (way) => {
-        if (this.#underlay instanceof UdpPort) this.#underlay.tunnel.set(way);
+        this.#tunnel.set(way);
       },
       setFlows: (flows) => {
-        if (flows === undefined) this.#loop.flows.set(undefined, 0, 0, false);
+        if (flows === undefined) this.#flows.set(undefined, 0, 0, false);
         else {
           const { slots, shared } = flows;
-          this.#loop.flows.set(new FlowMaps(this.#shim, flows), init.index * slots, slots, shared);
+          this.#flows.set(new FlowMaps(this.#shim, flows), init.index * slots, slots, shared);
         }
       },
       setEvents: (on) => this.#fdbEvents.turn(on),
@@ -174,12 +182,12 @@ class DataPlaneThread {
     for (const fd of [...ipv4, ...ipv6]) this.#wait.addReceiver(fd);
     // Their errors concern all who send through them: one worker is woken, and every failed send looks by itself.
     if (this.#init.index === 0) for (const fd of underlay.sendFds) if (fd >= 0) this.#wait.addSender(fd);
-    return new UdpPort(this.#shim, fds, peers, false, () => performance.now());
+    return new UdpPort(this.#shim, fds, peers, this.#tunnel.bytes, () => performance.now());
   }
 
   #openDowngrade(peers: PeerTable): Downgrade | undefined {
     if (!(this.#underlay instanceof UdpPort)) return undefined;
-    const ports = { taps: this.#taps, udp: this.#underlay, peers, flows: this.#loop.flows };
+    const ports = { taps: this.#taps, udp: this.#underlay, peers, flows: this.#flows, tunnel: this.#tunnel };
     const say = (name: OffloadName, error: number) =>
       this.#log('warn', refusalText([name], errnoName(error)), { code: 'offload_refused' });
     const downgrade = new Downgrade(new Offloads(this.#init.offloads), ports, say);
@@ -204,7 +212,7 @@ class DataPlaneThread {
   }
 
   #setCapture(change: CaptureChange | undefined): void {
-    this.#loop.flows.pause(change !== undefined);
+    this.#flows.pause(change !== undefined);
     if (change === undefined) {
       this.#capture.stop();
       return;
@@ -316,7 +324,7 @@ class DataPlaneThread {
   }
 
   #takeOne({ id, change }: Request, tick: number): void {
-    if (isForwarding(change)) this.#loop.flows.withdrawAll();
+    if (isForwarding(change)) this.#flows.withdrawAll();
     try {
       const answer = this.#applier.apply(change, tick);
       this.#underlay.peersChanged();

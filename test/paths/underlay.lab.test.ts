@@ -10,12 +10,15 @@ import { Batch, DF_CLEAR_TOO_BIG, DF_SET } from '../../src/abi/batch.js';
 import { loadShim } from '../../src/abi/binding.js';
 import { PEER_ROW_LEN } from '../../src/abi/limits.js';
 import { ORIGIN_LOCAL, PathErrors } from '../../src/abi/path-errors.js';
+import { makeTunnelRow } from '../../src/abi/tunnel-row.js';
 import { ip } from '../../src/host/ip-command.js';
 import { type OuterDf, openUnderlaySockets, type UnderlaySpec } from '../../src/host/underlay-sockets.js';
 import { deviceIndex, type Route, routesTo, routeTo } from '../../src/paths/underlay.js';
 import { UdpPort } from '../../src/switch/port/udp.js';
 import { parseIpAddress } from '../../src/wire/ip-address.js';
 import { sourceRow } from '../support/memory-plane.js';
+
+const NO_TUNNEL = new Uint8Array(makeTunnelRow().buffer);
 
 const shim = loadShim();
 
@@ -154,9 +157,10 @@ async function openPort(t: Test, df?: OuterDf): Promise<{ port: UdpPort; sendFds
     shim,
     { ...receivers, send: Int32Array.from(sockets.sendFds) },
     peers,
-    true,
+    NO_TUNNEL,
     () => 0,
   );
+  port.trains = true;
   return { port, sendFds: sockets.sendFds };
 }
 

@@ -99,7 +99,7 @@ async function measure(name: string, forward: Forward): Promise<Run> {
  * gives.
  */
 function makeEncap(): Forward {
-  const encap = new Encap(plane.tables, plane.overlay, plane.underlay, { ...OUTER, flows: plane.loop.flows });
+  const encap = new Encap(plane.tables, plane.overlay, plane.underlay, { ...OUTER, observer: plane.flows });
   const frames = new Batch();
   for (let i = 0; i < BATCH_CAP; i++) {
     const options = { sourcePort: 1000 + i };
@@ -130,7 +130,7 @@ function makeEncap(): Forward {
 function makeDecap(): Forward {
   const decap = new Decap(plane.tables, plane.overlay, plane.underlay, {
     ...OUTER,
-    flows: plane.loop.flows,
+    observer: plane.flows,
     strictHeader: false,
     port: 4789,
     probeReplied: () => {},

@@ -21,6 +21,7 @@ import { type Clock, EPOCH_MS, makeClock, NOW_MS } from '../../src/switch/fdb/cl
 import type { NoteRings } from '../../src/switch/fdb/replication.js';
 import { Tables } from '../../src/switch/fdb/tables.js';
 import { FdbEvents } from '../../src/switch/fdb-events.js';
+import { Flows } from '../../src/switch/flows/flows.js';
 import { Loop } from '../../src/switch/forward/loop.js';
 import { MemoryOverlay, MemoryUnderlay } from '../../src/switch/port/memory.js';
 import { STATUS_PENDING } from '../../src/switch/port/port.js';
@@ -60,6 +61,7 @@ export class MemoryPlane {
   readonly overlay: MemoryOverlay;
   readonly underlay: MemoryUnderlay;
   readonly loop: Loop;
+  readonly flows: Flows;
   readonly applier: Applier;
   readonly fdbEvents: FdbEvents;
   readonly capture: Capture;
@@ -106,13 +108,15 @@ export class MemoryPlane {
     this.fdbEvents = new FdbEvents(this.tables.fdb, options.isFirst ?? true);
     this.capture = new Capture(this.tables, this.#clock);
     const overlay = new CapturedOverlay(this.overlay, this.capture);
+    const outer = { df: options.df ?? 'set', tos: options.tos ?? 'inherit', port: 4789 } as const;
+    this.flows = new Flows(this.tables, outer);
+    this.tables.fdb.copies = this.flows;
     this.loop = new Loop(this.tables, overlay, new CapturedUnderlay(this.underlay, this.capture), {
       strictHeader: options.strictHeader ?? false,
-      df: options.df ?? 'set',
-      tos: options.tos ?? 'inherit',
+      ...outer,
+      observer: this.flows,
       mssClamp: options.mssClamp ?? true,
       flowSecret: 0x5ec,
-      port: 4789,
       probeReplied: (peerIdx, high, low, len) => this.probeReplies.push({ peerIdx, high, low, len }),
     });
     this.applier = new Applier(this.tables, {

@@ -2,12 +2,14 @@
  * The two engines of the underlay on loopback, driven alike: sockets opened by the shim, a port over them, and
  * receiving until what was waited for is there. Needs no root.
  */
+
 import { readFile, readlink } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Test } from 'tap';
 import { Batch, DF_SET } from '../../src/abi/batch.js';
 import { loadShim } from '../../src/abi/binding.js';
 import { PEER_ROW_LEN, SEND_SOCKETS, SOURCE_SOCKETS } from '../../src/abi/limits.js';
+import { makeTunnelRow } from '../../src/abi/tunnel-row.js';
 import { DgramPort } from '../../src/switch/dgram/dgram.js';
 import { STATUS_PENDING, type UnderlayPort } from '../../src/switch/port/port.js';
 import { type UdpFds, UdpPort } from '../../src/switch/port/udp.js';
@@ -21,6 +23,7 @@ const RECVERR = 2;
 const DF = 4;
 const NO_GRO = 16;
 const LIMIT_MS = 5000;
+const NO_TUNNEL = new Uint8Array(makeTunnelRow().buffer);
 
 export interface Received {
   /** Packed source row without its port. */
@@ -80,7 +83,7 @@ export class UnderlayEnd {
     this.peers = new Uint8Array(new SharedArrayBuffer(16 * PEER_ROW_LEN));
     this.port =
       engine === 'batch'
-        ? new UdpPort(shim, this.fds, this.peers, false, () => performance.now())
+        ? new UdpPort(shim, this.fds, this.peers, NO_TUNNEL, () => performance.now())
         : new DgramPort(shim, this.fds, this.peers);
     t.teardown(() => {
       if (this.port instanceof DgramPort) this.port.close();

@@ -20,17 +20,20 @@ const NO_CHECKSUM = 8;
 /** A worker's ports, and what it has said. */
 function worker(offloads: Offloads) {
   const taps = { refused: 0, merge: 0 };
-  const udp = { refusedTrain: new Int32Array(2), trains: false, tunnel: new Tunnel() };
+  const udp = { refusedTrain: new Int32Array(2), trains: false };
+  const tunnel = new Tunnel();
   const peers = {
     isUsed: (peerIdx: number) => peerIdx !== EMPTY_ROW,
     isLearned: (peerIdx: number) => peerIdx === LEARNED_ROW,
   };
   const flows = { on: false, use: (on: boolean) => void (flows.on = on) };
   const said: [OffloadName, number][] = [];
-  const downgrade = new Downgrade(new Offloads(offloads.buffer), { taps, udp, peers, flows }, (...what) =>
-    said.push(what),
+  const downgrade = new Downgrade(
+    new Offloads(offloads.buffer),
+    { taps, udp, peers, flows, tunnel },
+    (...what) => said.push(what),
   );
-  return { taps, udp, flows, said, downgrade };
+  return { taps, udp, flows, tunnel, said, downgrade };
 }
 
 function granted(...names: OffloadName[]): Offloads {
@@ -108,7 +111,7 @@ t.test('a train that the kernel really refuses, for it has no UDP checksum', asy
   const said: OffloadName[] = [];
   const downgrade = new Downgrade(
     granted('UDP_SEGMENT'),
-    { taps, udp: port, peers, flows: { use: () => {} } },
+    { taps, udp: port, peers, flows: { use: () => {} }, tunnel: new Tunnel() },
     (name) => said.push(name),
   );
   for (const trains of [true, false]) {
@@ -127,13 +130,13 @@ t.test('a train that the kernel really refuses, for it has no UDP checksum', asy
 
 t.test('superframes leave whole while it is granted, and never again after a refusal', async (t) => {
   const offloads = granted('UDP_TUNNEL_GSO');
-  const { udp, said, downgrade } = worker(offloads);
-  const words = new Int32Array(udp.tunnel.bytes.buffer);
+  const { tunnel, said, downgrade } = worker(offloads);
+  const words = new Int32Array(tunnel.bytes.buffer);
   const { layout } = loadShim();
   const fd = () => words[layout['offsetof.tunnel.fd'] / 4];
   const ports = Array.from({ length: SOURCE_SOCKETS }, () => 49_152);
   const way = { fd: 7, local: new Uint8Array(4), mtu: 1500, ttl: 64, df: false, udpChecksum: true, ports };
-  udp.tunnel.set(way);
+  tunnel.set(way);
   for (const [change, wanted] of [
     [() => {}, 7],
     [() => offloads.withdraw('UDP_TUNNEL_GSO'), -1],
@@ -150,9 +153,9 @@ t.test('superframes leave whole while it is granted, and never again after a ref
 
 t.test('a refusal that comes after the offload was withdrawn is none', async (t) => {
   const offloads = granted('UDP_TUNNEL_GSO');
-  const { udp, said, downgrade } = worker(offloads);
+  const { tunnel, said, downgrade } = worker(offloads);
   offloads.withdraw('UDP_TUNNEL_GSO');
-  new Int32Array(udp.tunnel.bytes.buffer)[loadShim().layout['offsetof.tunnel.error'] / 4] = EIO;
+  new Int32Array(tunnel.bytes.buffer)[loadShim().layout['offsetof.tunnel.error'] / 4] = EIO;
   downgrade.step();
   offloads.grant('UDP_TUNNEL_GSO');
   downgrade.step();
@@ -172,7 +175,9 @@ function senderWithoutChecksum(t: Test): { port: UdpPort; receive: () => number 
   peers.set(row);
   const send = new Int32Array(SEND_SOCKETS).fill(-1);
   send[0] = fd;
-  const port = new UdpPort(shim, { ipv4: [fd], ipv6: [], send }, peers, false, () => performance.now());
+  const port = new UdpPort(shim, { ipv4: [fd], ipv6: [], send }, peers, new Tunnel().bytes, () =>
+    performance.now(),
+  );
   const receive = () => {
     port.markReadable(fd);
     return port.receive(new Batch());

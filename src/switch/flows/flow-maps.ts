@@ -6,7 +6,7 @@
  */
 import type { Shim } from '../../abi/binding.js';
 import { FLOW_KEY_LEN, FLOW_VALUE_LEN } from '../../abi/flow-layout.js';
-import { COUNT_CELLS, type FlowPort, type FlowRow } from '../port/port.js';
+import { COUNT_CELLS, type FlowPort, type FlowRow } from './flow-port.js';
 
 /** Words of a row (`struct row`). */
 const UNTIL = 0;

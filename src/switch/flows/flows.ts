@@ -27,6 +27,7 @@ import {
 } from '../../exchange/counters.js';
 import { type Clock, NOW_MS } from '../fdb/clock.js';
 import type { Tables } from '../fdb/tables.js';
+import type { StationObserver } from '../forward/observer.js';
 import { type OuterOptions, tosOption } from '../frame/outer-header.js';
 import {
   COUNT_CELLS,
@@ -38,7 +39,7 @@ import {
   OUT_BYTES,
   OUT_FRAMES,
   TO_STATION,
-} from '../port/port.js';
+} from './flow-port.js';
 
 /** How long a decision holds at most, ms: so long a firewall that shuts out a peer is not obeyed, and a flow may be reordered once. */
 export const LEASE_MS = 10_000;
@@ -48,22 +49,12 @@ const COUNT_PERIOD_MS = 100;
 /** A slot that was given up is nobody's for so long, ms: a MAC that two peers claim in turn must not cost system calls a frame. */
 const REST_MS = 100;
 
-const TSO4 = 1;
-const TSO6 = 4;
-const ECN = 0x80;
-
 export interface FlowOptions extends OuterOptions {
   /** UDP port listened on: the kernel sends to no other. */
   readonly port: number;
 }
 
-/** Does a frame of this gsoType stand for segments of TCP? */
-export function isTcpSuperframe(gsoType: number): boolean {
-  const type = gsoType & ~ECN;
-  return type === TSO4 || type === TSO6;
-}
-
-export class Flows {
+export class Flows implements StationObserver {
   /** Frames are to be told of. */
   active = false;
   readonly #tables: Tables;

@@ -33,14 +33,15 @@ import { hasReservedBits, hasVni, VXLAN_LEN, vni } from '../../wire/vxlan.js';
 import { type Clock, makeClock, tickOf } from '../fdb/clock.js';
 import type { Tables } from '../fdb/tables.js';
 import { ACCEPT_ANY, VLAN_DROP, VLAN_PASS } from '../fdb/vni-table.js';
-import { type Flows, isTcpSuperframe } from '../flows/flows.js';
 import { accountDecap, FRAME_RESERVED_BITS } from '../frame/account.js';
 import { applyOuterEcn, leavesEcn } from '../frame/congestion.js';
 import type { OuterOptions } from '../frame/outer-header.js';
 import { describeFrame, SEGMENTS_TOO_SHORT } from '../frame/postponed.js';
+import { isTcpSuperframe } from '../frame/superframe.js';
 import { MssClamp, PLAIN_FLAGS_OFF, PLAIN_TCP_LEN, synOffset } from '../mtu/mss-clamp.js';
 import { ProbeEcho, type ProbeReplied } from '../mtu/probe-echo.js';
 import type { OverlayPort, UnderlayPort } from '../port/port.js';
+import type { StationObserver } from './observer.js';
 
 const SHORTEST = VXLAN_LEN + ETHERNET_LEN;
 
@@ -55,8 +56,8 @@ export interface DecapOptions {
   readonly port: number;
   /** Takes answers to path probes. */
   readonly probeReplied: ProbeReplied;
-  /** Told of what comes from stations behind peers. */
-  readonly flows: Flows;
+  /** Observer of frames from stations behind peers. */
+  readonly observer: StationObserver;
 }
 
 export class Decap {
@@ -67,7 +68,7 @@ export class Decap {
   readonly #options: DecapOptions;
   readonly #mss: MssClamp;
   readonly #probes: ProbeEcho;
-  readonly #flows: Flows;
+  readonly #observer: StationObserver;
   /** Frames to be written, and drops, in the order of arrival. */
   readonly #out = new Batch();
   #tick = 0;
@@ -84,7 +85,7 @@ export class Decap {
     this.#options = options;
     this.#mss = new MssClamp(tables, options.df === 'unset');
     this.#probes = new ProbeEcho(tables, underlay, options);
-    this.#flows = options.flows;
+    this.#observer = options.observer;
   }
 
   /**
@@ -178,8 +179,8 @@ export class Decap {
       if (!this.#stripTags(o)) return DROP.invalid_hdr;
     }
     const verdict = vnis.learning[vniIdx] === 0 ? 0 : this.#learn(vniIdx, high, low, peerIdx, i);
-    if (this.#flows.active && verdict === 0 && peerIdx >= 0)
-      this.#flows.received(vniIdx, high, low, peerIdx, isTcpSuperframe(this.#out.gsoType[o]));
+    if (this.#observer.active && verdict === 0 && peerIdx >= 0)
+      this.#observer.received(vniIdx, high, low, peerIdx, isTcpSuperframe(this.#out.gsoType[o]));
     return verdict;
   }
 

@@ -21,15 +21,15 @@ import { FLAG_SYN } from '../../wire/tcp.js';
 import { writeVxlanHeader } from '../../wire/vxlan.js';
 import { type Clock, NOW_MS } from '../fdb/clock.js';
 import type { Tables } from '../fdb/tables.js';
-import { type Flows, isTcpSuperframe } from '../flows/flows.js';
 import { accountEncap, FRAME_BROADCAST, FRAME_MULTICAST, FRAME_UNKNOWN_UNICAST } from '../frame/account.js';
 import { inheritedDf, type OuterOptions, outerTos, TOS_INHERITED, tosOption } from '../frame/outer-header.js';
-import { countSegments } from '../frame/superframe.js';
+import { countSegments, isTcpSuperframe } from '../frame/superframe.js';
 import { Fragmenter } from '../mtu/fragmenter.js';
 import { MssClamp, PLAIN_FLAGS_OFF, PLAIN_TCP_LEN, synOffset } from '../mtu/mss-clamp.js';
 import { DROP_TOO_BIG, SEND_IN_INNER_FRAGMENTS, SEND_IN_OUTER_FRAGMENTS, TooBig } from '../mtu/too-big.js';
 import { FRAME_FIRST_COPY, type OverlayPort, type UnderlayPort } from '../port/port.js';
 import { Backlog, type Position } from './backlog.js';
+import type { StationObserver } from './observer.js';
 
 const SOURCE_SOCKET_MASK = SOURCE_SOCKETS - 1;
 const DF_INHERITED = -1;
@@ -50,8 +50,8 @@ export interface EncapOptions extends OuterOptions {
   readonly mssClamp: boolean;
   /** Secret 32-bit integer, the same in all workers: source ports follow from it (`wire/flow-hash.ts`). */
   readonly flowSecret: number;
-  /** Told of what goes to known stations. */
-  readonly flows: Flows;
+  /** Observer of frames to known stations. */
+  readonly observer: StationObserver;
 }
 
 export class Encap {
@@ -61,7 +61,7 @@ export class Encap {
   readonly #tooBig: TooBig;
   readonly #fragmenter: Fragmenter;
   readonly #mss: MssClamp;
-  readonly #flows: Flows;
+  readonly #observer: StationObserver;
   readonly #clamps: boolean;
   readonly #tos: number;
   readonly #flowSecret: number;
@@ -92,7 +92,7 @@ export class Encap {
     this.#tooBig = new TooBig(tables, overlay, options);
     this.#fragmenter = new Fragmenter(tables, underlay, overlay.arena);
     this.#mss = new MssClamp(tables, options.df === 'unset');
-    this.#flows = options.flows;
+    this.#observer = options.observer;
     this.#clamps = options.mssClamp;
     this.#tos = tosOption(options);
     this.#flowSecret = options.flowSecret;
@@ -232,7 +232,8 @@ export class Encap {
       if (syn >= 0) this.#clamp(frames, i, network, syn, peerIdx);
     }
     if (peerIdx < 0) return this.#missOne(frames, i, srcPortIdx, high, low);
-    if (this.#flows.active) this.#flows.sent(vniIdx, high, low, peerIdx, isTcpSuperframe(frames.gsoType[i]));
+    if (this.#observer.active)
+      this.#observer.sent(vniIdx, high, low, peerIdx, isTcpSuperframe(frames.gsoType[i]));
     this.#emit(frames, i, srcPortIdx, peerIdx, FRAME_FIRST_COPY, 0);
     return true;
   }

@@ -13,10 +13,10 @@ import { DROP } from '../../exchange/drop-reason.js';
 import { AgeingSweep } from '../fdb/ageing.js';
 import { type Clock, NOW_MS, secondOf, tickOf } from '../fdb/clock.js';
 import type { Tables } from '../fdb/tables.js';
-import { Flows } from '../flows/flows.js';
 import type { OverlayPort, UnderlayPort } from '../port/port.js';
 import { Decap, type DecapOptions } from './decap.js';
 import { Encap, type EncapOptions } from './encap.js';
+import type { StationObserver } from './observer.js';
 import { Turns } from './turns.js';
 
 /** Batches that one round takes from the sockets at most: both families have their turn. */
@@ -41,11 +41,10 @@ export const WAY_OTHER = 0;
 export const WAY_OUT = 1;
 export const WAY_IN = 2;
 
-export interface LoopOptions extends Omit<EncapOptions, 'flows'>, Omit<DecapOptions, 'flows'> {}
+export interface LoopOptions extends EncapOptions, DecapOptions {}
 
 export class Loop {
-  /** What the kernel may pass by itself. */
-  readonly flows: Flows;
+  readonly #observer: StationObserver;
   /** Whose TAP is read next. */
   readonly #turns: Turns;
   /** VNIs that have a turn in this round still. */
@@ -71,10 +70,9 @@ export class Loop {
     this.#tables = tables;
     this.#overlay = overlay;
     this.#underlay = underlay;
-    this.flows = new Flows(tables, options);
-    tables.fdb.copies = this.flows;
-    this.#encap = new Encap(tables, overlay, underlay, { ...options, flows: this.flows });
-    this.#decap = new Decap(tables, overlay, underlay, { ...options, flows: this.flows });
+    this.#observer = options.observer;
+    this.#encap = new Encap(tables, overlay, underlay, options);
+    this.#decap = new Decap(tables, overlay, underlay, options);
     this.#ageing = new AgeingSweep(tables.fdb);
     this.#turns = new Turns(tables.vnis.vni.length);
   }
@@ -166,14 +164,14 @@ export class Loop {
   }
 
   /**
-   * A report of the network that a path carries less. Flows in the kernel go by the frame sizes that their leases state, so
-   * a report that lowers a path ends them; any other report, which anyone may forge, changes nothing.
+   * A report of the network that a path carries less. The observer's decisions may rest on frame sizes, so a report that
+   * lowers a path ends them; any other report, which anyone may forge, changes nothing.
    * @param rows @param row @param mtu @param nowS as of `PathMtu.report`
    * @returns true when a path got smaller
    */
   lowerPath(rows: Int32Array, row: number, mtu: number, nowS: number): boolean {
     const lowered = this.#tables.paths.report(rows, row, mtu, nowS);
-    if (lowered) this.flows.withdrawAll();
+    if (lowered) this.#observer.withdrawAll();
     return lowered;
   }
 
@@ -195,7 +193,7 @@ export class Loop {
     this.#encap.settle(clock);
     if (this.#tables.peers.strangers.isWanted) this.#tables.fdb.evictStranger(tickOf(clock));
     this.#ageing.step(clock);
-    this.flows.step(clock);
+    this.#observer.step(clock);
     this.#tables.counters.cells[G_HEARTBEAT_MS] = clock[NOW_MS];
     if (clock[NOW_MS] - this.#overflowMs < OVERFLOW_PERIOD_MS) return;
     this.#overflowMs = clock[NOW_MS];

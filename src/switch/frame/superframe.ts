@@ -17,7 +17,15 @@
  * 256 segments of an MSS of 256 bytes fill the largest superframe; 128 are UDP_MAX_SEGMENTS of Linux. One or two segments
  * of any size pass: they cost no more than frames of their own.
  */
-import { type Batch, FRAME_NEEDS_CSUM, GSO_NONE, GSO_UDP_L4 } from '../../abi/batch.js';
+import {
+  type Batch,
+  FRAME_NEEDS_CSUM,
+  GSO_ECN,
+  GSO_NONE,
+  GSO_TCPV4,
+  GSO_TCPV6,
+  GSO_UDP_L4,
+} from '../../abi/batch.js';
 import * as tcp from '../../wire/tcp.js';
 import { UDP_LEN } from '../../wire/udp.js';
 
@@ -50,6 +58,12 @@ function isBounded(gsoType: number, segments: number, size: number): boolean {
   if (segments <= FEW_SEGMENTS) return true;
   if (gsoType === GSO_UDP_L4) return segments <= UDP_SEGMENTS_MAX;
   return segments <= TCP_SEGMENTS_MAX && size >= TCP_SEGMENT_MIN;
+}
+
+/** @returns true for a gsoType of TCP segments */
+export function isTcpSuperframe(gsoType: number): boolean {
+  const type = gsoType & ~GSO_ECN;
+  return type === GSO_TCPV4 || type === GSO_TCPV6;
 }
 
 /**

@@ -11,7 +11,6 @@ import type { Batch } from '../../abi/batch.js';
 import type { Shim } from '../../abi/binding.js';
 import { BATCH_CAP, PEER_ROW_LEN, RECEIVE_SLOT_STRIDE, UNDERLAY_ROUND_LEN } from '../../abi/limits.js';
 import { PathErrors } from '../../abi/path-errors.js';
-import { Tunnel } from '../superframes/tunnel.js';
 import type { UnderlayPort } from './port.js';
 import { Receiver, ReceiveTurns } from './receive-turns.js';
 import { SocketDrops } from './socket-drops.js';
@@ -32,27 +31,30 @@ export class UdpPort implements UnderlayPort {
   readonly arena = new Uint8Array(BATCH_CAP * RECEIVE_SLOT_STRIDE);
   readonly sources = new Uint8Array(BATCH_CAP * PEER_ROW_LEN);
   /** Neighbours are joined to trains when sending. */
-  trains: boolean;
+  trains = false;
   /**
    * Set by `send` when the kernel refused a train for being one, though datagrams of it went: negative errno, peer
    * row. Whoever acts on it puts the errno back to 0.
    */
   readonly refusedTrain = new Int32Array(2);
-  /** The way for superframes to the peers that the table marks for it. */
-  readonly tunnel = new Tunnel();
   readonly #shim: Shim;
   readonly #fds: UdpFds;
   readonly #peers: Uint8Array;
+  readonly #tunnel: Uint8Array;
   readonly #receivers: UdpReceiver[];
   readonly #turns: ReceiveTurns<UdpReceiver>;
   readonly #pathErrors = new PathErrors();
 
-  /** @param peers packed peer rows @param trains initial value of `trains` @param now monotonic time, ms with fractions */
-  constructor(shim: Shim, fds: UdpFds, peers: Uint8Array, trains: boolean, now: () => number) {
+  /**
+   * @param peers packed peer rows
+   * @param tunnel row of the outer TAP for superframes to the peers that the table marks (`abi/tunnel-row.ts`)
+   * @param now monotonic time, ms with fractions
+   */
+  constructor(shim: Shim, fds: UdpFds, peers: Uint8Array, tunnel: Uint8Array, now: () => number) {
     this.#shim = shim;
     this.#fds = fds;
     this.#peers = peers;
-    this.trains = trains;
+    this.#tunnel = tunnel;
     this.#receivers = [fds.ipv4, fds.ipv6].flatMap((family) =>
       family.map((fd, place) => new UdpReceiver(shim, fd, place)),
     );
@@ -89,7 +91,7 @@ export class UdpPort implements UnderlayPort {
       batch.count,
       this.trains ? TRAIN_MAX : 1,
       this.refusedTrain,
-      this.tunnel.bytes,
+      this.#tunnel,
       this.#pathErrors.bytes,
     );
   }

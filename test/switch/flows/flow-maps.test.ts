@@ -1,7 +1,7 @@
 import t from 'tap';
 import type { Shim } from '../../../src/abi/binding.js';
 import { FlowMaps } from '../../../src/switch/flows/flow-maps.js';
-import { FROM_STATION, TO_STATION } from '../../../src/switch/port/port.js';
+import { FROM_STATION, TO_STATION } from '../../../src/switch/flows/flow-port.js';
 import { hex } from '../../support/hex.js';
 
 const ROWS = 7;

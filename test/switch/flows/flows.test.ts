@@ -9,14 +9,14 @@ import {
   V_TAP_TX_BYTES,
 } from '../../../src/exchange/counters.js';
 import { isForwarding } from '../../../src/exchange/protocol.js';
-import { Flows, LEASE_MS } from '../../../src/switch/flows/flows.js';
 import {
   COUNT_CELLS,
   type FlowPort,
   type FlowRow,
   FROM_STATION,
   TO_STATION,
-} from '../../../src/switch/port/port.js';
+} from '../../../src/switch/flows/flow-port.js';
+import { Flows, LEASE_MS } from '../../../src/switch/flows/flows.js';
 import { ipv4Frame, macNumber, macParts } from '../../support/frames.js';
 import { concat } from '../../support/hex.js';
 import { MemoryPlane, sourceRow, vxlanHeader } from '../../support/memory-plane.js';
@@ -71,7 +71,7 @@ function known(options: ConstructorParameters<typeof MemoryPlane>[0] = {}, share
   const { high, low } = macParts(STATION);
   plane.tables.fdb.learn(0, high, low, one, plane.tick);
   const maps = new FakeMaps();
-  const { flows } = plane.loop;
+  const { flows } = plane;
   flows.set(maps, FIRST_SLOT, SLOTS, shared);
   flows.use(true);
   flows.step(plane.clock);
@@ -302,7 +302,7 @@ t.test('frames of both directions are told of on their way', async (t) => {
   plane.fromTap(0, frame);
   plane.breathe();
   t.equal(maps.rows.size, 0, 'no superframe');
-  plane.loop.flows.sent(0, macParts(STATION).high, macParts(STATION).low, one, true);
+  plane.flows.sent(0, macParts(STATION).high, macParts(STATION).low, one, true);
   plane.fromUnderlay('192.0.2.1', concat(vxlanHeader(100), ipv4Frame(HERE, STATION)));
   plane.breathe();
   t.equal(maps.way(FROM_STATION)?.until, (plane.nowMs | 0) + LEASE_MS);
