@@ -19,7 +19,8 @@ export async function startHandle({ isReady = false } = {}): Promise<handleModul
   const wakeFd = shim.eventCreate();
   const waitFd = shim.waitCreate();
   const handle = new Handle({
-    engine: 'memory',
+    thread: new URL('./thread.js', import.meta.url),
+    engine: 'batch',
     underlay: { sendFds: new Array<number>(POOL_LEN).fill(-1) },
     offloads: new SharedArrayBuffer(0),
     strictHeader: false,

@@ -8,8 +8,8 @@ import { BATCH_CAP, PEER_ROW_LEN } from '../../src/abi/limits.js';
 import { Counters } from '../../src/exchange/counters.js';
 import { Tables } from '../../src/switch/fdb/tables.js';
 import { ACCEPT_PEERS, VLAN_PASS } from '../../src/switch/fdb/vni-table.js';
-import { MemoryOverlay, MemoryUnderlay } from '../../src/switch/port/memory.js';
 import { writeMac } from '../../src/wire/mac.js';
+import { MemoryOverlay, MemoryUnderlay } from '../../test/support/memory-ports.js';
 
 export const VNI = 100;
 export const VNI_IDX = 0;

@@ -30,6 +30,8 @@ export type Log = (
 ) => void;
 
 export interface LinkOptions {
+  /** Entry module of the thread. */
+  thread: URL;
   /** Asked at each start of a thread: everything but the memory that is kept here. */
   init: () => Omit<WorkerInit, 'counters' | 'peers' | 'fdb'>;
   /** Makes the worker's wait return. */
@@ -131,7 +133,7 @@ export class WorkerLink {
       fdb: this.#fdb,
     };
     this.#startedMs = performance.now();
-    const worker = new Worker(new URL('../switch/thread.js', import.meta.url), {
+    const worker = new Worker(this.#options.thread, {
       workerData: { init, port: port2 },
       transferList: [port2],
       name: `vtepd-dataplane-${init.index}`,

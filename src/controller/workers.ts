@@ -18,7 +18,12 @@ import {
 } from '../exchange/protocol.js';
 import { beingRestarted, type Log, WorkerLink } from './link.js';
 
+/** Entry module of a data-plane thread. */
+const THREAD = new URL('../switch/main.js', import.meta.url);
+
 export interface WorkersOptions {
+  /** Entry module of the threads; that of `switch/` by default. */
+  thread?: URL;
   engine: Engine;
   underlay: Omit<UnderlayInit, 'receiveFds'>;
   /** Cells of `Offloads`: what the kernel has granted. Workers take back what it refuses later. */
@@ -147,6 +152,7 @@ export class Workers {
         ? { rings: this.#noteRings, workers: workers.length, epoch: this.#removals }
         : undefined;
     return new WorkerLink({
+      thread: this.#options.thread ?? THREAD,
       init: () => ({
         engine,
         index,

@@ -5,8 +5,8 @@
  * left them.
  */
 
-/** How the underlay's sockets are driven. `memory`: no sockets at all, for tests. */
-export type Engine = 'batch' | 'dgram' | 'memory';
+/** How the underlay's sockets are driven. */
+export type Engine = 'batch' | 'dgram';
 
 /** Everything a worker needs to start. Descriptors belong to the process; buffers to the main thread. */
 export interface WorkerInit {

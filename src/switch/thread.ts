@@ -9,7 +9,7 @@
  * Descriptors belong to the process and the shared buffers to the main thread: if this thread dies, its successor
  * goes on with the FDB and the counters as they are.
  */
-import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import { loadShim, type Shim } from '../abi/binding.js';
 import { ERRNO, errnoName } from '../abi/errno.js';
 import { LEARNED_ROWS, MAX_PEERS, MAX_VNIS } from '../abi/limits.js';
@@ -39,8 +39,7 @@ import { FlowMaps } from './flows/flow-maps.js';
 import { Flows } from './flows/flows.js';
 import { Loop } from './forward/loop.js';
 import { Polling } from './polling.js';
-import { MemoryOverlay, MemoryUnderlay } from './port/memory.js';
-import type { UnderlayPort } from './port/port.js';
+import type { OverlayPort, UnderlayPort } from './port/port.js';
 import { TapPort } from './port/tap.js';
 import { UdpPort } from './port/udp.js';
 import { Tunnel } from './superframes/tunnel.js';
@@ -61,7 +60,12 @@ const REQUESTS_PER_ROUND = 64;
 const JOB_MIN_MS = 0.25;
 const JOB_MAX_MS = 2;
 
-class DataPlaneThread {
+export interface ThreadPorts {
+  readonly overlay: OverlayPort;
+  readonly underlay: UnderlayPort;
+}
+
+export class DataPlaneThread {
   readonly #init: WorkerInit;
   readonly #port: MessagePort;
   readonly #shim: Shim;
@@ -90,11 +94,12 @@ class DataPlaneThread {
   #jobId = 0;
   #stopping = false;
 
-  constructor(init: WorkerInit, port: MessagePort) {
+  /** @param ports instead of those of the kernel, for tests */
+  constructor(init: WorkerInit, port: MessagePort, ports?: ThreadPorts) {
     this.#init = init;
     this.#port = port;
     this.#shim = loadShim();
-    if (init.engine !== 'memory') this.#shim.threadSetSlice(SLICE_US);
+    this.#shim.threadSetSlice(SLICE_US);
     this.#wait = new WaitSet(this.#shim, init.waitFd);
     this.#taps = new TapPort(this.#shim, MAX_VNIS, 0);
     this.#counters = new Counters(MAX_VNIS, MAX_PEERS, init.counters);
@@ -111,12 +116,11 @@ class DataPlaneThread {
       notes: notes && noteRingsOf(init.index, notes.workers, notes.rings, notes.epoch),
     });
     this.#tables = tables;
-    this.#underlay = this.#openUnderlay(tables.peers.bytes);
+    this.#underlay = ports?.underlay ?? this.#openUnderlay(tables.peers.bytes);
     this.#countMissedOverflow();
     this.#fdbEvents = new FdbEvents(tables.fdb, init.index === 0);
     this.#capture = new Capture(tables, this.#clock);
-    const taps = init.engine === 'memory' ? new MemoryOverlay() : this.#taps;
-    const overlay = new CapturedOverlay(taps, this.#capture);
+    const overlay = new CapturedOverlay(ports?.overlay ?? this.#taps, this.#capture);
     this.#flows = new Flows(tables, { ...init.outer, port: init.port });
     tables.fdb.copies = this.#flows;
     this.#loop = new Loop(tables, overlay, new CapturedUnderlay(this.#underlay, this.#capture), {
@@ -175,7 +179,6 @@ class DataPlaneThread {
 
   #openUnderlay(peers: Uint8Array): UnderlayPort {
     const { engine, underlay } = this.#init;
-    if (engine === 'memory') return new MemoryUnderlay();
     const { ipv4, ipv6 } = underlay.receiveFds;
     const fds = { ipv4, ipv6, send: Int32Array.from(underlay.sendFds) };
     if (engine === 'dgram') return new DgramPort(this.#shim, fds, peers);
@@ -389,6 +392,3 @@ function tapFailure(status: number): string {
     ? `TAP device failed (${error}): was it deleted? Restart vtepd to create it again`
     : `TAP device cannot be read (${error}): a fault of vtepd; its VNI receives nothing from it until it is removed and added again`;
 }
-
-const { init, port } = workerData as { init: WorkerInit; port: MessagePort };
-new DataPlaneThread(init, port).run();

@@ -93,7 +93,7 @@ t.test('the exposition', async (t) => {
 
   const metrics = new Metrics(answer.body);
   const rows: [string, Record<string, string | number>, number][] = [
-    ['vtepd_build_info', { version: '0.1.0', io: 'memory' }, 1],
+    ['vtepd_build_info', { version: '0.1.0', io: 'batch' }, 1],
     ['vtepd_warnings', { code: 'mtu_unknown' }, 1],
     ['vtepd_tap_rx_frames_total', { vni: 100 }, 10],
     ['vtepd_tap_rx_bytes_total', { vni: 100 }, MANY],

@@ -300,7 +300,7 @@ t.test('status', async (t) => {
     version: '0.1.0',
     startedAt: '2026-01-01T00:00:00.000Z',
     ready: true,
-    underlay: { local: ['192.0.2.10'], device: null, port: 4789, io: 'memory', offloads: ['UDP_GRO'] },
+    underlay: { local: ['192.0.2.10'], device: null, port: 4789, io: 'batch', offloads: ['UDP_GRO'] },
     vnis: [vni100()],
     warnings: [{ code: 'mtu_unknown', detail: 'no route to 192.0.2.11' }],
   });

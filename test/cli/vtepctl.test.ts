@@ -137,7 +137,7 @@ t.test('status', async (t) => {
   t.match(stdout, /^vtepd 0\.1\.0 ready, up \d+/);
   t.match(
     stdout,
-    '\nunderlay 192.0.2.10 port 4789 io memory\noffloads UDP_GRO\nwarning mtu_unknown: no route to 192.0.2.11\n\n',
+    '\nunderlay 192.0.2.10 port 4789 io batch\noffloads UDP_GRO\nwarning mtu_unknown: no route to 192.0.2.11\n\n',
   );
   t.match(
     stdout,

@@ -47,7 +47,8 @@ async function start(t: Test, workers = 1): Promise<Fixture> {
   const logged: string[] = [];
   let peerChanges = 0;
   const handle = new Handle({
-    engine: 'memory',
+    thread: new URL('../support/memory-thread.js', import.meta.url),
+    engine: 'batch',
     underlay: { sendFds: [] },
     offloads: new Offloads().buffer,
     strictHeader: false,

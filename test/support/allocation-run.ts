@@ -10,10 +10,10 @@ import { BATCH_CAP, PEER_ROW_LEN, RECEIVE_SLOT_STRIDE, VXLAN_HEADROOM } from '..
 import { makeClock, NOW_MS } from '../../src/switch/fdb/clock.js';
 import { Decap } from '../../src/switch/forward/decap.js';
 import { Encap } from '../../src/switch/forward/encap.js';
-import { MemoryUnderlay } from '../../src/switch/port/memory.js';
 import { arpFrame, BROADCAST, ipv4Frame, ipv6Frame, macNumber, TCP } from './frames.js';
 import { concat } from './hex.js';
 import { MemoryPlane, sourceRow, vxlanHeader } from './memory-plane.js';
+import { MemoryUnderlay } from './memory-ports.js';
 
 const WARM_UP = 5000;
 const ROUNDS = 4000;

@@ -72,7 +72,7 @@ const STATUS: StatusInfo = {
   startedAtMs: STARTED_MS,
   uptimeS: 60,
   epochMs: (ms) => ms,
-  underlay: { local: ['192.0.2.10'], device: '', port: 4789, io: 'memory', offloads: ['UDP_GRO'] },
+  underlay: { local: ['192.0.2.10'], device: '', port: 4789, io: 'batch', offloads: ['UDP_GRO'] },
   warnings: [{ code: 'mtu_unknown', detail: 'no route to 192.0.2.11' }],
   pathMtu: (address) => (address === '192.0.2.11' ? 1500 : undefined),
 };

@@ -12,7 +12,7 @@ export const STATUS: StatusInfo = {
   startedAtMs: 0,
   uptimeS: 60,
   epochMs: (ms) => ms,
-  underlay: { local: [], device: '', port: 4789, io: 'memory', offloads: [] },
+  underlay: { local: [], device: '', port: 4789, io: 'batch', offloads: [] },
   warnings: [],
   pathMtu: () => undefined,
 };

@@ -23,10 +23,10 @@ import { Tables } from '../../src/switch/fdb/tables.js';
 import { FdbEvents } from '../../src/switch/fdb-events.js';
 import { Flows } from '../../src/switch/flows/flows.js';
 import { Loop } from '../../src/switch/forward/loop.js';
-import { MemoryOverlay, MemoryUnderlay } from '../../src/switch/port/memory.js';
 import { STATUS_PENDING } from '../../src/switch/port/port.js';
 import { parseIpAddress } from '../../src/wire/ip-address.js';
 import { concat } from './hex.js';
+import { MemoryOverlay, MemoryUnderlay } from './memory-ports.js';
 
 const { Counters } = layout;
 

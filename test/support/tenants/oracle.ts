@@ -3,7 +3,7 @@
  * kernel is asked to do with it is bounded.
  */
 import { FRAME_NEEDS_CSUM, GSO_NONE, GSO_TCPV4, GSO_TCPV6 } from '../../../src/abi/batch.js';
-import type { SentDatagram, WrittenFrame } from '../../../src/switch/port/memory.js';
+import type { SentDatagram, WrittenFrame } from '../memory-ports.js';
 import type { BuiltFrame } from './frame.js';
 import { type Mark, markOf, tenantOf } from './marks.js';
 

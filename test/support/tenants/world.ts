@@ -17,13 +17,8 @@ import { SLOT_MAX_LEN } from '../../../src/abi/limits.js';
 import { type Captured, CaptureRing, createCaptureRing } from '../../../src/exchange/capture-ring.js';
 import { NOTE_WORDS } from '../../../src/switch/fdb/note-ring.js';
 import { noteRingsOf } from '../../../src/switch/fdb/replication.js';
-import {
-  MemoryOverlay,
-  MemoryUnderlay,
-  type SentDatagram,
-  type WrittenFrame,
-} from '../../../src/switch/port/memory.js';
 import { MemoryPlane, PendingUnderlay } from '../memory-plane.js';
+import { MemoryOverlay, MemoryUnderlay, type SentDatagram, type WrittenFrame } from '../memory-ports.js';
 import {
   type BuiltFrame,
   buildFrame,

@@ -20,9 +20,9 @@ import {
 import { packPeers } from '../../../src/exchange/protocol.js';
 import { Backlog } from '../../../src/switch/forward/backlog.js';
 import { MESSAGE_COST, VNI_SHARE } from '../../../src/switch/forward/encap.js';
-import { MemoryOverlay } from '../../../src/switch/port/memory.js';
 import { arpFrame, BROADCAST, ipv4Frame, macNumber, macParts, TCP, UDP } from '../../support/frames.js';
 import { MemoryPlane, packAddress, random } from '../../support/memory-plane.js';
+import { MemoryOverlay } from '../../support/memory-ports.js';
 
 const A = '02:00:00:00:00:0a';
 const B = '02:00:00:00:00:0b';

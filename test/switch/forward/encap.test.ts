@@ -7,10 +7,10 @@ import {
   V_TAP_RX_BYTES,
   V_TAP_RX_FRAMES,
 } from '../../../src/exchange/counters.js';
-import { MemoryOverlay } from '../../../src/switch/port/memory.js';
 import { arpFrame, BROADCAST, ethernet, ipv4Frame, macNumber, macParts } from '../../support/frames.js';
 import { concat } from '../../support/hex.js';
 import { MemoryPlane, PendingUnderlay, vxlanHeader } from '../../support/memory-plane.js';
+import { MemoryOverlay } from '../../support/memory-ports.js';
 
 const A = '02:00:00:00:00:0a';
 const B = '02:00:00:00:00:0b';

@@ -11,10 +11,10 @@ import {
   V_TAP_RX_BYTES,
   V_TAP_RX_FRAMES,
 } from '../../../src/exchange/counters.js';
-import type { Superframe } from '../../../src/switch/port/memory.js';
 import { BROADCAST, ipv4Frame, ipv6Frame, type PacketOptions, TCP, UDP } from '../../support/frames.js';
 import { concat, patched } from '../../support/hex.js';
 import { MemoryPlane, vxlanHeader } from '../../support/memory-plane.js';
+import type { Superframe } from '../../support/memory-ports.js';
 
 const A = '02:00:00:00:00:0a';
 const B = '02:00:00:00:00:0b';

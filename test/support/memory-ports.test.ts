@@ -1,8 +1,8 @@
 import t from 'tap';
-import { Batch } from '../../../src/abi/batch.js';
-import { BATCH_CAP, PEER_ROW_LEN, VXLAN_HEADROOM } from '../../../src/abi/limits.js';
-import { MemoryOverlay, MemoryUnderlay } from '../../../src/switch/port/memory.js';
-import { sourceRow } from '../../support/memory-plane.js';
+import { Batch } from '../../src/abi/batch.js';
+import { BATCH_CAP, PEER_ROW_LEN, VXLAN_HEADROOM } from '../../src/abi/limits.js';
+import { sourceRow } from './memory-plane.js';
+import { MemoryOverlay, MemoryUnderlay } from './memory-ports.js';
 
 const bytesOf = (value: number, length = 60) => new Uint8Array(length).fill(value);
 

@@ -1,8 +1,8 @@
 /**
  * Ports without a kernel: an overlay and an underlay in memory. Tests and benches put frames in and read what came
- * out; the forwarding cannot tell the difference. Also the worker's ports under the engine `memory`.
+ * out; the forwarding cannot tell the difference. Also the ports of the thread that `memory-thread.ts` starts.
  */
-import { type Batch, GSO_NONE } from '../../abi/batch.js';
+import { type Batch, GSO_NONE } from '../../src/abi/batch.js';
 import {
   BACKLOG_LEN,
   BATCH_CAP,
@@ -10,9 +10,9 @@ import {
   RECEIVE_SLOT_STRIDE,
   SLOT_MAX_LEN,
   VXLAN_HEADROOM,
-} from '../../abi/limits.js';
-import { PathErrors } from '../../abi/path-errors.js';
-import type { OverlayPort, UnderlayPort } from './port.js';
+} from '../../src/abi/limits.js';
+import { PathErrors } from '../../src/abi/path-errors.js';
+import type { OverlayPort, UnderlayPort } from '../../src/switch/port/port.js';
 
 /** What was written to an overlay: the frame's bytes and the columns that came with it. */
 export interface WrittenFrame {
