@@ -260,21 +260,12 @@ export class Handle implements DataPlane {
     await this.#workers.ask({ op: 'vni.set', vniIdx: record.state.vniIdx, policy });
   }
 
-  async addPeer(vni: number, peer: NewPeer): Promise<PeerState> {
-    const [run] = await this.#addPeers(vni, [peer], 'revert');
-    return peerOf(run, 0);
-  }
-
   /**
    * Adds peers, all or none.
    * @param peers kept as it is: VNIs that are given one and the same list share its memory
    * @throws DataPlaneError vni_not_found, peer_exists, dataplane_timeout
    */
   async addPeers(vni: number, peers: readonly NewPeer[], mode: Mode = 'revert'): Promise<void> {
-    await this.#addPeers(vni, peers, mode);
-  }
-
-  async #addPeers(vni: number, peers: readonly NewPeer[], mode: Mode): Promise<readonly PeerRun[]> {
     const record = this.#vni(vni);
     if (mode === 'revert') this.#workers.checkReady();
     const added = this.#desired.addPeers(record, peers);
@@ -288,10 +279,12 @@ export class Handle implements DataPlane {
       }
     if (failure !== undefined && mode === 'revert') throw failure.reason;
     this.#options.peersChanged();
-    return added;
   }
 
-  /** Until every worker has folded its counters into the sums, the peer is still listed. */
+  /**
+   * Removes a peer and all its FDB entries. Until every worker has folded its counters into the sums, it is still listed.
+   * @throws DataPlaneError peer_not_found, vni_not_found
+   */
   async removePeer(vni: number, address: string, mode: Mode = 'revert'): Promise<void> {
     const record = this.#vni(vni);
     const { peerIdx } = this.#peer(record, address);
@@ -353,12 +346,14 @@ export class Handle implements DataPlane {
     return undefined;
   }
 
+  /** Puts a static entry in place of any other. @throws DataPlaneError peer_not_found */
   async putFdb(vni: number, mac: MacParts, peer: string): Promise<void> {
     const record = this.#vni(vni);
     const { peerIdx } = this.#peer(record, peer);
     await this.#workers.ask({ op: 'fdb.put', vniIdx: record.state.vniIdx, mac, peerIdx });
   }
 
+  /** @throws DataPlaneError fdb_entry_not_found */
   async deleteFdb(vni: number, mac: MacParts): Promise<void> {
     await this.#workers.ask({ op: 'fdb.del', vniIdx: this.#vni(vni).state.vniIdx, mac });
   }
@@ -373,6 +368,7 @@ export class Handle implements DataPlane {
     await this.#soon(Promise.all(macs.map((mac) => this.#settling.entry(record, mac))));
   }
 
+  /** @returns entries removed */
   async flushFdb(vni: number, filter: FdbFilter): Promise<number> {
     const record = this.#vni(vni);
     const peers = this.#filterPeers(record, filter);

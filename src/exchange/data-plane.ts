@@ -106,7 +106,7 @@ export interface VniRows {
   readonly others: Float64Array;
 }
 
-/** The main thread's side of the data plane. Every change resolves after all workers have applied it. */
+/** Reading access to the data plane, from the main thread. */
 export interface DataPlane {
   /** True once the whole configuration has been acknowledged and every worker lives. */
   readonly ready: boolean;
@@ -118,16 +118,6 @@ export interface DataPlane {
   settling(): readonly VniState[];
   /** @throws DataPlaneError vni_not_found */
   peers(vni: number): readonly PeerState[];
-  /** @throws DataPlaneError peer_exists, vni_not_found, dataplane_timeout */
-  addPeer(vni: number, peer: NewPeer): Promise<PeerState>;
-  /** Removes the peer and all its FDB entries. @throws DataPlaneError peer_not_found, vni_not_found */
-  removePeer(vni: number, address: string): Promise<void>;
-  /** Static entry, replaces any other. @throws DataPlaneError peer_not_found */
-  putFdb(vni: number, mac: MacParts, peer: string): Promise<void>;
-  /** @throws DataPlaneError fdb_entry_not_found */
-  deleteFdb(vni: number, mac: MacParts): Promise<void>;
-  /** @returns entries removed */
-  flushFdb(vni: number, filter: FdbFilter): Promise<number>;
   /** One page. `cursor` 0 starts; nextCursor −1 ends. */
   listFdb(
     vni: number,

@@ -17,6 +17,7 @@ import type { VtepOptions } from '../config/options.js';
 import type { PeerSettings, Settings, VniSettings } from '../config/settings.js';
 import { NO_STATE, type State } from '../config/state.js';
 import { Handle } from '../controller/handle.js';
+import { readsOf } from '../controller/reads.js';
 import { G_HEARTBEAT_MS } from '../exchange/counters.js';
 import type { DataPlane, FdbFilter, PeerState } from '../exchange/data-plane.js';
 import { Events } from '../exchange/events.js';
@@ -93,6 +94,7 @@ export class Vtep {
   #care!: PathCare;
   #overlay!: Overlay;
   #handle!: Handle;
+  #reads!: DataPlane;
   #superframes: Superframes | undefined;
   #flows: KnownFlows | undefined;
   #receiving: Receiving | undefined;
@@ -204,7 +206,7 @@ export class Vtep {
   }
 
   get dataPlane(): DataPlane {
-    return this.#handle;
+    return this.#reads;
   }
 
   status(): VtepStatus {
@@ -283,6 +285,7 @@ export class Vtep {
     const tunnel = makeTunnel(shim, this.#settings, sockets);
     this.#undo.push(() => tunnel.close());
     this.#handle = await this.#startWorkers(sockets);
+    this.#reads = readsOf(this.#handle);
     this.#overlay.attach(this.#handle);
     this.#captures = this.#makeCaptures(this.#handle);
     this.#undo.push(() => this.#captures.stop());

@@ -10,6 +10,7 @@ import {
 } from '../../src/exchange/counters.js';
 import { Offloads } from '../../src/exchange/offloads.js';
 import type { MacParts } from '../../src/exchange/protocol.js';
+import { addPeer } from '../support/add-peer.js';
 import { macNumber, macParts } from '../support/frames.js';
 import { POLICY } from '../support/memory-plane.js';
 import { newPeer, newVni } from '../support/new-vni.js';
@@ -112,7 +113,7 @@ const { handle } = await start(t);
 
 t.test('what is not there is refused with its code', async (t) => {
   const mac = macParts(macNumber(1));
-  await t.rejects(handle.addPeer(100, newPeer('192.0.2.1')), { code: 'vni_not_found' });
+  await t.rejects(addPeer(handle, 100, newPeer('192.0.2.1')), { code: 'vni_not_found' });
   await handle.addVni(newVni(100));
   await t.rejects(handle.addVni(newVni(100)), { code: 'vni_exists' });
   await t.rejects(handle.removePeer(100, '192.0.2.1'), { code: 'peer_not_found' });
@@ -122,8 +123,8 @@ t.test('what is not there is refused with its code', async (t) => {
   await t.rejects(handle.listFdb(100, { type: 'all', peer: '192.0.2.9' }, 10, 0), { code: 'peer_not_found' });
   t.throws(() => handle.peers(101), { code: 'vni_not_found' });
   t.throws(() => handle.snapshot(101), { code: 'vni_not_found' });
-  await handle.addPeer(100, newPeer('192.0.2.1'));
-  await t.rejects(handle.addPeer(100, newPeer('192.0.2.1')), { code: 'peer_exists' });
+  await addPeer(handle, 100, newPeer('192.0.2.1'));
+  await t.rejects(addPeer(handle, 100, newPeer('192.0.2.1')), { code: 'peer_exists' });
   t.equal(handle.peers(100).length, 1);
 });
 
@@ -136,7 +137,7 @@ t.test('another overlay MTU: told to the workers, and to whoever looks', async (
 t.test('static entries: put, replaced, listed, deleted, flushed', async (t) => {
   for (const vni of [0, 2 ** 24 - 1]) {
     await handle.addVni(newVni(vni));
-    for (const peer of ['192.0.2.1', '2001:db8::1']) await handle.addPeer(vni, newPeer(peer));
+    for (const peer of ['192.0.2.1', '2001:db8::1']) await addPeer(handle, vni, newPeer(peer));
   }
   const mac = macParts('fe:ff:ff:ff:ff:ff');
   await handle.putFdb(0, mac, '192.0.2.1');
@@ -164,7 +165,7 @@ t.test('static entries: put, replaced, listed, deleted, flushed', async (t) => {
 
 t.test('pages of a large table: each entry once', async (t) => {
   await handle.addVni(newVni(101));
-  await handle.addPeer(101, newPeer('192.0.2.1'));
+  await addPeer(handle, 101, newPeer('192.0.2.1'));
   const count = 5000;
   await Promise.all(
     Array.from({ length: count }, (_, i) => handle.putFdb(101, macParts(macNumber(i)), '192.0.2.1')),
@@ -180,8 +181,8 @@ t.test('pages of a large table: each entry once', async (t) => {
 
 t.test('a peer that is removed takes its entries along, and its row is used again', async (t) => {
   await handle.addVni(newVni(102));
-  const first = await handle.addPeer(102, newPeer('192.0.2.1'));
-  await handle.addPeer(102, newPeer('192.0.2.2'));
+  const first = await addPeer(handle, 102, newPeer('192.0.2.1'));
+  await addPeer(handle, 102, newPeer('192.0.2.2'));
   for (let i = 0; i < 100; i++)
     await handle.putFdb(102, macParts(macNumber(i)), i % 2 === 0 ? '192.0.2.1' : '192.0.2.2');
   const removal = handle.removePeer(102, '192.0.2.1');
@@ -195,7 +196,7 @@ t.test('a peer that is removed takes its entries along, and its row is used agai
   const { items } = await listAll(handle, 102, 1000);
   t.equal(items.length, 50);
   t.ok(items.every(({ peer }) => peer === '192.0.2.2'));
-  const again = await handle.addPeer(102, newPeer('192.0.2.3'));
+  const again = await addPeer(handle, 102, newPeer('192.0.2.3'));
   t.equal(again.peerIdx, first.peerIdx);
   t.equal((await listAll(handle, 102, 1000)).items.length, 50, 'the new peer inherits nothing');
 });
@@ -206,7 +207,7 @@ t.test(
     await handle.addVni(newVni(106));
     const peers = ['192.0.2.1', '192.0.2.2', '192.0.2.3'];
     for (const [i, text] of peers.entries()) {
-      await handle.addPeer(106, newPeer(text, i < 2 ? 'far.example' : ''));
+      await addPeer(handle, 106, newPeer(text, i < 2 ? 'far.example' : ''));
       await handle.putFdb(106, macParts(macNumber(i)), text);
     }
     const behind = async (peer: string) => {
@@ -248,7 +249,7 @@ t.test(
     await handle.removePeer(104, '10.1.11.183');
     t.equal((await listAll(handle, 104, 10)).items.length, 0);
     t.equal((await listAll(handle, 105, 10)).items.length, 1);
-    const again = await handle.addPeer(104, newPeer('10.1.11.183'));
+    const again = await addPeer(handle, 104, newPeer('10.1.11.183'));
     t.equal(again.peerIdx, one[2999]);
     t.equal(handle.snapshot(104).peers.length, 3001);
   },
@@ -260,7 +261,7 @@ t.test('changes are applied in the order they were asked for', async (t) => {
   const order: string[] = [];
   const note = (what: string) => () => order.push(what);
   await Promise.all([
-    handle.addPeer(103, newPeer('192.0.2.1')).then(note('add')),
+    addPeer(handle, 103, newPeer('192.0.2.1')).then(note('add')),
     handle.putFdb(103, mac, '192.0.2.1').then(note('put')),
     handle.flushFdb(103, ALL).then((removed) => order.push(`flush ${removed}`)),
     handle.removePeer(103, '192.0.2.1').then(note('remove')),
@@ -274,14 +275,14 @@ t.test('ready when the configuration was given and acknowledged, until it is sto
   t.equal(handle.ready, true);
   await handle.stop();
   t.equal(handle.ready, false);
-  await t.rejects(handle.addPeer(100, newPeer('192.0.2.5')), { code: 'dataplane_down' });
+  await t.rejects(addPeer(handle, 100, newPeer('192.0.2.5')), { code: 'dataplane_down' });
 });
 
 t.test('a worker that dies is replaced, with FDB and counters kept', async (t) => {
   const { handle, logged } = await start(t);
   await handle.addVni(newVni(100));
-  const peer = await handle.addPeer(100, newPeer('192.0.2.1'));
-  await handle.addPeer(100, newPeer('192.0.2.2'));
+  const peer = await addPeer(handle, 100, newPeer('192.0.2.1'));
+  await addPeer(handle, 100, newPeer('192.0.2.2'));
   handle.configured();
   // Enough entries that the table is in the middle of growing.
   await Promise.all(
@@ -297,7 +298,7 @@ t.test('a worker that dies is replaced, with FDB and counters kept', async (t) =
   await t.rejects(behind, { code: 'dataplane_down' });
   t.equal(await waiting, 0, 'what was applied before is answered');
   t.equal(handle.ready, false);
-  await t.rejects(handle.addPeer(100, newPeer('192.0.2.3')), { code: 'dataplane_down' });
+  await t.rejects(addPeer(handle, 100, newPeer('192.0.2.3')), { code: 'dataplane_down' });
   await t.rejects(handle.deleteFdb(100, macParts(macNumber(1))), { code: 'dataplane_down' });
 
   await handle.revived();
@@ -321,7 +322,7 @@ t.test('a worker that dies is replaced, with FDB and counters kept', async (t) =
 t.test('it is replaced again and again, and is ready each time', async (t) => {
   const { handle } = await start(t);
   await handle.addVni(newVni(100));
-  await handle.addPeer(100, newPeer('192.0.2.1'));
+  await addPeer(handle, 100, newPeer('192.0.2.1'));
   await handle.putFdb(100, macParts(macNumber(1)), '192.0.2.1');
   handle.configured();
   for (let round = 1; round <= 2; round++) {
@@ -334,7 +335,7 @@ t.test('it is replaced again and again, and is ready each time', async (t) => {
 t.test('stopped while its successor is still to come, it stays stopped', async (t) => {
   const { handle, logged } = await start(t);
   await handle.addVni(newVni(100));
-  await handle.addPeer(100, newPeer('192.0.2.1'));
+  await addPeer(handle, 100, newPeer('192.0.2.1'));
   await t.rejects(crash(handle, 100, '192.0.2.1'));
   await handle.stop();
   await new Promise((resolve) => setTimeout(resolve, 1500));
@@ -355,8 +356,8 @@ t.test('a way for superframes is told to all workers, or to none', async (t) => 
     ports: [],
   };
   await handle.addVni(newVni(100));
-  const { peerIdx } = await handle.addPeer(100, newPeer('192.0.2.1'));
-  await handle.addPeer(100, newPeer('192.0.2.2'));
+  const { peerIdx } = await addPeer(handle, 100, newPeer('192.0.2.1'));
+  await addPeer(handle, 100, newPeer('192.0.2.2'));
   await handle.removePeer(100, '192.0.2.2');
   t.equal(peerChanges(), 3);
   await handle.setTunnel(way, Int32Array.of(peerIdx));
@@ -376,8 +377,8 @@ function crashFirst(handle: Handle): Promise<unknown> {
 t.test('two workers: a change is made by both, and answered once', async (t) => {
   const { handle } = await start(t, 2);
   await handle.addVni(newVni(100));
-  const peer = await handle.addPeer(100, newPeer('192.0.2.1'));
-  await handle.addPeer(100, newPeer('192.0.2.2'));
+  const peer = await addPeer(handle, 100, newPeer('192.0.2.1'));
+  await addPeer(handle, 100, newPeer('192.0.2.2'));
   for (let i = 0; i < 20; i++)
     await handle.putFdb(100, macParts(macNumber(i)), i < 5 ? '192.0.2.2' : '192.0.2.1');
   const statics = () => handle.counters.map((block) => block.cells[block.vniBase(0) + V_FDB_STATIC]);
@@ -405,18 +406,18 @@ t.test('two workers: a change is made by both, and answered once', async (t) => 
 t.test('two workers: one that dies is replaced alone, and has what the other has', async (t) => {
   const { handle, logged } = await start(t, 2);
   await handle.addVni(newVni(100));
-  await handle.addPeer(100, newPeer('192.0.2.1'));
+  await addPeer(handle, 100, newPeer('192.0.2.1'));
   await handle.putFdb(100, macParts(macNumber(1)), '192.0.2.1');
   handle.configured();
   const [first, second] = handle.counters;
   const crashed = crashFirst(handle);
-  const added = handle.addPeer(100, newPeer('192.0.2.2'));
+  const added = addPeer(handle, 100, newPeer('192.0.2.2'));
   const removed = handle.removePeer(100, '192.0.2.1');
   await t.rejects(crashed, { code: 'dataplane_down' });
   await t.rejects(added, { code: 'dataplane_down' });
   await t.rejects(removed, { code: 'dataplane_down' });
   t.equal(handle.ready, false);
-  await t.rejects(handle.addPeer(100, newPeer('192.0.2.3')), { code: 'dataplane_down' });
+  await t.rejects(addPeer(handle, 100, newPeer('192.0.2.3')), { code: 'dataplane_down' });
   const beat = second.cells[G_HEARTBEAT_MS];
   await eventually('the other one goes on', () => second.cells[G_HEARTBEAT_MS] > beat);
   t.equal(logged.filter((line) => /restarted/.test(line)).length, 0, 'while the first is away');
@@ -431,7 +432,7 @@ t.test('two workers: one that dies is replaced alone, and has what the other has
   );
   // Had the second worker kept the addition, or made the removal, these would differ between the two.
   await handle.putFdb(100, macParts(macNumber(2)), '192.0.2.1');
-  const again = await handle.addPeer(100, newPeer('192.0.2.2'));
+  const again = await addPeer(handle, 100, newPeer('192.0.2.2'));
   await handle.putFdb(100, macParts(macNumber(3)), '192.0.2.2');
   t.ok(again.peerIdx > 0);
   await handle.removePeer(100, '192.0.2.2');
@@ -450,10 +451,10 @@ t.test(
     });
     const ENOENT = -2;
     await handle.addVni({ ...newVni(100), tapFds });
-    const first = await handle.addPeer(100, newPeer('192.0.2.1'));
-    await handle.addPeer(100, newPeer('192.0.2.2'));
+    const first = await addPeer(handle, 100, newPeer('192.0.2.1'));
+    await addPeer(handle, 100, newPeer('192.0.2.2'));
     await handle.addVni(newVni(200));
-    await handle.addPeer(200, newPeer('192.0.2.1'));
+    await addPeer(handle, 200, newPeer('192.0.2.1'));
     await handle.putFdb(100, macParts(macNumber(1)), '192.0.2.1');
     await handle.putFdb(200, macParts(macNumber(1)), '192.0.2.1');
     for (const block of handle.counters) block.cells[block.vniBase(0) + V_LEARNED] = 7;
@@ -461,7 +462,7 @@ t.test(
     const order: string[] = [];
     const removal = handle.removeVni(100).then(() => order.push('removed'));
     await t.rejects(handle.removeVni(100), { code: 'vni_not_found' }, 'it is leaving already');
-    await t.rejects(handle.addPeer(100, newPeer('192.0.2.3')), { code: 'vni_not_found' });
+    await t.rejects(addPeer(handle, 100, newPeer('192.0.2.3')), { code: 'vni_not_found' });
     await t.rejects(handle.addVni(newVni(100)), { code: 'vni_exists' }, 'until all have let it go');
     t.equal(handle.snapshot(100).peers.length, 3, 'and so long it is shown');
     await removal;
@@ -479,13 +480,13 @@ t.test(
     t.equal(handle.snapshot(300).vni[V_LEARNED], 0, 'counters begin at zero');
     t.equal((await listAll(handle, 300, 10)).items.length, 0);
     const peers = await Promise.all(
-      ['192.0.2.1', '192.0.2.4'].map((text) => handle.addPeer(300, newPeer(text))),
+      ['192.0.2.1', '192.0.2.4'].map((text) => addPeer(handle, 300, newPeer(text))),
     );
     t.ok(peers.some(({ peerIdx }) => peerIdx === first.peerIdx));
     for (let round = 0; round < 50; round++) {
       await handle.removeVni(300);
       await handle.addVni({ ...newVni(300), tapFds });
-      await handle.addPeer(300, newPeer('192.0.2.1'));
+      await addPeer(handle, 300, newPeer('192.0.2.1'));
       await handle.putFdb(300, macParts(macNumber(1)), '192.0.2.1');
     }
     t.equal(handle.vnis().find(({ vni }) => vni === 300)?.vniIdx, 0, 'no row is lost');
@@ -507,8 +508,8 @@ t.test('a VNI whose removal fails, as a worker dies, stays and works', async (t)
   const { handle } = await start(t, 2);
   await handle.addVni(newVni(100));
   await handle.addVni(newVni(200));
-  for (const peer of ['192.0.2.1', '192.0.2.2']) await handle.addPeer(100, newPeer(peer));
-  await handle.addPeer(200, newPeer('192.0.2.1'));
+  for (const peer of ['192.0.2.1', '192.0.2.2']) await addPeer(handle, 100, newPeer(peer));
+  await addPeer(handle, 200, newPeer('192.0.2.1'));
   await handle.putFdb(200, macParts(macNumber(1)), '192.0.2.1');
   handle.configured();
   const crashed = crashFirst(handle);
@@ -541,7 +542,7 @@ t.test(
   async (t) => {
     const { handle } = await start(t, 2);
     const { vniIdx } = await handle.addVni(newVni(100));
-    const { peerIdx } = await handle.addPeer(100, newPeer('192.0.2.1'));
+    const { peerIdx } = await addPeer(handle, 100, newPeer('192.0.2.1'));
     t.equal(handle.peerAt(vniIdx, peerIdx)?.address.text, '192.0.2.1');
     t.equal(handle.peerAt(vniIdx, peerIdx + 1), undefined);
     const request = { vni: 100, point: 'overlay', snapLen: 1000 } as const;
@@ -603,7 +604,7 @@ t.test('a VNI whose making times out is held until no worker uses its TAP', asyn
   await t.rejects(handle.addVni(newVni(100)), { code: 'vni_exists', message: /VNI 100 is settling/ });
   t.throws(() => handle.refuseTaken(100), { code: 'vni_exists', message: /settling/ });
   for (const ask of [
-    () => handle.addPeer(100, newPeer('192.0.2.1')),
+    () => addPeer(handle, 100, newPeer('192.0.2.1')),
     () => handle.removeVni(100),
     () => handle.setPolicy(100, { learning: false }),
     () => handle.flushFdb(100, ALL),
@@ -639,13 +640,13 @@ t.test('a TAP that cannot be waited for is refused, and the worker lives', async
   }
   t.same(deaths(logged), []);
   t.equal((await handle.addVni({ ...newVni(100), tapFds: [good, -1] })).vniIdx, 1);
-  await handle.addPeer(200, newPeer('192.0.2.1'));
+  await addPeer(handle, 200, newPeer('192.0.2.1'));
 });
 
 t.test('a removal that times out: the VNI stays, with peers and static entries', async (t) => {
   const { handle, logged, stall, resume, entries } = await start(t, 2);
   await handle.addVni(newVni(100));
-  for (const peer of ['192.0.2.1', '192.0.2.2']) await handle.addPeer(100, newPeer(peer));
+  for (const peer of ['192.0.2.1', '192.0.2.2']) await addPeer(handle, 100, newPeer(peer));
   for (const mac of [1, 2]) {
     entries.set(macNumber(mac), '192.0.2.1');
     await handle.putFdb(100, macParts(macNumber(mac)), '192.0.2.1');
@@ -671,7 +672,7 @@ t.test('a removal that times out: the VNI stays, with peers and static entries',
 t.test('peers, a policy and entries of changes that time out leave nothing', async (t) => {
   const { handle, stall, resume, entries } = await start(t, 2);
   await handle.addVni(newVni(100));
-  await handle.addPeer(100, newPeer('192.0.2.1'));
+  await addPeer(handle, 100, newPeer('192.0.2.1'));
   const mac = macParts(macNumber(1));
   const list = Array.from({ length: 5 }, (_, i) => newPeer(`192.0.2.${10 + i}`));
   await stall(1);
@@ -690,7 +691,7 @@ t.test('peers, a policy and entries of changes that time out leave nothing', asy
   resume(1);
   await settled;
   await eventually('no entry', () => staticsOf(handle).every((count) => count === 0));
-  const rows = await Promise.all(list.map(({ address }) => handle.addPeer(100, newPeer(address.text))));
+  const rows = await Promise.all(list.map(({ address }) => addPeer(handle, 100, newPeer(address.text))));
   t.same(
     rows.map(({ peerIdx }) => peerIdx).sort(),
     Array.from({ length: 5 }, (_, i) => handle.peers(100)[0].peerIdx + 1 + i),
@@ -709,8 +710,8 @@ t.test('peers, a policy and entries of changes that time out leave nothing', asy
 t.test('what takes a change back cannot fail: a worker that is late follows', async (t) => {
   const { handle, stall, resume, entries } = await start(t, 2);
   await handle.addVni(newVni(100));
-  await handle.addPeer(100, newPeer('192.0.2.1'));
-  await handle.addPeer(100, newPeer('192.0.2.2'));
+  await addPeer(handle, 100, newPeer('192.0.2.1'));
+  await addPeer(handle, 100, newPeer('192.0.2.2'));
   await stall(1);
   await Promise.all([
     handle.setPolicy(100, { learning: false }, 'reconcile'),
@@ -738,7 +739,7 @@ t.test('what takes a change back cannot fail: a worker that is late follows', as
 t.test('a worker dies while another one is late: both are reconciled in the end', async (t) => {
   const { handle, stall, resume } = await start(t, 2);
   await handle.addVni(newVni(100));
-  await handle.addPeer(100, newPeer('192.0.2.1'));
+  await addPeer(handle, 100, newPeer('192.0.2.1'));
   await stall(1);
   await t.rejects(handle.addVni(newVni(300)), TIMEOUT);
   let released = false;

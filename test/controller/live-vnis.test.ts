@@ -3,6 +3,7 @@
  * flow. There is no TAP, so every frame that arrives counts as dropped `overlay_down`: what is looked at is that each of
  * them is counted, once. Needs no root.
  */
+
 import { createSocket, type Socket } from 'node:dgram';
 import t, { type Test } from 'tap';
 import { loadShim } from '../../src/abi/binding.js';
@@ -13,6 +14,7 @@ import { DROP } from '../../src/exchange/drop-reason.js';
 import { Offloads } from '../../src/exchange/offloads.js';
 import type { MacParts } from '../../src/exchange/protocol.js';
 import { openUnderlaySockets } from '../../src/host/underlay-sockets.js';
+import { addPeer } from '../support/add-peer.js';
 import { arpFrame, BROADCAST, macNumber } from '../support/frames.js';
 import { concat } from '../support/hex.js';
 import { vxlanHeader } from '../support/memory-plane.js';
@@ -141,13 +143,13 @@ for (const [engine, workers] of [
   t.test(`VNIs come and go, and no frame of another one is lost (${engine})`, async (t) => {
     const { handle, send } = await start(t, engine, workers);
     await handle.addVni(newVni(100));
-    await handle.addPeer(100, newPeer(LOOPBACK));
+    await addPeer(handle, 100, newPeer(LOOPBACK));
     let sent = 0;
     let others = 0;
     for (let round = 0; round < ROUNDS; round++) {
       const change = async () => {
         await handle.addVni(newVni(200));
-        await handle.addPeer(200, newPeer(LOOPBACK));
+        await addPeer(handle, 200, newPeer(LOOPBACK));
         await handle.setPolicy(200, { learning: false, fdbLimit: 1 });
         await handle.removeVni(200);
       };
@@ -171,7 +173,7 @@ for (const [engine, workers] of [
 t.test('what happens is told, and seen, from whichever worker (batch)', async (t) => {
   const { handle, events, send } = await start(t, 'batch', 2);
   const { vniIdx } = await handle.addVni(newVni(100));
-  const { peerIdx } = await handle.addPeer(100, newPeer(LOOPBACK));
+  const { peerIdx } = await addPeer(handle, 100, newPeer(LOOPBACK));
   await send(100, 1, SENDERS);
   await eventually('the first ones', () => received(handle, 100) === SENDERS);
   const all = { type: 'all', peer: '' } as const;
@@ -214,7 +216,7 @@ for (const engine of ['batch', 'dgram'] as const)
   t.test(`what the kernel drops while a worker is replaced is counted (${engine})`, async (t) => {
     const { handle, send, kernelDrops } = await start(t, engine, 1);
     await handle.addVni(newVni(100));
-    await handle.addPeer(100, newPeer(LOOPBACK));
+    await addPeer(handle, 100, newPeer(LOOPBACK));
     handle.configured();
     let sent = 0;
     for (let crashes = 0; kernelDrops() === 0; crashes++) {
@@ -245,7 +247,7 @@ t.test('a worker that is replaced while frames wait blames no TAP', async (t) =>
   const shim = loadShim();
   const tap = shim.eventCreate();
   await handle.addVni({ ...newVni(100), tapFds: [tap] });
-  await handle.addPeer(100, newPeer(LOOPBACK));
+  await addPeer(handle, 100, newPeer(LOOPBACK));
   handle.configured();
   // Its predecessor's registration is all that the successor has of the TAP when it first looks.
   const crashed = handle.putFdb(100, undefined as unknown as MacParts, LOOPBACK);

@@ -75,6 +75,12 @@ t.test('a VNI comes and goes', async (t) => {
   await t.rejects(vtep.removeVni(200), { code: 'vni_not_found' });
 });
 
+t.test('the data plane is for reading', async (t) => {
+  t.equal(vtep.dataPlane.vnis().length, 1);
+  for (const change of ['addVni', 'addPeers', 'removePeer', 'putFdb', 'deleteFdb', 'flushFdb', 'stop'])
+    t.notOk(change in vtep.dataPlane, change);
+});
+
 t.test('VNIs that share a bridge take turns', async (t) => {
   await Promise.all([vtep.addVni(made(200, { bridge: 'br1' })), vtep.addVni(made(201, { bridge: 'br1' }))]);
   await Promise.all([vtep.removeVni(200), vtep.addVni(made(202, { bridge: 'br1' }))]);
