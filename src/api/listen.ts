@@ -5,7 +5,7 @@
 import { chmod, lstat, unlink } from 'node:fs/promises';
 import { connect } from 'node:net';
 import type { FastifyInstance } from 'fastify';
-import type { ApiListen } from '../config/settings.js';
+import type { ApiListen } from '../config/values.js';
 
 const SOCKET_MODE = 0o660;
 

@@ -12,7 +12,7 @@ import type { PeerText } from './peer.js';
 import { type Key, SETTINGS, VNI_KEYS } from './schema.js';
 import type { PeerSettings, VniSettings } from './settings.js';
 import { Layer, Source } from './source.js';
-import { fieldOf } from './vni-words.js';
+import { ownField } from './vni-words.js';
 
 /** A JSON object whose keys are known to be allowed there. */
 export type Body = Readonly<Record<string, unknown>>;
@@ -35,7 +35,7 @@ export function readVniBody(body: Body, port: number): VniSettings {
 /** What a body changes of a VNI; a setting that is null gets its default back. @throws ConfigError */
 export function readVniChanges(vni: number, body: Body): Partial<VniSettings> {
   const read = readVniBody({ ...body, vni }, 1);
-  const changed = VNI_KEYS.filter((key) => body[key] !== undefined).map(fieldOf);
+  const changed = VNI_KEYS.filter((key) => body[key] !== undefined).map(ownField);
   return Object.fromEntries(changed.map((field) => [field, read[field]]));
 }
 

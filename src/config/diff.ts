@@ -2,7 +2,7 @@
  * What has to change when other settings are to hold: pure, from settings to steps. Peers are told apart by host. A VNI
  * whose device has another name or MAC is made anew, for neither can change under a device that is in use.
  */
-import { KEYS, SETTINGS } from './schema.js';
+import { COMMON_KEYS } from './schema.js';
 import type { PeerSettings, Settings, VniSettings } from './settings.js';
 import { keyOf, type OwnSettings, standardSettings } from './vni-words.js';
 
@@ -62,8 +62,7 @@ export function describe({ added, removed, replacing, changed }: Difference): st
 
 /** Keys of the daemon's own settings that differ: they take effect at the next start. */
 export function daemonDifference(before: Settings, after: Settings): string[] {
-  const own = KEYS.filter((key) => SETTINGS[key].scope === 'daemon');
-  return own.filter((key) => !isSame(before[key as keyof Settings], after[key as keyof Settings]));
+  return COMMON_KEYS.filter((key) => !isSame(before[key as keyof Settings], after[key as keyof Settings]));
 }
 
 function takesOver(vni: VniSettings, gone: VniSettings): boolean {

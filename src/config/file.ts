@@ -14,13 +14,11 @@
  */
 import { readFileSync } from 'node:fs';
 import { ConfigError } from './config-error.js';
-import { KEYS, type Key, SETTINGS, VNI_KEYS } from './schema.js';
+import { KEYS, type Key, PROGRAM_KEYS, SETTINGS, VNI_KEYS } from './schema.js';
 import { type Layer, Source } from './source.js';
 import { type Node, Tree } from './tree.js';
 
 const TOP_KEYS = [...KEYS, 'peers', 'vnis'];
-/** What only a daemon has. */
-const DAEMON_KEYS: readonly string[] = ['api', 'apiTokenFile', 'metrics', 'state', 'logLevel', 'logFormat'];
 const OWN_KEYS = ['vni', ...VNI_KEYS, 'peers'];
 const PEER_KEYS = ['address', 'port', 'flood'];
 
@@ -45,7 +43,7 @@ export function parseConfig(text: string, path: string): Source {
 export function readOptions(options: object): Source {
   return read(
     Tree.of(options),
-    TOP_KEYS.filter((key) => !DAEMON_KEYS.includes(key)),
+    TOP_KEYS.filter((key) => !(PROGRAM_KEYS as readonly string[]).includes(key)),
   );
 }
 

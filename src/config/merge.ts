@@ -8,7 +8,17 @@
 import { checkSettings, type MergedVni } from './check.js';
 import { ConfigError } from './config-error.js';
 import type { PeerText } from './peer.js';
-import { type Key, SETTINGS, type ValueOf, VNI_KEYS } from './schema.js';
+import {
+  COMMON_KEYS,
+  type FieldsOf,
+  fieldOf,
+  type Key,
+  type Scope,
+  SETTINGS,
+  standardOf,
+  type ValueOf,
+  VNI_KEYS,
+} from './schema.js';
 import type { PeerSettings, Settings, VniSettings } from './settings.js';
 import { type Given, Layer, nearest, type Source } from './source.js';
 
@@ -23,26 +33,10 @@ export function mergeSettings(sources: readonly Source[], terminal: boolean): Se
   const peers = new PeerMerge(sources, port);
   const vnis = vniIds(sources).map((vni) => mergeVni(sources, vni, peers.of(vni)));
   const settings: Settings = {
+    ...fields<'vtep' | 'program'>(layers, COMMON_KEYS),
     vnis: vnis.map((vni) => vni.settings),
-    local: pickAll(layers, 'local'),
-    underlayDev: pickOr(layers, 'underlayDev', ''),
-    port,
-    sourcePorts: pick(layers, 'sourcePorts'),
-    df: pick(layers, 'df'),
-    ttl: pick(layers, 'ttl'),
-    tos: pick(layers, 'tos'),
-    mssClamp: pick(layers, 'mssClamp') === 'auto',
-    udpChecksum: pick(layers, 'udpChecksum'),
-    flowOffload: pick(layers, 'flowOffload'),
-    strictHeader: pick(layers, 'strictHeader'),
-    api: pick(layers, 'api'),
-    apiTokenFile: pickOr(layers, 'apiTokenFile', ''),
-    metrics: pickOr(layers, 'metrics', undefined),
     state: { path: pick(layers, 'state'), named: nearest(layers, 'state').length > 0 },
-    io: pick(layers, 'io'),
-    workers: pick(layers, 'workers'),
-    logLevel: pick(layers, 'logLevel'),
-    logFormat: pickOr(layers, 'logFormat', terminal ? 'pretty' : 'json'),
+    logFormat: nearest(layers, 'logFormat')[0]?.value ?? (terminal ? 'pretty' : 'json'),
   };
   checkSettings(settings, vnis, layers);
   return deepFreeze(settings);
@@ -54,21 +48,8 @@ function mergeVni(
   { given: peers, settled }: MergedPeers,
 ): MergedVni {
   const layers = sources.flatMap((source) => [ownLayer(source, vni), source.all]);
-  const settings: VniSettings = {
-    vni,
-    peers: settled,
-    tap: pickOr(layers, 'tap', `vtep${vni}`),
-    bridge: pickOr(layers, 'bridge', ''),
-    addresses: pickAll(layers, 'address'),
-    mac: pickOr(layers, 'mac', ''),
-    mtu: pick(layers, 'mtu'),
-    learning: pick(layers, 'learning'),
-    ageingS: pick(layers, 'ageing'),
-    fdbLimit: pick(layers, 'fdbLimit'),
-    flood: pick(layers, 'flood'),
-    accept: pick(layers, 'accept'),
-    vlan: pick(layers, 'vlan'),
-  };
+  const own = fields<'vni'>(layers, VNI_KEYS);
+  const settings: VniSettings = { ...own, vni, peers: settled, tap: own.tap || `vtep${vni}` };
   SAID.set(settings, new Set(VNI_KEYS.filter((key) => nearest(layers, key).length > 0)));
   return { settings, layers, peers };
 }
@@ -193,20 +174,15 @@ function peerSettings(peer: PeerText, port: number): PeerSettings {
   return settings;
 }
 
-/** The nearest value, or the schema's default. */
+/** @param keys of that scope */
+function fields<S extends Scope>(layers: readonly Layer[], keys: readonly Key[]): FieldsOf<S> {
+  return Object.fromEntries(keys.map((key) => [fieldOf(key), pick(layers, key)])) as FieldsOf<S>;
+}
+
+/** The nearest value, or the schema's default; all values of the nearest source, of a repeatable one. */
 function pick<K extends Key>(layers: readonly Layer[], key: K): ValueOf<K> {
-  const [given] = nearest(layers, key);
-  return given ? given.value : (SETTINGS[key].parse(SETTINGS[key].standard) as ValueOf<K>);
-}
-
-/** The nearest value, or a default that the schema cannot say. */
-function pickOr<K extends Key, D>(layers: readonly Layer[], key: K, otherwise: D): ValueOf<K> | D {
-  const [given] = nearest(layers, key);
-  return given ? given.value : otherwise;
-}
-
-function pickAll<K extends Key>(layers: readonly Layer[], key: K): ValueOf<K>[] {
-  return nearest(layers, key).map((given) => given.value);
+  const given = nearest(layers, key).map(({ value }) => value);
+  return (SETTINGS[key].repeatable ? given : (given[0] ?? standardOf(key))) as ValueOf<K>;
 }
 
 function deepFreeze<T>(value: T): T {

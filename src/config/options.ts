@@ -1,29 +1,16 @@
 /**
- * What a program gives to start a VTEP: the words of the YAML file, as values. They are judged by the schema like those
- * of a file; these types only help to write them.
+ * Options of the library: the words of the YAML file, as values. They are judged by the schema like those of a file; the
+ * types only help to write them.
  */
+import type { Switch, WordsOf } from './schema.js';
 
-export interface VtepOptions extends VniWords {
+export interface VtepOptions extends WordsOf<'vtep'>, WordsOf<'vni'> {
   readonly vnis?: readonly VniOptions[] | undefined;
-  /** Of every VNI. */
+  /** Peers of every VNI. */
   readonly peers?: readonly (string | PeerOptions)[] | undefined;
-  readonly local?: string | readonly string[] | undefined;
-  readonly underlayDev?: string | undefined;
-  readonly port?: number | undefined;
-  /** `MIN-MAX`. */
-  readonly sourcePorts?: string | undefined;
-  readonly df?: 'set' | 'unset' | 'inherit' | undefined;
-  readonly ttl?: number | undefined;
-  readonly tos?: number | 'inherit' | undefined;
-  readonly mssClamp?: 'auto' | 'off' | undefined;
-  readonly udpChecksum?: Switch | undefined;
-  readonly flowOffload?: Switch | undefined;
-  readonly strictHeader?: Switch | undefined;
-  readonly io?: 'auto' | 'batch' | 'dgram' | undefined;
-  readonly workers?: number | undefined;
 }
 
-export interface VniOptions extends VniWords {
+export interface VniOptions extends WordsOf<'vni'> {
   readonly vni: number;
   readonly peers?: readonly (string | PeerOptions)[] | undefined;
 }
@@ -34,22 +21,3 @@ export interface PeerOptions {
   readonly port?: number | undefined;
   readonly flood?: Switch | undefined;
 }
-
-/** Settings of one VNI, or of all. */
-interface VniWords {
-  readonly tap?: string | undefined;
-  readonly bridge?: string | undefined;
-  /** `ADDRESS/LENGTH`. */
-  readonly address?: string | readonly string[] | undefined;
-  readonly mac?: string | undefined;
-  readonly mtu?: number | 'auto' | undefined;
-  readonly learning?: Switch | undefined;
-  /** Seconds. */
-  readonly ageing?: number | undefined;
-  readonly fdbLimit?: number | undefined;
-  readonly flood?: Switch | undefined;
-  readonly accept?: 'peers' | 'any' | undefined;
-  readonly vlan?: 'pass' | 'strip' | 'drop' | undefined;
-}
-
-type Switch = boolean | 'on' | 'off';

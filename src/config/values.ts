@@ -14,7 +14,12 @@ import {
 } from '../wire/ip-address.js';
 import { formatMac, isMulticastMac, parseMac } from '../wire/mac.js';
 import { ValueError } from './config-error.js';
-import type { ApiListen } from './settings.js';
+
+/** Where the API listens. */
+export type ApiListen =
+  | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
+  | { readonly kind: 'unix'; readonly path: string }
+  | { readonly kind: 'off' };
 
 /** RFC 7348 §5: 24 bits. */
 export const VNI_MAX = 0xffffff;

@@ -3,7 +3,7 @@
  * null says "none" of a name or MAC that would otherwise be there.
  */
 import { readSetting } from './file.js';
-import { type Key, SETTINGS, VNI_KEYS } from './schema.js';
+import { fieldOf, type Key, SETTINGS, standardOf, VNI_KEYS } from './schema.js';
 import type { VniSettings } from './settings.js';
 import { Layer } from './source.js';
 import type { Node, Tree } from './tree.js';
@@ -11,11 +11,9 @@ import type { Node, Tree } from './tree.js';
 /** Settings of a VNI by themselves: what it is called and whom it has are said elsewhere. */
 export type OwnSettings = Omit<VniSettings, 'vni' | 'peers'>;
 
-const FIELDS: Readonly<Record<string, keyof OwnSettings>> = { address: 'addresses', ageing: 'ageingS' };
-
-/** Key of the file → field of the settings. */
-export function fieldOf(key: Key): keyof OwnSettings {
-  return FIELDS[key] ?? (key as keyof OwnSettings);
+/** Field of a setting of VNIs. */
+export function ownField(key: Key): keyof OwnSettings {
+  return fieldOf(key) as keyof OwnSettings;
 }
 
 /** Field of the settings → key of the file. */
@@ -25,18 +23,15 @@ export function keyOf(field: keyof OwnSettings): Key {
 
 /** What a VNI has of which nothing is said. */
 export function standardSettings(vni: number): OwnSettings {
-  const said = VNI_KEYS.map((key) => {
-    const { standard, parse, repeatable } = SETTINGS[key];
-    return [fieldOf(key), standard === '' ? (repeatable ? [] : '') : parse(standard)];
-  });
-  return { ...Object.fromEntries(said), tap: `vtep${vni}` };
+  const standards = VNI_KEYS.map((key) => [ownField(key), standardOf(key)]);
+  return { ...Object.fromEntries(standards), tap: `vtep${vni}` };
 }
 
 /** Words for JSON. */
 export function wordsOf(settings: Partial<OwnSettings>): Record<string, unknown> {
   const words: Record<string, unknown> = {};
   for (const key of VNI_KEYS) {
-    const value = settings[fieldOf(key)];
+    const value = settings[ownField(key)];
     if (value !== undefined) words[key] = value === '' ? null : value;
   }
   return words;
@@ -48,7 +43,7 @@ export function readWords(tree: Tree, node: Node, name: string): Partial<OwnSett
   for (const [word, value] of tree.entries(node, name, VNI_KEYS)) {
     const key = word as Key;
     const place = `${name}.${word}`;
-    settings[fieldOf(key)] = tree.isNull(value)
+    settings[ownField(key)] = tree.isNull(value)
       ? noneOf(tree, key, value, place)
       : one(tree, key, value, place);
   }

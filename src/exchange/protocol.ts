@@ -5,6 +5,8 @@
  * left them.
  */
 
+import type { Settings, VniSettings } from '../config/settings.js';
+
 /** How the underlay's sockets are driven. */
 export type Engine = 'batch' | 'dgram';
 
@@ -38,9 +40,9 @@ export interface WorkerInit {
 
 /** The outer header of what is sent, and what is done lest it be too big. */
 export interface OuterPolicy {
-  df: 'set' | 'unset' | 'inherit';
+  df: Settings['df'];
   /** TOS byte, or that of the inner packet. */
-  tos: number | 'inherit';
+  tos: Settings['tos'];
   /** Lower the MSS of SYNs to what the path carries. */
   mssClamp: boolean;
   /** Random 32-bit integer that determines source ports. Distinct from `seed`, as an observer of ports can learn it. */
@@ -97,8 +99,8 @@ export interface VniPolicy {
   fdbLimit: number;
   /** Unknown unicast goes to the flood list. */
   flood: boolean;
-  accept: 'peers' | 'any';
-  vlan: 'pass' | 'strip' | 'drop';
+  accept: VniSettings['accept'];
+  vlan: VniSettings['vlan'];
   /** Largest IP packet of the overlay, bytes: segments of received superframes are no larger. */
   overlayMtu: number;
   /** Largest IP packet taken from the TAP, whatever the paths carry, bytes; 0: as large as they carry. */

@@ -13,6 +13,7 @@
 import type { Shim } from '../abi/binding.js';
 import { ERRNO, errnoName } from '../abi/errno.js';
 import { RECEIVE_SHARES, RECEIVE_SOCKETS, STRANGERS_SOCKET } from '../abi/limits.js';
+import type { Settings } from '../config/settings.js';
 import { type IpAddress, parseIpAddress } from '../wire/ip-address.js';
 import { HostError, NEEDS_RIGHTS } from './host-error.js';
 import { deviceIndex } from './link.js';
@@ -21,7 +22,7 @@ import { choiceProgram } from './socket-choice.js';
 import { spreadOver } from './source-ports.js';
 
 /** Outer DF: on every datagram, on none, or as TypeScript says for each. */
-export type OuterDf = 'set' | 'unset' | 'inherit';
+export type OuterDf = Settings['df'];
 
 export interface UnderlaySpec {
   /** Addresses to bind, as text; '' any. */

@@ -341,7 +341,7 @@ export class Vtep {
       underlay: { sendFds: sockets.sendFds },
       offloads: this.#offloads.buffer,
       strictHeader: this.#settings.strictHeader,
-      outer: { df, tos, mssClamp, flowSecret: randomInt(2 ** 32) | 0 },
+      outer: { df, tos, mssClamp: mssClamp === 'auto', flowSecret: randomInt(2 ** 32) | 0 },
       port: this.#settings.port,
       workers: workerDescriptors(this.#shim, sockets, this.#undo),
       seed: randomInt(2 ** 32) | 0,

@@ -169,7 +169,7 @@ t.test('the least there can be', async (t) => {
       df: 'set',
       ttl: 64,
       tos: 'inherit',
-      mssClamp: true,
+      mssClamp: 'auto',
       udpChecksum: true,
       flowOffload: false,
       strictHeader: false,

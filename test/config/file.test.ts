@@ -220,7 +220,7 @@ t.test('a complete file', async (t) => {
     df: 'inherit',
     ttl: 9,
     tos: 184,
-    mssClamp: false,
+    mssClamp: 'off',
     udpChecksum: false,
     flowOffload: true,
     strictHeader: true,

@@ -8,17 +8,14 @@
  * Called by the encapsulation, which has found the network header; the EtherType is trusted, the bytes' length is not.
  */
 import { DF_CLEAR, DF_SET } from '../../abi/batch.js';
+import type { OuterPolicy } from '../../exchange/protocol.js';
 import { ECN_MASK } from '../../wire/ecn.js';
 import { ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from '../../wire/ethernet.js';
 import * as ipv4 from '../../wire/ipv4.js';
 import * as ipv6 from '../../wire/ipv6.js';
 
-export interface OuterOptions {
-  /** DF of the outer header: always, never (the kernel may fragment), or as the inner one (IPv6 counts as set). */
-  readonly df: 'set' | 'unset' | 'inherit';
-  /** TOS of the outer header, or the inner one's. The two bits of ECN are always the inner one's. */
-  readonly tos: number | 'inherit';
-}
+/** DF of the outer header, IPv6 counting as set; TOS, whose two bits of ECN are always those of the inner packet. */
+export type OuterOptions = Readonly<Pick<OuterPolicy, 'df' | 'tos'>>;
 
 /** Value of `tosOption` for `inherit`. */
 export const TOS_INHERITED = -1;
