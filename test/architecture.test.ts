@@ -23,7 +23,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   log: [],
   config: ['wire'],
   exchange: ['abi', 'type config'],
-  'switch/fdb': ['wire', 'exchange'],
+  'switch/fdb': ['wire', 'abi', 'exchange'],
   'switch/frame': ['wire', 'abi', 'exchange', 'switch/fdb', 'switch/port'],
   'switch/mtu': ['wire', 'abi', 'exchange', 'switch/fdb', 'switch/frame', 'switch/port'],
   'switch/port': ['abi'],

@@ -3,42 +3,38 @@
  * compiled with. A shim of another build would read one column for another without any error: it is refused
  * when it is loaded. Called by the binding, once per thread.
  */
-
-const BATCH_COLUMNS = [
-  'off',
-  'len',
-  'vniIdx',
-  'peerIdx',
-  'srcPortIdx',
-  'tos',
-  'ttl',
-  'df',
-  'gsoType',
-  'gsoSize',
-  'csumStart',
-  'csumOff',
-  'flags',
-  'segCount',
-  'verdict',
-  'status',
-];
-const BATCH_CAP = 128;
-const PATH_ERRORS_CAP = 32;
-const COLUMN_LEN = BATCH_CAP * 4;
+import { COLUMN_LEN, COLUMNS } from './batch.js';
+import {
+  BATCH_CAP,
+  PATH_ERRORS_CAP,
+  PEER_ROW_LEN,
+  SEND_SOCKETS,
+  SOURCE_SOCKETS,
+  VXLAN_HEADROOM,
+} from './limits.js';
+import {
+  TUNNEL_ERROR,
+  TUNNEL_FD,
+  TUNNEL_LOCAL,
+  TUNNEL_MTU,
+  TUNNEL_OPTIONS,
+  TUNNEL_PORTS,
+  TUNNEL_TTL,
+} from './tunnel-row.js';
 
 /** Every number that both sides must agree on, by the name the shim gives it. Bytes, where it is a size or offset. */
 export const EXPECTED_LAYOUT: Readonly<Record<string, number>> = Object.freeze({
   abi: 4,
   BATCH_CAP,
-  SOURCE_SOCKETS: 64,
-  SEND_SOCKETS: 4 * 64,
-  VXLAN_LEN: 8,
+  SOURCE_SOCKETS,
+  SEND_SOCKETS,
+  VXLAN_LEN: VXLAN_HEADROOM,
   PATH_ERRORS_CAP,
   WAIT_CAP: 256,
   WAIT_ERROR_BIT: 0x40000000,
-  'sizeof.batch': BATCH_COLUMNS.length * COLUMN_LEN,
-  ...Object.fromEntries(BATCH_COLUMNS.map((name, k) => [`offsetof.batch.${name}`, k * COLUMN_LEN])),
-  'sizeof.peerRow': 32,
+  'sizeof.batch': COLUMNS.length * COLUMN_LEN,
+  ...Object.fromEntries(COLUMNS.map((name, k) => [`offsetof.batch.${name}`, k * COLUMN_LEN])),
+  'sizeof.peerRow': PEER_ROW_LEN,
   'offsetof.peerRow.family': 0,
   'offsetof.peerRow.port': 2,
   'offsetof.peerRow.addr': 4,
@@ -46,15 +42,15 @@ export const EXPECTED_LAYOUT: Readonly<Record<string, number>> = Object.freeze({
   'offsetof.peerRow.vniIdx': 24,
   'offsetof.peerRow.flags': 28,
   PEER_TUNNEL: 4,
-  'sizeof.tunnel': 4 * (7 + 64),
-  'offsetof.tunnel.fd': 0,
-  'offsetof.tunnel.local': 4,
-  'offsetof.tunnel.mtu': 8,
-  'offsetof.tunnel.ttl': 12,
-  'offsetof.tunnel.options': 16,
+  'sizeof.tunnel': 4 * (TUNNEL_PORTS + SOURCE_SOCKETS),
+  'offsetof.tunnel.fd': 4 * TUNNEL_FD,
+  'offsetof.tunnel.local': 4 * TUNNEL_LOCAL,
+  'offsetof.tunnel.mtu': 4 * TUNNEL_MTU,
+  'offsetof.tunnel.ttl': 4 * TUNNEL_TTL,
+  'offsetof.tunnel.options': 4 * TUNNEL_OPTIONS,
   'offsetof.tunnel.id': 20,
-  'offsetof.tunnel.error': 24,
-  'offsetof.tunnel.ports': 28,
+  'offsetof.tunnel.error': 4 * TUNNEL_ERROR,
+  'offsetof.tunnel.ports': 4 * TUNNEL_PORTS,
   'sizeof.pathError': 32,
   'offsetof.pathError.family': 0,
   'offsetof.pathError.port': 2,

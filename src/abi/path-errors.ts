@@ -9,9 +9,10 @@
  * They are hearsay. A local one is this kernel's word; one of ICMP may be forged by anybody who guesses a source port, and
  * names whatever its sender liked: that address and port are those of a peer is for the reader to check.
  */
-import { PATH_ERRORS_CAP } from './limits.js';
 
-const ROW_SHIFT = 3;
+import { PATH_ERRORS_CAP } from './limits.js';
+import { ROW_SHIFT } from './peer-row.js';
+
 const MTU = 6;
 const ORIGIN = 7;
 /** Behind the rows. */

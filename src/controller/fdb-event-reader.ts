@@ -1,4 +1,5 @@
 /** Reader of FDB reports (`exchange/fdb-report.ts`): reports of all workers as events for subscribers. */
+import { addressOfRow } from '../abi/peer-row.js';
 import type { VtepEvent } from '../exchange/events.js';
 import {
   type FdbReport,
@@ -16,10 +17,6 @@ import {
 } from '../exchange/fdb-report.js';
 import { formatMac } from '../wire/mac.js';
 
-/** Of a peer row: words 1–4 the address, word 5 the scope id. */
-const ADDRESS = 1;
-const SCOPE = 5;
-const AF_INET = 2;
 /** Limit of the missed MACs that are remembered; beyond it all are forgotten. */
 const MISSES_REMEMBERED = 4096;
 
@@ -57,12 +54,7 @@ export class FdbEventReader {
   }
 
   #peer(rows: Int32Array, base: number): string {
-    const bytes = new Uint8Array(rows.buffer, rows.byteOffset, rows.byteLength);
-    return this.#addressText({
-      family: (rows[base] & 0xffff) === AF_INET ? 4 : 6,
-      bytes: bytes.slice((base + ADDRESS) * 4, (base + SCOPE) * 4),
-      scopeId: rows[base + SCOPE] >>> 0,
-    });
+    return this.#addressText(addressOfRow(rows, base));
   }
 
   /** Another worker may have missed the same MAC within the second. */

@@ -8,6 +8,7 @@
  *
  * A learned peer has no row that the main thread knows of, so each entry brings its address.
  */
+import { addressOfRow } from '../abi/peer-row.js';
 import type { MacParts, PackedAddress } from './protocol.js';
 
 const MAC_HIGH = 0;
@@ -15,12 +16,8 @@ const MAC_LOW = 1;
 const TYPE = 2;
 const AGE_MS = 3;
 const PEER = 4;
-/** Of a peer row: word 0 family and port, words 1–4 the address, word 5 the scope id. */
-const PEER_ADDRESS = PEER + 1;
-const PEER_SCOPE = PEER + 5;
 const ROW = PEER + 6;
 
-const AF_INET = 2;
 const STATIC = 1;
 
 /** One FDB entry as a list shows it. */
@@ -72,17 +69,10 @@ export class FdbPage {
 
 /** The main thread's side. */
 export function* itemsOf(words: Int32Array): Iterable<FdbItem> {
-  const bytes = new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
   for (let base = 0; base < words.length; base += ROW) {
-    const familyAndPort = words[base + PEER];
     yield {
       mac: { high: words[base + MAC_HIGH], low: words[base + MAC_LOW] },
-      address: {
-        family: (familyAndPort & 0xffff) === AF_INET ? 4 : 6,
-        bytes: bytes.slice((base + PEER_ADDRESS) * 4, (base + PEER_SCOPE) * 4),
-        port: familyAndPort >>> 16,
-        scopeId: words[base + PEER_SCOPE] >>> 0,
-      },
+      address: addressOfRow(words, base + PEER),
       type: words[base + TYPE] === STATIC ? 'static' : 'dynamic',
       ageMs: words[base + AGE_MS],
     };

@@ -5,6 +5,7 @@
  * left them.
  */
 
+import type { RowAddress } from '../abi/peer-row.js';
 import type { Settings, VniSettings } from '../config/settings.js';
 
 /** How the underlay's sockets are driven. */
@@ -114,13 +115,7 @@ export interface MacParts {
 }
 
 /** A packed address: what a peer row holds. */
-export interface PackedAddress {
-  family: 4 | 6;
-  /** 16 bytes, IPv4 in the first four. */
-  bytes: Uint8Array;
-  port: number;
-  scopeId: number;
-}
+export type PackedAddress = RowAddress;
 
 /** A list of peers in columns of shared memory: said again for another VNI, it is not copied. */
 export interface PackedPeers {

@@ -12,7 +12,8 @@
 
 import type { Shim } from '../abi/binding.js';
 import { ERRNO, errnoName } from '../abi/errno.js';
-import { RECEIVE_SHARES, RECEIVE_SOCKETS, STRANGERS_SOCKET } from '../abi/limits.js';
+import { PEER_ROW_LEN, RECEIVE_SHARES, RECEIVE_SOCKETS, STRANGERS_SOCKET } from '../abi/limits.js';
+import { writeRowAddress } from '../abi/peer-row.js';
 import type { Settings } from '../config/settings.js';
 import { type IpAddress, parseIpAddress } from '../wire/ip-address.js';
 import { HostError, NEEDS_RIGHTS } from './host-error.js';
@@ -92,10 +93,6 @@ const SEND_BUFFER_LEN = 4 * 1024 * 1024;
 
 /** Seed of a program without sources. */
 const NO_SEED = [1, 1, 1, 1];
-
-const AF_INET = 2;
-const AF_INET6 = 10;
-const PEER_ROW_LEN = 32;
 
 /** @throws HostError; every socket opened until then is closed */
 export async function openUnderlaySockets(shim: Shim, spec: UnderlaySpec): Promise<UnderlaySockets> {
@@ -269,10 +266,8 @@ export function localAddress(
 /** `struct peer_row`: family, port in host order, 16 address bytes, scope id (native-shims/shim.h). */
 export function packRow(family: 4 | 6, address: IpAddress | undefined, port: number): Uint8Array {
   const row = new Uint8Array(PEER_ROW_LEN);
-  new Uint16Array(row.buffer, 0, 2).set([family === 4 ? AF_INET : AF_INET6, port]);
-  if (!address) return row;
-  row.set(address.bytes, 4);
-  if (address.scope !== '') new Uint32Array(row.buffer, 20, 1)[0] = deviceIndex(address.scope);
+  const { bytes, scope } = address ?? { bytes: new Uint8Array(16), scope: '' };
+  writeRowAddress(row, { family, bytes, port, scopeId: scope === '' ? 0 : deviceIndex(scope) });
   return row;
 }
 

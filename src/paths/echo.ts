@@ -3,18 +3,20 @@
  * filtered, takes the way that frames take, and other VTEPs ignore it. An answer counts only with the nonce of the
  * question that waits, from the peer that was asked, about the length that was sent.
  */
+
 import { randomBytes } from 'node:crypto';
+import { ERRNO } from '../abi/errno.js';
 import { PROBE_REQUEST, writeProbe } from '../wire/probe.js';
 import { UDP_LEN } from '../wire/udp.js';
 import { IP_LEN, type Means, type OpenMeans, type ProbedPeer, type SendDatagram } from './means.js';
 import { Exchange } from './request.js';
 import type { Outcome } from './search.js';
 
-const EMSGSIZE = -90;
-const EPERM = -1;
-const ENETUNREACH = -101;
-const EHOSTUNREACH = -113;
-const EAFNOSUPPORT = -97;
+const EMSGSIZE = -ERRNO.EMSGSIZE;
+const EPERM = -ERRNO.EPERM;
+const ENETUNREACH = -ERRNO.ENETUNREACH;
+const EHOSTUNREACH = -ERRNO.EHOSTUNREACH;
+const EAFNOSUPPORT = -ERRNO.EAFNOSUPPORT;
 
 export class EchoMeans implements Means {
   readonly name = 'vtepd';

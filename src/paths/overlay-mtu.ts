@@ -6,9 +6,11 @@
  * or what follows from paths, but then never less than IPv6 takes. A bridged one keeps its bridge's: vtepd must see what is
  * too large to answer it.
  */
+
 import type { VniSettings } from '../config/settings.js';
 import type { Logger } from '../log/log.js';
 import { LimitedLog } from '../log/log-limit.js';
+import { IPV6_MIN_MTU } from '../wire/ipv6.js';
 import { type Fit, fitOf, mtuWarning, type PeerPath } from './verdict.js';
 
 export interface OverlayMtuOptions {
@@ -18,7 +20,6 @@ export interface OverlayMtuOptions {
 }
 
 /** Linux takes IPv6 away from a device that carries less (RFC 8200 §5), addresses and all, and does not give it back. */
-const IPV6_MIN_MTU = 1280;
 
 /** Device MTU of a TAP in no bridge, bytes. @param asked `--mtu` */
 export function unbridgedMtu(asked: number | 'auto', overlayMtu: number): number {

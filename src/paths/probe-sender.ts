@@ -6,19 +6,8 @@ import { Batch } from '../abi/batch.js';
 import type { Shim } from '../abi/binding.js';
 import { PEER_ROW_LEN, SEND_SOCKETS, SOURCE_SOCKETS } from '../abi/limits.js';
 import { PathErrors } from '../abi/path-errors.js';
+import { type RowAddress, writeRowAddress } from '../abi/peer-row.js';
 import { makeTunnelRow } from '../abi/tunnel-row.js';
-
-const AF_INET = 2;
-const AF_INET6 = 10;
-
-/** Where to: what a packed peer row holds. */
-export interface Destination {
-  readonly family: 4 | 6;
-  /** 16 bytes, IPv4 in the first four. */
-  readonly bytes: Uint8Array;
-  readonly port: number;
-  readonly scopeId: number;
-}
 
 export class ProbeSender {
   readonly #shim: Shim;
@@ -38,10 +27,8 @@ export class ProbeSender {
   }
 
   /** @returns 0, or a negative errno: -EMSGSIZE when it does not fit our own device */
-  send({ family, bytes, port, scopeId }: Destination, datagram: Uint8Array): number {
-    new Uint16Array(this.#row.buffer, 0, 2).set([family === 4 ? AF_INET : AF_INET6, port]);
-    this.#row.set(bytes, 4);
-    new Uint32Array(this.#row.buffer, 20, 1)[0] = scopeId;
+  send(to: RowAddress, datagram: Uint8Array): number {
+    writeRowAddress(this.#row, to);
     this.#batch.len[0] = datagram.length;
     this.#errors.clear();
     this.#shim.udpSendBatch(

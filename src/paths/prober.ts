@@ -5,11 +5,12 @@
  * Two who ask about one peer at the same time share one search. Called by the API for a person, and by the watch
  * (`watch.ts`) for nobody in particular, with the one means that costs others nothing.
  */
+import { IPV6_MIN_MTU } from '../wire/ipv6.js';
 import { type Means, type MeansName, MeansUnavailable, type ProbedPeer } from './means.js';
 import { type Found, type Outcome, type Probe, type Progress, searchPathMtu } from './search.js';
 
 /** The smallest that a path may be, bytes: what every IPv4 host takes (RFC 791 §3.1), every IPv6 link carries. */
-export const FLOOR = { 4: 576, 6: 1280 } as const;
+export const FLOOR = { 4: 576, 6: IPV6_MIN_MTU } as const;
 /** An Ethernet path: taken where no route tells better. */
 const USUAL_MTU = 1500;
 

@@ -4,6 +4,7 @@
  */
 
 import type { Shim } from '../abi/binding.js';
+import { ERRNO } from '../abi/errno.js';
 import type { Settings } from '../config/settings.js';
 import {
   P_LAST_SEEN_MS,
@@ -30,7 +31,7 @@ import type { Progress } from './search.js';
 import { LOOK_MS, PathWatch, type Signs } from './watch.js';
 
 /** What a send says while there are no sockets. */
-const EAFNOSUPPORT = -97;
+const EAFNOSUPPORT = -ERRNO.EAFNOSUPPORT;
 /** After a look at very many peers there is a rest of so many times what it took. */
 const REST_FACTOR = 50;
 /** Learned hosts that are looked at for one that can be asked. */

@@ -4,6 +4,7 @@
  * and the next request waits until the job is done, so that changes happen in the order they were asked for.
  */
 
+import { AF_INET, AF_INET6 } from '../abi/peer-row.js';
 import {
   P_GENERATION,
   P_RX_BYTES,
@@ -35,9 +36,6 @@ import {
   VLAN_STRIP,
 } from './fdb/vni-table.js';
 import { flush, inTurn, type Job, list, purgeAll, shrink } from './jobs.js';
-
-const AF_INET = 2;
-const AF_INET6 = 10;
 
 /** Peers that one piece of a removal takes out: a tenth of a millisecond. */
 const PIECE_PEERS = 1024;

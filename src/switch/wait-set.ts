@@ -2,8 +2,9 @@
  * What the data-plane thread waits for, and what of it is ready: TAPs and receiving sockets to be read, sending
  * sockets with an error queued, the wake-up for requests. Tokens say which; the arrays are filled anew by each wait.
  */
+
 import type { Shim } from '../abi/binding.js';
-import { errnoName } from '../abi/errno.js';
+import { ERRNO, errnoName } from '../abi/errno.js';
 
 const KIND_MASK = 0x30000000;
 const TAP = 0x00000000;
@@ -12,7 +13,7 @@ const SENDER = 0x20000000;
 const WAKE = 0x30000000;
 const VALUE_MASK = 0x0fffffff;
 
-const EEXIST = -17;
+const EEXIST = -ERRNO.EEXIST;
 
 /** Cells of `times`. */
 export const WAIT_NOW_MS = 0;

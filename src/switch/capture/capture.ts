@@ -13,6 +13,7 @@
 import { type Batch, DF_SET } from '../../abi/batch.js';
 import { SOURCE_SOCKETS } from '../../abi/limits.js';
 import type { PathErrors } from '../../abi/path-errors.js';
+import { AF_INET6 } from '../../abi/peer-row.js';
 import {
   CAPTURED_DECAP,
   CAPTURED_UNDERLAY,
@@ -23,8 +24,6 @@ import { hasVni, VXLAN_LEN, vni } from '../../wire/vxlan.js';
 import { type Clock, EPOCH_MS } from '../fdb/clock.js';
 import type { Tables } from '../fdb/tables.js';
 import type { OverlayPort, UnderlayPort } from '../port/port.js';
-
-const AF_INET6 = 10;
 
 export interface CaptureSpec {
   /** Row of the VNI; −1: all. */

@@ -8,12 +8,15 @@
  *
  * Received datagrams are copied into slots and handed on when node has no more for now, or when the slots are full.
  */
+
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { type NetworkInterfaceInfo, type NetworkInterfaceInfoIPv6, networkInterfaces } from 'node:os';
 import { type Batch, DF_SET } from '../../abi/batch.js';
 import type { Shim } from '../../abi/binding.js';
+import { ERRNO } from '../../abi/errno.js';
 import { BATCH_CAP, MAX_VNIS, PEER_ROW_LEN, RECEIVE_SLOT_STRIDE, SOURCE_SOCKETS } from '../../abi/limits.js';
 import type { PathErrors } from '../../abi/path-errors.js';
+import { AF_INET, AF_INET6 } from '../../abi/peer-row.js';
 import { formatIpAddress, parseIpAddress } from '../../wire/ip-address.js';
 import { STATUS_PENDING, type UnderlayPort } from '../port/port.js';
 import { SocketDrops } from '../port/socket-drops.js';
@@ -26,11 +29,9 @@ const PORT_OFF = 2;
 /** Source addresses whose packed form is remembered; hostile sources make it start over. */
 const MAX_SOURCES = 4096;
 
-const AF_INET = 2;
-const AF_INET6 = 10;
-const EIO = -5;
-const ENOMEM = -12;
-const ENODEV = -19;
+const EIO = -ERRNO.EIO;
+const ENOMEM = -ERRNO.ENOMEM;
+const ENODEV = -ERRNO.ENODEV;
 
 /** A send whose answer is known, in the words of the batch columns. */
 interface Settled {

@@ -13,22 +13,21 @@
  *
  * Owned by the data-plane thread. Time is passed in. Nothing here allocates on a frame's way.
  */
+import { AF_INET, ROW_SHIFT } from '../../abi/peer-row.js';
 import { type Counters, P_PATH_MTU } from '../../exchange/counters.js';
 import { ETHERNET_LEN } from '../../wire/ethernet.js';
+import { IPV6_MIN_MTU } from '../../wire/ipv6.js';
 import { ENCAP_LEN } from '../../wire/vxlan.js';
-import { type PeerTable, ROW_SHIFT } from './peer-table.js';
+import type { PeerTable } from './peer-table.js';
 import type { VniTable } from './vni-table.js';
 
 /** How long a report is believed, seconds (RFC 1191 §6.3, RFC 8201 §5.3). */
 export const REPORT_LIFE_S = 600;
 
-const AF_INET = 2;
-
 /** An Ethernet path: taken while no route is known. */
 const USUAL_MTU = 1500;
-/** What every IPv4 host takes (RFC 791 §3.1), and every IPv6 link carries (RFC 8200 §5). */
+/** What every IPv4 host takes (RFC 791 §3.1). */
 const IPV4_FLOOR = 576;
-const IPV6_FLOOR = 1280;
 
 export class PathMtu {
   readonly #peers: PeerTable;
@@ -127,7 +126,7 @@ export class PathMtu {
   #lower(peerIdx: number, mtu: number, nowS: number): boolean {
     if (!this.#isOpen(peerIdx)) this.open(peerIdx, 0);
     const before = this.#mtu(peerIdx);
-    const believed = Math.max(mtu, this.#isIpv4(peerIdx) ? IPV4_FLOOR : IPV6_FLOOR);
+    const believed = Math.max(mtu, this.#isIpv4(peerIdx) ? IPV4_FLOOR : IPV6_MIN_MTU);
     const isNews = believed < before;
     if (!isNews && believed !== this.#reportedMtu[peerIdx]) return false;
     this.#reported.add(peerIdx);

@@ -12,6 +12,7 @@
  * that range (`strangers.ts`: who gets one, who is evicted); they share the counters of the VNI's
  * `other` row and are never flooded to.
  */
+import { ROW_SHIFT } from '../../abi/peer-row.js';
 import { Strangers } from './strangers.js';
 
 const FAMILY_PORT = 0;
@@ -20,8 +21,6 @@ const SCOPE = 5;
 const VNI = 6;
 const FLAGS = 7;
 const ADDRESS_LEN = 16;
-/** log2 of the words in a row. */
-export const ROW_SHIFT = 3;
 
 const CONFIGURED = 1;
 const LEARNED = 2;

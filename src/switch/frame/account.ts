@@ -12,6 +12,7 @@
  */
 
 import type { Batch } from '../../abi/batch.js';
+import { ERRNO } from '../../abi/errno.js';
 import {
   type Counters,
   G_DROPS_DECAP,
@@ -127,15 +128,16 @@ function floodedCell(flags: number): number {
   return (flags & FRAME_MULTICAST) !== 0 ? V_FLOODED_MULTICAST : V_FLOODED_UNKNOWN;
 }
 
-const EIO = -5;
-const EBADF = -9;
-const EAGAIN = -11;
-const ENOMEM = -12;
-const EFBIG = -27;
-const EMSGSIZE = -90;
-const ENOBUFS = -105;
+const EIO = -ERRNO.EIO;
+const EBADF = -ERRNO.EBADF;
+const EAGAIN = -ERRNO.EAGAIN;
+const ENOMEM = -ERRNO.ENOMEM;
+const EFBIG = -ERRNO.EFBIG;
+const EMSGSIZE = -ERRNO.EMSGSIZE;
+const ENOBUFS = -ERRNO.ENOBUFS;
+/** Not in os.constants. */
 const EBADFD = -77;
-const ENODEV = -19;
+const ENODEV = -ERRNO.ENODEV;
 
 /** What an errno of a sending socket means for a frame. */
 export function sendFailure(status: number): number {

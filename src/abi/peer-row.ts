@@ -1,0 +1,44 @@
+/**
+ * Packed peer row: `struct peer_row` of the shim, 32 bytes as words. Source rows and rows of path errors begin likewise.
+ *
+ *     word 0  family | port << 16     word 5  scope id     word 6, 7  as each kind of row has them
+ *     word 1–4  address, as it is on the wire
+ */
+
+/** log2 of the words in a row. */
+export const ROW_SHIFT = 3;
+/** Offsets in words. */
+const ADDRESS = 1;
+const SCOPE = 5;
+
+/** Address families of Linux. */
+export const AF_INET = 2;
+export const AF_INET6 = 10;
+
+/** An address as a row has it. */
+export interface RowAddress {
+  family: 4 | 6;
+  /** 16 bytes, IPv4 in the first four. */
+  bytes: Uint8Array;
+  port: number;
+  scopeId: number;
+}
+
+/** @param base first word of the row */
+export function addressOfRow(words: Int32Array, base: number): RowAddress {
+  const bytes = new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
+  return {
+    family: (words[base] & 0xffff) === AF_INET ? 4 : 6,
+    bytes: bytes.slice((base + ADDRESS) * 4, (base + SCOPE) * 4),
+    port: words[base] >>> 16,
+    scopeId: words[base + SCOPE] >>> 0,
+  };
+}
+
+/** Writes an address to the beginning of a row. @param row at an offset that is a multiple of 4 */
+export function writeRowAddress(row: Uint8Array, { family, bytes, port, scopeId }: RowAddress): void {
+  const words = new Uint32Array(row.buffer, row.byteOffset, SCOPE + 1);
+  words[0] = (family === 4 ? AF_INET : AF_INET6) | (port << 16);
+  row.set(bytes, ADDRESS * 4);
+  words[SCOPE] = scopeId;
+}
