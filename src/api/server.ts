@@ -4,9 +4,9 @@
  * themselves: every change goes through `Configuration`.
  */
 import type { FastifyInstance } from 'fastify';
+import pLimit, { type LimitFunction } from 'p-limit';
 import { guard } from './access.js';
 import { collectRoutes, createApp, type HttpLimits, refuseOtherMethods } from './app.js';
-import { Changes } from './changes.js';
 import type { ControlDeps } from './deps.js';
 import { describe } from './openapi.js';
 import { captureRoutes } from './routes/capture.js';
@@ -21,9 +21,11 @@ import { vniRoutes } from './routes/vnis.js';
 /** Builds the API; it does not listen. Close it with `close()`. */
 export function buildServer(deps: ControlDeps, limits?: HttpLimits): FastifyInstance {
   const app = createApp(deps.log, limits);
-  const changes = new Changes();
+  // From the look at what holds to the answer. A signal or a name server takes turns with the API below, where `If-Match` is
+  // judged as well.
+  const oneAtATime = pLimit(1);
   guard(app, deps.token);
-  const routes = (scope: FastifyInstance) => addRoutes(scope, deps, changes);
+  const routes = (scope: FastifyInstance) => addRoutes(scope, deps, oneAtATime);
   describe(app, { log: deps.log, version: deps.status().version, token: deps.token !== '', routes });
   app.register(async (api) => {
     const known = collectRoutes(api);
@@ -33,16 +35,16 @@ export function buildServer(deps: ControlDeps, limits?: HttpLimits): FastifyInst
   return app;
 }
 
-function addRoutes(api: FastifyInstance, deps: ControlDeps, changes: Changes): void {
+function addRoutes(api: FastifyInstance, deps: ControlDeps, oneAtATime: LimitFunction): void {
   statusRoutes(api, deps);
   healthRoutes(api, deps);
-  vniRoutes(api, deps, changes);
-  peerRoutes(api, deps, changes);
+  vniRoutes(api, deps, oneAtATime);
+  peerRoutes(api, deps, oneAtATime);
   probeRoutes(api, deps);
-  fdbRoutes(api, deps, changes);
+  fdbRoutes(api, deps, oneAtATime);
   eventRoutes(api, deps);
   captureRoutes(api, deps);
-  reloadRoutes(api, deps, changes);
+  reloadRoutes(api, deps, oneAtATime);
 }
 
 /**

@@ -3,6 +3,7 @@
  * them and for each overlay's MTU (`overlay-mtu.ts`), carried out in the data plane and on the TAP. The composition root makes one, tells
  * it when the data plane runs and when peers changed, and shows what it warns of.
  */
+import pLimit from 'p-limit';
 import type { VniSettings } from '../config/settings.js';
 import type { Handle, Mode } from '../controller/handle.js';
 import { DataPlaneError, type NewPeer, type PeerState } from '../exchange/data-plane.js';
@@ -48,7 +49,8 @@ export class PathCare {
   readonly #told = new Map<string, number>();
   #hearing: Hearing | undefined;
   #handle: Handle | undefined;
-  #following: Promise<void> = Promise.resolve();
+  /** Runs what follows from paths, and what changes devices, one after another. */
+  readonly #one = pLimit(1);
   /** A look that has not begun sees whatever changes until then. */
   #due = false;
   /** Why the last change could not be made; '' it could. */
@@ -95,9 +97,7 @@ export class PathCare {
 
   /** What asks for a device and changes it accordingly: never while something that follows from paths does the same. */
   inTurn(work: () => Promise<void>): Promise<void> {
-    const done = this.#following.then(work);
-    this.#following = done.catch(() => {});
-    return done;
+    return this.#one(work);
   }
 
   /** 802.1Q tags of a VNI's frames. Those of the start are asked for together; later ones see what there is by then. */
@@ -111,7 +111,7 @@ export class PathCare {
   /** A VNI is about to go: nothing follows from its paths any more. */
   async end(vni: number): Promise<void> {
     this.#overlayMtus.end(vni);
-    await this.#following;
+    await this.#one(() => {});
   }
 
   /** Of a VNI that has begun, bytes. */
@@ -144,7 +144,7 @@ export class PathCare {
   changed(): void {
     if (this.#due) return;
     this.#due = true;
-    this.#following = this.#following.then(() => {
+    void this.#one(() => {
       this.#due = false;
       return this.#follow();
     });
@@ -152,7 +152,7 @@ export class PathCare {
 
   /** Resolves when everything that `changed` has reported until now is carried out, or has failed. */
   async followed(): Promise<void> {
-    await this.#following;
+    await this.#one(() => {});
   }
 
   /** Takes answers to probes from the data plane. */

@@ -6,6 +6,7 @@
  *     call → state with the change in it → what holds then → checked → difference → written beside the state file
  *          → carried out → the file takes its name → answered
  */
+import pLimit from 'p-limit';
 import { ConfigError } from '../config/config-error.js';
 import { daemonDifference, describe, difference, isSame } from '../config/diff.js';
 import * as edits from '../config/edits.js';
@@ -71,8 +72,8 @@ export class LiveConfiguration {
   #held: Settings;
   #handle!: Handle;
   #overlay!: Overlay;
-  /** Ends, and never fails, when the changes so far have ended. */
-  #last: Promise<unknown> = Promise.resolve();
+  /** Runs changes one after another. */
+  readonly #one = pLimit(1);
   #stopped = false;
   #reloadFailure = '';
   #needsRestart: readonly string[] = [];
@@ -107,7 +108,7 @@ export class LiveConfiguration {
   /** After the change under way none is made any more. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    await this.#last;
+    await this.#one(() => {});
   }
 
   warnings(): { code: string; detail: string }[] {
@@ -345,11 +346,9 @@ export class LiveConfiguration {
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#last.then(() => {
+    return this.#one(() => {
       if (this.#stopped) throw new DataPlaneError('dataplane_down', 'the VTEP is being stopped');
       return work();
     });
-    this.#last = result.catch(() => {});
-    return result;
   }
 }

@@ -3,11 +3,11 @@
  * evicted, and learning cannot override it.
  */
 import type { FastifyInstance } from 'fastify';
+import type { LimitFunction } from 'p-limit';
 import { wholeNumber } from '../../config/values.js';
 import { DataPlaneError } from '../../exchange/data-plane.js';
 import { formatMac } from '../../wire/mac.js';
 import { guardedAnswers, json, nothing, OF_BODIES, OF_CHANGES, OF_DATA_PLANE, problems } from '../answers.js';
-import type { Changes } from '../changes.js';
 import type { ControlDeps } from '../deps.js';
 import { ApiError } from '../errors.js';
 import { limitOf } from '../pages.js';
@@ -25,7 +25,7 @@ const parseCursor = wholeNumber(0, Number.MAX_SAFE_INTEGER);
 export function fdbRoutes(
   app: FastifyInstance,
   { dataPlane, configuration, log }: ControlDeps,
-  changes: Changes,
+  oneAtATime: LimitFunction,
 ): void {
   app.get<{ Params: { vni: string }; Querystring: FdbQuery }>(
     '/v1/vnis/:vni/fdb',
@@ -74,7 +74,7 @@ export function fdbRoutes(
     async (request) => {
       const vni = vniOf(dataPlane, request.params);
       const filter = fdbFilter(dataPlane, vni, request.query);
-      const removed = await changes.one(() => configuration.flushFdb(vni, filter));
+      const removed = await oneAtATime(() => configuration.flushFdb(vni, filter));
       log.info({ request: request.id, vni, ...filter, removed }, 'FDB flushed by the API');
       return { removed };
     },
@@ -104,7 +104,7 @@ export function fdbRoutes(
       const vni = vniOf(dataPlane, request.params);
       const mac = macOf(request.params);
       const { address } = peerOf(dataPlane, vni, request.body.peer, 409);
-      await changes.one(() => configuration.putFdb(vni, mac, address.text)).catch(refusePeerAs409);
+      await oneAtATime(() => configuration.putFdb(vni, mac, address.text)).catch(refusePeerAs409);
       log.info(
         { request: request.id, vni, mac: formatMac(mac.high, mac.low), peer: address.text },
         'static FDB entry set by the API',
@@ -132,7 +132,7 @@ export function fdbRoutes(
     async (request, reply) => {
       const vni = vniOf(dataPlane, request.params);
       const mac = macOf(request.params);
-      await changes.one(() => configuration.deleteFdb(vni, mac));
+      await oneAtATime(() => configuration.deleteFdb(vni, mac));
       log.info(
         { request: request.id, vni, mac: formatMac(mac.high, mac.low) },
         'FDB entry removed by the API',

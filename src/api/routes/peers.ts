@@ -6,6 +6,7 @@
  * address at the moment is an item without `resolved`.
  */
 import type { FastifyInstance } from 'fastify';
+import type { LimitFunction } from 'p-limit';
 import { type Body, readPeerBody } from '../../config/body.js';
 import { parsePeerHost } from '../../config/peer.js';
 import type { PeerSettings } from '../../config/settings.js';
@@ -13,7 +14,6 @@ import { PEER_ROW } from '../../exchange/counters.js';
 import type { PeerState } from '../../exchange/data-plane.js';
 import { parseIpAddress } from '../../wire/ip-address.js';
 import { guardedAnswers, json, nothing, OF_BODIES, OF_CHANGES } from '../answers.js';
-import type { Changes } from '../changes.js';
 import { readPeer, readTraffic } from '../counters.js';
 import type { ControlDeps, StatusInfo } from '../deps.js';
 import { ApiError } from '../errors.js';
@@ -30,7 +30,7 @@ interface PeerParams {
 const TAG = { ETag: 'changes with the settings' };
 const TAGS = ['Peers'];
 
-export function peerRoutes(app: FastifyInstance, deps: ControlDeps, changes: Changes): void {
+export function peerRoutes(app: FastifyInstance, deps: ControlDeps, oneAtATime: LimitFunction): void {
   const { dataPlane, configuration, log, status } = deps;
 
   app.get<{ Params: { vni: string }; Querystring: PageQuery }>(
@@ -69,7 +69,7 @@ export function peerRoutes(app: FastifyInstance, deps: ControlDeps, changes: Cha
       const vni = vniOf(dataPlane, request.params);
       const peer = readPeerBody(request.body, status().underlay.port);
       refuseOwnAddress(peer, status());
-      const came = await changes.one(() => configuration.addPeer(vni, peer));
+      const came = await oneAtATime(() => configuration.addPeer(vni, peer));
       log.info(
         { request: request.id, vni, peer: peer.host, addresses: textsOf(came) },
         'peer added by the API',
@@ -135,7 +135,7 @@ export function peerRoutes(app: FastifyInstance, deps: ControlDeps, changes: Cha
       const host = hostOf(request.params);
       const seen = () =>
         refuseStale(request, peerTag(findPeer(deps, vni, host)), `peer ${host} of VNI ${vni}`);
-      await changes.one(() => configuration.removePeer(vni, host, seen));
+      await oneAtATime(() => configuration.removePeer(vni, host, seen));
       log.info({ request: request.id, vni, peer: host }, 'peer removed by the API');
       return reply.code(204).send();
     },

@@ -1,13 +1,17 @@
 /** Flags and file are read anew, and what differs is applied. A configuration that cannot be used changes nothing. */
 import type { FastifyInstance } from 'fastify';
+import type { LimitFunction } from 'p-limit';
 import { ConfigError } from '../../config/config-error.js';
 import { guardedAnswers, json, OF_CHANGES } from '../answers.js';
-import type { Changes } from '../changes.js';
 import type { ControlDeps } from '../deps.js';
 import { ApiError } from '../errors.js';
 import { noQuery, reloadSchema } from '../schemas.js';
 
-export function reloadRoutes(app: FastifyInstance, { reload, log }: ControlDeps, changes: Changes): void {
+export function reloadRoutes(
+  app: FastifyInstance,
+  { reload, log }: ControlDeps,
+  oneAtATime: LimitFunction,
+): void {
   app.post(
     '/v1/reload',
     {
@@ -23,7 +27,7 @@ export function reloadRoutes(app: FastifyInstance, { reload, log }: ControlDeps,
       },
     },
     async (request) => {
-      const report = await changes.one(reload).catch(refuseAsConflict);
+      const report = await oneAtATime(reload).catch(refuseAsConflict);
       const said = report.hasFile
         ? 'configuration reloaded by the API'
         : 'a reload by the API: there is no file';

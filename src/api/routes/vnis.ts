@@ -1,12 +1,12 @@
 /** VNIs: listed, made, changed, removed, each while frames of the others flow. */
 import type { FastifyInstance } from 'fastify';
+import type { LimitFunction } from 'p-limit';
 import { type Body, readVniBody, readVniChanges } from '../../config/body.js';
 import type { VniSettings } from '../../config/settings.js';
 import { parseVni } from '../../config/values.js';
 import { V_FDB_DYNAMIC, V_FDB_STATIC } from '../../exchange/counters.js';
 import { type DataPlane, DataPlaneError, type VniState } from '../../exchange/data-plane.js';
 import { guardedAnswers, json, nothing, OF_BODIES, OF_CHANGES } from '../answers.js';
-import type { Changes } from '../changes.js';
 import type { Configuration, ControlDeps } from '../deps.js';
 import { answersUnchanged, etagOf, refuseStale } from '../etag.js';
 import { type PageQuery, pageOf } from '../pages.js';
@@ -22,7 +22,7 @@ interface VniParams {
 const TAG = { ETag: 'changes with the settings' };
 const TAGS = ['VNIs'];
 
-export function vniRoutes(app: FastifyInstance, deps: ControlDeps, changes: Changes): void {
+export function vniRoutes(app: FastifyInstance, deps: ControlDeps, oneAtATime: LimitFunction): void {
   const { dataPlane, configuration, log, status } = deps;
 
   app.get<{ Querystring: PageQuery }>(
@@ -61,7 +61,7 @@ export function vniRoutes(app: FastifyInstance, deps: ControlDeps, changes: Chan
     async (request, reply) => {
       const settings = readVniBody(request.body, status().underlay.port);
       const { vni } = settings;
-      await changes.one(() => configuration.addVni(settings));
+      await oneAtATime(() => configuration.addVni(settings));
       log.info({ request: request.id, vni }, 'VNI added by the API');
       return reply
         .code(201)
@@ -122,7 +122,7 @@ export function vniRoutes(app: FastifyInstance, deps: ControlDeps, changes: Chan
       const vni = vniOf(dataPlane, request.params);
       const changed = readVniChanges(vni, request.body);
       const seen = () => refuseStale(request, vniTag(configuration.settings(vni)), `VNI ${vni}`);
-      await changes.one(() => configuration.changeVni(vni, changed, seen));
+      await oneAtATime(() => configuration.changeVni(vni, changed, seen));
       log.info({ request: request.id, vni, changed }, 'VNI changed by the API');
       return reply
         .header('etag', vniTag(configuration.settings(vni)))
@@ -150,7 +150,7 @@ export function vniRoutes(app: FastifyInstance, deps: ControlDeps, changes: Chan
     async (request, reply) => {
       const vni = vniOf(dataPlane, request.params);
       const seen = () => refuseStale(request, vniTag(configuration.settings(vni)), `VNI ${vni}`);
-      await changes.one(() => configuration.removeVni(vni, seen));
+      await oneAtATime(() => configuration.removeVni(vni, seen));
       log.info({ request: request.id, vni }, 'VNI removed by the API');
       return reply.code(204).send();
     },
