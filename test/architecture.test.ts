@@ -67,7 +67,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   ],
   api: ['wire', 'type log', 'exchange', 'config'],
   daemon: ['abi', 'type log', 'config', 'host', 'doctor', 'vtep', 'api'],
-  cli: ['exchange', 'config'],
+  cli: ['exchange', 'config', 'type api'],
   [ENTRY]: ['wire', 'log', 'exchange', 'config', 'host', 'names', 'doctor', 'vtep', 'daemon', 'cli'],
 };
 

@@ -31,6 +31,19 @@ export interface PeerCounters {
   readonly rx: Traffic;
 }
 
+/** A VNI's part. */
+export type VniCounters = ReturnType<typeof readVni> & {
+  readonly peers: readonly PeerCounters[];
+  /** Unknown sources and removed peers. */
+  readonly others: ReturnType<typeof readTraffic>;
+};
+
+/** The whole answer. */
+export interface CountersView extends ReturnType<typeof readGlobals> {
+  readonly vnis: readonly VniCounters[];
+  readonly names: ReturnType<typeof namesView>;
+}
+
 /** Peers whose text is one piece. */
 const PIECE = 256;
 
@@ -87,7 +100,13 @@ function openObject(value: object): string {
   return JSON.stringify(value).slice(0, -1);
 }
 
-function readGlobals(globals: Float64Array): { drops: Drops; reservedBits: number; busyRatio: number } {
+function readGlobals(globals: Float64Array): {
+  /** Of no configured VNI. */
+  readonly drops: Drops;
+  readonly reservedBits: number;
+  /** Share of the time that the data plane was not waiting, 0 to 1. */
+  readonly busyRatio: number;
+} {
   return {
     drops: dropsOf(globals, NO_VNI),
     reservedBits: globals[C.G_RESERVED_BITS],

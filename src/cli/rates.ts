@@ -4,7 +4,7 @@
  *
  * Directions are those of the overlay: `out` is from the TAP to peers, `in` from peers to the TAP.
  */
-import type { Counters, Drops, Traffic, VniCounters } from './answers.js';
+import type { CountersView, Drops, Traffic, VniCounters } from '../api/views.js';
 
 /** Frames and bytes per second. */
 export type Rate = Traffic;
@@ -55,7 +55,7 @@ export interface Rates {
 export const CHURN = ['learned', 'moved', 'aged', 'evicted'] as const;
 
 /** @param before undefined: this is the first reading, and nothing is known of rates yet */
-export function ratesBetween(before: Counters | undefined, now: Counters, seconds: number): Rates {
+export function ratesBetween(before: CountersView | undefined, now: CountersView, seconds: number): Rates {
   const earlier = new Map((before?.vnis ?? []).map((vni) => [vni.vni, vni]));
   const perSecond = before === undefined ? () => 0 : (then = 0, count = 0) => gained(then, count) / seconds;
   const drops = [

@@ -1,6 +1,6 @@
 /** The world as vtepctl sees it: handed in by the executable, and by tests. */
 import type { Writable } from 'node:stream';
-import type { Finding } from './answers.js';
+import type { Finding } from '../api/views.js';
 import type { Screen } from './screen.js';
 
 export interface Surroundings {

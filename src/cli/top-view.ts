@@ -2,7 +2,7 @@
  * What `vtepctl top` shows, as lines: the whole on top, then VNIs and their peers, then what was dropped and why. A pure
  * function of what was read, the size there is, and how far it was scrolled.
  */
-import type { Status } from './answers.js';
+import type { StatusView } from '../api/views.js';
 import { CHURN, type DropRate, type Rate, type Rates, sum } from './rates.js';
 import type { Line } from './screen.js';
 import { formatCount, formatDuration } from './table.js';
@@ -10,7 +10,7 @@ import { clockText } from './vtepctl-text.js';
 
 export interface Sample {
   readonly atMs: number;
-  readonly status: Status;
+  readonly status: StatusView;
   readonly rates: Rates;
   /** Why there is no newer one; '' all is well. */
   readonly failure: string;

@@ -1,22 +1,21 @@
 /** What vtepctl prints for people: answers of the API as tables. Pure functions of an answer. */
 import type {
-  Counters,
+  CountersView,
   Drops,
-  FdbEntry,
+  FdbView,
   Finding,
-  Peer,
-  PeerProbe,
+  PeerView,
   ProbeStep,
+  ProbeView,
   ReloadReport,
-  Status,
+  StatusView,
   Traffic,
-  Vni,
   VniCounters,
-  VtepEvent,
-} from './answers.js';
+  VniView,
+} from '../api/views.js';
 import { type Cell, formatCount, formatDuration, formatTable } from './table.js';
 
-export function statusText({ version, ready, uptimeS, underlay, vnis, warnings }: Status): string {
+export function statusText({ version, ready, uptimeS, underlay, vnis, warnings }: StatusView): string {
   const { io, port, local, device, offloads } = underlay;
   const facts = [
     `vtepd ${version} ${ready ? 'ready' : 'not ready'}, up ${formatDuration(uptimeS)}`,
@@ -27,7 +26,7 @@ export function statusText({ version, ready, uptimeS, underlay, vnis, warnings }
   return `${facts.join('\n')}\n\n${vnisText(vnis)}`;
 }
 
-export function vnisText(vnis: readonly Vni[]): string {
+export function vnisText(vnis: readonly VniView[]): string {
   const rows = vnis.map(({ vni, state, tap, bridge, mac, overlayMtu, peers, fdb }) => [
     vni,
     tap,
@@ -46,7 +45,7 @@ export function vnisText(vnis: readonly Vni[]): string {
 }
 
 /** A line each, as the API names them. @param etag '' none */
-export function vniText({ fdb, ...settings }: Vni, etag: string): string {
+export function vniText({ fdb, ...settings }: VniView, etag: string): string {
   const facts = { ...settings, 'fdb static': fdb.static, 'fdb dynamic': fdb.dynamic, ...(etag && { etag }) };
   const rows = Object.entries(facts).map(([name, value]) => [name, word(value)]);
   const width = Math.max(...rows.map(([name]) => name.length));
@@ -69,8 +68,14 @@ export function reloadText({ changed, needsRestart, hasFile }: ReloadReport): st
   return lines.map((line) => `${line}\n`).join('');
 }
 
+/** An event as it is shown; its other fields depend on the type. */
+export interface ShownEvent {
+  readonly type: string;
+  readonly [field: string]: unknown;
+}
+
 /** `14:03:22.123 learned vni 100 mac 02:00:00:00:00:01 peer 192.0.2.11`. @param at RFC 3339 */
-export function eventText(at: string, { type, ...fields }: VtepEvent): string {
+export function eventText(at: string, { type, ...fields }: ShownEvent): string {
   const said = Object.entries(fields).filter(([, value]) => value !== '');
   return `${clockText(Date.parse(at), true)} ${[type, ...said.map(([name, value]) => `${name} ${word(value)}`)].join(' ')}\n`;
 }
@@ -92,7 +97,7 @@ function word(value: unknown): string {
   return typeof value === 'object' ? JSON.stringify(value) : String(value);
 }
 
-export function peersText(peers: readonly Peer[], nowMs: number): string {
+export function peersText(peers: readonly PeerView[], nowMs: number): string {
   const header = [
     'PEER',
     'PORT',
@@ -132,7 +137,7 @@ export function probeStepText(peer: string, { packetLen, outcome }: ProbeStep): 
   return `probing ${peer}: ${packetLen} bytes ${OUTCOMES[outcome] ?? outcome}`;
 }
 
-export function probeText({ peer, summary, means, exact, probes, failed }: PeerProbe): string {
+export function probeText({ peer, summary, means, exact, probes, failed }: ProbeView): string {
   const measured =
     means === null ? '' : `${exact ? 'exactly' : 'at least'}, by ${means}, ${formatCount(probes, 'packet')}`;
   const tried = failed.map(({ means, why }) => `${means}: ${why}`);
@@ -150,7 +155,7 @@ function sentences({ what, why, cure }: Omit<Finding, 'code'>): string {
   return [what, why, cure].filter((part) => part !== '').join('; ');
 }
 
-export function fdbText(entries: readonly FdbEntry[]): string {
+export function fdbText(entries: readonly FdbView[]): string {
   const rows = entries.map(({ mac, peer, type, ageMs }) => [
     mac,
     peer,
@@ -163,7 +168,7 @@ export function fdbText(entries: readonly FdbEntry[]): string {
 /**
  * @param before what they were `seconds` ago: with it, a last column says how many came in a second
  */
-export function countersText(counters: Counters, before?: Counters, seconds = 1): string {
+export function countersText(counters: CountersView, before?: CountersView, seconds = 1): string {
   const parts = counters.vnis.map((vni) => {
     const earlier = before?.vnis.find((candidate) => candidate.vni === vni.vni);
     return part(`VNI ${vni.vni}`, vniRows(vni), before && (earlier ? vniRows(earlier) : []), seconds);
@@ -187,7 +192,7 @@ function part(
   return formatTable([name, 'COUNT', 'BYTES', '/S'], withRates);
 }
 
-function outsideRows({ drops, reservedBits }: Counters): Cell[][] {
+function outsideRows({ drops, reservedBits }: CountersView): Cell[][] {
   return [...dropRows(drops), ...(reservedBits > 0 ? [['reserved bits', reservedBits, null]] : [])];
 }
 

@@ -5,7 +5,7 @@
 import type { FastifyInstance } from 'fastify';
 import type { LimitFunction } from 'p-limit';
 import { wholeNumber } from '../../config/values.js';
-import { DataPlaneError } from '../../exchange/data-plane.js';
+import { DataPlaneError, type FdbEntry } from '../../exchange/data-plane.js';
 import { formatMac } from '../../wire/mac.js';
 import { guardedAnswers, json, nothing, OF_BODIES, OF_CHANGES, OF_DATA_PLANE, problems } from '../answers.js';
 import type { ControlDeps } from '../deps.js';
@@ -49,7 +49,7 @@ export function fdbRoutes(
       const cursor = parseWith('cursor', request.query.cursor ?? '0', parseCursor);
       const page = await dataPlane.listFdb(vni, fdbFilter(dataPlane, vni, request.query), limit, cursor);
       return {
-        items: page.items.map(({ mac, ...entry }) => ({ mac: formatMac(mac.high, mac.low), ...entry })),
+        items: page.items.map(fdbView),
         nextCursor: page.nextCursor < 0 ? null : String(page.nextCursor),
       };
     },
@@ -148,4 +148,10 @@ function refusePeerAs409(error: unknown): never {
     throw new ApiError('peer_not_found', error.message, 409);
   }
   throw error;
+}
+
+export type FdbView = ReturnType<typeof fdbView>;
+
+function fdbView({ mac, ...entry }: FdbEntry) {
+  return { mac: formatMac(mac.high, mac.low), ...entry };
 }

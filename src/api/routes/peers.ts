@@ -142,7 +142,7 @@ export function peerRoutes(app: FastifyInstance, deps: ControlDeps, oneAtATime: 
   );
 }
 
-type PeerView = ReturnType<typeof view> | ReturnType<typeof viewUnresolved>;
+export type PeerView = ReturnType<typeof view> | ReturnType<typeof viewUnresolved>;
 
 /** The peer with this address, or that was configured so. @throws ApiError peer_not_found */
 function findPeer(deps: ControlDeps, vni: number, host: string): PeerView {

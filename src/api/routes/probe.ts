@@ -6,7 +6,7 @@ import { PassThrough } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
 import { guardedAnswers } from '../answers.js';
 import type { ControlDeps, PeerProbe } from '../deps.js';
-import { problemOf } from '../errors.js';
+import { type Problem, problemOf } from '../errors.js';
 import { peerOf, vniOf } from '../params.js';
 import { noQuery, peerParams, probeSchema } from '../schemas.js';
 
@@ -34,11 +34,11 @@ export function probeRoutes(app: FastifyInstance, { dataPlane, probe, log }: Con
       const vni = vniOf(dataPlane, request.params);
       const peer = peerOf(dataPlane, vni, request.params.address);
       const { text } = peer.address;
-      const view = (found: PeerProbe) => ({ peer: text, ...nullsFor(found) });
+      const view = (found: PeerProbe) => probeView(text, found);
       if (!request.headers.accept?.includes(LINES_TYPE)) return view(await probe(vni, peer, () => {}));
 
       const lines = new PassThrough();
-      const write = (line: object) => lines.write(`${JSON.stringify(line)}\n`);
+      const write = (line: ProbeView | ProbeStep | Problem) => lines.write(`${JSON.stringify(line)}\n`);
       probe(vni, peer, (packetLen, outcome) => write({ packetLen, outcome }))
         .then((found) => write(view(found)))
         .catch((error) => {
@@ -51,8 +51,17 @@ export function probeRoutes(app: FastifyInstance, { dataPlane, probe, log }: Con
   );
 }
 
+export type ProbeView = ReturnType<typeof probeView>;
+
+/** A line while it runs. */
+export interface ProbeStep {
+  /** Bytes of the outer IP packet. */
+  readonly packetLen: number;
+  readonly outcome: string;
+}
+
 /** JSON has no undefined: what is not known is null. */
-function nullsFor(found: PeerProbe) {
+function probeView(peer: string, found: PeerProbe) {
   const { means = null, pathMtu = null, routeMtu = null, fits = null } = found;
-  return { ...found, means, pathMtu, routeMtu, fits };
+  return { peer, ...found, means, pathMtu, routeMtu, fits };
 }

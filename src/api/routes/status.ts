@@ -136,6 +136,8 @@ export function healthRoutes(app: FastifyInstance, deps: Pick<ControlDeps, 'data
   );
 }
 
+export type StatusView = ReturnType<typeof statusView>;
+
 function statusView(deps: ControlDeps) {
   const { dataPlane, status } = deps;
   const { version, startedAtMs, uptimeS, underlay, warnings } = status();

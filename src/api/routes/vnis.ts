@@ -172,6 +172,8 @@ function leftovers(dataPlane: DataPlane): VniState[] {
   return dataPlane.settling().filter(({ vni }) => !desired.has(vni));
 }
 
+export type VniView = ReturnType<typeof vniView>;
+
 /** Settings by their names in the configuration file, and what became of them. */
 export function vniView({ dataPlane, configuration }: VniDeps, { vni, tap, bridge, mac, policy }: VniState) {
   const { vni: row, peers } = dataPlane.totals(vni);
@@ -181,7 +183,7 @@ export function vniView({ dataPlane, configuration }: VniDeps, { vni, tap, bridg
     : { mtu: policy.packetMax || 'auto', addresses: [] };
   return {
     vni,
-    state: isSettling ? 'settling' : 'up',
+    state: isSettling ? ('settling' as const) : ('up' as const),
     tap,
     bridge: bridge || null,
     address: addresses,

@@ -1,6 +1,7 @@
 /** The counters, once or as they change. */
+
+import type { CountersView } from '../../api/views.js';
 import { wholeNumber } from '../../config/values.js';
-import type { Counters } from '../answers.js';
 import { type Declare, option, Refusal, type Session, VNI_OPTION, type VniOption } from '../session.js';
 import { clockText, countersText } from '../vtepctl-text.js';
 
@@ -33,7 +34,7 @@ async function counters(session: Session<CountersOptions>): Promise<void> {
 async function follow(session: Session<CountersOptions>, intervalS: number): Promise<void> {
   const { around, options } = session;
   const signal = around.interrupted();
-  let before: Counters | undefined;
+  let before: CountersView | undefined;
   let beforeMs = 0;
   while (!signal.aborted) {
     const now = await read(session);
@@ -51,8 +52,8 @@ async function follow(session: Session<CountersOptions>, intervalS: number): Pro
 
 const CLEAR = '\x1b[H\x1b[2J';
 
-async function read({ client, options }: Session<CountersOptions>): Promise<Counters> {
-  const all = await client.call<Counters>('GET', '/v1/counters');
+async function read({ client, options }: Session<CountersOptions>): Promise<CountersView> {
+  const all = await client.call<CountersView>('GET', '/v1/counters');
   const vnis = all.vnis.filter(({ vni }) => options.vni === undefined || vni === options.vni);
   if (options.vni !== undefined && vnis.length === 0)
     throw new Refusal(`VNI ${options.vni} is not configured`);

@@ -1,5 +1,5 @@
 /** What keeps frames from arriving: by the daemon's word, or by the machine's alone where none runs. */
-import type { Finding } from '../answers.js';
+import type { Finding } from '../../api/views.js';
 import type { ApiFailure } from '../client.js';
 import type { Declare, Session } from '../session.js';
 import { doctorText } from '../vtepctl-text.js';

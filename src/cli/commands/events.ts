@@ -3,12 +3,11 @@ import type { Readable } from 'node:stream';
 import { createParser } from 'eventsource-parser';
 import { oneOf, parseVni, wholeNumber } from '../../config/values.js';
 import { EVENT_TYPES } from '../../exchange/events.js';
-import type { VtepEvent } from '../answers.js';
 import { type Declare, option, Refusal, type Session } from '../session.js';
-import { eventText } from '../vtepctl-text.js';
+import { eventText, type ShownEvent } from '../vtepctl-text.js';
 
 /** As the stream has them. */
-interface Stamped extends VtepEvent {
+interface Stamped extends ShownEvent {
   /** RFC 3339. */
   readonly at: string;
 }

@@ -1,7 +1,8 @@
 /** The forwarding table of a VNI: seen, changed, flushed. */
+
+import type { FdbView } from '../../api/views.js';
 import { parsePeerHost } from '../../config/peer.js';
 import { parseDeviceMac } from '../../config/values.js';
-import type { FdbEntry } from '../answers.js';
 import {
   type Declare,
   PEER_OPTION,
@@ -50,7 +51,7 @@ export const declareFdb: Declare = (program, run) => {
 async function show(session: Session<FilterOptions>): Promise<void> {
   const { type, peer } = session.options;
   const query = { limit: '1000', ...(type && { type }), ...(peer && { peer }) };
-  const items = await session.client.list<FdbEntry>(`${await vniPath(session)}/fdb`, query);
+  const items = await session.client.list<FdbView>(`${await vniPath(session)}/fdb`, query);
   session.answer({ items, nextCursor: null }, () => fdbText(items));
 }
 

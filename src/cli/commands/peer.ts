@@ -1,6 +1,7 @@
 /** Remote VTEPs of a VNI: seen, added, removed. */
+
+import type { PeerView } from '../../api/views.js';
 import { type PeerText, parsePeer } from '../../config/peer.js';
-import type { Peer } from '../answers.js';
 import {
   type Declare,
   parsed,
@@ -32,7 +33,7 @@ export const declarePeer: Declare = (program, run) => {
 };
 
 async function list(session: Session<VniOption>): Promise<void> {
-  const items = await session.client.list<Peer>(`${await vniPath(session)}/peers`);
+  const items = await session.client.list<PeerView>(`${await vniPath(session)}/peers`);
   session.answer({ items, nextCursor: null }, () => peersText(items, session.around.nowMs()));
 }
 

@@ -1,6 +1,7 @@
 /** The search for what the path to a peer carries, with a line of progress while it runs. */
+
+import type { ProbeStep, ProbeView } from '../../api/views.js';
 import { parsePeerHost } from '../../config/peer.js';
-import type { PeerProbe, ProbeStep } from '../answers.js';
 import { type Declare, parsed, peerPath, type Session, VNI_OPTION, type VniOption } from '../session.js';
 import { probeStepText, probeText } from '../vtepctl-text.js';
 
@@ -16,7 +17,7 @@ async function probe(session: Session<VniOption>, [text]: readonly string[]): Pr
   const { client, around, verdict, answer } = session;
   const host = parsed('peer', text, parsePeerHost);
   const found = await client
-    .follow<PeerProbe>(`${await peerPath(session, text)}/probe`, (step) =>
+    .follow<ProbeView>(`${await peerPath(session, text)}/probe`, (step) =>
       around.progress(probeStepText(host, step as ProbeStep)),
     )
     .finally(() => around.progress(''));

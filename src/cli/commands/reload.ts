@@ -1,5 +1,5 @@
 /** Has vtepd read its flags and file anew, as SIGHUP does. */
-import type { ReloadReport } from '../answers.js';
+import type { ReloadReport } from '../../api/views.js';
 import type { Declare, Session } from '../session.js';
 import { reloadText } from '../vtepctl-text.js';
 

@@ -1,5 +1,5 @@
 /** What runs, and what hurts it. */
-import type { Status } from '../answers.js';
+import type { StatusView } from '../../api/views.js';
 import type { Declare, Session } from '../session.js';
 import { statusText } from '../vtepctl-text.js';
 
@@ -8,6 +8,6 @@ export const declareStatus: Declare = (program, run) => {
 };
 
 async function status({ client, answer }: Session): Promise<void> {
-  const found = await client.call<Status>('GET', '/v1/status');
+  const found = await client.call<StatusView>('GET', '/v1/status');
   answer(found, () => statusText(found));
 }

@@ -2,8 +2,9 @@
  * Traffic, drops and the FDB as they change: on a terminal a view that lives until `q`, with `--batch` or `--json` a
  * snapshot after the other on stdout. A terminal view outlives a restart of vtepd and says what is wrong meanwhile.
  */
+
+import type { CountersView, StatusView } from '../../api/views.js';
 import { wholeNumber } from '../../config/values.js';
-import type { Counters, Status } from '../answers.js';
 import { ApiFailure } from '../client.js';
 import { ratesBetween } from '../rates.js';
 import type { Screen } from '../screen.js';
@@ -94,13 +95,13 @@ async function* samples(
 ): AsyncGenerator<Sample> {
   signal.addEventListener('abort', () => void client.close());
   const { delay = 1, iterations = Number.POSITIVE_INFINITY } = options;
-  let before: { counters: Counters; elapsedMs: number } | undefined;
+  let before: { counters: CountersView; elapsedMs: number } | undefined;
   let last: Sample | undefined;
   for (let count = 0; count < iterations && !signal.aborted; count++) {
     if (count > 0) await around.sleep(delay * 1000, signal);
     try {
-      const status = await client.call<Status>('GET', '/v1/status');
-      const counters = await client.call<Counters>('GET', '/v1/counters');
+      const status = await client.call<StatusView>('GET', '/v1/status');
+      const counters = await client.call<CountersView>('GET', '/v1/counters');
       const elapsedMs = around.elapsedMs();
       const seconds = before === undefined ? delay : (elapsedMs - before.elapsedMs) / 1000;
       const rates = ratesBetween(before?.counters, counters, seconds);

@@ -6,10 +6,10 @@
  * `show` has shown.
  */
 import { Option } from 'commander';
+import type { VniView } from '../../api/views.js';
 import { parsePeer } from '../../config/peer.js';
 import { flagOf, type Key, SETTINGS, VNI_KEYS } from '../../config/schema.js';
 import { oneOf, parseVni } from '../../config/values.js';
-import type { Vni } from '../answers.js';
 import { type Declare, parsed, type Session, UsageError } from '../session.js';
 import { settingFlags, settingHelp } from '../setting-option.js';
 import { vnisText, vniText } from '../vtepctl-text.js';
@@ -55,12 +55,12 @@ export const declareVni: Declare = (program, run) => {
 };
 
 async function list({ client, answer }: Session): Promise<void> {
-  const items = await client.list<Vni>('/v1/vnis');
+  const items = await client.list<VniView>('/v1/vnis');
   answer({ items, nextCursor: null }, () => vnisText(items));
 }
 
 async function show({ client, answer }: Session, [id]: readonly string[]): Promise<void> {
-  const { found, etag } = await client.read<Vni>(pathOf(id));
+  const { found, etag } = await client.read<VniView>(pathOf(id));
   answer({ ...found, ...(etag && { etag }) }, () => vniText(found, etag));
 }
 
