@@ -29,6 +29,7 @@ import {
 import { Applier, Refusal } from './apply.js';
 import { Capture, CapturedOverlay, CapturedUnderlay } from './capture/capture.js';
 import { DgramPort } from './dgram/dgram.js';
+import { runFromEventLoop } from './dgram/event-loop.js';
 import { Downgrade } from './downgrade.js';
 import { EPOCH_MS, makeClock, NOW_MS, secondOf, tickOf } from './fdb/clock.js';
 import type { PeerTable } from './fdb/peer-table.js';
@@ -155,11 +156,21 @@ export class DataPlaneThread {
   /** Forwards until told to stop. */
   run(): void {
     this.#report({ kind: 'up' });
-    if (this.#underlay instanceof DgramPort) this.#runFromEventLoop(this.#underlay);
-    else {
-      while (!this.#stopping) this.#round(WAIT_MS);
-      this.#port.close();
-    }
+    if (this.#underlay instanceof DgramPort)
+      runFromEventLoop(this.#underlay, this.#shim, this.#init.waitFd, this);
+    else while (this.step(WAIT_MS));
+  }
+
+  /** True while something waits that no descriptor reports. */
+  get isPending(): boolean {
+    return this.#loop.isPending;
+  }
+
+  /** Runs a round. @param timeoutMs longest wait @returns false after the last one */
+  step(timeoutMs: number): boolean {
+    this.#round(timeoutMs);
+    if (this.#stopping) this.#port.close();
+    return !this.#stopping;
   }
 
   /**
@@ -223,29 +234,6 @@ export class DataPlaneThread {
     const { sendFds } = this.#init.underlay;
     const sourcePorts = sendFds.map((fd) => (fd < 0 ? 0 : this.#shim.udpPort(fd)));
     this.#capture.start({ ...change, ring: new CaptureRing(change.ring), sourcePorts });
-  }
-
-  #runFromEventLoop(port: DgramPort): void {
-    let isDue = false;
-    const round = () => {
-      if (this.#stopping) return;
-      this.#round(0);
-      if (this.#stopping) {
-        clearInterval(timer);
-        this.#shim.pollStop(poll);
-        port.close();
-        this.#port.close();
-      } else if (this.#loop.isPending && !isDue) {
-        isDue = true;
-        setImmediate(() => {
-          isDue = false;
-          round();
-        });
-      }
-    };
-    const timer = setInterval(round, WAIT_MS);
-    const poll = this.#shim.pollStart(this.#init.waitFd, round);
-    port.onWork = round;
   }
 
   /**
