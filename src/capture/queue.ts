@@ -1,4 +1,4 @@
-/** What one worker has captured and nobody has read, in the order of time: the reader's side of `exchange/capture-ring.ts`. */
+/** Unread packets of one worker in the order of time: the reader's side of `exchange/capture-ring.ts`. */
 import type { Captured } from '../exchange/capture-ring.js';
 
 export type CapturePoint = 'overlay' | 'underlay';

@@ -1,6 +1,6 @@
 /**
- * Peers that are given by name: what their names come to now, and word of it when that changes, to the data plane's desired state, to
- * whoever listens to events, and to the log. The names themselves are followed by `names/follow.ts`.
+ * Addresses of the peers that are given by name. Reports changes to the desired state of the data plane, to event subscribers
+ * and to the log. `names/follow.ts` decides when a name is looked up.
  *
  * A name that has no address does not hold up a start: its peers come when it resolves, and the status warns until then.
  * An address of this host itself is no peer, so that one name may stand for all VTEPs, on each of them.

@@ -1,6 +1,6 @@
 /**
- * Path probing as the daemon has it: sockets and means put together, paths watched by themselves, one peer searched when
- * somebody asks. What a path carries is kept by `paths/paths.ts`; what follows from it is the caller's.
+ * Path probing: sockets and means of probing, the periodic search of all paths, and the search of one path on request.
+ * `paths/paths.ts` keeps the path MTUs; the caller applies them.
  */
 
 import type { Shim } from '../abi/binding.js';
@@ -109,7 +109,7 @@ export class Probing {
     look();
   }
 
-  /** One search by every means, for somebody who waits for it. */
+  /** Searches one path by every means, on request. */
   async search(vni: number, peer: PeerState, progress: Progress): Promise<ProbeResult> {
     const result = await this.#prober.probe(probedPeer(vni, peer), undefined, progress);
     if (result.pathMtu !== undefined)

@@ -2,12 +2,12 @@
  * Writer of FDB events: what becomes of entries, as rows of a report (`exchange/fdb-report.ts`) for subscribers in the main
  * thread.
  *
- * While nobody listens the FDB does not know of this. While somebody does, it is still nothing on the way of a frame whose
- * source and destination are known, and no object is made for any: a remote who makes up MACs fills the rows of one report
- * a tenth of a second, and what is beyond is counted.
+ * Attached to the FDB only while events have subscribers. A frame whose source and destination are known never comes here,
+ * and no object is made for any frame: a remote that makes up MACs fills one report in a tenth of a second, and further
+ * events are counted as lost.
  *
- * Replicas of the FDB hold the same entries, so the first worker tells of them; its counters count the same. Who misses a
- * destination knows that alone: every worker tells of misses, and of each MAC once a second.
+ * Replicas of the FDB hold the same entries, so the first worker alone reports learned, moved and aged entries. A miss is
+ * known to its worker alone, so every worker reports misses, each MAC once a second.
  */
 import {
   AGED,

@@ -61,6 +61,7 @@ const REQUESTS_PER_ROUND = 64;
 const JOB_MIN_MS = 0.25;
 const JOB_MAX_MS = 2;
 
+/** Ports that a thread forwards between. */
 export interface ThreadPorts {
   readonly overlay: OverlayPort;
   readonly underlay: UnderlayPort;
@@ -95,7 +96,7 @@ export class DataPlaneThread {
   #jobId = 0;
   #stopping = false;
 
-  /** @param ports instead of those of the kernel, for tests */
+  /** @param ports ports in place of those of the kernel, for tests */
   constructor(init: WorkerInit, port: MessagePort, ports?: ThreadPorts) {
     this.#init = init;
     this.#port = port;
