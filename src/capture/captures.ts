@@ -3,6 +3,7 @@
  * reader goes away, somebody closes it, the VTEP stops. What it could not keep up with is said in the log at its end.
  */
 import type { Readable } from 'node:stream';
+import type { Settings } from '../config/settings.js';
 import { DataPlaneError } from '../exchange/data-plane.js';
 import type { Logger } from '../log/log.js';
 import { Encoder } from './encoder.js';
@@ -41,6 +42,31 @@ export interface CapturesOptions {
   /** Turns it on in every worker. @throws DataPlaneError vni_not_found, capture_busy, dataplane_down */
   readonly start: (options: CaptureOptions) => Promise<Running>;
   readonly surroundings: Surroundings;
+}
+
+/** Turns captures on in the workers. */
+export interface CaptureSource {
+  startCapture(options: CaptureOptions): Promise<Running>;
+  peerAt: Surroundings['peerAt'];
+}
+
+/** @param localOf our address on the route to a peer; undefined: no route is known */
+export function makeCaptures(
+  { local, port, ttl }: Settings,
+  source: CaptureSource,
+  localOf: (peer: string) => string | undefined,
+  log: Logger,
+): Captures {
+  return new Captures({
+    log,
+    start: (options) => source.startCapture(options),
+    surroundings: {
+      peerAt: (vniIdx, peerIdx) => source.peerAt(vniIdx, peerIdx),
+      local: (peer, family) => local.find((address) => address.family === family)?.text ?? localOf(peer),
+      port,
+      ttl,
+    },
+  });
 }
 
 export class Captures {

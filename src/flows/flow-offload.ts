@@ -31,6 +31,7 @@ import { environment, ip } from '../host/ip-command.js';
 import { allLinks, findLink, getLink, type Link } from '../host/link.js';
 import { Rollback } from '../host/rollback.js';
 import { attached, leadByRoute, NotPermittedError, quiet } from '../host/route-redirect.js';
+import type { TunnelPath } from '../superframes/superframes.js';
 
 const run = promisify(execFile);
 
@@ -51,14 +52,6 @@ export interface FlowSpec {
   /** UDP port of VXLAN. */
   readonly port: number;
   readonly sourcePorts: { readonly min: number; readonly max: number };
-}
-
-/** Where flows leave and come in. */
-export interface FlowWay {
-  /** Our IPv4 address, 4 bytes. */
-  readonly local: Uint8Array;
-  /** Device of the underlay. */
-  readonly device: string;
 }
 
 /** A VNI and the TAP of its frames. */
@@ -92,7 +85,7 @@ export class FlowOffload {
   }
 
   /** Sets up devices and programs for one way. Nothing passes before `on`. @throws HostError, NotPermittedError */
-  static async open(shim: Shim, spec: FlowSpec, way: FlowWay): Promise<FlowOffload> {
+  static async open(shim: Shim, spec: FlowSpec, way: TunnelPath): Promise<FlowOffload> {
     const offload = new FlowOffload(shim, spec);
     await offload.#undo.guard(() => offload.#open(way));
     return offload;
@@ -111,7 +104,7 @@ export class FlowOffload {
   }
 
   /** From now on the kernel passes what it is told of. */
-  on(way: FlowWay): void {
+  on(way: TunnelPath): void {
     const words = new Int32Array(this.#value.buffer);
     this.#value.fill(0).set(way.local);
     words[1] = this.#vxlan;
@@ -147,7 +140,7 @@ export class FlowOffload {
     for (const [vni, { index }] of wanted) if (!this.#taps.has(vni)) this.#attach(vni, index);
   }
 
-  async #open(way: FlowWay): Promise<void> {
+  async #open(way: TunnelPath): Promise<void> {
     this.#own(this.#shim.flowOpen(this.#fds), 'no programs for flows can be loaded', 'CAP_BPF');
     for (const fd of this.#fds) this.#undo.push(() => void this.#shim.close(fd));
     const namespace = this.#own(
@@ -176,7 +169,13 @@ export class FlowOffload {
   }
 
   /** In the private namespace, from where both devices are handed over. `out` takes what is for the underlay's device. */
-  async #make(namespace: number, flow: string, lead: string, { local }: FlowWay, mac: string): Promise<void> {
+  async #make(
+    namespace: number,
+    flow: string,
+    lead: string,
+    { local }: TunnelPath,
+    mac: string,
+  ): Promise<void> {
     const { pid } = process;
     const { port, sourcePorts } = this.#spec;
     const commands = [

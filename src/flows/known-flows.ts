@@ -5,12 +5,14 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Shim } from '../abi/binding.js';
+import type { Settings } from '../config/settings.js';
 import type { Handle } from '../controller/handle.js';
 import type { Offloads } from '../exchange/offloads.js';
 import { HostError } from '../host/host-error.js';
 import type { Logger } from '../log/log.js';
 import { LimitedLog } from '../log/log-limit.js';
-import { FlowOffload, type FlowSpec, type FlowWay } from './flow-offload.js';
+import type { TunnelFollower, TunnelPath } from '../superframes/superframes.js';
+import { FlowOffload, type FlowSpec } from './flow-offload.js';
 
 /** Slots of each of at most 16 workers: as many as the maps have. */
 const SLOTS = 256;
@@ -20,17 +22,27 @@ const ATTEMPTS = 3;
 const CLOSE_MS = 2000;
 const STILL_USED = 'a data-plane thread has not let go of the former maps yet';
 
-export interface KnownFlowsOptions extends FlowSpec {
+/** What flow offload needs of the VTEP. */
+export interface KnownFlowsDeps {
   readonly shim: Shim;
   readonly offloads: Offloads;
   readonly handle: Handle;
   readonly log: Logger;
+}
+
+export interface KnownFlowsOptions extends FlowSpec, KnownFlowsDeps {
   readonly workers: number;
   readonly ttl: number;
   readonly udpChecksum: boolean;
 }
 
-export class KnownFlows {
+/** @returns undefined without `--flow-offload` */
+export function openKnownFlows(settings: Settings, deps: KnownFlowsDeps): KnownFlows | undefined {
+  const { flowOffload, port, sourcePorts, workers, ttl, udpChecksum } = settings;
+  return flowOffload ? new KnownFlows({ ...deps, port, sourcePorts, workers, ttl, udpChecksum }) : undefined;
+}
+
+export class KnownFlows implements TunnelFollower {
   readonly #options: KnownFlowsOptions;
   readonly #open: typeof FlowOffload.open;
   readonly #log: LimitedLog;
@@ -53,7 +65,7 @@ export class KnownFlows {
   }
 
   /** Superframes leave whole by this way: so may flows. Called again when TAPs or the network have changed. */
-  async follow(way: FlowWay): Promise<void> {
+  async follow(way: TunnelPath): Promise<void> {
     const { handle, offloads } = this.#options;
     const key = `${way.device} ${way.local.join('.')}`;
     if (key !== this.#key) this.#failures = 0;
@@ -127,7 +139,7 @@ export class KnownFlows {
     await Promise.race([done, limit]);
   }
 
-  async #openFor(way: FlowWay, key: string): Promise<FlowOffload> {
+  async #openFor(way: TunnelPath, key: string): Promise<FlowOffload> {
     if (this.#offload && this.#key === key) return this.#offload;
     this.#off();
     await this.#takeBack();

@@ -13,6 +13,8 @@
  */
 import type { Shim } from '../abi/binding.js';
 import { ERRNO, errnoName } from '../abi/errno.js';
+import { SOURCE_SOCKETS } from '../abi/limits.js';
+import type { Settings } from '../config/settings.js';
 import { Rollback } from '../host/rollback.js';
 import { leadByRoute, NotPermittedError } from '../host/route-redirect.js';
 import type { Route } from '../paths/underlay.js';
@@ -57,6 +59,20 @@ export interface TunnelWay {
   df: boolean;
   udpChecksum: boolean;
   ports: number[];
+}
+
+/**
+ * The outer TAP for these settings. Close it after the workers have ended, which write to it.
+ *
+ * @param poolFds sockets of the source-port pools, by `UdpFds.send`
+ */
+export function makeTunnel(shim: Shim, settings: Settings, poolFds: readonly number[]): TunnelOffload {
+  const { port, udpChecksum, underlayDev, ttl } = settings;
+  const local = settings.local.find(({ family }) => family === 4)?.bytes.subarray(0, 4);
+  const df = settings.df !== 'unset';
+  const pool = df ? 0 : 2 * SOURCE_SOCKETS;
+  const sendFds = poolFds.slice(pool, pool + SOURCE_SOCKETS);
+  return new TunnelOffload(shim, { port, local, device: underlayDev, ttl, df, udpChecksum, sendFds });
 }
 
 export class TunnelOffload {

@@ -13,18 +13,24 @@
 import { ERRNO } from '../abi/errno.js';
 import type { OffloadName, Offloads } from '../exchange/offloads.js';
 import type { PeerTable } from './fdb/peer-table.js';
-import type { Flows } from './flows/flows.js';
 import { MERGE_TCP, MERGE_UDP, type TapPort } from './port/tap.js';
 import type { UdpPort } from './port/udp.js';
-import type { Tunnel } from './superframes/tunnel.js';
 
-/** What tells of refusals and is to obey them. */
+/** An option's part of the thread, which uses one offload. */
+export interface OffloadUser {
+  readonly offload: OffloadName;
+  /** Uses the offload from now on, or no longer. */
+  use(on: boolean): void;
+  /** @returns negative errno of a refusal that was not reported yet; 0: there is none */
+  takeError(): number;
+}
+
+/** Ports that report refusals and use the offloads. */
 export interface Refusable {
   readonly taps: Pick<TapPort, 'refused' | 'merge'>;
   readonly udp: Pick<UdpPort, 'refusedTrain' | 'trains'>;
   readonly peers: Pick<PeerTable, 'isUsed' | 'isLearned'>;
-  readonly flows: Pick<Flows, 'use'>;
-  readonly tunnel: Pick<Tunnel, 'takeError' | 'use'>;
+  readonly options: readonly OffloadUser[];
 }
 
 export class Downgrade {
@@ -32,8 +38,7 @@ export class Downgrade {
   readonly #taps: Refusable['taps'];
   readonly #udp: Refusable['udp'];
   readonly #peers: Refusable['peers'];
-  readonly #flows: Refusable['flows'];
-  readonly #tunnel: Refusable['tunnel'];
+  readonly #options: readonly OffloadUser[];
   /** Changes of the offloads that the ports know of. */
   #obeyed = -1;
   readonly #say: (name: OffloadName, error: number) => void;
@@ -41,15 +46,14 @@ export class Downgrade {
   /** @param say told of each refusal once, on one of the threads that share `offloads`; `error` is a negative errno */
   constructor(
     offloads: Offloads,
-    { taps, udp, peers, flows, tunnel }: Refusable,
+    { taps, udp, peers, options }: Refusable,
     say: (name: OffloadName, error: number) => void,
   ) {
     this.#offloads = offloads;
     this.#taps = taps;
     this.#udp = udp;
     this.#peers = peers;
-    this.#flows = flows;
-    this.#tunnel = tunnel;
+    this.#options = options;
     this.#say = say;
   }
 
@@ -57,8 +61,7 @@ export class Downgrade {
   step(): void {
     const { refused } = this.#taps;
     if (this.#udp.refusedTrain[0] !== 0) this.#hearOfTrain(this.#udp.refusedTrain);
-    const tunnelError = this.#tunnel.takeError();
-    if (tunnelError !== 0) this.#refuse('UDP_TUNNEL_GSO', tunnelError);
+    for (let i = 0; i < this.#options.length; i++) this.#takeError(this.#options[i]);
     if ((refused & MERGE_TCP) !== 0) this.#refuse('GSO_TCP', -ERRNO.EINVAL);
     if ((refused & MERGE_UDP) !== 0) this.#refuse('GSO_UDP_L4', -ERRNO.EINVAL);
     if (this.#offloads.changes !== this.#obeyed) this.#obey();
@@ -68,8 +71,7 @@ export class Downgrade {
     const offloads = this.#offloads;
     this.#obeyed = offloads.changes;
     this.#udp.trains = offloads.inUse('UDP_SEGMENT');
-    this.#tunnel.use(offloads.inUse('UDP_TUNNEL_GSO'));
-    this.#flows.use(offloads.inUse('TCX_FLOWS'));
+    for (const option of this.#options) option.use(offloads.inUse(option.offload));
     this.#taps.merge =
       (offloads.inUse('GSO_TCP') ? MERGE_TCP : 0) | (offloads.inUse('GSO_UDP_L4') ? MERGE_UDP : 0);
   }
@@ -79,6 +81,11 @@ export class Downgrade {
     told[0] = 0;
     const isConfigured = this.#peers.isUsed(peerIdx) && !this.#peers.isLearned(peerIdx);
     if (isConfigured) this.#refuse('UDP_SEGMENT', error);
+  }
+
+  #takeError(option: OffloadUser): void {
+    const error = option.takeError();
+    if (error !== 0) this.#refuse(option.offload, error);
   }
 
   #refuse(name: OffloadName, error: number): void {

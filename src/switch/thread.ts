@@ -14,31 +14,29 @@ import { loadShim, type Shim } from '../abi/binding.js';
 import { ERRNO, errnoName } from '../abi/errno.js';
 import { LEARNED_ROWS, MAX_PEERS, MAX_VNIS } from '../abi/limits.js';
 import { PathErrors } from '../abi/path-errors.js';
-import { CaptureRing } from '../exchange/capture-ring.js';
 import { Counters, G_BUSY_RATIO, G_DROPS_DECAP } from '../exchange/counters.js';
 import { DROP } from '../exchange/drop-reason.js';
 import { type OffloadName, Offloads, refusalText } from '../exchange/offloads.js';
 import {
   type Answer,
-  type CaptureChange,
   isForwarding,
   type Report,
   type Request,
   type WorkerInit,
 } from '../exchange/protocol.js';
 import { Applier, Refusal } from './apply.js';
-import { Capture, CapturedOverlay, CapturedUnderlay } from './capture/capture.js';
+import { Capture } from './capture/capture.js';
 import { DgramPort } from './dgram/dgram.js';
 import { runFromEventLoop } from './dgram/event-loop.js';
-import { Downgrade } from './downgrade.js';
+import { Downgrade, type OffloadUser } from './downgrade.js';
 import { EPOCH_MS, makeClock, NOW_MS, secondOf, tickOf } from './fdb/clock.js';
 import type { PeerTable } from './fdb/peer-table.js';
 import { noteRingsOf } from './fdb/replication.js';
 import { Tables } from './fdb/tables.js';
 import { FdbEvents } from './fdb-events.js';
-import { FlowMaps } from './flows/flow-maps.js';
 import { Flows } from './flows/flows.js';
 import { Loop } from './forward/loop.js';
+import type { StationObserver } from './forward/observer.js';
 import { Polling } from './polling.js';
 import type { OverlayPort, UnderlayPort } from './port/port.js';
 import { TapPort } from './port/tap.js';
@@ -76,13 +74,11 @@ export class DataPlaneThread {
   readonly #counters: Counters;
   readonly #tables: Tables;
   readonly #loop: Loop;
-  readonly #flows: Flows;
+  readonly #observer: StationObserver;
   readonly #applier: Applier;
   readonly #fdbEvents: FdbEvents;
   readonly #capture: Capture;
   readonly #underlay: UnderlayPort;
-  /** Outer TAP that superframes leave by. */
-  readonly #tunnel = new Tunnel();
   readonly #clock = makeClock();
   readonly #polling = new Polling();
   readonly #pathErrors = new PathErrors();
@@ -118,38 +114,37 @@ export class DataPlaneThread {
       notes: notes && noteRingsOf(init.index, notes.workers, notes.rings, notes.epoch),
     });
     this.#tables = tables;
-    this.#underlay = ports?.underlay ?? this.#openUnderlay(tables.peers.bytes);
+    const tunnel = new Tunnel();
+    this.#underlay = ports?.underlay ?? this.#openUnderlay(tables.peers.bytes, tunnel.bytes);
     this.#countMissedOverflow();
     this.#fdbEvents = new FdbEvents(tables.fdb, init.index === 0);
     this.#capture = new Capture(tables, this.#clock);
-    const overlay = new CapturedOverlay(ports?.overlay ?? this.#taps, this.#capture);
-    this.#flows = new Flows(tables, { ...init.outer, port: init.port });
-    tables.fdb.copies = this.#flows;
-    this.#loop = new Loop(tables, overlay, new CapturedUnderlay(this.#underlay, this.#capture), {
+    const overlay = this.#capture.overlayPort(ports?.overlay ?? this.#taps);
+    const underlay = this.#capture.underlayPort(this.#underlay);
+    const flows = new Flows(tables, { ...init.outer, port: init.port });
+    this.#observer = flows;
+    this.#loop = new Loop(tables, overlay, underlay, {
       ...init.outer,
-      observer: this.#flows,
+      observer: flows,
       strictHeader: init.strictHeader,
       port: init.port,
       probeReplied: (peerIdx, high, low, len) =>
         this.#report({ kind: 'probe-reply', peerIdx, nonce: { high, low }, len }),
     });
-    this.#downgrade = this.#openDowngrade(tables.peers);
+    this.#downgrade = this.#openDowngrade(tables.peers, [tunnel, flows]);
     this.#applier = new Applier(tables, {
       lowerPath: (row, mtu, nowS) => this.#loop.lowerPath(row, 0, mtu, nowS),
       attachTap: (vniIdx, fd) => this.#attachTap(vniIdx, fd),
       detachVni: (vniIdx) => this.#detachVni(vniIdx),
       setTunnel: (way) => {
-        this.#tunnel.set(way);
+        tunnel.set(way);
       },
-      setFlows: (flows) => {
-        if (flows === undefined) this.#flows.set(undefined, 0, 0, false);
-        else {
-          const { slots, shared } = flows;
-          this.#flows.set(new FlowMaps(this.#shim, flows), init.index * slots, slots, shared);
-        }
-      },
+      setFlows: (maps) => flows.open(maps, this.#shim, init.index),
       setEvents: (on) => this.#fdbEvents.turn(on),
-      setCapture: (capture) => this.#setCapture(capture),
+      setCapture: (capture) => {
+        this.#observer.pause(capture !== undefined);
+        this.#capture.set(capture, this.#shim, init.underlay.sendFds);
+      },
     });
     this.#wait.addWake(init.wakeFd);
   }
@@ -189,7 +184,8 @@ export class DataPlaneThread {
     if (missed > 0) cells[G_DROPS_DECAP + reason] += missed;
   }
 
-  #openUnderlay(peers: Uint8Array): UnderlayPort {
+  /** @param tunnel row of the outer TAP, `struct tunnel` */
+  #openUnderlay(peers: Uint8Array, tunnel: Uint8Array): UnderlayPort {
     const { engine, underlay } = this.#init;
     const { ipv4, ipv6 } = underlay.receiveFds;
     const fds = { ipv4, ipv6, send: Int32Array.from(underlay.sendFds) };
@@ -197,12 +193,12 @@ export class DataPlaneThread {
     for (const fd of [...ipv4, ...ipv6]) this.#wait.addReceiver(fd);
     // Their errors concern all who send through them: one worker is woken, and every failed send looks by itself.
     if (this.#init.index === 0) for (const fd of underlay.sendFds) if (fd >= 0) this.#wait.addSender(fd);
-    return new UdpPort(this.#shim, fds, peers, this.#tunnel.bytes, () => performance.now());
+    return new UdpPort(this.#shim, fds, peers, tunnel, () => performance.now());
   }
 
-  #openDowngrade(peers: PeerTable): Downgrade | undefined {
+  #openDowngrade(peers: PeerTable, options: readonly OffloadUser[]): Downgrade | undefined {
     if (!(this.#underlay instanceof UdpPort)) return undefined;
-    const ports = { taps: this.#taps, udp: this.#underlay, peers, flows: this.#flows, tunnel: this.#tunnel };
+    const ports = { taps: this.#taps, udp: this.#underlay, peers, options };
     const say = (name: OffloadName, error: number) =>
       this.#log('warn', refusalText([name], errnoName(error)), { code: 'offload_refused' });
     const downgrade = new Downgrade(new Offloads(this.#init.offloads), ports, say);
@@ -224,17 +220,6 @@ export class DataPlaneThread {
     this.#loop.vniGone(vniIdx);
     this.#underlay.vniGone(vniIdx);
     this.#capture.vniGone(vniIdx);
-  }
-
-  #setCapture(change: CaptureChange | undefined): void {
-    this.#flows.pause(change !== undefined);
-    if (change === undefined) {
-      this.#capture.stop();
-      return;
-    }
-    const { sendFds } = this.#init.underlay;
-    const sourcePorts = sendFds.map((fd) => (fd < 0 ? 0 : this.#shim.udpPort(fd)));
-    this.#capture.start({ ...change, ring: new CaptureRing(change.ring), sourcePorts });
   }
 
   /**
@@ -316,7 +301,7 @@ export class DataPlaneThread {
   }
 
   #takeOne({ id, change }: Request, tick: number): void {
-    if (isForwarding(change)) this.#flows.withdrawAll();
+    if (isForwarding(change)) this.#observer.withdrawAll();
     try {
       const answer = this.#applier.apply(change, tick);
       this.#underlay.peersChanged();

@@ -1,6 +1,6 @@
 /**
- * What a VTEP needs below its VNIs, made from settings: the sockets of the underlay, the descriptors of its workers, the
- * outer TAP for superframes that leave whole. Whoever asks for it takes it back.
+ * What a VTEP needs below its VNIs, made from settings: the sockets of the underlay and the
+ * descriptors of its workers. The caller closes them.
  */
 
 import type { Shim } from '../abi/binding.js';
@@ -9,7 +9,6 @@ import type { WorkerDescriptors } from '../controller/handle.js';
 import type { NewPeer } from '../exchange/data-plane.js';
 import type { Rollback } from '../host/rollback.js';
 import { openUnderlaySockets, type UnderlaySockets } from '../host/underlay-sockets.js';
-import { TunnelOffload } from '../superframes/tunnel-offload.js';
 
 export function engineOf({ io }: Settings): 'batch' | 'dgram' {
   return io === 'dgram' ? 'dgram' : 'batch';
@@ -55,17 +54,6 @@ export function deafPorts(
     return flowOffload ? (port) => port >= sourcePorts.min && port <= sourcePorts.max : undefined;
   const pool = new Set(sendFds.filter((fd) => fd >= 0).map((fd) => shim.udpPort(fd)));
   return (port) => pool.has(port);
-}
-
-/** The workers write to its device: it is to be closed after they have ended. */
-export function makeTunnel(shim: Shim, settings: Settings, sockets: UnderlaySockets): TunnelOffload {
-  const { port, udpChecksum, underlayDev, ttl } = settings;
-  const local = settings.local.find(({ family }) => family === 4)?.bytes.subarray(0, 4);
-  const df = settings.df !== 'unset';
-  const { SOURCE_SOCKETS } = shim.layout;
-  const pool = df ? 0 : 2 * SOURCE_SOCKETS;
-  const sendFds = sockets.sendFds.slice(pool, pool + SOURCE_SOCKETS);
-  return new TunnelOffload(shim, { port, local, device: underlayDev, ttl, df, udpChecksum, sendFds });
 }
 
 /** What each worker has for itself. @param undo takes how each is closed @throws Error */

@@ -10,7 +10,7 @@
 import { randomInt } from 'node:crypto';
 import { loadShim, type Shim } from '../abi/binding.js';
 import { checkLayout } from '../abi/layout.js';
-import { type Capture, type CaptureOptions, Captures } from '../capture/captures.js';
+import { type Capture, type CaptureOptions, type Captures, makeCaptures } from '../capture/captures.js';
 import { readOptions } from '../config/file.js';
 import { mergeSettings } from '../config/merge.js';
 import type { VtepOptions } from '../config/options.js';
@@ -23,7 +23,7 @@ import type { DataPlane, FdbFilter, PeerState } from '../exchange/data-plane.js'
 import { Events } from '../exchange/events.js';
 import { Offloads } from '../exchange/offloads.js';
 import type { MacParts } from '../exchange/protocol.js';
-import { KnownFlows } from '../flows/known-flows.js';
+import { type KnownFlows, openKnownFlows } from '../flows/known-flows.js';
 import { OverlayDevices } from '../host/overlay-devices.js';
 import { Rollback } from '../host/rollback.js';
 import type { UnderlaySockets } from '../host/underlay-sockets.js';
@@ -34,13 +34,14 @@ import { PathCare, type PeerVerdict } from '../paths/path-care.js';
 import { Paths } from '../paths/paths.js';
 import type { Progress } from '../paths/search.js';
 import { Superframes } from '../superframes/superframes.js';
-import type { TunnelOffload } from '../superframes/tunnel-offload.js';
+import { makeTunnel, type TunnelOffload } from '../superframes/tunnel-offload.js';
 import { LiveConfiguration, type ReloadReport, type StateStore } from './configuration.js';
 import { noteDevices, noteSockets, refusals } from './granted.js';
+import { Network } from './network.js';
 import { type OpenVni, Overlay } from './overlay.js';
 import { Receiving } from './receiving.js';
 import { TapQueues } from './tap-queues.js';
-import { deafPorts, engineOf, makeTunnel, openSockets, workerDescriptors } from './underlay.js';
+import { deafPorts, engineOf, openSockets, workerDescriptors } from './underlay.js';
 import { type Warning, Warnings } from './warnings.js';
 
 export type { Warning } from './warnings.js';
@@ -95,7 +96,7 @@ export class Vtep {
   #overlay!: Overlay;
   #handle!: Handle;
   #reads!: DataPlane;
-  #superframes: Superframes | undefined;
+  #network: Network | undefined;
   #flows: KnownFlows | undefined;
   #receiving: Receiving | undefined;
   #tapQueues!: TapQueues;
@@ -282,15 +283,16 @@ export class Vtep {
       noteSockets(this.#offloads, sockets, this.#settings.udpChecksum);
       for (const { code, detail } of refusals(this.#offloads)) this.#log.warn({ code }, detail);
     }
-    const tunnel = makeTunnel(shim, this.#settings, sockets);
+    const tunnel = makeTunnel(shim, this.#settings, sockets.sendFds);
     this.#undo.push(() => tunnel.close());
     this.#handle = await this.#startWorkers(sockets);
     this.#reads = readsOf(this.#handle);
     this.#overlay.attach(this.#handle);
-    this.#captures = this.#makeCaptures(this.#handle);
+    const localOf = (peer: string) => this.#paths.route(peer)?.local;
+    this.#captures = makeCaptures(this.#settings, this.#handle, localOf, this.#log);
     this.#undo.push(() => this.#captures.stop());
     for (const vni of opened) await this.#overlay.configure(vni);
-    if (this.#engine === 'batch') await this.#watchNetwork(tunnel);
+    if (this.#engine === 'batch') await this.#followNetwork(tunnel);
     this.#handle.configured();
     this.#undo.push(() => this.#care.stop());
     this.#care.start(this.#handle, deafPorts(shim, this.#settings, sockets));
@@ -348,7 +350,7 @@ export class Vtep {
       log: (level, message, fields) => this.#log[level](fields, message),
       vniLeft: (vni) => this.#flows?.forget(vni),
       peersChanged: () => {
-        this.#superframes?.due();
+        this.#network?.due();
         this.#receiving?.due();
         this.#care.changed();
       },
@@ -379,21 +381,6 @@ export class Vtep {
     });
   }
 
-  #makeCaptures(handle: Handle): Captures {
-    const { local, port, ttl } = this.#settings;
-    return new Captures({
-      log: this.#log,
-      start: (options) => handle.startCapture(options),
-      surroundings: {
-        peerAt: (vniIdx, peerIdx) => handle.peerAt(vniIdx, peerIdx),
-        local: (peer, family) =>
-          local.find((address) => address.family === family)?.text ?? this.#paths.route(peer)?.local,
-        port,
-        ttl,
-      },
-    });
-  }
-
   /** Peers are spread over the receiving sockets, and stay so. */
   #receive(sockets: UnderlaySockets): Receiving {
     const receiving = new Receiving({
@@ -409,40 +396,22 @@ export class Vtep {
     return receiving;
   }
 
-  /** Superframes leave whole while the network allows it; frames are judged by the routes that there are. */
-  async #watchNetwork(tunnel: TunnelOffload): Promise<void> {
-    this.#flows = this.#knownFlows();
-    const superframes = new Superframes({
-      shim: this.#shim,
-      paths: this.#paths,
-      offloads: this.#offloads,
-      tunnel,
-      handle: this.#handle,
-      flows: this.#flows,
-      log: this.#log,
+  /** Routes, and the options that depend on them, follow the network's changes. */
+  async #followNetwork(tunnel: TunnelOffload): Promise<void> {
+    const paths = this.#paths;
+    const parts = { shim: this.#shim, offloads: this.#offloads, handle: this.#handle, log: this.#log };
+    this.#flows = openKnownFlows(this.#settings, parts);
+    const notPermitted = (detail: string) => this.#warnings.warn('offload_not_permitted', detail);
+    const superframes = new Superframes({ ...parts, paths, tunnel, follower: this.#flows, notPermitted });
+    const network = new Network({
+      ...parts,
+      paths,
+      followers: [superframes],
       routesChanged: () => this.#care.changed(),
-      notPermitted: (detail) => this.#warnings.warn('offload_not_permitted', detail),
     });
-    this.#undo.push(() => superframes.stop());
-    await superframes.start();
-    this.#superframes = superframes;
-  }
-
-  #knownFlows(): KnownFlows | undefined {
-    const { flowOffload, port, sourcePorts, workers, ttl, udpChecksum } = this.#settings;
-    if (!flowOffload) return undefined;
-    const log = this.#log;
-    return new KnownFlows({
-      shim: this.#shim,
-      offloads: this.#offloads,
-      handle: this.#handle,
-      log,
-      port,
-      sourcePorts,
-      workers,
-      ttl,
-      udpChecksum,
-    });
+    this.#undo.push(() => network.stop());
+    await network.start();
+    this.#network = network;
   }
 }
 

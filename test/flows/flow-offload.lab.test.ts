@@ -11,9 +11,10 @@ import t, { type Test } from 'tap';
 import { loadShim, type Shim } from '../../src/abi/binding.js';
 import { ERRNO } from '../../src/abi/errno.js';
 import { FLOW_CONFIG, FLOW_KEY_LEN, FLOW_VALUE_LEN, FLOW_VNIS } from '../../src/abi/flow-layout.js';
-import { FlowOffload, type FlowSpec, type FlowWay } from '../../src/flows/flow-offload.js';
+import { FlowOffload, type FlowSpec } from '../../src/flows/flow-offload.js';
 import { ip } from '../../src/host/ip-command.js';
 import { getLink } from '../../src/host/link.js';
+import type { TunnelPath } from '../../src/superframes/superframes.js';
 import { run as command, start } from '../support/command.js';
 import { Capture } from '../support/pcap.js';
 import { compileTool } from '../support/plain-user.js';
@@ -21,7 +22,7 @@ import { eventually } from '../support/wait.js';
 
 const shim = loadShim();
 const SPEC: FlowSpec = { port: 4789, sourcePorts: { min: 49_152, max: 65_535 } };
-const WAY: FlowWay = { device: 'eth0', local: Uint8Array.of(192, 0, 2, 1) };
+const WAY: TunnelPath = { device: 'eth0', local: Uint8Array.of(192, 0, 2, 1) };
 const [FLOW, LEAD] = ['vtflow4789', 'vtlead4789'];
 const TAP = 'vtep100';
 /** What is done in the private namespace, in so many commands. */

@@ -5,15 +5,16 @@ import type { Shim } from '../../src/abi/binding.js';
 import type { Handle } from '../../src/controller/handle.js';
 import { Offloads } from '../../src/exchange/offloads.js';
 import type { FlowsInit } from '../../src/exchange/protocol.js';
-import type { FlowOffload, FlowTap, FlowWay } from '../../src/flows/flow-offload.js';
+import type { FlowOffload, FlowTap } from '../../src/flows/flow-offload.js';
 import { KnownFlows } from '../../src/flows/known-flows.js';
 import { HostError } from '../../src/host/host-error.js';
+import type { TunnelPath } from '../../src/superframes/superframes.js';
 
 /** What `follow` waits for, in this order. */
 const STEPS = ['open', 'flows', 'follow'] as const;
 type Step = (typeof STEPS)[number] | 'close';
 
-const way = (device: string, lastByte = 1): FlowWay => ({
+const way = (device: string, lastByte = 1): TunnelPath => ({
   device,
   local: Uint8Array.of(192, 0, 2, lastByte),
 });
@@ -40,7 +41,7 @@ function make(fails = new Set<Step>()) {
   class Offload {
     readonly maps = { rows: 7, counts: 8 };
     #isOn = false;
-    on({ device }: FlowWay) {
+    on({ device }: TunnelPath) {
       if (!this.#isOn) told.push(`on ${device}`);
       this.#isOn = true;
     }
@@ -136,7 +137,7 @@ t.test('what stood and fails is ended before it is taken back', async (t) => {
 
 t.test('one way is tried so often, another anew', async (t) => {
   const { flows, opened, told } = make(new Set(['open']));
-  const tried = async (by: FlowWay) => {
+  const tried = async (by: TunnelPath) => {
     told.length = 0;
     for (let attempt = 0; attempt < ATTEMPTS + 2; attempt++) await flows.follow(by);
     return opened();

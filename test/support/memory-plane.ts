@@ -16,7 +16,7 @@ import {
   type VniPolicy,
 } from '../../src/exchange/protocol.js';
 import { Applier } from '../../src/switch/apply.js';
-import { Capture, CapturedOverlay, CapturedUnderlay } from '../../src/switch/capture/capture.js';
+import { Capture } from '../../src/switch/capture/capture.js';
 import { type Clock, EPOCH_MS, makeClock, NOW_MS } from '../../src/switch/fdb/clock.js';
 import type { NoteRings } from '../../src/switch/fdb/replication.js';
 import { Tables } from '../../src/switch/fdb/tables.js';
@@ -107,11 +107,10 @@ export class MemoryPlane {
     });
     this.fdbEvents = new FdbEvents(this.tables.fdb, options.isFirst ?? true);
     this.capture = new Capture(this.tables, this.#clock);
-    const overlay = new CapturedOverlay(this.overlay, this.capture);
+    const overlay = this.capture.overlayPort(this.overlay);
     const outer = { df: options.df ?? 'set', tos: options.tos ?? 'inherit', port: 4789 } as const;
     this.flows = new Flows(this.tables, outer);
-    this.tables.fdb.copies = this.flows;
-    this.loop = new Loop(this.tables, overlay, new CapturedUnderlay(this.underlay, this.capture), {
+    this.loop = new Loop(this.tables, overlay, this.capture.underlayPort(this.underlay), {
       strictHeader: options.strictHeader ?? false,
       ...outer,
       observer: this.flows,

@@ -26,11 +26,16 @@ function worker(offloads: Offloads) {
     isUsed: (peerIdx: number) => peerIdx !== EMPTY_ROW,
     isLearned: (peerIdx: number) => peerIdx === LEARNED_ROW,
   };
-  const flows = { on: false, use: (on: boolean) => void (flows.on = on) };
+  const flows = {
+    offload: 'TCX_FLOWS' as const,
+    on: false,
+    use: (on: boolean) => void (flows.on = on),
+    takeError: () => 0,
+  };
   const said: [OffloadName, number][] = [];
   const downgrade = new Downgrade(
     new Offloads(offloads.buffer),
-    { taps, udp, peers, flows, tunnel },
+    { taps, udp, peers, options: [tunnel, flows] },
     (...what) => said.push(what),
   );
   return { taps, udp, flows, tunnel, said, downgrade };
@@ -111,7 +116,7 @@ t.test('a train that the kernel really refuses, for it has no UDP checksum', asy
   const said: OffloadName[] = [];
   const downgrade = new Downgrade(
     granted('UDP_SEGMENT'),
-    { taps, udp: port, peers, flows: { use: () => {} }, tunnel: new Tunnel() },
+    { taps, udp: port, peers, options: [new Tunnel()] },
     (name) => said.push(name),
   );
   for (const trains of [true, false]) {

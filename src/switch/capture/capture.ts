@@ -11,6 +11,7 @@
  */
 
 import { type Batch, DF_SET } from '../../abi/batch.js';
+import type { Shim } from '../../abi/binding.js';
 import { SOURCE_SOCKETS } from '../../abi/limits.js';
 import type { PathErrors } from '../../abi/path-errors.js';
 import { AF_INET6 } from '../../abi/peer-row.js';
@@ -18,8 +19,9 @@ import {
   CAPTURED_DECAP,
   CAPTURED_UNDERLAY,
   type CaptureNote,
-  type CaptureRing,
+  CaptureRing,
 } from '../../exchange/capture-ring.js';
+import type { CaptureChange } from '../../exchange/protocol.js';
 import { hasVni, VXLAN_LEN, vni } from '../../wire/vxlan.js';
 import { type Clock, EPOCH_MS } from '../fdb/clock.js';
 import type { Tables } from '../fdb/tables.js';
@@ -57,6 +59,31 @@ export class Capture {
   constructor(tables: Tables, clock: Clock) {
     this.#tables = tables;
     this.#clock = clock;
+  }
+
+  /** The port with the capture in front of it. */
+  overlayPort(port: OverlayPort): OverlayPort {
+    return new CapturedOverlay(port, this);
+  }
+
+  /** The port with the capture in front of it. */
+  underlayPort(port: UnderlayPort): UnderlayPort {
+    return new CapturedUnderlay(port, this);
+  }
+
+  /**
+   * Starts a capture, or stops it.
+   *
+   * @param change undefined: stop
+   * @param sendFds sockets of the source-port pools, by `UdpFds.send`
+   */
+  set(change: CaptureChange | undefined, shim: Shim, sendFds: readonly number[]): void {
+    if (change === undefined) {
+      this.stop();
+      return;
+    }
+    const sourcePorts = sendFds.map((fd) => (fd < 0 ? 0 : shim.udpPort(fd)));
+    this.start({ ...change, ring: new CaptureRing(change.ring), sourcePorts });
   }
 
   start(spec: CaptureSpec): void {
@@ -143,7 +170,7 @@ export class Capture {
   }
 }
 
-export class CapturedOverlay implements OverlayPort {
+class CapturedOverlay implements OverlayPort {
   readonly arena: Uint8Array;
   readonly #port: OverlayPort;
   readonly #capture: Capture;
@@ -171,7 +198,7 @@ export class CapturedOverlay implements OverlayPort {
   }
 }
 
-export class CapturedUnderlay implements UnderlayPort {
+class CapturedUnderlay implements UnderlayPort {
   readonly arena: Uint8Array;
   readonly sources: Uint8Array;
   readonly #port: UnderlayPort;

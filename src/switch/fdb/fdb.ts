@@ -67,9 +67,9 @@ export interface FdbWatch {
   missed(vniIdx: number, high: number, low: number): void;
 }
 
-/** Who acts on entries by copies of them. */
-export interface FdbCopies {
-  /** The entry is gone, or another. */
+/** Observer of entries, for options that cache decisions about stations. */
+export interface EntryObserver {
+  /** Ends the decision on a station, whose entry is about to change or go. */
   withdraw(vniIdx: number, high: number, low: number): void;
 }
 
@@ -82,8 +82,8 @@ export class Fdb implements NoteReader {
   readonly counters: Counters;
   /** Told of entries that are learned, move and age out; undefined: nobody wants to know. */
   changeWatch: FdbWatch | undefined = undefined;
-  /** Told of each entry that goes or changes, before anybody acts on it. */
-  copies: FdbCopies | undefined = undefined;
+  /** Called before an entry changes or goes. */
+  entryObserver: EntryObserver | undefined = undefined;
   /** Told by the encapsulation of what it did not find. */
   missWatch: FdbWatch | undefined = undefined;
   readonly #cells: Float64Array;
@@ -212,7 +212,7 @@ export class Fdb implements NoteReader {
     const vniBase = this.counters.vniBase(this.table.tag(position));
     const isStatic = this.isStatic(position);
     const peerIdx = this.peerAt(position);
-    this.#withdrawCopies(position);
+    this.#withdraw(position);
     this.table.remove(position);
     this.#cells[vniBase + (isStatic ? V_FDB_STATIC : V_FDB_DYNAMIC)]--;
     if (!isStatic) this.#release(peerIdx);
@@ -384,7 +384,7 @@ export class Fdb implements NoteReader {
     const { table } = this;
     const before = this.peerAt(position);
     const vniIdx = table.tag(position);
-    this.#withdrawCopies(position);
+    this.#withdraw(position);
     this.#restamp(position, peerIdx, tick, moves);
     this.#cells[this.counters.vniBase(vniIdx) + V_MOVED]++;
     this.changeWatch?.moved(vniIdx, table.macHigh(position), table.macLow(position), peerIdx, before);
@@ -392,10 +392,10 @@ export class Fdb implements NoteReader {
     this.#release(before);
   }
 
-  #withdrawCopies(position: number): void {
-    if (this.copies === undefined) return;
+  #withdraw(position: number): void {
+    if (this.entryObserver === undefined) return;
     const { table } = this;
-    this.copies.withdraw(table.tag(position), table.macHigh(position), table.macLow(position));
+    this.entryObserver.withdraw(table.tag(position), table.macHigh(position), table.macLow(position));
   }
 
   #hold(peerIdx: number): void {

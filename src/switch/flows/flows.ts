@@ -14,6 +14,7 @@
  * data-plane thread. While it is off, the frame's way costs one branch.
  */
 
+import type { Shim } from '../../abi/binding.js';
 import {
   P_LAST_SEEN_MS,
   P_RX_BYTES,
@@ -25,10 +26,12 @@ import {
   V_TAP_TX_BYTES,
   V_TAP_TX_FRAMES,
 } from '../../exchange/counters.js';
+import type { FlowsInit } from '../../exchange/protocol.js';
 import { type Clock, NOW_MS } from '../fdb/clock.js';
 import type { Tables } from '../fdb/tables.js';
 import type { StationObserver } from '../forward/observer.js';
 import { type OuterOptions, tosOption } from '../frame/outer-header.js';
+import { FlowMaps } from './flow-maps.js';
 import {
   COUNT_CELLS,
   type FlowPort,
@@ -55,6 +58,7 @@ export interface FlowOptions extends OuterOptions {
 }
 
 export class Flows implements StationObserver {
+  readonly offload = 'TCX_FLOWS';
   /** Frames are to be told of. */
   active = false;
   readonly #tables: Tables;
@@ -90,7 +94,18 @@ export class Flows implements StationObserver {
     this.#df = options.df;
   }
 
-  /** The kernel's maps, undefined: there are none, and this worker's part of the slots. It passes nothing before `use`. */
+  /**
+   * Opens the kernel's maps; it passes nothing before `use`.
+   *
+   * @param init maps and slots; undefined: flow offload is off
+   * @param worker index of this thread, which determines its slots
+   */
+  open(init: FlowsInit | undefined, shim: Shim, worker: number): void {
+    if (init === undefined) this.set(undefined, 0, 0, false);
+    else this.set(new FlowMaps(shim, init), worker * init.slots, init.slots, init.shared);
+  }
+
+  /** The kernel's maps, undefined: there are none, and this worker's part of the slots. */
   set(maps: FlowPort | undefined, firstSlot: number, slots: number, shared: boolean): void {
     this.withdrawAll();
     maps?.clear();
@@ -112,6 +127,11 @@ export class Flows implements StationObserver {
   use(on: boolean): void {
     this.#granted = on;
     this.#settle();
+  }
+
+  /** The kernel refuses rows by having no room, which ends one decision, never the offload. */
+  takeError(): number {
+    return 0;
   }
 
   /** Every frame is to be seen here, as while a capture runs. */

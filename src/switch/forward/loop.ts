@@ -71,6 +71,7 @@ export class Loop {
     this.#overlay = overlay;
     this.#underlay = underlay;
     this.#observer = options.observer;
+    tables.fdb.entryObserver = options.observer;
     this.#encap = new Encap(tables, overlay, underlay, options);
     this.#decap = new Decap(tables, overlay, underlay, options);
     this.#ageing = new AgeingSweep(tables.fdb);

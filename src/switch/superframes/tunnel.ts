@@ -35,6 +35,7 @@ export interface TunnelWay {
 }
 
 export class Tunnel {
+  readonly offload = 'UDP_TUNNEL_GSO';
   /** The row, as the shim takes it. */
   readonly bytes: Uint8Array;
   readonly #words = makeTunnelRow();

@@ -1,0 +1,86 @@
+/**
+ * Follows changes of the host's network: reads the routes to the peers again, lets the options
+ * that depend on them look again, and reports that routes may have changed.
+ */
+import type { Shim } from '../abi/binding.js';
+import type { DataPlane } from '../exchange/data-plane.js';
+import { NetworkWatch } from '../host/network-watch.js';
+import type { Paths } from '../paths/paths.js';
+
+/** An option that depends on routes and IPsec policies. */
+export interface NetworkFollower {
+  /** Looks at the routes again. */
+  look(): Promise<void>;
+  /** An IPsec policy may have been added: acts on it at once. */
+  policiesChanged(): void;
+  /** Stops, as the network cannot be followed. Never rejects. @param why reason, for log and status */
+  end(why: string): Promise<void>;
+  /** Removes what was set up. */
+  close(): Promise<void>;
+}
+
+export interface NetworkOptions {
+  readonly shim: Shim;
+  readonly paths: Paths;
+  readonly handle: Pick<DataPlane, 'vnis' | 'peers'>;
+  readonly followers: readonly NetworkFollower[];
+  /** Called after a look that followed a change of the network. */
+  readonly routesChanged: () => void;
+}
+
+export class Network {
+  readonly #options: NetworkOptions;
+  readonly #watch: NetworkWatch;
+  #watching = false;
+
+  constructor(options: NetworkOptions) {
+    const { shim, followers, routesChanged } = options;
+    this.#options = options;
+    this.#watch = new NetworkWatch(shim, {
+      look: async (changed) => {
+        await this.#look(changed).catch((error: Error) => this.#end(error));
+        if (changed) routesChanged();
+      },
+      policies: () => {
+        for (const follower of followers) follower.policiesChanged();
+      },
+    });
+  }
+
+  /** Watches from now on. Where the kernel reports no changes, the followers are ended. */
+  async start(): Promise<void> {
+    try {
+      await this.#watch.start();
+      this.#watching = true;
+    } catch (error) {
+      await this.#end(error as Error);
+    }
+  }
+
+  async stop(): Promise<void> {
+    await this.#watch.stop();
+    for (const follower of this.#options.followers) await follower.close();
+  }
+
+  /** Requests a look: peers were added or removed. */
+  due(): void {
+    if (this.#watching) this.#watch.due();
+  }
+
+  async #look(changed: boolean): Promise<void> {
+    const { paths, handle, followers } = this.#options;
+    if (changed) await paths.refreshAll(ipv4Addresses(handle));
+    for (const follower of followers) await follower.look();
+  }
+
+  async #end({ message }: Error): Promise<void> {
+    for (const follower of this.#options.followers) await follower.end(message);
+  }
+}
+
+function ipv4Addresses(handle: Pick<DataPlane, 'vnis' | 'peers'>): string[] {
+  const addresses = new Set<string>();
+  for (const { vni } of handle.vnis())
+    for (const { address } of handle.peers(vni)) if (address.family === 4) addresses.add(address.text);
+  return [...addresses];
+}
