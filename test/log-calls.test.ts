@@ -20,7 +20,7 @@ const MAY_LOG: Record<string, string> = {
   'api/routes/vnis.ts': 'a change by the API',
   'daemon/daemon.ts': 'start; a listener that cannot be opened yet, until it is',
   'log/log-limit.ts': 'names, routes and paths: some at once, then one a minute for each that is configured',
-  'paths/path-care.ts': 'start; somebody on this machine took a TAP away: once per cause',
+  'paths/path-manager.ts': 'start; somebody on this machine took a TAP away: once per cause',
   'vtep/vtep.ts': 'start; the worker, below',
   'vtep/configuration.ts': 'a reload',
   'names/named-peers.ts': 'the data plane refuses while it is being restarted: once per cause',

@@ -28,7 +28,7 @@ function encapCase(): Case {
     name: 'encap',
     ops: BATCH_CAP,
     run() {
-      encap.grant(VNI_IDX);
+      encap.refill(VNI_IDX);
       encap.forward(frames);
       return overlay.arena[0];
     },

@@ -21,10 +21,10 @@ export function floodCases(peers: number): Case {
     name: `to ${peers} peers`,
     ops: count * peers,
     run() {
-      encap.grant(VNI_IDX);
+      encap.refill(VNI_IDX);
       encap.forward(frames);
       while (encap.backlog.count > 0) {
-        encap.grant(VNI_IDX);
+        encap.refill(VNI_IDX);
         encap.resume(VNI_IDX);
       }
       return overlay.arena[0];

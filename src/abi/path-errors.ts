@@ -61,7 +61,7 @@ export class PathErrors {
   }
 
   /** Takes the rows of `other` in place of its own, and leaves none there. @returns rows */
-  takeFrom(other: PathErrors): number {
+  moveFrom(other: PathErrors): number {
     const { count } = other;
     if (count > 0) this.words.set(other.words);
     else this.clear();

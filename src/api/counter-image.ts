@@ -22,7 +22,7 @@ export interface CounterImage {
 /** Cells copied in one turn of the event loop: 1 MB. */
 const TURN_CELLS = 1 << 17;
 
-export async function takeImage(dataPlane: DataPlane, status: StatusInfo): Promise<CounterImage> {
+export async function readImage(dataPlane: DataPlane, status: StatusInfo): Promise<CounterImage> {
   const globals = dataPlane.globals();
   const vnis: VniImage[] = [];
   let copied = 0;

@@ -15,7 +15,7 @@ import type { Readable } from 'node:stream';
 import type { Registry } from 'prom-client';
 import * as C from '../exchange/counters.js';
 import type { VniState } from '../exchange/data-plane.js';
-import { type CounterImage, takeImage } from './counter-image.js';
+import { type CounterImage, readImage } from './counter-image.js';
 import { pathMtuOf } from './counters.js';
 import type { ControlDeps } from './deps.js';
 import { dropsOf, NO_VNI, OF_VNI } from './drops.js';
@@ -52,7 +52,7 @@ export function createMetrics(
   const turns = new Turns(placeMs === undefined ? SCRAPES : { ...SCRAPES, placeMs });
 
   async function* pieces(): AsyncGenerator<string> {
-    const image = await takeImage(deps.dataPlane, deps.status());
+    const image = await readImage(deps.dataPlane, deps.status());
     ofProcess ??= processMetrics();
     yield `${(await (await ofProcess).metrics()).trim()}\n`;
     yield* exposition(FAMILIES, image);

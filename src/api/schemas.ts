@@ -25,18 +25,18 @@ export function problemSchema(codes: readonly ProblemCode[]) {
 
 export const healthSchema = object({ status: text });
 
-const vni = said('the VNI, 0 to 16777215', '100');
-const mac = said('MAC address, such as 02:00:5e:10:00:01', '02:00:5e:10:00:01');
-const address = said('the peer: its address, or the name it was given by', '192.0.2.11');
+const vni = textParam('the VNI, 0 to 16777215', '100');
+const mac = textParam('MAC address, such as 02:00:5e:10:00:01', '02:00:5e:10:00:01');
+const address = textParam('the peer: its address, or the name it was given by', '192.0.2.11');
 
 export const vniParams = object({ vni });
 export const peerParams = object({ vni, address });
 export const macParams = object({ vni, mac });
 
-const limit = said('most items of the page, 1 to 1000; 1000 unless given', '100');
-const cursor = said('nextCursor of the page before');
-const fdbType = said('static, dynamic or all', 'dynamic');
-const fdbPeer = said(
+const limit = textParam('most items of the page, 1 to 1000; 1000 unless given', '100');
+const cursor = textParam('nextCursor of the page before');
+const fdbType = textParam('static, dynamic or all', 'dynamic');
+const fdbPeer = textParam(
   'entries behind this peer alone: its address, or all addresses of the name it was given by',
 );
 
@@ -46,29 +46,29 @@ export const flushQuery = strict({ type: fdbType, peer: fdbPeer }, ['type']);
 export const noQuery = strict({});
 
 export const eventsQuery = strict({
-  type: said('these types alone, separated by commas', 'peer,vni'),
-  vni: said('what happens in this VNI alone', '100'),
+  type: textParam('these types alone, separated by commas', 'peer,vni'),
+  vni: textParam('what happens in this VNI alone', '100'),
 });
 
 export const captureQuery = strict({
-  vni: said('packets of this VNI alone', '100'),
-  point: said(
+  vni: textParam('packets of this VNI alone', '100'),
+  point: textParam(
     'overlay: Ethernet frames of the TAP; underlay: VXLAN datagrams. overlay unless given',
     'overlay',
   ),
-  snaplen: said('most bytes of a packet, 1 to 262144; 262144 unless given', '128'),
-  limit: said('ends after this many packets', '1'),
+  snaplen: textParam('most bytes of a packet, 1 to 262144; 262144 unless given', '128'),
+  limit: textParam('ends after this many packets', '1'),
 });
 
 /** Headers of a call that changes what was looked at before. */
 export const ifMatch = {
   type: 'object',
-  properties: { 'if-match': said('ETag of what was seen; changed since then: 412 precondition_failed') },
+  properties: { 'if-match': textParam('ETag of what was seen; changed since then: 412 precondition_failed') },
 } as const;
 
 export const ifNoneMatch = {
   type: 'object',
-  properties: { 'if-none-match': said('ETag of what is known; not changed: 304') },
+  properties: { 'if-none-match': textParam('ETag of what is known; not changed: 304') },
 } as const;
 
 const HOST = { type: 'string', minLength: 1, maxLength: 253 } as const;
@@ -254,7 +254,7 @@ function strict<P extends Record<string, unknown>>(properties: P, required: read
 }
 
 /** Text of a path, a query or a header. */
-function said(description: string, example?: string) {
+function textParam(description: string, example?: string) {
   return { type: 'string', description, ...(example !== undefined && { examples: [example] }) } as const;
 }
 

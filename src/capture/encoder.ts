@@ -44,7 +44,7 @@ export class Encoder {
   }
 
   /** The records of what has come, some at a time; undefined: nothing. */
-  take(): Buffer | undefined {
+  nextRecords(): Buffer | undefined {
     let queue = this.#oldest();
     if (queue === undefined || this.full) return undefined;
     let used = 0;

@@ -56,7 +56,7 @@ export class CaptureStream extends Readable {
     if (this.destroyed) return;
     // Asked first: what came before the end is still read.
     const isOver = this.#ending || this.#listener.isOver();
-    const chunk = this.#encoder.take();
+    const chunk = this.#encoder.nextRecords();
     if (chunk !== undefined) this.push(chunk);
     else if (isOver || this.#encoder.full) this.push(null);
     else this.#timer = setTimeout(() => this.#look(), POLL_MS);

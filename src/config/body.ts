@@ -44,7 +44,7 @@ export function readPeerBody(body: Body, port: number): PeerSettings {
   const layer = new Layer();
   addPeer(layer, 'address', body);
   const [{ value }] = layer.peers;
-  return settle(value, port);
+  return withDefaults(value, port);
 }
 
 function addSetting(layer: Layer, key: Key, value: unknown): void {
@@ -65,7 +65,7 @@ function addPeer(layer: Layer, place: string, peer: unknown): void {
   layer.addPeerOptions(place, textOf(`${place}.address`, address), new Map(options));
 }
 
-function settle({ host, port, flood }: PeerText, standard: number): PeerSettings {
+function withDefaults({ host, port, flood }: PeerText, standard: number): PeerSettings {
   return { host, port: port ?? standard, flood: flood ?? true };
 }
 

@@ -37,7 +37,7 @@ export function difference(before: readonly VniSettings[], after: readonly VniSe
   };
   const removed = before.filter((vni) => !stays(vni));
   const coming = after.filter((vni) => !stays(vni));
-  const isReplacing = (vni: VniSettings) => removed.some((gone) => takesOver(vni, gone));
+  const isReplacing = (vni: VniSettings) => removed.some((gone) => inheritsTap(vni, gone));
   return {
     added: coming.filter((vni) => !isReplacing(vni)),
     removed,
@@ -65,7 +65,7 @@ export function daemonDifference(before: Settings, after: Settings): string[] {
   return COMMON_KEYS.filter((key) => !isSame(before[key as keyof Settings], after[key as keyof Settings]));
 }
 
-function takesOver(vni: VniSettings, gone: VniSettings): boolean {
+function inheritsTap(vni: VniSettings, gone: VniSettings): boolean {
   return (
     vni.vni === gone.vni ||
     vni.tap === gone.tap ||

@@ -69,12 +69,12 @@ export function withoutEntries(
 
 function put(state: State, vni: number, deviation: VniDeviation): State {
   const vnis = new Map(state.vnis);
-  if (saysNothing(deviation)) vnis.delete(vni);
+  if (isEmptyDeviation(deviation)) vnis.delete(vni);
   else vnis.set(vni, deviation);
   return { vnis };
 }
 
-function saysNothing({ created, removed, changed, peers, fdb }: VniDeviation): boolean {
+function isEmptyDeviation({ created, removed, changed, peers, fdb }: VniDeviation): boolean {
   return !created && !removed && Object.keys(changed).length === 0 && peers.size === 0 && fdb.size === 0;
 }
 

@@ -45,25 +45,25 @@ export function mergeSettings(sources: readonly Source[], terminal: boolean): Se
 function mergeVni(
   sources: readonly Source[],
   vni: number,
-  { given: peers, settled }: MergedPeers,
+  { given: peers, settled: resolved }: MergedPeers,
 ): MergedVni {
   const layers = sources.flatMap((source) => [ownLayer(source, vni), source.all]);
   const own = fields<'vni'>(layers, VNI_KEYS);
-  const settings: VniSettings = { ...own, vni, peers: settled, tap: own.tap || `vtep${vni}` };
-  SAID.set(settings, new Set(VNI_KEYS.filter((key) => nearest(layers, key).length > 0)));
+  const settings: VniSettings = { ...own, vni, peers: resolved, tap: own.tap || `vtep${vni}` };
+  GIVEN_KEYS.set(settings, new Set(VNI_KEYS.filter((key) => nearest(layers, key).length > 0)));
   return { settings, layers, peers };
 }
 
 /** Which settings of a VNI somebody gave, and did not leave to their defaults. */
-const SAID = new WeakMap<VniSettings, ReadonlySet<string>>();
+const GIVEN_KEYS = new WeakMap<VniSettings, ReadonlySet<string>>();
 
 /** @param vni of a `Settings` that was merged here */
-export function isSaid(vni: VniSettings, key: string): boolean {
-  return SAID.get(vni)?.has(key) === true;
+export function isGiven(vni: VniSettings, key: string): boolean {
+  return GIVEN_KEYS.get(vni)?.has(key) === true;
 }
 
 /** Peers of which nobody said a port, and that were given that of the daemon. */
-const PORT_UNSAID = new WeakSet<PeerSettings>();
+const NO_PORT_GIVEN = new WeakSet<PeerSettings>();
 
 /**
  * VNIs as they are while the daemon still has another port: it is that to which peers are sent that have none of their own.
@@ -75,14 +75,14 @@ export function withPort({ vnis, port }: Settings, standing: number): readonly V
   const lists = new Map(Array.from(shared, (peers) => [peers, peersWithPort(peers, standing)] as const));
   return vnis.map((vni) => {
     const moved = Object.freeze({ ...vni, peers: lists.get(vni.peers)! });
-    SAID.set(moved, SAID.get(vni)!);
+    GIVEN_KEYS.set(moved, GIVEN_KEYS.get(vni)!);
     return moved;
   });
 }
 
 function peersWithPort(peers: readonly PeerSettings[], port: number): readonly PeerSettings[] {
   return Object.freeze(
-    peers.map((peer) => (PORT_UNSAID.has(peer) ? Object.freeze({ ...peer, port }) : peer)),
+    peers.map((peer) => (NO_PORT_GIVEN.has(peer) ? Object.freeze({ ...peer, port }) : peer)),
   );
 }
 
@@ -111,7 +111,7 @@ interface MergedPeers {
 class PeerMerge {
   readonly #sources: readonly Source[];
   readonly #port: number;
-  readonly #settled = new Map<Given<PeerText>, { number: number; settings: PeerSettings }>();
+  readonly #resolved = new Map<Given<PeerText>, { number: number; settings: PeerSettings }>();
   /** By the numbers of the peers. */
   readonly #lists = new Map<string, MergedPeers>();
 
@@ -122,17 +122,17 @@ class PeerMerge {
 
   of(vni: number): MergedPeers {
     const given = mergePeers(this.#sources, vni);
-    const own = given.map((peer) => this.#settle(peer));
+    const own = given.map((peer) => this.#resolve(peer));
     const key = own.map(({ number }) => number).join();
     const list = this.#lists.get(key) ?? { given, settled: own.map(({ settings }) => settings) };
     this.#lists.set(key, list);
     return list;
   }
 
-  #settle(given: Given<PeerText>): { number: number; settings: PeerSettings } {
+  #resolve(given: Given<PeerText>): { number: number; settings: PeerSettings } {
     const settings = () => peerSettings(given.value, this.#port);
-    const known = this.#settled.get(given) ?? { number: this.#settled.size, settings: settings() };
-    this.#settled.set(given, known);
+    const known = this.#resolved.get(given) ?? { number: this.#resolved.size, settings: settings() };
+    this.#resolved.set(given, known);
     return known;
   }
 }
@@ -170,7 +170,7 @@ function refuseTwice(peers: readonly Given<PeerText>[], vni: number): void {
 
 function peerSettings(peer: PeerText, port: number): PeerSettings {
   const settings = { host: peer.host, port: peer.port ?? port, flood: peer.flood ?? true };
-  if (peer.port === undefined) PORT_UNSAID.add(settings);
+  if (peer.port === undefined) NO_PORT_GIVEN.add(settings);
   return settings;
 }
 

@@ -24,7 +24,7 @@ export class StateError extends Error {
 }
 
 /** Takes a lock on an open file that ends with it; 0, or a negative errno. */
-export type TakeLock = (fd: number) => number;
+export type FileLock = (fd: number) => number;
 
 /** A name that changed is on the disk when its folder is. */
 type SyncFolder = (folder: FileHandle) => Promise<void>;
@@ -66,7 +66,7 @@ export class StateFile {
    */
   static async open(
     path: string,
-    takeLock: TakeLock,
+    takeLock: FileLock,
     sync: SyncFolder = (folder) => folder.sync(),
   ): Promise<StateFile> {
     await mkdir(dirname(path), { recursive: true, mode: FOLDER_MODE }).catch(explain(path));

@@ -55,7 +55,7 @@ export class Captures {
   }
 
   /** The VNI's row is to be another's: what was asked for of it has ended. */
-  vniGone(vniIdx: number): void {
+  vniRemoved(vniIdx: number): void {
     if (this.#desired.capture?.what.vniIdx === vniIdx) this.#desired.capture = undefined;
   }
 

@@ -38,8 +38,8 @@ export interface VniRecord {
   readonly peers: VniPeers;
   /** It is being removed: nothing may be asked of it any more. */
   leaving: boolean;
-  /** Reconciliations under way (`settling.ts`). */
-  settling: number;
+  /** Reconciliations under way (`reconciler.ts`). */
+  reconciling: number;
   /** Closes what the workers used for it; called once, when none of them does any more. */
   release: (() => Promise<void>) | undefined;
 }
@@ -90,7 +90,7 @@ export class DesiredState {
 
   /** VNIs about which the workers may not agree: those that are to go, and those whose change failed. */
   settling(): VniRecord[] {
-    return [...this.#holders].filter((record) => record.settling > 0 || !this.has(record));
+    return [...this.#holders].filter((record) => record.reconciling > 0 || !this.has(record));
   }
 
   /** A VNI that is to go, as workers may still use it. */
@@ -99,7 +99,7 @@ export class DesiredState {
   }
 
   /** @throws DataPlaneError vni_exists: it is there, or still held by a change that failed */
-  refuseTaken(vni: number): void {
+  assertFree(vni: number): void {
     if (this.leftover(vni))
       throw new DataPlaneError(
         'vni_exists',
@@ -107,24 +107,24 @@ export class DesiredState {
       );
     const record = this.#vnis.get(vni);
     if (!record) return;
-    const settling = record.settling > 0 ? ' (it is settling after a change that failed)' : '';
+    const settling = record.reconciling > 0 ? ' (it is settling after a change that failed)' : '';
     throw new DataPlaneError('vni_exists', `VNI ${vni} exists already${settling}`);
   }
 
   /** @throws DataPlaneError vni_exists, table_full */
   add({ macParts, tapFds, ...state }: NewVni): VniRecord {
     const { vni } = state;
-    this.refuseTaken(vni);
+    this.assertFree(vni);
     if (this.#vniRows.free === 0)
       throw new DataPlaneError(
         'table_full',
         `VNI ${vni}: there are ${MAX_VNIS} VNIs already, and no room for more`,
       );
     this.#refuseTooMany(1, `VNI ${vni}`);
-    const { first: vniIdx, generation } = this.#vniRows.take();
-    const { first: otherIdx, generation: otherGeneration } = this.#peerRows.take();
+    const { first: vniIdx, generation } = this.#vniRows.allocate();
+    const { first: otherIdx, generation: otherGeneration } = this.#peerRows.allocate();
     const peers = new VniPeers();
-    const life = { leaving: false, settling: 0, release: undefined };
+    const life = { leaving: false, reconciling: 0, release: undefined };
     const rows = { generation, otherGeneration, peers, ...life };
     const record = { state: { ...state, vniIdx, otherIdx }, tapFds, macParts, ...rows };
     this.#vnis.set(vni, record);
@@ -169,7 +169,7 @@ export class DesiredState {
   }
 
   /** Tells a worker everything, VNI by VNI, so that it is never asked for more than it answers in time. */
-  async tellEverything(ask: Ask, index: number): Promise<void> {
+  async configureWorker(ask: Ask, index: number): Promise<void> {
     for (const record of this.#vnis.values()) {
       await ask(this.vniChange(record, index));
       await Promise.all(record.peers.runs.map((run) => ask(this.peerChange(record, run))));

@@ -5,7 +5,7 @@
  *
  * While one of the workers is being replaced, changes are refused. A change under way when one dies fails with
  * `dataplane_down`, and one that a worker does not answer in time with `dataplane_timeout`, though workers may have made it
- * or make it later: then all are reconciled with the desired state (`settling.ts`).
+ * or make it later: then all are reconciled with the desired state (`reconciler.ts`).
  *
  * Changes come in two modes. Those of a caller revert the desired state when they fail. Those that take back another one
  * (`Mode` reconcile) cannot fail: the desired state stays as they say, and the workers follow as soon as they can.
@@ -35,7 +35,7 @@ import { Captures, type RunningCapture } from './captures.js';
 import { CounterBlocks } from './counter-blocks.js';
 import { DesiredState, type NewVni, type VniRecord } from './desired-state.js';
 import { type FdbEvent, FdbEventReader } from './fdb-event-reader.js';
-import { Settling } from './settling.js';
+import { Reconciler } from './reconciler.js';
 import { type PeerRun, peerOf } from './vni-peers.js';
 import { Workers, type WorkersOptions } from './workers.js';
 
@@ -76,7 +76,7 @@ export class Handle implements DataPlane {
   readonly #options: HandleOptions;
   readonly #desired = new DesiredState();
   readonly #workers: Workers;
-  readonly #settling: Settling;
+  readonly #reconciler: Reconciler;
   readonly #captures: Captures;
   readonly #blocks: CounterBlocks;
   /** Rows of peers that are being removed: nothing may be asked of them any more. */
@@ -87,9 +87,9 @@ export class Handle implements DataPlane {
     this.#options = options;
     const reader = new FdbEventReader(options.addressText);
     this.#workers = new Workers(options, {
-      configure: (ask, index) => this.#desired.tellEverything(ask, index),
+      configure: (ask, index) => this.#desired.configureWorker(ask, index),
       restored: () => {
-        this.#settling.again();
+        this.#reconciler.again();
         options.peersChanged();
       },
       fdbReported: (report) => {
@@ -97,7 +97,7 @@ export class Handle implements DataPlane {
       },
     });
     const { entries = () => new Map() } = options;
-    this.#settling = new Settling(this.#desired, this.#workers, { entries });
+    this.#reconciler = new Reconciler(this.#desired, this.#workers, { entries });
     this.#captures = new Captures(this.#desired, this.#workers);
     this.#blocks = new CounterBlocks(this.counters);
   }
@@ -131,7 +131,7 @@ export class Handle implements DataPlane {
 
   /** Lets the workers finish their round and end. */
   stop(): Promise<void> {
-    this.#settling.stop();
+    this.#reconciler.stop();
     return this.#workers.stop();
   }
 
@@ -144,8 +144,8 @@ export class Handle implements DataPlane {
   }
 
   /** @throws DataPlaneError vni_exists: the VNI is there, or a failed change still holds it */
-  refuseTaken(vni: number): void {
-    this.#desired.refuseTaken(vni);
+  assertFree(vni: number): void {
+    this.#desired.assertFree(vni);
   }
 
   peers(vni: number): readonly PeerState[] {
@@ -163,7 +163,7 @@ export class Handle implements DataPlane {
       await this.#workers.askEach((index) => this.#desired.vniChange(record, index));
     } catch (error) {
       if (mode === 'revert') this.#desired.remove(record);
-      void this.#settling.vni(record);
+      void this.#reconciler.vni(record);
       if (mode === 'revert') throw error;
     }
     return record.state;
@@ -184,7 +184,7 @@ export class Handle implements DataPlane {
     if (this.#desired.has(record)) {
       record.leaving = true;
       this.#left(record);
-      void this.#settling.vni(record);
+      void this.#reconciler.vni(record);
     }
     await this.#soon(released);
   }
@@ -203,7 +203,7 @@ export class Handle implements DataPlane {
       await this.#workers.ask({ op: 'vni.del', vniIdx: record.state.vniIdx });
     } catch (error) {
       record.leaving = false;
-      void this.#settling.vni(record);
+      void this.#reconciler.vni(record);
       throw error;
     }
     this.#left(record);
@@ -211,7 +211,7 @@ export class Handle implements DataPlane {
   }
 
   #left(record: VniRecord): void {
-    this.#captures.vniGone(record.state.vniIdx);
+    this.#captures.vniRemoved(record.state.vniIdx);
     this.#desired.remove(record);
     this.#options.vniLeft?.(record.state.vni);
     this.#options.peersChanged();
@@ -227,14 +227,14 @@ export class Handle implements DataPlane {
     if (mode === 'revert') this.#workers.checkReady();
     const before = record.state.policy;
     try {
-      await this.#tellPolicy(record, changes);
+      await this.#applyPolicy(record, changes);
     } catch (error) {
       if (mode === 'revert') {
         const names = Object.keys(changes) as (keyof VniPolicy)[];
         const restored = Object.fromEntries(names.map((name) => [name, before[name]]));
         record.state = { ...record.state, policy: { ...record.state.policy, ...restored } };
       }
-      void this.#settling.policy(record);
+      void this.#reconciler.policy(record);
       if (mode === 'revert') throw error;
     }
   }
@@ -245,7 +245,7 @@ export class Handle implements DataPlane {
    * @throws DataPlaneError vni_not_found, dataplane_down
    */
   async setOverlayMtu(vni: number, overlayMtu: number): Promise<void> {
-    await this.#tellPolicy(this.#vni(vni), { overlayMtu });
+    await this.#applyPolicy(this.#vni(vni), { overlayMtu });
   }
 
   /** The TAP has joined another bridge; the workers need not know. @throws DataPlaneError vni_not_found */
@@ -254,7 +254,7 @@ export class Handle implements DataPlane {
     record.state = { ...record.state, bridge };
   }
 
-  async #tellPolicy(record: VniRecord, changes: Partial<VniPolicy>): Promise<void> {
+  async #applyPolicy(record: VniRecord, changes: Partial<VniPolicy>): Promise<void> {
     const policy = { ...record.state.policy, ...changes };
     record.state = { ...record.state, policy };
     await this.#workers.ask({ op: 'vni.set', vniIdx: record.state.vniIdx, policy });
@@ -275,7 +275,7 @@ export class Handle implements DataPlane {
     if (failure !== undefined)
       for (const peerIdx of added.flatMap(rowsOf)) {
         const isThere = mode === 'revert' ? record.peers.remove(peerIdx) : record.peers.at(peerIdx);
-        if (isThere) void this.#settling.peer(record, peerIdx);
+        if (isThere) void this.#reconciler.peer(record, peerIdx);
       }
     if (failure !== undefined && mode === 'revert') throw failure.reason;
     this.#options.peersChanged();
@@ -293,7 +293,7 @@ export class Handle implements DataPlane {
       await this.#workers.ask({ op: 'peer.del', peerIdx });
     } catch (error) {
       const isThere = mode === 'revert' ? record.peers.at(peerIdx) : record.peers.remove(peerIdx);
-      if (isThere) void this.#settling.peer(record, peerIdx);
+      if (isThere) void this.#reconciler.peer(record, peerIdx);
       if (mode === 'revert') throw error;
     } finally {
       this.#leaving.delete(peerIdx);
@@ -308,7 +308,7 @@ export class Handle implements DataPlane {
    * @throws DataPlaneError dataplane_down, after which some have it and some the one before; `peersChanged` follows
    */
   async setTunnel(way: TunnelInit, peers: Int32Array): Promise<void> {
-    this.#desired.tunnel = { op: 'tunnel', way, peers };
+    this.#desired.tunnel = { op: 'tunnel', tunnel: way, peers };
     await this.#workers.ask(this.#desired.tunnel);
   }
 
@@ -318,7 +318,7 @@ export class Handle implements DataPlane {
    */
   async setFlows(flows: FlowsInit | undefined): Promise<void> {
     this.#desired.flows = { op: 'flows', flows };
-    if (flows === undefined) await this.#workers.settleLiving(this.#desired.flows);
+    if (flows === undefined) await this.#workers.askLivingUntimed(this.#desired.flows);
     else await this.#workers.ask(this.#desired.flows);
   }
 
@@ -362,10 +362,10 @@ export class Handle implements DataPlane {
    * A change of these static entries failed, or is taken back: they become what they are to be (`HandleOptions.entries`).
    * @returns when they are, or when a worker has not answered within the time of a change: then that is still to come
    */
-  async settleFdb(vni: number, macs: readonly MacParts[]): Promise<void> {
+  async reconcileFdb(vni: number, macs: readonly MacParts[]): Promise<void> {
     const record = this.#desired.find(vni);
     if (!record || macs.length === 0) return;
-    await this.#soon(Promise.all(macs.map((mac) => this.#settling.entry(record, mac))));
+    await this.#soon(Promise.all(macs.map((mac) => this.#reconciler.entry(record, mac))));
   }
 
   /** @returns entries removed */
@@ -439,7 +439,7 @@ export class Handle implements DataPlane {
 
   /** The network says that a path carries less. @param row packed address and port of a peer @param mtu bytes; 0: not said */
   reportPath(row: Uint8Array, mtu: number): void {
-    this.#workers.tellOthers(-1, { op: 'path.report', row: new Int32Array(row.buffer), mtu });
+    this.#workers.forward(-1, { op: 'path.report', row: new Int32Array(row.buffer), mtu });
   }
 
   /** @returns when it has been done, or after the time that a change may take */

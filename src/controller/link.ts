@@ -102,7 +102,7 @@ export class WorkerLink {
    * Waits as long as the worker lives, for callers that may not proceed before its answer.
    * @returns the worker's answer @throws DataPlaneError its refusal, dataplane_down
    */
-  settle(change: Change): Promise<Answer> {
+  askUntimed(change: Change): Promise<Answer> {
     return this.#send(change, 0);
   }
 
@@ -170,10 +170,10 @@ export class WorkerLink {
   #onReport(report: Report): void {
     switch (report.kind) {
       case 'done':
-        this.#take(report.id)?.resolve(report.answer);
+        this.#removePending(report.id)?.resolve(report.answer);
         break;
       case 'failed':
-        this.#take(report.id)?.reject(new DataPlaneError(report.code, report.detail));
+        this.#removePending(report.id)?.reject(new DataPlaneError(report.code, report.detail));
         break;
       case 'fdb-grown':
         this.#fdb = report.fdb;
@@ -193,7 +193,7 @@ export class WorkerLink {
     }
   }
 
-  #take(id: number): Pending | undefined {
+  #removePending(id: number): Pending | undefined {
     const pending = this.#pending.get(id);
     this.#pending.delete(id);
     clearTimeout(pending?.timer);
@@ -207,7 +207,9 @@ export class WorkerLink {
     this.#port = undefined;
     this.#worker = undefined;
     for (const id of [...this.#pending.keys()]) {
-      this.#take(id)?.reject(new DataPlaneError('dataplane_down', 'the data plane ended before it answered'));
+      this.#removePending(id)?.reject(
+        new DataPlaneError('dataplane_down', 'the data plane ended before it answered'),
+      );
     }
     if (!this.#stopping && wasUp) this.#replace();
   }

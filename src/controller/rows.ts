@@ -29,7 +29,7 @@ export class RowAllocator {
   }
 
   /** @param most how many are wanted @returns some of them, one at least: ask again for the rest @throws Error when all are taken */
-  take(most = 1): RowRun {
+  allocate(most = 1): RowRun {
     const returned = this.#returned.pop();
     if (returned !== undefined) return { first: returned, count: 1, generation: ++this.#lastGeneration };
     if (this.free === 0) throw new Error(`all ${this.#capacity} rows are taken`);

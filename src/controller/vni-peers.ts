@@ -62,7 +62,7 @@ export class VniPeers {
       throw new Error(`there are ${rows.free} rows left for peers, and ${list.length} more are asked for`);
     const added: PeerRun[] = [];
     for (let from = 0; from < list.length; from += added.at(-1)!.count)
-      added.push({ ...rows.take(Math.min(RUN_MAX, list.length - from)), list, from });
+      added.push({ ...rows.allocate(Math.min(RUN_MAX, list.length - from)), list, from });
     this.#runs = [...this.#runs, ...added];
     return added;
   }

@@ -116,10 +116,10 @@ export class Workers {
   }
 
   /** As `askEach`, for as long as the workers live: a slow one is waited for. */
-  async settleEach(changeOf: (index: number) => Change): Promise<Answer> {
+  async askEachUntimed(changeOf: (index: number) => Change): Promise<Answer> {
     this.checkReady();
     if (isRemoval(changeOf(0))) this.#removals++;
-    return answerOfAll(await Promise.allSettled(this.#links.map((link, i) => link.settle(changeOf(i)))));
+    return answerOfAll(await Promise.allSettled(this.#links.map((link, i) => link.askUntimed(changeOf(i)))));
   }
 
   /** What all know alike is asked of one. */
@@ -134,12 +134,12 @@ export class Workers {
   }
 
   /** @returns when every live worker has answered or ended, without a time limit */
-  async settleLiving(change: Change): Promise<void> {
-    await Promise.allSettled(this.#links.map((link) => link.settle(change)));
+  async askLivingUntimed(change: Change): Promise<void> {
+    await Promise.allSettled(this.#links.map((link) => link.askUntimed(change)));
   }
 
   /** What one worker has heard, or −1 somebody else. Who cannot be told now will hear it himself. */
-  tellOthers(index: number, change: Change): void {
+  forward(index: number, change: Change): void {
     for (const [other, link] of this.#links.entries())
       if (other !== index && link.ready) link.ask(change).catch(() => {});
   }
@@ -169,7 +169,7 @@ export class Workers {
       wake,
       configure: (link) => this.#listener.configure((change) => link.ask(change), index),
       restored: () => this.#listener.restored(),
-      pathReported: (change) => this.tellOthers(index, change),
+      pathReported: (change) => this.forward(index, change),
       probeReplied,
       fdbReported: (report) => this.#listener.fdbReported(report),
       log: (level, message, fields) => log(level, message, { worker: index, ...fields }),

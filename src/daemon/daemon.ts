@@ -93,11 +93,11 @@ export class Daemon {
     await this.#startApi(token);
     await this.#startMetrics();
     this.#announce();
-    this.#tellService();
+    this.#notifyService();
   }
 
   /** That it is ready, and from now on that the data plane is alive. */
-  #tellService(): void {
+  #notifyService(): void {
     const service = new Service(loadShim(), process.env, (text) => this.#log.warn(text));
     const watch = new ServiceWatch(service, {
       heartbeats: () => this.#vtep.heartbeats(),

@@ -8,11 +8,11 @@
 import type { Service } from './service.js';
 
 /** Looks within the manager's patience: one that is late costs nothing. */
-const LOOKS = 4;
+const CHECKS = 4;
 /** How often the line for people is renewed where no ping is wanted, ms. */
 const STATUS_PERIOD_MS = 5000;
 /** So many looks in vain are worth a line in the log: half of the patience. */
-const STILL_LOOKS = 2;
+const STILL_CHECKS = 2;
 
 export interface Watched {
   /** One of each worker, of any clock. */
@@ -38,15 +38,15 @@ export class ServiceWatch {
   start(): void {
     const { listens, watchdogMs } = this.#service;
     if (!listens) return;
-    const periodMs = watchdogMs > 0 ? watchdogMs / LOOKS : STATUS_PERIOD_MS;
-    this.#timer = setInterval(() => this.look(), periodMs).unref();
+    const periodMs = watchdogMs > 0 ? watchdogMs / CHECKS : STATUS_PERIOD_MS;
+    this.#timer = setInterval(() => this.check(), periodMs).unref();
   }
 
   stop(): void {
     clearInterval(this.#timer);
   }
 
-  look(): void {
+  check(): void {
     this.#service.status(this.#watched.status());
     if (this.#service.watchdogMs === 0) return;
     const now = this.#watched.heartbeats();
@@ -58,8 +58,8 @@ export class ServiceWatch {
 
   /** One line when it stops, one when it goes on. */
   #note(turns: boolean): void {
-    if (turns && this.#still >= STILL_LOOKS) this.#watched.stalled(false);
+    if (turns && this.#still >= STILL_CHECKS) this.#watched.stalled(false);
     this.#still = turns ? 0 : this.#still + 1;
-    if (this.#still === STILL_LOOKS) this.#watched.stalled(true);
+    if (this.#still === STILL_CHECKS) this.#watched.stalled(true);
   }
 }

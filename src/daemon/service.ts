@@ -44,7 +44,7 @@ export class Service {
 
   ready(status: string): void {
     this.#status = status;
-    this.#tell(`READY=1\n${statusLine(status)}`);
+    this.#notify(`READY=1\n${statusLine(status)}`);
   }
 
   /**
@@ -53,7 +53,7 @@ export class Service {
    * @param status asked when it is over
    */
   async reload<T>(work: () => Promise<T>, status: () => string): Promise<T> {
-    this.#tell(`RELOADING=1\nMONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`);
+    this.#notify(`RELOADING=1\nMONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`);
     this.#reloads++;
     try {
       return await work();
@@ -67,20 +67,20 @@ export class Service {
   status(text: string): void {
     if (text === this.#status || this.#waiting.length > 0) return;
     this.#status = text;
-    this.#tell(statusLine(text));
+    this.#notify(statusLine(text));
   }
 
   stopping(): void {
     this.#stopping = true;
-    this.#tell('STOPPING=1');
+    this.#notify('STOPPING=1');
   }
 
   /** Everything that has to be alive is. */
   ping(): void {
-    if (this.#waiting.length === 0) this.#tell('WATCHDOG=1');
+    if (this.#waiting.length === 0) this.#notify('WATCHDOG=1');
   }
 
-  #tell(message: string): void {
+  #notify(message: string): void {
     if (!this.listens) return;
     this.#waiting.push(message);
     if (this.#retry === undefined) this.#send();

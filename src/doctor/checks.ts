@@ -7,7 +7,7 @@ import type { DaemonFacts, MachineFacts } from './facts.js';
 import type { Finding } from './finding.js';
 
 /** Seconds that a peer has to be heard after a start. */
-const SETTLING_S = 30;
+const GRACE_S = 30;
 /** RFC 7348's, and the one that Linux takes when nobody says otherwise. */
 const VXLAN_PORTS = [4789, 8472];
 
@@ -18,11 +18,11 @@ export function checkWarnings({ warnings }: DaemonFacts): Finding[] {
 
 /** Frames go to a peer and none ever came: the usual face of a firewall, a wrong address or a wrong port. */
 export function checkSilentPeers({ uptimeS, port, vnis }: DaemonFacts): Finding[] {
-  if (uptimeS < SETTLING_S) return [];
+  if (uptimeS < GRACE_S) return [];
   const other = VXLAN_PORTS.find((known) => known !== port);
   return vnis.flatMap(({ vni, peers }) =>
     peers
-      .filter(({ heard, txFrames }) => !heard && txFrames > 0)
+      .filter(({ received, txFrames }) => !received && txFrames > 0)
       .map(({ address, txFrames }) => ({
         code: 'peer_silent',
         what: `VNI ${vni}: ${txFrames} frames went to ${address} and none ever came from there`,

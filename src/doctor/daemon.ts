@@ -39,7 +39,7 @@ function vniFacts(dataPlane: DataPlane, { vni, tap }: VniState): VniFacts {
             {
               address: peer.address.text,
               txFrames: counted[P_TX_FRAMES],
-              heard: counted[P_LAST_SEEN_MS] > 0,
+              received: counted[P_LAST_SEEN_MS] > 0,
             },
           ],
     ),

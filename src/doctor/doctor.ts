@@ -29,7 +29,7 @@ export async function examine(daemon?: DaemonFacts): Promise<Finding[]> {
   if (daemon !== undefined) return judgeAll(machine, daemon);
   const holder = await portHolder(STANDARD_PORT);
   return [
-    ...(holder === undefined ? [] : [portTaken(holder)]),
+    ...(holder === undefined ? [] : [portInUse(holder)]),
     ...checkFirewall(machine.ruleset, STANDARD_PORT),
   ];
 }
@@ -52,7 +52,7 @@ export function judgeAll(machine: MachineFacts, daemon: DaemonFacts): Finding[] 
   ];
 }
 
-function portTaken({ holder, cure }: { holder: string; cure: string }): Finding {
+function portInUse({ holder, cure }: { holder: string; cure: string }): Finding {
   return {
     code: 'port_taken',
     what: `UDP port ${STANDARD_PORT} is taken: ${holder} holds it`,

@@ -52,5 +52,5 @@ export interface VniFacts {
 export interface PeerFacts {
   readonly address: string;
   readonly txFrames: number;
-  readonly heard: boolean;
+  readonly received: boolean;
 }

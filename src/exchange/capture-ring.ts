@@ -25,7 +25,7 @@ const SKIPPED = 1 << 31;
 
 const WRITTEN = 0;
 const LOST = 1;
-const TAKEN = 16;
+const READ = 16;
 const HEADER_LEN = 128;
 
 const UNIT_SHIFT = 3;
@@ -105,7 +105,7 @@ export class CaptureRing {
     let written = this.#counts[WRITTEN];
     const toEnd = this.#capacity - this.#place(written);
     const skipped = units > toEnd ? toEnd : 0;
-    const free = this.#capacity - ((written - Atomics.load(this.#counts, TAKEN)) | 0);
+    const free = this.#capacity - ((written - Atomics.load(this.#counts, READ)) | 0);
     if (skipped + units > free) {
       Atomics.add(this.#counts, LOST, 1);
       return;
@@ -148,23 +148,23 @@ export class CaptureRing {
   /** Reader: the oldest packet has been read. */
   release(): void {
     const word = this.#firstWord();
-    if (word >= 0) this.#take(word);
+    if (word >= 0) this.#advance(word);
   }
 
   /** Word of the oldest packet; −1: there is none. */
   #firstWord(): number {
     for (;;) {
-      const taken = this.#counts[TAKEN];
+      const taken = this.#counts[READ];
       if (Atomics.load(this.#counts, WRITTEN) === taken) return -1;
       const word = this.#place(taken) << 1;
       if ((this.#words[word + FLAGS] & SKIPPED) === 0) return word;
-      this.#take(word);
+      this.#advance(word);
     }
   }
 
-  #take(word: number): void {
+  #advance(word: number): void {
     const units = unitsOf(this.#words[word + LENGTH]);
-    Atomics.store(this.#counts, TAKEN, (this.#counts[TAKEN] + units) | 0);
+    Atomics.store(this.#counts, READ, (this.#counts[READ] + units) | 0);
   }
 
   #begin(at: number, length: number, flags: number): number {

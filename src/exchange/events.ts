@@ -95,10 +95,10 @@ export class Events implements EventSource {
   subscribe({ capacity = DEFAULT_CAPACITY }: { capacity?: number } = {}): EventSubscription {
     const queue = new Queue(Math.max(1, capacity), () => {
       this.#queues.delete(queue);
-      this.#tellWatchers();
+      this.#notifyWatchers();
     });
     this.#queues.add(queue);
-    this.#tellWatchers();
+    this.#notifyWatchers();
     return queue;
   }
 
@@ -107,7 +107,7 @@ export class Events implements EventSource {
     for (const queue of [...this.#queues]) queue.close();
   }
 
-  #tellWatchers(): void {
+  #notifyWatchers(): void {
     for (const watcher of this.#watchers) watcher(this.#queues.size);
   }
 }
@@ -151,7 +151,7 @@ class Queue implements EventSubscription, AsyncIterator<StampedEvent> {
 
   async next(): Promise<IteratorResult<StampedEvent>> {
     if (this.#closed) return DONE;
-    const value = this.#takeLost() ?? this.#waiting.shift();
+    const value = this.#lostEvent() ?? this.#waiting.shift();
     if (value) return { done: false, value };
     return new Promise((resolve) => this.#readers.push(resolve));
   }
@@ -170,7 +170,7 @@ class Queue implements EventSubscription, AsyncIterator<StampedEvent> {
   }
 
   /** What stands in the place of those that were lost. */
-  #takeLost(): StampedEvent | undefined {
+  #lostEvent(): StampedEvent | undefined {
     const last = this.#lastLost;
     if (!last) return undefined;
     const count = this.#lostCount;

@@ -56,7 +56,7 @@ export class FdbPage {
   }
 
   /** The rows in use, in a buffer of their own: a message copies the whole of a view's buffer. */
-  take(): Int32Array<ArrayBuffer> {
+  toMessage(): Int32Array<ArrayBuffer> {
     return this.#words.slice(0, this.count * ROW);
   }
 

@@ -65,7 +65,7 @@ export interface UnderlayInit {
   sendFds: number[];
 }
 
-/** `TunnelWay` of port/tunnel: an outer TAP that takes superframes of IPv4 as they are. */
+/** `TunnelSetup` of port/tunnel: an outer TAP that takes superframes of IPv4 as they are. */
 export interface TunnelInit {
   fd: number;
   /** Our address, 4 bytes. */
@@ -192,7 +192,7 @@ export type Change =
   /** What is known of paths has changed; fields as in `peer.add`. */
   | { op: 'peer.paths'; peers: PackedPeers; from: number; count: number; peerIdx: number }
   /** The way on which superframes leave whole, and the peers that are reached by it. */
-  | { op: 'tunnel'; way: TunnelInit; peers: Int32Array }
+  | { op: 'tunnel'; tunnel: TunnelInit; peers: Int32Array }
   /** Maps for TCP flows through the kernel; undefined: there are none, or none any more. */
   | { op: 'flows'; flows: FlowsInit | undefined }
   | { op: 'fdb.put'; vniIdx: number; mac: MacParts; peerIdx: number }

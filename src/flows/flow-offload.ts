@@ -30,7 +30,7 @@ import { HostError } from '../host/host-error.js';
 import { environment, ip } from '../host/ip-command.js';
 import { allLinks, findLink, getLink, type Link } from '../host/link.js';
 import { Rollback } from '../host/rollback.js';
-import { attached, leadByRoute, NotPermittedError, quiet } from '../host/route-redirect.js';
+import { attached, NotPermittedError, quiet, redirectToRoute } from '../host/route-redirect.js';
 import type { TunnelPath } from '../superframes/superframes.js';
 
 const run = promisify(execFile);
@@ -77,7 +77,7 @@ export class FlowOffload {
   /** Devices that it is set up between: one of the same name may be another. */
   readonly #devices = new Map<string, Pick<Link, 'index' | 'mac'>>();
   #vxlan = 0;
-  #lead = 0;
+  #redirectFd = 0;
 
   private constructor(shim: Shim, spec: FlowSpec) {
     this.#shim = shim;
@@ -108,7 +108,7 @@ export class FlowOffload {
     const words = new Int32Array(this.#value.buffer);
     this.#value.fill(0).set(way.local);
     words[1] = this.#vxlan;
-    words[2] = this.#lead;
+    words[2] = this.#redirectFd;
     words[3] = this.#spec.port;
     this.#configure();
   }
@@ -160,9 +160,9 @@ export class FlowOffload {
     const [own, far] = [await getLink(flow), await getLink(lead)];
     for (const link of [own, far]) this.#undo.push(() => deleteLink(link));
     await quiet(flow);
-    this.#keep(await leadByRoute(this.#shim, lead));
+    this.#keep(await redirectToRoute(this.#shim, lead));
     this.#vxlan = own.index;
-    this.#lead = far.index;
+    this.#redirectFd = far.index;
     for (const link of [own, far, underlay]) this.#devices.set(link.name, link);
     this.#keep(attached(this.#shim.flowAttach(this.#fds[FLOW_ARRIVED], own.index, false)));
     this.#keep(attached(this.#shim.flowAttach(this.#fds[FLOW_IN], underlay.index, false)));

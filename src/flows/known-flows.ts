@@ -54,7 +54,7 @@ export class KnownFlows implements TunnelFollower {
   #stops = 0;
   /** Why it is not in use; '' it is. */
   #why = '';
-  #said = '';
+  #logged = '';
   /** Earlier set-ups that a worker may still use. */
   #closing: Promise<void> | undefined;
 
@@ -82,7 +82,7 @@ export class KnownFlows implements TunnelFollower {
       // What stands again may fail again: setting up is what must not go on without end.
       if (isKept) this.#failures = 0;
       this.#why = '';
-      this.#say('info', `known TCP flows pass through the kernel, by ${way.device}`);
+      this.#logOnce('info', `known TCP flows pass through the kernel, by ${way.device}`);
     } catch (error) {
       await this.end((error as Error).message);
       this.#key = key;
@@ -100,8 +100,8 @@ export class KnownFlows implements TunnelFollower {
   async end(why: string): Promise<void> {
     this.stop();
     this.#why = `every frame of a TCP flow goes through user space: ${why}`;
-    this.#say('warn', this.#why);
-    await this.close().catch((error: Error) => this.#log.say('', 'warn', {}, error.message));
+    this.#logOnce('warn', this.#why);
+    await this.close().catch((error: Error) => this.#log.log('', 'warn', {}, error.message));
   }
 
   /** A VNI is gone: nothing may be given to what was its TAP. */
@@ -112,7 +112,7 @@ export class KnownFlows implements TunnelFollower {
   /** Takes back what was set up. @throws HostError naming what could not be */
   async close(): Promise<void> {
     this.stop();
-    await this.#takeBack();
+    await this.#remove();
   }
 
   #off(): void {
@@ -120,7 +120,7 @@ export class KnownFlows implements TunnelFollower {
     this.#offload?.off();
   }
 
-  async #takeBack(): Promise<void> {
+  async #remove(): Promise<void> {
     const offload = this.#offload;
     this.#offload = undefined;
     this.#key = '';
@@ -142,7 +142,7 @@ export class KnownFlows implements TunnelFollower {
   async #openFor(way: TunnelPath, key: string): Promise<FlowOffload> {
     if (this.#offload && this.#key === key) return this.#offload;
     this.#off();
-    await this.#takeBack();
+    await this.#remove();
     if (this.#closing) throw new HostError(STILL_USED);
     const { shim, workers, ttl, udpChecksum, handle } = this.#options;
     const offload = await this.#open(shim, this.#options, way);
@@ -157,8 +157,8 @@ export class KnownFlows implements TunnelFollower {
     return this.#why === '' ? [] : [{ code: 'flow_offload_unused', detail: this.#why }];
   }
 
-  #say(level: 'info' | 'warn', text: string): void {
-    if (this.#said !== text) this.#log.say('', level, {}, text);
-    this.#said = text;
+  #logOnce(level: 'info' | 'warn', text: string): void {
+    if (this.#logged !== text) this.#log.log('', level, {}, text);
+    this.#logged = text;
   }
 }

@@ -11,13 +11,13 @@ import { ERRNO, errnoName } from '../abi/errno.js';
 import { HostError } from './host-error.js';
 
 /** How long the network is left to settle after a change, ms. */
-const SETTLE_MS = 200;
+const DEBOUNCE_MS = 200;
 /** A look that took long is followed by a rest of so many times as long. */
 const REST = 9;
 
 export interface NetworkListener {
   /** Never rejects. @param changed the network has changed since the look before */
-  look: (changed: boolean) => Promise<void>;
+  refresh: (changed: boolean) => Promise<void>;
   /** IPsec may have begun. */
   policies: () => void;
 }
@@ -32,8 +32,8 @@ export class NetworkWatch {
   #changed = false;
   #due = false;
   #timer: NodeJS.Timeout | undefined;
-  #looking: Promise<void> | undefined;
-  #pauseMs = SETTLE_MS;
+  #refreshing: Promise<void> | undefined;
+  #pauseMs = DEBOUNCE_MS;
   #stopped = false;
 
   constructor(shim: Shim, listener: NetworkListener) {
@@ -48,17 +48,17 @@ export class NetworkWatch {
     // A kernel without IPsec has no policies to tell of.
     if (policyFd !== -ERRNO.EPROTONOSUPPORT) this.#policyFd = opened(policyFd, 'IPsec policies');
     if (this.#policyFd >= 0)
-      this.#policyPoll = this.#shim.pollStart(this.#policyFd, () => this.#hearPolicy());
-    await this.#look();
+      this.#policyPoll = this.#shim.pollStart(this.#policyFd, () => this.#onPolicyChange());
+    await this.#refresh();
   }
 
   /** Something else has changed that a look depends on. */
   due(): void {
     this.#due = true;
-    if (this.#stopped || this.#looking || this.#timer) return;
+    if (this.#stopped || this.#refreshing || this.#timer) return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
-      this.#look();
+      this.#refresh();
     }, this.#pauseMs);
   }
 
@@ -67,44 +67,44 @@ export class NetworkWatch {
     this.#stopped = true;
     clearTimeout(this.#timer);
     if (this.#policyPoll) this.#shim.pollStop(this.#policyPoll);
-    this.#hush();
-    await this.#looking;
+    this.#pauseNotifications();
+    await this.#refreshing;
     for (const fd of [this.#networkFd, this.#policyFd]) if (fd >= 0) this.#shim.close(fd);
   }
 
-  #look(): Promise<void> {
+  #refresh(): Promise<void> {
     this.#due = false;
-    this.#looking = this.#lookOnce().finally(() => {
-      this.#looking = undefined;
+    this.#refreshing = this.#refreshOnce().finally(() => {
+      this.#refreshing = undefined;
       if (this.#due) this.due();
     });
-    return this.#looking;
+    return this.#refreshing;
   }
 
-  async #lookOnce(): Promise<void> {
+  async #refreshOnce(): Promise<void> {
     const startMs = performance.now();
     this.#shim.watchClear(this.#networkFd);
-    this.#networkPoll ??= this.#shim.pollStart(this.#networkFd, () => this.#hearNetwork());
+    this.#networkPoll ??= this.#shim.pollStart(this.#networkFd, () => this.#onNetworkChange());
     const changed = this.#changed;
     this.#changed = false;
-    await this.#listener.look(changed);
-    this.#pauseMs = Math.max(SETTLE_MS, REST * (performance.now() - startMs));
+    await this.#listener.refresh(changed);
+    this.#pauseMs = Math.max(DEBOUNCE_MS, REST * (performance.now() - startMs));
   }
 
-  #hearNetwork(): void {
-    this.#hush();
+  #onNetworkChange(): void {
+    this.#pauseNotifications();
     this.#changed = true;
     this.due();
   }
 
-  #hearPolicy(): void {
+  #onPolicyChange(): void {
     this.#shim.watchClear(this.#policyFd);
     this.#listener.policies();
     this.due();
   }
 
   /** More changes are no news until the next look. */
-  #hush(): void {
+  #pauseNotifications(): void {
     if (this.#networkPoll) this.#shim.pollStop(this.#networkPoll);
     this.#networkPoll = undefined;
   }

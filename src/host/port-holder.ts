@@ -12,7 +12,7 @@ export interface PortHolder {
 }
 
 /** @returns what to tell the user, cause and cure; never fails */
-export async function explainPortTaken(port: number): Promise<string> {
+export async function explainPortInUse(port: number): Promise<string> {
   const found = await portHolder(port);
   if (found === undefined)
     return `UDP port ${port} is taken: a socket of the kernel holds it: give --port another one`;

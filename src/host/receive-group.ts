@@ -56,7 +56,7 @@ export class ReceiveGroup {
    * @param anyone strangers are accepted: they are no worse than peers
    * @returns 0, or the negative errno of the kernel that took no program: the one before holds
    */
-  lead(sources: readonly Source[], anyone: boolean): number {
+  steer(sources: readonly Source[], anyone: boolean): number {
     this.#assign(sources);
     const errors = ([4, 6] as const).map((family) => this.#attach(family, sources, anyone));
     return errors[0] || errors[1];

@@ -12,7 +12,7 @@ import { getLink, setLink } from './link.js';
 export class NotPermittedError extends HostError {}
 
 /** The device up, its program in place. @returns fd that keeps it so @throws HostError, NotPermittedError */
-export async function leadByRoute(shim: Shim, name: string): Promise<number> {
+export async function redirectToRoute(shim: Shim, name: string): Promise<number> {
   turnOn(`/proc/sys/net/ipv4/conf/${name}/forwarding`);
   await quiet(name);
   const { index } = await getLink(name);

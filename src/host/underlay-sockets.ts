@@ -18,7 +18,7 @@ import type { Settings } from '../config/settings.js';
 import { type IpAddress, parseIpAddress } from '../wire/ip-address.js';
 import { HostError, NEEDS_RIGHTS } from './host-error.js';
 import { deviceIndex } from './link.js';
-import { explainPortTaken } from './port-holder.js';
+import { explainPortInUse } from './port-holder.js';
 import { choiceProgram } from './socket-choice.js';
 import { spreadOver } from './source-ports.js';
 
@@ -157,7 +157,7 @@ async function openFamily(
     const bufferLen = k % places === STRANGERS_SOCKET ? STRANGERS_BUFFER_LEN : RECEIVE_BUFFER_LEN;
     const fd = open(spec.port, receiveOptions(k, spec.workers * places), bufferLen, UNREAD_BUFFER_LEN);
     if (fd === -ERRNO.EAFNOSUPPORT && !isNeeded(spec, family)) return noSockets(spec.workers, poolLen);
-    if (fd === -ERRNO.EADDRINUSE) throw new HostError(await explainPortTaken(spec.port));
+    if (fd === -ERRNO.EADDRINUSE) throw new HostError(await explainPortInUse(spec.port));
     if (fd < 0) throw new HostError(explainOpen(spec, family, spec.port, fd));
     if (k % places === 0) receive.push([]);
     receive.at(-1)?.push(fd);

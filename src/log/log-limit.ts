@@ -28,7 +28,7 @@ export class LimitedLog {
   }
 
   /** @param key of a bounded set: what is configured, not what a remote says */
-  say(key: string, level: 'info' | 'warn', fields: Record<string, unknown>, message: string): void {
+  log(key: string, level: 'info' | 'warn', fields: Record<string, unknown>, message: string): void {
     this.#log[this.#allows(key) ? level : 'debug'](fields, message);
   }
 

@@ -15,7 +15,7 @@ import type { IpAddress } from '../wire/ip-address.js';
 import { lookUp, type NameSource, type Resolution, type ResolveError } from './lookup.js';
 
 /** How often `look` is to be called, ms. */
-export const LOOK_MS = 1000;
+export const CHECK_MS = 1000;
 /** Bounds of a TTL, s: sooner would be a burden for name servers and FDB, later a change would never arrive. */
 const TTL_MIN_S = 5;
 const TTL_MAX_S = 3600;
@@ -39,7 +39,7 @@ export interface FollowerOptions {
   /** ms since the epoch, for what people are shown. */
   readonly epochMs: () => number;
   /** A lookup has ended. @param before the addresses until now */
-  readonly told: (name: NameState, before: readonly IpAddress[]) => void;
+  readonly resolved: (name: NameState, before: readonly IpAddress[]) => void;
 }
 
 /** What is known of a name. */
@@ -113,8 +113,8 @@ export class NameFollower {
     if (followed) followed.nextMs = Math.min(followed.nextMs, followed.askedMs + SOONEST_MS);
   }
 
-  /** Begins what is due. Call every LOOK_MS. */
-  look(): void {
+  /** Begins what is due. Call every CHECK_MS. */
+  check(): void {
     this.#askDue();
   }
 
@@ -145,11 +145,11 @@ export class NameFollower {
     const found = await lookUp(name, this.#options.source).catch((error: ResolveError) => error.message);
     this.#running--;
     followed.busy = false;
-    if (this.#names.get(name) === followed) this.#take(followed, found);
+    if (this.#names.get(name) === followed) this.#accept(followed, found);
     this.#askDue();
   }
 
-  #take(followed: Followed, found: Resolution | string): void {
+  #accept(followed: Followed, found: Resolution | string): void {
     const before = followed.state;
     const failed = typeof found === 'string';
     followed.failedInRow = failed ? followed.failedInRow + 1 : 0;
@@ -157,7 +157,7 @@ export class NameFollower {
     const seconds = failed ? retryS(followed.failedInRow) : validS(found);
     followed.nextMs = this.#options.nowMs() + seconds * 1000 * (1 + JITTER * this.#options.random());
     followed.setTried();
-    this.#options.told(followed.state, before.addresses);
+    this.#options.resolved(followed.state, before.addresses);
   }
 
   #foundState(before: NameState, { addresses, unknown }: Resolution): NameState {

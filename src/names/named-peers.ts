@@ -42,7 +42,7 @@ export class NamedPeers {
   readonly #due = new Set<string>();
   /** Addresses that fell silent or were heard again in this look, and those whose names are to be looked up. */
   readonly #turned = new Map<string, 'silent' | 'heard'>();
-  readonly #unheard = new Set<string>();
+  readonly #silent = new Set<string>();
   /** Hosts that are being added. */
   readonly #wanted: string[] = [];
   #configuration: Following | undefined;
@@ -63,7 +63,7 @@ export class NamedPeers {
     });
     this.#silence = new PeerSilence({
       turned: (address, silent) => this.#turned.set(address, silent ? 'silent' : 'heard'),
-      lookUp: (address) => this.#unheard.add(address),
+      lookUp: (address) => this.#silent.add(address),
     });
   }
 
@@ -102,22 +102,22 @@ export class NamedPeers {
   }
 
   /** Signs of life were looked at. */
-  looked(signs: readonly PeerSigns[]): void {
-    this.#silence.look(signs, performance.now());
-    if (this.#turned.size > 0 || this.#unheard.size > 0) this.#tellOfSilence();
+  checked(signs: readonly PeerSigns[]): void {
+    this.#silence.check(signs, performance.now());
+    if (this.#turned.size > 0 || this.#silent.size > 0) this.#publishSilence();
   }
 
   /** All at once: a VNI may have thousands of peers, and a network that fails makes all of them silent. */
-  #tellOfSilence(): void {
+  #publishSilence(): void {
     for (const { vni } of this.#lists?.vnis() ?? []) {
       for (const { address, name } of this.#lists!.peers(vni)) {
         const action = this.#turned.get(address.text);
         if (action) this.#events.publish({ type: 'peer', vni, peer: address.text, name, action });
-        if (name !== '' && this.#unheard.has(address.text)) this.names.silent(name);
+        if (name !== '' && this.#silent.has(address.text)) this.names.silent(name);
       }
     }
     this.#turned.clear();
-    this.#unheard.clear();
+    this.#silent.clear();
   }
 
   #changed(name: string): void {

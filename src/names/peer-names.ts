@@ -11,7 +11,7 @@ import type { VtepEvent } from '../exchange/events.js';
 import type { Logger } from '../log/log.js';
 import { LimitedLog } from '../log/log-limit.js';
 import { type IpAddress, parseIpAddress } from '../wire/ip-address.js';
-import { LOOK_MS, NameFollower, type NameState } from './follow.js';
+import { CHECK_MS, NameFollower, type NameState } from './follow.js';
 import { type NameSource, SYSTEM } from './lookup.js';
 import { refuseNoName } from './resolve.js';
 
@@ -43,9 +43,9 @@ export class PeerNames {
       random: Math.random,
       nowMs: () => performance.now(),
       epochMs: Date.now,
-      told: (state, before) => this.#told(state, before),
+      resolved: (state, before) => this.#resolved(state, before),
     });
-    this.#timer = setInterval(() => this.#follower.look(), LOOK_MS).unref();
+    this.#timer = setInterval(() => this.#follower.check(), CHECK_MS).unref();
   }
 
   stop(): void {
@@ -105,7 +105,7 @@ export class PeerNames {
       .map(warningOf);
   }
 
-  #told(state: NameState, before: readonly IpAddress[]): void {
+  #resolved(state: NameState, before: readonly IpAddress[]): void {
     const { name, error } = state;
     const addresses = state.addresses.map(({ text }) => text);
     const moved = addresses.join() !== before.map(({ text }) => text).join();
@@ -114,16 +114,16 @@ export class PeerNames {
     if (!moved && failed === failedBefore) return;
     if (failed) this.#failing.add(name);
     else this.#failing.delete(name);
-    this.#say(state, addresses);
+    this.#logChange(state, addresses);
     this.#options.publish({ type: 'resolve', name, addresses, error });
     if (moved) this.#options.changed(name);
   }
 
-  #say(state: NameState, addresses: readonly string[]): void {
+  #logChange(state: NameState, addresses: readonly string[]): void {
     const { name, error } = state;
     const { code, detail } = warningOf(state);
-    if (error !== '') this.#log.say(name, 'warn', { code, peer: name }, detail);
-    else this.#log.say(name, 'info', { peer: name, addresses }, 'the name of a peer resolves');
+    if (error !== '') this.#log.log(name, 'warn', { code, peer: name }, detail);
+    else this.#log.log(name, 'info', { peer: name, addresses }, 'the name of a peer resolves');
   }
 }
 

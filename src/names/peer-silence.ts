@@ -44,7 +44,7 @@ export class PeerSilence {
   }
 
   /** @param nowMs a clock that only goes forward */
-  look(signs: readonly PeerSigns[], nowMs: number): void {
+  check(signs: readonly PeerSigns[], nowMs: number): void {
     const records = new Map<string, Record>();
     for (const sign of signs) {
       const { text } = sign.peer;

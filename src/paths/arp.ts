@@ -63,7 +63,7 @@ export class ArpMeans implements Means {
   /** An ARP reply to a MAC of probes has come through a peer. */
   replied(peerIdx: number, mac: { readonly high: number; readonly low: number }): void {
     if (mac.high !== PROBE_MAC_HIGH) return;
-    for (const exchange of this.#asked) exchange.settle(keyOf(peerIdx, mac.low), { kind: 'arrived' });
+    for (const exchange of this.#asked) exchange.complete(keyOf(peerIdx, mac.low), { kind: 'arrived' });
   }
 }
 

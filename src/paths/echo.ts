@@ -47,7 +47,7 @@ export class EchoMeans implements Means {
   /** A reply has come, from a peer of ours, that may be anyone's: the arguments of `ProbeReplied`. */
   replied(peerIdx: number, nonce: { readonly high: number; readonly low: number }, len: number): void {
     const key = keyOf(peerIdx, nonce.high, nonce.low, len);
-    for (const exchange of this.#asked) exchange.settle(key, { kind: 'arrived' });
+    for (const exchange of this.#asked) exchange.complete(key, { kind: 'arrived' });
   }
 }
 

@@ -34,7 +34,7 @@ function open(peer: ProbedPeer, device: string): OpenMeans {
     if (news?.identifier !== identifier) return;
     const { tooBig } = news;
     const outcome: Outcome = tooBig === undefined ? { kind: 'arrived' } : { kind: 'too-big', mtu: tooBig };
-    exchange.settle(String(news.sequence), outcome);
+    exchange.complete(String(news.sequence), outcome);
   });
   // An error of the socket itself shows as silence.
   socket.on('error', () => {});
@@ -45,7 +45,7 @@ function open(peer: ProbedPeer, device: string): OpenMeans {
       const echo = Buffer.from(makeEcho(family, identifier, sequence, packetLen - IP_LEN[family]).buffer);
       return exchange.ask(key, patient, () => {
         socket.send(echo, 0, echo.length, host, (error) => {
-          if (error) exchange.settle(key, explain(error));
+          if (error) exchange.complete(key, explain(error));
         });
         return undefined;
       });

@@ -105,7 +105,7 @@ export class OverlayMtus {
   #followed(vni: number, kept: Kept, { overlayMtu, peer }: Fit): void {
     const fields = { vni, before: kept.overlayMtu, overlayMtu, peer };
     kept.overlayMtu = overlayMtu;
-    this.#log.say(String(vni), 'info', fields, 'overlay MTU follows the narrowest path');
+    this.#log.log(String(vni), 'info', fields, 'overlay MTU follows the narrowest path');
   }
 
   /** Of a VNI that has begun, bytes. */
@@ -146,7 +146,7 @@ export class OverlayMtus {
     const { settings, fit } = kept;
     const warning = settings.mtu === 'auto' ? undefined : mtuWarning(settings.vni, settings.mtu, fit);
     if (warning !== undefined && warning !== kept.warning)
-      this.#log.say(String(settings.vni), 'warn', { code: 'overlay_mtu_too_large' }, warning);
+      this.#log.log(String(settings.vni), 'warn', { code: 'overlay_mtu_too_large' }, warning);
     kept.warning = warning;
   }
 }

@@ -28,7 +28,7 @@ import { openProbeSockets } from './probe-sockets.js';
 import { type ProbeResult, Prober } from './prober.js';
 import { Proofs } from './proof.js';
 import type { Progress } from './search.js';
-import { LOOK_MS, PathWatch, type Signs } from './watch.js';
+import { CHECK_MS, PathWatch, type Signs } from './watch.js';
 
 /** What a send says while there are no sockets. */
 const EAFNOSUPPORT = -ERRNO.EAFNOSUPPORT;
@@ -45,7 +45,7 @@ export interface ProbingOptions {
   /** Given the signs of each peer whenever they are looked at. */
   readonly signs: (signs: readonly Signs[]) => void;
   /** Called after each look at the paths: something may have changed. */
-  readonly looked: () => void;
+  readonly checked: () => void;
 }
 
 export class Probing {
@@ -86,7 +86,7 @@ export class Probing {
   start(dataPlane: DataPlane): void {
     this.#dataPlane = dataPlane;
     this.#openSockets();
-    const { paths, looked } = this.#options;
+    const { paths, checked } = this.#options;
     this.#watch = new PathWatch({
       search: (peer) => this.#prober.probe(peer, 'vtepd'),
       signs: () => {
@@ -96,17 +96,17 @@ export class Probing {
       },
       learned: (address, pathMtu) => {
         paths.probed(address, pathMtu);
-        looked();
+        checked();
       },
     });
-    const look = () => {
+    const check = () => {
       const beganMs = performance.now();
-      this.#watch?.look(beganMs);
-      looked();
+      this.#watch?.check(beganMs);
+      checked();
       const tookMs = performance.now() - beganMs;
-      this.#timer = setTimeout(look, Math.max(LOOK_MS, REST_FACTOR * tookMs));
+      this.#timer = setTimeout(check, Math.max(CHECK_MS, REST_FACTOR * tookMs));
     };
-    look();
+    check();
   }
 
   /** Searches one path by every means, on request. */

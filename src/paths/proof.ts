@@ -62,7 +62,7 @@ export class Proofs {
    *
    * @param peers all that there are, each address once, in the VNI that `askBehind` says @param nowMs a clock that only goes forward
    */
-  look(peers: readonly ProbedPeer[], nowMs: number): void {
+  check(peers: readonly ProbedPeer[], nowMs: number): void {
     this.#nowMs = nowMs;
     const present = new Set<string>();
     let asked = 0;

@@ -47,7 +47,7 @@ export class Exchange {
   }
 
   /** An answer has come. */
-  settle(key: string, outcome: Outcome): void {
+  complete(key: string, outcome: Outcome): void {
     if (key === this.#key) this.#answer?.(outcome);
   }
 

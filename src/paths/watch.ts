@@ -12,7 +12,7 @@ import type { ProbedPeer } from './means.js';
 import type { ProbeResult } from './prober.js';
 
 /** How often signs are looked at and what is due begins, ms. */
-export const LOOK_MS = 5_000;
+export const CHECK_MS = 5_000;
 const PERIOD_MS = 600_000;
 /** After a sign of trouble, at most so often, ms. */
 const SOONEST_MS = 60_000;
@@ -58,8 +58,8 @@ export class PathWatch {
     this.#options = options;
   }
 
-  /** Begins what is due. Call every LOOK_MS. @param nowMs a clock that only goes forward */
-  look(nowMs: number): void {
+  /** Begins what is due. Call every CHECK_MS. @param nowMs a clock that only goes forward */
+  check(nowMs: number): void {
     const present = new Set<string>();
     for (const signs of this.#options.signs()) {
       const { text } = signs.peer;
@@ -97,7 +97,7 @@ export class PathWatch {
         answeredMs: 0,
         busy: false,
         suspect: false,
-        intervalMs: LOOK_MS,
+        intervalMs: CHECK_MS,
         signs,
       };
       this.#paths.set(text, path);
@@ -138,7 +138,7 @@ export class PathWatch {
 function searchSoon(path: Path): void {
   if (path.answeredMs > 0) return;
   path.lastProbedMs = Number.NEGATIVE_INFINITY;
-  path.intervalMs = LOOK_MS;
+  path.intervalMs = CHECK_MS;
 }
 
 function isDue({ busy, suspect, lastProbedMs, answeredMs, intervalMs }: Path, nowMs: number): boolean {

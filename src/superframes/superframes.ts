@@ -45,7 +45,7 @@ export class Superframes {
   readonly #options: SuperframesOptions;
   readonly #log: LimitedLog;
   /** Why superframes do not leave whole, or the device that they leave by. */
-  #said = '';
+  #logged = '';
 
   constructor(options: SuperframesOptions) {
     this.#options = options;
@@ -63,21 +63,21 @@ export class Superframes {
   }
 
   /** Grants the offload if routes and devices allow it, or withdraws it. */
-  async look(): Promise<void> {
+  async refresh(): Promise<void> {
     const { tunnel, handle, offloads } = this.#options;
-    const found = await tunnel.find(this.#ways());
+    const found = await tunnel.find(this.#peerRoutes());
     if ('why' in found) {
       if (found.notPermitted) this.#options.notPermitted(cutUp(found.why));
       return this.end(found.why);
     }
-    await handle.setTunnel(found.way, found.peers);
+    await handle.setTunnel(found.tunnel, found.peers);
     // One that came while the workers were told. Of later ones the kernel tells, and is heard after this.
     const policies = tunnel.policies();
     if (policies !== '') return this.end(policies);
     offloads.grant('UDP_TUNNEL_GSO');
-    this.#say(`superframes leave whole by ${found.device}`);
+    this.#logOnce(`superframes leave whole by ${found.device}`);
     if (!this.#options.follower) return;
-    await this.#options.follower.follow({ local: found.way.local, device: found.device });
+    await this.#options.follower.follow({ local: found.tunnel.local, device: found.device });
     const late = tunnel.policies();
     if (late !== '') return this.end(late);
   }
@@ -85,20 +85,20 @@ export class Superframes {
   /** Withdraws the offload. @param why reason, for log and status */
   async end(why: string): Promise<void> {
     this.#options.offloads.withdraw('UDP_TUNNEL_GSO');
-    this.#say(cutUp(why));
+    this.#logOnce(cutUp(why));
     await this.#options.follower?.end(why);
   }
 
   /** What it is at start is in the status; that it changes may explain a speed. */
-  #say(text: string): void {
-    if (this.#said === text) return;
-    if (this.#said === '') this.#options.log.debug(text);
-    else this.#log.say('', 'info', {}, text);
-    this.#said = text;
+  #logOnce(text: string): void {
+    if (this.#logged === text) return;
+    if (this.#logged === '') this.#options.log.debug(text);
+    else this.#log.log('', 'info', {}, text);
+    this.#logged = text;
   }
 
   /** How each peer is reached. */
-  *#ways(): Iterable<TunnelPeer> {
+  *#peerRoutes(): Iterable<TunnelPeer> {
     const { handle, paths } = this.#options;
     for (const { vni } of handle.vnis())
       for (const { peerIdx, address } of handle.peers(vni))

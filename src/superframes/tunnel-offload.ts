@@ -16,7 +16,7 @@ import { ERRNO, errnoName } from '../abi/errno.js';
 import { SOURCE_SOCKETS } from '../abi/limits.js';
 import type { Settings } from '../config/settings.js';
 import { Rollback } from '../host/rollback.js';
-import { leadByRoute, NotPermittedError } from '../host/route-redirect.js';
+import { NotPermittedError, redirectToRoute } from '../host/route-redirect.js';
 import type { Route } from '../paths/underlay.js';
 import { parseIpAddress } from '../wire/ip-address.js';
 
@@ -47,11 +47,11 @@ export interface TunnelPeer {
 
 /** The way and who is reached by it, or why there is none. */
 export type TunnelFinding =
-  | { readonly way: TunnelWay; readonly peers: Int32Array; readonly device: string }
+  | { readonly tunnel: TunnelSetup; readonly peers: Int32Array; readonly device: string }
   /** notPermitted: the machine could, but this process may not. */
   | { readonly why: string; readonly notPermitted?: boolean };
 
-export interface TunnelWay {
+export interface TunnelSetup {
   fd: number;
   local: Uint8Array;
   mtu: number;
@@ -106,7 +106,7 @@ export class TunnelOffload {
     await this.#open();
     if (this.#unable !== '') return { why: this.#unable, notPermitted: this.#notPermitted };
     return {
-      way: this.#way(route),
+      tunnel: this.#setupFor(route),
       peers: Int32Array.from(reached),
       device: route.device,
     };
@@ -125,7 +125,7 @@ export class TunnelOffload {
     return found > 0 && (found & wanted) === wanted;
   }
 
-  #way({ local, mtu }: Route): TunnelWay {
+  #setupFor({ local, mtu }: Route): TunnelSetup {
     const { ttl, df, udpChecksum, sendFds } = this.#spec;
     const bound = this.#spec.local ?? parseIpAddress(local)!.bytes.subarray(0, 4);
     const ports = sendFds.map((fd) => this.#shim.udpPort(fd));
@@ -153,7 +153,7 @@ export class TunnelOffload {
       return;
     }
     try {
-      const linkFd = await leadByRoute(this.#shim, name);
+      const linkFd = await redirectToRoute(this.#shim, name);
       for (const fd of [linkFd, outerFd]) this.#undo.push(() => void this.#shim.close(fd));
       this.#outerFd = outerFd;
     } catch (error) {

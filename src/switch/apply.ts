@@ -101,7 +101,7 @@ export class Applier {
       case 'peer.del':
         return this.#begin(this.#removePeer(change.peerIdx), tick);
       case 'tunnel':
-        this.#ports.setTunnel(change.way);
+        this.#ports.setTunnel(change.tunnel);
         this.#tables.peers.setTunnelled(change.peers);
         return {};
       case 'flows':
@@ -186,7 +186,7 @@ export class Applier {
     const told = vnis.packetMax[vniIdx];
     this.#writePolicy(vniIdx, policy);
     if (told !== policy.packetMax)
-      for (const peerIdx of [...members.rows(vniIdx), ...peers.learnedOf(vniIdx)]) paths.retell(peerIdx);
+      for (const peerIdx of [...members.rows(vniIdx), ...peers.learnedOf(vniIdx)]) paths.recompute(peerIdx);
     const evicted = shrink(fdb, vniIdx);
     if (!tookAny || policy.accept === 'any') return evicted;
     const isStrangers = (position: number) =>

@@ -40,8 +40,8 @@ export class Downgrade {
   readonly #peers: Refusable['peers'];
   readonly #options: readonly OffloadUser[];
   /** Changes of the offloads that the ports know of. */
-  #obeyed = -1;
-  readonly #say: (name: OffloadName, error: number) => void;
+  #applied = -1;
+  readonly #report: (name: OffloadName, error: number) => void;
 
   /** @param say told of each refusal once, on one of the threads that share `offloads`; `error` is a negative errno */
   constructor(
@@ -54,29 +54,29 @@ export class Downgrade {
     this.#udp = udp;
     this.#peers = peers;
     this.#options = options;
-    this.#say = say;
+    this.#report = say;
   }
 
   /** Hears what the ports were refused, and lets them use what nobody was. */
   step(): void {
     const { refused } = this.#taps;
-    if (this.#udp.refusedTrain[0] !== 0) this.#hearOfTrain(this.#udp.refusedTrain);
+    if (this.#udp.refusedTrain[0] !== 0) this.#onRefusedTrain(this.#udp.refusedTrain);
     for (let i = 0; i < this.#options.length; i++) this.#takeError(this.#options[i]);
     if ((refused & MERGE_TCP) !== 0) this.#refuse('GSO_TCP', -ERRNO.EINVAL);
     if ((refused & MERGE_UDP) !== 0) this.#refuse('GSO_UDP_L4', -ERRNO.EINVAL);
-    if (this.#offloads.changes !== this.#obeyed) this.#obey();
+    if (this.#offloads.changes !== this.#applied) this.#apply();
   }
 
-  #obey(): void {
+  #apply(): void {
     const offloads = this.#offloads;
-    this.#obeyed = offloads.changes;
+    this.#applied = offloads.changes;
     this.#udp.trains = offloads.inUse('UDP_SEGMENT');
     for (const option of this.#options) option.use(offloads.inUse(option.offload));
     this.#taps.merge =
       (offloads.inUse('GSO_TCP') ? MERGE_TCP : 0) | (offloads.inUse('GSO_UDP_L4') ? MERGE_UDP : 0);
   }
 
-  #hearOfTrain(told: Int32Array): void {
+  #onRefusedTrain(told: Int32Array): void {
     const [error, peerIdx] = told;
     told[0] = 0;
     const isConfigured = this.#peers.isUsed(peerIdx) && !this.#peers.isLearned(peerIdx);
@@ -89,6 +89,6 @@ export class Downgrade {
   }
 
   #refuse(name: OffloadName, error: number): void {
-    if (this.#offloads.inUse(name) && this.#offloads.refuse(name, error)) this.#say(name, error);
+    if (this.#offloads.inUse(name) && this.#offloads.refuse(name, error)) this.#report(name, error);
   }
 }

@@ -61,7 +61,7 @@ export class FdbEvents implements FdbWatch {
   }
 
   /** @returns what there is to tell, if it is time to; undefined: nothing now */
-  take(): FdbReport | undefined {
+  takeReport(): FdbReport | undefined {
     if (this.#count === 0 || this.tick === this.#reportedTick) return undefined;
     const report = { rows: this.#words.slice(0, this.#count * ROW), lost: this.#lost, tick: this.tick };
     this.#reportedTick = this.tick;

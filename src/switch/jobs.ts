@@ -94,7 +94,7 @@ export function shrink(fdb: Fdb, vniIdx: number): Job {
 export function list(fdb: Fdb, change: Extract<Change, { op: 'fdb.list' }>): Job {
   const { table } = fdb;
   const page = new FdbPage(change.limit);
-  const answer = (nextCursor: number): Answer => ({ page: page.take(), nextCursor });
+  const answer = (nextCursor: number): Answer => ({ page: page.toMessage(), nextCursor });
   // Whatever is no place in the order of hashes begins at the front: a list always ends.
   let from = change.cursor > 0 ? Math.floor(change.cursor) : 0;
   return (tick) => {

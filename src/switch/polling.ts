@@ -8,32 +8,33 @@
  *
  * As the kernel's haltpoll governor has it (Documentation/virt/guest-halt-polling.rst), but judged by what came, too.
  */
-import { WAY_OTHER } from './forward/loop.js';
+import { ROUND_OTHER } from './forward/loop.js';
 
 /** Longest look, µs: more than a round trip to a neighbour takes. What it can cost for nothing, once a pause begins. */
 const SPIN_US = 100;
 /** Turns to and fro, each soon after the one before, until looking begins. */
 const TURNS_BEFORE = 16;
 /** Frames that may go the same way, one after the other, as an answer and the acknowledgement before it do. */
-const SAME_WAY_MAX = 2;
+const SAME_DIRECTION_MAX = 2;
 
 export class Polling {
   /** How long the next wait looks before it sleeps, µs. */
   spinUs = 0;
   #turns = 0;
-  #way = WAY_OTHER;
-  #sameWay = 0;
+  #direction = ROUND_OTHER;
+  #sameDirection = 0;
 
   /**
    * A round is over.
-   * @param way what it brought, as `Loop.takeWay` says
+   * @param way what it brought, as `Loop.takeDirection` says
    * @param waitedUs how long it was waited for, a whole number
    */
   after(way: number, waitedUs: number): void {
-    this.#sameWay = way === this.#way ? this.#sameWay + 1 : 1;
-    if (way === WAY_OTHER || waitedUs > SPIN_US || this.#sameWay > SAME_WAY_MAX) this.#turns = 0;
-    else if (way !== this.#way && this.#turns < TURNS_BEFORE) this.#turns++;
-    this.#way = way;
+    this.#sameDirection = way === this.#direction ? this.#sameDirection + 1 : 1;
+    if (way === ROUND_OTHER || waitedUs > SPIN_US || this.#sameDirection > SAME_DIRECTION_MAX)
+      this.#turns = 0;
+    else if (way !== this.#direction && this.#turns < TURNS_BEFORE) this.#turns++;
+    this.#direction = way;
     this.spinUs = this.#turns === TURNS_BEFORE ? SPIN_US : 0;
   }
 }

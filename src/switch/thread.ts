@@ -217,9 +217,9 @@ export class DataPlaneThread {
     const fd = this.#taps.fds[vniIdx];
     this.#taps.fds[vniIdx] = -1;
     if (fd >= 0) this.#wait.remove(fd);
-    this.#loop.vniGone(vniIdx);
-    this.#underlay.vniGone(vniIdx);
-    this.#capture.vniGone(vniIdx);
+    this.#loop.vniRemoved(vniIdx);
+    this.#underlay.vniRemoved(vniIdx);
+    this.#capture.vniRemoved(vniIdx);
   }
 
   /**
@@ -236,28 +236,28 @@ export class DataPlaneThread {
     const tick = tickOf(clock);
     this.#fdbEvents.tick = tick;
     const { replication, fdb } = this.#tables;
-    if (replication !== undefined) replication.take(fdb);
+    if (replication !== undefined) replication.drain(fdb);
     this.#readTaps();
     for (let i = 0; i < wait.errorCount; i++) this.#underlay.drainErrors(wait.errors[i]);
     for (let i = 0; i < wait.receiverCount; i++) this.#underlay.markReadable(wait.receivers[i]);
     this.#loop.readUnderlay(clock);
     this.#loop.housekeeping(clock);
-    this.#hearPaths(secondOf(clock));
+    this.#readPathErrors(secondOf(clock));
     this.#downgrade?.step();
     this.#measure();
-    this.#polling.after(this.#loop.takeWay(), (wait.times[WAIT_WAITED_MS] * 1000) | 0);
+    this.#polling.after(this.#loop.takeDirection(), (wait.times[WAIT_WAITED_MS] * 1000) | 0);
     this.#reportFdb();
     if (this.#applier.busy) this.#stepJob(tick, beginMs);
     else if (wait.woken) this.#takeRequests(tick);
   }
 
   #reportFdb(): void {
-    const report = this.#fdbEvents.take();
+    const report = this.#fdbEvents.takeReport();
     if (report !== undefined) this.#report({ kind: 'fdb-events', ...report });
   }
 
   /** What the network said of paths that are too small: for the tables, and for the other workers, who send there too. */
-  #hearPaths(nowS: number): void {
+  #readPathErrors(nowS: number): void {
     const errors = this.#pathErrors;
     const count = this.#underlay.takePathErrors(errors);
     for (let row = 0; row < count; row++) {
@@ -272,7 +272,7 @@ export class DataPlaneThread {
     const loop = this.#loop;
     for (let i = 0; i < this.#wait.tapCount; i++) loop.ready(this.#wait.taps[i]);
     loop.beginTurns();
-    for (let vniIdx = loop.takeTurn(); vniIdx >= 0; vniIdx = loop.takeTurn()) this.#readTap(vniIdx);
+    for (let vniIdx = loop.nextTurn(); vniIdx >= 0; vniIdx = loop.nextTurn()) this.#readTap(vniIdx);
     loop.flushOverlay();
   }
 
@@ -294,13 +294,13 @@ export class DataPlaneThread {
     for (let taken = 0; taken < REQUESTS_PER_ROUND && !this.#applier.busy; taken++) {
       const received = receiveMessageOnPort(this.#port) as { message: Request } | undefined;
       if (!received) return;
-      this.#takeOne(received.message, tick);
+      this.#handleRequest(received.message, tick);
     }
     // More may wait, behind a job or this round's bound: come back.
     this.#shim.eventFire(this.#init.wakeFd);
   }
 
-  #takeOne({ id, change }: Request, tick: number): void {
+  #handleRequest({ id, change }: Request, tick: number): void {
     if (isForwarding(change)) this.#observer.withdrawAll();
     try {
       const answer = this.#applier.apply(change, tick);

@@ -30,7 +30,7 @@ export async function carryOut(
 async function add(vnis: readonly VniSettings[], overlay: Overlay, undo: Rollback): Promise<void> {
   if (vnis.length === 0) return;
   await overlay.add(vnis);
-  for (const vni of vnis) undo.push(() => overlay.takeBack(vni));
+  for (const vni of vnis) undo.push(() => overlay.undoAdd(vni));
 }
 
 /** Taken back, it begins anew: what was learned is lost. */

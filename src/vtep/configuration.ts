@@ -10,7 +10,7 @@ import pLimit from 'p-limit';
 import { ConfigError } from '../config/config-error.js';
 import { daemonDifference, describe, difference, isSame } from '../config/diff.js';
 import * as edits from '../config/edits.js';
-import { isSaid, withPort } from '../config/merge.js';
+import { isGiven, withPort } from '../config/merge.js';
 import { flagOf, type Key } from '../config/schema.js';
 import type { PeerSettings, Settings, VniSettings } from '../config/settings.js';
 import { checkStanding } from '../config/standing.js';
@@ -53,7 +53,7 @@ export interface ConfigurationOptions {
   readonly events: Events;
   readonly log: Logger;
   /** A change has been made, or taken back: other hosts may be peers. */
-  readonly settled: () => void;
+  readonly changed: () => void;
 }
 
 /** A change that failed so may have been made, or may be made later. */
@@ -112,7 +112,7 @@ export class LiveConfiguration {
   }
 
   warnings(): { code: string; detail: string }[] {
-    const overridden = contradictions(this.#base, this.#state, isSaid);
+    const overridden = contradictions(this.#base, this.#state, isGiven);
     const warnings = overridden.map((detail) => ({ code: 'state_overrides', detail }));
     if (this.#reloadFailure !== '') warnings.push({ code: 'reload_failed', detail: this.#reloadFailure });
     if (this.#needsRestart.length > 0) {
@@ -239,7 +239,7 @@ export class LiveConfiguration {
     undo: Rollback,
     change: () => Promise<T>,
   ): Promise<T> {
-    const takeBack = () => this.#handle.settleFdb(vni, macs);
+    const takeBack = () => this.#handle.reconcileFdb(vni, macs);
     try {
       const answer = await change();
       undo.push(takeBack);
@@ -315,7 +315,7 @@ export class LiveConfiguration {
       // A change that is answered has been carried out, and so has what follows from its peers' paths.
       await this.#overlay.followed();
       this.#held = this.#holds;
-      this.#options.settled();
+      this.#options.changed();
     }
     for (const { after, fields } of steps.changed)
       if (fields.length > 0) this.#options.events.publish({ type: 'vni', vni: after.vni, action: 'changed' });

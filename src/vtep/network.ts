@@ -10,7 +10,7 @@ import type { Paths } from '../paths/paths.js';
 /** An option that depends on routes and IPsec policies. */
 export interface NetworkFollower {
   /** Looks at the routes again. */
-  look(): Promise<void>;
+  refresh(): Promise<void>;
   /** An IPsec policy may have been added: acts on it at once. */
   policiesChanged(): void;
   /** Stops, as the network cannot be followed. Never rejects. @param why reason, for log and status */
@@ -37,8 +37,8 @@ export class Network {
     const { shim, followers, routesChanged } = options;
     this.#options = options;
     this.#watch = new NetworkWatch(shim, {
-      look: async (changed) => {
-        await this.#look(changed).catch((error: Error) => this.#end(error));
+      refresh: async (changed) => {
+        await this.#refresh(changed).catch((error: Error) => this.#end(error));
         if (changed) routesChanged();
       },
       policies: () => {
@@ -67,10 +67,10 @@ export class Network {
     if (this.#watching) this.#watch.due();
   }
 
-  async #look(changed: boolean): Promise<void> {
+  async #refresh(changed: boolean): Promise<void> {
     const { paths, handle, followers } = this.#options;
     if (changed) await paths.refreshAll(ipv4Addresses(handle));
-    for (const follower of followers) await follower.look();
+    for (const follower of followers) await follower.refresh();
   }
 
   async #end({ message }: Error): Promise<void> {

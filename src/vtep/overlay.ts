@@ -16,7 +16,7 @@ import type { OverlayDevice, OverlayDeviceSpec } from '../host/overlay-device.js
 import type { OverlayDevices } from '../host/overlay-devices.js';
 import { Rollback } from '../host/rollback.js';
 import type { Logger } from '../log/log.js';
-import type { PathCare } from '../paths/path-care.js';
+import type { PathManager } from '../paths/path-manager.js';
 import { type Duplicate, hostOf, type Paths } from '../paths/paths.js';
 import { type IpAddress, parseIpAddress } from '../wire/ip-address.js';
 import { formatMac, parseMac } from '../wire/mac.js';
@@ -25,12 +25,12 @@ import type { Warnings } from './warnings.js';
 
 /** How long a removal that is taken back waits for what still holds its number or TAP, and how often it looks, ms. */
 const RESTORE_MS = 30_000;
-const RESTORE_LOOK_MS = 20;
+const RESTORE_RETRY_MS = 20;
 
 export interface OverlayOptions {
   readonly settings: Pick<Settings, 'workers'>;
   readonly paths: Paths;
-  readonly care: PathCare;
+  readonly pathManager: PathManager;
   readonly devices: OverlayDevices;
   /** Devices take superframes and unfinished checksums. */
   readonly offload: boolean;
@@ -62,7 +62,7 @@ export class Overlay {
 
   /** Resolves the peers, asks for their routes, opens the devices: of all these VNIs, or of none. @throws Error for people */
   async open(vnis: readonly VniSettings[]): Promise<readonly OpenVni[]> {
-    const { care, devices, opened, paths, warnings } = this.#options;
+    const { pathManager, devices, opened, paths, warnings } = this.#options;
     const resolved = await paths.resolvePeers(vnis.map(({ peers }) => peers));
     const begun: number[] = [];
     try {
@@ -70,7 +70,7 @@ export class Overlay {
       for (const [i, vni] of vnis.entries()) {
         begun.push(vni.vni);
         this.#duplicates.add(vni.vni, paths.duplicates(resolved[i]));
-        await care.begin(vni, resolved[i]);
+        await pathManager.begin(vni, resolved[i]);
         specs.push(this.#spec(vni));
       }
       const open = await devices.open(specs);
@@ -79,7 +79,7 @@ export class Overlay {
       opened(open);
       return vnis.map((settings, i) => ({ settings, device: open[i], peers: resolved[i] }));
     } catch (error) {
-      for (const vni of begun) await care.end(vni);
+      for (const vni of begun) await pathManager.end(vni);
       for (const { vni } of vnis) this.#warnNoMore(vni);
       throw error;
     }
@@ -96,9 +96,9 @@ export class Overlay {
    */
   async configure({ settings, device, peers }: OpenVni, mode: Mode = 'revert'): Promise<void> {
     const handle = this.#handle!;
-    const { care } = this.#options;
-    await care.inTurn(async () => {
-      await handle.addVni(newVni(settings, device, care.overlayMtu(settings.vni)), mode);
+    const { pathManager } = this.#options;
+    await pathManager.inTurn(async () => {
+      await handle.addVni(newVni(settings, device, pathManager.overlayMtu(settings.vni)), mode);
       await handle.addPeers(settings.vni, peers, mode);
     });
     await this.#restoreEntries(settings.vni, peers, mode);
@@ -106,12 +106,12 @@ export class Overlay {
 
   /** Resolves when overlay MTUs and path MTUs are those of the present peers. */
   async followed(): Promise<void> {
-    await this.#options.care.followed();
+    await this.#options.pathManager.followed();
   }
 
   /** All of these VNIs, or none. @throws Error for people */
   async add(vnis: readonly VniSettings[]): Promise<void> {
-    for (const { vni } of vnis) this.#handle!.refuseTaken(vni);
+    for (const { vni } of vnis) this.#handle!.assertFree(vni);
     const opened = await this.open(vnis);
     const undo = new Rollback();
     await undo.guard(async () => {
@@ -127,7 +127,7 @@ export class Overlay {
   }
 
   /** Takes an addition back; what the workers do not answer in time is done later. */
-  async takeBack(vni: VniSettings): Promise<void> {
+  async undoAdd(vni: VniSettings): Promise<void> {
     await this.#abandon(vni);
     this.#options.events.publish({ type: 'vni', vni: vni.vni, action: 'removed' });
   }
@@ -138,8 +138,8 @@ export class Overlay {
    */
   async restore(vni: VniSettings): Promise<void> {
     for (const untilMs = performance.now() + RESTORE_MS; this.#isHeld(vni) && performance.now() < untilMs; )
-      await delay(RESTORE_LOOK_MS);
-    this.#handle!.refuseTaken(vni.vni);
+      await delay(RESTORE_RETRY_MS);
+    this.#handle!.assertFree(vni.vni);
     const [opened] = await this.open([vni]);
     await this.configure(opened, 'reconcile');
     this.#options.events.publish({ type: 'vni', vni: vni.vni, action: 'added' });
@@ -158,13 +158,13 @@ export class Overlay {
   }
 
   async moveTo({ vni, tap, bridge }: VniSettings): Promise<void> {
-    const { care, devices } = this.#options;
-    await care.inTurn(() => devices.moveTo(tap, bridge, care.unbridgedMtu(vni)));
+    const { pathManager, devices } = this.#options;
+    await pathManager.inTurn(() => devices.moveTo(tap, bridge, pathManager.unbridgedMtu(vni)));
     this.#handle!.setBridge(vni, bridge);
   }
 
   async changeMtu(vni: VniSettings, mode: Mode): Promise<void> {
-    await this.#options.care.change(vni, mode);
+    await this.#options.pathManager.change(vni, mode);
   }
 
   /** @param vni with its settings as they are then */
@@ -192,7 +192,7 @@ export class Overlay {
     if (fresh.length === 0) return;
     await handle.addPeers(vni, fresh, mode);
     await this.#restoreEntries(vni, fresh, mode);
-    this.#tellPeers(vni, fresh, 'added');
+    this.#publishPeers(vni, fresh, 'added');
   }
 
   /** @param vni with its settings as they are then: an address that another of its names has, too, stays a peer */
@@ -211,7 +211,7 @@ export class Overlay {
   /** A name has other addresses: those that are new are peers before the old ones are none any more. */
   async follow(vni: VniSettings, name: string, addresses: readonly IpAddress[]): Promise<void> {
     const handle = this.#handle!;
-    await this.#addAnew(vni, (host) => host === name, 'revert');
+    await this.#addAgain(vni, (host) => host === name, 'revert');
     const current = new Set(addresses.map(({ text }) => text));
     this.#duplicates.remove(vni.vni, (host, address) => host === name && !current.has(address));
     const gone = handle
@@ -228,14 +228,14 @@ export class Overlay {
     mode: Mode,
   ): Promise<void> {
     for (const { address } of gone) await this.#handle!.removePeer(vni.vni, address.text, mode);
-    this.#tellPeers(vni.vni, gone, 'removed');
+    this.#publishPeers(vni.vni, gone, 'removed');
     const texts = new Set(gone.map(({ address }) => address.text));
     const mayHave = (host: string) => texts.has(host) || parseIpAddress(host) === undefined;
-    if (gone.length > 0) await this.#addAnew(vni, (host) => others(host) && mayHave(host), mode);
+    if (gone.length > 0) await this.#addAgain(vni, (host) => others(host) && mayHave(host), mode);
   }
 
   /** Addresses that two names have are no mistake here, and who says them is a name server: nobody is warned. */
-  async #addAnew(vni: VniSettings, which: (host: string) => boolean, mode: Mode): Promise<void> {
+  async #addAgain(vni: VniSettings, which: (host: string) => boolean, mode: Mode): Promise<void> {
     const { paths } = this.#options;
     const [resolved] = await paths.resolvePeers([vni.peers.filter(({ host }) => which(host))]);
     await this.#addResolved(vni.vni, resolved, mode);
@@ -247,7 +247,7 @@ export class Overlay {
     if (entries.size === 0) return;
     const come = new Set(peers.map(({ address }) => address.text));
     const macs = [...entries].flatMap(([mac, peer]) => (come.has(peer) ? parseMac(mac)! : []));
-    if (mode === 'reconcile') return this.#handle!.settleFdb(vni, macs);
+    if (mode === 'reconcile') return this.#handle!.reconcileFdb(vni, macs);
     for (const [mac, peer] of entries)
       if (come.has(peer)) await this.#handle!.putFdb(vni, parseMac(mac)!, peer);
   }
@@ -255,13 +255,13 @@ export class Overlay {
   /** Frames first, then what follows from paths, then the device: whatever was made of it. */
   async #withdraw(vni: VniSettings): Promise<void> {
     const handle = this.#handle!;
-    const { care } = this.#options;
+    const { pathManager } = this.#options;
     const peers = handle.peers(vni.vni);
-    await care.end(vni.vni);
+    await pathManager.end(vni.vni);
     try {
       await handle.removeVni(vni.vni);
     } catch (error) {
-      await care.begin(vni, peers);
+      await pathManager.begin(vni, peers);
       throw error;
     }
     this.#warnNoMore(vni.vni);
@@ -270,7 +270,7 @@ export class Overlay {
 
   /** The same without a way back: the device is closed as soon as no worker uses it, which may be later. */
   async #abandon(vni: VniSettings): Promise<void> {
-    await this.#options.care.end(vni.vni);
+    await this.#options.pathManager.end(vni.vni);
     this.#warnNoMore(vni.vni);
     await this.#handle!.abandonVni(vni.vni, () => this.#close(vni));
   }
@@ -285,10 +285,10 @@ export class Overlay {
 
   #warnNoMore(vni: number): void {
     this.#duplicates.removeAll(vni);
-    this.#options.warnings.vniGone(vni);
+    this.#options.warnings.vniRemoved(vni);
   }
 
-  #tellPeers(vni: number, peers: readonly NewPeer[], action: 'added' | 'removed'): void {
+  #publishPeers(vni: number, peers: readonly NewPeer[], action: 'added' | 'removed'): void {
     for (const { address, name } of peers)
       this.#options.events.publish({ type: 'peer', vni, peer: address.text, name, action });
   }
@@ -303,7 +303,7 @@ export class Overlay {
       addresses: vni.addresses,
       mac: vni.mac,
       derivedMac: deriveMac({ machineId: machineId(), underlay, vni: vni.vni, netns }),
-      unbridgedMtu: this.#options.care.unbridgedMtu(vni.vni),
+      unbridgedMtu: this.#options.pathManager.unbridgedMtu(vni.vni),
       offload: this.#options.offload,
       queues: this.#options.settings.workers,
     };

@@ -22,7 +22,7 @@ export class PeerDuplicates {
     this.#hosts.set(vni, hosts);
     for (const { address, first, again } of duplicates)
       hosts.set(address, [...new Set([...(hosts.get(address) ?? [first]), again])]);
-    this.#tell(vni);
+    this.#warn(vni);
   }
 
   /** @param gone which hosts do not have an address any more */
@@ -35,14 +35,14 @@ export class PeerDuplicates {
       else addresses.delete(address);
     }
     if (addresses.size === 0) this.#hosts.delete(vni);
-    this.#tell(vni);
+    this.#warn(vni);
   }
 
   removeAll(vni: number): void {
     this.remove(vni, () => true);
   }
 
-  #tell(vni: number): void {
+  #warn(vni: number): void {
     const sentences = Array.from(this.#hosts.get(vni) ?? [], ([address, [first, ...others]]) =>
       others.map((host) => sentence(host, address, first)),
     );

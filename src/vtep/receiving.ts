@@ -16,7 +16,7 @@ import type { ProbedPeer } from '../paths/means.js';
 import type { Paths } from '../paths/paths.js';
 import type { Proofs } from '../paths/proof.js';
 
-const LOOK_MS = 1000;
+const CHECK_MS = 1000;
 /** After a look at very many peers there is a rest of so many times what it took. */
 const REST_FACTOR = 20;
 /** Number of VNIs (24 bits). */
@@ -48,7 +48,7 @@ export class Receiving {
   }
 
   start(): void {
-    this.#look();
+    this.#check();
   }
 
   stop(): void {
@@ -60,10 +60,10 @@ export class Receiving {
   due(): void {
     if (this.#stopped) return;
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#look(), 0);
+    this.#timer = setTimeout(() => this.#check(), 0);
   }
 
-  #look(): void {
+  #check(): void {
     const beganMs = performance.now();
     const { handle, proofs } = this.#options;
     const peers = new Map<string, Found>();
@@ -81,17 +81,17 @@ export class Receiving {
       }
     }
     const found = [...peers.values()];
-    proofs.look(
+    proofs.check(
       found.filter(({ isOne }) => isOne).map(({ peer }) => peer),
       beganMs,
     );
     const sources = found.map((one) => this.#sourceOf(one, beganMs));
-    const error = this.#group.lead(sources, anyone);
+    const error = this.#group.steer(sources, anyone);
     if (error < 0)
-      this.#log.say('', 'warn', {}, `the kernel refuses to spread peers over sockets (${errnoName(error)})`);
+      this.#log.log('', 'warn', {}, `the kernel refuses to spread peers over sockets (${errnoName(error)})`);
     if (this.#stopped) return;
     const tookMs = performance.now() - beganMs;
-    this.#timer = setTimeout(() => this.#look(), Math.max(LOOK_MS, REST_FACTOR * tookMs));
+    this.#timer = setTimeout(() => this.#check(), Math.max(CHECK_MS, REST_FACTOR * tookMs));
   }
 
   #sourceOf({ peer: { text, family, bytes }, isOne }: Found, nowMs: number): Source {

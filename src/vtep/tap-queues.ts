@@ -9,7 +9,7 @@ import type { Handle } from '../controller/handle.js';
 import { V_TAP_QUEUE_DROPPED } from '../exchange/counters.js';
 import type { OverlayDevice } from '../host/overlay-device.js';
 
-const LOOK_MS = 1000;
+const CHECK_MS = 1000;
 /** A look at very many devices is followed by a rest of so many times what it took. */
 const REST_FACTOR = 20;
 
@@ -42,16 +42,16 @@ export class TapQueues {
   /** The data plane runs. */
   start(handle: Counted): void {
     const beganMs = performance.now();
-    this.look(handle);
+    this.check(handle);
     const tookMs = performance.now() - beganMs;
-    this.#timer = setTimeout(() => this.start(handle), Math.max(LOOK_MS, REST_FACTOR * tookMs));
+    this.#timer = setTimeout(() => this.start(handle), Math.max(CHECK_MS, REST_FACTOR * tookMs));
   }
 
   stop(): void {
     clearTimeout(this.#timer);
   }
 
-  look(handle: Counted): void {
+  check(handle: Counted): void {
     const [counters] = handle.counters;
     const present = new Set<string>();
     for (const { tap, vniIdx } of handle.vnis()) {

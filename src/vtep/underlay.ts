@@ -44,7 +44,7 @@ export function openSockets(
  * Source ports of whose datagrams no error queue tells what ICMP says: those of `node:dgram`, and those among which the
  * kernel chooses for TCP flows that it passes; some of these are the pool's as well, and told of twice. undefined: there are none.
  */
-export function deafPorts(
+export function portsWithoutErrorQueue(
   shim: Shim,
   settings: Settings,
   { sendFds }: UnderlaySockets,

@@ -30,18 +30,18 @@ import type { UnderlaySockets } from '../host/underlay-sockets.js';
 import { type Logger, silentLogger } from '../log/log.js';
 import type { NameState } from '../names/follow.js';
 import { NamedPeers } from '../names/named-peers.js';
-import { PathCare, type PeerVerdict } from '../paths/path-care.js';
+import { PathManager, type PeerVerdict } from '../paths/path-manager.js';
 import { Paths } from '../paths/paths.js';
 import type { Progress } from '../paths/search.js';
 import { Superframes } from '../superframes/superframes.js';
 import { makeTunnel, type TunnelOffload } from '../superframes/tunnel-offload.js';
 import { LiveConfiguration, type ReloadReport, type StateStore } from './configuration.js';
-import { noteDevices, noteSockets, refusals } from './granted.js';
 import { Network } from './network.js';
+import { noteDevices, noteSockets, refusals } from './offload-probe.js';
 import { type OpenVni, Overlay } from './overlay.js';
 import { Receiving } from './receiving.js';
 import { TapQueues } from './tap-queues.js';
-import { deafPorts, engineOf, openSockets, workerDescriptors } from './underlay.js';
+import { engineOf, openSockets, portsWithoutErrorQueue, workerDescriptors } from './underlay.js';
 import { type Warning, Warnings } from './warnings.js';
 
 export type { Warning } from './warnings.js';
@@ -92,7 +92,7 @@ export class Vtep {
   readonly #warnings: Warnings;
   readonly #offloads = new Offloads();
   #shim!: Shim;
-  #care!: PathCare;
+  #pathManager!: PathManager;
   #overlay!: Overlay;
   #handle!: Handle;
   #reads!: DataPlane;
@@ -106,7 +106,7 @@ export class Vtep {
   private constructor(settings: Settings, surroundings: VtepSurroundings, undo: Rollback) {
     const { log = silentLogger(), state = NO_STATE, store, reread } = surroundings;
     const { events } = this;
-    const settled = () => this.#peers.retain(this.#configuration.settings.vnis);
+    const changed = () => this.#peers.retain(this.#configuration.settings.vnis);
     this.#configuration = new LiveConfiguration({
       base: settings,
       state,
@@ -114,7 +114,7 @@ export class Vtep {
       reread,
       events,
       log,
-      settled,
+      changed,
     });
     this.#settings = settings;
     this.#log = log;
@@ -219,7 +219,7 @@ export class Vtep {
         ...this.#warnings.list,
         ...this.#configuration.warnings(),
         ...this.#peers.names.warnings(),
-        ...this.#care.warnings(),
+        ...this.#pathManager.warnings(),
         ...refusals(this.#offloads),
         ...(this.#flows?.warnings() ?? []),
       ],
@@ -257,7 +257,7 @@ export class Vtep {
 
   /** Searches the path to a peer; takes seconds. @param progress told of each packet that was sent */
   probe(vni: number, peer: PeerState, progress: Progress): Promise<PeerVerdict> {
-    return this.#care.probe(vni, peer, progress);
+    return this.#pathManager.probe(vni, peer, progress);
   }
 
   get #engine(): 'batch' | 'dgram' {
@@ -269,7 +269,7 @@ export class Vtep {
     const shim = loadShim();
     checkLayout(shim);
     this.#shim = shim;
-    this.#care = this.#careForPaths();
+    this.#pathManager = this.#makePathManager();
     const devices = new OverlayDevices(shim);
     this.#tapQueues = new TapQueues(shim);
     this.#undo.push(() => devices.closeAll());
@@ -294,8 +294,8 @@ export class Vtep {
     for (const vni of opened) await this.#overlay.configure(vni);
     if (this.#engine === 'batch') await this.#followNetwork(tunnel);
     this.#handle.configured();
-    this.#undo.push(() => this.#care.stop());
-    this.#care.start(this.#handle, deafPorts(shim, this.#settings, sockets));
+    this.#undo.push(() => this.#pathManager.stop());
+    this.#pathManager.start(this.#handle, portsWithoutErrorQueue(shim, this.#settings, sockets));
     if (this.#engine === 'batch') this.#receiving = this.#receive(sockets);
     this.#undo.push(() => this.#tapQueues.stop());
     this.#tapQueues.start(this.#handle);
@@ -306,15 +306,15 @@ export class Vtep {
     this.#undo.push(() => this.#configuration.stop());
   }
 
-  #careForPaths(): PathCare {
-    return new PathCare({
+  #makePathManager(): PathManager {
+    return new PathManager({
       shim: this.#shim,
       settings: this.#settings,
       ttl: this.#settings.ttl,
       paths: this.#paths,
       log: this.#log,
       publish: (event) => this.events.publish(event),
-      signs: (signs) => this.#peers.looked(signs),
+      signs: (signs) => this.#peers.checked(signs),
     });
   }
 
@@ -322,7 +322,7 @@ export class Vtep {
     return new Overlay({
       settings: this.#settings,
       paths: this.#paths,
-      care: this.#care,
+      pathManager: this.#pathManager,
       devices,
       offload: this.#engine === 'batch',
       events: this.events,
@@ -352,10 +352,10 @@ export class Vtep {
       peersChanged: () => {
         this.#network?.due();
         this.#receiving?.due();
-        this.#care.changed();
+        this.#pathManager.changed();
       },
       probeReplied: (peerIdx, nonce, len) => {
-        if (this.#care.replied(peerIdx, nonce, len)) this.#receiving?.due();
+        if (this.#pathManager.replied(peerIdx, nonce, len)) this.#receiving?.due();
       },
       addressText: ({ family, bytes, scopeId }) => this.#paths.addressText(family, bytes, scopeId),
       entries: (vni) => this.#configuration.entries(vni),
@@ -388,7 +388,7 @@ export class Vtep {
       sockets,
       handle: this.#handle,
       paths: this.#paths,
-      proofs: this.#care.proofs,
+      proofs: this.#pathManager.proofs,
       log: this.#log,
     });
     this.#undo.push(() => receiving.stop());
@@ -407,7 +407,7 @@ export class Vtep {
       ...parts,
       paths,
       followers: [superframes],
-      routesChanged: () => this.#care.changed(),
+      routesChanged: () => this.#pathManager.changed(),
     });
     this.#undo.push(() => network.stop());
     await network.start();

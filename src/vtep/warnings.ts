@@ -51,7 +51,7 @@ export class Warnings {
   }
 
   /** A VNI is gone, or could not be had. */
-  vniGone(vni: number): void {
+  vniRemoved(vni: number): void {
     this.#withdraw(vni, () => true);
   }
 

@@ -30,10 +30,10 @@ t.test('taken over, they are gone from where they were', async (t) => {
   const from = filled();
   const to = filled();
   to.words.fill(-1, 0, 16);
-  t.equal(to.takeFrom(from), 2);
+  t.equal(to.moveFrom(from), 2);
   t.equal(to.count, 2);
   t.same(to.bytes.slice(0, ROWS.length), ROWS);
   t.equal(from.count, 0);
-  t.equal(to.takeFrom(from), 0);
+  t.equal(to.moveFrom(from), 0);
   t.equal(to.count, 0, 'what was taken before is not told again');
 });

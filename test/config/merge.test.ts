@@ -1,7 +1,7 @@
 /** What a configuration comes to while the daemon still has its port of the start. */
 import t from 'tap';
 import { parseConfig } from '../../src/config/file.js';
-import { isSaid, mergeSettings, withPort } from '../../src/config/merge.js';
+import { isGiven, mergeSettings, withPort } from '../../src/config/merge.js';
 
 const READ = `port: 4790
 peers: [192.0.2.1, "192.0.2.2,port=4790"]
@@ -20,5 +20,5 @@ t.test('peers without a port of their own have the one that stands', async (t) =
   );
   t.equal(two.peers, one.peers, 'a list that was shared still is');
   t.equal(one.ageingS, 10);
-  t.same([isSaid(one, 'ageing'), isSaid(two, 'ageing')], [true, false]);
+  t.same([isGiven(one, 'ageing'), isGiven(two, 'ageing')], [true, false]);
 });

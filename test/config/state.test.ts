@@ -2,7 +2,7 @@
 import t from 'tap';
 import * as edits from '../../src/config/edits.js';
 import { parseConfig } from '../../src/config/file.js';
-import { isSaid, mergeSettings } from '../../src/config/merge.js';
+import { isGiven, mergeSettings } from '../../src/config/merge.js';
 import type { VniSettings } from '../../src/config/settings.js';
 import { applyState, contradictions, entriesOf, NO_STATE } from '../../src/config/state.js';
 
@@ -88,7 +88,7 @@ t.test('what the file says otherwise is told, one sentence an item', async (t) =
   state = edits.withoutVni(BASE, state, 2);
   state = edits.withVni(state, { ...MADE, vni: 3 });
   state = edits.withVni(state, MADE);
-  t.strictSame(contradictions(BASE, state, isSaid), [
+  t.strictSame(contradictions(BASE, state, isGiven), [
     'VNI 1: mtu is configured as 1400, and was changed through the API to 1300',
     'VNI 1: peer 192.0.2.1 is configured, and was removed through the API',
     'VNI 1: peer hub.example is configured, and was changed through the API',
@@ -101,5 +101,5 @@ t.test('what the file no longer has is left alone', async (t) => {
   const state = edits.withChanges(BASE, NO_STATE, 2, { mtu: 1300 });
   const later = { ...BASE, vnis: [BASE.vnis[0]] };
   t.strictSame(applyState(later, state).vnis, later.vnis);
-  t.strictSame(contradictions(later, state, isSaid), []);
+  t.strictSame(contradictions(later, state, isGiven), []);
 });

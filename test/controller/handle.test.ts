@@ -602,7 +602,7 @@ t.test('a VNI whose making times out is held until no worker uses its TAP', asyn
     'it is not configured',
   );
   await t.rejects(handle.addVni(newVni(100)), { code: 'vni_exists', message: /VNI 100 is settling/ });
-  t.throws(() => handle.refuseTaken(100), { code: 'vni_exists', message: /settling/ });
+  t.throws(() => handle.assertFree(100), { code: 'vni_exists', message: /settling/ });
   for (const ask of [
     () => addPeer(handle, 100, newPeer('192.0.2.1')),
     () => handle.removeVni(100),
@@ -682,7 +682,7 @@ t.test('peers, a policy and entries of changes that time out leave nothing', asy
     handle.putFdb(100, mac, '192.0.2.1'),
   ];
   for (const change of changes) await t.rejects(change, TIMEOUT);
-  const settled = handle.settleFdb(100, [mac]);
+  const settled = handle.reconcileFdb(100, [mac]);
   t.same(
     handle.peers(100).map(({ address }) => address.text),
     ['192.0.2.1'],
@@ -701,7 +701,7 @@ t.test('peers, a policy and entries of changes that time out leave nothing', asy
   await handle.putFdb(100, macParts(macNumber(2)), '192.0.2.10');
   await stall(0);
   await t.rejects(handle.deleteFdb(100, macParts(macNumber(2))), TIMEOUT);
-  const back = handle.settleFdb(100, [macParts(macNumber(2))]);
+  const back = handle.reconcileFdb(100, [macParts(macNumber(2))]);
   resume(0);
   await back;
   t.same(staticsOf(handle), [1, 1], 'an entry whose deletion failed is there');

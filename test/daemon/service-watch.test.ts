@@ -25,7 +25,7 @@ function workers(watchdogMs = 1000) {
   });
   const look = (...turning: number[]) => {
     for (const worker of turning) heartbeats[worker]++;
-    watch.look();
+    watch.check();
     return told.splice(0).filter((word) => word === 'ping').length;
   };
   return { watch, look, told, stalls, heartbeats, say: (text: string) => (status = text) };
@@ -64,8 +64,8 @@ t.test('a stall is said once, and so is its end; a single look in vain is not', 
 t.test('the line for people is renewed, whether or not pings are wanted', (t) => {
   const { watch, told, say, stalls } = workers(0);
   say('three peers');
-  watch.look();
-  watch.look();
+  watch.check();
+  watch.check();
   t.same(told, ['three peers', 'three peers'], 'and no ping');
   t.same(stalls, []);
   t.end();

@@ -40,7 +40,7 @@ const VNI: VniFacts = {
   tap: 'vtep100',
   unsendable: 0,
   fromStrangers: 0,
-  peers: [{ address: '192.0.2.1', txFrames: 10, heard: true }],
+  peers: [{ address: '192.0.2.1', txFrames: 10, received: true }],
 };
 
 const DAEMON: DaemonFacts = {
@@ -59,7 +59,7 @@ function link(raw: Record<string, unknown>): Link {
 
 const silent = {
   ...DAEMON,
-  vnis: [{ ...VNI, peers: [{ address: '192.0.2.1', txFrames: 10, heard: false }] }],
+  vnis: [{ ...VNI, peers: [{ address: '192.0.2.1', txFrames: 10, received: false }] }],
 };
 
 t.test('nothing wrong, nothing found', async (t) => {
@@ -112,7 +112,7 @@ t.test('warnings of the daemon', async (t) => {
 
 t.test('a peer that was never heard', async (t) => {
   t.same(checkSilentPeers({ ...silent, uptimeS: 5 }), [], 'it has just started');
-  const unused = { ...VNI, peers: [{ address: '192.0.2.1', txFrames: 0, heard: false }] };
+  const unused = { ...VNI, peers: [{ address: '192.0.2.1', txFrames: 0, received: false }] };
   t.same(checkSilentPeers({ ...DAEMON, vnis: [unused] }), [], 'nothing was sent');
   t.match(checkSilentPeers(silent), [
     {
@@ -125,7 +125,7 @@ t.test('a peer that was never heard', async (t) => {
 });
 
 t.test('frames that cannot be sent: where to look', async (t) => {
-  const peers = [{ address: 'fe80::1%eth0', txFrames: 0, heard: false }];
+  const peers = [{ address: 'fe80::1%eth0', txFrames: 0, received: false }];
   t.match(checkUnsendable({ ...DAEMON, vnis: [{ ...VNI, unsendable: 3, peers }] }), [
     { what: 'VNI 100: 3 frames could not be sent to a peer', cure: 'ip route get fe80::1' },
   ]);

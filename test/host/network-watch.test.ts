@@ -20,7 +20,7 @@ function network(t: Test, changes: Partial<Shim> = {}, lookMs = 0) {
       ...changes,
     },
     {
-      look: async (changed) => {
+      refresh: async (changed) => {
         t.equal(++open, 1, 'one look at a time');
         heard.push(changed ? 'changed' : 'look');
         await new Promise((resolve) => setTimeout(resolve, lookMs));

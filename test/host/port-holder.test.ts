@@ -1,7 +1,7 @@
 import { createSocket } from 'node:dgram';
 import t from 'tap';
 import { parseLink } from '../../src/host/link.js';
-import { explainPortTaken, inodesOf, vxlanHolder } from '../../src/host/port-holder.js';
+import { explainPortInUse, inodesOf, vxlanHolder } from '../../src/host/port-holder.js';
 
 const TABLE = [
   '   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops',
@@ -41,7 +41,7 @@ t.test('a port held by a process: its id and name', async (t) => {
   t.teardown(() => socket.close());
   await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
   const { port } = socket.address();
-  const line = await explainPortTaken(port);
+  const line = await explainPortInUse(port);
   t.match(
     line,
     new RegExp(
@@ -52,5 +52,5 @@ t.test('a port held by a process: its id and name', async (t) => {
 });
 
 t.test('nobody to be found still gives a cure', async (t) => {
-  t.match(await explainPortTaken(1), /^UDP port 1 is taken: .*give --port another one$/);
+  t.match(await explainPortInUse(1), /^UDP port 1 is taken: .*give --port another one$/);
 });

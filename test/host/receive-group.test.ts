@@ -25,12 +25,12 @@ const source = (i: number, trains = false): Source => ({
 t.test('peers of a kind are spread evenly, and stay where they are', async (t) => {
   const { group } = setUp();
   const all = Array.from({ length: 16 }, (_, i) => source(i, i % 2 === 1));
-  group.lead(all, false);
+  group.steer(all, false);
   const places = all.map(({ text }) => group.place(text)!);
   for (let place = 0; place < 8; place++)
     t.equal(places.filter((each) => each === place).length, 2, `${place}`);
   for (const [i, { trains }] of all.entries()) t.equal(places[i] >= 4, trains);
-  group.lead([source(99), ...all.slice(3)], false);
+  group.steer([source(99), ...all.slice(3)], false);
   t.same(
     all.slice(3).map(({ text }) => group.place(text)),
     places.slice(3),
@@ -40,21 +40,21 @@ t.test('peers of a kind are spread evenly, and stay where they are', async (t) =
 
 t.test('a proof moves a peer to the other kind, and its lapse moves it back', async (t) => {
   const { group, programs } = setUp();
-  group.lead([source(1)], false);
+  group.steer([source(1)], false);
   t.ok(group.place('10.0.0.1')! < 4);
-  group.lead([source(1, true)], false);
+  group.steer([source(1, true)], false);
   t.ok(group.place('10.0.0.1')! >= 4);
-  group.lead([source(1)], false);
+  group.steer([source(1)], false);
   t.ok(group.place('10.0.0.1')! < 4);
   t.equal(programs.length, 3);
-  group.lead([source(1)], false);
+  group.steer([source(1)], false);
   t.equal(programs.length, 3, 'what holds already is not attached again');
 });
 
 t.test('more peers than a program holds: nobody is taken for a stranger', async (t) => {
   const { group, programs } = setUp();
   const many = Array.from({ length: 4000 }, (_, i) => source(i, i < 1000));
-  t.equal(group.lead(many, false), 0);
+  t.equal(group.steer(many, false), 0);
   const program = programs[0];
   const answers = new Set<number>();
   for (let pc = 0; pc < program.length / 8; pc++)
@@ -67,7 +67,7 @@ t.test('more peers than a program holds: nobody is taken for a stranger', async 
 
 t.test('a refusal leaves the program before, and is tried again', async (t) => {
   const { group, programs } = setUp(-1);
-  t.equal(group.lead([source(1)], false), -1);
-  t.equal(group.lead([source(1)], false), -1);
+  t.equal(group.steer([source(1)], false), -1);
+  t.equal(group.steer([source(1)], false), -1);
   t.equal(programs.length, 2);
 });

@@ -10,7 +10,7 @@ t.test('some lines at once, then one a minute, each key for itself', async (t) =
   /** How many of 100 lines were written at their level. */
   const loud = (key: string) => {
     lines.length = 0;
-    for (let i = 0; i < 100; i++) limited.say(key, 'warn', { key }, 'again');
+    for (let i = 0; i < 100; i++) limited.log(key, 'warn', { key }, 'again');
     t.equal(lines.length, 100, 'none is lost to who asks for all');
     return lines.filter(({ level }) => level === 40).length;
   };

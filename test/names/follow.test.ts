@@ -1,7 +1,7 @@
 /** Names over a name server and a clock that are the test's. */
 import { setImmediate as turn } from 'node:timers/promises';
 import t from 'tap';
-import { LOOK_MS, NameFollower, type NameState } from '../../src/names/follow.js';
+import { CHECK_MS, NameFollower, type NameState } from '../../src/names/follow.js';
 import type { NameSource } from '../../src/names/lookup.js';
 
 const NAME = 'vtep.example';
@@ -45,13 +45,13 @@ function makeFollower({ random = 0 } = {}) {
     random: () => random,
     nowMs: () => nowMs,
     epochMs: () => EPOCH_MS + nowMs - 5_000_000,
-    told: (state) => told.push(state),
+    resolved: (state) => told.push(state),
   });
   /** Time passes; lookups that begin end at once. */
   const pass = async (ms: number) => {
     for (const endMs = nowMs + ms; nowMs < endMs; ) {
-      nowMs += LOOK_MS;
-      follower.look();
+      nowMs += CHECK_MS;
+      follower.check();
       for (let i = 0; i < 6; i++) await turn();
     }
   };

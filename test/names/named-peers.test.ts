@@ -96,8 +96,8 @@ t.test('silence is told of each peer, and heard again', async (t) => {
   })();
   const signs = (lastSeenMs: number) =>
     ['198.51.100.1', '198.51.100.2'].map((text) => ({ peer: { text }, txFrames: 1, lastSeenMs }));
-  peers.looked(signs(0));
-  peers.looked(signs(7));
+  peers.checked(signs(0));
+  peers.checked(signs(7));
   await eventually('both to be reported', () => told.length >= 2);
   t.same(told, [
     { type: 'peer', vni: 100, peer: '198.51.100.1', name: 'a.example', action: 'heard' },

@@ -15,7 +15,7 @@ function makeSilence() {
     const signs = rows.map(
       ([text, txFrames, lastSeenMs]): PeerSigns => ({ peer: { text }, txFrames, lastSeenMs }),
     );
-    silence.look(signs, nowMs);
+    silence.check(signs, nowMs);
     nowMs += LOOK_MS;
   };
   return { turned, asked, look };

@@ -25,7 +25,7 @@ function setUp(t: Test) {
 
 t.test('who answers the nonce is proved, and nobody else', async (t) => {
   const { proofs, asked } = setUp(t);
-  proofs.look([peer(1), peer(2)], 0);
+  proofs.check([peer(1), peer(2)], 0);
   t.equal(asked.length, 2, 'at once');
   const { nonce } = asked[0];
   t.equal(proofs.replied(2, nonce, PROBE_LEN), undefined, 'another peer');
@@ -40,11 +40,11 @@ t.test('who answers the nonce is proved, and nobody else', async (t) => {
 
 t.test('a proof lapses when nobody answers any more', async (t) => {
   const { proofs, asked } = setUp(t);
-  proofs.look([peer(1)], 0);
+  proofs.check([peer(1)], 0);
   proofs.replied(1, asked[0].nonce, PROBE_LEN);
   let endedMs = 0;
   for (let nowMs = 1000; nowMs < 200_000 && endedMs === 0; nowMs += 1000) {
-    proofs.look([peer(1)], nowMs);
+    proofs.check([peer(1)], nowMs);
     if (!proofs.isProved('192.0.2.1')) endedMs = nowMs;
   }
   t.ok(endedMs > 15_000 && endedMs <= 60_000, `after ${endedMs} ms`);
@@ -56,7 +56,7 @@ t.test('who is silent is asked ever more seldom, who answers every 15 s', async 
   const count = { silent: 0, good: 0 };
   for (let nowMs = 0; nowMs < 600_000; nowMs += 1000) {
     const before = asked.length;
-    proofs.look([peer(1), peer(2)], nowMs);
+    proofs.check([peer(1), peer(2)], nowMs);
     for (const question of asked.slice(before)) {
       if (question.peer.peerIdx === 1) count.silent++;
       else {
@@ -73,16 +73,16 @@ t.test(
   'the proof is the address’s: another row of it keeps it; a peer that went and came begins again',
   async (t) => {
     const { proofs, asked } = setUp(t);
-    proofs.look([peer(1)], 0);
+    proofs.check([peer(1)], 0);
     proofs.replied(1, asked[0].nonce, PROBE_LEN);
-    proofs.look([peer(1, 7)], 1000);
+    proofs.check([peer(1, 7)], 1000);
     t.equal(proofs.isProved('192.0.2.1'), true);
-    proofs.look([{ ...peer(1, 7), port: 8472 }], 2000);
+    proofs.check([{ ...peer(1, 7), port: 8472 }], 2000);
     t.equal(proofs.isProved('192.0.2.1'), false, 'another port is another program');
     proofs.replied(7, asked[1].nonce, PROBE_LEN);
     t.equal(proofs.isProved('192.0.2.1'), true);
-    proofs.look([], 3000);
-    proofs.look([{ ...peer(1, 7), port: 8472 }], 4000);
+    proofs.check([], 3000);
+    proofs.check([{ ...peer(1, 7), port: 8472 }], 4000);
     t.equal(proofs.isProved('192.0.2.1'), false);
   },
 );
@@ -99,7 +99,7 @@ t.test('who does not answer in one VNI is asked in the next, who answers in that
   const chosen = () => rows.find(({ vni }) => vni > proofs.askBehind('192.0.2.1')) ?? rows[0];
   for (let nowMs = 0; nowMs < 300_000; nowMs += 1000) {
     const before = asked.length;
-    proofs.look([chosen()], nowMs);
+    proofs.check([chosen()], nowMs);
     const question = asked[before];
     if (question?.vni === 200) proofs.replied(question.row, question.nonce, PROBE_LEN);
   }

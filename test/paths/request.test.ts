@@ -11,9 +11,9 @@ t.test('what cannot be sent is not waited for', async (t) => {
 
 t.test('an answer to something else is ignored', async (t) => {
   const exchange = new Exchange();
-  exchange.settle('a', ARRIVED);
+  exchange.complete('a', ARRIVED);
   const asked = exchange.ask('b', false, () => {
-    exchange.settle('a', ARRIVED);
+    exchange.complete('a', ARRIVED);
     return undefined;
   });
   t.same(await asked, { kind: 'silent' });
@@ -21,10 +21,10 @@ t.test('an answer to something else is ignored', async (t) => {
 
 t.test('an answer that comes after its time does not count for the next question', async (t) => {
   const exchange = new Exchange();
-  await exchange.ask('a', false, () => void exchange.settle('a', ARRIVED));
+  await exchange.ask('a', false, () => void exchange.complete('a', ARRIVED));
   t.same(await exchange.ask('b', false, () => undefined), { kind: 'silent' });
   const next = exchange.ask('c', false, () => undefined);
-  exchange.settle('b', ARRIVED);
+  exchange.complete('b', ARRIVED);
   t.same(await next, { kind: 'silent' });
 });
 
@@ -39,7 +39,7 @@ t.test('patience follows the path: short after quick answers, never without end'
   const answerAfter = (ms: number) =>
     exchange.ask('a', false, () => {
       nowMs += ms;
-      exchange.settle('a', ARRIVED);
+      exchange.complete('a', ARRIVED);
       return undefined;
     });
   t.ok((await silence()) >= 950, 'nothing is known: a second');

@@ -1,7 +1,7 @@
 import t from 'tap';
 import type { ProbedPeer } from '../../src/paths/means.js';
 import type { ProbeResult } from '../../src/paths/prober.js';
-import { LOOK_MS, PathWatch, type Signs } from '../../src/paths/watch.js';
+import { CHECK_MS, PathWatch, type Signs } from '../../src/paths/watch.js';
 import { packAddress } from '../support/memory-plane.js';
 
 const MINUTE = 60_000;
@@ -35,8 +35,8 @@ function makeWatch(...addresses: string[]) {
   });
   const pass = async (ms: number) => {
     for (const endMs = nowMs + ms; nowMs < endMs; ) {
-      nowMs += LOOK_MS;
-      watch.look(nowMs);
+      nowMs += CHECK_MS;
+      watch.check(nowMs);
       await new Promise((resolve) => setTimeout(resolve, 1));
     }
   };
@@ -47,7 +47,7 @@ function makeWatch(...addresses: string[]) {
 t.test('a peer that never answers is searched at doubling intervals up to ten minutes', async (t) => {
   const { searched, learned, pass } = makeWatch('192.0.2.1');
   const counts: number[] = [];
-  for (const ms of [LOOK_MS, 10_000, 20_000, 40_000, 80_000, 160_000, 320_000, 10 * MINUTE, 10 * MINUTE]) {
+  for (const ms of [CHECK_MS, 10_000, 20_000, 40_000, 80_000, 160_000, 320_000, 10 * MINUTE, 10 * MINUTE]) {
     await pass(ms);
     counts.push(searched.length);
   }
@@ -80,7 +80,7 @@ t.test(
       };
       watch.appeared('192.0.2.9');
       appear(1);
-      await pass(LOOK_MS);
+      await pass(CHECK_MS);
       t.equal(searched.length, before + 1, `${appears}: at once`);
       answers.set('192.0.2.1', 1400);
       await pass(10_000);
@@ -117,7 +117,7 @@ t.test('signs of trouble bring a search forward, at most once a minute', async (
     t.equal(searched.length, 1, `${name}: at start`);
     for (const change of changes) {
       sign('192.0.2.1', change);
-      await pass(LOOK_MS);
+      await pass(CHECK_MS);
     }
     t.equal(searched.length, 2, `${name}: at the first sign`);
     await pass(MINUTE);
@@ -133,7 +133,7 @@ t.test('what is no sign of trouble', async (t) => {
   await pass(MINUTE);
   for (let i = 1; i < 30; i++) {
     sign('192.0.2.1', { txFrames: i, lastSeenMs: i });
-    await pass(LOOK_MS);
+    await pass(CHECK_MS);
   }
   t.equal(searched.length, 1, 'frames both ways');
   sign('192.0.2.1', { lastSeenMs: 0 });
@@ -148,7 +148,7 @@ t.test('a peer that goes takes its path with it; one that comes is probed', asyn
   await pass(MINUTE);
   signs.set('192.0.2.2', { peer: peerAt('192.0.2.2'), txFrames: 0, lastSeenMs: 0, tooBig: 0 });
   signs.delete('192.0.2.1');
-  await pass(LOOK_MS);
+  await pass(CHECK_MS);
   t.same(learned.at(-1), ['192.0.2.1', undefined]);
   t.same(searched, ['192.0.2.1', '192.0.2.2']);
 });
@@ -156,14 +156,14 @@ t.test('a peer that goes takes its path with it; one that comes is probed', asyn
 t.test('many peers are searched some at a time, all of them', async (t) => {
   const addresses = Array.from({ length: 100 }, (_, i) => `192.0.2.${i}`);
   const { searched, pass, most } = makeWatch(...addresses);
-  await pass(7 * LOOK_MS);
+  await pass(7 * CHECK_MS);
   t.same(new Set(searched.slice(0, 100)), new Set(addresses), 'each once before one is searched again');
   t.equal(most(), 16);
 });
 
 t.test('a search on demand counts as an answer, for a peer that there is', async (t) => {
   const { learned, watch, pass, now } = makeWatch('192.0.2.1');
-  await pass(LOOK_MS);
+  await pass(CHECK_MS);
   watch.searched('192.0.2.1', 1300, now());
   watch.searched('192.0.2.9', 1300, now());
   t.same(learned, [['192.0.2.1', 1300]]);

@@ -120,8 +120,8 @@ function makeEncap(): Forward {
   return (round) => {
     frames.count = BATCH_CAP;
     clock[NOW_MS] = round;
-    encap.settle(clock);
-    encap.grant(0);
+    encap.completeSends(clock);
+    encap.refill(0);
     encap.forward(frames);
   };
 }

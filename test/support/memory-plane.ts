@@ -122,9 +122,9 @@ export class MemoryPlane {
       lowerPath: (row, mtu, nowS) => this.loop.lowerPath(row, 0, mtu, nowS),
       attachTap: () => {},
       detachVni: (vniIdx) => {
-        this.loop.vniGone(vniIdx);
-        this.underlay.vniGone(vniIdx);
-        this.capture.vniGone(vniIdx);
+        this.loop.vniRemoved(vniIdx);
+        this.underlay.vniRemoved(vniIdx);
+        this.capture.vniRemoved(vniIdx);
       },
       setTunnel: () => {},
       setFlows: () => {},
@@ -214,7 +214,7 @@ export class MemoryPlane {
     do {
       const { clock } = this;
       this.fdbEvents.tick = this.tick;
-      this.tables.replication?.take(this.tables.fdb);
+      this.tables.replication?.drain(this.tables.fdb);
       for (let vniIdx = 0; vniIdx < MAX_VNIS; vniIdx++) this.loop.readOverlay(vniIdx);
       this.loop.flushOverlay();
       this.loop.readUnderlay(clock);
@@ -353,7 +353,7 @@ export class PendingUnderlay extends MemoryUnderlay {
     this.#settled.push(...this.#undecided.splice(0, count));
   }
 
-  override vniGone(vniIdx: number): void {
+  override vniRemoved(vniIdx: number): void {
     for (const sends of [this.#undecided, this.#settled])
       sends.splice(0, sends.length, ...sends.filter((one) => one.vniIdx !== vniIdx));
   }

@@ -160,7 +160,7 @@ export class MemoryUnderlay implements UnderlayPort {
   }
 
   /** Sends are answered at once. */
-  vniGone(_vniIdx: number): void {}
+  vniRemoved(_vniIdx: number): void {}
 
   /** This engine shares no time among peers. */
   delivered(): void {}
@@ -182,7 +182,7 @@ export class MemoryUnderlay implements UnderlayPort {
   drainErrors(): void {}
 
   takePathErrors(report: PathErrors): number {
-    return report.takeFrom(this.pathErrors);
+    return report.moveFrom(this.pathErrors);
   }
 
   peersChanged(): void {}

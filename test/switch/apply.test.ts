@@ -159,11 +159,11 @@ t.test('a way for superframes: the ports are told of it, the peers marked for it
   const ports = [49_152];
   const way = { fd: 7, local: new Uint8Array(4), mtu: 1500, ttl: 64, df: false, udpChecksum: true, ports };
   const flags = (peerIdx: number) => new Int32Array(plane.memory.peers)[peerIdx * 8 + 7];
-  t.same(applier.apply({ op: 'tunnel', way, peers: Int32Array.of(two) }, plane.tick), {});
+  t.same(applier.apply({ op: 'tunnel', tunnel: way, peers: Int32Array.of(two) }, plane.tick), {});
   t.same(ways, [way]);
   t.same([flags(one) & 4, flags(two) & 4], [0, 4]);
   plane.removePeer(two);
-  t.same(applier.apply({ op: 'tunnel', way, peers: Int32Array.of(one, two) }, plane.tick), {});
+  t.same(applier.apply({ op: 'tunnel', tunnel: way, peers: Int32Array.of(one, two) }, plane.tick), {});
   t.same([flags(one) & 4, flags(two)], [4, 0], 'a peer that has gone meanwhile');
 });
 

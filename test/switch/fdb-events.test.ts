@@ -31,7 +31,7 @@ function makePlane(options: { isFirst?: boolean; on?: boolean } = {}) {
   /** What a report says, a tick later. */
   const told = () => {
     plane.pass(100);
-    const report = plane.fdbEvents.take();
+    const report = plane.fdbEvents.takeReport();
     return report ? reader.read(report) : [];
   };
   return { plane, heard, sent, told };
@@ -108,7 +108,7 @@ t.test('a report has 256 events at most, the rest is counted; there is one a tic
   t.equal(events.length, 257);
   t.same(events.at(-1), { type: 'lost', count: 744 });
   heard(A, 2000);
-  t.equal(plane.fdbEvents.take(), undefined, 'not in the same tick');
+  t.equal(plane.fdbEvents.takeReport(), undefined, 'not in the same tick');
   t.equal(told().length, 1);
 });
 
@@ -117,7 +117,7 @@ t.test('several workers: the first tells of entries, each of what it missed, and
   heard(A, 1);
   sent(7);
   plane.pass(100);
-  const report = plane.fdbEvents.take() as FdbReport;
+  const report = plane.fdbEvents.takeReport() as FdbReport;
   const reader = new FdbEventReader(addressText);
   const miss = { type: 'miss', vni: 100, mac: macNumber(7) };
   t.same(reader.read(report), [miss]);

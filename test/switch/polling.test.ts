@@ -1,5 +1,5 @@
 import t from 'tap';
-import { WAY_IN, WAY_OTHER, WAY_OUT } from '../../src/switch/forward/loop.js';
+import { ROUND_IN, ROUND_OTHER, ROUND_OUT } from '../../src/switch/forward/loop.js';
 import { Polling } from '../../src/switch/polling.js';
 
 /** Turns until looking begins. */
@@ -8,26 +8,26 @@ const SOON_US = 40;
 
 /** @returns whether it looks after so many turns to and fro */
 function turn(polling: Polling, turns: number): boolean {
-  for (let i = 0; i < turns; i++) polling.after(i % 2 === 0 ? WAY_OUT : WAY_IN, SOON_US);
+  for (let i = 0; i < turns; i++) polling.after(i % 2 === 0 ? ROUND_OUT : ROUND_IN, SOON_US);
   return polling.spinUs > 0;
 }
 
 t.test('looks once requests and answers come close after one another', (t) => {
   const polling = new Polling();
   t.notOk(turn(polling, TURNS - 1), 'not yet');
-  polling.after(WAY_IN, SOON_US);
+  polling.after(ROUND_IN, SOON_US);
   t.ok(polling.spinUs > 0);
-  polling.after(WAY_OUT, polling.spinUs);
+  polling.after(ROUND_OUT, polling.spinUs);
   t.ok(polling.spinUs > 0, 'and goes on as long as they do');
-  polling.after(WAY_IN, SOON_US);
-  polling.after(WAY_IN, SOON_US);
+  polling.after(ROUND_IN, SOON_US);
+  polling.after(ROUND_IN, SOON_US);
   t.ok(polling.spinUs > 0, 'an answer may have two frames');
   t.end();
 });
 
 for (const [what, way, waitedUs] of [
-  ['load', WAY_OTHER, 5],
-  ['a pause', WAY_OUT, 101],
+  ['load', ROUND_OTHER, 5],
+  ['a pause', ROUND_OUT, 101],
 ] as const) {
   t.test(`${what} ends it at once`, (t) => {
     const polling = new Polling();
@@ -41,10 +41,10 @@ for (const [what, way, waitedUs] of [
 
 t.test('a stream that goes one way is not waited for', (t) => {
   const polling = new Polling();
-  for (let i = 0; i < 10 * TURNS; i++) polling.after(WAY_OUT, SOON_US);
+  for (let i = 0; i < 10 * TURNS; i++) polling.after(ROUND_OUT, SOON_US);
   t.equal(polling.spinUs, 0);
   t.ok(turn(polling, 2 * TURNS));
-  for (let i = 0; i < 3; i++) polling.after(WAY_IN, SOON_US);
+  for (let i = 0; i < 3; i++) polling.after(ROUND_IN, SOON_US);
   t.equal(polling.spinUs, 0, 'and ends the looking');
   t.end();
 });

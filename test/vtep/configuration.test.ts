@@ -51,7 +51,7 @@ function make(text: string, given: { reread?: string; store?: StateStore } = {})
     putFdb: (_vni: number, { low }: MacParts, peer: string) => work(`put ${low} ${peer}`),
     deleteFdb: (_vni: number, { low }: MacParts) => work(`delete ${low}`),
     flushFdb: () => work('flush').then(() => 1),
-    settleFdb: async (vni: number, macs: readonly MacParts[]) => {
+    reconcileFdb: async (vni: number, macs: readonly MacParts[]) => {
       for (const { high, low } of macs)
         done.push(`settle ${low} ${configuration.entries(vni).get(formatMac(high, low)) ?? 'none'}`);
     },
@@ -64,7 +64,7 @@ function make(text: string, given: { reread?: string; store?: StateStore } = {})
     reread: reread === '' ? undefined : () => settings(reread),
     events: new Events(),
     log: silentLogger(),
-    settled: () => {},
+    changed: () => {},
   });
   configuration.attach(handle as unknown as Handle, overlay as unknown as Overlay);
   const die = () => {

@@ -11,7 +11,7 @@ import { HostError } from '../../src/host/host-error.js';
 import type { OverlayDeviceSpec } from '../../src/host/overlay-device.js';
 import type { OverlayDevices } from '../../src/host/overlay-devices.js';
 import { silentLogger } from '../../src/log/log.js';
-import { PathCare } from '../../src/paths/path-care.js';
+import { PathManager } from '../../src/paths/path-manager.js';
 import { Paths } from '../../src/paths/paths.js';
 import { Overlay } from '../../src/vtep/overlay.js';
 import { Warnings } from '../../src/vtep/warnings.js';
@@ -52,7 +52,7 @@ class Plane {
     );
   }
   settling = () => [...this.held];
-  refuseTaken(number: number) {
+  assertFree(number: number) {
     if (this.held.some(({ vni: one }) => one === number))
       throw new DataPlaneError('vni_exists', `VNI ${number} is settling`);
   }
@@ -72,7 +72,7 @@ class Plane {
   readonly held: { vni: number; tap: string }[] = [];
   readonly resume: (() => Promise<void>)[] = [];
   stalls = false;
-  async settleFdb() {}
+  async reconcileFdb() {}
   setBridge() {}
   #check() {
     if (this.#down) throw new DataPlaneError('dataplane_down', 'the data plane is being restarted');
@@ -86,7 +86,7 @@ const NOTHING_FOLLOWS = {
   overlayMtu: () => 1450,
   unbridgedMtu: () => 1450,
   inTurn: (work: () => Promise<void>) => work(),
-} as unknown as PathCare;
+} as unknown as PathManager;
 
 function make(care = NOTHING_FOLLOWS) {
   const zone = new Map<string, string[]>();
@@ -117,7 +117,7 @@ function make(care = NOTHING_FOLLOWS) {
   const overlay = new Overlay({
     settings: { workers: 1 },
     paths,
-    care,
+    pathManager: care,
     devices: devices as unknown as OverlayDevices,
     offload: false,
     events,
@@ -255,7 +255,7 @@ t.test(
 
 t.test('a TAP changes its bridge after what follows from paths has been done to it', async (t) => {
   const settings = { local: [], underlayDev: '', sourcePorts: { min: 49152, max: 65535 } };
-  const care = new PathCare({
+  const care = new PathManager({
     shim: loadShim(),
     settings,
     ttl: 64,

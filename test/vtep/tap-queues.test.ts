@@ -12,7 +12,7 @@ t.test('frames that were dropped at a TAP’s queue since its VNI came up', asyn
   const counters = new Counters(2, 1);
   const vnis = ['one', 'two'].map((tap, vniIdx) => ({ tap, vniIdx }) as VniState);
   const read = () => {
-    queues.look({ vnis: () => vnis, counters: [counters] });
+    queues.check({ vnis: () => vnis, counters: [counters] });
     return [0, 1].map((vniIdx) => counters.cells[counters.vniBase(vniIdx) + V_TAP_QUEUE_DROPPED]);
   };
   queues.opened([

@@ -14,10 +14,10 @@ t.test('said once, and shown until the last VNI that it is about has gone', asyn
   for (const vni of [1, 2, 1]) warnings.warn('peer_duplicate', 'of both', vni);
   warnings.warn('queues_unsteered', 'of the second', 2);
   t.same(details(), ['of the machine', 'of both', 'of the second']);
-  warnings.vniGone(1);
-  warnings.vniGone(3);
+  warnings.vniRemoved(1);
+  warnings.vniRemoved(3);
   t.same(details(), ['of the machine', 'of both', 'of the second']);
-  warnings.vniGone(2);
+  warnings.vniRemoved(2);
   t.same(details(), ['of the machine']);
   warnings.warn('peer_duplicate', 'of both', 1);
   t.same(details(), ['of the machine', 'of both'], 'it is back');

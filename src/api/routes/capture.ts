@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify';
 import { oneOf, wholeNumber } from '../../config/values.js';
 import { guardedAnswers, media, OF_DATA_PLANE } from '../answers.js';
 import type { ControlDeps } from '../deps.js';
-import { onceGone } from '../gone.js';
+import { onceClosed } from '../once-closed.js';
 import { parseWith, vniOf } from '../params.js';
 import { captureQuery } from '../schemas.js';
 
@@ -37,7 +37,7 @@ export function captureRoutes(app: FastifyInstance, deps: ControlDeps): void {
     },
     async (request, reply) => {
       const capture = await deps.capture.open(optionsOf(deps, request.query));
-      onceGone(request, reply, () => {
+      onceClosed(request, reply, () => {
         capture.close().catch((error) => deps.log.error({ err: error, request: request.id }, 'capture'));
       });
       // There may be nothing to capture for hours.

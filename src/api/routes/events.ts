@@ -15,7 +15,7 @@ import {
 import { guardedAnswers, media } from '../answers.js';
 import type { ControlDeps } from '../deps.js';
 import { ApiError } from '../errors.js';
-import { onceGone } from '../gone.js';
+import { onceClosed } from '../once-closed.js';
 import { parseWith } from '../params.js';
 import { eventsQuery } from '../schemas.js';
 
@@ -67,7 +67,7 @@ export function eventRoutes(
       out.write(HELLO);
       pipeline(Readable.from(textOf(subscription, wanted)), out, () => {});
       const heartbeat = setInterval(() => out.writableNeedDrain || out.write(HEARTBEAT), heartbeatMs);
-      onceGone(request, reply, () => {
+      onceClosed(request, reply, () => {
         clients--;
         clearInterval(heartbeat);
         subscription.close();

@@ -5,8 +5,8 @@ import { clientOf } from '../connections.js';
 import { countersText } from '../counters.js';
 import type { ControlDeps } from '../deps.js';
 import { ApiError } from '../errors.js';
-import { onceGone } from '../gone.js';
 import { createMetrics } from '../metrics.js';
+import { onceClosed } from '../once-closed.js';
 import { countersSchema, findingSchema, healthSchema, listOf, noQuery, statusSchema } from '../schemas.js';
 import { textInTurn } from '../text-stream.js';
 import { type TurnLimits, Turns } from '../turns.js';
@@ -78,7 +78,7 @@ export function statusRoutes(app: FastifyInstance, deps: ControlDeps): void {
         );
       // A run goes on when its client has gone, and keeps its place until then.
       let runs = false;
-      onceGone(request, reply, () => runs || turn.leave());
+      onceClosed(request, reply, () => runs || turn.leave());
       runs = await turn.mine;
       if (!runs) return { items: [], nextCursor: null };
       return { items: await deps.doctor().finally(turn.leave), nextCursor: null };

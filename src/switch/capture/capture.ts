@@ -102,7 +102,7 @@ export class Capture {
   }
 
   /** The row is about to be another VNI's: that was not asked for. */
-  vniGone(vniIdx: number): void {
+  vniRemoved(vniIdx: number): void {
     if (this.#spec?.vniIdx === vniIdx) this.stop();
   }
 
@@ -229,8 +229,8 @@ class CapturedUnderlay implements UnderlayPort {
     return this.#port.completions(batch);
   }
 
-  vniGone(vniIdx: number): void {
-    this.#port.vniGone(vniIdx);
+  vniRemoved(vniIdx: number): void {
+    this.#port.vniRemoved(vniIdx);
   }
 
   delivered(tapsWait: boolean): void {

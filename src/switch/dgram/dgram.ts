@@ -34,7 +34,7 @@ const ENOMEM = -ERRNO.ENOMEM;
 const ENODEV = -ERRNO.ENODEV;
 
 /** A send whose answer is known, in the words of the batch columns. */
-interface Settled {
+interface Completed {
   vniIdx: number;
   peerIdx: number;
   flags: number;
@@ -58,7 +58,7 @@ export class DgramPort implements UnderlayPort {
   readonly #packed = new Map<string, Uint8Array>();
   readonly #hosts = new Map<number, string>();
   #waiting = 0;
-  #settled: Settled[] = [];
+  #completed: Completed[] = [];
   /** How often each VNI row has been given up: a send that began before is of no interest. */
   readonly #lives = new Int32Array(MAX_VNIS);
   #pending = 0;
@@ -104,7 +104,7 @@ export class DgramPort implements UnderlayPort {
   }
 
   completions(batch: Batch): number {
-    const settled = this.#settled.splice(0, BATCH_CAP);
+    const settled = this.#completed.splice(0, BATCH_CAP);
     batch.count = settled.length;
     for (const [i, one] of settled.entries()) {
       batch.vniIdx[i] = one.vniIdx;
@@ -118,9 +118,9 @@ export class DgramPort implements UnderlayPort {
     return batch.count;
   }
 
-  vniGone(vniIdx: number): void {
+  vniRemoved(vniIdx: number): void {
     this.#lives[vniIdx]++;
-    this.#settled = this.#settled.filter((one) => one.vniIdx !== vniIdx);
+    this.#completed = this.#completed.filter((one) => one.vniIdx !== vniIdx);
   }
 
   /** This engine shares no time among peers. */
@@ -180,7 +180,7 @@ export class DgramPort implements UnderlayPort {
     const host = this.#host(peerIdx, family);
     if (host === '') return ENODEV;
     const bytes = Buffer.from(arena.subarray(batch.off[i], batch.off[i] + batch.len[i]));
-    const settled: Settled = {
+    const settled: Completed = {
       vniIdx: batch.vniIdx[i],
       peerIdx,
       flags: batch.flags[i],
@@ -193,7 +193,7 @@ export class DgramPort implements UnderlayPort {
     socket.send(bytes, this.#peerWords[peerIdx << 3] >>> 16, host, (error) => {
       this.#pending--;
       settled.status = error ? ((error as NodeJS.ErrnoException).errno ?? EIO) : 0;
-      if (this.#lives[settled.vniIdx] === life) this.#settled.push(settled);
+      if (this.#lives[settled.vniIdx] === life) this.#completed.push(settled);
       this.#schedule();
     });
     return STATUS_PENDING;

@@ -54,7 +54,7 @@ const STATIC = 1 << 30;
 const ROW = (1 << MOVES_SHIFT) - 1;
 
 /** A MAC that is heard all the time is told to the other workers this often, ticks, or four times an ageing time. */
-const TOLD_EVERY = 10 * TICKS_PER_SECOND;
+const REFRESH_NOTE_TICKS = 10 * TICKS_PER_SECOND;
 
 /** Who is told what becomes of entries, while somebody wants to know. */
 export interface FdbWatch {
@@ -127,7 +127,7 @@ export class Fdb implements NoteReader {
     const position = this.table.find(vniIdx, high, low);
     if (position < 0) {
       const inserted = this.#insert(vniIdx, high, low, peerIdx, tick, 0);
-      if (inserted) this.#replication?.tell(vniIdx, high, low, peerIdx, tick, 0);
+      if (inserted) this.#replication?.publish(vniIdx, high, low, peerIdx, tick, 0);
       return 0;
     }
     const value = this.table.value(position);
@@ -140,7 +140,7 @@ export class Fdb implements NoteReader {
     const isLater = ((tick - this.table.stamp(position)) | 0) > 0;
     const moves = isLater ? 1 : Math.min(MOVES_MAX, this.#movesAt(position) + 1);
     this.#move(position, peerIdx, isLater ? tick : this.table.stamp(position), moves);
-    this.#replication?.tell(vniIdx, high, low, peerIdx, this.table.stamp(position), moves);
+    this.#replication?.publish(vniIdx, high, low, peerIdx, this.table.stamp(position), moves);
     return 0;
   }
 
@@ -157,7 +157,7 @@ export class Fdb implements NoteReader {
     port: number,
     tick: number,
   ): number {
-    const peerIdx = this.#takeStranger(vniIdx, sources, row, port);
+    const peerIdx = this.#admitStranger(vniIdx, sources, row, port);
     if (peerIdx < 0) return 0;
     const verdict = this.learn(vniIdx, high, low, peerIdx, tick);
     if (this.held(peerIdx) === 0) this.peers.releaseLearned(peerIdx);
@@ -168,13 +168,13 @@ export class Fdb implements NoteReader {
    * Takes note of what another worker has heard. An address that is no peer here is none of this VNI's any more, or
    * not yet: then the note says nothing, unless any source is accepted.
    */
-  hear(notes: Int32Array, base: number): void {
+  applyNote(notes: Int32Array, base: number): void {
     const vniIdx = notes[base + NOTE_KEY] >>> 16;
     if (this.vnis.vni[vniIdx] < 0) return;
     const row = base >> 3;
     const known = this.peers.findSource(vniIdx, notes, row);
-    if (known >= 0) this.#hearOf(notes, base, vniIdx, known);
-    else if (this.vnis.accept[vniIdx] === ACCEPT_ANY) this.#hearOfStranger(notes, base, vniIdx);
+    if (known >= 0) this.#applyRow(notes, base, vniIdx, known);
+    else if (this.vnis.accept[vniIdx] === ACCEPT_ANY) this.#noteStranger(notes, base, vniIdx);
   }
 
   /** A removal that every worker makes begins here: what others told before is void. */
@@ -305,24 +305,24 @@ export class Fdb implements NoteReader {
     const before = this.table.stamp(position);
     if (((tick - before) | 0) < 0) return;
     this.table.setStamp(position, tick);
-    this.peers.strangers.heard(peerIdx, tick);
+    this.peers.strangers.seen(peerIdx, tick);
     if (this.#replication === undefined) return;
     this.table.setValue(position, peerIdx + 1);
     const ageing = this.vnis.ageingTicks[vniIdx];
-    const period = ageing > 0 ? Math.max(1, Math.min(TOLD_EVERY, ageing >> 2)) : TOLD_EVERY;
+    const period = ageing > 0 ? Math.max(1, Math.min(REFRESH_NOTE_TICKS, ageing >> 2)) : REFRESH_NOTE_TICKS;
     if (((before / period) | 0) === ((tick / period) | 0)) return;
-    this.#replication.tell(vniIdx, high, low, peerIdx, tick, 0);
+    this.#replication.publish(vniIdx, high, low, peerIdx, tick, 0);
   }
 
-  #hearOfStranger(notes: Int32Array, base: number, vniIdx: number): void {
+  #noteStranger(notes: Int32Array, base: number, vniIdx: number): void {
     const row = base >> 3;
-    const peerIdx = this.#takeStranger(vniIdx, notes, row, notes[base] >>> 16);
+    const peerIdx = this.#admitStranger(vniIdx, notes, row, notes[base] >>> 16);
     if (peerIdx < 0) return;
-    this.#hearOf(notes, base, vniIdx, peerIdx);
+    this.#applyRow(notes, base, vniIdx, peerIdx);
     if (this.held(peerIdx) === 0) this.peers.releaseLearned(peerIdx);
   }
 
-  #hearOf(notes: Int32Array, base: number, vniIdx: number, peerIdx: number): void {
+  #applyRow(notes: Int32Array, base: number, vniIdx: number, peerIdx: number): void {
     const high = notes[base + NOTE_KEY] & 0xffff;
     const low = notes[base + NOTE_LOW];
     const tick = notes[base + NOTE_TICK];
@@ -342,7 +342,14 @@ export class Fdb implements NoteReader {
     const wins = newer || this.peers.fingerprint(peerIdx) - this.peers.fingerprint(mine);
     if (wins > 0) this.#move(position, peerIdx, tick, moves);
     else if (wins < 0)
-      this.#replication?.tell(vniIdx, high, low, mine, this.table.stamp(position), this.#movesAt(position));
+      this.#replication?.publish(
+        vniIdx,
+        high,
+        low,
+        mine,
+        this.table.stamp(position),
+        this.#movesAt(position),
+      );
   }
 
   #movesAt(position: number): number {
@@ -352,11 +359,11 @@ export class Fdb implements NoteReader {
   #restamp(position: number, peerIdx: number, tick: number, moves: number): void {
     this.table.setValue(position, (peerIdx + 1) | (moves << MOVES_SHIFT));
     this.table.setStamp(position, tick);
-    this.peers.strangers.heard(peerIdx, tick);
+    this.peers.strangers.seen(peerIdx, tick);
   }
 
   /** A row for a source that is no peer. @returns it, or −1 when the VNI gets none now */
-  #takeStranger(vniIdx: number, sources: Int32Array, row: number, port: number): number {
+  #admitStranger(vniIdx: number, sources: Int32Array, row: number, port: number): number {
     const peerIdx = this.peers.learnSource(vniIdx, sources, row, port, this.vnis.otherIdx[vniIdx]);
     // A predecessor that died may have left its count in this row.
     if (peerIdx >= 0) this.#cells[this.counters.peerBase(peerIdx) + P_FDB_DYNAMIC] = 0;
@@ -371,7 +378,7 @@ export class Fdb implements NoteReader {
     // Before the victim goes: it may be the only other entry of the same stranger, whose row would be given up.
     this.#hold(peerIdx);
     if (isFull) this.evict(victim);
-    this.peers.strangers.heard(peerIdx, tick);
+    this.peers.strangers.seen(peerIdx, tick);
     this.table.insert(vniIdx, high, low, (peerIdx + 1) | (moves << MOVES_SHIFT), tick);
     const vniBase = this.counters.vniBase(vniIdx);
     this.#cells[vniBase + V_FDB_DYNAMIC]++;

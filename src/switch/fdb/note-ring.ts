@@ -13,7 +13,7 @@
 export const NOTE_WORDS = 16;
 
 const WRITTEN = 0;
-const TAKEN = 16;
+const READ = 16;
 const HEADER_LEN = 128;
 const NOTE_LEN = NOTE_WORDS * 4;
 
@@ -33,7 +33,7 @@ export class NoteRing {
   /** Writer: where the next note goes; it is seen after `publish`. @returns its first word, or −1: full */
   claim(): number {
     const written = this.#counts[WRITTEN];
-    if (((written - Atomics.load(this.#counts, TAKEN)) | 0) >= this.#capacity) return -1;
+    if (((written - Atomics.load(this.#counts, READ)) | 0) >= this.#capacity) return -1;
     return this.#base(written);
   }
 
@@ -43,12 +43,12 @@ export class NoteRing {
 
   /** Reader: the oldest note, which stays until `release`. @returns its first word, or −1: none */
   first(): number {
-    const taken = this.#counts[TAKEN];
+    const taken = this.#counts[READ];
     return Atomics.load(this.#counts, WRITTEN) === taken ? -1 : this.#base(taken);
   }
 
   release(): void {
-    Atomics.store(this.#counts, TAKEN, (this.#counts[TAKEN] + 1) | 0);
+    Atomics.store(this.#counts, READ, (this.#counts[READ] + 1) | 0);
   }
 
   #base(count: number): number {

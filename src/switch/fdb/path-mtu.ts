@@ -38,7 +38,7 @@ export class PathMtu {
   /** As the network reported it, bytes; 0: it did not. */
   readonly #reportedMtu: Int32Array;
   /** When the report was heard last, seconds. */
-  readonly #heardS: Int32Array;
+  readonly #reportedS: Int32Array;
   /** Rows with a report. */
   readonly #reported = new Set<number>();
 
@@ -49,26 +49,26 @@ export class PathMtu {
     this.#counters = counters;
     this.#knownMtu = new Int32Array(rows);
     this.#reportedMtu = new Int32Array(rows);
-    this.#heardS = new Int32Array(rows);
+    this.#reportedS = new Int32Array(rows);
   }
 
   /** A row holds a new peer: nothing has been reported of it. @param mtu what is known of the path, bytes; 0: nothing */
   open(peerIdx: number, mtu: number): void {
     this.#knownMtu[peerIdx] = mtu;
     this.#report(peerIdx, 0);
-    this.#settle(peerIdx);
+    this.#recompute(peerIdx);
   }
 
   /** What is known of a path is this from now on; reports of it hold as long as they would have. */
   know(peerIdx: number, mtu: number): void {
     if (this.#knownMtu[peerIdx] === mtu && this.#isOpen(peerIdx)) return;
     this.#knownMtu[peerIdx] = mtu;
-    this.#settle(peerIdx);
+    this.#recompute(peerIdx);
   }
 
   /** What the peer's VNI may take from its TAP has changed (`VniTable.packetMax`). */
-  retell(peerIdx: number): void {
-    if (this.#isOpen(peerIdx)) this.#settle(peerIdx);
+  recompute(peerIdx: number): void {
+    if (this.#isOpen(peerIdx)) this.#recompute(peerIdx);
   }
 
   /** Bytes of the largest frame that the path carries whole, Ethernet header with tags included. */
@@ -114,11 +114,11 @@ export class PathMtu {
   /** Forgets reports that are too old. Looks at every row that has one: call it now and then. */
   expire(nowS: number): void {
     for (const peerIdx of this.#reported) {
-      if (this.#isOpen(peerIdx) && nowS - this.#heardS[peerIdx] < REPORT_LIFE_S) continue;
+      if (this.#isOpen(peerIdx) && nowS - this.#reportedS[peerIdx] < REPORT_LIFE_S) continue;
       this.#reported.delete(peerIdx);
       if (!this.#isOpen(peerIdx)) continue;
       this.#report(peerIdx, 0);
-      this.#settle(peerIdx);
+      this.#recompute(peerIdx);
     }
   }
 
@@ -130,9 +130,9 @@ export class PathMtu {
     const isNews = believed < before;
     if (!isNews && believed !== this.#reportedMtu[peerIdx]) return false;
     this.#reported.add(peerIdx);
-    this.#heardS[peerIdx] = nowS;
+    this.#reportedS[peerIdx] = nowS;
     this.#report(peerIdx, believed);
-    this.#settle(peerIdx);
+    this.#recompute(peerIdx);
     return isNews;
   }
 
@@ -163,7 +163,7 @@ export class PathMtu {
   }
 
   /** Derives what frames are judged by. */
-  #settle(peerIdx: number): void {
+  #recompute(peerIdx: number): void {
     const carried = this.#mtu(peerIdx) - this.#encapLen(peerIdx);
     const told = this.#vnis.packetMax[this.#peers.vniIdx(peerIdx)];
     const limit = told === 0 ? carried : Math.min(carried, told + ETHERNET_LEN);

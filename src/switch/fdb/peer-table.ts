@@ -131,7 +131,7 @@ export class PeerTable {
    * is entropy (as kernel vxlan does). @returns the row, or −1 when the VNI gets none now
    */
   learnSource(vniIdx: number, sources: Int32Array, row: number, port: number, otherIdx: number): number {
-    const peerIdx = this.strangers.take(vniIdx);
+    const peerIdx = this.strangers.admit(vniIdx);
     if (peerIdx < 0) return -1;
     const source = row << ROW_SHIFT;
     const base = peerIdx << ROW_SHIFT;

@@ -40,7 +40,7 @@ export interface NoteRings {
 /** Who takes notes. */
 export interface NoteReader {
   /** @param notes memory of the note, borrowed for the call @param base its first word */
-  hear(notes: Int32Array, base: number): void;
+  applyNote(notes: Int32Array, base: number): void;
 }
 
 export class Replication {
@@ -62,7 +62,7 @@ export class Replication {
   }
 
   /** Tells all others that a MAC was heard behind a peer. @param moves how often it has moved within this tick */
-  tell(vniIdx: number, high: number, low: number, peerIdx: number, tick: number, moves: number): void {
+  publish(vniIdx: number, high: number, low: number, peerIdx: number, tick: number, moves: number): void {
     const { to } = this.#rings;
     for (let i = 0; i < to.length; i++) {
       const ring = to[i];
@@ -80,19 +80,19 @@ export class Replication {
   }
 
   /** Hands what the others have told to the reader, some notes at most. The others take turns. */
-  take(reader: NoteReader): void {
+  drain(reader: NoteReader): void {
     const { from } = this.#rings;
     let left = NOTES_PER_ROUND;
     for (let i = 0; i < from.length && left > 0; i++)
-      left = this.#takeFrom(from[(this.#turn + i) % from.length], reader, left);
+      left = this.#drainRing(from[(this.#turn + i) % from.length], reader, left);
     this.#turn = (this.#turn + 1) % from.length;
   }
 
   /** @returns how many notes may still be taken */
-  #takeFrom(ring: NoteRing, reader: NoteReader, most: number): number {
+  #drainRing(ring: NoteRing, reader: NoteReader, most: number): number {
     let left = most;
     for (let base = ring.first(); base >= 0 && left > 0; base = ring.first()) {
-      if (((ring.words[base + NOTE_EPOCH] - this.#epoch) | 0) >= 0) reader.hear(ring.words, base);
+      if (((ring.words[base + NOTE_EPOCH] - this.#epoch) | 0) >= 0) reader.applyNote(ring.words, base);
       ring.release();
       left--;
     }

@@ -31,7 +31,7 @@ export class Strangers {
   /** VNI of each row. */
   readonly #vniIdx: Int32Array;
   /** Tick of the last frame of each row. */
-  readonly #heardTick: Int32Array;
+  readonly #seenTick: Int32Array;
   readonly #evicted: Uint8Array;
   /** Rows of each VNI, without evicted ones. */
   readonly #held: Int32Array;
@@ -47,7 +47,7 @@ export class Strangers {
     this.#first = first;
     this.#reserve = Math.floor(rows / RESERVE_SHARE);
     this.#vniIdx = new Int32Array(rows).fill(NONE);
-    this.#heardTick = new Int32Array(rows);
+    this.#seenTick = new Int32Array(rows);
     this.#evicted = new Uint8Array(rows);
     this.#held = new Int32Array(maxVnis);
     for (let row = 0; row < rows; row++) this.#free.push(row);
@@ -64,7 +64,7 @@ export class Strangers {
   }
 
   /** @returns a row for a stranger of this VNI, or −1 */
-  take(vniIdx: number): number {
+  admit(vniIdx: number): number {
     if (this.#free.length <= this.#reserve) {
       if (this.#wanted < this.#reserve) this.#wanted++;
       const held = this.#held[vniIdx];
@@ -89,8 +89,8 @@ export class Strangers {
   }
 
   /** A frame came from this peer, which may be a configured one. */
-  heard(peerIdx: number, tick: number): void {
-    if (peerIdx >= this.#first) this.#heardTick[peerIdx - this.#first] = tick;
+  seen(peerIdx: number, tick: number): void {
+    if (peerIdx >= this.#first) this.#seenTick[peerIdx - this.#first] = tick;
   }
 
   isEvicted(peerIdx: number): boolean {
@@ -110,7 +110,7 @@ export class Strangers {
     this.#wanted--;
     this.#left--;
     this.#findLargest();
-    const row = this.#longestUnheard(this.#largest, tick);
+    const row = this.#longestUnseen(this.#largest, tick);
     if (row < 0) return -1;
     this.#vniIdx[row] = NONE;
     this.#held[this.#largest]--;
@@ -126,13 +126,13 @@ export class Strangers {
     this.#largest = largest;
   }
 
-  #longestUnheard(vniIdx: number, tick: number): number {
+  #longestUnseen(vniIdx: number, tick: number): number {
     let found = -1;
     let longest = -1;
     for (let row = 0; row < this.#vniIdx.length; row++) {
       if (this.#vniIdx[row] !== vniIdx) continue;
       // Another worker may be a tick ahead.
-      const unheard = Math.max(0, (tick - this.#heardTick[row]) | 0);
+      const unheard = Math.max(0, (tick - this.#seenTick[row]) | 0);
       if (unheard <= longest) continue;
       longest = unheard;
       found = row;

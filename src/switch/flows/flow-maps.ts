@@ -60,7 +60,7 @@ export class FlowMaps implements FlowPort {
     words[OPTIONS] = (row.df ? DF : 0) | (this.#init.udpChecksum ? 0 : NO_CHECKSUM);
     words[SLOT] = row.slot;
     words[ZERO] = 0;
-    this.#station(row.vni, row.high, row.low, row.way);
+    this.#station(row.vni, row.high, row.low, row.direction);
     return this.#shim.flowPut(this.#init.rows, this.#key, this.#value) === 0;
   }
 

@@ -18,7 +18,7 @@ export interface FlowRow {
   high: number;
   low: number;
   /** TO_STATION or FROM_STATION. */
-  way: number;
+  direction: number;
   /** When it ends, ms of the monotonic clock, 32 bits. */
   until: number;
   /** IPv4 address of its peer as it lies in a peer row, a word. */

@@ -68,7 +68,7 @@ export class Flows implements StationObserver {
   #maps: FlowPort | undefined;
   #firstSlot = 0;
   #shared = false;
-  #granted = false;
+  #inUse = false;
   #paused = false;
   /** Columns by slot, from the worker's first one on; vniIdx −1: free. */
   #vniIdx = new Int32Array(0);
@@ -120,13 +120,13 @@ export class Flows implements StationObserver {
     this.#until = [new Int32Array(slots), new Int32Array(slots)];
     this.#leftMs = new Int32Array(slots).fill(this.#now - REST_MS);
     this.#counted = new Float64Array(slots * COUNT_CELLS);
-    this.#settle();
+    this.#update();
   }
 
   /** The offload is granted, or withdrawn. */
   use(on: boolean): void {
-    this.#granted = on;
-    this.#settle();
+    this.#inUse = on;
+    this.#update();
   }
 
   /** The kernel refuses rows by having no room, which ends one decision, never the offload. */
@@ -137,7 +137,7 @@ export class Flows implements StationObserver {
   /** Every frame is to be seen here, as while a capture runs. */
   pause(on: boolean): void {
     this.#paused = on;
-    this.#settle();
+    this.#update();
   }
 
   /** Of a frame from the TAP for a station behind a peer, before it is sent. */
@@ -177,8 +177,8 @@ export class Flows implements StationObserver {
     }
   }
 
-  #settle(): void {
-    this.active = this.#maps !== undefined && this.#granted && !this.#paused && this.#df !== 'inherit';
+  #update(): void {
+    this.active = this.#maps !== undefined && this.#inUse && !this.#paused && this.#df !== 'inherit';
     if (!this.active) this.withdrawAll();
   }
 
@@ -194,14 +194,14 @@ export class Flows implements StationObserver {
     let slot = this.#find(vniIdx, high, low);
     if (slot < 0) {
       if (!isSuperframe) return;
-      slot = this.#take(vniIdx, high, low, peerIdx);
+      slot = this.#allocate(vniIdx, high, low, peerIdx);
       if (slot < 0) return;
     }
     // Frames that the kernel leaves to us say nothing new while a lease is young.
     const leaseMs = this.#leaseMs(vniIdx);
     if (this.#remaining(way, slot) > leaseMs >> 1 || !this.#mayPass(vniIdx, high, low, peerIdx)) return;
     this.#until[way][slot] = this.#now + leaseMs;
-    if (!this.#tell(slot, way)) this.#end(slot);
+    if (!this.#install(slot, way)) this.#end(slot);
   }
 
   /** What the kernel could not do, or should not, is left out. */
@@ -216,7 +216,7 @@ export class Flows implements StationObserver {
   }
 
   /** A slot of its own for a station. @returns −1: there is none, or the station may not have one */
-  #take(vniIdx: number, high: number, low: number, peerIdx: number): number {
+  #allocate(vniIdx: number, high: number, low: number, peerIdx: number): number {
     const home = this.#home(vniIdx, high, low);
     const slot = this.#isFree(home) ? home : this.#isFree(home ^ 1) ? home ^ 1 : -1;
     if (slot < 0 || !this.#mayPass(vniIdx, high, low, peerIdx)) return -1;
@@ -235,14 +235,14 @@ export class Flows implements StationObserver {
     return this.#vniIdx[slot] < 0 && ((this.#now - this.#leftMs[slot]) | 0) >= REST_MS;
   }
 
-  #tell(slot: number, way: number): boolean {
+  #install(slot: number, way: number): boolean {
     const { peers } = this.#tables;
     const peerIdx = this.#peerIdx[slot];
     const row: FlowRow = {
       vni: this.#vni[slot],
       high: this.#high[slot],
       low: this.#low[slot],
-      way,
+      direction: way,
       until: this.#until[way][slot],
       peer: peers.ipv4(peerIdx),
       frameLimit: peers.frameLimit[peerIdx],

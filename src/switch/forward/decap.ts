@@ -207,7 +207,7 @@ export class Decap {
     }
     if (network < 0 || peerIdx < 0) return 0;
     const type = networkEtherType(arena, network);
-    if (type === ETHERTYPE_ARP) this.#probes.hear(arena, out.off[o], out.len[o], peerIdx, this.#tick);
+    if (type === ETHERTYPE_ARP) this.#probes.receive(arena, out.off[o], out.len[o], peerIdx, this.#tick);
     const syn = this.#options.mssClamp ? synOffset(arena, type, network, end) : -1;
     if (syn >= 0) {
       const postponed = (out.flags[o] & FRAME_NEEDS_CSUM) !== 0;

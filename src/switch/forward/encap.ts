@@ -100,7 +100,7 @@ export class Encap {
   }
 
   /** It is the VNI's turn: its share of the round. What it overdrew before is taken off, what it left over is not kept. */
-  grant(vniIdx: number): void {
+  refill(vniIdx: number): void {
     this.#left[vniIdx] = Math.min(VNI_SHARE, this.#left[vniIdx] + VNI_SHARE);
   }
 
@@ -143,7 +143,7 @@ export class Encap {
   }
 
   /** The VNI's row is free: what waits for it is nobody's any more, and counts nowhere. */
-  vniGone(vniIdx: number): void {
+  vniRemoved(vniIdx: number): void {
     this.backlog.release(vniIdx);
     this.#left[vniIdx] = VNI_SHARE;
   }
@@ -153,7 +153,7 @@ export class Encap {
     const held = this.backlog.hold(frames, i);
     if (held !== undefined) {
       if (isCut) held.cutAt(this.#cut);
-    } else if (isCut) this.#dropCopies(frames, i);
+    } else if (isCut) this.#dropRemaining(frames, i);
     else {
       countSegments(this.#arena, frames, i);
       this.#list(frames, i, 0, -1, FRAME_FIRST_COPY, DROP.fair_share, 0);
@@ -161,7 +161,7 @@ export class Encap {
   }
 
   /** Counts the copies that are left of an interrupted flood. */
-  #dropCopies(frames: Batch, i: number): void {
+  #dropRemaining(frames: Batch, i: number): void {
     const { runs, srcPortIdx } = this.#cut;
     let { peerIdx } = this.#cut;
     for (let run = this.#cut.run; run < runs.length; run += 2) {
@@ -182,7 +182,7 @@ export class Encap {
   }
 
   /** Takes the time, and counts sends whose answer came later than their `send`. */
-  settle(clock: Clock): void {
+  completeSends(clock: Clock): void {
     this.#tooBig.tick(clock[NOW_MS] | 0);
     for (;;) {
       this.#underlay.completions(this.#out);

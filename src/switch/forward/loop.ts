@@ -36,10 +36,10 @@ const PATHS_PERIOD_MS = 1000;
 /** Longest frame or datagram that may be a request or its answer, bytes: no superframe, and nothing that stands for several. */
 const SMALL_LEN = 1600;
 
-/** What a round brought (`Loop.takeWay`): one small frame to a peer, one from a peer, or anything else. */
-export const WAY_OTHER = 0;
-export const WAY_OUT = 1;
-export const WAY_IN = 2;
+/** What a round brought (`Loop.takeDirection`): one small frame to a peer, one from a peer, or anything else. */
+export const ROUND_OTHER = 0;
+export const ROUND_OUT = 1;
+export const ROUND_IN = 2;
 
 export interface LoopOptions extends EncapOptions, DecapOptions {}
 
@@ -60,9 +60,9 @@ export class Loop {
   readonly #ageing: AgeingSweep;
   readonly #frames = new Batch();
   readonly #datagrams = new Batch();
-  /** Frames of the round so far, and which way they went: WAY_OTHER when one is too long for a request or its answer. */
+  /** Frames of the round so far, and which way they went: ROUND_OTHER when one is too long for a request or its answer. */
   #moved = 0;
-  #way = WAY_OTHER;
+  #direction = ROUND_OTHER;
   #overflowMs = 0;
   #pathsMs = 0;
 
@@ -102,16 +102,16 @@ export class Loop {
   }
 
   /** @returns the VNI whose turn it is, for `readOverlay`; −1: the round has had its share */
-  takeTurn(): number {
+  nextTurn(): number {
     if (this.#turnsLeft === 0 || this.#encap.spent >= ROUND_SHARE) return -1;
     this.#turnsLeft--;
-    return this.#turns.take();
+    return this.#turns.next();
   }
 
   /** The VNI's row is free: it has no turn, and what waits for it counts nowhere. */
-  vniGone(vniIdx: number): void {
+  vniRemoved(vniIdx: number): void {
     this.#turns.remove(vniIdx);
-    this.#encap.vniGone(vniIdx);
+    this.#encap.vniRemoved(vniIdx);
   }
 
   /**
@@ -121,7 +121,7 @@ export class Loop {
    * @returns frames, 0, or a negative errno: the device failed
    */
   readOverlay(vniIdx: number): number {
-    this.#encap.grant(vniIdx);
+    this.#encap.refill(vniIdx);
     if (this.#encap.backlog.has(vniIdx)) {
       this.#encap.resume(vniIdx);
       return 0;
@@ -146,7 +146,7 @@ export class Loop {
   /** Forwards what has been read from TAPs. */
   flushOverlay(): void {
     if (this.#frames.count > 0) {
-      this.#weigh(this.#frames, WAY_OUT);
+      this.#weigh(this.#frames, ROUND_OUT);
       this.#encap.forward(this.#frames);
     }
     this.#frames.count = 0;
@@ -158,7 +158,7 @@ export class Loop {
   readUnderlay(clock: Clock): void {
     for (let round = 0; round < RECEIVES_PER_ROUND; round++) {
       if (this.#underlay.receive(this.#datagrams) <= 0) return;
-      this.#weigh(this.#datagrams, WAY_IN);
+      this.#weigh(this.#datagrams, ROUND_IN);
       this.#decap.deliver(this.#datagrams, clock);
       this.#underlay.delivered(this.spent > 0);
     }
@@ -176,9 +176,9 @@ export class Loop {
     return lowered;
   }
 
-  /** What the rounds since the last call brought, if it was one small frame: WAY_. */
-  takeWay(): number {
-    const way = this.#moved === 1 ? this.#way : WAY_OTHER;
+  /** What the rounds since the last call brought, if it was one small frame: ROUND_OUT or ROUND_IN; else ROUND_OTHER. */
+  takeDirection(): number {
+    const way = this.#moved === 1 ? this.#direction : ROUND_OTHER;
     this.#moved = 0;
     return way;
   }
@@ -186,12 +186,12 @@ export class Loop {
   /** Before it is dealt with: a frame that is flooded is listed more than once after that. */
   #weigh({ count, len }: Batch, way: number): void {
     this.#moved += count;
-    this.#way = len[0] > SMALL_LEN ? WAY_OTHER : way;
+    this.#direction = len[0] > SMALL_LEN ? ROUND_OTHER : way;
   }
 
   /** The bounded rest of a round: answers to earlier sends, eviction, ageing, old path MTUs, the kernel's drop count, the heartbeat. */
   housekeeping(clock: Clock): void {
-    this.#encap.settle(clock);
+    this.#encap.completeSends(clock);
     if (this.#tables.peers.strangers.isWanted) this.#tables.fdb.evictStranger(tickOf(clock));
     this.#ageing.step(clock);
     this.#observer.step(clock);

@@ -26,7 +26,7 @@ export class Turns {
   }
 
   /** Takes the first one. The queue is not empty. */
-  take(): number {
+  next(): number {
     const vniIdx = this.#ring[this.#head];
     this.#head = (this.#head + 1) & this.#mask;
     this.#queued[vniIdx] = 0;
@@ -38,7 +38,7 @@ export class Turns {
   remove(vniIdx: number): void {
     if (this.#queued[vniIdx] === 0) return;
     for (let left = this.count; left > 0; left--) {
-      const first = this.take();
+      const first = this.next();
       if (first !== vniIdx) this.add(first);
     }
   }

@@ -78,7 +78,7 @@ export class ProbeEcho {
   }
 
   /** An ARP frame of a peer: whether it answers a probe that was ARP itself. It goes on its way all the same. */
-  hear(b: Uint8Array, off: number, len: number, peerIdx: number, tick: number): void {
+  receive(b: Uint8Array, off: number, len: number, peerIdx: number, tick: number): void {
     const high = macHigh(b, off);
     if (high !== PROBE_MAC_HIGH || !isArpReply(b, off, len) || !this.#replies.take(peerIdx, tick)) return;
     this.#replied(peerIdx, high, macLow(b, off), 0);

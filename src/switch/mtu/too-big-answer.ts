@@ -45,7 +45,7 @@ export class TooBigAnswer {
     const isIpv4 = networkEtherType(b, network) === ETHERTYPE_IPV4;
     if (!isBetweenHosts(b, off)) return false;
     if (!(isIpv4 ? mayAnswerIpv4(b, network) : mayAnswerIpv6(b, network))) return false;
-    if (!this.#take(vniIdx)) return false;
+    if (!this.#takeToken(vniIdx)) return false;
     const to = this.#arena;
     const packet = turnedRound(to, b, off, network);
     const len = isIpv4
@@ -54,7 +54,7 @@ export class TooBigAnswer {
     return this.#write(vniIdx, packet + len);
   }
 
-  #take(vniIdx: number): boolean {
+  #takeToken(vniIdx: number): boolean {
     const passedMs = (this.nowMs - this.#filledMs[vniIdx]) >>> 0;
     const tokens = Math.min(BURST, this.#tokens[vniIdx] + Math.min(BURST, passedMs));
     this.#filledMs[vniIdx] = this.nowMs;

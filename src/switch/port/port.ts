@@ -70,7 +70,7 @@ export interface UnderlayPort {
    */
   completions(batch: Batch): number;
   /** A VNI's row is free: sends of its that are pending are nobody's any more, and not told by `completions`. */
-  vniGone(vniIdx: number): void;
+  vniRemoved(vniIdx: number): void;
   /** Datagrams of peers that the kernel dropped since the last call because a receive buffer was full. */
   takeOverflow(): number;
   /** The same of datagrams whose source is no peer of any VNI. */

@@ -7,7 +7,7 @@ import type { Shim } from '../../abi/binding.js';
 export class SocketDrops {
   readonly #shim: Shim;
   readonly #fd: number;
-  #told = 0;
+  #reported = 0;
 
   constructor(shim: Shim, fd: number) {
     this.#shim = shim;
@@ -18,8 +18,8 @@ export class SocketDrops {
   take(): number {
     const drops = this.#shim.udpDrops(this.#fd);
     if (drops < 0) return 0;
-    const fresh = (drops - this.#told) >>> 0;
-    this.#told = drops;
+    const fresh = (drops - this.#reported) >>> 0;
+    this.#reported = drops;
     return fresh;
   }
 }

@@ -102,7 +102,7 @@ export class UdpPort implements UnderlayPort {
   }
 
   /** Sends are answered at once. */
-  vniGone(_vniIdx: number): void {}
+  vniRemoved(_vniIdx: number): void {}
 
   takeOverflow(): number {
     const receivers = this.#receivers;
@@ -125,7 +125,7 @@ export class UdpPort implements UnderlayPort {
   }
 
   takePathErrors(report: PathErrors): number {
-    return report.takeFrom(this.#pathErrors);
+    return report.moveFrom(this.#pathErrors);
   }
 
   peersChanged(): void {}

@@ -19,7 +19,7 @@ const DF = 1;
 const CHECKSUM = 2;
 
 /** What the main thread says of it. */
-export interface TunnelWay {
+export interface TunnelSetup {
   readonly fd: number;
   /** Our IPv4 address, 4 bytes. */
   readonly local: Uint8Array;
@@ -46,7 +46,7 @@ export class Tunnel {
   }
 
   /** Takes effect with `use`. */
-  set(way: TunnelWay): void {
+  set(way: TunnelSetup): void {
     this.#fd = way.fd;
     this.bytes.set(way.local, TUNNEL_LOCAL * 4);
     this.#words[TUNNEL_MTU] = way.mtu;

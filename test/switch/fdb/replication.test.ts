@@ -47,7 +47,7 @@ class Workers {
   /** One worker takes the notes that wait for it, some at most. */
   take(worker: number): void {
     const { replication, fdb } = this.planes[worker].tables;
-    replication!.take(fdb);
+    replication!.drain(fdb);
   }
 
   /** Until no note is on its way, answers included. */

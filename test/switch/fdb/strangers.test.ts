@@ -143,25 +143,25 @@ t.test('a worker dies while it evicts: its successor begins without strangers', 
 
 t.test('many VNIs of one stranger each: a new one has its row within some ticks', async (t) => {
   const strangers = new Strangers(100, 64, 128);
-  const rows = Array.from({ length: 61 }, (_, vniIdx) => strangers.take(vniIdx));
+  const rows = Array.from({ length: 61 }, (_, vniIdx) => strangers.admit(vniIdx));
   t.same(
     rows.slice(0, 60).sort((a, b) => a - b),
     Array.from({ length: 60 }, (_, i) => 104 + i),
   );
   t.ok(rows[60] >= 100, 'the reserve is for it');
-  for (let vniIdx = 61; vniIdx < 64; vniIdx++) t.ok(strangers.take(vniIdx) >= 100);
-  t.equal(strangers.take(64), -1);
+  for (let vniIdx = 61; vniIdx < 64; vniIdx++) t.ok(strangers.admit(vniIdx) >= 100);
+  t.equal(strangers.admit(64), -1);
   const evicted = strangers.evictOne(1);
   t.ok(strangers.isEvicted(evicted));
   t.ok(strangers.isEvicting);
   strangers.give(evicted);
   t.notOk(strangers.isEvicting);
-  t.equal(strangers.take(64), evicted);
+  t.equal(strangers.admit(64), evicted);
 });
 
 t.test('the work of a tick is bounded, and nothing is evicted beyond twice the reserve', async (t) => {
   const strangers = new Strangers(0, 1024, 4);
-  for (let n = 0; n < 1024; n++) strangers.take(0);
+  for (let n = 0; n < 1024; n++) strangers.admit(0);
   const evictedIn = (tick: number) => {
     let evicted = 0;
     while (strangers.evictOne(tick) >= 0) evicted++;
@@ -170,6 +170,6 @@ t.test('the work of a tick is bounded, and nothing is evicted beyond twice the r
   t.equal(evictedIn(1), 32);
   t.equal(evictedIn(1), 0);
   t.equal(evictedIn(2), 32);
-  for (let n = 0; n < 1000; n++) strangers.take(0);
+  for (let n = 0; n < 1000; n++) strangers.admit(0);
   t.equal(evictedIn(3), 0, 'free and evicted rows together are twice the reserve');
 });

@@ -11,7 +11,7 @@ const ROW = {
   vni: 0x010203,
   high: 0x0200,
   low: 0x0000000b,
-  way: FROM_STATION,
+  direction: FROM_STATION,
   until: 10_000,
   peer: new Int32Array(hex('c0000201').buffer)[0],
   frameLimit: 1464,

@@ -38,7 +38,7 @@ class FakeMaps implements FlowPort {
 
   put(row: FlowRow): boolean {
     this.puts++;
-    if (this.room) this.rows.set(`${row.vni} ${row.high} ${row.low} ${row.way}`, { ...row });
+    if (this.room) this.rows.set(`${row.vni} ${row.high} ${row.low} ${row.direction}`, { ...row });
     return this.room;
   }
 
@@ -58,7 +58,7 @@ class FakeMaps implements FlowPort {
   }
 
   way(way: number): FlowRow | undefined {
-    return [...this.rows.values()].find((row) => row.way === way);
+    return [...this.rows.values()].find((row) => row.direction === way);
   }
 }
 
@@ -261,7 +261,7 @@ t.test('what the kernel counted is ours: of VNI and peer, once, and the identity
 
 t.test('with several workers the decisions of others end as well', async (t) => {
   const { plane, high, low, two, maps, flows } = known({}, true);
-  const other = { vni: 100, high, low, way: FROM_STATION } as FlowRow;
+  const other = { vni: 100, high, low, direction: FROM_STATION } as FlowRow;
   maps.put(other);
   plane.tables.fdb.learn(0, high, low, two, plane.tick + 1);
   t.equal(maps.rows.size, 0, 'of a station that moves, though nothing is held here');

@@ -108,7 +108,7 @@ t.test('rounds of turns: whoever has a backlog shares the round with whoever is 
     plane.loop.ready(1);
     plane.clear();
     plane.loop.beginTurns();
-    for (let vniIdx = plane.loop.takeTurn(); vniIdx >= 0; vniIdx = plane.loop.takeTurn())
+    for (let vniIdx = plane.loop.nextTurn(); vniIdx >= 0; vniIdx = plane.loop.nextTurn())
       plane.loop.readOverlay(vniIdx);
     plane.loop.flushOverlay();
     const sent = sentTo(plane);

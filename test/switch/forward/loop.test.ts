@@ -1,6 +1,6 @@
 import t from 'tap';
 import { G_HEARTBEAT_MS, V_TAP_RX_FRAMES, V_TAP_TX_FRAMES } from '../../../src/exchange/counters.js';
-import { WAY_IN, WAY_OTHER, WAY_OUT } from '../../../src/switch/forward/loop.js';
+import { ROUND_IN, ROUND_OTHER, ROUND_OUT } from '../../../src/switch/forward/loop.js';
 import { arpFrame, BROADCAST, ipv4Frame } from '../../support/frames.js';
 import { MemoryPlane } from '../../support/memory-plane.js';
 
@@ -84,18 +84,18 @@ t.test('which way a round went: one small frame, whoever gets copies of it', asy
   plane.addPeer(0, '192.0.2.2');
   const way = (): number => {
     plane.breathe();
-    return plane.loop.takeWay();
+    return plane.loop.takeDirection();
   };
   plane.fromTap(0, arpFrame(BROADCAST, A));
-  t.equal(way(), WAY_OUT, 'to two peers');
+  t.equal(way(), ROUND_OUT, 'to two peers');
   plane.fromPeer(PEER, 100, ipv4Frame(A, '02:00:00:00:00:0b'));
-  t.equal(way(), WAY_IN);
-  t.equal(way(), WAY_OTHER, 'nothing came');
+  t.equal(way(), ROUND_IN);
+  t.equal(way(), ROUND_OTHER, 'nothing came');
   plane.fromTap(0, arpFrame(BROADCAST, A));
   plane.fromPeer(PEER, 100, ipv4Frame(A, '02:00:00:00:00:0b'));
-  t.equal(way(), WAY_OTHER, 'both at once');
+  t.equal(way(), ROUND_OTHER, 'both at once');
   plane.fromTap(0, Buffer.concat([ipv4Frame('02:00:00:00:00:0b', A), Buffer.alloc(3000)]));
-  t.equal(way(), WAY_OTHER, 'a superframe');
+  t.equal(way(), ROUND_OTHER, 'a superframe');
   plane.fromTap(0, arpFrame(BROADCAST, A));
-  t.equal(way(), WAY_OUT, 'and each round is judged by itself');
+  t.equal(way(), ROUND_OUT, 'and each round is judged by itself');
 });

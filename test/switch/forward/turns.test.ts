@@ -10,14 +10,14 @@ t.test('first in, first out, each once', async (t) => {
   const turns = new Turns(4);
   for (const vniIdx of [3, 1, 3, 0, 1]) turns.add(vniIdx);
   t.equal(turns.count, 3);
-  t.same([turns.take(), turns.take()], [3, 1]);
+  t.same([turns.next(), turns.next()], [3, 1]);
   for (const vniIdx of [3, 2, 1, 0]) turns.add(vniIdx);
   t.equal(turns.count, 4, 'as many as there are rows, around the end of the ring');
   turns.remove(2);
   turns.remove(2);
-  t.same([turns.take(), turns.take(), turns.take(), turns.count], [0, 3, 1, 0]);
+  t.same([turns.next(), turns.next(), turns.next(), turns.count], [0, 3, 1, 0]);
   turns.add(2);
-  t.equal(turns.take(), 2, 'a row that comes back has a turn again');
+  t.equal(turns.next(), 2, 'a row that comes back has a turn again');
 });
 
 t.test('a round ends with its share, the next begins with the TAP that waited longest', async (t) => {
@@ -38,7 +38,7 @@ t.test('a round ends with its share, the next begins with the TAP that waited lo
     for (let i = 0; i < 6 * VNIS; i++) plane.fromTap(i % VNIS, arpFrame(BROADCAST, macNumber(1)));
     loop.beginTurns();
     let turns = 0;
-    for (let vniIdx = loop.takeTurn(); vniIdx >= 0; vniIdx = loop.takeTurn()) {
+    for (let vniIdx = loop.nextTurn(); vniIdx >= 0; vniIdx = loop.nextTurn()) {
       served.push(vniIdx);
       turns++;
       loop.readOverlay(vniIdx);

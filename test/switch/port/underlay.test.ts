@@ -227,11 +227,11 @@ t.test('dgram: sends of a VNI that has gone are told of no more, later ones are'
   const send = (count: number) =>
     here.send(Array.from({ length: count }, () => ({ peerIdx: 0, srcPortIdx: 0, bytes: someBytes(8) })));
   send(10);
-  here.port.vniGone(1);
+  here.port.vniRemoved(1);
   await there.untilReceived(10);
   await here.untilDecided(10);
   send(20);
-  here.port.vniGone(0);
+  here.port.vniRemoved(0);
   send(5);
   await there.untilReceived(35);
   await here.untilDecided(15);

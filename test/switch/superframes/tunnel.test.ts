@@ -1,10 +1,10 @@
 import t from 'tap';
 import { loadShim } from '../../../src/abi/binding.js';
 import { SOURCE_SOCKETS } from '../../../src/abi/limits.js';
-import { Tunnel, type TunnelWay } from '../../../src/switch/superframes/tunnel.js';
+import { Tunnel, type TunnelSetup } from '../../../src/switch/superframes/tunnel.js';
 
 const { layout } = loadShim();
-const WAY: TunnelWay = {
+const WAY: TunnelSetup = {
   fd: 17,
   local: Uint8Array.of(192, 0, 2, 1),
   mtu: 1500,

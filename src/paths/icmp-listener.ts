@@ -18,9 +18,9 @@ const AGAIN_MS = 1000;
 const PER_SECOND = 100;
 
 /** A path that carries less: to whom, and how much, bytes; 0: the router did not say. */
-export type Told = (family: 4 | 6, address: string, port: number, mtu: number) => void;
+export type OnTooBig = (family: 4 | 6, address: string, port: number, mtu: number) => void;
 
-export interface HearingOptions {
+export interface IcmpListenerOptions {
   /** Of the underlay's sockets; '' any. */
   readonly device: string;
   /** Whether datagrams from this source port are meant. */
@@ -28,18 +28,18 @@ export interface HearingOptions {
   /** Canonical text of an address. */
   readonly isOurs: (address: string) => boolean;
   readonly isPeer: (address: string) => boolean;
-  readonly told: Told;
+  readonly onTooBig: OnTooBig;
 }
 
-export class Hearing {
-  readonly #options: HearingOptions;
+export class IcmpListener {
+  readonly #options: IcmpListenerOptions;
   readonly #sockets: RawSocket[] = [];
   /** By address of a peer. */
   readonly #last = new Map<string, { port: number; mtu: number; atMs: number }>();
   #second = 0;
   #spent = 0;
 
-  constructor(options: HearingOptions) {
+  constructor(options: IcmpListenerOptions) {
     this.#options = options;
   }
 
@@ -47,7 +47,7 @@ export class Hearing {
   start(): void {
     for (const family of [4, 6] as const) {
       const socket = openRawIcmp(family, this.#options.device, TYPES[family]);
-      socket.on('message', (message: Buffer) => this.hear(family, message, performance.now()));
+      socket.on('message', (message: Buffer) => this.receive(family, message, performance.now()));
       // An error of the socket itself shows as silence.
       socket.on('error', () => {});
       this.#sockets.push(socket);
@@ -59,21 +59,21 @@ export class Hearing {
   }
 
   /** @param message as a raw socket gives it, of any length and content */
-  hear(family: 4 | 6, message: Uint8Array, nowMs: number): void {
+  receive(family: 4 | 6, message: Uint8Array, nowMs: number): void {
     const quoted = readQuotedUdp(family, message);
-    const { isOurPort, isOurs, isPeer, told } = this.#options;
+    const { isOurPort, isOurs, isPeer, onTooBig } = this.#options;
     if (quoted === undefined || !isOurPort(quoted.sourcePort)) return;
     const to = formatIpAddress(family, quoted.destination, '');
     if (!isPeer(to) || !isOurs(formatIpAddress(family, quoted.source, ''))) return;
     const { destinationPort: port, mtu } = quoted;
     const last = this.#last.get(to);
     if (last?.port === port && nowMs - last.atMs < AGAIN_MS && mtu >= last.mtu) return;
-    if (!this.#mayTell(nowMs)) return;
+    if (!this.#mayReport(nowMs)) return;
     this.#last.set(to, { port, mtu, atMs: nowMs });
-    told(family, to, port, mtu);
+    onTooBig(family, to, port, mtu);
   }
 
-  #mayTell(nowMs: number): boolean {
+  #mayReport(nowMs: number): boolean {
     const second = Math.floor(nowMs / 1000);
     if (second !== this.#second) this.#spent = 0;
     this.#second = second;

@@ -1,6 +1,6 @@
 /** Whose word about a path is taken, and how often. Messages as a raw socket gives them. */
 import t from 'tap';
-import { Hearing } from '../../src/paths/hearing.js';
+import { IcmpListener } from '../../src/paths/icmp-listener.js';
 import { hex, patched } from '../support/hex.js';
 
 const MESSAGE = hex(`
@@ -14,14 +14,14 @@ const QUOTE = 28;
 
 function hearing() {
   const told: unknown[] = [];
-  const heard = new Hearing({
+  const heard = new IcmpListener({
     device: '',
     isOurPort: (port) => port === 49153,
     isOurs: (address) => address === '192.0.2.10',
     isPeer: (address) => address === '198.51.100.1' || address === '198.51.100.2',
-    told: (...what) => told.push(what),
+    onTooBig: (...what) => told.push(what),
   });
-  return { told, hear: (message: Uint8Array, nowMs = 0) => heard.hear(4, message, nowMs) };
+  return { told, hear: (message: Uint8Array, nowMs = 0) => heard.receive(4, message, nowMs) };
 }
 
 t.test('a wrong quote changes nothing', async (t) => {

@@ -12,7 +12,7 @@ import { getLink, type Link, linksOfKind, setLink, tagsOver } from '../host/link
 import { packRow } from '../host/underlay-sockets.js';
 import type { Logger } from '../log/log.js';
 import { parseIpAddress } from '../wire/ip-address.js';
-import { Hearing } from './hearing.js';
+import { IcmpListener } from './icmp-listener.js';
 import { OverlayMtus, unbridgedMtu } from './overlay-mtu.js';
 import type { Paths } from './paths.js';
 import type { ProbeResult } from './prober.js';
@@ -21,7 +21,7 @@ import type { Proofs } from './proof.js';
 import type { Progress } from './search.js';
 import { type Judgement, judge, overlayMtuFor } from './verdict.js';
 
-export interface PathCareOptions extends Omit<ProbingOptions, 'looked'> {
+export interface PathManagerOptions extends Omit<ProbingOptions, 'checked'> {
   readonly log: Logger;
   readonly publish: (event: VtepEvent) => void;
 }
@@ -37,7 +37,7 @@ export interface PeerVerdict extends ProbeResult, Judgement {
   readonly tapMtu: number;
 }
 
-export class PathCare {
+export class PathManager {
   readonly #paths: Paths;
   readonly #log: Logger;
   readonly #overlayMtus: OverlayMtus;
@@ -46,8 +46,8 @@ export class PathCare {
   readonly #device: string;
   readonly #publish: (event: VtepEvent) => void;
   /** What the data plane was told of each path last, bytes; 0: not known. */
-  readonly #told = new Map<string, number>();
-  #hearing: Hearing | undefined;
+  readonly #reported = new Map<string, number>();
+  #listener: IcmpListener | undefined;
   #handle: Handle | undefined;
   /** Runs what follows from paths, and what changes devices, one after another. */
   readonly #one = pLimit(1);
@@ -56,7 +56,7 @@ export class PathCare {
   /** Why the last change could not be made; '' it could. */
   #failure = '';
 
-  constructor(options: PathCareOptions) {
+  constructor(options: PathManagerOptions) {
     const { paths, log, settings } = options;
     this.#device = settings.underlayDev;
     this.#paths = paths;
@@ -68,9 +68,9 @@ export class PathCare {
       signs: (signs) => {
         options.signs(signs);
         const peers = new Set(signs.map(({ peer }) => peer.text));
-        for (const address of paths.retain(peers, performance.now())) this.#told.delete(address);
+        for (const address of paths.retain(peers, performance.now())) this.#reported.delete(address);
       },
-      looked: () => this.changed(),
+      checked: () => this.changed(),
     });
   }
 
@@ -131,12 +131,12 @@ export class PathCare {
   start(handle: Handle, isDeaf: ((port: number) => boolean) | undefined): void {
     this.#handle = handle;
     this.#probing.start(handle);
-    if (isDeaf) this.#hear(handle, isDeaf);
+    if (isDeaf) this.#listen(handle, isDeaf);
   }
 
   stop(): void {
     this.#handle = undefined;
-    this.#hearing?.stop();
+    this.#listener?.stop();
     this.#probing.stop();
   }
 
@@ -182,17 +182,17 @@ export class PathCare {
     return { ...result, ...judgement, routeMtu: this.#paths.routeMtu(text), fits, overlayMtu, tapMtu };
   }
 
-  #hear(handle: Handle, isOurPort: (port: number) => boolean): void {
-    this.#hearing = new Hearing({
+  #listen(handle: Handle, isOurPort: (port: number) => boolean): void {
+    this.#listener = new IcmpListener({
       device: this.#device,
       isOurPort,
       isOurs: (address) => this.#paths.localAddresses().includes(address),
       isPeer: (address) => this.#paths.route(address) !== undefined,
-      told: (family, address, port, mtu) =>
+      onTooBig: (family, address, port, mtu) =>
         handle.reportPath(packRow(family, parseIpAddress(address), port), mtu),
     });
     try {
-      this.#hearing.start();
+      this.#listener.start();
     } catch (error) {
       const why = (error as Error).message;
       this.#log.warn({ error: why }, 'ICMP cannot be heard: paths that narrow are found by probes alone');
@@ -216,21 +216,21 @@ export class PathCare {
       );
       this.#failure = '';
     } catch (error) {
-      this.#tell((error as Error).message);
+      this.#logFailure((error as Error).message);
     }
   }
 
   #pathMtu(address: string): number {
     const pathMtu = this.#paths.pathMtu(address) ?? 0;
-    const before = this.#told.get(address);
+    const before = this.#reported.get(address);
     if (before === pathMtu) return pathMtu;
-    this.#told.set(address, pathMtu);
+    this.#reported.set(address, pathMtu);
     if (before !== undefined) this.#publish({ type: 'path-mtu', peer: address, pathMtu, before });
     return pathMtu;
   }
 
   /** The data plane is being restarted, or somebody took the TAP away: it is tried again at each look, and said once. */
-  #tell(failure: string): void {
+  #logFailure(failure: string): void {
     if (this.#handle === undefined || failure === this.#failure) return;
     this.#failure = failure;
     this.#log.warn({ error: failure }, 'what follows from the paths could not be changed');

@@ -23,20 +23,20 @@ const LONGEST_PAUSE_MS = 5000;
 /** Asks the workers; undefined: there is nothing left to reconcile. */
 type Attempt = () => readonly Promise<unknown>[] | undefined;
 
-export interface SettlingOptions {
+export interface ReconcilerOptions {
   /** Static entries that a VNI is to have: MAC → address of a peer. */
   readonly entries: (vni: number) => ReadonlyMap<string, string>;
 }
 
-export class Settling {
+export class Reconciler {
   readonly #desired: DesiredState;
   readonly #workers: Workers;
-  readonly #options: SettlingOptions;
+  readonly #options: ReconcilerOptions;
   /** Those that wait for a worker's replacement or for the end of their back-off. */
   readonly #waiting = new Set<() => void>();
   #stopped = false;
 
-  constructor(desired: DesiredState, workers: Workers, options: SettlingOptions) {
+  constructor(desired: DesiredState, workers: Workers, options: ReconcilerOptions) {
     this.#desired = desired;
     this.#workers = workers;
     this.#options = options;
@@ -49,15 +49,15 @@ export class Settling {
   async vni(record: VniRecord): Promise<void> {
     const desired = this.#desired;
     let isWanted = false;
-    record.settling++;
-    await this.#settle(() => {
+    record.reconciling++;
+    await this.#retry(() => {
       isWanted = desired.has(record);
       if (!desired.holds(record)) return undefined;
       const answers: Promise<unknown>[] = [this.#ask({ op: 'vni.del', vniIdx: record.state.vniIdx })];
       if (isWanted) answers.push(...this.#make(record));
       return answers;
     });
-    record.settling--;
+    record.reconciling--;
     // It may have been taken out meanwhile: whoever did that reconciles it as well.
     if (isWanted || !desired.holds(record)) return;
     const { release } = record;
@@ -68,7 +68,7 @@ export class Settling {
 
   /** The policy of a VNI, whose change failed. */
   policy(record: VniRecord): Promise<void> {
-    return this.#settle(() => {
+    return this.#retry(() => {
       if (!this.#desired.has(record)) return undefined;
       const { vniIdx, policy } = record.state;
       return [this.#ask({ op: 'vni.set', vniIdx, policy })];
@@ -78,7 +78,7 @@ export class Settling {
   /** A peer whose addition or removal failed. One that is in no VNI's list any more gives its row back at the end. */
   async peer(record: VniRecord, peerIdx: number): Promise<void> {
     const isOurs = record.peers.at(peerIdx) === undefined;
-    await this.#settle(() => {
+    await this.#retry(() => {
       const run = record.peers.at(peerIdx);
       // It goes with its VNI, or by whoever took it out of the list meanwhile.
       if (!isOurs && (run === undefined || record.leaving || !this.#desired.has(record))) return undefined;
@@ -95,7 +95,7 @@ export class Settling {
   /** A static entry whose change failed: put, or deleted. */
   entry(record: VniRecord, mac: MacParts): Promise<void> {
     const text = formatMac(mac.high, mac.low);
-    return this.#settle(() => {
+    return this.#retry(() => {
       if (!this.#desired.has(record)) return undefined;
       if (this.#options.entries(record.state.vni).has(text))
         return this.#entries(record, (_, other) => other === text);
@@ -117,7 +117,7 @@ export class Settling {
 
   /** The VNI as it is to be, with peers and static entries. */
   #make(record: VniRecord): Promise<unknown>[] {
-    const added = this.#workers.settleEach((index) => this.#desired.vniChange(record, index));
+    const added = this.#workers.askEachUntimed((index) => this.#desired.vniChange(record, index));
     const peers = record.peers.runs.map((run) => this.#ask(this.#desired.peerChange(record, run)));
     return [added, ...peers, ...this.#entries(record, () => true)];
   }
@@ -133,10 +133,10 @@ export class Settling {
   }
 
   #ask(change: Change): Promise<unknown> {
-    return this.#workers.settleEach(() => change);
+    return this.#workers.askEachUntimed(() => change);
   }
 
-  async #settle(attempt: Attempt): Promise<void> {
+  async #retry(attempt: Attempt): Promise<void> {
     for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
       const answers = await new Promise<PromiseSettledResult<unknown>[] | undefined>((resolve) => {
         const asked = attempt();

@@ -2,13 +2,13 @@
 import t from 'tap';
 import { loadShim } from '../../src/abi/binding.js';
 import { silentLogger } from '../../src/log/log.js';
-import { PathCare } from '../../src/paths/path-care.js';
+import { PathManager } from '../../src/paths/path-manager.js';
 import { Paths } from '../../src/paths/paths.js';
 import { packAddress } from '../support/memory-plane.js';
 
 t.test('a VNI that is removed during a search', async (t) => {
   const settings = { local: [], underlayDev: '', sourcePorts: { min: 49152, max: 65535 } };
-  const care = new PathCare({
+  const care = new PathManager({
     shim: loadShim(),
     settings,
     ttl: 64,

@@ -6,7 +6,11 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 
 /** @param gone called once: when the answer has ended, however it did, or the connection has */
-export function onceGone({ raw: { socket } }: FastifyRequest, { raw }: FastifyReply, gone: () => void): void {
+export function onceClosed(
+  { raw: { socket } }: FastifyRequest,
+  { raw }: FastifyReply,
+  gone: () => void,
+): void {
   if (socket.destroyed || raw.destroyed) gone();
   else raw.once('close', gone);
 }
