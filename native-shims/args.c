@@ -141,16 +141,15 @@ struct tap_region arg_region(struct call *call, int index, struct arena arena)
 	};
 }
 
-struct udp_slots arg_slots(struct call *call, int index, struct arena arena, int32_t start)
+struct udp_slots arg_slots(struct call *call, int index, struct arena arena)
 {
 	struct udp_slots slots = {
-		.count = arg_int_within(call, index, "slots", 0, BATCH_CAP - start),
-		.off = arg_int_within(call, index + 1, "slotOff", 0, INT32_MAX),
-		.stride = arg_int_within(call, index + 2, "slotStride", 1, INT32_MAX),
+		.count = arg_int_within(call, index, "slots", 0, BATCH_CAP),
+		.stride = arg_int_within(call, index + 1, "slotStride", 1, INT32_MAX),
 	};
-	int64_t end = slots.off + (int64_t)slots.count * slots.stride;
+	int64_t end = (int64_t)slots.count * slots.stride;
 
 	if (end > INT32_MAX || (uint64_t)end > arena.len)
-		refuse(call, "slotOff + slots * slotStride", "within the arena");
+		refuse(call, "slots * slotStride", "within the arena");
 	return slots;
 }

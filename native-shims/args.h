@@ -48,6 +48,6 @@ struct view arg_ints(struct call *call, int index, const char *argument, size_t 
 struct arena arg_arena(struct call *call, int index);
 struct batch *arg_batch(struct call *call, int index);
 struct tap_region arg_region(struct call *call, int index, struct arena arena);
-struct udp_slots arg_slots(struct call *call, int index, struct arena arena, int32_t start);
+struct udp_slots arg_slots(struct call *call, int index, struct arena arena);
 
 #endif

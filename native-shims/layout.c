@@ -28,7 +28,6 @@ const struct layout_entry shim_layout[] = {
 	BATCH_COLUMN("peerIdx", peer_idx),
 	BATCH_COLUMN("srcPortIdx", src_port_idx),
 	BATCH_COLUMN("tos", tos),
-	BATCH_COLUMN("ttl", ttl),
 	BATCH_COLUMN("df", df),
 	BATCH_COLUMN("gsoType", gso_type),
 	BATCH_COLUMN("gsoSize", gso_size),

@@ -113,13 +113,9 @@ static napi_value js_udp_receive_batch(napi_env env, napi_callback_info info)
 	struct batch *batch = arg_batch(&call, 2);
 	struct peer_row *sources =
 		arg_bytes(&call, 3, "sources", BATCH_CAP * sizeof(*sources), _Alignof(struct peer_row)).data;
-	int32_t start = arg_int_within(&call, 4, "start", 0, BATCH_CAP);
-	struct udp_slots slots = arg_slots(&call, 5, arena, start);
-	struct view drops = arg_ints(&call, 8, "info", 1);
+	struct udp_slots slots = arg_slots(&call, 4, arena);
 
-	if (call.refused)
-		return NULL;
-	return answer(&call, udp_receive_batch(fd, arena, batch, sources, start, slots, drops.data));
+	return call.refused ? NULL : answer(&call, udp_receive_batch(fd, arena, batch, sources, slots));
 }
 
 static struct path_errors *arg_path_errors(struct call *call, int index)

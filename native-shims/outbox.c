@@ -64,7 +64,7 @@ static int send_apart(struct outbox *box, int32_t m, struct batch *batch)
 	struct msghdr header = {
 		.msg_name = train->msg_name,
 		.msg_namelen = train->msg_namelen,
-		.msg_control = box->controls[m].outer,
+		.msg_control = &box->controls[m].tos,
 		.msg_controllen = train->msg_controllen - sizeof(union control_slot),
 	};
 	int sent = 0;
@@ -197,14 +197,11 @@ static void extend_train(struct outbox *box)
 static void write_outer(struct msghdr *header, struct message_control *control, const struct destination *to)
 {
 	int ipv6 = to->address.any.sa_family == AF_INET6, level = ipv6 ? IPPROTO_IPV6 : IPPROTO_IP;
-	int tos = to->outer & OUTER_TOS, ttl = (to->outer & OUTER_CONTROL) >> OUTER_TTL_SHIFT, count = 0;
+	int tos = to->outer & OUTER_TOS;
 
-	if (tos)
-		write_control(&control->outer[count++], level, ipv6 ? IPV6_TCLASS : IP_TOS, &tos, sizeof(tos));
-	if (ttl)
-		write_control(&control->outer[count++], level, ipv6 ? IPV6_HOPLIMIT : IP_TTL, &ttl, sizeof(ttl));
-	header->msg_control = control->outer;
-	header->msg_controllen = (size_t)count * sizeof(union control_slot);
+	write_control(&control->tos, level, ipv6 ? IPV6_TCLASS : IP_TOS, &tos, sizeof(tos));
+	header->msg_control = &control->tos;
+	header->msg_controllen = sizeof(control->tos);
 }
 
 static void begin_message(struct outbox *box, const struct destination *to)
@@ -221,7 +218,7 @@ static void begin_message(struct outbox *box, const struct destination *to)
 		.msg_namelen = to->address_len,
 		.msg_iov = &box->iov[box->iov_count],
 	};
-	if (to->outer & OUTER_CONTROL)
+	if (to->outer & OUTER_TOS)
 		write_outer(&box->messages[m].msg_hdr, &box->controls[m], to);
 }
 

@@ -17,12 +17,10 @@
 
 /*
  * How a datagram's outer header differs from what its socket writes, in one word that is 0 for most: TOS or
- * traffic class, TTL or hop limit (0: the socket's) above it, and whether it has to travel alone.
+ * traffic class, and whether it must not be part of a train.
  */
 #define OUTER_TOS 0xff
-#define OUTER_TTL_SHIFT 8
-#define OUTER_CONTROL 0xffff
-#define OUTER_ALONE 0x10000
+#define OUTER_ALONE 0x100
 
 /* One control message, of an int or less. */
 union control_slot {
@@ -32,13 +30,13 @@ union control_slot {
 _Static_assert(CMSG_SPACE(sizeof(uint16_t)) == sizeof(union control_slot), "a slot is where the next message begins");
 
 /**
- * struct message_control - the control messages of one message; those that it has stand one behind the other
- * @segment:	UDP_SEGMENT; in front, as a message becomes a train when the others are written
- * @outer:	TOS and TTL, or one of them
+ * struct message_control - the control messages of one message, one behind the other
+ * @segment:	UDP_SEGMENT; in front, as a message becomes a train after @tos is written
+ * @tos:	outer TOS or traffic class
  */
 struct message_control {
 	union control_slot segment;
-	union control_slot outer[2];
+	union control_slot tos;
 };
 
 /**

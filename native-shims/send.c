@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Sending the datagrams of a batch: which socket and which peer each is for, what outer header it has, and what
- * it is made of. DF is a socket's, so there is a pool of them for either; TOS and TTL are a datagram's. A
+ * it is made of. DF and TTL are a socket's, so there is a pool for either DF; TOS is a datagram's. A
  * superframe is cut into its segments here (segment.c); how they travel is the outbox's business.
  */
 #include "outbox.h"
@@ -12,11 +12,11 @@
 /* How the outer header of entry i differs from its socket's; -1 for columns that say nothing sensible. */
 static int32_t outer_of(const struct batch *batch, int32_t i)
 {
-	int32_t tos = batch->tos[i], ttl = batch->ttl[i], df = batch->df[i];
+	int32_t tos = batch->tos[i], df = batch->df[i];
 
-	if ((tos | ttl) & ~0xff || df < DF_SET || df > DF_CLEAR_TOO_BIG)
+	if (tos & ~0xff || df < DF_SET || df > DF_CLEAR_TOO_BIG)
 		return -1;
-	return tos | ttl << OUTER_TTL_SHIFT | (df == DF_CLEAR_TOO_BIG ? OUTER_ALONE : 0);
+	return tos | (df == DF_CLEAR_TOO_BIG ? OUTER_ALONE : 0);
 }
 
 /* The pools of fds: IPv4 and IPv6 with DF set, the same with DF clear. */

@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SHIM_ABI_VERSION 4
+#define SHIM_ABI_VERSION 5
 
 /* Descriptors a batch holds. sendmmsg and recvmmsg take up to 1024; more than 128 gained nothing. */
 #define BATCH_CAP 128
@@ -53,7 +53,6 @@
  * @peer_idx:		row of the peer table, or -1 while unknown
  * @src_port_idx:	which socket of the source-port pool sends it, 0 … SOURCE_SOCKETS - 1
  * @tos:		outer TOS or traffic class, 0 … 255; of a received train, that of each datagram
- * @ttl:		outer TTL or hop limit, 1 … 255; 0: the socket's
  * @df:			outer DF, DF_*
  * @gso_type:		FRAME_GSO_*; a TAP may or FRAME_GSO_ECN to a TCP type
  * @gso_size:		payload bytes a segment; of a received train, bytes a datagram; 0: a single one
@@ -71,7 +70,6 @@ struct batch {
 	int32_t peer_idx[BATCH_CAP];
 	int32_t src_port_idx[BATCH_CAP];
 	int32_t tos[BATCH_CAP];
-	int32_t ttl[BATCH_CAP];
 	int32_t df[BATCH_CAP];
 	int32_t gso_type[BATCH_CAP];
 	int32_t gso_size[BATCH_CAP];
@@ -199,7 +197,7 @@ struct tap_region {
 };
 
 /* Options of udp_open(), or-ed. */
-#define UDP_OPEN_RECEIVE 1     /* UDP_GRO, TOS told, SO_RXQ_OVFL, IPv6 datagrams without a checksum accepted */
+#define UDP_OPEN_RECEIVE 1     /* UDP_GRO, TOS reported, IPv6 datagrams without a checksum accepted */
 #define UDP_OPEN_RECVERR 2     /* ICMP errors come to the error queue: sockets of the source-port pool */
 #define UDP_OPEN_DF 4          /* DF set and path MTU ours to know; else DF clear */
 #define UDP_OPEN_NO_CHECKSUM 8 /* send with a UDP checksum of zero */
@@ -211,12 +209,10 @@ struct tap_region {
 
 /**
  * struct udp_slots - where udp_receive_batch() puts datagrams, one a slot
- * @off:	first byte of the first slot, as an offset into the arena
- * @stride:	bytes of a slot
+ * @stride:	bytes of a slot; the first begins with the arena
  * @count:	slots
  */
 struct udp_slots {
-	int32_t off;
 	int32_t stride;
 	int32_t count;
 };
@@ -230,7 +226,7 @@ struct udp_slots {
  * @fd:		of tunnel_open(); -1: there is none
  * @local:	our address, network byte order
  * @mtu:	bytes of the largest outer IP packet that a segment may become
- * @ttl:	outer TTL of what says none itself
+ * @ttl:	outer TTL
  * @options:	TUNNEL_DF, TUNNEL_CHECKSUM
  * @id:		next IPv4 id; C counts it up
  * @error:	C's: negative errno of a superframe that was refused and then cut up here; 0 none
@@ -282,8 +278,7 @@ int tap_write_batch(const int32_t *fds, size_t fd_count, struct arena arena, str
 int udp_open(const struct peer_row *local, const char *device, int options, int receive_len, int send_len, int ttl);
 int udp_set_gro(int fd, int on);
 int udp_select(int fd, const uint8_t *program, size_t len);
-int udp_receive_batch(int fd, struct arena arena, struct batch *batch, struct peer_row *sources, int32_t start,
-		      struct udp_slots slots, uint32_t *drops);
+int udp_receive_batch(int fd, struct arena arena, struct batch *batch, struct peer_row *sources, struct udp_slots slots);
 int udp_send_batch(const int32_t *fds, const struct peer_row *peers, size_t peer_count, struct arena arena,
 		   struct batch *batch, int32_t count, int32_t train_max, struct refused_train *refused,
 		   struct tunnel *tunnel, struct path_errors *errors);
@@ -338,6 +333,6 @@ extern const size_t shim_layout_count;
 
 _Static_assert(sizeof(struct peer_row) == 32, "TypeScript addresses rows as 32 bytes");
 _Static_assert(sizeof(struct path_error) == 32, "TypeScript addresses rows as 32 bytes");
-_Static_assert(sizeof(struct batch) == 16 * 4 * BATCH_CAP, "columns without padding");
+_Static_assert(sizeof(struct batch) == 15 * 4 * BATCH_CAP, "columns without padding");
 
 #endif

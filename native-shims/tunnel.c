@@ -49,7 +49,7 @@ static void write_ip(struct tunnel *tunnel, const struct peer_row *peer, const s
 	store16(ip + IPV4_ID, (uint32_t)tunnel->id);
 	tunnel->id = (tunnel->id + count) & UINT16_MAX;
 	store16(ip + IPV4_FRAGMENT, tunnel->options & TUNNEL_DF ? IPV4_DF : 0);
-	ip[IPV4_TTL] = (uint8_t)(batch->ttl[i] ? batch->ttl[i] : tunnel->ttl);
+	ip[IPV4_TTL] = (uint8_t)tunnel->ttl;
 	ip[IPV4_PROTOCOL] = IPPROTO_UDP;
 	memcpy(ip + IPV4_ADDRESSES, tunnel->local, sizeof(tunnel->local));
 	memcpy(ip + IPV4_ADDRESSES + sizeof(tunnel->local), peer->addr, sizeof(tunnel->local));

@@ -50,9 +50,9 @@ static int set_buffer(int fd, int force_name, int name, int len)
 
 static int set_receive_options(int fd, int ipv6, int options)
 {
-	int err = set_option(fd, SOL_SOCKET, SO_RXQ_OVFL, 1);
+	int err = 0;
 
-	if (!err && ipv6)
+	if (ipv6)
 		err = set_option(fd, IPPROTO_UDP, UDP_NO_CHECK6_RX, 1);
 	if (!err)
 		err = ipv6 ? set_option(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1) :
@@ -188,8 +188,8 @@ int udp_select(int fd, const uint8_t *program, size_t len)
 }
 
 /*
- * UDP_GRO (int), IP_TOS (one byte) or IPV6_TCLASS (int), and SO_RXQ_OVFL (u32), aligned as the CMSG macros expect. There
- * is room for as many again: a datagram whose messages do not fit is dropped (MSG_CTRUNC).
+ * UDP_GRO (int) and IP_TOS (one byte) or IPV6_TCLASS (int), aligned as the CMSG macros expect. There is room for twice as
+ * many again: a datagram whose messages do not fit is dropped (MSG_CTRUNC).
  */
 union control {
 	struct cmsghdr align;
@@ -206,8 +206,8 @@ struct inbox {
 	union control controls[BATCH_CAP];
 };
 
-/* Sets segment size and TOS of entry i, 0 where nothing is said, and updates *drops if the kernel said. */
-static void read_control(struct msghdr *header, struct batch *batch, int32_t i, uint32_t *drops)
+/* Sets segment size and TOS of entry i: 0 without a control message. */
+static void read_control(struct msghdr *header, struct batch *batch, int32_t i)
 {
 	batch->gso_size[i] = 0;
 	batch->tos[i] = 0;
@@ -221,8 +221,6 @@ static void read_control(struct msghdr *header, struct batch *batch, int32_t i, 
 			memcpy(&batch->tos[i], CMSG_DATA(c), sizeof(int));
 		else if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_GRO)
 			memcpy(&batch->gso_size[i], CMSG_DATA(c), sizeof(int));
-		else if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SO_RXQ_OVFL)
-			memcpy(drops, CMSG_DATA(c), sizeof(*drops));
 	}
 }
 
@@ -240,12 +238,9 @@ static void offer_slot(struct inbox *inbox, int32_t k, uint8_t *slot, size_t len
 }
 
 /**
- * udp_receive_batch() - take what waits on a socket
- * @sources:	BATCH_CAP rows; row i tells where datagram i came from
- * @start:	first descriptor to fill
- * @slots:	where in the arena; the caller has checked that they lie there and that start + count
- *		is at most BATCH_CAP
- * @drops:	set to the socket's count of dropped datagrams if the kernel sent it along
+ * udp_receive_batch() - receive the datagrams that wait on a socket
+ * @sources:	BATCH_CAP rows; row i has the source of datagram i
+ * @slots:	slots of the arena; the caller has checked that they lie in it, and that there are at most BATCH_CAP
  *
  * A datagram longer than its slot gets len 0: no VXLAN header has room in that. So does one whose control messages
  * were truncated: without its segment size a train would be read as one frame.
@@ -253,26 +248,25 @@ static void offer_slot(struct inbox *inbox, int32_t k, uint8_t *slot, size_t len
  * #syscalls recvmmsg
  * Return: datagrams, 0 when none waits, or a negative errno.
  */
-int udp_receive_batch(int fd, struct arena arena, struct batch *batch, struct peer_row *sources, int32_t start,
-		      struct udp_slots slots, uint32_t *drops)
+int udp_receive_batch(int fd, struct arena arena, struct batch *batch, struct peer_row *sources,
+		      struct udp_slots slots)
 {
 	struct inbox inbox;
 	int count;
 
 	for (int32_t k = 0; k < slots.count; k++)
-		offer_slot(&inbox, k, arena.base + slots.off + (size_t)k * slots.stride, (size_t)slots.stride);
+		offer_slot(&inbox, k, arena.base + (size_t)k * slots.stride, (size_t)slots.stride);
 	count = recvmmsg(fd, inbox.messages, (unsigned int)slots.count, MSG_DONTWAIT, NULL);
 	if (count < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 	for (int32_t k = 0; k < count; k++) {
 		struct mmsghdr *message = &inbox.messages[k];
-		int32_t i = start + k;
 
-		batch->off[i] = slots.off + k * slots.stride;
-		batch->len[i] = message->msg_hdr.msg_flags & (MSG_TRUNC | MSG_CTRUNC) ? 0 : (int32_t)message->msg_len;
-		read_control(&message->msg_hdr, batch, i, drops);
-		batch->seg_count[i] = 1;
-		pack_address(&sources[i], &inbox.addresses[k]);
+		batch->off[k] = k * slots.stride;
+		batch->len[k] = message->msg_hdr.msg_flags & (MSG_TRUNC | MSG_CTRUNC) ? 0 : (int32_t)message->msg_len;
+		read_control(&message->msg_hdr, batch, k);
+		batch->seg_count[k] = 1;
+		pack_address(&sources[k], &inbox.addresses[k]);
 	}
 	return count;
 }
@@ -296,7 +290,7 @@ int udp_port(int fd)
 /**
  * udp_drops() - datagrams dropped because the receive buffer was full, or for their checksum
  *
- * Counts from the socket's birth, modulo 2^32, as SO_RXQ_OVFL does; but needs no datagram to tell.
+ * Counts from the socket's birth, modulo 2^32.
  *
  * #syscalls getsockopt
  * Return: the count or a negative errno.

@@ -69,13 +69,13 @@ static struct packet next_packet(void)
 	return (struct packet){ .len = -1 };
 }
 
-static void expect_packet(int tos, int ttl, int len)
+static void expect_packet(int tos, int len)
 {
 	struct packet packet = next_packet();
 
 	CHECK_EQ(packet.len, len);
 	CHECK_EQ(packet.tos, tos);
-	CHECK_EQ(packet.ttl, ttl ? ttl : SOCKET_TTL);
+	CHECK_EQ(packet.ttl, SOCKET_TTL);
 	CHECK_EQ(packet.offset, -1);
 }
 
@@ -124,32 +124,30 @@ static int send_batch(int32_t count)
 /* Takes all that waits, and expects these TOS and lengths; other entries of the batch are left alone. */
 static void expect_received(const int32_t (*wanted)[2], int32_t count)
 {
-	struct udp_slots slots = { 0, STRIDE, SLOTS };
-	uint32_t drops = 0;
+	struct udp_slots slots = { STRIDE, SLOTS };
 
 	memset(&batch, 0x55, sizeof(batch));
-	CHECK_EQ(udp_receive_batch(receiver, arena, &batch, sources, 3, slots, &drops), count);
+	CHECK_EQ(udp_receive_batch(receiver, arena, &batch, sources, slots), count);
 	for (int32_t k = 0; k < count; k++) {
-		CHECK_EQ(batch.tos[3 + k], wanted[k][0]);
-		CHECK_EQ(batch.len[3 + k], wanted[k][1]);
+		CHECK_EQ(batch.tos[k], wanted[k][0]);
+		CHECK_EQ(batch.len[k], wanted[k][1]);
 	}
-	CHECK_EQ(batch.tos[3 + count], 0x55555555);
+	CHECK_EQ(batch.tos[count], 0x55555555);
 }
 
 /* Different sizes, so that nothing joins: each datagram has its own header, or that of the socket. */
 static void test_each(void)
 {
-	static const int32_t tos[] = { 0, 0xb8, 0xb9, 0xff, 1, 0, 0, 3 }, ttl[] = { 0, 0, 1, 255, 0, 64, 0, 7 };
+	static const int32_t tos[] = { 0, 0xb8, 0xb9, 0xff, 1, 0, 0, 3 };
 
 	fill_batch(8, 0);
 	for (int32_t i = 0; i < 8; i++) {
 		batch.len[i] = 100 + i;
 		batch.tos[i] = tos[i];
-		batch.ttl[i] = ttl[i];
 	}
 	CHECK_EQ(send_batch(8), 0);
 	for (int32_t i = 0; i < 8; i++)
-		expect_packet(tos[i], ttl[i], 100 + i);
+		expect_packet(tos[i], 100 + i);
 	expect_received((const int32_t[][2]){ { 0, 100 }, { 0xb8, 101 }, { 0xb9, 102 }, { 0xff, 103 }, { 1, 104 },
 					      { 0, 105 }, { 0, 106 }, { 3, 107 } }, 8);
 }
@@ -157,20 +155,17 @@ static void test_each(void)
 /* Neighbours of one outer header are a train, which has it; any other ends it. */
 static void test_trains(void)
 {
-	static const int32_t tos[] = { 0, 0, 2, 2, 2, 2, 3, 0, 0, 0 }, ttl[] = { 0, 0, 0, 0, 9, 9, 9, 9, 9, 0 };
+	static const int32_t tos[] = { 0, 0, 2, 2, 3, 0, 0, 0, 0, 0 };
 
 	fill_batch(10, 100);
 	memcpy(batch.tos, tos, sizeof(tos));
-	memcpy(batch.ttl, ttl, sizeof(ttl));
 	CHECK_EQ(send_batch(10), 0);
-	expect_packet(0, 0, 200);
-	expect_packet(2, 0, 200);
-	expect_packet(2, 9, 200);
-	expect_packet(3, 9, 100);
-	expect_packet(0, 9, 200);
-	expect_packet(0, 0, 100);
+	expect_packet(0, 200);
+	expect_packet(2, 200);
+	expect_packet(3, 100);
+	expect_packet(0, 500);
 	expect_no_packet();
-	expect_received((const int32_t[][2]){ { 0, 200 }, { 2, 200 }, { 2, 200 }, { 3, 100 }, { 0, 200 }, { 0, 100 } }, 6);
+	expect_received((const int32_t[][2]){ { 0, 200 }, { 2, 200 }, { 3, 100 }, { 0, 500 } }, 4);
 }
 
 /* The column chooses the pool, and so the source port; what is larger than the path never joins. */
@@ -226,11 +221,10 @@ static void test_superframe(void)
 	batch.df[0] = DF_CLEAR;
 	batch.df[1] = DF_CLEAR_TOO_BIG;
 	batch.tos[0] = batch.tos[1] = 0x88;
-	batch.ttl[1] = 5;
 	CHECK_EQ(send_batch(2), 0);
-	expect_packet(0x88, 0, 3 * (1000 + headers_len));
+	expect_packet(0x88, 3 * (1000 + headers_len));
 	for (int k = 0; k < 3; k++)
-		expect_packet(0x88, 5, 1000 + headers_len);
+		expect_packet(0x88, 1000 + headers_len);
 	expect_no_packet();
 	expect_received((const int32_t[][2]){ { 0x88, 3 * (1000 + headers_len) }, { 0x88, 1000 + headers_len },
 					      { 0x88, 1000 + headers_len }, { 0x88, 1000 + headers_len } }, 4);
@@ -247,7 +241,7 @@ static void test_told(const char *loopback, int options, int32_t told)
 	fill_batch(1, 100);
 	batch.tos[0] = 0xb8;
 	CHECK_EQ(send_batch(1), 0);
-	expect_packet(0xb8, 0, 100);
+	expect_packet(0xb8, 100);
 	expect_received((const int32_t[][2]){ { told, 100 } }, 1);
 	close(receiver);
 	receiver = usual;
@@ -257,9 +251,8 @@ static void test_told(const char *loopback, int options, int32_t told)
 /* Columns that say nothing sensible, and a pool that is not there: the neighbours leave. */
 static void test_refused(void)
 {
-	static const int32_t bad[][3] = {
-		{ -1, 0, 0 }, { 256, 0, 0 }, { INT_MIN, 0, 0 }, { 0, -1, 0 },	   { 0, 256, 0 },
-		{ 0, INT_MAX, 0 }, { 0, 0, -1 }, { 0, 0, 3 },	    { 0, 0, INT_MIN }, { 0, 0, INT_MAX },
+	static const int32_t bad[][2] = {
+		{ -1, 0 }, { 256, 0 }, { INT_MIN, 0 }, { 0, -1 }, { 0, 3 }, { 0, INT_MIN }, { 0, INT_MAX },
 	};
 	int32_t *clear = &fds[(2 + ipv6) * SOURCE_SOCKETS], usual = *clear;
 
@@ -268,14 +261,13 @@ static void test_refused(void)
 
 		fill_batch(3, 100);
 		batch.tos[1] = no_pool ? 0 : bad[k][0];
-		batch.ttl[1] = no_pool ? 0 : bad[k][1];
-		batch.df[1] = no_pool ? DF_CLEAR : bad[k][2];
+		batch.df[1] = no_pool ? DF_CLEAR : bad[k][1];
 		*clear = no_pool ? -1 : usual;
 		CHECK_EQ(send_batch(3), 1);
 		CHECK_EQ(batch.status[0], 0);
 		CHECK_EQ(batch.status[1], no_pool ? -EAFNOSUPPORT : -EINVAL);
 		CHECK_EQ(batch.status[2], 0);
-		expect_packet(0, 0, 200);
+		expect_packet(0, 200);
 		expect_no_packet();
 		expect_received((const int32_t[][2]){ { 0, 200 } }, 1);
 	}

@@ -232,9 +232,8 @@ int main(void)
 	expect_segments(far);
 	tunnel.options = TUNNEL_DF;
 	batch.tos[0] = 0x2b;
-	batch.ttl[0] = 7;
 	CHECK_EQ(send_one(), 0);
-	expect_outer(far, 0x2b, 7);
+	expect_outer(far, 0x2b, 64);
 	expect_segments(far);
 	CHECK_EQ(tunnel.id, 3 * SEGMENTS);
 
@@ -242,7 +241,7 @@ int main(void)
 	fds[2 * SOURCE_SOCKETS] = fds[0];
 	for (batch.df[0] = DF_CLEAR; batch.df[0] <= DF_CLEAR_TOO_BIG; batch.df[0]++) {
 		CHECK_EQ(send_one(), 0);
-		expect_outer(far, 0x2b, 7);
+		expect_outer(far, 0x2b, 64);
 		expect_segments(far);
 	}
 	CHECK_EQ(tunnel.id, 3 * SEGMENTS);

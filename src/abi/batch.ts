@@ -15,7 +15,6 @@ export const COLUMNS = [
   'peerIdx',
   'srcPortIdx',
   'tos',
-  'ttl',
   'df',
   'gsoType',
   'gsoSize',
@@ -61,8 +60,6 @@ export class Batch {
   readonly srcPortIdx: Int32Array;
   /** Outer TOS or traffic class byte: to be sent with, or received with. */
   readonly tos: Int32Array;
-  /** Outer TTL or hop limit; 0: the socket's. */
-  readonly ttl: Int32Array;
   /** Outer DF of what is sent: DF_SET, DF_CLEAR, DF_CLEAR_TOO_BIG. */
   readonly df: Int32Array;
   readonly gsoType: Int32Array;
@@ -92,7 +89,6 @@ export class Batch {
     this.peerIdx = column('peerIdx');
     this.srcPortIdx = column('srcPortIdx');
     this.tos = column('tos');
-    this.ttl = column('ttl');
     this.df = column('df');
     this.gsoType = column('gsoType');
     this.gsoSize = column('gsoSize');

@@ -65,7 +65,7 @@ export interface Shim {
    * Opens and binds a UDP socket, non-blocking, close-on-exec, V6ONLY. ttl 0: the system's.
    * @param local packed row (struct peer_row) to bind; an address of zeros means any
    * @param device bind to this device; '' none
-   * @param options receive: 1 UDP_GRO + TOS + SO_RXQ_OVFL + zero checksum accepted; 2: IP_RECVERR (sending pool);
+   * @param options receive: 1 UDP_GRO + TOS + zero checksum accepted; 2: IP_RECVERR (sending pool);
    *   4: DF set (PMTUDISC_PROBE), else DF clear (PMTUDISC_DONT); 8: send without UDP checksum; 16: without UDP_GRO;
    *   32: bound as the only one, then open to those that join; 64: join (SO_REUSEPORT); 128: must know UDP_SEGMENT
    * @param receiveLen, sendLen socket buffers in bytes (forced beyond the sysctl limit where permitted)
@@ -91,25 +91,22 @@ export interface Shim {
   /** Driver of a network device by ethtool: veth, virtio_net … @param driver takes 32 bytes @returns bytes of the name */
   deviceDriver(device: string, driver: Uint8Array): number;
   /**
-   * recvmmsg into slots of `slotStride` bytes at slotOff, up to `slots`, appended from descriptor `start` on. Sets off, len, tos,
-   * gsoSize, segCount = 1 and the source rows. info[0]: the socket's cumulated drop count (SO_RXQ_OVFL), unchanged if none came.
-   * @returns datagrams, or a negative errno (0 when none waits)
+   * Receives up to `slots` datagrams (recvmmsg) into slots of `slotStride` bytes at the arena's start.
+   * Sets off, len, tos, gsoSize, segCount = 1 and the source rows from 0 on.
+   * @returns datagrams, 0 when none waits, or a negative errno
    */
   udpReceiveBatch(
     fd: number,
     arena: Uint8Array,
     batch: Uint8Array,
     sources: Uint8Array,
-    start: number,
     slots: number,
-    slotOff: number,
     slotStride: number,
-    info: Int32Array,
   ): number;
   /**
    * Sends entries with verdict 0, each a VXLAN header and what follows, to peers[peerIdx] through fds[pool * SOURCE_SOCKETS + srcPortIdx],
-   * those of one `srcPortIdx` together and in order; the pool is 0 for IPv4, 1 for IPv6, and 2 more where `df` is not 0. `tos` is the outer TOS, `ttl` the outer TTL,
-   * 0: the socket's. Neighbours on one socket share a sendmmsg, and neighbours of one size and outer header for one peer a
+   * those of one `srcPortIdx` together and in order; the pool is 0 for IPv4, 1 for IPv6, and 2 more where `df` is not 0. `tos` is the outer TOS.
+   * Neighbours on one socket share a sendmmsg, and neighbours of one size and outer header for one peer a
    * UDP_SEGMENT train of at most `trainMax` datagrams (1: none), but for those whose `df` is 2: larger than the path, the kernel is
    * to fragment them. On an error at i: empties that socket's error queue into `errors` (struct path_errors), retries i once, then
    * sets status[i] and goes on; a train that is refused as such is sent one by one. An entry with a gsoType is a superframe:

@@ -24,7 +24,7 @@ import {
 
 /** Every number that both sides must agree on, by the name the shim gives it. Bytes, where it is a size or offset. */
 export const EXPECTED_LAYOUT: Readonly<Record<string, number>> = Object.freeze({
-  abi: 4,
+  abi: 5,
   BATCH_CAP,
   SOURCE_SOCKETS,
   SEND_SOCKETS,

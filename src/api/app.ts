@@ -29,7 +29,7 @@ export interface HttpLimits extends ConnectionLimits {
 }
 
 /** Tests that need shorter times or smaller numbers hand their own in. */
-export const HTTP_LIMITS: HttpLimits = {
+const HTTP_LIMITS: HttpLimits = {
   connections: 256,
   perClient: 64,
   queued: 7,

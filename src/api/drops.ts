@@ -10,7 +10,8 @@ export interface Drops {
 
 /** Where a row has its drops, and the scope of reasons that are there at zero as well; 0: none is. */
 interface DropCells {
-  readonly encap: number;
+  /** undefined: the row has no drops of this direction. */
+  readonly encap: number | undefined;
   readonly decap: number;
   readonly encapScope: number;
   readonly decapScope: number;
@@ -26,7 +27,7 @@ export const OF_VNI: DropCells = {
 
 /** In the global row, of no configured VNI: received, and refused before the VNI was known. */
 export const NO_VNI: DropCells = {
-  encap: C.G_DROPS_ENCAP,
+  encap: undefined,
   decap: C.G_DROPS_DECAP,
   encapScope: 0,
   decapScope: STRAY,
@@ -34,7 +35,7 @@ export const NO_VNI: DropCells = {
 
 export function dropsOf(row: Float64Array, cells: DropCells): Drops {
   return {
-    encap: readDrops(row, cells.encap, cells.encapScope),
+    encap: cells.encap === undefined ? {} : readDrops(row, cells.encap, cells.encapScope),
     decap: readDrops(row, cells.decap, cells.decapScope),
   };
 }

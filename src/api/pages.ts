@@ -7,7 +7,7 @@ import { wholeNumber } from '../config/values.js';
 import { parseWith } from './params.js';
 
 /** Most items of one page. */
-export const PAGE_MAX = 1000;
+const PAGE_MAX = 1000;
 
 export interface PageQuery {
   readonly limit?: string;

@@ -53,7 +53,7 @@ export function outerOf({ peerAt, local, port, ttl }: Surroundings): (packet: Ca
     const own = ends?.own ?? NOBODY.bytes;
     const source = { bytes: received ? far.bytes : own, port: sourcePort };
     const destination = { bytes: received ? own : far.bytes, port: received ? port : far.port };
-    return { family, source, destination, tos, ttl: packet.ttl || (received ? 0 : ttl) };
+    return { family, source, destination, tos, ttl: received ? 0 : ttl };
   };
 }
 

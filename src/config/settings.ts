@@ -11,8 +11,6 @@ export interface Settings extends FieldsOf<'vtep'>, Omit<FieldsOf<'program'>, 's
   readonly state: StateFile;
 }
 
-export type LogLevel = Settings['logLevel'];
-
 /** File of the changes made through the API. */
 export interface StateFile {
   /** '' none. */

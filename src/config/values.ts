@@ -22,7 +22,7 @@ export type ApiListen =
   | { readonly kind: 'off' };
 
 /** RFC 7348 §5: 24 bits. */
-export const VNI_MAX = 0xffffff;
+const VNI_MAX = 0xffffff;
 
 /** IFNAMSIZ minus the terminating zero. */
 const INTERFACE_NAME_MAX = 15;

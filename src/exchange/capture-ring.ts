@@ -8,7 +8,7 @@
  *      0  bytes of the record, this included          24  row of the peer, −1: not known
  *      4  flags: CAPTURED_, or-ed                     28  row of the VNI, −1: not known
  *      8  ms since the epoch, a double                32  UDP source port, 0: not known
- *     16  bytes of the packet                         36  TOS | TTL << 8 of the outer header, 0: not known
+ *     16  bytes of the packet                         36  TOS of the outer header
  *     20  bytes of it that are here                   40  those
  *
  * Written and taken count units of 8 bytes for ever, and wrap at 32 bits. A packet is seen with the count that includes it,
@@ -39,7 +39,7 @@ const CAPTURED_LEN = 5;
 const PEER = 6;
 const VNI = 7;
 const SOURCE_PORT = 8;
-const TOS_TTL = 9;
+const TOS = 9;
 
 /** A packet as it is read: valid until it is released. */
 export interface Captured {
@@ -54,7 +54,6 @@ export interface Captured {
   readonly sourcePort: number;
   /** Of the outer header; 0 too where it is not known. */
   readonly tos: number;
-  readonly ttl: number;
   /** Bytes that there were: a frame, or a UDP payload. */
   readonly len: number;
   /** The first of them. */
@@ -69,7 +68,6 @@ export interface CaptureNote {
   vniIdx: number;
   sourcePort: number;
   tos: number;
-  ttl: number;
 }
 
 export function createCaptureRing(): SharedArrayBuffer {
@@ -121,7 +119,7 @@ export class CaptureRing {
     this.#words[word + PEER] = note.peerIdx;
     this.#words[word + VNI] = note.vniIdx;
     this.#words[word + SOURCE_PORT] = note.sourcePort;
-    this.#words[word + TOS_TTL] = note.tos | (note.ttl << 8);
+    this.#words[word + TOS] = note.tos;
     this.#bytes.set(arena.subarray(off, off + captured), (word << 2) + RECORD_HEADER_LEN);
     Atomics.store(this.#counts, WRITTEN, (written + units) | 0);
   }
@@ -138,8 +136,7 @@ export class CaptureRing {
       peerIdx: words[word + PEER],
       vniIdx: words[word + VNI],
       sourcePort: words[word + SOURCE_PORT],
-      tos: words[word + TOS_TTL] & 0xff,
-      ttl: (words[word + TOS_TTL] >>> 8) & 0xff,
+      tos: words[word + TOS],
       len: words[word + PACKET_LEN],
       bytes: this.#bytes.subarray(off, off + words[word + CAPTURED_LEN]),
     };

@@ -37,9 +37,8 @@ export const G_RESERVED_BITS = 2;
 export const G_STRAY_VNI = 3;
 /** Sources that were no configured peers and lost their row to others (`--accept any`). */
 export const G_STRANGERS_EVICTED = 4;
-/** Drops that belong to no configured VNI: DROP_REASON_COUNT cells. */
-export const G_DROPS_ENCAP = 8;
-export const G_DROPS_DECAP = G_DROPS_ENCAP + DROP_REASON_COUNT;
+/** Drops of datagrams that belong to no configured VNI: DROP_REASON_COUNT cells. */
+export const G_DROPS_DECAP = 8;
 export const GLOBAL_ROW = rowLen(G_DROPS_DECAP + DROP_REASON_COUNT);
 
 /** Offsets in a VNI row. The generation tells a reader whether the row is still the one it means. */

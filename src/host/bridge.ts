@@ -16,7 +16,7 @@ import { bridgeMac, type Mac } from './mac-address.js';
 import type { Rollback } from './rollback.js';
 
 /** ifalias of a bridge that vtepd made. */
-export const BRIDGE_MARK = 'vtepd bridge';
+const BRIDGE_MARK = 'vtepd bridge';
 
 /** What Linux gives an Ethernet device, bytes; a bridged TAP is never smaller. */
 const ETHERNET_MTU = 1500;

@@ -14,7 +14,7 @@
  */
 
 /** Instructions of a program at most (BPF_MAXINSNS). */
-export const MAX_INSTRUCTIONS = 4096;
+const MAX_INSTRUCTIONS = 4096;
 const INSTRUCTION_LEN = 8;
 
 /** Loads relative to the network header, whatever stands before it (SKF_NET_OFF of linux/filter.h). */

@@ -10,7 +10,7 @@ import { type Means, type MeansName, MeansUnavailable, type ProbedPeer } from '.
 import { type Found, type Outcome, type Probe, type Progress, searchPathMtu } from './search.js';
 
 /** The smallest that a path may be, bytes: what every IPv4 host takes (RFC 791 §3.1), every IPv6 link carries. */
-export const FLOOR = { 4: 576, 6: IPV6_MIN_MTU } as const;
+const FLOOR = { 4: 576, 6: IPV6_MIN_MTU } as const;
 /** An Ethernet path: taken where no route tells better. */
 const USUAL_MTU = 1500;
 

@@ -21,13 +21,12 @@ const TYPE_OFF = 12;
 export const VLAN_TAG_LEN = 4;
 /** Where the outermost tag begins, right behind the source address. */
 export const VLAN_OFF = 12;
-const TCI_OFF = 14;
 
 export const ETHERTYPE_IPV4 = 0x0800;
 export const ETHERTYPE_ARP = 0x0806;
 export const ETHERTYPE_VLAN = 0x8100;
 export const ETHERTYPE_IPV6 = 0x86dd;
-export const ETHERTYPE_QINQ = 0x88a8;
+const ETHERTYPE_QINQ = 0x88a8;
 /** TPID that some bridges used for service tags before 802.1ad. */
 const ETHERTYPE_OLD_QINQ = 0x9100;
 /** Smaller values of the type field are the length of an 802.3 frame. */
@@ -66,11 +65,6 @@ export function vlanTagsLen(b: Uint8Array, off: number, end: number): number {
     len += VLAN_TAG_LEN;
   }
   return -1;
-}
-
-/** 0 … 4095; of a frame with `hasVlanTag` and at least ETHERNET_LEN + VLAN_TAG_LEN bytes. 0: priority only. */
-export function vlanId(b: Uint8Array, off: number): number {
-  return ((b[off + TCI_OFF] & 0x0f) << 8) | b[off + TCI_OFF + 1];
 }
 
 /**

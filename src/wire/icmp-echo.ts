@@ -13,8 +13,6 @@
 import { sum16 } from './checksum.js';
 import { icmpOffset, readQuote } from './icmp-quote.js';
 
-export const ECHO_LEN = 8;
-
 const ECHO_REQUEST = { 4: 8, 6: 128 } as const;
 const ECHO_REPLY = { 4: 0, 6: 129 } as const;
 const PROTOCOL = { 4: 1, 6: 58 } as const;

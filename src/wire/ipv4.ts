@@ -21,8 +21,6 @@ export const IPV4_LEN = 20;
 export const PLAIN_IPV4 = 0x45;
 /** Longest packet: the most that the total length can state. */
 export const IPV4_PACKET_MAX = 65535;
-/** Longest header: 40 bytes of options. */
-export const IPV4_MAX_LEN = 60;
 export const PROTOCOL_ICMP = 1;
 export const PROTOCOL_TCP = 6;
 export const PROTOCOL_UDP = 17;

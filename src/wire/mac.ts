@@ -45,10 +45,6 @@ export function isMulticastMac(high: number): boolean {
   return (high & GROUP_BIT) !== 0;
 }
 
-export function isBroadcastMac(high: number, low: number): boolean {
-  return high === 0xffff && low === -1;
-}
-
 /** `aa:bb:cc:dd:ee:ff` or `aa-bb-cc-dd-ee-ff`, either case; undefined for anything else. */
 export function parseMac(text: string): { high: number; low: number } | undefined {
   if (!MAC_TEXT.test(text)) return undefined;

@@ -32,7 +32,7 @@ export const PROBE_REQUEST = 1;
 export const PROBE_REPLY = 2;
 /** Asks whether the receiver is a vtepd that sends no inner UDP superframe uncut. Others, and older ones, are silent. */
 export const PROBE_IDENTIFY = 3;
-export const PROBE_IDENTITY = 4;
+const PROBE_IDENTITY = 4;
 
 const VNI_OFF = 4;
 const MAGIC_OFF = 8;

@@ -28,14 +28,7 @@ const OPTION_NOP = 1;
 const OPTION_MSS = 2;
 const OPTION_MSS_LEN = 4;
 
-export const FLAG_FIN = 0x01;
 export const FLAG_SYN = 0x02;
-export const FLAG_RST = 0x04;
-export const FLAG_PSH = 0x08;
-export const FLAG_ACK = 0x10;
-export const FLAG_URG = 0x20;
-export const FLAG_ECE = 0x40;
-export const FLAG_CWR = 0x80;
 
 /** The header is there with all its options. */
 export function check(b: Uint8Array, off: number, end: number): boolean {

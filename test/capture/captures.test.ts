@@ -30,7 +30,7 @@ function makeCaptures() {
     },
     surroundings: { peerAt: () => undefined, local: () => undefined, port: 4789, ttl: 64 },
   });
-  const note = { flags: 0, atMs: 1, peerIdx: 0, vniIdx: 0, sourcePort: 0, tos: 0, ttl: 0 };
+  const note = { flags: 0, atMs: 1, peerIdx: 0, vniIdx: 0, sourcePort: 0, tos: 0 };
   const put = (len = 60) => ring.put(note, new Uint8Array(len), 0, len, OVERLAY.snapLen);
   const refuse = (error: Error | undefined) => {
     refusal = error;

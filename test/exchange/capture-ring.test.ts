@@ -15,7 +15,6 @@ const NOTE: CaptureNote = {
   vniIdx: 3,
   sourcePort: 65535,
   tos: 0xff,
-  ttl: 64,
 };
 
 /** Reader and writer over the same memory, as in two threads. */
@@ -30,7 +29,7 @@ t.test('what is put is read, in every field', async (t) => {
   reader.release();
   const arena = Uint8Array.from({ length: 100 }, (_, i) => i);
   writer.put(NOTE, arena, 10, 21, 1000);
-  writer.put({ ...NOTE, flags: 0, peerIdx: -1, vniIdx: -1, sourcePort: 0, tos: 0, ttl: 0 }, arena, 0, 21, 4);
+  writer.put({ ...NOTE, flags: 0, peerIdx: -1, vniIdx: -1, sourcePort: 0, tos: 0 }, arena, 0, 21, 4);
   const { flags, ...fields } = NOTE;
   t.same(reader.first(), { ...fields, received: true, len: 21, bytes: arena.slice(10, 31) });
   t.match(reader.first(), { vniIdx: 3 }, 'it stays until it is released');

@@ -242,11 +242,10 @@ export class MemoryPlane {
   drops(vniIdx: number, direction: 'encap' | 'decap'): Partial<Record<DropReason, number>> {
     const isEncap = direction === 'encap';
     const { counters } = this.memory;
+    if (vniIdx < 0 && isEncap) return {};
     const base =
       vniIdx < 0
-        ? isEncap
-          ? layout.G_DROPS_ENCAP
-          : layout.G_DROPS_DECAP
+        ? layout.G_DROPS_DECAP
         : counters.vniBase(vniIdx) + (isEncap ? layout.V_DROPS_ENCAP : layout.V_DROPS_DECAP);
     const entries = DROP_REASONS.map(([label], reason) => [label, counters.cells[base + reason]] as const);
     return Object.fromEntries(entries.filter(([, count]) => count !== 0));

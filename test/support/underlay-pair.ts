@@ -38,7 +38,6 @@ export interface Outgoing {
   bytes: Uint8Array;
   verdict?: number;
   tos?: number;
-  ttl?: number;
   df?: number;
 }
 
@@ -121,14 +120,13 @@ export class UnderlayEnd {
     const arena = Buffer.concat(datagrams.map(({ bytes }) => bytes));
     let off = 0;
     batch.count = datagrams.length;
-    for (const [i, { peerIdx, srcPortIdx, bytes, verdict, tos, ttl, df }] of datagrams.entries()) {
+    for (const [i, { peerIdx, srcPortIdx, bytes, verdict, tos, df }] of datagrams.entries()) {
       batch.off[i] = off;
       batch.len[i] = bytes.length;
       batch.vniIdx[i] = 0;
       batch.peerIdx[i] = peerIdx;
       batch.srcPortIdx[i] = srcPortIdx;
       batch.tos[i] = tos ?? 0;
-      batch.ttl[i] = ttl ?? 0;
       batch.df[i] = df ?? DF_SET;
       batch.gsoType[i] = batch.gsoSize[i] = batch.flags[i] = 0;
       batch.segCount[i] = 1;

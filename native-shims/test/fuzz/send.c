@@ -49,7 +49,7 @@ static int is_sound(int32_t i)
 }
 
 struct outer {
-	int tos, ttl, size;
+	int tos, size;
 };
 
 /* Control messages as the kernel reads them. */
@@ -71,8 +71,6 @@ static struct outer outer_of(struct msghdr *header)
 		ORACLE(c->cmsg_len == CMSG_LEN(sizeof(int)) && c->cmsg_level == (is_ipv6 ? IPPROTO_IPV6 : IPPROTO_IP));
 		if (c->cmsg_type == (is_ipv6 ? IPV6_TCLASS : IP_TOS))
 			memcpy(&outer.tos, CMSG_DATA(c), sizeof(int));
-		else if (c->cmsg_type == (is_ipv6 ? IPV6_HOPLIMIT : IP_TTL))
-			memcpy(&outer.ttl, CMSG_DATA(c), sizeof(int));
 		else
 			ORACLE(!"a known control message");
 	}
@@ -161,7 +159,7 @@ static void message_gone(int fd, struct msghdr *header)
 			ORACLE(k < header->msg_iovlen);
 			len += (int32_t)header->msg_iov[k++].iov_len;
 		}
-		ORACLE(outer.tos == batch.tos[i] && outer.ttl == batch.ttl[i]);
+		ORACLE(outer.tos == batch.tos[i]);
 		ORACLE(outer.size ? len == outer.size || (k == header->msg_iovlen && len > 0 && len < outer.size) :
 				    k == header->msg_iovlen);
 		ORACLE(!outer.size || batch.df[i] != DF_CLEAR_TOO_BIG);
@@ -243,7 +241,7 @@ static void whole_gone(const struct iovec *iov)
 	ORACLE(vnet.outer_th_offset == 34 && vnet.inner_nh_offset == 42 + cut.ip);
 	ORACLE(iov[1].iov_len == 42 && get16(outer + 16) == 28 + batch.len[i] && get16(outer + 38) == 8 + batch.len[i]);
 	ORACLE(sum16(outer + 14, 20, 0) == 0xffff && outer[15] == batch.tos[i]);
-	ORACLE(outer[22] == (batch.ttl[i] ? batch.ttl[i] : tunnel.ttl));
+	ORACLE(outer[22] == tunnel.ttl);
 	ORACLE(!!(get16(outer + 20) & 0x4000) == (batch.df[i] == DF_SET) && batch.df[i] != DF_CLEAR_TOO_BIG);
 	ORACLE(get16(outer + 34) == tunnel.ports[batch.src_port_idx[i]]);
 	is_whole[i] = 1;
@@ -298,8 +296,6 @@ static void take_columns(void)
 		batch.df[i] = form >> 4 & 1;
 		if (form & 0x20)
 			batch.tos[i] = take_below(16) == 15 ? take_lie(0, 0) : (int32_t)take(1);
-		if (form & 0x40)
-			batch.ttl[i] = take_below(16) == 15 ? take_lie(0, 0) : (int32_t)take(1);
 		if (form & 0x80 && take_below(4) == 1)
 			batch.df[i] = take_lie(DF_CLEAR_TOO_BIG - 1, 0);
 		if (form & 0x80 && take_below(4) == 1)

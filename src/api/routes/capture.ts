@@ -7,7 +7,7 @@ import { onceClosed } from '../once-closed.js';
 import { parseWith, vniOf } from '../params.js';
 import { captureQuery } from '../schemas.js';
 
-export const PCAP_TYPE = 'application/vnd.tcpdump.pcap';
+const PCAP_TYPE = 'application/vnd.tcpdump.pcap';
 
 /** Bytes: what tcpdump takes, too. */
 const SNAP_LEN_MAX = 262_144;

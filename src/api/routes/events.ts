@@ -19,7 +19,7 @@ import { onceClosed } from '../once-closed.js';
 import { parseWith } from '../params.js';
 import { eventsQuery } from '../schemas.js';
 
-export const EVENTS_TYPE = 'text/event-stream';
+const EVENTS_TYPE = 'text/event-stream';
 
 const CLIENTS_MAX = 32;
 /** A comment this often shows that the connection lives: to the client, and to what lies between. */

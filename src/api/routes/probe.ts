@@ -10,7 +10,7 @@ import { type Problem, problemOf } from '../errors.js';
 import { peerOf, vniOf } from '../params.js';
 import { noQuery, peerParams, probeSchema } from '../schemas.js';
 
-export const LINES_TYPE = 'application/x-ndjson';
+const LINES_TYPE = 'application/x-ndjson';
 
 const PROBE_ANSWER = {
   description: 'what was found; in lines: each packet, then what was found',

@@ -52,7 +52,6 @@ export class Capture {
     vniIdx: -1,
     sourcePort: 0,
     tos: 0,
-    ttl: 0,
   };
 
   /** @param clock kept up to date by whoever owns it */
@@ -90,7 +89,6 @@ export class Capture {
     this.#spec = spec;
     this.#note.sourcePort = 0;
     this.#note.tos = 0;
-    this.#note.ttl = 0;
     this.overlay = spec.point === 'overlay';
     this.underlay = spec.point === 'underlay';
   }
@@ -125,7 +123,6 @@ export class Capture {
       if (batch.verdict[i] !== 0) continue;
       this.#note.sourcePort = this.#portOf(batch, i);
       this.#note.tos = batch.tos[i];
-      this.#note.ttl = batch.ttl[i];
       const { vniIdx, peerIdx, off, len } = batch;
       this.#put(CAPTURED_UNDERLAY, vniIdx[i], peerIdx[i], arena, off[i], len[i]);
     }
@@ -136,7 +133,6 @@ export class Capture {
     for (let i = 0; i < batch.count; i++) {
       this.#note.sourcePort = sources[i << 3] >>> 16;
       this.#note.tos = batch.tos[i];
-      this.#note.ttl = 0;
       const off = batch.off[i];
       const end = off + batch.len[i];
       const stated = batch.gsoSize[i];

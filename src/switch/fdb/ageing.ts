@@ -6,7 +6,7 @@ import { type Clock, NOW_MS, tickOf } from './clock.js';
 import type { Fdb } from './fdb.js';
 
 /** The whole table is swept in this time, ms, as long as a piece stays below SWEEP_SLOTS. */
-export const SWEEP_PERIOD_MS = 1000;
+const SWEEP_PERIOD_MS = 1000;
 /** Slots of one piece at most: some tens of microseconds. */
 const SWEEP_SLOTS = 16_384;
 

@@ -156,7 +156,7 @@ export class Backlog {
   }
 }
 
-export function copyPosition(to: Position, from: Position): void {
+function copyPosition(to: Position, from: Position): void {
   to.runs = from.runs;
   to.run = from.run;
   to.peerIdx = from.peerIdx;

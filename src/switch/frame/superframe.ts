@@ -30,10 +30,10 @@ import * as tcp from '../../wire/tcp.js';
 import { UDP_LEN } from '../../wire/udp.js';
 
 /** Most segments of a superframe. The shim refuses more as well (`native-shims/segment.h`). */
-export const TCP_SEGMENTS_MAX = 256;
-export const UDP_SEGMENTS_MAX = 128;
+const TCP_SEGMENTS_MAX = 256;
+const UDP_SEGMENTS_MAX = 128;
 /** Least payload of a TCP segment, bytes, where a superframe has more than FEW_SEGMENTS. */
-export const TCP_SEGMENT_MIN = 88;
+const TCP_SEGMENT_MIN = 88;
 const FEW_SEGMENTS = 2;
 
 /**

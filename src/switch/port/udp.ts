@@ -137,11 +137,8 @@ export class UdpPort implements UnderlayPort {
       this.arena,
       batch.bytes,
       this.sources,
-      0,
       slots,
-      0,
       RECEIVE_SLOT_STRIDE,
-      receiver.info,
     );
     receiver.readable = got === slots;
     if (got <= 0) return;
@@ -160,7 +157,6 @@ function slotsFor(got: number, bytes: number): number {
 
 class UdpReceiver extends Receiver {
   readonly drops: SocketDrops;
-  readonly info = new Int32Array(1);
 
   constructor(shim: Shim, fd: number, place: number) {
     super(fd, place);

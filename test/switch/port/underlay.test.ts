@@ -181,7 +181,7 @@ t.test('batch: the outer TOS is sent and told, of each datagram', async (t) => {
   const { here, there } = await pair(t, 'batch');
   for (const peerIdx of [0, 1]) {
     const tos = [0, 0xb8, 0xb9, 1, 3, 0xff, 0];
-    here.send(tos.map((tos) => ({ peerIdx, srcPortIdx: 0, tos, ttl: 9, bytes: someBytes(40) })));
+    here.send(tos.map((tos) => ({ peerIdx, srcPortIdx: 0, tos, bytes: someBytes(40) })));
     await there.untilReceived(tos.length);
     t.same(
       there.received.splice(0).map((datagram) => datagram.tos),
