@@ -27,22 +27,17 @@
  * Compiled by the benchmark when it runs: cc -O2 -o flood flood.c
  */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
 #include <linux/if_packet.h>
 #include <linux/virtio_net.h>
 #include <net/ethernet.h>
 #include <net/if.h>
-#include <netinet/in.h>
 #include <netinet/ip.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
-#include <time.h>
+
+#define TOOL "flood"
+#include "../lab/tool.h"
 
 #ifndef VIRTIO_NET_HDR_GSO_UDP_L4
 #define VIRTIO_NET_HDR_GSO_UDP_L4 5	/* since Linux 6.2 */
@@ -67,48 +62,6 @@
 
 static const uint8_t nobody[] = { 0x02, 0, 0, 0, 0, 0x99 };
 static const uint8_t sender[] = { 0x02, 0xee, 0, 0, 0, 0x01 };
-
-static void die(const char *what)
-{
-	fprintf(stderr, "flood: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
-
-static void usage(const char *why)
-{
-	fprintf(stderr, "flood: %s; usage: peer ADDRESS PORT VNI one|random SECONDS | "
-		"trains ADDRESS PORT VNI SECONDS | strangers ADDRESS PORT VNI SECONDS | "
-		"frames DEVICE MAC ADDRESS PORT SECONDS | superframes DEVICE MAC ADDRESS PORT tcp|udp SEGMENT SECONDS | "
-		"sink PORT\n", why);
-	exit(2);
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
-static long number(const char *text, long min, long max)
-{
-	char *end;
-	long value = strtol(text, &end, 10);
-
-	if (*text == '\0' || *end != '\0' || value < min || value > max)
-		usage(text);
-	return value;
-}
-
-static struct sockaddr_in parse_address(const char *text, long port)
-{
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
-
-	if (inet_pton(AF_INET, text, &a.sin_addr) != 1)
-		usage(text);
-	return a;
-}
 
 /* xorshift64: the same sequence in every run. */
 static uint64_t random_state = UINT64_C(88172645463325252);
@@ -248,7 +201,7 @@ static int open_connected(struct sockaddr_in to)
 
 static void run_peer(char **argv)
 {
-	struct sockaddr_in to = parse_address(argv[0], number(argv[1], 1, 65535));
+	struct sockaddr_in to = parse_address(argv[0], argv[1]);
 	uint32_t vni = (uint32_t)number(argv[2], 0, 0xffffff);
 	int s = open_connected(to);
 
@@ -262,7 +215,7 @@ static void run_peer(char **argv)
 
 static void run_trains(char **argv)
 {
-	int s = open_connected(parse_address(argv[0], number(argv[1], 1, 65535))), segment = DATAGRAM_LEN;
+	int s = open_connected(parse_address(argv[0], argv[1])), segment = DATAGRAM_LEN;
 	uint32_t vni = (uint32_t)number(argv[2], 0, 0xffffff);
 
 	if (setsockopt(s, SOL_UDP, UDP_SEGMENT, &segment, sizeof(segment)))
@@ -291,7 +244,7 @@ static void run_strangers(char **argv)
 	uint32_t vni = (uint32_t)number(argv[2], 0, 0xffffff);
 	int s = open_socket(AF_INET, SOCK_RAW, IPPROTO_RAW);
 
-	victim = parse_address(argv[0], number(argv[1], 1, 65535));
+	victim = parse_address(argv[0], argv[1]);
 	prepare(OUTER_LEN + DATAGRAM_LEN);
 	for (int i = 0; i < BATCH; i++) {
 		uint8_t *udp = buffers[i] + IPV4_LEN;
@@ -328,7 +281,7 @@ static int open_device(const char *name, int with_vnet_header)
  */
 static uint8_t *put_frame(uint8_t *frame, char **argv, unsigned packet_len, uint8_t protocol)
 {
-	struct sockaddr_in to = parse_address(argv[1], number(argv[2], 1, 65535));
+	struct sockaddr_in to = parse_address(argv[1], argv[2]);
 	uint32_t from = htonl((ntohl(to.sin_addr.s_addr) & ~0xffu) | 200);
 	uint8_t *ip = frame + ETHERNET_LEN, *l4 = ip + IPV4_LEN;
 	unsigned checksum_off = protocol == IPPROTO_TCP ? 16 : 6;
@@ -403,28 +356,17 @@ static void run_sink(char **argv)
 			die("recvmmsg");
 }
 
-static const struct command {
-	const char *name;
-	int args;
-	void (*run)(char **argv);
-} commands[] = {
-	{ "peer", 5, run_peer },
-	{ "trains", 4, run_trains },
-	{ "strangers", 4, run_strangers },
-	{ "frames", 5, run_frames },
-	{ "superframes", 7, run_superframes },
-	{ "sink", 1, run_sink },
+const struct command commands[] = {
+	{ "peer", 5, "ADDRESS PORT VNI one|random SECONDS", run_peer },
+	{ "trains", 4, "ADDRESS PORT VNI SECONDS", run_trains },
+	{ "strangers", 4, "ADDRESS PORT VNI SECONDS", run_strangers },
+	{ "frames", 5, "DEVICE MAC ADDRESS PORT SECONDS", run_frames },
+	{ "superframes", 7, "DEVICE MAC ADDRESS PORT tcp|udp SEGMENT SECONDS", run_superframes },
+	{ "sink", 1, "PORT", run_sink },
+	{ NULL, 0, NULL, NULL },
 };
 
 int main(int argc, char **argv)
 {
-	for (size_t i = 0; argc > 1 && i < sizeof(commands) / sizeof(commands[0]); i++) {
-		if (strcmp(argv[1], commands[i].name) != 0)
-			continue;
-		if (argc - 2 != commands[i].args)
-			usage("wrong number of arguments");
-		commands[i].run(argv + 2);
-		return 0;
-	}
-	usage("unknown command");
+	return run_command(argc, argv);
 }

@@ -23,18 +23,13 @@
  * Compiled by the benchmark when it runs: cc -O2 -o blast blast.c
  */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/in.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
-#include <time.h>
 #include <unistd.h>
+
+#define TOOL "blast"
+#include "tool.h"
 
 #define HEADERS_LEN 42		/* Ethernet, IPv4, UDP */
 #define PAYLOAD_MIN 8		/* length or sequence number, and something to compare */
@@ -53,50 +48,6 @@
 static const int imix[] = { 64, 64, 64, 64, 64, 64, 64, 570, 570, 570, 570, 1400 };
 
 static uint8_t pattern[PAYLOAD_MAX];
-
-static void die(const char *what)
-{
-	fprintf(stderr, "blast: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
-
-static void usage(const char *why)
-{
-	fprintf(stderr, "blast: %s; usage: send ADDRESS PORT SECONDS SIZE|imix FLOWS RATE | count PORT SILENCE_MS | "
-		"ping ADDRESS PORT SECONDS SIZE | pong PORT | learn ADDRESS PORT VNI COUNT\n", why);
-	exit(2);
-}
-
-static uint64_t clock_ns(clockid_t clock)
-{
-	struct timespec ts;
-
-	clock_gettime(clock, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
-static uint64_t now_ns(void)
-{
-	return clock_ns(CLOCK_MONOTONIC);
-}
-
-/**
- * number() - Parse an argument
- * @text:	Decimal digits
- * @min:	Least value allowed
- * @max:	Greatest value allowed
- *
- * Return: the value; exits when it is none
- */
-static long number(const char *text, long min, long max)
-{
-	char *end;
-	long value = strtol(text, &end, 10);
-
-	if (*text == '\0' || *end != '\0' || value < min || value > max)
-		usage(text);
-	return value;
-}
 
 /**
  * payload_len() - Payload of a frame
@@ -155,15 +106,6 @@ static void set_timeout(int s, int ms)
 
 	if (setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)))
 		die("SO_RCVTIMEO");
-}
-
-static struct sockaddr_in parse_address(const char *text, long port)
-{
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
-
-	if (inet_pton(AF_INET, text, &a.sin_addr) != 1)
-		usage(text);
-	return a;
 }
 
 /**
@@ -264,7 +206,7 @@ static void keep_pace(struct pace *pace)
 
 static void run_send(char **argv)
 {
-	struct sockaddr_in first = parse_address(argv[0], number(argv[1], 1, 65535));
+	struct sockaddr_in first = parse_address(argv[0], argv[1]);
 	long seconds = number(argv[2], 1, 3600);
 	long size = strcmp(argv[3], "imix") == 0 ? 0
 		: number(argv[3], HEADERS_LEN + PAYLOAD_MIN, HEADERS_LEN + PAYLOAD_MAX);
@@ -406,7 +348,7 @@ static double percentile_us(const uint32_t *sorted, uint32_t count, double part)
 
 static void run_ping(char **argv)
 {
-	struct sockaddr_in to = parse_address(argv[0], number(argv[1], 1, 65535));
+	struct sockaddr_in to = parse_address(argv[0], argv[1]);
 	uint64_t end = now_ns() + (uint64_t)number(argv[2], 1, 3600) * 1000000000u;
 	int len = payload_len(number(argv[3], HEADERS_LEN + PAYLOAD_MIN, HEADERS_LEN + PAYLOAD_MAX));
 	uint32_t *times = calloc(ROUND_TRIPS_MAX, sizeof(*times)), count = 0, lost = 0;
@@ -442,7 +384,7 @@ static void run_ping(char **argv)
  */
 static void run_learn(char **argv)
 {
-	struct sockaddr_in to = parse_address(argv[0], number(argv[1], 1, 65535));
+	struct sockaddr_in to = parse_address(argv[0], argv[1]);
 	uint32_t vni = (uint32_t)number(argv[2], 0, 0xffffff);
 	uint32_t count = (uint32_t)number(argv[3], 1, 1 << 24);
 	uint8_t datagram[VXLAN_LEN + 64] = {
@@ -464,28 +406,17 @@ static void run_learn(char **argv)
 	printf("{\"sent\":%u}\n", count);
 }
 
-static const struct command {
-	const char *name;
-	int args;
-	void (*run)(char **argv);
-} commands[] = {
-	{ "send", 6, run_send },
-	{ "count", 2, run_count },
-	{ "ping", 4, run_ping },
-	{ "pong", 1, run_pong },
-	{ "learn", 4, run_learn },
+const struct command commands[] = {
+	{ "send", 6, "ADDRESS PORT SECONDS SIZE|imix FLOWS RATE", run_send },
+	{ "count", 2, "PORT SILENCE_MS", run_count },
+	{ "ping", 4, "ADDRESS PORT SECONDS SIZE", run_ping },
+	{ "pong", 1, "PORT", run_pong },
+	{ "learn", 4, "ADDRESS PORT VNI COUNT", run_learn },
+	{ NULL, 0, NULL, NULL },
 };
 
 int main(int argc, char **argv)
 {
 	fill_pattern();
-	for (size_t i = 0; argc > 1 && i < sizeof(commands) / sizeof(commands[0]); i++) {
-		if (strcmp(argv[1], commands[i].name) != 0)
-			continue;
-		if (argc - 2 != commands[i].args)
-			usage("wrong number of arguments");
-		commands[i].run(argv + 2);
-		return 0;
-	}
-	usage("unknown command");
+	return run_command(argc, argv);
 }
