@@ -1,176 +1,85 @@
 /**
- * The cells of the lab: what is compared with what, and how much is wanted of it. `must` and `aim` are ratios of the
- * contender to its baseline, taken within a round: for throughput at least, for round trips at most.
+ * Cells of the lab: which competitor is compared with which baseline, and the goals for their ratio.
+ *
+ * `must` and `aim` limit the ratio of vtepd to its baseline within a round: a minimum for throughput, a maximum for
+ * round trips. A cell without them is for information.
  */
 import type { StageId } from './lab/stages.js';
-import { P50, P99, P999, type TaskId } from './lab/tasks.js';
+import type { TaskId } from './lab/tasks.js';
 
-export interface LabCell {
-  /** What `--only` calls it. */
-  readonly id: string;
-  readonly group: 'tcp' | 'frames' | 'rtt' | 'vm' | 'flows' | 'mixed' | 'jumbo' | 'peers' | 'dgram';
-  readonly title: string;
-  readonly unit: string;
-  readonly stage: StageId;
-  readonly task: TaskId;
-  /** Index into the task's figures. */
-  readonly part: number;
-  readonly contender: string;
-  /** The best of them in the median is what counts. */
-  readonly baselines: readonly string[];
-  /** Is more better? */
-  readonly more: boolean;
-  readonly must?: number;
-  readonly aim?: number;
-  /** The cell that it is with an option: where that one is below its must, this one may meet it. */
-  readonly optionOf?: string;
-  /** How it was measured, in a few words. */
-  readonly how: string;
-}
+export type LabCell = ReturnType<typeof cell>;
 
-const TCP = { unit: 'Gb/s', part: 0, more: true, contender: 'vtepd', baselines: ['kernel'] } as const;
-const FRAMES = { ...TCP, unit: 'k frames/s' } as const;
-const RTT = { ...TCP, unit: 'µs', more: false } as const;
+export const OVERLAYS = ['open vswitch', 'fastd', 'tinc'];
+/** Figures of a round trip, in the order of the task; the id of a cell ends with one of them. */
+const PERCENTILES = ['p50', 'p99', 'p99.9'];
+const [FLOWS, SCRAPED, DGRAM] = ['vtepd, flows', 'vtepd, scraped', 'vtepd, dgram'];
+const [TO, FROM] = ['vtepd → kernel', 'kernel → vtepd'];
+const [SPLIT, WHOLE] = ['no tunnel offload', 'superframes whole'];
 
 export const LAB_CELLS: readonly LabCell[] = [
-  ...tcpCells(),
-  ...frameCells(),
-  ...vmCells(),
-  ...flowCells(),
-  ...mixedCells(),
-  ...roundTripCells(),
-  ...jumboCells(),
-  {
-    ...TCP,
-    id: 'peers',
-    group: 'peers',
-    title: 'TCP ×1 against the best other userspace overlay',
-    stage: 'device-whole',
-    task: 'tcp1',
-    baselines: ['open vswitch', 'fastd', 'tinc'],
-    must: 4,
-    aim: 7,
-    how: 'iperf3; Open vSwitch userspace, fastd null, tinc without cipher',
-  },
-  ...dgramCells(),
+  cell('tcp1', 'tcp', 'device', 'tcp1', 'vtepd', `TCP ×1, ${SPLIT}`, 1.1, 1.5),
+  cell('tcp4', 'tcp', 'device', 'tcp4', 'vtepd', `TCP ×4, ${SPLIT}`, 1.1, 1.3),
+  cell('tcp1-whole', 'tcp', 'device-whole', 'tcp1', 'vtepd', `TCP ×1, ${WHOLE}`, 0.85, 1),
+  cell('tcp4-whole', 'tcp', 'device-whole', 'tcp4', 'vtepd', `TCP ×4, ${WHOLE}`, 0.75, 1),
+  cell('flows-tcp1', 'flows', 'device-whole', 'tcp1', FLOWS, 'TCP ×1, whole, --flow-offload on', 0.85, 1),
+  cell('flows-tcp4', 'flows', 'device-whole', 'tcp4', FLOWS, 'TCP ×4, whole, --flow-offload on', 0.75, 1),
+  cell('vm-tcp1', 'vm', 'vm', 'tcp1', 'vtepd', `VMs, TCP ×1, ${SPLIT}`, 1, 1.4),
+  cell('vm-tcp4', 'vm', 'vm', 'tcp4', 'vtepd', `VMs, TCP ×4, ${SPLIT}`, 1, 1.2),
+  cell('vm-tcp1-whole', 'vm', 'vm-whole', 'tcp1', 'vtepd', `VMs, TCP ×1, ${WHOLE}`, 0.75, 1),
+  cell('vm-tcp4-whole', 'vm', 'vm-whole', 'tcp4', 'vtepd', `VMs, TCP ×4, ${WHOLE}`, 0.8, 1),
+  cell('flows-vm-tcp1', 'flows', 'vm-whole', 'tcp1', FLOWS, 'VMs, TCP ×1, whole, --flow-offload on', 0.75, 1),
+  cell('flows-vm-tcp4', 'flows', 'vm-whole', 'tcp4', FLOWS, 'VMs, TCP ×4, whole, --flow-offload on', 0.8, 1),
+  cell('jumbo-tcp1', 'jumbo', 'jumbo', 'tcp1', 'vtepd', `MTU 9000, TCP ×1, ${SPLIT}`, 0.8, 1),
+  cell('jumbo-tcp4', 'jumbo', 'jumbo', 'tcp4', 'vtepd', `MTU 9000, TCP ×4, ${SPLIT}`, 0.8, 1),
+  cell('jumbo-tcp1-whole', 'jumbo', 'jumbo-whole', 'tcp1', 'vtepd', `MTU 9000, TCP ×1, ${WHOLE}`),
+  cell('jumbo-tcp4-whole', 'jumbo', 'jumbo-whole', 'tcp4', 'vtepd', `MTU 9000, TCP ×4, ${WHOLE}`),
+  cell('to-kernel', 'mixed', 'device', 'tcp1', TO, `${TO}, TCP ×1, ${SPLIT}`, 0.9, 1),
+  cell('from-kernel', 'mixed', 'device', 'tcp1', FROM, `${FROM}, TCP ×1, ${SPLIT}`, 0.8, 1),
+  cell('to-kernel-whole', 'mixed', 'device-whole', 'tcp1', TO, `${TO}, TCP ×1, ${WHOLE}`),
+  cell('from-kernel-whole', 'mixed', 'device-whole', 'tcp1', FROM, `${FROM}, TCP ×1, ${WHOLE}`),
+  cell('vm-to-kernel', 'mixed', 'vm', 'tcp1', TO, `${TO}, VMs, TCP ×1, ${SPLIT}`, 0.9, 1),
+  cell('vm-from-kernel', 'mixed', 'vm', 'tcp1', FROM, `${FROM}, VMs, TCP ×1, ${SPLIT}`, 0.8, 1),
+  cell('vm-to-kernel-whole', 'mixed', 'vm-whole', 'tcp1', TO, `${TO}, VMs, TCP ×1, ${WHOLE}`),
+  cell('vm-from-kernel-whole', 'mixed', 'vm-whole', 'tcp1', FROM, `${FROM}, VMs, TCP ×1, ${WHOLE}`),
+  cell('udp64', 'frames', 'device-whole', 'udp64', 'vtepd', 'UDP 64 B, one flow', 1.8, 2.5),
+  cell('udp1400', 'frames', 'device-whole', 'udp1400', 'vtepd', 'UDP 1,400 B, one flow', 1.5, 2),
+  cell('imix', 'frames', 'device-whole', 'imix', 'vtepd', 'UDP IMIX, 64 flows', 0.95, 1.2),
+  cell('rtt-p50', 'rtt', 'device-whole', 'rtt', 'vtepd', 'round trip p50, idle', 1, 0.7),
+  cell('rtt-p99', 'rtt', 'device-whole', 'rtt', 'vtepd', 'round trip p99, idle'),
+  cell('rtt-p99.9', 'rtt', 'device-whole', 'rtt', 'vtepd', 'round trip p99.9, idle', 2, 1),
+  cell('rtt-load-p50', 'rtt', 'device-whole', 'rttLoaded', 'vtepd', 'round trip p50, half load', 6, 3),
+  cell('rtt-load-p99', 'rtt', 'device-whole', 'rttLoaded', 'vtepd', 'round trip p99, half load'),
+  cell('rtt-load-p99.9', 'rtt', 'device-whole', 'rttLoaded', 'vtepd', 'round trip p99.9, half load', 6, 3),
+  cell('rtt-scraped-p50', 'rtt', 'device-whole', 'rttScraped', SCRAPED, 'round trip p50, scraped'),
+  cell('rtt-scraped-p99.9', 'rtt', 'device-whole', 'rttScraped', SCRAPED, 'round trip p99.9, scraped'),
+  cell('dgram-tcp1', 'dgram', 'device-whole', 'tcp1', DGRAM, `--io dgram, TCP ×1, ${WHOLE}`),
+  cell('dgram-udp64', 'dgram', 'device-whole', 'udp64', DGRAM, '--io dgram, UDP 64 B, one flow'),
+  cell(
+    'peers',
+    'peers',
+    'device-whole',
+    'tcp1',
+    'vtepd',
+    `TCP ×1, ${WHOLE}, against the best other overlay`,
+    10,
+  ),
 ];
 
-function tcpCells(): LabCell[] {
-  const how = { split: 'iperf3, tunnel offload off on both ends', whole: 'iperf3, veth as it comes' };
-  return [
-    tcp('tcp1', 'TCP ×1, no tunnel offload', 'device', 'tcp1', 1.0, 1.3, how.split),
-    tcp('tcp4', 'TCP ×4, no tunnel offload', 'device', 'tcp4', 0.85, 1.2, how.split),
-    tcp('tcp4-whole', 'TCP ×4, superframes whole', 'device-whole', 'tcp4', 0.65, 1.0, how.whole),
-    tcp('tcp1-whole', 'TCP ×1, superframes whole', 'device-whole', 'tcp1', 0.5, 1.0, how.whole),
-  ];
-}
-
-function tcp(
+/** @param id name for `--only` @param contender a competitor of lab/competitors.ts */
+function cell(
   id: string,
-  title: string,
+  group: string,
   stage: StageId,
   task: TaskId,
-  must: number,
-  aim: number,
-  how: string,
-): LabCell {
-  return { ...TCP, id, group: 'tcp', title, stage, task, must, aim, how };
-}
-
-function frameCells(): LabCell[] {
-  const cell = (id: TaskId, title: string, must: number, aim: number, how: string): LabCell => {
-    return { ...FRAMES, id, group: 'frames', title, stage: 'device-whole', task: id, must, aim, how };
-  };
-  return [
-    cell('udp64', 'UDP 64 B, one flow', 1.4, 2, 'blast, delivered frames, every byte compared'),
-    cell('udp1400', 'UDP 1,400 B, one flow', 1.0, 1.3, 'blast, delivered frames, every byte compared'),
-    cell('imix', 'UDP IMIX, 64 flows', 0.8, 1.0, 'blast, 64, 570, 1,400 B as 7:4:1 in random order'),
-  ];
-}
-
-function vmCells(): LabCell[] {
-  return (['vm', 'vm-whole'] as const).flatMap((stage) =>
-    (['tcp1', 'tcp4'] as const).map((task): LabCell => {
-      const title = `VM – bridge, TCP ×${task.slice(3)}, ${offloadWords(stage)}`;
-      const how = 'iperf3 between VM namespaces behind bridges, MTU 1450, default GSO sizes';
-      return { ...TCP, id: idOf('vm', task, stage), group: 'vm', title, stage, task, must: 0.5, aim: 1, how };
-    }),
-  );
-}
-
-/** Those where superframes cross whole once more, with known flows through the kernel, an option. */
-function flowCells(): LabCell[] {
-  const contender = 'vtepd, flows';
-  return [...tcpCells(), ...vmCells()]
-    .filter(({ stage }) => stage.endsWith('-whole'))
-    .map((cell): LabCell => {
-      const title = `flows, ${cell.title}`;
-      const how = 'iperf3, --flow-offload on';
-      return { ...cell, id: flowIdOf(cell.id), group: 'flows', title, contender, optionOf: cell.id, how };
-    });
-}
-
-/** @param id tcp4-whole, vm-tcp4-whole @returns flows-tcp4, flows-vm-tcp4 */
-function flowIdOf(id: string): string {
-  return `flows-${id.replace(/-whole$/, '')}`;
-}
-
-/** Against kernel ↔ kernel; each direction with sites of its own. */
-function mixedCells(): LabCell[] {
-  return (['device', 'device-whole', 'vm', 'vm-whole'] as const).flatMap((stage) =>
-    (['vtepd → kernel', 'kernel → vtepd'] as const).map((contender): LabCell => {
-      const prefix = contender.startsWith('vtepd') ? 'to-kernel' : 'from-kernel';
-      const id = idOf(stage.startsWith('vm') ? `vm-${prefix}` : prefix, '', stage);
-      const title = `${contender}${stage.startsWith('vm') ? ', VMs' : ''}, TCP ×1, ${offloadWords(stage)}`;
-      const how = 'iperf3, against kernel → kernel';
-      return { ...TCP, id, group: 'mixed', title, stage, task: 'tcp1', contender, must: 0.6, aim: 1, how };
-    }),
-  );
-}
-
-function roundTripCells(): LabCell[] {
-  const idle = 'blast, one 64 B request at a time';
-  const loaded = `${idle}, beside 1,400 B frames at half of what the kernel delivered`;
-  const scraped = `${idle}; beside both, a vtepd whose 60,000 FDB entries and /metrics are read every second`;
-  const cell = (id: string, title: string, task: TaskId, part: number, how: string): LabCell => {
-    return { ...RTT, id, group: 'rtt', title: `round trip ${title}`, stage: 'device-whole', task, part, how };
-  };
-  const watched = { contender: 'vtepd, scraped' };
-  return [
-    { ...cell('rtt-p50', 'p50', 'rtt', P50, idle), must: 1.5, aim: 1.1 },
-    cell('rtt-p99', 'p99', 'rtt', P99, idle),
-    { ...cell('rtt-p99.9', 'p99.9', 'rtt', P999, idle), must: 3, aim: 1.5 },
-    cell('rtt-load-p50', 'p50, half load', 'rttLoaded', P50, loaded),
-    cell('rtt-load-p99', 'p99, half load', 'rttLoaded', P99, loaded),
-    cell('rtt-load-p99.9', 'p99.9, half load', 'rttLoaded', P999, loaded),
-    { ...cell('rtt-scraped-p50', 'p50, scraped', 'rttScraped', P50, scraped), ...watched },
-    { ...cell('rtt-scraped-p99.9', 'p99.9, scraped', 'rttScraped', P999, scraped), ...watched },
-  ];
-}
-
-function jumboCells(): LabCell[] {
-  return (['jumbo', 'jumbo-whole'] as const).flatMap((stage) =>
-    (['tcp1', 'tcp4'] as const).map((task): LabCell => {
-      const title = `MTU 9000, TCP ×${task.slice(3)}, ${offloadWords(stage)}`;
-      const how = 'iperf3, veth of MTU 9000';
-      return { ...TCP, id: idOf('jumbo', task, stage), group: 'jumbo', title, stage, task, how };
-    }),
-  );
-}
-
-/** The portable engine, for information. */
-function dgramCells(): LabCell[] {
-  const cell = { group: 'dgram', stage: 'device-whole', contender: 'vtepd, dgram' } as const;
-  return [
-    { ...TCP, ...cell, id: 'dgram-tcp1', title: '--io dgram, TCP ×1', task: 'tcp1', how: 'iperf3' },
-    { ...FRAMES, ...cell, id: 'dgram-udp64', title: '--io dgram, UDP 64 B', task: 'udp64', how: 'blast' },
-  ];
-}
-
-function idOf(prefix: string, task: string, stage: StageId): string {
-  return [prefix, task, stage.endsWith('-whole') ? 'whole' : ''].filter(Boolean).join('-');
-}
-
-function offloadWords(stage: StageId): string {
-  return stage.endsWith('-whole') ? 'superframes whole' : 'no tunnel offload';
+  contender: string,
+  title: string,
+  must?: number,
+  aim?: number,
+) {
+  const unit = task.startsWith('tcp') ? 'Gb/s' : task.startsWith('rtt') ? 'µs' : 'k frames/s';
+  /** Index into the task's figures. */
+  const part = Math.max(0, PERCENTILES.indexOf(id.split('-').at(-1) ?? ''));
+  /** Competitors of which the one with the best median counts. */
+  const baselines = group === 'peers' ? OVERLAYS : ['kernel'];
+  return { id, group, stage, task, part, contender, baselines, title, unit, more: unit !== 'µs', must, aim };
 }

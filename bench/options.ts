@@ -1,96 +1,56 @@
 /**
- * The command line of the benchmark: `npm run bench -- --rounds 3 --seconds 2`.
+ * Command line of the benchmark; scripts/bench.mjs describes the flags.
  */
 import { parseArgs } from 'node:util';
 import { LAB_CELLS } from './cells.js';
 
-export interface BenchOptions {
-  /** Names of cells and groups; undefined: all of them. */
-  only: string[] | undefined;
-  /** Compare with other userspace overlays too. */
-  peers: boolean;
-  /** Interleaved rounds of the lab. */
-  rounds: number;
-  /** Length of one measurement of the lab. */
-  seconds: number;
-  /** Length of the saturated run in which the heap is watched. */
-  heapSeconds: number;
-  /** Does it work at all? Figures mean nothing. */
-  short: boolean;
-  /** Write tables and pictures into docs/performance.md. */
-  save: boolean;
-  /** Results to show instead of measuring. */
-  from: string | undefined;
-}
+export type BenchOptions = ReturnType<typeof parseOptions>;
 
-/** Cells outside of the lab's stages. */
-const OTHER_CELLS = ['copies', 'fdb', 'memory', 'scrape', 'heap', 'profile', 'micro', 'floods'] as const;
-/** Those that run only when they are named: they are about hostile neighbours, not about speed. */
-const NAMED_ONLY: readonly string[] = ['floods'] satisfies OtherCell[];
-export type OtherCell = (typeof OTHER_CELLS)[number];
+/** Parts outside of the lab. */
+const PARTS = ['copies', 'heap', 'profile', 'memory', 'micro', 'floods'] as const;
+export type Part = (typeof PARTS)[number];
+const NAMES = [
+  'lab',
+  ...new Set(LAB_CELLS.map(({ group }) => group)),
+  ...PARTS,
+  ...LAB_CELLS.map(({ id }) => id),
+];
 
-/** @throws Error with one line that names the flag, the value and what is allowed. */
-export function parseOptions(args: readonly string[]): BenchOptions {
+/** @throws Error with one line that names the flag, the value and what is allowed */
+export function parseOptions(args: readonly string[]) {
+  const [text, flag] = [{ type: 'string' }, { type: 'boolean' }] as const;
+  const numbers = { rounds: text, seconds: text, 'heap-seconds': text };
   const { values } = parseArgs({
     args: [...args],
-    options: {
-      rounds: { type: 'string' },
-      seconds: { type: 'string' },
-      'heap-seconds': { type: 'string' },
-      only: { type: 'string' },
-      peers: { type: 'boolean', default: false },
-      short: { type: 'boolean', default: false },
-      save: { type: 'boolean', default: false },
-      from: { type: 'string' },
-    },
+    options: { ...numbers, only: text, from: text, peers: flag, short: flag, save: flag },
   });
-  const { peers, short, save, from } = values;
-  if (save && short) throw new Error('--save --short: figures of a short run mean nothing; leave one out');
-  if (save && values.only) throw new Error('--save --only: the pages show all cells; leave one out');
-  for (const flag of ['only', 'rounds', 'seconds', 'heap-seconds', 'peers', 'short'] as const)
-    if (from !== undefined && values[flag])
-      throw new Error(`--from --${flag}: an earlier run is shown as it was; leave one out`);
-  const only = values.only === undefined ? undefined : namesOf(values.only);
-  return {
-    only,
-    peers: peers || (only?.includes('peers') ?? false),
-    rounds: count('--rounds', values.rounds, short ? 1 : 5),
-    seconds: count('--seconds', values.seconds, short ? 1 : 3),
-    heapSeconds: count('--heap-seconds', values['heap-seconds'], short ? 2 : 60),
-    short,
-    save,
-    from,
+  const { short = false, save = false, from, ...others } = values;
+  const [other] = Object.keys(short ? { short, ...others } : others);
+  if (from !== undefined && other !== undefined) throw new Error(`--from --${other}: leave one out`);
+  const only = values.only?.split(',');
+  const unknown = only?.find((name) => !NAMES.includes(name));
+  if (unknown !== undefined) throw new Error(`--only ${unknown}: one of ${NAMES.join(', ')}`);
+  const count = (name: keyof typeof numbers, otherwise: number): number => {
+    const value = Number(values[name] ?? otherwise);
+    if (Number.isInteger(value) && value >= 1 && value <= 600) return value;
+    throw new Error(`--${name} ${values[name]}: a whole number from 1 to 600`);
   };
+  const [rounds, seconds] = [count('rounds', short ? 1 : 5), count('seconds', short ? 1 : 3)];
+  const heapSeconds = count('heap-seconds', short ? 2 : 60);
+  const peers = values.peers ?? only?.includes('peers') ?? false;
+  if (save) refuseParts({ short, only });
+  return { only, peers, rounds, seconds, heapSeconds, short, save, from };
 }
 
-/** Whether a cell was asked for: by its own name, its group's, `lab`, or because nothing was named. */
+/** @throws Error for a run that the documents must not show */
+export function refuseParts({ short, only }: { short: boolean; only: string[] | undefined }): void {
+  if (short || only) throw new Error('--save: the documents show whole runs, none with --only or --short');
+}
+
+/** Whether a cell is selected: by its own name, its group's, `lab`, or because nothing was named. */
 export function isWanted({ only, peers }: BenchOptions, id: string, group = ''): boolean {
   if (group === 'peers' && !peers) return false;
-  if (!only) return !NAMED_ONLY.includes(id);
+  // Floods run only by name: they do not measure speed.
+  if (!only) return id !== 'floods';
   return only.includes(id) || (group !== '' && (only.includes(group) || only.includes('lab')));
-}
-
-/** What `--only` takes. */
-export function cellNames(): { groups: string[]; cells: string[] } {
-  return {
-    groups: ['lab', ...new Set(LAB_CELLS.map(({ group }) => group)), ...OTHER_CELLS],
-    cells: LAB_CELLS.map(({ id }) => id),
-  };
-}
-
-function namesOf(text: string): string[] {
-  const { groups, cells } = cellNames();
-  const names = text.split(',');
-  for (const name of names) {
-    if (groups.includes(name) || cells.includes(name)) continue;
-    throw new Error(`--only ${name}: one of ${groups.join(', ')}; or of the cells ${cells.join(', ')}`);
-  }
-  return names;
-}
-
-function count(flag: string, text: string | undefined, otherwise: number): number {
-  if (text === undefined) return otherwise;
-  const value = Number(text);
-  if (/^\d+$/.test(text) && value >= 1 && value <= 600) return value;
-  throw new Error(`${flag} ${text}: a whole number from 1 to 600`);
 }

@@ -1,14 +1,14 @@
 /**
- * `npm run bench`: sets up, builds, compiles bench/ to build/ and runs it. The method is in docs/performance.md.
+ * `npm run bench`: sets up, builds, compiles bench/ to build/ and runs it (docs/performance.md).
  *
- *     --rounds N           interleaved rounds of the lab, 5 unless told
- *     --seconds N          length of one measurement, 3 unless told
- *     --heap-seconds N     length of the run in which the heap is watched, 60 unless told
- *     --only NAMES         cells or groups of cells, with commas between; a wrong name is answered by the list.
- *                          `floods` runs only when it is named (docs/reliability.md)
+ *     --rounds N           interleaved rounds of the lab (default 5)
+ *     --seconds N          length of one measurement (default 3)
+ *     --heap-seconds N     length of the run in which the heap is observed (default 60)
+ *     --only NAMES         cells, groups or parts, separated by commas; a wrong name prints the list.
+ *                          `floods` runs only by name (docs/reliability.md)
  *     --peers              compare with Open vSwitch, fastd and tinc as well; installs them through apt if it can
- *     --short              one round of one second: does the benchmark work?
- *     --save               write tables and pictures into docs/performance.md
+ *     --short              one round of one second: a test that the benchmark works
+ *     --save               write tables and pictures into docs/performance.md and docs/performance/
  *     --from FILE          show, or save, an earlier result of bench/results instead of measuring
  */
 import { parseArgs } from 'node:util';
@@ -17,11 +17,11 @@ import { needRoot, node, setUp } from './set-up.mjs';
 
 const LAB_TOOLS = ['ip', 'bridge', 'ping', 'iperf3', 'ethtool'];
 const PEER_TOOLS = ['ovs-vswitchd', 'fastd', 'tincd'];
-/** What runs without network namespaces. */
-const NEEDS_NO_ROOT = ['micro', 'fdb', 'memory', 'scrape'];
+/** Parts that run without network namespaces. */
+const NEEDS_NO_ROOT = ['micro', 'memory'];
 
 const args = process.argv.slice(2);
-// bench/options.ts judges them; here they only say what is needed.
+// bench/options.ts validates them; here they decide which tools are needed.
 const { values } = parseArgs({
   args,
   strict: false,

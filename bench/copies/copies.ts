@@ -1,88 +1,123 @@
 /**
- * Head-end replication with the kernel in it: what does one copy of a broadcast frame cost when there are 1 … 512 peers?
+ * CPU cost of one copy in head-end replication, kernel included, for 1 to 512 peers.
  *
- *     host: 192.168.0.1/16 on a device that throws away ── peers 192.168.64.0 … 192.168.65.255
+ *     host: 192.168.0.1/16 on a device that discards ── peers 192.168.64.0 … 192.168.65.255
  *
- * Broadcast frames of 64 bytes are sent to the VTEP at such a rate that nothing is overloaded and every copy is made: as
- * many copies whatever the number of peers. What works for them is counted by the scheduler, in nanoseconds: the sender,
- * all threads of the daemon if there is one, and the kernel's ksoftirqd. Kernel vxlan works inside the sender. What a frame
- * costs itself is in the figure, shared by its copies. Nothing works elsewhere: a receiver there is none, and the device
- * is `dummy`, or `ifb` where the kernel has no dummy, which both take a datagram and forget it within the call that sends it.
+ * Broadcast frames of 64 bytes enter the VTEP at a rate that overloads nothing: the same number of copies a second for
+ * every number of peers. The scheduler counts the nanoseconds of everything that works for them: the sender, all
+ * threads of the daemon if there is one, and ksoftirqd. Kernel vxlan works inside the sender. The cost of the frame
+ * itself is in the figure, shared by its copies. There is no receiver: the device is `dummy`, or `ifb` where the kernel
+ * has no dummy, and both discard a datagram within the call that sends it.
  */
 import { outcome } from '../../test/support/command.js';
 import { createNamespace, type Namespace } from '../../test/support/netns.js';
-import type { Vtepd } from '../../test/support/vtepd.js';
-import { compileBlast, send } from '../lab/blast.js';
+import { processCpuNs, processesCalled } from '../cpu.js';
+import { type Rounds, ratiosOf, spreadOf } from '../figures.js';
+import { compileTool, send } from '../lab/blast.js';
 import { UNDERLAY_DEV } from '../lab/site.js';
 import { startVtepd, VNI } from '../lab/vteps.js';
-import { progress, reportFailure } from '../progress.js';
-import { processCpuNs, processesCalled } from './task-cpu.js';
+import type { BenchOptions } from '../options.js';
+import type { Measured } from '../results.js';
 
-export const PEER_COUNTS = [1, 2, 8, 64, 512] as const;
+const PEER_COUNTS = [1, 2, 8, 64, 512];
 const PEER_COUNTS_SHORT = [1, 8];
-
-export interface CopiesResult {
-  counts: number[];
-  /** Nanoseconds of CPU a copy: competitor → by number of peers → one for each round. */
-  nsPerCopy: Record<string, number[][]>;
-  failures: string[];
-}
-
-export interface CopiesOptions {
-  rounds: number;
-  seconds: number;
-  short: boolean;
-}
-
-/** Of few peers that many frames, which a machine of two cores takes. */
+/** Two cores make so many copies with few peers. */
 const COPIES_PER_SECOND = 200_000;
-const FRAME_LEN = 64;
+/** Enough, as CPU time is counted and not time. */
+const SECONDS = 1;
 const UNDERLAY = '192.168.0.1';
 const ADDRESS = '10.10.10.1';
 const BROADCAST = '10.10.10.255';
-/** Least share of the copies wanted that must have been made: else something else was measured. */
+/** Least share of the intended copies that must have been made. */
 const SHARE_MIN = 0.9;
-const SOFTIRQ_THREADS = /^ksoftirqd\//;
+const NAMES = ['kernel', 'vtepd'] as const;
 
-export async function measureCopies({ rounds, seconds, short }: CopiesOptions): Promise<CopiesResult> {
-  const counts = short ? PEER_COUNTS_SHORT : [...PEER_COUNTS];
-  const empty = () => counts.map((): number[] => []);
-  const result: CopiesResult = { counts, nsPerCopy: { kernel: empty(), vtepd: empty() }, failures: [] };
+/** A host that floods to a number of peers. */
+interface Flooder {
+  readonly name: (typeof NAMES)[number];
+  readonly peers: number;
+  readonly host: Namespace;
+  /** Processes that work for it beside the sender. */
+  readonly pids: readonly number[];
+  /** Copies sent since its start. */
+  copies(): Promise<number>;
+  readonly stop?: () => Promise<unknown>;
+  /** ns of CPU a copy, for each round. */
+  readonly rounds: (number | null)[];
+}
+
+export async function measureCopies(
+  { rounds, short }: BenchOptions,
+  fail: (line: string) => void,
+): Promise<Measured> {
+  const counts = short ? PEER_COUNTS_SHORT : PEER_COUNTS;
   const flooders: Flooder[] = [];
-  await compileBlast();
+  await compileTool('blast');
   try {
-    for (const count of counts) {
-      flooders.push(await KernelFlooder.start(count), await VtepdFlooder.start(count));
-    }
+    for (const count of counts) flooders.push(await startKernel(count), await startVtepdFlooder(count));
     for (let round = 0; round < rounds; round++) {
-      progress(`head-end replication: round ${round + 1} of ${rounds}`);
       for (const flooder of round % 2 === 0 ? flooders : [...flooders].reverse()) {
-        await measureInto(result, flooder, seconds);
+        const figure = await nsPerCopy(flooder).catch((error: Error) => {
+          fail(`${flooder.name}, ${flooder.peers} peers: ${error.message}`);
+          return null;
+        });
+        flooder.rounds.push(figure);
       }
     }
-    return result;
   } finally {
-    for (const flooder of flooders) await flooder.remove();
+    for (const { host, stop } of flooders) {
+      await stop?.();
+      await host.remove();
+    }
   }
+  return measuredOf(
+    counts,
+    (name, peers) => flooders.find((one) => one.name === name && one.peers === peers)!.rounds,
+  );
 }
 
-async function measureInto(result: CopiesResult, flooder: Flooder, seconds: number): Promise<void> {
-  try {
-    const figure = await nsPerCopy(flooder, seconds);
-    result.nsPerCopy[flooder.name][result.counts.indexOf(flooder.peers)].push(figure);
-  } catch (error) {
-    const line = `replication to ${flooder.peers} peers: ${flooder.name}: ${(error as Error).message}`;
-    result.failures.push(line);
-    reportFailure(line);
-  }
+function measuredOf(
+  counts: readonly number[],
+  roundsOf: (name: Flooder['name'], peers: number) => Rounds,
+): Measured {
+  const most = counts[counts.length - 1];
+  const vtepd = counts.map((count) => roundsOf('vtepd', count));
+  const steps = vtepd.slice(1).map((next, i) => ratiosOf(next, vtepd[i])?.median ?? null);
+  const worst = steps.includes(null) ? null : Math.max(...steps.map(Number));
+  const rows = counts.map((count) => ({
+    label: `${count} peer${count === 1 ? '' : 's'}`,
+    values: NAMES.map((name) => spreadOf(roundsOf(name, count))),
+  }));
+  const title = 'Head-end replication, ns of CPU a copy; less is better';
+  return {
+    rows: [
+      {
+        id: 'copies',
+        title: `head-end replication to ${most} peers, a copy`,
+        unit: 'ns',
+        kernel: roundsOf('kernel', most),
+        vtepd: roundsOf('vtepd', most),
+        must: 1.8,
+        aim: 1,
+      },
+      {
+        id: 'copies-flat',
+        title: `most that a copy costs more, ${counts.join(' → ')}`,
+        unit: '×',
+        vtepd: [worst],
+        must: 1.1,
+      },
+    ],
+    figures: [{ name: 'copies', title, columns: NAMES, rows, scale: 'linear' }],
+  };
 }
 
-async function nsPerCopy(flooder: Flooder, seconds: number): Promise<number> {
+async function nsPerCopy(flooder: Flooder): Promise<number> {
   const rate = COPIES_PER_SECOND / flooder.peers;
-  const pids = [...flooder.pids, ...processesCalled(SOFTIRQ_THREADS)];
+  const pids = [...flooder.pids, ...processesCalled(/^ksoftirqd\//)];
   const copiesBefore = await flooder.copies();
   const before = processCpuNs(pids);
-  const { sent, cpuNs } = await send(flooder.host, BROADCAST, { size: FRAME_LEN, rate, seconds });
+  const { sent, cpuNs } = await send(flooder.host, BROADCAST, { size: 64, rate, seconds: SECONDS });
   const cpu = cpuNs + processCpuNs(pids) - before;
   const copies = (await flooder.copies()) - copiesBefore;
   const share = copies / (sent * flooder.peers);
@@ -90,103 +125,43 @@ async function nsPerCopy(flooder: Flooder, seconds: number): Promise<number> {
   return cpu / copies;
 }
 
-/** A host that floods to so many peers. */
-interface Flooder {
-  readonly name: 'kernel' | 'vtepd';
-  readonly peers: number;
-  readonly host: Namespace;
-  /** Processes that work for it, beside the sender. */
-  readonly pids: readonly number[];
-  /** Sent since it was made. */
-  copies(): Promise<number>;
-  remove(): Promise<void>;
-}
-
-class KernelFlooder implements Flooder {
-  readonly name = 'kernel';
-  readonly peers: number;
-  readonly host: Namespace;
-  readonly pids = [];
-
-  private constructor(peers: number, host: Namespace) {
-    this.peers = peers;
-    this.host = host;
-  }
-
-  static async start(peers: number): Promise<KernelFlooder> {
-    const host = await makeHost();
-    const device = `vxlan${VNI}`;
-    await host.ip(`link add ${device} type vxlan id ${VNI} local ${UNDERLAY} dstport 4789 dev ${UNDERLAY_DEV}
-      link set ${device} up
-      address add ${ADDRESS}/24 dev ${device}`);
-    const lines = peerAddresses(peers).map(
-      (peer) => `fdb append 00:00:00:00:00:00 dev ${device} dst ${peer}`,
-    );
-    await host.run('bridge -batch -', { input: lines.join('\n') });
-    return new KernelFlooder(peers, host);
-  }
-
-  async copies(): Promise<number> {
-    const [link] = await this.host.show<{ stats64: { tx: { packets: number } } }>(
-      `-statistics link show vxlan${VNI}`,
-    );
+async function startKernel(peers: number): Promise<Flooder> {
+  const host = await makeHost();
+  const device = `vxlan${VNI}`;
+  await host.ip(`link add ${device} type vxlan id ${VNI} local ${UNDERLAY} dstport 4789 dev ${UNDERLAY_DEV}
+    link set ${device} up
+    address add ${ADDRESS}/24 dev ${device}`);
+  const lines = addresses(peers).map((peer) => `fdb append 00:00:00:00:00:00 dev ${device} dst ${peer}`);
+  await host.run('bridge -batch -', { input: lines.join('\n') });
+  const copies = async () => {
+    const show = `-statistics link show ${device}`;
+    const [link] = await host.show<{ stats64: { tx: { packets: number } } }>(show);
     return link.stats64.tx.packets;
-  }
-
-  remove(): Promise<void> {
-    return this.host.remove();
-  }
+  };
+  return { name: 'kernel', peers, host, pids: [], copies, rounds: [] };
 }
 
-class VtepdFlooder implements Flooder {
-  readonly name = 'vtepd';
-  readonly peers: number;
-  readonly host: Namespace;
-  readonly pids: readonly number[];
-  readonly #vtepd: Vtepd;
-
-  private constructor(peers: number, host: Namespace, vtepd: Vtepd) {
-    this.peers = peers;
-    this.host = host;
-    this.pids = [vtepd.process.pid];
-    this.#vtepd = vtepd;
-  }
-
-  static async start(peers: number): Promise<VtepdFlooder> {
-    const host = await makeHost();
-    const flags = peerAddresses(peers).map((peer) => `--peer ${peer}`);
-    const vtepd = startVtepd(host, { flags: `--address ${ADDRESS}/24 ${flags.join(' ')}` });
-    await vtepd.ready();
-    return new VtepdFlooder(peers, host, vtepd);
-  }
-
-  async copies(): Promise<number> {
-    return (await this.#vtepd.metrics()).sum('vtepd_peer_tx_frames_total');
-  }
-
-  async remove(): Promise<void> {
-    await this.#vtepd.stop();
-    await this.host.remove();
-  }
+async function startVtepdFlooder(peers: number): Promise<Flooder> {
+  const host = await makeHost();
+  const flags = addresses(peers).map((peer) => `--peer ${peer}`);
+  const vtepd = startVtepd(host, { flags: `--address ${ADDRESS}/24 ${flags.join(' ')}` });
+  await vtepd.ready();
+  const copies = async () => (await vtepd.metrics()).sum('vtepd_peer_tx_frames_total');
+  const stop = () => vtepd.stop();
+  return { name: 'vtepd', peers, host, pids: [vtepd.process.pid], copies, stop, rounds: [] };
 }
 
+/** @throws Error when the kernel has neither device */
 async function makeHost(): Promise<Namespace> {
   const host = await createNamespace('copies');
-  await addSink(host);
+  const add = (type: string) => outcome(`ip -n ${host.name} link add ${UNDERLAY_DEV} type ${type}`);
+  if ((await add('dummy')).code !== 0 && (await add('ifb')).code !== 0)
+    throw new Error('this kernel has neither dummy nor ifb, which discard datagrams');
   await host.ip(`link set ${UNDERLAY_DEV} up
     address add ${UNDERLAY}/16 dev ${UNDERLAY_DEV}`);
   return host;
 }
 
-/** @throws Error when the kernel has neither */
-async function addSink(host: Namespace): Promise<void> {
-  for (const type of ['dummy', 'ifb']) {
-    const add = `ip -n ${host.name} link add ${UNDERLAY_DEV} type ${type}`;
-    if ((await outcome(add)).code === 0) return;
-  }
-  throw new Error('this kernel has neither dummy nor ifb: nothing that takes datagrams and forgets them');
-}
-
-function peerAddresses(count: number): string[] {
+function addresses(count: number): string[] {
   return Array.from({ length: count }, (_, i) => `192.168.${64 + (i >> 8)}.${i & 0xff}`);
 }

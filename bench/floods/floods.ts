@@ -7,13 +7,12 @@
  * shares the cores with everything else. The known flow goes in the direction of the flood, toward near for floods
  * from the underlay, from near for floods of a VM, unless the kind says that it goes against it.
  */
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { run } from '../../test/support/command.js';
 import type { Namespace } from '../../test/support/netns.js';
-import { compileBlast, type Ends, pingPong } from '../lab/blast.js';
+import { compileTool, type Ends, pingPong } from '../lab/blast.js';
 import { TASKS } from '../lab/tasks.js';
-import { progress, reportFailure } from '../progress.js';
+import type { BenchOptions } from '../options.js';
+import type { Measured } from '../results.js';
 import { FLOODS, type FloodKind, SINK_PORT } from './kinds.js';
 import { entriesOfFar, entriesWhenQuiet, makePlace, type Place } from './place.js';
 
@@ -49,34 +48,27 @@ export interface FloodResult {
   rounds: FloodRound[];
 }
 
-export interface FloodOptions {
-  rounds: number;
-  /** Of each measurement; a flood lasts twice as long and FLOOD_EXTRA_S. */
-  seconds: number;
-  short: boolean;
-}
-
 const OUTPUT = join(process.cwd(), 'build/flood');
-/** Time to start iperf3 and blast. */
+/** Time to start iperf3 and blast: a flood lasts twice as long as a measurement, and this. */
 const FLOOD_EXTRA_S = 2;
 const MARGIN_MS = 20_000;
 /** Floods of a short run: one of a host, one of a VM. */
 const SHORT = ['one-mac', 'storm'];
 const NOTHING: Flow = { gbps: 0, p50: null, max: null, lost: 0 };
 
-/** @param fail takes a line for each round that could not be measured */
+/** @param fail receives a line for each round that could not be measured */
 export async function measureFloods(
-  { rounds, seconds, short }: FloodOptions,
+  { rounds, seconds, short }: BenchOptions,
   fail: (line: string) => void,
-): Promise<FloodResult[]> {
-  await compileBlast();
-  await compileFlood();
+): Promise<Measured> {
+  await compileTool('blast');
+  await compileTool('flood');
   const results = FLOODS.filter(({ id }) => !short || SHORT.includes(id)).map(
     (kind): [FloodKind, FloodResult] => [kind, { id: kind.id, title: kind.title, rounds: [] }],
   );
   for (let round = 0; round < rounds; round++) {
     for (const [kind, result] of results) {
-      progress(`floods: ${kind.title}: round ${round + 1} of ${rounds}`);
+      console.error(`floods: ${kind.title}: round ${round + 1} of ${rounds}`);
       try {
         result.rounds.push(await measureRound(kind, seconds));
       } catch (error) {
@@ -84,13 +76,7 @@ export async function measureFloods(
       }
     }
   }
-  return results.map(([, result]) => result);
-}
-
-async function compileFlood(): Promise<void> {
-  mkdirSync(join(process.cwd(), 'build'), { recursive: true });
-  const source = join(process.cwd(), 'bench/floods/flood.c');
-  await run(['cc', '-std=gnu11', '-O2', '-Wall', '-Wextra', '-Werror', '-o', OUTPUT, source]);
+  return { floods: results.map(([, result]) => result) };
 }
 
 async function measureRound(kind: FloodKind, seconds: number): Promise<FloodRound> {
@@ -168,7 +154,7 @@ async function measureFlow(ends: Ends, seconds: number): Promise<Flow> {
 
 function nothing<T>(value: T): (error: Error) => T {
   return (error) => {
-    reportFailure(error.message.split('\n')[0]);
+    console.error(`failed: ${error.message.split('\n')[0]}`);
     return value;
   };
 }

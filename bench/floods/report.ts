@@ -1,8 +1,7 @@
 /**
  * The table of the floods and its verdicts.
  */
-import { ratiosOf, type Spread, short, spreadOf, withSpread } from '../statistics.js';
-import { table } from '../table.js';
+import { type Rounds, ratiosOf, type Spread, short, spreadOf, table, withSpread } from '../figures.js';
 import type { FloodResult, FloodRound, Flow } from './floods.js';
 
 /** Least share of the baseline that the known flow has. */
@@ -14,7 +13,7 @@ const MEMORY_MUST_MB = 64;
 
 export interface FloodVerdict {
   /** Of the known flow beside vtepd's flood to that beside the plain socket's, within a round. */
-  ratio: Spread;
+  ratio: Spread | null;
   /** Measurements below their musts. */
   below: string[];
 }
@@ -26,7 +25,7 @@ export function verdictOfFlood({ rounds }: FloodResult): FloodVerdict {
     rounds.map(({ socket }) => socket.gbps),
   );
   const below: string[] = [];
-  if (Number(ratio.median.toPrecision(3)) < FLOW_MUST) below.push('flow');
+  if (Number((ratio?.median ?? 0).toPrecision(3)) < FLOW_MUST) below.push('flow');
   if (rounds.some(({ entriesBefore, entriesAfter }) => (entriesAfter ?? 0) < entriesBefore))
     below.push('entries');
   if (rounds.some((round) => grownMb(round) > MEMORY_MUST_MB)) below.push('memory');
@@ -93,7 +92,6 @@ function sumOf(rounds: readonly FloodRound[], leg: 'quiet' | 'socket' | 'vtepd')
   return rounds.reduce((sum, round) => sum + round[leg].lost, 0);
 }
 
-function medianOf(values: readonly (number | null)[]): string {
-  const there = values.filter((value) => value !== null);
-  return there.length === 0 ? '–' : short(spreadOf(there).median);
+function medianOf(values: Rounds): string {
+  return short(spreadOf(values)?.median ?? Number.NaN);
 }

@@ -1,62 +1,48 @@
 /**
- * Does the data-plane thread leave its heap alone? vtepd on both sides under as much traffic as the machine takes: half
- * of the time TCP ×4, half of it 64 byte frames. Its heap is measured before and after (`probe.mjs`), and V8 says
- * what it collected in between (`--trace-gc`).
+ * Heap growth of the data-plane thread: vtepd on both sides, saturated, half of the time with TCP ×4 and half of it
+ * with 64 byte frames. `probe.mjs` measures the heap before and after, `--trace-gc` reports the collections between.
  *
- * The first sample is thrown away: a full collection, and the first request that a thread takes, make V8 compile some of its
- * code anew, and what is not compiled yet boxes each double. That would be counted as the frames'.
+ * The first sample is discarded: a full collection, and the first request to a thread, make V8 compile some code again,
+ * and code that is not compiled yet boxes each double. Those bytes are not the frames'.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Metrics } from '../../test/support/metrics.js';
 import type { Vtepd } from '../../test/support/vtepd.js';
 import { eventually } from '../../test/support/wait.js';
-import { compileBlast } from '../lab/blast.js';
+import type { Row } from '../figures.js';
+import { compileTool } from '../lab/blast.js';
 import type { Pair } from '../lab/competitors.js';
 import { scratchDirectory } from '../lab/scratch.js';
 import { makeSites, removeSites, type Site } from '../lab/site.js';
 import { STAGES } from '../lab/stages.js';
 import { TASKS } from '../lab/tasks.js';
 import { startVtepd, VNI } from '../lab/vteps.js';
-import { type Collections, collectionsBetween } from './trace.js';
+import type { BenchOptions } from '../options.js';
+import type { Measured } from '../results.js';
+import { collectionsBetween } from './trace.js';
 
-export interface HeapResult {
-  /** Length of the saturated run. */
-  seconds: number;
-  /** The side that sends, then the one that receives. */
-  sides: HeapSide[];
-}
-
-export interface HeapSide extends Collections {
-  name: string;
-  /** Frames as on the wire that passed meanwhile, both ways. */
-  frames: number;
-  /** Live heap after a full collection, bytes. */
-  liveBefore: number;
-  liveAfter: number;
-  /** Everything that was allocated meanwhile, by frame. */
-  bytesPerFrame: number;
-}
-
+/** A heap that allocates less is not touched by frames: housekeeping allocates a few bytes a second. */
+const BYTES_PER_FRAME_MUST = 0.05;
 const WARM_UP_S = 4;
 /** After each warm-up, and at the end. */
 const SAMPLES = 3;
 const PROBE = join(process.cwd(), 'bench/heap/probe.mjs');
 
-export async function measureHeap(seconds: number): Promise<HeapResult> {
+export async function measureHeap({ heapSeconds }: BenchOptions): Promise<Measured> {
   const stage = STAGES.find(({ id }) => id === 'device-whole');
   if (!stage) throw new Error('there is no stage device-whole');
-  await compileBlast();
+  await compileTool('blast');
   const [a, b] = await makeSites(stage);
   try {
     const sides = [await Side.start('sending', a, b), await Side.start('receiving', b, a)];
     const pair = { name: 'vtepd', a, b, daemons: [], vtepds: [] };
     await eventually('a ping', async () => (await a.user.outcome(`ping -c 1 -W 1 ${b.address}`)).code === 0);
-    for (const length of [WARM_UP_S, WARM_UP_S, seconds]) {
+    for (const length of [WARM_UP_S, WARM_UP_S, heapSeconds]) {
       await saturate(pair, length);
       for (const side of sides) await side.sample();
     }
-    return { seconds, sides: await Promise.all(sides.map((side) => side.result())) };
+    return { rows: await Promise.all(sides.map((side) => side.row())) };
   } finally {
     await removeSites([a, b]);
   }
@@ -98,28 +84,23 @@ class Side {
     await this.#vtepd.get(`/v1/vnis/${VNI}/fdb?limit=1`);
   }
 
-  /** Ends the daemon: only then all of its trace has been written. */
-  async result(): Promise<HeapSide> {
+  /** Ends the daemon, as the trace is complete only then. */
+  async row(): Promise<Row> {
     await this.#vtepd.stop();
     const collections = collectionsBetween(this.#vtepd.process.stdout);
-    const samples = readFileSync(this.#file, 'utf8')
-      .trim()
-      .split('\n')
-      .map((line) => JSON.parse(line));
-    if (!collections || samples.length !== SAMPLES) {
-      throw new Error(
-        `the trace of the ${this.#name} daemon shows ${samples.length} samples, not ${SAMPLES}`,
-      );
-    }
-    const [first, last] = samples.slice(-2) as { before: number; after: number }[];
+    const text = readFileSync(this.#file, 'utf8').trim();
+    const samples = text.split('\n').map((line) => JSON.parse(line) as { before: number; after: number });
+    if (!collections || samples.length !== SAMPLES)
+      throw new Error(`${this.#name}: ${samples.length} samples in the trace, not ${SAMPLES}`);
+    const [first, last] = samples.slice(-2);
     const frames = this.#frames[SAMPLES - 1] - this.#frames[SAMPLES - 2];
+    const { scavenges, major, freedBytes } = collections;
     return {
-      ...collections,
-      name: this.#name,
-      frames,
-      liveBefore: first.after,
-      liveAfter: last.after,
-      bytesPerFrame: (last.before - first.after + collections.freedBytes) / frames,
+      id: `heap-${this.#name}`,
+      title: `heap, ${this.#name} (${major} major, ${scavenges} minor GCs)`,
+      unit: 'B a frame',
+      vtepd: [(last.before - first.after + freedBytes) / frames],
+      must: BYTES_PER_FRAME_MUST,
     };
   }
 }

@@ -16,6 +16,7 @@ const MARGIN_MS = 15_000;
 /** Ends a count, ms. */
 const SILENCE_MS = 500;
 export const BLAST = join(process.cwd(), 'build/blast');
+const SOURCES = { blast: 'bench/lab/blast.c', flood: 'bench/floods/flood.c' } as const;
 
 /** Who sends and who receives. */
 export interface Ends {
@@ -23,11 +24,10 @@ export interface Ends {
   readonly b: Site;
 }
 
-/** @throws Error with the compiler's words. */
-export async function compileBlast(): Promise<void> {
-  mkdirSync(join(process.cwd(), 'build'), { recursive: true });
-  const source = join(process.cwd(), 'bench/lab/blast.c');
-  await run(['cc', '-std=gnu11', '-O2', '-Wall', '-Wextra', '-Werror', '-o', BLAST, source]);
+/** Compiles a C tool to build/. @throws Error with the compiler's messages */
+export async function compileTool(name: keyof typeof SOURCES): Promise<void> {
+  mkdirSync('build', { recursive: true });
+  await run(['cc', '-std=gnu11', '-O2', '-Wall', '-Wextra', '-Werror', '-o', `build/${name}`, SOURCES[name]]);
 }
 
 /** What arrived at user b. */

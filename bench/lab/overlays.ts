@@ -2,7 +2,7 @@
  * Other userspace overlays, from Debian's packages, each as fast as it can be set: no cipher, MTU to fit. All of them
  * keep what they write in the benchmark's scratch directory; none touches an instance that the system runs itself.
  */
-import { appendFileSync, copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
+import { appendFileSync, copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { outcome, type Running, run } from '../../test/support/command.js';
 import { eventually, lastLines } from '../../test/support/wait.js';
@@ -15,12 +15,17 @@ const READY_MS = 10_000;
 const MTU = 1400;
 const ETHERNET_LEN = 14;
 
-/** Name → the program that must be there. */
-export const OVERLAY_PROGRAMS: Readonly<Record<string, string>> = {
+const PROGRAMS: Readonly<Record<string, string>> = {
   'open vswitch': 'ovs-vswitchd',
   fastd: 'fastd',
   tinc: 'tincd',
 };
+
+/** Whether a program, or that of an overlay, is in PATH or in the directories of root's programs. */
+export function isInstalled(name: string): boolean {
+  const program = PROGRAMS[name] ?? name;
+  return `${process.env.PATH}:/usr/sbin:/sbin`.split(':').some((folder) => existsSync(join(folder, program)));
+}
 
 /**
  * Open vSwitch, userspace datapath. The tunnel is routed by Open vSwitch itself, so the underlay device belongs to it

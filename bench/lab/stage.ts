@@ -7,7 +7,6 @@
  * What fails is said, leaves a gap in the figures, and does not end the stage.
  */
 import type { Vtepd } from '../../test/support/vtepd.js';
-import { progress, reportFailure } from '../progress.js';
 import { Competitor, type Pair } from './competitors.js';
 import { offloadsOf, type Stage } from './site.js';
 import {
@@ -36,24 +35,32 @@ export interface StageResult {
   series: Series[];
   /** Offloads that are on, by competitor and device of host a. */
   offloads: Record<string, Record<string, string[]>>;
-  /** What did not work, one line each. */
-  failures: string[];
 }
 
 export interface StageOptions {
   rounds: number;
   seconds: number;
-  /** Bytes of the hashed transfer, each way. */
-  verifyLen: number;
+  /** Hashes a few megabytes instead of many. */
+  short: boolean;
 }
+
+/** Bytes of the hashed transfer in each direction. */
+const VERIFY_LEN = 64 << 20;
+const VERIFY_LEN_SHORT = 4 << 20;
 
 /** The one that others are compared with; part of every plan. */
 export const BASELINE = 'kernel';
 /** The one with a full FDB that is read again and again. */
 const SCRAPED = 'vtepd, scraped';
 
-export async function runStage(stage: Stage, plan: Plan, options: StageOptions): Promise<StageResult> {
-  const run = new StageRun(stage, plan, options);
+/** @param fail receives a line for each measurement that failed */
+export async function runStage(
+  stage: Stage,
+  plan: Plan,
+  options: StageOptions,
+  fail: (line: string) => void,
+): Promise<StageResult> {
+  const run = new StageRun(stage, plan, options, fail);
   try {
     return await run.run();
   } finally {
@@ -67,8 +74,10 @@ class StageRun {
   readonly #plan: Plan;
   readonly #competitors: Competitor[];
   readonly #result: StageResult;
+  readonly #report: (line: string) => void;
 
-  constructor(stage: Stage, plan: Plan, options: StageOptions) {
+  constructor(stage: Stage, plan: Plan, options: StageOptions, report: (line: string) => void) {
+    this.#report = report;
     this.#stage = stage;
     this.#plan = plan;
     this.#options = options;
@@ -77,7 +86,7 @@ class StageRun {
     const series = [...plan].flatMap(([task, competitors]) =>
       [...competitors].map((competitor): Series => ({ task, competitor, rounds: [] })),
     );
-    this.#result = { id: stage.id, title: stage.title, series, offloads: {}, failures: [] };
+    this.#result = { id: stage.id, title: stage.title, series, offloads: {} };
   }
 
   async run(): Promise<StageResult> {
@@ -89,7 +98,7 @@ class StageRun {
     }
     const context = { seconds, halfLoad: await this.#calibrate(), scraped: await this.#scraped() };
     for (let round = 0; round < rounds; round++) {
-      progress(`${this.#stage.title}: round ${round + 1} of ${rounds}`);
+      console.error(`${this.#stage.title}: round ${round + 1} of ${rounds}`);
       await this.#round(round, context);
     }
     return this.#result;
@@ -103,7 +112,7 @@ class StageRun {
     const order = rotated(this.#competitors, round);
     for (const competitor of order) {
       await this.#attempt(competitor, 'hashed transfer', (pair) =>
-        verifyPayload(pair, this.#options.verifyLen),
+        verifyPayload(pair, this.#options.short ? VERIFY_LEN_SHORT : VERIFY_LEN),
       );
     }
     for (const [task, names] of this.#plan) {
@@ -143,9 +152,7 @@ class StageRun {
   }
 
   #fail({ name }: Competitor, why: string): void {
-    const line = `${this.#stage.title}: ${name}: ${why}`;
-    this.#result.failures.push(line);
-    reportFailure(line);
+    this.#report(`${name}: ${why}`);
   }
 
   #seriesOf(task: TaskId, competitor: string): Series {

@@ -3,7 +3,7 @@
  */
 import { join } from 'node:path';
 import type { Vtepd } from '../../test/support/vtepd.js';
-import { boxCpuSeconds } from '../machine.js';
+import { boxCpuSeconds } from '../cpu.js';
 import { blast, pingPong, pingPongUnderLoad, type RoundTrips } from './blast.js';
 import type { Pair } from './competitors.js';
 import { whileScraped } from './scraped.js';

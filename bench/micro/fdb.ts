@@ -9,26 +9,15 @@ import type { Tables } from '../../src/switch/fdb/tables.js';
 import type { Case } from './suite.js';
 import { MAC_HIGH, makeTables, VNI_IDX } from './world.js';
 
-/** What the table takes. */
-export interface FdbSize {
-  entries: number;
-  /** With everything, free slots included. */
-  bytesPerEntry: number;
-}
-
-/** Memory of the slots over the entries in them. */
-export function fdbSize(entries: number): FdbSize {
+/** Memory of all slots, free ones included, for each entry in them. */
+export function bytesPerEntry(entries: number): number {
   const { table } = filled(entries).fdb;
-  return { entries, bytesPerEntry: (table.capacity * SLOT_WORDS * 4) / table.size };
+  return (table.capacity * SLOT_WORDS * 4) / table.size;
 }
 
 const OPS = 1024;
 const ORDER_LEN = 1 << 20;
 const LIMIT = 1 << 16;
-
-export function lookupName(entries: number): string {
-  return `${entries} entries, found`;
-}
 
 /**
  * Every entry is looked up once before any is looked up again: nothing stays in a cache that is too small for all.
@@ -39,7 +28,7 @@ export function lookupCases(entries: number): Case[] {
   for (let low = 0; low < entries; low++) fdb.learn(VNI_IDX, MAC_HIGH, low, 0, 1);
   const order = lookupOrder(entries);
   return [
-    { name: lookupName(entries), ops: OPS, run: inBatches(fdb, order, MAC_HIGH) },
+    { name: `${entries} entries, found`, ops: OPS, run: inBatches(fdb, order, MAC_HIGH) },
     { name: `${entries} entries, unknown`, ops: OPS, run: inBatches(fdb, order, MAC_HIGH + 1) },
     { name: `${entries} entries, found one by one`, ops: OPS, run: oneByOne(fdb, order) },
   ];

@@ -1,49 +1,44 @@
 /**
- * A thin form around `benchmark`: cases that do many operations a call, results in nanoseconds an operation.
+ * Wrapper of `benchmark`: cases that do many operations a call, results in nanoseconds an operation.
  */
 import Benchmark from 'benchmark';
-import { progress } from '../progress.js';
+import type { Figures, Spread } from '../figures.js';
 
 export interface Case {
   name: string;
-  /** Operations that one call does. Many, so that the call itself does not count. */
+  /** Operations that one call does: many, so that the cost of the call itself does not count. */
   ops: number;
-  /** Returns something that depends on all it did, so that nothing can be left out. */
+  /** Returns a number that depends on all operations, so that V8 cannot leave any out. */
   run: () => number;
 }
 
-export interface MicroResult {
-  suite: string;
-  name: string;
-  nsPerOp: number;
-  /** Relative margin of error, per cent, as `benchmark` has it (95 %). */
-  errorPercent: number;
-  samples: number;
-}
-
-/** Where results go; exported, so that the compiler must believe that somebody reads it. */
+/** Exported, so that V8 cannot prove that the results are unused. */
 export let sink = 0;
 
-/** @param maxTimeS most seconds for one case */
-export function runSuite(suite: string, cases: readonly Case[], maxTimeS: number): MicroResult[] {
-  progress(suite);
-  return cases.map((one) => runCase(suite, one, maxTimeS));
+/** @param maxTimeS most seconds for one case @returns mean and its 95 % margin of error, ns */
+export function runSuite(
+  suite: Pick<Figures, 'name' | 'title' | 'scale'>,
+  cases: readonly Case[],
+  maxTimeS: number,
+): Figures {
+  console.error(suite.title);
+  return {
+    ...suite,
+    columns: ['ns'],
+    rows: cases.map((one) => ({ label: one.name, values: [runCase(one, maxTimeS)] })),
+  };
 }
 
-function runCase(suite: string, { name, ops, run }: Case, maxTime: number): MicroResult {
+function runCase({ name, ops, run }: Case, maxTime: number): Spread {
   const call = () => {
     sink = (sink + run()) | 0;
   };
   const bench = new Benchmark(name, call, { maxTime });
   bench.run({ async: false });
-  // The typings know of no error property; a case that throws must not pass as one that is very fast.
+  // The typings lack the error property; a case that throws must not count as a fast one.
   const { error } = bench as unknown as { error?: Error };
-  if (error) throw new Error(`${suite}: ${name}: ${error.message}`);
-  return {
-    suite,
-    name,
-    nsPerOp: (bench.stats.mean * 1e9) / ops,
-    errorPercent: bench.stats.rme,
-    samples: bench.stats.sample.length,
-  };
+  if (error) throw new Error(`${name}: ${error.message}`);
+  const { mean, moe } = bench.stats;
+  const ns = (seconds: number) => (seconds * 1e9) / ops;
+  return { median: ns(mean), min: ns(mean - moe), max: ns(mean + moe) };
 }

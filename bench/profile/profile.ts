@@ -9,29 +9,21 @@ import { rmSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Vtepd } from '../../test/support/vtepd.js';
 import { eventually } from '../../test/support/wait.js';
-import { threadCpuNs } from '../copies/task-cpu.js';
-import { compileBlast } from '../lab/blast.js';
+import { threadCpuNs } from '../cpu.js';
+import { type Figures, spreadOf } from '../figures.js';
+import { compileTool } from '../lab/blast.js';
 import type { Pair } from '../lab/competitors.js';
+import { isInstalled } from '../lab/overlays.js';
 import { makeSites, removeSites, type Site } from '../lab/site.js';
 import { STAGES, type StageId } from '../lab/stages.js';
 import { TASKS, type TaskId } from '../lab/tasks.js';
 import { startVtepd } from '../lab/vteps.js';
-import { type Counts, sampleThreads, totalOf } from './perf.js';
+import type { BenchOptions } from '../options.js';
+import type { Measured } from '../results.js';
+import { type Kind, PARTS } from './parts.js';
+import { type Counts, partTotal, sampleThreads, totalOf } from './perf.js';
 
-export interface ProfileResult {
-  seconds: number;
-  loads: LoadProfile[];
-}
-
-export interface LoadProfile {
-  title: string;
-  /** What `nsPerUnit` is for. */
-  unit: string;
-  /** The side that sends, then the one that receives. */
-  sides: SideProfile[];
-}
-
-export interface SideProfile {
+interface SideProfile {
   name: string;
   unitsPerSecond: number;
   /** CPU time of the data-plane thread. */
@@ -57,16 +49,19 @@ const LOADS: readonly Load[] = [
 /** Of traffic, before and after what is looked at. */
 const MARGIN_S = 2;
 
-export async function measureProfile(seconds: number): Promise<ProfileResult> {
-  await compileBlast();
-  const loads: LoadProfile[] = [];
+/** A whole run leaves it out where there is no perf. */
+export async function measureProfile({ seconds, only }: BenchOptions): Promise<Measured> {
+  if (!isInstalled('perf') && !only) return {};
+  if (!isInstalled('perf')) throw new Error('perf is not installed (Debian: linux-perf)');
+  await compileTool('blast');
+  const profiles: SideProfile[] = [];
   for (const id of new Set(LOADS.map(({ stage }) => stage))) {
     await onStage(id, async (pair) => {
       for (const load of LOADS.filter(({ stage }) => stage === id))
-        loads.push(await profile(pair, load, seconds));
+        profiles.push(...(await profile(pair, load, seconds)));
     });
   }
-  return { seconds, loads };
+  return { figures: figuresOf(profiles) };
 }
 
 /** Traffic flows for `MARGIN_S` before it is used: code is compiled to what it stays. */
@@ -96,7 +91,7 @@ async function start({ host, address }: Site, peer: Site): Promise<Vtepd> {
   return vtepd;
 }
 
-async function profile(pair: Pair, { title, task, unitLen }: Load, seconds: number): Promise<LoadProfile> {
+async function profile(pair: Pair, { title, task, unitLen }: Load, seconds: number): Promise<SideProfile[]> {
   const traffic = TASKS[task](pair, { seconds: seconds + 2 * MARGIN_S, halfLoad: 0, scraped: [] });
   await delay(MARGIN_S * 1000);
   const sides = pair.vtepds.map((vtepd) => new Side(vtepd, unitLen));
@@ -104,12 +99,8 @@ async function profile(pair: Pair, { title, task, unitLen }: Load, seconds: numb
   const pids = pair.vtepds.map(({ process }) => process.pid);
   const [threads] = await Promise.all([sampleThreads(pids, seconds), readLater(sides, seconds)]);
   await traffic;
-  const names = ['sending', 'receiving'];
-  return {
-    title,
-    unit: unitLen === 0 ? 'frame' : '64 KiB of frames',
-    sides: sides.map((side, i) => side.profile(names[i], threads)),
-  };
+  const unit = unitLen === 0 ? 'a frame' : '64 KiB of frames';
+  return sides.map((side, i) => side.profile(`${title}, ${['sending', 'receiving'][i]}, ${unit}`, threads));
 }
 
 /** While perf still writes, the traffic may end: the counters are read as its sampling ends. */
@@ -147,4 +138,38 @@ class Side {
     const seconds = (last.atMs - first.atMs) / 1000;
     return { name, unitsPerSecond: units / seconds, nsPerUnit: cpuNs / units, counts };
   }
+}
+
+/** Shares of the system calls and of whose code runs; and the cost of a unit with what runs inside the system calls. */
+function figuresOf(profiles: readonly SideProfile[]): Figures[] {
+  const one = (value: number) => spreadOf([value]);
+  const rows = (valuesOf: (profile: SideProfile) => number[]) =>
+    profiles.map((profile) => ({ label: profile.name, values: valuesOf(profile).map(one) }));
+  const share = ({ counts }: SideProfile, count: number) => (100 * count) / totalOf(counts);
+  const kind = (profile: SideProfile, which: Kind) =>
+    share(
+      profile,
+      PARTS.reduce((sum, part) => sum + profile.counts[part][which], 0),
+    );
+  return [
+    {
+      name: 'profile',
+      title: 'CPU time of the data-plane thread, per cent',
+      columns: PARTS,
+      rows: rows((profile) => PARTS.map((part) => share(profile, partTotal(profile.counts, part)))),
+      scale: 'stacked',
+    },
+    {
+      name: 'profile-units',
+      title: 'CPU time of the data-plane thread for a frame, or 64 KiB of frames',
+      columns: ['ns', 'thousand/s', 'copies, %', 'receiving stack, %', 'samples'],
+      rows: rows((profile) => [
+        profile.nsPerUnit,
+        profile.unitsPerSecond / 1000,
+        kind(profile, 'copy'),
+        kind(profile, 'deliver'),
+        totalOf(profile.counts),
+      ]),
+    },
+  ];
 }

@@ -6,7 +6,7 @@ import { randomInt } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import { outcome } from '../../test/support/command.js';
 import { eventually } from '../../test/support/wait.js';
-import { compileBlast } from '../lab/blast.js';
+import { compileTool } from '../lab/blast.js';
 import { Churn, type Churned } from './churn.js';
 import {
   calibrate,
@@ -49,7 +49,7 @@ process.exit(faults.length === 0 ? 0 : 1);
 async function main(): Promise<void> {
   const { minutes, seed, kills } = parseOptions(process.argv.slice(2));
   console.log(`seed ${seed}, ${minutes} minutes`);
-  await compileBlast();
+  await compileTool('blast');
   const kernelBefore = await kernelLog();
   const place = await makePlace();
   const hosts = [place.near, place.far];

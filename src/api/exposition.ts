@@ -1,7 +1,7 @@
 /**
  * The text format of Prometheus (version 0.0.4), as far as vtepd's own metrics need it: HELP and TYPE, then all samples of the
  * metric. Samples are written straight from the cells of the counters, not from objects: a client library took 7 µs and half a
- * kilobyte for each, this takes a quarter of a microsecond (`npm run bench -- --only scrape`).
+ * kilobyte for each, this takes a quarter of a microsecond (docs/performance/notebook.md).
  */
 import { PEER_ROW } from '../exchange/counters.js';
 import type { NewPeer } from '../exchange/data-plane.js';

@@ -1,165 +1,130 @@
 /**
- * From results to verdicts, tables and the page. Results are made up, as files of bench/results are.
+ * From measurements to rows, verdicts, tables, pictures and documents.
  */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { fillPage, refuseParts, saveDocument } from '../../bench/document.js';
-import type { Measurement } from '../../bench/lab/tasks.js';
+import { LAB_CELLS } from '../../bench/cells.js';
+import { fillPage, saveDocuments } from '../../bench/document.js';
+import { type Figures, type Row, ratiosOf, spreadOf } from '../../bench/figures.js';
+import { rowOf } from '../../bench/lab/lab.js';
+import type { StageResult } from '../../bench/lab/stage.js';
 import { parseOptions } from '../../bench/options.js';
-import { sectionsOf } from '../../bench/report.js';
-import { emptyResults, type Results } from '../../bench/results.js';
+import { sectionsOf, verdictOf } from '../../bench/report.js';
+import { emptyResults } from '../../bench/results.js';
 import { barChart } from '../../bench/svg.js';
-import { rowsOf } from '../../bench/verdict.js';
 
-const MACHINE = {
-  cpu: 'a & b',
-  cores: 2,
-  kernel: '6.18',
-  node: 'v20',
-  v8: '11',
-  iperf3: '3',
-  compiler: 'cc',
-  iproute2: '6',
-  commit: 'c0ffee',
-};
-
-/** TCP ×1 on `device-whole` and round trips: one figure, or null, for each round. */
-function resultsOf(figures: Record<string, (number | null)[]>, args: string[] = []): Results {
-  const results = emptyResults(parseOptions(args), MACHINE);
-  const measured = (figure: number | null): Measurement | null =>
-    figure === null ? null : { figures: [figure], cpuPerGbit: 1 / figure };
+/** Row of a cell, from one figure, or null, for each round: `{ 'tcp1: vtepd': [1, null] }`. */
+function rowFrom(id: string, figures: Record<string, (number | null)[]>): Row | undefined {
   const series = Object.entries(figures).map(([key, rounds]) => {
     const [task, competitor] = key.split(': ');
-    return { task: task as 'tcp1', competitor, rounds: rounds.map(measured) };
+    const measured = rounds.map((figure) => figure && { figures: [figure], cpuPerGbit: 1 / figure });
+    return { task: task as 'tcp1', competitor, rounds: measured as StageResult['series'][0]['rounds'] };
   });
-  results.stages.push({ id: 'device-whole', title: 'whole', series, offloads: {}, failures: [] });
-  return results;
+  const stage = { id: 'device-whole', title: 'whole', series, offloads: {} };
+  return rowOf(LAB_CELLS.find((cell) => cell.id === id)!, [stage])[0];
 }
 
-const rowOf = (results: Results, id: string) => rowsOf(results).find((row) => row.id === id);
+async function resultsOf(rows: Row[], figures: Figures[] = []) {
+  const empty = await emptyResults(parseOptions([]));
+  return { ...empty, rows, figures };
+}
 
 t.test('a competitor that never gave a figure has failed', async (t) => {
-  const row = rowOf(resultsOf({ 'tcp1: kernel': [10, 10], 'tcp1: vtepd': [null, null] }), 'tcp1-whole');
-  t.match(row, { verdict: 'failed', judged: undefined, vtepd: undefined, kernel: { median: 10 } });
-  t.match(sectionsOf(resultsOf({ 'tcp1: kernel': [null], 'tcp1: vtepd': [1] })), [{}, { body: /failed/ }]);
+  const row = rowFrom('tcp1-whole', { 'tcp1: kernel': [10, 10], 'tcp1: vtepd': [null, null] })!;
+  t.equal(verdictOf(row), 'failed');
+  t.match(sectionsOf(await resultsOf([row]), true)[1], { name: 'cells', body: /\| +10\.0 \| +– .* failed/ });
+  t.equal(verdictOf(rowFrom('tcp1-whole', { 'tcp1: kernel': [null], 'tcp1: vtepd': [1] })!), 'failed');
+  t.equal(rowFrom('tcp1-whole', {}), undefined, 'a stage that failed as a whole');
 });
 
-t.test('a round that failed on one side is in no ratio', async (t) => {
-  const row = rowOf(resultsOf({ 'tcp1: kernel': [10, 10, null], 'tcp1: vtepd': [6, null, 9] }), 'tcp1-whole');
-  t.match(row, { judged: { median: 0.6, min: 0.6, max: 0.6 }, verdict: 'ok', vtepd: { min: 6, max: 9 } });
+t.test('ratios are taken within a round, and only where both sides have a figure', async (t) => {
+  t.same(ratiosOf([4, 8, 18], [10, 20, 30]), { median: 0.4, min: 0.4, max: 0.6 });
+  t.same(ratiosOf([6, null, 9], [10, 10, null]), { median: 0.6, min: 0.6, max: 0.6 });
+  t.same(ratiosOf([0], [10]), { median: 0, min: 0, max: 0 });
+  t.equal(ratiosOf([1], []), null);
+  t.same(spreadOf([4, null, 1, 3, 2]), { median: 2.5, min: 1, max: 4 });
 });
 
-t.test('ratios are taken within a round', async (t) => {
-  const row = rowOf(resultsOf({ 'tcp1: kernel': [10, 20, 30], 'tcp1: vtepd': [4, 8, 18] }), 'tcp1-whole');
-  t.match(row, { judged: { median: 0.4, min: 0.4, max: 0.6 }, verdict: 'below must' });
-  t.match(row?.cpu, { kernel: { median: 1 / 20 }, ratio: { median: 2.5 } }, 'those of CPU too');
+t.test('verdicts', async (t) => {
+  const verdict = (id: string, task: string, kernel: number, vtepd: number) =>
+    verdictOf(rowFrom(id, { [`${task}: kernel`]: [kernel], [`${task}: vtepd`]: [vtepd] })!);
+  t.equal(verdict('tcp1-whole', 'tcp1', 1000, 849), 'below must');
+  t.equal(verdict('tcp1-whole', 'tcp1', 10_000, 8496), 'ok', 'as printed: 0.850');
+  t.equal(verdict('rtt-p50', 'rtt', 10, 10.1), 'below must', 'of round trips less is better');
+  t.equal(verdict('rtt-p50', 'rtt', 10, 9), 'ok');
+  const own = { id: 'x', title: 'x', unit: 'MB' };
+  t.equal(
+    verdictOf({ ...own, vtepd: [161], must: 160 }),
+    'below must',
+    'without a baseline the figure itself',
+  );
+  t.equal(verdictOf({ ...own, vtepd: [161] }), '–');
 });
 
-t.test(
-  'a goal that an option alone meets is told from one that is met, and from one that is not',
-  async (t) => {
-    const verdict = (plain: number, flows: number, args: string[] = []) =>
-      rowOf(
-        resultsOf({ 'tcp1: kernel': [10], 'tcp1: vtepd': [plain], 'tcp1: vtepd, flows': [flows] }, args),
-        'tcp1-whole',
-      )?.verdict;
-    t.equal(verdict(4, 6), 'ok by option');
-    t.equal(verdict(4, 4), 'below must');
-    t.equal(verdict(6, 4), 'ok');
-    t.equal(verdict(4, 6, ['--only', 'tcp1-whole']), 'below must', 'the option was not measured');
-  },
-);
-
-t.test('of round trips less is better', async (t) => {
-  const verdict = (figure: number) =>
-    rowOf(resultsOf({ 'rtt: kernel': [10], 'rtt: vtepd': [figure] }), 'rtt-p50')?.verdict;
-  t.equal(verdict(15.1), 'below must');
-  t.equal(verdict(15), 'ok');
-  t.equal(verdict(9), 'ok');
+t.test('the best of the other overlays is the baseline', async (t) => {
+  const figures = { 'tcp1: vtepd': [80], 'tcp1: fastd': [4], 'tcp1: tinc': [2], 'tcp1: kernel': [90] };
+  t.match(rowFrom('peers', figures), { kernel: [4], vtepd: [80], cpu: [[1 / 4], [1 / 80]] });
 });
 
-t.test('the best of the other overlays is what counts', async (t) => {
-  const figures = { 'tcp1: vtepd': [8], 'tcp1: fastd': [2], 'tcp1: tinc': [1], 'tcp1: kernel': [9] };
-  const row = rowOf(resultsOf(figures, ['--peers']), 'peers');
-  t.match(row, { against: 'fastd', judged: { median: 4 }, verdict: 'ok' });
+t.test('a document with half of a mark is refused', async (t) => {
+  t.throws(() => fillPage('# nothing', [], 'x.md'), { message: 'x.md: 0 marks, 0 with an end' });
+  t.throws(() => fillPage('<!-- bench:cells -->\n', [], 'x.md'), { message: 'x.md: 1 marks, 0 with an end' });
 });
 
-t.test('a copy that gets dearer at any step is not flat', async (t) => {
-  const rowWith = (vtepd: number[][]) => {
-    const copies = { counts: [1, 8, 64], nsPerCopy: { kernel: [[1], [1], [1]], vtepd }, failures: [] };
-    return rowOf({ ...resultsOf({}), copies }, 'copies');
-  };
-  t.match(rowWith([[900], [100], [200]]), { judged: { median: 2 }, verdict: 'below must' });
-  t.match(rowWith([[900], [100], []]), { judged: undefined, verdict: 'failed' }, 'one was not measured');
-  t.match(rowWith([[900], [100], [100]]), { judged: { median: 1 }, verdict: 'ok' });
-});
-
-t.test('the page shows whole runs only', async (t) => {
-  t.throws(() => refuseParts(resultsOf({}, ['--short'])), {
-    message: /^--save: the run of \S+ was a short one/,
-  });
-  t.throws(() => refuseParts(resultsOf({}, ['--only', 'tcp,micro'])), {
-    message: /--only tcp,micro; the page/,
-  });
-  t.doesNotThrow(() => refuseParts(resultsOf({}, ['--rounds', '1'])));
-});
-
-t.test('a page without marks, or with half of one, is left alone', async (t) => {
-  t.throws(() => fillPage('# nothing', [], []), { message: /0 sections begin/ });
-  t.throws(() => fillPage('<!-- bench:goals -->\n', [], []), {
-    message: /1 sections begin .* 0 of them end/,
-  });
-});
-
-t.test('a page gets its tables and pictures, and keeps the rest', async (t) => {
-  const root = t.testdir({ docs: {} });
+t.test('documents get their tables and pictures, and keep their text', async (t) => {
+  const root = t.testdir({ docs: { performance: { 'gone.svg': '' } } });
   const marks = (name: string) => `<!-- bench:${name} -->\nold\n<!-- /bench:${name} -->`;
-  writeFileSync(
-    join(root, 'docs/performance.md'),
-    `before\n${marks('goals')}\nbetween\n${marks('heap')}\nend\n`,
-  );
-  mkdirSync(join(root, 'docs/performance'));
-  writeFileSync(join(root, 'docs/performance/gone.svg'), '');
-  const written = saveDocument(resultsOf({ 'tcp1: kernel': [10], 'tcp1: vtepd': [6] }), root);
-  t.same(written, [
-    'docs/performance.md',
-    'docs/performance/throughput-ratios.svg',
-    'docs/performance/tcp.svg',
-    'docs/performance/cpu.svg',
-  ]);
-  const page = readFileSync(join(root, 'docs/performance.md'), 'utf8');
+  const [page, notebook] = ['docs/performance.md', 'docs/performance/notebook.md'];
+  writeFileSync(join(root, page), `before\n${marks('cells')}\nbetween\n${marks('copies')}\nend\n`);
+  writeFileSync(join(root, notebook), marks('peers'));
+  const row = rowFrom('tcp1-whole', { 'tcp1: kernel': [10], 'tcp1: vtepd': [6] })!;
+  const values = [spreadOf([1])];
+  const peers: Figures = {
+    name: 'peers',
+    title: 'P',
+    columns: ['Gb/s'],
+    rows: [{ label: 'x', values }],
+    scale: 'linear',
+  };
+  const written = saveDocuments(sectionsOf(await resultsOf([row], [peers]), false), root);
+  const pictures = ['throughput.svg', 'tcp.svg', 'cpu.svg', 'peers.svg'];
+  t.same(written, [page, notebook, ...pictures.map((name) => `docs/performance/${name}`)]);
+  t.same(readdirSync(join(root, 'docs/performance')).sort(), [...pictures, 'notebook.md'].sort());
+  const [text, notes] = [page, notebook].map((file) => readFileSync(join(root, file), 'utf8'));
   t.match(
-    page,
-    /^before\n<!-- bench:goals -->\n\n\| cell [\s\S]*\| 0\.600 \|[\s\S]*<!-- \/bench:goals -->\nbetween\n/,
+    text,
+    /^before\n<!-- bench:cells -->\n\n\| cell [\s\S]*\| 0\.600 \|[\s\S]*<!-- \/bench:cells -->\nbetween\n/,
   );
-  t.match(page, /\n!\[TCP, Gb\/s delivered\]\(performance\/tcp\.svg\)\n/);
-  t.match(page, /<!-- bench:heap -->\n\n\*Not measured in this run\.\*\n\n<!-- \/bench:heap -->\nend\n$/);
-  t.notMatch(page, /old/);
-  t.throws(() => readFileSync(join(root, 'docs/performance/gone.svg')), { code: 'ENOENT' });
+  t.notMatch(text, /verdict|old/, 'goals are for the terminal');
+  t.match(text, '\n![TCP, Gb/s delivered](performance/tcp.svg)\n');
+  t.match(
+    text,
+    /<!-- bench:copies -->\n\*?.*Not measured in this run\.\*\n\n<!-- \/bench:copies -->\nend\n$/s,
+  );
+  t.match(notes, '\n![P](peers.svg)\n');
 });
 
 t.test('a chart', async (t) => {
-  const bar = { name: 'vtepd', value: 40, min: 20, max: 50 };
+  const bar = { median: 40, min: 20, max: 50 };
   const chart = {
+    name: 'n',
     title: 'a < b & c',
-    subtitle: '',
-    series: ['vtepd'],
-    groups: [{ label: 'g', bars: [bar] }],
+    columns: ['kernel'],
+    rows: [{ label: 'g', values: [bar, null] }],
   };
-  const svg = barChart(chart);
-  t.match(svg, /a &lt; b &amp; c/, 'words are escaped');
+  const svg = barChart({ ...chart, scale: 'linear' });
+  t.match(svg, 'a &lt; b &amp; c');
   t.notMatch(svg, /NaN|undefined/);
-  t.match(svg, /prefers-color-scheme: dark/, 'both colour schemes');
-  // 40 of an axis that ends at 50: four fifths of 480 pixels.
-  t.match(svg, /<rect class="s0" x="350" y="84" width="384" height="12"\/>/);
-  // 40 on an axis of powers of ten from 10 to 100: log10(4) of it.
-  t.match(barChart({ ...chart, logarithmic: true }), /<rect class="s0" x="350" y="84" width="289" /);
-  const other = { ...bar, name: 'other', value: 10 };
-  const groups = [{ label: 'g', bars: [bar, other] }];
-  // End to end, and the axis ends at their sum: the second begins after 384 pixels.
+  // 40 on an axis that ends at 50: four fifths of 480 pixels.
+  t.match(svg, '<rect class="s1" x="350.0" y="70" width="384.0" height="12"/>');
+  // On an axis from 10 to 100: log10(4) of it.
+  t.match(barChart({ ...chart, scale: 'logarithmic' }), '<rect class="s1" x="350.0" y="70" width="289.0" ');
+  const rows = [{ label: 'g', values: [bar, { median: 10, min: 10, max: 10 }] }];
+  // End to end on an axis that ends at their sum.
+  const stacked = barChart({ ...chart, columns: ['a', 'b'], rows, scale: 'stacked' });
   t.match(
-    barChart({ ...chart, series: ['vtepd', 'other'], groups, stacked: true }),
-    /<rect class="s0" x="350" y="84" width="384" height="12"\/><rect class="s1" x="734" y="84" width="96" /,
+    stacked,
+    /<rect class="s0" x="350.0" y="70" width="384.0" height="12"\/>\n<rect class="s1" x="734.0" /,
   );
 });

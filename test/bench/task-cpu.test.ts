@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import t from 'tap';
-import { processCpuNs, processesCalled } from '../../bench/copies/task-cpu.js';
+import { processCpuNs, processesCalled } from '../../bench/cpu.js';
 
 t.test('what a process computes is counted, and that of two is a sum', async (t) => {
   const before = processCpuNs([process.pid]);

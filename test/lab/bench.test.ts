@@ -23,11 +23,15 @@ t.test('a short run of two cells gives a table and a file', async (t) => {
   ];
   const { code, stdout, stderr } = await outcome(bench, { limitMs: LIMIT_MS });
   t.equal(code, 0, stderr);
-  t.match(stdout, /^\| cell .*\| kernel \| +vtepd \| +ratio \| +must \| +aim \| verdict /m, 'the header');
+  t.match(
+    stdout,
+    /^\| cell .*\| kernel \| +vtepd \| +ratio \| +CPU, ratio \| +must \| +aim \| verdict /m,
+    'the header',
+  );
   const figure = String.raw`\d+(\.\d+)?`;
   const row = (title: string, unit: string) =>
-    new RegExp(String.raw`^\| ${title} *\| ${unit} *\| +${figure} \| +${figure} \| +${figure} \| ≥ `, 'm');
-  t.match(stdout, row('TCP ×1, superframes whole', 'Gb/s'), 'figures, ratio and goal of TCP');
+    new RegExp(String.raw`^\| ${title} *\| ${unit} *(\| +${figure} ){4}\| +≥ `, 'm');
+  t.match(stdout, row('TCP ×1, superframes whole', 'Gb/s'), 'figures, ratios and goal of TCP');
   t.match(stdout, row('UDP 64 B, one flow', 'k frames/s'), 'and of frames');
 
   const file = /^bench\/results\/\S+\.json$/m.exec(stdout)?.[0] ?? '';
