@@ -11,7 +11,9 @@
  * send with it, whoever that one is for. So a failed send proves nothing about its own peer until the
  * error queue is drained and the same datagram has failed again. EAGAIN and ENOBUFS are about the
  * socket's own buffer: a second attempt would not find it emptier. A train may be refused as a train;
- * then its datagrams go one by one, and who sends them is told, unless it was for their size.
+ * then its datagrams go one by one, and who sends them is told, unless it was for their size. When a
+ * sendmmsg stops in the middle, Linux does not say why: the call goes on from there, which is the
+ * second attempt.
  */
 #include "outbox.h"
 

@@ -72,6 +72,10 @@ static void add_row(struct path_errors *errors, const struct path_error *error)
  * udp_read_errors() - empty the error queue of a socket, so that it stops failing sends and waking the loop
  * @errors:	what it says of paths is added, each row once
  *
+ * Also clears an error that is pending without a message: anyone can fill the receive buffer of a
+ * sending socket, as nobody reads from it; ICMP errors then find no room in the queue, and epoll
+ * reports them without end.
+ *
  * #syscalls recvmsg getsockopt
  * Return: messages read, of whatever kind.
  */

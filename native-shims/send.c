@@ -137,7 +137,7 @@ static int32_t by_port(const struct batch *batch, int32_t count, uint8_t order[B
  * @fds:	SEND_SOCKETS sockets: of IPv4 and of IPv6 with DF set, then of both with DF clear, each by
  *		src_port_idx; -1 none
  * @peers:	rows by peer_idx
- * @train_max:	datagrams in one UDP_SEGMENT train, at most; 1: no trains
+ * @train_max:	datagrams in one UDP_SEGMENT train of at most 65,507 bytes; 1: no trains
  * @refused:	set if a train was refused for being one, left alone otherwise; may be NULL
  * @tunnel:	the way for superframes that may leave whole, or NULL; its id and error are updated
  * @errors:	path errors that come up when a failed send has its error queue emptied are added

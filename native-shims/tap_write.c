@@ -177,6 +177,10 @@ static void write_run(const int32_t *fds, size_t fd_count, struct arena arena, s
  * @merge:	MERGE_*: neighbours that are segments of one flow are one write (coalesce.c)
  * @result:	gets what became of those; may be NULL
  *
+ * With FRAME_NEEDS_CSUM the checksum field holds the pseudo-header sum, not complemented. A frame
+ * that the kernel refuses for its checksum columns is written once more without them. A superframe
+ * then goes as its segments, so the VXLAN header that it came with must still be in front of it.
+ *
  * status: 0 written (or skipped); -EFAULT outside the arena; -EINVAL columns that contradict the frame,
  * or a vni_idx without a row; -EBADF a VNI without a TAP; -EIO the device is down; else what writev says.
  * Entries that were written as one share what it says of them; a superframe that had to be cut up tells of

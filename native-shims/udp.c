@@ -242,6 +242,9 @@ static void offer_slot(struct inbox *inbox, int32_t k, uint8_t *slot, size_t len
  * @sources:	BATCH_CAP rows; row i has the source of datagram i
  * @slots:	slots of the arena; the caller has checked that they lie in it, and that there are at most BATCH_CAP
  *
+ * gso_size is that of a train's datagrams; over veth it may be the inner segment size of one
+ * superframe. TypeScript decides between the two.
+ *
  * A datagram longer than its slot gets len 0: no VXLAN header has room in that. So does one whose control messages
  * were truncated: without its segment size a train would be read as one frame.
  *

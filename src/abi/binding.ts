@@ -1,6 +1,6 @@
 /**
  * The one door to the shim: typed signatures of what `native-shims/module.c` exports. Every function answers
- * a count or 0, or a negative errno; none blocks but `waitFor`. Units and ownership: native-shims/README.md.
+ * a count or 0, or a negative errno; none blocks but `waitFor`. Memory, threads and units: native-shims/README.md.
  *
  * Arguments that are wrong as a whole (a view too short, an index outside the batch, a region outside the
  * arena) are bugs and throw a RangeError; a descriptor that is wrong gets -EFAULT or -EINVAL in its status.
@@ -18,18 +18,18 @@ export interface Shim {
    */
   tapOpen(name: string, multiQueue: boolean): number;
   /**
-   * Keeps each flow on one queue of a device with several (TUNSETSTEERINGEBPF). -EPERM without CAP_BPF, -EINVAL on
-   * a kernel that lacks it: then the kernel chooses, and may change its mind within a flow.
+   * Keeps each flow on one queue of a device with several (TUNSETSTEERINGEBPF). -EPERM without CAP_BPF, -EINVAL
+   * before Linux 4.16: then the kernel chooses, and may change the queue within a flow.
    */
   tapSteer(fd: number): number;
-  /** Leaves the choice to the kernel again. */
+  /** Leaves the choice to the kernel again, for a device that stays when the daemon ends. */
   tapUnsteer(fd: number): number;
   /** TUNSETOFFLOAD with TUN_F_* bits; -EINVAL when the kernel lacks one. */
   tapSetOffload(fd: number, bits: number): number;
   /**
    * Appends frames to the batch from descriptor `start` on, each aligned for 32-bit MAC reads with `headroom`
    * free bytes in front, within [regionOff, regionEnd) of the arena. Stops when nothing waits, the batch is
-   * full or no slot of `slotLen` bytes is left. Frames below 14 or above `slotLen` bytes are left out. Checksums
+   * full or no slot of `slotLen` bytes is left. The headroom begins at a multiple of 64 bytes. Frames below 14 or above `slotLen` bytes are left out. Checksums
    * are finished but for superframes, whose segments get theirs when they are sent.
    * @returns frames appended, or a negative errno if none were
    */
@@ -200,7 +200,8 @@ export interface Shim {
   fileLock(fd: number): number;
   /**
    * Calls back from this thread's event loop whenever fd is readable or in error (uv_poll), and keeps the loop
-   * alive. @returns a handle. @throws Error when fd can't be watched or is watched already
+   * alive. An exception in the callback is an uncaught one. @returns a handle
+   * @throws Error ERR_POLL when fd can't be watched or is watched already
    */
   pollStart(fd: number, onReadable: () => void): object;
   /** Calls back no more. Stop before closing fd; stopping twice does nothing. */
