@@ -27,10 +27,11 @@ export interface Shim {
   /** TUNSETOFFLOAD with TUN_F_* bits; -EINVAL when the kernel lacks one. */
   tapSetOffload(fd: number, bits: number): number;
   /**
-   * Appends frames to the batch from descriptor `start` on, each aligned for 32-bit MAC reads with `headroom`
-   * free bytes in front, within [regionOff, regionEnd) of the arena. Stops when nothing waits, the batch is
-   * full or no slot of `slotLen` bytes is left. The headroom begins at a multiple of 64 bytes. Frames below 14 or above `slotLen` bytes are left out. Checksums
-   * are finished but for superframes, whose segments get theirs when they are sent.
+   * Appends frames to the batch from descriptor `start` on, each aligned for 32-bit MAC reads with
+   * `headroom` free bytes in front, within [regionOff, regionEnd) of the arena. Stops when nothing
+   * waits, the batch is full or no slot of `slotLen` bytes is left. The headroom begins at a
+   * multiple of 64 bytes. Frames below 14 or above `slotLen` bytes are left out. Checksums are
+   * finished but for superframes, whose segments get theirs when they are sent.
    * @returns frames appended, or a negative errno if none were
    */
   tapReadBatch(
