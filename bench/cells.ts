@@ -1,8 +1,8 @@
 /**
- * Cells of the lab: which competitor is compared with which baseline, and the goals for their ratio.
+ * Cells of the lab: competitor, baseline, and the goals for their ratio.
  *
- * `must` and `aim` limit the ratio of vtepd to its baseline within a round: a minimum for throughput, a maximum for
- * round trips. A cell without them is for information.
+ * `must` and `aim` limit the ratio of vtepd to its baseline within a round: a minimum for
+ * throughput, a maximum for round trips. A cell without them is for information.
  */
 import type { StageId } from './lab/stages.js';
 import type { TaskId } from './lab/tasks.js';

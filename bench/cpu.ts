@@ -3,12 +3,12 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 
-/** proc_stat(5), first line: user, nice, system, irq, softirq. Kernel vxlan spends its time in softirq. */
+/** proc_stat(5), first line: user, nice, system, irq, softirq (there kernel vxlan works). */
 const BUSY = [0, 1, 2, 5, 6];
 /** USER_HZ of every Linux that Node runs on. */
 const TICKS_PER_SECOND = 100;
 
-/** CPU seconds that everything on the box has used since it started, both ends and the generator included. */
+/** CPU seconds of the whole box since it started, both ends and the generator included. */
 export function boxCpuSeconds(): number {
   const [line] = readFileSync('/proc/stat', 'utf8').split('\n');
   const ticks = line.trim().split(/\s+/).slice(1).map(Number);
@@ -21,8 +21,8 @@ export function processCpuNs(pids: readonly number[]): number {
 }
 
 /**
- * CPU time of each thread of a process, ns, by thread id: the scheduler's own count (schedstat), as a tick of /proc/PID/stat
- * is 10 ms. It contains the interrupts that came while the thread ran.
+ * CPU time of each thread of a process, ns, by thread id: the scheduler's own count (schedstat), as
+ * a tick of /proc/PID/stat is 10 ms. It contains the interrupts that came while the thread ran.
  */
 export function threadCpuNs(pid: number): Map<number, number> {
   const tasks = `/proc/${pid}/task`;

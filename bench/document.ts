@@ -13,7 +13,7 @@ const DOCUMENTS = ['docs/performance.md', 'docs/performance/notebook.md'];
 const PICTURES = 'docs/performance';
 const MARKED = /(<!-- bench:([\w-]+) -->\n)[\s\S]*?(<!-- \/bench:\2 -->)/g;
 
-/** @param root directory of the project @returns files written @throws Error when a document has lost its marks */
+/** @param root directory of the project @returns files written @throws Error like fillPage */
 export function saveDocuments(sections: readonly Section[], root = process.cwd()): string[] {
   const pages = DOCUMENTS.map((file) => [
     file,
@@ -27,7 +27,7 @@ export function saveDocuments(sections: readonly Section[], root = process.cwd()
   return [...pages, ...images].map(([file]) => file);
 }
 
-/** The page with every marked section replaced, as no page mixes runs. @throws Error for a mark without an end */
+/** Replaces every marked section: no page mixes runs. @throws Error for a mark without an end */
 export function fillPage(page: string, sections: readonly Section[], file: string): string {
   const [begun, whole] = [/<!-- bench:/g, MARKED].map((pattern) => [...page.matchAll(pattern)].length);
   if (whole === 0 || whole !== begun) throw new Error(`${file}: ${begun} marks, ${whole} with an end`);

@@ -1,6 +1,6 @@
 /**
- * The benchmark: measures, prints tables, keeps everything as JSON in bench/results, and with `--save` writes
- * docs/performance.md. scripts/bench.mjs starts it in the root of the project.
+ * The benchmark: measures, prints tables, keeps everything as JSON in bench/results, and with
+ * `--save` writes docs/performance.md. scripts/bench.mjs starts it in the root of the project.
  *
  * It exits with 1 when a measurement failed; a figure below its goal is no failure.
  */

@@ -47,7 +47,7 @@ export function refuseParts({ short, only }: { short: boolean; only: string[] | 
   if (short || only) throw new Error('--save: the documents show whole runs, none with --only or --short');
 }
 
-/** Whether a cell is selected: by its own name, its group's, `lab`, or because nothing was named. */
+/** Whether a cell is selected: by name, group, `lab`, or because nothing was named. */
 export function isWanted({ only, peers }: BenchOptions, id: string, group = ''): boolean {
   if (group === 'peers' && !peers) return false;
   // Floods run only by name: they do not measure speed.

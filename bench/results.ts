@@ -1,5 +1,5 @@
 /**
- * Results of one run, as bench/results keeps them. Tables and pictures come from them alone (`--from FILE`).
+ * Results of one run, as bench/results keeps them; tables and pictures need nothing else.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, release } from 'node:os';

@@ -3,11 +3,12 @@
  *
  *     host: 192.168.0.1/16 on a device that discards ── peers 192.168.64.0 … 192.168.65.255
  *
- * Broadcast frames of 64 bytes enter the VTEP at a rate that overloads nothing: the same number of copies a second for
- * every number of peers. The scheduler counts the nanoseconds of everything that works for them: the sender, all
- * threads of the daemon if there is one, and ksoftirqd. Kernel vxlan works inside the sender. The cost of the frame
- * itself is in the figure, shared by its copies. There is no receiver: the device is `dummy`, or `ifb` where the kernel
- * has no dummy, and both discard a datagram within the call that sends it.
+ * Broadcast frames of 64 bytes enter the VTEP at a rate that overloads nothing: the same number of
+ * copies a second for every number of peers. The scheduler counts the nanoseconds of everything
+ * that works for them: the sender, all threads of the daemon if there is one, and ksoftirqd. Kernel
+ * vxlan works inside the sender. The cost of the frame itself is in the figure, shared by its
+ * copies. There is no receiver: the device is `dummy`, or `ifb` where the kernel has no dummy, and
+ * both discard a datagram within the call that sends it.
  */
 import { outcome } from '../../test/support/command.js';
 import { createNamespace, type Namespace } from '../../test/support/netns.js';

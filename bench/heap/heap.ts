@@ -1,9 +1,11 @@
 /**
- * Heap growth of the data-plane thread: vtepd on both sides, saturated, half of the time with TCP ×4 and half of it
- * with 64 byte frames. `probe.mjs` measures the heap before and after, `--trace-gc` reports the collections between.
+ * Heap growth of the data-plane thread: vtepd on both sides, saturated, half of the time with TCP
+ * ×4 and half of it with 64 byte frames. `probe.mjs` measures the heap before and after,
+ * `--trace-gc` reports the collections between.
  *
- * The first sample is discarded: a full collection, and the first request to a thread, make V8 compile some code again,
- * and code that is not compiled yet boxes each double. Those bytes are not the frames'.
+ * The first sample is discarded: a full collection, and the first request to a thread, make V8
+ * compile some code again, and code that is not compiled yet boxes each double. Those bytes are not
+ * the frames'.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -22,7 +24,7 @@ import type { BenchOptions } from '../options.js';
 import type { Measured } from '../results.js';
 import { collectionsBetween } from './trace.js';
 
-/** A heap that allocates less is not touched by frames: housekeeping allocates a few bytes a second. */
+/** Less than this is housekeeping, which allocates a few bytes a second. */
 const BYTES_PER_FRAME_MUST = 0.05;
 const WARM_UP_S = 4;
 /** After each warm-up, and at the end. */

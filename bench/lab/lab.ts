@@ -1,5 +1,5 @@
 /**
- * The lab: one stage after the other, each with the tasks and competitors that the selected cells compare.
+ * The lab: one stage after the other, with the tasks and competitors of the selected cells.
  */
 import { LAB_CELLS, type LabCell, OVERLAYS } from '../cells.js';
 import { type Figures, type Row, spreadOf } from '../figures.js';
@@ -30,7 +30,7 @@ export async function runLab(options: BenchOptions, fail: (line: string) => void
   return { stages, rows: cells.flatMap((cell) => rowOf(cell, stages)), figures };
 }
 
-/** Each task once for each competitor that some cell compares, the baseline first, without overlays that are missing. */
+/** Each task once for each competitor of a cell, the baseline first, without missing overlays. */
 function planOf(cells: readonly LabCell[]): Plan {
   const plan = new Map<TaskId, Set<string>>();
   for (const { task, contender, baselines } of cells) {

@@ -1,8 +1,8 @@
 /**
- * One stage: its competitors side by side, measured in rounds. In each round every task measures every competitor, one
- * right after the other, and who begins moves on from round to round: a machine that slows down or is disturbed meets
- * all of them, and ratios are taken within a round. In every round each competitor also carries a hashed transfer
- * both ways.
+ * One stage: its competitors side by side, measured in rounds. In each round every task measures
+ * every competitor, one right after the other, and who begins moves on from round to round: a
+ * machine that slows down or is disturbed meets all of them, and ratios are taken within a round.
+ * In every round each competitor also carries a hashed transfer both ways.
  *
  * What fails is said, leaves a gap in the figures, and does not end the stage.
  */

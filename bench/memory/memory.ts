@@ -1,8 +1,9 @@
 /**
  * Resident memory of a large configuration: 1,000 VNIs with 1,000 peers each and an empty FDB.
  *
- * Two figures, each from a process of its own: what the forwarding tables add to a process, and what main thread and
- * worker of the built daemon have with memory ports. TAP devices (kernel memory), sockets and the API are not in them.
+ * Two figures, each from a process of its own: what the forwarding tables add to a process, and
+ * what main thread and worker of the built daemon have with memory ports. TAP devices (kernel
+ * memory), sockets and the API are not in them.
  */
 import { join } from 'node:path';
 import { run } from '../../test/support/command.js';

@@ -1,5 +1,5 @@
 /**
- * Wrapper of `benchmark`: cases that do many operations a call, results in nanoseconds an operation.
+ * Wrapper of `benchmark`: many operations a call, results in nanoseconds an operation.
  */
 import Benchmark from 'benchmark';
 import type { Figures, Spread } from '../figures.js';
