@@ -1,7 +1,10 @@
 /**
- * ARP for IPv4 over Ethernet (RFC 826), as a path probe: an ARP probe (RFC 5227 §1.1), which has no sender address and so
- * leaves nothing in anybody's tables of addresses, padded to the size that is asked about. Its answer is short and
- * goes to the MAC that asked; that MAC is made up for each question, and tells which one was answered.
+ * ARP requests and replies for IPv4 over Ethernet (RFC 826) as a path probe.
+ *
+ * The request is an ARP probe (RFC 5227 §1.1). It has no sender IP address, so it changes no
+ * neighbour table, and it is padded to the size under test. The reply is short and goes to the MAC
+ * that sent the request. That MAC is made up for each request and identifies the request to which a
+ * reply belongs.
  *
  *     | destination 6 | source 6 | 0x0806 |                                              Ethernet
  *     | 1 | 0x0800 | 6 | 4 | operation | sender MAC 6, IP 4 | target MAC 6, IP 4 |       28 bytes
@@ -11,10 +14,10 @@ import { ETHERNET_LEN, ETHERTYPE_ARP } from './ethernet.js';
 import { writeMac } from './mac.js';
 
 const ARP_LEN = 28;
-/** Shortest frame that is ARP, bytes. */
+/** Length of the shortest ARP frame, bytes. */
 export const ARP_FRAME_LEN = ETHERNET_LEN + ARP_LEN;
 
-/** First two bytes of every MAC that a probe asks from: locally administered, unicast, "v". */
+/** First two bytes of the source MAC of every ARP probe: locally administered, unicast, "v". */
 export const PROBE_MAC_HIGH = 0x0276;
 
 const OPERATION_OFF = ETHERNET_LEN + 6;
@@ -22,13 +25,15 @@ const SENDER_MAC_OFF = ETHERNET_LEN + 8;
 const TARGET_IP_OFF = ETHERNET_LEN + 24;
 const REQUEST = 1;
 const REPLY = 2;
-/** Ethernet, IPv4, their lengths. */
+/** Hardware type Ethernet, protocol type IPv4, and the lengths of their addresses. */
 const KIND = [0, 1, 8, 0, 6, 4];
 
 /**
- * Writes a request into a frame whose other bytes are zero.
+ * Writes an ARP request into a frame whose other bytes are zero.
  *
- * @param low last four bytes of the asking MAC, as an int32 @param target the host's MAC @param ip its four bytes
+ * @param low last four bytes of the source MAC, as an int32
+ * @param target MAC of the host
+ * @param ip IPv4 address of the host, four bytes
  */
 export function writeArpProbe(
   b: Uint8Array,
@@ -47,7 +52,11 @@ export function writeArpProbe(
   b.set(ip.subarray(0, 4), off + TARGET_IP_OFF);
 }
 
-/** An answer, to any MAC. @param len bytes of the frame, which is ARP by its EtherType and untagged */
+/**
+ * Returns true for an ARP reply, to any MAC.
+ *
+ * @param len bytes of the frame, which is untagged and has the EtherType of ARP
+ */
 export function isArpReply(b: Uint8Array, off: number, len: number): boolean {
   return len >= ARP_FRAME_LEN && b[off + OPERATION_OFF] === 0 && b[off + OPERATION_OFF + 1] === REPLY;
 }

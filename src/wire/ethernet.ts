@@ -1,5 +1,7 @@
 /**
- * Ethernet II (IEEE 802.3 §3) with 802.1Q tags, outermost first (802.1Q-2022 §9.6; a service tag may precede).
+ * Ethernet II header (IEEE 802.3 §3) with 802.1Q tags.
+ *
+ * Tags are listed outermost first (802.1Q-2022 §9.6); a service tag may precede.
  *
  *     +-------------------+-------------------+------------+
  *     |  destination (6)  |    source (6)     | EtherType  |            untagged
@@ -9,8 +11,8 @@
  *
  *     TCI:  PCP (3) | DEI (1) | VLAN id (12)
  *
- * Whoever takes a frame checks once that ETHERNET_LEN bytes are there; `networkOffset` checks the rest. A frame
- * has no FCS: VXLAN carries it without (RFC 7348 §5).
+ * The caller checks once that a frame has ETHERNET_LEN bytes; `networkOffset` checks the bytes
+ * behind. A frame has no FCS: VXLAN carries it without (RFC 7348 §5).
  */
 
 export const ETHERNET_LEN = 14;
@@ -19,7 +21,7 @@ export const SRC_OFF = 6;
 const TYPE_OFF = 12;
 
 export const VLAN_TAG_LEN = 4;
-/** Where the outermost tag begins, right behind the source address. */
+/** Offset of the outermost tag, directly behind the source address. */
 export const VLAN_OFF = 12;
 
 export const ETHERTYPE_IPV4 = 0x0800;
@@ -27,33 +29,37 @@ export const ETHERTYPE_ARP = 0x0806;
 export const ETHERTYPE_VLAN = 0x8100;
 export const ETHERTYPE_IPV6 = 0x86dd;
 const ETHERTYPE_QINQ = 0x88a8;
-/** TPID that some bridges used for service tags before 802.1ad. */
+/** TPID of service tags in some bridges older than 802.1ad. */
 const ETHERTYPE_OLD_QINQ = 0x9100;
-/** Smaller values of the type field are the length of an 802.3 frame. */
+/** Lowest EtherType; smaller values of the type field are the length of an 802.3 frame. */
 export const ETHERTYPE_MIN = 0x0600;
 
 /**
- * Fewest bytes behind a tag and its type field. Linux reads two of them when it takes the tag off, and frees a shorter frame
- * without counting it (skb_vlan_untag).
+ * Fewest bytes behind a tag and its type field.
+ *
+ * Linux reads two of them when it removes the tag, and frees a shorter frame without counting it
+ * (skb_vlan_untag).
  */
 const BEHIND_TAG_LEN = 2;
 
-/** Customer tag in a service tag: what a provider bridge makes. More is not looked into. */
+/** Tags that are parsed: a customer tag within a service tag, as a provider bridge sends. */
 const MAX_TAGS = 2;
 
-/** The field behind the addresses: an EtherType, a tag's TPID, or an 802.3 length. */
+/** Returns the field behind the addresses: an EtherType, a tag's TPID, or an 802.3 length. */
 export function etherType(b: Uint8Array, off: number): number {
   return (b[off + TYPE_OFF] << 8) | b[off + TYPE_OFF + 1];
 }
 
-/** True when a tag follows the addresses, of any TPID in use: what a policy on tags applies to. */
+/**
+ * Returns true when a tag of any TPID in use follows the addresses. The VLAN policy applies to it.
+ */
 export function hasVlanTag(b: Uint8Array, off: number): boolean {
   const type = etherType(b, off);
   return isTagType(type) || type === ETHERTYPE_OLD_QINQ;
 }
 
 /**
- * Bytes of all tags that follow the addresses, whatever their number.
+ * Length in bytes of all tags that follow the addresses, however many there are.
  *
  * @param end offset just behind the frame
  * @returns 0 without a tag; -1 when the frame ends within a tag or the type field behind it
@@ -68,11 +74,11 @@ export function vlanTagsLen(b: Uint8Array, off: number, end: number): number {
 }
 
 /**
- * Where the network header begins, behind up to two tags.
+ * Offset of the network header, behind up to two tags.
  *
- * @param end offset just behind the frame.
- * @returns offset, at most `end`; -1 when the frame ends within its Ethernet header or a tag, or has less than
- *   BEHIND_TAG_LEN bytes behind a tag
+ * @param end offset just behind the frame
+ * @returns offset, at most `end`; -1 when the frame ends within its Ethernet header or a tag, or
+ *   has fewer than BEHIND_TAG_LEN bytes behind a tag
  */
 export function networkOffset(b: Uint8Array, off: number, end: number): number {
   let network = off + ETHERNET_LEN;
@@ -86,7 +92,10 @@ export function networkOffset(b: Uint8Array, off: number, end: number): number {
   return network;
 }
 
-/** The type field just before the network header; a tag's TPID when there are more than two tags. */
+/**
+ * Returns the type field directly before the network header: a tag's TPID if there are more than
+ * two tags.
+ */
 export function networkEtherType(b: Uint8Array, networkOff: number): number {
   return (b[networkOff - 2] << 8) | b[networkOff - 1];
 }

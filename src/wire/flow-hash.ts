@@ -1,20 +1,23 @@
 /**
- * A hash of the inner headers, from which the outer source port is chosen (RFC 7348 §5), so that routers
- * and network cards spread flows over their paths and queues while one flow keeps one path.
+ * Hash of the inner headers that selects the outer source port (RFC 7348 §5).
  *
- * | frame                                   | what counts                                  |
- * |-----------------------------------------|----------------------------------------------|
- * | IPv4, IPv6 with TCP, UDP or SCTP        | addresses, protocol, ports                   |
- * | other IP, and every fragment            | addresses, protocol (44 for IPv6 fragments)  |
- * | anything else, and IP that is not sound | MAC addresses, EtherType                     |
+ * Routers and network cards use that port to spread flows over paths and queues, while each flow
+ * keeps one path.
  *
- * The first fragment goes without its ports, for the later ones do not have any and must not overtake it. VLAN tags
- * are looked through and don't count.
+ * | frame                             | hashed fields                                |
+ * |-----------------------------------|----------------------------------------------|
+ * | IPv4, IPv6 with TCP, UDP or SCTP  | addresses, protocol, ports                   |
+ * | other IP, and every fragment      | addresses, protocol (44 for IPv6 fragments)  |
+ * | all other frames, and invalid IP  | MAC addresses, EtherType                     |
  *
- * The hash is seeded by a secret and by the VNI. Flows that share a port share a queue of the receiver, so a VM that could
- * compute the port of a flow in another VNI could fill that flow's queue. It cannot, not even with a copy of the
- * flow's headers, as the secret decides how the hashes of two VNIs differ. Within a VNI equal headers have one port. The
- * function is not cryptographic: it is no protection from an observer of the underlay, who sees the ports anyway.
+ * The ports of a first fragment are not hashed: later fragments have none, and the first must take
+ * the same path or fragments are reordered. VLAN tags are skipped and not hashed.
+ *
+ * A secret and the VNI seed the hash. Flows with the same port share a queue of the receiver, so a
+ * VM that could compute the port of a flow in another VNI could fill that flow's queue. It cannot
+ * do so even with a copy of the flow's headers, because the secret determines how the hashes of two
+ * VNIs differ. Within a VNI, equal headers have equal ports. The function is not cryptographic; an
+ * observer of the underlay sees the ports anyway.
  */
 import {
   DST_OFF,
@@ -28,13 +31,14 @@ import * as ipv4 from './ipv4.js';
 import * as ipv6 from './ipv6.js';
 import { macHigh, macLow } from './mac.js';
 
-/** Source and destination port, first in TCP, UDP and SCTP alike. */
+/** Bytes of source and destination port, which come first in TCP, UDP and SCTP. */
 const PORTS_LEN = 4;
 
 /**
- * Seed of one VNI's flows.
+ * Returns the hash seed of one VNI.
  *
- * @param secret random 32-bit integer, the same in all workers: a flow keeps its port whichever worker sends it
+ * @param secret random 32-bit integer, the same in all workers, so that every worker computes the
+ *   same port for a flow
  * @returns int32
  */
 export function flowSeed(secret: number, vni: number): number {
@@ -42,12 +46,15 @@ export function flowSeed(secret: number, vni: number): number {
 }
 
 /**
- * @param off where the Ethernet header begins.
- * @param network where its network header begins (`networkOffset`), -1 for nowhere: the forwarding knows it already.
- * @param end offset just behind the frame; nothing from there on is read.
- * @param seed from `flowSeed`.
- * @returns int32, the same for all frames of a flow; 0 for what is too short to have addresses. Not a uint32: a
- *   call that is not inlined would box every value above 2^31, an allocation for every other frame
+ * Hash of one frame.
+ *
+ * @param off offset of the Ethernet header
+ * @param network offset of the network header, as `networkOffset` returned it; -1: none
+ * @param end offset just behind the frame; no byte from there on is read
+ * @param seed result of `flowSeed`
+ * @returns int32, equal for all frames of a flow; 0 for a frame too short to have addresses. The
+ *   type is not uint32: a call that is not inlined would box every value above 2^31, one allocation
+ *   for every other frame
  */
 export function flowHash(b: Uint8Array, off: number, network: number, end: number, seed: number): number {
   if (network < 0) return 0;
@@ -74,7 +81,9 @@ function hashIpv6(b: Uint8Array, ip: number, seed: number): number {
   return finish(mixPorts(hash, b, protocol, ip + ipv6.transportOffset(found), end));
 }
 
-/** An 802.3 length in place of the type differs from frame to frame: it does not count. */
+/**
+ * Hashes the MAC addresses and the EtherType. An 802.3 length is left out: it varies within a flow.
+ */
 function hashMacs(b: Uint8Array, off: number, type: number, seed: number): number {
   let hash = mix(seed ^ (type < ETHERTYPE_MIN ? 0 : type), macLow(b, off + DST_OFF));
   hash = mix(hash, macLow(b, off + SRC_OFF));
@@ -99,7 +108,9 @@ function mix(hash: number, value: number): number {
   return (Math.imul((h << 13) | (h >>> 19), 5) + 0xe6546b64) | 0;
 }
 
-/** Its finalizer: spreads every input bit over all output bits, as the caller takes the lowest only. */
+/**
+ * MurmurHash3 finalizer: spreads every input bit over all bits, as the caller uses only the lowest.
+ */
 function finish(hash: number): number {
   let h = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
   h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);

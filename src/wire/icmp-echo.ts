@@ -1,14 +1,16 @@
 /**
- * ICMP echo as a path probe (RFC 792, RFC 4443 §4), and the errors that a too narrow hop answers it with
- * (`icmp-quote.ts`).
+ * ICMP echo as a path probe (RFC 792, RFC 4443 §4), and its replies and errors.
+ *
+ * `icmp-quote.ts` parses the "too big" errors that a hop with a smaller MTU returns.
  *
  *     +---------+---------+-------------------+
  *     | type    | code 0  | checksum          |     echo: 8 → 0 (IPv4), 128 → 129 (IPv6)
  *     | identifier        | sequence          |
  *     | data …                                |
  *
- * As raw sockets have them: IPv4 with its IP header in front, IPv6 without. Cold path: one packet at a time, and
- * everything received is hostile, so readers check their own bounds.
+ * The layout is that of raw sockets: IPv4 messages have their IP header in front, IPv6 messages do
+ * not. Cold path, one packet at a time. All received data is untrusted, so the readers check
+ * bounds.
  */
 import { sum16 } from './checksum.js';
 import { icmpOffset, readQuote } from './icmp-quote.js';
@@ -18,17 +20,22 @@ const ECHO_REPLY = { 4: 0, 6: 129 } as const;
 const PROTOCOL = { 4: 1, 6: 58 } as const;
 const CHECKSUM_OFF = 2;
 
-/** What a received message says about one echo request of ours. */
+/** Content of a received message about an echo request of this process. */
 export interface EchoNews {
-  /** It did not fit a hop: what that says it carries, 0 when it says nothing; undefined: it was answered. */
+  /**
+   * MTU of the hop that the request did not fit, bytes, 0 if not stated; undefined for an echo
+   * reply.
+   */
   readonly tooBig: number | undefined;
   readonly identifier: number;
   readonly sequence: number;
 }
 
 /**
- * An echo request of `len` bytes, zeros behind the header. The checksum is IPv4's; IPv6's covers addresses too and
- * is the kernel's to fill in (RFC 3542 §3.1).
+ * Returns an echo request of `len` bytes, zeros behind the header.
+ *
+ * The checksum is computed for IPv4. The IPv6 checksum covers the addresses, and the kernel fills
+ * it in (RFC 3542 §3.1).
  */
 export function makeEcho(family: 4 | 6, identifier: number, sequence: number, len: number): Uint8Array {
   const b = new Uint8Array(len);
@@ -40,7 +47,10 @@ export function makeEcho(family: 4 | 6, identifier: number, sequence: number, le
   return b;
 }
 
-/** @param b a message as the raw socket gave it. @returns undefined for anything that is not about an echo request */
+/**
+ * @param b message as read from the raw socket
+ * @returns undefined for a message that is not about an echo request
+ */
 export function readEchoNews(family: 4 | 6, b: Uint8Array): EchoNews | undefined {
   const icmp = icmpOffset(family, b);
   if (icmp >= 0 && b[icmp] === ECHO_REPLY[family]) return newsAt(b, icmp, undefined);

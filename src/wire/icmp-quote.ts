@@ -1,18 +1,19 @@
 /**
- * ICMP messages that say that a packet was too big (RFC 1191 §4, RFC 4443 §3.2), as raw sockets have them: IPv4 with its
- * IP header in front, IPv6 without.
+ * ICMP "too big" errors (RFC 1191 §4, RFC 4443 §3.2) as raw sockets return them.
+ *
+ * IPv4 messages have their IP header in front, IPv6 messages do not.
  *
  *     +---------+---------+-------------------+
- *     | 3 or 2  | 4 or 0  | checksum          |     IPv4 has the MTU in the last 16 bits, IPv6 in all 32
+ *     | 3 or 2  | 4 or 0  | checksum          |     MTU: the last 16 bits in IPv4, all 32 in IPv6
  *     | MTU of the next hop                   |
  *     | the packet that was too big, its beginning
  *
- * Cold path. Everything received is hostile, so readers check their own bounds.
+ * Cold path. All received data is untrusted, so the readers check bounds.
  */
 import * as ipv4 from './ipv4.js';
 import { IPV6_LEN } from './ipv6.js';
 
-/** Bytes of an ICMP header; and of a UDP header or the first of a TCP one, which every message quotes (RFC 792). */
+/** Bytes of an ICMP header. */
 export const ICMP_LEN = 8;
 const QUOTED_LEN = 8;
 
@@ -21,17 +22,17 @@ const SOURCE_OFF = { 4: 12, 6: 8 } as const;
 const ADDRESS_LEN = { 4: 4, 6: 16 } as const;
 const PROTOCOL_UDP = 17;
 
-/** A packet that was too big. */
+/** The quoted packet, which was too big for a hop. */
 export interface Quote {
-  /** What the hop says it carries, bytes; 0: it says nothing. */
+  /** MTU that the hop states, bytes; 0: not stated. */
   readonly mtu: number;
   readonly protocol: number;
-  /** Where its IP header begins, and what comes behind: QUOTED_LEN bytes at least are there. */
+  /** Offset of the quoted packet's IP header; at least QUOTED_LEN bytes follow that header. */
   readonly ip: number;
   readonly l4: number;
 }
 
-/** A UDP datagram that was too big. Addresses are 16 bytes, IPv4 in the first four. */
+/** A quoted UDP datagram. Addresses are 16 bytes, IPv4 in the first four. */
 export interface QuotedUdp {
   readonly mtu: number;
   readonly source: Uint8Array;
@@ -40,13 +41,16 @@ export interface QuotedUdp {
   readonly destinationPort: number;
 }
 
-/** Where the ICMP header begins; −1: nowhere. */
+/** Returns the offset of the ICMP header; −1 if the message has none. */
 export function icmpOffset(family: 4 | 6, b: Uint8Array): number {
   const icmp = family === 6 ? 0 : ipv4.check(b, 0, b.length) ? ipv4.headerLen(b, 0) : b.length;
   return b.length - icmp < ICMP_LEN ? -1 : icmp;
 }
 
-/** @param b a message as the raw socket gave it @returns undefined for every other one, and for one that is cut off */
+/**
+ * @param b message as read from the raw socket
+ * @returns undefined for any other message, and for one that is truncated
+ */
 export function readQuote(family: 4 | 6, b: Uint8Array): Quote | undefined {
   const icmp = icmpOffset(family, b);
   const { type, code } = TOO_BIG[family];
@@ -62,7 +66,10 @@ export function readQuote(family: 4 | 6, b: Uint8Array): Quote | undefined {
   return { mtu, protocol: isIpv4 ? b[ip + 9] : b[ip + 6], ip, l4 };
 }
 
-/** @param b a message as the raw socket gave it @returns undefined for anything that is not about a UDP datagram */
+/**
+ * @param b message as read from the raw socket
+ * @returns undefined for a message that does not quote a UDP datagram
+ */
 export function readQuotedUdp(family: 4 | 6, b: Uint8Array): QuotedUdp | undefined {
   const quote = readQuote(family, b);
   if (quote?.protocol !== PROTOCOL_UDP) return undefined;

@@ -1,5 +1,5 @@
 /**
- * ICMP (RFC 792), as far as a VTEP speaks it: "fragmentation needed and DF set" with the MTU of the next hop (RFC 1191 §4).
+ * ICMP (RFC 792) "fragmentation needed and DF set" with next-hop MTU (RFC 1191 §4).
  *
  *      0                   1                   2                   3
  *      0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
@@ -9,8 +9,9 @@
  *     |      the packet that was too big: header and first bytes      |
  *     +---------------------------------------------------------------+
  *
- * The message quotes as much as makes the whole 576 bytes (RFC 1812 §4.3.2.3), so that tunnels inside the packet still find
- * themselves in it. Whether a packet may be answered at all is the caller's question, but for `isIcmpError`.
+ * The message quotes the packet up to a total of 576 bytes (RFC 1812 §4.3.2.3), so that tunnels
+ * inside the packet can recognize it. The caller decides whether a packet may be answered at all;
+ * this module only has `isIcmpError`.
  */
 import { checksum16, put16 } from './checksum.js';
 import * as ipv4 from './ipv4.js';
@@ -26,13 +27,13 @@ const REDIRECT = 5;
 const TIME_EXCEEDED = 11;
 const PARAMETER_PROBLEM = 12;
 
-/** What every host takes (RFC 791 §3.1): the whole message is no longer. */
+/** Longest message, bytes: every host accepts this length (RFC 791 §3.1). */
 const MESSAGE_MAX = 576;
 const TTL = 64;
-/** DF, offset 0: a message this short needs no fragments. */
+/** DF set, offset 0: a message this short needs no fragmentation. */
 const DF_ONLY = 0x4000;
 
-/** True for the types that answer a packet: they must not be answered in turn (RFC 1122 §3.2.2). */
+/** Returns true for ICMP errors, which must not cause another error (RFC 1122 §3.2.2). */
 export function isIcmpError(type: number): boolean {
   switch (type) {
     case DESTINATION_UNREACHABLE:
@@ -47,10 +48,13 @@ export function isIcmpError(type: number): boolean {
 }
 
 /**
- * Writes the IPv4 packet that tells a sender of fragmentation needed, from the packet's destination to its source.
+ * Writes a "fragmentation needed" packet from the packet's destination to its source.
  *
- * @param to @param at where; at most 576 bytes are written @param b @param ip the packet that was too big, checked
- * @param mtu what its sender may use, 68 … 65535
+ * @param to buffer for the message
+ * @param at offset in `to`; at most 576 bytes are written
+ * @param b buffer of the packet that was too big, already checked
+ * @param ip offset of its IP header
+ * @param mtu MTU that the sender may use, 68 … 65535
  * @returns bytes written
  */
 export function writeFragmentationNeeded(

@@ -1,5 +1,5 @@
 /**
- * ICMPv6 (RFC 4443), as far as a VTEP speaks it: "packet too big" (§3.2).
+ * ICMPv6 (RFC 4443) "packet too big" (§3.2).
  *
  *      0                   1                   2                   3
  *      0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
@@ -9,7 +9,8 @@
  *     |       as much of the packet as makes the whole 1280 bytes     |
  *     +---------------------------------------------------------------+
  *
- * Whether a packet may be answered at all (§2.4 e) is the caller's question, but for `isIcmpv6Error`.
+ * The caller decides whether a packet may be answered at all (§2.4 e); this module only has
+ * `isIcmpv6Error`.
  */
 import { checksum16, pseudoHeaderSumIpv6, put16 } from './checksum.js';
 import * as ipv6 from './ipv6.js';
@@ -18,21 +19,24 @@ const ICMPV6_LEN = 8;
 const CHECKSUM_OFF = 2;
 const MTU_OFF = 4;
 const PACKET_TOO_BIG = 2;
-/** Types below are errors (§2.1). */
+/** Lowest type of an informational message; lower types are errors (§2.1). */
 const FIRST_INFORMATIONAL = 128;
 const REDIRECT = 137;
 const HOP_LIMIT = 64;
 
-/** True for what must not be answered with an error (§2.4 e.1, e.2). */
+/** Returns true for messages that must not cause an error (§2.4 e.1, e.2). */
 export function isIcmpv6Error(type: number): boolean {
   return type < FIRST_INFORMATIONAL || type === REDIRECT;
 }
 
 /**
- * Writes the IPv6 packet that tells a sender that its packet was too big, from the packet's destination to its source.
+ * Writes a "packet too big" packet from the packet's destination to its source.
  *
- * @param to @param at where; at most 1280 bytes are written @param b @param ip the packet that was too big, checked
- * @param mtu what its sender may use, at least 1280
+ * @param to buffer for the message
+ * @param at offset in `to`; at most 1280 bytes are written
+ * @param b buffer of the packet that was too big, already checked
+ * @param ip offset of its IP header
+ * @param mtu MTU that the sender may use, at least 1280
  * @returns bytes written
  */
 export function writePacketTooBig(

@@ -1,31 +1,37 @@
 /**
- * IP addresses as text (RFC 4291 §2.2, written as RFC 5952 wants) and as the 16 bytes that a packed peer row takes.
- * Cold path: configuration, the control API, messages for people.
+ * IP addresses as text (RFC 4291 §2.2, RFC 5952) and as packed bytes.
  *
- * What is accepted is what cannot be misread: four decimal numbers without leading zeros, or IPv6; not the
- * forms of inet_aton (`1.2`, `0x7f.1`, `010.0.0.1`). An IPv4-mapped address (`::ffff:192.0.2.1`) *is* that IPv4
- * address: the kernel would send IPv4, and one peer must not have two names.
+ * The packed form is the 16 bytes of a peer row. Cold path: configuration, the control API, log
+ * lines and errors.
+ *
+ * Only unambiguous text is accepted: IPv6, or four decimal numbers without leading zeros. The forms
+ * of inet_aton (`1.2`, `0x7f.1`, `010.0.0.1`) are rejected. An IPv4-mapped address
+ * (`::ffff:192.0.2.1`) becomes that IPv4 address: the kernel would send IPv4, and a peer must not
+ * have two names.
  */
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 
 export interface IpAddress {
   readonly family: 4 | 6;
-  /** 16 bytes in network order; IPv4 in the first four, zeros behind. */
+  /** 16 bytes in network order; IPv4 in the first four, followed by zeros. */
   readonly bytes: Uint8Array;
-  /** Interface name or index of a link-local IPv6 address (RFC 4007 §11), '' when none was given. */
+  /** Interface name or index of a link-local IPv6 address (RFC 4007 §11); '' if absent. */
   readonly scope: string;
-  /** Canonical, with `%scope`: equal addresses have equal texts. */
+  /** Canonical text, with `%scope`: equal addresses have equal texts. */
   readonly text: string;
 }
 
-/** What Linux takes for an interface name: no slash, no space, at most 15 bytes. */
+/** Interface name as Linux accepts it: no slash, no space, at most 15 bytes. */
 const SCOPE_TEXT = /^[^\s/%]{1,15}$/;
-/** IPv4-compatible, retired by RFC 4291 §2.5.5.1: ipaddr.js reads it as IPv4-mapped, others do not. */
+/**
+ * IPv4-compatible addresses, deprecated by RFC 4291 §2.5.5.1. ipaddr.js reads them as IPv4-mapped,
+ * other parsers do not.
+ */
 const COMPATIBLE_TEXT = /^::\d+\./;
 const PREFIX_TEXT = /^(?:0|[1-9]\d{0,2})$/;
 
-/** @returns undefined for what is no address, and for a scope on anything but fe80::/10. */
+/** @returns undefined if the text is no address, or has a scope outside fe80::/10 */
 export function parseIpAddress(text: string): IpAddress | undefined {
   const [host, scope] = splitScope(text);
   const family = isIP(host);
@@ -37,21 +43,24 @@ export function parseIpAddress(text: string): IpAddress | undefined {
   return scope === '' || isLinkLocal(address) ? address : undefined;
 }
 
-/** @param bytes at least 4 or 16; they are copied. */
+/** @param bytes at least 4 or 16 bytes, which are copied */
 export function makeIpAddress(family: 4 | 6, bytes: Uint8Array, scope = ''): IpAddress {
   const own = new Uint8Array(16);
   own.set(bytes.subarray(0, family === 4 ? 4 : 16));
   return { family, bytes: own, scope, text: formatIpAddress(family, own, scope) };
 }
 
-/** Dotted decimal, or RFC 5952 with `%scope`. */
+/** Returns dotted decimal, or RFC 5952 text with `%scope`. */
 export function formatIpAddress(family: 4 | 6, bytes: Uint8Array, scope = ''): string {
   if (family === 4) return bytes.subarray(0, 4).join('.');
   const text = new ipaddr.IPv6(Array.from(bytes.subarray(0, 16))).toRFC5952String();
   return scope === '' ? text : `${text}%${scope}`;
 }
 
-/** `192.0.2.1/24`, `2001:db8::1/64`: an interface's address, host bits kept. No scope: the device gives it. */
+/**
+ * Parses an interface address such as `192.0.2.1/24` or `2001:db8::1/64` and keeps its host bits. A
+ * scope is rejected: the device implies it.
+ */
 export function parseCidr(text: string): { address: IpAddress; length: number } | undefined {
   const slash = text.lastIndexOf('/');
   const address = parseIpAddress(text.slice(0, Math.max(slash, 0)));
@@ -61,22 +70,24 @@ export function parseCidr(text: string): { address: IpAddress; length: number } 
   return length <= (address.family === 4 ? 32 : 128) ? { address, length } : undefined;
 }
 
-/** 224.0.0.0/4, ff00::/8. */
+/** Matches 224.0.0.0/4 and ff00::/8. */
 export function isMulticastAddress({ family, bytes }: IpAddress): boolean {
   return family === 4 ? bytes[0] >>> 4 === 0xe : bytes[0] === 0xff;
 }
 
-/** 0.0.0.0, ::. */
+/** Matches 0.0.0.0 and ::. */
 export function isUnspecified({ bytes }: IpAddress): boolean {
   return bytes.every((byte) => byte === 0);
 }
 
-/** fe80::/10: means nothing without a scope. IPv4's 169.254.0.0/16 needs none and is not meant. */
+/** Matches fe80::/10, which needs a scope. IPv4's 169.254.0.0/16 needs none and does not match. */
 export function isLinkLocal({ family, bytes }: IpAddress): boolean {
   return family === 6 && bytes[0] === 0xfe && (bytes[1] & 0xc0) === 0x80;
 }
 
-/** [address, scope]; the scope is undefined when it is there but is no interface's name. */
+/**
+ * Returns [address, scope]; the scope is undefined if it is present but not a valid interface name.
+ */
 function splitScope(text: string): [string, string | undefined] {
   const percent = text.indexOf('%');
   if (percent < 0) return [text, ''];

@@ -1,16 +1,19 @@
 /**
- * An IP packet of either version in an Ethernet frame: where it ends, and what it carries. For code to which the
- * version makes no difference; the headers themselves are those of ipv4.ts and ipv6.ts. Allocates nothing.
+ * An IP packet of either version in an Ethernet frame: its end and its payload.
+ *
+ * It serves code for which the version makes no difference; ipv4.ts and ipv6.ts parse the headers.
+ * Allocates nothing.
  */
 import { ETHERTYPE_IPV4, ETHERTYPE_IPV6, networkEtherType } from './ethernet.js';
 import * as ipv4 from './ipv4.js';
 import * as ipv6 from './ipv6.js';
 
 /**
- * Checks the packet's header, once and for the functions below.
+ * Checks the header of the packet, as the functions below require.
  *
- * @param off where `networkOffset` found it @param end of the frame
- * @returns offset just behind the packet, without Ethernet padding; −1: no IP, or not sound
+ * @param off offset from `networkOffset`
+ * @param end offset just behind the frame
+ * @returns offset just behind the packet, without Ethernet padding; −1: not IP, or invalid
  */
 export function packetEnd(b: Uint8Array, off: number, end: number): number {
   const type = networkEtherType(b, off);
@@ -21,9 +24,11 @@ export function packetEnd(b: Uint8Array, off: number, end: number): number {
 }
 
 /**
- * True when the length field of an IP header states more bytes than there are. Only the fixed header is looked at.
+ * Returns true when the length field of an IP header exceeds the bytes present. Only the fixed
+ * header is examined.
  *
- * @param off where `networkOffset` found it @param end of the frame
+ * @param off offset from `networkOffset`
+ * @param end offset just behind the frame
  */
 export function reachesBeyond(b: Uint8Array, off: number, end: number): boolean {
   const type = networkEtherType(b, off);
@@ -32,16 +37,18 @@ export function reachesBeyond(b: Uint8Array, off: number, end: number): boolean 
   return type === ETHERTYPE_IPV6 && len >= ipv6.IPV6_LEN && ipv6.IPV6_LEN + ipv6.payloadLen(b, off) > len;
 }
 
-/** Of a packet that was checked; it is IPv6 otherwise. */
+/** Returns true for IPv4 and false for IPv6. The packet is checked. */
 export function isIpv4(b: Uint8Array, off: number): boolean {
   return b[off] >>> 4 === 4;
 }
 
 /**
- * Protocol and place of the transport header, in one integer as `ipv6.transport` has them: take them apart with
- * its `transportProtocol` and `transportOffset`. The protocol of a fragment is NEXT_HEADER_FRAGMENT in IPv4, too.
+ * Protocol and offset of the transport header, packed in one integer as `ipv6.transport` does.
  *
- * @param end just behind the packet, as `packetEnd` returned it
+ * `transportProtocol` and `transportOffset` unpack it. The protocol of a fragment is
+ * NEXT_HEADER_FRAGMENT for IPv4, too.
+ *
+ * @param end offset just behind the packet, from `packetEnd`
  */
 export function transport(b: Uint8Array, off: number, end: number): number {
   if (!isIpv4(b, off)) return ipv6.transport(b, off, end);

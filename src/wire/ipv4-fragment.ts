@@ -1,30 +1,35 @@
 /**
- * Headers of IPv4 fragments (RFC 791 §3.2): what a router writes when it cuts up a packet that may be cut.
+ * Headers of IPv4 fragments (RFC 791 §3.2), as a router writes them.
  *
  *     packet     | header, options |      data, in units of 8 bytes but for its end      |
  *     fragments  | header, options | data M |   | header | data M |   | header | data    |
  *
- * The first one keeps all options, the others those whose copied bit is set. A packet that is a fragment itself is cut like
- * any other: offsets go on from its own, and M stays set in its last piece if it was.
+ * The first fragment keeps all options, the others only options whose copied bit is set. A packet
+ * that is itself a fragment is fragmented like any other: offsets continue from its own, and M
+ * stays set in its last piece if it was set.
  *
- * No payload is touched here, and nothing is sent. Called by the fragmenting of the overlay's frames.
+ * This module touches no payload and sends nothing. The fragmenter of overlay frames calls it.
  */
 import { checksum16, put16 } from './checksum.js';
 import * as ipv4 from './ipv4.js';
 
-/** Fragment offsets count these. */
+/** Unit of fragment offsets, bytes. */
 const UNIT_LEN = 8;
 
 const OPTION_END = 0;
 const OPTION_NOP = 1;
 const OPTION_COPIED = 0x80;
 
-/** Data bytes that a fragment may hold which is not the last; 0: the header alone is too long. */
+/** Data bytes of a fragment that is not the last; 0 if the header alone is too long. */
 export function fragmentDataLen(packetMax: number, headerLen: number): number {
   return Math.max(0, packetMax - headerLen) & ~(UNIT_LEN - 1);
 }
 
-/** Copies a packet's header as it is. @returns its length */
+/**
+ * Copies a packet's header unchanged.
+ *
+ * @returns length of the header, bytes
+ */
 export function copyHeader(to: Uint8Array, at: number, b: Uint8Array, ip: number): number {
   const len = ipv4.headerLen(b, ip);
   for (let i = 0; i < len; i++) to[at + i] = b[ip + i];
@@ -32,10 +37,11 @@ export function copyHeader(to: Uint8Array, at: number, b: Uint8Array, ip: number
 }
 
 /**
- * Copies a packet's header with the options that every fragment repeats, padded to four bytes. Options are the sender's
- * to choose: one whose length is none ends the list.
+ * Copies a packet's header with the options that every fragment repeats, padded to four bytes.
  *
- * @returns its length, at most that of the packet's
+ * The sender chooses the options: an option with an invalid length ends the list.
+ *
+ * @returns length of the new header, bytes; at most that of the packet's header
  */
 export function copyLaterHeader(to: Uint8Array, at: number, b: Uint8Array, ip: number): number {
   for (let i = 0; i < ipv4.IPV4_LEN; i++) to[at + i] = b[ip + i];
@@ -57,10 +63,11 @@ export function copyLaterHeader(to: Uint8Array, at: number, b: Uint8Array, ip: n
 }
 
 /**
- * Makes a copied header that of a fragment: total length, offset, M and checksum.
+ * Turns a copied header into that of a fragment: total length, offset, M and checksum.
  *
- * @param field fragment field of the packet that is cut (`ipv4.fragmentField`)
- * @param dataOff of the fragment's data from the packet's, a multiple of 8 @param isLast its data end the packet's
+ * @param field fragment field of the packet that is fragmented (`ipv4.fragmentField`)
+ * @param dataOff offset of the fragment's data in the packet's data, a multiple of 8 bytes
+ * @param isLast true if the fragment ends with the packet
  */
 export function finishHeader(
   b: Uint8Array,

@@ -12,14 +12,15 @@
  *     |                    Options (0 … 40 bytes)                     |
  *     +---------------------------------------------------------------+
  *
- * `check` once, then the accessors are blind. The header checksum is not verified: the receiving stack does.
+ * Call `check` once; the accessors do not check bounds. The header checksum is not verified here:
+ * the receiving stack verifies it.
  */
 
-/** Without options. */
+/** Length of a header without options, bytes. */
 export const IPV4_LEN = 20;
 /** First byte of a header without options. */
 export const PLAIN_IPV4 = 0x45;
-/** Longest packet: the most that the total length can state. */
+/** Longest packet, bytes: the maximum of the total length field. */
 export const IPV4_PACKET_MAX = 65535;
 export const PROTOCOL_ICMP = 1;
 export const PROTOCOL_TCP = 6;
@@ -36,13 +37,13 @@ export const CHECKSUM_OFF = 10;
 export const SOURCE_OFF = 12;
 export const DESTINATION_OFF = 16;
 
-/** D, M and the fragment offset as they lie in the 16 bits at FRAGMENT_OFF. */
+/** D, M and the fragment offset within the 16 bits at FRAGMENT_OFF. */
 const DONT_FRAGMENT = 0x4000;
 export const MORE_FRAGMENTS = 0x2000;
 export const FRAGMENT_OFFSET_MASK = 0x1fff;
 const FRAGMENT_MASK = MORE_FRAGMENTS | FRAGMENT_OFFSET_MASK;
 
-/** The header is there, is IPv4, and its lengths agree with each other and with the bytes up to `end`. */
+/** Returns true if an IPv4 header is present whose lengths agree with each other and with `end`. */
 export function check(b: Uint8Array, off: number, end: number): boolean {
   if (end - off < IPV4_LEN || b[off] >>> 4 !== 4) return false;
   const total = totalLen(b, off);
@@ -50,17 +51,17 @@ export function check(b: Uint8Array, off: number, end: number): boolean {
   return header >= IPV4_LEN && total >= header && total <= end - off;
 }
 
-/** Bytes, options included: 20 … 60. */
+/** Bytes of the header including options, 20 … 60. */
 export function headerLen(b: Uint8Array, off: number): number {
   return (b[off] & 0x0f) << 2;
 }
 
-/** Bytes of header and payload. Ethernet padding is not counted. */
+/** Bytes of header and payload, without Ethernet padding. */
 export function totalLen(b: Uint8Array, off: number): number {
   return (b[off + TOTAL_LEN_OFF] << 8) | b[off + TOTAL_LEN_OFF + 1];
 }
 
-/** DSCP (6 bits) and ECN (2). */
+/** DSCP (6 bits) and ECN (2 bits). */
 export function tos(b: Uint8Array, off: number): number {
   return b[off + TOS_OFF];
 }
@@ -69,17 +70,19 @@ export function protocol(b: Uint8Array, off: number): number {
   return b[off + PROTOCOL_OFF];
 }
 
-/** One piece of a datagram, the first one too: what follows is not a whole transport packet. */
+/**
+ * Returns true for a fragment, including the first: the payload is not a whole transport packet.
+ */
 export function isFragment(b: Uint8Array, off: number): boolean {
   return (fragmentField(b, off) & FRAGMENT_MASK) !== 0;
 }
 
-/** A piece that does not begin with a transport header. */
+/** Returns true for a fragment other than the first, which has no transport header. */
 export function isLaterFragment(b: Uint8Array, off: number): boolean {
   return (fragmentField(b, off) & FRAGMENT_OFFSET_MASK) !== 0;
 }
 
-/** The sender wants to be told rather than have it cut up (RFC 1191). */
+/** Returns the DF bit: the sender wants an ICMP error instead of fragmentation (RFC 1191). */
 export function dontFragment(b: Uint8Array, off: number): boolean {
   return (fragmentField(b, off) & DONT_FRAGMENT) !== 0;
 }
@@ -89,7 +92,10 @@ export function fragmentField(b: Uint8Array, off: number): number {
   return (b[off + FRAGMENT_OFF] << 8) | b[off + FRAGMENT_OFF + 1];
 }
 
-/** An address that one host can have, where an address begins: not 0/8, 127/8, multicast, or above (RFC 1122 §3.2.1.3). */
+/**
+ * Returns true for a possible host address: not in 0/8 or 127/8, not multicast or above (RFC 1122
+ * §3.2.1.3).
+ */
 export function isHostAddress(b: Uint8Array, off: number): boolean {
   return b[off] !== 0 && b[off] !== 127 && b[off] < 224;
 }

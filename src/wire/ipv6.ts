@@ -10,12 +10,12 @@
  *     |                 Destination address (16 bytes)                |
  *     +---------------------------------------------------------------+
  *
- * `check` once, then the accessors are blind; `transport` checks every header it steps over. Jumbograms
- * (RFC 2675) fail: a frame of 64 KB cannot hold one.
+ * Call `check` once; the accessors do not check bounds, but `transport` checks every header that it
+ * passes. Jumbograms (RFC 2675) fail the check: a frame of 64 KB cannot hold one.
  */
 
 export const IPV6_LEN = 40;
-/** What every link carries (§5). */
+/** MTU that every link supports, bytes (§5). */
 export const IPV6_MIN_MTU = 1280;
 export const PROTOCOL_ICMPV6 = 58;
 export const PAYLOAD_LEN_OFF = 4;
@@ -24,50 +24,59 @@ export const HOP_LIMIT_OFF = 7;
 export const SOURCE_OFF = 8;
 export const DESTINATION_OFF = 24;
 
-/** What `transport` reports for one piece of a datagram, first or later: no transport header to trust. */
+/**
+ * Reported by `transport` for any fragment, first or later: there is no trustworthy transport
+ * header.
+ */
 export const NEXT_HEADER_FRAGMENT = 44;
 const NEXT_HEADER_HOP_BY_HOP = 0;
 const NEXT_HEADER_ROUTING = 43;
 const NEXT_HEADER_AUTHENTICATION = 51;
 const NEXT_HEADER_DESTINATION = 60;
 
-/** Every kind once, as RFC 8200 §4.1 recommends, and some to spare. Bounds what a hostile frame may cost. */
+/**
+ * Bound on the extension headers of one packet, and so on the cost of a hostile frame: each kind
+ * once, as RFC 8200 §4.1 recommends, plus a reserve.
+ */
 const MAX_EXTENSIONS = 8;
-/** The least that an extension header takes; all lengths are a multiple of 4 at least. */
+/** Shortest extension header, bytes; all lengths are multiples of 4 or 8. */
 export const EXTENSION_LEN = 8;
 /** Fragment offset and M in bytes 2 and 3 of a fragment header. */
 const FRAGMENT_OFFSET_MASK = 0xfff8;
 const FRAGMENT_MASK = FRAGMENT_OFFSET_MASK | 1;
 
-/** The header is there, is IPv6, and the payload ends at `end` or before. */
+/** Returns true if an IPv6 header is present and its payload ends at or before `end`. */
 export function check(b: Uint8Array, off: number, end: number): boolean {
   return end - off >= IPV6_LEN && b[off] >>> 4 === 6 && IPV6_LEN + payloadLen(b, off) <= end - off;
 }
 
-/** DSCP (6 bits) and ECN (2), astride the first two bytes. */
+/** DSCP (6 bits) and ECN (2 bits), which span the first two bytes. */
 export function trafficClass(b: Uint8Array, off: number): number {
   return ((b[off] & 0x0f) << 4) | (b[off + 1] >>> 4);
 }
 
-/** Bytes behind the fixed header, extension headers included. */
+/** Bytes behind the fixed header, including extension headers. */
 export function payloadLen(b: Uint8Array, off: number): number {
   return (b[off + PAYLOAD_LEN_OFF] << 8) | b[off + PAYLOAD_LEN_OFF + 1];
 }
 
-/** Of the fixed header: a transport protocol or the first extension header. */
+/** Next header of the fixed header: a transport protocol or the first extension header. */
 export function nextHeader(b: Uint8Array, off: number): number {
   return b[off + NEXT_HEADER_OFF];
 }
 
 /**
- * Walks to the transport header. Protocol and place come in one integer, for nothing may be allocated here:
- * take them apart with `transportProtocol` and `transportOffset`.
+ * Finds the transport header behind the extension headers.
  *
- * A fragment stops the walk at its fragment header, as NEXT_HEADER_FRAGMENT; an atomic fragment (RFC 6946) is a
- * whole datagram and is walked through.
+ * Protocol and offset are packed in one integer because this code must not allocate;
+ * `transportProtocol` and `transportOffset` unpack it.
  *
- * @param end offset just behind the packet.
- * @returns protocol << 16 | bytes from `off` to that header; -1 when the chain is cut off or too long.
+ * The walk stops at the fragment header of a fragment and returns NEXT_HEADER_FRAGMENT. An atomic
+ * fragment (RFC 6946) is a whole datagram, so the walk continues behind its header.
+ *
+ * @param end offset just behind the packet
+ * @returns protocol << 16 | bytes from `off` to that header; -1 if the chain is truncated or too
+ *   long
  */
 export function transport(b: Uint8Array, off: number, end: number): number {
   let kind = nextHeader(b, off);
@@ -82,22 +91,22 @@ export function transport(b: Uint8Array, off: number, end: number): number {
   return at <= end ? (kind << 16) | (at - off) : -1;
 }
 
-/** Protocol number of what `transport` found. */
+/** Protocol number in a result of `transport`. */
 export function transportProtocol(found: number): number {
   return found >>> 16;
 }
 
-/** Bytes from the IPv6 header to what `transport` found. */
+/** Bytes from the IPv6 header to the header that `transport` found. */
 export function transportOffset(found: number): number {
   return found & 0xffff;
 }
 
-/** A piece that is not the first, by the fragment header at `at`. */
+/** Returns true if the fragment header at `at` is that of a fragment other than the first. */
 export function isLaterFragment(b: Uint8Array, at: number): boolean {
   return (((b[at + 2] << 8) | b[at + 3]) & FRAGMENT_OFFSET_MASK) !== 0;
 }
 
-/** An address that one host can have, where an address begins: not ::/128, ::1, multicast. */
+/** Returns true for a possible host address: not ::, ::1 or multicast. */
 export function isHostAddress(b: Uint8Array, off: number): boolean {
   if (b[off] === 0xff) return false;
   for (let i = 0; i < 15; i++) if (b[off + i] !== 0) return true;
@@ -121,7 +130,10 @@ function isPiece(b: Uint8Array, at: number): boolean {
   return (((b[at + 2] << 8) | b[at + 3]) & FRAGMENT_MASK) !== 0;
 }
 
-/** Byte 1 counts 8-byte units beyond the first; of an authentication header, 4-byte units beyond two (RFC 4302). */
+/**
+ * Length of an extension header, bytes. Its byte 1 counts 8-byte units beyond the first; in an
+ * authentication header, 4-byte units beyond two (RFC 4302).
+ */
 function extensionLen(b: Uint8Array, at: number, kind: number): number {
   if (kind === NEXT_HEADER_FRAGMENT) return EXTENSION_LEN;
   return kind === NEXT_HEADER_AUTHENTICATION ? (b[at + 1] + 2) << 2 : (b[at + 1] + 1) << 3;

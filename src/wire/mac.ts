@@ -1,7 +1,9 @@
 /**
- * MAC addresses (IEEE 802-2014 §8) as two small integers: `high`, the first two bytes as a uint16, and `low`, the
- * last four as an int32. Both are small integers to V8 or at worst unboxed words of an Int32Array, so the
- * forwarding compares and hashes addresses without making an object.
+ * MAC addresses (IEEE 802-2014 §8) as two small integers.
+ *
+ * `high` holds the first two bytes as a uint16, `low` the last four as an int32. V8 keeps both as
+ * small integers or, at worst, as unboxed words of an Int32Array, so forwarding compares and hashes
+ * addresses without allocating.
  *
  *      0                   1                   2                   3
  *     +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
@@ -12,12 +14,12 @@
  *
  * M: group address (multicast, broadcast). U: locally administered.
  *
- * Reads are blind: the caller has checked that six bytes are there (`wire/ethernet`).
+ * Reads do not check bounds: the caller has checked that six bytes are present (`wire/ethernet`).
  */
 
 export const MAC_LEN = 6;
 
-/** M, the I/G bit of the first byte on the wire, as it lies in `high`. */
+/** M, the I/G bit of the first byte on the wire, at its position in `high`. */
 const GROUP_BIT = 0x0100;
 const MAC_TEXT = /^[0-9a-f]{2}(?::[0-9a-f]{2}){5}$|^[0-9a-f]{2}(?:-[0-9a-f]{2}){5}$/i;
 
@@ -40,19 +42,21 @@ export function writeMac(b: Uint8Array, off: number, high: number, low: number):
   b[off + 5] = low;
 }
 
-/** Multicast or broadcast: nothing that can be a source, nothing to look up. */
+/** Returns true for multicast and broadcast, which are never a source and never looked up. */
 export function isMulticastMac(high: number): boolean {
   return (high & GROUP_BIT) !== 0;
 }
 
-/** `aa:bb:cc:dd:ee:ff` or `aa-bb-cc-dd-ee-ff`, either case; undefined for anything else. */
+/**
+ * Parses `aa:bb:cc:dd:ee:ff` or `aa-bb-cc-dd-ee-ff` in either case; undefined for any other text.
+ */
 export function parseMac(text: string): { high: number; low: number } | undefined {
   if (!MAC_TEXT.test(text)) return undefined;
   const digits = text.replaceAll(text[2], '');
   return { high: Number.parseInt(digits.slice(0, 4), 16), low: Number.parseInt(digits.slice(4), 16) | 0 };
 }
 
-/** Lower case, with colons, as `ip link` prints it. */
+/** Returns lower case with colons, as `ip link` prints it. */
 export function formatMac(high: number, low: number): string {
   const digits = high.toString(16).padStart(4, '0') + (low >>> 0).toString(16).padStart(8, '0');
   return digits.replace(/..(?!$)/g, '$&:');

@@ -1,6 +1,8 @@
 /**
- * Path probe between two vtepd: a padded datagram that asks "did this arrive?", and its short answer. It travels on the
- * VXLAN port with the I flag clear, for which any other VTEP drops it without a word (RFC 7348 §5), and is ours alone.
+ * Path probe messages between two vtepd: a padded request and its short reply.
+ *
+ * They use the VXLAN port with the I flag clear, so any other VTEP silently drops them (RFC 7348
+ * §5). The format is private to vtepd.
  *
  *      0                   1                   2                   3
  *      0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
@@ -15,13 +17,15 @@
  *     +---------------------------------------------------------------+
  *     |                 padding of a request, zeros …
  *
- * Kinds: 1 request, 2 reply to it; 3 identify, 4 identity. The first two measure a path, the others say what a peer is.
+ * Kinds: 1 request, 2 reply to it; 3 identify, 4 identity. Request and reply measure a path;
+ * identify and identity tell whether a peer is a vtepd.
  *
- * A request is as long as it says, or it is none. A reply is PROBE_LEN bytes whatever the request's length, so the way
- * back need not carry what is measured on the way there, and nobody is sent more than he sent. A reply is never answered.
- * The nonce is what makes a reply believable: whoever did not see the request cannot know it.
+ * A request is valid only if its length field matches its length. A reply is PROBE_LEN bytes for a
+ * request of any length: the return path need not carry the size under test, and the sender never
+ * receives more bytes than it sent. A reply is never answered. The nonce authenticates a reply: a
+ * host that did not see the request cannot know it.
  *
- * Accessors are blind: `isProbe` has checked that PROBE_LEN bytes are there.
+ * The accessors do not check bounds: `isProbe` has checked that PROBE_LEN bytes are present.
  */
 import { MAX_VNI } from './vxlan.js';
 
@@ -30,7 +34,10 @@ export const PROBE_LEN = 24;
 
 export const PROBE_REQUEST = 1;
 export const PROBE_REPLY = 2;
-/** Asks whether the receiver is a vtepd that sends no inner UDP superframe uncut. Others, and older ones, are silent. */
+/**
+ * Asks whether the receiver is a vtepd that cuts inner UDP superframes before sending. Other VTEPs
+ * and older versions do not reply.
+ */
 export const PROBE_IDENTIFY = 3;
 const PROBE_IDENTITY = 4;
 
@@ -44,7 +51,10 @@ const KIND_OFF = 13;
 const LENGTH_OFF = 14;
 const NONCE_OFF = 16;
 
-/** A request or reply of this version that is as long as it must be. Anything else without an I flag is invalid. */
+/**
+ * Returns true for a message of this version whose length is valid. Any other datagram without the
+ * I flag is invalid.
+ */
 export function isProbe(b: Uint8Array, off: number, len: number): boolean {
   if (len < PROBE_LEN || b[off] !== 0 || b[off + VERSION_OFF] !== VERSION) return false;
   if (word(b, off + MAGIC_OFF) !== MAGIC) return false;
@@ -53,7 +63,7 @@ export function isProbe(b: Uint8Array, off: number, len: number): boolean {
   return (kind === PROBE_REPLY || kind === PROBE_IDENTITY) && len === PROBE_LEN;
 }
 
-/** True of what is to be answered; its answer has the next kind. */
+/** Returns true for a kind that requires a reply; the reply has the next higher kind. */
 export function isQuestion(kind: number): boolean {
   return (kind & 1) !== 0;
 }
@@ -83,7 +93,11 @@ export function nonceLow(b: Uint8Array, off: number): number {
   return word(b, off + NONCE_OFF + 4);
 }
 
-/** The first PROBE_LEN bytes; padding is the caller's. @param len of the request, PROBE_LEN … 65507 */
+/**
+ * Writes the first PROBE_LEN bytes; the caller writes the padding.
+ *
+ * @param len length of the request, PROBE_LEN … 65507 bytes
+ */
 export function writeProbe(
   b: Uint8Array,
   off: number,

@@ -14,10 +14,10 @@
  *     |                    Options (0 … 40 bytes)                     |
  *     +---------------------------------------------------------------+
  *
- * `check` once, then the accessors are blind.
+ * Call `check` once; the accessors do not check bounds.
  */
 
-/** Without options. */
+/** Length of a header without options, bytes. */
 export const TCP_LEN = 20;
 const DATA_OFFSET_OFF = 12;
 export const FLAGS_OFF = 13;
@@ -30,14 +30,14 @@ const OPTION_MSS_LEN = 4;
 
 export const FLAG_SYN = 0x02;
 
-/** The header is there with all its options. */
+/** Returns true if the header with all its options is present. */
 export function check(b: Uint8Array, off: number, end: number): boolean {
   if (end - off < TCP_LEN) return false;
   const header = headerLen(b, off);
   return header >= TCP_LEN && header <= end - off;
 }
 
-/** Bytes, options included: 20 … 60. */
+/** Bytes of the header including options, 20 … 60. */
 export function headerLen(b: Uint8Array, off: number): number {
   return (b[off + DATA_OFFSET_OFF] >>> 4) << 2;
 }
@@ -51,10 +51,12 @@ export function checksum(b: Uint8Array, off: number): number {
 }
 
 /**
- * Where the value of the maximum segment size option lies (§3.2), two bytes. Options are the sender's to choose: the
- * walk ends where a length is none, or leads out of the header that `check` has passed.
+ * Offset of the two-byte value of the maximum segment size option (§3.2).
  *
- * @returns offset, odd or even; −1: there is none
+ * The sender chooses the options: the walk ends at an invalid length, and at a length that exceeds
+ * the header that `check` has accepted.
+ *
+ * @returns offset, odd or even; −1: no such option
  */
 export function mssOffset(b: Uint8Array, off: number): number {
   const end = off + headerLen(b, off);

@@ -7,7 +7,7 @@
  *     |            Length             |           Checksum            |
  *     +---------------------------------------------------------------+
  *
- * `check` once, then the accessors are blind.
+ * Call `check` once; the accessors do not check bounds.
  */
 
 export const UDP_LEN = 8;
@@ -15,7 +15,7 @@ const DESTINATION_PORT_OFF = 2;
 export const LENGTH_OFF = 4;
 export const CHECKSUM_OFF = 6;
 
-/** The header is there and its length agrees with the bytes up to `end`. */
+/** Returns true if the header is present and its length agrees with the bytes up to `end`. */
 export function check(b: Uint8Array, off: number, end: number): boolean {
   if (end - off < UDP_LEN) return false;
   const stated = length(b, off);
@@ -35,7 +35,7 @@ export function length(b: Uint8Array, off: number): number {
   return (b[off + LENGTH_OFF] << 8) | b[off + LENGTH_OFF + 1];
 }
 
-/** 0: the sender made none (over IPv6 only as RFC 6935 allows). */
+/** Returns the checksum; 0: the sender computed none (over IPv6 only as RFC 6935 allows). */
 export function checksum(b: Uint8Array, off: number): number {
   return (b[off + CHECKSUM_OFF] << 8) | b[off + CHECKSUM_OFF + 1];
 }

@@ -8,10 +8,10 @@
  *     |           VXLAN network identifier (VNI)      |   Reserved    |
  *     +---------------------------------------------------------------+
  *
- * I must be set for the VNI to mean anything. Reserved bits are sent as zero and, on receipt, ignored as the RFC
- * says; Linux and VPP drop them, so whoever calls may want to know (`hasReservedBits`).
+ * The VNI is valid only if I is set. Reserved bits are sent as zero and ignored on receipt, as the
+ * RFC requires. Linux and VPP drop such datagrams, so `hasReservedBits` lets the caller choose.
  *
- * Accessors are blind: the caller has checked that VXLAN_LEN bytes are there.
+ * The accessors do not check bounds: the caller has checked that VXLAN_LEN bytes are present.
  */
 
 export const VXLAN_LEN = 8;
@@ -19,10 +19,10 @@ export const FLAG_I = 0x08;
 export const MAX_VNI = 0xffffff;
 const VNI_OFF = 4;
 
-/** Bytes that encapsulation puts in front of a frame, by the outer IP's version: IP, UDP (8), VXLAN (8). */
+/** Bytes of encapsulation in front of a frame, by outer IP version: IP, UDP (8), VXLAN (8). */
 export const ENCAP_LEN = { 4: 36, 6: 56 } as const;
 
-/** @param vni 0 … MAX_VNI. */
+/** @param vni 0 … MAX_VNI */
 export function writeVxlanHeader(b: Uint8Array, off: number, vni: number): void {
   b[off] = FLAG_I;
   b[off + 1] = 0;
@@ -34,17 +34,20 @@ export function writeVxlanHeader(b: Uint8Array, off: number, vni: number): void 
   b[off + VNI_OFF + 3] = 0;
 }
 
-/** The I flag. */
+/** Returns the I flag. */
 export function hasVni(b: Uint8Array, off: number): boolean {
   return (b[off] & FLAG_I) !== 0;
 }
 
-/** 0 … MAX_VNI; meaningful when `hasVni`. */
+/** VNI, 0 … MAX_VNI; meaningful if `hasVni`. */
 export function vni(b: Uint8Array, off: number): number {
   return (b[off + VNI_OFF] << 16) | (b[off + VNI_OFF + 1] << 8) | b[off + VNI_OFF + 2];
 }
 
-/** Any bit set that the RFC reserves: seven flags, the 24 bits behind them, the last 8. */
+/**
+ * Returns true if any reserved bit is set: seven flags, the 24 bits behind them, and the last 8
+ * bits.
+ */
 export function hasReservedBits(b: Uint8Array, off: number): boolean {
   return ((b[off] & ~FLAG_I) | b[off + 1] | b[off + 2] | b[off + 3] | b[off + VNI_OFF + 3]) !== 0;
 }

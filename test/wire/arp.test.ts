@@ -12,7 +12,7 @@ const REQUEST = hex(`
   00 00 00 00 00 00 0a 0a 0a 02
 `);
 
-t.test('replies: cut off at every length, and other operations', async (t) => {
+t.test('rejects truncated replies and other operations', async (t) => {
   const reply = patched(REQUEST, 21, 2);
   for (let len = 0; len < ARP_FRAME_LEN; len++) t.equal(isArpReply(reply, 0, len), false, `${len}`);
   t.equal(isArpReply(REQUEST, 0, REQUEST.length), false, 'a request');
@@ -20,7 +20,7 @@ t.test('replies: cut off at every length, and other operations', async (t) => {
   t.equal(isArpReply(reply, 0, reply.length), true);
 });
 
-t.test('a request, as it leaves; padding is left alone', async (t) => {
+t.test('writes a request and leaves the padding alone', async (t) => {
   const b = new Uint8Array(2 + ARP_FRAME_LEN + 3);
   b[0] = b[1] = 0xee;
   b.fill(0xee, 2 + ARP_FRAME_LEN);

@@ -1,8 +1,9 @@
 /**
- * Captures of other implementations' VXLAN, decoded by `wire` alone from the outer Ethernet header to the inner
- * packet. What is expected is what tcpdump prints of them.
+ * VXLAN captures of other implementations, decoded with `wire` alone.
  *
- * They belong to a folder beside the project. Where it is missing nothing is asserted, and a comment says so.
+ * Decoding goes from the outer Ethernet header to the inner packet; the expected text is the output
+ * of tcpdump. The captures are in a folder beside the project. If that folder is missing, the test
+ * asserts nothing and prints a comment.
  */
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -31,7 +32,7 @@ interface Packet {
   end: number;
 }
 
-/** IP addresses and transport of the frame at `off`, or undefined when it holds no sound IP packet. */
+/** IP addresses and transport of the frame at `off`; undefined if it holds no valid IP packet. */
 function packetOf(b: Uint8Array, off: number, end: number): Packet | undefined {
   const ip = networkOffset(b, off, end);
   const type = ip < 0 ? -1 : networkEtherType(b, ip);
@@ -59,7 +60,7 @@ function packetOf(b: Uint8Array, off: number, end: number): Packet | undefined {
   return undefined;
 }
 
-/** One line per frame, as tcpdump would say it. */
+/** One line per frame, in the manner of tcpdump. */
 function describe(b: Uint8Array): string {
   const outer = packetOf(b, 0, b.length);
   if (
@@ -89,7 +90,7 @@ const HOST_A = '192.168.203.1 > 192.168.202.1';
 const HOST_B = '192.168.202.1 > 192.168.203.1';
 const SOUND_100 = 'I true reserved false vni 100';
 
-/** The same ping in both files, on VXLAN's port and on the one Linux used before. */
+/** The same ping in both files, on the VXLAN port and on the earlier port of Linux. */
 function pingOn(port: number): string[] {
   const request = `${HOST_A}, 45149 > ${port}, ${SOUND_100}, ${A} > ${B}, 192.168.203.3 > 192.168.203.5 proto 1, 98 bytes`;
   const reply = `${HOST_B}, 32894 > ${port}, ${SOUND_100}, ${B} > ${A}, 192.168.203.5 > 192.168.203.3 proto 1, 98 bytes`;
@@ -127,12 +128,15 @@ for (const file of present) {
   t.test(file, async (t) => {
     const frames = await readPcap(join(FOLDER, file));
     if (file === 'nsh-over-vxlan-gpe.pcap') return gpe(t, frames);
-    t.same(frames.map(describe), EXPECTED[file], 'decodes as tcpdump has it');
+    t.same(frames.map(describe), EXPECTED[file], 'decodes as in tcpdump');
     for (const frame of frames) innerIsWhole(t, frame);
   });
 }
 
-/** GPE (flags 0x0c) sets a bit that RFC 7348 reserves; behind it comes NSH, which is no Ethernet frame. */
+/**
+ * GPE (flags 0x0c) sets a bit that RFC 7348 reserves; it is followed by NSH, which is not an
+ * Ethernet frame.
+ */
 function gpe(t: Test, frames: Uint8Array[]): void {
   t.equal(frames.length, 1);
   const outer = packetOf(frames[0], 0, frames[0].length);
@@ -146,7 +150,10 @@ function gpe(t: Test, frames: Uint8Array[]): void {
   t.equal(vni(frames[0], vxlan), 0xffffff);
 }
 
-/** Checksums agree: header and ICMP are whole, postponed ones hold the pseudo-header sum. */
+/**
+ * Checks the checksums: those of header and ICMP are complete, postponed ones hold the
+ * pseudo-header sum.
+ */
 function innerIsWhole(t: Test, b: Uint8Array): void {
   const outer = packetOf(b, 0, b.length);
   t.ok(outer, 'outer IP');
@@ -161,7 +168,11 @@ function innerIsWhole(t: Test, b: Uint8Array): void {
   if (inner.protocol === ipv4.PROTOCOL_TCP) {
     t.equal(tcp.check(b, inner.transport, inner.end), true, 'TCP header is whole');
     const pseudo = (isIpv4 ? pseudoHeaderSumIpv4 : pseudoHeaderSumIpv6)(b, inner.ip, inner.protocol, l4Len);
-    t.equal(tcp.checksum(b, inner.transport), pseudo, 'superframe: checksum postponed, as NEEDS_CSUM has it');
+    t.equal(
+      tcp.checksum(b, inner.transport),
+      pseudo,
+      'superframe: the postponed checksum is the pseudo-header sum (NEEDS_CSUM)',
+    );
   }
   t.not(flowHash(b, frame, networkOffset(b, frame, outer.end), outer.end, 0), 0);
 }

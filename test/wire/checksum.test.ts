@@ -9,14 +9,14 @@ import {
 } from '../../src/wire/checksum.js';
 import { concat, hex } from '../support/hex.js';
 
-t.test('sums', async (t) => {
+t.test('computes the sum of 16-bit words', async (t) => {
   const rows: [string, string, number, number][] = [
-    ['nothing', '', 0, 0],
-    ['nothing, going on from a sum', '', 0xbeef, 0xbeef],
+    ['no bytes', '', 0, 0],
+    ['no bytes, with an initial sum', '', 0xbeef, 0xbeef],
     ['RFC 1071 §3', '00 01 f2 03 f4 f5 f6 f7', 0, 0xddf2],
-    ['an odd byte is the upper half of its word', '12', 0, 0x1200],
+    ['an odd last byte is the upper half of its word', '12', 0, 0x1200],
     ['odd length', '00 01 f2', 0, 0xf201],
-    ['a carry comes back in', 'ff ff 00 01', 0, 0x0001],
+    ['a carry is added back', 'ff ff 00 01', 0, 0x0001],
     ['all ones stay all ones, not zero', 'ff ff ff ff ff ff', 0xffff, 0xffff],
   ];
   for (const [what, bytes, initial, sum] of rows) {
@@ -25,7 +25,7 @@ t.test('sums', async (t) => {
   }
 });
 
-t.test('64 KB of ones do not overflow', async (t) => {
+t.test('64 KB of 0xff do not overflow', async (t) => {
   for (const len of [65534, 65535, 65536]) {
     const odd = len % 2 === 1;
     const b = new Uint8Array(len).fill(0xff);
@@ -33,14 +33,14 @@ t.test('64 KB of ones do not overflow', async (t) => {
   }
 });
 
-t.test('a sum may be taken in parts of even length', async (t) => {
+t.test('a sum can be computed in parts of even length', async (t) => {
   const b = Uint8Array.from({ length: 301 }, (_, i) => i * 37);
   for (let cut = 0; cut <= 300; cut += 2) {
     t.equal(sum16(b, cut, 301 - cut, sum16(b, 0, cut, 0)), sum16(b, 0, 301, 0), `cut at ${cut}`);
   }
 });
 
-t.test('IPv4: a datagram with the right checksum sums to all ones', async (t) => {
+t.test('IPv4: a datagram with a correct checksum sums to 0xffff', async (t) => {
   const b = hex(`
     45 00 00 20 00 00 40 00 40 11 00 00
     c0 a8 00 01   # 192.168.0.1
@@ -55,7 +55,7 @@ t.test('IPv4: a datagram with the right checksum sums to all ones', async (t) =>
   t.equal(sum16(b, 20, 12, pseudoHeaderSumIpv4(b, 0, 17, 12)), 0xffff);
 });
 
-t.test('IPv6: addresses, length and next header count, the rest of the header does not', async (t) => {
+t.test('IPv6: the pseudo-header holds addresses, length and next header only', async (t) => {
   const b = hex(`
     6f ff ff ff 00 0a 11 ff
     fd 00 00 00 00 00 00 00 00 00 00 00 00 00 00 01
@@ -67,8 +67,8 @@ t.test('IPv6: addresses, length and next header count, the rest of the header do
   t.equal(pseudoHeaderSumIpv6(b, 0, 17, 0x10000), 0xfa16);
 });
 
-t.test('a stored checksum follows a changed word', async (t) => {
-  // RFC 1624 §4: what equation 2 got wrong.
+t.test('updates a stored checksum after a word has changed', async (t) => {
+  // RFC 1624 §4: the example for which equation 2 gives a wrong result.
   const example = hex('dd 2f');
   updateChecksum(example, 0, 0x5555, 0x3285);
   t.same(example, hex('00 00'));

@@ -1,4 +1,4 @@
-/** RFC 6040: figure 4 word by word, and the bytes that change. */
+/** RFC 6040: every entry of figure 4, and the header bytes that change. */
 import t from 'tap';
 import { decapsulatedEcn, ECN_DROP, setIpv4Ecn, setIpv6Ecn } from '../../src/wire/ecn.js';
 import { ipv4Frame, ipv6Frame, onesSum } from '../support/frames.js';
@@ -7,7 +7,7 @@ const FIELD = { 'not-ECT': 0b00, 'ECT(1)': 0b01, 'ECT(0)': 0b10, CE: 0b11 };
 type Name = keyof typeof FIELD;
 type Result = Name | 'drop';
 
-/** Rows: the inner field. Columns, as the RFC has them: outer not-ECT, ECT(0), ECT(1), CE. */
+/** Rows: inner field. Columns in the order of the RFC: outer not-ECT, ECT(0), ECT(1), CE. */
 const FIGURE_4: [Name, Result, Result, Result, Result][] = [
   ['not-ECT', 'not-ECT', 'not-ECT', 'not-ECT', 'drop'],
   ['ECT(0)', 'ECT(0)', 'ECT(0)', 'ECT(1)', 'CE'],
@@ -15,7 +15,7 @@ const FIGURE_4: [Name, Result, Result, Result, Result][] = [
   ['CE', 'CE', 'CE', 'CE', 'CE'],
 ];
 
-t.test('decapsulation, the whole table', async (t) => {
+t.test('decapsulation follows every entry of figure 4', async (t) => {
   for (const [inner, ...results] of FIGURE_4)
     for (const [column, outer] of (['not-ECT', 'ECT(0)', 'ECT(1)', 'CE'] as const).entries()) {
       const result = results[column];
@@ -24,7 +24,7 @@ t.test('decapsulation, the whole table', async (t) => {
     }
 });
 
-t.test('an IPv4 header keeps its DSCP and a right checksum', async (t) => {
+t.test('an IPv4 header keeps its DSCP and a correct checksum', async (t) => {
   for (const tos of [0x00, 0x01, 0xb8, 0xbb, 0xfe])
     for (let ecn = 0; ecn < 4; ecn++)
       for (const id of [0, 1, 0x1234, 0xffff]) {

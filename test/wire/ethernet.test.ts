@@ -17,8 +17,9 @@ const tagged = concat(ADDRESSES, hex('81 00 ef ff  08 00  45 00'));
 const doubleTagged = concat(ADDRESSES, hex('88 a8 00 64  81 00 00 c8  86 dd  60 00'));
 const tripleTagged = concat(ADDRESSES, hex('88 a8 00 64  81 00 00 c8  81 00 00 01  08 00'));
 
-t.test('cut off anywhere in the headers: no network header', async (t) => {
-  // Behind a tag's type field Linux reads two bytes more, and frees a frame without them uncounted.
+t.test('finds no network header in a frame truncated within its headers', async (t) => {
+  // Behind a tag's type field Linux reads two more bytes; it frees a shorter frame without counting
+  // it.
   for (const [frame, headers, least] of [
     [untagged, 14, 14],
     [tagged, 18, 20],
@@ -26,14 +27,14 @@ t.test('cut off anywhere in the headers: no network header', async (t) => {
     [tripleTagged, 22, 24],
   ] as const) {
     for (let len = 0; len < least; len++) {
-      t.equal(networkOffset(frame, 0, len), -1, `${len} of ${least} bytes, the rest still in the buffer`);
-      t.equal(networkOffset(frame.slice(0, len), 0, len), -1, `${len} of ${least} bytes, nothing behind`);
+      t.equal(networkOffset(frame, 0, len), -1, `${len} of ${least} bytes, remaining bytes in the buffer`);
+      t.equal(networkOffset(frame.slice(0, len), 0, len), -1, `${len} of ${least} bytes, end of the buffer`);
     }
     t.equal(networkOffset(frame, 0, least), headers);
   }
 });
 
-t.test('up to two tags are looked through', async (t) => {
+t.test('skips up to two tags', async (t) => {
   t.equal(networkOffset(untagged, 0, untagged.length), ETHERNET_LEN);
   t.equal(networkEtherType(untagged, 14), ETHERTYPE_ARP);
   t.equal(networkOffset(tagged, 0, tagged.length), 18);
@@ -41,17 +42,17 @@ t.test('up to two tags are looked through', async (t) => {
   t.equal(networkOffset(doubleTagged, 0, doubleTagged.length), 22);
   t.equal(networkEtherType(doubleTagged, 22), 0x86dd);
   t.equal(networkOffset(tripleTagged, 0, tripleTagged.length), 22);
-  t.equal(networkEtherType(tripleTagged, 22), ETHERTYPE_VLAN, 'a third tag is not');
+  t.equal(networkEtherType(tripleTagged, 22), ETHERTYPE_VLAN, 'a third tag is not skipped');
 });
 
-t.test('offsets count from the frame, not from the buffer', async (t) => {
+t.test('offsets are relative to the frame, not to the buffer', async (t) => {
   const b = concat(hex('81 00 81 00 81 00'), tagged);
   t.equal(networkOffset(b, 6, b.length), 24);
   t.equal(etherType(b, 6), ETHERTYPE_VLAN);
 });
 
-t.test('tags', async (t) => {
+t.test('recognizes tags and reads the VLAN id', async (t) => {
   t.equal(hasVlanTag(untagged, 0), false);
   t.equal(hasVlanTag(tagged, 0), true);
-  t.equal(hasVlanTag(doubleTagged, 0), true, 'a service tag is one');
+  t.equal(hasVlanTag(doubleTagged, 0), true, 'a service tag is a tag');
 });

@@ -32,7 +32,7 @@ const arp = concat(ETHERNET, hex('08 06  00 01 08 00 06 04 00 01'), new Uint8Arr
 const tagged = concat(ETHERNET, hex('81 00 00 64  08 00'), ipv4Packet);
 const doubleTagged = concat(ETHERNET, hex('88 a8 00 64  81 00 00 c8  08 00'), ipv4Packet);
 
-/** In ipv4: behind 14 bytes of Ethernet. */
+/** Offset in ipv4, behind 14 bytes of Ethernet header. */
 const IP = 14;
 const PORTS4 = IP + 20;
 const PORTS6 = IP + 40;
@@ -43,14 +43,14 @@ function hashOf(b: Uint8Array, off: number, len: number, seed = 0): number {
 
 const hash = (b: Uint8Array) => hashOf(b, 0, b.length);
 
-t.test('never reads behind its length, whatever is there', async (t) => {
+t.test('never reads beyond the frame', async (t) => {
   for (const frame of [ipv4, ipv6, ipv6Fragment, arp, tagged, doubleTagged]) {
     for (let len = 0; len <= frame.length; len++) {
       const zeros = concat(frame.slice(0, len), new Uint8Array(64));
       const ones = concat(frame.slice(0, len), new Uint8Array(64).fill(0xff));
       const h = hashOf(zeros, 0, len);
-      t.equal(h, hashOf(ones, 0, len), `${len} bytes: the bytes behind do not count`);
-      t.equal(h, hashOf(frame.slice(0, len), 0, len), `${len} bytes: nor does the end of the buffer`);
+      t.equal(h, hashOf(ones, 0, len), `${len} bytes: independent of the bytes behind`);
+      t.equal(h, hashOf(frame.slice(0, len), 0, len), `${len} bytes: independent of the end of the buffer`);
       t.equal(h, h | 0, `${len} bytes: an int32`);
     }
   }
@@ -71,7 +71,7 @@ t.test('random bytes give an int32', async (t) => {
   }
 });
 
-t.test('what makes a flow counts', async (t) => {
+t.test('the hash depends on the fields of a flow', async (t) => {
   const changes: [string, Uint8Array, Uint8Array][] = [
     ['IPv4 source', ipv4, patched(ipv4, IP + 15, 9)],
     ['IPv4 destination', ipv4, patched(ipv4, IP + 19, 9)],
@@ -90,7 +90,7 @@ t.test('what makes a flow counts', async (t) => {
   for (const [what, a, b] of changes) t.not(hash(a), hash(b), what);
 });
 
-t.test('what differs within a flow does not', async (t) => {
+t.test('the hash does not depend on fields that vary within a flow', async (t) => {
   const icmp = patched(ipv4, IP + 9, 1);
   const changes: [string, Uint8Array, Uint8Array][] = [
     ['payload', ipv4, patched(ipv4, PORTS4 + 8, 9, 9, 9, 9)],
@@ -112,10 +112,10 @@ t.test('what differs within a flow does not', async (t) => {
   ];
   for (const [what, a, b] of changes) t.equal(hash(a), hash(b), what);
   const shifted = concat(new Uint8Array(9).fill(0xee), ipv4);
-  t.equal(hashOf(shifted, 9, ipv4.length), hash(ipv4), 'where the frame lies');
+  t.equal(hashOf(shifted, 9, ipv4.length), hash(ipv4), 'offset of the frame');
 });
 
-t.test('all fragments of a datagram have one hash, the first too', async (t) => {
+t.test('all fragments of a datagram have the same hash, including the first', async (t) => {
   const first = patched(ipv4, IP + 6, 0x20, 0x00);
   const later = patched(patched(ipv4, IP + 6, 0x20, 0x01), PORTS4, 7, 7, 7, 7);
   const last = patched(patched(ipv4, IP + 6, 0x00, 0xb9), PORTS4, 8, 8, 8, 8);
@@ -133,7 +133,7 @@ t.test('an extension header does not hide the ports', async (t) => {
   t.equal(hash(concat(ETHERNET, hex('86 dd'), packet)), hash(ipv6));
 });
 
-t.test('200 flows that differ in little fill the buckets of the port pool', async (t) => {
+t.test('200 similar flows spread over the buckets of the port pool', async (t) => {
   const families: [string, (i: number) => Uint8Array][] = [
     ['IPv4, source ports in a row', (i) => patched(ipv4, PORTS4, 0xc0, i)],
     ['IPv4, destination ports in a row', (i) => patched(ipv4, PORTS4 + 2, 0, i)],
@@ -147,12 +147,12 @@ t.test('200 flows that differ in little fill the buckets of the port pool', asyn
   ];
   for (const [what, frame] of families) {
     const buckets = new Set(Array.from({ length: 200 }, (_, i) => hash(frame(i)) & 63));
-    // 200 balls in 64 boxes leave 64 · (1 − 1/64)^200 ≈ 2.7 empty; nine would be far out.
+    // 200 balls in 64 boxes leave 64 · (1 − 1/64)^200 ≈ 2.7 boxes empty; nine would be an outlier.
     t.ok(buckets.size >= 55, `${what}: ${buckets.size} of 64`);
   }
 });
 
-t.test('a copy of a flow in another VNI has a port that only the secret tells', async (t) => {
+t.test('without the secret, the port of the same flow in another VNI is unpredictable', async (t) => {
   for (const frame of [ipv4, ipv6, arp, ipv6Fragment]) {
     const differences = new Set<number>();
     let equal = 0;
@@ -163,13 +163,13 @@ t.test('a copy of a flow in another VNI has a port that only the secret tells', 
       differences.add(victim ^ copy);
       if (victim === copy) equal++;
     }
-    // As by chance: 10 are expected, and 640 balls leave none of 64 boxes empty.
+    // Random values: 10 are expected, and 640 balls leave none of 64 boxes empty.
     t.ok(equal < 40, `${equal} of 640 secrets give both one port`);
     t.ok(differences.size >= 60, `${differences.size} of 64 differences`);
   }
 });
 
-t.test('one secret and one VNI, one seed', async (t) => {
+t.test('the seed depends on secret and VNI only', async (t) => {
   t.equal(flowSeed(-5, 100), flowSeed(-5, 100));
   t.not(flowSeed(-5, 100), flowSeed(-5, 101));
   t.not(flowSeed(-5, 100), flowSeed(-4, 100));

@@ -27,7 +27,7 @@ const QUOTE6 = concat(
 const TOO_BIG6 = concat(hex('02 00 00 00 00 00 05 78  # packet too big, 1400'), QUOTE6);
 const REPLY6 = hex('81 00 00 00 12 34 00 07');
 
-t.test('cut off at every length: never read beyond', async (t) => {
+t.test('rejects a message truncated at any length', async (t) => {
   for (const [family, whole] of [
     [4, TOO_BIG4],
     [4, REPLY4],
@@ -40,7 +40,7 @@ t.test('cut off at every length: never read beyond', async (t) => {
     }
 });
 
-t.test('every byte of the headers changed to anything does not throw', async (t) => {
+t.test('does not throw when any header byte is changed', async (t) => {
   for (const [family, whole] of [
     [4, TOO_BIG4],
     [6, TOO_BIG6],
@@ -51,7 +51,7 @@ t.test('every byte of the headers changed to anything does not throw', async (t)
       }
 });
 
-t.test('messages about something else', async (t) => {
+t.test('ignores messages that do not concern an echo request', async (t) => {
   const rows: [string, 4 | 6, Uint8Array][] = [
     ['an echo request (our own, over loopback)', 4, patched(REPLY4, 20, 8)],
     ['port unreachable', 4, patched(TOO_BIG4, 21, 3)],
@@ -67,7 +67,7 @@ t.test('messages about something else', async (t) => {
   for (const [name, family, b] of rows) t.equal(readEchoNews(family, b), undefined, `IPv${family}: ${name}`);
 });
 
-t.test('too big, and arrived', async (t) => {
+t.test('reads "too big" errors and echo replies', async (t) => {
   const about = { identifier: 0x1234, sequence: 7 };
   t.same(readEchoNews(4, TOO_BIG4), { tooBig: 1400, ...about });
   t.same(readEchoNews(6, TOO_BIG6), { tooBig: 1400, ...about });
@@ -76,7 +76,7 @@ t.test('too big, and arrived', async (t) => {
   t.same(readEchoNews(6, patched(TOO_BIG6, 4, 0xff, 0xff, 0xff, 0xff)), { tooBig: 2 ** 32 - 1, ...about });
 });
 
-t.test('requests as they leave', async (t) => {
+t.test('writes echo requests', async (t) => {
   t.same(
     makeEcho(4, 0x1234, 7, 12),
     hex(`
@@ -85,5 +85,9 @@ t.test('requests as they leave', async (t) => {
       00 00 00 00   # data
     `),
   );
-  t.same(makeEcho(6, 0x1234, 7, 10), hex('80 00 00 00 12 34 00 07 00 00'), 'the kernel sums IPv6');
+  t.same(
+    makeEcho(6, 0x1234, 7, 10),
+    hex('80 00 00 00 12 34 00 07 00 00'),
+    'the kernel computes the IPv6 checksum',
+  );
 });

@@ -22,7 +22,7 @@ const MESSAGE6 = concat(
   `),
 );
 
-t.test('cut off at every length: never read beyond', async (t) => {
+t.test('rejects a message truncated at any length', async (t) => {
   for (const [family, whole] of [
     [4, MESSAGE4],
     [6, MESSAGE6],
@@ -35,14 +35,14 @@ t.test('cut off at every length: never read beyond', async (t) => {
       );
 });
 
-t.test('messages about something else', async (t) => {
+t.test('ignores messages that do not quote a UDP datagram', async (t) => {
   const rows: [string, 4 | 6, Uint8Array][] = [
     ['port unreachable', 4, patched(MESSAGE4, 21, 3)],
     ['time exceeded', 4, patched(MESSAGE4, 20, 11)],
     ['a quote of TCP', 4, patched(MESSAGE4, 28 + 9, 6)],
     ['a quote of IPv6', 4, patched(MESSAGE4, 28, 0x65)],
     ['a quote whose header is too short', 4, patched(MESSAGE4, 28, 0x44)],
-    ['a quote whose header is longer than what is quoted', 4, patched(MESSAGE4, 28, 0x4f)],
+    ['a quote shorter than its header', 4, patched(MESSAGE4, 28, 0x4f)],
     ['unreachable', 6, patched(MESSAGE6, 0, 1)],
     ['a quote of TCP', 6, patched(MESSAGE6, 8 + 6, 6)],
     ['a quote of IPv4', 6, patched(MESSAGE6, 8, 0x45)],
@@ -50,7 +50,7 @@ t.test('messages about something else', async (t) => {
   for (const [name, family, b] of rows) t.equal(readQuotedUdp(family, b), undefined, `IPv${family}: ${name}`);
 });
 
-t.test('a datagram that was too big', async (t) => {
+t.test('reads the quoted datagram and the MTU', async (t) => {
   t.same(readQuotedUdp(4, MESSAGE4), {
     mtu: 1400,
     source: concat(hex('c0 00 02 0a'), new Uint8Array(12)),
@@ -65,6 +65,6 @@ t.test('a datagram that was too big', async (t) => {
     sourcePort: 49153,
     destinationPort: 4789,
   });
-  t.equal(readQuote(4, patched(MESSAGE4, 26, 0, 0))?.mtu, 0, 'an old router says nothing');
+  t.equal(readQuote(4, patched(MESSAGE4, 26, 0, 0))?.mtu, 0, 'a router older than RFC 1191 states no MTU');
   t.equal(readQuote(6, patched(MESSAGE6, 4, 0xff, 0xff, 0xff, 0xff))?.mtu, 2 ** 32 - 1);
 });

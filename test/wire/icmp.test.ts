@@ -14,7 +14,7 @@ const packet = hex(`
   de ad be ef
 `);
 
-t.test('the whole message', async (t) => {
+t.test('writes the whole message', async (t) => {
   const to = new Uint8Array(100).fill(0x77);
   const len = writeFragmentationNeeded(to, 3, concat(hex('99 99'), packet), 2, 1450);
   const expected = concat(
@@ -31,10 +31,10 @@ t.test('the whole message', async (t) => {
   );
   t.equal(len, 60);
   t.same(to.slice(3, 3 + len), expected);
-  t.same(new Set([...to.slice(0, 3), ...to.slice(3 + len)]), new Set([0x77]), 'nothing else is touched');
+  t.same(new Set([...to.slice(0, 3), ...to.slice(3 + len)]), new Set([0x77]), 'no other byte changes');
 });
 
-t.test('the quote ends with 576 bytes in all, and with the packet', async (t) => {
+t.test('the message is at most 576 bytes and quotes no more than the packet', async (t) => {
   for (const totalLen of [28, 547, 548, 549, 1500, 65535]) {
     const b = new Uint8Array(65535).map((_, i) => i);
     b.set(packet.slice(0, 20));
@@ -45,11 +45,11 @@ t.test('the quote ends with 576 bytes in all, and with the packet', async (t) =>
     t.same(to.slice(28, len), b.slice(0, len - 28));
     t.equal(onesSum(to.slice(0, 20)), 0xffff, 'header checksum');
     t.equal(onesSum(to.slice(20, len)), 0xffff, 'ICMP checksum');
-    t.same([...to.slice(2, 4)], [len >>> 8, len & 0xff], 'its own length');
+    t.same([...to.slice(2, 4)], [len >>> 8, len & 0xff], 'total length');
   }
 });
 
-t.test('options of the packet are quoted', async (t) => {
+t.test('quotes the options of the packet', async (t) => {
   const withOptions = concat(
     hex('46 00 00 20'),
     packet.slice(4, 20),
@@ -59,10 +59,10 @@ t.test('options of the packet are quoted', async (t) => {
   const to = new Uint8Array(100);
   const len = writeFragmentationNeeded(to, 0, withOptions, 0, 1400);
   t.same(to.slice(28, len), withOptions);
-  t.equal(to[0], 0x45, 'and not repeated');
+  t.equal(to[0], 0x45, 'the outer header has no options');
 });
 
-t.test('types that answer something', async (t) => {
+t.test('recognizes the types that are errors', async (t) => {
   const errors = Array.from({ length: 256 }, (_, type) => type).filter(isIcmpError);
   t.same(errors, [3, 4, 5, 11, 12], 'unreachable, quench, redirect, time exceeded, parameter problem');
 });

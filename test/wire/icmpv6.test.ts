@@ -15,21 +15,21 @@ const packet = concat(
   hex('9c 40 13 89 00 0c 12 34 de ad be ef'),
 );
 
-t.test('the whole message', async (t) => {
+t.test('writes the whole message', async (t) => {
   const to = new Uint8Array(120).fill(0x77);
   const len = writePacketTooBig(to, 5, concat(hex('99'), packet), 1, 66_000);
   t.equal(len, 100);
   const message = to.slice(5, 5 + len);
   t.same(message.slice(0, 8), hex('60 00 00 00  00 3c 3a 40'), '60 bytes, ICMPv6, hop limit 64');
-  t.same(message.slice(8, 40), concat(TO, FROM), 'from where the packet was for, to its sender');
+  t.same(message.slice(8, 40), concat(TO, FROM), 'from the destination of the packet to its source');
   t.same(message.slice(40, 42), hex('02 00'), 'packet too big');
   t.same(message.slice(44, 48), hex('00 01 01 d0'), 'MTU in 32 bits');
   t.same(message.slice(48), packet, 'the quote');
   t.equal(onesSum(TO, FROM, hex('00 3c 00 3a'), message.slice(40)), 0xffff, 'checksum with pseudo-header');
-  t.same(new Set([...to.slice(0, 5), ...to.slice(5 + len)]), new Set([0x77]), 'nothing else is touched');
+  t.same(new Set([...to.slice(0, 5), ...to.slice(5 + len)]), new Set([0x77]), 'no other byte changes');
 });
 
-t.test('the quote ends with 1280 bytes in all, and with the packet', async (t) => {
+t.test('the message is at most 1280 bytes and quotes no more than the packet', async (t) => {
   for (const payloadLen of [0, 1191, 1192, 1193, 1460, 65_535]) {
     const b = new Uint8Array(65_575).map((_, i) => i);
     b.set(packet.slice(0, 40));
@@ -43,10 +43,10 @@ t.test('the quote ends with 1280 bytes in all, and with the packet', async (t) =
   }
 });
 
-t.test('types that must not be answered', async (t) => {
+t.test('recognizes the types that must not cause an error', async (t) => {
   const echoes = [128, 129, 133, 134, 135, 136, 143].filter(isIcmpv6Error);
-  t.same(echoes, [], 'information may be');
+  t.same(echoes, [], 'informational messages may');
   const errors = [1, 2, 3, 4, 100, 127].filter((type) => !isIcmpv6Error(type));
   t.same(errors, [], 'errors may not');
-  t.equal(isIcmpv6Error(137), true, 'nor a redirect (RFC 4443 §2.4 e.2)');
+  t.equal(isIcmpv6Error(137), true, 'a redirect may not (RFC 4443 §2.4 e.2)');
 });

@@ -10,7 +10,7 @@ import {
 } from '../../src/wire/ip-address.js';
 import { hex } from '../support/hex.js';
 
-t.test('what is no address, or one that can be misread, is refused', async (t) => {
+t.test('rejects invalid and ambiguous addresses', async (t) => {
   const rows = [
     '',
     '1',
@@ -20,7 +20,7 @@ t.test('what is no address, or one that can be misread, is refused', async (t) =
     '1.2.3.256',
     '0x7f.1',
     '0x7f.0.0.1',
-    '010.0.0.1', // octal to some
+    '010.0.0.1', // octal in some parsers
     '1.2.3.04',
     '2130706433',
     ' 1.2.3.4',
@@ -37,25 +37,25 @@ t.test('what is no address, or one that can be misread, is refused', async (t) =
     'g::1',
     '[::1]',
     '::1.2.3',
-    '::1.2.3.4', // IPv4-compatible: retired
+    '::1.2.3.4', // IPv4-compatible: deprecated
     'fe80::1%', // scope without a name
     'fe80::1%a b',
     'fe80::1%eth0/64',
     'fe80::1%abcdefghijklmnop', // 16 bytes: no interface
     'fe80::1%eth0%eth1',
-    '2001:db8::1%eth0', // no scope where it means nothing
+    '2001:db8::1%eth0', // a scope is valid for link-local addresses only
     '::ffff:1.2.3.4%eth0',
     `${'1:'.repeat(100_000)}`,
   ];
   for (const text of rows) t.equal(parseIpAddress(text), undefined, JSON.stringify(text.slice(0, 40)));
 });
 
-t.test('canonical text, RFC 5952', async (t) => {
+t.test('returns the canonical text of RFC 5952', async (t) => {
   const rows: [string, 4 | 6, string][] = [
     ['192.168.80.10', 4, '192.168.80.10'],
     ['0.0.0.0', 4, '0.0.0.0'],
     ['255.255.255.255', 4, '255.255.255.255'],
-    ['::ffff:192.0.2.1', 4, '192.0.2.1'], // mapped: is that IPv4 address
+    ['::ffff:192.0.2.1', 4, '192.0.2.1'], // IPv4-mapped
     ['::FFFF:c000:0201', 4, '192.0.2.1'],
     ['::', 6, '::'],
     ['::1', 6, '::1'],
@@ -79,7 +79,7 @@ t.test('canonical text, RFC 5952', async (t) => {
   }
 });
 
-t.test('bytes as a peer row holds them', async (t) => {
+t.test('packs the bytes as in a peer row', async (t) => {
   t.same(parseIpAddress('192.168.80.10')?.bytes, hex('c0a8500a 00000000 00000000 00000000'));
   t.same(parseIpAddress('::ffff:192.168.80.10')?.bytes, hex('c0a8500a 00000000 00000000 00000000'));
   t.same(parseIpAddress('fe80::a%br0')?.bytes, hex('fe800000 00000000 00000000 0000000a'));
@@ -87,12 +87,12 @@ t.test('bytes as a peer row holds them', async (t) => {
   t.equal(
     formatIpAddress(4, hex('c0a8500a eeeeeeee eeeeeeee eeeeeeee')),
     '192.168.80.10',
-    'the rest is ignored',
+    'bytes 4 to 15 are ignored',
   );
   t.equal(formatIpAddress(6, hex('fe800000 00000000 00000000 0000000a'), 'br0'), 'fe80::a%br0');
 });
 
-t.test('made from bytes: the bytes are copied, the unused ones zero', async (t) => {
+t.test('copies the bytes and sets the unused ones to zero', async (t) => {
   const row = hex('c0a8500a eeeeeeee eeeeeeee eeeeeeee');
   const address = makeIpAddress(4, row);
   row.fill(0);
@@ -100,8 +100,8 @@ t.test('made from bytes: the bytes are copied, the unused ones zero', async (t) 
   t.same(makeIpAddress(6, hex('fe800000 00000000 00000000 0000000a'), 'br0'), parseIpAddress('fe80::a%br0'));
 });
 
-t.test('prefixes', async (t) => {
-  const refused = [
+t.test('parses prefixes and rejects invalid ones', async (t) => {
+  const rejected = [
     '',
     '/',
     '/24',
@@ -122,7 +122,7 @@ t.test('prefixes', async (t) => {
       '::ffff:1.2.3.4/120',
     ])
     .concat(['fe80::1%eth0/64', '1.2.3.4/255.255.255.0']);
-  for (const text of refused) t.equal(parseCidr(text), undefined, JSON.stringify(text));
+  for (const text of rejected) t.equal(parseCidr(text), undefined, JSON.stringify(text));
 
   const rows: [string, string, number][] = [
     ['10.10.10.1/24', '10.10.10.1', 24],
@@ -137,7 +137,7 @@ t.test('prefixes', async (t) => {
   }
 });
 
-t.test('kinds, at their borders', async (t) => {
+t.test('classifies addresses at the limits of each range', async (t) => {
   const address = (text: string) => {
     const parsed = parseIpAddress(text);
     if (parsed === undefined) throw new Error(text);

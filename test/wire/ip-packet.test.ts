@@ -9,7 +9,7 @@ const DST = '02:00:00:00:00:02';
 const SRC = '02:00:00:00:00:01';
 const NETWORK = 14;
 
-/** Where the packet of a frame ends, and protocol and place of what it carries. */
+/** End of the packet in a frame, and protocol and offset of its payload. */
 function found(frame: Uint8Array): { end: number; protocol: number; at: number } {
   const off = networkOffset(frame, 0, frame.length);
   const end = packetEnd(frame, off, frame.length);
@@ -22,7 +22,7 @@ const families = [
   { name: 'IPv6', make: ipv6Frame, ipLen: 40 },
 ] as const;
 
-t.test('cut off at every length', async (t) => {
+t.test('rejects a packet truncated at any length', async (t) => {
   for (const { name, make } of families) {
     const frame = make(DST, SRC, { payloadLen: 3 });
     for (let len = NETWORK; len < frame.length; len++)
@@ -31,7 +31,7 @@ t.test('cut off at every length', async (t) => {
   }
 });
 
-t.test('no IP, or not of the version that the EtherType says', async (t) => {
+t.test('rejects frames without IP or with the wrong IP version', async (t) => {
   const v4 = ipv4Frame(DST, SRC);
   const v6 = ipv6Frame(DST, SRC);
   for (const [name, frame] of [
@@ -43,7 +43,7 @@ t.test('no IP, or not of the version that the EtherType says', async (t) => {
     t.equal(packetEnd(frame, NETWORK, frame.length), -1, name);
 });
 
-t.test('both versions, with tags in front and padding behind', async (t) => {
+t.test('finds end and transport in both versions, with tags and padding', async (t) => {
   for (const { name, make, ipLen } of families)
     for (const protocol of [TCP, UDP])
       for (const tags of [[], [[0x8100, 7]]] as [number, number][][]) {
@@ -58,7 +58,7 @@ t.test('both versions, with tags in front and padding behind', async (t) => {
       }
 });
 
-t.test('behind options and extension headers', async (t) => {
+t.test('finds the transport behind options and extension headers', async (t) => {
   const extension = hex('11 00 01 04 00 00 00 00');
   t.match(found(ipv6Frame(DST, SRC, { extension })), { protocol: UDP, at: NETWORK + 48 });
   const plain = ipv4Frame(DST, SRC, { payloadLen: 0 });
@@ -70,16 +70,16 @@ t.test('behind options and extension headers', async (t) => {
   t.same(found(options), { end: 46, protocol: UDP, at: NETWORK + 24 });
 });
 
-t.test('a fragment carries no transport header, in IPv4 as in IPv6', async (t) => {
+t.test('a fragment has no transport header in either version', async (t) => {
   for (const fragment of [0x2000, 0x2001, 0x0001])
     t.match(found(ipv4Frame(DST, SRC, { fragment })), { protocol: NEXT_HEADER_FRAGMENT });
-  t.match(found(ipv4Frame(DST, SRC, { fragment: 0x4000 })), { protocol: UDP }, 'DF makes none');
+  t.match(found(ipv4Frame(DST, SRC, { fragment: 0x4000 })), { protocol: UDP }, 'DF alone is not a fragment');
   const extension = hex('11 00 00 01 00 00 00 07');
   const v6 = patched(ipv6Frame(DST, SRC, { extension }), NETWORK + 6, NEXT_HEADER_FRAGMENT);
   t.match(found(v6), { protocol: NEXT_HEADER_FRAGMENT });
 });
 
-t.test('an IPv6 chain that does not end', async (t) => {
+t.test('rejects an IPv6 extension chain that is too long', async (t) => {
   const extension = concat(...Array(9).fill(hex('00 00 01 04 00 00 00 00')));
   const frame = ipv6Frame(DST, SRC, { extension });
   t.equal(transport(frame, NETWORK, packetEnd(frame, NETWORK, frame.length)), -1);

@@ -4,7 +4,7 @@ import { onesSum } from '../support/frames.js';
 import { concat, hex } from '../support/hex.js';
 
 const MORE = 0x2000;
-/** A stream id that claims all the room there is. */
+/** A stream identifier option that claims all 40 bytes. */
 const FORTY = `88 28${' 11'.repeat(38)}`;
 
 function headerWith(options: Uint8Array): Uint8Array {
@@ -21,7 +21,7 @@ function headerWith(options: Uint8Array): Uint8Array {
   );
 }
 
-t.test('data of a fragment are whole units of eight bytes', async (t) => {
+t.test('the data length of a fragment is a multiple of eight bytes', async (t) => {
   const rows: [number, number, number][] = [
     [1500, 20, 1480],
     [1450, 20, 1424],
@@ -35,7 +35,7 @@ t.test('data of a fragment are whole units of eight bytes', async (t) => {
     t.equal(fragment.fragmentDataLen(packetMax, headerLen), dataLen, `${packetMax} with ${headerLen}`);
 });
 
-t.test('the first fragment has all options', async (t) => {
+t.test('the first fragment keeps all options', async (t) => {
   const header = headerWith(hex('94 04 00 00  07 04 04 00'));
   const to = new Uint8Array(64).fill(0x77);
   t.equal(fragment.copyHeader(to, 2, concat(hex('99'), header), 1), 28);
@@ -43,11 +43,11 @@ t.test('the first fragment has all options', async (t) => {
   t.equal(to[30], 0x77);
 });
 
-t.test('later fragments have the options that say so, padded', async (t) => {
+t.test('later fragments keep only options with the copied bit, padded', async (t) => {
   const rows: [string, string, string][] = [
     ['none', '', ''],
     ['router alert is copied', '94 04 00 00', '94 04 00 00'],
-    ['record route is not', '07 04 04 00', ''],
+    ['record route is not copied', '07 04 04 00', ''],
     ['one of two', '07 03 04 94 04 00 00 00', '94 04 00 00'],
     ['no operation is not copied', '01 01 01 01', ''],
     ['padding', '83 03 04 01', '83 03 04 00'],
@@ -55,7 +55,7 @@ t.test('later fragments have the options that say so, padded', async (t) => {
     ['a length of zero', '94 00 00 00', ''],
     ['a length of one', '94 01 00 00', ''],
     ['a length beyond the header', '94 05 00 00', ''],
-    ['a length that is not there', '01 01 01 94', ''],
+    ['a missing length', '01 01 01 94', ''],
     ['forty bytes', FORTY, FORTY],
   ];
   for (const [name, options, copied] of rows) {
@@ -64,18 +64,18 @@ t.test('later fragments have the options that say so, padded', async (t) => {
     const expected = concat(headerWith(hex(copied)));
     t.equal(fragment.copyLaterHeader(to, 4, b, 0), expected.length, name);
     t.same(to.slice(4, 4 + expected.length), expected, name);
-    t.equal(to[4 + expected.length], 0x77, 'nothing behind');
+    t.equal(to[4 + expected.length], 0x77, 'no byte beyond');
   }
 });
 
-t.test('length, offset, M and checksum', async (t) => {
+t.test('sets length, offset, M and checksum', async (t) => {
   const rows: [string, number, number, number, boolean, number][] = [
     ['the first', 1424, 0, 0, false, MORE],
     ['in the middle', 1424, 0, 1424, false, MORE | 178],
     ['the last', 52, 0, 2848, true, 356],
     ['a fragment of a fragment', 504, 100, 504, false, MORE | 163],
-    ['its last, with more to come', 8, MORE | 100, 1008, true, MORE | 226],
-    ['D and the reserved bit are left out', 8, 0xc000, 0, true, 0],
+    ['the last of these, with M set in the original', 8, MORE | 100, 1008, true, MORE | 226],
+    ['D and the reserved bit are cleared', 8, 0xc000, 0, true, 0],
   ];
   for (const [name, dataLen, field, dataOff, isLast, expected] of rows) {
     const b = headerWith(hex('94 04 00 00'));

@@ -37,10 +37,10 @@ const longOptions = concat(hex('00 02'), new Uint8Array(22));
 const atomicFragment = hex('00 00 00 00  de ad be ef');
 const authentication = concat(hex('00 04'), new Uint8Array(22));
 
-t.test('cut off at every length', async (t) => {
+t.test('rejects a packet truncated at any length', async (t) => {
   for (let len = 0; len < packet.length; len++) {
     t.equal(ipv6.check(packet, 0, len), false, `${len} bytes`);
-    t.equal(ipv6.check(packet.slice(0, len), 0, len), false, `${len} bytes, nothing behind`);
+    t.equal(ipv6.check(packet.slice(0, len), 0, len), false, `${len} bytes, end of the buffer`);
   }
   t.equal(ipv6.check(packet, 0, packet.length), true);
   for (let version = 0; version < 16; version++) {
@@ -50,22 +50,26 @@ t.test('cut off at every length', async (t) => {
       `version ${version}`,
     );
   }
-  t.equal(ipv6.check(patched(packet, 4, 0, 9), 0, packet.length), false, 'payload longer than what is there');
-  t.equal(ipv6.check(patched(packet, 4, 0, 0), 0, packet.length), true, 'no payload is sound');
+  t.equal(
+    ipv6.check(patched(packet, 4, 0, 9), 0, packet.length),
+    false,
+    'payload longer than the bytes present',
+  );
+  t.equal(ipv6.check(patched(packet, 4, 0, 0), 0, packet.length), true, 'an empty payload is valid');
 });
 
-t.test('a chain cut off at every length, and never read behind its end', async (t) => {
+t.test('rejects an extension chain truncated at any length', async (t) => {
   const b = chained([HOP_BY_HOP, options], [ROUTING, longOptions], [FRAGMENT, atomicFragment]);
   const transportAt = b.length - UDP.length;
   for (let end = ipv6.IPV6_LEN; end < transportAt; end++) {
-    t.equal(ipv6.transport(b, 0, end), -1, `end at ${end}, the rest still in the buffer`);
+    t.equal(ipv6.transport(b, 0, end), -1, `end at ${end}, remaining bytes in the buffer`);
     const cut = concat(b.slice(0, end), new Uint8Array(200).fill(17));
     t.equal(ipv6.transport(cut, 0, end), -1, `end at ${end}, other bytes behind`);
   }
-  t.not(ipv6.transport(b, 0, transportAt), -1, 'the chain is whole, be the transport header there or not');
+  t.not(ipv6.transport(b, 0, transportAt), -1, 'the chain is complete even without a transport header');
 });
 
-t.test('a chain that never ends costs a bounded number of steps', async (t) => {
+t.test('bounds the number of extension headers', async (t) => {
   const many = (n: number) =>
     chained(...Array.from({ length: n }, () => [DESTINATION, options] as [number, Uint8Array]));
   t.same(walk(many(8)), { protocol: 17, at: 40 + 8 * 8 });
@@ -73,13 +77,13 @@ t.test('a chain that never ends costs a bounded number of steps', async (t) => {
   t.equal(walk(many(180)), undefined);
 });
 
-t.test('the longest headers', async (t) => {
+t.test('steps over extension headers of the maximum length', async (t) => {
   const longest = concat(hex('00 ff'), new Uint8Array(2046));
   const b = chained(...Array.from({ length: 8 }, () => [DESTINATION, longest] as [number, Uint8Array]));
   t.same(walk(b), { protocol: 17, at: 40 + 8 * 2048 });
 });
 
-t.test('each kind is stepped over by its own measure', async (t) => {
+t.test('computes the length of each kind of extension header', async (t) => {
   t.same(walk(packet), { protocol: 17, at: 40 });
   t.same(walk(chained([HOP_BY_HOP, options])), { protocol: 17, at: 48 });
   t.same(walk(chained([ROUTING, longOptions])), { protocol: 17, at: 64 });
@@ -87,15 +91,15 @@ t.test('each kind is stepped over by its own measure', async (t) => {
   t.same(walk(chained([AUTHENTICATION, authentication])), { protocol: 17, at: 64 }, '(4 + 2) × 4 bytes');
   t.same(walk(concat(hex('eeeeee'), chained([HOP_BY_HOP, options])), 3), { protocol: 17, at: 48 });
   t.same(walk(patched(packet, 6, NONE)), { protocol: NONE, at: 40 });
-  t.same(walk(patched(packet, 6, 50)), { protocol: 50, at: 40 }, 'ESP hides the rest');
+  t.same(walk(patched(packet, 6, 50)), { protocol: 50, at: 40 }, 'ESP ends the walk');
 });
 
-t.test('fragments stop the walk, atomic ones do not', async (t) => {
+t.test('fragments stop the walk, atomic fragments do not', async (t) => {
   t.same(walk(chained([FRAGMENT, atomicFragment])), { protocol: 17, at: 48 });
   for (let bit = 0; bit < 16; bit++) {
     const word = 1 << bit;
     const b = chained([HOP_BY_HOP, options], [FRAGMENT, patched(atomicFragment, 2, word >>> 8, word & 0xff)]);
-    // Bits 1 and 2 are reserved; bit 0 is M, the upper 13 are the offset.
+    // Bits 1 and 2 are reserved; bit 0 is M, bits 3 to 15 are the offset.
     const reserved = bit === 1 || bit === 2;
     t.same(walk(b), reserved ? { protocol: 17, at: 56 } : { protocol: FRAGMENT, at: 48 }, `bit ${bit}`);
   }

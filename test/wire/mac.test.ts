@@ -2,7 +2,7 @@ import t from 'tap';
 import { formatMac, isMulticastMac, macHigh, macLow, parseMac, writeMac } from '../../src/wire/mac.js';
 import { hex } from '../support/hex.js';
 
-t.test('what is no MAC address is refused', async (t) => {
+t.test('rejects text that is not a MAC address', async (t) => {
   const rows = [
     '',
     'aa:bb:cc:dd:ee', // five bytes
@@ -10,7 +10,7 @@ t.test('what is no MAC address is refused', async (t) => {
     'aa:bb:cc:dd:ee:fg',
     'a:bb:cc:dd:ee:ff', // one digit
     'aabbccddeeff', // no separator
-    'aabb.ccdd.eeff', // Cisco's
+    'aabb.ccdd.eeff', // Cisco notation
     'aa:bb-cc:dd-ee:ff', // mixed
     ' aa:bb:cc:dd:ee:ff',
     'aa:bb:cc:dd:ee:ff\n',
@@ -18,7 +18,7 @@ t.test('what is no MAC address is refused', async (t) => {
   for (const text of rows) t.equal(parseMac(text), undefined, JSON.stringify(text));
 });
 
-t.test('text to integers to bytes and back', async (t) => {
+t.test('converts between text, integers and bytes', async (t) => {
   const rows: [string, number, number, string][] = [
     ['00:00:00:00:00:00', 0, 0, '00 00 00 00 00 00'],
     ['ff:ff:ff:ff:ff:ff', 0xffff, -1, 'ff ff ff ff ff ff'],
@@ -36,10 +36,10 @@ t.test('text to integers to bytes and back', async (t) => {
     writeMac(written, 1, high, low);
     t.same(written, b);
   }
-  t.same(parseMac('AA-BB-CC-DD-EE-FF'), parseMac('aa:bb:cc:dd:ee:ff'), 'dashes and capitals');
+  t.same(parseMac('AA-BB-CC-DD-EE-FF'), parseMac('aa:bb:cc:dd:ee:ff'), 'dashes and upper case');
 });
 
-t.test('the group bit is the lowest of the first byte', async (t) => {
+t.test('the group bit is the lowest bit of the first byte', async (t) => {
   for (let first = 0; first < 256; first++) {
     t.equal(isMulticastMac(macHigh(Uint8Array.of(first, 0xff), 0)), first % 2 === 1, `first byte ${first}`);
   }

@@ -23,12 +23,12 @@ const REQUEST = hex(`
 `);
 const REPLY = concat(patched(REQUEST, 13, PROBE_REPLY).slice(0, PROBE_LEN));
 
-t.test('cut off at every length', async (t) => {
+t.test('rejects a probe truncated at any length', async (t) => {
   for (let len = 0; len < REQUEST.length; len++) t.equal(isProbe(REQUEST, 0, len), false, `request: ${len}`);
   for (let len = 0; len < REPLY.length; len++) t.equal(isProbe(REPLY, 0, len), false, `reply: ${len}`);
 });
 
-t.test('what is no probe', async (t) => {
+t.test('rejects datagrams that are not probes', async (t) => {
   const rows: [string, Uint8Array][] = [
     ['I flag set', patched(REQUEST, 0, 0x08)],
     ['any other flag set', patched(REQUEST, 0, 0x80)],
@@ -38,15 +38,15 @@ t.test('what is no probe', async (t) => {
     ['version 2', patched(REQUEST, 12, 2)],
     ['kind 0', patched(REQUEST, 13, 0)],
     ['kind 5', patched(REQUEST, 13, 5)],
-    ['says less than it has', patched(REQUEST, 15, 0x1b)],
-    ['says more than it has', patched(REQUEST, 15, 0x1d)],
-    ['a reply that is padded', concat(REPLY, Uint8Array.of(0))],
+    ['length field too small', patched(REQUEST, 15, 0x1b)],
+    ['length field too large', patched(REQUEST, 15, 0x1d)],
+    ['a padded reply', concat(REPLY, Uint8Array.of(0))],
     ['a VXLAN frame', concat(hex('08 00 00 00 00 00 64 00'), new Uint8Array(40))],
   ];
   for (const [name, b] of rows) t.equal(isProbe(b, 0, b.length), false, name);
 });
 
-t.test('a request and its reply, as they are on the wire', async (t) => {
+t.test('reads and writes a request and its reply', async (t) => {
   for (const [kind, b] of [
     [PROBE_REQUEST, REQUEST],
     [PROBE_REPLY, REPLY],
@@ -60,15 +60,15 @@ t.test('a request and its reply, as they are on the wire', async (t) => {
     const written = new Uint8Array(b.length + 4).fill(0xee);
     written.fill(0, 2 + PROBE_LEN, 2 + b.length);
     writeProbe(written, 2, kind, 100, 28, -(2 ** 31) + 1, -2);
-    t.same(written.slice(2, 2 + b.length), b, 'every byte of it is written');
-    t.same([written[1], written[2 + b.length]], [0xee, 0xee], 'and no other');
+    t.same(written.slice(2, 2 + b.length), b, 'every byte is written');
+    t.same([written[1], written[2 + b.length]], [0xee, 0xee], 'no other byte is written');
   }
 });
 
-t.test('the ends of the ranges', async (t) => {
+t.test('accepts the limits of the ranges', async (t) => {
   const b = new Uint8Array(65507);
   writeProbe(b, 0, PROBE_REQUEST, 0xffffff, b.length, 0, -1);
-  t.equal(isProbe(b, 0, b.length), true, 'the largest datagram that there is');
+  t.equal(isProbe(b, 0, b.length), true, 'the largest UDP datagram');
   t.equal(probeVni(b, 0), 0xffffff);
   t.equal(probedLen(b, 0), 65507);
 });

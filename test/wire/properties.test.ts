@@ -1,4 +1,6 @@
-/** What holds for all bytes: no read outside of a frame, what is written is read back, checksums that sum up. */
+/**
+ * Properties for arbitrary bytes: no read outside a frame, lossless round trips, valid checksums.
+ */
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import t from 'tap';
@@ -23,7 +25,7 @@ import { guarded, holds } from '../support/properties.js';
 const RUNS = 1500;
 const OFF = 8;
 
-/** A frame whose headers are likely to be sound, then some bytes overwritten, then cut off. */
+/** A frame whose headers are likely to be valid, with some bytes overwritten, then truncated. */
 const frames = fc
   .record({
     tags: fc.nat(3),
@@ -48,14 +50,14 @@ const frames = fc
     return b.slice(0, b.length - cut);
   });
 
-/** The same bytes behind OFF others, and how they end: what lies outside must not be read. */
+/** Places a frame behind OFF other bytes. A read outside the frame throws. */
 function placed(frame: Uint8Array): { b: Uint8Array; end: number } {
   const whole = new Uint8Array(OFF + frame.length + 64).fill(0x45);
   whole.set(frame, OFF);
   return { b: guarded(whole, OFF, OFF + frame.length), end: OFF + frame.length };
 }
 
-t.test('checks and accessors read no byte outside of the frame', async () => {
+t.test('checks and accessors read no byte outside the frame', async () => {
   await holds(RUNS * 2, [frames], (frame) => {
     const { b, end } = placed(frame);
     if (frame.length < ethernet.ETHERNET_LEN) return;
@@ -88,7 +90,7 @@ t.test('checks and accessors read no byte outside of the frame', async () => {
   });
 });
 
-t.test('an extension chain is walked to its end or refused', async () => {
+t.test('an extension chain is walked to its end or rejected', async () => {
   const kinds = fc.constantFrom(0, 43, 44, 51, 60, 6, 17, 59);
   await holds(RUNS, [fc.array(fc.tuple(kinds, fc.nat(3)), { maxLength: 12 }), fc.nat(60)], (chain, more) => {
     const bytes = [...Array(40).fill(0)];
@@ -107,7 +109,7 @@ t.test('an extension chain is walked to its end or refused', async () => {
   });
 });
 
-t.test('VXLAN header', async () => {
+t.test('a VXLAN header reads back as written', async () => {
   await holds(RUNS, [fc.nat(vxlan.MAX_VNI), fc.uint8Array({ minLength: 8, maxLength: 8 })], (vni, b) => {
     vxlan.writeVxlanHeader(b, 0, vni);
     assert.equal(vxlan.vni(b, 0), vni);
@@ -115,14 +117,14 @@ t.test('VXLAN header', async () => {
   });
 });
 
-t.test('probe messages', async () => {
+t.test('probe messages read back as written', async () => {
   const kinds = fc.constantFrom(probe.PROBE_REQUEST, probe.PROBE_REPLY);
   const halves = fc.integer();
   const lengths = fc.integer({ min: probe.PROBE_LEN, max: 65507 });
   await holds(RUNS, [kinds, fc.nat(vxlan.MAX_VNI), lengths, halves, halves], (kind, vni, len, high, low) => {
     const b = new Uint8Array(probe.PROBE_LEN);
     probe.writeProbe(b, 0, kind, vni, len, high, low);
-    assert.equal(vxlan.hasVni(b, 0), false, 'no VTEP takes it for VXLAN');
+    assert.equal(vxlan.hasVni(b, 0), false, 'not valid as VXLAN');
     assert.equal(probe.isProbe(b, 0, kind === probe.PROBE_REPLY ? probe.PROBE_LEN : len), true);
     assert.equal(probe.isProbe(b, 0, probe.PROBE_LEN - 1), false);
     assert.deepEqual(
@@ -137,7 +139,7 @@ t.test('probe messages', async () => {
   });
 });
 
-t.test('MACs: bytes, numbers, text', async () => {
+t.test('MAC addresses convert between bytes, integers and text', async () => {
   await holds(RUNS, [fc.uint8Array({ minLength: 6, maxLength: 6 })], (bytes) => {
     const text = formatMac(macHigh(bytes, 0), macLow(bytes, 0));
     const parsed = parseMac(text)!;
@@ -153,12 +155,12 @@ t.test('MACs: bytes, numbers, text', async () => {
   });
 });
 
-t.test('IP addresses: bytes and canonical text', async () => {
+t.test('IP addresses convert between bytes and canonical text', async () => {
   await holds(RUNS, [fc.constantFrom(4, 6), fc.uint8Array({ minLength: 16, maxLength: 16 })], (family, b) => {
     const address = makeIpAddress(family as 4 | 6, b);
     const parsed = parseIpAddress(address.text);
     if (parsed === undefined || parsed.family !== family) {
-      // IPv4-compatible and IPv4-mapped: retired, or another family's.
+      // IPv4-compatible (deprecated) and IPv4-mapped (other family) addresses.
       assert.equal(family === 6 && b.subarray(0, 10).every((byte) => byte === 0), true, address.text);
       return;
     }
@@ -175,7 +177,7 @@ t.test('IP addresses: bytes and canonical text', async () => {
   });
 });
 
-t.test('a checksum that is stored makes the sum 0xffff, also after a change', async () => {
+t.test('a stored checksum makes the sum 0xffff, also after an update', async () => {
   const bytes = fc.uint8Array({ minLength: 4, maxLength: 80 });
   await holds(RUNS, [bytes, fc.nat(0xffff), fc.nat(0xffff)], (b, initial, word) => {
     b[0] = b[1] = 0;
@@ -189,7 +191,7 @@ t.test('a checksum that is stored makes the sum 0xffff, also after a change', as
   });
 });
 
-t.test('"too big" messages: length, checksums, whom they are for', async () => {
+t.test('"too big" messages have the correct length, checksums and destination', async () => {
   const packets = fc.record({
     options: fc.nat(10),
     len: fc.integer({ min: 60, max: 1600 }),
@@ -206,13 +208,17 @@ t.test('"too big" messages: length, checksums, whom they are for', async () => {
     assert.equal(
       to.subarray(3 + written).every((byte) => byte === 0xee) && to[2] === 0xee,
       true,
-      'no byte more',
+      'no byte beyond',
     );
     assert.equal(sum16(to, 3, 20, 0), 0xffff);
     assert.equal(sum16(to, 23, written - 20, 0), 0xffff);
     assert.deepEqual(to.subarray(3 + 16, 3 + 20), b.subarray(12, 16), 'to the sender');
     const quote = readQuote(4, to.slice(3, 3 + written));
-    assert.equal(quote?.mtu, len - 20 - 4 * options < 8 ? undefined : mtu, 'eight bytes of what it carried');
+    assert.equal(
+      quote?.mtu,
+      len - 20 - 4 * options < 8 ? undefined : mtu,
+      'at least eight bytes of payload are quoted',
+    );
   });
   await holds(RUNS / 5, [packets], ({ len, mtu, bytes }) => {
     const b = new Uint8Array(len).fill(0x5a);
@@ -224,7 +230,7 @@ t.test('"too big" messages: length, checksums, whom they are for', async () => {
     assert.equal(
       to.subarray(3 + written).every((byte) => byte === 0xee) && to[2] === 0xee,
       true,
-      'no byte more',
+      'no byte beyond',
     );
     assert.equal(sum16(to, 3 + 8, 32 + written - 40, 58 + written - 40), 0xffff);
     assert.deepEqual(to.subarray(3 + 24, 3 + 40), b.subarray(8, 24), 'to the sender');
@@ -232,7 +238,7 @@ t.test('"too big" messages: length, checksums, whom they are for', async () => {
   });
 });
 
-t.test('messages of raw sockets: any bytes are read or refused', async () => {
+t.test('messages of raw sockets are parsed or rejected, whatever the bytes', async () => {
   const families = fc.constantFrom<(4 | 6)[]>(4, 6);
   const messages = fc
     .tuple(families, fc.uint8Array({ maxLength: 120 }), fc.boolean())
@@ -244,7 +250,7 @@ t.test('messages of raw sockets: any bytes are read or refused', async () => {
       return { family, b };
     });
   await holds(RUNS, [messages], ({ family, b }) => {
-    // Behind the message lies another one, as in a buffer that is used again.
+    // Another message follows, as in a reused buffer.
     const whole = new Uint8Array(b.length + 100).fill(0x77);
     whole.set(b);
     const inBuffer = whole.subarray(0, b.length);
@@ -264,7 +270,7 @@ t.test('messages of raw sockets: any bytes are read or refused', async () => {
   );
 });
 
-t.test('fragment headers: options that are copied, lengths and checksum', async () => {
+t.test('fragment headers have the correct options, length and checksum', async () => {
   const options = fc.uint8Array({ maxLength: 40 }).map((b) => b.slice(0, b.length & ~3));
   await holds(
     RUNS,
@@ -279,7 +285,7 @@ t.test('fragment headers: options that are copied, lengths and checksum', async 
       assert.equal(
         to.subarray(4 + len).every((byte) => byte === 0xee),
         true,
-        'no byte more',
+        'no byte beyond',
       );
       finishHeader(to, 4, units * 8, field & 0x2fff, at * 8, last);
       assert.equal(ipv4.totalLen(to, 4), len + units * 8);

@@ -10,14 +10,14 @@ const segment = hex(`
   02 04 05 b4   # MSS 1460
 `);
 
-t.test('cut off at every length', async (t) => {
+t.test('rejects a header truncated at any length', async (t) => {
   for (let len = 0; len < segment.length; len++) {
     t.equal(tcp.check(segment, 0, len), false, `${len} bytes`);
-    t.equal(tcp.check(segment.slice(0, len), 0, len), false, `${len} bytes, nothing behind`);
+    t.equal(tcp.check(segment.slice(0, len), 0, len), false, `${len} bytes, end of the buffer`);
   }
 });
 
-t.test('every data offset', async (t) => {
+t.test('accepts only data offsets within header and buffer', async (t) => {
   for (let words = 0; words < 16; words++) {
     const b = patched(segment, 12, words << 4);
     t.equal(tcp.check(b, 0, b.length), words === 5 || words === 6, `${words} words in 24 bytes`);
@@ -27,30 +27,30 @@ t.test('every data offset', async (t) => {
   t.equal(tcp.check(longest, 0, longest.length), true);
 });
 
-t.test('flags and checksum', async (t) => {
+t.test('reads flags and checksum', async (t) => {
   t.equal(tcp.flags(segment, 0), tcp.FLAG_SYN | 0x10);
   t.equal(tcp.checksum(segment, 0), 0xbeef);
   t.equal(segment[tcp.CHECKSUM_OFF], 0xbe);
 });
 
-t.test('where the MSS is', async (t) => {
+t.test('finds the MSS option', async (t) => {
   const rows: [string, string, number][] = [
     ['no options', '', -1],
     ['first', '02 04 05 b4', 22],
-    ['behind no operations, at an odd place', '01 02 04 05 b4 00 00 00', 23],
-    ['as Linux has it', '02 04 05 b4 04 02 08 0a 00 00 00 01 00 00 00 00 01 03 03 07', 22],
-    ['behind others', '03 03 07 01 08 0a 00 00 00 01 00 00 00 00 01 01 02 04 05 b4', 38],
-    ['at the very end of forty bytes', `${'01 '.repeat(36)}02 04 05 b4`, 58],
+    ['behind NOP, at an odd offset', '01 02 04 05 b4 00 00 00', 23],
+    ['as sent by Linux', '02 04 05 b4 04 02 08 0a 00 00 00 01 00 00 00 00 01 03 03 07', 22],
+    ['behind other options', '03 03 07 01 08 0a 00 00 00 01 00 00 00 00 01 01 02 04 05 b4', 38],
+    ['at the end of forty bytes', `${'01 '.repeat(36)}02 04 05 b4`, 58],
     ['the first of two', '02 04 05 b4 02 04 02 18', 22],
-    ['behind the end of the list', '00 00 00 00 02 04 05 b4', -1],
-    ['of the wrong length', '02 03 05 01', -1],
-    ['too long', '02 06 05 b4 00 00 00 00', -1],
-    ['cut off: its length', '01 01 01 02', -1],
-    ['cut off: its value', '01 01 02 04', -1],
-    ['cut off: half its value', '01 02 04 05', -1],
+    ['behind the end-of-options mark', '00 00 00 00 02 04 05 b4', -1],
+    ['wrong length', '02 03 05 01', -1],
+    ['excessive length', '02 06 05 b4 00 00 00 00', -1],
+    ['length missing', '01 01 01 02', -1],
+    ['value missing', '01 01 02 04', -1],
+    ['half the value missing', '01 02 04 05', -1],
     ['an option of length zero', '08 00 02 04 05 b4 00 00', -1],
     ['an option of length one', '08 01 02 04 05 b4 00 00', -1],
-    ['an option that leads out of the header', '08 40 00 00 02 04 05 b4', -1],
+    ['an option that extends beyond the header', '08 40 00 00 02 04 05 b4', -1],
   ];
   for (const [name, options, expected] of rows) {
     const header = patched(segment.slice(0, 20), 12, (20 + hex(options).length) << 2);

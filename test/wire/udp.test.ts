@@ -8,14 +8,14 @@ const datagram = hex(`
   64 61 74 61
 `);
 
-t.test('cut off at every length', async (t) => {
+t.test('rejects a datagram truncated at any length', async (t) => {
   for (let len = 0; len < datagram.length; len++) {
     t.equal(udp.check(datagram, 0, len), false, `${len} bytes`);
-    t.equal(udp.check(datagram.slice(0, len), 0, len), false, `${len} bytes, nothing behind`);
+    t.equal(udp.check(datagram.slice(0, len), 0, len), false, `${len} bytes, end of the buffer`);
   }
 });
 
-t.test('lengths that lie', async (t) => {
+t.test('rejects wrong lengths', async (t) => {
   for (const stated of [0, 1, 7, 13, 0xffff]) {
     t.equal(
       udp.check(patched(datagram, 4, stated >>> 8, stated & 0xff), 0, datagram.length),
@@ -25,9 +25,9 @@ t.test('lengths that lie', async (t) => {
   }
 });
 
-t.test('a sound datagram', async (t) => {
+t.test('accepts a valid datagram', async (t) => {
   const b = concat(hex('ee'), datagram, hex('00 00'));
-  t.equal(udp.check(b, 1, b.length), true, 'padding behind it is no matter');
+  t.equal(udp.check(b, 1, b.length), true, 'padding is ignored');
   t.equal(udp.check(patched(datagram, 4, 0, 8), 0, datagram.length), true, 'empty');
   t.equal(udp.sourcePort(b, 1), 50000);
   t.equal(udp.destinationPort(b, 1), 4789);
