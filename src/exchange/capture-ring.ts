@@ -1,26 +1,30 @@
 /**
- * A ring of captured packets in shared memory, from one data-plane thread to the main thread: one writer, one reader, no
- * lock. What finds it full is lost and counted, so a capture never holds up a frame.
+ * Ring buffer of captured packets, from one data-plane thread to the main thread.
  *
- *     header   word 0 written · word 1 lost · word 16 taken (the two sides do not share a cache line)
- *     records  each at a multiple of 8 bytes and in one piece, the rest before the end being skipped
+ * One writer and one reader share the memory without a lock. A packet that does not fit is lost and
+ * counted, so a capture never delays a frame.
  *
- *      0  bytes of the record, this included          24  row of the peer, −1: not known
- *      4  flags: CAPTURED_, or-ed                     28  row of the VNI, −1: not known
- *      8  ms since the epoch, a double                32  UDP source port, 0: not known
+ *     header   word 0 written · word 1 lost · word 16 read (on separate cache lines)
+ *     records  at multiples of 8 bytes, contiguous; a record that does not fit before the end
+ *              of the memory starts at its beginning
+ *
+ *      0  bytes of the record, including this word    24  row of the peer, −1: unknown
+ *      4  flags: CAPTURED_, or-ed                     28  row of the VNI, −1: unknown
+ *      8  ms since the epoch, a double                32  UDP source port, 0: unknown
  *     16  bytes of the packet                         36  TOS of the outer header
- *     20  bytes of it that are here                   40  those
+ *     20  bytes of the packet in this record          40  packet bytes
  *
- * Written and taken count units of 8 bytes for ever, and wrap at 32 bits. A packet is seen with the count that includes it,
- * so a writer that dies in the middle of one has written nothing, and its successor goes on behind the last.
+ * The counts of written and read count units of 8 bytes and wrap at 32 bits. A packet becomes
+ * visible with the count that includes it. A writer that dies within a record has therefore written
+ * nothing, and its successor continues behind the last complete record.
  */
 import { CAPTURE_RING_LEN } from '../abi/limits.js';
 
-/** `flags`: it came from a peer, and goes to the overlay. Otherwise the other way. */
+/** Flag: the packet comes from a peer and goes to the overlay; clear: the opposite direction. */
 export const CAPTURED_DECAP = 1;
-/** `flags`: a UDP payload of the underlay, from its VXLAN header on. Otherwise a frame of the overlay. */
+/** Flag: the packet is a UDP payload of the underlay, from its VXLAN header on; clear: a frame. */
 export const CAPTURED_UNDERLAY = 2;
-/** `flags`: no packet, but the unused end of the memory. */
+/** Flag: no packet, but the unused end of the memory. */
 const SKIPPED = 1 << 31;
 
 const WRITTEN = 0;
@@ -30,7 +34,7 @@ const HEADER_LEN = 128;
 
 const UNIT_SHIFT = 3;
 const RECORD_HEADER_LEN = 40;
-/** Words of a record. */
+/** Word offsets in a record. */
 const LENGTH = 0;
 const FLAGS = 1;
 const AT_MS = 2;
@@ -41,26 +45,26 @@ const VNI = 7;
 const SOURCE_PORT = 8;
 const TOS = 9;
 
-/** A packet as it is read: valid until it is released. */
+/** A captured packet, valid until it is released. */
 export interface Captured {
-  /** Since the epoch, ms. */
+  /** Capture time, ms since the epoch. */
   readonly atMs: number;
-  /** It came from a peer; else it goes to one. */
+  /** True if the packet comes from a peer, false if it goes to one. */
   readonly received: boolean;
-  /** −1: not known. */
+  /** Row of the peer; −1: unknown. */
   readonly peerIdx: number;
   readonly vniIdx: number;
-  /** UDP source port; 0: not known. */
+  /** UDP source port; 0: unknown. */
   readonly sourcePort: number;
-  /** Of the outer header; 0 too where it is not known. */
+  /** TOS of the outer header; 0 also if unknown. */
   readonly tos: number;
-  /** Bytes that there were: a frame, or a UDP payload. */
+  /** Original length in bytes, of a frame or a UDP payload. */
   readonly len: number;
-  /** The first of them. */
+  /** The first bytes of the packet, up to the snap length. */
   readonly bytes: Uint8Array;
 }
 
-/** What the writer knows of a packet beside its bytes. */
+/** Metadata of a packet, as the writer knows it. */
 export interface CaptureNote {
   flags: number;
   atMs: number;
@@ -79,7 +83,7 @@ export class CaptureRing {
   readonly #bytes: Uint8Array;
   readonly #words: Int32Array;
   readonly #doubles: Float64Array;
-  /** Units, a power of two. */
+  /** Capacity in units, a power of two. */
   readonly #capacity: number;
 
   constructor(buffer: SharedArrayBuffer) {
@@ -91,12 +95,16 @@ export class CaptureRing {
     this.#doubles = new Float64Array(buffer, HEADER_LEN, units);
   }
 
-  /** Packets that found it full, for ever. */
+  /** Packets lost because the ring was full, in total. */
   get lost(): number {
     return Atomics.load(this.#counts, LOST) >>> 0;
   }
 
-  /** Writer: takes down a packet, or counts it as lost. @param snapLen bytes of it that are kept at most */
+  /**
+   * Writer: adds a packet, or counts it as lost.
+   *
+   * @param snapLen most bytes of the packet to keep
+   */
   put(note: CaptureNote, arena: Uint8Array, off: number, len: number, snapLen: number): void {
     const captured = Math.min(len, snapLen);
     const units = unitsOf(RECORD_HEADER_LEN + captured);
@@ -124,7 +132,11 @@ export class CaptureRing {
     Atomics.store(this.#counts, WRITTEN, (written + units) | 0);
   }
 
-  /** Reader: the oldest packet, which stays until `release`. @returns undefined when there is none now */
+  /**
+   * Reader: returns the oldest packet, which stays until `release`.
+   *
+   * @returns undefined if the ring is empty
+   */
   first(): Captured | undefined {
     const word = this.#firstWord();
     if (word < 0) return undefined;
@@ -142,18 +154,18 @@ export class CaptureRing {
     };
   }
 
-  /** Reader: the oldest packet has been read. */
+  /** Reader: removes the oldest packet. */
   release(): void {
     const word = this.#firstWord();
     if (word >= 0) this.#advance(word);
   }
 
-  /** Word of the oldest packet; −1: there is none. */
+  /** Word offset of the oldest packet; −1: the ring is empty. */
   #firstWord(): number {
     for (;;) {
-      const taken = this.#counts[READ];
-      if (Atomics.load(this.#counts, WRITTEN) === taken) return -1;
-      const word = this.#place(taken) << 1;
+      const read = this.#counts[READ];
+      if (Atomics.load(this.#counts, WRITTEN) === read) return -1;
+      const word = this.#place(read) << 1;
       if ((this.#words[word + FLAGS] & SKIPPED) === 0) return word;
       this.#advance(word);
     }

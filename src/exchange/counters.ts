@@ -1,31 +1,33 @@
 /**
- * The counter block, one a worker: memory that the worker writes and the main thread reads (all of them as one by
- * `counter-blocks.ts`). Float64, because a 32-bit byte counter wraps within seconds. Rows for VNIs and for (VNI,
- * peer) pairs lie in one lazily touched buffer: pages without a configured row cost nothing.
+ * Counter block of one worker: written by the worker, read by the main thread.
  *
- * Consistency: the writer brackets each update of a batch with `begin` and `end` (a sequence lock), so a
- * reader can take a snapshot of one VNI in which the identity of the counters holds exactly:
+ * `counter-blocks.ts` sums the blocks of all workers. Cells are Float64, because a 32-bit byte
+ * counter wraps within seconds. Rows for VNIs and for (VNI, peer) pairs are in one buffer that is
+ * touched lazily: pages without a configured row cost nothing.
+ *
+ * Consistency: the writer brackets each update of a batch with `begin` and `end` (a sequence lock),
+ * so that a snapshot of one VNI satisfies the counter identities exactly:
  *
  *     tap_rx + replicated + fragments = Σ peer_tx + Σ dropped{encap}
  *     Σ peer_rx = tap_tx + Σ dropped{decap}
  *
- * Cells are plain memory, so the order of accesses follows from the sequence number alone (ECMAScript,
- * Memory Model: an atomic write synchronizes with an atomic read that reads from it):
+ * Cells are plain memory, so the order of accesses follows from the sequence number alone
+ * (ECMAScript, Memory Model: an atomic write synchronizes with an atomic read that reads from it):
  *
- * - The reader's first `load` reads what an `end` wrote: all stores before that `end` happen before the
- *   copy.
- * - The reader's last access is a read-modify-write that adds 0. The `begin` of any later change reads
- *   from it, directly or through other additions, so the copy happens before the stores of that change
- *   and cannot contain them. A `begin` that came earlier has changed the number, and the copy is made
- *   again.
+ * - The reader's first `load` reads a value that an `end` wrote: all stores before that `end`
+ *   happen before the copy.
+ * - The reader's last access is a read-modify-write that adds 0. The `begin` of any later change
+ *   reads from it, directly or through other additions, so the copy happens before the stores of
+ *   that change and cannot contain them. An earlier `begin` has changed the number, and the copy is
+ *   repeated.
  *
- * A plain `load` at the end would not do: an acquire load keeps later accesses behind it, not earlier
- * ones before it, so on arm64 (`ldar`) a cell may be loaded after the number was compared. An addition
- * (`ldaddal`, or `ldaxr` and `stlxr`) releases as well. On x86 both forms are ordered. No test on x86 can
- * show the difference.
+ * A plain `load` at the end would not suffice: an acquire load keeps later accesses behind it, but
+ * not earlier ones before it, so on arm64 (`ldar`) a cell could be loaded after the comparison of
+ * the number. An addition (`ldaddal`, or `ldaxr` and `stlxr`) also releases. On x86 both forms are
+ * ordered, so no test on x86 can show the difference.
  *
- * Both sums over peers include the VNI's `other` row: traffic with sources that are not configured peers, and what
- * peers that were removed since had counted.
+ * Both sums over peers include the `other` row of the VNI: traffic with sources that are not
+ * configured peers, and the counts of peers removed since.
  */
 import { DROP_REASON_COUNT } from './drop-reason.js';
 
@@ -33,15 +35,15 @@ import { DROP_REASON_COUNT } from './drop-reason.js';
 export const G_HEARTBEAT_MS = 0;
 export const G_BUSY_RATIO = 1;
 export const G_RESERVED_BITS = 2;
-/** The VNI, plus one, that was not configured and was seen last; 0: none was. */
+/** The unconfigured VNI seen last, plus one; 0: none. */
 export const G_STRAY_VNI = 3;
-/** Sources that were no configured peers and lost their row to others (`--accept any`). */
+/** Strangers whose row was reused for another source (`--accept any`). */
 export const G_STRANGERS_EVICTED = 4;
 /** Drops of datagrams that belong to no configured VNI: DROP_REASON_COUNT cells. */
 export const G_DROPS_DECAP = 8;
 export const GLOBAL_ROW = rowLen(G_DROPS_DECAP + DROP_REASON_COUNT);
 
-/** Offsets in a VNI row. The generation tells a reader whether the row is still the one it means. */
+/** Offsets in a VNI row. By the generation a reader detects that a row has been reused. */
 export const V_GENERATION = 0;
 export const V_TAP_RX_FRAMES = 1;
 export const V_TAP_RX_BYTES = 2;
@@ -62,7 +64,10 @@ export const V_TOO_BIG_ICMP = 16;
 export const V_TOO_BIG_FRAGMENT = 17;
 export const V_TOO_BIG_DROP = 18;
 export const V_MSS_CLAMPED = 19;
-/** Frames for this VNI that the kernel dropped at the TAP's queue. Written by the main thread (`vtep/tap-queues.ts`). */
+/**
+ * Frames for this VNI that the kernel dropped at the TAP's queue. Written by the main thread
+ * (`vtep/tap-queues.ts`).
+ */
 export const V_TAP_QUEUE_DROPPED = 20;
 export const V_DROPS_ENCAP = 24;
 export const V_DROPS_DECAP = V_DROPS_ENCAP + DROP_REASON_COUNT;
@@ -74,9 +79,11 @@ export const P_TX_FRAMES = 1;
 export const P_TX_BYTES = 2;
 export const P_RX_FRAMES = 3;
 export const P_RX_BYTES = 4;
-/** Time of the last frame from the peer, ms of CLOCK_MONOTONIC, which all workers share; 0: never. */
+/**
+ * Time of the last frame from the peer, ms of CLOCK_MONOTONIC, which all workers share; 0: never.
+ */
 export const P_LAST_SEEN_MS = 5;
-/** Path MTU as the network has reported it, bytes; 0: it has not, or long ago. */
+/** Path MTU as reported by the network, bytes; 0: no report, or it has expired. */
 export const P_PATH_MTU = 6;
 /** Dynamic FDB entries that point at this peer. */
 export const P_FDB_DYNAMIC = 7;
@@ -84,12 +91,12 @@ export const PEER_ROW = 8;
 
 const SEQUENCE_LEN = 64;
 
-/** Cells of a row that uses that many: rows begin at cache lines of 64 bytes. */
+/** Rounds a number of cells up, so that rows begin at cache lines of 64 bytes. */
 function rowLen(used: number): number {
   return (used + 7) & ~7;
 }
 
-/** How long a reader tries: copies that were disturbed, and milliseconds that it lets a stopped writer have. */
+/** Limits of a reader: disturbed copies, and pauses of 1 ms for a stopped writer. */
 export const READ_ATTEMPTS = 10_000;
 const READ_PAUSES = 100;
 
@@ -99,7 +106,7 @@ export class Counters {
   readonly #sequence: Int32Array;
   readonly #maxVnis: number;
 
-  /** First cell of row i: `vniBase(i)`, `peerBase(i)`; the global row starts at cell 0. */
+  /** The first cell of row i is `vniBase(i)` or `peerBase(i)`; the global row starts at cell 0. */
   constructor(maxVnis: number, maxPeers: number, buffer?: SharedArrayBuffer) {
     this.#maxVnis = maxVnis;
     const cells = GLOBAL_ROW + maxVnis * VNI_ROW + maxPeers * PEER_ROW;
@@ -116,7 +123,7 @@ export class Counters {
     return GLOBAL_ROW + this.#maxVnis * VNI_ROW + peerIdx * PEER_ROW;
   }
 
-  /** Writer: what follows, up to `end`, becomes visible as one change. */
+  /** Writer: changes up to `end` become visible together. */
   begin(): void {
     Atomics.add(this.#sequence, 0, 1);
   }
@@ -125,24 +132,27 @@ export class Counters {
     Atomics.add(this.#sequence, 0, 1);
   }
 
-  /** Writer: a predecessor may have died between `begin` and `end`. */
+  /** Writer: completes the update of a predecessor that died between `begin` and `end`. */
   recover(): void {
     if ((Atomics.load(this.#sequence, 0) & 1) !== 0) this.end();
   }
 
   /**
-   * Reader: runs `copy` until no batch was being counted meanwhile. A writer that lost its core within a change is
-   * given time to come back. Bounded: one that never pauses, or died, makes it give the last copy, which may then
-   * be some frames off.
+   * Reader: repeats `copy` until no update of a batch has disturbed it.
    *
-   * @param attempts copies that may be disturbed; fewer for those that take long
+   * A writer that lost its core within an update gets time to continue. The attempts are bounded:
+   * if the writer never pauses, or has died, the last copy stands and may be inconsistent by a few
+   * frames.
+   *
+   * @param attempts most copies; lower for copies that last long
    */
   consistently(copy: () => void, attempts = READ_ATTEMPTS): void {
     let pauses = 0;
     for (let attempt = 0; attempt < attempts && pauses < READ_PAUSES; attempt++) {
       const before = Atomics.load(this.#sequence, 0);
       if ((before & 1) !== 0) {
-        // Returns at once when the writer has gone on; nobody notifies, so a pause is at most a millisecond.
+        // Returns at once if the writer has continued. No notify is sent, so a pause lasts up to 1
+        // ms.
         if (Atomics.wait(this.#sequence, 0, before, 1) === 'timed-out') pauses++;
         continue;
       }
@@ -152,12 +162,15 @@ export class Counters {
     copy();
   }
 
-  /** A look first: the addition takes the cache line from the writer, once a copy that is good. */
+  /**
+   * Compares with a plain load first: the addition moves the cache line away from the writer, so it
+   * runs once per good copy only.
+   */
   #isStill(before: number): boolean {
     return Atomics.load(this.#sequence, 0) === before && Atomics.add(this.#sequence, 0, 0) === before;
   }
 
-  /** Writer: a row begins a new life, at zero, under a new generation. */
+  /** Writer: sets a row to zero under a new generation. */
   resetRow(base: number, length: number, generation: number): void {
     this.cells.fill(0, base, base + length);
     this.cells[base] = generation;

@@ -1,6 +1,8 @@
 /**
- * The data plane as the control side sees it: what can be asked of it, in which words, and how it refuses. Addresses
- * are canonical text here, rows and bytes stay below. Implemented by `Handle`.
+ * The data plane as the control side uses it: queries, types and error codes.
+ *
+ * Addresses are canonical text here; rows and bytes stay below this interface. Implemented by
+ * `Handle`.
  */
 import type { ChangeErrorCode, MacParts, PackedAddress, VniPolicy } from './protocol.js';
 
@@ -14,9 +16,9 @@ export interface PeerState {
   readonly address: PeerAddress;
   readonly flood: boolean;
   readonly peerIdx: number;
-  /** The name it was resolved from, or '' when it was given as an address. */
+  /** Name that the address was resolved from; '' if the peer was configured by address. */
   readonly name: string;
-  /** Path MTU as it was known when the peer was added, bytes; 0: it was not. */
+  /** Path MTU known when the peer was added, bytes; 0: unknown. */
   readonly pathMtu: number;
 }
 
@@ -35,7 +37,7 @@ export interface NewPeer {
   address: PeerAddress;
   flood: boolean;
   name: string;
-  /** Path MTU as far as it is known, bytes; 0: it is not. */
+  /** Path MTU, bytes; 0: unknown. */
   pathMtu: number;
 }
 
@@ -49,11 +51,14 @@ export interface FdbEntry {
 
 export interface FdbFilter {
   type: 'static' | 'dynamic' | 'all';
-  /** A peer's address, canonical, or the name that peers were given by: all of its addresses are meant. '' any. */
+  /**
+   * Canonical address of a peer, or a peer name, which matches all its addresses; '' matches any
+   * peer.
+   */
   peer: string;
 }
 
-/** Whether a peer has this address, or was given by this name. */
+/** Returns true if the peer has this address or was configured by this name. */
 export function isPeerOf({ address, name }: NewPeer, host: string): boolean {
   return address.text === host || name === host;
 }
@@ -72,7 +77,7 @@ export type DataPlaneErrorCode =
   | 'dataplane_timeout'
   | 'dataplane_down';
 
-/** Why a change was not made: a stable code and a sentence for people. */
+/** A rejected change: a stable code and a sentence for the user. */
 export class DataPlaneError extends Error {
   readonly code: DataPlaneErrorCode;
   constructor(code: DataPlaneErrorCode, message: string) {
@@ -81,22 +86,25 @@ export class DataPlaneError extends Error {
   }
 }
 
-/** Numbers of one VNI, of each worker taken at one moment between two batches. Index of a reason as in DROP_REASONS. */
+/**
+ * Counters of one VNI; those of each worker are consistent between two batches. Drop reasons are
+ * indexed as in DROP_REASONS.
+ */
 export interface VniSnapshot {
-  /** Cells of the VNI's row: read with the V_ offsets of `exchange/counters.ts`. */
+  /** Cells of the VNI's row, at the V_ offsets of `exchange/counters.ts`. */
   vni: Float64Array;
-  /** One per configured peer, then the row of unknown sources (peer undefined): read with the P_ offsets. */
+  /** A row per configured peer, then the row of unknown sources (peer undefined); P_ offsets. */
   peers: { peer: PeerState | undefined; row: Float64Array }[];
 }
 
-/** `count` peers of a list that may serve many VNIs: list[from] and what follows. */
+/** A slice of a peer list that many VNIs may share: `count` peers from list[from]. */
 export interface PeerSpan {
   readonly list: readonly NewPeer[];
   readonly from: number;
   readonly count: number;
 }
 
-/** The same numbers as a snapshot in one piece, with no object for each peer: for thousands of them. */
+/** The data of a snapshot in typed arrays, without an object per peer: for thousands of peers. */
 export interface VniRows {
   readonly vni: Float64Array;
   /** Rows of the configured peers, PEER_ROW cells each, in the order of the spans. */
@@ -106,19 +114,19 @@ export interface VniRows {
   readonly others: Float64Array;
 }
 
-/** Reading access to the data plane, from the main thread. */
+/** Read access to the data plane, from the main thread. */
 export interface DataPlane {
-  /** True once the whole configuration has been acknowledged and every worker lives. */
+  /** True once the whole configuration is acknowledged, while every worker lives. */
   readonly ready: boolean;
   vnis(): readonly VniState[];
   /**
-   * VNIs that the workers do not agree about yet, after a change that failed. One that is to go is not in `vnis` any more; its
-   * number and its TAP stay taken until it leaves this list.
+   * VNIs on which the workers do not agree, after a change that failed. A VNI that is being removed
+   * is no longer in `vnis`; its number and its TAP stay reserved until it leaves this list.
    */
   settling(): readonly VniState[];
   /** @throws DataPlaneError vni_not_found */
   peers(vni: number): readonly PeerState[];
-  /** One page. `cursor` 0 starts; nextCursor −1 ends. */
+  /** Returns one page. `cursor` 0 starts at the beginning; nextCursor −1 marks the last page. */
   listFdb(
     vni: number,
     filter: FdbFilter,
@@ -129,8 +137,12 @@ export interface DataPlane {
   snapshot(vni: number): VniSnapshot;
   /** @throws DataPlaneError vni_not_found */
   rows(vni: number): VniRows;
-  /** A VNI without its peers, be it settling: its own row, and how many peers there are. @throws DataPlaneError vni_not_found */
+  /**
+   * Returns the row and the number of peers of a VNI, including one that is settling.
+   *
+   * @throws DataPlaneError vni_not_found
+   */
   totals(vni: number): { vni: Float64Array; peers: number };
-  /** Cells of the global row: read with the G_ offsets. */
+  /** Cells of the global row, at the G_ offsets. */
   globals(): Float64Array;
 }

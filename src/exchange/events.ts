@@ -1,34 +1,36 @@
 /**
- * What happens in a VTEP, as a stream for whoever listens: REST, the library, tests. Who knows of something publishes it;
- * each subscriber has a queue of its own, which is bounded. One that reads too slowly loses the oldest and is told how many,
- * so that nobody who stopped reading holds memory or holds up the others.
+ * Event stream of a VTEP for its subscribers: REST, the library, tests.
  *
- * Publishing is cheap and never fails. Nothing is kept for those who come later. No I/O here, and no word of who publishes.
+ * Publishers and subscribers do not know each other. Each subscriber has a bounded queue of its
+ * own. A subscriber that reads too slowly loses its oldest events and receives their number, so
+ * that a stalled reader neither holds memory nor delays the others.
+ *
+ * Publishing is cheap and never fails. Past events are not replayed. No I/O.
  */
 
 /** Addresses and MACs are canonical text. */
 export type VtepEvent =
   | { type: 'learned' | 'aged'; vni: number; mac: string; peer: string }
   | { type: 'moved'; vni: number; mac: string; peer: string; from: string }
-  /** A frame for an unknown MAC; of each MAC the first within a second. */
+  /** A frame for an unknown MAC; the first for each MAC within a second. */
   | { type: 'miss'; vni: number; mac: string }
   | {
       type: 'peer';
       vni: number;
       peer: string;
-      /** What it was resolved from; '' when it was configured by address. */
+      /** Name that the peer was resolved from; '' if it was configured by address. */
       name: string;
       action: 'added' | 'removed' | 'heard' | 'silent';
     }
   | { type: 'vni'; vni: number; action: 'added' | 'changed' | 'removed' }
-  /** `error` is '' when the name was resolved. */
+  /** `error` is '' if the name was resolved. */
   | { type: 'resolve'; name: string; addresses: string[]; error: string }
   | { type: 'path-mtu'; peer: string; pathMtu: number; before: number }
   | { type: 'warning'; code: string; detail: string }
-  /** Events that this subscriber was too slow for, or that were too many to be told of at all. */
+  /** Events that this subscriber read too slowly, or that were too many to report. */
   | { type: 'lost'; count: number };
 
-/** All of them: a type that is left out here does not compile. */
+/** All event types: a missing type does not compile. */
 export const EVENT_TYPES = Object.keys({
   learned: true,
   moved: true,
@@ -43,7 +45,7 @@ export const EVENT_TYPES = Object.keys({
 } satisfies Record<VtepEvent['type'], true>) as VtepEvent['type'][];
 
 export interface StampedEvent {
-  /** Rises with every event. That of `lost` is the last one that was lost. */
+  /** Increases with every event. The id of `lost` is that of the last lost event. */
   readonly id: number;
   /** ISO 8601, UTC. */
   readonly at: string;
@@ -51,14 +53,16 @@ export interface StampedEvent {
 }
 
 export interface EventSubscription extends AsyncIterable<StampedEvent> {
-  /** Ends the iteration, whoever waits in it; what was queued is forgotten. */
+  /** Ends the iteration, also for a waiting reader, and discards queued events. */
   close(): void;
 }
 
 export interface EventSource {
   /**
-   * Events from now on, for one reader. They are queued until they are read; leaving the loop closes the subscription.
-   * @param options capacity: how many events are queued at most, 1024 unless said otherwise
+   * Subscribes one reader to events from now on. Events are queued until read; leaving the loop
+   * closes the subscription.
+   *
+   * @param options capacity: most queued events, default 1024
    */
   subscribe(options?: { capacity?: number }): EventSubscription;
 }
@@ -80,7 +84,10 @@ export class Events implements EventSource {
     return this.#queues.size;
   }
 
-  /** Calls back whenever somebody begins or ceases to listen: what costs something is made for listeners alone. */
+  /**
+   * Calls back when the number of subscribers changes, so that costly events are produced for
+   * subscribers only.
+   */
   onSubscribers(callback: (count: number) => void): void {
     this.#watchers.push(callback);
   }
@@ -102,7 +109,7 @@ export class Events implements EventSource {
     return queue;
   }
 
-  /** Nothing happens any more: ends every subscription. */
+  /** Ends every subscription. */
   close(): void {
     for (const queue of [...this.#queues]) queue.close();
   }
@@ -116,13 +123,13 @@ type Resolve = (result: IteratorResult<StampedEvent>) => void;
 
 const DONE: IteratorReturnResult<undefined> = { done: true, value: undefined };
 
-/** What waits for one subscriber, or who of its readers waits for an event: never both. */
+/** Queue of one subscriber: holds unread events or waiting readers, never both. */
 class Queue implements EventSubscription, AsyncIterator<StampedEvent> {
   readonly #capacity: number;
   readonly #onClose: () => void;
   #waiting: StampedEvent[] = [];
   #readers: Resolve[] = [];
-  /** How many were lost since the last one was read, and the newest of them. */
+  /** Events lost since the last read, and the newest of them. */
   #lostCount = 0;
   #lastLost: StampedEvent | undefined;
   #closed = false;
@@ -169,7 +176,7 @@ class Queue implements EventSubscription, AsyncIterator<StampedEvent> {
     this.#onClose();
   }
 
-  /** What stands in the place of those that were lost. */
+  /** The `lost` event that replaces the lost events. */
   #lostEvent(): StampedEvent | undefined {
     const last = this.#lastLost;
     if (!last) return undefined;

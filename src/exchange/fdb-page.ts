@@ -1,12 +1,15 @@
 /**
- * A page of FDB entries on its way from a worker to the main thread: rows of words in one buffer that is copied
- * as it is. As objects, a thousand entries took the data-plane thread 4 ms to copy; that was the tail of the round
- * trips of whoever's FDB is being listed.
+ * A page of FDB entries as a message from a worker to the main thread.
  *
- *     word 0  MAC, first two bytes    word 2  type    word 4–9  address, as a peer row has it (family … scope id)
+ * The rows of words are in one buffer that is copied as a whole. As objects, a thousand entries
+ * took the data-plane thread 4 ms to copy, which was the tail of the round-trip times while an FDB
+ * was listed.
+ *
+ *     word 0  MAC, first two bytes    word 2  type
  *     word 1  MAC, last four bytes    word 3  age, ms
+ *     word 4–9  address, in the format of a peer row (family … scope id)
  *
- * A learned peer has no row that the main thread knows of, so each entry brings its address.
+ * The main thread knows no row for a learned peer, so each entry contains its address.
  */
 import { addressOfRow } from '../abi/peer-row.js';
 import type { MacParts, PackedAddress } from './protocol.js';
@@ -20,7 +23,7 @@ const ROW = PEER + 6;
 
 const STATIC = 1;
 
-/** One FDB entry as a list shows it. */
+/** One FDB entry of a list. */
 export interface FdbItem {
   mac: MacParts;
   address: PackedAddress;
@@ -30,16 +33,16 @@ export interface FdbItem {
 
 /** Source of packed peer addresses. */
 export interface PeerAddresses {
-  /** Copies the address of a peer row, six words, to `words` from `base` on. */
+  /** Copies the address of a peer row, six words, to `words` at `base`. */
   copyAddress(peerIdx: number, words: Int32Array, base: number): void;
 }
 
-/** The worker's side: entries are added until the page is full. */
+/** Worker side: collects entries. The page grows beyond its capacity if necessary. */
 export class FdbPage {
   #words: Int32Array;
   count = 0;
 
-  /** @param capacity entries expected at most; there is room for more */
+  /** @param capacity expected number of entries */
   constructor(capacity: number) {
     this.#words = new Int32Array(Math.max(1, capacity) * ROW);
   }
@@ -55,7 +58,10 @@ export class FdbPage {
     peers.copyAddress(peerIdx, words, base + PEER);
   }
 
-  /** The rows in use, in a buffer of their own: a message copies the whole of a view's buffer. */
+  /**
+   * Copies the used rows to a buffer of their own, because a message copies the whole buffer of a
+   * view.
+   */
   toMessage(): Int32Array<ArrayBuffer> {
     return this.#words.slice(0, this.count * ROW);
   }
@@ -67,7 +73,7 @@ export class FdbPage {
   }
 }
 
-/** The main thread's side. */
+/** Main-thread side: iterates over the entries of a page. */
 export function* itemsOf(words: Int32Array): Iterable<FdbItem> {
   for (let base = 0; base < words.length; base += ROW) {
     yield {

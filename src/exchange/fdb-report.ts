@@ -1,8 +1,12 @@
 /**
- * Report of FDB events from a worker to the main thread: rows of words in one buffer that is copied as it is.
+ * Report of FDB events from a worker to the main thread.
  *
- *     word 0–5   peer, as a peer row has it (family … scope id)     word 6   kind of event      word 14  MAC, first two bytes
- *     word 8–13  the previous peer, of a move                       word 7   VNI                word 15  MAC, last four bytes
+ * The rows of words are in one buffer that is copied as a whole.
+ *
+ *     word 0–5   peer, in the format of a peer row (family … scope id)
+ *     word 6     kind of event                 word 14  MAC, first two bytes
+ *     word 7     VNI                           word 15  MAC, last four bytes
+ *     word 8–13  previous peer of a moved entry
  *
  * Written by `switch/fdb-events.ts`, read by `controller/fdb-event-reader.ts`.
  */
@@ -17,7 +21,7 @@ export const FROM = 8;
 export const MAC_HIGH = 14;
 export const MAC_LOW = 15;
 
-/** Kinds. */
+/** Kinds of events. */
 export const LEARNED = 0;
 export const MOVED = 1;
 export const AGED = 2;
@@ -26,10 +30,10 @@ export const MISS = 3;
 /** Interval in which a missed MAC is reported once, ticks. */
 export const MISS_TICKS = 10;
 
-/** At most one of these per worker and tick, a tenth of a second. */
+/** One report; a worker sends at most one per tick, a tenth of a second. */
 export interface FdbReport {
   rows: Int32Array<ArrayBuffer>;
-  /** Events that there was no room for. */
+  /** Events that did not fit. */
   lost: number;
   tick: number;
 }

@@ -1,15 +1,22 @@
 /**
- * What the kernel does for many frames at once, and whether it does: one cell an offload, in memory that all threads
- * share. The main thread marks what it was granted at start; a worker that is refused one later says so here, and
- * from then on nobody uses it. There is no way back up from a refusal but a restart.
+ * Kernel offloads in use: one cell per offload, in memory that all threads share.
  *
- * A cell is read and written as one, without locks: a worker that looks a moment too early is refused once more. One
- * cell more counts the changes, so that who looks once a round need not look at all of them.
+ * The main thread sets the cells at start, after probing the kernel. A worker that the kernel
+ * refuses an offload later marks it here, and from then on no thread uses it. Only a restart clears
+ * a refusal.
+ *
+ * A cell is read and written atomically, without locks; a worker that reads a cell just before a
+ * refusal is refused once more. An extra cell is a change counter, so a per-round check is one
+ * load.
  */
 
-const BY_KERNEL = 'the kernel sums or cuts up such frames itself before they are read from the TAP';
+const BY_KERNEL =
+  'the kernel completes the checksum or segments such frames before they are read from the TAP';
 
-/** Every offload: its name (the kernel's words; GSO_ is a superframe written to the TAP), and what happens without it. */
+/**
+ * Every offload: its name (that of the kernel; GSO_ is a superframe written to the TAP), and the
+ * consequence without it.
+ */
 export const OFFLOADS = [
   ['UDP_GRO', 'datagrams are received one by one'],
   ['UDP_SEGMENT', 'datagrams are sent one by one'],
@@ -32,14 +39,14 @@ const INDEX = Object.fromEntries(OFFLOADS.map(([name], index) => [name, index]))
   number
 >;
 
-/** Cell that counts changes. */
+/** Cell of the change counter. */
 const CHANGES = OFFLOADS.length;
 
-/** Values of a cell beside the negative errno of a refusal. */
+/** Values of a cell, besides the negative errno of a refusal. */
 const UNUSED = 0;
 const IN_USE = 1;
 
-/** Offloads that were refused alike. */
+/** Offloads refused with the same error and the same consequence. */
 export interface Refused {
   readonly names: readonly OffloadName[];
   /** Negative errno. */
@@ -50,32 +57,37 @@ export class Offloads {
   readonly buffer: SharedArrayBuffer;
   readonly #cells: Int32Array;
 
-  /** @param buffer of another instance, to share its cells; without, none is in use */
+  /** @param buffer shared cells of another instance; without it, no offload is in use */
   constructor(buffer = new SharedArrayBuffer((CHANGES + 1) * 4)) {
     this.buffer = buffer;
     this.#cells = new Int32Array(buffer);
   }
 
-  /** The kernel has it, and it is wanted. One that was refused stays so. */
+  /** Marks an offload as available and enabled. A refusal stays. */
   grant(name: OffloadName): void {
     Atomics.compareExchange(this.#cells, INDEX[name], UNUSED, IN_USE);
     Atomics.add(this.#cells, CHANGES, 1);
   }
 
-  /** It is not wanted for the time being; a refusal stays. */
+  /** Disables an offload for the time being; a refusal stays. */
   withdraw(name: OffloadName): void {
     Atomics.compareExchange(this.#cells, INDEX[name], IN_USE, UNUSED);
     Atomics.add(this.#cells, CHANGES, 1);
   }
 
-  /** @param error negative errno @returns true for the first who says so, on any thread */
+  /**
+   * Marks an offload as refused by the kernel.
+   *
+   * @param error negative errno
+   * @returns true for the first refusal on any thread
+   */
   refuse(name: OffloadName, error: number): boolean {
     const isFirst = Atomics.exchange(this.#cells, INDEX[name], error) >= UNUSED;
     Atomics.add(this.#cells, CHANGES, 1);
     return isFirst;
   }
 
-  /** Another number after each change. */
+  /** Change counter. */
   get changes(): number {
     return this.#cells[CHANGES];
   }
@@ -84,12 +96,12 @@ export class Offloads {
     return this.#cells[INDEX[name]] === IN_USE;
   }
 
-  /** Names of those in use. */
+  /** Names of the offloads in use. */
   names(): OffloadName[] {
     return OFFLOADS.map(([name]) => name).filter((name) => this.inUse(name));
   }
 
-  /** What was refused; neighbours with the same error and consequence are told of together. */
+  /** Refused offloads; adjacent ones with the same error and consequence form one group. */
   refused(): Refused[] {
     const groups: { names: OffloadName[]; error: number }[] = [];
     for (const [name, without] of OFFLOADS) {
@@ -103,7 +115,11 @@ export class Offloads {
   }
 }
 
-/** One line for people. @param error name of the errno */
+/**
+ * Returns the log line of a refusal.
+ *
+ * @param error name of the errno
+ */
 export function refusalText(names: readonly OffloadName[], error: string): string {
   return `the kernel refuses ${names.join(', ')} (${error}): ${withoutOf(names)}`;
 }

@@ -1,52 +1,57 @@
 /**
- * What the main thread and a worker say to each other: plain data, both directions. Down come requests, each with an
- * id, answered in order with `done` or `failed`; up come answers and events. The main thread assigns every index
- * (VNI row, peer row), so that all workers have the same, and a replaced one finds FDB and counters as its predecessor
+ * Messages between the main thread and a worker: plain data, both directions.
+ *
+ * The main thread sends requests, each with an id; the worker answers them in order with `done` or
+ * `failed`, and also sends events. The main thread assigns every index (VNI row, peer row), so that
+ * all workers use the same ones and a replacement worker finds FDB and counters as its predecessor
  * left them.
  */
 
 import type { RowAddress } from '../abi/peer-row.js';
 import type { Settings, VniSettings } from '../config/settings.js';
 
-/** How the underlay's sockets are driven. */
+/** I/O engine of the underlay sockets. */
 export type Engine = 'batch' | 'dgram';
 
-/** Everything a worker needs to start. Descriptors belong to the process; buffers to the main thread. */
+/**
+ * Everything a worker needs to start. The process owns the descriptors, the main thread the
+ * buffers.
+ */
 export interface WorkerInit {
   engine: Engine;
-  /** Which of the workers this is, from 0. */
+  /** Index of the worker, from 0. */
   index: number;
   /** Counter block (`exchange/counters.ts`). */
   counters: SharedArrayBuffer;
   /** Peer rows, 32 bytes each (`struct peer_row`). */
   peers: SharedArrayBuffer;
-  /** Memory of the FDB with what a predecessor left in it; empty: there was none. */
+  /** Memory of the FDB with the entries of a predecessor; empty: no predecessor. */
   fdb: SharedArrayBuffer[];
   /** Random 32-bit integer: seed of the FDB's hash. */
   seed: number;
-  /** epoll and wake-up eventfd. */
+  /** epoll descriptor and wake-up eventfd. */
   waitFd: number;
   wakeFd: number;
   underlay: UnderlayInit;
-  /** Which offloads are in use (`exchange/offloads.ts`), by all threads. */
+  /** Offloads in use by all threads (`exchange/offloads.ts`). */
   offloads: SharedArrayBuffer;
-  /** Reserved bits set: drop (true), or count and go on. */
+  /** Reserved bits set: drop the datagram (true), or count and accept it (false). */
   strictHeader: boolean;
   outer: OuterPolicy;
-  /** UDP port listened on; learned peers are sent to it. */
+  /** UDP port of the listening sockets, and destination port of learned peers. */
   port: number;
-  /** How workers tell each other what they learn; undefined for a single one. */
+  /** Rings for notes between workers; undefined for a single worker. */
   notes: NotesInit | undefined;
 }
 
-/** The outer header of what is sent, and what is done lest it be too big. */
+/** Outer-header policy (DF, TOS) and MSS clamping. */
 export interface OuterPolicy {
   df: Settings['df'];
-  /** TOS byte, or that of the inner packet. */
+  /** TOS byte, or `inherit`: that of the inner packet. */
   tos: Settings['tos'];
   /** Lower the MSS of SYNs to what the path carries. */
   mssClamp: boolean;
-  /** Random 32-bit integer that determines source ports. Distinct from `seed`, as an observer of ports can learn it. */
+  /** Random 32-bit integer that determines source ports. Not `seed`: observers can learn this one. */
   flowSecret: number;
 }
 
@@ -54,21 +59,27 @@ export interface NotesInit {
   /** One ring for each ordered pair of workers. */
   rings: SharedArrayBuffer;
   workers: number;
-  /** Changes so far that removed FDB entries (`isRemoval`). */
+  /** Number of changes so far that removed FDB entries (`isRemoval`). */
   epoch: number;
 }
 
 export interface UnderlayInit {
-  /** The worker's own receiving sockets by family, by place in the receive group; none: no such family. */
+  /**
+   * The worker's receiving sockets by family, by position in the receive group; empty: family not
+   * used.
+   */
   receiveFds: { readonly ipv4: readonly number[]; readonly ipv6: readonly number[] };
-  /** Sockets of the source-port pools as `UdpFds.send` has them; −1: none. All workers send through them. */
+  /**
+   * Sockets of the source-port pools, ordered as in `UdpFds.send`; −1: none. All workers send
+   * through them.
+   */
   sendFds: number[];
 }
 
-/** `TunnelSetup` of port/tunnel: an outer TAP that takes superframes of IPv4 as they are. */
+/** `TunnelSetup` of port/tunnel: an outer TAP that accepts whole IPv4 superframes. */
 export interface TunnelInit {
   fd: number;
-  /** Our address, 4 bytes. */
+  /** Local underlay address, 4 bytes. */
   local: Uint8Array;
   /** Largest outer IP packet, bytes. */
   mtu: number;
@@ -79,24 +90,24 @@ export interface TunnelInit {
   ports: number[];
 }
 
-/** `FlowInit` of port/flow-maps: where the kernel is told of TCP flows that it may pass. */
+/** `FlowInit` of port/flow-maps: maps of the TCP flows that the kernel may forward. */
 export interface FlowsInit {
   rows: number;
   counts: number;
   /** Slots of each worker, a power of two. */
   slots: number;
-  /** There are other workers. */
+  /** True if there are other workers. */
   shared: boolean;
   ttl: number;
   udpChecksum: boolean;
 }
 
-/** Behaviour of one VNI on the frame's way. */
+/** Forwarding policy of one VNI. */
 export interface VniPolicy {
   learning: boolean;
   /** Seconds until an entry that is not refreshed is removed; 0: never. */
   ageingS: number;
-  /** Most dynamic FDB entries. */
+  /** Maximum number of dynamic FDB entries. */
   fdbLimit: number;
   /** Unknown unicast goes to the flood list. */
   flood: boolean;
@@ -104,7 +115,10 @@ export interface VniPolicy {
   vlan: VniSettings['vlan'];
   /** Largest IP packet of the overlay, bytes: segments of received superframes are no larger. */
   overlayMtu: number;
-  /** Largest IP packet taken from the TAP, whatever the paths carry, bytes; 0: as large as they carry. */
+  /**
+   * Largest IP packet accepted from the TAP regardless of path MTUs, bytes; 0: limited by path MTUs
+   * only.
+   */
   packetMax: number;
 }
 
@@ -114,10 +128,10 @@ export interface MacParts {
   low: number;
 }
 
-/** A packed address: what a peer row holds. */
+/** A packed address: the content of a peer row. */
 export type PackedAddress = RowAddress;
 
-/** A list of peers in columns of shared memory: said again for another VNI, it is not copied. */
+/** A list of peers in columns of shared memory, which several VNIs can use without a copy. */
 export interface PackedPeers {
   /** 4 or 6. */
   family: Uint8Array;
@@ -127,7 +141,7 @@ export interface PackedPeers {
   scopeId: Uint32Array;
   /** 1: in the flood list. */
   flood: Uint8Array;
-  /** Path MTU as far as the main thread knows it, bytes; 0: it does not. It is kept up to date. */
+  /** Path MTU, bytes; 0: unknown to the main thread. Kept up to date. */
   pathMtu: Int32Array;
 }
 
@@ -168,36 +182,42 @@ export type Change =
       policy: VniPolicy;
       /** Peer row that counts frames of sources that are not peers. */
       otherIdx: number;
-      /** Of the VNI's row and of the `other` row: a row that had another one begins at zero. */
+      /**
+       * Generations of the VNI row and the `other` row; a row whose generation differs is reset to
+       * zero.
+       */
       generation: number;
       otherGeneration: number;
     }
-  /** Peers and FDB entries of a VNI go with it. Its row, and those of its peers, are free when this is answered. */
+  /**
+   * Also removes the peers and FDB entries of the VNI. Its row and those of its peers are free
+   * after the answer.
+   */
   | { op: 'vni.del'; vniIdx: number }
-  /** From the next frame on this holds, all of it. Entries that a lower limit has no room for are evicted. */
+  /** Takes effect as a whole with the next frame. Entries above a lowered limit are evicted. */
   | { op: 'vni.set'; vniIdx: number; policy: VniPolicy }
   | {
       op: 'peer.add';
       vniIdx: number;
       peers: PackedPeers;
-      /** Which of them. */
+      /** Index of the first peer in the list. */
       from: number;
       count: number;
-      /** Row of the first one; the others have the rows behind it. */
+      /** Row of the first peer; the others use the rows behind it. */
       peerIdx: number;
-      /** Of all these rows. */
+      /** Generation of all these rows. */
       generation: number;
     }
   | { op: 'peer.del'; peerIdx: number }
-  /** What is known of paths has changed; fields as in `peer.add`. */
+  /** Path MTUs have changed; fields as in `peer.add`. */
   | { op: 'peer.paths'; peers: PackedPeers; from: number; count: number; peerIdx: number }
-  /** The way on which superframes leave whole, and the peers that are reached by it. */
+  /** The outer TAP on which superframes leave whole, and the peers that use it. */
   | { op: 'tunnel'; tunnel: TunnelInit; peers: Int32Array }
-  /** Maps for TCP flows through the kernel; undefined: there are none, or none any more. */
+  /** Maps for TCP flows through the kernel; undefined: flow offload is off. */
   | { op: 'flows'; flows: FlowsInit | undefined }
   | { op: 'fdb.put'; vniIdx: number; mac: MacParts; peerIdx: number }
   | { op: 'fdb.del'; vniIdx: number; mac: MacParts }
-  /** Entries of these rows alone; undefined: of any. */
+  /** Removes entries of these peer rows only; undefined: of any peer. */
   | {
       op: 'fdb.flush';
       vniIdx: number;
@@ -212,38 +232,49 @@ export type Change =
       limit: number;
       cursor: number;
     }
-  /** Another worker has heard that a path carries less; `row` as PathErrors has it. */
+  /** Another worker received a report of a smaller path MTU; `row` as in PathErrors. */
   | { op: 'path.report'; row: Int32Array; mtu: number }
-  /** Somebody wants to be told of changes of the FDB, by reports; or nobody any more. */
+  /** Turns reports of FDB changes on or off. */
   | { op: 'events'; on: boolean }
-  /** Packets are taken down into this ring (`exchange/capture-ring.ts`), each worker's own; or no more. `vniIdx` −1: of all VNIs. */
+  /**
+   * Starts or stops capturing packets into this ring (`exchange/capture-ring.ts`), one per worker.
+   * `vniIdx` −1: all VNIs.
+   */
   | ({ op: 'capture'; on: boolean } & CaptureChange)
-  /** After a crash: count what the predecessor left in the FDB and drop what this configuration does not know. */
+  /**
+   * After a crash: counts the FDB entries of the predecessor and removes those unknown to this
+   * configuration.
+   */
   | { op: 'fdb.adopt' }
   | { op: 'stop' };
 
 export interface CaptureChange {
   vniIdx: number;
   point: 'overlay' | 'underlay';
-  /** Bytes of a packet that are kept at most. */
+  /** Most bytes of a packet to keep. */
   snapLen: number;
   ring: SharedArrayBuffer;
 }
 
-/** Changes that remove FDB entries. Every worker makes them in the same order, and counts them. */
+/**
+ * Returns true for changes that remove FDB entries. Every worker makes them in the same order and
+ * counts them.
+ */
 export function isRemoval({ op }: Change): boolean {
   return op === 'vni.del' || op === 'peer.del' || op === 'fdb.del' || op === 'fdb.flush';
 }
 
 /**
- * Changes after which a frame may go another way, or is to be seen. A `path.report` is not one of them: remote hosts bring it
- * about, and only one that lowers a path ends the leases of flows (`Loop.lowerPath`).
+ * Returns true for changes that may alter the forwarding or capturing of a frame.
+ *
+ * `path.report` is excluded: remote hosts can trigger it, and only a report that lowers a path MTU
+ * ends the leases of flows (`Loop.lowerPath`).
  */
 export function isForwarding({ op }: Change): boolean {
   return op !== 'fdb.list' && op !== 'events' && op !== 'path.report';
 }
 
-/** How long a change may take before its caller is told that the data plane does not answer, ms. */
+/** Time until a change that the data plane has not acknowledged fails, ms. */
 export const CHANGE_TIMEOUT_MS = 2000;
 
 export interface Request {
@@ -251,13 +282,13 @@ export interface Request {
   change: Change;
 }
 
-/** What a change answers beside "done". */
+/** Result of a change besides "done". */
 export interface Answer {
   /** fdb.del, fdb.flush: entries removed. */
   removed?: number;
   /** fdb.list: rows of `FdbPage`. */
   page?: Int32Array<ArrayBuffer>;
-  /** fdb.list: where the next page starts; −1: this was the last. */
+  /** fdb.list: cursor of the next page; −1: this was the last page. */
   nextCursor?: number;
 }
 
@@ -271,15 +302,21 @@ export interface ProbeNonce {
 export type ChangeErrorCode = 'fdb_entry_not_found' | 'internal';
 
 export type Report =
-  /** The ports are open: changes are taken from now on. */
+  /** The ports are open: changes are accepted from now on. */
   | { kind: 'up' }
   | { kind: 'done'; id: number; answer: Answer }
   | { kind: 'failed'; id: number; code: ChangeErrorCode; detail: string }
-  /** A path got smaller, as the network said; `row` as PathErrors has it. The other workers do not know. */
+  /**
+   * The network reported a smaller path MTU; `row` as in PathErrors. The other workers do not know
+   * it.
+   */
   | { kind: 'path'; row: Int32Array; mtu: number }
   | { kind: 'fdb-grown'; fdb: SharedArrayBuffer[] }
-  /** A path probe was answered, or somebody pretends so: `nonce` tells. `len`: UDP payload bytes that arrived; 0: ARP. */
+  /**
+   * Reply to a path probe, genuine only if `nonce` matches. `len`: UDP payload bytes that arrived;
+   * 0: ARP.
+   */
   | { kind: 'probe-reply'; peerIdx: number; nonce: ProbeNonce; len: number }
-  /** What became of FDB entries (`fdb-report.ts`): at most one report in a tenth of a second. */
+  /** FDB events (`fdb-report.ts`): at most one report per tenth of a second. */
   | { kind: 'fdb-events'; rows: Int32Array<ArrayBuffer>; lost: number; tick: number }
   | { kind: 'log'; level: 'info' | 'warn' | 'error'; message: string; fields: Record<string, unknown> };

@@ -17,13 +17,13 @@ const NOTE: CaptureNote = {
   tos: 0xff,
 };
 
-/** Reader and writer over the same memory, as in two threads. */
+/** Reader and writer of the same memory, as in two threads. */
 function makeRing(units: number): { writer: CaptureRing; reader: CaptureRing } {
   const buffer = new SharedArrayBuffer(128 + units * 8);
   return { writer: new CaptureRing(buffer), reader: new CaptureRing(buffer) };
 }
 
-t.test('what is put is read, in every field', async (t) => {
+t.test('reads back every field of a packet', async (t) => {
   const { writer, reader } = makeRing(64);
   t.equal(reader.first(), undefined);
   reader.release();
@@ -40,7 +40,7 @@ t.test('what is put is read, in every field', async (t) => {
   t.equal(reader.lost, 0);
 });
 
-t.test('one that is full loses what comes, and counts it; what was there stays', async (t) => {
+t.test('a full ring keeps its packets; new ones are lost and counted', async (t) => {
   const { writer, reader } = makeRing(32);
   const arena = Uint8Array.of(1, 2, 3, 4);
   for (let i = 0; i < 10; i++) writer.put({ ...NOTE, peerIdx: i }, arena, 0, 4, 4);
@@ -56,7 +56,7 @@ t.test('one that is full loses what comes, and counts it; what was there stays',
   t.equal(reader.first()?.peerIdx, 99);
 });
 
-t.test('packets of any length, written and read in turns: each is whole and in its place', async (t) => {
+t.test('packets of any length arrive whole and in order', async (t) => {
   const below = random(0x5eed);
   const { writer, reader } = makeRing(512);
   const arena = Uint8Array.from({ length: 700 }, (_, i) => i & 0xff);
@@ -88,7 +88,7 @@ t.test('packets of any length, written and read in turns: each is whole and in i
   t.ok(read > 100_000 && lost > 0, `${read} read, ${lost} lost`);
 });
 
-t.test('its counts wrap', async (t) => {
+t.test('the counts wrap at 32 bits', async (t) => {
   const buffer = new SharedArrayBuffer(128 + 64 * 8);
   const counts = new Int32Array(buffer);
   counts[0] = counts[16] = 2 ** 31 - 8;
@@ -102,7 +102,7 @@ t.test('its counts wrap', async (t) => {
   t.equal(ring.lost, 0);
 });
 
-t.test('a ring takes thousands of frames', async (t) => {
+t.test('a ring holds thousands of frames', async (t) => {
   const ring = new CaptureRing(createCaptureRing());
   for (let n = 0; n < 2600; n++) ring.put(NOTE, new Uint8Array(1514), 0, 1514, 1514);
   t.equal(ring.lost, 0);

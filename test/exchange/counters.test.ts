@@ -6,34 +6,34 @@ import { DROP_REASON_COUNT } from '../../src/exchange/drop-reason.js';
 
 const { Counters, GLOBAL_ROW, PEER_ROW, VNI_ROW } = layout;
 
-/** First and last cell of everything a row holds, from the exported names with this prefix. */
+/** First and last cell of each field of a row, from the exported names with this prefix. */
 function cellsOf(prefix: string): [name: string, first: number, last: number][] {
   return Object.entries(layout)
     .filter((entry): entry is [string, number] => entry[0].startsWith(prefix) && typeof entry[1] === 'number')
     .map(([name, first]) => [name, first, first + (name.includes('_DROPS_') ? DROP_REASON_COUNT : 1) - 1]);
 }
 
-t.test('no two cells of a row overlap, and none leaves its row', async (t) => {
+t.test('the fields of a row do not overlap and are within the row', async (t) => {
   for (const [prefix, row] of [
     ['G_', GLOBAL_ROW],
     ['V_', VNI_ROW],
     ['P_', PEER_ROW],
   ] as const) {
-    const taken = new Map<number, string>();
+    const used = new Map<number, string>();
     const cells = cellsOf(prefix);
-    t.ok(cells.length >= 5, `${prefix}: the names were found`);
+    t.ok(cells.length >= 5, `${prefix}: the names are found`);
     for (const [name, first, last] of cells) {
       t.ok(last < row, `${name} ends within its row`);
       t.equal(row % 8, 0, `${prefix}: rows begin at cache lines`);
       for (let cell = first; cell <= last; cell++) {
-        t.equal(taken.get(cell), undefined, `${name} cell ${cell}`);
-        taken.set(cell, name);
+        t.equal(used.get(cell), undefined, `${name} cell ${cell}`);
+        used.set(cell, name);
       }
     }
   }
 });
 
-t.test('no two rows overlap, and the last one ends with the block', async (t) => {
+t.test('rows do not overlap, and the last one ends with the block', async (t) => {
   const counters = new Counters(3, 5);
   const bases = [
     0,
@@ -43,13 +43,13 @@ t.test('no two rows overlap, and the last one ends with the block', async (t) =>
   const lengths = [GLOBAL_ROW, VNI_ROW, VNI_ROW, VNI_ROW, ...Array(5).fill(PEER_ROW)];
   let next = 0;
   bases.forEach((base, i) => {
-    t.equal(base, next, `row ${i} begins where the one before ended`);
+    t.equal(base, next, `row ${i} begins at the end of the previous row`);
     next = base + lengths[i];
   });
   t.equal(counters.cells.length, next);
 });
 
-t.test('a row that is reset begins at zero under its generation, its neighbours keep theirs', async (t) => {
+t.test('resets a row to zero with its generation, without changing the adjacent rows', async (t) => {
   const counters = new Counters(3, 1);
   counters.cells.fill(7);
   counters.resetRow(counters.vniBase(1), VNI_ROW, 42);
@@ -59,22 +59,22 @@ t.test('a row that is reset begins at zero under its generation, its neighbours 
   t.equal(counters.cells[counters.vniBase(2)], 7);
 });
 
-t.test('byte counters go beyond 32 bits exactly', async (t) => {
+t.test('byte counters are exact beyond 32 bits', async (t) => {
   const counters = new Counters(1, 1);
   counters.cells[5] = 2 ** 32;
   counters.cells[5] += 1;
   t.equal(counters.cells[5], 4294967297);
 });
 
-t.test('a reader that meets a change takes another look', async (t) => {
+t.test('a reader repeats a copy that a change has disturbed', async (t) => {
   const writer = new Counters(1, 1);
   const reader = new Counters(1, 1, writer.buffer);
-  let looks = 0;
+  let copies = 0;
   let seen = [0, 0];
   reader.consistently(() => {
-    looks++;
+    copies++;
     const first = reader.cells[1];
-    if (looks === 1) {
+    if (copies === 1) {
       writer.begin();
       writer.cells[1]++;
       writer.cells[2]++;
@@ -82,11 +82,11 @@ t.test('a reader that meets a change takes another look', async (t) => {
     }
     seen = [first, reader.cells[2]];
   });
-  t.equal(looks, 2);
-  t.same(seen, [1, 1], 'both cells of one change, or none');
+  t.equal(copies, 2);
+  t.same(seen, [1, 1], 'both cells of one change, or neither');
 });
 
-t.test('a writer that died within a change does not hold the reader for ever', async (t) => {
+t.test('a writer that dies within a change does not block the reader for ever', async (t) => {
   const writer = new Counters(1, 1);
   writer.begin();
   writer.cells[1] = 5;
@@ -95,10 +95,11 @@ t.test('a writer that died within a change does not hold the reader for ever', a
   t.equal(seen, 5);
 });
 
-t.test('two threads: a snapshot never shows half a change', async (t) => {
+t.test('two threads: a snapshot never contains half a change', async (t) => {
   const counters = new Counters(1, 1);
   const stop = new Int32Array(new SharedArrayBuffer(4));
-  // The writer as plain JavaScript, for a worker does not get the test runner's loader: begin, two cells, end.
+  // The writer is plain JavaScript, as a worker has no loader of the test runner: begin, two cells,
+  // end.
   const writer = new Worker(
     `const { workerData: { buffer, stop } } = require('node:worker_threads');
      const sequence = new Int32Array(buffer, 0, 1), cells = new Float64Array(buffer, 64);
@@ -130,6 +131,6 @@ t.test('two threads: a snapshot never shows half a change', async (t) => {
   }
   Atomics.store(stop, 0, 1);
   await once(writer, 'exit');
-  t.ok(moved > 0, `the writer was seen at work ${moved} times`);
+  t.ok(moved > 0, `the writer changed the cells ${moved} times`);
   t.equal(torn, 0);
 });

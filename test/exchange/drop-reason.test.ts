@@ -8,7 +8,7 @@ import {
   STRAY,
 } from '../../src/exchange/drop-reason.js';
 
-/** The contract with dashboards: names may be added, never changed. */
+/** Compatibility with dashboards: labels may be added, never changed. */
 const NAMES = [
   'invalid_hdr',
   'vni_not_found',
@@ -34,13 +34,13 @@ const NAMES = [
   'fair_share',
 ];
 
-t.test('every promised reason is there once, and none besides', async (t) => {
+t.test('the table has exactly the documented reasons', async (t) => {
   t.same(Object.keys(DROP).sort(), [...NAMES].sort());
   t.equal(DROP_REASON_COUNT, NAMES.length + 1);
 });
 
-t.test('index, label and help agree', async (t) => {
-  t.equal(DROP_REASONS[0][0], '', 'a verdict of 0 is no drop');
+t.test('index, label and help are consistent', async (t) => {
+  t.equal(DROP_REASONS[0][0], '', 'verdict 0 means not dropped');
   DROP_REASONS.slice(1).forEach(([label, help, occurs], i) => {
     t.equal(DROP[label as keyof typeof DROP], i + 1, label);
     t.match(label, /^[a-z]+(_[a-z]+)*$/);

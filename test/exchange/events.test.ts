@@ -11,15 +11,15 @@ const AT_MS = Date.UTC(2026, 0, 2, 3, 4, 5, 678);
 
 const miss = (n: number): VtepEvent => ({ type: 'miss', vni: 100, mac: `02:00:00:00:00:${n}` });
 
-/** The next events, exactly so many. */
-async function take(subscription: EventSubscription, count: number): Promise<StampedEvent[]> {
+/** Returns the next `count` events. */
+async function readEvents(subscription: EventSubscription, count: number): Promise<StampedEvent[]> {
   const iterator = subscription[Symbol.asyncIterator]();
-  const taken: StampedEvent[] = [];
-  while (taken.length < count) taken.push((await iterator.next()).value as StampedEvent);
-  return taken;
+  const events: StampedEvent[] = [];
+  while (events.length < count) events.push((await iterator.next()).value as StampedEvent);
+  return events;
 }
 
-t.test('every subscriber gets what happens from then on, in order, stamped once', async (t) => {
+t.test('every subscriber receives later events in order, with the same id and time', async (t) => {
   const events = new Events(() => AT_MS);
   events.publish(miss(1));
   const one = events.subscribe();
@@ -27,17 +27,17 @@ t.test('every subscriber gets what happens from then on, in order, stamped once'
   const other = events.subscribe();
   events.publish(miss(3));
   const at = '2026-01-02T03:04:05.678Z';
-  t.same(await take(one, 2), [
+  t.same(await readEvents(one, 2), [
     { id: 2, at, event: miss(2) },
     { id: 3, at, event: miss(3) },
   ]);
-  t.same(await take(other, 1), [{ id: 3, at, event: miss(3) }]);
+  t.same(await readEvents(other, 1), [{ id: 3, at, event: miss(3) }]);
 });
 
-t.test('a reader that waits is woken by the next event', async (t) => {
+t.test('the next event wakes a waiting reader', async (t) => {
   const events = new Events();
   const subscription = events.subscribe();
-  const waiting = take(subscription, 2);
+  const waiting = readEvents(subscription, 2);
   await turn();
   events.publish(miss(1));
   events.publish(miss(2));
@@ -47,35 +47,35 @@ t.test('a reader that waits is woken by the next event', async (t) => {
   );
 });
 
-t.test('one that is too slow loses the oldest and is told once; the others lose nothing', async (t) => {
+t.test('a slow subscriber loses its oldest events and receives one `lost`; others lose none', async (t) => {
   const events = new Events();
   const slow = events.subscribe({ capacity: 3 });
   const other = events.subscribe();
   for (let n = 1; n <= 10; n++) events.publish(miss(n));
-  const [lost, ...rest] = await take(slow, 4);
+  const [lost, ...rest] = await readEvents(slow, 4);
   t.match(lost, { id: 7, event: { type: 'lost', count: 7 } });
   t.same(
     rest.map(({ id }) => id),
     [8, 9, 10],
   );
   events.publish(miss(11));
-  t.match(await take(slow, 1), [{ id: 11, event: miss(11) }], 'told once');
-  t.equal((await take(other, 11)).length, 11);
+  t.match(await readEvents(slow, 1), [{ id: 11, event: miss(11) }], 'reported once');
+  t.equal((await readEvents(other, 11)).length, 11);
 });
 
-t.test('what was lost before it was published is added up, not counted as one', async (t) => {
+t.test('a lost `lost` event adds its count', async (t) => {
   const events = new Events();
   const slow = events.subscribe({ capacity: 1 });
   events.publish({ type: 'lost', count: 40 });
   events.publish(miss(1));
   events.publish(miss(2));
-  t.match(await take(slow, 2), [
+  t.match(await readEvents(slow, 2), [
     { id: 2, event: { type: 'lost', count: 41 } },
     { id: 3, event: miss(2) },
   ]);
 });
 
-t.test('who leaves the loop, or closes, is counted no more; who waits in it is let go', async (t) => {
+t.test('leaving the loop and closing end a subscription and release a waiting reader', async (t) => {
   const events = new Events();
   const counts: number[] = [];
   events.onSubscribers((count) => counts.push(count));
@@ -86,7 +86,7 @@ t.test('who leaves the loop, or closes, is counted no more; who waits in it is l
     t.same(event, miss(1));
     break;
   }
-  t.match(await take(closed, 1), [{ id: 1, event: miss(1) }]);
+  t.match(await readEvents(closed, 1), [{ id: 1, event: miss(1) }]);
   const end = closed[Symbol.asyncIterator]().next();
   closed.close();
   closed.close();

@@ -4,7 +4,7 @@ import { OFFLOADS, Offloads, refusalText } from '../../src/exchange/offloads.js'
 const EIO = -5;
 const EINVAL = -22;
 
-t.test('nothing is in use that was not granted', async (t) => {
+t.test('no offload is in use before it is granted', async (t) => {
   const offloads = new Offloads();
   t.same(offloads.names(), []);
   t.same(offloads.refused(), []);
@@ -14,7 +14,7 @@ t.test('nothing is in use that was not granted', async (t) => {
   t.same(offloads.names(), ['UDP_GRO', 'GSO_TCP'], 'in the order of the table');
 });
 
-t.test('a refusal holds for all who share the cells, and is first for one of them', async (t) => {
+t.test('a refusal applies to all threads, and is the first on one of them', async (t) => {
   const main = new Offloads();
   const workers = [new Offloads(main.buffer), new Offloads(main.buffer)];
   main.grant('UDP_SEGMENT');
@@ -25,17 +25,17 @@ t.test('a refusal holds for all who share the cells, and is first for one of the
   t.same(main.refused(), [{ names: ['UDP_SEGMENT'], error: EIO }]);
 });
 
-t.test('what is not wanted for a time comes back; what was refused does not', async (t) => {
+t.test('a withdrawn offload can be granted again, a refused one cannot', async (t) => {
   const main = new Offloads();
   const worker = new Offloads(main.buffer);
   main.withdraw('UDP_TUNNEL_GSO');
-  t.same(main.names(), [], 'what was never granted');
+  t.same(main.names(), [], 'never granted');
   for (let round = 0; round < 2; round++) {
     main.grant('UDP_TUNNEL_GSO');
     t.ok(worker.inUse('UDP_TUNNEL_GSO'));
     main.withdraw('UDP_TUNNEL_GSO');
     t.notOk(worker.inUse('UDP_TUNNEL_GSO'));
-    t.same(main.refused(), [], 'nobody refused it');
+    t.same(main.refused(), [], 'not refused');
   }
   main.grant('UDP_TUNNEL_GSO');
   t.ok(worker.refuse('UDP_TUNNEL_GSO', EIO));
@@ -45,7 +45,7 @@ t.test('what is not wanted for a time comes back; what was refused does not', as
   t.same(main.refused(), [{ names: ['UDP_TUNNEL_GSO'], error: EIO }]);
 });
 
-t.test('what was refused alike is told of as one', async (t) => {
+t.test('refusals with the same error and consequence are grouped', async (t) => {
   const offloads = new Offloads();
   offloads.grant('TUN_F_TSO4');
   offloads.refuse('TUN_F_TSO_ECN', EINVAL);
