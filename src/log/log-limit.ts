@@ -1,14 +1,16 @@
 /**
- * A log for what something outside brings about: a name server, a route, a path. Of each key some lines are written at once, then
- * one a period; what is above that goes to level debug, which nobody has unless he asks for it.
+ * Rate-limited logging for events triggered from outside (DNS, routes, paths).
  *
- * A line that a remote can trigger at will by frames does not exist at all (`log.ts`).
+ * A token bucket per key allows a burst, then one line per period; further lines are logged at
+ * level debug.
+ *
+ * A line that a remote host can trigger at will by frames does not exist at all (`log.ts`).
  */
 import type { Logger } from './log.js';
 
-/** Lines of one key at once. */
+/** Burst per key, lines. */
 const BURST = 10;
-/** One more after each of these, ms. */
+/** Time to gain one token, ms. */
 const PERIOD_MS = 60_000;
 
 interface Bucket {
@@ -21,18 +23,18 @@ export class LimitedLog {
   readonly #nowMs: () => number;
   readonly #buckets = new Map<string, Bucket>();
 
-  /** @param nowMs a clock that only goes forward */
+  /** @param nowMs monotonic clock, ms */
   constructor(log: Logger, nowMs: () => number = () => performance.now()) {
     this.#log = log;
     this.#nowMs = nowMs;
   }
 
-  /** @param key of a bounded set: what is configured, not what a remote says */
+  /** @param key member of a bounded set: a configured name, never data from a remote host */
   log(key: string, level: 'info' | 'warn', fields: Record<string, unknown>, message: string): void {
     this.#log[this.#allows(key) ? level : 'debug'](fields, message);
   }
 
-  /** What a key stands for is gone. */
+  /** Forgets a key that is no longer configured. */
   forget(key: string): void {
     this.#buckets.delete(key);
   }

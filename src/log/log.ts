@@ -1,9 +1,10 @@
 /**
- * The logger: JSON lines for machines, or one readable line a message for people. It writes to stderr, which
- * leaves stdout to what a command was asked to print.
+ * The logger: JSON lines for machines, or readable lines for a terminal.
  *
- * Who may call it: the main thread, and the worker's shell around the data plane through a message. Nothing
- * that runs per frame logs, and no line exists that a remote can trigger at will.
+ * It writes to stderr and leaves stdout for the output that a command was asked to print.
+ *
+ * Callers: the main thread, and the code around the data plane of a worker through a message. Code
+ * that runs per frame does not log, and no line exists that a remote host can trigger at will.
  */
 import { createRequire } from 'node:module';
 import { pino } from 'pino';
@@ -12,15 +13,16 @@ export type Logger = import('pino').Logger;
 
 const STDERR = 2;
 
-/** Writes nothing. */
+/** Returns a logger that writes nothing. */
 export function silentLogger(): Logger {
   return pino({ level: 'silent' });
 }
 
 /**
- * Both formats write synchronously: the last line before an exit is the one that matters, and there are few.
+ * Both formats write synchronously: the last line before an exit is the most important one, and
+ * lines are few.
  *
- * @param level one of pino's; what is below it is not written
+ * @param level pino level; lines below it are not written
  */
 export function createLogger(
   level: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace',
@@ -44,7 +46,7 @@ export function createLogger(
   );
 }
 
-/** Only people at a terminal need it: a service starts without. */
+/** Loaded on demand: only a terminal needs it, not a service. */
 function loadPretty(): typeof import('pino-pretty') {
   return createRequire(import.meta.url)('pino-pretty');
 }

@@ -1,4 +1,4 @@
-/** The logger writes to stderr and leaves stdout alone; seen from outside, as a supervisor sees it. */
+/** The logger as a supervisor sees it: it writes to stderr and nothing to stdout. */
 import { spawnSync } from 'node:child_process';
 import t from 'tap';
 
@@ -18,16 +18,16 @@ function logged(level: string, format: string): { stdout: string; lines: string[
   return { stdout: child.stdout, lines: child.stderr.split('\n').filter((line) => line !== '') };
 }
 
-t.test('json: a line a message, written before the process exits', async (t) => {
+t.test('json: one line per message, written before the process exits', async (t) => {
   const { stdout, lines } = logged('info', 'json');
   t.equal(stdout, '');
-  t.equal(lines.length, 1, 'what is below the level is not there');
+  t.equal(lines.length, 1, 'lines below the level are not written');
   const { time, ...rest } = JSON.parse(lines[0]);
   t.match(time, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
   t.strictSame(rest, { level: 'warn', vni: 100, msg: 'loud' });
 });
 
-t.test('pretty: for people', async (t) => {
+t.test('pretty: time, level and message', async (t) => {
   const { stdout, lines } = logged('debug', 'pretty');
   t.equal(stdout, '');
   t.match(lines[0], /^\[\d\d:\d\d:\d\d\.\d{3}\] DEBUG: quiet$/);
