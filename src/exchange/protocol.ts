@@ -51,7 +51,7 @@ export interface OuterPolicy {
   tos: Settings['tos'];
   /** Lower the MSS of SYNs to what the path carries. */
   mssClamp: boolean;
-  /** Random 32-bit integer that determines source ports. Not `seed`: observers can learn this one. */
+  /** Random 32-bit integer that determines source ports. Not `seed`: observers can learn this. */
   flowSecret: number;
 }
 
