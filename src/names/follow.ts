@@ -1,69 +1,87 @@
 /**
- * Names of peers, followed: each is looked up when it is first asked for, again when what it resolved to runs out, and
- * soon after a peer of it fell silent. Whoever follows names is told when their addresses change.
+ * Follows peer names: repeats their lookups and reports changed addresses.
  *
- * When is next: after the TTL, within bounds, for a zone may say 0 or a week; after a minute where there is no TTL (hosts file); after a
- * failure in 5 s, then twice as long each time, up to five minutes. All of them a little later, at random, so
- * that many names, or many daemons that started together, do not ask together.
+ * A name is looked up when it is first requested, again when its addresses expire, and soon after
+ * one of its peers has become silent.
  *
- * Invariants: a lookup that fails changes no address, and of one that half failed what is not known is kept; a name is never looked up
- * twice at once, and no more than some names at once; what a name server says changes peers once per TTL_MIN_S at most.
+ * The next lookup is due after the TTL, within bounds, because a zone may state 0 or a week.
+ * Without a TTL (hosts file) it is due after one minute. After a failure it is due in 5 s, with
+ * exponential back-off up to five minutes. A random delay is added, so that many names, or many
+ * daemons started together, do not send their queries together.
  *
- * Time, randomness and DNS are passed in. It has no timer, logs nothing and knows no peers: that is `peer-names.ts`.
+ * Invariants:
+ *
+ * - A lookup that fails changes no address. If one address family fails, the known addresses of
+ *   that family are kept.
+ * - A name is never looked up twice at once, and the number of concurrent lookups is bounded.
+ * - The answers of a name server change peers at most once per TTL_MIN_S.
+ *
+ * Time, randomness and DNS are passed in. This module has no timer, logs nothing and knows no
+ * peers: `peer-names.ts` does.
  */
 import type { IpAddress } from '../wire/ip-address.js';
 import { lookUp, type NameSource, type Resolution, type ResolveError } from './lookup.js';
 
-/** How often `look` is to be called, ms. */
+/** Period in which to call `check`, ms. */
 export const CHECK_MS = 1000;
-/** Bounds of a TTL, s: sooner would be a burden for name servers and FDB, later a change would never arrive. */
+/**
+ * Bounds of a TTL, s. A shorter one would burden name servers and the FDB, a longer one would delay
+ * changes.
+ */
 const TTL_MIN_S = 5;
 const TTL_MAX_S = 3600;
-/** Without a TTL: the hosts file costs nothing to read. */
+/** Validity without a TTL, s: reading the hosts file is cheap. */
 const NO_TTL_S = 60;
 const RETRY_MIN_S = 5;
 const RETRY_MAX_S = 300;
-/** For the sake of silence, no sooner after the lookup before than this, ms. */
+/** Shortest time between two lookups that silence of a peer causes, ms. */
 const SOONEST_MS = 10_000;
-/** Share of the time by which a lookup comes later, at most. */
+/** Largest random delay of a lookup, as a share of its period. */
 const JITTER = 0.1;
-/** getaddrinfo holds one of node's four threads for files while it waits for a name server: some are left for files. */
-const AT_ONCE = 2;
+/**
+ * Concurrent lookups. getaddrinfo holds one of Node's four file threads while it waits for a name
+ * server; the limit leaves threads for files.
+ */
+const MAX_CONCURRENT = 2;
 
 export interface FollowerOptions {
   readonly source: NameSource;
-  /** 0 … 1. */
+  /** Random number, 0 … 1. */
   readonly random: () => number;
-  /** A clock that only goes forward, ms: what lookups are timed by. */
+  /** Monotonic clock for lookup times, ms. */
   readonly nowMs: () => number;
-  /** ms since the epoch, for what people are shown. */
+  /** Time since the epoch for timestamps, ms. */
   readonly epochMs: () => number;
-  /** A lookup has ended. @param before the addresses until now */
+  /**
+   * Called when a lookup has ended.
+   *
+   * @param before addresses before the lookup
+   */
   readonly resolved: (name: NameState, before: readonly IpAddress[]) => void;
 }
 
-/** What is known of a name. */
+/** Lookup state of a name. */
 export interface NameState {
   readonly name: string;
-  /** The last ones that were found; empty: it has never resolved. */
+  /** Addresses of the last successful lookup; empty: the name has never resolved. */
   readonly addresses: readonly IpAddress[];
-  /** Why the last lookup failed, one line for people; '' it did not. */
+  /** Error of the last lookup, one line; '' if it succeeded. */
   readonly error: string;
-  /** Lookups that failed, ever. */
+  /** Total number of failed lookups. */
   readonly failures: number;
-  /** When it resolved last, ms since the epoch; 0: never. */
+  /** Time of the last successful lookup, ms since the epoch; 0: never. */
   readonly lastSuccessMs: number;
 }
 
 interface Followed {
   state: NameState;
-  /** Failures since it resolved. */
+  /** Consecutive failures since the last success. */
   failedInRow: number;
-  /** On the clock that only goes forward. */
-  askedMs: number;
+  /** Monotonic time of the last lookup. */
+  queriedMs: number;
   nextMs: number;
   busy: boolean;
-  /** Resolved when the first lookup has ended. */
+  /** Resolves when the first lookup has ended. */
   readonly tried: Promise<void>;
   readonly setTried: () => void;
 }
@@ -78,18 +96,19 @@ export class NameFollower {
   }
 
   /**
-   * Follows a name from now on, if it does not yet.
+   * Starts to follow a name; idempotent.
+   *
    * @param name a DNS name, never an address
-   * @returns what is known of it when the first lookup has ended, however it ended
+   * @returns state of the name after the first lookup, whether that succeeded or failed
    */
   async follow(name: string): Promise<NameState> {
     const followed = this.#names.get(name) ?? this.#begin(name);
-    this.#askDue();
+    this.#queryDue();
     await followed.tried;
     return followed.state;
   }
 
-  /** Forgets all names but these. What is under way for them comes to nothing. */
+  /** Forgets all names but these. Results of their pending lookups are discarded. */
   retain(names: ReadonlySet<string>): void {
     for (const [name, { setTried }] of this.#names) {
       if (names.has(name)) continue;
@@ -98,7 +117,7 @@ export class NameFollower {
     }
   }
 
-  /** As far as is known. */
+  /** Known addresses of a name. */
   addresses(name: string): readonly IpAddress[] {
     return this.#names.get(name)?.state.addresses ?? [];
   }
@@ -107,15 +126,15 @@ export class NameFollower {
     return Array.from(this.#names.values(), ({ state }) => state);
   }
 
-  /** A peer of this name does not answer: it may have moved. */
+  /** Brings the next lookup forward: a peer of this name does not answer and may have moved. */
   silent(name: string): void {
     const followed = this.#names.get(name);
-    if (followed) followed.nextMs = Math.min(followed.nextMs, followed.askedMs + SOONEST_MS);
+    if (followed) followed.nextMs = Math.min(followed.nextMs, followed.queriedMs + SOONEST_MS);
   }
 
-  /** Begins what is due. Call every CHECK_MS. */
+  /** Starts lookups that are due. Call every CHECK_MS. */
   check(): void {
-    this.#askDue();
+    this.#queryDue();
   }
 
   #begin(name: string): Followed {
@@ -123,30 +142,33 @@ export class NameFollower {
     const tried = new Promise<void>((resolve) => (setTried = resolve));
     const state = { name, addresses: [], error: '', failures: 0, lastSuccessMs: 0 };
     const never = Number.NEGATIVE_INFINITY;
-    const times = { askedMs: never, nextMs: never, failedInRow: 0, busy: false };
+    const times = { queriedMs: never, nextMs: never, failedInRow: 0, busy: false };
     const followed: Followed = { state, ...times, tried, setTried };
     this.#names.set(name, followed);
     return followed;
   }
 
-  /** The longest due first, or the first names of a long list would be all that are ever asked for. */
-  #askDue(): void {
+  /**
+   * Starts the longest-due lookups first; otherwise the first names of a long list would starve the
+   * others.
+   */
+  #queryDue(): void {
     const nowMs = this.#options.nowMs();
     const due = [...this.#names.values()].filter(({ busy, nextMs }) => !busy && nextMs <= nowMs);
     due.sort((a, b) => a.nextMs - b.nextMs || 0);
-    for (const followed of due.slice(0, AT_ONCE - this.#running)) void this.#ask(followed);
+    for (const followed of due.slice(0, MAX_CONCURRENT - this.#running)) void this.#query(followed);
   }
 
-  async #ask(followed: Followed): Promise<void> {
+  async #query(followed: Followed): Promise<void> {
     const { name } = followed.state;
     followed.busy = true;
-    followed.askedMs = this.#options.nowMs();
+    followed.queriedMs = this.#options.nowMs();
     this.#running++;
     const found = await lookUp(name, this.#options.source).catch((error: ResolveError) => error.message);
     this.#running--;
     followed.busy = false;
     if (this.#names.get(name) === followed) this.#accept(followed, found);
-    this.#askDue();
+    this.#queryDue();
   }
 
   #accept(followed: Followed, found: Resolution | string): void {
@@ -179,7 +201,7 @@ function validS({ ttlS = NO_TTL_S }: Resolution): number {
   return Math.min(Math.max(ttlS, TTL_MIN_S), TTL_MAX_S);
 }
 
-/** @param failures in a row, from 1 */
+/** @param failures consecutive failures, from 1 */
 function retryS(failures: number): number {
   return Math.min(RETRY_MIN_S * 2 ** Math.min(failures - 1, 10), RETRY_MAX_S);
 }

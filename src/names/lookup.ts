@@ -1,16 +1,17 @@
 /**
- * One lookup of a name: its addresses, and how long they may be used.
+ * One lookup of a name: its addresses and their validity.
  *
- * Two resolvers are asked at the same time, each for what it alone knows. *getaddrinfo(3)* says the addresses: it is how every
- * other program of this machine resolves (hosts file before DNS, search domains, whatever nsswitch.conf says), so that
- * `getent ahosts NAME` shows what vtepd sends to. It does not tell how long they hold. *DNS* is asked for that (RFC 1035 §3.2.1);
- * its TTL counts where its records are the addresses that getaddrinfo gave. Else the name comes from somewhere
- * that has no TTL.
+ * Two resolvers are queried at the same time. *getaddrinfo(3)* provides the addresses. Every other
+ * program of this machine resolves names in this manner (hosts file before DNS, search domains,
+ * nsswitch.conf), so `getent ahosts NAME` shows the addresses that vtepd uses. It does not provide
+ * a TTL. *DNS* provides the TTL (RFC 1035 §3.2.1), which applies if its records equal the addresses
+ * from getaddrinfo. Otherwise the addresses come from a source without TTLs.
  *
- * A lookup of which one family failed is not whole: getaddrinfo then gives the other family as if that were all. DNS tells the two
- * apart ("there is none" or no answer), and what is not known is said here, so that it is not taken for a removal.
+ * If one address family fails, getaddrinfo returns the other family as the complete result. DNS
+ * distinguishes "no records" from "no answer", and the result lists the families that are unknown,
+ * so that a failure is not mistaken for a removal.
  *
- * Called by `follow.ts`, and for a host that is looked up once by `resolve.ts`. No cache, no time.
+ * Called by `follow.ts`, and by `resolve.ts` for a single lookup of a host. No cache, no time.
  */
 import { lookup, Resolver } from 'node:dns/promises';
 import { type IpAddress, isMulticastAddress, isUnspecified, parseIpAddress } from '../wire/ip-address.js';
@@ -18,32 +19,32 @@ import { type IpAddress, isMulticastAddress, isUnspecified, parseIpAddress } fro
 export type Family = 4 | 6;
 const FAMILIES: readonly Family[] = [4, 6];
 
-/** What DNS may take to tell a TTL, ms: it is asked once, as the next lookup asks again. */
+/** Timeout of the DNS query for a TTL, ms. It is not retried, as the next lookup repeats it. */
 const RECORDS_MS = 1500;
 
-/** The two ways to ask. Both reject with an error whose `code` says why. */
+/** The two resolvers. Both reject with an error whose `code` is the cause. */
 export interface NameSource {
-  /** As this machine resolves; never empty. */
+  /** Addresses from the system resolver; never empty. */
   readonly addresses: (name: string) => Promise<string[]>;
-  /** Records of DNS of one family with their TTLs, s. */
+  /** DNS records of one family with their TTLs, s. */
   readonly records: (name: string, family: Family) => Promise<readonly { address: string; ttl: number }[]>;
 }
 
 export interface Resolution {
-  /** Each once, in the order of their texts; never empty. */
+  /** Distinct addresses, sorted by text; never empty. */
   readonly addresses: readonly IpAddress[];
-  /** Seconds for which they may be used; undefined: where they come from has no such thing. */
+  /** Validity of the addresses, s; undefined if their source has no TTL. */
   readonly ttlS: number | undefined;
-  /** Families that may have addresses that are not among them. */
+  /** Address families whose addresses are unknown after a failure. */
   readonly unknown: readonly Family[];
 }
 
-/** A name that has no address. The message names it, the cause and the cure. */
+/** A name without addresses. The message contains the name, the cause and the remedy. */
 export class ResolveError extends Error {
   override readonly name = 'ResolveError';
 }
 
-/** "No such name", "no such record": an answer, not a failure. */
+/** Codes of the answers "no such name" and "no such record", which are not failures. */
 const NONE = ['ENOTFOUND', 'ENODATA'];
 
 const CAUSES: Readonly<Record<string, string>> = {
@@ -51,18 +52,21 @@ const CAUSES: Readonly<Record<string, string>> = {
   EAI_AGAIN: 'no name server answered; check /etc/resolv.conf, or give the address',
 };
 
-/** This machine's. */
+/** Resolvers of this machine. */
 export const SYSTEM: NameSource = {
   addresses: async (name) =>
     (await lookup(name, { all: true, verbatim: true })).map(({ address }) => address),
-  // One a question: it reads resolv.conf when it is made, and that may have changed.
+  // A new resolver per query reads the current resolv.conf.
   records: (name, family) => {
     const resolver = new Resolver({ timeout: RECORDS_MS, tries: 1 });
     return family === 4 ? resolver.resolve4(name, { ttl: true }) : resolver.resolve6(name, { ttl: true });
   },
 };
 
-/** @param name a DNS name, never an address @throws ResolveError */
+/**
+ * @param name a DNS name, never an address
+ * @throws ResolveError if the name has no address
+ */
 export async function lookUp(name: string, source: NameSource): Promise<Resolution> {
   const [texts, ...records] = await Promise.all([
     source.addresses(name).catch((error: NodeJS.ErrnoException) => cause(error)),
@@ -71,14 +75,14 @@ export async function lookUp(name: string, source: NameSource): Promise<Resoluti
   if (typeof texts === 'string') throw new ResolveError(`cannot resolve "${name}": ${texts}`);
   const addresses = distinct(texts);
   if (addresses.length === 0)
-    throw new ResolveError(`cannot resolve "${name}": the name has no address that a peer could have`);
+    throw new ResolveError(`cannot resolve "${name}": the name has no unicast address`);
   const unknown = FAMILIES.filter(
     (family, i) => records[i] === undefined && !addresses.some((address) => address.family === family),
   );
   return { addresses, ttlS: ttlOf(addresses, records), unknown };
 }
 
-/** @returns TTL by canonical address, or undefined: DNS did not answer */
+/** @returns TTLs by canonical address; undefined if DNS did not answer */
 async function recordsOf(
   name: string,
   family: Family,
@@ -92,7 +96,7 @@ async function recordsOf(
   }
 }
 
-/** The shortest of them; undefined unless all are DNS's. */
+/** Returns the shortest TTL; undefined unless all addresses are DNS records. */
 function ttlOf(
   addresses: readonly IpAddress[],
   records: readonly (ReadonlyMap<string, number> | undefined)[],
@@ -101,7 +105,7 @@ function ttlOf(
   return ttls.some((ttl) => ttl === undefined) ? undefined : Math.min(...(ttls as number[]));
 }
 
-/** Those of one host, each once, in an order that is not the resolver's, who turns them round from lookup to lookup. */
+/** Distinct unicast addresses in a stable order: resolvers rotate theirs. */
 function distinct(texts: readonly string[]): IpAddress[] {
   const addresses = new Map<string, IpAddress>();
   for (const text of texts) {

@@ -1,8 +1,10 @@
 /**
- * Peers that are given by name, in a running VTEP: what a name comes to becomes peers of every VNI that has it, again whenever
- * that changes, and a peer that does not answer has its name looked up. Until the VTEP runs, names are only collected.
+ * Keeps the peers that are configured by name up to date in a running VTEP.
  *
- * What cannot be done while the data plane is being restarted is tried again until it can.
+ * The addresses of a name become peers of every VNI that has the name, and change with it. When a
+ * peer becomes silent, its name is looked up again. Until the VTEP runs, names are only collected.
+ *
+ * A change that fails, for example while the data plane restarts, is retried.
  */
 import type { VniSettings } from '../config/settings.js';
 import type { Events } from '../exchange/events.js';
@@ -12,15 +14,15 @@ import { type NameSource, ResolveError } from './lookup.js';
 import { PeerNames } from './peer-names.js';
 import { type PeerSigns, PeerSilence } from './peer-silence.js';
 
-/** Until peers that could not be changed are tried again, ms. */
+/** Delay before a failed change is retried, ms. */
 const AGAIN_MS = 1000;
 
-/** What carries out that a name has other addresses. */
+/** Applies the new addresses of a name. */
 export interface Following {
   follow(name: string, addresses: () => readonly IpAddress[]): Promise<void>;
 }
 
-/** Who is a peer of what now. */
+/** Current peers by VNI. */
 export interface PeerLists {
   vnis(): readonly { readonly vni: number }[];
   peers(vni: number): readonly { readonly name: string; readonly address: { readonly text: string } }[];
@@ -29,7 +31,7 @@ export interface PeerLists {
 export interface NamedPeersOptions {
   readonly log: Logger;
   readonly events: Events;
-  /** This machine's resolver unless a test says otherwise. */
+  /** Resolver; default: that of this machine. */
   readonly source?: NameSource;
 }
 
@@ -38,13 +40,13 @@ export class NamedPeers {
   readonly #log: Logger;
   readonly #events: Events;
   readonly #silence: PeerSilence;
-  /** Names whose addresses have changed and whose peers have not. */
+  /** Names whose new addresses are not applied yet. */
   readonly #due = new Set<string>();
-  /** Addresses that fell silent or were heard again in this look, and those whose names are to be looked up. */
-  readonly #turned = new Map<string, 'silent' | 'heard'>();
+  /** Addresses that became silent or active in this check, and those whose names need a lookup. */
+  readonly #transitions = new Map<string, 'silent' | 'heard'>();
   readonly #silent = new Set<string>();
   /** Hosts that are being added. */
-  readonly #wanted: string[] = [];
+  readonly #adding: string[] = [];
   #configuration: Following | undefined;
   #lists: PeerLists | undefined;
   #following = false;
@@ -62,12 +64,12 @@ export class NamedPeers {
       ...(source && { source }),
     });
     this.#silence = new PeerSilence({
-      turned: (address, silent) => this.#turned.set(address, silent ? 'silent' : 'heard'),
+      transition: (address, silent) => this.#transitions.set(address, silent ? 'silent' : 'heard'),
       lookUp: (address) => this.#silent.add(address),
     });
   }
 
-  /** The VTEP runs: peers may change. */
+  /** Starts to apply changes: the VTEP runs. */
   attach(lists: PeerLists, configuration: Following): void {
     this.#lists = lists;
     this.#configuration = configuration;
@@ -80,15 +82,19 @@ export class NamedPeers {
     this.names.stop();
   }
 
-  /** A peer that somebody adds, and waits for: its name is followed while the work goes on. @throws ResolveError it comes to nothing */
+  /**
+   * Runs `work`, which adds a peer, and follows the name meanwhile.
+   *
+   * @throws ResolveError if the host has no usable address
+   */
   async adding<T>(host: string, work: () => Promise<T>): Promise<T> {
-    this.#wanted.push(host);
+    this.#adding.push(host);
     try {
       if ((await this.names.resolve(host)).length > 0) return await work();
-      const own = `cannot resolve "${host}": no answer yet, or none but this host's own address`;
+      const own = `cannot resolve "${host}": no answer yet, or only addresses of this host`;
       throw new ResolveError(this.names.error(host) || own);
     } finally {
-      this.#wanted.splice(this.#wanted.indexOf(host), 1);
+      this.#adding.splice(this.#adding.indexOf(host), 1);
     }
   }
 
@@ -96,27 +102,30 @@ export class NamedPeers {
     return this.names.resolve(host);
   }
 
-  /** What is configured now. */
+  /** Forgets names that are not configured any more. */
   retain(vnis: readonly VniSettings[]): void {
-    this.names.retain([...this.#wanted, ...vnis.flatMap(({ peers }) => peers.map(({ host }) => host))]);
+    this.names.retain([...this.#adding, ...vnis.flatMap(({ peers }) => peers.map(({ host }) => host))]);
   }
 
-  /** Signs of life were looked at. */
+  /** Processes the latest counters of the peers. */
   checked(signs: readonly PeerSigns[]): void {
     this.#silence.check(signs, performance.now());
-    if (this.#turned.size > 0 || this.#silent.size > 0) this.#publishSilence();
+    if (this.#transitions.size > 0 || this.#silent.size > 0) this.#publishSilence();
   }
 
-  /** All at once: a VNI may have thousands of peers, and a network that fails makes all of them silent. */
+  /**
+   * Publishes all transitions in one pass: a VNI may have thousands of peers, and a network failure
+   * silences all of them.
+   */
   #publishSilence(): void {
     for (const { vni } of this.#lists?.vnis() ?? []) {
       for (const { address, name } of this.#lists!.peers(vni)) {
-        const action = this.#turned.get(address.text);
+        const action = this.#transitions.get(address.text);
         if (action) this.#events.publish({ type: 'peer', vni, peer: address.text, name, action });
         if (name !== '' && this.#silent.has(address.text)) this.names.silent(name);
       }
     }
-    this.#turned.clear();
+    this.#transitions.clear();
     this.#silent.clear();
   }
 
@@ -143,11 +152,11 @@ export class NamedPeers {
     this.#following = false;
   }
 
-  /** Said once as long as it is the same. */
+  /** Logs an error once while it stays the same, and schedules a retry. */
   #fail(name: string, error: string): void {
     if (this.#configuration === undefined) return;
     if (error !== this.#failure)
-      this.#log.warn({ peer: name, error }, 'peers of a name could not be changed; trying again');
+      this.#log.warn({ peer: name, error }, 'cannot update the peers of a name; retrying every second');
     this.#failure = error;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => void this.#follow(), AGAIN_MS);

@@ -1,9 +1,12 @@
 /**
- * Addresses of the peers that are given by name. Reports changes to the desired state of the data plane, to event subscribers
- * and to the log. `names/follow.ts` decides when a name is looked up.
+ * Addresses of the peers that are configured by name.
  *
- * A name that has no address does not hold up a start: its peers come when it resolves, and the status warns until then.
- * An address of this host itself is no peer, so that one name may stand for all VTEPs, on each of them.
+ * Changes are reported to the desired state of the data plane, to event subscribers and to the log.
+ * `names/follow.ts` decides when a name is looked up.
+ *
+ * A name without addresses does not delay the start beyond a timeout: its peers are added when it
+ * resolves, and the status warns until then. Addresses of this host are not peers, so that one name
+ * can list all VTEPs and serve on each of them.
  */
 import { networkInterfaces } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -13,17 +16,17 @@ import { LimitedLog } from '../log/log-limit.js';
 import { type IpAddress, parseIpAddress } from '../wire/ip-address.js';
 import { CHECK_MS, NameFollower, type NameState } from './follow.js';
 import { type NameSource, SYSTEM } from './lookup.js';
-import { refuseNoName } from './resolve.js';
+import { rejectInvalidName } from './resolve.js';
 
-/** How long a start, or a call of the API, waits for a name's first lookup, ms. */
+/** Longest wait of a start or an API call for the first lookup of a name, ms. */
 const FIRST_MS = 5000;
 
 export interface PeerNamesOptions {
   readonly log: Logger;
   readonly publish: (event: VtepEvent) => void;
-  /** Addresses of a host that was asked for have changed. */
+  /** Called when the addresses of a followed name have changed. */
   readonly changed: (name: string) => void;
-  /** This machine's resolver unless a test says otherwise. */
+  /** Resolver; default: that of this machine. */
   readonly source?: NameSource;
 }
 
@@ -54,13 +57,14 @@ export class PeerNames {
   }
 
   /**
-   * Follows the host from now on if it is a name.
-   * @returns its addresses as soon as they are known; none: it does not resolve, or not yet
-   * @throws ResolveError it is neither address nor name
+   * Starts to follow the host if it is a name.
+   *
+   * @returns addresses; empty: the name does not resolve, or not yet
+   * @throws ResolveError if the host is neither an address nor a name
    */
   async resolve(host: string): Promise<readonly IpAddress[]> {
     if (parseIpAddress(host) === undefined) {
-      refuseNoName(host);
+      rejectInvalidName(host);
       const enough = new AbortController();
       const waited = delay(FIRST_MS, undefined, { signal: enough.signal }).catch(() => {});
       await Promise.race([this.#follower.follow(host), waited]);
@@ -69,7 +73,7 @@ export class PeerNames {
     return this.addresses(host);
   }
 
-  /** What a host comes to now, as far as is known. */
+  /** Known addresses of a host. */
   addresses(host: string): readonly IpAddress[] {
     const literal = parseIpAddress(host);
     if (literal) return [literal];
@@ -77,7 +81,7 @@ export class PeerNames {
     return this.#follower.addresses(host).filter(({ text }) => !own.has(text));
   }
 
-  /** Hosts that are still asked for; other names are followed no more. */
+  /** Stops following all names but these. */
   retain(hosts: Iterable<string>): void {
     const kept = new Set(hosts);
     for (const name of this.#failing) if (!kept.has(name)) this.#failing.delete(name);
@@ -85,7 +89,10 @@ export class PeerNames {
     this.#follower.retain(kept);
   }
 
-  /** A peer of this name is sent to and not heard: it may have moved. */
+  /**
+   * Requests an early lookup: a peer of this name receives frames but sends none, and may have
+   * moved.
+   */
   silent(name: string): void {
     this.#follower.silent(name);
   }
@@ -94,7 +101,7 @@ export class PeerNames {
     return this.#follower.states();
   }
 
-  /** Why a name has no addresses, one line; '' it has. */
+  /** Error of the last lookup of a name, one line; '' if none. */
   error(name: string): string {
     return this.states().find((state) => state.name === name)?.error ?? '';
   }
@@ -123,15 +130,18 @@ export class PeerNames {
     const { name, error } = state;
     const { code, detail } = warningOf(state);
     if (error !== '') this.#log.log(name, 'warn', { code, peer: name }, detail);
-    else this.#log.log(name, 'info', { peer: name, addresses }, 'the name of a peer resolves');
+    else this.#log.log(name, 'info', { peer: name, addresses }, 'peer name resolved');
   }
 }
 
 function warningOf({ addresses, error }: NameState): { code: string; detail: string } {
   if (addresses.length === 0)
-    return { code: 'peer_unresolved', detail: `${error}; nothing is sent there until it resolves` };
+    return {
+      code: 'peer_unresolved',
+      detail: `${error}; no frames are sent to this peer until the name resolves`,
+    };
   const kept = addresses.map(({ text }) => text).join(', ');
-  return { code: 'peer_resolve_stale', detail: `${error}; its last addresses are kept: ${kept}` };
+  return { code: 'peer_resolve_stale', detail: `${error}; keeping its last addresses: ${kept}` };
 }
 
 function ownAddresses(): Set<string> {

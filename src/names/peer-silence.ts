@@ -1,38 +1,40 @@
 /**
- * Peers that fall silent and are heard again: frames went to a peer for SILENT_MS, and nothing came from it. Its name is
- * then looked up anew, for it may have moved, and who listens to events is told. Whether it hurts is not known here: a host that has nothing
- * to say is silent as well.
+ * Detects peers that become silent and peers that become active again.
  *
- * Signs are those that paths are watched by (`paths/watch.ts`), one row an address. Pure; time is that of the looks.
+ * A peer is silent if frames were sent to it for SILENT_MS and none was received. Its name is then
+ * looked up again, as it may have moved, and event subscribers are informed. Silence need not be a
+ * fault: a host without traffic is silent as well.
+ *
+ * The input is that of `paths/watch.ts`, one row per address. Pure; time is that of the checks.
  */
 
-/** Unanswered for so long, ms. */
+/** Time without an answer after which a peer is silent, ms. */
 const SILENT_MS = 15_000;
-/** While it lasts, its name is looked up so often, ms. */
+/** Period of lookups while a peer is silent, ms. */
 const AGAIN_MS = 60_000;
 
 export interface PeerSigns {
   readonly peer: { readonly text: string };
-  /** Frames sent to it. */
+  /** Frames sent to the peer. */
   readonly txFrames: number;
-  /** When it was heard last, ms since the epoch; 0: never. */
+  /** Time of the last frame from the peer, ms since the epoch; 0: never. */
   readonly lastSeenMs: number;
 }
 
 export interface SilenceListener {
-  /** Once each time it begins or ends. */
-  readonly turned: (address: string, silent: boolean) => void;
-  /** When it begins, and now and then while it lasts. */
+  /** Called once at each start and end of silence; `silent` is the new state. */
+  readonly transition: (address: string, silent: boolean) => void;
+  /** Called at the start of silence, and periodically while it lasts. */
   readonly lookUp: (address: string) => void;
 }
 
 interface Record {
   txFrames: number;
   lastSeenMs: number;
-  /** Of the first frame that was not answered; undefined: there is none. */
+  /** Time of the first unanswered frame; undefined: none. */
   unansweredMs: number | undefined;
   silent: boolean;
-  askedMs: number;
+  lookedUpMs: number;
 }
 
 export class PeerSilence {
@@ -43,7 +45,7 @@ export class PeerSilence {
     this.#listener = listener;
   }
 
-  /** @param nowMs a clock that only goes forward */
+  /** @param nowMs monotonic clock, ms */
   check(signs: readonly PeerSigns[], nowMs: number): void {
     const records = new Map<string, Record>();
     for (const sign of signs) {
@@ -56,14 +58,14 @@ export class PeerSilence {
   }
 
   #judge(address: string, record: Record, { txFrames, lastSeenMs }: PeerSigns, nowMs: number): void {
-    const heard = lastSeenMs > record.lastSeenMs;
-    const first = heard && record.lastSeenMs === 0;
+    const received = lastSeenMs > record.lastSeenMs;
+    const first = received && record.lastSeenMs === 0;
     const sent = txFrames > record.txFrames;
     record.txFrames = txFrames;
     record.lastSeenMs = lastSeenMs;
-    if (heard) {
+    if (received) {
       record.unansweredMs = undefined;
-      if (first || record.silent) this.#listener.turned(address, false);
+      if (first || record.silent) this.#listener.transition(address, false);
       record.silent = false;
     } else if (sent) this.#unanswered(address, record, nowMs);
   }
@@ -71,16 +73,16 @@ export class PeerSilence {
   #unanswered(address: string, record: Record, nowMs: number): void {
     record.unansweredMs ??= nowMs;
     if (nowMs - record.unansweredMs < SILENT_MS) return;
-    if (!record.silent) this.#listener.turned(address, true);
-    if (!record.silent || nowMs - record.askedMs >= AGAIN_MS) {
-      record.askedMs = nowMs;
+    if (!record.silent) this.#listener.transition(address, true);
+    if (!record.silent || nowMs - record.lookedUpMs >= AGAIN_MS) {
+      record.lookedUpMs = nowMs;
       this.#listener.lookUp(address);
     }
     record.silent = true;
   }
 }
 
-/** A counter may have been running before: only what is counted from now on says something. */
+/** Initial record: the counter may have been running before, so only later frames count. */
 function firstOf({ txFrames }: PeerSigns): Record {
-  return { txFrames, lastSeenMs: 0, unansweredMs: undefined, silent: false, askedMs: 0 };
+  return { txFrames, lastSeenMs: 0, unansweredMs: undefined, silent: false, lookedUpMs: 0 };
 }

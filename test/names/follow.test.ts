@@ -1,4 +1,4 @@
-/** Names over a name server and a clock that are the test's. */
+/** Follows names with a fake name server and a fake clock. */
 import { setImmediate as turn } from 'node:timers/promises';
 import t from 'tap';
 import { CHECK_MS, NameFollower, type NameState } from '../../src/names/follow.js';
@@ -9,13 +9,13 @@ const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 const EPOCH_MS = Date.UTC(2026, 0, 1);
 
-/** Addresses and their TTL; undefined: not from DNS. Or the code that a lookup fails with. */
+/** Addresses and their TTL (undefined: not from DNS), or the error code of a failing lookup. */
 type Zone = Map<string, { addresses: string[]; ttl?: number; broken?: 4 | 6 } | string>;
 
 function makeFollower({ random = 0 } = {}) {
   const zone: Zone = new Map();
-  const asked: [string, number][] = [];
-  const told: NameState[] = [];
+  const queries: [string, number][] = [];
+  const reported: NameState[] = [];
   let nowMs = 5_000_000;
   let held: Promise<void> | undefined;
   let underWay = 0;
@@ -23,7 +23,7 @@ function makeFollower({ random = 0 } = {}) {
   const failing = (code: string) => Promise.reject(Object.assign(new Error(code), { code }));
   const source: NameSource = {
     addresses: async (name) => {
-      asked.push([name, nowMs - 5_000_000]);
+      queries.push([name, nowMs - 5_000_000]);
       most = Math.max(most, ++underWay);
       await (held ?? turn());
       underWay--;
@@ -35,9 +35,9 @@ function makeFollower({ random = 0 } = {}) {
       if (entry === undefined || typeof entry === 'string') return failing('ETIMEOUT');
       if (entry.broken === family) return failing('ESERVFAIL');
       const { addresses, ttl } = entry;
-      const ours = addresses.filter((text) => text.includes(':') === (family === 6));
-      if (ttl === undefined || ours.length === 0) return failing('ENODATA');
-      return Promise.resolve(ours.map((address) => ({ address, ttl })));
+      const sameFamily = addresses.filter((text) => text.includes(':') === (family === 6));
+      if (ttl === undefined || sameFamily.length === 0) return failing('ENODATA');
+      return Promise.resolve(sameFamily.map((address) => ({ address, ttl })));
     },
   };
   const follower = new NameFollower({
@@ -45,9 +45,9 @@ function makeFollower({ random = 0 } = {}) {
     random: () => random,
     nowMs: () => nowMs,
     epochMs: () => EPOCH_MS + nowMs - 5_000_000,
-    resolved: (state) => told.push(state),
+    resolved: (state) => reported.push(state),
   });
-  /** Time passes; lookups that begin end at once. */
+  /** Advances the clock; lookups that start complete at once. */
   const pass = async (ms: number) => {
     for (const endMs = nowMs + ms; nowMs < endMs; ) {
       nowMs += CHECK_MS;
@@ -55,7 +55,11 @@ function makeFollower({ random = 0 } = {}) {
       for (let i = 0; i < 6; i++) await turn();
     }
   };
-  /** From now on lookups wait. @returns lets them go on */
+  /**
+   * Holds lookups from now on.
+   *
+   * @returns function that releases them
+   */
   const hold = () => {
     let release = () => {};
     held = new Promise((resolve) => (release = resolve));
@@ -65,17 +69,17 @@ function makeFollower({ random = 0 } = {}) {
     };
   };
   const texts = (name = NAME) => follower.addresses(name).map(({ text }) => text);
-  const times = () => asked.map(([, ms]) => ms / SECOND);
-  return { follower, zone, asked, told, pass, hold, texts, times, most: () => most };
+  const times = () => queries.map(([, ms]) => ms / SECOND);
+  return { follower, zone, queries, reported, pass, hold, texts, times, most: () => most };
 }
 
-t.test('a name that does not resolve: asked less and less often, until it does', async (t) => {
-  const { follower, zone, told, pass, texts, times } = makeFollower();
+t.test('retries a name that does not resolve, with exponential back-off', async (t) => {
+  const { follower, zone, reported, pass, texts, times } = makeFollower();
   const state = await follower.follow(NAME);
   t.match(state, { addresses: [], failures: 1, lastSuccessMs: 0, error: /no such name/ });
   await pass(20 * MINUTE);
   t.same(times(), [0, 5, 15, 35, 75, 155, 315, 615, 915]);
-  t.equal(told.length, 9);
+  t.equal(reported.length, 9);
   zone.set(NAME, { addresses: ['192.0.2.1'], ttl: 300 });
   await pass(5 * MINUTE);
   t.same(texts(), ['192.0.2.1']);
@@ -84,7 +88,7 @@ t.test('a name that does not resolve: asked less and less often, until it does',
   ]);
 });
 
-t.test('again when the TTL has run out, within bounds', async (t) => {
+t.test('repeats a lookup after the TTL, within bounds', async (t) => {
   const rows: [number | undefined, number, number][] = [
     [30, 300, 30],
     [0, 60, 5],
@@ -101,7 +105,7 @@ t.test('again when the TTL has run out, within bounds', async (t) => {
   }
 });
 
-t.test('a little later, at random', async (t) => {
+t.test('adds a random delay to a lookup', async (t) => {
   const { follower, zone, pass, times } = makeFollower({ random: 1 });
   zone.set(NAME, { addresses: ['192.0.2.1'], ttl: 100 });
   await follower.follow(NAME);
@@ -109,17 +113,17 @@ t.test('a little later, at random', async (t) => {
   t.same(times(), [0, 110, 220]);
 });
 
-t.test('addresses that come and go are told of, with those before', async (t) => {
-  const { follower, zone, told, pass, texts } = makeFollower();
+t.test('reports added and removed addresses', async (t) => {
+  const { follower, zone, reported, pass, texts } = makeFollower();
   zone.set(NAME, { addresses: ['192.0.2.1', '192.0.2.2'], ttl: 5 });
   t.match((await follower.follow(NAME)).addresses, [{ text: '192.0.2.1' }, { text: '192.0.2.2' }]);
   zone.set(NAME, { addresses: ['192.0.2.3', '192.0.2.2'], ttl: 5 });
   await pass(5 * SECOND);
   t.same(texts(), ['192.0.2.2', '192.0.2.3']);
-  t.equal(told.length, 2);
+  t.equal(reported.length, 2);
 });
 
-t.test('a lookup that fails keeps the last addresses, and the pace of a failure', async (t) => {
+t.test('a failed lookup keeps the last addresses and is retried with back-off', async (t) => {
   const { follower, zone, pass, texts, times } = makeFollower();
   zone.set(NAME, { addresses: ['192.0.2.1'], ttl: 60 });
   await follower.follow(NAME);
@@ -132,7 +136,7 @@ t.test('a lookup that fails keeps the last addresses, and the pace of a failure'
   t.same(times(), [0, 60, 65, 75, 95, 135, 215]);
 });
 
-t.test('a family of which nobody knows is kept', async (t) => {
+t.test('keeps the addresses of a family whose lookup failed', async (t) => {
   const { follower, zone, pass, texts } = makeFollower();
   zone.set(NAME, { addresses: ['192.0.2.1', '2001:db8::1'], ttl: 5 });
   await follower.follow(NAME);
@@ -141,10 +145,10 @@ t.test('a family of which nobody knows is kept', async (t) => {
   t.same(texts(), ['192.0.2.2', '2001:db8::1']);
   zone.set(NAME, { addresses: ['192.0.2.2'], ttl: 5 });
   await pass(6 * SECOND);
-  t.same(texts(), ['192.0.2.2'], 'until somebody says that there is none');
+  t.same(texts(), ['192.0.2.2'], 'until DNS answers that there are none');
 });
 
-t.test('silence brings a lookup forward, at most every ten seconds', async (t) => {
+t.test('silence causes an early lookup, at most every ten seconds', async (t) => {
   const { follower, zone, pass, times } = makeFollower();
   zone.set(NAME, { addresses: ['192.0.2.1'], ttl: 600 });
   await follower.follow(NAME);
@@ -154,30 +158,38 @@ t.test('silence brings a lookup forward, at most every ten seconds', async (t) =
     await pass(SECOND);
   }
   t.same(times(), [0, 31, 41]);
-  follower.silent('nobody.example');
+  follower.silent('unknown.example');
 });
 
-t.test('a name is asked for once, whoever follows it; what is forgotten is not asked for', async (t) => {
-  const { follower, zone, asked, told, pass, texts, hold } = makeFollower();
+t.test('looks up a name once for several followers, and a forgotten name not at all', async (t) => {
+  const { follower, zone, queries, reported, pass, texts, hold } = makeFollower();
   zone.set(NAME, { addresses: ['192.0.2.1'], ttl: 5 });
   const release = hold();
-  const both = Promise.all([follower.follow(NAME), follower.follow(NAME), follower.follow('gone.example')]);
+  const both = Promise.all([
+    follower.follow(NAME),
+    follower.follow(NAME),
+    follower.follow('forgotten.example'),
+  ]);
   follower.retain(new Set([NAME]));
   release();
-  t.match(await both, [{ failures: 0 }, { failures: 0 }, { addresses: [] }], 'who waited for it is let go');
+  t.match(
+    await both,
+    [{ failures: 0 }, { failures: 0 }, { addresses: [] }],
+    'waiting followers are released',
+  );
   t.same(texts(), ['192.0.2.1']);
   t.same(
-    told.map(({ name }) => name),
+    reported.map(({ name }) => name),
     [NAME],
   );
   follower.retain(new Set());
   await pass(MINUTE);
-  t.equal(asked.length, 2);
+  t.equal(queries.length, 2);
   t.same(texts(), []);
 });
 
-t.test('many names: two at once, and all have their turn', async (t) => {
-  const { follower, zone, asked, pass, most } = makeFollower();
+t.test('looks up two names at once, and all names in turn', async (t) => {
+  const { follower, zone, queries, pass, most } = makeFollower();
   const names = Array.from({ length: 20 }, (_, i) => `vtep${i}.example`);
   for (const name of names.slice(10)) zone.set(name, { addresses: ['192.0.2.1'], ttl: 5 });
   const states = await Promise.all(names.map((name) => follower.follow(name)));
@@ -186,7 +198,7 @@ t.test('many names: two at once, and all have their turn', async (t) => {
     names.map((_, i) => (i < 10 ? 0 : 1)),
   );
   t.equal(most(), 2);
-  t.equal(asked.length, 20);
+  t.equal(queries.length, 20);
   await pass(30 * SECOND);
-  t.equal(new Set(asked.slice(20).map(([name]) => name)).size, 20);
+  t.equal(new Set(queries.slice(20).map(([name]) => name)).size, 20);
 });

@@ -3,7 +3,7 @@ import { lookUp, type NameSource, SYSTEM } from '../../src/names/lookup.js';
 
 type Records = Record<string, number> | string;
 
-/** What getaddrinfo gives, and records of DNS by family; a text is the code that it fails with. */
+/** Results of getaddrinfo, and DNS records by family; a string is the error code of a failure. */
 function source(addresses: string[] | string, v4: Records = 'ENODATA', v6: Records = 'ENODATA'): NameSource {
   const failing = (code: string) => Promise.reject(Object.assign(new Error(code), { code }));
   return {
@@ -21,36 +21,36 @@ const found = async (from: NameSource) => {
   return [addresses.map(({ text }) => text), ttlS, unknown];
 };
 
-t.test('names without an address say why', async (t) => {
+t.test('the error of a name without addresses contains the cause', async (t) => {
   const rows: [NameSource, RegExp][] = [
     [source('ENOTFOUND'), /^cannot resolve "vtep\.example": no such name; check its spelling/],
     [source('EAI_AGAIN', 'ETIMEOUT', 'ETIMEOUT'), /no name server answered; check \/etc\/resolv\.conf/],
     [source('EAI_SYSTEM'), /^cannot resolve "vtep\.example": EAI_SYSTEM$/],
     [source('EAI_AGAIN', { '192.0.2.1': 60 }), /no name server answered/],
-    [source(['224.0.0.1', 'ff02::1', '0.0.0.0', '::']), /has no address that a peer could have/],
+    [source(['224.0.0.1', 'ff02::1', '0.0.0.0', '::']), /has no unicast address/],
   ];
   for (const [from, message] of rows)
     await t.rejects(lookUp('vtep.example', from), { name: 'ResolveError', message });
 });
 
-t.test('getaddrinfo says which, DNS for how long', async (t) => {
+t.test('getaddrinfo provides the addresses, DNS the TTL', async (t) => {
   const both = ['192.0.2.1', '2001:DB8::1'];
   const rows: [string, NameSource, unknown][] = [
     ['DNS', source(both, { '192.0.2.1': 60 }, { '2001:db8::1': 30 }), [['192.0.2.1', '2001:db8::1'], 30, []]],
     ['the hosts file', source(['192.0.2.1'], 'ENOTFOUND', 'ENOTFOUND'), [['192.0.2.1'], undefined, []]],
+    ['hosts file and DNS differ', source(['192.0.2.1'], { '192.0.2.2': 60 }), [['192.0.2.1'], undefined, []]],
     [
-      'the hosts file says otherwise',
-      source(['192.0.2.1'], { '192.0.2.2': 60 }),
-      [['192.0.2.1'], undefined, []],
+      'one of two addresses in DNS',
+      source(both, { '192.0.2.1': 60 }),
+      [['192.0.2.1', '2001:db8::1'], undefined, []],
     ],
-    ['one of two is DNS’s', source(both, { '192.0.2.1': 60 }), [['192.0.2.1', '2001:db8::1'], undefined, []]],
     [
-      'in another order, twice',
+      'another order, and a duplicate',
       source(['192.0.2.2', '192.0.2.1', '192.0.2.2']),
       [['192.0.2.1', '192.0.2.2'], undefined, []],
     ],
     [
-      'among others that no peer has',
+      'unspecified address removed',
       source(['0.0.0.0', '192.0.2.1'], { '192.0.2.1': 0 }),
       [['192.0.2.1'], 0, []],
     ],
@@ -58,15 +58,19 @@ t.test('getaddrinfo says which, DNS for how long', async (t) => {
   for (const [name, from, expected] of rows) t.same(await found(from), expected, name);
 });
 
-t.test('a family that DNS did not answer for is not known', async (t) => {
+t.test('a family without an answer from DNS is unknown', async (t) => {
   const v4 = { '192.0.2.1': 60 };
   t.same(await found(source(['192.0.2.1'], v4, 'ESERVFAIL')), [['192.0.2.1'], 60, [6]]);
   t.same(await found(source(['192.0.2.1'], v4, 'ETIMEOUT')), [['192.0.2.1'], 60, [6]]);
-  t.same(await found(source(['192.0.2.1'], v4, 'ENODATA')), [['192.0.2.1'], 60, []], 'none is an answer');
+  t.same(
+    await found(source(['192.0.2.1'], v4, 'ENODATA')),
+    [['192.0.2.1'], 60, []],
+    '"no records" is an answer',
+  );
   t.same(
     await found(source(['192.0.2.1'], 'ETIMEOUT', 'ENODATA')),
     [['192.0.2.1'], undefined, []],
-    'it is known all the same',
+    'getaddrinfo provides the address',
   );
 });
 

@@ -1,4 +1,4 @@
-/** Names of a zone of the test's, over a configuration that only notes what it is asked to follow. */
+/** Named peers with a fake name server and a configuration that records the calls of `follow`. */
 import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { Events, type VtepEvent } from '../../src/exchange/events.js';
@@ -36,17 +36,17 @@ function makePeers(t: Test) {
   return { peers, zone, events, followed, attach, fail };
 }
 
-t.test('what a name came to before the VTEP runs is carried out when it does', async (t) => {
+t.test('applies addresses resolved before the VTEP runs as soon as it runs', async (t) => {
   const { peers, zone, followed, attach } = makePeers(t);
   zone.set('a.example', ['198.51.100.1']);
   t.match(await peers.resolve('a.example'), [{ text: '198.51.100.1' }]);
   t.same(followed, []);
   attach();
-  await eventually('it to be followed', () => followed.length === 1);
+  await eventually('the name to be followed', () => followed.length === 1);
   t.same(followed, [['a.example', ['198.51.100.1']]]);
 });
 
-t.test('what the data plane refuses is tried again', async (t) => {
+t.test('retries changes that the data plane refuses', async (t) => {
   const { peers, zone, followed, attach, fail } = makePeers(t);
   attach();
   fail(true);
@@ -60,9 +60,9 @@ t.test('what the data plane refuses is tried again', async (t) => {
   t.same(followed.map(([name]) => name).sort(), ['a.example', 'b.example']);
 });
 
-t.test('a peer that is added by a name that comes to nothing is refused', async (t) => {
+t.test('rejects a new peer whose name does not resolve', async (t) => {
   const { peers } = makePeers(t);
-  const work = () => t.fail('it is not added');
+  const work = () => t.fail('the peer is added');
   await t.rejects(
     peers.adding('none.example', async () => work()),
     { name: 'ResolveError', message: /cannot resolve "none\.example": no such name/ },
@@ -73,7 +73,7 @@ t.test('a peer that is added by a name that comes to nothing is refused', async 
   );
 });
 
-t.test('a name is followed while it is added, though nothing is configured yet', async (t) => {
+t.test('follows a name while its peer is being added', async (t) => {
   const { peers, zone } = makePeers(t);
   zone.set('a.example', ['198.51.100.1']);
   const addresses = await peers.adding('a.example', async () => {
@@ -85,21 +85,21 @@ t.test('a name is followed while it is added, though nothing is configured yet',
   t.same(peers.names.states(), []);
 });
 
-t.test('silence is told of each peer, and heard again', async (t) => {
+t.test('publishes events for silent and for active peers', async (t) => {
   const { peers, events, attach } = makePeers(t);
   attach();
-  const told: VtepEvent[] = [];
+  const published: VtepEvent[] = [];
   const subscription = events.subscribe();
   t.teardown(() => subscription.close());
   void (async () => {
-    for await (const { event } of subscription) told.push(event);
+    for await (const { event } of subscription) published.push(event);
   })();
   const signs = (lastSeenMs: number) =>
     ['198.51.100.1', '198.51.100.2'].map((text) => ({ peer: { text }, txFrames: 1, lastSeenMs }));
   peers.checked(signs(0));
   peers.checked(signs(7));
-  await eventually('both to be reported', () => told.length >= 2);
-  t.same(told, [
+  await eventually('both to be reported', () => published.length >= 2);
+  t.same(published, [
     { type: 'peer', vni: 100, peer: '198.51.100.1', name: 'a.example', action: 'heard' },
     { type: 'peer', vni: 100, peer: '198.51.100.2', name: '', action: 'heard' },
   ]);

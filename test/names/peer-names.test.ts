@@ -4,7 +4,7 @@ import t, { type Test } from 'tap';
 import type { VtepEvent } from '../../src/exchange/events.js';
 import { PeerNames } from '../../src/names/peer-names.js';
 
-/** Names over a zone of the test's; not in DNS, so each lookup is getaddrinfo's. */
+/** Names with a fake name server; they are not in DNS, so getaddrinfo provides all addresses. */
 function makeNames(t: Test) {
   const zone = new Map<string, string[]>();
   const events: VtepEvent[] = [];
@@ -21,23 +21,26 @@ function makeNames(t: Test) {
   return { names, zone, events, changed, lines };
 }
 
-t.test('what is neither address nor name', async (t) => {
+t.test('rejects a host that is neither an address nor a name', async (t) => {
   const { names } = makeNames(t);
   await t.rejects(names.resolve('10.1'), { message: /neither an address nor a name/ });
 });
 
-t.test('an address is itself, and nobody is told', async (t) => {
+t.test('an address resolves to itself, without an event', async (t) => {
   const { names, events } = makeNames(t);
   t.match(await names.resolve('198.51.100.1'), [{ text: '198.51.100.1' }]);
   t.same(names.states(), []);
   t.same(events, []);
 });
 
-t.test('a name without an address: a warning, an event, one line; then it resolves', async (t) => {
+t.test('an unresolved name causes a warning, an event and one log line, until it resolves', async (t) => {
   const { names, zone, events, changed, lines } = makeNames(t);
   t.same(await names.resolve('vtep.example'), []);
   t.match(names.warnings(), [
-    { code: 'peer_unresolved', detail: /^cannot resolve "vtep\.example": no such name.*until it resolves$/ },
+    {
+      code: 'peer_unresolved',
+      detail: /^cannot resolve "vtep\.example": no such name.*until the name resolves$/,
+    },
   ]);
   t.match(events, [{ type: 'resolve', name: 'vtep.example', addresses: [], error: /no such name/ }]);
   t.match(lines, [{ level: 40, code: 'peer_unresolved', peer: 'vtep.example' }]);
@@ -51,7 +54,7 @@ t.test('a name without an address: a warning, an event, one line; then it resolv
   t.same(changed, ['vtep.example']);
 });
 
-t.test('an address of this host is no peer', async (t) => {
+t.test('an address of this host is not a peer', async (t) => {
   const { names, zone } = makeNames(t);
   zone.set('all.example', ['127.0.0.1', '::1', '198.51.100.1']);
   t.match(
@@ -60,7 +63,7 @@ t.test('an address of this host is no peer', async (t) => {
   );
 });
 
-t.test('names that nobody asks for any more are forgotten', async (t) => {
+t.test('forgets names that are not in use any more', async (t) => {
   const { names, zone } = makeNames(t);
   zone.set('a.example', ['198.51.100.1']);
   zone.set('b.example', ['198.51.100.2']);
@@ -71,7 +74,7 @@ t.test('names that nobody asks for any more are forgotten', async (t) => {
   t.same(names.addresses('a.example'), []);
 });
 
-t.test('a name that comes back is told of anew', async (t) => {
+t.test('reports a forgotten name again when it returns', async (t) => {
   const { names, events, lines } = makeNames(t);
   for (const times of [1, 2]) {
     t.same(await names.resolve('vtep.example'), []);
@@ -81,7 +84,7 @@ t.test('a name that comes back is told of anew', async (t) => {
   }
 });
 
-t.test('a name that goes and comes again begins anew to tell', async (t) => {
+t.test('forgetting a name resets its log limit', async (t) => {
   const { names, lines } = makeNames(t);
   for (let time = 0; time < 20; time++) {
     await names.resolve('lost.example');

@@ -1,64 +1,64 @@
 import t from 'tap';
 import { type PeerSigns, PeerSilence } from '../../src/names/peer-silence.js';
 
-const LOOK_MS = 5000;
+const CHECK_MS = 5000;
 
 function makeSilence() {
-  const turned: [string, boolean][] = [];
-  const asked: number[] = [];
+  const transitions: [string, boolean][] = [];
+  const lookups: number[] = [];
   let nowMs = 0;
   const silence = new PeerSilence({
-    turned: (address, silent) => turned.push([address, silent]),
-    lookUp: () => asked.push(nowMs),
+    transition: (address, silent) => transitions.push([address, silent]),
+    lookUp: () => lookups.push(nowMs),
   });
-  const look = (...rows: [string, number, number][]) => {
+  const check = (...rows: [string, number, number][]) => {
     const signs = rows.map(
       ([text, txFrames, lastSeenMs]): PeerSigns => ({ peer: { text }, txFrames, lastSeenMs }),
     );
     silence.check(signs, nowMs);
-    nowMs += LOOK_MS;
+    nowMs += CHECK_MS;
   };
-  return { turned, asked, look };
+  return { transitions, lookups, check };
 }
 
-t.test('one that is sent to and does not answer, until it is heard', async (t) => {
-  const { turned, asked, look } = makeSilence();
-  look(['192.0.2.1', 1, 5]);
-  t.same(turned, [['192.0.2.1', false]], 'heard for the first time');
-  for (let i = 2; i < 20; i++) look(['192.0.2.1', i, 5]);
-  t.same(turned.slice(1), [['192.0.2.1', true]], 'silent, said once');
-  t.same(asked, [20_000, 80_000], 'and looked up when it began, and each minute');
-  look(['192.0.2.1', 20, 6]);
-  t.same(turned.slice(2), [['192.0.2.1', false]]);
+t.test('reports a peer that does not answer as silent, until it is received again', async (t) => {
+  const { transitions, lookups, check } = makeSilence();
+  check(['192.0.2.1', 1, 5]);
+  t.same(transitions, [['192.0.2.1', false]], 'received for the first time');
+  for (let i = 2; i < 20; i++) check(['192.0.2.1', i, 5]);
+  t.same(transitions.slice(1), [['192.0.2.1', true]], 'silent, reported once');
+  t.same(lookups, [20_000, 80_000], 'looked up at the start and every minute');
+  check(['192.0.2.1', 20, 6]);
+  t.same(transitions.slice(2), [['192.0.2.1', false]]);
 });
 
-t.test('one that was never heard', async (t) => {
-  const { turned, look } = makeSilence();
-  for (let i = 0; i < 10; i++) look(['192.0.2.1', i, 0]);
-  t.same(turned, [['192.0.2.1', true]]);
+t.test('reports a peer that was never received as silent', async (t) => {
+  const { transitions, check } = makeSilence();
+  for (let i = 0; i < 10; i++) check(['192.0.2.1', i, 0]);
+  t.same(transitions, [['192.0.2.1', true]]);
 });
 
-t.test('what is no silence', async (t) => {
-  const { turned, asked, look } = makeSilence();
+t.test('does not report peers that are idle, answering, or sent a single frame', async (t) => {
+  const { transitions, lookups, check } = makeSilence();
   for (let i = 0; i < 20; i++)
-    look(['192.0.2.1', 100, 0], ['192.0.2.2', i, i], ['192.0.2.3', i > 8 ? 1 : 0, 5]);
+    check(['192.0.2.1', 100, 0], ['192.0.2.2', i, i], ['192.0.2.3', i > 8 ? 1 : 0, 5]);
   t.same(
-    turned,
+    transitions,
     [
       ['192.0.2.3', false],
       ['192.0.2.2', false],
     ],
-    'nothing is sent; each is answered; a single frame',
+    'no frame sent; every frame answered; a single frame',
   );
-  t.same(asked, []);
+  t.same(lookups, []);
 });
 
-t.test('one that is gone is forgotten', async (t) => {
-  const { turned, look } = makeSilence();
-  for (let i = 0; i < 10; i++) look(['192.0.2.1', i, 0]);
-  look();
-  look(['192.0.2.1', 100, 7]);
-  t.same(turned, [
+t.test('forgets a removed peer', async (t) => {
+  const { transitions, check } = makeSilence();
+  for (let i = 0; i < 10; i++) check(['192.0.2.1', i, 0]);
+  check();
+  check(['192.0.2.1', 100, 7]);
+  t.same(transitions, [
     ['192.0.2.1', true],
     ['192.0.2.1', false],
   ]);

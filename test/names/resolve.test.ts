@@ -3,8 +3,8 @@ import { resolveHost } from '../../src/names/resolve.js';
 
 const texts = async (host: string) => (await resolveHost(host)).map(({ text }) => text);
 
-t.test('what is neither address nor name never reaches the resolver', async (t) => {
-  // getaddrinfo would read the numeric ones in inet_aton's way: 10.1 as 10.0.0.1.
+t.test('rejects invalid names before the resolver is called', async (t) => {
+  // getaddrinfo would read the numeric names like inet_aton: 10.1 as 10.0.0.1.
   for (const host of [
     '',
     ' ',
@@ -30,21 +30,21 @@ t.test('what is neither address nor name never reaches the resolver', async (t) 
   }
 });
 
-t.test('a name that does not exist is named', async (t) => {
+t.test('the error of an unknown name contains the name', async (t) => {
   await t.rejects(resolveHost('nosuchhost.invalid'), {
     name: 'ResolveError',
     message: /^cannot resolve "nosuchhost\.invalid": \w.*$/,
   });
 });
 
-t.test('addresses are themselves, canonical', async (t) => {
+t.test('an address resolves to its canonical form', async (t) => {
   t.strictSame(await texts('192.0.2.1'), ['192.0.2.1']);
   t.strictSame(await texts('2001:DB8:0::1'), ['2001:db8::1']);
   t.strictSame(await texts('::ffff:192.0.2.1'), ['192.0.2.1']);
   t.strictSame(await texts('fe80::1%eth0'), ['fe80::1%eth0']);
 });
 
-t.test('a name is all of its addresses, each once', async (t) => {
+t.test('a name resolves to all its distinct addresses', async (t) => {
   const found = await texts('localhost');
   t.ok(
     found.some((text) => text === '127.0.0.1' || text === '::1'),
