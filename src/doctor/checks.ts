@@ -1,22 +1,27 @@
 /**
- * The checks beside the packet filter's, each from facts to findings: nothing is read or changed here. A number that is
- * merely unusual is no finding; each has a reason to be one.
+ * Checks of the doctor, except that of the packet filter: facts in, findings out.
+ *
+ * Nothing is read or changed here. An unusual number alone is not a finding; each check states its
+ * reason.
  */
 import type { Link } from '../host/link.js';
 import type { DaemonFacts, MachineFacts } from './facts.js';
 import type { Finding } from './finding.js';
 
-/** Seconds that a peer has to be heard after a start. */
+/** Time after the start in which a silent peer is not a finding, s. */
 const GRACE_S = 30;
-/** RFC 7348's, and the one that Linux takes when nobody says otherwise. */
+/** UDP ports of RFC 7348 and of Linux without an explicit `dstport`. */
 const VXLAN_PORTS = [4789, 8472];
 
-/** What the daemon warns of already. */
+/** Warnings of the daemon as findings. */
 export function checkWarnings({ warnings }: DaemonFacts): Finding[] {
   return warnings.map(({ code, detail }) => ({ code, what: detail, why: '', cure: '' }));
 }
 
-/** Frames go to a peer and none ever came: the usual face of a firewall, a wrong address or a wrong port. */
+/**
+ * Frames were sent to a peer and none was ever received: a typical sign of a firewall, a wrong
+ * address or a wrong port.
+ */
 export function checkSilentPeers({ uptimeS, port, vnis }: DaemonFacts): Finding[] {
   if (uptimeS < GRACE_S) return [];
   const other = VXLAN_PORTS.find((known) => known !== port);
@@ -25,8 +30,8 @@ export function checkSilentPeers({ uptimeS, port, vnis }: DaemonFacts): Finding[
       .filter(({ received, txFrames }) => !received && txFrames > 0)
       .map(({ address, txFrames }) => ({
         code: 'peer_silent',
-        what: `VNI ${vni}: ${txFrames} frames went to ${address} and none ever came from there`,
-        why: `a firewall, a wrong address, another port (we use ${port}; ${other} is as common), or no way back`,
+        what: `VNI ${vni}: ${txFrames} frames were sent to ${address}, and none was ever received from it`,
+        why: `a firewall, a wrong address, another UDP port (vtepd uses ${port}; ${other} is also common), or no return path`,
         cure: `vtepctl probe ${address} --vni ${vni}; on that host: ip -details link show type vxlan`,
       })),
   );
@@ -38,7 +43,7 @@ export function checkUnsendable({ vnis }: DaemonFacts): Finding[] {
     .map(({ vni, unsendable, peers }) => ({
       code: 'no_route',
       what: `VNI ${vni}: ${unsendable} frames could not be sent to a peer`,
-      why: 'no route, a local firewall, or a host that has nobody on the VXLAN port',
+      why: 'no route to the peer, a local firewall, or no VTEP on the VXLAN port of that host',
       cure: peers.map(({ address }) => `ip route get ${address.split('%')[0]}`).join('; '),
     }));
 }
@@ -48,32 +53,32 @@ export function checkStrangers({ port, vnis }: DaemonFacts): Finding[] {
     .filter(({ fromStrangers }) => fromStrangers > 0)
     .map(({ vni, fromStrangers }) => ({
       code: 'source_not_peer',
-      what: `VNI ${vni}: ${fromStrangers} frames came from hosts that are no peers`,
-      why: 'they are dropped: a peer whose address is translated or has changed, or somebody who should not be here',
-      cure: `tcpdump -n udp port ${port} shows who; then vtepctl peer add ADDR --vni ${vni}`,
+      what: `VNI ${vni}: ${fromStrangers} frames were received from hosts that are not peers`,
+      why: 'they are dropped: a peer behind NAT, a peer with a new address, or an unauthorized host',
+      cure: `tcpdump -n udp port ${port} shows the senders; add a peer with: vtepctl peer add ADDR --vni ${vni}`,
     }));
 }
 
 export function checkStrayVni({ strayFrames, strayVni, vnis }: DaemonFacts): Finding[] {
   if (strayFrames === 0) return [];
-  const seen = strayVni < 0 ? 'VNIs' : `VNIs, ${strayVni} the last,`;
+  const seen = strayVni < 0 ? '' : `, the last for VNI ${strayVni}`;
   const have = vnis.map(({ vni }) => vni).join(', ') || 'none';
   return [
     {
       code: 'vni_not_found',
-      what: `${strayFrames} frames came of ${seen} that are not configured here (${have} are)`,
-      why: 'one side has the wrong VNI, or a peer floods us with what we do not carry',
+      what: `${strayFrames} frames were received for VNIs that are not configured${seen} (configured: ${have})`,
+      why: 'one side has the wrong VNI, or a peer floods frames of a VNI that this host does not use',
       cure:
         strayVni < 0
           ? 'vtepctl vni add ID'
-          : `vtepctl vni add ${strayVni}, or take this host out of that VNI on the peer`,
+          : `vtepctl vni add ${strayVni}, or remove this host from that VNI on the peer`,
     },
   ];
 }
 
 /**
- * A bridge drops what is larger than the port that it leaves by, without ICMP and without a word. That a TAP of ours is
- * wider than the other ports is meant, and judges none of them.
+ * Bridge ports with different MTUs: a bridge drops frames larger than the MTU of the outgoing port,
+ * without an ICMP error. A TAP of vtepd may be wider than the other ports and is not compared.
  */
 export function checkBridgeMtu({ links }: MachineFacts, { vnis }: DaemonFacts): Finding[] {
   const taps = vnis.map(({ tap }) => tap);
@@ -86,13 +91,16 @@ export function checkBridgeMtu({ links }: MachineFacts, { vnis }: DaemonFacts): 
       .map(({ name, mtu }) => ({
         code: 'bridge_mtu',
         what: `${name} in ${bridge} has MTU ${mtu}, others have ${widest}`,
-        why: 'the bridge drops larger frames on their way there, without a word to anybody',
+        why: 'the bridge silently drops larger frames that leave by this port',
         cure: `ip link set dev ${name} mtu ${widest}`,
       }));
   });
 }
 
-/** Strict reverse-path filtering drops what comes by another way than the answer would take. */
+/**
+ * Strict reverse-path filtering drops packets that arrive on another device than the return route
+ * uses.
+ */
 export function checkRpFilter(
   { rpFilter, rpFilterDrops }: MachineFacts,
   { underlayDevices }: DaemonFacts,
@@ -103,13 +111,16 @@ export function checkRpFilter(
     .filter((device) => Math.max(all, rpFilter.get(device) ?? 0) === 1)
     .map((device) => ({
       code: 'rp_filter',
-      what: `rp_filter is strict on ${device}, and this machine's has dropped ${rpFilterDrops} packets`,
-      why: 'VXLAN that comes by another way than the answer would take is dropped before vtepd sees it',
+      what: `rp_filter is strict on ${device}, and this machine has dropped ${rpFilterDrops} packets by rp_filter`,
+      why: 'VXLAN that arrives on another device than the return route uses is dropped before vtepd receives it',
       cure: `sysctl -w net.ipv4.conf.${device}.rp_filter=2`,
     }));
 }
 
-/** Each source port is a connection of its own, and none is ever answered. */
+/**
+ * Connection tracking: each VXLAN source port is a connection of its own, and none is ever
+ * answered.
+ */
 export function checkConntrack({ conntrack }: MachineFacts, port: number): Finding[] {
   if (conntrack === undefined) return [];
   const { entries, max, ofPort } = conntrack;
@@ -119,14 +130,17 @@ export function checkConntrack({ conntrack }: MachineFacts, port: number): Findi
   return [
     {
       code: 'conntrack',
-      what: `${ofPort} of ${entries} tracked connections are UDP ${port}, of ${max} that there may be`,
-      why: 'when the table is full, new connections of this host are dropped, VXLAN among them',
+      what: `${ofPort} of ${entries} tracked connections are UDP ${port}; the limit is ${max}`,
+      why: 'when the table is full, packets of new connections of this host are dropped, including VXLAN',
       cure: `${rule('PREROUTING')}; ${rule('OUTPUT')}`,
     },
   ];
 }
 
-/** Ping works and TCP does not: the sign of a network card that computes checksums of tunnels wrong. */
+/**
+ * Wrong UDP checksums: with a network card that computes tunnel checksums wrong, ping works and TCP
+ * does not.
+ */
 export function checkChecksums(
   { udpChecksumErrors }: MachineFacts,
   { underlayDevices }: DaemonFacts,
@@ -136,14 +150,16 @@ export function checkChecksums(
   return [
     {
       code: 'udp_checksum',
-      what: `${udpChecksumErrors} UDP datagrams came with a wrong checksum`,
-      why: "they are dropped before vtepd sees them: a sender's network card or hypervisor fills in tunnel checksums wrong",
+      what: `${udpChecksumErrors} UDP datagrams were received with a wrong checksum`,
+      why: "they are dropped before vtepd receives them: a sender's network card or hypervisor computes tunnel checksums wrong",
       cure: `on the sender: ethtool -K ${device} tx-udp_tnl-segmentation off tx-udp_tnl-csum-segmentation off tx-checksum-ip-generic off`,
     },
   ];
 }
 
-/** Linux's own default port is 8472: half of an overlay on it is an overlay of halves. */
+/**
+ * Mixed UDP ports: the default of Linux is 8472, so VTEPs of one overlay may use different ports.
+ */
 export function checkPortMix({ links }: MachineFacts, port: number): Finding[] {
   return links
     .filter(({ kind, data }) => kind === 'vxlan' && VXLAN_PORTS.includes(Number(data.port)))
@@ -151,8 +167,8 @@ export function checkPortMix({ links }: MachineFacts, port: number): Finding[] {
     .map(({ name, data }) => ({
       code: 'port_mixup',
       what: `${name} (kernel vxlan) is on UDP ${data.port}, vtepd on ${port}`,
-      why: 'VTEPs on different ports do not hear each other; without dstport, "ip link add type vxlan" takes 8472',
-      cure: `if they belong to one overlay: vtepd --port ${data.port}, or make ${name} anew with dstport ${port}`,
+      why: 'VTEPs on different ports cannot communicate; without dstport, "ip link add type vxlan" uses 8472',
+      cure: `if they belong to one overlay: vtepd --port ${data.port}, or recreate ${name} with dstport ${port}`,
     }));
 }
 

@@ -1,4 +1,4 @@
-/** The daemon as the doctor sees it: its counters and what it knows of itself, as facts. */
+/** Facts about the daemon for the doctor: its counters and warnings. */
 import {
   G_DROPS_DECAP,
   G_STRAY_VNI,
@@ -11,7 +11,7 @@ import type { DataPlane, VniState } from '../exchange/data-plane.js';
 import { DROP } from '../exchange/drop-reason.js';
 import type { DaemonFacts, VniFacts } from './facts.js';
 
-/** @param own what the counters do not say */
+/** @param own facts that are not in the counters */
 export function daemonFacts(
   dataPlane: DataPlane,
   own: Pick<DaemonFacts, 'port' | 'uptimeS' | 'underlayDevices' | 'warnings'>,

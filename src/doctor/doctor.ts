@@ -1,7 +1,8 @@
 /**
- * The doctor: looks at this machine and at the daemon, and says what keeps frames from arriving. Read only. The daemon
- * asks for `GET /v1/doctor`; vtepctl asks without a daemon when none answers, and then the first question is why it
- * does not run.
+ * The doctor: examines machine and daemon and lists obstacles to frame delivery.
+ *
+ * It only reads. The daemon runs it for `GET /v1/doctor`. If no daemon answers, vtepctl runs it
+ * alone, and the first question is why the daemon does not run.
  */
 import { portHolder } from '../host/port-holder.js';
 import {
@@ -23,7 +24,10 @@ import { readMachine } from './machine.js';
 
 const STANDARD_PORT = 4789;
 
-/** @param daemon undefined: there is none. @returns what was found, the most direct causes first */
+/**
+ * @param daemon facts about the daemon; undefined: no daemon answers
+ * @returns findings, most direct causes first
+ */
 export async function examine(daemon?: DaemonFacts): Promise<Finding[]> {
   const machine = await readMachine(daemon?.port ?? STANDARD_PORT);
   if (daemon !== undefined) return judgeAll(machine, daemon);
@@ -34,7 +38,7 @@ export async function examine(daemon?: DaemonFacts): Promise<Finding[]> {
   ];
 }
 
-/** All checks of a machine on which the daemon runs. */
+/** Runs all checks of a machine with a running daemon. */
 export function judgeAll(machine: MachineFacts, daemon: DaemonFacts): Finding[] {
   const { port } = daemon;
   return [

@@ -1,40 +1,44 @@
 /**
- * What the doctor looks at, as data: checks are pure functions of this, so that each can be tested with what a real
- * machine once said. `machine.ts` reads the machine, the daemon tells of itself.
+ * Input of the doctor's checks, as data.
+ *
+ * The checks are pure functions of these facts, so that each can be tested with recorded output of
+ * a real machine. `machine.ts` reads the machine; the daemon provides its own facts.
  */
 import type { Link } from '../host/link.js';
 
 export interface MachineFacts {
-  /** Every device of this network namespace. */
+  /** All network devices of this network namespace. */
   readonly links: readonly Link[];
-  /** Elements of `nft -json list ruleset`; empty where there is none, or no right to see it. */
+  /** Elements of `nft -json list ruleset`; empty if there is no nft or no permission. */
   readonly ruleset: readonly unknown[];
-  /** /proc/sys/net/ipv4/conf/DEVICE/rp_filter by device, 'all' among them: 0 off, 1 strict, 2 loose. */
+  /**
+   * /proc/sys/net/ipv4/conf/DEVICE/rp_filter by device, including 'all': 0 off, 1 strict, 2 loose.
+   */
   readonly rpFilter: ReadonlyMap<string, number>;
   /** Packets that rp_filter has dropped (TcpExt IPReversePathFilter of /proc/net/netstat). */
   readonly rpFilterDrops: number;
   /** UDP datagrams with a wrong checksum, both families (/proc/net/snmp, snmp6). */
   readonly udpChecksumErrors: number;
-  /** Undefined: nothing is tracked here. */
+  /** Undefined: connection tracking is not in use. */
   readonly conntrack: ConntrackFacts | undefined;
 }
 
 export interface ConntrackFacts {
   readonly entries: number;
   readonly max: number;
-  /** Entries of our UDP port. */
+  /** Entries with the UDP port of vtepd. */
   readonly ofPort: number;
 }
 
-/** What the daemon knows of itself. */
+/** Facts that the daemon provides. */
 export interface DaemonFacts {
   readonly port: number;
   readonly uptimeS: number;
-  /** Devices by which peers are reached. */
+  /** Devices through which the peers are reached. */
   readonly underlayDevices: readonly string[];
   readonly warnings: readonly { readonly code: string; readonly detail: string }[];
   readonly vnis: readonly VniFacts[];
-  /** Frames of VNIs that are not configured, and which one was seen last (−1: none). */
+  /** Frames for VNIs that are not configured, and the VNI of the last one (−1: none). */
   readonly strayFrames: number;
   readonly strayVni: number;
 }
@@ -42,9 +46,9 @@ export interface DaemonFacts {
 export interface VniFacts {
   readonly vni: number;
   readonly tap: string;
-  /** Frames that the kernel did not take for sending: no route, a firewall, nobody there. */
+  /** Frames that the kernel refused to send: no route, a firewall, or no listener at the peer. */
   readonly unsendable: number;
-  /** Frames from hosts that are no peers. */
+  /** Frames from hosts that are not peers. */
   readonly fromStrangers: number;
   readonly peers: readonly PeerFacts[];
 }

@@ -1,11 +1,11 @@
-/** What the doctor says: one thing that keeps frames from arriving, or soon will. */
+/** One finding of the doctor: a present or imminent obstacle to frame delivery. */
 export interface Finding {
-  /** Stable: 'port_taken', 'firewall', … */
+  /** Stable code: 'port_taken', 'firewall', … */
   readonly code: string;
-  /** What is so, with names and numbers. */
+  /** The fact, with names and numbers. */
   readonly what: string;
-  /** Why it hurts. */
+  /** The consequence. */
   readonly why: string;
-  /** The command that mends it, or what to do. */
+  /** The command or action that fixes it. */
   readonly cure: string;
 }

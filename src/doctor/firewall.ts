@@ -1,15 +1,18 @@
 /**
- * Would the packet filter drop VXLAN? Reads a ruleset as `nft -json list ruleset` prints it (libnftables-json(5)) and
- * follows what a datagram to our UDP port meets in each base chain, in their order, through jumps.
+ * Finds nftables rules that drop VXLAN.
  *
- * A rule matches for certain, maybe, or not: conditions that speak of protocol, port, interface or connection state are
- * understood, any other (addresses, marks, limits, what iptables-nft cannot translate) may hold or not. Found is what
- * drops for certain, a drop that names our port whatever else it asks, and a policy of drop that no rule lifts. Rules of
- * legacy iptables do not show in nft.
+ * Reads a ruleset as `nft -json list ruleset` prints it (libnftables-json(5)) and follows a
+ * datagram to vtepd's UDP port through each base chain, rule by rule and through jumps.
+ *
+ * A rule matches certainly, possibly, or not. Conditions on protocol, port, interface and
+ * connection state are evaluated. All other conditions (addresses, marks, limits, expressions that
+ * iptables-nft cannot translate) match possibly. Findings are: a drop that matches certainly, a
+ * drop that names the port whatever its other conditions, and a drop policy without a rule that
+ * accepts. nft does not list rules of legacy iptables.
  */
 import type { Finding } from './finding.js';
 
-/** Hooks that a datagram of ours passes, and what it is called there. */
+/** Hooks that a VXLAN datagram passes, with its direction there. */
 const HOOKS: Readonly<Record<string, string>> = {
   ingress: 'received',
   prerouting: 'received',
@@ -38,7 +41,7 @@ interface Rule {
 
 type Certainty = 'yes' | 'maybe' | 'no';
 
-/** What became of the datagram in a chain; 'through': to its end. */
+/** Result for the datagram in a chain; 'through': it reaches the end. */
 type Fate = 'accepted' | 'through' | { readonly droppedIn: Chain; readonly rule: boolean };
 
 export function checkFirewall(ruleset: readonly unknown[], port: number): Finding[] {
@@ -59,7 +62,7 @@ function finding(base: Chain, byRule: boolean, { family, table, name }: Chain, p
   const direction = HOOKS[base.hook!];
   const what = byRule
     ? `a rule of chain ${where} drops UDP ${port} that is ${direction}`
-    : `chain ${where} drops what no rule accepts, and none accepts UDP ${port} that is ${direction}`;
+    : `chain ${where} has policy drop, and no rule accepts UDP ${port} that is ${direction}`;
   return {
     code: 'firewall',
     what,
@@ -69,7 +72,7 @@ function finding(base: Chain, byRule: boolean, { family, table, name }: Chain, p
   };
 }
 
-/** Deeper jumps than the kernel allows are none. */
+/** Deepest jump: the kernel rejects deeper ones. */
 const MAX_DEPTH = 16;
 
 class Walk {
@@ -104,7 +107,7 @@ class Walk {
   ): Fate | 'return' {
     const isCertain = certainty === 'yes';
     switch (verdict) {
-      // A rule that may accept is given the benefit of the doubt: it is how peers are let in by their address.
+      // A rule that possibly accepts counts as accepting: rulesets accept peers by address.
       case 'accept':
         return 'accepted';
       case 'drop':
@@ -134,11 +137,11 @@ class Walk {
 
 interface Match {
   readonly certainty: Certainty;
-  /** The rule asks for our port by its number. */
+  /** True if the rule matches vtepd's port by number. */
   readonly namesPort: boolean;
 }
 
-/** All conditions of a rule together. */
+/** Combines all conditions of a rule. */
 function matchOf(expr: Rule['expr'] & object, port: number): Match {
   let certainty: Certainty = 'yes';
   let namesPort = false;
@@ -151,10 +154,13 @@ function matchOf(expr: Rule['expr'] & object, port: number): Match {
   return { certainty, namesPort };
 }
 
-/** By name or by number, as nft prints them (IP_CT_NEW and IP_CT_UNTRACKED of nf_conntrack_common.h, as bits). */
+/**
+ * States of a new flow, by name or by number as nft prints them (IP_CT_NEW and IP_CT_UNTRACKED of
+ * nf_conntrack_common.h, as bits).
+ */
 const FRESH_STATES = ['new', 'untracked', 8, 64];
 
-/** What takes no part in deciding whether a rule applies. */
+/** Statements that are not conditions. */
 const STATEMENTS = ['counter', 'log', 'comment', 'notrack', 'meter', 'mangle', ...VERDICTS];
 
 function conditionOf(part: Readonly<Record<string, unknown>>, port: number): Certainty | 'port' {
@@ -177,7 +183,7 @@ function conditionOf(part: Readonly<Record<string, unknown>>, port: number): Cer
     return agrees(containsAny(right, ['udp', 17]), negated);
   if (meta?.key === 'iifname' || meta?.key === 'iif' || meta?.key === 'oifname' || meta?.key === 'oif')
     return agrees(right === 'lo' ? 'no' : 'maybe', negated);
-  // Datagrams of a flow that is new: tunnels are one-way to connection tracking more often than not.
+  // Datagrams of a new flow: for connection tracking, tunnels are usually one-way.
   if (ct?.key === 'state') return agrees(containsAny(right, FRESH_STATES), negated);
   return 'maybe';
 }
@@ -193,7 +199,7 @@ function agrees(found: Certainty, negated: boolean): Certainty {
   return found === 'yes' ? 'no' : 'yes';
 }
 
-/** A number, a range, a set of both; a named set ("@name") may hold anything. */
+/** Matches a number, a range, or a set of both; a named set ("@name") may contain any port. */
 function contains(right: unknown, port: number): Certainty {
   if (typeof right === 'number') return right === port ? 'yes' : 'no';
   if (Array.isArray(right)) return anyOf(right.map((element) => contains(element, port)));

@@ -1,6 +1,7 @@
 /**
- * Reads what this machine shows of itself, and changes nothing: `ip`, `nft`, /proc. Whatever cannot be read is left
- * out: the doctor says what he sees, not what he could not look at.
+ * Reads facts about this machine from `ip`, `nft` and /proc; changes nothing.
+ *
+ * Facts that cannot be read are left out, and cause no finding.
  */
 import { execFile } from 'node:child_process';
 import { createReadStream } from 'node:fs';
@@ -12,9 +13,9 @@ import type { ConntrackFacts, MachineFacts } from './facts.js';
 const RP_FILTER_DIR = '/proc/sys/net/ipv4/conf';
 const CONNTRACK = '/proc/sys/net/netfilter/nf_conntrack';
 const TIMEOUT_MS = 5000;
-/** A large ruleset (kube-proxy's) has some megabytes. */
+/** Longest ruleset, bytes: that of kube-proxy has some megabytes. */
 const MAX_RULESET_LEN = 64 * 1024 * 1024;
-/** Lines of the connection table that are looked at: enough to see who fills it. */
+/** Lines of the connection table to read: enough to identify the port that fills it. */
 const MAX_CONNECTIONS = 300_000;
 
 /** @param port UDP port whose tracked connections are counted */
@@ -40,8 +41,9 @@ export async function readMachine(port: number): Promise<MachineFacts> {
 }
 
 /**
- * One number of /proc/net/snmp or netstat, which have a line of names and a line of values for each group; 0: it is
- * not there.
+ * One counter of /proc/net/snmp or netstat; 0 if absent.
+ *
+ * Each group has a line of names and a line of values:
  *
  *     Udp: InDatagrams NoPorts InErrors …
  *     Udp: 4711 2 0 …
@@ -97,7 +99,7 @@ async function countConnections(port: number): Promise<number> {
       if (ofPort.test(line)) found++;
     }
   } catch {
-    // A kernel without this file, or no right to read it: nothing is known of single entries.
+    // The kernel has no such file, or it is not readable: single entries are unknown.
   }
   return found;
 }

@@ -1,4 +1,4 @@
-/** Each check first over a machine and a daemon with nothing wrong, then over what it is for. */
+/** Each check runs on a healthy machine and daemon first, then on the fault that it detects. */
 import t from 'tap';
 import {
   checkBridgeMtu,
@@ -62,11 +62,11 @@ const silent = {
   vnis: [{ ...VNI, peers: [{ address: '192.0.2.1', txFrames: 10, received: false }] }],
 };
 
-t.test('nothing wrong, nothing found', async (t) => {
+t.test('finds nothing on a healthy machine', async (t) => {
   t.same(judgeAll(MACHINE, DAEMON), []);
 });
 
-t.test('every finding says what, why and the cure, in one line', async (t) => {
+t.test('every finding has fact, consequence and remedy, each in one line', async (t) => {
   const machine: MachineFacts = {
     ...MACHINE,
     links: [
@@ -103,48 +103,48 @@ t.test('every finding says what, why and the cure, in one line', async (t) => {
     for (const part of [what, why, cure]) t.match(part, /^[^\n]+$/, `${code}: ${part}`);
 });
 
-t.test('warnings of the daemon', async (t) => {
+t.test('returns the warnings of the daemon as findings', async (t) => {
   const warnings = [{ code: 'peer_duplicate', detail: 'named twice' }];
   t.same(checkWarnings({ ...DAEMON, warnings }), [
     { code: 'peer_duplicate', what: 'named twice', why: '', cure: '' },
   ]);
 });
 
-t.test('a peer that was never heard', async (t) => {
-  t.same(checkSilentPeers({ ...silent, uptimeS: 5 }), [], 'it has just started');
+t.test('finds a peer from which no frame was received', async (t) => {
+  t.same(checkSilentPeers({ ...silent, uptimeS: 5 }), [], 'just started');
   const unused = { ...VNI, peers: [{ address: '192.0.2.1', txFrames: 0, received: false }] };
   t.same(checkSilentPeers({ ...DAEMON, vnis: [unused] }), [], 'nothing was sent');
   t.match(checkSilentPeers(silent), [
     {
-      what: 'VNI 100: 10 frames went to 192.0.2.1 and none ever came from there',
-      why: /we use 4789; 8472 is as common/,
+      what: 'VNI 100: 10 frames were sent to 192.0.2.1, and none was ever received from it',
+      why: /vtepd uses 4789; 8472 is also common/,
       cure: /^vtepctl probe 192\.0\.2\.1 --vni 100;/,
     },
   ]);
-  t.match(checkSilentPeers({ ...silent, port: 8472 }), [{ why: /we use 8472; 4789 is as common/ }]);
+  t.match(checkSilentPeers({ ...silent, port: 8472 }), [{ why: /vtepd uses 8472; 4789 is also common/ }]);
 });
 
-t.test('frames that cannot be sent: where to look', async (t) => {
+t.test('finds frames that could not be sent', async (t) => {
   const peers = [{ address: 'fe80::1%eth0', txFrames: 0, received: false }];
   t.match(checkUnsendable({ ...DAEMON, vnis: [{ ...VNI, unsendable: 3, peers }] }), [
     { what: 'VNI 100: 3 frames could not be sent to a peer', cure: 'ip route get fe80::1' },
   ]);
 });
 
-t.test('strangers, and VNIs that are not ours', async (t) => {
+t.test('finds frames from strangers and of unconfigured VNIs', async (t) => {
   t.match(checkStrangers({ ...DAEMON, vnis: [{ ...VNI, fromStrangers: 4 }] }), [
     { what: /^VNI 100: 4 frames/ },
   ]);
   t.match(checkStrayVni({ ...DAEMON, strayFrames: 4, strayVni: 0 }), [
     {
-      what: '4 frames came of VNIs, 0 the last, that are not configured here (100 are)',
+      what: '4 frames were received for VNIs that are not configured, the last for VNI 0 (configured: 100)',
       cure: /^vtepctl vni add 0,/,
     },
   ]);
   t.match(checkStrayVni({ ...DAEMON, strayFrames: 4 }), [{ cure: 'vtepctl vni add ID' }]);
 });
 
-t.test('a bridge whose members differ, and one that is not ours', async (t) => {
+t.test('finds bridge ports with different MTUs, in bridges of vtepd only', async (t) => {
   const narrow = link({ ifname: 'to-vm3', master: 'br-vxlan', mtu: 1400 });
   t.match(checkBridgeMtu({ ...MACHINE, links: [...MACHINE.links, narrow] }, DAEMON), [
     {
@@ -155,12 +155,16 @@ t.test('a bridge whose members differ, and one that is not ours', async (t) => {
   const narrowTap = [link({ ifname: 'vtep100', master: 'br-vxlan', mtu: 1400 }), MACHINE.links[2]];
   t.match(checkBridgeMtu({ ...MACHINE, links: narrowTap }, DAEMON), [{ what: /^vtep100 in br-vxlan/ }]);
   const wideTap = [link({ ifname: 'vtep100', master: 'br-vxlan', mtu: 9000 }), MACHINE.links[2]];
-  t.same(checkBridgeMtu({ ...MACHINE, links: wideTap }, DAEMON), [], 'our own TAP may be wider');
+  t.same(checkBridgeMtu({ ...MACHINE, links: wideTap }, DAEMON), [], 'a TAP of vtepd may be wider');
   const twice = { ...DAEMON, vnis: [VNI, { ...VNI, vni: 200 }] };
-  t.equal(checkBridgeMtu({ ...MACHINE, links: [...MACHINE.links, narrow] }, twice).length, 1, 'said once');
+  t.equal(
+    checkBridgeMtu({ ...MACHINE, links: [...MACHINE.links, narrow] }, twice).length,
+    1,
+    'reported once',
+  );
 });
 
-t.test('rp_filter: strict, and it did drop', async (t) => {
+t.test('finds a strict rp_filter that has dropped packets', async (t) => {
   const dropped = { ...MACHINE, rpFilterDrops: 5 };
   t.match(checkRpFilter(dropped, DAEMON), [{ cure: 'sysctl -w net.ipv4.conf.eth0.rp_filter=2' }]);
   t.same(checkRpFilter(dropped, { ...DAEMON, underlayDevices: ['eth1'] }), [], 'loose');
@@ -170,13 +174,13 @@ t.test('rp_filter: strict, and it did drop', async (t) => {
     ['all', 2],
     ['eth0', 1],
   ]);
-  t.same(checkRpFilter({ ...dropped, rpFilter: loose }, DAEMON), [], 'the larger of the two counts');
+  t.same(checkRpFilter({ ...dropped, rpFilter: loose }, DAEMON), [], 'the larger of the two applies');
 });
 
-t.test('connection tracking', async (t) => {
+t.test('finds a connection table that UDP 4789 fills', async (t) => {
   const rows: [number, number, number, number][] = [
     [1000, 262144, 64, 0],
-    [250_000, 262144, 64, 0], // full, but not of ours
+    [250_000, 262144, 64, 0], // full, but of other connections
     [240_000, 262144, 60_000, 1],
     [66_000, 262144, 65_536, 1],
   ];
@@ -187,30 +191,30 @@ t.test('connection tracking', async (t) => {
   t.same(checkConntrack({ ...MACHINE, conntrack: undefined }, 4789), []);
 });
 
-t.test('checksums', async (t) => {
+t.test('finds wrong UDP checksums', async (t) => {
   t.match(checkChecksums({ ...MACHINE, udpChecksumErrors: 2 }, DAEMON), [{ cure: /ethtool -K eth0 / }]);
 });
 
-t.test('ports: one VXLAN here, another there', async (t) => {
+t.test('finds kernel VXLAN devices on the other common port', async (t) => {
   const vxlan = (port: number) =>
     link({ ifname: 'vxlan7', linkinfo: { info_kind: 'vxlan', info_data: { id: 7, port } } });
   t.same(checkPortMix({ ...MACHINE, links: [vxlan(4789)] }, 4789), []);
-  t.same(checkPortMix({ ...MACHINE, links: [vxlan(4799)] }, 4789), [], 'a port of its own is meant');
+  t.same(checkPortMix({ ...MACHINE, links: [vxlan(4799)] }, 4789), [], 'an unusual port is intended');
   t.match(checkPortMix({ ...MACHINE, links: [vxlan(8472)] }, 4789), [
     { what: 'vxlan7 (kernel vxlan) is on UDP 8472, vtepd on 4789' },
   ]);
 });
 
-t.test('numbers of /proc/net', async (t) => {
+t.test('reads counters of /proc/net', async (t) => {
   const snmp =
     'Udp: InDatagrams NoPorts InCsumErrors\nUdp: 10 2 3\nUdpLite: InDatagrams InCsumErrors\nUdpLite: 0 9\n';
   t.equal(counterIn(snmp, 'Udp', 'InCsumErrors'), 3);
   t.equal(counterIn(snmp, 'Udp', 'Nothing'), 0);
   t.equal(counterIn('', 'Udp', 'InCsumErrors'), 0);
-  t.equal(counterIn('Udp: InCsumErrors\n', 'Udp', 'InCsumErrors'), 0, 'cut off');
+  t.equal(counterIn('Udp: InCsumErrors\n', 'Udp', 'InCsumErrors'), 0, 'truncated');
 });
 
-t.test('what nft printed, or did not', async (t) => {
+t.test('invalid output of nft is an empty ruleset', async (t) => {
   for (const json of ['', 'no such command', '{}', '{"nftables":3}', 'null'])
     t.same(rulesetIn(json), [], json);
 });

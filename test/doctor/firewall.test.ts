@@ -1,4 +1,4 @@
-/** Rules as nft 1.0.6 printed them; a chain and what is found in it for UDP 4789. */
+/** Rulesets as nft 1.0.6 prints them, and the findings for UDP 4789. */
 import t from 'tap';
 import { checkFirewall } from '../../src/doctor/firewall.js';
 
@@ -34,11 +34,11 @@ function ruleset(chains: Record<string, { hook?: string; policy?: string; rules:
 
 const input = (policy: string, ...rules: Expr[]) => ruleset({ input: { hook: 'input', policy, rules } });
 
-t.test('what drops', async (t) => {
+t.test('finds rules and policies that drop UDP 4789', async (t) => {
   const rows: [string, unknown[]][] = [
     ['our port', input('accept', LOOPBACK, ESTABLISHED, [PORT, { counter: null }, DROP])],
     [
-      'our port, refused',
+      'our port, rejected',
       input('accept', [match(payload('th', 'dport'), 4789), { reject: { type: 'icmpx' } }]),
     ],
     [
@@ -47,13 +47,13 @@ t.test('what drops', async (t) => {
     ],
     ['a range', input('accept', [match(DPORT, { range: [4000, 5000] }), DROP])],
     ['every port but one', input('accept', [match(DPORT, 53, '!='), DROP])],
-    ['our port from some', input('accept', [FROM_PEERS, PORT, DROP])],
+    ['our port from some addresses', input('accept', [FROM_PEERS, PORT, DROP])],
     ['all of UDP', input('accept', [match({ meta: { key: 'l4proto' } }, { set: [6, 17] }), DROP])],
     ['all of UDP, by name', input('accept', [match({ meta: { key: 'l4proto' } }, 'udp'), DROP])],
     ['everything', input('accept', [{ log: { prefix: 'x' } }, DROP])],
-    ['everything that is new', input('accept', ESTABLISHED, [match(STATE, 'new', 'in'), DROP])],
+    ['everything new', input('accept', ESTABLISHED, [match(STATE, 'new', 'in'), DROP])],
     ['everything from outside', input('accept', [match({ meta: { key: 'iifname' } }, 'lo', '!='), DROP])],
-    ['a policy that no rule lifts', input('drop', LOOPBACK, ESTABLISHED, SSH)],
+    ['a drop policy without an accepting rule', input('drop', LOOPBACK, ESTABLISHED, SSH)],
     ['a drop before the accept', input('drop', [PORT, DROP], [PORT, ACCEPT])],
     [
       'a jump for our port',
@@ -63,7 +63,7 @@ t.test('what drops', async (t) => {
       }),
     ],
     [
-      'the end of a chain that was jumped to',
+      'the end of a chain after a jump',
       ruleset({
         vx: { rules: [SSH] },
         input: { hook: 'input', policy: 'drop', rules: [[{ jump: { target: 'vx' } }]] },
@@ -78,25 +78,25 @@ t.test('what drops', async (t) => {
   }
 });
 
-t.test('what does not, or may not', async (t) => {
+t.test('finds nothing in rules that do not, or may not, drop UDP 4789', async (t) => {
   const rows: [string, unknown[]][] = [
     ['no rules', []],
     ['another port', input('accept', [match(DPORT, 4790), DROP])],
-    ['our number of another protocol', input('accept', [match(payload('tcp', 'dport'), 4789), DROP])],
+    ['our port number in another protocol', input('accept', [match(payload('tcp', 'dport'), 4789), DROP])],
     ['every port but ours', input('accept', [match(DPORT, 4789, '!='), DROP])],
-    ['a policy of drop, and our port let in', input('drop', SSH, [PORT, ACCEPT])],
-    ['our port let in from peers', input('drop', [FROM_PEERS, PORT, ACCEPT])],
-    ['peers let in altogether', input('drop', [FROM_PEERS, ACCEPT])],
+    ['a drop policy, and our port accepted', input('drop', SSH, [PORT, ACCEPT])],
+    ['our port accepted from peers', input('drop', [FROM_PEERS, PORT, ACCEPT])],
+    ['everything accepted from peers', input('drop', [FROM_PEERS, ACCEPT])],
     ['an accept before the drop', input('accept', [PORT, ACCEPT], [DROP])],
-    ['what is invalid', input('accept', [match(STATE, 1, 'in'), DROP])],
+    ['invalid packets', input('accept', [match(STATE, 1, 'in'), DROP])],
     ['loopback', input('accept', [match({ meta: { key: 'iifname' } }, 'lo'), DROP])],
     ['some addresses', input('accept', [FROM_PEERS, DROP])],
-    ['too much at once', input('accept', [{ limit: { rate: 5, per: 'second' } }, DROP])],
+    ['a rate limit', input('accept', [{ limit: { rate: 5, per: 'second' } }, DROP])],
     ['a set by name', input('accept', [match(DPORT, '@blocked'), DROP])],
-    ['what iptables alone understands', input('accept', [{ xt: null }, DROP])],
-    ['a hook that we do not pass', ruleset({ forward: { hook: 'forward', policy: 'drop', rules: [] } })],
+    ['an expression of iptables only', input('accept', [{ xt: null }, DROP])],
+    ['a hook that VXLAN does not pass', ruleset({ forward: { hook: 'forward', policy: 'drop', rules: [] } })],
     [
-      'a return, though there is a drop behind it',
+      'a return before a drop',
       ruleset({
         vx: { rules: [[PORT, { return: null }], [DROP]] },
         input: { hook: 'input', policy: 'accept', rules: [[{ jump: { target: 'vx' } }]] },
@@ -107,12 +107,15 @@ t.test('what does not, or may not', async (t) => {
       ruleset({ input: { hook: 'input', policy: 'accept', rules: [[{ jump: { target: 'input' } }]] } }),
     ],
     ['a jump to nowhere', input('accept', [{ jump: { target: 'gone' } }])],
-    ['elements of a later nft', [{ flowtable: {} }, { set: { name: 'x' } }, { rule: { chain: 'input' } }]],
+    [
+      'elements of a later nft version',
+      [{ flowtable: {} }, { set: { name: 'x' } }, { rule: { chain: 'input' } }],
+    ],
   ];
   for (const [name, rules] of rows) t.same(checkFirewall(rules, 4789), [], name);
 });
 
-t.test('on the way out, with the cure', async (t) => {
+t.test('a finding names the chain, the direction and the remedy', async (t) => {
   t.same(checkFirewall(ruleset({ out: { hook: 'output', policy: 'accept', rules: [[PORT, DROP]] } }), 4789), [
     {
       code: 'firewall',
@@ -122,6 +125,6 @@ t.test('on the way out, with the cure', async (t) => {
     },
   ]);
   t.match(checkFirewall(input('drop', SSH), 8472), [
-    { what: 'chain inet f input drops what no rule accepts, and none accepts UDP 8472 that is received' },
+    { what: 'chain inet f input has policy drop, and no rule accepts UDP 8472 that is received' },
   ]);
 });
