@@ -1,6 +1,8 @@
 /**
- * The library: `import { Vtep } from 'vtepd'`. The same class that the daemon runs, without API, files and signals.
- * See docs/interface.md, "The library".
+ * The library: `import { Vtep } from 'vtepd'`.
+ *
+ * `Vtep` is the class that the daemon runs, without API, files and signals. See docs/interface.md,
+ * "The library".
  */
 export { ConfigError } from './config/config-error.js';
 export type { PeerOptions, VniOptions, VtepOptions } from './config/options.js';

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** The executable: argv → call → exit code. */
+/** Executable of vtepctl: command line to exit code. */
 import { setTimeout } from 'node:timers/promises';
 import { TerminalScreen } from './cli/screen.js';
 import { vtepctl } from './cli/vtepctl.js';
@@ -9,7 +9,7 @@ const { stdin, stdout, stderr } = process;
 const ended = new AbortController();
 let lasting = false;
 
-// Who reads our output has gone (EPIPE), or the terminal has (EIO): no fault of ours, and nobody to tell.
+// The reader of the output (EPIPE) or the terminal (EIO) has closed: not an error.
 stdout.on('error', () => {
   ended.abort();
   if (!lasting) process.exit();
@@ -21,7 +21,7 @@ process.exitCode = await vtepctl(process.argv.slice(2), {
   stderr: (text) => stderr.write(text),
   output: { stream: stdout, isTerminal: stdout.isTTY === true },
   screen: stdin.isTTY && stdout.isTTY ? new TerminalScreen(stdin, stdout) : undefined,
-  // Only a terminal can take back a line.
+  // Only a terminal can clear a line.
   progress: (line) => void (stderr.isTTY && stderr.write(`${CLEAR_LINE}${line}`)),
   interrupted: () => {
     lasting = true;
@@ -29,7 +29,7 @@ process.exitCode = await vtepctl(process.argv.slice(2), {
     return ended.signal;
   },
   sleep: (ms, signal) => setTimeout(ms, undefined, { signal }).catch(() => undefined),
-  // Loads what only it needs.
+  // Loaded on demand.
   doctor: async () => (await import('./doctor/doctor.js')).examine(),
   nowMs: () => Date.now(),
   elapsedMs: () => performance.now(),

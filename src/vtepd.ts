@@ -1,7 +1,9 @@
 #!/usr/bin/env node
 /**
- * The daemon's executable: argv → settings → daemon, signals and exit codes. Exit 0: asked to stop, or to print or check
- * something; 1: the machine refused; 2: the configuration is wrong.
+ * Executable of the daemon: command line, signals and exit codes.
+ *
+ * Exit code 0: stopped by a signal, or printed or checked as requested; 1: the machine refused; 2:
+ * invalid configuration.
  */
 import { parseCommandLine } from './cli/flags.js';
 import { ConfigError } from './config/config-error.js';
@@ -17,16 +19,18 @@ try {
   process.exitCode = error instanceof ConfigError ? 2 : 1;
 }
 
-/** Flags and file as they are now. */
+/** Reads flags and configuration file again. */
 function reread(): Settings {
   const command = parseCommandLine(process.argv.slice(2));
-  if (command.kind !== 'run') throw new Error('flags that ran once run again');
+  if (command.kind !== 'run') throw new Error('the command line does not start a daemon');
   return command.settings;
 }
 
-/** Runs until a signal comes; one that comes during the start is heeded once the start is done. */
+/**
+ * Runs until a signal arrives. A signal during the start takes effect when the start has completed.
+ */
 async function run(settings: Settings, reread: (() => Settings) | undefined): Promise<void> {
-  // Most of what takes a start its time, and nothing that printing or checking needs.
+  // Loaded late: most of the start-up time, and not needed to print or to check.
   const [{ createLogger }, { Daemon }] = await Promise.all([
     import('./log/log.js'),
     import('./daemon/daemon.js'),
@@ -35,7 +39,7 @@ async function run(settings: Settings, reread: (() => Settings) | undefined): Pr
   const stopped = new Promise<string>((resolve) => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal));
     process.once('uncaughtException', (error) => {
-      log.fatal({ error: error.message, stack: error.stack }, 'a fault of vtepd itself');
+      log.fatal({ error: error.message, stack: error.stack }, 'uncaught exception, a bug in vtepd: stopping');
       process.exitCode = 1;
       resolve('fault');
     });

@@ -1,10 +1,10 @@
 /**
- * The daemon: a VTEP with an API beside it, and a file that keeps what the API changed.
+ * The daemon: a VTEP with an API and a state file for changes made by the API.
  *
  *     start: state → VTEP → API → ready
  *     stop:  API → VTEP → state
  *
- * Each step that fails names cause and cure, and everything done until then is taken back.
+ * The error of a failed step names cause and remedy, and all previous steps are undone.
  */
 import type { FastifyInstance } from 'fastify';
 import { loadShim } from '../abi/binding.js';
@@ -27,11 +27,11 @@ import { Vtep, type Warning } from '../vtep/vtep.js';
 import { Service } from './service.js';
 import { ServiceWatch } from './service-watch.js';
 
-/** How often a listener that cannot be opened yet is tried again, ms. */
+/** Period of retries for a listener that cannot be opened yet, ms. */
 const LISTEN_RETRY_MS = 2000;
-/** Peers of a VNI that the log names; of more, it gives the number. */
+/** Most peers of a VNI that the log lists; above that it gives their number. */
 const PEERS_SHOWN = 16;
-/** VNIs that the log names; of more, it gives the number. */
+/** Most VNIs that the log lists; above that it gives their number. */
 const VNIS_SHOWN = 64;
 
 export class Daemon {
@@ -43,7 +43,7 @@ export class Daemon {
   readonly #wallClock = new WallClock();
   readonly #warnings: Warning[] = [];
   #vtep!: Vtep;
-  /** Where listeners are open, by their flags. */
+  /** Addresses of the open listeners, by flag. */
   readonly #places: Partial<Record<'--api' | '--metrics', string>> = {};
   #announced = false;
   #stopping = false;
@@ -57,8 +57,11 @@ export class Daemon {
   }
 
   /**
-   * @param reread reads flags and file anew; undefined: there is no file
-   * @returns when the data plane has acknowledged the whole configuration and the API listens @throws Error for people
+   * Starts the daemon.
+   *
+   * @param reread reads flags and file again; undefined: no configuration file
+   * @returns the daemon, once the data plane has acknowledged the configuration and the API listens
+   * @throws Error with a message for the user
    */
   static async start(settings: Settings, log: Logger, reread?: () => Settings): Promise<Daemon> {
     const undo = new Rollback();
@@ -67,18 +70,21 @@ export class Daemon {
     return daemon;
   }
 
-  /** Reads flags and file anew. What was wrong with them is logged and in the status; the old configuration holds then. */
+  /**
+   * Reads flags and file again. Errors are logged and shown in the status; the old configuration
+   * then stays in effect.
+   */
   async reload(): Promise<void> {
     if (!this.#stopping) await this.#reload().catch(() => {});
   }
 
-  /** Whoever asks for it, the service manager is told. */
+  /** Reloads and reports the reload to the service manager, whatever its trigger. */
   #reload(): Promise<ReloadReport> {
     const work = () => this.#vtep.reload();
     return this.#service?.reload(work, () => this.#statusLine()) ?? work();
   }
 
-  /** Removes what was created. Frames that were read are still delivered. */
+  /** Stops the daemon and removes its devices. Frames already read are still delivered. */
   async stop(): Promise<void> {
     this.#stopping = true;
     this.#service?.stopping();
@@ -96,7 +102,7 @@ export class Daemon {
     this.#notifyService();
   }
 
-  /** That it is ready, and from now on that the data plane is alive. */
+  /** Reports readiness to the service manager and starts the watchdog pings. */
   #notifyService(): void {
     const service = new Service(loadShim(), process.env, (text) => this.#log.warn(text));
     const watch = new ServiceWatch(service, {
@@ -104,8 +110,10 @@ export class Daemon {
       status: () => this.#statusLine(),
       stalled: (isStalled) =>
         isStalled
-          ? this.#log.error('the data plane does not turn: the service manager gets no pings until it does')
-          : this.#log.warn('the data plane turns again'),
+          ? this.#log.error(
+              'the data plane has stalled: no watchdog pings to the service manager until it runs again',
+            )
+          : this.#log.warn('the data plane runs again: watchdog pings continue'),
     });
     this.#undo.push(() => watch.stop());
     watch.start();
@@ -113,7 +121,7 @@ export class Daemon {
     this.#service = service;
   }
 
-  /** For `systemctl status`. */
+  /** Status line for `systemctl status`. */
   #statusLine(): string {
     const { dataPlane } = this.#vtep;
     const vnis = dataPlane.vnis();
@@ -122,7 +130,7 @@ export class Daemon {
     return `${counted(vnis.length, 'VNI')}, ${counted(peers, 'peer')}, UDP port ${port} (${this.#vtep.status().engine})`;
   }
 
-  /** Nothing when no state is kept. */
+  /** Opens the state file; returns {} if no state is kept. */
   async #openState(): Promise<{ state?: State; store?: StateFile }> {
     const { path, named } = this.#settings.state;
     if (path === '') return {};
@@ -132,14 +140,18 @@ export class Daemon {
       this.#undo.push(() => file.close());
       return { state: file.state, store: file };
     } catch (error) {
-      // Nobody asked for it: a machine where it cannot be is no reason not to run.
+      // The default path is optional: without permission for it vtepd runs without a state file.
       if (named || !(error instanceof StateError && error.notPermitted)) throw error;
-      this.#warn('state_not_kept', `${error.message}; what the API changes is forgotten at the end`);
+      this.#warn('state_not_kept', `${error.message}; changes made by the API are lost when vtepd exits`);
       return {};
     }
   }
 
-  /** '' none is asked for. @throws ConfigError */
+  /**
+   * Returns the API token; '' if none is configured.
+   *
+   * @throws ConfigError if the token file is invalid
+   */
   #readToken(): string {
     const { apiTokenFile } = this.#settings;
     if (apiTokenFile === '') return '';
@@ -167,7 +179,7 @@ export class Daemon {
     await this.#listen(server, this.#settings.api, '--api');
   }
 
-  /** A listener that scrapers reach, and that changes nothing. */
+  /** Opens the read-only listener for metrics scrapers. */
   async #startMetrics(): Promise<void> {
     const { metrics } = this.#settings;
     if (metrics === undefined) return;
@@ -177,16 +189,19 @@ export class Daemon {
     await this.#listen(server, { kind: 'tcp', ...metrics }, '--metrics');
   }
 
-  /** Loopback may still be down, as it is in a new network namespace: the overlay works without, the API follows. */
+  /**
+   * Opens a listener, with retries if its address is missing: in a new network namespace loopback
+   * may still be down. The overlay runs meanwhile.
+   */
   async #listen(server: FastifyInstance, where: ApiListen, flag: '--api' | '--metrics'): Promise<void> {
     try {
       const place = await listen(server, where, flag);
       this.#places[flag] = place;
-      // Of those that are open in time, the line of the start tells.
+      // The `ready` line contains the listeners that are already open.
       if (this.#announced) this.#log.info({ [flag.slice(2)]: place }, `${flag} listens`);
     } catch (error) {
       if (!(error instanceof ListenError) || !error.notYet) throw error;
-      this.#log.warn(`${error.message}; trying again until it is`);
+      this.#log.warn(`${error.message}; retrying every ${LISTEN_RETRY_MS / 1000} s`);
       const retry = setTimeout(() => {
         this.#listen(server, where, flag).catch((failure: Error) => this.#log.error(failure.message));
       }, LISTEN_RETRY_MS);
@@ -226,7 +241,7 @@ export class Daemon {
     this.#log.warn({ code }, detail);
   }
 
-  /** The one line that says everything that matters. */
+  /** Logs the `ready` line with a summary of the configuration. */
   #announce(): void {
     const overlayMtus = new Map(
       this.#vtep.dataPlane.vnis().map(({ vni, policy }) => [vni, policy.overlayMtu]),
@@ -239,7 +254,7 @@ export class Daemon {
     }));
     const { port, workers, state } = this.#settings;
     const { engine, local, offloads, warnings } = this.#vtep.status();
-    const said = {
+    const fields = {
       version: packageVersion(),
       io: engine,
       offloads,
@@ -253,7 +268,7 @@ export class Daemon {
       warnings: warnings.length + this.#warnings.length,
     };
     this.#announced = true;
-    this.#log.info(said, 'ready');
+    this.#log.info(fields, 'ready');
   }
 }
 

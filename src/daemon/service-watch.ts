@@ -1,24 +1,25 @@
 /**
- * What the service manager hears while the daemon runs: that it is alive, and its line for people.
+ * Watchdog pings and the status line for the service manager.
  *
- * Alive is who forwards frames: each worker writes a heartbeat in every round, at least ten times a second. When one of
- * them does not move between two looks, the manager gets no ping, and ends and restarts a daemon that it has not heard of
- * for `WatchdogSec=`. A main thread that hangs does not look, which comes to the same.
+ * The pings depend on the workers that forward frames: each writes a heartbeat in every round, at
+ * least ten times a second. If a heartbeat does not change between two checks, the manager gets no
+ * ping; after `WatchdogSec=` without a ping it ends and restarts the daemon. A main thread that
+ * hangs makes no checks, with the same result.
  */
 import type { Service } from './service.js';
 
-/** Looks within the manager's patience: one that is late costs nothing. */
+/** Checks per watchdog period, so that a late check does no harm. */
 const CHECKS = 4;
-/** How often the line for people is renewed where no ping is wanted, ms. */
+/** Period of the status line if no pings are due, ms. */
 const STATUS_PERIOD_MS = 5000;
-/** So many looks in vain are worth a line in the log: half of the patience. */
+/** Checks without progress before the stall is logged: half of the watchdog period. */
 const STILL_CHECKS = 2;
 
 export interface Watched {
-  /** One of each worker, of any clock. */
+  /** One heartbeat per worker, of any clock. */
   heartbeats: () => readonly number[];
   status: () => string;
-  /** The data plane has stopped turning, or turns again. */
+  /** Called when the data plane has stalled, and when it runs again. */
   stalled: (isStalled: boolean) => void;
 }
 
@@ -56,7 +57,7 @@ export class ServiceWatch {
     this.#note(turns);
   }
 
-  /** One line when it stops, one when it goes on. */
+  /** Reports the start and the end of a stall once each. */
   #note(turns: boolean): void {
     if (turns && this.#still >= STILL_CHECKS) this.#watched.stalled(false);
     this.#still = turns ? 0 : this.#still + 1;

@@ -1,43 +1,45 @@
 /**
- * The service manager that started us, and how it is told how we are (sd_notify(3)): ready, reloading, stopping, alive,
- * and a line for people. The socket is named by NOTIFY_SOCKET; without it every call does nothing, as on a machine
- * without systemd.
+ * Notifications to the service manager (sd_notify(3)).
  *
- * The datagrams go through the shim, as Node has no sockets of that kind. A manager whose queue is full is told again a
- * moment later, in the same order; what the next word of its kind replaces (STATUS, WATCHDOG) is left out then.
+ * They are readiness, reloading, stopping, watchdog pings and a status line. NOTIFY_SOCKET names
+ * the socket; without it every call does nothing, as on a machine without systemd.
+ *
+ * The datagrams go through the shim, as Node has no Unix datagram sockets. If the manager's queue
+ * is full, messages are retried after a short delay, in order. STATUS and WATCHDOG messages are
+ * then left out: the next message of the same kind replaces them.
  */
 import type { Shim } from '../abi/binding.js';
 import { ERRNO, errnoName } from '../abi/errno.js';
 
-/** When a full queue is tried again, ms. */
+/** Delay before a full queue is retried, ms. */
 const RETRY_MS = 50;
-/** A line of `systemctl status`; more than anybody reads. */
+/** Longest status line, characters. */
 const STATUS_MAX_LEN = 500;
 
 export class Service {
-  /** Longest silence between two pings that the manager bears, ms; 0: it wants none. */
+  /** Longest permitted time between two pings, ms; 0: no pings are due. */
   readonly watchdogMs: number;
   readonly #shim: Shim;
   readonly #socket: string;
-  readonly #complain: (text: string) => void;
-  /** What a full queue has not taken yet. */
+  readonly #warn: (text: string) => void;
+  /** Messages that a full queue has not accepted yet. */
   #waiting: string[] = [];
   #retry: NodeJS.Timeout | undefined;
   #status = '';
-  /** How many are under way. */
+  /** Number of reloads in progress. */
   #reloads = 0;
   #stopping = false;
-  #complained = false;
+  #warned = false;
 
-  /** @param complain told once, when the manager cannot be told */
-  constructor(shim: Shim, env: NodeJS.ProcessEnv, complain: (text: string) => void = () => {}) {
+  /** @param warn called once, when the socket cannot be written to */
+  constructor(shim: Shim, env: NodeJS.ProcessEnv, warn: (text: string) => void = () => {}) {
     this.#shim = shim;
     this.#socket = env.NOTIFY_SOCKET ?? '';
-    this.#complain = complain;
+    this.#warn = warn;
     this.watchdogMs = watchdogMs(env);
   }
 
-  /** Does a manager listen? */
+  /** True if a service manager listens. */
   get listens(): boolean {
     return this.#socket !== '';
   }
@@ -48,9 +50,10 @@ export class Service {
   }
 
   /**
-   * A reload is under way, and then over, however it ends; of several at once when the last is. The time lets the manager tell
-   * one from an earlier one.
-   * @param status asked when it is over
+   * Reports a reload, and readiness when it has ended, successfully or not; of concurrent reloads,
+   * when the last has ended. The time distinguishes a reload from an earlier one.
+   *
+   * @param status returns the status line after the reload
    */
   async reload<T>(work: () => Promise<T>, status: () => string): Promise<T> {
     this.#notify(`RELOADING=1\nMONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`);
@@ -63,7 +66,7 @@ export class Service {
     }
   }
 
-  /** A line for people, when it is another than before. */
+  /** Sends a status line if it has changed. */
   status(text: string): void {
     if (text === this.#status || this.#waiting.length > 0) return;
     this.#status = text;
@@ -75,7 +78,7 @@ export class Service {
     this.#notify('STOPPING=1');
   }
 
-  /** Everything that has to be alive is. */
+  /** Sends a watchdog ping: all workers make progress. */
   ping(): void {
     if (this.#waiting.length === 0) this.#notify('WATCHDOG=1');
   }
@@ -94,16 +97,16 @@ export class Service {
         this.#retry = setTimeout(() => this.#send(), RETRY_MS).unref();
         return;
       }
-      if (answer < 0) this.#cannot(answer);
+      if (answer < 0) this.#reportFailure(answer);
       this.#waiting.shift();
     }
   }
 
-  #cannot(answer: number): void {
-    if (this.#complained) return;
-    this.#complained = true;
-    const cure = 'it has to be a path or @NAME of a socket that the service manager listens on';
-    this.#complain(`NOTIFY_SOCKET=${this.#socket} cannot be written to (${errnoName(answer)}): ${cure}`);
+  #reportFailure(answer: number): void {
+    if (this.#warned) return;
+    this.#warned = true;
+    const cure = 'it must be a path or @NAME of a socket that the service manager listens on';
+    this.#warn(`cannot write to NOTIFY_SOCKET=${this.#socket} (${errnoName(answer)}): ${cure}`);
   }
 }
 
@@ -111,7 +114,10 @@ function statusLine(text: string): string {
   return `STATUS=${text.replaceAll('\n', ' ').slice(0, STATUS_MAX_LEN)}`;
 }
 
-/** WATCHDOG_PID names whom it is meant for: a parent's environment says nothing about a child. */
+/**
+ * Watchdog period in ms; 0 if WATCHDOG_PID names another process: a child inherits the variables of
+ * its parent.
+ */
 function watchdogMs({ NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID }: NodeJS.ProcessEnv): number {
   if (!NOTIFY_SOCKET || (WATCHDOG_PID && Number(WATCHDOG_PID) !== process.pid)) return 0;
   const us = Number(WATCHDOG_USEC);

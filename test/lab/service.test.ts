@@ -119,7 +119,7 @@ async function assertWatched(t: Test, lab: Lab, vtepd: Running, { heard }: Manag
   await holder.says(/held/);
   await eventually(
     'the stall to be noticed',
-    () => vtepd.stderr.includes('the data plane does not turn'),
+    () => vtepd.stderr.includes('the data plane has stalled'),
     WATCHDOG_MS,
   );
   const stalled = pings();
@@ -128,5 +128,5 @@ async function assertWatched(t: Test, lab: Lab, vtepd: Running, { heard }: Manag
   t.equal(pings(), stalled, 'no ping while it is held');
   await holder.stop();
   await eventually('a ping', () => pings() > stalled, WATCHDOG_MS);
-  t.match(vtepd.stderr, /the data plane turns again/);
+  t.match(vtepd.stderr, /the data plane runs again/);
 }
