@@ -78,7 +78,8 @@ export function checkStrayVni({ strayFrames, strayVni, vnis }: DaemonFacts): Fin
 
 /**
  * Bridge ports with different MTUs: a bridge drops frames larger than the MTU of the outgoing port,
- * without an ICMP error. A TAP of vtepd may be wider than the other ports and is not compared.
+ * without an ICMP error. A TAP of vtepd may be wider than the other ports on purpose, so its MTU is
+ * not the measure for them.
  */
 export function checkBridgeMtu({ links }: MachineFacts, { vnis }: DaemonFacts): Finding[] {
   const taps = vnis.map(({ tap }) => tap);

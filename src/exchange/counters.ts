@@ -1,7 +1,7 @@
 /**
  * Counter block of one worker: written by the worker, read by the main thread.
  *
- * `counter-blocks.ts` sums the blocks of all workers. Cells are Float64, because a 32-bit byte
+ * `counter-blocks.ts` combines the blocks of all workers. Cells are Float64, because a 32-bit byte
  * counter wraps within seconds. Rows for VNIs and for (VNI, peer) pairs are in one buffer that is
  * touched lazily: pages without a configured row cost nothing.
  *

@@ -15,6 +15,7 @@ import { IPV6_LEN } from './ipv6.js';
 
 /** Bytes of an ICMP header. */
 export const ICMP_LEN = 8;
+/** Bytes that every message quotes behind the IP header: UDP, or the start of TCP (RFC 792). */
 const QUOTED_LEN = 8;
 
 const TOO_BIG = { 4: { type: 3, code: 4 }, 6: { type: 2, code: 0 } } as const;
