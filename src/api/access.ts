@@ -1,22 +1,29 @@
 /**
- * Who may call. Without a token: whoever reaches the listener, which is loopback or a unix socket. With one: whoever
- * shows it (RFC 6750), but for what says nothing of this VTEP.
+ * Access control of the HTTP API.
  *
- * Against web pages that make a local browser call: a page's own name in `Host` (one that it rebinds to 127.0.0.1) is
- * refused unless there is a token, which no page has; a request that a page of another origin sent says so in `Origin`
- * or, where it only fetches, in `Sec-Fetch-Site`, and is refused; and bodies are JSON alone, which a page cannot send
- * without asking first.
+ * Without a token every client that reaches the listener is accepted; the listener is on loopback
+ * or a unix socket. With a token, requests must carry it (RFC 6750); exempt are routes that reveal
+ * nothing about this VTEP.
+ *
+ * Requests that a web page makes through a local browser are refused:
+ * - Without a token, a `Host` that is a foreign name is refused: DNS rebinding to 127.0.0.1 needs
+ *   such a name. With a token this check is not needed, as no page knows the token.
+ * - A request of another origin carries `Origin` or, for plain fetches, `Sec-Fetch-Site`.
+ * - Bodies must be JSON, which a page cannot send cross-origin without a preflight request.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { isIP } from 'node:net';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { ApiError } from './errors.js';
 
-/** Health is for supervisors, the description for browsers, which cannot send a token with a page. */
+/**
+ * Routes without token: health for supervisors; the description for browsers, which cannot send a
+ * token with a page.
+ */
 const OPEN = ['/healthz', '/readyz', '/openapi.json'];
 const OPEN_UNDER = '/docs';
 
-/** @param token '' none is asked for */
+/** @param token bearer token that requests must carry; '' disables the check */
 export function guard(app: FastifyInstance, token: string): void {
   app.addHook('onRequest', async (request) => {
     if (token === '') refuseForeignHost(request);
@@ -26,26 +33,30 @@ export function guard(app: FastifyInstance, token: string): void {
   if (token !== '') app.addHook('onRequest', tokenCheck(token));
 }
 
-/** @returns whether a route needs the token where there is one. @param url as the route was declared */
+/**
+ * @param url route URL as declared
+ * @returns true when the route requires the token, if a token is configured
+ */
 export function isGuarded(url: string | undefined): boolean {
   if (url === undefined) return true;
   return !OPEN.includes(url) && url !== OPEN_UNDER && !url.startsWith(`${OPEN_UNDER}/`);
 }
 
 function tokenCheck(token: string): (request: FastifyRequest, reply: FastifyReply) => Promise<void> {
-  const wanted = digest(token);
+  const expected = digest(token);
   return async (request, reply) => {
     if (!isGuarded(request.routeOptions.url)) return;
-    const [, shown] = /^Bearer +([\w.~+/-]+=*)$/i.exec(request.headers.authorization ?? '') ?? [];
-    // Digests have one length whatever was shown, so the comparison tells nothing by its time.
-    if (shown !== undefined && timingSafeEqual(digest(shown), wanted)) return;
+    const [, given] = /^Bearer +([\w.~+/-]+=*)$/i.exec(request.headers.authorization ?? '') ?? [];
+    // Digests have a fixed length, so the duration of the comparison reveals nothing about the
+    // token.
+    if (given !== undefined && timingSafeEqual(digest(given), expected)) return;
     const challenge = 'Bearer realm="vtepd"';
-    reply.header('www-authenticate', shown === undefined ? challenge : `${challenge}, error="invalid_token"`);
+    reply.header('www-authenticate', given === undefined ? challenge : `${challenge}, error="invalid_token"`);
     throw new ApiError(
       'unauthorized',
-      shown === undefined
+      given === undefined
         ? 'send the token of --api-token-file as "Authorization: Bearer TOKEN"'
-        : 'the token is not that of --api-token-file',
+        : 'the token does not match the one in --api-token-file',
     );
   };
 }
@@ -55,8 +66,9 @@ function digest(text: string): Buffer {
 }
 
 /**
- * DNS rebinding needs a name; over loopback we are called by address or as localhost. What we listen on tells a unix socket
- * from TCP: a connection that its client has torn off already has no address any more.
+ * Refuses a `Host` that is a name other than localhost, as DNS rebinding needs one. The listener's
+ * address distinguishes a unix socket from TCP, because a connection that its client has already
+ * reset has no address any more.
  */
 function refuseForeignHost({ server, hostname }: FastifyRequest): void {
   const overUnix = typeof server.server.address() === 'string';
@@ -76,7 +88,10 @@ function refuseForeignOrigin({ headers: { origin }, host }: FastifyRequest): voi
   );
 }
 
-/** An image or a link of another page has no `Origin`. Links may lead to what anybody may see. */
+/**
+ * Refuses fetches without `Origin` by pages of other origins: images and links. Unguarded routes
+ * may be linked to.
+ */
 function refuseForeignPage({ headers, routeOptions }: FastifyRequest): void {
   const site = headers['sec-fetch-site'] ?? 'none';
   if (site === 'none' || site === 'same-origin' || !isGuarded(routeOptions.url)) return;

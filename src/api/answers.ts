@@ -1,12 +1,13 @@
 /**
- * What a route may answer, as schemas: its success, and every problem that can come instead, by status and code. The
- * description of the API (`/openapi.json`) is made from these.
+ * Response schemas of routes: success, and all problems by status and code.
+ *
+ * The OpenAPI description (`/openapi.json`) is generated from these.
  */
 import { PROBLEM_TYPE, PROBLEMS, type ProblemCode, RETRY_AFTER_S } from './errors.js';
 import { problemSchema } from './schemas.js';
 
-/** Of any call. */
-const OF_ALL: readonly ProblemCode[] = [
+/** Codes that every call may answer. */
+const COMMON_CODES: readonly ProblemCode[] = [
   'bad_request',
   'forbidden_host',
   'forbidden_origin',
@@ -15,30 +16,37 @@ const OF_ALL: readonly ProblemCode[] = [
   'headers_too_large',
   'internal',
 ];
-/** Of a call with a body. */
-export const OF_BODIES: readonly ProblemCode[] = ['payload_too_large', 'unsupported_media_type'];
-/** Of whatever the data plane has to do. */
-export const OF_DATA_PLANE: readonly ProblemCode[] = ['dataplane_timeout', 'dataplane_down'];
-/** Of whatever is changed and kept. */
-export const OF_CHANGES: readonly ProblemCode[] = ['host_refused', ...OF_DATA_PLANE];
+/** Codes of calls with a body. */
+export const BODY_CODES: readonly ProblemCode[] = ['payload_too_large', 'unsupported_media_type'];
+/** Codes of calls that the data plane carries out. */
+export const DATA_PLANE_CODES: readonly ProblemCode[] = ['dataplane_timeout', 'dataplane_down'];
+/** Codes of calls that change and persist configuration. */
+export const CHANGE_CODES: readonly ProblemCode[] = ['host_refused', ...DATA_PLANE_CODES];
 
-const RETRY_AFTER_TEXT = `seconds, with \`overloaded\`: ${RETRY_AFTER_S}`;
+const RETRY_AFTER_TEXT = `seconds to wait before a retry; sent with \`overloaded\`: ${RETRY_AFTER_S}`;
 
 type Answers = Record<number, object>;
 
-/** @param successes schema of each status @param codes beside those of any call; all at the status of their table */
+/**
+ * @param successes schema by status
+ * @param codes problem codes in addition to those of every call; each appears at its own status
+ */
 export function answers(successes: Answers, codes: readonly ProblemCode[] = []): Answers {
   const all = { ...successes };
-  for (const [status, theirs] of byStatus([...OF_ALL, ...codes])) all[status] = problems(theirs);
+  for (const [status, theirs] of byStatus([...COMMON_CODES, ...codes])) all[status] = problems(theirs);
   return all;
 }
 
-/** The same, for a call that needs the token where there is one. */
+/** As `answers`, for a route that requires the token where one is configured. */
 export function guardedAnswers(successes: Answers, codes: readonly ProblemCode[] = []): Answers {
   return answers(successes, ['unauthorized', ...codes]);
 }
 
-/** One schema under a media type. @param headers names and what they say */
+/**
+ * A response with one media type.
+ *
+ * @param headers descriptions by header name
+ */
 export function media(
   type: string,
   schema: object,
@@ -52,12 +60,12 @@ export function json(schema: object, description: string, headers: Record<string
   return media('application/json', schema, description, headers);
 }
 
-/** Nothing but a status. */
-export function nothing(description: string): object {
+/** A response without a body. */
+export function noBody(description: string): object {
   return { type: 'null', description };
 }
 
-/** Problems of one status. */
+/** A problem response with the codes of one status. */
 export function problems(codes: readonly ProblemCode[]): object {
   const description = codes.map((code) => `\`${code}\`: ${PROBLEMS[code][1]}`).join('. ');
   const headers = codes.includes('overloaded') ? { 'Retry-After': RETRY_AFTER_TEXT } : {};

@@ -1,10 +1,12 @@
 /**
- * What all our HTTP servers have in common: limits, ids, the log of requests, and that whatever goes wrong is answered
- * by a problem without a word of its inside. Routes and who may call them are `server.ts`'s. The
- * limits are those of docs/interface.md, "Limits".
+ * Fastify set-up common to all HTTP servers: limits, request ids, logging and error responses.
  *
- * Every answer has an `x-request-id`, and the log names it: requests at level debug, so that nobody who can only read
- * fills the log; changes at info, by the routes that make them.
+ * Errors of every kind are answered with a problem that reveals no internals. Routes and access
+ * control are in `server.ts`. The limits are those of docs/interface.md, "Limits".
+ *
+ * Every response has an `x-request-id`, which the log contains as well. Requests are logged at
+ * level debug, so that clients with read access cannot fill the log; changes are logged at info by
+ * the routes that make them.
  */
 import { randomUUID } from 'node:crypto';
 import { createServer, type RequestListener } from 'node:http';
@@ -14,21 +16,24 @@ import type { Logger } from '../log/log.js';
 import { type ConnectionLimits, Connections, StoppableRequest } from './connections.js';
 import { ApiError, PROBLEM_TYPE, type ProblemCode, problem, problemOf, RETRY_AFTER_S } from './errors.js';
 
-/** Bytes of a request's body: no call needs more than some thousands. */
+/** Maximum request body, bytes; real calls need a few thousand. */
 const BODY_MAX = 65536;
-/** Characters of one part of a path: a DNS name with its escapes. */
+/** Maximum path segment, characters; enough for an escaped DNS name. */
 const PARAM_MAX = 512;
 
 export interface HttpLimits extends ConnectionLimits {
-  /** Milliseconds for a whole request to arrive, from its first byte or from the connection on. */
+  /**
+   * Milliseconds for a whole request to arrive, from its first byte or from the opening of the
+   * connection.
+   */
   readonly requestMs: number;
-  /** Milliseconds without a byte in either direction, after which a connection is closed. */
+  /** Milliseconds without a byte in either direction after which a connection is closed. */
   readonly idleMs: number;
-  /** Milliseconds between two looks for requests that are late. */
+  /** Milliseconds between two checks for late requests. */
   readonly checkMs: number;
 }
 
-/** Tests that need shorter times or smaller numbers hand their own in. */
+/** Defaults; tests pass shorter times and smaller numbers. */
 const HTTP_LIMITS: HttpLimits = {
   connections: 256,
   perClient: 64,
@@ -40,7 +45,7 @@ const HTTP_LIMITS: HttpLimits = {
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
 
-/** A server without routes; it does not listen. Close it with `close()`. */
+/** Creates a server without routes that does not listen. Close it with `close()`. */
 export function createApp(log: Logger, limits: HttpLimits = HTTP_LIMITS): FastifyInstance {
   const connections = new Connections(limits);
   const app = Fastify({
@@ -50,14 +55,15 @@ export function createApp(log: Logger, limits: HttpLimits = HTTP_LIMITS): Fastif
     forceCloseConnections: true,
     serverFactory: (handle) => httpServer(connections, limits, handle),
     routerOptions: { maxParamLength: PARAM_MAX },
-    // A value of the wrong type is refused, not bent; a field that is not known is named, not removed.
+    // Values of a wrong type are rejected, not coerced; unknown fields are reported, not removed.
     ajv: {
       customOptions: {
         coerceTypes: false,
         removeAdditional: false,
         verbose: true,
         allowUnionTypes: true,
-        // They are ours, and a test judges them: at a start it takes as long as all routes.
+        // vtepd's own schemas, validated by a test. Validating them at start would take as long as
+        // adding all routes.
         validateSchema: false,
       },
     },
@@ -71,7 +77,8 @@ export function createApp(log: Logger, limits: HttpLimits = HTTP_LIMITS): Fastif
       else answerBrokenHttp(log, error, socket);
     },
   });
-  // What a client expects beyond RFC 9110 §10.1.1 may be left unheeded; Node would answer by itself here, too.
+  // RFC 9110 §10.1.1 permits ignoring expectations other than 100-continue. Without this handler
+  // Node would answer them itself.
   app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response));
   app.removeContentTypeParser('text/plain');
   app.addHook('onRequest', async (request, reply) => {
@@ -84,7 +91,10 @@ export function createApp(log: Logger, limits: HttpLimits = HTTP_LIMITS): Fastif
   app.setErrorHandler((error, request, reply) => {
     const sent = sendProblem(reply, error);
     if (reply.statusCode === 500)
-      log.error({ request: request.id, err: error, method: request.method, url: request.url }, 'API');
+      log.error(
+        { request: request.id, err: error, method: request.method, url: request.url },
+        'API request failed',
+      );
     return sent;
   });
   app.setNotFoundHandler((request) => {
@@ -105,18 +115,18 @@ function httpServer(
       headersTimeout: requestMs,
       connectionsCheckingInterval: checkMs,
       keepAliveTimeout: idleMs,
-      // Node itself would answer without a body; `refuseNoHost` does instead.
+      // Node would answer without a body; `refuseNoHost` sends a problem.
       requireHostHeader: false,
     },
     connections.inTurn(handle),
   );
-  // A client that reads no further sends nothing and takes nothing, too.
+  // Also covers a client that stops reading: no byte moves in either direction.
   server.setTimeout(idleMs);
   connections.watch(server);
   return server;
 }
 
-/** Methods of each path, filled as routes are added. */
+/** Methods by path, filled as routes are added. */
 export function collectRoutes(app: FastifyInstance): Map<string, Set<string>> {
   const known = new Map<string, Set<string>>();
   app.addHook('onRoute', ({ url, method }) => {
@@ -127,7 +137,7 @@ export function collectRoutes(app: FastifyInstance): Map<string, Set<string>> {
   return known;
 }
 
-/** 405 instead of 404 where the path exists; before a body is read. */
+/** Answers 405 instead of 404 where the path exists, before the body is read. */
 export function refuseOtherMethods(
   app: FastifyInstance,
   known: ReadonlyMap<string, ReadonlySet<string>>,
@@ -140,20 +150,23 @@ export function refuseOtherMethods(
       schema: { hide: true },
       onRequest: async (request, reply) => {
         reply.header('allow', allowed);
-        throw new ApiError('method_not_allowed', `${request.method} is not for ${url}; it takes ${allowed}`);
+        throw new ApiError(
+          'method_not_allowed',
+          `${request.method} is not supported for ${url}; supported: ${allowed}`,
+        );
       },
       handler: () => {},
     });
   }
 }
 
-/** RFC 9112 §3.2. */
+/** A request without `Host` is refused (RFC 9112 §3.2). */
 function refuseNoHost({ raw: { httpVersion, headers } }: FastifyRequest): void {
   if (headers.host === undefined && httpVersion !== '1.0')
     throw new ApiError('bad_request', 'the request has no Host header');
 }
 
-/** Of every answer. */
+/** Headers of every response. */
 function headersOf({ id }: { readonly id: string }): Record<string, string> {
   return { 'cache-control': 'no-store', 'x-content-type-options': 'nosniff', 'x-request-id': id };
 }
@@ -165,15 +178,15 @@ function sendProblem(reply: FastifyReply, error: unknown): FastifyReply {
 }
 
 /**
- * Input that is not HTTP has no request and no reply: the answer is written by hand. The connection is closed
- * in both directions then: the other side may never close its own.
+ * Answers input that is not HTTP. Fastify has no request and no reply for it, so the response is
+ * written to the socket. Both directions are closed, because the client may never close its own.
  */
 function answerBrokenHttp(log: Logger, error: Error & { code?: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy();
     return;
   }
-  const [code, detail] = BROKEN_HTTP[error.code ?? ''] ?? ['bad_request', 'this is not HTTP/1.1'];
+  const [code, detail] = BROKEN_HTTP[error.code ?? ''] ?? ['bad_request', 'the input is not valid HTTP/1.1'];
   const answer = problem(code, detail);
   const body = JSON.stringify(answer);
   const id = randomUUID();
@@ -184,12 +197,15 @@ function answerBrokenHttp(log: Logger, error: Error & { code?: string }, socket:
     Connection: 'close',
   };
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
-  log.debug({ request: id, status: answer.status, ip: socket.remoteAddress }, 'no request');
+  log.debug({ request: id, status: answer.status, ip: socket.remoteAddress }, 'invalid HTTP request');
   socket.write(`HTTP/1.1 ${answer.status} ${answer.title}\r\n${lines.join('')}\r\n${body}`);
   socket.destroySoon();
 }
 
 const BROKEN_HTTP: Readonly<Record<string, [ProblemCode, string]>> = {
-  ERR_HTTP_REQUEST_TIMEOUT: ['request_timeout', `a request has ${HTTP_LIMITS.requestMs / 1000} s to arrive`],
-  HPE_HEADER_OVERFLOW: ['headers_too_large', 'header fields may have at most 16384 bytes'],
+  ERR_HTTP_REQUEST_TIMEOUT: [
+    'request_timeout',
+    `the request did not arrive completely within ${HTTP_LIMITS.requestMs / 1000} s`,
+  ],
+  HPE_HEADER_OVERFLOW: ['headers_too_large', 'the header fields exceed 16384 bytes'],
 };

@@ -1,39 +1,41 @@
 /**
- * Bounds on what clients of an HTTP server hold: connections, and requests on each of them.
+ * Limits on connections, and on requests per connection, of an HTTP server's clients.
  *
- * - A *client* is a source address: one IPv4 address, one /64 of IPv6, this host's loopback, or
- *   everything that comes by a unix socket. A client has a share of the connections, so a client
- *   that takes all it can get leaves room for the others.
+ * - A *client* is a source address: one IPv4 address, one /64 of IPv6, this host's loopback, or all
+ *   connections of a unix socket. A client has a share of the connections, so a client that opens
+ *   as many as it can leaves room for others.
  * - When a share or the server is full, a new connection replaces the oldest one that waits for its
- *   client (idle, half a request, an answer that is not read). Without such a connection the new one
- *   is closed. When the server is full, the client with most connections pays.
- * - Requests of one connection are handled one after another (RFC 9112 §9.3.2 wants their answers in
- *   this order). Node itself would begin them all at once, and an answer that waits before its first
- *   byte exerts no back-pressure. Some are queued; one more closes the connection.
+ *   client (idle, half a request, an answer that is not read). Without such a connection the new
+ *   one is closed. When the server is full, the replaced connection is one of the client with most
+ *   connections.
+ * - Requests of one connection are handled one after another (RFC 9112 §9.3.2 requires their
+ *   responses in this order). Node would start them all at once, and a response that waits before
+ *   its first byte exerts no back-pressure. A limited number is queued; a request beyond it closes
+ *   the connection.
  *
- * How long a request or an idle connection may take is a setting of Node's server (`app.ts`).
+ * Time limits for requests and idle connections are settings of Node's server (`app.ts`).
  */
 import { IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { isLinkLocal, parseIpAddress } from '../wire/ip-address.js';
 
 export interface ConnectionLimits {
-  /** Connections of a server. */
+  /** Maximum connections of a server. */
   readonly connections: number;
-  /** Connections of one client; those of a unix socket are bounded by `connections` alone. */
+  /** Maximum connections of one client; `connections` alone limits those of a unix socket. */
   readonly perClient: number;
-  /** Requests of one connection that wait behind the one that is being answered. */
+  /** Maximum requests of one connection queued behind the one being answered. */
   readonly queued: number;
 }
 
 /**
- * A request that ends the parsing of its chunk when its connection is closed already. Node parses 64 KB
- * at once, some 1,800 requests, and looks at nothing but `upgrade` in between: an upgrade that nobody
- * takes stops the parser. Without this the requests are made and ignored, which costs a hundred times
- * as much.
+ * A request that stops the parser once its connection is closed. Node parses 64 KB at once, some
+ * 1,800 requests, and checks only `upgrade` in between: an upgrade without a listener stops the
+ * parser. Without this class the requests are created and ignored, which costs a hundred times as
+ * much.
  */
 export class StoppableRequest extends IncomingMessage {
-  /** Set by the constructor of the class above, so it must not be initialized here. */
+  /** Set by the superclass constructor, so it must not be initialised here. */
   declare private isUpgrade: boolean | null;
 
   get upgrade(): boolean {
@@ -53,36 +55,39 @@ interface Exchange {
 interface Connection {
   readonly socket: Socket;
   readonly client: string;
-  /** The exchange that the handler has. */
+  /** The exchange being handled. */
   current: Exchange | undefined;
   readonly queue: Exchange[];
 }
 
-/** The client of everything that has no IP address. */
+/** Client name of connections without an IP address. */
 const LOCAL = 'local';
-/** Bytes of an IPv6 address that name its network (RFC 4291 §2.5.1). */
+/** Bytes of the /64 prefix of an IPv6 address (RFC 4291 §2.5.1). */
 const NETWORK_LEN = 8;
 
 export class Connections {
   readonly #limits: ConnectionLimits;
   readonly #bySocket = new Map<Socket, Connection>();
-  /** Each client's connections. A connection that becomes idle goes to the end. */
+  /** Connections by client, oldest first; a connection that becomes idle moves to the end. */
   readonly #byClient = new Map<string, Set<Connection>>();
 
   constructor(limits: ConnectionLimits) {
     this.#limits = limits;
   }
 
-  /** Counts the connections of this server. */
+  /** Accepts or rejects connections of this server from now on. */
   watch(server: Server): void {
     server.on('connection', (socket) => this.#accept(socket));
   }
 
-  /** @returns a listener for `request` events, which hands a connection's requests on one after another */
+  /**
+   * @returns a listener for `request` events that runs `handle` for one request of a connection at
+   * a time
+   */
   inTurn(handle: RequestListener): RequestListener {
     return (request, response) => {
       const connection = this.#bySocket.get(request.socket);
-      // Its connection was closed while a chunk of many requests is still being parsed.
+      // The connection was closed while a chunk of many requests is still being parsed.
       if (connection === undefined) return;
       if (connection.current === undefined) this.#begin(connection, { request, response }, handle);
       else if (connection.queue.length < this.#limits.queued) connection.queue.push({ request, response });
@@ -90,7 +95,7 @@ export class Connections {
     };
   }
 
-  /** True while an answer is under way: nothing else may be written to the connection. */
+  /** True once the response headers are sent: nothing else may be written to the connection. */
   isAnswering(socket: Socket): boolean {
     return this.#bySocket.get(socket)?.current?.response.headersSent === true;
   }
@@ -122,7 +127,7 @@ export class Connections {
     return largest;
   }
 
-  /** @returns false when vtepd owes each of them an answer */
+  /** @returns false when vtepd is still handling a request of each connection */
   #closeOldest(connections: ReadonlySet<Connection>): boolean {
     const all = [...connections];
     const oldest = all.find(waitsForRequest) ?? all.find(waitsForReader);
@@ -162,17 +167,21 @@ export class Connections {
   }
 }
 
-/** Idle, or with a request that has not arrived completely. */
+/** True for an idle connection and for one whose request is incomplete. */
 function waitsForRequest({ current }: Connection): boolean {
   return current === undefined || !current.request.complete;
 }
 
-/** Its client has not taken what was sent. */
+/** True when the client has not read all data sent. */
 function waitsForReader({ socket }: Connection): boolean {
   return socket.writableLength > 0;
 }
 
-/** The name under which a source address is bounded. @param address undefined: a unix socket */
+/**
+ * The client that a source address is counted for.
+ *
+ * @param address undefined for a unix socket
+ */
 export function clientOf(address: string | undefined): string {
   const parsed = address === undefined ? undefined : parseIpAddress(address);
   if (parsed === undefined) return LOCAL;

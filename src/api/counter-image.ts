@@ -1,7 +1,10 @@
 /**
- * All counters as one scrape sees them. The text format wants the samples of a metric together, all VNIs one after another,
- * while the numbers of a VNI must be of one moment: so they are copied before the first line is written. 64 bytes a (VNI, peer)
- * and about 600 a VNI, and no object for a peer. Between two VNIs, now and then, the event loop has its turn.
+ * A copy of all counters for one scrape.
+ *
+ * The text format groups the samples of a metric over all VNIs, while the counters of a VNI must
+ * belong to one moment: so they are copied before the first line is written. The copy takes 64
+ * bytes per (VNI, peer) and about 600 per VNI, without an object per peer. The event loop runs
+ * between VNIs after every TURN_CELLS cells.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type DataPlane, DataPlaneError, type VniRows, type VniState } from '../exchange/data-plane.js';
@@ -14,12 +17,12 @@ export interface VniImage {
 
 export interface CounterImage {
   readonly vnis: readonly VniImage[];
-  /** The global row, read with the G_ offsets. */
+  /** The global row; G_ constants are its offsets. */
   readonly globals: Float64Array;
   readonly status: StatusInfo;
 }
 
-/** Cells copied in one turn of the event loop: 1 MB. */
+/** Cells copied before the event loop runs: 1 MB. */
 const TURN_CELLS = 1 << 17;
 
 export async function readImage(dataPlane: DataPlane, status: StatusInfo): Promise<CounterImage> {
@@ -36,7 +39,7 @@ export async function readImage(dataPlane: DataPlane, status: StatusInfo): Promi
   return { vnis, globals, status };
 }
 
-/** One VNI after another, each read when it is asked for. */
+/** Yields the VNIs one by one; each is read when requested. */
 export function* imagesOf(dataPlane: DataPlane): Generator<VniImage> {
   for (const state of dataPlane.vnis()) {
     const rows = rowsOf(dataPlane, state.vni);
@@ -44,7 +47,7 @@ export function* imagesOf(dataPlane: DataPlane): Generator<VniImage> {
   }
 }
 
-/** Undefined: the VNI was removed since it was listed. */
+/** @returns undefined when the VNI has been removed since it was listed */
 function rowsOf(dataPlane: DataPlane, vni: number): VniRows | undefined {
   try {
     return dataPlane.rows(vni);

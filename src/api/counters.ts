@@ -1,12 +1,15 @@
 /**
- * The counters as JSON: what `/v1/counters` answers, from the same cells as `/metrics`. Each VNI's part is one snapshot between
- * two batches, in which the identity of the counters holds:
+ * The counters as JSON: the body of `/v1/counters`.
+ *
+ * It reads the same cells as `/metrics`. The part of each VNI is one snapshot between two batches,
+ * in which the counters are consistent:
  *
  *     tap.rx + replicated + fragments = Σ peers.tx + others.tx + Σ drops.encap
  *     Σ peers.rx + others.rx = tap.tx + Σ drops.decap
  *
- * Frames are those on the wire, bytes those of the inner Ethernet frames. The text is written VNI by VNI, so that it takes
- * the memory of one of them; `countersSchema` says the same of its form.
+ * Frames are counted as on the wire, bytes are those of the inner Ethernet frames. The text is
+ * written VNI by VNI, so it needs memory for one of them at a time. `countersSchema` describes the
+ * same form.
  */
 import * as C from '../exchange/counters.js';
 import type { DataPlane, NewPeer } from '../exchange/data-plane.js';
@@ -23,31 +26,31 @@ export interface Traffic {
 export interface PeerCounters {
   /** Canonical text. */
   readonly address: string;
-  /** RFC 3339; null: never heard. */
+  /** RFC 3339; null: nothing received yet. */
   readonly lastSeen: string | null;
-  /** Bytes; null: not known. */
+  /** Bytes; null: unknown. */
   readonly pathMtu: number | null;
   readonly tx: Traffic;
   readonly rx: Traffic;
 }
 
-/** A VNI's part. */
+/** The counters of one VNI. */
 export type VniCounters = ReturnType<typeof readVni> & {
   readonly peers: readonly PeerCounters[];
-  /** Unknown sources and removed peers. */
+  /** Unconfigured sources and removed peers. */
   readonly others: ReturnType<typeof readTraffic>;
 };
 
-/** The whole answer. */
+/** The whole body. */
 export interface CountersView extends ReturnType<typeof readGlobals> {
   readonly vnis: readonly VniCounters[];
   readonly names: ReturnType<typeof namesView>;
 }
 
-/** Peers whose text is one piece. */
+/** Peers per piece of text. */
 const PIECE = 256;
 
-/** The whole answer, in pieces. */
+/** Yields the whole body in pieces. */
 export async function* countersText(dataPlane: DataPlane, status: StatusInfo): AsyncGenerator<string> {
   yield '{"vnis":[';
   let separator = '';
@@ -60,7 +63,10 @@ export async function* countersText(dataPlane: DataPlane, status: StatusInfo): A
   yield `],${JSON.stringify({ ...readGlobals(dataPlane.globals()), names: namesView(status) }).slice(1)}`;
 }
 
-/** @param cells of peer rows @param at where the peer's row begins */
+/**
+ * @param cells peer rows
+ * @param at offset of the peer's row
+ */
 export function readPeer(
   { address }: Pick<NewPeer, 'address'>,
   cells: Float64Array,
@@ -76,7 +82,11 @@ export function readPeer(
   };
 }
 
-/** The smaller of what is known and what the network has reported. @param reported 0: nothing */
+/**
+ * The smaller of the path MTU known on the main thread and the one that the network reported.
+ *
+ * @param reported bytes; 0: no report
+ */
 export function pathMtuOf(address: string, reported: number, status: StatusInfo): number | undefined {
   const known = status.pathMtu(address);
   if (reported === 0) return known;
@@ -95,16 +105,16 @@ function* peerTexts({ rows: { peers, spans } }: VniImage, status: StatusInfo): G
   }
 }
 
-/** An object's text that goes on. */
+/** JSON text of an object without the closing brace. */
 function openObject(value: object): string {
   return JSON.stringify(value).slice(0, -1);
 }
 
 function readGlobals(globals: Float64Array): {
-  /** Of no configured VNI. */
+  /** Drops that belong to no configured VNI. */
   readonly drops: Drops;
   readonly reservedBits: number;
-  /** Share of the time that the data plane was not waiting, 0 to 1. */
+  /** Share of time that the data plane was not waiting, 0 to 1. */
   readonly busyRatio: number;
 } {
   return {
@@ -114,7 +124,7 @@ function readGlobals(globals: Float64Array): {
   };
 }
 
-/** All but its peers. */
+/** The counters of a VNI without those of its peers. */
 function readVni({ state: { vni, policy }, rows: { vni: row } }: VniImage) {
   return {
     vni,

@@ -1,6 +1,7 @@
 /**
- * What the control API stands on, handed in by the composition root: it reads and changes the data plane through
- * these and knows nothing else of the daemon.
+ * Interfaces that the control API uses to read and change the daemon.
+ *
+ * The composition root passes them in; the API knows nothing else of the daemon.
  */
 import type { Readable } from 'node:stream';
 import type { PeerSettings, VniSettings } from '../config/settings.js';
@@ -11,56 +12,75 @@ import type { Logger } from '../log/log.js';
 
 export interface ControlDeps {
   readonly dataPlane: DataPlane;
-  /** Asked at each request. */
+  /** Called at each request. */
   readonly status: () => StatusInfo;
   readonly log: Logger;
-  /** What changes anything; reading stays with `dataPlane`. */
+  /** All changes go through this; reads use `dataPlane`. */
   readonly configuration: Configuration;
   /**
-   * Reads flags and file anew and applies the difference, as a signal does. @throws ConfigError: the old configuration still
-   * holds
+   * Reads flags and file again and applies the difference, as SIGHUP does.
+   *
+   * @throws ConfigError when the new configuration is invalid; the old one stays in effect
    */
   readonly reload: () => Promise<ReloadReport>;
   readonly events: EventSource;
   readonly capture: CaptureSource;
-  /** Bearer token that a request must show; '' none. */
+  /** Bearer token that requests must carry; '' for none. */
   readonly token: string;
-  /** Searches the path to a peer; takes seconds. @param progress told of each packet that was sent */
+  /**
+   * Measures the path MTU to a peer; takes seconds.
+   *
+   * @param progress called for each packet sent
+   */
   readonly probe: (vni: number, peer: PeerState, progress: ProbeProgress) => Promise<PeerProbe>;
-  /** Looks for what keeps frames from arriving, on this machine and in the daemon; changes nothing. */
+  /** Runs the doctor's checks on this machine and the daemon; changes nothing. */
   readonly doctor: () => Promise<readonly Finding[]>;
 }
 
 /**
- * What REST and the library change. A change is answered after the data plane has applied it and the state
- * file holds it; one that fails has changed nothing. One at a time.
+ * Changes by REST and the library. A change resolves after the data plane has applied it and the
+ * state file contains it; a change that fails has no effect. Changes run one at a time.
  */
 export interface Configuration {
-  /** As they hold now, peers as they were configured: by host. @throws DataPlaneError vni_not_found */
+  /**
+   * Current settings; peers are listed by host, as configured.
+   *
+   * @throws DataPlaneError vni_not_found
+   */
   settings(vni: number): VniSettings;
   /** @throws ConfigError, DataPlaneError vni_exists, HostError */
   addVni(settings: VniSettings): Promise<void>;
   /**
-   * What may change live: mtu, learning, ageingS, fdbLimit, flood, accept, vlan, bridge, addresses.
+   * Changes settings at run time: mtu, learning, ageingS, fdbLimit, flood, accept, vlan, bridge,
+   * addresses.
    *
-   * @param seen asked when its turn has come, after whatever a reload or a name server changes: what it throws, nothing is changed
-   * @throws ConfigError for tap and mac: remove the VNI and add it anew
+   * @param precondition runs once all earlier changes (also by reload or name server) are done; if
+   * it throws, nothing is changed
+   * @throws ConfigError for tap and mac, which cannot change: remove the VNI and add it again
    */
-  changeVni(vni: number, changes: Partial<VniSettings>, seen?: () => void): Promise<void>;
-  /** @param seen as of `changeVni` */
-  removeVni(vni: number, seen?: () => void): Promise<void>;
-  /** Every address of a name is a peer. @returns the peers it came to @throws DataPlaneError peer_exists */
+  changeVni(vni: number, changes: Partial<VniSettings>, precondition?: () => void): Promise<void>;
+  /** @param precondition as for `changeVni` */
+  removeVni(vni: number, precondition?: () => void): Promise<void>;
+  /**
+   * Adds a peer; each address of a name becomes one.
+   *
+   * @returns the peers added
+   * @throws DataPlaneError peer_exists
+   */
   addPeer(vni: number, peer: PeerSettings): Promise<readonly PeerState[]>;
   /**
-   * @param host as it was configured
-   * @param seen as of `changeVni`
-   * @throws DataPlaneError peer_of_name for an address that a name brought
+   * @param host host as configured
+   * @param precondition as for `changeVni`
+   * @throws DataPlaneError peer_of_name when `host` is an address that a name resolved to
    */
-  removePeer(vni: number, host: string, seen?: () => void): Promise<void>;
-  /** @param peer canonical text of an address @throws DataPlaneError peer_not_found, fdb_full */
+  removePeer(vni: number, host: string, precondition?: () => void): Promise<void>;
+  /**
+   * @param peer canonical text of an address
+   * @throws DataPlaneError peer_not_found, fdb_full
+   */
   putFdb(vni: number, mac: MacParts, peer: string): Promise<void>;
   deleteFdb(vni: number, mac: MacParts): Promise<void>;
-  /** @returns entries removed */
+  /** @returns number of entries removed */
   flushFdb(vni: number, filter: FdbFilter): Promise<number>;
 }
 
@@ -68,30 +88,30 @@ export interface ReloadReport {
   readonly changed: readonly string[];
   /** Settings that take effect at the next start. */
   readonly needsRestart: readonly string[];
-  /** false: vtepd runs without --config, and nothing was read. */
+  /** False when vtepd runs without --config: no file was read. */
   readonly hasFile: boolean;
 }
 
 export interface CaptureSource {
   /** @throws DataPlaneError vni_not_found, capture_busy */
   open(options: {
-    /** undefined: all. */
+    /** Undefined for all VNIs. */
     readonly vni: number | undefined;
     readonly point: 'overlay' | 'underlay';
-    /** Most bytes of a packet. */
+    /** Maximum bytes captured per packet. */
     readonly snapLen: number;
-    /** Most packets; without one, it ends when it is closed. */
+    /** Maximum number of packets; without it the capture runs until it is closed. */
     readonly limit?: number;
   }): Promise<Capture>;
 }
 
 export interface Capture {
-  /** Bytes of a pcap file, its header first. */
+  /** A pcap file, header first. */
   readonly stream: Readable;
   close(): Promise<void>;
 }
 
-/** Something that hurts: what, why it does, the command that mends it. */
+/** A problem that the doctor found: what, why, and the command that fixes it. */
 export interface Finding {
   readonly code: string;
   readonly what: string;
@@ -99,65 +119,72 @@ export interface Finding {
   readonly cure: string;
 }
 
-/** @param packetLen bytes of the outer IP packet @param outcome 'arrived', 'too-big', 'silent', 'unusable' */
+/**
+ * @param packetLen bytes of the outer IP packet
+ * @param outcome 'arrived', 'too-big', 'silent' or 'unusable'
+ */
 export type ProbeProgress = (packetLen: number, outcome: string) => void;
 
-/** What the search of a path found. Lengths in bytes; undefined: not known. */
+/** Result of a path MTU probe. Lengths are in bytes; undefined: unknown. */
 export interface PeerProbe {
-  /** What answered: 'icmp', 'vtepd', 'arp'; undefined: nothing did. */
+  /** Method that was answered: 'icmp', 'vtepd' or 'arp'; undefined: none. */
   readonly means: string | undefined;
   readonly pathMtu: number | undefined;
-  /** One byte more does not arrive. */
+  /** True when a packet one byte longer does not arrive. */
   readonly exact: boolean;
-  /** Packets sent. */
+  /** Number of packets sent. */
   readonly probes: number;
   readonly failed: readonly { readonly means: string; readonly why: string }[];
-  /** What this machine lets out toward the peer. */
+  /** MTU of the local route to the peer. */
   readonly routeMtu: number | undefined;
-  /** Largest overlay MTU of this path. */
+  /** Largest overlay MTU that fits this path. */
   readonly fits: number | undefined;
   readonly overlayMtu: number;
   /** Device MTU of the VNI's TAP. */
   readonly tapMtu: number;
-  /** Everything that the overlay may send fits. */
+  /** True when every packet of the overlay MTU fits the path. */
   readonly good: boolean;
-  /** One line for people. */
+  /** One line for humans. */
   readonly summary: string;
 }
 
-/** What the daemon knows about itself and the data plane does not. */
+/** Status of the daemon that is not in the data plane. */
 export interface StatusInfo {
   readonly version: string;
-  /** Milliseconds since the epoch, by the wall clock of now. */
+  /** Milliseconds since the epoch, by the current wall clock. */
   readonly startedAtMs: number;
   readonly uptimeS: number;
-  /** Wall-clock time of a moment of CLOCK_MONOTONIC, ms both: for what is shown. */
+  /** Converts a CLOCK_MONOTONIC time to wall-clock time for display, both in ms. */
   readonly epochMs: (monotonicMs: number) => number;
   readonly underlay: {
     /** Outer source addresses in use, as text. */
     readonly local: readonly string[];
-    /** Device that the sockets are bound to; '' none. */
+    /** Device that the sockets are bound to; '' for none. */
     readonly device: string;
     readonly port: number;
     readonly io: Engine;
-    /** Offloads in use, in the kernel's words: `UDP_GRO`, `TUN_F_TSO4` … */
+    /** Offloads in use, by their kernel names: `UDP_GRO`, `TUN_F_TSO4` … */
     readonly offloads: readonly string[];
   };
-  /** Names of peers that are followed; absent: there are none. */
+  /** Peer names that are resolved periodically; absent: none. */
   readonly names?: readonly PeerName[];
   readonly warnings: readonly { readonly code: string; readonly detail: string }[];
-  /** Path MTU to an address by route and probes, bytes; undefined: not known. @param address canonical text */
+  /**
+   * Path MTU to an address, by route and probes, in bytes; undefined: unknown.
+   *
+   * @param address canonical text
+   */
   readonly pathMtu: (address: string) => number | undefined;
 }
 
-/** What is known of one name. */
+/** State of one peer name. */
 export interface PeerName {
   readonly name: string;
   readonly addresses: readonly { readonly text: string }[];
-  /** Why the last lookup failed; '' it did not. */
+  /** Reason why the last lookup failed; '' when it succeeded. */
   readonly error: string;
-  /** Lookups that failed. */
+  /** Number of failed lookups. */
   readonly failures: number;
-  /** When it resolved last, ms since the epoch; 0: never. */
+  /** Time of the last successful lookup, ms since the epoch; 0: never. */
   readonly lastSuccessMs: number;
 }

@@ -1,14 +1,19 @@
-/** Dropped frames by reason, out of a VNI's row or the global one. */
+/** Dropped frames by reason, read from a VNI's row or the global row. */
 import * as C from '../exchange/counters.js';
 import { DECAP, DROP_REASON_COUNT, DROP_REASONS, ENCAP, STRAY } from '../exchange/drop-reason.js';
 
-/** Frames by reason. Reasons that can occur are there even at zero, so that a rate can be taken of the first one. */
+/**
+ * Frames by reason. Reasons that can occur are listed at zero as well, so a rate covers the first
+ * drop.
+ */
 export interface Drops {
   readonly encap: Readonly<Record<string, number>>;
   readonly decap: Readonly<Record<string, number>>;
 }
 
-/** Where a row has its drops, and the scope of reasons that are there at zero as well; 0: none is. */
+/**
+ * Offsets of the drop counters in a row, and the scopes of reasons listed even at zero; 0: none.
+ */
 interface DropCells {
   /** undefined: the row has no drops of this direction. */
   readonly encap: number | undefined;
@@ -17,7 +22,7 @@ interface DropCells {
   readonly decapScope: number;
 }
 
-/** In a VNI's row. */
+/** Drop counters of a VNI's row. */
 export const OF_VNI: DropCells = {
   encap: C.V_DROPS_ENCAP,
   decap: C.V_DROPS_DECAP,
@@ -25,7 +30,7 @@ export const OF_VNI: DropCells = {
   decapScope: DECAP,
 };
 
-/** In the global row, of no configured VNI: received, and refused before the VNI was known. */
+/** Drop counters of the global row: datagrams dropped before a configured VNI was known. */
 export const NO_VNI: DropCells = {
   encap: undefined,
   decap: C.G_DROPS_DECAP,

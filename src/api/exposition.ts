@@ -1,7 +1,9 @@
 /**
- * The text format of Prometheus (version 0.0.4), as far as vtepd's own metrics need it: HELP and TYPE, then all samples of the
- * metric. Samples are written straight from the cells of the counters, not from objects: a client library took 7 µs and half a
- * kilobyte for each, this takes a quarter of a microsecond (docs/performance/notebook.md).
+ * Writer of the Prometheus text format, version 0.0.4, for vtepd's own metrics.
+ *
+ * Each metric is HELP and TYPE, then all its samples. Samples are written directly from the counter
+ * cells, without objects: a client library took 7 µs and half a kilobyte per sample, this takes a
+ * quarter of a microsecond (docs/performance/notebook.md).
  */
 import { PEER_ROW } from '../exchange/counters.js';
 import type { NewPeer } from '../exchange/data-plane.js';
@@ -12,11 +14,11 @@ export interface Family {
   readonly name: string;
   readonly kind: 'counter' | 'gauge';
   readonly help: string;
-  /** Its samples, lines with their ends. A piece holds PIECE lines at most. */
+  /** Yields the samples as lines with newlines, at most PIECE lines at a time. */
   readonly samples: (image: CounterImage, name: string) => Iterable<string>;
 }
 
-/** Lines made without a pause. */
+/** Maximum lines per piece, made without a pause. */
 export const PIECE = 256;
 
 export function* exposition(families: readonly Family[], image: CounterImage): Generator<string> {
@@ -26,17 +28,28 @@ export function* exposition(families: readonly Family[], image: CounterImage): G
   }
 }
 
-/** One line. @param labels `name="value"`, with commas between; '' none */
+/**
+ * One sample line.
+ *
+ * @param labels `name="value"` pairs separated by commas; '' for none
+ */
 export function sample(name: string, labels: string, value: number): string {
   return labels === '' ? `${name} ${value}\n` : `${name}{${labels}} ${value}\n`;
 }
 
-/** @param value of a label @returns as it stands between quotes */
+/**
+ * @param value value of a label
+ * @returns the value escaped for use between quotes
+ */
 export function escaped(value: string): string {
   return /["\\\n]/.test(value) ? value.replace(/["\\]/g, '\\$&').replaceAll('\n', '\\n') : value;
 }
 
-/** A line for each peer of each VNI: what `value` makes of the cells that begin at its row. */
+/**
+ * Yields one line for each peer of each VNI.
+ *
+ * @param value value of a sample, from the cells and the offset of the peer's row
+ */
 export function* peerSamples(
   { vnis }: CounterImage,
   name: string,
@@ -58,10 +71,10 @@ export function* peerSamples(
   }
 }
 
-/** Lists of peers never change, and one may serve many VNIs. */
+/** Labels by peer list. Lists are immutable and may be shared by many VNIs. */
 const labelsOfLists = new WeakMap<readonly NewPeer[], readonly string[]>();
 
-/** Addresses as labels. A scope is the name of a device, which may have quotes in it. */
+/** Addresses as label values. An IPv6 scope is a device name, which may contain quotes. */
 export function labelsOf(list: readonly NewPeer[]): readonly string[] {
   const known = labelsOfLists.get(list);
   if (known) return known;

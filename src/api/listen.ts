@@ -1,6 +1,8 @@
 /**
- * Where the API listens: a TCP port of loopback, or a unix socket that root and its group may use. A socket file
- * that nobody answers on is what a killed daemon left, and is replaced; one that is alive is left alone.
+ * Opens the listener of the API: a loopback TCP port or a unix socket.
+ *
+ * A unix socket is accessible to root and its group. A socket file without a listening process,
+ * left by a killed daemon, is replaced; a socket in use is left alone.
  */
 import { chmod, lstat, unlink } from 'node:fs/promises';
 import { connect } from 'node:net';
@@ -9,9 +11,11 @@ import type { ApiListen } from '../config/values.js';
 
 const SOCKET_MODE = 0o660;
 
-/** The API cannot listen: one line with the cause and the cure. */
+/** The API cannot listen. The message is one line with cause and remedy. */
 export class ListenError extends Error {
-  /** The address is not there yet; it may come (a loopback interface that is down). */
+  /**
+   * True when the address does not exist yet and may appear (a loopback interface that is down).
+   */
   readonly notYet: boolean;
 
   constructor(message: string, notYet = false) {
@@ -21,11 +25,11 @@ export class ListenError extends Error {
 }
 
 /**
- * Closing the server ends the listening and removes the socket file.
+ * Starts listening. Closing the server stops it and removes the socket file.
  *
- * @param flag whose value it is, for messages
- * @returns where it listens, as people call it: `http://127.0.0.1:8789`, `unix:/run/vtepd.sock`; '' when it is off
- * @throws ListenError
+ * @param flag flag that the address comes from, for messages
+ * @returns the address for display: `http://127.0.0.1:8789`, `unix:/run/vtepd.sock`; '' for off
+ * @throws ListenError when the address is in use, does not exist or is not permitted
  */
 export async function listen(server: FastifyInstance, api: ApiListen, flag = '--api'): Promise<string> {
   switch (api.kind) {
@@ -38,7 +42,8 @@ export async function listen(server: FastifyInstance, api: ApiListen, flag = '--
     case 'unix':
       await removeStaleSocket(api.path);
       await server.listen({ path: api.path }).catch(explain(flag, `unix:${api.path}`));
-      // Until here the process's umask decides; one that lets others write would be a choice of the operator.
+      // Until here the umask sets the mode; a umask that permits others to write is the choice of
+      // the operator.
       await chmod(api.path, SOCKET_MODE);
       return `unix:${api.path}`;
   }
@@ -48,12 +53,12 @@ async function removeStaleSocket(path: string): Promise<void> {
   const found = await lstat(path).catch(() => undefined);
   if (found === undefined) return;
   if (!found.isSocket()) {
-    throw new ListenError(
-      `--api unix:${path}: there is a file of that name that is no socket; name another path`,
-    );
+    throw new ListenError(`--api unix:${path}: the path exists and is not a socket; choose another path`);
   }
   if (await answers(path)) {
-    throw new ListenError(`--api unix:${path}: another process listens there; stop it or name another path`);
+    throw new ListenError(
+      `--api unix:${path}: another process listens there; stop it or choose another path`,
+    );
   }
   await unlink(path);
 }
@@ -67,7 +72,12 @@ function answers(path: string): Promise<boolean> {
     });
     socket.once('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'ECONNREFUSED' || error.code === 'ENOENT') resolve(false);
-      else reject(new ListenError(`--api unix:${path}: cannot tell whether it is in use (${error.code})`));
+      else
+        reject(
+          new ListenError(
+            `--api unix:${path}: cannot determine whether the socket is in use (${error.code})`,
+          ),
+        );
     });
   });
 }
@@ -80,15 +90,15 @@ function explain(flag: string, place: string): (error: NodeJS.ErrnoException) =>
 }
 
 function causeOf(code: string | undefined, flag: string): string | undefined {
-  const elsewhere = `choose another place with ${flag}`;
+  const elsewhere = `choose another address with ${flag}`;
   switch (code) {
     case 'EADDRINUSE':
       return `another process listens there; stop it, or ${elsewhere}${flag === '--api' ? ', or --api off' : ''}`;
     case 'EADDRNOTAVAIL':
       return 'this machine does not have the address; is the loopback interface up?';
-    // libuv says EACCES for a directory that does not exist, too.
+    // libuv reports EACCES also for a directory that does not exist.
     case 'EACCES':
-      return `no permission, or no such directory; make the directory or ${elsewhere}`;
+      return `permission denied, or no such directory; create the directory or ${elsewhere}`;
     default:
       return undefined;
   }

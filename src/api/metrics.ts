@@ -1,15 +1,17 @@
 /**
- * The metrics that Prometheus scrapes: one table gives each its name, help, labels and where its number lies. Nothing is
- * counted here. At a scrape the counters are copied once, and every series is written from the copy, so that the series of a
- * removed peer are gone. What the process needs (`process_*`, `nodejs_*`) is prom-client's, which is loaded, and begins to count,
- * at the first scrape.
+ * Prometheus metrics: one table with name, help, labels and counter cell of each metric.
  *
- * A scrape is a stream: what it takes is its copy of the counters and some chunks of text, and nothing of what it does happens on
- * the data plane's threads. Some scrapes run at once; more wait for their turn, and one that has gone
- * on for long is ended then. Beyond a bound a scrape is refused.
+ * Nothing is counted here. A scrape copies the counters once and writes every series from the copy,
+ * so the series of removed peers disappear. The process metrics (`process_*`, `nodejs_*`) are those
+ * of prom-client, which is loaded, and begins to count, at the first scrape.
  *
- * Labels never hold a MAC. A drop that belongs to no configured VNI has `vni=""`; `peer=""` are sources that are
- * no configured peers, and peers that were removed.
+ * A scrape is a stream: it needs memory for the copy of the counters and for some chunks of text,
+ * and none of its work runs on data-plane threads. A limited number of scrapes run at once. Others
+ * are queued; then a scrape that exceeds its time limit is ended. A scrape beyond the queue is
+ * refused.
+ *
+ * Labels never contain a MAC. A drop that belongs to no configured VNI has `vni=""`; `peer=""`
+ * stands for unconfigured sources and removed peers.
  */
 import type { Readable } from 'node:stream';
 import type { Registry } from 'prom-client';
@@ -24,11 +26,11 @@ import { NAME_FAMILIES } from './peer-names.js';
 import { textInTurn } from './text-stream.js';
 import { type TurnLimits, Turns } from './turns.js';
 
-/** Scrapes that run at once, each with a copy of the counters, and scrapes that wait. */
+/** Limits of scrapes: each that runs has a copy of the counters. */
 const SCRAPES: TurnLimits = { places: 3, perClient: 2, waiting: 16, waitingPerClient: 4 };
 /** Text format 0.0.4. */
 const CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
-/** Gauges that prom-client gives names of counters. */
+/** Gauges of prom-client whose names are those of counters; they are removed. */
 const MISNAMED = [
   'nodejs_active_handles_total',
   'nodejs_active_requests_total',
@@ -36,25 +38,27 @@ const MISNAMED = [
 ];
 
 /**
- * A scrape at each call of `scrape`, which gives the exposition format's text, or throws ApiError
+ * Creates the metrics. Each call of `scrape` returns the text of one scrape or throws ApiError
  * overloaded.
- * @param placeMs after which a scrape may be ended while another one waits; as in `turns.ts` by default
+ *
+ * @param placeMs milliseconds after which a scrape may be ended for a waiting one; default:
+ * `turns.ts`
  */
 export function createMetrics(
   deps: Pick<ControlDeps, 'dataPlane' | 'status'>,
   placeMs?: number,
 ): {
   readonly contentType: string;
-  /** @param client whose share of the scrapes it is (`clientOf`) */
+  /** @param client client that the scrape is counted for (`clientOf`) */
   readonly scrape: (client: string) => Readable;
 } {
-  let ofProcess: Promise<Registry> | undefined;
+  let processRegistry: Promise<Registry> | undefined;
   const turns = new Turns(placeMs === undefined ? SCRAPES : { ...SCRAPES, placeMs });
 
   async function* pieces(): AsyncGenerator<string> {
     const image = await readImage(deps.dataPlane, deps.status());
-    ofProcess ??= processMetrics();
-    yield `${(await (await ofProcess).metrics()).trim()}\n`;
+    processRegistry ??= processMetrics();
+    yield `${(await (await processRegistry).metrics()).trim()}\n`;
     yield* exposition(FAMILIES, image);
   }
   return {
@@ -75,7 +79,7 @@ export const FAMILIES: readonly Family[] = [
   {
     name: 'vtepd_build_info',
     kind: 'gauge',
-    help: 'Always 1; the labels say what runs.',
+    help: 'Always 1; the labels give version and underlay engine.',
     samples: ({ status: { version, underlay } }, name) => [
       sample(name, `version="${escaped(version)}",io="${underlay.io}"`, 1),
     ],
@@ -87,17 +91,17 @@ export const FAMILIES: readonly Family[] = [
   perVni(
     'counter',
     'vtepd_tap_queue_dropped_frames_total',
-    'Frames that the kernel dropped before they were read: the queue of the TAP was full.',
+    'Frames that the kernel dropped because the queue of the TAP was full.',
     C.V_TAP_QUEUE_DROPPED,
   ),
-  perLink('vtepd_peer_tx_frames_total', 'Frames sent to the peer.', C.P_TX_FRAMES),
-  perLink('vtepd_peer_tx_bytes_total', 'Bytes of inner frames sent to the peer.', C.P_TX_BYTES),
-  perLink('vtepd_peer_rx_frames_total', 'Frames received from the peer.', C.P_RX_FRAMES),
-  perLink('vtepd_peer_rx_bytes_total', 'Bytes of inner frames received from the peer.', C.P_RX_BYTES),
+  perPeer('vtepd_peer_tx_frames_total', 'Frames sent to the peer.', C.P_TX_FRAMES),
+  perPeer('vtepd_peer_tx_bytes_total', 'Bytes of inner frames sent to the peer.', C.P_TX_BYTES),
+  perPeer('vtepd_peer_rx_frames_total', 'Frames received from the peer.', C.P_RX_FRAMES),
+  perPeer('vtepd_peer_rx_bytes_total', 'Bytes of inner frames received from the peer.', C.P_RX_BYTES),
   {
     name: 'vtepd_peer_last_seen_timestamp_seconds',
     kind: 'gauge',
-    help: 'When the peer was last heard; 0: never.',
+    help: 'Time of the last datagram received from the peer; 0: never.',
     samples: (image, name) =>
       peerSamples(image, name, (cells, at) => {
         const lastSeenMs = cells[at + C.P_LAST_SEEN_MS];
@@ -107,16 +111,16 @@ export const FAMILIES: readonly Family[] = [
   {
     name: 'vtepd_dropped_frames_total',
     kind: 'counter',
-    help: 'Frames not delivered, by reason; vni="": of no configured VNI.',
+    help: 'Dropped frames, by reason; vni="": no configured VNI.',
     *samples({ vnis, globals }, name) {
       yield dropLines(name, '', globals, NO_VNI);
       for (const { state, rows } of vnis) yield dropLines(name, `${state.vni}`, rows.vni, OF_VNI);
     },
   },
-  perVniAnd(
+  perVniAndLabel(
     'counter',
     'vtepd_flooded_frames_total',
-    'Frames from the TAP that went to the flood list.',
+    'Frames from the TAP that were sent to the flood list.',
     'class',
     {
       broadcast: C.V_FLOODED_BROADCAST,
@@ -130,51 +134,51 @@ export const FAMILIES: readonly Family[] = [
     'Copies of flooded frames beyond the first.',
     C.V_REPLICATED,
   ),
-  perVniAnd(
+  perVniAndLabel(
     'counter',
     'vtepd_too_big_frames_total',
-    'Frames larger than the path carries, by what became of them.',
+    'Frames larger than the path MTU allows, by action.',
     'action',
     { icmp: C.V_TOO_BIG_ICMP, fragment: C.V_TOO_BIG_FRAGMENT, drop: C.V_TOO_BIG_DROP },
   ),
   perVni(
     'counter',
     'vtepd_fragments_total',
-    'Inner fragments beyond the first of each frame that was fragmented.',
+    'Inner fragments beyond the first of each fragmented frame.',
     C.V_FRAGMENTS,
   ),
   perVni(
     'counter',
     'vtepd_mss_clamped_total',
-    'TCP SYNs whose MSS was lowered to what the path carries.',
+    'TCP SYNs whose MSS was lowered to fit the path MTU.',
     C.V_MSS_CLAMPED,
   ),
-  perVniAnd('gauge', 'vtepd_fdb_entries', 'FDB entries.', 'type', {
+  perVniAndLabel('gauge', 'vtepd_fdb_entries', 'FDB entries.', 'type', {
     static: C.V_FDB_STATIC,
     dynamic: C.V_FDB_DYNAMIC,
   }),
-  ofPolicy(
+  policyGauge(
     'vtepd_fdb_limit_entries',
-    'Most dynamic entries that the FDB may hold (--fdb-limit).',
+    'Maximum number of dynamic FDB entries (--fdb-limit).',
     ({ fdbLimit }) => fdbLimit,
   ),
-  perVni('counter', 'vtepd_fdb_learned_total', 'MACs learned.', C.V_LEARNED),
+  perVni('counter', 'vtepd_fdb_learned_total', 'MACs learned from received frames.', C.V_LEARNED),
   perVni('counter', 'vtepd_fdb_moved_total', 'Learned MACs that moved to another peer.', C.V_MOVED),
-  perVni('counter', 'vtepd_fdb_aged_total', 'Learned MACs forgotten because they were silent.', C.V_AGED),
-  perVni('counter', 'vtepd_fdb_evicted_total', 'Learned MACs that made room at the limit.', C.V_EVICTED),
+  perVni('counter', 'vtepd_fdb_aged_total', 'Learned MACs that aged out.', C.V_AGED),
+  perVni('counter', 'vtepd_fdb_evicted_total', 'Learned MACs evicted because the FDB was full.', C.V_EVICTED),
   {
     name: 'vtepd_strangers_evicted_total',
     kind: 'counter',
-    help: 'Sources that are no configured peers (--accept any) and made room for others, with what was learned of them.',
+    help: 'Unconfigured sources (--accept any) evicted, with the MACs learned from them, to make room for others.',
     samples: ({ globals }, name) => [sample(name, '', globals[C.G_STRANGERS_EVICTED])],
   },
   {
     name: 'vtepd_path_mtu_bytes',
     kind: 'gauge',
-    help: 'Largest IP packet on the way to the peer, by route and reports, where known.',
+    help: 'Path MTU to the peer: largest IP packet, by route, probes and ICMP reports; absent if unknown.',
     samples: pathMtuSamples,
   },
-  ofPolicy(
+  policyGauge(
     'vtepd_overlay_mtu_bytes',
     'Overlay MTU: largest inner IP packet.',
     ({ overlayMtu }) => overlayMtu,
@@ -183,7 +187,7 @@ export const FAMILIES: readonly Family[] = [
   {
     name: 'vtepd_warnings',
     kind: 'gauge',
-    help: 'Warnings that stand, as /v1/status has them.',
+    help: 'Active warnings by code, as in /v1/status.',
     *samples({ status: { warnings } }, name) {
       const counts = new Map<string, number>();
       for (const { code } of warnings) counts.set(code, (counts.get(code) ?? 0) + 1);
@@ -199,12 +203,12 @@ export const FAMILIES: readonly Family[] = [
   {
     name: 'vtepd_dataplane_busy_ratio',
     kind: 'gauge',
-    help: 'Share of the time that the data plane was not waiting, 0 to 1.',
+    help: 'Share of time that the data plane was not waiting, 0 to 1.',
     samples: ({ globals }, name) => [sample(name, '', globals[C.G_BUSY_RATIO])],
   },
 ];
 
-/** @param cell of the VNI's row */
+/** @param cell offset in the VNI's row */
 function perVni(kind: Family['kind'], name: string, help: string, cell: number): Family {
   return {
     name,
@@ -216,8 +220,11 @@ function perVni(kind: Family['kind'], name: string, help: string, cell: number):
   };
 }
 
-/** @param label beside the VNI @param cells of the VNI's row, by the label's value */
-function perVniAnd(
+/**
+ * @param label name of a label in addition to the VNI
+ * @param cells offsets in the VNI's row, by value of the label
+ */
+function perVniAndLabel(
   kind: Family['kind'],
   name: string,
   help: string,
@@ -237,7 +244,7 @@ function perVniAnd(
   };
 }
 
-function ofPolicy(name: string, help: string, value: (policy: VniState['policy']) => number): Family {
+function policyGauge(name: string, help: string, value: (policy: VniState['policy']) => number): Family {
   return {
     name,
     kind: 'gauge',
@@ -248,12 +255,16 @@ function ofPolicy(name: string, help: string, value: (policy: VniState['policy']
   };
 }
 
-/** Per peer, and with `peer=""` for all others. @param cell of a peer's row */
-function perLink(name: string, help: string, cell: number): Family {
+/**
+ * One series per peer, and one with `peer=""` for all others.
+ *
+ * @param cell offset in a peer's row
+ */
+function perPeer(name: string, help: string, cell: number): Family {
   return {
     name,
     kind: 'counter',
-    help: `${help} peer="": others, and peers that were removed.`,
+    help: `${help} peer="": unconfigured sources and removed peers.`,
     *samples(image) {
       yield* peerSamples(image, name, (cells, at) => cells[at + cell]);
       for (const { state, rows } of image.vnis)
@@ -272,7 +283,9 @@ function dropLines(name: string, vni: string, row: Float64Array, cells: typeof O
   return text;
 }
 
-/** A peer of several VNIs has one path: the smallest that any of them was told. */
+/**
+ * One path MTU per peer address: the smallest of its VNIs, as each may have received other reports.
+ */
 function* pathMtuSamples({ vnis, status }: CounterImage, name: string): Generator<string> {
   const known = new Map<string, number>();
   for (const { rows } of vnis) {

@@ -1,16 +1,20 @@
 /**
- * The end of an answer that does not end by itself: its client has gone, or it was ended here. Answers
- * of one connection are begun one after another (`connections.ts`), so each is told when the
- * connection closes.
+ * Detects the end of a streamed response, by its client or by this side.
+ *
+ * Responses on one connection run one after another (`connections.ts`), so each response gets its
+ * own `close` event when the connection closes.
  */
 import type { FastifyReply, FastifyRequest } from 'fastify';
 
-/** @param gone called once: when the answer has ended, however it did, or the connection has */
+/**
+ * @param closed called once, when the response has ended for any reason or the connection has
+ * closed
+ */
 export function onceClosed(
   { raw: { socket } }: FastifyRequest,
   { raw }: FastifyReply,
-  gone: () => void,
+  closed: () => void,
 ): void {
-  if (socket.destroyed || raw.destroyed) gone();
-  else raw.once('close', gone);
+  if (socket.destroyed || raw.destroyed) closed();
+  else raw.once('close', closed);
 }

@@ -1,10 +1,12 @@
 /**
- * The API's description of itself: an OpenAPI 3.1 document made from the routes' schemas, and a page that shows it and
- * calls it. The page's files come with the package that draws it: nothing is fetched from elsewhere, and the page may
- * not. Neither needs the token (see `access.ts`): they say nothing of this VTEP but its version.
+ * OpenAPI 3.1 description of the API, and a page that displays it.
  *
- * Few ask for either, and the packages behind them take a tenth of a start. So both are a server of their own, with the same
- * routes, which is made at the first request for them and never listens.
+ * The document is generated from the routes' schemas. The files of the page are part of the package
+ * that renders it; its content security policy forbids loading anything from elsewhere. Neither
+ * needs the token (see `access.ts`), as they reveal nothing about this VTEP but its version.
+ *
+ * Both are rarely used, and their packages take a tenth of the start-up time. So they are created
+ * at the first request, as a second server with the same routes that never listens.
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { isGuarded } from './access.js';
@@ -12,7 +14,9 @@ import { answers, json } from './answers.js';
 import { createApp } from './app.js';
 import type { ControlDeps } from './deps.js';
 
-/** What the page may load: itself. Images of its style sheet are data. */
+/**
+ * Content security policy of the page: only this server; its style sheet has images as data URLs.
+ */
 const PAGE_POLICY = [
   "default-src 'none'",
   "script-src 'self'",
@@ -25,22 +29,22 @@ const PAGE_POLICY = [
 ].join('; ');
 
 const TAGS = [
-  { name: 'Daemon', description: 'what runs, what hurts it, what happens' },
+  { name: 'Daemon', description: 'status, warnings, events and captures of the daemon' },
   { name: 'VNIs', description: 'overlay networks' },
   { name: 'Peers', description: 'remote VTEPs of a VNI' },
-  { name: 'FDB', description: 'which MAC lives behind which peer' },
+  { name: 'FDB', description: 'forwarding database of a VNI: MAC address to peer' },
 ];
 
 export interface Described {
   readonly log: ControlDeps['log'];
   readonly version: string;
-  /** The API asks for one. */
+  /** True when the API requires a token. */
   readonly token: boolean;
-  /** Adds the routes that are described. */
+  /** Adds the described routes. */
   readonly routes: (scope: FastifyInstance) => void;
 }
 
-/** Answers what asks for the description or its page. Who may ask is `app`'s to say. */
+/** Adds the routes of the description and its page to `app`, whose access control applies. */
 export function describe(app: FastifyInstance, api: Described): void {
   let made: Promise<FastifyInstance> | undefined;
   const pass = async ({ raw }: FastifyRequest, reply: FastifyReply): Promise<void> => {
@@ -51,7 +55,7 @@ export function describe(app: FastifyInstance, api: Described): void {
   };
   for (const url of ['/openapi.json', '/docs', '/docs/*']) app.get(url, pass);
   app.addHook('onClose', async () => {
-    // One that could not be made has told whoever asked for it.
+    // A failed creation was reported to the client that requested it.
     const description = await made?.catch(() => undefined);
     await description?.close();
   });
@@ -63,7 +67,7 @@ async function makeDescription({ log, version, token, routes }: Described): Prom
     import('@fastify/swagger-ui'),
   ]);
   const app = createApp(log);
-  // Routes are described as they are added, so what describes them comes first.
+  // The plugin collects routes as they are added, so it is registered first.
   app.register(swagger, {
     openapi: {
       openapi: '3.1.0',
@@ -93,7 +97,7 @@ async function makeDescription({ log, version, token, routes }: Described): Prom
       '/openapi.json',
       {
         schema: {
-          summary: 'This description',
+          summary: 'Get this OpenAPI document',
           tags: ['Daemon'],
           operationId: 'getDescription',
           response: answers({

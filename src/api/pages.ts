@@ -1,12 +1,14 @@
 /**
- * Pages of a list that changes while it is read. Items are in the order of a key of theirs, and a page begins behind
- * the last key of the one before: what is there all the time is listed once, whatever comes and goes meanwhile.
+ * Pagination of lists that change while they are read.
+ *
+ * Items are sorted by key, and a page starts after the last key of the previous page. So an item
+ * that exists during the whole listing appears exactly once, whichever others are added or removed.
  */
 
 import { wholeNumber } from '../config/values.js';
 import { parseWith } from './params.js';
 
-/** Most items of one page. */
+/** Maximum items per page. */
 const PAGE_MAX = 1000;
 
 export interface PageQuery {
@@ -16,11 +18,14 @@ export interface PageQuery {
 
 export interface Page<T> {
   readonly items: T[];
-  /** null: there is no further page. */
+  /** Null on the last page. */
   readonly nextCursor: string | null;
 }
 
-/** @param after the key of the cursor; undefined: from the beginning @throws ApiError for a bad limit */
+/**
+ * @param after key from the cursor; undefined: first page
+ * @throws ApiError bad_request for an invalid limit
+ */
 export function pageOf<T, K extends number | string>(
   all: readonly T[],
   keyOf: (item: T) => K,

@@ -1,6 +1,7 @@
 /**
- * Values in paths, queries and bodies: from text to what the data plane takes. The rules are those of the
- * configuration; a refusal names the parameter and the value.
+ * Parsers for values in paths, queries and bodies.
+ *
+ * The rules are those of the configuration. An error names the parameter and the value.
  */
 import { ValueError } from '../config/config-error.js';
 import { parsePeerHost } from '../config/peer.js';
@@ -22,24 +23,31 @@ export function vniOf(dataPlane: DataPlane, params: { readonly vni: string }): n
   const vni = parseWith('vni', params.vni, parseVni);
   if (dataPlane.vnis().some((state) => state.vni === vni)) return vni;
   const isLeft = dataPlane.settling().some((state) => state.vni === vni);
-  const why = isLeft ? ': a change of it failed, and it is settling; it goes by itself' : '';
+  const why = isLeft ? ': a change failed and it is settling; it is removed automatically' : '';
   throw new ApiError('vni_not_found', `VNI ${vni} is not configured${why}`);
 }
 
-/** The configured peer of this address, or of the name it was given by. @param status of peer_not_found */
+/**
+ * Finds a configured peer by its address or the name it was configured by.
+ *
+ * @param status HTTP status of peer_not_found
+ */
 export function peerOf(dataPlane: DataPlane, vni: number, text: string, status?: 404 | 409): PeerState {
   const host = parseWith('peer', text, parsePeerHost);
-  const peer = dataPlane.peers(vni).find((one) => isPeerOf(one, host));
+  const peer = dataPlane.peers(vni).find((each) => isPeerOf(each, host));
   if (peer !== undefined) return peer;
   throw new ApiError('peer_not_found', `VNI ${vni} has no peer ${host}`, status);
 }
 
-/** A MAC that can live behind a peer. */
+/** Parses a MAC that a peer may have: unicast. */
 export function macOf(params: { readonly mac: string }): MacParts {
   return parseMac(parseWith('mac', params.mac, parseDeviceMac))!;
 }
 
-/** @param query `type` and `peer`; both absent: everything @throws ApiError bad_request, peer_not_found */
+/**
+ * @param query `type` and `peer`; both absent: all entries
+ * @throws ApiError bad_request, peer_not_found
+ */
 export function fdbFilter(dataPlane: DataPlane, vni: number, query: FdbQuery): FdbFilter {
   const type = parseWith('type', query.type ?? 'all', oneOf('static', 'dynamic', 'all'));
   if (query.peer === undefined) return { type, peer: '' };
@@ -47,7 +55,10 @@ export function fdbFilter(dataPlane: DataPlane, vni: number, query: FdbQuery): F
   return { type, peer: parseWith('peer', query.peer, parsePeerHost) };
 }
 
-/** @param name what the text is called in a refusal @throws ApiError bad_request */
+/**
+ * @param name name of the parameter, for the error
+ * @throws ApiError bad_request
+ */
 export function parseWith<T>(name: string, text: string, parser: (text: string) => T): T {
   try {
     return parser(text);

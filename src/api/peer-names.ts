@@ -1,4 +1,4 @@
-/** Names of peers, for metrics and for the counters as JSON: how their lookups go. */
+/** Lookup state of peer names, as metrics and as JSON. */
 import type { PeerName, StatusInfo } from './deps.js';
 import { escaped, type Family, sample } from './exposition.js';
 
@@ -6,13 +6,13 @@ export const NAME_FAMILIES: readonly Family[] = [
   {
     name: 'vtepd_peer_resolve_failures_total',
     kind: 'counter',
-    help: 'Lookups of the peer name that failed.',
+    help: 'Failed lookups of the peer name.',
     samples: ({ status }, name) => namesOf(status).map((of) => sample(name, labels(of), of.failures)),
   },
   {
     name: 'vtepd_peer_resolve_last_success_timestamp_seconds',
     kind: 'gauge',
-    help: 'When the peer name last resolved; 0: never.',
+    help: 'Time of the last successful lookup of the peer name; 0: never.',
     samples: ({ status }, name) =>
       namesOf(status).map((of) => sample(name, labels(of), of.lastSuccessMs / 1000)),
   },

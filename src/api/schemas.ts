@@ -1,7 +1,9 @@
 /**
- * JSON schemas of what the API takes and answers. Responses are serialised by them, so a field that is not here
- * is not sent. Values in paths, queries and bodies are judged by the parsers of `config/values.ts`, whose sentences name
- * the value and what is allowed; the schemas say no more than which JSON types they come in.
+ * JSON schemas of the API's requests and responses.
+ *
+ * Responses are serialised by these schemas, so a field that is missing here is not sent. Values in
+ * paths, queries and bodies are validated by the parsers of `config/values.ts`, whose messages name
+ * the value and what is allowed; the schemas give only the JSON types.
  */
 import { type Key, SETTINGS, VNI_KEYS } from '../config/schema.js';
 import { parseSwitch } from '../config/values.js';
@@ -17,7 +19,7 @@ const traffic = object({ frames: count, bytes: count });
 const reasons = { type: 'object', additionalProperties: count } as const;
 const drops = object({ encap: reasons, decap: reasons });
 
-/** @param codes that can occur there */
+/** @param codes codes that can occur */
 export function problemSchema(codes: readonly ProblemCode[]) {
   const code = { type: 'string', enum: codes } as const;
   return object({ type: text, title: text, status: count, detail: text, code });
@@ -25,19 +27,19 @@ export function problemSchema(codes: readonly ProblemCode[]) {
 
 export const healthSchema = object({ status: text });
 
-const vni = textParam('the VNI, 0 to 16777215', '100');
+const vni = textParam('VXLAN network identifier, 0 to 16777215', '100');
 const mac = textParam('MAC address, such as 02:00:5e:10:00:01', '02:00:5e:10:00:01');
-const address = textParam('the peer: its address, or the name it was given by', '192.0.2.11');
+const address = textParam('address of the peer, or the name it was configured by', '192.0.2.11');
 
 export const vniParams = object({ vni });
 export const peerParams = object({ vni, address });
 export const macParams = object({ vni, mac });
 
-const limit = textParam('most items of the page, 1 to 1000; 1000 unless given', '100');
-const cursor = textParam('nextCursor of the page before');
-const fdbType = textParam('static, dynamic or all', 'dynamic');
+const limit = textParam('maximum number of items, 1 to 1000; default 1000', '100');
+const cursor = textParam('nextCursor of the previous page');
+const fdbType = textParam('type of entries: static, dynamic or all', 'dynamic');
 const fdbPeer = textParam(
-  'entries behind this peer alone: its address, or all addresses of the name it was given by',
+  'only entries of this peer: an address, or a configured name, which stands for all its addresses',
 );
 
 export const pageQuery = strict({ limit, cursor });
@@ -46,35 +48,42 @@ export const flushQuery = strict({ type: fdbType, peer: fdbPeer }, ['type']);
 export const noQuery = strict({});
 
 export const eventsQuery = strict({
-  type: textParam('these types alone, separated by commas', 'peer,vni'),
-  vni: textParam('what happens in this VNI alone', '100'),
+  type: textParam('only events of these types, separated by commas', 'peer,vni'),
+  vni: textParam('only events of this VNI', '100'),
 });
 
 export const captureQuery = strict({
-  vni: textParam('packets of this VNI alone', '100'),
+  vni: textParam('only packets of this VNI', '100'),
   point: textParam(
-    'overlay: Ethernet frames of the TAP; underlay: VXLAN datagrams. overlay unless given',
+    'capture point. overlay: Ethernet frames of the TAP; underlay: VXLAN datagrams. Default: overlay',
     'overlay',
   ),
-  snaplen: textParam('most bytes of a packet, 1 to 262144; 262144 unless given', '128'),
-  limit: textParam('ends after this many packets', '1'),
+  snaplen: textParam('maximum bytes captured per packet, 1 to 262144; default 262144', '128'),
+  limit: textParam('number of packets after which the capture ends; default: unlimited', '1'),
 });
 
-/** Headers of a call that changes what was looked at before. */
+/** Headers of a request that changes a resource read before. */
 export const ifMatch = {
   type: 'object',
-  properties: { 'if-match': textParam('ETag of what was seen; changed since then: 412 precondition_failed') },
+  properties: {
+    'if-match': textParam(
+      'ETag of the resource as last read; if it has changed since: 412 precondition_failed',
+    ),
+  },
 } as const;
 
 export const ifNoneMatch = {
   type: 'object',
-  properties: { 'if-none-match': textParam('ETag of what is known; not changed: 304') },
+  properties: { 'if-none-match': textParam('ETag of the resource as last read; if it is unchanged: 304') },
 } as const;
 
 const HOST = { type: 'string', minLength: 1, maxLength: 253 } as const;
 const PEER_FIELDS = {
-  port: { type: ['integer', 'string'], description: 'UDP port; that of --port unless given' },
-  flood: { type: ['boolean', 'string'], description: 'BUM frames are copied to it; on unless given' },
+  port: { type: ['integer', 'string'], description: 'UDP port; default: that of --port' },
+  flood: {
+    type: ['boolean', 'string'],
+    description: 'send broadcast, unknown unicast and multicast frames to this peer; default: on',
+  },
 } as const;
 
 export const peerBody = strict(
@@ -86,23 +95,27 @@ export const peerBody = strict(
 );
 
 export const fdbBody = strict(
-  { peer: { ...HOST, description: 'a configured peer', examples: ['192.0.2.11'] } },
+  { peer: { ...HOST, description: 'a configured peer, by address or name', examples: ['192.0.2.11'] } },
   ['peer'],
 );
 
-/** Settings that JSON may give as numbers. */
+/** Settings whose JSON value may be a number. */
 const NUMBERS: readonly Key[] = ['mtu', 'ageing', 'fdbLimit'];
 
-/** Settings of a VNI, by their names in the file. */
+/** Settings of a VNI, by their keys in the configuration file. */
 const VNI_FIELDS = Object.fromEntries(VNI_KEYS.map((key) => [key, settingSchema(key)]));
 
 export const vniBody = strict(
   {
-    vni: { type: ['integer', 'string'], description: 'the VNI, 0 to 16777215', examples: [100] },
+    vni: {
+      type: ['integer', 'string'],
+      description: 'VXLAN network identifier, 0 to 16777215',
+      examples: [100],
+    },
     ...VNI_FIELDS,
     peers: {
       type: ['array', 'null'],
-      description: 'peers: each a text as --peer takes it, or an object',
+      description: 'peers: each a string in the form of --peer, or an object',
       items: { anyOf: [text, peerBody] },
     },
   },
@@ -117,7 +130,7 @@ export const vniSchema = object({
     type: 'string',
     enum: ['up', 'settling'],
     description:
-      'settling: a change failed before all data-plane threads had answered; until they agree, the number and the TAP stay taken',
+      'up: in use; settling: a change failed before all data-plane threads had applied it; until they agree, VNI and TAP cannot be used again',
   },
   tap: text,
   bridge: nullableText,
@@ -235,30 +248,30 @@ export const countersSchema = object({
 export const reloadSchema = object({
   changed: { type: 'array', items: text },
   needsRestart: { type: 'array', items: text },
-  hasFile: { ...flag, description: 'false: vtepd runs without --config, and nothing was read' },
+  hasFile: { ...flag, description: 'false: vtepd runs without --config, so no file was read' },
 });
 
-/** `{items, nextCursor}`; a null cursor: this was the last page. */
+/** Schema of `{items, nextCursor}`; nextCursor is null on the last page. */
 export function listOf(items: object) {
   return object({ items: { type: 'array', items }, nextCursor: nullableText });
 }
 
-/** All fields are there. */
+/** Schema of a response: all fields are present. */
 function object<P extends Record<string, unknown>>(properties: P) {
   return { type: 'object', properties, required: Object.keys(properties) } as const;
 }
 
-/** Input: nothing that is not listed, and only `required` must be there. */
+/** Schema of input: unknown fields are rejected, only `required` fields must be present. */
 function strict<P extends Record<string, unknown>>(properties: P, required: readonly string[] = []) {
   return { type: 'object', properties, required, additionalProperties: false } as const;
 }
 
-/** Text of a path, a query or a header. */
+/** Schema of a string in a path, a query or a header. */
 function textParam(description: string, example?: string) {
   return { type: 'string', description, ...(example !== undefined && { examples: [example] }) } as const;
 }
 
-/** Of a setting in a body: the word of the file, or what JSON has for it; null: the default. */
+/** Schema of a setting in a body: the string of the file, or its JSON type; null: the default. */
 function settingSchema(key: Key) {
   const { help, repeatable, standard, standardHelp } = SETTINGS[key];
   return {

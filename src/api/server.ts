@@ -1,7 +1,8 @@
 /**
- * The two servers: the control API (REST under `/v1`, health, metrics, its own description), and the one that has
- * metrics and health alone. Both are built here; `listen.ts` opens them, tests inject into them. They change nothing
- * themselves: every change goes through `Configuration`.
+ * Builds the two HTTP servers: the control API, and one with only metrics and health.
+ *
+ * The control API is REST under `/v1`, health, metrics and its own description. `listen.ts` opens
+ * the servers; tests inject requests into them. Every change goes through `Configuration`.
  */
 import type { FastifyInstance } from 'fastify';
 import pLimit, { type LimitFunction } from 'p-limit';
@@ -18,11 +19,11 @@ import { reloadRoutes } from './routes/reload.js';
 import { healthRoutes, statusRoutes } from './routes/status.js';
 import { vniRoutes } from './routes/vnis.js';
 
-/** Builds the API; it does not listen. Close it with `close()`. */
+/** Builds the API server, which does not listen yet. Close it with `close()`. */
 export function buildServer(deps: ControlDeps, limits?: HttpLimits): FastifyInstance {
   const app = createApp(deps.log, limits);
-  // From the look at what holds to the answer. A signal or a name server takes turns with the API below, where `If-Match` is
-  // judged as well.
+  // Serialises changes from reading the current settings to the response. Changes by a signal or a
+  // name server are serialised with these in `Configuration`, where `If-Match` is checked as well.
   const oneAtATime = pLimit(1);
   guard(app, deps.token);
   const routes = (scope: FastifyInstance) => addRoutes(scope, deps, oneAtATime);
@@ -48,8 +49,8 @@ function addRoutes(api: FastifyInstance, deps: ControlDeps, oneAtATime: LimitFun
 }
 
 /**
- * `/metrics`, `/healthz` and `/readyz`, for a listener that others reach: it reads numbers and changes nothing, asks for
- * no token and takes any `Host`.
+ * Builds a server with `/metrics`, `/healthz` and `/readyz` for a listener that other hosts reach.
+ * It reads counters and changes nothing, requires no token and accepts any `Host`.
  */
 export function buildMetricsServer(
   deps: Pick<ControlDeps, 'dataPlane' | 'status' | 'log'>,

@@ -1,47 +1,52 @@
 /**
- * Long texts as streams: pieces are joined to chunks, one chunk is made at a time when the client has taken the ones before,
- * and between two chunks the event loop has its turn. So an answer of any length takes the memory of some chunks, and what else
- * the main thread does waits for one chunk at most.
+ * Streams of long texts with bounded memory.
+ *
+ * Pieces are joined into chunks. A chunk is made only after the client has read the previous ones,
+ * and the event loop runs between two chunks. So a response of any length needs memory for some
+ * chunks, and other work of the main thread waits for one chunk at most.
  */
 import { Readable } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { ApiError } from './errors.js';
 import type { Turn, Turns } from './turns.js';
 
-/** Characters of a chunk at least: a third of a millisecond's work. */
+/** Minimum characters of a chunk: a third of a millisecond of work. */
 const CHUNK_LEN = 64 * 1024;
-/** Pieces in one turn of the event loop, however short they are. */
+/** Maximum pieces joined before the event loop runs, however short they are. */
 const TURN_PIECES = 64;
-/** Milliseconds until a client that takes nothing is given up. */
+/** Milliseconds after which the stream of a client that reads nothing is destroyed. */
 const STALL_MS = 10_000;
 
-/** @param pieces each of a few hundred lines at most @param stallMs until a client that takes nothing is given up */
+/**
+ * @param pieces text of a few hundred lines at most each
+ * @param stallMs milliseconds after which the stream of a client that reads nothing is destroyed
+ */
 export function textStream(pieces: AsyncIterable<string>, stallMs = STALL_MS): Readable {
   const stream = Readable.from(chunks(pieces, stalled), { objectMode: false });
   return stream;
 
   function stalled(): NodeJS.Timeout {
-    const error = new Error(`the client has taken nothing for ${stallMs} ms`);
+    const error = new Error(`the client has read nothing for ${stallMs} ms`);
     return setTimeout(() => stream.destroy(error), stallMs);
   }
 }
 
 /**
- * A text that is made while it has a place of `turns`, and costs nothing before.
+ * Creates a stream whose text is generated once it holds a place of the semaphore `turns`.
  *
- * @param client whose share of the places it is (`clientOf`)
- * @throws ApiError overloaded: the queue for a place is full
+ * @param client client that the place is counted for (`clientOf`)
+ * @throws ApiError overloaded when the queue is full
  */
 export function textInTurn(turns: Turns, client: string, pieces: () => AsyncIterable<string>): Readable {
-  const tooSlow = new Error('the client is slow, and another one waits');
+  const tooSlow = new Error('ended: the client is slow and another client is waiting');
   const turn = turns.enter(client, () => stream.destroy(tooSlow));
   if (turn === undefined)
     throw new ApiError(
       'overloaded',
-      `as many requests for this as may wait do so (${turns.limits}); try again later`,
+      `too many requests for this resource (limits: ${turns.limits}); retry later`,
     );
-  const stream = textStream(once(turn, pieces));
-  // The generator's own end would come too late: it stands still while it waits for its place.
+  const stream = textStream(whenAdmitted(turn, pieces));
+  // The generator's `finally` would run too late: it is suspended while it waits for its place.
   const { _destroy } = stream;
   stream._destroy = (error, done) => {
     turn.leave();
@@ -50,29 +55,32 @@ export function textInTurn(turns: Turns, client: string, pieces: () => AsyncIter
   return stream;
 }
 
-async function* once(turn: Turn, pieces: () => AsyncIterable<string>): AsyncGenerator<string> {
-  if (await turn.mine) yield* pieces();
+async function* whenAdmitted(turn: Turn, pieces: () => AsyncIterable<string>): AsyncGenerator<string> {
+  if (await turn.admitted) yield* pieces();
 }
 
-/** @param watch begins to wait for the client */
+/** @param watch starts the timer of a stalled client */
 async function* chunks(pieces: AsyncIterable<string>, watch: () => NodeJS.Timeout): AsyncGenerator<string> {
   let chunk = '';
-  let taken = 0;
+  let joined = 0;
   for await (const piece of pieces) {
     chunk += piece;
-    taken++;
-    if (chunk.length < CHUNK_LEN && taken < TURN_PIECES) continue;
+    joined++;
+    if (chunk.length < CHUNK_LEN && joined < TURN_PIECES) continue;
     if (chunk.length >= CHUNK_LEN) {
       yield* watched(chunk, watch);
       chunk = '';
     }
-    taken = 0;
+    joined = 0;
     await nextTurn();
   }
   yield* watched(chunk, watch);
 }
 
-/** A generator stands still at `yield` until the client wants more. */
+/**
+ * Yields a chunk while the timer runs: a generator is suspended at `yield` until the client reads
+ * on.
+ */
 function* watched(chunk: string, watch: () => NodeJS.Timeout): Generator<string> {
   const timer = watch();
   try {

@@ -1,13 +1,17 @@
 /**
- * The file of `--api-token-file`: one line, the token that requests must show. Read once, at start. Its text appears
- * nowhere else: no log, no message, no answer.
+ * Reads the file of `--api-token-file`: one line with the token that requests must carry.
+ *
+ * It is read once, at start. The token appears in no log line, message or response.
  */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { ConfigError } from '../config/config-error.js';
 
-/** Bytes of the file: a token is far shorter, and a device has no end. */
+/** Maximum bytes of the file: tokens are far shorter, and a device file may have no end. */
 const FILE_MAX = 4096;
-/** Characters: what `openssl rand -hex 8` gives, which nobody guesses over a network. */
+/**
+ * Minimum safe length, characters: that of `openssl rand -hex 8`, which cannot be guessed over a
+ * network.
+ */
 const SAFE_LEN = 16;
 /** RFC 6750 §2.1: b64token. */
 const TOKEN = /^[\w.~+/-]+=*$/;
@@ -15,11 +19,11 @@ const OTHERS_MAY_READ = 0o004;
 
 export interface TokenFile {
   readonly token: string;
-  /** One line each: what is unsafe about it, and the cure. */
+  /** One line each: the problem and its remedy. */
   readonly warnings: readonly string[];
 }
 
-/** @throws ConfigError: no such file, empty, or no token that a header can carry */
+/** @throws ConfigError when the file is missing, empty or not a valid token */
 export function readTokenFile(path: string): TokenFile {
   const place = `--api-token-file ${path}`;
   const { text, mode } = readFile(path, place);
@@ -28,14 +32,16 @@ export function readTokenFile(path: string): TokenFile {
     throw new ConfigError(`${place}: is empty; write a token into it: openssl rand -hex 32 > ${path}`);
   if (!TOKEN.test(token)) {
     throw new ConfigError(
-      `${place}: must hold one line of letters, digits, "-", ".", "_", "~", "+" and "/", such as openssl rand -hex 32 gives`,
+      `${place}: must hold one line of letters, digits, "-", ".", "_", "~", "+" and "/", such as the output of openssl rand -hex 32`,
     );
   }
   const warnings = [];
   if (mode & OTHERS_MAY_READ)
-    warnings.push(`${place}: every user of this machine may read it: chmod 640 ${path}`);
+    warnings.push(`${place}: every user of this machine can read the token; run: chmod 640 ${path}`);
   if (token.length < SAFE_LEN)
-    warnings.push(`${place}: ${token.length} characters can be guessed: openssl rand -hex 32 gives 64`);
+    warnings.push(
+      `${place}: a token of ${token.length} characters can be guessed; create a longer one: openssl rand -hex 32`,
+    );
   return { token, warnings };
 }
 
@@ -51,7 +57,9 @@ function readFile(path: string, place: string): { text: string; mode: number } {
   } catch (error) {
     if (error instanceof ConfigError) throw error;
     const [cause] = (error as Error).message.split(',');
-    throw new ConfigError(`${place}: cannot be read (${cause}); name a readable file with the token in it`);
+    throw new ConfigError(
+      `${place}: cannot be read (${cause}); the file must exist, be readable and contain the token`,
+    );
   } finally {
     if (fd >= 0) closeSync(fd);
   }

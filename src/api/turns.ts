@@ -1,29 +1,28 @@
 /**
- * A semaphore with a bounded FIFO queue and shares per client, for answers that cost memory while
- * they are written.
+ * A semaphore with a bounded FIFO queue and shares per client.
  *
- * A client holds a part of the places and of the queue, so one client leaves room for the others. A
- * holder keeps its place for a while; after that it is ended as soon as a waiting client could use
- * the place.
+ * It limits responses that cost memory while they are written. Each client may hold only a share of
+ * the places and of the queue, so one client leaves room for the others. After a time limit a
+ * holder is ended as soon as a waiting client could use its place.
  */
 
 export interface TurnLimits {
-  /** Holders at once. */
+  /** Maximum holders. */
   readonly places: number;
-  /** Holders at once of one client. */
+  /** Maximum holders of one client. */
   readonly perClient: number;
-  /** Length of the queue. */
+  /** Maximum length of the queue. */
   readonly waiting: number;
-  /** Entries of one client in the queue. */
+  /** Maximum queue entries of one client. */
   readonly waitingPerClient: number;
-  /** Milliseconds for which a holder keeps its place while others wait. */
+  /** Milliseconds that a holder keeps its place while others wait. */
   readonly placeMs?: number;
 }
 
 export interface Turn {
-  /** Resolved when there is a place: true; false when `leave` was called before. */
-  readonly mine: Promise<boolean>;
-  /** Gives the place back, or leaves the queue. Idempotent. */
+  /** Resolves to true when a place is acquired, to false when `leave` was called before. */
+  readonly admitted: Promise<boolean>;
+  /** Releases the place or leaves the queue. Idempotent. */
   readonly leave: () => void;
 }
 
@@ -32,7 +31,7 @@ const PLACE_MS = 30_000;
 interface Visitor {
   readonly client: string;
   readonly end: () => void;
-  readonly admit: (mine: boolean) => void;
+  readonly admit: (admitted: boolean) => void;
   untilMs: number;
   ended: boolean;
 }
@@ -41,7 +40,7 @@ export class Turns {
   readonly #limits: TurnLimits;
   readonly #placeMs: number;
   #waiting: Visitor[] = [];
-  /** In the order of their coming. */
+  /** In order of admission. */
   readonly #holders = new Set<Visitor>();
   #timer: NodeJS.Timeout | undefined;
 
@@ -53,21 +52,22 @@ export class Turns {
   /** The limits as text for an error message. */
   get limits(): string {
     const { places, perClient, waiting, waitingPerClient } = this.#limits;
-    return `${places} at once and ${waiting} waiting; of one client ${perClient} and ${waitingPerClient}`;
+    return `${places} running and ${waiting} waiting, per client ${perClient} and ${waitingPerClient}`;
   }
 
   /**
-   * @param end called when the time of the holder is over and another one waits: `leave` should follow soon
-   * @returns undefined when the queue, or the client's part of it, is full
+   * @param end called when the time limit of the holder is over and another client waits; the
+   * holder should then call `leave` soon
+   * @returns undefined when the queue, or the share of the client, is full
    */
   enter(client: string, end: () => void): Turn | undefined {
-    let admit: (mine: boolean) => void = () => {};
-    const mine = new Promise<boolean>((resolve) => (admit = resolve));
+    let admit: (admitted: boolean) => void = () => {};
+    const admitted = new Promise<boolean>((resolve) => (admit = resolve));
     const visitor: Visitor = { client, end, admit, untilMs: 0, ended: false };
     if (!this.#hasPlace(client) && this.#isFull(client)) return undefined;
     this.#waiting.push(visitor);
     this.#fill();
-    return { mine, leave: () => this.#leave(visitor) };
+    return { admitted, leave: () => this.#leave(visitor) };
   }
 
   #isFull(client: string): boolean {
@@ -109,7 +109,7 @@ export class Turns {
     this.#fill();
   }
 
-  /** Ends the oldest holder whose place is waited for, when its time is over. */
+  /** Ends the oldest holder that a client waits for, once its time limit is over. */
   #hurry(): void {
     clearTimeout(this.#timer);
     const oldest = this.#oldestWaitedFor();
@@ -128,7 +128,10 @@ export class Turns {
     return undefined;
   }
 
-  /** A client that has its share waits for its own holders, any other one for all of them. */
+  /**
+   * True when a waiting client could use the place: a client with a full share waits only for its
+   * own holders.
+   */
   #isWaitedFor(holder: Visitor): boolean {
     return this.#waiting.some(({ client }) => client === holder.client || this.#mayHold(client));
   }

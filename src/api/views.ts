@@ -1,4 +1,6 @@
-/** Answers of the API, for its clients: each is what the function that writes it returns. */
+/**
+ * Response types of the API for clients; each is the return type of the function that builds it.
+ */
 export type { CountersView, PeerCounters, Traffic, VniCounters } from './counters.js';
 export type { Finding, ReloadReport } from './deps.js';
 export type { Drops } from './drops.js';

@@ -1,13 +1,14 @@
 /**
- * Wall-clock time of moments that are kept by the monotonic clock (CLOCK_MONOTONIC), for people.
+ * Converts monotonic time (CLOCK_MONOTONIC) to wall-clock time for display.
  *
- * Inside vtepd a moment is a monotonic one: the wall clock may be set back or forward at run time. It
- * is converted when it is shown, with the offset of that time. The offset follows the wall clock only
- * in steps, so a moment that does not change is shown as the same time again while NTP slews.
+ * vtepd keeps times as monotonic times, because the wall clock may be set back or forward at run
+ * time. A time is converted when it is displayed, with the current offset between the clocks. The
+ * offset follows the wall clock only in steps, so a fixed time is displayed unchanged while NTP
+ * slews.
  */
 import { hrtime } from 'node:process';
 
-/** Milliseconds by which the wall clock may differ from the offset in use. */
+/** Milliseconds that the wall clock may deviate from the offset in use. */
 const STEP_MS = 50;
 
 export class WallClock {
@@ -21,7 +22,10 @@ export class WallClock {
     this.#offsetMs = wallMs() - monotonic();
   }
 
-  /** @param momentMs of the monotonic clock @returns ms since the epoch */
+  /**
+   * @param momentMs monotonic time
+   * @returns ms since the epoch
+   */
   readonly epochMs = (momentMs: number): number => {
     const offsetMs = this.#wallMs() - this.#monotonicMs();
     if (Math.abs(offsetMs - this.#offsetMs) > STEP_MS) this.#offsetMs = offsetMs;
@@ -29,7 +33,9 @@ export class WallClock {
   };
 }
 
-/** CLOCK_MONOTONIC, ms: the clock that the data plane has. `performance.now()` begins at 0 in each thread. */
+/**
+ * CLOCK_MONOTONIC in ms, as the data plane uses it; `performance.now()` starts at 0 in each thread.
+ */
 export function monotonicMs(): number {
   return Number(hrtime.bigint()) / 1e6;
 }

@@ -1,4 +1,4 @@
-/** Who may call: with a token and without, from web pages, and on the listener of metrics. */
+/** Access control: with and without a token, against web pages, and on the metrics listener. */
 import { once } from 'node:events';
 import { type AddressInfo, connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -14,7 +14,7 @@ async function api(t: Test, token = '') {
   return made;
 }
 
-t.test('without the token nothing but health and the description', async (t) => {
+t.test('without the token only health and the description are accessible', async (t) => {
   const { server, lines } = await api(t, TOKEN);
   const get = (url: string, authorization?: string) =>
     server.inject({ url, headers: authorization === undefined ? {} : { authorization } });
@@ -48,16 +48,16 @@ t.test('without the token nothing but health and the description', async (t) => 
   for (const url of ['/healthz', '/readyz', '/openapi.json', '/docs', '/docs/static/swagger-ui.css']) {
     t.equal((await get(url)).statusCode, 200, url);
   }
-  t.notMatch(lines.join(''), TOKEN, 'and no line of the log has it');
+  t.notMatch(lines.join(''), TOKEN, 'the token is in no log line');
 });
 
-t.test('a token makes any Host good', async (t) => {
+t.test('with a token any Host is accepted', async (t) => {
   const { server } = await api(t, TOKEN);
   const headers = { host: 'vtep.example:8789', authorization: `Bearer ${TOKEN}` };
   t.equal((await server.inject({ url: '/v1/status', headers })).statusCode, 200);
 });
 
-t.test('a page of another origin is refused, our own is not', async (t) => {
+t.test('a page of another origin is refused, the API’s own page is not', async (t) => {
   const { server } = await api(t);
   const reload = (origin: string) =>
     server.inject({ method: 'POST', url: '/v1/reload', headers: { host: '127.0.0.1:8789', origin } });
@@ -66,7 +66,7 @@ t.test('a page of another origin is refused, our own is not', async (t) => {
   t.equal((await reload('http://127.0.0.1:8789')).statusCode, 200);
 });
 
-t.test('what a page of another origin only fetches is refused, but for what anybody may see', async (t) => {
+t.test('a fetch by a page of another origin is refused, except for unguarded routes', async (t) => {
   const { server } = await api(t);
   const get = (url: string, site: string) => server.inject({ url, headers: { 'sec-fetch-site': site } });
   for (const site of ['cross-site', 'same-site'])
@@ -77,7 +77,7 @@ t.test('what a page of another origin only fetches is refused, but for what anyb
     t.equal((await get(url, 'cross-site')).statusCode, 200, url);
 });
 
-t.test('a page whose name is not ours is refused though it is gone already', async (t) => {
+t.test('a request with a foreign Host is refused even if its connection is already reset', async (t) => {
   const { server, lines } = await api(t);
   await server.listen({ host: '127.0.0.1', port: 0 });
   const { port } = server.server.address() as AddressInfo;
@@ -89,7 +89,7 @@ t.test('a page whose name is not ours is refused though it is gone already', asy
   t.notMatch(lines.join(''), /configuration reloaded/);
 });
 
-t.test('every request has an id, in the answer and in the log', async (t) => {
+t.test('every request has an id, in the response and in the log', async (t) => {
   const { server, lines } = await api(t);
   const { headers } = await server.inject('/v1/nothing');
   const line = lines.map((text) => JSON.parse(text)).find(({ msg }) => msg === 'request');
@@ -100,11 +100,11 @@ t.test('every request has an id, in the answer and in the log', async (t) => {
     url: '/v1/nothing',
     status: 404,
   });
-  t.match((await server.inject('/v1/%')).headers, { 'x-request-id': /^[0-9a-f-]{36}$/ }, 'of no path at all');
+  t.match((await server.inject('/v1/%')).headers, { 'x-request-id': /^[0-9a-f-]{36}$/ }, 'a malformed path');
   t.not((await server.inject('/healthz')).headers['x-request-id'], headers['x-request-id']);
 });
 
-t.test('the listener of metrics has metrics and health, and nothing else', async (t) => {
+t.test('the metrics listener serves only metrics and health', async (t) => {
   const { deps } = await api(t, TOKEN);
   const server = buildMetricsServer(deps);
   t.teardown(() => server.close());

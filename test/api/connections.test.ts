@@ -1,4 +1,4 @@
-/** What clients of the HTTP servers may hold, over real connections; times and numbers are small ones. */
+/** Limits of HTTP connections, over real connections with short times and small numbers. */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
@@ -21,7 +21,7 @@ const LIMITS: HttpLimits = {
 const LONG = { requestMs: 60_000, idleMs: 60_000 };
 const GET = (path: string) => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`;
 
-/** A client that reads what comes and closes nothing itself. */
+/** A client that reads all data and never closes its side. */
 class Client {
   text = '';
   closed = false;
@@ -76,36 +76,39 @@ async function serve(
   };
 }
 
-t.test('a request that does not arrive is answered by 408, and the connection is closed', async (t) => {
-  const { client, open } = await serve(t, {}, 'api');
-  const begun = performance.now();
-  const body =
-    'POST /v1/vnis HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"vni":';
-  for (const [name, sent] of [
-    ['no byte', ''],
-    ['half a header', 'GET /healthz HTTP/1.1\r\nHost: loc'],
-    ['half a body', body],
-  ] as const) {
-    const half = await client();
-    half.socket.write(sent);
-    await eventually(`${name}: closed`, () => half.closed);
-    t.match(half.text, /^HTTP\/1\.1 408 [\s\S]*"code":"request_timeout"/, name);
-  }
-  await eventually(
-    'nothing to be left open, though the clients close nothing',
-    async () => (await open()) === 0,
-  );
-  t.ok(performance.now() - begun >= 3 * LIMITS.requestMs, 'each had its time');
-});
+t.test(
+  'a request that does not arrive in time is answered with 408, and the connection is closed',
+  async (t) => {
+    const { client, open } = await serve(t, {}, 'api');
+    const begun = performance.now();
+    const body =
+      'POST /v1/vnis HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"vni":';
+    for (const [name, sent] of [
+      ['no byte', ''],
+      ['half a header', 'GET /healthz HTTP/1.1\r\nHost: loc'],
+      ['half a body', body],
+    ] as const) {
+      const half = await client();
+      half.socket.write(sent);
+      await eventually(`${name}: closed`, () => half.closed);
+      t.match(half.text, /^HTTP\/1\.1 408 [\s\S]*"code":"request_timeout"/, name);
+    }
+    await eventually(
+      'no connection to be left open, though the clients close none',
+      async () => (await open()) === 0,
+    );
+    t.ok(performance.now() - begun >= 3 * LIMITS.requestMs, 'each request had its full time');
+  },
+);
 
-t.test('a request that arrives byte by byte has no more time', async (t) => {
+t.test('a request that arrives byte by byte gets no extra time', async (t) => {
   const { client } = await serve(t);
   const slow = await client();
   const text = GET('/healthz').padEnd(4000, 'x');
   let sent = 0;
   const timer = setInterval(() => slow.socket.write(text[sent++]), 20);
   t.teardown(() => clearInterval(timer));
-  await eventually('it to be closed', () => slow.closed);
+  await eventually('the connection to be closed', () => slow.closed);
   t.match(slow.text, /^HTTP\/1\.1 408 /);
 });
 
@@ -113,24 +116,28 @@ t.test('an idle connection is closed', async (t) => {
   const { client, open } = await serve(t, { idleMs: 200 });
   const idle = await client();
   t.match(await idle.answer('/healthz'), /^HTTP\/1\.1 200 /);
-  await eventually('it to be closed', () => idle.closed);
-  await eventually('nothing to be left', async () => (await open()) === 0);
+  await eventually('the connection to be closed', () => idle.closed);
+  await eventually('no connection to be left', async () => (await open()) === 0);
 });
 
-t.test('half a request behind an answer under way does not write into it', async (t) => {
+t.test('a time-out of a half request writes nothing into the response before it', async (t) => {
   const { client } = await serve(t, {}, 'api');
   const both = await client();
   both.socket.write(`${GET('/v1/events')}GET /half`);
-  await eventually('it to be closed', () => both.closed);
+  await eventually('the connection to be closed', () => both.closed);
   t.match(both.text, /^HTTP\/1\.1 200 [\s\S]*retry: 2000/);
   t.notMatch(both.text, / 408 /);
 });
 
-t.test('a client that takes its share gives up its oldest idle connection for a new one', async (t) => {
+t.test('a client with a full share loses its oldest idle connection to a new one', async (t) => {
   const { client, open } = await serve(t, LONG);
   const silent: Client[] = [];
   for (let n = 0; n < 4; n++) silent.push(await client());
-  t.match(await silent[0].answer('/healthz'), /^HTTP\/1\.1 200 /, 'used last: the youngest of them');
+  t.match(
+    await silent[0].answer('/healthz'),
+    /^HTTP\/1\.1 200 /,
+    'the connection that was used last counts as the newest',
+  );
   for (let n = 0; n < 20; n++) silent.push(await client());
   t.match(await silent[23].answer('/healthz'), /^HTTP\/1\.1 200 /);
   t.equal(await open(), 4);
@@ -138,18 +145,22 @@ t.test('a client that takes its share gives up its oldest idle connection for a 
   t.same(left, silent.slice(20));
 });
 
-t.test('silent connections of one client keep no other client out', async (t) => {
+t.test('silent connections of one client do not block other clients', async (t) => {
   const { client } = await serve(t, LONG);
   const silent: Client[] = [];
   for (let n = 0; n < 6; n++) silent.push(await client());
   const others = [await client('::1'), await client('::1')];
   for (const other of others) t.match(await other.answer('/healthz'), /^HTTP\/1\.1 200 /);
   const third = await client('::1');
-  t.match(await third.answer('/healthz'), /^HTTP\/1\.1 200 /, 'all are taken: the client that has most pays');
+  t.match(
+    await third.answer('/healthz'),
+    /^HTTP\/1\.1 200 /,
+    'the server is full: the client with most connections loses one',
+  );
   for (const other of others) t.notOk(other.closed);
 });
 
-t.test('half a body makes no connection worth keeping', async (t) => {
+t.test('a connection with an incomplete body is replaced as an idle one is', async (t) => {
   const { client } = await serve(t, LONG, 'api');
   for (let n = 0; n < 4; n++) {
     const half = await client();
@@ -161,7 +172,7 @@ t.test('half a body makes no connection worth keeping', async (t) => {
   t.match(await next.answer('/healthz'), /^HTTP\/1\.1 200 /);
 });
 
-t.test('connections that wait for vtepd are kept: a new one is closed', async (t) => {
+t.test('connections that wait for vtepd are kept, and a new one is closed', async (t) => {
   const { client } = await serve(t, LONG, 'api');
   const streams: Client[] = [];
   for (let n = 0; n < 4; n++) {
@@ -174,20 +185,20 @@ t.test('connections that wait for vtepd are kept: a new one is closed', async (t
   t.notOk(streams.some(({ closed }) => closed));
 });
 
-t.test('an answer that nobody reads is given up for a new connection', async (t) => {
+t.test('a response that its client does not read is ended for a new connection', async (t) => {
   const { deps } = await controlOverPlainDataPlane();
   const many = { ...deps, dataPlane: new ManyPeers({ vnis: 64, peers: 1000 }), status: () => STATUS_OF_MANY };
   const server = buildMetricsServer(many, { ...LIMITS, ...LONG, perClient: 1 });
   await server.listen({ host: '127.0.0.1', port: 0 });
   const { port } = server.server.address() as { port: number };
-  const deaf = connect(port, '127.0.0.1').on('error', () => {});
+  const stalled = connect(port, '127.0.0.1').on('error', () => {});
   t.teardown(async () => {
-    deaf.destroy();
+    stalled.destroy();
     await server.close();
   });
-  deaf.write(GET('/metrics'));
-  await once(deaf, 'readable');
-  await eventually('the answer to be stuck', async () => {
+  stalled.write(GET('/metrics'));
+  await once(stalled, 'readable');
+  await eventually('the response to stall', async () => {
     const next = new Client(connect(port, '127.0.0.1'));
     const text = await next.answer('/healthz');
     next.socket.destroy();
@@ -195,33 +206,33 @@ t.test('an answer that nobody reads is given up for a new connection', async (t)
   });
 });
 
-t.test('requests of one connection are handled one by one; too many close it', async (t) => {
+t.test('requests of one connection are handled one by one, and too many close it', async (t) => {
   const { client } = await serve(t, LONG);
   const some = await client();
   some.socket.write(GET('/healthz') + GET('/metrics') + GET('/nothing'));
   await eventually('three answers', () => some.text.match(/HTTP\/1\.1 \d+/g)?.length === 3);
   t.same(some.text.match(/HTTP\/1\.1 \d+/g), ['HTTP/1.1 200', 'HTTP/1.1 200', 'HTTP/1.1 404']);
-  t.match(await some.answer('/healthz'), /^HTTP\/1\.1 200 /, 'and it goes on');
+  t.match(await some.answer('/healthz'), /^HTTP\/1\.1 200 /, 'the connection stays usable');
 
   const many = await client();
   many.socket.write(GET('/metrics').repeat(50_000));
-  await eventually('it to be closed', () => many.closed);
+  await eventually('the connection to be closed', () => many.closed);
   t.equal(many.text, '');
 });
 
-t.test('pipelined scrapes cost no memory', async (t) => {
+t.test('pipelined scrapes do not accumulate memory', async (t) => {
   const { client } = await serve(t, LONG);
   const before = process.memoryUsage().rss;
   for (let round = 0; round < 20; round++) {
     const many = await client();
     many.socket.write(GET('/metrics').repeat(20_000));
-    await eventually('it to be closed', () => many.closed);
+    await eventually('the connection to be closed', () => many.closed);
   }
   const grownMb = (process.memoryUsage().rss - before) / 1e6;
   t.ok(grownMb < 64, `${grownMb.toFixed(0)} MB for 400,000 requests`);
 });
 
-t.test('a unix socket: the oldest idle connection makes room', async (t) => {
+t.test('on a unix socket the oldest idle connection is replaced', async (t) => {
   const { deps } = await controlOverPlainDataPlane();
   const server = buildServer(deps, { ...LIMITS, ...LONG });
   const path = socketPath(t);
@@ -237,7 +248,7 @@ t.test('a unix socket: the oldest idle connection makes room', async (t) => {
   for (const { socket } of clients) socket.destroy();
 });
 
-t.test('a client is an address of IPv4, a network of IPv6, or this machine', async (t) => {
+t.test('a client is an IPv4 address, an IPv6 /64, loopback, or the unix socket', async (t) => {
   for (const [address, client] of [
     [undefined, 'local'],
     ['127.0.0.1', '127.0.0.0/8'],

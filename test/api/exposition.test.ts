@@ -3,17 +3,17 @@ import { escaped, exposition, type Family, peerSamples, sample } from '../../src
 import { P_TX_FRAMES, PEER_ROW } from '../../src/exchange/counters.js';
 import { manyPeers } from '../support/many-peers.js';
 
-t.test('values of labels', async (t) => {
+t.test('label values are escaped', async (t) => {
   t.equal(escaped('192.0.2.1'), '192.0.2.1');
   t.equal(escaped('fe80::1%a"b\\c\nd'), 'fe80::1%a\\"b\\\\c\\nd');
 });
 
-t.test('lines', async (t) => {
+t.test('a sample is one line', async (t) => {
   t.equal(sample('x_total', '', 2 ** 53), 'x_total 9007199254740992\n');
   t.equal(sample('x', 'a="b"', 0.25), 'x{a="b"} 0.25\n');
 });
 
-t.test('every peer of every VNI has its line, with the cell of its own row', async (t) => {
+t.test('every peer of every VNI has a line with the value of its own row', async (t) => {
   const image = manyPeers({ vnis: 2, peers: 1000 });
   const family: Family = {
     name: 'x',
@@ -33,6 +33,6 @@ t.test('every peer of every VNI has its line, with the cell of its own row', asy
   ]);
   t.ok(
     pieces.every((piece) => piece.split('\n').length <= 257),
-    'in pieces of a few hundred',
+    'no piece exceeds 256 lines',
   );
 });

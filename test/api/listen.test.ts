@@ -1,4 +1,4 @@
-/** Listening: TCP and unix sockets, leftovers, places that are taken, and what is not HTTP. */
+/** Listeners: TCP and unix sockets, stale sockets, addresses in use, and input that is not HTTP. */
 
 import { spawnSync } from 'node:child_process';
 import { statSync, writeFileSync } from 'node:fs';
@@ -15,7 +15,7 @@ async function server(t: Test) {
   return made.server;
 }
 
-t.test('a TCP port that is taken', async (t) => {
+t.test('a TCP port in use is refused with cause and remedy', async (t) => {
   const first = await server(t);
   const place = await listen(first, { kind: 'tcp', host: '127.0.0.1', port: 0 });
   t.match(place, /^http:\/\/127\.0\.0\.1:\d+$/);
@@ -24,12 +24,12 @@ t.test('a TCP port that is taken', async (t) => {
   await t.rejects(
     refused,
     new ListenError(
-      `--api 127.0.0.1:${port}: another process listens there; stop it, or choose another place with --api, or --api off`,
+      `--api 127.0.0.1:${port}: another process listens there; stop it, or choose another address with --api, or --api off`,
     ),
   );
 });
 
-t.test('a server that could not listen can be asked again', async (t) => {
+t.test('a server that failed to listen can listen later', async (t) => {
   const holder = createServer();
   await new Promise<void>((resolve) => holder.listen(0, '127.0.0.1', resolve));
   const { port } = holder.address() as AddressInfo;
@@ -41,7 +41,7 @@ t.test('a server that could not listen can be asked again', async (t) => {
   t.equal(await listen(api, { kind: 'tcp', host: '127.0.0.1', port }), `http://127.0.0.1:${port}`);
 });
 
-t.test('a unix socket: made for root and its group, gone after close', async (t) => {
+t.test('a unix socket is accessible to root and its group, and removed at close', async (t) => {
   const path = socketPath(t);
   const api = await server(t);
   t.equal(await listen(api, { kind: 'unix', path }), `unix:${path}`);
@@ -51,11 +51,11 @@ t.test('a unix socket: made for root and its group, gone after close', async (t)
   t.throws(() => statSync(path), { code: 'ENOENT' });
 });
 
-t.test('a socket that a killed process left is replaced', async (t) => {
+t.test('a stale socket of a killed process is replaced', async (t) => {
   const path = socketPath(t);
   const script = `require('net').createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, 'SIGKILL'))`;
   t.equal(spawnSync(process.execPath, ['-e', script]).signal, 'SIGKILL');
-  t.ok(statSync(path).isSocket(), 'the leftover is there');
+  t.ok(statSync(path).isSocket(), 'the stale socket exists');
   await listen(await server(t), { kind: 'unix', path });
   t.equal(
     await statusLine(path, 'GET /healthz HTTP/1.1\r\nHost: any.name\r\nConnection: close\r\n\r\n'),
@@ -63,39 +63,39 @@ t.test('a socket that a killed process left is replaced', async (t) => {
   );
 });
 
-t.test('a socket that is alive is left alone', async (t) => {
+t.test('a socket in use is left alone', async (t) => {
   const path = socketPath(t);
   const other = createServer().listen(path);
   t.teardown(() => other.close());
   const refused = listen(await server(t), { kind: 'unix', path });
   await t.rejects(refused, {
-    message: `--api unix:${path}: another process listens there; stop it or name another path`,
+    message: `--api unix:${path}: another process listens there; stop it or choose another path`,
   });
   t.ok(statSync(path).isSocket());
 });
 
-t.test('a file that is no socket, a directory that is not there', async (t) => {
+t.test('a path that is not a socket or has no directory is refused', async (t) => {
   const dir = dirname(socketPath(t));
   const file = join(dir, 'notes');
   writeFileSync(file, 'keep me');
   await t.rejects(listen(await server(t), { kind: 'unix', path: file }), {
-    message: `--api unix:${file}: there is a file of that name that is no socket; name another path`,
+    message: `--api unix:${file}: the path exists and is not a socket; choose another path`,
   });
-  t.equal(statSync(file).size, 7, 'and it was not touched');
+  t.equal(statSync(file).size, 7, 'the file is unchanged');
 
   const lost = join(dir, 'none', 'api.sock');
   await t.rejects(listen(await server(t), { kind: 'unix', path: lost }), {
-    message: `--api unix:${lost}: no permission, or no such directory; make the directory or choose another place with --api`,
+    message: `--api unix:${lost}: permission denied, or no such directory; create the directory or choose another address with --api`,
   });
 });
 
-t.test('off does not listen', async (t) => {
+t.test('--api off opens no listener', async (t) => {
   const api = await server(t);
   t.equal(await listen(api, { kind: 'off' }), '');
   t.equal(api.server.listening, false);
 });
 
-t.test('what is not HTTP is answered by a problem, and the next client is served', async (t) => {
+t.test('input that is not HTTP is answered with a problem, and the next client is served', async (t) => {
   const path = socketPath(t);
   await listen(await server(t), { kind: 'unix', path });
   const garbage = await exchange(path, '\x08\x00\x00\x00\x00\x00\x64\x00\r\n\r\n');
@@ -112,19 +112,19 @@ t.test('what is not HTTP is answered by a problem, and the next client is served
   );
 });
 
-t.test('every answer has an id that the log names, whatever was sent', async (t) => {
+t.test('every response has an id that the log contains, whatever the request was', async (t) => {
   const path = socketPath(t);
   const { server: api, lines } = await controlOverPlainDataPlane({ level: 'debug' });
   t.teardown(() => api.close());
   await listen(api, { kind: 'unix', path });
   const close = 'Connection: close\r\n\r\n';
   for (const [what, request, status] of [
-    ['no HTTP', '\x08\x00\r\n\r\n', 400],
-    ['headers without end', `GET / HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(40_000)}\r\n\r\n`, 431],
+    ['not HTTP', '\x08\x00\r\n\r\n', 400],
+    ['headers too large', `GET / HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(40_000)}\r\n\r\n`, 431],
     ['no Host', `GET /healthz HTTP/1.1\r\n${close}`, 400],
     ['no Host in HTTP/1.0', `GET /healthz HTTP/1.0\r\n${close}`, 200],
     ['an expectation', `GET /healthz HTTP/1.1\r\nHost: a\r\nExpect: nothing\r\n${close}`, 200],
-    ['a path that is none', `GET /%zz HTTP/1.1\r\nHost: a\r\n${close}`, 400],
+    ['a malformed path', `GET /%zz HTTP/1.1\r\nHost: a\r\n${close}`, 400],
     ['an unknown method', `BREW / HTTP/1.1\r\nHost: a\r\n${close}`, 400],
   ] as const) {
     const answer = await exchange(path, request);
@@ -143,7 +143,7 @@ async function statusLine(path: string, request: string): Promise<string> {
   return (await exchange(path, request)).split('\r\n', 1)[0];
 }
 
-/** Everything that comes back until the other side closes. */
+/** Sends the request and reads until the server closes the connection. */
 function exchange(path: string, request: string): Promise<string> {
   return new Promise((resolve, reject) => {
     let text = '';
@@ -151,7 +151,8 @@ function exchange(path: string, request: string): Promise<string> {
     socket.setEncoding('utf8').on('data', (part) => (text += part));
     socket.on('close', () => resolve(text));
     socket.on('error', (error: NodeJS.ErrnoException) => {
-      // A refused request's rest may still be under way when the other side closes: what it said has arrived.
+      // The server may close while the remainder of a refused request is still in flight; the
+      // response has arrived by then.
       if (text === '') reject(error);
     });
   });

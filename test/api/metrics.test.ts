@@ -1,4 +1,4 @@
-/** /metrics and /v1/counters: one report, two forms, and the identity that it obeys. */
+/** /metrics and /v1/counters show the same counters, which satisfy the identity of interface.md. */
 import t, { type Test } from 'tap';
 import {
   G_BUSY_RATIO,
@@ -34,10 +34,13 @@ import { controlOverPlainDataPlane } from '../support/control.js';
 import { assertIdentity, Metrics } from '../support/metrics.js';
 
 const SEEN_MS = Date.UTC(2026, 5, 1, 12, 0, 0, 250);
-/** What only a 64-bit float can hold: 2^53 − 1 bytes. */
+/** 2^53 − 1 bytes, which needs a 64-bit float. */
 const MANY = Number.MAX_SAFE_INTEGER;
 
-/** VNI 100 after some traffic: 10 frames in, 2 of them flooded to both peers, 4 fragments beyond the first, one of 16 copies dropped. */
+/**
+ * VNI 100 after some traffic: 10 frames in, 2 of them flooded to both peers, 4 fragments beyond the
+ * first, one of 16 copies dropped.
+ */
 async function afterTraffic(t: Test) {
   const made = await controlOverPlainDataPlane();
   t.teardown(() => made.server.close());
@@ -67,7 +70,7 @@ async function afterTraffic(t: Test) {
     [V_EVICTED]: 1,
     [V_DROPS_ENCAP + DROP.no_route]: 1,
     [V_DROPS_DECAP + DROP.source_not_peer]: 3,
-    // Not among the reasons that are always shown: it must appear once it counts.
+    // Not among the reasons shown at zero: it must appear once it is counted.
     [V_DROPS_DECAP + DROP.no_slot]: 1,
   });
   const peerBase = (peerIdx: number) => made.dataPlane.counters.peerBase(peerIdx);
@@ -84,7 +87,7 @@ async function afterTraffic(t: Test) {
   return made;
 }
 
-t.test('the exposition', async (t) => {
+t.test('/metrics shows every counter with its labels', async (t) => {
   const { server } = await afterTraffic(t);
   const answer = await server.inject('/metrics');
   t.equal(answer.statusCode, 200);
@@ -143,11 +146,11 @@ t.test('the exposition', async (t) => {
     t.equal(metrics.sum(name, labels), value, `${name} ${JSON.stringify(labels)}`);
   }
   t.ok(metrics.has('process_cpu_seconds_total'), 'process metrics');
-  t.notOk(metrics.has('vtepd_path_mtu_bytes', { peer: '2001:db8::12' }), 'no path MTU that nobody knows');
+  t.notOk(metrics.has('vtepd_path_mtu_bytes', { peer: '2001:db8::12' }), 'no series for an unknown path MTU');
   assertIdentity(t, metrics);
 });
 
-t.test('a scrape takes one snapshot of each VNI and leaves nothing of a removed peer', async (t) => {
+t.test('a scrape takes one snapshot of each VNI and contains no series of a removed peer', async (t) => {
   const { server, dataPlane } = await afterTraffic(t);
   dataPlane.addVni(200);
   dataPlane.snapshots = 0;
@@ -160,13 +163,17 @@ t.test('a scrape takes one snapshot of each VNI and leaves nothing of a removed 
   t.match(
     body,
     /vtepd_peer_tx_frames_total\{vni="100",peer="192\.0\.2\.11"\} 13\n/,
-    'twice scraped is not twice counted',
+    'a second scrape shows the same value',
   );
-  t.match(body, /vtepd_peer_tx_frames_total\{vni="100",peer=""\} 2\n/, 'what it counted goes on');
+  t.match(
+    body,
+    /vtepd_peer_tx_frames_total\{vni="100",peer=""\} 2\n/,
+    'the sums keep the counters of the removed peer',
+  );
   assertIdentity(t, new Metrics(body.replaceAll(/^.*vni="200".*\n/gm, '')));
 });
 
-t.test('who asks for the header alone takes nobody’s turn', async (t) => {
+t.test('HEAD requests hold no place of the scrape semaphore', async (t) => {
   const { server } = await afterTraffic(t);
   for (let round = 0; round < 3; round++) {
     const { statusCode, body } = await server.inject({ method: 'HEAD', url: '/metrics' });
@@ -175,7 +182,7 @@ t.test('who asks for the header alone takes nobody’s turn', async (t) => {
   t.match((await server.inject('/metrics')).body, /^vtepd_dataplane_busy_ratio /m);
 });
 
-t.test('/v1/counters says the same', async (t) => {
+t.test('/v1/counters shows the same values', async (t) => {
   const { server } = await afterTraffic(t);
   const answer = await server.inject('/v1/counters');
   t.equal(answer.statusCode, 200);
@@ -248,7 +255,10 @@ t.test('/v1/counters says the same', async (t) => {
   });
 });
 
-/** The text format 0.0.4: each family once, HELP and TYPE before its samples, names and values well formed. */
+/**
+ * Checks the text format 0.0.4: each family once, HELP and TYPE before its samples, well-formed
+ * names and values.
+ */
 function assertExposition(t: Test, text: string): void {
   t.ok(text.endsWith('\n'), 'ends with a newline');
   const described = new Map<string, string>();
@@ -256,7 +266,7 @@ function assertExposition(t: Test, text: string): void {
   for (const line of text.split('\n').filter((each) => each !== '')) {
     const [, keyword, name, rest] = /^# (HELP|TYPE) (\S+) (.+)$/.exec(line) ?? [];
     if (keyword === 'HELP') {
-      t.notOk(described.has(name), `${name} is one family`);
+      t.notOk(described.has(name), `${name} appears once`);
       described.set(name, '');
       family = name;
     } else if (keyword === 'TYPE') {
@@ -265,10 +275,10 @@ function assertExposition(t: Test, text: string): void {
       described.set(name, rest);
     } else {
       const [, sample, value] = /^([a-zA-Z_:][\w:]*)(?:\{.*\})? (\S+)$/.exec(line) ?? [];
-      // prom-client writes NaN as Nan; Prometheus does not mind the case.
+      // prom-client writes NaN as Nan; Prometheus ignores the case.
       const number = /^-?(\d+(\.\d+)?(e[+-]?\d+)?|Inf)$|^nan$/i.test(value ?? '');
-      if (sample === undefined || !number) t.fail(`no sample: ${line}`);
-      if (!sample.startsWith(family)) t.fail(`${sample} stands in the family ${family}`);
+      if (sample === undefined || !number) t.fail(`not a sample: ${line}`);
+      if (!sample.startsWith(family)) t.fail(`${sample} is listed under ${family}`);
       if (described.get(family) === 'counter' && family.startsWith('vtepd_')) t.match(sample, /_total$/);
     }
   }

@@ -1,4 +1,7 @@
-/** The API's description of itself: valid, complete, true, and shown by a page that needs nothing from elsewhere. */
+/**
+ * The OpenAPI description: valid, complete, correct, and shown by a page without external
+ * resources.
+ */
 import { Validator } from '@seriousme/openapi-schema-validator';
 import t, { type Test } from 'tap';
 import { Agent } from 'undici';
@@ -12,7 +15,7 @@ async function documentOf(t: Test, token = ''): Promise<OpenApi & Record<string,
   return (await server.inject('/openapi.json')).json();
 }
 
-t.test('a valid document of OpenAPI 3.1', async (t) => {
+t.test('the description is a valid OpenAPI 3.1 document', async (t) => {
   for (const token of ['', 'a'.repeat(64)]) {
     const document = await documentOf(t, token);
     t.equal(document.openapi, '3.1.0');
@@ -21,7 +24,7 @@ t.test('a valid document of OpenAPI 3.1', async (t) => {
   }
 });
 
-t.test('every call says what it is and how it can fail', async (t) => {
+t.test('every call documents its purpose and its errors', async (t) => {
   const calls = operationsOf(await documentOf(t));
   const documented = new Set<string>();
   for (const [id, { method, operation }] of calls) {
@@ -40,18 +43,18 @@ t.test('every call says what it is and how it can fail', async (t) => {
   t.same(
     Object.keys(PROBLEMS).filter((code) => !documented.has(code) && !rare.includes(code)),
     [],
-    'every code can come from somewhere',
+    'every code is documented for some call',
   );
 });
 
-t.test('with a token, what needs it says so', async (t) => {
+t.test('with a token, guarded calls document it', async (t) => {
   const document = await documentOf(t, 'a'.repeat(64));
   t.match(document, { components: { securitySchemes: { token: { type: 'http', scheme: 'bearer' } } } });
   t.match(document.paths['/v1/status'].get, { security: [{ token: [] }] });
   t.notOk('security' in document.paths['/healthz'].get);
 });
 
-t.test('every documented call, from the document itself', async (t) => {
+t.test('every documented call answers as documented', async (t) => {
   const { server } = await controlOverPlainDataPlane();
   const dispatcher = new Agent();
   t.teardown(async () => {
@@ -62,7 +65,7 @@ t.test('every documented call, from the document itself', async (t) => {
   await tryEveryCall(t, origin, dispatcher);
 });
 
-t.test('a page that needs nothing from elsewhere', async (t) => {
+t.test('the page loads no external resources', async (t) => {
   const { server } = await controlOverPlainDataPlane();
   t.teardown(() => server.close());
   const page = await server.inject('/docs');
@@ -74,6 +77,6 @@ t.test('a page that needs nothing from elsewhere', async (t) => {
   t.ok(links.length >= 4);
   for (const link of links) t.equal((await server.inject(link)).statusCode, 200, link);
   const { body } = await server.inject('/docs/static/swagger-initializer.js');
-  t.match(body, /"validatorUrl":null/, 'nor is a validator asked');
+  t.match(body, /"validatorUrl":null/, 'the external validator is off');
   t.notMatch(page.body, /https?:/);
 });

@@ -25,7 +25,7 @@ async function text(status: StatusInfo): Promise<string[]> {
     .filter((line) => line !== '' && !line.startsWith('#'));
 }
 
-t.test('metrics of names', async (t) => {
+t.test('each peer name has its metrics', async (t) => {
   t.same(await text({ ...STATUS, names }), [
     'vtepd_peer_resolve_failures_total{name="a.example"} 3',
     'vtepd_peer_resolve_failures_total{name="b.example"} 7',
@@ -35,7 +35,7 @@ t.test('metrics of names', async (t) => {
   t.same(await text(STATUS), []);
 });
 
-t.test('names as JSON', async (t) => {
+t.test('each peer name is listed in the JSON counters', async (t) => {
   t.same(namesView({ ...STATUS, names }), [
     {
       name: 'a.example',

@@ -1,4 +1,4 @@
-/** The API answers any request with 2xx, or 4xx and a problem: bodies, parameters and queries of every kind. */
+/** Property tests: the API answers any request with 2xx, or with 4xx and a problem. */
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import type { InjectOptions } from 'fastify';
@@ -52,7 +52,7 @@ const keys = fc.oneof(
   ),
   fc.string({ maxLength: 5 }),
 );
-/** As text: an object with a key __proto__ of its own has no other form. */
+/** JSON as text, since an own key __proto__ has no other representation. */
 const { value: json } = fc.letrec<{ value: string }>((tie) => ({
   value: fc.oneof(
     { maxDepth: 3 },
@@ -76,7 +76,7 @@ const body = fc.oneof(
   { weight: 1, arbitrary: fc.string() },
 );
 
-/** Streams never end, so capture and events are left to tests of their own. */
+/** Captures and events are excluded: their streams do not end. */
 const paths = fc
   .tuple(
     fc.constantFrom(
@@ -141,10 +141,12 @@ const methods = fc.constantFrom<NonNullable<InjectOptions['method']>[]>(
   'HEAD',
 );
 
-/** encodeURIComponent throws for half a pair of surrogates; a request cannot hold one. */
+/**
+ * False for a lone surrogate, for which encodeURIComponent throws; a request cannot contain one.
+ */
 const sound = (text: string) => !/\p{Surrogate}/u.test(text);
 
-t.test('any request: 2xx, or 4xx with a problem; never 5xx', async (t) => {
+t.test('any request is answered with 2xx, or with 4xx and a problem, never with 5xx', async (t) => {
   const { server } = await controlOverPlainDataPlane({ level: 'fatal' });
   t.teardown(() => server.close());
   const seen = new Set<number>();
@@ -170,14 +172,14 @@ t.test('any request: 2xx, or 4xx with a problem; never 5xx', async (t) => {
         typeof problem.code !== 'string' ||
         typeof problem.detail !== 'string'
       )
-        throw new Error(`no problem body: ${statusCode} ${text}`);
+        throw new Error(`the body is not a problem: ${statusCode} ${text}`);
     },
   );
   for (const status of [200, 400, 404, 405]) t.ok(seen.has(status), `${status} was among the answers`);
-  t.equal(({} as { port?: unknown }).port, undefined, 'no prototype was changed');
+  t.equal(({} as { port?: unknown }).port, undefined, 'prototypes are unchanged');
 });
 
-t.test('what a body says of a prototype changes nothing', async (t) => {
+t.test('a body with prototype keys is refused and changes nothing', async (t) => {
   const { server } = await controlOverPlainDataPlane({ level: 'fatal' });
   t.teardown(() => server.close());
   await holds(

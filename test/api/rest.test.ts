@@ -1,4 +1,4 @@
-/** REST under /v1: refusals first, then what each call answers and does. */
+/** REST under /v1: errors first, then the response and effect of each call. */
 import type { InjectOptions } from 'fastify';
 import t, { type Test } from 'tap';
 import { StateError } from '../../src/config/state-file.js';
@@ -17,23 +17,29 @@ const PEERS = '/v1/vnis/100/peers';
 const FDB = '/v1/vnis/100/fdb';
 const MAC = '02:00:00:00:00:aa';
 
-t.test('every refusal is a problem with its code', async (t) => {
+t.test('every error is a problem with its code', async (t) => {
   const { server } = await api(t);
   const json = { 'content-type': 'application/json' };
   const rows: [string, InjectOptions, number, string, RegExp][] = [
     ['unknown path', { url: '/v1/nope' }, 404, 'not_found', /there is no \/v1\/nope$/],
     ['root', { url: '/' }, 404, 'not_found', /there is no \/$/],
-    ['path that is no UTF-8', { url: '/v1/vnis/%c3' }, 400, 'bad_request', /not a valid url/],
-    ['part of a path without end', { url: `/v1/vnis/${'9'.repeat(600)}` }, 414, 'uri_too_long', /longer/],
+    ['path that is not UTF-8', { url: '/v1/vnis/%c3' }, 400, 'bad_request', /not a valid url/],
+    ['path segment too long', { url: `/v1/vnis/${'9'.repeat(600)}` }, 414, 'uri_too_long', /exceeds 512/],
     [
-      'method that a list does not take',
+      'method not supported by a list',
       { method: 'PUT', url: '/v1/vnis' },
       405,
       'method_not_allowed',
-      /it takes GET, HEAD, POST/,
+      /supported: GET, HEAD, POST/,
     ],
-    ['method that changes a reading', { method: 'PUT', url: '/v1/status' }, 405, 'method_not_allowed', /PUT/],
-    ['preflight of a browser', { method: 'OPTIONS', url: PEERS }, 405, 'method_not_allowed', /OPTIONS/],
+    [
+      'method not supported by a read-only path',
+      { method: 'PUT', url: '/v1/status' },
+      405,
+      'method_not_allowed',
+      /PUT/,
+    ],
+    ['browser preflight', { method: 'OPTIONS', url: PEERS }, 405, 'method_not_allowed', /OPTIONS/],
     [
       'VNI not a number',
       { url: '/v1/vnis/abc' },
@@ -44,16 +50,16 @@ t.test('every refusal is a problem with its code', async (t) => {
     ['VNI beyond 24 bits', { url: '/v1/vnis/16777216' }, 400, 'bad_request', /^vni "16777216": must be/],
     ['VNI in hexadecimal', { url: '/v1/vnis/0x64/peers' }, 400, 'bad_request', /^vni "0x64"/],
     ['VNI not configured', { url: '/v1/vnis/101' }, 404, 'vni_not_found', /^VNI 101 is not configured$/],
-    ['peers of no VNI', { url: '/v1/vnis/101/peers' }, 404, 'vni_not_found', /101/],
+    ['peers of an unknown VNI', { url: '/v1/vnis/101/peers' }, 404, 'vni_not_found', /101/],
     [
-      'query that means nothing',
+      'unknown query parameter',
       { url: '/v1/vnis?vni=100' },
       400,
       'bad_request',
-      /^query: "vni" is not known here$/,
+      /^query: unknown field "vni"$/,
     ],
     [
-      'body that is no JSON',
+      'body that is not JSON',
       { method: 'POST', url: PEERS, headers: json, payload: '{' },
       400,
       'bad_request',
@@ -81,7 +87,7 @@ t.test('every refusal is a problem with its code', async (t) => {
       /application\/json/,
     ],
     [
-      'body beyond measure',
+      'body too large',
       { method: 'POST', url: PEERS, payload: { address: 'a'.repeat(70_000) } },
       413,
       'payload_too_large',
@@ -95,14 +101,14 @@ t.test('every refusal is a problem with its code', async (t) => {
       /"address" is required/,
     ],
     [
-      'a field with a slip',
+      'misspelt field',
       { method: 'POST', url: PEERS, payload: { address: '192.0.2.1', prot: 1 } },
       400,
       'bad_request',
-      /^body: "prot" is not known here$/,
+      /^body: unknown field "prot"$/,
     ],
     [
-      'port no number',
+      'port not a number',
       { method: 'POST', url: PEERS, payload: { address: '192.0.2.1', port: 'vxlan' } },
       400,
       'bad_request',
@@ -130,7 +136,7 @@ t.test('every refusal is a problem with its code', async (t) => {
       /^address 239.1.1.1: must be a unicast address, not a multicast group$/,
     ],
     [
-      'peer with a slip in its address',
+      'invalid peer address',
       { method: 'POST', url: PEERS, payload: { address: '192.0.2.300' } },
       400,
       'bad_request',
@@ -144,21 +150,21 @@ t.test('every refusal is a problem with its code', async (t) => {
       /fe80::1%IF/,
     ],
     [
-      'peer that is ourselves',
+      'own address as peer',
       { method: 'POST', url: PEERS, payload: { address: '192.0.2.10' } },
       400,
       'bad_request',
       /^address 192.0.2.10: is this VTEP's own/,
     ],
     [
-      'peer by a name that nobody knows',
+      'unresolvable peer name',
       { method: 'POST', url: PEERS, payload: { address: 'nowhere.example' } },
       400,
       'peer_unresolved',
       /^nowhere.example: name not known$/,
     ],
     [
-      'peer that is there already',
+      'peer configured already',
       { method: 'POST', url: PEERS, payload: { address: '::ffff:192.0.2.11' } },
       409,
       'peer_exists',
@@ -171,7 +177,13 @@ t.test('every refusal is a problem with its code', async (t) => {
       'peer_not_found',
       /^VNI 100 has no peer 192.0.2.99$/,
     ],
-    ['peer to remove', { method: 'DELETE', url: `${PEERS}/192.0.2.99` }, 404, 'peer_not_found', /192.0.2.99/],
+    [
+      'removal of an unknown peer',
+      { method: 'DELETE', url: `${PEERS}/192.0.2.99` },
+      404,
+      'peer_not_found',
+      /192.0.2.99/,
+    ],
     ['FDB type', { url: `${FDB}?type=learned` }, 400, 'bad_request', /"static", "dynamic" or "all"/],
     [
       'FDB limit',
@@ -189,43 +201,37 @@ t.test('every refusal is a problem with its code', async (t) => {
       /^query\.type .*must be string/,
     ],
     ['FDB of an unknown peer', { url: `${FDB}?peer=192.0.2.99` }, 404, 'peer_not_found', /192.0.2.99/],
+    ['flush without a type', { method: 'DELETE', url: FDB }, 400, 'bad_request', /"type" is required/],
     [
-      'flush that does not say what',
-      { method: 'DELETE', url: FDB },
-      400,
-      'bad_request',
-      /"type" is required/,
-    ],
-    [
-      'flush with a slip',
+      'flush with a misspelt parameter',
       { method: 'DELETE', url: `${FDB}?tpe=dynamic` },
       400,
       'bad_request',
-      /"tpe" is not known|"type" is/,
+      /unknown field "tpe"|"type" is/,
     ],
     [
-      'MAC with a slip',
+      'invalid MAC',
       { method: 'DELETE', url: `${FDB}/02:00:00:00:00` },
       400,
       'bad_request',
       /^mac .*unicast MAC/,
     ],
     [
-      'static entry for a group',
+      'static entry for a multicast MAC',
       { method: 'PUT', url: `${FDB}/01:00:5e:00:00:01`, payload: { peer: '192.0.2.11' } },
       400,
       'bad_request',
       /multicast/,
     ],
     [
-      'static entry behind nobody',
+      'static entry of an unknown peer',
       { method: 'PUT', url: `${FDB}/${MAC}`, payload: { peer: '192.0.2.99' } },
       409,
       'peer_not_found',
       /^VNI 100 has no peer 192.0.2.99$/,
     ],
     [
-      'entry that is not there',
+      'unknown entry',
       { method: 'DELETE', url: `${FDB}/${MAC}` },
       404,
       'fdb_entry_not_found',
@@ -246,13 +252,13 @@ t.test('every refusal is a problem with its code', async (t) => {
   }
 });
 
-t.test('405 says what the path takes', async (t) => {
+t.test('405 lists the supported methods in Allow', async (t) => {
   const { server } = await api(t);
   const answer = await server.inject({ method: 'PATCH', url: `${PEERS}/192.0.2.11` });
   t.equal(answer.headers.allow, 'DELETE, GET, HEAD');
 });
 
-t.test('a data plane that fails is a 503, and an unforeseen error says nothing of its inside', async (t) => {
+t.test('a failed data plane is a 503, and an unexpected error reveals no details', async (t) => {
   const { server, dataPlane, lines } = await api(t);
   const add = { method: 'POST', url: PEERS, payload: { address: '192.0.2.50' } } as const;
 
@@ -277,7 +283,7 @@ t.test('a data plane that fails is a 503, and an unforeseen error says nothing o
   const answer = await server.inject(add);
   t.match(answer.json(), { status: 500, code: 'internal' });
   t.notMatch(answer.body, /secret|\bat\b.*:\d+/);
-  t.match(lines.at(-1), /secret of the inside/, 'the log has it');
+  t.match(lines.at(-1), /secret of the inside/, 'the details are in the log');
 });
 
 t.test('a page that rebinds its name to loopback is refused', async (t) => {
@@ -289,7 +295,7 @@ t.test('a page that rebinds its name to loopback is refused', async (t) => {
   }
 });
 
-t.test('status', async (t) => {
+t.test('/v1/status shows version, underlay, VNIs and warnings', async (t) => {
   const { server } = await api(t);
   const answer = await server.inject('/v1/status');
   t.equal(answer.statusCode, 200);
@@ -306,7 +312,7 @@ t.test('status', async (t) => {
   });
 });
 
-t.test('VNIs', async (t) => {
+t.test('VNIs are listed and read', async (t) => {
   const { server } = await api(t);
   t.strictSame((await server.inject('/v1/vnis')).json(), { items: [vni100()], nextCursor: null });
   t.strictSame((await server.inject('/v1/vnis/100')).json(), vni100());
@@ -327,11 +333,15 @@ t.test('peers are listed, added, found by address and by name, and removed', asy
   });
   t.equal(added.statusCode, 201);
   t.equal(added.headers.location, `${PEERS}/fe80%3A%3A5%25eth0`);
-  t.strictSame(added.json(), peer('fe80::5%eth0', { flood: false }), 'port is that of the daemon');
+  t.strictSame(
+    added.json(),
+    peer('fe80::5%eth0', { flood: false }),
+    'the default port is that of the daemon',
+  );
   t.strictSame(
     (await server.inject(added.headers.location as string)).json(),
     added.json(),
-    'location finds it',
+    'Location is the path of the peer',
   );
 
   const named = await server.inject({
@@ -355,11 +365,11 @@ t.test('peers are listed, added, found by address and by name, and removed', asy
   const removed = await server.inject({ method: 'DELETE', url: `${PEERS}/near.example` });
   t.equal(removed.statusCode, 204);
   t.equal(removed.body, '');
-  t.strictSame((await server.inject(FDB)).json().items, [], 'its FDB entries went with it');
+  t.strictSame((await server.inject(FDB)).json().items, [], 'its FDB entries are removed');
   t.equal((await server.inject(`${PEERS}/192.0.2.77`)).statusCode, 404);
 });
 
-t.test('a name that has no address at the moment', async (t) => {
+t.test('a name without an address is listed with resolved null', async (t) => {
   const { server } = await api(t);
   const added = await server.inject({ method: 'POST', url: PEERS, payload: { address: 'lost.example' } });
   t.equal(added.statusCode, 201);
@@ -368,7 +378,7 @@ t.test('a name that has no address at the moment', async (t) => {
   t.equal((await server.inject({ method: 'DELETE', url: `${PEERS}/lost.example` })).statusCode, 204);
 });
 
-t.test('probe: refused, answered once, answered in lines', async (t) => {
+t.test('a probe is refused, answered once, or answered in lines', async (t) => {
   const { server } = await api(t);
   const probe = (address: string, headers = {}) =>
     server.inject({ method: 'POST', url: `${PEERS}/${address}/probe`, headers });
@@ -400,14 +410,14 @@ t.test('probe: refused, answered once, answered in lines', async (t) => {
   t.same(rest, ['']);
 });
 
-t.test('doctor', async (t) => {
+t.test('/v1/doctor lists the findings', async (t) => {
   const { server, findings } = await api(t);
   t.strictSame((await server.inject('/v1/doctor')).json(), { items: [], nextCursor: null });
   findings.push({ code: 'firewall', what: 'it drops', why: 'nothing arrives', cure: 'nft insert rule' });
   t.strictSame((await server.inject('/v1/doctor')).json(), { items: findings, nextCursor: null });
 });
 
-t.test('FDB: pages, filters, static entries, flush', async (t) => {
+t.test('the FDB has pages, filters, static entries and flush', async (t) => {
   const { server, dataPlane } = await api(t);
   const put = (payload: object) => server.inject({ method: 'PUT', url: `${FDB}/${MAC}`, payload });
   dataPlane.learn(100, '02:00:00:00:00:01', '192.0.2.11', 1500);
@@ -439,10 +449,14 @@ t.test('FDB: pages, filters, static entries, flush', async (t) => {
   t.equal((await server.inject(near)).statusCode, 201);
   dataPlane.learn(100, '02:00:00:00:00:77', '192.0.2.77');
   dataPlane.learn(100, '02:00:00:00:00:78', '192.0.2.78');
-  t.strictSame(await macs('peer=near.example'), ['02:00:00:00:00:77', '02:00:00:00:00:78'], 'all of a name');
+  t.strictSame(
+    await macs('peer=near.example'),
+    ['02:00:00:00:00:77', '02:00:00:00:00:78'],
+    'all addresses of a name',
+  );
   t.strictSame(await macs('peer=192.0.2.78'), ['02:00:00:00:00:78'], 'one of its addresses');
-  const gone = await server.inject({ method: 'DELETE', url: `${FDB}?type=all&peer=near.example` });
-  t.strictSame(gone.json(), { removed: 2 });
+  const flushedOfName = await server.inject({ method: 'DELETE', url: `${FDB}?type=all&peer=near.example` });
+  t.strictSame(flushedOfName.json(), { removed: 2 });
 
   const flushed = await server.inject({ method: 'DELETE', url: `${FDB}?type=dynamic` });
   t.equal(flushed.statusCode, 200);
@@ -453,7 +467,7 @@ t.test('FDB: pages, filters, static entries, flush', async (t) => {
   t.strictSame(await macs(''), []);
 });
 
-t.test('health is of the process, readiness of the data plane', async (t) => {
+t.test('/healthz depends on the process, /readyz on the data plane', async (t) => {
   const { server, dataPlane } = await api(t);
   t.strictSame((await server.inject('/readyz')).json(), { status: 'ready' });
   dataPlane.ready = false;
@@ -482,7 +496,7 @@ function vni100() {
   };
 }
 
-/** A peer that nothing was sent to. */
+/** A peer without traffic. */
 function peer(address: string, other: object) {
   const none = { frames: 0, bytes: 0 };
   const standard = { address, port: 4789, flood: true, resolved: address, lastSeen: null, pathMtu: null };

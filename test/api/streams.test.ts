@@ -1,4 +1,4 @@
-/** What does not end by itself, over a real connection: events and captures. */
+/** Streams without an end, over real connections: events and captures. */
 import { once } from 'node:events';
 import { type AddressInfo, connect } from 'node:net';
 import t, { type Test } from 'tap';
@@ -20,7 +20,7 @@ async function api(t: Test) {
   return { ...made, get };
 }
 
-/** Everything that came so far. */
+/** Collects the data received so far. */
 class Reader {
   text = '';
   readonly body: Dispatcher.ResponseData['body'];
@@ -31,7 +31,7 @@ class Reader {
     body.on('error', () => {});
   }
 
-  /** Waits for this, and forgets what came until then. */
+  /** Waits for `text`, and returns and clears the data received until then. */
   async until(text: string): Promise<string> {
     await eventually(text, () => this.text.includes(text));
     const seen = this.text;
@@ -40,27 +40,27 @@ class Reader {
   }
 }
 
-/** What is torn off is an error for undici, and meant here. */
+/** Disconnects. undici reports that as an error, which is intended here. */
 function leave({ body }: Dispatcher.ResponseData): void {
   body.on('error', () => {}).destroy();
 }
 
-t.test('events: refused', async (t) => {
+t.test('invalid event queries and HEAD are refused', async (t) => {
   const { get } = await api(t);
   for (const [query, detail] of [
     ['type=learnt', /^type "learnt": must be "learned", "moved"/],
     ['vni=x', /^vni "x"/],
-    ['since=1', /"since" is not known here/],
+    ['since=1', /unknown field "since"/],
   ] as const) {
     t.match(await (await get(`/v1/events?${query}`)).body.json(), { code: 'bad_request', detail }, query);
   }
   const { server } = await controlOverPlainDataPlane();
   t.teardown(() => server.close());
   const head = await server.inject({ method: 'HEAD', url: '/v1/events' });
-  t.equal(head.statusCode, 405, 'HEAD does not begin to listen');
+  t.equal(head.statusCode, 405, 'HEAD does not subscribe');
 });
 
-t.test('events as they happen, as asked for, until the client goes away', async (t) => {
+t.test('events are streamed as filtered until the client disconnects', async (t) => {
   const { get, events } = await api(t);
   const all = await get('/v1/events');
   t.equal(all.statusCode, 200);
@@ -78,17 +78,17 @@ t.test('events as they happen, as asked for, until the client goes away', async 
     first,
     /^id: 1\nevent: vni\ndata: \{"at":"\d{4}-[^"]+Z","type":"vni","vni":100,"action":"added"\}$/,
   );
-  t.match(second, /^id: 2\nevent: warning\ndata: .*"b\\nc"\}$/, 'one line whatever is in it');
+  t.match(second, /^id: 2\nevent: warning\ndata: .*"b\\nc"\}$/, 'data is one line whatever it contains');
   t.match(third, /^id: 3\n/);
-  t.match(await some.until('removed'), /^id: 3\nevent: vni\n/, 'nothing but what was asked for');
+  t.match(await some.until('removed'), /^id: 3\nevent: vni\n/, 'only the selected events');
 
   all.body.destroy();
-  await eventually('one to be gone', () => events.subscribers === 1);
+  await eventually('one subscriber to be removed', () => events.subscribers === 1);
   some.body.destroy();
-  await eventually('the other to be gone', () => events.subscribers === 0);
+  await eventually('the other subscriber to be removed', () => events.subscribers === 0);
 });
 
-t.test('events: who does not read loses the oldest, is told, and holds up nobody', async (t) => {
+t.test('a client that does not read loses the oldest events, gets `lost`, and blocks no other', async (t) => {
   const { get, events } = await api(t);
   const slow = new Reader(await get('/v1/events'));
   await slow.until('retry: 2000\n\n');
@@ -110,12 +110,16 @@ t.test('events: who does not read loses the oldest, is told, and holds up nobody
   const lost = [...text.matchAll(/^event: lost\ndata: .*"count":(\d+)\}$/gm)].map(([, count]) =>
     Number(count),
   );
-  t.ok(lost.length >= 1, `${lost} were lost`);
-  const told = (text.match(/^event: warning$/gm) ?? []).length;
-  t.equal(told + lost.reduce((sum, count) => sum + count, 0), many, 'those and the others are all');
+  t.ok(lost.length >= 1, `${lost} events lost`);
+  const delivered = (text.match(/^event: warning$/gm) ?? []).length;
+  t.equal(
+    delivered + lost.reduce((sum, count) => sum + count, 0),
+    many,
+    'delivered and lost events add up to all events',
+  );
 });
 
-t.test('events: a comment shows that the connection lives', async (t) => {
+t.test('comments keep an event stream alive', async (t) => {
   const { deps } = await controlOverPlainDataPlane();
   const app = createApp(deps.log);
   eventRoutes(app, deps, 20);
@@ -129,19 +133,19 @@ t.test('events: a comment shows that the connection lives', async (t) => {
   await quiet.until('\n\n: nothing new\n\n: nothing new\n\n');
 });
 
-t.test('events: no more than 32 listen', async (t) => {
+t.test('at most 32 clients subscribe to events', async (t) => {
   const { get, events } = await api(t);
   const held = [];
   for (let i = 0; i < 32; i++) held.push(await get('/v1/events'));
   t.match(await (await get('/v1/events')).body.json(), { status: 503, code: 'too_many_streams' });
   leave(held[0]);
-  await eventually('one to be gone', () => events.subscribers === 31);
+  await eventually('one subscriber to be removed', () => events.subscribers === 31);
   const next = await get('/v1/events');
   t.equal(next.statusCode, 200);
   for (const client of [next, ...held]) leave(client);
 });
 
-t.test('a capture: refused, as asked for, closed with its client', async (t) => {
+t.test('a capture validates its options and ends with its client', async (t) => {
   const { get, captures } = await api(t);
   for (const [query, code] of [
     ['vni=101', 'vni_not_found'],
@@ -158,23 +162,23 @@ t.test('a capture: refused, as asked for, closed with its client', async (t) => 
   t.same(bytes, PCAP);
   t.match(await (await get('/v1/capture')).body.json(), { status: 409, code: 'capture_busy' });
   leave(running);
-  await eventually('it to be closed', () => captures.running === 0);
+  await eventually('the capture to be closed', () => captures.running === 0);
 
   const limited = await get('/v1/capture?limit=3');
-  t.same(Buffer.from(await limited.body.arrayBuffer()), PCAP, 'it ends by itself');
-  await eventually('it to be closed', () => captures.running === 0);
+  t.same(Buffer.from(await limited.body.arrayBuffer()), PCAP, 'the capture ends at its limit');
+  await eventually('the capture to be closed', () => captures.running === 0);
   t.same(captures.asked[1], { vni: undefined, point: 'overlay', snapLen: 262144, limit: 3 });
 });
 
-t.test('behind another stream on the same connection: not begun, and gone with it', async (t) => {
+t.test('a stream behind another on the same connection does not start, and ends with it', async (t) => {
   const { server, events, captures } = await api(t);
   const { port } = server.server.address() as AddressInfo;
   const client = connect(port, '127.0.0.1').on('error', () => {});
   const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`;
   client.write(['/v1/capture?limit=1', ...Array(5).fill('/v1/events'), '/v1/capture'].map(get).join(''));
-  await eventually('the second one to run', () => events.subscribers === 1);
-  t.equal(captures.asked.length, 1, 'the last one is not begun');
+  await eventually('the second stream to run', () => events.subscribers === 1);
+  t.equal(captures.asked.length, 1, 'the last stream does not start');
   client.destroy();
-  await eventually('all to be gone', () => events.subscribers === 0 && captures.running === 0);
+  await eventually('all streams to end', () => events.subscribers === 0 && captures.running === 0);
   t.equal(captures.asked.length, 1);
 });

@@ -3,7 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import t from 'tap';
 import { textStream } from '../../src/api/text-stream.js';
 
-/** Longest chunk: what is joined until it is long enough, and one piece more. */
+/** Maximum chunk: the minimum length plus one piece. */
 const CHUNK_MAX = 64 * 1024 + 1000;
 
 async function* pieces(count: number, piece: string, made = { count: 0, ended: false }) {
@@ -14,7 +14,7 @@ async function* pieces(count: number, piece: string, made = { count: 0, ended: f
   }
 }
 
-t.test('nothing is added or lost, no chunk is long', async (t) => {
+t.test('the text is complete and chunks are bounded', async (t) => {
   const parts: string[] = [];
   for await (const chunk of textStream(pieces(1000, 'é'.repeat(999)))) parts.push(String(chunk));
   t.equal(parts.join(''), 'é'.repeat(999_000));
@@ -25,7 +25,7 @@ t.test('nothing is added or lost, no chunk is long', async (t) => {
   );
 });
 
-t.test('an empty text is a stream that ends', async (t) => {
+t.test('an empty text is an empty stream', async (t) => {
   const parts: string[] = [];
   for await (const chunk of textStream(pieces(0, ''))) parts.push(String(chunk));
   t.equal(parts.join(''), '');
@@ -35,7 +35,7 @@ for (const [what, piece, count, turnsMin] of [
   ['long pieces', 'x'.repeat(8192), 200, 20],
   ['pieces without text', '', 2000, 25],
 ] as const) {
-  t.test(`the event loop has its turn meanwhile: ${what}`, async (t) => {
+  t.test(`the event loop runs between chunks: ${what}`, async (t) => {
     let turns = 0;
     let reading = true;
     const turning = (async () => {
@@ -48,7 +48,7 @@ for (const [what, piece, count, turnsMin] of [
   });
 }
 
-t.test('a client that takes nothing has only some chunks made for it', async (t) => {
+t.test('a client that does not read has only some chunks made', async (t) => {
   const made = { count: 0, ended: false };
   const stream = textStream(pieces(100_000, 'x'.repeat(1024), made));
   stream.once('readable', () => {});
@@ -58,20 +58,20 @@ t.test('a client that takes nothing has only some chunks made for it', async (t)
   stream.destroy();
   await once(stream, 'close');
   for (let turn = 0; turn < 10 && !made.ended; turn++) await nextTurn();
-  t.ok(made.ended, 'what makes them is told that the client is gone');
+  t.ok(made.ended, 'the generator is ended when the client disconnects');
 });
 
-t.test('it is given up after a while', async (t) => {
+t.test('the stream of a stalled client is destroyed after the time limit', async (t) => {
   const made = { count: 0, ended: false };
   const stream = textStream(pieces(100_000, 'x'.repeat(1024), made), 20);
   stream.once('readable', () => {});
   const [error] = await once(stream, 'error');
-  t.match(error, { message: 'the client has taken nothing for 20 ms' });
+  t.match(error, { message: 'the client has read nothing for 20 ms' });
   for (let turn = 0; turn < 10 && !made.ended; turn++) await nextTurn();
   t.ok(made.ended);
 });
 
-t.test('a failure of what makes the text is the stream’s', async (t) => {
+t.test('an error of the generator is an error of the stream', async (t) => {
   async function* failing(): AsyncGenerator<string> {
     yield 'x';
     throw new Error('no more');

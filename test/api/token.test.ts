@@ -1,4 +1,4 @@
-/** The token's file: what cannot be one, what is unsafe, what is read. */
+/** The token file: invalid contents, unsafe contents, and valid ones. */
 import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
@@ -13,9 +13,9 @@ function file(content: string, mode = 0o640): string {
   return path;
 }
 
-t.test('refused, with the cure', async (t) => {
+t.test('an unusable token file is refused with a remedy', async (t) => {
   t.throws(() => readTokenFile(join(dir, 'none')), {
-    message: /none: cannot be read \(ENOENT.*name a readable file/,
+    message: /none: cannot be read \(ENOENT.*the file must exist/,
   });
   t.throws(() => readTokenFile(dir), { message: /cannot be read \(EISDIR/ });
   t.throws(() => readTokenFile(file('\n')), {
@@ -23,12 +23,14 @@ t.test('refused, with the cure', async (t) => {
   });
   t.throws(() => readTokenFile(file('two words')), { message: /must hold one line of/ });
   t.throws(() => readTokenFile(file('x'.repeat(5000))), { message: /more than 4096 bytes/ });
-  t.throws(() => readTokenFile('/dev/zero'), { message: /more than 4096 bytes/ }, 'a file without end');
+  t.throws(() => readTokenFile('/dev/zero'), { message: /more than 4096 bytes/ }, 'an endless file');
 });
 
-t.test('read', async (t) => {
+t.test('a token is read, with warnings about unsafe ones', async (t) => {
   const token = 'a'.repeat(64);
   t.same(readTokenFile(file(`${token}\n`)), { token, warnings: [] });
-  t.match(readTokenFile(file(token, 0o644)).warnings, [/every user of this machine may read it: chmod 640/]);
+  t.match(readTokenFile(file(token, 0o644)).warnings, [
+    /every user of this machine can read the token; run: chmod 640/,
+  ]);
   t.match(readTokenFile(file('short')).warnings, [/5 characters can be guessed/]);
 });

@@ -1,4 +1,4 @@
-/** Moments of the monotonic clock, shown as wall-clock time, whatever happens to the wall clock. */
+/** Monotonic times shown as wall-clock times, whatever happens to the wall clock. */
 import t from 'tap';
 import { monotonicMs, WallClock } from '../../src/api/wall-clock.js';
 import { CounterBlocks } from '../../src/controller/counter-blocks.js';
@@ -6,7 +6,7 @@ import { Counters, P_LAST_SEEN_MS } from '../../src/exchange/counters.js';
 
 const HOUR_MS = 3_600_000;
 
-t.test('a moment is shown by the wall clock of now, and stays the same while that is slewed', async (t) => {
+t.test('a time is shown by the current wall clock, and is stable while the clock is slewed', async (t) => {
   let nowMs = 1000;
   let wallMs = Date.UTC(2026, 0, 1);
   const clock = new WallClock(
@@ -20,23 +20,26 @@ t.test('a moment is shown by the wall clock of now, and stays the same while tha
   wallMs += 10_005;
   t.equal(clock.epochMs(seenMs), shown, 'slewed by 5 ms');
   wallMs -= HOUR_MS;
-  t.equal(clock.epochMs(nowMs), wallMs, 'set back: what is heard now is shown as now');
+  t.equal(clock.epochMs(nowMs), wallMs, 'set back: a frame received now is shown as now');
   wallMs += 5 * HOUR_MS;
   t.equal(clock.epochMs(nowMs), wallMs, 'set forward');
 });
 
-t.test('of two workers the one that heard last counts, whatever the wall clock did between', async (t) => {
-  const blocks = [new Counters(1, 1), new Counters(1, 1)];
-  // The wall clock was set back by an hour between these two frames; the monotonic clock was not.
-  blocks[0].cells[blocks[0].peerBase(0) + P_LAST_SEEN_MS] = 50_000;
-  blocks[1].cells[blocks[1].peerBase(0) + P_LAST_SEEN_MS] = 51_000;
-  const all = new CounterBlocks(blocks);
-  const reader = all.peerRow(0);
-  all.read([reader]);
-  t.equal(reader.row[P_LAST_SEEN_MS], 51_000);
-});
+t.test(
+  'the latest reception over all workers is shown, even if the wall clock was set back between',
+  async (t) => {
+    const blocks = [new Counters(1, 1), new Counters(1, 1)];
+    // The wall clock was set back by an hour between these two frames; the monotonic clock was not.
+    blocks[0].cells[blocks[0].peerBase(0) + P_LAST_SEEN_MS] = 50_000;
+    blocks[1].cells[blocks[1].peerBase(0) + P_LAST_SEEN_MS] = 51_000;
+    const all = new CounterBlocks(blocks);
+    const reader = all.peerRow(0);
+    all.read([reader]);
+    t.equal(reader.row[P_LAST_SEEN_MS], 51_000);
+  },
+);
 
-t.test('the clock is that of the kernel, which all threads share', async (t) => {
+t.test('the monotonic clock is that of the kernel, shared by all threads', async (t) => {
   const before = Number(process.hrtime.bigint()) / 1e6;
   const now = monotonicMs();
   t.ok(now >= before && now < before + 10_000);

@@ -1,7 +1,7 @@
-/** Packets as a pcap file that does not end: it is written while they flow, until the client goes away. */
+/** Route of captures: streams packets as a pcap file until the client disconnects. */
 import type { FastifyInstance } from 'fastify';
 import { oneOf, wholeNumber } from '../../config/values.js';
-import { guardedAnswers, media, OF_DATA_PLANE } from '../answers.js';
+import { DATA_PLANE_CODES, guardedAnswers, media } from '../answers.js';
 import type { ControlDeps } from '../deps.js';
 import { onceClosed } from '../once-closed.js';
 import { parseWith, vniOf } from '../params.js';
@@ -9,7 +9,7 @@ import { captureQuery } from '../schemas.js';
 
 const PCAP_TYPE = 'application/vnd.tcpdump.pcap';
 
-/** Bytes: what tcpdump takes, too. */
+/** Maximum snapshot length, bytes; the same as that of tcpdump. */
 const SNAP_LEN_MAX = 262_144;
 
 interface CaptureQuery {
@@ -25,22 +25,30 @@ export function captureRoutes(app: FastifyInstance, deps: ControlDeps): void {
     {
       exposeHeadRoute: false,
       schema: {
-        summary: 'Packets from now on, as a pcap stream',
+        summary: 'Capture packets as a pcap stream, from now on',
         tags: ['Daemon'],
         operationId: 'capture',
         querystring: captureQuery,
         response: guardedAnswers(
-          { 200: media(PCAP_TYPE, { type: 'string', format: 'binary' }, 'a pcap file, as long as it runs') },
-          ['vni_not_found', 'capture_busy', ...OF_DATA_PLANE],
+          {
+            200: media(
+              PCAP_TYPE,
+              { type: 'string', format: 'binary' },
+              'a pcap file that grows until the capture ends',
+            ),
+          },
+          ['vni_not_found', 'capture_busy', ...DATA_PLANE_CODES],
         ),
       },
     },
     async (request, reply) => {
       const capture = await deps.capture.open(optionsOf(deps, request.query));
       onceClosed(request, reply, () => {
-        capture.close().catch((error) => deps.log.error({ err: error, request: request.id }, 'capture'));
+        capture
+          .close()
+          .catch((error) => deps.log.error({ err: error, request: request.id }, 'cannot close a capture'));
       });
-      // There may be nothing to capture for hours.
+      // No idle time-out: no packet may arrive for hours.
       request.raw.socket.setTimeout(0);
       return reply.type(PCAP_TYPE).send(capture.stream);
     },

@@ -1,7 +1,9 @@
 /**
- * What happens, as server-sent events (WHATWG HTML §9.2): the event's type is the SSE event's name, its data one line of
- * JSON. Nothing that was before is told again. A client that reads too slowly loses the oldest of its queue and is told
- * so by a `lost`; the number of clients is bounded.
+ * Route of events: server-sent events (WHATWG HTML §9.2).
+ *
+ * The SSE event name is the event's type, its data one line of JSON. Past events are not replayed.
+ * A client that reads too slowly loses the oldest events of its queue and gets a `lost` event with
+ * their number. The number of clients is bounded.
  */
 import { PassThrough, pipeline, Readable } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
@@ -22,10 +24,10 @@ import { eventsQuery } from '../schemas.js';
 const EVENTS_TYPE = 'text/event-stream';
 
 const CLIENTS_MAX = 32;
-/** A comment this often shows that the connection lives: to the client, and to what lies between. */
+/** Milliseconds between comments that show client and proxies that the connection is alive. */
 const HEARTBEAT_MS = 15_000;
 const HEARTBEAT = ': nothing new\n\n';
-/** How soon a browser connects anew, ms. */
+/** Delay before a browser reconnects, ms. */
 const HELLO = 'retry: 2000\n\n';
 
 interface EventsQuery {
@@ -33,7 +35,7 @@ interface EventsQuery {
   readonly vni?: string;
 }
 
-/** @param heartbeatMs another one in tests */
+/** @param heartbeatMs interval of heartbeats; tests pass a shorter one */
 export function eventRoutes(
   app: FastifyInstance,
   { events }: ControlDeps,
@@ -46,12 +48,12 @@ export function eventRoutes(
     {
       exposeHeadRoute: false,
       schema: {
-        summary: 'What happens from now on, as server-sent events',
+        summary: 'Stream events as server-sent events, from now on',
         tags: ['Daemon'],
         operationId: 'streamEvents',
         querystring: eventsQuery,
         response: guardedAnswers(
-          { 200: media(EVENTS_TYPE, { type: 'string' }, 'a stream of events, until the client goes away') },
+          { 200: media(EVENTS_TYPE, { type: 'string' }, 'a stream of events until the client disconnects') },
           ['too_many_streams'],
         ),
       },
@@ -59,7 +61,10 @@ export function eventRoutes(
     (request, reply) => {
       const wanted = filterOf(request.query);
       if (clients === CLIENTS_MAX) {
-        throw new ApiError('too_many_streams', `${CLIENTS_MAX} clients listen already; end one of them`);
+        throw new ApiError(
+          'too_many_streams',
+          `${CLIENTS_MAX} clients are subscribed already; disconnect one of them`,
+        );
       }
       clients++;
       const subscription = events.subscribe();
@@ -88,7 +93,11 @@ function frame({ id, at, event }: StampedEvent): string {
   return `id: ${id}\nevent: ${event.type}\ndata: ${JSON.stringify({ at, ...event })}\n\n`;
 }
 
-/** That events were lost is told whatever was asked for. @throws ApiError bad_request */
+/**
+ * Filter for a query. `lost` events pass every filter.
+ *
+ * @throws ApiError bad_request
+ */
 function filterOf(query: EventsQuery): (event: VtepEvent) => boolean {
   const types = query.type?.split(',').map((type) => parseWith('type', type, oneOf(...EVENT_TYPES)));
   const vni = query.vni === undefined ? undefined : parseWith('vni', query.vni, parseVni);

@@ -1,13 +1,23 @@
 /**
- * The FDB of a VNI: pages of it, static entries, flush. A static entry names a configured peer, is not aged or
- * evicted, and learning cannot override it.
+ * Routes of a VNI's FDB: list, set static entries, delete and flush.
+ *
+ * A static entry names a configured peer, does not age, is not evicted, and learning does not
+ * override it.
  */
 import type { FastifyInstance } from 'fastify';
 import type { LimitFunction } from 'p-limit';
 import { wholeNumber } from '../../config/values.js';
 import { DataPlaneError, type FdbEntry } from '../../exchange/data-plane.js';
 import { formatMac } from '../../wire/mac.js';
-import { guardedAnswers, json, nothing, OF_BODIES, OF_CHANGES, OF_DATA_PLANE, problems } from '../answers.js';
+import {
+  BODY_CODES,
+  CHANGE_CODES,
+  DATA_PLANE_CODES,
+  guardedAnswers,
+  json,
+  noBody,
+  problems,
+} from '../answers.js';
 import type { ControlDeps } from '../deps.js';
 import { ApiError } from '../errors.js';
 import { limitOf } from '../pages.js';
@@ -31,7 +41,7 @@ export function fdbRoutes(
     '/v1/vnis/:vni/fdb',
     {
       schema: {
-        summary: 'Entries of the FDB',
+        summary: 'List FDB entries',
         tags: TAGS,
         operationId: 'listFdb',
         params: S.vniParams,
@@ -39,7 +49,7 @@ export function fdbRoutes(
         response: guardedAnswers({ 200: json(S.listOf(S.fdbEntrySchema), 'a page of entries') }, [
           'vni_not_found',
           'peer_not_found',
-          ...OF_DATA_PLANE,
+          ...DATA_PLANE_CODES,
         ]),
       },
     },
@@ -59,15 +69,15 @@ export function fdbRoutes(
     '/v1/vnis/:vni/fdb',
     {
       schema: {
-        summary: 'Flush: remove all entries that match',
+        summary: 'Flush the FDB: remove all matching entries',
         tags: TAGS,
         operationId: 'flushFdb',
         params: S.vniParams,
         querystring: S.flushQuery,
-        response: guardedAnswers({ 200: json(S.flushedSchema, 'how many were removed') }, [
+        response: guardedAnswers({ 200: json(S.flushedSchema, 'number of entries removed') }, [
           'vni_not_found',
           'peer_not_found',
-          ...OF_CHANGES,
+          ...CHANGE_CODES,
         ]),
       },
     },
@@ -80,12 +90,12 @@ export function fdbRoutes(
     },
   );
 
-  // One answer whether the entry is new or not: putting it twice is putting it once.
+  // The same status for a new and an existing entry, as PUT is idempotent.
   app.put<{ Params: MacParams; Body: { readonly peer: string } }>(
     '/v1/vnis/:vni/fdb/:mac',
     {
       schema: {
-        summary: 'Set a static entry, in the place of any other',
+        summary: 'Set a static entry; replaces any entry of that MAC',
         tags: TAGS,
         operationId: 'putFdbEntry',
         params: S.macParams,
@@ -93,10 +103,10 @@ export function fdbRoutes(
         body: S.fdbBody,
         response: guardedAnswers(
           {
-            204: nothing('it holds, whether it is new or was there'),
+            204: noBody('the entry is set; same answer if it existed'),
             409: problems(['peer_not_found', 'fdb_full']),
           },
-          ['vni_not_found', ...OF_BODIES, ...OF_CHANGES],
+          ['vni_not_found', ...BODY_CODES, ...CHANGE_CODES],
         ),
       },
     },
@@ -117,15 +127,15 @@ export function fdbRoutes(
     '/v1/vnis/:vni/fdb/:mac',
     {
       schema: {
-        summary: 'Remove an entry, static or dynamic',
+        summary: 'Remove a static or dynamic entry',
         tags: TAGS,
         operationId: 'deleteFdbEntry',
         params: S.macParams,
         querystring: S.noQuery,
-        response: guardedAnswers({ 204: nothing('removed') }, [
+        response: guardedAnswers({ 204: noBody('removed') }, [
           'vni_not_found',
           'fdb_entry_not_found',
-          ...OF_CHANGES,
+          ...CHANGE_CODES,
         ]),
       },
     },
@@ -142,7 +152,7 @@ export function fdbRoutes(
   );
 }
 
-/** The peer was removed between our look and the change: the same answer as if it had never been there. */
+/** The peer was removed between the check and the change: same answer as for an unknown peer. */
 function refusePeerAs409(error: unknown): never {
   if (error instanceof DataPlaneError && error.code === 'peer_not_found') {
     throw new ApiError('peer_not_found', error.message, 409);

@@ -1,9 +1,10 @@
 /**
- * Peers of a VNI: list, add, look at, remove. A change is answered after the data plane has applied it.
+ * Routes of a VNI's peers: list, add, get and remove.
  *
- * A peer is configured by its host, an address or a name; every address of a name is an item of the list, with the name
- * as its `address` and its own address as `resolved`. Either finds it; removed is what was configured. A name that has no
- * address at the moment is an item without `resolved`.
+ * A change is answered after the data plane has applied it. A peer is configured by its host, an
+ * address or a name. Each address of a name is an item of the list, with the name as `address` and
+ * the address as `resolved`. Both identify the peer in a path; only the configured host can be
+ * removed. A name without an address is an item whose `resolved` is null.
  */
 import type { FastifyInstance } from 'fastify';
 import type { LimitFunction } from 'p-limit';
@@ -13,7 +14,7 @@ import type { PeerSettings } from '../../config/settings.js';
 import { PEER_ROW } from '../../exchange/counters.js';
 import type { PeerState } from '../../exchange/data-plane.js';
 import { parseIpAddress } from '../../wire/ip-address.js';
-import { guardedAnswers, json, nothing, OF_BODIES, OF_CHANGES } from '../answers.js';
+import { BODY_CODES, CHANGE_CODES, guardedAnswers, json, noBody } from '../answers.js';
 import { readPeer, readTraffic } from '../counters.js';
 import type { ControlDeps, StatusInfo } from '../deps.js';
 import { ApiError } from '../errors.js';
@@ -27,7 +28,7 @@ interface PeerParams {
   readonly address: string;
 }
 
-const TAG = { ETag: 'changes with the settings' };
+const TAG = { ETag: 'entity tag of the settings' };
 const TAGS = ['Peers'];
 
 export function peerRoutes(app: FastifyInstance, deps: ControlDeps, oneAtATime: LimitFunction): void {
@@ -37,7 +38,7 @@ export function peerRoutes(app: FastifyInstance, deps: ControlDeps, oneAtATime: 
     '/v1/vnis/:vni/peers',
     {
       schema: {
-        summary: 'Peers of a VNI with their counters, by address',
+        summary: 'List peers of a VNI with their counters, by address',
         tags: TAGS,
         operationId: 'listPeers',
         params: S.vniParams,
@@ -60,8 +61,13 @@ export function peerRoutes(app: FastifyInstance, deps: ControlDeps, oneAtATime: 
         querystring: S.noQuery,
         body: S.peerBody,
         response: guardedAnswers(
-          { 201: json(S.peerSchema, 'the peer; of a name its first', { ...TAG, Location: 'its path' }) },
-          ['vni_not_found', 'peer_exists', 'peer_unresolved', 'table_full', ...OF_BODIES, ...OF_CHANGES],
+          {
+            201: json(S.peerSchema, 'the added peer; for a name its first address', {
+              ...TAG,
+              Location: 'path of the peer',
+            }),
+          },
+          ['vni_not_found', 'peer_exists', 'peer_unresolved', 'table_full', ...BODY_CODES, ...CHANGE_CODES],
         ),
       },
     },
@@ -69,9 +75,9 @@ export function peerRoutes(app: FastifyInstance, deps: ControlDeps, oneAtATime: 
       const vni = vniOf(dataPlane, request.params);
       const peer = readPeerBody(request.body, status().underlay.port);
       refuseOwnAddress(peer, status());
-      const came = await oneAtATime(() => configuration.addPeer(vni, peer));
+      const added = await oneAtATime(() => configuration.addPeer(vni, peer));
       log.info(
-        { request: request.id, vni, peer: peer.host, addresses: textsOf(came) },
+        { request: request.id, vni, peer: peer.host, addresses: textsOf(added) },
         'peer added by the API',
       );
       const view = findPeer(deps, vni, peer.host);
@@ -89,7 +95,7 @@ export function peerRoutes(app: FastifyInstance, deps: ControlDeps, oneAtATime: 
     '/v1/vnis/:vni/peers/:address',
     {
       schema: {
-        summary: 'One peer; of a name with several addresses its first',
+        summary: 'Get a peer; for a name with several addresses the first',
         tags: TAGS,
         operationId: 'getPeer',
         params: S.peerParams,
@@ -98,7 +104,7 @@ export function peerRoutes(app: FastifyInstance, deps: ControlDeps, oneAtATime: 
         response: guardedAnswers(
           {
             200: json(S.peerSchema, 'the peer', TAG),
-            304: nothing('its settings are as the caller knows them'),
+            304: noBody('the settings still match If-None-Match'),
           },
           ['vni_not_found', 'peer_not_found'],
         ),
@@ -121,21 +127,21 @@ export function peerRoutes(app: FastifyInstance, deps: ControlDeps, oneAtATime: 
         params: S.peerParams,
         querystring: S.noQuery,
         headers: S.ifMatch,
-        response: guardedAnswers({ 204: nothing('removed') }, [
+        response: guardedAnswers({ 204: noBody('removed') }, [
           'vni_not_found',
           'peer_not_found',
           'peer_of_name',
           'precondition_failed',
-          ...OF_CHANGES,
+          ...CHANGE_CODES,
         ]),
       },
     },
     async (request, reply) => {
       const vni = vniOf(dataPlane, request.params);
       const host = hostOf(request.params);
-      const seen = () =>
+      const precondition = () =>
         refuseStale(request, peerTag(findPeer(deps, vni, host)), `peer ${host} of VNI ${vni}`);
-      await oneAtATime(() => configuration.removePeer(vni, host, seen));
+      await oneAtATime(() => configuration.removePeer(vni, host, precondition));
       log.info({ request: request.id, vni, peer: host }, 'peer removed by the API');
       return reply.code(204).send();
     },
@@ -144,7 +150,11 @@ export function peerRoutes(app: FastifyInstance, deps: ControlDeps, oneAtATime: 
 
 export type PeerView = ReturnType<typeof view> | ReturnType<typeof viewUnresolved>;
 
-/** The peer with this address, or that was configured so. @throws ApiError peer_not_found */
+/**
+ * Finds a peer by its address or its configured host.
+ *
+ * @throws ApiError peer_not_found
+ */
 function findPeer(deps: ControlDeps, vni: number, host: string): PeerView {
   const found = peerViews(deps, vni).find(({ address, resolved }) => address === host || resolved === host);
   if (found !== undefined) return found;
@@ -173,11 +183,11 @@ function view(peer: PeerState, row: Float64Array, status: StatusInfo) {
 }
 
 function viewUnresolved({ host, port, flood }: PeerSettings) {
-  const nothing = { lastSeen: null, pathMtu: null, ...readTraffic(new Float64Array(PEER_ROW), 0) };
-  return { address: host, port, flood, resolved: null, ...nothing };
+  const noTraffic = { lastSeen: null, pathMtu: null, ...readTraffic(new Float64Array(PEER_ROW), 0) };
+  return { address: host, port, flood, resolved: null, ...noTraffic };
 }
 
-/** No two items have the same: an address is one peer's, and a name is no address. */
+/** Unique key: an address belongs to one peer, and a name is not an address. */
 function keyOf({ resolved, address }: PeerView): string {
   return resolved ?? address;
 }
@@ -196,5 +206,5 @@ function textsOf(peers: readonly PeerState[]): string[] {
 
 function refuseOwnAddress({ host }: PeerSettings, { underlay }: StatusInfo): void {
   if (!underlay.local.includes(host)) return;
-  throw new ApiError('bad_request', `address ${host}: is this VTEP's own; a peer is another host`);
+  throw new ApiError('bad_request', `address ${host}: is this VTEP's own; a peer must be another host`);
 }

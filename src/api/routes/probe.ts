@@ -1,6 +1,8 @@
 /**
- * The search for what a path carries. It takes seconds: whoever accepts `application/x-ndjson` gets a line for each
- * packet while it runs and the result as the last line; others get the result alone, when it is there.
+ * Route of path MTU probes.
+ *
+ * A probe takes seconds. With `Accept: application/x-ndjson` the response has a line for each
+ * packet as it is sent and the result as last line. Otherwise it is the result alone.
  */
 import { PassThrough } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
@@ -13,7 +15,7 @@ import { noQuery, peerParams, probeSchema } from '../schemas.js';
 const LINES_TYPE = 'application/x-ndjson';
 
 const PROBE_ANSWER = {
-  description: 'what was found; in lines: each packet, then what was found',
+  description: 'result of the probe; as x-ndjson one line per packet, then the result',
   content: { 'application/json': { schema: probeSchema }, [LINES_TYPE]: { schema: { type: 'string' } } },
 };
 
@@ -22,7 +24,7 @@ export function probeRoutes(app: FastifyInstance, { dataPlane, probe, log }: Con
     '/v1/vnis/:vni/peers/:address/probe',
     {
       schema: {
-        summary: 'Search what the path to a peer carries; takes some seconds',
+        summary: 'Measure the path MTU to a peer; takes some seconds',
         tags: ['Peers'],
         operationId: 'probePeer',
         params: peerParams,
@@ -42,7 +44,7 @@ export function probeRoutes(app: FastifyInstance, { dataPlane, probe, log }: Con
       probe(vni, peer, (packetLen, outcome) => write({ packetLen, outcome }))
         .then((found) => write(view(found)))
         .catch((error) => {
-          log.error({ error: (error as Error).message, peer: text }, 'a path search failed');
+          log.error({ error: (error as Error).message, peer: text }, 'path MTU probe failed');
           write(problemOf(error));
         })
         .finally(() => lines.end());
@@ -53,14 +55,14 @@ export function probeRoutes(app: FastifyInstance, { dataPlane, probe, log }: Con
 
 export type ProbeView = ReturnType<typeof probeView>;
 
-/** A line while it runs. */
+/** A line for one packet. */
 export interface ProbeStep {
   /** Bytes of the outer IP packet. */
   readonly packetLen: number;
   readonly outcome: string;
 }
 
-/** JSON has no undefined: what is not known is null. */
+/** Converts undefined to null, as JSON has no undefined. */
 function probeView(peer: string, found: PeerProbe) {
   const { means = null, pathMtu = null, routeMtu = null, fits = null } = found;
   return { peer, ...found, means, pathMtu, routeMtu, fits };

@@ -1,8 +1,12 @@
-/** Flags and file are read anew, and what differs is applied. A configuration that cannot be used changes nothing. */
+/**
+ * Route of reload: reads flags and file again and applies the differences.
+ *
+ * An invalid configuration changes nothing.
+ */
 import type { FastifyInstance } from 'fastify';
 import type { LimitFunction } from 'p-limit';
 import { ConfigError } from '../../config/config-error.js';
-import { guardedAnswers, json, OF_CHANGES } from '../answers.js';
+import { CHANGE_CODES, guardedAnswers, json } from '../answers.js';
 import type { ControlDeps } from '../deps.js';
 import { ApiError } from '../errors.js';
 import { noQuery, reloadSchema } from '../schemas.js';
@@ -16,28 +20,30 @@ export function reloadRoutes(
     '/v1/reload',
     {
       schema: {
-        summary: 'Read the configuration file anew and apply what differs, as SIGHUP does',
+        summary: 'Reload the configuration file and apply the differences, as SIGHUP does',
         tags: ['Daemon'],
         operationId: 'reload',
         querystring: noQuery,
         response: guardedAnswers(
-          { 200: json(reloadSchema, 'what was changed, and what takes effect at the next start') },
-          ['config_invalid', 'table_full', 'peer_unresolved', ...OF_CHANGES],
+          {
+            200: json(reloadSchema, 'settings changed, and settings that take effect only at the next start'),
+          },
+          ['config_invalid', 'table_full', 'peer_unresolved', ...CHANGE_CODES],
         ),
       },
     },
     async (request) => {
       const report = await oneAtATime(reload).catch(refuseAsConflict);
-      const said = report.hasFile
+      const message = report.hasFile
         ? 'configuration reloaded by the API'
-        : 'a reload by the API: there is no file';
-      log.info({ request: request.id, ...report }, said);
+        : 'reload requested by the API, but vtepd runs without --config';
+      log.info({ request: request.id, ...report }, message);
       return report;
     },
   );
 }
 
-/** The fault is the file's, not the request's. */
+/** An invalid file is a 409: the request itself is valid. */
 function refuseAsConflict(error: unknown): never {
   if (error instanceof ConfigError) throw new ApiError('config_invalid', error.message);
   throw error;

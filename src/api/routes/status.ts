@@ -1,4 +1,4 @@
-/** The daemon as a whole: what runs, what hurts it, health for a supervisor, the counters as JSON and as metrics. */
+/** Routes of the daemon: status, counters, doctor, health and metrics. */
 import type { FastifyInstance } from 'fastify';
 import { answers, guardedAnswers, json, media } from '../answers.js';
 import { clientOf } from '../connections.js';
@@ -15,9 +15,9 @@ import { vniStates, vniView } from './vnis.js';
 const JSON_TYPE = 'application/json; charset=utf-8';
 const TAGS = ['Daemon'];
 
-/** Texts of the counters that are written at once, and that wait. */
+/** Limits of `/v1/counters`: responses being written, and waiting. */
 const COUNTERS: TurnLimits = { places: 8, perClient: 4, waiting: 32, waitingPerClient: 16 };
-/** Runs of the doctor at once, each with some child processes, and those that wait. */
+/** Limits of `/v1/doctor`: runs, each with some child processes, and waiting requests. */
 const DOCTORS: TurnLimits = { places: 2, perClient: 2, waiting: 8, waitingPerClient: 8 };
 
 export function statusRoutes(app: FastifyInstance, deps: ControlDeps): void {
@@ -25,11 +25,11 @@ export function statusRoutes(app: FastifyInstance, deps: ControlDeps): void {
     '/v1/status',
     {
       schema: {
-        summary: 'What runs, and what hurts it',
+        summary: 'Get status, VNIs and warnings',
         tags: TAGS,
         operationId: 'getStatus',
         querystring: noQuery,
-        response: guardedAnswers({ 200: json(statusSchema, 'status') }),
+        response: guardedAnswers({ 200: json(statusSchema, 'status of the daemon') }),
       },
     },
     () => statusView(deps),
@@ -40,7 +40,7 @@ export function statusRoutes(app: FastifyInstance, deps: ControlDeps): void {
     '/v1/counters',
     {
       schema: {
-        summary: 'All that the metrics show',
+        summary: 'Get all counters that /metrics shows, as JSON',
         tags: TAGS,
         operationId: 'getCounters',
         querystring: noQuery,
@@ -59,12 +59,12 @@ export function statusRoutes(app: FastifyInstance, deps: ControlDeps): void {
     '/v1/doctor',
     {
       schema: {
-        summary: 'What keeps frames from arriving',
+        summary: 'Run the doctor: find causes of frame loss',
         tags: TAGS,
         operationId: 'getDoctor',
         querystring: noQuery,
         response: guardedAnswers(
-          { 200: json(listOf(findingSchema), 'what was found, with the cure of each') },
+          { 200: json(listOf(findingSchema), 'findings, each with its remedy (cure)') },
           ['overloaded'],
         ),
       },
@@ -74,26 +74,26 @@ export function statusRoutes(app: FastifyInstance, deps: ControlDeps): void {
       if (turn === undefined)
         throw new ApiError(
           'overloaded',
-          `as many runs of the doctor as may wait do so (${doctors.limits}); try again later`,
+          `too many runs of the doctor (limits: ${doctors.limits}); retry later`,
         );
-      // A run goes on when its client has gone, and keeps its place until then.
+      // A run continues after its client has disconnected, and keeps its place until it is done.
       let runs = false;
       onceClosed(request, reply, () => runs || turn.leave());
-      runs = await turn.mine;
+      runs = await turn.admitted;
       if (!runs) return { items: [], nextCursor: null };
       return { items: await deps.doctor().finally(turn.leave), nextCursor: null };
     },
   );
 }
 
-/** What supervisors and Prometheus ask; also on a listener of its own. */
+/** Routes for supervisors and Prometheus, also used by the separate metrics listener. */
 export function healthRoutes(app: FastifyInstance, deps: Pick<ControlDeps, 'dataPlane' | 'status'>): void {
-  // The process answers: nothing more is asked here, so that a busy data plane is not restarted.
+  // Does not check the data plane, so that a supervisor does not restart a busy daemon.
   app.get(
     '/healthz',
     {
       schema: {
-        summary: 'The process answers',
+        summary: 'Liveness: the process answers',
         tags: TAGS,
         operationId: 'getHealth',
         response: answers({ 200: json(healthSchema, 'ok') }),
@@ -106,7 +106,7 @@ export function healthRoutes(app: FastifyInstance, deps: Pick<ControlDeps, 'data
     '/readyz',
     {
       schema: {
-        summary: 'The data plane has the whole configuration',
+        summary: 'Readiness: the data plane has applied the whole configuration',
         tags: TAGS,
         operationId: 'getReadiness',
         response: answers({ 200: json(healthSchema, 'ready') }, ['not_ready']),
@@ -114,7 +114,7 @@ export function healthRoutes(app: FastifyInstance, deps: Pick<ControlDeps, 'data
     },
     () => {
       if (deps.dataPlane.ready) return { status: 'ready' };
-      throw new ApiError('not_ready', 'the data plane has not acknowledged the whole configuration');
+      throw new ApiError('not_ready', 'the data plane has not applied the whole configuration yet');
     },
   );
 
@@ -123,12 +123,13 @@ export function healthRoutes(app: FastifyInstance, deps: Pick<ControlDeps, 'data
     '/metrics',
     {
       schema: {
-        summary: 'The counters for Prometheus',
+        summary: 'Get metrics for Prometheus',
         tags: TAGS,
         operationId: 'getMetrics',
-        response: guardedAnswers({ 200: media('text/plain', { type: 'string' }, 'text format 0.0.4') }, [
-          'overloaded',
-        ]),
+        response: guardedAnswers(
+          { 200: media('text/plain', { type: 'string' }, 'Prometheus text format 0.0.4') },
+          ['overloaded'],
+        ),
       },
     },
     (request, reply) =>

@@ -1,4 +1,4 @@
-/** VNIs: listed, made, changed, removed, each while frames of the others flow. */
+/** Routes of VNIs: list, add, change and remove, while other VNIs forward. */
 import type { FastifyInstance } from 'fastify';
 import type { LimitFunction } from 'p-limit';
 import { type Body, readVniBody, readVniChanges } from '../../config/body.js';
@@ -6,7 +6,7 @@ import type { VniSettings } from '../../config/settings.js';
 import { parseVni } from '../../config/values.js';
 import { V_FDB_DYNAMIC, V_FDB_STATIC } from '../../exchange/counters.js';
 import { type DataPlane, DataPlaneError, type VniState } from '../../exchange/data-plane.js';
-import { guardedAnswers, json, nothing, OF_BODIES, OF_CHANGES } from '../answers.js';
+import { BODY_CODES, CHANGE_CODES, guardedAnswers, json, noBody } from '../answers.js';
 import type { Configuration, ControlDeps } from '../deps.js';
 import { answersUnchanged, etagOf, refuseStale } from '../etag.js';
 import { type PageQuery, pageOf } from '../pages.js';
@@ -19,7 +19,7 @@ interface VniParams {
   readonly vni: string;
 }
 
-const TAG = { ETag: 'changes with the settings' };
+const TAG = { ETag: 'entity tag of the settings' };
 const TAGS = ['VNIs'];
 
 export function vniRoutes(app: FastifyInstance, deps: ControlDeps, oneAtATime: LimitFunction): void {
@@ -29,7 +29,7 @@ export function vniRoutes(app: FastifyInstance, deps: ControlDeps, oneAtATime: L
     '/v1/vnis',
     {
       schema: {
-        summary: 'VNIs, by number',
+        summary: 'List VNIs, by number',
         tags: TAGS,
         operationId: 'listVnis',
         querystring: S.pageQuery,
@@ -47,14 +47,14 @@ export function vniRoutes(app: FastifyInstance, deps: ControlDeps, oneAtATime: L
     '/v1/vnis',
     {
       schema: {
-        summary: 'Make a VNI, with its TAP',
+        summary: 'Add a VNI with its TAP',
         tags: TAGS,
         operationId: 'addVni',
         querystring: S.noQuery,
         body: S.vniBody,
         response: guardedAnswers(
-          { 201: json(S.vniSchema, 'the VNI as it is now', { ...TAG, Location: 'its path' }) },
-          ['vni_exists', 'table_full', 'peer_unresolved', ...OF_BODIES, ...OF_CHANGES],
+          { 201: json(S.vniSchema, 'the added VNI', { ...TAG, Location: 'path of the VNI' }) },
+          ['vni_exists', 'table_full', 'peer_unresolved', ...BODY_CODES, ...CHANGE_CODES],
         ),
       },
     },
@@ -74,7 +74,7 @@ export function vniRoutes(app: FastifyInstance, deps: ControlDeps, oneAtATime: L
     '/v1/vnis/:vni',
     {
       schema: {
-        summary: 'One VNI',
+        summary: 'Get a VNI',
         tags: TAGS,
         operationId: 'getVni',
         params: S.vniParams,
@@ -83,7 +83,7 @@ export function vniRoutes(app: FastifyInstance, deps: ControlDeps, oneAtATime: L
         response: guardedAnswers(
           {
             200: json(S.vniSchema, 'the VNI', TAG),
-            304: nothing('its settings are as the caller knows them'),
+            304: noBody('the settings still match If-None-Match'),
           },
           ['vni_not_found'],
         ),
@@ -103,26 +103,26 @@ export function vniRoutes(app: FastifyInstance, deps: ControlDeps, oneAtATime: L
     '/v1/vnis/:vni',
     {
       schema: {
-        summary: 'Change settings of a VNI; those that the body does not name stay',
+        summary: 'Change settings of a VNI; settings absent from the body keep their values',
         tags: TAGS,
         operationId: 'changeVni',
         params: S.vniParams,
         querystring: S.noQuery,
         headers: S.ifMatch,
         body: S.vniChanges,
-        response: guardedAnswers({ 200: json(S.vniSchema, 'the VNI as it is now', TAG) }, [
+        response: guardedAnswers({ 200: json(S.vniSchema, 'the VNI after the change', TAG) }, [
           'vni_not_found',
           'precondition_failed',
-          ...OF_BODIES,
-          ...OF_CHANGES,
+          ...BODY_CODES,
+          ...CHANGE_CODES,
         ]),
       },
     },
     async (request, reply) => {
       const vni = vniOf(dataPlane, request.params);
       const changed = readVniChanges(vni, request.body);
-      const seen = () => refuseStale(request, vniTag(configuration.settings(vni)), `VNI ${vni}`);
-      await oneAtATime(() => configuration.changeVni(vni, changed, seen));
+      const precondition = () => refuseStale(request, vniTag(configuration.settings(vni)), `VNI ${vni}`);
+      await oneAtATime(() => configuration.changeVni(vni, changed, precondition));
       log.info({ request: request.id, vni, changed }, 'VNI changed by the API');
       return reply
         .header('etag', vniTag(configuration.settings(vni)))
@@ -134,23 +134,23 @@ export function vniRoutes(app: FastifyInstance, deps: ControlDeps, oneAtATime: L
     '/v1/vnis/:vni',
     {
       schema: {
-        summary: 'Remove a VNI, its peers, its FDB and what vtepd made for it',
+        summary: 'Remove a VNI with its peers, FDB and the devices that vtepd created for it',
         tags: TAGS,
         operationId: 'removeVni',
         params: S.vniParams,
         querystring: S.noQuery,
         headers: S.ifMatch,
-        response: guardedAnswers({ 204: nothing('removed') }, [
+        response: guardedAnswers({ 204: noBody('removed') }, [
           'vni_not_found',
           'precondition_failed',
-          ...OF_CHANGES,
+          ...CHANGE_CODES,
         ]),
       },
     },
     async (request, reply) => {
       const vni = vniOf(dataPlane, request.params);
-      const seen = () => refuseStale(request, vniTag(configuration.settings(vni)), `VNI ${vni}`);
-      await oneAtATime(() => configuration.removeVni(vni, seen));
+      const precondition = () => refuseStale(request, vniTag(configuration.settings(vni)), `VNI ${vni}`);
+      await oneAtATime(() => configuration.removeVni(vni, precondition));
       log.info({ request: request.id, vni }, 'VNI removed by the API');
       return reply.code(204).send();
     },
@@ -158,15 +158,15 @@ export function vniRoutes(app: FastifyInstance, deps: ControlDeps, oneAtATime: L
 }
 
 /**
- * What is configured and forwards, and what a change that failed has left. A VNI that is being removed is not configured any
- * more, but may forward still.
+ * VNIs that are configured and forward, and those that a failed change has left behind. A VNI that
+ * is being removed may still forward, but is no longer configured.
  */
 export function vniStates({ dataPlane, configuration }: VniDeps): VniState[] {
   const configured = dataPlane.vnis().filter(({ vni }) => isConfigured(configuration, vni));
   return [...configured, ...leftovers(dataPlane)];
 }
 
-/** VNIs that are to go, and whose number a worker may still know. */
+/** VNIs that are no longer desired but may still exist on a worker. */
 function leftovers(dataPlane: DataPlane): VniState[] {
   const desired = new Set(dataPlane.vnis().map(({ vni }) => vni));
   return dataPlane.settling().filter(({ vni }) => !desired.has(vni));
@@ -174,7 +174,7 @@ function leftovers(dataPlane: DataPlane): VniState[] {
 
 export type VniView = ReturnType<typeof vniView>;
 
-/** Settings by their names in the configuration file, and what became of them. */
+/** Settings by their keys in the configuration file, and the resulting state. */
 export function vniView({ dataPlane, configuration }: VniDeps, { vni, tap, bridge, mac, policy }: VniState) {
   const { vni: row, peers } = dataPlane.totals(vni);
   const isSettling = dataPlane.settling().some((state) => state.vni === vni);
@@ -210,7 +210,10 @@ function isConfigured(configuration: Configuration, vni: number): boolean {
   }
 }
 
-/** Peers have tags of their own: who adds one does not disturb who changes the VNI. */
+/**
+ * The tag excludes peers, which have tags of their own: adding a peer must not fail a concurrent
+ * change of the VNI.
+ */
 function vniTag({ peers: _, ...settings }: VniSettings): string {
   return etagOf(settings);
 }

@@ -53,7 +53,11 @@ t.test('filters are the API’s; JSON a line each; so many and no more', async (
 t.test('a daemon that ends, one that refuses, one that is not there: exit 1', async (t) => {
   const { place } = await fakeApi(t, {
     'GET /v1/events': { stream: (response) => response.end(frame(1, LEARNED)) },
-    'GET /v1/events?vni=7': refusal(503, 'too_many_streams', '32 clients listen already; end one of them'),
+    'GET /v1/events?vni=7': refusal(
+      503,
+      'too_many_streams',
+      '32 clients are subscribed already; disconnect one of them',
+    ),
   });
   const run = (line: string) => runVtepctl(line, { env: { VTEPCTL_API: place } });
   t.match(await run('events'), {
@@ -63,7 +67,7 @@ t.test('a daemon that ends, one that refuses, one that is not there: exit 1', as
   });
   t.match(await run('events --vni 7'), {
     code: 1,
-    stderr: 'vtepctl: 32 clients listen already; end one of them\n',
+    stderr: 'vtepctl: 32 clients are subscribed already; disconnect one of them\n',
   });
   t.match(await run('events --api unix:/nowhere'), { code: 1, stderr: /cannot reach vtepd/ });
 });
