@@ -1,8 +1,10 @@
 /**
- * A difference carried out on the running overlay: each step is registered with what takes it back, so that the caller can
- * have all or nothing, and what comes is there before anything goes, where it can be. Who is not named in the difference
- * is not touched. Taking back does not fail because a worker is slow or dies: it changes what the workers are to know,
- * which they come to know later.
+ * Applies a configuration difference to the running overlay, step by step.
+ *
+ * Each step registers its undo, so the caller can apply all steps or none. Additions precede
+ * removals where possible. VNIs and peers outside the difference are not touched. An undo step does
+ * not fail because a worker is slow or dies: it changes the desired state, and the workers follow
+ * later.
  */
 import type { Difference, VniDifference } from '../config/diff.js';
 import type { VniSettings } from '../config/settings.js';
@@ -12,10 +14,13 @@ import type { VniPolicy } from '../exchange/protocol.js';
 import type { Rollback } from '../host/rollback.js';
 import type { Overlay } from './overlay.js';
 
-/** Settings that the data plane has by the same name. */
+/** Settings that have the same name in the data plane. */
 const POLICY = ['learning', 'ageingS', 'fdbLimit', 'flood', 'accept', 'vlan'] as const;
 
-/** @param undo takes what was done until then, whether it fails or not @throws Error for people */
+/**
+ * @param undo collects the undo steps of all completed steps, also on failure
+ * @throws Error with a message for users
+ */
 export async function carryOut(
   { added, removed, replacing, changed }: Difference,
   overlay: Overlay,
@@ -33,7 +38,7 @@ async function add(vnis: readonly VniSettings[], overlay: Overlay, undo: Rollbac
   for (const vni of vnis) undo.push(() => overlay.undoAdd(vni));
 }
 
-/** Taken back, it begins anew: what was learned is lost. */
+/** Undoing it adds the VNI again: learned entries are lost. */
 async function remove(vni: VniSettings, overlay: Overlay, undo: Rollback): Promise<void> {
   await overlay.remove(vni);
   undo.push(() => overlay.restore(vni));

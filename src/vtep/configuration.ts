@@ -1,10 +1,12 @@
 /**
- * What a VTEP is to be, and how that changes: the configuration of flags and file, the state over it, and one change
- * after the other from what holds to what shall. A change is done when the data plane has it and the state is kept; one
+ * Live configuration of a VTEP, and its changes as transactions.
+ *
+ * The current settings are those of flags and file with the API's state applied. Changes run one at
+ * a time. A change succeeds when the data plane has applied it and the state is stored; a change
  * that fails leaves everything as it was.
  *
- *     call → state with the change in it → what holds then → checked → difference → written beside the state file
- *          → carried out → the file takes its name → answered
+ *     call → new state → new settings → checked → difference → written beside the state file
+ *          → applied → the file gets its name → the call resolves
  */
 import pLimit from 'p-limit';
 import { ConfigError } from '../config/config-error.js';
@@ -28,9 +30,9 @@ import { formatMac, parseMac } from '../wire/mac.js';
 import { carryOut } from './carry.js';
 import type { Overlay } from './overlay.js';
 
-/** Where the state is kept. */
+/** Persistent storage of the state. */
 export interface StateStore {
-  /** Writes it so that it only has to be made to count. */
+  /** Writes the state to a temporary file; `commit` makes it the current one. */
   prepare(state: State): Promise<{ commit(): Promise<void>; discard(): Promise<void> }>;
 }
 
@@ -38,77 +40,84 @@ export interface ReloadReport {
   readonly changed: readonly string[];
   /** Flags that take effect at the next start. */
   readonly needsRestart: readonly string[];
-  /** false: there is nothing to read anew, and nothing was read. */
+  /** False when vtepd runs without a file: nothing was read. */
   readonly hasFile: boolean;
 }
 
 export interface ConfigurationOptions {
-  /** What flags and file say. */
+  /** Settings of flags and file. */
   readonly base: Settings;
   readonly state: State;
-  /** Without one, what is changed is forgotten at the end. */
+  /** Undefined: changes are lost at exit. */
   readonly store: StateStore | undefined;
-  /** Reads flags and file anew; without, there is nothing to read. @throws ConfigError */
+  /**
+   * Reads flags and file again; undefined: there is no file.
+   *
+   * @throws ConfigError
+   */
   readonly reread: (() => Settings) | undefined;
   readonly events: Events;
   readonly log: Logger;
-  /** A change has been made, or taken back: other hosts may be peers. */
+  /** Called after a change has been made or undone, as the set of peer hosts may differ. */
   readonly changed: () => void;
 }
 
-/** A change that failed so may have been made, or may be made later. */
+/** Error codes of a change that workers may have made, or may make later. */
 const UNANSWERED: readonly string[] = ['dataplane_timeout', 'dataplane_down'];
-const NOT_LOOKED = () => {};
+const NO_PRECONDITION = () => {};
 const NOTHING_CHANGED: ReloadReport = { changed: [], needsRestart: [], hasFile: false };
 
 export class LiveConfiguration {
   readonly #options: ConfigurationOptions;
-  /** Daemon-wide settings are those of the start, whatever was read later. */
+  /** Settings at start. Those of the whole daemon stay in effect, whatever is read later. */
   readonly #started: Settings;
   #base: Settings;
   #state: State;
-  #holds: Settings;
-  /** What held before the change under way, or what it was to be if it is being taken back: the data plane may have it. */
-  #held: Settings;
+  #current: Settings;
+  /**
+   * Settings that the data plane may still have during a change: the previous ones, or the rejected
+   * ones while a failed change is undone.
+   */
+  #superseded: Settings;
   #handle!: Handle;
   #overlay!: Overlay;
-  /** Runs changes one after another. */
-  readonly #one = pLimit(1);
+  /** Serialises changes. */
+  readonly #serialise = pLimit(1);
   #stopped = false;
   #reloadFailure = '';
   #needsRestart: readonly string[] = [];
 
-  /** @throws ConfigError when configuration and state cannot be had together */
+  /** @throws ConfigError when configuration and state cannot be combined */
   constructor(options: ConfigurationOptions) {
     this.#options = options;
     this.#started = options.base;
     this.#base = options.base;
     this.#state = options.state;
-    this.#holds = applyState(this.#base, this.#state);
-    this.#held = this.#holds;
-    if (this.#holds !== this.#base) checkStanding(this.#holds);
+    this.#current = applyState(this.#base, this.#state);
+    this.#superseded = this.#current;
+    if (this.#current !== this.#base) checkStanding(this.#current);
   }
 
-  /** What holds. */
+  /** Current settings. */
   get settings(): Settings {
-    return this.#holds;
+    return this.#current;
   }
 
-  /** Static entries that a VNI is to have. */
+  /** Desired static entries of a VNI: MAC → address of a peer. */
   entries(vni: number): ReadonlyMap<string, string> {
     return entriesOf(this.#state, vni);
   }
 
-  /** The VTEP runs: changes may come. */
+  /** Accepts changes from now on. The VTEP must be running. */
   attach(handle: Handle, overlay: Overlay): void {
     this.#handle = handle;
     this.#overlay = overlay;
   }
 
-  /** After the change under way none is made any more. */
+  /** Waits for the change in progress and rejects all later ones. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    await this.#one(() => {});
+    await this.#serialise(() => {});
   }
 
   warnings(): { code: string; detail: string }[] {
@@ -116,38 +125,45 @@ export class LiveConfiguration {
     const warnings = overridden.map((detail) => ({ code: 'state_overrides', detail }));
     if (this.#reloadFailure !== '') warnings.push({ code: 'reload_failed', detail: this.#reloadFailure });
     if (this.#needsRestart.length > 0) {
-      const detail = `${this.#needsRestart.join(', ')}: changed in the configuration, and taken at the next start`;
+      const detail = `${this.#needsRestart.join(', ')}: changed in the configuration; restart vtepd to apply`;
       warnings.push({ code: 'restart_needed', detail });
     }
     return warnings;
   }
 
-  /** As they hold, or are about to; of a VNI that is about to go, as they still hold. @throws DataPlaneError vni_not_found */
+  /**
+   * Current or pending settings of a VNI; for a VNI that is being removed, its previous settings.
+   *
+   * @throws DataPlaneError vni_not_found
+   */
   vni(vni: number): VniSettings {
-    const isIt = (settings: VniSettings) => settings.vni === vni;
-    const found = this.#holds.vnis.find(isIt) ?? this.#held.vnis.find(isIt);
+    const matches = (settings: VniSettings) => settings.vni === vni;
+    const found = this.#current.vnis.find(matches) ?? this.#superseded.vnis.find(matches);
     if (found) return found;
     throw new DataPlaneError('vni_not_found', `VNI ${vni} is not configured`);
   }
 
   addVni(settings: VniSettings): Promise<void> {
     return this.#inTurn(async () => {
-      if (this.#holds.vnis.some(({ vni }) => vni === settings.vni))
+      if (this.#current.vnis.some(({ vni }) => vni === settings.vni))
         throw new DataPlaneError('vni_exists', `VNI ${settings.vni} is configured already`);
       await this.#become(this.#base, edits.withVni(this.#state, settings));
     });
   }
 
-  /** @param seen asked when its turn has come: nothing lies between what it looks at and the change @throws what `seen` throws */
-  changeVni(vni: number, changes: Partial<VniSettings>, seen = NOT_LOOKED): Promise<void> {
+  /**
+   * @param precondition runs after all earlier changes and directly before this one
+   * @throws Error of `precondition`; nothing is changed then
+   */
+  changeVni(vni: number, changes: Partial<VniSettings>, precondition = NO_PRECONDITION): Promise<void> {
     return this.#inTurn(async () => {
-      seen();
+      precondition();
       const { vni: _, peers: __, ...own } = changes;
       const before = this.vni(vni);
       for (const key of ['tap', 'mac'] as const) {
         if (own[key] !== undefined && own[key] !== before[key])
           throw new ConfigError(
-            `${key} ${own[key]}: cannot change while it is in use: remove the VNI and add it anew`,
+            `${key} ${own[key]}: cannot change while it is in use: remove the VNI and add it again`,
           );
       }
       const differing = Object.fromEntries(
@@ -158,10 +174,10 @@ export class LiveConfiguration {
     });
   }
 
-  /** @param seen as of `changeVni` */
-  removeVni(vni: number, seen = NOT_LOOKED): Promise<void> {
+  /** @param precondition as for `changeVni` */
+  removeVni(vni: number, precondition = NO_PRECONDITION): Promise<void> {
     return this.#inTurn(async () => {
-      seen();
+      precondition();
       this.vni(vni);
       await this.#become(this.#base, edits.withoutVni(this.#base, this.#state, vni));
     });
@@ -177,10 +193,10 @@ export class LiveConfiguration {
     });
   }
 
-  /** @param seen as of `changeVni` */
-  removePeer(vni: number, host: string, seen = NOT_LOOKED): Promise<void> {
+  /** @param precondition as for `changeVni` */
+  removePeer(vni: number, host: string, precondition = NO_PRECONDITION): Promise<void> {
     return this.#inTurn(async () => {
-      seen();
+      precondition();
       const found = this.#handle.peers(vni).filter((peer) => hostOf(peer) === host);
       if (!this.vni(vni).peers.some((peer) => peer.host === host)) throw this.#noSuchPeer(vni, host);
       const addresses = new Set(found.map(({ address }) => address.text));
@@ -215,12 +231,12 @@ export class LiveConfiguration {
   flushFdb(vni: number, filter: FdbFilter): Promise<number> {
     return this.#inTurn(async () => {
       const peers = this.#handle.peers(vni).filter((peer) => isPeerOf(peer, filter.peer));
-      const meant = new Set(peers.map(({ address }) => address.text));
-      const isGone = (_: string, peer: string) =>
-        filter.type !== 'dynamic' && (filter.peer === '' || meant.has(peer));
-      const state = edits.withoutEntries(this.#state, vni, isGone);
-      const gone = [...this.entries(vni)].filter(([mac, peer]) => isGone(mac, peer));
-      const macs = gone.map(([mac]) => parseMac(mac)!);
+      const addresses = new Set(peers.map(({ address }) => address.text));
+      const isRemoved = (_: string, peer: string) =>
+        filter.type !== 'dynamic' && (filter.peer === '' || addresses.has(peer));
+      const state = edits.withoutEntries(this.#state, vni, isRemoved);
+      const entries = [...this.entries(vni)].filter(([mac, peer]) => isRemoved(mac, peer));
+      const macs = entries.map(([mac]) => parseMac(mac)!);
       let removed = 0;
       await this.#become(this.#base, state, async (undo) => {
         removed = await this.#changeFdb(vni, macs, undo, () => this.#handle.flushFdb(vni, filter));
@@ -230,8 +246,8 @@ export class LiveConfiguration {
   }
 
   /**
-   * Static entries are what the state says they are once it holds again. A change that was refused has made none; one that a
-   * worker did not answer may have been made.
+   * Changes static entries. An undo reconciles them with the state that is then in effect. A
+   * refused change needs no undo; a change that a worker did not answer may have been made.
    */
   async #changeFdb<T>(
     vni: number,
@@ -239,26 +255,29 @@ export class LiveConfiguration {
     undo: Rollback,
     change: () => Promise<T>,
   ): Promise<T> {
-    const takeBack = () => this.#handle.reconcileFdb(vni, macs);
+    const reconcile = () => this.#handle.reconcileFdb(vni, macs);
     try {
       const answer = await change();
-      undo.push(takeBack);
+      undo.push(reconcile);
       return answer;
     } catch (error) {
-      if (UNANSWERED.includes((error as DataPlaneError).code)) undo.push(takeBack);
+      if (UNANSWERED.includes((error as DataPlaneError).code)) undo.push(reconcile);
       throw error;
     }
   }
 
-  /** A peer's name has other addresses: what is configured is the same, what it comes to is not. */
+  /** Applies new addresses of a peer name: the configuration is the same, its peers are not. */
   follow(name: string, addresses: () => readonly IpAddress[]): Promise<void> {
     return this.#inTurn(async () => {
-      for (const vni of this.#holds.vnis)
+      for (const vni of this.#current.vnis)
         if (vni.peers.some(({ host }) => host === name)) await this.#overlay.follow(vni, name, addresses());
     });
   }
 
-  /** @throws ConfigError, or what kept the difference from being made; the old configuration holds then */
+  /**
+   * @throws ConfigError, or the error that prevented the change; the previous configuration stays
+   * in effect
+   */
   reload(): Promise<ReloadReport> {
     const { reread, log } = this.#options;
     if (!reread) {
@@ -272,7 +291,7 @@ export class LiveConfiguration {
         log.info(report, 'configuration reloaded');
         return report;
       } catch (error) {
-        this.#reloadFailure = `the old configuration still holds: ${(error as Error).message}`;
+        this.#reloadFailure = `reload failed, the previous configuration stays in effect: ${(error as Error).message}`;
         log.error({ code: 'reload_failed' }, this.#reloadFailure);
         this.#options.events.publish({ type: 'warning', code: 'reload_failed', detail: this.#reloadFailure });
         throw error;
@@ -283,58 +302,61 @@ export class LiveConfiguration {
   async #reload(reread: () => Settings): Promise<ReloadReport> {
     const read = reread();
     const base = Object.freeze({ ...this.#started, vnis: withPort(read, this.#started.port) });
-    const before = this.#holds;
+    const before = this.#current;
     await this.#become(base, this.#state);
     this.#needsRestart = daemonDifference(this.#started, read).map((key) => flagOf(key as Key));
-    const changed = describe(difference(before.vnis, this.#holds.vnis));
+    const changed = describe(difference(before.vnis, this.#current.vnis));
     return { changed, needsRestart: this.#needsRestart, hasFile: true };
   }
 
-  /** @param work what is to be done beside what settings say, in the same change */
+  /** @param work further steps of the same change, beyond the settings */
   async #become(base: Settings, state: State, work?: (undo: Rollback) => Promise<void>): Promise<void> {
-    const holds = applyState(base, state);
-    checkStanding(holds);
-    const steps = difference(this.#holds.vnis, holds.vnis);
-    const before = { base: this.#base, state: this.#state, holds: this.#holds };
-    const kept = state === this.#state ? undefined : await this.#options.store?.prepare(state);
+    const current = applyState(base, state);
+    checkStanding(current);
+    const steps = difference(this.#current.vnis, current.vnis);
+    const before = { base: this.#base, state: this.#state, current: this.#current };
+    const prepared = state === this.#state ? undefined : await this.#options.store?.prepare(state);
     const undo = new Rollback();
-    this.#set({ base, state, holds });
+    this.#set({ base, state, current });
     try {
       await carryOut(steps, this.#overlay, undo);
       await work?.(undo);
-      await kept?.commit();
+      await prepared?.commit();
     } catch (error) {
       this.#set(before);
-      this.#held = holds;
-      // A worker that died is the likeliest cause, and without it nothing can be taken back.
+      this.#superseded = current;
+      // A dead worker is the likeliest cause, and without a replacement nothing can be undone.
       await this.#handle.revived();
       await undo.run().catch((failure: Error) => this.#options.log.error(failure.message));
-      await kept?.discard();
+      await prepared?.discard();
       throw error;
     } finally {
-      // A change that is answered has been carried out, and so has what follows from its peers' paths.
+      // A change resolves only after overlay MTUs follow the path MTUs of its peers.
       await this.#overlay.followed();
-      this.#held = this.#holds;
+      this.#superseded = this.#current;
       this.#options.changed();
     }
     for (const { after, fields } of steps.changed)
       if (fields.length > 0) this.#options.events.publish({ type: 'vni', vni: after.vni, action: 'changed' });
   }
 
-  #set({ base, state, holds }: { base: Settings; state: State; holds: Settings }): void {
+  #set({ base, state, current }: { base: Settings; state: State; current: Settings }): void {
     this.#base = base;
     this.#state = state;
-    this.#holds = holds;
+    this.#current = current;
   }
 
-  /** Of static entries a VNI may have as many as of learned ones. Those that are there stay when the limit is lowered. */
+  /**
+   * A VNI may have as many static entries as learned ones. Existing entries stay when the limit is
+   * lowered.
+   */
   #refuseTooManyEntries(vni: number, mac: string): void {
     const { fdbLimit } = this.vni(vni);
     const { size } = this.entries(vni);
     if (size < fdbLimit) return;
     throw new DataPlaneError(
       'fdb_full',
-      `${mac}: VNI ${vni} has ${size} static entries, and its fdbLimit is ${fdbLimit}: raise it, or remove one`,
+      `${mac}: VNI ${vni} has ${size} static entries and its fdbLimit is ${fdbLimit}: raise fdbLimit or remove a static entry`,
     );
   }
 
@@ -346,7 +368,7 @@ export class LiveConfiguration {
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    return this.#one(() => {
+    return this.#serialise(() => {
       if (this.#stopped) throw new DataPlaneError('dataplane_down', 'the VTEP is being stopped');
       return work();
     });

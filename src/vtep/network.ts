@@ -1,6 +1,8 @@
 /**
- * Follows changes of the host's network: reads the routes to the peers again, lets the options
- * that depend on them look again, and reports that routes may have changed.
+ * Reacts to changes of the host's network.
+ *
+ * It reads the routes to the peers again, lets the options that depend on routes update themselves,
+ * and reports that routes may have changed.
  */
 import type { Shim } from '../abi/binding.js';
 import type { DataPlane } from '../exchange/data-plane.js';
@@ -9,11 +11,15 @@ import type { Paths } from '../paths/paths.js';
 
 /** An option that depends on routes and IPsec policies. */
 export interface NetworkFollower {
-  /** Looks at the routes again. */
+  /** Reads the routes again. */
   refresh(): Promise<void>;
-  /** An IPsec policy may have been added: acts on it at once. */
+  /** Called at once when an IPsec policy may have been added. */
   policiesChanged(): void;
-  /** Stops, as the network cannot be followed. Never rejects. @param why reason, for log and status */
+  /**
+   * Stops the option, as network changes cannot be observed. Never rejects.
+   *
+   * @param why reason, for log and status
+   */
   end(why: string): Promise<void>;
   /** Removes what was set up. */
   close(): Promise<void>;
@@ -24,7 +30,7 @@ export interface NetworkOptions {
   readonly paths: Paths;
   readonly handle: Pick<DataPlane, 'vnis' | 'peers'>;
   readonly followers: readonly NetworkFollower[];
-  /** Called after a look that followed a change of the network. */
+  /** Called after a refresh caused by a network change. */
   readonly routesChanged: () => void;
 }
 
@@ -47,7 +53,7 @@ export class Network {
     });
   }
 
-  /** Watches from now on. Where the kernel reports no changes, the followers are ended. */
+  /** Starts to watch. If the kernel reports no changes, the followers are ended. */
   async start(): Promise<void> {
     try {
       await this.#watch.start();
@@ -62,7 +68,7 @@ export class Network {
     for (const follower of this.#options.followers) await follower.close();
   }
 
-  /** Requests a look: peers were added or removed. */
+  /** Schedules a refresh, after peers were added or removed. */
   due(): void {
     if (this.#watching) this.#watch.due();
   }

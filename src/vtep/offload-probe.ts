@@ -1,28 +1,31 @@
-/** Which offloads the kernel granted and refused, when the devices and sockets of a VTEP were opened. */
+/** Records which offloads the kernel supports, after the devices and sockets are open. */
 
 import { errnoName } from '../abi/errno.js';
 import { type OffloadName, type Offloads, refusalText } from '../exchange/offloads.js';
 import { ALL_OFFLOADS, type OverlayDevice } from '../host/overlay-device.js';
 import type { UnderlaySockets } from '../host/underlay-sockets.js';
 
-/** What sockets have, and what every TAP will: GSO is tried by the first superframe. */
+/**
+ * Records the offloads of the sockets. GSO_TCP counts as supported until the first superframe is
+ * refused.
+ */
 export function noteSockets(offloads: Offloads, { refused }: UnderlaySockets, udpChecksum: boolean): void {
   note(offloads, 'UDP_GRO', refused.get('UDP_GRO'));
   if (udpChecksum) note(offloads, 'UDP_SEGMENT', refused.get('UDP_SEGMENT'));
   note(offloads, 'GSO_TCP', undefined);
 }
 
-/** What these TAPs have, which are all of one kernel. */
+/** Records the offloads of these TAPs, which all depend on the same kernel. */
 export function noteDevices(offloads: Offloads, devices: readonly OverlayDevice[]): void {
   if (devices.length === 0) return;
   for (const name of ALL_OFFLOADS)
     note(offloads, name, devices.find((device) => !device.offloads.includes(name))?.offloadError);
-  // Reading and writing them came with one kernel.
-  const without = devices.find((device) => !device.offloads.includes('TUN_F_USO4'));
-  note(offloads, 'GSO_UDP_L4', without?.offloadError);
+  // USO read and write support arrived in the same kernel release.
+  const unsupported = devices.find((device) => !device.offloads.includes('TUN_F_USO4'));
+  note(offloads, 'GSO_UDP_L4', unsupported?.offloadError);
 }
 
-/** One warning for those that were refused alike. */
+/** One warning per group of offloads refused with the same error. */
 export function refusals(offloads: Offloads): { code: string; detail: string }[] {
   return offloads.refused().map(({ names, error }) => {
     return { code: 'offload_refused', detail: refusalText(names, errnoName(error)) };

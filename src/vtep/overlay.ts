@@ -1,8 +1,9 @@
 /**
- * The VNIs of a running VTEP, each with its device, its row in the data plane and its overlay MTU: how they come, change
- * and go, one at a time, without touching the others. Who decides what there is to be is `configuration.ts`.
+ * The VNIs of a running VTEP, each with its device, data-plane row and overlay MTU.
  *
- * A VNI comes in two steps, because the devices of all those of the start must be open before the workers run.
+ * It adds, changes and removes VNIs one at a time without affecting others. `configuration.ts`
+ * decides which VNIs exist. A VNI is added in two steps, because the devices of all VNIs at start
+ * must be open before the workers run.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { PeerSettings, Settings, VniSettings } from '../config/settings.js';
@@ -23,7 +24,10 @@ import { formatMac, parseMac } from '../wire/mac.js';
 import { PeerDuplicates } from './peer-duplicates.js';
 import type { Warnings } from './warnings.js';
 
-/** How long a removal that is taken back waits for what still holds its number or TAP, and how often it looks, ms. */
+/**
+ * Time that an undone removal waits until its VNI and TAP are free, and interval between checks,
+ * ms.
+ */
 const RESTORE_MS = 30_000;
 const RESTORE_RETRY_MS = 20;
 
@@ -32,18 +36,18 @@ export interface OverlayOptions {
   readonly paths: Paths;
   readonly pathManager: PathManager;
   readonly devices: OverlayDevices;
-  /** Devices take superframes and unfinished checksums. */
+  /** True when devices accept superframes and unfinished checksums. */
   readonly offload: boolean;
   readonly events: Events;
   readonly log: Logger;
-  /** Static entries that a VNI is to have: MAC → address of a peer. */
+  /** Desired static entries of a VNI: MAC → address of a peer. */
   readonly entries: (vni: number) => ReadonlyMap<string, string>;
   readonly warnings: Warnings;
-  /** Devices were opened. */
+  /** Called after devices were opened. */
   readonly opened: (devices: readonly OverlayDevice[]) => void;
 }
 
-/** A VNI whose device is open and whose peers are known; the data plane has not heard of it yet. */
+/** A VNI with an open device and resolved peers that is not in the data plane yet. */
 export interface OpenVni {
   readonly settings: VniSettings;
   readonly device: OverlayDevice;
@@ -60,7 +64,11 @@ export class Overlay {
     this.#duplicates = new PeerDuplicates(options.warnings);
   }
 
-  /** Resolves the peers, asks for their routes, opens the devices: of all these VNIs, or of none. @throws Error for people */
+  /**
+   * Resolves the peers, reads their routes and opens the devices of all these VNIs, or of none.
+   *
+   * @throws Error with a message for users
+   */
   async open(vnis: readonly VniSettings[]): Promise<readonly OpenVni[]> {
     const { pathManager, devices, opened, paths, warnings } = this.#options;
     const resolved = await paths.resolvePeers(vnis.map(({ peers }) => peers));
@@ -80,19 +88,19 @@ export class Overlay {
       return vnis.map((settings, i) => ({ settings, device: open[i], peers: resolved[i] }));
     } catch (error) {
       for (const vni of begun) await pathManager.end(vni);
-      for (const { vni } of vnis) this.#warnNoMore(vni);
+      for (const { vni } of vnis) this.#withdrawWarnings(vni);
       throw error;
     }
   }
 
-  /** The data plane runs: VNIs may come, change and go. */
+  /** Accepts changes from now on. The data plane must be running. */
   attach(handle: Handle): void {
     this.#handle = handle;
   }
 
   /**
-   * From now on frames of this VNI are forwarded. The overlay MTU is not adjusted in between: a VNI whose peers are still
-   * to come would get the overlay MTU of a VNI without peers.
+   * Starts forwarding for this VNI. The overlay MTU is not adjusted in between, as the VNI would
+   * temporarily get the overlay MTU of a VNI without peers.
    */
   async configure({ settings, device, peers }: OpenVni, mode: Mode = 'revert'): Promise<void> {
     const handle = this.#handle!;
@@ -104,12 +112,16 @@ export class Overlay {
     await this.#restoreEntries(settings.vni, peers, mode);
   }
 
-  /** Resolves when overlay MTUs and path MTUs are those of the present peers. */
+  /** Resolves when overlay MTUs and path MTUs reflect the current peers. */
   async followed(): Promise<void> {
     await this.#options.pathManager.followed();
   }
 
-  /** All of these VNIs, or none. @throws Error for people */
+  /**
+   * Adds all of these VNIs, or none.
+   *
+   * @throws Error with a message for users
+   */
   async add(vnis: readonly VniSettings[]): Promise<void> {
     for (const { vni } of vnis) this.#handle!.assertFree(vni);
     const opened = await this.open(vnis);
@@ -126,18 +138,23 @@ export class Overlay {
     this.#options.events.publish({ type: 'vni', vni: vni.vni, action: 'removed' });
   }
 
-  /** Takes an addition back; what the workers do not answer in time is done later. */
+  /** Undoes an addition; workers that do not answer in time follow later. */
   async undoAdd(vni: VniSettings): Promise<void> {
     await this.#abandon(vni);
     this.#options.events.publish({ type: 'vni', vni: vni.vni, action: 'removed' });
   }
 
   /**
-   * Takes a removal back. The VNI's number or TAP may still be held by the change that failed: for its end it waits, but not
-   * for ever. @throws Error for people: the VNI is missing from then on
+   * Undoes a removal. The failed change may still use the VNI or its TAP; this waits until they are
+   * free, with a limit.
+   *
+   * @throws Error with a message for users; the VNI is then missing
    */
   async restore(vni: VniSettings): Promise<void> {
-    for (const untilMs = performance.now() + RESTORE_MS; this.#isHeld(vni) && performance.now() < untilMs; )
+    for (
+      const untilMs = performance.now() + RESTORE_MS;
+      this.#isSettling(vni) && performance.now() < untilMs;
+    )
       await delay(RESTORE_RETRY_MS);
     this.#handle!.assertFree(vni.vni);
     const [opened] = await this.open([vni]);
@@ -145,7 +162,7 @@ export class Overlay {
     this.#options.events.publish({ type: 'vni', vni: vni.vni, action: 'added' });
   }
 
-  #isHeld({ vni, tap }: VniSettings): boolean {
+  #isSettling({ vni, tap }: VniSettings): boolean {
     return this.#handle!.settling().some((state) => state.vni === vni || state.tap === tap);
   }
 
@@ -167,16 +184,16 @@ export class Overlay {
     await this.#options.pathManager.change(vni, mode);
   }
 
-  /** @param vni with its settings as they are then */
+  /** @param vni settings after the change */
   async addPeers({ vni }: VniSettings, added: readonly PeerSettings[], mode: Mode = 'revert'): Promise<void> {
     const { paths } = this.#options;
     const [resolved] = await paths.resolvePeers([added]);
-    this.#duplicates.add(vni, [...this.#knownBefore(vni, resolved), ...paths.duplicates(resolved)]);
+    this.#duplicates.add(vni, [...this.#duplicatesOfExisting(vni, resolved), ...paths.duplicates(resolved)]);
     await this.#addResolved(vni, resolved, mode);
   }
 
-  /** Which of them have the address of a peer that is there. */
-  #knownBefore(vni: number, resolved: readonly NewPeer[]): Duplicate[] {
+  /** Resolved peers whose address an existing peer has already. */
+  #duplicatesOfExisting(vni: number, resolved: readonly NewPeer[]): Duplicate[] {
     const known = new Map(this.#handle!.peers(vni).map((peer) => [peer.address.text, hostOf(peer)]));
     return resolved.flatMap((peer) => {
       const address = peer.address.text;
@@ -195,7 +212,10 @@ export class Overlay {
     this.#publishPeers(vni, fresh, 'added');
   }
 
-  /** @param vni with its settings as they are then: an address that another of its names has, too, stays a peer */
+  /**
+   * @param vni settings after the change; an address that another of its hosts resolves to stays a
+   * peer
+   */
   async removePeers(
     vni: VniSettings,
     removed: readonly PeerSettings[],
@@ -203,56 +223,62 @@ export class Overlay {
   ): Promise<void> {
     const handle = this.#handle!;
     const hosts = new Set(removed.map(({ host }) => host));
-    const gone = handle.peers(vni.vni).filter((peer) => hosts.has(hostOf(peer)));
+    const peers = handle.peers(vni.vni).filter((peer) => hosts.has(hostOf(peer)));
     this.#duplicates.remove(vni.vni, (host) => hosts.has(host));
-    await this.#removeAll(vni, gone, (host) => !hosts.has(host), mode);
+    await this.#removeAll(vni, peers, (host) => !hosts.has(host), mode);
   }
 
-  /** A name has other addresses: those that are new are peers before the old ones are none any more. */
+  /** Applies new addresses of a name: new addresses are added before old ones are removed. */
   async follow(vni: VniSettings, name: string, addresses: readonly IpAddress[]): Promise<void> {
     const handle = this.#handle!;
     await this.#addAgain(vni, (host) => host === name, 'revert');
     const current = new Set(addresses.map(({ text }) => text));
     this.#duplicates.remove(vni.vni, (host, address) => host === name && !current.has(address));
-    const gone = handle
+    const stale = handle
       .peers(vni.vni)
       .filter((peer) => peer.name === name && !current.has(peer.address.text));
-    await this.#removeAll(vni, gone, (host) => host !== name, 'revert');
+    await this.#removeAll(vni, stale, (host) => host !== name, 'revert');
   }
 
-  /** @param others which other hosts of the VNI may have the same addresses: names, or a peer that was given by one of them */
+  /**
+   * @param others selects hosts of the VNI that may have the same addresses: names, or hosts
+   * configured as such an address
+   */
   async #removeAll(
     vni: VniSettings,
-    gone: readonly NewPeer[],
+    removed: readonly NewPeer[],
     others: (host: string) => boolean,
     mode: Mode,
   ): Promise<void> {
-    for (const { address } of gone) await this.#handle!.removePeer(vni.vni, address.text, mode);
-    this.#publishPeers(vni.vni, gone, 'removed');
-    const texts = new Set(gone.map(({ address }) => address.text));
+    for (const { address } of removed) await this.#handle!.removePeer(vni.vni, address.text, mode);
+    this.#publishPeers(vni.vni, removed, 'removed');
+    const texts = new Set(removed.map(({ address }) => address.text));
     const mayHave = (host: string) => texts.has(host) || parseIpAddress(host) === undefined;
-    if (gone.length > 0) await this.#addAgain(vni, (host) => others(host) && mayHave(host), mode);
+    if (removed.length > 0) await this.#addAgain(vni, (host) => others(host) && mayHave(host), mode);
   }
 
-  /** Addresses that two names have are no mistake here, and who says them is a name server: nobody is warned. */
-  async #addAgain(vni: VniSettings, which: (host: string) => boolean, mode: Mode): Promise<void> {
+  /**
+   * Adds the addresses of the selected hosts that are not peers yet. Shared addresses cause no
+   * warning here, as a name server reported them.
+   */
+  async #addAgain(vni: VniSettings, selects: (host: string) => boolean, mode: Mode): Promise<void> {
     const { paths } = this.#options;
-    const [resolved] = await paths.resolvePeers([vni.peers.filter(({ host }) => which(host))]);
+    const [resolved] = await paths.resolvePeers([vni.peers.filter(({ host }) => selects(host))]);
     await this.#addResolved(vni.vni, resolved, mode);
   }
 
-  /** Puts the static entries that are to be there and whose peers have come. */
+  /** Sets the desired static entries of these peers. */
   async #restoreEntries(vni: number, peers: readonly NewPeer[], mode: Mode): Promise<void> {
     const entries = this.#options.entries(vni);
     if (entries.size === 0) return;
-    const come = new Set(peers.map(({ address }) => address.text));
-    const macs = [...entries].flatMap(([mac, peer]) => (come.has(peer) ? parseMac(mac)! : []));
+    const present = new Set(peers.map(({ address }) => address.text));
+    const macs = [...entries].flatMap(([mac, peer]) => (present.has(peer) ? parseMac(mac)! : []));
     if (mode === 'reconcile') return this.#handle!.reconcileFdb(vni, macs);
     for (const [mac, peer] of entries)
-      if (come.has(peer)) await this.#handle!.putFdb(vni, parseMac(mac)!, peer);
+      if (present.has(peer)) await this.#handle!.putFdb(vni, parseMac(mac)!, peer);
   }
 
-  /** Frames first, then what follows from paths, then the device: whatever was made of it. */
+  /** Removes a VNI: first its path management, then forwarding, then the device. */
   async #withdraw(vni: VniSettings): Promise<void> {
     const handle = this.#handle!;
     const { pathManager } = this.#options;
@@ -264,26 +290,29 @@ export class Overlay {
       await pathManager.begin(vni, peers);
       throw error;
     }
-    this.#warnNoMore(vni.vni);
+    this.#withdrawWarnings(vni.vni);
     await this.#close(vni);
   }
 
-  /** The same without a way back: the device is closed as soon as no worker uses it, which may be later. */
+  /**
+   * As `#withdraw`, but cannot fail: the device is closed as soon as no worker uses it, possibly
+   * later.
+   */
   async #abandon(vni: VniSettings): Promise<void> {
     await this.#options.pathManager.end(vni.vni);
-    this.#warnNoMore(vni.vni);
+    this.#withdrawWarnings(vni.vni);
     await this.#handle!.abandonVni(vni.vni, () => this.#close(vni));
   }
 
-  /** The VNI goes even if its device or bridge was changed from outside. */
+  /** The VNI is removed even if its device or bridge was changed externally. */
   async #close({ vni, tap }: VniSettings): Promise<void> {
     await this.#options.devices.close([tap]).catch((error: Error) => {
-      const text = 'not all that was made for a VNI could be taken back';
+      const text = 'incomplete cleanup of the device and bridge of a removed VNI';
       this.#options.log.warn({ vni, error: error.message }, text);
     });
   }
 
-  #warnNoMore(vni: number): void {
+  #withdrawWarnings(vni: number): void {
     this.#duplicates.removeAll(vni);
     this.#options.warnings.vniRemoved(vni);
   }
@@ -333,5 +362,5 @@ function newVni(settings: VniSettings, device: OverlayDevice, overlayMtu: number
 }
 
 function unsteeredDetail({ name, unsteered }: OverlayDevice): string {
-  return `${name}: the kernel refuses to keep flows on their queue (${unsteered}): frames of a flow may overtake each other when it moves to another worker; run with CAP_BPF, or with --workers 1`;
+  return `${name}: cannot attach the program that keeps flows on their TAP queue (${unsteered}): frames of a flow may be reordered when it moves to another worker; run with CAP_BPF or with --workers 1`;
 }

@@ -1,6 +1,8 @@
 /**
- * Hosts of one VNI that came to the same address: it is one peer, and the operator is told which of them were left out, for
- * as long as both are configured. Notes are taken where peers are configured, not when a name server changes its mind.
+ * Warnings about hosts of one VNI that resolve to the same address.
+ *
+ * They are one peer. The warning names the hosts that were left out, while both are configured.
+ * Only configuration changes add warnings; later answers of a name server do not.
  */
 import type { Duplicate } from '../paths/paths.js';
 import type { Warnings } from './warnings.js';
@@ -9,7 +11,10 @@ const CODE = 'peer_duplicate';
 
 export class PeerDuplicates {
   readonly #warnings: Warnings;
-  /** VNI → address → the hosts that have it, the one that is the peer first. Only of addresses that several have. */
+  /**
+   * VNI → address → its hosts, the configured peer first. Only addresses with several hosts are
+   * listed.
+   */
   readonly #hosts = new Map<number, Map<string, readonly string[]>>();
 
   constructor(warnings: Warnings) {
@@ -25,13 +30,13 @@ export class PeerDuplicates {
     this.#warn(vni);
   }
 
-  /** @param gone which hosts do not have an address any more */
-  remove(vni: number, gone: (host: string, address: string) => boolean): void {
+  /** @param isRemoved true for a host that no longer has the address */
+  remove(vni: number, isRemoved: (host: string, address: string) => boolean): void {
     const addresses = this.#hosts.get(vni);
     if (!addresses) return;
     for (const [address, hosts] of addresses) {
-      const left = hosts.filter((host) => !gone(host, address));
-      if (left.length > 1) addresses.set(address, left);
+      const remaining = hosts.filter((host) => !isRemoved(host, address));
+      if (remaining.length > 1) addresses.set(address, remaining);
       else addresses.delete(address);
     }
     if (addresses.size === 0) this.#hosts.delete(vni);
@@ -52,5 +57,5 @@ export class PeerDuplicates {
 
 function sentence(host: string, address: string, first: string): string {
   const same = first === address ? 'another peer' : first;
-  return `${host} is ${address}, as ${same} is: taken once`;
+  return `${host} has the same address (${address}) as ${same}: both are one peer`;
 }

@@ -1,7 +1,10 @@
 /**
- * Keeps the receive group (`host/receive-group.ts`) in step with the peers: who they are, which of them proved themselves a
- * vtepd (`paths/proof.ts`), and by what device they are reached. Looks once a second, when peers change, and when a proof
- * arrives. A new peer's datagrams come to the strangers' socket until then, and are judged as a peer's.
+ * Keeps the receive group (`host/receive-group.ts`) consistent with the peers.
+ *
+ * Inputs are the configured peers, which of them are proved to be a vtepd (`paths/proof.ts`), and
+ * the device of the route to each. Checks run once a second, when peers change, and when a proof
+ * arrives. Until the next check the datagrams of a new peer arrive at the strangers' socket; they
+ * are processed like those of any peer.
  */
 
 import type { Shim } from '../abi/binding.js';
@@ -17,11 +20,11 @@ import type { Paths } from '../paths/paths.js';
 import type { Proofs } from '../paths/proof.js';
 
 const CHECK_MS = 1000;
-/** After a look at very many peers there is a rest of so many times what it took. */
+/** Minimum pause after a check, as a multiple of its duration. */
 const REST_FACTOR = 20;
 /** Number of VNIs (24 bits). */
 const VNI_COUNT = 1 << 24;
-/** How long what is known of a device's driver holds, ms: another device may get its name. */
+/** Lifetime of cached driver information, ms: another device may get the name. */
 const DRIVER_MS = 5000;
 
 export interface ReceivingOptions {
@@ -56,7 +59,9 @@ export class Receiving {
     clearTimeout(this.#timer);
   }
 
-  /** Peers or proofs have changed: looks at the end of this turn of the event loop. */
+  /**
+   * Schedules a check for the end of this turn of the event loop, as peers or proofs have changed.
+   */
   due(): void {
     if (this.#stopped) return;
     clearTimeout(this.#timer);
@@ -67,35 +72,40 @@ export class Receiving {
     const beganMs = performance.now();
     const { handle, proofs } = this.#options;
     const peers = new Map<string, Found>();
-    let anyone = false;
+    let acceptsAny = false;
     for (const { vni, policy } of handle.vnis()) {
-      anyone ||= policy.accept === 'any';
+      acceptsAny ||= policy.accept === 'any';
       for (const { peerIdx, address } of handle.peers(vni)) {
         const found = peers.get(address.text);
         if (found === undefined) {
           const behind = proofs.askBehind(address.text);
-          peers.set(address.text, { behind, peer: { vni, peerIdx, ...address }, isOne: true });
-        } else if (address.port !== found.peer.port) found.isOne = false;
+          peers.set(address.text, { behind, peer: { vni, peerIdx, ...address }, hasOnePort: true });
+        } else if (address.port !== found.peer.port) found.hasOnePort = false;
         else if (rank(vni, found.behind) < rank(found.peer.vni, found.behind))
           found.peer = { vni, peerIdx, ...address };
       }
     }
     const found = [...peers.values()];
     proofs.check(
-      found.filter(({ isOne }) => isOne).map(({ peer }) => peer),
+      found.filter(({ hasOnePort }) => hasOnePort).map(({ peer }) => peer),
       beganMs,
     );
     const sources = found.map((one) => this.#sourceOf(one, beganMs));
-    const error = this.#group.steer(sources, anyone);
+    const error = this.#group.steer(sources, acceptsAny);
     if (error < 0)
-      this.#log.log('', 'warn', {}, `the kernel refuses to spread peers over sockets (${errnoName(error)})`);
+      this.#log.log(
+        '',
+        'warn',
+        {},
+        `cannot attach the program that assigns peers to receive sockets (${errnoName(error)}); the assignment does not change`,
+      );
     if (this.#stopped) return;
     const tookMs = performance.now() - beganMs;
     this.#timer = setTimeout(() => this.#check(), Math.max(CHECK_MS, REST_FACTOR * tookMs));
   }
 
-  #sourceOf({ peer: { text, family, bytes }, isOne }: Found, nowMs: number): Source {
-    const trains = (isOne && this.#options.proofs.isProved(text)) || this.#isByWire(text, nowMs);
+  #sourceOf({ peer: { text, family, bytes }, hasOnePort }: Found, nowMs: number): Source {
+    const trains = (hasOnePort && this.#options.proofs.isProved(text)) || this.#isByWire(text, nowMs);
     return { text, family, bytes, trains };
   }
 
@@ -110,13 +120,16 @@ export class Receiving {
   }
 }
 
-/** A peer's address, and the peer row for the next question. */
+/** A peer's address, and the peer row for the next proof request. */
 interface Found {
   /** `Proofs.askBehind`. */
   readonly behind: number;
   peer: ProbedPeer;
-  /** All peers of the address use one port. Otherwise no proof counts, as sockets are chosen by address alone. */
-  isOne: boolean;
+  /**
+   * True when all peers of the address use one port. Otherwise no proof counts, as sockets are
+   * chosen by address alone.
+   */
+  hasOnePort: boolean;
 }
 
 /** Sort key of a VNI in the cyclic order that starts above `behind`. */

@@ -1,7 +1,9 @@
 /**
- * Counts what the kernel drops at the queues of TAPs because frames are read too slowly: `tx_dropped` of each device, since its
- * VNI came up, into a cell of the VNI's counter row that is this module's alone. Asked once a second, one netlink question
- * of some 10 µs a TAP, with a rest after many.
+ * Counts frames that the kernel drops at TAP queues because they are read too slowly.
+ *
+ * The count is `tx_dropped` of each device since its VNI came up, written to a cell of the VNI's
+ * counter row that only this module writes. It is read once a second, with one netlink request of
+ * some 10 µs per TAP. With many TAPs the pause grows.
  */
 
 import type { Shim } from '../abi/binding.js';
@@ -10,17 +12,17 @@ import { V_TAP_QUEUE_DROPPED } from '../exchange/counters.js';
 import type { OverlayDevice } from '../host/overlay-device.js';
 
 const CHECK_MS = 1000;
-/** A look at very many devices is followed by a rest of so many times what it took. */
+/** Minimum pause after a check, as a multiple of its duration. */
 const REST_FACTOR = 20;
 
 type Counted = Pick<Handle, 'vnis' | 'counters'>;
 
 interface Queue {
-  /** The device's count at the last reading. */
+  /** Count of the device at the last reading. */
   last: number;
-  /** Since the VNI came up. */
+  /** Drops since the VNI came up. */
   total: number;
-  /** The VNI has been listed: when it is not any more, it is gone. */
+  /** True once the VNI has been listed; a VNI that is then no longer listed was removed. */
   listed: boolean;
 }
 
@@ -33,13 +35,13 @@ export class TapQueues {
     this.#shim = shim;
   }
 
-  /** Devices were opened: their VNIs begin at zero. */
+  /** Registers opened devices; the counts of their VNIs start at zero. */
   opened(devices: readonly Pick<OverlayDevice, 'name' | 'queueDroppedBefore'>[]): void {
     for (const { name, queueDroppedBefore } of devices)
       this.#queues.set(name, { last: queueDroppedBefore, total: 0, listed: false });
   }
 
-  /** The data plane runs. */
+  /** Checks periodically from now on. The data plane must be running. */
   start(handle: Counted): void {
     const beganMs = performance.now();
     this.check(handle);
@@ -59,14 +61,17 @@ export class TapQueues {
       if (queue === undefined) continue;
       present.add(tap);
       queue.listed = true;
-      this.#follow(tap, queue);
+      this.#update(tap, queue);
       counters.cells[counters.vniBase(vniIdx) + V_TAP_QUEUE_DROPPED] = queue.total;
     }
     for (const [tap, { listed }] of this.#queues) if (listed && !present.has(tap)) this.#queues.delete(tap);
   }
 
-  /** A device that was made again under its name begins at zero; one that is gone says nothing. */
-  #follow(tap: string, queue: Queue): void {
+  /**
+   * Adds the drops since the last reading. A recreated device restarts at zero; a missing device is
+   * skipped.
+   */
+  #update(tap: string, queue: Queue): void {
     const dropped = this.#shim.deviceTxDropped(tap);
     if (dropped < 0) return;
     queue.total += dropped < queue.last ? dropped : dropped - queue.last;

@@ -1,6 +1,7 @@
 /**
- * What a VTEP needs below its VNIs, made from settings: the sockets of the underlay and the
- * descriptors of its workers. The caller closes them.
+ * Creates the underlay sockets and worker descriptors of a VTEP from its settings.
+ *
+ * The caller closes them.
  */
 
 import type { Shim } from '../abi/binding.js';
@@ -14,7 +15,10 @@ export function engineOf({ io }: Settings): 'batch' | 'dgram' {
   return io === 'dgram' ? 'dgram' : 'batch';
 }
 
-/** @param peers whose families must be there @throws HostError */
+/**
+ * @param peers peers whose address families need sockets
+ * @throws HostError
+ */
 export function openSockets(
   shim: Shim,
   settings: Settings,
@@ -41,8 +45,14 @@ export function openSockets(
 }
 
 /**
- * Source ports of whose datagrams no error queue tells what ICMP says: those of `node:dgram`, and those among which the
- * kernel chooses for TCP flows that it passes; some of these are the pool's as well, and told of twice. undefined: there are none.
+ * Predicate for source ports whose ICMP errors are in no error queue and must be read from raw
+ * sockets.
+ *
+ * These are the ports of `node:dgram`, and the range from which the kernel chooses for the TCP
+ * flows that it forwards. The range overlaps the socket pool: errors about those ports are reported
+ * twice, harmlessly.
+ *
+ * @returns undefined when there are no such ports
  */
 export function portsWithoutErrorQueue(
   shim: Shim,
@@ -56,11 +66,18 @@ export function portsWithoutErrorQueue(
   return (port) => pool.has(port);
 }
 
-/** What each worker has for itself. @param undo takes how each is closed @throws Error */
+/**
+ * Creates the descriptors of each worker.
+ *
+ * @param undo collects how each descriptor is closed
+ * @throws Error when the limit of open files is reached
+ */
 export function workerDescriptors(shim: Shim, sockets: UnderlaySockets, undo: Rollback): WorkerDescriptors[] {
   const own = (fd: number, what: string): number => {
     if (fd < 0)
-      throw new Error(`cannot make an ${what} (errno ${-fd}): raise the limit of open files (ulimit -n)`);
+      throw new Error(
+        `cannot create an ${what} descriptor (errno ${-fd}): raise the limit of open files (ulimit -n)`,
+      );
     undo.push(() => void shim.close(fd));
     return fd;
   };

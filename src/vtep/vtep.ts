@@ -1,11 +1,15 @@
 /**
- * A VTEP: settings turned into TAPs, sockets and a data plane that forwards, and taken down again. The daemon has one and
- * puts an API beside it; a program that imports the package has one by itself. No API, no files, no signals here.
+ * A VTEP: composition of TAPs, sockets and data plane from settings, its start and its stop.
  *
- *     start: shim → peers resolved, routes asked → TAPs → sockets → workers → VNIs and peers acknowledged → network watched → paths
- *     stop:  paths → watching the network → workers → outer TAP → sockets → TAPs and what else was created
+ * The daemon has one and adds the API; a program that imports the package uses it directly. This
+ * module has no API, files or signals.
  *
- * Each step that fails names cause and cure, and everything done until then is taken back. No frame passes here.
+ *     start: shim → peers resolved, routes read → TAPs → sockets → workers
+ *            → VNIs and peers acknowledged → network watched → paths
+ *     stop:  paths → network watch → workers → outer TAP → sockets → TAPs and other created devices
+ *
+ * A step that fails names cause and remedy, and all earlier steps are undone. No frames pass
+ * through this module.
  */
 import { randomInt } from 'node:crypto';
 import { loadShim, type Shim } from '../abi/binding.js';
@@ -46,18 +50,18 @@ import { type Warning, Warnings } from './warnings.js';
 
 export type { Warning } from './warnings.js';
 
-/** What a VTEP knows about itself beside its data plane. */
+/** Status of a VTEP that is not in the data plane. */
 export interface VtepStatus {
   readonly local: readonly string[];
   readonly engine: 'batch' | 'dgram';
-  /** Offloads in use, in the kernel's words. */
+  /** Offloads in use, by their kernel names. */
   readonly offloads: readonly string[];
   readonly warnings: readonly Warning[];
-  /** Peers that were given by name. */
+  /** Peers configured by name. */
   readonly names: readonly NameState[];
 }
 
-/** A VNI as it came up. */
+/** A VNI as it was at start. */
 export interface VniSummary {
   readonly vni: number;
   readonly tap: string;
@@ -68,20 +72,27 @@ export interface VniSummary {
   readonly peers: readonly string[];
 }
 
-/** What a VTEP may be given beside its settings. */
+/** Optional environment of a VTEP. */
 export interface VtepSurroundings {
-  /** Without one, nothing is logged. */
+  /** Undefined: nothing is logged. */
   readonly log?: Logger;
-  /** What was changed in an earlier life, and where changes are kept. */
+  /** State of earlier changes; `store` persists new ones. */
   readonly state?: State;
   readonly store?: StateStore | undefined;
-  /** Reads the configuration anew, for `reload`. @throws ConfigError */
+  /**
+   * Reads the configuration again, for `reload`.
+   *
+   * @throws ConfigError
+   */
   readonly reread?: (() => Settings) | undefined;
 }
 
-/** Changes are made one at a time; each is done when the data plane has it, and one that fails has changed nothing. */
+/**
+ * A running VTEP. Changes run one at a time; each resolves after the data plane has applied it, and
+ * a change that fails has no effect.
+ */
 export class Vtep {
-  /** What happens: MACs, peers, VNIs, paths, warnings. */
+  /** Events: MACs, peers, VNIs, paths, warnings. */
   readonly events = new Events();
   readonly #configuration: LiveConfiguration;
   readonly #settings: Settings;
@@ -125,14 +136,21 @@ export class Vtep {
   }
 
   /**
-   * @param options what the YAML file of the daemon would say, by the same words; VNIs and peers may come later
-   * @returns when the data plane forwards @throws ConfigError names the option; HostError the machine refuses; ResolveError
+   * @param options settings by the keys of the daemon's YAML file; VNIs and peers may be added
+   * later
+   * @returns a VTEP whose data plane forwards
+   * @throws ConfigError that names the option; HostError when the operating system refuses;
+   * ResolveError
    */
   static async start(options: VtepOptions, surroundings: Pick<VtepSurroundings, 'log'> = {}): Promise<Vtep> {
     return Vtep.of(mergeSettings([readOptions(options)], false), surroundings);
   }
 
-  /** A VTEP of settings that were read already. @throws ConfigError, HostError, ResolveError */
+  /**
+   * Starts a VTEP from settings that were read already.
+   *
+   * @throws ConfigError, HostError, ResolveError
+   */
   static async of(settings: Settings, surroundings: VtepSurroundings): Promise<Vtep> {
     const undo = new Rollback();
     const vtep = new Vtep(settings, surroundings, undo);
@@ -140,13 +158,17 @@ export class Vtep {
     return vtep;
   }
 
-  /** Removes what was created. Frames that were read are still delivered. */
+  /** Stops and removes everything that was created. Frames read before are still delivered. */
   async stop(): Promise<void> {
     await this.#undo.run();
     this.events.close();
   }
 
-  /** As they hold now, peers as they were configured: by host. @throws DataPlaneError vni_not_found */
+  /**
+   * Current settings; peers are listed by host, as configured.
+   *
+   * @throws DataPlaneError vni_not_found
+   */
   settings(vni: number): VniSettings {
     return this.#configuration.vni(vni);
   }
@@ -157,19 +179,24 @@ export class Vtep {
   }
 
   /**
-   * @param seen asked before anything else, when no other change is under way any more: what it throws, nothing is changed
+   * @param precondition runs first, after all earlier changes; if it throws, nothing is changed
    * @throws ConfigError for tap and mac, which cannot change while they are in use
    */
-  changeVni(vni: number, changes: Partial<VniSettings>, seen?: () => void): Promise<void> {
-    return this.#configuration.changeVni(vni, changes, seen);
+  changeVni(vni: number, changes: Partial<VniSettings>, precondition?: () => void): Promise<void> {
+    return this.#configuration.changeVni(vni, changes, precondition);
   }
 
-  /** @param seen as of `changeVni` */
-  removeVni(vni: number, seen?: () => void): Promise<void> {
-    return this.#configuration.removeVni(vni, seen);
+  /** @param precondition as for `changeVni` */
+  removeVni(vni: number, precondition?: () => void): Promise<void> {
+    return this.#configuration.removeVni(vni, precondition);
   }
 
-  /** Every address of a name is a peer. @returns the peers it came to @throws DataPlaneError peer_exists; ResolveError */
+  /**
+   * Adds a peer; each address of a name becomes one.
+   *
+   * @returns the peers added
+   * @throws DataPlaneError peer_exists; ResolveError
+   */
   async addPeer(vni: number, peer: PeerSettings): Promise<readonly PeerState[]> {
     try {
       return await this.#peers.adding(peer.host, () => this.#configuration.addPeer(vni, peer));
@@ -179,15 +206,20 @@ export class Vtep {
   }
 
   /**
-   * @param host as it was configured
-   * @param seen as of `changeVni`
-   * @throws DataPlaneError peer_of_name for an address that a name brought
+   * @param host host as configured
+   * @param precondition as for `changeVni`
+   * @throws DataPlaneError peer_of_name when `host` is an address that a name resolved to
    */
-  removePeer(vni: number, host: string, seen?: () => void): Promise<void> {
-    return this.#configuration.removePeer(vni, host, seen);
+  removePeer(vni: number, host: string, precondition?: () => void): Promise<void> {
+    return this.#configuration.removePeer(vni, host, precondition);
   }
 
-  /** A static entry; replaces any other. @param peer canonical text of an address @throws DataPlaneError peer_not_found, fdb_full */
+  /**
+   * Sets a static entry; replaces any entry of that MAC.
+   *
+   * @param peer canonical text of an address
+   * @throws DataPlaneError peer_not_found, fdb_full
+   */
   putFdb(vni: number, mac: MacParts, peer: string): Promise<void> {
     return this.#configuration.putFdb(vni, mac, peer);
   }
@@ -196,12 +228,16 @@ export class Vtep {
     return this.#configuration.deleteFdb(vni, mac);
   }
 
-  /** @returns entries removed */
+  /** @returns number of entries removed */
   flushFdb(vni: number, filter: FdbFilter): Promise<number> {
     return this.#configuration.flushFdb(vni, filter);
   }
 
-  /** Reads the configuration anew and makes the difference. @throws ConfigError: the old configuration still holds */
+  /**
+   * Reads the configuration again and applies the difference.
+   *
+   * @throws ConfigError when it is invalid; the previous configuration stays in effect
+   */
   reload(): Promise<ReloadReport> {
     return this.#configuration.reload();
   }
@@ -227,35 +263,41 @@ export class Vtep {
     };
   }
 
-  /** When each data-plane thread turned last, ms of its clock. */
+  /** Time of the last round of each data-plane thread, ms of its monotonic clock. */
   heartbeats(): readonly number[] {
     return this.#handle.counters.map(({ cells }) => cells[G_HEARTBEAT_MS]);
   }
 
-  /** VNIs as they came up at start. */
+  /** VNIs as they were at start. */
   get summary(): readonly VniSummary[] {
     return this.#summary;
   }
 
-  /** Path MTU to an address by route and probes, bytes; undefined: not known. */
+  /** Path MTU to an address by route and probes, bytes; undefined: unknown. */
   pathMtu(address: string): number | undefined {
     return this.#paths.pathMtu(address);
   }
 
-  /** Devices by which peers are reached. */
+  /** Devices of the routes to the peers. */
   underlayDevices(): string[] {
     return this.#paths.devices();
   }
 
   /**
-   * Packets from now on, as a pcap file that does not end until it is closed. One at a time.
+   * Captures packets from now on as a pcap file that grows until it is closed. One capture at a
+   * time.
+   *
    * @throws DataPlaneError vni_not_found, capture_busy, dataplane_down
    */
   capture(options: CaptureOptions): Promise<Capture> {
     return this.#captures.open(options);
   }
 
-  /** Searches the path to a peer; takes seconds. @param progress told of each packet that was sent */
+  /**
+   * Measures the path MTU to a peer; takes seconds.
+   *
+   * @param progress called for each packet sent
+   */
   probe(vni: number, peer: PeerState, progress: Progress): Promise<PeerVerdict> {
     return this.#pathManager.probe(vni, peer, progress);
   }
@@ -275,7 +317,7 @@ export class Vtep {
     this.#undo.push(() => devices.closeAll());
     this.#overlay = this.#makeOverlay(devices);
     const opened = await this.#overlay.open(this.#configuration.settings.vnis);
-    // VNIs that have the same peers share a list.
+    // VNIs with the same peers share a list.
     const peers = [...new Set(opened.map((vni) => vni.peers))].flat();
     const sockets = await openSockets(shim, this.#settings, peers);
     this.#undo.push(() => sockets.close());
@@ -369,19 +411,19 @@ export class Vtep {
     return handle;
   }
 
-  /** What becomes of FDB entries is told while somebody listens. */
+  /** Reports changes of FDB entries only while there are subscribers to events. */
   #watchFdb(handle: Handle): void {
     let watching = this.events.subscribers > 0;
-    const tell = () => handle.watchFdb(watching).catch(() => {});
-    if (watching) void tell();
+    const update = () => handle.watchFdb(watching).catch(() => {});
+    if (watching) void update();
     this.events.onSubscribers((count) => {
       if (watching === count > 0) return;
       watching = count > 0;
-      void tell();
+      void update();
     });
   }
 
-  /** Peers are spread over the receiving sockets, and stay so. */
+  /** Distributes peers over the receive sockets and keeps the distribution current. */
   #receive(sockets: UnderlaySockets): Receiving {
     const receiving = new Receiving({
       shim: this.#shim,
@@ -396,7 +438,7 @@ export class Vtep {
     return receiving;
   }
 
-  /** Routes, and the options that depend on them, follow the network's changes. */
+  /** Keeps routes, and the options that depend on them, current when the network changes. */
   async #followNetwork(tunnel: TunnelOffload): Promise<void> {
     const paths = this.#paths;
     const parts = { shim: this.#shim, offloads: this.#offloads, handle: this.#handle, log: this.#log };

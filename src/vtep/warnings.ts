@@ -1,6 +1,8 @@
 /**
- * What a running VTEP has to warn of: said once in the log and as an event, shown in the status for as long as what it is
- * about is there. A warning about VNIs goes with the last of them; one about the machine stays.
+ * Active warnings of a running VTEP.
+ *
+ * A warning is logged and published as an event once, and shown in the status while its cause
+ * exists. A warning about VNIs ends with the last of them; a warning about the machine stays.
  */
 import type { Events } from '../exchange/events.js';
 import type { Logger } from '../log/log.js';
@@ -10,15 +12,15 @@ export interface Warning {
   readonly detail: string;
 }
 
-interface Standing extends Warning {
-  /** Whom it is about; undefined: no VNI. */
+interface ActiveWarning extends Warning {
+  /** VNIs that the warning is about; undefined: none, it is about the machine. */
   readonly vnis: Set<number> | undefined;
 }
 
 export class Warnings {
   readonly #log: Logger;
   readonly #events: Events;
-  #standing: readonly Standing[] = [];
+  #active: readonly ActiveWarning[] = [];
 
   constructor(log: Logger, events: Events) {
     this.#log = log;
@@ -26,37 +28,42 @@ export class Warnings {
   }
 
   get list(): readonly Warning[] {
-    return this.#standing.map(({ code, detail }) => ({ code, detail }));
+    return this.#active.map(({ code, detail }) => ({ code, detail }));
   }
 
-  /** What comes again, as two names with one address may at every lookup, is said once. @param vni that it is about */
+  /**
+   * Adds a warning. A repeated warning, as two names with one address cause at every lookup, is
+   * reported once.
+   *
+   * @param vni VNI that the warning is about
+   */
   warn(code: string, detail: string, vni?: number): void {
-    const same = this.#standing.find((warning) => warning.code === code && warning.detail === detail);
+    const same = this.#active.find((warning) => warning.code === code && warning.detail === detail);
     if (same) {
       if (vni !== undefined) same.vnis?.add(vni);
       return;
     }
-    this.#standing = [
-      ...this.#standing,
-      { code, detail, vnis: vni === undefined ? undefined : new Set([vni]) },
-    ];
+    this.#active = [...this.#active, { code, detail, vnis: vni === undefined ? undefined : new Set([vni]) }];
     this.#log.warn({ code }, detail);
     this.#events.publish({ type: 'warning', code, detail });
   }
 
-  /** What is to be warned of about a VNI by this code: what was said by it before and is not among these is withdrawn. */
+  /**
+   * Replaces the warnings of this code about a VNI: earlier ones that are not in `details` are
+   * withdrawn.
+   */
   replace(code: string, details: readonly string[], vni: number): void {
     this.#withdraw(vni, (warning) => warning.code === code && !details.includes(warning.detail));
     for (const detail of details) this.warn(code, detail, vni);
   }
 
-  /** A VNI is gone, or could not be had. */
+  /** Withdraws the warnings about a VNI that was removed or could not be added. */
   vniRemoved(vni: number): void {
     this.#withdraw(vni, () => true);
   }
 
-  #withdraw(vni: number, which: (warning: Warning) => boolean): void {
-    for (const warning of this.#standing) if (which(warning)) warning.vnis?.delete(vni);
-    this.#standing = this.#standing.filter(({ vnis }) => vnis?.size !== 0);
+  #withdraw(vni: number, matches: (warning: Warning) => boolean): void {
+    for (const warning of this.#active) if (matches(warning)) warning.vnis?.delete(vni);
+    this.#active = this.#active.filter(({ vnis }) => vnis?.size !== 0);
   }
 }

@@ -63,7 +63,7 @@ t.test(
   },
 );
 
-t.test('of two slow scrapes the first is ended while a third waits', async (t) => {
+t.test('a slow scrape over its time limit is ended while another scrape waits', async (t) => {
   const dataPlane = new ManyPeers(SIZE);
   const metrics = createMetrics({ dataPlane, status: () => STATUS_OF_MANY }, 20);
   let served = false;

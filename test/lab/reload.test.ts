@@ -49,7 +49,7 @@ t.test('what changed changes, and no frame of another flow is lost', async (t) =
   await t.test('a bad file: the old configuration holds, and log and status say why', async (t) => {
     writeFileSync(file, BEFORE.replace('mtu: 1300', 'mtu: 20'));
     vtepd.process.signal('SIGHUP');
-    const detail = `the old configuration still holds: ${file}:6: vnis[1].mtu 20: must be "auto" or a whole number from 68 to 65535`;
+    const detail = `reload failed, the previous configuration stays in effect: ${file}:6: vnis[1].mtu 20: must be "auto" or a whole number from 68 to 65535`;
     await warned(vtepd, 'reload_failed', detail);
     t.match(vtepd.log(), `${detail.replaceAll('"', '\\"')}`);
     t.strictSame(await vnis(vtepd), [100, 200, 300]);
@@ -85,7 +85,7 @@ t.test('what changed changes, and no frame of another flow is lost', async (t) =
     );
     t.match(
       warnings.find(({ code }) => code === 'restart_needed'),
-      { detail: '--ttl: changed in the configuration, and taken at the next start' },
+      { detail: '--ttl: changed in the configuration; restart vtepd to apply' },
     );
   });
 

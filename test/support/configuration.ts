@@ -47,7 +47,7 @@ export class PlainConfiguration implements Configuration {
     const before = this.settings(vni);
     for (const key of ['tap', 'mac'] as const)
       if (changes[key] !== undefined && changes[key] !== before[key])
-        throw new ConfigError(`${key} ${changes[key]}: remove the VNI and add it anew`);
+        throw new ConfigError(`${key} ${changes[key]}: remove the VNI and add it again`);
     const after = { ...before, ...changes };
     const { learning, ageingS, fdbLimit, flood, accept, vlan } = after;
     this.#dataPlane.changeVni(vni, { learning, ageingS, fdbLimit, flood, accept, vlan }, after.bridge);

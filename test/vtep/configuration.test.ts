@@ -1,4 +1,4 @@
-/** Changes in their turn, and taken back, over a data plane that only notes what it is told. */
+/** Serialised changes and their undo, over a fake data plane that records its calls. */
 import t from 'tap';
 import { parseConfig } from '../../src/config/file.js';
 import { mergeSettings } from '../../src/config/merge.js';
@@ -21,7 +21,7 @@ const PEERS = [
   ['192.0.2.3', ''],
 ];
 
-/** @param given reread: what the file says then; '' there is none */
+/** @param given reread: content of the file at reload; '' for no file */
 function make(text: string, given: { reread?: string; store?: StateStore } = {}) {
   const done: string[] = [];
   let down = false;
@@ -53,7 +53,7 @@ function make(text: string, given: { reread?: string; store?: StateStore } = {})
     flushFdb: () => work('flush').then(() => 1),
     reconcileFdb: async (vni: number, macs: readonly MacParts[]) => {
       for (const { high, low } of macs)
-        done.push(`settle ${low} ${configuration.entries(vni).get(formatMac(high, low)) ?? 'none'}`);
+        done.push(`reconcile ${low} ${configuration.entries(vni).get(formatMac(high, low)) ?? 'none'}`);
     },
   };
   const { reread = text, store } = given;
@@ -70,14 +70,14 @@ function make(text: string, given: { reread?: string; store?: StateStore } = {})
   const die = () => {
     dies = true;
   };
-  /** What the next change of the FDB fails with. */
+  /** Sets the error of the next FDB change. */
   const fail = (code: DataPlaneErrorCode) => {
-    failure = new DataPlaneError(code, 'as the test has it');
+    failure = new DataPlaneError(code, 'error of the test');
   };
   return { configuration, done, die, fail };
 }
 
-t.test('another port in the file: at the next start, for peers as well', async (t) => {
+t.test('another port in the file takes effect at the next start, for peers as well', async (t) => {
   const vni = 'vnis: [{vni: 1, peers: [192.0.2.1, "192.0.2.2,port=8472"]}]';
   const { configuration, done } = make(vni, { reread: `port: 4790\n${vni}` });
   t.strictSame(await configuration.reload(), { changed: [], needsRestart: ['--port'], hasFile: true });
@@ -88,19 +88,19 @@ t.test('another port in the file: at the next start, for peers as well', async (
   t.same(done, []);
 });
 
-t.test('who has looked is asked after a reload that came first', async (t) => {
+t.test('a precondition is evaluated after an earlier reload', async (t) => {
   const { configuration } = make('vnis: [{vni: 1, ageing: 10}]', { reread: 'vnis: [{vni: 1, ageing: 20}]' });
   const before = configuration.changeVni(1, { flood: false });
   const reload = configuration.reload();
   const seen: number[] = [];
-  const look = () => {
+  const precondition = () => {
     seen.push(configuration.vni(1).ageingS);
     throw new Error('it has changed');
   };
   const calls = [
-    configuration.changeVni(1, { fdbLimit: 5 }, look),
-    configuration.removeVni(1, look),
-    configuration.removePeer(1, '192.0.2.1', look),
+    configuration.changeVni(1, { fdbLimit: 5 }, precondition),
+    configuration.removeVni(1, precondition),
+    configuration.removePeer(1, '192.0.2.1', precondition),
   ];
   await Promise.all(calls.map((call) => t.rejects(call, { message: 'it has changed' })));
   await Promise.all([before, reload]);
@@ -108,18 +108,15 @@ t.test('who has looked is asked after a reload that came first', async (t) => {
   t.match(configuration.vni(1), { ageingS: 20, fdbLimit: 65536, flood: false });
 });
 
-t.test(
-  'a worker dies during a change: what was done is taken back when its successor is there',
-  async (t) => {
-    const { configuration, done, die } = make('vnis: [{vni: 1, ageing: 10, mtu: 1400}]');
-    die();
-    await t.rejects(configuration.changeVni(1, { ageingS: 20, mtu: 1300 }), { code: 'dataplane_down' });
-    t.same(done, ['{"ageingS":20}', 'mtu 1400', '{"ageingS":10}']);
-    t.match(configuration.vni(1), { ageingS: 10, mtu: 1400 });
-  },
-);
+t.test('a change during which a worker dies is undone once the worker is replaced', async (t) => {
+  const { configuration, done, die } = make('vnis: [{vni: 1, ageing: 10, mtu: 1400}]');
+  die();
+  await t.rejects(configuration.changeVni(1, { ageingS: 20, mtu: 1300 }), { code: 'dataplane_down' });
+  t.same(done, ['{"ageingS":20}', 'mtu 1400', '{"ageingS":10}']);
+  t.match(configuration.vni(1), { ageingS: 10, mtu: 1400 });
+});
 
-t.test('static entries are put back when their removal cannot be kept', async (t) => {
+t.test('static entries are restored when their removal cannot be stored', async (t) => {
   let refuse = false;
   const store: StateStore = {
     prepare: async () => ({
@@ -134,67 +131,65 @@ t.test('static entries are put back when their removal cannot be kept', async (t
   refuse = true;
   await t.rejects(configuration.deleteFdb(1, MAC), { message: 'no room' });
   await t.rejects(configuration.flushFdb(1, { type: 'all', peer: '' }), { message: 'no room' });
-  t.same(done, ['put 1 192.0.2.1', 'delete 1', 'settle 1 192.0.2.1', 'flush', 'settle 1 192.0.2.1']);
+  t.same(done, ['put 1 192.0.2.1', 'delete 1', 'reconcile 1 192.0.2.1', 'flush', 'reconcile 1 192.0.2.1']);
   t.same([...configuration.entries(1)], [['02:00:00:00:00:01', '192.0.2.1']]);
 });
 
-t.test(
-  'a change of static entries that no worker answers is settled, one that is refused is not',
-  async (t) => {
-    const { configuration, done, fail } = make('vnis: [{vni: 1}]');
-    const other = { high: 0x0200, low: 2 };
-    await configuration.putFdb(1, MAC, '192.0.2.1');
-    done.length = 0;
-    for (const code of ['dataplane_timeout', 'dataplane_down'] as const) {
-      fail(code);
-      await t.rejects(configuration.putFdb(1, other, '192.0.2.1'), { code });
-      fail(code);
-      await t.rejects(configuration.putFdb(1, MAC, '192.0.2.2'), { code });
-      fail(code);
-      await t.rejects(configuration.deleteFdb(1, MAC), { code });
-      fail(code);
-      await t.rejects(configuration.flushFdb(1, { type: 'all', peer: '' }), { code });
-      const one = 'settle 1 192.0.2.1';
-      t.same(done.splice(0), ['settle 2 none', one, one, one]);
-    }
-    for (const code of ['peer_not_found', 'fdb_entry_not_found'] as const) {
-      fail(code);
-      await t.rejects(configuration.putFdb(1, other, '192.0.2.9'), { code });
-      fail(code);
-      await t.rejects(configuration.deleteFdb(1, MAC), { code });
-    }
-    t.same(done, [], 'what was learned stays');
-  },
-);
+t.test('a change of static entries without an answer is reconciled, a refused one is not', async (t) => {
+  const { configuration, done, fail } = make('vnis: [{vni: 1}]');
+  const other = { high: 0x0200, low: 2 };
+  await configuration.putFdb(1, MAC, '192.0.2.1');
+  done.length = 0;
+  for (const code of ['dataplane_timeout', 'dataplane_down'] as const) {
+    fail(code);
+    await t.rejects(configuration.putFdb(1, other, '192.0.2.1'), { code });
+    fail(code);
+    await t.rejects(configuration.putFdb(1, MAC, '192.0.2.2'), { code });
+    fail(code);
+    await t.rejects(configuration.deleteFdb(1, MAC), { code });
+    fail(code);
+    await t.rejects(configuration.flushFdb(1, { type: 'all', peer: '' }), { code });
+    const one = 'reconcile 1 192.0.2.1';
+    t.same(done.splice(0), ['reconcile 2 none', one, one, one]);
+  }
+  for (const code of ['peer_not_found', 'fdb_entry_not_found'] as const) {
+    fail(code);
+    await t.rejects(configuration.putFdb(1, other, '192.0.2.9'), { code });
+    fail(code);
+    await t.rejects(configuration.deleteFdb(1, MAC), { code });
+  }
+  t.same(done, [], 'learned entries stay');
+});
 
-t.test('static entries behind all addresses of a name go with a flush of that name', async (t) => {
+t.test('a flush of a name removes the static entries of all its addresses', async (t) => {
   const { configuration } = make('vnis: [{vni: 1}]');
   for (const [i, [text]] of PEERS.entries()) await configuration.putFdb(1, { high: 0x0200, low: i }, text);
   await configuration.flushFdb(1, { type: 'static', peer: 'far.example' });
   t.same([...configuration.entries(1).values()], ['192.0.2.3']);
 });
 
-t.test('static entries are at most as many as fdbLimit says', async (t) => {
+t.test('fdbLimit limits the number of static entries', async (t) => {
   const { configuration, done } = make('vnis: [{vni: 1, fdbLimit: 2}, {vni: 2}]');
   const put = (low: number, vni = 1) => configuration.putFdb(vni, { high: 0x0200, low }, '192.0.2.1');
   await put(1);
   await put(2);
   await t.rejects(put(3), {
     code: 'fdb_full',
-    message: '02:00:00:00:00:03: VNI 1 has 2 static entries, and its fdbLimit is 2: raise it, or remove one',
+    message:
+      '02:00:00:00:00:03: VNI 1 has 2 static entries and its fdbLimit is 2: raise fdbLimit or remove a static entry',
   });
   await put(2);
   await put(3, 2);
   t.same(done.splice(0), ['put 1 192.0.2.1', 'put 2 192.0.2.1', 'put 2 192.0.2.1', 'put 3 192.0.2.1']);
   await configuration.changeVni(1, { fdbLimit: 1 });
-  t.equal(configuration.entries(1).size, 2, 'those that are there stay');
+  t.equal(configuration.entries(1).size, 2, 'existing entries stay');
   await configuration.deleteFdb(1, { high: 0x0200, low: 1 });
   await t.rejects(put(3), { code: 'fdb_full' });
   await configuration.changeVni(1, { fdbLimit: 2 });
   await put(3);
 });
 
-t.test('without a file nothing is read, and the answer says so', async (t) => {
+t.test('a reload without a file reads nothing and reports that', async (t) => {
   const { configuration } = make('vnis: [{vni: 1}]', { reread: '' });
   t.strictSame(await configuration.reload(), { changed: [], needsRestart: [], hasFile: false });
 });

@@ -1,4 +1,7 @@
-/** VNIs and peers of a running overlay, over a data plane and devices that only note what they are told. */
+/**
+ * VNIs and peers of a running overlay, over a fake data plane and fake devices that record their
+ * calls.
+ */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import t from 'tap';
 import { loadShim } from '../../src/abi/binding.js';
@@ -24,7 +27,7 @@ const vni = (number: number, ...hosts: string[]): VniSettings => ({
   peers: hosts.map(peer),
 });
 
-/** Workers that die when peers are added, if they are told to, and do nothing until somebody waits for them. */
+/** Fake workers that die on request when peers are added, and then fail until `abandonVni`. */
 class Plane {
   readonly rows = new Map<number, NewPeer[]>();
   dies = false;
@@ -56,7 +59,7 @@ class Plane {
     if (this.held.some(({ vni: one }) => one === number))
       throw new DataPlaneError('vni_exists', `VNI ${number} is settling`);
   }
-  /** As if the workers had been replaced and agreed, unless some do not answer. */
+  /** Simulates replaced workers that agree, unless `stalls` is set. */
   async abandonVni(number: number, release: () => Promise<void>) {
     this.#down = false;
     this.rows.delete(number);
@@ -68,7 +71,7 @@ class Plane {
       this.held.splice(this.held.indexOf(state), 1);
     });
   }
-  /** What is held by workers that do not answer, and what is done when they do. */
+  /** VNIs held by workers that do not answer, and the work to do when they answer. */
   readonly held: { vni: number; tap: string }[] = [];
   readonly resume: (() => Promise<void>)[] = [];
   stalls = false;
@@ -79,8 +82,8 @@ class Plane {
   }
 }
 
-/** What follows from paths, as far as VNIs ask for it. */
-const NOTHING_FOLLOWS = {
+/** Fake path manager with the methods that VNIs use. */
+const NO_CONSEQUENCES = {
   begin: async () => 1450,
   end: async () => {},
   overlayMtu: () => 1450,
@@ -88,7 +91,7 @@ const NOTHING_FOLLOWS = {
   inTurn: (work: () => Promise<void>) => work(),
 } as unknown as PathManager;
 
-function make(care = NOTHING_FOLLOWS) {
+function make(pathManager = NO_CONSEQUENCES) {
   const zone = new Map<string, string[]>();
   const paths = new Paths({ local: [], underlayDev: '' }, async (host) =>
     (zone.get(host) ?? [host]).map((text) => parseIpAddress(text)!),
@@ -112,12 +115,12 @@ function make(care = NOTHING_FOLLOWS) {
     moveTo: async (tap: string, bridge: string) => void moved.push(`${tap} to ${bridge}`),
   };
   const events = new Events();
-  const told = events.subscribe();
+  const subscription = events.subscribe();
   const warnings = new Warnings(silentLogger(), new Events());
   const overlay = new Overlay({
     settings: { workers: 1 },
     paths,
-    pathManager: care,
+    pathManager,
     devices: devices as unknown as OverlayDevices,
     offload: false,
     events,
@@ -131,7 +134,7 @@ function make(care = NOTHING_FOLLOWS) {
   const happened = async () => {
     events.publish({ type: 'warning', code: 'end', detail: '' });
     const types: string[] = [];
-    for await (const { event } of told) {
+    for await (const { event } of subscription) {
       if (event.type === 'warning') break;
       types.push(event.type === 'vni' ? `${event.type} ${event.vni} ${event.action}` : event.type);
     }
@@ -140,7 +143,7 @@ function make(care = NOTHING_FOLLOWS) {
   return { overlay, zone, plane, taps, broken, moved, taken, warnings, shown, happened };
 }
 
-t.test('an address that a name loses stays a peer where it was given by itself', async (t) => {
+t.test('an address that a name loses stays a peer if it is configured itself', async (t) => {
   const { overlay, zone, shown } = make();
   const name = 'a.example';
   zone.set(name, ['127.0.0.1', '127.0.0.2']);
@@ -153,7 +156,7 @@ t.test('an address that a name loses stays a peer where it was given by itself',
       [name, '127.0.0.1'],
       [name, '127.0.0.2'],
     ],
-    'taken once',
+    'the address is one peer',
   );
   zone.set(name, ['127.0.0.2']);
   await overlay.follow(both, name, [parseIpAddress('127.0.0.2')!]);
@@ -169,11 +172,11 @@ t.test('an address that a name loses stays a peer where it was given by itself',
       [name, '127.0.0.2'],
       [name, '127.0.0.1'],
     ],
-    'and the other way round',
+    'and vice versa',
   );
 });
 
-t.test('a worker dies while VNIs are added: none of them stays, and none is told of', async (t) => {
+t.test('if a worker dies while VNIs are added, none is kept and no event is published', async (t) => {
   const { overlay, plane, taps, happened } = make();
   plane.dies = true;
   await t.rejects(overlay.add([vni(1), vni(2, '127.0.0.1')]), { code: 'dataplane_down' });
@@ -182,27 +185,24 @@ t.test('a worker dies while VNIs are added: none of them stays, and none is told
   t.same(await happened(), []);
 });
 
-t.test(
-  'a VNI whose making times out: its device stays open, and its number taken, until no worker uses it',
-  async (t) => {
-    const { overlay, plane, taps } = make();
-    plane.dies = true;
-    plane.stalls = true;
-    await t.rejects(overlay.add([vni(1, '127.0.0.1')]), { code: 'dataplane_down' });
-    plane.dies = false;
-    t.same([...taps], ['vtep1'], 'still open');
-    await t.rejects(overlay.add([vni(1)]), { code: 'vni_exists', message: /settling/ });
-    t.same([...taps], ['vtep1'], 'and not opened again');
-    const restored = overlay.restore(vni(1));
-    await nextTurn();
-    t.same([...plane.rows.keys()], [], 'a removal that is taken back waits for it');
-    for (const resume of plane.resume) await resume();
-    await restored;
-    t.same([[...plane.rows.keys()], [...taps]], [[1], ['vtep1']]);
-  },
-);
+t.test('a VNI whose addition times out keeps its device and number until no worker uses it', async (t) => {
+  const { overlay, plane, taps } = make();
+  plane.dies = true;
+  plane.stalls = true;
+  await t.rejects(overlay.add([vni(1, '127.0.0.1')]), { code: 'dataplane_down' });
+  plane.dies = false;
+  t.same([...taps], ['vtep1'], 'the device is open');
+  await t.rejects(overlay.add([vni(1)]), { code: 'vni_exists', message: /settling/ });
+  t.same([...taps], ['vtep1'], 'the device is not opened again');
+  const restored = overlay.restore(vni(1));
+  await nextTurn();
+  t.same([...plane.rows.keys()], [], 'an undone removal waits for it');
+  for (const resume of plane.resume) await resume();
+  await restored;
+  t.same([[...plane.rows.keys()], [...taps]], [[1], ['vtep1']]);
+});
 
-t.test('a VNI whose device somebody else has removed goes all the same', async (t) => {
+t.test('a VNI whose device was removed externally can be removed', async (t) => {
   const { overlay, plane, broken, happened } = make();
   await overlay.add([vni(1)]);
   broken.add('vtep1');
@@ -211,7 +211,7 @@ t.test('a VNI whose device somebody else has removed goes all the same', async (
   t.same(await happened(), ['vni 1 added', 'vni 1 removed']);
 });
 
-t.test('warnings about a VNI go with it, and with one that could not be had', async (t) => {
+t.test('warnings about a VNI end with it, and when it cannot be added', async (t) => {
   const { overlay, zone, warnings, taken } = make();
   zone.set('a.example', ['127.0.0.1']);
   const twice = (number: number) => vni(number, 'a.example', '127.0.0.1');
@@ -226,36 +226,34 @@ t.test('warnings about a VNI go with it, and with one that could not be had', as
   t.same(codes(), []);
 });
 
-t.test(
-  'of hosts with one address, one is the peer, and the others are warned of while they are configured',
-  async (t) => {
-    const { overlay, zone, warnings, shown } = make();
-    const a = 'a.example';
-    const b = 'b.example';
-    const address = '127.0.0.1';
-    for (const name of [a, b]) zone.set(name, [address]);
-    const told = () =>
-      warnings.list.filter(({ code }) => code === 'peer_duplicate').map(({ detail }) => detail);
-    const also = (host: string, first: string) => `${host} is ${address}, as ${first} is: taken once`;
-    await overlay.add([vni(1, a)]);
-    await overlay.addPeers(vni(1, a, address), [peer(address)]);
-    t.same(told(), [also(address, a)], 'added later');
-    await overlay.removePeers(vni(1, a), [peer(address)]);
-    t.same(told(), [], 'the one that was left out is gone');
-    await overlay.addPeers(vni(1, a, address, b), [peer(address), peer(b)]);
-    t.same(told(), [also(address, a), also(b, a)]);
-    await overlay.removePeers(vni(1, address, b), [peer(a)]);
-    t.same(told(), [also(b, 'another peer')], 'another takes its place');
-    t.same(shown(), [['', address]]);
-    zone.set(b, ['127.0.0.2']);
-    await overlay.follow(vni(1, address, b), b, [parseIpAddress('127.0.0.2')!]);
-    t.same(told(), [], 'it has another address now');
-  },
-);
+t.test('hosts with one address are one peer, with a warning while several are configured', async (t) => {
+  const { overlay, zone, warnings, shown } = make();
+  const a = 'a.example';
+  const b = 'b.example';
+  const address = '127.0.0.1';
+  for (const name of [a, b]) zone.set(name, [address]);
+  const warned = () =>
+    warnings.list.filter(({ code }) => code === 'peer_duplicate').map(({ detail }) => detail);
+  const also = (host: string, first: string) =>
+    `${host} has the same address (${address}) as ${first}: both are one peer`;
+  await overlay.add([vni(1, a)]);
+  await overlay.addPeers(vni(1, a, address), [peer(address)]);
+  t.same(warned(), [also(address, a)], 'added later');
+  await overlay.removePeers(vni(1, a), [peer(address)]);
+  t.same(warned(), [], 'the duplicate was removed');
+  await overlay.addPeers(vni(1, a, address, b), [peer(address), peer(b)]);
+  t.same(warned(), [also(address, a), also(b, a)]);
+  await overlay.removePeers(vni(1, address, b), [peer(a)]);
+  t.same(warned(), [also(b, 'another peer')], 'another host is the peer');
+  t.same(shown(), [['', address]]);
+  zone.set(b, ['127.0.0.2']);
+  await overlay.follow(vni(1, address, b), b, [parseIpAddress('127.0.0.2')!]);
+  t.same(warned(), [], 'the name has another address now');
+});
 
-t.test('a TAP changes its bridge after what follows from paths has been done to it', async (t) => {
+t.test('a TAP changes its bridge after pending path consequences are applied', async (t) => {
   const settings = { local: [], underlayDev: '', sourcePorts: { min: 49152, max: 65535 } };
-  const care = new PathManager({
+  const pathManager = new PathManager({
     shim: loadShim(),
     settings,
     ttl: 64,
@@ -264,14 +262,14 @@ t.test('a TAP changes its bridge after what follows from paths has been done to 
     publish: () => {},
     signs: () => {},
   });
-  t.teardown(() => care.stop());
-  const { overlay, moved } = make(care);
+  t.teardown(() => pathManager.stop());
+  const { overlay, moved } = make(pathManager);
   await overlay.add([vni(1)]);
   let followed = () => {};
   const following = new Promise<void>((resolve) => {
     followed = resolve;
   });
-  care.start({ vnis: () => [], followPaths: () => following } as unknown as Handle, undefined);
+  pathManager.start({ vnis: () => [], followPaths: () => following } as unknown as Handle, undefined);
   const moving = overlay.moveTo({ ...vni(1), bridge: 'br-vxlan' });
   for (let turn = 0; turn < 100; turn++) await nextTurn();
   t.same(moved, []);

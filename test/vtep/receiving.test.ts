@@ -7,7 +7,9 @@ import { eventually } from '../support/wait.js';
 
 type PeerOf = readonly [vni: number, peerIdx: number, text: string, port: number];
 
-/** A receive group over peers that answer in the given VNIs only; the kernel takes every program. */
+/**
+ * A receive group whose peers answer only in the given VNIs; the fake kernel accepts every program.
+ */
 function setUp(t: Test, rows: readonly PeerOf[], answersIn: readonly number[]) {
   const asked: [number, string][] = [];
   const proofs: Proofs = new Proofs((peer, bytes) => {
@@ -42,7 +44,7 @@ function setUp(t: Test, rows: readonly PeerOf[], answersIn: readonly number[]) {
 }
 
 t.test(
-  'a peer that does not answer in its first VNI is asked in the next, and its place changes',
+  'a peer without an answer in its first VNI gets a request in the next, and its socket changes',
   async (t) => {
     const rows: PeerOf[] = [
       [100, 1, '192.0.2.1', 4789],
@@ -56,7 +58,7 @@ t.test(
   },
 );
 
-t.test('an address with two ports is not asked: sockets are chosen by address alone', async (t) => {
+t.test('an address with two ports gets no request, as sockets are chosen by address alone', async (t) => {
   const rows: PeerOf[] = [
     [100, 1, '192.0.2.1', 4789],
     [200, 2, '192.0.2.1', 4790],

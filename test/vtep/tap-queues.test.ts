@@ -3,7 +3,7 @@ import { Counters, V_TAP_QUEUE_DROPPED } from '../../src/exchange/counters.js';
 import type { VniState } from '../../src/exchange/data-plane.js';
 import { TapQueues } from '../../src/vtep/tap-queues.js';
 
-t.test('frames that were dropped at a TAP’s queue since its VNI came up', async (t) => {
+t.test('drops at a TAP’s queue are counted since its VNI came up', async (t) => {
   const dropped = new Map([
     ['one', 1000],
     ['two', 0],
@@ -19,15 +19,15 @@ t.test('frames that were dropped at a TAP’s queue since its VNI came up', asyn
     { name: 'one', queueDroppedBefore: 1000 },
     { name: 'two', queueDroppedBefore: 0 },
   ]);
-  t.same(read(), [0, 0], 'what was before is not ours');
+  t.same(read(), [0, 0], 'earlier drops are not counted');
   dropped.set('one', 1007).set('two', 3);
   t.same(read(), [7, 3]);
   dropped.delete('one');
-  t.same(read(), [7, 3], 'a device that is gone says nothing');
+  t.same(read(), [7, 3], 'a missing device changes nothing');
   dropped.set('one', 5);
-  t.same(read(), [12, 3], 'one that was made again begins at zero, and the count goes on');
+  t.same(read(), [12, 3], 'a recreated device starts at zero, and the count continues');
   queues.opened([{ name: 'two', queueDroppedBefore: 3 }]);
-  t.same(read(), [12, 0], 'a VNI that is made again begins at zero');
+  t.same(read(), [12, 0], 'a VNI that is added again starts at zero');
   const [one] = vnis.splice(0, 1);
   read();
   vnis.unshift(one);

@@ -1,6 +1,6 @@
 /**
- * A VTEP in a network namespace, changed while it runs: every kind of change, and of each that a failure leaves all as
- * it was. Devices are looked at as ip(8) shows them.
+ * A VTEP in a network namespace, changed while it runs: each kind of change, and that a failed one
+ * leaves everything as it was. Devices are checked as ip(8) shows them.
  */
 import '../host/own-namespace.js';
 import { execFileSync } from 'node:child_process';
@@ -23,7 +23,7 @@ ip('address add 192.0.2.1/24 dev under');
 ip('link set under up');
 ip('link set far up');
 
-/** Keeps nothing, and fails when told to. */
+/** A store in memory that fails on request. */
 class Store {
   state: State = NO_STATE;
   failsAt: '' | 'prepare' | 'commit' = '';
@@ -62,7 +62,7 @@ const made = (vni: number, own: Partial<VniSettings> = {}): VniSettings => ({
   ...own,
 });
 
-t.test('a VNI comes and goes', async (t) => {
+t.test('a VNI is added and removed', async (t) => {
   await vtep.addVni(made(200, { addresses: ['10.0.0.1/24'], mtu: 1400, peers: [peer('192.0.2.13')] }));
   t.match(device('vtep200'), { mtu: 1400, addresses: ['10.0.0.1/24'] });
   t.strictSame(texts(200), ['192.0.2.13']);
@@ -75,21 +75,21 @@ t.test('a VNI comes and goes', async (t) => {
   await t.rejects(vtep.removeVni(200), { code: 'vni_not_found' });
 });
 
-t.test('the data plane is for reading', async (t) => {
+t.test('the public data plane is read-only', async (t) => {
   t.equal(vtep.dataPlane.vnis().length, 1);
   for (const change of ['addVni', 'addPeers', 'removePeer', 'putFdb', 'deleteFdb', 'flushFdb', 'stop'])
     t.notOk(change in vtep.dataPlane, change);
 });
 
-t.test('VNIs that share a bridge take turns', async (t) => {
+t.test('concurrent changes of VNIs with one bridge are serialised', async (t) => {
   await Promise.all([vtep.addVni(made(200, { bridge: 'br1' })), vtep.addVni(made(201, { bridge: 'br1' }))]);
   await Promise.all([vtep.removeVni(200), vtep.addVni(made(202, { bridge: 'br1' }))]);
   t.match(device('vtep201'), { master: 'br1' });
   await Promise.all([vtep.removeVni(201), vtep.removeVni(202)]);
-  t.equal(device('br1'), undefined, 'the last one took it along');
+  t.equal(device('br1'), undefined, 'the last VNI removed the bridge');
 });
 
-t.test('settings', async (t) => {
+t.test('settings change at run time, and back', async (t) => {
   const before = vtep.settings(100);
   await vtep.changeVni(100, {
     ageingS: 5,
@@ -103,17 +103,17 @@ t.test('settings', async (t) => {
     policy: { ageingS: 5, learning: false, overlayMtu: 1300, packetMax: 1300 },
   });
   t.match(device('vtep100'), { mtu: 1300, master: '', addresses: ['10.1.0.1/24'] });
-  t.equal(device('br0'), undefined, 'left, empty and ours: gone');
+  t.equal(device('br0'), undefined, 'an empty bridge of vtepd is removed');
   await vtep.changeVni(100, { bridge: 'br2', addresses: ['10.1.0.2/24'] });
   t.match(device('vtep100'), { mtu: 1500, master: 'br2', addresses: ['10.1.0.2/24'] });
-  await t.rejects(vtep.changeVni(100, { tap: 'x' }), { message: /remove the VNI and add it anew/ });
+  await t.rejects(vtep.changeVni(100, { tap: 'x' }), { message: /remove the VNI and add it again/ });
   await vtep.changeVni(100, before);
   t.strictSame(store.state, NO_STATE, 'changed back');
   t.match(device('vtep100'), { master: 'br0', addresses: [] });
   t.equal(device('br2'), undefined);
 });
 
-t.test('an overlay MTU too small for IPv6 is the device’s, at start as after a change', async (t) => {
+t.test('an overlay MTU too small for IPv6 is the device MTU, at start and after a change', async (t) => {
   await vtep.addVni(made(200, { mtu: 1000 }));
   t.match(device('vtep200'), { mtu: 1000 });
   await vtep.changeVni(200, { mtu: 1100 });
@@ -127,7 +127,7 @@ t.test('an overlay MTU too small for IPv6 is the device’s, at start as after a
   await vtep.removeVni(200);
 });
 
-t.test('peers and static entries', async (t) => {
+t.test('peers and static entries are added and removed', async (t) => {
   t.strictSame(
     (await vtep.addPeer(100, peer('192.0.2.14', false))).map(({ address, flood }) => [address.text, flood]),
     [['192.0.2.14', false]],
@@ -138,7 +138,7 @@ t.test('peers and static entries', async (t) => {
   t.strictSame([...entriesOf(store.state, 100).values()], ['192.0.2.14']);
   await vtep.removePeer(100, '192.0.2.14');
   t.strictSame(await entries(), []);
-  t.strictSame(store.state, NO_STATE, 'the entry went with its peer');
+  t.strictSame(store.state, NO_STATE, 'the entry was removed with its peer');
   await t.rejects(vtep.removePeer(100, '192.0.2.14'), { code: 'peer_not_found' });
   await vtep.putFdb(100, MAC, '192.0.2.11');
   t.equal(await vtep.flushFdb(100, { type: 'static', peer: '192.0.2.12' }), 0);
@@ -147,25 +147,26 @@ t.test('peers and static entries', async (t) => {
   t.strictSame(store.state, NO_STATE);
 });
 
-t.test('a change that is answered has brought its overlay MTU', async (t) => {
+t.test('the overlay MTU is current when a change resolves', async (t) => {
   ip('route add 203.0.113.2/32 dev under mtu lock 1400');
   const overlayMtu = () => vtep.dataPlane.vnis().find(({ vni }) => vni === 200)?.policy.overlayMtu;
   for (let round = 0; round < 20; round++) {
-    // Each addition of a peer adjusts every overlay MTU, and this one while VNI 200 is being added.
+    // Each addition of a peer adjusts every overlay MTU; this one runs while VNI 200 is being
+    // added.
     const other = vtep.addPeer(100, peer('192.0.2.16'));
     await vtep.addVni(made(200, { mtu: 'auto', peers: [peer('203.0.113.2')] }));
     t.equal(overlayMtu(), 1350, 'added with a peer');
     await other;
     await vtep.removePeer(200, '203.0.113.2');
-    t.equal(overlayMtu(), 1450, 'without it');
+    t.equal(overlayMtu(), 1450, 'without the peer');
     await vtep.addPeer(200, peer('203.0.113.2'));
-    t.equal(overlayMtu(), 1350, 'with it');
+    t.equal(overlayMtu(), 1350, 'with the peer');
     await Promise.all([vtep.removeVni(200), vtep.removePeer(100, '192.0.2.16')]);
   }
 });
 
 for (const failsAt of ['prepare', 'commit'] as const) {
-  t.test(`the state cannot be kept (${failsAt}): nothing of any change stays`, async (t) => {
+  t.test(`a change whose state cannot be stored (${failsAt}) has no effect`, async (t) => {
     const before = await everything();
     store.failsAt = failsAt;
     const message = failsAt === 'prepare' ? 'disk full' : 'disk gone';
@@ -188,7 +189,7 @@ for (const failsAt of ['prepare', 'commit'] as const) {
   });
 }
 
-t.test('the machine or the rules refuse: nothing of the change stays', async (t) => {
+t.test('a change that the machine or the rules refuse has no effect', async (t) => {
   const before = await everything();
   await t.rejects(vtep.addVni(made(200, { tap: 'under' })), { name: 'HostError' });
   await t.rejects(vtep.addVni(made(200, { tap: 'vtep100' })), { message: /^tap vtep100: VNI 100 has it/ });
@@ -196,7 +197,7 @@ t.test('the machine or the rules refuse: nothing of the change stays', async (t)
   t.strictSame(await everything(), before);
 });
 
-t.test('reload', async (t) => {
+t.test('a reload applies the file, except what the API changed', async (t) => {
   await vtep.changeVni(100, { ageingS: 9 });
   const good = file;
   file = { vnis: [{ vni: 100, bridge: 'br0', ageing: 20, peers: ['192.0.2.11'] }, { vni: 300 }], ttl: 3 };
@@ -205,7 +206,7 @@ t.test('reload', async (t) => {
     needsRestart: ['--ttl'],
     hasFile: true,
   });
-  t.equal(vtep.settings(100).ageingS, 9, 'the API beats the file');
+  t.equal(vtep.settings(100).ageingS, 9, 'the API overrides the file');
   t.strictSame(codes(), ['restart_needed', 'state_overrides']);
   file = { vnis: [{ vni: 100, mtu: 1 }] };
   const before = await everything();
@@ -217,7 +218,7 @@ t.test('reload', async (t) => {
   t.strictSame(codes(), []);
 });
 
-t.test('what happened was told, and ends with the VTEP', async (t) => {
+t.test('events report every change, and end with the VTEP', async (t) => {
   await vtep.stop();
   await listening;
   await t.rejects(vtep.removeVni(100), { code: 'dataplane_down' });
@@ -233,7 +234,7 @@ t.test('what happened was told, and ends with the VTEP', async (t) => {
       .map(({ ifname }: { ifname: string }) => ifname)
       .sort(),
     ['far', 'lo', 'under'],
-    'nothing is left',
+    'no device is left',
   );
 });
 

@@ -3,10 +3,10 @@ import t from 'tap';
 import { Events } from '../../src/exchange/events.js';
 import { Warnings } from '../../src/vtep/warnings.js';
 
-t.test('said once, and shown until the last VNI that it is about has gone', async (t) => {
+t.test('a warning is reported once, and shown until its last VNI is removed', async (t) => {
   const lines: { code: string }[] = [];
   const events = new Events();
-  const told = events.subscribe();
+  const subscription = events.subscribe();
   const log = pino({ base: null }, { write: (line: string) => lines.push(JSON.parse(line)) });
   const warnings = new Warnings(log, events);
   const details = () => warnings.list.map(({ detail }) => detail);
@@ -20,15 +20,15 @@ t.test('said once, and shown until the last VNI that it is about has gone', asyn
   warnings.vniRemoved(2);
   t.same(details(), ['of the machine']);
   warnings.warn('peer_duplicate', 'of both', 1);
-  t.same(details(), ['of the machine', 'of both'], 'it is back');
+  t.same(details(), ['of the machine', 'of both'], 'the warning is back');
   warnings.replace('peer_duplicate', ['of both'], 2);
   warnings.replace('peer_duplicate', ['of one'], 1);
-  t.same(details(), ['of the machine', 'of both', 'of one'], 'another VNI has it still');
+  t.same(details(), ['of the machine', 'of both', 'of one'], 'another VNI still has it');
   warnings.replace('peer_duplicate', [], 2);
   t.same(details(), ['of the machine', 'of one'], 'withdrawn');
   events.publish({ type: 'vni', vni: 1, action: 'removed' });
   const published: string[] = [];
-  for await (const { event } of told) {
+  for await (const { event } of subscription) {
     if (event.type !== 'warning') break;
     published.push(event.code);
   }
