@@ -1,9 +1,9 @@
 /**
- * A TAP that was there before us: what it was like, and how it becomes so again.
+ * Saves and restores the original settings of an existing TAP.
  *
- * What it was like is written on the device itself, in its ifalias, before anything is changed: the start after
- * a `kill -9` finds it there, restores the device and begins anew, instead of taking our leavings for the
- * administrator's wishes. An alias that was set before is part of the record.
+ * The settings are recorded in the ifalias of the device before anything is changed. A start after
+ * `kill -9` finds the record, restores the device and adopts it again, so that settings left by the
+ * killed daemon are not mistaken for the administrator's. A previous alias is part of the record.
  */
 import { ip } from './ip-command.js';
 import { addressesOf, findLink, type Link, setLink } from './link.js';
@@ -15,15 +15,15 @@ export interface TapRecord {
   readonly master: string;
   readonly alias: string;
   readonly addrGenMode: string;
-  /** Addresses that we are about to add. */
+  /** Addresses that vtepd adds. */
   readonly added: readonly string[];
 }
 
 const RECORD_MARK = 'vtepd adopted ';
-/** IFALIASZ of the kernel, less its final zero byte. */
+/** Longest ifalias, bytes: IFALIASZ of the kernel less the final zero byte. */
 const ALIAS_MAX_LEN = 255;
 
-/** Puts the device back as a killed daemon had found it. @returns the device as it is then */
+/** Restores a device that a killed daemon had adopted. @returns the device after that */
 export async function restoreLeftover(tap: Link): Promise<Link> {
   const record = parseRecord(tap.alias);
   if (!record) return tap;
@@ -31,7 +31,11 @@ export async function restoreLeftover(tap: Link): Promise<Link> {
   return (await findLink(tap.name)) ?? tap;
 }
 
-/** Notes what the device is like before it is changed. @param addresses that it is going to get, canonical */
+/**
+ * Records the settings of the device before it is changed.
+ *
+ * @param addresses addresses that the device will get, canonical
+ */
 export async function recordTap(tap: Link, addresses: readonly string[]): Promise<TapRecord> {
   const present = await addressesOf(tap.name);
   const record: TapRecord = {
@@ -43,13 +47,14 @@ export async function recordTap(tap: Link, addresses: readonly string[]): Promis
     addrGenMode: tap.addrGenMode,
     added: addresses.filter((address) => !present.includes(address)),
   };
-  // A record too long for an alias is not written: a stop still restores everything, a killed daemon does not.
+  // A record too long for an alias is not written: an orderly stop still restores the device; the
+  // start after a killed daemon cannot.
   const text = RECORD_MARK + JSON.stringify(record);
   if (Buffer.byteLength(text) <= ALIAS_MAX_LEN) await setLink(tap.name, 'alias', text);
   return record;
 }
 
-/** Makes the device what the record says, touching only what differs. Nothing happens when it is gone. */
+/** Restores the recorded settings that differ; does nothing when the device no longer exists. */
 export async function restoreTap(name: string, before: TapRecord): Promise<void> {
   const now = await findLink(name);
   if (!now) return;
@@ -66,7 +71,7 @@ export async function restoreTap(name: string, before: TapRecord): Promise<void>
   if (now.alias !== before.alias) await setLink(name, 'alias', before.alias);
 }
 
-/** @returns undefined for an alias that is no record of ours */
+/** @returns undefined for an alias that is not a record of vtepd */
 export function parseRecord(alias: string): TapRecord | undefined {
   if (!alias.startsWith(RECORD_MARK)) return undefined;
   try {
@@ -77,7 +82,7 @@ export function parseRecord(alias: string): TapRecord | undefined {
   }
 }
 
-/** The former master may be gone by now: then the device is free. */
+/** Leaves the device without a master when the former master no longer exists. */
 async function setMaster(name: string, master: string): Promise<void> {
   if (master !== '' && (await findLink(master))) return setLink(name, 'master', master);
   await setLink(name, 'nomaster');

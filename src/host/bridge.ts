@@ -1,12 +1,13 @@
 /**
- * The bridge that a TAP joins (ip-link(8), type bridge). One that is there already is joined and left as it
- * was. One that is missing is made, marked by its ifalias, and removed by whoever leaves it last; a mark that
- * a killed daemon left behind makes the bridge ours again. An administrator who wants to keep such a bridge
- * takes the mark off.
+ * The kernel bridge that a TAP joins (ip-link(8), type bridge).
  *
- * A new bridge has the kernel's defaults: no spanning tree, so that ports forward at once; multicast snooping,
- * which does not prune before it has heard a querier. Only its MAC is fixed, as it would otherwise follow the lowest of
- * its ports and change when a VM comes or goes.
+ * An existing bridge is joined and otherwise left unchanged. A missing bridge is created, marked by
+ * its ifalias, and removed when the last TAP leaves it. A marked bridge that a killed daemon left
+ * behind counts as created by vtepd. An administrator removes the mark to keep such a bridge.
+ *
+ * A new bridge has the kernel's defaults: no spanning tree, so ports forward at once; multicast
+ * snooping, which does not prune until a querier is present. Only its MAC is set explicitly: by
+ * default it follows the lowest MAC of the ports, and would change when a VM starts or stops.
  */
 import { formatMac } from '../wire/mac.js';
 import { HostError } from './host-error.js';
@@ -15,17 +16,17 @@ import { findLink, type Link, portsOf, setLink } from './link.js';
 import { bridgeMac, type Mac } from './mac-address.js';
 import type { Rollback } from './rollback.js';
 
-/** ifalias of a bridge that vtepd made. */
+/** ifalias of a bridge that vtepd created. */
 const BRIDGE_MARK = 'vtepd bridge';
 
-/** What Linux gives an Ethernet device, bytes; a bridged TAP is never smaller. */
+/** Default MTU of an Ethernet device in Linux, bytes; minimum for a bridged TAP. */
 const ETHERNET_MTU = 1500;
 
 /**
- * Makes sure that the bridge is there; its removal, if it is ours, goes on `undo`.
+ * Ensures that the bridge exists. If vtepd created it, its removal is registered with `undo`.
  *
- * @param tapMac what a new bridge's MAC is derived from
- * @throws HostError when the name belongs to a device that is no bridge
+ * @param tapMac MAC from which that of a new bridge is derived
+ * @throws HostError when the name belongs to another kind of device
  */
 export async function openBridge(name: string, tapMac: Mac, undo: Rollback): Promise<void> {
   const found = await findLink(name);
@@ -33,15 +34,15 @@ export async function openBridge(name: string, tapMac: Mac, undo: Rollback): Pro
   const { high, low } = bridgeMac(tapMac);
   await ip(['link', 'add', 'name', name, 'address', formatMac(high, low), 'type', 'bridge']);
   undo.push(() => leaveBridge(name));
-  // A device takes no alias while it is being made.
+  // The alias cannot be set while the device is being created.
   await setLink(name, 'alias', BRIDGE_MARK, 'up');
 }
 
 /**
- * Device MTU of a TAP in this bridge: a bridge drops what is larger than the outgoing port's MTU without a word,
- * and itself shrinks to its smallest port.
+ * Device MTU for a TAP in this bridge. A bridge silently drops frames that exceed the MTU of the
+ * outgoing port, and lowers its own MTU to that of its smallest port.
  *
- * @returns bytes: the largest among the other ports, at least 1500
+ * @returns bytes: the largest MTU of the other ports, at least 1500
  */
 export async function bridgedMtu(bridge: string, tap: string): Promise<number> {
   const others = (await portsOf(bridge)).filter((port) => port.name !== tap);
@@ -50,15 +51,15 @@ export async function bridgedMtu(bridge: string, tap: string): Promise<number> {
 
 async function adoptBridge(bridge: Link, undo: Rollback): Promise<void> {
   if (bridge.kind !== 'bridge') {
-    const kind = bridge.kind === '' ? 'a network device' : `a device of kind ${bridge.kind}`;
-    throw new HostError(`${bridge.name} is ${kind}, not a bridge of the kernel: give --bridge another name`);
+    const kind = bridge.kind === '' ? 'a network device' : `a ${bridge.kind} device`;
+    throw new HostError(`${bridge.name} is ${kind}, not a kernel bridge: choose another --bridge name`);
   }
   if (bridge.alias !== BRIDGE_MARK) return;
   undo.push(() => leaveBridge(bridge.name));
   await setLink(bridge.name, 'up');
 }
 
-/** Removes the bridge if it still carries our mark and no port is left in it. */
+/** Removes the bridge if it still carries the mark and has no ports. */
 export async function leaveBridge(name: string): Promise<void> {
   const bridge = await findLink(name);
   if (bridge?.alias !== BRIDGE_MARK || (await portsOf(name)).length > 0) return;

@@ -1,12 +1,14 @@
 /**
- * A failure of the machine around us, not of the configuration: no /dev/net/tun, a port that is taken, no
- * permission. Its message is the one line that a user sees before exit code 1: it names the thing, the cause
- * and the cure. Thrown by everything in this folder; never by the data plane.
+ * Error for a failure of the host rather than of the configuration.
+ *
+ * Examples are a missing /dev/net/tun, a port in use, a missing permission. The message is the one
+ * line that the user sees before exit code 1: it names the thing, the cause and the cure. All
+ * modules of this folder throw it; the data plane never does.
  */
 
 export class HostError extends Error {
   override readonly name = 'HostError';
 }
 
-/** What every refusal for lack of rights is told. */
+/** Cure that ends every message about missing permissions. */
 export const NEEDS_RIGHTS = 'run as root or with CAP_NET_ADMIN and CAP_NET_RAW';

@@ -1,28 +1,33 @@
 /**
- * ip(8) of iproute2, asked for JSON. Netlink by way of the tool that every administrator can repeat by hand:
- * start and stop only, some milliseconds a call. A child inherits ambient capabilities, not those of a file
- * (capabilities(7)). Nothing here knows what the commands mean.
+ * Runs ip(8) of iproute2 and parses its JSON output.
  *
- * Commands of one kind that are asked for at the same time are run by one process (`ip -batch`): the set-up of a
- * hundred VNIs takes as many processes as that of one. Each is still answered, or fails, for itself. An order among
- * them is to be had by waiting for the answers.
+ * vtepd uses ip(8) instead of netlink, because administrators can repeat each command by hand. It
+ * runs at start, stop and changes only, and costs some milliseconds per call. A child process
+ * inherits ambient capabilities, but not those of a file (capabilities(7)). This module does not
+ * interpret the commands.
+ *
+ * Commands of one kind that are requested at the same time share one process (`ip -batch`), so the
+ * set-up of a hundred VNIs needs as many processes as that of one. Each command still has its own
+ * result or error. A caller that needs an order among commands awaits each result.
  */
 import { type ExecFileException, execFile } from 'node:child_process';
 import { HostError, NEEDS_RIGHTS } from './host-error.js';
 
-/** A machine with thousands of containers has a long list of links. */
+/** Maximum output, bytes: a machine with thousands of containers has a long list of links. */
 const MAX_OUTPUT_LEN = 64 * 1024 * 1024;
-/** Netlink answers at once; a call that takes this long hangs on a lock that something else holds. */
+/**
+ * Netlink replies at once; a call that lasts this long waits for a lock that another process holds.
+ */
 const TIMEOUT_MS = 10_000;
-/** What each command of a batch may take beyond that, ms. */
+/** Additional time limit per command of a batch, ms. */
 const TIMEOUT_EACH_MS = 100;
 
 const INSTALL = 'install iproute2';
 
-/** The device of `ip … dev NAME` is not there. */
+/** The device of `ip … dev NAME` does not exist. */
 export class NoSuchDeviceError extends HostError {}
 
-/** The kernel knows no way to the destination of `ip route get`. */
+/** The kernel has no route to the destination of `ip route get`. */
 export class NoRouteError extends HostError {}
 
 interface Command {
@@ -31,13 +36,13 @@ interface Command {
   readonly reject: (error: HostError) => void;
 }
 
-/** Asked for since the event loop turned last. */
+/** Commands requested in this iteration of the event loop. */
 let waiting: Command[] = [];
 
 /**
  * Runs `ip -json -details ARGS`.
  *
- * @returns what it printed, one element an object; empty when it printed nothing
+ * @returns the printed objects; empty when nothing was printed
  * @throws NoSuchDeviceError, NoRouteError, HostError
  */
 export function ip(args: readonly string[]): Promise<unknown[]> {
@@ -65,8 +70,10 @@ function runWaiting(): void {
 const ALONE = '';
 
 /**
- * What may share a process. Commands that show something only with those that show the same: ip(8) remembers what it
- * was asked for, and after `link show` has no addresses to show (iproute2 6.1). Options are not for a line of a batch.
+ * Key of commands that may share a process. A command that shows something shares only with
+ * commands that show the same: ip(8) keeps state between commands, and after `link show` shows no
+ * addresses (iproute2 6.1). Commands with options run alone, because options are not allowed in a
+ * line of a batch.
  */
 function kindOf({ args }: Command): string {
   if (args[0].startsWith('-') || !args.every(isQuotable)) return ALONE;
@@ -88,17 +95,17 @@ function runBatch(commands: readonly Command[]): void {
   const child = execFile('ip', BATCH_OPTIONS, options, (error, stdout, stderr) =>
     answerBatch(commands, error, stdout, stderr),
   );
-  // A process that ends before it has read everything says why by its exit.
+  // If the process ends before it has read all input, its exit status reports the cause.
   child.stdin?.on('error', () => {});
   child.stdin?.end(commands.map(({ args }) => `${args.map(quote).join(' ')}\n`).join(''));
 }
 
-/** With -force a command that fails does not keep the next ones from running. */
+/** With -force, ip continues after a failed command. */
 const BATCH_OPTIONS = ['-json', '-details', '-force', '-batch', '-'];
 
 /**
- * Gives each command its part of what a batch said. Each that shows something prints one line; those that failed are
- * told by their numbers.
+ * Gives each command its part of the output of a batch. Each command that shows something prints
+ * one line; failed commands are identified by their line numbers.
  */
 function answerBatch(
   commands: readonly Command[],
@@ -107,44 +114,47 @@ function answerBatch(
   stderr: string,
 ): void {
   const { failures, rest } = splitErrors(stderr);
-  // ip(8) itself ended, over words it does not know or because it took too long: at which command is not known.
+  // ip(8) itself ended, because of an unknown argument or the time limit; the command that caused
+  // it is unknown.
   const gaveUp = error !== null && (failures.size === 0 || rest !== '' || error.code !== 1);
   const lines = stdout.split('\n').filter((line) => line.trim() !== '');
   const isShown = isShowing(commands[0].args);
   let line = 0;
   for (const [index, command] of commands.entries()) {
-    const said = failures.get(index);
-    if (said !== undefined) command.reject(explainFailure(command.args, new Error('failed'), said));
+    const message = failures.get(index);
+    if (message !== undefined) command.reject(explainFailure(command.args, new Error('failed'), message));
     else if (gaveUp) command.reject(explainFailure(BATCH_OPTIONS, error, rest));
     else if (!isShown) command.resolve([]);
-    // Some printed more, or nothing: whose a line is cannot be told, and asking again does no harm.
+    // A command printed several lines or none, so lines cannot be assigned; showing again is
+    // harmless.
     else if (lines.length !== commands.length - failures.size) runAlone(command);
     else answer(command, lines[line++]);
   }
 }
 
 /**
- * @param stderr of `ip -force -batch -`: after what a command said comes `Command failed -:3`, its line
- * @returns what was said by index of the command, and what belongs to none
+ * @param stderr output of `ip -force -batch -`, in which the line `Command failed -:3` ends the errors
+ * of the third command
+ * @returns error text by index of the command, and text that belongs to no command
  */
 export function splitErrors(stderr: string): { failures: Map<number, string>; rest: string } {
   const failures = new Map<number, string>();
-  let said: string[] = [];
+  let pending: string[] = [];
   for (const line of stderr.split('\n')) {
     const number = /^Command failed -:(\d+)$/.exec(line)?.[1];
     if (number !== undefined) {
-      failures.set(Number(number) - 1, said.join('\n'));
-      said = [];
-    } else if (!line.startsWith('Warning: ')) said.push(line);
+      failures.set(Number(number) - 1, pending.join('\n'));
+      pending = [];
+    } else if (!line.startsWith('Warning: ')) pending.push(line);
   }
-  return { failures, rest: said.join('\n').trim() };
+  return { failures, rest: pending.join('\n').trim() };
 }
 
 function answer({ args, resolve, reject }: Command, stdout: string): void {
   try {
     resolve(parseOutput(stdout));
   } catch {
-    reject(new HostError(`"ip ${args.join(' ')}" gave no JSON: ${INSTALL} 4.14 or newer`));
+    reject(new HostError(`"ip ${args.join(' ')}" printed no JSON: ${INSTALL} 4.14 or newer`));
   }
 }
 
@@ -152,7 +162,7 @@ function isShowing([, verb]: readonly string[]): boolean {
   return verb === 'show' || verb === 'get';
 }
 
-/** A line of a batch knows quotes, but no way to write one inside, and ends at a "#" wherever it stands. */
+/** A line of a batch allows quotes but no escaped quotes, and ends at any "#". */
 function isQuotable(arg: string): boolean {
   return !/['#\\\n]/.test(arg);
 }
@@ -161,7 +171,7 @@ function quote(arg: string): string {
   return `'${arg}'`;
 }
 
-/** A filter that matches nothing makes iproute2 print empty objects, one a device passed over: left out. */
+/** Parses output and drops the empty objects that iproute2 prints for devices a filter excludes. */
 export function parseOutput(stdout: string): unknown[] {
   if (stdout.trim() === '') return [];
   const objects: unknown = JSON.parse(stdout);
@@ -169,31 +179,36 @@ export function parseOutput(stdout: string): unknown[] {
   return objects.filter((object) => Object.keys(object).length > 0);
 }
 
-/** What a failed call means to a user. */
+/** Returns the error that describes a failed call to the user. */
 export function explainFailure(args: readonly string[], error: ExecFileException, stderr: string): HostError {
   const command = `"ip ${args.join(' ')}"`;
-  if (error.code === 'ENOENT') return new HostError(`cannot run ip(8), it is not installed: ${INSTALL}`);
+  if (error.code === 'ENOENT') return new HostError(`cannot run ip(8): not installed: ${INSTALL}`);
   if (error.killed) return new HostError(`${command} did not answer within ${TIMEOUT_MS / 1000} s`);
   if (stderr.includes('BusyBox'))
-    return new HostError(`this ip(8) is BusyBox's, which knows no -json: ${INSTALL}`);
+    return new HostError(`ip(8) is BusyBox's, which does not support -json: ${INSTALL}`);
 
-  const said =
+  const reason =
     stderr
       .trim()
       .split('\n')[0]
       .replace(/^RTNETLINK answers: |^Error: /, '') || error.message;
-  if (/does not exist|Cannot find device/.test(said)) return new NoSuchDeviceError(`${command}: ${said}`);
-  if (args.includes('route') && isNoRoute(said)) return new NoRouteError(`${command}: ${said}`);
-  if (said.includes('Operation not permitted')) return new HostError(`${command}: ${said}; ${NEEDS_RIGHTS}`);
-  return new HostError(`${command}: ${said}`);
+  if (/does not exist|Cannot find device/.test(reason)) return new NoSuchDeviceError(`${command}: ${reason}`);
+  if (args.includes('route') && isNoRoute(reason)) return new NoRouteError(`${command}: ${reason}`);
+  if (reason.includes('Operation not permitted'))
+    return new HostError(`${command}: ${reason}; ${NEEDS_RIGHTS}`);
+  return new HostError(`${command}: ${reason}`);
 }
 
-/** ENETUNREACH, EHOSTUNREACH; EACCES and EINVAL are `prohibit` and `blackhole` routes (ip-route(8)). */
-function isNoRoute(said: string): boolean {
-  return /unreachable|No route to host|Permission denied|Invalid argument/i.test(said);
+/**
+ * ENETUNREACH, EHOSTUNREACH; EACCES and EINVAL are `prohibit` and `blackhole` routes (ip-route(8)).
+ */
+function isNoRoute(reason: string): boolean {
+  return /unreachable|No route to host|Permission denied|Invalid argument/i.test(reason);
 }
 
-/** Services and cron jobs often have a PATH without sbin, where most distributions keep `ip`. */
+/**
+ * Adds sbin to PATH: most distributions keep `ip` there, and services and cron jobs often lack it.
+ */
 export function environment(): NodeJS.ProcessEnv {
   return { ...process.env, LC_ALL: 'C', PATH: `${process.env.PATH ?? '/usr/bin:/bin'}:/usr/sbin:/sbin` };
 }

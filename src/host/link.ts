@@ -1,6 +1,8 @@
 /**
- * Network devices as rtnetlink describes them (rtnetlink(7), `ip -json -details link`), reduced to what the
- * set-up needs to know. What `ip` left out has the value that it stands for.
+ * Properties of network devices, read with `ip -json -details link` (rtnetlink(7)).
+ *
+ * Only the properties that the set-up needs are kept. A property that `ip` omits has its default
+ * value.
  */
 import { readFileSync } from 'node:fs';
 import { HostError } from './host-error.js';
@@ -12,23 +14,26 @@ export interface Link {
   /** Administratively up (IFF_UP). */
   readonly up: boolean;
   readonly mtu: number;
-  /** As text; '' for a device without one. */
+  /** MAC as text; '' for a device without a MAC. */
   readonly mac: string;
-  /** Name of the device that this one is a port of; '' none. */
+  /** Name of the bridge or other master device; '' none. */
   readonly master: string;
-  /** Name of the device that this one lies on, as a VLAN does; '' none. */
+  /** Name of the lower device, as of a VLAN device; '' none. */
   readonly parent: string;
   /** ifalias: free text that administrators and programs attach. */
   readonly alias: string;
   /** 'tun', 'bridge', 'vxlan', …; '' for hardware. */
   readonly kind: string;
-  /** How it makes its link-local IPv6 address: 'eui64', 'none', …; '' on a machine without IPv6. */
+  /**
+   * Generation mode of the IPv6 link-local address: 'eui64', 'none', …; '' on a machine without
+   * IPv6.
+   */
   readonly addrGenMode: string;
-  /** What only this kind of device has. */
+  /** Properties specific to the kind of device (`info_data`). */
   readonly data: Readonly<Record<string, unknown>>;
 }
 
-/** @returns undefined when there is none of that name */
+/** @returns undefined when no device has that name */
 export async function findLink(name: string): Promise<Link | undefined> {
   try {
     const [raw] = await ip(['link', 'show', 'dev', name]);
@@ -39,29 +44,32 @@ export async function findLink(name: string): Promise<Link | undefined> {
   }
 }
 
-/** @throws HostError when it is not there */
+/** @throws HostError when the device does not exist */
 export async function getLink(name: string): Promise<Link> {
   const link = await findLink(name);
-  if (!link) throw new HostError(`there is no network device ${name}`);
+  if (!link) throw new HostError(`network device ${name} does not exist`);
   return link;
 }
 
-/** The ports of a bridge. */
+/** Returns the ports of a bridge. */
 export async function portsOf(bridge: string): Promise<Link[]> {
   return (await ip(['link', 'show', 'master', bridge])).map(parseLink);
 }
 
-/** Every device in this network namespace. */
+/** Returns all devices in this network namespace. */
 export async function allLinks(): Promise<Link[]> {
   return (await ip(['-details', 'link', 'show'])).map(parseLink);
 }
 
-/** Every device of one kind in this network namespace. */
+/** Returns all devices of one kind in this network namespace. */
 export async function linksOfKind(kind: string): Promise<Link[]> {
   return (await ip(['link', 'show', 'type', kind])).map(parseLink);
 }
 
-/** How many 802.1Q tags frames of a device have at most: VLAN devices that lie on it, or on its bridge, one on another. */
+/**
+ * Maximum number of 802.1Q tags of a frame: the depth of the VLAN devices stacked on a TAP or on
+ * its bridge.
+ */
 export function tagsOver(device: string, vlans: readonly Link[]): number {
   const above = vlans.filter(({ parent }) => parent === device);
   return above.length === 0 ? 0 : 1 + Math.max(...above.map(({ name }) => tagsOver(name, vlans)));
@@ -72,28 +80,33 @@ export async function setLink(name: string, ...settings: readonly string[]): Pro
   await ip(['link', 'set', 'dev', name, ...settings]);
 }
 
-/** Addresses of a device, canonical, `ADDRESS/LENGTH`. */
+/** Returns the addresses of a device in canonical form, `ADDRESS/LENGTH`. */
 export async function addressesOf(name: string): Promise<string[]> {
   const [raw] = (await ip(['address', 'show', 'dev', name])) as RawLink[];
   return (raw?.addr_info ?? []).map(({ local, prefixlen }) => `${local}/${prefixlen}`);
 }
 
 /**
- * Index of a device, as the scope id of a link-local address wants it (ipv6(7)).
+ * Returns the index of a device, which is the scope id of a link-local address (ipv6(7)).
  *
- * @param name a name, or an index as text
- * @throws HostError when no device of that name carries IPv6
+ * @param name device name, or device index as text
+ * @throws HostError when no device of that name has an IPv6 address
  */
 export function deviceIndex(name: string): number {
   if (/^\d+$/.test(name)) return Number(name);
   const index = indexIn(readFileOr('/proc/net/if_inet6', ''), name);
   if (index > 0) return index;
-  throw new HostError(`no device ${name} with an IPv6 address is up: check the scope behind "%"`);
+  throw new HostError(
+    `device ${name} does not exist, is down or has no IPv6 address: check the name after "%"`,
+  );
 }
 
 /**
- * One line of if_inet6: address, index, prefix length, scope, flags (all hexadecimal), name. It follows the
- * network namespace of the process, where /sys/class/net shows that of whoever mounted it.
+ * Finds the index of a device in /proc/net/if_inet6. Each line holds address, index, prefix length,
+ * scope, flags (all hexadecimal) and name. The file shows the network namespace of the process;
+ * /sys/class/net shows the namespace in which sysfs was mounted.
+ *
+ * @returns 0 when the device is not listed
  */
 export function indexIn(ifInet6: string, name: string): number {
   const fields = ifInet6

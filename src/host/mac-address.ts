@@ -1,10 +1,10 @@
 /**
- * MACs that nobody has to configure: the same at every start, different on every host, in every network
- * namespace and for every VNI (IEEE 802c: locally administered, unicast).
+ * Derives default MACs for TAPs and bridges (IEEE 802c: locally administered, unicast).
  *
- * The machine id alone would be the same in every namespace of a machine, and ARP between two daemons on one
- * box would fail; their underlay addresses differ. What is left is 40 bits of a hash: among 10,000 VTEPs two
- * are alike with a chance of one in 20,000, and `--mac` is there for them.
+ * A MAC is the same at every start, and differs between hosts, network namespaces and VNIs. The
+ * machine id alone is the same in every namespace of a machine, so ARP between two daemons on one
+ * host would fail; their underlay addresses differ. The MAC has 40 bits of a hash: the probability
+ * that two of 10,000 VTEPs collide is one in 20,000; `--mac` resolves such a collision.
  */
 import { createHash } from 'node:crypto';
 
@@ -20,26 +20,29 @@ export interface MacSeed {
   /** Canonical text of the underlay's local address; '' unknown. */
   readonly underlay: string;
   readonly vni: number;
-  /** Network namespace, for when no underlay address tells namespaces apart. */
+  /** Network namespace, used when no underlay address distinguishes namespaces. */
   readonly netns?: string;
 }
 
 /**
- * First byte of a TAP's MAC. A bridge without a MAC of its own takes the numerically lowest of its ports: high as
- * this is, joining a bridge does not change the address that the bridge's neighbours know. libvirt does likewise.
+ * First byte of a TAP's MAC. A bridge without a configured MAC uses the numerically lowest MAC of
+ * its ports. Because this byte is high, a TAP that joins does not change the bridge's MAC. libvirt
+ * uses the same value.
  */
 const TAP_FIRST_BYTE = 0xfe;
 
-/** First byte of the MAC of a bridge that we make: the rest is that of its first TAP. */
+/**
+ * First byte of the MAC of a bridge that vtepd creates; the other bytes are those of its first TAP.
+ */
 const BRIDGE_FIRST_BYTE = 0xfa;
 
 export function deriveMac({ machineId, underlay, vni, netns = '' }: MacSeed): Mac {
-  // The machine id is not to be shown to the network as it is (machine-id(5)): hashed, it may.
+  // machine-id(5) forbids exposing the machine id on the network unless it is hashed.
   const digest = createHash('sha256').update(['vtepd', machineId, underlay, vni, netns].join('\0')).digest();
   return { high: (TAP_FIRST_BYTE << 8) | digest[0], low: digest.readInt32BE(1) };
 }
 
-/** MAC for a bridge made around a TAP: never that of the TAP itself. */
+/** Derives the MAC of a bridge from its first TAP; it always differs from the TAP's MAC. */
 export function bridgeMac({ high, low }: Mac): Mac {
   return { high: (BRIDGE_FIRST_BYTE << 8) | (high & 0xff), low };
 }

@@ -1,17 +1,18 @@
 /**
- * What tells this machine, and this network namespace, from every other (machine-id(5), namespaces(7)).
- * Never fails: a container without a machine id still gets MACs, though not the same ones after a reboot.
+ * Identifiers of this machine and its network namespace (machine-id(5), namespaces(7)).
+ *
+ * Never fails: a container without a machine id still gets MACs, but different ones after a reboot.
  */
 import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 
-/** From stable to fleeting: set at installation, the same by D-Bus, new at every boot. */
+/** Most stable first: set at installation, the D-Bus copy of it, new at every boot. */
 const SOURCES = ['/etc/machine-id', '/var/lib/dbus/machine-id', '/proc/sys/kernel/random/boot_id'];
 
-/** What systemd writes into an image that has not booted yet (machine-id(5)). */
+/** Content of the file in an image that has not booted yet (machine-id(5)). */
 const NOT_YET = 'uninitialized';
 
-/** @param sources files to try in order */
+/** Returns the first id found, or the host name. @param sources files, in order of preference */
 export function machineId(sources: readonly string[] = SOURCES): string {
   for (const source of sources) {
     const id = firstLine(source);
@@ -20,7 +21,7 @@ export function machineId(sources: readonly string[] = SOURCES): string {
   return hostname();
 }
 
-/** Inode of this process's network namespace as text: unique on the machine while the namespace lives. */
+/** Returns the inode of this network namespace as text; unique on the machine while it exists. */
 export function netnsId(): string {
   try {
     return readlinkSync('/proc/self/ns/net').replace(/\D/g, '');

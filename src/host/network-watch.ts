@@ -1,24 +1,30 @@
 /**
- * Looks anew whenever devices, addresses, routes or IPsec policies of this network namespace have changed, or somebody
- * says that a look is due (rtnetlink(7), ip-xfrm(8)). What a look is, its caller knows.
+ * Debounces network-change notifications of this namespace into refresh callbacks.
  *
- * Invariants: never two looks at once; a look begins after everything that was heard before it; all of them together
- * take a tenth of the time at most, whatever storm of changes there is. For that, the changes of the network are not
- * even read until it is looked at: they fill a buffer of the kernel's. Policies are: somebody has to act on them at once.
+ * A refresh follows a change of devices, addresses, routes (rtnetlink(7)) or IPsec policies
+ * (ip-xfrm(8)), or a call of `due`. The listener defines what a refresh does.
+ *
+ * Invariants: refreshes never overlap; a refresh begins after all notifications received before it;
+ * refreshes take at most a tenth of the time, however many changes occur. Therefore network
+ * notifications are not read until the next refresh: they stay in the kernel's netlink buffer.
+ * Policy notifications are read at once, because the listener has to act on them immediately.
  */
 import type { Shim } from '../abi/binding.js';
 import { ERRNO, errnoName } from '../abi/errno.js';
 import { HostError } from './host-error.js';
 
-/** How long the network is left to settle after a change, ms. */
+/** Shortest time from a change to the refresh, ms. */
 const DEBOUNCE_MS = 200;
-/** A look that took long is followed by a rest of so many times as long. */
+/** A refresh is followed by a pause of at least this multiple of its duration. */
 const REST = 9;
 
 export interface NetworkListener {
-  /** Never rejects. @param changed the network has changed since the look before */
+  /**
+   * Must not reject.
+   * @param changed true when the network has changed since the previous refresh
+   */
   refresh: (changed: boolean) => Promise<void>;
-  /** IPsec may have begun. */
+  /** Called at once when IPsec policies have changed. */
   policies: () => void;
 }
 
@@ -41,18 +47,22 @@ export class NetworkWatch {
     this.#listener = listener;
   }
 
-  /** Listens from now on, and has looked for the first time when it returns. @throws HostError the kernel tells nothing */
+  /**
+   * Subscribes to notifications and performs the first refresh.
+   *
+   * @throws HostError when the kernel refuses a subscription
+   */
   async start(): Promise<void> {
-    this.#networkFd = opened(this.#shim.networkWatch(), 'changes of the network');
+    this.#networkFd = opened(this.#shim.networkWatch(), 'network changes');
     const policyFd = this.#shim.policyWatch();
-    // A kernel without IPsec has no policies to tell of.
+    // A kernel without IPsec has no policies to report.
     if (policyFd !== -ERRNO.EPROTONOSUPPORT) this.#policyFd = opened(policyFd, 'IPsec policies');
     if (this.#policyFd >= 0)
       this.#policyPoll = this.#shim.pollStart(this.#policyFd, () => this.#onPolicyChange());
     await this.#refresh();
   }
 
-  /** Something else has changed that a look depends on. */
+  /** Requests a refresh: another of its inputs has changed. */
   due(): void {
     this.#due = true;
     if (this.#stopped || this.#refreshing || this.#timer) return;
@@ -62,7 +72,7 @@ export class NetworkWatch {
     }, this.#pauseMs);
   }
 
-  /** No look begins any more. @returns when the one under way has ended */
+  /** Prevents further refreshes. @returns when the current refresh has ended */
   async stop(): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#timer);
@@ -103,7 +113,7 @@ export class NetworkWatch {
     this.due();
   }
 
-  /** More changes are no news until the next look. */
+  /** Further changes are covered by the next refresh. */
   #pauseNotifications(): void {
     if (this.#networkPoll) this.#shim.pollStop(this.#networkPoll);
     this.#networkPoll = undefined;
@@ -112,5 +122,5 @@ export class NetworkWatch {
 
 function opened(fd: number, what: string): number {
   if (fd >= 0) return fd;
-  throw new HostError(`the kernel does not tell of ${what} (${errnoName(fd)})`);
+  throw new HostError(`cannot subscribe to notifications of ${what} (${errnoName(fd)})`);
 }

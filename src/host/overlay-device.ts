@@ -1,10 +1,12 @@
 /**
- * The overlay's device: a TAP with MAC, MTU, addresses and perhaps a bridge (Documentation/networking/tuntap.rst of
- * the kernel). A new TAP lives as long as its descriptor, so that not even a killed daemon leaves one behind. A TAP
- * that was there before is adopted with its MAC and left as it was found.
+ * The TAP of one VNI: opens, configures and reverts it.
  *
- * Called by the composition root before the worker starts; `close` after the worker has returned. Reads and
- * writes no frames.
+ * A TAP (Documentation/networking/tuntap.rst of the kernel) gets a MAC, an MTU, addresses and
+ * optionally a bridge. A new TAP exists as long as its descriptor, so even a killed daemon leaves
+ * none behind. An existing TAP is adopted with its MAC and restored on close.
+ *
+ * The composition root opens it before the worker starts, and calls `close` after the worker has
+ * ended. This module neither reads nor writes frames.
  */
 import type { Shim } from '../abi/binding.js';
 import { ERRNO, errnoName } from '../abi/errno.js';
@@ -21,47 +23,59 @@ import { Rollback } from './rollback.js';
 export interface OverlayDeviceSpec {
   readonly vni: number;
   readonly tap: string;
-  /** '' none. */
+  /** Bridge that the TAP joins; '' none. */
   readonly bridge: string;
   /** `ADDRESS/LENGTH` each. */
   readonly addresses: readonly string[];
-  /** MAC that the user asked for; '' the derived one, or that of an adopted TAP. */
+  /** Configured MAC; '' uses the derived MAC, or that of an adopted TAP. */
   readonly mac: string;
   readonly derivedMac: Mac;
-  /** Device MTU while it is in no bridge, bytes. */
+  /** Device MTU outside a bridge, bytes. */
   readonly unbridgedMtu: number;
-  /** Take superframes and unfinished checksums from the kernel, where it has them to give. */
+  /** Accept superframes and partial checksums from the kernel, if it supports them. */
   readonly offload: boolean;
-  /** How many threads read and write it: each gets a queue of its own. */
+  /** Number of threads that read and write the TAP; each gets its own queue. */
   readonly queues: number;
 }
 
 export interface OverlayDevice {
-  /** Descriptors of the TAP, one a queue, non-blocking; this module closes them. */
+  /** Non-blocking descriptors of the TAP, one per queue; closed by `close`. */
   readonly fds: readonly number[];
-  /** '' when each flow stays on its queue; else why the kernel may change a flow's queue under way. */
+  /**
+   * '' when each flow stays on its queue; otherwise the errno name that explains why it may not.
+   */
   readonly unsteered: string;
   readonly name: string;
   readonly mac: Mac;
-  /** Device MTU, bytes: not what frames are judged by. */
+  /** Device MTU, bytes; frames are checked against the overlay MTU instead. */
   readonly mtu: number;
-  /** Offloads that the kernel granted, by their names in linux/if_tun.h; none unless asked for. */
+  /** Enabled offloads, by their names in linux/if_tun.h; empty unless requested. */
   readonly offloads: readonly TapOffload[];
-  /** Negative errno by which the others were refused; 0: none was. */
+  /** Negative errno of the refused offloads; 0 when none was refused. */
   readonly offloadError: number;
-  /** Frames that the kernel had dropped at its queue before it was opened here. */
+  /** Frames that the kernel had dropped at the TAP's queue before this open. */
   readonly queueDroppedBefore: number;
-  /** The bridge that we have put it into; '' none. */
+  /** The bridge that vtepd has put the TAP into; '' none. */
   readonly bridge: string;
-  /** Puts it into another bridge, or into none ('') @throws HostError, after which it is where it was */
+  /**
+   * Moves the TAP to another bridge, or out of any ('').
+   * @throws HostError; the TAP is then unchanged
+   */
   moveTo(bridge: string, unbridgedMtu: number): Promise<void>;
-  /** @param addresses those that it is to have of us @throws HostError, after which it has those it had */
+  /**
+   * Replaces the addresses that vtepd has added.
+   *
+   * @throws HostError; the addresses are then unchanged
+   */
   readdress(addresses: readonly string[]): Promise<void>;
-  /** Takes back every change. @throws HostError naming what could not be taken back */
+  /** Reverts every change. @throws HostError naming what could not be reverted */
   close(): Promise<void>;
 }
 
-/** TUN_F_* of linux/if_tun.h. Headers of Debian 12 lack the last two, kernels before 6.2 what they mean. */
+/**
+ * TUN_F_* of linux/if_tun.h. The last two are missing from Debian 12 headers and unsupported before
+ * Linux 6.2.
+ */
 const OFFLOADS = {
   TUN_F_CSUM: 0x01,
   TUN_F_TSO4: 0x02,
@@ -73,7 +87,7 @@ const OFFLOADS = {
 
 export type TapOffload = keyof typeof OFFLOADS;
 
-/** What to ask for, step by step down: the kernel takes all of a set or nothing. */
+/** Sets of offloads to request, largest first: the kernel accepts all of a set or nothing. */
 const OFFLOAD_STEPS: readonly (readonly TapOffload[])[] = [
   ['TUN_F_CSUM', 'TUN_F_TSO4', 'TUN_F_TSO6', 'TUN_F_TSO_ECN', 'TUN_F_USO4', 'TUN_F_USO6'],
   ['TUN_F_CSUM', 'TUN_F_TSO4', 'TUN_F_TSO6', 'TUN_F_TSO_ECN'],
@@ -81,17 +95,18 @@ const OFFLOAD_STEPS: readonly (readonly TapOffload[])[] = [
   ['TUN_F_CSUM'],
 ];
 
-/** Every offload, as `OverlayDevice.offloads` has it when none is refused. */
+/** All offloads: `OverlayDevice.offloads` when none is refused. */
 export const ALL_OFFLOADS = OFFLOAD_STEPS[0];
 
 const NO_OFFLOADS = { offloads: [], offloadError: 0 };
 
 /**
- * Turns on as much as the kernel grants. Once on, they stay: nothing asks again while the device is open, and a
- * device whose features somebody turns off gives smaller frames, which are forwarded like any other.
+ * Enables the largest set of offloads that the kernel accepts. They are not probed again while the
+ * device is open: if an administrator turns features off, the device delivers smaller frames, which
+ * are forwarded as usual.
  *
- * @param set asks for a set of TUN_F_* bits; 0, or a negative errno
- * @returns names of those that are on, and the errno that kept the others off
+ * @param set requests a set of TUN_F_* bits; returns 0 or a negative errno
+ * @returns names of the enabled offloads, and the errno of the refused ones
  */
 export function probeOffloads(
   set: (bits: number) => number,
@@ -105,26 +120,26 @@ export function probeOffloads(
   return { offloads: [], offloadError };
 }
 
-/** @throws HostError; everything done until then is taken back */
+/** @throws HostError; all changes made before the failure are reverted */
 export async function openOverlayDevice(shim: Shim, spec: OverlayDeviceSpec): Promise<OverlayDevice> {
   const undo = new Rollback();
   return undo.guard(async () => {
     const place = new Place(spec);
-    // The bridge first: undone last, when the TAP has left it.
+    // The bridge is prepared first, so that it is removed last, after the TAP has left it.
     undo.push(() => place.leave());
     await place.prepare();
     const fds = await openTap(shim, spec, undo);
     const queueDroppedBefore = Math.max(0, shim.deviceTxDropped(spec.tap));
     const unsteered = fds.length > 1 ? steer(shim, fds[0], undo) : '';
-    // Of the device, not of the queue; and opening a queue turns them off.
-    const granted = spec.offload ? probeOffloads((bits) => shim.tapSetOffload(fds[0], bits)) : NO_OFFLOADS;
+    // Offloads belong to the device, not to the queue; opening a queue turns them off.
+    const offloads = spec.offload ? probeOffloads((bits) => shim.tapSetOffload(fds[0], bits)) : NO_OFFLOADS;
     await configure(spec);
     const link = await getLink(spec.tap);
     return {
       fds,
       unsteered,
       queueDroppedBefore,
-      ...granted,
+      ...offloads,
       name: spec.tap,
       mac: macOf(link),
       mtu: link.mtu,
@@ -138,12 +153,12 @@ export async function openOverlayDevice(shim: Shim, spec: OverlayDeviceSpec): Pr
   });
 }
 
-/** Where a device is in the network: its bridge and its addresses, which may change while it is open. */
+/** The bridge and addresses of a device, which may change while it is open. */
 class Place {
   readonly #spec: OverlayDeviceSpec;
   #bridge: string;
   #addresses: readonly string[];
-  /** How the bridge is left. */
+  /** Leaves the current bridge. */
   #undo = new Rollback();
 
   constructor(spec: OverlayDeviceSpec) {
@@ -160,7 +175,7 @@ class Place {
     if (this.#bridge !== '') await openBridge(this.#bridge, this.#spec.derivedMac, this.#undo);
   }
 
-  /** Removes the bridge if it is ours and nobody is in it any more. */
+  /** Removes the bridge if vtepd created it and it has no ports. */
   async leave(): Promise<void> {
     await this.#undo.run();
   }
@@ -174,7 +189,7 @@ class Place {
       undo.push(() => setLink(tap, ...(before.master === '' ? ['nomaster'] : ['master', before.master])));
       await enter(before, bridge, unbridgedMtu);
     });
-    // What was registered for a failure is not to be done when the bridge is left.
+    // Steps registered for a failed move must not run when the bridge is left later.
     const left = this.#undo;
     this.#undo = new Rollback();
     if (bridge !== '') this.#undo.push(() => leaveBridge(bridge));
@@ -189,7 +204,10 @@ class Place {
     this.#addresses = addresses;
   }
 
-  /** With the first address of a subnet the kernel takes the others of it away: what stays is looked at last. */
+  /**
+   * Removes first and adds last: removing the first address of a subnet makes the kernel remove the
+   * others of that subnet too, including those that are to stay.
+   */
   async #exchange(before: readonly string[], after: readonly string[]): Promise<void> {
     const { tap } = this.#spec;
     for (const address of await addressesOf(tap))
@@ -198,7 +216,10 @@ class Place {
   }
 }
 
-/** Another bridge, or none. MTU before the bridge, which shrinks to its smallest port. */
+/**
+ * Joins a bridge or none. The MTU is set first, because a bridge shrinks to that of its smallest
+ * port.
+ */
 async function enter(tap: Link, bridge: string, unbridgedMtu: number): Promise<void> {
   if (bridge === '') {
     await setLink(tap.name, 'nomaster');
@@ -209,7 +230,7 @@ async function enter(tap: Link, bridge: string, unbridgedMtu: number): Promise<v
   if (bridge !== '') await joinBridge(tap, bridge);
 }
 
-/** It may have gone with another one. */
+/** Removes an address unless the kernel already removed it together with another one. */
 async function removeAddress(address: string, tap: string): Promise<void> {
   if ((await addressesOf(tap)).includes(address)) await ip(['address', 'delete', address, 'dev', tap]);
 }
@@ -229,22 +250,26 @@ async function openTap(shim: Shim, spec: OverlayDeviceSpec, undo: Rollback): Pro
   return fds;
 }
 
-/** Each flow on one queue, so that no thread overtakes another. @returns '' or why that cannot be had */
+/**
+ * Keeps each flow on one queue, so that threads do not reorder its frames.
+ *
+ * @returns '' or the errno name of the failure
+ */
 function steer(shim: Shim, fd: number, undo: Rollback): string {
   const status = shim.tapSteer(fd);
   if (status < 0) return errnoName(status);
-  // A device that stays keeps its program.
+  // A persistent device would keep its program.
   undo.push(() => void shim.tapUnsteer(fd));
   return '';
 }
 
-/** A device of our own: MAC and mark. */
+/** Sets MAC and mark of a new device. */
 async function furnish({ tap, vni, mac, derivedMac }: OverlayDeviceSpec): Promise<void> {
   const address = mac === '' ? formatMac(derivedMac.high, derivedMac.low) : mac;
   await setLink(tap, 'address', address, 'alias', `vtepd vni ${vni}`);
 }
 
-/** Someone else's device: remember how it was, change its MAC only when told to. */
+/** Records the settings of an existing device; changes its MAC only if one is configured. */
 async function adopt(
   shim: Shim,
   fd: number,
@@ -255,14 +280,18 @@ async function adopt(
   const tap = await restoreLeftover(existing);
   const before = await recordTap(tap, addresses.map(canonical));
   undo.push(async () => {
-    // Whoever opens it next may not know vnet headers: frames must reach it whole and with checksums.
+    // The next program that opens the TAP may not support vnet headers: it must get frames with
+    // complete checksums that are not superframes.
     shim.tapSetOffload(fd, 0);
     await restoreTap(tap.name, before);
   });
   if (mac !== '') await setLink(tap.name, 'address', mac);
 }
 
-/** MTU before the bridge, which shrinks to its smallest port; addresses and bridge before the device is up. */
+/**
+ * Sets the MTU before joining the bridge, which shrinks to that of its smallest port; brings the
+ * device up last, after bridge and addresses.
+ */
 async function configure({ tap, bridge, addresses, unbridgedMtu }: OverlayDeviceSpec): Promise<void> {
   const link = await getLink(tap);
   const joined = bridge === '' ? link.master : bridge;
@@ -273,7 +302,9 @@ async function configure({ tap, bridge, addresses, unbridgedMtu }: OverlayDevice
   await setLink(tap, 'up');
 }
 
-/** A port has no business of its own on the overlay: without a link-local address it solicits no router. */
+/**
+ * Joins the bridge without a link-local address, so that the port sends no router solicitations.
+ */
 async function joinBridge(tap: Link, bridge: string): Promise<void> {
   if (tap.addrGenMode !== '' && tap.addrGenMode !== 'none') await setLink(tap.name, 'addrgenmode', 'none');
   await setLink(tap.name, 'master', bridge);
@@ -287,10 +318,10 @@ async function addAddresses(tap: string, addresses: readonly string[]): Promise<
   }
 }
 
-/** As the kernel will show it, so that what is there already can be recognised. */
+/** Formats an address as the kernel shows it, for comparison with those present. */
 function canonical(cidr: string): string {
   const parsed = parseCidr(cidr);
-  if (!parsed) throw new HostError(`${cidr} is no address with a prefix length: write 10.10.10.1/24`);
+  if (!parsed) throw new HostError(`${cidr} is not an address with a prefix length, such as 10.10.10.1/24`);
   return `${parsed.address.text}/${parsed.length}`;
 }
 
@@ -300,31 +331,35 @@ function macOf(link: Link): Mac {
   return mac;
 }
 
-/** @throws HostError when the name belongs to something that frames cannot be read from */
+/** @throws HostError when the device is not a TAP that vtepd can use */
 function assertTap(link: Link, queues: number): void {
   const { name, kind, data } = link;
-  const other = 'give --tap another name, or remove that device';
+  const other = 'choose another --tap name, or remove that device';
   if (kind !== 'tun') {
     throw new HostError(
-      `${name} exists and is ${kind === '' ? 'no' : `a ${kind} device, not a`} TAP: ${other}`,
+      `${name} exists and is ${kind === '' ? 'not a' : `a ${kind} device, not a`} TAP: ${other}`,
     );
   }
   if (data.type !== 'tap')
     throw new HostError(`${name} exists and is a TUN (IP packets), not a TAP: ${other}`);
-  // Of a device with one queue the kernel says so; one with several would let us in beside its user.
+  // The kernel refuses a second user of a single-queue TAP, but would let vtepd share a multi-queue
+  // TAP.
   if (Number(data.numqueues ?? 0) + Number(data.numdisabled ?? 0) > 0)
     throw new HostError(explainTapOpen(name, -ERRNO.EBUSY, link));
   if (data.multi_queue === true && queues === 1) {
-    throw new HostError(`${name} was made with multi_queue, which takes --workers 2 or more: ${other}`);
+    throw new HostError(`${name} was created with multi_queue, which requires --workers 2 or more: ${other}`);
   }
   if (data.multi_queue !== true && queues > 1) {
     throw new HostError(
-      `${name} was made without multi_queue, which --workers ${queues} needs: make it anew (ip tuntap add dev ${name} mode tap multi_queue), give --tap another name, or leave --workers out`,
+      `${name} was created without multi_queue, which --workers ${queues} needs: recreate it (ip tuntap add dev ${name} mode tap multi_queue), choose another --tap name, or omit --workers`,
     );
   }
 }
 
-/** @param answer negative errno of tapOpen. @param existing the device as it was before the attempt */
+/**
+ * @param answer negative errno of `tapOpen`
+ * @param existing the device before the attempt; undefined when there was none
+ */
 export function explainTapOpen(tap: string, answer: number, existing: Link | undefined): string {
   switch (-answer) {
     case ERRNO.ENOENT:
@@ -332,13 +367,13 @@ export function explainTapOpen(tap: string, answer: number, existing: Link | und
     case ERRNO.ENODEV:
       return `no /dev/net/tun (${errnoName(answer)}): run "modprobe tun", or pass the device into the container (--device /dev/net/tun)`;
     case ERRNO.EACCES:
-      return `not permitted to open TAP ${tap} (EACCES): /dev/net/tun is closed to this user; chmod 0666 /dev/net/tun, as udev has it, or ${NEEDS_RIGHTS}`;
+      return `not permitted to open TAP ${tap} (EACCES): this user cannot open /dev/net/tun; chmod 0666 /dev/net/tun, which is udev's default, or ${NEEDS_RIGHTS}`;
     case ERRNO.EPERM:
       return `not permitted to open TAP ${tap} (${errnoName(answer)}): ${NEEDS_RIGHTS}`;
     case ERRNO.EBUSY:
-      return `TAP ${tap} is in use by another program${markOf(existing)}: stop it, or give --tap another name`;
+      return `TAP ${tap} is in use by another program${markOf(existing)}: stop it, or choose another --tap name`;
     case ERRNO.EINVAL:
-      return `the kernel refuses ${tap} as the name of a TAP (EINVAL): give --tap another name, of at most 15 bytes`;
+      return `the kernel rejects ${tap} as the name of a TAP (EINVAL): choose another --tap name of at most 15 bytes`;
     default:
       return `cannot open TAP ${tap}: ${errnoName(answer)}`;
   }

@@ -1,9 +1,11 @@
 /**
- * The overlay's devices of all VNIs: opened and closed side by side, so that their `ip` commands share processes, those
- * that are asked for together all or none. VNIs in one bridge take turns, whenever they come and go: the first makes it,
- * and the last to leave removes it.
+ * The TAPs of all VNIs and the bridges they share.
  *
- * Called by whoever composes a VTEP. What is done to a single device is `overlay-device.ts`'s.
+ * Devices are opened and closed concurrently, so that their `ip` commands share processes. Devices
+ * that are requested together are opened all or none. Operations on one bridge are serialised: the
+ * first VNI creates it, and the last to leave removes it.
+ *
+ * Called by the composition of a VTEP. `overlay-device.ts` sets up a single device.
  */
 import type { Shim } from '../abi/binding.js';
 import { HostError } from './host-error.js';
@@ -11,9 +13,9 @@ import { type OverlayDevice, type OverlayDeviceSpec, openOverlayDevice } from '.
 
 export class OverlayDevices {
   readonly #shim: Shim;
-  /** By name. */
+  /** Open devices by name. */
   readonly #open = new Map<string, OverlayDevice>();
-  /** What was begun last on each bridge. */
+  /** The operation started last, by bridge. */
   readonly #lastOn = new Map<string, Promise<unknown>>();
 
   constructor(shim: Shim) {
@@ -21,15 +23,14 @@ export class OverlayDevices {
   }
 
   /**
-   * @returns the devices in the order they were asked for
-   * @throws HostError, that of the first one in order which cannot be had; the others are closed again
+   * @returns the devices in the order of `specs`
+   * @throws HostError of the first device in order that cannot be opened; the others are closed
+   * again
    */
   async open(specs: readonly OverlayDeviceSpec[]): Promise<readonly OverlayDevice[]> {
     for (const { tap } of specs)
       if (this.#open.has(tap))
-        throw new HostError(
-          `TAP ${tap} is still open: a VNI that had it is settling after a change that failed`,
-        );
+        throw new HostError(`TAP ${tap} is still open: its previous VNI is settling after a failed change`);
     const opened = await Promise.allSettled(
       specs.map((spec) => this.#inTurn([spec.bridge], () => openOverlayDevice(this.#shim, spec))),
     );
@@ -37,14 +38,15 @@ export class OverlayDevices {
     for (const device of devices) this.#open.set(device.name, device);
     const failure = opened.find((result) => result.status === 'rejected');
     if (failure === undefined) return devices;
-    // Its own error says more than any failure of the cleaning up would.
+    // The original error is more useful than a failure of the cleanup.
     await this.close(devices.map(({ name }) => name)).catch(() => undefined);
     throw failure.reason;
   }
 
   /**
-   * Takes back every change of these devices; those that are closed already are left out.
-   * @throws HostError naming what could not be taken back
+   * Reverts every change to these devices; devices that are already closed are ignored.
+   *
+   * @throws HostError naming what could not be reverted
    */
   async close(names: readonly string[]): Promise<void> {
     const open = names.flatMap((name) => this.#open.get(name) ?? []);
@@ -64,18 +66,29 @@ export class OverlayDevices {
     await this.close([...this.#open.keys()]);
   }
 
-  /** Puts a device into another bridge, or into none. @throws HostError, after which it is where it was */
+  /**
+   * Moves a device to another bridge, or out of any ('')
+   * @throws HostError; the device is then unchanged
+   */
   async moveTo(name: string, bridge: string, unbridgedMtu: number): Promise<void> {
     const device = this.#open.get(name)!;
     await this.#inTurn([device.bridge, bridge], () => device.moveTo(bridge, unbridgedMtu));
   }
 
-  /** @param addresses those that the device is to have of us @throws HostError, after which it has those it had */
+  /**
+   * @param addresses complete list of addresses that vtepd is to add to the device
+   * @throws HostError; the addresses are then unchanged
+   */
   async readdress(name: string, addresses: readonly string[]): Promise<void> {
     await this.#open.get(name)!.readdress(addresses);
   }
 
-  /** Works at once, but after what was begun before on any of these bridges; '' is none. */
+  /**
+   * Runs `work` after every operation started earlier on these bridges, or at once if there is
+   * none.
+   *
+   * @param bridges names; '' is ignored
+   */
   #inTurn<R>(bridges: readonly string[], work: () => Promise<R>): Promise<R> {
     const named = bridges.filter((bridge) => bridge !== '');
     const before = named.flatMap((bridge) => this.#lastOn.get(bridge) ?? []);

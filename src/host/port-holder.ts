@@ -1,43 +1,47 @@
 /**
- * Who holds a UDP port that we wanted, in one sentence. The usual suspect is the kernel: a vxlan device that is up
- * holds the port on every address, even when it was made with `local`, and belongs to no process.
+ * Finds the process or kernel device that holds a UDP port.
+ *
+ * The usual holder is the kernel: a vxlan device that is up holds the port on every address, even
+ * when it was created with `local`, and belongs to no process.
  */
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { type Link, linksOfKind } from './link.js';
 
-/** Who has a port, and what gives it back. */
+/** The holder of a port, and how to free the port. */
 export interface PortHolder {
   readonly holder: string;
   readonly cure: string;
 }
 
-/** @returns what to tell the user, cause and cure; never fails */
+/** @returns message for the user with cause and cure; never fails */
 export async function explainPortInUse(port: number): Promise<string> {
   const found = await portHolder(port);
   if (found === undefined)
-    return `UDP port ${port} is taken: a socket of the kernel holds it: give --port another one`;
+    return `UDP port ${port} is taken: a kernel socket holds it; choose another --port`;
   const { holder, cure } = found;
-  return `UDP port ${port} is taken: ${holder} holds it; ${cure} or give --port another one`;
+  return `UDP port ${port} is taken: ${holder} holds it; ${cure} or choose another --port`;
 }
 
 /**
- * Processes first: a vxlan device of a namespace of its own has the same port there, as that of vtepd's flows.
- * @returns undefined when nobody can be named; never fails
+ * Checks processes first: a vxlan device that belongs to another network namespace, such as that of
+ * vtepd's flow offload, has the same port there without holding it here.
+ *
+ * @returns undefined when no holder is found; never fails
  */
 export async function portHolder(port: number): Promise<PortHolder | undefined> {
   return (await processHolder(port)) ?? (await kernelHolder(port));
 }
 
-/** A device that is down has given the port back. */
+/** Returns the vxlan device that holds the port; a device that is down does not. */
 export function vxlanHolder(links: readonly Link[], port: number): Link | undefined {
   return links.find((link) => link.up && link.data.port === port);
 }
 
 /**
- * Inodes of the sockets bound to a port, from /proc/net/udp or udp6 (proc(5)):
+ * Returns the inodes of the sockets bound to a port, from /proc/net/udp or udp6 (proc(5)):
  *
- *     sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode …
- *     5916: 00000000:12B5 00000000:0000 07 …                                         0        0 8919 …
+ *     sl  local_address rem_address   st … retrnsmt   uid  timeout inode …
+ *     5916: 00000000:12B5 00000000:0000 07 …            0        0 8919 …
  */
 export function inodesOf(procNetUdp: string, port: number): string[] {
   const suffix = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
@@ -52,7 +56,7 @@ async function kernelHolder(port: number): Promise<PortHolder | undefined> {
   const links = await linksOfKind('vxlan').catch(() => []);
   const device = vxlanHolder(links, port);
   if (!device) return undefined;
-  const cure = `it takes every address of this network namespace, even with "local": delete it (ip link delete ${device.name})`;
+  const cure = `it holds the port on every address of this network namespace, even with "local": delete it (ip link delete ${device.name})`;
   return { holder: `${device.name} (kernel vxlan)`, cure };
 }
 
@@ -77,7 +81,7 @@ async function holdsOne(pid: string, sockets: ReadonlySet<string>): Promise<bool
   return false;
 }
 
-/** Processes and descriptors come and go while they are looked at. */
+/** Returns [] on failure: processes and descriptors may disappear during the search. */
 function listOr(folder: string): Promise<string[]> {
   return readdir(folder).catch(() => []);
 }

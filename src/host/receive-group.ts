@@ -1,16 +1,21 @@
 /**
- * The receive group at work: which socket each peer's datagrams come to, of each family and worker.
+ * Receive group: assigns the datagrams of each peer to a receive socket.
  *
- *     places 0 … 3   plain: the kernel cuts trains up. Peers whose inner UDP superframes may arrive uncut: there a segment
- *                    size would be one that a VM chose (docs/architecture.md, Same-host peers)
- *     places 4 … 7   UDP_GRO: trains arrive whole. Peers that are known to send true ones only
+ * Each worker has these sockets per address family:
+ *
+ *     places 0 … 3   plain: the kernel splits trains. For peers whose inner UDP superframes may
+ *                    arrive unsplit: their segment size would be chosen by a VM
+ *                    (docs/architecture.md, Same-host peers)
+ *     places 4 … 7   UDP_GRO: trains arrive whole. For peers known to send only genuine trains
  *     place 8        strangers: a small buffer, read a little at a time
  *
- * Peers of a kind are spread evenly, and stay where they are while others come and go: each queue is its peers' share. A
- * program holds some 1,300 sources of a family (with several workers 600). With more, peers whose trains come whole are in
- * it as far as they fit, and everybody else shares the first plain socket, strangers too.
+ * Peers of a kind are distributed evenly, and keep their place while other peers are added and
+ * removed. Each queue serves only its own peers. One program holds about 1,300 sources per family
+ * (600 with several workers). If there are more sources, it lists only peers whose trains arrive
+ * whole, up to its limit; all other sources, including strangers, share the first plain socket.
  *
- * A program that is out of date does no harm: every datagram is judged by its source, whichever socket received it.
+ * An outdated program is harmless: each datagram is checked by its source, whichever socket
+ * received it.
  */
 import { randomInt } from 'node:crypto';
 import type { Shim } from '../abi/binding.js';
@@ -18,7 +23,7 @@ import { RECEIVE_SHARES, RECEIVE_SOCKETS, STRANGERS_SOCKET } from '../abi/limits
 import { choiceProgram, type Placed, SEED_WORDS, sourceKey } from './socket-choice.js';
 import type { ReceiveFds } from './underlay-sockets.js';
 
-/** Sources of a program that is cut short: they fit in any case. */
+/** Number of sources in a shortened program: fits with any number of workers. */
 const FEWER_SOURCES = 600;
 
 export interface Source {
@@ -27,7 +32,7 @@ export interface Source {
   readonly family: 4 | 6;
   /** 16 bytes, IPv4 in the first four. */
   readonly bytes: Uint8Array;
-  /** Trains of it may come whole. */
+  /** Trains from this source may arrive whole. */
   readonly trains: boolean;
 }
 
@@ -36,7 +41,7 @@ export class ReceiveGroup {
   readonly #fds: readonly ReceiveFds[];
   readonly #seed = Array.from({ length: SEED_WORDS }, () => randomInt(2 ** 16));
   readonly #places = new Map<string, number>();
-  /** The program attached last, by family. */
+  /** The program attached last, by address family. */
   readonly #attached = new Map<number, Uint8Array>();
 
   constructor(shim: Shim, fds: readonly ReceiveFds[]) {
@@ -44,17 +49,17 @@ export class ReceiveGroup {
     this.#fds = fds;
   }
 
-  /** Place of a source that is a peer; undefined: it is none, or there is one socket for all. */
+  /** Place of a peer; undefined when the source is no peer. */
   place(text: string): number | undefined {
     return this.#places.get(text);
   }
 
   /**
-   * Leads datagrams of these sources to their sockets from now on, and others to the strangers' one.
+   * Directs datagrams of these sources to their sockets, and all others to the strangers' socket.
    *
-   * @param sources each address once
-   * @param anyone strangers are accepted: they are no worse than peers
-   * @returns 0, or the negative errno of the kernel that took no program: the one before holds
+   * @param sources peers, each address once
+   * @param anyone true when strangers are accepted: they then share a plain socket with peers
+   * @returns 0, or the negative errno of attaching the program; the previous program stays attached
    */
   steer(sources: readonly Source[], anyone: boolean): number {
     this.#assign(sources);
@@ -89,7 +94,7 @@ export class ReceiveGroup {
     return choiceProgram({ ...base, others: 0, sources: this.#placed(some) })!;
   }
 
-  /** If two addresses share a key, the plain socket wins. */
+  /** Sorted by place, so that the plain socket wins when two addresses share a key. */
   #placed(sources: readonly Source[]): Placed[] {
     return sources
       .map(({ text, family, bytes }) => ({
@@ -99,18 +104,18 @@ export class ReceiveGroup {
       .sort((a, b) => a.place - b.place);
   }
 
-  /** A source that is new, or has changed its kind, gets the least used place. */
+  /** Gives a source that is new or has changed its kind the least used place. */
   #assign(sources: readonly Source[]): void {
     const present = new Set(sources.map(({ text }) => text));
     for (const text of this.#places.keys()) if (!present.has(text)) this.#places.delete(text);
     const held = new Int32Array(2 * RECEIVE_SHARES);
-    const homeless: Source[] = [];
+    const unplaced: Source[] = [];
     for (const source of sources) {
       const place = this.#places.get(source.text);
       if (place !== undefined && place >= RECEIVE_SHARES === source.trains) held[place]++;
-      else homeless.push(source);
+      else unplaced.push(source);
     }
-    for (const { text, trains } of homeless) {
+    for (const { text, trains } of unplaced) {
       const first = trains ? RECEIVE_SHARES : 0;
       let place = first;
       for (let k = first + 1; k < first + RECEIVE_SHARES; k++) if (held[k] < held[place]) place = k;

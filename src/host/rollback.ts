@@ -1,19 +1,20 @@
 /**
- * What has been changed on the machine and how each change is taken back. A failed start and an ordinary stop
- * are the same thing here: the steps run once, last one first, and a step that fails does not keep the others
- * from running.
+ * Stack of undo steps for changes made to the machine.
+ *
+ * A failed start and an ordinary stop run the same steps: each once, the last registered first. A
+ * step that fails does not prevent the others from running.
  */
 import { HostError } from './host-error.js';
 
 export class Rollback {
   #steps: (() => Promise<void> | void)[] = [];
 
-  /** Registers how to take back what was just done. */
+  /** Registers the step that reverts the change just made. */
   push(step: () => Promise<void> | void): void {
     this.#steps.push(step);
   }
 
-  /** Takes everything back; a second call does nothing. @throws HostError naming what could not be taken back */
+  /** Runs all steps; a second call does nothing. @throws HostError naming the failures */
   async run(): Promise<void> {
     const failures: string[] = [];
     for (let step = this.#steps.pop(); step; step = this.#steps.pop()) {
@@ -27,8 +28,8 @@ export class Rollback {
   }
 
   /**
-   * Runs `work`; when it fails, takes back what it had registered and throws its own error, which says more
-   * than any failure of the cleaning up would.
+   * Runs `work`. If it fails, runs the registered steps and throws the error of `work`, which is
+   * more useful than a failure of the cleanup.
    */
   async guard<T>(work: () => Promise<T>): Promise<T> {
     try {

@@ -1,6 +1,8 @@
 /**
- * Devices whose incoming frames leave by the route to their IPv4 destination, led by a program at their ingress
- * (native-shims/tunnel_device.c): the host's stack never sees them. Forwarding is a setting of such a device alone.
+ * Devices whose ingress BPF program forwards packets by route (native-shims/tunnel_device.c).
+ *
+ * The program sends each frame out along the route to its IPv4 destination; the host's stack never
+ * sees it. IPv4 forwarding is enabled on such a device only.
  */
 import { writeFileSync } from 'node:fs';
 import type { Shim } from '../abi/binding.js';
@@ -8,10 +10,15 @@ import { ERRNO, errnoName } from '../abi/errno.js';
 import { HostError } from './host-error.js';
 import { getLink, setLink } from './link.js';
 
-/** The machine could, but the process may not. */
+/** The kernel supports the operation, but the process lacks the permission. */
 export class NotPermittedError extends HostError {}
 
-/** The device up, its program in place. @returns fd that keeps it so @throws HostError, NotPermittedError */
+/**
+ * Brings the device up and attaches the program.
+ *
+ * @returns fd that keeps the program attached
+ * @throws HostError, NotPermittedError
+ */
 export async function redirectToRoute(shim: Shim, name: string): Promise<number> {
   turnOn(`/proc/sys/net/ipv4/conf/${name}/forwarding`);
   await quiet(name);
@@ -19,21 +26,26 @@ export async function redirectToRoute(shim: Shim, name: string): Promise<number>
   return attached(shim.tunnelAttach(index));
 }
 
-/** The device up; nothing of the host's own leaves by it. */
+/** Brings the device up without IPv6 and ARP, so that the host itself sends nothing through it. */
 export async function quiet(name: string): Promise<void> {
   writeSetting(`/proc/sys/net/ipv6/conf/${name}/disable_ipv6`, '1');
   await setLink(name, 'arp', 'off', 'up');
 }
 
-/** @param linkFd what the shim has answered @throws HostError that says what it takes */
+/**
+ * @param linkFd result of the shim: fd or negative errno
+ * @throws HostError, NotPermittedError, naming the missing capability
+ */
 export function attached(linkFd: number): number {
   if (linkFd === -ERRNO.EPERM)
-    throw new NotPermittedError('no program may be attached (EPERM): it takes CAP_BPF, see docs/systemd.md');
-  if (linkFd < 0) throw new HostError(`no program can be attached (${errnoName(linkFd)})`);
+    throw new NotPermittedError(
+      'cannot attach a BPF program (EPERM): this requires CAP_BPF, see docs/systemd.md',
+    );
+  if (linkFd < 0) throw new HostError(`cannot attach a BPF program (${errnoName(linkFd)})`);
   return linkFd;
 }
 
-/** @throws HostError that says what it takes */
+/** Writes 1 to a sysctl. @throws HostError, NotPermittedError, naming what is required */
 function turnOn(path: string): void {
   try {
     writeFileSync(path, '1');
@@ -41,11 +53,13 @@ function turnOn(path: string): void {
     const code = (error as NodeJS.ErrnoException).code ?? '';
     const message = `cannot write ${path} (${code})`;
     if (!['EACCES', 'EPERM', 'EROFS'].includes(code)) throw new HostError(message);
-    throw new NotPermittedError(`${message}: it takes a writable /proc/sys and CAP_BPF, see docs/systemd.md`);
+    throw new NotPermittedError(
+      `${message}: this requires a writable /proc/sys and CAP_BPF, see docs/systemd.md`,
+    );
   }
 }
 
-/** A machine without IPv6 has no such setting. */
+/** Best effort: a machine without IPv6 lacks the setting. */
 function writeSetting(path: string, value: string): void {
   try {
     writeFileSync(path, value);

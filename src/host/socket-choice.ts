@@ -1,26 +1,31 @@
 /**
- * The program that chooses a receiving socket for each datagram: classic BPF on a SO_REUSEPORT group
- * (SO_ATTACH_REUSEPORT_CBPF, socket(7)). Source address → place of a socket, by a balanced binary search.
+ * Assembles the BPF program that chooses a receive socket for each datagram.
+ *
+ * The program is classic BPF on a SO_REUSEPORT group (SO_ATTACH_REUSEPORT_CBPF, socket(7)). It maps
+ * the source address to the place of a socket by a balanced binary search.
  *
  *     worker   hash of source address and ports, modulo workers: a flow stays with one thread
  *     key      IPv4: the source address · IPv6: a keyed hash of it
- *     tree     key → place among the sockets of a worker; a key that is not in it → the place for all others
- *     answer   worker × sockets of a worker + place
+ *     tree     key → place among the sockets of a worker; unknown key → the place for others
+ *     result   worker × sockets of a worker + place
  *
- * The hash is NH of UMAC (RFC 4418 §5.2.2) over halves of 16 bits: two addresses have one key with a probability of 2^-16 at most, and who does
- * not know the key words cannot look for such a pair. It makes a stranger wait in a peer's queue, no more: every datagram is
- * judged again once it was read.
- * Pure: bytes out of numbers. Called by `receive-group.ts`.
+ * The hash is NH of UMAC (RFC 4418 §5.2.2) over 16-bit halves. Two addresses share a key with a
+ * probability of at most 2^-16, and an attacker who does not know the key words cannot search for
+ * such a pair. A collision only places a stranger's datagrams in a peer's queue: each datagram is
+ * checked again after it was read.
+ *
+ * Pure function. Called by `receive-group.ts`.
  */
 
-/** Instructions of a program at most (BPF_MAXINSNS). */
+/** Maximum number of instructions of a program (BPF_MAXINSNS). */
 const MAX_INSTRUCTIONS = 4096;
 const INSTRUCTION_LEN = 8;
 
-/** Loads relative to the network header, whatever stands before it (SKF_NET_OFF of linux/filter.h). */
+/** Offset for loads relative to the network header (SKF_NET_OFF of linux/filter.h). */
 const NETWORK = -0x100000;
+/** Offset of the source address in the IP header. */
 const SOURCE = { 4: 12, 6: 8 } as const;
-/** Source and destination port of a UDP header without IP options or extension headers in front. */
+/** Offset of the UDP ports, after an IP header without options or extension headers. */
 const PORTS = { 4: 20, 6: 40 } as const;
 
 /** Opcodes of linux/bpf_common.h. */
@@ -45,23 +50,26 @@ const RET_K = 0x06;
 const RET_A = 0x16;
 const TAX = 0x07;
 
-/** Halves of an IPv6 address: words of the hash's key. */
+/** Number of 16-bit words of an IPv6 address, and of the hash's key. */
 export const SEED_WORDS = 8;
-/** Scratch cells of a program: the worker's first place, the sum so far. */
+/** Scratch cells of a program: first place of the worker, partial sum of the hash. */
 const WORKER_CELL = 0;
 const SUM_CELL = 1;
-/** Entries of a leaf that are compared one after the other. */
+/** Maximum number of entries of a leaf, which are compared sequentially. */
 const LEAF_ENTRIES = 4;
-/** Farthest that a conditional jump reaches. */
+/** Longest conditional jump, instructions. */
 const NEAR = 255;
-/** Knuth's multiplier (2^32 / φ): spreads neighbouring addresses and ports over the upper half of a word. */
+/**
+ * Knuth's multiplier (2^32 / φ): spreads neighbouring addresses and ports over the upper half of a
+ * word.
+ */
 const SPREAD = 0x9e3779b1;
 
 type Instruction = readonly [code: number, jt: number, jf: number, k: number];
 
 /** A source and the place of its socket among those of a worker. */
 export interface Placed {
-  /** Unsigned word: `sourceKey`. */
+  /** Unsigned 32-bit result of `sourceKey`. */
   readonly key: number;
   readonly place: number;
 }
@@ -69,16 +77,19 @@ export interface Placed {
 export interface Choice {
   readonly family: 4 | 6;
   readonly workers: number;
-  /** Sockets of a worker. */
+  /** Number of sockets per worker. */
   readonly sockets: number;
   /** Place for sources that are not among `sources`. */
   readonly others: number;
   readonly sources: readonly Placed[];
-  /** SEED_WORDS secret words of 16 bits for IPv6 keys. */
+  /** SEED_WORDS secret 16-bit words for IPv6 keys. */
   readonly seed: readonly number[];
 }
 
-/** @param bytes of an address, IPv4 in the first four @returns an unsigned word */
+/**
+ * @param bytes address, IPv4 in the first four bytes
+ * @returns unsigned 32-bit key
+ */
 export function sourceKey(family: 4 | 6, bytes: Uint8Array, seed: readonly number[]): number {
   const view = new DataView(bytes.buffer, bytes.byteOffset);
   if (family === 4) return view.getUint32(0);
@@ -88,13 +99,13 @@ export function sourceKey(family: 4 | 6, bytes: Uint8Array, seed: readonly numbe
   return key >>> 0;
 }
 
-/** @returns the program, 8 bytes an instruction; undefined: more sources than one program holds */
+/** @returns the program, 8 bytes per instruction; undefined when it exceeds MAX_INSTRUCTIONS */
 export function choiceProgram(choice: Choice): Uint8Array | undefined {
   const program = [...workerPart(choice), ...keyPart(choice), ...tree(choice, sorted(choice.sources))];
   return program.length > MAX_INSTRUCTIONS ? undefined : assemble(program);
 }
 
-/** Leaves the worker's first place in X. A single worker has none. */
+/** Leaves the first place of the chosen worker in X; empty for a single worker. */
 function workerPart({ family, workers, sockets }: Choice): Instruction[] {
   if (workers === 1) return [];
   return [
@@ -110,7 +121,7 @@ function workerPart({ family, workers, sockets }: Choice): Instruction[] {
   ];
 }
 
-/** Leaves the key in A, and X as it is. */
+/** Leaves the key in A, and preserves X with several workers. */
 function keyPart({ family, workers, seed }: Choice): Instruction[] {
   if (family === 4) return [load(SOURCE[4])];
   const half = (i: number): Instruction[] => [
@@ -136,7 +147,7 @@ function tree(choice: Choice, sources: readonly Placed[]): Instruction[] {
   const below = tree(choice, sources.slice(0, middle));
   const above = tree(choice, sources.slice(middle));
   const { key } = sources[middle];
-  // Every branch ends with an answer, so nothing falls through from `below`.
+  // Every branch ends with a return, so execution never falls through from `below`.
   if (below.length <= NEAR) return [[JGE, below.length, 0, key], ...below, ...above];
   return [[JGE, 0, 1, key], [JA, 0, 0, below.length], ...below, ...above];
 }
@@ -162,7 +173,7 @@ function load(offset: number): Instruction {
   return [LD_ABS, 0, 0, NETWORK + offset];
 }
 
-/** In the order of keys, each once: the first place given holds. */
+/** Sorts by key and removes duplicates; the first place of a key wins. */
 function sorted(sources: readonly Placed[]): Placed[] {
   const places = new Map<number, Placed>();
   for (const source of sources) if (!places.has(source.key)) places.set(source.key, source);

@@ -1,13 +1,16 @@
 /**
- * Where in the range of source ports the sockets of the pool sit (flow entropy, RFC 7348 §5): evenly spread, so that
- * routers which hash only some bits of the port still see them differ. Busy ports are skipped upward.
+ * Selection of source ports for the pool of sending sockets (flow entropy, RFC 7348 §5).
+ *
+ * The ports are spread evenly over the range, so that they differ even for routers that hash only
+ * some bits of the port. For a busy port the next higher free port is used.
  */
 
 /**
  * Opens `count` ports within [min, max].
  *
- * @param open binds a port: an fd, undefined when the port is busy; throws on anything else
- * @returns fds, fewer than `count` when the range has no more free ports
+ * @param open binds a port: returns an fd, or undefined when the port is busy; throws on other
+ * failures
+ * @returns fds; fewer than `count` when the range has too few free ports
  */
 export function spreadOver(
   { min, max }: { readonly min: number; readonly max: number },
@@ -24,7 +27,9 @@ export function spreadOver(
   }
   return fds;
 
-  /** Upward from an offset into the range, round its end, each port once in all. */
+  /**
+   * Tries ports upward from an offset, wrapping at the end of the range, each port at most once.
+   */
   function openFrom(offset: number): number | undefined {
     for (let step = 0; step < span && tried.size < span; step++) {
       const port = min + ((offset + step) % span);

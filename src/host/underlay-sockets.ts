@@ -1,13 +1,17 @@
 /**
- * The sockets of the underlay: those that receive, one per address family and worker, bound to the VXLAN port, and a
- * pool of sending sockets per family, one source port each (RFC 7348 §5), which all workers send through. DF is an
- * option of a socket: where some datagrams are to leave with it and others without, there are two pools a family. Opened
- * on the main thread, where a failure can be explained; workers get the descriptors, which belong to the process.
+ * The UDP sockets of the underlay, for receiving and sending.
  *
- * A worker receives through several sockets a family, which share the port by SO_REUSEPORT: the *receive group*. A program
- * chooses one for each datagram (`receive-group.ts`). The first socket is bound as the only one: that fails while
- * anybody holds the port, or a second daemon would silently share it. UDP_GRO is switched on last, when the program keeps
- * those away whose datagrams must not come as trains.
+ * Receiving sockets are bound to the VXLAN port. All workers send through one pool per address
+ * family, in which each socket has its own source port (RFC 7348 §5). DF is a socket option, so two
+ * pools per family exist where some datagrams leave with DF and others without. The sockets are
+ * opened on the main thread, where a failure can be reported with its cause; workers get the
+ * descriptors, which belong to the process.
+ *
+ * A worker receives through several sockets per family, which share the port by SO_REUSEPORT: the
+ * *receive group*. A BPF program chooses one for each datagram (`receive-group.ts`). The first
+ * socket is bound exclusively, which fails while another socket holds the port; otherwise a second
+ * daemon would silently share it. UDP_GRO is switched on last, after the program directs sources
+ * whose datagrams must not arrive as trains to other sockets.
  */
 
 import type { Shim } from '../abi/binding.js';
@@ -22,38 +26,44 @@ import { explainPortInUse } from './port-holder.js';
 import { choiceProgram } from './socket-choice.js';
 import { spreadOver } from './source-ports.js';
 
-/** Outer DF: on every datagram, on none, or as TypeScript says for each. */
+/** Outer DF: on every datagram, on none, or decided for each datagram. */
 export type OuterDf = Settings['df'];
 
 export interface UnderlaySpec {
-  /** Addresses to bind, as text; '' any. */
+  /** Local addresses to bind, as text; '' any. */
   readonly local4: string;
   readonly local6: string;
-  /** Families that must be there; the others are opened too where the kernel has them. */
+  /** Required address families; the others are opened too if the kernel supports them. */
   readonly needed: { readonly ipv4: boolean; readonly ipv6: boolean };
   readonly port: number;
   /** Device to bind to; '' none. */
   readonly device: string;
   readonly sourcePorts: { readonly min: number; readonly max: number };
   readonly udpChecksum: boolean;
-  /** For `node:dgram`, which knows neither trains nor error queues: it would take one for one datagram, and spin on the other. */
+  /**
+   * For `node:dgram`, which supports neither trains nor error queues: it would treat a train as one
+   * datagram, and spin on a pending error queue.
+   */
   readonly plain: boolean;
-  /** Which pools there are; `set` when left out. */
+  /** Determines the pools to open; default `set`. */
   readonly df?: OuterDf;
   readonly ttl: number;
-  /** How many threads receive: each gets sockets of its own. */
+  /** Number of receiving threads; each gets its own sockets. */
   readonly workers: number;
 }
 
 export interface UnderlaySockets {
   /**
-   * The sockets of each worker, by place in the receive group: RECEIVE_SOCKETS of them, or one where no program can choose among several;
-   * none: the kernel lacks the family.
+   * The sockets of each worker, by place in the receive group: RECEIVE_SOCKETS of them, or one
+   * where the kernel accepts no program; none when the kernel lacks the family.
    */
   readonly receiveFds: readonly ReceiveFds[];
-  /** SOURCE_SOCKETS each of IPv4 and IPv6 with DF set, then of IPv4 and IPv6 with DF clear; −1: none. */
+  /**
+   * Pools of SOURCE_SOCKETS each: IPv4 and IPv6 with DF set, IPv4 and IPv6 with DF clear; −1: no
+   * socket.
+   */
   readonly sendFds: number[];
-  /** Offloads that were asked for and the kernel lacks: negative errno by name. */
+  /** Requested offloads that the kernel lacks: negative errno by name. */
   readonly refused: ReadonlyMap<SocketOffload, number>;
   close(): void;
 }
@@ -63,7 +73,7 @@ export interface ReceiveFds {
   readonly ipv6: readonly number[];
 }
 
-/** Offloads of sockets: trains received (Linux 5.0), trains sent (4.18, with UDP checksums). */
+/** Socket offloads: receiving trains (Linux 5.0), sending trains (4.18, with UDP checksums). */
 export type SocketOffload = 'UDP_GRO' | 'UDP_SEGMENT';
 
 /** Options of `udpOpen` (native/binding). */
@@ -76,25 +86,28 @@ const SHARE = 32;
 const JOIN = 64;
 const TRAINS = 128;
 
-/** How kernels, and sandboxes in front of them, say that there is no such socket option. */
+/** Errors by which kernels and sandboxes report an unsupported socket option. */
 const NO_SUCH_OPTION: readonly number[] = [-ERRNO.ENOPROTOOPT, -ERRNO.EOPNOTSUPP, -ERRNO.EINVAL];
 
 /** DF option of each pool of sending sockets. */
 const POOLS: Readonly<Record<OuterDf, readonly number[]>> = { set: [DF], unset: [0], inherit: [DF, 0] };
 
-/** 8 MB hold 60 ms of 1 Gb/s: the longest that a loaded machine keeps the worker waiting. */
+/** 8 MB hold 60 ms of 1 Gb/s: the longest that a loaded machine delays the worker. */
 const RECEIVE_BUFFER_LEN = 8 * 1024 * 1024;
-/** A flood of strangers fills this and costs peers nothing. */
+/** A flood from strangers fills only this buffer, not those of peers. */
 const STRANGERS_BUFFER_LEN = 256 * 1024;
-/** Nobody reads what is sent to a source port; the error queue needs a few hundred bytes a message. */
+/**
+ * Datagrams sent to a source port are not read; the error queue needs a few hundred bytes per
+ * message.
+ */
 const UNREAD_BUFFER_LEN = 4096;
-/** A batch of superframes fits: 128 × 64 KB would be more than one queue ever holds. */
+/** Fits a batch of superframes: no queue ever holds 128 × 64 KB. */
 const SEND_BUFFER_LEN = 4 * 1024 * 1024;
 
 /** Seed of a program without sources. */
 const NO_SEED = [1, 1, 1, 1];
 
-/** @throws HostError; every socket opened until then is closed */
+/** @throws HostError; the sockets opened before the failure are closed */
 export async function openUnderlaySockets(shim: Shim, spec: UnderlaySpec): Promise<UnderlaySockets> {
   const opened: number[] = [];
   const refused = new Map<SocketOffload, number>();
@@ -124,7 +137,10 @@ interface FamilySockets {
   clear: number[];
 }
 
-/** @param opened takes every fd, at once @param refused takes what the kernel lacks; it is not asked for again */
+/**
+ * @param opened collects each fd as soon as it is opened
+ * @param refused collects offloads that the kernel lacks; they are not requested again
+ */
 async function openFamily(
   shim: Shim,
   spec: UnderlaySpec,
@@ -181,13 +197,18 @@ async function openFamily(
     pools.includes(df) ? send.filter((_, k) => poolOf(k) === df) : noPool(poolLen);
   return { receive, set: pool(DF), clear: pool(0) };
 
-  /** The pools take turns, so that each is spread over the range. */
+  /** Alternates between the pools, so that each is spread over the range. */
   function poolOf(k: number): number {
     return pools[k % pools.length];
   }
 }
 
-/** Opens with an offload; without, if the kernel lacks it, which is remembered. @returns fd or negative errno */
+/**
+ * Opens a socket with an offload, or without it if the kernel lacks it, which is recorded in
+ * `refused`.
+ *
+ * @returns fd or negative errno
+ */
 function openOffloaded(
   offload: SocketOffload,
   refused: Map<SocketOffload, number>,
@@ -206,8 +227,9 @@ function receiveOptions(k: number, count: number): number {
 }
 
 /**
- * Lets the sockets that are for it receive trains. Until peers are known the program chooses plain sockets for everybody.
- * Where the kernel takes no program, one plain socket a worker is left, and nobody's datagrams come as trains.
+ * Attaches the first program and enables UDP_GRO on the sockets for trains. Until peers are known,
+ * the program chooses plain sockets for all sources. If the kernel accepts no program, one plain
+ * socket per worker is kept, and no datagrams arrive as trains.
  */
 function receiveTrains(
   shim: Shim,
@@ -251,7 +273,7 @@ function isNeeded({ needed, local4, local6 }: UnderlaySpec, family: 4 | 6): bool
   return family === 4 ? needed.ipv4 || local4 !== '' : needed.ipv6 || local6 !== '';
 }
 
-/** @returns undefined for any */
+/** @returns undefined for any local address */
 export function localAddress(
   { local4, local6 }: Pick<UnderlaySpec, 'local4' | 'local6'>,
   family: 4 | 6,
@@ -259,11 +281,14 @@ export function localAddress(
   const text = family === 4 ? local4 : local6;
   if (text === '') return undefined;
   const address = parseIpAddress(text);
-  if (address?.family !== family) throw new HostError(`--local ${text} is no IPv${family} address`);
+  if (address?.family !== family) throw new HostError(`--local ${text} is not an IPv${family} address`);
   return address;
 }
 
-/** `struct peer_row`: family, port in host order, 16 address bytes, scope id (native-shims/shim.h). */
+/**
+ * Packs a `struct peer_row`: family, port in host order, 16 address bytes, scope id
+ * (native-shims/shim.h).
+ */
 export function packRow(family: 4 | 6, address: IpAddress | undefined, port: number): Uint8Array {
   const row = new Uint8Array(PEER_ROW_LEN);
   const { bytes, scope } = address ?? { bytes: new Uint8Array(16), scope: '' };
@@ -273,21 +298,21 @@ export function packRow(family: 4 | 6, address: IpAddress | undefined, port: num
 
 function tooFewPorts({ sourcePorts }: UnderlaySpec, family: 4 | 6, found: number, wanted: number): string {
   const range = `${sourcePorts.min}-${sourcePorts.max}`;
-  return `--source-ports ${range} has ${found} free ports for IPv${family}, ${wanted} are needed: give a wider range`;
+  return `--source-ports ${range} has ${found} free ports for IPv${family}, ${wanted} are needed: use a wider range`;
 }
 
-/** @param answer negative errno of udpOpen */
+/** @param answer negative errno of `udpOpen` */
 function explainOpen(spec: UnderlaySpec, family: 4 | 6, port: number, answer: number): string {
   const local = (family === 4 ? spec.local4 : spec.local6) || 'any address';
   switch (-answer) {
     case ERRNO.EADDRNOTAVAIL:
       return `--local ${local} is not an address of this machine: see "ip address", or leave --local out`;
     case ERRNO.EINVAL:
-      return `--local ${local} is refused (EINVAL): a link-local address needs its device, ${local}%eth0`;
+      return `--local ${local} is rejected (EINVAL): a link-local address needs its device, ${local}%eth0`;
     case ERRNO.ENODEV:
-      return `--underlay-dev ${spec.device}: there is no network device of that name`;
+      return `--underlay-dev ${spec.device}: network device does not exist`;
     case ERRNO.EAFNOSUPPORT:
-      return `this machine has no IPv${family}, which a peer or --local asks for: enable it, or leave those out`;
+      return `this machine has no IPv${family}, but a peer or --local requires it: enable IPv${family}, or remove those settings`;
     case ERRNO.EPERM:
     case ERRNO.EACCES:
       return `not permitted to open UDP port ${port} (${errnoName(answer)}): ${NEEDS_RIGHTS}`;

@@ -1,14 +1,19 @@
 /**
- * Devices on which every datagram has been on a wire: what arrives there was cut up by its sender's card, so a train that the
- * kernel made of it is one. Over others (veth, a bridge, a VM's virtio card) a neighbour on this machine may hand over an inner
- * superframe as it is.
+ * Detects devices whose received datagrams have all been on a physical wire.
+ *
+ * The sender's card has split such datagrams, so a train that the kernel builds from them is
+ * genuine. Over other devices (veth, a bridge, a VM's virtio card) another system on this machine
+ * may pass an inner superframe unsplit.
  */
 import { existsSync } from 'node:fs';
 import type { Shim } from '../abi/binding.js';
 
 const DRIVER_NAME_SIZE = 32;
 
-/** By the name that ethtool tells. Of stacked devices it is not known what is below. */
+/**
+ * Driver names as ethtool shows them. Stacked devices are included, because their lower devices are
+ * unknown.
+ */
 const NO_WIRE: ReadonlySet<string> = new Set([
   'veth',
   'bridge',
@@ -29,7 +34,10 @@ const NO_WIRE: ReadonlySet<string> = new Set([
   'vmxnet3',
 ]);
 
-/** @returns false as well for a device that is not there, names no driver, or is none of a bus (sysfs: no `device`) */
+/**
+ * @returns false also for a device that does not exist, reports no driver, or is on no bus (sysfs:
+ * no `device`)
+ */
 export function isWireDevice(shim: Shim, device: string): boolean {
   const bytes = new Uint8Array(DRIVER_NAME_SIZE);
   const len = shim.deviceDriver(device, bytes);

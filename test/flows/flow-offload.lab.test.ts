@@ -1,5 +1,6 @@
 /**
- * What flows through the kernel need, set up in a real one: when something fails half-way, or is taken back, nothing stays.
+ * What flows through the kernel need, set up in a real one: when something fails half-way, or is
+ * taken back, nothing stays.
  *
  *     vtep100 (TAP)     vtflow4789 ┄ private namespace ┄ vtlead4789     eth0 192.0.2.1 ==== veth ==== eth1
  */
@@ -61,7 +62,10 @@ function descriptors(): string[] {
     .sort();
 }
 
-/** After `act` there are the devices and descriptors that were there before. A namespace takes its devices along a moment later. */
+/**
+ * After `act` there are the devices and descriptors that were there before. A namespace takes its
+ * devices along a moment later.
+ */
 async function assertLeavesNothing(t: Test, act: () => Promise<unknown>): Promise<void> {
   const [devicesBefore, descriptorsBefore] = [await devices(), descriptors()];
   await act();
@@ -95,7 +99,7 @@ t.test('what the kernel refuses, at whatever step', async (t) => {
   await assertRefused(t, /no network namespace can be made \(EPERM\): it takes CAP_SYS_ADMIN/, {
     flowNamespace: () => -ERRNO.EPERM,
   });
-  const noProgram = /^no program can be attached \(EINVAL\)/;
+  const noProgram = /^cannot attach a BPF program \(EINVAL\)/;
   await assertRefused(t, noProgram, { tunnelAttach: () => -ERRNO.EINVAL });
   await assertRefused(
     t,
@@ -110,7 +114,7 @@ t.test('what the kernel refuses, at whatever step', async (t) => {
 });
 
 t.test('an underlay that is not there, or has no MAC', async (t) => {
-  await assertRefused(t, /there is no network device eth7/, {}, 'eth7');
+  await assertRefused(t, /network device eth7 does not exist/, {}, 'eth7');
   await assertRefused(t, /tun0 has no MAC address/, {}, 'tun0');
 });
 
@@ -286,7 +290,7 @@ t.test('a TAP that cannot be watched', async (t) => {
   ])
     await assertLeavesNothing(t, async () => {
       const { offload, seen } = await watched(answers);
-      const message = /^no program can be attached \(EINVAL\)|^no more TAPs can be watched \(E2BIG\)/;
+      const message = /^cannot attach a BPF program \(EINVAL\)|^no more TAPs can be watched \(E2BIG\)/;
       await t.rejects(
         offload.follow(() => [{ vni: 100, tap: TAP }]),
         { name: 'HostError', message },
@@ -346,7 +350,10 @@ t.test('nothing but IPv4 gets from the private namespace to the underlay', async
   );
 });
 
-/** EtherTypes before an IPv4 packet that has a route: its addresses lie where those of the program are read. */
+/**
+ * EtherTypes before an IPv4 packet that has a route: its addresses lie where those of the program
+ * are read.
+ */
 const FOREIGN = [
   '86dd', // IPv6
   '0806', // ARP

@@ -1,7 +1,7 @@
 import t from 'tap';
 import { parseRecord } from '../../src/host/adopted-tap.js';
 
-t.test("an administrator's alias, and a damaged record, are no records", async (t) => {
+t.test('an alias set by an administrator and a damaged record are not records', async (t) => {
   const aliases = [
     '',
     'uplink to rack 7',
@@ -18,7 +18,7 @@ t.test("an administrator's alias, and a damaged record, are no records", async (
   for (const alias of aliases) t.equal(parseRecord(alias), undefined, JSON.stringify(alias));
 });
 
-t.test('a record', async (t) => {
+t.test('parses a record', async (t) => {
   const record = {
     mtu: 1500,
     mac: '02:00:00:00:00:01',

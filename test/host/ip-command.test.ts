@@ -13,24 +13,24 @@ const ARGS = ['link', 'set', 'dev', 'vtep100', 'up'];
 const failed = (stderr: string, args = ARGS) =>
   explainFailure(args, Object.assign(new Error('exit 2'), { code: 2 }), stderr);
 
-t.test('what is no list of objects is refused', async (t) => {
+t.test('output that is not a list is rejected', async (t) => {
   t.throws(() => parseOutput('Usage: ip link'), SyntaxError);
   t.throws(() => parseOutput('{"ifname":"lo"}'), TypeError);
 });
 
-t.test('nothing printed is an empty list, and devices that a filter passed over are left out', async (t) => {
+t.test('empty output is an empty list, and objects of filtered devices are dropped', async (t) => {
   t.strictSame(parseOutput(''), []);
   t.strictSame(parseOutput('\n'), []);
   t.strictSame(parseOutput('[{},{},{"ifname":"vxlan100"}]'), [{ ifname: 'vxlan100' }]);
 });
 
-t.test('a missing or a foreign ip(8) says what to install', async (t) => {
+t.test('the error for a missing or foreign ip(8) names the package to install', async (t) => {
   const missing = explainFailure(ARGS, Object.assign(new Error('spawn ip ENOENT'), { code: 'ENOENT' }), '');
   t.match(missing.message, /not installed: install iproute2/);
   t.match(failed('BusyBox v1.36.1 multi-call binary.\n\nUsage: ip').message, /BusyBox.*install iproute2/);
 });
 
-t.test('errors keep the command and what the kernel said, on one line', async (t) => {
+t.test('an error has the command and the message of the kernel on one line', async (t) => {
   t.equal(
     failed('Error: mtu greater than device maximum.\nmore').message,
     '"ip link set dev vtep100 up": mtu greater than device maximum.',
@@ -42,32 +42,32 @@ t.test('errors keep the command and what the kernel said, on one line', async (t
   t.match(failed('').message, /exit 2/);
 });
 
-t.test('a missing device is told from other failures', async (t) => {
+t.test('a missing device is distinguished from other failures', async (t) => {
   t.type(failed('Device "vtep100" does not exist.\n'), NoSuchDeviceError);
   t.type(failed('Cannot find device "vtep100"\n'), NoSuchDeviceError);
   t.notOk(failed('RTNETLINK answers: Device or resource busy\n') instanceof NoSuchDeviceError);
 });
 
-t.test('no route is told from other failures, and only for routes', async (t) => {
+t.test('a missing route is distinguished from other failures, only for route commands', async (t) => {
   const route = ['route', 'get', '192.0.2.1'];
-  for (const said of [
+  for (const reason of [
     'Network is unreachable',
     'No route to host',
     'Permission denied',
     'Invalid argument',
   ]) {
-    t.type(failed(`RTNETLINK answers: ${said}\n`, route), NoRouteError, said);
-    t.notOk(failed(`RTNETLINK answers: ${said}\n`) instanceof NoRouteError, said);
+    t.type(failed(`RTNETLINK answers: ${reason}\n`, route), NoRouteError, reason);
+    t.notOk(failed(`RTNETLINK answers: ${reason}\n`) instanceof NoRouteError, reason);
   }
 });
 
-t.test('the real one answers, and its errors come back coded', async (t) => {
+t.test('the installed ip(8) replies, and its errors have their classes', async (t) => {
   t.match(await ip(['link', 'show', 'dev', 'lo']), [{ ifname: 'lo', link_type: 'loopback' }]);
   t.type(await ip(['link', 'show', 'dev', 'nosuchdevice']).catch((error) => error), NoSuchDeviceError);
   t.type(await ip(['no-such-object']).catch((error) => error), HostError);
 });
 
-t.test('what a batch said, by command', async (t) => {
+t.test('splits the errors of a batch by command', async (t) => {
   const { failures, rest } = splitErrors(
     [
       'Device "a" does not exist.',
@@ -90,8 +90,8 @@ t.test('what a batch said, by command', async (t) => {
   t.same(splitErrors(''), { failures: new Map(), rest: '' });
 });
 
-t.test('asked at the same time, each command has its own answer or error', async (t) => {
-  const [lo, none, nothing, again, unsaid, addresses, unknown, unset, only4] = await Promise.allSettled([
+t.test('commands requested at the same time each have their own result or error', async (t) => {
+  const [lo, none, nothing, again, unquotable, addresses, unknown, unset, only4] = await Promise.allSettled([
     ip(['link', 'show', 'dev', 'lo']),
     ip(['link', 'show', 'dev', 'nosuchdevice']),
     ip(['link', 'show', 'type', 'vxlan']),
@@ -110,26 +110,29 @@ t.test('asked at the same time, each command has its own answer or error', async
   t.equal(nothing.status, 'fulfilled');
   t.same(again, lo);
   t.match(
-    unsaid,
+    unquotable,
     { reason: { message: /^"ip link show dev it's#": / } },
-    'what a batch cannot say runs alone',
+    'a command that cannot be quoted runs alone',
   );
   t.match(addresses, { value: [{ ifname: 'lo', addr_info: [{ local: '127.0.0.1' }] }] });
-  t.match(only4, { value: [{ addr_info: [{ family: 'inet' }] }] }, 'options are for ip itself');
+  t.match(only4, { value: [{ addr_info: [{ family: 'inet' }] }] }, 'a command with options runs alone');
   t.match(unknown, { reason: { message: /"no-such-object" is unknown/ } });
   t.match(unset, {
     reason: { message: '"ip link set dev nosuchdevice alias a "b" c": Cannot find device "nosuchdevice"' },
   });
 });
 
-t.test('when ip(8) itself ends over a word, whoever is left is told so', async (t) => {
-  const answers = await Promise.allSettled([
-    ip(['link', 'show', 'dev', 'nosuchdevice']),
-    ip(['link', 'set', 'dev', 'lo', 'mtu', 'wide']),
-    ip(['link', 'set', 'dev', 'nosuchdevice', 'up']),
-  ]);
-  t.match(
-    answers.map((answer) => answer.status === 'rejected' && answer.reason.message),
-    [/Device "nosuchdevice" does not exist/, /"wide"/, /"wide"/],
-  );
-});
+t.test(
+  'when ip(8) itself ends at an unknown argument, all remaining commands fail with its error',
+  async (t) => {
+    const answers = await Promise.allSettled([
+      ip(['link', 'show', 'dev', 'nosuchdevice']),
+      ip(['link', 'set', 'dev', 'lo', 'mtu', 'wide']),
+      ip(['link', 'set', 'dev', 'nosuchdevice', 'up']),
+    ]);
+    t.match(
+      answers.map((answer) => answer.status === 'rejected' && answer.reason.message),
+      [/Device "nosuchdevice" does not exist/, /"wide"/, /"wide"/],
+    );
+  },
+);

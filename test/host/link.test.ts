@@ -2,7 +2,7 @@ import t from 'tap';
 import { HostError } from '../../src/host/host-error.js';
 import { deviceIndex, findLink, getLink, indexIn, parseLink, tagsOver } from '../../src/host/link.js';
 
-t.test('a device of which ip says the least', async (t) => {
+t.test('properties that ip omits get their default values', async (t) => {
   t.strictSame(parseLink({ ifindex: 7, ifname: 'eth0', flags: [], mtu: 1500 }), {
     index: 7,
     name: 'eth0',
@@ -51,7 +51,7 @@ t.test('a TAP in a bridge, as iproute2 6.1 prints it (shortened)', async (t) => 
   });
 });
 
-t.test('tags of the VLAN devices that lie on a device, the deepest pile of them', async (t) => {
+t.test('the tag count is the depth of the deepest stack of VLAN devices', async (t) => {
   const vlan = (ifname: string, link: string) => parseLink({ ifname, link, flags: ['UP'], mtu: 1500 });
   const vlans = [vlan('eth0.5', 'eth0'), vlan('br.100', 'br-vxlan'), vlan('br.200', 'br-vxlan')];
   t.equal(tagsOver('vtep100', vlans), 0);
@@ -59,12 +59,12 @@ t.test('tags of the VLAN devices that lie on a device, the deepest pile of them'
   t.equal(tagsOver('br-vxlan', [...vlans, vlan('br.200.7', 'br.200')]), 2);
 });
 
-t.test('a device that is not there', async (t) => {
+t.test('a missing device is undefined or an error that names it', async (t) => {
   t.equal(await findLink('nosuchdevice'), undefined);
-  await t.rejects(getLink('nosuchdevice'), new HostError('there is no network device nosuchdevice'));
+  await t.rejects(getLink('nosuchdevice'), new HostError('network device nosuchdevice does not exist'));
 });
 
-t.test('index of a device, from /proc/net/if_inet6', async (t) => {
+t.test('finds the index of a device in /proc/net/if_inet6', async (t) => {
   const ifInet6 = [
     // address                         index  len scope flags name
     '00000000000000000000000000000001 01 80 10 80       lo',
@@ -73,13 +73,13 @@ t.test('index of a device, from /proc/net/if_inet6', async (t) => {
     '',
   ].join('\n');
   t.equal(indexIn('', 'eth0'), 0);
-  t.equal(indexIn(ifInet6, 'eth'), 0, 'not a prefix of a name');
-  t.equal(indexIn(ifInet6, '1f'), 0, 'not another column');
-  t.equal(indexIn(ifInet6, 'eth0'), 31, 'hexadecimal');
+  t.equal(indexIn(ifInet6, 'eth'), 0, 'a prefix of a name does not match');
+  t.equal(indexIn(ifInet6, '1f'), 0, 'other columns do not match');
+  t.equal(indexIn(ifInet6, 'eth0'), 31, 'the index is hexadecimal');
   t.equal(indexIn(ifInet6, 'lo'), 1);
 });
 
-t.test('a scope may be an index already; an unknown name is named', async (t) => {
+t.test('accepts a numeric index; the error for an unknown name contains it', async (t) => {
   t.equal(deviceIndex('12'), 12);
   t.throws(() => deviceIndex('nosuchdevice'), { name: 'HostError', message: /nosuchdevice/ });
 });

@@ -8,22 +8,22 @@ const text = (seed: Parameters<typeof deriveMac>[0]) => {
   return formatMac(high, low);
 };
 
-t.test('locally administered, unicast, and above the MACs of other ports of a bridge', async (t) => {
+t.test('is locally administered, unicast, and higher than the MACs of other bridge ports', async (t) => {
   const macs = Array.from({ length: 1000 }, (_, vni) => deriveMac({ ...SEED, vni }));
   t.ok(macs.every(({ high }) => high >= 0xfe00 && high <= 0xfeff));
   t.ok(
     macs.every(({ low }) => low === (low | 0)),
-    'int32, as the forwarding compares it',
+    'int32, the type that forwarding compares',
   );
   t.ok(macs.some(({ low }) => low < 0));
 });
 
-t.test('the same at every start', async (t) => {
+t.test('is the same at every start', async (t) => {
   t.equal(text({ ...SEED }), text(SEED));
   t.equal(text(SEED), 'fe:5b:03:24:d9:b4', 'a change of this value changes the MAC of every installation');
 });
 
-t.test('different for everything that tells VTEPs apart', async (t) => {
+t.test('differs when any part of the seed differs', async (t) => {
   const seeds = [
     SEED,
     { ...SEED, machineId: '3d1219c7c4c5404aaa1f6d2a48adfda5' },
@@ -31,13 +31,13 @@ t.test('different for everything that tells VTEPs apart', async (t) => {
     { ...SEED, underlay: 'fd01::10' },
     { ...SEED, vni: 101 },
     { ...SEED, netns: '4026531840' },
-    // What only the border between two parts tells apart.
+    // The same concatenation, with the boundary between two parts at another position.
     { ...SEED, underlay: '192.168.80.1', vni: 100 },
     { ...SEED, underlay: '192.168.80.1', vni: 0 },
   ];
   t.equal(new Set(seeds.map(text)).size, seeds.length);
   const many = new Set(Array.from({ length: 20_000 }, (_, vni) => text({ ...SEED, vni })));
-  t.equal(many.size, 20_000, 'no two of 20,000 alike');
+  t.equal(many.size, 20_000, '20,000 VNIs have distinct MACs');
 });
 
 t.test("a bridge's MAC is local, unicast and not its TAP's", async (t) => {

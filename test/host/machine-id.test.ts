@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { machineId, netnsId } from '../../src/host/machine-id.js';
 
-t.test('the first source that has an id wins', async (t) => {
+t.test('the first source with a valid id is used', async (t) => {
   const dir = t.testdir({
     empty: '',
     blank: '\n',
@@ -16,11 +16,11 @@ t.test('the first source that has an id wins', async (t) => {
   t.equal(at('other', 'good'), 'ffffffffffffffffffffffffffffffff');
 });
 
-t.test('never fails: without any source it is the name of the host', async (t) => {
+t.test('without any source the id is the host name', async (t) => {
   t.equal(machineId(['/nonexistent/machine-id', t.testdir()]), hostname());
 });
 
-t.test('the real machine has one, and a network namespace', async (t) => {
+t.test('this machine has an id and a network namespace', async (t) => {
   t.not(machineId(), '');
   t.equal(machineId(), machineId());
   t.match(netnsId(), /^\d+$/);

@@ -6,10 +6,10 @@ import { eventually } from '../support/wait.js';
 
 const shim = loadShim();
 
-/** Of the real loop and real descriptors, with eventfds for the kernel's news. */
-function network(t: Test, changes: Partial<Shim> = {}, lookMs = 0) {
+/** A NetworkWatch on the real event loop, with eventfds in place of netlink sockets. */
+function network(t: Test, changes: Partial<Shim> = {}, refreshMs = 0) {
   const [networkFd, policyFd] = [shim.eventCreate(), shim.eventCreate()];
-  const heard: string[] = [];
+  const calls: string[] = [];
   let open = 0;
   const watch = new NetworkWatch(
     {
@@ -21,87 +21,87 @@ function network(t: Test, changes: Partial<Shim> = {}, lookMs = 0) {
     },
     {
       refresh: async (changed) => {
-        t.equal(++open, 1, 'one look at a time');
-        heard.push(changed ? 'changed' : 'look');
-        await new Promise((resolve) => setTimeout(resolve, lookMs));
+        t.equal(++open, 1, 'refreshes do not overlap');
+        calls.push(changed ? 'changed' : 'refresh');
+        await new Promise((resolve) => setTimeout(resolve, refreshMs));
         open--;
       },
-      policies: () => heard.push('policies'),
+      policies: () => calls.push('policies'),
     },
   );
   t.teardown(() => watch.stop());
-  const looks = () => heard.filter((what) => what !== 'policies').length;
+  const refreshes = () => calls.filter((what) => what !== 'policies').length;
   return {
     watch,
-    heard,
-    looks,
+    calls,
+    refreshes,
     changeNetwork: () => shim.eventFire(networkFd),
     policy: () => shim.eventFire(policyFd),
   };
 }
 
-t.test('what the kernel does not tell of is an error', async (t) => {
+t.test('start fails when the kernel refuses a subscription', async (t) => {
   for (const name of ['networkWatch', 'policyWatch'] as const) {
-    const { watch, heard } = network(t, { [name]: () => -ERRNO.EPERM });
+    const { watch, calls } = network(t, { [name]: () => -ERRNO.EPERM });
     await t.rejects(watch.start(), { name: 'HostError', message: /EPERM/ }, name);
-    t.same(heard, [], 'nobody looks');
+    t.same(calls, [], 'no refresh');
   }
 });
 
-t.test('a kernel without IPsec is none', async (t) => {
-  const { watch, heard, changeNetwork } = network(t, { policyWatch: () => -ERRNO.EPROTONOSUPPORT });
+t.test('a kernel without IPsec is no failure', async (t) => {
+  const { watch, calls, changeNetwork } = network(t, { policyWatch: () => -ERRNO.EPROTONOSUPPORT });
   await watch.start();
   changeNetwork();
-  await eventually('a look', () => heard.length === 2);
-  t.same(heard, ['look', 'changed']);
+  await eventually('a refresh', () => calls.length === 2);
+  t.same(calls, ['refresh', 'changed']);
 });
 
-t.test('a storm of changes is few looks, and those during a look are another', async (t) => {
-  const { watch, heard, looks, changeNetwork } = network(t, {}, 30);
+t.test('many changes cause few refreshes; changes during a refresh cause another one', async (t) => {
+  const { watch, calls, refreshes, changeNetwork } = network(t, {}, 30);
   await watch.start();
   for (let k = 0; k < 50; k++) {
     changeNetwork();
     await new Promise((resolve) => setTimeout(resolve, 2));
   }
-  await eventually('a look', () => looks() >= 2);
-  const before = looks();
-  t.ok(before < 10, `${before} looks at 50 changes`);
+  await eventually('a refresh', () => refreshes() >= 2);
+  const before = refreshes();
+  t.ok(before < 10, `${before} refreshes for 50 changes`);
   changeNetwork();
-  await eventually('another', () => looks() > before);
-  t.same(heard.slice(1), Array(looks() - 1).fill('changed'));
+  await eventually('another refresh', () => refreshes() > before);
+  t.same(calls.slice(1), Array(refreshes() - 1).fill('changed'));
 });
 
-t.test('a policy is told of at once, before anybody looks', async (t) => {
-  const { watch, heard, policy } = network(t);
+t.test('a policy change is reported at once, before the refresh', async (t) => {
+  const { watch, calls, policy } = network(t);
   await watch.start();
   policy();
-  await eventually('it is heard', () => heard.length > 1);
-  t.same(heard, ['look', 'policies']);
-  await eventually('a look', () => heard.length > 2);
-  t.same(heard, ['look', 'policies', 'look']);
+  await eventually('the report', () => calls.length > 1);
+  t.same(calls, ['refresh', 'policies']);
+  await eventually('a refresh', () => calls.length > 2);
+  t.same(calls, ['refresh', 'policies', 'refresh']);
 });
 
-t.test('what took long is followed by a long rest', async (t) => {
-  const { watch, looks } = network(t, {}, 60);
+t.test('a long refresh is followed by a long pause', async (t) => {
+  const { watch, refreshes } = network(t, {}, 60);
   await watch.start();
   const startMs = performance.now();
   watch.due();
-  await eventually('a look', () => looks() === 2);
+  await eventually('a refresh', () => refreshes() === 2);
   t.ok(performance.now() - startMs > 500, 'nine times 60 ms');
 });
 
-t.test('after a stop there is no look, whatever was due', async (t) => {
-  const { watch, heard, changeNetwork } = network(t, {}, 50);
+t.test('no refresh follows a stop, even if one is due', async (t) => {
+  const { watch, calls, changeNetwork } = network(t, {}, 50);
   await watch.start();
   watch.due();
   await watch.stop();
   watch.due();
   changeNetwork();
   await new Promise((resolve) => setTimeout(resolve, 700));
-  t.same(heard, ['look']);
+  t.same(calls, ['refresh']);
 });
 
-t.test('a stop waits for the look under way', async (t) => {
+t.test('stop waits for the current refresh', async (t) => {
   let ended = false;
   const { watch } = network(t, { networkWatch: () => shim.eventCreate() }, 100);
   const started = watch.start().then(() => (ended = true));

@@ -1,9 +1,9 @@
 /**
- * The overlay's device in a real kernel: what is made, what is adopted, and that nothing stays behind.
+ * Opening and closing a TAP in a real kernel: new devices, adopted devices, nothing left behind.
  *
- *     [ br-vxlan ]            made, or found
+ *     [ br-vxlan ]            created or existing
  *        |      |
- *     vtep100  port           TAP, made or found;  port: a veth whose far end leads nowhere
+ *     vtep100  port           TAP, created or existing;  port: a veth with an unused far end
  */
 import './own-namespace.js';
 import { spawnSync } from 'node:child_process';
@@ -39,7 +39,7 @@ const run = (commands: string) =>
       await ip(line.split(/\s+/));
     }, Promise.resolve());
 
-/** All devices and addresses, but for what changes by itself. */
+/** Returns all devices and addresses, without properties that change by themselves. */
 async function machine(): Promise<unknown> {
   const links = (await ip(['link', 'show'])) as Record<string, unknown>[];
   const stable = links.map(({ ifname, flags, mtu, address, master, ifalias, inet6_addr_gen_mode }) => ({
@@ -52,60 +52,66 @@ async function machine(): Promise<unknown> {
     inet6_addr_gen_mode,
   }));
   const addresses = await Promise.all(links.map(({ ifname }) => addressesOf(ifname as string)));
-  return { stable, addresses: addresses.map((list) => list.filter((one) => !one.startsWith('fe80'))) };
+  return {
+    stable,
+    addresses: addresses.map((list) => list.filter((address) => !address.startsWith('fe80'))),
+  };
 }
 
-/** A test that begins with `commands`; afterwards the machine is as it was then, and then empty again. */
+/**
+ * Defines a test that runs `commands`, then `body`, and asserts that `body` leaves the machine
+ * unchanged.
+ */
 function lab(name: string, commands: string, body: (t: Test) => Promise<void>): void {
   t.test(name, async (t) => {
     const empty = await machine();
     if (commands !== '') await run(commands);
     const before = await machine();
     await body(t);
-    t.strictSame(await machine(), before, 'the machine is as it was');
+    t.strictSame(await machine(), before, 'the machine is unchanged');
     for (const device of [TAP, BRIDGE, 'port']) {
       if (await findLink(device)) await run(`link delete dev ${device}`);
     }
-    t.strictSame(await machine(), empty, 'the test leaves nothing either');
+    t.strictSame(await machine(), empty, 'the test itself leaves nothing behind');
   });
 }
 
 const refused = (t: Test, change: Partial<OverlayDeviceSpec>, message: RegExp) =>
   t.rejects(openOverlayDevice(shim, { ...SPEC, ...change }), { name: 'HostError', message });
 
-lab('a name that is no TAP is refused', 'link add vtep100 type veth peer name far', async (t) => {
-  await refused(t, {}, /^vtep100 exists and is a veth device, not a TAP: give --tap another name/);
+lab('a device that is not a TAP is rejected', 'link add vtep100 type veth peer name far', async (t) => {
+  await refused(t, {}, /^vtep100 exists and is a veth device, not a TAP: choose another --tap name/);
   await refused(t, { bridge: BRIDGE }, /not a TAP/);
 });
 
-lab('a TUN is refused', 'tuntap add dev vtep100 mode tun', (t) =>
+lab('a TUN is rejected', 'tuntap add dev vtep100 mode tun', (t) =>
   refused(t, {}, /^vtep100 exists and is a TUN/).then(() => undefined),
 );
 
-lab('a TAP with several queues is refused', 'tuntap add dev vtep100 mode tap multi_queue', (t) =>
-  refused(t, {}, /^vtep100 was made with multi_queue/).then(() => undefined),
+lab('a multi-queue TAP is rejected with one worker', 'tuntap add dev vtep100 mode tap multi_queue', (t) =>
+  refused(t, {}, /^vtep100 was created with multi_queue/).then(() => undefined),
 );
 
-lab('a TAP with one queue is refused to several workers', 'tuntap add dev vtep100 mode tap', (t) =>
-  refused(t, { queues: 2 }, /^vtep100 was made without multi_queue, which --workers 2 needs/).then(
+lab('a single-queue TAP is rejected with several workers', 'tuntap add dev vtep100 mode tap', (t) =>
+  refused(t, { queues: 2 }, /^vtep100 was created without multi_queue, which --workers 2 needs/).then(
     () => undefined,
   ),
 );
 
-lab('several workers: a queue each, of a TAP of our own', '', async (t) => {
+lab('several workers: a new TAP has a queue for each', '', async (t) => {
   const device = await openOverlayDevice(shim, { ...SPEC, queues: 3 });
   t.equal(new Set(device.fds).size, 3);
   t.equal(device.unsteered, '');
   t.match((await getLink(TAP)).data, { multi_queue: true, numqueues: 3 });
   for (const queues of [1, 3])
     await refused(t, { queues }, /vtep100 is in use by another program \(another vtepd\)/);
-  t.match((await getLink(TAP)).data, { numqueues: 3 }, 'nobody else got one');
+  t.match((await getLink(TAP)).data, { numqueues: 3 }, 'no other program got a queue');
   await device.close();
   t.equal(await findLink(TAP), undefined);
 });
 
 lab(
-  'several workers: a TAP that was there is adopted with its queues and left as it was',
+  'several workers: an existing TAP is adopted with its queues and restored',
   'tuntap add dev vtep100 mode tap multi_queue',
   async (t) => {
     const device = await openOverlayDevice(shim, { ...SPEC, queues: 2 });
@@ -115,21 +121,21 @@ lab(
   },
 );
 
-lab('a bridge that is none is refused', 'link add br-vxlan type veth peer name far', (t) =>
-  refused(t, { bridge: BRIDGE }, /^br-vxlan is a device of kind veth, not a bridge/).then(() => undefined),
+lab('a bridge name of another kind of device is rejected', 'link add br-vxlan type veth peer name far', (t) =>
+  refused(t, { bridge: BRIDGE }, /^br-vxlan is a veth device, not a kernel bridge/).then(() => undefined),
 );
 
-lab('a late failure takes back what came before', '', async (t) => {
+lab('a late failure reverts the steps before it', '', async (t) => {
   await refused(t, { unbridgedMtu: 70_000 }, /mtu/i);
   await refused(
     t,
     { bridge: BRIDGE, addresses: ['10.10.10.1'] },
-    /10\.10\.10\.1 is no address with a prefix/,
+    /10\.10\.10\.1 is not an address with a prefix/,
   );
   await refused(t, { bridge: BRIDGE, mac: '01:00:5e:00:00:01' }, /address 01:00:5e:00:00:01/);
 });
 
-lab('a TAP in use is refused, and its user not disturbed', '', async (t) => {
+lab('a TAP in use is rejected without disturbing its user', '', async (t) => {
   const device = await openOverlayDevice(shim, { ...SPEC, addresses: ['10.10.10.1/24'] });
   const before = await machine();
   await refused(
@@ -141,7 +147,7 @@ lab('a TAP in use is refused, and its user not disturbed', '', async (t) => {
   await device.close();
 });
 
-lab('a TAP of our own', '', async (t) => {
+lab('a new TAP has the configured settings', '', async (t) => {
   const addresses = ['10.10.10.1/24', 'FD00:0::1/64', '10.10.10.1/24'];
   const device = await openOverlayDevice(shim, { ...SPEC, addresses });
   t.match(device, { name: TAP, mtu: 1450, mac: SPEC.derivedMac });
@@ -161,7 +167,7 @@ lab('a TAP of our own', '', async (t) => {
   await device.close();
 });
 
-lab('offloads are on only when asked for', '', async (t) => {
+lab('offloads are on only when requested', '', async (t) => {
   for (const offload of [true, false]) {
     const device = await openOverlayDevice(shim, { ...SPEC, offload });
     const features = spawnSync('ethtool', ['-k', TAP], { encoding: 'utf8' }).stdout;
@@ -171,15 +177,15 @@ lab('offloads are on only when asked for', '', async (t) => {
   }
 });
 
-lab('a MAC that was asked for', '', async (t) => {
+lab('a new TAP has the configured MAC', '', async (t) => {
   const device = await openOverlayDevice(shim, { ...SPEC, mac: '02:aa:bb:cc:dd:ee' });
   t.equal(formatMac(device.mac.high, device.mac.low), '02:aa:bb:cc:dd:ee');
   await device.close();
 });
 
-lab('a bridge of our own', '', async (t) => {
+lab('a missing bridge is created and removed', '', async (t) => {
   const device = await openOverlayDevice(shim, { ...SPEC, bridge: BRIDGE });
-  t.equal(device.mtu, 1500, 'not smaller than what members may have');
+  t.equal(device.mtu, 1500, 'not smaller than the MTU of other ports may be');
   t.match(await getLink(BRIDGE), {
     up: true,
     mac: 'fa:11:22:33:44:55',
@@ -187,12 +193,12 @@ lab('a bridge of our own', '', async (t) => {
     kind: 'bridge',
   });
   t.match(await getLink(TAP), { up: true, master: BRIDGE });
-  t.not((await getLink(TAP)).addrGenMode, 'eui64', 'the port keeps quiet');
+  t.not((await getLink(TAP)).addrGenMode, 'eui64', 'the port has no link-local address');
   t.strictSame(await addressesOf(TAP), []);
   await device.close();
 });
 
-t.test('a bridge of our own stays while another port is in it', async (t) => {
+t.test('a created bridge stays while it has another port', async (t) => {
   const device = await openOverlayDevice(shim, { ...SPEC, bridge: BRIDGE });
   await run(`link add port type veth peer name far
     link set port master ${BRIDGE}`);
@@ -203,7 +209,7 @@ t.test('a bridge of our own stays while another port is in it', async (t) => {
   const next = await openOverlayDevice(shim, { ...SPEC, bridge: BRIDGE });
   await run('link delete dev port');
   await next.close();
-  t.equal(await findLink(BRIDGE), undefined, 'whoever leaves last removes it');
+  t.equal(await findLink(BRIDGE), undefined, 'the last TAP to leave removes it');
 });
 
 t.test('two VNIs in one bridge: the second to leave removes it', async (t) => {
@@ -222,7 +228,7 @@ t.test('two VNIs in one bridge: the second to leave removes it', async (t) => {
 });
 
 lab(
-  "someone else's bridge is joined, with its members' MTU, and left as it was",
+  "an existing bridge is joined with its ports' MTU, and left unchanged",
   `link add br-vxlan type bridge
     link add port address 02:00:00:00:00:99 mtu 9000 type veth peer name far
     link set port master br-vxlan up
@@ -231,7 +237,7 @@ lab(
     const before = await getLink(BRIDGE);
     const device = await openOverlayDevice(shim, { ...SPEC, bridge: BRIDGE });
     t.equal(device.mtu, 9000);
-    t.strictSame(await getLink(BRIDGE).then(essence), essence(before), 'neither its MTU nor its MAC changed');
+    t.strictSame(await getLink(BRIDGE).then(essence), essence(before), 'its MTU and MAC are unchanged');
     await device.close();
   },
 );
@@ -243,10 +249,10 @@ const essence = ({ mtu, mac, up, alias }: { mtu: number; mac: string; up: boolea
   alias,
 });
 
-t.test('a bridge that a killed daemon left behind is taken over and removed', async (t) => {
+t.test('a bridge left behind by a killed daemon is adopted and removed', async (t) => {
   const killed = await openOverlayDevice(shim, { ...SPEC, bridge: BRIDGE });
   shim.close(killed.fds[0]);
-  t.equal(await findLink(TAP), undefined, 'the TAP went with its descriptor');
+  t.equal(await findLink(TAP), undefined, 'the TAP was removed with its descriptor');
   await run(`link set ${BRIDGE} down`);
   const next = await openOverlayDevice(shim, { ...SPEC, bridge: BRIDGE });
   t.equal((await getLink(BRIDGE)).up, true);
@@ -258,7 +264,7 @@ const FOUND = `tuntap add dev vtep100 mode tap
   link set vtep100 address 02:00:00:00:00:01 mtu 1400 alias lab
   address add 192.0.2.1/24 dev vtep100`;
 
-lab('a TAP that was there keeps its MAC and is left as it was', FOUND, async (t) => {
+lab('an existing TAP keeps its MAC and is restored', FOUND, async (t) => {
   const device = await openOverlayDevice(shim, {
     ...SPEC,
     addresses: ['192.0.2.1/24', '10.10.10.1/24'],
@@ -270,25 +276,25 @@ lab('a TAP that was there keeps its MAC and is left as it was', FOUND, async (t)
   await device.close();
 });
 
-lab('a TAP that was there gets another MAC only if told to', FOUND, async (t) => {
+lab('an existing TAP gets another MAC only if one is configured', FOUND, async (t) => {
   const device = await openOverlayDevice(shim, { ...SPEC, mac: '02:aa:bb:cc:dd:ee' });
   t.equal((await getLink(TAP)).mac, '02:aa:bb:cc:dd:ee');
   await device.close();
 });
 
 lab(
-  'a TAP that was up, in a bridge, stays up, in its bridge, and serves it there',
+  'an existing TAP that is up and in a bridge stays so and has the MTU of a port',
   `${FOUND}
   link add br-vxlan type bridge
   link set vtep100 master br-vxlan up`,
   async (t) => {
     const device = await openOverlayDevice(shim, SPEC);
-    t.equal(device.mtu, 1500, 'bridged, though not by us');
+    t.equal(device.mtu, 1500, 'bridged, though not by vtepd');
     await device.close();
   },
 );
 
-lab('a TAP that a killed daemon had adopted is restored before it is adopted again', FOUND, async (t) => {
+lab('a TAP adopted by a killed daemon is restored before it is adopted again', FOUND, async (t) => {
   const killed = await openOverlayDevice(shim, { ...SPEC, addresses: ['10.10.10.1/24'], bridge: BRIDGE });
   shim.close(killed.fds[0]);
   t.match(await getLink(TAP), { mtu: 1500, master: BRIDGE }, 'a killed daemon restores nothing');
@@ -297,6 +303,6 @@ lab('a TAP that a killed daemon had adopted is restored before it is adopted aga
   await next.close();
 });
 
-lab('a failure with a TAP that was there leaves it as it was', FOUND, (t) =>
+lab('a failure with an existing TAP leaves it unchanged', FOUND, (t) =>
   refused(t, { addresses: ['10.10.10.1/24'], unbridgedMtu: 70_000 }, /mtu/i).then(() => undefined),
 );

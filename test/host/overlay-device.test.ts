@@ -5,7 +5,7 @@ import { ALL_OFFLOADS, explainTapOpen, probeOffloads } from '../../src/host/over
 
 const { ENOENT, ENODEV, EPERM, EACCES, EBUSY, EINVAL, EIO } = constants.errno;
 
-t.test('why a TAP could not be opened: thing, cause and cure on one line', async (t) => {
+t.test('an error of opening a TAP names device, cause and cure on one line', async (t) => {
   const rows: [number, RegExp][] = [
     [ENOENT, /\/dev\/net\/tun .*modprobe tun.*container/],
     [ENODEV, /\/dev\/net\/tun .*modprobe tun.*container/],
@@ -22,26 +22,26 @@ t.test('why a TAP could not be opened: thing, cause and cure on one line', async
   }
 });
 
-t.test('a TAP held by another vtepd is recognised by its alias', async (t) => {
+t.test('a TAP in use by another vtepd is recognised by its alias', async (t) => {
   const tap = parseLink({ ifname: 'vtep100', flags: ['UP'], mtu: 1450, ifalias: 'vtepd vni 100' });
   t.match(explainTapOpen('vtep100', -EBUSY, tap), /another vtepd/);
   t.notMatch(explainTapOpen('vtep100', -EBUSY, { ...tap, alias: 'my tap' }), /another vtepd/);
 });
 
-t.test('offloads are asked for step by step down, until the kernel grants a set', async (t) => {
-  /** A kernel that knows these bits, and the sets it was asked for. */
+t.test('requests smaller and smaller sets of offloads until the kernel accepts one', async (t) => {
+  /** A kernel that supports the bits `known`; records the requested sets. */
   const kernel = (known: number) => {
-    const asked: number[] = [];
+    const requested: number[] = [];
     const set = (bits: number) => {
-      asked.push(bits);
+      requested.push(bits);
       return (bits & ~known) === 0 ? 0 : -EINVAL;
     };
     const { offloads, offloadError } = probeOffloads(set);
-    return { asked, granted: offloads, error: offloadError };
+    return { requested, accepted: offloads, error: offloadError };
   };
-  t.same(kernel(0), { asked: [0x6f, 0x0f, 0x07, 0x01], granted: [], error: -EINVAL });
-  t.same(kernel(0x01), { asked: [0x6f, 0x0f, 0x07, 0x01], granted: ['TUN_F_CSUM'], error: -EINVAL });
-  t.same(kernel(0x07).granted, ['TUN_F_CSUM', 'TUN_F_TSO4', 'TUN_F_TSO6']);
-  t.same(kernel(0x0f).granted, ['TUN_F_CSUM', 'TUN_F_TSO4', 'TUN_F_TSO6', 'TUN_F_TSO_ECN']);
-  t.same(kernel(0x6f), { asked: [0x6f], granted: ALL_OFFLOADS, error: 0 });
+  t.same(kernel(0), { requested: [0x6f, 0x0f, 0x07, 0x01], accepted: [], error: -EINVAL });
+  t.same(kernel(0x01), { requested: [0x6f, 0x0f, 0x07, 0x01], accepted: ['TUN_F_CSUM'], error: -EINVAL });
+  t.same(kernel(0x07).accepted, ['TUN_F_CSUM', 'TUN_F_TSO4', 'TUN_F_TSO6']);
+  t.same(kernel(0x0f).accepted, ['TUN_F_CSUM', 'TUN_F_TSO4', 'TUN_F_TSO6', 'TUN_F_TSO_ECN']);
+  t.same(kernel(0x6f), { requested: [0x6f], accepted: ALL_OFFLOADS, error: 0 });
 });

@@ -1,5 +1,5 @@
 /**
- * Several devices at a time in a real kernel: all or none, and a bridge that two of them share.
+ * Opening several devices at once in a real kernel: all or none, and a bridge shared by two.
  *
  *     vtep100   vtep101   vtep102
  *        |         |_________|
@@ -31,7 +31,7 @@ const SPECS = [spec(100, 'br100'), spec(101, 'br-both'), spec(102, 'br-both'), s
 
 const names = async () => (await ip(['link', 'show'])).map((link) => (link as { ifname: string }).ifname);
 
-t.test('opened in order, each as it was asked for; closed, nothing is left', async (t) => {
+t.test('opens the devices in order with their settings; close leaves nothing behind', async (t) => {
   const before = await names();
   const opened = new OverlayDevices(shim);
   const devices = await opened.open(SPECS);
@@ -54,7 +54,7 @@ t.test('opened in order, each as it was asked for; closed, nothing is left', asy
   t.same(await names(), before);
 });
 
-t.test('one that cannot be had: its error, and none is left', async (t) => {
+t.test('a device that cannot be opened: its error is thrown and no device is left', async (t) => {
   await ip(['link', 'add', 'vtep102', 'type', 'veth', 'peer', 'name', 'far']);
   const before = await names();
   await t.rejects(new OverlayDevices(shim).open(SPECS), {
@@ -65,7 +65,7 @@ t.test('one that cannot be had: its error, and none is left', async (t) => {
   await ip(['link', 'delete', 'dev', 'vtep102']);
 });
 
-t.test('a bridge that somebody else uses meanwhile stays', async (t) => {
+t.test('a bridge that gained another port is not removed', async (t) => {
   const opened = new OverlayDevices(shim);
   await opened.open(SPECS.slice(0, 2));
   await ip(['link', 'add', 'port', 'type', 'veth', 'peer', 'name', 'far']);

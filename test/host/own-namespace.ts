@@ -1,7 +1,9 @@
 /**
- * Imported for its effect, first of all: runs the importing test file again in a network namespace of its own, which
- * ends with its process and takes every device in it along, whatever happens. The code of src/host acts on the
- * namespace it runs in, so its labs cannot reach into one from outside. Needs root and unshare(1).
+ * Runs the importing test file in its own network namespace; imported first, for this effect.
+ *
+ * The test file runs again in a child process. The namespace ends with that process, together with
+ * all its devices. The code of src/host acts on the namespace of its process, so its labs cannot
+ * act on one from outside. Needs root and unshare(1).
  */
 import { spawnSync } from 'node:child_process';
 

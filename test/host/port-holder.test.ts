@@ -5,16 +5,16 @@ import { explainPortInUse, inodesOf, vxlanHolder } from '../../src/host/port-hol
 
 const TABLE = [
   '   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops',
-  //     any:4789, held by the kernel or a process
+  // any:4789, held by the kernel or a process
   ' 5916: 00000000:12B5 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 8919 2 00000000f43b22c9 0',
-  //     127.0.0.1:4789
+  // 127.0.0.1:4789
   ' 5916: 0100007F:12B5 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 8920 2 00000000f43b22c8 0',
-  //     another local port, remote port 4789
+  // another local port, remote port 4789
   ' 5917: 0100007F:12B6 0100007F:12B5 01 00000000:00000000 00:00000000 00000000     0        0 8921 2 00000000f43b22c7 0',
   '',
 ].join('\n');
 
-t.test('sockets of a port: the local one, not the remote', async (t) => {
+t.test('finds sockets by local port, not by remote port', async (t) => {
   t.strictSame(inodesOf('', 4789), []);
   t.strictSame(inodesOf('   sl  local_address', 4789), []);
   t.strictSame(inodesOf(TABLE, 53), []);
@@ -36,7 +36,7 @@ t.test('a kernel vxlan device holds its port only while it is up', async (t) => 
   t.equal(vxlanHolder(links, 4789)?.name, 'vxlan100');
 });
 
-t.test('a port held by a process: its id and name', async (t) => {
+t.test('a port held by a process: the message has its id and name', async (t) => {
   const socket = createSocket('udp4');
   t.teardown(() => socket.close());
   await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
@@ -45,12 +45,12 @@ t.test('a port held by a process: its id and name', async (t) => {
   t.match(
     line,
     new RegExp(
-      `^UDP port ${port} is taken: process ${process.pid} \\(.+\\) holds it; stop it or give --port`,
+      `^UDP port ${port} is taken: process ${process.pid} \\(.+\\) holds it; stop it or choose another --port`,
     ),
   );
   t.notMatch(line, '\n');
 });
 
-t.test('nobody to be found still gives a cure', async (t) => {
-  t.match(await explainPortInUse(1), /^UDP port 1 is taken: .*give --port another one$/);
+t.test('the message has a cure even when no holder is found', async (t) => {
+  t.match(await explainPortInUse(1), /^UDP port 1 is taken: .*choose another --port$/);
 });

@@ -22,7 +22,7 @@ const source = (i: number, trains = false): Source => ({
   trains,
 });
 
-t.test('peers of a kind are spread evenly, and stay where they are', async (t) => {
+t.test('peers of a kind are distributed evenly, and keep their places', async (t) => {
   const { group } = setUp();
   const all = Array.from({ length: 16 }, (_, i) => source(i, i % 2 === 1));
   group.steer(all, false);
@@ -38,7 +38,7 @@ t.test('peers of a kind are spread evenly, and stay where they are', async (t) =
   t.equal(group.place(all[0].text), undefined);
 });
 
-t.test('a proof moves a peer to the other kind, and its lapse moves it back', async (t) => {
+t.test('a proof moves a peer to the sockets for trains, and its expiry moves it back', async (t) => {
   const { group, programs } = setUp();
   group.steer([source(1)], false);
   t.ok(group.place('10.0.0.1')! < 4);
@@ -48,10 +48,10 @@ t.test('a proof moves a peer to the other kind, and its lapse moves it back', as
   t.ok(group.place('10.0.0.1')! < 4);
   t.equal(programs.length, 3);
   group.steer([source(1)], false);
-  t.equal(programs.length, 3, 'what holds already is not attached again');
+  t.equal(programs.length, 3, 'an unchanged program is not attached again');
 });
 
-t.test('more peers than a program holds: nobody is taken for a stranger', async (t) => {
+t.test('more peers than a program holds: no peer is treated as a stranger', async (t) => {
   const { group, programs } = setUp();
   const many = Array.from({ length: 4000 }, (_, i) => source(i, i < 1000));
   t.equal(group.steer(many, false), 0);
@@ -65,7 +65,7 @@ t.test('more peers than a program holds: nobody is taken for a stranger', async 
   );
 });
 
-t.test('a refusal leaves the program before, and is tried again', async (t) => {
+t.test('a program that the kernel refuses is attached again at the next call', async (t) => {
   const { group, programs } = setUp(-1);
   t.equal(group.steer([source(1)], false), -1);
   t.equal(group.steer([source(1)], false), -1);

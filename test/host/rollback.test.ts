@@ -1,7 +1,7 @@
 import t from 'tap';
 import { Rollback } from '../../src/host/rollback.js';
 
-t.test('a step that fails does not keep the others from running, and is reported', async (t) => {
+t.test('a step that fails does not prevent the others from running, and is reported', async (t) => {
   const undo = new Rollback();
   const ran: string[] = [];
   undo.push(() => void ran.push('first'));
@@ -28,13 +28,13 @@ t.test('a second run does nothing', async (t) => {
   t.equal(runs, 1);
 });
 
-t.test('failed work is taken back and its own error thrown, even if the cleaning up fails too', async (t) => {
+t.test('failed work is reverted and its error thrown, even if the cleanup fails too', async (t) => {
   const undo = new Rollback();
   let undone = false;
   const work = async () => {
     undo.push(() => void (undone = true));
     undo.push(() => {
-      throw new Error('cleaning up');
+      throw new Error('cleanup');
     });
     throw new Error('the cause');
   };
@@ -42,7 +42,7 @@ t.test('failed work is taken back and its own error thrown, even if the cleaning
   t.ok(undone);
 });
 
-t.test('work that succeeds keeps what it did', async (t) => {
+t.test('successful work is not reverted', async (t) => {
   const undo = new Rollback();
   let undone = false;
   const done = await undo.guard(async () => {

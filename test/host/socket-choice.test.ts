@@ -5,7 +5,7 @@ import { random } from '../support/memory-plane.js';
 const SEED = [0x9e37, 0x79b1, 0x85eb, 0xca6b, 0xc2b2, 0xae35, 0x27d4, 0xeb2f];
 const OTHERS = 8;
 
-/** Runs classic BPF over a packet from its network header on, as linux/filter.h says. */
+/** Interprets classic BPF (linux/filter.h) on a packet that begins at its network header. */
 function run(program: Uint8Array, packet: Uint8Array): number {
   const view = new DataView(program.buffer);
   const bytes = new DataView(packet.buffer);
@@ -79,10 +79,10 @@ function run(program: Uint8Array, packet: Uint8Array): number {
         throw new Error(`no such instruction: ${code.toString(16)}`);
     }
   }
-  throw new Error('the program ends without an answer');
+  throw new Error('the program ends without a return');
 }
 
-/** The first bytes of a packet: IP header and ports. */
+/** Builds the first bytes of a packet: IP header and ports. */
 function packetFrom(family: 4 | 6, source: Uint8Array, port: number): Uint8Array {
   const packet = new Uint8Array(family === 4 ? 28 : 48);
   packet.set(source.slice(0, family === 4 ? 4 : 16), family === 4 ? 12 : 8);
@@ -91,7 +91,7 @@ function packetFrom(family: 4 | 6, source: Uint8Array, port: number): Uint8Array
 }
 
 t.test(
-  'every source is led to its place, everybody else to the others’, with any number of workers',
+  'directs each source to its place and all others to the common place, with any number of workers',
   async (t) => {
     const next = random(3);
     const address = (i: number) =>
@@ -118,14 +118,18 @@ t.test(
             if (answer % 9 !== expected || answer >= 9 * workers)
               t.fail(`IPv${family}, ${workers} workers, ${count} sources: source ${i} came to ${answer}`);
             if (run(program, packetFrom(family, address(i), port)) !== answer)
-              t.fail('a flow stays with a worker');
+              t.fail('a flow must stay with one worker');
           }
-          t.equal(seen.size, workers, `IPv${family}, ${workers} workers, ${count} sources: all are used`);
+          t.equal(
+            seen.size,
+            workers,
+            `IPv${family}, ${workers} workers, ${count} sources: all workers are used`,
+          );
         }
   },
 );
 
-t.test('more sources than 4,096 instructions hold', async (t) => {
+t.test('returns no program for more sources than 4,096 instructions hold', async (t) => {
   const sources = Array.from({ length: 3000 }, (_, key) => ({ key, place: 1 }));
   const base = { family: 4, sockets: 9, others: 0, seed: SEED } as const;
   t.equal(choiceProgram({ ...base, workers: 1, sources }), undefined);
@@ -133,10 +137,10 @@ t.test('more sources than 4,096 instructions hold', async (t) => {
   t.ok(choiceProgram({ ...base, workers: 8, sources: sources.slice(0, 600) }));
 });
 
-t.test('no pair of IPv6 addresses has one key whatever the secret words are', async (t) => {
+t.test('no pair of IPv6 addresses shares a key for most values of the secret words', async (t) => {
   const next = random(11);
   const base = Uint8Array.of(0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1);
-  // Flipped top bits cancelled each other in a sum of products by odd words.
+  // In a sum of products by odd words, which is weaker than NH, flipped top bits cancel each other.
   for (const flips of [
     [8, 12],
     [10, 14],

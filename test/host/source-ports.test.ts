@@ -1,7 +1,7 @@
 import t from 'tap';
 import { spreadOver } from '../../src/host/source-ports.js';
 
-/** Ports are their own descriptors; busy ones refuse. */
+/** A kernel in which the fd of a port is its number; records the tried ports. */
 function pool(min: number, max: number, count: number, busy: (port: number) => boolean = () => false) {
   const tried: number[] = [];
   const ports = spreadOver({ min, max }, count, (port) => {
@@ -11,7 +11,7 @@ function pool(min: number, max: number, count: number, busy: (port: number) => b
   return { ports, tried };
 }
 
-t.test('a range without enough free ports gives fewer, and tries each port once', async (t) => {
+t.test('a range with too few free ports yields fewer; each port is tried once', async (t) => {
   const small = pool(50_000, 50_062, 64);
   t.equal(small.ports.length, 63);
   const busy = pool(50_000, 50_999, 64, (port) => port !== 50_500);
@@ -21,7 +21,7 @@ t.test('a range without enough free ports gives fewer, and tries each port once'
   t.strictSame(pool(50_000, 50_999, 64, () => true).ports, []);
 });
 
-t.test('what is no matter of a busy port is thrown on', async (t) => {
+t.test('errors other than a busy port are rethrown', async (t) => {
   t.throws(
     () =>
       spreadOver({ min: 1, max: 100 }, 64, () => {
@@ -31,7 +31,7 @@ t.test('what is no matter of a busy port is thrown on', async (t) => {
   );
 });
 
-t.test('evenly spread, at both ends of what is allowed', async (t) => {
+t.test('ports are spread evenly, for the largest and the smallest allowed range', async (t) => {
   const { ports } = pool(49_152, 65_535, 64);
   t.strictSame(
     ports,
@@ -40,11 +40,11 @@ t.test('evenly spread, at both ends of what is allowed', async (t) => {
   t.strictSame(
     pool(1, 64, 64).ports,
     Array.from({ length: 64 }, (_, i) => i + 1),
-    'a range that just fits',
+    'a range of exactly 64 ports',
   );
 });
 
-t.test('a busy port is skipped upward, round the end of the range, never twice the same', async (t) => {
+t.test('a busy port is replaced by the next free one, wrapping at the end, never used twice', async (t) => {
   const { ports } = pool(49_152, 65_535, 64, (port) => port === 49_152 || port === 49_153);
   t.equal(ports[0], 49_154);
   t.equal(ports[1], 49_408);

@@ -23,7 +23,7 @@ const SPEC: UnderlaySpec = {
 
 const openDescriptors = () => readdirSync('/proc/self/fd').length;
 
-/** A port that was free a moment ago. */
+/** Returns a port that was free a moment ago. */
 async function freePort(): Promise<number> {
   const socket = createSocket('udp4');
   await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
@@ -32,14 +32,14 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** Opening fails with `message`, and leaves no descriptor behind. */
+/** Asserts that opening fails with `message` and leaves no descriptor open. */
 async function refused(t: Test, change: Partial<UnderlaySpec>, message: RegExp): Promise<void> {
   const before = openDescriptors();
   await t.rejects(openUnderlaySockets(shim, { ...SPEC, ...change }), { name: 'HostError', message });
-  t.equal(openDescriptors(), before, 'nothing left open');
+  t.equal(openDescriptors(), before, 'no descriptor is left open');
 }
 
-t.test('a port that is taken: the holder by name', async (t) => {
+t.test('a port in use: the error names the process that holds it', async (t) => {
   const socket = createSocket('udp4');
   t.teardown(() => socket.close());
   await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
@@ -47,14 +47,14 @@ t.test('a port that is taken: the holder by name', async (t) => {
   await refused(t, { port }, new RegExp(`UDP port ${port} is taken: process ${process.pid} `));
 });
 
-t.test('addresses that cannot be bound', async (t) => {
+t.test('addresses that cannot be bound are rejected', async (t) => {
   const port = await freePort();
   await refused(t, { port, local4: '192.0.2.77' }, /--local 192\.0\.2\.77 is not an address of this machine/);
-  await refused(t, { port, local4: '::1' }, /--local ::1 is no IPv4 address/);
+  await refused(t, { port, local4: '::1' }, /--local ::1 is not an IPv4 address/);
   await refused(t, { port, local6: 'fe80::77' }, /--local fe80::77 .*fe80::77%eth0/);
 });
 
-t.test('a range of source ports that is too narrow', async (t) => {
+t.test('a source port range that is too narrow is rejected', async (t) => {
   const port = await freePort();
   await refused(
     t,
@@ -72,7 +72,7 @@ t.test('two pools need twice the range', async (t) => {
   );
 });
 
-t.test('both families: a group of receivers and 64 senders each, all closed again', async (t) => {
+t.test('each family has a receive group and 64 sending sockets; close closes all of them', async (t) => {
   const before = openDescriptors();
   const sockets = await openUnderlaySockets(shim, { ...SPEC, local6: '::1', port: await freePort() });
   const all = [...sockets.receiveFds.flatMap(({ ipv4, ipv6 }) => [...ipv4, ...ipv6]), ...sockets.sendFds];
@@ -81,41 +81,44 @@ t.test('both families: a group of receivers and 64 senders each, all closed agai
   t.ok(sockets.sendFds.slice(0, 128).every((fd) => fd >= 0));
   t.ok(
     sockets.sendFds.slice(128).every((fd) => fd === -1),
-    'none with DF clear',
+    'no sockets with DF clear',
   );
   t.equal(openDescriptors(), before + 128 + 2 * RECEIVE_SOCKETS);
   sockets.close();
   t.equal(openDescriptors(), before);
   sockets.close();
-  t.equal(openDescriptors(), before, 'a second close closes nothing of anybody else');
+  t.equal(openDescriptors(), before, 'a second close closes no unrelated descriptor');
 });
 
-t.test('several workers: a group of receivers each on one port, which nobody else can join', async (t) => {
-  const port = await freePort();
-  const before = openDescriptors();
-  const sockets = await openUnderlaySockets(shim, { ...SPEC, local6: '::1', port, workers: 3 });
-  t.equal(sockets.receiveFds.length, 3);
-  t.equal(
-    new Set(sockets.receiveFds.flatMap(({ ipv4, ipv6 }) => [...ipv4, ...ipv6])).size,
-    6 * RECEIVE_SOCKETS,
-  );
-  t.equal(sockets.sendFds.filter((fd) => fd >= 0).length, 128, 'one pool for all');
-  for (const workers of [1, 3])
-    await refused(t, { port, workers }, new RegExp(`UDP port ${port} is taken: process ${process.pid} `));
-  sockets.close();
-  t.equal(openDescriptors(), before);
-});
+t.test(
+  'several workers: each has a receive group on one port, which no other process can join',
+  async (t) => {
+    const port = await freePort();
+    const before = openDescriptors();
+    const sockets = await openUnderlaySockets(shim, { ...SPEC, local6: '::1', port, workers: 3 });
+    t.equal(sockets.receiveFds.length, 3);
+    t.equal(
+      new Set(sockets.receiveFds.flatMap(({ ipv4, ipv6 }) => [...ipv4, ...ipv6])).size,
+      6 * RECEIVE_SOCKETS,
+    );
+    t.equal(sockets.sendFds.filter((fd) => fd >= 0).length, 128, 'one pool for all');
+    for (const workers of [1, 3])
+      await refused(t, { port, workers }, new RegExp(`UDP port ${port} is taken: process ${process.pid} `));
+    sockets.close();
+    t.equal(openDescriptors(), before);
+  },
+);
 
-t.test('several workers: a port that one socket holds is taken', async (t) => {
+t.test('several workers: opening a port that a single socket holds fails', async (t) => {
   const port = await freePort();
   const single = await openUnderlaySockets(shim, { ...SPEC, port });
   t.teardown(() => single.close());
   await refused(t, { port, workers: 2 }, /is taken: process/);
 });
 
-t.test('offloads that the kernel lacks are gone without, and named', async (t) => {
+t.test('offloads that the kernel lacks are not used, and are reported', async (t) => {
   const { ENOPROTOOPT } = constants.errno;
-  /** A kernel that lacks what these options ask for. */
+  /** A kernel that lacks the requested options. */
   const lacking = (lacks: (options: number) => boolean): Shim => ({
     ...shim,
     udpOpen: (local, device, options, ...rest) => {
@@ -128,7 +131,7 @@ t.test('offloads that the kernel lacks are gone without, and named', async (t) =
     return Object.fromEntries(sockets.refused);
   };
   const TRAINS = 128;
-  t.same(await opened(() => false), {}, 'a kernel that has all');
+  t.same(await opened(() => false), {}, 'a kernel with all offloads');
   t.same(await opened((options) => (options & TRAINS) !== 0), { UDP_SEGMENT: -ENOPROTOOPT });
   for (const call of ['udpSetGro', 'udpSelect'] as const) {
     let calls = 0;
@@ -145,9 +148,9 @@ t.test('offloads that the kernel lacks are gone without, and named', async (t) =
     t.same(
       sockets.receiveFds.flatMap(({ ipv4, ipv6 }) => [ipv4.length, ipv6.length]),
       [1, 1, 1, 1],
-      'one plain socket a family and worker is left',
+      'one plain socket per family and worker is left',
     );
-    t.equal(calls, 1, 'asked for once');
+    t.equal(calls, 1, 'requested once');
     sockets.close();
   }
   await refused(t, { port: await freePort(), local6: 'fe80::77' }, /fe80::77%eth0/);
