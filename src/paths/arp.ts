@@ -1,10 +1,12 @@
 /**
- * By an ARP request inside VXLAN, padded, to a host that lives behind the peer: any VTEP delivers it, kernel vxlan as
- * well, and the host answers without knowing that it measures a path. For where ICMP is filtered and the peer is no vtepd.
+ * Probing by padded ARP requests inside VXLAN, to a host behind the peer.
  *
- * Needs a host whose MAC was learned behind the peer and whose IPv4 address this machine knows as a neighbour; without
- * one it is unavailable. What it finds is the way to that host: a device behind the peer that is narrower than the path
- * counts as well.
+ * Any VTEP delivers the request, including kernel vxlan, and the host replies without knowing that
+ * it measures a path. This works where ICMP is filtered and the peer is no vtepd.
+ *
+ * This means needs a host whose MAC was learned behind the peer and whose IPv4 address this machine
+ * has as a neighbour; without one it is unavailable. The result is for the path to that host: it
+ * includes a device behind the peer that is narrower than the path to the peer.
  */
 import { randomBytes } from 'node:crypto';
 import { PROBE_MAC_HIGH, writeArpProbe } from '../wire/arp.js';
@@ -28,7 +30,7 @@ export interface LearnedHost {
   readonly ip: Uint8Array;
 }
 
-/** @returns a host behind the peer that ARP can ask; undefined: none is known */
+/** @returns a host behind the peer to send ARP requests to; undefined when none is known */
 export type FindHost = (peer: ProbedPeer) => Promise<LearnedHost | undefined>;
 
 export class ArpMeans implements Means {
@@ -45,7 +47,7 @@ export class ArpMeans implements Means {
   async open(peer: ProbedPeer): Promise<OpenMeans> {
     const host = await this.#findHost(peer).catch(() => undefined);
     if (host === undefined)
-      throw new MeansUnavailable('no host is known behind the peer by MAC and IPv4 address');
+      throw new MeansUnavailable('no host behind the peer is known by MAC and IPv4 address');
     const exchange = new Exchange();
     this.#asked.add(exchange);
     return {
@@ -60,7 +62,7 @@ export class ArpMeans implements Means {
     };
   }
 
-  /** An ARP reply to a MAC of probes has come through a peer. */
+  /** Handles an ARP reply to a probe MAC, received from a peer. */
   replied(peerIdx: number, mac: { readonly high: number; readonly low: number }): void {
     if (mac.high !== PROBE_MAC_HIGH) return;
     for (const exchange of this.#asked) exchange.complete(keyOf(peerIdx, mac.low), { kind: 'arrived' });

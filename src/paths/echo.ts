@@ -1,7 +1,9 @@
 /**
- * By padded datagrams that another vtepd answers on the VXLAN port itself (`wire/probe.ts`): works where ICMP is
- * filtered, takes the way that frames take, and other VTEPs ignore it. An answer counts only with the nonce of the
- * question that waits, from the peer that was asked, about the length that was sent.
+ * Probing by padded datagrams to the peer's VXLAN port.
+ *
+ * Another vtepd answers them (`wire/probe.ts`); other VTEPs ignore them. This works where ICMP is
+ * filtered, and uses the path of frames. A reply counts only if it has the nonce of the pending
+ * request, comes from the probed peer, and reports the length that was sent.
  */
 
 import { randomBytes } from 'node:crypto';
@@ -44,7 +46,7 @@ export class EchoMeans implements Means {
     };
   }
 
-  /** A reply has come, from a peer of ours, that may be anyone's: the arguments of `ProbeReplied`. */
+  /** Handles a reply from an unverified source; parameters as of `ProbeReplied`. */
   replied(peerIdx: number, nonce: { readonly high: number; readonly low: number }, len: number): void {
     const key = keyOf(peerIdx, nonce.high, nonce.low, len);
     for (const exchange of this.#asked) exchange.complete(key, { kind: 'arrived' });
@@ -55,7 +57,7 @@ function keyOf(peerIdx: number, high: number, low: number, len: number): string 
   return `${peerIdx} ${high} ${low} ${len}`;
 }
 
-/** What a negative errno of a send means for a probe; undefined: it is on its way. */
+/** Converts the status of a send to a probe outcome; undefined when the datagram was sent. */
 export function sendFailure(status: number): Outcome | undefined {
   switch (status) {
     case 0:
@@ -63,7 +65,7 @@ export function sendFailure(status: number): Outcome | undefined {
     case EMSGSIZE:
       return { kind: 'too-big', mtu: 0 };
     case EPERM:
-      return { kind: 'unusable', why: 'a firewall of this machine refuses to send to the peer' };
+      return { kind: 'unusable', why: 'a firewall on this machine blocks packets to the peer' };
     case ENETUNREACH:
     case EHOSTUNREACH:
       return { kind: 'unusable', why: 'no route to the peer' };

@@ -1,31 +1,34 @@
 /**
- * Hears what routers say of datagrams of ours that were too big for the next hop, where no socket with an error queue is
- * told: of `node:dgram`'s, and of those that the kernel makes of flows that it passes. A message counts when what it quotes is a
- * datagram from an address of ours and such a port to a peer at its port; one that quotes right can't be told from a
- * genuine one (SECURITY.md).
+ * Receives ICMP "too big" for datagrams whose sockets have no error queue.
  *
- * Main thread. Anybody may send such messages, so the same is told once a second, and no more in all than PER_SECOND. Whether the
- * port is the peer's is for the data plane to say, which knows.
+ * These are datagrams of `node:dgram` and those that the kernel creates for offloaded flows. A
+ * message is accepted when it quotes a datagram from a local address and such a port to the address
+ * of a peer. A forged message with a correct quote is indistinguishable from a genuine one
+ * (SECURITY.md).
+ *
+ * Runs on the main thread. Any host may send such messages, so an equal report is passed on at most
+ * once a second, and at most PER_SECOND reports in total. The data plane checks that the
+ * destination port is that of the peer.
  */
 
 import { readQuotedUdp } from '../wire/icmp-quote.js';
 import { formatIpAddress } from '../wire/ip-address.js';
 import { openRawIcmp, type RawSocket } from './raw-icmp.js';
 
-/** Destination unreachable, one code of which is meant; packet too big. */
+/** ICMP types: destination unreachable, of which one code is used; packet too big. */
 const TYPES = { 4: [3], 6: [2] } as const;
 const AGAIN_MS = 1000;
 const PER_SECOND = 100;
 
-/** A path that carries less: to whom, and how much, bytes; 0: the router did not say. */
+/** Reports a narrower path to a peer. `mtu` in bytes; 0 when the router did not report it. */
 export type OnTooBig = (family: 4 | 6, address: string, port: number, mtu: number) => void;
 
 export interface IcmpListenerOptions {
-  /** Of the underlay's sockets; '' any. */
+  /** Device that the underlay's sockets are bound to; '' any. */
   readonly device: string;
-  /** Whether datagrams from this source port are meant. */
+  /** True for source ports of sockets without an error queue. */
   readonly isOurPort: (port: number) => boolean;
-  /** Canonical text of an address. */
+  /** True for local addresses, given in canonical form. */
   readonly isOurs: (address: string) => boolean;
   readonly isPeer: (address: string) => boolean;
   readonly onTooBig: OnTooBig;
@@ -34,21 +37,21 @@ export interface IcmpListenerOptions {
 export class IcmpListener {
   readonly #options: IcmpListenerOptions;
   readonly #sockets: RawSocket[] = [];
-  /** By address of a peer. */
+  /** Last report, by address of the peer. */
   readonly #last = new Map<string, { port: number; mtu: number; atMs: number }>();
   #second = 0;
-  #spent = 0;
+  #reports = 0;
 
   constructor(options: IcmpListenerOptions) {
     this.#options = options;
   }
 
-  /** @throws Error whose message is one line: nothing can be heard */
+  /** @throws Error with a one-line message when no raw socket can be opened */
   start(): void {
     for (const family of [4, 6] as const) {
       const socket = openRawIcmp(family, this.#options.device, TYPES[family]);
       socket.on('message', (message: Buffer) => this.receive(family, message, performance.now()));
-      // An error of the socket itself shows as silence.
+      // An error of the socket only means that no messages arrive.
       socket.on('error', () => {});
       this.#sockets.push(socket);
     }
@@ -58,7 +61,7 @@ export class IcmpListener {
     for (const socket of this.#sockets.splice(0)) socket.close();
   }
 
-  /** @param message as a raw socket gives it, of any length and content */
+  /** @param message packet from a raw socket, of any length and content */
   receive(family: 4 | 6, message: Uint8Array, nowMs: number): void {
     const quoted = readQuotedUdp(family, message);
     const { isOurPort, isOurs, isPeer, onTooBig } = this.#options;
@@ -75,8 +78,8 @@ export class IcmpListener {
 
   #mayReport(nowMs: number): boolean {
     const second = Math.floor(nowMs / 1000);
-    if (second !== this.#second) this.#spent = 0;
+    if (second !== this.#second) this.#reports = 0;
     this.#second = second;
-    return ++this.#spent <= PER_SECOND;
+    return ++this.#reports <= PER_SECOND;
   }
 }

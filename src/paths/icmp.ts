@@ -1,8 +1,11 @@
 /**
- * By ICMP echo with DF set: answered by nearly every peer, whatever VTEP it runs, and a hop that is too narrow says so
- * at once. Firewalls that drop ICMP make it silent.
+ * Probing by ICMP echo with DF set.
  *
- * Needs a raw socket (`raw-icmp.ts`); where there is none, this means is unavailable and the next one is tried.
+ * Nearly every peer replies, whichever VTEP it runs, and a hop that is too narrow reports so at
+ * once. Firewalls that drop ICMP prevent replies.
+ *
+ * This means needs a raw socket (`raw-icmp.ts`); without one it is unavailable and the next means
+ * is tried.
  */
 import { randomInt } from 'node:crypto';
 import { makeEcho, readEchoNews } from '../wire/icmp-echo.js';
@@ -12,12 +15,15 @@ import { Exchange } from './request.js';
 import type { Outcome } from './search.js';
 
 const PMTUDISC_PROBE = 3;
-/** IP_MTU_DISCOVER of IPPROTO_IP, IPV6_MTU_DISCOVER of IPPROTO_IPV6: DF set, up to what the device carries. */
+/**
+ * IP_MTU_DISCOVER of IPPROTO_IP, IPV6_MTU_DISCOVER of IPPROTO_IPV6: DF set, limited by the device
+ * MTU only.
+ */
 const MTU_DISCOVER = { 4: [0, 10], 6: [41, 23] } as const;
-/** What answers an echo: echo replies, and destination unreachable or packet too big. */
+/** ICMP types of replies to an echo: echo reply, destination unreachable or packet too big. */
 const TYPES = { 4: [0, 3], 6: [2, 129] } as const;
 
-/** @param device that the underlay's sockets are bound to; '' any */
+/** @param device device that the underlay's sockets are bound to; '' any */
 export function icmpMeans(device: string): Means {
   return { name: 'icmp', open: async (peer) => open(peer, device) };
 }
@@ -30,13 +36,13 @@ function open(peer: ProbedPeer, device: string): OpenMeans {
   const identifier = randomInt(0x10000);
   let sequence = randomInt(0x10000);
   socket.on('message', (message: Buffer) => {
-    const news = readEchoNews(family, message);
-    if (news?.identifier !== identifier) return;
-    const { tooBig } = news;
+    const reply = readEchoNews(family, message);
+    if (reply?.identifier !== identifier) return;
+    const { tooBig } = reply;
     const outcome: Outcome = tooBig === undefined ? { kind: 'arrived' } : { kind: 'too-big', mtu: tooBig };
-    exchange.complete(String(news.sequence), outcome);
+    exchange.complete(String(reply.sequence), outcome);
   });
-  // An error of the socket itself shows as silence.
+  // An error of the socket only means that no replies arrive.
   socket.on('error', () => {});
   return {
     probe: (packetLen, patient) => {
@@ -62,11 +68,11 @@ function openSocket(family: 4 | 6, device: string): RawSocket {
     socket.setOption(level, option, PMTUDISC_PROBE);
     return socket;
   } catch (error) {
-    throw new MeansUnavailable(`ICMP cannot be sent (${(error as Error).message})`);
+    throw new MeansUnavailable(`cannot open an ICMP socket (${(error as Error).message})`);
   }
 }
 
-/** raw-socket gives the text of strerror(3) alone. */
+/** Classifies an error by its text: raw-socket reports only strerror(3). */
 function explain({ message }: Error): Outcome {
   if (/too long/i.test(message)) return { kind: 'too-big', mtu: 0 };
   if (/unreachable|no route|not permitted/i.test(message)) return { kind: 'unusable', why: message };

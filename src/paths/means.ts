@@ -1,15 +1,18 @@
 /**
- * A means of probing: some packet that a peer, or a host behind it, answers without knowing that it measures a path.
- * Each is opened for one search on one peer and closed after it. Their order is the caller's.
+ * Interface of a means of probing a path.
+ *
+ * A means sends packets that the peer, or a host behind it, answers without knowing that they
+ * measure a path. It is opened for one search on one peer and closed afterwards. The caller decides
+ * the order of the means.
  */
 import type { Probe } from './search.js';
 
-/** Whom a search is about. */
+/** The peer whose path is searched. */
 export interface ProbedPeer {
   readonly vni: number;
-  /** Row that the data plane names the peer by. */
+  /** Index of the peer in the data plane. */
   readonly peerIdx: number;
-  /** Canonical, with `%scope` where there is one. */
+  /** Address in canonical form, with `%scope` if it has one. */
   readonly text: string;
   readonly family: 4 | 6;
   /** 16 bytes, IPv4 in the first four. */
@@ -31,10 +34,10 @@ export interface OpenMeans {
   close(): void;
 }
 
-/** This means cannot be tried on this peer: one line that says why. */
+/** This means cannot be used on this peer; the message is one line with the cause. */
 export class MeansUnavailable extends Error {}
 
-/** IP header of the outer packet, bytes. */
+/** Length of the outer IP header, bytes. */
 export const IP_LEN = { 4: 20, 6: 40 } as const;
 
 /** Sends one UDP datagram with DF set to a peer's VXLAN port. @returns 0 or a negative errno */

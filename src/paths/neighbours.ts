@@ -1,4 +1,4 @@
-/** Neighbours as the kernel knows them (`ip neighbour`): which MAC has which IPv4 address on a device. */
+/** Reads the kernel's neighbour table (`ip neighbour`): IPv4 address to MAC, by device. */
 
 import { ip } from '../host/ip-command.js';
 import { parseIpAddress } from '../wire/ip-address.js';
@@ -10,7 +10,11 @@ export interface Neighbour {
   readonly ip: Uint8Array;
 }
 
-/** @param devices names @returns those with a MAC, of all of them. @throws HostError */
+/**
+ * Returns the neighbours with a MAC on the given devices.
+ * @param devices names
+ * @throws HostError
+ */
 export async function ipv4Neighbours(devices: readonly string[]): Promise<Neighbour[]> {
   const found = (await ip(['-4', 'neighbour', 'show'])) as RawNeighbour[];
   return neighboursOn(devices, found);

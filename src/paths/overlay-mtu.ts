@@ -1,10 +1,14 @@
 /**
- * The overlay MTU of each VNI, from configuration and paths: with `--mtu auto` what fits the narrowest path, followed as
- * peers come and go and paths change; else what was asked for, with a warning for as long as it does not fit.
+ * Maintains the overlay MTU of each VNI from its configuration and paths.
  *
- * An unbridged TAP has the overlay MTU as its device MTU, for then the kernel itself sends nothing larger: what was asked for,
- * or what follows from paths, but then never less than IPv6 takes. A bridged one keeps its bridge's: vtepd must see what is
- * too large to answer it.
+ * With `--mtu auto` the overlay MTU is the largest that fits the narrowest path, and is updated
+ * when peers or paths change. Otherwise it is the configured value, with a warning while that does
+ * not fit.
+ *
+ * An unbridged TAP has the overlay MTU as its device MTU, so that the kernel itself sends no larger
+ * packets: either the configured value, or the computed one but at least the minimum of IPv6. A
+ * bridged TAP keeps the MTU of its bridge: vtepd must receive frames that are too large in order to
+ * answer them.
  */
 
 import type { VniSettings } from '../config/settings.js';
@@ -14,27 +18,30 @@ import { IPV6_MIN_MTU } from '../wire/ipv6.js';
 import { type Fit, fitOf, mtuWarning, type PeerPath } from './verdict.js';
 
 export interface OverlayMtuOptions {
-  /** What is known of the way to a peer, bytes. */
+  /** Returns the path MTU to a peer, bytes; undefined when unknown. */
   readonly pathMtu: (address: string) => number | undefined;
   readonly log: Logger;
 }
 
-/** Linux takes IPv6 away from a device that carries less (RFC 8200 §5), addresses and all, and does not give it back. */
-
-/** Device MTU of a TAP in no bridge, bytes. @param asked `--mtu` */
-export function unbridgedMtu(asked: number | 'auto', overlayMtu: number): number {
-  return asked === 'auto' ? Math.max(overlayMtu, IPV6_MIN_MTU) : asked;
+/**
+ * Returns the device MTU of a TAP outside a bridge, bytes. With `auto` it is at least 1280: below
+ * that, Linux disables IPv6 on a device and removes its IPv6 addresses for good (RFC 8200 §5).
+ *
+ * @param configured value of `--mtu`
+ */
+export function unbridgedMtu(configured: number | 'auto', overlayMtu: number): number {
+  return configured === 'auto' ? Math.max(overlayMtu, IPV6_MIN_MTU) : configured;
 }
 
-/** A peer as far as its path matters. */
+/** The address of a peer. */
 interface Peer {
   readonly address: { readonly text: string; readonly family: 4 | 6 };
 }
 
-/** How a change of one VNI's overlay MTU is carried out: in the data plane, and on the device where it has it. */
+/** Applies a changed overlay MTU of one VNI to the data plane and to an unbridged TAP. */
 export type Carry = (vni: number, overlayMtu: number) => Promise<void>;
 
-interface Kept {
+interface VniState {
   settings: VniSettings;
   /** 802.1Q tags of frames on this overlay. */
   tags: number;
@@ -46,85 +53,92 @@ interface Kept {
 export class OverlayMtus {
   readonly #options: OverlayMtuOptions;
   readonly #log: LimitedLog;
-  readonly #vnis = new Map<number, Kept>();
+  readonly #vnis = new Map<number, VniState>();
 
   constructor(options: OverlayMtuOptions) {
     this.#options = options;
     this.#log = new LimitedLog(options.log);
   }
 
-  /** A VNI begins. @returns its overlay MTU, bytes */
+  /** Adds a VNI. @returns its overlay MTU, bytes */
   begin(settings: VniSettings, peers: readonly Peer[], tags: number): number {
     const fit = this.#fit(peers, tags);
     const overlayMtu = settings.mtu === 'auto' ? fit.overlayMtu : settings.mtu;
-    const kept: Kept = { settings, tags, fit, overlayMtu, warning: undefined };
-    this.#vnis.set(settings.vni, kept);
-    this.#judge(kept);
+    const state: VniState = { settings, tags, fit, overlayMtu, warning: undefined };
+    this.#vnis.set(settings.vni, state);
+    this.#updateWarning(state);
     return overlayMtu;
   }
 
-  /** Another MTU is asked for, or frames have other tags. @param peers those that it has now @returns its overlay MTU, bytes */
+  /**
+   * Applies a changed `--mtu` or number of tags.
+   *
+   * @param peers current peers of the VNI
+   * @returns overlay MTU of the VNI, bytes
+   */
   change(settings: VniSettings, peers: readonly Peer[], tags: number): number {
-    const kept = this.#vnis.get(settings.vni)!;
-    kept.settings = settings;
-    kept.tags = tags;
-    kept.fit = this.#fit(peers, tags);
-    kept.overlayMtu = settings.mtu === 'auto' ? kept.fit.overlayMtu : settings.mtu;
-    this.#judge(kept);
-    return kept.overlayMtu;
+    const state = this.#vnis.get(settings.vni)!;
+    state.settings = settings;
+    state.tags = tags;
+    state.fit = this.#fit(peers, tags);
+    state.overlayMtu = settings.mtu === 'auto' ? state.fit.overlayMtu : settings.mtu;
+    this.#updateWarning(state);
+    return state.overlayMtu;
   }
 
-  /** A VNI goes. */
+  /** Removes a VNI. */
   end(vni: number): void {
     this.#vnis.delete(vni);
     this.#log.forget(String(vni));
   }
 
   /**
-   * Peers or paths may have changed. A VNI that cannot follow, as its TAP was taken away, keeps no other from it.
-   * @param peersOf present peers of a VNI; undefined: leave it as it is
-   * @throws the first that `carry` throws; call again then
+   * Recomputes the overlay MTUs after a possible change of peers or paths. A failure for one VNI,
+   * for example because its TAP was deleted, does not affect the others.
+   *
+   * @param peersOf returns the current peers of a VNI, or undefined to leave the VNI unchanged
+   * @throws the first error of `carry`; the caller has to call again
    */
   async follow(peersOf: (vni: number) => readonly Peer[] | undefined, carry: Carry): Promise<void> {
     const failures: unknown[] = [];
-    for (const [vni, kept] of this.#vnis) {
+    for (const [vni, state] of this.#vnis) {
       const peers = peersOf(vni);
       if (peers === undefined) continue;
-      kept.fit = this.#fit(peers, kept.tags);
-      this.#judge(kept);
-      const { fit } = kept;
-      if (kept.settings.mtu !== 'auto' || fit.overlayMtu === kept.overlayMtu) continue;
+      state.fit = this.#fit(peers, state.tags);
+      this.#updateWarning(state);
+      const { fit } = state;
+      if (state.settings.mtu !== 'auto' || fit.overlayMtu === state.overlayMtu) continue;
       await carry(vni, fit.overlayMtu).then(
-        () => this.#followed(vni, kept, fit),
+        () => this.#applied(vni, state, fit),
         (error) => failures.push(error),
       );
     }
     if (failures.length > 0) throw failures[0];
   }
 
-  #followed(vni: number, kept: Kept, { overlayMtu, peer }: Fit): void {
-    const fields = { vni, before: kept.overlayMtu, overlayMtu, peer };
-    kept.overlayMtu = overlayMtu;
-    this.#log.log(String(vni), 'info', fields, 'overlay MTU follows the narrowest path');
+  #applied(vni: number, state: VniState, { overlayMtu, peer }: Fit): void {
+    const fields = { vni, before: state.overlayMtu, overlayMtu, peer };
+    state.overlayMtu = overlayMtu;
+    this.#log.log(String(vni), 'info', fields, 'overlay MTU changed to fit the narrowest path');
   }
 
-  /** Of a VNI that has begun, bytes. */
+  /** Returns the overlay MTU of an added VNI, bytes. */
   overlayMtu(vni: number): number {
     return this.#vnis.get(vni)!.overlayMtu;
   }
 
-  /** Device MTU of the TAP of a VNI that has begun, while it is in no bridge, bytes. */
+  /** Returns the device MTU of an added VNI's TAP outside a bridge, bytes. */
   unbridgedMtu(vni: number): number {
     const { settings, overlayMtu } = this.#vnis.get(vni)!;
     return unbridgedMtu(settings.mtu, overlayMtu);
   }
 
-  /** VLAN tags that a VNI's frames have. */
+  /** Returns the number of 802.1Q tags of a VNI's frames. */
   tags(vni: number): number {
     return this.#vnis.get(vni)?.tags ?? 0;
   }
 
-  /** Of VNIs whose `--mtu` does not fit. */
+  /** Returns a warning for each VNI whose `--mtu` is too large. */
   warnings(): { code: string; detail: string }[] {
     const details = Array.from(this.#vnis.values(), ({ warning }) => warning);
     return details
@@ -141,12 +155,12 @@ export class OverlayMtus {
     return fitOf(paths, tags);
   }
 
-  /** Says once what is new. */
-  #judge(kept: Kept): void {
-    const { settings, fit } = kept;
+  /** Logs a warning once, when it appears or changes. */
+  #updateWarning(state: VniState): void {
+    const { settings, fit } = state;
     const warning = settings.mtu === 'auto' ? undefined : mtuWarning(settings.vni, settings.mtu, fit);
-    if (warning !== undefined && warning !== kept.warning)
+    if (warning !== undefined && warning !== state.warning)
       this.#log.log(String(settings.vni), 'warn', { code: 'overlay_mtu_too_large' }, warning);
-    kept.warning = warning;
+    state.warning = warning;
   }
 }

@@ -1,7 +1,10 @@
 /**
- * The care for paths: what they carry, measured by itself and on demand (`probing.ts`), and what follows for frames on
- * them and for each overlay's MTU (`overlay-mtu.ts`), carried out in the data plane and on the TAP. The composition root makes one, tells
- * it when the data plane runs and when peers changed, and shows what it warns of.
+ * Keeps path MTUs current and applies their consequences.
+ *
+ * Paths are probed periodically and on request (`probing.ts`). The results determine per-peer frame
+ * limits and the overlay MTU of each VNI (`overlay-mtu.ts`), which are applied to the data plane
+ * and to the TAP. The composition root creates one instance, reports the start of the data plane
+ * and changes of peers to it, and shows its warnings.
  */
 import pLimit from 'p-limit';
 import type { VniSettings } from '../config/settings.js';
@@ -26,13 +29,13 @@ export interface PathManagerOptions extends Omit<ProbingOptions, 'checked'> {
   readonly publish: (event: VtepEvent) => void;
 }
 
-/** What a search found about one peer, and what it means. */
+/** Result of a search for one peer, with its meaning for the overlay. */
 export interface PeerVerdict extends ProbeResult, Judgement {
-  /** What this machine lets out toward the peer, bytes; undefined: no route. */
+  /** MTU of the local route to the peer, bytes; undefined when there is no route. */
   readonly routeMtu: number | undefined;
-  /** Largest overlay MTU of this path, bytes; undefined: not known. */
+  /** Largest overlay MTU that fits this path, bytes; undefined when unknown. */
   readonly fits: number | undefined;
-  /** What frames of the VNI are judged by, and the TAP's device MTU, bytes. */
+  /** Overlay MTU of the VNI and device MTU of its TAP, bytes. */
   readonly overlayMtu: number;
   readonly tapMtu: number;
 }
@@ -45,15 +48,15 @@ export class PathManager {
   #vlans: Promise<Link[]> | undefined;
   readonly #device: string;
   readonly #publish: (event: VtepEvent) => void;
-  /** What the data plane was told of each path last, bytes; 0: not known. */
+  /** Path MTU last sent to the data plane, by address, bytes; 0 unknown. */
   readonly #reported = new Map<string, number>();
   #listener: IcmpListener | undefined;
   #handle: Handle | undefined;
-  /** Runs what follows from paths, and what changes devices, one after another. */
-  readonly #one = pLimit(1);
-  /** A look that has not begun sees whatever changes until then. */
-  #due = false;
-  /** Why the last change could not be made; '' it could. */
+  /** Serialises applying path MTUs with other changes of devices. */
+  readonly #serial = pLimit(1);
+  /** A pass is already queued, and will include any change made before it starts. */
+  #queued = false;
+  /** Error message of the last pass; '' when it succeeded. */
   #failure = '';
 
   constructor(options: PathManagerOptions) {
@@ -74,33 +77,39 @@ export class PathManager {
     });
   }
 
-  /** Which peers proved themselves a vtepd. */
+  /** Proofs of peers that are a vtepd. */
   get proofs(): Proofs {
     return this.#probing.proofs;
   }
 
-  /** A VNI is about to be set up. */
+  /** Adds a VNI before it is set up. */
   async begin(vni: VniSettings, peers: readonly NewPeer[]): Promise<void> {
     this.#overlayMtus.begin(vni, peers, await this.#tags(vni));
   }
 
-  /** Another MTU is asked for, or the VNI has another bridge. @returns when frames are judged by its overlay MTU */
+  /**
+   * Applies a changed `--mtu` or bridge of a VNI. Resolves when the data plane and the TAP use the
+   * overlay MTU.
+   */
   change(vni: VniSettings, mode: Mode = 'revert'): Promise<void> {
     return this.inTurn(async () => {
       const handle = this.#handle!;
       const overlayMtu = this.#overlayMtus.change(vni, handle.peers(vni.vni), await this.#tags(vni));
       const packetMax = vni.mtu === 'auto' ? 0 : vni.mtu;
       await handle.setPolicy(vni.vni, { overlayMtu, packetMax }, mode);
-      await followOnDevice(vni.tap, this.#overlayMtus.unbridgedMtu(vni.vni));
+      await setDeviceMtu(vni.tap, this.#overlayMtus.unbridgedMtu(vni.vni));
     });
   }
 
-  /** What asks for a device and changes it accordingly: never while something that follows from paths does the same. */
+  /** Serialises read-modify-write of a device with MTU changes caused by path updates. */
   inTurn(work: () => Promise<void>): Promise<void> {
-    return this.#one(work);
+    return this.#serial(work);
   }
 
-  /** 802.1Q tags of a VNI's frames. Those of the start are asked for together; later ones see what there is by then. */
+  /**
+   * Returns the number of 802.1Q tags of a VNI's frames. Before `start` all VNIs share one list of
+   * VLAN devices; later calls read it again.
+   */
   async #tags({ tap, bridge }: VniSettings): Promise<number> {
     if (this.#handle !== undefined) this.#vlans = undefined;
     this.#vlans ??= linksOfKind('vlan');
@@ -108,30 +117,32 @@ export class PathManager {
     return Math.max(tagsOver(tap, vlans), bridge === '' ? 0 : tagsOver(bridge, vlans));
   }
 
-  /** A VNI is about to go: nothing follows from its paths any more. */
+  /** Removes a VNI before it is torn down; resolves when the current pass has ended. */
   async end(vni: number): Promise<void> {
     this.#overlayMtus.end(vni);
-    await this.#one(() => {});
+    await this.#serial(() => {});
   }
 
-  /** Of a VNI that has begun, bytes. */
+  /** Returns the overlay MTU of an added VNI, bytes. */
   overlayMtu(vni: number): number {
     return this.#overlayMtus.overlayMtu(vni);
   }
 
-  /** Device MTU of its TAP while that is in no bridge, bytes. */
+  /** Returns the device MTU of its TAP outside a bridge, bytes. */
   unbridgedMtu(vni: number): number {
     return this.#overlayMtus.unbridgedMtu(vni);
   }
 
   /**
-   * The data plane runs: paths are watched from now on.
-   * @param isDeaf source ports of whose datagrams no socket is told what ICMP says; undefined: there are none
+   * Starts to watch paths; called when the data plane runs.
+   *
+   * @param hasNoErrorQueue true for source ports whose ICMP errors no socket receives; undefined
+   * when there are none
    */
-  start(handle: Handle, isDeaf: ((port: number) => boolean) | undefined): void {
+  start(handle: Handle, hasNoErrorQueue: ((port: number) => boolean) | undefined): void {
     this.#handle = handle;
     this.#probing.start(handle);
-    if (isDeaf) this.#listen(handle, isDeaf);
+    if (hasNoErrorQueue) this.#listen(handle, hasNoErrorQueue);
   }
 
   stop(): void {
@@ -140,22 +151,22 @@ export class PathManager {
     this.#probing.stop();
   }
 
-  /** Peers or paths may have changed: what frames are judged by follows, one change after the other. */
+  /** Reports a possible change of peers or paths; queues a pass that applies path MTUs. */
   changed(): void {
-    if (this.#due) return;
-    this.#due = true;
-    void this.#one(() => {
-      this.#due = false;
+    if (this.#queued) return;
+    this.#queued = true;
+    void this.#serial(() => {
+      this.#queued = false;
       return this.#follow();
     });
   }
 
-  /** Resolves when everything that `changed` has reported until now is carried out, or has failed. */
+  /** Resolves when all changes reported by `changed` so far have been applied, or have failed. */
   async followed(): Promise<void> {
-    await this.#one(() => {});
+    await this.#serial(() => {});
   }
 
-  /** Takes answers to probes from the data plane. */
+  /** Handles a reply to a probe that the data plane received. */
   replied(peerIdx: number, nonce: { readonly high: number; readonly low: number }, len: number): boolean {
     return this.#probing.replied(peerIdx, nonce, len);
   }
@@ -164,7 +175,12 @@ export class PathManager {
     return this.#overlayMtus.warnings();
   }
 
-  /** Searches one path and says what it means. @param progress told of each packet @throws DataPlaneError vni_not_found */
+  /**
+   * Searches one path and evaluates the result.
+   *
+   * @param progress called after each packet
+   * @throws DataPlaneError vni_not_found when the VNI was removed meanwhile
+   */
   async probe(vni: number, peer: PeerState, progress: Progress): Promise<PeerVerdict> {
     const result = await this.#probing.search(vni, peer, progress);
     const { pathMtu } = result;
@@ -172,7 +188,7 @@ export class PathManager {
     const fits =
       pathMtu === undefined ? undefined : overlayMtuFor(family, pathMtu, this.#overlayMtus.tags(vni));
     await this.followed();
-    const state = this.#handle?.vnis().find((one) => one.vni === vni);
+    const state = this.#handle?.vnis().find((row) => row.vni === vni);
     if (state === undefined)
       throw new DataPlaneError('vni_not_found', `VNI ${vni} was removed during the search`);
     const { tap, policy } = state;
@@ -195,14 +211,14 @@ export class PathManager {
       this.#listener.start();
     } catch (error) {
       const why = (error as Error).message;
-      this.#log.warn({ error: why }, 'ICMP cannot be heard: paths that narrow are found by probes alone');
+      this.#log.warn({ error: why }, 'cannot receive ICMP: narrower paths are detected by probes only');
     }
   }
 
   async #follow(): Promise<void> {
     const handle = this.#handle;
     if (handle === undefined) return;
-    // One that has begun and is not in the data plane yet was judged just now.
+    // A VNI that was added but is not in the data plane yet was computed just now.
     const known = new Set(handle.vnis().map(({ vni }) => vni));
     try {
       await handle.followPaths((address) => this.#pathMtu(address));
@@ -211,7 +227,7 @@ export class PathManager {
         async (vni, overlayMtu) => {
           await handle.setOverlayMtu(vni, overlayMtu);
           const { tap } = handle.vnis().find((state) => state.vni === vni)!;
-          await followOnDevice(tap, unbridgedMtu('auto', overlayMtu));
+          await setDeviceMtu(tap, unbridgedMtu('auto', overlayMtu));
         },
       );
       this.#failure = '';
@@ -229,16 +245,19 @@ export class PathManager {
     return pathMtu;
   }
 
-  /** The data plane is being restarted, or somebody took the TAP away: it is tried again at each look, and said once. */
+  /**
+   * Logs a failure once: the data plane is restarting, or the TAP was deleted. Every check of the
+   * paths tries again.
+   */
   #logFailure(failure: string): void {
     if (this.#handle === undefined || failure === this.#failure) return;
     this.#failure = failure;
-    this.#log.warn({ error: failure }, 'what follows from the paths could not be changed');
+    this.#log.warn({ error: failure }, 'cannot apply path MTU changes; trying again');
   }
 }
 
-/** A bridged TAP keeps the MTU of its bridge. */
-async function followOnDevice(tap: string, unbridgedMtu: number): Promise<void> {
+/** Sets the device MTU of an unbridged TAP; a bridged TAP keeps the MTU of its bridge. */
+async function setDeviceMtu(tap: string, unbridgedMtu: number): Promise<void> {
   const { master, mtu } = await getLink(tap);
   if (master === '' && mtu !== unbridgedMtu) await setLink(tap, 'mtu', String(unbridgedMtu));
 }

@@ -1,7 +1,9 @@
 /**
- * The paths to the peers: their addresses, from which address of ours they are reached, and what each path carries
- * as far as the routing table and probes know. Routes are asked at start, when a peer is added, before a probe, and when the
- * network has changed.
+ * The paths to the peers: addresses, routes and path MTUs.
+ *
+ * A path has the address of the peer, the local address, and the path MTU known from the routing
+ * table and from probes. Routes are looked up at start, when a peer is added, before a probe, and
+ * when the network has changed.
  */
 import { networkInterfaces } from 'node:os';
 import type { PeerSettings, Settings } from '../config/settings.js';
@@ -10,10 +12,10 @@ import { resolveHost } from '../names/resolve.js';
 import { formatIpAddress, type IpAddress, parseIpAddress } from '../wire/ip-address.js';
 import { deviceIndex, type Route, routesTo, routeTo } from './underlay.js';
 
-/** A peer with its address: what the data plane is told. */
+/** A peer with its address, as passed to the data plane. */
 export interface ResolvedPeer {
   address: {
-    /** Canonical, with `%scope` where there is one. */
+    /** Address in canonical form, with `%scope` if it has one. */
     text: string;
     family: 4 | 6;
     /** 16 bytes, IPv4 in the first four. */
@@ -22,26 +24,28 @@ export interface ResolvedPeer {
     scopeId: number;
   };
   flood: boolean;
-  /** The name it was resolved from; '' when it was given as an address. */
+  /** Name from which the address was resolved; '' when the peer is configured by address. */
   name: string;
-  /** Path MTU as far as it is known, bytes; 0: it is not. */
+  /** Path MTU, bytes; 0 unknown. */
   pathMtu: number;
 }
 
-/** A host that is left out of a list, because a host before it has the same address. */
+/** A host omitted from a list, because an earlier host has the same address. */
 export interface Duplicate {
-  /** Canonical text. */
+  /** Address in canonical form. */
   readonly address: string;
   readonly first: string;
   readonly again: string;
 }
 
-/** What a peer was configured as. */
+/** Returns the name or address by which a peer is configured. */
 export function hostOf({ name, address }: ResolvedPeer): string {
   return name || address.text;
 }
 
-/** What is known of an address that is no peer is forgotten after this, ms: it may be about to become one. */
+/**
+ * Time until data of an address that is no peer are deleted, ms: it may be about to become a peer.
+ */
 const FORGET_MS = 60_000;
 
 export class Paths {
@@ -49,12 +53,12 @@ export class Paths {
   readonly #resolve: (host: string) => Promise<readonly IpAddress[]>;
   readonly #routes = new Map<string, Route>();
   readonly #probed = new Map<string, number>();
-  /** Of lists in which several hosts have one address. */
+  /** Omitted hosts, by list in which several hosts have one address. */
   readonly #duplicates = new WeakMap<readonly ResolvedPeer[], readonly Duplicate[]>();
-  /** Since when addresses that are known are no peers, ms. */
+  /** Time since which a known address is no peer, ms. */
   readonly #absent = new Map<string, number>();
 
-  /** @param resolve addresses of a host as far as they are known; none: its peers come later */
+  /** @param resolve returns the known addresses of a host; none when its peers are added later */
   constructor(
     settings: Pick<Settings, 'local' | 'underlayDev'>,
     resolve: (host: string) => Promise<readonly IpAddress[]> = resolveHost,
@@ -64,8 +68,10 @@ export class Paths {
   }
 
   /**
-   * Every address of every host of several lists, each once in a list. What is in several is asked for once, and lists
-   * that are one and the same come out as one and the same. @throws ResolveError, HostError
+   * Resolves all addresses of all hosts of several lists, each once per list. A host in several
+   * lists is resolved once, and identical input lists yield identical output lists.
+   *
+   * @throws ResolveError, HostError
    */
   async resolvePeers(
     lists: readonly (readonly PeerSettings[])[],
@@ -78,7 +84,7 @@ export class Paths {
     return Promise.all(lists.map((list) => resolved.get(list)!));
   }
 
-  /** All addresses of one host. */
+  /** Resolves all addresses of one host. */
   async #addresses({ host, port, flood }: PeerSettings): Promise<ResolvedPeer[]> {
     const addresses = await this.#resolve(host);
     return Promise.all(addresses.map((address) => this.#peer(host, address, port, flood)));
@@ -103,12 +109,12 @@ export class Paths {
     return peers;
   }
 
-  /** @param resolved a list that `resolvePeers` gave @returns hosts that were left out of it */
+  /** @param resolved list from `resolvePeers` @returns hosts omitted from it */
   duplicates(resolved: readonly ResolvedPeer[]): readonly Duplicate[] {
     return this.#duplicates.get(resolved) ?? [];
   }
 
-  /** Our addresses on the ways to the peers: those configured, else those of the routes. */
+  /** Returns the local addresses toward peers: those configured, or else those of the routes. */
   localAddresses(): string[] {
     const configured = this.#settings.local.map(({ text }) => text);
     if (configured.length > 0) return configured;
@@ -117,38 +123,44 @@ export class Paths {
     ];
   }
 
-  /** How a peer is reached; undefined: no route is known. */
+  /** Returns the route to a peer; undefined when none is known. */
   route(address: string): Route | undefined {
     return this.#routes.get(address);
   }
 
-  /** Devices by which peers are reached, each once. */
+  /** Returns the devices of the routes to peers, each once. */
   devices(): string[] {
     return [...new Set(Array.from(this.#routes.values(), ({ device }) => device))];
   }
 
-  /** Path MTU to a peer, bytes: the route's, or what a probe found within it; undefined: no route is known. */
+  /**
+   * Returns the path MTU to a peer, bytes: the smaller of route MTU and probed MTU; undefined
+   * without a route.
+   */
   pathMtu(address: string): number | undefined {
     const route = this.routeMtu(address);
     const probed = this.#probed.get(address);
     return route === undefined || probed === undefined ? route : Math.min(route, probed);
   }
 
-  /** What this machine lets out toward a peer, bytes; undefined: no route is known. */
+  /** Returns the MTU of the local route to a peer, bytes; undefined when no route is known. */
   routeMtu(address: string): number | undefined {
     return this.#routes.get(address)?.mtu;
   }
 
-  /** What a probe found that a path carries, bytes; undefined: nothing is known from probes any more. */
+  /** Records the path MTU found by a probe, bytes; undefined when it is no longer known. */
   probed(address: string, pathMtu: number | undefined): void {
     if (pathMtu === undefined) this.#probed.delete(address);
     else this.#probed.set(address, pathMtu);
   }
 
   /**
-   * What is known of others is forgotten after a while, for a name may come to ever new addresses.
-   * @param peers canonical texts of all that there are @param nowMs a clock that only goes forward
-   * @returns those that were forgotten
+   * Deletes data of addresses that have not been peers for FORGET_MS; otherwise a name that keeps
+   * resolving to new addresses would make them grow without limit.
+   *
+   * @param peers addresses of all peers in canonical form
+   * @param nowMs monotonic time, ms
+   * @returns deleted addresses
    */
   retain(peers: ReadonlySet<string>, nowMs: number): string[] {
     for (const text of this.#absent.keys()) if (peers.has(text)) this.#absent.delete(text);
@@ -161,7 +173,7 @@ export class Paths {
     return due.map(([text]) => text);
   }
 
-  /** Asks anew how these IPv4 addresses are reached, however many. @throws HostError */
+  /** Looks up the routes to these IPv4 addresses again. @throws HostError */
   async refreshAll(addresses: readonly string[]): Promise<void> {
     const routes = await routesTo(addresses, this.#settings.underlayDev);
     for (const text of addresses) {
@@ -171,7 +183,7 @@ export class Paths {
     }
   }
 
-  /** Asks the routing table anew: what may leave this machine toward a peer, bytes; undefined: no route. */
+  /** Looks up the route to a peer again. @returns its MTU, bytes; undefined without a route */
   async refresh(address: string): Promise<number | undefined> {
     const parsed = parseIpAddress(address);
     const route = parsed && (await routeTo(parsed, this.#settings.underlayDev));
@@ -180,7 +192,7 @@ export class Paths {
     return route?.mtu;
   }
 
-  /** Text of an address as the data plane has it, scope by index. */
+  /** Formats an address of the data plane, whose scope is a device index. */
   addressText(family: 4 | 6, bytes: Uint8Array, scopeId: number): string {
     return formatIpAddress(family, bytes, scopeId === 0 ? '' : scopeName(scopeId));
   }
@@ -204,11 +216,16 @@ function scopeOf(scope: string, text: string): number {
   try {
     return deviceIndex(scope);
   } catch {
-    throw new HostError(`peer ${text}: there is no network device ${scope}: see "ip link" for their names`);
+    throw new HostError(
+      `peer ${text}: network device ${scope} does not exist or has no IPv6 address: see "ip address"`,
+    );
   }
 }
 
-/** The kernel's index back to a name; the index itself when no address of that device is link-local. */
+/**
+ * Returns the name of a device index, or the index itself when the device has no link-local
+ * address.
+ */
 function scopeName(scopeId: number): string {
   for (const [name, addresses] of Object.entries(networkInterfaces())) {
     if (addresses?.some((address) => address.family === 'IPv6' && address.scopeid === scopeId)) return name;

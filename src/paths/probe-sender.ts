@@ -1,6 +1,8 @@
 /**
- * Sends single datagrams of the main thread, path probes, through sockets of their own: one a family, with DF set. The
- * shim's sending call as the data plane uses it, with a batch of one.
+ * Sends path probes from the main thread, one datagram at a time.
+ *
+ * It uses separate sockets with DF set, one per address family, and the sending call of the data
+ * plane with a batch of one.
  */
 import { Batch } from '../abi/batch.js';
 import type { Shim } from '../abi/binding.js';
@@ -14,19 +16,22 @@ export class ProbeSender {
   readonly #fds = new Int32Array(SEND_SOCKETS).fill(-1);
   readonly #row = new Uint8Array(PEER_ROW_LEN);
   readonly #batch = new Batch();
-  /** Nobody asks: a probe is no train and leaves by no tunnel, and who probes hears what arrives. */
+  /**
+   * Required by the sending call, unused here: probes are no trains, use no tunnel, and are
+   * confirmed by replies.
+   */
   readonly #refused = new Int32Array(2);
   readonly #tunnel = new Uint8Array(makeTunnelRow().buffer);
   readonly #errors = new PathErrors();
 
-  /** @param sockets −1: none of that family */
+  /** @param sockets fd by family; −1 none */
   constructor(shim: Shim, sockets: { readonly ipv4: number; readonly ipv6: number }) {
     this.#shim = shim;
     this.#fds[0] = sockets.ipv4;
     this.#fds[SOURCE_SOCKETS] = sockets.ipv6;
   }
 
-  /** @returns 0, or a negative errno: -EMSGSIZE when it does not fit our own device */
+  /** @returns 0, or a negative errno: -EMSGSIZE when the datagram exceeds the local device's MTU */
   send(to: RowAddress, datagram: Uint8Array): number {
     writeRowAddress(this.#row, to);
     this.#batch.len[0] = datagram.length;

@@ -1,8 +1,10 @@
 /**
- * One socket a family that path probes leave by: DF set whatever `--df` says of frames, bound as the pool of sending
- * sockets is, its source port from the same range, so that a firewall that lets frames out lets probes out.
+ * Sockets that send path probes, one per address family.
  *
- * Probing is help, not duty: a family whose socket cannot be had is left out, and its paths stay unprobed.
+ * DF is set regardless of `--df`. The sockets are bound like the pool of sending sockets, with a
+ * source port from the same range, so that a firewall that allows frames also allows probes.
+ *
+ * Probing is best effort: paths of a family whose socket cannot be opened are not probed.
  */
 import type { Shim } from '../abi/binding.js';
 import { ERRNO } from '../abi/errno.js';
@@ -11,12 +13,14 @@ import { localAddress, packRow, type UnderlaySpec } from '../host/underlay-socke
 
 /** Options of `udpOpen`: error queue, DF. */
 const SEND_WITH_DF = 2 | 4;
-/** Nobody reads what is sent to it; the error queue needs a few hundred bytes a message. */
+/**
+ * Datagrams sent to the socket are not read; the error queue needs a few hundred bytes per message.
+ */
 const RECEIVE_BUFFER_LEN = 4096;
 const SEND_BUFFER_LEN = 256 * 1024;
 
 export interface ProbeSockets {
-  /** Negative: none. */
+  /** fd; negative when there is no socket. */
   readonly ipv4: number;
   readonly ipv6: number;
   close(): void;

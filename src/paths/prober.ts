@@ -1,31 +1,35 @@
 /**
- * What a path carries, by whatever means gets an answer: each in its order, until one does. When none does, the honest
- * answer is that nobody knows, with what was tried and why it said nothing.
+ * Searches a path MTU by several means of probing in order.
  *
- * Two who ask about one peer at the same time share one search. Called by the API for a person, and by the watch
- * (`watch.ts`) for nobody in particular, with the one means that costs others nothing.
+ * The first means that gets a reply determines the result. If none does, the result is unknown and
+ * lists each means with the cause of its failure.
+ *
+ * Concurrent requests for one peer share one search. The API calls this on a user's request, with
+ * all means; the watch (`watch.ts`) calls it periodically, with the means that does not burden
+ * other systems.
  */
 import { IPV6_MIN_MTU } from '../wire/ipv6.js';
 import { type Means, type MeansName, MeansUnavailable, type ProbedPeer } from './means.js';
 import { type Found, type Outcome, type Probe, type Progress, searchPathMtu } from './search.js';
 
-/** The smallest that a path may be, bytes: what every IPv4 host takes (RFC 791 §3.1), every IPv6 link carries. */
+/** Smallest path MTU, bytes: accepted by every IPv4 host (RFC 791 
+3.1), carried by every IPv6 link. */
 const FLOOR = { 4: 576, 6: IPV6_MIN_MTU } as const;
-/** An Ethernet path: taken where no route tells better. */
-const USUAL_MTU = 1500;
+/** MTU of an Ethernet path, bytes; used when no route is known. */
+const DEFAULT_MTU = 1500;
 
 const STOPPING: Outcome = { kind: 'unusable', why: 'vtepd is stopping' };
 
 export interface ProbeResult {
-  /** What answered; undefined: nothing did. */
+  /** Means that got a reply; undefined when none did. */
   readonly means: MeansName | undefined;
-  /** Largest IP packet that arrives, bytes; undefined: not known. */
+  /** Largest IP packet that arrives, bytes; undefined when unknown. */
   readonly pathMtu: number | undefined;
-  /** One byte more does not arrive. */
+  /** True when one byte more does not arrive. */
   readonly exact: boolean;
-  /** Packets sent, by all means. */
+  /** Number of packets sent by all means. */
   readonly probes: number;
-  /** Means that said nothing, and why. */
+  /** Means without a result, with the cause. */
   readonly failed: readonly { readonly means: MeansName; readonly why: string }[];
 }
 
@@ -36,15 +40,19 @@ export class Prober {
   readonly #running = new Map<string, { result: Promise<ProbeResult>; watchers: Progress[] }>();
 
   /**
-   * @param means in the order in which they are tried
-   * @param routeMtu what can leave this machine toward a peer, bytes, by its canonical text; undefined: no route
+   * @param means means of probing, in the order in which they are tried
+   * @param routeMtu returns the MTU of the route to an address in canonical form, bytes; undefined
+   * without a route
    */
   constructor(means: readonly Means[], routeMtu: (address: string) => Promise<number | undefined>) {
     this.#means = means;
     this.#routeMtu = routeMtu;
   }
 
-  /** @param only one means and no other. @param progress told of each packet from now on */
+  /**
+   * @param only the only means to use; undefined for all
+   * @param progress called after each packet from now on
+   */
   probe(peer: ProbedPeer, only?: MeansName, progress?: Progress): Promise<ProbeResult> {
     const key = `${peer.text} ${only ?? ''}`;
     const running = this.#running.get(key);
@@ -53,15 +61,15 @@ export class Prober {
       return running.result;
     }
     const watchers = progress ? [progress] : [];
-    const tellAll: Progress = (packetLen, outcome) => {
+    const notifyAll: Progress = (packetLen, outcome) => {
       for (const watcher of watchers) watcher(packetLen, outcome);
     };
-    const result = this.#tryAll(peer, only, tellAll).finally(() => this.#running.delete(key));
+    const result = this.#tryAll(peer, only, notifyAll).finally(() => this.#running.delete(key));
     this.#running.set(key, { result, watchers });
     return result;
   }
 
-  /** Searches under way end with the packet that is out. */
+  /** Ends running searches after their current packet. */
   stop(): void {
     this.#stopped = true;
   }
@@ -82,7 +90,7 @@ export class Prober {
 
   async #try(means: Means, peer: ProbedPeer, progress: Progress): Promise<Found> {
     try {
-      const ceiling = (await this.#routeMtu(peer.text).catch(() => undefined)) ?? USUAL_MTU;
+      const ceiling = (await this.#routeMtu(peer.text).catch(() => undefined)) ?? DEFAULT_MTU;
       const open = await means.open(peer);
       const probe: Probe = async (packetLen, patient) =>
         this.#stopped ? STOPPING : open.probe(packetLen, patient);

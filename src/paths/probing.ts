@@ -1,6 +1,8 @@
 /**
- * Path probing: sockets and means of probing, the periodic search of all paths, and the search of one path on request.
- * `paths/paths.ts` keeps the path MTUs; the caller applies them.
+ * Path probing: periodic search of all paths and search of one path on request.
+ *
+ * Owns the sockets and the means of probing. `paths/paths.ts` keeps the path MTUs; the caller
+ * applies them.
  */
 
 import type { Shim } from '../abi/binding.js';
@@ -30,21 +32,21 @@ import { Proofs } from './proof.js';
 import type { Progress } from './search.js';
 import { CHECK_MS, PathWatch, type Signs } from './watch.js';
 
-/** What a send says while there are no sockets. */
+/** Status of a send without sockets. */
 const EAFNOSUPPORT = -ERRNO.EAFNOSUPPORT;
-/** After a look at very many peers there is a rest of so many times what it took. */
-const REST_FACTOR = 50;
-/** Learned hosts that are looked at for one that can be asked. */
-const MOST_HOSTS = 1000;
+/** A check is followed by a pause of at least this multiple of its duration. */
+const PAUSE_FACTOR = 50;
+/** Maximum number of learned hosts examined to find a host for ARP. */
+const MAX_HOSTS = 1000;
 
 export interface ProbingOptions {
   readonly shim: Shim;
   readonly settings: Pick<Settings, 'local' | 'underlayDev' | 'sourcePorts'>;
   readonly ttl: number;
   readonly paths: Paths;
-  /** Given the signs of each peer whenever they are looked at. */
+  /** Called with the counters of all peers at each check. */
   readonly signs: (signs: readonly Signs[]) => void;
-  /** Called after each look at the paths: something may have changed. */
+  /** Called after each check: path MTUs may have changed. */
   readonly checked: () => void;
 }
 
@@ -54,7 +56,7 @@ export class Probing {
   readonly #arp: ArpMeans;
   #dataPlane: DataPlane | undefined;
   readonly #prober: Prober;
-  /** Which peers proved themselves a vtepd. */
+  /** Proofs of peers that are a vtepd. */
   readonly proofs: Proofs;
   #sender: ProbeSender | undefined;
   #watch: PathWatch | undefined;
@@ -72,7 +74,7 @@ export class Probing {
     this.#prober = new Prober(means, (address) => paths.refresh(address));
   }
 
-  /** Handles a reply that the data plane received. @returns true when it proves a peer that was unproved */
+  /** Handles a reply that the data plane received. @returns true when it newly proves a peer */
   replied(peerIdx: number, nonce: { readonly high: number; readonly low: number }, len: number): boolean {
     if (len === 0) this.#arp.replied(peerIdx, nonce);
     else this.#echo.replied(peerIdx, nonce, len);
@@ -82,7 +84,9 @@ export class Probing {
     return true;
   }
 
-  /** Opens the sockets, after those of the pool have their ports, and watches the paths of all peers from now on. */
+  /**
+   * Opens the sockets and starts the watch. Call after the sockets of the pool have their ports.
+   */
   start(dataPlane: DataPlane): void {
     this.#dataPlane = dataPlane;
     this.#openSockets();
@@ -100,16 +104,16 @@ export class Probing {
       },
     });
     const check = () => {
-      const beganMs = performance.now();
-      this.#watch?.check(beganMs);
+      const startMs = performance.now();
+      this.#watch?.check(startMs);
       checked();
-      const tookMs = performance.now() - beganMs;
-      this.#timer = setTimeout(check, Math.max(CHECK_MS, REST_FACTOR * tookMs));
+      const durationMs = performance.now() - startMs;
+      this.#timer = setTimeout(check, Math.max(CHECK_MS, PAUSE_FACTOR * durationMs));
     };
     check();
   }
 
-  /** Searches one path by every means, on request. */
+  /** Searches one path on request, by all means in order. */
   async search(vni: number, peer: PeerState, progress: Progress): Promise<ProbeResult> {
     const result = await this.#prober.probe(probedPeer(vni, peer), undefined, progress);
     if (result.pathMtu !== undefined)
@@ -124,13 +128,15 @@ export class Probing {
     this.#closeSockets();
   }
 
-  /** A host that was learned behind the peer and that this machine has as a neighbour on the overlay. */
+  /**
+   * Returns a host learned behind the peer that is also a neighbour of this machine on the overlay.
+   */
   async #findHost({ vni, text }: ProbedPeer): Promise<LearnedHost | undefined> {
     const state = this.#dataPlane?.vnis().find((configured) => configured.vni === vni);
     if (this.#dataPlane === undefined || state === undefined) return undefined;
     const { master } = await getLink(state.tap);
     const filter = { type: 'all', peer: text } as const;
-    const { items } = await this.#dataPlane.listFdb(vni, filter, MOST_HOSTS, 0);
+    const { items } = await this.#dataPlane.listFdb(vni, filter, MAX_HOSTS, 0);
     const neighbours = await ipv4Neighbours([state.tap, master]);
     return neighbours.find(({ mac: { high, low } }) =>
       items.some(({ mac }) => mac.high === high && mac.low === low),
@@ -157,7 +163,7 @@ function probedPeer(vni: number, { peerIdx, address }: PeerState): ProbedPeer {
   return { vni, peerIdx, ...address };
 }
 
-/** One row a peer address: an address that serves several VNIs has one path. */
+/** Returns one row per peer address, because an address in several VNIs has one path. */
 function signsOf(dataPlane: DataPlane): Signs[] {
   const byAddress = new Map<string, Signs>();
   for (const { vni } of dataPlane.vnis()) {

@@ -1,45 +1,52 @@
 /**
- * Proofs that a peer is a vtepd which never sends an inner UDP superframe uncut: it answered a nonce of ours within the last
- * minute (`wire/probe.ts`, PROBE_IDENTIFY). Other programs do not answer, and only a receiver of the question knows the nonce.
+ * Proofs that a peer is a vtepd, which splits every inner UDP superframe.
  *
- * An unproved peer is asked at growing intervals, a proved one every 15 s; after three questions without an answer it is
- * unproved again, as another VTEP may have taken its address. A peer answers in VNIs that it has itself: who has not answered in
- * one is asked in the next. Has no clock and no timer.
+ * A peer is proved when it replied to a nonce within the last minute (`wire/probe.ts`,
+ * PROBE_IDENTIFY). Other programs do not reply, and only the receiver of the request knows the
+ * nonce.
+ *
+ * An unproved peer gets requests at growing intervals, a proved one every 15 s. After three
+ * requests without a reply the peer is unproved again, because another VTEP may have its address. A
+ * peer replies only in VNIs that it has itself: if it has not replied in one VNI, the next request
+ * uses the next VNI. The caller passes in the time.
  */
 import { randomBytes } from 'node:crypto';
 import { PROBE_IDENTIFY, PROBE_LEN, writeProbe } from '../wire/probe.js';
 import type { ProbedPeer, SendDatagram } from './means.js';
 
-/** Between questions to a peer that has answered, ms. */
+/** Interval of requests to a peer that has replied, ms. */
 const AGAIN_MS = 15_000;
-/** Between the first questions to one that has not, ms; doubled each time, up to LONGEST_MS. */
+/**
+ * First interval of requests to a peer that has not replied, ms; doubled each time, up to
+ * LONGEST_MS.
+ */
 const FIRST_MS = 1_000;
 const LONGEST_MS = 60_000;
-/** Questions without an answer, and age of the last answer, that end a proof. */
+/** Number of requests without a reply, and age of the last reply, that end a proof. */
 const MISSES = 3;
 const VALID_MS = 60_000;
-/** Questions in one look. */
+/** Maximum number of requests per check. */
 const AT_ONCE = 512;
 
-/** Of an address and port. */
+/** State of one address and port. */
 interface Record {
-  /** Recipient of the last question: the address as a peer of one VNI. */
+  /** Recipient of the last request: the address as a peer of one VNI. */
   asked: ProbedPeer;
-  /** Nonce of the question that waits. */
+  /** Nonce of the pending request. */
   high: number;
   low: number;
-  waits: boolean;
+  pending: boolean;
   nextMs: number;
   intervalMs: number;
   misses: number;
-  /** When it answered last, ms; −Infinity: it has not. */
+  /** Time of the last reply, ms; −Infinity when there was none. */
   provedMs: number;
 }
 
 export class Proofs {
   readonly #send: SendDatagram;
   readonly #records = new Map<string, Record>();
-  /** The record of each row that a question was sent to. */
+  /** Record by row of the peer to which a request was sent. */
   readonly #asked = new Map<number, Record>();
   #nowMs = 0;
 
@@ -48,19 +55,22 @@ export class Proofs {
   }
 
   /**
-   * Selects the VNI of the next question to an address: the lowest above the result that has it as a peer, else the lowest.
+   * Returns the VNI after which the VNI of the next request is chosen: the caller uses the lowest
+   * VNI above the result that has the address as a peer, or else the lowest of all.
+   *
    * @returns a VNI, or −1
    */
   askBehind(text: string): number {
     const record = this.#records.get(text);
     if (record === undefined) return -1;
-    return record.waits ? record.asked.vni : record.asked.vni - 1;
+    return record.pending ? record.asked.vni : record.asked.vni - 1;
   }
 
   /**
-   * Sends the questions that are due. To be called about once a second.
+   * Sends the requests that are due. Call about once a second.
    *
-   * @param peers all that there are, each address once, in the VNI that `askBehind` says @param nowMs a clock that only goes forward
+   * @param peers all peers, each address once, in the VNI chosen with `askBehind`
+   * @param nowMs monotonic time, ms
    */
   check(peers: readonly ProbedPeer[], nowMs: number): void {
     this.#nowMs = nowMs;
@@ -80,8 +90,9 @@ export class Proofs {
   }
 
   /**
-   * Handles an answer from an unverified source: the arguments of `ProbeReplied`.
-   * @returns address of the peer that it proves and that was unproved; undefined: none
+   * Handles a reply from an unverified source; parameters as of `ProbeReplied`.
+   *
+   * @returns address of a newly proved peer; undefined when the reply proves none
    */
   replied(
     peerIdx: number,
@@ -90,9 +101,9 @@ export class Proofs {
   ): string | undefined {
     if (len !== PROBE_LEN) return undefined;
     const record = this.#asked.get(peerIdx);
-    if (!record?.waits || record.high !== nonce.high || record.low !== nonce.low) return undefined;
+    if (!record?.pending || record.high !== nonce.high || record.low !== nonce.low) return undefined;
     const isNew = !this.isProved(record.asked.text);
-    Object.assign(record, { waits: false, misses: 0, provedMs: this.#nowMs, intervalMs: AGAIN_MS });
+    Object.assign(record, { pending: false, misses: 0, provedMs: this.#nowMs, intervalMs: AGAIN_MS });
     record.nextMs = this.#nowMs + AGAIN_MS;
     return isNew ? record.asked.text : undefined;
   }
@@ -109,7 +120,7 @@ export class Proofs {
       asked: peer,
       high: 0,
       low: 0,
-      waits: false,
+      pending: false,
       nextMs: nowMs,
       intervalMs: FIRST_MS,
       misses: 0,
@@ -120,13 +131,13 @@ export class Proofs {
   }
 
   #ask(record: Record, peer: ProbedPeer, nowMs: number): void {
-    if (record.waits) record.misses++;
-    if (record.waits && record.misses >= MISSES)
+    if (record.pending) record.misses++;
+    if (record.pending && record.misses >= MISSES)
       record.intervalMs = Math.min(LONGEST_MS, record.intervalMs * 2);
     const nonce = randomBytes(8);
     record.high = nonce.readInt32BE(0);
     record.low = nonce.readInt32BE(4);
-    record.waits = true;
+    record.pending = true;
     record.asked = peer;
     this.#asked.set(peer.peerIdx, record);
     record.nextMs = nowMs + record.intervalMs;

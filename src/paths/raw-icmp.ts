@@ -1,11 +1,13 @@
 /**
- * Raw sockets of ICMP and ICMPv6, for sending echo requests and for hearing what routers say. Needs CAP_NET_RAW and the
- * package raw-socket, which loads in the main thread only, and not where it could not be compiled.
+ * Raw sockets for ICMP and ICMPv6.
+ *
+ * They send echo requests and receive replies and errors. They need CAP_NET_RAW and the package
+ * raw-socket, which loads on the main thread only, and only if it could be compiled.
  */
 import type { EventEmitter } from 'node:events';
 import { createRequire } from 'node:module';
 
-/** What is used of raw-socket. */
+/** The part of raw-socket that is used here. */
 export interface RawSocket extends EventEmitter {
   setOption(level: number, option: number, value: number): void;
   setOption(level: number, option: number, value: Buffer, length: number): void;
@@ -23,19 +25,23 @@ interface RawSocketModule {
   createSocket(options: { addressFamily: number; protocol: number; bufferSize: number }): RawSocket;
 }
 
-/** raw-socket's own numbers of families. */
+/** Address families as numbered by raw-socket. */
 const FAMILY = { 4: 1, 6: 2 } as const;
 const PROTOCOL = { 4: 1, 6: 58 } as const;
 const LARGEST_PACKET = 65535;
 
 const SOL_SOCKET = 1;
 const SO_BINDTODEVICE = 25;
-/** ICMP_FILTER of SOL_RAW has a bit for each of 32 types, ICMP6_FILTER of IPPROTO_ICMPV6 for each of 256; 1: kept out. */
+/**
+ * ICMP_FILTER of SOL_RAW has a bit per type for 32 types, ICMP6_FILTER of IPPROTO_ICMPV6 for 256; 1
+ * blocks the type.
+ */
 const FILTER = { 4: { level: 255, option: 1, words: 1 }, 6: { level: 58, option: 1, words: 8 } } as const;
 
 /**
- * @param device to bind to; '' any @param types of messages that are let in
- * @throws Error whose message is one line: no right, no package
+ * @param device device to bind to; '' any
+ * @param types ICMP types to receive
+ * @throws Error with a one-line message when permission or package is missing
  */
 export function openRawIcmp(family: 4 | 6, device: string, types: readonly number[]): RawSocket {
   let socket: RawSocket | undefined;
@@ -43,7 +49,7 @@ export function openRawIcmp(family: 4 | 6, device: string, types: readonly numbe
     const module = createRequire(import.meta.url)('raw-socket') as RawSocketModule;
     const [addressFamily, protocol] = [FAMILY[family], PROTOCOL[family]];
     socket = module.createSocket({ addressFamily, protocol, bufferSize: LARGEST_PACKET });
-    letIn(socket, family, types);
+    setFilter(socket, family, types);
     if (device !== '') {
       const name = Buffer.from(`${device}\0`);
       socket.setOption(SOL_SOCKET, SO_BINDTODEVICE, name, name.length);
@@ -52,14 +58,16 @@ export function openRawIcmp(family: 4 | 6, device: string, types: readonly numbe
   } catch (error) {
     socket?.close();
     const [line] = (error as Error).message.split('\n');
-    throw new Error(/not permitted/i.test(line) ? 'no right to raw sockets: CAP_NET_RAW' : line);
+    throw new Error(
+      /not permitted/i.test(line) ? 'no permission for raw sockets: CAP_NET_RAW is required' : line,
+    );
   }
 }
 
-function letIn(socket: RawSocket, family: 4 | 6, types: readonly number[]): void {
+function setFilter(socket: RawSocket, family: 4 | 6, types: readonly number[]): void {
   const { level, option, words } = FILTER[family];
-  const keptOut = new Int32Array(words).fill(-1);
-  for (const type of types) keptOut[type >> 5] &= ~(1 << (type & 31));
-  const bytes = Buffer.from(keptOut.buffer);
+  const blocked = new Int32Array(words).fill(-1);
+  for (const type of types) blocked[type >> 5] &= ~(1 << (type & 31));
+  const bytes = Buffer.from(blocked.buffer);
   socket.setOption(level, option, bytes, bytes.length);
 }

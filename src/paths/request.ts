@@ -1,16 +1,17 @@
 /**
- * One question after another, each known by a key that only its answer repeats: sends, waits for the answer as long as
- * the path has shown to need, and forgets. What answers nothing that is asked now is ignored. Every means of probing
- * has one of these for each search.
+ * Sends one request at a time and matches the reply by a key.
+ *
+ * The timeout adapts to the round-trip times seen on the path. Replies to other requests are
+ * ignored. Each means of probing uses one instance per search.
  */
 import type { Outcome } from './search.js';
 
-/** Until the path has shown how long an answer takes, ms. */
-const FIRST_PATIENCE_MS = 1000;
-/** So many times the longest round trip seen. */
-const PATIENCE_FACTOR = 4;
-/** A busy machine takes this long for anything, ms. */
-const LEAST_PATIENCE_MS = 200;
+/** Timeout until a reply has been received, ms; also the maximum. */
+const FIRST_TIMEOUT_MS = 1000;
+/** Timeout as a multiple of the longest round-trip time seen. */
+const TIMEOUT_FACTOR = 4;
+/** Minimum timeout, ms: a busy machine may need this long. */
+const MIN_TIMEOUT_MS = 200;
 
 export class Exchange {
   #key = '';
@@ -23,9 +24,10 @@ export class Exchange {
   }
 
   /**
-   * @param patient true for the timeout of a path without any answer yet
-   * @param send sends the question, or says at once why it cannot be sent
-   * @returns what `settle` says of this key, or silence
+   * @param key content that only the reply to this request repeats
+   * @param patient true for the maximum timeout
+   * @param send sends the request, or returns the outcome at once when it cannot be sent
+   * @returns outcome passed to `complete` for this key, or `silent` after the timeout
    */
   async ask(key: string, patient: boolean, send: () => Outcome | undefined): Promise<Outcome> {
     const sentMs = this.#nowMs();
@@ -37,7 +39,7 @@ export class Exchange {
     if (refused) return this.#forget(refused);
     let timer: NodeJS.Timeout | undefined;
     const silence = new Promise<Outcome>((resolve) => {
-      const ms = patient ? FIRST_PATIENCE_MS : this.#patienceMs;
+      const ms = patient ? FIRST_TIMEOUT_MS : this.#timeoutMs;
       timer = setTimeout(() => resolve({ kind: 'silent' }), ms);
     });
     const outcome = await Promise.race([answered, silence]);
@@ -46,14 +48,14 @@ export class Exchange {
     return this.#forget(outcome);
   }
 
-  /** An answer has come. */
+  /** Reports a reply; ignored unless `key` is that of the pending request. */
   complete(key: string, outcome: Outcome): void {
     if (key === this.#key) this.#answer?.(outcome);
   }
 
-  get #patienceMs(): number {
-    if (this.#longestMs === 0) return FIRST_PATIENCE_MS;
-    return Math.min(FIRST_PATIENCE_MS, Math.max(LEAST_PATIENCE_MS, this.#longestMs * PATIENCE_FACTOR));
+  get #timeoutMs(): number {
+    if (this.#longestMs === 0) return FIRST_TIMEOUT_MS;
+    return Math.min(FIRST_TIMEOUT_MS, Math.max(MIN_TIMEOUT_MS, this.#longestMs * TIMEOUT_FACTOR));
   }
 
   #forget(outcome: Outcome): Outcome {

@@ -1,47 +1,57 @@
 /**
- * The search for the largest packet that a path carries (datagram packetization layer path MTU discovery, RFC 8899 §4
- * and §5.3), over anything that can tell whether one packet of a size arrived. Pure: packets, clock and network are the
- * caller's.
+ * Searches the path MTU by probing (DPLPMTUD, RFC 8899 §4 and §5.3).
  *
- * The smallest size is asked first: without an answer to that nothing can be said. Then the largest that the way out
- * carries, which usually arrives and ends it. Else the sizes that networks really have are bisected, then what lies
- * between the two that are left. Only an arrival raises the result. Too big is what a hop says, or silence three
- * times; the smallest size that was silent is asked again with full patience, as a busy machine answers late. A path that
- * has gone silent altogether gives no result instead of a small one.
+ * The search works over any means that can tell whether a packet of a given size arrived. Packets,
+ * clock and network are the caller's.
+ *
+ * The smallest size is probed first: without a reply to it the result is unknown. Next is the
+ * largest size that the local route carries, which usually arrives and ends the search. Otherwise
+ * the search bisects the sizes in common use, then the range between the two remaining ones. Only
+ * an arrival raises the result. A size is too big when a hop reports so, or after three probes
+ * without a reply; the smallest unanswered size is then probed again with the full timeout, because
+ * a busy machine replies late. If the path has stopped replying at all, the result is unknown
+ * rather than small.
  */
 
-/** What became of one probe. */
+/** Outcome of one probe. */
 export type Outcome =
   | { readonly kind: 'arrived' }
-  /** A hop, or our own device, refused it. `mtu`: what it said it carries, 0: nothing. */
+  /** A hop or the local device rejected the packet. `mtu` is the reported MTU, 0 when none was. */
   | { readonly kind: 'too-big'; readonly mtu: number }
   | { readonly kind: 'silent' }
-  /** This means cannot be used at all: no rights, no route, nobody to ask. */
+  /** The means cannot be used: no permission, no route, no host to probe. */
   | { readonly kind: 'unusable'; readonly why: string };
 
 /**
- * Sends one packet of so many bytes, IP header included, with DF set, and tells what became of it. Never throws.
- * @param patient true for a timeout of one second, however soon earlier answers came
+ * Sends one packet with DF set and returns the outcome. Never throws.
+ *
+ * @param packetLen length in bytes, including the IP header
+ * @param patient true for a timeout of one second, even if earlier replies were faster
  */
 export type Probe = (packetLen: number, patient: boolean) => Promise<Outcome>;
 
 export type Found =
-  /** `mtu` arrives. `exact`: one byte more does not; else the search ran out of packets. */
+  /**
+   * `mtu` arrives. If `exact`, one byte more does not; otherwise the search used up its packets.
+   */
   | { readonly kind: 'found'; readonly mtu: number; readonly exact: boolean; readonly probes: number }
-  /** Not even the smallest size was answered: a firewall, nobody there, or a path narrower than it may be. */
+  /**
+   * The smallest size was not answered: a firewall, no host, or a path below the allowed minimum.
+   */
   | { readonly kind: 'unknown'; readonly why: string; readonly probes: number };
 
-/** Told after each packet. */
+/** Called after each packet. */
 export type Progress = (packetLen: number, outcome: Outcome['kind']) => void;
 
-/** Silence counts as "too big" after so many packets of one size (MAX_PROBES of RFC 8899 §5.1.2). */
+/** Number of unanswered packets after which a size counts as too big (MAX_PROBES of RFC 8899 
+5.1.2). */
 const ATTEMPTS = 3;
-/** Packets of one search, at most. */
+/** Maximum number of packets of one search. */
 const BUDGET = 48;
 
 /**
- * Sizes that paths have, bytes: jumbo frames, FDDI, Ethernet and what PPPoE, GRE, IPsec, WireGuard, GTP and other tunnels
- * leave of it, the minimum of IPv6, some of RFC 1191 §7. Ascending.
+ * Common path MTUs, bytes, ascending: jumbo frames, FDDI, Ethernet, Ethernet less the overhead of
+ * PPPoE, GRE, IPsec, WireGuard, GTP and other tunnels, the minimum of IPv6, some of RFC 1191 §7.
  */
 const USUAL_MTUS: readonly number[] = [
   576, 1006, 1200, 1280, 1300, 1350, 1380, 1400, 1412, 1420, 1430, 1438, 1440, 1446, 1450, 1454, 1460, 1476,
@@ -50,7 +60,8 @@ const USUAL_MTUS: readonly number[] = [
 ];
 
 /**
- * @param floor smallest size worth knowing, bytes: 576 or 1280 @param ceiling largest that can leave this machine
+ * @param floor smallest size to probe, bytes: 576 or 1280
+ * @param ceiling largest size that can leave this machine, bytes
  */
 export async function searchPathMtu(
   probe: Probe,
@@ -65,16 +76,16 @@ class Search {
   readonly #probe: Probe;
   readonly #progress: Progress;
   readonly #ceiling: number;
-  /** Arrived; to begin with, what must. */
+  /** Largest size that arrived; initially the floor. */
   #good: number;
-  /** Does not arrive, or cannot leave. */
+  /** Smallest size that does not arrive or cannot leave. */
   #bad: number;
-  /** What a hop said it carries: tried next, for only an arrival proves it. 0: nothing. */
+  /** MTU reported by a hop, probed next because only an arrival proves it; 0 none. */
   #hint = 0;
-  /** Last size that was taken for too big because of silence; 0: none. */
+  /** Last size that counted as too big because no reply came; 0 none. */
   #silentAt = 0;
   #patient = false;
-  /** Why nothing can be said. */
+  /** Cause of an unknown result; '' none. */
   #why = '';
   #probes = 0;
 
@@ -90,7 +101,7 @@ class Search {
     if (!(await this.#arrives(this.#good))) return this.#unknown();
     do await this.#bisect();
     while (await this.#wasLate());
-    // A path that was lost meanwhile looks like a narrow one: what arrived must still arrive.
+    // A path that was lost meanwhile looks narrow: the size that arrived must still arrive.
     const isLost = this.#silentAt > 0 && !(await this.#arrives(this.#good));
     if (isLost || this.#why !== '') return this.#unknown();
     const exact = this.#bad - this.#good <= 1;
@@ -105,7 +116,11 @@ class Search {
     }
   }
 
-  /** Asks the smallest size that was silent once more. @returns true when it arrives, and larger sizes are to be searched */
+  /**
+   * Probes the smallest unanswered size once more, with the full timeout.
+   *
+   * @returns true when it arrives and larger sizes have to be searched
+   */
   async #wasLate(): Promise<boolean> {
     if (this.#patient || this.#silentAt !== this.#bad || this.#why !== '') return false;
     this.#patient = true;
@@ -115,7 +130,10 @@ class Search {
     return this.#bad - this.#good > 1;
   }
 
-  /** The middle of the usual sizes that are still possible; between two of them one byte more, then halves. */
+  /**
+   * Returns the median of the remaining common sizes; without any, one byte above a common size,
+   * then the midpoint.
+   */
   #next(): number {
     const hint = this.#hint;
     this.#hint = 0;
@@ -134,14 +152,14 @@ class Search {
       if (outcome.kind === 'arrived') return true;
       if (outcome.kind === 'silent') continue;
       if (outcome.kind === 'unusable') this.#why = outcome.why;
-      else this.#heed(outcome.mtu, packetLen);
+      else this.#applyReport(outcome.mtu, packetLen);
       return false;
     }
     this.#silentAt = packetLen;
     return false;
   }
 
-  #heed(mtu: number, packetLen: number): void {
+  #applyReport(mtu: number, packetLen: number): void {
     if (packetLen <= this.#good) this.#why = `the path carries less than ${packetLen} bytes`;
     if (mtu <= this.#good || mtu >= packetLen) return;
     this.#hint = mtu;

@@ -1,7 +1,8 @@
 /**
- * The way to a peer, as the kernel's routing table has it (`ip route get`): which address we appear from, which
- * device it leaves by, how much it carries. Asked at start, when peers are added, before a probe, and of all IPv4 peers
- * together when the network has changed.
+ * Looks up routes to peers in the kernel's routing table (`ip route get`).
+ *
+ * A route has the local address, the device and the MTU. Routes are looked up at start, when peers
+ * are added, before a probe, and for all IPv4 peers together when the network has changed.
  */
 
 import { HostError } from '../host/host-error.js';
@@ -12,16 +13,16 @@ import { type IpAddress, isLinkLocal, parseIpAddress } from '../wire/ip-address.
 export { deviceIndex } from '../host/link.js';
 
 export interface Route {
-  /** Our address on that way, as text, link-local ones with `%device`; '' when the device has none. */
+  /** Local address of the route as text, link-local with `%device`; '' when the device has none. */
   readonly local: string;
   readonly device: string;
-  /** Path MTU of the underlay as far as it is known here, bytes: the route's, else the device's. */
+  /** MTU of the route, or else of the device, bytes. */
   readonly mtu: number;
 }
 
 /**
- * @param device the device that the underlay's sockets are bound to; '' any
- * @returns undefined when there is no route: a peer out of reach is no reason not to start
+ * @param device device that the underlay's sockets are bound to; '' any
+ * @returns undefined when there is no route, so that an unreachable peer does not prevent a start
  * @throws HostError
  */
 export async function routeTo(address: IpAddress, device = ''): Promise<Route | undefined> {
@@ -38,10 +39,10 @@ export async function routeTo(address: IpAddress, device = ''): Promise<Route | 
 }
 
 /**
- * The ways to many IPv4 addresses, asked for together.
+ * Looks up the routes to many IPv4 addresses at once.
  *
- * @param device as with `routeTo`
- * @returns by address; those without a route are missing
+ * @param device as in `routeTo`
+ * @returns routes by address, without addresses that have no route
  * @throws HostError
  */
 export async function routesTo(addresses: readonly string[], device = ''): Promise<Map<string, Route>> {
@@ -53,7 +54,7 @@ export async function routesTo(addresses: readonly string[], device = ''): Promi
   const routes = new Map<string, Route>();
   for (const raw of answers) {
     const { local, device: out, mtu = mtus.get(out) } = parseRoute(raw);
-    // A device that has just gone: so has the route.
+    // The device, and with it the route, has just been removed.
     if (mtu !== undefined) routes.set((raw as { dst: string }).dst, { local, device: out, mtu });
   }
   return routes;
@@ -64,7 +65,7 @@ function unlessUnreachable(error: Error): unknown[] {
   throw error;
 }
 
-/** A link-local address means nothing without its device. */
+/** Appends the device to a link-local address. */
 function scoped(local: string, device: string): string {
   const address = parseIpAddress(local);
   return address && isLinkLocal(address) ? `${local}%${device}` : local;
@@ -74,19 +75,20 @@ interface RawRoute {
   dev?: string;
   prefsrc?: string;
   metrics?: { mtu?: number }[];
-  /** Seconds: there is only one on what the kernel learned from ICMP. */
+  /** Seconds; present only on entries that the kernel learned from ICMP. */
   expires?: number;
 }
 
 /**
- * What the kernel learned of a path lapses in minutes, and may be forged: the administrator's word and the device's
- * count here, learning is left to those who forget again.
+ * Parses a route and ignores a path MTU that the kernel learned from ICMP: such an entry expires
+ * within minutes and may be forged. Only the MTU configured for the route or the device counts
+ * here.
  *
- * @param object the element that `ip -json route get` prints
+ * @param object element printed by `ip -json route get`
  */
 export function parseRoute(object: unknown): { local: string; device: string; mtu: number | undefined } {
   const { dev, prefsrc = '', metrics = [], expires } = object as RawRoute;
-  if (dev === undefined) throw new HostError(`"ip route get" named no device: ${JSON.stringify(object)}`);
+  if (dev === undefined) throw new HostError(`"ip route get" returned no device: ${JSON.stringify(object)}`);
   const stated = expires === undefined ? metrics.find(({ mtu }) => mtu !== undefined)?.mtu : undefined;
   return { local: prefsrc, device: dev, mtu: stated };
 }

@@ -1,36 +1,42 @@
 /**
- * What a path MTU means for an overlay: the one piece of arithmetic behind `--mtu auto`, the start-up warning, the
- * probe's answer and their sentences. Pure.
+ * Computes the overlay MTU from path MTUs, and the messages about it.
  *
- *     | outer IP 20 or 40 | UDP 8 | VXLAN 8 | inner Ethernet 14 | 802.1Q tags, 4 each | overlay MTU |
- *     |<----------------------------------- path MTU ------------------------------------------->|
+ * `--mtu auto`, the start-up warning and the result of a probe all use this computation. Pure
+ * functions.
+ *
+ *     | outer IP 20/40 | UDP 8 | VXLAN 8 | Ethernet 14 | 802.1Q tags, 4 each | overlay MTU |
+ *     |<-------------------------------- path MTU --------------------------------------->|
  */
 
 import { ETHERNET_LEN, VLAN_TAG_LEN } from '../wire/ethernet.js';
 import { ENCAP_LEN } from '../wire/vxlan.js';
 
-/** Largest inner IP packet that a path carries whole, bytes. @param tags 802.1Q tags that inner frames have */
+/**
+ * Returns the largest inner IP packet that a path carries unfragmented, bytes.
+ *
+ * @param tags number of 802.1Q tags of inner frames
+ */
 export function overlayMtuFor(family: 4 | 6, pathMtu: number, tags = 0): number {
   return pathMtu - ENCAP_LEN[family] - ETHERNET_LEN - VLAN_TAG_LEN * tags;
 }
 
-/** One way of a VNI. */
+/** The path to one peer of a VNI. */
 export interface PeerPath {
-  /** Canonical text. */
+  /** Address of the peer in canonical form. */
   readonly address: string;
   readonly family: 4 | 6;
-  /** Bytes; undefined: no route is known. */
+  /** Bytes; undefined when no route is known. */
   readonly pathMtu: number | undefined;
 }
 
-/** What fits every path whose width is known. */
+/** The largest overlay MTU that fits all paths with a known path MTU. */
 export interface Fit {
   readonly overlayMtu: number;
-  /** Whose path is the narrowest; '': none is known, and an Ethernet of 1500 is assumed. */
+  /** Peer with the narrowest path; '' when no path MTU is known and 1500 is assumed. */
   readonly peer: string;
 }
 
-const USUAL_PATH_MTU = 1500;
+const DEFAULT_PATH_MTU = 1500;
 
 export function fitOf(paths: readonly PeerPath[], tags: number): Fit {
   let narrowest: Fit | undefined;
@@ -40,44 +46,53 @@ export function fitOf(paths: readonly PeerPath[], tags: number): Fit {
     if (narrowest === undefined || overlayMtu < narrowest.overlayMtu)
       narrowest = { overlayMtu, peer: address };
   }
-  return narrowest ?? { overlayMtu: overlayMtuFor(4, USUAL_PATH_MTU, tags), peer: '' };
+  return narrowest ?? { overlayMtu: overlayMtuFor(4, DEFAULT_PATH_MTU, tags), peer: '' };
 }
 
-/** The warning about a `--mtu` that does not fit: asked, fits, who limits it. Undefined: it fits, or nobody knows. */
-export function mtuWarning(vni: number, asked: number, { overlayMtu, peer }: Fit): string | undefined {
-  if (peer === '' || asked <= overlayMtu) return undefined;
-  return `VNI ${vni}: --mtu ${asked} was asked for, ${overlayMtu} fits: the path to ${peer} limits it; give --mtu auto or ${overlayMtu}, or widen that path by ${asked - overlayMtu} bytes`;
+/**
+ * Returns the warning about a `--mtu` that is too large: configured MTU, fitting MTU, limiting
+ * peer.
+ *
+ * @returns undefined when it fits, or when no path MTU is known
+ */
+export function mtuWarning(vni: number, configured: number, { overlayMtu, peer }: Fit): string | undefined {
+  if (peer === '' || configured <= overlayMtu) return undefined;
+  return `VNI ${vni}: --mtu ${configured} exceeds ${overlayMtu}, the largest that fits the path to ${peer}; use --mtu auto or ${overlayMtu}, or raise the MTU of that path by ${configured - overlayMtu} bytes`;
 }
 
 export interface Overlay {
-  /** What frames are judged by, bytes. */
+  /** Limit that frames are checked against, bytes. */
   readonly overlayMtu: number;
   readonly tap: string;
   /** Device MTU of the TAP, bytes. */
   readonly tapMtu: number;
-  /** The TAP is a port of a bridge, and keeps its members' MTU. */
+  /** True when the TAP is a port of a bridge and has the MTU of the bridge's ports. */
   readonly bridged: boolean;
 }
 
 export interface Judgement {
-  /** Everything that the overlay may send fits the path. */
+  /** True when all packets that the overlay may send fit the path. */
   readonly good: boolean;
-  /** One line for people. */
+  /** Explanation for the user, one line. */
   readonly summary: string;
 }
 
-/** The answer to "does it fit?" for one peer. @param fits largest overlay MTU of the path; undefined: not known */
+/**
+ * Decides whether the packets of an overlay fit the path to one peer.
+ *
+ * @param fits largest overlay MTU of the path, bytes; undefined when unknown
+ */
 export function judge(pathMtu: number | undefined, fits: number | undefined, overlay: Overlay): Judgement {
   if (pathMtu === undefined || fits === undefined)
-    return { good: false, summary: 'unknown: nothing on the way to the peer answered' };
+    return { good: false, summary: 'unknown: no probe was answered' };
   const path = `path carries ${pathMtu}; overlay MTU ${fits} fits`;
   const { overlayMtu, tap, tapMtu, bridged } = overlay;
   if (overlayMtu > fits)
     return { good: false, summary: `${path}; this VNI has ${overlayMtu}: ${excess(overlayMtu - fits)}` };
   if (tapMtu <= fits) return { good: true, summary: path };
   if (!bridged)
-    return { good: false, summary: `${path}; your TAP ${tap} has ${tapMtu}: ${excess(tapMtu - fits)}` };
-  const why = `${tap} has ${tapMtu} as its bridge has, so that larger frames are answered and not lost`;
+    return { good: false, summary: `${path}; TAP ${tap} has ${tapMtu}: ${excess(tapMtu - fits)}` };
+  const why = `TAP ${tap} has ${tapMtu}, the MTU of its bridge, so that larger frames are answered instead of lost`;
   return { good: true, summary: `${path}; ${why}` };
 }
 

@@ -1,41 +1,45 @@
 /**
- * Periodic search of the paths to all peers. A peer that echoes probes is searched at start, every ten minutes (RFC 8899
- * §5.1.1, PMTU_RAISE_TIMER: a path may have become wider), and soon after a frame was too big for the path or the peer
- * fell silent. A peer that has not answered a search is searched at doubling intervals of 10 s to ten minutes, which begin
- * again when it is first received from or first answers a question: the other end may start later. Each of these searches
- * is three short datagrams, which a peer that does not echo drops.
+ * Periodic search of the paths to all peers.
  *
- * A result holds until the next one: a peer that has gone says nothing about the path. After an hour without an answer
- * the MTU of the route counts again.
+ * A peer that echoes probes is searched at start, every ten minutes (RFC 8899 §5.1.1,
+ * PMTU_RAISE_TIMER: a path may have become wider), and soon after a frame was too big for the path
+ * or the peer fell silent. A peer that has not answered a search is searched at doubling intervals
+ * of 10 s to ten minutes, because the other end may start later. The intervals begin again when the
+ * first frame from the peer arrives, or when it first replies to an identify request. Each of these
+ * searches is three short datagrams, which a peer that does not echo drops.
+ *
+ * A result is valid until the next one, because an absent peer says nothing about the path. After
+ * an hour without a reply the MTU of the route is used again.
  */
 import type { ProbedPeer } from './means.js';
 import type { ProbeResult } from './prober.js';
 
-/** How often signs are looked at and what is due begins, ms. */
+/** Interval of checks, ms. */
 export const CHECK_MS = 5_000;
 const PERIOD_MS = 600_000;
-/** After a sign of trouble, at most so often, ms. */
-const SOONEST_MS = 60_000;
-const BELIEVED_MS = 3_600_000;
-/** Searches under way at most. */
+/** Minimum interval of searches after signs of trouble, ms. */
+const SUSPECT_PERIOD_MS = 60_000;
+/** Time until a result expires, ms. */
+const VALID_MS = 3_600_000;
+/** Maximum number of concurrent searches. */
 const AT_ONCE = 16;
 
-/** Signs of trouble with one peer, as counted so far. */
+/** Counters of one peer that show trouble with its path. */
 export interface Signs {
   readonly peer: ProbedPeer;
-  /** Frames sent to it. */
+  /** Frames sent to the peer. */
   readonly txFrames: number;
-  /** When it was heard last, ms since the epoch; 0: never. */
+  /** Time of the last frame from the peer, ms since the epoch; 0 never. */
   readonly lastSeenMs: number;
-  /** Frames of its VNI that were too big for a path. */
+  /** Frames of the peer's VNIs that were too big for a path. */
   readonly tooBig: number;
 }
 
 export interface WatchOptions {
   readonly search: (peer: ProbedPeer) => Promise<ProbeResult>;
-  /** Each (VNI, peer), with what was counted. */
+  /** Returns the counters of each peer. */
   readonly signs: () => readonly Signs[];
-  /** What a path carries as far as probes know, bytes; undefined: they don't any more. */
+  /** Reports the path MTU found by probes, bytes; undefined when it is no longer known. */
   readonly learned: (address: string, pathMtu: number | undefined) => void;
 }
 
@@ -44,7 +48,7 @@ interface Path {
   answeredMs: number;
   busy: boolean;
   suspect: boolean;
-  /** From the last search to the next while none has succeeded, ms. */
+  /** Interval to the next search while none has succeeded, ms. */
   intervalMs: number;
   signs: Signs;
 }
@@ -58,29 +62,29 @@ export class PathWatch {
     this.#options = options;
   }
 
-  /** Begins what is due. Call every CHECK_MS. @param nowMs a clock that only goes forward */
+  /** Starts the searches that are due. Call every CHECK_MS. @param nowMs monotonic time, ms */
   check(nowMs: number): void {
     const present = new Set<string>();
     for (const signs of this.#options.signs()) {
       const { text } = signs.peer;
       if (present.has(text)) continue;
       present.add(text);
-      this.#notice(text, signs);
+      this.#update(text, signs);
     }
     for (const [text, path] of this.#paths) {
       if (!present.has(text)) this.#forget(text);
       else if (this.#running < AT_ONCE && isDue(path, nowMs)) void this.#probe(text, path, nowMs);
-      else if (path.answeredMs > 0 && nowMs - path.answeredMs > BELIEVED_MS) this.#disbelieve(text, path);
+      else if (path.answeredMs > 0 && nowMs - path.answeredMs > VALID_MS) this.#expire(text, path);
     }
   }
 
-  /** Reports that a vtepd at this address has answered a question for the first time. */
+  /** Reports that a vtepd at this address has replied to an identify request for the first time. */
   appeared(text: string): void {
     const path = this.#paths.get(text);
     if (path !== undefined) searchSoon(path);
   }
 
-  /** A path was searched on demand. @param nowMs the clock of `look` */
+  /** Reports the result of a search on request. @param nowMs monotonic time as in `check`, ms */
   searched(text: string, pathMtu: number, nowMs: number): void {
     const path = this.#paths.get(text);
     if (path === undefined) return;
@@ -88,7 +92,7 @@ export class PathWatch {
     this.#options.learned(text, pathMtu);
   }
 
-  #notice(text: string, signs: Signs): void {
+  #update(text: string, signs: Signs): void {
     const path = this.#paths.get(text);
     if (path === undefined) {
       const never = Number.NEGATIVE_INFINITY;
@@ -109,7 +113,7 @@ export class PathWatch {
   }
 
   async #probe(text: string, path: Path, nowMs: number): Promise<void> {
-    // Behind the others: those that are due again after a short interval do not keep them waiting.
+    // Moves the path to the end, so that paths with short intervals do not delay the others.
     this.#paths.delete(text);
     this.#paths.set(text, path);
     path.lastProbedMs = nowMs;
@@ -123,7 +127,7 @@ export class PathWatch {
     if (pathMtu !== undefined && this.#paths.get(text) === path) this.searched(text, pathMtu, nowMs);
   }
 
-  #disbelieve(text: string, path: Path): void {
+  #expire(text: string, path: Path): void {
     path.answeredMs = 0;
     this.#options.learned(text, undefined);
   }
@@ -143,10 +147,10 @@ function searchSoon(path: Path): void {
 
 function isDue({ busy, suspect, lastProbedMs, answeredMs, intervalMs }: Path, nowMs: number): boolean {
   const periodMs = answeredMs > 0 ? PERIOD_MS : intervalMs;
-  return !busy && nowMs - lastProbedMs >= (suspect ? Math.min(SOONEST_MS, periodMs) : periodMs);
+  return !busy && nowMs - lastProbedMs >= (suspect ? Math.min(SUSPECT_PERIOD_MS, periodMs) : periodMs);
 }
 
-/** Something was too big; or frames went there, and nothing came from a peer that used to be heard. */
+/** True when frames were too big, or frames were sent to a peer that has stopped sending. */
 function isSuspect(before: Signs, after: Signs): boolean {
   if (after.tooBig > before.tooBig) return true;
   const silent = after.lastSeenMs > 0 && after.lastSeenMs === before.lastSeenMs;

@@ -1,6 +1,7 @@
 /**
- * What a path carries, found by asking it: topology of test/support/narrow-path.ts, vtepd near, kernel vxlan or vtepd
- * far. Kernel vxlan drops probes of vtepd without a word; ICMP finds its path.
+ * What a path carries, found by asking it: topology of test/support/narrow-path.ts, vtepd near,
+ * kernel vxlan or vtepd far. Kernel vxlan drops probes of vtepd without a word; ICMP finds its
+ * path.
  */
 import t from 'tap';
 import { assertIdentity } from '../support/metrics.js';
@@ -24,7 +25,7 @@ t.test('nobody answers: unknown, with what was tried, and nothing is concluded',
   t.equal(code, 1);
   t.match(
     stdout,
-    /unknown: nothing on the way to the peer answered\n {2}icmp: no answer\n {2}vtepd: no answer\n {2}arp: no host/,
+    /unknown: no probe was answered\n {2}icmp: no answer\n {2}vtepd: no answer\n {2}arp: no host/,
   );
   t.equal(await overlayMtu(vtepd), 1450);
 });
@@ -48,7 +49,7 @@ t.test('an MTU that does not fit: log, status, exit code, each with the numbers'
   await kernelVxlan(path, 'ipv4');
   const vtepd = await nearVtepd(path, 'ipv4', 'batch', '--mtu 1500');
   const warning = (fits: number) =>
-    `--mtu 1500 was asked for, ${fits} fits: the path to ${FAR.ipv4} limits it`;
+    `--mtu 1500 exceeds ${fits}, the largest that fits the path to ${FAR.ipv4}`;
   t.match(vtepd.log(), warning(1450), 'at start, from the route');
   const { code, stdout } = await vtepd.ctl(`probe ${FAR.ipv4}`);
   t.equal(code, 1);

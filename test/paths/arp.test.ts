@@ -8,23 +8,23 @@ import { macParts } from '../support/frames.js';
 import { packAddress } from '../support/memory-plane.js';
 
 const PEER: ProbedPeer = { vni: 100, peerIdx: 5, text: '192.0.2.1', ...packAddress('192.0.2.1', 4789) };
-const NOBODY = new MeansUnavailable('no host is known behind the peer by MAC and IPv4 address');
+const NO_HOST = new MeansUnavailable('no host behind the peer is known by MAC and IPv4 address');
 const HOST = { mac: macParts('02:00:00:00:00:0a'), ip: Uint8Array.of(10, 10, 10, 2) };
 
-t.test('nobody to ask', async (t) => {
+t.test('the means is unavailable without a known host', async (t) => {
   const none = new ArpMeans(
     () => 0,
     async () => undefined,
   );
-  await t.rejects(none.open(PEER), NOBODY);
+  await t.rejects(none.open(PEER), NO_HOST);
   const failing = new ArpMeans(
     () => 0,
     () => Promise.reject(new Error('the data plane is being restarted')),
   );
-  await t.rejects(failing.open(PEER), NOBODY);
+  await t.rejects(failing.open(PEER), NO_HOST);
 });
 
-t.test('only a reply to the MAC that asked, through the peer that was asked', async (t) => {
+t.test('accepts only a reply to the MAC of the request through the probed peer', async (t) => {
   const asked: number[] = [];
   let answer = (_means: ArpMeans, _low: number) => {};
   const means: ArpMeans = new ArpMeans(
@@ -44,13 +44,13 @@ t.test('only a reply to the MAC that asked, through the peer that was asked', as
   const rows: [string, (means: ArpMeans, low: number) => void, string][] = [
     ['another peer', (means, low) => means.replied(6, { high: PROBE_MAC_HIGH, low }), 'silent'],
     ['another MAC', (means, low) => means.replied(5, { high: PROBE_MAC_HIGH, low: low ^ 1 }), 'silent'],
-    ['no MAC of probes', (means, low) => means.replied(5, { high: 0x0200, low }), 'silent'],
-    ['the right one', (means, low) => means.replied(5, { high: PROBE_MAC_HIGH, low }), 'arrived'],
+    ['not a probe MAC', (means, low) => means.replied(5, { high: 0x0200, low }), 'silent'],
+    ['the matching reply', (means, low) => means.replied(5, { high: PROBE_MAC_HIGH, low }), 'arrived'],
   ];
   for (const [name, how, outcome] of rows) {
     answer = how;
     t.match(await open.probe(600, false), { kind: outcome }, name);
   }
-  t.equal(new Set(asked).size, rows.length, 'each question has a MAC of its own');
+  t.equal(new Set(asked).size, rows.length, 'each request has a unique MAC');
   open.close();
 });

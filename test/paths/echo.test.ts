@@ -8,7 +8,7 @@ import { packAddress } from '../support/memory-plane.js';
 const PEER: ProbedPeer = { vni: 100, peerIdx: 5, text: '192.0.2.1', ...packAddress('192.0.2.1', 4789) };
 const PEER6: ProbedPeer = { vni: 100, peerIdx: 6, text: '2001:db8::1', ...packAddress('2001:db8::1', 4789) };
 
-/** A peer behind a path, that answers at once by way of `alter`. */
+/** A peer behind a path of the given MTU; `alter` makes the replies, which arrive at once. */
 function meansOver(
   mtu: number,
   alter = (means: EchoMeans, peer: ProbedPeer, b: Uint8Array) => answer(means, peer, b),
@@ -27,14 +27,14 @@ function answer(means: EchoMeans, { peerIdx }: ProbedPeer, b: Uint8Array): void 
   means.replied(peerIdx, { high: nonceHigh(b, 0), low: nonceLow(b, 0) }, b.length);
 }
 
-t.test('what a send that fails means', async (t) => {
+t.test('maps the errno of a failed send to an outcome', async (t) => {
   t.equal(sendFailure(0), undefined);
   t.same(sendFailure(-90), { kind: 'too-big', mtu: 0 }, 'EMSGSIZE');
   for (const errno of [-1, -97, -101, -113]) t.match(sendFailure(errno), { kind: 'unusable' }, `${errno}`);
-  t.same(sendFailure(-111), { kind: 'silent' }, 'ECONNREFUSED is about an earlier one');
+  t.same(sendFailure(-111), { kind: 'silent' }, 'ECONNREFUSED belongs to an earlier datagram');
 });
 
-t.test('replies that prove nothing', async (t) => {
+t.test('replies with wrong peer, nonce or length are ignored', async (t) => {
   const rows: [string, (means: EchoMeans, peer: ProbedPeer, b: Uint8Array) => void][] = [
     ['another peer', (means, peer, b) => answer(means, { ...peer, peerIdx: 9 }, b)],
     ['another nonce', (means, { peerIdx }, b) => means.replied(peerIdx, { high: 1, low: 2 }, b.length)],
@@ -52,7 +52,7 @@ t.test('replies that prove nothing', async (t) => {
   }
 });
 
-t.test('a reply for a search that is over', async (t) => {
+t.test('a reply after the end of a search is ignored', async (t) => {
   const { means, sent } = meansOver(0);
   const open = await means.open(PEER);
   const asked = open.probe(600, false);
@@ -61,7 +61,7 @@ t.test('a reply for a search that is over', async (t) => {
   t.same(await asked, { kind: 'silent' });
 });
 
-t.test('packets have the size that is asked for, each with a nonce of its own', async (t) => {
+t.test('packets have the requested size and a unique nonce', async (t) => {
   for (const [peer, ip] of [
     [PEER, 20],
     [PEER6, 40],
@@ -80,11 +80,11 @@ t.test('packets have the size that is asked for, each with a nonce of its own', 
   }
 });
 
-t.test('the prober: means in their order until one answers', async (t) => {
+t.test('the prober tries means in order until one gets a reply', async (t) => {
   const { means, sent } = meansOver(1400);
   const unavailable = {
     name: 'icmp' as const,
-    open: () => Promise.reject(new MeansUnavailable('no right to raw sockets')),
+    open: () => Promise.reject(new MeansUnavailable('no permission for raw sockets')),
   };
   const prober = new Prober([unavailable, means], async () => 1500);
   const steps: string[] = [];
@@ -97,22 +97,22 @@ t.test('the prober: means in their order until one answers', async (t) => {
     means: 'vtepd',
     pathMtu: 1400,
     exact: true,
-    failed: [{ means: 'icmp', why: 'no right to raw sockets' }],
+    failed: [{ means: 'icmp', why: 'no permission for raw sockets' }],
   });
-  t.equal(first, second, 'who asks at the same time shares the search');
+  t.equal(first, second, 'concurrent requests share the search');
   t.equal(first.probes, sent.length);
   t.equal(steps.length, sent.length);
-  t.same(late, steps, 'and watches it, too');
+  t.same(late, steps, 'both requests get the progress');
   t.same(await prober.probe(PEER, 'icmp'), {
     means: undefined,
     pathMtu: undefined,
     exact: false,
     probes: 0,
-    failed: [{ means: 'icmp', why: 'no right to raw sockets' }],
+    failed: [{ means: 'icmp', why: 'no permission for raw sockets' }],
   });
 });
 
-t.test('a prober that is stopped ends its searches', async (t) => {
+t.test('stopping the prober ends its searches', async (t) => {
   const { means, sent } = meansOver(9000);
   const prober = new Prober([means], async () => 1500);
   const asked = prober.probe(PEER);
@@ -121,7 +121,7 @@ t.test('a prober that is stopped ends its searches', async (t) => {
   t.ok(sent.length <= 1);
 });
 
-t.test('a route that cannot be asked is none: an Ethernet is assumed', async (t) => {
+t.test('when the route lookup fails an MTU of 1500 is assumed', async (t) => {
   const { means } = meansOver(9000);
   const prober = new Prober([means], () => Promise.reject(new Error('ip(8) is not installed')));
   t.match(await prober.probe(PEER), { pathMtu: 1500, exact: true });

@@ -1,4 +1,4 @@
-/** Whose word about a path is taken, and how often. Messages as a raw socket gives them. */
+/** Acceptance and rate limit of ICMP messages about paths, in the form that raw sockets return. */
 import t from 'tap';
 import { IcmpListener } from '../../src/paths/icmp-listener.js';
 import { hex, patched } from '../support/hex.js';
@@ -12,22 +12,22 @@ const MESSAGE = hex(`
 `);
 const QUOTE = 28;
 
-function hearing() {
-  const told: unknown[] = [];
-  const heard = new IcmpListener({
+function setUp() {
+  const reports: unknown[] = [];
+  const listener = new IcmpListener({
     device: '',
     isOurPort: (port) => port === 49153,
     isOurs: (address) => address === '192.0.2.10',
     isPeer: (address) => address === '198.51.100.1' || address === '198.51.100.2',
-    onTooBig: (...what) => told.push(what),
+    onTooBig: (...what) => reports.push(what),
   });
-  return { told, hear: (message: Uint8Array, nowMs = 0) => heard.receive(4, message, nowMs) };
+  return { reports, receive: (message: Uint8Array, nowMs = 0) => listener.receive(4, message, nowMs) };
 }
 
-t.test('a wrong quote changes nothing', async (t) => {
-  const { told, hear } = hearing();
+t.test('messages with a wrong quote are ignored', async (t) => {
+  const { reports, receive } = setUp();
   const rows: [string, Uint8Array][] = [
-    ['not from an address of ours', patched(MESSAGE, QUOTE + 15, 11)],
+    ['not from a local address', patched(MESSAGE, QUOTE + 15, 11)],
     ['not to a peer', patched(MESSAGE, QUOTE + 19, 9)],
     ['not from a port of the pool', patched(MESSAGE, QUOTE + 21, 2)],
     ['not UDP', patched(MESSAGE, QUOTE + 9, 6)],
@@ -35,39 +35,39 @@ t.test('a wrong quote changes nothing', async (t) => {
     ['nothing', new Uint8Array(0)],
   ];
   for (const [name, message] of rows) {
-    hear(message);
-    t.same(told, [], name);
+    receive(message);
+    t.same(reports, [], name);
   }
 });
 
-t.test('a right one is told, with port and MTU as quoted', async (t) => {
-  const { told, hear } = hearing();
-  hear(MESSAGE);
-  t.same(told, [[4, '198.51.100.1', 4789, 1400]]);
+t.test('a matching message is reported with the quoted port and its MTU', async (t) => {
+  const { reports, receive } = setUp();
+  receive(MESSAGE);
+  t.same(reports, [[4, '198.51.100.1', 4789, 1400]]);
 });
 
-t.test('once a second and peer, unless the path is smaller still', async (t) => {
-  const { told, hear } = hearing();
+t.test('one report per second and peer, unless the path is narrower', async (t) => {
+  const { reports, receive } = setUp();
   const to2 = patched(MESSAGE, QUOTE + 19, 2);
   const narrower = patched(MESSAGE, 26, 0x05, 0x14);
-  for (const nowMs of [0, 500, 999]) hear(MESSAGE, nowMs);
-  t.equal(told.length, 1);
-  hear(to2, 999);
-  t.equal(told.length, 2, 'another peer');
-  hear(narrower, 999);
-  t.same(told.at(-1), [4, '198.51.100.1', 4789, 1300]);
-  hear(MESSAGE, 1500);
-  t.equal(told.length, 3);
-  hear(MESSAGE, 1999);
-  t.equal(told.length, 4);
+  for (const nowMs of [0, 500, 999]) receive(MESSAGE, nowMs);
+  t.equal(reports.length, 1);
+  receive(to2, 999);
+  t.equal(reports.length, 2, 'another peer');
+  receive(narrower, 999);
+  t.same(reports.at(-1), [4, '198.51.100.1', 4789, 1300]);
+  receive(MESSAGE, 1500);
+  t.equal(reports.length, 3);
+  receive(MESSAGE, 1999);
+  t.equal(reports.length, 4);
 });
 
-t.test('who quotes another port keeps nobody from being heard', async (t) => {
-  const { told, hear } = hearing();
-  hear(patched(MESSAGE, 26, 0x02, 0x40, ...MESSAGE.slice(28, QUOTE + 22), 0, 53));
-  hear(MESSAGE);
+t.test('a message with another port does not suppress a genuine one', async (t) => {
+  const { reports, receive } = setUp();
+  receive(patched(MESSAGE, 26, 0x02, 0x40, ...MESSAGE.slice(28, QUOTE + 22), 0, 53));
+  receive(MESSAGE);
   t.same(
-    told.map((what) => (what as number[]).slice(2)),
+    reports.map((what) => (what as number[]).slice(2)),
     [
       [53, 576],
       [4789, 1400],
@@ -75,10 +75,10 @@ t.test('who quotes another port keeps nobody from being heard', async (t) => {
   );
 });
 
-t.test('a flood is told in part', async (t) => {
-  const { told, hear } = hearing();
-  for (let i = 0; i < 1000; i++) hear(patched(MESSAGE, QUOTE + 22, i >> 8, i & 0xff), i / 2);
-  t.equal(told.length, 100);
-  hear(MESSAGE, 1000);
-  t.equal(told.length, 101);
+t.test('reports of a flood are limited to 100 per second', async (t) => {
+  const { reports, receive } = setUp();
+  for (let i = 0; i < 1000; i++) receive(patched(MESSAGE, QUOTE + 22, i >> 8, i & 0xff), i / 2);
+  t.equal(reports.length, 100);
+  receive(MESSAGE, 1000);
+  t.equal(reports.length, 101);
 });

@@ -19,7 +19,7 @@ function make() {
   return { mtus, paths, carried, carry, warned: () => lines.filter(({ level }) => level === 40).length };
 }
 
-t.test('a change that cannot be carried out is tried again', async (t) => {
+t.test('a change that cannot be applied is tried again', async (t) => {
   const { mtus, carried, carry } = make();
   t.equal(mtus.begin(settings(100, 'auto'), [peer('192.0.2.1')], 0), 1450);
   const both = () => [peer('192.0.2.1'), peer('192.0.2.2')];
@@ -29,7 +29,7 @@ t.test('a change that cannot be carried out is tried again', async (t) => {
   t.same(carried, [[100, 1350]]);
 });
 
-t.test('a VNI that cannot follow keeps no other from it', async (t) => {
+t.test('a failure for one VNI does not affect the others', async (t) => {
   const { mtus, carried } = make();
   for (const vni of [100, 200]) mtus.begin(settings(vni, 'auto'), [peer('192.0.2.1')], 0);
   const carry = async (vni: number, overlayMtu: number) => {
@@ -44,13 +44,13 @@ t.test('a VNI that cannot follow keeps no other from it', async (t) => {
   t.same([mtus.overlayMtu(100), mtus.overlayMtu(200)], [1450, 1350]);
 });
 
-t.test('auto follows as peers come and go and paths change', async (t) => {
+t.test('auto is updated when peers or paths change', async (t) => {
   const { mtus, paths, carried, carry, warned } = make();
   const peers = [peer('192.0.2.1')];
   t.equal(mtus.begin(settings(100, 'auto'), peers, 0), 1450);
   const follow = () => mtus.follow(() => peers, carry);
   await follow();
-  t.same(carried, [], 'nothing has changed');
+  t.same(carried, [], 'no change');
   peers.push(peer('192.0.2.2'));
   await follow();
   paths.set('192.0.2.2', 1300);
@@ -66,7 +66,7 @@ t.test('auto follows as peers come and go and paths change', async (t) => {
   t.same(mtus.warnings(), []);
 });
 
-t.test('a VNI that goes and comes again begins anew to tell', async (t) => {
+t.test('a VNI that is removed and added again logs its warning again', async (t) => {
   const { mtus, warned } = make();
   for (let time = 0; time < 20; time++) {
     mtus.begin(settings(100, 9000), [peer('192.0.2.1')], 0);
@@ -75,7 +75,7 @@ t.test('a VNI that goes and comes again begins anew to tell', async (t) => {
   t.equal(warned(), 20);
 });
 
-t.test('an unbridged TAP has what was asked for, or what follows, but then enough for IPv6', async (t) => {
+t.test('an unbridged TAP has the configured MTU, or the computed one but at least 1280', async (t) => {
   const { mtus, paths } = make();
   const peers = [peer('192.0.2.1')];
   mtus.begin(settings(100, 1000), peers, 0);
@@ -89,29 +89,29 @@ t.test('an unbridged TAP has what was asked for, or what follows, but then enoug
   t.equal(mtus.unbridgedMtu(200), 1280);
 });
 
-t.test('tags of VLAN devices make it smaller', async (t) => {
+t.test('802.1Q tags reduce the overlay MTU', async (t) => {
   const { mtus } = make();
   t.equal(mtus.begin(settings(100, 'auto'), [peer('192.0.2.1')], 1), 1446);
   t.equal(mtus.tags(100), 1);
 });
 
-t.test('what was asked for stays, with a warning while it does not fit', async (t) => {
+t.test('a configured MTU is kept, with a warning while it does not fit', async (t) => {
   const { mtus, paths, carried, carry, warned } = make();
   const peers = [peer('192.0.2.1')];
   t.equal(mtus.begin(settings(100, 9000), peers, 0), 9000);
   t.match(mtus.warnings(), [
     {
       code: 'overlay_mtu_too_large',
-      detail: /--mtu 9000 was asked for, 1450 fits: the path to 192\.0\.2\.1/,
+      detail: /--mtu 9000 exceeds 1450, the largest that fits the path to 192\.0\.2\.1/,
     },
   ]);
   await mtus.follow(() => peers, carry);
-  t.equal(warned(), 1, 'said once');
+  t.equal(warned(), 1, 'logged once');
   paths.set('192.0.2.1', 1400);
   await mtus.follow(() => peers, carry);
-  t.equal(warned(), 2, 'and again when the numbers are others');
+  t.equal(warned(), 2, 'logged again when the numbers change');
   paths.set('192.0.2.1', 9050);
   await mtus.follow(() => peers, carry);
-  t.same(mtus.warnings(), [], 'it fits now');
+  t.same(mtus.warnings(), [], 'no warning when it fits');
   t.same(carried, []);
 });

@@ -1,4 +1,4 @@
-/** A search of a path whose VNI is gone when it ends. */
+/** Searches on request through the path manager. */
 import t from 'tap';
 import { loadShim } from '../../src/abi/binding.js';
 import { silentLogger } from '../../src/log/log.js';
@@ -6,9 +6,9 @@ import { PathManager } from '../../src/paths/path-manager.js';
 import { Paths } from '../../src/paths/paths.js';
 import { packAddress } from '../support/memory-plane.js';
 
-t.test('a VNI that is removed during a search', async (t) => {
+t.test('a search fails when its VNI is removed meanwhile', async (t) => {
   const settings = { local: [], underlayDev: '', sourcePorts: { min: 49152, max: 65535 } };
-  const care = new PathManager({
+  const manager = new PathManager({
     shim: loadShim(),
     settings,
     ttl: 64,
@@ -17,11 +17,11 @@ t.test('a VNI that is removed during a search', async (t) => {
     publish: () => {},
     signs: () => {},
   });
-  t.teardown(() => care.stop());
+  t.teardown(() => manager.stop());
   const address = { ...packAddress('127.0.0.1', 4789), text: '127.0.0.1' };
   const peer = { address, flood: true, name: '', pathMtu: 0, peerIdx: 0 };
   await t.rejects(
-    care.probe(100, peer, () => {}),
+    manager.probe(100, peer, () => {}),
     { code: 'vni_not_found', message: 'VNI 100 was removed during the search' },
   );
 });

@@ -4,7 +4,7 @@ import { parseIpAddress } from '../../src/wire/ip-address.js';
 
 const peer = (host: string, flood = true) => ({ host, port: 4789, flood });
 
-t.test('the same list comes out as the same list, others in their order', async (t) => {
+t.test('identical lists resolve to identical lists, others keep their order', async (t) => {
   const paths = new Paths({ local: [], underlayDev: '' });
   const [one, two, three] = ['127.0.0.1', '127.0.0.2', '::1'].map((host) => peer(host));
   const shared = [one, two];
@@ -14,13 +14,13 @@ t.test('the same list comes out as the same list, others in their order', async 
     first.map(({ address }) => address.text),
     ['127.0.0.1', '127.0.0.2'],
   );
-  t.equal(third[1], first[0], 'a peer of two lists is one');
+  t.equal(third[1], first[0], 'a peer of two lists is one object');
   t.match(third[0], { address: { family: 6, text: '::1', port: 4789 }, flood: true, name: '' });
   t.same(none, []);
   t.same(paths.duplicates(first), []);
 });
 
-t.test('two hosts with one address are taken once, and told of', async (t) => {
+t.test('two hosts with one address become one peer, and are reported', async (t) => {
   const paths = new Paths({ local: [], underlayDev: '' }, async (host) => [
     parseIpAddress(host === 'a.example' ? '127.0.0.1' : host)!,
   ]);
@@ -30,7 +30,7 @@ t.test('two hosts with one address are taken once, and told of', async (t) => {
   t.same(paths.duplicates(list), [{ address: '127.0.0.1', first: '127.0.0.1', again: 'a.example' }]);
 });
 
-t.test('a name without an address fails them all', (t) =>
+t.test('an unresolvable name fails all lists', (t) =>
   t.rejects(
     new Paths({ local: [], underlayDev: '' }).resolvePeers([[peer('127.0.0.1'), peer('no such name')]]),
     {
@@ -40,7 +40,7 @@ t.test('a name without an address fails them all', (t) =>
   ),
 );
 
-t.test('who is no peer any more is forgotten after a while', async (t) => {
+t.test('data of a former peer are deleted after a minute', async (t) => {
   const paths = new Paths({ local: [], underlayDev: '' });
   await paths.resolvePeers([[peer('127.0.0.1'), peer('127.0.0.2')]]);
   for (const text of ['127.0.0.1', '127.0.0.2']) paths.probed(text, 1400);
@@ -48,8 +48,8 @@ t.test('who is no peer any more is forgotten after a while', async (t) => {
   const one = new Set(['127.0.0.1']);
   t.same(paths.retain(one, 0), []);
   t.same(paths.retain(one, 59_999), []);
-  t.same(known(), ['127.0.0.1', '127.0.0.2'], 'not at once: it may be on its way');
-  t.same(paths.retain(new Set(['127.0.0.1', '127.0.0.2']), 60_000), [], 'it has come');
+  t.same(known(), ['127.0.0.1', '127.0.0.2'], 'kept for a while: it may become a peer');
+  t.same(paths.retain(new Set(['127.0.0.1', '127.0.0.2']), 60_000), [], 'it is a peer again');
   t.same(paths.retain(one, 60_001), []);
   t.same(paths.retain(one, 120_001), ['127.0.0.2']);
   t.same(known(), ['127.0.0.1']);

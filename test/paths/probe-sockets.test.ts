@@ -1,4 +1,4 @@
-/** The sockets that probes leave by, and the datagrams that do, over the loopback. */
+/** Probe sockets, and sending through them over the loopback. */
 import { createSocket, type RemoteInfo } from 'node:dgram';
 import { once } from 'node:events';
 import t, { type Test } from 'tap';
@@ -19,23 +19,23 @@ function open(t: Test, spec: Partial<typeof SPEC> = {}) {
   return sockets;
 }
 
-t.test('a device that is not there: no sockets, and no failure', async (t) => {
+t.test('a missing device results in no sockets and no error', async (t) => {
   const { ipv4, ipv6 } = open(t, { device: 'nosuchdevice' });
   t.ok(ipv4 < 0 && ipv6 < 0);
 });
 
-t.test('without a socket of the family nothing is sent', async (t) => {
+t.test('sending without a socket of the family fails with EAFNOSUPPORT', async (t) => {
   const sender = new ProbeSender(shim, { ipv4: -1, ipv6: -1 });
   t.equal(sender.send(packAddress('127.0.0.1', 4789), new Uint8Array(30)), EAFNOSUPPORT);
 });
 
-t.test('larger than the device carries: said at once', async (t) => {
+t.test('sending more than the device carries fails with EMSGSIZE', async (t) => {
   const sender = new ProbeSender(shim, open(t));
-  // The loopback carries 65,536 bytes, a UDP datagram has 65,507 at most.
+  // The loopback carries 65,536 bytes; a UDP datagram has at most 65,507.
   t.equal(sender.send(packAddress('127.0.0.1', 4789), new Uint8Array(65_508)), EMSGSIZE);
 });
 
-t.test('datagrams arrive whole, from a port of the range, busy ones passed over', async (t) => {
+t.test('datagrams arrive unchanged from a port of the range, skipping busy ports', async (t) => {
   const first = open(t);
   const sender = new ProbeSender(shim, open(t));
   t.ok(first.ipv4 >= 0);

@@ -23,22 +23,22 @@ function setUp(t: Test) {
   return { proofs, asked };
 }
 
-t.test('who answers the nonce is proved, and nobody else', async (t) => {
+t.test('only the peer that replies with the nonce is proved', async (t) => {
   const { proofs, asked } = setUp(t);
   proofs.check([peer(1), peer(2)], 0);
-  t.equal(asked.length, 2, 'at once');
+  t.equal(asked.length, 2, 'sent at once');
   const { nonce } = asked[0];
   t.equal(proofs.replied(2, nonce, PROBE_LEN), undefined, 'another peer');
   t.equal(proofs.replied(1, { ...nonce, low: nonce.low ^ 1 }, PROBE_LEN), undefined, 'another nonce');
-  t.equal(proofs.replied(1, nonce, 1400), undefined, 'an answer about another length');
+  t.equal(proofs.replied(1, nonce, 1400), undefined, 'another length');
   t.equal(proofs.isProved('192.0.2.1'), false);
   t.equal(proofs.replied(1, nonce, PROBE_LEN), '192.0.2.1');
   t.equal(proofs.isProved('192.0.2.1'), true);
   t.equal(proofs.isProved('192.0.2.2'), false);
-  t.equal(proofs.replied(1, nonce, PROBE_LEN), undefined, 'a nonce counts once');
+  t.equal(proofs.replied(1, nonce, PROBE_LEN), undefined, 'a nonce is accepted once');
 });
 
-t.test('a proof lapses when nobody answers any more', async (t) => {
+t.test('a proof expires when replies stop', async (t) => {
   const { proofs, asked } = setUp(t);
   proofs.check([peer(1)], 0);
   proofs.replied(1, asked[0].nonce, PROBE_LEN);
@@ -48,67 +48,67 @@ t.test('a proof lapses when nobody answers any more', async (t) => {
     if (!proofs.isProved('192.0.2.1')) endedMs = nowMs;
   }
   t.ok(endedMs > 15_000 && endedMs <= 60_000, `after ${endedMs} ms`);
-  t.equal(proofs.replied(1, asked.at(-1)!.nonce, PROBE_LEN), '192.0.2.1', 'and comes back with an answer');
+  t.equal(proofs.replied(1, asked.at(-1)!.nonce, PROBE_LEN), '192.0.2.1', 'a reply proves the peer again');
 });
 
-t.test('who is silent is asked ever more seldom, who answers every 15 s', async (t) => {
+t.test('a silent peer gets requests at growing intervals, a replying peer every 15 s', async (t) => {
   const { proofs, asked } = setUp(t);
-  const count = { silent: 0, good: 0 };
+  const count = { silent: 0, replying: 0 };
   for (let nowMs = 0; nowMs < 600_000; nowMs += 1000) {
     const before = asked.length;
     proofs.check([peer(1), peer(2)], nowMs);
-    for (const question of asked.slice(before)) {
-      if (question.peer.peerIdx === 1) count.silent++;
+    for (const request of asked.slice(before)) {
+      if (request.peer.peerIdx === 1) count.silent++;
       else {
-        count.good++;
-        proofs.replied(2, question.nonce, PROBE_LEN);
+        count.replying++;
+        proofs.replied(2, request.nonce, PROBE_LEN);
       }
     }
   }
-  t.ok(count.silent >= 10 && count.silent < 25, `${count.silent} questions in ten minutes`);
-  t.equal(count.good, 40);
+  t.ok(count.silent >= 10 && count.silent < 25, `${count.silent} requests in ten minutes`);
+  t.equal(count.replying, 40);
+});
+
+t.test('a proof belongs to address and port: another row keeps it, removing the peer ends it', async (t) => {
+  const { proofs, asked } = setUp(t);
+  proofs.check([peer(1)], 0);
+  proofs.replied(1, asked[0].nonce, PROBE_LEN);
+  proofs.check([peer(1, 7)], 1000);
+  t.equal(proofs.isProved('192.0.2.1'), true);
+  proofs.check([{ ...peer(1, 7), port: 8472 }], 2000);
+  t.equal(proofs.isProved('192.0.2.1'), false, 'another port is another program');
+  proofs.replied(7, asked[1].nonce, PROBE_LEN);
+  t.equal(proofs.isProved('192.0.2.1'), true);
+  proofs.check([], 3000);
+  proofs.check([{ ...peer(1, 7), port: 8472 }], 4000);
+  t.equal(proofs.isProved('192.0.2.1'), false);
 });
 
 t.test(
-  'the proof is the address’s: another row of it keeps it; a peer that went and came begins again',
+  'a peer that does not reply in one VNI is tried in the next, and stays there once it replies',
   async (t) => {
-    const { proofs, asked } = setUp(t);
-    proofs.check([peer(1)], 0);
-    proofs.replied(1, asked[0].nonce, PROBE_LEN);
-    proofs.check([peer(1, 7)], 1000);
+    const asked: { vni: number; row: number; nonce: { high: number; low: number } }[] = [];
+    const proofs = new Proofs((to, bytes) => {
+      const nonce = { high: nonceHigh(bytes, 0), low: nonceLow(bytes, 0) };
+      asked.push({ vni: probeVni(bytes, 0), row: to.peerIdx, nonce });
+      return 0;
+    });
+    const rows = [100, 200, 300].map((vni, i) => ({ ...peer(1, i), vni }));
+    /** Chooses the row as the caller of `check` does. */
+    const chosen = () => rows.find(({ vni }) => vni > proofs.askBehind('192.0.2.1')) ?? rows[0];
+    for (let nowMs = 0; nowMs < 300_000; nowMs += 1000) {
+      const before = asked.length;
+      proofs.check([chosen()], nowMs);
+      const request = asked[before];
+      if (request?.vni === 200) proofs.replied(request.row, request.nonce, PROBE_LEN);
+    }
+    t.same(
+      asked.slice(0, 4).map(({ vni }) => vni),
+      [100, 200, 200, 200],
+    );
+    t.ok(asked.slice(1).every(({ vni }) => vni === 200));
     t.equal(proofs.isProved('192.0.2.1'), true);
-    proofs.check([{ ...peer(1, 7), port: 8472 }], 2000);
-    t.equal(proofs.isProved('192.0.2.1'), false, 'another port is another program');
-    proofs.replied(7, asked[1].nonce, PROBE_LEN);
-    t.equal(proofs.isProved('192.0.2.1'), true);
-    proofs.check([], 3000);
-    proofs.check([{ ...peer(1, 7), port: 8472 }], 4000);
-    t.equal(proofs.isProved('192.0.2.1'), false);
+    const late = asked[0];
+    t.equal(proofs.replied(late.row, late.nonce, PROBE_LEN), undefined, 'a reply to an earlier request');
   },
 );
-
-t.test('who does not answer in one VNI is asked in the next, who answers in that one again', async (t) => {
-  const asked: { vni: number; row: number; nonce: { high: number; low: number } }[] = [];
-  const proofs = new Proofs((to, bytes) => {
-    const nonce = { high: nonceHigh(bytes, 0), low: nonceLow(bytes, 0) };
-    asked.push({ vni: probeVni(bytes, 0), row: to.peerIdx, nonce });
-    return 0;
-  });
-  const rows = [100, 200, 300].map((vni, i) => ({ ...peer(1, i), vni }));
-  /** As the caller of `look` chooses. */
-  const chosen = () => rows.find(({ vni }) => vni > proofs.askBehind('192.0.2.1')) ?? rows[0];
-  for (let nowMs = 0; nowMs < 300_000; nowMs += 1000) {
-    const before = asked.length;
-    proofs.check([chosen()], nowMs);
-    const question = asked[before];
-    if (question?.vni === 200) proofs.replied(question.row, question.nonce, PROBE_LEN);
-  }
-  t.same(
-    asked.slice(0, 4).map(({ vni }) => vni),
-    [100, 200, 200, 200],
-  );
-  t.ok(asked.slice(1).every(({ vni }) => vni === 200));
-  t.equal(proofs.isProved('192.0.2.1'), true);
-  const late = asked[0];
-  t.equal(proofs.replied(late.row, late.nonce, PROBE_LEN), undefined, 'an answer to an earlier question');
-});

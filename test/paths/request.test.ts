@@ -3,13 +3,13 @@ import { Exchange } from '../../src/paths/request.js';
 
 const ARRIVED = { kind: 'arrived' } as const;
 
-t.test('what cannot be sent is not waited for', async (t) => {
+t.test('a request that cannot be sent completes at once', async (t) => {
   const exchange = new Exchange();
   const refused = { kind: 'too-big', mtu: 0 } as const;
   t.same(await exchange.ask('a', false, () => refused), refused);
 });
 
-t.test('an answer to something else is ignored', async (t) => {
+t.test('a reply to another request is ignored', async (t) => {
   const exchange = new Exchange();
   exchange.complete('a', ARRIVED);
   const asked = exchange.ask('b', false, () => {
@@ -19,7 +19,7 @@ t.test('an answer to something else is ignored', async (t) => {
   t.same(await asked, { kind: 'silent' });
 });
 
-t.test('an answer that comes after its time does not count for the next question', async (t) => {
+t.test('a reply after the timeout does not complete the next request', async (t) => {
   const exchange = new Exchange();
   await exchange.ask('a', false, () => void exchange.complete('a', ARRIVED));
   t.same(await exchange.ask('b', false, () => undefined), { kind: 'silent' });
@@ -28,7 +28,7 @@ t.test('an answer that comes after its time does not count for the next question
   t.same(await next, { kind: 'silent' });
 });
 
-t.test('patience follows the path: short after quick answers, never without end', async (t) => {
+t.test('the timeout adapts to the path: short after fast replies, never above one second', async (t) => {
   let nowMs = 0;
   const exchange = new Exchange(() => nowMs);
   const silence = async (patient = false) => {
@@ -42,11 +42,11 @@ t.test('patience follows the path: short after quick answers, never without end'
       exchange.complete('a', ARRIVED);
       return undefined;
     });
-  t.ok((await silence()) >= 950, 'nothing is known: a second');
+  t.ok((await silence()) >= 950, 'no reply yet: one second');
   await answerAfter(1);
   const quick = await silence();
-  t.ok(quick >= 150 && quick < 950, `a quick path: ${quick} ms`);
-  t.ok((await silence(true)) >= 950, 'a quick path and a question with full patience: a second');
+  t.ok(quick >= 150 && quick < 950, `a fast path: ${quick} ms`);
+  t.ok((await silence(true)) >= 950, 'a fast path and a patient request: one second');
   await answerAfter(10_000);
   const slow = await silence();
   t.ok(slow >= 950 && slow < 3000, `a slow path: ${slow} ms`);

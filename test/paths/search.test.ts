@@ -1,12 +1,15 @@
 import t from 'tap';
 import { type Outcome, type Probe, searchPathMtu } from '../../src/paths/search.js';
 
-/** A path: how large a packet it carries, and how it says no. */
+/** A simulated path. */
 interface Path {
   mtu: number;
-  /** 'silent': ICMP is filtered; a number: what the narrow hop says. */
+  /**
+   * Response to a packet that is too big: 'silent' when ICMP is filtered, or the MTU that the hop
+   * reports.
+   */
   refusal: 'silent' | number;
-  /** Packets lost beside, by their number from 1. */
+  /** True for packets lost for other reasons, by number from 1. */
   lost?: (packet: number) => boolean;
 }
 
@@ -21,21 +24,21 @@ function pathOf({ mtu, refusal, lost = () => false }: Path): { probe: Probe; siz
   return { probe, sizes };
 }
 
-t.test('nobody answers', async (t) => {
+t.test('the result is unknown without replies', async (t) => {
   const { probe, sizes } = pathOf({ mtu: 0, refusal: 'silent' });
   t.same(await searchPathMtu(probe, 576, 1500), { kind: 'unknown', why: 'no answer', probes: 3 });
-  t.same(sizes, [576, 576, 576], 'the smallest size, three times, and nothing else');
+  t.same(sizes, [576, 576, 576], 'the smallest size three times, no other');
 });
 
-t.test('a path that goes dark in the middle is unknown, not narrow', async (t) => {
+t.test('a path that stops replying during the search is unknown, not narrow', async (t) => {
   for (let dark = 2; dark < 12; dark++) {
     const { probe } = pathOf({ mtu: 1400, refusal: 'silent', lost: (packet) => packet >= dark });
     const found = await searchPathMtu(probe, 576, 1500);
-    t.same({ kind: found.kind }, { kind: 'unknown' }, `dark from packet ${dark}`);
+    t.same({ kind: found.kind }, { kind: 'unknown' }, `no reply from packet ${dark} on`);
   }
 });
 
-t.test('a means that cannot be used', async (t) => {
+t.test('an unusable means ends the search with its cause', async (t) => {
   const rows: [string, Outcome[]][] = [
     ['at once', [{ kind: 'unusable', why: 'no rights' }]],
     ['later', [{ kind: 'arrived' }, { kind: 'unusable', why: 'no rights' }]],
@@ -47,19 +50,19 @@ t.test('a means that cannot be used', async (t) => {
   }
 });
 
-t.test('a path that is narrower than it may be', async (t) => {
+t.test('a path below the minimum is unknown, with that cause', async (t) => {
   const { probe } = pathOf({ mtu: 500, refusal: 500 });
   const found = await searchPathMtu(probe, 576, 1500);
   t.same(found, { kind: 'unknown', why: 'the path carries less than 576 bytes', probes: 1 });
 });
 
-t.test('the whole way is as wide as its beginning: two packets', async (t) => {
+t.test('a path as wide as the route takes two packets', async (t) => {
   const { probe, sizes } = pathOf({ mtu: 9000, refusal: 'silent' });
   t.same(await searchPathMtu(probe, 576, 1500), { kind: 'found', mtu: 1500, exact: true, probes: 2 });
   t.same(sizes, [576, 1500]);
 });
 
-t.test('every size, without a word from the network', async (t) => {
+t.test('finds every size without ICMP', async (t) => {
   let most = 0;
   for (const ceiling of [1500, 9000, 65535])
     for (let mtu = 576; mtu <= ceiling; mtu += ceiling > 1500 && mtu > 1600 ? 997 : 1) {
@@ -72,7 +75,7 @@ t.test('every size, without a word from the network', async (t) => {
   t.ok(most <= 57, `${most} packets at most`);
 });
 
-t.test('usual sizes are found exactly and soon', async (t) => {
+t.test('finds common sizes exactly, with few packets', async (t) => {
   for (const mtu of [1280, 1300, 1350, 1400, 1420, 1450, 1476, 1492]) {
     const { probe, sizes } = pathOf({ mtu, refusal: 'silent' });
     t.match(await searchPathMtu(probe, 576, 1500), { kind: 'found', mtu, exact: true }, `${mtu}`);
@@ -80,13 +83,13 @@ t.test('usual sizes are found exactly and soon', async (t) => {
   }
 });
 
-t.test('a hop that says what it carries saves most of them', async (t) => {
+t.test('an MTU reported by a hop saves most packets', async (t) => {
   const { probe, sizes } = pathOf({ mtu: 1337, refusal: 1337 });
   t.same(await searchPathMtu(probe, 576, 1500), { kind: 'found', mtu: 1337, exact: true, probes: 3 });
   t.same(sizes, [576, 1500, 1337]);
 });
 
-t.test('a hop that lies, or says nothing of use, does not decide', async (t) => {
+t.test('a false or useless report of a hop does not decide', async (t) => {
   for (const lie of [0, 1, 68, 576, 1399, 1499, 1500, 65535]) {
     const { probe } = pathOf({ mtu: 1400, refusal: lie });
     const found = await searchPathMtu(probe, 576, 1500);
@@ -96,14 +99,14 @@ t.test('a hop that lies, or says nothing of use, does not decide', async (t) => 
   }
 });
 
-t.test('single losses change nothing', async (t) => {
-  for (let one = 1; one < 20; one++) {
-    const { probe } = pathOf({ mtu: 1420, refusal: 'silent', lost: (packet) => packet === one });
-    t.match(await searchPathMtu(probe, 576, 1500), { kind: 'found', mtu: 1420 }, `packet ${one} is lost`);
+t.test('a single lost packet does not change the result', async (t) => {
+  for (let number = 1; number < 20; number++) {
+    const { probe } = pathOf({ mtu: 1420, refusal: 'silent', lost: (packet) => packet === number });
+    t.match(await searchPathMtu(probe, 576, 1500), { kind: 'found', mtu: 1420 }, `packet ${number} is lost`);
   }
 });
 
-t.test('answers that come late are waited for before a size counts as too big', async (t) => {
+t.test('late replies are awaited before a size counts as too big', async (t) => {
   for (const mtu of [1400, 1500])
     for (let from = 577; from <= mtu; from += 13) {
       const path = pathOf({ mtu, refusal: 'silent' });
@@ -117,16 +120,16 @@ t.test('answers that come late are waited for before a size counts as too big', 
     }
 });
 
-t.test('a ceiling at or below the floor', async (t) => {
+t.test('a ceiling at or below the floor finds the floor', async (t) => {
   for (const ceiling of [0, 576]) {
     const { probe } = pathOf({ mtu: 9000, refusal: 'silent' });
     t.same(await searchPathMtu(probe, 576, ceiling), { kind: 'found', mtu: 576, exact: true, probes: 1 });
   }
 });
 
-t.test('who watches is told of every packet', async (t) => {
+t.test('progress is called for every packet', async (t) => {
   const { probe } = pathOf({ mtu: 1400, refusal: 1400 });
-  const told: string[] = [];
-  await searchPathMtu(probe, 576, 1500, (size, outcome) => told.push(`${size} ${outcome}`));
-  t.same(told, ['576 arrived', '1500 too-big', '1400 arrived']);
+  const steps: string[] = [];
+  await searchPathMtu(probe, 576, 1500, (size, outcome) => steps.push(`${size} ${outcome}`));
+  t.same(steps, ['576 arrived', '1500 too-big', '1400 arrived']);
 });

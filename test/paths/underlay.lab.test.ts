@@ -52,7 +52,7 @@ t.before(() =>
     address add fe80::10/64 dev eth0 nodad`),
 );
 
-t.test('no route is no failure', async (t) => {
+t.test('a missing route is not an error', async (t) => {
   t.equal(await route('203.0.113.1'), undefined);
   t.equal(await route('2001:db8::1'), undefined);
   await run(`route add prohibit 198.51.100.0/24
@@ -62,7 +62,7 @@ t.test('no route is no failure', async (t) => {
     t.equal(await route(address), undefined, address);
 });
 
-t.test('many routes at once are those that one asks for alone', async (t) => {
+t.test('routes looked up together equal those looked up one by one', async (t) => {
   const addresses = [
     '192.168.80.11',
     '203.0.113.1',
@@ -76,22 +76,22 @@ t.test('many routes at once are those that one asks for alone', async (t) => {
     for (const address of addresses) t.same(routes.get(address), await route(address, device), address);
   }
   t.equal((await routesTo([])).size, 0);
-  t.equal((await routesTo(addresses, 'eth7')).size, 0, 'by a device that is gone');
+  t.equal((await routesTo(addresses, 'eth7')).size, 0, 'by a device that does not exist');
 });
 
-t.test('asked for together, each has its own answer', async (t) => {
-  const asked = ['192.168.80.11', 'fd01::11', '203.0.113.1', 'fe80::1%eth0', '127.0.0.1'];
+t.test('concurrent lookups each have their own result', async (t) => {
+  const addresses = ['192.168.80.11', 'fd01::11', '203.0.113.1', 'fe80::1%eth0', '127.0.0.1'];
   const alone: (Route | undefined)[] = [];
-  for (const address of asked) alone.push(await route(address));
-  t.same(await Promise.all(asked.map((address) => route(address))), alone);
+  for (const address of addresses) alone.push(await route(address));
+  t.same(await Promise.all(addresses.map((address) => route(address))), alone);
 });
 
-t.test('a device that is not there is a failure', async (t) => {
+t.test('a missing device is an error', async (t) => {
   await t.rejects(route('192.168.80.11', 'eth7'), { name: 'HostError', message: /eth7/ });
   await t.rejects(route('fe80::1%eth7'), { name: 'HostError', message: /eth7/ });
 });
 
-t.test("a route's own MTU goes before the device's", async (t) => {
+t.test('the MTU of a route overrides that of the device', async (t) => {
   await run(`route add 10.9.0.0/16 via 192.168.80.11 mtu 1400
     route add 10.8.0.0/16 via 192.168.80.11 mtu lock 1300`);
   t.strictSame(await route('192.168.80.11'), { local: '192.168.80.10', device: 'eth0', mtu: 9000 });
@@ -100,14 +100,14 @@ t.test("a route's own MTU goes before the device's", async (t) => {
   t.strictSame(await route('fd01::11'), { local: 'fd01::10', device: 'eth0', mtu: 9000 });
 });
 
-t.test('a link-local peer is reached by its scope', async (t) => {
+t.test('a link-local peer is reached by its scope id', async (t) => {
   t.strictSame(await route('fe80::11%eth0'), { local: 'fe80::10%eth0', device: 'eth0', mtu: 9000 });
   const [link] = (await ip(['link', 'show', 'dev', 'eth0'])) as { ifindex: number }[];
   t.equal(deviceIndex('eth0'), link.ifindex);
   t.throws(() => deviceIndex('eth7'), { name: 'HostError', message: /eth7/ });
 });
 
-t.test('kernel vxlan that holds the port is named, even with local', async (t) => {
+t.test('the error names the kernel vxlan device that holds the port, even with local', async (t) => {
   await run(`link add vxlan7 type vxlan id 7 dstport 4789 local 192.168.80.10 dev eth0
     link set vxlan7 up`);
   t.teardown(() => run('link delete dev vxlan7'));
@@ -118,20 +118,20 @@ t.test('kernel vxlan that holds the port is named, even with local', async (t) =
   });
 });
 
-t.test('a device to bind to that is not there is named', async (t) => {
+t.test('the error names a missing device to bind to', async (t) => {
   await t.rejects(openUnderlaySockets(shim, { ...SPEC, device: 'eth7' }), {
     name: 'HostError',
     message: /--underlay-dev eth7/,
   });
 });
 
-t.test('bound to a device and to a link-local address', async (t) => {
+t.test('binds to a device and to a link-local address', async (t) => {
   const sockets = await openUnderlaySockets(shim, { ...SPEC, device: 'eth0', local6: 'fe80::10%eth0' });
   t.equal(new Set(sockets.sendFds.filter((fd) => fd >= 0)).size, 128);
   sockets.close();
 });
 
-t.test('a busy source port is passed over', async (t) => {
+t.test('a busy source port is skipped', async (t) => {
   const socket = createSocket('udp4');
   t.teardown(() => socket.close());
   await new Promise<void>((resolve) => socket.bind(49_152, '0.0.0.0', resolve));
@@ -142,10 +142,10 @@ t.test('a busy source port is passed over', async (t) => {
 
 const EAFNOSUPPORT = -97;
 const EMSGSIZE = -90;
-/** Larger than eth0, which takes 9,000. */
+/** Exceeds the MTU of eth0, 9,000. */
 const TOO_LARGE_LEN = 9200;
 
-/** A port over sockets as `df` has them opened; peer 0 is behind eth0 over IPv4, peer 1 over IPv6. */
+/** Opens a port with the sockets for `df`; peer 0 is behind eth0 over IPv4, peer 1 over IPv6. */
 async function openPort(t: Test, df?: OuterDf): Promise<{ port: UdpPort; sendFds: number[] }> {
   const sockets = await openUnderlaySockets(shim, df === undefined ? SPEC : { ...SPEC, df });
   t.teardown(() => sockets.close());
@@ -164,7 +164,7 @@ async function openPort(t: Test, df?: OuterDf): Promise<{ port: UdpPort; sendFds
   return { port, sendFds: sockets.sendFds };
 }
 
-/** Sends three datagrams to each peer. @returns the six answers */
+/** Sends three datagrams to each peer. @returns the six statuses */
 function sendTo(port: UdpPort, df: number, length: number): number[] {
   const batch = new Batch();
   batch.count = 6;
@@ -186,7 +186,7 @@ for (const [df, pools, answerSet, answerClear] of [
   ['inherit', [64, 64, 64, 64], EMSGSIZE, 0],
 ] as const)
   t.test(
-    `df ${df ?? 'left out'}: its pools are open, and the kernel fragments from the clear ones alone`,
+    `df ${df ?? 'unspecified'}: opens its pools, and the kernel fragments only from those with DF clear`,
     async (t) => {
       const { port, sendFds } = await openPort(t, df);
       const opened = sendFds.filter((fd) => fd >= 0);
@@ -199,7 +199,7 @@ for (const [df, pools, answerSet, answerClear] of [
     },
   );
 
-t.test('a datagram larger than the device is told as a path error, once', async (t) => {
+t.test('a datagram larger than the device MTU is reported as a path error, once', async (t) => {
   const { port } = await openPort(t);
   const report = new PathErrors();
   t.equal(port.takePathErrors(report), 0);
@@ -207,7 +207,7 @@ t.test('a datagram larger than the device is told as a path error, once', async 
   t.equal(port.takePathErrors(report), 2);
   const rows = [0, 1].map((row) => [report.port(row), report.mtu(row), report.origin(row)]);
   t.same(rows, [
-    [0, 9000, ORIGIN_LOCAL], // over IPv4 the kernel does not say the port
+    [0, 9000, ORIGIN_LOCAL], // over IPv4 the kernel does not report the port
     [4789, 9000, ORIGIN_LOCAL],
   ]);
   for (const [row, address] of ['192.168.80.11', 'fd01::11'].entries())

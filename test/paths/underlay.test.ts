@@ -2,11 +2,11 @@ import t from 'tap';
 import { parseRoute, routeTo } from '../../src/paths/underlay.js';
 import { parseIpAddress } from '../../src/wire/ip-address.js';
 
-t.test('a route without a device is refused', async (t) => {
+t.test('a route without a device is rejected', async (t) => {
   t.throws(() => parseRoute({}), { name: 'HostError' });
 });
 
-t.test('routes as iproute2 6.1 prints them', async (t) => {
+t.test('parses routes as iproute2 6.1 prints them', async (t) => {
   t.strictSame(
     parseRoute({ dst: '192.168.80.11', dev: 'eth0', prefsrc: '192.168.80.10', flags: [], uid: 0, cache: [] }),
     { local: '192.168.80.10', device: 'eth0', mtu: undefined },
@@ -23,7 +23,7 @@ t.test('routes as iproute2 6.1 prints them', async (t) => {
     { local: '192.168.80.10', device: 'eth0', mtu: 1400 },
   );
   t.strictSame(
-    // What the kernel learned from ICMP lapses.
+    // An entry that the kernel learned from ICMP expires.
     parseRoute({ dst: '10.2.0.1', dev: 'eth0', prefsrc: '10.1.0.1', expires: 599, metrics: [{ mtu: 1400 }] }),
     { local: '10.1.0.1', device: 'eth0', mtu: undefined },
   );
@@ -34,7 +34,7 @@ t.test('routes as iproute2 6.1 prints them', async (t) => {
   });
 });
 
-t.test('the real way to ourselves goes by the loopback', async (t) => {
+t.test('the route to this machine uses the loopback device', async (t) => {
   const route = await routeTo(parseIpAddress('127.0.0.1')!);
   t.match(route, { local: '127.0.0.1', device: 'lo' });
   t.ok(route!.mtu >= 1500);

@@ -10,7 +10,7 @@ function peerAt(text: string): ProbedPeer {
   return { vni: 100, peerIdx: 1, text, ...packAddress(text, 4789) };
 }
 
-/** A watch over peers whose signs and answers the test sets; time is the test's. */
+/** Creates a watch over peers whose counters, replies and time the test controls. */
 function makeWatch(...addresses: string[]) {
   const signs = new Map<string, Signs>(
     addresses.map((text) => [text, { peer: peerAt(text), txFrames: 0, lastSeenMs: 0, tooBig: 0 }]),
@@ -53,47 +53,44 @@ t.test('a peer that never answers is searched at doubling intervals up to ten mi
   }
   t.same(counts, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
   await pass(20 * MINUTE);
-  t.equal(searched.length, 11, 'once a period');
-  t.same(learned, [], 'and nothing is concluded');
+  t.equal(searched.length, 11, 'once per period');
+  t.same(learned, [], 'nothing is reported');
 });
 
-t.test('a peer that answers: at start and every ten minutes', async (t) => {
+t.test('a peer that replies is searched at start and every ten minutes', async (t) => {
   const { answers, learned, pass } = makeWatch('192.0.2.1');
   answers.set('192.0.2.1', 1400);
   await pass(MINUTE);
   t.same(learned, [['192.0.2.1', 1400]]);
   answers.set('192.0.2.1', 1500);
   await pass(10 * MINUTE);
-  t.same(learned.at(-1), ['192.0.2.1', 1500], 'a path may become wider');
+  t.same(learned.at(-1), ['192.0.2.1', 1500], 'a wider path is found');
 });
 
-t.test(
-  'a vtepd that starts much later is searched soon: when it answers a question, or is first received from',
-  async (t) => {
-    for (const appears of ['answer', 'frame']) {
-      const { answers, searched, learned, watch, pass, sign } = makeWatch('192.0.2.1');
-      await pass(60 * MINUTE);
-      const before = searched.length;
-      const appear = (lastSeenMs: number) => {
-        if (appears === 'answer') watch.appeared('192.0.2.1');
-        else sign('192.0.2.1', { lastSeenMs });
-      };
-      watch.appeared('192.0.2.9');
-      appear(1);
-      await pass(CHECK_MS);
-      t.equal(searched.length, before + 1, `${appears}: at once`);
-      answers.set('192.0.2.1', 1400);
-      await pass(10_000);
-      t.same(learned, [['192.0.2.1', 1400]], `${appears}: and again soon, as that search failed`);
-      t.equal(searched.length, before + 2);
-      appear(2);
-      await pass(MINUTE);
-      t.equal(searched.length, before + 2, `${appears}: a result holds`);
-    }
-  },
-);
+t.test('a vtepd that starts much later is searched soon after its first reply or first frame', async (t) => {
+  for (const appears of ['answer', 'frame']) {
+    const { answers, searched, learned, watch, pass, sign } = makeWatch('192.0.2.1');
+    await pass(60 * MINUTE);
+    const before = searched.length;
+    const appear = (lastSeenMs: number) => {
+      if (appears === 'answer') watch.appeared('192.0.2.1');
+      else sign('192.0.2.1', { lastSeenMs });
+    };
+    watch.appeared('192.0.2.9');
+    appear(1);
+    await pass(CHECK_MS);
+    t.equal(searched.length, before + 1, `${appears}: at once`);
+    answers.set('192.0.2.1', 1400);
+    await pass(10_000);
+    t.same(learned, [['192.0.2.1', 1400]], `${appears}: again soon, because that search failed`);
+    t.equal(searched.length, before + 2);
+    appear(2);
+    await pass(MINUTE);
+    t.equal(searched.length, before + 2, `${appears}: a result stays valid`);
+  }
+});
 
-t.test('what was found is believed for an hour without an answer, then no more', async (t) => {
+t.test('a result expires after an hour without a reply', async (t) => {
   const { answers, learned, pass } = makeWatch('192.0.2.1');
   answers.set('192.0.2.1', 1400);
   await pass(MINUTE);
@@ -102,7 +99,7 @@ t.test('what was found is believed for an hour without an answer, then no more',
   t.same(learned, [['192.0.2.1', 1400]]);
   await pass(15 * MINUTE);
   t.same(learned.at(-1), ['192.0.2.1', undefined]);
-  t.equal(learned.length, 2, 'and that is said once');
+  t.equal(learned.length, 2, 'the expiry is reported once');
 });
 
 t.test('signs of trouble bring a search forward, at most once a minute', async (t) => {
@@ -121,13 +118,13 @@ t.test('signs of trouble bring a search forward, at most once a minute', async (
     }
     t.equal(searched.length, 2, `${name}: at the first sign`);
     await pass(MINUTE);
-    t.equal(searched.length, 3, `${name}: and a minute later for those that came since`);
+    t.equal(searched.length, 3, `${name}: a minute later for the signs since`);
     await pass(5 * MINUTE);
-    t.equal(searched.length, 3, `${name}: without new signs no more`);
+    t.equal(searched.length, 3, `${name}: not again without new signs`);
   }
 });
 
-t.test('what is no sign of trouble', async (t) => {
+t.test('normal traffic and a peer never seen are not signs of trouble', async (t) => {
   const { answers, searched, pass, sign } = makeWatch('192.0.2.1');
   answers.set('192.0.2.1', 1400);
   await pass(MINUTE);
@@ -135,14 +132,14 @@ t.test('what is no sign of trouble', async (t) => {
     sign('192.0.2.1', { txFrames: i, lastSeenMs: i });
     await pass(CHECK_MS);
   }
-  t.equal(searched.length, 1, 'frames both ways');
+  t.equal(searched.length, 1, 'frames in both directions');
   sign('192.0.2.1', { lastSeenMs: 0 });
   sign('192.0.2.1', { txFrames: 100 });
   await pass(MINUTE);
-  t.equal(searched.length, 1, 'one that was never heard is the doctor’s');
+  t.equal(searched.length, 1, 'a peer from which no frame ever arrived is not suspect');
 });
 
-t.test('a peer that goes takes its path with it; one that comes is probed', async (t) => {
+t.test('removing a peer discards its path; a new peer is probed', async (t) => {
   const { answers, learned, searched, pass, signs } = makeWatch('192.0.2.1');
   answers.set('192.0.2.1', 1400);
   await pass(MINUTE);
@@ -153,20 +150,20 @@ t.test('a peer that goes takes its path with it; one that comes is probed', asyn
   t.same(searched, ['192.0.2.1', '192.0.2.2']);
 });
 
-t.test('many peers are searched some at a time, all of them', async (t) => {
+t.test('all of many peers are searched, at most 16 at a time', async (t) => {
   const addresses = Array.from({ length: 100 }, (_, i) => `192.0.2.${i}`);
   const { searched, pass, most } = makeWatch(...addresses);
   await pass(7 * CHECK_MS);
-  t.same(new Set(searched.slice(0, 100)), new Set(addresses), 'each once before one is searched again');
+  t.same(new Set(searched.slice(0, 100)), new Set(addresses), 'each once before any is searched again');
   t.equal(most(), 16);
 });
 
-t.test('a search on demand counts as an answer, for a peer that there is', async (t) => {
+t.test('a search on request counts as a result for an existing peer', async (t) => {
   const { learned, watch, pass, now } = makeWatch('192.0.2.1');
   await pass(CHECK_MS);
   watch.searched('192.0.2.1', 1300, now());
   watch.searched('192.0.2.9', 1300, now());
   t.same(learned, [['192.0.2.1', 1300]]);
   await pass(61 * MINUTE);
-  t.same(learned.at(-1), ['192.0.2.1', undefined], 'and lapses like one');
+  t.same(learned.at(-1), ['192.0.2.1', undefined], 'it expires like any result');
 });
