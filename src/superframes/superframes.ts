@@ -1,6 +1,8 @@
 /**
- * Superframes that leave whole while the network allows it: configures the workers' outer TAP, and
- * grants or withdraws the offload. `tunnel-offload.ts` has the conditions.
+ * Controls whether TCP superframes leave whole (offload UDP_TUNNEL_GSO).
+ *
+ * Configures the outer TAP of the workers, and grants or withdraws the offload when the network
+ * changes. `tunnel-offload.ts` checks the conditions.
  */
 
 import type { Handle } from '../controller/handle.js';
@@ -10,19 +12,22 @@ import { LimitedLog } from '../log/log-limit.js';
 import type { Paths } from '../paths/paths.js';
 import type { TunnelOffload, TunnelPeer } from './tunnel-offload.js';
 
-/** Where superframes leave whole. */
+/** The path by which superframes leave whole. */
 export interface TunnelPath {
-  /** Our IPv4 address, 4 bytes. */
+  /** Local IPv4 address, 4 bytes. */
   readonly local: Uint8Array;
   /** Device of the underlay. */
   readonly device: string;
 }
 
-/** An option that rests on superframes that leave whole. */
+/** An option that requires UDP_TUNNEL_GSO. */
 export interface TunnelFollower {
-  /** Superframes leave whole by this path. Called again after each change of TAPs or of the network. */
+  /**
+   * Reports that superframes leave whole by this path; repeated after each change of TAPs or of the
+   * network.
+   */
   follow(path: TunnelPath): Promise<void>;
-  /** Stops at once: an IPsec policy has come. */
+  /** Stops at once: an IPsec policy may have been added. */
   stop(): void;
   /** Stops, and removes what was set up. Never rejects. @param why reason, for log and status */
   end(why: string): Promise<void>;
@@ -37,14 +42,14 @@ export interface SuperframesOptions {
   readonly handle: Handle;
   readonly follower: TunnelFollower | undefined;
   readonly log: Logger;
-  /** The machine could, but this process may not. */
+  /** Reports that only a missing permission prevents the offload. */
   readonly notPermitted: (detail: string) => void;
 }
 
 export class Superframes {
   readonly #options: SuperframesOptions;
   readonly #log: LimitedLog;
-  /** Why superframes do not leave whole, or the device that they leave by. */
+  /** Last logged text: the device of the path, or why superframes do not leave whole. */
   #logged = '';
 
   constructor(options: SuperframesOptions) {
@@ -52,7 +57,10 @@ export class Superframes {
     this.#log = new LimitedLog(options.log);
   }
 
-  /** An IPsec policy may have been added: what leaves whole would bypass it. */
+  /**
+   * Withdraws the offload: an IPsec policy may have been added, which superframes that leave whole
+   * would bypass.
+   */
   policiesChanged(): void {
     this.#options.offloads.withdraw('UDP_TUNNEL_GSO');
     this.#options.follower?.stop();
@@ -71,7 +79,8 @@ export class Superframes {
       return this.end(found.why);
     }
     await handle.setTunnel(found.tunnel, found.peers);
-    // One that came while the workers were told. Of later ones the kernel tells, and is heard after this.
+    // Checks for a policy added while the workers were configured. A later one is notified by the
+    // kernel and handled after this.
     const policies = tunnel.policies();
     if (policies !== '') return this.end(policies);
     offloads.grant('UDP_TUNNEL_GSO');
@@ -89,7 +98,10 @@ export class Superframes {
     await this.#options.follower?.end(why);
   }
 
-  /** What it is at start is in the status; that it changes may explain a speed. */
+  /**
+   * Logs the first state at level debug, as the status shows it, and changes at level info, as they
+   * affect throughput.
+   */
   #logOnce(text: string): void {
     if (this.#logged === text) return;
     if (this.#logged === '') this.#options.log.debug(text);
@@ -97,7 +109,7 @@ export class Superframes {
     this.#logged = text;
   }
 
-  /** How each peer is reached. */
+  /** Yields each peer with its route. */
   *#peerRoutes(): Iterable<TunnelPeer> {
     const { handle, paths } = this.#options;
     for (const { vni } of handle.vnis())

@@ -1,15 +1,19 @@
 /**
- * Superframes that leave whole: is there a device on the way to the peers that cuts up tunnelled ones by itself, and
- * may it be given them? Looked at when the daemon starts, when peers come and go, and whenever the network has changed
- * (`NetworkWatch`).
+ * Finds a path by which superframes may leave whole, and owns the outer TAP.
  *
- * The conditions, each with a sentence for people when it does not hold: Linux 6.17 and the right to load a program;
- * an IPv4 peer; a device with tx-udp_tnl-segmentation, and with outer checksums tx-udp_tnl-csum-segmentation; no
- * device that the sockets are bound to, as the outer TAP follows routes alone; and no IPsec policy, as what is written
- * there would pass it by. A policy that comes later ends the offload as soon as the kernel tells of it.
+ * The check runs at the start of the daemon, when peers are added or removed, and when the network
+ * has changed (`NetworkWatch`). The conditions, each with a message for the user when it is not
+ * met:
  *
- * One way only: that device and address of ours by which most peers are reached. The others' superframes are cut up
- * here, as everybody's are without.
+ * - Linux 6.17, and the permission to load a BPF program;
+ * - an IPv4 peer;
+ * - a device with tx-udp_tnl-segmentation, and with outer checksums tx-udp_tnl-csum-segmentation;
+ * - sockets that are not bound to a device, because the outer TAP only follows routes;
+ * - no IPsec policy, because packets written to the outer TAP would bypass it. If a policy is added
+ *   later, the offload ends as soon as the kernel notifies of it.
+ *
+ * Only one path is used: the device and local address by which most peers are reached. Superframes
+ * for other peers are cut up by vtepd, as all are without this offload.
  */
 import type { Shim } from '../abi/binding.js';
 import { ERRNO, errnoName } from '../abi/errno.js';
@@ -20,35 +24,38 @@ import { NotPermittedError, redirectToRoute } from '../host/route-redirect.js';
 import type { Route } from '../paths/underlay.js';
 import { parseIpAddress } from '../wire/ip-address.js';
 
-/** What `tunnelSegmentation` answers. */
+/** Result bits of `tunnelSegmentation`. */
 const CUTS = 1;
 const CUTS_WITH_CHECKSUM = 2;
 
 export interface TunnelSpec {
-  /** UDP port listened on: the device is named after it. A second daemon on it, with another `--local`, goes without. */
+  /**
+   * VXLAN port, part of the device name. A second daemon on this port with another `--local` has no
+   * outer TAP.
+   */
   readonly port: number;
-  /** IPv4 address that the sockets are bound to, 4 bytes; undefined: the route says. */
+  /** IPv4 address that the sockets are bound to, 4 bytes; undefined uses that of the route. */
   readonly local: Uint8Array | undefined;
   /** Device that the sockets are bound to; '' none. */
   readonly device: string;
   readonly ttl: number;
   readonly df: boolean;
   readonly udpChecksum: boolean;
-  /** The pool's IPv4 sockets. */
+  /** IPv4 sockets of the pool. */
   readonly sendFds: readonly number[];
 }
 
-/** A peer of the data plane, and how it is reached. */
+/** A peer of the data plane with its route. */
 export interface TunnelPeer {
   readonly peerIdx: number;
   readonly family: 4 | 6;
   readonly route: Route | undefined;
 }
 
-/** The way and who is reached by it, or why there is none. */
+/** The path and the peers reached by it, or why there is none. */
 export type TunnelFinding =
   | { readonly tunnel: TunnelSetup; readonly peers: Int32Array; readonly device: string }
-  /** notPermitted: the machine could, but this process may not. */
+  /** notPermitted: only a missing permission prevents the offload. */
   | { readonly why: string; readonly notPermitted?: boolean };
 
 export interface TunnelSetup {
@@ -62,7 +69,8 @@ export interface TunnelSetup {
 }
 
 /**
- * The outer TAP for these settings. Close it after the workers have ended, which write to it.
+ * Creates the offload for these settings. Close it after the workers have ended, because they write
+ * to the outer TAP.
  *
  * @param poolFds sockets of the source-port pools, by `UdpFds.send`
  */
@@ -80,7 +88,7 @@ export class TunnelOffload {
   readonly #spec: TunnelSpec;
   readonly #undo = new Rollback();
   #outerFd = -1;
-  /** Why the outer TAP can't be opened; '' it was not tried, or is open. */
+  /** Why the outer TAP cannot be opened; '' when it is open or was not tried. */
   #unable = '';
   #notPermitted = false;
 
@@ -89,16 +97,19 @@ export class TunnelOffload {
     this.#spec = spec;
   }
 
-  /** Takes back what was made. Nobody may send by it any more: its descriptor's number will be another's. */
+  /**
+   * Removes the outer TAP. No thread may still send by it, because its descriptor number may be
+   * reused.
+   */
   async close(): Promise<void> {
     await this.#undo.run();
   }
 
-  /** @throws HostError when the machine can't be asked */
+  /** Finds the path for these peers. @throws HostError when a query of the host fails */
   async find(peers: Iterable<TunnelPeer>): Promise<TunnelFinding> {
     if (this.#spec.device !== '') return { why: `the sockets are bound to ${this.#spec.device}` };
     const most = mostUsed(peers);
-    if (!most) return { why: 'no peer is reached by IPv4' };
+    if (!most) return { why: 'no peer has an IPv4 route' };
     const { route, reached } = most;
     if (!this.#cuts(route.device)) return { why: `${route.device} does not cut up tunnelled superframes` };
     const policies = this.policies();
@@ -112,11 +123,11 @@ export class TunnelOffload {
     };
   }
 
-  /** Why IPsec forbids it; '' it does not, at this moment. */
+  /** Returns why IPsec prevents the offload at this moment; '' when it does not. */
   policies(): string {
     const count = this.#shim.policyCount();
-    if (count < 0) return `the kernel does not tell of IPsec policies (${errnoName(count)})`;
-    return count > 0 ? 'there are IPsec policies' : '';
+    if (count < 0) return `cannot read the number of IPsec policies (${errnoName(count)})`;
+    return count > 0 ? 'IPsec policies are configured' : '';
   }
 
   #cuts(device: string): boolean {
@@ -140,7 +151,7 @@ export class TunnelOffload {
     };
   }
 
-  /** Once; a kernel that refuses it does so for good. */
+  /** Opens the outer TAP once; a failure is permanent and is not tried again. */
   async #open(): Promise<void> {
     if (this.#outerFd >= 0 || this.#unable !== '') return;
     const name = `vtgso${this.#spec.port}`;
@@ -148,7 +159,7 @@ export class TunnelOffload {
     if (outerFd < 0) {
       this.#unable =
         outerFd === -ERRNO.EINVAL
-          ? 'this kernel has no TUN_F_UDP_TUNNEL_GSO (Linux 6.17)'
+          ? 'this kernel has no TUN_F_UDP_TUNNEL_GSO (requires Linux 6.17)'
           : `${name}: ${errnoName(outerFd)}`;
       return;
     }
@@ -169,20 +180,23 @@ interface Reached {
   readonly reached: number[];
 }
 
-/** The way that most IPv4 peers are reached by, and the rows of these. There may be a million peers. */
+/**
+ * Returns the route by which most IPv4 peers are reached, and their rows. There may be a million
+ * peers.
+ */
 function mostUsed(peers: Iterable<TunnelPeer>): Reached | undefined {
   const byRoute = new Map<Route, Reached>();
   const byKey = new Map<string, Reached>();
   for (const { peerIdx, family, route } of peers) {
     if (family !== 4 || !route || route.local === '') continue;
-    let way = byRoute.get(route);
-    if (!way) {
+    let entry = byRoute.get(route);
+    if (!entry) {
       const key = `${route.device} ${route.local} ${route.mtu}`;
-      way = byKey.get(key) ?? { route, reached: [] };
-      byKey.set(key, way);
-      byRoute.set(route, way);
+      entry = byKey.get(key) ?? { route, reached: [] };
+      byKey.set(key, entry);
+      byRoute.set(route, entry);
     }
-    way.reached.push(peerIdx);
+    entry.reached.push(peerIdx);
   }
   return [...byKey.values()].sort((a, b) => b.reached.length - a.reached.length)[0];
 }

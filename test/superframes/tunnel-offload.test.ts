@@ -18,7 +18,7 @@ const route = { local: '192.0.2.1', device: 'eth0', mtu: 1500 };
 const PEERS: TunnelPeer[] = [{ peerIdx: 3, family: 4, route }];
 const FD = 1_000_000;
 
-/** A machine on which everything is as it should be, but for the outer TAP, which would take a real device. */
+/** A shim that meets all conditions except the outer TAP, which would need a real device. */
 function machine(answers: Partial<Shim> = {}) {
   const closed: number[] = [];
   const asked: string[] = [];
@@ -41,7 +41,7 @@ async function why(answers: Partial<Shim>, spec: Partial<TunnelSpec> = {}, peers
   return 'why' in found ? found.why : 'found';
 }
 
-t.test('each condition that does not hold has its sentence', async (t) => {
+t.test('each unmet condition has its message', async (t) => {
   const six: TunnelPeer[] = [{ peerIdx: 0, family: 6, route }];
   const lost: TunnelPeer[] = [
     { peerIdx: 0, family: 4, route: undefined },
@@ -49,12 +49,12 @@ t.test('each condition that does not hold has its sentence', async (t) => {
   ];
   const noCut = /^eth0 does not cut up/;
   t.match(await why({}, { device: 'eth0' }), /bound to eth0/);
-  t.match(await why({}, {}, []), /no peer is reached by IPv4/);
-  t.match(await why({}, {}, six), /no peer is reached by IPv4/);
-  t.match(await why({}, {}, lost), /no peer is reached by IPv4/);
+  t.match(await why({}, {}, []), /no peer has an IPv4 route/);
+  t.match(await why({}, {}, six), /no peer has an IPv4 route/);
+  t.match(await why({}, {}, lost), /no peer has an IPv4 route/);
   t.match(await why({ tunnelSegmentation: () => 0 }), noCut);
   t.match(await why({ tunnelSegmentation: () => -ERRNO.ENODEV }), noCut);
-  t.match(await why({ tunnelSegmentation: () => CUTS }), noCut, 'with outer checksums it takes both');
+  t.match(await why({ tunnelSegmentation: () => CUTS }), noCut, 'outer checksums require both features');
   t.match(await why({ tunnelSegmentation: () => CUTS_WITH_CHECKSUM }), noCut);
   t.match(await why({ tunnelSegmentation: () => CUTS }, { udpChecksum: false }), /6\.17/);
   t.match(await why({ policyCount: () => 1 }), /IPsec policies/);
@@ -63,34 +63,37 @@ t.test('each condition that does not hold has its sentence', async (t) => {
   t.match(await why({ tunnelOpen: () => -ERRNO.EBUSY }), /^vtgso4789: EBUSY/);
 });
 
-t.test('a device that cannot be set up is closed at once, once and for all', async (t) => {
+t.test('a device that cannot be set up is closed and not tried again', async (t) => {
   let opened = 0;
   const { shim, closed } = machine({ tunnelOpen: () => FD + opened++ });
   const tunnel = new TunnelOffload(shim, { ...SPEC, port: 4790 });
-  for (let look = 0; look < 2; look++) {
+  for (let attempt = 0; attempt < 2; attempt++) {
     const found = await tunnel.find(PEERS);
-    t.match('why' in found ? found.why : '', /^vtgso4790: .*forwarding/, 'there is no such device');
+    t.match('why' in found ? found.why : '', /^vtgso4790: .*forwarding/, 'the device does not exist');
   }
   await tunnel.close();
   t.same([opened, closed], [1, [FD]]);
 });
 
-t.test('the way of most peers is looked at; alike are those with one device, address and MTU', async (t) => {
-  const peers: TunnelPeer[] = [
-    { peerIdx: 0, family: 4, route: { ...route, device: 'eth1' } },
-    { peerIdx: 1, family: 4, route: { ...route } },
-    { peerIdx: 2, family: 4, route: { ...route } },
-    { peerIdx: 3, family: 4, route: { ...route, device: 'eth1', mtu: 1400 } },
-    { peerIdx: 4, family: 6, route: { ...route, device: 'eth2' } },
-    { peerIdx: 5, family: 6, route: { ...route, device: 'eth2' } },
-    { peerIdx: 6, family: 6, route: { ...route, device: 'eth2' } },
-  ];
-  const { shim, asked } = machine();
-  await new TunnelOffload(shim, SPEC).find(peers);
-  t.same(asked, ['eth0']);
-});
+t.test(
+  'chooses the route of most peers; routes with equal device, address and MTU count as one',
+  async (t) => {
+    const peers: TunnelPeer[] = [
+      { peerIdx: 0, family: 4, route: { ...route, device: 'eth1' } },
+      { peerIdx: 1, family: 4, route: { ...route } },
+      { peerIdx: 2, family: 4, route: { ...route } },
+      { peerIdx: 3, family: 4, route: { ...route, device: 'eth1', mtu: 1400 } },
+      { peerIdx: 4, family: 6, route: { ...route, device: 'eth2' } },
+      { peerIdx: 5, family: 6, route: { ...route, device: 'eth2' } },
+      { peerIdx: 6, family: 6, route: { ...route, device: 'eth2' } },
+    ];
+    const { shim, asked } = machine();
+    await new TunnelOffload(shim, SPEC).find(peers);
+    t.same(asked, ['eth0']);
+  },
+);
 
-t.test('policies are asked for anew each time', async (t) => {
+t.test('policies are read again at each call', async (t) => {
   let count = 0;
   const tunnel = new TunnelOffload(machine({ policyCount: () => count }).shim, SPEC);
   t.equal(tunnel.policies(), '');
