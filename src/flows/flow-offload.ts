@@ -1,13 +1,17 @@
 /**
- * What TCP flows need to pass through the kernel alone (native-shims/flow.bpf.c): a private network namespace with a vxlan
- * device of the kernel's in it, whose other end is here; a device that leads from one to the other; programs at the TAPs and at
- * the underlay's device; the maps that tell them what was decided.
+ * Sets up devices, BPF programs and maps for TCP flows in the kernel (native-shims/flow.bpf.c).
  *
- *     TAP ─► vtflowPORT = vxlan device ─► (private: IP, UDP) ─► out ═ vtleadPORT ─► route ─► underlay
+ * A private network namespace has the UDP socket of a kernel vxlan device; the device itself,
+ * vtflowPORT, is in this namespace. A veth pair (out, vtleadPORT) connects the private namespace with
+ * this one. BPF programs are attached to the TAPs and to the underlay's device. Maps pass the
+ * forwarding decisions to the programs.
+ *
+ *     TAP ─► vtflowPORT = vxlan device ─► (private: IP, UDP) ─► out ═ vtleadPORT ─► route
  *     underlay ─► out ─► (private: IP, UDP) ─► vxlan device = vtflowPORT ─► TAP
  *
- * In a namespace of its own, as the VXLAN port here is vtepd's. There it has the address that peers know, and no rules. All of it
- * vanishes with the descriptors, also after `kill -9`.
+ * The namespace is needed because vtepd itself uses the VXLAN port in this one. The private
+ * namespace has the address that peers know, and no firewall rules. The kernel removes everything
+ * with the descriptors, also after `kill -9`.
  */
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
@@ -35,21 +39,22 @@ import type { TunnelPath } from '../superframes/superframes.js';
 
 const run = promisify(execFile);
 
-/** Largest a veth has: what is too long for the path was left to user space before. */
+/** Largest MTU of a veth: packets too long for the path are forwarded by user space before. */
 const OUT_MTU = 65535;
 const TIMEOUT_MS = 10_000;
 /**
- * Before the first device is there: a device that comes up sends router solicitations and multicast reports. Settings of a
- * namespace lie in /proc/sys/net of a process that is in it; a machine without IPv6 has none.
+ * Shell command that disables IPv6 before the first device is created, because a device that comes
+ * up sends router solicitations and multicast reports. The settings of a namespace are in
+ * /proc/sys/net of a process that runs in it; a machine without IPv6 has none.
  */
 const NO_IPV6 = `for f in all default; do
   if [ -e /proc/sys/net/ipv6/conf/$f/disable_ipv6 ]; then echo 1 >/proc/sys/net/ipv6/conf/$f/disable_ipv6 || exit 1; fi
 done
 `;
 
-/** What they look like on the wire, as all that vtepd sends. */
+/** Parameters of the datagrams on the wire, equal to those that vtepd sends. */
 export interface FlowSpec {
-  /** UDP port of VXLAN. */
+  /** VXLAN port. */
   readonly port: number;
   readonly sourcePorts: { readonly min: number; readonly max: number };
 }
@@ -72,9 +77,9 @@ export class FlowOffload {
   readonly #fds = new Int32Array(FLOW_FDS);
   readonly #key = new Uint8Array(FLOW_KEY_LEN);
   readonly #value = new Uint8Array(FLOW_VALUE_LEN);
-  /** TAPs with the program at their egress, by VNI. */
+  /** TAPs with the BPF program attached at egress, by VNI. */
   readonly #taps = new Map<number, Attachment>();
-  /** Devices that it is set up between: one of the same name may be another. */
+  /** Devices used by the set-up, to detect a replacement of the same name. */
   readonly #devices = new Map<string, Pick<Link, 'index' | 'mac'>>();
   #vxlan = 0;
   #redirectFd = 0;
@@ -84,14 +89,17 @@ export class FlowOffload {
     this.#spec = spec;
   }
 
-  /** Sets up devices and programs for one way. Nothing passes before `on`. @throws HostError, NotPermittedError */
-  static async open(shim: Shim, spec: FlowSpec, way: TunnelPath): Promise<FlowOffload> {
+  /**
+   * Sets up devices and programs for one path. No packets pass before `on`.
+   * @throws HostError, NotPermittedError
+   */
+  static async open(shim: Shim, spec: FlowSpec, path: TunnelPath): Promise<FlowOffload> {
     const offload = new FlowOffload(shim, spec);
-    await offload.#undo.guard(() => offload.#open(way));
+    await offload.#undo.guard(() => offload.#open(path));
     return offload;
   }
 
-  /** Takes everything back; rows and counts are gone. */
+  /** Removes the whole set-up, including rows and counts. */
   async close(): Promise<void> {
     this.off();
     for (const vni of [...this.#taps.keys()]) this.detach(vni);
@@ -103,32 +111,33 @@ export class FlowOffload {
     return { rows: this.#fds[FLOW_ROWS], counts: this.#fds[FLOW_COUNTS] };
   }
 
-  /** From now on the kernel passes what it is told of. */
-  on(way: TunnelPath): void {
+  /** Lets the kernel forward the flows in the maps. */
+  on(path: TunnelPath): void {
     const words = new Int32Array(this.#value.buffer);
-    this.#value.fill(0).set(way.local);
+    this.#value.fill(0).set(path.local);
     words[1] = this.#vxlan;
     words[2] = this.#redirectFd;
     words[3] = this.#spec.port;
     this.#configure();
   }
 
-  /** From this moment on every frame goes to user space. */
+  /** Directs every frame to user space from this moment on. */
   off(): void {
     this.#value.fill(0);
     this.#configure();
   }
 
   /**
-   * Sees the frames of these TAPs and of no others.
-   * @param taps asked once nothing more is waited for: whoever is detached meanwhile must not come back
-   * @throws HostError, also when the network has changed under it
+   * Attaches the programs to exactly these TAPs.
+   *
+   * @param taps called after the last await, so that a TAP detached meanwhile is not attached again
+   * @throws HostError, also when a device of the set-up was removed, replaced or set down
    */
   async follow(taps: () => Iterable<FlowTap>): Promise<void> {
     const links = new Map((await allLinks()).map((link) => [link.name, link]));
     for (const [name, { index, mac }] of this.#devices) {
       const link = links.get(name);
-      if (link?.index !== index || link.mac !== mac) throw new HostError(`${name} is gone, or another`);
+      if (link?.index !== index || link.mac !== mac) throw new HostError(`${name} was removed or replaced`);
       if (!link.up) throw new HostError(`${name} is down`);
     }
     const wanted = new Map<number, Link>();
@@ -140,39 +149,43 @@ export class FlowOffload {
     for (const [vni, { index }] of wanted) if (!this.#taps.has(vni)) this.#attach(vni, index);
   }
 
-  async #open(way: TunnelPath): Promise<void> {
-    this.#own(this.#shim.flowOpen(this.#fds), 'no programs for flows can be loaded', 'CAP_BPF');
+  async #open(path: TunnelPath): Promise<void> {
+    this.#require(this.#shim.flowOpen(this.#fds), 'cannot load the BPF programs for flow offload', 'CAP_BPF');
     for (const fd of this.#fds) this.#undo.push(() => void this.#shim.close(fd));
-    const namespace = this.#own(
+    const namespace = this.#require(
       this.#shim.flowNamespace(),
-      'no network namespace can be made',
+      'cannot create a network namespace',
       'CAP_SYS_ADMIN',
     );
-    // With the last descriptor of it go its devices: closed first, when it is taken back.
+    // The kernel removes the namespace's devices with its last descriptor.
     this.#undo.push(() => void this.#shim.close(namespace));
-    const [flow, lead] = [`vtflow${this.#spec.port}`, `vtlead${this.#spec.port}`];
-    const underlay = await getLink(way.device);
-    if (underlay.mac === '') throw new HostError(`${way.device} has no MAC address`);
-    for (const name of [flow, lead])
-      if (await findLink(name)) throw new HostError(`there is a device ${name} already`);
-    await this.#make(namespace, flow, lead, way, underlay.mac);
-    // The namespace's end would do it as well, but later: who comes next wants the names.
-    const [own, far] = [await getLink(flow), await getLink(lead)];
-    for (const link of [own, far]) this.#undo.push(() => deleteLink(link));
+    const [flow, redirect] = [`vtflow${this.#spec.port}`, `vtlead${this.#spec.port}`];
+    const underlay = await getLink(path.device);
+    if (underlay.mac === '') throw new HostError(`${path.device} has no MAC address`);
+    for (const name of [flow, redirect])
+      if (await findLink(name)) throw new HostError(`device ${name} already exists`);
+    await this.#make(namespace, flow, redirect, path, underlay.mac);
+    // Deleted here because the end of the namespace removes them only later, and the next set-up
+    // needs the names.
+    const [flowLink, redirectLink] = [await getLink(flow), await getLink(redirect)];
+    for (const link of [flowLink, redirectLink]) this.#undo.push(() => deleteLink(link));
     await quiet(flow);
-    this.#keep(await redirectToRoute(this.#shim, lead));
-    this.#vxlan = own.index;
-    this.#redirectFd = far.index;
-    for (const link of [own, far, underlay]) this.#devices.set(link.name, link);
-    this.#keep(attached(this.#shim.flowAttach(this.#fds[FLOW_ARRIVED], own.index, false)));
+    this.#keep(await redirectToRoute(this.#shim, redirect));
+    this.#vxlan = flowLink.index;
+    this.#redirectFd = redirectLink.index;
+    for (const link of [flowLink, redirectLink, underlay]) this.#devices.set(link.name, link);
+    this.#keep(attached(this.#shim.flowAttach(this.#fds[FLOW_ARRIVED], flowLink.index, false)));
     this.#keep(attached(this.#shim.flowAttach(this.#fds[FLOW_IN], underlay.index, false)));
   }
 
-  /** In the private namespace, from where both devices are handed over. `out` takes what is for the underlay's device. */
+  /**
+   * Creates the devices in the private namespace and moves two of them to this namespace. `out`
+   * gets the MAC of the underlay's device, so that it accepts datagrams for that device.
+   */
   async #make(
     namespace: number,
     flow: string,
-    lead: string,
+    redirect: string,
     { local }: TunnelPath,
     mac: string,
   ): Promise<void> {
@@ -181,8 +194,8 @@ export class FlowOffload {
     const commands = [
       `link add ${flow} type vxlan external dstport ${port} srcport ${sourcePorts.min} ${sourcePorts.max} nolearning`,
       `link set ${flow} netns ${pid}`,
-      `link add ${lead} type veth peer name out`,
-      `link set ${lead} netns ${pid}`,
+      `link add ${redirect} type veth peer name out`,
+      `link set ${redirect} netns ${pid}`,
       'link set lo up',
       `address add ${local.join('.')}/32 dev lo`,
       `link set out address ${mac} mtu ${OUT_MTU} arp off up`,
@@ -199,11 +212,11 @@ export class FlowOffload {
       await child;
     } catch (error) {
       const { stderr } = error as { stderr?: string };
-      const [said] = (stderr || (error as Error).message)
+      const [line] = (stderr || (error as Error).message)
         .trim()
         .replace(/^Error: /, '')
         .split('\n');
-      throw new HostError(`the namespace for flows cannot be set up: ${said}`);
+      throw new HostError(`cannot set up the network namespace for flow offload: ${line}`);
     }
   }
 
@@ -214,7 +227,7 @@ export class FlowOffload {
     this.#pair(FLOW_VNIS, vni, index);
   }
 
-  /** Its frames go to user space, both ways. */
+  /** Directs the frames of a VNI to user space, in both directions. */
   detach(vni: number): void {
     const attachment = this.#taps.get(vni);
     if (!attachment) return;
@@ -234,7 +247,7 @@ export class FlowOffload {
     new DataView(this.#key.buffer).setInt32(0, key, true);
     new DataView(this.#value.buffer).setInt32(0, value, true);
     const error = this.#shim.flowPut(this.#fds[map], this.#key, this.#value);
-    if (error < 0) throw new HostError(`no more TAPs can be watched (${errnoName(error)})`);
+    if (error < 0) throw new HostError(`cannot add a TAP to flow offload (${errnoName(error)})`);
   }
 
   #configure(): void {
@@ -246,16 +259,16 @@ export class FlowOffload {
     this.#undo.push(() => void this.#shim.close(fd));
   }
 
-  /** @throws HostError that says what it takes */
-  #own(result: number, what: string, right: string): number {
+  /** @throws HostError, NotPermittedError, naming the missing capability */
+  #require(result: number, what: string, right: string): number {
     if (result === -ERRNO.EPERM)
-      throw new NotPermittedError(`${what} (EPERM): it takes ${right}, see docs/systemd.md`);
+      throw new NotPermittedError(`${what} (EPERM): this requires ${right}, see docs/systemd.md`);
     if (result < 0) throw new HostError(`${what} (${errnoName(result)})`);
     return result;
   }
 }
 
-/** It may be gone already, and another have its name. */
+/** Deletes a device unless it no longer exists or another device has its name. */
 async function deleteLink({ name, index }: Link): Promise<void> {
   if ((await findLink(name))?.index === index)
     await ip(['link', 'delete', 'dev', name]).catch(() => undefined);

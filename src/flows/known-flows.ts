@@ -1,7 +1,9 @@
 /**
- * TCP flows that pass through the kernel alone (`--flow-offload`): sets up what they need as long as superframes leave whole,
- * tells the workers, follows the TAPs that come and go, and grants or withdraws the offload. What a flow is, and how long it
- * is passed, is `switch/flows/flows.ts`'s.
+ * Controls TCP flow offload to the kernel (`--flow-offload`).
+ *
+ * Sets up devices and maps while superframes leave whole, passes the maps to the workers, follows
+ * added and removed TAPs, and grants or withdraws the offload. `switch/flows/flows.ts` decides
+ * which flows are offloaded and for how long.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Shim } from '../abi/binding.js';
@@ -14,15 +16,15 @@ import { LimitedLog } from '../log/log-limit.js';
 import type { TunnelFollower, TunnelPath } from '../superframes/superframes.js';
 import { FlowOffload, type FlowSpec } from './flow-offload.js';
 
-/** Slots of each of at most 16 workers: as many as the maps have. */
+/** Slots per worker: the maps have room for at most 16 workers. */
 const SLOTS = 256;
-/** Setting up changes the network, which is a reason to look again: what fails is tried so often. */
+/** Maximum number of attempts: each set-up changes the network, which triggers the next refresh. */
 const ATTEMPTS = 3;
-/** How long the end of what was set up is waited for, ms. */
+/** Maximum wait for the removal of a set-up, ms. */
 const CLOSE_MS = 2000;
-const STILL_USED = 'a data-plane thread has not let go of the former maps yet';
+const STILL_USED = 'a data-plane thread still uses the previous maps';
 
-/** What flow offload needs of the VTEP. */
+/** Parts of the VTEP that flow offload uses. */
 export interface KnownFlowsDeps {
   readonly shim: Shim;
   readonly offloads: Offloads;
@@ -47,15 +49,15 @@ export class KnownFlows implements TunnelFollower {
   readonly #open: typeof FlowOffload.open;
   readonly #log: LimitedLog;
   #offload: FlowOffload | undefined;
-  /** What it is set up for, and how often that failed. */
+  /** Path of the set-up, and number of its failures. */
   #key = '';
   #failures = 0;
-  /** Turned off so many times: who waited meanwhile must not turn it on. */
+  /** Generation counter: an enable that awaited across a stop must not take effect. */
   #stops = 0;
-  /** Why it is not in use; '' it is. */
+  /** Why the offload is not in use; '' when it is. */
   #why = '';
   #logged = '';
-  /** Earlier set-ups that a worker may still use. */
+  /** Removal of an earlier set-up that a worker may still use. */
   #closing: Promise<void> | undefined;
 
   constructor(options: KnownFlowsOptions, open = FlowOffload.open) {
@@ -64,25 +66,25 @@ export class KnownFlows implements TunnelFollower {
     this.#log = new LimitedLog(options.log);
   }
 
-  /** Superframes leave whole by this way: so may flows. Called again when TAPs or the network have changed. */
-  async follow(way: TunnelPath): Promise<void> {
+  /** Sets up or updates the offload for this path, by which superframes leave whole. */
+  async follow(path: TunnelPath): Promise<void> {
     const { handle, offloads } = this.#options;
-    const key = `${way.device} ${way.local.join('.')}`;
+    const key = `${path.device} ${path.local.join('.')}`;
     if (key !== this.#key) this.#failures = 0;
     if (this.#failures >= ATTEMPTS) return;
     const stops = this.#stops;
     const isKept = this.#offload !== undefined && this.#key === key;
     try {
-      const offload = await this.#openFor(way, key);
+      const offload = await this.#openFor(path, key);
       await offload.follow(() => handle.vnis());
       if (this.#stops !== stops) return;
       if (!offloads.inUse('UDP_TUNNEL_GSO')) throw new HostError('superframes do not leave whole');
-      offload.on(way);
+      offload.on(path);
       offloads.grant('TCX_FLOWS');
-      // What stands again may fail again: setting up is what must not go on without end.
+      // An existing set-up that works clears the failures; only repeated set-up is limited.
       if (isKept) this.#failures = 0;
       this.#why = '';
-      this.#logOnce('info', `known TCP flows pass through the kernel, by ${way.device}`);
+      this.#logOnce('info', `known TCP flows pass through the kernel, by ${path.device}`);
     } catch (error) {
       await this.end((error as Error).message);
       this.#key = key;
@@ -90,13 +92,16 @@ export class KnownFlows implements TunnelFollower {
     }
   }
 
-  /** From this moment on every frame goes through user space. */
+  /** Directs every frame through user space from this moment on. */
   stop(): void {
     this.#stops++;
     this.#off();
   }
 
-  /** The same, for a reason that may last. Never rejects: what cannot be taken back goes with the daemon. */
+  /**
+   * Stops for a reason that may last, and removes the set-up. Never rejects: a part that cannot be
+   * removed ends with the daemon.
+   */
   async end(why: string): Promise<void> {
     this.stop();
     this.#why = `every frame of a TCP flow goes through user space: ${why}`;
@@ -104,12 +109,12 @@ export class KnownFlows implements TunnelFollower {
     await this.close().catch((error: Error) => this.#log.log('', 'warn', {}, error.message));
   }
 
-  /** A VNI is gone: nothing may be given to what was its TAP. */
+  /** Detaches the TAP of a removed VNI. */
   forget(vni: number): void {
     this.#offload?.detach(vni);
   }
 
-  /** Takes back what was set up. @throws HostError naming what could not be */
+  /** Removes the set-up. @throws HostError naming what could not be removed */
   async close(): Promise<void> {
     this.stop();
     await this.#remove();
@@ -125,7 +130,8 @@ export class KnownFlows implements TunnelFollower {
     this.#offload = undefined;
     this.#key = '';
     if (!offload) return;
-    // No worker may use these maps any more: their descriptors' numbers will be others'. A slow one delays the end.
+    // Closed only after all workers have stopped using the maps, because descriptor numbers are
+    // reused. A slow worker delays the removal.
     const closing = this.#options.handle.setFlows(undefined).then(() => offload.close());
     this.#closing = closing;
     const waiting = new AbortController();
@@ -134,25 +140,26 @@ export class KnownFlows implements TunnelFollower {
       this.#closing = undefined;
       waiting.abort();
     });
-    // Beyond the limit nobody hears of a failure; what cannot be taken back goes with the daemon.
+    // A failure after the limit is not reported; a part that cannot be removed ends with the
+    // daemon.
     done.catch(() => {});
     await Promise.race([done, limit]);
   }
 
-  async #openFor(way: TunnelPath, key: string): Promise<FlowOffload> {
+  async #openFor(path: TunnelPath, key: string): Promise<FlowOffload> {
     if (this.#offload && this.#key === key) return this.#offload;
     this.#off();
     await this.#remove();
     if (this.#closing) throw new HostError(STILL_USED);
     const { shim, workers, ttl, udpChecksum, handle } = this.#options;
-    const offload = await this.#open(shim, this.#options, way);
+    const offload = await this.#open(shim, this.#options, path);
     this.#offload = offload;
     this.#key = key;
     await handle.setFlows({ ...offload.maps, slots: SLOTS, shared: workers > 1, ttl, udpChecksum });
     return offload;
   }
 
-  /** That it is on and does nothing, for the status. */
+  /** Returns a warning for the status while the option is on but not in use. */
   warnings(): { code: string; detail: string }[] {
     return this.#why === '' ? [] : [{ code: 'flow_offload_unused', detail: this.#why }];
   }

@@ -1,8 +1,7 @@
 /**
- * What flows through the kernel need, set up in a real one: when something fails half-way, or is
- * taken back, nothing stays.
+ * Set-up of flow offload in a real kernel: a failure or a close leaves nothing behind.
  *
- *     vtep100 (TAP)     vtflow4789 ┄ private namespace ┄ vtlead4789     eth0 192.0.2.1 ==== veth ==== eth1
+ *     vtep100 (TAP)    vtflow4789 ┄ private namespace ┄ vtlead4789    eth0 192.0.2.1 ═ veth ═ eth1
  */
 import '../host/own-namespace.js';
 import { chmodSync, mkdtempSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
@@ -23,10 +22,10 @@ import { eventually } from '../support/wait.js';
 
 const shim = loadShim();
 const SPEC: FlowSpec = { port: 4789, sourcePorts: { min: 49_152, max: 65_535 } };
-const WAY: TunnelPath = { device: 'eth0', local: Uint8Array.of(192, 0, 2, 1) };
-const [FLOW, LEAD] = ['vtflow4789', 'vtlead4789'];
+const PATH_TO_PEER: TunnelPath = { device: 'eth0', local: Uint8Array.of(192, 0, 2, 1) };
+const [FLOW, REDIRECT] = ['vtflow4789', 'vtlead4789'];
 const TAP = 'vtep100';
-/** What is done in the private namespace, in so many commands. */
+/** Number of commands that run in the private namespace. */
 const COMMANDS = 8;
 
 async function run(commands: string): Promise<void> {
@@ -47,7 +46,9 @@ async function devices(): Promise<string[]> {
   return links.map(({ ifname, ifindex }) => `${ifindex} ${ifname}`);
 }
 
-/** What this process has open; a namespace that nobody is in lives by such a descriptor alone. */
+/**
+ * Open descriptors of this process; such a descriptor keeps a namespace without processes alive.
+ */
 function descriptors(): string[] {
   const folder = '/proc/self/fd';
   return readdirSync(folder)
@@ -55,7 +56,7 @@ function descriptors(): string[] {
       try {
         return [`${fd} ${readlinkSync(join(folder, fd))}`];
       } catch {
-        // That of the folder itself.
+        // The descriptor of the folder itself.
         return [];
       }
     })
@@ -63,13 +64,13 @@ function descriptors(): string[] {
 }
 
 /**
- * After `act` there are the devices and descriptors that were there before. A namespace takes its
- * devices along a moment later.
+ * Asserts that `act` leaves devices and descriptors as before. The kernel removes the devices of a
+ * namespace with a delay.
  */
 async function assertLeavesNothing(t: Test, act: () => Promise<unknown>): Promise<void> {
   const [devicesBefore, descriptorsBefore] = [await devices(), descriptors()];
   await act();
-  t.strictSame(descriptors(), descriptorsBefore, 'no descriptor');
+  t.strictSame(descriptors(), descriptorsBefore, 'no descriptor is left');
   const same = async () => JSON.stringify(await devices()) === JSON.stringify(devicesBefore);
   await eventually('devices to be as before', same);
 }
@@ -78,25 +79,25 @@ async function assertRefused(
   t: Test,
   message: RegExp,
   answers: Partial<Shim> = {},
-  device = WAY.device,
+  device = PATH_TO_PEER.device,
 ): Promise<void> {
   await assertLeavesNothing(t, () =>
-    t.rejects(FlowOffload.open({ ...shim, ...answers }, SPEC, { ...WAY, device }), {
+    t.rejects(FlowOffload.open({ ...shim, ...answers }, SPEC, { ...PATH_TO_PEER, device }), {
       name: 'HostError',
       message,
     }),
   );
 }
 
-t.test('what the kernel refuses, at whatever step', async (t) => {
-  const { index: underlay } = await getLink(WAY.device);
+t.test('a failure of the kernel at any step is reported', async (t) => {
+  const { index: underlay } = await getLink(PATH_TO_PEER.device);
   const attach = (answerOf: (ifindex: number) => number): Partial<Shim> => ({
     flowAttach: (program, ifindex, egress) => answerOf(ifindex) || shim.flowAttach(program, ifindex, egress),
   });
-  await assertRefused(t, /no programs for flows can be loaded \(EPERM\): it takes CAP_BPF/, {
+  await assertRefused(t, /cannot load the BPF programs for flow offload \(EPERM\): this requires CAP_BPF/, {
     flowOpen: () => -ERRNO.EPERM,
   });
-  await assertRefused(t, /no network namespace can be made \(EPERM\): it takes CAP_SYS_ADMIN/, {
+  await assertRefused(t, /cannot create a network namespace \(EPERM\): this requires CAP_SYS_ADMIN/, {
     flowNamespace: () => -ERRNO.EPERM,
   });
   const noProgram = /^cannot attach a BPF program \(EINVAL\)/;
@@ -113,20 +114,20 @@ t.test('what the kernel refuses, at whatever step', async (t) => {
   );
 });
 
-t.test('an underlay that is not there, or has no MAC', async (t) => {
+t.test('a missing underlay device, or one without a MAC, is an error', async (t) => {
   await assertRefused(t, /network device eth7 does not exist/, {}, 'eth7');
   await assertRefused(t, /tun0 has no MAC address/, {}, 'tun0');
 });
 
-t.test('a name that is taken, and stays so', async (t) => {
-  for (const name of [FLOW, LEAD]) {
+t.test('an existing device with a needed name is an error and is kept', async (t) => {
+  for (const name of [FLOW, REDIRECT]) {
     await run(`link add ${name} type bridge`);
-    await assertRefused(t, new RegExp(`there is a device ${name} already`));
+    await assertRefused(t, new RegExp(`device ${name} already exists`));
     await run(`link delete dev ${name}`);
   }
 });
 
-t.test('a namespace that is set up in part', async (t) => {
+t.test('a partly set up namespace is removed', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'vtepd-nsenter-'));
   const { PATH = '' } = process.env;
   t.teardown(() => {
@@ -138,37 +139,37 @@ t.test('a namespace that is set up in part', async (t) => {
     const first = `head -n ${commands} | env 'PATH=${PATH}' nsenter "$@"`;
     writeFileSync(join(folder, 'nsenter'), `#!/bin/sh\n${first}\necho 'no more of it' >&2\nexit 1\n`);
     chmodSync(join(folder, 'nsenter'), 0o755);
-    await assertRefused(t, /^the namespace for flows cannot be set up: no more of it$/);
+    await assertRefused(t, /^cannot set up the network namespace for flow offload: no more of it$/);
   }
 });
 
-t.test('closed, nothing is left', async (t) => {
+t.test('close leaves nothing behind', async (t) => {
   await assertLeavesNothing(t, async () => {
-    const offload = await FlowOffload.open(shim, SPEC, WAY);
+    const offload = await FlowOffload.open(shim, SPEC, PATH_TO_PEER);
     t.match(await getLink(FLOW), { up: true, kind: 'vxlan' });
-    t.match(await getLink(LEAD), { up: true, kind: 'veth' });
+    t.match(await getLink(REDIRECT), { up: true, kind: 'veth' });
     await offload.follow(() => [{ vni: 100, tap: TAP }]);
-    offload.on(WAY);
+    offload.on(PATH_TO_PEER);
     await offload.close();
     const left = await devices();
     t.notOk(
-      left.some((device) => device.includes(FLOW) || device.includes(LEAD)),
-      'who comes next has the names at once',
+      left.some((device) => device.includes(FLOW) || device.includes(REDIRECT)),
+      'the names are free at once',
     );
   });
 });
 
-t.test('a network that has changed under it is told', async (t) => {
+t.test('follow reports devices that were removed, replaced or set down', async (t) => {
   const mac = '02:00:00:00:50:10';
   for (const [change, undo, message] of [
-    [`link delete dev ${FLOW}`, '', /^vtflow4789 is gone, or another$/],
-    [`link delete dev ${LEAD}`, '', /^vtlead4789 is gone, or another$/],
+    [`link delete dev ${FLOW}`, '', /^vtflow4789 was removed or replaced$/],
+    [`link delete dev ${REDIRECT}`, '', /^vtlead4789 was removed or replaced$/],
     [`link set dev ${FLOW} down`, '', /^vtflow4789 is down$/],
     ['link set dev eth0 down', 'link set dev eth0 up', /^eth0 is down$/],
-    [`link set dev eth0 address ${mac}`, '', /^eth0 is gone, or another$/],
+    [`link set dev eth0 address ${mac}`, '', /^eth0 was removed or replaced$/],
   ] as const)
     await assertLeavesNothing(t, async () => {
-      const offload = await FlowOffload.open(shim, SPEC, WAY);
+      const offload = await FlowOffload.open(shim, SPEC, PATH_TO_PEER);
       await offload.follow(() => []);
       await run(change);
       await t.rejects(
@@ -183,30 +184,30 @@ t.test('a network that has changed under it is told', async (t) => {
     const make = `link add eth2 address ${mac} type veth peer name eth3
       link set eth2 up`;
     await run(make);
-    const offload = await FlowOffload.open(shim, SPEC, { ...WAY, device: 'eth2' });
+    const offload = await FlowOffload.open(shim, SPEC, { ...PATH_TO_PEER, device: 'eth2' });
     await run(`link delete dev eth2
       ${make}`);
-    const message = /^eth2 is gone, or another$/;
+    const message = /^eth2 was removed or replaced$/;
     await t.rejects(
       offload.follow(() => []),
       { name: 'HostError', message },
-      'of the same name and MAC',
+      'a replacement with the same name and MAC',
     );
     await offload.close();
     await run('link delete dev eth2');
   });
 });
 
-/** An offload, what its maps have, and at which devices it sees what leaves them. */
+/** An offload with access to its maps and to the devices at whose egress it is attached. */
 async function watched(answers: Partial<Shim> = {}) {
   let fds: Int32Array = new Int32Array(0);
   const indexes = new Map<number, number>();
   const offload = await FlowOffload.open(
     {
       ...shim,
-      flowOpen: (own) => {
-        fds = own;
-        return shim.flowOpen(own);
+      flowOpen: (opened) => {
+        fds = opened;
+        return shim.flowOpen(opened);
       },
       flowAttach: (program, ifindex, egress) => {
         const fd = shim.flowAttach(program, ifindex, egress);
@@ -220,9 +221,9 @@ async function watched(answers: Partial<Shim> = {}) {
       ...answers,
     },
     SPEC,
-    WAY,
+    PATH_TO_PEER,
   );
-  /** First word of an entry; a negative errno. */
+  /** Returns the first word of an entry, or a negative errno. */
   const entry = (map: number, number: number): number => {
     const [key, value] = [Buffer.alloc(FLOW_KEY_LEN), Buffer.alloc(FLOW_VALUE_LEN)];
     key.writeInt32LE(number);
@@ -236,7 +237,7 @@ async function watched(answers: Partial<Shim> = {}) {
   };
 }
 
-t.test('TAPs are seen as they come and go, and nothing else', async (t) => {
+t.test('follow attaches to added TAPs, detaches removed ones, and ignores other devices', async (t) => {
   await assertLeavesNothing(t, async () => {
     const { offload, seen, tapOf } = await watched();
     const indexOf = async (name: string) => (await getLink(name)).index;
@@ -248,21 +249,21 @@ t.test('TAPs are seen as they come and go, and nothing else', async (t) => {
       { vni: 300, tap: 'eth1' },
       { vni: 400, tap: 'vtep400' },
     ];
-    for (let look = 0; look < 2; look++) {
+    for (let pass = 0; pass < 2; pass++) {
       await offload.follow(() => all);
       t.same(seen(), [first, second]);
     }
     t.same(
       [100, 200, 300, 400].map(tapOf),
       [first, second, -ERRNO.ENOENT, -ERRNO.ENOENT],
-      'neither a veth nor one that is not there',
+      'neither a veth nor a missing device',
     );
     await run(`tuntap del dev vtep200 mode tap
       tuntap add dev vtep200 mode tap`);
     const another = await indexOf('vtep200');
     t.not(another, second);
     await offload.follow(() => all);
-    t.same(seen(), [first, another], 'another of the same name');
+    t.same(seen(), [first, another], 'a new device of the same name');
     t.equal(tapOf(200), another);
     offload.detach(100);
     offload.detach(100);
@@ -272,7 +273,7 @@ t.test('TAPs are seen as they come and go, and nothing else', async (t) => {
     rest = all.filter(({ vni }) => vni !== 200);
     offload.detach(200);
     await following;
-    t.same([seen(), tapOf(200)], [[first], -ERRNO.ENOENT], 'one that is detached meanwhile stays so');
+    t.same([seen(), tapOf(200)], [[first], -ERRNO.ENOENT], 'a TAP detached meanwhile stays detached');
     await offload.follow(() => []);
     t.same(seen(), []);
     await offload.close();
@@ -280,7 +281,7 @@ t.test('TAPs are seen as they come and go, and nothing else', async (t) => {
   });
 });
 
-t.test('a TAP that cannot be watched', async (t) => {
+t.test('a TAP that cannot be attached is an error', async (t) => {
   for (const answers of [
     {
       flowAttach: (program: number, ifindex: number, egress: boolean) =>
@@ -290,7 +291,7 @@ t.test('a TAP that cannot be watched', async (t) => {
   ])
     await assertLeavesNothing(t, async () => {
       const { offload, seen } = await watched(answers);
-      const message = /^cannot attach a BPF program \(EINVAL\)|^no more TAPs can be watched \(E2BIG\)/;
+      const message = /^cannot attach a BPF program \(EINVAL\)|^cannot add a TAP to flow offload \(E2BIG\)/;
       await t.rejects(
         offload.follow(() => [{ vni: 100, tap: TAP }]),
         { name: 'HostError', message },
@@ -300,17 +301,17 @@ t.test('a TAP that cannot be watched', async (t) => {
     });
 });
 
-t.test('nothing passes but between on and off', async (t) => {
+t.test('packets pass only between on and off', async (t) => {
   const { offload, local } = await watched();
   t.equal(local(), 0);
-  offload.on(WAY);
-  t.equal(local(), Buffer.from(WAY.local).readInt32LE());
+  offload.on(PATH_TO_PEER);
+  t.equal(local(), Buffer.from(PATH_TO_PEER.local).readInt32LE());
   offload.off();
   t.equal(local(), 0);
   await offload.close();
 });
 
-t.test('nothing but IPv4 gets from the private namespace to the underlay', async (t) => {
+t.test('only IPv4 gets from the private namespace to the underlay', async (t) => {
   for (const device of ['eth0', 'eth1']) writeFileSync(`/proc/sys/net/ipv6/conf/${device}/disable_ipv6`, '1');
   const far = '02:00:00:00:50:02';
   await run(`neighbour replace 192.0.2.2 lladdr ${far} dev eth0 nud permanent`);
@@ -328,14 +329,18 @@ t.test('nothing but IPv4 gets from the private namespace to the underlay', async
   const offload = await FlowOffload.open(
     { ...shim, flowNamespace: () => (namespace = shim.flowNamespace()) },
     SPEC,
-    WAY,
+    PATH_TO_PEER,
   );
   t.teardown(() => offload.close());
   const inside = ['nsenter', `--net=/proc/${process.pid}/fd/${namespace}`];
-  t.equal(await command([...inside, 'ip', '-6', 'address', 'show']), '', 'no IPv6 there, not even of lo');
-  const { mac: lead } = await getLink(LEAD);
+  t.equal(
+    await command([...inside, 'ip', '-6', 'address', 'show']),
+    '',
+    'no IPv6 in the namespace, not even on lo',
+  );
+  const { mac } = await getLink(REDIRECT);
   const send = (type: string, payload: Buffer) => {
-    const frame = `${lead}02:00:00:00:50:01`.replaceAll(':', '') + type + payload.toString('hex');
+    const frame = `${mac}02:00:00:00:50:01`.replaceAll(':', '') + type + payload.toString('hex');
     return command([...inside, program, 'out', '3', frame]);
   };
   for (const type of FOREIGN) await send(type, ipv4Udp(1));
@@ -346,13 +351,13 @@ t.test('nothing but IPv4 gets from the private namespace to the underlay', async
   t.same(
     frames.filter((frame) => !isUdp(2)(frame)).map((frame) => frame.toString('hex')),
     [],
-    'that one alone',
+    'only the plain packet',
   );
 });
 
 /**
- * EtherTypes before an IPv4 packet that has a route: its addresses lie where those of the program
- * are read.
+ * EtherTypes before an IPv4 packet that has a route. The addresses of the packet are at the offset
+ * at which the program reads addresses.
  */
 const FOREIGN = [
   '86dd', // IPv6
@@ -364,7 +369,7 @@ const FOREIGN = [
   '88a8000a8100000b0800', // two tags
 ];
 
-/** From our address to a neighbour on the underlay. @param mark first byte of the payload */
+/** Builds a packet to a neighbour on the underlay. @param mark first byte of the payload */
 function ipv4Udp(mark: number): Buffer {
   const packet = Buffer.alloc(48);
   packet.set([0x45, 0, 0, 48, 0, 1, 0x40, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2]);

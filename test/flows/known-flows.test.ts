@@ -1,4 +1,4 @@
-/** When TCP flows may pass through the kernel: over an offload and a data plane that only note what they are told. */
+/** Control of flow offload, over an offload and a data plane that only record calls. */
 import { pino } from 'pino';
 import t from 'tap';
 import type { Shim } from '../../src/abi/binding.js';
@@ -10,49 +10,49 @@ import { KnownFlows } from '../../src/flows/known-flows.js';
 import { HostError } from '../../src/host/host-error.js';
 import type { TunnelPath } from '../../src/superframes/superframes.js';
 
-/** What `follow` waits for, in this order. */
+/** The steps that `follow` awaits, in order. */
 const STEPS = ['open', 'flows', 'follow'] as const;
 type Step = (typeof STEPS)[number] | 'close';
 
-const way = (device: string, lastByte = 1): TunnelPath => ({
+const pathBy = (device: string, lastByte = 1): TunnelPath => ({
   device,
   local: Uint8Array.of(192, 0, 2, lastByte),
 });
-const ETH0 = way('eth0');
+const ETH0 = pathBy('eth0');
 const IN_USE = 'known TCP flows pass through the kernel, by eth0';
 const unused = (why: string) => `every frame of a TCP flow goes through user space: ${why}`;
 const ATTEMPTS = 3;
 
-/** @param fails steps that fail */
+/** @param fails names of failing steps */
 function make(fails = new Set<Step>()) {
-  /** What is done while a step is waited for. */
+  /** Actions to run during a step. */
   const during = new Map<Step, () => void>();
   const offloads = new Offloads();
   offloads.grant('UDP_TUNNEL_GSO');
-  const told: string[] = [];
+  const calls: string[] = [];
   const lines: string[] = [];
   const vnis: FlowTap[] = [{ vni: 100, tap: 'vtep100' }];
   const step = async (name: Step, what: () => string) => {
     during.get(name)?.();
-    told.push(what());
+    calls.push(what());
     if (fails.has(name)) throw new HostError(`cannot ${name}`);
   };
-  /** It notes "on" and "off" where it was not so before. */
+  /** Records "on" and "off" only when they change the state. */
   class Offload {
     readonly maps = { rows: 7, counts: 8 };
     #isOn = false;
     on({ device }: TunnelPath) {
-      if (!this.#isOn) told.push(`on ${device}`);
+      if (!this.#isOn) calls.push(`on ${device}`);
       this.#isOn = true;
     }
     off() {
-      if (this.#isOn) told.push('off');
+      if (this.#isOn) calls.push('off');
       this.#isOn = false;
     }
     follow = (taps: () => Iterable<FlowTap>) =>
       step('follow', () => ['follow', ...Array.from(taps(), ({ vni, tap }) => `${vni} ${tap}`)].join(' '));
     detach(vni: number) {
-      told.push(`detach ${vni}`);
+      calls.push(`detach ${vni}`);
     }
     close = () => step('close', () => 'close');
   }
@@ -60,7 +60,7 @@ function make(fails = new Set<Step>()) {
     vnis: () => vnis,
     setFlows: async (flows: FlowsInit | undefined) => {
       if (flows) await step('flows', () => `flows ${flows.rows} ${flows.counts}`);
-      else told.push('flows none');
+      else calls.push('flows none');
     },
   };
   const flows = new KnownFlows(
@@ -80,79 +80,79 @@ function make(fails = new Set<Step>()) {
       return new Offload() as unknown as FlowOffload;
     },
   );
-  const granted = () => offloads.inUse('TCX_FLOWS');
-  const opened = () => told.filter((what) => what.startsWith('open')).length;
-  /** What is told meanwhile. */
+  const inUse = () => offloads.inUse('TCX_FLOWS');
+  const opened = () => calls.filter((what) => what.startsWith('open')).length;
+  /** Returns the calls made by `act`. */
   const by = async (act: () => Promise<void>) => {
-    told.length = 0;
+    calls.length = 0;
     await act();
-    return [...told];
+    return [...calls];
   };
-  return { flows, offloads, granted, told, opened, by, lines, vnis, fails, during };
+  return { flows, offloads, inUse, calls, opened, by, lines, vnis, fails, during };
 }
 
 const SET_UP = ['open eth0', 'flows 7 8', 'follow 100 vtep100', 'on eth0'];
-const TAKEN_BACK = ['flows none', 'close'];
+const REMOVED = ['flows none', 'close'];
 
-t.test('granted once everything stands, then the TAPs alone are followed', async (t) => {
-  const { flows, granted, by, lines, vnis } = make();
+t.test('grants the offload after the set-up; later calls only follow the TAPs', async (t) => {
+  const { flows, inUse, by, lines, vnis } = make();
   t.same(flows.warnings(), []);
   t.same(await by(() => flows.follow(ETH0)), SET_UP);
-  t.ok(granted());
+  t.ok(inUse());
   vnis.push({ vni: 200, tap: 'vtep200' });
   t.same(await by(() => flows.follow(ETH0)), ['follow 100 vtep100 200 vtep200']);
-  t.ok(granted());
-  t.same(lines, [IN_USE], 'said once');
+  t.ok(inUse());
+  t.same(lines, [IN_USE], 'logged once');
   t.same(flows.warnings(), []);
 });
 
-t.test('set-up that fails is taken back whole, said once and shown', async (t) => {
-  for (const [failing, told] of [
+t.test('a failed set-up is removed, logged once and shown in the status', async (t) => {
+  for (const [failing, calls] of [
     ['open', ['open eth0']],
-    ['flows', ['open eth0', 'flows 7 8', ...TAKEN_BACK]],
-    ['follow', ['open eth0', 'flows 7 8', 'follow 100 vtep100', ...TAKEN_BACK]],
+    ['flows', ['open eth0', 'flows 7 8', ...REMOVED]],
+    ['follow', ['open eth0', 'flows 7 8', 'follow 100 vtep100', ...REMOVED]],
   ] as const) {
-    const { flows, granted, by, lines, fails } = make(new Set([failing]));
-    for (let attempt = 0; attempt < 2; attempt++) t.same(await by(() => flows.follow(ETH0)), told, failing);
-    t.notOk(granted());
+    const { flows, inUse, by, lines, fails } = make(new Set([failing]));
+    for (let attempt = 0; attempt < 2; attempt++) t.same(await by(() => flows.follow(ETH0)), calls, failing);
+    t.notOk(inUse());
     const detail = unused(`cannot ${failing}`);
-    t.same(lines, [detail], 'said once');
+    t.same(lines, [detail], 'logged once');
     t.same(flows.warnings(), [{ code: 'flow_offload_unused', detail }]);
     fails.clear();
     t.same(await by(() => flows.follow(ETH0)), SET_UP);
-    t.ok(granted());
+    t.ok(inUse());
     t.same(flows.warnings(), []);
     t.same(lines, [detail, IN_USE]);
   }
 });
 
-t.test('what stood and fails is ended before it is taken back', async (t) => {
-  const { flows, granted, by, fails, during } = make();
+t.test('a set-up that fails later is switched off before it is removed', async (t) => {
+  const { flows, inUse, by, fails, during } = make();
   await flows.follow(ETH0);
   fails.add('follow');
-  during.set('close', () => t.notOk(granted(), 'withdrawn before descriptors are closed'));
-  t.same(await by(() => flows.follow(ETH0)), ['follow 100 vtep100', 'off', ...TAKEN_BACK]);
-  t.notOk(granted());
+  during.set('close', () => t.notOk(inUse(), 'the offload is withdrawn before descriptors are closed'));
+  t.same(await by(() => flows.follow(ETH0)), ['follow 100 vtep100', 'off', ...REMOVED]);
+  t.notOk(inUse());
 });
 
-t.test('one way is tried so often, another anew', async (t) => {
-  const { flows, opened, told } = make(new Set(['open']));
+t.test('the attempts for one path are limited; another path starts again', async (t) => {
+  const { flows, opened, calls } = make(new Set(['open']));
   const tried = async (by: TunnelPath) => {
-    told.length = 0;
+    calls.length = 0;
     for (let attempt = 0; attempt < ATTEMPTS + 2; attempt++) await flows.follow(by);
     return opened();
   };
   t.equal(await tried(ETH0), ATTEMPTS);
   t.equal(await tried(ETH0), 0);
-  t.equal(flows.warnings().length, 1, 'it stays in the status');
-  t.equal(await tried(way('eth1')), ATTEMPTS, 'another device');
-  t.equal(await tried(way('eth1', 2)), ATTEMPTS, 'another address');
-  await flows.end('there was no way at all');
-  t.equal(await tried(way('eth1', 2)), ATTEMPTS, 'one that was gone');
+  t.equal(flows.warnings().length, 1, 'the warning stays in the status');
+  t.equal(await tried(pathBy('eth1')), ATTEMPTS, 'another device');
+  t.equal(await tried(pathBy('eth1', 2)), ATTEMPTS, 'another address');
+  await flows.end('no route');
+  t.equal(await tried(pathBy('eth1', 2)), ATTEMPTS, 'the same path after an end');
 });
 
-t.test('one that fails each time it was set up is given up, one that stood again is not', async (t) => {
-  const { flows, granted, fails } = make();
+t.test('a path that fails after each set-up is given up, unless a later pass succeeds', async (t) => {
+  const { flows, inUse, fails } = make();
   const failOnce = async () => {
     fails.add('follow');
     await flows.follow(ETH0);
@@ -161,56 +161,56 @@ t.test('one that fails each time it was set up is given up, one that stood again
   for (let round = 0; round < 2 * ATTEMPTS; round++) {
     await flows.follow(ETH0);
     await flows.follow(ETH0);
-    t.ok(granted(), 'it stands');
+    t.ok(inUse(), 'in use');
     await failOnce();
   }
   for (let attempt = 1; attempt < ATTEMPTS; attempt++) {
     await flows.follow(ETH0);
-    t.ok(granted());
+    t.ok(inUse());
     await failOnce();
   }
   await flows.follow(ETH0);
-  t.notOk(granted());
+  t.notOk(inUse());
 });
 
-t.test('whoever stops it while it is set up is obeyed', async (t) => {
+t.test('a stop during the set-up keeps the offload off', async (t) => {
   for (const step of STEPS) {
-    const { flows, granted, by, during, lines } = make();
+    const { flows, inUse, by, during, lines } = make();
     during.set(step, () => flows.stop());
-    t.same(await by(() => flows.follow(ETH0)), SET_UP.slice(0, -1), `${step}: set up, and off`);
-    t.notOk(granted());
+    t.same(await by(() => flows.follow(ETH0)), SET_UP.slice(0, -1), `${step}: set up, but off`);
+    t.notOk(inUse());
     t.same(lines, []);
     during.delete(step);
-    t.same(await by(() => flows.follow(ETH0)), ['follow 100 vtep100', 'on eth0'], 'what is set up serves');
-    t.ok(granted());
+    t.same(await by(() => flows.follow(ETH0)), ['follow 100 vtep100', 'on eth0'], 'the set-up is used again');
+    t.ok(inUse());
     during.set('follow', () => flows.stop());
     t.same(await by(() => flows.follow(ETH0)), ['off', 'follow 100 vtep100']);
-    t.notOk(granted());
+    t.notOk(inUse());
   }
 });
 
-t.test('superframes that leave whole no more end it', async (t) => {
+t.test('the offload ends when superframes no longer leave whole', async (t) => {
   for (const step of STEPS) {
-    const { flows, offloads, granted, by, during } = make();
+    const { flows, offloads, inUse, by, during } = make();
     during.set(step, () => offloads.withdraw('UDP_TUNNEL_GSO'));
-    t.same(await by(() => flows.follow(ETH0)), [...SET_UP.slice(0, -1), ...TAKEN_BACK], step);
-    t.notOk(granted());
+    t.same(await by(() => flows.follow(ETH0)), [...SET_UP.slice(0, -1), ...REMOVED], step);
+    t.notOk(inUse());
     t.match(flows.warnings(), [{ detail: unused('superframes do not leave whole') }]);
   }
 });
 
-t.test('another way: the former one is taken back first', async (t) => {
-  const { flows, by, granted } = make();
+t.test('a change of path removes the previous set-up first', async (t) => {
+  const { flows, by, inUse } = make();
   await flows.follow(ETH0);
-  const change = ['off', ...TAKEN_BACK, 'open eth1', 'flows 7 8', 'follow 100 vtep100', 'on eth1'];
-  t.same(await by(() => flows.follow(way('eth1'))), change);
-  t.ok(granted());
+  const change = ['off', ...REMOVED, 'open eth1', 'flows 7 8', 'follow 100 vtep100', 'on eth1'];
+  t.same(await by(() => flows.follow(pathBy('eth1'))), change);
+  t.ok(inUse());
 });
 
-t.test('a VNI that goes is forgotten, also while TAPs are followed', async (t) => {
-  const { flows, by, told, vnis, during } = make();
+t.test('a removed VNI is detached, also while TAPs are followed', async (t) => {
+  const { flows, by, calls, vnis, during } = make();
   flows.forget(100);
-  t.same(told, [], 'nothing was set up');
+  t.same(calls, [], 'nothing was set up');
   await flows.follow(ETH0);
   during.set('follow', () => {
     vnis.length = 0;
@@ -219,17 +219,17 @@ t.test('a VNI that goes is forgotten, also while TAPs are followed', async (t) =
   t.same(await by(() => flows.follow(ETH0)), ['detach 100', 'follow']);
 });
 
-t.test('closing twice is closing once', async (t) => {
-  const { flows, by, granted } = make();
+t.test('close is idempotent', async (t) => {
+  const { flows, by, inUse } = make();
   t.same(await by(() => flows.close()), [], 'nothing was set up');
   await flows.follow(ETH0);
-  t.same(await by(() => flows.close()), ['off', ...TAKEN_BACK]);
-  t.notOk(granted());
+  t.same(await by(() => flows.close()), ['off', ...REMOVED]);
+  t.notOk(inUse());
   t.same(await by(() => flows.close()), []);
   t.same(await by(() => flows.end('for good')), []);
 });
 
-t.test('what cannot be taken back is said, and hinders nothing', async (t) => {
+t.test('a failed removal is logged and does not prevent a new set-up', async (t) => {
   const { flows, by, lines, fails } = make(new Set(['close']));
   await flows.follow(ETH0);
   await flows.end('no route');
@@ -240,5 +240,5 @@ t.test('what cannot be taken back is said, and hinders nothing', async (t) => {
   t.match(flows.warnings(), [{ detail: unused('cannot follow') }]);
   fails.delete('follow');
   await flows.follow(ETH0);
-  await t.rejects(flows.close(), { message: 'cannot close' }, 'who stops the daemon is told');
+  await t.rejects(flows.close(), { message: 'cannot close' }, 'close reports the failure');
 });
