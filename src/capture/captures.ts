@@ -1,6 +1,8 @@
 /**
- * Captures of a running VTEP, one at a time: turned on in the workers when one is opened, and off again whatever ends it: its
- * reader goes away, somebody closes it, the VTEP stops. What it could not keep up with is said in the log at its end.
+ * Packet captures of a running VTEP, one at a time.
+ *
+ * Opening a capture turns it on in the workers. It is turned off when its reader disconnects, when
+ * it is closed, or when the VTEP stops. The log line at its end has the number of lost packets.
  */
 import type { Readable } from 'node:stream';
 import type { Settings } from '../config/settings.js';
@@ -12,34 +14,37 @@ import type { CapturePoint, PacketQueue } from './queue.js';
 import { CaptureStream } from './stream.js';
 
 export interface CaptureOptions {
-  /** undefined: all. A capture of one ends with it. */
+  /** VNI to capture; undefined for all. The capture ends when its VNI is removed. */
   readonly vni: number | undefined;
   readonly point: CapturePoint;
-  /** Most bytes of a packet, outer headers included. */
+  /** Maximum number of bytes per packet, including outer headers. */
   readonly snapLen: number;
-  /** Most packets; without one, it ends when it is closed. */
+  /** Maximum number of packets; default unlimited. */
   readonly limit?: number;
 }
 
 export interface Capture {
-  /** Bytes of a pcap file, its header first. */
+  /** The bytes of a pcap file, including its header. */
   readonly stream: Readable;
-  /** The workers capture nothing more; what there is can still be read. */
+  /** Stops capturing; packets already captured can still be read. */
   close(): Promise<void>;
 }
 
-/** What the workers are doing. */
+/** A capture that is active in the workers. */
 export interface Running {
   readonly rings: readonly PacketQueue[];
-  /** Nothing comes any more. */
+  /** True when no more packets will be captured. */
   readonly over: boolean;
-  /** Turns it off in every worker. */
+  /** Turns the capture off in every worker. */
   stop(): Promise<void>;
 }
 
 export interface CapturesOptions {
   readonly log: Logger;
-  /** Turns it on in every worker. @throws DataPlaneError vni_not_found, capture_busy, dataplane_down */
+  /**
+   * Turns the capture on in every worker.
+   * @throws DataPlaneError vni_not_found, capture_busy, dataplane_down
+   */
   readonly start: (options: CaptureOptions) => Promise<Running>;
   readonly surroundings: Surroundings;
 }
@@ -50,7 +55,9 @@ export interface CaptureSource {
   peerAt: Surroundings['peerAt'];
 }
 
-/** @param localOf our address on the route to a peer; undefined: no route is known */
+/**
+ * @param localOf returns the local address of the route to a peer; undefined when no route is known
+ */
 export function makeCaptures(
   { local, port, ttl }: Settings,
   source: CaptureSource,
@@ -81,7 +88,7 @@ export class Captures {
   /** @throws DataPlaneError vni_not_found, capture_busy, dataplane_down */
   async open(options: CaptureOptions): Promise<Capture> {
     if (this.#busy)
-      throw new DataPlaneError('capture_busy', 'somebody captures already; there is one capture at a time');
+      throw new DataPlaneError('capture_busy', 'another capture is running; only one is possible at a time');
     this.#busy = true;
     try {
       const running = await this.#options.start(options);
@@ -109,7 +116,7 @@ class OpenCapture implements Capture {
   readonly #ended: () => void;
   #off: Promise<void> | undefined;
 
-  /** @param ended the workers have been told that it is over */
+  /** @param ended called when the capture is off in the workers */
   constructor(
     running: Running,
     { vni, point, snapLen, limit = Number.POSITIVE_INFINITY }: CaptureOptions,
@@ -142,8 +149,10 @@ class OpenCapture implements Capture {
   #turnOff(): Promise<void> {
     this.#off ??= this.#running
       .stop()
-      // A worker that is gone captures nothing.
-      .catch((error: Error) => this.#log.warn({ error: error.message }, 'capture: a worker did not answer'))
+      // A worker that has ended captures nothing, so the failure is only logged.
+      .catch((error: Error) =>
+        this.#log.warn({ error: error.message }, 'capture: a worker did not confirm the end'),
+      )
       .then(this.#ended);
     return this.#off;
   }

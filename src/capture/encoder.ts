@@ -1,5 +1,7 @@
 /**
- * Packets of all workers to records of one capture file, in the order of time as far as it is known when they are read.
+ * Encodes the packets of all workers as records of one capture file.
+ *
+ * Records are ordered by time among the packets that are available when they are read.
  */
 
 import type { Captured } from '../exchange/capture-ring.js';
@@ -7,22 +9,25 @@ import { type OuterHeader, outerLen, writeOuterHeader } from './outer-headers.js
 import { RECORD_HEADER_LEN, writeRecordHeader } from './pcap.js';
 import type { PacketQueue } from './queue.js';
 
-/** Most bytes that are made at once: the main thread has other things to do. */
+/** Maximum number of bytes per chunk; limits the time that the main thread is busy. */
 const CHUNK_LEN = 256 * 1024;
 
 export interface EncoderOptions {
   readonly queues: readonly PacketQueue[];
-  /** Most bytes of a packet, outer headers included. */
+  /** Maximum number of bytes per packet, including outer headers. */
   readonly snapLen: number;
-  /** Most packets. */
+  /** Maximum number of packets. */
   readonly limit: number;
-  /** What a packet had around it; undefined: it is an Ethernet frame as it is. */
+  /**
+   * Returns the outer headers of a packet; undefined when packets are Ethernet frames without outer
+   * headers.
+   */
   readonly outer: ((packet: Captured) => OuterHeader) | undefined;
 }
 
 export class Encoder {
   readonly #options: EncoderOptions;
-  /** Records are made here and copied out as they are long: most of the time there are few. */
+  /** Buffer for encoding; a chunk is copied out at its actual length, which is usually small. */
   readonly #scratch = Buffer.alloc(CHUNK_LEN);
   #packets = 0;
 
@@ -34,7 +39,7 @@ export class Encoder {
     return this.#packets;
   }
 
-  /** As many packets as were asked for have been made. */
+  /** True when the maximum number of packets has been encoded. */
   get full(): boolean {
     return this.#packets >= this.#options.limit;
   }
@@ -43,7 +48,7 @@ export class Encoder {
     return this.#options.queues.reduce((sum, { lost }) => sum + lost, 0);
   }
 
-  /** The records of what has come, some at a time; undefined: nothing. */
+  /** Returns the next chunk of records; undefined when no packet is available. */
   nextRecords(): Buffer | undefined {
     let queue = this.#oldest();
     if (queue === undefined || this.full) return undefined;
@@ -71,7 +76,7 @@ export class Encoder {
     return oldest;
   }
 
-  /** @returns bytes of the record; 0: there is no room for it */
+  /** @returns length of the record, bytes; 0 when the chunk has no room for it */
   #write(off: number, packet: Captured): number {
     const chunk = this.#scratch;
     const outer = this.#options.outer?.(packet);

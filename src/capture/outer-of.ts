@@ -1,6 +1,8 @@
 /**
- * Which headers a datagram had around it, from what the main thread knows of its peer: the peer's address and port, our address on
- * the way there, our port. A datagram of somebody who is no configured peer has zeros where that somebody's address was.
+ * Determines the outer header of a captured datagram from the configuration of its peer.
+ *
+ * The header has the address and port of the peer, the local address of the route to the peer, and
+ * the local port. For unconfigured sources the outer address is recorded as zeros.
  */
 
 import type { Captured } from '../exchange/capture-ring.js';
@@ -17,19 +19,19 @@ export interface Peer {
 }
 
 export interface Surroundings {
-  /** The configured peer that a row is of now; undefined: there is none. */
+  /** Returns the configured peer of a row; undefined when there is none. */
   readonly peerAt: (vniIdx: number, peerIdx: number) => Peer | undefined;
-  /** Our address on the way to a peer; undefined: not known. */
+  /** Returns the local address of the route to a peer; undefined when unknown. */
   readonly local: (peer: string, family: 4 | 6) => string | undefined;
-  /** Ours. */
+  /** Local VXLAN port. */
   readonly port: number;
-  /** Of what is sent, where a packet does not say. */
+  /** TTL of sent datagrams, used when a packet has none. */
   readonly ttl: number;
 }
 
-/** Peers are looked up anew so often, ms: rows are given to others when peers go. */
+/** Time until cached peers are looked up again, ms: rows of removed peers are reused. */
 const KNOWN_MS = 1000;
-const NOBODY: Endpoint = { bytes: new Uint8Array(16), port: 0 };
+const UNKNOWN: Endpoint = { bytes: new Uint8Array(16), port: 0 };
 
 export function outerOf({ peerAt, local, port, ttl }: Surroundings): (packet: Captured) => OuterHeader {
   const known = new Map<number, Known | undefined>();
@@ -49,8 +51,8 @@ export function outerOf({ peerAt, local, port, ttl }: Surroundings): (packet: Ca
     const { received, sourcePort, tos } = packet;
     const ends = endsOf(packet);
     const family = ends?.peer.family ?? 4;
-    const far = ends?.peer ?? NOBODY;
-    const own = ends?.own ?? NOBODY.bytes;
+    const far = ends?.peer ?? UNKNOWN;
+    const own = ends?.own ?? UNKNOWN.bytes;
     const source = { bytes: received ? far.bytes : own, port: sourcePort };
     const destination = { bytes: received ? own : far.bytes, port: received ? port : far.port };
     return { family, source, destination, tos, ttl: received ? 0 : ttl };
@@ -64,5 +66,5 @@ interface Known {
 
 function ownBytes({ address: { text, family } }: Peer, local: Surroundings['local']): Uint8Array {
   const own: IpAddress | undefined = parseIpAddress(local(text, family) ?? '');
-  return own?.family === family ? own.bytes : NOBODY.bytes;
+  return own?.family === family ? own.bytes : UNKNOWN.bytes;
 }

@@ -1,8 +1,8 @@
 /**
- * The capture file format that every reader knows (draft-ietf-opsawg-pcap): microseconds, little-endian, Ethernet.
+ * Writes the pcap file format (draft-ietf-opsawg-pcap): microseconds, little-endian, Ethernet.
  *
  *     file    magic (4) version (2 + 2) reserved (8) snapLen (4) link type (4)
- *     record  seconds (4) microseconds (4) captured bytes (4) bytes that there were (4), then the captured bytes
+ *     record  seconds (4) microseconds (4) captured length (4) original length (4) captured bytes
  */
 
 export const FILE_HEADER_LEN = 24;
@@ -12,7 +12,7 @@ const MAGIC_MICROSECONDS = 0xa1b2c3d4;
 const VERSION = [2, 4] as const;
 const LINKTYPE_ETHERNET = 1;
 
-/** @param snapLen most bytes of a packet that a record has */
+/** @param snapLen maximum number of bytes per packet */
 export function fileHeader(snapLen: number): Buffer {
   const header = Buffer.alloc(FILE_HEADER_LEN);
   header.writeUInt32LE(MAGIC_MICROSECONDS, 0);
@@ -23,7 +23,11 @@ export function fileHeader(snapLen: number): Buffer {
   return header;
 }
 
-/** @param atMs since the epoch, with a fraction @param capturedLen bytes that follow @param len bytes that there were */
+/**
+ * @param atMs time since the epoch, ms, with a fraction
+ * @param capturedLen number of captured bytes that follow
+ * @param len original length of the packet, bytes
+ */
 export function writeRecordHeader(
   b: Buffer,
   off: number,

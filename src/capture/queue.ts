@@ -1,13 +1,13 @@
-/** Unread packets of one worker in the order of time: the reader's side of `exchange/capture-ring.ts`. */
+/** Reader's side of one worker's ring of captured packets (`exchange/capture-ring.ts`). */
 import type { Captured } from '../exchange/capture-ring.js';
 
 export type CapturePoint = 'overlay' | 'underlay';
 
 export interface PacketQueue {
-  /** The oldest packet; undefined: there is none now. */
+  /** Returns the oldest packet; undefined when the ring is empty. */
   first(): Captured | undefined;
-  /** The oldest packet has been read. */
+  /** Removes the oldest packet. */
   release(): void;
-  /** Packets that found the queue full. */
+  /** Number of packets dropped because the ring was full. */
   readonly lost: number;
 }

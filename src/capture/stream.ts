@@ -1,22 +1,25 @@
 /**
- * A capture as a stream of bytes. It reads what the workers have captured only as fast as its reader reads it: behind a slow reader the
- * rings fill, the workers drop what does not fit and count it, and the data plane is not held up. What waits here is bounded.
+ * A capture as a readable stream of pcap bytes.
  *
- * Workers cannot wake the main thread for a packet without cost, so it looks: at once while there is something, else
- * every POLL_MS.
+ * The stream reads captured packets only as fast as its consumer reads the stream. With a slow
+ * consumer the rings fill, and the workers drop and count packets that do not fit, without delaying
+ * the data plane. The buffer of the stream is bounded.
+ *
+ * Waking the main thread for each packet would cost the workers time, so the stream polls the
+ * rings: at once while there are packets, otherwise every POLL_MS.
  */
 import { Readable } from 'node:stream';
 import type { Encoder } from './encoder.js';
 import { fileHeader } from './pcap.js';
 
 const POLL_MS = 20;
-/** Bytes that wait for the reader. */
-const WAITING_LEN = 1024 * 1024;
+/** Maximum number of buffered bytes. */
+const BUFFER_LEN = 1024 * 1024;
 
 export interface StreamListener {
-  /** Nothing new is captured any more. */
+  /** Returns true when no more packets will be captured. */
   readonly isOver: () => boolean;
-  /** Called once, however it ends. */
+  /** Called once when the stream ends for any reason. */
   readonly closed: () => void;
 }
 
@@ -28,20 +31,20 @@ export class CaptureStream extends Readable {
   #ending = false;
 
   constructor(encoder: Encoder, snapLen: number, listener: StreamListener) {
-    super({ highWaterMark: WAITING_LEN });
+    super({ highWaterMark: BUFFER_LEN });
     this.#encoder = encoder;
     this.#listener = listener;
     this.push(fileHeader(snapLen));
   }
 
-  /** Nothing new is captured: it ends when what there is has been read. */
+  /** Ends the stream after the packets already captured have been read. */
   finish(): void {
     this.#ending = true;
   }
 
   override _read(): void {
     clearImmediate(this.#immediate);
-    this.#immediate = setImmediate(() => this.#look());
+    this.#immediate = setImmediate(() => this.#poll());
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
@@ -51,14 +54,14 @@ export class CaptureStream extends Readable {
     callback(error);
   }
 
-  #look(): void {
+  #poll(): void {
     clearTimeout(this.#timer);
     if (this.destroyed) return;
-    // Asked first: what came before the end is still read.
+    // Checked first, so that packets captured before the end are still read.
     const isOver = this.#ending || this.#listener.isOver();
     const chunk = this.#encoder.nextRecords();
     if (chunk !== undefined) this.push(chunk);
     else if (isOver || this.#encoder.full) this.push(null);
-    else this.#timer = setTimeout(() => this.#look(), POLL_MS);
+    else this.#timer = setTimeout(() => this.#poll(), POLL_MS);
   }
 }

@@ -41,7 +41,7 @@ function makeCaptures() {
   return { captures, calls, lines, put, refuse, end };
 }
 
-t.test('one at a time; closed, the next may begin', async (t) => {
+t.test('only one capture at a time; after a close the next can start', async (t) => {
   const { captures, calls, lines, put } = makeCaptures();
   const first = await captures.open(OVERLAY);
   await t.rejects(captures.open(OVERLAY), { code: 'capture_busy' });
@@ -50,20 +50,20 @@ t.test('one at a time; closed, the next may begin', async (t) => {
   await first.close();
   const chunks: Buffer[] = [];
   for await (const chunk of first.stream) chunks.push(chunk);
-  t.equal(Buffer.concat(chunks).length, 24 + 16 + 60, 'what there was can be read');
+  t.equal(Buffer.concat(chunks).length, 24 + 16 + 60, 'captured packets can still be read');
   t.match(lines, [{ msg: 'capture begins' }, { msg: 'capture ends', packets: 1, lost: 0 }]);
   const second = await captures.open({ ...OVERLAY, vni: undefined });
   t.same(calls, ['on 100', 'off', 'on undefined']);
   second.stream.destroy();
   await eventually('the end', () => calls.length > 3);
-  t.same(calls.slice(3), ['off'], 'who goes away ends it');
+  t.same(calls.slice(3), ['off'], 'a reader that disconnects ends the capture');
   await captures.open(OVERLAY);
   await captures.stop();
-  t.same(calls.slice(4), ['on 100', 'off'], 'and so does the end of the VTEP');
+  t.same(calls.slice(4), ['on 100', 'off'], 'the end of the VTEP ends the capture');
   await captures.stop();
 });
 
-t.test('what the data plane refuses is no capture: the next may begin', async (t) => {
+t.test('after a refusal of the data plane the next capture can start', async (t) => {
   const { captures, calls, refuse } = makeCaptures();
   refuse(new DataPlaneError('vni_not_found', 'VNI 100 is not configured'));
   await t.rejects(captures.open(OVERLAY), { code: 'vni_not_found' });
@@ -73,21 +73,21 @@ t.test('what the data plane refuses is no capture: the next may begin', async (t
   await captures.stop();
 });
 
-t.test('a VNI that is removed ends the capture of it, and the next may begin', async (t) => {
+t.test('removing a VNI ends its capture, and the next can start', async (t) => {
   const { captures, lines, put, end } = makeCaptures();
   const { stream } = await captures.open(OVERLAY);
   put();
   end();
   const chunks: Buffer[] = [];
   for await (const chunk of stream) chunks.push(chunk);
-  t.equal(Buffer.concat(chunks).length, 24 + 16 + 60, 'what there was can be read');
+  t.equal(Buffer.concat(chunks).length, 24 + 16 + 60, 'captured packets can still be read');
   t.match(lines.at(-1), { msg: 'capture ends', packets: 1 });
   await delay(5);
   await captures.open(OVERLAY);
   await captures.stop();
 });
 
-t.test('a reader that ends early, by a limit', async (t) => {
+t.test('a limit ends the stream and the capture', async (t) => {
   const { captures, calls, put } = makeCaptures();
   const { stream } = await captures.open({ ...OVERLAY, limit: 2 });
   for (let i = 0; i < 5; i++) put();
@@ -97,7 +97,7 @@ t.test('a reader that ends early, by a limit', async (t) => {
   t.same(calls, ['on 100', 'off']);
 });
 
-t.test('a reader that does not keep up: what is lost is said at the end', async (t) => {
+t.test('the number of packets lost by a slow reader is logged at the end', async (t) => {
   const { captures, lines, put } = makeCaptures();
   const capture = await captures.open(OVERLAY);
   for (let i = 0; i < 20_000; i++) put(1000);

@@ -12,7 +12,7 @@ function made(header: OuterHeader, payloadLen: number): string {
 
 const words = (text: string) => text.replace(/\s/g, '');
 
-t.test('IPv4', async (t) => {
+t.test('writes the outer headers of IPv4', async (t) => {
   const header: OuterHeader = {
     family: 4,
     source: end('192.0.2.1', 50000),
@@ -26,11 +26,11 @@ t.test('IPv4', async (t) => {
            45b8 0080 0000 0000 4011 f5b1 c0000201 c0000202
            c350 12b5 006c 0000`),
   );
-  t.equal(made(header, 65_508).slice(32, 36), '0000', 'longer than the field can say: none');
+  t.equal(made(header, 65_508).slice(32, 36), '0000', 'a length that exceeds the field is zero');
   t.equal(made(header, 65_507).slice(32, 36), 'ffff');
 });
 
-t.test('IPv6', async (t) => {
+t.test('writes the outer headers of IPv6', async (t) => {
   const header: OuterHeader = {
     family: 6,
     source: end('2001:db8::1', 0),

@@ -3,7 +3,7 @@ import { outerOf, type Peer } from '../../src/capture/outer-of.js';
 import type { Captured } from '../../src/exchange/capture-ring.js';
 import { formatIpAddress, parseIpAddress } from '../../src/wire/ip-address.js';
 
-const NOTHING = { tos: 4, len: 0, bytes: new Uint8Array(0) };
+const NOTHING = { tos: 4, ttl: 63, len: 0, bytes: new Uint8Array(0) };
 
 function peer(text: string, port = 4789): Peer {
   const { family, bytes } = parseIpAddress(text)!;
@@ -15,40 +15,42 @@ function makeOuter() {
     [7, peer('192.0.2.7')],
     [8, peer('2001:db8::8', 8472)],
   ]);
-  let asked = 0;
+  let lookups = 0;
   const outer = outerOf({
     peerAt: (vniIdx, peerIdx) => {
-      asked++;
+      lookups++;
       return vniIdx === 3 ? rows.get(peerIdx) : undefined;
     },
     local: (_peer, family) => (family === 4 ? '192.0.2.1' : undefined),
     port: 4790,
     ttl: 64,
   });
-  const of = (given: Partial<Captured>) => {
+  const of = (changes: Partial<Captured>) => {
     const standard = { atMs: 5000, received: false, peerIdx: 7, vniIdx: 3, sourcePort: 50_000, ...NOTHING };
-    const { family, source, destination, tos, ttl } = outer({ ...standard, ...given });
+    const { family, source, destination, tos, ttl } = outer({ ...standard, ...changes });
     const text = ({ bytes, port }: { bytes: Uint8Array; port: number }) =>
       `${formatIpAddress(family, bytes)} ${port}`;
     return [text(source), text(destination), tos, ttl];
   };
-  return { of, rows, asked: () => asked };
+  return { of, rows, lookups: () => lookups };
 }
 
-t.test('both directions, both families, strangers', async (t) => {
+t.test('headers for both directions, both address families and strangers', async (t) => {
   const { of } = makeOuter();
-  t.same(of({}), ['192.0.2.1 50000', '192.0.2.7 4789', 4, 64], 'the configured TTL');
-  t.same(of({ received: true }), ['192.0.2.7 50000', '192.0.2.1 4790', 4, 0], 'the received TTL is unknown');
-  t.same(of({ peerIdx: 8 }), [':: 50000', '2001:db8::8 8472', 4, 64], 'our address is not known');
-  t.same(of({ peerIdx: -1, received: true }), ['0.0.0.0 50000', '0.0.0.0 4790', 4, 0]);
-  t.same(of({ vniIdx: 9, peerIdx: 9 }), ['0.0.0.0 50000', '0.0.0.0 0', 4, 64]);
+  t.same(of({}), ['192.0.2.1 50000', '192.0.2.7 4789', 4, 63]);
+  t.same(of({ received: true }), ['192.0.2.7 50000', '192.0.2.1 4790', 4, 63]);
+  t.same(of({ ttl: 0 }).at(-1), 64, 'the configured TTL');
+  t.same(of({ ttl: 0, received: true }).at(-1), 0, 'unknown');
+  t.same(of({ peerIdx: 8 }), [':: 50000', '2001:db8::8 8472', 4, 63], 'the local address is unknown');
+  t.same(of({ peerIdx: -1, received: true }), ['0.0.0.0 50000', '0.0.0.0 4790', 4, 63]);
+  t.same(of({ vniIdx: 9, peerIdx: 9 }), ['0.0.0.0 50000', '0.0.0.0 0', 4, 63]);
 });
 
 t.test('peers are looked up once a second', async (t) => {
-  const { of, rows, asked } = makeOuter();
+  const { of, rows, lookups } = makeOuter();
   for (let i = 0; i < 100; i++) of({ atMs: 5000 + i });
-  t.equal(asked(), 1);
+  t.equal(lookups(), 1);
   rows.set(7, peer('192.0.2.9'));
-  t.same(of({ atMs: 6200 })[1], '192.0.2.9 4789', 'the row is another one’s by now');
-  t.equal(asked(), 2);
+  t.same(of({ atMs: 6200 })[1], '192.0.2.9 4789', 'the row now belongs to another peer');
+  t.equal(lookups(), 2);
 });

@@ -1,4 +1,7 @@
-/** Captures out of queues that the test fills, read back by tcpdump, which knows nothing of this code. */
+/**
+ * Encodes queues filled by the test, and decodes the result with tcpdump, which is independent of
+ * this code.
+ */
 import { execFileSync } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
@@ -12,17 +15,17 @@ import { eventually } from '../support/wait.js';
 
 const noTcpdump = { skip: missingTool('tcpdump') };
 const AT_MS = 1_700_000_000_000;
-/** An echo request, 10.10.10.101 to .105. */
+/** An ICMP echo request from 10.10.10.101 to 10.10.10.105. */
 const PING = Buffer.from(
   '02000000010502000000010108004500001c00010000400151ff0a0a0a650a0a0a690800f7fd00010001',
   'hex',
 );
-/** Behind a VXLAN header of VNI 100. */
+/** The echo request with a VXLAN header of VNI 100. */
 const VXLAN_PING = Buffer.concat([Buffer.from('0800000000006400', 'hex'), PING]);
 
-function packet(ms: number, bytes: Buffer, given: Partial<Captured> = {}): Captured {
-  const nothing = { received: false, peerIdx: 0, vniIdx: 0, sourcePort: 50_000, tos: 0 };
-  return { atMs: AT_MS + ms, ...nothing, len: bytes.length, bytes, ...given };
+function packet(ms: number, bytes: Buffer, changes: Partial<Captured> = {}): Captured {
+  const nothing = { received: false, peerIdx: 0, vniIdx: 0, sourcePort: 50_000, tos: 0, ttl: 64 };
+  return { atMs: AT_MS + ms, ...nothing, len: bytes.length, bytes, ...changes };
 }
 
 class Queue implements PacketQueue {
@@ -35,8 +38,8 @@ class Queue implements PacketQueue {
   release = () => void this.packets.shift();
 }
 
-function open(queues: Queue[], given: Partial<EncoderOptions> = {}) {
-  const options = { snapLen: 262_144, limit: Number.POSITIVE_INFINITY, outer: undefined, ...given };
+function open(queues: Queue[], changes: Partial<EncoderOptions> = {}) {
+  const options = { snapLen: 262_144, limit: Number.POSITIVE_INFINITY, outer: undefined, ...changes };
   const encoder = new Encoder({ queues, ...options });
   let closed = 0;
   const stream = new CaptureStream(encoder, options.snapLen, {
@@ -61,34 +64,30 @@ const tcpdump = (file: Buffer, ...options: string[]) =>
     .trim()
     .split('\n');
 
-const outer: EncoderOptions['outer'] = ({ received, sourcePort, tos }) => {
+const outer: EncoderOptions['outer'] = ({ received, sourcePort, tos, ttl }) => {
   const near = { bytes: parseIpAddress('192.0.2.1')!.bytes, port: received ? 4789 : sourcePort };
   const far = { bytes: parseIpAddress('192.0.2.2')!.bytes, port: received ? sourcePort : 4789 };
   const [source, destination] = received ? [far, near] : [near, far];
-  return { family: 4, source, destination, tos, ttl: 64 };
+  return { family: 4, source, destination, tos, ttl };
 };
 
-t.test(
-  'the overlay, as tcpdump reads it: packets of two workers in the order of time',
-  noTcpdump,
-  async (t) => {
-    const { stream, closed } = open([
-      new Queue(packet(0, PING), packet(2.5, PING)),
-      new Queue(packet(1, PING, { received: true }), packet(3, PING.subarray(0, 20), { len: PING.length })),
-    ]);
-    stream.finish();
-    const lines = tcpdump(await all(stream));
-    t.match(lines, [
-      /^1700000000\.000000 IP 10\.10\.10\.101 > 10\.10\.10\.105: ICMP echo request/,
-      /^1700000000\.001000 IP/,
-      /^1700000000\.002500 IP/,
-      /^1700000000\.003000 IP .*\[|ip\]/,
-    ]);
-    t.equal(closed(), 1);
-  },
-);
+t.test('overlay: tcpdump reads the packets of two workers in order of time', noTcpdump, async (t) => {
+  const { stream, closed } = open([
+    new Queue(packet(0, PING), packet(2.5, PING)),
+    new Queue(packet(1, PING, { received: true }), packet(3, PING.subarray(0, 20), { len: PING.length })),
+  ]);
+  stream.finish();
+  const lines = tcpdump(await all(stream));
+  t.match(lines, [
+    /^1700000000\.000000 IP 10\.10\.10\.101 > 10\.10\.10\.105: ICMP echo request/,
+    /^1700000000\.001000 IP/,
+    /^1700000000\.002500 IP/,
+    /^1700000000\.003000 IP .*\[|ip\]/,
+  ]);
+  t.equal(closed(), 1);
+});
 
-t.test('the underlay: VXLAN with outer headers, whose checksum is right', noTcpdump, async (t) => {
+t.test('underlay: tcpdump reads VXLAN with outer headers and a correct checksum', noTcpdump, async (t) => {
   const { stream } = open(
     [new Queue(packet(0, VXLAN_PING), packet(1, VXLAN_PING, { received: true, tos: 0x10 }))],
     {
@@ -99,20 +98,20 @@ t.test('the underlay: VXLAN with outer headers, whose checksum is right', noTcpd
   const text = tcpdump(await all(stream), '-v').join('\n');
   t.match(text, /192\.0\.2\.1\.50000 > 192\.0\.2\.2\.4789: .*VXLAN.*vni 100/);
   t.match(text, /tos 0x10.*\n.*192\.0\.2\.2\.50000 > 192\.0\.2\.1\.4789/);
-  t.match(text, /10\.10\.10\.101 > 10\.10\.10\.105: ICMP echo request/, 'and what is inside');
+  t.match(text, /10\.10\.10\.101 > 10\.10\.10\.105: ICMP echo request/, 'the inner packet is decoded');
   t.notMatch(text, /bad cksum/);
 });
 
-t.test('no more of a packet than asked for, and no more packets', async (t) => {
+t.test('snapLen limits the packet, limit the number of packets', async (t) => {
   const packets = Array.from({ length: 5 }, (_, i) => packet(i, VXLAN_PING));
   const { stream, encoder } = open([new Queue(...packets)], { snapLen: 60, limit: 3, outer });
   const file = await all(stream);
   t.equal(file.length, 24 + 3 * (16 + 60));
   t.equal(encoder.packets, 3);
-  t.equal(file.readUInt32LE(24 + 12), 14 + 20 + 8 + VXLAN_PING.length, 'how long it was is said');
+  t.equal(file.readUInt32LE(24 + 12), 14 + 20 + 8 + VXLAN_PING.length, 'the record has the original length');
 });
 
-t.test('what comes later is read, until it is closed', async (t) => {
+t.test('packets captured later are read until the stream is closed', async (t) => {
   const queue = new Queue();
   const { stream, closed } = open([queue]);
   const reading = all(stream);
@@ -125,13 +124,13 @@ t.test('what comes later is read, until it is closed', async (t) => {
   t.equal(closed(), 1);
 });
 
-t.test('a reader that does not read: what waits is bounded, the rest stays in the ring', async (t) => {
+t.test('without a reader the buffer is bounded, and other packets stay in the ring', async (t) => {
   const big = Buffer.alloc(60_000);
   const queue = new Queue(...Array.from({ length: 100 }, (_, i) => packet(i, big)));
   const { stream, encoder, closed } = open([queue]);
   stream.once('readable', () => {});
-  await eventually('as much as may wait', () => stream.readableLength >= stream.readableHighWaterMark);
-  t.ok(queue.packets.length >= 70, `${queue.packets.length} of 100 were not taken`);
+  await eventually('a full buffer', () => stream.readableLength >= stream.readableHighWaterMark);
+  t.ok(queue.packets.length >= 70, `${queue.packets.length} of 100 were not read`);
   const left = queue.packets.length;
   await delay(50);
   t.equal(queue.packets.length, left);
@@ -139,5 +138,5 @@ t.test('a reader that does not read: what waits is bounded, the rest stays in th
   t.equal(encoder.lost, 7);
   stream.destroy();
   await eventually('the end', () => closed() > 0);
-  t.equal(closed(), 1, 'one that goes away ends it');
+  t.equal(closed(), 1, 'a reader that disconnects ends the capture once');
 });
