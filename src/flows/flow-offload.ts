@@ -2,8 +2,8 @@
  * Sets up devices, BPF programs and maps for TCP flows in the kernel (native-shims/flow.bpf.c).
  *
  * A private network namespace has the UDP socket of a kernel vxlan device; the device itself,
- * vtflowPORT, is in this namespace. A veth pair (out, vtleadPORT) connects the private namespace with
- * this one. BPF programs are attached to the TAPs and to the underlay's device. Maps pass the
+ * vtflowPORT, is in this namespace. A veth pair (out, vtleadPORT) connects the private namespace
+ * with this one. BPF programs are attached to the TAPs and to the underlay's device. Maps pass the
  * forwarding decisions to the programs.
  *
  *     TAP ─► vtflowPORT = vxlan device ─► (private: IP, UDP) ─► out ═ vtleadPORT ─► route

@@ -133,8 +133,8 @@ function answerBatch(
 }
 
 /**
- * @param stderr output of `ip -force -batch -`, in which the line `Command failed -:3` ends the errors
- * of the third command
+ * @param stderr output of `ip -force -batch -`, in which the line `Command failed -:3` ends the
+ * errors of the third command
  * @returns error text by index of the command, and text that belongs to no command
  */
 export function splitErrors(stderr: string): { failures: Map<number, string>; rest: string } {

@@ -156,7 +156,7 @@ export class Paths {
 
   /**
    * Deletes data of addresses that have not been peers for FORGET_MS; otherwise a name that keeps
-   * resolving to new addresses would make them grow without limit.
+   * resolving to new addresses would make the tables grow without limit.
    *
    * @param peers addresses of all peers in canonical form
    * @param nowMs monotonic time, ms
