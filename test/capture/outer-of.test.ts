@@ -3,7 +3,7 @@ import { outerOf, type Peer } from '../../src/capture/outer-of.js';
 import type { Captured } from '../../src/exchange/capture-ring.js';
 import { formatIpAddress, parseIpAddress } from '../../src/wire/ip-address.js';
 
-const NOTHING = { tos: 4, ttl: 63, len: 0, bytes: new Uint8Array(0) };
+const NOTHING = { tos: 4, len: 0, bytes: new Uint8Array(0) };
 
 function peer(text: string, port = 4789): Peer {
   const { family, bytes } = parseIpAddress(text)!;
@@ -37,13 +37,11 @@ function makeOuter() {
 
 t.test('headers for both directions, both address families and strangers', async (t) => {
   const { of } = makeOuter();
-  t.same(of({}), ['192.0.2.1 50000', '192.0.2.7 4789', 4, 63]);
-  t.same(of({ received: true }), ['192.0.2.7 50000', '192.0.2.1 4790', 4, 63]);
-  t.same(of({ ttl: 0 }).at(-1), 64, 'the configured TTL');
-  t.same(of({ ttl: 0, received: true }).at(-1), 0, 'unknown');
-  t.same(of({ peerIdx: 8 }), [':: 50000', '2001:db8::8 8472', 4, 63], 'the local address is unknown');
-  t.same(of({ peerIdx: -1, received: true }), ['0.0.0.0 50000', '0.0.0.0 4790', 4, 63]);
-  t.same(of({ vniIdx: 9, peerIdx: 9 }), ['0.0.0.0 50000', '0.0.0.0 0', 4, 63]);
+  t.same(of({}), ['192.0.2.1 50000', '192.0.2.7 4789', 4, 64], 'the configured TTL');
+  t.same(of({ received: true }), ['192.0.2.7 50000', '192.0.2.1 4790', 4, 0], 'the received TTL is unknown');
+  t.same(of({ peerIdx: 8 }), [':: 50000', '2001:db8::8 8472', 4, 64], 'the local address is unknown');
+  t.same(of({ peerIdx: -1, received: true }), ['0.0.0.0 50000', '0.0.0.0 4790', 4, 0]);
+  t.same(of({ vniIdx: 9, peerIdx: 9 }), ['0.0.0.0 50000', '0.0.0.0 0', 4, 64]);
 });
 
 t.test('peers are looked up once a second', async (t) => {
