@@ -1,11 +1,14 @@
 /**
- * Holds the work of a VNI beyond its share of a round: the frames of one batch that were read and not yet forwarded, and how far the flood
- * of the first of them has come. A VNI with a backlog is not read, so its frames keep their order and there is one backlog
- * for each VNI at most.
+ * Backlogs: frames of a VNI beyond its share of a round.
  *
- * The frames are copied once into a slot at the end of the overlay's arena, where the encapsulation finds them as it finds any
- * other. Slots are a bounded pool of two sizes; a VNI that gets none loses what it has beyond its share (`fair_share`).
- * Owned by the encapsulation; nothing here is on the path of a frame within its share.
+ * A backlog holds the frames of one batch that were read and not yet forwarded, and the position at
+ * which the flood of the first of them was interrupted. The TAP of a VNI with a backlog is not
+ * read, so frames keep their order and each VNI has at most one backlog.
+ *
+ * The frames are copied once, into a slot at the end of the overlay's arena, so `encap.ts` treats
+ * them like any other frame. Slots are a bounded pool of two sizes. A VNI that gets no slot loses
+ * the frames beyond its share (`fair_share`). Owned by `encap.ts`; a frame within its VNI's share
+ * never comes here.
  */
 import { Batch } from '../../abi/batch.js';
 import {
@@ -21,7 +24,7 @@ import {
 const SLOTS = BACKLOG_SMALL_SLOTS + BACKLOG_LARGE_SLOTS;
 const NONE = -1;
 
-/** A flood that was interrupted: the list as it was, and the next row in it. */
+/** Position of an interrupted flood: the flood list at that time, and the next row in it. */
 export interface Position {
   runs: Int32Array;
   run: number;
@@ -34,14 +37,14 @@ export class Held {
   readonly frames = new Batch();
   /** First frame that is not finished. */
   next = 0;
-  /** Frame `next` was interrupted at `at`. */
+  /** True when the flood of frame `next` was interrupted, at `at`. */
   isCut = false;
   readonly at: Position = { runs: new Int32Array(0), run: 0, peerIdx: 0, srcPortIdx: 0 };
   vniIdx = NONE;
   readonly #start: number;
   #free = 0;
 
-  /** @param start of its slot in the arena, on a cache line */
+  /** @param start offset of its slot in the arena, on a cache line */
   constructor(start: number) {
     this.#start = start;
   }
@@ -54,7 +57,7 @@ export class Held {
     this.#free = this.#start;
   }
 
-  /** Copies frame i with its headroom and its columns. There is room for it. */
+  /** Copies frame i with its headroom and its columns. The caller has made sure that it fits. */
   add(arena: Uint8Array, from: Batch, i: number): void {
     const { frames } = this;
     const k = frames.count++;
@@ -76,7 +79,7 @@ export class Held {
     this.#free += slotLen(from.len[i]);
   }
 
-  /** The flood of the frame added last was interrupted. */
+  /** Records that the flood of the frame added last was interrupted. */
   cutAt(at: Position): void {
     this.isCut = true;
     copyPosition(this.at, at);
@@ -84,7 +87,7 @@ export class Held {
 }
 
 export class Backlog {
-  /** VNIs that have one. */
+  /** VNIs with a backlog. */
   count = 0;
   readonly #arena: Uint8Array;
   /** Slot of each VNI row. */
@@ -93,7 +96,7 @@ export class Backlog {
   readonly #freeSmall: number[] = [];
   readonly #freeLarge: number[] = [];
 
-  /** @param arena of the overlay: its last BACKLOG_LEN bytes are the slots */
+  /** @param arena the overlay's arena, whose last BACKLOG_LEN bytes are the slots */
   constructor(arena: Uint8Array, maxVnis: number) {
     this.#arena = arena;
     this.#slotOf = new Int16Array(maxVnis).fill(NONE);
@@ -115,14 +118,14 @@ export class Backlog {
     return this.#slotOf[vniIdx] >= 0;
   }
 
-  /** Calls for each VNI row that has one. */
+  /** Calls `visit` for each VNI row with a backlog. */
   each(visit: (vniIdx: number) => void): void {
     for (const { vniIdx } of this.#slots) if (vniIdx >= 0) visit(vniIdx);
   }
 
   /**
-   * Keeps frame i, and a slot for those of its VNI that follow it in the batch.
-   * @returns its backlog; undefined: no slot is free
+   * Stores frame i. A new slot is large enough for all frames of the VNI that follow in the batch.
+   * @returns the VNI's backlog; undefined when no slot is free
    */
   hold(frames: Batch, i: number): Held | undefined {
     const vniIdx = frames.vniIdx[i];
@@ -163,7 +166,7 @@ function copyPosition(to: Position, from: Position): void {
   to.srcPortIdx = from.srcPortIdx;
 }
 
-/** Bytes that the frames of one VNI take from frame i on: they stand side by side in a batch. */
+/** Slot bytes for the frames of one VNI from frame i on; they are adjacent in a batch. */
 function lenFrom(frames: Batch, i: number): number {
   let len = 0;
   for (let k = i; k < frames.count && frames.vniIdx[k] === frames.vniIdx[i]; k++)

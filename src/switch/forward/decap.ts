@@ -1,14 +1,41 @@
 /**
- * Underlay → overlay: from each datagram that the sockets gave to the frames in it (RFC 7348 §4.1, §5).
+ * Underlay → overlay: checks received datagrams and delivers their frames (RFC 7348 §4.1, §5).
  *
- * The checks, in this order, each with its drop reason: length, I flag, VNI, source, reserved bits, inner source
- * MAC, VLAN policy. Then the source is learned, congestion that the underlay met is handed on (ECN), a SYN's MSS is
- * clamped, and the frame is written to the VNI's TAP and nowhere else: what came from the underlay never returns to it.
- * Bytes from the network are checked here, once.
+ * The checks, in this order, with the drop reason of each (`exchange/drop-reason.ts`):
  *
- * A descriptor with a stated segment size is a train that the kernel did not take apart (UDP_GRO): datagrams of one
- * outer flow, of any VNI. Each is judged by itself. One whose inner IP length reaches beyond it is dropped
- * (`ambiguous`): nothing that a VM writes joins a datagram to its neighbours, which may be another tenant's.
+ * | check                                           | drop reason                       |
+ * |-------------------------------------------------|-----------------------------------|
+ * | datagram holds a VXLAN and an Ethernet header   | `truncated`                       |
+ * | I flag set; path probes have it clear           | `invalid_hdr`                     |
+ * | VNI configured here                             | `vni_not_found`                   |
+ * | source is a peer of the VNI                     | `source_not_peer`                 |
+ * | reserved bits clear, with `--strict-header on`  | `reserved_bits`                   |
+ * | frame does not end within a VLAN tag            | `invalid_hdr`                     |
+ * | inner IP packet ends within its own datagram    | `ambiguous`                       |
+ * | inner source MAC is unicast and not our own     | `mac_invalid_source`, `local_mac` |
+ * | VLAN policy                                     | `vlan_drop`, `invalid_hdr`        |
+ * | no static FDB entry names another place         | `entry_exists`                    |
+ * | segments of a superframe, congestion (ECN)      | `segments`, `ip_tunnel_ecn`       |
+ *
+ * A dropped frame stays in the batch with its reason in the `verdict` column. The port skips it,
+ * and `accountDecap` (`frame/account.ts`) counts it with the delivered ones. A datagram that fails
+ * one of the first three checks belongs to no VNI: its `vniIdx` is −1, and it counts as a drop of
+ * the daemon (`G_DROPS_DECAP`). Any other drop counts for its VNI (`V_DROPS_DECAP`).
+ *
+ * A frame that passes has its source MAC learned, congestion handed on (ECN) and a SYN's MSS
+ * clamped. It is written to the VNI's TAP and never back to the underlay (split horizon). Bytes
+ * from the network are checked here, once.
+ *
+ * A TCP superframe from a peer on the same machine arrives as one datagram and is written to the
+ * TAP whole, for the kernel to segment (`frame/postponed.ts`). It counts as the segments it stands
+ * for.
+ *
+ * A descriptor with a segment size is a train that the kernel did not take apart (UDP_GRO):
+ * datagrams of one outer flow, possibly of several VNIs. Each is judged by itself. A datagram whose
+ * inner IP length reaches beyond it is dropped (`ambiguous`), so that no bytes written by a VM join
+ * it to its neighbours, which may be another tenant's.
+ *
+ * Called by the loop, in a data-plane thread.
  */
 
 import { Batch, FRAME_NEEDS_CSUM } from '../../abi/batch.js';
@@ -46,15 +73,15 @@ import type { StationObserver } from './observer.js';
 const SHORTEST = VXLAN_LEN + ETHERNET_LEN;
 
 export interface DecapOptions {
-  /** Of what is sent in return: decides what a peer's SYN may announce. */
+  /** DF policy of datagrams sent in return; it decides which MSS a peer's SYN may announce. */
   readonly df: OuterOptions['df'];
-  /** Lower the MSS of SYNs to what the path carries. */
+  /** True: lower the MSS of SYNs to what the path carries. */
   readonly mssClamp: boolean;
-  /** Drop datagrams with reserved bits set, instead of counting them. */
+  /** True: drop datagrams with reserved bits set; false: count and deliver them. */
   readonly strictHeader: boolean;
-  /** UDP port that learned peers are sent to. */
+  /** UDP destination port for learned peers. */
   readonly port: number;
-  /** Takes answers to path probes. */
+  /** Callback for replies to path probes. */
   readonly probeReplied: ProbeReplied;
   /** Observer of frames from stations behind peers. */
   readonly observer: StationObserver;
@@ -69,11 +96,11 @@ export class Decap {
   readonly #mss: MssClamp;
   readonly #probes: ProbeEcho;
   readonly #observer: StationObserver;
-  /** Frames to be written, and drops, in the order of arrival. */
+  /** Frames to write and drops, in the order of arrival. */
   readonly #out = new Batch();
   #tick = 0;
   #clock = makeClock();
-  /** Outer TOS byte of the datagram in hand. */
+  /** Outer TOS byte of the current datagram. */
   #tos = 0;
 
   constructor(tables: Tables, overlay: OverlayPort, underlay: UnderlayPort, options: DecapOptions) {
@@ -89,7 +116,8 @@ export class Decap {
   }
 
   /**
-   * Delivers and counts every datagram of the batch. The time is for the FDB, and for when a peer was last heard.
+   * Delivers and counts every datagram of the batch.
+   * @param clock time for the FDB and for the peers' last-seen counters
    */
   deliver(datagrams: Batch, clock: Clock): void {
     this.#tick = tickOf(clock);
@@ -97,10 +125,10 @@ export class Decap {
     for (let i = 0; i < datagrams.count; i++) {
       const off = datagrams.off[i];
       const len = datagrams.len[i];
-      const stated = datagrams.gsoSize[i];
+      const segmentLen = datagrams.gsoSize[i];
       this.#tos = datagrams.tos[i];
-      if (stated <= 0 || stated >= len) this.#deliverOne(i, off, len, false);
-      else this.#deliverTrain(i, off, len, stated);
+      if (segmentLen <= 0 || segmentLen >= len) this.#deliverOne(i, off, len, false);
+      else this.#deliverTrain(i, off, len, segmentLen);
     }
     this.#flush();
   }
@@ -110,7 +138,7 @@ export class Decap {
     for (let at = off; at < end; at += size) this.#deliverOne(i, at, Math.min(size, end - at), true);
   }
 
-  /** @param i row of the source @param inTrain it is one datagram of a train */
+  /** @param i row of the source @param inTrain true for a datagram of a train */
   #deliverOne(i: number, off: number, len: number, inTrain: boolean): void {
     const out = this.#out;
     const o = out.count;
@@ -125,15 +153,18 @@ export class Decap {
     this.#emit(this.#judgeDatagram(o, i, off, len, inTrain));
   }
 
-  /** The checks of the outer side; who counts it is known after the source check. @returns 0 or the drop reason */
+  /**
+   * Checks the outer headers, then the frame. The source check decides which peer row counts it.
+   * @returns 0 or the drop reason
+   */
   #judgeDatagram(o: number, i: number, off: number, len: number, inTrain: boolean): number {
     const { vnis, peers } = this.#tables;
     const arena = this.#arena;
     const out = this.#out;
     if (len < SHORTEST) return DROP.truncated;
-    if (!hasVni(arena, off)) return this.#judgeNoFrame(o, i, off, len);
+    if (!hasVni(arena, off)) return this.#judgeWithoutVni(o, i, off, len);
     const vniIdx = vnis.find(vni(arena, off));
-    if (vniIdx < 0) return this.#judgeStray(vni(arena, off));
+    if (vniIdx < 0) return this.#judgeUnknownVni(vni(arena, off));
     const peerIdx = peers.findSource(vniIdx, this.#sources, i);
     out.vniIdx[o] = vniIdx;
     out.peerIdx[o] = peerIdx < 0 ? vnis.otherIdx[vniIdx] : peers.accountIdx(peerIdx);
@@ -143,29 +174,32 @@ export class Decap {
       out.flags[o] |= FRAME_RESERVED_BITS;
       if (this.#options.strictHeader) return DROP.reserved_bits;
     }
-    // It ends within a tag or just behind one: the kernel would accept it from the TAP's writer and free it uncounted.
+    // The frame ends within a tag or directly behind it. The kernel would accept it from the TAP's
+    // writer and free it without counting.
     if (network === -1) return DROP.invalid_hdr;
     if (inTrain && network >= 0 && reachesBeyond(arena, network, off + len)) return DROP.ambiguous;
     const verdict = this.#judgeFrame(o, i, peerIdx, vniIdx);
-    // Behind the tags that were removed, headers may be in sight that were not before.
+    // Removing the tags may have exposed headers that were not recognised before.
     if (out.off[o] !== off + VXLAN_LEN) network = describeFrame(arena, out, o, vnis.overlayMtu[vniIdx]);
     if (verdict !== 0 || this.#isPlain(network, off + len)) return verdict;
     return network === SEGMENTS_TOO_SHORT ? DROP.segments : this.#adapt(o, network, peerIdx);
   }
 
-  /** Which VNI it was is for the operator: one side is configured wrong. */
-  #judgeStray(strayVni: number): number {
-    this.#tables.counters.cells[G_STRAY_VNI] = strayVni + 1;
+  /** Records the unknown VNI for the operator: it shows which side is misconfigured. */
+  #judgeUnknownVni(unknownVni: number): number {
+    this.#tables.counters.cells[G_STRAY_VNI] = unknownVni + 1;
     return DROP.vni_not_found;
   }
 
-  /** Without an I flag it is a path probe, which stands for no frame and so counts as none, or invalid. */
-  #judgeNoFrame(o: number, i: number, off: number, len: number): number {
+  /**
+   * Handles a datagram without I flag: a path probe, which counts as no frame, or an invalid one.
+   */
+  #judgeWithoutVni(o: number, i: number, off: number, len: number): number {
     if (this.#probes.take(this.#arena, off, len, this.#sources, i, this.#tick)) this.#out.segCount[o] = 0;
     return DROP.invalid_hdr;
   }
 
-  /** The checks of the frame itself, and learning. @returns 0 or the drop reason */
+  /** Checks the frame itself and learns its source. @returns 0 or the drop reason */
   #judgeFrame(o: number, i: number, peerIdx: number, vniIdx: number): number {
     const { vnis } = this.#tables;
     const arena = this.#arena;
@@ -184,7 +218,7 @@ export class Decap {
     return verdict;
   }
 
-  /** True for nearly every frame: IPv4, no SYN, and no congestion met. Then there is nothing to adapt. */
+  /** True when nothing needs adapting: IPv4, no SYN, no congestion. Nearly every frame is plain. */
   #isPlain(network: number, end: number): boolean {
     const arena = this.#arena;
     if (network < 0 || end - network < PLAIN_TCP_LEN || !leavesEcn(this.#tos)) return false;
@@ -194,8 +228,8 @@ export class Decap {
   }
 
   /**
-   * What the frame brings along from the underlay: congestion and how much fits, for its receiver; an answer that somebody
-   * here waits for. @returns 0 or the drop reason
+   * Applies outer congestion, receives ARP replies to path probes, and clamps the MSS of a SYN.
+   * @returns 0 or the drop reason
    */
   #adapt(o: number, network: number, peerIdx: number): number {
     const out = this.#out;
@@ -222,7 +256,11 @@ export class Decap {
     return fdb.learnFromStranger(vniIdx, high, low, this.#sources, i, this.#options.port, this.#tick);
   }
 
-  /** Moves the two addresses over all tags: twelve bytes, whatever the frame's length. @returns false: nothing is behind them */
+  /**
+   * Removes all tags by moving the two addresses over them: 12 bytes, whatever the length of the
+   * frame.
+   * @returns false when nothing follows the tags
+   */
   #stripTags(o: number): boolean {
     const out = this.#out;
     const off = out.off[o];
@@ -234,7 +272,7 @@ export class Decap {
     return true;
   }
 
-  /** The descriptor at the end of the batch is complete: keep it, and write when the batch is full. */
+  /** Completes the descriptor at the end of the batch, and writes the batch when it is full. */
   #emit(verdict: number): void {
     const out = this.#out;
     out.verdict[out.count] = verdict;

@@ -1,13 +1,24 @@
 /**
- * Overlay → underlay: from each frame that a TAP gave to the datagrams that carry it (RFC 7348 §4.1).
+ * Overlay → underlay: encapsulates frames read from the TAPs (RFC 7348 §4.1).
  *
- * Known unicast goes to one peer, broadcast, multicast and unknown unicast to every peer of the VNI's flood list: a
- * copy is one more descriptor that names the same bytes. The VXLAN header is written once, into the headroom;
- * nothing is moved. A superframe is forwarded as one frame and counted as those it stands for: the port cuts it up.
+ * A known unicast frame goes to one peer. A broadcast, multicast or unknown unicast (BUM) frame
+ * goes to every peer of its VNI's flood list (head-end replication): each copy is one more
+ * descriptor for the same bytes. The VXLAN header is written once, into the headroom in front of
+ * the frame; no frame is copied.
  *
- * Each VNI has a share of a round, counted in what its frames cost (deficit round robin, `grant`). A frame begins, and a flood goes on,
- * while anything of it is left; the rest of the VNI's frames wait in its backlog until `resume`, and the other VNIs go on.
- * Called by the loop with what one round of reads brought; sends as often as its batch fills up.
+ * A superframe is forwarded as one frame and counted as the segments it stands for. The port or the
+ * kernel segments it when it is sent. `frame/superframe.ts` checks it first: a superframe with too
+ * many or too small segments is dropped (`segments`).
+ *
+ * A dropped frame stays in the batch with its reason in the `verdict` column; the port skips it,
+ * and `accountEncap` (`frame/account.ts`) counts it with the sent ones.
+ *
+ * The VNIs share each round by deficit round robin: `refill` gives a VNI its share, and each
+ * datagram is charged to it. A frame is begun, and a flood continues, while the VNI has credit
+ * left. Its further frames wait in its backlog until `resume`, and the other VNIs continue.
+ *
+ * Called by the loop with the frames of one round of reads, in a data-plane thread. It sends
+ * whenever its batch is full.
  */
 
 import { Batch, DF_CLEAR, DF_CLEAR_TOO_BIG, DF_SET, FRAME_NEEDS_CSUM } from '../../abi/batch.js';
@@ -34,21 +45,31 @@ import type { StationObserver } from './observer.js';
 const SOURCE_SOCKET_MASK = SOURCE_SOCKETS - 1;
 const DF_INHERITED = -1;
 /**
- * Cost of a separate UDP message. The unit is one datagram of a train, about 0.4 µs. Each copy of a flood is a separate message,
- * and so is each frame whose predecessor in the batch belongs to another flow.
+ * Cost of a separate UDP message. The unit is one datagram of a train, about 0.4 µs. Each copy of a
+ * flood is a separate message, and so is each frame whose predecessor in the batch belongs to
+ * another flow.
  */
 export const MESSAGE_COST = 4;
-/** log2 of the bytes per cost unit of a fragmented copy: this thread copies them twice and computes checksums. */
+/**
+ * log2 of the bytes per cost unit of a fragmented copy: this thread copies them twice and computes
+ * checksums.
+ */
 const FRAGMENTED_SHIFT = 7;
 /** log2 of the peers per cost unit of a search through the flood list. */
 const SEARCHED_SHIFT = 6;
-/** Cost that a VNI may cause in a round, about 0.2 ms: a batch of separate messages. A batch of TCP superframes costs about 200. */
+/**
+ * Share of a VNI in one round, about 0.2 ms: the cost of a batch of separate messages. A batch of
+ * TCP superframes costs about 200.
+ */
 export const VNI_SHARE = MESSAGE_COST * BATCH_CAP;
 
 export interface EncapOptions extends OuterOptions {
-  /** Lower the MSS of SYNs to what the path carries. */
+  /** True: lower the MSS of SYNs to what the path carries. */
   readonly mssClamp: boolean;
-  /** Secret 32-bit integer, the same in all workers: source ports follow from it (`wire/flow-hash.ts`). */
+  /**
+   * Secret 32-bit integer from which source ports are derived (`wire/flow-hash.ts`); the same in
+   * all workers.
+   */
   readonly flowSecret: number;
   /** Observer of frames to known stations. */
   readonly observer: StationObserver;
@@ -65,21 +86,21 @@ export class Encap {
   readonly #clamps: boolean;
   readonly #tos: number;
   readonly #flowSecret: number;
-  /** DF of every datagram; DF_INHERITED: as its frame says. */
+  /** DF of every datagram; DF_INHERITED: derived from the inner packet. */
   readonly #df: number;
-  /** Datagrams to be sent, in the order of their frames. */
+  /** Datagrams to send, in the order of their frames. */
   readonly #out = new Batch();
-  /** What each VNI may still cost; at most one copy below zero. */
-  readonly #left: Int32Array;
-  /** Frames that were read and wait for their VNI's next share. */
+  /** Credit of each VNI in cost units; it falls below zero by at most one copy. */
+  readonly #credit: Int32Array;
+  /** Frames that were read and wait for the next share of their VNI. */
   readonly backlog: Backlog;
-  /** Costs since the last reset to 0. */
+  /** Cost since the loop last reset it to 0. */
   spent = 0;
-  /** The frame in hand is one of several copies. */
+  /** True while the current frame is being flooded. */
   #isFlooding = false;
-  /** Where the flood in hand was interrupted. */
+  /** Position at which the current flood was interrupted. */
   readonly #cut: Position = { runs: new Int32Array(0), run: 0, peerIdx: 0, srcPortIdx: 0 };
-  /** Hashes of the destinations of the batch that is being forwarded. */
+  /** Hashes of the destination MACs of the batch being forwarded. */
   readonly #hashes = new Int32Array(BATCH_CAP);
 
   constructor(tables: Tables, overlay: OverlayPort, underlay: UnderlayPort, options: EncapOptions) {
@@ -87,7 +108,7 @@ export class Encap {
     this.#tables = tables;
     this.#underlay = underlay;
     this.#arena = overlay.arena;
-    this.#left = new Int32Array(maxVnis).fill(VNI_SHARE);
+    this.#credit = new Int32Array(maxVnis).fill(VNI_SHARE);
     this.backlog = new Backlog(overlay.arena, maxVnis);
     this.#tooBig = new TooBig(tables, overlay, options);
     this.#fragmenter = new Fragmenter(tables, underlay, overlay.arena);
@@ -99,35 +120,35 @@ export class Encap {
     this.#df = options.df === 'set' ? DF_SET : options.df === 'unset' ? DF_CLEAR : DF_INHERITED;
   }
 
-  /** It is the VNI's turn: its share of the round. What it overdrew before is taken off, what it left over is not kept. */
+  /** Begins a VNI's turn with a new share. A deficit is deducted; unused credit is not kept. */
   refill(vniIdx: number): void {
-    this.#left[vniIdx] = Math.min(VNI_SHARE, this.#left[vniIdx] + VNI_SHARE);
+    this.#credit[vniIdx] = Math.min(VNI_SHARE, this.#credit[vniIdx] + VNI_SHARE);
   }
 
   /**
-   * Forwards and counts the frames of the batch, or keeps those that exceed their VNI's share; on return its memory may be
-   * used again. No frame is of a VNI that has a backlog.
+   * Forwards and counts the frames of the batch, or keeps those that exceed their VNI's share. The
+   * batch's memory is free on return. No frame of the batch belongs to a VNI with a backlog.
    */
   forward(frames: Batch): void {
-    const left = this.#left;
+    const credit = this.#credit;
     this.#hashDestinations(frames);
     for (let i = 0; i < frames.count; i++) {
-      if (left[frames.vniIdx[i]] <= 0) this.#postpone(frames, i, false);
+      if (credit[frames.vniIdx[i]] <= 0) this.#postpone(frames, i, false);
       else if (!this.#forwardOne(frames, i)) this.#postpone(frames, i, true);
     }
     this.#flush();
   }
 
-  /** Goes on with a VNI's backlog, as far as its share goes. */
+  /** Continues with a VNI's backlog, as far as its share allows. */
   resume(vniIdx: number): void {
     const held = this.backlog.of(vniIdx);
     if (held === undefined) return;
     const { frames } = held;
     const { table } = this.#tables.fdb;
-    while (held.next < frames.count && this.#left[vniIdx] > 0) {
+    while (held.next < frames.count && this.#credit[vniIdx] > 0) {
       const i = held.next;
       let isDone: boolean;
-      if (held.isCut) isDone = this.#floodOn(frames, i, held.at);
+      if (held.isCut) isDone = this.#resumeFlood(frames, i, held.at);
       else {
         const off = frames.off[i];
         this.#hashes[i] = table.hash(vniIdx, macHigh(this.#arena, off), macLow(this.#arena, off));
@@ -142,13 +163,16 @@ export class Encap {
     if (held.next === frames.count) this.backlog.release(vniIdx);
   }
 
-  /** The VNI's row is free: what waits for it is nobody's any more, and counts nowhere. */
+  /** Discards a removed VNI's backlog. The discarded frames are not counted. */
   vniRemoved(vniIdx: number): void {
     this.backlog.release(vniIdx);
-    this.#left[vniIdx] = VNI_SHARE;
+    this.#credit[vniIdx] = VNI_SHARE;
   }
 
-  /** Keeps frame i, or what is left of its flood, for later; without a slot for it, it is dropped. */
+  /**
+   * Moves frame i, or the remainder of its flood, to the backlog. Without a free slot it is dropped
+   * (`fair_share`).
+   */
   #postpone(frames: Batch, i: number, isCut: boolean): void {
     const held = this.backlog.hold(frames, i);
     if (held !== undefined) {
@@ -160,7 +184,7 @@ export class Encap {
     }
   }
 
-  /** Counts the copies that are left of an interrupted flood. */
+  /** Drops the remaining copies of an interrupted flood; each is counted. */
   #dropRemaining(frames: Batch, i: number): void {
     const { runs, srcPortIdx } = this.#cut;
     let { peerIdx } = this.#cut;
@@ -171,7 +195,7 @@ export class Encap {
     }
   }
 
-  /** Of all frames before the first is looked up: so their lookups wait for memory together. */
+  /** Hashes all destinations before the first lookup, so that the lookups' cache misses overlap. */
   #hashDestinations(frames: Batch): void {
     const { table } = this.#tables.fdb;
     for (let i = 0; i < frames.count; i++) {
@@ -181,19 +205,22 @@ export class Encap {
     table.touch(this.#hashes, frames.count);
   }
 
-  /** Takes the time, and counts sends whose answer came later than their `send`. */
+  /**
+   * Advances the clock of the ICMP rate limit, and counts sends that completed after `send`
+   * returned.
+   */
   completeSends(clock: Clock): void {
     this.#tooBig.tick(clock[NOW_MS] | 0);
     for (;;) {
       this.#underlay.completions(this.#out);
-      const settled = this.#out.count;
-      if (settled > 0) accountEncap(this.#out, this.#tables);
+      const completed = this.#out.count;
+      if (completed > 0) accountEncap(this.#out, this.#tables);
       this.#out.count = 0;
-      if (settled < BATCH_CAP) return;
+      if (completed < BATCH_CAP) return;
     }
   }
 
-  /** @returns false: its flood was interrupted, at `#cut` */
+  /** @returns false when its flood was interrupted, at `#cut` */
   #forwardOne(frames: Batch, i: number): boolean {
     const { vnis, fdb } = this.#tables;
     const arena = this.#arena;
@@ -210,8 +237,9 @@ export class Encap {
     }
     const vni = vnis.vni[vniIdx];
     writeVxlanHeader(arena, off - VXLAN_HEADROOM, vni);
-    // What `outerTos` and `synOffset` would find of nearly every frame, by bytes that are at hand: calling both is 14 ns a
-    // frame (bench/micro, encap), as V8 does not inline them into a function as long as this.
+    // Inlined fast path of `outerTos` and `synOffset` for plain IPv4, which nearly every frame is:
+    // calling both costs 14 ns a frame (bench/micro, encap), as V8 does not inline them into a
+    // function this long.
     let mayBeSyn = this.#clamps;
     if (this.#tos === TOS_INHERITED && type === ETHERTYPE_IPV4 && end - network >= PLAIN_TCP_LEN) {
       frames.tos[i] = arena[network + TOS_OFF];
@@ -247,7 +275,10 @@ export class Encap {
     return true;
   }
 
-  /** A SYN for an unknown MAC has one set of bytes for all who get it: it goes by the narrowest path. */
+  /**
+   * Clamps the MSS of a SYN. A SYN to an unknown MAC is flooded as one set of bytes, so the
+   * narrowest path of the flood list decides.
+   */
   #clamp(frames: Batch, i: number, network: number, syn: number, peerIdx: number): void {
     const narrowest = peerIdx >= 0 ? peerIdx : this.#narrowest(frames.vniIdx[i]);
     if (narrowest < 0) return;
@@ -255,7 +286,10 @@ export class Encap {
     this.#mss.clamp(this.#arena, frames.off[i], network, syn, narrowest, postponed);
   }
 
-  /** @returns the peer row of the flood list with the smallest path MTU; −1: the VNI does not flood, or the list is empty */
+  /**
+   * @returns the peer row of the flood list with the smallest path MTU; −1 when the VNI does not
+   * flood or the list is empty
+   */
   #narrowest(vniIdx: number): number {
     const { vnis, paths, flood } = this.#tables;
     if (vnis.flood[vniIdx] === 0) return -1;
@@ -278,16 +312,18 @@ export class Encap {
     return true;
   }
 
-  /** Goes on with an interrupted flood. */
-  #floodOn(frames: Batch, i: number, { runs, run, peerIdx, srcPortIdx }: Position): boolean {
+  /** Resumes an interrupted flood. */
+  #resumeFlood(frames: Batch, i: number, { runs, run, peerIdx, srcPortIdx }: Position): boolean {
     return this.#replicate(frames, i, runs, run, peerIdx, srcPortIdx, 0);
   }
 
   /**
-   * One copy for each peer from a row of the list on, as far as the VNI's share goes. Of a list that has been replaced
-   * meanwhile, only rows that are in the new one get theirs: any other may be another VNI's peer by now.
+   * Emits one copy for each peer of the flood list from a given row on, as far as the VNI's share
+   * allows. If the list was replaced after an interruption, only rows that are also in the new list
+   * get a copy: any other row may belong to another VNI by now.
    *
-   * @param flags of the first copy @returns false: it was interrupted, at `#cut`
+   * @param flags `flags` column of the first copy
+   * @returns false when it was interrupted, at `#cut`
    */
   #replicate(
     frames: Batch,
@@ -306,7 +342,7 @@ export class Encap {
     this.#isFlooding = true;
     for (let run = firstRun; run < runs.length; run += 2) {
       for (const end = runs[run] + runs[run + 1]; peerIdx < end; peerIdx++) {
-        if (this.#left[vniIdx] <= 0) {
+        if (this.#credit[vniIdx] <= 0) {
           this.#isFlooding = false;
           const cut = this.#cut;
           cut.runs = runs;
@@ -325,7 +361,10 @@ export class Encap {
     return true;
   }
 
-  /** One copy of frame i, or its drop. The one compare of sizes: rare is what is larger. */
+  /**
+   * Emits one copy of frame i, or its drop. This comparison is the only size check of the common
+   * path.
+   */
   #emit(frames: Batch, i: number, srcPortIdx: number, peerIdx: number, flags: number, verdict: number): void {
     const isLarge = verdict === 0 && frames.largestLen[i] > this.#tables.peers.frameLimit[peerIdx];
     if (isLarge) this.#emitLarge(frames, i, srcPortIdx, peerIdx, flags);
@@ -333,9 +372,9 @@ export class Encap {
   }
 
   #emitLarge(frames: Batch, i: number, srcPortIdx: number, peerIdx: number, flags: number): void {
-    const fate = this.#tooBig.judge(frames, i, peerIdx, this.#isFlooding);
-    if (fate === SEND_IN_INNER_FRAGMENTS) {
-      // What is listed came before.
+    const action = this.#tooBig.judge(frames, i, peerIdx, this.#isFlooding);
+    if (action === SEND_IN_INNER_FRAGMENTS) {
+      // Keeps the order: earlier frames are sent before the fragments.
       this.#flush();
       const { ip, packetMax } = this.#tooBig;
       this.#fragmenter.send(frames, i, ip, packetMax, peerIdx, srcPortIdx, flags);
@@ -343,12 +382,12 @@ export class Encap {
       this.#charge(frames.vniIdx[i], MESSAGE_COST + fragments + (frames.wireLen[i] >> FRAGMENTED_SHIFT));
       return;
     }
-    const verdict = fate === DROP_TOO_BIG ? DROP.too_big : 0;
-    const df = fate === SEND_IN_OUTER_FRAGMENTS ? DF_CLEAR_TOO_BIG : frames.df[i];
+    const verdict = action === DROP_TOO_BIG ? DROP.too_big : 0;
+    const df = action === SEND_IN_OUTER_FRAGMENTS ? DF_CLEAR_TOO_BIG : frames.df[i];
     this.#list(frames, i, srcPortIdx, peerIdx, flags, verdict, df);
   }
 
-  /** Lists a copy or its drop, so that both are counted in one place. */
+  /** Appends a copy or its drop to the batch, so that `accountEncap` counts both. */
   #list(
     frames: Batch,
     i: number,
@@ -384,7 +423,7 @@ export class Encap {
   }
 
   #charge(vniIdx: number, cost: number): void {
-    this.#left[vniIdx] -= cost;
+    this.#credit[vniIdx] -= cost;
     this.spent += cost;
   }
 

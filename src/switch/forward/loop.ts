@@ -1,9 +1,17 @@
 /**
- * One breath of the data plane: what waits on the TAPs goes out, what waits on the sockets comes in, then some
- * housekeeping. Every step is bounded, so that a flood on one side cannot starve the other, nor a control message:
- * what does not fit waits for the next round, and the kernel's wait returns at once while anything does.
+ * One round of the data plane, run in a data-plane thread.
  *
- * Runs to completion and never waits; who calls it does that, and brings the time.
+ * The steps of a round, in the order in which `thread.ts` calls them:
+ *
+ * 1. `readOverlay` reads frames from the TAPs whose turn it is; `flushOverlay` encapsulates and
+ *    sends them (`encap.ts`).
+ * 2. `readUnderlay` receives datagrams from the sockets and delivers their frames (`decap.ts`).
+ * 3. `housekeeping` does the periodic work: completed sends, eviction, ageing, counters.
+ *
+ * Each step is bounded, so a flood on one side delays neither the other side nor a control message.
+ * Work beyond a bound stays for the next round, and the wait of that round returns at once.
+ *
+ * Runs to completion and never blocks: the caller waits, and passes in the time.
  */
 
 import { Batch } from '../../abi/batch.js';
@@ -19,24 +27,33 @@ import { Encap, type EncapOptions } from './encap.js';
 import type { StationObserver } from './observer.js';
 import { Turns } from './turns.js';
 
-/** Batches that one round takes from the sockets at most: both families have their turn. */
+/**
+ * Most batches received from the sockets in one round: two, so that both address families get a
+ * turn.
+ */
 const RECEIVES_PER_ROUND = 2;
 /**
- * Costs (`encap.ts`) after which no further TAP has its turn in a round: about a millisecond. Also how many datagrams frames that
- * are read together may become at most, by their number, their bytes and their VNI's flood list, before they are sent.
+ * Cost limit of the TAP turns of a round, in the units of `encap.ts`: about 1 ms. No further TAP is
+ * read once it is reached. It also bounds the datagrams that frames of one read batch may become,
+ * as estimated from their number, their bytes and the flood list of their VNI.
  */
 const ROUND_SHARE = 2048;
-/** log2 of the bytes that count as one datagram more, in a superframe. */
+/** log2 of the superframe bytes that the estimate counts as one further datagram. */
 const SEGMENT_SHIFT = 9;
-/** How often the kernel is asked for its drop count, ms. */
+/** Period of reading the kernel's drop counts, ms. */
 const OVERFLOW_PERIOD_MS = 100;
-/** How often reports of path MTUs are looked through for those that are too old, ms. */
+/** Period of expiring old path MTU reports, ms. */
 const PATHS_PERIOD_MS = 1000;
 
-/** Longest frame or datagram that may be a request or its answer, bytes: no superframe, and nothing that stands for several. */
+/**
+ * Longest frame or datagram that may be a request or its reply, bytes. A superframe or train is
+ * longer.
+ */
 const SMALL_LEN = 1600;
 
-/** What a round brought (`Loop.takeDirection`): one small frame to a peer, one from a peer, or anything else. */
+/**
+ * Results of `Loop.takeDirection`: one small frame to a peer, one from a peer, or anything else.
+ */
 export const ROUND_OTHER = 0;
 export const ROUND_OUT = 1;
 export const ROUND_IN = 2;
@@ -45,12 +62,12 @@ export interface LoopOptions extends EncapOptions, DecapOptions {}
 
 export class Loop {
   readonly #observer: StationObserver;
-  /** Whose TAP is read next. */
+  /** FIFO queue of the VNIs whose TAPs are to be read. */
   readonly #turns: Turns;
-  /** VNIs that have a turn in this round still. */
+  /** Turns left in this round. */
   #turnsLeft = 0;
-  /** Datagrams that the frames read so far may become. */
-  #possible = 0;
+  /** Estimated datagrams that the frames read so far become. */
+  #estimated = 0;
   readonly #addTurn = (vniIdx: number) => this.#turns.add(vniIdx);
   readonly #tables: Tables;
   readonly #overlay: OverlayPort;
@@ -60,7 +77,7 @@ export class Loop {
   readonly #ageing: AgeingSweep;
   readonly #frames = new Batch();
   readonly #datagrams = new Batch();
-  /** Frames of the round so far, and which way they went: ROUND_OTHER when one is too long for a request or its answer. */
+  /** Frames of the round so far and their direction; ROUND_OTHER when a frame exceeds SMALL_LEN. */
   #moved = 0;
   #direction = ROUND_OTHER;
   #overflowMs = 0;
@@ -78,22 +95,25 @@ export class Loop {
     this.#turns = new Turns(tables.vnis.vni.length);
   }
 
-  /** Something waits that no descriptor tells of: the next round must not wait. */
+  /** True while work is left that no descriptor reports as ready: the next round must not block. */
   get isPending(): boolean {
     return this.#turns.count > 0 || this.#encap.backlog.count > 0;
   }
 
-  /** What the overlay's part of this round has cost so far. */
+  /** Cost of the TAP turns of this round so far. */
   get spent(): number {
     return this.#encap.spent;
   }
 
-  /** The VNI's TAP is ready: it has a turn, in this round or in a later one. */
+  /** Gives a VNI whose TAP is readable a turn, in this round or a later one. */
   ready(vniIdx: number): void {
     this.#turns.add(vniIdx);
   }
 
-  /** A round of turns begins, after `ready`: those who were left over first, each VNI once. */
+  /**
+   * Begins the turns of a round, after the calls of `ready`. Each VNI gets one turn; VNIs left over
+   * from earlier rounds come first.
+   */
   beginTurns(): void {
     const { backlog } = this.#encap;
     if (backlog.count > 0) backlog.each(this.#addTurn);
@@ -101,24 +121,28 @@ export class Loop {
     this.#encap.spent = 0;
   }
 
-  /** @returns the VNI whose turn it is, for `readOverlay`; −1: the round has had its share */
+  /**
+   * @returns the next VNI for `readOverlay`; −1 when the round's turns or its cost limit are used
+   * up
+   */
   nextTurn(): number {
     if (this.#turnsLeft === 0 || this.#encap.spent >= ROUND_SHARE) return -1;
     this.#turnsLeft--;
     return this.#turns.next();
   }
 
-  /** The VNI's row is free: it has no turn, and what waits for it counts nowhere. */
+  /** Discards a removed VNI's turn and backlog. The discarded frames are not counted. */
   vniRemoved(vniIdx: number): void {
     this.#turns.remove(vniIdx);
     this.#encap.vniRemoved(vniIdx);
   }
 
   /**
-   * Takes one batch from a TAP at most, on behalf of one VNI; frames are sent by `flushOverlay`. A TAP that gives
-   * nothing although it was ready found no room behind the frames of another: it gets it, or would starve. A VNI with a
-   * backlog goes on with that instead.
-   * @returns frames, 0, or a negative errno: the device failed
+   * Reads at most one batch from the TAP of one VNI; `flushOverlay` forwards the frames. A VNI with
+   * a backlog forwards that instead. A ready TAP that yields no frame found the batch memory full
+   * of another TAP's frames: those are forwarded first and the TAP is read again, else it would
+   * starve.
+   * @returns frames read; a negative errno when the device failed
    */
   readOverlay(vniIdx: number): number {
     this.#encap.refill(vniIdx);
@@ -131,44 +155,45 @@ export class Loop {
       this.flushOverlay();
       got = this.#overlay.read(this.#frames, vniIdx);
     }
-    if (got > 0) this.#possible += this.#mayBecome(got, vniIdx);
-    if (this.#frames.count === BATCH_CAP || this.#possible > ROUND_SHARE) this.flushOverlay();
+    if (got > 0) this.#estimated += this.#estimateDatagrams(got, vniIdx);
+    if (this.#frames.count === BATCH_CAP || this.#estimated > ROUND_SHARE) this.flushOverlay();
     return got;
   }
 
-  /** @returns datagrams that the last `got` frames may be for one peer each or for all, about */
-  #mayBecome(got: number, vniIdx: number): number {
+  /** @returns estimated datagrams for the last `got` frames, if each of them is flooded */
+  #estimateDatagrams(got: number, vniIdx: number): number {
     const { off, len, count } = this.#frames;
     const bytes = off[count - 1] + len[count - 1] - off[count - got];
     return (got + (bytes >> SEGMENT_SHIFT)) * (1 + this.#tables.flood.count(vniIdx));
   }
 
-  /** Forwards what has been read from TAPs. */
+  /** Forwards the frames read from the TAPs. */
   flushOverlay(): void {
     if (this.#frames.count > 0) {
-      this.#weigh(this.#frames, ROUND_OUT);
+      this.#noteDirection(this.#frames, ROUND_OUT);
       this.#encap.forward(this.#frames);
     }
     this.#frames.count = 0;
-    this.#possible = 0;
+    this.#estimated = 0;
     this.#overlay.reset();
   }
 
-  /** Delivers what waits on the sockets, some batches at most. */
+  /** Delivers the datagrams waiting on the sockets, at most RECEIVES_PER_ROUND batches. */
   readUnderlay(clock: Clock): void {
     for (let round = 0; round < RECEIVES_PER_ROUND; round++) {
       if (this.#underlay.receive(this.#datagrams) <= 0) return;
-      this.#weigh(this.#datagrams, ROUND_IN);
+      this.#noteDirection(this.#datagrams, ROUND_IN);
       this.#decap.deliver(this.#datagrams, clock);
       this.#underlay.delivered(this.spent > 0);
     }
   }
 
   /**
-   * A report of the network that a path carries less. The observer's decisions may rest on frame sizes, so a report that
-   * lowers a path ends them; any other report, which anyone may forge, changes nothing.
+   * Accepts a report that a path carries less. A lowered path ends the observer's decisions
+   * (leases), since they may rest on frame sizes. Any other report changes nothing, as reports can
+   * be forged.
    * @param rows @param row @param mtu @param nowS as of `PathMtu.report`
-   * @returns true when a path got smaller
+   * @returns true when the path MTU was lowered
    */
   lowerPath(rows: Int32Array, row: number, mtu: number, nowS: number): boolean {
     const lowered = this.#tables.paths.report(rows, row, mtu, nowS);
@@ -176,20 +201,29 @@ export class Loop {
     return lowered;
   }
 
-  /** What the rounds since the last call brought, if it was one small frame: ROUND_OUT or ROUND_IN; else ROUND_OTHER. */
+  /**
+   * Returns the direction of the only frame since the last call: ROUND_OUT or ROUND_IN. Returns
+   * ROUND_OTHER when there was no frame, more than one, or a long one.
+   */
   takeDirection(): number {
-    const way = this.#moved === 1 ? this.#direction : ROUND_OTHER;
+    const direction = this.#moved === 1 ? this.#direction : ROUND_OTHER;
     this.#moved = 0;
-    return way;
+    return direction;
   }
 
-  /** Before it is dealt with: a frame that is flooded is listed more than once after that. */
-  #weigh({ count, len }: Batch, way: number): void {
+  /**
+   * Notes the direction of a batch. Called before forwarding, which turns a flooded frame into
+   * several descriptors.
+   */
+  #noteDirection({ count, len }: Batch, direction: number): void {
     this.#moved += count;
-    this.#direction = len[0] > SMALL_LEN ? ROUND_OTHER : way;
+    this.#direction = len[0] > SMALL_LEN ? ROUND_OTHER : direction;
   }
 
-  /** The bounded rest of a round: answers to earlier sends, eviction, ageing, old path MTUs, the kernel's drop count, the heartbeat. */
+  /**
+   * Does the bounded periodic work: completed sends, eviction, ageing, old path MTUs, the kernel's
+   * drop counts, the heartbeat.
+   */
   housekeeping(clock: Clock): void {
     this.#encap.completeSends(clock);
     if (this.#tables.peers.strangers.isWanted) this.#tables.fdb.evictStranger(tickOf(clock));

@@ -1,7 +1,10 @@
 /**
- * FIFO queue of the VNIs whose TAPs are ready or whose backlog waits: deficit round robin, each once. Not all of them may
- * have their turn in one round, so the next round begins with the one that has waited longest. epoll hands out the
- * ready TAPs beyond its limit in later calls (epoll(7), round robin), so each of them comes to stand here.
+ * FIFO queue of the VNIs that have a turn (deficit round robin).
+ *
+ * A VNI whose TAP is ready or whose backlog waits is in the queue once. A round may end before all
+ * of them had their turn, so the next round begins with the one that has waited longest. epoll
+ * reports ready TAPs beyond its limit in later calls (epoll(7), round robin), so each of them gets
+ * a turn.
  */
 export class Turns {
   /** VNIs in the queue. */
@@ -11,7 +14,7 @@ export class Turns {
   readonly #mask: number;
   #head = 0;
 
-  /** @param maxVnis a power of two */
+  /** @param maxVnis rows of the VNI table, a power of two */
   constructor(maxVnis: number) {
     this.#ring = new Int32Array(maxVnis);
     this.#queued = new Uint8Array(maxVnis);
@@ -25,7 +28,7 @@ export class Turns {
     this.#ring[(this.#head + this.count++) & this.#mask] = vniIdx;
   }
 
-  /** Takes the first one. The queue is not empty. */
+  /** Removes and returns the first VNI. The queue must not be empty. */
   next(): number {
     const vniIdx = this.#ring[this.#head];
     this.#head = (this.#head + 1) & this.#mask;
@@ -34,7 +37,7 @@ export class Turns {
     return vniIdx;
   }
 
-  /** A VNI that is removed has no turn. The others keep their order. */
+  /** Removes a VNI. The others keep their order. */
   remove(vniIdx: number): void {
     if (this.#queued[vniIdx] === 0) return;
     for (let left = this.count; left > 0; left--) {

@@ -1,6 +1,8 @@
 /**
- * What exceeds a VNI's share of a round: it waits, in order, while other VNIs go on, and whatever changes meanwhile no copy
- * goes to a row that is another VNI's.
+ * Tests of the backlog: order, fairness between VNIs, and changes while frames wait.
+ *
+ * Copies wait in order while other VNIs are served. Whatever changes meanwhile, no copy goes to a
+ * peer row of another VNI.
  */
 import t, { type Test } from 'tap';
 import { Batch, FRAME_NEEDS_CSUM, GSO_TCPV4, GSO_UDP_L4 } from '../../../src/abi/batch.js';
@@ -29,10 +31,10 @@ const B = '02:00:00:00:00:0b';
 const PEERS = 60;
 /** Copies of a flood in one turn. */
 const COPIES = VNI_SHARE / MESSAGE_COST;
-/** Peers that get the copies of one frame in two turns. */
+/** Peers that receive the copies of one frame in two turns. */
 const MANY = COPIES + 88;
 
-/** A VNI with many peers, side by side. @returns its first peer's row */
+/** Adds a VNI with many peers in adjacent rows. @returns row of its first peer */
 function addMany(plane: MemoryPlane, vniIdx: number, count: number, pathMtu?: number): number {
   plane.addVni(vniIdx, 100 + vniIdx);
   let first = -1;
@@ -43,7 +45,7 @@ function addMany(plane: MemoryPlane, vniIdx: number, count: number, pathMtu?: nu
   return first;
 }
 
-/** One turn of a VNI. */
+/** Runs one turn of a VNI. */
 function turn(plane: MemoryPlane, vniIdx = 0): void {
   plane.loop.readOverlay(vniIdx);
   plane.loop.flushOverlay();
@@ -52,7 +54,7 @@ function turn(plane: MemoryPlane, vniIdx = 0): void {
 const sentTo = (plane: MemoryPlane) => plane.underlay.sent.map(({ peerIdx }) => peerIdx);
 const sourceMac = (bytes: Uint8Array) => Buffer.from(bytes.subarray(14, 20)).toString('hex');
 
-t.test('a turn is one share; order, bytes and counters hold at each step', async (t) => {
+t.test('a turn sends one share, with order, bytes and counters right at each step', async (t) => {
   const plane = new MemoryPlane();
   const first = addMany(plane, 0, PEERS);
   const frames = Array.from({ length: 100 }, (_, i) => arpFrame(BROADCAST, macNumber(i)));
@@ -80,7 +82,7 @@ t.test('a turn is one share; order, bytes and counters hold at each step', async
   t.same(plane.drops(0, 'encap'), {});
 });
 
-t.test('the TAP of a VNI with a backlog is not read; another VNI is served between two slices', async (t) => {
+t.test('the TAP of a VNI with a backlog is not read; another VNI is served between its turns', async (t) => {
   const plane = new MemoryPlane();
   addMany(plane, 0, PEERS);
   const other = addMany(plane, 1, 1);
@@ -97,7 +99,7 @@ t.test('the TAP of a VNI with a backlog is not read; another VNI is served betwe
   }
 });
 
-t.test('rounds of turns: whoever has a backlog shares the round with whoever is ready', async (t) => {
+t.test('a VNI with a backlog shares the round with a VNI whose TAP is ready', async (t) => {
   const plane = new MemoryPlane();
   addMany(plane, 0, 300);
   const other = addMany(plane, 1, 1);
@@ -117,7 +119,7 @@ t.test('rounds of turns: whoever has a backlog shares the round with whoever is 
   }
 });
 
-t.test('known unicast is within the share, and what overdraws it is taken off the next', async (t) => {
+t.test('known unicast fits the share, and a deficit is deducted from the next share', async (t) => {
   const plane = new MemoryPlane();
   const peerIdx = addMany(plane, 0, 1);
   const { high, low } = macParts(B);
@@ -143,31 +145,35 @@ t.test('known unicast is within the share, and what overdraws it is taken off th
   plane.checkIdentity(t, 'superframes');
 });
 
-t.test('peers that go while their copies wait', async (t) => {
+t.test('removed peers get no copies of an interrupted flood', async (t) => {
   const plane = new MemoryPlane();
   const first = addMany(plane, 0, MANY);
   plane.addVni(1, 200);
   plane.fromTap(0, arpFrame(BROADCAST, A));
   turn(plane);
   t.equal(plane.underlay.sent.length, COPIES);
-  const [gone, elsewhere, again] = [first + COPIES, first + COPIES + 1, first + COPIES + 2];
-  for (const peerIdx of [first, gone, elsewhere, again]) plane.removePeer(peerIdx);
+  const [removed, otherVni, readded] = [first + COPIES, first + COPIES + 1, first + COPIES + 2];
+  for (const peerIdx of [first, removed, otherVni, readded]) plane.removePeer(peerIdx);
   const add = (vniIdx: number, peerIdx: number, address: string, flood: boolean) => {
     const peers = packPeers([{ address: packAddress(address, 4789), flood, pathMtu: 100_000 }]);
     plane.apply({ op: 'peer.add', vniIdx, peers, from: 0, count: 1, peerIdx, generation: 9999 });
   };
-  add(1, elsewhere, '192.0.2.1', true);
-  add(0, again, '192.0.2.2', false);
+  add(1, otherVni, '192.0.2.1', true);
+  add(0, readded, '192.0.2.2', false);
   plane.clear();
   turn(plane);
   t.notOk(plane.loop.isPending);
   const expected = Array.from({ length: MANY - COPIES - 3 }, (_, i) => first + COPIES + 3 + i);
-  t.same(sentTo(plane), expected, 'none to a row without a peer, of another VNI, or that gets no floods');
+  t.same(
+    sentTo(plane),
+    expected,
+    'no copy to a row without a peer, of another VNI, or outside the flood list',
+  );
   t.equal(plane.vniCell(0, V_TAP_RX_FRAMES), 1);
-  plane.checkIdentity(t, 'peers gone');
+  plane.checkIdentity(t, 'peers removed');
 });
 
-t.test('all peers go: what is left of the flood ends there, frames behind it have nobody', async (t) => {
+t.test('removing all peers ends an interrupted flood; later frames have no target', async (t) => {
   const plane = new MemoryPlane();
   const first = addMany(plane, 0, MANY);
   for (let i = 0; i < 3; i++) plane.fromTap(0, arpFrame(BROADCAST, A));
@@ -181,7 +187,7 @@ t.test('all peers go: what is left of the flood ends there, frames behind it hav
   plane.checkIdentity(t, 'no peers');
 });
 
-t.test('a VNI that is removed leaves nothing behind, and its row begins anew', async (t) => {
+t.test('removing a VNI discards its backlog, and its row can be used again', async (t) => {
   const plane = new MemoryPlane();
   addMany(plane, 0, MANY);
   for (let i = 0; i < 128; i++) plane.fromTap(0, arpFrame(BROADCAST, A));
@@ -196,10 +202,10 @@ t.test('a VNI that is removed leaves nothing behind, and its row begins anew', a
   turn(plane);
   t.same(sentTo(plane), [peerIdx]);
   t.equal(plane.vniCell(0, V_TAP_RX_FRAMES), 1);
-  plane.checkIdentity(t, 'a new life');
+  plane.checkIdentity(t, 'row used again');
 });
 
-t.test('what changes meanwhile holds for the frames that have not begun', async (t) => {
+t.test('a change applies to the frames of a backlog that have not begun', async (t) => {
   const plane = new MemoryPlane();
   const first = addMany(plane, 0, MANY);
   for (let i = 0; i < 3; i++) plane.fromTap(0, ipv4Frame(B, A));
@@ -216,7 +222,7 @@ t.test('what changes meanwhile holds for the frames that have not begun', async 
   plane.checkIdentity(t, 'learned');
 });
 
-t.test('without a slot the rest is dropped and counted, frames and copies', async (t) => {
+t.test('without a free slot, remaining frames and copies are dropped and counted', async (t) => {
   const plane = new MemoryPlane();
   const large = (i: number) => ipv4Frame(BROADCAST, macNumber(i), { payloadLen: 1400 });
   const slotLen = (8 + large(0).length + 63) & ~63;
@@ -229,8 +235,8 @@ t.test('without a slot the rest is dropped and counted, frames and copies', asyn
   const last = BACKLOG_LARGE_SLOTS;
   const whole = Math.floor(COPIES / PEERS);
   const copies = (whole + 1) * PEERS - COPIES;
-  t.same(plane.drops(last - 1, 'encap'), {}, 'the last one with a slot');
-  // A small slot takes the last frames.
+  t.same(plane.drops(last - 1, 'encap'), {}, 'the last VNI with a slot');
+  // The last frames fit into a small slot.
   const kept = Math.floor(BACKLOG_SMALL_LEN / slotLen);
   t.same(plane.drops(last, 'encap'), { fair_share: copies + 100 - whole - 1 - kept });
   t.equal(plane.vniCell(last, V_TAP_RX_FRAMES), 100 - kept);
@@ -238,14 +244,14 @@ t.test('without a slot the rest is dropped and counted, frames and copies', asyn
   const others = plane.drops(last, 'encap');
   plane.fromTap(last, arpFrame(BROADCAST, A));
   plane.breathe();
-  t.same(plane.drops(0, 'encap'), {}, 'what has a slot is sent');
+  t.same(plane.drops(0, 'encap'), {}, 'frames in a slot are sent');
   t.equal(plane.vniCell(0, V_REPLICATED), 100 * (PEERS - 1));
   t.equal(plane.vniCell(last, V_TAP_RX_FRAMES), 101);
-  t.same(plane.drops(last, 'encap'), others, 'what has a small slot as well');
+  t.same(plane.drops(last, 'encap'), others, 'frames in a small slot are sent too');
   plane.checkIdentity(t, 'the end');
 });
 
-t.test('few small frames take a small slot, and a large one only when all of those are taken', async (t) => {
+t.test('a few small frames use a small slot, or a large one when no small one is free', async (t) => {
   const overlay = new MemoryOverlay();
   const backlog = new Backlog(overlay.arena, 256);
   const batch = new Batch();
@@ -260,17 +266,17 @@ t.test('few small frames take a small slot, and a large one only when all of tho
   t.equal(backlog.hold(batch, 0), undefined);
   backlog.release(255);
   backlog.release(3);
-  t.ok(backlog.hold(batch, 0), 'a slot that was given back');
+  t.ok(backlog.hold(batch, 0), 'a released slot is used again');
   t.equal(backlog.of(3), undefined);
   t.equal(backlog.count, BACKLOG_SMALL_SLOTS + BACKLOG_LARGE_SLOTS);
   const offs = Array.from({ length: 256 }, (_, vniIdx) => backlog.of(vniIdx)?.frames.off[0] ?? -1);
   const used = offs.filter((off) => off >= 0).sort((a, b) => a - b);
-  t.equal(new Set(used).size, used.length, 'no two share a slot');
+  t.equal(new Set(used).size, used.length, 'no two VNIs share a slot');
   t.ok(used[0] - 8 >= overlay.arena.length - BACKLOG_LEN);
   t.ok(used.at(-1)! - 8 + BACKLOG_LARGE_LEN <= overlay.arena.length);
 });
 
-t.test('an interrupted flood of what is too big is answered once', async (t) => {
+t.test('an interrupted flood of an oversized frame is answered once', async (t) => {
   const plane = new MemoryPlane();
   addMany(plane, 0, 1200, 1400);
   plane.fromTap(0, ipv4Frame(B, A, { payloadLen: 1472, fragment: 0x4000 }));
@@ -287,10 +293,13 @@ t.test('an interrupted flood of what is too big is answered once', async (t) => 
 });
 
 for (const seed of [1, 2, 3])
-  t.test(`frames, removals and turns at random, seed ${seed}`, async (t: Test) => {
+  t.test(`random frames, removals and turns keep order and VNI, seed ${seed}`, async (t: Test) => {
     const next = random(seed);
     const plane = new MemoryPlane();
-    const rows = Array.from({ length: 3 }, (_, vniIdx) => ({ first: addMany(plane, vniIdx, 250), gone: 0 }));
+    const rows = Array.from({ length: 3 }, (_, vniIdx) => ({
+      first: addMany(plane, vniIdx, 250),
+      removed: 0,
+    }));
     const lastOf = new Map<string, number>();
     for (let step = 0; step < 400; step++) {
       const vniIdx = next(rows.length);
@@ -298,7 +307,7 @@ for (const seed of [1, 2, 3])
       if (choice < 4)
         for (let i = next(6); i >= 0; i--) plane.fromTap(vniIdx, arpFrame(BROADCAST, macNumber(step)));
       else if (choice < 9) turn(plane, vniIdx);
-      else if (rows[vniIdx].gone < 200) plane.removePeer(rows[vniIdx].first + rows[vniIdx].gone++);
+      else if (rows[vniIdx].removed < 200) plane.removePeer(rows[vniIdx].first + rows[vniIdx].removed++);
       plane.checkIdentity(t, `step ${step}`);
       for (const { peerIdx, bytes } of plane.underlay.sent) {
         const owner = rows.findIndex(({ first }) => peerIdx >= first && peerIdx < first + 250);
@@ -314,7 +323,7 @@ for (const seed of [1, 2, 3])
     for (let vniIdx = 0; vniIdx < rows.length; vniIdx++) t.same(plane.drops(vniIdx, 'encap'), {});
   });
 
-t.test('copies that are fragmented cost what their bytes do', async (t) => {
+t.test('fragmented copies are charged by their bytes', async (t) => {
   const plane = new MemoryPlane();
   addMany(plane, 0, PEERS, 1400);
   const bytes = ipv4Frame(BROADCAST, A, { protocol: UDP, payloadLen: 8 + 64_000, postponed: true });
@@ -338,7 +347,7 @@ t.test('copies that are fragmented cost what their bytes do', async (t) => {
   plane.checkIdentity(t, 'fragmented copies');
 });
 
-t.test('what was dropped for want of a slot is not paid for later', async (t) => {
+t.test('frames dropped without a slot are not charged to the next turn', async (t) => {
   const plane = new MemoryPlane();
   addMany(plane, 0, 1500);
   const { hold } = Backlog.prototype;
@@ -353,6 +362,6 @@ t.test('what was dropped for want of a slot is not paid for later', async (t) =>
   plane.clear();
   plane.fromTap(0, ipv4Frame(B, A));
   turn(plane);
-  t.equal(plane.underlay.sent.length, 1, 'the next frame has a share of its own');
+  t.equal(plane.underlay.sent.length, 1, 'the next frame has a full share');
   plane.checkIdentity(t, 'after a drop');
 });

@@ -50,23 +50,23 @@ const lookup = (plane: MemoryPlane, vniIdx: number, mac: string) => {
   return plane.tables.fdb.lookup(vniIdx, high, low);
 };
 
-t.test('truncated at every length from 0 up', async (t) => {
+t.test('drops a datagram of 0 to 21 bytes as truncated', async (t) => {
   const { plane } = makePlane();
   const whole = concat(vxlanHeader(100), ethernet(B, A, 0x0800, new Uint8Array(0)));
   for (let len = 0; len < 22; len++) plane.fromUnderlay(PEER, whole.slice(0, len));
   plane.breathe();
-  t.same(plane.drops(-1, 'decap'), { truncated: 22 }, 'they belong to no VNI');
+  t.same(plane.drops(-1, 'decap'), { truncated: 22 }, 'counted for no VNI');
   t.same(plane.overlay.written, []);
   plane.fromUnderlay(PEER, whole);
   plane.breathe();
   t.same(
     plane.overlay.written.map(({ bytes }) => bytes),
     [whole.slice(8)],
-    '22 bytes are a header and a frame',
+    '22 bytes hold a VXLAN header and a frame',
   );
 });
 
-t.test('every flag bit, every reserved bit', async (t) => {
+t.test('checks the I flag and each reserved bit, with and without --strict-header', async (t) => {
   for (const strictHeader of [false, true])
     for (let bit = 0; bit < 64; bit++) {
       if (bit >= 32 && bit < 56) continue; // the VNI
@@ -81,12 +81,12 @@ t.test('every flag bit, every reserved bit', async (t) => {
       t.equal(plane.memory.counters.cells[G_RESERVED_BITS], isI ? 0 : 1, name);
       t.same(plane.drops(-1, 'decap'), isI ? { invalid_hdr: 1 } : {}, name);
       t.same(plane.drops(0, 'decap'), strictHeader && !isI ? { reserved_bits: 1 } : {}, name);
-      t.equal(lookup(plane, 0, A), isI || strictHeader ? -1 : peer, 'learned from what is taken only');
+      t.equal(lookup(plane, 0, A), isI || strictHeader ? -1 : peer, 'only delivered frames are learned from');
       plane.checkIdentity(t, name);
     }
 });
 
-t.test('VNIs at the ends of the range, and their neighbours', async (t) => {
+t.test('drops a datagram whose VNI is not configured, and counts it for no VNI', async (t) => {
   const plane = new MemoryPlane();
   [0, 1, 2 ** 24 - 1].forEach((vni, vniIdx) => {
     plane.addVni(vniIdx, vni);
@@ -100,10 +100,10 @@ t.test('VNIs at the ends of the range, and their neighbours', async (t) => {
     [0, 1, 2],
   );
   t.same(plane.drops(-1, 'decap'), { vni_not_found: 5 });
-  t.equal(plane.memory.counters.cells[G_STRAY_VNI], 2 ** 24 - 1, 'the last of them, plus one');
+  t.equal(plane.memory.counters.cells[G_STRAY_VNI], 2 ** 24 - 1, 'last unknown VNI plus 1');
 });
 
-t.test('the order of the checks: each with all later ones violated as well', async (t) => {
+t.test('the checks run in order: the first violated one gives the drop reason', async (t) => {
   const badFrame = arpFrame(BROADCAST, 'ff:ff:ff:ff:ff:ff'); // a multicast source
   const reserved = patched(vxlanHeader(100, 0xff), 7, 0xff);
   const rows: { reason: DropReason; source: string; bytes: Uint8Array; vniIdx: number }[] = [
@@ -152,26 +152,26 @@ t.test('the order of the checks: each with all later ones violated as well', asy
     plane.fromUnderlay(source, bytes);
     plane.breathe();
     t.same(plane.drops(vniIdx, 'decap'), { [reason]: 1 }, reason);
-    t.same(plane.drops(vniIdx < 0 ? 0 : -1, 'decap'), {}, `${reason}: nowhere else`);
+    t.same(plane.drops(vniIdx < 0 ? 0 : -1, 'decap'), {}, `${reason}: counted once`);
     t.same(plane.overlay.written, []);
     t.equal(plane.vniCell(0, V_LEARNED), 0);
     plane.checkIdentity(t, reason);
   }
 });
 
-t.test('source addresses: peers of this VNI, from any port, and nobody else', async (t) => {
+t.test('drops a datagram whose source is no peer of its VNI', async (t) => {
   const { plane, peer, other } = makePlane();
   for (const source of [STRANGER, '192.0.2.3', '0.0.0.0', '::', '::1', 'c000:201::'])
     plane.fromPeer(source, 100, arpFrame(BROADCAST, A));
   plane.breathe();
-  t.same(plane.drops(0, 'decap'), { source_not_peer: 6 }, 'a peer of another VNI is none here');
-  t.equal(plane.peerCell(other, P_RX_FRAMES), 6, 'they are counted, as others');
+  t.same(plane.drops(0, 'decap'), { source_not_peer: 6 }, 'a peer of another VNI is a stranger here');
+  t.equal(plane.peerCell(other, P_RX_FRAMES), 6, 'counted in the row of other sources');
   t.equal(plane.peerCell(peer, P_RX_FRAMES), 0);
   t.equal(lookup(plane, 0, A), -1);
   plane.checkIdentity(t, 'strangers');
 });
 
-t.test('inner source addresses that cannot be', async (t) => {
+t.test('drops a frame whose source MAC is zero, multicast or our own', async (t) => {
   const { plane } = makePlane();
   for (const source of ['00:00:00:00:00:00', '01:00:00:00:00:00', 'ff:ff:ff:ff:ff:ff', '33:33:00:00:00:01'])
     plane.fromPeer(PEER, 100, arpFrame(BROADCAST, source));
@@ -181,10 +181,10 @@ t.test('inner source addresses that cannot be', async (t) => {
   for (const source of ['00:00:00:00:00:01', '80:00:00:00:00:00', 'fe:ff:ff:ff:ff:ff'])
     plane.fromPeer(PEER, 100, arpFrame(BROADCAST, source));
   plane.breathe();
-  t.equal(plane.overlay.written.length, 3, 'unusual ones that can');
+  t.equal(plane.overlay.written.length, 3, 'unusual unicast MACs pass');
 });
 
-t.test('a good frame: written as it came, counted, learned from', async (t) => {
+t.test('a valid frame is delivered unchanged, counted and learned from', async (t) => {
   const { plane, peer } = makePlane();
   const frame = ipv4Frame(B, A);
   plane.fromPeer(PEER, 100, frame);
@@ -201,7 +201,7 @@ t.test('a good frame: written as it came, counted, learned from', async (t) => {
   plane.checkIdentity(t, 'one frame');
 });
 
-t.test('nothing from the underlay ever returns to it', async (t) => {
+t.test('no frame from the underlay returns to it (split horizon)', async (t) => {
   const { plane, peer } = makePlane({ policy: { accept: 'any' } });
   plane.fromPeer(PEER, 100, arpFrame(BROADCAST, A));
   plane.fromPeer('192.0.2.2', 100, arpFrame(BROADCAST, B));
@@ -216,7 +216,7 @@ t.test('nothing from the underlay ever returns to it', async (t) => {
   t.ok(peer >= 0);
 });
 
-t.test('the same MACs in two VNIs, with one VTEP behind both', async (t) => {
+t.test('equal MACs in two VNIs behind one VTEP are learned separately', async (t) => {
   const plane = new MemoryPlane();
   const next = random(3);
   const peers = [0, 1].map((vniIdx) => {
@@ -238,17 +238,17 @@ t.test('the same MACs in two VNIs, with one VTEP behind both', async (t) => {
   plane.breathe();
   for (const { peerIdx, bytes } of plane.underlay.sent)
     if (!peers[bytes[6] - 100].includes(peerIdx)) t.fail(`VNI ${bytes[6]} leaked to peer row ${peerIdx}`);
-  t.equal(plane.underlay.sent.length, where[0].size + where[1].size, 'all known: no copies');
+  t.equal(plane.underlay.sent.length, where[0].size + where[1].size, 'known unicast is not replicated');
 });
 
-t.test('a MAC that moves is followed at once; learning off learns nothing', async (t) => {
+t.test('a moved MAC takes effect at once; nothing is learned with learning off', async (t) => {
   const { plane, peer } = makePlane();
   plane.fromPeer(PEER, 100, arpFrame(BROADCAST, A));
   plane.fromPeer('192.0.2.2', 100, arpFrame(BROADCAST, A));
   plane.fromPeer(PEER, 100, arpFrame(BROADCAST, A));
   plane.breathe();
   t.equal(lookup(plane, 0, A), peer);
-  t.equal(plane.vniCell(0, V_MOVED), 2, 'all three in one batch');
+  t.equal(plane.vniCell(0, V_MOVED), 2, 'three frames of one batch move it twice');
   const off = makePlane({ policy: { learning: false } });
   off.plane.fromPeer(PEER, 100, arpFrame(BROADCAST, A));
   off.plane.breathe();
@@ -256,19 +256,19 @@ t.test('a MAC that moves is followed at once; learning off learns nothing', asyn
   t.equal(lookup(off.plane, 0, A), -1);
 });
 
-t.test('accept any: a stranger is taken, learned, and answered', async (t) => {
+t.test('with accept any, a stranger is accepted, learned and sent to', async (t) => {
   const { plane, other } = makePlane({ policy: { accept: 'any' } });
   plane.fromPeer(STRANGER, 100, arpFrame(BROADCAST, A));
   plane.breathe();
   plane.fromTap(0, ipv4Frame(A, B));
   plane.breathe();
   t.equal(plane.overlay.written.length, 1);
-  t.equal(plane.underlay.sent.length, 1, 'known: one copy');
+  t.equal(plane.underlay.sent.length, 1, 'known unicast: one copy');
   const { peerIdx } = plane.underlay.sent[0];
   t.same([...plane.tables.peers.address(peerIdx).slice(0, 4)], [198, 51, 100, 66]);
   t.equal(plane.tables.peers.port(peerIdx), 4789);
   t.equal(plane.peerCell(other, P_RX_FRAMES), 1);
-  plane.checkIdentity(t, 'a stranger answered');
+  plane.checkIdentity(t, 'frame to a stranger');
   plane.fromTap(0, arpFrame(BROADCAST, B));
   plane.clear();
   plane.breathe();
@@ -278,7 +278,7 @@ t.test('accept any: a stranger is taken, learned, and answered', async (t) => {
   );
 });
 
-t.test('inner tags: pass, strip all of them, drop', async (t) => {
+t.test('the VLAN policy passes, strips or drops tagged frames', async (t) => {
   const tags: [number, number][] = [
     [0x88a8, 0x0001],
     [0x8100, 0xe064],
@@ -307,7 +307,7 @@ t.test('inner tags: pass, strip all of them, drop', async (t) => {
   }
 });
 
-t.test('a stripped tag takes the postponed checksum along', async (t) => {
+t.test('stripping tags keeps a postponed checksum and superframe intact', async (t) => {
   const { plane } = makePlane({ policy: { vlan: 'strip' } });
   const rows: [number, number][][] = [
     [[0x8100, 5]],
@@ -332,24 +332,21 @@ t.test('a stripped tag takes the postponed checksum along', async (t) => {
   }
 });
 
-t.test(
-  'a frame that ends within a tag or just behind it is dropped, as the kernel would free it uncounted',
-  async (t) => {
-    for (const [vlan, len] of (['pass', 'strip'] as const).flatMap((each) =>
-      [14, 15, 16, 17, 18, 19].map((bytes) => [each, bytes] as const),
-    )) {
-      const { plane } = makePlane({ policy: { vlan } });
-      const frame = ipv4Frame(B, A, { tags: [[0x8100, 5]] }).slice(0, len);
-      plane.fromPeer(PEER, 100, frame);
-      plane.breathe();
-      t.same(plane.overlay.written, [], `${len} bytes`);
-      t.same(plane.drops(0, 'decap'), { invalid_hdr: 1 });
-      plane.checkIdentity(t, `${len} bytes`);
-    }
-  },
-);
+t.test('drops a frame that ends within a tag or directly behind it', async (t) => {
+  for (const [vlan, len] of (['pass', 'strip'] as const).flatMap((each) =>
+    [14, 15, 16, 17, 18, 19].map((bytes) => [each, bytes] as const),
+  )) {
+    const { plane } = makePlane({ policy: { vlan } });
+    const frame = ipv4Frame(B, A, { tags: [[0x8100, 5]] }).slice(0, len);
+    plane.fromPeer(PEER, 100, frame);
+    plane.breathe();
+    t.same(plane.overlay.written, [], `${len} bytes`);
+    t.same(plane.drops(0, 'decap'), { invalid_hdr: 1 });
+    plane.checkIdentity(t, `${len} bytes`);
+  }
+});
 
-t.test('a train of several VNIs: no length field joins datagrams, or cuts one up', async (t) => {
+t.test('no inner length field joins or splits datagrams of a train of several VNIs', async (t) => {
   const SECRET = Buffer.from('SECRET-OF-VNI-200');
   const size = 1422;
   const secret = ipv4Frame(B, A, { payloadLen: size - 42 });
@@ -367,8 +364,8 @@ t.test('a train of several VNIs: no length field joins datagrams, or cuts one up
         payloadLen: size - (make === ipv4Frame ? 42 : 62),
       });
       const at = make === ipv4Frame ? 16 : 18;
-      const stated = Math.min(0xffff, Buffer.from(evil).readUInt16BE(at) + by);
-      evil.set([stated >>> 8, stated & 0xff], at);
+      const ipLen = Math.min(0xffff, Buffer.from(evil).readUInt16BE(at) + by);
+      evil.set([ipLen >>> 8, ipLen & 0xff], at);
       const tenant = concat(vxlanHeader(200), secret);
       const train = concat(vxlanHeader(100), evil, tenant, tenant, tenant);
       plane.fromUnderlay(PEER, train, size + 8);
@@ -380,14 +377,14 @@ t.test('a train of several VNIs: no length field joins datagrams, or cuts one up
           [1, 0],
           [1, 0],
         ],
-        `length + ${by}: all of VNI 200 arrive there`,
+        `length + ${by}: all datagrams of VNI 200 arrive there`,
       );
       t.same(plane.drops(0, 'decap'), { ambiguous: 1 });
       plane.checkIdentity(t, `length + ${by}`);
     }
 });
 
-t.test('a postponed TCP superframe whose headers leave no room for segments', async (t) => {
+t.test('drops a postponed TCP superframe whose headers leave no room for segments', async (t) => {
   const { plane } = makePlane();
   const extension = concat(hex('06 9c'), new Uint8Array(0x9c * 8 + 6));
   const frame = ipv6Frame(B, A, { protocol: TCP, postponed: true, payloadLen: 40_000, extension });
@@ -398,7 +395,7 @@ t.test('a postponed TCP superframe whose headers leave no room for segments', as
   plane.checkIdentity(t, 'segments');
 });
 
-t.test('a train: each frame is judged by itself, a short last one too', async (t) => {
+t.test('each datagram of a train is judged by itself, including a shorter last one', async (t) => {
   const good = concat(vxlanHeader(100), ipv4Frame(B, A, { payloadLen: 30 }));
   const unknown = concat(vxlanHeader(999), ipv4Frame(B, A, { payloadLen: 30 }));
   const flagless = concat(vxlanHeader(100, 0), ipv4Frame(B, A, { payloadLen: 30 }));
@@ -411,7 +408,11 @@ t.test('a train: each frame is judged by itself, a short last one too', async (t
     plane.breathe();
     const whole = lastLen >= 22;
     const reaches = lastLen === good.length - 1;
-    t.equal(plane.overlay.written.length, 2 + (whole && !reaches ? 1 : 0), `last one of ${lastLen} bytes`);
+    t.equal(
+      plane.overlay.written.length,
+      2 + (whole && !reaches ? 1 : 0),
+      `last datagram of ${lastLen} bytes`,
+    );
     t.same(plane.overlay.written[0].bytes, good.slice(8));
     t.same(plane.drops(-1, 'decap'), {
       vni_not_found: 1,
@@ -424,7 +425,7 @@ t.test('a train: each frame is judged by itself, a short last one too', async (t
   }
 });
 
-t.test('trains of more frames than a batch holds, in a full batch of datagrams', async (t) => {
+t.test('delivers a full batch of trains with more frames than a batch holds', async (t) => {
   const { plane, peer } = makePlane();
   const piece = concat(vxlanHeader(100), ethernet(B, A, 0x88b5, new Uint8Array(46)));
   const train = concat(...Array<Uint8Array>(64).fill(piece));
@@ -436,24 +437,24 @@ t.test('trains of more frames than a batch holds, in a full batch of datagrams',
   plane.checkIdentity(t, 'trains');
 });
 
-t.test('sizes that a train cannot have', async (t) => {
+t.test('handles segment sizes that no train can have', async (t) => {
   const whole = concat(vxlanHeader(100), arpFrame(BROADCAST, A));
-  for (const stated of [whole.length, whole.length + 1, 65535]) {
+  for (const size of [whole.length, whole.length + 1, 65535]) {
     const { plane } = makePlane();
-    plane.fromUnderlay(PEER, whole, stated);
+    plane.fromUnderlay(PEER, whole, size);
     plane.breathe();
-    t.same(plane.overlay.written[0]?.bytes, whole.slice(8), `a size of ${stated} for ${whole.length} bytes`);
+    t.same(plane.overlay.written[0]?.bytes, whole.slice(8), `segment size ${size} for ${whole.length} bytes`);
   }
-  for (const stated of [1, 7, 8, 21]) {
+  for (const size of [1, 7, 8, 21]) {
     const { plane } = makePlane();
-    plane.fromUnderlay(PEER, whole, stated);
+    plane.fromUnderlay(PEER, whole, size);
     plane.breathe();
-    t.same(plane.overlay.written, [], `pieces of ${stated} bytes`);
-    t.same(plane.drops(-1, 'decap'), { truncated: Math.ceil(whole.length / stated) });
+    t.same(plane.overlay.written, [], `segment size ${size}`);
+    t.same(plane.drops(-1, 'decap'), { truncated: Math.ceil(whole.length / size) });
   }
 });
 
-t.test('superframes of a same-host peer: one write that the kernel finishes', async (t) => {
+t.test('writes a TCP superframe of a same-host peer whole, for the kernel to segment', async (t) => {
   const { plane, peer } = makePlane();
   const tcp = ipv4Frame(B, A, { protocol: TCP, postponed: true, payloadLen: 60_000 });
   plane.fromPeer(PEER, 100, tcp);
@@ -461,12 +462,12 @@ t.test('superframes of a same-host peer: one write that the kernel finishes', as
   t.match(plane.overlay.written, [{ gsoType: 1, gsoSize: 1410, flags: 1, csumStart: 34, csumOff: 16 }]);
   t.same(plane.overlay.written[0].bytes, tcp);
   const frames = Math.ceil(60_000 / 1410);
-  t.equal(plane.peerCell(peer, P_RX_FRAMES), frames, 'counted as what they are on the wire');
+  t.equal(plane.peerCell(peer, P_RX_FRAMES), frames, 'counted as its segments');
   t.equal(plane.vniCell(0, V_TAP_TX_FRAMES), frames);
   plane.checkIdentity(t, 'superframes');
 });
 
-t.test('a superframe of a stranger drops as many frames as it stands for', async (t) => {
+t.test('a dropped superframe counts as its segments', async (t) => {
   const { plane } = makePlane();
   plane.fromPeer(STRANGER, 100, ipv4Frame(B, A, { protocol: TCP, postponed: true, payloadLen: 14_100 }));
   plane.breathe();
@@ -474,7 +475,7 @@ t.test('a superframe of a stranger drops as many frames as it stands for', async
   plane.checkIdentity(t, 'stranger');
 });
 
-t.test('writes that fail', async (t) => {
+t.test('a failed TAP write counts as a drop with the reason of its errno', async (t) => {
   const rows: [number, DropReason][] = [
     [-5, 'overlay_down'],
     [-11, 'overlay_full'],
@@ -492,7 +493,7 @@ t.test('writes that fail', async (t) => {
   }
 });
 
-t.test('random datagrams change nothing but counters', async (t) => {
+t.test('random datagrams cause no sends, and the counters stay consistent', async (t) => {
   const next = random(11);
   const { plane } = makePlane();
   for (let i = 0; i < 10_000; i++) {
@@ -506,7 +507,7 @@ t.test('random datagrams change nothing but counters', async (t) => {
   t.ok(plane.overlay.written.every(({ vniIdx, bytes }) => vniIdx === 0 && bytes.length >= 14));
 });
 
-t.test('annotated: one datagram as it is on the wire', async (t) => {
+t.test('delivers an annotated datagram from the wire', async (t) => {
   const { plane, peer } = makePlane();
   plane.fromUnderlay(
     PEER,

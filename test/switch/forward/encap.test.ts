@@ -16,19 +16,19 @@ const A = '02:00:00:00:00:0a';
 const B = '02:00:00:00:00:0b';
 const MULTICAST = '01:00:5e:00:00:01';
 
-function know(plane: MemoryPlane, vniIdx: number, mac: string, peerIdx: number): void {
+function learn(plane: MemoryPlane, vniIdx: number, mac: string, peerIdx: number): void {
   const { high, low } = macParts(mac);
   plane.tables.fdb.learn(vniIdx, high, low, peerIdx, plane.tick);
 }
 
 const peersSentTo = (plane: MemoryPlane) => plane.underlay.sent.map(({ peerIdx }) => peerIdx);
 
-t.test('a frame for a known MAC goes to its peer alone, behind eight bytes of VXLAN', async (t) => {
+t.test('a known unicast frame goes to its peer only, behind eight bytes of VXLAN', async (t) => {
   for (const vni of [0, 1, 100, 2 ** 24 - 1]) {
     const plane = new MemoryPlane();
     plane.addVni(0, vni);
     const [, two] = ['192.0.2.1', '192.0.2.2', '192.0.2.3'].map((address) => plane.addPeer(0, address));
-    know(plane, 0, B, two);
+    learn(plane, 0, B, two);
     const frame = ipv4Frame(B, A);
     plane.fromTap(0, frame);
     plane.breathe();
@@ -41,7 +41,7 @@ t.test('a frame for a known MAC goes to its peer alone, behind eight bytes of VX
   }
 });
 
-t.test('the shortest frame and the longest', async (t) => {
+t.test('encapsulates the shortest and the longest frame', async (t) => {
   const plane = new MemoryPlane();
   plane.addVni(0, 100);
   plane.addPeer(0, '192.0.2.1');
@@ -53,13 +53,13 @@ t.test('the shortest frame and the longest', async (t) => {
   }
 });
 
-t.test('what has no single receiver goes to each peer of the flood list exactly once', async (t) => {
+t.test('a BUM frame goes to each peer of the flood list exactly once', async (t) => {
   const rows: [string, string, number][] = [
     ['broadcast', BROADCAST, V_FLOODED_BROADCAST],
     ['multicast', MULTICAST, V_FLOODED_MULTICAST],
-    ['a group address of all ones but a bit', 'ff:ff:ff:ff:ff:fe', V_FLOODED_MULTICAST],
+    ['a group address with all bits but one set', 'ff:ff:ff:ff:ff:fe', V_FLOODED_MULTICAST],
     ['unknown unicast', B, V_FLOODED_UNKNOWN],
-    ['the MAC of zeros', '00:00:00:00:00:00', V_FLOODED_UNKNOWN],
+    ['the all-zero MAC', '00:00:00:00:00:00', V_FLOODED_UNKNOWN],
   ];
   for (const [name, destination, cell] of rows) {
     const plane = new MemoryPlane();
@@ -80,7 +80,7 @@ t.test('what has no single receiver goes to each peer of the flood list exactly 
   }
 });
 
-t.test('peers of one family lie side by side in a flood', async (t) => {
+t.test('a flood sends to the peers of one address family in succession', async (t) => {
   const plane = new MemoryPlane();
   plane.addVni(0, 100);
   const [v6a, v4a, v6b, v4b] = ['2001:db8::1', '192.0.2.1', '2001:db8::2', '192.0.2.2'].map((address) =>
@@ -91,7 +91,7 @@ t.test('peers of one family lie side by side in a flood', async (t) => {
   t.same(peersSentTo(plane), [v6b, v6a, v4a, v4b]);
 });
 
-t.test('flood lists of any length, beyond a batch too', async (t) => {
+t.test('replicates to flood lists of any length, including more than a batch', async (t) => {
   for (const count of [1, 2, 127, 128, 129, 255, 256, 257, 300]) {
     const plane = new MemoryPlane();
     plane.addVni(0, 100);
@@ -118,7 +118,7 @@ t.test('flood lists of any length, beyond a batch too', async (t) => {
   }
 });
 
-t.test('nobody to send to', async (t) => {
+t.test('drops a BUM frame without a flood target (no_tx_target)', async (t) => {
   const plane = new MemoryPlane();
   plane.addVni(0, 100);
   plane.addPeer(0, '192.0.2.9', { flood: false });
@@ -126,15 +126,15 @@ t.test('nobody to send to', async (t) => {
   plane.breathe();
   t.same(plane.underlay.sent, []);
   t.same(plane.drops(0, 'encap'), { no_tx_target: 3 });
-  t.equal(plane.vniCell(0, V_FLOODED_BROADCAST), 0, 'what went to nobody was not flooded');
+  t.equal(plane.vniCell(0, V_FLOODED_BROADCAST), 0, 'a frame without target does not count as flooded');
   plane.checkIdentity(t, 'no peers');
 });
 
-t.test('flood off: unknown unicast is dropped, broadcast and multicast are not', async (t) => {
+t.test('flood off drops unknown unicast, but not broadcast and multicast', async (t) => {
   const plane = new MemoryPlane();
   plane.addVni(0, 100, { flood: false });
   const peer = plane.addPeer(0, '192.0.2.1');
-  know(plane, 0, B, peer);
+  learn(plane, 0, B, peer);
   for (const destination of [A, B, BROADCAST, MULTICAST]) plane.fromTap(0, arpFrame(destination, A));
   plane.breathe();
   t.equal(plane.underlay.sent.length, 3);
@@ -142,14 +142,14 @@ t.test('flood off: unknown unicast is dropped, broadcast and multicast are not',
   plane.checkIdentity(t, 'flood off');
 });
 
-t.test('the same MAC in two VNIs, frames of both in one batch', async (t) => {
+t.test('one batch with the same MAC in two VNIs goes to each VNI’s peer', async (t) => {
   const plane = new MemoryPlane();
   plane.addVni(0, 100);
   plane.addVni(1, 200);
   const one = plane.addPeer(0, '192.0.2.1');
   const two = plane.addPeer(1, '192.0.2.2');
-  know(plane, 0, B, one);
-  know(plane, 1, B, two);
+  learn(plane, 0, B, one);
+  learn(plane, 1, B, two);
   for (const vniIdx of [0, 1, 1, 0]) plane.fromTap(vniIdx, ipv4Frame(B, A));
   plane.breathe();
   t.same(
@@ -164,7 +164,7 @@ t.test('the same MAC in two VNIs, frames of both in one batch', async (t) => {
   plane.checkIdentity(t, 'two VNIs');
 });
 
-t.test('a flow keeps its source socket; many flows use many', async (t) => {
+t.test('a flow keeps its source socket; many flows use many sockets', async (t) => {
   const plane = new MemoryPlane();
   plane.addVni(0, 100);
   plane.addPeer(0, '192.0.2.1');
@@ -184,7 +184,7 @@ t.test('a flow keeps its source socket; many flows use many', async (t) => {
   t.ok([...all].every((socket) => socket >= 0 && socket < 64));
 });
 
-t.test('a send that fails costs the other receivers nothing', async (t) => {
+t.test('a failed send does not affect the other receivers', async (t) => {
   const EHOSTUNREACH = -113;
   const ENOBUFS = -105;
   const plane = new MemoryPlane();
@@ -196,11 +196,11 @@ t.test('a send that fails costs the other receivers nothing', async (t) => {
   plane.breathe();
   t.same(peersSentTo(plane), [peers[2]]);
   t.same(plane.drops(0, 'encap'), { no_route: 1, underlay_full: 1 });
-  t.equal(plane.vniCell(0, V_TAP_RX_FRAMES), 1, 'the first copy failed: the frame was read all the same');
+  t.equal(plane.vniCell(0, V_TAP_RX_FRAMES), 1, 'the frame counts as read although its first copy failed');
   plane.checkIdentity(t, 'failures');
 });
 
-t.test('answers that come later count the same', async (t) => {
+t.test('sends that complete later are counted the same', async (t) => {
   const underlay = new PendingUnderlay();
   const plane = new MemoryPlane({ underlay });
   plane.addVni(0, 100, { flood: false });
@@ -210,7 +210,7 @@ t.test('answers that come later count the same', async (t) => {
   plane.fromTap(0, arpFrame(B, A));
   plane.breathe();
   t.equal(underlay.pending, 400);
-  t.equal(plane.vniCell(0, V_TAP_RX_FRAMES), 1, 'only the drop is decided');
+  t.equal(plane.vniCell(0, V_TAP_RX_FRAMES), 1, 'only the drop is counted yet');
   plane.checkIdentity(t, 'all pending');
   while (underlay.pending > 0) {
     underlay.answer(37);
@@ -223,7 +223,7 @@ t.test('answers that come later count the same', async (t) => {
   t.same(plane.drops(0, 'encap'), { flood_off: 1, no_route: 40 });
 });
 
-t.test('more answers than a batch holds are all counted in one round', async (t) => {
+t.test('one round counts more completions than a batch holds', async (t) => {
   const underlay = new PendingUnderlay();
   const plane = new MemoryPlane({ underlay });
   plane.addVni(0, 100);
@@ -235,8 +235,8 @@ t.test('more answers than a batch holds are all counted in one round', async (t)
   t.equal(plane.vniCell(0, V_TAP_RX_FRAMES), 384);
 });
 
-t.test('a TAP that finds no room behind the frames of another gets it in the same round', async (t) => {
-  /** Holds two frames at a time, as an arena full of superframes does. */
+t.test('a TAP without room behind another TAP’s frames is read in the same round', async (t) => {
+  /** Holds two frames at a time, like an arena full of superframes. */
   class SmallOverlay extends MemoryOverlay {
     #held = 0;
     override read(...[batch, vniIdx]: Parameters<MemoryOverlay['read']>): number {
@@ -265,5 +265,5 @@ t.test('a TAP that finds no room behind the frames of another gets it in the sam
     plane.loop.flushOverlay();
   }
   t.equal(plane.vniCell(0, V_TAP_RX_FRAMES), 4);
-  t.equal(plane.vniCell(1, V_TAP_RX_FRAMES), 4, 'the second did not starve');
+  t.equal(plane.vniCell(1, V_TAP_RX_FRAMES), 4, 'the second TAP did not starve');
 });

@@ -14,7 +14,7 @@ function makePlane(): MemoryPlane {
   return plane;
 }
 
-t.test('a flood from the underlay takes two batches a round, however much waits', async (t) => {
+t.test('a round receives at most two batches from the underlay', async (t) => {
   const plane = makePlane();
   for (let i = 0; i < 1000; i++) plane.fromPeer(PEER, 100, arpFrame(BROADCAST, A));
   plane.loop.readUnderlay(plane.clock);
@@ -22,21 +22,21 @@ t.test('a flood from the underlay takes two batches a round, however much waits'
   t.equal(plane.underlay.waiting.length, 744);
 });
 
-t.test('a flood from one TAP takes a batch a round, and leaves room for the next TAP', async (t) => {
+t.test('a round reads at most one batch from a TAP, then the next TAP', async (t) => {
   const plane = makePlane();
   plane.addVni(1, 200);
   plane.addPeer(1, PEER);
   for (let i = 0; i < 1000; i++) plane.fromTap(0, arpFrame(BROADCAST, A));
   plane.fromTap(1, arpFrame(BROADCAST, A));
   t.equal(plane.loop.readOverlay(0), 128);
-  t.equal(plane.vniCell(0, V_TAP_RX_FRAMES), 128, 'a full batch goes at once');
+  t.equal(plane.vniCell(0, V_TAP_RX_FRAMES), 128, 'a full batch is forwarded at once');
   t.equal(plane.loop.readOverlay(1), 1);
-  t.equal(plane.vniCell(1, V_TAP_RX_FRAMES), 0, 'what is not full waits for the others of this round');
+  t.equal(plane.vniCell(1, V_TAP_RX_FRAMES), 0, 'a partial batch waits for the end of the turns');
   plane.loop.flushOverlay();
   t.equal(plane.vniCell(1, V_TAP_RX_FRAMES), 1);
 });
 
-t.test('a device that failed is reported to the caller', async (t) => {
+t.test('the errno of a failed TAP is returned to the caller', async (t) => {
   const plane = makePlane();
   plane.overlay.read = () => -77;
   t.equal(plane.loop.readOverlay(0), -77);
@@ -44,23 +44,20 @@ t.test('a device that failed is reported to the caller', async (t) => {
   t.equal(plane.vniCell(0, V_TAP_RX_FRAMES), 0);
 });
 
-t.test(
-  'drops of the kernel’s buffer are asked for ten times a second, and each is counted once',
-  async (t) => {
-    const plane = makePlane();
-    plane.breathe();
-    plane.underlay.overflow = 5;
-    plane.nowMs += 99;
-    plane.breathe();
-    t.same(plane.drops(-1, 'decap'), {}, 'not yet');
-    plane.nowMs += 1;
-    plane.breathe();
-    t.same(plane.drops(-1, 'decap'), { rx_overflow: 5 });
-    plane.underlay.overflow = 7;
-    plane.pass(1000);
-    t.same(plane.drops(-1, 'decap'), { rx_overflow: 12 });
-  },
-);
+t.test('receive buffer drops are read ten times a second and counted once', async (t) => {
+  const plane = makePlane();
+  plane.breathe();
+  plane.underlay.overflow = 5;
+  plane.nowMs += 99;
+  plane.breathe();
+  t.same(plane.drops(-1, 'decap'), {}, 'not read before 100 ms');
+  plane.nowMs += 1;
+  plane.breathe();
+  t.same(plane.drops(-1, 'decap'), { rx_overflow: 5 });
+  plane.underlay.overflow = 7;
+  plane.pass(1000);
+  t.same(plane.drops(-1, 'decap'), { rx_overflow: 12 });
+});
 
 t.test('the heartbeat follows the clock', async (t) => {
   const plane = makePlane();
@@ -69,7 +66,7 @@ t.test('the heartbeat follows the clock', async (t) => {
   t.equal(plane.memory.counters.cells[G_HEARTBEAT_MS], 123_456.5);
 });
 
-t.test('both directions in one round: a frame out, its answer in', async (t) => {
+t.test('one round forwards a frame in each direction', async (t) => {
   const plane = makePlane();
   plane.fromTap(0, ipv4Frame('02:00:00:00:00:0b', A));
   plane.fromPeer(PEER, 100, ipv4Frame(A, '02:00:00:00:00:0b'));
@@ -79,23 +76,23 @@ t.test('both directions in one round: a frame out, its answer in', async (t) => 
   plane.checkIdentity(t, 'one round');
 });
 
-t.test('which way a round went: one small frame, whoever gets copies of it', async (t) => {
+t.test('a round with one small frame has a direction, flooded or not', async (t) => {
   const plane = makePlane();
   plane.addPeer(0, '192.0.2.2');
-  const way = (): number => {
+  const direction = (): number => {
     plane.breathe();
     return plane.loop.takeDirection();
   };
   plane.fromTap(0, arpFrame(BROADCAST, A));
-  t.equal(way(), ROUND_OUT, 'to two peers');
+  t.equal(direction(), ROUND_OUT, 'flooded to two peers');
   plane.fromPeer(PEER, 100, ipv4Frame(A, '02:00:00:00:00:0b'));
-  t.equal(way(), ROUND_IN);
-  t.equal(way(), ROUND_OTHER, 'nothing came');
+  t.equal(direction(), ROUND_IN);
+  t.equal(direction(), ROUND_OTHER, 'no frame');
   plane.fromTap(0, arpFrame(BROADCAST, A));
   plane.fromPeer(PEER, 100, ipv4Frame(A, '02:00:00:00:00:0b'));
-  t.equal(way(), ROUND_OTHER, 'both at once');
+  t.equal(direction(), ROUND_OTHER, 'a frame in each direction');
   plane.fromTap(0, Buffer.concat([ipv4Frame('02:00:00:00:00:0b', A), Buffer.alloc(3000)]));
-  t.equal(way(), ROUND_OTHER, 'a superframe');
+  t.equal(direction(), ROUND_OTHER, 'a superframe');
   plane.fromTap(0, arpFrame(BROADCAST, A));
-  t.equal(way(), ROUND_OUT, 'and each round is judged by itself');
+  t.equal(direction(), ROUND_OUT, 'earlier rounds have no effect');
 });

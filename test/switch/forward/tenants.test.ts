@@ -1,7 +1,9 @@
 /**
- * Tenants apart: random trains, superframes and fragments of several VNIs and peers, honest and hostile, in both
- * directions. `support/tenants/world.ts` says what must hold of each case. One seed, printed with a failure, is a whole
- * run:
+ * Property test: random traffic never crosses from one VNI to another.
+ *
+ * Trains, superframes and fragments of several VNIs and peers, valid and hostile, in both
+ * directions. `support/tenants/world.ts` has the invariants checked for each case. A seed, printed
+ * on failure, reproduces a whole run:
  *
  *     npm run property                  ten minutes of new cases
  *     npm run property -- --seed 7      the run with this seed
@@ -15,7 +17,7 @@ import type { FromTap, Op, VniSpec, WorldSpec } from '../../support/tenants/oper
 import { STRAY, VNIS } from '../../support/tenants/oracle.js';
 import { ADDRESSES, World } from '../../support/tenants/world.js';
 
-/** Cases of a run, and how long they may take on a loaded machine: part of `npm run check`. */
+/** Cases of a run, and its time limit on a loaded machine: part of `npm run check`. */
 const CASES = 4000;
 const LIMIT_MS = Number(process.env.PROPERTY_S ?? 20) * 1000;
 const SEED = process.env.PROPERTY_SEED;
@@ -76,7 +78,10 @@ const fromTap: fc.Arbitrary<Op> = fc.record({
   superframe: fc.option(superframe, { freq: 3, nil: null }),
 });
 
-/** What is larger than a path: to be fragmented or answered. Single packets, and superframes of UDP whose columns are true. */
+/**
+ * Frames larger than a path, to be fragmented or answered: single packets, and UDP superframes
+ * whose columns are true.
+ */
 const large: fc.Arbitrary<Op> = fc.record({
   op: fc.constant('tap' as const),
   len: fc.oneof(
@@ -130,7 +135,7 @@ const ops = fc.array(fc.oneof(train, single, fromTap, large), { minLength: 1, ma
 
 t.setTimeout(LIMIT_MS + 120_000);
 
-t.test('a checksum that is written into a mark leaves no mark of another frame', async (t) => {
+t.test('a checksum written into a mark never yields the mark of another frame', async (t) => {
   const mark = markOf(1, 0x722);
   const b = Buffer.alloc(MARK_LEN + 2);
   for (let at = 0; at < MARK_LEN - 1; at++)
@@ -141,7 +146,7 @@ t.test('a checksum that is written into a mark leaves no mark of another frame',
     }
 });
 
-t.test('no frame of one VNI is delivered, sent, shown or lost as another’s', async (t) => {
+t.test('no frame of one VNI is delivered, sent, captured or counted as another’s', async (t) => {
   let cases = 0;
   const property = fc.property(world, ops, (spec, list) => {
     cases++;
@@ -160,5 +165,5 @@ t.test('no frame of one VNI is delivered, sent, shown or lost as another’s', a
     t.comment(fc.defaultReportMessage(result));
     t.fail(result.errorInstance instanceof Error ? result.errorInstance.message : 'failed');
   }
-  t.ok(cases > 0, 'cases were tried');
+  t.ok(cases > 0, 'at least one case ran');
 });

@@ -6,21 +6,21 @@ import { MemoryPlane } from '../../support/memory-plane.js';
 
 const VNIS = 16;
 
-t.test('first in, first out, each once', async (t) => {
+t.test('turns are first in, first out, and each VNI is queued once', async (t) => {
   const turns = new Turns(4);
   for (const vniIdx of [3, 1, 3, 0, 1]) turns.add(vniIdx);
   t.equal(turns.count, 3);
   t.same([turns.next(), turns.next()], [3, 1]);
   for (const vniIdx of [3, 2, 1, 0]) turns.add(vniIdx);
-  t.equal(turns.count, 4, 'as many as there are rows, around the end of the ring');
+  t.equal(turns.count, 4, 'a full ring, wrapped around its end');
   turns.remove(2);
   turns.remove(2);
   t.same([turns.next(), turns.next(), turns.next(), turns.count], [0, 3, 1, 0]);
   turns.add(2);
-  t.equal(turns.next(), 2, 'a row that comes back has a turn again');
+  t.equal(turns.next(), 2, 'a removed row can be queued again');
 });
 
-t.test('a round ends with its share, the next begins with the TAP that waited longest', async (t) => {
+t.test('a round ends at its cost limit; the next begins with the TAP that waited longest', async (t) => {
   const plane = new MemoryPlane();
   for (let vniIdx = 0; vniIdx < VNIS; vniIdx++) {
     plane.addVni(vniIdx, 100 + vniIdx);
@@ -30,7 +30,7 @@ t.test('a round ends with its share, the next begins with the TAP that waited lo
   const { loop } = plane;
   const served: number[] = [];
   for (let round = 0; served.length < 5 * VNIS; round++) {
-    if (round > 100) throw new Error('no TAP is served');
+    if (round > 100) throw new Error('no TAP was served in 100 rounds');
     for (let vniIdx = 0; vniIdx < VNIS; vniIdx++) {
       plane.fromTap(vniIdx, arpFrame(BROADCAST, macNumber(1)));
       loop.ready(vniIdx);
@@ -43,13 +43,13 @@ t.test('a round ends with its share, the next begins with the TAP that waited lo
       turns++;
       loop.readOverlay(vniIdx);
     }
-    t.ok(turns < VNIS, `${turns} turns do not take all`);
-    t.ok(loop.spent <= 2 * 2048 + VNI_SHARE, `${loop.spent} datagrams in a round`);
-    t.ok(loop.isPending, 'the next round must not wait');
+    t.ok(turns < VNIS, `${turns} turns, fewer than there are VNIs`);
+    t.ok(loop.spent <= 2 * 2048 + VNI_SHARE, `${loop.spent} cost units in a round`);
+    t.ok(loop.isPending, 'the next round must not block');
     loop.flushOverlay();
     plane.checkIdentity(t, `round ${round}`);
   }
-  // Those of one round may change places in the next one.
+  // VNIs of one round may change places in the next one.
   for (let vniIdx = 0; vniIdx < VNIS; vniIdx++) {
     let last = -1;
     for (const [at, one] of served.entries()) {
@@ -57,6 +57,6 @@ t.test('a round ends with its share, the next begins with the TAP that waited lo
       if (at - last >= 2 * VNIS) t.fail(`row ${vniIdx} waited for ${at - last} turns`);
       last = at;
     }
-    t.ok(served.length - last < 2 * VNIS, `row ${vniIdx} has its turn again and again`);
+    t.ok(served.length - last < 2 * VNIS, `row ${vniIdx} gets turns repeatedly`);
   }
 });
