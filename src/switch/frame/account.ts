@@ -1,14 +1,19 @@
 /**
- * Counting: one pass over a batch after the system calls have said what became of each frame. Everything that the
- * identity of the counters binds together is written here, between `begin` and `end` of the counter block, so that
- * a reader never sees half a frame:
+ * Frame and byte counters of encap and decap: the one place that counts.
  *
- *     encap: every descriptor is one copy. The first copy of a frame counts as tap_rx, the others as replicated;
- *            each of them then counts as peer_tx or as one drop. A copy that was fragmented is several descriptors:
- *            the first is that copy, the others count as fragments.
+ * One pass over a batch, after the system calls have set the status of each descriptor. All
+ * counters that the counter identity relates are written here, between `begin` and `end` of the
+ * counter block, so that a reader never sees a frame half counted:
+ *
+ *     encap: every descriptor is one copy. The first copy of a frame counts as tap_rx, the
+ *            others as replicated; each of them then counts as peer_tx or as one drop. A
+ *            fragmented copy is several descriptors: the first is that copy, the others count
+ *            as fragments.
  *     decap: every frame that belongs to a VNI counts as peer_rx, then as tap_tx or as one drop.
+ *            A datagram that belongs to no VNI (vniIdx −1) counts as one drop of the daemon.
  *
- * Frames and bytes are those on the wire: `segCount` and `wireLen` of a superframe are those of its segments.
+ * Frames and bytes are those on the wire: `segCount` and `wireLen` of a superframe are those of its
+ * segments.
  */
 
 import type { Batch } from '../../abi/batch.js';
@@ -39,22 +44,25 @@ import { type Clock, NOW_MS } from '../fdb/clock.js';
 import type { Tables } from '../fdb/tables.js';
 import { FRAME_FIRST_COPY, STATUS_PENDING } from '../port/port.js';
 
-/** `flags` column, beside FRAME_FIRST_COPY: why a frame was flooded. */
+/** `flags` column, beside FRAME_FIRST_COPY: the reason why a frame was flooded. */
 export const FRAME_BROADCAST = 1 << 9;
 export const FRAME_MULTICAST = 1 << 10;
 export const FRAME_UNKNOWN_UNICAST = 1 << 11;
 /** `flags` column: the datagram had reserved bits set. */
 export const FRAME_RESERVED_BITS = 1 << 12;
 /**
- * `flags` column: an inner fragment beyond the first. From FRAGMENT_HEADERS_SHIFT on, how many bytes of it are headers that
- * the first one has as well: they were not read from the TAP.
+ * `flags` column: an inner fragment after the first. The bits from FRAGMENT_HEADERS_SHIFT on hold
+ * the bytes of its repeated headers, which were not read from the TAP.
  */
 export const FRAME_FRAGMENT = 1 << 13;
 export const FRAGMENT_HEADERS_SHIFT = 16;
 
 const FLOODED = FRAME_BROADCAST | FRAME_MULTICAST | FRAME_UNKNOWN_UNICAST;
 
-/** Counts what `send` or `completions` has decided. Descriptors that are still pending are left for later. */
+/**
+ * Counts the results of `send` or `completions`. Pending descriptors are counted when they
+ * complete.
+ */
 export function accountEncap(batch: Batch, tables: Tables): void {
   const { counters } = tables;
   const { cells } = counters;
@@ -85,10 +93,7 @@ export function accountEncap(batch: Batch, tables: Tables): void {
   counters.end();
 }
 
-/**
- * Counts what `write` has decided.
- * @param clock now, for when a peer was last heard
- */
+/** Counts the results of `write`. @param clock time now, for the peers' last-seen counters */
 export function accountDecap(batch: Batch, counters: Counters, clock: Clock): void {
   const { cells } = counters;
   counters.begin();
@@ -116,8 +121,8 @@ export function accountDecap(batch: Batch, counters: Counters, clock: Clock): vo
 }
 
 /**
- * Row that counts what was sent to a peer: its own. A learned peer, and one that was removed while the send was
- * pending, have none: the VNI's `other` row counts for them.
+ * Returns the peer row that counts a sent frame: the peer's own, or the VNI's `other` row for a
+ * learned peer and for one that was removed while the send was pending.
  */
 function accountOf(tables: Tables, peerIdx: number, vniIdx: number): number {
   return tables.peers.isConfigured(peerIdx, vniIdx) ? peerIdx : tables.vnis.otherIdx[vniIdx];
@@ -135,11 +140,11 @@ const ENOMEM = -ERRNO.ENOMEM;
 const EFBIG = -ERRNO.EFBIG;
 const EMSGSIZE = -ERRNO.EMSGSIZE;
 const ENOBUFS = -ERRNO.ENOBUFS;
-/** Not in os.constants. */
+/** Missing in os.constants. */
 const EBADFD = -77;
 const ENODEV = -ERRNO.ENODEV;
 
-/** What an errno of a sending socket means for a frame. */
+/** Maps the errno of a send to a drop reason. */
 export function sendFailure(status: number): number {
   switch (status) {
     case EMSGSIZE:
@@ -154,7 +159,7 @@ export function sendFailure(status: number): number {
   }
 }
 
-/** What an errno of a TAP device means for a frame. */
+/** Maps the errno of a TAP write to a drop reason. */
 export function writeFailure(status: number): number {
   switch (status) {
     case EIO:

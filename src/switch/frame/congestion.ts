@@ -1,8 +1,9 @@
 /**
- * Congestion that the underlay met, on to the overlay (RFC 6040 §4.2): the ECN field of a received datagram's outer header
- * changes that of the inner packet, or costs it its life. The table is `wire/ecn.ts`.
+ * ECN at decapsulation (RFC 6040 §4.2).
  *
- * Called by the decapsulation for the few datagrams whose outer field can change anything: ECT(1) and CE, both odd.
+ * The ECN field of a received datagram's outer header changes that of the inner packet, or causes
+ * the packet to be dropped. The table is in `wire/ecn.ts`. Called by decap for the few datagrams
+ * whose outer field can change anything: ECT(1) and CE, both odd.
  */
 import { DROP } from '../../exchange/drop-reason.js';
 import { decapsulatedEcn, ECN_DROP, ECN_MASK, setIpv4Ecn, setIpv6Ecn } from '../../wire/ecn.js';
@@ -10,15 +11,17 @@ import { ETHERTYPE_IPV4, ETHERTYPE_IPV6, networkEtherType } from '../../wire/eth
 import * as ipv4 from '../../wire/ipv4.js';
 import * as ipv6 from '../../wire/ipv6.js';
 
-/** True where the outer field leaves every inner one as it is. */
+/** True when the outer field leaves every inner field unchanged. */
 export function leavesEcn(outerTos: number): boolean {
   return (outerTos & 1) === 0;
 }
 
 /**
- * Rewrites the inner header. A frame without IP, or with a broken header, passes: it has no such field.
+ * Rewrites the ECN field of the inner header. A frame without IP or with a broken header passes
+ * unchanged.
  *
- * @param network where the network header begins, −1: nowhere @param end of the frame
+ * @param network offset of the network header; −1 when there is none
+ * @param end end of the frame
  * @returns 0 or the drop reason
  */
 export function applyOuterEcn(b: Uint8Array, network: number, end: number, outerTos: number): number {

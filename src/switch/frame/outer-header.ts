@@ -1,11 +1,13 @@
 /**
- * What the outer IP header takes from the inner one: TOS (DSCP and ECN) and DF. Decided once a frame, whatever number of
- * copies it gets.
+ * Outer TOS (DSCP and ECN) and DF, derived from the inner header.
  *
- * ECN is always the inner one's (RFC 6040 §4.1, normal mode), DSCP too with `inherit` (RFC 2983 §3, the uniform model), else
- * the configured one. A frame without IP has no ECN, and with `inherit` the best effort's DSCP. TTL is the socket's.
+ * Computed once per frame, whatever the number of its copies. ECN is always copied from the inner
+ * packet (RFC 6040 §4.1, normal mode). DSCP is copied with `inherit` (RFC 2983 §3, the uniform
+ * model), otherwise the configured one is used. Non-IP frames get ECN 0 and, with `inherit`, DSCP 0
+ * (best effort). The TTL is set on the socket.
  *
- * Called by the encapsulation, which has found the network header; the EtherType is trusted, the bytes' length is not.
+ * Called by encap, which has found the network header: the EtherType is valid, the length is
+ * checked here.
  */
 import { DF_CLEAR, DF_SET } from '../../abi/batch.js';
 import type { OuterPolicy } from '../../exchange/protocol.js';
@@ -14,19 +16,23 @@ import { ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from '../../wire/ethernet.js';
 import * as ipv4 from '../../wire/ipv4.js';
 import * as ipv6 from '../../wire/ipv6.js';
 
-/** DF of the outer header, IPv6 counting as set; TOS, whose two bits of ECN are always those of the inner packet. */
+/**
+ * DF of the outer header (IPv6 counts as set) and TOS; the two ECN bits are always those of the
+ * inner packet.
+ */
 export type OuterOptions = Readonly<Pick<OuterPolicy, 'df' | 'tos'>>;
 
 /** Value of `tosOption` for `inherit`. */
 export const TOS_INHERITED = -1;
 
-/** The setting as the frame's way wants it: a small integer. */
+/** Returns the TOS setting as a small integer, for `outerTos`. */
 export function tosOption({ tos }: OuterOptions): number {
   return tos === 'inherit' ? TOS_INHERITED : tos & ~ECN_MASK;
 }
 
 /**
- * @param type EtherType of the network header at `network` @param end of the frame @param option from `tosOption`
+ * @param type EtherType of the network header at `network` @param end end of the frame
+ * @param option result of `tosOption`
  * @returns TOS or traffic class byte
  */
 export function outerTos(b: Uint8Array, type: number, network: number, end: number, option: number): number {
@@ -34,7 +40,10 @@ export function outerTos(b: Uint8Array, type: number, network: number, end: numb
   return option === TOS_INHERITED ? inner : option | (inner & ECN_MASK);
 }
 
-/** As `inherit` has it. @param type EtherType of the network header at `network` @param end of the frame */
+/**
+ * DF for `--df inherit`. @param type EtherType of the network header at `network` @param end end of
+ * the frame
+ */
 export function inheritedDf(b: Uint8Array, type: number, network: number, end: number): number {
   if (type === ETHERTYPE_IPV6) return DF_SET;
   if (type !== ETHERTYPE_IPV4 || end - network < ipv4.IPV4_LEN) return DF_CLEAR;

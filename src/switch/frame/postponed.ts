@@ -1,17 +1,20 @@
 /**
- * Work that a peer on the same machine left for a network card to do. Over veth, checksums and segmentation are
- * postponed, and a UDP socket facing kernel vxlan receives (docs/architecture.md, Same-host peers):
+ * Checksums and segmentation that a same-host sender postponed.
+ *
+ * Over veth, both are left to a network card that never sees the packet, and a UDP socket facing
+ * kernel vxlan receives (docs/architecture.md, Same-host peers):
  *
  * 1. inner TCP and UDP whose checksum field holds the pseudo-header sum only,
  * 2. an inner TCP superframe of up to 64 KB as one datagram, with no control message.
  *
- * `describeFrame` finds these and fills the columns with which a TAP write lets the kernel finish the job. A
- * frame from a real wire has none of it and passes as it is. A true checksum equals the pseudo-header sum once in
- * 65,535 times; the kernel then computes it again, and the frame stays valid.
+ * `describeFrame` detects these and fills the columns with which a TAP write lets the kernel
+ * complete checksum and segmentation. A frame from a real wire has neither and passes unchanged. A
+ * correct checksum equals the pseudo-header sum once in 65,535 times; the kernel then computes it
+ * again, and the frame stays valid.
  *
- * No byte of a frame decides how many datagrams a descriptor holds: a segment size that the kernel states always
- * means a train, and each datagram of it is described by itself (`decap.ts`). So a length that lies here concerns
- * the frame that it stands in, and no other.
+ * No byte of a frame decides how many datagrams a descriptor holds: a segment size from the kernel
+ * always means a train, and each datagram of it is described by itself (`decap.ts`). A false length
+ * field thus affects only its own frame.
  *
  * Reads headers only, each after its bounds are checked. Allocates nothing.
  */
@@ -25,20 +28,23 @@ import * as tcp from '../../wire/tcp.js';
 import * as udp from '../../wire/udp.js';
 
 /**
- * Shortest segment that a superframe is cut into, bytes: 256 of them at most. No sender postpones shorter ones; a
- * crafted frame whose headers nearly fill the overlay MTU would become tens of thousands of frames.
+ * Shortest segment that a superframe is cut into, bytes; this allows at most 256 segments. No
+ * sender postpones shorter ones. A crafted frame whose headers nearly fill the overlay MTU would
+ * become tens of thousands of frames.
  */
 const SHORTEST_SEGMENT = 256;
 
-/** Answer of `describeFrame`: a superframe whose segments would be shorter than SHORTEST_SEGMENT. */
+/**
+ * Result of `describeFrame`: a superframe whose segments would be shorter than SHORTEST_SEGMENT.
+ */
 export const SEGMENTS_TOO_SHORT = -2;
 
 /**
- * Sets gsoType, gsoSize, csumStart, csumOff, segCount and wireLen of descriptor i, and FRAME_NEEDS_CSUM in its
- * flags. off and len are set already.
+ * Sets gsoType, gsoSize, csumStart, csumOff, segCount and wireLen of descriptor i, and
+ * FRAME_NEEDS_CSUM in its flags. The caller has set off and len.
  *
- * @param overlayMtu largest IP packet of the overlay: segments are made no larger
- * @returns where the network header begins; −1: nowhere; SEGMENTS_TOO_SHORT
+ * @param overlayMtu largest IP packet of the overlay, bytes; segments are made no larger
+ * @returns offset of the network header; −1 when there is none; SEGMENTS_TOO_SHORT
  */
 export function describeFrame(b: Uint8Array, batch: Batch, i: number, overlayMtu: number): number {
   const off = batch.off[i];
@@ -60,7 +66,7 @@ export function describeFrame(b: Uint8Array, batch: Batch, i: number, overlayMtu
   return ip;
 }
 
-/** Offset of the checksum in a TCP or UDP header that is all there; −1: neither, or cut off. */
+/** Returns the offset of the checksum in a complete TCP or UDP header; −1 for any other. */
 function checksumField(b: Uint8Array, protocol: number, l4: number, end: number): number {
   if (protocol === PROTOCOL_TCP) return tcp.check(b, l4, end) ? tcp.CHECKSUM_OFF : -1;
   if (protocol === PROTOCOL_UDP) return end - l4 >= udp.UDP_LEN ? udp.CHECKSUM_OFF : -1;
@@ -78,7 +84,8 @@ function stored(b: Uint8Array, off: number): number {
 }
 
 /**
- * Checksum postponed: the kernel is to finish it, and to segment TCP that is larger than the overlay carries.
+ * Marks a postponed checksum for the kernel to complete, and TCP larger than the overlay MTU for
+ * the kernel to segment.
  *
  * @returns false when its segments would be too short
  */

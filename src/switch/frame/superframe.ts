@@ -1,21 +1,24 @@
 /**
- * A superframe of the overlay by its segments: how many frames on the wire it stands for, how many bytes they have, how long
- * the largest is, and whether it may be sent at all. The payload is not touched; the port cuts it up. A frame that is none
- * counts as itself.
+ * Segment counts and limits of superframes from the overlay.
  *
- * The columns are the kernel's, and the headers the sender's. A superframe whose columns are not true of it counts as one
- * frame: the port refuses it. Called by the encapsulation for every frame.
+ * Computes how many frames on the wire a superframe stands for, their bytes and the length of the
+ * largest, and decides whether it may be sent. The payload is not touched; the port segments it.
+ * Any other frame counts as itself.
  *
- * A VM chooses the segment size, and each segment of each copy is a datagram: at one byte a segment, one frame of 64 KB would
- * be 65,000 datagrams for each peer. Both limits are those that the sender's own stack keeps:
+ * The columns come from the kernel, the headers from the sender. A superframe whose columns
+ * contradict its headers counts as one frame: the port refuses it. Called by encap for every frame.
+ *
+ * A VM chooses the segment size, and each segment of each copy is a datagram: at one byte a
+ * segment, one frame of 64 KB would be 65,000 datagrams for each peer. Both limits are those that
+ * the sender's own stack keeps:
  *
  * | inner protocol | most segments | least payload of a segment, bytes |
  * |----------------|---------------|-----------------------------------|
  * | TCP            | 256           | 88: TCP_MIN_MSS of Linux          |
  * | UDP            | 128           | 1, as datagrams may be short      |
  *
- * 256 segments of an MSS of 256 bytes fill the largest superframe; 128 are UDP_MAX_SEGMENTS of Linux. One or two segments
- * of any size pass: they cost no more than frames of their own.
+ * 256 segments of an MSS of 256 bytes fill the largest superframe; 128 are UDP_MAX_SEGMENTS of
+ * Linux. One or two segments of any size pass: they cost no more than separate frames.
  */
 import {
   type Batch,
@@ -29,16 +32,16 @@ import {
 import * as tcp from '../../wire/tcp.js';
 import { UDP_LEN } from '../../wire/udp.js';
 
-/** Most segments of a superframe. The shim refuses more as well (`native-shims/segment.h`). */
+/** Most segments of a superframe. The shim enforces the same limit (`native-shims/segment.h`). */
 const TCP_SEGMENTS_MAX = 256;
 const UDP_SEGMENTS_MAX = 128;
-/** Least payload of a TCP segment, bytes, where a superframe has more than FEW_SEGMENTS. */
+/** Least payload of a TCP segment, bytes, in a superframe of more than FEW_SEGMENTS. */
 const TCP_SEGMENT_MIN = 88;
 const FEW_SEGMENTS = 2;
 
 /**
  * Sets segCount, wireLen and largestLen of frame i.
- * @returns false: its segments are too small or too many; it then counts as one frame
+ * @returns false when its segments are too small or too many; it then counts as one frame
  */
 export function countSegments(b: Uint8Array, frames: Batch, i: number): boolean {
   const len = frames.len[i];
@@ -67,8 +70,9 @@ export function isTcpSuperframe(gsoType: number): boolean {
 }
 
 /**
- * Makes the segments of a superframe shorter. Only where what it carries has no boundaries: TCP.
- * @param by bytes that the largest is too long @returns false when they would be too small or too many
+ * Makes the segments of a superframe shorter. Only for TCP, whose payload has no boundaries.
+ * @param by bytes by which the largest segment is too long
+ * @returns false when the segments would be too small or too many
  */
 export function cutSegments(b: Uint8Array, frames: Batch, i: number, by: number): boolean {
   const headersLen = superframeHeadersLen(b, frames, i);
@@ -87,7 +91,10 @@ function countBySize(frames: Batch, i: number, headersLen: number, size: number)
   frames.largestLen[i] = Math.min(len, headersLen + size);
 }
 
-/** Bytes up to the payload, which each segment repeats; −1: not all there. */
+/**
+ * Returns the bytes in front of the payload, which each segment repeats; −1 when they are
+ * incomplete.
+ */
 function superframeHeadersLen(b: Uint8Array, frames: Batch, i: number): number {
   const start = frames.csumStart[i];
   if ((frames.flags[i] & FRAME_NEEDS_CSUM) === 0 || start < 0) return -1;

@@ -16,7 +16,7 @@ import { accountDecap, accountEncap, sendFailure, writeFailure } from '../../../
 import { FRAME_FIRST_COPY, STATUS_PENDING } from '../../../src/switch/port/port.js';
 import { dropIndex, MAX_PEERS, MemoryPlane } from '../../support/memory-plane.js';
 
-t.test('every errno is a reason, each as the table of reasons says', async (t) => {
+t.test('every errno maps to its drop reason', async (t) => {
   const sends: [keyof typeof ERRNO, DropReason][] = [
     ['EMSGSIZE', 'too_big'],
     ['EAGAIN', 'underlay_full'],
@@ -62,7 +62,7 @@ function makePlane(): { plane: MemoryPlane; peer: number; batch: Batch } {
   return { plane, peer, batch };
 }
 
-t.test('a pending descriptor counts nothing until it is decided', async (t) => {
+t.test('a pending descriptor is not counted until it completes', async (t) => {
   const { plane, peer, batch } = makePlane();
   batch.count = 2;
   batch.status[0] = STATUS_PENDING;
@@ -77,7 +77,7 @@ t.test('a pending descriptor counts nothing until it is decided', async (t) => {
   plane.checkIdentity(t, 'after both');
 });
 
-t.test('a superframe counts as the frames that it is on the wire', async (t) => {
+t.test('a superframe counts as its segments on the wire', async (t) => {
   const { plane, peer, batch } = makePlane();
   batch.count = 3;
   batch.segCount[0] = 43;
@@ -101,7 +101,7 @@ t.test('a superframe counts as the frames that it is on the wire', async (t) => 
   plane.checkIdentity(t, 'after both');
 });
 
-t.test('a drop of no VNI touches no VNI, nor the row before the first', async (t) => {
+t.test('a drop without VNI changes no VNI row, nor the row before the first', async (t) => {
   const { plane, batch } = makePlane();
   batch.count = 1;
   batch.vniIdx[0] = -1;
@@ -113,26 +113,26 @@ t.test('a drop of no VNI touches no VNI, nor the row before the first', async (t
   t.equal(plane.vniCell(0, V_TAP_TX_FRAMES), 0);
 });
 
-t.test('answers for a peer that is gone, or whose row is another’s by now', async (t) => {
+t.test('sends that complete after their peer was removed count in the other row', async (t) => {
   const { plane, peer, batch } = makePlane();
   plane.addVni(1, 200);
   const other = plane.tables.vnis.otherIdx[0];
   batch.count = 1;
   accountEncap(batch, plane.tables);
   plane.removePeer(peer);
-  t.equal(plane.peerCell(other, P_TX_FRAMES), 1, 'what it had counted is kept in the sums');
+  t.equal(plane.peerCell(other, P_TX_FRAMES), 1, 'its earlier counts are kept in the sums');
   plane.checkIdentity(t, 'peer removed');
   accountEncap(batch, plane.tables);
-  t.equal(plane.peerCell(other, P_TX_FRAMES), 2, 'an answer that came late as well');
-  plane.checkIdentity(t, 'late answer');
+  t.equal(plane.peerCell(other, P_TX_FRAMES), 2, 'a late completion too');
+  plane.checkIdentity(t, 'late completion');
   const address = { family: 4 as const, bytes: new Uint8Array(16).fill(9, 0, 4), port: 4789, scopeId: 0 };
   const peers = packPeers([{ address, flood: true, pathMtu: 1500 }]);
   plane.apply({ op: 'peer.add', vniIdx: 1, peers, from: 0, count: 1, peerIdx: peer, generation: 99 });
   accountEncap(batch, plane.tables);
-  t.equal(plane.peerCell(peer, P_TX_FRAMES), 0, 'not with the new owner of the row, who is in another VNI');
+  t.equal(plane.peerCell(peer, P_TX_FRAMES), 0, 'not in the row’s new peer, which belongs to another VNI');
   plane.checkIdentity(t, 'row reused');
   batch.peerIdx[0] = MAX_PEERS - 1;
   accountEncap(batch, plane.tables);
-  t.equal(plane.peerCell(other, P_TX_FRAMES), 4, 'a learned peer counts with the others');
+  t.equal(plane.peerCell(other, P_TX_FRAMES), 4, 'a learned peer counts in the other row');
   plane.checkIdentity(t, 'learned peer');
 });

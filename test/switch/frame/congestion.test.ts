@@ -1,4 +1,6 @@
-/** ECN and DSCP through the tunnel (RFC 6040), frame by frame. */
+/**
+ * ECN and DSCP through the tunnel (RFC 6040).
+ */
 import t from 'tap';
 import { arpFrame, ipv4Frame, ipv6Frame, macNumber, type PacketOptions } from '../../support/frames.js';
 import { concat } from '../../support/hex.js';
@@ -28,7 +30,7 @@ function planeWith(options: ConstructorParameters<typeof MemoryPlane>[0] = {}): 
   return plane;
 }
 
-t.test('on the way in: the whole table', async (t) => {
+t.test('decapsulation sets ECN as in RFC 6040 figure 4', async (t) => {
   for (const [name, make] of MAKERS)
     for (let inner = 0; inner < 4; inner++)
       for (let outer = 0; outer < 4; outer++) {
@@ -46,17 +48,17 @@ t.test('on the way in: the whole table', async (t) => {
       }
 });
 
-t.test('every frame of a train has the mark of its train', async (t) => {
+t.test('every frame of a train gets the ECN mark of the train', async (t) => {
   const plane = planeWith();
   const datagram = concat(vxlanHeader(100), ipv4Frame(B, A, { tos: 2 }));
   plane.fromUnderlay('192.0.2.1', concat(datagram, datagram, datagram), datagram.length, CE);
   plane.fromUnderlay('192.0.2.1', datagram, 0, 0);
   plane.breathe();
   const marked = plane.overlay.written.map(({ bytes }) => bytes[15] & 3);
-  t.same(marked, [3, 3, 3, 2], 'and no other');
+  t.same(marked, [3, 3, 3, 2], 'frames outside the train are unchanged');
 });
 
-t.test('frames without such a field pass', async (t) => {
+t.test('frames without an ECN field pass unchanged', async (t) => {
   const broken = ipv4Frame(B, A).fill(0x41, 14, 15);
   for (const frame of [arpFrame(B, A), broken, ipv4Frame(B, A).slice(0, 20), ipv6Frame(B, A).slice(0, 30)]) {
     const plane = planeWith();
@@ -66,7 +68,7 @@ t.test('frames without such a field pass', async (t) => {
   }
 });
 
-t.test('a source is learned from what congestion cost its life', async (t) => {
+t.test('the source of a frame dropped by ECN is learned', async (t) => {
   const plane = planeWith();
   plane.fromUnderlay('192.0.2.1', concat(vxlanHeader(100), ipv4Frame(B, A)), 0, CE);
   plane.breathe();
@@ -75,7 +77,7 @@ t.test('a source is learned from what congestion cost its life', async (t) => {
   t.equal(plane.underlay.sent.length, 1);
 });
 
-t.test('on the way out: DSCP of the setting, ECN of the packet', async (t) => {
+t.test('encapsulation takes DSCP from --tos and ECN from the packet', async (t) => {
   for (const [name, make] of MAKERS)
     for (let ecn = 0; ecn < 4; ecn++) {
       for (const tos of ['inherit', 0, 0x28, 0xfc] as const) {
@@ -102,7 +104,7 @@ t.test('on the way out: DSCP of the setting, ECN of the packet', async (t) => {
   }
 });
 
-t.test('DF outside', async (t) => {
+t.test('the outer DF follows --df and the inner packet', async (t) => {
   const DF = 0x4000;
   const frames: [string, Uint8Array, number][] = [
     ['IPv4 with DF', ipv4Frame(B, A, { fragment: DF }), 0],

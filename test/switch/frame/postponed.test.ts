@@ -20,7 +20,9 @@ const OFF = 22;
 
 const GARBAGE = -7777;
 
-/** What `describeFrame` says of a frame in the middle of an arena whose other bytes are all ones. */
+/**
+ * Result of `describeFrame` for a frame in the middle of an arena whose other bytes are all ones.
+ */
 function describe(frame: Uint8Array, mtu = MTU, len = frame.length) {
   const arena = concat(new Uint8Array(OFF).fill(0xff), frame.slice(0, len), new Uint8Array(128).fill(0xff));
   const batch = new Batch();
@@ -59,7 +61,7 @@ const plain = (len: number) => ({
   bytesUntouched: true,
 });
 
-t.test('a frame that is cut off anywhere is taken as it is', async (t) => {
+t.test('a truncated frame is passed on unchanged', async (t) => {
   for (const { make } of families)
     for (const protocol of [TCP, UDP])
       for (const tags of [
@@ -76,11 +78,11 @@ t.test('a frame that is cut off anywhere is taken as it is', async (t) => {
           if (found.needsCsum || found.gsoType !== 0 || found.wireLen !== len)
             t.fail(`${protocol}, ${tags.length} tags, ${len} of ${frame.length} bytes`);
         }
-        t.equal(describe(frame).needsCsum, true, 'whole it is recognised');
+        t.equal(describe(frame).needsCsum, true, 'the whole frame is recognised');
       }
 });
 
-t.test('nothing to finish: other protocols, fragments, true checksums', async (t) => {
+t.test('leaves other protocols, fragments and complete checksums alone', async (t) => {
   const rows: [string, Uint8Array][] = [
     ['ARP', arpFrame(DST, SRC)],
     ['ICMP', ipv4Frame(DST, SRC, { protocol: 1, postponed: true })],
@@ -146,7 +148,7 @@ t.test('nothing to finish: other protocols, fragments, true checksums', async (t
       }
 });
 
-t.test('case 1: a postponed checksum is for the kernel to finish', async (t) => {
+t.test('case 1: marks a postponed checksum for the kernel', async (t) => {
   for (const { name, make, ipLen } of families)
     for (const protocol of [TCP, UDP])
       for (const tags of [
@@ -171,7 +173,7 @@ t.test('case 1: a postponed checksum is for the kernel to finish', async (t) => 
       }
 });
 
-t.test('case 1 behind options, extension headers and padding', async (t) => {
+t.test('case 1: finds the checksum behind options, extension headers and padding', async (t) => {
   const v6 = ipv6Frame(DST, SRC, { postponed: true, extension: hex('11 00 01 04 00 00 00 00') });
   t.match(describe(v6), { needsCsum: true, csumStart: 14 + 40 + 8, csumOff: 6 }, 'hop-by-hop options');
   // IPv4 with four bytes of options: IHL 6, total length four more.
@@ -186,7 +188,7 @@ t.test('case 1 behind options, extension headers and padding', async (t) => {
   t.match(describe(padded), { needsCsum: true, wireLen: padded.length }, 'Ethernet padding');
 });
 
-t.test('case 2: a TCP superframe is cut to the overlay MTU', async (t) => {
+t.test('case 2: a TCP superframe gets segments of the overlay MTU', async (t) => {
   for (const { name, make, ipLen, tcpType } of families) {
     const segment = MTU - ipLen - 20;
     const options: PacketOptions = { protocol: TCP, postponed: true };
@@ -214,7 +216,7 @@ t.test('case 2: a TCP superframe is cut to the overlay MTU', async (t) => {
   }
 });
 
-t.test('case 2 as an attacker would have it: headers that leave no room for payload', async (t) => {
+t.test('case 2: refuses crafted headers that leave no room for payload', async (t) => {
   const extension = concat(hex('06 aa'), new Uint8Array(0xaa * 8 + 6));
   const frame = ipv6Frame(DST, SRC, { protocol: TCP, postponed: true, payloadLen: 60_000, extension });
   for (const [mtu, isRefused] of [
@@ -230,14 +232,14 @@ t.test('case 2 as an attacker would have it: headers that leave no room for payl
   }
 });
 
-t.test('UDP is never a superframe: only its checksum is for the kernel to finish', async (t) => {
+t.test('UDP is never a superframe: only its checksum is marked for the kernel', async (t) => {
   for (const { name, make } of families) {
     const frame = make(DST, SRC, { protocol: UDP, postponed: true, payloadLen: 5000 });
     t.match(describe(frame), { ...plain(frame.length), needsCsum: true }, name);
   }
 });
 
-t.test('frames with random bytes changed: what is described lies within the frame', async (t) => {
+t.test('random byte changes never yield offsets outside the frame', async (t) => {
   const next = random(7);
   let described = 0;
   for (let round = 0; round < 20_000; round++) {
@@ -253,5 +255,5 @@ t.test('frames with random bytes changed: what is described lies within the fram
     if (found.segCount < 1 || found.wireLen < frame.length)
       t.fail(`round ${round}: ${found.segCount} frames`);
   }
-  t.ok(described > 2000, `${described} of them were recognised all the same`);
+  t.ok(described > 2000, `${described} of them were recognised`);
 });

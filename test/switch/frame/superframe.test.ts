@@ -1,5 +1,5 @@
 /**
- * Superframes on their way out: one decision, one descriptor a copy, counted as the frames that they stand for.
+ * Superframes through encap: one decision, one descriptor per copy, counted as their segments.
  */
 import t from 'tap';
 import { FRAME_NEEDS_CSUM, GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4 } from '../../../src/abi/batch.js';
@@ -36,7 +36,7 @@ function superframe(gsoType: number, gsoSize: number, csumStart: number): Superf
 const frameOf = (destination: string, options: PacketOptions) =>
   ipv4Frame(destination, A, { postponed: true, ...options });
 
-t.test('one that lies counts as one frame, and is the drop that the port makes of it', async (t) => {
+t.test('a superframe whose columns contradict its headers counts as one frame', async (t) => {
   const frame = frameOf(B, { protocol: TCP, payloadLen: 3000 });
   const good = superframe(GSO_TCPV4, 1000, 34);
   const rows: [string, Superframe, Uint8Array][] = [
@@ -64,11 +64,11 @@ t.test('one that lies counts as one frame, and is the drop that the port makes o
   }
 });
 
-t.test('frames and bytes are those of its segments', async (t) => {
+t.test('a superframe counts the frames and bytes of its segments', async (t) => {
   const tcp = (payloadLen: number, tags: [number, number][] = []) =>
     frameOf(B, { protocol: TCP, payloadLen, tags });
   const options = patched(tcp(3000), 34 + 12, 0x80);
-  /** Name, frame, columns, segments, bytes of headers that each has. */
+  /** Name, frame, columns, segments, bytes of headers in each segment. */
   const rows: [string, Uint8Array, Superframe, number, number][] = [
     ['a whole number of segments', tcp(3000), superframe(GSO_TCPV4, 1000, 34), 3, 54],
     ['one byte more', tcp(3001), superframe(GSO_TCPV4, 1000, 34), 4, 54],
@@ -77,11 +77,11 @@ t.test('frames and bytes are those of its segments', async (t) => {
     ['one segment', tcp(1000), superframe(GSO_TCPV4, 1000, 34), 1, 54],
     ['less than one', tcp(1), superframe(GSO_TCPV4, 1000, 34), 1, 54],
     ['the largest', tcp(65_495), superframe(GSO_TCPV4, 1398, 34), 47, 54],
-    ['the most of TCP', tcp(65_480), superframe(GSO_TCPV4, 256, 34), 256, 54],
-    ['the smallest of TCP', tcp(22_528), superframe(GSO_TCPV4, 88, 34), 256, 54],
+    ['most TCP segments', tcp(65_480), superframe(GSO_TCPV4, 256, 34), 256, 54],
+    ['smallest TCP segments', tcp(22_528), superframe(GSO_TCPV4, 88, 34), 256, 54],
     ['two of any size', tcp(2), superframe(GSO_TCPV4, 1, 34), 2, 54],
     [
-      'the most of UDP',
+      'most UDP segments',
       frameOf(B, { protocol: UDP, payloadLen: 128 }),
       superframe(GSO_UDP_L4, 1, 34),
       128,
@@ -118,14 +118,14 @@ t.test('frames and bytes are those of its segments', async (t) => {
     t.equal(plane.peerCell(peerIdxs[0], P_TX_BYTES), wireLen, name);
     t.equal(plane.underlay.sent.length, 1, 'one descriptor');
     const [sent] = plane.underlay.sent;
-    t.same(sent.bytes, concat(vxlanHeader(100), bytes), 'as it is, behind one VXLAN header');
+    t.same(sent.bytes, concat(vxlanHeader(100), bytes), 'unchanged, behind one VXLAN header');
     t.equal(sent.csumStart, VXLAN_LEN + columns.csumStart, 'counted from the first byte of the datagram');
     t.equal(sent.segCount, segments);
     plane.checkIdentity(t, name);
   }
 });
 
-t.test('segments too small or too many: refused before anything is copied, and one drop', async (t) => {
+t.test('drops a superframe with too small or too many segments, as one drop', async (t) => {
   const tcp = (payloadLen: number) => frameOf(BROADCAST, { protocol: TCP, payloadLen });
   const tcp6 = ipv6Frame(BROADCAST, A, { protocol: TCP, payloadLen: 3000, postponed: true });
   const udp = (payloadLen: number) => frameOf(B, { protocol: UDP, payloadLen });
@@ -152,7 +152,7 @@ t.test('segments too small or too many: refused before anything is copied, and o
   }
 });
 
-t.test('a flooded one is one descriptor a copy, and each copy counts', async (t) => {
+t.test('a flooded superframe is one descriptor per copy, and each copy counts', async (t) => {
   const { plane, peerIdxs } = planeOf(3);
   plane.underlay.sendStatus.set(peerIdxs[1], -101);
   const bytes = frameOf(BROADCAST, { protocol: UDP, payloadLen: 5000 });
@@ -166,7 +166,7 @@ t.test('a flooded one is one descriptor a copy, and each copy counts', async (t)
   plane.checkIdentity(t, 'flood');
 });
 
-t.test('a frame behind it in the same batch is one frame again', async (t) => {
+t.test('a plain frame after a superframe in the same batch counts as one frame', async (t) => {
   const { plane } = planeOf(1);
   const bytes = frameOf(B, { protocol: TCP, payloadLen: 3000 });
   for (let i = 0; i < 4; i++) {
