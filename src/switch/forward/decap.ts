@@ -195,7 +195,7 @@ export class Decap {
    * Handles a datagram without I flag: a path probe, which counts as no frame, or an invalid one.
    */
   #judgeWithoutVni(o: number, i: number, off: number, len: number): number {
-    if (this.#probes.take(this.#arena, off, len, this.#sources, i, this.#tick)) this.#out.segCount[o] = 0;
+    if (this.#probes.handle(this.#arena, off, len, this.#sources, i, this.#tick)) this.#out.segCount[o] = 0;
     return DROP.invalid_hdr;
   }
 

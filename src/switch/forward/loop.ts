@@ -46,8 +46,8 @@ const OVERFLOW_PERIOD_MS = 100;
 const PATHS_PERIOD_MS = 1000;
 
 /**
- * Longest frame or datagram that may be a request or its reply, bytes. A superframe or train is
- * longer.
+ * Longest frame or datagram that counts as a request or its reply, bytes. It excludes superframes
+ * of full-size segments.
  */
 const SMALL_LEN = 1600;
 

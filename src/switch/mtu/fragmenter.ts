@@ -1,13 +1,16 @@
 /**
- * Fragmenting inner IPv4 packets that may be fragmented, before they are encapsulated (RFC 791 §3.2; RFC 4459 §3.4): each
- * fragment is a frame of its own with the Ethernet header of the first, and the receiving host puts them together. The
- * outer datagrams stay whole, as RFC 7348 §4.3 demands.
+ * Fragments inner IPv4 packets without DF before encapsulation (RFC 791 §3.2; RFC 4459 §3.4).
  *
- * A UDP superframe is cut into its datagrams first and their checksums are finished, each then is fragmented. Other frames
- * come with finished checksums from the TAP. Fragments lie in an arena of their own, one behind the other; they are sent
- * before `send` returns, so the caller sends first what it has collected before.
+ * Each fragment is a frame with the Ethernet header of the first, and the receiving host
+ * reassembles them. The outer datagrams stay whole, as RFC 7348 §4.3 requires.
  *
- * Fragments of one packet leave from one source port: what has no ports keeps the path of what has.
+ * A UDP superframe is first segmented into its datagrams, whose checksums are completed; each is
+ * then fragmented. Other frames come from the TAP with complete checksums. Fragments lie one after
+ * another in a separate arena. They are sent before `send` returns, so the caller first sends the
+ * frames it has collected.
+ *
+ * Fragments of one packet have one source port: later fragments, which lack the ports, use the path
+ * of the first.
  */
 
 import { Batch, FRAME_NEEDS_CSUM, GSO_NONE } from '../../abi/batch.js';
@@ -21,14 +24,17 @@ import type { Tables } from '../fdb/tables.js';
 import { accountEncap, FRAGMENT_HEADERS_SHIFT, FRAME_FRAGMENT } from '../frame/account.js';
 import { FRAME_FIRST_COPY, type UnderlayPort } from '../port/port.js';
 
-/** Two of the largest frames: one that was cut, with all its headers, is sent in one or two rounds. */
+/**
+ * Two of the largest frames: a fragmented frame with all its headers is sent in one or two batches.
+ */
 const ARENA_LEN = 2 * SLOT_MAX_LEN;
 
 /**
- * True when frame i can be sent in fragments of at most `packetMax` bytes: some data fit behind each header, and if it is a
- * superframe, its columns are true of it, and each of its datagrams is no longer than an IPv4 packet can be.
+ * True when frame i can be sent in fragments of at most `packetMax` bytes: some data fits behind
+ * each header. For a superframe also: its columns agree with its headers, and none of its datagrams
+ * is longer than an IPv4 packet can be.
  *
- * @param ip its IPv4 header, which has been checked, without DF
+ * @param ip offset of its IPv4 header, already checked, without DF
  */
 export function canFragment(b: Uint8Array, frames: Batch, i: number, ip: number, packetMax: number): boolean {
   const headerLen = ipv4.headerLen(b, ip);
@@ -49,14 +55,14 @@ export function canFragment(b: Uint8Array, frames: Batch, i: number, ip: number,
 export class Fragmenter {
   readonly #tables: Tables;
   readonly #underlay: UnderlayPort;
-  /** Of the frames that come. */
+  /** Arena of the frames. */
   readonly #source: Uint8Array;
   readonly #out = new Batch();
   readonly #arena = new Uint8Array(ARENA_LEN);
   /** One datagram of a superframe, with its headers. */
   readonly #datagram = new Uint8Array(SLOT_MAX_LEN);
   #free = 0;
-  /** What the fragments of the copy in hand have in common. */
+  /** Properties that all fragments of the current copy share. */
   #packetMax = 0;
   #vniIdx = 0;
   #peerIdx = 0;
@@ -73,10 +79,11 @@ export class Fragmenter {
   }
 
   /**
-   * Sends one copy of frame i in fragments, and counts them. `canFragment` has said that it can be.
+   * Sends one copy of frame i in fragments, and counts them. `canFragment` must have returned true.
    *
-   * @param ip its IPv4 header @param packetMax bytes of the largest fragment with its IP header
-   * @param flags of the copy: the first fragment has them, and the others whether it is the first copy
+   * @param ip offset of its IPv4 header @param packetMax bytes of the largest fragment with its IP
+   * header
+   * @param flags flags of the copy: the first fragment gets all, the others only FRAME_FIRST_COPY
    */
   send(
     frames: Batch,
@@ -101,18 +108,19 @@ export class Fragmenter {
 
   #fragmentEach(frames: Batch, i: number, ip: number): void {
     for (let k = 0; k < frames.segCount[i]; k++) {
-      this.#cutOut(frames, i, ip, k);
+      this.#buildDatagram(frames, i, ip, k);
       this.#fragment(this.#datagram, 0, ip - frames.off[i]);
     }
   }
 
-  /** Makes datagram k of a UDP superframe, as the kernel would have: its lengths, its id, its checksum. */
-  #cutOut(frames: Batch, i: number, ip: number, k: number): void {
+  /** Builds datagram k of a UDP superframe as the kernel would: lengths, id, checksum. */
+  #buildDatagram(frames: Batch, i: number, ip: number, k: number): void {
     const to = this.#datagram;
     const off = frames.off[i];
     const l4 = frames.csumStart[i];
     const from = off + l4 + udp.UDP_LEN + k * frames.gsoSize[i];
-    // The frame's own bytes count: the length in its IP header is the sender's word, and is not looked at.
+    // The length comes from the frame itself; the length in its IP header is chosen by the sender
+    // and ignored.
     const dataLen = Math.min(frames.gsoSize[i], off + frames.len[i] - from);
     copy(to, 0, this.#source, off, l4 + udp.UDP_LEN);
     copy(to, l4 + udp.UDP_LEN, this.#source, from, dataLen);
@@ -123,11 +131,11 @@ export class Fragmenter {
     put16(to, l4 + udp.LENGTH_OFF, udpLen);
     put16(to, l4 + udp.CHECKSUM_OFF, 0);
     const pseudo = pseudoHeaderSumIpv4(to, at, ipv4.PROTOCOL_UDP, udpLen);
-    // Zero would say that there is none (RFC 768).
+    // Zero would mean no checksum (RFC 768).
     put16(to, l4 + udp.CHECKSUM_OFF, checksum16(to, l4, udpLen, pseudo) || 0xffff);
   }
 
-  /** Lists the fragments of the packet at `ip`, whose frame begins at `off`; both in `b`. */
+  /** Appends the fragments of the packet at `ip`, whose frame begins at `off`; both in `b`. */
   #fragment(b: Uint8Array, off: number, ip: number): void {
     const arena = this.#arena;
     const linkLen = ip - off;
@@ -149,7 +157,10 @@ export class Fragmenter {
     }
   }
 
-  /** Room for a frame and its VXLAN header; where there is none, what is listed leaves first. */
+  /**
+   * Returns room for a frame and its VXLAN header. If there is none, the pending fragments are sent
+   * first.
+   */
   #slot(frameLen: number): number {
     const isFull = this.#out.count === BATCH_CAP || this.#free + VXLAN_HEADROOM + frameLen > ARENA_LEN;
     if (isFull) this.#flush();
@@ -186,7 +197,7 @@ export class Fragmenter {
   }
 }
 
-/** Byte by byte: a view to copy from would be an object a fragment. */
+/** Byte by byte: a view to copy from would allocate an object per fragment. */
 function copy(to: Uint8Array, at: number, b: Uint8Array, from: number, len: number): void {
   for (let i = 0; i < len; i++) to[at + i] = b[from + i];
 }

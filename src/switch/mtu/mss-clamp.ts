@@ -1,13 +1,16 @@
 /**
- * The MSS clamp: a TCP SYN announces how large the segments are that its sender takes; where that is more than the path to
- * the peer carries, the announcement is lowered on its way, and neither end ever sends what would not fit. For both
- * directions, SYN and SYN-ACK. It spares flows the loss of their first full segments, and works where ICMP is filtered.
+ * MSS clamp for TCP SYN and SYN-ACK in both directions.
  *
- * The value is what the path carries, less the fixed headers of IP and TCP (RFC 9293 §3.7.1, RFC 6691): never raised, and
- * not added where the option is missing. The checksum is updated (RFC 1624), or left alone where it is still to be
- * finished: what the field holds then does not cover the options.
+ * The MSS option of a SYN says which segments its sender accepts. If they exceed what the path to
+ * the peer carries, the value is lowered in transit, so that neither end sends segments that do not
+ * fit. This avoids the loss of the first full segments, and works where ICMP is filtered.
  *
- * `synOffset` is for what may be a SYN; encapsulation and decapsulation see by themselves that a plain IPv4 frame is none.
+ * The value is what the path carries, less the fixed IP and TCP headers (RFC 9293 §3.7.1, RFC
+ * 6691). It is never raised, and no missing option is added. The checksum is updated (RFC 1624). A
+ * postponed checksum is left alone: its field does not cover the options.
+ *
+ * `synOffset` is for frames that may be a SYN; encap and decap first rule out plain IPv4 frames
+ * that are none.
  */
 
 import { V_MSS_CLAMPED } from '../../exchange/counters.js';
@@ -20,15 +23,18 @@ import type { Tables } from '../fdb/tables.js';
 
 const IPV4_HEADERS_LEN = ipv4.IPV4_LEN + tcp.TCP_LEN;
 const IPV6_HEADERS_LEN = ipv6.IPV6_LEN + tcp.TCP_LEN;
-/** Bytes of IPv4 and TCP headers without options, and where the TCP flags are then, from the IPv4 header on. */
+/**
+ * Bytes of IPv4 and TCP headers without options, and offset of the TCP flags from the IPv4 header
+ * on.
+ */
 export const PLAIN_TCP_LEN = IPV4_HEADERS_LEN;
 export const PLAIN_FLAGS_OFF = ipv4.IPV4_LEN + tcp.FLAGS_OFF;
-/** Least that is announced: Linux does not send smaller segments (tcp_min_snd_mss). */
+/** Smallest clamped MSS, bytes: Linux does not send smaller segments (tcp_min_snd_mss). */
 const LEAST_MSS = 48;
 
 /**
- * @param type EtherType of the network header at `network` @param end of the frame
- * @returns where the TCP header of a SYN begins; −1: the frame is none
+ * @param type EtherType of the network header at `network` @param end end of the frame
+ * @returns offset of the TCP header of a SYN; −1 for any other frame
  */
 export function synOffset(b: Uint8Array, type: number, network: number, end: number): number {
   if (type === ETHERTYPE_IPV4) return synInIpv4(b, network, end);
@@ -39,17 +45,21 @@ export class MssClamp {
   readonly #tables: Tables;
   readonly #outerFragments: boolean;
 
-  /** @param outerFragments outer datagrams may be cut up: then what the VNI was told counts, not the path */
+  /**
+   * @param outerFragments true when outer datagrams may be fragmented: then the VNI's `packetMax`
+   * decides, not the path
+   */
   constructor(tables: Tables, outerFragments: boolean) {
     this.#tables = tables;
     this.#outerFragments = outerFragments;
   }
 
   /**
-   * Lowers what a SYN to or from a peer announces, if it is too much.
+   * Lowers the MSS of a SYN to or from a peer, if it exceeds the path.
    *
-   * @param off @param network of the frame @param syn its TCP header, as `synOffset` found it
-   * @param postponed the checksum is still to be finished
+   * @param off offset of the frame @param network offset of its network header
+   * @param syn offset of its TCP header, as returned by `synOffset`
+   * @param postponed true when the checksum is still to be completed
    */
   clamp(b: Uint8Array, off: number, network: number, syn: number, peerIdx: number, postponed: boolean): void {
     const value = tcp.mssOffset(b, syn);

@@ -1,10 +1,13 @@
 /**
- * Path probes of other vtepd are answered here, and answers to ours handed on (`wire/probe.ts`). They come with the
- * I flag clear: Decap gives what it would have dropped as invalid_hdr.
+ * Responder for path probes of other vtepd (`wire/probe.ts`).
  *
- * Who is answered: configured peers of the VNI that the probe names, at their configured address and port, so nobody
- * else can be made to receive anything; with less than came; no more often than a search needs. What is not answered
- * is dropped and counted as before. Whether a reply is one to a question of ours is for the asker to say: he has the nonce.
+ * Answers requests, and hands replies to our own probes on. Probes have the I flag clear: decap
+ * passes datagrams that it would otherwise drop as invalid_hdr.
+ *
+ * Only configured peers of the VNI that the probe names are answered, at their configured address
+ * and port, so that a probe cannot direct traffic to third parties. A reply is smaller than its
+ * request, and replies are rate-limited. Probes without an answer are dropped and counted as
+ * before. The requester validates replies by their nonce.
  */
 
 import { Batch, DF_CLEAR, DF_SET } from '../../abi/batch.js';
@@ -28,16 +31,19 @@ import type { OuterOptions } from '../frame/outer-header.js';
 import type { UnderlayPort } from '../port/port.js';
 
 /**
- * Takes a reply: the peer's row, the nonce in two int32, and the UDP payload bytes that arrived there. Of an ARP reply
- * the nonce is the MAC that asked, and the length 0.
+ * Callback for a reply: the peer's row, the nonce in two int32, and the UDP payload bytes that
+ * arrived at the peer. For an ARP reply the nonce is the MAC that asked, and the length is 0.
  */
 export type ProbeReplied = (peerIdx: number, high: number, low: number, len: number) => void;
 
-/** Probes of one peer in a second. A search sends some thirty; on a short path they follow each other at once. */
+/**
+ * Probes of one peer per second. A search sends about thirty; on a short path they follow each
+ * other at once.
+ */
 const PER_SECOND = 64;
 
 export interface ProbeEchoOptions {
-  /** Which sockets there are to answer through. */
+  /** DF policy, which determines the socket for replies. */
   readonly df: OuterOptions['df'];
   readonly probeReplied: ProbeReplied;
 }
@@ -49,7 +55,7 @@ export class ProbeEcho {
   readonly #reply = new Uint8Array(PROBE_LEN);
   readonly #out = new Batch();
   readonly #probes = new Budgets();
-  /** ARP replies have a limit of their own, as VMs can send them. */
+  /** ARP replies have their own limit, as VMs can send them. */
   readonly #replies = new Budgets();
 
   constructor(tables: Tables, underlay: UnderlayPort, { df, probeReplied }: ProbeEchoOptions) {
@@ -60,11 +66,14 @@ export class ProbeEcho {
   }
 
   /**
-   * @param b the datagram's bytes, from off, of any length and content @param sources, row who sent it
-   * @param tick now in tenths of a second
-   * @returns true: it was a probe, and has been dealt with
+   * Handles a datagram without I flag.
+   *
+   * @param b bytes of the datagram from `off` on, of any length and content
+   * @param sources source rows @param row row of the sender
+   * @param tick time now, tenths of a second
+   * @returns true when it was a probe of a configured peer within the rate limit
    */
-  take(b: Uint8Array, off: number, len: number, sources: Int32Array, row: number, tick: number): boolean {
+  handle(b: Uint8Array, off: number, len: number, sources: Int32Array, row: number, tick: number): boolean {
     if (!isProbe(b, off, len)) return false;
     const { vnis, peers } = this.#tables;
     const vniIdx = vnis.find(probeVni(b, off));
@@ -77,14 +86,16 @@ export class ProbeEcho {
     return true;
   }
 
-  /** An ARP frame of a peer: whether it answers a probe that was ARP itself. It goes on its way all the same. */
+  /**
+   * Hands on an ARP frame of a peer that replies to an ARP probe. The frame is delivered as well.
+   */
   receive(b: Uint8Array, off: number, len: number, peerIdx: number, tick: number): void {
     const high = macHigh(b, off);
     if (high !== PROBE_MAC_HIGH || !isArpReply(b, off, len) || !this.#replies.take(peerIdx, tick)) return;
     this.#replied(peerIdx, high, macLow(b, off), 0);
   }
 
-  /** It stands for no frame (segCount 0), so that an answer which comes later by `completions` counts nothing. */
+  /** Sends a reply. Its segCount is 0, so that a completion reported later counts as no frame. */
   #answer(b: Uint8Array, off: number, vniIdx: number, peerIdx: number): void {
     const out = this.#out;
     const vni = probeVni(b, off);

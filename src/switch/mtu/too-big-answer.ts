@@ -1,11 +1,14 @@
 /**
- * Telling a host of the overlay that its packet was too big: the ICMP or ICMPv6 message that a router would send, written
- * into the TAP that the packet came from. On one Ethernet segment there is no router to be its source: source address and
- * MAC are those of the packet's destination, as kernel vxlan has it. Any other MAC would teach the bridges something false.
+ * ICMP and ICMPv6 "too big" answers to hosts of the overlay.
  *
- * Never answered (RFC 1122 §3.2.2, RFC 4443 §2.4): an ICMP error, what was sent to or from a group, or from no host's
- * address, and fragments other than the first. Answers are limited for each VNI by a token bucket. They belong to no
- * peer and count as no frame of the TAP: what they answer counts as dropped.
+ * The answer is the message that a router would send, written into the TAP that the packet came
+ * from. One Ethernet segment has no router to be its source: source address and MAC are those of
+ * the packet's destination, as in kernel vxlan. Any other MAC would be learned wrongly by bridges.
+ *
+ * Never answered (RFC 1122 §3.2.2, RFC 4443 §2.4): an ICMP error, a packet to or from a group
+ * address, a packet whose source is no host address, and fragments other than the first. A token
+ * bucket limits the answers of each VNI. Answers belong to no peer and do not count as frames of
+ * the TAP; the answered frame counts as dropped.
  */
 import { Batch } from '../../abi/batch.js';
 import { MAX_VNIS } from '../../abi/limits.js';
@@ -17,18 +20,21 @@ import * as ipv6 from '../../wire/ipv6.js';
 import { isMulticastMac, MAC_LEN, macHigh, macLow } from '../../wire/mac.js';
 import type { OverlayPort } from '../port/port.js';
 
-/** Tokens a millisecond is one, so a thousand answers a second, as Linux has it (icmp_msgs_per_sec); and as many at once. */
+/**
+ * Burst of the token bucket (icmp_msgs_burst). It refills by one a millisecond: 1,000 answers a
+ * second (icmp_msgs_per_sec).
+ */
 const BURST = 50;
-/** An Ethernet header with two tags and the longest message, and some to spare. */
+/** An Ethernet header with two tags and the longest message, rounded up. */
 const ARENA_LEN = 2048;
 
 export class TooBigAnswer {
-  /** Milliseconds, 32 bits: only differences count. */
+  /** Milliseconds, 32 bits; only differences matter. */
   nowMs = 0;
   readonly #overlay: OverlayPort;
   readonly #out = new Batch();
   readonly #arena = new Uint8Array(ARENA_LEN);
-  /** Answers that a VNI may still give, and when that was said. */
+  /** Tokens of each VNI, and the time of their last update. */
   readonly #tokens = new Int32Array(MAX_VNIS).fill(BURST);
   readonly #filledMs = new Int32Array(MAX_VNIS);
 
@@ -37,9 +43,12 @@ export class TooBigAnswer {
   }
 
   /**
-   * @param off of the frame @param network of its IPv4 or IPv6 packet, which has been checked
-   * @param mtu what its sender may use, bytes
-   * @returns false when no answer was given
+   * Sends an answer, if the packet may be answered.
+   *
+   * @param off offset of the frame @param network offset of its IPv4 or IPv6 packet, already
+   * checked
+   * @param mtu MTU in the answer, bytes
+   * @returns false when no answer was sent
    */
   give(b: Uint8Array, off: number, network: number, mtu: number, vniIdx: number): boolean {
     const isIpv4 = networkEtherType(b, network) === ETHERTYPE_IPV4;
@@ -47,7 +56,7 @@ export class TooBigAnswer {
     if (!(isIpv4 ? mayAnswerIpv4(b, network) : mayAnswerIpv6(b, network))) return false;
     if (!this.#takeToken(vniIdx)) return false;
     const to = this.#arena;
-    const packet = turnedRound(to, b, off, network);
+    const packet = copySwapped(to, b, off, network);
     const len = isIpv4
       ? writeFragmentationNeeded(to, packet, b, network, mtu)
       : writePacketTooBig(to, packet, b, network, mtu);
@@ -72,8 +81,8 @@ export class TooBigAnswer {
   }
 }
 
-/** The Ethernet header with its tags, addresses swapped. @returns its length */
-function turnedRound(to: Uint8Array, b: Uint8Array, off: number, network: number): number {
+/** Copies the Ethernet header with its tags and swaps the addresses. @returns its length, bytes */
+function copySwapped(to: Uint8Array, b: Uint8Array, off: number, network: number): number {
   const linkLen = network - off;
   for (let i = 0; i < MAC_LEN; i++) {
     to[DST_OFF + i] = b[off + SRC_OFF + i];
@@ -98,7 +107,7 @@ function mayAnswerIpv4(b: Uint8Array, ip: number): boolean {
   return headerLen < ipv4.totalLen(b, ip) && !isIcmpError(b[ip + headerLen]);
 }
 
-/** Where the chain of headers is broken nobody can say that the packet is no error. */
+/** A broken header chain might hide an ICMP error: no answer. */
 function mayAnswerIpv6(b: Uint8Array, ip: number): boolean {
   if (!ipv6.isHostAddress(b, ip + ipv6.SOURCE_OFF) || !ipv6.isHostAddress(b, ip + ipv6.DESTINATION_OFF))
     return false;

@@ -1,26 +1,28 @@
 /**
- * What becomes of a frame that is larger than a peer's limit (`PeerTable.frameLimit`). Most paths to a black hole begin
- * here, so nobody is left without an answer who can be given one:
+ * Handling of frames larger than the limit of a peer (`PeerTable.frameLimit`).
  *
- * | frame                                           | becomes                                                   |
- * |-------------------------------------------------|-----------------------------------------------------------|
- * | over the limit by its VLAN tags alone           | sent: the limit is that of an untagged one                |
- * | outer DF clear (`--df unset`, `inherit`)        | sent: the kernel fragments the outer datagram             |
- * | IPv4 with DF, IPv6                              | answered: ICMP, ICMPv6 (`too-big-answer.ts`), and dropped |
- * | IPv4 without DF                                 | fragmented before it is encapsulated (`fragmenter.ts`)    |
- * | TCP superframe over IPv4 without DF             | cut into smaller segments                                 |
- * | IPv6 of 1280 bytes and less                     | `inherit`: the kernel fragments; `set`: dropped           |
- * | anything else                                   | dropped                                                   |
+ * MTU black holes begin here, so every sender that may be answered is answered:
  *
- * A frame that is flooded is answered at most once, and not at all while a copy of it fits the path to some peer: nobody
- * knows yet which path the packet needs. Where no copy fits, the answer names what the widest path carries, as that is true
- * of each of them.
+ * | frame                                    | action                                         |
+ * |------------------------------------------|------------------------------------------------|
+ * | over the limit by its VLAN tags only     | sent: the limit is that of an untagged frame   |
+ * | outer DF clear (`--df unset`, `inherit`) | sent: the kernel fragments the outer datagram  |
+ * | IPv4 with DF, IPv6                       | dropped, ICMP answer (`too-big-answer.ts`)     |
+ * | IPv4 without DF                          | fragmented, then encapsulated (`fragmenter.ts`)|
+ * | TCP superframe over IPv4 without DF      | cut into smaller segments                      |
+ * | IPv6 of 1280 bytes and less              | `inherit`: kernel fragments; `set`: dropped    |
+ * | any other                                | dropped                                        |
  *
- * A superframe is judged by its segments. Those of TCP may be cut smaller without being fragments, as a byte stream has no
- * boundaries; with DF, however, the sender has asked to be told, and answering it once is what mends its next packets,
- * superframes or not. `docs/decisions/0007` has the reasons, and those of the last row but one.
+ * A flooded frame is answered at most once, and not at all while a copy of it fits the path to some
+ * peer, since the path that the packet needs is unknown. If no copy fits, the answer names the MTU
+ * of the widest path, as the packet exceeds every path.
  *
- * Not on the common way: called by the encapsulation after its one compare has failed.
+ * A superframe is judged by its segments. TCP segments may be made smaller without being fragments,
+ * as a byte stream has no boundaries. With DF, however, the sender has asked for the error, and one
+ * answer corrects its later packets, superframes or not. `docs/decisions/0007` explains why,
+ * including the IPv6 ≤ 1280 row.
+ *
+ * Outside the common path: called by encap after its one size comparison has failed.
  */
 
 import { type Batch, DF_SET, GSO_NONE, GSO_UDP_L4 } from '../../abi/batch.js';
@@ -35,25 +37,25 @@ import type { OverlayPort } from '../port/port.js';
 import { canFragment } from './fragmenter.js';
 import { TooBigAnswer } from './too-big-answer.js';
 
-/** `flags` column of a frame that is flooded: it has been decided whether it is answered. */
+/** `flags` column of a flooded frame: the answer was already decided. */
 const FRAME_ANSWERED = 1 << 14;
 
-/** What is to be done with the frame. */
+/** Results of `TooBig.judge`. */
 export const SEND = 0;
 export const SEND_IN_OUTER_FRAGMENTS = 1;
 export const SEND_IN_INNER_FRAGMENTS = 2;
 export const DROP_TOO_BIG = 3;
 
 export class TooBig {
-  /** Of what is to be sent in inner fragments: the IPv4 header, and the largest packet. */
+  /** For SEND_IN_INNER_FRAGMENTS: offset of the IPv4 header, and bytes of the largest packet. */
   ip = 0;
   packetMax = 0;
-  /** State of the copy being forwarded. */
+  /** True when the current copy is one of a flood. */
   #isFlooded = false;
   readonly #tables: Tables;
   readonly #arena: Uint8Array;
   readonly #answer: TooBigAnswer;
-  /** Sockets that leave DF clear are there. */
+  /** True when there are sockets with DF clear. */
   readonly #outerFragments: boolean;
 
   constructor(tables: Tables, overlay: OverlayPort, { df }: OuterOptions) {
@@ -63,16 +65,16 @@ export class TooBig {
     this.#outerFragments = df !== 'set';
   }
 
-  /** Time of the answers' limit. @param nowMs monotonic, 32 bits */
+  /** Advances the clock of the answers' rate limit. @param nowMs monotonic, ms, 32 bits */
   tick(nowMs: number): void {
     this.#answer.nowMs = nowMs;
   }
 
   /**
-   * Judges frame i on its way to a peer, answers and counts it. A superframe that is cut smaller is so for the copies that
-   * follow, too.
+   * Decides how frame i goes to a peer, answers its sender and counts it. Smaller segments of a
+   * superframe also apply to the copies that follow.
    *
-   * @param isFlooded the peer is one of several that get a copy
+   * @param isFlooded true when the peer is one of several that get a copy
    * @returns SEND, SEND_IN_OUTER_FRAGMENTS, SEND_IN_INNER_FRAGMENTS or DROP_TOO_BIG
    */
   judge(frames: Batch, i: number, peerIdx: number, isFlooded: boolean): number {
@@ -82,9 +84,9 @@ export class TooBig {
     if (network < 0) return this.#drop(frames, i);
     const { paths, vnis } = this.#tables;
     const packetLen = frames.largestLen[i] - (network - off);
-    const told = vnis.packetMax[frames.vniIdx[i]];
+    const configuredMax = vnis.packetMax[frames.vniIdx[i]];
     const clear = frames.df[i] !== DF_SET;
-    if (told === 0 || packetLen <= told) {
+    if (configuredMax === 0 || packetLen <= configuredMax) {
       if (frames.largestLen[i] <= paths.carries(peerIdx)) return SEND;
       if (clear) return SEND_IN_OUTER_FRAGMENTS;
     }
@@ -96,7 +98,10 @@ export class TooBig {
     return this.#drop(frames, i);
   }
 
-  /** Longer by padding alone is no packet that is too big. */
+  /**
+   * Judges an IPv4 packet. A frame that is only too long because of Ethernet padding is dropped,
+   * not answered.
+   */
   #judgeIpv4(frames: Batch, i: number, ip: number, packetLen: number, packetMax: number): number {
     const b = this.#arena;
     const isSuper = frames.gsoType[i] !== GSO_NONE;
@@ -117,8 +122,8 @@ export class TooBig {
   }
 
   /**
-   * No host is told less than 1280 bytes, as IPv6 asks that of every link: the overlay must carry them in some way, whatever
-   * it was told.
+   * Judges an IPv6 packet. The MTU in an answer is never below 1280, which IPv6 requires of every
+   * link: the overlay must carry such packets, even if `packetMax` is smaller.
    */
   #judgeIpv6(frames: Batch, i: number, ip: number, packetMax: number, peerIdx: number): number {
     const off = frames.off[i];
@@ -129,7 +134,10 @@ export class TooBig {
     return this.#outerFragments ? SEND_IN_OUTER_FRAGMENTS : this.#drop(frames, i);
   }
 
-  /** Answers the sender, if it may be answered. @param least bytes: no smaller packet is asked for */
+  /**
+   * Drops the frame and answers its sender, if it may be answered.
+   * @param least lower bound of the MTU in the answer, bytes
+   */
   #refuse(frames: Batch, i: number, network: number, packetMax: number, least: number): number {
     const vniIdx = frames.vniIdx[i];
     const max = this.#isFlooded ? this.#widest(frames, i, network) : packetMax;
@@ -142,7 +150,7 @@ export class TooBig {
 
   /**
    * Decides once for a flooded frame whether it is answered.
-   * @returns bytes of the largest packet that some path of the flood list carries; −1: no answer
+   * @returns bytes of the largest packet that any path of the flood list carries; −1 for no answer
    */
   #widest(frames: Batch, i: number, network: number): number {
     if ((frames.flags[i] & FRAME_ANSWERED) !== 0) return -1;

@@ -1,4 +1,6 @@
-/** Inner IPv4 fragments: what the receiving host puts together is what was sent. */
+/**
+ * Inner IPv4 fragments: the receiving host reassembles the packet that was sent.
+ */
 import t from 'tap';
 import { FRAME_NEEDS_CSUM, GSO_UDP_L4 } from '../../../src/abi/batch.js';
 import {
@@ -34,15 +36,15 @@ function planeWith({ pathMtu = 1500, packetMax = 0, underlay }: World = {}) {
   return { plane, peerIdx };
 }
 
-/** The frames that were sent, without VXLAN. */
+/** The sent frames, without VXLAN header. */
 function sentFrames(plane: MemoryPlane): Uint8Array[] {
   return plane.underlay.sent.map(({ bytes }) => bytes.slice(8));
 }
 
-t.test('together they are the packet again', async (t) => {
+t.test('the fragments of a packet reassemble to it', async (t) => {
   const rows: [string, PacketOptions, World, number][] = [
     ['one byte too long', { payloadLen: 1451 - 28 }, {}, 2],
-    ['an Ethernet full', { payloadLen: 1472 }, {}, 2],
+    ['a full Ethernet frame', { payloadLen: 1472 }, {}, 2],
     ['tagged', { payloadLen: 1472, tags: TAG }, {}, 2],
     ['tagged twice', { payloadLen: 1472, tags: [...TAG, ...TAG] }, {}, 2],
     [
@@ -53,8 +55,8 @@ t.test('together they are the packet again', async (t) => {
     ],
     ['many', { payloadLen: 60_000 }, { pathMtu: 576 }, 120],
     ['more than a batch', { payloadLen: 65_507 }, { packetMax: 300 }, 234],
-    ['the least there can be', { payloadLen: 1000 }, { packetMax: 68 }, 21],
-    ['as large as a packet can be', { payloadLen: 65_507 }, { pathMtu: 9000 }, 8],
+    ['the smallest limit', { payloadLen: 1000 }, { packetMax: 68 }, 21],
+    ['the largest packet', { payloadLen: 65_507 }, { pathMtu: 9000 }, 8],
   ];
   for (const [name, options, how, count] of rows) {
     const { plane, peerIdx } = planeWith(how);
@@ -79,7 +81,7 @@ t.test('together they are the packet again', async (t) => {
       'the outer header of each',
     );
     t.equal(plane.vniCell(0, V_TAP_RX_FRAMES), 1);
-    t.equal(plane.vniCell(0, V_TAP_RX_BYTES), frame.length, 'what was read, headers once');
+    t.equal(plane.vniCell(0, V_TAP_RX_BYTES), frame.length, 'bytes read, headers once');
     t.equal(plane.vniCell(0, V_FRAGMENTS), count - 1);
     t.equal(plane.vniCell(0, V_TOO_BIG_FRAGMENT), 1);
     t.equal(plane.peerCell(peerIdx, P_TX_FRAMES), count);
@@ -87,7 +89,7 @@ t.test('together they are the packet again', async (t) => {
   }
 });
 
-t.test('a fragment is cut into fragments', async (t) => {
+t.test('a fragment is fragmented again', async (t) => {
   for (const [field, more] of [
     [MORE, true],
     [MORE | 185, true],
@@ -104,7 +106,7 @@ t.test('a fragment is cut into fragments', async (t) => {
   }
 });
 
-t.test('what came before leaves before', async (t) => {
+t.test('earlier frames are sent before the fragments', async (t) => {
   const { plane } = planeWith();
   const small = (n: number) => ipv4Frame(B, A, { payloadLen: n });
   for (const frame of [small(1), small(1472), small(2)]) plane.fromTap(0, frame);
@@ -115,7 +117,7 @@ t.test('what came before leaves before', async (t) => {
   );
 });
 
-t.test('only the copies that need it, and each of them', async (t) => {
+t.test('fragments each copy of a flood that needs it, and no other', async (t) => {
   const plane = new MemoryPlane();
   plane.addVni(0, 100);
   for (const [i, pathMtu] of [1400, 9000, 1500].entries()) plane.addPeer(0, `192.0.2.${i + 1}`, { pathMtu });
@@ -131,7 +133,7 @@ t.test('only the copies that need it, and each of them', async (t) => {
   plane.checkIdentity(t, 'flood');
 });
 
-t.test('a UDP superframe: its datagrams, their checksums, their fragments', async (t) => {
+t.test('a UDP superframe is split into datagrams with checksums, then fragmented', async (t) => {
   const SIZE = 1472;
   for (const payloadLen of [2 * SIZE, 5 * SIZE + 100, 44 * SIZE]) {
     const { plane, peerIdx } = planeWith();
@@ -173,11 +175,11 @@ t.test('a UDP superframe: its datagrams, their checksums, their fragments', asyn
   }
 });
 
-t.test('a UDP superframe whose IP header states another length: its own bytes count', async (t) => {
+t.test('the length in the IP header of a UDP superframe is ignored', async (t) => {
   const SIZE = 1472;
   const payloadLen = 5 * SIZE + 100;
   const SECRET = Buffer.from('SECRET-OF-ANOTHER-TENANT');
-  for (const stated of [0, 20, 28, 29, 576, 65535]) {
+  for (const ipLen of [0, 20, 28, 29, 576, 65535]) {
     const { plane } = planeWith();
     const other = ipv4Frame(B, A, { payloadLen: 40_000, postponed: true });
     for (let at = 42; at + SECRET.length < other.length; at += SECRET.length) other.set(SECRET, at);
@@ -192,46 +194,43 @@ t.test('a UDP superframe whose IP header states another length: its own bytes co
     plane.breathe();
     plane.clear();
     const bytes = ipv4Frame(B, A, { payloadLen, postponed: true });
-    bytes.set([stated >>> 8, stated & 0xff], 16);
+    bytes.set([ipLen >>> 8, ipLen & 0xff], 16);
     plane.overlay.waiting.push({ vniIdx: 0, bytes, superframe: columns });
     plane.breathe();
     const sent = sentFrames(plane);
     t.notOk(
       sent.some((frame) => Buffer.from(frame).includes(SECRET)),
-      `length ${stated}: nothing of another frame leaves`,
+      `length ${ipLen}: no bytes of another frame are sent`,
     );
     const total = sent.reduce((sum, frame) => sum + frame.length, 0);
-    t.ok(total <= payloadLen + sent.length * 42, `length ${stated}: ${total} bytes`);
-    plane.checkIdentity(t, `length ${stated}`);
+    t.ok(total <= payloadLen + sent.length * 42, `length ${ipLen}: ${total} bytes`);
+    plane.checkIdentity(t, `length ${ipLen}`);
   }
 });
 
-t.test(
-  'a superframe with a datagram longer than an IPv4 packet can be is dropped, and counted',
-  async (t) => {
-    for (const [payloadLen, gsoSize, isDropped] of [
-      [65_507, 65_507, false],
-      [65_508, 65_507, false],
-      [65_508, 65_508, true],
-      [65_516, 0xffff, true],
-    ] as const) {
-      const { plane } = planeWith();
-      const bytes = concat(
-        ipv4Frame(B, A, { payloadLen: 5000, postponed: true }),
-        new Uint8Array(payloadLen - 5000),
-      );
-      const columns = { gsoType: GSO_UDP_L4, gsoSize, csumStart: 34, csumOff: 6, flags: FRAME_NEEDS_CSUM };
-      plane.overlay.waiting.push({ vniIdx: 0, bytes, superframe: columns });
-      plane.breathe();
-      t.equal(plane.underlay.sent.length === 0, isDropped, `${payloadLen} bytes by ${gsoSize}`);
-      t.same(plane.drops(0, 'encap'), isDropped ? { too_big: 1 } : {});
-      t.equal(plane.vniCell(0, V_TAP_RX_FRAMES), isDropped ? 1 : Math.ceil(payloadLen / gsoSize));
-      plane.checkIdentity(t, `${payloadLen} bytes`);
-    }
-  },
-);
+t.test('drops and counts a superframe with a datagram longer than an IPv4 packet', async (t) => {
+  for (const [payloadLen, gsoSize, isDropped] of [
+    [65_507, 65_507, false],
+    [65_508, 65_507, false],
+    [65_508, 65_508, true],
+    [65_516, 0xffff, true],
+  ] as const) {
+    const { plane } = planeWith();
+    const bytes = concat(
+      ipv4Frame(B, A, { payloadLen: 5000, postponed: true }),
+      new Uint8Array(payloadLen - 5000),
+    );
+    const columns = { gsoType: GSO_UDP_L4, gsoSize, csumStart: 34, csumOff: 6, flags: FRAME_NEEDS_CSUM };
+    plane.overlay.waiting.push({ vniIdx: 0, bytes, superframe: columns });
+    plane.breathe();
+    t.equal(plane.underlay.sent.length === 0, isDropped, `${payloadLen} bytes by ${gsoSize}`);
+    t.same(plane.drops(0, 'encap'), isDropped ? { too_big: 1 } : {});
+    t.equal(plane.vniCell(0, V_TAP_RX_FRAMES), isDropped ? 1 : Math.ceil(payloadLen / gsoSize));
+    plane.checkIdentity(t, `${payloadLen} bytes`);
+  }
+});
 
-t.test('a UDP checksum that comes to zero is sent as ones', async (t) => {
+t.test('a computed UDP checksum of zero is sent as 0xffff', async (t) => {
   const SIZE = 1472;
   const bytes = ipv4Frame(B, A, { payloadLen: 2 * SIZE, postponed: true });
   const first = concat(
@@ -250,12 +249,12 @@ t.test('a UDP checksum that comes to zero is sent as ones', async (t) => {
   t.same(sentFrames(plane)[0].slice(40, 42), hex('ff ff'));
 });
 
-t.test('sends that fail, and sends that are answered later', async (t) => {
+t.test('failed and pending sends of fragments are counted', async (t) => {
   const underlay = new PendingUnderlay();
   const { plane, peerIdx } = planeWith({ underlay });
   plane.fromTap(0, ipv4Frame(B, A, { payloadLen: 4000 }));
   plane.breathe();
-  t.equal(plane.vniCell(0, V_FRAGMENTS), 0, 'nothing is decided yet');
+  t.equal(plane.vniCell(0, V_FRAGMENTS), 0, 'no send has completed yet');
   underlay.answer(3);
   plane.breathe();
   t.equal(plane.vniCell(0, V_FRAGMENTS), 2);

@@ -1,4 +1,6 @@
-/** What a SYN announces, lowered to what the path carries, in both directions. */
+/**
+ * MSS clamp: the MSS of a SYN is lowered to what the path carries, in both directions.
+ */
 import t from 'tap';
 import { FRAME_NEEDS_CSUM } from '../../../src/abi/batch.js';
 import { V_MSS_CLAMPED } from '../../../src/exchange/counters.js';
@@ -66,14 +68,14 @@ function received(plane: MemoryPlane, frame: Uint8Array, peer = PEER): Uint8Arra
   return plane.overlay.written[0].bytes;
 }
 
-/** The frame as it would be if its sender had announced that, checksum and all. */
+/** The frame as its sender would have sent it with that MSS, including the checksum. */
 const expected = (make: typeof ipv4Frame, options: PacketOptions, mss: number, at = 2) => {
   const tcpOptions = options.tcpOptions!.slice();
   tcpOptions.set([mss >>> 8, mss & 0xff], at);
   return make(B, A, { ...options, tcpOptions });
 };
 
-t.test('IPv4 and IPv6, tagged and not, SYN and SYN-ACK, both ways', async (t) => {
+t.test('clamps IPv4 and IPv6, tagged and untagged, SYN and SYN-ACK, in both directions', async (t) => {
   const rows: [string, typeof ipv4Frame, PacketOptions, PlaneOptions, number][] = [
     ['IPv4 over IPv4', ipv4Frame, {}, {}, 1410],
     ['IPv6 over IPv4', ipv6Frame, {}, {}, 1390],
@@ -83,14 +85,14 @@ t.test('IPv4 and IPv6, tagged and not, SYN and SYN-ACK, both ways', async (t) =>
     ['tagged twice', ipv6Frame, { tags: [...TAG, ...TAG] }, {}, 1382],
     ['SYN-ACK', ipv4Frame, { flags: SYN_ACK }, {}, 1410],
     ['SYN with ECN', ipv4Frame, { flags: 0xc2 }, {}, 1410],
-    ['with all that Linux says', ipv4Frame, { tcpOptions: LINUX }, {}, 1410],
+    ['with the options of Linux', ipv4Frame, { tcpOptions: LINUX }, {}, 1410],
     ['with data (fast open)', ipv4Frame, { payloadLen: 300 }, {}, 1410],
     ['with IP options', ipv4Frame, { ipOptions: hex('94 04 00 00') }, {}, 1410],
-    ['what the VNI was told', ipv4Frame, {}, { packetMax: 1300 }, 1260],
-    ['what the VNI was told, tagged', ipv4Frame, { tags: TAG }, { packetMax: 1300 }, 1260],
-    ['DF clear, nothing told: the path', ipv4Frame, {}, { df: 'unset' }, 1410],
-    ['DF as inside: the path', ipv4Frame, {}, { df: 'inherit', packetMax: 9000 }, 1410],
-    ['a path that carries next to nothing', ipv4Frame, {}, { packetMax: 68 }, 48],
+    ['the VNI’s packetMax', ipv4Frame, {}, { packetMax: 1300 }, 1260],
+    ['the VNI’s packetMax, tagged', ipv4Frame, { tags: TAG }, { packetMax: 1300 }, 1260],
+    ['DF clear, no packetMax: the path', ipv4Frame, {}, { df: 'unset' }, 1410],
+    ['DF inherited: the path', ipv4Frame, {}, { df: 'inherit', packetMax: 9000 }, 1410],
+    ['a path that carries very little', ipv4Frame, {}, { packetMax: 68 }, 48],
   ];
   for (const [name, make, more, how, mss] of rows) {
     const options = syn(more);
@@ -103,14 +105,14 @@ t.test('IPv4 and IPv6, tagged and not, SYN and SYN-ACK, both ways', async (t) =>
   }
 });
 
-t.test('behind an extension header', async (t) => {
+t.test('clamps a SYN behind an extension header', async (t) => {
   const extension = Uint8Array.of(TCP, 0, 1, 4, 0, 0, 0, 0);
   const options = { ...syn(), extension };
   const frame = sent(planeWith(), ipv6Frame(B, A, options));
   t.same(frame, expected(ipv6Frame, options, 1390));
 });
 
-t.test('at an odd place the checksum is right, too', async (t) => {
+t.test('updates the checksum for an option at an odd offset', async (t) => {
   for (const from of [1461, 0x1000, 0xffff, 0x0600]) {
     const tcpOptions = concat(hex('01 02 04'), Uint8Array.of(from >>> 8, from & 0xff), hex('01 01 00'));
     const options = syn({ tcpOptions });
@@ -118,17 +120,17 @@ t.test('at an odd place the checksum is right, too', async (t) => {
   }
 });
 
-t.test('what stays as it is', async (t) => {
+t.test('leaves other frames unchanged', async (t) => {
   const rows: [string, Uint8Array, PlaneOptions][] = [
     ['an MSS that fits', ipv4Frame(B, A, syn({ tcpOptions: hex('02 04 05 82') })), {}],
     ['a smaller one', ipv4Frame(B, A, syn({ tcpOptions: hex('02 04 02 18') })), {}],
-    ['no MSS', ipv4Frame(B, A, syn({ tcpOptions: new Uint8Array(0) })), {}],
-    ['an option of no length', ipv4Frame(B, A, syn({ tcpOptions: hex('08 00 00 00 02 04 05 b4') })), {}],
+    ['no MSS option', ipv4Frame(B, A, syn({ tcpOptions: new Uint8Array(0) })), {}],
+    ['an option of length zero', ipv4Frame(B, A, syn({ tcpOptions: hex('08 00 00 00 02 04 05 b4') })), {}],
     ['no SYN', ipv4Frame(B, A, syn({ flags: 0x10 })), {}],
     ['UDP with the same bytes', ipv4Frame(B, A, { protocol: UDP, payloadLen: 64 }), {}],
     ['a later fragment', ipv4Frame(B, A, syn({ fragment: 0x00b9 })), {}],
     ['clamp off', ipv4Frame(B, A, syn()), { mssClamp: false }],
-    ['DF clear, and told to carry 9000', ipv4Frame(B, A, syn()), { df: 'unset', packetMax: 9000 }],
+    ['DF clear, and packetMax 9000', ipv4Frame(B, A, syn()), { df: 'unset', packetMax: 9000 }],
     ['a wider path', ipv4Frame(B, A, syn()), { pathMtu: 1550 }],
   ];
   for (const [name, frame, how] of rows) {
@@ -139,7 +141,7 @@ t.test('what stays as it is', async (t) => {
   }
 });
 
-t.test('cut off anywhere, nothing behind the frame is touched', async (t) => {
+t.test('a truncated frame and the bytes behind it are unchanged', async (t) => {
   for (const make of [ipv4Frame, ipv6Frame]) {
     const whole = make(B, A, syn({ tcpOptions: LINUX }));
     for (let len = 14; len < whole.length; len++) {
@@ -149,7 +151,7 @@ t.test('cut off anywhere, nothing behind the frame is touched', async (t) => {
   }
 });
 
-t.test('a postponed checksum does not cover the options: it stays as it is', async (t) => {
+t.test('a postponed checksum, which does not cover the options, is unchanged', async (t) => {
   const options = syn({ postponed: true });
   const plane = planeWith();
   const inward = received(plane, ipv4Frame(B, A, options));
@@ -157,7 +159,7 @@ t.test('a postponed checksum does not cover the options: it stays as it is', asy
   t.equal(plane.overlay.written[0].flags & FRAME_NEEDS_CSUM, FRAME_NEEDS_CSUM);
 });
 
-t.test('a tag that is stripped counts no more', async (t) => {
+t.test('a stripped tag does not reduce the MSS', async (t) => {
   const plane = new MemoryPlane();
   plane.addVni(0, 100, { vlan: 'strip' });
   plane.addPeer(0, PEER, { pathMtu: 1500 });
@@ -165,7 +167,7 @@ t.test('a tag that is stripped counts no more', async (t) => {
   t.same(inward, expected(ipv4Frame, syn(), 1410));
 });
 
-t.test('a SYN that is flooded goes by the narrowest path, and counts once', async (t) => {
+t.test('a flooded SYN is clamped to the narrowest path and counts once', async (t) => {
   const plane = planeWith();
   plane.addPeer(0, '192.0.2.2', { pathMtu: 1400 });
   plane.addPeer(0, '192.0.2.3', { pathMtu: 1450 });
@@ -177,7 +179,7 @@ t.test('a SYN that is flooded goes by the narrowest path, and counts once', asyn
   t.equal(plane.vniCell(0, V_MSS_CLAMPED), 1);
 });
 
-t.test('a SYN from a stranger, and one for nobody', async (t) => {
+t.test('a SYN from a stranger, and one without target', async (t) => {
   const plane = new MemoryPlane();
   plane.addVni(0, 100, { accept: 'any' });
   const frame = ipv4Frame(B, A, syn());

@@ -20,14 +20,14 @@ function probe(kind: number, len: number, vni = 100): Uint8Array {
   return b;
 }
 
-t.test('who is not answered, and counted as before', async (t) => {
+t.test('invalid probes and probes of strangers are dropped as invalid_hdr', async (t) => {
   const rows: [string, string, Uint8Array][] = [
     ['a stranger', STRANGER, probe(PROBE_REQUEST, 100)],
-    ['a stranger, where anyone is accepted', STRANGER, probe(PROBE_REQUEST, 100, 200)],
+    ['a stranger, with accept any', STRANGER, probe(PROBE_REQUEST, 100, 200)],
     ['a peer of another VNI', PEER, probe(PROBE_REQUEST, 100, 200)],
     ['a VNI that is not configured', PEER, probe(PROBE_REQUEST, 100, 300)],
-    ['a request that is cut off', PEER, probe(PROBE_REQUEST, 100).slice(0, 99)],
-    ['nothing but zeros', PEER, new Uint8Array(100)],
+    ['a truncated request', PEER, probe(PROBE_REQUEST, 100).slice(0, 99)],
+    ['all zeros', PEER, new Uint8Array(100)],
   ];
   for (const [name, source, bytes] of rows) {
     const { plane } = makePlane();
@@ -38,22 +38,22 @@ t.test('who is not answered, and counted as before', async (t) => {
   }
 });
 
-t.test('a flood of requests is answered up to a bound, second by second', async (t) => {
+t.test('replies are limited per peer and second', async (t) => {
   const { plane } = makePlane();
   for (let i = 0; i < 1000; i++) plane.fromUnderlay(PEER, probe(PROBE_REQUEST, 100));
   plane.breathe();
   t.equal(plane.underlay.sent.length, 64);
-  t.same(plane.drops(-1, 'decap'), { invalid_hdr: 1000 - 64 }, 'the rest is dropped and counted');
+  t.same(plane.drops(-1, 'decap'), { invalid_hdr: 1000 - 64 }, 'the others are dropped and counted');
   plane.fromUnderlay('2001:db8::1', probe(PROBE_REQUEST, 100));
   plane.breathe();
-  t.equal(plane.underlay.sent.length, 65, 'another peer has a budget of its own');
+  t.equal(plane.underlay.sent.length, 65, 'another peer has its own limit');
   plane.nowMs += 1000;
   plane.fromUnderlay(PEER, probe(PROBE_REQUEST, 100));
   plane.breathe();
   t.equal(plane.underlay.sent.length, 66);
 });
 
-t.test('a request of any size gets 24 bytes, to the configured peer', async (t) => {
+t.test('a request of any size gets a reply of 24 bytes, sent to the configured peer', async (t) => {
   const { plane, peer, peer6 } = makePlane();
   for (const len of [PROBE_LEN, 100, 1472, 9000]) {
     plane.clear();
@@ -72,7 +72,7 @@ t.test('a request of any size gets 24 bytes, to the configured peer', async (t) 
   plane.checkIdentity(t, 'probes count as nothing');
 });
 
-t.test('several requests that the kernel joined to a train', async (t) => {
+t.test('each request of a train is answered', async (t) => {
   const { plane } = makePlane();
   const one = probe(PROBE_REQUEST, 100);
   const train = new Uint8Array(300);
@@ -82,17 +82,17 @@ t.test('several requests that the kernel joined to a train', async (t) => {
   t.equal(plane.underlay.sent.length, 3);
 });
 
-t.test('a reply is handed on, and never answered', async (t) => {
+t.test('a reply is handed on and not answered', async (t) => {
   const { plane, peer } = makePlane();
   plane.fromUnderlay(PEER, probe(PROBE_REPLY, 1472));
   plane.fromUnderlay(STRANGER, probe(PROBE_REPLY, 1472));
   plane.breathe();
   t.same(plane.underlay.sent, []);
   t.same(plane.probeReplies, [{ peerIdx: peer, high: 0x11111111, low: 0x22222222, len: 1472 }]);
-  t.same(plane.drops(-1, 'decap'), { invalid_hdr: 1 }, 'but that of a stranger');
+  t.same(plane.drops(-1, 'decap'), { invalid_hdr: 1 }, 'except that of a stranger');
 });
 
-t.test('ARP replies to a MAC of probes are handed on, and delivered', async (t) => {
+t.test('ARP replies to a probe MAC are handed on and delivered', async (t) => {
   const { plane, peer } = makePlane();
   const reply = (mac: string, operation = 2) => patched(arpFrame(mac, '02:00:00:00:00:0a'), 20, 0, operation);
   plane.fromPeer(STRANGER, 100, reply('02:76:11:22:33:44'));
@@ -100,16 +100,16 @@ t.test('ARP replies to a MAC of probes are handed on, and delivered', async (t) 
   plane.fromPeer(PEER, 100, reply('02:77:11:22:33:44'));
   plane.fromPeer(PEER, 100, reply('02:76:11:22:33:44').slice(0, 41));
   plane.breathe();
-  t.same(plane.probeReplies, [], 'of a stranger, a request, to somebody else, cut off');
+  t.same(plane.probeReplies, [], 'from a stranger, a request, to another MAC, truncated');
   plane.clear();
   plane.fromPeer(PEER, 100, reply('02:76:11:22:33:44'));
   plane.breathe();
   t.same(plane.probeReplies, [{ peerIdx: peer, high: 0x0276, low: 0x11223344, len: 0 }]);
   t.equal(plane.overlay.written.length, 1);
-  plane.checkIdentity(t, 'it counts as the frame that it is');
+  plane.checkIdentity(t, 'it counts as a frame');
 });
 
-t.test('an engine that answers later counts no frame for a reply that was sent', async (t) => {
+t.test('a reply that completes later counts as no frame', async (t) => {
   const underlay = new PendingUnderlay();
   const { plane, peer } = makePlane(underlay);
   plane.fromUnderlay(PEER, probe(PROBE_REQUEST, 100));
@@ -121,7 +121,7 @@ t.test('an engine that answers later counts no frame for a reply that was sent',
   t.equal(plane.peerCell(peer, 1), 0);
 });
 
-t.test('whoever sends as one peer, or VMs behind it, spend nothing of another one’s budget', async (t) => {
+t.test('probes of one peer, or of VMs behind it, do not use the limit of another peer', async (t) => {
   const { plane } = makePlane();
   for (let i = 0; i < 300; i++) plane.addPeer(1, `10.9.${i >> 8}.${i & 255}`);
   plane.addVni(2, 300);
