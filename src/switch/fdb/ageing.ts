@@ -1,13 +1,16 @@
 /**
- * Ageing: a sweep that goes round the table, a bounded piece at a time, and removes dynamic entries that no
- * received frame has refreshed for the VNI's ageing time, and those of strangers that were evicted. As in kernel vxlan, sending to an entry does not keep it.
+ * Ageing sweep: removes dynamic entries that have expired.
+ *
+ * It walks the table a bounded piece at a time and removes dynamic entries that no received frame
+ * has refreshed for the VNI's ageing time, and entries of evicted strangers. As in kernel vxlan,
+ * sending to an entry does not refresh it.
  */
 import { type Clock, NOW_MS, tickOf } from './clock.js';
 import type { Fdb } from './fdb.js';
 
-/** The whole table is swept in this time, ms, as long as a piece stays below SWEEP_SLOTS. */
+/** Time to sweep the whole table, ms, as long as a piece stays below SWEEP_SLOTS. */
 const SWEEP_PERIOD_MS = 1000;
-/** Slots of one piece at most: some tens of microseconds. */
+/** Most slots of one piece: some tens of microseconds. */
 const SWEEP_SLOTS = 16_384;
 
 export class AgeingSweep {
@@ -19,7 +22,7 @@ export class AgeingSweep {
     this.#fdb = fdb;
   }
 
-  /** Sweeps the share of the table that the time since the last call stands for. */
+  /** Sweeps the share of the table that corresponds to the time since the last call. */
   step(clock: Clock): void {
     const { table } = this.#fdb;
     const nowMs = clock[NOW_MS];
@@ -40,7 +43,7 @@ export class AgeingSweep {
     const isEvicting = this.#fdb.peers.strangers.isEvicting;
     for (let i = 0; i < slots; i++) {
       const position = (this.#position = (this.#position + 1) & mask);
-      // A removal may pull the next entry into this slot: look again.
+      // A removal may move the next entry into this slot: check it again.
       while (this.#isExpired(position, tick)) this.#fdb.age(position);
       if (isEvicting) this.#evictAt(position);
     }

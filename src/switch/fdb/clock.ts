@@ -1,15 +1,17 @@
 /**
- * Time as the data plane is given it: a parameter of each step, never asked for below the worker. In an array, for a
- * double that is handed from function to function is boxed, and that would be an allocation for every round.
+ * Time of the data plane, passed as a parameter of each step.
+ *
+ * Nothing below the data-plane thread reads a clock. Times are held in an array because a double
+ * passed from function to function is boxed, which would allocate in every round.
  */
 import { TICKS_PER_SECOND } from './vni-table.js';
 
 /** Cells: `NOW_MS` and `EPOCH_MS`, ms. */
 export type Clock = Float64Array;
 
-/** Monotonic: for what is due, and how old something is. */
+/** Monotonic time, for periods and ages. */
 export const NOW_MS = 0;
-/** Wall-clock time since the epoch: for people. */
+/** Wall-clock time since the epoch, for people. */
 export const EPOCH_MS = 1;
 
 export function makeClock(): Clock {

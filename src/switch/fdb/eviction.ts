@@ -1,14 +1,16 @@
 /**
- * Fair eviction: whose entry makes room when a VNI's limit is reached. The victim belongs to the peer that holds
- * most, so that a peer which floods MACs only ever displaces its own (the reason Open vSwitch gives for the same
- * rule). The entry is found by sampling: a scan goes on where the last one stopped, and is bounded, because a
- * remote can ask for it with every frame. When it finds nothing, the new MAC is not learned this time.
+ * Fair eviction: selects the entry to remove when a VNI's limit is reached.
+ *
+ * The victim belongs to the peer that holds most, so that a peer which floods MACs only evicts its
+ * own entries (Open vSwitch gives the same reason for its rule). The entry is found by sampling: a
+ * scan continues where the last one stopped. It is bounded, because a remote can cause it with
+ * every frame. If it finds nothing, the new MAC is not learned this time.
  */
 import type { PeerLists } from './flood-list.js';
 import type { MacTable } from './mac-table.js';
 import type { PeerTable } from './peer-table.js';
 
-/** Slots looked at for one victim: 16 KB of memory, about a microsecond. */
+/** Slots examined for one victim: 16 KB of memory, about a microsecond. */
 const SAMPLE_SLOTS = 1024;
 
 /** Entries to search, each held by a peer. */
@@ -26,7 +28,9 @@ export interface HeldEntries {
 export class VictimSearch {
   #cursor = 0;
 
-  /** @returns position of the entry to evict, or −1 when the sample held none of the largest holder's */
+  /**
+   * @returns position of the entry to evict; −1 when the sample held no entry of the largest holder
+   */
   find(fdb: HeldEntries, vniIdx: number): number {
     const holder = largestHolder(fdb, vniIdx);
     const { table } = fdb;
@@ -40,7 +44,10 @@ export class VictimSearch {
   }
 }
 
-/** Sources that are not configured count as one holder together: an address is easily forged. */
+/**
+ * Returns the peer row that holds most entries. Unconfigured sources count together as one holder:
+ * an address is easily forged.
+ */
 function largestHolder(fdb: HeldEntries, vniIdx: number): number {
   const runs = fdb.members.runs(vniIdx);
   let largest = -1;

@@ -1,21 +1,26 @@
 /**
- * The forwarding database: where each MAC of each VNI lives. One table for all VNIs, keyed (vniIdx, MAC); the
- * value is the peer's row, the stamp says when a frame from that MAC was last received.
+ * The forwarding database (FDB): the peer behind each MAC of each VNI.
  *
- * - *Learning* happens on receive only, and so does refreshing: an entry that is only sent to ages out.
- * - A MAC that turns up behind another peer *moves* at once.
- * - *Static* entries name a configured peer. Learning cannot touch them: a frame that contradicts one is dropped.
- * - Dynamic entries are *limited* per VNI. When the limit is reached one of the peer that holds most makes room, so
- *   that a MAC flood from one peer cannot push out what others own and force their traffic to be flooded.
- * - Sources that are not configured hold rows of their own, which are *limited* for all VNIs together. When they run out
- *   the stranger of the largest holder that was silent for longest is evicted, with its entries (`strangers.ts`).
- * - Lookups never judge age; a bounded sweep removes what is too old (`ageing.ts`).
+ * One table for all VNIs, keyed (vniIdx, MAC). The value is the peer's row; the stamp is the time
+ * of the last frame received from that MAC.
  *
- * With several workers each has one of these, and they tell each other what they hear (`replication.ts`). A single
- * one pays nothing for that: the way of a known MAC is the same.
+ * - Entries are *learned* and refreshed on receive only: an entry that is only sent to ages out.
+ * - A MAC received from another peer *moves* at once.
+ * - *Static* entries name a configured peer. Learning does not change them: a frame that
+ *   contradicts one is dropped.
+ * - Dynamic entries are *limited* per VNI. When the limit is reached, an entry of the peer that
+ *   holds most is evicted, so that a MAC flood from one peer cannot evict the entries of others and
+ *   force their traffic to be flooded.
+ * - Sources that are not configured hold rows of their own, which are *limited* for all VNIs
+ *   together. When none is free, the stranger of the largest holder that was silent for longest is
+ *   evicted with its entries (`strangers.ts`).
+ * - Lookups do not check age; a bounded sweep removes expired entries (`ageing.ts`).
  *
- * One writer, the data-plane thread. Counts live in the counter block and nowhere else. Time comes in as ticks of
- * a tenth of a second. Nothing here allocates but list and the table's growth.
+ * With several workers each has an FDB, and they exchange what they learn (`replication.ts`). This
+ * costs a single worker nothing: the lookup of a known MAC is the same.
+ *
+ * One writer, the data-plane thread. Counts live only in the counter block. Time is passed in as
+ * ticks of 0.1 s. Only listing and the growth of the table allocate.
  */
 import {
   type Counters,
@@ -44,8 +49,9 @@ import {
 import { ACCEPT_ANY, TICKS_PER_SECOND, type VniTable } from './vni-table.js';
 
 /**
- * An entry's value: the peer's row + 1, above it how often the MAC has moved within the tick of its stamp, and whether
- * it is static. The moves only matter to other workers (`replication.ts`); they stay at the most that fits.
+ * Value of an entry: the peer's row + 1, above it the moves of the MAC within the tick of its
+ * stamp, and the static flag. The moves only matter to other workers (`replication.ts`); they
+ * saturate at MOVES_MAX.
  */
 const MOVES_SHIFT = 21;
 const MOVES_MAX = 511;
@@ -53,23 +59,26 @@ const MOVES = MOVES_MAX << MOVES_SHIFT;
 const STATIC = 1 << 30;
 const ROW = (1 << MOVES_SHIFT) - 1;
 
-/** A MAC that is heard all the time is told to the other workers this often, ticks, or four times an ageing time. */
+/**
+ * Period in which a continuously active MAC is announced to the other workers, ticks; at most a
+ * quarter of the ageing time.
+ */
 const REFRESH_NOTE_TICKS = 10 * TICKS_PER_SECOND;
 
-/** Who is told what becomes of entries, while somebody wants to know. */
+/** Observer of FDB changes; attached only while events have subscribers. */
 export interface FdbWatch {
   learned(vniIdx: number, high: number, low: number, peerIdx: number): void;
-  /** @param from row of the peer that it was behind, which may be given up right after this */
+  /** @param from row of the previous peer, which may be freed right after this call */
   moved(vniIdx: number, high: number, low: number, peerIdx: number, from: number): void;
-  /** @param peerIdx likewise */
+  /** @param peerIdx row of the peer, which may be freed right after this call */
   aged(vniIdx: number, high: number, low: number, peerIdx: number): void;
-  /** A frame for a unicast MAC that has no entry. */
+  /** Reports a frame for a unicast MAC without entry. */
   missed(vniIdx: number, high: number, low: number): void;
 }
 
 /** Observer of entries, for options that cache decisions about stations. */
 export interface EntryObserver {
-  /** Ends the decision on a station, whose entry is about to change or go. */
+  /** Ends the decision on a station, whose entry is about to change or be removed. */
   withdraw(vniIdx: number, high: number, low: number): void;
 }
 
@@ -77,14 +86,14 @@ export class Fdb implements NoteReader {
   readonly table: MacTable;
   readonly vnis: VniTable;
   readonly peers: PeerTable;
-  /** The configured peers of each VNI and its `other` row: those that hold dynamic entries. */
+  /** The configured peers of each VNI and its `other` row: the holders of dynamic entries. */
   readonly members: PeerLists;
   readonly counters: Counters;
-  /** Told of entries that are learned, move and age out; undefined: nobody wants to know. */
+  /** Observer of learned, moved and aged entries; undefined: none. */
   changeWatch: FdbWatch | undefined = undefined;
-  /** Called before an entry changes or goes. */
+  /** Called before an entry changes or is removed. */
   entryObserver: EntryObserver | undefined = undefined;
-  /** Told by the encapsulation of what it did not find. */
+  /** Observer of lookups without result, called by encap; undefined: none. */
   missWatch: FdbWatch | undefined = undefined;
   readonly #cells: Float64Array;
   readonly #victims = new VictimSearch();
@@ -107,21 +116,21 @@ export class Fdb implements NoteReader {
     this.#replication = replication;
   }
 
-  /** @returns the row of the peer that a unicast frame for this MAC goes to, or −1: unknown */
+  /** @returns row of the peer that a unicast frame for this MAC goes to; −1 when it is unknown */
   lookup(vniIdx: number, high: number, low: number): number {
     return this.lookupHashed(this.table.hash(vniIdx, high, low), vniIdx, high, low);
   }
 
-  /** The same for one of a batch whose hashes were made and touched at once (`MacTable.touch`). */
+  /** Looks up a MAC whose hash was computed and touched with its batch (`MacTable.touch`). */
   lookupHashed(hash: number, vniIdx: number, high: number, low: number): number {
     const position = this.table.findHashed(hash, vniIdx, high, low);
     return position < 0 ? -1 : this.peerAt(position);
   }
 
   /**
-   * Takes note of a received frame's source.
-   * @param peerIdx row of the peer it came from @param tick now, in tenths of a second
-   * @returns 0, or DROP.entry_exists when a static entry says that this MAC lives elsewhere
+   * Learns the source of a received frame.
+   * @param peerIdx row of the sending peer @param tick time now, tenths of a second
+   * @returns 0, or DROP.entry_exists when a static entry names another peer for this MAC
    */
   learn(vniIdx: number, high: number, low: number, peerIdx: number, tick: number): number {
     const position = this.table.find(vniIdx, high, low);
@@ -145,8 +154,9 @@ export class Fdb implements NoteReader {
   }
 
   /**
-   * The same for a source that is no peer (`--accept any`): it gets a row of its own while entries point at it.
-   * @param sources source rows as words @param row which of them @param port UDP port that replies go to
+   * Learns from a source that is no peer (`--accept any`): it has a row while entries point at it.
+   * @param sources source rows as words @param row index of the source row
+   * @param port UDP destination port of replies
    */
   learnFromStranger(
     vniIdx: number,
@@ -165,8 +175,8 @@ export class Fdb implements NoteReader {
   }
 
   /**
-   * Takes note of what another worker has heard. An address that is no peer here is none of this VNI's any more, or
-   * not yet: then the note says nothing, unless any source is accepted.
+   * Applies a note of another worker. A note about an address that is no peer of the VNI here (no
+   * longer, or not yet) is ignored, unless any source is accepted.
    */
   applyNote(notes: Int32Array, base: number): void {
     const vniIdx = notes[base + NOTE_KEY] >>> 16;
@@ -177,7 +187,7 @@ export class Fdb implements NoteReader {
     else if (this.vnis.accept[vniIdx] === ACCEPT_ANY) this.#noteStranger(notes, base, vniIdx);
   }
 
-  /** A removal that every worker makes begins here: what others told before is void. */
+  /** Begins a removal that every worker makes: earlier notes of other workers become invalid. */
   beginRemoval(): void {
     this.#replication?.advanceEpoch();
   }
@@ -191,7 +201,7 @@ export class Fdb implements NoteReader {
     return this.#cells[this.counters.peerBase(peerIdx) + P_FDB_DYNAMIC];
   }
 
-  /** Makes or replaces an entry by a static one. */
+  /** Adds a static entry, or replaces an entry by a static one. */
   putStatic(vniIdx: number, high: number, low: number, peerIdx: number): void {
     const position = this.table.find(vniIdx, high, low);
     if (position >= 0) this.remove(position);
@@ -207,7 +217,7 @@ export class Fdb implements NoteReader {
     return true;
   }
 
-  /** Removes the entry at a position; what stood behind it may then stand there. */
+  /** Removes the entry at a position. A following entry may then move to that position. */
   remove(position: number): void {
     const vniBase = this.counters.vniBase(this.table.tag(position));
     const isStatic = this.isStatic(position);
@@ -218,19 +228,19 @@ export class Fdb implements NoteReader {
     if (!isStatic) this.#release(peerIdx);
   }
 
-  /** A VNI has more dynamic entries than it may: its limit was lowered. */
+  /** True when a VNI has more dynamic entries than its limit, which was lowered. */
   isOverfull(vniIdx: number): boolean {
     return this.dynamicCount(vniIdx) > this.vnis.fdbLimit[vniIdx];
   }
 
-  /** Removes one dynamic entry of whoever holds most. @returns false when none was found this time */
+  /** Evicts one dynamic entry of the largest holder. @returns false when the search found none */
   evictOne(vniIdx: number): boolean {
     const victim = this.#victims.find(this, vniIdx);
     if (victim >= 0) this.evict(victim);
     return victim >= 0;
   }
 
-  /** A step of the eviction of strangers: one at most. Its entries go with the sweep. */
+  /** Evicts at most one stranger. Its entries are removed by the ageing sweep. */
   evictStranger(tick: number): void {
     if (this.peers.evictStranger(tick)) this.#cells[G_STRANGERS_EVICTED]++;
   }
@@ -240,13 +250,13 @@ export class Fdb implements NoteReader {
     return this.peers.strangers.isEvicted(this.peerAt(position));
   }
 
-  /** Removes an entry that makes room for others. */
+  /** Removes an entry to make room for others. */
   evict(position: number): void {
     this.#cells[this.counters.vniBase(this.table.tag(position)) + V_EVICTED]++;
     this.remove(position);
   }
 
-  /** Removes an entry because of its age. */
+  /** Removes an expired entry. */
   age(position: number): void {
     const { table } = this;
     const vniIdx = table.tag(position);
@@ -265,8 +275,8 @@ export class Fdb implements NoteReader {
   }
 
   /**
-   * After a crash: drops what a predecessor left and this configuration does not know, and counts what stays.
-   * Runs once, before the first frame.
+   * Adopts the table of a predecessor that crashed: removes entries that the configuration does not
+   * know, and recounts the others. Runs once, before the first frame.
    */
   adopt(): void {
     const { table, counters } = this;
@@ -290,7 +300,7 @@ export class Fdb implements NoteReader {
     }
   }
 
-  /** A row that is zero is not written to: one that was never counted in has no memory of its own. */
+  /** Skips rows that are zero: a row that was never written has no memory of its own. */
   #forgetHeld(peerIdx: number): void {
     if (this.held(peerIdx) !== 0) this.#cells[this.counters.peerBase(peerIdx) + P_FDB_DYNAMIC] = 0;
   }
@@ -300,7 +310,7 @@ export class Fdb implements NoteReader {
     return this.peers.isKnown(peerIdx) && this.peers.vniIdx(peerIdx) === this.table.tag(position);
   }
 
-  /** Heard again where it was. Other workers are told once a period. */
+  /** Refreshes an entry, and announces it to the other workers once a period. */
   #refresh(position: number, vniIdx: number, high: number, low: number, peerIdx: number, tick: number): void {
     const before = this.table.stamp(position);
     if (((tick - before) | 0) < 0) return;
@@ -333,20 +343,20 @@ export class Fdb implements NoteReader {
       return;
     }
     if (this.isStatic(position)) return;
-    const mine = this.peerAt(position);
+    const current = this.peerAt(position);
     const newer = (tick - this.table.stamp(position)) | 0 || moves - this.#movesAt(position);
-    if (mine === peerIdx) {
+    if (current === peerIdx) {
       if (newer > 0) this.#restamp(position, peerIdx, tick, moves);
       return;
     }
-    const wins = newer || this.peers.fingerprint(peerIdx) - this.peers.fingerprint(mine);
+    const wins = newer || this.peers.fingerprint(peerIdx) - this.peers.fingerprint(current);
     if (wins > 0) this.#move(position, peerIdx, tick, moves);
     else if (wins < 0)
       this.#replication?.publish(
         vniIdx,
         high,
         low,
-        mine,
+        current,
         this.table.stamp(position),
         this.#movesAt(position),
       );
@@ -362,7 +372,9 @@ export class Fdb implements NoteReader {
     this.peers.strangers.seen(peerIdx, tick);
   }
 
-  /** A row for a source that is no peer. @returns it, or −1 when the VNI gets none now */
+  /**
+   * Allocates a row for a source that is no peer. @returns the row; −1 when the VNI gets none now
+   */
   #admitStranger(vniIdx: number, sources: Int32Array, row: number, port: number): number {
     const peerIdx = this.peers.learnSource(vniIdx, sources, row, port, this.vnis.otherIdx[vniIdx]);
     // A predecessor that died may have left its count in this row.
@@ -370,12 +382,13 @@ export class Fdb implements NoteReader {
     return peerIdx;
   }
 
-  /** @returns false when the VNI's limit is reached and nobody makes room */
+  /** @returns false when the VNI's limit is reached and no entry could be evicted */
   #insert(vniIdx: number, high: number, low: number, peerIdx: number, tick: number, moves: number): boolean {
     const isFull = this.dynamicCount(vniIdx) >= this.vnis.fdbLimit[vniIdx];
     const victim = isFull ? this.#victims.find(this, vniIdx) : -1;
     if (isFull && victim < 0) return false;
-    // Before the victim goes: it may be the only other entry of the same stranger, whose row would be given up.
+    // Before the eviction: the victim may be the only other entry of the same stranger, whose row
+    // would be freed.
     this.#hold(peerIdx);
     if (isFull) this.evict(victim);
     this.peers.strangers.seen(peerIdx, tick);

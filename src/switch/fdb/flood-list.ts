@@ -1,11 +1,14 @@
 /**
- * Lists of peer rows per VNI. The flood list says who gets a copy of a broadcast, multicast or unknown unicast
- * frame (head-end replication). Split horizon is data: a frame of the overlay goes to the peers listed here, a
- * frame of the underlay goes to the TAP alone and is never looked up here. Lists are made anew when peers
- * change, never on a frame's way.
+ * Lists of peer rows per VNI, such as the flood list.
  *
- * A list is kept as runs of neighbouring rows, pairs of the first one and how many they are: peers that were added
- * together are one run, so a list of a thousand takes no more memory than one of two.
+ * The flood list holds the peers that receive a copy of each BUM frame (head-end replication).
+ * Split horizon is data: a frame of the overlay goes to the peers listed here, and a frame of the
+ * underlay goes to the TAP only and is never looked up here. Lists are rebuilt when peers change,
+ * never while a frame is forwarded.
+ *
+ * A list is kept as runs of adjacent rows, pairs of the first row and the number of rows. Peers
+ * that were added together are one run, so a list of a thousand takes no more memory than one of
+ * two.
  *
  *     [ 12, 3,  40, 1 ]    rows 12, 13, 14 and 40
  */
@@ -20,17 +23,17 @@ export class PeerLists {
     this.#counts = new Int32Array(maxVnis);
   }
 
-  /** Runs of a VNI's peer rows. Never changed: where peers change, the VNI gets another array. */
+  /** Runs of a VNI's peer rows. Immutable: when peers change, the VNI gets a new array. */
   runs(vniIdx: number): Int32Array {
     return this.#lists[vniIdx];
   }
 
-  /** How many rows a VNI's list has. */
+  /** Rows in a VNI's list. */
   count(vniIdx: number): number {
     return this.#counts[vniIdx];
   }
 
-  /** True when the list names this row. Walks the runs. */
+  /** True when the list contains this row. Walks the runs. */
   has(vniIdx: number, peerIdx: number): boolean {
     const runs = this.#lists[vniIdx];
     for (let run = 0; run < runs.length; run += 2)
@@ -38,7 +41,7 @@ export class PeerLists {
     return false;
   }
 
-  /** The rows themselves. Cold: a list of its own. */
+  /** The rows of a list, as a new array. Cold. */
   rows(vniIdx: number): number[] {
     const rows: number[] = [];
     eachRun(this.#lists[vniIdx], (first, count) => {
@@ -47,7 +50,10 @@ export class PeerLists {
     return rows;
   }
 
-  /** `front`: before the others. Peers of one family side by side share a system call when flooded to. */
+  /**
+   * Adds rows. Peers of one family in adjacent rows share a system call when flooded to.
+   * @param front true: before the others
+   */
   add(vniIdx: number, first: number, count: number, front: boolean): void {
     if (count === 0) return;
     const list = this.#lists[vniIdx];
@@ -79,7 +85,7 @@ export class PeerLists {
 
 const EMPTY = new Int32Array(0);
 
-/** Without empty runs; neighbours that continue each other are one. */
+/** Joins adjacent runs and removes empty ones. */
 function joined(runs: readonly number[]): Int32Array {
   const result: number[] = [];
   eachRun(runs, (first, count) => {

@@ -1,18 +1,21 @@
 /**
- * A hash table from (tag, MAC) to (value, stamp), in one Int32Array: four words a slot, so that a lookup costs
- * one cache line.
+ * Hash table from (tag, MAC) to (value, stamp).
  *
- *     word 0  last four bytes of the MAC        word 2  value; 0: the slot is empty; −1: moved away
+ * It lies in one Int32Array, four words a slot, so that a lookup costs one cache line:
+ *
+ *     word 0  last four bytes of the MAC        word 2  value; 0: the slot is empty; −1: moved
  *     word 1  tag << 16 | first two bytes       word 3  stamp
  *
- * Open addressing, linear probing, at most three quarters full. The home slot is the *top* bits of the hash, so
- * entries lie in hash order whatever the capacity: a cursor that is a hash stays right while the table grows.
+ * Open addressing, linear probing, at most three quarters full. The home slot is the *top* bits of
+ * the hash, so entries lie in hash order at any capacity: a cursor that is a hash stays valid while
+ * the table grows.
  *
- * Growing has no pause: a table of twice the size becomes the current one, and each insertion moves a few
- * slots of the old one over. Until it is drained, a lookup that misses also asks the old table.
+ * Growth is incremental: a table of twice the size becomes current, and each insertion moves a few
+ * slots of the old one. Until the old table is drained, a lookup that misses also searches it.
  *
- * Hostile input: MACs are chosen by remotes, so the hash is seeded. The table knows nothing of VXLAN; one
- * writer, no locks. The memory is shared so that the next worker finds it after a crash of this one.
+ * Hostile input: MACs are chosen by remotes, so the hash is seeded. The table knows nothing of
+ * VXLAN; one writer, no locks. The memory is shared, so that the next worker finds it after a crash
+ * of this one.
  */
 
 export const SLOT_WORDS = 4;
@@ -24,19 +27,19 @@ const STAMP = 3;
 const EMPTY = 0;
 const MOVED = -1;
 
-/** Words in front of the slots: the seed, and what keeps them on a cache line of their own. */
+/** Words in front of the slots: the seed, and padding that keeps the slots on cache lines. */
 const HEADER_WORDS = 16;
 const SMALLEST_CAPACITY = 1024;
 
-/** Slots of a table that caches hold (2 MB): there is too little to wait for. */
+/** Slots of a table that fits into the cache (2 MB), which needs no prefetch. */
 const CACHED_SLOTS = 131_072;
 /** Words: two slots on. */
 const TOUCH_AHEAD = 2 * SLOT_WORDS;
 
-/** Old slots moved with each insertion. Above 1 the drain ends before the new table fills up. */
+/** Old slots moved with each insertion. Above 1 the drain ends before the new table is full. */
 const MOVES_PER_INSERT = 8;
 
-/** Makes an empty table's memory. `seed` is any random 32-bit integer. */
+/** Allocates an empty table. @param seed random 32-bit integer */
 export function createMacTableBuffer(seed: number, capacity = SMALLEST_CAPACITY): SharedArrayBuffer {
   const buffer = new SharedArrayBuffer((HEADER_WORDS + capacity * SLOT_WORDS) * 4);
   new Int32Array(buffer)[0] = seed;
@@ -55,41 +58,42 @@ export class MacTable {
   #old: Int32Array = new Int32Array(0);
   #oldCapacity = 0;
   #oldShift = 0;
-  /** Next slot of the old table to be moved; oldCapacity when it is drained. */
+  /** Next slot of the old table to move; oldCapacity when it is drained. */
   #moved = 0;
-  /** Where the sum of what was touched goes, or the compiler might leave the loads out. */
+  /** Receives the sum of the touched words, so that the compiler cannot omit the loads. */
   readonly #touched = new Int32Array(1);
   readonly #onGrow: (buffers: SharedArrayBuffer[]) => void;
 
   /**
-   * @param buffers the current table and, while it grew, the old one. Entries found there are kept
-   * @param onGrow told the buffers in use whenever they change
+   * @param buffers the current table and, during growth, the old one; their entries are kept
+   * @param onGrow callback with the buffers in use, whenever they change
    */
   constructor(buffers: SharedArrayBuffer[], onGrow: (buffers: SharedArrayBuffer[]) => void) {
     this.#onGrow = onGrow;
     this.#adopt(buffers);
   }
 
-  /** True while entries are still moving over from the old table. */
+  /** True while entries are still being moved from the old table. */
   get draining(): boolean {
     return this.#moved < this.#oldCapacity;
   }
 
-  /** @returns position of the entry in the current table, or −1 */
+  /** @returns position of the entry in the current table; −1 when there is none */
   find(tag: number, high: number, low: number): number {
     return this.findHashed(this.hash(tag, high, low), tag, high, low);
   }
 
-  /** An int32 for `touch` and `findHashed`; it stays right while the table grows. */
+  /** An int32 for `touch` and `findHashed`; it stays valid while the table grows. */
   hash(tag: number, high: number, low: number): number {
     return this.#hash((tag << 16) | high, low);
   }
 
   /**
-   * Brings the slots that `count` lookups will begin at into the cache, all at once. One lookup after the other would
-   * wait for memory each time: it ends in branches on what it loads, and a guess that was wrong throws the next loads
-   * away. The loads here depend on nothing, and some ten are under way at a time. Of a lookup among 1 M entries, 60 ns,
-   * half is left (bench/micro/fdb.ts). A table that fits into the cache is left alone.
+   * Prefetches the slots at which `count` lookups begin. Successive lookups would wait for memory
+   * each time: a lookup ends in branches on loaded data, and a misprediction discards the following
+   * loads. The loads here are independent, and about ten are in flight at a time. This halves the
+   * 60 ns of a lookup among 1 M entries (bench/micro/fdb.ts). A table that fits into the cache is
+   * skipped.
    */
   touch(hashes: Int32Array, count: number): void {
     if (this.capacity <= CACHED_SLOTS) return;
@@ -99,7 +103,7 @@ export class MacTable {
     let sum = 0;
     for (let i = 0; i < count; i++) {
       const base = (hashes[i] >>> shift) << 2;
-      // Where probing goes on it may be on the next cache line.
+      // Probing may continue on the next cache line.
       sum ^= slots[base] ^ slots[(base + TOUCH_AHEAD) & mask];
     }
     this.#touched[0] = sum;
@@ -120,7 +124,10 @@ export class MacTable {
     return this.#moved < this.#oldCapacity ? this.#findOld(key, low) : -1;
   }
 
-  /** Stores a new entry; the caller has made sure that it is not there. `value` > 0. @returns its position */
+  /**
+   * Stores a new entry. The caller has made sure that the key is absent and `value` > 0. @returns
+   * its position
+   */
   insert(tag: number, high: number, low: number, value: number, stamp: number): number {
     if (this.#moved < this.#oldCapacity) this.#moveSome(MOVES_PER_INSERT);
     else if ((this.size + 1) * 4 > this.capacity * 3) this.#grow();
@@ -128,7 +135,7 @@ export class MacTable {
     return this.#place((tag << 16) | high, low, value, stamp);
   }
 
-  /** Empties a slot and closes the gap. What stood behind it may now stand at `position`. */
+  /** Empties a slot and closes the gap. A following entry may then be at `position`. */
   remove(position: number): void {
     const slots = this.#slots;
     const mask = this.capacity - 1;
@@ -184,8 +191,8 @@ export class MacTable {
   }
 
   /**
-   * Positions of all entries whose hash lies in [from, to), in hash order. Cold: allocates. Entries of the
-   * old table in that range are moved over first, so the answer is complete.
+   * Returns the positions of all entries whose hash lies in [from, to), in hash order. Cold:
+   * allocates. Entries of the old table in that range are moved first, so the result is complete.
    */
   collect(from: number, to: number): number[] {
     this.#moveRange(from, to);
@@ -204,7 +211,10 @@ export class MacTable {
     return found.sort((a, b) => this.hashAt(a) - this.hashAt(b));
   }
 
-  /** Moves up to `count` slots of the old table. Housekeeping calls it so that a drain also ends without insertions. */
+  /**
+   * Moves up to `count` slots of the old table. Housekeeping calls it, so that a drain also ends
+   * without insertions.
+   */
   moveSome(count: number): void {
     if (this.#moved < this.#oldCapacity) this.#moveSome(count);
   }
@@ -303,8 +313,8 @@ export class MacTable {
   }
 
   /**
-   * An int32: a uint32 above 2^31 is boxed when the call is not inlined. Two multiplications mix every input bit
-   * into the top bits (murmur3's finaliser).
+   * An int32: a uint32 above 2^31 is boxed when the call is not inlined. Two multiplications mix
+   * every input bit into the top bits (murmur3's finaliser).
    */
   #hash(key: number, low: number): number {
     let h = Math.imul(low ^ this.#seed, 0xcc9e2d51) ^ Math.imul(key + this.#seed, 0x9e3779b1);

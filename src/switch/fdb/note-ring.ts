@@ -1,15 +1,21 @@
 /**
- * A ring of notes in shared memory, from one thread to one other: no lock, and one atomic store a note on each side.
+ * Lock-free ring buffer of notes in shared memory, one writer and one reader thread.
  *
- *     header   word 0 notes written · word 16 notes taken (a cache line each: the two sides do not disturb each other)
+ * Each side does one atomic store per note.
+ *
+ *     header   word 0 notes written, word 16 notes read (on separate cache lines, so that the two
+ *              sides do not contend)
  *     notes    NOTE_WORDS words each, a power of two of them
  *
- * Both counts go on for ever and wrap at 32 bits. A note becomes visible with the count that includes it, so a
- * writer that dies in the middle of one has written nothing, and a reader that dies in the middle of one reads it
- * again. What a note says is `replication.ts`'s.
+ * Both counts wrap at 32 bits. A note becomes visible with the count that includes it, so a writer
+ * that dies while writing one has written nothing, and a reader that dies while reading one reads
+ * it again. `replication.ts` defines the content of a note.
  */
 
-/** One cache line. The first eight words have the form of a peer row, so notes begin where a row may. */
+/**
+ * One cache line. The first eight words have the form of a peer row, so notes are aligned like
+ * rows.
+ */
 export const NOTE_WORDS = 16;
 
 const WRITTEN = 0;
@@ -18,7 +24,7 @@ const HEADER_LEN = 128;
 const NOTE_LEN = NOTE_WORDS * 4;
 
 export class NoteRing {
-  /** The notes' memory: word `base` of it begins a note, as `claim` and `first` say. */
+  /** Memory of the notes; `claim` and `first` return the first word of one. */
   readonly words: Int32Array;
   readonly #counts: Int32Array;
   readonly #capacity: number;
@@ -30,7 +36,10 @@ export class NoteRing {
     this.words = new Int32Array(buffer, byteOffset + HEADER_LEN, this.#capacity * NOTE_WORDS);
   }
 
-  /** Writer: where the next note goes; it is seen after `publish`. @returns its first word, or −1: full */
+  /**
+   * Writer: reserves the next note, which becomes visible with `publish`. @returns its first word;
+   * −1 when the ring is full
+   */
   claim(): number {
     const written = this.#counts[WRITTEN];
     if (((written - Atomics.load(this.#counts, READ)) | 0) >= this.#capacity) return -1;
@@ -41,7 +50,10 @@ export class NoteRing {
     Atomics.store(this.#counts, WRITTEN, (this.#counts[WRITTEN] + 1) | 0);
   }
 
-  /** Reader: the oldest note, which stays until `release`. @returns its first word, or −1: none */
+  /**
+   * Reader: the oldest note, which stays until `release`. @returns its first word; −1 when the ring
+   * is empty
+   */
   first(): number {
     const taken = this.#counts[READ];
     return Atomics.load(this.#counts, WRITTEN) === taken ? -1 : this.#base(taken);

@@ -1,17 +1,20 @@
 /**
- * What the way to each peer carries: the path MTU of the underlay, one value a peer row, and the frame size that follows
- * from it. Kept where peers are, so that on a frame's way it is one load and one compare (`PeerTable.frameLimit`); all
- * the rest is done when something changes.
+ * Path MTU of each peer row, and the frame limit derived from it.
  *
- * A path is what the main thread knows of it, from the routing table and from probes, lowered by what the network reports
- * (RFC 1191, RFC 8201): an ICMP message, or the kernel's own refusal. A report holds for ten minutes after it was heard
- * last; then the value from before is tried again. It never raises a path, and never lowers it below what every host of its
- * family takes, 576 or 1280 bytes: that a report is genuine cannot be told from its bytes.
+ * Kept beside the peers, so that a frame costs one load and one comparison
+ * (`PeerTable.frameLimit`); everything else happens when something changes.
  *
- * Reports name an address, and each VNI that has this peer has a row of its own: all of them are lowered. Rows of sources
- * that are not configured come and go without a word; theirs are opened when the first frame asks.
+ * A path MTU is the value of the main thread, from the routing table and from probes, lowered by
+ * reports of the network (RFC 1191, RFC 8201): an ICMP message, or an error of the kernel. A report
+ * expires ten minutes after it was last received; then the previous value is tried again. It never
+ * raises a path MTU, and never lowers it below the minimum of the family, 576 or 1280 bytes, since
+ * a forged report is indistinguishable from a genuine one.
  *
- * Owned by the data-plane thread. Time is passed in. Nothing here allocates on a frame's way.
+ * A report names an address, and each VNI with this peer has a row: all of them are lowered. Rows
+ * of sources that are not configured are allocated without notice; their path is opened when the
+ * first frame needs it.
+ *
+ * Owned by the data-plane thread. Time is passed in. Nothing here allocates per frame.
  */
 import { AF_INET, ROW_SHIFT } from '../../abi/peer-row.js';
 import { type Counters, P_PATH_MTU } from '../../exchange/counters.js';
@@ -21,23 +24,23 @@ import { ENCAP_LEN } from '../../wire/vxlan.js';
 import type { PeerTable } from './peer-table.js';
 import type { VniTable } from './vni-table.js';
 
-/** How long a report is believed, seconds (RFC 1191 §6.3, RFC 8201 §5.3). */
+/** Lifetime of a report, seconds (RFC 1191 §6.3, RFC 8201 §5.3). */
 export const REPORT_LIFE_S = 600;
 
-/** An Ethernet path: taken while no route is known. */
+/** Path MTU of Ethernet, used while no route is known. */
 const USUAL_MTU = 1500;
-/** What every IPv4 host takes (RFC 791 §3.1). */
+/** Minimum that every IPv4 host accepts (RFC 791 §3.1). */
 const IPV4_FLOOR = 576;
 
 export class PathMtu {
   readonly #peers: PeerTable;
   readonly #vnis: VniTable;
   readonly #counters: Counters;
-  /** As the main thread knows it, bytes; 0: it does not. */
+  /** Value of the main thread, bytes; 0: unknown. */
   readonly #knownMtu: Int32Array;
-  /** As the network reported it, bytes; 0: it did not. */
+  /** Value reported by the network, bytes; 0: none. */
   readonly #reportedMtu: Int32Array;
-  /** When the report was heard last, seconds. */
+  /** Time of the last report, seconds. */
   readonly #reportedS: Int32Array;
   /** Rows with a report. */
   readonly #reported = new Set<number>();
@@ -52,51 +55,55 @@ export class PathMtu {
     this.#reportedS = new Int32Array(rows);
   }
 
-  /** A row holds a new peer: nothing has been reported of it. @param mtu what is known of the path, bytes; 0: nothing */
+  /**
+   * Initialises the row of a new peer, without reports. @param mtu known path MTU, bytes; 0:
+   * unknown
+   */
   open(peerIdx: number, mtu: number): void {
     this.#knownMtu[peerIdx] = mtu;
     this.#report(peerIdx, 0);
     this.#recompute(peerIdx);
   }
 
-  /** What is known of a path is this from now on; reports of it hold as long as they would have. */
+  /** Sets the known path MTU. Reports keep their lifetime. */
   know(peerIdx: number, mtu: number): void {
     if (this.#knownMtu[peerIdx] === mtu && this.#isOpen(peerIdx)) return;
     this.#knownMtu[peerIdx] = mtu;
     this.#recompute(peerIdx);
   }
 
-  /** What the peer's VNI may take from its TAP has changed (`VniTable.packetMax`). */
+  /** Recomputes the limit after a change of `VniTable.packetMax`. */
   recompute(peerIdx: number): void {
     if (this.#isOpen(peerIdx)) this.#recompute(peerIdx);
   }
 
-  /** Bytes of the largest frame that the path carries whole, Ethernet header with tags included. */
+  /** Largest frame that the path carries whole, bytes, with Ethernet header and tags. */
   carries(peerIdx: number): number {
     if (!this.#isOpen(peerIdx)) this.open(peerIdx, 0);
     return this.#mtu(peerIdx) - this.#encapLen(peerIdx);
   }
 
   /**
-   * Bytes of the largest IP packet that may go to a peer.
+   * Returns the largest IP packet that may go to a peer, bytes.
    *
    * @param linkLen bytes of the Ethernet header with its tags
-   * @param outerFragments the outer datagram may be cut up: then only what the VNI was told bounds it, if anything
+   * @param outerFragments true when the outer datagram may be fragmented: then only the VNI's
+   * `packetMax` applies, if it is set
    */
   packetMax(peerIdx: number, linkLen: number, outerFragments: boolean): number {
-    const told = this.#vnis.packetMax[this.#peers.vniIdx(peerIdx)];
+    const configuredMax = this.#vnis.packetMax[this.#peers.vniIdx(peerIdx)];
     const carried = this.carries(peerIdx) - linkLen;
-    if (told === 0) return carried;
-    return outerFragments ? told : Math.min(told, carried);
+    if (configuredMax === 0) return carried;
+    return outerFragments ? configuredMax : Math.min(configuredMax, carried);
   }
 
   /**
-   * Something on the way to an address was too big: all rows of that address and port go by it. What is the address of no
-   * peer changes nothing.
+   * Applies a report that a packet to an address was too big, to all rows of that address and port.
+   * An address that is no peer changes nothing.
    *
-   * @param rows packed addresses as words; port 0: not known @param row which of them
-   * @param mtu what the next hop takes, bytes; 0, of a router that does not say, is the least there can be
-   * @returns true when a path got smaller
+   * @param rows packed addresses as words; port 0: unknown @param row index of the address
+   * @param mtu next-hop MTU, bytes; 0, from a router that does not say, means the minimum
+   * @returns true when a path MTU was lowered
    */
   report(rows: Int32Array, row: number, mtu: number, nowS: number): boolean {
     const { vni } = this.#vnis;
@@ -111,7 +118,7 @@ export class PathMtu {
     return lowered;
   }
 
-  /** Forgets reports that are too old. Looks at every row that has one: call it now and then. */
+  /** Removes expired reports. Checks every row that has one: call it occasionally. */
   expire(nowS: number): void {
     for (const peerIdx of this.#reported) {
       if (this.#isOpen(peerIdx) && nowS - this.#reportedS[peerIdx] < REPORT_LIFE_S) continue;
@@ -122,21 +129,21 @@ export class PathMtu {
     }
   }
 
-  /** @returns true when the path got smaller */
+  /** @returns true when the path MTU was lowered */
   #lower(peerIdx: number, mtu: number, nowS: number): boolean {
     if (!this.#isOpen(peerIdx)) this.open(peerIdx, 0);
     const before = this.#mtu(peerIdx);
-    const believed = Math.max(mtu, this.#isIpv4(peerIdx) ? IPV4_FLOOR : IPV6_MIN_MTU);
-    const isNews = believed < before;
-    if (!isNews && believed !== this.#reportedMtu[peerIdx]) return false;
+    const bounded = Math.max(mtu, this.#isIpv4(peerIdx) ? IPV4_FLOOR : IPV6_MIN_MTU);
+    const isLower = bounded < before;
+    if (!isLower && bounded !== this.#reportedMtu[peerIdx]) return false;
     this.#reported.add(peerIdx);
     this.#reportedS[peerIdx] = nowS;
-    this.#report(peerIdx, believed);
+    this.#report(peerIdx, bounded);
     this.#recompute(peerIdx);
-    return isNews;
+    return isLower;
   }
 
-  /** A row that changed hands is not: whatever is left of its former peer means nothing. */
+  /** False for a row whose peer was replaced: data of its former peer is invalid. */
   #isOpen(peerIdx: number): boolean {
     return this.#peers.frameLimit[peerIdx] !== 0;
   }
@@ -155,18 +162,21 @@ export class PathMtu {
     return this.#isIpv4(peerIdx) ? ENCAP_LEN[4] : ENCAP_LEN[6];
   }
 
-  /** Notes a report, and shows it. Memory of rows without one stays untouched. @param mtu bytes; 0: none any more */
+  /**
+   * Stores a report, and shows it as a counter. Rows without one stay untouched in memory. @param
+   * mtu bytes; 0: none
+   */
   #report(peerIdx: number, mtu: number): void {
     if (this.#reportedMtu[peerIdx] === mtu) return;
     this.#reportedMtu[peerIdx] = mtu;
     this.#counters.cells[this.#counters.peerBase(peerIdx) + P_PATH_MTU] = mtu;
   }
 
-  /** Derives what frames are judged by. */
+  /** Derives the frame limit. */
   #recompute(peerIdx: number): void {
     const carried = this.#mtu(peerIdx) - this.#encapLen(peerIdx);
-    const told = this.#vnis.packetMax[this.#peers.vniIdx(peerIdx)];
-    const limit = told === 0 ? carried : Math.min(carried, told + ETHERNET_LEN);
+    const configuredMax = this.#vnis.packetMax[this.#peers.vniIdx(peerIdx)];
+    const limit = configuredMax === 0 ? carried : Math.min(carried, configuredMax + ETHERNET_LEN);
     this.#peers.frameLimit[peerIdx] = Math.max(1, limit);
   }
 }

@@ -1,16 +1,18 @@
 /**
- * Remote VTEPs, one row per (VNI, peer): 32 packed bytes that the shim reads when it sends (`struct peer_row`).
+ * Remote VTEPs, one row per (VNI, peer).
  *
- *     word 0  family | port << 16     word 5  scope id
- *     word 1–4  address, as it is on the wire     word 6  vniIdx     word 7  flags
+ * A row has 32 packed bytes that the shim reads when it sends (`struct peer_row`):
  *
- * Received datagrams come with source rows of the same form; `findSource` answers which peer of a VNI that is, by
- * address alone: the source port is flow entropy.
+ *     word 0    family | port << 16          word 5  scope id
+ *     word 1–4  address in network order     word 6  vniIdx     word 7  flags
  *
- * Configured peers have the rows that the main thread assigns. With `--accept any`, sources that are not
- * configured get a row at the end of the table while FDB entries point at them, so their number is bounded by
- * that range (`strangers.ts`: who gets one, who is evicted); they share the counters of the VNI's
- * `other` row and are never flooded to.
+ * Received datagrams have source rows of the same form; `findSource` returns the peer of a VNI, by
+ * address only: the source port is flow entropy.
+ *
+ * Configured peers have the rows that the main thread assigns. With `--accept any`, sources that
+ * are not configured get a row at the end of the table while FDB entries point at them, so their
+ * number is bounded by that range (`strangers.ts` allocates and evicts them). They share the
+ * counters of the VNI's `other` row and are never flooded to.
  */
 import { ROW_SHIFT } from '../../abi/peer-row.js';
 import { Strangers } from './strangers.js';
@@ -24,24 +26,24 @@ const ADDRESS_LEN = 16;
 
 const CONFIGURED = 1;
 const LEARNED = 2;
-/** The shim's PEER_TUNNEL: superframes for it may leave whole. Of configured peers only. */
+/** PEER_TUNNEL of the shim: superframes for the peer may leave whole. Only for configured peers. */
 const TUNNEL = 4;
 
-/** Rows of the VNI table, where nothing else is said. */
+/** Default number of rows of the VNI table. */
 const MAX_VNIS = 4096;
 
 const FREE = -1;
-const GONE = -2;
+const DELETED = -2;
 
 export class PeerTable {
-  /** The packed rows, as the shim takes them. */
+  /** The packed rows, in the form of the shim. */
   readonly bytes: Uint8Array;
   /**
-   * Bytes of the largest frame that goes to the peer without a second look; 0 until somebody has said what its path
-   * carries. Computed by `path-mtu.ts`; a column here, as a row that changes hands forgets it.
+   * Largest frame that goes to the peer without further checks, bytes; 0 while its path is unknown.
+   * Computed by `path-mtu.ts`. It is a column here because removing a row must reset it.
    */
   readonly frameLimit: Int32Array;
-  /** Holders of the rows of sources that are not configured. */
+  /** Allocation of the rows of sources that are not configured. */
   readonly strangers: Strangers;
   readonly #words: Int32Array;
   readonly #capacity: number;
@@ -51,13 +53,13 @@ export class PeerTable {
   #used = 0;
   /** Row of the first learned peer: those before it are configured. */
   readonly #firstLearned: number;
-  /** Of each learned peer, the `other` row of its VNI. */
+  /** The `other` row of the VNI of each learned peer. */
   readonly #otherIdx: Int32Array;
   #tunnelled = new Int32Array(0);
 
   /**
    * @param learnedRows rows at the end of the table for sources that are not configured
-   * @param seed any random 32-bit integer: sources are chosen by remotes, so their hash is seeded
+   * @param seed random 32-bit integer: sources are chosen by remotes, so their hash is seeded
    * @param maxVnis rows of the VNI table
    */
   constructor(buffer: SharedArrayBuffer, learnedRows: number, seed: number, maxVnis = MAX_VNIS) {
@@ -72,7 +74,10 @@ export class PeerTable {
     this.#forgetLearned();
   }
 
-  /** Writes a configured peer's row. `addresses` has 16 bytes from `addressOff` on, IPv4 in the first four. */
+  /**
+   * Writes a configured peer's row. `addresses` has 16 bytes from `addressOff` on, IPv4 in the
+   * first four.
+   */
   add(
     peerIdx: number,
     vniIdx: number,
@@ -92,7 +97,7 @@ export class PeerTable {
     this.#remember(peerIdx);
   }
 
-  /** Takes a row out of the index and empties it: nothing finds it, and the shim refuses to send there. */
+  /** Removes a row from the index and clears it, so that the shim refuses to send there. */
   remove(peerIdx: number): void {
     this.#forget(peerIdx);
     const base = peerIdx << ROW_SHIFT;
@@ -100,7 +105,11 @@ export class PeerTable {
     this.frameLimit[peerIdx] = 0;
   }
 
-  /** Which peer of a VNI sent this. @param sources source rows as words @returns its row, or −1 */
+  /**
+   * Finds the peer of a VNI that a datagram came from.
+   * @param sources source rows as words @param row index of the source row @returns its row; −1 for
+   * none
+   */
   findSource(vniIdx: number, sources: Int32Array, row: number): number {
     const words = this.#words;
     const source = row << ROW_SHIFT;
@@ -109,7 +118,7 @@ export class PeerTable {
     for (;;) {
       const peerIdx = this.#index[cell];
       if (peerIdx === FREE) return -1;
-      if (peerIdx !== GONE) {
+      if (peerIdx !== DELETED) {
         const peer = peerIdx << ROW_SHIFT;
         if (
           words[peer + ADDRESS] === sources[source + ADDRESS] &&
@@ -127,8 +136,8 @@ export class PeerTable {
   }
 
   /**
-   * Gives a source that is not configured a row of its own. Replies go to `port`, not to the source port, which
-   * is entropy (as kernel vxlan does). @returns the row, or −1 when the VNI gets none now
+   * Allocates a row for a source that is not configured. Replies go to `port`, not to the source
+   * port, which is entropy (as in kernel vxlan). @returns the row; −1 when the VNI gets none now
    */
   learnSource(vniIdx: number, sources: Int32Array, row: number, port: number, otherIdx: number): number {
     const peerIdx = this.strangers.admit(vniIdx);
@@ -144,7 +153,7 @@ export class PeerTable {
     return peerIdx;
   }
 
-  /** Row whose counters a peer's frames belong to: its own, or for a learned one the VNI's `other`. */
+  /** Row that counts a peer's frames: its own, or the VNI's `other` for a learned one. */
   accountIdx(peerIdx: number): number {
     return peerIdx < this.#firstLearned ? peerIdx : this.#otherIdx[peerIdx - this.#firstLearned];
   }
@@ -161,15 +170,15 @@ export class PeerTable {
     return rows;
   }
 
-  /** No FDB entry points at this learned peer any more. */
+  /** Frees the row of a learned peer that no FDB entry points at. */
   releaseLearned(peerIdx: number): void {
     this.remove(peerIdx);
-    this.strangers.give(peerIdx);
+    this.strangers.release(peerIdx);
   }
 
   /**
-   * Evicts a stranger, if its row is wanted: no source is found to be it any more. Entries that point at
-   * the row still lead to its address; the row is given up with the last of them.
+   * Evicts a stranger, if its row is wanted: `findSource` no longer returns it. Entries that point
+   * at the row still lead to its address; the row is freed with the last of them.
    * @returns false when none is evicted now
    */
   evictStranger(tick: number): boolean {
@@ -190,7 +199,7 @@ export class PeerTable {
     return (this.#words[base + FLAGS] & CONFIGURED) !== 0 && this.#words[base + VNI] === vniIdx;
   }
 
-  /** Superframes for these configured peers may leave whole, and for no others. */
+  /** Sets the configured peers whose superframes may leave whole, in place of the previous ones. */
   setTunnelled(peers: Int32Array): void {
     for (const peerIdx of this.#tunnelled) this.#words[(peerIdx << ROW_SHIFT) + FLAGS] &= ~TUNNEL;
     this.#tunnelled = peers.filter(
@@ -199,12 +208,12 @@ export class PeerTable {
     for (const peerIdx of this.#tunnelled) this.#words[(peerIdx << ROW_SHIFT) + FLAGS] |= TUNNEL;
   }
 
-  /** True while superframes for it may leave whole. */
+  /** True while superframes for the peer may leave whole. */
   isTunnelled(peerIdx: number): boolean {
     return (this.#words[(peerIdx << ROW_SHIFT) + FLAGS] & TUNNEL) !== 0;
   }
 
-  /** Its IPv4 address as it lies in the row, one word. */
+  /** IPv4 address as in the row, one word. */
   ipv4(peerIdx: number): number {
     return this.#words[(peerIdx << ROW_SHIFT) + ADDRESS];
   }
@@ -218,7 +227,7 @@ export class PeerTable {
     return this.#words[(peerIdx << ROW_SHIFT) + VNI];
   }
 
-  /** The family as AF_INET or AF_INET6. */
+  /** AF_INET or AF_INET6. */
   family(peerIdx: number): number {
     return this.#words[peerIdx << ROW_SHIFT] & 0xffff;
   }
@@ -231,13 +240,13 @@ export class PeerTable {
     return this.#words[(peerIdx << ROW_SHIFT) + SCOPE];
   }
 
-  /** Copies family, port, address and scope to a row's place in other memory; `base`: its first word. */
+  /** Copies family, port, address and scope to a row in other memory. @param base its first word */
   copyAddress(peerIdx: number, words: Int32Array, base: number): void {
     const from = peerIdx << ROW_SHIFT;
     for (let word = FAMILY_PORT; word <= SCOPE; word++) words[base + word] = this.#words[from + word];
   }
 
-  /** An int32 for a peer's VNI and address: the same in every table that has the same seed. */
+  /** An int32 for a peer's VNI and address, equal in every table with the same seed. */
   fingerprint(peerIdx: number): number {
     return this.#home(peerIdx);
   }
@@ -248,7 +257,7 @@ export class PeerTable {
     return this.bytes.slice(from, from + ADDRESS_LEN);
   }
 
-  /** Those of a predecessor. */
+  /** Clears the learned rows of a predecessor. */
   #forgetLearned(): void {
     for (let peerIdx = this.#firstLearned; peerIdx < this.#capacity; peerIdx++)
       if (this.isUsed(peerIdx)) this.#words.fill(0, peerIdx << ROW_SHIFT, (peerIdx + 1) << ROW_SHIFT);
@@ -256,7 +265,7 @@ export class PeerTable {
 
   #forget(peerIdx: number): void {
     const cell = this.#cellOf(peerIdx);
-    if (cell >= 0) this.#index[cell] = GONE;
+    if (cell >= 0) this.#index[cell] = DELETED;
   }
 
   #remember(peerIdx: number): void {
@@ -268,7 +277,7 @@ export class PeerTable {
     this.#used++;
   }
 
-  /** Rows that are gone leave the index, which is a quarter full afterwards. */
+  /** Rebuilds the index without deleted rows; afterwards it is at most a quarter full. */
   #rebuild(): void {
     const before = this.#index;
     let rows = 0;
@@ -280,7 +289,7 @@ export class PeerTable {
     for (let cell = 0; cell < before.length; cell++) if (before[cell] >= 0) this.#remember(before[cell]);
   }
 
-  /** @returns where the index names this row, or −1 */
+  /** @returns cell of the index that names this row; −1 for none */
   #cellOf(peerIdx: number): number {
     const mask = this.#index.length - 1;
     for (let cell = this.#home(peerIdx) & mask; this.#index[cell] !== FREE; cell = (cell + 1) & mask) {

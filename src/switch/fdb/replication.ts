@@ -1,21 +1,26 @@
 /**
- * One FDB, several replicas. Each worker has tables of its own and asks nobody on a frame's way; what one hears, it
- * tells the others in notes, by a ring to each of them.
+ * Replication of the FDB between workers.
  *
- *     word 0–5  address that the MAC was heard behind, as a peer row has it     word 10  tick
- *     word 8    vniIdx << 16 | first two bytes of the MAC                       word 11  how often it moved in that tick
- *     word 9    last four bytes of the MAC                                      word 12  epoch
+ * Each worker has tables of its own and asks no other while forwarding. It announces what it learns
+ * in notes, through a ring to each other worker.
  *
- * - A note names an *address*, not a row: rows of sources that are not configured differ from replica to replica.
- * - The *newest* wins, in every replica the same one: the later tick (one clock for all, CLOCK_MONOTONIC), then more
- *   moves within it, then the larger fingerprint of the address. Whoever is told something older answers with what is
- *   known there. So replicas agree once no note is on its way, unless some were lost.
- * - What is told: a MAC that is new or has moved, and of one that goes on being heard so much that it does not age in
- *   a replica that hears nothing of it.
- * - A full ring loses notes: nobody waits for a reader. The other replica floods that MAC until it hears it itself, or
- *   of it again in the next period.
- * - *Removals* (a flush, a peer, an entry) are changes that every worker makes, in the same order. The epoch counts
- *   them, and a note from before one is not taken after it: it would bring back what was removed.
+ *     word 0–5  address of the peer, as in a peer row         word 10  tick
+ *     word 8    vniIdx << 16 | first two bytes of the MAC     word 11  moves in that tick
+ *     word 9    last four bytes of the MAC                    word 12  epoch
+ *
+ * - A note names an *address*, not a row: rows of sources that are not configured differ between
+ *   replicas.
+ * - The *newest* note wins, the same one in every replica: the later tick (one clock for all,
+ *   CLOCK_MONOTONIC), then more moves within it, then the larger fingerprint of the address. A
+ *   worker that receives an older note answers with its own entry. So replicas agree once no note
+ *   is in flight, unless some were lost.
+ * - Announced are MACs that are new or have moved. A MAC that stays active is re-announced often
+ *   enough that it does not age out elsewhere.
+ * - A full ring loses notes, as writers never wait for readers. Until it learns the MAC itself or
+ *   the next announcement arrives, that replica floods.
+ * - *Removals* (a flush, a peer, an entry) are changes that every worker makes, in the same order.
+ *   The epoch counts them, and a note of an earlier epoch is ignored: it would restore what was
+ *   removed.
  */
 import { NoteRing } from './note-ring.js';
 import type { PeerTable } from './peer-table.js';
@@ -26,18 +31,18 @@ export const NOTE_TICK = 10;
 export const NOTE_MOVES = 11;
 const NOTE_EPOCH = 12;
 
-/** Notes taken in one round at most: some tens of microseconds. */
+/** Most notes applied in one round: some tens of microseconds. */
 const NOTES_PER_ROUND = 256;
 
-/** What a worker says to the others, and hears from them. */
+/** Rings to and from the other workers. */
 export interface NoteRings {
   readonly to: readonly NoteRing[];
   readonly from: readonly NoteRing[];
-  /** Removals that were asked for so far. */
+  /** Removals requested so far. */
   readonly epoch: number;
 }
 
-/** Who takes notes. */
+/** Receiver of notes. */
 export interface NoteReader {
   /** @param notes memory of the note, borrowed for the call @param base its first word */
   applyNote(notes: Int32Array, base: number): void;
@@ -47,7 +52,7 @@ export class Replication {
   readonly #rings: NoteRings;
   readonly #peers: PeerTable;
   #epoch: number;
-  /** Whose notes are taken first in the next round. */
+  /** Index of the ring that is drained first in the next round. */
   #turn = 0;
 
   constructor(rings: NoteRings, peers: PeerTable) {
@@ -56,12 +61,14 @@ export class Replication {
     this.#epoch = rings.epoch;
   }
 
-  /** A removal begins: notes from before it are void. */
+  /** Begins a removal: notes of earlier epochs become invalid. */
   advanceEpoch(): void {
     this.#epoch = (this.#epoch + 1) | 0;
   }
 
-  /** Tells all others that a MAC was heard behind a peer. @param moves how often it has moved within this tick */
+  /**
+   * Announces to all other workers that a MAC is behind a peer. @param moves moves within this tick
+   */
   publish(vniIdx: number, high: number, low: number, peerIdx: number, tick: number, moves: number): void {
     const { to } = this.#rings;
     for (let i = 0; i < to.length; i++) {
@@ -79,7 +86,7 @@ export class Replication {
     }
   }
 
-  /** Hands what the others have told to the reader, some notes at most. The others take turns. */
+  /** Passes the notes of the other workers to the reader, at most NOTES_PER_ROUND, round robin. */
   drain(reader: NoteReader): void {
     const { from } = this.#rings;
     let left = NOTES_PER_ROUND;
@@ -88,7 +95,7 @@ export class Replication {
     this.#turn = (this.#turn + 1) % from.length;
   }
 
-  /** @returns how many notes may still be taken */
+  /** @returns notes that may still be applied */
   #drainRing(ring: NoteRing, reader: NoteReader, most: number): number {
     let left = most;
     for (let base = ring.first(); base >= 0 && left > 0; base = ring.first()) {
@@ -101,8 +108,8 @@ export class Replication {
 }
 
 /**
- * The rings of one worker among `workers`. One ring for each ordered pair lies in the buffer, `ringLen` bytes each;
- * memory of rings that nobody uses is never touched.
+ * Returns the rings of one worker among `workers`. The buffer holds one ring of equal length for
+ * each ordered pair; memory of unused rings is never touched.
  */
 export function noteRingsOf(
   index: number,

@@ -1,23 +1,26 @@
 /**
- * Rows of the peer table for strangers: sources that are not configured (`--accept any`).
+ * Rows of the peer table for strangers: unconfigured sources (`--accept any`).
  *
  * All VNIs share one pool, and a source address is easily forged, so a VNI must not keep the others
  * from learning:
  *
- * - The last rows of the pool are a *reserve*. Only a VNI that holds none, or less than half of what the
- *   largest holder has, gets rows of it, at once.
- * - When a row of the reserve is wanted, strangers are *evicted*: of the VNI that holds most, the one
- *   from which no frame was received for longest. One victim is searched at a time, a bounded number
- *   each tick.
- * - An evicted stranger is unknown at once, but its row is free only when its last FDB entry is gone.
- *   The ageing sweep removes these entries, so eviction walks no table.
+ * - The last rows of the pool are a *reserve*. Only a VNI that holds none, or less than half of
+ *   what the largest holder has, gets rows of it, at once.
+ * - When a row of the reserve is wanted, strangers are *evicted*: of the VNI that holds most, the
+ *   stranger from which no frame was received for longest. One victim is searched at a time, a
+ *   bounded number each tick.
+ * - An evicted stranger is unknown at once, but its row is free only when its last FDB entry is
+ *   removed. The ageing sweep removes these entries, so eviction walks no table.
  *
  * One writer, the data-plane thread. Without strangers none of this is touched.
  */
 
-/** One of so many rows is reserve: 256 of 4096. */
+/** Inverse of the reserve's share of the rows: 256 of 4096. */
 const RESERVE_SHARE = 16;
-/** Victims of a tick (0.1 s). Each search looks at every row of the pool: 4096 rows take some microseconds. */
+/**
+ * Victims per tick (0.1 s). Each search examines every row of the pool: 4096 rows take some
+ * microseconds.
+ */
 const EVICTIONS_PER_TICK = 32;
 
 /** `#vniIdx` of a row that is free, or evicted. */
@@ -26,7 +29,7 @@ const NONE = -1;
 export class Strangers {
   readonly #first: number;
   readonly #reserve: number;
-  /** Rows that are free, relative to the first one. */
+  /** Free rows, relative to the first one. */
   readonly #free: number[] = [];
   /** VNI of each row. */
   readonly #vniIdx: Int32Array;
@@ -42,7 +45,10 @@ export class Strangers {
   #tick = 0;
   #left = 0;
 
-  /** @param first row of the pool @param rows in the pool @param maxVnis rows of the VNI table */
+  /**
+   * @param first first row of the pool @param rows rows of the pool @param maxVnis rows of the VNI
+   * table
+   */
   constructor(first: number, rows: number, maxVnis: number) {
     this.#first = first;
     this.#reserve = Math.floor(rows / RESERVE_SHARE);
@@ -53,17 +59,17 @@ export class Strangers {
     for (let row = 0; row < rows; row++) this.#free.push(row);
   }
 
-  /** True while a row is wanted that only an eviction can give. */
+  /** True while a row is wanted that only an eviction can free. */
   get isWanted(): boolean {
     return this.#wanted > 0;
   }
 
-  /** True while FDB entries of evicted strangers are to be removed. */
+  /** True while FDB entries of evicted strangers remain to be removed. */
   get isEvicting(): boolean {
     return this.#evictedCount > 0;
   }
 
-  /** @returns a row for a stranger of this VNI, or −1 */
+  /** @returns a row for a stranger of this VNI; −1 for none */
   admit(vniIdx: number): number {
     if (this.#free.length <= this.#reserve) {
       if (this.#wanted < this.#reserve) this.#wanted++;
@@ -77,8 +83,8 @@ export class Strangers {
     return this.#first + row;
   }
 
-  /** No FDB entry points at the row any more. */
-  give(peerIdx: number): void {
+  /** Frees a row that no FDB entry points at. */
+  release(peerIdx: number): void {
     const row = peerIdx - this.#first;
     if (this.#evicted[row] === 1) {
       this.#evicted[row] = 0;
@@ -88,7 +94,7 @@ export class Strangers {
     this.#free.push(row);
   }
 
-  /** A frame came from this peer, which may be a configured one. */
+  /** Records a frame of a peer, which may be a configured one. */
   seen(peerIdx: number, tick: number): void {
     if (peerIdx >= this.#first) this.#seenTick[peerIdx - this.#first] = tick;
   }
@@ -97,14 +103,14 @@ export class Strangers {
     return peerIdx >= this.#first && this.#evicted[peerIdx - this.#first] === 1;
   }
 
-  /** One step of the eviction. @returns row of the stranger that is evicted now, or −1 */
+  /** Does one step of the eviction. @returns row of the stranger evicted now; −1 for none */
   evictOne(tick: number): number {
     if (this.#wanted === 0) return -1;
     if (tick !== this.#tick) {
       this.#tick = tick;
       this.#left = EVICTIONS_PER_TICK;
     }
-    // Rows that are about to be free count: more than the reserve need not be under way.
+    // Rows about to be freed count: at most the reserve needs to be in progress.
     if (this.#free.length + this.#evictedCount >= 2 * this.#reserve) this.#wanted = 0;
     if (this.#wanted === 0 || this.#left === 0) return -1;
     this.#wanted--;
@@ -132,9 +138,9 @@ export class Strangers {
     for (let row = 0; row < this.#vniIdx.length; row++) {
       if (this.#vniIdx[row] !== vniIdx) continue;
       // Another worker may be a tick ahead.
-      const unheard = Math.max(0, (tick - this.#seenTick[row]) | 0);
-      if (unheard <= longest) continue;
-      longest = unheard;
+      const silentTicks = Math.max(0, (tick - this.#seenTick[row]) | 0);
+      if (silentTicks <= longest) continue;
+      longest = silentTicks;
       found = row;
     }
     return found;

@@ -1,6 +1,8 @@
 /**
- * All tables of the data plane, made once and wired together. The worker owns them; encap, decap and the applying
- * of changes borrow them.
+ * All tables of the data plane.
+ *
+ * Created once and wired together. The data-plane thread owns them; encap, decap and the applier
+ * borrow them.
  */
 import type { Counters } from '../../exchange/counters.js';
 import { Fdb } from './fdb.js';
@@ -12,20 +14,20 @@ import { type NoteRings, Replication } from './replication.js';
 import { VniTable } from './vni-table.js';
 
 export interface TablesInit {
-  /** A power of two. */
+  /** Rows of the VNI table, a power of two. */
   maxVnis: number;
   counters: Counters;
   /** Peer rows, PEER_ROW_LEN bytes each. */
   peers: SharedArrayBuffer;
-  /** How many of them, at the end, are for sources that are not configured. */
+  /** Rows at the end of the peer table for sources that are not configured. */
   learnedRows: number;
-  /** Memory of the MAC table; its entries are kept. Empty: a new one is made. */
+  /** Memory of the MAC table, whose entries are kept; empty: a new one is created. */
   fdb: SharedArrayBuffer[];
-  /** Random 32-bit integer: seed of the hashes. A MAC table that is kept keeps its own. */
+  /** Random 32-bit integer: seed of the hashes. An existing MAC table keeps its own. */
   seed: number;
-  /** Told the memory of the MAC table whenever it changes. */
+  /** Called with the memory of the MAC table whenever it changes. */
   onFdbGrown: (buffers: SharedArrayBuffer[]) => void;
-  /** To and from the other workers; left out where there are none. */
+  /** Rings to and from the other workers; undefined for a single worker. */
   notes?: NoteRings | undefined;
 }
 
@@ -33,14 +35,14 @@ export class Tables {
   readonly counters: Counters;
   readonly vnis: VniTable;
   readonly peers: PeerTable;
-  /** What the way to each peer carries. */
+  /** Path MTU of each peer. */
   readonly paths: PathMtu;
-  /** Who gets BUM frames of the overlay. */
+  /** Flood list of each VNI. */
   readonly flood: PeerLists;
-  /** Who holds FDB entries. */
+  /** Holders of FDB entries in each VNI. */
   readonly members: PeerLists;
   readonly fdb: Fdb;
-  /** With other workers; undefined for a single one. */
+  /** Replication to other workers; undefined for a single worker. */
   readonly replication: Replication | undefined;
 
   constructor(init: TablesInit) {

@@ -1,6 +1,8 @@
 /**
- * The VNIs of this VTEP: which row a VNI of the wire has, and how each row behaves. Columns, so that a policy is
- * one load on the frame's way. Rows are assigned by the main thread; the worker is the only writer.
+ * VNIs of this VTEP: row and policy of each.
+ *
+ * Stored in columns, so that a policy is one load per frame. The main thread assigns the rows; the
+ * data-plane thread is the only writer.
  */
 
 export const ACCEPT_PEERS = 0;
@@ -9,33 +11,35 @@ export const VLAN_PASS = 0;
 export const VLAN_STRIP = 1;
 export const VLAN_DROP = 2;
 
-/** FDB stamps count tenths of a second: an entry is rewritten at most ten times a second. */
+/** Ticks of FDB stamps per second: an entry is rewritten at most ten times a second. */
 export const TICKS_PER_SECOND = 10;
 
 export class VniTable {
-  /** Rows in use are those with vni[row] ≥ 0. */
+  /** VNI of each row; −1 for a free row. */
   readonly vni: Int32Array;
   readonly learning: Uint8Array;
-  /** Ticks; 0: never. */
+  /** Ageing time, ticks; 0: never. */
   readonly ageingTicks: Int32Array;
   readonly fdbLimit: Int32Array;
   readonly flood: Uint8Array;
   readonly accept: Uint8Array;
   readonly vlan: Uint8Array;
-  /** Bytes of the largest IP packet of the overlay. */
+  /** Largest IP packet of the overlay, bytes. */
   readonly overlayMtu: Int32Array;
-  /** Bytes of the largest IP packet taken from the TAP, whatever the paths carry; 0: as large as they carry. */
+  /** Configured limit of IP packets from the TAP, bytes; 0: what the path carries. */
   readonly packetMax: Int32Array;
   /** MAC of the TAP. */
   readonly macHigh: Int32Array;
   readonly macLow: Int32Array;
   /** Peer row that counts frames of sources that are not peers. */
   readonly otherIdx: Int32Array;
-  /** VNI → row, open addressing; −1: free. Four times as many cells as rows, so probes are short. */
+  /**
+   * VNI → row, open addressing; −1: free. Four times as many cells as rows, so probes are short.
+   */
   readonly #index: Int32Array;
   readonly #mask: number;
 
-  /** @param maxVnis a power of two */
+  /** @param maxVnis rows, a power of two */
   constructor(maxVnis: number) {
     this.vni = new Int32Array(maxVnis).fill(-1);
     this.learning = new Uint8Array(maxVnis);
@@ -53,7 +57,7 @@ export class VniTable {
     this.#mask = maxVnis * 4 - 1;
   }
 
-  /** @returns the row of a VNI, or −1 */
+  /** @returns the row of a VNI; −1 when it is not configured */
   find(vni: number): number {
     const index = this.#index;
     let cell = Math.imul(vni, 0x9e3779b1) >>> 8;
@@ -65,7 +69,7 @@ export class VniTable {
     }
   }
 
-  /** Puts a VNI into a free row. The policy columns are the caller's to fill. */
+  /** Puts a VNI into a free row. The caller fills the policy columns. */
   add(row: number, vni: number): void {
     this.vni[row] = vni;
     let cell = this.#home(row);
@@ -73,7 +77,7 @@ export class VniTable {
     this.#index[cell] = row;
   }
 
-  /** Frees a row: nothing finds its VNI any more. What stood behind it in the index closes the gap. */
+  /** Frees a row and makes its VNI unknown. Following cells of the index close the gap. */
   remove(row: number): void {
     const index = this.#index;
     let gap = this.#home(row);

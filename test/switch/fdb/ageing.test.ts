@@ -10,7 +10,7 @@ function fill(plane: MemoryPlane, entries: number, peerIdx: number): void {
   }
 }
 
-t.test('a sweep is bounded, however much time has passed', async (t) => {
+t.test('a sweep is bounded however much time has passed', async (t) => {
   const plane = new MemoryPlane();
   plane.addVni(0, 100, { ageingS: 1 });
   const peer = plane.addPeer(0, '192.0.2.1');
@@ -19,10 +19,10 @@ t.test('a sweep is bounded, however much time has passed', async (t) => {
   plane.nowMs += 3_600_000;
   plane.breathe();
   const aged = plane.vniCell(0, V_AGED);
-  t.ok(aged > 0 && aged <= 16_384 + 100, `${aged} entries went in one round`);
+  t.ok(aged > 0 && aged <= 16_384 + 100, `${aged} entries removed in one round`);
 });
 
-t.test('the whole table is swept within about a second, at any rate of rounds', async (t) => {
+t.test('the whole table is swept within about a second at any rate of rounds', async (t) => {
   for (const stepMs of [0.05, 1, 10, 100]) {
     const plane = new MemoryPlane();
     plane.addVni(0, 100, { ageingS: 1 });
@@ -35,7 +35,7 @@ t.test('the whole table is swept within about a second, at any rate of rounds', 
   }
 });
 
-t.test('rounds without time do not sweep', async (t) => {
+t.test('rounds without elapsed time do not sweep', async (t) => {
   const plane = new MemoryPlane();
   plane.addVni(0, 100, { ageingS: 1 });
   fill(plane, 100, plane.addPeer(0, '192.0.2.1'));
@@ -48,7 +48,7 @@ t.test('rounds without time do not sweep', async (t) => {
   t.equal(table.size, 100);
 });
 
-t.test('a drain that insertions began ends in quiet times', async (t) => {
+t.test('the sweep completes a drain without insertions', async (t) => {
   const plane = new MemoryPlane();
   plane.addVni(0, 100);
   fill(plane, 769, plane.addPeer(0, '192.0.2.1'));

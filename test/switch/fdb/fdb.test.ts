@@ -28,7 +28,7 @@ function lookup(plane: MemoryPlane, vniIdx: number, mac: { high: number; low: nu
   return plane.tables.fdb.lookup(vniIdx, mac.high, mac.low);
 }
 
-/** What the counters say, against what the table holds. */
+/** Compares the counters with the content of the table. */
 function countsAreExact(plane: MemoryPlane): string {
   const { table, peers } = plane.tables.fdb;
   const expected = new Map<string, number>();
@@ -61,19 +61,19 @@ function countsAreExact(plane: MemoryPlane): string {
   return '';
 }
 
-t.test('an unknown MAC, and the same MAC in another VNI', async (t) => {
+t.test('a MAC of one VNI is unknown in another', async (t) => {
   const plane = new MemoryPlane();
   for (const vniIdx of [0, 1]) plane.addVni(vniIdx, 100 + vniIdx);
   const peer = plane.addPeer(0, '192.0.2.1');
   t.equal(lookup(plane, 0, A), -1);
   t.equal(learn(plane, 0, A, peer), 0);
   t.equal(lookup(plane, 0, A), peer);
-  t.equal(lookup(plane, 1, A), -1, 'never leaks');
+  t.equal(lookup(plane, 1, A), -1, 'unknown in the other VNI');
   t.equal(plane.vniCell(0, V_LEARNED), 1);
   t.equal(plane.vniCell(1, V_LEARNED), 0);
 });
 
-t.test('a MAC that turns up elsewhere moves at once', async (t) => {
+t.test('a MAC received from another peer moves at once', async (t) => {
   const plane = new MemoryPlane();
   plane.addVni(0, 100);
   const [one, two] = ['192.0.2.1', '192.0.2.2'].map((address) => plane.addPeer(0, address));
@@ -85,32 +85,32 @@ t.test('a MAC that turns up elsewhere moves at once', async (t) => {
   t.equal(plane.peerCell(one, P_FDB_DYNAMIC), 0);
   t.equal(plane.peerCell(two, P_FDB_DYNAMIC), 1);
   learn(plane, 0, A, two);
-  t.equal(plane.vniCell(0, V_MOVED), 1, 'staying is no move');
+  t.equal(plane.vniCell(0, V_MOVED), 1, 'the same peer again is no move');
 });
 
-t.test('learning cannot touch a static entry', async (t) => {
+t.test('learning does not change a static entry', async (t) => {
   const plane = new MemoryPlane();
   plane.addVni(0, 100, { ageingS: 1 });
   const [one, two] = ['192.0.2.1', '192.0.2.2'].map((address) => plane.addPeer(0, address));
   learn(plane, 0, A, two);
   plane.tables.fdb.putStatic(0, A.high, A.low, one);
-  t.equal(lookup(plane, 0, A), one, 'it replaces a dynamic one');
+  t.equal(lookup(plane, 0, A), one, 'it replaces a dynamic entry');
   t.equal(learn(plane, 0, A, two), ENTRY_EXISTS, 'another peer contradicts it');
   t.equal(learn(plane, 0, A, one), 0, 'the same peer does not');
   t.equal(lookup(plane, 0, A), one);
   plane.pass(5000);
   t.equal(lookup(plane, 0, A), one, 'it does not age');
   plane.tables.fdb.putStatic(0, A.high, A.low, two);
-  t.equal(lookup(plane, 0, A), two, 'another static one does replace it');
+  t.equal(lookup(plane, 0, A), two, 'another static entry replaces it');
   t.equal(plane.vniCell(0, V_FDB_STATIC), 1);
   t.equal(plane.vniCell(0, V_FDB_DYNAMIC), 0);
   t.equal(plane.tables.fdb.delete(0, A.high, A.low), true);
-  t.equal(plane.tables.fdb.delete(0, A.high, A.low), false, 'gone already');
-  t.equal(learn(plane, 0, A, two), 0, 'then it is learned again');
+  t.equal(plane.tables.fdb.delete(0, A.high, A.low), false, 'already deleted');
+  t.equal(learn(plane, 0, A, two), 0, 'it is learned again');
   t.equal(countsAreExact(plane), '');
 });
 
-t.test('an entry ages out unless frames are received from it; looking it up does not keep it', async (t) => {
+t.test('an entry ages out unless frames are received from it; lookups do not refresh it', async (t) => {
   const plane = new MemoryPlane();
   plane.addVni(0, 100, { ageingS: 10 });
   plane.addVni(1, 200, { ageingS: 0 });
@@ -126,7 +126,7 @@ t.test('an entry ages out unless frames are received from it; looking it up does
     t.equal(lookup(plane, 0, A), peer, `after ${s + 1} s`);
   }
   plane.pass(2200);
-  t.equal(lookup(plane, 0, A), -1, 'one sweep after its ten seconds it is gone');
+  t.equal(lookup(plane, 0, A), -1, 'removed one sweep after its ten seconds');
   t.equal(lookup(plane, 0, B), peer, 'the refreshed one stays');
   t.equal(plane.vniCell(0, V_AGED), 1);
   plane.pass(100_000);
@@ -135,7 +135,7 @@ t.test('an entry ages out unless frames are received from it; looking it up does
   t.equal(countsAreExact(plane), '');
 });
 
-t.test('ageing where the 32-bit clock wraps', async (t) => {
+t.test('ageing works where the 32-bit clock wraps', async (t) => {
   const WRAP_MS = 2 ** 31 * 100;
   const plane = new MemoryPlane();
   plane.nowMs = WRAP_MS - 500;
@@ -150,7 +150,7 @@ t.test('ageing where the 32-bit clock wraps', async (t) => {
   t.equal(lookup(plane, 0, A), -1);
 });
 
-t.test('a flood of MACs from one peer cannot push out those of another', async (t) => {
+t.test('a MAC flood from one peer does not evict the entries of another', async (t) => {
   const limit = 1000;
   const plane = new MemoryPlane();
   plane.addVni(0, 100, { fdbLimit: limit });
@@ -163,19 +163,19 @@ t.test('a flood of MACs from one peer cannot push out those of another', async (
   for (let i = 0; i < 100; i++)
     if (lookup(plane, 0, macParts(macNumber(i))) !== quiet) t.fail(`MAC ${i} of the quiet peer was evicted`);
   t.ok(plane.vniCell(0, V_FDB_DYNAMIC) <= limit, 'the limit holds');
-  t.equal(plane.vniCell(1, V_FDB_DYNAMIC), 500, 'the other VNI notices nothing');
+  t.equal(plane.vniCell(1, V_FDB_DYNAMIC), 500, 'the other VNI is not affected');
   t.ok(plane.vniCell(0, V_EVICTED) > 10_000);
   t.equal(
     plane.vniCell(0, V_LEARNED) - plane.vniCell(0, V_EVICTED),
     plane.vniCell(0, V_FDB_DYNAMIC),
-    'learned − evicted = there',
+    'learned − evicted = present',
   );
   t.equal(countsAreExact(plane), '');
   learn(plane, 0, macParts(macNumber(200)), quiet);
-  t.equal(lookup(plane, 0, macParts(macNumber(200))), quiet, 'a new MAC of the quiet peer finds room');
+  t.equal(lookup(plane, 0, macParts(macNumber(200))), quiet, 'a new MAC of the quiet peer is learned');
 });
 
-t.test('a limit of nothing learns nothing; static entries do not count', async (t) => {
+t.test('a limit of 0 learns nothing; static entries do not count', async (t) => {
   const plane = new MemoryPlane();
   plane.addVni(0, 100, { fdbLimit: 0 });
   plane.addVni(1, 200, { fdbLimit: 1 });
@@ -191,7 +191,7 @@ t.test('a limit of nothing learns nothing; static entries do not count', async (
   t.equal(countsAreExact(plane), '');
 });
 
-t.test('sources that are no peers are bounded, and given back when their entries go', async (t) => {
+t.test('rows of strangers are bounded, and freed with their entries', async (t) => {
   const plane = new MemoryPlane();
   plane.addVni(0, 100, { accept: 'any', ageingS: 5 });
   const { fdb, peers } = plane.tables;
@@ -204,23 +204,23 @@ t.test('sources that are no peers are bounded, and given back when their entries
   };
   for (let n = 0; n < 3 * LEARNED_ROWS; n++) t.equal(learnFrom(n, macParts(macNumber(n))), 0);
   const most = LEARNED_ROWS - LEARNED_ROWS / 16;
-  t.equal(plane.vniCell(0, V_FDB_DYNAMIC), most, 'no more than there are rows, but for the reserve');
+  t.equal(plane.vniCell(0, V_FDB_DYNAMIC), most, 'at most the rows without the reserve');
   const first = lookup(plane, 0, macParts(macNumber(0)));
   t.equal(peers.isLearned(first), true);
   t.equal(peers.port(first), 4789);
   t.equal(countsAreExact(plane), '');
-  // All MACs move to one stranger: the rows of the others are free again.
+  // All MACs move to one stranger, which frees the rows of the others.
   for (let n = 0; n < most; n++) learnFrom(0, macParts(macNumber(n)));
   t.equal(fdb.held(first), most);
   for (let n = 500; n < 500 + most - 1; n++) learnFrom(n, macParts(macNumber(n)));
   t.equal(plane.vniCell(0, V_FDB_DYNAMIC), 2 * most - 1);
   plane.pass(8000);
-  t.equal(plane.vniCell(0, V_FDB_DYNAMIC), 0, 'all have aged');
+  t.equal(plane.vniCell(0, V_FDB_DYNAMIC), 0, 'all have aged out');
   t.equal(peers.isUsed(first), false, 'and their rows are free');
   t.equal(countsAreExact(plane), '');
 });
 
-t.test('a stranger that contradicts a static entry, or finds no room, keeps no row', async (t) => {
+t.test('a stranger whose MAC is not learned keeps no row', async (t) => {
   const plane = new MemoryPlane();
   plane.addVni(0, 100, { accept: 'any', fdbLimit: 0 });
   const peer = plane.addPeer(0, '192.0.2.1');
@@ -235,7 +235,7 @@ t.test('a stranger that contradicts a static entry, or finds no room, keeps no r
   t.equal(plane.vniCell(0, V_FDB_DYNAMIC), 0);
 });
 
-t.test('a stranger whose only entry makes room for its next one keeps its row', async (t) => {
+t.test('a stranger whose only entry is evicted for its next one keeps its row', async (t) => {
   const plane = new MemoryPlane();
   plane.addVni(0, 100, { accept: 'any', fdbLimit: 1 });
   const { fdb, peers } = plane.tables;
@@ -247,11 +247,15 @@ t.test('a stranger whose only entry makes room for its next one keeps its row', 
   t.equal(fdb.lookup(0, 0x0200, 2), row);
   t.equal(peers.isUsed(row), true);
   const other = new Int32Array(sourceRow('198.51.100.2').buffer);
-  t.not(peers.learnSource(0, other, 0, 4789, plane.tables.vnis.otherIdx[0]), row, 'nobody else gets it');
+  t.not(
+    peers.learnSource(0, other, 0, 4789, plane.tables.vnis.otherIdx[0]),
+    row,
+    'no other stranger gets it',
+  );
   t.equal(countsAreExact(plane), '');
 });
 
-t.test('after a crash: what is known stays, with exact counts; what is not goes', async (t) => {
+t.test('after a crash, known entries stay with exact counts, others are removed', async (t) => {
   const before = new MemoryPlane();
   before.addVni(0, 100, { accept: 'any' });
   const [kept, lost] = ['192.0.2.1', '192.0.2.2'].map((address) => before.addPeer(0, address));
@@ -262,7 +266,8 @@ t.test('after a crash: what is known stays, with exact counts; what is not goes'
   before.tables.fdb.learnFromStranger(0, 0x0400, 1, stranger, 0, 4789, before.tick);
   t.equal(before.tables.fdb.table.draining, true, 'it dies while the table grows');
 
-  // The successor is told the same rows, but for the peer that was being removed when its predecessor died.
+  // The successor gets the same rows, except the peer that was being removed when its predecessor
+  // died.
   const after = new MemoryPlane({ memory: before.memory });
   after.addVni(0, 100, { accept: 'any' });
   t.equal(after.addPeer(0, '192.0.2.1'), kept);
@@ -270,16 +275,16 @@ t.test('after a crash: what is known stays, with exact counts; what is not goes'
   const wrong = Array.from({ length: 800 }, (_, i) => i).filter(
     (i) => lookup(after, 0, macParts(macNumber(i))) !== (i % 3 === 0 ? -1 : kept),
   );
-  t.same(wrong, [], 'entries of the peer that is gone are gone, the others are there');
+  t.same(wrong, [], 'entries of the removed peer are removed, the others stay');
   t.equal(lookup(after, 0, { high: 0x0300, low: 1 }), kept);
   t.equal(lookup(after, 0, { high: 0x0300, low: 2 }), -1);
   t.equal(lookup(after, 0, { high: 0x0400, low: 1 }), -1, 'learned sources do not outlive the worker');
   t.equal(after.vniCell(0, V_FDB_DYNAMIC), 533);
   t.equal(after.vniCell(0, V_FDB_STATIC), 1);
-  t.equal(after.vniCell(0, V_LEARNED), 801, 'counters go on');
+  t.equal(after.vniCell(0, V_LEARNED), 801, 'counters continue');
   t.equal(countsAreExact(after), '');
 
-  // The learned row that was in use is given back like any other.
+  // The learned row that was in use is freed like any other.
   for (let n = 0; n < LEARNED_ROWS; n++) {
     const source = new Int32Array(sourceRow(`198.51.100.${n}`).buffer);
     after.tables.fdb.learnFromStranger(0, 0x0500, n, source, 0, 4789, after.tick);
@@ -289,7 +294,7 @@ t.test('after a crash: what is known stays, with exact counts; what is not goes'
     t.equal(after.tables.peers.isUsed(2048 - LEARNED_ROWS + row), false, `row ${row}`);
 });
 
-t.test('counts stay exact through random changes', async (t) => {
+t.test('counts stay exact under random changes', async (t) => {
   const next = random(2);
   const plane = new MemoryPlane();
   plane.addVni(0, 100, { fdbLimit: 150, ageingS: 3 });
@@ -314,6 +319,6 @@ t.test('counts stay exact through random changes', async (t) => {
     if (wrong !== '') return void t.fail(`step ${step}: ${wrong}`);
   }
   t.equal(countsAreExact(plane), '');
-  t.ok(plane.vniCell(0, V_EVICTED) > 0 && plane.vniCell(0, V_AGED) > 0, 'evictions and ageing took part');
+  t.ok(plane.vniCell(0, V_EVICTED) > 0 && plane.vniCell(0, V_AGED) > 0, 'evictions and ageing occurred');
   t.ok(plane.memory.counters.cells[G_STRANGERS_EVICTED] > 0, 'strangers were evicted');
 });

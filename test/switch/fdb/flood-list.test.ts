@@ -2,11 +2,11 @@ import t from 'tap';
 import { PeerLists } from '../../../src/switch/fdb/flood-list.js';
 import { random } from '../../support/memory-plane.js';
 
-t.test('lists of VNIs keep apart, removal leaves the others in order', async (t) => {
+t.test('lists of VNIs are separate, and removal keeps the order', async (t) => {
   const lists = new PeerLists(2);
   t.same(lists.rows(0), []);
   lists.remove(0, 7);
-  t.same(lists.rows(0), [], 'removing what is not there');
+  t.same(lists.rows(0), [], 'removing an absent row');
   lists.add(0, 1, 3, false);
   lists.add(0, 9, 0, false);
   lists.add(1, 2, 1, false);
@@ -20,7 +20,7 @@ t.test('lists of VNIs keep apart, removal leaves the others in order', async (t)
   t.same([lists.rows(0), lists.rows(1)], [[], [2]]);
 });
 
-t.test('neighbours are one run, whoever came first', async (t) => {
+t.test('adjacent rows become one run, in any order of addition', async (t) => {
   const lists = new PeerLists(1);
   lists.add(0, 10, 1000, false);
   lists.add(0, 1010, 1, false);
@@ -34,7 +34,7 @@ t.test('neighbours are one run, whoever came first', async (t) => {
   t.same([...lists.runs(0)], [10, 1001]);
 });
 
-t.test('random additions and removals are those of an array', async (t) => {
+t.test('random additions and removals match those of an array', async (t) => {
   const lists = new PeerLists(1);
   const next = random(7);
   let model: number[] = [];
@@ -55,7 +55,7 @@ t.test('random additions and removals are those of an array', async (t) => {
   t.pass('3,000 steps');
 });
 
-t.test('a list that was borrowed does not change under the borrower', async (t) => {
+t.test('a borrowed list does not change', async (t) => {
   const lists = new PeerLists(1);
   lists.add(0, 1, 1, false);
   const borrowed = lists.runs(0);

@@ -19,7 +19,7 @@ function makeTable(seed = 1, capacity = 8): { table: MacTable; memory: () => Sha
   return { table, memory: () => buffers };
 }
 
-/** Every entry of the model is found as it was stored, nothing else is, and the counts agree. */
+/** Checks that every entry of the model is found as stored, no other is, and the counts agree. */
 function sameAsModel(table: MacTable, model: Map<string, Entry>): string {
   if (table.size !== model.size) return `size ${table.size}, not ${model.size}`;
   for (const { tag, high, low, value, stamp } of model.values()) {
@@ -38,7 +38,7 @@ function sameAsModel(table: MacTable, model: Map<string, Entry>): string {
   return '';
 }
 
-t.test('the corners of tag, MAC, value and stamp', async (t) => {
+t.test('stores the extreme values of tag, MAC, value and stamp', async (t) => {
   const { table } = makeTable();
   const rows: Entry[] = [
     { tag: 0, high: 0, low: 0, value: 1, stamp: 0 },
@@ -48,7 +48,7 @@ t.test('the corners of tag, MAC, value and stamp', async (t) => {
     { tag: 4095, high: 0, low: -0x80000000, value: 0x7fffffff, stamp: 1 },
     { tag: 1, high: 0, low: 0, value: 2, stamp: 2 },
   ];
-  t.equal(table.find(0, 0, 0), -1, 'an empty slot is all zeros, and is not the MAC of zeros');
+  t.equal(table.find(0, 0, 0), -1, 'an empty slot does not match the all-zero MAC');
   const model = new Map(rows.map((row) => [keyOf(row.tag, row.high, row.low), row]));
   for (const { tag, high, low, value, stamp } of rows) {
     t.equal(table.find(tag, high, low), -1);
@@ -58,11 +58,12 @@ t.test('the corners of tag, MAC, value and stamp', async (t) => {
 });
 
 for (const seed of [0, 1, -1, 0x12345678, -0x80000000]) {
-  t.test(`random operations are those of a Map, seed ${seed}`, async (t) => {
+  t.test(`random operations match those of a Map, seed ${seed}`, async (t) => {
     const next = random(seed);
     const { table } = makeTable(seed);
     const model = new Map<string, Entry>();
-    // Few keys, so that most are there; two tags with the same MACs; phases that grow and phases that shrink.
+    // Few keys, so that most are present; two tags with the same MACs; phases of growth and of
+    // removal.
     for (let step = 0; step < 20_000; step++) {
       const tag = next(2);
       const high = next(3);
@@ -95,7 +96,7 @@ for (const seed of [0, 1, -1, 0x12345678, -0x80000000]) {
   });
 }
 
-t.test('growing moves a bounded piece with each insertion, and loses nothing meanwhile', async (t) => {
+t.test('growth moves a bounded piece with each insertion and loses nothing', async (t) => {
   const { table } = makeTable(7, 1024);
   const model = new Map<string, Entry>();
   let drains = 0;
@@ -109,7 +110,7 @@ t.test('growing moves a bounded piece with each insertion, and loses nothing mea
     if (table.size * 4 > table.capacity * 3)
       return void t.fail(`${table.size} entries in ${table.capacity} slots`);
   }
-  t.ok(drains >= 6, `${drains} drains came to their end`);
+  t.ok(drains >= 6, `${drains} drains completed`);
   t.equal(sameAsModel(table, model), '');
 });
 
@@ -117,45 +118,42 @@ t.test('a drain ends without insertions too', async (t) => {
   const { table, memory } = makeTable(7, 8);
   for (let i = 0; i < 7; i++) table.insert(0, 0, i, 1, 0);
   t.equal(table.draining, true);
-  t.equal(memory().length, 2, 'both buffers are told');
+  t.equal(memory().length, 2, 'both buffers are reported');
   table.moveSome(3);
   t.equal(table.draining, true);
   table.moveSome(100);
   t.equal(table.draining, false);
-  t.equal(memory().length, 1, 'the old one is let go');
+  t.equal(memory().length, 1, 'the old buffer is released');
   t.equal(table.size, 7);
 });
 
-t.test(
-  'pages in hash order are complete and without repetition, whatever happens between them',
-  async (t) => {
-    for (const seed of [3, 4, 5]) {
-      const next = random(seed);
-      const { table } = makeTable(seed, 64);
-      for (let i = 0; i < 40; i++) table.insert(1, 0x0200, i, 1, 0);
-      const seen = new Map<number, number>();
-      let lastHash = -1;
-      let added = 40;
-      for (let from = 0; from < HASH_END; ) {
-        const to = Math.min(HASH_END, from + 1 + next(HASH_END / 8));
-        for (const position of table.collect(from, to)) {
-          const hash = table.hashAt(position);
-          if (hash < from || hash >= to || hash < lastHash) t.fail(`hash ${hash} in [${from}, ${to})`);
-          lastHash = hash;
-          seen.set(table.macLow(position), (seen.get(table.macLow(position)) ?? 0) + 1);
-        }
-        from = to;
-        // Meanwhile the table grows, and drains a little; the entries of the beginning all stay.
-        for (let i = 0; i < 30; i++) table.insert(1, 0x0200, added++, 1, 0);
-        table.moveSome(next(10));
+t.test('pages in hash order are complete and without duplicates under changes', async (t) => {
+  for (const seed of [3, 4, 5]) {
+    const next = random(seed);
+    const { table } = makeTable(seed, 64);
+    for (let i = 0; i < 40; i++) table.insert(1, 0x0200, i, 1, 0);
+    const seen = new Map<number, number>();
+    let lastHash = -1;
+    let added = 40;
+    for (let from = 0; from < HASH_END; ) {
+      const to = Math.min(HASH_END, from + 1 + next(HASH_END / 8));
+      for (const position of table.collect(from, to)) {
+        const hash = table.hashAt(position);
+        if (hash < from || hash >= to || hash < lastHash) t.fail(`hash ${hash} in [${from}, ${to})`);
+        lastHash = hash;
+        seen.set(table.macLow(position), (seen.get(table.macLow(position)) ?? 0) + 1);
       }
-      for (let i = 0; i < 40; i++) t.equal(seen.get(i), 1, `seed ${seed}, entry ${i} came exactly once`);
-      t.ok(table.capacity >= 256, 'it grew while it was read');
+      from = to;
+      // Meanwhile the table grows, and drains a little; the entries of the beginning all stay.
+      for (let i = 0; i < 30; i++) table.insert(1, 0x0200, added++, 1, 0);
+      table.moveSome(next(10));
     }
-  },
-);
+    for (let i = 0; i < 40; i++) t.equal(seen.get(i), 1, `seed ${seed}, entry ${i} came exactly once`);
+    t.ok(table.capacity >= 256, 'it grew while it was read');
+  }
+});
 
-t.test('the ends of the hash range', async (t) => {
+t.test('collect works at the ends of the hash range', async (t) => {
   const { table } = makeTable(9, 16);
   for (let i = 0; i < 11; i++) table.insert(0, 0, i, 1, 0);
   t.equal(table.collect(0, HASH_END).length, 11, 'all at once');
@@ -169,7 +167,7 @@ t.test('the ends of the hash range', async (t) => {
   for (const hash of hashes) t.equal(table.collect(hash, hash + 1).length, 1, `the one with hash ${hash}`);
 });
 
-t.test('who attaches to the memory later finds all of it, also in the middle of growing', async (t) => {
+t.test('a successor finds all entries in the memory, also during growth', async (t) => {
   for (const inserted of [0, 5, 7, 8, 9, 30, 97, 1000, 3073, 3100]) {
     const { table, memory } = makeTable(11, 8);
     const model = new Map<string, Entry>();
@@ -191,7 +189,7 @@ t.test('who attaches to the memory later finds all of it, also in the middle of 
   }
 });
 
-t.test('another seed, another order: what collides in one table does not in the next', async (t) => {
+t.test('another seed gives another order and other collisions', async (t) => {
   const homes = (seed: number) => {
     const { table } = makeTable(seed, 1024);
     for (let i = 0; i < 64; i++) table.insert(0, 0x0200, i, 1, 0);
@@ -201,7 +199,7 @@ t.test('another seed, another order: what collides in one table does not in the 
   t.equal(homes(1).join(), homes(1).join());
 });
 
-t.test('MACs that a remote counts up spread evenly', async (t) => {
+t.test('consecutive MACs spread evenly', async (t) => {
   const { table } = makeTable(0x5eed, 65536);
   for (let i = 0; i < 32768; i++) table.insert(0, 0x0200, i, 1, 0);
   let longest = 0;
@@ -213,24 +211,21 @@ t.test('MACs that a remote counts up spread evenly', async (t) => {
   t.ok(longest < 100, `half full, the longest run of full slots is ${longest}`);
 });
 
-t.test(
-  'a batch that is hashed and touched first finds what a lookup finds, while the table grows as well',
-  async (t) => {
-    const table = new MacTable([createMacTableBuffer(0x5eed)], () => {});
-    const count = 120_000;
-    const kept = table.hash(5, 0x0200, 7);
-    for (let low = 0; low < count; low++) table.insert(5, 0x0200, low, low + 1, 1);
-    t.ok(table.capacity > 131_072, 'as large as to be touched');
-    t.equal(table.value(table.findHashed(kept, 5, 0x0200, 7)), 8, 'a hash from before it grew');
-    const hashes = Int32Array.from([-1, 0, 1, 0x7fffffff, -0x80000000]);
-    table.touch(hashes, hashes.length);
-    let wrong = 0;
-    for (let low = 0; low < count + 1000; low++) {
-      hashes[0] = table.hash(5, 0x0200, low);
-      table.touch(hashes, 1);
-      if (table.findHashed(hashes[0], 5, 0x0200, low) !== table.find(5, 0x0200, low)) wrong++;
-    }
-    t.equal(wrong, 0);
-    t.equal(table.size, count);
-  },
-);
+t.test('a hashed and touched batch finds the same as a lookup, also during growth', async (t) => {
+  const table = new MacTable([createMacTableBuffer(0x5eed)], () => {});
+  const count = 120_000;
+  const kept = table.hash(5, 0x0200, 7);
+  for (let low = 0; low < count; low++) table.insert(5, 0x0200, low, low + 1, 1);
+  t.ok(table.capacity > 131_072, 'large enough to be touched');
+  t.equal(table.value(table.findHashed(kept, 5, 0x0200, 7)), 8, 'a hash from before the growth');
+  const hashes = Int32Array.from([-1, 0, 1, 0x7fffffff, -0x80000000]);
+  table.touch(hashes, hashes.length);
+  let wrong = 0;
+  for (let low = 0; low < count + 1000; low++) {
+    hashes[0] = table.hash(5, 0x0200, low);
+    table.touch(hashes, 1);
+    if (table.findHashed(hashes[0], 5, 0x0200, low) !== table.find(5, 0x0200, low)) wrong++;
+  }
+  t.equal(wrong, 0);
+  t.equal(table.size, count);
+});

@@ -1,4 +1,6 @@
-/** Notes from one thread to another: full and empty rings, counts that wrap, and two real threads. */
+/**
+ * Note ring between two threads: full and empty rings, wrapping counts, two real threads.
+ */
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import t from 'tap';
@@ -23,7 +25,7 @@ function take(ring: NoteRing): number | undefined {
   return rest.every((word) => word === value) ? value : Number.NaN;
 }
 
-t.test('full, empty, and in order between', async (t) => {
+t.test('a ring is FIFO and reports full and empty', async (t) => {
   const length = lengthFor(4);
   const ring = new NoteRing(new SharedArrayBuffer(length), 0, length);
   t.equal(take(ring), undefined);
@@ -35,31 +37,25 @@ t.test('full, empty, and in order between', async (t) => {
   t.same([take(ring), take(ring), take(ring), take(ring), take(ring)], [2, 3, 4, 6, undefined]);
 });
 
-t.test(
-  'what was claimed is not seen before it is published, what was not released is seen again',
-  async (t) => {
-    const length = lengthFor(4);
-    const buffer = new SharedArrayBuffer(length);
-    const writer = new NoteRing(buffer, 0, length);
-    writer.words[writer.claim()] = 9;
-    t.equal(new NoteRing(buffer, 0, length).first(), -1, 'its writer died before it was whole');
-    put(writer, 1);
-    const base = writer.first();
-    t.equal(new NoteRing(buffer, 0, length).first(), base, 'its reader died over it');
-  },
-);
+t.test('an unpublished note is not visible, an unreleased one is read again', async (t) => {
+  const length = lengthFor(4);
+  const buffer = new SharedArrayBuffer(length);
+  const writer = new NoteRing(buffer, 0, length);
+  writer.words[writer.claim()] = 9;
+  t.equal(new NoteRing(buffer, 0, length).first(), -1, 'its writer died before it was published');
+  put(writer, 1);
+  const base = writer.first();
+  t.equal(new NoteRing(buffer, 0, length).first(), base, 'its reader died while reading it');
+});
 
-t.test(
-  'the number of notes is the power of two that fits; neighbours in one buffer do not touch',
-  async (t) => {
-    const length = lengthFor(5) + 60;
-    const buffer = new SharedArrayBuffer(3 * lengthFor(6));
-    const rings = [0, 1, 2].map((i) => new NoteRing(buffer, i * lengthFor(6), length));
-    for (const [i, ring] of rings.entries()) for (let n = 0; n < 4; n++) t.ok(put(ring, 10 * i + n));
-    for (const ring of rings) t.equal(put(ring, 99), false, 'four fit');
-    for (const [i, ring] of rings.entries()) for (let n = 0; n < 4; n++) t.equal(take(ring), 10 * i + n);
-  },
-);
+t.test('the capacity is a power of two; adjacent rings in one buffer are separate', async (t) => {
+  const length = lengthFor(5) + 60;
+  const buffer = new SharedArrayBuffer(3 * lengthFor(6));
+  const rings = [0, 1, 2].map((i) => new NoteRing(buffer, i * lengthFor(6), length));
+  for (const [i, ring] of rings.entries()) for (let n = 0; n < 4; n++) t.ok(put(ring, 10 * i + n));
+  for (const ring of rings) t.equal(put(ring, 99), false, 'four fit');
+  for (const [i, ring] of rings.entries()) for (let n = 0; n < 4; n++) t.equal(take(ring), 10 * i + n);
+});
 
 t.test('counts wrap at 32 bits', async (t) => {
   const length = lengthFor(4);
@@ -74,10 +70,10 @@ t.test('counts wrap at 32 bits', async (t) => {
   }
   t.ok(counts[0] < 0);
   for (let n = 0; n < 4; n++) t.equal(put(ring, n), true);
-  t.equal(put(ring, 4), false, 'full is noticed beyond the wrap');
+  t.equal(put(ring, 4), false, 'full is detected beyond the wrap');
 });
 
-t.test('between two threads none is lost, doubled or torn', async (t) => {
+t.test('between two threads no note is lost, duplicated or torn', async (t) => {
   const length = lengthFor(64);
   const buffer = new SharedArrayBuffer(length);
   const ring = new NoteRing(buffer, 0, length);
@@ -100,7 +96,7 @@ t.test('between two threads none is lost, doubled or torn', async (t) => {
   while (expected < count && performance.now() < deadlineMs) {
     const value = take(ring);
     if (value === undefined) continue;
-    if (value !== expected) return void t.fail(`note ${expected} says ${value}`);
+    if (value !== expected) return void t.fail(`note ${expected} holds ${value}`);
     expected++;
   }
   t.equal(expected, count);

@@ -1,4 +1,6 @@
-/** What a path carries, as routes and reports have it, and what frames are judged by. */
+/**
+ * Path MTU from routes and reports, and the frame limit derived from it.
+ */
 import t from 'tap';
 import { P_PATH_MTU } from '../../../src/exchange/counters.js';
 import { packPeers } from '../../../src/exchange/protocol.js';
@@ -23,7 +25,7 @@ function planeWith(address: string, pathMtu: number, packetMax = 0) {
   return { plane, paths, peers, row, other, report, shown, limit };
 }
 
-t.test('a limit is the path less 36 bytes (IPv4) or 56 (IPv6): Ethernet counts', async (t) => {
+t.test('the frame limit is the path MTU less 36 bytes (IPv4) or 56 bytes (IPv6)', async (t) => {
   const rows: [string, number, number][] = [
     ['192.0.2.1', 1500, 1464],
     ['2001:db8::1', 1500, 1444],
@@ -40,32 +42,32 @@ t.test('a limit is the path less 36 bytes (IPv4) or 56 (IPv6): Ethernet counts',
   }
 });
 
-t.test('what a VNI was told bounds it too', async (t) => {
+t.test('the VNI’s packetMax also bounds the frame limit', async (t) => {
   const narrow = planeWith('192.0.2.1', 1500, 1400);
   t.equal(narrow.limit(), 1400 + ETHERNET);
-  t.equal(narrow.paths.carries(narrow.row), 1464, 'the path stays what it is');
-  t.equal(narrow.peers.frameLimit[narrow.other], 1464, 'and so does the other VNI');
+  t.equal(narrow.paths.carries(narrow.row), 1464, 'the path is unchanged');
+  t.equal(narrow.peers.frameLimit[narrow.other], 1464, 'the other VNI is unchanged');
   t.equal(narrow.paths.packetMax(narrow.row, 18, false), 1400, 'a tag is not part of the packet');
   const wide = planeWith('192.0.2.1', 1500, 9000);
   t.equal(wide.limit(), 1464);
   t.equal(wide.paths.packetMax(wide.row, 18, false), 1446);
-  t.equal(wide.paths.packetMax(wide.row, 18, true), 9000, 'where the outer datagram may be cut up');
-  t.equal(wide.paths.packetMax(wide.other, 14, true), 1450, 'nothing said: the path');
+  t.equal(wide.paths.packetMax(wide.row, 18, true), 9000, 'with outer fragments');
+  t.equal(wide.paths.packetMax(wide.other, 14, true), 1450, 'no packetMax: the path');
 });
 
-t.test('a report lowers every row of its address, and shows', async (t) => {
+t.test('a report lowers every row of its address and is shown', async (t) => {
   const { report, shown, limit, peers, other } = planeWith('192.0.2.1', 1500);
   t.equal(report('192.0.2.1', 1400), true);
   t.equal(limit(), 1364);
   t.equal(shown(), 1400);
   t.equal(peers.frameLimit[other], 1364);
-  t.equal(report('192.0.2.1', 1400), false, 'no news');
+  t.equal(report('192.0.2.1', 1400), false, 'no change');
   t.equal(report('192.0.2.1', 1300), true, 'smaller still');
   t.equal(limit(), 1264);
   t.equal(report('192.0.2.1', 1290, NOW_S, ANY_PORT), true, 'the kernel did not know the port');
 });
 
-t.test('what changes nothing', async (t) => {
+t.test('reports that change nothing', async (t) => {
   const { report, limit, shown } = planeWith('192.0.2.1', 1500);
   const rows: [string, string, number, number][] = [
     ['no peer', '192.0.2.2', 1400, 4789],
@@ -84,7 +86,7 @@ t.test('what changes nothing', async (t) => {
   t.equal(limit(), 1264);
 });
 
-t.test('no report lowers a path below what every host takes', async (t) => {
+t.test('no report lowers a path below the minimum of its family', async (t) => {
   for (const mtu of [0, 1, 68, 575, -1]) {
     const ipv4 = planeWith('192.0.2.1', 1500);
     t.equal(ipv4.report('192.0.2.1', mtu), true);
@@ -94,11 +96,11 @@ t.test('no report lowers a path below what every host takes', async (t) => {
     t.equal(ipv6.shown(), 1280, `IPv6, ${mtu}`);
   }
   const narrow = planeWith('192.0.2.1', 500);
-  t.equal(narrow.report('192.0.2.1', 68), false, 'a route below that is the machine’s own word');
+  t.equal(narrow.report('192.0.2.1', 68), false, 'a route below that is kept');
   t.equal(narrow.limit(), 464);
 });
 
-t.test('a report holds for ten minutes after it was heard last', async (t) => {
+t.test('a report expires ten minutes after it was last received', async (t) => {
   const { report, limit, shown, paths } = planeWith('192.0.2.1', 1500);
   t.equal(REPORT_LIFE_S, 600);
   report('192.0.2.1', 1400);
@@ -106,11 +108,11 @@ t.test('a report holds for ten minutes after it was heard last', async (t) => {
   t.equal(limit(), 1364);
   report('192.0.2.1', 1400, NOW_S + 599);
   paths.expire(NOW_S + 1198);
-  t.equal(limit(), 1364, 'heard again');
+  t.equal(limit(), 1364, 'received again');
   paths.expire(NOW_S + 1199);
   t.equal(limit(), 1464, 'the route is tried again');
   t.equal(shown(), 0);
-  t.equal(report('192.0.2.1', 1400, NOW_S + 1200), true, 'and may be reported anew');
+  t.equal(report('192.0.2.1', 1400, NOW_S + 1200), true, 'and may be lowered again');
 });
 
 t.test('the loop lets reports expire', async (t) => {
@@ -123,7 +125,7 @@ t.test('the loop lets reports expire', async (t) => {
   t.equal(limit(), 1464);
 });
 
-t.test('what is known of a path changes: its limit follows, and a report still holds', async (t) => {
+t.test('a new known path MTU changes the limit, and a report still applies', async (t) => {
   const { plane, row, report, limit, shown, peers } = planeWith('192.0.2.1', 1500);
   const know = (pathMtu: number) => {
     const address = { family: 4 as const, bytes: peers.address(row), port: 4789, scopeId: 0 };
@@ -144,20 +146,20 @@ t.test('what is known of a path changes: its limit follows, and a report still h
   t.equal(limit(), 0, 'a row without a peer has no path');
 });
 
-t.test('a row that changes hands forgets', async (t) => {
+t.test('a row with a new peer forgets earlier reports', async (t) => {
   const { plane, report, row, paths, peers } = planeWith('192.0.2.1', 1500);
   report('192.0.2.1', 1300);
   plane.removePeer(row);
   t.equal(peers.frameLimit[row], 0);
   paths.expire(NOW_S + 600);
-  t.equal(peers.frameLimit[row], 0, 'nobody is there whose limit could be raised');
+  t.equal(peers.frameLimit[row], 0, 'no peer, no limit');
   const address = { family: 6 as const, bytes: new Uint8Array(16).fill(7), port: 4789, scopeId: 0 };
   const peers6 = packPeers([{ address, flood: true, pathMtu: 9000 }]);
   plane.apply({ op: 'peer.add', peerIdx: row, vniIdx: 0, peers: peers6, from: 0, count: 1, generation: 99 });
   t.equal(peers.frameLimit[row], 8944);
 });
 
-t.test('a source that is not configured gets a limit when somebody asks', async (t) => {
+t.test('an unconfigured source gets a limit on first use', async (t) => {
   const plane = new MemoryPlane();
   plane.addVni(0, 100, { accept: 'any' });
   const { peers, paths } = plane.tables;
@@ -165,7 +167,7 @@ t.test('a source that is not configured gets a limit when somebody asks', async 
     peers.learnSource(0, new Int32Array(sourceRow(address).buffer), 0, 4789, plane.tables.vnis.otherIdx[0]);
   const first = learn('2001:db8::9');
   t.ok(first >= MAX_PEERS - LEARNED_ROWS);
-  t.equal(peers.frameLimit[first], 0, 'nobody has');
+  t.equal(peers.frameLimit[first], 0, 'not used yet');
   t.equal(paths.carries(first), 1444);
   t.equal(peers.frameLimit[first], 1444);
   t.equal(paths.report(new Int32Array(sourceRow('2001:db8::9', 4789).buffer), 0, 1300, NOW_S), true);
@@ -173,13 +175,13 @@ t.test('a source that is not configured gets a limit when somebody asks', async 
   const second = learn('192.0.2.9');
   t.equal(second, first, 'the same row');
   t.equal(paths.report(new Int32Array(sourceRow('192.0.2.9', 4789).buffer), 0, 1490, NOW_S), true);
-  t.equal(peers.frameLimit[second], 1454, 'nothing is left of the former peer');
+  t.equal(peers.frameLimit[second], 1454, 'nothing remains of the former peer');
 });
 
-t.test('another worker heard it', async (t) => {
+t.test('a report of another worker lowers the path', async (t) => {
   const { plane, limit } = planeWith('192.0.2.1', 1500);
   plane.apply({ op: 'path.report', row: new Int32Array(sourceRow('192.0.2.1', 4789).buffer), mtu: 1400 });
   t.equal(limit(), 1364);
   plane.pass(1500);
-  t.equal(limit(), 1364, 'at the same time as this one');
+  t.equal(limit(), 1364, 'as if received here');
 });

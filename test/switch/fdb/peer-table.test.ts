@@ -24,7 +24,7 @@ function find(table: PeerTable, vniIdx: number, text: string): number {
   return table.findSource(vniIdx, new Int32Array(rows.buffer), 1);
 }
 
-t.test('sources that are almost a peer are none', async (t) => {
+t.test('a source that differs from a peer in any part is no peer', async (t) => {
   const table = makeTable();
   add(table, 0, 0, '192.0.2.1');
   add(table, 1, 0, '2001:db8::1');
@@ -50,7 +50,7 @@ t.test('sources that are almost a peer are none', async (t) => {
   t.equal(find(table, 1, '192.0.2.1'), -1, 'a peer of another VNI');
 });
 
-t.test('the source port is entropy', async (t) => {
+t.test('the source port is ignored', async (t) => {
   const table = makeTable();
   add(table, 3, 0, '192.0.2.1');
   for (const port of [0, 1, 4789, 65535]) {
@@ -59,7 +59,7 @@ t.test('the source port is entropy', async (t) => {
   }
 });
 
-t.test('a row reads back as it was written, up to the largest values', async (t) => {
+t.test('a row reads back as written, up to the largest values', async (t) => {
   const table = makeTable();
   add(table, 5, 4095, 'fe80::ffff:ffff:ffff:ffff%4294967', 65535);
   t.equal(table.vniIdx(5), 4095);
@@ -77,7 +77,7 @@ t.test('a row reads back as it was written, up to the largest values', async (t)
   t.equal(row.readUInt32LE(20), 4294967);
 });
 
-t.test('one address in two VNIs is two peers, and removing one leaves the other', async (t) => {
+t.test('one address in two VNIs is two peers with separate rows', async (t) => {
   const table = makeTable();
   add(table, 0, 0, '192.0.2.1');
   add(table, 1, 1, '192.0.2.1');
@@ -89,7 +89,7 @@ t.test('one address in two VNIs is two peers, and removing one leaves the other'
   t.equal(table.isUsed(0), false);
   t.ok(
     table.bytes.subarray(0, PEER_ROW_LEN).every((byte) => byte === 0),
-    'the row is empty: nothing can be sent there',
+    'the row is empty',
   );
   add(table, 0, 0, '192.0.2.1');
   t.equal(find(table, 0, '192.0.2.1'), 0, 'added again');
@@ -104,7 +104,7 @@ t.test('removing a row that holds no peer does nothing', async (t) => {
   t.equal(find(table, 0, '192.0.2.1'), -1);
 });
 
-t.test('random additions and removals are those of a Map; tombstones do not pile up', async (t) => {
+t.test('random additions and removals match those of a Map; tombstones do not accumulate', async (t) => {
   const rows = 1024;
   const table = makeTable(rows);
   const next = random(42);
@@ -127,7 +127,7 @@ t.test('random additions and removals are those of a Map; tombstones do not pile
   t.pass('20,000 steps');
 });
 
-t.test('learned sources: a row each, as many as there are, and given back', async (t) => {
+t.test('learned sources get one row each while rows are free, and free them', async (t) => {
   const table = makeTable();
   const learn = (text: string, vniIdx = 0) =>
     table.learnSource(vniIdx, new Int32Array(sourceRow(text).buffer), 0, 4789, 60 + vniIdx);
@@ -137,10 +137,10 @@ t.test('learned sources: a row each, as many as there are, and given back', asyn
     rows.every((row) => row >= ROWS - LEARNED_ROWS && row < ROWS),
     'at the end of the table',
   );
-  t.equal(learn('198.51.100.99'), -1, 'all are taken');
+  t.equal(learn('198.51.100.99'), -1, 'no row is free');
   t.equal(find(table, 0, '198.51.100.3'), rows[3]);
   t.equal(table.isLearned(rows[3]), true);
-  t.equal(table.port(rows[3]), 4789, 'replies go to our port, not to the entropy');
+  t.equal(table.port(rows[3]), 4789, 'replies go to our port, not to the source port');
   t.equal(table.accountIdx(rows[3]), 60, 'counted with the VNI’s other sources');
   table.releaseLearned(rows[3]);
   t.equal(find(table, 0, '198.51.100.3'), -1);
@@ -149,52 +149,46 @@ t.test('learned sources: a row each, as many as there are, and given back', asyn
   t.equal(table.accountIdx(rows[3]), 61);
 });
 
-t.test(
-  'who takes over the memory starts without learned rows, and knows only what it is told again',
-  async (t) => {
-    const memory = new SharedArrayBuffer(ROWS * PEER_ROW_LEN);
-    const before = makeTable(ROWS, memory);
-    add(before, 0, 0, '192.0.2.1');
-    add(before, 1, 0, '192.0.2.2');
-    const learned = before.learnSource(0, new Int32Array(sourceRow('192.0.2.9').buffer), 0, 4789, 2);
-    const after = makeTable(ROWS, memory);
-    add(after, 0, 0, '192.0.2.1');
-    t.equal(after.isUsed(learned), false);
-    t.equal(find(after, 0, '192.0.2.9'), -1);
-    t.equal(find(after, 0, '192.0.2.1'), 0);
-    t.equal(find(after, 0, '192.0.2.2'), -1);
-    t.equal(after.isKnown(0), true);
-    t.equal(after.isKnown(1), false, 'its row is still there, but nobody configured it anew');
-  },
-);
+t.test('a successor starts without learned rows and knows only rows added again', async (t) => {
+  const memory = new SharedArrayBuffer(ROWS * PEER_ROW_LEN);
+  const before = makeTable(ROWS, memory);
+  add(before, 0, 0, '192.0.2.1');
+  add(before, 1, 0, '192.0.2.2');
+  const learned = before.learnSource(0, new Int32Array(sourceRow('192.0.2.9').buffer), 0, 4789, 2);
+  const after = makeTable(ROWS, memory);
+  add(after, 0, 0, '192.0.2.1');
+  t.equal(after.isUsed(learned), false);
+  t.equal(find(after, 0, '192.0.2.9'), -1);
+  t.equal(find(after, 0, '192.0.2.1'), 0);
+  t.equal(find(after, 0, '192.0.2.2'), -1);
+  t.equal(after.isKnown(0), true);
+  t.equal(after.isKnown(1), false, 'its row is in memory, but was not added again');
+});
 
-t.test(
-  'superframes may leave whole to those that were named last, and to configured peers only',
-  async (t) => {
-    const memory = new SharedArrayBuffer(ROWS * PEER_ROW_LEN);
-    const table = makeTable(ROWS, memory);
-    for (const [row, text] of ['192.0.2.1', '192.0.2.2', '192.0.2.3'].entries()) add(table, row, 0, text);
-    const source = new Int32Array(sourceRow('192.0.2.9').buffer);
-    const learned = table.learnSource(0, source, 0, 4789, 63);
-    const words = new Int32Array(memory);
-    const tunnelled = () =>
-      Array.from({ length: ROWS }, (_, row) => row).filter((row) => words[row * 8 + 7] & 4);
-    t.same(tunnelled(), []);
-    table.setTunnelled(Int32Array.of(0, 2, learned, 40));
-    t.same(tunnelled(), [0, 2], 'not the learned one, nor an empty row');
-    t.ok(table.isLearned(learned));
-    t.ok(table.isConfigured(0, 0));
-    t.equal(find(table, 0, '192.0.2.1'), 0, 'it is found as before');
+t.test('setTunnelled marks the configured peers named last, and no others', async (t) => {
+  const memory = new SharedArrayBuffer(ROWS * PEER_ROW_LEN);
+  const table = makeTable(ROWS, memory);
+  for (const [row, text] of ['192.0.2.1', '192.0.2.2', '192.0.2.3'].entries()) add(table, row, 0, text);
+  const source = new Int32Array(sourceRow('192.0.2.9').buffer);
+  const learned = table.learnSource(0, source, 0, 4789, 63);
+  const words = new Int32Array(memory);
+  const tunnelled = () =>
+    Array.from({ length: ROWS }, (_, row) => row).filter((row) => words[row * 8 + 7] & 4);
+  t.same(tunnelled(), []);
+  table.setTunnelled(Int32Array.of(0, 2, learned, 40));
+  t.same(tunnelled(), [0, 2], 'not the learned peer, nor an empty row');
+  t.ok(table.isLearned(learned));
+  t.ok(table.isConfigured(0, 0));
+  t.equal(find(table, 0, '192.0.2.1'), 0, 'still found');
 
-    table.remove(2);
-    t.equal(table.isUsed(2), false);
-    add(table, 2, 0, '192.0.2.4');
-    t.same(tunnelled(), [0], 'another peer in the row has to be named anew');
-    table.remove(0);
-    table.setTunnelled(Int32Array.of(1));
-    t.same(tunnelled(), [1]);
-    t.equal(table.isUsed(0), false, 'a row that was emptied stays empty');
-    table.setTunnelled(new Int32Array(0));
-    t.same(tunnelled(), []);
-  },
-);
+  table.remove(2);
+  t.equal(table.isUsed(2), false);
+  add(table, 2, 0, '192.0.2.4');
+  t.same(tunnelled(), [0], 'a new peer in the row is not marked');
+  table.remove(0);
+  table.setTunnelled(Int32Array.of(1));
+  t.same(tunnelled(), [1]);
+  t.equal(table.isUsed(0), false, 'a removed row stays empty');
+  table.setTunnelled(new Int32Array(0));
+  t.same(tunnelled(), []);
+});

@@ -1,4 +1,6 @@
-/** Replicas of the FDB: several data planes in memory that tell each other what they hear. */
+/**
+ * Replicas of the FDB: several data planes in memory that exchange notes.
+ */
 import t from 'tap';
 import { P_FDB_DYNAMIC, V_FDB_DYNAMIC, V_LEARNED, V_MOVED } from '../../../src/exchange/counters.js';
 import type { VniPolicy } from '../../../src/exchange/protocol.js';
@@ -10,7 +12,7 @@ import { MemoryPlane, random, sourceRow } from '../../support/memory-plane.js';
 const ADDRESSES = ['192.0.2.1', '192.0.2.2', '2001:db8::3', '192.0.2.4'];
 const A = macParts('02:00:00:00:00:0a');
 
-/** Planes with the same VNI 100 and the same peers, as the main thread tells all workers the same. */
+/** Planes with the same VNI 100 and the same peers, as the main thread configures all workers. */
 class Workers {
   readonly planes: MemoryPlane[];
   readonly peers: number[] = [];
@@ -44,18 +46,18 @@ class Workers {
     else fdb.learnFromStranger(0, mac.high, mac.low, source, 0, 4789, plane.tick);
   }
 
-  /** One worker takes the notes that wait for it, some at most. */
-  take(worker: number): void {
+  /** One worker applies waiting notes, a bounded number. */
+  drain(worker: number): void {
     const { replication, fdb } = this.planes[worker].tables;
     replication!.drain(fdb);
   }
 
-  /** Until no note is on its way, answers included. */
-  settle(): void {
-    for (let round = 0; round < 50; round++) for (const index of this.planes.keys()) this.take(index);
+  /** Exchanges notes until none is in flight, answers included. */
+  exchange(): void {
+    for (let round = 0; round < 50; round++) for (const index of this.planes.keys()) this.drain(index);
   }
 
-  /** Time passes for all, a tenth of a second a round. */
+  /** Time passes for all, 0.1 s per round. */
   pass(ms: number): void {
     for (let passed = 0; passed < ms; passed += 100) for (const plane of this.planes) plane.pass(100);
   }
@@ -70,7 +72,7 @@ class Workers {
     });
   }
 
-  /** Where all replicas say that the MAC is; fails the test when they differ. */
+  /** The place of the MAC in all replicas; fails the test when they differ. */
   agreed(mac: { high: number; low: number }): string {
     const places = new Set(this.where(mac));
     return places.size === 1 ? [...places][0] : `they differ: ${[...places].join(', ')}`;
@@ -81,7 +83,7 @@ class Workers {
   }
 }
 
-t.test('what one learns all know, after their next round', async (t) => {
+t.test('a MAC learned by one worker is known to all after their next round', async (t) => {
   const workers = new Workers(3);
   workers.learn(1, A, 2);
   t.same(workers.is(A, 2), [false, true, false]);
@@ -98,22 +100,22 @@ t.test('a single worker has no notes', async (t) => {
   t.equal(new MemoryPlane().tables.replication, undefined);
 });
 
-t.test('a move is known to all; the older news of the same MAC comes too late', async (t) => {
+t.test('a move is known to all; an older note of the same MAC is ignored', async (t) => {
   const workers = new Workers(3);
   workers.learn(0, A, 0);
   workers.pass(100);
-  // Worker 2 reads nothing meanwhile, and hears the older place last.
+  // Worker 2 drains no notes meanwhile, and receives a frame from the older place last.
   workers.learn(1, A, 1);
-  workers.take(2);
-  workers.settle();
+  workers.drain(2);
+  workers.exchange();
   t.same(workers.is(A, 1), [true, true, true]);
   for (const plane of workers.planes) t.equal(plane.vniCell(0, V_MOVED), 1);
 });
 
-t.test('several moves within one tick: the last one holds everywhere', async (t) => {
+t.test('the last of several moves within one tick holds everywhere', async (t) => {
   const workers = new Workers(2);
   workers.learn(0, A, 0);
-  workers.settle();
+  workers.exchange();
   for (const [worker, peer] of [
     [0, 1],
     [1, 2],
@@ -122,74 +124,72 @@ t.test('several moves within one tick: the last one holds everywhere', async (t)
     [1, 1],
   ]) {
     workers.learn(worker, A, peer);
-    workers.settle();
+    workers.exchange();
     t.same(workers.is(A, peer), [true, true], `moved to ${peer} by ${worker}`);
   }
 });
 
-t.test('whoever tells something older is told what is newer', async (t) => {
+t.test('a worker that sends an older note receives the newer entry', async (t) => {
   const workers = new Workers(2);
   workers.learn(0, A, 0);
-  workers.settle();
+  workers.exchange();
   workers.planes[0].nowMs += 300;
   workers.planes[1].nowMs += 200;
-  // Heard again where it was, which nobody is told; the other one's clock lags, and it hears of a move.
+  // Received again where it was, which is not announced; the other worker's clock lags, and it sees
+  // a move.
   workers.learn(0, A, 0);
   workers.learn(1, A, 1);
-  workers.settle();
+  workers.exchange();
   t.same(workers.is(A, 0), [true, true]);
 });
 
-t.test(
-  'an entry that one goes on hearing does not age with the others, one that all forget does',
-  async (t) => {
-    for (const ageingS of [1, 2, 300]) {
-      const workers = new Workers(2, { ageingS });
+t.test('an entry that one worker keeps receiving does not age out at the others', async (t) => {
+  for (const ageingS of [1, 2, 300]) {
+    const workers = new Workers(2, { ageingS });
+    workers.learn(0, A, 0);
+    const B = macParts(macNumber(7));
+    workers.learn(0, B, 0);
+    for (let s = 0; s < 2 * ageingS; s += 0.1) {
       workers.learn(0, A, 0);
-      const B = macParts(macNumber(7));
-      workers.learn(0, B, 0);
-      for (let s = 0; s < 2 * ageingS; s += 0.1) {
-        workers.learn(0, A, 0);
-        workers.pass(100);
-        if (!t.same(workers.is(A, 0), [true, true], `ageing ${ageingS} s, after ${s.toFixed(1)} s`)) return;
-      }
-      t.same(workers.is(B, 0), [false, false], 'the silent one is forgotten');
+      workers.pass(100);
+      if (!t.same(workers.is(A, 0), [true, true], `ageing ${ageingS} s, after ${s.toFixed(1)} s`)) return;
     }
-  },
-);
+    t.same(workers.is(B, 0), [false, false], 'the silent MAC ages out');
+  }
+});
 
-t.test('static entries are not for notes to change', async (t) => {
+t.test('notes do not change static entries', async (t) => {
   const workers = new Workers(2);
   workers.planes[1].apply({ op: 'fdb.put', vniIdx: 0, mac: A, peerIdx: workers.peers[3] });
   workers.learn(0, A, 0);
-  workers.settle();
+  workers.exchange();
   t.same(workers.is(A, 3), [false, true]);
 });
 
-t.test('what was told before a removal does not come back after it', async (t) => {
+t.test('a note sent before a removal does not restore the entry', async (t) => {
   const flush = { op: 'fdb.flush', vniIdx: 0, type: 'dynamic', peers: undefined } as const;
   const workers = new Workers(2);
   workers.learn(0, A, 0);
   for (const plane of [...workers.planes].reverse()) plane.apply(flush);
-  workers.settle();
+  workers.exchange();
   t.equal(workers.agreed(A), '', 'a flush');
   workers.learn(0, A, 0);
-  workers.settle();
-  t.same(workers.is(A, 0), [true, true], 'what is learned later is taken');
+  workers.exchange();
+  t.same(workers.is(A, 0), [true, true], 'an entry learned later is accepted');
 
   workers.pass(20_000);
   workers.learn(0, A, 0);
   for (const plane of [...workers.planes].reverse()) plane.apply({ op: 'fdb.del', vniIdx: 0, mac: A });
-  workers.settle();
+  workers.exchange();
   t.equal(workers.agreed(A), '', 'an entry');
 
   workers.learn(0, A, 0);
   for (const plane of [...workers.planes].reverse()) plane.removePeer(workers.peers[0]);
-  workers.settle();
+  workers.exchange();
   t.equal(workers.agreed(A), '', 'a peer');
 });
 
-t.test('a note about what is not configured here says nothing', async (t) => {
+t.test('a note about an unconfigured VNI or peer is ignored', async (t) => {
   const workers = new Workers(2);
   workers.planes[0].addVni(1, 200);
   const elsewhere = workers.planes[0].addPeer(1, '192.0.2.1');
@@ -197,16 +197,16 @@ t.test('a note about what is not configured here says nothing', async (t) => {
   const { fdb } = workers.planes[0].tables;
   fdb.learn(1, A.high, A.low, elsewhere, workers.planes[0].tick);
   fdb.learn(0, A.high, A.low, late, workers.planes[0].tick);
-  workers.settle();
+  workers.exchange();
   t.equal(workers.planes[1].tables.fdb.table.size, 0);
 });
 
-t.test('sources that are no peers: each replica has rows of its own for them', async (t) => {
+t.test('each replica has its own rows for strangers', async (t) => {
   const workers = new Workers(3, { accept: 'any', ageingS: 5 });
   workers.learnFromStranger(0, macParts(macNumber(1)), '198.51.100.1');
   workers.learnFromStranger(1, macParts(macNumber(2)), '2001:db8::77');
   workers.learnFromStranger(1, macParts(macNumber(3)), '198.51.100.1');
-  workers.settle();
+  workers.exchange();
   for (const [n, place] of [
     [1, '2 c6336401'],
     [2, '10 20010db8'],
@@ -214,7 +214,7 @@ t.test('sources that are no peers: each replica has rows of its own for them', a
   ] as const)
     t.match(workers.agreed(macParts(macNumber(n))), place);
   workers.learnFromStranger(2, macParts(macNumber(1)), '192.0.2.2');
-  workers.settle();
+  workers.exchange();
   t.same(workers.is(macParts(macNumber(1)), 1), [true, true, true], 'moved to a peer');
   workers.pass(8000);
   for (const plane of workers.planes) {
@@ -226,52 +226,49 @@ t.test('sources that are no peers: each replica has rows of its own for them', a
   }
 });
 
-t.test('a full ring loses notes, the next period makes good for it', async (t) => {
+t.test('notes lost by a full ring are sent again in the next period', async (t) => {
   const workers = new Workers(2, { ageingS: 0 }, 4);
   const macs = Array.from({ length: 100 }, (_, n) => macParts(macNumber(n)));
   for (const mac of macs) workers.learn(0, mac, 1);
-  workers.settle();
+  workers.exchange();
   t.equal(workers.planes[1].vniCell(0, V_FDB_DYNAMIC), 4);
   for (let round = 0; round < 100; round++) {
     workers.learn(0, macs[round], 1);
     workers.pass(200);
   }
-  t.ok(workers.planes[1].vniCell(0, V_FDB_DYNAMIC) > 50, 'those that were heard again');
+  t.ok(workers.planes[1].vniCell(0, V_FDB_DYNAMIC) > 50, 'the MACs received again');
 });
 
-t.test('a flood of MACs is taken in bounded pieces, and costs the limit of each replica', async (t) => {
+t.test('a MAC flood is applied in bounded pieces up to the limit of each replica', async (t) => {
   const workers = new Workers(2, { fdbLimit: 500 });
   for (let n = 0; n < 900; n++) workers.learn(0, macParts(macNumber(n)), n % 2);
-  workers.take(1);
-  t.ok(workers.planes[1].tables.fdb.table.size <= 256, 'one round takes so many');
-  workers.settle();
+  workers.drain(1);
+  t.ok(workers.planes[1].tables.fdb.table.size <= 256, 'bounded per round');
+  workers.exchange();
   for (const plane of workers.planes) t.equal(plane.vniCell(0, V_FDB_DYNAMIC), 500);
 });
 
 for (const seed of [1, 2, 3, 4, 5])
-  t.test(
-    `replicas agree once all notes are taken, whatever was heard where and when (seed ${seed})`,
-    async (t) => {
-      const next = random(seed);
-      const workers = new Workers(3, { accept: 'any', ageingS: 1000 });
-      const macs = Array.from({ length: 12 }, (_, n) => macParts(macNumber(n)));
-      for (let step = 0; step < 6000; step++) {
-        const choice = next(10);
-        const mac = macs[next(macs.length)];
-        if (choice < 5) workers.learn(next(3), mac, next(ADDRESSES.length));
-        else if (choice < 6) workers.learnFromStranger(next(3), mac, `198.51.100.${next(3)}`);
-        else if (choice < 9) workers.take(next(3));
-        // Clocks that differ by a round.
-        else workers.planes[next(3)].nowMs += 50;
-        if (step % 300 !== 299) continue;
-        const latest = Math.max(...workers.planes.map(({ nowMs }) => nowMs));
-        for (const plane of workers.planes) plane.nowMs = latest;
-        workers.settle();
-        for (const one of macs) {
-          const place = workers.agreed(one);
-          if (place.startsWith('they differ')) return void t.fail(`step ${step}: ${place}`);
-        }
+  t.test(`replicas agree once all notes are applied (seed ${seed})`, async (t) => {
+    const next = random(seed);
+    const workers = new Workers(3, { accept: 'any', ageingS: 1000 });
+    const macs = Array.from({ length: 12 }, (_, n) => macParts(macNumber(n)));
+    for (let step = 0; step < 6000; step++) {
+      const choice = next(10);
+      const mac = macs[next(macs.length)];
+      if (choice < 5) workers.learn(next(3), mac, next(ADDRESSES.length));
+      else if (choice < 6) workers.learnFromStranger(next(3), mac, `198.51.100.${next(3)}`);
+      else if (choice < 9) workers.drain(next(3));
+      // Clocks that differ by a round.
+      else workers.planes[next(3)].nowMs += 50;
+      if (step % 300 !== 299) continue;
+      const latest = Math.max(...workers.planes.map(({ nowMs }) => nowMs));
+      for (const plane of workers.planes) plane.nowMs = latest;
+      workers.exchange();
+      for (const one of macs) {
+        const place = workers.agreed(one);
+        if (place.startsWith('they differ')) return void t.fail(`step ${step}: ${place}`);
       }
-      t.ok(workers.planes[0].vniCell(0, V_MOVED) > 500);
-    },
-  );
+    }
+    t.ok(workers.planes[0].vniCell(0, V_MOVED) > 500);
+  });

@@ -4,7 +4,7 @@ import { random } from '../../support/memory-plane.js';
 
 const MAX_VNI = 2 ** 24 - 1;
 
-t.test('the ends of the range, and their neighbours that are not configured', async (t) => {
+t.test('finds VNIs at the ends of the range, and not their unconfigured neighbours', async (t) => {
   const table = new VniTable(4);
   for (const vni of [0, 1, 2, MAX_VNI]) t.equal(table.find(vni), -1, `${vni} before`);
   [0, 1, MAX_VNI].forEach((vni, row) => {
@@ -16,7 +16,7 @@ t.test('the ends of the range, and their neighbours that are not configured', as
   for (const vni of [2, MAX_VNI - 1, 0x010000, 0x000100]) t.equal(table.find(vni), -1, `${vni}`);
 });
 
-t.test('a full table finds all of its own and ends its search for any other', async (t) => {
+t.test('a full table finds all its VNIs and ends the search for any other', async (t) => {
   const table = new VniTable(4096);
   for (let row = 0; row < 4096; row++) table.add(row, (row * 4099) & MAX_VNI);
   for (let row = 0; row < 4096; row++)
@@ -27,7 +27,7 @@ t.test('a full table finds all of its own and ends its search for any other', as
   t.pass('4,096 found, 100,000 others not');
 });
 
-t.test('rows in any order', async (t) => {
+t.test('rows may be used in any order', async (t) => {
   const table = new VniTable(8);
   table.add(5, 100);
   table.add(2, 200);
@@ -36,7 +36,7 @@ t.test('rows in any order', async (t) => {
   t.same([...table.vni], [-1, -1, 200, -1, -1, 100, -1, -1]);
 });
 
-t.test('VNIs come and go: each is found in its row, and none that has gone', async (t) => {
+t.test('random additions and removals: each VNI is found in its row, removed ones are not', async (t) => {
   const below = random(0x5eed);
   const table = new VniTable(64);
   const rows = new Map<number, number>();
