@@ -1,8 +1,8 @@
 /**
- * The maps by which the kernel's programs for TCP flows are told what was decided (native-shims/flow.bpf.c), as one worker
- * uses them: rows in, counts out. A system call each, so not for every frame.
+ * The kernel maps of TCP flow offload, as used by one worker (native-shims/flow.bpf.c).
  *
- * Rows and counts are of the process; which slots are whose, the main thread says.
+ * Leases are written, counters are read. Each operation is a system call, so none is made per
+ * frame. The maps are shared by all workers; the main thread assigns the slots.
  */
 import type { Shim } from '../../abi/binding.js';
 import { FLOW_KEY_LEN, FLOW_VALUE_LEN } from '../../abi/flow-layout.js';
@@ -22,14 +22,14 @@ const DF = 1;
 const NO_CHECKSUM = 2;
 const TOS_INHERITED = 256;
 
-/** What the main thread says of them. */
+/** Set-up of the maps, from the main thread. */
 export interface FlowInit {
   /** Descriptors of the maps. */
   readonly rows: number;
   readonly counts: number;
   /** Slots of each worker. */
   readonly slots: number;
-  /** There are other workers, who may have decided on the same station. */
+  /** True when other workers may hold leases for the same station. */
   readonly shared: boolean;
   readonly ttl: number;
   readonly udpChecksum: boolean;
@@ -42,7 +42,7 @@ export class FlowMaps implements FlowPort {
   readonly #keyView = new DataView(this.#key.buffer);
   readonly #value = new Uint8Array(FLOW_VALUE_LEN);
   readonly #words = new Int32Array(this.#value.buffer);
-  /** Each a 64-bit number, its lower word first. */
+  /** Each is a 64-bit number, its lower word first. */
   readonly #counts = new Uint32Array(this.#value.buffer);
 
   constructor(shim: Shim, init: FlowInit) {
@@ -64,8 +64,8 @@ export class FlowMaps implements FlowPort {
     return this.#shim.flowPut(this.#init.rows, this.#key, this.#value) === 0;
   }
 
-  remove(vni: number, high: number, low: number, way: number): void {
-    this.#station(vni, high, low, way);
+  remove(vni: number, high: number, low: number, direction: number): void {
+    this.#station(vni, high, low, direction);
     this.#shim.flowDelete(this.#init.rows, this.#key);
   }
 
@@ -81,10 +81,10 @@ export class FlowMaps implements FlowPort {
     return true;
   }
 
-  #station(vni: number, high: number, low: number, way: number): void {
+  #station(vni: number, high: number, low: number, direction: number): void {
     this.#keyView.setInt32(0, vni, true);
     this.#keyView.setInt16(4, high);
     this.#keyView.setInt32(6, low);
-    this.#keyView.setInt16(10, way, true);
+    this.#keyView.setInt16(10, direction, true);
   }
 }

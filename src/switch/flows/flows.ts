@@ -1,17 +1,23 @@
 /**
- * TCP flows that the kernel passes by itself for a while (docs/decisions/0008). Who sends superframes to a station, or gets them
- * from it, has a decision of ours made known to the kernel: this MAC is behind that peer, frames of this length fit. What
- * is plain TCP then goes its way without us, both ways, until the decision ends.
+ * Leases of TCP flows that the kernel forwards by itself (docs/decisions/0008).
  *
- * - A decision is a *lease*: it ends by itself, for each direction, and begins anew with the next frame that is seen here. So
- *   entries of the FDB are refreshed by what is received, firewalls and routers are heard, and nothing lasts that nobody upholds.
- * - What changes a decision ends it first: an entry that moves or goes, a peer, a path, a policy, a capture.
- * - The kernel counts in slots; what it counted is added to our counters ten times a second, and when a decision ends.
+ * A station that sends or receives superframes gets a lease: the kernel learns that this MAC is
+ * behind that peer and that frames of this length fit. It then forwards plain TCP of the station
+ * without this thread, until the lease ends.
  *
- * Flows of a station may be on several workers, each of which has decided by itself; what ends a station's decisions ends those of all.
+ * - A lease expires by itself, for each direction, and is renewed by the next frame seen here. So
+ *   received frames refresh FDB entries, and firewalls and routers are obeyed again after that
+ *   time.
+ * - A change that affects a lease ends it first: an entry that moves or is removed, a peer, a path,
+ *   a policy, a capture.
+ * - The kernel counts in slots. Its counts are added to our counters ten times a second, and when a
+ *   lease ends.
  *
- * A station has one of two slots, by its hash; when others have both, its frames are dealt with here. One writer, the
- * data-plane thread. While it is off, the frame's way costs one branch.
+ * Flows of a station may be on several workers, each with its own lease; the end of a station's
+ * lease ends those of all workers.
+ *
+ * A station has one of two slots, chosen by its hash. If both are in use by others, its frames stay
+ * in user space. One writer, the data-plane thread. While it is off, it costs one branch per frame.
  */
 
 import type { Shim } from '../../abi/binding.js';
@@ -44,22 +50,28 @@ import {
   TO_STATION,
 } from './flow-port.js';
 
-/** How long a decision holds at most, ms: so long a firewall that shuts out a peer is not obeyed, and a flow may be reordered once. */
+/**
+ * Longest lease, ms. Upper bound on how long a new firewall rule is bypassed; a flow may be
+ * reordered once per lease.
+ */
 export const LEASE_MS = 10_000;
 const MS_PER_TICK = 100;
-/** How often counts are fetched, ms. */
+/** Period of reading the kernel's counts, ms. */
 const COUNT_PERIOD_MS = 100;
-/** A slot that was given up is nobody's for so long, ms: a MAC that two peers claim in turn must not cost system calls a frame. */
-const REST_MS = 100;
+/**
+ * Hold-off before a freed slot is reused, ms: a MAC that two peers claim in turn must not cost a
+ * system call per frame.
+ */
+const HOLD_OFF_MS = 100;
 
 export interface FlowOptions extends OuterOptions {
-  /** UDP port listened on: the kernel sends to no other. */
+  /** UDP port we listen on; the kernel sends to no other. */
   readonly port: number;
 }
 
 export class Flows implements StationObserver {
   readonly offload = 'TCX_FLOWS';
-  /** Frames are to be told of. */
+  /** True while `sent` and `received` must be called. */
   active = false;
   readonly #tables: Tables;
   readonly #port: number;
@@ -76,11 +88,14 @@ export class Flows implements StationObserver {
   #high = new Int32Array(0);
   #low = new Int32Array(0);
   #peerIdx = new Int32Array(0);
-  /** When the decision on each way ends; of a way that was never decided on, when the slot was taken. */
+  /**
+   * End of the lease of each direction. For a direction that never had one: when the slot was
+   * allocated.
+   */
   #until = [new Int32Array(0), new Int32Array(0)] as const;
-  /** When the slot was given up last. */
-  #leftMs = new Int32Array(0);
-  /** What is counted already. */
+  /** Time at which the slot was freed last, ms. */
+  #freedMs = new Int32Array(0);
+  /** Totals of the kernel that are already counted. */
   #counted = new Float64Array(0);
   readonly #fresh = new Float64Array(COUNT_CELLS);
   #held = 0;
@@ -95,7 +110,7 @@ export class Flows implements StationObserver {
   }
 
   /**
-   * Opens the kernel's maps; it passes nothing before `use`.
+   * Opens the kernel's maps. The kernel forwards nothing before `use`.
    *
    * @param init maps and slots; undefined: flow offload is off
    * @param worker index of this thread, which determines its slots
@@ -105,7 +120,7 @@ export class Flows implements StationObserver {
     else this.set(new FlowMaps(shim, init), worker * init.slots, init.slots, init.shared);
   }
 
-  /** The kernel's maps, undefined: there are none, and this worker's part of the slots. */
+  /** Sets the kernel's maps and this worker's slots; undefined: flow offload is off. */
   set(maps: FlowPort | undefined, firstSlot: number, slots: number, shared: boolean): void {
     this.withdrawAll();
     maps?.clear();
@@ -118,39 +133,42 @@ export class Flows implements StationObserver {
     this.#low = new Int32Array(slots);
     this.#peerIdx = new Int32Array(slots);
     this.#until = [new Int32Array(slots), new Int32Array(slots)];
-    this.#leftMs = new Int32Array(slots).fill(this.#now - REST_MS);
+    this.#freedMs = new Int32Array(slots).fill(this.#now - HOLD_OFF_MS);
     this.#counted = new Float64Array(slots * COUNT_CELLS);
     this.#update();
   }
 
-  /** The offload is granted, or withdrawn. */
+  /** Switches the offload on or off. */
   use(on: boolean): void {
     this.#inUse = on;
     this.#update();
   }
 
-  /** The kernel refuses rows by having no room, which ends one decision, never the offload. */
+  /**
+   * Returns 0: the kernel refuses a row only for lack of room, which ends one lease, not the
+   * offload.
+   */
   takeError(): number {
     return 0;
   }
 
-  /** Every frame is to be seen here, as while a capture runs. */
+  /** Suspends leases while `on`, so that every frame passes this thread, as during a capture. */
   pause(on: boolean): void {
     this.#paused = on;
     this.#update();
   }
 
-  /** Of a frame from the TAP for a station behind a peer, before it is sent. */
+  /** Observes a frame from the TAP for a station behind a peer, before it is sent. */
   sent(vniIdx: number, high: number, low: number, peerIdx: number, isSuperframe: boolean): void {
     this.#seen(vniIdx, high, low, peerIdx, isSuperframe, TO_STATION);
   }
 
-  /** Of a frame that came from a station behind a peer, and is written to the TAP. */
+  /** Observes a frame from a station behind a peer, before it is written to the TAP. */
   received(vniIdx: number, high: number, low: number, peerIdx: number, isSuperframe: boolean): void {
     this.#seen(vniIdx, high, low, peerIdx, isSuperframe, FROM_STATION);
   }
 
-  /** The station is elsewhere, or nowhere. */
+  /** Ends the lease of a station that moves or is removed. */
   withdraw(vniIdx: number, high: number, low: number): void {
     if (!this.active) return;
     const slot = this.#held === 0 ? -1 : this.#find(vniIdx, high, low);
@@ -158,14 +176,17 @@ export class Flows implements StationObserver {
     else if (this.#shared) this.#remove(this.#tables.vnis.vni[vniIdx], high, low);
   }
 
-  /** Something that decisions rest on has changed, or is about to. */
+  /** Ends all leases, because something they rest on changes. */
   withdrawAll(): void {
     if (this.#shared) this.#maps?.clear();
     for (let slot = 0; this.#held > 0 && slot < this.#vniIdx.length; slot++)
       if (this.#vniIdx[slot] >= 0) this.#end(slot);
   }
 
-  /** Takes the time; now and then what was counted, and the slots of decisions that nobody upholds. */
+  /**
+   * Advances the clock. Periodically adds the kernel's counts and frees the slots of expired
+   * leases.
+   */
   step(clock: Clock): void {
     this.#clock[NOW_MS] = clock[NOW_MS];
     if (this.#held === 0 || clock[NOW_MS] - this.#countedMs[0] < COUNT_PERIOD_MS) return;
@@ -188,7 +209,7 @@ export class Flows implements StationObserver {
     low: number,
     peerIdx: number,
     isSuperframe: boolean,
-    way: number,
+    direction: number,
   ): void {
     if (!isSuperframe && this.#held === 0) return;
     let slot = this.#find(vniIdx, high, low);
@@ -197,14 +218,14 @@ export class Flows implements StationObserver {
       slot = this.#allocate(vniIdx, high, low, peerIdx);
       if (slot < 0) return;
     }
-    // Frames that the kernel leaves to us say nothing new while a lease is young.
+    // Frames that still come here while a lease is young do not renew it.
     const leaseMs = this.#leaseMs(vniIdx);
-    if (this.#remaining(way, slot) > leaseMs >> 1 || !this.#mayPass(vniIdx, high, low, peerIdx)) return;
-    this.#until[way][slot] = this.#now + leaseMs;
-    if (!this.#install(slot, way)) this.#end(slot);
+    if (this.#remaining(direction, slot) > leaseMs >> 1 || !this.#mayPass(vniIdx, high, low, peerIdx)) return;
+    this.#until[direction][slot] = this.#now + leaseMs;
+    if (!this.#install(slot, direction)) this.#end(slot);
   }
 
-  /** What the kernel could not do, or should not, is left out. */
+  /** True when the kernel can and may forward frames of this station. */
   #mayPass(vniIdx: number, high: number, low: number, peerIdx: number): boolean {
     const { peers, fdb } = this.#tables;
     return (
@@ -215,7 +236,9 @@ export class Flows implements StationObserver {
     );
   }
 
-  /** A slot of its own for a station. @returns −1: there is none, or the station may not have one */
+  /**
+   * Allocates a slot for a station. @returns −1 when none is free or the station may not have one
+   */
   #allocate(vniIdx: number, high: number, low: number, peerIdx: number): number {
     const home = this.#home(vniIdx, high, low);
     const slot = this.#isFree(home) ? home : this.#isFree(home ^ 1) ? home ^ 1 : -1;
@@ -226,24 +249,24 @@ export class Flows implements StationObserver {
     this.#high[slot] = high;
     this.#low[slot] = low;
     this.#peerIdx[slot] = peerIdx;
-    for (const way of [TO_STATION, FROM_STATION]) this.#until[way][slot] = this.#now - 1;
+    for (const direction of [TO_STATION, FROM_STATION]) this.#until[direction][slot] = this.#now - 1;
     this.#held++;
     return slot;
   }
 
   #isFree(slot: number): boolean {
-    return this.#vniIdx[slot] < 0 && ((this.#now - this.#leftMs[slot]) | 0) >= REST_MS;
+    return this.#vniIdx[slot] < 0 && ((this.#now - this.#freedMs[slot]) | 0) >= HOLD_OFF_MS;
   }
 
-  #install(slot: number, way: number): boolean {
+  #install(slot: number, direction: number): boolean {
     const { peers } = this.#tables;
     const peerIdx = this.#peerIdx[slot];
     const row: FlowRow = {
       vni: this.#vni[slot],
       high: this.#high[slot],
       low: this.#low[slot],
-      direction: way,
-      until: this.#until[way][slot],
+      direction,
+      until: this.#until[direction][slot],
       peer: peers.ipv4(peerIdx),
       frameLimit: peers.frameLimit[peerIdx],
       tos: this.#tos,
@@ -257,15 +280,15 @@ export class Flows implements StationObserver {
     this.#remove(this.#vni[slot], this.#high[slot], this.#low[slot]);
     this.#count(slot);
     this.#vniIdx[slot] = -1;
-    this.#leftMs[slot] = this.#now;
+    this.#freedMs[slot] = this.#now;
     this.#held--;
   }
 
   #remove(vni: number, high: number, low: number): void {
-    for (const way of [TO_STATION, FROM_STATION]) this.#maps!.remove(vni, high, low, way);
+    for (const direction of [TO_STATION, FROM_STATION]) this.#maps!.remove(vni, high, low, direction);
   }
 
-  /** Adds what the kernel has counted since. */
+  /** Adds the kernel's counts since the last call. */
   #count(slot: number): void {
     const fresh = this.#fresh;
     const base = slot * COUNT_CELLS;
@@ -293,7 +316,9 @@ export class Flows implements StationObserver {
     counters.end();
   }
 
-  /** Long enough to be worth it, and short enough for an entry to be refreshed in time. */
+  /**
+   * Lease duration: at most a quarter of the ageing time, so that the entry is refreshed in time.
+   */
   #leaseMs(vniIdx: number): number {
     const ageing = this.#tables.vnis.ageingTicks[vniIdx];
     return ageing > 0 ? Math.min(LEASE_MS, (ageing * MS_PER_TICK) >> 2) : LEASE_MS;
@@ -303,11 +328,11 @@ export class Flows implements StationObserver {
     return this.#clock[NOW_MS] | 0;
   }
 
-  #remaining(way: number, slot: number): number {
-    return (this.#until[way][slot] - this.#now) | 0;
+  #remaining(direction: number, slot: number): number {
+    return (this.#until[direction][slot] - this.#now) | 0;
   }
 
-  /** @returns the slot of a station, −1: it has none */
+  /** @returns the slot of a station; −1 when it has none */
   #find(vniIdx: number, high: number, low: number): number {
     const home = this.#home(vniIdx, high, low);
     if (this.#isAt(home, vniIdx, high, low)) return home;
@@ -318,7 +343,7 @@ export class Flows implements StationObserver {
     return this.#vniIdx[slot] === vniIdx && this.#low[slot] === low && this.#high[slot] === high;
   }
 
-  /** @returns the first of the two slots that a station may have; their number is a power of two */
+  /** @returns the first of a station's two slots; the number of slots is a power of two */
   #home(vniIdx: number, high: number, low: number): number {
     const hash = Math.imul(low ^ Math.imul(high, 0x9e3779b1) ^ vniIdx, 0x85ebca6b);
     return (hash >>> 16) & (this.#vniIdx.length - 1);

@@ -1,7 +1,10 @@
 /**
- * The way on which superframes leave whole: an outer TAP that takes what is tunnelled already (native-shims/tunnel.c).
- * The row that the shim reads when it sends, `struct tunnel`. Opened and closed by the main thread, which also says
- * which peers are reached by it; here is only what the sending thread needs.
+ * The outer TAP, by which superframes leave whole (native-shims/tunnel.c).
+ *
+ * The outer TAP accepts frames that are already encapsulated, for the network card to segment. This
+ * is the row that the shim reads when it sends, `struct tunnel`. The main thread opens and closes
+ * the device and decides which peers are reached by it; this module has only the part of the
+ * sending thread.
  */
 import {
   makeTunnelRow,
@@ -18,25 +21,25 @@ import {
 const DF = 1;
 const CHECKSUM = 2;
 
-/** What the main thread says of it. */
+/** Set-up of the outer TAP, from the main thread. */
 export interface TunnelSetup {
   readonly fd: number;
-  /** Our IPv4 address, 4 bytes. */
+  /** Local IPv4 address, 4 bytes. */
   readonly local: Uint8Array;
   /** Largest outer IP packet, bytes. */
   readonly mtu: number;
-  /** Of what says none itself. */
+  /** TTL of frames that do not set one. */
   readonly ttl: number;
-  /** What has DF set leaves by it; else what has DF clear. */
+  /** True: datagrams with DF set use it; false: those with DF clear. */
   readonly df: boolean;
   readonly udpChecksum: boolean;
-  /** UDP source port by socket of the pool with that DF. */
+  /** UDP source ports by index of the socket pool with that DF. */
   readonly ports: readonly number[];
 }
 
 export class Tunnel {
   readonly offload = 'UDP_TUNNEL_GSO';
-  /** The row, as the shim takes it. */
+  /** The row, in the form of the shim. */
   readonly bytes: Uint8Array;
   readonly #words = makeTunnelRow();
   #fd = NO_TUNNEL_FD;
@@ -45,22 +48,25 @@ export class Tunnel {
     this.bytes = new Uint8Array(this.#words.buffer);
   }
 
-  /** Takes effect with `use`. */
-  set(way: TunnelSetup): void {
-    this.#fd = way.fd;
-    this.bytes.set(way.local, TUNNEL_LOCAL * 4);
-    this.#words[TUNNEL_MTU] = way.mtu;
-    this.#words[TUNNEL_TTL] = way.ttl;
-    this.#words[TUNNEL_OPTIONS] = (way.df ? DF : 0) | (way.udpChecksum ? CHECKSUM : 0);
-    this.#words.set(way.ports, TUNNEL_PORTS);
+  /** Stores the set-up. It takes effect with `use`. */
+  set(setup: TunnelSetup): void {
+    this.#fd = setup.fd;
+    this.bytes.set(setup.local, TUNNEL_LOCAL * 4);
+    this.#words[TUNNEL_MTU] = setup.mtu;
+    this.#words[TUNNEL_TTL] = setup.ttl;
+    this.#words[TUNNEL_OPTIONS] = (setup.df ? DF : 0) | (setup.udpChecksum ? CHECKSUM : 0);
+    this.#words.set(setup.ports, TUNNEL_PORTS);
   }
 
-  /** From now on superframes leave by it, or do not. */
+  /** Switches sending of superframes by the outer TAP on or off. */
   use(on: boolean): void {
     this.#words[TUNNEL_FD] = on ? this.#fd : NO_TUNNEL_FD;
   }
 
-  /** Negative errno of a superframe that was refused and left as its segments; 0 none. Told once. */
+  /**
+   * Returns and clears the negative errno of a superframe that was refused and sent as its
+   * segments; 0 for none.
+   */
   takeError(): number {
     const error = this.#words[TUNNEL_ERROR];
     this.#words[TUNNEL_ERROR] = 0;

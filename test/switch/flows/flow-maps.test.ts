@@ -20,7 +20,7 @@ const ROW = {
   slot: 9,
 };
 
-/** What the kernel is asked, in the bytes that it would read. */
+/** Records the system calls in the bytes that the kernel would read. */
 function recording() {
   const calls: { call: string; map: number; key: string; words: number[] }[] = [];
   const note = (call: string, map: number, key: Uint8Array, value: Uint8Array = new Uint8Array(0)) => {
@@ -44,7 +44,7 @@ function recording() {
   return { calls, shim: shim as Shim };
 }
 
-t.test('a row as struct row_key and struct row have it', async (t) => {
+t.test('a row has the layout of struct row_key and struct row', async (t) => {
   const { calls, shim } = recording();
   t.ok(new FlowMaps(shim, INIT).put(ROW));
   const key = '03020100' + '02000000000b' + '0100';
@@ -54,12 +54,12 @@ t.test('a row as struct row_key and struct row have it', async (t) => {
   t.same(plain.calls[0].words.slice(3, 6), [0xb8, 64, 2], 'TOS, TTL, no checksum');
 });
 
-t.test('a map that is full says so', async (t) => {
+t.test('put returns false when the map is full', async (t) => {
   const shim = { flowPut: () => -7 } as unknown as Shim;
   t.notOk(new FlowMaps(shim, INIT).put(ROW));
 });
 
-t.test('removal, clearing, counts', async (t) => {
+t.test('removes rows, clears the map and reads counts', async (t) => {
   const { calls, shim } = recording();
   const maps = new FlowMaps(shim, INIT);
   maps.remove(ROW.vni, ROW.high, ROW.low, TO_STATION);
@@ -73,6 +73,6 @@ t.test('removal, clearing, counts', async (t) => {
     { call: 'get', map: COUNTS, key: /^09000000/ },
   ]);
   const broken = new FlowMaps({ flowGet: () => -9 } as unknown as Shim, INIT);
-  t.notOk(broken.counts(9, cells, 0), 'a map that is gone');
+  t.notOk(broken.counts(9, cells, 0), 'a closed map');
   t.same([...cells.subarray(0, 2)], [0, 0], 'nothing is written');
 });

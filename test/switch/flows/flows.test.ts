@@ -27,7 +27,7 @@ const SLOTS = 16;
 const FIRST_SLOT = 32;
 const COUNT_PERIOD_MS = 100;
 
-/** The kernel's maps: rows by VNI and MAC, and counts that a test makes. */
+/** The kernel's maps in memory: rows by VNI and MAC, and counts set by a test. */
 class FakeMaps implements FlowPort {
   readonly rows = new Map<string, FlowRow>();
   readonly slots = new Map<number, number[]>();
@@ -42,9 +42,9 @@ class FakeMaps implements FlowPort {
     return this.room;
   }
 
-  remove(vni: number, high: number, low: number, way: number): void {
+  remove(vni: number, high: number, low: number, direction: number): void {
     this.removals++;
-    this.rows.delete(`${vni} ${high} ${low} ${way}`);
+    this.rows.delete(`${vni} ${high} ${low} ${direction}`);
   }
 
   clear(): void {
@@ -57,12 +57,15 @@ class FakeMaps implements FlowPort {
     return true;
   }
 
-  way(way: number): FlowRow | undefined {
-    return [...this.rows.values()].find((row) => row.direction === way);
+  row(direction: number): FlowRow | undefined {
+    return [...this.rows.values()].find((row) => row.direction === direction);
   }
 }
 
-/** A VNI with two peers that superframes may leave whole to, a station behind the first, and the offload granted. */
+/**
+ * A VNI with two peers that superframes may leave whole to, a station behind the first, and the
+ * offload enabled.
+ */
 function known(options: ConstructorParameters<typeof MemoryPlane>[0] = {}, shared = false) {
   const plane = new MemoryPlane(options);
   plane.addVni(0, 100);
@@ -85,30 +88,30 @@ function known(options: ConstructorParameters<typeof MemoryPlane>[0] = {}, share
   return { plane, one, two, high, low, maps, flows, sent, received, wait };
 }
 
-t.test('a superframe for a station makes its way known, other frames do not', async (t) => {
+t.test('a superframe for a station creates a lease, other frames do not', async (t) => {
   const { plane, one, high, low, maps, sent } = known();
   sent(false);
   t.equal(maps.rows.size, 0);
   sent(true);
   const now = plane.nowMs | 0;
-  t.equal(maps.rows.size, 1, 'not for what comes back: nothing did');
-  const row = maps.way(TO_STATION)!;
+  t.equal(maps.rows.size, 1, 'not for the other direction, without frames');
+  const row = maps.row(TO_STATION)!;
   t.match(row, { vni: 100, high, low, tos: -1, df: true, until: now + LEASE_MS });
   t.equal(row.frameLimit, plane.tables.peers.frameLimit[one]);
   t.ok(row.slot >= FIRST_SLOT && row.slot < FIRST_SLOT + SLOTS);
-  t.same([...new Uint8Array(Int32Array.of(row.peer).buffer)], [192, 0, 2, 1], 'as it is on the wire');
+  t.same([...new Uint8Array(Int32Array.of(row.peer).buffer)], [192, 0, 2, 1], 'in network order');
 });
 
-t.test('the other direction follows with any frame that is seen', async (t) => {
+t.test('any frame in the other direction creates its lease', async (t) => {
   const { plane, maps, sent, received } = known();
   received(false);
-  t.equal(maps.rows.size, 0, 'nothing to follow');
+  t.equal(maps.rows.size, 0, 'no lease exists yet');
   sent(true);
   received(false);
-  t.equal(maps.way(FROM_STATION)?.until, (plane.nowMs | 0) + LEASE_MS);
+  t.equal(maps.row(FROM_STATION)?.until, (plane.nowMs | 0) + LEASE_MS);
 });
 
-t.test('frames that are seen while a lease is young tell nothing, later ones renew it', async (t) => {
+t.test('frames do not renew a young lease, but an older one', async (t) => {
   const { plane, maps, sent, wait } = known();
   sent(true);
   for (let i = 0; i < 100; i++) sent(true);
@@ -116,10 +119,10 @@ t.test('frames that are seen while a lease is young tell nothing, later ones ren
   wait(LEASE_MS * 0.6);
   sent(false);
   t.equal(maps.puts, 2);
-  t.equal(maps.way(TO_STATION)?.until, (plane.nowMs | 0) + LEASE_MS);
+  t.equal(maps.row(TO_STATION)?.until, (plane.nowMs | 0) + LEASE_MS);
 });
 
-t.test('what nobody upholds is given up', async (t) => {
+t.test('an unused lease expires and frees its slot', async (t) => {
   const { maps, sent, wait } = known();
   sent(true);
   wait(LEASE_MS - 1);
@@ -128,16 +131,16 @@ t.test('what nobody upholds is given up', async (t) => {
   t.equal(maps.rows.size, 0);
 });
 
-t.test('a lease ends in time for an entry to be refreshed', async (t) => {
+t.test('a lease lasts at most a quarter of the ageing time', async (t) => {
   const { plane, maps, sent } = known();
   plane.tables.vnis.ageingTicks[0] = 80;
   sent(true);
-  t.equal(maps.way(TO_STATION)?.until, (plane.nowMs | 0) + 2000, 'a quarter of 8 s');
+  t.equal(maps.row(TO_STATION)?.until, (plane.nowMs | 0) + 2000, 'a quarter of 8 s');
 });
 
-t.test('not what the kernel could not do, or should not', async (t) => {
+t.test('no lease for frames that the kernel cannot or may not forward', async (t) => {
   const cases: [string, (world: ReturnType<typeof known>) => void][] = [
-    ['another peer than the entry names', ({ sent, two }) => sent(true, two)],
+    ['another peer than that of the entry', ({ sent, two }) => sent(true, two)],
     [
       'a peer that superframes do not reach whole',
       ({ plane, sent }) => {
@@ -146,7 +149,7 @@ t.test('not what the kernel could not do, or should not', async (t) => {
       },
     ],
     [
-      'withdrawn',
+      'disabled',
       ({ flows, sent }) => {
         flows.use(false);
         if (flows.active) sent(true);
@@ -173,19 +176,19 @@ t.test('not what the kernel could not do, or should not', async (t) => {
     t.equal(world.maps.rows.size, 0, why);
   }
   const inherit = known({ df: 'inherit' });
-  t.notOk(inherit.flows.active, '--df inherit differs from frame to frame');
+  t.notOk(inherit.flows.active, 'with --df inherit, DF differs from frame to frame');
 });
 
-t.test('an entry that moves, goes, or ages out ends it before anything else', async (t) => {
+t.test('a lease ends before its entry moves, is removed or ages out', async (t) => {
   const cases: [string, (world: ReturnType<typeof known>) => void][] = [
     ['moved', ({ plane, high, low, two }) => plane.tables.fdb.learn(0, high, low, two, plane.tick + 1)],
     ['deleted', ({ plane, high, low }) => plane.tables.fdb.delete(0, high, low)],
     ['made static', ({ plane, high, low, two }) => plane.tables.fdb.putStatic(0, high, low, two)],
     ['aged', ({ plane, high, low }) => plane.tables.fdb.age(plane.tables.fdb.table.find(0, high, low))],
     ['all withdrawn', ({ flows }) => flows.withdrawAll()],
-    ['offload withdrawn', ({ flows }) => flows.use(false)],
+    ['offload disabled', ({ flows }) => flows.use(false)],
     ['capture', ({ flows }) => flows.pause(true)],
-    ['no maps any more', ({ flows }) => flows.set(undefined, 0, 0, false)],
+    ['maps removed', ({ flows }) => flows.set(undefined, 0, 0, false)],
   ];
   for (const [why, act] of cases) {
     const world = known();
@@ -197,42 +200,39 @@ t.test('an entry that moves, goes, or ages out ends it before anything else', as
   }
 });
 
-t.test(
-  'a report ends leases only if it lowers the path of a peer: anyone may forge the others',
-  async (t) => {
-    const { plane, maps, sent, received } = known();
-    sent(true);
-    received(false);
-    const report = (address: string, port: number, mtu: number) => {
-      const row = new Int32Array(sourceRow(address, port).buffer);
-      t.notOk(isForwarding({ op: 'path.report', row, mtu }), 'the request by itself ends nothing');
-      plane.apply({ op: 'path.report', row, mtu });
-      return plane.loop.lowerPath(row, 0, mtu, plane.nowMs / 1000);
-    };
-    const cases: [string, string, number, number][] = [
-      ['a stranger', '203.0.113.1', 4789, 576],
-      ['another port of a peer', '192.0.2.1', 4790, 576],
-      ['an MTU that the path does not exceed', '192.0.2.1', 4789, 100_000],
-      ['the largest MTU there is', '192.0.2.1', 4789, 2 ** 31 - 1],
-    ];
-    for (const [what, address, port, mtu] of cases)
-      for (let i = 0; i < 100; i++) if (report(address, port, mtu)) t.fail(`${what} lowers a path`);
-    t.equal(maps.removals, 0);
-    t.equal(maps.rows.size, 2, 'both leases hold');
-    plane.apply({
-      op: 'path.report',
-      row: new Int32Array(sourceRow('192.0.2.1', 4789).buffer),
-      mtu: 1400,
-    });
-    t.equal(maps.rows.size, 0, 'one that lowers the path ends them');
-    sent(true);
-    const { puts } = maps;
-    for (let i = 0; i < 100; i++) report('192.0.2.1', 4789, 1400);
-    t.equal(maps.puts, puts, 'the same report again does not');
-  },
-);
+t.test('a path report ends leases only if it lowers the path of a peer', async (t) => {
+  const { plane, maps, sent, received } = known();
+  sent(true);
+  received(false);
+  const report = (address: string, port: number, mtu: number) => {
+    const row = new Int32Array(sourceRow(address, port).buffer);
+    t.notOk(isForwarding({ op: 'path.report', row, mtu }), 'the request itself ends nothing');
+    plane.apply({ op: 'path.report', row, mtu });
+    return plane.loop.lowerPath(row, 0, mtu, plane.nowMs / 1000);
+  };
+  const cases: [string, string, number, number][] = [
+    ['a stranger', '203.0.113.1', 4789, 576],
+    ['another port of a peer', '192.0.2.1', 4790, 576],
+    ['an MTU that the path does not exceed', '192.0.2.1', 4789, 100_000],
+    ['the largest MTU there is', '192.0.2.1', 4789, 2 ** 31 - 1],
+  ];
+  for (const [what, address, port, mtu] of cases)
+    for (let i = 0; i < 100; i++) if (report(address, port, mtu)) t.fail(`${what} lowers a path`);
+  t.equal(maps.removals, 0);
+  t.equal(maps.rows.size, 2, 'both leases hold');
+  plane.apply({
+    op: 'path.report',
+    row: new Int32Array(sourceRow('192.0.2.1', 4789).buffer),
+    mtu: 1400,
+  });
+  t.equal(maps.rows.size, 0, 'a report that lowers the path ends them');
+  sent(true);
+  const { puts } = maps;
+  for (let i = 0; i < 100; i++) report('192.0.2.1', 4789, 1400);
+  t.equal(maps.puts, puts, 'the same report again does not end them');
+});
 
-t.test('what the kernel counted is ours: of VNI and peer, once, and the identity holds', async (t) => {
+t.test('the kernel’s counts are added once to VNI and peer, and the counter identity holds', async (t) => {
   const { plane, one, maps, flows, sent, received, wait } = known();
   const { counters } = plane.tables;
   maps.slots.set(FIRST_SLOT, [1, 2, 3, 4]);
@@ -241,8 +241,8 @@ t.test('what the kernel counted is ours: of VNI and peer, once, and the identity
   received(true);
   wait(COUNT_PERIOD_MS);
   const peer = (cell: number) => counters.cells[counters.peerBase(one) + cell];
-  t.equal(peer(P_TX_FRAMES), 0, 'what a former station counted in the slot is not ours');
-  const { slot } = maps.way(TO_STATION)!;
+  t.equal(peer(P_TX_FRAMES), 0, 'counts of a former station in the slot are not added');
+  const { slot } = maps.row(TO_STATION)!;
   maps.slots.set(slot, [17, 1700, 8, 800]);
   wait(COUNT_PERIOD_MS);
   wait(COUNT_PERIOD_MS);
@@ -252,25 +252,25 @@ t.test('what the kernel counted is ours: of VNI and peer, once, and the identity
   t.equal(peer(P_RX_BYTES), 300);
   t.equal(plane.vniCell(0, V_TAP_RX_FRAMES), 10);
   t.equal(plane.vniCell(0, V_TAP_TX_BYTES), 300);
-  t.ok(peer(P_LAST_SEEN_MS) > 0, 'heard');
+  t.ok(peer(P_LAST_SEEN_MS) > 0, 'last seen');
   maps.slots.set(slot, [18, 1800, 8, 800]);
   flows.withdrawAll();
-  t.equal(peer(P_TX_FRAMES), 11, 'the rest when it ends');
+  t.equal(peer(P_TX_FRAMES), 11, 'remaining counts when it ends');
   plane.checkIdentity(t, 'flows');
 });
 
-t.test('with several workers the decisions of others end as well', async (t) => {
+t.test('with several workers, leases of other workers end as well', async (t) => {
   const { plane, high, low, two, maps, flows } = known({}, true);
   const other = { vni: 100, high, low, direction: FROM_STATION } as FlowRow;
   maps.put(other);
   plane.tables.fdb.learn(0, high, low, two, plane.tick + 1);
-  t.equal(maps.rows.size, 0, 'of a station that moves, though nothing is held here');
+  t.equal(maps.rows.size, 0, 'of a station that moves, without a lease here');
   maps.put(other);
   flows.withdrawAll();
   t.equal(maps.rows.size, 0, 'all of them');
 });
 
-t.test('a MAC that two peers claim in turn costs no system call a frame', async (t) => {
+t.test('a MAC that two peers claim in turn costs no system call per frame', async (t) => {
   const { plane, one, two, high, low, maps, sent, wait } = known();
   sent(true);
   for (let i = 0; i < 50; i++) {
@@ -281,10 +281,10 @@ t.test('a MAC that two peers claim in turn costs no system call a frame', async 
   t.equal(maps.rows.size, 0);
   wait(COUNT_PERIOD_MS);
   sent(true, one);
-  t.equal(maps.rows.size, 1, 'afterwards it may pass again');
+  t.equal(maps.rows.size, 1, 'afterwards it may have a lease again');
 });
 
-t.test('stations that share both of their slots: the third one goes through user space', async (t) => {
+t.test('a third station with the same two slots stays in user space', async (t) => {
   const { plane, one, maps, flows } = known();
   flows.set(maps, 0, 2, false);
   for (let i = 1; i <= 3; i++) {
@@ -296,7 +296,7 @@ t.test('stations that share both of their slots: the third one goes through user
   t.same([...maps.rows.values()].map(({ slot }) => slot).sort(), [0, 1]);
 });
 
-t.test('frames of both directions are told of on their way', async (t) => {
+t.test('encap and decap report frames of both directions', async (t) => {
   const { plane, one, maps } = known();
   const frame = ipv4Frame(STATION, HERE);
   plane.fromTap(0, frame);
@@ -305,10 +305,10 @@ t.test('frames of both directions are told of on their way', async (t) => {
   plane.flows.sent(0, macParts(STATION).high, macParts(STATION).low, one, true);
   plane.fromUnderlay('192.0.2.1', concat(vxlanHeader(100), ipv4Frame(HERE, STATION)));
   plane.breathe();
-  t.equal(maps.way(FROM_STATION)?.until, (plane.nowMs | 0) + LEASE_MS);
+  t.equal(maps.row(FROM_STATION)?.until, (plane.nowMs | 0) + LEASE_MS);
 });
 
-t.test('without maps, or a grant, it is off', async (t) => {
+t.test('it is off without maps or with the offload disabled', async (t) => {
   const { plane } = known();
   const flows = new Flows(plane.tables, { df: 'set', tos: 0, port: 4789 });
   t.notOk(flows.active);

@@ -14,22 +14,22 @@ const WAY: TunnelSetup = {
   ports: Array.from({ length: SOURCE_SOCKETS }, (_, k) => 49_152 + k),
 };
 
-/** The cell of the row that the shim calls so. */
+/** The cell of the row that the shim names so. */
 const word = ({ bytes }: Tunnel, name: string) =>
   new Int32Array(bytes.buffer)[layout[`offsetof.tunnel.${name}`] / 4];
 
-t.test('a row is as long as the shim takes it, and leads nowhere at first', async (t) => {
+t.test('a row has the length that the shim expects, and no device at first', async (t) => {
   const tunnel = new Tunnel();
   t.equal(tunnel.bytes.length, layout['sizeof.tunnel']);
   t.equal(word(tunnel, 'fd'), -1);
   tunnel.use(true);
-  t.equal(word(tunnel, 'fd'), -1, 'a grant without a way');
+  t.equal(word(tunnel, 'fd'), -1, 'enabled without a device');
 });
 
-t.test('every field is where the shim reads it', async (t) => {
+t.test('every field is at the offset that the shim reads', async (t) => {
   const tunnel = new Tunnel();
   tunnel.set(WAY);
-  t.equal(word(tunnel, 'fd'), -1, 'not before it is used');
+  t.equal(word(tunnel, 'fd'), -1, 'not before `use`');
   tunnel.use(true);
   t.equal(word(tunnel, 'fd'), 17);
   const local = layout['offsetof.tunnel.local'];
@@ -41,7 +41,7 @@ t.test('every field is where the shim reads it', async (t) => {
   t.same([...new Int32Array(tunnel.bytes.buffer, ports * 4)], WAY.ports);
 });
 
-t.test('options', async (t) => {
+t.test('sets the options DF and UDP checksum', async (t) => {
   for (const [df, udpChecksum, options] of [
     [false, false, 0],
     [true, false, 1],
@@ -54,7 +54,7 @@ t.test('options', async (t) => {
   }
 });
 
-t.test('another way is taken at once while it is in use, and no way after it was withdrawn', async (t) => {
+t.test('a new device applies at once while in use, and none after it was disabled', async (t) => {
   const tunnel = new Tunnel();
   tunnel.set(WAY);
   tunnel.use(true);
@@ -65,7 +65,7 @@ t.test('another way is taken at once while it is in use, and no way after it was
   t.equal(word(tunnel, 'fd'), -1);
 });
 
-t.test('a refusal is told once', async (t) => {
+t.test('a refusal is reported once', async (t) => {
   const tunnel = new Tunnel();
   new Int32Array(tunnel.bytes.buffer)[layout['offsetof.tunnel.error'] / 4] = -5;
   t.equal(tunnel.takeError(), -5);
