@@ -1,7 +1,9 @@
 /**
- * From a request to the tables: what each change of the protocol means. Runs on the data-plane thread between two
- * rounds. Most changes are done at once; those that walk the FDB are jobs that take a bounded piece a round (`jobs.ts`),
- * and the next request waits until the job is done, so that changes happen in the order they were asked for.
+ * Applies configuration requests of the main thread to the tables.
+ *
+ * Runs on the data-plane thread between two rounds. Most changes complete at once. Changes that
+ * walk the FDB are jobs that do a bounded piece of work per round (`jobs.ts`). The next request
+ * waits until the job is done, so changes happen in the order of their requests.
  */
 
 import { AF_INET, AF_INET6 } from '../abi/peer-row.js';
@@ -37,7 +39,7 @@ import {
 } from './fdb/vni-table.js';
 import { flush, inTurn, type Job, list, purgeAll, shrink } from './jobs.js';
 
-/** Peers that one piece of a removal takes out: a tenth of a millisecond. */
+/** Peers removed per piece of a job: about 0.1 ms. */
 const PIECE_PEERS = 1024;
 
 const VLAN_POLICY = { pass: VLAN_PASS, strip: VLAN_STRIP, drop: VLAN_DROP };
@@ -51,21 +53,27 @@ export class Refusal extends Error {
   }
 }
 
-/** What changes of the configuration mean for the ports, and for those who watch. */
+/** Consequences of changes for the ports, and for subscribers. */
 export interface PortChanges {
-  /** The network reports a smaller path: `Loop.lowerPath`. @param row packed address and port @param mtu bytes @param nowS seconds */
+  /**
+   * Lowers a path that the network reported (`Loop.lowerPath`).
+   * @param row packed address and port @param mtu bytes @param nowS seconds
+   */
   lowerPath(row: Int32Array, mtu: number, nowS: number): void;
-  /** Begins to read a VNI's TAP. @throws Refusal */
+  /** Starts reading a VNI's TAP. @throws Refusal when the descriptor cannot be polled */
   attachTap(vniIdx: number, tapFd: number): void;
-  /** Reads and writes it no more: its descriptor may be closed. What is still under way for the VNI counts nowhere. */
+  /**
+   * Stops reading and writing the TAP, whose descriptor may then be closed. Pending frames of the
+   * VNI are not counted.
+   */
   detachVni(vniIdx: number): void;
-  /** Superframes leave by this way, as soon as the offload is granted. */
-  setTunnel(way: TunnelInit): void;
-  /** The kernel may be told of TCP flows by these maps; undefined: no more. */
+  /** Configures the outer TAP for superframes; it is used once the offload is enabled. */
+  setTunnel(tunnel: TunnelInit): void;
+  /** Sets the kernel maps for TCP flows; undefined: flow offload is off. */
   setFlows(flows: FlowsInit | undefined): void;
-  /** Changes of the FDB are reported, or no more. */
+  /** Switches reports of FDB events on or off. */
   setEvents(on: boolean): void;
-  /** Packets are captured by this; undefined: no more. */
+  /** Sets the capture; undefined: none. */
   setCapture(capture: CaptureChange | undefined): void;
 }
 
@@ -79,12 +87,12 @@ export class Applier {
     this.#ports = ports;
   }
 
-  /** True while a job is under way: take no further request. */
+  /** True while a job is in progress: no further request may be applied. */
   get busy(): boolean {
     return this.#job !== undefined;
   }
 
-  /** @returns the answer, or undefined when a job has begun @throws Refusal */
+  /** @returns the answer; undefined when a job has begun @throws Refusal */
   apply(change: Change, tick: number): Answer | undefined {
     if (isRemoval(change)) this.#tables.fdb.beginRemoval();
     switch (change.op) {
@@ -136,7 +144,7 @@ export class Applier {
     }
   }
 
-  /** The next piece of the job under way. @returns its answer once it is done */
+  /** Runs the next piece of the current job. @returns its answer when it is done */
   step(tick: number): Answer | undefined {
     const answer = this.#job?.(tick);
     if (answer) this.#job = undefined;
@@ -151,7 +159,7 @@ export class Applier {
   #addVni(change: Extract<Change, { op: 'vni.add' }>): Answer {
     const { vnis, counters, members } = this.#tables;
     const { vniIdx, policy } = change;
-    // First, as it may be refused: nothing is to be left of a VNI then.
+    // First, as it may be refused: then nothing of the VNI may remain.
     this.#ports.attachTap(vniIdx, change.tapFd);
     this.#startRow(counters.vniBase(vniIdx), VNI_ROW, V_GENERATION, change.generation);
     this.#startRow(counters.peerBase(change.otherIdx), PEER_ROW, P_GENERATION, change.otherGeneration);
@@ -177,26 +185,27 @@ export class Applier {
   }
 
   /**
-   * Frames are judged by it at once; then goes what it leaves no room for: entries beyond the limit, and those of sources
-   * that are accepted no longer.
+   * Applies a policy. It holds for frames at once. Entries beyond the new limit, and those of
+   * sources no longer accepted, are removed afterwards.
    */
   #setPolicy(vniIdx: number, policy: VniPolicy): Job {
     const { vnis, fdb, peers, paths, members } = this.#tables;
-    const tookAny = vnis.accept[vniIdx] === ACCEPT_ANY;
-    const told = vnis.packetMax[vniIdx];
+    const acceptedAny = vnis.accept[vniIdx] === ACCEPT_ANY;
+    const oldMax = vnis.packetMax[vniIdx];
     this.#writePolicy(vniIdx, policy);
-    if (told !== policy.packetMax)
+    if (oldMax !== policy.packetMax)
       for (const peerIdx of [...members.rows(vniIdx), ...peers.learnedOf(vniIdx)]) paths.recompute(peerIdx);
     const evicted = shrink(fdb, vniIdx);
-    if (!tookAny || policy.accept === 'any') return evicted;
+    if (!acceptedAny || policy.accept === 'any') return evicted;
     const isStrangers = (position: number) =>
       fdb.table.tag(position) === vniIdx && peers.isLearned(fdb.peerAt(position));
     return inTurn(purgeAll(fdb, isStrangers), evicted);
   }
 
   /**
-   * First nothing finds the VNI any more: its frames count as `vni_not_found`, and nothing is read from its TAP. Then go its
-   * peers and its entries, piece by piece. A row without a VNI is one that was removed before.
+   * Removes a VNI. It becomes unknown first: its frames count as `vni_not_found`, and its TAP is no
+   * longer read. Its peers and entries are removed afterwards, piece by piece. A row without a VNI
+   * was removed before.
    */
   #removeVni(vniIdx: number): Job {
     const { vnis, flood, members, fdb } = this.#tables;
@@ -238,14 +247,14 @@ export class Applier {
     return {};
   }
 
-  /** A row may be gone by now. */
+  /** The row may have been removed meanwhile. */
   #setPaths({ peers, from, count, peerIdx: first }: Extract<Change, { op: 'peer.paths' }>): Answer {
     for (let i = 0; i < count; i++)
       if (this.#tables.peers.isUsed(first + i)) this.#tables.paths.know(first + i, peers.pathMtu[from + i]);
     return {};
   }
 
-  /** Lists the peers of one family that get BUM frames, run by run. */
+  /** Adds the peers of one family that receive BUM frames to the flood list, run by run. */
   #flood({ vniIdx, peerIdx, peers, from, count }: Extract<Change, { op: 'peer.add' }>, wanted: number): void {
     const { family, flood } = peers;
     let start = 0;
@@ -257,8 +266,9 @@ export class Applier {
   }
 
   /**
-   * A row begins at zero, unless it is the same one that a predecessor of this worker counted in. One in its first life
-   * is of generation 0 and zero as it is: it is read here and never written, so it costs no memory.
+   * Resets a counter row, unless a predecessor of this worker counted in the same generation. A row
+   * in its first use has generation 0 and is zero: it is read here and not written, so it costs no
+   * memory.
    */
   #startRow(base: number, length: number, generationCell: number, generation: number): void {
     const { counters } = this.#tables;
@@ -266,8 +276,9 @@ export class Applier {
   }
 
   /**
-   * First nothing finds the peer any more, then its entries go, piece by piece, until a pass finds none. A row
-   * that holds no peer is one that was removed before, by a request whose caller did not wait for the answer.
+   * Removes a peer. It becomes unknown first; its entries are removed afterwards, piece by piece,
+   * until a pass finds none. A row without a peer was removed before, by a request whose caller did
+   * not wait for the answer.
    */
   #removePeer(peerIdx: number): Job {
     const { peers, flood, members, fdb } = this.#tables;
@@ -286,7 +297,9 @@ export class Applier {
     );
   }
 
-  /** What a removed peer counted stays in the VNI's sums: its `other` row goes on with it. */
+  /**
+   * Adds the counts of a removed peer to the VNI's `other` row, so that the VNI's sums are kept.
+   */
   #foldRow(peerIdx: number, otherIdx: number): void {
     const { counters } = this.#tables;
     const from = counters.peerBase(peerIdx);

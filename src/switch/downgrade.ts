@@ -1,13 +1,16 @@
 /**
- * One step down when the kernel refuses an offload while frames flow. The shim has sent or written one by one what
- * was refused together, so nothing is lost; here it is remembered, for all workers and their successors, so that the
- * attempt is not made with every batch.
+ * Disables an offload that the kernel refuses while frames flow.
  *
- * No remote may talk us out of an offload. So a train counts only when its peer is configured, for what is on the way
- * to a learned one may be its choice; and a superframe only when the kernel has never taken one (`TapPort.refused`).
- * What a peer described as a superframe, and what was too large for a path, does not count at all.
+ * The shim has already sent or written one by one the datagrams that were refused together, so
+ * nothing is lost. This module records the refusal for all workers and their successors, so that
+ * the attempt is not repeated with every batch.
  *
- * Called by the data-plane thread once a round. Allocates nothing unless there is something to say.
+ * No remote may cause an offload to be disabled. A refused train counts only if its peer is
+ * configured, since the path to a learned one may be its choice. A refused superframe counts only
+ * if the kernel has never accepted one (`TapPort.refused`). Superframes described by a peer, and
+ * datagrams too large for a path, do not count.
+ *
+ * Called by the data-plane thread once a round. Allocates nothing unless it reports a refusal.
  */
 
 import { ERRNO } from '../abi/errno.js';
@@ -16,12 +19,12 @@ import type { PeerTable } from './fdb/peer-table.js';
 import { MERGE_TCP, MERGE_UDP, type TapPort } from './port/tap.js';
 import type { UdpPort } from './port/udp.js';
 
-/** An option's part of the thread, which uses one offload. */
+/** The part of an option that runs in this thread and uses one offload. */
 export interface OffloadUser {
   readonly offload: OffloadName;
-  /** Uses the offload from now on, or no longer. */
+  /** Switches the use of the offload on or off. */
   use(on: boolean): void;
-  /** @returns negative errno of a refusal that was not reported yet; 0: there is none */
+  /** @returns negative errno of a refusal that was not reported yet; 0 for none */
   takeError(): number;
 }
 
@@ -39,25 +42,28 @@ export class Downgrade {
   readonly #udp: Refusable['udp'];
   readonly #peers: Refusable['peers'];
   readonly #options: readonly OffloadUser[];
-  /** Changes of the offloads that the ports know of. */
+  /** Value of `Offloads.changes` that the ports have applied. */
   #applied = -1;
   readonly #report: (name: OffloadName, error: number) => void;
 
-  /** @param say told of each refusal once, on one of the threads that share `offloads`; `error` is a negative errno */
+  /**
+   * @param report callback for a refusal, called once by one of the threads that share `offloads`;
+   * `error` is a negative errno
+   */
   constructor(
     offloads: Offloads,
     { taps, udp, peers, options }: Refusable,
-    say: (name: OffloadName, error: number) => void,
+    report: (name: OffloadName, error: number) => void,
   ) {
     this.#offloads = offloads;
     this.#taps = taps;
     this.#udp = udp;
     this.#peers = peers;
     this.#options = options;
-    this.#report = say;
+    this.#report = report;
   }
 
-  /** Hears what the ports were refused, and lets them use what nobody was. */
+  /** Collects refusals from the ports, and applies the offloads still in use. */
   step(): void {
     const { refused } = this.#taps;
     if (this.#udp.refusedTrain[0] !== 0) this.#onRefusedTrain(this.#udp.refusedTrain);
@@ -76,9 +82,9 @@ export class Downgrade {
       (offloads.inUse('GSO_TCP') ? MERGE_TCP : 0) | (offloads.inUse('GSO_UDP_L4') ? MERGE_UDP : 0);
   }
 
-  #onRefusedTrain(told: Int32Array): void {
-    const [error, peerIdx] = told;
-    told[0] = 0;
+  #onRefusedTrain(refused: Int32Array): void {
+    const [error, peerIdx] = refused;
+    refused[0] = 0;
     const isConfigured = this.#peers.isUsed(peerIdx) && !this.#peers.isLearned(peerIdx);
     if (isConfigured) this.#refuse('UDP_SEGMENT', error);
   }

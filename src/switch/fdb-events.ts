@@ -1,13 +1,14 @@
 /**
- * Writer of FDB events: what becomes of entries, as rows of a report (`exchange/fdb-report.ts`) for subscribers in the main
- * thread.
+ * Collects FDB events for subscribers in the main thread.
  *
- * Attached to the FDB only while events have subscribers. A frame whose source and destination are known never comes here,
- * and no object is made for any frame: a remote that makes up MACs fills one report in a tenth of a second, and further
- * events are counted as lost.
+ * Changes of entries become rows of a report (`exchange/fdb-report.ts`). Attached to the FDB only
+ * while events have subscribers. A frame whose source and destination are known never comes here,
+ * and no object is allocated per frame: a remote that invents MACs fills one report per 0.1 s, and
+ * further events are counted as lost.
  *
- * Replicas of the FDB hold the same entries, so the first worker alone reports learned, moved and aged entries. A miss is
- * known to its worker alone, so every worker reports misses, each MAC once a second.
+ * Replicas of the FDB hold the same entries, so only the first worker reports learned, moved and
+ * aged entries. A miss is known to its worker only, so every worker reports misses, each MAC once a
+ * second.
  */
 import {
   AGED,
@@ -26,16 +27,16 @@ import {
 } from '../exchange/fdb-report.js';
 import type { Fdb, FdbWatch } from './fdb/fdb.js';
 
-/** Events of one report at most. */
+/** Most events of one report. */
 const ROWS = 256;
 
-/** MACs that are remembered as missed. Two that share a place are told of more often. */
+/** Recently missed MACs that are remembered. Two MACs that share a cell are reported more often. */
 const MISSES = 1024;
 const MISS_WORDS = 3;
 const MISS_SHIFT = 22;
 
 export class FdbEvents implements FdbWatch {
-  /** Now, in tenths of a second. */
+  /** Time now, tenths of a second. */
   tick = 0;
   readonly #fdb: Fdb;
   readonly #isFirst: boolean;
@@ -50,8 +51,8 @@ export class FdbEvents implements FdbWatch {
     this.#isFirst = isFirst;
   }
 
-  /** Somebody listens from now on, or nobody any more. */
-  turn(on: boolean): void {
+  /** Attaches to the FDB or detaches from it. */
+  enable(on: boolean): void {
     if ((this.#fdb.missWatch !== undefined) === on) return;
     this.#fdb.changeWatch = on && this.#isFirst ? this : undefined;
     this.#fdb.missWatch = on ? this : undefined;
@@ -60,7 +61,7 @@ export class FdbEvents implements FdbWatch {
     this.#lost = 0;
   }
 
-  /** @returns what there is to tell, if it is time to; undefined: nothing now */
+  /** @returns the collected events, at most once a tick; undefined when there are none */
   takeReport(): FdbReport | undefined {
     if (this.#count === 0 || this.tick === this.#reportedTick) return undefined;
     const report = { rows: this.#words.slice(0, this.#count * ROW), lost: this.#lost, tick: this.tick };
@@ -96,10 +97,10 @@ export class FdbEvents implements FdbWatch {
     this.#add(MISS, vniIdx, high, low, -1);
   }
 
-  /** @returns first word of the row; −1: there is none */
+  /** @returns first word of the row; −1 when there is none */
   #add(kind: number, vniIdx: number, high: number, low: number, peerIdx: number): number {
     const vni = this.#fdb.vnis.vni[vniIdx];
-    // Entries of a VNI that is being removed are none of anybody's.
+    // Entries of a VNI that is being removed are not reported.
     if (vni < 0) return -1;
     if (this.#count === ROWS) {
       this.#lost++;

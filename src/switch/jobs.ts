@@ -1,7 +1,9 @@
 /**
- * Changes that walk the FDB: each is a job that takes a bounded piece a round, so that frames are forwarded meanwhile. An
- * entry that comes, goes or moves between two pieces is met by what each job says of itself. Begun by the applier; one at
- * a time.
+ * Changes that walk the FDB, as jobs of bounded pieces.
+ *
+ * A job does one piece per round, so that frames are forwarded meanwhile. See each job for its
+ * handling of entries that are added, removed or moved between two pieces. Started by the applier,
+ * one at a time.
  */
 
 import { FdbPage } from '../exchange/fdb-page.js';
@@ -10,26 +12,29 @@ import type { Fdb } from './fdb/fdb.js';
 import type { MacTable } from './fdb/mac-table.js';
 import { TICKS_PER_SECOND } from './fdb/vni-table.js';
 
-/** A piece of work that takes several rounds. @returns the answer once it is done */
+/** Work that takes several rounds. @returns the answer when it is done */
 export type Job = (tick: number) => Answer | undefined;
 
-/** Which entries of the FDB are meant. */
+/** Selects entries of the FDB. */
 export interface Filter {
   readonly vniIdx: number;
   readonly type: 'static' | 'dynamic' | 'all';
-  /** Rows of peers; undefined: any. */
+  /** Peer rows; undefined for any. */
   readonly peers: ReadonlySet<number> | undefined;
 }
 
-/** Slots of the FDB that one piece of a job looks at. */
+/** Slots of the FDB that one piece of a job examines. */
 const PIECE_SLOTS = 16_384;
-/** Likewise of a listing, which does more with each: some tens of microseconds. */
+/** The same for a listing, which does more work per slot: some tens of microseconds. */
 const LIST_SLOTS = 512;
-/** Victims that are looked for in one piece: some tens of microseconds, unless few entries lie in a large table. */
+/**
+ * Victims searched in one piece: some tens of microseconds, unless few entries lie in a large
+ * table.
+ */
 const PIECE_EVICTIONS = 128;
 const HASH_END = 2 ** 32;
 
-/** One job after the other. @returns a job with the last one's answer */
+/** Runs jobs one after the other. @returns a job with the answer of the last one */
 export function inTurn(...jobs: readonly Job[]): Job {
   let current = 0;
   return (tick) => {
@@ -45,19 +50,22 @@ export function flush(fdb: Fdb, filter: Filter): Job {
   return purge(fdb, (position) => matches(fdb, position, filter));
 }
 
-/** Removes what matches, pass by pass, until one finds none: nothing that matches may come any more. */
-export function purgeAll(fdb: Fdb, isMeant: (position: number) => boolean): Job {
-  let pass = purge(fdb, isMeant);
+/**
+ * Removes matching entries in passes, until a pass finds none. No new matching entries may be added
+ * meanwhile.
+ */
+export function purgeAll(fdb: Fdb, isMatch: (position: number) => boolean): Job {
+  let pass = purge(fdb, isMatch);
   return (tick) => {
     const answer = pass(tick);
     if (!answer || answer.removed === 0) return answer;
-    pass = purge(fdb, isMeant);
+    pass = purge(fdb, isMatch);
     return undefined;
   };
 }
 
-/** Removes what matches, in one pass over the table. A table that grows meanwhile is walked anew. */
-function purge(fdb: Fdb, isMeant: (position: number) => boolean): Job {
+/** Removes matching entries in one pass over the table. The pass restarts when the table grows. */
+function purge(fdb: Fdb, isMatch: (position: number) => boolean): Job {
   const { table } = fdb;
   let position = 0;
   let capacity = 0;
@@ -70,7 +78,7 @@ function purge(fdb: Fdb, isMeant: (position: number) => boolean): Job {
     }
     const end = Math.min(capacity, position + PIECE_SLOTS);
     while (position < end) {
-      if (table.value(position) === 0 || !isMeant(position)) position++;
+      if (table.value(position) === 0 || !isMatch(position)) position++;
       else {
         fdb.remove(position);
         removed++;
@@ -80,7 +88,9 @@ function purge(fdb: Fdb, isMeant: (position: number) => boolean): Job {
   };
 }
 
-/** Evicts what a VNI has beyond its limit. Those that are learned meanwhile evict others by themselves. */
+/**
+ * Evicts the entries of a VNI beyond its limit. Entries learned meanwhile evict others themselves.
+ */
 export function shrink(fdb: Fdb, vniIdx: number): Job {
   return () => {
     if (!fdb.isOverfull(vniIdx)) return {};
@@ -90,12 +100,12 @@ export function shrink(fdb: Fdb, vniIdx: number): Job {
   };
 }
 
-/** One page in hash order: the cursor is a hash, so it stays right while entries come, go and move. */
+/** Lists one page in hash order. The cursor is a hash, so it stays valid while entries change. */
 export function list(fdb: Fdb, change: Extract<Change, { op: 'fdb.list' }>): Job {
   const { table } = fdb;
   const page = new FdbPage(change.limit);
   const answer = (nextCursor: number): Answer => ({ page: page.toMessage(), nextCursor });
-  // Whatever is no place in the order of hashes begins at the front: a list always ends.
+  // An invalid cursor starts at the beginning, so a listing always ends.
   let from = change.cursor > 0 ? Math.floor(change.cursor) : 0;
   return (tick) => {
     if (from >= HASH_END) return answer(-1);
@@ -104,7 +114,7 @@ export function list(fdb: Fdb, change: Extract<Change, { op: 'fdb.list' }>): Job
     for (const position of table.collect(from, to)) {
       if (!matches(fdb, position, change)) continue;
       const hash = table.hashAt(position);
-      // Entries with one and the same hash share a page: the cursor cannot tell them apart.
+      // Entries with equal hashes share a page: the cursor cannot separate them.
       if (page.count >= change.limit && hash !== last) return answer(hash);
       addTo(page, fdb, position, tick);
       last = hash;
@@ -128,7 +138,7 @@ function addTo(page: FdbPage, fdb: Fdb, position: number, tick: number): void {
   page.add(mac, isStatic, ageMs, peers, fdb.peerAt(position));
 }
 
-/** @returns true while there is still an old table to be drained: a piece of it has been, now */
+/** Drains a piece of the old table. @returns true when there was an old table to drain */
 function drainOldTable(table: MacTable): boolean {
   if (!table.draining) return false;
   table.moveSome(PIECE_SLOTS);

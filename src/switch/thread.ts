@@ -1,13 +1,16 @@
 /**
- * A data-plane thread. Owns its clock, its wait and its tables; forwards until it is told to stop. It never
- * awaits and never logs on a frame's way. Requests are taken when the wake-up eventfd fires, between two rounds.
+ * A data-plane thread.
  *
- * Under the engine `batch` it blocks in the shim's wait and its event loop does not turn. Under `dgram` the sockets
- * belong to the event loop, which calls the same round whenever a datagram has come, a descriptor of the wait set is
- * ready, or a tenth of a second has passed.
+ * Owns its clock, its wait set and its tables, and runs rounds of the loop (`forward/loop.ts`)
+ * until the request `stop`. It never awaits, and never logs while forwarding a frame. Requests of
+ * the main thread are handled between two rounds, when the wake-up eventfd has fired.
  *
- * Descriptors belong to the process and the shared buffers to the main thread: if this thread dies, its successor
- * goes on with the FDB and the counters as they are.
+ * With the engine `batch` it blocks in the shim's wait, and its event loop does not run. With
+ * `dgram` the sockets belong to the event loop, which runs a round when a datagram arrives, when a
+ * descriptor of the wait set is ready, or after 100 ms.
+ *
+ * Descriptors belong to the process and the shared buffers to the main thread: if this thread dies,
+ * its successor continues with the FDB and the counters as they are.
  */
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import { loadShim, type Shim } from '../abi/binding.js';
@@ -44,22 +47,25 @@ import { UdpPort } from './port/udp.js';
 import { Tunnel } from './superframes/tunnel.js';
 import { WAIT_NOW_MS, WAIT_WAITED_MS, WaitSet } from './wait-set.js';
 
-/** Longest wait, ms: housekeeping is due this often, and a thread that is told to exit does so this soon. */
+/**
+ * Longest wait, ms: the period of housekeeping, and the longest delay until a stopping thread
+ * exits.
+ */
 const WAIT_MS = 100;
 /**
- * Slices of the processor that this thread asks for, µs. Whoever shares its core computes in slices of 3 ms or so: that
- * is how long a frame would wait for it.
+ * Scheduler slice that this thread requests, µs. Other threads on its core run in slices of about 3
+ * ms, which is how long a frame would otherwise wait for it.
  */
 const SLICE_US = 200;
-/** Over how long the busy ratio is taken, ms. */
+/** Window of the busy ratio, ms. */
 const BUSY_WINDOW_MS = 1000;
-/** Requests taken in one round. */
+/** Most requests handled in one round. */
 const REQUESTS_PER_ROUND = 64;
-/** Time that a job may have in a round, ms: as long as all else took, but no less and no more than this. */
+/** Time of a job in a round, ms: as long as the rest of the round took, within these bounds. */
 const JOB_MIN_MS = 0.25;
 const JOB_MAX_MS = 2;
 
-/** Ports that a thread forwards between. */
+/** Ports between which a thread forwards. */
 export interface ThreadPorts {
   readonly overlay: OverlayPort;
   readonly underlay: UnderlayPort;
@@ -88,7 +94,7 @@ export class DataPlaneThread {
   #epochOffsetMs = 0;
   #windowStartMs = 0;
   #waitedMs = 0;
-  /** Id of the request whose job is under way. */
+  /** Id of the request whose job is in progress. */
   #jobId = 0;
   #stopping = false;
 
@@ -136,11 +142,11 @@ export class DataPlaneThread {
       lowerPath: (row, mtu, nowS) => this.#loop.lowerPath(row, 0, mtu, nowS),
       attachTap: (vniIdx, fd) => this.#attachTap(vniIdx, fd),
       detachVni: (vniIdx) => this.#detachVni(vniIdx),
-      setTunnel: (way) => {
-        tunnel.set(way);
+      setTunnel: (setup) => {
+        tunnel.set(setup);
       },
       setFlows: (maps) => flows.open(maps, this.#shim, init.index),
-      setEvents: (on) => this.#fdbEvents.turn(on),
+      setEvents: (on) => this.#fdbEvents.enable(on),
       setCapture: (capture) => {
         this.#observer.pause(capture !== undefined);
         this.#capture.set(capture, this.#shim, init.underlay.sendFds);
@@ -149,7 +155,7 @@ export class DataPlaneThread {
     this.#wait.addWake(init.wakeFd);
   }
 
-  /** Forwards until told to stop. */
+  /** Forwards until the request `stop`. */
   run(): void {
     this.#report({ kind: 'up' });
     if (this.#underlay instanceof DgramPort)
@@ -157,7 +163,7 @@ export class DataPlaneThread {
     else while (this.step(WAIT_MS));
   }
 
-  /** True while something waits that no descriptor reports. */
+  /** True while work is left that no descriptor reports as ready. */
   get isPending(): boolean {
     return this.#loop.isPending;
   }
@@ -170,8 +176,8 @@ export class DataPlaneThread {
   }
 
   /**
-   * The sockets are older than this thread, and their first answer is what they have dropped in all: what no
-   * predecessor has counted, the kernel dropped while there was no thread.
+   * Counts drops of the sockets while no thread ran. The sockets are older than this thread, so
+   * their first answer is the total; drops that no predecessor has counted are the difference.
    */
   #countMissedOverflow(): void {
     this.#countMissed(DROP.rx_overflow, this.#underlay.takeOverflow());
@@ -191,7 +197,8 @@ export class DataPlaneThread {
     const fds = { ipv4, ipv6, send: Int32Array.from(underlay.sendFds) };
     if (engine === 'dgram') return new DgramPort(this.#shim, fds, peers);
     for (const fd of [...ipv4, ...ipv6]) this.#wait.addReceiver(fd);
-    // Their errors concern all who send through them: one worker is woken, and every failed send looks by itself.
+    // All workers send through these sockets, so an error concerns them all. Only one worker is
+    // woken for it; every failed send reads the queue itself.
     if (this.#init.index === 0) for (const fd of underlay.sendFds) if (fd >= 0) this.#wait.addSender(fd);
     return new UdpPort(this.#shim, fds, peers, tunnel, () => performance.now());
   }
@@ -199,17 +206,17 @@ export class DataPlaneThread {
   #openDowngrade(peers: PeerTable, options: readonly OffloadUser[]): Downgrade | undefined {
     if (!(this.#underlay instanceof UdpPort)) return undefined;
     const ports = { taps: this.#taps, udp: this.#underlay, peers, options };
-    const say = (name: OffloadName, error: number) =>
+    const report = (name: OffloadName, error: number) =>
       this.#log('warn', refusalText([name], errnoName(error)), { code: 'offload_refused' });
-    const downgrade = new Downgrade(new Offloads(this.#init.offloads), ports, say);
+    const downgrade = new Downgrade(new Offloads(this.#init.offloads), ports, report);
     downgrade.step();
     return downgrade;
   }
 
-  /** @throws Refusal when the descriptor cannot be waited for: the opener's fault, not this thread's */
+  /** @throws Refusal when the descriptor cannot be polled, which is an error of the caller */
   #attachTap(vniIdx: number, fd: number): void {
     const status = fd < 0 ? 0 : this.#wait.addTap(fd, vniIdx);
-    if (status < 0) throw new Refusal('internal', `the TAP cannot be waited for (${errnoName(status)})`);
+    if (status < 0) throw new Refusal('internal', `cannot poll the TAP device (${errnoName(status)})`);
     this.#taps.fds[vniIdx] = fd;
   }
 
@@ -223,8 +230,9 @@ export class DataPlaneThread {
   }
 
   /**
-   * One breath: wait, notes of the other workers, overlay, underlay, housekeeping, requests. Notes come first: what was
-   * learned elsewhere before a frame came holds for that frame, so nobody is woken for a note.
+   * One round: wait, notes of the other workers, overlay, underlay, housekeeping, requests. Notes
+   * are applied before frames: a MAC that another worker learned before a frame arrived is known
+   * for that frame, so no thread is woken for a note.
    */
   #round(timeoutMs: number): void {
     const wait = this.#wait;
@@ -256,7 +264,10 @@ export class DataPlaneThread {
     if (report !== undefined) this.#report({ kind: 'fdb-events', ...report });
   }
 
-  /** What the network said of paths that are too small: for the tables, and for the other workers, who send there too. */
+  /**
+   * Applies path errors from the error queues, and reports lowered paths to the other workers,
+   * which send there too.
+   */
   #readPathErrors(nowS: number): void {
     const errors = this.#pathErrors;
     const count = this.#underlay.takePathErrors(errors);
@@ -267,7 +278,9 @@ export class DataPlaneThread {
     }
   }
 
-  /** Those that wait longest first; what exceeds the round's share waits for the next one. */
+  /**
+   * Reads the TAPs, longest-waiting first. Work beyond the round's share waits for the next round.
+   */
   #readTaps(): void {
     const loop = this.#loop;
     for (let i = 0; i < this.#wait.tapCount; i++) loop.ready(this.#wait.taps[i]);
@@ -277,8 +290,8 @@ export class DataPlaneThread {
   }
 
   /**
-   * The wait set outlives a thread: a successor finds TAPs of its predecessor in it before it is given their VNIs. Those wait
-   * until then.
+   * Reads the TAP of a VNI. The wait set outlives a thread: a successor finds the TAPs of its
+   * predecessor in it before it is assigned their VNIs. Those wait until then.
    */
   #readTap(vniIdx: number): void {
     const fd = this.#taps.fds[vniIdx];
@@ -296,7 +309,7 @@ export class DataPlaneThread {
       if (!received) return;
       this.#handleRequest(received.message, tick);
     }
-    // More may wait, behind a job or this round's bound: come back.
+    // More requests may wait, behind a job or beyond this round's limit: wake up again.
     this.#shim.eventFire(this.#init.wakeFd);
   }
 
@@ -315,9 +328,9 @@ export class DataPlaneThread {
   }
 
   /**
-   * As many pieces of the job as take as long as the round has taken so far, within bounds: half of the time, so that it ends
-   * soon while frames come at full speed.
-   * @param beginMs of the round, by `performance.now`; 0: the job has begun within it
+   * Runs pieces of the job for as long as the round has taken so far, within JOB_MIN_MS and
+   * JOB_MAX_MS. The job gets half of the time and so completes soon even at full load.
+   * @param beginMs start of the round, by `performance.now`; 0 when the job began within it
    */
   #stepJob(tick: number, beginMs: number): void {
     const nowMs = performance.now();
@@ -329,7 +342,7 @@ export class DataPlaneThread {
     if (answer) this.#report({ kind: 'done', id: this.#jobId, answer });
   }
 
-  /** Share of time that was not spent waiting, and the wall clock, once a second. */
+  /** Computes the busy ratio and the wall clock offset, once a second. */
   #measure(): void {
     const nowMs = this.#clock[NOW_MS];
     this.#waitedMs += this.#wait.times[WAIT_WAITED_MS];
@@ -347,15 +360,19 @@ export class DataPlaneThread {
   }
 
   /**
-   * Rows are copied, never transferred: the first buffer that is taken from a thread makes V8 throw away all code of it that
-   * was compiled for typed arrays, and look before each access from then on (encap 121 → 135 ns a frame, decap 134 → 172).
+   * Sends a report to the main thread. Rows are copied, never transferred: the first buffer
+   * transferred from a thread makes V8 discard all its code compiled for typed arrays, and check
+   * each access from then on (encap 121 → 135 ns a frame, decap 134 → 172).
    */
   #report(report: Report): void {
     this.#port.postMessage(report);
   }
 }
 
-/** Errors of a device that was deleted or taken down for good; any other concerns the descriptor or this program. */
+/**
+ * Errors of a device that was deleted or is permanently down; any other is an error of the
+ * descriptor or of this program.
+ */
 const EBADFD = 77;
 const DEVICE_ERRORS: ReadonlySet<number> = new Set([EBADFD, ERRNO.ENODEV, ERRNO.ENXIO, ERRNO.EIO]);
 
@@ -364,5 +381,5 @@ function tapFailure(status: number): string {
   const error = errnoName(status);
   return DEVICE_ERRORS.has(-status)
     ? `TAP device failed (${error}): was it deleted? Restart vtepd to create it again`
-    : `TAP device cannot be read (${error}): a fault of vtepd; its VNI receives nothing from it until it is removed and added again`;
+    : `cannot read TAP device (${error}): a bug in vtepd; its VNI forwards no frames from it until the VNI is removed and added again`;
 }

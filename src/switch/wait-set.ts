@@ -1,6 +1,8 @@
 /**
- * What the data-plane thread waits for, and what of it is ready: TAPs and receiving sockets to be read, sending
- * sockets with an error queued, the wake-up for requests. Tokens say which; the arrays are filled anew by each wait.
+ * The descriptors that the data-plane thread waits for, and those that are ready.
+ *
+ * TAPs and receiving sockets become readable, sending sockets have an error queued, and the wake-up
+ * eventfd announces requests. A token identifies each; the arrays are refilled by each wait.
  */
 
 import type { Shim } from '../abi/binding.js';
@@ -20,7 +22,7 @@ export const WAIT_NOW_MS = 0;
 export const WAIT_WAITED_MS = 1;
 
 export class WaitSet {
-  /** Monotonic time after the last wait, and how long that took, ms. */
+  /** Monotonic time after the last wait, and the duration of that wait, ms. */
   readonly times: Float64Array;
   /** VNI rows of the TAPs that are ready. */
   readonly taps: Int32Array;
@@ -28,7 +30,7 @@ export class WaitSet {
   /** Sockets with an error queued. */
   readonly errors: Int32Array;
   errorCount = 0;
-  /** Receiving sockets with something to read. */
+  /** Receiving sockets that are readable. */
   readonly receivers: Int32Array;
   receiverCount = 0;
   woken = false;
@@ -51,7 +53,7 @@ export class WaitSet {
     this.receivers = new Int32Array(capacity);
   }
 
-  /** @returns 0, or the negative errno of a descriptor that cannot be waited for */
+  /** @returns 0, or the negative errno when the descriptor cannot be polled */
   addTap(fd: number, vniIdx: number): number {
     return this.#add(fd, TAP | vniIdx, true);
   }
@@ -72,7 +74,10 @@ export class WaitSet {
     this.#shim.waitRemove(this.#fd, fd);
   }
 
-  /** Waits at most so long, @param spinUs of it awake; then `taps`, `receivers`, `errors` and `woken` say what is ready. */
+  /**
+   * Waits and fills `taps`, `receivers`, `errors` and `woken` with the ready descriptors.
+   * @param timeoutMs longest wait, ms @param spinUs part of it spent busy-polling, µs
+   */
   wait(timeoutMs: number, spinUs: number): void {
     this.tapCount = 0;
     this.errorCount = 0;
@@ -90,13 +95,18 @@ export class WaitSet {
     else if (kind === WAKE) this.woken = true;
   }
 
-  /** Descriptors that are open for the life of the process: without them a worker is of no use. */
+  /**
+   * Adds a descriptor that is open for the life of the process, without which the thread cannot
+   * work.
+   */
   #mustAdd(fd: number, token: number, readable: boolean): void {
     const status = this.#add(fd, token, readable);
-    if (status < 0) throw new Error(`cannot wait for descriptor ${fd} (${errnoName(status)})`);
+    if (status < 0) throw new Error(`cannot poll descriptor ${fd} (${errnoName(status)})`);
   }
 
-  /** A successor finds the descriptors of its predecessor in the set: same tokens, nothing to do. */
+  /**
+   * Adds a descriptor. A successor finds those of its predecessor in the set with the same tokens.
+   */
   #add(fd: number, token: number, readable: boolean): number {
     const status = this.#shim.waitAdd(this.#fd, fd, token, readable);
     return status === EEXIST ? 0 : status;

@@ -18,17 +18,17 @@ import { eventually } from '../support/wait.js';
 
 interface Fixture {
   handle: Handle;
-  /** Level and message of what was logged. */
+  /** Level and message of each log entry. */
   logged: string[];
-  /** Each worker's epoll. */
+  /** epoll descriptor of each worker. */
   waits: number[];
-  /** How often `peersChanged` was called. */
+  /** Calls of `peersChanged` so far. */
   peerChanges: () => number;
-  /** From now on a worker takes no request; it goes on forwarding. */
+  /** Makes a worker accept no requests; it continues to forward. */
   stall: (worker: number) => Promise<void>;
-  /** It takes them again, beginning with those that wait. */
+  /** Makes it accept requests again, beginning with the waiting ones. */
   resume: (worker: number) => void;
-  /** Static entries that VNI 100 is to have. */
+  /** Static entries that VNI 100 should have. */
   entries: Map<string, string>;
 }
 
@@ -77,7 +77,7 @@ async function start(t: Test, workers = 1): Promise<Fixture> {
   };
   const stall = async (worker: number) => {
     stalled.add(worker);
-    // A wake-up that was on its way must not make it take the next request.
+    // A pending wake-up must not make it accept the next request.
     const beat = () => handle.counters[worker].cells[G_HEARTBEAT_MS];
     for (let round = 0; round < 2; round++) {
       const before = beat();
@@ -89,7 +89,7 @@ async function start(t: Test, workers = 1): Promise<Fixture> {
 
 const ALL = { type: 'all', peer: '' } as const;
 
-/** Every entry, page by page. */
+/** All entries, page by page. */
 async function listAll(handle: Handle, vni: number, limit: number) {
   const items: Awaited<ReturnType<Handle['listFdb']>>['items'] = [];
   let pages = 0;
@@ -102,16 +102,17 @@ async function listAll(handle: Handle, vni: number, limit: number) {
   return { items, pages };
 }
 
-/** A request that the worker cannot read: a bug, from which it dies. */
+/** Sends a request that the worker cannot read: it dies of the exception. */
 function crash(handle: Handle, vni: number, peer: string): Promise<void> {
   return handle.putFdb(vni, undefined as unknown as MacParts, peer);
 }
 
-// Under the test runner a thread needs more than a second to start: those who do not end it share one.
+// Under the test runner a thread needs more than a second to start: tests that do not end it share
+// one.
 t.setTimeout(120_000);
 const { handle } = await start(t);
 
-t.test('what is not there is refused with its code', async (t) => {
+t.test('changes of missing objects are refused with their codes', async (t) => {
   const mac = macParts(macNumber(1));
   await t.rejects(addPeer(handle, 100, newPeer('192.0.2.1')), { code: 'vni_not_found' });
   await handle.addVni(newVni(100));
@@ -128,13 +129,13 @@ t.test('what is not there is refused with its code', async (t) => {
   t.equal(handle.peers(100).length, 1);
 });
 
-t.test('another overlay MTU: told to the workers, and to whoever looks', async (t) => {
+t.test('a new overlay MTU is sent to the workers and listed', async (t) => {
   await t.rejects(handle.setOverlayMtu(101, 1400), { code: 'vni_not_found' });
   await handle.setOverlayMtu(100, 1400);
   t.equal(handle.vnis().find(({ vni }) => vni === 100)?.policy.overlayMtu, 1400);
 });
 
-t.test('static entries: put, replaced, listed, deleted, flushed', async (t) => {
+t.test('static entries can be put, replaced, listed, deleted and flushed', async (t) => {
   for (const vni of [0, 2 ** 24 - 1]) {
     await handle.addVni(newVni(vni));
     for (const peer of ['192.0.2.1', '2001:db8::1']) await addPeer(handle, vni, newPeer(peer));
@@ -145,7 +146,7 @@ t.test('static entries: put, replaced, listed, deleted, flushed', async (t) => {
   await handle.putFdb(0, macParts(macNumber(2)), '192.0.2.1');
   await handle.putFdb(2 ** 24 - 1, mac, '192.0.2.1');
   const { items } = await listAll(handle, 0, 10);
-  t.equal(items.length, 2, 'of this VNI only');
+  t.equal(items.length, 2, 'entries of this VNI only');
   t.match(
     items.find((entry) => entry.mac.low === mac.low),
     { mac, peer: /^20010db8/, type: 'static', ageMs: 0 },
@@ -158,12 +159,12 @@ t.test('static entries: put, replaced, listed, deleted, flushed', async (t) => {
   t.equal(await handle.flushFdb(0, { type: 'dynamic', peer: '' }), 0);
   t.equal(await handle.flushFdb(0, ALL), 1);
   t.equal((await listAll(handle, 0, 10)).items.length, 0);
-  t.equal((await listAll(handle, 2 ** 24 - 1, 10)).items.length, 1, 'the other VNI keeps its own');
+  t.equal((await listAll(handle, 2 ** 24 - 1, 10)).items.length, 1, 'the other VNI keeps its entry');
   t.equal(handle.snapshot(0).vni[V_FDB_STATIC], 0);
   t.equal(handle.snapshot(0).vni[V_FDB_DYNAMIC], 0);
 });
 
-t.test('pages of a large table: each entry once', async (t) => {
+t.test('pages of a large table contain each entry once', async (t) => {
   await handle.addVni(newVni(101));
   await addPeer(handle, 101, newPeer('192.0.2.1'));
   const count = 5000;
@@ -179,14 +180,18 @@ t.test('pages of a large table: each entry once', async (t) => {
   t.equal(await handle.flushFdb(101, { type: 'static', peer: '192.0.2.1' }), count);
 });
 
-t.test('a peer that is removed takes its entries along, and its row is used again', async (t) => {
+t.test('removing a peer removes its entries, and its row is used again', async (t) => {
   await handle.addVni(newVni(102));
   const first = await addPeer(handle, 102, newPeer('192.0.2.1'));
   await addPeer(handle, 102, newPeer('192.0.2.2'));
   for (let i = 0; i < 100; i++)
     await handle.putFdb(102, macParts(macNumber(i)), i % 2 === 0 ? '192.0.2.1' : '192.0.2.2');
   const removal = handle.removePeer(102, '192.0.2.1');
-  await t.rejects(handle.removePeer(102, '192.0.2.1'), { code: 'peer_not_found' }, 'it is leaving already');
+  await t.rejects(
+    handle.removePeer(102, '192.0.2.1'),
+    { code: 'peer_not_found' },
+    'it is already being removed',
+  );
   await t.rejects(handle.putFdb(102, macParts(macNumber(1)), '192.0.2.1'), { code: 'peer_not_found' });
   await removal;
   t.same(
@@ -198,64 +203,58 @@ t.test('a peer that is removed takes its entries along, and its row is used agai
   t.ok(items.every(({ peer }) => peer === '192.0.2.2'));
   const again = await addPeer(handle, 102, newPeer('192.0.2.3'));
   t.equal(again.peerIdx, first.peerIdx);
-  t.equal((await listAll(handle, 102, 1000)).items.length, 50, 'the new peer inherits nothing');
+  t.equal((await listAll(handle, 102, 1000)).items.length, 50, 'the new peer has no old entries');
 });
 
-t.test(
-  'a name means all addresses that it came to: entries behind them are listed and flushed',
-  async (t) => {
-    await handle.addVni(newVni(106));
-    const peers = ['192.0.2.1', '192.0.2.2', '192.0.2.3'];
-    for (const [i, text] of peers.entries()) {
-      await addPeer(handle, 106, newPeer(text, i < 2 ? 'far.example' : ''));
-      await handle.putFdb(106, macParts(macNumber(i)), text);
-    }
-    const behind = async (peer: string) => {
-      const { items } = await handle.listFdb(106, { type: 'all', peer }, 10, 0);
-      return items.map((entry) => entry.peer).sort();
-    };
-    t.same(await behind('far.example'), ['192.0.2.1', '192.0.2.2']);
-    t.same(await behind('192.0.2.2'), ['192.0.2.2'], 'an address means itself');
-    t.equal(await handle.flushFdb(106, { type: 'static', peer: 'far.example' }), 2);
-    t.same(await behind(''), ['192.0.2.3']);
-    await t.rejects(handle.flushFdb(106, { type: 'all', peer: 'lost.example' }), {
-      code: 'peer_not_found',
-      message: 'lost.example is not a peer of VNI 106',
-    });
-  },
-);
+t.test('a name selects all its addresses when entries are listed or flushed', async (t) => {
+  await handle.addVni(newVni(106));
+  const peers = ['192.0.2.1', '192.0.2.2', '192.0.2.3'];
+  for (const [i, text] of peers.entries()) {
+    await addPeer(handle, 106, newPeer(text, i < 2 ? 'far.example' : ''));
+    await handle.putFdb(106, macParts(macNumber(i)), text);
+  }
+  const behind = async (peer: string) => {
+    const { items } = await handle.listFdb(106, { type: 'all', peer }, 10, 0);
+    return items.map((entry) => entry.peer).sort();
+  };
+  t.same(await behind('far.example'), ['192.0.2.1', '192.0.2.2']);
+  t.same(await behind('192.0.2.2'), ['192.0.2.2'], 'an address selects itself');
+  t.equal(await handle.flushFdb(106, { type: 'static', peer: 'far.example' }), 2);
+  t.same(await behind(''), ['192.0.2.3']);
+  await t.rejects(handle.flushFdb(106, { type: 'all', peer: 'lost.example' }), {
+    code: 'peer_not_found',
+    message: 'lost.example is not a peer of VNI 106',
+  });
+});
 
-t.test(
-  'peers that come as a list: all or none, each removable, and the same list serves another VNI',
-  async (t) => {
-    const list = Array.from({ length: 3000 }, (_, i) => newPeer(`10.1.${i >> 8}.${i & 255}`));
-    const mac = macParts(macNumber(1));
-    for (const vni of [104, 105]) {
-      await handle.addVni(newVni(vni));
-      await handle.addPeers(vni, list);
-      t.equal(handle.peers(vni).length, 3000);
-      await handle.putFdb(vni, mac, '10.1.11.183');
-      t.match((await listAll(handle, vni, 10)).items, [{ peer: '10.1.11.183' }]);
-    }
-    const [one, other] = [104, 105].map((vni) => handle.peers(vni).map(({ peerIdx }) => peerIdx));
-    t.equal(new Set([...one, ...other]).size, 6000, 'rows of their own');
-    await t.rejects(handle.addPeers(104, [newPeer('10.2.0.1'), newPeer('10.1.0.7')]), {
-      code: 'peer_exists',
-    });
-    await t.rejects(handle.addPeers(104, [newPeer('10.2.0.1'), newPeer('10.2.0.1')]), {
-      code: 'peer_exists',
-    });
-    t.equal(handle.peers(104).length, 3000);
-    await handle.removePeer(104, '10.1.11.183');
-    t.equal((await listAll(handle, 104, 10)).items.length, 0);
-    t.equal((await listAll(handle, 105, 10)).items.length, 1);
-    const again = await addPeer(handle, 104, newPeer('10.1.11.183'));
-    t.equal(again.peerIdx, one[2999]);
-    t.equal(handle.snapshot(104).peers.length, 3001);
-  },
-);
+t.test('a list of peers is added completely or not at all, and can be shared by VNIs', async (t) => {
+  const list = Array.from({ length: 3000 }, (_, i) => newPeer(`10.1.${i >> 8}.${i & 255}`));
+  const mac = macParts(macNumber(1));
+  for (const vni of [104, 105]) {
+    await handle.addVni(newVni(vni));
+    await handle.addPeers(vni, list);
+    t.equal(handle.peers(vni).length, 3000);
+    await handle.putFdb(vni, mac, '10.1.11.183');
+    t.match((await listAll(handle, vni, 10)).items, [{ peer: '10.1.11.183' }]);
+  }
+  const [one, other] = [104, 105].map((vni) => handle.peers(vni).map(({ peerIdx }) => peerIdx));
+  t.equal(new Set([...one, ...other]).size, 6000, 'separate rows');
+  await t.rejects(handle.addPeers(104, [newPeer('10.2.0.1'), newPeer('10.1.0.7')]), {
+    code: 'peer_exists',
+  });
+  await t.rejects(handle.addPeers(104, [newPeer('10.2.0.1'), newPeer('10.2.0.1')]), {
+    code: 'peer_exists',
+  });
+  t.equal(handle.peers(104).length, 3000);
+  await handle.removePeer(104, '10.1.11.183');
+  t.equal((await listAll(handle, 104, 10)).items.length, 0);
+  t.equal((await listAll(handle, 105, 10)).items.length, 1);
+  const again = await addPeer(handle, 104, newPeer('10.1.11.183'));
+  t.equal(again.peerIdx, one[2999]);
+  t.equal(handle.snapshot(104).peers.length, 3001);
+});
 
-t.test('changes are applied in the order they were asked for', async (t) => {
+t.test('changes are applied in the order of their requests', async (t) => {
   await handle.addVni(newVni(103));
   const mac = macParts(macNumber(7));
   const order: string[] = [];
@@ -269,7 +268,7 @@ t.test('changes are applied in the order they were asked for', async (t) => {
   t.same(order, ['add', 'put', 'flush 1', 'remove']);
 });
 
-t.test('ready when the configuration was given and acknowledged, until it is stopped', async (t) => {
+t.test('ready once the configuration is complete and acknowledged, until it is stopped', async (t) => {
   t.equal(handle.ready, false);
   handle.configured();
   t.equal(handle.ready, true);
@@ -278,13 +277,13 @@ t.test('ready when the configuration was given and acknowledged, until it is sto
   await t.rejects(addPeer(handle, 100, newPeer('192.0.2.5')), { code: 'dataplane_down' });
 });
 
-t.test('a worker that dies is replaced, with FDB and counters kept', async (t) => {
+t.test('a worker that dies is replaced; FDB and counters are kept', async (t) => {
   const { handle, logged } = await start(t);
   await handle.addVni(newVni(100));
   const peer = await addPeer(handle, 100, newPeer('192.0.2.1'));
   await addPeer(handle, 100, newPeer('192.0.2.2'));
   handle.configured();
-  // Enough entries that the table is in the middle of growing.
+  // Enough entries that the table is growing.
   await Promise.all(
     Array.from({ length: 800 }, (_, i) => handle.putFdb(100, macParts(macNumber(i)), '192.0.2.1')),
   );
@@ -296,19 +295,19 @@ t.test('a worker that dies is replaced, with FDB and counters kept', async (t) =
   const behind = handle.removePeer(100, '192.0.2.2');
   await t.rejects(crashed, { code: 'dataplane_down' });
   await t.rejects(behind, { code: 'dataplane_down' });
-  t.equal(await waiting, 0, 'what was applied before is answered');
+  t.equal(await waiting, 0, 'a change applied before is answered');
   t.equal(handle.ready, false);
   await t.rejects(addPeer(handle, 100, newPeer('192.0.2.3')), { code: 'dataplane_down' });
   await t.rejects(handle.deleteFdb(100, macParts(macNumber(1))), { code: 'dataplane_down' });
 
   await handle.revived();
-  t.equal(handle.ready, true, 'the successor is');
+  t.equal(handle.ready, true, 'the successor is ready');
   t.ok(logged.some((line) => /^error: the data plane has failed/.test(line)));
   t.ok(logged.some((line) => /^warn: the data plane was restarted/.test(line)));
   t.same(
     handle.peers(100).map(({ address }) => address.text),
     ['192.0.2.1', '192.0.2.2'],
-    'the peer whose removal failed is still there',
+    'the peer whose removal failed is still listed',
   );
   const { items } = await listAll(handle, 100, 1000);
   t.equal(items.length, 800);
@@ -319,7 +318,7 @@ t.test('a worker that dies is replaced, with FDB and counters kept', async (t) =
   await handle.deleteFdb(100, macParts(macNumber(1)));
 });
 
-t.test('it is replaced again and again, and is ready each time', async (t) => {
+t.test('repeated crashes are each followed by a ready successor', async (t) => {
   const { handle } = await start(t);
   await handle.addVni(newVni(100));
   await addPeer(handle, 100, newPeer('192.0.2.1'));
@@ -332,7 +331,7 @@ t.test('it is replaced again and again, and is ready each time', async (t) => {
   }
 });
 
-t.test('stopped while its successor is still to come, it stays stopped', async (t) => {
+t.test('no successor is started after a stop', async (t) => {
   const { handle, logged } = await start(t);
   await handle.addVni(newVni(100));
   await addPeer(handle, 100, newPeer('192.0.2.1'));
@@ -343,10 +342,10 @@ t.test('stopped while its successor is still to come, it stays stopped', async (
   t.notOk(logged.some((line) => /restarted/.test(line)));
 });
 
-t.test('a way for superframes is told to all workers, or to none', async (t) => {
+t.test('a tunnel set-up is refused while a worker is being replaced, and sent again later', async (t) => {
   const { handle, peerChanges } = await start(t, 2);
   handle.configured();
-  const way = {
+  const tunnel = {
     fd: 7,
     local: new Uint8Array(4),
     mtu: 1500,
@@ -360,21 +359,21 @@ t.test('a way for superframes is told to all workers, or to none', async (t) => 
   await addPeer(handle, 100, newPeer('192.0.2.2'));
   await handle.removePeer(100, '192.0.2.2');
   t.equal(peerChanges(), 3);
-  await handle.setTunnel(way, Int32Array.of(peerIdx));
+  await handle.setTunnel(tunnel, Int32Array.of(peerIdx));
   await t.rejects(crash(handle, 100, '192.0.2.1'), { code: 'dataplane_down' });
   const before = peerChanges();
-  await t.rejects(handle.setTunnel(way, Int32Array.of(peerIdx)), { code: 'dataplane_down' });
+  await t.rejects(handle.setTunnel(tunnel, Int32Array.of(peerIdx)), { code: 'dataplane_down' });
   await eventually('the successors are ready', () => handle.ready, 10_000);
-  t.equal(peerChanges() - before, 2, 'who was refused is told when it may ask again');
-  await handle.setTunnel(way, Int32Array.of(peerIdx));
+  t.equal(peerChanges() - before, 2, 'peersChanged reports when to retry');
+  await handle.setTunnel(tunnel, Int32Array.of(peerIdx));
 });
 
-/** The first worker alone dies: lists are asked of it. */
+/** Only the first worker dies: lists are read from it. */
 function crashFirst(handle: Handle): Promise<unknown> {
   return handle.listFdb(100, ALL, 10, 1n as unknown as number);
 }
 
-t.test('two workers: a change is made by both, and answered once', async (t) => {
+t.test('with two workers, a change is made by both and answered once', async (t) => {
   const { handle } = await start(t, 2);
   await handle.addVni(newVni(100));
   const peer = await addPeer(handle, 100, newPeer('192.0.2.1'));
@@ -389,7 +388,7 @@ t.test('two workers: a change is made by both, and answered once', async (t) => 
   await t.rejects(handle.deleteFdb(100, macParts(macNumber(19))), { code: 'fdb_entry_not_found' });
   await handle.removePeer(100, '192.0.2.2');
   t.same(statics(), [14, 14]);
-  t.equal(await handle.flushFdb(100, { type: 'all', peer: '192.0.2.1' }), 14, 'nor removals');
+  t.equal(await handle.flushFdb(100, { type: 'all', peer: '192.0.2.1' }), 14, 'nor are removals');
   t.same(statics(), [0, 0]);
 
   const [first, second] = handle.counters;
@@ -398,12 +397,12 @@ t.test('two workers: a change is made by both, and answered once', async (t) => 
     [second, 234],
   ] as const)
     block.cells[block.peerBase(peer.peerIdx) + P_RX_FRAMES] = frames;
-  t.equal(handle.snapshot(100).peers[0].row[P_RX_FRAMES], 1234, 'traffic is the sum of both');
+  t.equal(handle.snapshot(100).peers[0].row[P_RX_FRAMES], 1234, 'frames are the sum of both');
   await handle.removePeer(100, '192.0.2.1');
-  t.equal(handle.snapshot(100).peers[0].row[P_RX_FRAMES], 1234, 'and stays in the sums of the VNI');
+  t.equal(handle.snapshot(100).peers[0].row[P_RX_FRAMES], 1234, 'and stay in the sums of the VNI');
 });
 
-t.test('two workers: one that dies is replaced alone, and has what the other has', async (t) => {
+t.test('with two workers, only the one that dies is replaced, and gets the same state', async (t) => {
   const { handle, logged } = await start(t, 2);
   await handle.addVni(newVni(100));
   await addPeer(handle, 100, newPeer('192.0.2.1'));
@@ -419,8 +418,8 @@ t.test('two workers: one that dies is replaced alone, and has what the other has
   t.equal(handle.ready, false);
   await t.rejects(addPeer(handle, 100, newPeer('192.0.2.3')), { code: 'dataplane_down' });
   const beat = second.cells[G_HEARTBEAT_MS];
-  await eventually('the other one goes on', () => second.cells[G_HEARTBEAT_MS] > beat);
-  t.equal(logged.filter((line) => /restarted/.test(line)).length, 0, 'while the first is away');
+  await eventually('the other worker to continue', () => second.cells[G_HEARTBEAT_MS] > beat);
+  t.equal(logged.filter((line) => /restarted/.test(line)).length, 0, 'while the first is being replaced');
 
   await eventually('ready again', () => handle.ready, 10_000);
   t.equal(logged.filter((line) => /restarted/.test(line)).length, 1);
@@ -430,7 +429,8 @@ t.test('two workers: one that dies is replaced alone, and has what the other has
     ['192.0.2.1'],
     'neither change was made',
   );
-  // Had the second worker kept the addition, or made the removal, these would differ between the two.
+  // Had the second worker kept the addition, or made the removal, these would differ between the
+  // two.
   await handle.putFdb(100, macParts(macNumber(2)), '192.0.2.1');
   const again = await addPeer(handle, 100, newPeer('192.0.2.2'));
   await handle.putFdb(100, macParts(macNumber(3)), '192.0.2.2');
@@ -439,62 +439,59 @@ t.test('two workers: one that dies is replaced alone, and has what the other has
   for (const block of handle.counters) t.equal(block.cells[block.vniBase(0) + V_FDB_STATIC], 1);
 });
 
-t.test(
-  'a VNI that is removed: gone with peers and entries, its TAP let go, its rows used again',
-  async (t) => {
-    const { handle, waits, peerChanges } = await start(t, 2);
-    const shim = loadShim();
-    // An eventfd is readable when one says so: it stands for the queue of a TAP.
-    const tapFds = [1, 2].map(() => shim.eventCreate());
-    t.teardown(() => {
-      for (const fd of tapFds) shim.close(fd);
-    });
-    const ENOENT = -2;
-    await handle.addVni({ ...newVni(100), tapFds });
-    const first = await addPeer(handle, 100, newPeer('192.0.2.1'));
-    await addPeer(handle, 100, newPeer('192.0.2.2'));
-    await handle.addVni(newVni(200));
-    await addPeer(handle, 200, newPeer('192.0.2.1'));
-    await handle.putFdb(100, macParts(macNumber(1)), '192.0.2.1');
-    await handle.putFdb(200, macParts(macNumber(1)), '192.0.2.1');
-    for (const block of handle.counters) block.cells[block.vniBase(0) + V_LEARNED] = 7;
-    const changes = peerChanges();
-    const order: string[] = [];
-    const removal = handle.removeVni(100).then(() => order.push('removed'));
-    await t.rejects(handle.removeVni(100), { code: 'vni_not_found' }, 'it is leaving already');
-    await t.rejects(addPeer(handle, 100, newPeer('192.0.2.3')), { code: 'vni_not_found' });
-    await t.rejects(handle.addVni(newVni(100)), { code: 'vni_exists' }, 'until all have let it go');
-    t.equal(handle.snapshot(100).peers.length, 3, 'and so long it is shown');
-    await removal;
-    t.equal(peerChanges(), changes + 1);
-    t.same(
-      handle.vnis().map(({ vni }) => vni),
-      [200],
-    );
-    t.throws(() => handle.snapshot(100), { code: 'vni_not_found' });
-    for (const [worker, fd] of tapFds.entries()) t.equal(shim.waitRemove(waits[worker], fd), ENOENT);
-    t.equal((await listAll(handle, 200, 10)).items.length, 1);
+t.test('removing a VNI removes peers and entries, releases its TAP and frees its rows', async (t) => {
+  const { handle, waits, peerChanges } = await start(t, 2);
+  const shim = loadShim();
+  // An eventfd can be made readable at will: it stands for the queue of a TAP.
+  const tapFds = [1, 2].map(() => shim.eventCreate());
+  t.teardown(() => {
+    for (const fd of tapFds) shim.close(fd);
+  });
+  const ENOENT = -2;
+  await handle.addVni({ ...newVni(100), tapFds });
+  const first = await addPeer(handle, 100, newPeer('192.0.2.1'));
+  await addPeer(handle, 100, newPeer('192.0.2.2'));
+  await handle.addVni(newVni(200));
+  await addPeer(handle, 200, newPeer('192.0.2.1'));
+  await handle.putFdb(100, macParts(macNumber(1)), '192.0.2.1');
+  await handle.putFdb(200, macParts(macNumber(1)), '192.0.2.1');
+  for (const block of handle.counters) block.cells[block.vniBase(0) + V_LEARNED] = 7;
+  const changes = peerChanges();
+  const order: string[] = [];
+  const removal = handle.removeVni(100).then(() => order.push('removed'));
+  await t.rejects(handle.removeVni(100), { code: 'vni_not_found' }, 'it is already being removed');
+  await t.rejects(addPeer(handle, 100, newPeer('192.0.2.3')), { code: 'vni_not_found' });
+  await t.rejects(handle.addVni(newVni(100)), { code: 'vni_exists' }, 'until all have released it');
+  t.equal(handle.snapshot(100).peers.length, 3, 'and until then it is listed');
+  await removal;
+  t.equal(peerChanges(), changes + 1);
+  t.same(
+    handle.vnis().map(({ vni }) => vni),
+    [200],
+  );
+  t.throws(() => handle.snapshot(100), { code: 'vni_not_found' });
+  for (const [worker, fd] of tapFds.entries()) t.equal(shim.waitRemove(waits[worker], fd), ENOENT);
+  t.equal((await listAll(handle, 200, 10)).items.length, 1);
 
-    const again = await handle.addVni({ ...newVni(300), tapFds });
-    t.equal(again.vniIdx, 0);
-    t.equal(handle.snapshot(300).vni[V_LEARNED], 0, 'counters begin at zero');
-    t.equal((await listAll(handle, 300, 10)).items.length, 0);
-    const peers = await Promise.all(
-      ['192.0.2.1', '192.0.2.4'].map((text) => addPeer(handle, 300, newPeer(text))),
-    );
-    t.ok(peers.some(({ peerIdx }) => peerIdx === first.peerIdx));
-    for (let round = 0; round < 50; round++) {
-      await handle.removeVni(300);
-      await handle.addVni({ ...newVni(300), tapFds });
-      await addPeer(handle, 300, newPeer('192.0.2.1'));
-      await handle.putFdb(300, macParts(macNumber(1)), '192.0.2.1');
-    }
-    t.equal(handle.vnis().find(({ vni }) => vni === 300)?.vniIdx, 0, 'no row is lost');
-    t.equal(handle.snapshot(300).vni[V_FDB_STATIC], 1);
-  },
-);
+  const again = await handle.addVni({ ...newVni(300), tapFds });
+  t.equal(again.vniIdx, 0);
+  t.equal(handle.snapshot(300).vni[V_LEARNED], 0, 'counters start at zero');
+  t.equal((await listAll(handle, 300, 10)).items.length, 0);
+  const peers = await Promise.all(
+    ['192.0.2.1', '192.0.2.4'].map((text) => addPeer(handle, 300, newPeer(text))),
+  );
+  t.ok(peers.some(({ peerIdx }) => peerIdx === first.peerIdx));
+  for (let round = 0; round < 50; round++) {
+    await handle.removeVni(300);
+    await handle.addVni({ ...newVni(300), tapFds });
+    await addPeer(handle, 300, newPeer('192.0.2.1'));
+    await handle.putFdb(300, macParts(macNumber(1)), '192.0.2.1');
+  }
+  t.equal(handle.vnis().find(({ vni }) => vni === 300)?.vniIdx, 0, 'no row is leaked');
+  t.equal(handle.snapshot(300).vni[V_FDB_STATIC], 1);
+});
 
-t.test('a policy that changes is told to all, and what is not named stays', async (t) => {
+t.test('a policy change is sent to all workers, and omitted fields stay', async (t) => {
   const { handle } = await start(t, 2);
   await handle.addVni(newVni(100));
   const policy = () => handle.vnis()[0].policy;
@@ -504,7 +501,7 @@ t.test('a policy that changes is told to all, and what is not named stays', asyn
   await t.rejects(handle.setPolicy(101, {}), { code: 'vni_not_found' });
 });
 
-t.test('a VNI whose removal fails, as a worker dies, stays and works', async (t) => {
+t.test('a VNI whose removal fails because a worker dies stays and works', async (t) => {
   const { handle } = await start(t, 2);
   await handle.addVni(newVni(100));
   await handle.addVni(newVni(200));
@@ -518,7 +515,11 @@ t.test('a VNI whose removal fails, as a worker dies, stays and works', async (t)
   const added = handle.addVni(newVni(300));
   for (const change of [crashed, removed, changed, added])
     await t.rejects(change, { code: 'dataplane_down' });
-  await t.rejects(handle.removeVni(200), { code: 'dataplane_down' }, 'refused while one is away');
+  await t.rejects(
+    handle.removeVni(200),
+    { code: 'dataplane_down' },
+    'refused while a worker is being replaced',
+  );
   await t.rejects(handle.setPolicy(200, { flood: false }), { code: 'dataplane_down' });
   await t.rejects(handle.addVni(newVni(400)), { code: 'dataplane_down' });
   await eventually('ready again', () => handle.ready, 10_000);
@@ -530,53 +531,50 @@ t.test('a VNI whose removal fails, as a worker dies, stays and works', async (t)
   // Had one worker kept the removal or the addition, these would differ between the two.
   await handle.putFdb(100, macParts(macNumber(1)), '192.0.2.2');
   for (const block of handle.counters) t.equal(block.cells[block.vniBase(0) + V_FDB_STATIC], 1);
-  t.equal((await listAll(handle, 200, 10)).items.length, 1, 'the other VNI has what it had');
+  t.equal((await listAll(handle, 200, 10)).items.length, 1, 'the other VNI keeps its entry');
   const third = await handle.addVni(newVni(300));
   t.equal(third.vniIdx, 2, 'the row of the addition that failed is free again');
   await handle.removeVni(100);
   await handle.removeVni(300);
 });
 
-t.test(
-  'one capture at a time, a ring for each worker, ended by who asked for it or with its VNI',
-  async (t) => {
-    const { handle } = await start(t, 2);
-    const { vniIdx } = await handle.addVni(newVni(100));
-    const { peerIdx } = await addPeer(handle, 100, newPeer('192.0.2.1'));
-    t.equal(handle.peerAt(vniIdx, peerIdx)?.address.text, '192.0.2.1');
-    t.equal(handle.peerAt(vniIdx, peerIdx + 1), undefined);
-    const request = { vni: 100, point: 'overlay', snapLen: 1000 } as const;
-    await t.rejects(handle.startCapture({ ...request, vni: 101 }), { code: 'vni_not_found' });
-    const first = await handle.startCapture(request);
-    t.same(
-      first.rings.map((ring) => ring.first()),
-      [undefined, undefined],
-    );
-    await t.rejects(handle.startCapture({ ...request, vni: undefined }), { code: 'capture_busy' });
-    await first.stop();
-    const second = await handle.startCapture(request);
-    await first.stop();
-    await t.rejects(handle.startCapture(request), { code: 'capture_busy' }, 'nobody else ends it');
-    await handle.removeVni(100);
-    const third = await handle.startCapture({ ...request, vni: undefined });
-    await second.stop();
-    await t.rejects(handle.startCapture({ ...request, vni: undefined }), { code: 'capture_busy' });
-    await handle.watchFdb(true);
-    await handle.watchFdb(false);
-    await third.stop();
-  },
-);
+t.test('one capture at a time, with a ring per worker, ends on request or with its VNI', async (t) => {
+  const { handle } = await start(t, 2);
+  const { vniIdx } = await handle.addVni(newVni(100));
+  const { peerIdx } = await addPeer(handle, 100, newPeer('192.0.2.1'));
+  t.equal(handle.peerAt(vniIdx, peerIdx)?.address.text, '192.0.2.1');
+  t.equal(handle.peerAt(vniIdx, peerIdx + 1), undefined);
+  const request = { vni: 100, point: 'overlay', snapLen: 1000 } as const;
+  await t.rejects(handle.startCapture({ ...request, vni: 101 }), { code: 'vni_not_found' });
+  const first = await handle.startCapture(request);
+  t.same(
+    first.rings.map((ring) => ring.first()),
+    [undefined, undefined],
+  );
+  await t.rejects(handle.startCapture({ ...request, vni: undefined }), { code: 'capture_busy' });
+  await first.stop();
+  const second = await handle.startCapture(request);
+  await first.stop();
+  await t.rejects(handle.startCapture(request), { code: 'capture_busy' }, 'only its own stop ends it');
+  await handle.removeVni(100);
+  const third = await handle.startCapture({ ...request, vni: undefined });
+  await second.stop();
+  await t.rejects(handle.startCapture({ ...request, vni: undefined }), { code: 'capture_busy' });
+  await handle.watchFdb(true);
+  await handle.watchFdb(false);
+  await third.stop();
+});
 
 const TIMEOUT = { code: 'dataplane_timeout' };
 const ENOENT = -2;
 const deaths = (logged: readonly string[]) => logged.filter((line) => /has failed/.test(line));
 
-/** Of each worker: static entries of the VNI in row 0. */
+/** Static entries of the VNI in row 0, for each worker. */
 function staticsOf(handle: Handle): number[] {
   return handle.counters.map((block) => block.cells[block.vniBase(0) + V_FDB_STATIC]);
 }
 
-t.test('a VNI whose making times out is held until no worker uses its TAP', async (t) => {
+t.test('a VNI whose addition times out is held until no worker uses its TAP', async (t) => {
   const { handle, logged, waits, stall, resume } = await start(t, 2);
   const shim = loadShim();
   const tapFds = [1, 2].map(() => shim.eventCreate());
@@ -593,7 +591,7 @@ t.test('a VNI whose making times out is held until no worker uses its TAP', asyn
       shim.close(fd);
     }
   });
-  t.equal(released, 0, 'a worker has not answered: its descriptors stay open');
+  t.equal(released, 0, 'its descriptors stay open while a worker has not answered');
   const held = handle.settling().map(({ vni, tap }) => [vni, tap]);
   t.same(held, [[100, 'vtep100']]);
   t.same(
@@ -611,17 +609,17 @@ t.test('a VNI whose making times out is held until no worker uses its TAP', asyn
   ])
     await t.rejects(ask() as Promise<unknown>, { code: 'vni_not_found', message: /settling/ });
   t.throws(() => handle.snapshot(100), { code: 'vni_not_found' });
-  t.same([...handle.totals(100).vni].slice(0, 2), [0, 0], 'a list can show it');
+  t.same([...handle.totals(100).vni].slice(0, 2), [0, 0], 'its totals can be listed');
   resume(1);
   await eventually('it to be released', () => handle.settling().length === 0);
-  t.same([released, isWaitedFor], [1, [false, false]], 'once, when neither waits for the TAP');
+  t.same([released, isWaitedFor], [1, [false, false]], 'released once, when neither waits for the TAP');
   t.same(deaths(logged), [], 'no worker has died');
   const again = await handle.addVni(newVni(100));
   t.ok(again.vniIdx !== other);
   t.equal(again.vniIdx, 1, 'its row is free');
 });
 
-t.test('a TAP that cannot be waited for is refused, and the worker lives', async (t) => {
+t.test('a TAP that cannot be polled is refused, and the worker lives', async (t) => {
   const { handle, logged } = await start(t, 2);
   const shim = loadShim();
   const good = shim.eventCreate();
@@ -632,7 +630,7 @@ t.test('a TAP that cannot be waited for is refused, and the worker lives', async
     [closed, closed],
     [good, closed],
   ]) {
-    const refusal = { code: 'internal', message: 'the TAP cannot be waited for (EBADF)' };
+    const refusal = { code: 'internal', message: 'cannot poll the TAP device (EBADF)' };
     await t.rejects(handle.addVni({ ...newVni(100), tapFds }), refusal);
     let released = false;
     await handle.abandonVni(100, async () => void (released = true));
@@ -643,7 +641,7 @@ t.test('a TAP that cannot be waited for is refused, and the worker lives', async
   await addPeer(handle, 200, newPeer('192.0.2.1'));
 });
 
-t.test('a removal that times out: the VNI stays, with peers and static entries', async (t) => {
+t.test('a VNI whose removal times out stays, with peers and static entries', async (t) => {
   const { handle, logged, stall, resume, entries } = await start(t, 2);
   await handle.addVni(newVni(100));
   for (const peer of ['192.0.2.1', '192.0.2.2']) await addPeer(handle, 100, newPeer(peer));
@@ -658,7 +656,7 @@ t.test('a removal that times out: the VNI stays, with peers and static entries',
   await t.rejects(handle.addVni(newVni(100)), { code: 'vni_exists', message: /settling/ });
   resume(1);
   await eventually('it to be settled', () => handle.settling().length === 0);
-  t.same(staticsOf(handle), [2, 2], 'entries that the removal had taken along');
+  t.same(staticsOf(handle), [2, 2], 'entries that the removal had removed');
   await stall(0);
   await t.rejects(handle.removePeer(100, '192.0.2.1'), TIMEOUT);
   resume(0);
@@ -669,7 +667,7 @@ t.test('a removal that times out: the VNI stays, with peers and static entries',
   t.same(deaths(logged), []);
 });
 
-t.test('peers, a policy and entries of changes that time out leave nothing', async (t) => {
+t.test('changes of peers, a policy and entries that time out leave nothing behind', async (t) => {
   const { handle, stall, resume, entries } = await start(t, 2);
   await handle.addVni(newVni(100));
   await addPeer(handle, 100, newPeer('192.0.2.1'));
@@ -682,20 +680,20 @@ t.test('peers, a policy and entries of changes that time out leave nothing', asy
     handle.putFdb(100, mac, '192.0.2.1'),
   ];
   for (const change of changes) await t.rejects(change, TIMEOUT);
-  const settled = handle.reconcileFdb(100, [mac]);
+  const reconciled = handle.reconcileFdb(100, [mac]);
   t.same(
     handle.peers(100).map(({ address }) => address.text),
     ['192.0.2.1'],
   );
   t.same(handle.vnis()[0].policy, POLICY);
   resume(1);
-  await settled;
+  await reconciled;
   await eventually('no entry', () => staticsOf(handle).every((count) => count === 0));
   const rows = await Promise.all(list.map(({ address }) => addPeer(handle, 100, newPeer(address.text))));
   t.same(
     rows.map(({ peerIdx }) => peerIdx).sort(),
     Array.from({ length: 5 }, (_, i) => handle.peers(100)[0].peerIdx + 1 + i),
-    'rows of the peers that were refused are free',
+    'rows of the refused peers are free',
   );
   entries.set(macNumber(2), '192.0.2.10');
   await handle.putFdb(100, macParts(macNumber(2)), '192.0.2.10');
@@ -704,10 +702,10 @@ t.test('peers, a policy and entries of changes that time out leave nothing', asy
   const back = handle.reconcileFdb(100, [macParts(macNumber(2))]);
   resume(0);
   await back;
-  t.same(staticsOf(handle), [1, 1], 'an entry whose deletion failed is there');
+  t.same(staticsOf(handle), [1, 1], 'an entry whose deletion failed is restored');
 });
 
-t.test('what takes a change back cannot fail: a worker that is late follows', async (t) => {
+t.test('a change in mode reconcile cannot fail: a late worker follows', async (t) => {
   const { handle, stall, resume, entries } = await start(t, 2);
   await handle.addVni(newVni(100));
   await addPeer(handle, 100, newPeer('192.0.2.1'));
@@ -736,7 +734,7 @@ t.test('what takes a change back cannot fail: a worker that is late follows', as
   await handle.removeVni(300);
 });
 
-t.test('a worker dies while another one is late: both are reconciled in the end', async (t) => {
+t.test('both workers are reconciled when one dies while the other is late', async (t) => {
   const { handle, stall, resume } = await start(t, 2);
   await handle.addVni(newVni(100));
   await addPeer(handle, 100, newPeer('192.0.2.1'));
@@ -747,14 +745,14 @@ t.test('a worker dies while another one is late: both are reconciled in the end'
   await t.rejects(crashFirst(handle), { code: 'dataplane_down' });
   await handle.revived();
   await abandoned;
-  t.notOk(released, 'the other one has not answered');
+  t.notOk(released, 'the other worker has not answered');
   resume(1);
   await eventually('it to be released', () => handle.settling().length === 0);
   t.ok(released);
   t.equal((await handle.addVni(newVni(300))).vniIdx, 1);
 });
 
-t.test('stopped while a change is settling: it ends, and nothing is released after it', async (t) => {
+t.test('a stop while a change is settling ends it, and nothing is released afterwards', async (t) => {
   const { handle, stall } = await start(t, 2);
   await handle.addVni(newVni(100));
   await stall(1);
@@ -763,17 +761,17 @@ t.test('stopped while a change is settling: it ends, and nothing is released aft
   const abandoned = handle.abandonVni(300, async () => void (released = true));
   await handle.stop();
   await abandoned;
-  t.notOk(released, 'whoever stops closes what is open');
+  t.notOk(released, 'the caller of stop closes the descriptors');
 });
 
-t.test('maps for flows are let go when the slowest worker has answered, or has ended', async (t) => {
+t.test('flow maps are released when the slowest worker has answered or ended', async (t) => {
   const { handle, stall, resume } = await start(t, 2);
   await stall(1);
-  let gone = false;
-  const letGo = handle.setFlows(undefined).then(() => (gone = true));
+  let released = false;
+  const letGo = handle.setFlows(undefined).then(() => (released = true));
   await t.rejects(handle.setPolicy(100, {}), { code: 'vni_not_found' });
   await t.rejects(handle.addVni(newVni(100)), TIMEOUT);
-  t.notOk(gone, 'longer than a change may take');
+  t.notOk(released, 'longer than the time limit of a change');
   resume(1);
   await letGo;
 });

@@ -128,7 +128,7 @@ export class MemoryPlane {
       },
       setTunnel: () => {},
       setFlows: () => {},
-      setEvents: (on) => this.fdbEvents.turn(on),
+      setEvents: (on) => this.fdbEvents.enable(on),
       setCapture: (change) => {
         if (change) this.capture.start({ ...change, ring: new CaptureRing(change.ring), sourcePorts: [] });
         else this.capture.stop();

@@ -35,21 +35,21 @@ function pageOf({ page, nextCursor }: Answer) {
   return { items: [...itemsOf(page!)], nextCursor };
 }
 
-t.test('an entry that is not there', async (t) => {
+t.test('deleting a missing entry is refused', async (t) => {
   const { plane } = makePlane(0);
   t.throws(() => plane.apply({ op: 'fdb.del', vniIdx: 0, mac: { high: 2, low: 1 } }), {
     code: 'fdb_entry_not_found',
   });
-  t.equal(plane.applier.busy, false, 'a refusal leaves no job behind');
+  t.equal(plane.applier.busy, false, 'a refusal starts no job');
 });
 
-t.test('another overlay MTU', async (t) => {
+t.test('a policy change sets the overlay MTU', async (t) => {
   const { plane } = makePlane(0);
   t.same(plane.apply({ op: 'vni.set', vniIdx: 1, policy: { ...POLICY, overlayMtu: 1350 } }), {});
   t.same([plane.tables.vnis.overlayMtu[0], plane.tables.vnis.overlayMtu[1]], [1450, 1350]);
 });
 
-t.test('what walks the FDB takes a piece a round, and is busy meanwhile', async (t) => {
+t.test('a job that walks the FDB does one piece per round and is busy meanwhile', async (t) => {
   const { plane, one } = makePlane(50_000);
   let answer = plane.applier.apply(
     { op: 'fdb.flush', vniIdx: 0, type: 'dynamic', peers: new Set([one]) },
@@ -66,13 +66,13 @@ t.test('what walks the FDB takes a piece a round, and is busy meanwhile', async 
   t.equal(plane.vniCell(0, V_FDB_DYNAMIC), 25_000);
 });
 
-t.test('removing a peer takes all its entries, those too that come while it is under way', async (t) => {
+t.test('removing a peer removes all its entries, including those learned meanwhile', async (t) => {
   const { plane, one, two } = makePlane(50_000);
   plane.tables.fdb.putStatic(0, 0x0300, 1, one);
   let answer = plane.applier.apply({ op: 'peer.del', peerIdx: one }, plane.tick);
   let rounds = 0;
   for (; !answer; rounds++) {
-    // Frames go on coming: from the other peer, and from the one that is being removed.
+    // Frames keep arriving, from the other peer and from the one being removed.
     plane.fromPeer('192.0.2.1', 100, arpFrame(BROADCAST, macNumber(90_000 + rounds)));
     plane.fromPeer('192.0.2.2', 100, arpFrame(BROADCAST, macNumber(100_000 + rounds)));
     plane.breathe();
@@ -91,7 +91,7 @@ t.test('removing a peer takes all its entries, those too that come while it is u
   t.equal(plane.drops(0, 'decap').source_not_peer, rounds);
 });
 
-t.test('removing a peer twice is removing it once', async (t) => {
+t.test('removing a peer is idempotent', async (t) => {
   const { plane, one } = makePlane(10);
   plane.removePeer(one);
   plane.removePeer(one);
@@ -113,7 +113,7 @@ t.test('a list filters by type and peer, and ends for any cursor', async (t) => 
     t.ok(list(ANY, cursor).items.length <= 201, `cursor ${cursor}`);
 });
 
-t.test('ages are told in milliseconds', async (t) => {
+t.test('ages are reported in milliseconds', async (t) => {
   const { plane } = makePlane(1);
   plane.pass(2500);
   const [item] = pageOf(plane.apply({ op: 'fdb.list', vniIdx: 0, ...ANY, limit: 10, cursor: 0 })).items;
@@ -121,7 +121,7 @@ t.test('ages are told in milliseconds', async (t) => {
   t.match(item.address, { family: 4, port: 4789 });
 });
 
-t.test('a row that begins anew begins at zero; the same generation goes on', async (t) => {
+t.test('a counter row of a new generation starts at zero; the same generation continues', async (t) => {
   const { plane, one } = makePlane(0);
   plane.fromPeer('192.0.2.1', 100, arpFrame(BROADCAST, macNumber(1)));
   plane.breathe();
@@ -144,30 +144,30 @@ t.test('a row that begins anew begins at zero; the same generation goes on', asy
   t.equal(plane.memory.counters.cells[row + 3], 0, 'another peer in the same row');
 });
 
-t.test('a way for superframes: the ports are told of it, the peers marked for it', async (t) => {
+t.test('a tunnel change is passed to the ports, and its peers are marked', async (t) => {
   const { plane, one, two } = makePlane(0);
-  const ways: TunnelInit[] = [];
+  const tunnels: TunnelInit[] = [];
   const applier = new Applier(plane.tables, {
     lowerPath: () => {},
     attachTap: () => {},
     detachVni: () => {},
-    setTunnel: (way) => ways.push(way),
+    setTunnel: (tunnel) => tunnels.push(tunnel),
     setFlows: () => {},
     setEvents: () => {},
     setCapture: () => {},
   });
   const ports = [49_152];
-  const way = { fd: 7, local: new Uint8Array(4), mtu: 1500, ttl: 64, df: false, udpChecksum: true, ports };
+  const tunnel = { fd: 7, local: new Uint8Array(4), mtu: 1500, ttl: 64, df: false, udpChecksum: true, ports };
   const flags = (peerIdx: number) => new Int32Array(plane.memory.peers)[peerIdx * 8 + 7];
-  t.same(applier.apply({ op: 'tunnel', tunnel: way, peers: Int32Array.of(two) }, plane.tick), {});
-  t.same(ways, [way]);
+  t.same(applier.apply({ op: 'tunnel', tunnel, peers: Int32Array.of(two) }, plane.tick), {});
+  t.same(tunnels, [tunnel]);
   t.same([flags(one) & 4, flags(two) & 4], [0, 4]);
   plane.removePeer(two);
-  t.same(applier.apply({ op: 'tunnel', tunnel: way, peers: Int32Array.of(one, two) }, plane.tick), {});
-  t.same([flags(one) & 4, flags(two)], [4, 0], 'a peer that has gone meanwhile');
+  t.same(applier.apply({ op: 'tunnel', tunnel, peers: Int32Array.of(one, two) }, plane.tick), {});
+  t.same([flags(one) & 4, flags(two)], [4, 0], 'a peer removed meanwhile');
 });
 
-/** Entries of the FDB that carry this row as their VNI's. */
+/** Entries of the FDB with this VNI row. */
 function entriesOf(plane: MemoryPlane, vniIdx: number): number {
   const { table } = plane.tables.fdb;
   table.moveSome(1 << 20);
@@ -177,36 +177,33 @@ function entriesOf(plane: MemoryPlane, vniIdx: number): number {
   return count;
 }
 
-t.test(
-  'a VNI is removed while frames flow: its own are unknown at once, the others notice nothing',
-  async (t) => {
-    const { plane } = makePlane(50_000);
-    const [other] = plane.tables.members.rows(1).slice(1);
-    plane.tables.fdb.putStatic(0, 0x0300, 1, plane.tables.members.rows(0)[1]);
-    let answer = plane.applier.apply({ op: 'vni.del', vniIdx: 0 }, plane.tick);
-    let rounds = 0;
-    for (; !answer; rounds++) {
-      t.equal(plane.applier.busy, true);
-      plane.fromPeer('192.0.2.1', 100, arpFrame(BROADCAST, macNumber(90_000 + rounds)));
-      plane.fromPeer('192.0.2.1', 200, arpFrame(BROADCAST, macNumber(rounds)));
-      plane.fromTap(1, arpFrame(macNumber(rounds), macNumber(500)));
-      plane.breathe();
-      plane.checkIdentity(t, `round ${rounds}`);
-      answer = plane.applier.step(plane.tick);
-    }
-    t.ok(rounds > 4, `${rounds} rounds`);
-    t.equal(plane.drops(-1, 'decap').vni_not_found, rounds);
-    t.equal(plane.underlay.sent.length, rounds, 'each went to the one who has that MAC');
-    t.ok(plane.underlay.sent.every(({ peerIdx }) => peerIdx === other));
-    t.equal(entriesOf(plane, 0), 0);
-    t.equal(entriesOf(plane, 1), rounds);
-    t.same([plane.vniCell(0, V_FDB_DYNAMIC), plane.vniCell(0, V_FDB_STATIC)], [0, 0]);
-    t.same([plane.tables.members.rows(0), plane.tables.flood.rows(0)], [[], []]);
-    t.same(plane.apply({ op: 'vni.del', vniIdx: 0 }), {}, 'removed twice is removed once');
-  },
-);
+t.test('removing a VNI drops its frames at once and does not affect other VNIs', async (t) => {
+  const { plane } = makePlane(50_000);
+  const [other] = plane.tables.members.rows(1).slice(1);
+  plane.tables.fdb.putStatic(0, 0x0300, 1, plane.tables.members.rows(0)[1]);
+  let answer = plane.applier.apply({ op: 'vni.del', vniIdx: 0 }, plane.tick);
+  let rounds = 0;
+  for (; !answer; rounds++) {
+    t.equal(plane.applier.busy, true);
+    plane.fromPeer('192.0.2.1', 100, arpFrame(BROADCAST, macNumber(90_000 + rounds)));
+    plane.fromPeer('192.0.2.1', 200, arpFrame(BROADCAST, macNumber(rounds)));
+    plane.fromTap(1, arpFrame(macNumber(rounds), macNumber(500)));
+    plane.breathe();
+    plane.checkIdentity(t, `round ${rounds}`);
+    answer = plane.applier.step(plane.tick);
+  }
+  t.ok(rounds > 4, `${rounds} rounds`);
+  t.equal(plane.drops(-1, 'decap').vni_not_found, rounds);
+  t.equal(plane.underlay.sent.length, rounds, 'each frame went to the peer of that MAC');
+  t.ok(plane.underlay.sent.every(({ peerIdx }) => peerIdx === other));
+  t.equal(entriesOf(plane, 0), 0);
+  t.equal(entriesOf(plane, 1), rounds);
+  t.same([plane.vniCell(0, V_FDB_DYNAMIC), plane.vniCell(0, V_FDB_STATIC)], [0, 0]);
+  t.same([plane.tables.members.rows(0), plane.tables.flood.rows(0)], [[], []]);
+  t.same(plane.apply({ op: 'vni.del', vniIdx: 0 }), {}, 'removal is idempotent');
+});
 
-t.test('the row of a removed VNI serves another, which inherits nothing', async (t) => {
+t.test('the row of a removed VNI is used again without its old state', async (t) => {
   const { plane } = makePlane(100);
   plane.fromPeer('198.51.100.1', 100, arpFrame(BROADCAST, macNumber(1)));
   plane.breathe();
@@ -220,15 +217,15 @@ t.test('the row of a removed VNI serves another, which inherits nothing', async 
   t.same(plane.drops(0, 'decap'), { source_not_peer: 1 });
   t.equal(plane.vniCell(0, V_FDB_DYNAMIC), 1);
   t.equal(plane.peerCell(peer, P_RX_FRAMES), 1);
-  plane.checkIdentity(t, 'the new one');
+  plane.checkIdentity(t, 'the new VNI');
 });
 
-t.test('sources that were accepted without being peers go with their VNI', async (t) => {
+t.test('learned sources are removed with their VNI', async (t) => {
   const ROWS = LEARNED_ROWS - LEARNED_ROWS / 16;
   const plane = new MemoryPlane();
   for (let round = 0; round < 4; round++) {
     plane.addVni(0, 100, { accept: 'any' });
-    // As many as one VNI gets: none may be left over from the round before.
+    // As many as one VNI gets: none may remain from the previous round.
     for (let i = 0; i < ROWS; i++) plane.fromPeer(`198.51.100.${i}`, 100, arpFrame(BROADCAST, macNumber(i)));
     plane.breathe();
     t.equal(plane.tables.peers.learnedOf(0).length, ROWS, `round ${round}`);
@@ -237,7 +234,7 @@ t.test('sources that were accepted without being peers go with their VNI', async
   }
 });
 
-t.test('a send whose answer comes after its VNI has gone counts for nobody', async (t) => {
+t.test('a send that completes after its VNI was removed is not counted', async (t) => {
   const underlay = new PendingUnderlay();
   const plane = new MemoryPlane({ underlay });
   plane.addVni(0, 100);
@@ -251,23 +248,23 @@ t.test('a send whose answer comes after its VNI has gone counts for nobody', asy
   plane.breathe();
   underlay.answer(10);
   plane.breathe();
-  t.equal(plane.vniCell(0, V_TAP_RX_FRAMES), 1, 'that of the new VNI');
+  t.equal(plane.vniCell(0, V_TAP_RX_FRAMES), 1, 'only the frame of the new VNI');
   t.equal(plane.peerCell(peer, P_TX_FRAMES), 1);
-  plane.checkIdentity(t, 'after the answers');
+  plane.checkIdentity(t, 'after the completions');
 });
 
-t.test('a policy that changes holds from the next frame on', async (t) => {
+t.test('a policy change applies from the next frame on', async (t) => {
   const { plane, one } = makePlane(0);
   const set = (policy: Partial<VniPolicy>) =>
     plane.apply({ op: 'vni.set', vniIdx: 0, policy: { ...POLICY, ...policy } });
-  const heard = (n: number) => {
+  const receive = (n: number) => {
     plane.fromPeer('192.0.2.1', 100, arpFrame(BROADCAST, macNumber(n)));
     plane.breathe();
     return plane.vniCell(0, V_FDB_DYNAMIC);
   };
-  t.equal(heard(1), 1);
+  t.equal(receive(1), 1);
   set({ learning: false });
-  t.equal(heard(2), 1, 'nothing new is learned, and what was learned stays');
+  t.equal(receive(2), 1, 'nothing new is learned, and learned entries stay');
   set({ ageingS: 10 });
   plane.pass(12_000);
   t.equal(plane.vniCell(0, V_FDB_DYNAMIC), 0);
@@ -282,7 +279,7 @@ t.test('a policy that changes holds from the next frame on', async (t) => {
   t.equal(plane.tables.peers.frameLimit[one], 100_000 - 36);
 });
 
-t.test('a limit below what is there evicts step by step, from whoever holds most', async (t) => {
+t.test('lowering the limit evicts step by step, first from the largest holder', async (t) => {
   const { plane, one, two } = makePlane(20_000);
   for (let i = 0; i < 100; i++) {
     const { high, low } = macParts(macNumber(30_000 + i));
@@ -301,7 +298,7 @@ t.test('a limit below what is there evicts step by step, from whoever holds most
   t.equal(plane.vniCell(1, V_EVICTED), 0);
 });
 
-t.test('sources that are accepted no longer are no longer sent to', async (t) => {
+t.test('sources that are no longer accepted are no longer sent to', async (t) => {
   const plane = new MemoryPlane();
   plane.addVni(0, 100, { accept: 'any' });
   plane.addPeer(0, '192.0.2.1');

@@ -12,12 +12,12 @@ import { sourceRow } from '../support/memory-plane.js';
 const EIO = -5;
 const EINVAL = -22;
 const LEARNED_ROW = 7;
-/** Of a learned peer that was forgotten since. */
+/** Row of a learned peer that was removed since. */
 const EMPTY_ROW = 8;
 const RECEIVE = 1;
 const NO_CHECKSUM = 8;
 
-/** A worker's ports, and what it has said. */
+/** Ports of a worker, and the refusals it reported. */
 function worker(offloads: Offloads) {
   const taps = { refused: 0, merge: 0 };
   const udp = { refusedTrain: new Int32Array(2), trains: false };
@@ -32,13 +32,13 @@ function worker(offloads: Offloads) {
     use: (on: boolean) => void (flows.on = on),
     takeError: () => 0,
   };
-  const said: [OffloadName, number][] = [];
+  const reported: [OffloadName, number][] = [];
   const downgrade = new Downgrade(
     new Offloads(offloads.buffer),
     { taps, udp, peers, options: [tunnel, flows] },
-    (...what) => said.push(what),
+    (...what) => reported.push(what),
   );
-  return { taps, udp, flows, tunnel, said, downgrade };
+  return { taps, udp, flows, tunnel, reported, downgrade };
 }
 
 function granted(...names: OffloadName[]): Offloads {
@@ -47,7 +47,7 @@ function granted(...names: OffloadName[]): Offloads {
   return offloads;
 }
 
-t.test('ports use what was granted', async (t) => {
+t.test('ports use the supported offloads', async (t) => {
   const cases: [OffloadName[], boolean, number][] = [
     [[], false, 0],
     [['UDP_SEGMENT'], true, 0],
@@ -55,13 +55,13 @@ t.test('ports use what was granted', async (t) => {
     [['GSO_TCP', 'GSO_UDP_L4', 'UDP_SEGMENT'], true, MERGE_TCP | MERGE_UDP],
   ];
   for (const [names, trains, merge] of cases) {
-    const { taps, udp, said, downgrade } = worker(granted(...names));
+    const { taps, udp, reported, downgrade } = worker(granted(...names));
     downgrade.step();
-    t.same([udp.trains, taps.merge, said], [trains, merge, []], names.join(' '));
+    t.same([udp.trains, taps.merge, reported], [trains, merge, []], names.join(' '));
   }
 });
 
-t.test('a refused train: said once, by one worker, and all go without', async (t) => {
+t.test('a refused train is reported once and disables trains for all workers', async (t) => {
   const offloads = granted('UDP_SEGMENT');
   const [first, second] = [worker(offloads), worker(offloads)];
   for (const { udp } of [first, second]) udp.refusedTrain.set([EIO, 1]);
@@ -70,8 +70,8 @@ t.test('a refused train: said once, by one worker, and all go without', async (t
     second.downgrade.step();
     second.udp.refusedTrain.set([EINVAL, 2]);
   }
-  t.same(first.said, [['UDP_SEGMENT', EIO]]);
-  t.same(second.said, []);
+  t.same(first.reported, [['UDP_SEGMENT', EIO]]);
+  t.same(second.reported, []);
   t.notOk(first.udp.trains || second.udp.trains);
   t.same(offloads.refused(), [{ names: ['UDP_SEGMENT'], error: EIO }]);
   const successor = worker(offloads);
@@ -79,20 +79,20 @@ t.test('a refused train: said once, by one worker, and all go without', async (t
   t.notOk(successor.udp.trains, 'a successor does not try again');
 });
 
-t.test('a refused train to a learned peer, or one that is gone, turns nothing off', async (t) => {
+t.test('a refused train to a learned or removed peer disables nothing', async (t) => {
   const offloads = granted('UDP_SEGMENT');
-  const { udp, said, downgrade } = worker(offloads);
+  const { udp, reported, downgrade } = worker(offloads);
   for (const row of [LEARNED_ROW, EMPTY_ROW]) {
     udp.refusedTrain.set([EIO, row]);
     downgrade.step();
     t.ok(udp.trains);
-    t.same(said, []);
-    t.equal(udp.refusedTrain[0], 0, 'heard');
+    t.same(reported, []);
+    t.equal(udp.refusedTrain[0], 0, 'consumed');
   }
 });
 
-t.test('refused superframes, one kind at a time', async (t) => {
-  const { taps, udp, said, downgrade } = worker(granted('UDP_SEGMENT', 'GSO_TCP', 'GSO_UDP_L4'));
+t.test('refused superframes disable only their own kind', async (t) => {
+  const { taps, udp, reported, downgrade } = worker(granted('UDP_SEGMENT', 'GSO_TCP', 'GSO_UDP_L4'));
   taps.refused = MERGE_UDP;
   downgrade.step();
   t.equal(taps.merge, MERGE_TCP);
@@ -100,24 +100,24 @@ t.test('refused superframes, one kind at a time', async (t) => {
   downgrade.step();
   downgrade.step();
   t.equal(taps.merge, 0);
-  t.ok(udp.trains, 'trains are another matter');
-  t.same(said, [
+  t.ok(udp.trains, 'trains stay enabled');
+  t.same(reported, [
     ['GSO_UDP_L4', EINVAL],
     ['GSO_TCP', EINVAL],
   ]);
 });
 
-t.test('a train that the kernel really refuses, for it has no UDP checksum', async (t) => {
+t.test('the kernel refuses a train without UDP checksum, and its datagrams are still sent', async (t) => {
   const { port, receive } = senderWithoutChecksum(t);
   const { peers, taps } = {
     peers: { isUsed: () => true, isLearned: () => false },
     taps: { refused: 0, merge: 0 },
   };
-  const said: OffloadName[] = [];
+  const reported: OffloadName[] = [];
   const downgrade = new Downgrade(
     granted('UDP_SEGMENT'),
     { taps, udp: port, peers, options: [new Tunnel()] },
-    (name) => said.push(name),
+    (name) => reported.push(name),
   );
   for (const trains of [true, false]) {
     downgrade.step();
@@ -125,23 +125,23 @@ t.test('a train that the kernel really refuses, for it has no UDP checksum', asy
     const batch = new Batch();
     batch.count = 3;
     batch.len.fill(100);
-    t.equal(port.send(batch, new Uint8Array(100)), 0, 'every datagram went');
+    t.equal(port.send(batch, new Uint8Array(100)), 0, 'every datagram was sent');
     t.equal(receive(), 3);
     t.equal(port.refusedTrain[0], trains ? EINVAL : 0);
   }
   downgrade.step();
-  t.same(said, ['UDP_SEGMENT']);
+  t.same(reported, ['UDP_SEGMENT']);
 });
 
-t.test('superframes leave whole while it is granted, and never again after a refusal', async (t) => {
+t.test('superframes leave whole while the offload is enabled, and not after a refusal', async (t) => {
   const offloads = granted('UDP_TUNNEL_GSO');
-  const { tunnel, said, downgrade } = worker(offloads);
+  const { tunnel, reported, downgrade } = worker(offloads);
   const words = new Int32Array(tunnel.bytes.buffer);
   const { layout } = loadShim();
   const fd = () => words[layout['offsetof.tunnel.fd'] / 4];
   const ports = Array.from({ length: SOURCE_SOCKETS }, () => 49_152);
-  const way = { fd: 7, local: new Uint8Array(4), mtu: 1500, ttl: 64, df: false, udpChecksum: true, ports };
-  tunnel.set(way);
+  const setup = { fd: 7, local: new Uint8Array(4), mtu: 1500, ttl: 64, df: false, udpChecksum: true, ports };
+  tunnel.set(setup);
   for (const [change, wanted] of [
     [() => {}, 7],
     [() => offloads.withdraw('UDP_TUNNEL_GSO'), -1],
@@ -153,22 +153,22 @@ t.test('superframes leave whole while it is granted, and never again after a ref
     downgrade.step();
     t.equal(fd(), wanted);
   }
-  t.same(said, [['UDP_TUNNEL_GSO', EIO]]);
+  t.same(reported, [['UDP_TUNNEL_GSO', EIO]]);
 });
 
-t.test('a refusal that comes after the offload was withdrawn is none', async (t) => {
+t.test('a refusal after the offload was disabled is ignored', async (t) => {
   const offloads = granted('UDP_TUNNEL_GSO');
-  const { tunnel, said, downgrade } = worker(offloads);
+  const { tunnel, reported, downgrade } = worker(offloads);
   offloads.withdraw('UDP_TUNNEL_GSO');
   new Int32Array(tunnel.bytes.buffer)[loadShim().layout['offsetof.tunnel.error'] / 4] = EIO;
   downgrade.step();
   offloads.grant('UDP_TUNNEL_GSO');
   downgrade.step();
-  t.same(said, []);
+  t.same(reported, []);
   t.ok(offloads.inUse('UDP_TUNNEL_GSO'));
 });
 
-/** Sends to itself from its only socket, which refuses trains. */
+/** A port whose only socket sends to itself and refuses trains. */
 function senderWithoutChecksum(t: Test): { port: UdpPort; receive: () => number } {
   const shim = loadShim();
   const ownPort = 20_000 + (process.pid % 20_000);

@@ -2,49 +2,49 @@ import t from 'tap';
 import { ROUND_IN, ROUND_OTHER, ROUND_OUT } from '../../src/switch/forward/loop.js';
 import { Polling } from '../../src/switch/polling.js';
 
-/** Turns until looking begins. */
+/** Changes of direction before busy-polling begins. */
 const TURNS = 16;
 const SOON_US = 40;
 
-/** @returns whether it looks after so many turns to and fro */
+/** @returns true when it busy-polls after this many changes of direction */
 function turn(polling: Polling, turns: number): boolean {
   for (let i = 0; i < turns; i++) polling.after(i % 2 === 0 ? ROUND_OUT : ROUND_IN, SOON_US);
   return polling.spinUs > 0;
 }
 
-t.test('looks once requests and answers come close after one another', (t) => {
+t.test('busy-polls once requests and replies follow each other closely', (t) => {
   const polling = new Polling();
   t.notOk(turn(polling, TURNS - 1), 'not yet');
   polling.after(ROUND_IN, SOON_US);
   t.ok(polling.spinUs > 0);
   polling.after(ROUND_OUT, polling.spinUs);
-  t.ok(polling.spinUs > 0, 'and goes on as long as they do');
+  t.ok(polling.spinUs > 0, 'and continues as long as they do');
   polling.after(ROUND_IN, SOON_US);
   polling.after(ROUND_IN, SOON_US);
-  t.ok(polling.spinUs > 0, 'an answer may have two frames');
+  t.ok(polling.spinUs > 0, 'a reply may have two frames');
   t.end();
 });
 
-for (const [what, way, waitedUs] of [
+for (const [what, direction, waitedUs] of [
   ['load', ROUND_OTHER, 5],
   ['a pause', ROUND_OUT, 101],
 ] as const) {
-  t.test(`${what} ends it at once`, (t) => {
+  t.test(`${what} ends busy-polling at once`, (t) => {
     const polling = new Polling();
     t.ok(turn(polling, TURNS));
-    polling.after(way, waitedUs);
+    polling.after(direction, waitedUs);
     t.equal(polling.spinUs, 0);
-    t.notOk(turn(polling, TURNS - 2), 'and it has to be earned again');
+    t.notOk(turn(polling, TURNS - 2), 'the count starts again');
     t.end();
   });
 }
 
-t.test('a stream that goes one way is not waited for', (t) => {
+t.test('a one-way stream causes no busy-polling', (t) => {
   const polling = new Polling();
   for (let i = 0; i < 10 * TURNS; i++) polling.after(ROUND_OUT, SOON_US);
   t.equal(polling.spinUs, 0);
   t.ok(turn(polling, 2 * TURNS));
   for (let i = 0; i < 3; i++) polling.after(ROUND_IN, SOON_US);
-  t.equal(polling.spinUs, 0, 'and ends the looking');
+  t.equal(polling.spinUs, 0, 'and ends busy-polling');
   t.end();
 });

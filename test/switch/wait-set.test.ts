@@ -20,13 +20,13 @@ function makeSet(t: Test): { set: WaitSet; waitFd: number; open: (fd: number) =>
   return { set: new WaitSet(shim, opened[0]), waitFd: opened[0], open };
 }
 
-t.test('a descriptor that cannot be waited for is refused', async (t) => {
+t.test('a descriptor that cannot be polled is refused', async (t) => {
   const { set } = makeSet(t);
-  t.equal(set.addTap(-1, 0), -9, 'a TAP is the matter of whoever asked for it');
+  t.equal(set.addTap(-1, 0), -9, 'an error of a TAP is returned to the caller');
   t.throws(() => set.addWake(999_999), /descriptor 999999/);
 });
 
-t.test('nothing ready: the time passes and is told', async (t) => {
+t.test('a wait without ready descriptors reports the time waited', async (t) => {
   const { set } = makeSet(t);
   set.wait(0, 0);
   const before = set.times[WAIT_NOW_MS];
@@ -36,9 +36,9 @@ t.test('nothing ready: the time passes and is told', async (t) => {
   t.same([set.tapCount, set.errorCount, set.receiverCount, set.woken], [0, 0, 0, false]);
 });
 
-t.test('each kind is told apart, and the next wait starts afresh', async (t) => {
+t.test('each kind is distinguished, and the next wait starts with empty results', async (t) => {
   const { set, open } = makeSet(t);
-  // An eventfd is readable when one says so: it stands for a TAP, a receiver and the wake-up.
+  // An eventfd can be made readable at will: it stands for a TAP, a receiver and the wake-up.
   const [tap, receiver, wake] = [1, 2, 3].map(() => open(shim.eventCreate()));
   set.addTap(tap, 4095);
   set.addReceiver(receiver);
@@ -57,16 +57,17 @@ t.test('each kind is told apart, and the next wait starts afresh', async (t) => 
   t.same([set.tapCount, set.receiverCount, set.woken], [0, 0, false]);
 });
 
-t.test('a sending socket with an error queued, until it is drained', async (t) => {
+t.test('a sending socket with a queued error is reported until it is drained', async (t) => {
   const { set, open } = makeSet(t);
   const RECVERR = 2;
-  const gone = createSocket('udp4');
-  await new Promise<void>((resolve) => gone.bind(0, '127.0.0.1', resolve));
-  const { port } = gone.address();
-  await new Promise<void>((resolve) => gone.close(resolve));
+  const closed = createSocket('udp4');
+  await new Promise<void>((resolve) => closed.bind(0, '127.0.0.1', resolve));
+  const { port } = closed.address();
+  await new Promise<void>((resolve) => closed.close(resolve));
   const sender = open(shim.udpOpen(sourceRow('127.0.0.1', 0), '', RECVERR, 0, 0, 0));
   set.addSender(sender);
-  // An ICMP error: somebody else's datagram from our port would do the same. The socket sends to a closed port.
+  // The socket sends to a closed port, which causes an ICMP error, as another process's datagram
+  // from our port would.
   const { UnderlayEnd } = await import('../support/underlay-pair.js');
   const send = new Int32Array(SEND_SOCKETS).fill(-1);
   send[0] = sender;
