@@ -1,6 +1,8 @@
 /**
- * Captures, one at a time: a ring for each worker, which the workers fill and whoever asked for it empties. A worker that
- * takes another one's place goes on in the same ring.
+ * Packet captures, one at a time.
+ *
+ * Each worker fills a ring, which the requester empties. A successor of a worker continues in the
+ * same ring.
  */
 import { CaptureRing, createCaptureRing } from '../exchange/capture-ring.js';
 import { DataPlaneError } from '../exchange/data-plane.js';
@@ -8,13 +10,13 @@ import type { CaptureChange } from '../exchange/protocol.js';
 import type { DesiredState } from './desired-state.js';
 import type { Workers } from './workers.js';
 
-/** A capture that is running. */
+/** A running capture. */
 export interface RunningCapture {
-  /** One a worker. What finds it full is lost. */
+  /** One for each worker. Packets that find it full are lost. */
   readonly rings: readonly CaptureRing[];
-  /** Nothing comes any more: it was stopped, or its VNI is gone. */
+  /** True when no more packets follow: it was stopped, or its VNI was removed. */
   readonly over: boolean;
-  /** Ends it, at once; ended twice is ended once. */
+  /** Ends the capture at once. Idempotent. */
   stop(): Promise<void>;
 }
 
@@ -30,7 +32,7 @@ export class Captures {
   /** @throws DataPlaneError capture_busy, dataplane_down */
   async start(what: Omit<CaptureChange, 'ring'>): Promise<RunningCapture> {
     if (this.#desired.capture)
-      throw new DataPlaneError('capture_busy', 'packets are being captured already: end that capture first');
+      throw new DataPlaneError('capture_busy', 'a capture is already running: stop it first');
     this.#workers.checkReady();
     const rings = this.#workers.counters.map(createCaptureRing);
     const capture = { what, rings };
@@ -54,7 +56,7 @@ export class Captures {
     };
   }
 
-  /** The VNI's row is to be another's: what was asked for of it has ended. */
+  /** Ends the capture of a VNI whose row is about to be freed. */
   vniRemoved(vniIdx: number): void {
     if (this.#desired.capture?.what.vniIdx === vniIdx) this.#desired.capture = undefined;
   }

@@ -1,10 +1,13 @@
 /**
- * The counter blocks of all workers, read as one. Each block has one writer and is copied as of one moment between two
- * of its batches; the identity of the counters holds in each, so it holds in their sum.
+ * The counter blocks of all workers, read as one.
  *
- * Not everything is a sum. Replicas of the FDB count the same entries: theirs are the first worker's. Of times,
- * ratios and names the one that says most is taken: when a peer was heard last, the worker that is busiest, the heartbeat that is
- * oldest, the replica that evicted most strangers.
+ * Each block has one writer and is copied as of one moment between two of its batches. The counter
+ * identity holds in each block, so it holds in their sum.
+ *
+ * Some cells are not summed. Replicas of the FDB count the same entries, so the first worker's
+ * value is used. Of times, ratios and names the most significant one is used: the latest last-seen
+ * time of a peer, the ratio of the busiest worker, the oldest heartbeat, the replica that evicted
+ * most strangers.
  */
 import {
   type Counters,
@@ -30,27 +33,28 @@ import {
 } from '../exchange/counters.js';
 
 /**
- * Cells that one read copies at most, disturbed copies included: 32 MB, some milliseconds. A VNI of 1,000 peers is tried 500
- * times and takes some microseconds each; one of 64,000 takes longer than a busy worker's batch, so it is tried 8 times
- * and then taken as it is: each number is right, but its sums may be some frames apart.
+ * Most cells that one read copies, including retries: 32 MB, some milliseconds. A VNI of 1,000
+ * peers is tried 500 times and takes some microseconds each. A VNI of 64,000 peers takes longer
+ * than a busy worker's batch, so it is tried 8 times and then read anyway: each number is right,
+ * but its sums may be some frames apart.
  */
 const READ_CELLS = 1 << 22;
 const READ_ATTEMPTS_MIN = 4;
 
-/** A row to be read, or several neighbours of one kind: where they begin in every block, and what their cells come to. */
+/** One or several adjacent rows to read: their offset in every block, and the merged cells. */
 export interface RowReader {
   readonly base: number;
   readonly row: Float64Array;
   readonly merge: Merge;
 }
 
-/** What a cell of a row becomes with that of one more worker. */
+/** Merges a cell with that of one more worker. */
 type Merge = (cell: number, soFar: number, more: number) => number;
 
 export class CounterBlocks {
   readonly #blocks: readonly Counters[];
 
-  /** @param blocks one a worker, the first worker's first */
+  /** @param blocks one for each worker, the first worker's first */
   constructor(blocks: readonly Counters[]) {
     this.#blocks = blocks;
   }
@@ -63,7 +67,7 @@ export class CounterBlocks {
     return this.peerRows(peerIdx, new Float64Array(PEER_ROW));
   }
 
-  /** @param cells what they are read into: as many rows as it has room for, from this one on */
+  /** @param first first row @param cells destination, whose length determines the number of rows */
   peerRows(first: number, cells: Float64Array): RowReader {
     return { base: this.#blocks[0].peerBase(first), row: cells, merge: mergePeer };
   }
@@ -74,7 +78,7 @@ export class CounterBlocks {
     return globals.row;
   }
 
-  /** Fills rows that belong together: of each worker, all as of one moment. */
+  /** Fills rows that belong together, from each worker as of one moment. */
   read(rows: readonly RowReader[]): void {
     const attempts = attemptsFor(rows);
     for (const [index, block] of this.#blocks.entries()) {
@@ -120,7 +124,7 @@ function mergeVni(cell: number, soFar: number, more: number): number {
 
 const PEER_OF_FIRST: readonly number[] = [P_GENERATION, P_PATH_MTU, P_FDB_DYNAMIC];
 
-/** @param index of a cell in one row, or in neighbouring ones */
+/** @param index index of a cell in one row, or in adjacent ones */
 function mergePeer(index: number, soFar: number, more: number): number {
   const cell = index % PEER_ROW;
   if (cell === P_LAST_SEEN_MS) return Math.max(soFar, more);

@@ -1,8 +1,11 @@
 /**
- * What the data plane is to know: its VNIs, their peers, the way for superframes, what is captured; and which rows each of them has.
- * Static FDB entries are the workers' own. From here come the changes that tell it, of one VNI or of everything.
+ * Desired state of the data plane: VNIs, peers, superframe tunnel, flows and capture.
  *
- * The handle writes it, before it asks the workers; if that fails it takes back what it wrote. Asks nobody itself.
+ * Holds them with their rows, and creates the changes that configure workers, for one VNI or for
+ * all. Static FDB entries are kept by the workers only.
+ *
+ * The handle writes it before it asks the workers, and reverts it if they fail. It sends nothing
+ * itself.
  */
 import { LEARNED_ROWS, MAX_PEERS, MAX_VNIS } from '../abi/limits.js';
 import { DataPlaneError, type NewPeer, type PeerState, type VniState } from '../exchange/data-plane.js';
@@ -17,7 +20,7 @@ import { RowAllocator } from './rows.js';
 import { type PeerRun, VniPeers } from './vni-peers.js';
 import type { Ask } from './workers.js';
 
-/** A VNI as it is set up: what the worker is told, beside the row that is assigned here. */
+/** A VNI to add; its row is assigned here. */
 export interface NewVni {
   vni: number;
   tap: string;
@@ -36,29 +39,29 @@ export interface VniRecord {
   readonly generation: number;
   readonly otherGeneration: number;
   readonly peers: VniPeers;
-  /** It is being removed: nothing may be asked of it any more. */
+  /** True while it is being removed: it accepts no further changes. */
   leaving: boolean;
-  /** Reconciliations under way (`reconciler.ts`). */
+  /** Reconciliations in progress (`reconciler.ts`). */
   reconciling: number;
-  /** Closes what the workers used for it; called once, when none of them does any more. */
+  /** Closes the descriptors that the workers used; called once, when no worker uses them. */
   release: (() => Promise<void>) | undefined;
 }
 
 export class DesiredState {
-  /** What the workers were told last of superframes that leave whole. */
+  /** The change that configured the outer TAP last. */
   tunnel: Extract<Change, { op: 'tunnel' }> | undefined;
-  /** And of the maps for TCP flows through the kernel. */
+  /** The change that configured the maps for TCP flows last. */
   flows: Extract<Change, { op: 'flows' }> | undefined;
-  /** Somebody listens to what becomes of FDB entries. */
+  /** True while FDB events have subscribers. */
   fdbEvents = false;
-  /** What is captured, and the ring that each worker captures into. */
+  /** The current capture, with the ring of each worker. */
   capture: { what: Omit<CaptureChange, 'ring'>; rings: readonly SharedArrayBuffer[] } | undefined;
   readonly #vnis = new Map<number, VniRecord>();
   readonly #vniRows = new RowAllocator(MAX_VNIS);
   readonly #peerRows = new RowAllocator(MAX_PEERS - LEARNED_ROWS);
-  /** Records whose rows are taken: for a while also some that are in no VNI's place any more. */
+  /** Records whose rows are in use, including removed ones that workers may still use. */
   readonly #holders = new Set<VniRecord>();
-  /** Lists of peers as the workers are told of them, packed once however many VNIs they serve. */
+  /** Lists of peers in the form of the workers, packed once however many VNIs share them. */
   readonly #packed = new WeakMap<readonly NewPeer[], PackedPeers>();
 
   get records(): IterableIterator<VniRecord> {
@@ -69,36 +72,36 @@ export class DesiredState {
   vni(vni: number): VniRecord {
     const record = this.#vnis.get(vni);
     if (record) return record;
-    const why = this.leftover(vni) ? ': a change of it failed, and it is settling' : '';
-    throw new DataPlaneError('vni_not_found', `VNI ${vni} is not configured${why}`);
+    const reason = this.leftover(vni) ? ': a change of it failed, and it is settling' : '';
+    throw new DataPlaneError('vni_not_found', `VNI ${vni} is not configured${reason}`);
   }
 
-  /** One that is configured, or that workers may still know. */
+  /** Returns a VNI that is configured, or that workers may still know. */
   find(vni: number): VniRecord | undefined {
     return this.#vnis.get(vni) ?? this.leftover(vni);
   }
 
-  /** Whether this record still is what its VNI is to be. */
+  /** True while this record is the desired state of its VNI. */
   has(record: VniRecord): boolean {
     return this.#vnis.get(record.state.vni) === record;
   }
 
-  /** Whether its rows are taken, and workers may know it. */
+  /** True while its rows are in use and workers may know it. */
   holds(record: VniRecord): boolean {
     return this.#holders.has(record);
   }
 
-  /** VNIs about which the workers may not agree: those that are to go, and those whose change failed. */
+  /** VNIs on which the workers may disagree: those being removed, and those whose change failed. */
   settling(): VniRecord[] {
     return [...this.#holders].filter((record) => record.reconciling > 0 || !this.has(record));
   }
 
-  /** A VNI that is to go, as workers may still use it. */
+  /** Returns a removed VNI that workers may still use. */
   leftover(vni: number): VniRecord | undefined {
     return [...this.#holders].find((record) => record.state.vni === vni && !this.has(record));
   }
 
-  /** @throws DataPlaneError vni_exists: it is there, or still held by a change that failed */
+  /** @throws DataPlaneError vni_exists when it is configured, or still held by a failed change */
   assertFree(vni: number): void {
     if (this.leftover(vni))
       throw new DataPlaneError(
@@ -116,10 +119,7 @@ export class DesiredState {
     const { vni } = state;
     this.assertFree(vni);
     if (this.#vniRows.free === 0)
-      throw new DataPlaneError(
-        'table_full',
-        `VNI ${vni}: there are ${MAX_VNIS} VNIs already, and no room for more`,
-      );
+      throw new DataPlaneError('table_full', `VNI ${vni}: the limit of ${MAX_VNIS} VNIs is reached`);
     this.#refuseTooMany(1, `VNI ${vni}`);
     const { first: vniIdx, generation } = this.#vniRows.allocate();
     const { first: otherIdx, generation: otherGeneration } = this.#peerRows.allocate();
@@ -132,12 +132,14 @@ export class DesiredState {
     return record;
   }
 
-  /** Takes a VNI out. Its rows stay taken until `giveRows`, for workers may still count in them. */
+  /**
+   * Removes a VNI. Its rows stay in use until `giveRows`, since workers may still count in them.
+   */
   remove(record: VniRecord): void {
     if (this.has(record)) this.#vnis.delete(record.state.vni);
   }
 
-  /** No worker knows the VNI any more: its rows, and those of its peers, may be others'. */
+  /** Frees the rows of a VNI and its peers, once no worker knows it. */
   giveRows(record: VniRecord): void {
     if (!this.#holders.delete(record)) return;
     this.#vniRows.give(record.state.vniIdx);
@@ -146,19 +148,25 @@ export class DesiredState {
       for (let i = 0; i < count; i++) this.#peerRows.give(first + i);
   }
 
-  /** Adds peers, all or none. @returns the runs that they came to @throws DataPlaneError peer_exists, table_full */
+  /**
+   * Adds peers, all or none. @returns the added runs @throws DataPlaneError peer_exists, table_full
+   */
   addPeers(record: VniRecord, peers: readonly NewPeer[]): readonly PeerRun[] {
     this.#refuseTwice(record, peers);
     this.#refuseTooMany(peers.length, `${peers.length} peers of VNI ${record.state.vni}`);
     return record.peers.add(peers, this.#peerRows);
   }
 
-  /** No worker knows the peer of this row any more. */
+  /** Frees the row of a peer, once no worker knows it. */
   givePeerRow(peerIdx: number): void {
     this.#peerRows.give(peerIdx);
   }
 
-  /** @param pathMtu by canonical text of an address, bytes; 0: not known @returns changes for what is different now */
+  /**
+   * Updates the path MTUs of all peers.
+   * @param pathMtu returns the path MTU for the canonical text of an address, bytes; 0: unknown
+   * @returns changes for the peers whose path MTU differs
+   */
   followPaths(pathMtu: (address: string) => number): Change[] {
     const runs = [...this.#vnis.values()].flatMap(({ peers }) => peers.runs);
     const lists = new Set(runs.map(({ list }) => list));
@@ -168,7 +176,10 @@ export class DesiredState {
     );
   }
 
-  /** Tells a worker everything, VNI by VNI, so that it is never asked for more than it answers in time. */
+  /**
+   * Configures a worker completely, VNI by VNI, so that no request exceeds the time limit of a
+   * change.
+   */
   async configureWorker(ask: Ask, index: number): Promise<void> {
     for (const record of this.#vnis.values()) {
       await ask(this.vniChange(record, index));
@@ -182,7 +193,7 @@ export class DesiredState {
     await ask({ op: 'capture', on: true, ...what, ring: rings[index] });
   }
 
-  /** The VNI as one of the workers is told of it. */
+  /** Returns the change that adds the VNI to one of the workers. */
   vniChange({ state, tapFds, macParts: mac, generation, otherGeneration }: VniRecord, index: number): Change {
     const { vni, vniIdx, policy, otherIdx } = state;
     const rows = { vniIdx, otherIdx, generation, otherGeneration };
@@ -203,7 +214,7 @@ export class DesiredState {
 
   /** @throws DataPlaneError peer_exists */
   #refuseTwice({ state, peers }: VniRecord, added: readonly NewPeer[]): void {
-    // A list that another VNI has names nobody twice.
+    // A list that another VNI shares contains no duplicates.
     if (peers.runs.length === 0 && this.#packed.has(added)) return;
     const known = new Set(Array.from(peers, ({ address }: PeerState) => address.text));
     for (const { address } of added) {
@@ -213,7 +224,7 @@ export class DesiredState {
     }
   }
 
-  /** @returns true when it had to be changed */
+  /** @returns true when a path MTU changed */
   #repack(list: readonly NewPeer[], pathMtu: (address: string) => number): boolean {
     const packed = this.#pack(list).pathMtu;
     let changed = false;

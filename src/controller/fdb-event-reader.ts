@@ -1,4 +1,6 @@
-/** Reader of FDB reports (`exchange/fdb-report.ts`): reports of all workers as events for subscribers. */
+/**
+ * Converts FDB reports of all workers into events (`exchange/fdb-report.ts`).
+ */
 import { addressOfRow } from '../abi/peer-row.js';
 import type { VtepEvent } from '../exchange/events.js';
 import {
@@ -17,7 +19,7 @@ import {
 } from '../exchange/fdb-report.js';
 import { formatMac } from '../wire/mac.js';
 
-/** Limit of the missed MACs that are remembered; beyond it all are forgotten. */
+/** Most missed MACs that are remembered; beyond it all are forgotten. */
 const MISSES_REMEMBERED = 4096;
 
 export type FdbEvent = Extract<VtepEvent, { type: 'learned' | 'aged' | 'moved' | 'miss' | 'lost' }>;
@@ -26,7 +28,7 @@ type AddressText = (address: { family: 4 | 6; bytes: Uint8Array; scopeId: number
 
 export class FdbEventReader {
   readonly #addressText: AddressText;
-  /** When each MAC was missed, as some worker told. */
+  /** Tick of the last reported miss of each MAC. */
   readonly #missed = new Map<string, number>();
 
   constructor(addressText: AddressText) {
@@ -37,7 +39,7 @@ export class FdbEventReader {
     const events: FdbEvent[] = [];
     for (let base = 0; base < rows.length; base += ROW) {
       const event = this.#event(rows, base);
-      if (event.type !== 'miss' || this.#isNews(event, tick)) events.push(event);
+      if (event.type !== 'miss' || this.#isNew(event, tick)) events.push(event);
     }
     if (lost > 0) events.push({ type: 'lost', count: lost });
     return events;
@@ -57,8 +59,8 @@ export class FdbEventReader {
     return this.#addressText(addressOfRow(rows, base));
   }
 
-  /** Another worker may have missed the same MAC within the second. */
-  #isNews({ vni, mac }: { vni: number; mac: string }, tick: number): boolean {
+  /** False when another worker reported the same MAC within the second. */
+  #isNew({ vni, mac }: { vni: number; mac: string }, tick: number): boolean {
     const key = `${vni} ${mac}`;
     const before = this.#missed.get(key);
     if (before !== undefined && Math.abs((tick - before) | 0) < MISS_TICKS) return false;

@@ -1,14 +1,18 @@
 /**
- * The main thread's side of the data plane: takes changes, writes them into the desired state (`desired-state.ts`), asks
- * all workers (`workers.ts`) and answers its caller after all have applied them. It reads the counter blocks and
- * nothing else of the workers'.
+ * The main thread's handle of the data plane.
  *
- * While one of the workers is being replaced, changes are refused. A change under way when one dies fails with
- * `dataplane_down`, and one that a worker does not answer in time with `dataplane_timeout`, though workers may have made it
- * or make it later: then all are reconciled with the desired state (`reconciler.ts`).
+ * Accepts changes, writes them to the desired state (`desired-state.ts`), sends them to all workers
+ * (`workers.ts`) and completes when all have applied them. Of the workers' memory it reads the
+ * counter blocks only.
  *
- * Changes come in two modes. Those of a caller revert the desired state when they fail. Those that take back another one
- * (`Mode` reconcile) cannot fail: the desired state stays as they say, and the workers follow as soon as they can.
+ * While a worker is being replaced, changes are refused. A pending change fails with
+ * `dataplane_down` when a worker dies, and with `dataplane_timeout` when a worker does not answer
+ * in time, although workers may have made it or make it later. Then all workers are reconciled with
+ * the desired state (`reconciler.ts`).
+ *
+ * Changes have two modes (`Mode`). In mode `revert`, used for requests, a failed change reverts the
+ * desired state. In mode `reconcile`, used to undo another change, it cannot fail: the desired
+ * state is kept, and the workers follow as soon as they can.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Counters, PEER_ROW } from '../exchange/counters.js';
@@ -44,31 +48,40 @@ export type { NewVni } from './desired-state.js';
 export type { WorkerDescriptors } from './workers.js';
 
 export interface HandleOptions extends WorkersOptions {
-  /** A peer was added or removed, with its VNI or alone, and all workers know; or one of them was replaced. */
+  /**
+   * Called when all workers have added or removed a peer, alone or with its VNI, and when a worker
+   * was replaced.
+   */
   peersChanged: () => void;
-  /** A VNI was removed, and all workers know; nobody else does yet. */
+  /** Called when all workers have removed a VNI, before any other observer. */
   vniLeft?: ((vni: number) => void) | undefined;
   /** Packed address → canonical text. */
   addressText: (address: { family: 4 | 6; bytes: Uint8Array; scopeId: number }) => string;
-  /** Takes what became of FDB entries, while `watchFdb` is on: some hundred at once, some times a second. */
+  /** Callback for FDB events while `watchFdb` is on: some hundred at once, some times a second. */
   fdbEvents?: (events: readonly FdbEvent[]) => void;
-  /** Static entries that a VNI is to have, MAC → address of a peer: what a failed change took along is put back. */
+  /**
+   * Static entries that a VNI should have, MAC → address of a peer: entries removed by a failed
+   * change are restored from it.
+   */
   entries?: (vni: number) => ReadonlyMap<string, string>;
 }
 
-/** What is to be captured. */
+/** Parameters of a capture. */
 export interface CaptureRequest {
-  /** undefined: all. */
+  /** undefined: all VNIs. */
   vni: number | undefined;
   point: 'overlay' | 'underlay';
-  /** Bytes of a packet that are kept at most. */
+  /** Bytes kept of each packet. */
   snapLen: number;
 }
 
-/** How a change that a worker did not make is handled: the desired state is reverted, or kept and reconciled later. */
+/**
+ * Handling of a change that a worker did not make: the desired state is reverted, or kept and
+ * reconciled later.
+ */
 export type Mode = 'revert' | 'reconcile';
 
-/** What a worker that died is given for its successor to come, and how often it is looked for, ms. */
+/** Longest wait for the successor of a worker that died, and the polling interval, ms. */
 const REVIVAL_MS = 5000;
 const REVIVAL_LOOK_MS = 20;
 
@@ -79,7 +92,7 @@ export class Handle implements DataPlane {
   readonly #reconciler: Reconciler;
   readonly #captures: Captures;
   readonly #blocks: CounterBlocks;
-  /** Rows of peers that are being removed: nothing may be asked of them any more. */
+  /** Rows of peers that are being removed: they accept no further changes. */
   readonly #leaving = new Set<number>();
   #configured = false;
 
@@ -106,12 +119,15 @@ export class Handle implements DataPlane {
     return this.#configured && this.#workers.ready;
   }
 
-  /** Counter blocks, one a worker. */
+  /** Counter blocks, one for each worker. */
   get counters(): readonly Counters[] {
     return this.#workers.counters;
   }
 
-  /** @returns when all workers live and know what they are to know; after a while also if they do not: what is asked then fails */
+  /**
+   * @returns when all workers live and are configured, or after REVIVAL_MS, when later requests
+   * fail
+   */
   async revived(): Promise<void> {
     for (const untilMs = performance.now() + REVIVAL_MS; !this.#workers.ready; ) {
       if (performance.now() > untilMs) return;
@@ -119,12 +135,12 @@ export class Handle implements DataPlane {
     }
   }
 
-  /** Starts the workers. @returns when all have their ports open */
+  /** Starts the workers. @returns when all have opened their ports */
   start(): Promise<void> {
     return this.#workers.start();
   }
 
-  /** The configuration given so far is complete and acknowledged: `ready` may become true. */
+  /** Marks the initial configuration as complete, so that `ready` may become true. */
   configured(): void {
     this.#configured = true;
   }
@@ -143,7 +159,9 @@ export class Handle implements DataPlane {
     return this.#desired.settling().map(({ state }) => state);
   }
 
-  /** @throws DataPlaneError vni_exists: the VNI is there, or a failed change still holds it */
+  /**
+   * @throws DataPlaneError vni_exists when the VNI is configured, or still held by a failed change
+   */
   assertFree(vni: number): void {
     this.#desired.assertFree(vni);
   }
@@ -153,7 +171,8 @@ export class Handle implements DataPlane {
   }
 
   /**
-   * If it fails, nothing of it stays in the end; the descriptors of its TAP may be closed when `abandonVni` says so.
+   * Adds a VNI. If it fails, nothing of it remains in the end; the descriptors of its TAP may be
+   * closed once `abandonVni` reports their release.
    * @throws DataPlaneError vni_exists, dataplane_down, dataplane_timeout
    */
   async addVni(vni: NewVni, mode: Mode = 'revert'): Promise<VniState> {
@@ -170,10 +189,11 @@ export class Handle implements DataPlane {
   }
 
   /**
-   * Takes a VNI back whatever the workers answer: from now on it is not desired, and its number stays taken until they agree.
-   * @param release closes what they used for it: called once, when none of them does any more. When they have ended, nobody
-   * calls it
-   * @returns when it is released, or when a worker has not answered within the time of a change: then that is still to come
+   * Reverts the addition of a VNI, whatever the workers answer: it is no longer desired, and its
+   * number stays in use until they agree.
+   * @param release closes the descriptors that the workers used; called once, when no worker uses
+   * them. It is not called after the workers have ended
+   * @returns when it is released, or after CHANGE_TIMEOUT_MS, when the release is still to come
    */
   async abandonVni(vni: number, release: () => Promise<void>): Promise<void> {
     const record = this.#desired.find(vni);
@@ -186,13 +206,13 @@ export class Handle implements DataPlane {
       this.#left(record);
       void this.#reconciler.vni(record);
     }
-    await this.#soon(released);
+    await this.#withinTimeout(released);
   }
 
   /**
-   * Removes a VNI with its peers and its FDB entries. Once all workers have, their descriptors of its TAP may be closed, and
-   * frames for it count as `vni_not_found`; its counters are gone. Until then it is still listed. If it fails, the VNI stays,
-   * though without some of its learned entries.
+   * Removes a VNI with its peers and its FDB entries. Afterwards the workers' descriptors of its
+   * TAP may be closed, its frames count as `vni_not_found`, and its counters are discarded. Until
+   * then it is still listed. If it fails, the VNI stays, but without some of its learned entries.
    * @throws DataPlaneError vni_not_found, dataplane_down, dataplane_timeout
    */
   async removeVni(vni: number): Promise<void> {
@@ -218,8 +238,9 @@ export class Handle implements DataPlane {
   }
 
   /**
-   * From the next frame on, frames of this VNI are treated by this; what is not named stays as it is. A limit below what the
-   * FDB holds evicts what is too much; those that hold most lose first. If it fails, nothing of it stays.
+   * Changes the policy of a VNI from the next frame on; omitted fields are unchanged. A limit below
+   * the present number of FDB entries evicts the excess, first from the largest holders. If it
+   * fails, nothing of it remains.
    * @throws DataPlaneError vni_not_found, dataplane_down, dataplane_timeout
    */
   async setPolicy(vni: number, changes: Partial<VniPolicy>, mode: Mode = 'revert'): Promise<void> {
@@ -240,15 +261,19 @@ export class Handle implements DataPlane {
   }
 
   /**
-   * From the next frame on, frames of this VNI are judged by this overlay MTU. It follows from paths, so it stays what it is
-   * to be if that fails: a worker that is being replaced reads it with its configuration.
+   * Changes the overlay MTU of a VNI from the next frame on. It is derived from paths, so the
+   * desired value is kept if that fails: a worker that is being replaced reads it with its
+   * configuration.
    * @throws DataPlaneError vni_not_found, dataplane_down
    */
   async setOverlayMtu(vni: number, overlayMtu: number): Promise<void> {
     await this.#applyPolicy(this.#vni(vni), { overlayMtu });
   }
 
-  /** The TAP has joined another bridge; the workers need not know. @throws DataPlaneError vni_not_found */
+  /**
+   * Records the bridge of the TAP, which the workers do not use. @throws DataPlaneError
+   * vni_not_found
+   */
   setBridge(vni: number, bridge: string): void {
     const record = this.#vni(vni);
     record.state = { ...record.state, bridge };
@@ -262,7 +287,7 @@ export class Handle implements DataPlane {
 
   /**
    * Adds peers, all or none.
-   * @param peers kept as it is: VNIs that are given one and the same list share its memory
+   * @param peers kept as it is: VNIs with the same list share its memory
    * @throws DataPlaneError vni_not_found, peer_exists, dataplane_timeout
    */
   async addPeers(vni: number, peers: readonly NewPeer[], mode: Mode = 'revert'): Promise<void> {
@@ -282,7 +307,8 @@ export class Handle implements DataPlane {
   }
 
   /**
-   * Removes a peer and all its FDB entries. Until every worker has folded its counters into the sums, it is still listed.
+   * Removes a peer and all its FDB entries. It is still listed until every worker has added its
+   * counters to the sums.
    * @throws DataPlaneError peer_not_found, vni_not_found
    */
   async removePeer(vni: number, address: string, mode: Mode = 'revert'): Promise<void> {
@@ -298,23 +324,27 @@ export class Handle implements DataPlane {
     } finally {
       this.#leaving.delete(peerIdx);
     }
-    // Whoever takes it from the record gives the row back: its addition may have failed meanwhile.
+    // The remover of the record frees the row; a failed addition may have removed it meanwhile.
     if (record.peers.remove(peerIdx)) this.#desired.givePeerRow(peerIdx);
     this.#options.peersChanged();
   }
 
   /**
-   * Superframes for these peers' rows leave by this way, while the offload is granted.
-   * @throws DataPlaneError dataplane_down, after which some have it and some the one before; `peersChanged` follows
+   * Configures the outer TAP by which superframes for these peers' rows leave, while the offload is
+   * enabled.
+   * @throws DataPlaneError dataplane_down, after which some workers have the new set-up and some
+   * the previous one; `peersChanged` follows
    */
-  async setTunnel(way: TunnelInit, peers: Int32Array): Promise<void> {
-    this.#desired.tunnel = { op: 'tunnel', tunnel: way, peers };
+  async setTunnel(tunnel: TunnelInit, peers: Int32Array): Promise<void> {
+    this.#desired.tunnel = { op: 'tunnel', tunnel, peers };
     await this.#workers.ask(this.#desired.tunnel);
   }
 
   /**
-   * Workers may tell the kernel of TCP flows by these maps, while that offload is granted; undefined: they have let go of
-   * the former, be it after a long time: only then may their descriptors be closed. @throws as `setTunnel`
+   * Sets the maps of kernel flow offload; undefined: off. Then it returns when all workers have
+   * stopped using the previous maps, without a time limit: only then may their descriptors be
+   * closed.
+   * @throws as `setTunnel`
    */
   async setFlows(flows: FlowsInit | undefined): Promise<void> {
     this.#desired.flows = { op: 'flows', flows };
@@ -322,14 +352,14 @@ export class Handle implements DataPlane {
     else await this.#workers.ask(this.#desired.flows);
   }
 
-  /** Whether anybody listens to what becomes of FDB entries: only then it is told (`fdbEvents`). */
+  /** Switches FDB events (`fdbEvents`) on or off. */
   async watchFdb(on: boolean): Promise<void> {
     this.#desired.fdbEvents = on;
     await this.#workers.askLiving([{ op: 'events', on }]);
   }
 
   /**
-   * Packets are taken down until that is stopped, or the VNI is removed. One capture at a time.
+   * Captures packets until it is stopped or the VNI is removed. One capture at a time.
    * @throws DataPlaneError vni_not_found, capture_busy, dataplane_down
    */
   async startCapture({ vni, point, snapLen }: CaptureRequest): Promise<RunningCapture> {
@@ -337,7 +367,7 @@ export class Handle implements DataPlane {
     return this.#captures.start({ vniIdx, point, snapLen });
   }
 
-  /** The configured peer that a row is of, for whoever reads captured packets. */
+  /** Returns the configured peer of a row, for readers of captured packets. */
   peerAt(vniIdx: number, peerIdx: number): PeerState | undefined {
     for (const { state, peers } of this.#desired.records) {
       const run = state.vniIdx === vniIdx ? peers.at(peerIdx) : undefined;
@@ -346,7 +376,7 @@ export class Handle implements DataPlane {
     return undefined;
   }
 
-  /** Puts a static entry in place of any other. @throws DataPlaneError peer_not_found */
+  /** Adds a static entry, or replaces any entry by it. @throws DataPlaneError peer_not_found */
   async putFdb(vni: number, mac: MacParts, peer: string): Promise<void> {
     const record = this.#vni(vni);
     const { peerIdx } = this.#peer(record, peer);
@@ -359,13 +389,13 @@ export class Handle implements DataPlane {
   }
 
   /**
-   * A change of these static entries failed, or is taken back: they become what they are to be (`HandleOptions.entries`).
-   * @returns when they are, or when a worker has not answered within the time of a change: then that is still to come
+   * Reconciles static entries whose change failed or was reverted with `HandleOptions.entries`.
+   * @returns when they agree, or after CHANGE_TIMEOUT_MS, when that is still to come
    */
   async reconcileFdb(vni: number, macs: readonly MacParts[]): Promise<void> {
     const record = this.#desired.find(vni);
     if (!record || macs.length === 0) return;
-    await this.#soon(Promise.all(macs.map((mac) => this.#reconciler.entry(record, mac))));
+    await this.#withinTimeout(Promise.all(macs.map((mac) => this.#reconciler.entry(record, mac))));
   }
 
   /** @returns entries removed */
@@ -429,28 +459,31 @@ export class Handle implements DataPlane {
   }
 
   /**
-   * What is known of paths may have changed: from now on frames are judged by it. A worker that is just being replaced is
-   * told all the same, or reads it with the configuration.
-   * @param pathMtu by canonical text of an address, bytes; 0: not known
+   * Applies new path MTUs. A worker that is being replaced receives them now or with its
+   * configuration.
+   * @param pathMtu returns the path MTU for the canonical text of an address, bytes; 0: unknown
    */
   async followPaths(pathMtu: (address: string) => number): Promise<void> {
     await this.#workers.askLiving(this.#desired.followPaths(pathMtu));
   }
 
-  /** The network says that a path carries less. @param row packed address and port of a peer @param mtu bytes; 0: not said */
+  /**
+   * Reports to the workers that a path carries less.
+   * @param row packed address and port of a peer @param mtu next-hop MTU, bytes; 0: not reported
+   */
   reportPath(row: Uint8Array, mtu: number): void {
     this.#workers.forward(-1, { op: 'path.report', row: new Int32Array(row.buffer), mtu });
   }
 
-  /** @returns when it has been done, or after the time that a change may take */
-  async #soon(work: Promise<unknown>): Promise<void> {
+  /** @returns when the work is done, or after CHANGE_TIMEOUT_MS */
+  async #withinTimeout(work: Promise<unknown>): Promise<void> {
     const ended = new AbortController();
     const limit = delay(CHANGE_TIMEOUT_MS, undefined, { signal: ended.signal }).catch(() => {});
     await Promise.race([work, limit]);
     ended.abort();
   }
 
-  /** A VNI that something may be asked of. */
+  /** Returns a VNI that accepts changes. */
   #vni(vni: number): VniRecord {
     const record = this.#desired.vni(vni);
     if (record.leaving) throw new DataPlaneError('vni_not_found', `VNI ${vni} is being removed`);
@@ -463,7 +496,7 @@ export class Handle implements DataPlane {
     return peer;
   }
 
-  /** Rows that a filter means; undefined: all. */
+  /** Peer rows that a filter selects; undefined: all. */
   #filterPeers(record: VniRecord, { peer: host }: FdbFilter): ReadonlySet<number> | undefined {
     if (host === '') return undefined;
     const rows = new Set(record.peers.rowsOf(host).filter((peerIdx) => !this.#leaving.has(peerIdx)));

@@ -1,9 +1,12 @@
 /**
- * The main thread's end of one worker: starts its thread, sends it requests, matches the answers, and hands it the
- * memory that outlives it. What to say is the handle's.
+ * The main thread's connection to one worker.
  *
- * When the worker dies, a successor is started on the same descriptors and buffers and is told the configuration; it
- * finds FDB and counters as they were. Requests under way fail with `dataplane_down`. Other workers go on.
+ * Starts the thread, sends requests, matches the answers, and owns the memory that outlives the
+ * thread. The handle decides what to send.
+ *
+ * When the worker dies, a successor is started on the same descriptors and buffers and is
+ * configured again; it finds FDB and counters as they were. Pending requests fail with
+ * `dataplane_down`. Other workers continue.
  */
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import { MAX_PEERS, MAX_VNIS, PEER_ROW_LEN } from '../abi/limits.js';
@@ -20,7 +23,7 @@ import {
   type WorkerInit,
 } from '../exchange/protocol.js';
 
-/** A worker that dies again this soon after its start is not replaced at once, ms. */
+/** Pause before a worker is replaced that died this soon after its start, ms. */
 const RESTART_PAUSE_MS = 500;
 
 export type Log = (
@@ -32,15 +35,15 @@ export type Log = (
 export interface LinkOptions {
   /** Entry module of the thread. */
   thread: URL;
-  /** Asked at each start of a thread: everything but the memory that is kept here. */
+  /** Called at each start of a thread: returns all parameters except the memory kept here. */
   init: () => Omit<WorkerInit, 'counters' | 'peers' | 'fdb'>;
   /** Makes the worker's wait return. */
   wake: () => void;
-  /** Tells a successor the whole configuration, by `ask`. */
+  /** Sends a successor the whole configuration, by `ask`. */
   configure: (link: WorkerLink) => Promise<void>;
-  /** A successor is ready. */
+  /** Called when a successor is ready. */
   restored: () => void;
-  /** It has heard that a path carries less: the change that tells the others. */
+  /** Called with the change that reports a lowered path to the other workers. */
   pathReported: (change: Change) => void;
   probeReplied: (peerIdx: number, nonce: ProbeNonce, len: number) => void;
   fdbReported: (report: FdbReport) => void;
@@ -57,14 +60,14 @@ export class WorkerLink {
   readonly counters = new Counters(MAX_VNIS, MAX_PEERS);
   readonly #options: LinkOptions;
   readonly #peerRows = new SharedArrayBuffer(MAX_PEERS * PEER_ROW_LEN);
-  /** Memory of the FDB, as the worker reported it last. */
+  /** Memory of the FDB, as reported last by the worker. */
   #fdb: SharedArrayBuffer[] = [];
   readonly #pending = new Map<number, Pending>();
   #worker: Worker | undefined;
   #port: MessagePort | undefined;
   #nextId = 1;
   #up = false;
-  /** A worker has died and its successor does not know the configuration yet: it is asked for nothing else. */
+  /** True while a successor is not configured yet; it gets no other requests. */
   #restoring = false;
   #stopping = false;
   #startedMs = 0;
@@ -73,7 +76,7 @@ export class WorkerLink {
     this.#options = options;
   }
 
-  /** It lives, and knows what it was told. */
+  /** True while the worker lives and is configured. */
   get ready(): boolean {
     return this.#up && !this.#restoring;
   }
@@ -93,7 +96,10 @@ export class WorkerLink {
     await exited;
   }
 
-  /** @returns the worker's answer @throws DataPlaneError its refusal, dataplane_timeout, dataplane_down */
+  /**
+   * @returns the worker's answer @throws DataPlaneError its refusal, dataplane_timeout,
+   * dataplane_down
+   */
   ask(change: Change): Promise<Answer> {
     return this.#send(change, CHANGE_TIMEOUT_MS);
   }
@@ -106,7 +112,7 @@ export class WorkerLink {
     return this.#send(change, 0);
   }
 
-  /** @param limitMs 0: none */
+  /** @param limitMs time limit, ms; 0: none */
   #send(change: Change, limitMs: number): Promise<Answer> {
     const port = this.#port;
     if (!port) return Promise.reject(beingRestarted());
@@ -146,7 +152,7 @@ export class WorkerLink {
         this.#options.log('error', 'the data plane has failed', { error: error.message, stack: error.stack });
       });
       worker.once('exit', (code) => {
-        this.#readRest(port1);
+        this.#readRemaining(port1);
         this.#onExit();
         reject(failure ?? new Error(`the data plane ended with code ${code}`));
       });
@@ -160,10 +166,13 @@ export class WorkerLink {
     });
   }
 
-  /** What a worker said before it ended is true: changes that it made, and where the FDB lies. */
-  #readRest(port: MessagePort): void {
-    for (let rest = receiveMessageOnPort(port); rest; rest = receiveMessageOnPort(port)) {
-      this.#onReport(rest.message as Report);
+  /**
+   * Processes reports sent before the worker ended: changes that it made, and the memory of the
+   * FDB.
+   */
+  #readRemaining(port: MessagePort): void {
+    for (let left = receiveMessageOnPort(port); left; left = receiveMessageOnPort(port)) {
+      this.#onReport(left.message as Report);
     }
   }
 
@@ -214,7 +223,10 @@ export class WorkerLink {
     if (!this.#stopping && wasUp) this.#replace();
   }
 
-  /** A successor on the same rows. One that died at once is given a pause, so that a lasting fault is no busy loop. */
+  /**
+   * Starts a successor on the same rows. After an early death it pauses first, so that a permanent
+   * fault does not cause a busy loop.
+   */
   #replace(): void {
     this.#restoring = true;
     const livedMs = performance.now() - this.#startedMs;
@@ -233,8 +245,10 @@ export class WorkerLink {
       await this.#options.configure(this);
       await this.ask({ op: 'fdb.adopt' });
     } catch (error) {
-      // A successor that has died is being replaced in its turn; one that does not answer is to be.
-      if (!this.#stopping) this.#logFailure('the restarted data plane did not take the configuration', error);
+      // A successor that died is already being replaced; one that does not answer is terminated,
+      // and so replaced.
+      if (!this.#stopping)
+        this.#logFailure('the restarted data plane did not accept the configuration', error);
       await this.#worker?.terminate();
       return;
     }

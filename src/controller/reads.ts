@@ -1,6 +1,8 @@
 /**
- * Read-only view of a handle, for the API and for users of the library. Changes go through the configuration, which
- * checks them, keeps them in the state file and makes them one at a time.
+ * Read-only view of a handle, for the API and for users of the library.
+ *
+ * Changes go through the configuration, which checks them, stores them in the state file and
+ * applies them one at a time.
  */
 import type { DataPlane } from '../exchange/data-plane.js';
 

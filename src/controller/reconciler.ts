@@ -1,13 +1,17 @@
 /**
- * Reconciles all workers with the desired state after a change that failed half-way, because a worker died or did not answer
- * in time: some workers may have made it and others not.
+ * Reconciles all workers with the desired state after a failed change.
  *
- * Each reconciliation asks without a time limit. A worker that is merely slow has the requests in its queue, in order, so
- * nothing needs to be sent to it again; one that dies is replaced, and everybody is asked again. Any other failure is
- * tried again after a back-off. It ends when every worker has answered: until then the rows and the descriptors that the
- * change concerned stay taken, for a worker may still use them.
+ * A change fails half-way when a worker dies or does not answer in time: some workers may have made
+ * it and others not.
  *
- * A reconciliation reads the desired state when it asks; it keeps nothing from the time of the failure.
+ * Each reconciliation asks without a time limit. A worker that is merely slow has the requests in
+ * its queue, in order, so nothing is sent to it again. A worker that dies is replaced, and all
+ * workers are asked again. Any other failure is retried after a back-off. A reconciliation ends
+ * when every worker has answered: until then the rows and descriptors of the change stay in use,
+ * since a worker may still use them.
+ *
+ * A reconciliation reads the desired state when it asks; it keeps no state from the time of the
+ * failure.
  */
 
 import type { DataPlaneError } from '../exchange/data-plane.js';
@@ -16,7 +20,7 @@ import { formatMac, parseMac } from '../wire/mac.js';
 import type { DesiredState, VniRecord } from './desired-state.js';
 import type { Workers } from './workers.js';
 
-/** Back-off of a reconciliation that was refused, ms. */
+/** Back-off of a refused reconciliation, ms. */
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 5000;
 
@@ -24,7 +28,7 @@ const LONGEST_PAUSE_MS = 5000;
 type Attempt = () => readonly Promise<unknown>[] | undefined;
 
 export interface ReconcilerOptions {
-  /** Static entries that a VNI is to have: MAC → address of a peer. */
+  /** Static entries that a VNI should have: MAC → address of a peer. */
   readonly entries: (vni: number) => ReadonlyMap<string, string>;
 }
 
@@ -32,7 +36,10 @@ export class Reconciler {
   readonly #desired: DesiredState;
   readonly #workers: Workers;
   readonly #options: ReconcilerOptions;
-  /** Those that wait for a worker's replacement or for the end of their back-off. */
+  /**
+   * Callbacks of reconciliations that wait for a worker's replacement or for the end of their
+   * back-off.
+   */
   readonly #waiting = new Set<() => void>();
   #stopped = false;
 
@@ -43,7 +50,8 @@ export class Reconciler {
   }
 
   /**
-   * A VNI whose addition or removal failed. One that is not desired gives its rows back at the end, after `record.release`.
+   * Reconciles a VNI whose addition or removal failed. If it is not desired, its rows are freed at
+   * the end, after `record.release`.
    * @returns when all workers agree
    */
   async vni(record: VniRecord): Promise<void> {
@@ -58,7 +66,7 @@ export class Reconciler {
       return answers;
     });
     record.reconciling--;
-    // It may have been taken out meanwhile: whoever did that reconciles it as well.
+    // If it was removed meanwhile, that removal reconciles it as well.
     if (isWanted || !desired.holds(record)) return;
     const { release } = record;
     record.release = undefined;
@@ -66,7 +74,7 @@ export class Reconciler {
     desired.giveRows(record);
   }
 
-  /** The policy of a VNI, whose change failed. */
+  /** Reconciles the policy of a VNI whose change failed. */
   policy(record: VniRecord): Promise<void> {
     return this.#retry(() => {
       if (!this.#desired.has(record)) return undefined;
@@ -75,12 +83,15 @@ export class Reconciler {
     });
   }
 
-  /** A peer whose addition or removal failed. One that is in no VNI's list any more gives its row back at the end. */
+  /**
+   * Reconciles a peer whose addition or removal failed. If it is not desired, its row is freed at
+   * the end.
+   */
   async peer(record: VniRecord, peerIdx: number): Promise<void> {
     const isOurs = record.peers.at(peerIdx) === undefined;
     await this.#retry(() => {
       const run = record.peers.at(peerIdx);
-      // It goes with its VNI, or by whoever took it out of the list meanwhile.
+      // It is removed with its VNI, or by the change that removed it from the list meanwhile.
       if (!isOurs && (run === undefined || record.leaving || !this.#desired.has(record))) return undefined;
       const answers: Promise<unknown>[] = [this.#ask({ op: 'peer.del', peerIdx })];
       if (isOurs || run === undefined) return answers;
@@ -92,7 +103,7 @@ export class Reconciler {
     if (isOurs) this.#desired.givePeerRow(peerIdx);
   }
 
-  /** A static entry whose change failed: put, or deleted. */
+  /** Reconciles a static entry whose addition or deletion failed. */
   entry(record: VniRecord, mac: MacParts): Promise<void> {
     const text = formatMac(mac.high, mac.low);
     return this.#retry(() => {
@@ -104,28 +115,30 @@ export class Reconciler {
     });
   }
 
-  /** A worker has been replaced: what waited for it is done now, before anybody may ask for another change. */
+  /**
+   * Retries waiting reconciliations after a worker was replaced, before other changes are accepted.
+   */
   again(): void {
     for (const retry of [...this.#waiting]) retry();
   }
 
-  /** The workers end: nothing is tried again, and what is under way never ends. */
+  /** Stops retrying when the workers end. Pending reconciliations never complete. */
   stop(): void {
     this.#stopped = true;
     this.#waiting.clear();
   }
 
-  /** The VNI as it is to be, with peers and static entries. */
+  /** Adds the VNI as desired, with peers and static entries. */
   #make(record: VniRecord): Promise<unknown>[] {
     const added = this.#workers.askEachUntimed((index) => this.#desired.vniChange(record, index));
     const peers = record.peers.runs.map((run) => this.#ask(this.#desired.peerChange(record, run)));
     return [added, ...peers, ...this.#entries(record, () => true)];
   }
 
-  #entries(record: VniRecord, isMeant: (peer: string, mac: string) => boolean): Promise<unknown>[] {
+  #entries(record: VniRecord, isMatch: (peer: string, mac: string) => boolean): Promise<unknown>[] {
     const { vni, vniIdx } = record.state;
     return [...this.#options.entries(vni)].flatMap(([mac, peer]) => {
-      const found = isMeant(peer, mac) ? record.peers.find(peer) : undefined;
+      const found = isMatch(peer, mac) ? record.peers.find(peer) : undefined;
       if (found === undefined) return [];
       const { peerIdx } = found;
       return [this.#ask({ op: 'fdb.put', vniIdx, mac: parseMac(mac)!, peerIdx })];
@@ -139,16 +152,16 @@ export class Reconciler {
   async #retry(attempt: Attempt): Promise<void> {
     for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
       const answers = await new Promise<PromiseSettledResult<unknown>[] | undefined>((resolve) => {
-        const asked = attempt();
-        if (asked === undefined) resolve(undefined);
-        else void Promise.allSettled(asked).then(resolve);
+        const answers = attempt();
+        if (answers === undefined) resolve(undefined);
+        else void Promise.allSettled(answers).then(resolve);
       });
       if (answers === undefined || answers.every(({ status }) => status === 'fulfilled')) return;
       await this.#pause(pauseMs);
     }
   }
 
-  /** Until a worker was replaced, or so many ms have passed. */
+  /** Waits until a worker was replaced, or for the given time. */
   #pause(ms: number): Promise<void> {
     return new Promise((resolve) => {
       if (this.#stopped) return;
@@ -165,7 +178,7 @@ export class Reconciler {
   }
 }
 
-/** An entry that is not there needs no deletion. */
+/** A missing entry needs no deletion. */
 function ignoreMissing(error: DataPlaneError): void {
   if (error.code !== 'fdb_entry_not_found') throw error;
 }

@@ -1,12 +1,15 @@
 /**
- * Which rows of a table are free. The lowest are given first and a row that was given back is the first to be used
- * again, so that a small configuration touches few pages.
+ * Allocator for the rows of a table.
  *
- * Rows have lives, told apart by a generation. That of a first life is 0, as a row is that nobody has written yet: it
- * begins at zero without being touched, and a million peers that are never heard of have no memory of their own.
+ * The lowest rows are allocated first, and a freed row is the first to be used again, so that a
+ * small configuration touches few pages.
+ *
+ * A generation distinguishes successive uses of a row. In its first use it is 0, like a row that
+ * was never written: such a row starts at zero without being touched, and a million peers without
+ * traffic use no memory for counters.
  */
 
-/** Neighbouring rows, all in the same life. */
+/** Adjacent rows of the same generation. */
 export interface RowRun {
   readonly first: number;
   readonly count: number;
@@ -23,16 +26,21 @@ export class RowAllocator {
     this.#capacity = capacity;
   }
 
-  /** Rows that may still be taken. */
+  /** Rows that are still free. */
   get free(): number {
     return this.#returned.length + this.#capacity - this.#next;
   }
 
-  /** @param most how many are wanted @returns some of them, one at least: ask again for the rest @throws Error when all are taken */
+  /**
+   * Allocates rows.
+   * @param most rows wanted
+   * @returns adjacent rows, at least one; call again for the others
+   * @throws Error when no row is free
+   */
   allocate(most = 1): RowRun {
     const returned = this.#returned.pop();
     if (returned !== undefined) return { first: returned, count: 1, generation: ++this.#lastGeneration };
-    if (this.free === 0) throw new Error(`all ${this.#capacity} rows are taken`);
+    if (this.free === 0) throw new Error(`all ${this.#capacity} rows are in use`);
     const first = this.#next;
     const count = Math.min(most, this.free);
     this.#next += count;

@@ -1,21 +1,23 @@
 /**
- * The peers of one VNI, as the main thread knows them: which they are, in the order they were added, and which rows
- * they have. Peers that come together have neighbouring rows, so what is kept is the list that they came in and the
- * first row: a list is one object however many VNIs it serves, and a thousand peers of a thousand VNIs are no million
- * records. What a single peer is, is made up when somebody asks.
+ * The peers of one VNI, in the main thread.
  *
- * Used by the handle alone. Tells no worker: each run is what one `peer.add` says.
+ * Keeps the peers in the order in which they were added, and their rows. Peers that are added
+ * together have adjacent rows, so only their list and the first row are kept: a list is one object
+ * however many VNIs share it, and a thousand peers in a thousand VNIs are not a million records.
+ * The state of a single peer is created on demand.
+ *
+ * Used by the handle only. It sends nothing to workers: each run is the content of one `peer.add`.
  */
 import { isPeerOf, type NewPeer, type PeerState } from '../exchange/data-plane.js';
 import type { RowAllocator, RowRun } from './rows.js';
 
-/** Peers list[from], list[from + 1], … have the rows first, first + 1, … */
+/** Peers list[from], list[from + 1], … in rows first, first + 1, … */
 export interface PeerRun extends RowRun {
   readonly list: readonly NewPeer[];
   readonly from: number;
 }
 
-/** Peers of one run at most: what a worker takes in one piece, a tenth of a millisecond. */
+/** Most peers of one run: a worker adds them in one piece, about 0.1 ms. */
 const RUN_MAX = 1024;
 
 export class VniPeers {
@@ -42,7 +44,7 @@ export class VniPeers {
     return undefined;
   }
 
-  /** @param host canonical text of an address, or the name that peers were given by @returns their rows */
+  /** @param host canonical text of an address, or the name of named peers @returns their rows */
   rowsOf(host: string): number[] {
     const rows: number[] = [];
     for (const { list, from, first, count } of this.#runs)
@@ -50,16 +52,19 @@ export class VniPeers {
     return rows;
   }
 
-  /** The run that a row is of, cut down to it. */
+  /** Returns the run that contains a row, reduced to that row. */
   at(peerIdx: number): PeerRun | undefined {
     const run = this.#runs.find((one) => isIn(one, peerIdx));
     return run && part(run, peerIdx - run.first, 1);
   }
 
-  /** @param list kept, and never written to @returns the runs that it came to @throws Error when there are too few rows */
+  /**
+   * @param list kept, and never modified @returns the added runs @throws Error when too few rows
+   * are free
+   */
   add(list: readonly NewPeer[], rows: RowAllocator): readonly PeerRun[] {
     if (rows.free < list.length)
-      throw new Error(`there are ${rows.free} rows left for peers, and ${list.length} more are asked for`);
+      throw new Error(`${list.length} peers requested, but only ${rows.free} peer rows are free`);
     const added: PeerRun[] = [];
     for (let from = 0; from < list.length; from += added.at(-1)!.count)
       added.push({ ...rows.allocate(Math.min(RUN_MAX, list.length - from)), list, from });
@@ -67,7 +72,7 @@ export class VniPeers {
     return added;
   }
 
-  /** Removes the peer of a row; those around it stay where they are. @returns false when there was none */
+  /** Removes the peer of a row; the others keep their rows. @returns false when there was none */
   remove(peerIdx: number): boolean {
     if (!this.at(peerIdx)) return false;
     this.#runs = this.#runs.flatMap((run) => {
@@ -79,7 +84,7 @@ export class VniPeers {
     return true;
   }
 
-  /** Removes all. @returns the runs that they were */
+  /** Removes all peers. @returns their runs */
   clear(): readonly PeerRun[] {
     const runs = this.#runs;
     this.#runs = [];

@@ -1,8 +1,10 @@
 /**
- * All workers, asked as one: a change is sent to each and is answered when all have answered. While one of them is being
- * replaced, changes are refused; its successor is told the whole configuration by whoever knows it.
+ * All workers, addressed as one.
  *
- * Used by the handle and by what settles changes that failed half-way. Knows no VNI and no peer.
+ * A change is sent to each worker and completes when all have answered. While one of them is being
+ * replaced, changes are refused; the observer sends the whole configuration to its successor.
+ *
+ * Used by the handle and the reconciler. Knows no VNI and no peer.
  */
 import { NOTE_RING_LEN } from '../abi/limits.js';
 import type { Counters } from '../exchange/counters.js';
@@ -26,21 +28,24 @@ export interface WorkersOptions {
   thread?: URL;
   engine: Engine;
   underlay: Omit<UnderlayInit, 'receiveFds'>;
-  /** Cells of `Offloads`: what the kernel has granted. Workers take back what it refuses later. */
+  /**
+   * Cells of `Offloads`: offloads that the kernel supports. Workers clear those that it refuses
+   * later.
+   */
   offloads: WorkerInit['offloads'];
   strictHeader: boolean;
   outer: WorkerInit['outer'];
   port: number;
-  /** One a worker; the first one answers for all where all know the same. */
+  /** One for each worker. The first worker answers for all where all hold the same data. */
   workers: readonly WorkerDescriptors[];
   /** Random 32-bit integer: seed of the FDB's hash. */
   seed: number;
   log: Log;
-  /** Takes answers to path probes, from whichever worker heard them: at most some a second and peer. */
+  /** Callback for replies to path probes, from any worker; rate-limited per peer. */
   probeReplied: (peerIdx: number, nonce: ProbeNonce, len: number) => void;
 }
 
-/** What a worker has for itself, open for the life of the process. */
+/** Descriptors of one worker, open for the life of the process. */
 export interface WorkerDescriptors {
   /** epoll and wake-up eventfd. */
   waitFd: number;
@@ -50,14 +55,14 @@ export interface WorkerDescriptors {
   receiveFds: UnderlayInit['receiveFds'];
 }
 
-/** Asks one worker. */
+/** Sends a change to one worker. */
 export type Ask = (change: Change) => Promise<Answer>;
 
-/** Who knows what a worker that takes another one's place is to know, and hears what all of them say. */
+/** Observer of the workers, which also configures successors. */
 export interface Listener {
-  /** Tells it the whole configuration. @param index which of the workers it is */
+  /** Sends a successor the whole configuration. @param index index of the worker */
   configure(ask: Ask, index: number): Promise<void>;
-  /** It has taken it, and changes may be asked for again if all others live. */
+  /** Reports that a successor is configured; changes are accepted again if all others live. */
   restored(): void;
   fdbReported(report: FdbReport): void;
 }
@@ -78,27 +83,27 @@ export class Workers {
     this.#links = workers.map((own, index) => this.#link(own, index));
   }
 
-  /** All live, and know what they were told. */
+  /** True while all workers live and are configured. */
   get ready(): boolean {
     return this.#links.every((link) => link.ready);
   }
 
-  /** Counter blocks, one a worker. */
+  /** Counter blocks, one for each worker. */
   get counters(): readonly Counters[] {
     return this.#links.map((link) => link.counters);
   }
 
-  /** @returns when all have their ports open */
+  /** @returns when all have opened their ports */
   async start(): Promise<void> {
     await Promise.all(this.#links.map((link) => link.start()));
   }
 
-  /** Lets them finish their round and end. */
+  /** Lets the workers finish their round and end. */
   async stop(): Promise<void> {
     await Promise.all(this.#links.map((link) => link.stop()));
   }
 
-  /** @throws DataPlaneError dataplane_down: one of them is being replaced */
+  /** @throws DataPlaneError dataplane_down when a worker is being replaced */
   checkReady(): void {
     if (!this.ready) throw beingRestarted();
   }
@@ -108,27 +113,30 @@ export class Workers {
     return this.askEach(() => change);
   }
 
-  /** @param changeOf the change as it is for one of them */
+  /** @param changeOf returns the change for the worker of an index */
   async askEach(changeOf: (index: number) => Change): Promise<Answer> {
     this.checkReady();
     if (isRemoval(changeOf(0))) this.#removals++;
     return answerOfAll(await Promise.allSettled(this.#links.map((link, index) => link.ask(changeOf(index)))));
   }
 
-  /** As `askEach`, for as long as the workers live: a slow one is waited for. */
+  /** As `askEach`, but without a time limit: waits for a slow worker as long as it lives. */
   async askEachUntimed(changeOf: (index: number) => Change): Promise<Answer> {
     this.checkReady();
     if (isRemoval(changeOf(0))) this.#removals++;
     return answerOfAll(await Promise.allSettled(this.#links.map((link, i) => link.askUntimed(changeOf(i)))));
   }
 
-  /** What all know alike is asked of one. */
+  /** Sends a request to the first worker, for data that all workers share. */
   async askFirst(change: Change): Promise<Answer> {
     this.checkReady();
     return this.#links[0].ask(change);
   }
 
-  /** Asks whoever lives, be it that another is being replaced: that one reads it with its configuration. */
+  /**
+   * Sends changes to the live workers, even while another is being replaced; that one reads them
+   * with its configuration.
+   */
   async askLiving(changes: readonly Change[]): Promise<void> {
     await Promise.allSettled(this.#links.flatMap((link) => changes.map((change) => link.ask(change))));
   }
@@ -138,7 +146,10 @@ export class Workers {
     await Promise.allSettled(this.#links.map((link) => link.askUntimed(change)));
   }
 
-  /** What one worker has heard, or −1 somebody else. Who cannot be told now will hear it himself. */
+  /**
+   * Sends a report of worker `index` (−1: of the main thread) to the other ready workers. A worker
+   * that is not ready will receive its own report.
+   */
   forward(index: number, change: Change): void {
     for (const [other, link] of this.#links.entries())
       if (other !== index && link.ready) link.ask(change).catch(() => {});
@@ -178,8 +189,8 @@ export class Workers {
 }
 
 /**
- * What all workers answered comes to one answer, the first one's where they differ. An entry that only some replicas
- * knew is removed all the same; any other failure is the whole change's.
+ * Combines the answers of all workers: the first worker's, where they differ. An entry that only
+ * some replicas had counts as removed; any other failure fails the whole change.
  */
 function answerOfAll(answers: readonly PromiseSettledResult<Answer>[]): Answer {
   const failures = answers.filter((answer) => answer.status === 'rejected').map((answer) => answer.reason);

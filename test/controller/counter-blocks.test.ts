@@ -2,7 +2,7 @@ import t from 'tap';
 import { CounterBlocks } from '../../src/controller/counter-blocks.js';
 import * as C from '../../src/exchange/counters.js';
 
-/** Blocks in which each cell of the rows read is the number of the worker and of the cell: 1,005 is worker 1's cell 5. */
+/** Blocks whose cells hold the numbers of worker and cell: 1,005 is worker 1's cell 5. */
 function blocks(workers: number): C.Counters[] {
   return Array.from({ length: workers }, (_, worker) => {
     const counters = new C.Counters(2, 3);
@@ -19,7 +19,7 @@ function blocks(workers: number): C.Counters[] {
 
 const sum = (workers: number, cell: number) => ((workers * (workers - 1)) / 2) * 1000 + workers * cell;
 
-t.test('one block is read as it is', async (t) => {
+t.test('a single block is read unchanged', async (t) => {
   const [only] = blocks(1);
   const reader = new CounterBlocks([only]);
   const rows = [reader.vniRow(1), reader.peerRow(2)];
@@ -29,7 +29,7 @@ t.test('one block is read as it is', async (t) => {
   t.same(reader.globals(), only.cells.slice(0, C.GLOBAL_ROW));
 });
 
-t.test('three blocks: sums, but for what is no sum', async (t) => {
+t.test('the cells of three blocks are summed, except those that are no sums', async (t) => {
   const reader = new CounterBlocks(blocks(3));
   const rows = [reader.vniRow(1), reader.peerRow(2)];
   reader.read(rows);
@@ -49,17 +49,17 @@ t.test('three blocks: sums, but for what is no sum', async (t) => {
     t.equal(peer[cell], sum(3, cell));
   t.equal(peer[C.P_GENERATION], C.P_GENERATION);
   t.equal(peer[C.P_FDB_DYNAMIC], C.P_FDB_DYNAMIC);
-  t.equal(peer[C.P_LAST_SEEN_MS], 2000 + C.P_LAST_SEEN_MS, 'heard last by worker 2');
+  t.equal(peer[C.P_LAST_SEEN_MS], 2000 + C.P_LAST_SEEN_MS, 'last seen by worker 2');
 
   const globals = reader.globals();
   t.equal(globals[C.G_HEARTBEAT_MS], C.G_HEARTBEAT_MS, 'the oldest heartbeat');
   t.equal(globals[C.G_BUSY_RATIO], 2000 + C.G_BUSY_RATIO, 'the busiest worker');
-  t.equal(globals[C.G_STRAY_VNI], 2000 + C.G_STRAY_VNI, 'a name, not a number: one of them');
+  t.equal(globals[C.G_STRAY_VNI], 2000 + C.G_STRAY_VNI, 'a VNI, not a count: one of them');
   t.equal(globals[C.G_RESERVED_BITS], sum(3, C.G_RESERVED_BITS));
   t.equal(globals[C.G_DROPS_DECAP + 4], sum(3, C.G_DROPS_DECAP + 4));
 });
 
-t.test('rows that are read together are of one moment, in each block', async (t) => {
+t.test('rows read together are consistent within each block', async (t) => {
   const [still, moving] = blocks(2);
   const reader = new CounterBlocks([still, moving]);
   const frames = moving.vniBase(1) + C.V_TAP_RX_FRAMES;
@@ -67,7 +67,7 @@ t.test('rows that are read together are of one moment, in each block', async (t)
   const before = moving.cells[frames];
   const { consistently } = C.Counters.prototype;
   let looks = 0;
-  // The writer counts a batch between the reader's first look at the one row and the other.
+  // The writer counts a batch between the reader's copies of the two rows.
   moving.consistently = (copy) =>
     consistently.call(moving, () => {
       copy();
@@ -79,12 +79,12 @@ t.test('rows that are read together are of one moment, in each block', async (t)
     });
   const rows = [reader.vniRow(1), reader.peerRow(2)];
   reader.read(rows);
-  t.equal(looks, 2, 'it looked again');
+  t.equal(looks, 2, 'it read again');
   t.equal(rows[0].row[C.V_TAP_RX_FRAMES], C.V_TAP_RX_FRAMES + before + 1);
   t.equal(rows[1].row[C.P_TX_FRAMES], sum(2, C.P_TX_FRAMES) + 1);
 });
 
-t.test('neighbouring rows are read as one', async (t) => {
+t.test('adjacent rows are read as one', async (t) => {
   const all = blocks(2);
   for (const [worker, { cells }] of all.entries())
     for (let cell = 0; cell < 3 * C.PEER_ROW; cell++)
@@ -99,31 +99,28 @@ t.test('neighbouring rows are read as one', async (t) => {
   );
 });
 
-t.test(
-  'who never leaves the reader alone makes it give up soon, the sooner the more there is to copy',
-  async (t) => {
-    const copies = (peers: number) => {
-      const busy = new C.Counters(1, peers);
-      let copied = 0;
-      const { consistently } = C.Counters.prototype;
-      busy.consistently = (copy, attempts) =>
-        consistently.call(
-          busy,
-          () => {
-            copied++;
-            copy();
-            busy.begin();
-            busy.end();
-          },
-          attempts,
-        );
-      const reader = new CounterBlocks([busy]);
-      reader.read([reader.vniRow(0), reader.peerRows(0, new Float64Array(peers * C.PEER_ROW))]);
-      return copied;
-    };
-    t.equal(copies(1), 10_001, 'a small VNI');
-    t.ok(copies(1000) < 600, 'a thousand peers');
-    t.ok(copies(64_000) <= 9, 'sixty-four thousand');
-    t.ok(copies(1 << 20) <= 5, 'all that there can be');
-  },
-);
+t.test('a reader disturbed by every copy gives up sooner the more there is to copy', async (t) => {
+  const copies = (peers: number) => {
+    const busy = new C.Counters(1, peers);
+    let copied = 0;
+    const { consistently } = C.Counters.prototype;
+    busy.consistently = (copy, attempts) =>
+      consistently.call(
+        busy,
+        () => {
+          copied++;
+          copy();
+          busy.begin();
+          busy.end();
+        },
+        attempts,
+      );
+    const reader = new CounterBlocks([busy]);
+    reader.read([reader.vniRow(0), reader.peerRows(0, new Float64Array(peers * C.PEER_ROW))]);
+    return copied;
+  };
+  t.equal(copies(1), 10_001, 'a small VNI');
+  t.ok(copies(1000) < 600, 'a thousand peers');
+  t.ok(copies(64_000) <= 9, 'sixty-four thousand');
+  t.ok(copies(1 << 20) <= 5, 'the largest VNI');
+});

@@ -1,4 +1,6 @@
-/** What the workers are to know, without workers: how much there is room for. */
+/**
+ * Capacity of the desired state, without workers.
+ */
 import t from 'tap';
 import { MAX_PEERS, MAX_VNIS } from '../../src/abi/limits.js';
 import { DesiredState, type NewVni } from '../../src/controller/desired-state.js';
@@ -7,7 +9,7 @@ import { packAddress } from '../support/memory-plane.js';
 
 const vni = (number: number) => ({ vni: number, tapFds: [], policy: {} }) as unknown as NewVni;
 
-t.test('no room for one more: refused with its code, and nothing is taken', async (t) => {
+t.test('a VNI beyond the limit is refused with table_full and takes no row', async (t) => {
   const desired = new DesiredState();
   for (let i = 0; i < MAX_VNIS; i++) desired.add(vni(i));
   for (const attempt of [1, 2])
@@ -18,7 +20,7 @@ t.test('no room for one more: refused with its code, and nothing is taken', asyn
   desired.add(vni(MAX_VNIS));
 });
 
-t.test('no room for peers', async (t) => {
+t.test('peers beyond the limit are refused with table_full', async (t) => {
   const desired = new DesiredState();
   const record = desired.add(vni(1));
   const address = { ...packAddress('192.0.2.1', 4789), text: '192.0.2.1' };

@@ -1,7 +1,9 @@
 /**
- * The data plane as a whole, with its threads and sockets, on loopback: VNIs come and go while datagrams of another one
- * flow. There is no TAP, so every frame that arrives counts as dropped `overlay_down`: what is looked at is that each of
- * them is counted, once. Needs no root.
+ * The data plane with its threads and sockets on loopback.
+ *
+ * VNIs are added and removed while datagrams of another VNI flow. There is no TAP, so every frame
+ * that arrives counts as dropped `overlay_down`; the tests check that each is counted once. Needs
+ * no root.
  */
 
 import { createSocket, type Socket } from 'node:dgram';
@@ -31,11 +33,11 @@ const BURST = 32;
 interface Fixture {
   handle: Handle;
   events: FdbEvent[];
-  /** What was logged. */
+  /** Log messages. */
   logged: string[];
   /** Sends frames of one MAC, and waits until the kernel has them. */
   send: (vni: number, mac: number, count: number) => Promise<void>;
-  /** What the kernel has dropped of the first worker's sockets. */
+  /** Drops of the kernel at the first worker's sockets. */
   kernelDrops: () => number;
 }
 
@@ -122,7 +124,7 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** Frames of a VNI that came from its peers; throws when the identity does not hold. */
+/** Frames of a VNI from its peers; throws when the counter identity does not hold. */
 function received(handle: Handle, vni: number): number {
   const { vni: own, peers } = handle.snapshot(vni);
   const rx = peers.reduce((sum, { row }) => sum + row[P_RX_FRAMES], 0);
@@ -140,7 +142,7 @@ for (const [engine, workers] of [
   ['batch', 2],
   ['dgram', 1],
 ] as const) {
-  t.test(`VNIs come and go, and no frame of another one is lost (${engine})`, async (t) => {
+  t.test(`adding and removing VNIs loses no frame of another VNI (${engine})`, async (t) => {
     const { handle, send } = await start(t, engine, workers);
     await handle.addVni(newVni(100));
     await addPeer(handle, 100, newPeer(LOOPBACK));
@@ -161,16 +163,16 @@ for (const [engine, workers] of [
     t.equal(received(handle, 100), sent);
     const dropped = (reason: number) => handle.globals()[G_DROPS_DECAP + reason];
     const before = dropped(DROP.vni_not_found);
-    t.ok(before <= others, `${before} of ${others} came while their VNI was not there`);
+    t.ok(before <= others, `${before} of ${others} arrived while their VNI was not configured`);
     await send(200, 1, BURST);
     await eventually('the VNI to be unknown', () => dropped(DROP.vni_not_found) === before + BURST);
     t.equal(dropped(DROP.rx_overflow), 0);
     const { nextCursor, items } = await handle.listFdb(100, { type: 'all', peer: '' }, 1000, 0);
-    t.same([items.length, nextCursor], [ROUNDS, -1], 'nor an entry');
+    t.same([items.length, nextCursor], [ROUNDS, -1], 'no entry is lost');
   });
 }
 
-t.test('what happens is told, and seen, from whichever worker (batch)', async (t) => {
+t.test('events and captures cover all workers (batch)', async (t) => {
   const { handle, events, send } = await start(t, 'batch', 2);
   const { vniIdx } = await handle.addVni(newVni(100));
   const { peerIdx } = await addPeer(handle, 100, newPeer(LOOPBACK));
@@ -213,7 +215,7 @@ t.test('what happens is told, and seen, from whichever worker (batch)', async (t
 });
 
 for (const engine of ['batch', 'dgram'] as const)
-  t.test(`what the kernel drops while a worker is replaced is counted (${engine})`, async (t) => {
+  t.test(`kernel drops while a worker is being replaced are counted (${engine})`, async (t) => {
     const { handle, send, kernelDrops } = await start(t, engine, 1);
     await handle.addVni(newVni(100));
     await addPeer(handle, 100, newPeer(LOOPBACK));
@@ -237,19 +239,19 @@ for (const engine of ['batch', 'dgram'] as const)
     );
   });
 
-/** A request that the worker cannot read: a bug, from which it dies. */
+/** Sends a request that the worker cannot read: it dies of the exception. */
 function crash(handle: Handle): Promise<unknown> {
   return handle.listFdb(100, { type: 'all', peer: '' }, 10, 1n as unknown as number);
 }
 
-t.test('a worker that is replaced while frames wait blames no TAP', async (t) => {
+t.test('replacing a worker while frames wait logs no TAP error', async (t) => {
   const { handle, logged, send } = await start(t, 'batch', 1);
   const shim = loadShim();
   const tap = shim.eventCreate();
   await handle.addVni({ ...newVni(100), tapFds: [tap] });
   await addPeer(handle, 100, newPeer(LOOPBACK));
   handle.configured();
-  // Its predecessor's registration is all that the successor has of the TAP when it first looks.
+  // When the successor first reads, it has only its predecessor's registration of the TAP.
   const crashed = handle.putFdb(100, undefined as unknown as MacParts, LOOPBACK);
   await t.rejects(crashed, { code: 'dataplane_down' });
   shim.eventFire(tap);

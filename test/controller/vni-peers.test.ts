@@ -15,7 +15,7 @@ function newPeers(count: number, net = 0): NewPeer[] {
 const shown = (peers: VniPeers) =>
   Array.from(peers, ({ peerIdx, address }) => [peerIdx, Number(address.text.split('.')[3])]);
 
-t.test('peers that came together are neighbours, and are found by address and row', async (t) => {
+t.test('peers added together have adjacent rows and are found by address and row', async (t) => {
   const rows = new RowAllocator(100);
   const [one, other] = [new VniPeers(), new VniPeers()];
   const list = newPeers(3);
@@ -44,47 +44,44 @@ t.test('peers that came together are neighbours, and are found by address and ro
   t.equal(other.runs[0].list, list, 'the list itself, not a copy');
 });
 
-t.test('removing one leaves those around it, wherever it stands', async (t) => {
-  for (const gone of [0, 1, 2, 3]) {
+t.test('removing a peer keeps the others, at any position', async (t) => {
+  for (const removed of [0, 1, 2, 3]) {
     const peers = new VniPeers();
     peers.add(newPeers(4), new RowAllocator(10));
-    t.equal(peers.remove(gone), true);
+    t.equal(peers.remove(removed), true);
     t.same(
       shown(peers),
-      [0, 1, 2, 3].filter((row) => row !== gone).map((row) => [row, row]),
+      [0, 1, 2, 3].filter((row) => row !== removed).map((row) => [row, row]),
     );
-    t.equal(peers.find(`10.0.0.${gone}`), undefined);
-    t.equal(peers.at(gone), undefined);
-    t.equal(peers.remove(gone), false);
+    t.equal(peers.find(`10.0.0.${removed}`), undefined);
+    t.equal(peers.at(removed), undefined);
+    t.equal(peers.remove(removed), false);
     t.equal(shown(peers).length, 3);
   }
 });
 
-t.test(
-  'rows that were given back are used, one by one; too few are refused before any is taken',
-  async (t) => {
-    const rows = new RowAllocator(6);
-    const peers = new VniPeers();
-    peers.add(newPeers(4), rows);
-    for (const gone of [1, 3]) {
-      peers.remove(gone);
-      rows.give(gone);
-    }
-    t.throws(() => peers.add(newPeers(5, 1), rows), /4 rows left for peers, and 5 more/);
-    t.equal(rows.free, 4);
-    peers.add(newPeers(4, 1), rows);
-    t.same(shown(peers), [
-      [0, 0],
-      [2, 2],
-      [3, 0],
-      [1, 1],
-      [4, 2],
-      [5, 3],
-    ]);
-  },
-);
+t.test('freed rows are used singly; too few free rows are refused before any is allocated', async (t) => {
+  const rows = new RowAllocator(6);
+  const peers = new VniPeers();
+  peers.add(newPeers(4), rows);
+  for (const removed of [1, 3]) {
+    peers.remove(removed);
+    rows.give(removed);
+  }
+  t.throws(() => peers.add(newPeers(5, 1), rows), /5 peers requested, but only 4 peer rows are free/);
+  t.equal(rows.free, 4);
+  peers.add(newPeers(4, 1), rows);
+  t.same(shown(peers), [
+    [0, 0],
+    [2, 2],
+    [3, 0],
+    [1, 1],
+    [4, 2],
+    [5, 3],
+  ]);
+});
 
-t.test('a long list is told in pieces', async (t) => {
+t.test('a long list is split into runs', async (t) => {
   const peers = new VniPeers();
   const added = peers.add(newPeers(2500), new RowAllocator(3000));
   t.same(
