@@ -125,8 +125,8 @@ export class MacTable {
   }
 
   /**
-   * Stores a new entry. The caller has made sure that the key is absent and `value` > 0. @returns
-   * its position
+   * Stores a new entry. The caller has made sure that the key is absent and `value` > 0.
+   * @returns its position
    */
   insert(tag: number, high: number, low: number, value: number, stamp: number): number {
     if (this.#moved < this.#oldCapacity) this.#moveSome(MOVES_PER_INSERT);

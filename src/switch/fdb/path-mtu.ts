@@ -163,8 +163,8 @@ export class PathMtu {
   }
 
   /**
-   * Stores a report, and shows it as a counter. Rows without one stay untouched in memory. @param
-   * mtu bytes; 0: none
+   * Stores a report, and shows it as a counter. Rows without one stay untouched in memory.
+   * @param mtu bytes; 0: none
    */
   #report(peerIdx: number, mtu: number): void {
     if (this.#reportedMtu[peerIdx] === mtu) return;

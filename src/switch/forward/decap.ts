@@ -22,9 +22,9 @@
  * one of the first three checks belongs to no VNI: its `vniIdx` is −1, and it counts as a drop of
  * the daemon (`G_DROPS_DECAP`). Any other drop counts for its VNI (`V_DROPS_DECAP`).
  *
- * A frame that passes has its source MAC learned, congestion handed on (ECN) and a SYN's MSS
- * clamped. It is written to the VNI's TAP and never back to the underlay (split horizon). Bytes
- * from the network are checked here, once.
+ * The source MAC is learned before the checks of the last row. A frame that passes has congestion
+ * handed on (ECN) and a SYN's MSS clamped. It is written to the VNI's TAP and never back to the
+ * underlay (split horizon). Bytes from the network are checked here, once.
  *
  * A TCP superframe from a peer on the same machine arrives as one datagram and is written to the
  * TAP whole, for the kernel to segment (`frame/postponed.ts`). It counts as the segments it stands

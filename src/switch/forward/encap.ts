@@ -6,9 +6,10 @@
  * descriptor for the same bytes. The VXLAN header is written once, into the headroom in front of
  * the frame; no frame is copied.
  *
- * A superframe is forwarded as one frame and counted as the segments it stands for. The port or the
- * kernel segments it when it is sent. `frame/superframe.ts` checks it first: a superframe with too
- * many or too small segments is dropped (`segments`).
+ * A superframe is forwarded as one frame and counted as the segments it stands for. The port
+ * segments it when it is sent, or passes it on whole to a network card that does (`superframes/`).
+ * `frame/superframe.ts` checks it first: a superframe with too many or too small segments is
+ * dropped (`segments`). One whose segments exceed the path is handled by `mtu/too-big.ts`.
  *
  * A dropped frame stays in the batch with its reason in the `verdict` column; the port skips it,
  * and `accountEncap` (`frame/account.ts`) counts it with the sent ones.
