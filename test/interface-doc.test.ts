@@ -13,7 +13,7 @@ const CODE_ROW = /^\| (`\w+`(, )?)+ \| \d{3}\b/;
 
 t.test('flags, with their keys and defaults', async (t) => {
   for (const key of KEYS) {
-    const { argument, standard } = SETTINGS[key];
+    const { argument, defaultText } = SETTINGS[key];
     const row = doc.split('\n').find((line) => line.startsWith(`| \`${flagOf(key)} `));
     if (row === undefined) {
       t.fail(`${flagOf(key)} has no row`);
@@ -21,7 +21,7 @@ t.test('flags, with their keys and defaults', async (t) => {
     }
     t.match(row, `\`${flagOf(key)} ${argument.replaceAll('|', '\\|')}\``, `${flagOf(key)}: argument`);
     t.match(row, `\`${key}\``, `${flagOf(key)}: key`);
-    if (standard !== '') t.match(row.replaceAll('\\|', ''), `| ${standard} |`, `${flagOf(key)}: default`);
+    if (defaultText !== '') t.match(row.replaceAll('\\|', ''), `| ${defaultText} |`, `${flagOf(key)}: default`);
   }
 });
 

@@ -273,10 +273,10 @@ function textParam(description: string, example?: string) {
 
 /** Schema of a setting in a body: the string of the file, or its JSON type; null: the default. */
 function settingSchema(key: Key) {
-  const { help, repeatable, standard, standardHelp } = SETTINGS[key];
+  const { help, repeatable, defaultText, defaultHelp } = SETTINGS[key];
   return {
     type: [...nativeTypes(key), 'string', 'null'],
-    description: `${help}. Default: ${standard || standardHelp || 'none'}`,
+    description: `${help}. Default: ${defaultText || defaultHelp || 'none'}`,
     ...(repeatable && { items: text }),
   };
 }

@@ -102,10 +102,10 @@ function usageMessage(error: CommanderError, argv: readonly string[], command: C
     }
     case 'commander.optionMissingArgument': {
       const option = command.options.find((candidate) => candidate.long === argv.at(-1));
-      return `${argv.at(-1)}: needs a value, ${option?.flags.replace(/^\S+ /, '') ?? ''}`;
+      return `${argv.at(-1)}: needs a value: ${option?.flags.replace(/^\S+ /, '') ?? ''}`;
     }
     case 'commander.excessArguments':
-      return `${command.args[0]}: not a flag, and vtepd takes nothing else${HELP_HINT}`;
+      return `${command.args[0]}: not a flag; vtepd has no other arguments${HELP_HINT}`;
     default:
       return error.message.replace(/^error: /, '').replaceAll('\n', ' ');
   }

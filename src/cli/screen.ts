@@ -37,7 +37,7 @@ const CLEAR_BELOW = '\x1b[J';
 /** SGR: reverse, bold. */
 const STYLES = { head: '\x1b[7m', alarm: '\x1b[1m' };
 const PLAIN = '\x1b[0m';
-const STANDARD_SIZE = { columns: 80, rows: 24 };
+const DEFAULT_SIZE = { columns: 80, rows: 24 };
 
 type Output = WriteStream & { readonly fd: number };
 
@@ -53,7 +53,7 @@ export class TerminalScreen implements Screen {
 
   get size(): { columns: number; rows: number } {
     const { columns, rows } = this.#output;
-    return { columns: columns || STANDARD_SIZE.columns, rows: rows || STANDARD_SIZE.rows };
+    return { columns: columns || DEFAULT_SIZE.columns, rows: rows || DEFAULT_SIZE.rows };
   }
 
   open(watcher: Watcher): void {

@@ -10,7 +10,7 @@ import { oneOf, parseVni } from '../config/values.js';
 import { ApiClient } from './client.js';
 import type { Surroundings } from './surroundings.js';
 
-export const STANDARD_API = '127.0.0.1:8789';
+export const DEFAULT_API = '127.0.0.1:8789';
 
 /** Options that every command takes. */
 export interface GlobalOptions {
@@ -68,7 +68,7 @@ export function openSession<O>(
   verdict: Verdict,
 ): Session<O> {
   const { env } = around;
-  const place = options.api ?? env.VTEPCTL_API ?? STANDARD_API;
+  const place = options.api ?? env.VTEPCTL_API ?? DEFAULT_API;
   const token = readToken(options.tokenFile, env.VTEPCTL_TOKEN_FILE);
   const client = parsed(
     options.api === undefined ? 'VTEPCTL_API' : '--api',

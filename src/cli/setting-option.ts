@@ -8,8 +8,8 @@ export function settingFlags(key: Key): string {
 
 /** What it means, what holds without it, and whether it can be given again. */
 export function settingHelp(key: Key): string {
-  const { help, standard, standardHelp, repeatable } = SETTINGS[key];
-  const byDefault = standardHelp ?? standard;
+  const { help, defaultText, defaultHelp, repeatable } = SETTINGS[key];
+  const byDefault = defaultHelp ?? defaultText;
   const notes = [byDefault && `default: ${byDefault}`, repeatable ? 'repeatable' : ''].filter(
     (note) => note !== '',
   );

@@ -20,7 +20,7 @@ import { declareReload } from './commands/reload.js';
 import { declareStatus } from './commands/status.js';
 import { declareTop } from './commands/top.js';
 import { declareVni } from './commands/vni.js';
-import { type Declare, Refusal, type Runner, runner, STANDARD_API, UsageError } from './session.js';
+import { DEFAULT_API, type Declare, Refusal, type Runner, runner, UsageError } from './session.js';
 import type { Surroundings } from './surroundings.js';
 
 /** In the order of the help. */
@@ -63,10 +63,7 @@ export async function vtepctl(argv: readonly string[], around: Surroundings): Pr
 export function makeProgram(run: Runner, print: (text: string) => void): Command {
   const program = new Command('vtepctl')
     .description('Looks at a running vtepd and changes its VNIs, peers and FDB.')
-    .option(
-      '--api <HOST:PORT|unix:PATH>',
-      `where vtepd listens (default: $VTEPCTL_API, else ${STANDARD_API})`,
-    )
+    .option('--api <HOST:PORT|unix:PATH>', `where vtepd listens (default: $VTEPCTL_API, else ${DEFAULT_API})`)
     .option('--token-file <FILE>', 'holds the token of the API (default: $VTEPCTL_TOKEN_FILE, else none)')
     .option('--json', 'print JSON, as the API answers it')
     .helpOption('--help', 'print this and exit')

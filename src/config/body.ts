@@ -1,10 +1,12 @@
 /**
- * What a body of the control API says, read as a source of configuration like the command line and the file: the keys
- * are those of the file, the values go through the same parsers, and so do the combinations. JSON's own `true`, `false`
- * and numbers stand for the words that they are written as.
+ * Parser for the JSON bodies of the control API.
  *
- * What a body does not say has its default, not what the flags say for all VNIs: the same body makes the same VNI
- * everywhere. No I/O; the API calls it.
+ * A body is a source of configuration like the command line and the file: it has the keys of the
+ * file, and its values and their combinations pass the same checks. JSON `true`, `false` and
+ * numbers are read as the text that they are written as.
+ *
+ * A setting that a body omits has the schema's default, not the value that flags or file give for
+ * all VNIs, so the same body creates the same VNI on every host. No I/O; the API calls this module.
  */
 import { ConfigError } from './config-error.js';
 import { mergeSettings } from './merge.js';
@@ -14,14 +16,14 @@ import type { PeerSettings, VniSettings } from './settings.js';
 import { Layer, Source } from './source.js';
 import { ownField } from './vni-words.js';
 
-/** A JSON object whose keys are known to be allowed there. */
+/** A JSON object whose keys have been checked. */
 export type Body = Readonly<Record<string, unknown>>;
 
 /**
- * A VNI as a body describes it: `vni`, its settings, `peers` as in the file. null stands for the default.
+ * Reads a whole VNI: `vni`, its settings, and `peers` as in the file. null means the default.
  *
- * @param port of peers that say none
- * @throws ConfigError
+ * @param port UDP port of peers that have none of their own
+ * @throws ConfigError when a value or a combination is not allowed
  */
 export function readVniBody(body: Body, port: number): VniSettings {
   const source = new Source();
@@ -32,14 +34,23 @@ export function readVniBody(body: Body, port: number): VniSettings {
   return mergeSettings([source], false).vnis[0];
 }
 
-/** What a body changes of a VNI; a setting that is null gets its default back. @throws ConfigError */
+/**
+ * Reads the changes to a VNI. A setting that is null is reset to its default.
+ *
+ * @throws ConfigError when a value is not allowed
+ */
 export function readVniChanges(vni: number, body: Body): Partial<VniSettings> {
   const read = readVniBody({ ...body, vni }, 1);
   const changed = VNI_KEYS.filter((key) => body[key] !== undefined).map(ownField);
   return Object.fromEntries(changed.map((field) => [field, read[field]]));
 }
 
-/** A peer: `address`, `port`, `flood`. @param port when the body says none @throws ConfigError */
+/**
+ * Reads a peer: `address`, `port`, `flood`.
+ *
+ * @param port UDP port if the body has none
+ * @throws ConfigError when a value is not allowed
+ */
 export function readPeerBody(body: Body, port: number): PeerSettings {
   const layer = new Layer();
   addPeer(layer, 'address', body);
@@ -53,7 +64,7 @@ function addSetting(layer: Layer, key: Key, value: unknown): void {
   for (const item of items) layer.add(key, key, textOf(key, item));
 }
 
-/** The flag's form, or a map. */
+/** Adds a peer given in the form of `--peer` or as a map. */
 function addPeer(layer: Layer, place: string, peer: unknown): void {
   if (typeof peer === 'string') {
     layer.addPeer(place, peer);
@@ -65,8 +76,8 @@ function addPeer(layer: Layer, place: string, peer: unknown): void {
   layer.addPeerOptions(place, textOf(`${place}.address`, address), new Map(options));
 }
 
-function withDefaults({ host, port, flood }: PeerText, standard: number): PeerSettings {
-  return { host, port: port ?? standard, flood: flood ?? true };
+function withDefaults({ host, port, flood }: PeerText, defaultPort: number): PeerSettings {
+  return { host, port: port ?? defaultPort, flood: flood ?? true };
 }
 
 function listOf(place: string, value: unknown): readonly unknown[] {
@@ -75,7 +86,7 @@ function listOf(place: string, value: unknown): readonly unknown[] {
   throw new ConfigError(`${place} ${JSON.stringify(value)}: must be a list`);
 }
 
-/** As it would have been written in the file. */
+/** Returns a value as it would be written in the file. */
 function textOf(place: string, value: unknown): string {
   if (typeof value === 'string') return value;
   if (typeof value === 'number' || typeof value === 'boolean') return String(value);

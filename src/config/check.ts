@@ -1,6 +1,8 @@
 /**
- * What no single value can show: combinations that cannot work. Each check refuses with one line that names the
- * values and the cure. Called by `merge.ts` once everything has its value.
+ * Checks for combinations of settings that cannot work.
+ *
+ * Each check throws a one-line error with the values and the remedy. `merge.ts` calls them when
+ * every setting has its value.
  */
 import { ConfigError } from './config-error.js';
 import type { PeerText } from './peer.js';
@@ -9,7 +11,7 @@ import type { Settings, VniSettings } from './settings.js';
 import { type Given, type Layer, nearest } from './source.js';
 import { isLoopback } from './values.js';
 
-/** A VNI's settings with what they came from, so that messages can say where a value stood. */
+/** A VNI's settings with their sources, so that messages can quote the place of a value. */
 export interface MergedVni {
   readonly settings: VniSettings;
   /** Nearest first. */
@@ -17,26 +19,26 @@ export interface MergedVni {
   readonly peers: readonly Given<PeerText>[];
 }
 
-/** Settings of a VNI that two VNIs cannot have in common. */
+/** Settings whose value only one VNI can have. */
 const UNSHARED: { readonly key: Key; readonly why: string; readonly cure: string }[] = [
   {
     key: 'tap',
     why: 'VNIs cannot share a TAP device',
-    cure: 'leave it out (each VNI gets vtep<VNI>) or give each VNI its own "tap:" in --config',
+    cure: 'omit it (each VNI gets vtep<VNI>) or give each VNI its own "tap:" in --config',
   },
   {
     key: 'mac',
-    why: 'two TAP devices cannot have one MAC',
-    cure: 'leave it out (each VNI gets its own) or give each VNI its own "mac:" in --config',
+    why: 'two TAP devices cannot have the same MAC',
+    cure: 'omit it (each VNI gets its own) or give each VNI its own "mac:" in --config',
   },
   {
     key: 'address',
-    why: 'two TAP devices cannot have one address',
+    why: 'two TAP devices cannot have the same address',
     cure: 'give each VNI its own "address:" in --config',
   },
 ];
 
-/** @throws ConfigError */
+/** @throws ConfigError for the first combination that cannot work */
 export function checkSettings(
   settings: Settings,
   vnis: readonly MergedVni[],
@@ -57,68 +59,64 @@ function checkLocal({ local }: Settings, layers: readonly Layer[]): void {
     if (addresses.length < 2) continue;
     const [first, second] = addresses.map((address) => address.text);
     throw new ConfigError(
-      `${place(layers, 'local')} ${second}: there is a local IPv${family} address already, ${first}; give one a family`,
+      `${place(layers, 'local')} ${second}: second local IPv${family} address, the first is ${first}; give one per address family`,
     );
   }
 }
 
-/** Whoever can reach the API changes where frames go. */
+/** Requires a token on other addresses than loopback: API clients can redirect frames. */
 function checkApi({ api, apiTokenFile }: Settings, layers: readonly Layer[]): void {
   if (api.kind !== 'tcp' || isLoopback(api.host) || apiTokenFile !== '') return;
   const [{ place, text }] = nearest(layers, 'api');
   throw new ConfigError(
-    `${place} ${text}: listens beyond loopback, which needs a token: name its file with --api-token-file, or use 127.0.0.1:PORT, [::1]:PORT, unix:PATH or "off"`,
+    `${place} ${text}: not a loopback address, so the API needs a token: give --api-token-file, or use 127.0.0.1:PORT, [::1]:PORT, unix:PATH or "off"`,
   );
 }
 
-/** What plain node:dgram sockets cannot do. */
+/** Refuses settings that plain node:dgram sockets do not support. */
 function checkEngine(
   { io, underlayDev, udpChecksum, flowOffload, workers, df }: Settings,
   layers: readonly Layer[],
 ): void {
   if (io !== 'dgram') return;
-  const cure = 'use --io batch, or leave one of the two out';
+  const cure = 'use --io batch, or omit one of the two options';
   if (underlayDev !== '') {
     throw new ConfigError(
-      `${place(layers, 'underlayDev')} ${underlayDev}: the engine of --io dgram cannot bind to a device; ${cure}`,
+      `${place(layers, 'underlayDev')} ${underlayDev}: --io dgram cannot bind to a device; ${cure}`,
     );
   }
   if (!udpChecksum) {
     throw new ConfigError(
-      `${place(layers, 'udpChecksum')} off: the engine of --io dgram cannot send without checksum; ${cure}`,
+      `${place(layers, 'udpChecksum')} off: --io dgram cannot send without UDP checksum; ${cure}`,
     );
   }
   if (flowOffload) {
-    throw new ConfigError(
-      `${place(layers, 'flowOffload')} on: the engine of --io dgram has no offloads; ${cure}`,
-    );
+    throw new ConfigError(`${place(layers, 'flowOffload')} on: --io dgram has no offloads; ${cure}`);
   }
   if (df === 'inherit') {
     throw new ConfigError(
-      `${place(layers, 'df')} inherit: the engine of --io dgram has one DF for all datagrams; ${cure}`,
+      `${place(layers, 'df')} inherit: --io dgram uses one DF setting for all datagrams; ${cure}`,
     );
   }
   const [tos] = nearest(layers, 'tos');
   if (tos) {
-    throw new ConfigError(
-      `${tos.place} ${tos.text}: the engine of --io dgram cannot set the TOS of a datagram; ${cure}`,
-    );
+    throw new ConfigError(`${tos.place} ${tos.text}: --io dgram cannot set the TOS of a datagram; ${cure}`);
   }
   if (workers > 1) {
     throw new ConfigError(
-      `${place(layers, 'workers')} ${workers}: the engine of --io dgram has one thread; ${cure}`,
+      `${place(layers, 'workers')} ${workers}: --io dgram has one data-plane thread; ${cure}`,
     );
   }
 }
 
-/** `vni=` of a peer must name a VNI that there is. */
+/** Requires that `vni=` of a peer names a configured VNI. */
 function checkPeerVnis(vnis: readonly MergedVni[], layers: readonly Layer[]): void {
   const known = vnis.map((vni) => vni.settings.vni);
   const everywhere = layers.flatMap((layer) => layer.peers);
   for (const { place, text, value } of everywhere) {
     if (value.vni === undefined || known.includes(value.vni)) continue;
     throw new ConfigError(
-      `${place} ${text}: VNI ${value.vni} is not configured; configured are ${known.join(', ') || 'none'}`,
+      `${place} ${text}: VNI ${value.vni} is not configured; configured VNIs: ${known.join(', ') || 'none'}`,
     );
   }
 }
@@ -126,12 +124,14 @@ function checkPeerVnis(vnis: readonly MergedVni[], layers: readonly Layer[]): vo
 function checkPeers({ local }: Settings, { peers }: MergedVni): void {
   for (const { place, text, value } of peers) {
     if (local.some((address) => address.text === value.host)) {
-      throw new ConfigError(`${place} ${text}: is the --local address of this VTEP; a peer is another host`);
+      throw new ConfigError(
+        `${place} ${text}: is the --local address of this VTEP; a peer must be another host`,
+      );
     }
   }
 }
 
-/** Refuses one value of `key` in two VNIs, or twice in one. */
+/** Refuses the same value of `key` in two VNIs, or twice in one VNI. */
 function checkUnshared(vnis: readonly MergedVni[], key: Key, why: string, cure: string): void {
   const seen = new Map<unknown, number>();
   for (const vni of vnis) {
@@ -141,7 +141,7 @@ function checkUnshared(vnis: readonly MergedVni[], key: Key, why: string, cure: 
         throw new ConfigError(`${given.place} ${given.text}: given twice; give it once`);
       if (before !== undefined) {
         throw new ConfigError(
-          `${given.place} ${given.text}: VNIs ${before} and ${vni.settings.vni} both get it, but ${why}; ${cure}`,
+          `${given.place} ${given.text}: VNIs ${before} and ${vni.settings.vni} both use it, but ${why}; ${cure}`,
         );
       }
       seen.set(given.value, vni.settings.vni);
@@ -149,7 +149,7 @@ function checkUnshared(vnis: readonly MergedVni[], key: Key, why: string, cure: 
   }
 }
 
-/** Every name means one device: TAPs, bridges and the underlay's. */
+/** Refuses one device name for two roles: TAP, bridge or underlay device. */
 function checkDevices(settings: Settings, vnis: readonly MergedVni[]): void {
   const taps = new Map<string, number>();
   for (const {
@@ -158,7 +158,7 @@ function checkDevices(settings: Settings, vnis: readonly MergedVni[]): void {
     const before = taps.get(tap);
     if (before !== undefined) {
       throw new ConfigError(
-        `--tap ${tap}: VNIs ${before} and ${vni} both have it; give each its own "tap:" in --config`,
+        `--tap ${tap}: VNIs ${before} and ${vni} both use it; give each VNI its own "tap:" in --config`,
       );
     }
     taps.set(tap, vni);
@@ -186,7 +186,7 @@ function checkDevices(settings: Settings, vnis: readonly MergedVni[]): void {
   }
 }
 
-/** Where the value that holds stood, as messages begin. */
+/** Returns the place of the effective value, with which a message begins. */
 function place(layers: readonly Layer[], key: Key): string {
   return nearest(layers, key)[0]?.place ?? flagOf(key);
 }

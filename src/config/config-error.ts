@@ -1,14 +1,14 @@
 /**
- * The two ways in which configuration can be wrong. Both messages are for the person who wrote the value: one
- * line, no stack.
+ * Errors for invalid configuration. The message is one line for the person who wrote the value;
+ * no stack is printed.
  */
 
 /**
- * A configuration that cannot be used. The message names the flag, or the file, line and key; the value;
- * and what is allowed. The executables print it and exit with 2.
+ * A configuration that cannot be used. The message names the flag, or the file, line and key; the
+ * value; and the allowed values. The executables print it and exit with status 2.
  */
 export class ConfigError extends Error {
-  /** Control characters of quoted values are made visible, so that it is one line whatever was written. */
+  /** Escapes control characters of quoted values, so that the message stays on one line. */
   constructor(message: string) {
     super(
       message.replace(
@@ -20,7 +20,8 @@ export class ConfigError extends Error {
 }
 
 /**
- * One value that is not allowed, from a parser that does not know where the value stood: the message says only
- * what is allowed ("must be …"). Whoever knows the place turns it into a ConfigError, or into an answer of the API.
+ * A single value that is not allowed, thrown by a parser that does not know the value's place. The
+ * message states only what is allowed ("must be …"). A caller that knows the place converts it to a
+ * ConfigError or to an API error.
  */
 export class ValueError extends Error {}

@@ -1,92 +1,98 @@
 /**
- * What has to change when other settings are to hold: pure, from settings to steps. Peers are told apart by host. A VNI
- * whose device has another name or MAC is made anew, for neither can change under a device that is in use.
+ * Difference between two configurations, as steps. Pure functions.
+ *
+ * Peers are identified by host. A VNI whose TAP gets another name or MAC is removed and created
+ * again, because neither can change while the device is in use.
  */
 import { COMMON_KEYS } from './schema.js';
 import type { PeerSettings, Settings, VniSettings } from './settings.js';
-import { keyOf, type OwnSettings, standardSettings } from './vni-words.js';
+import { defaultSettings, keyOf, type OwnSettings } from './vni-words.js';
 
 export interface Difference {
-  /** Those that need nothing of a VNI that goes: they can come before anything is taken away. */
+  /** New VNIs that reuse nothing of a removed VNI; they can be added before any removal. */
   readonly added: readonly VniSettings[];
   readonly removed: readonly VniSettings[];
-  /** Those that take a number, a device, an address or a MAC over. */
+  /** New VNIs that reuse the number, device, address or MAC of a removed VNI. */
   readonly replacing: readonly VniSettings[];
   readonly changed: readonly VniDifference[];
 }
 
-/** How a VNI changes that stays. */
+/** Changes to a VNI that is kept. */
 export interface VniDifference {
   readonly before: VniSettings;
   readonly after: VniSettings;
-  /** Settings that differ; none when only peers do. */
+  /** Settings that differ; empty if only peers differ. */
   readonly fields: readonly (keyof OwnSettings)[];
   readonly peersRemoved: readonly PeerSettings[];
   readonly peersAdded: readonly PeerSettings[];
 }
 
-const FIELDS = Object.keys(standardSettings(0)) as (keyof OwnSettings)[];
+const FIELDS = Object.keys(defaultSettings(0)) as (keyof OwnSettings)[];
 
-/** VNIs that are made anew are among those removed and those replacing. */
+/** Computes the steps. A recreated VNI is in `removed` and in `replacing`. */
 export function difference(before: readonly VniSettings[], after: readonly VniSettings[]): Difference {
   const known = new Map(before.map((vni) => [vni.vni, vni]));
   const wanted = new Map(after.map((vni) => [vni.vni, vni]));
-  const stays = ({ vni }: VniSettings) => {
-    const [was, is] = [known.get(vni), wanted.get(vni)];
-    return was !== undefined && is !== undefined && was.tap === is.tap && was.mac === is.mac;
+  const isKept = ({ vni }: VniSettings) => {
+    const [old, current] = [known.get(vni), wanted.get(vni)];
+    return old !== undefined && current !== undefined && old.tap === current.tap && old.mac === current.mac;
   };
-  const removed = before.filter((vni) => !stays(vni));
-  const coming = after.filter((vni) => !stays(vni));
-  const isReplacing = (vni: VniSettings) => removed.some((gone) => inheritsTap(vni, gone));
+  const removed = before.filter((vni) => !isKept(vni));
+  const created = after.filter((vni) => !isKept(vni));
+  const isReplacing = (vni: VniSettings) => removed.some((old) => reusesPartOf(vni, old));
   return {
-    added: coming.filter((vni) => !isReplacing(vni)),
+    added: created.filter((vni) => !isReplacing(vni)),
     removed,
-    replacing: coming.filter(isReplacing),
+    replacing: created.filter(isReplacing),
     changed: after
-      .filter((vni) => stays(vni) && known.get(vni.vni) !== vni)
+      .filter((vni) => isKept(vni) && known.get(vni.vni) !== vni)
       .map((vni) => vniDifference(known.get(vni.vni)!, vni))
-      .filter((one) => one.fields.length + one.peersRemoved.length + one.peersAdded.length > 0),
+      .filter((change) => change.fields.length + change.peersRemoved.length + change.peersAdded.length > 0),
   };
 }
 
-/** A line for each change, for people: `vni 100: mtu`, `vni 100: peer 192.0.2.1 removed`. */
+/** Returns one line per change, for people: `vni 100: mtu`, `vni 100: peer 192.0.2.1 removed`. */
 export function describe({ added, removed, replacing, changed }: Difference): string[] {
-  const anew = new Set(replacing.map(({ vni }) => vni));
-  const gone = new Set(removed.map(({ vni }) => vni));
+  const replacingIds = new Set(replacing.map(({ vni }) => vni));
+  const removedIds = new Set(removed.map(({ vni }) => vni));
   return [
-    ...removed.filter(({ vni }) => !anew.has(vni)).map(({ vni }) => `vni ${vni}: removed`),
-    ...[...added, ...replacing].map(({ vni }) => `vni ${vni}: ${gone.has(vni) ? 'made anew' : 'added'}`),
+    ...removed.filter(({ vni }) => !replacingIds.has(vni)).map(({ vni }) => `vni ${vni}: removed`),
+    ...[...added, ...replacing].map(
+      ({ vni }) => `vni ${vni}: ${removedIds.has(vni) ? 'recreated' : 'added'}`,
+    ),
     ...changed.flatMap(describeVni),
   ];
 }
 
-/** Keys of the daemon's own settings that differ: they take effect at the next start. */
+/**
+ * Returns the keys of changed settings that are not per VNI; they take effect at the next start.
+ */
 export function daemonDifference(before: Settings, after: Settings): string[] {
   return COMMON_KEYS.filter((key) => !isSame(before[key as keyof Settings], after[key as keyof Settings]));
 }
 
-function inheritsTap(vni: VniSettings, gone: VniSettings): boolean {
+function reusesPartOf(vni: VniSettings, removed: VniSettings): boolean {
   return (
-    vni.vni === gone.vni ||
-    vni.tap === gone.tap ||
-    vni.bridge === gone.tap ||
-    (vni.mac !== '' && vni.mac === gone.mac) ||
-    vni.addresses.some((address) => gone.addresses.includes(address))
+    vni.vni === removed.vni ||
+    vni.tap === removed.tap ||
+    vni.bridge === removed.tap ||
+    (vni.mac !== '' && vni.mac === removed.mac) ||
+    vni.addresses.some((address) => removed.addresses.includes(address))
   );
 }
 
-/** A thousand VNIs may have one list of a thousand peers: lists that are one object are not looked into. */
+/** Skips the comparison of lists that are the same object: 1000 VNIs may share 1000 peers. */
 function vniDifference(before: VniSettings, after: VniSettings): VniDifference {
   const fields = FIELDS.filter((field) => !isSame(before[field], after[field]));
   if (before.peers === after.peers) return { before, after, fields, peersRemoved: [], peersAdded: [] };
-  const had = new Map(before.peers.map((peer) => [peer.host, peer]));
-  const has = new Map(after.peers.map((peer) => [peer.host, peer]));
+  const oldPeers = new Map(before.peers.map((peer) => [peer.host, peer]));
+  const newPeers = new Map(after.peers.map((peer) => [peer.host, peer]));
   return {
     before,
     after,
     fields,
-    peersRemoved: before.peers.filter((peer) => !isSamePeer(peer, has.get(peer.host))),
-    peersAdded: after.peers.filter((peer) => !isSamePeer(peer, had.get(peer.host))),
+    peersRemoved: before.peers.filter((peer) => !isSamePeer(peer, newPeers.get(peer.host))),
+    peersAdded: after.peers.filter((peer) => !isSamePeer(peer, oldPeers.get(peer.host))),
   };
 }
 
@@ -99,11 +105,11 @@ function describeVni({ after: { vni }, fields, peersRemoved, peersAdded }: VniDi
   ];
 }
 
-function isSamePeer(one: PeerSettings, other: PeerSettings | undefined): boolean {
-  return one === other || (one.port === other?.port && one.flood === other.flood);
+function isSamePeer(a: PeerSettings, b: PeerSettings | undefined): boolean {
+  return a === b || (a.port === b?.port && a.flood === b.flood);
 }
 
-/** Values of settings: words, numbers, lists and plain records of them. */
-export function isSame(one: unknown, other: unknown): boolean {
-  return one === other || JSON.stringify(one) === JSON.stringify(other);
+/** Compares two values of settings: text, numbers, lists and plain records of them. */
+export function isSame(a: unknown, b: unknown): boolean {
+  return a === b || JSON.stringify(a) === JSON.stringify(b);
 }

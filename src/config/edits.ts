@@ -1,6 +1,7 @@
 /**
- * What a call of the API makes of the state. Pure: what it takes and gives are states; the same object comes back when
- * nothing changed. An item that says what the configuration says anyway is taken out ("changed back").
+ * Changes that API calls make to the state. Pure functions from state to state.
+ *
+ * An item that becomes equal to the configuration ("changed back") is removed from the state.
  */
 import { isSame } from './diff.js';
 import type { PeerSettings, Settings, VniSettings } from './settings.js';
@@ -16,7 +17,7 @@ export function withoutVni(base: Settings, state: State, vni: number): State {
   return put(state, vni, { ...NO_DEVIATION, removed: find(base, vni) !== undefined });
 }
 
-/** @param changes settings that differ from what holds */
+/** @param changes settings that differ from the effective ones */
 export function withChanges(base: Settings, state: State, vni: number, changes: Partial<OwnSettings>): State {
   const before = deviationOf(state, vni);
   if (before.created) return put(state, vni, { ...before, created: { ...before.created, ...changes } });
@@ -35,7 +36,7 @@ export function withPeer(base: Settings, state: State, vni: number, peer: PeerSe
   return put(state, vni, { ...before, peers });
 }
 
-/** @param addresses those that it came to: static entries behind them go with it */
+/** @param addresses addresses that the peer resolved to; static entries behind them are removed */
 export function withoutPeer(
   base: Settings,
   state: State,
@@ -56,14 +57,17 @@ export function withEntry(state: State, vni: number, mac: string, peer: string):
   return put(state, vni, { ...before, fdb: new Map(before.fdb).set(mac, peer) });
 }
 
-/** @param isGone asked of each static entry */
+/**
+ * @param isRemoved predicate of the static entries to remove; without a match the same state
+ *   returns
+ */
 export function withoutEntries(
   state: State,
   vni: number,
-  isGone: (mac: string, peer: string) => boolean,
+  isRemoved: (mac: string, peer: string) => boolean,
 ): State {
   const before = deviationOf(state, vni);
-  const fdb = new Map([...before.fdb].filter(([mac, peer]) => !isGone(mac, peer)));
+  const fdb = new Map([...before.fdb].filter(([mac, peer]) => !isRemoved(mac, peer)));
   return fdb.size === before.fdb.size ? state : put(state, vni, { ...before, fdb });
 }
 
@@ -86,7 +90,7 @@ function find(base: Settings, vni: number): VniSettings | undefined {
   return base.vnis.find((configured) => configured.vni === vni);
 }
 
-/** What the configuration says of a peer, where it says anything of this VNI that counts. */
+/** Returns a peer of the configuration; undefined for a VNI that the API created. */
 function configuredPeer(
   base: Settings,
   { created }: VniDeviation,

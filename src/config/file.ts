@@ -1,16 +1,20 @@
 /**
- * The YAML file of `--config`: settings for all on top, `vnis:` a list with `vni`, its own settings and `peers:`.
+ * Reader of the YAML file of `--config`.
+ *
+ * Settings for all VNIs are at the top level; `vnis:` is a list of VNIs with `vni`, their own
+ * settings and `peers:`.
  *
  *     port: 4789
- *     peers: [192.0.2.11]             # serves every VNI
+ *     peers: [192.0.2.11]             # peer of every VNI
  *     vnis:
  *       - vni: 100
  *         bridge: br-vxlan
  *         peers:
- *           - 192.0.2.12,flood=off    # the flag's form
+ *           - 192.0.2.12,flood=off    # as for --peer
  *           - { address: 2001:db8::12, port: 8472, flood: off }
  *
- * Options of the library have the same keys and are read by the same rules. Every message names file, line and key.
+ * Options of the library have the same keys and are read by the same rules. Every message names
+ * file, line and key.
  */
 import { readFileSync } from 'node:fs';
 import { ConfigError } from './config-error.js';
@@ -22,7 +26,9 @@ const TOP_KEYS = [...KEYS, 'peers', 'vnis'];
 const OWN_KEYS = ['vni', ...VNI_KEYS, 'peers'];
 const PEER_KEYS = ['address', 'port', 'flood'];
 
-/** @throws ConfigError for a file that cannot be read, is no YAML, or says what is not allowed */
+/**
+ * @throws ConfigError for a file that cannot be read, is not YAML, or contains a value not allowed
+ */
 export function readConfigFile(path: string): Source {
   let text: string;
   try {
@@ -34,12 +40,15 @@ export function readConfigFile(path: string): Source {
   return parseConfig(text, path);
 }
 
-/** @param path what messages call the file */
+/** @param path file name for messages */
 export function parseConfig(text: string, path: string): Source {
   return read(Tree.parse(text, path), TOP_KEYS);
 }
 
-/** @param options what a file would say of a VTEP, as a value @throws ConfigError that names the option */
+/**
+ * @param options the content of such a file, as an object
+ * @throws ConfigError that names the option
+ */
 export function readOptions(options: object): Source {
   return read(
     Tree.of(options),
@@ -64,7 +73,7 @@ function read(tree: Tree, known: readonly string[]): Source {
 function readVni(tree: Tree, source: Source, node: Node, place: string): void {
   const entries = tree.entries(node, place, OWN_KEYS);
   const id = entries.find(([key]) => key === 'vni');
-  if (id === undefined) throw tree.error(node, place, 'has no "vni:"; name the VNI, 0 to 16777215');
+  if (id === undefined) throw tree.error(node, place, 'has no "vni:"; give the VNI, 0 to 16777215');
   const name = `${place}.vni`;
   const own = source.addVni(tree.place(id[1], name), tree.text(id[1], name));
   for (const [key, value] of entries) {
@@ -78,7 +87,12 @@ function readInto(tree: Tree, layer: Layer, key: string, value: Node, prefix: st
   else for (const [place, item] of tree.items(value, name)) readPeer(tree, layer, item, place);
 }
 
-/** Adds what is said of one setting to a layer. @param name of the value in messages @throws ConfigError */
+/**
+ * Adds the value or values of a setting to a layer.
+ *
+ * @param name name of the value in messages
+ * @throws ConfigError when a value is not allowed
+ */
 export function readSetting(tree: Tree, layer: Layer, key: Key, value: Node, name: string): void {
   const list = SETTINGS[key].repeatable && tree.isList(value);
   const items: [string, Node][] = list ? tree.items(value, name) : [[name, value]];
@@ -94,6 +108,7 @@ function readPeer(tree: Tree, layer: Layer, node: Node, name: string): void {
   const options = new Map(entries.map(([key, value]) => [key, tree.text(value, `${name}.${key}`)]));
   const address = options.get('address');
   options.delete('address');
-  if (address === undefined) throw tree.error(node, name, 'has no "address:"; name the remote VTEP');
+  if (address === undefined)
+    throw tree.error(node, name, 'has no "address:"; give the address or DNS name of the remote VTEP');
   layer.addPeerOptions(tree.place(node, name), address, options);
 }

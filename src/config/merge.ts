@@ -1,21 +1,22 @@
 /**
- * From what was said to what holds: flags over the file, a VNI's own settings over those for all, defaults below.
- * The one way to make a `Settings`; what it returns has passed every check and is frozen.
+ * Merge of the sources of configuration into effective settings.
  *
- * Single values: the nearest one wins. VNIs and peers: those of the flags are added to the file's; a peer that both
- * name is as the flag says.
+ * Precedence: flags before the file, a VNI's own settings before those for all VNIs, then the
+ * defaults. VNIs and peers of the flags are added to those of the file; for a peer in both, the
+ * flag wins. This is the only constructor of `Settings`; its result has passed every check and is
+ * frozen.
  */
 import { checkSettings, type MergedVni } from './check.js';
 import { ConfigError } from './config-error.js';
 import type { PeerText } from './peer.js';
 import {
   COMMON_KEYS,
+  defaultOf,
   type FieldsOf,
   fieldOf,
   type Key,
   type Scope,
   SETTINGS,
-  standardOf,
   type ValueOf,
   VNI_KEYS,
 } from './schema.js';
@@ -23,9 +24,9 @@ import type { PeerSettings, Settings, VniSettings } from './settings.js';
 import { type Given, Layer, nearest, type Source } from './source.js';
 
 /**
- * @param sources nearest first: the command line, then the file
- * @param terminal people read the log
- * @throws ConfigError
+ * @param sources sources in order of precedence: the command line, then the file
+ * @param terminal true if the log goes to a terminal
+ * @throws ConfigError when a combination of settings cannot work
  */
 export function mergeSettings(sources: readonly Source[], terminal: boolean): Settings {
   const layers = sources.map((source) => source.all);
@@ -45,34 +46,36 @@ export function mergeSettings(sources: readonly Source[], terminal: boolean): Se
 function mergeVni(
   sources: readonly Source[],
   vni: number,
-  { given: peers, settled: resolved }: MergedPeers,
+  { given: peers, settings: peerList }: MergedPeers,
 ): MergedVni {
   const layers = sources.flatMap((source) => [ownLayer(source, vni), source.all]);
   const own = fields<'vni'>(layers, VNI_KEYS);
-  const settings: VniSettings = { ...own, vni, peers: resolved, tap: own.tap || `vtep${vni}` };
+  const settings: VniSettings = { ...own, vni, peers: peerList, tap: own.tap || `vtep${vni}` };
   GIVEN_KEYS.set(settings, new Set(VNI_KEYS.filter((key) => nearest(layers, key).length > 0)));
   return { settings, layers, peers };
 }
 
-/** Which settings of a VNI somebody gave, and did not leave to their defaults. */
+/** Keys of a VNI's settings that flags or file give; all others have their defaults. */
 const GIVEN_KEYS = new WeakMap<VniSettings, ReadonlySet<string>>();
 
-/** @param vni of a `Settings` that was merged here */
+/** @param vni a VNI from the result of `mergeSettings` */
 export function isGiven(vni: VniSettings, key: string): boolean {
   return GIVEN_KEYS.get(vni)?.has(key) === true;
 }
 
-/** Peers of which nobody said a port, and that were given that of the daemon. */
+/** Peers without a port of their own; they use the daemon's port. */
 const NO_PORT_GIVEN = new WeakSet<PeerSettings>();
 
 /**
- * VNIs as they are while the daemon still has another port: it is that to which peers are sent that have none of their own.
- * Lists of peers that were shared still are. @param settings that were merged here
+ * Returns the VNIs with the daemon's current port for peers without a port of their own: a new port
+ * takes effect at the next start. Shared lists of peers remain shared.
+ *
+ * @param settings result of `mergeSettings`
  */
-export function withPort({ vnis, port }: Settings, standing: number): readonly VniSettings[] {
-  if (port === standing) return vnis;
+export function withPort({ vnis, port }: Settings, currentPort: number): readonly VniSettings[] {
+  if (port === currentPort) return vnis;
   const shared = new Set(vnis.map(({ peers }) => peers));
-  const lists = new Map(Array.from(shared, (peers) => [peers, peersWithPort(peers, standing)] as const));
+  const lists = new Map(Array.from(shared, (peers) => [peers, peersWithPort(peers, currentPort)] as const));
   return vnis.map((vni) => {
     const moved = Object.freeze({ ...vni, peers: lists.get(vni.peers)! });
     GIVEN_KEYS.set(moved, GIVEN_KEYS.get(vni)!);
@@ -86,13 +89,13 @@ function peersWithPort(peers: readonly PeerSettings[], port: number): readonly P
   );
 }
 
-/** @throws ConfigError when nobody said which VNIs there are to be */
+/** @throws ConfigError when no source gives a VNI or a list of VNIs */
 export function requireVnis(settings: Settings, sources: readonly Source[]): void {
   if (settings.vnis.length > 0 || sources.some(({ listsVnis }) => listsVnis)) return;
   throw new ConfigError('--vni ID is required (0 to 16777215), or a "vnis:" list in --config FILE');
 }
 
-/** VNIs in the order they were named, the file's first. */
+/** Returns the VNIs in the order in which they were given, those of the file first. */
 function vniIds(sources: readonly Source[]): number[] {
   const ids = [...sources].reverse().flatMap((source) => source.vnis.map((vni) => vni.id.value));
   return [...new Set(ids)];
@@ -104,15 +107,18 @@ function ownLayer(source: Source, vni: number): Layer {
 
 interface MergedPeers {
   readonly given: readonly Given<PeerText>[];
-  readonly settled: readonly PeerSettings[];
+  readonly settings: readonly PeerSettings[];
 }
 
-/** Peers of VNIs. Those that have the same ones share a list, and a peer that was given once is one object. */
+/**
+ * Peers of the VNIs. VNIs with the same peers share a list; a peer that is given once is one
+ * object.
+ */
 class PeerMerge {
   readonly #sources: readonly Source[];
   readonly #port: number;
   readonly #resolved = new Map<Given<PeerText>, { number: number; settings: PeerSettings }>();
-  /** By the numbers of the peers. */
+  /** Lists by the numbers of their peers, joined by commas. */
   readonly #lists = new Map<string, MergedPeers>();
 
   constructor(sources: readonly Source[], port: number) {
@@ -124,7 +130,7 @@ class PeerMerge {
     const given = mergePeers(this.#sources, vni);
     const own = given.map((peer) => this.#resolve(peer));
     const key = own.map(({ number }) => number).join();
-    const list = this.#lists.get(key) ?? { given, settled: own.map(({ settings }) => settings) };
+    const list = this.#lists.get(key) ?? { given, settings: own.map(({ settings }) => settings) };
     this.#lists.set(key, list);
     return list;
   }
@@ -137,33 +143,38 @@ class PeerMerge {
   }
 }
 
-/** Peers that serve this VNI. @throws ConfigError when one source names the same one twice, or among a VNI's own one of another VNI */
+/**
+ * Returns the peers of this VNI.
+ *
+ * @throws ConfigError when a source gives a peer twice, or when the VNI's own list has a peer with
+ *   `vni=` of another VNI
+ */
 function mergePeers(sources: readonly Source[], vni: number): Given<PeerText>[] {
   const byHost = new Map<string, Given<PeerText>>();
   for (const source of [...sources].reverse()) {
     const own = ownLayer(source, vni).peers;
-    refuseStrangers(own, vni);
+    refuseOtherVni(own, vni);
     const named = [...source.all.peers, ...own];
     const serving = named.filter((peer) => peer.value.vni === undefined || peer.value.vni === vni);
-    refuseTwice(serving, vni);
+    refuseDuplicates(serving, vni);
     for (const peer of serving) byHost.set(peer.value.host, peer);
   }
   return [...byHost.values()];
 }
 
-/** A VNI's own peers serve this VNI. */
-function refuseStrangers(own: readonly Given<PeerText>[], vni: number): void {
+/** Refuses `vni=` of another VNI in a VNI's own list of peers. */
+function refuseOtherVni(own: readonly Given<PeerText>[], vni: number): void {
   for (const { place, text, value } of own) {
     if (value.vni === undefined || value.vni === vni) continue;
-    throw new ConfigError(`${place} ${text}: stands among the peers of VNI ${vni}; leave vni= out`);
+    throw new ConfigError(`${place} ${text}: is in the peer list of VNI ${vni}; remove vni=`);
   }
 }
 
-function refuseTwice(peers: readonly Given<PeerText>[], vni: number): void {
+function refuseDuplicates(peers: readonly Given<PeerText>[], vni: number): void {
   const hosts = new Set<string>();
   for (const { place, text, value } of peers) {
     if (hosts.has(value.host))
-      throw new ConfigError(`${place} ${text}: VNI ${vni} has this peer already; name it once`);
+      throw new ConfigError(`${place} ${text}: VNI ${vni} already has this peer; give it once`);
     hosts.add(value.host);
   }
 }
@@ -174,19 +185,22 @@ function peerSettings(peer: PeerText, port: number): PeerSettings {
   return settings;
 }
 
-/** @param keys of that scope */
+/** @param keys keys of that scope */
 function fields<S extends Scope>(layers: readonly Layer[], keys: readonly Key[]): FieldsOf<S> {
   return Object.fromEntries(keys.map((key) => [fieldOf(key), pick(layers, key)])) as FieldsOf<S>;
 }
 
-/** The nearest value, or the schema's default; all values of the nearest source, of a repeatable one. */
+/**
+ * Returns the value of the first layer that gives the key, or the schema's default. A repeatable
+ * setting has all values of that layer.
+ */
 function pick<K extends Key>(layers: readonly Layer[], key: K): ValueOf<K> {
   const given = nearest(layers, key).map(({ value }) => value);
-  return (SETTINGS[key].repeatable ? given : (given[0] ?? standardOf(key))) as ValueOf<K>;
+  return (SETTINGS[key].repeatable ? given : (given[0] ?? defaultOf(key))) as ValueOf<K>;
 }
 
 function deepFreeze<T>(value: T): T {
-  // A view over bytes cannot be frozen; the addresses that hold one are never written to.
+  // A typed array cannot be frozen; IP addresses hold one, and it is never written to.
   if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value) || Object.isFrozen(value))
     return value;
   for (const part of Object.values(value)) deepFreeze(part);

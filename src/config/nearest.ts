@@ -1,11 +1,11 @@
-/**
- * The known word that an unknown one was probably meant to be: for messages about flags and keys.
- */
+/** "Did you mean" suggestions for unknown flags and keys. */
 
-/** More differences than this are another word, not a slip. */
+/** Maximum edit distance of a suggestion. */
 const MOST_EDITS = 3;
 
-/** @returns '' when nothing is near; otherwise a sentence part to append: `; did you mean "mtu"?` */
+/**
+ * @returns text to append to a message, as `; did you mean "mtu"?`; '' if no known word is similar
+ */
 export function suggestion(word: string, known: readonly string[]): string {
   let best = '';
   let bestEdits = MOST_EDITS + 1;
@@ -18,12 +18,12 @@ export function suggestion(word: string, known: readonly string[]): string {
   return best === '' ? '' : `; did you mean "${best}"?`;
 }
 
-/** Without case and without a flag's hyphens, which would make every short flag look like every other. */
+/** Removes case and leading hyphens; the hyphens would make all short flags similar. */
 function plain(word: string): string {
   return word.toLowerCase().replace(/^-+/, '');
 }
 
-/** Inserted, left out, wrong or swapped letters (optimal string alignment), one row at a time. */
+/** Edit distance with transpositions (optimal string alignment), computed row by row. */
 function editDistance(a: string, b: string): number {
   let before: number[] = [];
   let row = Array.from({ length: b.length + 1 }, (_, column) => column);

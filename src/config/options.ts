@@ -1,6 +1,7 @@
 /**
- * Options of the library: the words of the YAML file, as values. They are judged by the schema like those of a file; the
- * types only help to write them.
+ * Types of the library's options: the keys of the YAML file, with JavaScript values.
+ *
+ * The schema validates the values at run time as it does for a file.
  */
 import type { Switch, WordsOf } from './schema.js';
 

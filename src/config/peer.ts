@@ -1,48 +1,53 @@
 /**
- * A remote VTEP as people write it: `ADDR[,vni=ID][,port=P][,flood=on|off]` on the command line and in the file.
- * What a host may be is the same for the control API, which has port and flood in fields of their own.
+ * Parser for a peer: `ADDR[,vni=ID][,port=P][,flood=on|off]`.
+ *
+ * The command line and the file use this form. The control API has `port` and `flood` as separate
+ * fields, with the same rules for the host.
  */
 import { parseIpAddress } from '../wire/ip-address.js';
 import { ValueError } from './config-error.js';
 import { suggestion } from './nearest.js';
 import { parsePort, parseSwitch, parseUnicastAddress, parseVni } from './values.js';
 
-/** What was said about a peer; what is undefined was not said. */
+/** A peer as given; undefined fields were omitted. */
 export interface PeerText {
   /** Canonical address, or a DNS name in lower case. */
   readonly host: string;
   readonly port: number | undefined;
   readonly flood: boolean | undefined;
-  /** The one VNI that it serves; undefined: every VNI that the peer is given for. */
+  /** VNI of the peer; undefined: every VNI that the peer is given for. */
   readonly vni: number | undefined;
 }
 
 const OPTIONS = ['vni', 'port', 'flood'];
 
-/** RFC 1123 §2.1: labels of letters, digits and hyphens, 253 bytes in all. */
+/** RFC 1123 §2.1: labels of letters, digits and hyphens, at most 253 bytes in total. */
 const LABEL = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/;
 const NAME_MAX = 253;
 
-/** @throws ValueError that names the option, its value and what is allowed */
+/** @throws ValueError that names the option, its value and the allowed values */
 export function parsePeer(text: string): PeerText {
   const [host, ...rest] = text.split(',');
   const options = new Map<string, string>();
   for (const part of rest) {
     const equals = part.indexOf('=');
     const name = part.slice(0, Math.max(equals, 0));
-    if (equals < 0) throw new ValueError(`must be ADDR[,vni=ID][,port=P][,flood=on|off]; "${part}" is not`);
-    if (options.has(name)) throw new ValueError(`says ${name}= twice`);
+    if (equals < 0) throw new ValueError(`must be ADDR[,vni=ID][,port=P][,flood=on|off]; "${part}" has no "="`);
+    if (options.has(name)) throw new ValueError(`has ${name}= twice`);
     options.set(name, part.slice(equals + 1));
   }
   return makePeer(host, options);
 }
 
-/** @param options texts of vni, port and flood, each optional. @throws ValueError */
+/**
+ * @param options texts of vni, port and flood, each optional
+ * @throws ValueError for one not allowed
+ */
 export function makePeer(host: string, options: ReadonlyMap<string, string>): PeerText {
   for (const name of options.keys()) {
     if (OPTIONS.includes(name)) continue;
     throw new ValueError(
-      `has an unknown option "${name}", allowed are ${OPTIONS.join(', ')}${suggestion(name, OPTIONS)}`,
+      `has an unknown option "${name}" (allowed: ${OPTIONS.join(', ')})${suggestion(name, OPTIONS)}`,
     );
   }
   return {
@@ -53,12 +58,12 @@ export function makePeer(host: string, options: ReadonlyMap<string, string>): Pe
   };
 }
 
-/** @returns the canonical text of a unicast address, or a DNS name in lower case. @throws ValueError */
+/** @returns canonical text of a unicast address, or a DNS name in lower case @throws ValueError */
 export function parsePeerHost(text: string): string {
   if (parseIpAddress(text) !== undefined) return parseUnicastAddress(text).text;
   const name = text.toLowerCase().replace(/\.$/, '');
   const labels = name.split('.');
-  // A name whose last label is a number is an address with a slip in it: 192.0.2.300, 1.2.3.
+  // A name whose last label is a number is a mistyped address: 192.0.2.300, 1.2.3.
   const valid = labels.every((label) => LABEL.test(label)) && !/^\d+$/.test(labels.at(-1)!);
   if (valid && name.length <= NAME_MAX) return name;
   throw new ValueError('must be an IPv4 address, an IPv6 address (with %IF if link-local) or a DNS name');
@@ -74,7 +79,7 @@ function option<T>(
   try {
     return parse(text);
   } catch (error) {
-    if (error instanceof ValueError) throw new ValueError(`has ${name}=${text}, which ${error.message}`);
+    if (error instanceof ValueError) throw new ValueError(`${name}=${text} ${error.message}`);
     throw error;
   }
 }

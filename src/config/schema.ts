@@ -1,9 +1,12 @@
 /**
- * The one table of settings: name, scope, default, meaning and parser of each. Command line, YAML file, help text, the
- * types `Settings` and `VtepOptions` and the merge are made from it: a new setting is a row here, and its use.
+ * Table of all settings: name, scope, default, help text and parser.
  *
- * A setting's key is its YAML key; its flag is the same word with hyphens (`fdbLimit`, `--fdb-limit`). VNIs and
- * peers are no settings but what settings apply to: `source.ts` has them.
+ * The command line, the YAML file, the help texts, the man page, the API schemas, the types
+ * `Settings` and `VtepOptions`, and the merge are derived from it. To add a setting, add a row
+ * here.
+ *
+ * A setting's key is its YAML key; its flag is the same word with hyphens (`fdbLimit`,
+ * `--fdb-limit`). VNIs and peers are not settings; see `source.ts`.
  */
 import {
   oneOf,
@@ -23,33 +26,37 @@ import {
   wholeNumber,
 } from './values.js';
 
-/** `program`: of vtepd, not of the library. `vtep`: one value for all VNIs. `vni`: each VNI may have its own. */
+/**
+ * `program`: a setting of vtepd, not of the library. `vtep`: one value for all VNIs. `vni`: each
+ * VNI may have its own value.
+ */
 export type Scope = 'program' | 'vtep' | 'vni';
 
 /**
  * A row of the table.
  *
- * T: the parsed value. N: the value where nothing is given and there is no `standard`. F: name in `Settings`, where it is
- * not the key.
+ * T: type of the parsed value. N: type of `absent`. F: type of `field`.
  */
 export interface Setting<T, N, F> {
   readonly scope: Scope;
-  /** May be given several times: a repeated flag, a YAML list. */
+  /** True if several values are allowed: a repeated flag, a YAML list. */
   readonly repeatable: boolean;
-  /** How help names the value. */
+  /** Placeholder of the value in help texts. */
   readonly argument: string;
-  /** The default as text that `parse` takes; '' when there is none or the machine decides. */
-  readonly standard: string;
-  /** What help says of the default when `standard` cannot. */
-  readonly standardHelp?: string;
+  /** Default as input of `parse`; '' if there is none or if it is computed at run time. */
+  readonly defaultText: string;
+  /** Description of the default in help texts, for a default that is computed at run time. */
+  readonly defaultHelp?: string;
+  /** Value if nothing is given and `defaultText` is ''. */
   readonly absent?: N;
+  /** Name in `Settings` if it differs from the key. */
   readonly field?: F;
   readonly help: string;
   /** @throws ValueError */
   readonly parse: (text: string) => T;
 }
 
-/** Most seconds an FDB entry may stay unrefreshed: 11 days; its milliseconds stay within 32 bits. */
+/** Maximum ageing time in seconds (11 days); in milliseconds it fits into 32 bits. */
 const AGEING_MAX = 1_000_000;
 const FDB_LIMIT_MAX = 1 << 24;
 const WORKERS_MAX = 16;
@@ -57,8 +64,8 @@ const WORKERS_MAX = 16;
 export const SETTINGS = {
   local: vtepList({
     argument: 'ADDR',
-    standardHelp: 'per peer, from the route',
-    help: 'outer source address, once a family; also what the receiving socket binds to',
+    defaultHelp: 'per peer, from the route',
+    help: 'outer source address, one per address family; the receiving socket binds to it',
     parse: parseUnicastAddress,
   }),
   underlayDev: vtep({
@@ -69,174 +76,174 @@ export const SETTINGS = {
   }),
   port: vtep({
     argument: 'P',
-    standard: '4789',
-    help: 'UDP port listened on and sent to',
+    defaultText: '4789',
+    help: 'UDP port to listen on, and destination port of peers without port=',
     parse: parsePort,
   }),
   sourcePorts: vtep({
     argument: 'MIN-MAX',
-    standard: '49152-65535',
-    help: 'range of outer source ports for flow entropy (RFC 7348 section 5), at least 64 wide',
+    defaultText: '49152-65535',
+    help: 'range of outer UDP source ports for flow entropy (RFC 7348 section 5), at least 64 ports',
     parse: parseSourcePorts,
   }),
   tap: vni({
     argument: 'NAME',
     absent: '',
-    standardHelp: 'vtep<VNI>',
-    help: 'overlay device; an existing TAP is adopted with its MAC and left there at exit',
+    defaultHelp: 'vtep<VNI>',
+    help: 'TAP device of the overlay; an existing TAP is used with its MAC and is not removed at exit',
     parse: parseInterfaceName,
   }),
   bridge: vni({
     argument: 'NAME',
     absent: '',
-    help: 'put the TAP into this bridge; made if missing, removed at exit if ours and empty',
+    help: 'attach the TAP to this bridge; a missing bridge is created, and removed at exit if empty',
     parse: parseInterfaceName,
   }),
   address: vniList({
     argument: 'CIDR',
     field: 'addresses',
-    help: 'give the TAP this address',
+    help: 'IP address and prefix length of the TAP',
     parse: parseInterfaceAddress,
   }),
   mac: vni({
     argument: 'MAC',
     absent: '',
-    standardHelp: 'derived from machine, underlay address and VNI',
+    defaultHelp: 'derived from machine, underlay address and VNI',
     help: 'MAC address of the TAP',
     parse: parseDeviceMac,
   }),
   mtu: vni({
     argument: 'auto|N',
-    standard: 'auto',
-    help: 'overlay MTU; auto: path MTU minus 50 (IPv4) or 70 (IPv6), the smallest of the peers',
+    defaultText: 'auto',
+    help: 'overlay MTU in bytes, 68 to 65535; auto: smallest path MTU of the peers, less 50 (IPv4) or 70 (IPv6)',
     parse: parseMtu,
   }),
   df: vtep({
     argument: 'set|unset|inherit',
-    standard: 'set',
-    help: 'DF of the outer header; unset: the kernel may fragment; inherit: as the inner IPv4 header, IPv6 counts as set',
+    defaultText: 'set',
+    help: 'DF of the outer header; unset: the kernel may fragment; inherit: copy DF of the inner IPv4 header (IPv6: set)',
     parse: oneOf('set', 'unset', 'inherit'),
   }),
   ttl: vtep({
     argument: 'N',
-    standard: '64',
-    help: 'TTL or hop limit of the outer header',
+    defaultText: '64',
+    help: 'TTL or hop limit of the outer header, 1 to 255',
     parse: wholeNumber(1, 255),
   }),
   tos: vtep({
     argument: 'inherit|N',
-    standard: 'inherit',
-    help: 'TOS of the outer header, DSCP in its upper six bits; ECN is always that of the inner packet (RFC 6040)',
+    defaultText: 'inherit',
+    help: 'TOS of the outer header, a multiple of 4 (DSCP times 4), or that of the inner packet; ECN is always copied from the inner packet (RFC 6040)',
     parse: parseTos,
   }),
   mssClamp: vtep({
     argument: 'auto|off',
-    standard: 'auto',
-    help: 'auto: lower the MSS of overlay SYNs to what the path carries',
+    defaultText: 'auto',
+    help: 'auto: lower the MSS in TCP SYNs of the overlay to fit the path MTU',
     parse: oneOf('auto', 'off'),
   }),
   udpChecksum: vtep({
     argument: 'on|off',
-    standard: 'on',
-    help: 'outer UDP checksum sent; zero is always accepted',
+    defaultText: 'on',
+    help: 'send outer UDP checksums; datagrams without checksum (zero) are always accepted',
     parse: parseSwitch,
   }),
   flowOffload: vtep({
     argument: 'on|off',
-    standard: 'off',
-    help: 'on: the kernel passes TCP flows between known MACs by itself, where the underlay takes superframes whole',
+    defaultText: 'off',
+    help: 'on: while UDP_TUNNEL_GSO is in use, the kernel forwards TCP between known MACs, bypassing vtepd and host firewall rules',
     parse: parseSwitch,
   }),
   learning: vni({
     argument: 'on|off',
-    standard: 'on',
-    help: 'learn MACs from received frames',
+    defaultText: 'on',
+    help: 'learn MAC addresses from received frames',
     parse: parseSwitch,
   }),
   ageing: vni({
     argument: 'S',
     field: 'ageingS',
-    standard: '300',
-    help: 'seconds until a learned MAC that is not heard again is forgotten; 0: never',
+    defaultText: '300',
+    help: 'seconds until a learned MAC expires if no frame from it is received; 0: never',
     parse: wholeNumber(0, AGEING_MAX),
   }),
   fdbLimit: vni({
     argument: 'N',
-    standard: '65536',
-    help: 'most learned MACs of a VNI, and beside them as many static entries',
+    defaultText: '65536',
+    help: 'maximum number of learned MACs per VNI, and separately of static entries',
     parse: wholeNumber(1, FDB_LIMIT_MAX),
   }),
   flood: vni({
     argument: 'on|off',
-    standard: 'on',
-    help: 'off: unknown unicast is dropped; broadcast and multicast still go to peers without flood=off',
+    defaultText: 'on',
+    help: 'off: drop unknown unicast; broadcast and multicast still go to all peers without flood=off',
     parse: parseSwitch,
   }),
   accept: vni({
     argument: 'peers|any',
-    standard: 'peers',
-    help: 'whose VXLAN is taken: configured peers only, or any source',
+    defaultText: 'peers',
+    help: 'sources whose VXLAN datagrams are accepted: configured peers only, or any',
     parse: oneOf('peers', 'any'),
   }),
   vlan: vni({
     argument: 'pass|strip|drop',
-    standard: 'pass',
-    help: 'inner 802.1Q tags on decapsulation',
+    defaultText: 'pass',
+    help: 'inner VLAN tags on decapsulation: keep them, strip all of them, or drop tagged frames',
     parse: oneOf('pass', 'strip', 'drop'),
   }),
   strictHeader: vtep({
     argument: 'on|off',
-    standard: 'off',
-    help: 'on: drop a datagram with reserved bits set; off: ignore and count them (RFC 7348)',
+    defaultText: 'off',
+    help: 'on: drop datagrams with reserved VXLAN header bits set; off: ignore the bits (RFC 7348) and count the datagrams',
     parse: parseSwitch,
   }),
   api: program({
     argument: 'HOST:PORT|unix:PATH|off',
-    standard: '127.0.0.1:8789',
-    help: 'control API, metrics included; beyond loopback and unix sockets it needs --api-token-file',
+    defaultText: '127.0.0.1:8789',
+    help: 'address of the control API and metrics; one that is neither loopback nor a unix socket needs --api-token-file',
     parse: parseApiListen,
   }),
   apiTokenFile: program({
     argument: 'FILE',
     absent: '',
-    help: 'file with the bearer token that callers of the API must show',
+    help: 'file with the bearer token that API clients must send',
     parse: parseFilePath,
   }),
   metrics: program({
     argument: 'HOST:PORT',
     absent: undefined,
-    help: 'a second listener, with /metrics and health alone',
+    help: 'address of an additional listener that serves only /metrics, /healthz and /readyz',
     parse: parseMetricsListen,
   }),
   state: program({
     argument: 'FILE|off',
-    standard: '/var/lib/vtepd/state.json',
-    help: 'what the API changed, kept across restarts',
+    defaultText: '/var/lib/vtepd/state.json',
+    help: 'file that keeps the changes made through the API across restarts; off: do not keep them',
     parse: parseFileOrOff,
   }),
   io: vtep({
     argument: 'auto|batch|dgram',
-    standard: 'auto',
-    help: 'underlay engine: batched sockets of the native shim, or plain node:dgram',
+    defaultText: 'auto',
+    help: 'underlay sockets: batched system calls of the native shim (batch), or node:dgram (dgram)',
     parse: oneOf('auto', 'batch', 'dgram'),
   }),
   workers: vtep({
     argument: 'N',
-    standard: '1',
-    help: 'data-plane threads; flows are spread over them, each stays on one',
+    defaultText: '1',
+    help: 'number of data-plane threads, 1 to 16; each flow stays on one thread',
     parse: wholeNumber(1, WORKERS_MAX),
   }),
   logLevel: program({
     argument: 'LEVEL',
-    standard: 'info',
-    help: 'fatal, error, warn, info, debug or trace',
+    defaultText: 'info',
+    help: 'least severe level that is logged: fatal, error, warn, info, debug or trace',
     parse: oneOf('fatal', 'error', 'warn', 'info', 'debug', 'trace'),
   }),
   logFormat: program({
     argument: 'json|pretty',
     absent: 'json',
-    standardHelp: 'pretty on a terminal, else json',
-    help: 'form of the log on stderr',
+    defaultHelp: 'pretty on a terminal, else json',
+    help: 'format of the log on stderr',
     parse: oneOf('json', 'pretty'),
   }),
 };
@@ -246,19 +253,21 @@ export type Key = keyof Table;
 export type ValueOf<K extends Key> = ReturnType<Table[K]['parse']>;
 
 type NoneOf<K extends Key> = Table[K] extends Setting<unknown, infer N, unknown> ? N : never;
-/** Name of a setting in `Settings` or `VniSettings`. */
+/** Field name of a setting in `Settings` or `VniSettings`. */
 type FieldOf<K extends Key> =
   Table[K] extends Setting<unknown, unknown, infer F extends string> ? ([F] extends [never] ? K : F) : never;
 type KeyOf<S extends Scope> = { [K in Key]: Table[K]['scope'] extends S ? K : never }[Key];
 
-/** Parsed values of all settings of a scope, by the names of their fields. */
+/** Parsed values of all settings of a scope, by field name. */
 export type FieldsOf<S extends Scope> = {
   readonly [K in KeyOf<S> as FieldOf<K>]: Table[K]['repeatable'] extends true
     ? readonly ValueOf<K>[]
     : ValueOf<K> | NoneOf<K>;
 };
 
-/** Words of all settings of a scope, as the YAML file and the options of the library have them. */
+/**
+ * Unparsed values of all settings of a scope, as in the YAML file and the options of the library.
+ */
 export type WordsOf<S extends Scope> = {
   readonly [K in KeyOf<S>]?:
     | (Table[K]['repeatable'] extends true
@@ -272,7 +281,7 @@ type WordOf<T> = [T] extends [boolean] ? Switch : T extends number | string ? T 
 
 export const KEYS = Object.keys(SETTINGS) as Key[];
 export const VNI_KEYS = keysOf('vni');
-/** Settings that only the program has, not the library. */
+/** Settings of vtepd that the library does not have. */
 export const PROGRAM_KEYS = keysOf('program');
 /** Settings with one value for all VNIs. */
 export const COMMON_KEYS = [...keysOf('vtep'), ...PROGRAM_KEYS];
@@ -281,27 +290,27 @@ function keysOf(scope: Scope): Key[] {
   return KEYS.filter((key) => SETTINGS[key].scope === scope);
 }
 
-/** Key of the file → field of the settings. */
+/** Returns the field name in `Settings` of a YAML key. */
 export function fieldOf(key: Key): string {
   const { field }: { field?: string } = SETTINGS[key];
   return field ?? key;
 }
 
-/** @returns the value where nothing is given; of a repeatable setting an empty list */
-export function standardOf(key: Key): unknown {
-  const { standard, absent, parse, repeatable }: Setting<unknown, unknown, unknown> = SETTINGS[key];
+/** @returns the default value; an empty list for a repeatable setting */
+export function defaultOf(key: Key): unknown {
+  const { defaultText, absent, parse, repeatable }: Setting<unknown, unknown, unknown> = SETTINGS[key];
   if (repeatable) return [];
-  return standard === '' ? absent : parse(standard);
+  return defaultText === '' ? absent : parse(defaultText);
 }
 
-/** `fdbLimit` → `--fdb-limit`. */
+/** Returns the flag of a key: `fdbLimit` → `--fdb-limit`. */
 export function flagOf(key: Key): string {
   return `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }
 
 type Row<T, N, F> = Pick<Setting<T, N, F>, 'argument' | 'help' | 'parse' | 'absent' | 'field'> & {
-  standard?: string;
-  standardHelp?: string;
+  defaultText?: string;
+  defaultHelp?: string;
 };
 type Made<T, N, F, S extends Scope, L extends boolean> = Setting<T, N, F> & {
   readonly scope: S;
@@ -309,21 +318,21 @@ type Made<T, N, F, S extends Scope, L extends boolean> = Setting<T, N, F> & {
 };
 
 function program<T, const N = never, const F = never>(row: Row<T, N, F>): Made<T, N, F, 'program', false> {
-  return { standard: '', ...row, scope: 'program', repeatable: false };
+  return { defaultText: '', ...row, scope: 'program', repeatable: false };
 }
 
 function vtep<T, const N = never, const F = never>(row: Row<T, N, F>): Made<T, N, F, 'vtep', false> {
-  return { standard: '', ...row, scope: 'vtep', repeatable: false };
+  return { defaultText: '', ...row, scope: 'vtep', repeatable: false };
 }
 
 function vtepList<T, const N = never, const F = never>(row: Row<T, N, F>): Made<T, N, F, 'vtep', true> {
-  return { standard: '', ...row, scope: 'vtep', repeatable: true };
+  return { defaultText: '', ...row, scope: 'vtep', repeatable: true };
 }
 
 function vni<T, const N = never, const F = never>(row: Row<T, N, F>): Made<T, N, F, 'vni', false> {
-  return { standard: '', ...row, scope: 'vni', repeatable: false };
+  return { defaultText: '', ...row, scope: 'vni', repeatable: false };
 }
 
 function vniList<T, const N = never, const F = never>(row: Row<T, N, F>): Made<T, N, F, 'vni', true> {
-  return { standard: '', ...row, scope: 'vni', repeatable: true };
+  return { defaultText: '', ...row, scope: 'vni', repeatable: true };
 }

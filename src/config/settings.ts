@@ -1,8 +1,8 @@
 /**
- * A validated configuration: the one shape that flags, the YAML file, REST bodies and options of the library are turned
- * into. Its fields are rows of the schema, where their meaning stands. Frozen once made.
+ * Types of a validated configuration.
  *
- * '' means none, of a name, a MAC or a file; `ageingS` 0 means never. Peers are addresses or DNS names, as given.
+ * Flags, the YAML file, REST bodies and library options are all converted to `Settings`. The schema
+ * defines its fields. It is frozen. '' means none for a name, MAC or file; `ageingS` 0 means never.
  */
 import type { FieldsOf } from './schema.js';
 
@@ -11,11 +11,11 @@ export interface Settings extends FieldsOf<'vtep'>, Omit<FieldsOf<'program'>, 's
   readonly state: StateFile;
 }
 
-/** File of the changes made through the API. */
+/** File that keeps the changes made through the API. */
 export interface StateFile {
-  /** '' none. */
+  /** Path; '' for none. */
   readonly path: string;
-  /** True when it was asked for: a start without it would be wrong. */
+  /** True if flags or file name it: the start then fails when the file cannot be used. */
   readonly named: boolean;
 }
 
@@ -25,9 +25,9 @@ export interface VniSettings extends FieldsOf<'vni'> {
 }
 
 export interface PeerSettings {
-  /** An address, or a DNS name that is resolved at start. */
+  /** An address, or a DNS name. */
   readonly host: string;
   readonly port: number;
-  /** BUM frames go to it. */
+  /** True if the peer is in the flood list. */
   readonly flood: boolean;
 }

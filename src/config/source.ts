@@ -1,26 +1,31 @@
 /**
- * What one source of configuration (the command line, or the file) said, value by value, each parsed at once and
- * with the place where it stood. `merge.ts` lays sources over each other; messages quote the places.
+ * Values of one source of configuration: the command line, a file or an API body.
+ *
+ * Each value is parsed when it is added and keeps its place, which messages quote. `merge.ts`
+ * merges the sources.
  */
 import { ConfigError, ValueError } from './config-error.js';
 import { makePeer, type PeerText, parsePeer } from './peer.js';
 import { type Key, SETTINGS, type ValueOf } from './schema.js';
 import { parseVni } from './values.js';
 
-/** One value as somebody wrote it. */
+/** A value with its text and its place. */
 export interface Given<T> {
-  /** Where: `--mtu`, or `vtepd.yaml:7: vnis[0].mtu`. */
+  /** `--mtu`, or `vtepd.yaml:7: vnis[0].mtu`. */
   readonly place: string;
   readonly text: string;
   readonly value: T;
 }
 
-/** Settings and peers that were said together: for all VNIs, or for one. */
+/** Settings and peers of one source for all VNIs, or for a single VNI. */
 export class Layer {
   readonly peers: Given<PeerText>[] = [];
   readonly #settings = new Map<Key, Given<unknown>[]>();
 
-  /** @throws ConfigError when the value is not allowed, or a second one comes where one is allowed */
+  /**
+   * @throws ConfigError when the value is not allowed, or a setting that is not repeatable is
+   *   repeated
+   */
   add(key: Key, place: string, text: string): void {
     const given = this.#settings.get(key) ?? [];
     if (given.length > 0 && !SETTINGS[key].repeatable) {
@@ -33,29 +38,32 @@ export class Layer {
     this.peers.push(parseGiven(place, text, parsePeer));
   }
 
-  /** A peer whose options stand apart from its host, as a map in YAML has them. */
+  /** Adds a peer whose options are separate from its host, as in a YAML map. */
   addPeerOptions(place: string, host: string, options: ReadonlyMap<string, string>): void {
     this.peers.push(parseGiven(place, host, () => makePeer(host, options)));
   }
 
-  /** All that was given for a key, in order; empty when nothing was. */
+  /** Returns all values of a key in the order given. */
   given<K extends Key>(key: K): readonly Given<ValueOf<K>>[] {
     return (this.#settings.get(key) ?? []) as Given<ValueOf<K>>[];
   }
 }
 
 export class Source {
-  /** For the daemon and for every VNI. */
+  /** Settings of the daemon and of every VNI. */
   readonly all = new Layer();
-  /** Says which VNIs there are, were it none. */
+  /** True if the source has a list of VNIs; the list may be empty. */
   listsVnis = false;
   readonly vnis: { readonly id: Given<number>; readonly own: Layer }[] = [];
 
-  /** @returns the layer for what is said of this VNI alone. @throws ConfigError for a second one of the same number */
+  /**
+   * @returns the layer of this VNI's own settings
+   * @throws ConfigError for a VNI that is given twice
+   */
   addVni(place: string, text: string): Layer {
     const id = parseGiven(place, text, parseVni);
     if (this.vnis.some((vni) => vni.id.value === id.value)) {
-      throw new ConfigError(`${place} ${text}: given twice; a VNI is named once`);
+      throw new ConfigError(`${place} ${text}: given twice; give each VNI once`);
     }
     const own = new Layer();
     this.vnis.push({ id, own });
@@ -63,7 +71,11 @@ export class Source {
   }
 }
 
-/** What was given for a key where it was given nearest. @param layers nearest first */
+/**
+ * Returns the values of the first layer that gives the key.
+ *
+ * @param layers in order of precedence
+ */
 export function nearest<K extends Key>(layers: readonly Layer[], key: K): readonly Given<ValueOf<K>>[] {
   return layers.map((layer) => layer.given(key)).find((given) => given.length > 0) ?? [];
 }
@@ -77,7 +89,7 @@ function parseGiven<T>(place: string, text: string, parse: (text: string) => T):
   }
 }
 
-/** As it was written, but visible where it begins and ends when that would not be clear. */
+/** Puts quotation marks around empty text and text with white space. */
 function quote(text: string): string {
   return text === '' || /\s/.test(text) ? `"${text}"` : text;
 }

@@ -1,9 +1,12 @@
 /**
- * The file that keeps what the API changed. It is replaced as a whole: a new file is written and synced beside it, then
- * takes its name, and the folder is synced; whenever the machine or the daemon ends, the name leads to the old state or
- * to the new one. A file that is broken, or not ours, is refused and left alone.
+ * State file: keeps the changes made through the API.
  *
- * One daemon at a time: it holds a lock on a file beside it, which the kernel takes back when the process ends.
+ * The file is replaced atomically: a new file is written and synced (fsync(2)), renamed over the
+ * old one, and the directory is synced. After a crash of daemon or machine the name refers to the
+ * old state or to the new one. A damaged or foreign file is refused and not modified.
+ *
+ * Only one daemon may use it: the daemon holds a lock on a separate file `*.lock`, which the kernel
+ * releases when the process ends.
  */
 import { type FileHandle, mkdir, open, readFile, realpath, rename, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -11,10 +14,13 @@ import { ConfigError } from './config-error.js';
 import { NO_STATE, type State } from './state.js';
 import { readState, writeState } from './text.js';
 
-/** The file cannot be kept: one line with the cause and the cure. */
+/** The state file cannot be used. The message is one line with the cause and the remedy. */
 export class StateError extends Error {
   override readonly name = 'StateError';
-  /** This machine does not let us write there; nothing is wrong with what is there. */
+  /**
+   * True if the path cannot be written (permissions, missing directory); the content is not at
+   * fault.
+   */
   readonly notPermitted: boolean;
 
   constructor(message: string, notPermitted = false) {
@@ -23,32 +29,32 @@ export class StateError extends Error {
   }
 }
 
-/** Takes a lock on an open file that ends with it; 0, or a negative errno. */
+/** Locks an open file until it is closed. Returns 0 or a negative errno. */
 export type FileLock = (fd: number) => number;
 
-/** A name that changed is on the disk when its folder is. */
+/** Syncs a directory to disk, which makes a rename in it durable. */
 type SyncFolder = (folder: FileHandle) => Promise<void>;
 
-/** A state that is on the disk and does not count yet. */
+/** A state that is written to disk but not yet in effect. */
 export interface PreparedState {
-  /** From now on it counts. @throws StateError */
+  /** Renames the new file over the old one. @throws StateError when that fails */
   commit(): Promise<void>;
   discard(): Promise<void>;
 }
 
 const FILE_MODE = 0o640;
 const FOLDER_MODE = 0o755;
-/** What opens and folders say when writing is not for us. */
+/** Errors of open(2) and mkdir(2) that mean that the path cannot be written. */
 const NOT_PERMITTED = ['EACCES', 'EPERM', 'EROFS', 'ENOENT', 'ENOTDIR'];
-const CURE = 'name another file with --state FILE, or keep none with --state off';
+const CURE = 'use another file with --state FILE, or disable it with --state off';
 
 export class StateFile {
-  /** As it was read, until it is written. */
+  /** State as read at `open`; later writes do not change it. */
   readonly state: State;
   readonly #path: string;
   readonly #lock: FileHandle;
   readonly #sync: SyncFolder;
-  /** What the name leads to. */
+  /** State in the file. */
   #kept: State;
 
   private constructor(path: string, lock: FileHandle, state: State, sync: SyncFolder) {
@@ -60,21 +66,23 @@ export class StateFile {
   }
 
   /**
-   * Makes the folder, takes the lock, reads.
-   * @param sync another one in tests
-   * @throws StateError, ConfigError for what stands in the file
+   * Creates the directory, locks the file and reads it.
+   *
+   * @param sync replaced in tests
+   * @throws StateError when the file cannot be used or is locked
+   * @throws ConfigError when its content is invalid
    */
   static async open(
     path: string,
-    takeLock: FileLock,
+    lockFile: FileLock,
     sync: SyncFolder = (folder) => folder.sync(),
   ): Promise<StateFile> {
     await mkdir(dirname(path), { recursive: true, mode: FOLDER_MODE }).catch(explain(path));
     const real = await realpath(path).catch(() => path);
     const lock = await open(`${real}.lock`, 'a', FILE_MODE).catch(explain(path));
     try {
-      const refused = takeLock(lock.fd);
-      if (refused < 0) throw new StateError(`--state ${path}: another vtepd keeps its state there; ${CURE}`);
+      const result = lockFile(lock.fd);
+      if (result < 0) throw new StateError(`--state ${path}: in use by another vtepd; ${CURE}`);
       return new StateFile(real, lock, await load(real), sync);
     } catch (error) {
       await lock.close();
@@ -82,18 +90,18 @@ export class StateFile {
     }
   }
 
-  /** Writes and syncs a state beside the file. One at a time. @throws StateError */
+  /** Writes and syncs a new file. Calls must not overlap. @throws StateError when that fails */
   async prepare(state: State): Promise<PreparedState> {
     const path = this.#path;
     const fresh = `${path}.new`;
     await writeSynced(fresh, writeState(state)).catch(explain(path));
-    // Opened now: that there are no descriptors left must not show when the name has changed already.
+    // Opened before the rename: after it, a failure (EMFILE) would come too late.
     const folder = await open(dirname(path), 'r').catch(explain(path));
     return {
       commit: async () => {
         await rename(fresh, path).catch(explain(path));
         await this.#sync(folder).catch(async (error) => {
-          await this.#putBack();
+          await this.#restore();
           explain(path)(error);
         });
         await folder.close();
@@ -106,8 +114,8 @@ export class StateFile {
     };
   }
 
-  /** A name that may not be on the disk does not count, so it leads to the former state again, as far as that can be had. */
-  async #putBack(): Promise<void> {
+  /** Best effort: restores the previous state after a rename that may not be durable. */
+  async #restore(): Promise<void> {
     const fresh = `${this.#path}.new`;
     await writeSynced(fresh, writeState(this.#kept))
       .then(() => rename(fresh, this.#path))
@@ -119,7 +127,13 @@ export class StateFile {
   }
 }
 
-/** @returns what the file says; nothing when there is none @throws ConfigError, StateError */
+/**
+ * Reads a state file.
+ *
+ * @returns its state; an empty state if there is no file
+ * @throws ConfigError when its content is invalid
+ * @throws StateError when it cannot be read
+ */
 export async function load(path: string): Promise<State> {
   let text: string;
   try {
@@ -132,7 +146,9 @@ export async function load(path: string): Promise<State> {
     return readState(text, path);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    throw new ConfigError(`--state ${error.message}; mend the file or move it away: it was left as it is`);
+    throw new ConfigError(
+      `--state ${error.message}; repair the file or move it away; vtepd did not change it`,
+    );
   }
 }
 
@@ -150,7 +166,7 @@ function explain(path: string): (error: NodeJS.ErrnoException) => never {
   return ({ code = '', message }) => {
     const cause = code || message;
     throw new StateError(
-      `--state ${path}: cannot be kept there (${cause}); ${CURE}`,
+      `--state ${path}: cannot open or write the state file (${cause}); ${CURE}`,
       NOT_PERMITTED.includes(code),
     );
   };

@@ -1,9 +1,11 @@
 /**
- * What was changed through the API, as deviations from the configuration of flags and file, item by item; and what holds
- * when they are laid over it. Pure: kept by `state-file.ts`, changed by `edits.ts`.
+ * State: the changes made through the API, as deviations from the configuration.
  *
- * Invariant: an item stands here only while it says something else than the configuration did when it was made. What
- * the configuration says later does not remove it: the API beats flags and file until it is changed back.
+ * The configuration comes from flags and file. Effective settings are the configuration with the
+ * deviations applied. Pure functions; `state-file.ts` stores the state, `edits.ts` changes it.
+ *
+ * Invariant: an item differs from the configuration at the time of the API call. A later change of
+ * the configuration does not remove it: the API wins over flags and file until it is changed back.
  */
 import { isSame } from './diff.js';
 import type { PeerSettings, Settings, VniSettings } from './settings.js';
@@ -13,13 +15,13 @@ export interface State {
   readonly vnis: ReadonlyMap<number, VniDeviation>;
 }
 
-/** How one VNI is not as the configuration says. */
+/** Deviations of one VNI from the configuration. */
 export interface VniDeviation {
-  /** The API made it: whatever the configuration says of such a VNI does not count. */
+  /** Settings of a VNI that the API created; the configuration of this VNI is then ignored. */
   readonly created: OwnSettings | undefined;
   readonly removed: boolean;
   readonly changed: Partial<OwnSettings>;
-  /** By host; null: removed. */
+  /** Peers by host; null: removed. */
   readonly peers: ReadonlyMap<string, PeerSettings | null>;
   /** Static entries: MAC → address of a peer, both canonical text. */
   readonly fdb: ReadonlyMap<string, string>;
@@ -34,7 +36,10 @@ export const NO_DEVIATION: VniDeviation = {
   fdb: new Map(),
 };
 
-/** What holds: the configuration with the state over it. VNIs and lists of peers that nobody changed are the same objects. */
+/**
+ * Returns the effective settings: the configuration with the state applied. Unchanged VNIs and
+ * lists of peers remain the same objects.
+ */
 export function applyState(base: Settings, state: State): Settings {
   if (state.vnis.size === 0) return base;
   const vnis = base.vnis.flatMap((vni) => {
@@ -49,39 +54,40 @@ export function applyState(base: Settings, state: State): Settings {
   return Object.freeze({ ...base, vnis: Object.freeze(vnis) });
 }
 
-/** Static entries of a VNI. */
+/** Returns the static FDB entries of a VNI. */
 export function entriesOf(state: State, vni: number): ReadonlyMap<string, string> {
   return (state.vnis.get(vni) ?? NO_DEVIATION).fdb;
 }
 
 /**
- * Where the state contradicts what the configuration says: one sentence an item.
- * @param says whether flags or file speak of this setting of a VNI
+ * Lists the items where the state overrides the configuration, one sentence per item.
+ *
+ * @param isGiven true if flags or file give this setting of a VNI
  */
 export function contradictions(
   base: Settings,
   state: State,
-  says: (vni: VniSettings, key: string) => boolean,
+  isGiven: (vni: VniSettings, key: string) => boolean,
 ): string[] {
   return base.vnis.flatMap((vni) => {
     const deviation = state.vnis.get(vni.vni);
     if (!deviation) return [];
-    const of = `VNI ${vni.vni}`;
-    if (deviation.removed) return [`${of} is configured, and was removed through the API`];
-    if (deviation.created) return [`${of} is configured, and was made anew through the API`];
+    const name = `VNI ${vni.vni}`;
+    if (deviation.removed) return [`${name} is configured, but was removed through the API`];
+    if (deviation.created) return [`${name} is configured, but was created through the API`];
     const settings = (Object.keys(deviation.changed) as (keyof OwnSettings)[]).flatMap((field) => {
       const key = keyOf(field);
       const value = deviation.changed[field];
-      if (!says(vni, key) || isSame(value, vni[field])) return [];
+      if (!isGiven(vni, key) || isSame(value, vni[field])) return [];
       return [
-        `${of}: ${key} is configured as ${text(vni[field])}, and was changed through the API to ${text(value)}`,
+        `${name}: ${key} is configured as ${text(vni[field])}, but was changed through the API to ${text(value)}`,
       ];
     });
     const peers = [...deviation.peers].flatMap(([host, peer]) => {
       const configured = vni.peers.find((other) => other.host === host);
       if (!configured || (peer && isSame(peer, configured))) return [];
-      const what = peer ? 'changed' : 'removed';
-      return [`${of}: peer ${host} is configured, and was ${what} through the API`];
+      const action = peer ? 'changed' : 'removed';
+      return [`${name}: peer ${host} is configured, but was ${action} through the API`];
     });
     return [...settings, ...peers];
   });
@@ -91,7 +97,7 @@ function deviate(vni: VniSettings, { changed, peers }: VniDeviation): VniSetting
   return Object.freeze({ ...vni, ...changed, peers: deviatePeers(vni.peers, peers) });
 }
 
-/** Those of the configuration in their order, then those of the API. */
+/** Returns the peers of the configuration in their order, then those added through the API. */
 function deviatePeers(
   configured: readonly PeerSettings[],
   deviations: ReadonlyMap<string, PeerSettings | null>,

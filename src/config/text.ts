@@ -1,6 +1,8 @@
 /**
- * The state as text: JSON, so that whoever has to mend it can, and read by the parsers that read flags and file, so that
- * what is kept is judged like what is said. Messages name file, line and key.
+ * Format of the state file: JSON text to state, and back.
+ *
+ * An operator can repair the text by hand. Values pass the parsers of flags and file, so the same
+ * checks apply. Messages name file, line and key.
  *
  *     { "format": "vtepd-state-1",
  *       "vnis": { "100": { "created": { "mtu": 1400 },
@@ -15,7 +17,7 @@ import { Layer } from './source.js';
 import { NO_DEVIATION, type State, type VniDeviation } from './state.js';
 import { type Node, Tree } from './tree.js';
 import { parseDeviceMac, parseUnicastAddress, parseVni } from './values.js';
-import { readWords, standardSettings, wordsOf } from './vni-words.js';
+import { defaultSettings, readWords, wordsOf } from './vni-words.js';
 
 export const FORMAT = 'vtepd-state-1';
 
@@ -24,7 +26,7 @@ const VNI_KEYS = ['created', 'removed', 'changed', 'peers', 'fdb'];
 const PEER_KEYS = ['port', 'flood'];
 
 export function writeState({ vnis }: State): string {
-  const said = Array.from(vnis, ([vni, { created, removed, changed, peers, fdb }]) => {
+  const words = Array.from(vnis, ([vni, { created, removed, changed, peers, fdb }]) => {
     const deviation = {
       created: created && wordsOf(created),
       removed: removed || undefined,
@@ -34,22 +36,22 @@ export function writeState({ vnis }: State): string {
     };
     return [vni, deviation] as const;
   });
-  return `${JSON.stringify({ format: FORMAT, vnis: Object.fromEntries(said) }, undefined, 1)}\n`;
+  return `${JSON.stringify({ format: FORMAT, vnis: Object.fromEntries(words) }, undefined, 1)}\n`;
 }
 
-/** @param path what messages call the file @throws ConfigError */
+/** @param path file name for messages @throws ConfigError when the text is not a valid state */
 export function readState(text: string, path: string): State {
   const tree = Tree.parse(text, path);
   const { root } = tree;
   const top = root !== null && tree.isMap(root) ? tree.entries(root, '') : [];
   const format = top.find(([key]) => key === 'format');
   if (root === null || format === undefined || tree.text(format[1], 'format') !== FORMAT)
-    throw new ConfigError(`${path}:1: is no state of this vtepd: it does not say "format": "${FORMAT}"`);
+    throw new ConfigError(`${path}:1: not a vtepd state file: "format" is not "${FORMAT}"`);
   const vnis = new Map<number, VniDeviation>();
   for (const [key, value] of tree.entries(root, '', TOP_KEYS)) {
     if (key !== 'vnis') continue;
     for (const [id, node] of tree.entries(value, 'vnis')) {
-      const vni = judged(tree, node, `vnis.${id}`, () => parseVni(id));
+      const vni = checked(tree, node, `vnis.${id}`, () => parseVni(id));
       vnis.set(vni, readDeviation(tree, node, vni));
     }
   }
@@ -68,10 +70,10 @@ function readDeviation(tree: Tree, node: Node, vni: number): VniDeviation {
 function readPart(tree: Tree, key: string, node: Node, name: string, vni: number): Partial<VniDeviation> {
   switch (key) {
     case 'created':
-      return { created: { ...standardSettings(vni), ...readWords(tree, node, name) } };
+      return { created: { ...defaultSettings(vni), ...readWords(tree, node, name) } };
     case 'removed':
       if (tree.text(node, name) === 'true') return { removed: true };
-      throw tree.error(node, name, 'must be true, or not be there');
+      throw tree.error(node, name, 'must be true or absent');
     case 'changed':
       return { changed: readWords(tree, node, name) };
     case 'peers':
@@ -87,8 +89,8 @@ function readPart(tree: Tree, key: string, node: Node, name: string, vni: number
 
 function readPeer(tree: Tree, host: string, node: Node, name: string): [string, PeerSettings | null] {
   const place = `${name}.${host}`;
-  const gone = tree.isNull(node);
-  const options = gone ? [] : tree.entries(node, place, PEER_KEYS);
+  const isRemoved = tree.isNull(node);
+  const options = isRemoved ? [] : tree.entries(node, place, PEER_KEYS);
   const layer = new Layer();
   layer.addPeerOptions(
     tree.place(node, place),
@@ -96,7 +98,7 @@ function readPeer(tree: Tree, host: string, node: Node, name: string): [string, 
     new Map(options.map(([key, value]) => [key, tree.text(value, `${place}.${key}`)])),
   );
   const { host: canonical, port, flood } = layer.peers[0].value;
-  if (gone) return [canonical, null];
+  if (isRemoved) return [canonical, null];
   if (port === undefined) throw tree.error(node, place, 'has no "port"');
   return [canonical, { host: canonical, port, flood: flood ?? true }];
 }
@@ -105,12 +107,12 @@ function readEntry(tree: Tree, mac: string, node: Node, name: string): [string, 
   const place = `${name}.${mac}`;
   const peer = tree.text(node, place);
   return [
-    judged(tree, node, place, () => parseDeviceMac(mac)),
-    judged(tree, node, `${place} ${peer}`, () => parseUnicastAddress(peer).text),
+    checked(tree, node, place, () => parseDeviceMac(mac)),
+    checked(tree, node, `${place} ${peer}`, () => parseUnicastAddress(peer).text),
   ];
 }
 
-function judged<T>(tree: Tree, node: Node, name: string, parse: () => T): T {
+function checked<T>(tree: Tree, node: Node, name: string, parse: () => T): T {
   try {
     return parse();
   } catch (error) {

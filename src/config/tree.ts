@@ -1,7 +1,9 @@
 /**
- * A text of YAML (JSON is one) or a value of a program, as maps, lists and words that know where they stand: what file,
- * state and library options are read from. Values are taken as they are written (`off` is a word, `010` is not 8); the
- * schema's parsers judge them, so sources cannot differ. Every message names the place: `vtepd.yaml:7: vnis[0].mtu`.
+ * Tree of maps, lists and scalars with their positions, from YAML, JSON or an object.
+ *
+ * The file, the state file and the library options are read through it. Scalars remain text as
+ * written (`off` is a word, `010` is not 8); the schema's parsers validate them, so all sources
+ * follow the same rules. Every message names the place: `vtepd.yaml:7: vnis[0].mtu`.
  */
 import { createRequire } from 'node:module';
 import type { Document, LineCounter, Node, YAMLMap } from 'yaml';
@@ -12,17 +14,25 @@ export type { Node } from 'yaml';
 
 let loaded: typeof import('yaml') | undefined;
 
-/** The parser is a tenth of what a start loads, and flags alone need none: it is loaded with the first text. */
+/**
+ * Loads the YAML parser on first use: it is 10 % of the code loaded at start, and flags do not need
+ * it.
+ */
 function yaml(): typeof import('yaml') {
   loaded ??= createRequire(import.meta.url)('yaml') as typeof import('yaml');
   return loaded;
 }
 
-/** Levels of maps and lists in a text, far more than any configuration or state has. */
+/** Maximum nesting of maps and lists; far more than a configuration or state needs. */
 const DEPTH_MAX = 100;
 const DEEP_LINE = new RegExp(`^(?:\\s*[-?:]\\s){${DEPTH_MAX}}|^ {${10 * DEPTH_MAX}}`, 'm');
 
-/** The parser recurses for each level, and text that nests some ten thousand aborts the process. @throws ConfigError */
+/**
+ * Refuses deeply nested text: the parser recurses for each level, and some 10,000 levels abort the
+ * process.
+ *
+ * @throws ConfigError when the text has more than `DEPTH_MAX` levels
+ */
 function refuseDeep(text: string, path: string): void {
   let depth = 0;
   for (let at = 0; at < text.length && depth <= DEPTH_MAX; at++) {
@@ -31,12 +41,14 @@ function refuseDeep(text: string, path: string): void {
     else if ((character === ']' || character === '}') && depth > 0) depth--;
   }
   if (depth > DEPTH_MAX || DEEP_LINE.test(text))
-    throw new ConfigError(`${path}:1: maps and lists are nested too deeply, ${DEPTH_MAX} levels at most`);
+    throw new ConfigError(
+      `${path}:1: maps and lists are nested too deeply; the limit is ${DEPTH_MAX} levels`,
+    );
 }
 
 export class Tree {
   readonly #document: Document;
-  /** '' for a value of a program, which has no lines. */
+  /** File name; '' for an object, which has no lines. */
   readonly #path: string;
   readonly #lines: LineCounter;
 
@@ -46,7 +58,7 @@ export class Tree {
     this.#lines = lines;
   }
 
-  /** @param path what messages call the file @throws ConfigError when it is not YAML */
+  /** @param path file name for messages @throws ConfigError when the text is not YAML */
   static parse(text: string, path: string): Tree {
     const lines = new (yaml().LineCounter)();
     refuseDeep(text, path);
@@ -57,17 +69,22 @@ export class Tree {
     throw new ConfigError(`${path}:${line}: not valid YAML: ${broken.message.split('\n')[0]}`);
   }
 
-  /** A plain object; what is undefined in it was not said. */
+  /** Makes a tree of a plain object; undefined fields count as omitted. */
   static of(value: object): Tree {
     return new Tree(new (yaml().Document)(value), '', new (yaml().LineCounter)());
   }
 
-  /** null: there is nothing. */
+  /** Root node; null for an empty text. */
   get root(): Node | null {
     return this.#document.contents;
   }
 
-  /** Keys and values of a map. @param known keys that are allowed; without, every key is @throws ConfigError */
+  /**
+   * Returns the keys and values of a map.
+   *
+   * @param known allowed keys; undefined allows every key
+   * @throws ConfigError for another node, an unknown key or a missing value
+   */
   entries(node: Node, name: string, known?: readonly string[]): [string, Node][] {
     if (!yaml().isMap(node))
       throw this.error(node, name || 'the file', 'must be a map of "key: value" lines');
@@ -75,7 +92,7 @@ export class Tree {
       const word = yaml().isScalar(key) ? String(key.value) : String(key);
       const where = name === '' ? word : `${name}.${word}`;
       if (known !== undefined && !known.includes(word)) {
-        const cure = suggestion(word, known) || `; known are ${known.join(', ')}`;
+        const cure = suggestion(word, known) || `; known keys: ${known.join(', ')}`;
         throw this.error(key, where, `unknown key${cure}`);
       }
       if (value === null) throw this.error(key, where, 'has no value');
@@ -83,7 +100,11 @@ export class Tree {
     });
   }
 
-  /** Items of a list with their names: `vnis[0]`. @throws ConfigError */
+  /**
+   * Returns the items of a list with their names: `vnis[0]`.
+   *
+   * @throws ConfigError for another node
+   */
   items(node: Node, name: string): [string, Node][] {
     if (!yaml().isSeq(node))
       throw this.error(node, name, 'must be a list, each item on a line of its own after "- "');
@@ -102,7 +123,11 @@ export class Tree {
     return yaml().isScalar(node) && node.value === null;
   }
 
-  /** A plain value as it was written; of a quoted one what the quotes hold. @throws ConfigError */
+  /**
+   * Returns a scalar as written, without quotation marks.
+   *
+   * @throws ConfigError for another node or null
+   */
   text(node: Node, name: string): string {
     if (!yaml().isScalar(node)) throw this.error(node, name, 'must be a single value');
     if (node.value === null) throw this.error(node, name, 'has no value');

@@ -1,8 +1,8 @@
 /**
- * Single values as text: what each may be, and what it means. Flags, the YAML file and the control API all read
- * their values here, so one rule has one place and one wording.
+ * Parsers of single values: text to value.
  *
- * Every parser takes the text as somebody wrote it and throws ValueError ("must be …") for what is not allowed.
+ * Flags, the YAML file and the control API use the same parsers, so the same rules and messages
+ * apply everywhere. A parser throws ValueError ("must be …") for text that is not allowed.
  */
 import {
   type IpAddress,
@@ -15,7 +15,7 @@ import {
 import { formatMac, isMulticastMac, parseMac } from '../wire/mac.js';
 import { ValueError } from './config-error.js';
 
-/** Where the API listens. */
+/** Address on which the API listens. */
 export type ApiListen =
   | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
   | { readonly kind: 'unix'; readonly path: string }
@@ -26,12 +26,15 @@ const VNI_MAX = 0xffffff;
 
 /** IFNAMSIZ minus the terminating zero. */
 const INTERFACE_NAME_MAX = 15;
-/** sun_path holds 108 bytes with the terminating zero. */
+/** sun_path has 108 bytes, including the terminating zero (unix(7)). */
 const UNIX_PATH_MAX = 107;
-/** Sockets of the source-port pool, a family. */
+/** Number of sockets in the source-port pool of one address family. */
 const SOURCE_PORTS_MIN = 64;
 
-/** A parser of decimal whole numbers from `min` to `max`; no sign, no hexadecimal, no leading zeros. */
+/**
+ * Returns a parser for decimal whole numbers from `min` to `max`, without sign, hexadecimal digits
+ * or leading zeros.
+ */
 export function wholeNumber(min: number, max: number): (text: string) => number {
   return (text) => {
     const value = /^(0|[1-9]\d{0,15})$/.test(text) ? Number(text) : Number.NaN;
@@ -43,14 +46,14 @@ export function wholeNumber(min: number, max: number): (text: string) => number 
 export const parseVni = wholeNumber(0, VNI_MAX);
 export const parsePort = wholeNumber(1, 65535);
 
-/** `on` and `off`; in YAML also its own `true` and `false`. */
+/** Parses `on` and `off`, and YAML's `true` and `false`. */
 export function parseSwitch(text: string): boolean {
   if (text === 'on' || text === 'true') return true;
   if (text === 'off' || text === 'false') return false;
   throw new ValueError('must be "on" or "off"');
 }
 
-/** A parser of one word out of several. */
+/** Returns a parser that accepts the given words. */
 export function oneOf<const W extends string>(...words: W[]): (text: string) => W {
   return (text) => {
     const word = words.find((candidate) => candidate === text);
@@ -61,7 +64,10 @@ export function oneOf<const W extends string>(...words: W[]): (text: string) => 
   };
 }
 
-/** Overlay MTU in bytes. The least is IPv4's (RFC 791); the most what an IP header can state. */
+/**
+ * Parses an overlay MTU in bytes. 68 is the minimum of IPv4 (RFC 791), 65535 the maximum of the IP
+ * length field.
+ */
 export function parseMtu(text: string): number | 'auto' {
   if (text === 'auto') return text;
   try {
@@ -71,17 +77,20 @@ export function parseMtu(text: string): number | 'auto' {
   }
 }
 
-/** TOS byte whose two lowest bits, ECN, are not ours to say; or that of the inner packet. */
+/**
+ * Parses a TOS byte or `inherit`. The two ECN bits must be 0, as they are copied from the inner
+ * packet.
+ */
 export function parseTos(text: string): number | 'inherit' {
   if (text === 'inherit') return text;
   const value = /^(0|[1-9]\d{0,2})$/.test(text) ? Number(text) : Number.NaN;
   if (value <= 252 && value % 4 === 0) return value;
   throw new ValueError(
-    'must be "inherit" or a multiple of 4 from 0 to 252: DSCP times 4, without the two bits of ECN',
+    'must be "inherit" or a multiple of 4 from 0 to 252 (DSCP times 4; the two ECN bits are 0)',
   );
 }
 
-/** `MIN-MAX`, wide enough for the pool of sockets. */
+/** Parses `MIN-MAX`, a range with enough ports for the pool of sockets. */
 export function parseSourcePorts(text: string): { min: number; max: number } {
   const [, first, last] = /^(\d{1,5})-(\d{1,5})$/.exec(text) ?? [];
   const min = Number(first);
@@ -90,7 +99,7 @@ export function parseSourcePorts(text: string): { min: number; max: number } {
   throw new ValueError(`must be MIN-MAX within 1-65535, at least ${SOURCE_PORTS_MIN} ports wide`);
 }
 
-/** A name that Linux takes for a network interface (dev_valid_name), and that is no pattern (`tap%d`). */
+/** Parses an interface name as Linux allows it (dev_valid_name), without a pattern (`tap%d`). */
 export function parseInterfaceName(text: string): string {
   const bytes = Buffer.byteLength(text);
   const valid =
@@ -99,7 +108,7 @@ export function parseInterfaceName(text: string): string {
   throw new ValueError('must be an interface name: 1 to 15 bytes, no space, "/", ":" or "%"');
 }
 
-/** A MAC that a device can have. @returns canonical text: lower case, with colons */
+/** Parses a unicast MAC address. @returns canonical text: lower case, with colons */
 export function parseDeviceMac(text: string): string {
   const mac = parseMac(text);
   if (mac !== undefined && !isMulticastMac(mac.high) && (mac.high !== 0 || mac.low !== 0)) {
@@ -108,7 +117,7 @@ export function parseDeviceMac(text: string): string {
   throw new ValueError('must be a unicast MAC address such as 02:00:5e:10:00:01, not multicast or zero');
 }
 
-/** An address of the overlay for a device. @returns canonical `ADDRESS/LENGTH`, host bits kept */
+/** Parses an interface address. @returns canonical `ADDRESS/LENGTH`, with its host bits */
 export function parseInterfaceAddress(text: string): string {
   const cidr = parseCidr(text);
   if (cidr !== undefined && !isMulticastAddress(cidr.address) && !isUnspecified(cidr.address)) {
@@ -117,13 +126,14 @@ export function parseInterfaceAddress(text: string): string {
   throw new ValueError('must be ADDRESS/LENGTH such as 10.10.10.1/24 or 2001:db8::1/64');
 }
 
-/** An address that this host can send from and a remote can send to. */
+/** Parses a unicast address, valid as source and as destination. */
 export function parseUnicastAddress(text: string): IpAddress {
   const address = parseIpAddress(text);
   if (address === undefined) throw new ValueError('must be an IPv4 or IPv6 address');
   if (isMulticastAddress(address)) throw new ValueError('must be a unicast address, not a multicast group');
-  if (isUnspecified(address)) throw new ValueError('must be a unicast address, not the unspecified one');
-  if (address.text === '255.255.255.255') throw new ValueError('must be a unicast address, not broadcast');
+  if (isUnspecified(address)) throw new ValueError('must be a unicast address, not the unspecified address');
+  if (address.text === '255.255.255.255')
+    throw new ValueError('must be a unicast address, not the broadcast address');
   if (isLinkLocal(address) && address.scope === '') {
     throw new ValueError(`is link-local and needs its interface: ${address.text}%IF`);
   }
@@ -137,7 +147,7 @@ function isPort(digits: string): boolean {
   return Number(digits) >= 1 && Number(digits) <= 65535;
 }
 
-/** `HOST:PORT` or `unix:PATH`, as an API client takes it; any host. */
+/** Parses `HOST:PORT` or `unix:PATH` for an API client; the host may be a name. */
 export function parseApiEndpoint(text: string): Exclude<ApiListen, { kind: 'off' }> {
   if (text.startsWith('unix:')) return { kind: 'unix', path: parseSocketPath(text.slice('unix:'.length)) };
   const [, bracketed, plain, port] = ENDPOINT.exec(text) ?? [];
@@ -148,7 +158,10 @@ export function parseApiEndpoint(text: string): Exclude<ApiListen, { kind: 'off'
   return { kind: 'tcp', host, port: Number(port) };
 }
 
-/** Where the API listens. Beyond loopback it needs a token, which `check.ts` sees to. */
+/**
+ * Parses the listen address of the API. `check.ts` requires a token for addresses other than
+ * loopback.
+ */
 export function parseApiListen(text: string): ApiListen {
   if (text === 'off') return { kind: 'off' };
   const endpoint = parseApiEndpoint(text);
@@ -156,7 +169,10 @@ export function parseApiListen(text: string): ApiListen {
   return { ...endpoint, host: listenHost(endpoint.host, 'must be an address and port, unix:PATH or "off"') };
 }
 
-/** Where metrics alone are listened for: a network that scrapes, as a rule, so any address. */
+/**
+ * Parses the listen address of the metrics. All addresses are allowed, as scrapers are usually
+ * remote.
+ */
 export function parseMetricsListen(text: string): { host: string; port: number } {
   const allowed = 'must be an address and port, such as 127.0.0.1:9789 or [::]:9789';
   const [, bracketed, plain, port] = ENDPOINT.exec(text) ?? [];
@@ -165,7 +181,7 @@ export function parseMetricsListen(text: string): { host: string; port: number }
   return { host: listenHost(host, allowed), port: Number(port) };
 }
 
-/** @returns canonical text of an address that can be listened on @param allowed what a refusal says */
+/** @param allowed message of the ValueError @returns canonical text of an address to listen on */
 function listenHost(host: string, allowed: string): string {
   if (host === 'localhost') return '127.0.0.1';
   const address = parseIpAddress(host);
@@ -173,18 +189,18 @@ function listenHost(host: string, allowed: string): string {
   return address.text;
 }
 
-/** 127.0.0.0/8, ::1. @param host canonical text of an address */
+/** Returns true for 127.0.0.0/8 and ::1. @param host canonical text of an address */
 export function isLoopback(host: string): boolean {
   return host.startsWith('127.') || host === '::1';
 }
 
-/** The path of a file. */
+/** Parses the path of a file. */
 export function parseFilePath(text: string): string {
   if (text !== '' && !text.includes('\0') && !text.endsWith('/')) return text;
   throw new ValueError('must be the path of a file');
 }
 
-/** The path of a file; '' for "off". */
+/** Parses the path of a file, or "off". @returns the path; '' for "off" */
 export function parseFileOrOff(text: string): string {
   if (text === 'off') return '';
   try {
@@ -197,5 +213,5 @@ export function parseFileOrOff(text: string): string {
 function parseSocketPath(path: string): string {
   const bytes = Buffer.byteLength(path);
   if (bytes >= 1 && bytes <= UNIX_PATH_MAX && !path.includes('\0')) return path;
-  throw new ValueError(`must name a socket after unix:, at most ${UNIX_PATH_MAX} bytes`);
+  throw new ValueError(`must be unix:PATH with a path of 1 to ${UNIX_PATH_MAX} bytes`);
 }

@@ -1,4 +1,4 @@
-/** The version of the package that this program belongs to. */
+/** Version of the package, from package.json. */
 import { readFileSync } from 'node:fs';
 
 export function packageVersion(): string {

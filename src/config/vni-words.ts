@@ -1,33 +1,34 @@
 /**
- * The settings of one VNI as the words of the file, and back: how the state file keeps them. What is not said is absent;
- * null says "none" of a name or MAC that would otherwise be there.
+ * Settings of a VNI as keys and values of the file, and back, for the state file.
+ *
+ * Omitted settings are absent. null means "none", for a bridge or MAC that would otherwise be set.
  */
 import { readSetting } from './file.js';
-import { fieldOf, type Key, SETTINGS, standardOf, VNI_KEYS } from './schema.js';
+import { defaultOf, fieldOf, type Key, SETTINGS, VNI_KEYS } from './schema.js';
 import type { VniSettings } from './settings.js';
 import { Layer } from './source.js';
 import type { Node, Tree } from './tree.js';
 
-/** Settings of a VNI by themselves: what it is called and whom it has are said elsewhere. */
+/** Settings of a VNI without its number and its peers. */
 export type OwnSettings = Omit<VniSettings, 'vni' | 'peers'>;
 
-/** Field of a setting of VNIs. */
+/** Returns the field name in `OwnSettings` of a YAML key. */
 export function ownField(key: Key): keyof OwnSettings {
   return fieldOf(key) as keyof OwnSettings;
 }
 
-/** Field of the settings → key of the file. */
+/** Returns the YAML key of a field. */
 export function keyOf(field: keyof OwnSettings): Key {
   return VNI_KEYS.find((key) => fieldOf(key) === field)!;
 }
 
-/** What a VNI has of which nothing is said. */
-export function standardSettings(vni: number): OwnSettings {
-  const standards = VNI_KEYS.map((key) => [ownField(key), standardOf(key)]);
-  return { ...Object.fromEntries(standards), tap: `vtep${vni}` };
+/** Returns the default settings of a VNI. */
+export function defaultSettings(vni: number): OwnSettings {
+  const defaults = VNI_KEYS.map((key) => [ownField(key), defaultOf(key)]);
+  return { ...Object.fromEntries(defaults), tap: `vtep${vni}` };
 }
 
-/** Words for JSON. */
+/** Returns settings as keys and values for JSON. */
 export function wordsOf(settings: Partial<OwnSettings>): Record<string, unknown> {
   const words: Record<string, unknown> = {};
   for (const key of VNI_KEYS) {
@@ -37,7 +38,12 @@ export function wordsOf(settings: Partial<OwnSettings>): Record<string, unknown>
   return words;
 }
 
-/** @param node a map of such words @param name of it in messages @throws ConfigError */
+/**
+ * Reads settings from a map of keys and values.
+ *
+ * @param name name of the map in messages
+ * @throws ConfigError for an unknown key or a value not allowed
+ */
 export function readWords(tree: Tree, node: Node, name: string): Partial<OwnSettings> {
   const settings: Partial<Record<keyof OwnSettings, unknown>> = {};
   for (const [word, value] of tree.entries(node, name, VNI_KEYS)) {
@@ -45,12 +51,12 @@ export function readWords(tree: Tree, node: Node, name: string): Partial<OwnSett
     const place = `${name}.${word}`;
     settings[ownField(key)] = tree.isNull(value)
       ? noneOf(tree, key, value, place)
-      : one(tree, key, value, place);
+      : settingValue(tree, key, value, place);
   }
   return settings as Partial<OwnSettings>;
 }
 
-function one(tree: Tree, key: Key, value: Node, place: string): unknown {
+function settingValue(tree: Tree, key: Key, value: Node, place: string): unknown {
   const layer = new Layer();
   readSetting(tree, layer, key, value, place);
   const given = layer.given(key).map((each) => each.value as unknown);

@@ -15,7 +15,7 @@ import * as edits from '../config/edits.js';
 import { isGiven, withPort } from '../config/merge.js';
 import { flagOf, type Key } from '../config/schema.js';
 import type { PeerSettings, Settings, VniSettings } from '../config/settings.js';
-import { checkStanding } from '../config/standing.js';
+import { checkConflicts } from '../config/standing.js';
 import { applyState, contradictions, entriesOf, type State } from '../config/state.js';
 import type { OwnSettings } from '../config/vni-words.js';
 import type { Handle } from '../controller/handle.js';
@@ -95,7 +95,7 @@ export class LiveConfiguration {
     this.#state = options.state;
     this.#current = applyState(this.#base, this.#state);
     this.#superseded = this.#current;
-    if (this.#current !== this.#base) checkStanding(this.#current);
+    if (this.#current !== this.#base) checkConflicts(this.#current);
   }
 
   /** Current settings. */
@@ -312,7 +312,7 @@ export class LiveConfiguration {
   /** @param work further steps of the same change, beyond the settings */
   async #become(base: Settings, state: State, work?: (undo: Rollback) => Promise<void>): Promise<void> {
     const current = applyState(base, state);
-    checkStanding(current);
+    checkConflicts(current);
     const steps = difference(this.#current.vnis, current.vnis);
     const before = { base: this.#base, state: this.#state, current: this.#current };
     const prepared = state === this.#state ? undefined : await this.#options.store?.prepare(state);

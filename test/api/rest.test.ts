@@ -112,14 +112,14 @@ t.test('every error is a problem with its code', async (t) => {
       { method: 'POST', url: PEERS, payload: { address: '192.0.2.1', port: 'vxlan' } },
       400,
       'bad_request',
-      /^address 192.0.2.1: has port=vxlan, which must be a whole number/,
+      /^address 192.0.2.1: port=vxlan must be a whole number/,
     ],
     [
       'port 0',
       { method: 'POST', url: PEERS, payload: { address: '192.0.2.1', port: 0 } },
       400,
       'bad_request',
-      /has port=0, which must be a whole number from 1 to 65535$/,
+      /port=0 must be a whole number from 1 to 65535$/,
     ],
     [
       'flood as a number',
@@ -272,7 +272,7 @@ t.test('a failed data plane is a 503, and an unexpected error reveals no details
   t.match(await server.inject(add).then((answer) => answer.json()), { status: 503, code: 'dataplane_down' });
 
   dataPlane.failure = new StateError(
-    '--state /s.json: cannot be kept there (ENOSPC)',
+    '--state /s.json: cannot open or write the state file (ENOSPC)',
   ) as unknown as DataPlaneError;
   t.match(await server.inject(add).then((answer) => answer.json()), {
     code: 'host_refused',

@@ -83,7 +83,7 @@ t.test('as the shells get it', async (t) => {
   t.equal((await ask('complete vtepctl -- capture -w')).split('\n')[0], 'words');
   t.equal(
     await ask('complete vtepd -- --log-f'),
-    'words\n--log-format\tform of the log on stderr (default: pretty on a terminal, else json)\n',
+    'words\n--log-format\tformat of the log on stderr (default: pretty on a terminal, else json)\n',
   );
 });
 

@@ -15,17 +15,17 @@ function settings(line: string, terminal = false): Settings {
 }
 
 const UNSHARED_TAP =
-  'VNIs 1 and 2 both get it, but VNIs cannot share a TAP device; leave it out (each VNI gets vtep<VNI>) or give each VNI its own "tap:" in --config';
+  'VNIs 1 and 2 both use it, but VNIs cannot share a TAP device; omit it (each VNI gets vtep<VNI>) or give each VNI its own "tap:" in --config';
 
 const refused: [string, string][] = [
   ['', '--vni ID is required (0 to 16777215), or a "vnis:" list in --config FILE'],
   ['--peer 192.0.2.1', '--vni ID is required (0 to 16777215), or a "vnis:" list in --config FILE'],
-  ['--vni', '--vni: needs a value, <ID>'],
+  ['--vni', '--vni: needs a value: <ID>'],
   ['--vni x', '--vni x: must be a whole number from 0 to 16777215'],
   ['--vni 16777216', '--vni 16777216: must be a whole number from 0 to 16777215'],
   ['--vni --peer', '--vni --peer: must be a whole number from 0 to 16777215'],
-  ['--vni 1 --vni 1', '--vni 1: given twice; a VNI is named once'],
-  ['--vni 1 2', '2: not a flag, and vtepd takes nothing else ("vtepd --help" lists the flags)'],
+  ['--vni 1 --vni 1', '--vni 1: given twice; give each VNI once'],
+  ['--vni 1 2', '2: not a flag; vtepd has no other arguments ("vtepd --help" lists the flags)'],
   ['--vni 1 --port 1 --port 2', '--port 2: given twice, first 1; give it once'],
   ['--vni 1 --config a --config b', '--config b: given twice, first a; give it once'],
   ['--vni 1 --agein 3', '--agein: unknown flag; did you mean "--ageing"?'],
@@ -39,30 +39,30 @@ const refused: [string, string][] = [
   ['--vni 1 -x', '-x: unknown flag ("vtepd --help" lists the flags)'],
   [
     '--vni 1 --peer 192.0.2.1,remote-vni=3',
-    '--peer 192.0.2.1,remote-vni=3: has an unknown option "remote-vni", allowed are vni, port, flood',
+    '--peer 192.0.2.1,remote-vni=3: has an unknown option "remote-vni" (allowed: vni, port, flood)',
   ],
   [
     '--vni 1 --peer 192.0.2.1 --peer 192.0.2.1',
-    '--peer 192.0.2.1: VNI 1 has this peer already; name it once',
+    '--peer 192.0.2.1: VNI 1 already has this peer; give it once',
   ],
-  ['--vni 1 --peer 192.0.2.1,vni=2', '--peer 192.0.2.1,vni=2: VNI 2 is not configured; configured are 1'],
+  ['--vni 1 --peer 192.0.2.1,vni=2', '--peer 192.0.2.1,vni=2: VNI 2 is not configured; configured VNIs: 1'],
   [
     '--vni 1 --local 192.0.2.1 --peer 192.0.2.1',
-    '--peer 192.0.2.1: is the --local address of this VTEP; a peer is another host',
+    '--peer 192.0.2.1: is the --local address of this VTEP; a peer must be another host',
   ],
   [
     '--vni 1 --local 192.0.2.1 --local 192.0.2.2',
-    '--local 192.0.2.2: there is a local IPv4 address already, 192.0.2.1; give one a family',
+    '--local 192.0.2.2: second local IPv4 address, the first is 192.0.2.1; give one per address family',
   ],
-  ['--vni 1 --local 0.0.0.0', '--local 0.0.0.0: must be a unicast address, not the unspecified one'],
+  ['--vni 1 --local 0.0.0.0', '--local 0.0.0.0: must be a unicast address, not the unspecified address'],
   ['--vni 1 --vni 2 --tap a', `--tap a: ${UNSHARED_TAP}`],
   [
     '--vni 1 --vni 2 --mac 02:00:00:00:00:01',
-    '--mac 02:00:00:00:00:01: VNIs 1 and 2 both get it, but two TAP devices cannot have one MAC; leave it out (each VNI gets its own) or give each VNI its own "mac:" in --config',
+    '--mac 02:00:00:00:00:01: VNIs 1 and 2 both use it, but two TAP devices cannot have the same MAC; omit it (each VNI gets its own) or give each VNI its own "mac:" in --config',
   ],
   [
     '--vni 1 --vni 2 --address 10.0.0.1/24',
-    '--address 10.0.0.1/24: VNIs 1 and 2 both get it, but two TAP devices cannot have one address; give each VNI its own "address:" in --config',
+    '--address 10.0.0.1/24: VNIs 1 and 2 both use it, but two TAP devices cannot have the same address; give each VNI its own "address:" in --config',
   ],
   ['--vni 1 --address 10.0.0.1/24 --address 10.0.0.1/24', '--address 10.0.0.1/24: given twice; give it once'],
   ['--vni 1 --tap br0 --bridge br0', '--bridge br0: is the TAP of VNI 1; name another bridge'],
@@ -76,23 +76,23 @@ const refused: [string, string][] = [
   ],
   [
     '--vni 1 --io dgram --underlay-dev eth0',
-    '--underlay-dev eth0: the engine of --io dgram cannot bind to a device; use --io batch, or leave one of the two out',
+    '--underlay-dev eth0: --io dgram cannot bind to a device; use --io batch, or omit one of the two options',
   ],
   [
     '--vni 1 --io dgram --udp-checksum off',
-    '--udp-checksum off: the engine of --io dgram cannot send without checksum; use --io batch, or leave one of the two out',
+    '--udp-checksum off: --io dgram cannot send without UDP checksum; use --io batch, or omit one of the two options',
   ],
   [
     '--vni 1 --io dgram --workers 2',
-    '--workers 2: the engine of --io dgram has one thread; use --io batch, or leave one of the two out',
+    '--workers 2: --io dgram has one data-plane thread; use --io batch, or omit one of the two options',
   ],
   [
     '--vni 1 --io dgram --df inherit',
-    '--df inherit: the engine of --io dgram has one DF for all datagrams; use --io batch, or leave one of the two out',
+    '--df inherit: --io dgram uses one DF setting for all datagrams; use --io batch, or omit one of the two options',
   ],
   [
     '--vni 1 --io dgram --tos inherit',
-    '--tos inherit: the engine of --io dgram cannot set the TOS of a datagram; use --io batch, or leave one of the two out',
+    '--tos inherit: --io dgram cannot set the TOS of a datagram; use --io batch, or omit one of the two options',
   ],
   ['--vni 1 --df clear', '--df clear: must be "set", "unset" or "inherit"'],
   ['--vni 1 --ttl 0', '--ttl 0: must be a whole number from 1 to 255'],
@@ -110,7 +110,7 @@ const refused: [string, string][] = [
   ]),
   [
     '--vni 1 --api 0.0.0.0:8789',
-    '--api 0.0.0.0:8789: listens beyond loopback, which needs a token: name its file with --api-token-file, or use 127.0.0.1:PORT, [::1]:PORT, unix:PATH or "off"',
+    '--api 0.0.0.0:8789: not a loopback address, so the API needs a token: give --api-token-file, or use 127.0.0.1:PORT, [::1]:PORT, unix:PATH or "off"',
   ],
   ['--vni 1 --ageing -1', '--ageing -1: must be a whole number from 0 to 1000000'],
   ['--vni 1 --fdb-limit 0', '--fdb-limit 0: must be a whole number from 1 to 16777216'],
@@ -132,7 +132,7 @@ t.test('whatever is quoted, the message is one line without control characters',
     [['--vni', '1\n2'], '--vni "1\\x0a2": must be a whole number from 0 to 16777215'],
     [
       ['--vni', '1', '--peer', 'a,\x1b[31m=1'],
-      '--peer a,\\x1b[31m=1: has an unknown option "\\x1b[31m", allowed are vni, port, flood',
+      '--peer a,\\x1b[31m=1: has an unknown option "\\x1b[31m" (allowed: vni, port, flood)',
     ],
     [['--vni', '1', '--x\ny'], '--x\\x0ay: unknown flag ("vtepd --help" lists the flags)'],
   ];
@@ -287,7 +287,7 @@ t.test('none of the file is said to be enough, or what the API made', async (t) 
   t.strictSame(settings(`--state ${dir}/state.json`).vnis, []);
   t.throws(() => settings(`--state ${dir}/none.json`), { message: /^--vni ID is required/ });
   t.throws(() => settings(`--config ${dir}/v.yaml --peer 192.0.2.1,vni=3`), {
-    message: '--peer 192.0.2.1,vni=3: VNI 3 is not configured; configured are none',
+    message: '--peer 192.0.2.1,vni=3: VNI 3 is not configured; configured VNIs: none',
   });
 });
 

@@ -1,4 +1,4 @@
-/** The YAML file: each refusal with its line and key, then what a complete one says. */
+/** YAML file: invalid files with the line and key in the message, then a complete valid file. */
 import t from 'tap';
 import { ConfigError } from '../../src/config/config-error.js';
 import { parseConfig, readConfigFile } from '../../src/config/file.js';
@@ -7,26 +7,30 @@ import { mergeSettings } from '../../src/config/merge.js';
 const settings = (text: string) => mergeSettings([parseConfig(text, 'v.yaml')], false);
 
 const refused: [string, string, string | RegExp][] = [
-  ['no YAML', 'vnis:\n  - vni: [1', /^v\.yaml:2: not valid YAML: /],
+  ['not YAML', 'vnis:\n  - vni: [1', /^v\.yaml:2: not valid YAML: /],
   ['tabs', 'vnis:\n\t- vni: 1', /^v\.yaml:2: not valid YAML: /],
   ['a key twice', 'port: 1\nport: 2', /^v\.yaml:2: not valid YAML: Map keys must be unique/],
   ['two documents', 'vnis: [{vni: 1}]\n---\nport: 1', /^v\.yaml:\d: not valid YAML: /],
-  // The parser would abort the process.
+  // The YAML parser would abort the process.
   ['nested too deeply', '- '.repeat(50_000), /^v\.yaml:1: maps and lists are nested too deeply/],
   ['nested too deeply, in brackets', '['.repeat(50_000), /^v\.yaml:1: maps and lists are nested too deeply/],
   ['a list', '- vni: 1', 'v.yaml:1: the file: must be a map of "key: value" lines'],
   ['a word', 'hello', 'v.yaml:1: the file: must be a map of "key: value" lines'],
   ['unknown key', 'prot: 1', 'v.yaml:1: prot: unknown key; did you mean "port"?'],
   [
-    'key of a later version',
+    'an unknown key without a similar one',
     'vnis:\n  - vni: 1\n    group: 239.1.1.1',
-    'v.yaml:3: vnis[0].group: unknown key; known are vni, tap, bridge, address, mac, mtu, learning, ageing, fdbLimit, flood, accept, vlan, peers',
+    'v.yaml:3: vnis[0].group: unknown key; known keys: vni, tap, bridge, address, mac, mtu, learning, ageing, fdbLimit, flood, accept, vlan, peers',
   ],
-  ['a flag for a key', 'fdb-limit: 3', 'v.yaml:1: fdb-limit: unknown key; did you mean "fdbLimit"?'],
-  ['a key for all in a VNI', 'vnis:\n  - vni: 1\n    port: 2', /^v\.yaml:3: vnis\[0\]\.port: unknown key/],
+  ['a flag instead of a key', 'fdb-limit: 3', 'v.yaml:1: fdb-limit: unknown key; did you mean "fdbLimit"?'],
+  [
+    'a key of all VNIs in one VNI',
+    'vnis:\n  - vni: 1\n    port: 2',
+    /^v\.yaml:3: vnis\[0\]\.port: unknown key/,
+  ],
   ['no value', 'mtu:\nvnis: [{vni: 1}]', 'v.yaml:1: mtu: has no value'],
   ['no value, in a flow map', 'vnis: [{vni}]', 'v.yaml:1: vnis[0].vni: has no value'],
-  ['a map for a value', 'mtu: {a: 1}', 'v.yaml:1: mtu: must be a single value'],
+  ['a map instead of a value', 'mtu: {a: 1}', 'v.yaml:1: mtu: must be a single value'],
   ['a list for a single value', 'mtu: [1400]', 'v.yaml:1: mtu: must be a single value'],
   ['bad value', '\n\nmtu: 20', 'v.yaml:3: mtu 20: must be "auto" or a whole number from 68 to 65535'],
   ['octal', 'vnis:\n  - vni: 0100', 'v.yaml:2: vnis[0].vni 0100: must be a whole number from 0 to 16777215'],
@@ -37,57 +41,61 @@ const refused: [string, string, string | RegExp][] = [
     'tap: ""',
     'v.yaml:1: tap "": must be an interface name: 1 to 15 bytes, no space, "/", ":" or "%"',
   ],
-  ['vnis no list', 'vnis: 100', 'v.yaml:1: vnis: must be a list, each item on a line of its own after "- "'],
-  ['a VNI no map', 'vnis: [100]', 'v.yaml:1: vnis[0]: must be a map of "key: value" lines'],
+  [
+    'vnis is not a list',
+    'vnis: 100',
+    'v.yaml:1: vnis: must be a list, each item on a line of its own after "- "',
+  ],
+  ['a VNI is not a map', 'vnis: [100]', 'v.yaml:1: vnis[0]: must be a map of "key: value" lines'],
   [
     'a VNI without number',
     'vnis:\n  - tap: a',
-    'v.yaml:2: vnis[0]: has no "vni:"; name the VNI, 0 to 16777215',
+    'v.yaml:2: vnis[0]: has no "vni:"; give the VNI, 0 to 16777215',
   ],
   [
     'a VNI twice',
     'vnis:\n  - vni: 7\n  - vni: 7',
-    'v.yaml:3: vnis[1].vni 7: given twice; a VNI is named once',
+    'v.yaml:3: vnis[1].vni 7: given twice; give each VNI once',
   ],
   [
-    'peers no list',
+    'peers is not a list',
     'peers: 192.0.2.1',
     'v.yaml:1: peers: must be a list, each item on a line of its own after "- "',
   ],
   [
-    'a peer',
+    'a multicast peer',
     'peers: [239.0.0.1]',
     'v.yaml:1: peers[0] 239.0.0.1: must be a unicast address, not a multicast group',
   ],
   [
-    'port of a peer',
+    'an invalid port of a peer',
     'vnis:\n  - vni: 1\n    peers:\n      - {address: 192.0.2.1, port: 0}',
-    'v.yaml:4: vnis[0].peers[0] 192.0.2.1: has port=0, which must be a whole number from 1 to 65535',
+    'v.yaml:4: vnis[0].peers[0] 192.0.2.1: port=0 must be a whole number from 1 to 65535',
   ],
   [
     'a peer without address',
     'peers: [{port: 1}]',
-    'v.yaml:1: peers[0]: has no "address:"; name the remote VTEP',
+    'v.yaml:1: peers[0]: has no "address:"; give the address or DNS name of the remote VTEP',
   ],
   [
-    'key of a peer',
+    'an unknown key of a peer',
     'peers: [{addres: a}]',
     'v.yaml:1: peers[0].addres: unknown key; did you mean "address"?',
   ],
   [
     'a peer twice',
     'vnis:\n  - vni: 1\n    peers: [192.0.2.1, "192.0.2.1,port=1"]',
-    'v.yaml:3: vnis[0].peers[1] 192.0.2.1,port=1: VNI 1 has this peer already; name it once',
+    'v.yaml:3: vnis[0].peers[1] 192.0.2.1,port=1: VNI 1 already has this peer; give it once',
   ],
   [
-    'a peer for all and for one',
+    'a peer of all VNIs repeated in one VNI',
     'peers: [2001:db8::1]\nvnis:\n  - vni: 1\n    peers: ["2001:DB8::0001"]',
-    'v.yaml:4: vnis[0].peers[0] 2001:DB8::0001: VNI 1 has this peer already; name it once',
+    'v.yaml:4: vnis[0].peers[0] 2001:DB8::0001: VNI 1 already has this peer; give it once',
   ],
   [
-    'a peer of a VNI that is not there',
+    'a peer of a VNI that is not configured',
     'peers: ["192.0.2.1,vni=2"]\nvnis: [{vni: 1}]',
-    'v.yaml:1: peers[0] 192.0.2.1,vni=2: VNI 2 is not configured; configured are 1',
+    'v.yaml:1: peers[0] 192.0.2.1,vni=2: VNI 2 is not configured; configured VNIs: 1',
   ],
   [
     'an address twice',
@@ -95,21 +103,25 @@ const refused: [string, string, string | RegExp][] = [
     'v.yaml:5: vnis[0].address[1] 10.0.0.1/24: given twice; give it once',
   ],
   [
-    'one MAC for two',
+    'the same MAC in two VNIs',
     'vnis:\n  - {vni: 1, mac: "02:00:00:00:00:01"}\n  - {vni: 2, mac: "02-00-00-00-00-01"}',
-    'v.yaml:3: vnis[1].mac 02-00-00-00-00-01: VNIs 1 and 2 both get it, but two TAP devices cannot have one MAC; leave it out (each VNI gets its own) or give each VNI its own "mac:" in --config',
+    'v.yaml:3: vnis[1].mac 02-00-00-00-00-01: VNIs 1 and 2 both use it, but two TAP devices cannot have the same MAC; omit it (each VNI gets its own) or give each VNI its own "mac:" in --config',
   ],
   [
-    'a TAP under the standard name of another VNI',
+    'a TAP with the default name of another VNI',
     'vnis:\n  - {vni: 1, tap: vtep2}\n  - {vni: 2}',
-    '--tap vtep2: VNIs 1 and 2 both have it; give each its own "tap:" in --config',
+    '--tap vtep2: VNIs 1 and 2 both use it; give each VNI its own "tap:" in --config',
   ],
   [
     'a bridge that is a TAP',
     'vnis:\n  - {vni: 1, tap: br0}\n  - {vni: 2, bridge: br0}',
     'v.yaml:3: vnis[1].bridge br0: is the TAP of VNI 1; name another bridge',
   ],
-  ['state', 'state: /var/lib/', 'v.yaml:1: state /var/lib/: must be the path of a file, or "off"'],
+  [
+    'a directory as state file',
+    'state: /var/lib/',
+    'v.yaml:1: state /var/lib/: must be the path of a file, or "off"',
+  ],
 ];
 
 for (const [name, text, message] of refused) {
@@ -121,7 +133,7 @@ for (const [name, text, message] of refused) {
   });
 }
 
-t.test('a file that cannot be read is named', async (t) => {
+t.test('an unreadable file is refused with its path', async (t) => {
   const dir = t.testdir();
   t.throws(() => readConfigFile(`${dir}/none.yaml`), {
     message: `--config ${dir}/none.yaml: cannot be read (ENOENT: no such file or directory); name a readable YAML file`,
@@ -131,7 +143,7 @@ t.test('a file that cannot be read is named', async (t) => {
   });
 });
 
-t.test('a complete file', async (t) => {
+t.test('a complete file is read', async (t) => {
   const made = settings(`
     port: 8472
     local: [192.0.2.10, 2001:db8::10]
@@ -150,7 +162,7 @@ t.test('a complete file', async (t) => {
     workers: 4
     logLevel: debug
     logFormat: json
-    mtu: 1450                       # for all, unless a VNI says otherwise
+    mtu: 1450                       # for VNIs without their own
     ageing: 60
     bridge: br-vxlan                # VNIs may share a bridge
     peers: [192.0.2.11]
@@ -233,10 +245,10 @@ t.test('a complete file', async (t) => {
     logLevel: 'debug',
     logFormat: 'json',
   });
-  t.ok(Object.isFrozen(made.vnis[0].peers[0]), 'frozen to the ground');
+  t.ok(Object.isFrozen(made.vnis[0].peers[0]), 'deeply frozen');
 });
 
-t.test('a file may leave open which VNIs there are, or say that there are none', async (t) => {
+t.test('a file may omit the list of VNIs, or have an empty one', async (t) => {
   t.strictSame(settings('').vnis, []);
   t.notOk(parseConfig('port: 4789', 'v.yaml').listsVnis);
   t.ok(parseConfig('vnis: []', 'v.yaml').listsVnis);
@@ -248,7 +260,7 @@ t.test('anchors and aliases are resolved', async (t) => {
   t.throws(() => settings('mtu: *none'), { message: /^v\.yaml:1: / });
 });
 
-t.test('VNIs with the same peers have one list, and a peer that is given once is one object', async (t) => {
+t.test('VNIs with the same peers share a list, and a peer that is given once is one object', async (t) => {
   const { vnis } = settings(`
 peers: [192.0.2.1]
 vnis:

@@ -1,4 +1,4 @@
-/** What a configuration comes to while the daemon still has its port of the start. */
+/** Merged settings while the daemon keeps the port of its start. */
 import t from 'tap';
 import { parseConfig } from '../../src/config/file.js';
 import { isGiven, mergeSettings, withPort } from '../../src/config/merge.js';
@@ -7,9 +7,9 @@ const READ = `port: 4790
 peers: [192.0.2.1, "192.0.2.2,port=4790"]
 vnis: [{vni: 1, ageing: 10}, {vni: 2}]`;
 
-t.test('peers without a port of their own have the one that stands', async (t) => {
+t.test('peers without a port of their own keep the current port', async (t) => {
   const read = mergeSettings([parseConfig(READ, 'v.yaml')], false);
-  t.equal(withPort(read, 4790), read.vnis, 'nothing is touched when it is the same');
+  t.equal(withPort(read, 4790), read.vnis, 'unchanged if the port is the same');
   const [one, two] = withPort(read, 4789);
   t.same(
     one.peers.map(({ host, port }) => [host, port]),
@@ -18,7 +18,7 @@ t.test('peers without a port of their own have the one that stands', async (t) =
       ['192.0.2.2', 4790],
     ],
   );
-  t.equal(two.peers, one.peers, 'a list that was shared still is');
+  t.equal(two.peers, one.peers, 'a shared list remains shared');
   t.equal(one.ageingS, 10);
   t.same([isGiven(one, 'ageing'), isGiven(two, 'ageing')], [true, false]);
 });

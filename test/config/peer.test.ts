@@ -1,4 +1,4 @@
-/** Peers as people write them. */
+/** Peers in the form of --peer. */
 import t from 'tap';
 import { ValueError } from '../../src/config/config-error.js';
 import { parsePeer } from '../../src/config/peer.js';
@@ -18,30 +18,30 @@ const refused: [string, string][] = [
   [`${'a.'.repeat(130)}example`, HOST],
   ['a b', HOST],
   ['239.1.1.1', 'must be a unicast address, not a multicast group'],
-  ['0.0.0.0', 'must be a unicast address, not the unspecified one'],
+  ['0.0.0.0', 'must be a unicast address, not the unspecified address'],
   ['fe80::1', 'is link-local and needs its interface: fe80::1%IF'],
-  ['192.0.2.1,flood', 'must be ADDR[,vni=ID][,port=P][,flood=on|off]; "flood" is not'],
-  ['192.0.2.1,', 'must be ADDR[,vni=ID][,port=P][,flood=on|off]; "" is not'],
-  ['192.0.2.1,prt=1', 'has an unknown option "prt", allowed are vni, port, flood; did you mean "port"?'],
-  ['192.0.2.1,=1', 'has an unknown option "", allowed are vni, port, flood'],
-  ['192.0.2.1,remote-vni=1', 'has an unknown option "remote-vni", allowed are vni, port, flood'],
-  ['192.0.2.1,port=1,port=2', 'says port= twice'],
-  ['192.0.2.1,port=0', 'has port=0, which must be a whole number from 1 to 65535'],
-  ['192.0.2.1,vni=16777216', 'has vni=16777216, which must be a whole number from 0 to 16777215'],
-  ['192.0.2.1,flood=no', 'has flood=no, which must be "on" or "off"'],
-  ['192.0.2.1,__proto__=x', 'has an unknown option "__proto__", allowed are vni, port, flood'],
+  ['192.0.2.1,flood', 'must be ADDR[,vni=ID][,port=P][,flood=on|off]; "flood" has no "="'],
+  ['192.0.2.1,', 'must be ADDR[,vni=ID][,port=P][,flood=on|off]; "" has no "="'],
+  ['192.0.2.1,prt=1', 'has an unknown option "prt" (allowed: vni, port, flood); did you mean "port"?'],
+  ['192.0.2.1,=1', 'has an unknown option "" (allowed: vni, port, flood)'],
+  ['192.0.2.1,remote-vni=1', 'has an unknown option "remote-vni" (allowed: vni, port, flood)'],
+  ['192.0.2.1,port=1,port=2', 'has port= twice'],
+  ['192.0.2.1,port=0', 'port=0 must be a whole number from 1 to 65535'],
+  ['192.0.2.1,vni=16777216', 'vni=16777216 must be a whole number from 0 to 16777215'],
+  ['192.0.2.1,flood=no', 'flood=no must be "on" or "off"'],
+  ['192.0.2.1,__proto__=x', 'has an unknown option "__proto__" (allowed: vni, port, flood)'],
 ];
 
-t.test('refused', async (t) => {
+t.test('invalid peers are refused', async (t) => {
   for (const [text, message] of refused)
     t.throws(() => parsePeer(text), new ValueError(message), JSON.stringify(text));
 });
 
-t.test('taken', async (t) => {
+t.test('valid peers are accepted', async (t) => {
   const nothing = { port: undefined, flood: undefined, vni: undefined };
   t.strictSame(parsePeer('192.0.2.1'), { host: '192.0.2.1', ...nothing });
   t.strictSame(parsePeer('2001:DB8:0:0::1'), { host: '2001:db8::1', ...nothing }, 'canonical');
   t.strictSame(parsePeer('fe80::1%eth0,port=8472'), { host: 'fe80::1%eth0', ...nothing, port: 8472 });
-  t.strictSame(parsePeer('Far.Example.'), { host: 'far.example', ...nothing }, 'a name, in lower case');
+  t.strictSame(parsePeer('Far.Example.'), { host: 'far.example', ...nothing }, 'a name is lower-cased');
   t.strictSame(parsePeer('h,flood=off,vni=7,port=1'), { host: 'h', port: 1, flood: false, vni: 7 });
 });

@@ -1,4 +1,7 @@
-/** Any text is a setting or a refusal that names it: flags, files, options and bodies; what is set is set again alike. */
+/**
+ * Random flags, files, options and bodies: each is accepted, or refused with a message that names
+ * it. Settings written to a file are read back unchanged.
+ */
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import t from 'tap';
@@ -36,37 +39,41 @@ const LIKELY = [
 ];
 const texts = words(...LIKELY);
 
-/** The parser's value, or undefined for a refusal of that kind. */
+/** Returns the parser's value, or undefined for an error of that kind. */
 function refusedOr<T>(kind: typeof ConfigError | typeof ValueError, read: () => T): T | undefined {
   try {
     return read();
   } catch (error) {
-    // ConfigError makes control characters visible; a ValueError becomes one.
+    // ConfigError escapes control characters; a ValueError becomes a ConfigError later.
     const isLine = kind === ValueError || !(error as Error).message.includes('\n');
     if (error instanceof kind && error.message !== '' && isLine) return undefined;
     throw error;
   }
 }
 
-t.test('each setting by itself: a value, or a sentence', async () => {
+t.test('each parser returns a value or throws a ValueError', async () => {
   await holds(RUNS * 3, [fc.constantFrom(...KEYS), texts], (key, text) => {
     refusedOr(ValueError, () => SETTINGS[key].parse(text));
   });
 });
 
-t.test('a peer in the form of the flag', async () => {
+t.test('a peer in the form of --peer is read back unchanged', async () => {
   await holds(RUNS, [fc.array(texts, { minLength: 1, maxLength: 4 })], (parts) => {
     const peer = refusedOr(ValueError, () => parsePeer(parts.join(',')));
     if (peer === undefined) return;
-    const said = (['vni', 'port'] as const).flatMap((name) =>
+    const options = (['vni', 'port'] as const).flatMap((name) =>
       peer[name] === undefined ? [] : [`${name}=${peer[name]}`],
     );
-    if (peer.flood !== undefined) said.push(`flood=${peer.flood ? 'on' : 'off'}`);
-    assert.deepEqual(parsePeer([peer.host, ...said].join(',')), peer, 'written again it is the same');
+    if (peer.flood !== undefined) options.push(`flood=${peer.flood ? 'on' : 'off'}`);
+    assert.deepEqual(
+      parsePeer([peer.host, ...options].join(',')),
+      peer,
+      'the written form parses to the same peer',
+    );
   });
 });
 
-t.test('flags: settings that are frozen, or a ConfigError that names flag and value', async () => {
+t.test('random flags give frozen settings or a ConfigError', async () => {
   const flags = fc.array(fc.tuple(fc.constantFrom(...KEYS), texts), { maxLength: 5 });
   await holds(
     RUNS,
@@ -85,7 +92,7 @@ t.test('flags: settings that are frozen, or a ConfigError that names flag and va
   );
 });
 
-t.test('one bad flag is named with its value', async () => {
+t.test('an invalid flag is named with its value', async () => {
   await holds(
     RUNS,
     [fc.constantFrom(...KEYS), fc.string({ minLength: 1, unit: 'grapheme-ascii' })],
@@ -108,7 +115,10 @@ const scalars = fc.oneof(
 );
 const keys = fc.oneof(fc.constantFrom<string[]>(...KEYS, 'vnis', 'peers', 'vni', 'address'), scalars);
 
-/** Text with the look of a configuration: maps and lists, in lines and in brackets, of keys that exist and others. */
+/**
+ * Text that resembles a configuration: maps and lists, in block and flow style, of known and other
+ * keys.
+ */
 const { yaml } = fc.letrec<{ yaml: string; flow: string }>((tie) => ({
   flow: fc.oneof(
     { maxDepth: 3 },
@@ -130,13 +140,13 @@ const { yaml } = fc.letrec<{ yaml: string; flow: string }>((tie) => ({
     .map((lines) => lines.join('\n')),
 }));
 
-t.test('a file: any text', async () => {
+t.test('random text as a file gives settings or a ConfigError', async () => {
   await holds(RUNS * 2, [fc.oneof(yaml, fc.string(), fc.json(), fc.string({ unit: 'binary' }))], (text) => {
     refusedOr(ConfigError, () => mergeSettings([parseConfig(text, 'v.yaml')], false));
   });
 });
 
-t.test('options and bodies: any value', async () => {
+t.test('random options and bodies give settings or a ConfigError', async () => {
   const values = fc.oneof(fc.jsonValue(), texts, fc.constantFrom(null, true, 1, [], {}));
   const known = fc.dictionary(
     keys.filter((key) => key !== '__proto__'),
@@ -147,7 +157,7 @@ t.test('options and bodies: any value', async () => {
   await holds(RUNS, [objects], (value) => {
     refusedOr(ConfigError, () => mergeSettings([readOptions(value)], false));
   });
-  // The API's schemas have seen to keys and types of a body by then.
+  // The API's schemas have checked keys and types of a body before.
   const own = fc.dictionary(fc.constantFrom<string[]>(...VNI_KEYS), values, { maxKeys: 5 });
   const peers = fc.array(
     fc.oneof(texts, fc.record({ address: texts, port: values }, { requiredKeys: ['address'] })),
@@ -159,7 +169,7 @@ t.test('options and bodies: any value', async () => {
   });
 });
 
-/** What a VNI of these settings is called in a file. */
+/** Returns the content of a file with these settings. */
 function written({ vnis, port, ttl, tos, df, local }: Settings): object {
   const onOff = (value: boolean) => (value ? 'on' : 'off');
   return {
@@ -199,13 +209,13 @@ const VALID: Partial<Record<Key, fc.Arbitrary<string>>> = {
   address: fc.tuple(fc.oneof(fc.ipV4(), fc.ipV6()), fc.nat(130)).map((cidr) => cidr.join('/')),
 };
 
-t.test('settings written as a file are the same settings', async (t) => {
-  const one = fc
+t.test('settings written to a file are read back unchanged', async (t) => {
+  const setting = fc
     .constantFrom(...(Object.keys(VALID) as Key[]))
     .chain((key) => fc.tuple(fc.constant(key), VALID[key]!));
   const peers = fc.array(fc.oneof(fc.ipV4(), fc.ipV6(), fc.domain()), { maxLength: 3 });
   let same = 0;
-  await holds(RUNS, [fc.array(one, { maxLength: 6 }), fc.nat(0xffffff), peers], (all, vni, hosts) => {
+  await holds(RUNS, [fc.array(setting, { maxLength: 6 }), fc.nat(0xffffff), peers], (all, vni, hosts) => {
     const source = new Source();
     const settings = refusedOr(ConfigError, () => {
       source.addVni('--vni', `${vni}`);
@@ -218,5 +228,5 @@ t.test('settings written as a file are the same settings', async (t) => {
     assert.deepEqual(mergeSettings([parseConfig(text, 'v.yaml')], false), settings);
     same++;
   });
-  t.ok(same > RUNS / 10, 'not all of them were refused');
+  t.ok(same > RUNS / 10, 'enough settings were accepted');
 });

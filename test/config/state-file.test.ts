@@ -1,4 +1,4 @@
-/** The file of the state: made, replaced, locked, refused. */
+/** State file: creation, replacement, locking and refusal. */
 import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import t from 'tap';
 import { loadShim } from '../../src/abi/binding.js';
@@ -16,16 +16,16 @@ const state = (entries: number): State => {
   return made;
 };
 
-t.test('made with its folder, replaced as a whole', async (t) => {
+t.test('the file is created with its directory and replaced atomically', async (t) => {
   const path = `${t.testdir()}/a/b/state.json`;
   const file = await open(path);
   t.strictSame(file.state, NO_STATE);
   const prepared = await file.prepare(state(2));
-  t.notOk(existsSync(path), 'it does not count yet');
+  t.notOk(existsSync(path), 'not in effect before commit');
   await prepared.commit();
   t.strictSame(await load(path), state(2));
-  const given_up = await file.prepare(state(3));
-  await given_up.discard();
+  const discarded = await file.prepare(state(3));
+  await discarded.discard();
   t.strictSame(await load(path), state(2));
   await file.close();
   const again = await open(path);
@@ -33,7 +33,7 @@ t.test('made with its folder, replaced as a whole', async (t) => {
   await again.close();
 });
 
-t.test('a folder that cannot be synced: what failed does not count, now or later', async (t) => {
+t.test('a failed sync of the directory restores the previous state', async (t) => {
   const path = `${t.testdir()}/state.json`;
   let broken = false;
   const sync = () =>
@@ -43,7 +43,10 @@ t.test('a folder that cannot be synced: what failed does not count, now or later
   await (await file.prepare(state(1))).commit();
   broken = true;
   const prepared = await file.prepare(state(2));
-  await t.rejects(prepared.commit(), { name: 'StateError', message: /cannot be kept there \(EIO\)/ });
+  await t.rejects(prepared.commit(), {
+    name: 'StateError',
+    message: /cannot open or write the state file \(EIO\)/,
+  });
   await prepared.discard();
   t.strictSame(await load(path), state(1));
   broken = false;
@@ -51,7 +54,7 @@ t.test('a folder that cannot be synced: what failed does not count, now or later
   t.strictSame(await load(path), state(3));
 });
 
-t.test('a link is followed, not replaced', async (t) => {
+t.test('a symbolic link is followed, not replaced', async (t) => {
   const dir = t.testdir({ 'real.json': writeState(state(1)) });
   symlinkSync('real.json', `${dir}/state.json`);
   const file = await open(`${dir}/state.json`);
@@ -61,20 +64,20 @@ t.test('a link is followed, not replaced', async (t) => {
   t.strictSame(await load(`${dir}/real.json`), state(2));
 });
 
-t.test('two of one file: the second is refused, until the first has ended', async (t) => {
+t.test('a second daemon is refused until the first has closed the file', async (t) => {
   const path = `${t.testdir()}/state.json`;
   const first = await open(path);
   const error = await t.rejects(open(path), {
     name: 'StateError',
     notPermitted: false,
-    message: `--state ${path}: another vtepd keeps its state there; name another file with --state FILE, or keep none with --state off`,
+    message: `--state ${path}: in use by another vtepd; use another file with --state FILE, or disable it with --state off`,
   });
   t.type(error, Error);
   await first.close();
   await (await open(path)).close();
 });
 
-t.test('broken or foreign: refused with its line, and left as it is', async (t) => {
+t.test('a damaged or foreign file is refused with its line and not modified', async (t) => {
   for (const text of [
     '{"format": "vtepd-state-1",\n "vnis": {"1": {"changed": {"mtu": 1}}}}',
     'hosts: []',
@@ -83,20 +86,20 @@ t.test('broken or foreign: refused with its line, and left as it is', async (t) 
     const path = `${t.testdir()}/state.json`;
     writeFileSync(path, text);
     await t.rejects(open(path), {
-      message: /^--state \S+state\.json:\d+: .*; mend the file or move it away/,
+      message: /^--state \S+state\.json:\d+: .*; repair the file or move it away; vtepd did not change it/,
     });
     t.equal(readFileSync(path, 'utf8'), text);
-    t.type(await open(path).catch((error) => error), ConfigError, 'not locked by the attempt');
+    t.type(await open(path).catch((error) => error), ConfigError, 'the failed attempt leaves no lock');
   }
 });
 
-t.test('where nothing can be kept', async (t) => {
+t.test('an unusable path is refused', async (t) => {
   const dir = t.testdir({ file: '' });
-  const cure = 'name another file with --state FILE, or keep none with --state off';
+  const cure = 'use another file with --state FILE, or disable it with --state off';
   await t.rejects(open(`${dir}/file/a/state.json`), {
     notPermitted: true,
-    message: `--state ${dir}/file/a/state.json: cannot be kept there (ENOTDIR); ${cure}`,
+    message: `--state ${dir}/file/a/state.json: cannot open or write the state file (ENOTDIR); ${cure}`,
   });
   mkdirSync(`${dir}/folder`);
-  t.type(await open(`${dir}/folder`).catch((error) => error), StateError, 'a folder is no file');
+  t.type(await open(`${dir}/folder`).catch((error) => error), StateError, 'a directory is not a file');
 });

@@ -1,4 +1,7 @@
-/** The state as text: every state is read back, any other text is refused with its place and left as it is. */
+/**
+ * Random states and texts: a state is read back unchanged, any other text is refused with its
+ * place.
+ */
 
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -51,7 +54,7 @@ const states: fc.Arbitrary<State> = fc
   .uniqueArray(fc.tuple(fc.nat(0xffffff), deviations), { selector: ([vni]) => vni, maxLength: 4 })
   .map((list) => ({ vnis: new Map(list) }));
 
-/** The state, or undefined for a refusal that names the file. */
+/** Returns the state, or undefined for an error that names the file. */
 function readOr(text: string): State | undefined {
   try {
     return readState(text, 'st.json');
@@ -61,16 +64,16 @@ function readOr(text: string): State | undefined {
   }
 }
 
-/** Deviations by VNI: JSON keeps whole numbers in their order, not in that of the map. */
+/** Returns deviations sorted by VNI: JSON objects have integer keys in ascending order. */
 const sorted = ({ vnis }: State) => [...vnis].sort(([a], [b]) => a - b).map(([vni, of]) => [vni, { ...of }]);
 
-t.test('what is written is read back', async () => {
+t.test('a written state is read back unchanged', async () => {
   await holds(RUNS, [states], (state) => {
     assert.deepEqual(sorted(readState(writeState(state), 'st.json')), sorted(state));
   });
 });
 
-t.test('cut off or with a byte changed: refused, or a whole state', async () => {
+t.test('truncated or altered text is refused or is a complete state', async () => {
   await holds(RUNS, [states, fc.nat(), fc.nat(), fc.string({ maxLength: 2 })], (state, at, cut, other) => {
     const text = writeState(state);
     readOr(text.slice(0, cut % text.length));
@@ -80,14 +83,14 @@ t.test('cut off or with a byte changed: refused, or a whole state', async () => 
   });
 });
 
-t.test('a text that is cut off before its last brace is never read as less', async () => {
+t.test('text truncated before its last brace is refused', async () => {
   await holds(RUNS, [states, fc.nat()], (state, cut) => {
     const text = writeState(state).trimEnd();
     assert.equal(readOr(text.slice(0, cut % text.length)), undefined);
   });
 });
 
-t.test('any JSON in the place of anything', async () => {
+t.test('random JSON values in any place give a state or a ConfigError', async () => {
   const name = words(
     'created',
     'changed',
@@ -119,7 +122,7 @@ t.test('any JSON in the place of anything', async () => {
   });
 });
 
-t.test('a file that is refused is left as it is', async (t) => {
+t.test('a refused file is not modified', async (t) => {
   const path = `${t.testdir()}/state.json`;
   await holds(RUNS / 10, [fc.oneof(fc.json(), fc.string())], async (text) => {
     writeFileSync(path, text);
@@ -130,7 +133,7 @@ t.test('a file that is refused is left as it is', async (t) => {
     if (error !== undefined)
       assert.match(
         (error as Error).message,
-        /^--state .*mend the file or move it away: it was left as it is$/,
+        /^--state .*repair the file or move it away; vtepd did not change it$/,
       );
     assert.equal(readFileSync(path, 'utf8'), Buffer.from(text).toString());
   });

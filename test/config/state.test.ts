@@ -1,4 +1,6 @@
-/** What the API changed, laid over what flags and file say: item by item, and taken out when it is changed back. */
+/**
+ * State applied to the configuration: deviations item by item, removed when they are changed back.
+ */
 import t from 'tap';
 import * as edits from '../../src/config/edits.js';
 import { parseConfig } from '../../src/config/file.js';
@@ -24,7 +26,7 @@ const MADE: VniSettings = {
 const peer = (host: string, flood = true) => ({ host, port: 4789, flood });
 const hosts = (vni: VniSettings) => vni.peers.map(({ host }) => host);
 
-t.test('nothing was changed: the same objects', async (t) => {
+t.test('unchanged VNIs and lists of peers remain the same objects', async (t) => {
   t.equal(applyState(BASE, NO_STATE), BASE);
   const changed = edits.withChanges(BASE, NO_STATE, 1, { mtu: 1300 });
   const { vnis } = applyState(BASE, changed);
@@ -33,7 +35,7 @@ t.test('nothing was changed: the same objects', async (t) => {
   t.equal(vnis[1], BASE.vnis[1]);
 });
 
-t.test('a VNI made, changed, and removed again', async (t) => {
+t.test('a VNI is created, changed and removed through the API', async (t) => {
   let state = edits.withVni(NO_STATE, MADE);
   t.strictSame(applyState(BASE, state).vnis[3], MADE);
   state = edits.withChanges(BASE, state, 9, { mtu: 1280, bridge: 'b' });
@@ -42,20 +44,24 @@ t.test('a VNI made, changed, and removed again', async (t) => {
   t.strictSame(hosts(applyState(BASE, state).vnis[3]), ['192.0.2.7', '192.0.2.8']);
   state = edits.withoutPeer(BASE, state, 9, '192.0.2.7', new Set(['192.0.2.7']));
   t.strictSame(hosts(applyState(BASE, state).vnis[3]), ['192.0.2.8']);
-  t.strictSame(edits.withoutVni(BASE, state, 9), NO_STATE, 'nothing is left to say');
+  t.strictSame(edits.withoutVni(BASE, state, 9), NO_STATE, 'no deviation is left');
 });
 
-t.test('a VNI of the file removed, and made anew', async (t) => {
+t.test('a VNI of the file is removed and created again', async (t) => {
   let state = edits.withoutVni(BASE, NO_STATE, 2);
   t.strictSame(
     applyState(BASE, state).vnis.map(({ vni }) => vni),
     [1, 3],
   );
   state = edits.withVni(state, { ...MADE, vni: 2 });
-  t.strictSame(applyState(BASE, state).vnis[2], { ...MADE, vni: 2 }, "whatever the file's says");
+  t.strictSame(
+    applyState(BASE, state).vnis[2],
+    { ...MADE, vni: 2 },
+    'the configuration of the file is ignored',
+  );
 });
 
-t.test('changed back', async (t) => {
+t.test('a deviation that is changed back is removed', async (t) => {
   let state = edits.withChanges(BASE, NO_STATE, 1, { mtu: 1300, learning: false });
   state = edits.withChanges(BASE, state, 1, { mtu: 1400, learning: true });
   t.strictSame(state, NO_STATE);
@@ -66,13 +72,13 @@ t.test('changed back', async (t) => {
   t.strictSame(edits.withoutPeer(BASE, state, 1, '192.0.2.5', new Set()), NO_STATE);
 });
 
-t.test('static entries go with their peer', async (t) => {
+t.test('static entries are removed with their peer', async (t) => {
   let state = edits.withEntry(NO_STATE, 1, '02:00:00:00:00:01', '192.0.2.1');
   state = edits.withEntry(state, 1, '02:00:00:00:00:02', '192.0.2.66');
   t.equal(
     edits.withoutEntries(state, 1, () => false),
     state,
-    'nothing to write',
+    'unchanged',
   );
   state = edits.withoutPeer(BASE, state, 1, '192.0.2.1', new Set(['192.0.2.1']));
   t.strictSame([...entriesOf(state, 1)], [['02:00:00:00:00:02', '192.0.2.66']]);
@@ -80,7 +86,7 @@ t.test('static entries go with their peer', async (t) => {
   t.strictSame([...entriesOf(state, 1)], []);
 });
 
-t.test('what the file says otherwise is told, one sentence an item', async (t) => {
+t.test('each item that overrides the configuration is listed in one sentence', async (t) => {
   let state = edits.withChanges(BASE, NO_STATE, 1, { mtu: 1300, learning: false });
   state = edits.withoutPeer(BASE, state, 1, '192.0.2.1', new Set());
   state = edits.withPeer(BASE, state, 1, peer('hub.example', false));
@@ -89,15 +95,15 @@ t.test('what the file says otherwise is told, one sentence an item', async (t) =
   state = edits.withVni(state, { ...MADE, vni: 3 });
   state = edits.withVni(state, MADE);
   t.strictSame(contradictions(BASE, state, isGiven), [
-    'VNI 1: mtu is configured as 1400, and was changed through the API to 1300',
-    'VNI 1: peer 192.0.2.1 is configured, and was removed through the API',
-    'VNI 1: peer hub.example is configured, and was changed through the API',
-    'VNI 2 is configured, and was removed through the API',
-    'VNI 3 is configured, and was made anew through the API',
+    'VNI 1: mtu is configured as 1400, but was changed through the API to 1300',
+    'VNI 1: peer 192.0.2.1 is configured, but was removed through the API',
+    'VNI 1: peer hub.example is configured, but was changed through the API',
+    'VNI 2 is configured, but was removed through the API',
+    'VNI 3 is configured, but was created through the API',
   ]);
 });
 
-t.test('what the file no longer has is left alone', async (t) => {
+t.test('deviations of a VNI that the file no longer has are ignored', async (t) => {
   const state = edits.withChanges(BASE, NO_STATE, 2, { mtu: 1300 });
   const later = { ...BASE, vnis: [BASE.vnis[0]] };
   t.strictSame(applyState(later, state).vnis, later.vnis);

@@ -1,4 +1,7 @@
-/** The state as text: what is refused, with file, line and key; what comes back as it went. */
+/**
+ * Format of the state file: invalid texts with file, line and key in the message; valid ones read
+ * back.
+ */
 import t from 'tap';
 import { ConfigError } from '../../src/config/config-error.js';
 import * as edits from '../../src/config/edits.js';
@@ -7,45 +10,53 @@ import { Source } from '../../src/config/source.js';
 import { NO_STATE } from '../../src/config/state.js';
 import { readState, writeState } from '../../src/config/text.js';
 
-const FOREIGN = 's.json:1: is no state of this vtepd: it does not say "format": "vtepd-state-1"';
+const FOREIGN = 's.json:1: not a vtepd state file: "format" is not "vtepd-state-1"';
 
-/** State with this VNI 1. */
+/** Returns the text of a state with this VNI 1. */
 const of = (vni: string) => `{"format": "vtepd-state-1",\n "vnis": {"1":\n${vni}\n}}`;
 
 const refused: [string, string, RegExp | string][] = [
-  ['nothing', '', FOREIGN],
-  ['no map', '[1]', FOREIGN],
+  ['empty text', '', FOREIGN],
+  ['not a map', '[1]', FOREIGN],
   ['another program', '{"name": "x"}', FOREIGN],
   ['another format', '{"format": "vtepd-state-2", "vnis": {}}', FOREIGN],
-  ['cut off', '{"format": "vtepd-state-1",\n "vnis": {"1": {"cha', /^s\.json:2: not valid YAML: /],
-  ['a key', '{"format": "vtepd-state-1",\n "vni": {}}', /^s\.json:2: vni: unknown key/],
-  ['a VNI', of('{}').replace('"1"', '"16777216"'), /^s\.json:3: vnis\.16777216: must be a whole number/],
-  ['a part', of('{"peer": {}}'), /^s\.json:3: vnis\.1\.peer: unknown key; did you mean "peers"\?/],
-  ['a setting', of('{"changed": {"mtuu": 1}}'), /^s\.json:3: vnis\.1\.changed\.mtuu: unknown key/],
+  ['truncated text', '{"format": "vtepd-state-1",\n "vnis": {"1": {"cha', /^s\.json:2: not valid YAML: /],
+  ['an unknown key', '{"format": "vtepd-state-1",\n "vni": {}}', /^s\.json:2: vni: unknown key/],
   [
-    'a value',
+    'an invalid VNI',
+    of('{}').replace('"1"', '"16777216"'),
+    /^s\.json:3: vnis\.16777216: must be a whole number/,
+  ],
+  [
+    'an unknown part of a VNI',
+    of('{"peer": {}}'),
+    /^s\.json:3: vnis\.1\.peer: unknown key; did you mean "peers"\?/,
+  ],
+  ['an unknown setting', of('{"changed": {"mtuu": 1}}'), /^s\.json:3: vnis\.1\.changed\.mtuu: unknown key/],
+  [
+    'an invalid value',
     of('{"changed":\n{"mtu": 20}}'),
     's.json:4: vnis.1.changed.mtu 20: must be "auto" or a whole number from 68 to 65535',
   ],
-  ['nothing said', of('{"changed": {"mtu": null}}'), 's.json:3: vnis.1.changed.mtu: has no value'],
-  ['half removed', of('{"removed": false}'), 's.json:3: vnis.1.removed: must be true, or not be there'],
+  ['a setting without value', of('{"changed": {"mtu": null}}'), 's.json:3: vnis.1.changed.mtu: has no value'],
+  ['removed: false', of('{"removed": false}'), 's.json:3: vnis.1.removed: must be true or absent'],
   [
-    'a peer',
+    'an invalid peer',
     of('{"peers": {"192.0.2.300": null}}'),
     /^s\.json:3: vnis\.1\.peers\.192\.0\.2\.300 192\.0\.2\.300: must be an IPv4/,
   ],
   [
-    'a port',
+    'a peer without port',
     of('{"peers": {"192.0.2.3": {"flood": true}}}'),
     's.json:3: vnis.1.peers.192.0.2.3: has no "port"',
   ],
   [
-    'a MAC',
+    'an invalid MAC',
     of('{"fdb": {"01:00:00:00:00:01": "192.0.2.1"}}'),
     /^s\.json:3: vnis\.1\.fdb\.01:00:00:00:00:01: must be a unicast MAC/,
   ],
   [
-    'an entry',
+    'an invalid FDB entry',
     of('{"fdb": {"02:00:00:00:00:01": "x"}}'),
     /^s\.json:3: vnis\.1\.fdb\.\S+ x: must be an IPv4 or IPv6/,
   ],
@@ -60,7 +71,7 @@ for (const [what, text, message] of refused) {
   });
 }
 
-t.test('what is written is read as it was', async (t) => {
+t.test('a written state is read back unchanged', async (t) => {
   const source = new Source();
   source.addVni('--vni', '1');
   source.addVni('--vni', '2');
@@ -79,7 +90,7 @@ t.test('what is written is read as it was', async (t) => {
   t.strictSame(readState(writeState(none), 's.json'), none);
 });
 
-t.test('none of a name that the file gives', async (t) => {
+t.test('null removes a name that the file gives', async (t) => {
   const { vnis } = readState(of('{"changed": {"bridge": null, "address": []}}'), 's.json');
   t.strictSame(vnis.get(1)?.changed, { bridge: '', addresses: [] });
 });

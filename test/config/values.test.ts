@@ -1,4 +1,7 @@
-/** Single values: what each refuses, in which words, and what it makes of what it takes. */
+/**
+ * Parsers of single values: refused texts with their messages, and accepted texts with their
+ * values.
+ */
 import t from 'tap';
 import { ValueError } from '../../src/config/config-error.js';
 import * as V from '../../src/config/values.js';
@@ -22,7 +25,7 @@ const refused: [string, (text: string) => unknown, string[], string][] = [
     'TOS',
     V.parseTos,
     ['', 'INHERIT', '1', '2', '3', '253', '256', '-4', '0x10', '04', '1000'],
-    'must be "inherit" or a multiple of 4 from 0 to 252: DSCP times 4, without the two bits of ECN',
+    'must be "inherit" or a multiple of 4 from 0 to 252 (DSCP times 4; the two ECN bits are 0)',
   ],
   [
     'source ports',
@@ -85,25 +88,35 @@ const refused: [string, (text: string) => unknown, string[], string][] = [
     'must be "pass", "strip" or "drop"',
   ],
   [
-    'text for an address',
+    'text instead of an address',
     V.parseUnicastAddress,
     ['', 'host', '1.2.3', '010.0.0.1', '::g'],
     'must be an IPv4 or IPv6 address',
   ],
   [
-    'multicast for an address',
+    'multicast address',
     V.parseUnicastAddress,
     ['224.0.0.1', '239.255.255.255', 'ff02::1'],
     'must be a unicast address, not a multicast group',
   ],
   [
-    'no address',
+    'unspecified address',
     V.parseUnicastAddress,
     ['0.0.0.0', '::'],
-    'must be a unicast address, not the unspecified one',
+    'must be a unicast address, not the unspecified address',
   ],
-  ['broadcast', V.parseUnicastAddress, ['255.255.255.255'], 'must be a unicast address, not broadcast'],
-  ['link-local', V.parseUnicastAddress, ['FE80::1'], 'is link-local and needs its interface: fe80::1%IF'],
+  [
+    'broadcast address',
+    V.parseUnicastAddress,
+    ['255.255.255.255'],
+    'must be a unicast address, not the broadcast address',
+  ],
+  [
+    'link-local address without interface',
+    V.parseUnicastAddress,
+    ['FE80::1'],
+    'is link-local and needs its interface: fe80::1%IF',
+  ],
   [
     'endpoint',
     V.parseApiEndpoint,
@@ -114,16 +127,16 @@ const refused: [string, (text: string) => unknown, string[], string][] = [
     'socket path',
     V.parseApiEndpoint,
     ['unix:', `unix:/${'x'.repeat(107)}`, 'unix:a\0b'],
-    'must name a socket after unix:, at most 107 bytes',
+    'must be unix:PATH with a path of 1 to 107 bytes',
   ],
   [
-    'listening by a name',
+    'API listener with a host name',
     V.parseApiListen,
     ['api.example:80'],
     'must be an address and port, unix:PATH or "off"',
   ],
   [
-    'listening for metrics',
+    'metrics listener',
     V.parseMetricsListen,
     ['', '9789', 'off', 'unix:/x', 'metrics.example:80', '127.0.0.1:0', '[ff02::1]:9789'],
     'must be an address and port, such as 127.0.0.1:9789 or [::]:9789',
@@ -138,28 +151,32 @@ for (const [name, parse, texts, message] of refused) {
   });
 }
 
-t.test('taken', async (t) => {
+t.test('valid values are accepted', async (t) => {
   t.equal(V.parseVni('0'), 0);
   t.equal(V.parseVni('16777215'), 0xffffff);
   t.equal(V.parsePort('65535'), 65535);
   t.equal(V.parseSwitch('on'), true);
-  t.equal(V.parseSwitch('false'), false, "YAML's own word");
+  t.equal(V.parseSwitch('false'), false, 'a YAML boolean');
   t.equal(V.parseMtu('auto'), 'auto');
   t.equal(V.parseMtu('68'), 68);
   t.equal(V.parseTos('inherit'), 'inherit');
   t.equal(V.parseTos('0'), 0);
   t.equal(V.parseTos('184'), 184, 'expedited forwarding, DSCP 46');
   t.equal(V.parseTos('252'), 252);
-  t.strictSame(V.parseSourcePorts('1000-1063'), { min: 1000, max: 1063 }, 'just wide enough');
+  t.strictSame(V.parseSourcePorts('1000-1063'), { min: 1000, max: 1063 }, 'the minimum width');
   t.equal(V.parseInterfaceName('fifteen-bytes-x'), 'fifteen-bytes-x');
   t.equal(V.parseDeviceMac('02-AA-00-00-00-01'), '02:aa:00:00:00:01');
   t.equal(V.parseInterfaceAddress('2001:DB8:0::1/64'), '2001:db8::1/64');
   t.equal(V.parseInterfaceAddress('10.10.10.1/24'), '10.10.10.1/24', 'host bits are kept');
   t.equal(V.parseUnicastAddress('FE80::1%eth0').text, 'fe80::1%eth0');
-  t.equal(V.parseUnicastAddress('::ffff:192.0.2.1').text, '192.0.2.1', 'one peer has one name');
+  t.equal(
+    V.parseUnicastAddress('::ffff:192.0.2.1').text,
+    '192.0.2.1',
+    'an IPv4-mapped address is the IPv4 address',
+  );
 });
 
-t.test('where the API listens', async (t) => {
+t.test('listen addresses are parsed', async (t) => {
   t.strictSame(V.parseApiListen('off'), { kind: 'off' });
   t.strictSame(V.parseApiListen('[2001:DB8::1]:1'), { kind: 'tcp', host: '2001:db8::1', port: 1 });
   t.strictSame(V.parseMetricsListen('[::]:9789'), { host: '::', port: 9789 });
@@ -171,6 +188,6 @@ t.test('where the API listens', async (t) => {
   t.strictSame(
     V.parseApiEndpoint('far.example:80'),
     { kind: 'tcp', host: 'far.example', port: 80 },
-    'a client goes anywhere',
+    'a client may connect to any host',
   );
 });

@@ -37,12 +37,12 @@ t.test('what was changed holds after a restart, and beats the file', async (t) =
   t.strictSame(
     body.warnings.filter(({ code }) => code === 'state_overrides').map(({ detail }) => detail),
     [
-      'VNI 100: peer 192.168.80.12 is configured, and was removed through the API',
-      'VNI 200: mtu is configured as 1400, and was changed through the API to 1300',
+      'VNI 100: peer 192.168.80.12 is configured, but was removed through the API',
+      'VNI 200: mtu is configured as 1400, but was changed through the API to 1300',
     ],
   );
   const { code, stderr } = await host.outcome(vtepdCommand(`--vni 1 --port 4790 --api off --state ${state}`));
-  t.match({ code, stderr }, { code: 1, stderr: /another vtepd keeps its state there/ }, 'it is ours alone');
+  t.match({ code, stderr }, { code: 1, stderr: /in use by another vtepd/ }, 'it is ours alone');
 
   await second.stop('SIGKILL');
   const third = await lab.vtepd(host, flags);
@@ -82,7 +82,7 @@ t.test('a file that is broken, or not ours, is refused with its line, and left a
       '{"format": "vtepd-state-1",\n"vnis": {"100": {"changed": {"mtu": 1}}}}',
       /state\.json:2: vnis\.100\.changed\.mtu 1: must be/,
     ],
-    ['hosts: []\n', /state\.json:1: is no state of this vtepd/],
+    ['hosts: []\n', /state\.json:1: not a vtepd state file/],
   ] as const) {
     writeFileSync(state, text);
     const { code, stderr } = await host.outcome(vtepdCommand(`--vni 1 --state ${state}`));

@@ -6,7 +6,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import t from 'tap';
 import { loadShim } from '../../src/abi/binding.js';
 import type { PeerSettings, VniSettings } from '../../src/config/settings.js';
-import { standardSettings } from '../../src/config/vni-words.js';
+import { defaultSettings } from '../../src/config/vni-words.js';
 import type { Handle } from '../../src/controller/handle.js';
 import { DataPlaneError, type NewPeer } from '../../src/exchange/data-plane.js';
 import { Events } from '../../src/exchange/events.js';
@@ -22,7 +22,7 @@ import { parseIpAddress } from '../../src/wire/ip-address.js';
 
 const peer = (host: string): PeerSettings => ({ host, port: 4789, flood: true });
 const vni = (number: number, ...hosts: string[]): VniSettings => ({
-  ...standardSettings(number),
+  ...defaultSettings(number),
   vni: number,
   peers: hosts.map(peer),
 });

@@ -1,24 +1,24 @@
-/** Settings that came from several places, judged together. */
+/** Conflicts between VNIs in effective settings. */
 import t from 'tap';
 import { ConfigError } from '../../src/config/config-error.js';
+import { checkConflicts } from '../../src/config/conflicts.js';
 import { parseConfig } from '../../src/config/file.js';
 import { mergeSettings } from '../../src/config/merge.js';
 import type { Settings, VniSettings } from '../../src/config/settings.js';
-import { checkStanding } from '../../src/config/standing.js';
 
 const BASE = mergeSettings([parseConfig('vnis: [{vni: 1}, {vni: 2}]\nlocal: 192.0.2.9', 'v.yaml')], false);
 
 const refused: [string, Partial<VniSettings>, string, Partial<Settings>?][] = [
-  ['a TAP twice', { tap: 'vtep1' }, 'tap vtep1: VNI 1 has it, VNI 2 cannot have it too; give another one'],
+  ['the same TAP in two VNIs', { tap: 'vtep1' }, 'tap vtep1: already used by VNI 1; give VNI 2 another one'],
   [
-    'the device below',
+    'the underlay device as TAP',
     { tap: 'eth0' },
     'tap eth0: is the --underlay-dev; the overlay cannot run over itself',
   ],
   ['a TAP as bridge', { bridge: 'vtep1' }, 'bridge vtep1: is the TAP of VNI 1; name another bridge'],
   ['its own TAP as bridge', { bridge: 'vtep2' }, 'bridge vtep2: is the TAP of VNI 2; name another bridge'],
   [
-    'the device below as bridge',
+    'the underlay device as bridge',
     { bridge: 'eth0' },
     'bridge eth0: is the --underlay-dev; the overlay cannot run over itself',
   ],
@@ -28,9 +28,9 @@ const refused: [string, Partial<VniSettings>, string, Partial<Settings>?][] = [
     'address 10.0.0.1/24: given twice; give it once',
   ],
   [
-    'ourselves as peer',
+    'the local address as peer',
     { peers: [{ host: '192.0.2.9', port: 4789, flood: true }] },
-    'peer 192.0.2.9: is the --local address of this VTEP; a peer is another host',
+    'peer 192.0.2.9: is the --local address of this VTEP; a peer must be another host',
   ],
 ];
 
@@ -39,7 +39,7 @@ for (const [what, changes, message] of refused) {
     const [one, two] = BASE.vnis;
     const settings = { ...BASE, underlayDev: 'eth0', vnis: [one, { ...two, ...changes }] };
     t.type(
-      t.throws(() => checkStanding(settings), { message }),
+      t.throws(() => checkConflicts(settings), { message }),
       ConfigError,
     );
   });
@@ -48,5 +48,5 @@ for (const [what, changes, message] of refused) {
 t.test('two VNIs may share bridge and peers', async (t) => {
   const peers = [{ host: '192.0.2.1', port: 4789, flood: true }];
   const vnis = BASE.vnis.map((vni) => ({ ...vni, bridge: 'b', peers }));
-  t.doesNotThrow(() => checkStanding({ ...BASE, vnis }));
+  t.doesNotThrow(() => checkConflicts({ ...BASE, vnis }));
 });

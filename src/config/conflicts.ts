@@ -1,12 +1,14 @@
 /**
- * What VNIs may not have in common, judged over settings alone: for those that came from the API, the state file, or a
- * reload, after everything has been laid over everything. `check.ts` does the same with the places where values stood.
+ * Checks effective settings for conflicts between VNIs.
+ *
+ * Called after an API change, the state file or a reload has been merged. `check.ts` checks flags
+ * and file, with the places of the values in its messages.
  */
 import { ConfigError } from './config-error.js';
 import type { Settings, VniSettings } from './settings.js';
 
-/** @throws ConfigError for the first combination that cannot work */
-export function checkStanding(settings: Settings): void {
+/** @throws ConfigError for the first conflict */
+export function checkConflicts(settings: Settings): void {
   const holders = new Map<string, number>();
   for (const vni of settings.vnis) {
     checkTap(vni, settings);
@@ -26,9 +28,7 @@ function claim(holders: Map<string, number>, vni: number, key: string, value: st
   const before = holders.get(`${key} ${value}`);
   if (before === vni) throw new ConfigError(`${key} ${value}: given twice; give it once`);
   if (before !== undefined)
-    throw new ConfigError(
-      `${key} ${value}: VNI ${before} has it, VNI ${vni} cannot have it too; give another one`,
-    );
+    throw new ConfigError(`${key} ${value}: already used by VNI ${before}; give VNI ${vni} another one`);
   holders.set(`${key} ${value}`, vni);
 }
 
@@ -53,6 +53,6 @@ function checkBridge(
 function checkPeers(peers: VniSettings['peers'], { local }: Settings): void {
   for (const { host } of peers) {
     if (local.some(({ text }) => text === host))
-      throw new ConfigError(`peer ${host}: is the --local address of this VTEP; a peer is another host`);
+      throw new ConfigError(`peer ${host}: is the --local address of this VTEP; a peer must be another host`);
   }
 }
