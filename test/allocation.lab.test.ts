@@ -1,7 +1,10 @@
 /**
- * The hot path makes no object: tens of thousands of batches pass through encap and decap, and the heap neither grows
- * nor is collected. In a process of its own, where nobody else allocates. The best of three runs counts, for the
- * compiler may still be at work in the first; the control, with one object a frame, fails in all of them.
+ * Test that the hot path allocates nothing.
+ *
+ * Tens of thousands of batches pass through encap and decap; the heap must neither grow nor be
+ * collected. The runs are in a process of their own, without other allocations. The best of three
+ * runs counts, because the compiler may still be active in the first; the control, with one object
+ * per frame, fails in all three.
  */
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -11,11 +14,15 @@ import { promisify } from 'node:util';
 import t from 'tap';
 import { collectionsBetween } from '../bench/heap/trace.js';
 
-/** Bytes: what asking for the heap's size costs itself, and some to spare. One byte a frame would be half a MB. */
+/**
+ * Allowed growth in bytes: the cost of reading the heap size, and a reserve. One byte per frame would
+ * be half a MB.
+ */
 const SLACK_LEN = 16 * 1024;
 /**
- * The same for a second of rounds, with the request for the FDB that ends it: some hundred thousand rounds, so that a double
- * boxed in each would be megabytes. V8 itself takes 30 to 250 KB, as it happens to compile.
+ * Allowed growth in bytes during one second of rounds, with the FDB request that ends it. There are
+ * some 100,000 rounds, so a boxed double in each would be megabytes. V8 itself allocates 30 to 250 KB,
+ * depending on what it compiles.
  */
 const SECOND_LEN = 512 * 1024;
 const HARNESS = fileURLToPath(new URL('./support/allocation-run.ts', import.meta.url));
@@ -50,19 +57,19 @@ t.test('encap and decap of a warmed-up batch allocate nothing', async (t) => {
   for (const [name, runs] of measured) t.ok(runs.some(isClean), `${name}: ${JSON.stringify(runs)}`);
 });
 
-t.test('one object a frame would be noticed', async (t) => {
+t.test('one object per frame is detected', async (t) => {
   const runs = (await measure('leak')).get('encap') ?? [];
   t.equal(runs.length, 3);
   t.notOk(runs.some(isClean), JSON.stringify(runs));
 });
 
-/** Heap of a worker, bytes, before and after a full collection. */
+/** Heap size of a worker in bytes before and after a full collection. */
 interface Sample {
   before: number;
   after: number;
 }
 
-t.test('whole rounds of a worker allocate nothing, and its memory is never taken from it', async (t) => {
+t.test('whole rounds of a worker allocate nothing, and its reports transfer no memory', async (t) => {
   const dir = t.testdir({ transfers: '' });
   const files = { BENCH_HEAP_FILE: join(dir, 'samples'), TRANSFERS_FILE: join(dir, 'transfers') };
   const args = [...process.execArgv, '--expose-gc', '--trace-gc', ...PROBES, ROUND_HARNESS];
@@ -77,5 +84,5 @@ t.test('whole rounds of a worker allocate nothing, and its memory is never taken
     `${grown}`,
   );
   t.equal(collectionsBetween(stdout)?.major, 0);
-  t.equal(readFileSync(files.TRANSFERS_FILE, 'utf8'), '', 'code compiled for typed arrays stays');
+  t.equal(readFileSync(files.TRANSFERS_FILE, 'utf8'), '', 'a transfer would invalidate code compiled for typed arrays');
 });

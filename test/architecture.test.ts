@@ -1,8 +1,9 @@
 /**
- * The import graph of src: folders import only downwards, by the table below, the only copy of it; nothing imports
- * in a circle; no folder is a drawer for things without a name. Each violation is reported as `file:line: rule`.
+ * Rules for the import graph of src.
  *
- * A row may say that only the types of a folder may be used (`type wire`): those vanish when compiled.
+ * Folders import only downwards, according to the table below, which is its only copy. There are no
+ * import cycles and no folders with generic names. Each violation is reported as `file:line: rule`.
+ * `type wire` in a row allows only type imports, which do not exist at run time.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
@@ -14,8 +15,8 @@ const SRC = new URL('../src/', import.meta.url).pathname;
 const ENTRY = '.';
 
 /**
- * Folder of src → the folders that it may import. A file belongs to the innermost folder of the table; the entry points
- * beside the folders belong to ENTRY.
+ * Folder of src → folders that it may import. A file belongs to the innermost folder of the table;
+ * the entry points, which are in no folder, belong to ENTRY.
  */
 const MAY_IMPORT: Record<string, readonly string[]> = {
   wire: [],
@@ -90,30 +91,30 @@ interface Import {
 const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'));
 const imports = files.flatMap(importsOf);
 
-t.test('imports obey the table', (t) => {
-  const violations = imports.filter((entry) => !isAllowed(entry)).map(complaint);
-  t.same(violations, [], 'no import goes up or across');
+t.test('imports follow the table', (t) => {
+  const violations = imports.filter((entry) => !isAllowed(entry)).map(violation);
+  t.same(violations, [], 'no import outside the table');
   t.end();
 });
 
-t.test('every file has a row of the table', (t) => {
+t.test('every file belongs to a row of the table', (t) => {
   t.same(
     files.filter((file) => MAY_IMPORT[unitOf(file)] === undefined),
     [],
-    'no folder without a rule',
+    'no folder without a row',
   );
   t.end();
 });
 
-t.test('nothing imports in a circle', (t) => {
-  t.same(circles(fileEdges()), [], 'no files');
-  t.same(circles(folderEdges()), [], 'no folders');
+t.test('there are no import cycles', (t) => {
+  t.same(cycles(fileEdges()), [], 'of files');
+  t.same(cycles(folderEdges()), [], 'of folders');
   t.end();
 });
 
-t.test('a circle is found', (t) => {
+t.test('a cycle is found', (t) => {
   t.same(
-    circles([
+    cycles([
       ['a', 'b'],
       ['b', 'c'],
       ['c', 'b'],
@@ -123,30 +124,33 @@ t.test('a circle is found', (t) => {
   t.end();
 });
 
-t.test('no folder for what has no name', (t) => {
-  const nameless = /(^|\/)(utils?|common|helpers?|misc|lib|types)(\/|\.ts$)/;
+t.test('no file or folder has a generic name', (t) => {
+  const generic = /(^|\/)(utils?|common|helpers?|misc|lib|types)(\/|\.ts$)/;
   t.same(
-    files.filter((file) => nameless.test(file)),
+    files.filter((file) => generic.test(file)),
     [],
     'no util, no common, no types',
   );
   t.end();
 });
 
-t.test('the rules catch what they are for', (t) => {
+t.test('the rules reject known violations', (t) => {
   const from = (file: string, target: string, typeOnly = false) =>
     isAllowed({ file, line: 1, target, typeOnly });
-  t.notOk(from('wire/udp.ts', 'abi/batch.ts'), 'the lowest layer knows nothing');
-  t.notOk(from('api/server.ts', 'switch/thread.ts'), 'the API knows the data plane, not the worker');
-  t.notOk(from('switch/thread.ts', 'api/server.ts'), 'nor the worker the API');
-  t.notOk(from('controller/handle.ts', 'switch/fdb/fdb.ts'), 'the handle holds no table');
-  t.notOk(from('switch/forward/encap.ts', 'switch/dgram/dgram.ts'), 'forwarding knows no engine');
-  t.notOk(from('vtepd.ts', 'controller/handle.ts'), 'an entry point knows no part of a VTEP');
+  t.notOk(from('wire/udp.ts', 'abi/batch.ts'), 'the lowest layer imports nothing');
+  t.notOk(from('api/server.ts', 'switch/thread.ts'), 'the API does not import the worker');
+  t.notOk(from('switch/thread.ts', 'api/server.ts'), 'the worker does not import the API');
+  t.notOk(from('controller/handle.ts', 'switch/fdb/fdb.ts'), 'the handle does not import the FDB');
+  t.notOk(
+    from('switch/forward/encap.ts', 'switch/dgram/dgram.ts'),
+    'forwarding does not import a port implementation',
+  );
+  t.notOk(from('vtepd.ts', 'controller/handle.ts'), 'an entry point does not import parts of a VTEP');
   t.ok(from('api/server.ts', 'exchange/data-plane.ts'));
   t.end();
 });
 
-/** Relative imports and re-exports of a file, `import()` included. */
+/** Returns the relative imports and re-exports of a file, including `import()`. */
 function importsOf(file: string): Import[] {
   const source = ts.createSourceFile(
     file,
@@ -173,7 +177,7 @@ function importsOf(file: string): Import[] {
   return found;
 }
 
-/** `import type { … }`, or `import { type A, type B }`. */
+/** Returns true for `import type { … }` and `import { type A, type B }`. */
 function importsTypesOnly({ importClause: clause }: ts.ImportDeclaration): boolean {
   if (clause === undefined) return false;
   if (clause.isTypeOnly) return true;
@@ -189,25 +193,25 @@ function isAllowed({ file, target, typeOnly }: Import): boolean {
   return from === to || allowed.includes(to) || (typeOnly && allowed.includes(`type ${to}`));
 }
 
-/** @returns the innermost folder of the table around a file */
+/** @returns the innermost folder of the table that contains the file */
 function unitOf(file: string): string {
   let folder = dirname(file);
   while (!(folder in MAY_IMPORT) && folder.includes('/')) folder = dirname(folder);
   return folder;
 }
 
-function complaint({ file, line, target, typeOnly }: Import): string {
+function violation({ file, line, target, typeOnly }: Import): string {
   const allowed = MAY_IMPORT[unitOf(file)] ?? [];
-  const what = `${typeOnly ? 'types of ' : ''}${target}`;
-  return `src/${file}:${line}: ${unitOf(file)} may import ${allowed.join(', ') || 'nothing of src'}; this is ${what}`;
+  const imported = `${typeOnly ? 'types of ' : ''}${target}`;
+  return `src/${file}:${line}: ${unitOf(file)} may import ${allowed.join(', ') || 'nothing of src'}, not ${imported}`;
 }
 
-/** Edges of the import graph between files: types included. */
+/** Edges of the import graph between files, including type imports. */
 function fileEdges(): [string, string][] {
   return imports.map(({ file, target }) => [file, target]);
 }
 
-/** Edges between folders that survive compilation. */
+/** Edges between folders, without type imports. */
 function folderEdges(): [string, string][] {
   return imports
     .filter(({ typeOnly }) => !typeOnly)
@@ -215,8 +219,8 @@ function folderEdges(): [string, string][] {
     .filter(([from, to]) => from !== to);
 }
 
-/** @returns circles of a graph, each as `a → b → a` */
-function circles(pairs: readonly [string, string][]): string[] {
+/** @returns cycles of a graph, each as `a → b → a` */
+function cycles(pairs: readonly [string, string][]): string[] {
   const edges = new Map<string, Set<string>>();
   for (const [from, to] of pairs) edges.set(from, (edges.get(from) ?? new Set()).add(to));
   const found: string[] = [];

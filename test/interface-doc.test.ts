@@ -1,4 +1,4 @@
-/** docs/interface.md is the contract: what users can name in flags, file, API and metrics must stand there. */
+/** docs/interface.md lists all flags, commands, problem codes, drop reasons and metrics. */
 import { readFileSync } from 'node:fs';
 import t from 'tap';
 import { PROBLEMS } from '../src/api/errors.js';
@@ -8,10 +8,10 @@ import { DROP_REASONS } from '../src/exchange/drop-reason.js';
 import { controlOverPlainDataPlane } from './support/control.js';
 
 const doc = readFileSync('docs/interface.md', 'utf8');
-/** Codes and their status: | `peer_exists`, `vni_exists` | 409 | */
+/** Row of problem codes and their HTTP status: | `peer_exists`, `vni_exists` | 409 | */
 const CODE_ROW = /^\| (`\w+`(, )?)+ \| \d{3}\b/;
 
-t.test('flags, with their keys and defaults', async (t) => {
+t.test('every flag has a row with its argument, key and default', async (t) => {
   for (const key of KEYS) {
     const { argument, defaultText } = SETTINGS[key];
     const row = doc.split('\n').find((line) => line.startsWith(`| \`${flagOf(key)} `));
@@ -21,11 +21,12 @@ t.test('flags, with their keys and defaults', async (t) => {
     }
     t.match(row, `\`${flagOf(key)} ${argument.replaceAll('|', '\\|')}\``, `${flagOf(key)}: argument`);
     t.match(row, `\`${key}\``, `${flagOf(key)}: key`);
-    if (defaultText !== '') t.match(row.replaceAll('\\|', ''), `| ${defaultText} |`, `${flagOf(key)}: default`);
+    if (defaultText !== '')
+      t.match(row.replaceAll('\\|', ''), `| ${defaultText} |`, `${flagOf(key)}: default`);
   }
 });
 
-t.test('commands of vtepctl, with their options', async (t) => {
+t.test('every command of vtepctl has a row with its options', async (t) => {
   const program = makeProgram(
     () => async () => {},
     () => {},
@@ -43,14 +44,14 @@ t.test('commands of vtepctl, with their options', async (t) => {
   for (const { words, command } of leaves) {
     const row = doc.split('\n').find((line) => line.startsWith(`| \`vtepctl ${words}`));
     t.ok(row, words);
-    // Settings have rows of their own, and --vni and --json are everywhere.
+    // Settings have their own rows; --vni is described once.
     const known = ['--vni', ...KEYS.map(flagOf)];
     const own = command.options.filter(({ long }) => !known.includes(long!));
     for (const { short, long } of own) t.match(row ?? '', short ?? long!, `${words} ${long}`);
   }
 });
 
-t.test('problem codes and drop reasons', async (t) => {
+t.test('every problem code and drop reason has a row', async (t) => {
   for (const [code, [status]] of Object.entries(PROBLEMS)) {
     const row = doc.split('\n').find((line) => CODE_ROW.test(line) && line.includes(`\`${code}\``));
     t.match(row, new RegExp(`\\| ${status}\\b`), code);
@@ -58,13 +59,13 @@ t.test('problem codes and drop reasons', async (t) => {
   for (const [reason, help] of DROP_REASONS.slice(1)) t.match(doc, `| \`${reason}\` | ${help} |`, reason);
 });
 
-t.test('metrics', async (t) => {
+t.test('every metric has a row with its type', async (t) => {
   const { server } = await controlOverPlainDataPlane();
   t.teardown(() => server.close());
   const { body } = await server.inject('/metrics');
   const names = [...body.matchAll(/^# TYPE (vtepd_\S+) (\S+)$/gm)];
   const documented = [...doc.matchAll(/`(vtepd_\w+)`/g)].map(([, name]) => name);
-  t.strictSame(new Set(documented), new Set(names.map(([, name]) => name)), 'no more, no less');
+  t.strictSame(new Set(documented), new Set(names.map(([, name]) => name)), 'the same metrics in both');
   for (const [, name, type] of names) {
     const row = doc.split('\n').find((line) => line.startsWith('| `vtepd_') && line.includes(`\`${name}\``));
     t.match(row, ` | ${type} | `, name);

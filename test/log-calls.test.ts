@@ -1,6 +1,8 @@
 /**
- * Who logs, and who can bring it about: no line exists that a remote can trigger without bound. A file that begins to log
- * is to be judged and to get a row here. Level debug is not meant: nobody has it unless he asks for it.
+ * List of the files that log, each with the cause of its lines.
+ *
+ * No remote host may trigger an unlimited number of lines. A file that starts to log needs a row here.
+ * Level debug is exempt, because it is off by default.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,36 +10,37 @@ import t from 'tap';
 
 const SRC = new URL('../src/', import.meta.url).pathname;
 
-/** File → what brings its lines about. */
+/** File → cause of its lines. */
 const MAY_LOG: Record<string, string> = {
-  'capture/captures.ts': 'a call of the API: whoever may capture',
-  'api/app.ts': 'a fault of vtepd itself, answered with 500',
-  'api/routes/capture.ts': 'a fault of vtepd itself',
-  'api/routes/fdb.ts': 'a change by the API',
-  'api/routes/peers.ts': 'a change by the API',
-  'api/routes/probe.ts': 'a fault of vtepd itself',
-  'api/routes/reload.ts': 'a call of the API',
-  'api/routes/vnis.ts': 'a change by the API',
-  'daemon/daemon.ts': 'start; a listener that cannot be opened yet, until it is',
-  'log/log-limit.ts': 'names, routes and paths: some at once, then one a minute for each that is configured',
-  'paths/path-manager.ts': 'start; somebody on this machine took a TAP away: once per cause',
-  'vtep/vtep.ts': 'start; the worker, below',
-  'vtep/configuration.ts': 'a reload',
-  'names/named-peers.ts': 'the data plane refuses while it is being restarted: once per cause',
-  'vtep/overlay.ts': 'a VNI goes whose device somebody on this machine took away',
-  'vtep/warnings.ts': 'what is configured, and this machine: each once for as long as its VNI is there',
-  'vtepd.ts': 'start, stop, a fault',
-  'controller/link.ts': 'a worker that dies, which is a fault, at most twice a second',
-  'switch/thread.ts': 'an offload that the kernel refuses: once for each offload',
+  'capture/captures.ts': 'API call of an authorised client',
+  'api/app.ts': 'internal error of vtepd, with a response of status 500',
+  'api/routes/capture.ts': 'internal error of vtepd',
+  'api/routes/fdb.ts': 'change through the API',
+  'api/routes/peers.ts': 'change through the API',
+  'api/routes/probe.ts': 'internal error of vtepd',
+  'api/routes/reload.ts': 'API call',
+  'api/routes/vnis.ts': 'change through the API',
+  'daemon/daemon.ts': 'start; a listener that cannot be opened yet',
+  'log/log-limit.ts':
+    'names, routes and paths: a burst, then one line per minute for each configured name or VNI',
+  'paths/path-manager.ts': 'start; removal of a TAP on this machine, once per cause',
+  'vtep/vtep.ts': 'start; messages of the workers (switch/thread.ts)',
+  'vtep/configuration.ts': 'reload',
+  'names/named-peers.ts': 'refusal by the data plane during its restart, once per cause',
+  'vtep/overlay.ts': 'removal of a VNI whose device was removed on this machine',
+  'vtep/warnings.ts': 'configuration and state of this machine: each warning once while its VNI exists',
+  'vtepd.ts': 'start, stop, internal error',
+  'controller/link.ts': 'crash of a worker, at most twice per second',
+  'switch/thread.ts': 'offload refused by the kernel, once per offload',
 };
 
-/** `log.warn(`, `#log[…](`, and what the workers' side calls `log('warn', …`. */
+/** Log calls: `log.warn(`, `#log[…](`, and `log('warn', …` in the workers. */
 const CALLS = [
   /\b(?:this\.#)?log(?:\.(?:info|warn|error|fatal)|\[[^\]]+\])\(/,
   /\blog\(\s*'(?:info|warn|error)'/,
 ];
 
-t.test('every file that logs has a reason', async (t) => {
+t.test('every file that logs has a row', async (t) => {
   const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter(
     (file) => file.endsWith('.ts') && !file.startsWith('cli/'),
   );
@@ -48,6 +51,6 @@ t.test('every file that logs has a reason', async (t) => {
   t.same(logging.sort(), Object.keys(MAY_LOG).sort());
   t.notOk(
     logging.some((file) => /^(datapath|fdb|port|frame|wire|stats)\//.test(file)),
-    'nothing that frames pass',
+    'the forwarding folders do not log',
   );
 });

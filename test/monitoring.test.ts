@@ -1,6 +1,8 @@
 /**
- * What docs/monitoring shows and watches must be there: every metric, label and reason that dashboard and rules name, in the
- * exposition of a daemon. That the rules do what they say is tested with promtool (test/lab/prometheus.test.ts).
+ * Dashboard and alert rules of docs/monitoring: their metrics, labels and reasons exist.
+ *
+ * They are compared with the metrics of a daemon. promtool tests the rules themselves
+ * (test/lab/prometheus.test.ts).
  */
 import { readFileSync } from 'node:fs';
 import t from 'tap';
@@ -39,7 +41,7 @@ const expressions = [
   ...rules.map(({ alert, expr }) => [alert, expr]),
 ];
 
-/** As docs/interface.md has them, which is what the exposition has: test/interface-doc.test.ts. */
+/** Returns the labels of a metric from docs/interface.md, which test/interface-doc.test.ts checks. */
 function labelsOf(metric: string): string[] {
   const row = contract
     .split('\n')
@@ -47,7 +49,7 @@ function labelsOf(metric: string): string[] {
   return row?.split(' | ')[2].split(', ') ?? [];
 }
 
-t.test('metrics, their labels and reasons', async (t) => {
+t.test('all metrics, labels and drop reasons exist', async (t) => {
   const { server } = await controlOverPlainDataPlane();
   t.teardown(() => server.close());
   const { body } = await server.inject('/metrics');
@@ -69,29 +71,29 @@ t.test('metrics, their labels and reasons', async (t) => {
   }
 });
 
-t.test('the dashboard: variables for what is asked, no panel on another', async (t) => {
+t.test('the dashboard defines its variables, and its panels do not overlap', async (t) => {
   t.match(variables[0], { name: 'datasource', type: 'datasource', query: 'prometheus' });
   const names = variables.map(({ name }) => name);
   for (const [where, expr] of expressions)
     for (const [, name] of expr.matchAll(/\$(?!__)(\w+)/g)) t.ok(names.includes(name), `${where}: $${name}`);
   for (const { title, targets, datasource } of panels) {
     const sources = [datasource, ...(targets ?? []).map((target) => target.datasource)];
-    // biome-ignore lint/suspicious/noTemplateCurlyInString: this is how Grafana names its variable.
-    for (const source of sources) t.equal(source?.uid, '${datasource}', `${title}: of the chosen source`);
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: syntax of a Grafana variable.
+    for (const source of sources) t.equal(source?.uid, '${datasource}', `${title}: selected data source`);
   }
   t.equal(new Set(dashboard.panels.map(({ id }) => id)).size, dashboard.panels.length, 'ids');
-  const taken = new Set<string>();
+  const occupied = new Set<string>();
   for (const { title, gridPos } of dashboard.panels) {
     for (let x = gridPos.x; x < gridPos.x + gridPos.w; x++) {
       for (let y = gridPos.y; y < gridPos.y + gridPos.h; y++) {
-        if (taken.has(`${x},${y}`) || x >= 24) t.fail(`${title} lies on another panel or outside`);
-        taken.add(`${x},${y}`);
+        if (occupied.has(`${x},${y}`) || x >= 24) t.fail(`${title} overlaps another panel or the edge`);
+        occupied.add(`${x},${y}`);
       }
     }
   }
 });
 
-t.test('every alert is tested, and explained', async (t) => {
+t.test('every alert has a test and a row in the README', async (t) => {
   const tests = text('rules-test.yml');
   const readme = text('README.md');
   for (const { alert, labels, annotations } of rules) {

@@ -1,5 +1,6 @@
 /**
- * What stands in both unit files, and beside them, agrees. What systemd makes of them is tested in test/lab/systemd.test.ts.
+ * Consistency of the two unit files, sysusers.d and docs/systemd.md. test/lab/systemd.test.ts runs the
+ * units with systemd.
  */
 import { readFileSync } from 'node:fs';
 import t from 'tap';
@@ -7,7 +8,7 @@ import t from 'tap';
 const single = read('vtepd.service');
 const instance = read('vtepd@.service');
 
-t.test('an instance has the same lines, but for the names of files', (t) => {
+t.test('the instance unit has the same lines except for file names', (t) => {
   const asSingle = lines(instance)
     .map((line) => line.replace(' --state /var/lib/vtepd/%i.json', ''))
     .map((line) => line.replaceAll('/etc/vtepd/%i.yaml', '/etc/vtepd/vtepd.yaml'))
@@ -18,7 +19,7 @@ t.test('an instance has the same lines, but for the names of files', (t) => {
 });
 
 t.test(
-  'instances do not share a state file or a runtime directory, which goes with the first that stops',
+  'each instance has its own state file and its own runtime directory, which systemd removes at stop',
   (t) => {
     t.match(instance, /^ExecStart=.*--state \/var\/lib\/vtepd\/%i\.json/m);
     t.match(instance, /^RuntimeDirectory=vtepd-%i$/m);
@@ -26,15 +27,15 @@ t.test(
   },
 );
 
-t.test('what V8 or the set-up would not survive is not there', (t) => {
-  const without = [
+t.test('directives that V8 or the device set-up cannot work with are absent', (t) => {
+  const forbidden = [
     'MemoryDenyWriteExecute',
     'PrivateDevices',
     'PrivateNetwork',
     'PrivateUsers',
     'DynamicUser',
   ];
-  for (const name of without)
+  for (const name of forbidden)
     t.notOk(
       lines(single).some((line) => line.startsWith(`${name}=`)),
       name,
@@ -42,13 +43,13 @@ t.test('what V8 or the set-up would not survive is not there', (t) => {
   t.end();
 });
 
-t.test('the user is the one that sysusers.d makes', (t) => {
+t.test('sysusers.d creates the user of the unit', (t) => {
   const user = /^User=(.*)$/m.exec(single)?.[1];
   t.match(read('sysusers.d/vtepd.conf'), new RegExp(`^u ${user} - `, 'm'));
   t.end();
 });
 
-t.test('docs/systemd.md speaks of every directive', (t) => {
+t.test('docs/systemd.md describes every directive', (t) => {
   const docs = readFileSync(new URL('../docs/systemd.md', import.meta.url), 'utf8');
   const names = lines(single).flatMap((line) => /^([A-Z]\w+)=/.exec(line)?.[1] ?? []);
   const plain = ['Description', 'Documentation', 'After', 'Wants', 'WantedBy'];
@@ -61,7 +62,7 @@ function read(name: string): string {
   return readFileSync(new URL(`../systemd/${name}`, import.meta.url), 'utf8');
 }
 
-/** Without comments and empty lines. */
+/** Returns the lines of a unit without comments and empty lines. */
 function lines(unit: string): string[] {
   return unit.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
 }

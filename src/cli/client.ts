@@ -1,18 +1,19 @@
 /**
- * A client of the control API, over TCP or a unix socket: one call at a time, JSON both ways, or a stream that lasts. For
- * vtepctl and whatever else runs beside the daemon.
+ * Client of the control API, over TCP or a unix socket.
+ *
+ * It makes one call at a time: a JSON request and response, or a stream. Used by vtepctl.
  */
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { Client, type Dispatcher } from 'undici';
 import { parseApiEndpoint } from '../config/values.js';
 
-/** Milliseconds until an answer must have begun: the daemon itself gives up on its data plane after 2 s. */
+/** Timeout until a response starts, ms; the daemon's own timeout for the data plane is 2 s. */
 const ANSWER_MS = 5000;
 
-/** The call did not succeed: vtepd refused it, or was not there to be asked. One line for people. */
+/** A failed call: vtepd refused it or cannot be reached. The message is one line for people. */
 export class ApiFailure extends Error {
-  /** The problem's stable code; '' when nothing answered. */
+  /** Stable code of the problem; '' without a response. */
   readonly code: string;
 
   constructor(message: string, code = '') {
@@ -25,9 +26,9 @@ export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
 export interface CallOptions {
   readonly body?: object;
-  /** The change is made only while this ETag holds. */
+  /** ETag that the object must still have (If-Match). */
   readonly ifMatch?: string;
-  /** Milliseconds until the answer must have begun, where it takes longer than usual. */
+  /** Timeout until the response starts, ms, for slow calls. */
   readonly answerMs?: number;
 }
 
@@ -36,7 +37,11 @@ export class ApiClient {
   readonly #place: string;
   readonly #authorization: Readonly<Record<string, string>>;
 
-  /** @param place `HOST:PORT` or `unix:PATH` @param token '' none. @throws ValueError */
+  /**
+   * @param place `HOST:PORT` or `unix:PATH`
+   * @param token bearer token; '' for none
+   * @throws ValueError for an invalid place
+   */
   constructor(place: string, token = '') {
     const endpoint = parseApiEndpoint(place);
     this.#place = place;
@@ -48,7 +53,10 @@ export class ApiClient {
         : new Client(`http://${bracketed(endpoint.host)}:${endpoint.port}`, timeouts);
   }
 
-  /** @returns the answer's JSON; undefined when there is none. @throws ApiFailure */
+  /**
+   * @returns JSON of the response; undefined if it has no body
+   * @throws ApiFailure when the call fails
+   */
   async call<T>(method: Method, path: string, options: CallOptions = {}): Promise<T> {
     return this.#exchange(
       requestOf(method, path, options),
@@ -56,7 +64,7 @@ export class ApiClient {
     );
   }
 
-  /** One thing and the ETag that it has now; '' when it has none. @throws ApiFailure */
+  /** Reads an object and its ETag, '' without one. @throws ApiFailure when the call fails */
   async read<T>(path: string): Promise<{ readonly found: T; readonly etag: string }> {
     return this.#exchange({ method: 'GET', path }, async ({ body, headers }) => {
       const { etag } = headers;
@@ -65,9 +73,11 @@ export class ApiClient {
   }
 
   /**
-   * A call that answers in lines of JSON while it works.
+   * Makes a call whose response is a sequence of JSON lines.
    *
-   * @param onLine each line but the last @returns the last line. @throws ApiFailure, for a problem in the last line too
+   * @param onLine called for each line except the last
+   * @returns the last line
+   * @throws ApiFailure when the call fails or when the last line is a problem
    */
   async follow<T>(path: string, onLine: (line: object) => void): Promise<T> {
     const request = { method: 'POST', path, headers: { accept: 'application/x-ndjson' } } as const;
@@ -83,10 +93,10 @@ export class ApiClient {
   }
 
   /**
-   * An answer without end.
+   * Reads a response without end.
    *
-   * @param read what becomes of its bytes; when it returns, or the signal comes, the stream is let go
-   * @throws ApiFailure when it could not begin, or broke
+   * @param read consumer of the bytes; the stream is closed when it returns or the signal aborts
+   * @throws ApiFailure when the stream cannot be opened or breaks
    */
   async stream(
     path: string,
@@ -105,7 +115,7 @@ export class ApiClient {
     }
   }
 
-  /** All items of a list, page by page. */
+  /** Returns all items of a list, page by page. */
   async list<T>(path: string, query: Record<string, string> = {}): Promise<T[]> {
     const items: T[] = [];
     let cursor: string | null = null;
@@ -121,12 +131,12 @@ export class ApiClient {
     return items;
   }
 
-  /** Lets go of the connection, whatever is under way on it. */
+  /** Closes the connection, and aborts a call in progress. */
   close(): Promise<void> {
     return this.#client.destroy();
   }
 
-  /** @param read what becomes of a success */
+  /** @param read reader of a successful response */
   async #exchange<T>(
     request: Dispatcher.RequestOptions,
     read: (answer: Dispatcher.ResponseData) => Promise<T>,
@@ -140,16 +150,18 @@ export class ApiClient {
       if (error instanceof ApiFailure || !isOfConnection(error)) throw error;
       const { code, message } = error as NodeJS.ErrnoException;
       throw new ApiFailure(
-        `cannot reach vtepd at ${this.#place} (${code ?? message}): is it running? --api names another place`,
+        `cannot reach vtepd at ${this.#place} (${code ?? message}); check that vtepd is running, or give its address with --api`,
       );
     }
   }
 
   #refusal(answer: unknown, statusCode?: number): ApiFailure {
     const { detail, title, code } = (answer ?? {}) as { detail?: string; title?: string; code?: string };
-    const said =
-      statusCode === undefined ? 'ended its answer too soon' : `answered with status ${statusCode}`;
-    return new ApiFailure(detail || title || `${this.#place} ${said}`, code);
+    const problem =
+      statusCode === undefined
+        ? 'closed the connection before the end of its response'
+        : `responded with HTTP status ${statusCode}`;
+    return new ApiFailure(detail || title || `${this.#place} ${problem}`, code);
   }
 }
 
@@ -171,7 +183,9 @@ function requestOf(
   };
 }
 
-/** The kernel's or undici's word; what a reader of the answer throws of its own is something else. */
+/**
+ * Returns true for errors of the kernel or undici, which have a code; errors of the reader do not.
+ */
 function isOfConnection(error: unknown): boolean {
   return typeof (error as { code?: unknown }).code === 'string';
 }

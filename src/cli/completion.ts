@@ -1,29 +1,32 @@
 /**
- * What can stand next on a command line: found by walking the same tree of commands that parses it, so it cannot be out of
- * date. VNIs and peers are asked of vtepd. Pure but for that question, which is handed in.
+ * Completion of command lines: candidates for the next word.
+ *
+ * It walks the command tree that also parses the line, so both always agree. VNIs and peers come
+ * from vtepd, through the injected `LiveValues`; all other functions are pure.
  */
 import type { Argument, Command, Option } from 'commander';
 
-/** A word that can stand there, and what it means. */
+/** A possible word and its description. */
 export interface Candidate {
   readonly word: string;
   readonly meaning: string;
 }
 
-/** Candidates; or the name of a file is expected, which shells know better. */
+/** Candidates, or 'files' if a file name is expected, which the shell completes. */
 export type Completion = readonly Candidate[] | 'files';
 
-/** Values that the running daemon knows. Empty when it cannot be asked. */
+/** Values of the running daemon. Empty if the daemon cannot be reached. */
 export interface LiveValues {
   readonly vnis: (options: WordOptions) => Promise<readonly Candidate[]>;
   readonly peers: (options: WordOptions) => Promise<readonly Candidate[]>;
 }
 
-/** Options that stand on the line, by their long names without hyphens. */
+/** Options of the line, by long name without hyphens. */
 export type WordOptions = Readonly<Record<string, string>>;
 
 /**
- * @param program the tree @param words what follows the program's name; the last one is being typed
+ * @param program root of the command tree
+ * @param words words after the program's name; the last one is incomplete
  */
 export async function complete(
   program: Command,
@@ -41,7 +44,7 @@ export async function complete(
   }
 }
 
-/** Not where a value is expected. */
+/** Returns the subcommands; none where a value is expected. */
 function subcommands(expected: string, { commands }: Command): Candidate[] {
   return expected.startsWith('<') ? [] : commands.filter(isShown).map(named);
 }
@@ -49,13 +52,13 @@ function subcommands(expected: string, { commands }: Command): Candidate[] {
 interface Place {
   readonly command: Command;
   readonly options: WordOptions;
-  /** What stands here: `<FILE>` of an option, `ADDR` of an argument, '' neither. */
+  /** Expected value: `<FILE>` of an option, `ADDR` of an argument, '' for none. */
   readonly expected: string;
-  /** Words that are no options, behind the command's name. */
+  /** Number of arguments after the command's name, without options. */
   readonly given: number;
 }
 
-/** Where the words have led. */
+/** Walks the tree along the words. */
 function walk(program: Command, words: readonly string[]): Place {
   let command = program;
   let given = 0;
@@ -79,7 +82,7 @@ function walk(program: Command, words: readonly string[]): Place {
   return { command, options, expected: argument?.name() ?? '', given };
 }
 
-/** Of the command, and of those above it. */
+/** Finds an option of the command or of its ancestors. */
 function optionOf(command: Command | null, word: string): Option | undefined {
   if (command === null) return undefined;
   return (
@@ -97,12 +100,12 @@ function optionsOf(command: Command | null): Candidate[] {
   return [...own, ...optionsOf(command.parent)];
 }
 
-/** `auto|N` of `--mtu <auto|N>`. */
+/** Returns `auto|N` for `--mtu <auto|N>`. */
 function valueName(option: Option): string {
   return /[<[](.*)[>\]]$/.exec(option.flags)?.[1] ?? '';
 }
 
-/** By what the help calls the value. */
+/** Returns candidates by the value's placeholder in the help. */
 async function valuesOf(expected: string, options: WordOptions, live: LiveValues): Promise<Completion> {
   const name = expected.replace(/^<(.*)>$/, '$1');
   if (name === 'FILE') return 'files';
@@ -118,7 +121,7 @@ function named(command: Command): Candidate {
   return { word: command.name(), meaning: command.description() };
 }
 
-/** Commander's own mark for what its help leaves out. */
+/** Returns false for commands that commander hides from its help. */
 function isShown(command: Command): boolean {
   return !(command as unknown as { _hidden?: boolean })._hidden;
 }

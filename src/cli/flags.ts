@@ -1,6 +1,7 @@
 /**
- * The command line of vtepd: flags from the schema's table, laid over the file of `--config`. It starts nothing;
- * what it returns is either a complete configuration or a text to print.
+ * Command line of vtepd: flags from the schema, merged with the file of `--config`.
+ *
+ * The result is a complete configuration or a text to print. Nothing is started here.
  */
 import { existsSync } from 'node:fs';
 import { Command, CommanderError, Option } from 'commander';
@@ -18,17 +19,17 @@ export type CommandLine =
   | {
       readonly kind: 'run';
       readonly settings: Settings;
-      /** Only validate: say that the configuration is good, and exit. */
+      /** True for --check: validate the configuration and exit. */
       readonly check: boolean;
-      /** The file that was laid under the flags; '' none. */
+      /** Path of the configuration file; '' for none. */
       readonly config: string;
     }
   | { readonly kind: 'print'; readonly text: string };
 
 /**
- * @param argv without node and script
- * @param terminal people read the log
- * @throws ConfigError
+ * @param argv arguments without node and script
+ * @param terminal true if the log goes to a terminal
+ * @throws ConfigError for an invalid flag, file or combination
  */
 export function parseCommandLine(
   argv: readonly string[],
@@ -48,17 +49,21 @@ export function parseCommandLine(
   const { config, check } = command.opts<{ config?: string; check?: true }>();
   const sources = config === undefined ? [given] : [given, readConfigFile(config)];
   const settings = mergeSettings(sources, terminal);
-  // What the API made once is reason enough to start.
+  // The state file may contain VNIs.
   if (settings.state.path === '' || !existsSync(settings.state.path)) requireVnis(settings, sources);
   return { kind: 'run', settings, check: check === true, config: config ?? '' };
 }
 
-/** The flags themselves: what is parsed, completed, and described in the manual. @param given is told what was given */
+/**
+ * Builds the command of vtepd, for parsing, completion and the man page.
+ *
+ * @param given source that receives the values
+ */
 export function makeCommand(given: Source): Command {
   const command = new Command('vtepd')
     .description('Userspace VXLAN VTEP daemon (RFC 7348).')
     .usage('--vni ID --peer ADDR [flags]')
-    .helpOption('--help', 'print this and exit')
+    .helpOption('--help', 'print this help and exit')
     .version(packageVersion(), '--version', 'print the version and exit')
     .allowExcessArguments(false)
     .exitOverride();
@@ -70,12 +75,16 @@ export function makeCommand(given: Source): Command {
   command.addOption(
     new Option(
       '--peer <ADDR[,vni=ID][,port=P][,flood=on|off]>',
-      'remote VTEP: IPv4, IPv6 or DNS name; without vni= it serves every VNI (repeatable)',
+      'remote VTEP: IPv4, IPv6 or DNS name; without vni= a peer of every VNI (repeatable)',
     ).argParser((text) => given.all.addPeer('--peer', text)),
   );
   for (const key of KEYS) command.addOption(settingOption(key, given));
   return command
-    .addOption(new Option('--config <FILE>', 'YAML file; a flag beats it').argParser(once('--config')))
+    .addOption(
+      new Option('--config <FILE>', 'YAML configuration file; flags take precedence over it').argParser(
+        once('--config'),
+      ),
+    )
     .addOption(new Option('--check', 'validate flags and file, and exit'));
 }
 
@@ -92,7 +101,7 @@ function once(flag: string): (text: string, before: string | undefined) => strin
   };
 }
 
-/** One line out of commander's, which may have two and begin with "error:". */
+/** Converts commander's message, which may have two lines and begin with "error:", to one line. */
 function usageMessage(error: CommanderError, argv: readonly string[], command: Command): string {
   const flags = command.options.map((option) => option.long!).concat('--help');
   switch (error.code) {

@@ -1,21 +1,23 @@
 /**
- * Cuts a pcap stream (draft-ietf-opsawg-pcap) at the ends of its packets: what came of a packet that is not complete waits
- * for the rest. So whoever stops in between leaves a file that is whole. It counts the packets that it let go.
+ * Splitter of a pcap stream (draft-ietf-opsawg-pcap) at packet boundaries.
+ *
+ * The bytes of an incomplete packet are held back until the packet is complete, so a file is valid
+ * whenever writing stops. Packets passed on are counted.
  */
 const FILE_HEADER_LEN = 24;
 const RECORD_HEADER_LEN = 16;
 /** Offset of a record's captured length. */
 const CAPTURED_LEN_OFF = 8;
-/** The first bytes of a file whose numbers are little-endian: seconds with micro- or nanoseconds. */
+/** First byte of little-endian files, with microseconds and with nanoseconds. */
 const LITTLE_ENDIAN = [0xd4, 0x4d];
 
 export class PcapCutter {
-  /** Whole ones so far. */
+  /** Number of complete packets so far. */
   packets = 0;
   #rest: Buffer = Buffer.alloc(0);
   #littleEndian: boolean | undefined;
 
-  /** @returns the bytes that complete packets, the header of the file among the first */
+  /** @returns the bytes up to the last complete packet, including the file header */
   cut(chunk: Buffer): Buffer {
     const bytes = this.#rest.length > 0 ? Buffer.concat([this.#rest, chunk]) : chunk;
     let end = 0;
@@ -33,7 +35,7 @@ export class PcapCutter {
     return bytes.subarray(0, end);
   }
 
-  /** Where the record at `off` ends; infinity while its header is not there. */
+  /** Returns the end offset of the record at `off`; infinity if its header is incomplete. */
   #nextEnd(bytes: Buffer, off: number): number {
     if (off + RECORD_HEADER_LEN > bytes.length) return Number.POSITIVE_INFINITY;
     const at = off + CAPTURED_LEN_OFF;

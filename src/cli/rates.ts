@@ -1,19 +1,20 @@
 /**
- * What two readings of the counters say of the time between them, per second. A counter that went back belongs to a
- * daemon that was restarted, and what it shows came since then.
+ * Rates per second from two readings of the counters.
  *
- * Directions are those of the overlay: `out` is from the TAP to peers, `in` from peers to the TAP.
+ * A counter that decreased belongs to a restarted daemon; its value is then the increase since the
+ * restart. Directions are those of the overlay: `out` is from the TAP to peers, `in` from peers to
+ * the TAP.
  */
 import type { CountersView, Drops, Traffic, VniCounters } from '../api/views.js';
 
 /** Frames and bytes per second. */
 export type Rate = Traffic;
 
-/** Entries per second that came, moved and went. */
+/** FDB entries learned, moved, aged out and evicted per second. */
 export type Churn = Readonly<Record<(typeof CHURN)[number], number>>;
 
 export interface PeerRates {
-  /** '' for sources that are no configured peers. */
+  /** Address; '' for sources that are not configured peers. */
   readonly address: string;
   readonly out: Rate;
   readonly in: Rate;
@@ -23,19 +24,19 @@ export interface VniRates {
   readonly vni: number;
   readonly out: Rate;
   readonly in: Rate;
-  /** Frames per second, for whatever reason. */
+  /** Frames per second, for all drop reasons. */
   readonly dropped: number;
-  /** Entries there are. */
+  /** Current number of FDB entries. */
   readonly fdbEntries: number;
   readonly fdb: Churn;
-  /** Busiest first. */
+  /** Sorted by bytes per second, highest first. */
   readonly peers: readonly PeerRates[];
 }
 
 export interface DropRate {
-  /** null: of no configured VNI. */
+  /** VNI; null for drops without a configured VNI. */
   readonly vni: number | null;
-  /** tap: by the kernel, before vtepd read the frame. */
+  /** `tap`: dropped by the kernel before vtepd read the frame. */
   readonly direction: 'encap' | 'decap' | 'tap';
   readonly reason: string;
   /** Frames since vtepd started. */
@@ -44,17 +45,17 @@ export interface DropRate {
 }
 
 export interface Rates {
-  /** By number. */
+  /** Sorted by VNI. */
   readonly vnis: readonly VniRates[];
-  /** Those that ever occurred, the worst now first. */
+  /** Drop reasons with a nonzero total, sorted by current rate, highest first. */
   readonly drops: readonly DropRate[];
-  /** Share of the time that the data plane was not waiting, 0 to 1. */
+  /** Share of the time in which the data plane was not waiting, 0 to 1. */
   readonly busyRatio: number;
 }
 
 export const CHURN = ['learned', 'moved', 'aged', 'evicted'] as const;
 
-/** @param before undefined: this is the first reading, and nothing is known of rates yet */
+/** @param before previous reading; undefined for the first reading, whose rates are all 0 */
 export function ratesBetween(before: CountersView | undefined, now: CountersView, seconds: number): Rates {
   const earlier = new Map((before?.vnis ?? []).map((vni) => [vni.vni, vni]));
   const perSecond = before === undefined ? () => 0 : (then = 0, count = 0) => gained(then, count) / seconds;

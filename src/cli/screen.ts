@@ -1,30 +1,33 @@
 /**
- * The terminal as a whole, for a view that lives on it: the alternate screen, keys as they are pressed, and everything as
- * it was afterwards, however the program ends (but by SIGKILL). Plain escape sequences that every terminal since the
- * VT100 knows; Node reads keys and sizes. A library for this draws widgets, which a table has no use for.
+ * Full-screen terminal output: alternate screen, key presses and size changes.
+ *
+ * The terminal is restored when the program ends in any way except SIGKILL. It uses escape
+ * sequences that all terminals since the VT100 support; Node reads keys and sizes. A library for
+ * this would add widgets, which a table does not need.
  */
 import { writeSync } from 'node:fs';
 import { emitKeypressEvents, type Key } from 'node:readline';
 import type { ReadStream, WriteStream } from 'node:tty';
 
-/** A line, and how it stands out. */
+/** A line and its highlighting. */
 export interface Line {
   readonly text: string;
   readonly style?: 'head' | 'alarm';
 }
 
+/** Observer of keys and sizes. */
 export interface Watcher {
-  /** Name of a key: `q`, `up`, `pagedown`, `ctrl-c`. */
+  /** @param name name of a key: `q`, `up`, `pagedown`, `ctrl-c` */
   readonly onKey: (name: string) => void;
-  /** The size is another one, or the screen has to be drawn anew. */
+  /** Called when the size has changed or the screen must be redrawn. */
   readonly onResize: () => void;
 }
 
 export interface Screen {
-  /** Characters. */
+  /** Size in characters. */
   readonly size: { readonly columns: number; readonly rows: number };
   open(watcher: Watcher): void;
-  /** From the top; what does not fit is cut off. */
+  /** Draws lines from the top; lines and characters that do not fit are cut off. */
   draw(lines: readonly Line[]): void;
   close(): void;
 }
@@ -34,7 +37,7 @@ const LEAVE = '\x1b[?25h\x1b[?1049l';
 const HOME = '\x1b[H';
 const CLEAR_REST_OF_LINE = '\x1b[K';
 const CLEAR_BELOW = '\x1b[J';
-/** SGR: reverse, bold. */
+/** Select Graphic Rendition (SGR): reverse, bold. */
 const STYLES = { head: '\x1b[7m', alarm: '\x1b[1m' };
 const PLAIN = '\x1b[0m';
 const DEFAULT_SIZE = { columns: 80, rows: 24 };
@@ -91,7 +94,10 @@ export class TerminalScreen implements Screen {
     this.#output.write(ENTER);
   }
 
-  /** At once: at the end of a process nothing is written later. A terminal that is gone needs nothing. */
+  /**
+   * Restores the terminal. The write is synchronous, because the process may be exiting. Errors of
+   * a closed terminal are ignored.
+   */
   readonly #leave = (): void => {
     try {
       writeSync(this.#output.fd, LEAVE);
@@ -107,7 +113,7 @@ export class TerminalScreen implements Screen {
     else this.#watcher?.onKey(ctrl ? `ctrl-${name}` : name || (sequence ?? ''));
   };
 
-  /** Raw mode takes Ctrl-Z from the shell: what it does elsewhere is done here. */
+  /** Implements Ctrl-Z, which the terminal does not handle in raw mode. */
   #suspend(): void {
     this.#leave();
     process.once('SIGCONT', () => {

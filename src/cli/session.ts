@@ -1,6 +1,7 @@
 /**
- * What every command of vtepctl works with: the API, the options, a way to answer for machines or for people; and the
- * two kinds of mistakes. Commands know nothing of commander but how they are declared.
+ * Session of a vtepctl command: API client, options, output, and the two error classes.
+ *
+ * Commands use commander only for their declaration.
  */
 import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
@@ -8,11 +9,11 @@ import { ValueError } from '../config/config-error.js';
 import { parsePeerHost } from '../config/peer.js';
 import { oneOf, parseVni } from '../config/values.js';
 import { ApiClient } from './client.js';
-import type { Surroundings } from './surroundings.js';
+import type { Environment } from './environment.js';
 
 export const DEFAULT_API = '127.0.0.1:8789';
 
-/** Options that every command takes. */
+/** Options of every command. */
 export interface GlobalOptions {
   readonly api?: string;
   readonly tokenFile?: string;
@@ -22,37 +23,43 @@ export interface GlobalOptions {
 export interface Session<O = object> {
   readonly client: ApiClient;
   readonly options: O & GlobalOptions;
-  /** @param text for people, made only when they asked */
+  /**
+   * Prints the result.
+   *
+   * @param json printed with --json
+   * @param text makes the text that is printed without --json
+   */
   readonly answer: (json: unknown, text: () => string) => void;
-  readonly around: Surroundings;
-  /** Set by a command that was asked for a judgement. */
+  readonly environment: Environment;
+  /** Set by `probe` and `doctor` if they find a problem. */
   readonly verdict: Verdict;
 }
 
+/** Makes the exit status 1 although the command succeeded. */
 export interface Verdict {
   bad: boolean;
 }
 
 export type Action<O> = (session: Session<O>, args: readonly string[]) => Promise<void>;
 
-/** Makes of an action what commander calls. */
+/** Converts an action to a handler for commander. */
 export type Runner = <O>(action: Action<O>) => (...given: unknown[]) => Promise<void>;
 
-/** Adds a command, or several, to the program. */
+/** Adds one or more commands to the program. */
 export type Declare = (program: Command, run: Runner) => void;
 
-/** The command line cannot be carried out. */
+/** Invalid command line; exit status 2. */
 export class UsageError extends Error {}
 
-/** This machine refused, or what was asked for is not there. */
+/** A failure on this machine, or an object that does not exist; exit status 1. */
 export class Refusal extends Error {}
 
-/** Runs actions of one command line. */
-export function runner(around: Surroundings, verdict: Verdict): Runner {
+/** Makes the runner of one command line. */
+export function runner(environment: Environment, verdict: Verdict): Runner {
   return (action) =>
     async (...given) => {
       const command = given.at(-1) as Command;
-      const session = openSession<never>(command.optsWithGlobals(), around, verdict);
+      const session = openSession<never>(command.optsWithGlobals(), environment, verdict);
       try {
         await action(session, command.args);
       } finally {
@@ -61,13 +68,13 @@ export function runner(around: Surroundings, verdict: Verdict): Runner {
     };
 }
 
-/** @throws UsageError for a place or a token that cannot be */
+/** @throws UsageError for an invalid API address or token file */
 export function openSession<O>(
   options: O & GlobalOptions,
-  around: Surroundings,
+  environment: Environment,
   verdict: Verdict,
 ): Session<O> {
-  const { env } = around;
+  const { env } = environment;
   const place = options.api ?? env.VTEPCTL_API ?? DEFAULT_API;
   const token = readToken(options.tokenFile, env.VTEPCTL_TOKEN_FILE);
   const client = parsed(
@@ -76,12 +83,12 @@ export function openSession<O>(
     (text) => new ApiClient(text, token),
   );
   const answer = (json: unknown, text: () => string) => {
-    around.stdout(options.json ? `${JSON.stringify(json, null, 2)}\n` : text());
+    environment.stdout(options.json ? `${JSON.stringify(json, null, 2)}\n` : text());
   };
-  return { client, options, answer, around, verdict };
+  return { client, options, answer, environment, verdict };
 }
 
-/** @returns '' without a file */
+/** @returns the token; '' without a token file */
 function readToken(byFlag: string | undefined, byEnvironment: string | undefined): string {
   const path = byFlag ?? byEnvironment ?? '';
   if (path === '') return '';
@@ -91,13 +98,15 @@ function readToken(byFlag: string | undefined, byEnvironment: string | undefined
     token = readFileSync(path, 'utf8').trim();
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    throw new UsageError(`${place}: cannot be read (${code ?? message}); name a file that holds the token`);
+    throw new UsageError(
+      `${place}: cannot be read (${code ?? message}); name a file that contains the token`,
+    );
   }
   if (/^[\x21-\x7e]+$/.test(token)) return token;
-  throw new UsageError(`${place}: must hold one token, printable and without spaces`);
+  throw new UsageError(`${place}: must contain one token of printable characters without spaces`);
 }
 
-/** @throws UsageError that names what was given, where, and what is allowed */
+/** @throws UsageError that names the option or argument, its value and the allowed values */
 export function parsed<T>(name: string, text: string, parse: (text: string) => T): T {
   try {
     return parse(text);
@@ -109,13 +118,13 @@ export function parsed<T>(name: string, text: string, parse: (text: string) => T
 
 type OptionRow<T> = [flags: string, help: string, parse: (text: string) => T];
 
-/** An option as commander takes it. */
+/** Returns the arguments of commander's `option`. */
 export function option<T>(flags: string, help: string, parse: (text: string) => T): OptionRow<T> {
   const [flag] = /--[a-z-]+/.exec(flags)!;
   return [flags, help, (text) => parsed(flag, text, parse)];
 }
 
-export const VNI_OPTION = option('--vni <ID>', 'which VNI (not needed where there is only one)', parseVni);
+export const VNI_OPTION = option('--vni <ID>', 'VNI; may be omitted if there is only one', parseVni);
 export const TYPE_OPTION = option(
   '--type <static|dynamic|all>',
   'only entries of this type',
@@ -123,7 +132,7 @@ export const TYPE_OPTION = option(
 );
 export const PEER_OPTION = option(
   '--peer <ADDR>',
-  'only entries behind this peer; of a name, behind all its addresses',
+  'only entries of this peer; for a name, of all its addresses',
   parsePeerHost,
 );
 
@@ -131,7 +140,11 @@ export interface VniOption {
   readonly vni?: number;
 }
 
-/** Path of the VNI that was named, or of the only one there is. */
+/**
+ * Returns the API path of the given VNI, or of the only VNI.
+ *
+ * @throws UsageError if there are several
+ */
 export async function vniPath(
   { client, options }: Session<VniOption>,
   named: number | undefined = options.vni,
@@ -139,11 +152,10 @@ export async function vniPath(
   if (named !== undefined) return `/v1/vnis/${named}`;
   const vnis = (await client.list<{ vni: number }>('/v1/vnis')).map(({ vni }) => vni);
   if (vnis.length === 1) return `/v1/vnis/${vnis[0]}`;
-  const there = vnis.length === 0 ? 'there is none yet' : `there are ${vnis.join(', ')}`;
-  throw new UsageError(`--vni ID is needed: ${there}`);
+  throw new UsageError(`--vni ID is required; configured VNIs: ${vnis.join(', ') || 'none'}`);
 }
 
-/** Path of a peer of that VNI. @throws UsageError */
+/** Returns the API path of a peer. @throws UsageError for an invalid peer or a missing VNI */
 export async function peerPath(session: Session<VniOption>, text: string): Promise<string> {
   const host = parsed('peer', text, parsePeerHost);
   return `${await vniPath(session)}/peers/${encodeURIComponent(host)}`;

@@ -1,12 +1,12 @@
-/** A setting of the schema as an option of a command line: the flags of vtepd, and those of `vtepctl vni`. */
+/** Flags and help texts of settings, for vtepd and `vtepctl vni`. */
 import { flagOf, type Key, SETTINGS } from '../config/schema.js';
 
-/** As commander takes it: `--mtu <auto|N>`. */
+/** Returns the flag in commander's form: `--mtu <auto|N>`. */
 export function settingFlags(key: Key): string {
   return `${flagOf(key)} <${SETTINGS[key].argument}>`;
 }
 
-/** What it means, what holds without it, and whether it can be given again. */
+/** Returns the help text with the default, and "repeatable" if that applies. */
 export function settingHelp(key: Key): string {
   const { help, defaultText, defaultHelp, repeatable } = SETTINGS[key];
   const byDefault = defaultHelp ?? defaultText;

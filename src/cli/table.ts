@@ -1,12 +1,13 @@
 /**
- * Aligned columns for people, as `ip -br` and `bridge fdb` print them: a row a line, two blanks between columns,
- * numbers to the right, nothing drawn.
+ * Tables with aligned columns, in the style of `ip -br` and `bridge fdb`.
+ *
+ * Each row is one line, columns are separated by two spaces, and numbers are right-aligned.
  */
 
 /** A cell; null prints as `-`. */
 export type Cell = string | number | null;
 
-/** @returns lines, each ended by a newline; '' when there are no rows */
+/** @returns lines, each with a newline at its end; '' without rows */
 export function formatTable(header: readonly string[], rows: readonly (readonly Cell[])[]): string {
   if (rows.length === 0) return '';
   const cells = rows.map((row) => row.map((cell) => (cell === null ? '-' : String(cell))));
@@ -20,7 +21,7 @@ export function formatTable(header: readonly string[], rows: readonly (readonly 
   }
 }
 
-/** `2d 3h`, `4m 10s`: the two largest units. */
+/** Formats a duration in its two largest units: `2d 3h`, `4m 10s`. */
 export function formatDuration(seconds: number): string {
   const units: [string, number][] = [
     ['d', 86_400],
@@ -29,16 +30,16 @@ export function formatDuration(seconds: number): string {
     ['s', 1],
   ];
   const parts: string[] = [];
-  let rest = Math.floor(seconds);
+  let remaining = Math.floor(seconds);
   for (const [unit, length] of units) {
-    const amount = Math.floor(rest / length);
-    rest -= amount * length;
+    const amount = Math.floor(remaining / length);
+    remaining -= amount * length;
     if (amount > 0 || (unit === 's' && parts.length === 0)) parts.push(`${amount}${unit}`);
   }
   return parts.slice(0, 2).join(' ');
 }
 
-/** `1 packet`, `2 packets`, `0 entries`. */
+/** Formats a number with its noun: `1 packet`, `2 packets`, `0 entries`. */
 export function formatCount(count: number, one: string, many = `${one}s`): string {
   return `${count} ${count === 1 ? one : many}`;
 }

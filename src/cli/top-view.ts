@@ -1,6 +1,7 @@
 /**
- * What `vtepctl top` shows, as lines: the whole on top, then VNIs and their peers, then what was dropped and why. A pure
- * function of what was read, the size there is, and how far it was scrolled.
+ * Lines of the `vtepctl top` view: totals, then VNIs with their peers, then drops by reason.
+ *
+ * Pure functions of the sample, the terminal size and the scroll position.
  */
 import type { StatusView } from '../api/views.js';
 import { CHURN, type DropRate, type Rate, type Rates, sum } from './rates.js';
@@ -12,7 +13,7 @@ export interface Sample {
   readonly atMs: number;
   readonly status: StatusView;
   readonly rates: Rates;
-  /** Why there is no newer one; '' all is well. */
+  /** Error of the latest reading, which failed; '' if it succeeded. */
   readonly failure: string;
 }
 
@@ -21,7 +22,7 @@ export interface Size {
   readonly rows: number;
 }
 
-/** Frames, bits and bits apart by a blank each: the name gets the rest. */
+/** Columns of numbers, each after one space; the name column has the remaining width. */
 const COLUMNS: readonly [name: string, width: number][] = [
   ['OUT/S', 7],
   ['BIT/S', 7],
@@ -33,11 +34,15 @@ const COLUMNS: readonly [name: string, width: number][] = [
 ];
 const NUMBERS_WIDTH = sum(COLUMNS.map(([, width]) => width + 1));
 const NAME_MIN = 12;
-/** Longest address: IPv6 and the two blanks before it. */
+/** Longest name: two spaces and an IPv6 address of 39 characters. */
 const NAME_MAX = 41;
 const DROPS_SHOWN = 6;
 
-/** Lines of one screen. @param scrolled rows of the table that lie above it; more than there are count as all */
+/**
+ * Returns the lines of one screen.
+ *
+ * @param scrolled number of table rows above the screen, clamped
+ */
 export function screenLines(sample: Sample, { columns, rows }: Size, scrolled: number): Line[] {
   const nameLen = Math.min(Math.max(columns - NUMBERS_WIDTH, NAME_MIN), NAME_MAX);
   const head = summary(sample);
@@ -50,14 +55,14 @@ export function screenLines(sample: Sample, { columns, rows }: Size, scrolled: n
   return [...head, header(nameLen), ...shown, ...filler, ...drops, foot(from, shown.length, table.length)];
 }
 
-/** How far a screen of this size can be scrolled. */
+/** Returns the maximum scroll position for a screen of this size. */
 export function scrollLimit(sample: Sample, size: Size): number {
   const lines = screenLines(sample, size, Number.POSITIVE_INFINITY);
   const [, from] = / (\d+)-\d+ of /.exec(lines.at(-1)!.text) ?? [];
   return from === undefined ? 0 : Number(from) - 1;
 }
 
-/** Everything, for a file or a pipe. */
+/** Returns the whole view without a size limit, for a file or a pipe. */
 export function batchText(sample: Sample): string {
   const table = trafficRows(sample.rates, NAME_MAX);
   const drops = dropLines(sample.rates.drops, sample.rates.drops.length);
@@ -72,7 +77,7 @@ function summary({ atMs, status, rates, failure }: Sample): Line[] {
   const state = `vtepd ${version} ${ready ? 'ready' : 'not ready'}, up ${formatDuration(uptimeS)}`;
   const entries = sum(vnis.map(({ fdbEntries }) => fdbEntries));
   const churn = CHURN.map((what) => `${what} ${short(sum(vnis.map(({ fdb }) => fdb[what])))}/s`);
-  const trouble = failure || warnings.map(({ code, detail }) => `${code}: ${detail}`)[0];
+  const alarm = failure || warnings.map(({ code, detail }) => `${code}: ${detail}`)[0];
   const more =
     failure === '' && warnings.length > 1 ? ` (${formatCount(warnings.length - 1, 'more warning')})` : '';
   return [
@@ -83,7 +88,7 @@ function summary({ atMs, status, rates, failure }: Sample): Line[] {
       text: `out ${both(vnis.map((vni) => vni.out))}, in ${both(vnis.map((vni) => vni.in))}, dropped ${short(sum(drops.map(({ perSecond }) => perSecond)))}/s`,
     },
     { text: `FDB ${formatCount(entries, 'entry', 'entries')}, ${churn.join(', ')}` },
-    trouble === undefined ? { text: '' } : { text: `${trouble}${more}`, style: 'alarm' },
+    alarm === undefined ? { text: '' } : { text: `${alarm}${more}`, style: 'alarm' },
   ];
 }
 
@@ -119,7 +124,7 @@ function row(name: string, nameLen: number, numbers: readonly string[]): Line {
   return { text: [fitted(name, nameLen), ...cells].join(' ') };
 }
 
-/** Where it is too long its middle is left out: addresses of one network differ at their ends. */
+/** Shortens a long name in its middle, because addresses of one network differ at their ends. */
 function fitted(name: string, length: number): string {
   if (name.length <= length) return name.padEnd(length);
   const tail = Math.floor((length - 2) / 2);
@@ -145,7 +150,7 @@ function scrollMost(rows: number, room: number): number {
   return Math.max(0, rows - room);
 }
 
-/** At most five characters: `0`, `0.4`, `12`, `1.23k`, `45.6M`. */
+/** Formats a number in at most five characters: `0`, `0.4`, `12`, `1.23k`, `45.6M`. */
 export function short(value: number): string {
   const units = ['', 'k', 'M', 'G', 'T'];
   let unit = 0;
@@ -156,7 +161,7 @@ export function short(value: number): string {
   return `${value.toFixed(unit === 0 ? fewDigits(value) : threeDigits(value))}${units[unit]}`;
 }
 
-/** Of whole things, few of which matter: none but of a part. */
+/** Returns one decimal for fractions below 10, otherwise none. */
 function fewDigits(value: number): number {
   return value < 9.95 && !Number.isInteger(value) ? 1 : 0;
 }

@@ -1,4 +1,4 @@
-/** What vtepctl prints for people: answers of the API as tables. Pure functions of an answer. */
+/** Text output of vtepctl: API responses as tables. Pure functions of a response. */
 import type {
   CountersView,
   Drops,
@@ -44,7 +44,7 @@ export function vnisText(vnis: readonly VniView[]): string {
   );
 }
 
-/** A line each, as the API names them. @param etag '' none */
+/** Returns one line per field, with the names of the API. @param etag ETag; '' for none */
 export function vniText({ fdb, ...settings }: VniView, etag: string): string {
   const facts = { ...settings, 'fdb static': fdb.static, 'fdb dynamic': fdb.dynamic, ...(etag && { etag }) };
   const rows = Object.entries(facts).map(([name, value]) => [name, word(value)]);
@@ -52,10 +52,10 @@ export function vniText({ fdb, ...settings }: VniView, etag: string): string {
   return rows.map(([name, value]) => `${name.padEnd(width)}  ${value}\n`).join('');
 }
 
-/** Flags are those of the start, so without a file there is nothing that could be read anew. */
-const NO_FILE = `nothing changed: vtepd runs without --config, so there is no file to read anew.
-A reload covers that file: VNIs, their settings and peers change at once, other settings at the next start.
-Flags hold until vtepd is started anew; what the API changed stays.
+/** Text of a reload without a file: flags are read only at start, so nothing can change. */
+const NO_FILE = `nothing changed: vtepd runs without --config, so there is no file to read.
+A reload applies changes of that file: VNIs, their settings and peers at once, other settings at the next start.
+Flags can change only at the next start; changes made through the API are kept.
 `;
 
 export function reloadText({ changed, needsRestart, hasFile }: ReloadReport): string {
@@ -68,19 +68,23 @@ export function reloadText({ changed, needsRestart, hasFile }: ReloadReport): st
   return lines.map((line) => `${line}\n`).join('');
 }
 
-/** An event as it is shown; its other fields depend on the type. */
+/** An event; its other fields depend on the type. */
 export interface ShownEvent {
   readonly type: string;
   readonly [field: string]: unknown;
 }
 
-/** `14:03:22.123 learned vni 100 mac 02:00:00:00:00:01 peer 192.0.2.11`. @param at RFC 3339 */
+/**
+ * Formats an event: `14:03:22.123 learned vni 100 mac 02:00:00:00:00:01 peer 192.0.2.11`.
+ *
+ * @param at time in RFC 3339 format
+ */
 export function eventText(at: string, { type, ...fields }: ShownEvent): string {
-  const said = Object.entries(fields).filter(([, value]) => value !== '');
-  return `${clockText(Date.parse(at), true)} ${[type, ...said.map(([name, value]) => `${name} ${word(value)}`)].join(' ')}\n`;
+  const present = Object.entries(fields).filter(([, value]) => value !== '');
+  return `${clockText(Date.parse(at), true)} ${[type, ...present.map(([name, value]) => `${name} ${word(value)}`)].join(' ')}\n`;
 }
 
-/** Time of day as the machine has it. */
+/** Formats the time of day in the local time zone. */
 export function clockText(ms: number, withMs = false): string {
   const at = new Date(ms);
   if (Number.isNaN(at.getTime())) return '-';
@@ -88,7 +92,7 @@ export function clockText(ms: number, withMs = false): string {
   return withMs ? `${time}.${String(at.getMilliseconds()).padStart(3, '0')}` : time;
 }
 
-/** A JSON value in the words of the configuration. */
+/** Formats a JSON value as in the configuration. */
 function word(value: unknown): string {
   if (value === true) return 'on';
   if (value === false) return 'off';
@@ -125,7 +129,7 @@ export function peersText(peers: readonly PeerView[], nowMs: number): string {
   return formatTable(header, rows);
 }
 
-/** How each packet of a search ended, in the words of a progress line. */
+/** Outcome of a probe packet → words of the progress line. */
 const OUTCOMES: Readonly<Record<string, string>> = {
   arrived: 'arrived',
   'too-big': 'too big',
@@ -145,10 +149,10 @@ export function probeText({ peer, summary, means, exact, probes, failed }: Probe
   return `${peer}: ${summary}\n${notes.join('')}`;
 }
 
-/** A line each: what, why it hurts, the command that mends it. */
+/** Returns one line per finding: problem, consequence, remedy. */
 export function doctorText(findings: readonly Finding[]): string {
   if (findings.length === 0) return 'nothing found\n';
-  return findings.map(({ code, ...said }) => `${code}: ${sentences(said)}\n`).join('');
+  return findings.map(({ code, ...texts }) => `${code}: ${sentences(texts)}\n`).join('');
 }
 
 function sentences({ what, why, cure }: Omit<Finding, 'code'>): string {
@@ -165,15 +169,13 @@ export function fdbText(entries: readonly FdbView[]): string {
   return formatTable(['MAC', 'PEER', 'TYPE', 'AGE'], rows);
 }
 
-/**
- * @param before what they were `seconds` ago: with it, a last column says how many came in a second
- */
+/** @param before counters `seconds` ago; with it, the last column has the rates per second */
 export function countersText(counters: CountersView, before?: CountersView, seconds = 1): string {
   const parts = counters.vnis.map((vni) => {
     const earlier = before?.vnis.find((candidate) => candidate.vni === vni.vni);
     return part(`VNI ${vni.vni}`, vniRows(vni), before && (earlier ? vniRows(earlier) : []), seconds);
   });
-  parts.push(part('of no VNI', outsideRows(counters), before && outsideRows(before), seconds));
+  parts.push(part('without VNI', outsideRows(counters), before && outsideRows(before), seconds));
   return parts.filter((text) => text !== '').join('\n');
 }
 
@@ -221,7 +223,7 @@ function vniRows(vni: VniCounters): Cell[][] {
   ];
 }
 
-/** Only what was dropped: a list of zeros hides the one that matters. */
+/** Returns rows of the drop reasons with a nonzero count. */
 function dropRows({ encap, decap }: Drops): Cell[][] {
   const rows = (direction: string, reasons: Readonly<Record<string, number>>): Cell[][] =>
     Object.entries(reasons)

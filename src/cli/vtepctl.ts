@@ -1,9 +1,11 @@
 /**
- * vtepctl: looks at a running vtepd and changes it through the control API. Words and layout follow `ip` and `bridge`:
- * silent when a change succeeded, a table when something was asked. Each command stands in `commands/`.
+ * Command-line client of vtepd: shows and changes a running vtepd through the control API.
  *
- * Exit codes: 0 done, or all is well; 1 vtepd or the machine refused or cannot be reached, a path does not carry what it
- * should or nobody knows, the doctor found something; 2 the command line is wrong.
+ * Words and layout follow `ip` and `bridge`: a successful change prints nothing, a query prints a
+ * table. The commands are in `commands/`.
+ *
+ * Exit status: 0 success; 1 vtepd or the machine refused, vtepd cannot be reached, the path MTU is
+ * unknown or too small (`probe`), or there are findings (`doctor`); 2 invalid command line.
  */
 import { Command, CommanderError } from 'commander';
 import { packageVersion } from '../config/version.js';
@@ -20,10 +22,10 @@ import { declareReload } from './commands/reload.js';
 import { declareStatus } from './commands/status.js';
 import { declareTop } from './commands/top.js';
 import { declareVni } from './commands/vni.js';
+import type { Environment } from './environment.js';
 import { DEFAULT_API, type Declare, Refusal, type Runner, runner, UsageError } from './session.js';
-import type { Surroundings } from './surroundings.js';
 
-/** In the order of the help. */
+/** Commands in the order of the help. */
 const COMMANDS: readonly Declare[] = [
   declareStatus,
   declareVni,
@@ -39,52 +41,60 @@ const COMMANDS: readonly Declare[] = [
   declareCompletion,
 ];
 
-/** @param argv without node and script. @returns the exit code */
-export async function vtepctl(argv: readonly string[], around: Surroundings): Promise<number> {
+/** @param argv arguments without node and script @returns exit status */
+export async function vtepctl(argv: readonly string[], environment: Environment): Promise<number> {
   const verdict = { bad: false };
-  const program = makeProgram(runner(around, verdict), around.stdout);
+  const program = makeProgram(runner(environment, verdict), environment.stdout);
   try {
     await program.parseAsync(argv, { from: 'user' });
     return verdict.bad ? 1 : 0;
   } catch (error) {
-    if (error instanceof CommanderError) return commanderExit(error, around);
+    if (error instanceof CommanderError) return commanderExit(error, environment);
     if (!(error instanceof UsageError || error instanceof Refusal || error instanceof ApiFailure))
       throw error;
-    around.stderr(`vtepctl: ${error.message}\n`);
+    environment.stderr(`vtepctl: ${error.message}\n`);
     return error instanceof UsageError ? 2 : 1;
   }
 }
 
 /**
- * The tree of commands: what is parsed, completed, and described in the manual.
+ * Builds the command tree, for parsing, completion and the man page.
  *
- * @param print where help and version go
+ * @param print output of help and version
  */
 export function makeProgram(run: Runner, print: (text: string) => void): Command {
   const program = new Command('vtepctl')
-    .description('Looks at a running vtepd and changes its VNIs, peers and FDB.')
-    .option('--api <HOST:PORT|unix:PATH>', `where vtepd listens (default: $VTEPCTL_API, else ${DEFAULT_API})`)
-    .option('--token-file <FILE>', 'holds the token of the API (default: $VTEPCTL_TOKEN_FILE, else none)')
-    .option('--json', 'print JSON, as the API answers it')
-    .helpOption('--help', 'print this and exit')
+    .description('Shows the state of a running vtepd and changes its VNIs, peers and FDB.')
+    .option(
+      '--api <HOST:PORT|unix:PATH>',
+      `address of the API of vtepd (default: $VTEPCTL_API, else ${DEFAULT_API})`,
+    )
+    .option(
+      '--token-file <FILE>',
+      'file with the bearer token of the API (default: $VTEPCTL_TOKEN_FILE, else none)',
+    )
+    .option('--json', 'print the JSON response of the API')
+    .helpOption('--help', 'print this help and exit')
     .helpCommand(false)
     .version(packageVersion(), '--version', 'print the version and exit')
     .addHelpText(
       'after',
-      '\nExit codes: 0 done; 1 refused, not found, unreachable, or something is wrong; 2 the command line is wrong.',
+      '\nExit status: 0 success; 1 refused, not found, unreachable, or a problem found; 2 invalid command line.',
     )
-    // Before there are commands: they inherit it.
+    // Set before the commands are added, because they inherit it.
     .configureOutput({ writeOut: print, writeErr: () => {} })
     .exitOverride();
   for (const declare of COMMANDS) declare(program, run);
   return program;
 }
 
-/** Help and version were printed already; anything else is a mistake on the command line. */
-function commanderExit(error: CommanderError, { stderr }: Surroundings): number {
+/**
+ * Returns 0 after help and version, which are already printed; prints other errors and returns 2.
+ */
+function commanderExit(error: CommanderError, { stderr }: Environment): number {
   if (error.exitCode === 0) return 0;
-  const nothingAsked = error.code === 'commander.help';
-  const message = nothingAsked
+  const hasNoCommand = error.code === 'commander.help';
+  const message = hasNoCommand
     ? 'no command given'
     : error.message.replace(/^error: /, '').replaceAll('\n', ' ');
   stderr(`vtepctl: ${message} ("vtepctl --help" lists the commands)\n`);

@@ -1,4 +1,6 @@
-/** What can stand next; and the two shells, asked for real where they are. */
+/**
+ * Completion: candidates for the next word, and the scripts in bash and zsh if they are installed.
+ */
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import t from 'tap';
@@ -13,11 +15,11 @@ import { runVtepctl } from '../support/vtepctl.js';
 const execute = promisify(execFile);
 const DIST = new URL('../../dist/', import.meta.url).pathname;
 
-const asked: object[] = [];
+const queries: object[] = [];
 const LIVE = {
   vnis: async () => [{ word: '100', meaning: 'vtep100' }],
   peers: async (options: object) => {
-    asked.push(options);
+    queries.push(options);
     return [{ word: '192.0.2.11', meaning: '' }];
   },
 };
@@ -35,9 +37,9 @@ const ofCtl = async (...line: string[]) =>
   );
 const ofDaemon = async (...line: string[]) => words(await complete(makeCommand(new Source()), line, LIVE));
 
-t.test('commands, options, values', async (t) => {
+t.test('commands, options and values of vtepctl are completed', async (t) => {
   t.strictSame(await ofCtl('c'), ['counters', 'capture', 'completion']);
-  t.notOk((await ofCtl('')).includes('complete'), 'what shells call is no command for people');
+  t.notOk((await ofCtl('')).includes('complete'), 'the hidden command is not offered');
   t.strictSame(await ofCtl('vni', ''), ['list', 'show', 'add', 'set', 'del']);
   t.strictSame(await ofCtl('--json', 'peer', 'd'), ['del']);
   t.strictSame(await ofCtl('fdb', 'show', '--'), [
@@ -59,22 +61,22 @@ t.test('commands, options, values', async (t) => {
   t.strictSame(await ofCtl('nonsense', 'x', ''), []);
 });
 
-t.test('what the daemon knows', async (t) => {
+t.test('VNIs and peers of the daemon are completed', async (t) => {
   t.strictSame(await ofCtl('peer', 'list', '--vni', ''), ['100']);
   t.strictSame(await ofCtl('vni', 'del', '1'), ['100']);
-  t.strictSame(await ofCtl('vni', 'del', '100', ''), [], 'one is enough');
+  t.strictSame(await ofCtl('vni', 'del', '100', ''), [], 'the command has one argument');
   t.strictSame(await ofCtl('--api', 'unix:/x', 'peer', 'del', '--vni', '100', ''), ['192.0.2.11']);
-  t.strictSame(asked.at(-1), { api: 'unix:/x', vni: '100' });
+  t.strictSame(queries.at(-1), { api: 'unix:/x', vni: '100' });
   t.strictSame(await ofCtl('fdb', 'add', '02:00:00:00:00:01', ''), ['192.0.2.11']);
 });
 
-t.test('flags of vtepd', async (t) => {
+t.test('flags of vtepd are completed', async (t) => {
   t.strictSame(await ofDaemon('--log-'), ['--log-level', '--log-format']);
   t.strictSame(await ofDaemon('--df', ''), ['set', 'unset', 'inherit']);
   t.strictSame(await ofDaemon('--config', ''), 'files');
 });
 
-t.test('as the shells get it', async (t) => {
+t.test('the hidden command prints candidates for the shells', async (t) => {
   const { place } = await fakeApi(t, {
     'GET /v1/vnis': { body: { items: [{ vni: 100, tap: 'vtep100' }], nextCursor: null } },
   });
@@ -117,7 +119,7 @@ t.test('bash', { skip: missingTool('bash') }, async (t) => {
   t.strictSame(stdout.split('\n'), ['peer', 'show set', '100', 'db8::12', '', '']);
 });
 
-/** compadd is what every completion of zsh ends in. */
+/** _describe and _files are replaced by functions that print the candidates. */
 const ZSH = `
 autoload -Uz compinit && compinit -u -D
 source <(vtepctl completion zsh)
@@ -136,10 +138,10 @@ t.test('zsh', { skip: missingTool('zsh') }, async (t) => {
   const { stdout, stderr } = await withVtepctl('zsh', ['-f', '-c', ZSH], place);
   t.equal(stderr, '');
   t.strictSame(stdout.trim().split('\n'), [
-    'list:all VNIs',
-    'show:one VNI, with all its settings',
-    'add:make a VNI, its TAP and its peers',
-    'set:change settings of a VNI while it runs',
+    'list:list all VNIs',
+    'show:show a VNI with all its settings',
+    'add:add a VNI, its TAP and its peers',
+    'set:change settings of a running VNI',
     'del:remove a VNI, its peers and its TAP',
     '100:vtep100',
     'files',
@@ -147,7 +149,7 @@ t.test('zsh', { skip: missingTool('zsh') }, async (t) => {
   ]);
 });
 
-/** Runs a shell that finds the built vtepctl in its PATH. */
+/** Runs a shell with the built vtepctl in its PATH. */
 function withVtepctl(shell: string, args: string[], place: string) {
   const bin = t.testdir({ vtepctl: t.fixture('symlink', `${DIST}vtepctl.js`) });
   const PATH = `${bin}:${process.env.PATH}`;

@@ -1,4 +1,7 @@
-/** The command line of vtepd: each refusal in its words, then flags, file and defaults over each other. */
+/**
+ * Command line of vtepd: messages of invalid lines, then the precedence of flags, file and
+ * defaults.
+ */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
@@ -127,7 +130,7 @@ for (const [line, message] of refused) {
   });
 }
 
-t.test('whatever is quoted, the message is one line without control characters', async (t) => {
+t.test('a message is one line without control characters', async (t) => {
   const rows: [string[], string][] = [
     [['--vni', '1\n2'], '--vni "1\\x0a2": must be a whole number from 0 to 16777215'],
     [
@@ -139,7 +142,7 @@ t.test('whatever is quoted, the message is one line without control characters',
   for (const [argv, message] of rows) t.throws(() => parseCommandLine(argv, false), { message });
 });
 
-t.test('the least there can be', async (t) => {
+t.test('a minimal command line has the defaults', async (t) => {
   t.strictSame(parse('--vni 100 --peer 192.168.80.11'), {
     kind: 'run',
     check: false,
@@ -186,7 +189,7 @@ t.test('the least there can be', async (t) => {
   t.equal(settings('--vni 0', true).logFormat, 'pretty', 'on a terminal');
 });
 
-t.test('peers of all VNIs and of one', async (t) => {
+t.test('a peer belongs to all VNIs or to the VNI of vni=', async (t) => {
   const { vnis } = settings(
     '--vni 1 --vni 2 --port 8472 --peer 192.0.2.1 --peer 192.0.2.2,vni=2,port=1,flood=off',
   );
@@ -202,7 +205,7 @@ t.test('peers of all VNIs and of one', async (t) => {
   );
 });
 
-t.test('the API, its token, metrics, state', async (t) => {
+t.test('addresses of API and metrics, token file and state file are parsed', async (t) => {
   t.match(
     settings('--vni 1 --api [::]:80 --api-token-file /etc/token --metrics 0.0.0.0:9789 --state s.json'),
     {
@@ -215,7 +218,7 @@ t.test('the API, its token, metrics, state', async (t) => {
   t.strictSame(settings('--vni 1 --state off').state, { path: '', named: true });
 });
 
-t.test('the same address may serve two VNIs in different ways', async (t) => {
+t.test('the same peer may have different options in two VNIs', async (t) => {
   const { vnis } = settings('--vni 1 --vni 2 --peer 192.0.2.1,vni=1 --peer 192.0.2.1,vni=2,flood=off');
   t.strictSame(
     vnis.map(({ peers }) => peers.map(({ flood }) => flood)),
@@ -223,7 +226,7 @@ t.test('the same address may serve two VNIs in different ways', async (t) => {
   );
 });
 
-t.test('flags over file over defaults', async (t) => {
+t.test('flags take precedence over the file, and the file over defaults', async (t) => {
   const file = join(
     t.testdir({
       'v.yaml': `
@@ -242,7 +245,7 @@ t.test('flags over file over defaults', async (t) => {
   );
   const of = (flags: string) => settings(`--config ${file} ${flags}`);
   const plain = of('').vnis[0];
-  t.match(plain, { ageingS: 30, mtu: 1400, learning: false, flood: true }, "a VNI's own beats that for all");
+  t.match(plain, { ageingS: 30, mtu: 1400, learning: false, flood: true }, "a VNI's own setting wins");
   t.match(of('--ageing 10 --learning on --port 4789'), {
     port: 4789,
     vnis: [{ ageingS: 10, learning: true }],
@@ -250,7 +253,7 @@ t.test('flags over file over defaults', async (t) => {
   t.strictSame(
     of('--address 10.0.0.2/24').vnis[0].addresses,
     ['10.0.0.2/24'],
-    'addresses of the flags replace',
+    'addresses of the flags replace those of the file',
   );
   t.strictSame(
     of('--peer 192.0.2.1,flood=off --peer 192.0.2.3').vnis[0].peers,
@@ -259,10 +262,10 @@ t.test('flags over file over defaults', async (t) => {
       { host: '192.0.2.2', port: 8472, flood: true },
       { host: '192.0.2.3', port: 8472, flood: true },
     ],
-    'peers of the flags are added, and win',
+    'peers of the flags are added and take precedence',
   );
-  t.throws(() => of('--vni 2'), { message: /VNIs 1 and 2 both get it/ });
-  t.strictSame(of('--vni 1').vnis.length, 1, 'naming a VNI of the file again is no mistake');
+  t.throws(() => of('--vni 2'), { message: /VNIs 1 and 2 both use it/ });
+  t.strictSame(of('--vni 1').vnis.length, 1, 'a VNI of the file may be repeated as a flag');
 });
 
 t.test('VNIs of the flags are added to those of the file', async (t) => {
@@ -274,14 +277,14 @@ t.test('VNIs of the flags are added to those of the file', async (t) => {
   ]);
 });
 
-t.test('a mistake in the file is refused even where a flag overrides it', async (t) => {
+t.test('an invalid value in the file is refused even if a flag overrides it', async (t) => {
   const dir = t.testdir({ 'v.yaml': 'vnis: [{vni: 1, mtu: 20}]' });
   t.throws(() => settings(`--mtu 1400 --config ${dir}/v.yaml`), {
     message: /v\.yaml:1: vnis\[0\]\.mtu 20: must be/,
   });
 });
 
-t.test('none of the file is said to be enough, or what the API made', async (t) => {
+t.test('an empty list of VNIs or an existing state file is enough to start', async (t) => {
   const dir = t.testdir({ 'v.yaml': 'vnis: []', 'state.json': '{}' });
   t.strictSame(settings(`--config ${dir}/v.yaml --state off`).vnis, []);
   t.strictSame(settings(`--state ${dir}/state.json`).vnis, []);
@@ -291,7 +294,7 @@ t.test('none of the file is said to be enough, or what the API made', async (t) 
   });
 });
 
-t.test('--check, --version, --help', async (t) => {
+t.test('--check, --version and --help are supported', async (t) => {
   t.match(parse('--vni 1 --check'), { kind: 'run', check: true });
   const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
   t.strictSame(parse('--version'), { kind: 'print', text: `${version}\n` });

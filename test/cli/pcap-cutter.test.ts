@@ -1,4 +1,4 @@
-/** A pcap stream, cut anywhere, comes out cut at packets. */
+/** Splitting of a pcap stream at packet boundaries. */
 import t from 'tap';
 import { PcapCutter } from '../../src/cli/pcap-cutter.js';
 
@@ -20,7 +20,7 @@ const BIG = Buffer.from(
   'hex',
 );
 
-t.test('byte by byte', async (t) => {
+t.test('a stream that arrives byte by byte is passed on in whole packets', async (t) => {
   for (const [file, packets] of [
     [LITTLE, 2],
     [BIG, 1],
@@ -31,11 +31,11 @@ t.test('byte by byte', async (t) => {
     );
     t.strictSame(Buffer.concat(pieces), file);
     t.equal(cutter.packets, packets);
-    t.equal(pieces[0].length, 24, 'the header at once: who reads waits for it');
+    t.equal(pieces[0].length, 24, 'the file header is passed on at once');
   }
 });
 
-t.test('what is not complete is kept back', async (t) => {
+t.test('an incomplete packet is held back', async (t) => {
   const cutter = new PcapCutter();
   t.equal(cutter.cut(LITTLE.subarray(0, 42)).length, 24);
   t.equal(cutter.packets, 0);

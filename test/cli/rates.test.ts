@@ -1,11 +1,11 @@
-/** Rates between two readings. */
+/** Rates from two readings of the counters. */
 import t from 'tap';
 import { ratesBetween } from '../../src/cli/rates.js';
 import { counters, vniCounters } from '../support/counters.js';
 
 const traffic = (frames: number, bytes: number) => ({ frames, bytes });
 
-t.test('the first reading: everything is there, at rest', async (t) => {
+t.test('the first reading has all rows with rates of 0', async (t) => {
   const now = counters([
     vniCounters(100, {
       tap: { rx: traffic(10, 1000), tx: traffic(0, 0), queueDropped: 0 },
@@ -18,7 +18,7 @@ t.test('the first reading: everything is there, at rest', async (t) => {
   });
 });
 
-t.test('both ways, peers, churn, drops with the worst first', async (t) => {
+t.test('rates of both directions, peers, FDB and drops, sorted by rate', async (t) => {
   const before = counters([
     vniCounters(100, {
       tap: { rx: traffic(10, 1000), tx: traffic(5, 500), queueDropped: 0 },
@@ -80,7 +80,7 @@ t.test('a daemon that was restarted counts from zero', async (t) => {
   t.match(ratesBetween(before, now, 1).vnis, [{ out: { frames: 10, bytes: 20 } }]);
 });
 
-t.test('what the kernel dropped at the queue of a TAP stands among the drops', async (t) => {
+t.test('drops of the kernel at the TAP queue are listed', async (t) => {
   const at = (queueDropped: number) =>
     counters([vniCounters(100, { tap: { rx: traffic(0, 0), tx: traffic(0, 0), queueDropped } })]);
   const { drops, vnis } = ratesBetween(at(10), at(30), 2);

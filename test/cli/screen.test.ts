@@ -1,6 +1,6 @@
 /**
- * The built vtepctl on a terminal of its own, which script(1) makes: it draws, follows the size, and leaves the terminal as
- * it was, however it ends. And on a pipe whose reader goes away.
+ * The built vtepctl on a terminal from script(1): it draws, follows the size, and restores the
+ * terminal at exit. And on a pipe whose reader closes it.
  */
 import { type ChildProcessWithoutNullStreams, execFile, spawn } from 'node:child_process';
 import { promisify } from 'node:util';
@@ -22,7 +22,7 @@ class Terminal {
   readonly #ended: Promise<unknown>;
 
   constructor(place: string) {
-    // The shell says afterwards whether the terminal is as it was.
+    // stty prints the state of the terminal afterwards.
     const command = `stty cols 60 rows 20; ${process.execPath} ${VTEPCTL} --api ${place} top & echo pid=$! tty=$(tty); fg >/dev/null; echo code=$?; stty -a`;
     this.#child = spawn('script', ['-qfc', `bash -mc '${command}'`, '/dev/null'], {
       env: { ...process.env, SHELL: '/bin/bash' },
@@ -65,20 +65,20 @@ async function start(t: Test): Promise<Terminal> {
 }
 
 function assertRestored(t: Test, { text }: Terminal): void {
-  t.ok(text.indexOf(ENTER) >= 0, 'it had the screen to itself');
-  t.ok(text.lastIndexOf(LEAVE) > text.lastIndexOf(ENTER), 'and gave it back');
+  t.ok(text.indexOf(ENTER) >= 0, 'the alternate screen was entered');
+  t.ok(text.lastIndexOf(LEAVE) > text.lastIndexOf(ENTER), 'and left');
   const after = text.slice(text.lastIndexOf('code='));
-  t.match(after, / icanon /, 'lines again');
-  t.match(after, / echo /, 'and echo');
+  t.match(after, / icanon /, 'canonical mode');
+  t.match(after, / echo /, 'echo');
 }
 
-t.test('q, Ctrl-C, SIGTERM: the terminal is as it was', { skip: noScript }, async (t) => {
-  const ways: [string, (terminal: Terminal) => void][] = [
+t.test('the terminal is restored after q, Ctrl-C and SIGTERM', { skip: noScript }, async (t) => {
+  const endings: [string, (terminal: Terminal) => void][] = [
     ['q', (terminal) => terminal.type('q')],
     ['Ctrl-C', (terminal) => terminal.type('\x03')],
     ['SIGTERM', ({ pid }) => process.kill(pid, 'SIGTERM')],
   ];
-  for (const [name, end] of ways) {
+  for (const [name, end] of endings) {
     const terminal = await start(t);
     end(terminal);
     await terminal.end();
@@ -87,17 +87,17 @@ t.test('q, Ctrl-C, SIGTERM: the terminal is as it was', { skip: noScript }, asyn
   }
 });
 
-t.test('another size is another picture', { skip: noScript }, async (t) => {
+t.test('the view follows the size of the terminal', { skip: noScript }, async (t) => {
   const terminal = await start(t);
-  t.match(terminal.text, 'VNI, PEER ', 'as wide as it is');
-  t.notMatch(terminal.text, 'CHURN/S', 'not wider');
+  t.match(terminal.text, 'VNI, PEER ', 'drawn at the width of the terminal');
+  t.notMatch(terminal.text, 'CHURN/S', 'columns beyond the width are cut off');
   await execute('stty', ['-F', terminal.tty, 'cols', '100', 'rows', '30']);
   await terminal.shows('CHURN/S');
   terminal.type('q');
   await terminal.end();
 });
 
-t.test('a reader that goes away is no error', async (t) => {
+t.test('a closed pipe is not an error', async (t) => {
   const { place } = await fakeApi(t, {
     'GET /v1/events': {
       stream: (response) => {

@@ -1,10 +1,10 @@
-/** Tables and durations as people read them. */
+/** Text tables, durations and counts. */
 import t from 'tap';
 import { formatCount, formatDuration, formatTable } from '../../src/cli/table.js';
 
-t.test('no rows, no table', async (t) => t.equal(formatTable(['A'], []), ''));
+t.test('a table without rows is empty', async (t) => t.equal(formatTable(['A'], []), ''));
 
-t.test('numbers to the right, text to the left, nothing behind', async (t) => {
+t.test('numbers are right-aligned, text left-aligned, without trailing spaces', async (t) => {
   const table = formatTable(
     ['NAME', 'N', 'NOTE'],
     [
@@ -15,7 +15,7 @@ t.test('numbers to the right, text to the left, nothing behind', async (t) => {
   t.equal(table, ['NAME          N  NOTE', 'a             1  -', 'long name  1234  x', ''].join('\n'));
 });
 
-t.test('durations', async (t) => {
+t.test('a duration has its two largest units', async (t) => {
   const rows: [number, string][] = [
     [0, '0s'],
     [0.9, '0s'],
@@ -29,7 +29,7 @@ t.test('durations', async (t) => {
   for (const [seconds, text] of rows) t.equal(formatDuration(seconds), text);
 });
 
-t.test('one of a thing, several of them', async (t) => {
+t.test('a count has its noun in singular or plural', async (t) => {
   t.equal(formatCount(1, 'packet'), '1 packet');
   t.equal(formatCount(0, 'packet'), '0 packets');
   t.equal(formatCount(2, 'entry', 'entries'), '2 entries');

@@ -1,4 +1,4 @@
-/** The view of top: what stands where, in 80 by 24 and in less. */
+/** View of `top`: its layout in 80 by 24 characters and in other sizes. */
 import t from 'tap';
 import { ratesBetween } from '../../src/cli/rates.js';
 import { batchText, type Sample, screenLines, scrollLimit, short } from '../../src/cli/top-view.js';
@@ -31,7 +31,7 @@ function sample(peers: number, some: Partial<Sample> = {}): Sample {
 const texts = (sample: Sample, columns = 80, rows = 24, scrolled = 0) =>
   screenLines(sample, { columns, rows }, scrolled).map(({ text }) => text);
 
-t.test('80 by 24', async (t) => {
+t.test('80 by 24 characters have totals, traffic and drops', async (t) => {
   const lines = texts(sample(2));
   t.equal(lines.length, 24);
   for (const line of lines) t.ok(line.length <= 80, line);
@@ -51,27 +51,27 @@ t.test('80 by 24', async (t) => {
   ]);
 });
 
-t.test('more than fits is scrolled', async (t) => {
+t.test('a table longer than the screen is scrolled', async (t) => {
   const many = sample(40);
   const top = texts(many);
   t.equal(top.length, 24);
   t.match(top.at(-1)!, /^q quits, up and down scroll: 1-14 of 41$/);
   t.equal(scrollLimit(many, { columns: 80, rows: 24 }), 27);
   t.match(texts(many, 80, 24, 27).at(-1)!, /28-41 of 41$/);
-  t.match(texts(many, 80, 24, 1000).at(-1)!, /28-41 of 41$/, 'no further than the end');
+  t.match(texts(many, 80, 24, 1000).at(-1)!, /28-41 of 41$/, 'clamped to the end');
   t.equal(scrollLimit(sample(2), { columns: 80, rows: 24 }), 0);
 });
 
-t.test('wider: whole addresses; very small: still a view', async (t) => {
+t.test('a wide screen has whole addresses, and a very small one is drawn', async (t) => {
   t.match(texts(sample(2), 120).join('\n'), `\n  ${LONG} `);
   for (const rows of [1, 2, 5, 8]) t.doesNotThrow(() => texts(sample(40), 20, rows, 3));
 });
 
-t.test('drops that do not fit are counted', async (t) => {
+t.test('the number of drop reasons that do not fit is shown', async (t) => {
   t.match(texts(sample(2), 80, 8).join('\n'), /REASON, and 1 more\n.*too_big\n.*vni_not_found\nq quits/);
 });
 
-t.test('trouble is told', async (t) => {
+t.test('warnings and failures are shown', async (t) => {
   const warned = sample(1, {
     status: { ...STATUS, ready: false, warnings: [1, 2].map((n) => ({ code: `w${n}`, detail: 'd' })) },
   });
@@ -80,14 +80,14 @@ t.test('trouble is told', async (t) => {
   t.equal(texts(sample(1, { failure: 'cannot reach vtepd' }))[3], 'cannot reach vtepd');
 });
 
-t.test('as lines: everything, and no blanks at the end', async (t) => {
+t.test('batch output is complete and has no trailing spaces', async (t) => {
   const text = batchText(sample(40));
   t.equal(text.match(/192\.0\.2\./g)?.length, 39);
   t.match(text, /encap {2}no_route\n\n$/);
   t.notMatch(text, / \n/);
 });
 
-t.test('numbers in at most five characters', async (t) => {
+t.test('a number has at most five characters', async (t) => {
   const rows: [number, string][] = [
     [0, '0'],
     [0.04, '0.0'],

@@ -1,4 +1,4 @@
-/** vtepctl against an API that listens on a unix socket and on TCP: exit codes, what is printed, what it changed. */
+/** vtepctl with an API on a unix socket and on TCP: exit status, output and changes. */
 import t, { type Test } from 'tap';
 import { listen } from '../../src/api/listen.js';
 import {
@@ -13,7 +13,7 @@ import { controlOverPlainDataPlane, STARTED_MS } from '../support/control.js';
 import { socketPath } from '../support/socket-path.js';
 import { type Result, runVtepctl } from '../support/vtepctl.js';
 
-/** What the machine itself shows while no daemon runs. */
+/** Findings of the machine without a daemon. */
 const MACHINE_FINDINGS = [
   {
     code: 'port_taken',
@@ -23,12 +23,12 @@ const MACHINE_FINDINGS = [
   },
 ];
 
-/** Lines of progress of all runs. */
+/** Progress lines of all runs. */
 const steps: string[] = [];
 
 const NOW_MS = STARTED_MS + 3_600_000;
 
-/** A daemon's API on a unix socket, and vtepctl that finds it by VTEPCTL_API. */
+/** Starts a daemon's API on a unix socket; `ctl` runs vtepctl with its address in VTEPCTL_API. */
 async function daemon(t: Test) {
   const { server, dataPlane, findings } = await controlOverPlainDataPlane();
   t.teardown(() => server.close());
@@ -45,7 +45,7 @@ function run(line: string, env: Record<string, string> = {}): Promise<Result> {
   });
 }
 
-t.test('wrong command lines: exit 2, one line, nothing asked', async (t) => {
+t.test('an invalid command line gives exit status 2 and one line', async (t) => {
   const rows: [string, RegExp][] = [
     ['', /^vtepctl: no command given \("vtepctl --help" lists the commands\)\n$/],
     ['peer', /^vtepctl: no command given/],
@@ -69,13 +69,13 @@ t.test('wrong command lines: exit 2, one line, nothing asked', async (t) => {
     ['vni add 16777216', /^vtepctl: VNI 16777216: must be a whole number from 0 to 16777215\n$/],
     ['vni add 200 --mtu 20', /^vtepctl: --mtu 20: must be "auto" or a whole number from 68 to 65535\n$/],
     ['vni add 200 --mtu 1400 --mtu 1500', /^vtepctl: --mtu 1500: given twice; give it once\n$/],
-    ['vni add 200 --peer 192.0.2.1,vni=7', /^vtepctl: --peer 192\.0\.2\.1,vni=7: .*leave vni= out\n$/],
-    ['vni set 200', /^vtepctl: vni set: says nothing to change/],
+    ['vni add 200 --peer 192.0.2.1,vni=7', /^vtepctl: --peer 192\.0\.2\.1,vni=7: .*remove vni=\n$/],
+    ['vni set 200', /^vtepctl: vni set: no setting given/],
     ['vni set 200 --default tap', /^vtepctl: --default tap: must be "bridge", /],
     ['events --type heard', /^vtepctl: --type heard: must be "learned", /],
     ['counters --watch 0', /^vtepctl: --watch 0: must be a whole number from 1 to 3600\n$/],
-    ['top', /^vtepctl: top: stdin or stdout is no terminal; --batch prints lines\n$/],
-    ['capture --json', /^vtepctl: capture: --json has no place beside the packets/],
+    ['top', /^vtepctl: top: stdin or stdout is not a terminal; use --batch to print lines\n$/],
+    ['capture --json', /^vtepctl: capture: --json needs -w FILE, because/],
     ['capture --snaplen 0', /^vtepctl: --snaplen 0: must be a whole number from 1 to 262144\n$/],
     ['completion fish', /^vtepctl: .*Allowed choices are bash, zsh/],
     [
@@ -93,16 +93,16 @@ t.test('wrong command lines: exit 2, one line, nothing asked', async (t) => {
   t.match(await run('status', { VTEPCTL_API: 'x' }), { code: 2, stderr: /^vtepctl: VTEPCTL_API x: must be/ });
 });
 
-t.test('nobody there: exit 1', async (t) => {
+t.test('an unreachable daemon gives exit status 1', async (t) => {
   const { code, stderr } = await run(`--api unix:${socketPath(t)} status`);
   t.equal(code, 1);
   t.match(
     stderr,
-    /^vtepctl: cannot reach vtepd at unix:\S+ \(ENOENT\): is it running\? --api names another place\n$/,
+    /^vtepctl: cannot reach vtepd at unix:\S+ \(ENOENT\); check that vtepd is running, or give its address with --api\n$/,
   );
 });
 
-t.test('refused: exit 1, the detail on stderr', async (t) => {
+t.test('a refusal gives exit status 1 and the detail on stderr', async (t) => {
   const { ctl } = await daemon(t);
   const rows: [string, string][] = [
     ['peer list --vni 7', 'VNI 7 is not configured'],
@@ -118,19 +118,19 @@ t.test('refused: exit 1, the detail on stderr', async (t) => {
   }
 });
 
-t.test('which VNI', async (t) => {
+t.test('--vni may be omitted if there is only one VNI', async (t) => {
   const { ctl } = await daemon(t);
-  t.equal((await ctl('fdb show')).code, 0, 'the only one there is');
+  t.equal((await ctl('fdb show')).code, 0, 'a single VNI');
   t.strictSame(await ctl('vni add 200'), { code: 0, stdout: '', stderr: '' });
   t.strictSame(await ctl('fdb show'), {
     code: 2,
     stdout: '',
-    stderr: 'vtepctl: --vni ID is needed: there are 100, 200\n',
+    stderr: 'vtepctl: --vni ID is required; configured VNIs: 100, 200\n',
   });
   t.equal((await ctl('fdb show --vni 200')).code, 0);
 });
 
-t.test('status', async (t) => {
+t.test('status prints version, underlay, warnings and VNIs', async (t) => {
   const { ctl, server } = await daemon(t);
   const { code, stdout } = await ctl('status');
   t.equal(code, 0);
@@ -144,11 +144,11 @@ t.test('status', async (t) => {
     /\nVNI +TAP +BRIDGE +MAC +OVERLAY MTU +PEERS +STATIC +DYNAMIC +STATE\n100 +vtep100 +- +02:00:00:00:00:01 +1450 +2 +0 +0 +up\n$/,
   );
   const { uptimeS: _, ...json } = JSON.parse((await ctl('status --json')).stdout);
-  const { uptimeS: __, ...asked } = (await server.inject('/v1/status')).json();
-  t.strictSame(json, asked, '--json is what the API says');
+  const { uptimeS: __, ...response } = (await server.inject('/v1/status')).json();
+  t.strictSame(json, response, '--json prints the response of the API');
 });
 
-t.test('peers', async (t) => {
+t.test('peers are listed, added and removed', async (t) => {
   const { ctl, dataPlane } = await daemon(t);
   const [near] = dataPlane.peers(100);
   const base = dataPlane.counters.peerBase(near.peerIdx);
@@ -182,7 +182,7 @@ t.test('peers', async (t) => {
   t.match(json, { items: [{ address: '192.0.2.11' }, { address: 'far.example' }], nextCursor: null });
 });
 
-t.test('FDB', async (t) => {
+t.test('FDB entries are shown, added, removed and flushed', async (t) => {
   const { ctl, dataPlane } = await daemon(t);
   t.strictSame(await ctl('fdb show'), { code: 0, stdout: '', stderr: '' }, 'empty');
   t.strictSame(await ctl('fdb add 02-00-00-00-00-AA far.example'), { code: 0, stdout: '', stderr: '' });
@@ -210,12 +210,12 @@ t.test('FDB', async (t) => {
   t.equal(items.length, 2502, 'all pages');
 
   t.strictSame(await ctl('fdb flush'), { code: 0, stdout: '2501 removed\n', stderr: '' });
-  t.match((await ctl('fdb show')).stdout, /^MAC .*\n02:00:00:00:00:aa .*\n$/, 'the static entry stays');
+  t.match((await ctl('fdb show')).stdout, /^MAC .*\n02:00:00:00:00:aa .*\n$/, 'the static entry is kept');
   t.strictSame(await ctl('fdb del 02:00:00:00:00:aa'), { code: 0, stdout: '', stderr: '' });
   t.strictSame(JSON.parse((await ctl('fdb flush --type all --json')).stdout), { removed: 0 });
 });
 
-t.test('counters', async (t) => {
+t.test('counters prints traffic and nonzero drop reasons', async (t) => {
   const { ctl, dataPlane, server } = await daemon(t);
   const base = dataPlane.counters.vniBase(dataPlane.vnis()[0].vniIdx);
   dataPlane.counters.cells[base + V_TAP_RX_FRAMES] = 5;
@@ -225,14 +225,14 @@ t.test('counters', async (t) => {
   t.match(stdout, /^VNI 100 +COUNT {2}BYTES\ntap rx +5 +0\n/);
   t.match(stdout, /\n192\.0\.2\.11 tx +0 +0\n/);
   t.match(stdout, /\ndropped encap no_route +5 +-\n/);
-  t.notMatch(stdout, /no_tx_target/, 'only what was dropped');
+  t.notMatch(stdout, /no_tx_target/, 'no row for a drop reason with count 0');
   t.strictSame(
     JSON.parse((await ctl('counters --json')).stdout),
     (await server.inject('/v1/counters')).json(),
   );
 });
 
-t.test('probe: what the path carries, and whether that is enough', async (t) => {
+t.test('probe prints the path MTU and compares it with the overlay MTU', async (t) => {
   const { ctl, server } = await daemon(t);
   steps.length = 0;
   t.strictSame(await ctl('probe 192.0.2.11'), {
@@ -244,7 +244,7 @@ t.test('probe: what the path carries, and whether that is enough', async (t) => 
     ].join('\n'),
     stderr: '',
   });
-  t.same(steps, ['probing 192.0.2.11: 576 bytes arrived', ''], 'a line while it runs, and gone');
+  t.same(steps, ['probing 192.0.2.11: 576 bytes arrived', ''], 'the progress line is shown and removed');
   t.strictSame(await ctl('probe far.example'), {
     code: 1,
     stdout: '2001:db8::12: unknown: nobody answered\n  icmp: no answer\n',
@@ -255,11 +255,11 @@ t.test('probe: what the path carries, and whether that is enough', async (t) => 
     stdout: '',
     stderr: 'vtepctl: VNI 100 has no peer 192.0.2.99\n',
   });
-  const asked = await server.inject({ method: 'POST', url: '/v1/vnis/100/peers/192.0.2.11/probe' });
-  t.strictSame(JSON.parse((await ctl('probe 192.0.2.11 --json')).stdout), asked.json());
+  const response = await server.inject({ method: 'POST', url: '/v1/vnis/100/peers/192.0.2.11/probe' });
+  t.strictSame(JSON.parse((await ctl('probe 192.0.2.11 --json')).stdout), response.json());
 });
 
-t.test('doctor: one line each, and 1 when there is one', async (t) => {
+t.test('doctor prints one line per finding, and findings give exit status 1', async (t) => {
   const { ctl, findings } = await daemon(t);
   t.strictSame(await ctl('doctor'), { code: 0, stdout: 'nothing found\n', stderr: '' });
   findings.push(
@@ -274,7 +274,7 @@ t.test('doctor: one line each, and 1 when there is one', async (t) => {
   t.strictSame(JSON.parse((await ctl('doctor --json')).stdout), { items: findings });
 });
 
-t.test('doctor without a daemon looks at the machine alone', async (t) => {
+t.test('doctor without a daemon checks only the machine', async (t) => {
   const { code, stdout } = await run('doctor', { VTEPCTL_API: 'unix:/nowhere/vtepd.sock' });
   t.equal(code, 1);
   t.match(
@@ -283,7 +283,7 @@ t.test('doctor without a daemon looks at the machine alone', async (t) => {
   );
 });
 
-t.test('over TCP, by flag before environment', async (t) => {
+t.test('--api takes precedence over VTEPCTL_API, and may be a TCP address', async (t) => {
   const { server } = await controlOverPlainDataPlane();
   t.teardown(() => server.close());
   const place = (await listen(server, { kind: 'tcp', host: '127.0.0.1', port: 0 })).replace('http://', '');
@@ -292,11 +292,11 @@ t.test('over TCP, by flag before environment', async (t) => {
   t.equal(code, 0);
 });
 
-t.test('--help and --version', async (t) => {
+t.test('--help and --version are supported', async (t) => {
   t.match(await run('--help'), { code: 0, stdout: /^Usage: vtepctl /, stderr: '' });
   t.match(await run('fdb --help'), { code: 0, stdout: /\bflush\b/ });
   t.match(await run('vni set --help'), { code: 0, stdout: /--mtu <auto\|N>/ });
-  t.match((await run('--help')).stdout, /Exit codes: 0 done; 1 /);
-  t.notMatch((await run('--help')).stdout, /^ +complete /m, 'what shells call is not shown');
+  t.match((await run('--help')).stdout, /Exit status: 0 success; 1 /);
+  t.notMatch((await run('--help')).stdout, /^ +complete /m, 'the hidden command is not shown');
   t.match(await run('--version'), { code: 0, stdout: /^\d+\.\d+\.\d+\n$/ });
 });

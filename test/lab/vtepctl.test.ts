@@ -34,7 +34,7 @@ t.test('VNIs come, change and go; events tell', async (t) => {
   const stale = await vtepd.ctl(`vni set 200 --ageing 1 --if-match ${shown.etag}`);
   t.match(stale, { code: 1, stderr: /^vtepctl: VNI 200 has changed/ }, 'two operators');
   t.match(await vtepd.ctl('vni add 200'), { code: 1, stderr: /^vtepctl: .*200/ });
-  t.match(await vtepd.ctl('peer list'), { code: 2, stderr: /there are 100, 200/ });
+  t.match(await vtepd.ctl('peer list'), { code: 2, stderr: /configured VNIs: 100, 200/ });
   await ctl('peer add 192.168.80.12 --vni 200');
   await ctl('vni del 200');
   t.equal((await near.outcome('ip link show vtep200')).code, 1, 'its TAP is gone');

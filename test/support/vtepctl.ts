@@ -1,7 +1,7 @@
 /** vtepctl in this process, with what it wrote. */
 import { Writable } from 'node:stream';
+import type { Environment } from '../../src/cli/environment.js';
 import type { Screen } from '../../src/cli/screen.js';
-import type { Surroundings } from '../../src/cli/surroundings.js';
 import { vtepctl } from '../../src/cli/vtepctl.js';
 
 export interface Result {
@@ -14,8 +14,8 @@ export interface Options {
   readonly env?: Record<string, string>;
   readonly nowMs?: () => number;
   readonly elapsedMs?: () => number;
-  readonly doctor?: Surroundings['doctor'];
-  readonly progress?: Surroundings['progress'];
+  readonly doctor?: Environment['doctor'];
+  readonly progress?: Environment['progress'];
   readonly screen?: Screen;
   readonly isTerminal?: boolean;
   /** Ctrl-C. */

@@ -1,6 +1,8 @@
 /**
- * Frames of the overlay, or datagrams of the underlay, as a pcap stream: to a file, or to stdout for whoever reads it
- * (`vtepctl capture --vni 100 | tcpdump -r -`). However it ends, the stream ends with a whole packet.
+ * Command `capture`: overlay frames or underlay datagrams as a pcap stream.
+ *
+ * The output is a file or stdout (`vtepctl capture --vni 100 | tcpdump -r -`). It ends after a
+ * complete packet in all cases.
  */
 import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
@@ -18,45 +20,45 @@ interface CaptureOptions {
   readonly write?: string;
 }
 
-/** Bytes of a packet that are kept, as tcpdump has it. */
+/** Default and maximum snapshot length in bytes, as for tcpdump(8). */
 const SNAPLEN_MAX = 262_144;
 
 export const declareCapture: Declare = (program, run) => {
   program
     .command('capture')
-    .description('packets as pcap: "vtepctl capture --vni 100 | tcpdump -r -"')
-    .option(...option('--vni <ID>', 'only of this VNI', parseVni))
+    .description('write packets as pcap: "vtepctl capture --vni 100 | tcpdump -r -"')
+    .option(...option('--vni <ID>', 'only packets of this VNI (default: all VNIs)', parseVni))
     .option(
       ...option(
         '--point <overlay|underlay>',
-        'frames at the TAP, or VXLAN datagrams (default: overlay)',
+        'overlay: frames at the TAP; underlay: VXLAN datagrams (default: overlay)',
         oneOf('overlay', 'underlay'),
       ),
     )
     .option(
       ...option(
         '--snaplen <N>',
-        `bytes kept of a packet (default: ${SNAPLEN_MAX})`,
+        `maximum bytes captured of each packet (default: ${SNAPLEN_MAX})`,
         wholeNumber(1, SNAPLEN_MAX),
       ),
     )
-    .option(...option('-c, --count <N>', 'end after so many packets', wholeNumber(1, 1_000_000_000)))
-    .option('-w, --write <FILE>', 'write to this file; "-": to stdout')
+    .option(...option('-c, --count <N>', 'stop after N packets', wholeNumber(1, 1_000_000_000)))
+    .option('-w, --write <FILE>', 'write to this file; "-": stdout (default: -)')
     .action(run(capture));
 };
 
-async function capture({ client, around, options, answer }: Session<CaptureOptions>): Promise<void> {
+async function capture({ client, environment, options, answer }: Session<CaptureOptions>): Promise<void> {
   const { write: path = '-', json } = options;
-  if (path === '-' && around.output.isTerminal)
+  if (path === '-' && environment.output.isTerminal)
     throw new UsageError(
-      'capture: stdout is a terminal, and packets are bytes; use -w FILE or "| tcpdump -r -"',
+      'capture: stdout is a terminal, and pcap is a binary format; use -w FILE or "| tcpdump -r -"',
     );
   if (path === '-' && json)
-    throw new UsageError('capture: --json has no place beside the packets on stdout; use it with -w FILE');
-  const signal = around.interrupted();
+    throw new UsageError('capture: --json needs -w FILE, because the packets go to stdout');
+  const signal = environment.interrupted();
   const cutter = new PcapCutter();
   await client.stream(pathOf(options), 'application/vnd.tcpdump.pcap', signal, async (bytes) => {
-    const target = path === '-' ? around.output.stream : await openFile(path);
+    const target = path === '-' ? environment.output.stream : await openFile(path);
     try {
       await copy(bytes, cutter, target, signal);
     } finally {
@@ -64,7 +66,7 @@ async function capture({ client, around, options, answer }: Session<CaptureOptio
     }
   });
   if (json) answer({ file: path, packets: cutter.packets }, () => '');
-  else around.stderr(`${formatCount(cutter.packets, 'packet')} captured\n`);
+  else environment.stderr(`${formatCount(cutter.packets, 'packet')} captured\n`);
 }
 
 function pathOf({ vni, point = 'overlay', snaplen = SNAPLEN_MAX, count }: CaptureOptions): string {
@@ -77,7 +79,9 @@ function pathOf({ vni, point = 'overlay', snaplen = SNAPLEN_MAX, count }: Captur
   return `/v1/capture?${query}`;
 }
 
-/** Packets go on as they come; a slow reader slows us, and vtepd then drops and counts. */
+/**
+ * Copies complete packets. A slow reader blocks the copy; vtepd then drops packets and counts them.
+ */
 async function copy(
   bytes: Readable,
   cutter: PcapCutter,

@@ -1,19 +1,23 @@
 /**
- * Completion for bash and zsh. The scripts are a few lines that ask this program, by the hidden command `complete`, what can
- * stand next: `files`, or `words` and then a line for each, `word<TAB>meaning`.
+ * Command `completion`: scripts for bash and zsh.
+ *
+ * The scripts call the hidden command `complete`, which prints `files`, or `words` and then one
+ * line per candidate, `word<TAB>meaning`.
  */
 import { Argument } from 'commander';
 import { Source } from '../../config/source.js';
 import { type Candidate, complete, type LiveValues, type WordOptions } from '../completion.js';
+import type { Environment } from '../environment.js';
 import { type Declare, openSession, type Session, vniPath } from '../session.js';
-import type { Surroundings } from '../surroundings.js';
 
 export const declareCompletion: Declare = (program, run) => {
   program
     .command('completion')
     .addArgument(new Argument('<bash|zsh>').choices(['bash', 'zsh']))
-    .description('print what makes this shell complete vtepctl and vtepd: source <(vtepctl completion bash)')
-    .action(run(async ({ around }, [shell]) => around.stdout(shell === 'bash' ? BASH : ZSH)));
+    .description(
+      'print the completion script of this shell for vtepctl and vtepd: source <(vtepctl completion bash)',
+    )
+    .action(run(async ({ environment }, [shell]) => environment.stdout(shell === 'bash' ? BASH : ZSH)));
   program
     .command('complete', { hidden: true })
     .argument('<vtepctl|vtepd>')
@@ -21,21 +25,22 @@ export const declareCompletion: Declare = (program, run) => {
     .action(
       run(async (session, [name, ...words]) => {
         const tree = name === 'vtepd' ? (await import('../flags.js')).makeCommand(new Source()) : program;
-        const found = await complete(tree, words, liveValues(session.around));
+        const found = await complete(tree, words, liveValues(session.environment));
         const lines = found === 'files' ? ['files'] : ['words', ...found.map(line)];
-        session.around.stdout(lines.map((text) => `${text}\n`).join(''));
+        session.environment.stdout(lines.map((text) => `${text}\n`).join(''));
       }),
     );
 };
 
-/** Who types waits: what cannot be had is left out. */
-function liveValues(around: Surroundings): LiveValues {
+/**
+ * Returns live values from vtepd. Errors give no candidates, because the user waits at the prompt.
+ */
+function liveValues(environment: Environment): LiveValues {
   const ask =
-    (question: (session: Session<{ vni?: number }>) => Promise<Candidate[]>) =>
-    async (options: WordOptions) => {
+    (query: (session: Session<{ vni?: number }>) => Promise<Candidate[]>) => async (options: WordOptions) => {
       try {
-        const session = openSession(optionsOf(options), around, { bad: false });
-        return await question(session).finally(() => session.client.close());
+        const session = openSession(optionsOf(options), environment, { bad: false });
+        return await query(session).finally(() => session.client.close());
       } catch {
         return [];
       }
@@ -65,7 +70,9 @@ function line({ word, meaning }: Candidate): string {
   return meaning === '' ? word : `${word}\t${meaning}`;
 }
 
-/** Bash takes a colon for the end of a word: what stands before the last one is taken off again. */
+/**
+ * For bash a colon ends a word, so the part up to the last colon is removed from the candidates.
+ */
 const BASH = `# bash completion of vtepctl and vtepd: source <(vtepctl completion bash)
 _vtepctl() {
   local line=\${COMP_LINE:0:COMP_POINT} words answer

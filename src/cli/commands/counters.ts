@@ -1,4 +1,4 @@
-/** The counters, once or as they change. */
+/** Command `counters`: the counters, once or periodically. */
 
 import type { CountersView } from '../../api/views.js';
 import { wholeNumber } from '../../config/values.js';
@@ -6,17 +6,17 @@ import { type Declare, option, Refusal, type Session, VNI_OPTION, type VniOption
 import { clockText, countersText } from '../vtepctl-text.js';
 
 interface CountersOptions extends VniOption {
-  /** Seconds; true: the usual. */
+  /** Interval in seconds; true for the default. */
   readonly watch?: number | true;
 }
 
 export const declareCounters: Declare = (program, run) => {
   program
     .command('counters')
-    .description('frames and bytes by VNI and peer, drops by reason')
+    .description('show frames and bytes by VNI and peer, and drops by reason')
     .option(...VNI_OPTION)
     .option(
-      ...option('--watch [S]', 'again every S seconds (default: 1), with what came in a second', SECONDS),
+      ...option('--watch [S]', 'print again every S seconds (default: 1), with rates per second', SECONDS),
     )
     .action(run(counters));
 };
@@ -30,23 +30,24 @@ async function counters(session: Session<CountersOptions>): Promise<void> {
   session.answer(chosen, () => countersText(chosen));
 }
 
-/** On a terminal in place, elsewhere one after the other; as JSON a line each. */
+/** Prints periodically: in place on a terminal, otherwise appended; with --json one line each. */
 async function follow(session: Session<CountersOptions>, intervalS: number): Promise<void> {
-  const { around, options } = session;
-  const signal = around.interrupted();
+  const { environment, options } = session;
+  const signal = environment.interrupted();
   let before: CountersView | undefined;
   let beforeMs = 0;
   while (!signal.aborted) {
     const now = await read(session);
-    const nowMs = around.nowMs();
-    const elapsedMs = around.elapsedMs();
+    const nowMs = environment.nowMs();
+    const elapsedMs = environment.elapsedMs();
     const seconds = before ? (elapsedMs - beforeMs) / 1000 : intervalS;
     const text = () => countersText(now, before ?? now, seconds);
-    if (options.json) around.stdout(`${JSON.stringify({ at: new Date(nowMs).toISOString(), ...now })}\n`);
-    else around.stdout(`${around.output.isTerminal ? CLEAR : ''}${clockText(nowMs)}\n${text()}\n`);
+    if (options.json)
+      environment.stdout(`${JSON.stringify({ at: new Date(nowMs).toISOString(), ...now })}\n`);
+    else environment.stdout(`${environment.output.isTerminal ? CLEAR : ''}${clockText(nowMs)}\n${text()}\n`);
     before = now;
     beforeMs = elapsedMs;
-    await around.sleep(intervalS * 1000, signal);
+    await environment.sleep(intervalS * 1000, signal);
   }
 }
 

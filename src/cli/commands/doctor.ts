@@ -1,4 +1,4 @@
-/** What keeps frames from arriving: by the daemon's word, or by the machine's alone where none runs. */
+/** Command `doctor`: findings of the daemon, or of this machine alone if no daemon runs. */
 import type { Finding } from '../../api/views.js';
 import type { ApiFailure } from '../client.js';
 import type { Declare, Session } from '../session.js';
@@ -7,17 +7,17 @@ import { doctorText } from '../vtepctl-text.js';
 export const declareDoctor: Declare = (program, run) => {
   program
     .command('doctor')
-    .description('look for what keeps frames from arriving; exit 1 if there is something')
+    .description('find problems that keep frames from arriving; exit status 1 if there are any')
     .action(run(doctor));
 };
 
-async function doctor({ client, around, verdict, answer }: Session): Promise<void> {
+async function doctor({ client, environment, verdict, answer }: Session): Promise<void> {
   const findings = await client.call<{ items: Finding[] }>('GET', '/v1/doctor').then(
     ({ items }) => items,
     async (error: ApiFailure) => {
-      // A daemon that does not run is a finding of its own; the machine may say why.
+      // No daemon is a finding; checks of the machine may show the cause.
       if (error.code !== '') throw error;
-      return [notRunning(error), ...(await around.doctor())];
+      return [notRunning(error), ...(await environment.doctor())];
     },
   );
   verdict.bad = findings.length > 0;
@@ -25,6 +25,6 @@ async function doctor({ client, around, verdict, answer }: Session): Promise<voi
 }
 
 function notRunning({ message }: ApiFailure): Finding {
-  const why = 'no frame is carried, and only what this machine shows was looked at';
+  const why = 'no frames are forwarded; only this machine was checked';
   return { code: 'not_running', what: message, why, cure: 'start vtepd' };
 }

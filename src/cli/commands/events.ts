@@ -1,4 +1,6 @@
-/** What happens, as it happens: a line for each event, or a line of JSON. Runs until Ctrl-C, or so many. */
+/**
+ * Command `events`: one line per event, as text or JSON, until Ctrl-C or a given number of events.
+ */
 import type { Readable } from 'node:stream';
 import { createParser } from 'eventsource-parser';
 import { oneOf, parseVni, wholeNumber } from '../../config/values.js';
@@ -6,9 +8,9 @@ import { EVENT_TYPES } from '../../exchange/events.js';
 import { type Declare, option, Refusal, type Session } from '../session.js';
 import { eventText, type ShownEvent } from '../vtepctl-text.js';
 
-/** As the stream has them. */
+/** Event of the stream with its time. */
 interface Stamped extends ShownEvent {
-  /** RFC 3339. */
+  /** Time in RFC 3339 format. */
   readonly at: string;
 }
 
@@ -21,16 +23,16 @@ interface EventsOptions {
 export const declareEvents: Declare = (program, run) => {
   program
     .command('events')
-    .description('what happens, as it happens: MACs learned, peers, path MTUs, warnings')
-    .option(...option('--vni <ID>', 'only of this VNI', parseVni))
+    .description('print events as they occur: learned MACs, peers, path MTUs, warnings')
+    .option(...option('--vni <ID>', 'only events of this VNI (default: all events)', parseVni))
     .option(
       ...option(
         `--type <${EVENT_TYPES.join('|')}>`,
-        'only of this type, or of several: "learned,moved"',
+        'only events of this type, or of several: "learned,moved"',
         types,
       ),
     )
-    .option(...option('-c, --count <N>', 'end after so many', wholeNumber(1, 1_000_000_000)))
+    .option(...option('-c, --count <N>', 'stop after N events', wholeNumber(1, 1_000_000_000)))
     .action(run(events));
 };
 
@@ -38,16 +40,16 @@ function types(text: string): string[] {
   return text.split(',').map(oneOf(...EVENT_TYPES));
 }
 
-async function events({ client, around, options }: Session<EventsOptions>): Promise<void> {
-  const signal = around.interrupted();
+async function events({ client, environment, options }: Session<EventsOptions>): Promise<void> {
+  const signal = environment.interrupted();
   let left = options.count ?? Number.POSITIVE_INFINITY;
   await client.stream(pathOf(options), 'text/event-stream', signal, async (bytes) => {
     for await (const { at, ...event } of stampedEvents(bytes)) {
-      around.stdout(options.json ? `${JSON.stringify({ at, ...event })}\n` : eventText(at, event));
+      environment.stdout(options.json ? `${JSON.stringify({ at, ...event })}\n` : eventText(at, event));
       left -= 1;
       if (left === 0) return;
     }
-    throw new Refusal('vtepd ended the stream of events');
+    throw new Refusal('vtepd closed the event stream');
   });
 }
 

@@ -1,4 +1,4 @@
-/** The forwarding table of a VNI: seen, changed, flushed. */
+/** Commands `fdb`: show, add, remove and flush FDB entries of a VNI. */
 
 import type { FdbView } from '../../api/views.js';
 import { parsePeerHost } from '../../config/peer.js';
@@ -21,17 +21,17 @@ interface FilterOptions extends VniOption {
 }
 
 export const declareFdb: Declare = (program, run) => {
-  const fdb = program.command('fdb').description('forwarding table of a VNI').helpCommand(false);
+  const fdb = program.command('fdb').description('forwarding database (FDB) of a VNI').helpCommand(false);
   fdb
     .command('show')
-    .description('entries')
+    .description('show entries')
     .option(...VNI_OPTION)
     .option(...TYPE_OPTION)
     .option(...PEER_OPTION)
     .action(run(show));
   fdb
     .command('add <MAC> <PEER>')
-    .description('static entry behind a peer that is configured')
+    .description('add a static entry for a configured peer')
     .option(...VNI_OPTION)
     .action(run(add));
   fdb
@@ -41,7 +41,7 @@ export const declareFdb: Declare = (program, run) => {
     .action(run(del));
   fdb
     .command('flush')
-    .description('remove learned entries, or what --type says')
+    .description('remove learned entries, or those of --type')
     .option(...VNI_OPTION)
     .option(...TYPE_OPTION)
     .option(...PEER_OPTION)

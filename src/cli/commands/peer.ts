@@ -1,4 +1,4 @@
-/** Remote VTEPs of a VNI: seen, added, removed. */
+/** Commands `peer`: list, add and remove peers of a VNI. */
 
 import type { PeerView } from '../../api/views.js';
 import { type PeerText, parsePeer } from '../../config/peer.js';
@@ -17,7 +17,7 @@ export const declarePeer: Declare = (program, run) => {
   const peer = program.command('peer').description('remote VTEPs of a VNI').helpCommand(false);
   peer
     .command('list')
-    .description('peers with their counters')
+    .description('list peers with their counters')
     .option(...VNI_OPTION)
     .action(run(list));
   peer
@@ -34,7 +34,7 @@ export const declarePeer: Declare = (program, run) => {
 
 async function list(session: Session<VniOption>): Promise<void> {
   const items = await session.client.list<PeerView>(`${await vniPath(session)}/peers`);
-  session.answer({ items, nextCursor: null }, () => peersText(items, session.around.nowMs()));
+  session.answer({ items, nextCursor: null }, () => peersText(items, session.environment.nowMs()));
 }
 
 async function add(session: Session<VniOption>, [text]: readonly string[]): Promise<void> {
@@ -49,7 +49,7 @@ async function del(session: Session<VniOption>, [text]: readonly string[]): Prom
   session.answer({}, () => '');
 }
 
-/** A peer as the API takes it: what was not said is left out. */
+/** Returns a peer in the form of the API, without omitted options. */
 export function peerBody({ host, port, flood }: PeerText): object {
   return {
     address: host,

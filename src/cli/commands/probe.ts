@@ -1,4 +1,4 @@
-/** The search for what the path to a peer carries, with a line of progress while it runs. */
+/** Command `probe`: measures the path MTU to a peer, with a progress line. */
 
 import type { ProbeStep, ProbeView } from '../../api/views.js';
 import { parsePeerHost } from '../../config/peer.js';
@@ -8,19 +8,21 @@ import { probeStepText, probeText } from '../vtepctl-text.js';
 export const declareProbe: Declare = (program, run) => {
   program
     .command('probe <ADDR>')
-    .description('search what the path to a peer carries; exit 1 if the overlay does not fit it')
+    .description(
+      'measure the path MTU to a peer; exit status 1 if it is unknown or too small for the overlay MTU',
+    )
     .option(...VNI_OPTION)
     .action(run(probe));
 };
 
 async function probe(session: Session<VniOption>, [text]: readonly string[]): Promise<void> {
-  const { client, around, verdict, answer } = session;
+  const { client, environment, verdict, answer } = session;
   const host = parsed('peer', text, parsePeerHost);
   const found = await client
     .follow<ProbeView>(`${await peerPath(session, text)}/probe`, (step) =>
-      around.progress(probeStepText(host, step as ProbeStep)),
+      environment.progress(probeStepText(host, step as ProbeStep)),
     )
-    .finally(() => around.progress(''));
+    .finally(() => environment.progress(''));
   verdict.bad = !found.good;
   answer(found, () => probeText(found));
 }

@@ -1,15 +1,15 @@
-/** Has vtepd read its flags and file anew, as SIGHUP does. */
+/** Command `reload`: makes vtepd read its configuration file again, as SIGHUP does. */
 import type { ReloadReport } from '../../api/views.js';
 import type { Declare, Session } from '../session.js';
 import { reloadText } from '../vtepctl-text.js';
 
-/** Milliseconds: each change may take vtepd two seconds, and there may be many. */
+/** Timeout in ms: vtepd needs up to 2 s for each change, and a reload may have many. */
 const RELOAD_MS = 120_000;
 
 export const declareReload: Declare = (program, run) => {
   program
     .command('reload')
-    .description('have vtepd read its configuration file anew and apply what changed')
+    .description('make vtepd read its configuration file again and apply the changes')
     .action(run(reload));
 };
 

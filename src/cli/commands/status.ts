@@ -1,10 +1,10 @@
-/** What runs, and what hurts it. */
+/** Command `status`: version, underlay, VNIs and warnings. */
 import type { StatusView } from '../../api/views.js';
 import type { Declare, Session } from '../session.js';
 import { statusText } from '../vtepctl-text.js';
 
 export const declareStatus: Declare = (program, run) => {
-  program.command('status').description('version, underlay, VNIs and warnings').action(run(status));
+  program.command('status').description('show version, underlay, VNIs and warnings').action(run(status));
 };
 
 async function status({ client, answer }: Session): Promise<void> {

@@ -1,6 +1,8 @@
 /**
- * Traffic, drops and the FDB as they change: on a terminal a view that lives until `q`, with `--batch` or `--json` a
- * snapshot after the other on stdout. A terminal view outlives a restart of vtepd and says what is wrong meanwhile.
+ * Command `top`: live traffic, drops and FDB changes.
+ *
+ * On a terminal it is a full-screen view until `q`; with `--batch` or `--json` it prints snapshots
+ * to stdout. The full-screen view survives a restart of vtepd and shows the error in the meantime.
  */
 
 import type { CountersView, StatusView } from '../../api/views.js';
@@ -20,26 +22,26 @@ interface TopOptions {
 export const declareTop: Declare = (program, run) => {
   program
     .command('top')
-    .description('traffic by VNI and peer, drops and FDB as they change; q quits')
+    .description('show live rates of VNIs, peers, drops and FDB changes; q quits')
     .option('-b, --batch', 'print snapshots as lines, for a file or a pipe')
-    .option(...option('-d, --delay <S>', 'seconds between two (default: 1)', wholeNumber(1, 3600)))
-    .option(...option('-n, --iterations <N>', 'end after so many', wholeNumber(1, 1_000_000_000)))
+    .option(...option('-d, --delay <S>', 'seconds between updates (default: 1)', wholeNumber(1, 3600)))
+    .option(...option('-n, --iterations <N>', 'stop after N updates', wholeNumber(1, 1_000_000_000)))
     .action(run(top));
 };
 
 async function top(session: Session<TopOptions>): Promise<void> {
-  const { options, around } = session;
+  const { options, environment } = session;
   if (options.batch || options.json) return inBatch(session);
-  if (around.screen === undefined)
-    throw new UsageError('top: stdin or stdout is no terminal; --batch prints lines');
-  return onScreen(session, around.screen);
+  if (environment.screen === undefined)
+    throw new UsageError('top: stdin or stdout is not a terminal; use --batch to print lines');
+  return onScreen(session, environment.screen);
 }
 
 async function inBatch(session: Session<TopOptions>): Promise<void> {
-  const { options, around } = session;
-  const signal = around.interrupted();
+  const { options, environment } = session;
+  const signal = environment.interrupted();
   for await (const sample of samples(session, signal, 'strict')) {
-    around.stdout(options.json ? `${JSON.stringify(jsonOf(sample))}\n` : batchText(sample));
+    environment.stdout(options.json ? `${JSON.stringify(jsonOf(sample))}\n` : batchText(sample));
   }
 }
 
@@ -49,7 +51,7 @@ function jsonOf({ atMs, rates }: Sample): object {
 
 async function onScreen(session: Session<TopOptions>, screen: Screen): Promise<void> {
   const quit = new AbortController();
-  const interrupted = session.around.interrupted();
+  const interrupted = session.environment.interrupted();
   interrupted.addEventListener('abort', () => quit.abort());
   let sample: Sample | undefined;
   let scrolled = 0;
@@ -64,7 +66,7 @@ async function onScreen(session: Session<TopOptions>, screen: Screen): Promise<v
   };
   try {
     for await (sample of samples(session, quit.signal, 'patient')) {
-      // Not before there is something to see: who cannot reach vtepd gets a line, not a flicker.
+      // Opened after the first reading, so that an unreachable vtepd gives a plain error message.
       if (!opened) screen.open({ onKey, onResize: draw });
       opened = true;
       draw();
@@ -76,7 +78,7 @@ async function onScreen(session: Session<TopOptions>, screen: Screen): Promise<v
 
 const QUIT = ['q', 'Q', 'escape', 'ctrl-c', 'ctrl-d'];
 
-/** Rows by which a key scrolls. */
+/** Returns the number of rows by which each key scrolls. */
 function steps(rows: number): Readonly<Record<string, number>> {
   const page = Math.max(1, rows - 10);
   const most = Number.MAX_SAFE_INTEGER;
@@ -84,12 +86,13 @@ function steps(rows: number): Readonly<Record<string, number>> {
 }
 
 /**
- * Reads, again and again, until the signal comes.
+ * Reads samples periodically until the signal aborts.
  *
- * @param manner strict: a reading that fails ends it. patient: after a first one it is told and tried again
+ * @param manner strict: a failed reading throws; patient: after the first success, a failed reading
+ *   yields the last sample with the error, and is tried again
  */
 async function* samples(
-  { client, around, options }: Session<TopOptions>,
+  { client, environment, options }: Session<TopOptions>,
   signal: AbortSignal,
   manner: 'strict' | 'patient',
 ): AsyncGenerator<Sample> {
@@ -98,15 +101,15 @@ async function* samples(
   let before: { counters: CountersView; elapsedMs: number } | undefined;
   let last: Sample | undefined;
   for (let count = 0; count < iterations && !signal.aborted; count++) {
-    if (count > 0) await around.sleep(delay * 1000, signal);
+    if (count > 0) await environment.sleep(delay * 1000, signal);
     try {
       const status = await client.call<StatusView>('GET', '/v1/status');
       const counters = await client.call<CountersView>('GET', '/v1/counters');
-      const elapsedMs = around.elapsedMs();
+      const elapsedMs = environment.elapsedMs();
       const seconds = before === undefined ? delay : (elapsedMs - before.elapsedMs) / 1000;
       const rates = ratesBetween(before?.counters, counters, seconds);
       before = { counters, elapsedMs };
-      last = { atMs: around.nowMs(), status, rates, failure: '' };
+      last = { atMs: environment.nowMs(), status, rates, failure: '' };
     } catch (error) {
       if (signal.aborted) return;
       if (manner === 'strict' || last === undefined || !(error instanceof ApiFailure)) throw error;

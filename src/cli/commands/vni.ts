@@ -1,9 +1,11 @@
 /**
- * VNIs: seen, made, changed, removed. Their settings have the flags and the rules of vtepd, from its one table, and
- * travel by their YAML keys.
+ * Commands `vni`: list, show, add, change and remove VNIs.
  *
- * Two operators do not overwrite each other: `set` changes only what it has read itself, and with --if-match what
- * `show` has shown.
+ * The settings have the flags and rules of vtepd, from the same schema, and the API has their YAML
+ * keys.
+ *
+ * Concurrent operators do not overwrite each other's changes: `set` sends the ETag that it has just
+ * read, or the one of --if-match, which `show` prints.
  */
 import { Option } from 'commander';
 import type { VniView } from '../../api/views.js';
@@ -15,7 +17,7 @@ import { settingFlags, settingHelp } from '../setting-option.js';
 import { vnisText, vniText } from '../vtepctl-text.js';
 import { peerBody } from './peer.js';
 
-/** Values by key, as the API takes them. */
+/** Values by key, in the form of the API. */
 type Values = Partial<Record<Key, unknown>>;
 
 interface AddOptions extends Values {
@@ -27,30 +29,27 @@ interface ChangeOptions extends Values {
   readonly ifMatch?: string;
 }
 
-/** While a VNI lives its device stays the same one. */
+/** Keys of settings that can change; a VNI's TAP and its MAC are fixed. */
 const CHANGEABLE = VNI_KEYS.filter((key) => key !== 'tap' && key !== 'mac');
 
 export const declareVni: Declare = (program, run) => {
-  const vni = program.command('vni').description('VXLAN networks').helpCommand(false);
-  vni.command('list').description('all VNIs').action(run(list));
-  vni.command('show <ID>').description('one VNI, with all its settings').action(run(show));
-  const add = vni
-    .command('add <ID>')
-    .description('make a VNI, its TAP and its peers')
-    .addOption(peerOption());
+  const vni = program.command('vni').description('VXLAN networks (VNIs)').helpCommand(false);
+  vni.command('list').description('list all VNIs').action(run(list));
+  vni.command('show <ID>').description('show a VNI with all its settings').action(run(show));
+  const add = vni.command('add <ID>').description('add a VNI, its TAP and its peers').addOption(peerOption());
   for (const key of VNI_KEYS) add.addOption(settingOption(key, settingHelp(key)));
   add.action(run(addVni));
-  const set = vni.command('set <ID>').description('change settings of a VNI while it runs');
-  // What holds by default is no matter here: what is not said stays as it is.
+  const set = vni.command('set <ID>').description('change settings of a running VNI');
+  // Help without defaults: omitted settings are not changed.
   for (const key of CHANGEABLE) set.addOption(settingOption(key, SETTINGS[key].help));
   set
     .addOption(defaultOption())
-    .option('--if-match <ETAG>', 'only if it is still as "vni show" said')
+    .option('--if-match <ETAG>', 'only if its ETag is still the one from "vni show"')
     .action(run(setVni));
   vni
     .command('del <ID>')
     .description('remove a VNI, its peers and its TAP')
-    .option('--if-match <ETAG>', 'only if it is still as "vni show" said')
+    .option('--if-match <ETAG>', 'only if its ETag is still the one from "vni show"')
     .action(run(del));
 };
 
@@ -81,7 +80,7 @@ async function setVni(
   const path = pathOf(id);
   const body = { ...valuesOf(options), ...options.default };
   if (Object.keys(body).length === 0)
-    throw new UsageError('vni set: says nothing to change ("vtepctl vni set --help" lists what can be)');
+    throw new UsageError('vni set: no setting given ("vtepctl vni set --help" lists the settings)');
   const ifMatch = options.ifMatch ?? (await client.read(path)).etag;
   const changed = await client.call<object>('PATCH', path, { body, ifMatch });
   answer(changed ?? {}, () => '');
@@ -100,7 +99,7 @@ function pathOf(id: string): string {
   return `/v1/vnis/${parsed('VNI', id, parseVni)}`;
 }
 
-/** A setting as the flag of vtepd; what it holds is the value as the API takes it. */
+/** Returns the flag of a setting; it parses to the value in the form of the API. */
 function settingOption(key: Key, help: string): Option {
   const { parse, repeatable } = SETTINGS[key];
   const value = (text: string) => parsed(flagOf(key), text, parse as (text: string) => unknown);
@@ -116,25 +115,25 @@ function peerOption(): Option {
     (text, before = []) => {
       const peer = parsed('--peer', text, parsePeer);
       if (peer.vni === undefined) return [...before, peerBody(peer)];
-      throw new UsageError(`--peer ${text}: is a peer of the VNI that is added; leave vni= out`);
+      throw new UsageError(`--peer ${text}: is a peer of the VNI that is added; remove vni=`);
     },
   );
 }
 
-/** What the API takes as "no longer said" is null. */
+/** Returns the option `--default`; the API resets a setting for null. */
 function defaultOption(): Option {
   const words = CHANGEABLE.map(wordOf);
   const keyOf = oneOf(...words);
   return new Option(
     `--default <${words.join('|')}>`,
-    'give this setting its default back (repeatable)',
+    'reset this setting to its default (repeatable)',
   ).argParser<Values>((text, before = {}) => ({
     ...before,
     [CHANGEABLE[words.indexOf(parsed('--default', text, keyOf))]]: null,
   }));
 }
 
-/** Its flag without the hyphens before it. */
+/** Returns the flag without its leading hyphens. */
 function wordOf(key: Key): string {
   return flagOf(key).slice(2);
 }

@@ -1,4 +1,4 @@
-/** vtepctl capture: bytes unchanged, whole packets only, every way to end. */
+/** vtepctl capture: unchanged bytes, complete packets only, and all reasons to end. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
@@ -17,16 +17,16 @@ function packet(bytes: string): Buffer {
 const WHOLE = Buffer.concat([HEADER, packet('first'), packet('second one')]);
 const URL = 'GET /v1/capture?point=overlay&snaplen=262144';
 
-t.test('refuses a terminal', async (t) => {
+t.test('a terminal as output is refused', async (t) => {
   t.strictSame(await runVtepctl('capture', { isTerminal: true }), {
     code: 2,
     stdout: '',
     stderr:
-      'vtepctl: capture: stdout is a terminal, and packets are bytes; use -w FILE or "| tcpdump -r -"\n',
+      'vtepctl: capture: stdout is a terminal, and pcap is a binary format; use -w FILE or "| tcpdump -r -"\n',
   });
 });
 
-t.test('to stdout, until Ctrl-C: with what is whole', async (t) => {
+t.test('Ctrl-C ends a capture to stdout after a complete packet', async (t) => {
   const interrupt = new AbortController();
   const { place } = await fakeApi(t, {
     [URL]: {
@@ -48,7 +48,7 @@ t.test('to stdout, until Ctrl-C: with what is whole', async (t) => {
   t.strictSame(Buffer.from(stdout, 'latin1'), WHOLE);
 });
 
-t.test('to a file, so many, of a VNI', async (t) => {
+t.test('a capture to a file sends VNI, point, snapshot length and count to the API', async (t) => {
   const { place } = await fakeApi(t, {
     'GET /v1/capture?vni=100&point=underlay&snaplen=96&limit=2': {
       stream: (response) => response.end(WHOLE),
@@ -66,7 +66,7 @@ t.test('to a file, so many, of a VNI', async (t) => {
   t.strictSame(JSON.parse((await runVtepctl(`${line} --json`, { env })).stdout), { file, packets: 2 });
 });
 
-t.test('what refuses: exit 1', async (t) => {
+t.test('a refused capture or an unwritable file gives exit status 1', async (t) => {
   const { place } = await fakeApi(t, {
     [URL]: { stream: (response) => response.end(WHOLE) },
     'GET /v1/capture?vni=7&point=overlay&snaplen=262144': refusal(409, 'capture_busy', 'one runs already'),

@@ -1,4 +1,4 @@
-/** vtepctl events: an event stream in pieces as they come, filters, ends. */
+/** vtepctl events: a fragmented event stream, filters and reasons to end. */
 import type { ServerResponse } from 'node:http';
 import t from 'tap';
 import { fakeApi, refusal } from '../../support/fake-api.js';
@@ -17,14 +17,14 @@ const RESOLVED = {
 const frame = (id: number, event: { type: string }) =>
   `id: ${id}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`;
 
-/** Retry, comments, an event cut in two. */
+/** Writes a retry field, a comment, and two events in two pieces. */
 function twoEvents(response: ServerResponse): void {
   const text = `retry: 2000\n\n: nothing new\n\n${frame(1, LEARNED)}${frame(2, RESOLVED)}`;
   response.write(text.slice(0, 70));
   setTimeout(() => response.write(text.slice(70)), 20);
 }
 
-t.test('a line an event, until Ctrl-C', async (t) => {
+t.test('each event is one line, until Ctrl-C', async (t) => {
   const { place } = await fakeApi(t, { 'GET /v1/events': { stream: twoEvents } });
   const interrupt = new AbortController();
   const { code, stdout, stderr } = await runVtepctl('events', {
@@ -39,7 +39,7 @@ t.test('a line an event, until Ctrl-C', async (t) => {
   );
 });
 
-t.test('filters are the API’s; JSON a line each; so many and no more', async (t) => {
+t.test('filters go to the API, --json prints one line per event, and --count limits them', async (t) => {
   const { place, calls } = await fakeApi(t, {
     'GET /v1/events?type=learned%2Cmoved&vni=100': { stream: twoEvents },
   });
@@ -50,7 +50,7 @@ t.test('filters are the API’s; JSON a line each; so many and no more', async (
   t.equal(calls[0].headers.accept, 'text/event-stream');
 });
 
-t.test('a daemon that ends, one that refuses, one that is not there: exit 1', async (t) => {
+t.test('a closed stream, a refusal and an unreachable daemon give exit status 1', async (t) => {
   const { place } = await fakeApi(t, {
     'GET /v1/events': { stream: (response) => response.end(frame(1, LEARNED)) },
     'GET /v1/events?vni=7': refusal(
@@ -63,7 +63,7 @@ t.test('a daemon that ends, one that refuses, one that is not there: exit 1', as
   t.match(await run('events'), {
     code: 1,
     stdout: /learned/,
-    stderr: 'vtepctl: vtepd ended the stream of events\n',
+    stderr: 'vtepctl: vtepd closed the event stream\n',
   });
   t.match(await run('events --vni 7'), {
     code: 1,

@@ -1,4 +1,4 @@
-/** vtepctl top and counters --watch: snapshots, the screen, keys, a daemon that goes and comes back. */
+/** vtepctl top and counters --watch: snapshots, screen, keys, and an interruption of the daemon. */
 import t from 'tap';
 import type { Line, Screen, Watcher } from '../../../src/cli/screen.js';
 import { counters, STATUS, vniCounters } from '../../support/counters.js';
@@ -11,7 +11,7 @@ const peers = Array.from({ length: 40 }, (_, index) => ({
   rx: { frames: 0, bytes: 0 },
 }));
 
-/** A daemon whose TAP gives 100 frames more at each reading; those of `down` find it gone. */
+/** API whose TAP counter increases by 100 frames per reading; readings in `down` (from 1) fail. */
 function daemon(down: readonly number[] = []) {
   let readings = 0;
   return {
@@ -29,7 +29,7 @@ class FakeScreen implements Screen {
   readonly size = { columns: 80, rows: 24 };
   readonly frames: string[] = [];
   readonly calls: string[] = [];
-  /** What happens after so many frames. */
+  /** Actions after each frame. */
   #script: ((watcher: Watcher) => void)[];
   #watcher: Watcher | undefined;
 
@@ -59,27 +59,30 @@ const press =
     for (const name of names) onKey(name);
   };
 const wait = () => {};
-/** A clock that is a second further at each look. */
+/** Returns a clock that advances by 1 s at each reading. */
 const clock = () => {
   let nowMs = 0;
   return () => (nowMs += 1000);
 };
 
-t.test('on a screen: rates, scrolling, a pause of the daemon, q', async (t) => {
-  const { place } = await fakeApi(t, daemon([3]));
-  const screen = new FakeScreen(wait, wait, press('down'), ({ onResize }) => onResize(), wait, press('q'));
-  const result = await runVtepctl('top', { env: { VTEPCTL_API: place }, screen, elapsedMs: clock() });
-  t.strictSame(result, { code: 0, stdout: '', stderr: '' });
-  t.strictSame(screen.calls, ['open', 'close']);
-  t.match(screen.frames[0], /^out 0 frames\/s/m, 'nothing is known yet');
-  t.match(screen.frames[1], /^out 100 frames\/s 80\.0kbit\/s/m);
-  t.match(screen.frames[2], 'the data plane is being restarted');
-  t.match(screen.frames[3], /scroll: 2-19 of 41/, 'a key draws at once');
-  t.match(screen.frames[5], /^out 200 frames\/s/m, 'it is back');
-  t.notMatch(screen.frames[5], 'restarted');
-});
+t.test(
+  'the screen shows rates, scrolls, survives an interruption of the daemon, and ends with q',
+  async (t) => {
+    const { place } = await fakeApi(t, daemon([3]));
+    const screen = new FakeScreen(wait, wait, press('down'), ({ onResize }) => onResize(), wait, press('q'));
+    const result = await runVtepctl('top', { env: { VTEPCTL_API: place }, screen, elapsedMs: clock() });
+    t.strictSame(result, { code: 0, stdout: '', stderr: '' });
+    t.strictSame(screen.calls, ['open', 'close']);
+    t.match(screen.frames[0], /^out 0 frames\/s/m, 'no rates after the first reading');
+    t.match(screen.frames[1], /^out 100 frames\/s 80\.0kbit\/s/m);
+    t.match(screen.frames[2], 'the data plane is being restarted');
+    t.match(screen.frames[3], /scroll: 2-19 of 41/, 'a key redraws at once');
+    t.match(screen.frames[5], /^out 200 frames\/s/m, 'rates after the interruption');
+    t.notMatch(screen.frames[5], 'restarted');
+  },
+);
 
-t.test('Ctrl-C is q; nobody there is told on the plain terminal', async (t) => {
+t.test('Ctrl-C ends the view, and an unreachable daemon does not open the screen', async (t) => {
   const { place } = await fakeApi(t, daemon());
   const screen = new FakeScreen(press('ctrl-c'));
   t.match(await runVtepctl('top', { env: { VTEPCTL_API: place }, screen }), { code: 0, stderr: '' });
@@ -91,7 +94,7 @@ t.test('Ctrl-C is q; nobody there is told on the plain terminal', async (t) => {
   t.notOk(unused.calls.includes('open'));
 });
 
-t.test('as lines: so many, so often; as JSON', async (t) => {
+t.test('--batch and --json print a given number of snapshots at a given interval', async (t) => {
   const { place } = await fakeApi(t, daemon());
   const env = { VTEPCTL_API: place };
   const slept: number[] = [];
@@ -112,7 +115,7 @@ t.test('as lines: so many, so often; as JSON', async (t) => {
   t.match(await runVtepctl('top -b --api unix:/nowhere'), { code: 1, stderr: /cannot reach/ });
 });
 
-t.test('counters --watch: what came in a second, until Ctrl-C', async (t) => {
+t.test('counters --watch prints rates per second until Ctrl-C', async (t) => {
   const { place } = await fakeApi(t, daemon());
   const env = { VTEPCTL_API: place };
   const watch = async (line: string, isTerminal = false) => {
@@ -131,8 +134,11 @@ t.test('counters --watch: what came in a second, until Ctrl-C', async (t) => {
   const text = await watch('counters --watch');
   t.match(text, /^\d\d:\d\d:\d\d\nVNI 100 +COUNT +BYTES +\/S\ntap rx +0 +0 +0\n/);
   t.match(text, /\ntap rx +100 +10000 +100\n/);
-  t.notMatch(text, '\x1b', 'no terminal, no escapes');
-  t.ok((await watch('counters --watch 2 --vni 100', true)).startsWith('\x1b[H\x1b[2J'), 'in place');
+  t.notMatch(text, '\x1b', 'no escape sequences without a terminal');
+  t.ok(
+    (await watch('counters --watch 2 --vni 100', true)).startsWith('\x1b[H\x1b[2J'),
+    'drawn in place on a terminal',
+  );
   const lines = (await watch('counters --watch --json')).trim().split('\n');
   t.match(
     lines.map((line) => JSON.parse(line)),

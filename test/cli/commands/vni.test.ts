@@ -1,4 +1,4 @@
-/** vtepctl vni: what it sends, by the keys and rules of the configuration file; two operators; the token. */
+/** vtepctl vni: requests with the keys of the configuration file, ETags and the token. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -40,7 +40,7 @@ async function api(t: Test) {
 
 const SILENT = { code: 0, stdout: '', stderr: '' };
 
-t.test('add: keys and values of the configuration file', async (t) => {
+t.test('add sends keys and values of the configuration file', async (t) => {
   const { ctl, calls } = await api(t);
   const flags =
     '--bridge br0 --address 10.0.0.1/24 --address 2001:db8::1/64 --mtu 1400 --learning off --ageing 0 --fdb-limit 10 --flood off --accept any --vlan strip --mac 02-00-00-00-00-01 --tap t0';
@@ -62,10 +62,10 @@ t.test('add: keys and values of the configuration file', async (t) => {
     peers: [{ address: '192.0.2.1' }, { address: 'far.example', port: 8472, flood: false }],
   });
   t.strictSame(JSON.parse((await ctl('vni add 200 --json')).stdout), VIEW);
-  t.strictSame(calls[1].body, { vni: 200 }, 'what is not said is not sent');
+  t.strictSame(calls[1].body, { vni: 200 }, 'omitted settings are not sent');
 });
 
-t.test('set: only what it has read', async (t) => {
+t.test('set sends the ETag that it has read, or that of --if-match', async (t) => {
   const { ctl, calls } = await api(t);
   t.strictSame(await ctl('vni set 200 --mtu auto --flood on'), SILENT);
   t.match(calls, [
@@ -73,7 +73,7 @@ t.test('set: only what it has read', async (t) => {
     { method: 'PATCH', body: { mtu: 'auto', flood: true }, headers: { 'if-match': '"0123456789abcdef"' } },
   ]);
   await ctl('vni set 200 --default bridge --default fdb-limit --if-match "7"');
-  t.equal(calls.length, 3, 'who says what he has seen needs no other look');
+  t.equal(calls.length, 3, 'with --if-match the VNI is not read first');
   t.strictSame(calls[2].body, { bridge: null, fdbLimit: null });
   t.equal(calls[2].headers['if-match'], '"7"');
   t.strictSame(await ctl('vni set 201 --ageing 1'), {
@@ -83,7 +83,7 @@ t.test('set: only what it has read', async (t) => {
   });
 });
 
-t.test('list, show, del', async (t) => {
+t.test('VNIs are listed, shown and removed', async (t) => {
   const { ctl, calls } = await api(t);
   t.match((await ctl('vni list')).stdout, /^VNI +TAP .*\n200 +vtep200 +br0 .* 0 +3 +up\n$/);
   const { stdout } = await ctl('vni show 200');
@@ -102,7 +102,7 @@ t.test('list, show, del', async (t) => {
   t.match(await ctl('vni del 202'), { code: 1, stderr: 'vtepctl: there is nothing here\n' });
 });
 
-t.test('token: by flag before environment', async (t) => {
+t.test('--token-file takes precedence over VTEPCTL_TOKEN_FILE', async (t) => {
   const { ctl, calls } = await api(t);
   const dir = t.testdir();
   const file = (name: string, text: string) => {
@@ -119,11 +119,11 @@ t.test('token: by flag before environment', async (t) => {
     [undefined, 'Bearer secret-1', 'Bearer secret-2'],
   );
   const bad = await ctl(`vni list --token-file ${file('bad', 'a b')}`);
-  t.match(bad, { code: 2, stderr: /: must hold one token, printable and without spaces\n$/ });
-  t.notMatch(bad.stderr, 'a b', 'no secret in a message');
+  t.match(bad, { code: 2, stderr: /: must contain one token of printable characters without spaces\n$/ });
+  t.notMatch(bad.stderr, 'a b', 'the message does not contain the token');
 });
 
-t.test('reload', async (t) => {
+t.test('reload prints the changes and the settings that need a restart', async (t) => {
   const report = { changed: ['vni 200: mtu'], needsRestart: ['port'], hasFile: true };
   const { place } = await fakeApi(t, { 'POST /v1/reload': { body: report } });
   const ctl = (line: string) => runVtepctl(line, { env: { VTEPCTL_API: place } });
@@ -136,6 +136,6 @@ t.test('reload', async (t) => {
   report.hasFile = false;
   t.match(
     (await ctl('reload')).stdout,
-    /^nothing changed: vtepd runs without --config, .*\nA reload covers that file: /,
+    /^nothing changed: vtepd runs without --config, .*\nA reload applies changes of that file: /,
   );
 });
