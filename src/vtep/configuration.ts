@@ -10,12 +10,12 @@
  */
 import pLimit from 'p-limit';
 import { ConfigError } from '../config/config-error.js';
+import { checkConflicts } from '../config/conflicts.js';
 import { daemonDifference, describe, difference, isSame } from '../config/diff.js';
 import * as edits from '../config/edits.js';
 import { isGiven, withPort } from '../config/merge.js';
 import { flagOf, type Key } from '../config/schema.js';
 import type { PeerSettings, Settings, VniSettings } from '../config/settings.js';
-import { checkConflicts } from '../config/standing.js';
 import { applyState, contradictions, entriesOf, type State } from '../config/state.js';
 import type { OwnSettings } from '../config/vni-words.js';
 import type { Handle } from '../controller/handle.js';
