@@ -1,5 +1,5 @@
-// Example of the library: a VTEP with VNI 100 and one peer prints each MAC address that it learns.
-// It needs CAP_NET_ADMIN and CAP_NET_RAW.
+// A VTEP inside a program: VNI 100 with one peer. Prints each MAC that it learns.
+// Needs CAP_NET_ADMIN and CAP_NET_RAW.
 import { ConfigError, formatMac, Vtep } from 'vtepd';
 
 try {
@@ -11,7 +11,7 @@ try {
   await vtep.changeVni(100, { ageingS: 60 });
 
   const events = vtep.events.subscribe();
-  // MAC addresses learned before the subscription are in the FDB.
+  // Past events are not replayed: entries learned before the subscription are in the FDB.
   const { items } = await vtep.dataPlane.listFdb(100, { type: 'dynamic', peer: '' }, 1000, 0);
   for (const { mac, peer } of items) console.log(`${formatMac(mac.high, mac.low)} is behind ${peer}`);
   for await (const { event } of events) {
