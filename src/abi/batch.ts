@@ -1,9 +1,11 @@
 /**
- * A batch: descriptors in columns. Column k of descriptor i says one thing about frame or datagram i; the
- * bytes themselves lie in an arena. The columns are `struct batch` of the shim, in the same memory, so a
- * batch crosses into C without being copied or packed. `abi/layout.ts` checks offsets and sizes at load.
+ * Batch: descriptors of frames or datagrams, stored in columns.
  *
- * Owned by the port pair that fills and empties it; the data plane borrows it for one round.
+ * Column k of descriptor i holds one property of frame or datagram i; the bytes lie in an arena.
+ * The columns are `struct batch` of the shim in the same memory, so a batch crosses into C without
+ * a copy. `abi/layout.ts` checks offsets and sizes at load.
+ *
+ * The port pair that fills and empties a batch owns it; the data plane borrows it for one round.
  */
 import { BATCH_CAP } from './limits.js';
 
@@ -36,10 +38,13 @@ export const GSO_NONE = 0;
 export const GSO_TCPV4 = 1;
 export const GSO_TCPV6 = 4;
 export const GSO_UDP_L4 = 5;
-/** Bit of the same: TCP with ECN, a CWR flag in the first segment. */
+/** Bit added to a TCP type: ECN, the first segment may carry the CWR flag. */
 export const GSO_ECN = 0x80;
 
-/** Values of the `df` column. The last: larger than the path carries, for the kernel to fragment; never in a train. */
+/**
+ * Values of the `df` column. DF_CLEAR_TOO_BIG: larger than the path MTU; the kernel fragments it,
+ * so it is never part of a train.
+ */
 export const DF_SET = 0;
 export const DF_CLEAR = 1;
 export const DF_CLEAR_TOO_BIG = 2;
@@ -47,36 +52,36 @@ export const DF_CLEAR_TOO_BIG = 2;
 export class Batch {
   /** Descriptors in use; entries 0 … count − 1 are valid. */
   count = 0;
-  /** All columns as one view, as the shim takes it. */
+  /** All columns as one view, as passed to the shim. */
   readonly bytes: Uint8Array;
-  /** First byte, offset into the arena. */
+  /** Offset of the first byte in the arena. */
   readonly off: Int32Array;
-  /** Bytes: a frame with its Ethernet header, or a UDP payload. */
+  /** Length in bytes: of a frame with its Ethernet header, or of a UDP payload. */
   readonly len: Int32Array;
   readonly vniIdx: Int32Array;
-  /** Row of the peer table, one per (VNI, peer). */
+  /** Row of the peer table; the table has one row per (VNI, peer). */
   readonly peerIdx: Int32Array;
-  /** Socket of the source-port pool. */
+  /** Index of the sending socket in the source-port pool. */
   readonly srcPortIdx: Int32Array;
-  /** Outer TOS or traffic class byte: to be sent with, or received with. */
+  /** Outer TOS or traffic class byte of the datagram, sent or received. */
   readonly tos: Int32Array;
-  /** Outer DF of what is sent: DF_SET, DF_CLEAR, DF_CLEAR_TOO_BIG. */
+  /** Outer DF for sending: DF_SET, DF_CLEAR, DF_CLEAR_TOO_BIG. */
   readonly df: Int32Array;
   readonly gsoType: Int32Array;
-  /** Payload bytes a segment; of a received train, bytes a datagram; 0: a single one. */
+  /** Payload bytes per segment; in a received train, bytes per datagram; 0: not segmented. */
   readonly gsoSize: Int32Array;
   readonly csumStart: Int32Array;
   readonly csumOff: Int32Array;
   readonly flags: Int32Array;
   /** Frames on the wire that this descriptor stands for, at least 1. */
   readonly segCount: Int32Array;
-  /** 0, or a drop reason's index: the port skips it. */
+  /** Index of the drop reason; 0: none. The port skips dropped descriptors. */
   readonly verdict: Int32Array;
-  /** The port's answer: 0, or a negative errno. */
+  /** Result of the port's operation: 0 or a negative errno. */
   readonly status: Int32Array;
-  /** Bytes of the frames on the wire that this descriptor stands for. Ours alone: the shim has no such column. */
+  /** Total bytes of the frames on the wire. Not shared: the shim has no such column. */
   readonly wireLen = new Int32Array(BATCH_CAP);
-  /** Bytes of the largest frame on the wire among them. Ours alone, too. */
+  /** Bytes of the largest frame on the wire. Not shared either. */
   readonly largestLen = new Int32Array(BATCH_CAP);
 
   constructor(buffer: ArrayBuffer | SharedArrayBuffer = new ArrayBuffer(BATCH_LEN), byteOffset = 0) {

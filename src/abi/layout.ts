@@ -1,7 +1,8 @@
 /**
- * What this side takes for granted of the structures it shares with the shim, compared with what the shim was
- * compiled with. A shim of another build would read one column for another without any error: it is refused
- * when it is loaded. Called by the binding, once per thread.
+ * Layout check of the structures shared with the shim.
+ *
+ * A shim of another build would read the wrong columns without any error, so it is refused at load.
+ * The binding calls this check once per thread.
  */
 import { COLUMN_LEN, COLUMNS } from './batch.js';
 import {
@@ -22,7 +23,9 @@ import {
   TUNNEL_TTL,
 } from './tunnel-row.js';
 
-/** Every number that both sides must agree on, by the name the shim gives it. Bytes, where it is a size or offset. */
+/**
+ * Every number that both sides must agree on, under the shim's name; sizes and offsets in bytes.
+ */
 export const EXPECTED_LAYOUT: Readonly<Record<string, number>> = Object.freeze({
   abi: 5,
   BATCH_CAP,
@@ -66,7 +69,11 @@ export const EXPECTED_LAYOUT: Readonly<Record<string, number>> = Object.freeze({
   'offsetof.waitResult.tokens': 16,
 });
 
-/** @throws Error that names the first number in which the shim differs, and the cure */
+/**
+ * Compares the shim's layout with the expected one.
+ *
+ * @throws Error naming the first difference and the remedy
+ */
 export function checkLayout(shim: { readonly layout: Readonly<Record<string, number>> }): void {
   for (const [name, expected] of Object.entries(EXPECTED_LAYOUT)) {
     const found = shim.layout[name];

@@ -1,13 +1,15 @@
 /**
- * Path errors: what the error queues of the sending sockets said of datagrams that were too large. Rows of 32 packed bytes,
- * `struct path_errors` of the shim in the same memory, which begin as rows of peers and sources do, so that whoever
- * finds those finds these:
+ * Path errors: reports of oversized datagrams from the sockets' error queues.
+ *
+ * A row has 32 packed bytes, `struct path_errors` of the shim in the same memory. It begins like a
+ * peer row, so the peer lookup works on it:
  *
  *     word 0  family | port << 16     word 5  scope id
  *     word 1–4  address               word 6  MTU     word 7  origin
  *
- * They are hearsay. A local one is this kernel's word; one of ICMP may be forged by anybody who guesses a source port, and
- * names whatever its sender liked: that address and port are those of a peer is for the reader to check.
+ * Rows are not trustworthy. A local error comes from this kernel. An ICMP error can be forged by
+ * anyone who guesses a source port, and contains whatever its sender chose; the reader must check
+ * that the address and port are those of a peer.
  */
 
 import { PATH_ERRORS_CAP } from './limits.js';
@@ -15,20 +17,23 @@ import { ROW_SHIFT } from './peer-row.js';
 
 const MTU = 6;
 const ORIGIN = 7;
-/** Behind the rows. */
+/** Word offset of the count, after the rows. */
 const COUNT = PATH_ERRORS_CAP << ROW_SHIFT;
 
 export const PATH_ERRORS_LEN = (COUNT + 1) * 4;
 
-/** Of `origin`: this machine refused, as its own device takes less. Over IPv4 the port is 0 then, not known. */
+/**
+ * Value of `origin`: this machine refused the datagram, as it exceeds its own device's MTU. Over
+ * IPv4 the port is unknown and 0.
+ */
 export const ORIGIN_LOCAL = 1;
-/** Of `origin`: an ICMP or ICMPv6 message came. */
+/** Value of `origin`: an ICMP or ICMPv6 message was received. */
 export const ORIGIN_ICMP = 2;
 
 export class PathErrors {
-  /** Rows as words, in the form of peer rows. */
+  /** Rows as words, laid out like peer rows. */
   readonly words = new Int32Array(PATH_ERRORS_LEN / 4);
-  /** The same, as the shim takes it. */
+  /** The same memory as bytes, as passed to the shim. */
   readonly bytes = new Uint8Array(this.words.buffer);
 
   /** Rows in use. */
@@ -36,12 +41,12 @@ export class PathErrors {
     return this.words[COUNT];
   }
 
-  /** UDP port that the datagram was for. */
+  /** Destination UDP port of the datagram. */
   port(row: number): number {
     return this.words[row << ROW_SHIFT] >>> 16;
   }
 
-  /** Largest IP packet that would have passed, bytes, as was said; 0: nothing was said (RFC 1191 §5). */
+  /** Reported path MTU in bytes; 0: not reported (RFC 1191 §5). */
   mtu(row: number): number {
     return this.words[(row << ROW_SHIFT) + MTU];
   }
@@ -60,7 +65,11 @@ export class PathErrors {
     this.words[COUNT] = 0;
   }
 
-  /** Takes the rows of `other` in place of its own, and leaves none there. @returns rows */
+  /**
+   * Replaces this object's rows with those of `other` and clears `other`.
+   *
+   * @returns number of rows
+   */
   moveFrom(other: PathErrors): number {
     const { count } = other;
     if (count > 0) this.words.set(other.words);

@@ -1,8 +1,10 @@
 /**
- * Packed peer row: `struct peer_row` of the shim, 32 bytes as words. Source rows and rows of path errors begin likewise.
+ * Packed peer row: `struct peer_row` of the shim, 32 bytes as words.
  *
- *     word 0  family | port << 16     word 5  scope id     word 6, 7  as each kind of row has them
- *     word 1–4  address, as it is on the wire
+ * Source rows and path error rows begin with the same fields.
+ *
+ *     word 0  family | port << 16     word 5  scope id     word 6, 7  depend on the kind of row
+ *     word 1–4  address, in network byte order
  */
 
 /** log2 of the words in a row. */
@@ -15,7 +17,7 @@ const SCOPE = 5;
 export const AF_INET = 2;
 export const AF_INET6 = 10;
 
-/** An address as a row has it. */
+/** Address fields of a row. */
 export interface RowAddress {
   family: 4 | 6;
   /** 16 bytes, IPv4 in the first four. */
@@ -24,7 +26,11 @@ export interface RowAddress {
   scopeId: number;
 }
 
-/** @param base first word of the row */
+/**
+ * Reads the address of a row.
+ *
+ * @param base first word of the row
+ */
 export function addressOfRow(words: Int32Array, base: number): RowAddress {
   const bytes = new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
   return {
@@ -35,7 +41,11 @@ export function addressOfRow(words: Int32Array, base: number): RowAddress {
   };
 }
 
-/** Writes an address to the beginning of a row. @param row at an offset that is a multiple of 4 */
+/**
+ * Writes an address to the beginning of a row.
+ *
+ * @param row view whose byte offset is a multiple of 4
+ */
 export function writeRowAddress(row: Uint8Array, { family, bytes, port, scopeId }: RowAddress): void {
   const words = new Uint32Array(row.buffer, row.byteOffset, SCOPE + 1);
   words[0] = (family === 4 ? AF_INET : AF_INET6) | (port << 16);

@@ -1,6 +1,8 @@
 /**
- * Row of the outer TAP that superframes leave by: `struct tunnel` of the shim (native-shims/shim.h) as words. Read by
- * each sending call; a descriptor of −1 means none.
+ * Row describing the outer TAP that sends superframes whole.
+ *
+ * It is `struct tunnel` of the shim (native-shims/shim.h) as words, read by each sending call. A
+ * descriptor of −1 means no outer TAP.
  */
 import { SOURCE_SOCKETS } from './limits.js';
 
@@ -10,14 +12,16 @@ export const TUNNEL_LOCAL = 1;
 export const TUNNEL_MTU = 2;
 export const TUNNEL_TTL = 3;
 export const TUNNEL_OPTIONS = 4;
-/** Negative errno of a superframe that was refused and left as its segments; 0 none. */
+/**
+ * Negative errno of a superframe that the outer TAP refused and that was sent as segments; 0 none.
+ */
 export const TUNNEL_ERROR = 6;
-/** UDP source port by socket of the pool. */
+/** UDP source port per socket of the pool. */
 export const TUNNEL_PORTS = 7;
 
 export const NO_TUNNEL_FD = -1;
 
-/** @returns the row of no outer TAP */
+/** Creates a row without an outer TAP. */
 export function makeTunnelRow(): Int32Array {
   const words = new Int32Array(TUNNEL_PORTS + SOURCE_SOCKETS);
   words[TUNNEL_FD] = NO_TUNNEL_FD;

@@ -8,13 +8,13 @@ t.test('columns lie in the order of the shim, without gaps or overlaps', async (
     const column = batch[name];
     t.equal(column.byteOffset, i * COLUMN_LEN, name);
     t.equal(column.length, BATCH_CAP, name);
-    t.equal(column.buffer, batch.bytes.buffer, `${name} is in the memory that the shim sees`);
+    t.equal(column.buffer, batch.bytes.buffer, `${name} shares the memory passed to the shim`);
   });
   t.equal(BATCH_LEN, COLUMNS.length * BATCH_CAP * 4);
   t.equal(batch.bytes.length, BATCH_LEN);
 });
 
-t.test('what one column is given no other shows', async (t) => {
+t.test('writing one column does not change another', async (t) => {
   const batch = new Batch();
   for (const [i, name] of COLUMNS.entries()) batch[name].fill(i + 1);
   COLUMNS.forEach((name, i) => {
@@ -26,7 +26,7 @@ t.test('what one column is given no other shows', async (t) => {
   t.equal(Buffer.from(batch.bytes.buffer).readInt32LE(COLUMN_LEN), 2, 'first entry of the second column');
 });
 
-t.test('two batches in one shared buffer keep apart', async (t) => {
+t.test('two batches in one shared buffer do not overlap', async (t) => {
   const memory = new SharedArrayBuffer(2 * BATCH_LEN);
   const first = new Batch(memory);
   const second = new Batch(memory, BATCH_LEN);
@@ -36,7 +36,7 @@ t.test('two batches in one shared buffer keep apart', async (t) => {
   t.equal(second.status[BATCH_CAP - 1], -1);
 });
 
-t.test('memory that cannot hold a batch is refused', async (t) => {
+t.test('a buffer that cannot hold a batch is rejected', async (t) => {
   t.throws(() => new Batch(new ArrayBuffer(BATCH_LEN - 4)), RangeError);
   t.throws(() => new Batch(new ArrayBuffer(BATCH_LEN + 2), 2), RangeError, 'columns are aligned');
 });

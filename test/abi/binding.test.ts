@@ -1,7 +1,9 @@
 /**
- * The binding as TypeScript uses it: datagrams of both families through typed arrays, waiting across threads,
- * the loop's poll, and every argument that is wrong as a whole. What single descriptors may get wrong is
- * tested in C (native-shims/test/bounds_test.c).
+ * The shim's binding as called from TypeScript.
+ *
+ * Covers datagrams of both families through typed arrays, waits across threads, the event loop's
+ * poll and every invalid call argument. Invalid descriptors are tested in C
+ * (native-shims/test/bounds_test.c).
  */
 import { closeSync, constants as fsConstants, openSync } from 'node:fs';
 import { constants } from 'node:os';
@@ -25,7 +27,7 @@ const RECVERR = 2;
 const LOOPBACK = [127, 0, 0, 1];
 const LOOPBACK6 = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 
-/** One packed row, little-endian as every machine this runs on. */
+/** One packed row, little-endian like every supported machine. */
 function peerRow(family: number, address: number[], port: number): Uint8Array {
   const row = new Uint8Array(PEER_ROW_LEN);
   new Uint16Array(row.buffer, 0, 2).set([family, port]);
@@ -37,7 +39,7 @@ function portOf(row: Uint8Array, index = 0): number {
   return new DataView(row.buffer, row.byteOffset).getUint16(index * PEER_ROW_LEN + 2, true);
 }
 
-/** A free port: the kernel chooses one for a socket, which tells it by sending. */
+/** Opens a receiver on the first free port from a process-specific start. */
 function openReceiver(family: number, address: number[]): { fd: number; row: Uint8Array } {
   for (let port = 20000 + (process.pid % 20000); ; port++) {
     const row = peerRow(family, address, port);
@@ -105,7 +107,7 @@ for (const shared of [false, true]) {
   }
 }
 
-t.test('what the kernel refuses comes back as a negative errno', async (t) => {
+t.test('errors of the kernel are returned as negative errnos', async (t) => {
   const { fd, row } = openReceiver(AF_INET, LOOPBACK);
   t.equal(shim.udpOpen(row, '', RECEIVE, 0, 0, 0), -EADDRINUSE);
   t.equal(shim.udpOpen(peerRow(AF_INET, LOOPBACK, 0), 'no-such-device-', 0, 0, 0, 0), -ENODEV);
@@ -120,7 +122,7 @@ t.test('what the kernel refuses comes back as a negative errno', async (t) => {
   t.equal(shim.dup(copy), -EBADF);
 });
 
-t.test('waiting: tokens, times, and a wake-up from another thread', async (t) => {
+t.test('a wait reports tokens and times and is woken by another thread', async (t) => {
   const waitFd = shim.waitCreate();
   const event = shim.eventCreate();
   t.teardown(() => [waitFd, event].map((fd) => shim.close(fd)));
@@ -132,7 +134,7 @@ t.test('waiting: tokens, times, and a wake-up from another thread', async (t) =>
   t.equal(shim.waitAdd(waitFd, event, 77, true), 0);
   t.equal(wait(20), 0);
   t.ok(times[1] >= 19 && times[1] < 5000, `waited ${times[1]} ms`);
-  t.ok(Math.abs(times[0] - Number(process.hrtime.bigint() / 1_000_000n)) < 5000, 'the clock of hrtime');
+  t.ok(Math.abs(times[0] - Number(process.hrtime.bigint() / 1_000_000n)) < 5000, 'same clock as hrtime');
 
   const worker = new Worker(
     `setTimeout(() => require(${JSON.stringify(SHIM_FILE)}).eventFire(${event}), 50)`,
@@ -160,7 +162,7 @@ t.test('poll calls back from the loop until it is stopped', async (t) => {
       if (calls === 2) shim.eventClear(event);
       if (calls === 2) resolve();
     });
-    t.throws(() => shim.pollStart(event, () => {}), { code: 'ERR_POLL' }, 'one watcher a descriptor');
+    t.throws(() => shim.pollStart(event, () => {}), { code: 'ERR_POLL' }, 'one watcher per descriptor');
   });
   shim.pollStop(handle!);
   shim.pollStop(handle!);
@@ -171,17 +173,17 @@ t.test('poll calls back from the loop until it is stopped', async (t) => {
   shim.pollStop(again);
 });
 
-t.test('poll refuses what it cannot watch, and handles that are not its own', async (t) => {
+t.test('poll rejects descriptors it cannot watch and foreign handles', async (t) => {
   const file = openSync(SHIM_FILE, fsConstants.O_RDONLY);
   t.teardown(() => closeSync(file));
   t.throws(() => shim.pollStart(file, () => {}), { message: `pollStart: cannot watch fd ${file}` });
   t.throws(() => shim.pollStart(-1, () => {}), { code: 'ERR_POLL' });
-  for (const stranger of [{}, Object.create(null), new Map(), () => {}, undefined, 1]) {
-    t.throws(() => shim.pollStop(stranger as object), { code: 'ERR_INVALID_ARG_VALUE' });
+  for (const foreign of [{}, Object.create(null), new Map(), () => {}, undefined, 1]) {
+    t.throws(() => shim.pollStop(foreign as object), { code: 'ERR_INVALID_ARG_VALUE' });
   }
 });
 
-t.test('what a poll callback throws is an uncaught exception of its thread', async (t) => {
+t.test('an error thrown by a poll callback is an uncaught exception of its thread', async (t) => {
   const code = `const shim = require(${JSON.stringify(SHIM_FILE)});
     const event = shim.eventCreate();
     shim.eventFire(event);
@@ -206,7 +208,7 @@ t.test('a thread that ends with a poll running ends cleanly', async (t) => {
   }
 });
 
-t.test('arguments that are wrong as a whole throw, and name function and argument', async (t) => {
+t.test('an invalid argument throws an error that names function and argument', async (t) => {
   const arena = new Uint8Array(4096);
   const batch = new Uint8Array(BATCH_LEN);
   const sources = new Uint8Array(BATCH_CAP * PEER_ROW_LEN);
@@ -219,7 +221,7 @@ t.test('arguments that are wrong as a whole throw, and name function and argumen
   const fd = shim.eventCreate();
   t.teardown(() => shim.close(fd));
 
-  const good: { [name in keyof Shim]?: unknown[] } = {
+  const valid: { [name in keyof Shim]?: unknown[] } = {
     tapOpen: ['vtt%d', false],
     tapSteer: [-1],
     tapUnsteer: [-1],
@@ -246,8 +248,8 @@ t.test('arguments that are wrong as a whole throw, and name function and argumen
     fileLock: [-1],
     close: [-1],
   };
-  /** Name of the function, index of the argument, the name the message gives it, values that are refused. */
-  const bad: [keyof Shim, number, string, unknown[]][] = [
+  /** Function name, argument index, argument name in the message, rejected values. */
+  const invalid: [keyof Shim, number, string, unknown[]][] = [
     ['tapOpen', 0, 'name', ['x'.repeat(64), 'vtep\0x', 7, null]],
     ['tapOpen', 1, 'multiQueue', [1, undefined]],
     ['tapSetOffload', 1, 'bits', [-1, 2 ** 31]],
@@ -314,12 +316,12 @@ t.test('arguments that are wrong as a whole throw, and name function and argumen
 
   const call = (name: keyof Shim, args: unknown[]) =>
     (shim[name] as (...args: unknown[]) => unknown)(...args);
-  for (const [name, args] of Object.entries(good)) {
-    t.type(call(name as keyof Shim, args), 'number', `${name} takes its good arguments`);
+  for (const [name, args] of Object.entries(valid)) {
+    t.type(call(name as keyof Shim, args), 'number', `${name} accepts valid arguments`);
   }
-  for (const [name, index, argument, values] of bad) {
+  for (const [name, index, argument, values] of invalid) {
     for (const value of values) {
-      const args = good[name]!.map((one, k) => (k === index ? value : one));
+      const args = valid[name]!.map((original, k) => (k === index ? value : original));
       const wanted = {
         code: 'ERR_INVALID_ARG_VALUE',
         message: new RegExp(`^${name}: ${argument}.* must be `),

@@ -1,9 +1,12 @@
 /**
- * Offloads are not to be seen: 100,000 random cases of merging and of splitting, held byte by byte against a plain
- * reference by programs in C (`native-shims/test/`), which say how many they ran. shim.test.ts runs the first few
- * under the sanitizers. Needs root: what is split goes through sockets of a network namespace.
+ * Equivalence of merging and splitting with a plain reference, over 100,000 random cases.
  *
- *     streams ──► merging ──► TAP ──► reference        superframes ──► splitting ──► lo ──► reference
+ * Programs in C (`native-shims/test/`) compare the results byte by byte and print the number of
+ * cases. shim.test.ts runs the first few cases under the sanitizers. Needs root: split superframes
+ * pass through sockets of a network namespace.
+ *
+ *     streams ──► merging ──► TAP ──► reference
+ *     superframes ──► splitting ──► lo ──► reference
  */
 import t from 'tap';
 import { outcome } from '../support/command.js';

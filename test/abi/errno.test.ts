@@ -1,9 +1,9 @@
 import t from 'tap';
 import { ERRNO, errnoName } from '../../src/abi/errno.js';
 
-t.test('a number without a name comes back as a number', async (t) => {
+t.test('an unknown number is returned as text', async (t) => {
   t.equal(errnoName(-9999), 'errno 9999');
-  t.equal(errnoName(22), 'errno -22', 'errnos are negative here');
+  t.equal(errnoName(22), 'errno -22', 'a positive number is not an errno');
   t.equal(errnoName(0), 'errno 0');
 });
 
@@ -13,7 +13,7 @@ t.test('negative errnos have the names of errno(3)', async (t) => {
   t.equal(errnoName(-ERRNO.EADDRINUSE), 'EADDRINUSE');
 });
 
-t.test('of two names for one number the usual one is given', async (t) => {
+t.test('the usual name is returned when a number has two names', async (t) => {
   t.equal(ERRNO.EAGAIN, ERRNO.EWOULDBLOCK);
   t.equal(errnoName(-ERRNO.EWOULDBLOCK), 'EAGAIN');
 });

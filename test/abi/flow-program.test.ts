@@ -1,6 +1,7 @@
 /**
- * The programs for TCP flows are compiled beforehand (scripts/flow-program.mjs): what is committed must be of the source
- * beside it, and layouts must be those that TypeScript writes.
+ * The committed programs for TCP flows match their source and TypeScript's layout.
+ *
+ * scripts/flow-program.mjs compiles them beforehand.
  */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -10,12 +11,12 @@ import { FLOW_FDS, FLOW_KEY_LEN, FLOW_VALUE_LEN } from '../../src/abi/flow-layou
 const SHIMS = new URL('../../native-shims/', import.meta.url);
 const read = (name: string) => readFileSync(new URL(name, SHIMS), 'utf8');
 
-t.test('flow_program.h is of flow.bpf.c as it is', async (t) => {
+t.test('flow_program.h was compiled from the current flow.bpf.c', async (t) => {
   const digest = createHash('sha256').update(read('flow.bpf.c')).digest('hex');
-  t.match(read('flow_program.h'), digest, 'else: node scripts/flow-program.mjs');
+  t.match(read('flow_program.h'), digest, 'outdated: run node scripts/flow-program.mjs');
 });
 
-t.test('sizes and numbers are those of shim.h', async (t) => {
+t.test('sizes and indices match shim.h', async (t) => {
   const header = read('shim.h');
   const define = (name: string) => Number(new RegExp(`#define ${name} (\\d+)`).exec(header)?.[1]);
   t.equal(define('FLOW_FDS'), FLOW_FDS);

@@ -11,20 +11,20 @@ import {
 } from '../../src/abi/limits.js';
 import { PATH_ERRORS_LEN } from '../../src/abi/path-errors.js';
 
-t.test('a shim of another build is refused, with the number that differs and the cure', async (t) => {
+t.test('a shim of another build is rejected with the differing number and the remedy', async (t) => {
   for (const name of Object.keys(EXPECTED_LAYOUT)) {
     const other = { ...EXPECTED_LAYOUT, [name]: EXPECTED_LAYOUT[name] + 4 };
     t.throws(() => checkLayout({ layout: other }), { message: new RegExp(`\\(${name} is .*npm run build`) });
-    const { [name]: _gone, ...missing } = EXPECTED_LAYOUT;
+    const { [name]: _removed, ...missing } = EXPECTED_LAYOUT;
     t.throws(() => checkLayout({ layout: missing }), { message: `${name} is missing` });
   }
 });
 
-t.test('the compiled shim has exactly the numbers that are expected', async (t) => {
+t.test('the compiled shim has exactly the expected layout', async (t) => {
   t.same(loadShim().layout, EXPECTED_LAYOUT);
 });
 
-t.test('the columns of a batch lie where the shim has them', async (t) => {
+t.test('the columns of a batch lie at the offsets of the shim', async (t) => {
   const { layout } = loadShim();
   const batch = new Batch();
   t.equal(layout['sizeof.batch'], BATCH_LEN);
@@ -34,7 +34,7 @@ t.test('the columns of a batch lie where the shim has them', async (t) => {
     t.equal(column.length, layout.BATCH_CAP, name);
   }
   const columns = Object.keys(layout).filter((name) => name.startsWith('offsetof.batch.'));
-  t.equal(columns.length, COLUMNS.length, 'and the shim has no more');
+  t.equal(columns.length, COLUMNS.length, 'the shim has no other columns');
 });
 
 t.test('both sides have the same limits', async (t) => {

@@ -1,6 +1,8 @@
 /**
- * The shim's own tests and its probes of Linux, written in C: `native-shims/test/run` builds and runs them.
- * Here each of its lines becomes a test, so that a program that failed, or vanished, fails this file.
+ * The shim's own tests and its checks of kernel behaviour, written in C.
+ *
+ * `native-shims/test/run` builds and runs them. Each of its output lines becomes a test here, so a
+ * failed or missing program fails this file.
  */
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
@@ -17,7 +19,7 @@ const programs = [
 t.test('native-shims/test/run', { timeout: 240_000 }, async (t) => {
   const { status, stdout, stderr } = spawnSync(`${folder}run`, { encoding: 'utf8' });
   const lines = stdout.split('\n');
-  t.ok(programs.length >= 10, 'the programs are there');
+  t.ok(programs.length >= 10, 'the programs exist');
   for (const name of programs) {
     const line = lines.find((text) => new RegExp(`^(not )?ok \\d+ - ${name}\\b`).test(text)) ?? '';
     const [, reason] = / # SKIP (.*)/.exec(line) ?? [];
