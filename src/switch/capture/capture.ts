@@ -1,13 +1,16 @@
 /**
- * Capture: packets are taken down where they enter and leave the data plane, into a ring that the main thread empties. Ports
- * that are captured stand in front of the real ones, so nobody who reads or writes need know of it, be it encap, decap, an
- * ICMP answer or a path probe. While nothing is captured that costs one branch a batch.
+ * Packet capture at the edges of the data plane.
  *
- * - *overlay*: frames as they are read from and written to TAPs. A superframe is one packet, and what was postponed is shown
- *   as it is.
- * - *underlay*: UDP payloads from the VXLAN header on, as they are handed to the kernel and come from it. A superframe that
- *   the port is to cut up, or that came whole, is one packet; trains are shown datagram by datagram. Outer headers were never
- *   here: rows and columns say what is known of them.
+ * Packets are recorded where they enter and leave the data plane, in a ring that the main thread
+ * empties. Capturing ports wrap the real ones, so encap, decap, ICMP answers and path probes need
+ * no changes. Without a capture this costs one branch per batch.
+ *
+ * - *overlay*: frames as read from and written to TAPs. A superframe is one packet; postponed
+ *   checksums are recorded unfinished.
+ * - *underlay*: UDP payloads from the VXLAN header on, as passed to and received from the kernel. A
+ *   superframe that the port will segment, or that was received whole, is one packet; trains are
+ *   recorded datagram by datagram. The payloads have no outer headers; peer rows and batch columns
+ *   supply what is known of them.
  */
 
 import { type Batch, DF_SET } from '../../abi/batch.js';
@@ -28,18 +31,18 @@ import type { Tables } from '../fdb/tables.js';
 import type { OverlayPort, UnderlayPort } from '../port/port.js';
 
 export interface CaptureSpec {
-  /** Row of the VNI; −1: all. */
+  /** Row of the VNI to capture; −1: all. */
   readonly vniIdx: number;
   readonly point: 'overlay' | 'underlay';
-  /** Bytes of a packet that are kept at most. */
+  /** Bytes kept of a packet. */
   readonly snapLen: number;
   readonly ring: CaptureRing;
-  /** UDP port of each socket of the pools, as UdpFds.send has them; 0: not known. */
+  /** UDP port of each pool socket, indexed like UdpFds.send; 0: unknown. */
   readonly sourcePorts: ArrayLike<number>;
 }
 
 export class Capture {
-  /** Whether frames, or datagrams, are captured: what ports ask for each batch. */
+  /** True while frames or datagrams are captured; the ports test this once per batch. */
   overlay = false;
   underlay = false;
   readonly #tables: Tables;
@@ -54,27 +57,27 @@ export class Capture {
     tos: 0,
   };
 
-  /** @param clock kept up to date by whoever owns it */
+  /** @param clock clock, advanced by its owner */
   constructor(tables: Tables, clock: Clock) {
     this.#tables = tables;
     this.#clock = clock;
   }
 
-  /** The port with the capture in front of it. */
+  /** Wraps a port so that what passes through it is recorded. */
   overlayPort(port: OverlayPort): OverlayPort {
     return new CapturedOverlay(port, this);
   }
 
-  /** The port with the capture in front of it. */
+  /** Wraps a port so that what passes through it is recorded. */
   underlayPort(port: UnderlayPort): UnderlayPort {
     return new CapturedUnderlay(port, this);
   }
 
   /**
-   * Starts a capture, or stops it.
+   * Starts or stops a capture.
    *
-   * @param change undefined: stop
-   * @param sendFds sockets of the source-port pools, by `UdpFds.send`
+   * @param change capture to start; undefined: stop
+   * @param sendFds sockets of the source-port pools, indexed like `UdpFds.send`
    */
   set(change: CaptureChange | undefined, shim: Shim, sendFds: readonly number[]): void {
     if (change === undefined) {
@@ -99,25 +102,25 @@ export class Capture {
     this.underlay = false;
   }
 
-  /** The row is about to be another VNI's: that was not asked for. */
+  /** Stops the capture of a VNI whose row is released, as another VNI may get the row. */
   vniRemoved(vniIdx: number): void {
     if (this.#spec?.vniIdx === vniIdx) this.stop();
   }
 
-  /** Frames that were read from a TAP, from descriptor `start` on. */
+  /** Records frames read from a TAP, from descriptor `start` on. */
   frames(batch: Batch, start: number, arena: Uint8Array): void {
     for (let i = start; i < batch.count; i++)
       this.#put(0, batch.vniIdx[i], -1, arena, batch.off[i], batch.len[i]);
   }
 
-  /** Frames that are about to be written to TAPs. */
+  /** Records frames before they are written to TAPs. */
   deliveries(batch: Batch, arena: Uint8Array): void {
     for (let i = 0; i < batch.count; i++)
       if (batch.verdict[i] === 0)
         this.#put(CAPTURED_DECAP, batch.vniIdx[i], -1, arena, batch.off[i], batch.len[i]);
   }
 
-  /** Datagrams that are about to be sent. */
+  /** Records datagrams before they are sent. */
   sends(batch: Batch, arena: Uint8Array): void {
     for (let i = 0; i < batch.count; i++) {
       if (batch.verdict[i] !== 0) continue;
@@ -128,15 +131,19 @@ export class Capture {
     }
   }
 
-  /** Datagrams that have come. @param sources packed rows of where from, as words */
+  /**
+   * Records received datagrams.
+   *
+   * @param sources packed source rows as words
+   */
   arrivals(batch: Batch, arena: Uint8Array, sources: Int32Array): void {
     for (let i = 0; i < batch.count; i++) {
       this.#note.sourcePort = sources[i << 3] >>> 16;
       this.#note.tos = batch.tos[i];
       const off = batch.off[i];
       const end = off + batch.len[i];
-      const stated = batch.gsoSize[i];
-      const step = stated <= 0 ? batch.len[i] : stated;
+      const gsoSize = batch.gsoSize[i];
+      const step = gsoSize <= 0 ? batch.len[i] : gsoSize;
       for (let at = off; at < end; at += step) this.#arrival(arena, at, Math.min(step, end - at), sources, i);
     }
   }

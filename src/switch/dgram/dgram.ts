@@ -1,12 +1,16 @@
 /**
- * The underlay through plain `node:dgram` (engine `dgram`): the portable way, and the baseline that benchmarks show
- * beside the shim's. One JavaScript call, one callback and some objects a datagram; no trains, no error queues (see
- * docs/interface.md for the table of differences). The behaviour is the same.
+ * Underlay port through plain `node:dgram` (engine `dgram`).
  *
- * Sending is answered later: a datagram is copied into a buffer of its own, which stays borrowed until node calls back,
- * and its fate comes by `completions`. Their number is bounded; beyond it, sends fail with ENOMEM.
+ * It is the portable engine and the baseline that benchmarks compare with the shim. Each datagram
+ * costs one JavaScript call, one callback and some objects. Trains and error queues are not
+ * supported (see docs/interface.md for the table of differences). Forwarding behaves the same.
  *
- * Received datagrams are copied into slots and handed on when node has no more for now, or when the slots are full.
+ * Sends complete asynchronously. Each datagram is copied into its own buffer, which stays borrowed
+ * until node calls back; `completions` reports the result. The number of pending sends is limited;
+ * further sends fail with ENOMEM.
+ *
+ * Received datagrams are copied into slots. They are passed on when node has no more for now or the
+ * slots are full.
  */
 
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
@@ -22,18 +26,21 @@ import { STATUS_PENDING, type UnderlayPort } from '../port/port.js';
 import { SocketDrops } from '../port/socket-drops.js';
 import type { UdpFds } from '../port/udp.js';
 
-/** Sends under way at most. */
+/** Limit of pending sends. */
 const MAX_PENDING = 1024;
-/** Of a source row: its port, in the byte order of this machine. */
+/** Byte offset of the port in a source row, in host byte order. */
 const PORT_OFF = 2;
-/** Source addresses whose packed form is remembered; hostile sources make it start over. */
+/**
+ * Limit of cached packed source addresses. The cache is cleared when full, so hostile sources
+ * cannot grow it.
+ */
 const MAX_SOURCES = 4096;
 
 const EIO = -ERRNO.EIO;
 const ENOMEM = -ERRNO.ENOMEM;
 const ENODEV = -ERRNO.ENODEV;
 
-/** A send whose answer is known, in the words of the batch columns. */
+/** A completed send, in the terms of the batch columns. */
 interface Completed {
   vniIdx: number;
   peerIdx: number;
@@ -46,7 +53,10 @@ interface Completed {
 export class DgramPort implements UnderlayPort {
   readonly arena = new Uint8Array(BATCH_CAP * RECEIVE_SLOT_STRIDE).fill(1);
   readonly sources = new Uint8Array(BATCH_CAP * PEER_ROW_LEN);
-  /** Called when datagrams or answers wait; whoever owns the port then calls `receive` and `completions`. */
+  /**
+   * Called when datagrams or completions wait; the owner of the port then calls `receive` and
+   * `completions`.
+   */
   onWork: () => void = () => {};
   readonly #shim: Shim;
   readonly #drops: SocketDrops[];
@@ -59,13 +69,17 @@ export class DgramPort implements UnderlayPort {
   readonly #hosts = new Map<number, string>();
   #waiting = 0;
   #completed: Completed[] = [];
-  /** How often each VNI row has been given up: a send that began before is of no interest. */
-  readonly #lives = new Int32Array(MAX_VNIS);
+  /**
+   * Generation counter per VNI row: completions of sends begun before a row's release are
+   * discarded.
+   */
+  readonly #generations = new Int32Array(MAX_VNIS);
   #pending = 0;
   #scheduled = false;
 
   /**
-   * @param fds as for the shim's port; duplicated, so that the process keeps its own when this thread ends
+   * @param fds sockets as for UdpPort; duplicated, so that the process keeps its own when this
+   *   thread ends
    * @param peers packed peer rows
    */
   constructor(shim: Shim, fds: UdpFds, peers: Uint8Array) {
@@ -104,23 +118,23 @@ export class DgramPort implements UnderlayPort {
   }
 
   completions(batch: Batch): number {
-    const settled = this.#completed.splice(0, BATCH_CAP);
-    batch.count = settled.length;
-    for (const [i, one] of settled.entries()) {
-      batch.vniIdx[i] = one.vniIdx;
-      batch.peerIdx[i] = one.peerIdx;
-      batch.flags[i] = one.flags;
-      batch.segCount[i] = one.segCount;
-      batch.wireLen[i] = one.wireLen;
+    const completed = this.#completed.splice(0, BATCH_CAP);
+    batch.count = completed.length;
+    for (const [i, entry] of completed.entries()) {
+      batch.vniIdx[i] = entry.vniIdx;
+      batch.peerIdx[i] = entry.peerIdx;
+      batch.flags[i] = entry.flags;
+      batch.segCount[i] = entry.segCount;
+      batch.wireLen[i] = entry.wireLen;
       batch.verdict[i] = 0;
-      batch.status[i] = one.status;
+      batch.status[i] = entry.status;
     }
     return batch.count;
   }
 
   vniRemoved(vniIdx: number): void {
-    this.#lives[vniIdx]++;
-    this.#completed = this.#completed.filter((one) => one.vniIdx !== vniIdx);
+    this.#generations[vniIdx]++;
+    this.#completed = this.#completed.filter((entry) => entry.vniIdx !== vniIdx);
   }
 
   /** This engine shares no time among peers. */
@@ -137,13 +151,16 @@ export class DgramPort implements UnderlayPort {
     return 0;
   }
 
-  /** The event loop tells of datagrams by itself. */
+  /** Nothing to do: the event loop reports datagrams itself. */
   markReadable(): void {}
 
-  /** Without IP_RECVERR there is no error queue: node tells errors with the send they belong to. */
+  /**
+   * Nothing to do: without IP_RECVERR there is no error queue. Node reports each error with its
+   * send.
+   */
   drainErrors(): void {}
 
-  /** What is too large is told with its send, without the size that would not be. */
+  /** None: an oversized datagram fails with its send, without the path MTU. */
   takePathErrors(report: PathErrors): number {
     report.clear();
     return 0;
@@ -161,10 +178,10 @@ export class DgramPort implements UnderlayPort {
   #adopt(fd: number, ipv6: boolean): Socket {
     const socket = createSocket({
       type: ipv6 ? 'udp6' : 'udp4',
-      // Addresses are literals: answered at once, without the resolver's detour.
+      // Addresses are literals, so the lookup returns them without the resolver.
       lookup: (host, _options, answer) => answer(null, host, ipv6 ? 6 : 4),
     });
-    // An error that belongs to no send (an ICMP message for an earlier one) must not end the thread.
+    // An error without a send (an ICMP message for an earlier one) must not end the thread.
     socket.on('error', () => {});
     socket.bind({ fd: this.#shim.dup(fd) });
     return socket;
@@ -180,7 +197,7 @@ export class DgramPort implements UnderlayPort {
     const host = this.#host(peerIdx, family);
     if (host === '') return ENODEV;
     const bytes = Buffer.from(arena.subarray(batch.off[i], batch.off[i] + batch.len[i]));
-    const settled: Completed = {
+    const completed: Completed = {
       vniIdx: batch.vniIdx[i],
       peerIdx,
       flags: batch.flags[i],
@@ -189,17 +206,17 @@ export class DgramPort implements UnderlayPort {
       status: 0,
     };
     this.#pending++;
-    const life = this.#lives[settled.vniIdx];
+    const generation = this.#generations[completed.vniIdx];
     socket.send(bytes, this.#peerWords[peerIdx << 3] >>> 16, host, (error) => {
       this.#pending--;
-      settled.status = error ? ((error as NodeJS.ErrnoException).errno ?? EIO) : 0;
-      if (this.#lives[settled.vniIdx] === life) this.#completed.push(settled);
+      completed.status = error ? ((error as NodeJS.ErrnoException).errno ?? EIO) : 0;
+      if (this.#generations[completed.vniIdx] === generation) this.#completed.push(completed);
       this.#schedule();
     });
     return STATUS_PENDING;
   }
 
-  /** Text of a peer's address, remembered until peers change; '' while its link is not there. */
+  /** Text form of a peer's address, cached until peers change; '' while its link does not exist. */
   #host(peerIdx: number, family: number): string {
     const known = this.#hosts.get(peerIdx);
     if (known !== undefined) return known;
@@ -243,7 +260,7 @@ export class DgramPort implements UnderlayPort {
   }
 }
 
-/** A source row (`struct peer_row`) without its port. */
+/** Builds a source row (`struct peer_row`) without its port. */
 function packSource(text: string): Uint8Array {
   const row = new Uint8Array(PEER_ROW_LEN);
   const address = parseIpAddress(text);
@@ -256,17 +273,25 @@ function packSource(text: string): Uint8Array {
 }
 
 /*
- * node knows the link of a link-local address by name, and silently ignores an index; peer rows have the index. An
- * interface that such an address can be reached through has one itself, so it is in this list, whatever is mounted at
- * /sys.
+ * Node identifies the link of a link-local address by name and silently ignores an index, whereas
+ * peer rows hold the index. An interface over which such an address is reachable has a link-local
+ * address itself, so this list contains it, even if /sys is not mounted.
  */
 
-/** @returns 0 when there is no such interface */
+/**
+ * Interface index by name.
+ *
+ * @returns 0 when the interface does not exist
+ */
 function linkIndex(name: string): number {
   return networkInterfaces()[name]?.find(hasScope)?.scopeid ?? 0;
 }
 
-/** @returns '' when there is no such interface */
+/**
+ * Interface name by index.
+ *
+ * @returns '' when the interface does not exist
+ */
 function linkName(index: number): string {
   const found = Object.entries(networkInterfaces()).find(([, addresses]) =>
     addresses?.some((address) => hasScope(address) && address.scopeid === index),

@@ -1,21 +1,28 @@
 /**
- * Runs a data-plane thread from its event loop, to which the sockets of `node:dgram` belong: a round whenever a datagram has
- * come, a descriptor of the wait set is ready, or a tenth of a second has passed.
+ * Runs a data-plane thread from its event loop.
+ *
+ * The sockets of `node:dgram` belong to that loop. A round runs whenever a datagram has arrived, a
+ * descriptor of the wait set is ready, or 100 ms have passed.
  */
 import type { Shim } from '../../abi/binding.js';
 import type { DgramPort } from './dgram.js';
 
 const PERIOD_MS = 100;
 
-/** What is run. */
+/** The rounds to run. */
 export interface Rounds {
-  /** True while something waits that no descriptor reports. */
+  /** True while work waits that no descriptor reports. */
   readonly isPending: boolean;
-  /** Runs a round. @param timeoutMs longest wait @returns false after the last one */
+  /**
+   * Runs a round.
+   *
+   * @param timeoutMs maximum wait, ms
+   * @returns false after the last round
+   */
   step(timeoutMs: number): boolean;
 }
 
-/** @param waitFd epoll of the wait set */
+/** @param waitFd epoll descriptor of the wait set */
 export function runFromEventLoop(port: DgramPort, shim: Shim, waitFd: number, rounds: Rounds): void {
   let isDue = false;
   let hasEnded = false;

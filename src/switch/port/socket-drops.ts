@@ -1,6 +1,7 @@
 /**
- * What the kernel dropped of one socket since the last time one asked. Its own count goes on for the socket's life and
- * is 32 bits wide.
+ * Drops of one socket since the last query.
+ *
+ * The kernel's own counter runs for the life of the socket and is 32 bits wide.
  */
 import type { Shim } from '../../abi/binding.js';
 
@@ -14,7 +15,7 @@ export class SocketDrops {
     this.#fd = fd;
   }
 
-  /** @returns fresh drops; 0 as well when the kernel does not say */
+  /** @returns new drops since the last call; 0 if the kernel reports an error */
   take(): number {
     const drops = this.#shim.udpDrops(this.#fd);
     if (drops < 0) return 0;

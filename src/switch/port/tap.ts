@@ -1,29 +1,34 @@
 /**
- * The overlay's TAP devices, through the shim. Frames are read one behind the other into one region of the arena,
- * each taking only the room it needs, so that what is in use stays in the cache; the region is used again after
- * each round (`reset`). Devices are opened and closed by the main thread; here are only their descriptors.
+ * Overlay port: TAP devices through the shim.
+ *
+ * Frames are read back to back into one region of the arena, each using only its own length, so
+ * that the used memory stays in the cache. The region is reused after each round (`reset`). The
+ * main thread opens and closes the devices; this port holds only their descriptors.
  */
 import type { Batch } from '../../abi/batch.js';
 import type { Shim } from '../../abi/binding.js';
 import { BACKLOG_LEN, OVERLAY_REGION_LEN, SLOT_MAX_LEN, VXLAN_HEADROOM } from '../../abi/limits.js';
 import type { OverlayPort } from './port.js';
 
-/** What the shim may merge when it writes. */
+/** Kinds of segments the shim may merge when it writes. */
 export const MERGE_TCP = 1;
 export const MERGE_UDP = 2;
 
 export class TapPort implements OverlayPort {
   readonly arena = new Uint8Array(OVERLAY_REGION_LEN + BACKLOG_LEN);
-  /** TAP descriptor by VNI row; −1: none. */
+  /** TAP descriptor per VNI row; −1: none. */
   readonly fds: Int32Array;
-  /** Flows whose segments are written as superframes: MERGE_, or-ed. */
+  /** MERGE_* bit mask: flows whose segments are written as superframes. */
   merge: number;
   readonly #shim: Shim;
-  /** What the kernel has made of those, MERGE_ or-ed: took, refused although it took their segments. */
+  /**
+   * MERGE_* bit masks of merged superframes: [0] accepted by the kernel; [1] refused although their
+   * segments were accepted.
+   */
   readonly #result = new Int32Array(2);
   #free = 0;
 
-  /** @param merge what `merge` is at first */
+  /** @param merge initial value of `merge` */
   constructor(shim: Shim, maxVnis: number, merge: number) {
     this.#shim = shim;
     this.merge = merge;
@@ -58,8 +63,9 @@ export class TapPort implements OverlayPort {
   }
 
   /**
-   * Kinds of superframes, MERGE_ or-ed, that the kernel has refused and never taken. What it took once it knows: a
-   * refusal is then about that one superframe, which a remote may have had a hand in.
+   * MERGE_* bit mask of the kinds of superframes that the kernel has refused and never accepted. If
+   * the kernel has accepted a kind once, it supports it; a later refusal then concerns a single
+   * superframe, which a remote may have caused.
    */
   get refused(): number {
     return this.#result[1] & ~this.#result[0];

@@ -1,11 +1,13 @@
 /**
- * The underlay through the shim (engine `batch`): a group of receiving sockets a family, and a pool of sending sockets a
- * family and DF, so that the source port can follow the inner flow (RFC 7348 §5). Sockets are opened and closed by the main
- * thread; here are only their descriptors.
+ * Underlay port through the shim (engine `batch`).
  *
- * A receive call needs a slot for the largest datagram, but offering many large slots to large datagrams would
- * spread a batch over more memory than the cache holds, and offering many to few datagrams costs their round trip a
- * microsecond. So the number of slots follows the size and the number seen last.
+ * It has one group of receiving sockets per family and one pool of sending sockets per family and
+ * DF, so that the source port can follow the inner flow (RFC 7348 §5). The main thread opens and
+ * closes the sockets; this port holds only their descriptors.
+ *
+ * A receive call needs slots for the largest datagram. Many slots for large datagrams spread a
+ * batch over more memory than the cache holds; many slots for few datagrams cost each round trip a
+ * microsecond. The number of slots therefore follows the size and number of the last datagrams.
  */
 import type { Batch } from '../../abi/batch.js';
 import type { Shim } from '../../abi/binding.js';
@@ -16,25 +18,31 @@ import { Receiver, ReceiveTurns } from './receive-turns.js';
 import { SocketDrops } from './socket-drops.js';
 
 const FEWEST_SLOTS = 16;
-/** Datagrams in a UDP_SEGMENT train: what every kernel that has it takes (newer ones take 128). */
+/**
+ * Datagrams per UDP_SEGMENT train: the limit of every kernel that supports it (newer ones allow
+ * 128).
+ */
 const TRAIN_MAX = 64;
 
 export interface UdpFds {
-  /** Receiving sockets by place in the receive group; none: no socket of that family. */
+  /** Receiving sockets by index in the receive group; empty: no socket of that family. */
   ipv4: readonly number[];
   ipv6: readonly number[];
-  /** SEND_SOCKETS: a pool each of IPv4 and IPv6 with DF set, then of both with DF clear; −1: no such pool is open. */
+  /**
+   * SEND_SOCKETS descriptors: one pool each for IPv4 and IPv6 with DF set, then for both with DF
+   * clear; −1: that pool is not open.
+   */
   send: Int32Array;
 }
 
 export class UdpPort implements UnderlayPort {
   readonly arena = new Uint8Array(BATCH_CAP * RECEIVE_SLOT_STRIDE);
   readonly sources = new Uint8Array(BATCH_CAP * PEER_ROW_LEN);
-  /** Neighbours are joined to trains when sending. */
+  /** True to send adjacent datagrams as trains. */
   trains = false;
   /**
-   * Set by `send` when the kernel refused a train for being one, though datagrams of it went: negative errno, peer
-   * row. Whoever acts on it puts the errno back to 0.
+   * Set by `send` when the kernel refused a train although it accepted datagrams of it: negative
+   * errno, peer row. The reader resets the errno to 0.
    */
   readonly refusedTrain = new Int32Array(2);
   readonly #shim: Shim;
@@ -47,7 +55,8 @@ export class UdpPort implements UnderlayPort {
 
   /**
    * @param peers packed peer rows
-   * @param tunnel row of the outer TAP for superframes to the peers that the table marks (`abi/tunnel-row.ts`)
+   * @param tunnel row of the outer TAP for superframes to peers marked in `peers`
+   *   (`abi/tunnel-row.ts`)
    * @param now monotonic time, ms with fractions
    */
   constructor(shim: Shim, fds: UdpFds, peers: Uint8Array, tunnel: Uint8Array, now: () => number) {
@@ -59,7 +68,8 @@ export class UdpPort implements UnderlayPort {
       family.map((fd, place) => new UdpReceiver(shim, fd, place)),
     );
     this.#turns = new ReceiveTurns(this.#receivers, now);
-    // Touched once, so that memory does not seem to grow when a flood of large datagrams uses the last slots.
+    // Touches every page, so that memory use does not appear to grow when a flood of large
+    // datagrams uses the last slots.
     this.arena.fill(1);
   }
 
@@ -101,14 +111,14 @@ export class UdpPort implements UnderlayPort {
     return 0;
   }
 
-  /** Sends are answered at once. */
+  /** Nothing to do: every send completes at once. */
   vniRemoved(_vniIdx: number): void {}
 
   takeOverflow(): number {
     const receivers = this.#receivers;
     let overflow = 0;
     for (let i = 0; i < receivers.length; i++)
-      if (!receivers[i].ofStrangers) overflow += receivers[i].drops.take();
+      if (!receivers[i].forStrangers) overflow += receivers[i].drops.take();
     return overflow;
   }
 
@@ -116,7 +126,7 @@ export class UdpPort implements UnderlayPort {
     const receivers = this.#receivers;
     let overflow = 0;
     for (let i = 0; i < receivers.length; i++)
-      if (receivers[i].ofStrangers) overflow += receivers[i].drops.take();
+      if (receivers[i].forStrangers) overflow += receivers[i].drops.take();
     return overflow;
   }
 
@@ -145,11 +155,14 @@ export class UdpPort implements UnderlayPort {
     batch.count = got;
     let bytes = 0;
     for (let i = 0; i < got; i++) bytes += batch.len[i];
-    if (!receiver.ofStrangers) receiver.slots = slotsFor(got, bytes);
+    if (!receiver.forStrangers) receiver.slots = slotsFor(got, bytes);
   }
 }
 
-/** Slots to offer after `got` datagrams of `bytes` in all: up to four times as many, as long as the cache holds them. */
+/**
+ * Slots to offer after `got` datagrams of `bytes` in total: up to four times as many, within the
+ * cache size.
+ */
 function slotsFor(got: number, bytes: number): number {
   const cached = Math.floor((UNDERLAY_ROUND_LEN * got) / (bytes + 1));
   return Math.max(FEWEST_SLOTS, Math.min(BATCH_CAP, 4 * got, cached));

@@ -22,7 +22,7 @@ function makePlane() {
   return { plane, peer, start };
 }
 
-/** Everything in a ring, copied and released. */
+/** Copies and releases all packets of a ring. */
 function read(ring: CaptureRing): Captured[] {
   const packets: Captured[] = [];
   for (let packet = ring.first(); packet; packet = ring.first()) {
@@ -32,7 +32,7 @@ function read(ring: CaptureRing): Captured[] {
   return packets;
 }
 
-t.test('overlay: what is read from and written to the TAP, and no more than that', async (t) => {
+t.test('overlay: records exactly the frames read from and written to the TAP', async (t) => {
   const { plane, start } = makePlane();
   const captured = start('overlay', 0);
   const out = arpFrame(BROADCAST, macNumber(1));
@@ -61,7 +61,7 @@ t.test('overlay: what is read from and written to the TAP, and no more than that
   t.same(captured(), []);
 });
 
-t.test('overlay: a superframe is one packet, an answer that a frame was too big is one, too', async (t) => {
+t.test('overlay: a superframe is one packet, and so is an ICMP too-big answer', async (t) => {
   const plane = new MemoryPlane();
   plane.addVni(0, 100);
   plane.addPeer(0, PEER, { pathMtu: 1500 });
@@ -85,7 +85,7 @@ t.test('overlay: a superframe is one packet, an answer that a frame was too big 
   ]);
 });
 
-t.test('underlay: datagrams of peers both ways, with what is known of their headers', async (t) => {
+t.test('underlay: records datagrams in both directions with the known outer header fields', async (t) => {
   const { plane, peer, start } = makePlane();
   const captured = start('underlay', 0);
   const out = ipv4Frame(macNumber(9), macNumber(1), { tos: 0x28 });
@@ -114,7 +114,7 @@ t.test('underlay: datagrams of peers both ways, with what is known of their head
 });
 
 t.test(
-  'underlay: a train is shown datagram by datagram, and strays where no VNI was asked for',
+  'underlay: a train is recorded datagram by datagram; invalid datagrams are recorded without a VNI filter',
   async (t) => {
     const { plane, start } = makePlane();
     const captured = start('underlay');
@@ -134,7 +134,7 @@ t.test(
   },
 );
 
-t.test('the ports of the pools are told where they are known', async (t) => {
+t.test('source ports are recorded where they are known', async (t) => {
   const { plane } = makePlane();
   const ring = new CaptureRing(createCaptureRing());
   const sourcePorts = Array.from({ length: 256 }, (_, i) => 50_000 + i);
@@ -145,10 +145,10 @@ t.test('the ports of the pools are told where they are known', async (t) => {
   plane.capture.start({ vniIdx: -1, point: 'overlay', snapLen: 100, ring, sourcePorts });
   plane.fromTap(0, arpFrame(BROADCAST, macNumber(1)));
   plane.breathe();
-  t.equal(read(ring)[0].sourcePort, 0, 'frames have none');
+  t.equal(read(ring)[0].sourcePort, 0, 'frames have no source port');
 });
 
-t.test('a VNI that is removed is captured no longer, nor is the one that has its row then', async (t) => {
+t.test('a removed VNI is no longer captured, nor is the next VNI with its row', async (t) => {
   const { plane, start } = makePlane();
   const captured = start('overlay', 1);
   plane.apply({ op: 'vni.del', vniIdx: 1 });

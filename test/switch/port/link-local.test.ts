@@ -1,9 +1,9 @@
 /**
- * Link-local peers, in a network namespace of its own:
+ * Link-local peers in a separate network namespace:
  *
  *     here, fe80::a [left] ───veth─── [right] fe80::b, there
  *
- * Both ends have a link-local address, and an address means nothing without its link. Takes root.
+ * Both ends have a link-local address, which is meaningless without its link. Requires root.
  */
 import { networkInterfaces } from 'node:os';
 import t from 'tap';
@@ -24,7 +24,7 @@ await insideNamespace(t, import.meta.url, SET_UP, async () => {
   );
 
   for (const engine of ENGINES)
-    await t.test(`${engine}: a link-local peer is reached, and recognised, by its link`, async (t) => {
+    await t.test(`${engine}: a link-local peer is reached and recognised by its link`, async (t) => {
       const here = new UnderlayEnd(t, engine, { ipv4: '', ipv6: '::' });
       const there = new UnderlayEnd(t, engine, { ipv4: '', ipv6: '::' });
       const port = await portOf(there.fds.ipv6[0]);
@@ -35,7 +35,7 @@ await insideNamespace(t, import.meta.url, SET_UP, async () => {
       await here.untilDecided(2);
       const [{ bytes, source }] = there.received;
       t.same(bytes, Uint8Array.of(0));
-      t.equal(new DataView(source.buffer).getUint32(20, true), right, 'the link it came in by');
-      t.equal(here.statuses.filter((status) => status < 0).length, 1, 'a link that is not there is an error');
+      t.equal(new DataView(source.buffer).getUint32(20, true), right, 'the receiving link');
+      t.equal(here.statuses.filter((status) => status < 0).length, 1, 'a missing link is an error');
     });
 });

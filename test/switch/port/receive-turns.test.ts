@@ -2,14 +2,18 @@ import t from 'tap';
 import { BATCH_CAP, STRANGERS_SOCKET } from '../../../src/abi/limits.js';
 import { Receiver, ReceiveTurns } from '../../../src/switch/port/receive-turns.js';
 
-/** Sockets that never run dry; each costs so many µs a datagram. */
+/**
+ * Sockets that always have datagrams.
+ *
+ * @param costs µs per datagram of each socket
+ */
 function setUp(costs: readonly number[], places = costs.map((_, place) => place), tapsWait = () => false) {
   let nowMs = 0;
   const receivers = places.map((place, fd) => new Receiver(fd, place));
   const turns = new ReceiveTurns(receivers, () => nowMs);
   const spent = costs.map(() => 0);
-  const taken = costs.map(() => 0);
-  /** @returns whose turn it was, and what it gave; undefined: nobody's */
+  const datagrams = costs.map(() => 0);
+  /** @returns socket and datagrams of the turn; undefined: no socket was readable */
   const turn = () => {
     const receiver = turns.begin();
     if (receiver === undefined) return undefined;
@@ -17,31 +21,34 @@ function setUp(costs: readonly number[], places = costs.map((_, place) => place)
     const us = slots * costs[receiver.fd];
     nowMs += us / 1000;
     spent[receiver.fd] += us;
-    taken[receiver.fd] += slots;
+    datagrams[receiver.fd] += slots;
     turns.end(tapsWait());
     return { fd: receiver.fd, slots };
   };
-  return { receivers, turn, spent, taken };
+  return { receivers, turn, spent, datagrams };
 }
 
-t.test('nothing to read', async (t) => {
+t.test('without a readable socket there is no turn', async (t) => {
   const { turn } = setUp([1, 1]);
   t.equal(turn(), undefined);
 });
 
-t.test('whatever their datagrams cost, sockets that wait get the same time', async (t) => {
-  const { receivers, turn, spent, taken } = setUp([4, 1, 0.25]);
+t.test('waiting sockets get equal time, independent of the cost of their datagrams', async (t) => {
+  const { receivers, turn, spent, datagrams } = setUp([4, 1, 0.25]);
   for (const receiver of receivers) receiver.readable = true;
   for (let i = 0; i < 20_000; i++) turn();
   const mean = spent.reduce((sum, us) => sum + us, 0) / spent.length;
   for (const us of spent) t.ok(Math.abs(us / mean - 1) < 0.1, `${us} of ${mean} µs`);
-  t.ok(taken[0] < taken[1] && taken[1] < taken[2], 'and fewer datagrams of those that cost more');
+  t.ok(
+    datagrams[0] < datagrams[1] && datagrams[1] < datagrams[2],
+    'sockets with costlier datagrams give fewer of them',
+  );
 });
 
-t.test('a turn is short while others wait; alone, a socket may fill a batch after a while', async (t) => {
+t.test('a turn is short while others wait; a socket alone for some calls may fill a batch', async (t) => {
   const { receivers, turn } = setUp([1, 1]);
   receivers[0].readable = true;
-  t.equal(turn()!.slots, 64, 'somebody may come yet');
+  t.equal(turn()!.slots, 64, 'another socket may still become readable');
   for (let i = 0; i < 64; i++) turn();
   t.equal(turn()!.slots, BATCH_CAP);
   receivers[1].readable = true;
@@ -49,17 +56,17 @@ t.test('a turn is short while others wait; alone, a socket may fill a batch afte
   t.same(new Set(both.map(({ fd }) => fd)).size, 2);
   t.ok(both.every(({ slots }) => slots === 64));
   receivers[1].readable = false;
-  t.equal(turn()!.slots, 64, 'it was not alone a moment ago');
+  t.equal(turn()!.slots, 64, 'another socket waited recently');
 });
 
-t.test('who costs a whole second in one turn is heard again soon: it was the machine', async (t) => {
+t.test('a socket that cost a second in one turn is read again soon, as debt is bounded', async (t) => {
   const { receivers, turn } = setUp([1_000_000 / 64, 1]);
   for (const receiver of receivers) receiver.readable = true;
   const order = Array.from({ length: 200 }, () => turn()!.fd);
   t.ok(order.filter((fd) => fd === 0).length >= 5);
 });
 
-t.test('strangers give few datagrams, alone or not', async (t) => {
+t.test('the socket of strangers gives few datagrams, alone or not', async (t) => {
   const { receivers, turn } = setUp([1, 1], [0, STRANGERS_SOCKET]);
   receivers[1].readable = true;
   for (let i = 0; i < 200; i++) t.equal(turn()!.slots, 16);
@@ -67,28 +74,26 @@ t.test('strangers give few datagrams, alone or not', async (t) => {
   t.same([turn()!, turn()!].map(({ fd }) => fd).sort(), [0, 1]);
 });
 
-t.test(
-  'datagrams that turn out to be dear are asked for in small numbers, and do not starve the others',
-  async (t) => {
-    // A train of 64, each for another station: 8 ms for 64 of them, and twice that for a whole batch.
-    const { receivers, turn, spent } = setUp([125, 10]);
-    for (const receiver of receivers) receiver.readable = true;
-    for (let i = 0; i < 50; i++) turn();
-    spent.fill(0);
-    let longest = 0;
-    for (let i = 0; i < 5000; i++) {
-      const { fd, slots } = turn()!;
-      if (fd === 0) longest = Math.max(longest, slots * 125);
-    }
-    t.ok(longest <= 1000, `${longest} µs in one call`);
-    t.ok(spent[1] / (spent[0] + spent[1]) > 0.4, `${spent[1]} and ${spent[0]} µs`);
-    receivers[1].readable = false;
-    for (let i = 0; i < 200; i++) longest = Math.max(longest, turn()!.slots * 125);
-    t.ok(longest <= 1000, `${longest} µs in one call when alone: TAPs wait for it`);
-  },
-);
+t.test('costly datagrams are requested in small numbers and do not starve other sockets', async (t) => {
+  // A train of 64 datagrams for different stations: 8 ms for 64 trains, twice that for a whole
+  // batch.
+  const { receivers, turn, spent } = setUp([125, 10]);
+  for (const receiver of receivers) receiver.readable = true;
+  for (let i = 0; i < 50; i++) turn();
+  spent.fill(0);
+  let longest = 0;
+  for (let i = 0; i < 5000; i++) {
+    const { fd, slots } = turn()!;
+    if (fd === 0) longest = Math.max(longest, slots * 125);
+  }
+  t.ok(longest <= 1000, `${longest} µs in one call`);
+  t.ok(spent[1] / (spent[0] + spent[1]) > 0.4, `${spent[1]} and ${spent[0]} µs`);
+  receivers[1].readable = false;
+  for (let i = 0; i < 200; i++) longest = Math.max(longest, turn()!.slots * 125);
+  t.ok(longest <= 1000, `${longest} µs in one call when alone, as TAPs wait meanwhile`);
+});
 
-t.test('while TAPs wait as well, calls are shorter; a socket that is alone keeps its calls', async (t) => {
+t.test('calls are shorter while TAPs also wait; a socket alone keeps long calls', async (t) => {
   for (const isCrowded of [false, true]) {
     const { receivers, turn } = setUp([5, 5], [0, 1], () => isCrowded);
     for (const receiver of receivers) receiver.readable = true;

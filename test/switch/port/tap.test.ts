@@ -1,6 +1,8 @@
 /**
- * A real TAP in a network namespace of its own: what the kernel sends to it is read, what is written to it the
- * kernel receives. Takes root.
+ * Real TAPs in a separate network namespace.
+ *
+ * Frames sent by the kernel are read from the TAP; frames written to it are received by the kernel.
+ * Requires root.
  */
 import { spawnSync } from 'node:child_process';
 import { createSocket, type Socket } from 'node:dgram';
@@ -18,7 +20,7 @@ const EIO = -5;
 const TAPS = ['tapa', 'tapb'];
 const MERGE = MERGE_TCP | MERGE_UDP;
 
-t.test('a VNI without a TAP', async (t) => {
+t.test('reading and writing a VNI without a TAP fails with EBADF', async (t) => {
   const port = new TapPort(loadShim(), 4, MERGE);
   const batch = new Batch();
   t.equal(port.read(batch, 2), EBADF);
@@ -37,7 +39,7 @@ await insideNamespace(t, import.meta.url, 'link set lo up', async () => {
   TAPS.forEach((name, vniIdx) => {
     port.fds[vniIdx] = shim.tapOpen(name, false);
   });
-  t.test('a device that is down', async (t) => {
+  t.test('writing to a device that is down fails with EIO', async (t) => {
     const batch = new Batch();
     batch.count = 1;
     batch.len[0] = 60;
@@ -45,7 +47,7 @@ await insideNamespace(t, import.meta.url, 'link set lo up', async () => {
     t.equal(batch.status[0], EIO);
   });
 
-  t.test('up, with neighbours that are known', async (t) => {
+  t.test('devices that are up, with static neighbour entries', async (t) => {
     const commands = TAPS.flatMap((name, i) => [
       `link set ${name} address 02:00:00:00:00:0${i + 1} mtu 9000 up`,
       `addr add 10.9.${i}.1/24 dev ${name}`,
@@ -56,13 +58,16 @@ await insideNamespace(t, import.meta.url, 'link set lo up', async () => {
     t.teardown(() => socket.close());
     await new Promise<void>((resolve) => socket.bind(7000, resolve));
 
-    await t.test('frames of two TAPs lie one behind the other', (t) => readsInto(t, port, socket));
+    await t.test('frames of two TAPs lie back to back', (t) => readsInto(t, port, socket));
     await t.test('one TAP can fill the round', (t) => fillsTheRound(t, port, socket));
-    await t.test('what is written the kernel receives', (t) => writes(t, port, socket));
+    await t.test('the kernel receives written frames', (t) => writes(t, port, socket));
   });
 });
 
-/** The UDP frames among what waits; the kernel sends some of its own (neighbour discovery, MLD). */
+/**
+ * Reads the waiting frames and returns the UDP ones; the kernel sends some of its own (neighbour
+ * discovery, MLD).
+ */
 function readUdp(port: TapPort, batch: Batch, vniIdx: number): number[] {
   const start = batch.count;
   port.read(batch, vniIdx);
@@ -102,7 +107,8 @@ async function readsInto(t: Test, port: TapPort, socket: Socket): Promise<void> 
   t.same(payloads, [Uint8Array.of(1, 2, 3), new Uint8Array(8000).fill(4), Uint8Array.of(5)]);
   let end = 0;
   for (let i = 0; i < batch.count; i++) {
-    if (batch.off[i] - VXLAN_HEADROOM < end) t.fail(`frame ${i} begins at ${batch.off[i]}, behind ${end}`);
+    if (batch.off[i] - VXLAN_HEADROOM < end)
+      t.fail(`frame ${i} begins at ${batch.off[i]} and overlaps the one ending at ${end}`);
     end = batch.off[i] + batch.len[i];
   }
   const [first] = batch.off;
@@ -110,7 +116,7 @@ async function readsInto(t: Test, port: TapPort, socket: Socket): Promise<void> 
   batch.count = 0;
   await send(socket, 0, Uint8Array.of(9));
   readUdp(port, batch, 0);
-  t.equal(batch.off[0], first, 'after a reset the memory is used again');
+  t.equal(batch.off[0], first, 'the memory is reused after a reset');
 }
 
 async function fillsTheRound(t: Test, port: TapPort, socket: Socket): Promise<void> {
@@ -122,11 +128,11 @@ async function fillsTheRound(t: Test, port: TapPort, socket: Socket): Promise<vo
   const read = readUdp(port, batch, 0).length;
   t.ok(read >= OVERLAY_ROUND_LEN / 9100 && read < 45, `${read} of 45 frames of 9 KB`);
   t.ok(batch.count < BATCH_CAP);
-  t.equal(port.read(batch, 1), 0, 'no room, and no error');
+  t.equal(port.read(batch, 1), 0, 'no room is not an error');
   port.reset();
   batch.count = 0;
-  t.equal(readUdp(port, batch, 1).length, 1, 'after a reset there is');
-  t.equal(readUdp(port, batch, 0).length, 45 - read, 'and nothing was lost');
+  t.equal(readUdp(port, batch, 1).length, 1, 'there is room after a reset');
+  t.equal(readUdp(port, batch, 0).length, 45 - read, 'no frame was lost');
 }
 
 async function writes(t: Test, port: TapPort, socket: Socket): Promise<void> {
@@ -140,7 +146,7 @@ async function writes(t: Test, port: TapPort, socket: Socket): Promise<void> {
     [0, false],
   ];
   for (const [i, [payloadLen, postponed]] of rows.entries()) {
-    // 10.0.0.1 → 10.0.0.2 by default; the device's own address instead.
+    // The device's own addresses instead of the default 10.0.0.1 → 10.0.0.2.
     const frame = ipv4Frame('02:00:00:00:00:01', macNumber(9), {
       payloadLen,
       postponed,

@@ -10,7 +10,7 @@ import { ENGINES, type EngineName, type Outgoing, portOf, UnderlayEnd } from '..
 const next = random(1);
 const someBytes = (length: number) => Uint8Array.from({ length }, () => next(256));
 
-/** Two ends of one engine; peer 0 of the first is the second over IPv4, peer 1 over IPv6. */
+/** Two ends of one engine. Peer 0 of the first is the second over IPv4, peer 1 over IPv6. */
 async function pair(t: Test, engine: EngineName) {
   const here = new UnderlayEnd(t, engine);
   const there = new UnderlayEnd(t, engine);
@@ -24,13 +24,13 @@ function sourceOf(address: string): Uint8Array {
 }
 
 for (const engine of ENGINES) {
-  t.test(`${engine}: what can't be sent says so, and costs its neighbours nothing`, async (t) => {
+  t.test(`${engine}: a failed send reports its error and does not affect adjacent sends`, async (t) => {
     const { here, there } = await pair(t, engine);
-    const gone = new UnderlayEnd(t, engine, { ipv6: '' });
+    const closed = new UnderlayEnd(t, engine, { ipv6: '' });
     here.setPeer(3, '255.255.255.255', 4789); // EACCES: broadcast is not permitted
-    const closedPort = await portOf(gone.fds.ipv4[0]);
-    loadShim().close(gone.fds.ipv4[0]);
-    here.setPeer(4, '127.0.0.1', closedPort); // refused by ICMP, later
+    const closedPort = await portOf(closed.fds.ipv4[0]);
+    loadShim().close(closed.fds.ipv4[0]);
+    here.setPeer(4, '127.0.0.1', closedPort); // rejected by ICMP later
     const bytes = someBytes(60);
     const out: Outgoing[] = [
       { peerIdx: 2, srcPortIdx: 0, bytes }, // an empty row
@@ -45,7 +45,7 @@ for (const engine of ENGINES) {
     t.equal(statuses[3], 0, 'skipped');
     await here.untilDecided(5);
     t.equal(here.statuses.filter((status) => status === 0).length, 2);
-    t.ok(here.statuses.includes(-13), 'EACCES is told with the datagram it belongs to');
+    t.ok(here.statuses.includes(-13), 'EACCES is reported with its datagram');
     await there.untilReceived(2);
     for (let round = 0; round < 50; round++) {
       here.send([
@@ -56,14 +56,14 @@ for (const engine of ENGINES) {
     }
     await here.untilDecided(105);
     await there.untilReceived(52);
-    t.equal(there.received.length, 52, 'a peer that refuses does not cost another a single datagram');
+    t.equal(there.received.length, 52, 'a rejecting peer costs no other peer a datagram');
     const report = new PathErrors();
     report.words.fill(7);
-    t.equal(here.port.takePathErrors(report), 0, 'nor does it say anything of a path');
+    t.equal(here.port.takePathErrors(report), 0, 'no path error is reported');
     t.equal(report.count, 0);
   });
 
-  t.test(`${engine}: datagrams of every kind of length arrive whole, with their source`, async (t) => {
+  t.test(`${engine}: datagrams of all lengths arrive whole, with their source`, async (t) => {
     const { here, there } = await pair(t, engine);
     const lengths = [0, 1, 7, 8, 21, 22, 63, 64, 65, 1472, 1473, 9000, 65_507];
     for (const peerIdx of [0, 1]) {
@@ -81,34 +81,31 @@ for (const engine of ENGINES) {
     t.ok(here.statuses.every((status) => status === 0));
   });
 
-  t.test(
-    `${engine}: the columns say from which source socket: of the family, the DF and the index`,
-    async (t) => {
-      const { here } = await pair(t, engine);
-      const portsOf = (pool: number) =>
-        Promise.all([0, 1].map((index) => portOf(here.fds.send[pool * SOURCE_SOCKETS + index])));
-      const ports = await portsOf(1);
-      const clearPorts = await portsOf(3);
-      t.equal(new Set([...ports, ...clearPorts]).size, 4);
-      const seen: number[] = [];
-      const plain = createSocket('udp6');
-      t.teardown(() => plain.close());
-      await new Promise<void>((resolve) => plain.bind(0, '::1', resolve));
-      plain.on('message', (_, { port }) => seen.push(port));
-      here.setPeer(1, '::1', plain.address().port);
-      here.send([
-        ...[0, 1, 0].map((srcPortIdx) => ({ peerIdx: 1, srcPortIdx, df: DF_SET, bytes: someBytes(30) })),
-        { peerIdx: 1, srcPortIdx: 0, df: DF_CLEAR, bytes: someBytes(30) },
-        { peerIdx: 1, srcPortIdx: 1, df: DF_CLEAR_TOO_BIG, bytes: someBytes(30) },
-      ]);
-      await here.untilDecided(5);
-      for (let tries = 0; seen.length < 5 && tries < 500; tries++)
-        await new Promise((resolve) => setTimeout(resolve, 2));
-      t.same(seen.sort(), [ports[0], ports[0], ports[1], clearPorts[0], clearPorts[1]].sort());
-    },
-  );
+  t.test(`${engine}: the columns select the source socket by family, DF and index`, async (t) => {
+    const { here } = await pair(t, engine);
+    const portsOf = (pool: number) =>
+      Promise.all([0, 1].map((index) => portOf(here.fds.send[pool * SOURCE_SOCKETS + index])));
+    const ports = await portsOf(1);
+    const clearPorts = await portsOf(3);
+    t.equal(new Set([...ports, ...clearPorts]).size, 4);
+    const seen: number[] = [];
+    const plain = createSocket('udp6');
+    t.teardown(() => plain.close());
+    await new Promise<void>((resolve) => plain.bind(0, '::1', resolve));
+    plain.on('message', (_, { port }) => seen.push(port));
+    here.setPeer(1, '::1', plain.address().port);
+    here.send([
+      ...[0, 1, 0].map((srcPortIdx) => ({ peerIdx: 1, srcPortIdx, df: DF_SET, bytes: someBytes(30) })),
+      { peerIdx: 1, srcPortIdx: 0, df: DF_CLEAR, bytes: someBytes(30) },
+      { peerIdx: 1, srcPortIdx: 1, df: DF_CLEAR_TOO_BIG, bytes: someBytes(30) },
+    ]);
+    await here.untilDecided(5);
+    for (let tries = 0; seen.length < 5 && tries < 500; tries++)
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    t.same(seen.sort(), [ports[0], ports[0], ports[1], clearPorts[0], clearPorts[1]].sort());
+  });
 
-  t.test(`${engine}: a peer row that changes is followed at once`, async (t) => {
+  t.test(`${engine}: a changed peer row takes effect at once`, async (t) => {
     const { here, there } = await pair(t, engine);
     const elsewhere = new UnderlayEnd(t, engine);
     here.send([{ peerIdx: 0, srcPortIdx: 0, bytes: someBytes(10) }]);
@@ -119,7 +116,7 @@ for (const engine of ENGINES) {
     t.equal(there.received.length, 1);
   });
 
-  t.test(`${engine}: full batches of both families, in order within each`, async (t) => {
+  t.test(`${engine}: full batches of both families keep the order within each family`, async (t) => {
     const { here, there } = await pair(t, engine);
     for (let round = 0; round < 4; round++)
       here.send(
@@ -142,7 +139,7 @@ for (const engine of ENGINES) {
     }
   });
 
-  t.test(`${engine}: what the kernel dropped for want of room is counted, once`, async (t) => {
+  t.test(`${engine}: datagrams dropped for lack of buffer space are counted once`, async (t) => {
     const here = new UnderlayEnd(t, engine);
     const there = new UnderlayEnd(t, engine, { receiveLen: 4096 });
     here.setPeer(0, '127.0.0.1', await portOf(there.fds.ipv4[0]));
@@ -155,7 +152,7 @@ for (const engine of ENGINES) {
     ] as const) {
       const flood = createSocket(type);
       const port = await portOf(fd);
-      // All in one turn of this event loop: whichever engine reads, it reads afterwards.
+      // All in one turn of this event loop, so either engine reads afterwards.
       const sends = Array.from(
         { length: count },
         () => new Promise((resolve) => flood.send(someBytes(100), port, address, resolve)),
@@ -173,11 +170,11 @@ for (const engine of ENGINES) {
       `${there.received.length} received, ${overflow} dropped`,
     );
     t.ok(engine === 'dgram' || overflow > 0);
-    t.equal(there.port.takeOverflow(), 0, 'told once');
+    t.equal(there.port.takeOverflow(), 0, 'reported once');
   });
 }
 
-t.test('batch: the outer TOS is sent and told, of each datagram', async (t) => {
+t.test('batch: the outer TOS of each datagram is sent and reported', async (t) => {
   const { here, there } = await pair(t, 'batch');
   for (const peerIdx of [0, 1]) {
     const tos = [0, 0xb8, 0xb9, 1, 3, 0xff, 0];
@@ -190,7 +187,7 @@ t.test('batch: the outer TOS is sent and told, of each datagram', async (t) => {
   }
 });
 
-t.test('batch: fewer slots are offered while large datagrams come, and more again after', async (t) => {
+t.test('batch: fewer slots are offered while large datagrams arrive, and more afterwards', async (t) => {
   const { here, there } = await pair(t, 'batch');
   for (const length of [60_000, 60, 60_000, 60]) {
     here.received.length = there.received.length = 0;
@@ -205,7 +202,7 @@ t.test('batch: fewer slots are offered while large datagrams come, and more agai
   }
 });
 
-t.test('dgram: sends under way are bounded, and the bound is told', async (t) => {
+t.test('dgram: pending sends are limited, and the limit is reported as ENOMEM', async (t) => {
   const { here } = await pair(t, 'dgram');
   const batch = Array.from({ length: BATCH_CAP }, () => ({ peerIdx: 0, srcPortIdx: 0, bytes: someBytes(8) }));
   const statuses = Array.from({ length: 10 }, () => here.send(batch)).flat();
@@ -216,13 +213,13 @@ t.test('dgram: sends under way are bounded, and the bound is told', async (t) =>
   );
   t.ok(
     statuses.slice(1024).every((status) => status === ENOMEM),
-    'the rest is refused',
+    'further sends fail',
   );
   await here.untilDecided(statuses.length);
-  t.equal(here.send(batch.slice(0, 1))[0], 1, 'then there is room again');
+  t.equal(here.send(batch.slice(0, 1))[0], 1, 'there is room after completion');
 });
 
-t.test('dgram: sends of a VNI that has gone are told of no more, later ones are', async (t) => {
+t.test('dgram: sends of a removed VNI are not reported, later sends are', async (t) => {
   const { here, there } = await pair(t, 'dgram');
   const send = (count: number) =>
     here.send(Array.from({ length: count }, () => ({ peerIdx: 0, srcPortIdx: 0, bytes: someBytes(8) })));
@@ -238,7 +235,7 @@ t.test('dgram: sends of a VNI that has gone are told of no more, later ones are'
   t.equal(here.statuses.length, 15);
 });
 
-t.test('dgram: many sources, each with its own address', async (t) => {
+t.test('dgram: datagrams of many sources carry their own addresses', async (t) => {
   const { here } = await pair(t, 'dgram');
   const port = await portOf(here.fds.ipv4[0]);
   const sockets = await Promise.all(
