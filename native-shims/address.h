@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * A packed row (struct peer_row) as the socket calls take it, and back.
+ * Conversion between packed rows (struct peer_row) and socket addresses.
  */
 #ifndef VTEPD_ADDRESS_H
 #define VTEPD_ADDRESS_H
@@ -18,7 +18,7 @@ union address {
 	struct sockaddr_in6 ipv6;
 };
 
-/* Unpacks a row. Returns the length of the address, 0 for a family that is neither. */
+/* Unpacks a row. Returns the length of the address; 0 for an unknown family. */
 static inline socklen_t unpack_address(union address *address, const struct peer_row *row)
 {
 	memset(address, 0, sizeof(*address));
@@ -38,7 +38,7 @@ static inline socklen_t unpack_address(union address *address, const struct peer
 	return 0;
 }
 
-/* The reverse. vni_idx and flags of the row are TypeScript's and stay. */
+/* Packs an address into a row. Leaves vni_idx and flags, which belong to TypeScript, unchanged. */
 static inline void pack_address(struct peer_row *row, const union address *address)
 {
 	row->family = address->any.sa_family;

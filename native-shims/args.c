@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * Arguments of JavaScript as C has them. What is checked here concerns a call as a whole: types, lengths, alignment,
- * indices of the batch, regions of the arena. What is refused is a bug of the caller, so an exception is thrown, which
- * names function and argument. Single descriptors are checked where they are used.
+ * Conversion and validation of JavaScript arguments.
+ *
+ * The checks concern a call as a whole: types, lengths, alignment, indices of the batch, regions of
+ * the arena. An invalid argument is a bug of the caller and throws an exception that names function
+ * and argument. Single descriptors are checked where they are used.
  */
 #include "args.h"
 
@@ -21,7 +23,7 @@ void refuse(struct call *call, const char *argument, const char *wanted)
 	napi_throw_range_error(call->env, "ERR_INVALID_ARG_VALUE", message);
 }
 
-/* Missing arguments are undefined, which none of the arg_ functions takes. */
+/* Missing arguments are undefined; every arg_ function refuses that. */
 struct call begin_call(napi_env env, napi_callback_info info, const char *name)
 {
 	struct call call = { .env = env, .name = name };
@@ -88,7 +90,7 @@ void arg_string(struct call *call, int index, const char *argument, char *buffer
 		refuse(call, argument, "a string without NUL");
 }
 
-/* A typed array of at least min elements; also one over a SharedArrayBuffer. */
+/* Reads a typed array of at least min elements; a SharedArrayBuffer is allowed. */
 static struct view arg_view(struct call *call, int index, const char *argument, napi_typedarray_type wanted_type,
 			    size_t min, size_t align)
 {

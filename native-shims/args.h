@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Arguments of JavaScript as C has them; see args.c. After any of the arg_ functions has refused one, what they return
- * is not to be used: look at call.refused once, when all have been taken.
+ * Conversion of JavaScript arguments to C; see args.c.
+ *
+ * After an arg_ function has refused an argument, the returned values must not be used. Check
+ * call.refused once after converting all arguments.
  */
 #ifndef VTEPD_ARGS_H
 #define VTEPD_ARGS_H
@@ -14,13 +16,13 @@
 
 #define ARGS_MAX 9
 
-/* Bytes for a device name: more than the kernel takes, so that its own answer gets through. */
+/* Bytes for a device name. More than the kernel accepts, so that its own error is returned. */
 #define NAME_SIZE 64
 
 /**
- * struct call - the arguments of one call, and whether one of them was refused
- * @name:	of the JavaScript function, for messages
- * @refused:	an exception is pending; what the arg_ functions return then is not to be used
+ * struct call - arguments of one call
+ * @name:	name of the JavaScript function, for messages
+ * @refused:	an exception is pending; values returned by arg_ functions must not be used
  */
 struct call {
 	napi_env env;
@@ -29,7 +31,7 @@ struct call {
 	bool refused;
 };
 
-/* What a typed array lies over. */
+/* Memory of a typed array. */
 struct view {
 	void *data;
 	size_t count;

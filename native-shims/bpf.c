@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * bpf(2) as far as it is used here; see bpf.h. Cold: what frames meet is in the kernel by then.
+ * Minimal bpf(2) wrapper; see bpf.h. Not performance-critical: used at set-up only.
  */
 #include "bpf.h"
 
@@ -11,7 +11,7 @@
 
 #define LINK_CREATE 28
 
-/* BPF_LINK_CREATE as far as it is used here; Debian 12 has an older union bpf_attr. */
+/* Used part of BPF_LINK_CREATE; Debian 12 has an older union bpf_attr. */
 struct link_create {
 	uint32_t prog_fd;
 	uint32_t target_ifindex;
@@ -30,11 +30,11 @@ static int call_bpf(int command, void *attr, size_t size)
 }
 
 /**
- * bpf_load() - a program for the kernel
+ * bpf_load() - load a program into the kernel
  * @size:	of all instructions, bytes
  *
  * #syscalls bpf
- * Return: fd; -EPERM it takes CAP_BPF; -EINVAL, -EACCES the kernel refuses it.
+ * Return: fd; -EPERM without CAP_BPF; -EINVAL, -EACCES when the kernel rejects the program.
  */
 int bpf_load(enum bpf_prog_type type, const void *instructions, size_t size)
 {
@@ -49,11 +49,11 @@ int bpf_load(enum bpf_prog_type type, const void *instructions, size_t size)
 }
 
 /**
- * bpf_attach() - let a program see what comes to a device, or leaves it, before all others
+ * bpf_attach() - attach a tcx program to a device, in front of all others
  * @where:	TCX_INGRESS or TCX_EGRESS
  *
  * #syscalls bpf
- * Return: fd that keeps the program there until it is closed; -EINVAL a kernel before 6.6; -EPERM.
+ * Return: fd that keeps the program attached until closed; -EINVAL before Linux 6.6; -EPERM.
  */
 int bpf_attach(int program, int ifindex, uint32_t where)
 {
@@ -65,7 +65,7 @@ int bpf_attach(int program, int ifindex, uint32_t where)
 }
 
 /**
- * bpf_map() - a map, empty, or of zeros if it is an array
+ * bpf_map() - create a map: empty, or zeroed if it is an array
  *
  * #syscalls bpf
  * Return: fd or negative errno.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * bpf(2) as far as it is used here, without a library: maps, programs of tcx, and where these are attached.
+ * Minimal bpf(2) wrapper without a library: maps, tcx programs and their attachment.
  */
 #ifndef VTEPD_BPF_H
 #define VTEPD_BPF_H
@@ -10,7 +10,7 @@
 
 #include <linux/bpf.h>
 
-/* Of bpf.h since Linux 6.6 */
+/* Defined by bpf.h since Linux 6.6 */
 #define TCX_INGRESS 46
 #define TCX_EGRESS 47
 

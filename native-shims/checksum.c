@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * The Internet checksum (RFC 1071), by vectors of 32 bytes where there is much to sum.
+ * Internet checksum (RFC 1071), with 32-byte vectors for long data.
  *
- * Every load goes through memcpy: frames lie at any address, and a load through a punned pointer let the
- * compiler move it before the store of a header field. Sums of 32-bit words in 64-bit lanes cannot
- * overflow: a lane would need 2^32 of them.
+ * Every load uses memcpy: frames lie at any address, and with a load through a cast pointer the
+ * compiler moved it before the store of a header field. Sums of 32-bit words in 64-bit lanes cannot
+ * overflow, as a lane would need 2^32 of them.
  *
- * The vectors are those of the compiler, so this compiles to what the target has: SSE2 or NEON pairs, or
- * AVX2 in the second copy, which runs where the processor says that it has it.
+ * The vectors are compiler vectors, so the code compiles to what the target provides: SSE2 or NEON
+ * pairs, or AVX2 in a second copy that is used if the processor supports it.
  */
 #include "checksum.h"
 
@@ -18,10 +18,10 @@ typedef uint64_t lanes __attribute__((vector_size(32)));
 
 #define BLOCK_LEN (2 * sizeof(lanes))
 
-/* Fewer bytes than this are summed by words: below, setting up vectors costs more than they gain. */
+/* Shorter data is summed by words: below this length vector set-up costs more than it gains. */
 #define VECTOR_MIN 128
 
-/* Sums whole blocks. Inlined into each copy, and compiled for what that one may use. */
+/* Sums whole blocks. Inlined into each copy and compiled for that copy's target. */
 static inline __attribute__((always_inline)) uint64_t add_blocks(const uint8_t *bytes, size_t blocks)
 {
 	const lanes low = (lanes){ 0 } + UINT32_MAX;
@@ -50,7 +50,10 @@ __attribute__((target("avx2"))) static uint64_t add_blocks_avx2(const uint8_t *b
 	return add_blocks(bytes, blocks);
 }
 
-/* Asked every time, which costs one load: nothing to initialise, so nothing for threads to race for. */
+/*
+ * Checks the processor on every call, which costs one load: no initialisation and no race between
+ * threads.
+ */
 static uint64_t add_blocks_best(const uint8_t *bytes, size_t blocks)
 {
 	return __builtin_cpu_supports("avx2") ? add_blocks_avx2(bytes, blocks) : add_blocks_plain(bytes, blocks);
@@ -78,14 +81,14 @@ static uint64_t add_words(const uint8_t *bytes, size_t len, uint64_t sum)
 		bytes += sizeof(half);
 	}
 	half = 0;
-	memcpy(&half, bytes, len); /* 0 … 3 bytes and zeros behind them */
+	memcpy(&half, bytes, len); /* 0 … 3 bytes, padded with zeros */
 	return sum + half;
 }
 
 /**
  * checksum_add() - add bytes to a sum
- * @len:	even, but for the last piece of what is summed: an odd one is padded with a zero
- * @sum:	so far, at most 2^63
+ * @len:	even, except for the last piece; an odd last piece is padded with a zero
+ * @sum:	previous sum, at most 2^63
  *
  * Return: the sum.
  */
@@ -102,8 +105,8 @@ uint64_t checksum_add(const uint8_t *bytes, size_t len, uint64_t sum)
 }
 
 /**
- * checksum_pseudo() - the sum of a pseudo-header (RFC 9293 §3.1, RFC 768, RFC 8200 §8.1)
- * @addresses:	source and destination as they lie in the IP header, one behind the other
+ * checksum_pseudo() - sum of a pseudo-header (RFC 9293 §3.1, RFC 768, RFC 8200 §8.1)
+ * @addresses:	source and destination address, adjacent as in the IP header
  * @addresses_len: 8 for IPv4, 32 for IPv6
  * @len:	bytes of the transport header and its payload
  */
@@ -113,9 +116,10 @@ uint64_t checksum_pseudo(const uint8_t *addresses, size_t addresses_len, uint8_t
 }
 
 /**
- * checksum_fold() - a sum in 16 bits
+ * checksum_fold() - fold a sum to 16 bits
  *
- * Of a frame whose checksum is right the sum is 0xffff, the negative zero; 0 only if every byte is 0.
+ * The sum over a frame with a valid checksum is 0xffff, negative zero; it is 0 only if every byte
+ * is 0.
  */
 uint16_t checksum_fold(uint64_t sum)
 {

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * The Internet checksum (RFC 1071) over bytes at any address.
+ * Internet checksum (RFC 1071) over bytes at any address.
  *
- * A sum here is a 64-bit integer in native byte order, neither folded nor complemented: ones-complement
- * addition does not care for byte order (RFC 1071 §2.B), so a folded sum is stored as it is, by memcpy.
+ * A sum is a 64-bit integer in native byte order, neither folded nor complemented. Ones-complement
+ * addition is independent of byte order (RFC 1071 §2.B), so a folded sum is stored unchanged by
+ * memcpy.
  */
 #ifndef VTEPD_CHECKSUM_H
 #define VTEPD_CHECKSUM_H

@@ -1,27 +1,31 @@
 /* SPDX-License-Identifier: MIT
  *
- * Segments of one inner flow as one superframe: the receiving stack then handles one packet where there
- * were up to 64. The reverse of segment.c, and what GRO does where a network card has no part in it.
+ * Merges segments of one inner flow into a superframe.
+ *
+ * The receiving stack then handles one packet instead of up to 64. This is the reverse of
+ * segment.c, and what GRO does in software.
  *
  *   entry 0 │ Eth … L4 │ payload 0 │          run: │ Eth … L4 │ payload 0 │ payload 1 │ payload 2 │
  *   entry 1 │ Eth … L4 │ payload 1 │    ─────►          │
- *   entry 2 │ Eth … L4 │ payload 2 │                    └ entry 0's, with lengths and checksums of the whole
+ *   entry 2 │ Eth … L4 │ payload 2 │                    └ of entry 0, with new lengths, checksums
  *
- * A superframe must fall apart into the very segments that it was made of. So all headers must agree but for
- * what the kernel sets anew when it cuts: IPv4 id, lengths, checksums, the TCP sequence and PSH.
+ * A superframe must segment into exactly the segments it was made of. All headers must therefore be
+ * equal, except for fields that the kernel rewrites when it segments: IPv4 id, lengths, checksums,
+ * the TCP sequence number and PSH.
  *
  *   a run goes on while                                  it ends behind a segment that
  *   - addresses, tags, TOS, TTL, DF, ports, TCP           - is shorter than the first
  *     acknowledgement, window and options agree           - has PSH
- *   - the sequence is the next, or it is UDP
- *   - the segment is not longer than the first           and with the batch: it never waits for more
+ *   - the TCP sequence continues, or it is UDP
+ *   - the segment is not longer than the first           or at the end of the batch
  *
- * Checksums are verified before a segment becomes part of a run, for the superframe's is computed anew: a
- * corrupt segment would leave as a sound one. It is written alone, as it came, and the receiver judges.
- * What stays alone is not verified at all.
+ * Checksums are verified before a segment joins a run, because the superframe's checksum is
+ * computed afresh and would make a corrupt segment look valid. A corrupt segment is written alone,
+ * unchanged, and the receiver drops it. Segments that stay alone are not verified.
  *
- * Left alone, too: fragments, IPv4 options, IPv6 extension headers, TCP without payload or with any flag but
- * ACK and PSH (CWR among them), UDP without a checksum, padded frames, and what is a superframe already.
+ * Also written alone: fragments, IPv4 options, IPv6 extension headers, TCP without payload or with
+ * a flag other than ACK and PSH (CWR, for example), UDP without a checksum, padded frames, and
+ * existing superframes.
  */
 #include "coalesce.h"
 
@@ -30,7 +34,7 @@
 
 #define IP_LEN_MAX 65535
 
-/* Fills protocol and l4 from an IP header without options that is no fragment. */
+/* Fills protocol and l4 from an IP header without options that is not a fragment. */
 static int examine_ip(struct segment *segment, int32_t len)
 {
 	const uint8_t *ip = segment->frame + segment->ip;
@@ -62,12 +66,12 @@ static int32_t checksum_off(const struct segment *segment)
 }
 
 /**
- * coalesce_examine() - may entry i become part of a run?
+ * coalesce_examine() - check whether entry i may join a run
  * @merge:	MERGE_*
  *
- * Looks at headers alone, at one frame, and at no checksum.
+ * Examines the headers of this frame only; does not verify checksums.
  *
- * Return: true, and the segment is filled.
+ * Return: true if it may; the segment is then filled.
  */
 int coalesce_examine(struct segment *segment, struct arena arena, const struct batch *batch, int32_t i, int merge)
 {
@@ -105,7 +109,7 @@ static uint64_t pseudo_sum(const struct segment *segment, int32_t payload_len)
 	return checksum_pseudo(ip + IPV6_ADDRESSES, IPV6_ADDRESSES_LEN, segment->protocol, l4_len);
 }
 
-/* Are all its checksums right? One that is postponed is, if what it begins with is right. */
+/* True if all checksums are valid. A postponed checksum is valid if its pseudo-header sum is. */
 static int verify(const struct segment *segment)
 {
 	const uint8_t *ip = segment->frame + segment->ip, *l4 = segment->frame + segment->l4;
@@ -121,7 +125,7 @@ static int verify(const struct segment *segment)
 	return checksum_fold(stored) == checksum_fold(pseudo);
 }
 
-/* Bytes [from, to) of both frames. */
+/* True if bytes [from, to) of both frames are equal. */
 static int agree(const struct segment *a, const struct segment *b, int32_t from, int32_t to)
 {
 	return memcmp(a->frame + from, b->frame + from, (size_t)(to - from)) == 0;
@@ -152,7 +156,7 @@ static int same_transport(const struct segment *a, const struct segment *b, uint
 	       agree(a, b, l4 + TCP_WINDOW, l4 + TCP_CHECKSUM) && agree(a, b, l4 + TCP_URGENT, a->payload);
 }
 
-/* Does it follow the run, as far as headers tell? */
+/* True if the segment continues the run according to its headers. */
 static int follows(const struct run *run, const struct segment *next)
 {
 	const struct segment *first = &run->first;
@@ -177,7 +181,7 @@ static void take(struct run *run, const struct segment *segment)
 }
 
 /**
- * coalesce_begin() - a run of one
+ * coalesce_begin() - start a run with one segment
  */
 void coalesce_begin(struct run *run, const struct segment *segment)
 {
@@ -189,9 +193,9 @@ void coalesce_begin(struct run *run, const struct segment *segment)
 }
 
 /**
- * coalesce_append() - make a segment part of a run, if it follows it and both are sound
+ * coalesce_append() - append a segment to a run if it continues the run and checksums are valid
  *
- * Return: true if it is; otherwise the run has ended, and the segment may begin the next.
+ * Return: true if appended; otherwise the run has ended and the segment may start the next.
  */
 int coalesce_append(struct run *run, const struct segment *segment)
 {
@@ -227,11 +231,11 @@ static uint8_t gso_type_of(const struct segment *segment)
 }
 
 /**
- * coalesce_headers() - headers of the superframe that a run of two or more is
- * @vnet:	gets what the kernel is to do: finish the checksum, cut it up again where that is needed
- * @headers:	gets Ethernet to TCP or UDP header
+ * coalesce_headers() - build the headers of the superframe for a run of two or more
+ * @vnet:	set for the kernel to complete the checksum and to segment again where needed
+ * @headers:	receives Ethernet to TCP or UDP header
  *
- * Return: bytes of them; the payloads follow, as they stand in run->iov.
+ * Return: bytes of the headers; the payloads follow as listed in run->iov.
  */
 int32_t coalesce_headers(const struct run *run, struct virtio_net_hdr *vnet, uint8_t headers[RUN_HEADERS_MAX])
 {

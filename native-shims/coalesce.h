@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Merging the segments of one inner flow into a superframe: what tap.c needs of coalesce.c.
+ * Merging the segments of one inner flow into a superframe: interface of coalesce.c.
  */
 #ifndef VTEPD_COALESCE_H
 #define VTEPD_COALESCE_H
@@ -11,21 +11,24 @@
 
 #include <linux/virtio_net.h>
 
-/* Segments of a run. Linux took no more in one UDP superframe until 6.9 (UDP_MAX_SEGMENTS). */
+/*
+ * Maximum segments of a run. Linux allowed no more in a UDP superframe until 6.9
+ * (UDP_MAX_SEGMENTS).
+ */
 #define RUN_MAX 64
 
-/* Ethernet, two tags, IPv6, TCP with options. */
+/* Ethernet, two VLAN tags, IPv6, TCP with options. */
 #define RUN_HEADERS_MAX (14 + 8 + 40 + 60)
 
 /**
- * struct segment - an entry that may become part of a run
- * @frame:	its first byte
- * @entry:	its descriptor
+ * struct segment - entry that may join a run
+ * @frame:	first byte of the frame
+ * @entry:	descriptor index
  * @ip, @l4, @payload: offsets
  * @payload_len: at least 1
  * @version:	4 or 6
  * @protocol:	IPPROTO_TCP or IPPROTO_UDP
- * @postponed:	its checksum field holds the pseudo-header sum (FRAME_NEEDS_CSUM)
+ * @postponed:	the checksum field holds the pseudo-header sum (FRAME_NEEDS_CSUM)
  */
 struct segment {
 	const uint8_t *frame;
@@ -41,14 +44,14 @@ struct segment {
 };
 
 /**
- * struct run - segments of one flow that follow each other
- * @count:	segments, 0: none
- * @payload_len: of all of them
- * @closed:	nothing may follow the last one
- * @psh:	the last one's PSH flag, TCP_PSH or 0
- * @verified:	the checksums of the first are right; those of the others are, or they would not be here
- * @entries:	descriptors of the segments
- * @iov:	room for the caller's header block, then their payloads
+ * struct run - consecutive segments of one flow
+ * @count:	segments; 0: none
+ * @payload_len: total payload bytes
+ * @closed:	no segment may follow the last one
+ * @psh:	PSH flag of the last segment: TCP_PSH or 0
+ * @verified:	the checksums of the first segment are verified; those of the others always are
+ * @entries:	descriptor indices of the segments
+ * @iov:	space for the caller's header block, then the payloads
  */
 struct run {
 	struct segment first;

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
- * Known TCP flows through the kernel (docs/decisions/0008): three programs that do, for frames of MACs on which user
- * space has decided, what it would do. Whatever is not plain, or not decided on, passes, and goes to user space.
+ * Kernel forwarding of known TCP flows (docs/decisions/0008).
  *
- *   TAP ─► flow_out ─► vxlan device of a private namespace ─► by_route (tunnel_device.c) ─► underlay
+ * Three programs apply user space's forwarding decisions to frames of MACs for which user space has
+ * stored a decision. Any other frame passes on to user space.
+ *
+ *   TAP ─► flow_out ─► vxlan device of a private namespace ─► by_route ─► underlay
  *   underlay ─► flow_in ─► private namespace ─► its vxlan device ─► flow_arrived ─► TAP
  *
- * The vxlan device writes and takes off the headers, checksums included; it decides nothing.
+ * by_route is in tunnel_device.c. The vxlan device adds and removes the outer headers, including
+ * checksums; it makes no decision.
  *
- * Built by scripts/flow-program.mjs into flow_program.h, which is what is compiled: nobody else needs clang.
+ * scripts/flow-program.mjs compiles this file into flow_program.h, which the build includes, so
+ * only a change of this file requires clang.
  */
 #include <stddef.h>
 
@@ -19,7 +23,7 @@
 #define SECTION(name) __attribute__((section(name), used))
 #define INLINE static inline __attribute__((always_inline))
 
-/* Of <linux/bpf.h>, by number */
+/* Helper functions of <linux/bpf.h>, by number */
 static void *(*map_lookup)(void *map, const void *key) = (void *)1;
 static __u64 (*ktime_get_ns)(void) = (void *)5;
 static long (*get_tunnel_key)(struct __sk_buff *skb, void *key, __u32 size, __u64 flags) = (void *)20;
@@ -32,14 +36,14 @@ static long (*load_bytes)(const void *skb, __u32 offset, void *to, __u32 len) = 
 #define DROP 2
 #define INGRESS 1
 
-/* Maps, which the loader makes (flow.c). Only their addresses are used. */
+/* Maps, created by the loader (flow.c). Only their addresses are used. */
 extern char flow_config, flow_taps, flow_vnis, flow_rows, flow_counts;
 
-/* The only row of flow_config; local 0: nothing is taken. */
+/* The only row of flow_config. A local address of 0 disables both programs. */
 struct config {
-	__u32 local; /* network byte order, as is peer */
+	__u32 local; /* network byte order, like peer */
 	__u32 vxlan; /* ifindex of the vxlan device */
-	__u32 lead;  /* ifindex of the device whose other end is in the private namespace */
+	__u32 lead;  /* ifindex of the veth end outside the private namespace */
 	__u32 port;  /* of VXLAN */
 };
 
@@ -49,7 +53,7 @@ struct config {
 struct row_key {
 	__u32 vni;
 	__u8 mac[6]; /* of the remote station */
-	__u8 way;    /* TO_STATION, FROM_STATION: flows of the two may be on different workers */
+	__u8 way;    /* TO_STATION, FROM_STATION: different workers may own the two directions */
 	__u8 zero;
 };
 
@@ -57,11 +61,11 @@ struct row_key {
 #define ROW_NO_CHECKSUM 2
 #define TOS_INHERITED 256
 
-/* A decision of user space: where a station is sent to, or who it is heard from. */
+/* Forwarding decision of user space: the peer that a station is reached through or sends from. */
 struct row {
 	__u32 until; /* CLOCK_MONOTONIC, ms, 32 bits */
 	__u32 peer;
-	__u32 frame_limit; /* bytes of the largest frame that the path carries */
+	__u32 frame_limit; /* bytes of the largest frame that fits the path MTU */
 	__u32 tos;
 	__u32 ttl;
 	__u32 options;
@@ -76,7 +80,7 @@ struct counts {
 	__u64 in_bytes;
 };
 
-/* What is put in front of a frame: UDP without IP options, and VXLAN. */
+/* Outer headers: IPv4 without options, UDP, VXLAN; and the inner Ethernet header. */
 struct outer {
 	__u8 version_len, tos;
 	__u16 total_len, id, fragment;
@@ -94,11 +98,11 @@ struct outer {
 #define IPV6_LEN 40
 #define TCP_LEN_MIN 20
 #define IP_CE 3
-/* Bytes of an Ethernet frame that a card fills up with padding. */
+/* Minimum bytes of an Ethernet frame; shorter ones are padded. */
 #define FRAME_MIN 60
-/* How long what was let in may be under way, ms. */
+/* Maximum time a frame accepted by flow_in may be in transit, ms. */
 #define GRACE 1000
-/* An outer IP packet has 65,535 bytes at most: UDP and VXLAN headers are 36 of them with the IP header. */
+/* An outer IP packet has at most 65,535 bytes; its IP, UDP and VXLAN headers use 36. */
 #define FRAME_MAX (65535 - 36)
 
 INLINE int holds(__u32 until)
@@ -106,7 +110,10 @@ INLINE int holds(__u32 until)
 	return (__s32)(until - (__u32)(ktime_get_ns() / 1000000)) > 0;
 }
 
-/* An IP packet from `at` to `end` fills the frame, but for padding of the shortest. */
+/*
+ * True if an IP packet from `at` to `end` fills the frame, apart from padding to the minimum
+ * length.
+ */
 INLINE int fills(struct __sk_buff *skb, __u32 at, __u32 end)
 {
 	if (end == skb->len)
@@ -114,7 +121,10 @@ INLINE int fills(struct __sk_buff *skb, __u32 at, __u32 end)
 	return !skb->gso_size && end < skb->len && skb->len - (at - ETH_HLEN) <= FRAME_MIN;
 }
 
-/* TCP without SYN and RST, in IP without options, fragments, and congestion met, which fills the frame. */
+/*
+ * TCP without SYN and RST, in an IP packet without options, fragmentation or CE mark that fills the
+ * frame.
+ */
 struct plain_tcp {
 	__u32 headers_len; /* Ethernet to TCP */
 	__u8 tos;
@@ -145,7 +155,7 @@ INLINE int read_plain_tcp(struct __sk_buff *skb, __u32 at, __u16 type, struct pl
 	return tcp->headers_len <= skb->len;
 }
 
-/* As user space counts a superframe: the frames that it stands for, and their bytes. */
+/* Counts a superframe like user space: by the frames it represents, and their bytes. */
 INLINE void count(__u64 *frames, __u64 *bytes, struct __sk_buff *skb, __u32 headers_len)
 {
 	__u32 segments = 1;
@@ -156,7 +166,7 @@ INLINE void count(__u64 *frames, __u64 *bytes, struct __sk_buff *skb, __u32 head
 	__sync_fetch_and_add(bytes, skb->len + (__u64)(segments - 1) * headers_len);
 }
 
-/* At the TAP's egress: to a station. */
+/* Egress of the TAP: frames to a remote station. */
 SECTION("tcx/flow_out") int flow_out(struct __sk_buff *skb)
 {
 	__u32 zero = 0, tap = skb->ifindex, largest = skb->len;
@@ -200,9 +210,12 @@ SECTION("tcx/flow_out") int flow_out(struct __sk_buff *skb)
 }
 
 /*
- * Datagrams that GRO has joined, of any VNI, rather than one datagram that is a superframe inside. The length in an inner
- * IP header is its sender's word and cannot tell: it is the VXLAN header of the second datagram that does, which is
- * another sender's where it matters. What only looks like one goes to user space, which is always right.
+ * True for datagrams joined by GRO, of any VNI, as opposed to one datagram that contains a
+ * superframe.
+ *
+ * The length in an inner IP header is chosen by its sender and cannot distinguish them. The VXLAN
+ * header of the second datagram can, since it comes from another sender where it matters. A false
+ * positive goes to user space, which handles every frame correctly.
  */
 INLINE int is_train(struct __sk_buff *skb)
 {
@@ -213,7 +226,10 @@ INLINE int is_train(struct __sk_buff *skb)
 		flags == VXLAN_FLAGS);
 }
 
-/* At the ingress of the underlay's device: from a station, and it is behind the peer that the datagram comes from. */
+/*
+ * Ingress of the underlay's device: frames from a station that is behind the datagram's source
+ * peer.
+ */
 SECTION("tcx/flow_in") int flow_in(struct __sk_buff *skb)
 {
 	struct plain_tcp tcp = {};
@@ -240,13 +256,18 @@ SECTION("tcx/flow_in") int flow_in(struct __sk_buff *skb)
 	if (!row || row->peer != outer.source || !holds(row->until) || !map_lookup(&flow_vnis, &key.vni) ||
 	    !read_plain_tcp(skb, ETH_HLEN + sizeof(outer), outer.ethernet.h_proto, &tcp) || is_train(skb))
 		return PASS;
-	/* Into the private namespace at once: sent by the device, it would wait in a queue for the next softirq. */
+	/*
+	 * Enters the private namespace directly. If the device sent it, it would wait in a queue
+	 * for the next softirq.
+	 */
 	return redirect_peer(config->lead, 0);
 }
 
 /*
- * At the ingress of the vxlan device: the frame without its headers, judged once more by where it came from. Trains do not
- * get here, as flow_in leaves them to user space; if one did, each of its datagrams would be judged by itself.
+ * Ingress of the vxlan device: the decapsulated frame, checked again against its source.
+ *
+ * flow_in passes trains to user space, so none should arrive here. If one did, each of its
+ * datagrams would be checked separately.
  */
 SECTION("tcx/flow_arrived") int flow_arrived(struct __sk_buff *skb)
 {

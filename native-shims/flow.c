@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * Known TCP flows through the kernel: the programs of flow.bpf.c, the maps by which user space tells them what it has
- * decided, and the namespace in which the kernel's own vxlan device works for them. Policy is TypeScript's: which
- * flows, for how long (switch/flows/flows.ts), and whether at all (flows/flow-offload.ts).
+ * Offload of known TCP flows to the kernel.
  *
- * Everything vanishes with its descriptors: programs, maps, and with the namespace both devices that belong to it.
+ * It consists of the programs of flow.bpf.c, the maps that hold user space's decisions, and the
+ * network namespace of the kernel vxlan device that serves them. TypeScript sets the policy: which
+ * flows and for how long (switch/flows/flows.ts), and whether at all (flows/flow-offload.ts).
+ *
+ * Everything is released with its descriptors: programs, maps, and, with the namespace, both of its
+ * devices.
  */
 #include "shim.h"
 
@@ -19,7 +22,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* The maps of flow.bpf.c in the order in which they stand there: their numbers. */
+/* Maps of flow.bpf.c, indexed by the numbers that the instructions contain. */
 static const struct {
 	enum bpf_map_type type;
 	uint32_t key_size;
@@ -42,7 +45,7 @@ static const struct {
 	[FLOW_ARRIVED - FLOW_MAPS] = { flow_arrived, sizeof(flow_arrived) },
 };
 
-/* A program whose map numbers have become descriptors. */
+/* Loads a program after replacing map numbers by descriptors. */
 static int load(size_t program, const int32_t *fds)
 {
 	size_t size = programs[program].size, count = size / sizeof(struct bpf_insn);
@@ -62,11 +65,12 @@ static int load(size_t program, const int32_t *fds)
 }
 
 /**
- * flow_open() - maps and programs, attached to nothing
+ * flow_open() - create maps and programs without attaching them
  * @fds:	filled: FLOW_MAPS maps, then the programs
  *
  * #syscalls bpf close
- * Return: 0; -EPERM it takes CAP_BPF and CAP_NET_ADMIN; another negative errno: the kernel lacks something.
+ * Return: 0; -EPERM without CAP_BPF and CAP_NET_ADMIN; another negative errno when the kernel lacks
+ * a feature.
  */
 int flow_open(int32_t fds[FLOW_FDS])
 {
@@ -87,8 +91,8 @@ int flow_open(int32_t fds[FLOW_FDS])
 }
 
 /**
- * flow_attach() - let one of the programs see the frames of a device
- * @egress:	those that leave it; else those that come in
+ * flow_attach() - attach a program to a device
+ * @egress:	1: frames that leave the device; 0: frames that arrive
  *
  * #syscalls bpf
  * Return: as bpf_attach().
@@ -106,12 +110,13 @@ static int open_namespace(void)
 }
 
 /**
- * flow_namespace() - a network namespace that nobody is in
+ * flow_namespace() - create a network namespace without processes
  *
- * The calling thread enters it for a moment. Should it not find back, the process ends: it would go on as another host.
+ * The calling thread enters it briefly. If returning to the original namespace fails, the process
+ * aborts, since it would continue in the wrong network.
  *
  * #syscalls openat unshare setns close
- * Return: fd that keeps it; -EPERM it takes CAP_SYS_ADMIN.
+ * Return: fd that keeps the namespace; -EPERM without CAP_SYS_ADMIN.
  */
 int flow_namespace(void)
 {
@@ -142,8 +147,8 @@ static int on_map(int command, int fd, const void *key, const void *value)
 }
 
 /**
- * flow_put() - make or replace an entry of one of the maps
- * @key:	FLOW_KEY_SIZE bytes, of which the kernel reads as many as the map's have
+ * flow_put() - create or replace a map entry
+ * @key:	FLOW_KEY_SIZE bytes, of which the kernel reads the map's key size
  * @value:	FLOW_VALUE_SIZE bytes, likewise
  *
  * #syscalls bpf
@@ -154,30 +159,30 @@ int flow_put(int map, const uint8_t *key, const uint8_t *value)
 	return on_map(BPF_MAP_UPDATE_ELEM, map, key, value);
 }
 
-/* flow_get() - fills value. Return: 0; -ENOENT there is no such entry. #syscalls bpf */
+/* flow_get() - read an entry into value. Return: 0; -ENOENT no such entry. #syscalls bpf */
 int flow_get(int map, const uint8_t *key, uint8_t *value)
 {
 	return on_map(BPF_MAP_LOOKUP_ELEM, map, key, value);
 }
 
-/* flow_delete() - Return: 0; -ENOENT there is no such entry. #syscalls bpf */
+/* flow_delete() - delete an entry. Return: 0; -ENOENT no such entry. #syscalls bpf */
 int flow_delete(int map, const uint8_t *key)
 {
 	return on_map(BPF_MAP_DELETE_ELEM, map, key, NULL);
 }
 
 /**
- * flow_clear() - delete the entries of a map
+ * flow_clear() - delete all entries of a map
  *
  * #syscalls bpf
- * Return: how many there were, or a negative errno.
+ * Return: number of deleted entries, or a negative errno.
  */
 int flow_clear(int map)
 {
 	uint8_t key[FLOW_KEY_SIZE];
 	int count = 0;
 
-	/* One that somebody else has deleted meanwhile counts as well. */
+	/* Entries deleted concurrently also count. */
 	while (count < 2 * FLOW_SLOTS && !on_map(BPF_MAP_GET_NEXT_KEY, map, NULL, key)) {
 		flow_delete(map, key);
 		count++;

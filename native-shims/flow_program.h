@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Made by scripts/flow-program.mjs from flow.bpf.c, sha256
- * e02d98b6e2b4f15e53ab93b44c88b256177d668178a84aba0c3888321120ff59
+ * 95b758143cc9c7ed852776b968d2e32bb05c6905b542c11d230b71776e2aa741
  */
 #include <stdint.h>
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Where the headers of an inner frame are: Ethernet with up to two VLAN tags, IPv4 or IPv6, TCP or UDP.
- * What segment.c and coalesce.c know of these protocols in common; each checks what else it needs.
+ * Header offsets of an inner frame: Ethernet with up to two VLAN tags, IPv4 or IPv6, TCP or UDP.
  *
- * All bytes are hostile. An offset is given only when what lies in front of it is there.
+ * segment.c and coalesce.c share this parser; each adds its own checks. All bytes are untrusted: an
+ * offset is returned only if the headers in front of it are complete.
  */
 #ifndef VTEPD_INNER_H
 #define VTEPD_INNER_H
@@ -86,8 +86,8 @@ static inline void store32(uint8_t *bytes, uint32_t value)
 }
 
 /*
- * Where the network header begins, behind up to two tags; the EtherType lies just before. -1 when the frame
- * ends within its Ethernet header or a tag.
+ * Offset of the network header, after up to two VLAN tags; the EtherType is just before it. -1 if
+ * the frame ends within its Ethernet header or a tag.
  */
 static inline int32_t network_offset(const uint8_t *frame, int32_t len)
 {
@@ -103,7 +103,10 @@ static inline int32_t network_offset(const uint8_t *frame, int32_t len)
 	return off <= len ? off : -1;
 }
 
-/* 4 or 6 when type and version field agree and the fixed header is there; 0 otherwise. */
+/*
+ * IP version, 4 or 6, if EtherType and version field agree and the fixed header is complete; else
+ * 0.
+ */
 static inline int ip_version(const uint8_t *frame, int32_t len, int32_t ip)
 {
 	uint16_t type = load16(frame + ip - 2);
@@ -113,7 +116,7 @@ static inline int ip_version(const uint8_t *frame, int32_t len, int32_t ip)
 	return type == 0x86dd && len - ip >= IPV6_HEADER_LEN && frame[ip] >> 4 == 6 ? 6 : 0;
 }
 
-/* Bytes of the TCP or UDP header that begins at l4, options included; 0 when it is not all there. */
+/* Bytes of the TCP or UDP header at l4, including options; 0 if it is incomplete. */
 static inline int32_t transport_len(const uint8_t *frame, int32_t len, int32_t l4, uint8_t protocol)
 {
 	int32_t header_len;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * What TypeScript has to know of the shared structures, in numbers. It compares them with its own when
- * it loads the shim (src/abi/layout.ts), so that a shim of another build is refused instead of
- * reading one column for another. Names are those of TypeScript.
+ * Layout of the shared structures, exported to TypeScript.
+ *
+ * TypeScript compares these numbers with its own at load (src/abi/layout.ts), so that a shim of
+ * another build is refused instead of having its columns misread. Names are those of TypeScript.
  */
 #include "shim.h"
 

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * The N-API surface: one JavaScript function for each function of shim.h. It takes the arguments, as args.c checks
- * them, calls, and answers. No other file but args.c and poll.c knows node_api.h.
+ * N-API bindings: one JavaScript function per function of shim.h.
  *
- * Context-aware: any number of threads may load it; there is no mutable global. Pointers into typed
- * arrays live as long as the call; poll_start() alone keeps something, its callback (poll.c).
+ * Each binding validates its arguments (args.c), calls the function and returns its result. No
+ * other file except args.c and poll.c uses node_api.h.
+ *
+ * The module is context-aware: any number of threads may load it, as it has no mutable global.
+ * Pointers into typed arrays are valid for the duration of the call. Only poll_start() keeps a
+ * value, its callback (poll.c).
  */
 #include "args.h"
 #include "poll.h"
@@ -16,7 +19,10 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-/* Bytes for NOTIFY_SOCKET, more than an address holds, so that the kernel's word gets through; and for what is told. */
+/*
+ * Bytes for NOTIFY_SOCKET, more than an address holds so that the kernel's error is returned; and
+ * bytes for the message.
+ */
 #define NOTIFY_PATH_SIZE 256
 #define NOTIFY_SIZE 2048
 
@@ -356,7 +362,7 @@ static int64_t file_lock(int fd)
 	return flock(fd, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
 }
 
-/* The functions that take a descriptor and nothing else. */
+/* Functions whose only argument is a descriptor. */
 #define JS_OF_FD(js_function, js_name, function)                           \
 	static napi_value js_function(napi_env env, napi_callback_info info) \
 	{                                                                    \
@@ -406,7 +412,7 @@ static napi_value js_poll_stop(napi_env env, napi_callback_info info)
 
 	napi_typeof(env, call.args[0], &type);
 	if (type != napi_object || poll_stop(env, call.args[0]))
-		refuse(&call, "handle", "what pollStart returned");
+		refuse(&call, "handle", "a handle returned by pollStart");
 	return NULL;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the network namespace is like, as far as it decides on the way of a datagram: what a device can segment,
- * whether there are IPsec policies, and when any of it changes. Cold: asked at start and after a change.
+ * Queries of the network namespace: segmentation by devices, IPsec policies, change notifications.
+ *
+ * Not performance-critical: called at start and after a change.
  */
 #include "shim.h"
 
@@ -18,7 +19,7 @@
 #include <linux/sockios.h>
 #include <linux/xfrm.h>
 
-/* Asks a device by ethtool. */
+/* Runs an ethtool query on a device. */
 static int ask_device(const char *name, void *question)
 {
 	struct ifreq request = { 0 };
@@ -35,11 +36,12 @@ static int ask_device(const char *name, void *question)
 }
 
 /**
- * device_driver() - the driver of a network device, as ethtool names it: veth, virtio_net, e1000e …
- * @driver:	gets the name with a zero behind it
+ * device_driver() - driver name of a network device (ethtool): veth, virtio_net, e1000e …
+ * @driver:	receives the name with a terminating zero
  *
  * #syscalls socket ioctl
- * Return: bytes of the name; -ENODEV no such device; -EOPNOTSUPP the device names none, as lo.
+ * Return: length of the name in bytes; -ENODEV no such device; -EOPNOTSUPP a device without a
+ * driver name, such as lo.
  */
 int device_driver(const char *name, uint8_t driver[DRIVER_NAME_SIZE])
 {
@@ -48,7 +50,7 @@ int device_driver(const char *name, uint8_t driver[DRIVER_NAME_SIZE])
 
 	if (err)
 		return err;
-	_Static_assert(sizeof(info.driver) == DRIVER_NAME_SIZE, "as long as ethtool's");
+	_Static_assert(sizeof(info.driver) == DRIVER_NAME_SIZE, "same size as ethtool's");
 	memcpy(driver, info.driver, DRIVER_NAME_SIZE);
 	driver[DRIVER_NAME_SIZE - 1] = 0;
 	return (int)strlen((const char *)driver);
@@ -80,11 +82,11 @@ static int is_active(const struct feature_names *names, const struct feature_bit
 }
 
 /**
- * tunnel_segmentation() - does a device cut up tunnelled superframes?
- * @device:	its name
+ * tunnel_segmentation() - query segmentation of tunnelled superframes by a device
+ * @device:	device name
  *
  * #syscalls socket ioctl close
- * Return: TUNNEL_GSO and TUNNEL_GSO_CSUM, or-ed, as they are on; else a negative errno.
+ * Return: enabled features, TUNNEL_GSO and TUNNEL_GSO_CSUM as a bit mask; else a negative errno.
  */
 int tunnel_segmentation(const char *device)
 {
@@ -94,7 +96,7 @@ int tunnel_segmentation(const char *device)
 	struct feature_bits bits = { .head = { .cmd = ETHTOOL_GFEATURES, .size = blocks } };
 	int err = ask_device(device, &count);
 
-	/* The kernel takes no other number than its own, and writes all of them. */
+	/* The kernel accepts only its own number of features and writes all of them. */
 	if (!err && count.count > FEATURES_MAX)
 		err = -E2BIG;
 	names.head.len = count.count;
@@ -124,10 +126,10 @@ static int netlink_open(int protocol, uint32_t groups)
 }
 
 /**
- * network_watch() - a descriptor that becomes readable when devices, addresses, routes or rules change
+ * network_watch() - open a netlink socket for changes of devices, addresses, routes and rules
  *
  * #syscalls socket bind close
- * Return: fd or negative errno.
+ * Return: fd that becomes readable on a change, or negative errno.
  */
 int network_watch(void)
 {
@@ -136,10 +138,11 @@ int network_watch(void)
 }
 
 /**
- * policy_watch() - a descriptor that becomes readable when an IPsec policy is made or goes
+ * policy_watch() - open a netlink socket for changes of IPsec policies
  *
  * #syscalls socket bind close
- * Return: fd; -EPROTONOSUPPORT this kernel has no IPsec; else a negative errno.
+ * Return: fd that becomes readable on a change; -EPROTONOSUPPORT without IPsec in the kernel; else
+ * a negative errno.
  */
 int policy_watch(void)
 {
@@ -147,7 +150,7 @@ int policy_watch(void)
 }
 
 /**
- * watch_clear() - read and forget what a watch has to tell
+ * watch_clear() - discard the pending messages of a watch
  *
  * #syscalls recv
  * Return: 0.
@@ -156,17 +159,17 @@ int watch_clear(int fd)
 {
 	char message[8192];
 
-	/* ENOBUFS tells of messages that were lost: changes all the same. */
+	/* ENOBUFS means lost messages, which also indicate changes. */
 	while (recv(fd, message, sizeof(message), MSG_DONTWAIT) >= 0 || errno == ENOBUFS)
 		;
 	return 0;
 }
 
 /**
- * policy_count() - how many IPsec policies this network namespace has
+ * policy_count() - count the IPsec policies of this network namespace
  *
  * #syscalls socket bind sendto recv close
- * Return: the count; 0 also where the kernel has no IPsec; else a negative errno.
+ * Return: the count; 0 also when the kernel lacks IPsec; else a negative errno.
  */
 int policy_count(void)
 {
@@ -188,7 +191,7 @@ int policy_count(void)
 		return fd == -EPROTONOSUPPORT ? 0 : fd;
 	got = send(fd, &question, sizeof(question), 0);
 	if (got >= 0)
-		got = recv(fd, &found, sizeof(found), 0); /* the answer is there when send() returns */
+		got = recv(fd, &found, sizeof(found), 0); /* queued when send() returns */
 	close(fd);
 	if (got < 0)
 		return -errno;
@@ -198,7 +201,7 @@ int policy_count(void)
 	return (int)(found.info.incnt + found.info.outcnt + found.info.fwdcnt);
 }
 
-/* The counters of a device among the attributes of an RTM_NEWLINK message; 0: they are not there. */
+/* Finds the counters of a device in the attributes of an RTM_NEWLINK message; 0: not present. */
 static int find_stats(const struct nlmsghdr *head, size_t len, struct rtnl_link_stats64 *stats)
 {
 	const char *end = (const char *)head + len;
@@ -219,9 +222,10 @@ static int find_stats(const struct nlmsghdr *head, size_t len, struct rtnl_link_
 }
 
 /**
- * device_tx_dropped() - frames that the kernel had for a device and dropped
+ * device_tx_dropped() - count the frames the kernel dropped on transmit to a device
  *
- * For a TAP, the count covers frames that found its queue full (tun_net_xmit). It starts when the device is created.
+ * For a TAP, the count covers frames that found its queue full (tun_net_xmit). It starts when the
+ * device is created.
  *
  * #syscalls socket bind send recv close
  * Return: the count; -ENODEV no such device; else a negative errno.
@@ -252,7 +256,7 @@ int64_t device_tx_dropped(const char *name)
 	strncpy(question.name, name, IFNAMSIZ - 1);
 	got = send(fd, &question, sizeof(question), 0);
 	if (got >= 0)
-		got = recv(fd, &found, sizeof(found), 0); /* the answer is there when send() returns */
+		got = recv(fd, &found, sizeof(found), 0); /* queued when send() returns */
 	if (got < 0)
 		got = -errno;
 	close(fd);

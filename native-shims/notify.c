@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Telling the service manager how things are: sd_notify(3) without libsystemd. One datagram of `NAME=value` lines
- * to the socket that NOTIFY_SOCKET names. What is told and when is TypeScript's.
+ * Notifications to the service manager: sd_notify(3) without libsystemd.
+ *
+ * A notification is one datagram of `NAME=value` lines to the socket named by NOTIFY_SOCKET.
+ * TypeScript decides what to send and when.
  */
 #include "shim.h"
 
@@ -17,7 +19,7 @@ static int notify_address(const char *path, struct sockaddr_un *address)
 {
 	size_t len = strlen(path);
 
-	/* An abstract name is as long as it is; a path has its final zero byte counted. */
+	/* The length of an abstract name excludes a final zero byte; that of a path includes it. */
 	if (len < 2 || len >= sizeof(address->sun_path))
 		return len < 2 ? -EINVAL : -ENAMETOOLONG;
 	if (path[0] != '@' && path[0] != '/')
@@ -31,15 +33,15 @@ static int notify_address(const char *path, struct sockaddr_un *address)
 }
 
 /**
- * notify_send() - tell the service manager
- * @path:	NOTIFY_SOCKET: a path, or '@' and a name of Linux's abstract namespace
+ * notify_send() - send a message to the service manager
+ * @path:	NOTIFY_SOCKET: a path, or '@' and a name in Linux's abstract namespace
  * @message:	lines of `NAME=value`
  *
- * Does not wait: a manager that is slow has a queue, and a full one is the caller's to try again.
+ * Does not block. When the manager's queue is full, the caller may retry.
  *
  * #syscalls socket sendto close
- * Return: 0; -EAGAIN its queue is full; -EAFNOSUPPORT an address of another kind, such as vsock:; -EINVAL,
- * -ENAMETOOLONG no address at all; -ENOENT, -ECONNREFUSED nobody is there; else as sendto(2).
+ * Return: 0; -EAGAIN queue full; -EAFNOSUPPORT another kind of address, such as vsock:; -EINVAL,
+ * -ENAMETOOLONG invalid address; -ENOENT, -ECONNREFUSED no listener; else as sendto(2).
  */
 int notify_send(const char *path, const char *message)
 {

@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: MIT
  *
- * Sending neighbours of one socket by one sendmmsg.
+ * Sends consecutive datagrams of one socket with one sendmmsg.
  *
- * In it a message is one datagram, or a train: neighbours of one size for one peer, only the last of which
- * may be shorter. A train crosses the stack as one buffer and UDP_SEGMENT cuts it as late as possible; the
- * payload is gathered where it lies. Order is kept. A train has one outer header, so its datagrams agree on
- * that; one that is larger than the path travels alone, as UDP_SEGMENT never lets it be fragmented.
+ * Each message is one datagram or a train: adjacent datagrams of one size for one peer, of which
+ * only the last may be shorter. A train crosses the stack as one buffer and UDP_SEGMENT splits it
+ * as late as possible; the payload is gathered in place. Order is kept. A train has one outer
+ * header, so its datagrams must agree on it. A datagram larger than the path MTU is sent alone,
+ * since UDP_SEGMENT never allows fragmentation.
  *
- * Errors. A socket with IP_RECVERR keeps what ICMP said of any of its datagrams, and fails its next
- * send with it, whoever that one is for. So a failed send proves nothing about its own peer until the
- * error queue is drained and the same datagram has failed again. EAGAIN and ENOBUFS are about the
- * socket's own buffer: a second attempt would not find it emptier. A train may be refused as a train;
- * then its datagrams go one by one, and who sends them is told, unless it was for their size. When a
- * sendmmsg stops in the middle, Linux does not say why: the call goes on from there, which is the
- * second attempt.
+ * Errors. A socket with IP_RECVERR stores the ICMP error of any of its datagrams and fails the next
+ * send with it, whatever the destination. A failed send therefore proves nothing about its own peer
+ * until the error queue has been drained and the same datagram has failed again. EAGAIN and ENOBUFS
+ * concern the socket's own buffer, which a second attempt would not find emptier. When a train is
+ * refused as a train, its datagrams are sent one by one and the caller is informed, unless the
+ * reason was its size. Linux does not report why a sendmmsg stopped in the middle: the call goes on
+ * from there, which is the second attempt.
  */
 #include "outbox.h"
 
@@ -25,28 +26,31 @@
 #define UDP_SEGMENT 103
 #endif
 
-/* Bytes of a whole train: it crosses the stack as one IPv4 packet. */
+/* Maximum bytes of a train, as it crosses the stack as one IPv4 packet. */
 #define TRAIN_LEN_MAX 65507
 
-/* Datagrams that every path carries: Linux believes in no path MTU below 552 (net.ipv4.route.min_pmtu). */
+/*
+ * Bytes of a datagram that fits every path: Linux accepts no path MTU below 552
+ * (net.ipv4.route.min_pmtu).
+ */
 #define SMALL_LEN 512
 
-/* Errors that say the socket's own buffer is full. */
+/* Errors that mean the socket's own buffer is full. */
 static int is_congestion(int err)
 {
 	return err == -EAGAIN || err == -ENOBUFS || err == -ENOMEM;
 }
 
 /*
- * Errors that may be about the train and not about its datagrams: one larger than the path carries, which alone
- * would be fragmented; no UDP checksum; a device that can't sum.
+ * Errors that may concern the train rather than its datagrams: larger than the path MTU, where a
+ * single datagram would be fragmented; no UDP checksum; a device without checksum offload.
  */
 static int is_of_train(int err)
 {
 	return err == -EMSGSIZE || err == -EINVAL || err == -EIO;
 }
 
-/* An entry may be several datagrams; it tells of the first that failed. */
+/* Records an error. An entry with several datagrams reports the first that failed. */
 static void fail(struct batch *batch, int32_t entry, int err)
 {
 	if (err && !batch->status[entry])
@@ -59,7 +63,7 @@ static int send_again(struct outbox *box, const struct msghdr *header)
 	return sendmsg(box->fd, header, MSG_DONTWAIT) < 0 ? -errno : 0;
 }
 
-/* The datagrams of a refused train, one by one. Returns how many went. */
+/* Sends the datagrams of a refused train one by one. Returns the number sent. */
 static int send_apart(struct outbox *box, int32_t m, struct batch *batch)
 {
 	const struct msghdr *train = &box->messages[m].msg_hdr;
@@ -86,9 +90,12 @@ static int send_apart(struct outbox *box, int32_t m, struct batch *batch)
 }
 
 /*
- * A train that was refused although its datagrams went was refused for being one: no UDP_SEGMENT (EINVAL), or
- * none on that way, as the device can't sum or IPsec would have to cut (EIO). What is too large for one path says
- * nothing of others; older kernels call that EINVAL as well (udp_send_skb), so then only small ones tell.
+ * Records a train that was refused although its datagrams were accepted.
+ *
+ * The kernel has no UDP_SEGMENT (EINVAL), or not on that path because the device lacks checksum
+ * offload or IPsec would have to segment (EIO). A train too large for one path says nothing about
+ * other paths; older kernels return EINVAL for that too (udp_send_skb), so only small datagrams
+ * count then.
  */
 static void tell_refused(const struct outbox *box, int32_t m, int err, const struct batch *batch)
 {
@@ -98,7 +105,7 @@ static void tell_refused(const struct outbox *box, int32_t m, int err, const str
 		*box->refused = (struct refused_train){ .error = err, .peer_idx = batch->peer_idx[first->entry] };
 }
 
-/* A message that sendmmsg refused with err. */
+/* Handles a message that sendmmsg refused with err. */
 static void send_refused(struct outbox *box, int32_t m, int err, struct batch *batch)
 {
 	int is_train = box->first[m + 1] - box->first[m] > 1;
@@ -123,7 +130,7 @@ void outbox_clear(struct outbox *box)
 }
 
 /**
- * outbox_send() - send all of it and empty the box
+ * outbox_send() - send all messages and empty the outbox
  *
  * Sets the status of each entry that failed and had none yet.
  *
@@ -148,8 +155,8 @@ void outbox_send(struct outbox *box, struct batch *batch)
 }
 
 /**
- * outbox_takes() - is there room for one more datagram, and does it leave through the same socket?
- * @headers_len:	bytes of its header block, 0 if it has none
+ * outbox_takes() - check for space for another datagram of the same socket
+ * @headers_len:	bytes of its header block; 0: none
  */
 int outbox_takes(const struct outbox *box, const struct destination *to, size_t headers_len)
 {
@@ -158,7 +165,10 @@ int outbox_takes(const struct outbox *box, const struct destination *to, size_t 
 		headers_len <= OUTBOX_HEADERS_LEN - box->headers_len);
 }
 
-/* May it become the next datagram of the last message? An empty one has no place in a sum of bytes. */
+/*
+ * True if the datagram may extend the last message. An empty datagram adds no bytes, so a train
+ * cannot represent it.
+ */
 static int joins_train(const struct outbox *box, const struct destination *to, size_t len)
 {
 	int32_t first;
@@ -180,7 +190,7 @@ static void write_control(union control_slot *slot, int level, int type, const v
 	memcpy(CMSG_DATA(&slot->header), value, len);
 }
 
-/* The second datagram of a message makes it a train. */
+/* Turns a message into a train when its second datagram is added. */
 static void extend_train(struct outbox *box)
 {
 	int32_t m = box->message_count - 1;
@@ -195,7 +205,10 @@ static void extend_train(struct outbox *box)
 	header->msg_controllen += sizeof(*slot);
 }
 
-/* The kernel takes them of each message of a sendmmsg, beside UDP_SEGMENT: requirements/outer_header.c. */
+/*
+ * Writes the outer header fields. The kernel honours them per message of a sendmmsg, also with
+ * UDP_SEGMENT: requirements/outer_header.c.
+ */
 static void write_outer(struct msghdr *header, struct message_control *control, const struct destination *to)
 {
 	int ipv6 = to->address.any.sa_family == AF_INET6, level = ipv6 ? IPPROTO_IPV6 : IPPROTO_IP;
@@ -225,8 +238,8 @@ static void begin_message(struct outbox *box, const struct destination *to)
 }
 
 /**
- * outbox_add() - append a datagram that outbox_takes()
- * @pieces:	its bytes, which stay where they are until the box is sent
+ * outbox_add() - append a datagram accepted by outbox_takes()
+ * @pieces:	its bytes, borrowed until the outbox is sent
  * @count:	1 or 2
  */
 void outbox_add(struct outbox *box, const struct destination *to, int32_t entry, const struct iovec *pieces, int count)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Datagrams on their way through one socket: what send.c puts in and outbox.c sends.
+ * Queue of datagrams for one socket: filled by send.c, sent by outbox.c.
  */
 #ifndef VTEPD_OUTBOX_H
 #define VTEPD_OUTBOX_H
@@ -9,29 +9,29 @@
 
 #include <sys/uio.h>
 
-/* Two full trains and more; a superframe that finds no room has the box sent first. */
+/* More than two full trains. The outbox is sent when a superframe does not fit. */
 #define OUTBOX_DATAGRAMS 256
 
-/* Header blocks of that many segments, of the usual 74 to 96 bytes. */
+/* Header blocks of that many segments, usually 74 to 96 bytes each. */
 #define OUTBOX_HEADERS_LEN (OUTBOX_DATAGRAMS * 96)
 
 /*
- * How a datagram's outer header differs from what its socket writes, in one word that is 0 for most: TOS or
- * traffic class, and whether it must not be part of a train.
+ * Differences of a datagram's outer header from its socket's defaults, in one word that usually is
+ * 0: TOS or traffic class, and a flag that excludes it from trains.
  */
 #define OUTER_TOS 0xff
 #define OUTER_ALONE 0x100
 
-/* One control message, of an int or less. */
+/* One control message of at most an int. */
 union control_slot {
 	struct cmsghdr header;
 	char bytes[CMSG_SPACE(sizeof(int))];
 };
-_Static_assert(CMSG_SPACE(sizeof(uint16_t)) == sizeof(union control_slot), "a slot is where the next message begins");
+_Static_assert(CMSG_SPACE(sizeof(uint16_t)) == sizeof(union control_slot), "the next message begins after a slot");
 
 /**
- * struct message_control - the control messages of one message, one behind the other
- * @segment:	UDP_SEGMENT; in front, as a message becomes a train after @tos is written
+ * struct message_control - control messages of one message, back to back
+ * @segment:	UDP_SEGMENT; first, since a message becomes a train after @tos has been written
  * @tos:	outer TOS or traffic class
  */
 struct message_control {
@@ -40,8 +40,8 @@ struct message_control {
 };
 
 /**
- * struct destination - where a datagram goes, through which socket, and in what outer header
- * @peer_idx:	row that the address is from
+ * struct destination - peer, socket and outer header of a datagram
+ * @peer_idx:	peer row of the address
  * @outer:	OUTER_*
  */
 struct destination {
@@ -54,8 +54,8 @@ struct destination {
 
 /**
  * struct outgoing - one datagram of an outbox
- * @entry:	descriptor that it is of
- * @iov:	its first iovec; the next datagram's ends it
+ * @entry:	its descriptor
+ * @iov:	index of its first iovec; it ends where the next datagram's begins
  * @len:	bytes
  */
 struct outgoing {
@@ -65,16 +65,16 @@ struct outgoing {
 };
 
 /**
- * struct outbox - neighbouring datagrams of a batch that leave through one socket, in order
+ * struct outbox - consecutive datagrams of a batch that are sent through one socket, in order
  *
- * A message is one datagram, or a train of them. Message m begins with datagram first[m]; one more entry of
- * first and of datagrams tells where the last ones end.
+ * A message is one datagram or a train. Message m begins with datagram first[m]. The arrays first
+ * and datagrams have one extra entry that marks the end of the last message and datagram.
  *
- * @train_max:	datagrams of a train, at most
- * @refused:	where to tell of a refused train; NULL: nobody asks
+ * @train_max:	maximum datagrams per train
+ * @refused:	set when a train is refused; may be NULL
  * @train_len:	bytes of the last message
  * @peer_idx, @outer:	of the last message
- * @errors:	takes what the error queue of a socket says of path MTUs
+ * @errors:	receives path errors of the socket's error queue
  * @headers:	header blocks of segments, headers_len bytes in use
  */
 struct outbox {

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * The error queue of a sending socket: what the kernel, or a router by ICMP, said of earlier datagrams (ip(7),
- * IP_RECVERR). Read when epoll reports an error and when a send has failed, both times to the end: as long as it
- * holds anything, sends fail and the loop is woken.
+ * Error queues of the sending sockets (ip(7), IP_RECVERR).
  *
- * Of all that stands there only "too large" outlives the reading: it becomes a row of path errors. Whoever owns
- * those rows decides whether to believe them. An unconnected socket hears any ICMP message that quotes its address
- * and source port, whomever the quoted datagram was for (requirements/path_errors.c); so a row may name an address
- * that nothing was ever sent to.
+ * The queue holds errors that the kernel, or a router by ICMP, reported for earlier datagrams. It
+ * is read completely when epoll reports an error and when a send has failed, because while it holds
+ * anything, sends fail and the loop is woken.
+ *
+ * Only "too large" errors are kept, as rows of path errors. The owner of the rows decides whether
+ * to trust them. An unconnected socket receives any ICMP message that quotes its address and source
+ * port, whatever the destination of the quoted datagram (requirements/path_errors.c); a row may
+ * therefore name an address to which nothing was ever sent.
  */
 #include "address.h"
 
@@ -16,10 +18,10 @@
 
 #include <linux/errqueue.h>
 
-/* Messages read at once. The pool's tiny receive buffers hold fewer. */
+/* Maximum messages read per call. The pool's small receive buffers hold fewer. */
 #define READ_MAX 256
 
-/* IP_RECVERR: what happened, and who said so. */
+/* Control message of IP_RECVERR: the error and its sender. */
 union error_control {
 	struct cmsghdr align;
 	uint8_t bytes[CMSG_SPACE(sizeof(struct sock_extended_err) + sizeof(struct sockaddr_in6))];
@@ -32,7 +34,7 @@ static int32_t origin_of(const struct sock_extended_err *err)
 	return err->ee_origin == SO_EE_ORIGIN_ICMP || err->ee_origin == SO_EE_ORIGIN_ICMP6 ? PATH_ERROR_ICMP : 0;
 }
 
-/* What a message says of a path; an origin of 0 if it is about something else. */
+/* Converts a message into a path error. The origin is 0 if the message is not one. */
 static struct path_error read_message(struct msghdr *header, const union address *to)
 {
 	struct cmsghdr *control = CMSG_FIRSTHDR(header);
@@ -57,7 +59,7 @@ static struct path_error read_message(struct msghdr *header, const union address
 	return error;
 }
 
-/* A batch for a path that is too small brings the same row a hundred times. */
+/* Adds a row once: a batch for a path that is too small would add the same row a hundred times. */
 static void add_row(struct path_errors *errors, const struct path_error *error)
 {
 	if (errors->count < 0 || errors->count >= PATH_ERRORS_CAP)
@@ -69,15 +71,16 @@ static void add_row(struct path_errors *errors, const struct path_error *error)
 }
 
 /**
- * udp_read_errors() - empty the error queue of a socket, so that it stops failing sends and waking the loop
- * @errors:	what it says of paths is added, each row once
+ * udp_read_errors() - empty a socket's error queue, so that it stops failing sends and waking the
+ * loop
+ * @errors:	receives path errors, each row once
  *
  * Also clears an error that is pending without a message: anyone can fill the receive buffer of a
  * sending socket, as nobody reads from it; ICMP errors then find no room in the queue, and epoll
  * reports them without end.
  *
  * #syscalls recvmsg getsockopt
- * Return: messages read, of whatever kind.
+ * Return: messages read, of any kind.
  */
 int udp_read_errors(int fd, struct path_errors *errors)
 {
@@ -97,7 +100,7 @@ int udp_read_errors(int fd, struct path_errors *errors)
 		if (error.origin)
 			add_row(errors, &error);
 	}
-	/* An error that found no room in the queue is pending all the same; asking for it clears it. */
+	/* An error that did not fit into the queue is still pending; reading SO_ERROR clears it. */
 	getsockopt(fd, SOL_SOCKET, SO_ERROR, &pending, &len);
 	return count;
 }

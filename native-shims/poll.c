@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * Readiness of a descriptor as an event of Node's own loop: the `dgram` engine lives on that loop and
- * can't block in wait_for(), but a TAP has no class in Node that would watch it. The one use of uv.h.
+ * Readiness of a descriptor as an event of Node's event loop.
  *
- * Level-triggered, like wait.c. A watcher belongs to the thread that started it and keeps that thread's
- * loop alive. libuv takes a descriptor once a loop, and wants it open until the watcher is stopped.
+ * The `dgram` engine runs on that loop and cannot block in wait_for(), but Node has no class that
+ * watches a TAP. This is the only use of uv.h.
  *
- * Two own a watcher: the loop, until it has closed the uv handle, and the JavaScript object, until it
- * is garbage. Whoever is last frees it. A clean-up hook closes what is still open when the thread ends.
+ * Events are level-triggered, as in wait.c. A watcher belongs to the thread that started it and
+ * keeps that thread's loop alive. libuv allows one watcher per descriptor and loop, and requires
+ * the descriptor to stay open until the watcher is stopped.
+ *
+ * A watcher has two owners: the loop, until it has closed the uv handle, and the JavaScript object,
+ * until it is garbage-collected. The last owner frees it. A clean-up hook closes open watchers when
+ * the thread ends.
  */
 #include "poll.h"
 
@@ -18,11 +22,11 @@
 #include <uv.h>
 
 /**
- * struct watcher - a callback of JavaScript and the uv handle that calls it
- * @cleanup:	keeps the environment until the loop has let go
+ * struct watcher - JavaScript callback and the uv handle that calls it
+ * @cleanup:	keeps the environment alive until the loop has released the watcher
  * @closing:	uv_close() has been called
- * @closed:	the loop has let go
- * @collected:	the JavaScript object is garbage
+ * @closed:	the loop has released the watcher
+ * @collected:	the JavaScript object has been garbage-collected
  */
 struct watcher {
 	uv_poll_t uv;
@@ -35,7 +39,9 @@ struct watcher {
 	bool collected;
 };
 
-/* Tells our handles from other objects, so that poll_stop() follows no stranger's pointer. */
+/*
+ * Distinguishes these handles from other objects, so that poll_stop() never uses a foreign pointer.
+ */
 static const napi_type_tag watcher_tag = { 0x7674657064207761, 0x7463686572202331 };
 
 static void free_if_unowned(struct watcher *watcher)
@@ -79,7 +85,7 @@ static void on_env_cleanup(napi_async_cleanup_hook_handle hook, void *data)
 	close_watcher(data);
 }
 
-/* What the callback throws is an uncaught exception, as from any other event. */
+/* An exception of the callback is an uncaught exception, as in any other event handler. */
 static void on_readable(uv_poll_t *uv, int status, int events)
 {
 	struct watcher *watcher = uv->data;
@@ -87,7 +93,7 @@ static void on_readable(uv_poll_t *uv, int status, int events)
 	napi_handle_scope scope;
 	napi_value global, callback, error;
 
-	(void)status; /* the read that follows names the error */
+	(void)status; /* the following read returns the error */
 	(void)events;
 	if (napi_open_handle_scope(env, &scope) != napi_ok)
 		return;
@@ -99,7 +105,9 @@ static void on_readable(uv_poll_t *uv, int status, int events)
 	napi_close_handle_scope(env, scope);
 }
 
-/* From here on the loop owns it: the references exist before the first event can come. */
+/*
+ * Creates the references before the first event can occur; from then on the loop owns the watcher.
+ */
 static void attach(struct watcher *watcher, napi_value callback, napi_value *handle)
 {
 	napi_env env = watcher->env;
@@ -115,12 +123,12 @@ static void attach(struct watcher *watcher, napi_value callback, napi_value *han
 }
 
 /**
- * poll_start() - call back whenever a descriptor has input, or an error
- * @callback:	a function, called without arguments
- * @handle:	set to the object that poll_stop() takes
+ * poll_start() - call back whenever a descriptor is readable or in error
+ * @callback:	function called without arguments
+ * @handle:	set to the object for poll_stop()
  *
  * #syscalls epoll_ctl ioctl
- * Return: 0 or a negative errno (libuv's errors are errnos on Linux); -EEXIST watched already.
+ * Return: 0 or a negative errno (libuv's errors are errnos on Linux); -EEXIST already watched.
  */
 int poll_start(napi_env env, int fd, napi_value callback, napi_value *handle)
 {
@@ -146,7 +154,7 @@ int poll_start(napi_env env, int fd, napi_value callback, napi_value *handle)
 }
 
 /**
- * poll_stop() - call back no more; a second time it does nothing
+ * poll_stop() - stop the callbacks; idempotent
  *
  * #syscalls epoll_ctl
  * Return: 0; -EINVAL not a handle of poll_start().

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Readiness of a descriptor as an event of Node's own loop; see poll.c.
+ * Readiness of a descriptor as an event of Node's event loop; see poll.c.
  */
 #ifndef VTEPD_POLL_H
 #define VTEPD_POLL_H

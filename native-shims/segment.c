@@ -1,23 +1,24 @@
 /* SPDX-License-Identifier: MIT
  *
- * A superframe as the frames it stands for: TCP segmentation (TSO) and UDP segmentation (USO) of the inner
- * packet, on its way from a TAP to the underlay.
+ * Splits a superframe into its segments: TCP (TSO) and UDP (USO) segmentation of the inner packet.
+ *
+ * Used on the path from a TAP to the underlay.
  *
  *   superframe │ VXLAN │ Eth … L4 │ payload 0 │ payload 1 │ … │ payload n │
  *                  └──────┬─────┘       │           │               │
  *                    rewritten          │           │               │
  *   segment k      │ headers k │ ───────┴───────────┘ where it lies
  *
- * Each segment gets a header block of its own; its payload stays where it is and the kernel gathers both.
- * The superframe itself is never changed, as a flood sends it once per peer.
+ * Each segment gets its own header block; its payload stays in place and the kernel gathers both.
+ * The superframe itself is never changed, since a flood sends it once per peer.
  *
- * What differs from segment to segment is what Linux makes of it (tcp_gso_segment, __udp_gso_segment):
- * lengths and checksums; the IPv4 id counts up; the TCP sequence advances; CWR is on the first only, FIN
- * and PSH on the last only.
+ * Segments differ in the same fields as in Linux (tcp_gso_segment, __udp_gso_segment): lengths and
+ * checksums; the IPv4 id is incremented; the TCP sequence number advances; CWR is set on the first
+ * segment only, FIN and PSH on the last only.
  *
- * The checksum field of a superframe holds the sum of the pseudo-header with its full length. Taking the
- * sum from there and not from the addresses is right with a routing header, too, and leaves wrong what the
- * sender had wrong.
+ * The checksum field of a superframe holds the sum of the pseudo-header with its full length.
+ * Reading the sum from the field instead of the addresses is correct with a routing header too, and
+ * preserves a sender's error.
  */
 #include "segment.h"
 
@@ -28,7 +29,9 @@
 
 #define IP_LEN_MAX 65535
 
-/* TCP or UDP as the type says, if that is a type and fits the IP version; else 0. */
+/*
+ * TCP or UDP according to the GSO type; 0 if the type is unknown or does not match the IP version.
+ */
 static uint8_t protocol_of(int32_t gso_type, uint8_t version)
 {
 	switch (gso_type & ~FRAME_GSO_ECN) {
@@ -44,8 +47,8 @@ static uint8_t protocol_of(int32_t gso_type, uint8_t version)
 }
 
 /*
- * Does the IP header lead to a transport header at l4? The sender's word is taken for the length of IPv6
- * extension headers only.
+ * True if the IP header leads to a transport header at l4. Only the length of IPv6 extension
+ * headers is accepted from the sender unchecked.
  */
 static int leads_to(const uint8_t *ip, int32_t ip_len, uint8_t version, uint8_t protocol)
 {
@@ -60,7 +63,7 @@ static int32_t checksum_off(const struct superframe *super)
 	return super->l4 + (super->protocol == IPPROTO_TCP ? TCP_CHECKSUM : UDP_CHECKSUM);
 }
 
-/* The pseudo-header's sum as the sender stored it, less the length: ones-complement subtraction. */
+/* Pseudo-header sum stored by the sender, minus the length (ones-complement subtraction). */
 static uint64_t stored_pseudo(const struct superframe *super, int32_t l4_len)
 {
 	uint16_t stored;
@@ -70,12 +73,13 @@ static uint64_t stored_pseudo(const struct superframe *super, int32_t l4_len)
 }
 
 /**
- * segment_check() - find the headers of a superframe
- * @datagram:	entry i of the batch, a VXLAN header in front; its bytes are in the arena
+ * segment_check() - locate and validate the headers of a superframe
+ * @datagram:	entry i of the batch with its VXLAN header; its bytes are in the arena
  *
- * The length in the IP header is not looked at: the frame's own counts.
+ * Ignores the length in the IP header and uses the frame's own length.
  *
- * Return: 0; -EINVAL what the columns say is not true of the bytes, is no superframe, or stands for too many segments.
+ * Return: 0; -EINVAL when the columns contradict the bytes, the entry is not a superframe, or it
+ * has too many segments.
  */
 int segment_check(struct superframe *super, const uint8_t *datagram, const struct batch *batch, int32_t i)
 {
@@ -142,7 +146,10 @@ static void write_tcp(const struct superframe *super, int32_t k, uint8_t *tcp)
 		tcp[TCP_FLAGS] &= (uint8_t) ~(TCP_FIN | TCP_PSH);
 }
 
-/* Zero would say "no checksum" in UDP; its other form means the same in TCP (RFC 768, RFC 1071). */
+/*
+ * A checksum of 0 is sent as 0xffff: 0 means "no checksum" in UDP, and both are equivalent in TCP
+ * (RFC 768, RFC 1071).
+ */
 static void write_checksum(const struct superframe *super, uint8_t *headers, struct iovec payload)
 {
 	int32_t l4_header_len = super->headers_len - super->l4;
@@ -159,11 +166,11 @@ static void write_checksum(const struct superframe *super, uint8_t *headers, str
 }
 
 /**
- * segment_write() - one segment of a superframe
+ * segment_write() - write the headers of one segment
  * @k:		0 … count - 1
- * @headers:	room for headers_len bytes; gets VXLAN to TCP or UDP header
+ * @headers:	buffer of headers_len bytes; receives VXLAN to TCP or UDP header
  *
- * Return: its payload, which lies in the superframe.
+ * Return: its payload, located in the superframe.
  */
 struct iovec segment_write(const struct superframe *super, int32_t k, uint8_t *headers)
 {

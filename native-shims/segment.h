@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Splitting a superframe into the frames that it stands for: what send.c needs of segment.c.
+ * Splitting a superframe into its segments: interface of segment.c.
  */
 #ifndef VTEPD_SEGMENT_H
 #define VTEPD_SEGMENT_H
@@ -9,22 +9,23 @@
 
 #include <sys/uio.h>
 
-/* Bytes of a header block, VXLAN to TCP options. IPv6 extension headers may take what the rest leaves: 126. */
+/* Maximum bytes of a header block, VXLAN to TCP options; leaves 126 for IPv6 extension headers. */
 #define SEGMENT_HEADERS_MAX 256
 
 /*
- * Most segments of a superframe: each of them is a datagram for each peer, and a VM chooses their size. The data plane
- * refuses and counts such frames first (src/switch/frame/superframe.ts); here the bound holds whatever comes.
+ * Maximum segments of a superframe. Each segment becomes a datagram for each peer, and a VM chooses
+ * the segment size. The data plane counts and drops larger superframes first
+ * (src/switch/frame/superframe.ts); this limit holds regardless.
  */
 #define SEGMENTS_MAX_TCP 256
 #define SEGMENTS_MAX_UDP 128
 
 /**
- * struct superframe - what a descriptor says of a superframe, once it has been checked
- * @bytes:	of the datagram: VXLAN header, Ethernet … TCP or UDP header, payload
- * @headers_len:	up to the payload
- * @payload_len:	behind that, at least 1
- * @gso_size:	payload of each segment but the last
+ * struct superframe - validated description of a superframe
+ * @bytes:	datagram: VXLAN header, Ethernet … TCP or UDP header, payload
+ * @headers_len:	bytes of all headers
+ * @payload_len:	bytes of the payload, at least 1
+ * @gso_size:	payload bytes of each segment but the last
  * @count:	segments, at most SEGMENTS_MAX_TCP or SEGMENTS_MAX_UDP
  * @ip, @l4:	offsets of the headers
  * @version:	4 or 6

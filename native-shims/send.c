@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * Sending the datagrams of a batch: which socket and which peer each is for, what outer header it has, and what
- * it is made of. DF and TTL are a socket's, so there is a pool for either DF; TOS is a datagram's. A
- * superframe is cut into its segments here (segment.c); how they travel is the outbox's business.
+ * Sends the datagrams of a batch: resolves socket, peer and outer header of each.
+ *
+ * DF and TTL are socket options, so there is one pool per DF setting; TOS is set per datagram. This
+ * file splits superframes into segments (segment.c); the outbox transmits the datagrams.
  */
 #include "outbox.h"
 #include "tunnel.h"
 
 #include <errno.h>
 
-/* How the outer header of entry i differs from its socket's; -1 for columns that say nothing sensible. */
+/* Differences of entry i's outer header from its socket's; -1 for invalid columns. */
 static int32_t outer_of(const struct batch *batch, int32_t i)
 {
 	int32_t tos = batch->tos[i], df = batch->df[i];
@@ -19,13 +20,13 @@ static int32_t outer_of(const struct batch *batch, int32_t i)
 	return tos | (df == DF_CLEAR_TOO_BIG ? OUTER_ALONE : 0);
 }
 
-/* The pools of fds: IPv4 and IPv6 with DF set, the same with DF clear. */
+/* First index of a pool in fds: IPv4 and IPv6 with DF set, then the same with DF clear. */
 static int32_t pool_of(int family, int32_t df)
 {
 	return ((df == DF_SET ? 0 : 2) + (family == AF_INET6)) * SOURCE_SOCKETS;
 }
 
-/* Checks and resolves where entry i goes. 0, or why it can't be sent. */
+/* Checks entry i and resolves its destination. Returns 0 or a negative errno. */
 static int resolve(struct destination *to, const int32_t *fds, const struct peer_row *peers, size_t peer_count,
 		   const struct batch *batch, int32_t i)
 {
@@ -46,7 +47,7 @@ static int resolve(struct destination *to, const int32_t *fds, const struct peer
 	return 0;
 }
 
-/* Segments go one behind the other, so that they make trains by themselves. */
+/* Adds the segments consecutively, so that they form trains. */
 static void add_segments(struct outbox *box, const struct destination *to, const struct superframe *super,
 			 struct batch *batch, int32_t i)
 {
@@ -62,7 +63,7 @@ static void add_segments(struct outbox *box, const struct destination *to, const
 	}
 }
 
-/* True if it has left whole. What waits in the box is older and goes first. */
+/* True if the superframe was sent whole. The outbox is sent first to keep the order. */
 static int left_whole(struct outbox *box, struct tunnel *tunnel, const struct peer_row *peer,
 		      const struct superframe *super, struct batch *batch, int32_t i)
 {
@@ -87,7 +88,7 @@ static void add_datagram(struct outbox *box, const struct destination *to, uint8
 	outbox_add(box, to, i, &piece, 1);
 }
 
-/* Puts entry i in the box. 0, or why it can't be sent. */
+/* Adds entry i to the outbox. Returns 0 or a negative errno. */
 static int add_entry(struct outbox *box, const int32_t *fds, const struct peer_row *peers, size_t peer_count,
 		     struct arena arena, struct batch *batch, int32_t i, struct tunnel *tunnel)
 {
@@ -112,15 +113,15 @@ static int add_entry(struct outbox *box, const int32_t *fds, const struct peer_r
 }
 
 /*
- * The entries whose verdict is 0, those of one source port together: they share system calls and trains. A flow has one
- * port, so its order is kept. Returns how many there are.
+ * Orders the entries with verdict 0 by source port, so that they share system calls and trains. A
+ * flow has one port, so its order is kept. Returns the number of entries.
  */
 static int32_t by_port(const struct batch *batch, int32_t count, uint8_t order[BATCH_CAP])
 {
 	uint8_t ends[SOURCE_SOCKETS] = { 0 };
 	int32_t total = 0;
 
-	_Static_assert(BATCH_CAP <= UINT8_MAX, "places fit into bytes");
+	_Static_assert(BATCH_CAP <= UINT8_MAX, "indices fit into bytes");
 
 	for (int32_t i = 0; i < count; i++)
 		ends[batch->src_port_idx[i] & (SOURCE_SOCKETS - 1)] += !batch->verdict[i];
@@ -133,21 +134,22 @@ static int32_t by_port(const struct batch *batch, int32_t count, uint8_t order[B
 }
 
 /**
- * udp_send_batch() - send the entries whose verdict is 0, those of one source port in order
- * @fds:	SEND_SOCKETS sockets: of IPv4 and of IPv6 with DF set, then of both with DF clear, each by
+ * udp_send_batch() - send the entries with verdict 0; entries of one source port stay in order
+ * @fds:	SEND_SOCKETS sockets: IPv4 and IPv6 with DF set, then both with DF clear, each by
  *		src_port_idx; -1 none
  * @peers:	rows by peer_idx
- * @train_max:	datagrams in one UDP_SEGMENT train of at most 65,507 bytes; 1: no trains
- * @refused:	set if a train was refused for being one, left alone otherwise; may be NULL
- * @tunnel:	the way for superframes that may leave whole, or NULL; its id and error are updated
- * @errors:	path errors that come up when a failed send has its error queue emptied are added
+ * @train_max:	maximum datagrams in a UDP_SEGMENT train, which has at most 65,507 bytes; 1: no trains
+ * @refused:	set if a train was refused as a train, otherwise unchanged; may be NULL
+ * @tunnel:	outer TAP for superframes sent whole, or NULL; its id and error are updated
+ * @errors:	receives path errors of the error queues emptied after failed sends
  *
- * An entry with a gso_type is a superframe behind a VXLAN header: it leaves whole, or as its segments.
+ * An entry with a gso_type is a superframe after a VXLAN header. It is sent whole or as its
+ * segments.
  *
- * status: 0 sent, of a superframe every segment (or skipped); -EFAULT outside the arena; -EINVAL no such
- * peer, an empty row, no such socket index or outer header, or a superframe that segment_check() refuses;
- * -EAFNOSUPPORT no socket of that family and DF; else what sendmsg says of this datagram, of a superframe what it
- * says of the first segment that failed.
+ * status: 0 sent, with every segment of a superframe, or skipped; -EFAULT outside the arena;
+ * -EINVAL invalid peer, empty row, invalid socket index or outer header, or a superframe that
+ * segment_check() refuses; -EAFNOSUPPORT no socket of that family and DF; else the errno of sendmsg
+ * for this datagram, or for the first failed segment of a superframe.
  *
  * #syscalls sendmmsg sendmsg recvmsg getsockopt writev
  * Return: entries whose status is not 0.
@@ -161,7 +163,10 @@ int udp_send_batch(const int32_t *fds, const struct peer_row *peers, size_t peer
 	int32_t sendable = by_port(batch, count, order);
 	int failed = 0;
 
-	/* All before the first: sending one entry tells of those that wait in the box, too. */
+	/*
+	 * Clears all statuses first, since sending one entry also sets those of entries waiting in
+	 * the outbox.
+	 */
 	for (int32_t i = 0; i < count; i++)
 		batch->status[i] = 0;
 	outbox_clear(&box);

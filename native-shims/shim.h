@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * The ABI between vtepd's TypeScript and its C shim. See README.md beside this file.
+ * ABI between vtepd's TypeScript and its C shim. See README.md in this directory.
  *
- * Memory is allocated by JavaScript and passed in with each call; C keeps no pointer to it
- * afterwards. Every function answers a count or 0, or a negative errno. Nothing here blocks but
- * wait_for(). No function keeps state between calls but what the kernel keeps behind an fd.
+ * JavaScript allocates all memory and passes it in with each call; C keeps no pointer to it. Every
+ * function returns a count, 0 or a negative errno. Only wait_for() blocks. No function keeps state
+ * between calls, apart from what the kernel keeps behind an fd.
  */
 #ifndef VTEPD_SHIM_H
 #define VTEPD_SHIM_H
@@ -14,54 +14,63 @@
 
 #define SHIM_ABI_VERSION 5
 
-/* Descriptors a batch holds. sendmmsg and recvmmsg take up to 1024; more than 128 gained nothing. */
+/* Descriptors in a batch. sendmmsg and recvmmsg allow up to 1024; more than 128 gained nothing. */
 #define BATCH_CAP 128
 
-/* Source-port sockets a family; the index is a flow hash modulo this. A power of two. */
+/* Source-port sockets per address family. The index is a flow hash modulo this power of two. */
 #define SOURCE_SOCKETS 64
 
-/* Sockets that udp_send_batch() takes: a pool for each family with DF set, then one for each with DF clear. */
+/*
+ * Sending sockets of udp_send_batch(): one pool per family with DF set, then one per family with DF
+ * clear.
+ */
 #define SEND_SOCKETS (4 * SOURCE_SOCKETS)
 
 /* df column */
 #define DF_SET 0
 #define DF_CLEAR 1
-#define DF_CLEAR_TOO_BIG 2 /* and larger than the path carries: no part of a train, the kernel fragments it */
+#define DF_CLEAR_TOO_BIG 2 /* exceeds the path MTU: not in a train, as the kernel fragments it */
 
 /* flags column */
-#define FRAME_NEEDS_CSUM 1 /* the L4 checksum holds the pseudo-header sum; the kernel finishes it */
+#define FRAME_NEEDS_CSUM 1 /* the L4 checksum holds the pseudo-header sum only */
 
 /* gso_type column: values of virtio_net_hdr */
 #define FRAME_GSO_NONE 0
 #define FRAME_GSO_TCPV4 1
 #define FRAME_GSO_TCPV6 4
 #define FRAME_GSO_UDP_L4 5
-#define FRAME_GSO_ECN 0x80 /* beside a TCP type: CWR may be set */
+#define FRAME_GSO_ECN 0x80 /* bit added to a TCP type: CWR may be set */
 
-/* Options of tap_write_batch(), or-ed: segments of one flow are written as one superframe. */
+/* Options of tap_write_batch(), bit mask: write segments of one flow as one superframe. */
 #define MERGE_TCP 1
-#define MERGE_UDP 2 /* takes a kernel that knows USO, Linux 6.2 */
+#define MERGE_UDP 2 /* requires USO, Linux 6.2 */
 
-/* Bytes of a VXLAN header (RFC 7348 §5), in front of the Ethernet header of whatever is sent. */
+/*
+ * Bytes of a VXLAN header (RFC 7348 §5), in front of the Ethernet header of each frame to be sent.
+ */
 #define VXLAN_LEN 8
 
 /**
  * struct batch - descriptor columns; entry i of each describes one frame or datagram
- * @off:		first byte, as an offset into the arena
- * @len:		bytes from there. A frame: Ethernet header and payload. A datagram: UDP payload
+ * @off:		offset of the first byte in the arena
+ * @len:		length in bytes. Of a frame: Ethernet header and payload. Of a datagram: UDP
+ *			payload
  * @vni_idx:		row of the VNI table, or -1 while unknown
  * @peer_idx:		row of the peer table, or -1 while unknown
- * @src_port_idx:	which socket of the source-port pool sends it, 0 … SOURCE_SOCKETS - 1
- * @tos:		outer TOS or traffic class, 0 … 255; of a received train, that of each datagram
+ * @src_port_idx:	sending socket of the source-port pool, 0 … SOURCE_SOCKETS - 1
+ * @tos:		outer TOS or traffic class, 0 … 255; in a received train, that of each
+ *			datagram
  * @df:			outer DF, DF_*
- * @gso_type:		FRAME_GSO_*; a TAP may or FRAME_GSO_ECN to a TCP type
- * @gso_size:		payload bytes a segment; of a received train, bytes a datagram; 0: a single one
- * @csum_start:		where the kernel starts summing, from @off; with FRAME_NEEDS_CSUM
- * @csum_off:		where it stores the sum, from @csum_start
+ * @gso_type:		FRAME_GSO_*; a TAP may add FRAME_GSO_ECN to a TCP type
+ * @gso_size:		payload bytes per segment; in a received train, bytes per datagram; 0: not
+ *			segmented
+ * @csum_start:		offset from @off where the kernel starts summing; with FRAME_NEEDS_CSUM
+ * @csum_off:		offset from @csum_start where it stores the sum
  * @flags:		FRAME_*
- * @seg_count:		frames on the wire this descriptor stands for, at least 1
- * @verdict:		TypeScript's: 0, or why not to send or write it; C skips entries that are not 0
- * @status:		C's answer: 0, or the negative errno of this entry
+ * @seg_count:		frames on the wire that this descriptor represents, at least 1
+ * @verdict:		set by TypeScript: 0, or the reason not to send or write; C skips entries
+ *			that are not 0
+ * @status:		set by C: 0, or the negative errno of this entry
  */
 struct batch {
 	int32_t off[BATCH_CAP];
@@ -82,15 +91,15 @@ struct batch {
 };
 
 /**
- * struct peer_row - one packed address: a remote VTEP of a VNI, or where a datagram came from
+ * struct peer_row - packed address of a remote VTEP of a VNI, or of a datagram's source
  * @family:	AF_INET, AF_INET6, or 0: an empty row
  * @port:	UDP port, host byte order
  * @addr:	network byte order; IPv4 in the first four bytes, the rest 0
  * @scope_id:	interface index of a link-local IPv6 address, else 0
- * @vni_idx:	TypeScript's
- * @flags:	TypeScript's, but for PEER_TUNNEL
+ * @vni_idx:	used by TypeScript only
+ * @flags:	used by TypeScript only, except PEER_TUNNEL
  */
-#define PEER_TUNNEL 4 /* superframes for it may leave whole (struct tunnel) */
+#define PEER_TUNNEL 4 /* superframes for this peer may be sent whole (struct tunnel) */
 struct peer_row {
 	uint16_t family;
 	uint16_t port;
@@ -100,17 +109,17 @@ struct peer_row {
 	uint32_t flags;
 };
 
-/* What kept a datagram from going on as it was: origin of a path error. */
-#define PATH_ERROR_LOCAL 1 /* this machine: larger than the device takes */
-#define PATH_ERROR_ICMP 2  /* somebody who claims to be on the way; what it quotes is to be checked */
+/* Origin of a path error: the system that refused the datagram. */
+#define PATH_ERROR_LOCAL 1 /* this machine: exceeds the device MTU */
+#define PATH_ERROR_ICMP 2  /* an ICMP sender that may be forged; check the quoted datagram */
 
 /**
- * struct path_error - a datagram was too large; begins as a peer_row does
+ * struct path_error - report of an oversized datagram; begins like a peer_row
  * @family:	AF_INET or AF_INET6
- * @port:	that it was for, host byte order; 0 unknown: a local error over IPv4
- * @addr:	that it was for
- * @scope_id:	of a link-local one
- * @mtu:	largest IP packet that would have passed, bytes, as was said; 0: nothing was (RFC 1191 §5)
+ * @port:	destination port, host byte order; 0 unknown: a local error over IPv4
+ * @addr:	destination address
+ * @scope_id:	interface index of a link-local address
+ * @mtu:	reported path MTU, bytes; 0: not reported (RFC 1191 §5)
  * @origin:	PATH_ERROR_*
  */
 struct path_error {
@@ -123,8 +132,9 @@ struct path_error {
 };
 
 /**
- * struct path_errors - path errors until somebody looks at them
- * @count:	rows in use, each different; when all are, further ones are lost: a path that is too small tells again
+ * struct path_errors - path errors stored until they are read
+ * @count:	rows in use, each different. Further ones are lost when all rows are in use; a path
+ *		that is too small reports again
  */
 #define PATH_ERRORS_CAP 32
 struct path_errors {
@@ -133,9 +143,10 @@ struct path_errors {
 };
 
 /**
- * struct refused_train - what udp_send_batch() tells when the kernel refused a train for being one
- * @error:	-EIO, or -EINVAL that can't be about its size; datagrams of that train went one by one
- * @peer_idx:	row of the peer that it was for
+ * struct refused_train - set by udp_send_batch() when the kernel refused a train as a train
+ * @error:	-EIO, or -EINVAL not caused by its size; datagrams of that train were sent one by
+ *		one
+ * @peer_idx:	row of the destination peer
  */
 struct refused_train {
 	int32_t error;
@@ -143,9 +154,10 @@ struct refused_train {
 };
 
 /**
- * struct merge_result - what became of the superframes that tap_write_batch() made; bits are set, never cleared
- * @taken:	MERGE_* of those that the kernel took
- * @refused:	MERGE_* of those that it refused (EINVAL), although it took their segments
+ * struct merge_result - outcome of the superframes merged by tap_write_batch(); bits are set, never
+ * cleared
+ * @taken:	MERGE_* of those accepted by the kernel
+ * @refused:	MERGE_* of those refused by the kernel (EINVAL) although it accepted their segments
  */
 struct merge_result {
 	int32_t taken;
@@ -153,9 +165,9 @@ struct merge_result {
 };
 
 /**
- * struct wait_result - what wait_for() found
+ * struct wait_result - result of wait_for()
  * @now_ms:	CLOCK_MONOTONIC after the wait, ms
- * @waited_ms:	how long the wait took, ms
+ * @waited_ms:	duration of the wait, ms
  * @tokens:	one per ready descriptor, as given to wait_add(); error conditions set bit 30
  */
 #define WAIT_CAP 256
@@ -167,7 +179,7 @@ struct wait_result {
 };
 
 /**
- * struct arena - the memory that frames and datagrams lie in; JavaScript's, borrowed for one call
+ * struct arena - memory of frames and datagrams; owned by JavaScript, borrowed for one call
  * @base:	first byte
  * @len:	bytes
  */
@@ -176,18 +188,18 @@ struct arena {
 	size_t len;
 };
 
-/* True if [off, off + len) lies in the arena. Written so that no sum can wrap. */
+/* True if [off, off + len) lies in the arena. No sum in it can overflow. */
 static inline int arena_holds(struct arena arena, int32_t off, int32_t len)
 {
 	return off >= 0 && len >= 0 && (size_t)off <= arena.len && (size_t)len <= arena.len - (size_t)off;
 }
 
 /**
- * struct tap_region - where tap_read_batch() may put frames
- * @off:	first byte, as an offset into the arena
- * @end:	offset behind the last byte
+ * struct tap_region - part of the arena that tap_read_batch() may use
+ * @off:	offset of the first byte in the arena
+ * @end:	offset after the last byte
  * @headroom:	bytes kept free in front of each frame
- * @slot_len:	bytes that the largest frame may take
+ * @slot_len:	bytes of the largest accepted frame
  */
 struct tap_region {
 	int32_t off;
@@ -196,20 +208,20 @@ struct tap_region {
 	int32_t slot_len;
 };
 
-/* Options of udp_open(), or-ed. */
-#define UDP_OPEN_RECEIVE 1     /* UDP_GRO, TOS reported, IPv6 datagrams without a checksum accepted */
-#define UDP_OPEN_RECVERR 2     /* ICMP errors come to the error queue: sockets of the source-port pool */
-#define UDP_OPEN_DF 4          /* DF set and path MTU ours to know; else DF clear */
+/* Options of udp_open(), bit mask. */
+#define UDP_OPEN_RECEIVE 1     /* UDP_GRO, TOS, IPv6 datagrams without a checksum */
+#define UDP_OPEN_RECVERR 2     /* ICMP errors go to the error queue: for sending sockets */
+#define UDP_OPEN_DF 4          /* DF set, path MTU tracked by vtepd; else DF clear */
 #define UDP_OPEN_NO_CHECKSUM 8 /* send with a UDP checksum of zero */
-#define UDP_OPEN_NO_GRO 16     /* with UDP_OPEN_RECEIVE: no trains: a reader that takes one for one datagram */
-#define UDP_OPEN_SHARE 32      /* bound as the only one; then others may join, if they ask to */
-#define UDP_OPEN_JOIN 64       /* share the port of a socket that was opened with UDP_OPEN_SHARE */
-#define UDP_OPEN_TRAINS 128    /* fail where the kernel does not know UDP_SEGMENT */
+#define UDP_OPEN_NO_GRO 16     /* with UDP_OPEN_RECEIVE: leave UDP_GRO off */
+#define UDP_OPEN_SHARE 32      /* bind exclusively; afterwards other sockets may join */
+#define UDP_OPEN_JOIN 64       /* join the port of a socket opened with UDP_OPEN_SHARE */
+#define UDP_OPEN_TRAINS 128    /* fail if the kernel lacks UDP_SEGMENT */
 #define UDP_OPEN_ALL 255
 
 /**
- * struct udp_slots - where udp_receive_batch() puts datagrams, one a slot
- * @stride:	bytes of a slot; the first begins with the arena
+ * struct udp_slots - slots that udp_receive_batch() fills, one datagram each
+ * @stride:	bytes of a slot; the first slot is at the start of the arena
  * @count:	slots
  */
 struct udp_slots {
@@ -217,19 +229,20 @@ struct udp_slots {
 	int32_t count;
 };
 
-/* Options of a tunnel, or-ed. */
-#define TUNNEL_DF 1       /* takes what has DF set; else what has DF clear */
+/* Options of a tunnel, bit mask. */
+#define TUNNEL_DF 1       /* for datagrams with DF set; else for those with DF clear */
 #define TUNNEL_CHECKSUM 2 /* with an outer UDP checksum */
 
 /**
- * struct tunnel - the way on which superframes leave whole, IPv4 (tunnel.c)
- * @fd:		of tunnel_open(); -1: there is none
- * @local:	our address, network byte order
- * @mtu:	bytes of the largest outer IP packet that a segment may become
+ * struct tunnel - outer TAP that sends superframes whole, IPv4 (tunnel.c)
+ * @fd:		of tunnel_open(); -1: none
+ * @local:	local address, network byte order
+ * @mtu:	maximum bytes of the outer IP packet of a segment
  * @ttl:	outer TTL
  * @options:	TUNNEL_DF, TUNNEL_CHECKSUM
- * @id:		next IPv4 id; C counts it up
- * @error:	C's: negative errno of a superframe that was refused and then cut up here; 0 none
+ * @id:		next IPv4 id; incremented by C
+ * @error:	set by C: negative errno of a superframe that was refused and then sent as segments;
+ *		0 none
  * @ports:	UDP source port by src_port_idx: those of the sockets with that DF
  */
 struct tunnel {
@@ -243,14 +256,17 @@ struct tunnel {
 	int32_t ports[SOURCE_SOCKETS];
 };
 
-/* Bytes of what device_driver() fills, a zero included. */
+/* Bytes that device_driver() fills, including the terminating zero. */
 #define DRIVER_NAME_SIZE 32
 
-/* What tunnel_segmentation() answers, or-ed. */
+/* Bits returned by tunnel_segmentation(). */
 #define TUNNEL_GSO 1
 #define TUNNEL_GSO_CSUM 2
 
-/* What flow_open() fills: descriptors of maps, then of programs. Keys and values have these sizes at most, bytes. */
+/*
+ * Indices of the descriptors that flow_open() fills, maps first, then programs; maximum sizes of
+ * keys and values in bytes.
+ */
 #define FLOW_CONFIG 0
 #define FLOW_TAPS 1
 #define FLOW_VNIS 2
@@ -263,7 +279,7 @@ struct tunnel {
 #define FLOW_FDS 8
 #define FLOW_KEY_SIZE 12
 #define FLOW_VALUE_SIZE 32
-#define FLOW_SLOTS 4096 /* a row for each way */
+#define FLOW_SLOTS 4096 /* each slot has one row per direction */
 #define FLOW_VNIS_MAX 4096
 
 int tap_open(const char *name, int multi_queue);
@@ -307,7 +323,7 @@ int watch_clear(int fd);
 
 int thread_set_slice(int us);
 
-/* Microseconds that wait_for() looks at most before it sleeps. */
+/* Maximum busy-poll time of wait_for(), µs. */
 #define WAIT_SPIN_MAX 1000
 
 int notify_send(const char *path, const char *message);
@@ -321,7 +337,7 @@ int event_fire(int fd);
 int event_clear(int fd);
 
 /**
- * struct layout_entry - one number that TypeScript and C have to agree on
+ * struct layout_entry - number that TypeScript and C must agree on
  * @name:	`sizeof.batch`, `offsetof.peerRow.scopeId`, `BATCH_CAP` …
  */
 struct layout_entry {

@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: MIT
  *
- * Which queue of a TAP with several a frame goes to.
+ * Queue selection for multi-queue TAPs.
  *
- * Left to itself the kernel sends a flow to the queue that its answers were written to last, and forgets
- * after three seconds without an answer (tun_flow_update, tun_automq_select_queue in drivers/net/tun.c).
- * So the first frames of a flow take another queue than the rest, and a one-way flow changes under way;
- * two threads read the two queues, and frames overtake each other. The program below chooses by the
- * frame's own headers alone: a flow stays where it is. It also spares each write the hash that the
- * kernel would remember the flow by.
+ * By default the kernel sends a flow to the queue on which its answers were last written, and
+ * forgets this after three seconds without an answer (tun_flow_update, tun_automq_select_queue in
+ * drivers/net/tun.c). The first frames of a flow then use another queue than later ones, and a
+ * one-way flow changes queues. Two threads read the two queues, so frames overtake each other. The
+ * program below selects the queue by the frame's headers only, so a flow keeps its queue. It also
+ * saves each write the hash by which the kernel would remember the flow.
  *
- *	frame					what counts
- *	IPv4, IPv6 with TCP, UDP or SCTP	addresses, ports
- *	other IP, IPv6 options, fragments	addresses
- *	anything else				MAC addresses
+ * 	frame					hashed fields
+ * 	IPv4, IPv6 with TCP, UDP or SCTP	addresses, ports
+ * 	other IP, IPv6 options, fragments	addresses
+ * 	other frames				MAC addresses
  *
- * Up to two VLAN tags are looked through. What is too short for its headers goes to queue 0: a load
- * beyond the end of a frame ends the program with 0. The kernel takes the low 16 bits of the result
+ * The program skips up to two VLAN tags. A frame too short for its headers goes to queue 0: a load
+ * beyond the end of a frame ends the program with 0. The kernel uses the low 16 bits of the result
  * modulo the number of queues.
  *
- * Linux 4.16. Loading takes CAP_BPF, unless the system lets everyone.
+ * Requires Linux 4.16. Loading requires CAP_BPF, unless the system allows unprivileged BPF.
  */
 #include "shim.h"
 
@@ -40,7 +40,9 @@
 #define INSN(opcode, dst, src, offset, value) \
 	{ .code = (opcode), .dst_reg = (dst), .src_reg = (src), .off = (offset), .imm = (int32_t)(value) }
 
-/* R6 is the frame, as loads want it; R7 the hash; R8 an offset into the frame; R9 the protocol. */
+/*
+ * R6 is the frame, as required by loads; R7 the hash; R8 an offset into the frame; R9 the protocol.
+ */
 #define FRAME BPF_REG_6
 #define HASH BPF_REG_7
 #define AT BPF_REG_8
@@ -56,11 +58,11 @@
 #define SKIP_IF(test, dst, value, count) INSN(BPF_JMP | (test) | BPF_K, dst, 0, count, value)
 #define SKIP(count) INSN(BPF_JMP | BPF_JA, 0, 0, count, 0)
 
-/* Three instructions: the word at AT + displacement goes into the hash. */
+/* Three instructions: mix the word at AT + displacement into the hash. */
 #define MIX(displacement) \
 	LOAD(BPF_W, displacement), ALU_X(BPF_XOR, HASH, LOADED), ALU(BPF_MUL, HASH, 0x9e3779b1)
 
-/* Four instructions: if the type at AT is that of a tag, AT moves to the type behind it. */
+/* Four instructions: if the type at AT is that of a tag, advance AT to the type after it. */
 #define PASS_TAG                                                                               \
 	LOAD(BPF_H, 0), SKIP_IF(BPF_JEQ, LOADED, ETH_P_8021Q, 1), SKIP_IF(BPF_JNE, LOADED, ETH_P_8021AD, 1), \
 		ALU(BPF_ADD, AT, 4)
@@ -68,9 +70,9 @@
 /* Displacement of the IP header from the EtherType. */
 #define IP 2
 #define IPV6_LEN 40
-#define FRAGMENT_MASK 0x3fff /* more fragments, or not the first */
+#define FRAGMENT_MASK 0x3fff /* more fragments, or a fragment offset */
 
-/* Distances count instructions. */
+/* Jump distances are in instructions. */
 static const struct bpf_insn by_headers[] = {
 	COPY(FRAME, BPF_REG_1),
 	SET(HASH, 0),
@@ -110,12 +112,12 @@ static const struct bpf_insn by_headers[] = {
 	LOAD(BPF_B, IP + 6),
 	COPY(PROTOCOL, LOADED),
 	ALU(BPF_ADD, AT, IPV6_LEN),
-	/* ports, AT is two bytes in front of them */
+	/* ports; AT is two bytes in front of them */
 	SKIP_IF(BPF_JEQ, PROTOCOL, IPPROTO_TCP, 2),
 	SKIP_IF(BPF_JEQ, PROTOCOL, IPPROTO_UDP, 1),
 	SKIP_IF(BPF_JNE, PROTOCOL, IPPROTO_SCTP, 3),
 	MIX(2),
-	/* every bit of the hash into the low ones */
+	/* mix every bit of the hash into the low bits */
 	COPY(LOADED, HASH),
 	ALU(BPF_RSH, LOADED, 15),
 	ALU_X(BPF_XOR, HASH, LOADED),
@@ -132,13 +134,13 @@ static int set_steering(int fd, int program)
 }
 
 /**
- * tap_steer() - keep each flow on one queue of a device that has several
- * @fd:		any queue of it
+ * tap_steer() - keep each flow on one queue of a multi-queue device
+ * @fd:		any queue of the device
  *
- * The program belongs to the device from then on.
+ * The device owns the program afterwards.
  *
  * #syscalls bpf ioctl close
- * Return: 0; -EPERM it takes CAP_BPF; -EINVAL, -ENOSYS the kernel lacks it.
+ * Return: 0; -EPERM without CAP_BPF; -EINVAL, -ENOSYS when the kernel lacks it.
  */
 int tap_steer(int fd)
 {
@@ -153,7 +155,7 @@ int tap_steer(int fd)
 }
 
 /**
- * tap_unsteer() - leave the choice of the queue to the kernel again
+ * tap_unsteer() - return queue selection to the kernel
  *
  * #syscalls ioctl
  * Return: 0 or negative errno.

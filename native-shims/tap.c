@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * TAP devices: the overlay side. Opening and reading; writing is in tap_write.c.
+ * TAP devices of the overlay: opening and reading; writing is in tap_write.c.
  *
- * Every read and write carries a virtio_net_hdr in front of the frame (IFF_VNET_HDR): what is left to
- * do for the frame (a checksum to finish, segments to cut) travels there, and in the gso and csum
- * columns of a descriptor. The header is read into and written from the stack (readv, writev), so the
- * arena holds frames alone and the bytes in front of each are free for the VXLAN header.
+ * Every read and write carries a virtio_net_hdr in front of the frame (IFF_VNET_HDR). It describes
+ * pending work for the frame (a checksum to complete, segments to split); so do the gso and csum
+ * columns of a descriptor. The header is read to and written from the stack (readv, writev), so the
+ * arena holds only frames and the bytes in front of each are free for the VXLAN header.
  *
- * TAP has no recvmmsg: one system call a frame, hence the batch loop here and not in JavaScript. The
- * descriptor never blocks. TUNSETSNDBUF is never set: with a finite send buffer one slow consumer of
- * the device would stop the writer.
+ * TAP has no recvmmsg and needs one system call per frame, hence the batch loop is in C. The
+ * descriptor never blocks. TUNSETSNDBUF is never set: with a finite send buffer one slow consumer
+ * of the device would stop the writer.
  *
  * Linux: Documentation/networking/tuntap.rst; virtio 1.2 §5.1.6 for the header.
  */
@@ -39,7 +39,7 @@ static int configure(int fd, const char *name, int multi_queue)
 	if (multi_queue)
 		request.ifr_flags |= IFF_MULTI_QUEUE;
 	memcpy(request.ifr_name, name, strlen(name));
-	/* A device that was there before keeps its last user's header size and offloads: state both. */
+	/* An existing device keeps its last user's header size and offloads, so set both. */
 	if (ioctl(fd, TUNSETIFF, &request) || ioctl(fd, TUNSETVNETHDRSZ, &header_len) ||
 	    ioctl(fd, TUNSETOFFLOAD, 0UL))
 		return -errno;
@@ -47,22 +47,24 @@ static int configure(int fd, const char *name, int multi_queue)
 }
 
 /**
- * tap_open() - open a TAP device, creating it if there is none of that name
- * @name:	1 … 15 bytes, taken literally
- * @multi_queue: one queue of several: each further call with the same name opens another
+ * tap_open() - open a TAP device, creating it if it does not exist
+ * @name:	1 … 15 bytes, used literally
+ * @multi_queue: create a device with several queues; each further call with the same name opens
+ *               another
  *
- * The device comes without offloads: frames read are complete and no longer than its MTU allows.
+ * The device starts without offloads: frames read are complete and no longer than its MTU allows.
  *
  * #syscalls openat ioctl close
- * Return: fd; -EINVAL bad name, or a device of that name that is no TAP, or was made for one queue and is
- * asked for several, or the other way; -EBUSY in use; -E2BIG no more queues; -ENOENT, -EACCES, -EPERM as open(2) and TUNSETIFF say.
+ * Return: fd; -EINVAL invalid name, a device of that name that is not a TAP, or single-queue versus
+ * multi-queue mismatch; -EBUSY in use; -E2BIG no more queues; -ENOENT, -EACCES, -EPERM as open(2)
+ * and TUNSETIFF.
  */
 int tap_open(const char *name, int multi_queue)
 {
 	size_t len = strlen(name);
 	int fd, err;
 
-	/* The kernel would take an empty name or one with % as a wish to pick a number. */
+	/* The kernel would interpret an empty name or a % as a request to choose a number. */
 	if (len == 0 || len >= IFNAMSIZ || strchr(name, '%'))
 		return -EINVAL;
 	fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
@@ -77,7 +79,7 @@ int tap_open(const char *name, int multi_queue)
 }
 
 /**
- * tap_set_offload() - say what the reader of this TAP takes
+ * tap_set_offload() - set the offloads that the reader of this TAP supports
  * @bits:	TUN_F_*: CSUM 1, TSO4 2, TSO6 4, TSO_ECN 8, USO4 0x20, USO6 0x40; 0 none
  *
  * #syscalls ioctl
@@ -99,9 +101,10 @@ static void describe_read(struct batch *batch, int32_t i, const struct virtio_ne
 }
 
 /*
- * Finishes the checksum of a frame that is to leave as it is: the field holds the sum of the pseudo-header.
- * Done here and once: the bytes are still in the cache, and every copy of a flood is complete. What could be
- * no checksum of this frame is left as it is. Zero becomes its other form, as it means "none" in UDP.
+ * Completes the checksum of a frame that is not a superframe; the field holds the pseudo-header
+ * sum. It is done here once, while the bytes are in the cache, so that every copy of a flood is
+ * complete. A checksum position outside the frame is left unchanged. A result of 0 is stored as
+ * 0xffff, since 0 means "no checksum" in UDP.
  */
 static void finish_checksum(uint8_t *frame, int32_t len, struct batch *batch, int32_t i)
 {
@@ -120,8 +123,9 @@ static void finish_checksum(uint8_t *frame, int32_t len, struct batch *batch, in
 }
 
 /*
- * Offset of the next frame: its headroom begins on a cache line (as arenas are counted), so a headroom
- * of 8 puts VXLAN, both MACs and the start of the IP header into one line. May lie beyond INT32_MAX.
+ * Offset of the next frame. Its headroom begins on a cache line (relative to the arena), so that a
+ * headroom of 8 puts VXLAN, both MACs and the start of the IP header into one line. The result may
+ * exceed INT32_MAX.
  */
 static int64_t next_off(int64_t free_off, int32_t headroom)
 {
@@ -129,17 +133,18 @@ static int64_t next_off(int64_t free_off, int32_t headroom)
 }
 
 /**
- * tap_read_batch() - append what waits on one TAP to a batch
+ * tap_read_batch() - append the waiting frames of one TAP to a batch
  * @start:	first descriptor to fill, 0 … BATCH_CAP
- * @vni_idx:	goes into the column of that name
- * @region:	where in the arena; the caller has checked that it lies there
+ * @vni_idx:	value for the column of that name
+ * @region:	part of the arena; the caller has checked that it lies within
  *
- * Frames are packed one after the other, each with its headroom; a slot is only as long as its frame.
- * A frame below 14 bytes or above slot_len is left out. Checksums are finished, but for superframes: those
- * of their segments are made when they are cut. seg_count is 1, for superframes as well.
+ * Frames are packed back to back, each with its headroom; a slot is only as long as its frame. A
+ * frame shorter than 14 bytes or longer than slot_len is discarded. Checksums are completed, except
+ * for superframes: their segments get checksums when they are split. seg_count is 1, also for
+ * superframes.
  *
  * #syscalls readv
- * Return: frames appended; if there are none, 0 or the negative errno of the read that failed.
+ * Return: frames appended; if none, 0 or the negative errno of the failed read.
  */
 int tap_read_batch(int fd, struct arena arena, struct batch *batch, int32_t start, int32_t vni_idx,
 		   struct tap_region region)
@@ -150,7 +155,7 @@ int tap_read_batch(int fd, struct arena arena, struct batch *batch, int32_t star
 
 	for (reads = 0; reads < BATCH_CAP && i < BATCH_CAP; reads++) {
 		struct virtio_net_hdr header;
-		uint8_t beyond; /* tells a frame that fills the slot from a longer one */
+		uint8_t beyond; /* distinguishes a frame that fills the slot from a longer one */
 		int64_t off = next_off(free_off, region.headroom);
 		struct iovec iov[] = { { &header, sizeof(header) }, { 0 }, { &beyond, 1 } };
 		ssize_t got, len;

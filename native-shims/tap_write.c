@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * Writing frames to TAP devices: what the columns say of a frame becomes its virtio_net_hdr, and neighbours
- * that are segments of one inner flow become one write (coalesce.c).
+ * Writes frames to TAP devices.
  *
- * A superframe that the kernel refuses goes segment by segment, whoever made it. Only of those made here
- * the caller is told: what a peer describes may be refused for what the peer put into it.
+ * The columns of a frame become its virtio_net_hdr, and adjacent segments of one inner flow become
+ * one write (coalesce.c).
  *
- * Order is kept. Nothing waits for the next batch, so merging adds no delay.
+ * A superframe that the kernel refuses is written segment by segment, whatever its origin. Only
+ * refusals of superframes merged here are reported to the caller, since one received from a peer
+ * may be refused for its content.
+ *
+ * Order is kept. Merging never waits for the next batch, so it adds no delay.
  */
 #include "coalesce.h"
 #include "inner.h"
@@ -17,7 +20,10 @@
 
 #define CSUM_LEN 2
 
-/* Fills the header from the columns of entry i. 0, or -EINVAL when they cannot be true of the frame. */
+/*
+ * Fills the header from the columns of entry i. Returns 0, or -EINVAL when they contradict the
+ * frame.
+ */
 static int describe_write(struct virtio_net_hdr *header, const struct batch *batch, int32_t i, int32_t len)
 {
 	int32_t gso_type = batch->gso_type[i], gso_size = batch->gso_size[i];
@@ -45,7 +51,7 @@ static int describe_write(struct virtio_net_hdr *header, const struct batch *bat
 	return 0;
 }
 
-/* hdr_len stays 0: the kernel takes what the checksum needs, and does not trust more than that. */
+/* hdr_len stays 0: the kernel then pulls only what the checksum needs. */
 static int write_frame(int fd, struct virtio_net_hdr *header, uint8_t *frame, size_t len)
 {
 	struct iovec iov[] = { { header, sizeof(*header) }, { frame, len } };
@@ -53,7 +59,7 @@ static int write_frame(int fd, struct virtio_net_hdr *header, uint8_t *frame, si
 	return writev(fd, iov, 2) < 0 ? -errno : 0;
 }
 
-/* Reads the superframe of entry i as it came: as a datagram, whose VXLAN header is still in front of it. */
+/* Parses the superframe of entry i as a datagram, as its VXLAN header is still in front of it. */
 static int check_superframe(struct superframe *super, const uint8_t *frame, struct batch *batch, int32_t i)
 {
 	int err;
@@ -66,7 +72,10 @@ static int check_superframe(struct superframe *super, const uint8_t *frame, stru
 	return err;
 }
 
-/* A superframe as its segments, with finished checksums. 0, or what the kernel says of the first that it refuses. */
+/*
+ * Writes a superframe as its segments, with completed checksums. Returns 0, or the errno of the
+ * first failed write.
+ */
 static int write_segments(int fd, struct arena arena, struct batch *batch, int32_t i)
 {
 	struct virtio_net_hdr vnet = { 0 };
@@ -106,12 +115,15 @@ static int write_entry(const int32_t *fds, size_t fd_count, struct arena arena, 
 	/* Without its segment size it would exceed every MTU. */
 	if (header.gso_type != VIRTIO_NET_HDR_GSO_NONE)
 		return write_segments(fds[vni_idx], arena, batch, i);
-	/* Headers that the kernel parses otherwise than we do: still an Ethernet frame, and the VM may judge it. */
+	/*
+	 * The kernel parses the headers differently. The bytes are still an Ethernet frame, so
+	 * write it without offload and let the VM judge it.
+	 */
 	memset(&header, 0, sizeof(header));
 	return write_frame(fds[vni_idx], &header, arena.base + off, (size_t)len);
 }
 
-/* 0, or a negative errno: then nothing is written. */
+/* Returns 0, or a negative errno when nothing was written. */
 static int write_superframe(const int32_t *fds, size_t fd_count, struct run *run)
 {
 	int32_t vni_idx = run->first.vni_idx;
@@ -127,7 +139,7 @@ static int write_superframe(const int32_t *fds, size_t fd_count, struct run *run
 	return writev(fds[vni_idx], run->iov, 2 + run->count) < 0 ? -errno : 0;
 }
 
-/* Entries of a run, one by one. Returns how many went. */
+/* Writes the entries of a run one by one. Returns the number written. */
 static int write_apart(const int32_t *fds, size_t fd_count, struct arena arena, struct batch *batch,
 		       const struct run *run)
 {
@@ -142,7 +154,7 @@ static int write_apart(const int32_t *fds, size_t fd_count, struct arena arena, 
 	return written;
 }
 
-/* A run of two or more. What the kernel does not take as a superframe goes one by one. */
+/* Writes a run of two or more; if the kernel refuses the superframe, one by one. */
 static void write_merged(const int32_t *fds, size_t fd_count, struct arena arena, struct batch *batch,
 			 struct run *run, struct merge_result *result)
 {
@@ -172,19 +184,19 @@ static void write_run(const int32_t *fds, size_t fd_count, struct arena arena, s
 }
 
 /**
- * tap_write_batch() - write the entries whose verdict is 0, in order
+ * tap_write_batch() - write the entries with verdict 0, in order
  * @fds:	TAP of each VNI, by vni_idx; -1 none
- * @merge:	MERGE_*: neighbours that are segments of one flow are one write (coalesce.c)
- * @result:	gets what became of those; may be NULL
+ * @merge:	MERGE_*: adjacent segments of one flow become one write (coalesce.c)
+ * @result:	receives the outcome of those writes; may be NULL
  *
  * With FRAME_NEEDS_CSUM the checksum field holds the pseudo-header sum, not complemented. A frame
- * that the kernel refuses for its checksum columns is written once more without them. A superframe
- * then goes as its segments, so the VXLAN header that it came with must still be in front of it.
+ * whose checksum columns the kernel refuses is written once more without them. A superframe is then
+ * written as its segments, so the VXLAN header that it came with must still be in front of it.
  *
- * status: 0 written (or skipped); -EFAULT outside the arena; -EINVAL columns that contradict the frame,
- * or a vni_idx without a row; -EBADF a VNI without a TAP; -EIO the device is down; else what writev says.
- * Entries that were written as one share what it says of them; a superframe that had to be cut up tells of
- * the first segment that failed.
+ * status: 0 written (or skipped); -EFAULT outside the arena; -EINVAL columns that contradict the
+ * frame, or a vni_idx without a row; -EBADF a VNI without a TAP; -EIO the device is down; else the
+ * errno of writev. Entries written as one share its result. A superframe that was split reports the
+ * first failed segment.
  *
  * #syscalls writev
  * Return: entries whose status is not 0.

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * How the calling thread is scheduled. The data plane works in short pieces and has to be awake soon after a
- * frame has come; whoever shares its core usually computes for longer. Linux lets a thread ask for shorter slices
- * of the processor without asking for more of it (sched_setattr(2), sched_runtime of SCHED_OTHER, Linux 6.12): it
- * then gets its turn earlier, and for that it can be interrupted earlier.
+ * Scheduling of the calling thread.
+ *
+ * The data plane works in short bursts and must run soon after a frame arrives; other threads on
+ * its core usually run longer. Linux lets a thread request shorter time slices without a larger
+ * share of the CPU (sched_setattr(2), sched_runtime of SCHED_OTHER, Linux 6.12): it is scheduled
+ * earlier, and in return may be preempted earlier.
  */
 #include "shim.h"
 
@@ -14,7 +16,7 @@
 
 #include <sched.h>
 
-/* struct sched_attr of linux/sched/types.h, first version; that header clashes with sched.h here. */
+/* struct sched_attr of linux/sched/types.h, first version; that header conflicts with sched.h. */
 struct thread_attr {
 	uint32_t size;
 	uint32_t policy;
@@ -27,13 +29,13 @@ struct thread_attr {
 };
 
 /**
- * thread_set_slice() - ask for slices of this length for the calling thread
- * @us:		microseconds, 100 … 100,000; Linux takes what lies outside for the next that is allowed
+ * thread_set_slice() - request the time slice of the calling thread
+ * @us:		microseconds, 100 … 100,000; Linux clamps other values to this range
  *
- * A thread of another policy than SCHED_OTHER is left as somebody set it.
+ * A thread with a policy other than SCHED_OTHER is left unchanged.
  *
  * #syscalls sched_getattr sched_setattr
- * Return: 0; else a negative errno. A kernel before 6.12 ignores it and answers 0.
+ * Return: 0; else a negative errno. A kernel before 6.12 ignores the request and returns 0.
  */
 int thread_set_slice(int us)
 {

@@ -1,21 +1,24 @@
 /* SPDX-License-Identifier: MIT
  *
- * Superframes that leave whole, for a device that cuts up tunnelled ones by itself (tx-udp_tnl-segmentation:
- * most server network cards, and veth).
+ * Sends superframes whole to a device that segments tunnelled ones (tx-udp_tnl-segmentation).
  *
- *   superframe ─► outer TAP ─► program at its ingress ─► underlay device ─► segments, or whole over veth
+ * Most server network cards and veth have this feature.
  *
- * No socket takes a datagram that is a superframe inside. A TAP does (TUN_F_UDP_TUNNEL_GSO, Linux 6.17): what is
- * written to it is an Ethernet frame that comes in from a network of its own, so Ethernet, IP and UDP headers are
- * written here. The program hands it to the device that the routing table names, as the stack would have: no
- * netfilter hook, no conntrack entry and no setting of the host is involved, and a route that changes is followed.
+ *   superframe ─► outer TAP ─► program at ingress ─► underlay device ─► segments (veth: whole)
  *
- * What passes by this way and what by a socket of the pool has the same addresses, ports, TTL and DF. Both are done
- * when the call returns, so the frames of a flow keep their order. IPv4 only: on IPv6 the flow label that the
- * kernel gives a socket's datagrams would differ from ours, and routers may choose a path by it.
+ * No socket accepts a datagram that contains a superframe. A TAP does (TUN_F_UDP_TUNNEL_GSO, Linux
+ * 6.17): data written to it is an Ethernet frame that arrives from a separate network, so Ethernet,
+ * IP and UDP headers are written here. The program redirects the packet to the device given by the
+ * routing table, as the stack would. No netfilter hook, conntrack entry or host setting is
+ * involved, and route changes take effect.
  *
- * IPsec policies and firewall rules for output don't see these packets: whoever opens the device has to look for
- * policies (superframes/tunnel-offload.ts does).
+ * Packets sent here and packets of the pool's sockets have the same addresses, ports, TTL and DF.
+ * Both have been sent when the call returns, so the frames of a flow keep their order. IPv4 only:
+ * on IPv6 the flow label that the kernel gives a socket's datagrams would differ from ours, and
+ * routers may choose a path by it.
+ *
+ * IPsec policies and output firewall rules do not apply to these packets. The code that opens the
+ * device must check for policies (superframes/tunnel-offload.ts does).
  */
 #include "tunnel.h"
 
@@ -27,7 +30,7 @@
 
 #include <linux/if_ether.h>
 
-/* Of virtio_net.h since Linux 6.17 */
+/* Defined by virtio_net.h since Linux 6.17 */
 #define GSO_UDP_TUNNEL_IPV4 0x20
 #define F_UDP_TUNNEL_CSUM 8
 
@@ -36,7 +39,10 @@
 #define OUTER_LEN (OUTER_UDP + UDP_HEADER_LEN)
 #define IP_LEN_MAX 65535
 
-/* The IP header of entry i, a datagram of len bytes from its UDP header on that becomes count of them. */
+/*
+ * Writes the IP header of entry i: a datagram of len bytes from its UDP header on, which becomes
+ * count datagrams.
+ */
 static void write_ip(struct tunnel *tunnel, const struct peer_row *peer, const struct batch *batch, int32_t i,
 		     uint8_t *ip, int32_t len, int32_t count)
 {
@@ -57,7 +63,10 @@ static void write_ip(struct tunnel *tunnel, const struct peer_row *peer, const s
 	memcpy(ip + IPV4_CHECKSUM, &sum, sizeof(sum));
 }
 
-/* Its checksum is postponed, if there is to be one: the field holds the sum of the pseudo-header. */
+/*
+ * Writes the UDP header. Its checksum, if enabled, is postponed: the field holds the pseudo-header
+ * sum.
+ */
 static void write_udp(const struct tunnel *tunnel, const struct peer_row *peer, int32_t src_port_idx, uint8_t *udp,
 		      int32_t len)
 {
@@ -90,12 +99,13 @@ static struct tunnel_vnet describe(const struct tunnel *tunnel, const struct sup
 }
 
 /**
- * tunnel_takes() - may this superframe, of entry i, leave whole to this peer?
+ * tunnel_takes() - check whether the superframe of entry i may be sent whole to this peer
  *
- * TCP only. A UDP superframe that reaches a peer on this machine uncut would be one datagram with a stated segment
- * size there, as a train of datagrams is, and nothing but its sender's word could tell the two apart.
- * Not when one of its segments would exceed the path: the device cuts without looking. Nor with another DF than
- * the tunnel's: the source ports are of a pool with that one, and a flow is to keep its port.
+ * TCP only. A UDP superframe that reaches a peer on this machine unsplit would arrive as one
+ * datagram with a segment size, like a train of datagrams; only its sender's data could distinguish
+ * the two. Refused when one of its segments would exceed the path MTU, as the device segments
+ * without checking. Refused for a DF setting other than the tunnel's, as the source ports are those
+ * of the pool with that DF, and a flow must keep its port.
  */
 int tunnel_takes(const struct tunnel *tunnel, const struct peer_row *peer, const struct superframe *super,
 		 const struct batch *batch, int32_t i)
@@ -109,11 +119,11 @@ int tunnel_takes(const struct tunnel *tunnel, const struct peer_row *peer, const
 }
 
 /**
- * tunnel_send() - send a superframe that tunnel_takes()
+ * tunnel_send() - send a superframe accepted by tunnel_takes()
  * @i:	its descriptor
  *
  * #syscalls writev
- * Return: 0; else what writev says, and nothing was sent.
+ * Return: 0; else the errno of writev, and nothing was sent.
  */
 int tunnel_send(struct tunnel *tunnel, const struct peer_row *peer, const struct superframe *super,
 		const struct batch *batch, int32_t i)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Sending superframes whole: what send.c needs of tunnel.c.
+ * Sending superframes whole: interface of tunnel.c.
  */
 #ifndef VTEPD_TUNNEL_H
 #define VTEPD_TUNNEL_H
@@ -10,7 +10,7 @@
 #include <linux/virtio_net.h>
 
 /**
- * struct tunnel_vnet - what stands in front of a tunnelled superframe on the outer TAP
+ * struct tunnel_vnet - header in front of a tunnelled superframe on the outer TAP
  *
  * virtio_net_hdr_v1_hash_tunnel of virtio_net.h since Linux 6.17; virtio 1.4 §5.1.6.
  */
@@ -24,7 +24,7 @@ struct tunnel_vnet {
 	uint16_t inner_nh_offset;
 } __attribute__((packed));
 
-_Static_assert(sizeof(struct tunnel_vnet) == 24, "the header that TUN_F_UDP_TUNNEL_GSO asks for");
+_Static_assert(sizeof(struct tunnel_vnet) == 24, "size required by TUN_F_UDP_TUNNEL_GSO");
 
 int tunnel_takes(const struct tunnel *tunnel, const struct peer_row *peer, const struct superframe *super,
 		 const struct batch *batch, int32_t i);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * The outer TAP: a device for superframes that are tunnelled already, and the program that leads them to the
- * underlay. What is sent by it is in tunnel.c.
+ * Outer TAP for tunnelled superframes, and the program that redirects them to the underlay.
  *
- * The program asks the routing table for each of them (a lookup beside the copy of 64 KB), so a route that changes
- * is followed at once. It neither reads nor changes anything but the two addresses.
+ * tunnel.c sends through it. The program performs a route lookup per superframe (cheap beside the
+ * copy of 64 KB), so route changes take effect at once. It neither reads nor changes anything but
+ * the two addresses.
  *
- * Linux 6.17 for the device, 6.6 for the program.
+ * Requires Linux 6.17 for the device, 6.6 for the program.
  */
 #include "tunnel.h"
 
@@ -22,10 +22,13 @@
 #include <linux/if_tun.h>
 #include <netinet/in.h>
 
-/* Of if_tun.h since Linux 6.17 */
-#define TUNNEL_OFFLOADS 0x1e7 /* CSUM, TSO4, TSO6, USO4, USO6, UDP_TUNNEL_GSO, UDP_TUNNEL_GSO_CSUM */
+/*
+ * Defined by if_tun.h since Linux 6.17:
+ * CSUM, TSO4, TSO6, USO4, USO6, UDP_TUNNEL_GSO, UDP_TUNNEL_GSO_CSUM
+ */
+#define TUNNEL_OFFLOADS 0x1e7
 
-/* Of bpf.h since Linux 6.3 and 5.10 */
+/* Defined by bpf.h since Linux 6.3 and 5.10 */
 #define FIB_LOOKUP_SKIP_NEIGH 8
 #define FUNC_skb_load_bytes 26
 #define FUNC_fib_lookup 69
@@ -33,16 +36,16 @@
 
 #define VERDICT_DROP 2
 
-/* Of the IP header, from the Ethernet header on */
+/* Offsets of IP header fields from the start of the Ethernet header */
 #define IPV4_SOURCE (ETH_HLEN + 12)
 #define IPV4_DESTINATION (ETH_HLEN + 16)
 
 /**
- * tunnel_open() - a TAP device that takes tunnelled superframes
- * @name:	1 … 15 bytes, taken literally
+ * tunnel_open() - open a TAP device for tunnelled superframes
+ * @name:	1 … 15 bytes, used literally
  *
  * #syscalls openat ioctl close
- * Return: fd; -EINVAL this kernel can't, or a bad name; else as tap_open().
+ * Return: fd; -EINVAL unsupported by this kernel, or an invalid name; else as tap_open().
  */
 int tunnel_open(const char *name)
 {
@@ -71,18 +74,18 @@ int tunnel_open(const char *name)
 #define SKIP_IF(test, dst, value, count) INSN(BPF_JMP | (test) | BPF_K, dst, 0, count, value)
 #define EXIT INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
 
-/* The question lies on the stack: struct bpf_fib_lookup, 64 bytes. */
+/* The lookup parameters are on the stack: struct bpf_fib_lookup, 64 bytes. */
 #define QUESTION (-64)
 #define ASK(field) (QUESTION + (int16_t)offsetof(struct bpf_fib_lookup, field))
 
-/* Six instructions: bytes of the frame become part of the question. */
+/* Six instructions: copy bytes of the frame into the lookup parameters. */
 #define ASK_BYTES(field, frame_off, len)                                                          \
 	COPY(BPF_REG_1, BPF_REG_6), SET(BPF_REG_2, frame_off), COPY(BPF_REG_3, BPF_REG_10), \
 		ADD(BPF_REG_3, ASK(field)), SET(BPF_REG_4, len), CALL(FUNC_skb_load_bytes)
 
 /*
- * R6 is the frame. Where does the routing table send it, and by which device? Anything but untagged IPv4 is dropped: its
- * bytes at these offsets are no IPv4 addresses.
+ * R6 is the frame. Looks up its route and redirects it to that device. Drops any packet but
+ * untagged IPv4, as its bytes at these offsets are not IPv4 addresses.
  */
 static const struct bpf_insn by_route[] = {
 	COPY(BPF_REG_6, BPF_REG_1),
@@ -124,11 +127,12 @@ static const struct bpf_insn by_route[] = {
 };
 
 /**
- * tunnel_attach() - let IPv4 packets that come in from a device leave by the route to their destination; drop other frames
- * @ifindex:	of the device that tunnel_open() made; IPv4 forwarding has to be on for it, or the program drops all
+ * tunnel_attach() - redirect IPv4 packets arriving from a device by their route; drop other frames
+ * @ifindex:	device opened by tunnel_open(). IPv4 forwarding must be enabled on it, or the
+ *		program drops all packets
  *
  * #syscalls bpf close
- * Return: fd that keeps the program there until it is closed; -EINVAL a kernel before 6.6; -EPERM it takes
+ * Return: fd that keeps the program attached until closed; -EINVAL before Linux 6.6; -EPERM without
  * CAP_BPF and CAP_NET_ADMIN.
  */
 int tunnel_attach(int ifindex)

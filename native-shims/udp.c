@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * UDP sockets: the underlay side, IPv4 and IPv6 alike. Opening, receiving, and what a socket says of
- * drops; sending is in send.c, error queues are read in path_errors.c.
+ * UDP sockets of the underlay, IPv4 and IPv6: opening, receiving and drop counts.
  *
- * One socket a family receives, bound to the VXLAN port, as many datagrams by one recvmmsg as there are
- * slots. Sending goes through a pool of sockets, each bound to a source port of its own: the port carries
- * the entropy of the inner flow (RFC 7348 §5), and no socket option changes it from datagram to datagram.
+ * Sending is in send.c; path_errors.c reads the error queues.
  *
- * A datagram may be a train. UDP_GRO hands over what the device or the sender joined, with the segment
- * size in a control message; the gso_size column repeats it and TypeScript cuts. Another says the outer TOS, which
- * all of a train have (requirements/gro_tos.c).
+ * A receiving socket is bound to the VXLAN port; one recvmmsg fills up to all offered slots.
+ * Sending uses a pool of sockets, each bound to its own source port: the port carries the entropy
+ * of the inner flow (RFC 7348 §5), and no socket option changes it per datagram.
+ *
+ * A received datagram may be a train. UDP_GRO returns the datagrams joined by the device or the
+ * sender, with the segment size in a control message; the gso_size column holds it and TypeScript
+ * splits the train. Another control message holds the outer TOS, which is common to all datagrams
+ * of a train (requirements/gro_tos.c).
  */
 #include "address.h"
 
@@ -40,7 +42,7 @@ static int set_option(int fd, int level, int name, int value)
 	return setsockopt(fd, level, name, &value, sizeof(value)) ? -errno : 0;
 }
 
-/* Beyond net.core.[rw]mem_max with CAP_NET_ADMIN, up to it without. */
+/* Exceeds net.core.[rw]mem_max with CAP_NET_ADMIN; is limited to it without. */
 static int set_buffer(int fd, int force_name, int name, int len)
 {
 	if (len <= 0 || !set_option(fd, SOL_SOCKET, force_name, len))
@@ -85,7 +87,7 @@ static int set_ip_options(int fd, int ipv6, int options, int ttl)
 	return err;
 }
 
-/* The kernel would cut a longer name down to another device's. */
+/* The kernel would truncate a longer name to that of another device. */
 static int bind_device(int fd, const char *device)
 {
 	size_t len = strlen(device);
@@ -98,23 +100,26 @@ static int bind_device(int fd, const char *device)
 }
 
 /**
- * udp_open() - a bound socket: non-blocking, close-on-exec, of one family only
- * @local:	address and port to bind; an address of zeros is any, port 0 lets the kernel choose
- * @device:	bind to this device; "" none
+ * udp_open() - open a bound socket of one family: non-blocking, close-on-exec
+ * @local:	address and port to bind; an all-zero address means any, port 0 lets the kernel
+ *		choose
+ * @device:	device to bind to; "" none
  * @options:	UDP_OPEN_*
- * @receive_len: receive buffer, bytes as for SO_RCVBUF (the kernel books twice that); 0: its default
- * @send_len:	send buffer likewise
- * @ttl:	TTL or hop limit, 1 … 255; 0: the system's
+ * @receive_len: receive buffer, bytes as for SO_RCVBUF (the kernel accounts twice that); 0: default
+ * @send_len:	send buffer, likewise
+ * @ttl:	TTL or hop limit, 1 … 255; 0: system default
  *
- * No SO_REUSEADDR: a second daemon would share the port without either noticing. Nor would SO_REUSEPORT
- * tell, so the first socket of a group is bound without it, which fails when anybody has the port, sharing
- * or not, and gets it afterwards (requirements/reuseport_group.c). The kernel then spreads datagrams over
- * the group by their addresses and ports.
+ * SO_REUSEADDR is not set: a second daemon would share the port unnoticed. SO_REUSEPORT alone would
+ * not detect that either. Therefore the first socket of a group is bound without it, which fails if
+ * any socket holds the port, sharing or not; the option is set afterwards
+ * (requirements/reuseport_group.c). The kernel then distributes datagrams over the group by
+ * addresses and ports.
  *
  * #syscalls socket setsockopt bind close
- * Return: fd; -EAFNOSUPPORT a family that is neither, or one that this machine lacks; -EADDRINUSE,
- * -EADDRNOTAVAIL, -EACCES as bind(2); -ENODEV no such device; -EPERM it takes CAP_NET_RAW; -ENOPROTOOPT the
- * kernel lacks UDP_GRO (before Linux 5.0) or, with UDP_OPEN_TRAINS, UDP_SEGMENT (before 4.18).
+ * Return: fd; -EAFNOSUPPORT an unknown family or one that this machine lacks; -EADDRINUSE,
+ * -EADDRNOTAVAIL, -EACCES as bind(2); -ENODEV no such device; -EPERM without CAP_NET_RAW;
+ * -ENOPROTOOPT the kernel lacks UDP_GRO (before Linux 5.0) or, with UDP_OPEN_TRAINS, UDP_SEGMENT
+ * (before 4.18).
  */
 int udp_open(const struct peer_row *local, const char *device, int options, int receive_len, int send_len, int ttl)
 {
@@ -131,7 +136,7 @@ int udp_open(const struct peer_row *local, const char *device, int options, int 
 	err = set_ip_options(fd, ipv6, options, ttl);
 	if (!err && options & UDP_OPEN_RECEIVE)
 		err = set_receive_options(fd, ipv6, options);
-	/* 0 is what it is already: each train names its size itself. */
+	/* Only a test for support: 0 is the default, and each train sets its own size. */
 	if (!err && options & UDP_OPEN_TRAINS)
 		err = set_option(fd, IPPROTO_UDP, UDP_SEGMENT, 0);
 	if (!err)
@@ -154,7 +159,7 @@ int udp_open(const struct peer_row *local, const char *device, int options, int 
 }
 
 /**
- * udp_set_gro() - receive trains whole (UDP_GRO), or have the kernel cut them up
+ * udp_set_gro() - receive trains whole (UDP_GRO) or split by the kernel
  *
  * #syscalls setsockopt
  * Return: 0; -ENOPROTOOPT before Linux 5.0.
@@ -165,16 +170,17 @@ int udp_set_gro(int fd, int on)
 }
 
 /**
- * udp_select() - have a program choose which socket of a group gets a datagram
- * @fd:		one of a SO_REUSEPORT group of at least two; the program is the group's, and replaces the one before
- * @program:	classic BPF, struct sock_filter in host byte order. It answers the place of a socket in the order in
- *		which they were bound; a place that does not exist means any. requirements/reuseport_program.c
+ * udp_select() - attach a program that selects the receiving socket of a group
+ * @fd:		a socket of a SO_REUSEPORT group of at least two. The program applies to the group
+ *		and replaces the previous one
+ * @program:	classic BPF, struct sock_filter in host byte order. It returns the index of a socket
+ *		in bind order; an invalid index means any. requirements/reuseport_program.c
  * @len:	bytes, a multiple of 8
  *
- * Takes no capability.
+ * Requires no capability.
  *
  * #syscalls setsockopt
- * Return: 0; -EINVAL no group, or no program; -E2BIG more than 4,096 instructions.
+ * Return: 0; -EINVAL not a group, or an invalid program; -E2BIG more than 4,096 instructions.
  */
 int udp_select(int fd, const uint8_t *program, size_t len)
 {
@@ -188,15 +194,18 @@ int udp_select(int fd, const uint8_t *program, size_t len)
 }
 
 /*
- * UDP_GRO (int) and IP_TOS (one byte) or IPV6_TCLASS (int), aligned as the CMSG macros expect. There is room for twice as
- * many again: a datagram whose messages do not fit is dropped (MSG_CTRUNC).
+ * UDP_GRO (int) and IP_TOS (one byte) or IPV6_TCLASS (int), aligned as required by the CMSG macros.
+ * There is space for twice as many again, because a datagram whose messages do not fit is dropped
+ * (MSG_CTRUNC).
  */
 union control {
 	struct cmsghdr align;
 	uint8_t bytes[6 * CMSG_SPACE(sizeof(int))];
 };
 
-/* The truncated part may hold the segment size; without it a train would pass for one datagram. */
+/*
+ * The truncated part may hold the segment size; without it a train would be read as one datagram.
+ */
 #define INCOMPLETE (MSG_TRUNC | MSG_CTRUNC)
 
 struct inbox {
@@ -206,12 +215,12 @@ struct inbox {
 	union control controls[BATCH_CAP];
 };
 
-/* Sets segment size and TOS of entry i: 0 without a control message. */
+/* Sets segment size and TOS of entry i; 0 without a control message. */
 static void read_control(struct msghdr *header, struct batch *batch, int32_t i)
 {
 	batch->gso_size[i] = 0;
 	batch->tos[i] = 0;
-	/* The last one may be there in part. */
+	/* The last control message may be incomplete. */
 	if (header->msg_flags & MSG_CTRUNC)
 		return;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(header); c; c = CMSG_NXTHDR(header, c)) {
@@ -238,15 +247,16 @@ static void offer_slot(struct inbox *inbox, int32_t k, uint8_t *slot, size_t len
 }
 
 /**
- * udp_receive_batch() - receive the datagrams that wait on a socket
- * @sources:	BATCH_CAP rows; row i has the source of datagram i
- * @slots:	slots of the arena; the caller has checked that they lie in it, and that there are at most BATCH_CAP
+ * udp_receive_batch() - receive the datagrams waiting on a socket
+ * @sources:	BATCH_CAP rows; row i receives the source of datagram i
+ * @slots:	slots of the arena; the caller has checked that they lie in it and that there are at
+ *		most BATCH_CAP
  *
  * gso_size is that of a train's datagrams; over veth it may be the inner segment size of one
- * superframe. TypeScript decides between the two.
+ * superframe. TypeScript distinguishes them.
  *
- * A datagram longer than its slot gets len 0: no VXLAN header has room in that. So does one whose control messages
- * were truncated: without its segment size a train would be read as one frame.
+ * A datagram longer than its slot gets len 0, which is too short for a VXLAN header. So does one
+ * with truncated control messages: without its segment size a train would be read as one frame.
  *
  * #syscalls recvmmsg
  * Return: datagrams, 0 when none waits, or a negative errno.
@@ -275,7 +285,7 @@ int udp_receive_batch(int fd, struct arena arena, struct batch *batch, struct pe
 }
 
 /**
- * udp_port() - the port that a socket is bound to
+ * udp_port() - get the local port of a socket
  *
  * #syscalls getsockname
  * Return: the port or a negative errno.
@@ -287,13 +297,13 @@ int udp_port(int fd)
 
 	if (getsockname(fd, &address.any, &len))
 		return -errno;
-	return ntohs(address.ipv4.sin_port); /* at the same place in sockaddr_in6 */
+	return ntohs(address.ipv4.sin_port); /* at the same offset in sockaddr_in6 */
 }
 
 /**
- * udp_drops() - datagrams dropped because the receive buffer was full, or for their checksum
+ * udp_drops() - count datagrams dropped for a full receive buffer or a bad checksum
  *
- * Counts from the socket's birth, modulo 2^32.
+ * Counts from the creation of the socket, modulo 2^32.
  *
  * #syscalls getsockopt
  * Return: the count or a negative errno.

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * Waiting: epoll over TAPs, sockets and a wake-up eventfd.
+ * Waiting with epoll on TAPs, sockets and a wake-up eventfd.
  *
- * Level-triggered: a round may leave work behind and finds it again in the next. Each descriptor has
- * a token that comes back instead of the fd, so that JavaScript needs no table to know what is ready.
+ * Events are level-triggered: work left over by a round is reported again in the next. Each
+ * descriptor has a token that is reported instead of the fd, so JavaScript needs no lookup table.
  *
- * wait_for() is the one function of the shim that blocks. While it does, its thread runs no JavaScript
- * and no termination of the thread gets through: keep the timeout short, and fire the eventfd to end it.
+ * wait_for() is the only function of the shim that blocks. During the wait its thread runs no
+ * JavaScript and cannot be terminated. Keep the timeout short, and fire the eventfd to end the
+ * wait.
  */
 #include "shim.h"
 
@@ -18,7 +19,7 @@
 #include <unistd.h>
 
 /**
- * wait_create() - a set to wait on
+ * wait_create() - create a wait set
  *
  * #syscalls epoll_create1
  * Return: fd or negative errno.
@@ -32,11 +33,11 @@ int wait_create(void)
 
 /**
  * wait_add() - add a descriptor
- * @token:	what wait_for() reports for it, 0 … WAIT_ERROR_BIT - 1
- * @readable:	report input and errors; 0: errors only
+ * @token:	value reported by wait_for(), 0 … WAIT_ERROR_BIT - 1
+ * @readable:	1: report input and errors; 0: errors only
  *
  * #syscalls epoll_ctl
- * Return: 0; -EINVAL token out of range; -EEXIST already in; else as epoll_ctl(2).
+ * Return: 0; -EINVAL token out of range; -EEXIST already added; else as epoll_ctl(2).
  */
 int wait_add(int wait_fd, int fd, int32_t token, int readable)
 {
@@ -49,10 +50,10 @@ int wait_add(int wait_fd, int fd, int32_t token, int readable)
 }
 
 /**
- * wait_remove() - take a descriptor out again; needed before it is closed if it has duplicates
+ * wait_remove() - remove a descriptor; required before closing one that has duplicates
  *
  * #syscalls epoll_ctl
- * Return: 0; -ENOENT it is not in.
+ * Return: 0; -ENOENT not in the set.
  */
 int wait_remove(int wait_fd, int fd)
 {
@@ -67,7 +68,7 @@ static double monotonic_ms(void)
 	return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
 }
 
-/* Looks for spin_us microseconds at most, and lets others run between two looks. */
+/* Busy-polls for up to spin_us microseconds, with sched_yield() between polls. */
 static int look(int wait_fd, int spin_us, struct epoll_event *events, double begin_ms)
 {
 	double end_ms = begin_ms + spin_us / 1e3;
@@ -81,16 +82,18 @@ static int look(int wait_fd, int spin_us, struct epoll_event *events, double beg
 }
 
 /**
- * wait_for() - wait until something is ready, or time is up
- * @timeout_ms:	0 looks without waiting, -1 waits for ever
- * @spin_us:	look again and again for so long before sleeping: what comes then finds a core awake; with timeout 0 nothing of it
- * @result:	filled in, times always
+ * wait_for() - wait until a descriptor is ready or the timeout expires
+ * @timeout_ms:	0 polls without waiting, -1 waits indefinitely
+ * @spin_us:	busy-poll time before sleeping, so that early events find an awake core; ignored
+ *		with timeout 0
+ * @result:	filled; the times always
  *
  * A descriptor in error (EPOLLERR, EPOLLHUP) has WAIT_ERROR_BIT in its token, readable or not. The
- * report repeats until the cause is gone: udp_drain_errors(), or wait_remove() for a dead device.
+ * report repeats until the cause is removed: by udp_read_errors(), or by wait_remove() for a dead
+ * device.
  *
  * #syscalls epoll_wait sched_yield
- * Return: tokens, 0 … WAIT_CAP; 0 also when a signal came.
+ * Return: tokens, 0 … WAIT_CAP; 0 also after a signal.
  */
 int wait_for(int wait_fd, int timeout_ms, int spin_us, struct wait_result *result)
 {
@@ -116,7 +119,7 @@ int wait_for(int wait_fd, int timeout_ms, int spin_us, struct wait_result *resul
 }
 
 /**
- * event_create() - an eventfd, to wake a waiting thread with
+ * event_create() - create an eventfd that wakes a waiting thread
  *
  * #syscalls eventfd2
  * Return: fd or negative errno.
@@ -129,10 +132,10 @@ int event_create(void)
 }
 
 /**
- * event_fire() - make it readable; from any thread
+ * event_fire() - make an eventfd readable; callable from any thread
  *
  * #syscalls write
- * Return: 0, also when it had been fired and not yet cleared.
+ * Return: 0, also when it was already fired.
  */
 int event_fire(int fd)
 {
@@ -142,7 +145,7 @@ int event_fire(int fd)
 }
 
 /**
- * event_clear() - make it unreadable until it is fired again
+ * event_clear() - make an eventfd unreadable until it is fired again
  *
  * #syscalls read
  * Return: 0, also when it had not been fired.
