@@ -92,10 +92,10 @@ static int send_apart(struct outbox *box, int32_t m, struct batch *batch)
 /*
  * Records a train that was refused although its datagrams were accepted.
  *
- * The kernel has no UDP_SEGMENT (EINVAL), or not on that path because the device lacks checksum
- * offload or IPsec would have to segment (EIO). A train too large for one path says nothing about
- * other paths; older kernels return EINVAL for that too (udp_send_skb), so only small datagrams
- * count then.
+ * The kernel lacks UDP_SEGMENT (EINVAL), or cannot use it on that path because the device lacks
+ * checksum offload or IPsec would have to segment (EIO). A train too large for one path may fit
+ * other paths, so EMSGSIZE is not recorded; older kernels return EINVAL for it (udp_send_skb), so
+ * EINVAL is recorded only for small datagrams.
  */
 static void tell_refused(const struct outbox *box, int32_t m, int err, const struct batch *batch)
 {

@@ -14,8 +14,8 @@
  *
  * Packets sent here and packets of the pool's sockets have the same addresses, ports, TTL and DF.
  * Both have been sent when the call returns, so the frames of a flow keep their order. IPv4 only:
- * on IPv6 the flow label that the kernel gives a socket's datagrams would differ from ours, and
- * routers may choose a path by it.
+ * on IPv6 the flow label that the kernel gives a socket's datagrams would differ, and routers
+ * may choose a path by it.
  *
  * IPsec policies and output firewall rules do not apply to these packets. The code that opens the
  * device must check for policies (superframes/tunnel-offload.ts does).

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * Descriptors that lie: each gets its status, touches no memory outside the arena (the arena is an
- * allocation of its own, so the address sanitizer sees every byte beyond), and costs its neighbours
- * nothing. The TAP side runs over a seqpacket socket pair: it keeps frame boundaries as a TAP does.
+ * Invalid descriptors.
+ *
+ * Each gets its status, touches no memory outside the arena (a separate allocation, so that the
+ * address sanitizer detects any access beyond it), and does not affect adjacent descriptors. The
+ * TAP side uses a seqpacket socket pair, which keeps frame boundaries like a TAP.
  */
 #include "check.h"
 #include "net.h"
@@ -32,7 +34,7 @@ static const struct {
 static struct batch batch;
 static struct path_errors errors;
 
-/* Entries 0 and 2 are good; the bad one is between them. */
+/* Entries 0 and 2 are valid; the invalid one is between them. */
 static void reset_batch(int32_t len)
 {
 	memset(&batch, 0, sizeof(batch));
@@ -86,7 +88,7 @@ static void test_send(struct arena arena)
 		check_send(fds, peers, arena, receiver, -EINVAL);
 	}
 	reset_batch(20);
-	batch.src_port_idx[1] = 1; /* no socket there */
+	batch.src_port_idx[1] = 1; /* no such socket */
 	check_send(fds, peers, arena, receiver, -EAFNOSUPPORT);
 	close(receiver);
 	close(sender);
@@ -121,10 +123,10 @@ static void test_write(struct arena arena)
 		{ FRAME_NEEDS_CSUM, 34, 16, FRAME_GSO_TCPV4, -1 },
 		{ FRAME_NEEDS_CSUM, 34, 16, FRAME_GSO_TCPV4, 0x10000 },
 		{ FRAME_NEEDS_CSUM, 34, 16, 2, 1448 },
-		{ FRAME_NEEDS_CSUM, 34, 16, 3, 1448 }, /* UFO: gone from Linux */
+		{ FRAME_NEEDS_CSUM, 34, 16, 3, 1448 }, /* UFO: removed from Linux */
 		{ FRAME_NEEDS_CSUM, 34, 16, -1, 1448 },
 		{ FRAME_NEEDS_CSUM, 34, 16, 0x101, 1448 },
-		{ FRAME_NEEDS_CSUM, 34, 16, 0x80, 1448 }, /* ECN of no type */
+		{ FRAME_NEEDS_CSUM, 34, 16, 0x80, 1448 }, /* ECN without a type */
 	};
 	int pair[2];
 
@@ -158,7 +160,7 @@ static void test_write(struct arena arena)
 	close(pair[1]);
 }
 
-/* The vnet header says what the columns say. */
+/* The vnet header matches the columns. */
 static void test_write_header(struct arena arena)
 {
 	struct virtio_net_hdr header;
@@ -169,13 +171,13 @@ static void test_write_header(struct arena arena)
 	reset_batch(60);
 	batch.verdict[0] = 5;
 	batch.status[0] = -EIO;
-	batch.flags[1] = FRAME_NEEDS_CSUM | 1 << 8; /* bits of TypeScript's are none of the kernel's */
+	batch.flags[1] = FRAME_NEEDS_CSUM | 1 << 8; /* TypeScript's bits are not passed on */
 	batch.csum_start[1] = 34;
 	batch.csum_off[1] = 16;
 	batch.gso_type[1] = FRAME_GSO_TCPV4 | VIRTIO_NET_HDR_GSO_ECN;
 	batch.gso_size[1] = 1448;
 	CHECK_EQ(tap_write_batch(pair, 1, arena, &batch, 2, 0, NULL), 0);
-	CHECK_EQ(batch.status[0], 0); /* skipped, and no status of another round left */
+	CHECK_EQ(batch.status[0], 0); /* skipped, and the previous status is cleared */
 	REQUIRE(recv(pair[1], frame, sizeof(frame), 0) == 70);
 	memcpy(&header, frame, sizeof(header));
 	CHECK_EQ(header.flags, VIRTIO_NET_HDR_F_NEEDS_CSUM);
@@ -196,7 +198,7 @@ static void offer_frame(int fd, int32_t len)
 	REQUIRE(send(fd, message, (size_t)(10 + len), 0) == 10 + len);
 }
 
-/* Runts and giants are left out, alignment and headroom hold, the region's end stops the round. */
+/* Runts and giants are discarded, alignment and headroom hold, the region's end stops the read. */
 static void test_read(struct arena arena)
 {
 	struct tap_region region = { .off = 3, .end = 1024, .headroom = 8, .slot_len = 256 };
@@ -237,7 +239,7 @@ static void test_read(struct arena arena)
 	close(pair[1]);
 }
 
-/* One frame of 60 bytes of this value with NEEDS_CSUM, as the kernel would hand it over. */
+/* Offers one 60-byte frame of this value with NEEDS_CSUM, as the kernel would. */
 static void offer_unfinished(int fd, int value, uint16_t start, uint16_t off, uint8_t gso_type)
 {
 	struct virtio_net_hdr header = { .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .gso_type = gso_type, .gso_size = 10,
@@ -249,7 +251,7 @@ static void offer_unfinished(int fd, int value, uint16_t start, uint16_t off, ui
 	REQUIRE(send(fd, message, sizeof(message), 0) == sizeof(message));
 }
 
-/* A checksum is finished while reading, if it is one of this frame, and never becomes zero. */
+/* A checksum within the frame is completed by the read and never becomes zero. */
 static void test_read_unfinished(struct arena arena)
 {
 	static const struct {
@@ -260,12 +262,12 @@ static void test_read_unfinished(struct arena arena)
 		uint16_t field;
 	} rows[] = {
 		{ 0x00, 34, 6, 0, 0, 0xffff },	    /* ~0 */
-		{ 0xff, 34, 6, 0, 0, 0xffff },	    /* ~0xffff is 0, which would say "none" */
+		{ 0xff, 34, 6, 0, 0, 0xffff },	    /* ~0xffff is 0, which means "no checksum" */
 		{ 0x11, 58, 0, 0, 0, 0xeeee },	    /* the last two bytes */
-		{ 0x11, 58, 1, 0, 0, 0x1111 },	    /* one too far */
+		{ 0x11, 58, 1, 0, 0, 0x1111 },	    /* one byte beyond the end */
 		{ 0x11, 60, 0, 0, 0, 0x1111 },
 		{ 0x11, 0xffff, 0xffff, 0, 0, 0x1111 },
-		{ 0x11, 34, 6, FRAME_GSO_UDP_L4, FRAME_NEEDS_CSUM, 0x1111 }, /* its segments get theirs later */
+		{ 0x11, 34, 6, FRAME_GSO_UDP_L4, FRAME_NEEDS_CSUM, 0x1111 }, /* per segment, later */
 	};
 	struct tap_region region = { .off = 0, .end = 1024, .headroom = 8, .slot_len = 256 };
 	int pair[2];

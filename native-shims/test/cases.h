@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * Random cases that can be had again: each starts from the seed and its own number, so that one that failed
- * runs alone as it ran among the others. What is run comes from the environment:
+ * Reproducible random cases.
  *
- *   EQUIVALENCE_SEED=1 EQUIVALENCE_FIRST=4711 EQUIVALENCE_CASES=1 native-shims/test/run equivalence_send_test
+ * Each case starts from the seed and its own number, so a failed case can be run alone with the
+ * same result. Environment variables select the cases:
+ *
+ *   export EQUIVALENCE_SEED=1 EQUIVALENCE_FIRST=4711 EQUIVALENCE_CASES=1
+ *   native-shims/test/run equivalence_send_test
  */
 #ifndef VTEPD_TEST_CASES_H
 #define VTEPD_TEST_CASES_H
@@ -11,7 +14,7 @@
 #include "check.h"
 #include "random.h"
 
-/* Bytes that payloads are cut from: drawing each one anew takes longer than all the rest. */
+/* Bytes from which payloads are copied; generating each payload would dominate the run time. */
 #define POOL_LEN (1 << 20)
 
 static uint8_t pool[POOL_LEN];
@@ -38,7 +41,7 @@ static inline struct cases cases_wanted(void)
 	};
 }
 
-/* Random numbers are those of this case from here on (splitmix64 of seed and number). */
+/* Seeds the random numbers of this case (splitmix64 of seed and number). */
 static inline void case_begin(const struct cases *cases, uint32_t number)
 {
 	uint64_t state = cases->seed * 0xd1342543de82ef95 + ((uint64_t)number + 1) * 0x9e3779b97f4a7c15;
@@ -48,10 +51,10 @@ static inline void case_begin(const struct cases *cases, uint32_t number)
 	random_state = (state ^ state >> 31) | 1;
 }
 
-/* Says how to have a case that failed again. */
+/* Prints how to reproduce a failed case. */
 static inline void case_failed(const struct cases *cases, uint32_t number)
 {
-	printf("# again: EQUIVALENCE_SEED=%#llx EQUIVALENCE_FIRST=%u EQUIVALENCE_CASES=1\n",
+	printf("# reproduce with: EQUIVALENCE_SEED=%#llx EQUIVALENCE_FIRST=%u EQUIVALENCE_CASES=1\n",
 	       (unsigned long long)cases->seed, number);
 }
 

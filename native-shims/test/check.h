@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Checks that count. A failed one says where and what, and the test goes on. main() ends with
- * `return check_report()`; exit codes are those that `run` knows: 0 passed, 1 failed, 77 skipped.
+ * Counting checks.
+ *
+ * A failed check prints its location and condition, and the test continues. main() ends with
+ * `return check_report()`; the exit codes are those of `run`: 0 passed, 1 failed, 77 skipped.
  */
 #ifndef VTEPD_CHECK_H
 #define VTEPD_CHECK_H
@@ -12,12 +14,12 @@
 
 #define EXIT_SKIPPED 77
 
-/* Failures printed; the rest are counted. */
+/* Maximum failures printed; further failures are only counted. */
 #define CHECK_SHOWN 20
 
 static int check_count, check_failures;
 
-/* True if it held. */
+/* Returns true if the condition held. */
 static inline int check_at(const char *file, int line, int held, const char *what)
 {
 	check_count++;
@@ -30,18 +32,18 @@ static inline int check_equal_at(const char *file, int line, long long found, lo
 {
 	char message[256];
 
-	snprintf(message, sizeof(message), "%s is %lld, wanted %lld", what, found, wanted);
+	snprintf(message, sizeof(message), "%s is %lld, expected %lld", what, found, wanted);
 	return check_at(file, line, found == wanted, message);
 }
 
 #define CHECK(condition) check_at(__FILE__, __LINE__, (condition) != 0, #condition)
 #define CHECK_EQ(found, wanted) check_equal_at(__FILE__, __LINE__, (found), (wanted), #found)
 
-/* For what the rest of a test stands on. */
+/* A precondition of the remaining test. */
 #define REQUIRE(condition)                                                     \
 	do {                                                                     \
 		if (!CHECK(condition)) {                                           \
-			printf("# cannot go on without it\n");                     \
+			printf("# aborted: required condition failed\n");                     \
 			exit(1);                                                   \
 		}                                                                  \
 	} while (0)

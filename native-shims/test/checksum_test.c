@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * checksum.c against a sum that takes one byte at a time: every short length, random long ones, at every
- * alignment, in pieces, and with the bytes that carry the most.
+ * checksum.c against a byte-by-byte sum.
+ *
+ * Covers every short length and random long ones, at every alignment, in pieces, and with the bytes
+ * that produce the most carries.
  */
 #include "../checksum.h"
 #include "check.h"
@@ -42,7 +44,7 @@ static void test_long_lengths(void)
 	}
 }
 
-/* A sum goes on where another ended, as long as that was at an even length. */
+/* A sum can be continued after an even length. */
 static void test_pieces(void)
 {
 	for (int round = 0; round < 400; round++) {
@@ -56,7 +58,7 @@ static void test_pieces(void)
 	}
 }
 
-/* Whatever a sum holds already, its fold is that of its 16-bit words. */
+/* The fold of any previous sum is that of its 16-bit words. */
 static void test_fold(void)
 {
 	const uint64_t sums[] = { 0, 1, 0xffff, 0x10000, 0x1fffe, 0xffffffff, 0x100000000, 0xffffffffffffffff,

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * Which segments join into superframes: what must agree, what ends a run, what never joins. How many writes a
- * batch takes says it.
+ * Conditions for merging segments into superframes: required equality, ends of runs, exclusions.
+ *
+ * The number of writes of a batch shows the merging.
  */
 #include "segments.h"
 
-/* One byte of the third of five segments is another: it travels alone. Where it counts from and what flips. */
+/*
+ * One differing byte in the third of five segments, which is then written alone: base offset and
+ * flipped bits.
+ */
 struct difference {
 	const char *what;
 	enum { FROM_START, FROM_IP, FROM_L4 } from;
@@ -84,7 +88,7 @@ static void test_what_must_agree(void)
 		}
 }
 
-/* The id may be any where DF is set: the packet will never be put together from fragments. */
+/* With DF the id may have any value, since the packet is never reassembled from fragments. */
 static void test_id(void)
 {
 	struct shape s = shape_of(4, IPPROTO_TCP);
@@ -97,7 +101,7 @@ static void test_id(void)
 	}
 }
 
-/* PSH or a shorter segment is the last of its run; a longer one is the first of the next. */
+/* A segment with PSH or a shorter one is the last of its run; a longer one starts the next. */
 static void test_what_ends_a_run(void)
 {
 	for (int k = 0; k < 3; k++) {
@@ -114,7 +118,7 @@ static void test_what_ends_a_run(void)
 	}
 }
 
-/* 64 segments at most, 65,535 bytes of IP at most. */
+/* At most 64 segments and 65,535 bytes of IP. */
 static void test_how_much(void)
 {
 	struct shape s = shape_of(4, IPPROTO_UDP);
@@ -152,7 +156,7 @@ static void test_what_never_joins(void)
 			CHECK_EQ(writes_of(3, k ? MERGE_TCP : MERGE_UDP), 3);
 			CHECK_EQ(writes_of(3, 0), 3);
 			put_flow(s, 3, 0);
-			for (int i = 0; i < 3; i++) /* padded behind the IP packet */
+			for (int i = 0; i < 3; i++) /* padding after the IP packet */
 				batch.len[i] += 2;
 			CHECK_EQ(writes_of(3, MERGE_ALL), 3);
 			put_flow(s, 3, 0);
@@ -166,7 +170,7 @@ static void test_what_never_joins(void)
 		}
 }
 
-/* Fragments whose sum is right all the same, as if each were a packet of its own. */
+/* Fragments with a valid checksum, as if each were a complete packet. */
 static void test_fragments(void)
 {
 	static const uint16_t fields[] = { 0x2000, 0x2001, 0x0001 };
@@ -183,7 +187,9 @@ static void test_fragments(void)
 	}
 }
 
-/* Postponed ones join their kind, if what stands in the field is what it should be. */
+/*
+ * Segments with postponed checksums merge with each other if the field holds the pseudo-header sum.
+ */
 static void test_postponed(void)
 {
 	for (int version = 4; version <= 6; version += 2) {

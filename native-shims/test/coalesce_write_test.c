@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * What is written of segments that join: the superframe that they were cut from, byte by byte, with the header
- * that Linux wants of it. What is corrupt stays so, what is cut off stays within its bounds, and each entry has
- * the status of its write. equivalence_receive_test.c holds whole streams of them against a reference.
+ * Output of merging.
+ *
+ * Merged segments equal the superframe they were split from, byte by byte, with the vnet header
+ * that Linux requires. Corrupt segments stay corrupt, truncated ones stay within their bounds, and
+ * each entry has the status of its write. equivalence_receive_test.c compares whole streams with a
+ * reference.
  */
 #include "../segment.h"
 #include "segments.h"
@@ -12,7 +15,7 @@
 
 #define MSS 1398
 
-/* Split by segment.c and merged again, a superframe is what it was, byte by byte. */
+/* A superframe split by segment.c and merged again is unchanged, byte by byte. */
 static void test_round_trip(void)
 {
 	static uint8_t super[FRAME_LEN_MAX], message[FRAME_LEN_MAX];
@@ -55,7 +58,7 @@ static void test_round_trip(void)
 	}
 }
 
-/* A corrupt segment is written as it came, between two runs of sound ones. */
+/* A corrupt segment is written unchanged, between two runs of valid ones. */
 static void test_corrupt(void)
 {
 	static const struct {
@@ -88,7 +91,9 @@ static void test_corrupt(void)
 	CHECK_EQ(writes_of(5, MERGE_ALL), 3);
 }
 
-/* Each truncation of a frame, its last byte the last of the arena, behind a frame that it would follow. */
+/*
+ * Every truncation of a frame, placed at the end of the arena after a frame that it would follow.
+ */
 static void test_truncated(void)
 {
 	for (int round = 0; round < 40; round++) {
@@ -115,7 +120,7 @@ static void test_truncated(void)
 	}
 }
 
-/* Entries of a run share its fate; descriptors that lie cost their neighbours nothing. */
+/* Entries of a run share its status; invalid descriptors do not affect adjacent ones. */
 static void test_status(void)
 {
 	struct shape s = shape_of(4, IPPROTO_TCP);

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: MIT
  *
- * Merging is not to be seen: random streams are written to TAPs with merging on, what was written is taken
- * apart as Linux would, and each frame must be the one that was put in, byte by byte and in order. So what
- * was corrupt is as corrupt as before.
+ * Merging is transparent.
  *
- *   stream ──► tap_write_batch ──► socket pair ──► reference (gso.h) ──► frames   ==   frames of the stream
+ * Random streams are written to TAPs with merging on. The output is segmented as Linux would, and
+ * each frame must equal the input frame, byte by byte and in order. Corruption is therefore
+ * preserved.
  *
- * Two differences are allowed, in frames that were merged and to no one's harm:
- *   - the IPv4 id of frames with DF, which Linux sets anew when it cuts (RFC 6864 §4.1 gives it no meaning),
- *     and with it the header checksum; both headers' checksums must be right
- *   - a TCP checksum of zero may be written as 0xffff (RFC 1071: two forms of one number)
+ *     stream ──► tap_write_batch ──► socket pair ──► reference (gso.h) ──► frames
+ *     result: the frames equal those of the stream
+ *
+ * Two differences are allowed in merged frames, both harmless:
+ *
+ * - the IPv4 id of frames with DF, which Linux rewrites when it segments (RFC 6864 §4.1 gives it no
+ *   meaning), and with it the header checksum; both headers' checksums must be valid
+ * - a TCP checksum of zero may be written as 0xffff (RFC 1071: two forms of one number)
  *
  * The TAPs are ends of seqpacket socket pairs, which keep the boundaries of writes.
  */
@@ -26,7 +30,7 @@ static struct batch batch;
 static int32_t taps[VNIS];
 static int fars[VNIS];
 
-/* Which of the batch's frames comes out next of each TAP: segment `segment` of entry `entry`. */
+/* The next expected frame of each TAP: segment `segment` of entry `entry`. */
 static struct cursor {
 	int entry, segment;
 } cursors[VNIS];
@@ -35,20 +39,20 @@ static struct {
 	long frames, merged, writes, spoiled;
 } seen;
 
-/* The header that tap_write_batch() has to put in front of entry i when it goes alone. */
+/* The vnet header that tap_write_batch() must write for entry i when it is written alone. */
 static struct virtio_net_hdr told_of(int i)
 {
-	struct virtio_net_hdr told = { .gso_type = (uint8_t)batch.gso_type[i], .gso_size = (uint16_t)batch.gso_size[i] };
+	struct virtio_net_hdr vnet = { .gso_type = (uint8_t)batch.gso_type[i], .gso_size = (uint16_t)batch.gso_size[i] };
 
 	if (batch.flags[i]) {
-		told.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
-		told.csum_start = (uint16_t)batch.csum_start[i];
-		told.csum_offset = (uint16_t)batch.csum_off[i];
+		vnet.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+		vnet.csum_start = (uint16_t)batch.csum_start[i];
+		vnet.csum_offset = (uint16_t)batch.csum_off[i];
 	}
-	return told;
+	return vnet;
 }
 
-/* Too short for Ethernet, or for the field that is to be finished. */
+/* False if the frame is too short for Ethernet or for the checksum field to be completed. */
 static int is_writable(int i)
 {
 	return batch.len[i] >= 14 &&
@@ -60,12 +64,12 @@ static int is_wanted(int i, int vni)
 	return batch.vni_idx[i] == vni && !batch.verdict[i] && is_writable(i);
 }
 
-/* The next frame that TAP `vni` has to give, finished. Returns its length, -1 when it has given all. */
+/* Returns the next frame expected on TAP `vni`, completed, and its length; -1 at the end. */
 static int next_wanted(uint8_t *frame, int vni, int count)
 {
 	struct cursor *cursor = &cursors[vni];
 	const uint8_t *bytes;
-	struct virtio_net_hdr told;
+	struct virtio_net_hdr vnet;
 	struct whole whole;
 	int len;
 
@@ -74,9 +78,9 @@ static int next_wanted(uint8_t *frame, int vni, int count)
 	if (cursor->entry == count)
 		return -1;
 	bytes = arena.base + batch.off[cursor->entry];
-	told = told_of(cursor->entry);
-	if (told.gso_type != VIRTIO_NET_HDR_GSO_NONE) {
-		REQUIRE(gso_open(&whole, bytes, batch.len[cursor->entry], &told));
+	vnet = told_of(cursor->entry);
+	if (vnet.gso_type != VIRTIO_NET_HDR_GSO_NONE) {
+		REQUIRE(gso_open(&whole, bytes, batch.len[cursor->entry], &vnet));
 		len = gso_cut(frame, &whole, cursor->segment++);
 		if (cursor->segment == whole.count)
 			*cursor = (struct cursor){ .entry = cursor->entry + 1 };
@@ -84,12 +88,12 @@ static int next_wanted(uint8_t *frame, int vni, int count)
 	}
 	len = batch.len[cursor->entry++];
 	memcpy(frame, bytes, (size_t)len);
-	if (told.flags)
-		gso_finish(frame, len, told.csum_start, told.csum_offset);
+	if (vnet.flags)
+		gso_finish(frame, len, vnet.csum_start, vnet.csum_offset);
 	return len;
 }
 
-/* Takes what may differ out of two frames, of which `cut` is part of the superframe `whole`. */
+/* Removes the allowed differences from two frames; `cut` is a segment of the superframe `whole`. */
 static void forgive(uint8_t *cut, uint8_t *wanted, int wanted_len, const struct whole *whole)
 {
 	int ip = whole->ip, sum_at = whole->l4 + 16;
@@ -105,7 +109,7 @@ static void forgive(uint8_t *cut, uint8_t *wanted, int wanted_len, const struct 
 		put16(wanted + sum_at, 0xffff);
 }
 
-/* Is the frame, segment of `whole` if it was merged, the next that this TAP has to give? */
+/* True if the frame, a segment of `whole` if merged, is the next expected on this TAP. */
 static int is_next(uint8_t *frame, int len, const struct whole *whole, int vni, int count)
 {
 	static uint8_t wanted[FRAME_MAX];
@@ -118,24 +122,24 @@ static int is_next(uint8_t *frame, int len, const struct whole *whole, int vni, 
 		return 1;
 	while (at < len && at < wanted_len && frame[at] == wanted[at])
 		at++;
-	printf("# VNI %d, entry %d: %d bytes, wanted %d; the first that differs is %d\n", vni, cursors[vni].entry - 1,
+	printf("# VNI %d, entry %d: %d bytes, expected %d; first difference at byte %d\n", vni, cursors[vni].entry - 1,
 	       len, wanted_len, at);
 	return 0;
 }
 
-/* One write, taken apart. */
-static int check_write(uint8_t *frame, int len, const struct virtio_net_hdr *told, int vni, int count)
+/* Segments and checks one write. */
+static int check_write(uint8_t *frame, int len, const struct virtio_net_hdr *vnet, int vni, int count)
 {
 	static uint8_t cut[FRAME_MAX];
 	struct whole whole;
 
 	seen.writes++;
-	if (told->gso_type == VIRTIO_NET_HDR_GSO_NONE) {
-		if (told->flags)
-			gso_finish(frame, len, told->csum_start, told->csum_offset);
+	if (vnet->gso_type == VIRTIO_NET_HDR_GSO_NONE) {
+		if (vnet->flags)
+			gso_finish(frame, len, vnet->csum_start, vnet->csum_offset);
 		return is_next(frame, len, NULL, vni, count);
 	}
-	if (!CHECK(gso_open(&whole, frame, len, told)) || !CHECK(gso_is_sealed(&whole)) ||
+	if (!CHECK(gso_open(&whole, frame, len, vnet)) || !CHECK(gso_is_sealed(&whole)) ||
 	    !CHECK(whole.protocol != IPPROTO_UDP || whole.count <= 64))
 		return 0;
 	for (int k = 0; k < whole.count; k++)
@@ -145,19 +149,19 @@ static int check_write(uint8_t *frame, int len, const struct virtio_net_hdr *tol
 	return 1;
 }
 
-/* Everything that was written, to every TAP, and no more. */
+/* Checks that all writes of all TAPs are exactly those expected. */
 static int check_written(int count)
 {
 	static uint8_t frame[FRAME_MAX];
 
 	for (int vni = 0; vni < VNIS; vni++) {
-		struct virtio_net_hdr told;
-		struct iovec iov[] = { { &told, sizeof(told) }, { frame, sizeof(frame) } };
+		struct virtio_net_hdr vnet;
+		struct iovec iov[] = { { &vnet, sizeof(vnet) }, { frame, sizeof(frame) } };
 		int len;
 
 		cursors[vni] = (struct cursor){ 0 };
 		while ((len = (int)readv(fars[vni], iov, 2)) > 0)
-			if (!check_write(frame, len - (int)sizeof(told), &told, vni, count))
+			if (!check_write(frame, len - (int)sizeof(vnet), &vnet, vni, count))
 				return 0;
 		if (!CHECK_EQ(next_wanted(frame, vni, count), -1))
 			return 0;
@@ -173,7 +177,7 @@ static int check_status(int count)
 	return 1;
 }
 
-/* Makes entry i a superframe, as a peer on the same host sends it. */
+/* Turns entry i into a superframe, as sent by a peer on the same host. */
 static void put_superframe(int i, const struct shape *of)
 {
 	struct shape s = *of;
@@ -194,7 +198,7 @@ static void swap(int32_t *column, int a, int b)
 	column[b] = kept;
 }
 
-/* b comes before a. */
+/* Moves b before a. */
 static void reorder(int a, int b)
 {
 	int32_t *const columns[] = { batch.off,	  batch.len,	    batch.vni_idx,  batch.gso_type, batch.gso_size,
@@ -204,7 +208,7 @@ static void reorder(int a, int b)
 		swap(columns[k], a, b);
 }
 
-/* A stream in batches of any size. */
+/* Runs a stream in batches of random size. */
 static int check_case(void)
 {
 	static const int rare[] = { MERGE_TCP, MERGE_UDP, 0 };
@@ -252,7 +256,7 @@ int main(void)
 			return check_report();
 		}
 	}
-	/* It did merge, and there was something to notice. */
+	/* Merging took place, and some frames were altered. */
 	CHECK(cases.count < 1000 || (seen.merged > seen.frames / 4 && seen.spoiled > seen.frames / 100));
 	free(arena.base);
 	printf("seed %#llx, %u streams, %ld frames (%ld spoiled) in %ld writes: ", (unsigned long long)cases.seed, cases.count,

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * Splitting is not to be seen: random superframes and plain frames go through udp_send_batch() to sockets on
- * loopback, and each receiver must get the very datagrams that frame by frame would have brought it, in the
- * same order per flow, byte by byte, and no more. The superframes stay as they were.
+ * Splitting is transparent.
  *
- *   batch ──► udp_send_batch ──► lo ──► receivers   ==   reference (gso.h) of the batch
+ * Random superframes and plain frames go through udp_send_batch() to sockets on loopback. Each
+ * receiver must get exactly the datagrams of frame-by-frame sending, byte by byte, in the same
+ * order per flow. The superframes must stay unchanged.
  *
- * A flow here is what leaves through one socket for one peer. The process stays on one processor: Linux keeps
- * the order of loopback per processor.
+ *     batch ──► udp_send_batch ──► lo ──► receivers
+ *     result: the datagrams equal those of the reference (gso.h) for the batch
+ *
+ * A flow is what one socket sends to one peer. The process is pinned to one processor, as Linux
+ * keeps the order of loopback per processor.
  */
 #include "cases.h"
 #include "frame.h"
@@ -21,7 +24,7 @@
 #define SLOT_LEN (1 << 16)
 #define ARENA_LEN (ENTRIES_MAX * (SLOT_LEN + 256))
 #define SOCKETS 3
-#define PEERS 4 /* two a family */
+#define PEERS 4 /* two per family */
 #define DATAGRAM_MAX 65000
 #define MTU_USUAL 65536
 #define MTU_SMALL 1500
@@ -35,7 +38,7 @@ static int receivers[PEERS];
 static uint16_t ports[2][SOCKETS];
 static uint8_t before[ARENA_LEN];
 
-/* What comes next of a flow: segment `segment` of entry `entry`. */
+/* The next expected datagram of a flow: segment `segment` of entry `entry`. */
 static struct cursor {
 	int entry, segment;
 } cursors[PEERS][SOCKETS];
@@ -49,10 +52,10 @@ static int is_ipv6(int peer)
 	return peer >= PEERS / 2;
 }
 
-/* The reference's view of entry i, as it was before the call. */
+/* Parses entry i, in its state before the call, with the reference. */
 static int open_entry(struct whole *whole, int i)
 {
-	struct virtio_net_hdr told = {
+	struct virtio_net_hdr vnet = {
 		.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
 		.gso_type = (uint8_t)batch.gso_type[i],
 		.gso_size = (uint16_t)batch.gso_size[i],
@@ -60,10 +63,10 @@ static int open_entry(struct whole *whole, int i)
 		.csum_offset = (uint16_t)batch.csum_off[i],
 	};
 
-	return gso_open(whole, before + batch.off[i] + VXLAN_LEN, batch.len[i] - VXLAN_LEN, &told);
+	return gso_open(whole, before + batch.off[i] + VXLAN_LEN, batch.len[i] - VXLAN_LEN, &vnet);
 }
 
-/* The next datagram of a flow. Returns its length, -1 when it is through. */
+/* Writes the next expected datagram of a flow. Returns its length; -1 at the end. */
 static int next_wanted(uint8_t *datagram, int peer, int socket, int count)
 {
 	struct cursor *cursor = &cursors[peer][socket];
@@ -97,7 +100,7 @@ static int socket_of(int peer, uint16_t port)
 	return -1;
 }
 
-/* Datagrams that the batch is for a peer. */
+/* Number of datagrams of the batch for a peer. */
 static int wanted_by(int peer, int count)
 {
 	int wanted = 0;
@@ -127,7 +130,7 @@ static int check_next(int peer, int count)
 		len = recvfrom(receivers[peer], found, sizeof(found), 0, (struct sockaddr *)&from, &from_len);
 	if (!CHECK(len >= 0))
 		return 0;
-	socket = socket_of(peer, ntohs(from.sin6_port)); /* at the same place in sockaddr_in */
+	socket = socket_of(peer, ntohs(from.sin6_port)); /* at the same offset in sockaddr_in */
 	REQUIRE(socket >= 0);
 	wanted_len = next_wanted(wanted, peer, socket, count);
 	seen.datagrams++;
@@ -135,7 +138,7 @@ static int check_next(int peer, int count)
 		return 1;
 	while (at < len && at < wanted_len && found[at] == wanted[at])
 		at++;
-	printf("# peer %d, socket %d, entry %d, segment %d: %ld bytes, wanted %d; the first that differs is %d\n", peer,
+	printf("# peer %d, socket %d, entry %d, segment %d: %ld bytes, expected %d; first difference at byte %d\n", peer,
 	       socket, cursors[peer][socket].entry, cursors[peer][socket].segment - 1, len, wanted_len, at);
 	return 0;
 }
@@ -155,14 +158,14 @@ static int check_received(int count)
 	return 1;
 }
 
-/* Headers that a sender may get wrong; what leaves is as wrong. */
+/* Introduces header errors that a sender may make; the output must preserve them. */
 static void spoil(uint8_t *frame, const struct shape *s)
 {
 	switch (random_below(3)) {
-	case 0: /* the sum that the checksum begins with */
+	case 0: /* the initial sum of the checksum */
 		frame[checksum_at(s) + (int)random_below(2)] ^= (uint8_t)random_between(1, 255);
 		return;
-	case 1: /* the length in the IP header: the frame's own counts */
+	case 1: /* the length in the IP header, which is ignored */
 		put16(frame + ip_at(s) + (s->version == 4 ? 2 : 4), (uint16_t)random_below(65536));
 		return;
 	default:
@@ -199,7 +202,10 @@ static void put_superframe(int i)
 		spoil(arena.base + batch.off[i] + VXLAN_LEN, &s);
 }
 
-/* A plain frame, often of the size of its neighbour's segments: it may join their train. */
+/*
+ * Writes a plain frame, often of the size of the adjacent superframe's segments, so that it may
+ * join their train.
+ */
 static void put_frame(int i)
 {
 	int len = (int)random_between(22, random_one_in(8) ? 9000 : 1500);
@@ -213,7 +219,7 @@ static void put_frame(int i)
 	batch.gso_type[i] = FRAME_GSO_NONE;
 }
 
-/* The same bytes for another peer: a flood. */
+/* Adds the same bytes for another peer, as in a flood. */
 static void put_again(int i)
 {
 	batch.off[i] = batch.off[i - 1];
@@ -225,7 +231,7 @@ static void put_again(int i)
 	batch.csum_off[i] = batch.csum_off[i - 1];
 }
 
-/* One superframe with its neighbours, to be sent, and compared with itself. */
+/* Sends one batch and checks it; the superframes are compared with their copies. */
 static int check_case(void)
 {
 	static const int trains[] = { 64, 64, 1, 2, 44 };
@@ -296,12 +302,15 @@ int main(void)
 	int mtu = 0;
 
 	if (!own_network())
-		SKIP("a network namespace takes root");
+		SKIP("a network namespace requires root");
 	stay_on_processor();
 	open_sockets();
 	arena = (struct arena){ calloc(1, ARENA_LEN), ARENA_LEN };
 	for (uint32_t k = 0; k < cases.count; k++) {
-		/* Every now and then segments are larger than the path: trains are refused, datagrams fragmented. */
+		/*
+		 * Some batches use segments larger than the path MTU: trains are refused, datagrams
+		 * fragmented.
+		 */
 		int mtu_now = (cases.first + k) / 100 % 8 == 7 ? MTU_SMALL : MTU_USUAL;
 
 		if (mtu != mtu_now)

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Inner frames of every shape that the offloads know, built from nothing and summed a byte at a time:
- * Ethernet with tags, IPv4 with options, IPv6 with an extension header, TCP with options, UDP.
+ * Builder of inner frames of every shape that the offloads handle.
+ *
+ * Headers are built from scratch and summed a byte at a time: Ethernet with tags, IPv4 with
+ * options, IPv6 with an extension header, TCP with options, UDP.
  */
 #ifndef VTEPD_TEST_FRAME_H
 #define VTEPD_TEST_FRAME_H
@@ -15,8 +17,8 @@
 #define FRAME_LEN_MAX 65600
 
 /*
- * tags 0 … 2; options: bytes of IPv4 options or of the IPv6 extension header, a multiple of 4 or of 8;
- * tcp_options: a multiple of 4. In IPv4 df stands in the fragment field.
+ * tags: 0 … 2; options: bytes of IPv4 options or of the IPv6 extension header, a multiple of 4 or
+ * of 8; tcp_options: bytes, a multiple of 4; df: DF bit of IPv4.
  */
 struct shape {
 	int version, protocol, tags, options, tcp_options, payload_len, df;
@@ -45,7 +47,7 @@ static inline int checksum_at(const struct shape *s)
 	return l4_at(s) + (s->protocol == IPPROTO_UDP ? 6 : 16);
 }
 
-/* Of the pseudo-header, folded. */
+/* Sum of the pseudo-header, folded. */
 static inline uint16_t pseudo16(const uint8_t *frame, const struct shape *s, uint32_t l4_len)
 {
 	const uint8_t *ip = frame + ip_at(s);
@@ -54,7 +56,7 @@ static inline uint16_t pseudo16(const uint8_t *frame, const struct shape *s, uin
 				 sum16(ip + 8, 32, (uint32_t)s->protocol + l4_len);
 }
 
-/* Sets lengths and checksums to what they are for a frame of len bytes. */
+/* Sets lengths and checksums for a frame of len bytes. */
 static inline void seal(uint8_t *frame, int len, const struct shape *s, int postponed)
 {
 	uint8_t *ip = frame + ip_at(s), *field = frame + checksum_at(s);
@@ -79,7 +81,10 @@ static inline void seal(uint8_t *frame, int len, const struct shape *s, int post
 	put16(field, sum);
 }
 
-/* Headers of the shape with addresses and ports that are always the same. Returns bytes up to the payload. */
+/*
+ * Builds the headers of the shape with fixed addresses and ports. Returns the offset of the
+ * payload.
+ */
 static inline int build_headers(uint8_t *frame, const struct shape *s)
 {
 	int ip = ip_at(s), l4 = l4_at(s);
@@ -108,7 +113,7 @@ static inline int build_headers(uint8_t *frame, const struct shape *s)
 		if (s->options) {
 			frame[ip + 40] = (uint8_t)s->protocol;
 			frame[ip + 41] = (uint8_t)(s->options / 8 - 1);
-			frame[ip + 42] = 1; /* PadN over the rest */
+			frame[ip + 42] = 1; /* PadN to the end */
 			frame[ip + 43] = (uint8_t)(s->options - 4);
 		}
 	}
@@ -126,7 +131,7 @@ static inline int build_headers(uint8_t *frame, const struct shape *s)
 	return payload_at(s);
 }
 
-/* A whole frame with random payload. Returns its length. */
+/* Builds a frame with random payload. Returns its length. */
 static inline int build_frame(uint8_t *frame, const struct shape *s, int postponed)
 {
 	int headers_len = build_headers(frame, s);
@@ -136,7 +141,7 @@ static inline int build_frame(uint8_t *frame, const struct shape *s, int postpon
 	return headers_len + s->payload_len;
 }
 
-/* The k-th segment of a superframe, the plain way: a frame of its own, summed whole. Returns its length. */
+/* Builds the k-th segment of a superframe as a separate frame. Returns its length. */
 static inline int reference_segment(uint8_t *segment, const uint8_t *super, const struct shape *s, int gso_size, int k)
 {
 	int headers_len = payload_at(s), left = s->payload_len - k * gso_size;
@@ -180,7 +185,10 @@ static inline int32_t gso_type_of_shape(const struct shape *s)
 	return s->version == 4 ? FRAME_GSO_TCPV4 : FRAME_GSO_TCPV6;
 }
 
-/* Columns of entry i for a superframe of this shape whose bytes, with `headroom` in front, begin at off. */
+/*
+ * Fills the columns of entry i for a superframe of this shape whose bytes, with `headroom` in
+ * front, begin at off.
+ */
 static inline void describe_superframe(struct batch *batch, int i, int off, int headroom, const struct shape *s,
 				       int gso_size)
 {

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * What an endpoint sees of a frame that Linux was told to finish, or to cut: the reference that the offloads
- * are held against. Plain, slow, and with no line in common with them: it knows what virtio_net_hdr says and
- * reads everything else from the bytes, as tcp_gso_segment, __udp_gso_segment, inet_gso_segment and
- * skb_checksum_help do.
+ * Reference implementation of Linux's checksum completion and segmentation.
  *
- * A checksum that comes out as zero is written as 0xffff. In TCP and IPv4 both forms mean the same
- * (RFC 1071), and Linux itself writes either, depending on who sums.
+ * It is simple, slow and shares no code with the offloads under test. It uses the virtio_net_hdr
+ * and reads all other information from the bytes, as tcp_gso_segment, __udp_gso_segment,
+ * inet_gso_segment and skb_checksum_help do.
+ *
+ * A checksum of zero is written as 0xffff. Both forms are equivalent in TCP and IPv4 (RFC 1071),
+ * and Linux itself writes either, depending on the code that sums.
  */
 #ifndef VTEPD_TEST_GSO_H
 #define VTEPD_TEST_GSO_H
@@ -21,7 +22,7 @@
 #define VIRTIO_NET_HDR_GSO_UDP_L4 5
 #endif
 
-/* A superframe as Linux sees it. */
+/* A superframe as parsed by Linux. */
 struct whole {
 	const uint8_t *frame;
 	int len, version, protocol, ip, l4, payload, size, count;
@@ -32,7 +33,7 @@ static inline uint16_t get16(const uint8_t *bytes)
 	return (uint16_t)(bytes[0] << 8 | bytes[1]);
 }
 
-/* Where the network header begins, behind any number of tags; -1 in a frame that ends before. */
+/* Offset of the network header, after any number of tags; -1 if the frame ends earlier. */
 static inline int gso_network(const uint8_t *frame, int len)
 {
 	int ip = 14;
@@ -42,7 +43,9 @@ static inline int gso_network(const uint8_t *frame, int len)
 	return ip <= len ? ip : -1;
 }
 
-/* Follows the headers of an IP packet to its transport header. Returns its protocol, -1 for none. */
+/*
+ * Follows the headers of an IP packet to its transport header. Returns the protocol, -1 for none.
+ */
 static inline int gso_transport(const uint8_t *frame, int len, int ip, int version, int *l4)
 {
 	int protocol;
@@ -62,14 +65,17 @@ static inline int gso_transport(const uint8_t *frame, int len, int ip, int versi
 	return protocol;
 }
 
-/* Fills whole. False when Linux would refuse the frame, or what is told of it contradicts it. */
-static inline int gso_open(struct whole *whole, const uint8_t *frame, int len, const struct virtio_net_hdr *told)
+/*
+ * Parses a superframe into whole. Returns false if Linux would refuse it or the vnet header
+ * contradicts it.
+ */
+static inline int gso_open(struct whole *whole, const uint8_t *frame, int len, const struct virtio_net_hdr *vnet)
 {
-	int type = told->gso_type & ~VIRTIO_NET_HDR_GSO_ECN, l4 = 0, check_off;
+	int type = vnet->gso_type & ~VIRTIO_NET_HDR_GSO_ECN, l4 = 0, check_off;
 
-	*whole = (struct whole){ .frame = frame, .len = len, .size = told->gso_size, .l4 = told->csum_start };
+	*whole = (struct whole){ .frame = frame, .len = len, .size = vnet->gso_size, .l4 = vnet->csum_start };
 	whole->ip = gso_network(frame, len);
-	if (whole->ip < 0 || told->flags != VIRTIO_NET_HDR_F_NEEDS_CSUM || !told->gso_size)
+	if (whole->ip < 0 || vnet->flags != VIRTIO_NET_HDR_F_NEEDS_CSUM || !vnet->gso_size)
 		return 0;
 	whole->version = get16(frame + whole->ip - 2) == 0x0800 ? 4 : get16(frame + whole->ip - 2) == 0x86dd ? 6 : 0;
 	if (!whole->version)
@@ -83,17 +89,20 @@ static inline int gso_open(struct whole *whole, const uint8_t *frame, int len, c
 		whole->payload = l4 + (frame[l4 + 12] >> 4) * 4;
 		check_off = 16;
 	} else {
-		if (type != VIRTIO_NET_HDR_GSO_UDP_L4 || told->gso_type != type || whole->protocol != IPPROTO_UDP)
+		if (type != VIRTIO_NET_HDR_GSO_UDP_L4 || vnet->gso_type != type || whole->protocol != IPPROTO_UDP)
 			return 0;
 		whole->payload = l4 + 8;
 		check_off = 6;
 	}
 	whole->count = (len - whole->payload + whole->size - 1) / whole->size;
-	return told->csum_offset == check_off && whole->payload < len &&
-	       (!told->hdr_len || told->hdr_len == whole->payload);
+	return vnet->csum_offset == check_off && whole->payload < len &&
+	       (!vnet->hdr_len || vnet->hdr_len == whole->payload);
 }
 
-/* Are its lengths, and the IPv4 checksum, those of the whole? A stack that takes it uncut goes by them. */
+/*
+ * True if lengths and IPv4 checksum are those of the whole superframe, on which a stack relies that
+ * accepts it unsplit.
+ */
 static inline int gso_is_sealed(const struct whole *whole)
 {
 	const uint8_t *ip = whole->frame + whole->ip, *l4 = whole->frame + whole->l4;
@@ -105,7 +114,7 @@ static inline int gso_is_sealed(const struct whole *whole)
 	return get16(ip + 2) == whole->len - whole->ip && sum16(ip, (size_t)(whole->l4 - whole->ip), 0) == 0xffff;
 }
 
-/* Does what NEEDS_CSUM says: the field holds the sum of the pseudo-header. */
+/* Completes a checksum as for NEEDS_CSUM: the field holds the pseudo-header sum. */
 static inline void gso_finish(uint8_t *frame, int len, int start, int off)
 {
 	uint16_t sum = (uint16_t)~sum16(frame + start, (size_t)(len - start), 0);
@@ -142,7 +151,7 @@ static inline void gso_cut_tcp(uint8_t *tcp, const struct whole *whole, int k)
 		tcp[13] &= 0xf6; /* FIN, PSH */
 }
 
-/* Writes segment k as a frame of its own. Returns its length. */
+/* Writes segment k as a separate frame. Returns its length. */
 static inline int gso_cut(uint8_t *out, const struct whole *whole, int k)
 {
 	int at = whole->payload + k * whole->size;
@@ -158,7 +167,7 @@ static inline int gso_cut(uint8_t *out, const struct whole *whole, int k)
 		gso_cut_tcp(l4, whole, k);
 	else
 		put16(l4 + 4, (uint16_t)(len - whole->l4));
-	/* The pseudo-header's sum is the one that is stored, with this length for that of the whole. */
+	/* The stored pseudo-header sum, with this length instead of the total length. */
 	sum = get16(l4 + check_off) + (uint32_t)(uint16_t)~(whole->len - whole->l4) + (uint32_t)(len - whole->l4);
 	put16(l4 + check_off, sum16(NULL, 0, sum));
 	gso_finish(out, len, whole->l4, check_off);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The exported numbers: complete, each name once, columns in order and without gaps.
+ * The exported layout is complete, has unique names, and its columns are in order without gaps.
  */
 #include "../shim.h"
 #include "check.h"

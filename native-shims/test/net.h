@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the network tests share: a network namespace of their own, interfaces set up by ioctl, a socket pair in
- * place of a TAP, packed rows, and the checksum of a pseudo-header.
+ * Helpers of the network tests.
+ *
+ * They provide a separate network namespace, interface set-up by ioctl, a socket pair in place of a
+ * TAP, packed rows, and the checksum of a pseudo-header.
  */
 #ifndef VTEPD_TEST_NET_H
 #define VTEPD_TEST_NET_H
@@ -47,12 +49,12 @@ static inline int link_mtu(const char *name, int mtu)
 }
 
 /*
- * For a shell command that ends when something fails: a link of veth, its addresses and routes, work some time after both
- * ends are set up. Waits for that, 5 s at most.
+ * Shell fragment that waits up to 5 s for a veth link, as links, addresses and routes start to work
+ * some time after both ends are up. Fails after that.
  */
 #define WAIT_UP(link) "n=0; until ip link show " link " | grep -q 'state UP'; do n=$((n+1)); [ $n -le 500 ]; sleep 0.01; done;"
 
-/* An IPv4 address; the prefix follows from its class: 10.x.y.z is a /8. */
+/* Sets an IPv4 address; the prefix length follows from its class: 10.x.y.z is a /8. */
 static inline int link_address(const char *name, const char *ipv4)
 {
 	struct ifreq interface = { 0 };
@@ -64,7 +66,7 @@ static inline int link_address(const char *name, const char *ipv4)
 	return ioctl_interface(SIOCSIFADDR, &interface);
 }
 
-/* Moves the process into a network namespace of its own with lo up. 0 without the right to. */
+/* Moves the process into a new network namespace with lo up. Returns 0 without permission. */
 static inline int own_network(void)
 {
 	return unshare(CLONE_NEWNET) == 0 && link_up("lo") == 0;
@@ -79,14 +81,14 @@ static inline struct peer_row row_of(const char *text, uint16_t port)
 	return row;
 }
 
-/* The port that the kernel chose. */
+/* Returns the port chosen by the kernel. */
 static inline uint16_t port_of(int fd)
 {
 	struct sockaddr_in6 address;
 	socklen_t len = sizeof(address);
 
 	getsockname(fd, (struct sockaddr *)&address, &len);
-	return ntohs(address.sin6_port); /* at the same place in sockaddr_in */
+	return ntohs(address.sin6_port); /* at the same offset in sockaddr_in */
 }
 
 static inline int readable_within(int fd, int ms)
@@ -97,8 +99,8 @@ static inline int readable_within(int fd, int ms)
 }
 
 /*
- * Stands for a TAP that is pair[0]: pair[1] receives what is written and sends what is read, message by
- * message. With as much room between them as may be had.
+ * Socket pair in place of a TAP: pair[0] is the TAP, pair[1] receives what is written to it and
+ * sends what is read from it, message by message, with the largest permitted buffers.
  */
 static inline int tap_pair(int pair[2])
 {
@@ -132,8 +134,8 @@ static inline void put16(uint8_t *bytes, uint16_t value)
 #define UDP_FRAME_HEADERS (14 + 20 + 8)
 
 /*
- * Writes Ethernet, IPv4 and UDP headers in front of a payload that stands at frame + UDP_FRAME_HEADERS.
- * The UDP checksum is left to the kernel: it holds the pseudo-header sum. Returns the frame's length.
+ * Writes Ethernet, IPv4 and UDP headers in front of a payload at frame + UDP_FRAME_HEADERS. The UDP
+ * checksum field holds the pseudo-header sum and is left to the kernel. Returns the frame's length.
  */
 static inline int32_t build_udp_frame(uint8_t *frame, const uint8_t mac[6], const char *from, const char *to,
 				      uint16_t port, int32_t payload_len)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What arrives at a service manager's socket, by path and by abstract name, and every address that is none.
+ * Messages at a service manager's socket, by path and by abstract name, and invalid addresses.
  */
 #include "check.h"
 #include "../shim.h"
@@ -24,7 +24,7 @@ static int listen_at(const char *name, socklen_t len)
 	return fd;
 }
 
-/* The length of what waits, its text in `got`; -1 nothing does. */
+/* Returns the length of the waiting message, with its text in `got`; -1 if there is none. */
 static ssize_t take(int fd)
 {
 	ssize_t len = recv(fd, got, sizeof(got) - 1, 0);
@@ -56,7 +56,7 @@ static void test_path(void)
 	unlink(path);
 }
 
-/* Such a name has no final zero byte: with one it would be another name. */
+/* An abstract name has no final zero byte; with one it would be a different name. */
 static void test_abstract(void)
 {
 	char name[64];
@@ -71,7 +71,7 @@ static void test_abstract(void)
 	close(fd);
 }
 
-/* A manager that does not read: the call comes back all the same. */
+/* The call returns even if the manager does not read. */
 static void test_full(void)
 {
 	char name[64] = "@vtepd-notify-full-";

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * The outer header of what udp_send_batch() sends: TOS, TTL and DF as the columns have them, on datagrams, trains,
- * what is left of a refused train, and segments; and what udp_receive_batch() says of TOS. Seen on lo, whose MTU
- * is 1,500 bytes, so that what is larger is fragmented.
+ * Outer headers of udp_send_batch(): TOS, TTL and DF; TOS reported by udp_receive_batch().
+ *
+ * Covers datagrams, trains, the datagrams of a refused train, and segments, captured on lo. Its MTU
+ * is 1,500 bytes, so larger datagrams are fragmented.
  */
 #include "check.h"
 #include "frame.h"
@@ -28,10 +29,10 @@ static int32_t fds[SEND_SOCKETS];
 static int tap, receiver, ipv6;
 
 /**
- * struct packet - an IP packet of ours on lo
- * @len:	of all UDP payload in it; of a later fragment what it has
- * @df:		1 set, 0 clear, also of each fragment
- * @offset:	of a fragment, bytes; -1: it is none
+ * struct packet - an IP packet captured on lo
+ * @len:	bytes of UDP payload; in a later fragment, of that fragment
+ * @df:		1 set, 0 clear, also for each fragment
+ * @offset:	fragment offset in bytes; -1: not a fragment
  */
 struct packet {
 	int tos, ttl, df, offset, len, source_port;
@@ -45,7 +46,7 @@ static struct packet parse_ipv4(const uint8_t *ip, int len)
 				.offset = part ? (part & 0x1fff) * 8 : -1, .source_port = ip[20] << 8 | ip[21] };
 }
 
-/* Without a DF bit: it is always as if it were set on the way, only the sender may fragment. */
+/* IPv6 has no DF bit: only the sender may fragment. */
 static struct packet parse_ipv6(const uint8_t *ip, int len)
 {
 	int fragmented = ip[6] == 44, field = fragmented ? ip[42] << 8 | ip[43] : 0, at = fragmented ? 48 : 40;
@@ -79,7 +80,7 @@ static void expect_packet(int tos, int len)
 	CHECK_EQ(packet.offset, -1);
 }
 
-/* One datagram as two fragments. */
+/* Expects one datagram as two fragments. */
 static void expect_fragments(int tos, int len)
 {
 	struct packet first = next_packet(), second = next_packet();
@@ -106,7 +107,7 @@ static int open_on(const char *address, int options)
 	return fd;
 }
 
-/* Entries of len bytes each, with DF set, for the one peer, from socket 0. */
+/* Fills entries of len bytes with DF set, for the only peer, from socket 0. */
 static void fill_batch(int32_t count, int32_t len)
 {
 	memset(&batch, 0, sizeof(batch));
@@ -121,7 +122,10 @@ static int send_batch(int32_t count)
 	return udp_send_batch(fds, &peer, 1, arena, &batch, count, TRAIN_MAX, NULL, NULL, &errors);
 }
 
-/* Takes all that waits, and expects these TOS and lengths; other entries of the batch are left alone. */
+/*
+ * Receives all datagrams and expects these TOS values and lengths; other entries of the batch must
+ * be unchanged.
+ */
 static void expect_received(const int32_t (*wanted)[2], int32_t count)
 {
 	struct udp_slots slots = { STRIDE, SLOTS };
@@ -135,7 +139,9 @@ static void expect_received(const int32_t (*wanted)[2], int32_t count)
 	CHECK_EQ(batch.tos[count], 0x55555555);
 }
 
-/* Different sizes, so that nothing joins: each datagram has its own header, or that of the socket. */
+/*
+ * Different sizes, so that no train forms: each datagram has its own outer header, or the socket's.
+ */
 static void test_each(void)
 {
 	static const int32_t tos[] = { 0, 0xb8, 0xb9, 0xff, 1, 0, 0, 3 };
@@ -152,7 +158,7 @@ static void test_each(void)
 					      { 0, 105 }, { 0, 106 }, { 3, 107 } }, 8);
 }
 
-/* Neighbours of one outer header are a train, which has it; any other ends it. */
+/* Adjacent datagrams with one outer header form a train with it; a different one ends the train. */
 static void test_trains(void)
 {
 	static const int32_t tos[] = { 0, 0, 2, 2, 3, 0, 0, 0, 0, 0 };
@@ -168,7 +174,10 @@ static void test_trains(void)
 	expect_received((const int32_t[][2]){ { 0, 200 }, { 2, 200 }, { 3, 100 }, { 0, 500 } }, 4);
 }
 
-/* The column chooses the pool, and so the source port; what is larger than the path never joins. */
+/*
+ * The df column selects the pool and thus the source port; datagrams larger than the path MTU never
+ * join a train.
+ */
 static void test_df(void)
 {
 	static const int32_t df[] = { DF_SET, DF_SET, DF_CLEAR, DF_CLEAR, DF_CLEAR_TOO_BIG, DF_CLEAR_TOO_BIG, DF_CLEAR };
@@ -189,12 +198,15 @@ static void test_df(void)
 	expect_received((const int32_t[][2]){ { 0, 200 }, { 0, 200 }, { 0, 100 }, { 0, 100 }, { 0, 100 } }, 5);
 }
 
-/* Larger than the path: refused with DF set; fragmented otherwise, known to be too large or not. */
+/*
+ * Larger than the path MTU: refused with DF set; otherwise fragmented, whether known to be too
+ * large or not.
+ */
 static void test_larger_than_path(void)
 {
 	fill_batch(6, 1600);
 	for (int32_t i = 2; i < 6; i++) {
-		batch.df[i] = i < 4 ? DF_CLEAR_TOO_BIG : DF_CLEAR; /* the last two: a train, which is refused */
+		batch.df[i] = i < 4 ? DF_CLEAR_TOO_BIG : DF_CLEAR; /* the last two: a refused train */
 		batch.tos[i] = 0x2e;
 	}
 	CHECK_EQ(send_batch(6), 2);
@@ -208,7 +220,7 @@ static void test_larger_than_path(void)
 	expect_received((const int32_t[][2]){ { 0x2e, 1600 }, { 0x2e, 1600 }, { 0x2e, 1600 }, { 0x2e, 1600 } }, 4);
 }
 
-/* Each segment of a superframe has the header of its descriptor. */
+/* Each segment of a superframe has the outer header of its descriptor. */
 static void test_superframe(void)
 {
 	struct shape s = { .version = 4, .protocol = IPPROTO_TCP, .payload_len = 3000, .df = 1, .tcp_flags = 0x18 };
@@ -230,8 +242,11 @@ static void test_superframe(void)
 					      { 0x88, 1000 + headers_len }, { 0x88, 1000 + headers_len } }, 4);
 }
 
-/* A socket that was not opened for it tells nothing: 0, not what the column had. Without UDP_GRO one is told all the same. */
-static void test_told(const char *loopback, int options, int32_t told)
+/*
+ * A socket not opened for receiving TOS reports 0 and clears the column. Without UDP_GRO the TOS is
+ * still reported.
+ */
+static void test_told(const char *loopback, int options, int32_t expected)
 {
 	int usual = receiver;
 	uint16_t port = peer.port;
@@ -242,26 +257,26 @@ static void test_told(const char *loopback, int options, int32_t told)
 	batch.tos[0] = 0xb8;
 	CHECK_EQ(send_batch(1), 0);
 	expect_packet(0xb8, 100);
-	expect_received((const int32_t[][2]){ { told, 100 } }, 1);
+	expect_received((const int32_t[][2]){ { expected, 100 } }, 1);
 	close(receiver);
 	receiver = usual;
 	peer.port = port;
 }
 
-/* Columns that say nothing sensible, and a pool that is not there: the neighbours leave. */
+/* Invalid columns and a missing pool fail; adjacent entries are sent. */
 static void test_refused(void)
 {
-	static const int32_t bad[][2] = {
+	static const int32_t invalid[][2] = {
 		{ -1, 0 }, { 256, 0 }, { INT_MIN, 0 }, { 0, -1 }, { 0, 3 }, { 0, INT_MIN }, { 0, INT_MAX },
 	};
 	int32_t *clear = &fds[(2 + ipv6) * SOURCE_SOCKETS], usual = *clear;
 
-	for (size_t k = 0; k <= sizeof(bad) / sizeof(bad[0]); k++) {
-		int no_pool = k == sizeof(bad) / sizeof(bad[0]);
+	for (size_t k = 0; k <= sizeof(invalid) / sizeof(invalid[0]); k++) {
+		int no_pool = k == sizeof(invalid) / sizeof(invalid[0]);
 
 		fill_batch(3, 100);
-		batch.tos[1] = no_pool ? 0 : bad[k][0];
-		batch.df[1] = no_pool ? DF_CLEAR : bad[k][1];
+		batch.tos[1] = no_pool ? 0 : invalid[k][0];
+		batch.df[1] = no_pool ? DF_CLEAR : invalid[k][1];
 		*clear = no_pool ? -1 : usual;
 		CHECK_EQ(send_batch(3), 1);
 		CHECK_EQ(batch.status[0], 0);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What udp_read_errors() and a failed udp_send_batch() report of paths that are too small, and what not. The path is
- * that of router.h; what anybody could forge comes over lo.
+ * Path errors reported by udp_read_errors() and by a failed udp_send_batch().
+ *
+ * The path is that of router.h; forged messages are sent over lo.
  */
 #include "check.h"
 #include "router.h"
@@ -29,7 +30,9 @@ static int open_on(const char *address, int options)
 	return fd;
 }
 
-/* Sends count datagrams of len bytes with DF set to peer peer_idx. Returns how many failed. */
+/*
+ * Sends count datagrams of len bytes with DF set to peer peer_idx. Returns the number of failures.
+ */
 static int send_to(int32_t peer_idx, int32_t count, int32_t len)
 {
 	memset(&batch, 0, sizeof(batch));
@@ -60,7 +63,10 @@ static void expect_row(int32_t k, const char *address, int port, int mtu, int or
 	CHECK_EQ(row->origin, origin);
 }
 
-/* Larger than the device: a full batch fails, and is one row; over IPv4 the kernel does not tell the port. */
+/*
+ * Larger than the device MTU: a full batch fails and adds one row; over IPv4 the kernel does not
+ * report the port.
+ */
 static void test_own_device(const char *far)
 {
 	memset(&errors, 0, sizeof(errors));
@@ -86,7 +92,7 @@ static void test_router(const char *far)
 	CHECK_EQ(udp_read_errors(sender, &errors), 0);
 }
 
-/* The send that the pending error fails belongs to another peer: it goes, and the report is kept. */
+/* A pending error fails a send to another peer: the send is retried, and the report is kept. */
 static void test_failed_send_keeps_it(const char *far, int receiver)
 {
 	uint8_t datagram[256];
@@ -102,7 +108,7 @@ static void test_failed_send_keeps_it(const char *far, int receiver)
 	CHECK(!in_error_within(sender, 0));
 }
 
-/* A refused train leaves the message for the reader; its datagrams go. */
+/* A refused train leaves the message in the queue; its datagrams are sent. */
 static void test_failed_train_keeps_it(const char *far, int receiver)
 {
 	uint8_t datagram[256];
@@ -120,14 +126,14 @@ static void test_failed_train_keeps_it(const char *far, int receiver)
 	}
 }
 
-/* Port unreachable is read, and is no row. */
+/* Port unreachable is read but adds no row. */
 static void test_other_errors(const char *near)
 {
-	int gone = open_on(near, 0);
+	int closed = open_on(near, 0);
 	struct peer_row usual = peers[1];
 
-	peers[1].port = port_of(gone);
-	close(gone);
+	peers[1].port = port_of(closed);
+	close(closed);
 	memset(&errors, 0, sizeof(errors));
 	CHECK_EQ(send_to(1, 1, 200), 0);
 	CHECK(in_error_within(sender, 2000));
@@ -154,7 +160,10 @@ static void test_family(const char *near, const char *far)
 	close(sender);
 }
 
-/* The rows are what was quoted, whoever it was for, and as many as there is room for; the rest is read and lost. */
+/*
+ * Rows contain the quoted destination, whatever it is, up to the capacity; further messages are
+ * read and discarded.
+ */
 static void test_forged(void)
 {
 	char quoted[24];
@@ -176,7 +185,7 @@ static void test_forged(void)
 	CHECK(!in_error_within(sender, 0));
 }
 
-/* A count that is none touches no memory. */
+/* An invalid count touches no memory. */
 static void test_count_that_lies(void)
 {
 	static const int32_t counts[] = { -1, INT_MIN, PATH_ERRORS_CAP, PATH_ERRORS_CAP + 1, INT_MAX };

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * A TAP with two queues in a network namespace of its own: each flow stays on its queue, whatever the
- * frames look like and whatever is written, and both queues have their share. Without steering, a frame
- * written to the other queue takes the flow there: what tap_steer() is for.
+ * Queue steering on a TAP with two queues, in a separate network namespace.
+ *
+ * Each flow stays on its queue, whatever its frames contain and whatever is written, and both
+ * queues are used. Without steering, a frame written to the other queue moves the flow there, which
+ * tap_steer() prevents.
  *
  *   AF_PACKET socket ── vtq0 (TAP, 2 queues) ── this program
  */
@@ -46,7 +48,7 @@ static uint8_t *put_tags(uint8_t *at, int tags, int number)
 {
 	for (int k = 0; k < tags; k++, at += 4) {
 		put16(at, k + 1 < tags ? 0x88a8 : 0x8100);
-		put16(at + 2, (uint16_t)(number & 0xfff)); /* priority and id are not the flow's */
+		put16(at + 2, (uint16_t)(number & 0xfff)); /* priority and id vary per frame */
 	}
 	return at;
 }
@@ -88,7 +90,10 @@ static void put_ipv6(uint8_t *ip, enum kind kind, int flow)
 	put16(ip + 42, 443);
 }
 
-/* Everything that is not the flow's own differs from frame to frame. The last byte tells the flow. */
+/*
+ * Fields that do not identify the flow differ from frame to frame. The last byte is the flow
+ * number.
+ */
 static void build(uint8_t *frame, enum kind kind, int flow, int number)
 {
 	uint8_t *type = frame + 12;
@@ -109,7 +114,7 @@ static void build(uint8_t *frame, enum kind kind, int flow, int number)
 	frame[FRAME_LEN - 1] = (uint8_t)flow;
 }
 
-/* Returns the queue that a frame comes out of, or -1. What the stack says on its own is passed over. */
+/* Returns the queue on which a frame arrives, or -1. Frames of the kernel's own are ignored. */
 static int queue_of_len(const uint8_t *frame, ssize_t frame_len)
 {
 	struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_ifindex = (int)if_nametoindex("vtq0"), .sll_halen = 6 };
@@ -137,7 +142,7 @@ static int queue_of(const uint8_t *frame)
 	return queue_of_len(frame, FRAME_LEN);
 }
 
-/* The frame's answer, as if it had come from the underlay of one worker. */
+/* Writes the frame's answer, as if it came from the underlay of one worker. */
 static void answer_through(int queue, const uint8_t *frame)
 {
 	uint8_t answer[sizeof(struct virtio_header) + FRAME_LEN] = { 0 };
@@ -174,10 +179,10 @@ static void test_flows_stay(enum kind kind)
 		}
 	}
 	if (!CHECK_EQ(strays, 0) | !CHECK(used[0] >= FLOWS / 4 && used[1] >= FLOWS / 4))
-		printf("# %s: %d and %d flows, %d frames elsewhere\n", names[kind], used[0], used[1], strays);
+		printf("# %s: %d and %d flows, %d frames on another queue\n", names[kind], used[0], used[1], strays);
 }
 
-/* Headers that end too early: the program ends there, and the frame arrives all the same, at the first queue. */
+/* With truncated headers the program ends early, and the frame arrives on the first queue. */
 static void test_short_frames(void)
 {
 	uint8_t frame[FRAME_LEN];
@@ -208,9 +213,9 @@ static void test_kernel_moves_flows(void)
 
 static void test_open(void)
 {
-	CHECK(tap_open("vtq0", 0) < 0); /* it was made for several */
+	CHECK(tap_open("vtq0", 0) < 0); /* a multi-queue device */
 	CHECK_EQ(tap_open("vtq1", 0) >= 0, 1);
-	CHECK(tap_open("vtq1", 1) < 0); /* it was made for one */
+	CHECK(tap_open("vtq1", 1) < 0); /* a single-queue device */
 	CHECK(tap_steer(packet_fd) < 0);
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * A stream of random numbers that is the same in every run (xorshift64*, Vigna 2016), so that what fails
- * fails again.
+ * Random numbers that are the same in every run (xorshift64*, Vigna 2016).
+ *
+ * A failure is therefore reproducible.
  */
 #ifndef VTEPD_TEST_RANDOM_H
 #define VTEPD_TEST_RANDOM_H
@@ -11,7 +12,7 @@
 
 static uint64_t random_state = 0x9e3779b97f4a7c15;
 
-/* 0 … below - 1; below is not 0. */
+/* Random number in 0 … below - 1; below must not be 0. */
 static inline uint32_t random_below(uint32_t below)
 {
 	random_state ^= random_state >> 12;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * A path that carries less than its first link does: a router in a namespace of its own, reached over a veth, with a
- * thin link behind it. Nobody lives there; what is too large for it is answered by ICMP.
+ * A path whose MTU is below that of its first link.
+ *
+ * A router in a separate namespace is reached over a veth and forwards to a link with a smaller
+ * MTU, behind which there is no host. It answers larger packets by ICMP.
  *
  *   this process: near ── veth ── hop :router: thin (ROUTER_MTU) ── …
  *   10.0.0.1, fd00::1             10.0.0.2, fd00::2
@@ -21,14 +23,14 @@
 #define ROUTER_MTU 1300
 #define ROUTER_MTU_TEXT "1300"
 
-/* Behind the router; nobody answers. */
+/* Behind the router; no host answers. */
 #define FAR_IPV4 "10.9.0.7"
 #define FAR_IPV6 "fd09::7"
 
 #define NEAR_MAC "02:00:00:00:00:01"
 #define HOP_MAC "02:00:00:00:00:02"
 
-/* Every too large packet is answered: no rate limit. Neighbours need not find each other. */
+/* No ICMP rate limit, so every oversized packet is answered. Static neighbour entries. */
 static const char *const router_setup =
 	"set -e; exec 2>/dev/null; cd /proc/sys/net; echo 1 >ipv4/ip_forward; echo 1 >ipv6/conf/all/forwarding;"
 	"echo 0 >ipv4/icmp_ratelimit; echo 0 >ipv6/icmp/ratelimit;"
@@ -47,38 +49,41 @@ static const char *const near_setup =
 	"ip neighbour add 10.0.0.2 lladdr " HOP_MAC " dev near; ip neighbour add fd00::2 lladdr " HOP_MAC " dev near;"
 	"ip route add 10.9.0.0/24 via 10.0.0.2; ip route add fd09::/64 via fd00::2";
 
-static void be_router(int told, int telling)
+static void be_router(int from_peer, int to_peer)
 {
 	char byte;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (unshare(CLONE_NEWNET) || write(telling, "", 1) != 1 || read(told, &byte, 1) != 1 || system(router_setup))
+	if (unshare(CLONE_NEWNET) || write(to_peer, "", 1) != 1 || read(from_peer, &byte, 1) != 1 || system(router_setup))
 		_exit(1);
-	if (write(telling, "", 1) != 1)
+	if (write(to_peer, "", 1) != 1)
 		_exit(1);
 	for (;;)
 		pause();
 }
 
-/* For a process in a network namespace of its own. Returns the router's pid, or 0: no iproute2, or no veth. */
+/*
+ * For a process in its own network namespace. Returns the router's pid, or 0 without iproute2 or
+ * veth.
+ */
 static inline pid_t start_router(void)
 {
-	int tell[2], told[2];
+	int to_peer[2], from_peer[2];
 	char command[256], byte;
 	pid_t router;
 
-	if (pipe(tell) || pipe(told))
+	if (pipe(to_peer) || pipe(from_peer))
 		return 0;
 	router = fork();
 	if (router == 0) {
-		close(tell[1]);
-		be_router(tell[0], told[1]);
+		close(to_peer[1]);
+		be_router(to_peer[0], from_peer[1]);
 	}
-	close(told[1]);
+	close(from_peer[1]);
 	snprintf(command, sizeof(command), link_setup, router);
-	/* The router's end comes up while this one waits for it, and the other way. */
-	if (read(told[0], &byte, 1) == 1 && system(command) == 0 && write(tell[1], "", 1) == 1 &&
-	    system(near_setup) == 0 && read(told[0], &byte, 1) == 1)
+	/* Each end waits for the other to come up. */
+	if (read(from_peer[0], &byte, 1) == 1 && system(command) == 0 && write(to_peer[1], "", 1) == 1 &&
+	    system(near_setup) == 0 && read(from_peer[0], &byte, 1) == 1)
 		return router;
 	kill(router, SIGKILL);
 	waitpid(router, NULL, 0);
@@ -92,8 +97,9 @@ static inline void stop_router(pid_t router)
 }
 
 /*
- * Sends this process an ICMP "fragmentation needed", over lo, that quotes a datagram from 127.0.0.1:port to
- * quoted:quoted_port: what anybody could send who knows, or guesses, the source port.
+ * Sends this process an ICMP "fragmentation needed" over lo that quotes a datagram from
+ * 127.0.0.1:port to quoted:quoted_port. Anyone who knows or guesses the source port can send such a
+ * message.
  */
 static inline int forge_too_big(uint16_t port, const char *quoted, uint16_t quoted_port, uint16_t mtu)
 {

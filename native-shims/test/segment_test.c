@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Superframes that leave as their segments: against frames that are built one by one, with columns and
- * headers that lie, and through sockets: trains, floods, and what becomes of one that the kernel refuses.
+ * Superframes sent as segments.
+ *
+ * Compares them with frames built one by one, with invalid columns and headers, and through
+ * sockets: trains, floods, and superframes refused by the kernel.
  */
 #include "../segment.h"
 #include "check.h"
@@ -22,7 +24,7 @@ static int32_t fds[SEND_SOCKETS];
 static struct peer_row peers[2];
 static int receivers[2];
 
-/* Writes a superframe behind its VXLAN header to off, as entry i. */
+/* Writes a superframe with its VXLAN header at off, as entry i. */
 static void put_superframe(int i, int off, const struct shape *s, int gso_size)
 {
 	memcpy(arena.base + off, VXLAN, VXLAN_LEN);
@@ -36,7 +38,7 @@ static struct shape tcp4_of(int payload_len)
 			       .df = 1, .tcp_flags = 0x18, .sequence = 1000, .id = 7 };
 }
 
-/* Every segment of entry 0 is that of the reference, and the superframe is what it was. */
+/* True if every segment of entry 0 equals the reference and the superframe is unchanged. */
 static int matches_reference(const struct shape *s, int gso_size)
 {
 	static uint8_t wanted[FRAME_LEN_MAX], before[FRAME_LEN_MAX];
@@ -83,7 +85,7 @@ static void test_random(void)
 	CHECK_EQ(segment_check(&(struct superframe){ 0 }, arena.base, &batch, 0), 0);
 }
 
-/* A checksum field that does not hold the sum it should makes segments that are as wrong. */
+/* An incorrect sum in the checksum field produces equally incorrect segments. */
 static void test_wrong_stays_wrong(void)
 {
 	struct shape s = tcp4_of(3000);
@@ -107,7 +109,7 @@ static int answer(void)
 
 	memcpy(exact, arena.base, (size_t)batch.len[0]);
 	err = segment_check(&super, exact, &batch, 0);
-	/* What passes must be writable, every byte of it. */
+	/* Every segment of an accepted superframe must be writable. */
 	for (int k = 0; !err && k < super.count; k++) {
 		uint8_t *headers = malloc((size_t)super.headers_len);
 		struct iovec payload = segment_write(&super, k, headers);
@@ -120,7 +122,7 @@ static int answer(void)
 	return err;
 }
 
-/* Cut off anywhere up to its first byte of payload it is no superframe; with one byte it is. */
+/* Truncated before its first payload byte it is not a superframe; with one byte it is. */
 static void test_truncated(void)
 {
 	for (int round = 0; round < 60; round++) {
@@ -164,30 +166,30 @@ static void test_columns_that_lie(void)
 	CHECK_EQ(answer(), 0);
 }
 
-/* Headers that are not what the columns say. */
+/* Headers that contradict the columns. */
 static void test_headers_that_lie(void)
 {
 	const struct {
 		int at, value;
-	} lies[] = {
+	} invalid[] = {
 		{ 12, 0x86 }, { 13, 0x06 }, { 14, 0x65 }, { 14, 0x44 }, { 14, 0x46 }, { 14, 0x4f }, { 14, 0x40 },
 		{ 20, 0x20 }, { 21, 0x01 }, { 23, 17 }, { 23, 0 }, { 46, 0x40 }, { 46, 0x00 },
 	};
 	struct shape s = tcp4_of(3000), far = { .version = 6, .protocol = IPPROTO_TCP, .options = 128, .payload_len = 9 };
 
-	for (size_t k = 0; k < sizeof(lies) / sizeof(lies[0]); k++) {
+	for (size_t k = 0; k < sizeof(invalid) / sizeof(invalid[0]); k++) {
 		put_superframe(0, 0, &s, 1448);
-		arena.base[VXLAN_LEN + lies[k].at] = (uint8_t)lies[k].value;
+		arena.base[VXLAN_LEN + invalid[k].at] = (uint8_t)invalid[k].value;
 		CHECK_EQ(answer(), -EINVAL);
 	}
 	put_superframe(0, 0, &far, 4);
 	CHECK_EQ(answer(), 0);
-	far.options = 184; /* a header block longer than there is room for */
+	far.options = 184; /* a header block that is too long */
 	put_superframe(0, 0, &far, 4);
 	CHECK_EQ(answer(), -EINVAL);
 }
 
-/* More segments than one frame may be. */
+/* More segments than a superframe may have. */
 static void test_most_segments(void)
 {
 	struct shape tcp = tcp4_of(0), udp = { .version = 6, .protocol = IPPROTO_UDP };
@@ -202,7 +204,7 @@ static void test_most_segments(void)
 	}
 }
 
-/* Whatever stands there: no byte beyond is touched (the sanitizers see to it). */
+/* Random bytes: no access beyond the end (checked by the sanitizers). */
 static void test_noise(void)
 {
 	for (int round = 0; round < ROUNDS; round++) {
@@ -231,7 +233,9 @@ static int open_on(const char *address, int options)
 	return fd;
 }
 
-/* Receives the segments of entry `entry` from fd, in order, byte by byte what the reference has. */
+/*
+ * Receives the segments of entry `entry` from fd, in order and equal to the reference byte by byte.
+ */
 static void expect_segments(int fd, int entry, const struct shape *s, int gso_size)
 {
 	static uint8_t wanted[FRAME_LEN_MAX], datagram[FRAME_LEN_MAX];
@@ -246,7 +250,7 @@ static void expect_segments(int fd, int entry, const struct shape *s, int gso_si
 	}
 }
 
-/* What arrives is one message a train: lens, 0 at the end. */
+/* Expects one message per train: lengths, terminated by 0. */
 static void expect_trains(int fd, const int32_t *wanted)
 {
 	static uint8_t message[FRAME_LEN_MAX];
@@ -273,7 +277,10 @@ static int send_batch(int32_t count, int32_t train_max)
 	return udp_send_batch(fds, peers, 2, arena, &batch, count, train_max, NULL, NULL, &errors);
 }
 
-/* Frames and superframes mixed, one of them for two peers: each gets what frame by frame would bring it. */
+/*
+ * Frames and superframes mixed, one of them for two peers: each peer gets the same as with
+ * frame-by-frame sending.
+ */
 static void test_send(int32_t train_max)
 {
 	struct shape s = tcp4_of(40000), small = { .version = 6, .protocol = IPPROTO_TCP, .payload_len = 1700, .tags = 1 };
@@ -296,7 +303,7 @@ static void test_send(int32_t train_max)
 	expect_nothing(receivers[1]);
 }
 
-/* 47 segments of 1,452 bytes: 45 fit one train; the rest goes with those of the next superframe. */
+/* 47 segments of 1,452 bytes: 45 fit one train; the others join those of the next superframe. */
 static void test_trains(const char *loopback)
 {
 	struct shape s = tcp4_of(47 * 1378);
@@ -319,7 +326,7 @@ static void test_trains(const char *loopback)
 	close(fd);
 }
 
-/* Segments larger than the path are refused as a train, and fragmented one by one. */
+/* Segments larger than the path MTU are refused as a train and fragmented one by one. */
 static void test_larger_than_path(void)
 {
 	struct shape s = tcp4_of(20000);
@@ -331,7 +338,10 @@ static void test_larger_than_path(void)
 	expect_nothing(receivers[0]);
 }
 
-/* One that lies, or has no route, says so and costs its neighbours nothing. */
+/*
+ * An invalid superframe, or one without a route, reports its error and does not affect adjacent
+ * entries.
+ */
 static void test_failures(int own)
 {
 	struct peer_row usual = peers[1];

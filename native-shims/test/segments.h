@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Segments of one flow in a batch, and a TAP to write it to: what the tests of merging share. The TAP is one end
- * of a socket pair; the other tells what was written.
+ * Helpers of the merge tests: segments of one flow in a batch, and a TAP for writing it.
+ *
+ * The TAP is one end of a socket pair; the other end receives the writes.
  */
 #ifndef VTEPD_TEST_SEGMENTS_H
 #define VTEPD_TEST_SEGMENTS_H
@@ -33,7 +34,7 @@ static inline uint8_t *frame_of(int i)
 	return arena.base + batch.off[i];
 }
 
-/* Puts a frame of the shape into entry i. */
+/* Writes a frame of the shape into entry i. */
 static inline void put(int i, const struct shape *s, int postponed)
 {
 	batch.off[i] = i * SLOT_LEN;
@@ -46,14 +47,14 @@ static inline void put(int i, const struct shape *s, int postponed)
 	batch.verdict[i] = 0;
 }
 
-/* What the flow of a shape sends next. */
+/* Advances the shape to the next segment of its flow. */
 static inline void advance(struct shape *s)
 {
 	s->sequence += (uint32_t)s->payload_len;
 	s->id++;
 }
 
-/* The next segments of one flow in entries 0 … count - 1. */
+/* Writes the next segments of one flow into entries 0 … count - 1. */
 static inline void put_flow(struct shape s, int count, int postponed)
 {
 	memset(&batch, 0, sizeof(batch));
@@ -66,7 +67,7 @@ static inline int write_batch(int count, int merge)
 	return tap_write_batch(&tap, 1, arena, &batch, count, merge, NULL);
 }
 
-/* Takes what was written since, and returns how many writes it was. */
+/* Drains the pending writes and returns their number. */
 static inline int take_writes(void)
 {
 	uint8_t byte;
@@ -77,7 +78,7 @@ static inline int take_writes(void)
 	return writes;
 }
 
-/* Writes the batch and returns how many writes it took. */
+/* Writes the batch and returns the number of writes. */
 static inline int writes_of(int count, int merge)
 {
 	CHECK_EQ(write_batch(count, merge), 0);

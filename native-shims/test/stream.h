@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Random streams as a VTEP receives them: interleaved flows that mostly behave, and now and then anything
- * that senders, networks and attackers do to frames.
+ * Random streams as a VTEP receives them.
+ *
+ * Interleaved flows are mostly regular and occasionally show anything that senders, networks and
+ * attackers do to frames.
  */
 #ifndef VTEPD_TEST_STREAM_H
 #define VTEPD_TEST_STREAM_H
@@ -14,8 +16,8 @@
 #define VNIS 2
 
 /*
- * One flow. `number`, unless it is 0, makes the byte at `place` another than in a flow of the same shape; shape
- * is that of the next segment; mss is what a full one has.
+ * One flow. shape describes the next segment; mss is the payload length of a full one. A `number`
+ * other than 0 changes the byte at `place`, so that flows of the same shape differ.
  */
 struct flow {
 	struct shape shape;
@@ -25,7 +27,7 @@ struct flow {
 	uint16_t window;
 };
 
-/* noise: things happen to one frame in that many. */
+/* noise: one frame in that many is altered. */
 struct stream {
 	struct flow flows[FLOWS_MAX];
 	uint32_t flow_count, noise;
@@ -67,7 +69,7 @@ static inline void seal_ipv4(uint8_t *ip)
 	put16(ip + 10, (uint16_t)~sum16(ip, (size_t)(ip[0] & 15) * 4, 0));
 }
 
-/* The headers that build_headers() made, as this flow has them. */
+/* Applies this flow's difference to headers made by build_headers(). */
 static inline void dress(uint8_t *frame, const struct flow *flow, const struct shape *s)
 {
 	uint8_t *ip = frame + ip_at(s), *l4 = frame + l4_at(s);
@@ -93,7 +95,10 @@ static inline void dress(uint8_t *frame, const struct flow *flow, const struct s
 	}
 }
 
-/* From now on the flow is another: what changes between the segments of a connection, loss and repetition. */
+/*
+ * Changes the flow permanently: what changes between the segments of a connection, loss and
+ * repetition.
+ */
 static inline void change_flow(struct flow *flow)
 {
 	struct shape *s = &flow->shape;
@@ -127,7 +132,7 @@ static inline void change_flow(struct flow *flow)
 		s->sequence += (uint32_t)flow->mss;
 		s->id++;
 		return;
-	case 9: /* once more, or overlapping */
+	case 9: /* repeated or overlapping */
 		s->sequence -= random_one_in(2) ? (uint32_t)flow->mss : random_below((uint32_t)flow->mss + 1);
 		return;
 	case 10:
@@ -141,7 +146,7 @@ static inline void change_flow(struct flow *flow)
 	}
 }
 
-/* This one segment is another. */
+/* Changes this segment only. */
 static inline void change_segment(struct shape *s, const struct flow *flow)
 {
 	static const uint8_t flags[] = { 0x18, 0x11, 0x19, 0x02, 0x12, 0x04, 0x14, 0x30, 0x50, 0x90, 0x00, 0x08 };
@@ -171,8 +176,8 @@ static inline void change_segment(struct shape *s, const struct flow *flow)
 }
 
 /*
- * Gives the frame a payload for which its checksum is zero. TCP may write that as 0 or 0xffff; in UDP 0 is no
- * checksum, though this one would verify.
+ * Sets a payload for which the checksum is zero. TCP may write it as 0 or 0xffff; in UDP 0 means no
+ * checksum, although this one would verify.
  */
 static inline void sum_to_zero(uint8_t *frame, int len, const struct shape *s)
 {
@@ -188,7 +193,10 @@ static inline void sum_to_zero(uint8_t *frame, int len, const struct shape *s)
 		put16(frame + checksum_at(s), 0);
 }
 
-/* What networks and attackers do to a sealed frame that has room behind it. Returns its new length. */
+/*
+ * Alters a sealed frame as networks and attackers do; there is space after it. Returns its new
+ * length.
+ */
 static inline int spoil(uint8_t *frame, int len, const struct shape *s)
 {
 	uint8_t *ip = frame + ip_at(s), *l4 = frame + l4_at(s);
@@ -196,7 +204,7 @@ static inline int spoil(uint8_t *frame, int len, const struct shape *s)
 
 	switch (random_below(16)) {
 	case 0:
-	case 1: /* a bit, anywhere */
+	case 1: /* any bit */
 		frame[random_below(length)] ^= (uint8_t)(1 << random_below(8));
 		return len;
 	case 2:
@@ -211,7 +219,7 @@ static inline int spoil(uint8_t *frame, int len, const struct shape *s)
 	case 5:
 		put16(frame + checksum_at(s), 0);
 		return len;
-	case 6: /* a header that is another and rightly summed */
+	case 6: /* a different header with a valid checksum */
 		frame[random_below((uint32_t)payload_at(s))] ^= (uint8_t)(1 << random_below(8));
 		seal(frame, len, s, 0);
 		return len;
@@ -228,12 +236,12 @@ static inline int spoil(uint8_t *frame, int len, const struct shape *s)
 	case 9: /* padding */
 		memcpy(frame + len, pool, 24);
 		return len + (int)random_between(1, 24);
-	case 10: /* a length that lies */
+	case 10: /* a wrong length */
 		ip[s->version == 4 ? 3 : 5] ^= (uint8_t)random_between(1, 255);
 		if (s->version == 4)
 			seal_ipv4(ip);
 		return len;
-	case 11: /* another one; the checksum is that of the lie */
+	case 11: /* another wrong length, with a matching checksum */
 		if (s->protocol == IPPROTO_UDP) {
 			l4[5] ^= (uint8_t)random_between(1, 255);
 			put16(l4 + 6, 0);
@@ -256,7 +264,7 @@ static inline int spoil(uint8_t *frame, int len, const struct shape *s)
 	}
 }
 
-/* The stream's next frame, to where entry i of the batch has its slot. */
+/* Writes the stream's next frame into the slot of entry i. */
 static inline void stream_next(struct stream *stream, struct arena arena, struct batch *batch, int i)
 {
 	int stays = !random_one_in(4), happens = random_one_in(stream->noise);

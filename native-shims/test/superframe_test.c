@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * A superframe all the way, through a real TAP and the kernel's stack: sent by a socket with UDP_SEGMENT,
- * read whole, split, merged again, written, and received. And those that the kernel refuses when they are written.
+ * A superframe through a real TAP and the kernel's stack.
  *
- *   UDP socket 10.0.0.1 ── IP stack ── vts0 (TAP) ── this program, playing 10.0.0.2, which sends all back
+ * It is sent by a socket with UDP_SEGMENT, read whole, split, merged again, written and received.
+ * Also covers superframes that the kernel refuses on write.
+ *
+ *   UDP socket 10.0.0.1 ── IP stack ── vts0 (TAP) ── this program as 10.0.0.2, an echo
  */
 #include "../coalesce.h"
 #include "../inner.h"
@@ -26,7 +28,7 @@
 #define SEGMENT_LEN 1200
 #define PAYLOAD_LEN (20 * SEGMENT_LEN + 1)
 
-/* Not in the headers of Debian 12. */
+/* Missing in the headers of Debian 12. */
 #define TUN_USO4 0x20
 #define TUN_USO6 0x40
 
@@ -69,7 +71,10 @@ static int is_ours(int i)
 	return load16(frame + 12) == 0x0800 && frame[14 + IPV4_PROTOCOL] == IPPROTO_UDP;
 }
 
-/* Reads until ours is there, among what the stack says on its own, and makes it entry 0; 0 if it does not come. */
+/*
+ * Reads until the test's own frame arrives, ignoring the kernel's own, and makes it entry 0; 0 if
+ * it does not arrive.
+ */
 static int read_ours(int tap)
 {
 	struct tap_region region = { .off = 0, .end = ARENA_LEN / 2, .headroom = VXLAN_LEN, .slot_len = 65558 };
@@ -103,7 +108,7 @@ static void swap_bytes(uint8_t *a, uint8_t *b, size_t len)
 	}
 }
 
-/* Back to where it came from: sums do not change by that. */
+/* Swaps source and destination, which leaves checksums valid. */
 static void swap_ends(uint8_t *frame)
 {
 	swap_bytes(frame, frame + 6, 6);
@@ -111,7 +116,7 @@ static void swap_ends(uint8_t *frame)
 	swap_bytes(frame + 34, frame + 36, 2);
 }
 
-/* Splits entry 0 of frames into segments that go back. */
+/* Splits entry 0 of frames into segments that are returned to the sender. */
 static int turn_back(void)
 {
 	struct superframe super;
@@ -136,7 +141,7 @@ static int turn_back(void)
 	return super.count;
 }
 
-/* Receives everything in messages of at most PAYLOAD_LEN bytes. Returns how many there were. */
+/* Receives all messages of at most PAYLOAD_LEN bytes. Returns their number. */
 static int receive_all(int fd)
 {
 	size_t at = 0;
@@ -177,8 +182,9 @@ static void test_whole_way(int tap, int fd)
 }
 
 /*
- * From now on this process gets EINVAL for a writev of more than a header and a frame, which our own superframes
- * are, or for one of just these, which a peer's are: as from a kernel without USO.
+ * Makes writev fail with EINVAL in this process from now on, as on a kernel without USO: for more
+ * than a header and a frame, which are locally merged superframes, or for just these two, which are
+ * a peer's.
  */
 static int refuse_superframes(int from_peers)
 {
@@ -196,13 +202,13 @@ static int refuse_superframes(int from_peers)
 	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
 }
 
-/* One of ours that is refused goes segment by segment, and the caller is told. */
+/* A refused locally merged superframe is written segment by segment, and the caller is informed. */
 static void test_refused(int tap, int fd)
 {
 	struct merge_result result = { 0 };
 
 	if (refuse_superframes(0)) {
-		printf("# no seccomp here: the refusal is not tested\n");
+		printf("# no seccomp: refusal not tested\n");
 		return;
 	}
 	CHECK_EQ(tap_write_batch(&tap, 1, arena, &segments, 21, MERGE_UDP, &result), 0);
@@ -213,7 +219,10 @@ static void test_refused(int tap, int fd)
 	CHECK_EQ(receive_all(fd), 21);
 }
 
-/* One that a peer described is cut up as well, but nobody is told. In a process of its own: a filter stays. */
+/*
+ * A refused superframe from a peer is also written segment by segment, but not reported. Runs in
+ * its own process, since the filter is permanent.
+ */
 static void test_refused_of_peer(int tap, int fd)
 {
 	struct merge_result result = { 0 };
@@ -232,7 +241,7 @@ static void test_refused_of_peer(int tap, int fd)
 		return;
 	}
 	if (refuse_superframes(1))
-		printf("# no seccomp here: the refusal is not tested\n");
+		printf("# no seccomp: refusal not tested\n");
 	CHECK_EQ(tap_write_batch(&tap, 1, arena, &frames, 1, MERGE_UDP, &result), 0);
 	CHECK_EQ(frames.status[0], 0);
 	CHECK_EQ(result.taken | result.refused, 0);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * A real TAP in a network namespace of its own, with the kernel's IP stack behind it: frames read as
- * they were sent, checksums and segments finished by the kernel after a write, and the errors of a
- * device that is down, taken, or none.
+ * A real TAP with the kernel's IP stack behind it, in a separate network namespace.
+ *
+ * Frames are read as they were sent, the kernel completes checksums and segments after a write, and
+ * errors are returned for a device that is down, in use, or not a TAP.
  *
  *   UDP socket 10.0.0.1 ── IP stack ── vtt0 (TAP) ── this program, playing 10.0.0.2
  */
@@ -15,7 +16,7 @@
 
 #define ARENA_LEN (4 << 20)
 
-/* Not in the headers of Debian 12. */
+/* Missing in the headers of Debian 12. */
 #define TUN_USO4 0x20
 #define TUN_USO6 0x40
 
@@ -33,7 +34,7 @@ static void test_open_refuses(void)
 	CHECK_EQ(tap_open("vtt0", 0), -EBUSY);
 }
 
-/* A device that was there before, with another header size, is read right, and stays when it is closed. */
+/* An existing device with another header size is read correctly, and persists when it is closed. */
 static void test_adopt(void)
 {
 	struct ifreq request = { .ifr_name = "vtt1", .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
@@ -78,7 +79,7 @@ static void set_up(void)
 	close(fd);
 }
 
-/* Reads until count frames of UDP over IPv4 are there; what the stack says on its own is passed over. */
+/* Reads until count frames of UDP over IPv4 have arrived, ignoring the kernel's own frames. */
 static int read_udp(int tap, int count)
 {
 	struct tap_region region = { .off = 0, .end = ARENA_LEN, .headroom = 8, .slot_len = 65558 };
@@ -120,7 +121,7 @@ static void send_payload(int fd, int32_t len)
 	CHECK_EQ(sendto(fd, payload, (size_t)len, 0, (struct sockaddr *)&to, sizeof(to)), len);
 }
 
-/* The UDP checksum of a frame as build_udp_frame() makes them holds. */
+/* True if the UDP checksum of a frame made by build_udp_frame() is valid. */
 static int is_sound(const uint8_t *frame, int32_t len)
 {
 	uint16_t udp_len = (uint16_t)(len - 34);
@@ -128,7 +129,7 @@ static int is_sound(const uint8_t *frame, int32_t len)
 	return sum16(frame + 34, udp_len, sum16(frame + 26, 8, (uint32_t)IPPROTO_UDP + udp_len)) == 0xffff;
 }
 
-/* The frame is complete, whether the kernel finished the checksum, or left it to the reader. */
+/* The frame is complete, whether the kernel completed the checksum or left it to the reader. */
 static void test_read(int tap, int socket_fd)
 {
 	const int32_t lens[] = { 0, 1, 18, 100, 1471, 1472 };
@@ -164,7 +165,9 @@ static void test_offload(int tap)
 	CHECK_EQ(tap_set_offload(tap, 0), 0);
 }
 
-/* A batch of frames, checksums left to the kernel: the socket gets each payload, in order. */
+/*
+ * A batch of frames with checksums left to the kernel: the socket receives each payload, in order.
+ */
 static void test_write(int tap, int socket_fd)
 {
 	const int32_t fds[] = { -1, tap };
@@ -219,8 +222,8 @@ static void test_write_superframe(int tap, int socket_fd)
 }
 
 /*
- * The kernel takes no checksum behind byte 65,535 of its buffer, headroom included. Such a frame is
- * written as it is; as a superframe it is refused.
+ * The kernel supports no checksum beyond byte 65,535 of its buffer, headroom included. Such a frame
+ * is written without offload; as a superframe it is refused.
  */
 static void test_write_again_plain(int tap)
 {
@@ -263,7 +266,7 @@ int main(void)
 	test_write_superframe(tap, socket_fd);
 	test_write_again_plain(tap);
 	close(tap);
-	CHECK(if_nametoindex("vtt0") == 0); /* not persistent: it goes with its descriptor */
+	CHECK(if_nametoindex("vtt0") == 0); /* not persistent: removed with its descriptor */
 	close(socket_fd);
 	free(arena.base);
 	return check_report();

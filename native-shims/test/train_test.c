@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Trains that udp_send_batch() makes of neighbours: what joins, what ends one, and that each datagram
- * arrives as it would have without, also when the kernel refuses the train.
+ * Trains formed by udp_send_batch() from adjacent datagrams.
+ *
+ * Covers what joins a train and what ends it. Each datagram arrives as it would without trains,
+ * also when the kernel refuses the train.
  */
 #include "check.h"
 #include "net.h"
@@ -29,7 +31,7 @@ static int open_on(const char *address, int options)
 	return fd;
 }
 
-/* Entry i: lens[i] bytes of value i, for peer 0, from socket 0. */
+/* Fills entry i with lens[i] bytes of value i, for peer 0, from socket 0. */
 static void fill_batch(const int32_t *lens, int32_t count)
 {
 	memset(&batch, 0, sizeof(batch));
@@ -46,7 +48,7 @@ static int send_batch(int32_t count, int32_t train_max)
 	return udp_send_batch(fds, peers, 2, arena, &batch, count, train_max, &refused, NULL, &errors);
 }
 
-/* The next datagram has this length and is of this value throughout. */
+/* Expects a datagram of this length, filled with this value. */
 static void expect(int fd, int32_t len, int value)
 {
 	uint8_t datagram[4096];
@@ -65,7 +67,7 @@ static void expect_nothing(int fd)
 	CHECK_EQ(recv(fd, NULL, 0, 0), -1);
 }
 
-/* Sends it and expects every datagram, in order, none of another length. */
+/* Sends the batch and expects exactly its datagrams, in order. */
 static void check_batch(const int32_t *lens, int32_t count, int32_t train_max)
 {
 	fill_batch(lens, count);
@@ -77,7 +79,10 @@ static void check_batch(const int32_t *lens, int32_t count, int32_t train_max)
 	expect_nothing(receivers[0]);
 }
 
-/* What one receive with UDP_GRO brings is what left as one: lens of the messages, 0 at the end. */
+/*
+ * One receive with UDP_GRO returns what was sent as one message: lengths of the messages,
+ * terminated by 0.
+ */
 static void check_messages(const int32_t *lens, int32_t count, int32_t train_max, const int32_t *wanted)
 {
 	struct peer_row usual = peers[0];
@@ -112,7 +117,7 @@ static void test_what_joins(void)
 	check_batch((int32_t[]){ 0, 0, 0 }, 3, TRAIN_MAX);
 }
 
-/* 1,400 bytes × 128: the most that one train takes is 46, and 64 of short ones. */
+/* 128 datagrams of 1,400 bytes: a train holds at most 46 of them, and 64 short ones. */
 static void test_full_batch(void)
 {
 	int32_t lens[BATCH_CAP];
@@ -127,7 +132,10 @@ static void test_full_batch(void)
 	check_batch(lens, BATCH_CAP, TRAIN_MAX);
 }
 
-/* Another peer ends a train; an entry that is skipped, refused, or for another socket does not: those leave later. */
+/*
+ * Another peer ends a train. A skipped or refused entry, or one for another socket, does not: those
+ * are sent later.
+ */
 static void test_what_ends_one(void)
 {
 	static const int32_t lens[] = { 100, 100, 100, 100, 100, 100, 100, 100 };
@@ -150,7 +158,9 @@ static void test_what_ends_one(void)
 	expect_nothing(receivers[1]);
 }
 
-/* The last train of a batch for peer 1 is told of, and only the train: not what is refused singly as well. */
+/*
+ * A refused train for peer 1 is reported, but not one whose datagrams are refused singly as well.
+ */
 static void check_told(void)
 {
 	struct peer_row usual = peers[1];
@@ -175,7 +185,10 @@ static void check_told(void)
 	peers[1] = usual;
 }
 
-/* Without a UDP checksum the kernel makes no trains over IPv4; over IPv6 it may. All arrive. */
+/*
+ * Without a UDP checksum the kernel makes no trains over IPv4; over IPv6 it may. All datagrams
+ * arrive.
+ */
 static void test_without_checksum(const char *loopback)
 {
 	int usual = fds[peers[0].family == AF_INET6 ? SOURCE_SOCKETS : 0];
@@ -187,13 +200,16 @@ static void test_without_checksum(const char *loopback)
 		check_told();
 	check_batch((int32_t[]){ 100, 100, 100, 50 }, 4, 1);
 	CHECK_EQ(refused.error, 0);
-	check_batch((int32_t[]){ 1000, 1000 }, 2, TRAIN_MAX); /* EINVAL, but it might be for its size */
+	check_batch((int32_t[]){ 1000, 1000 }, 2, TRAIN_MAX); /* EINVAL, perhaps for its size */
 	CHECK_EQ(refused.error, 0);
 	close(*fd);
 	*fd = usual;
 }
 
-/* Datagrams larger than the path are no train, and are fragmented one by one (lo has an MTU of 1,500): not told. */
+/*
+ * Datagrams larger than the path MTU form no train and are fragmented one by one (lo has an MTU of
+ * 1,500): not reported.
+ */
 static void test_larger_than_path(void)
 {
 	check_batch((int32_t[]){ 1600, 1600, 1600 }, 3, TRAIN_MAX);
@@ -201,14 +217,14 @@ static void test_larger_than_path(void)
 	CHECK_EQ(refused.error, 0);
 }
 
-/* An error that an earlier datagram left fails the train once; then it goes, whole. */
+/* An error left by an earlier datagram fails the train once; it is then sent whole. */
 static void test_earlier_error(const char *loopback)
 {
 	struct peer_row usual = peers[1];
-	int gone = open_on(loopback, 0);
+	int closed = open_on(loopback, 0);
 
-	peers[1].port = port_of(gone);
-	close(gone);
+	peers[1].port = port_of(closed);
+	close(closed);
 	fill_batch((int32_t[]){ 100 }, 1);
 	batch.peer_idx[0] = 1;
 	CHECK_EQ(send_batch(1, TRAIN_MAX), 0);
@@ -216,7 +232,7 @@ static void test_earlier_error(const char *loopback)
 	peers[1] = usual;
 }
 
-/* No route: each of its entries says so. */
+/* Without a route each entry reports the error. */
 static void test_unroutable(void)
 {
 	struct peer_row usual = peers[1];

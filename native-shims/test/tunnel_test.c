@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * Superframes that leave whole: what arrives is what segment.c would have made of them, where the device leaves the
- * cutting to the kernel and where it takes them; and what may not leave whole leaves as segments.
+ * Superframes sent whole through the outer TAP.
+ *
+ * The received segments equal those of segment.c, both where the device leaves segmentation to the
+ * kernel and where it accepts superframes. A superframe that may not be sent whole is sent as
+ * segments.
  *
  *   process ─ outer TAP ─ program ─ veth "near" 10.77.0.1 ─┼─ "far" 10.77.0.2, a UDP socket
  *                                                    two namespaces
@@ -34,7 +37,7 @@ static int run(const char *command)
 	return system(command);
 }
 
-/* The far socket, opened in the namespace that the veth's other end is moved to. */
+/* Opens the far socket in the namespace to which the veth's other end is moved. */
 static int open_far(void)
 {
 	int near_ns = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
@@ -73,7 +76,7 @@ static void open_tunnel(void)
 	tunnel.ports[0] = port_of(fds[0]);
 }
 
-/* A TCP superframe behind its VXLAN header, as the TAP and encap leave it. */
+/* Builds a TCP superframe with its VXLAN header, as produced by the TAP and encap. */
 static void make_superframe(int32_t payload_len)
 {
 	uint8_t *frame = memory + VXLAN_LEN, *ip = frame + 14, *tcp = ip + 20;
@@ -106,7 +109,10 @@ static void make_superframe(int32_t payload_len)
 	batch.flags[0] = FRAME_NEEDS_CSUM;
 }
 
-/* The same bytes as a UDP superframe: its header is 12 bytes shorter, the payload as much longer. */
+/*
+ * Turns the same bytes into a UDP superframe: its header is 12 bytes shorter, its payload 12 bytes
+ * longer.
+ */
 static void make_udp(void)
 {
 	uint8_t *ip = memory + VXLAN_LEN + 14, *udp = ip + 20;
@@ -126,7 +132,7 @@ static int send_one(void)
 	return udp_send_batch(fds, &peer, 1, arena, &batch, 1, 64, NULL, &tunnel, &errors);
 }
 
-/* Every segment, in order, as segment.c writes it. */
+/* Expects every segment, in order, as written by segment.c. */
 static void expect_segments(int far)
 {
 	struct superframe super;
@@ -151,7 +157,7 @@ static void expect_segments(int far)
 	CHECK(!readable_within(far, 20));
 }
 
-/* A superframe that crosses veth as it is: inner checksum and segments postponed. */
+/* Expects a superframe that crosses the veth whole: inner checksum and segmentation postponed. */
 static void expect_whole(int far, int32_t len)
 {
 	static uint8_t found[65536];
@@ -162,7 +168,7 @@ static void expect_whole(int far, int32_t len)
 	CHECK(!readable_within(far, 20));
 }
 
-/* The next segment's outer header. */
+/* Expects the outer header of the next segment. */
 static void expect_outer(int far, int tos, int ttl)
 {
 	static uint8_t found[2048];
@@ -222,7 +228,7 @@ int main(void)
 	CHECK_EQ(tunnel.id, SEGMENTS);
 	expect_whole(far, batch.len[0]);
 
-	/* veth would leave the checksums of the segments to nobody. */
+	/* Otherwise veth would leave the segments' checksums incomplete. */
 	REQUIRE(run("ethtool -K near tx off tx-udp_tnl-segmentation off tx-udp_tnl-csum-segmentation off "
 		    ">/dev/null 2>&1") == 0);
 	CHECK_EQ(tunnel_segmentation("near"), 0);
@@ -237,7 +243,10 @@ int main(void)
 	expect_segments(far);
 	CHECK_EQ(tunnel.id, 3 * SEGMENTS);
 
-	/* What has another DF than the tunnel leaves by a socket with that one; so does what has to be fragmented. */
+	/*
+	 * A superframe with another DF than the tunnel's is sent by a socket with that DF; so is
+	 * one that must be fragmented.
+	 */
 	fds[2 * SOURCE_SOCKETS] = fds[0];
 	for (batch.df[0] = DF_CLEAR; batch.df[0] <= DF_CLEAR_TOO_BIG; batch.df[0]++) {
 		CHECK_EQ(send_one(), 0);
@@ -252,7 +261,10 @@ int main(void)
 	CHECK_EQ(tunnel.id, 3 * SEGMENTS);
 	tunnel.options = TUNNEL_DF;
 
-	/* Not this way: the segments would be too large for the path, the peer is not led to the device, a refusal. */
+	/*
+	 * Not sent whole: segments too large for the path MTU, a peer without PEER_TUNNEL, a
+	 * refusal.
+	 */
 	tunnel.mtu = MSS;
 	CHECK_EQ(send_one(), 0);
 	CHECK_EQ(tunnel.id, 3 * SEGMENTS);
@@ -265,7 +277,7 @@ int main(void)
 	peer.flags = PEER_TUNNEL;
 	make_udp();
 	CHECK_EQ(send_one(), 0);
-	CHECK_EQ(tunnel.id, 3 * SEGMENTS); /* UDP never leaves whole */
+	CHECK_EQ(tunnel.id, 3 * SEGMENTS); /* UDP is never sent whole */
 	expect_segments(far);
 	make_superframe(PAYLOAD_LEN);
 	REQUIRE(run("ip link set outer down") == 0);

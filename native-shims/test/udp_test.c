@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * The underlay over loopback: options, batches of both families, received trains, a slot too short, a
- * full receive buffer, and peers that can't be reached among peers that can. Trains sent: train_test.c.
+ * UDP sockets over loopback.
  *
- * In a network namespace of its own where that is permitted; the checks that need one are left out
- * elsewhere.
+ * Covers options, batches of both families, received trains, a slot that is too short, a full
+ * receive buffer, and unreachable peers among reachable ones. Sent trains: train_test.c. Runs in a
+ * separate network namespace where permitted; checks that need one are skipped elsewhere.
  */
 #include "check.h"
 #include "net.h"
@@ -50,14 +50,14 @@ static int option_of(int fd, int level, int name)
 
 static void test_open_refuses(void)
 {
-	struct peer_row local = row_of("127.0.0.1", 0), nobody = { 0 }, taken, foreign;
+	struct peer_row local = row_of("127.0.0.1", 0), empty = { 0 }, in_use, foreign;
 	int fd = open_on("127.0.0.1", 0);
 
-	taken = row_of("127.0.0.1", port_of(fd));
+	in_use = row_of("127.0.0.1", port_of(fd));
 	foreign = row_of("192.0.2.1", 0);
-	CHECK_EQ(udp_open(&nobody, "", 0, 0, 0, 0), -EAFNOSUPPORT);
-	CHECK_EQ(udp_open(&taken, "", 0, 0, 0, 0), -EADDRINUSE);
-	CHECK_EQ(udp_open(&taken, "", UDP_OPEN_RECEIVE, 0, 0, 0), -EADDRINUSE);
+	CHECK_EQ(udp_open(&empty, "", 0, 0, 0, 0), -EAFNOSUPPORT);
+	CHECK_EQ(udp_open(&in_use, "", 0, 0, 0, 0), -EADDRINUSE);
+	CHECK_EQ(udp_open(&in_use, "", UDP_OPEN_RECEIVE, 0, 0, 0), -EADDRINUSE);
 	CHECK_EQ(udp_open(&foreign, "", 0, 0, 0, 0), -EADDRNOTAVAIL);
 	CHECK_EQ(udp_open(&local, "no-such-device-", 0, 0, 0, 0), -ENODEV);
 	CHECK_EQ(udp_open(&local, "a-name-longer-than-any-device", 0, 0, 0, 0), -ENODEV);
@@ -102,7 +102,10 @@ static void test_options(void)
 	close(fd);
 }
 
-/* Entry i holds DATAGRAM_LEN bytes of value i, near the arena's end, out of the receiver's way. */
+/*
+ * Fills entry i with DATAGRAM_LEN bytes of value i, near the arena's end, apart from the receive
+ * slots.
+ */
 static void fill_batch(int32_t count)
 {
 	memset(&batch, 0, sizeof(batch));
@@ -113,7 +116,9 @@ static void fill_batch(int32_t count)
 	}
 }
 
-/* Takes everything that waits, SLOTS - 1 at a time. Entry k of the answer: the first byte of datagram k. */
+/*
+ * Receives all datagrams, SLOTS - 1 at a time. Entry k of the result: the first byte of datagram k.
+ */
 static int receive_all(int fd, uint8_t *first_bytes, uint16_t *ports)
 {
 	static struct batch received;
@@ -134,7 +139,10 @@ static int receive_all(int fd, uint8_t *first_bytes, uint16_t *ports)
 	return total;
 }
 
-/* A full batch, alternating between two sockets and skipping every fifth: one socket after the other, order and sources hold. */
+/*
+ * A full batch that alternates between two sockets and skips every fifth entry: sockets are served
+ * one after the other; order and sources are kept.
+ */
 static void test_batch(const char *loopback)
 {
 	int ipv6 = strchr(loopback, ':') != NULL;
@@ -175,7 +183,10 @@ static void test_batch(const char *loopback)
 	close(senders[1]);
 }
 
-/* A train of 10 × 1,000 and a last one of 300 bytes is one descriptor; a datagram of 0 bytes is one, too. */
+/*
+ * A train of 10 × 1,000 and a last datagram of 300 bytes is one descriptor; so is a datagram of 0
+ * bytes.
+ */
 static void test_train(void)
 {
 	int receiver = open_on("127.0.0.1", UDP_OPEN_RECEIVE), sender = open_on("127.0.0.1", 0);
@@ -220,8 +231,8 @@ static void test_short_slot(void)
 	close(sender);
 }
 
-/* Received and dropped make up what was sent. */
-/* A train whose segment size may be among the control messages that found no room is no datagram. */
+/* Received and dropped datagrams add up to those sent. */
+/* A train whose segment size may be among the truncated control messages is discarded. */
 static void test_truncated_control(void)
 {
 	static const int more[][2] = { { SOL_SOCKET, SO_TIMESTAMPNS }, { IPPROTO_IP, IP_PKTINFO }, { IPPROTO_IP, IP_RECVTTL },
@@ -266,7 +277,7 @@ static void test_overflow(void)
 	close(sender);
 }
 
-/* True if the socket is reported with the error bit now. */
+/* True if the socket is now reported with the error bit. */
 static int in_error(int fd)
 {
 	struct wait_result result;
@@ -279,19 +290,19 @@ static int in_error(int fd)
 }
 
 /*
- * Nobody listens at the odd peers: each of their datagrams leaves an ICMP error that fails the next send.
- * The even ones get every datagram all the same, once and in order.
+ * The odd peers have no listener: each of their datagrams causes an ICMP error that fails the next
+ * send. The even peers still get every datagram, once and in order.
  */
 static void test_refused_neighbours(const char *loopback)
 {
 	int ipv6 = strchr(loopback, ':') != NULL;
 	int receiver = open_on(loopback, UDP_OPEN_RECEIVE), sender = open_on(loopback, UDP_OPEN_RECVERR);
-	int gone = open_on(loopback, 0);
-	struct peer_row peers[2] = { row_of(loopback, port_of(receiver)), row_of(loopback, port_of(gone)) };
+	int closed = open_on(loopback, 0);
+	struct peer_row peers[2] = { row_of(loopback, port_of(receiver)), row_of(loopback, port_of(closed)) };
 	uint8_t first_bytes[BATCH_CAP];
 	uint16_t ports[BATCH_CAP];
 
-	close(gone);
+	close(closed);
 	memset(fds, 0xff, sizeof(fds));
 	fds[ipv6 * SOURCE_SOCKETS] = sender;
 	fill_batch(BATCH_CAP);
@@ -311,16 +322,19 @@ static void test_refused_neighbours(const char *loopback)
 	close(sender);
 }
 
-/* An error left by an earlier batch meets the first datagram of the next: drained, sent again, sent. */
+/*
+ * An error left by an earlier batch fails the first datagram of the next: it is drained and the
+ * datagram sent again.
+ */
 static void test_error_of_earlier_batch(void)
 {
 	int receiver = open_on("127.0.0.1", UDP_OPEN_RECEIVE), sender = open_on("127.0.0.1", UDP_OPEN_RECVERR);
-	int gone = open_on("127.0.0.1", 0);
-	struct peer_row peers[2] = { row_of("127.0.0.1", port_of(receiver)), row_of("127.0.0.1", port_of(gone)) };
+	int closed = open_on("127.0.0.1", 0);
+	struct peer_row peers[2] = { row_of("127.0.0.1", port_of(receiver)), row_of("127.0.0.1", port_of(closed)) };
 	uint8_t first_bytes[BATCH_CAP];
 	uint16_t ports[BATCH_CAP];
 
-	close(gone);
+	close(closed);
 	memset(fds, 0xff, sizeof(fds));
 	fds[0] = sender;
 	fill_batch(1);
@@ -337,14 +351,14 @@ static void test_error_of_earlier_batch(void)
 }
 
 /*
- * Nobody reads from a sending socket: anyone can fill its receive buffer, and then its error queue has
- * no room either. The error is pending all the same; draining has to clear it.
+ * A sending socket is never read: anyone can fill its receive buffer, and then its error queue has
+ * no space either. The error is still pending and draining must clear it.
  */
 static void test_error_without_message(void)
 {
 	struct peer_row local = row_of("127.0.0.1", 0), peer;
 	int sender = udp_open(&local, "", UDP_OPEN_RECVERR, 1, 0, 0), flooder = open_on("127.0.0.1", 0);
-	int gone = open_on("127.0.0.1", 0);
+	int closed = open_on("127.0.0.1", 0);
 
 	REQUIRE(sender >= 0);
 	memset(fds, 0xff, sizeof(fds));
@@ -353,8 +367,8 @@ static void test_error_without_message(void)
 	peer = row_of("127.0.0.1", port_of(sender));
 	fill_batch(BATCH_CAP);
 	CHECK_EQ(udp_send_batch(fds, &peer, 1, arena, &batch, BATCH_CAP, NO_TRAINS, NULL, NULL, &errors), 0);
-	peer = row_of("127.0.0.1", port_of(gone));
-	close(gone);
+	peer = row_of("127.0.0.1", port_of(closed));
+	close(closed);
 	fill_batch(1);
 	batch.src_port_idx[0] = 1;
 	CHECK_EQ(udp_send_batch(fds, &peer, 1, arena, &batch, 1, NO_TRAINS, NULL, NULL, &errors), 0);
@@ -366,7 +380,7 @@ static void test_error_without_message(void)
 	close(sender);
 }
 
-/* No route, and a datagram that is too long: each under its own errno, the neighbours go out. */
+/* No route and a too long datagram each report their own errno; adjacent datagrams are sent. */
 static void test_unroutable_neighbours(void)
 {
 	int receiver = open_on("0.0.0.0", UDP_OPEN_RECEIVE), sender = open_on("0.0.0.0", UDP_OPEN_RECVERR);
@@ -379,7 +393,7 @@ static void test_unroutable_neighbours(void)
 	fill_batch(6);
 	batch.peer_idx[0] = batch.peer_idx[3] = 1;
 	batch.off[2] = 0;
-	batch.len[2] = 65508; /* one more than UDP over IPv4 takes */
+	batch.len[2] = 65508; /* one more than the maximum of UDP over IPv4 */
 	CHECK_EQ(udp_send_batch(fds, peers, 2, arena, &batch, 6, NO_TRAINS, NULL, NULL, &errors), 3);
 	CHECK_EQ(batch.status[0], -ENETUNREACH);
 	CHECK_EQ(batch.status[1], 0);

@@ -44,7 +44,7 @@ static void test_full_event(void)
 	int event = event_create();
 
 	REQUIRE(write(event, &most, sizeof(most)) == sizeof(most));
-	CHECK_EQ(event_fire(event), 0); /* it can't count further, and need not */
+	CHECK_EQ(event_fire(event), 0); /* the counter is at its maximum */
 	close(event);
 }
 
@@ -62,7 +62,7 @@ static void test_time(int wait_fd)
 	CHECK(result.now_ms >= before);
 }
 
-/* A peer that hung up: the bit is there whether or not input was asked for. */
+/* A peer that hung up sets the error bit, whether input was requested or not. */
 static void test_error_bit(int wait_fd)
 {
 	for (int readable = 0; readable < 2; readable++) {
@@ -88,7 +88,7 @@ static void test_errors_only(int wait_fd)
 	close(event);
 }
 
-/* More are ready than fit: each is reported in its turn. */
+/* More descriptors are ready than fit: each is reported in its turn. */
 static void test_many(void)
 {
 	enum { EVENTS = WAIT_CAP + 20 };
@@ -135,7 +135,7 @@ static void test_wake_from_thread(int wait_fd)
 	close(event);
 }
 
-/* Found while looking, without sleep; and found after it. */
+/* Found while busy-polling, without sleep, and after sleeping. */
 static void test_spin(int wait_fd)
 {
 	int event = event_create();

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Fuzz target: sums over bytes at any address, in pieces (checksum.c). Oracle: a sum by 16-bit words.
+ * Fuzz target: sums over bytes at any address, in pieces (checksum.c).
+ *
+ * Oracle: a sum by 16-bit words.
  */
 #include "../../checksum.h"
 #include "fuzz.h"

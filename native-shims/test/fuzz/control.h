@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Control messages as the kernel hands them over: put_cmsg() of net/core/scm.c.
+ * Control messages as written by the kernel: put_cmsg() of net/core/scm.c.
  */
 #ifndef VTEPD_FUZZ_CONTROL_H
 #define VTEPD_FUZZ_CONTROL_H
@@ -8,8 +8,8 @@
 #include "fuzz.h"
 
 /*
- * Appends a message to what header->msg_controllen counts, within room bytes; what finds none is cut off or left
- * out, and MSG_CTRUNC set. True if all of it is there.
+ * Appends a message at header->msg_controllen, within room bytes. A message that does not fit is
+ * truncated or omitted, and MSG_CTRUNC is set. Returns true if it is complete.
  */
 static inline int put_cmsg(struct msghdr *header, size_t room, int level, int type, const void *value, size_t len)
 {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Common parts of the fuzz targets: the input as a stream of numbers, the oracle, memory that must not be read.
+ * Common parts of the fuzz targets: input as a stream of numbers, oracle, poisoned memory.
  *
- * A target is a program with LLVMFuzzerTestOneInput(). Linked with libFuzzer it is fuzzed (scripts/fuzz.mjs);
- * linked with replay.c it runs its corpus (native-shims/test/run). System calls of the code under test are
- * replaced at link time (WRAP in each target: -Wl,--wrap=name), so the target sees every byte that would be
- * sent and decides from its input what the kernel answers.
+ * A target is a program with LLVMFuzzerTestOneInput(). Linked with libFuzzer it is fuzzed
+ * (scripts/fuzz.mjs); linked with replay.c it runs its corpus (native-shims/test/run). System calls
+ * of the code under test are replaced at link time (WRAP in each target: -Wl,--wrap=name), so the
+ * target sees every byte that would be sent, and its input determines the kernel's answers.
  */
 #ifndef VTEPD_FUZZ_H
 #define VTEPD_FUZZ_H
@@ -26,7 +26,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* A condition that holds for every input. Ends the program, as a sanitizer does. */
+/* A condition that must hold for every input. Aborts otherwise, like a sanitizer. */
 #define ORACLE(condition)                                                                    \
 	do {                                                                                   \
 		if (!(condition)) {                                                              \
@@ -36,9 +36,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 	} while (0)
 
 /**
- * struct input - a fuzz input: decisions are taken from its front, answers of the kernel from its end
+ * struct input - fuzz input: decisions are read from its front, answers of the kernel from its end
  *
- * Both are 0 when it is used up; 0 stands for the plain case everywhere.
+ * Both are 0 when the input is exhausted; 0 always selects the plain case.
  */
 struct input {
 	const uint8_t *bytes;
@@ -47,7 +47,7 @@ struct input {
 
 static struct input input;
 
-/* The next number of so many bytes, little-endian. */
+/* Reads the next number of so many bytes, little-endian. */
 static inline uint32_t take(int bytes)
 {
 	uint32_t value = 0;
@@ -62,7 +62,7 @@ static inline uint32_t take_below(uint32_t below)
 	return take(below > 256 ? 2 : 1) % below;
 }
 
-/* The next answer of the kernel; 0: all went well. */
+/* Reads the next answer of the kernel; 0: success. */
 static inline uint8_t take_answer(void)
 {
 	return input.left ? input.bytes[--input.left] : 0;
@@ -75,7 +75,7 @@ static inline int answer_errno(uint8_t answer)
 	return errors[answer % (sizeof(errors) / sizeof(errors[0]))];
 }
 
-/* A number that a lying column may hold, for a frame of len bytes. */
+/* An invalid value for a column of a frame of len bytes. */
 static inline int32_t take_lie(int32_t truth, int32_t len)
 {
 	static const int32_t lies[] = { 0, -1, INT32_MIN, INT32_MAX, 1, 255, 256, 65535, 65536, 22, 34, 54 };
@@ -88,7 +88,7 @@ static inline int32_t take_lie(int32_t truth, int32_t len)
 	return kind < 14 ? (int32_t)((uint32_t)truth + (kind == 12 ? 1 : UINT32_MAX)) : (int32_t)take(4);
 }
 
-/* Segments of a superframe whose headers are checked to the byte, which takes longest. */
+/* True for segments whose headers are checked byte by byte, which is the slowest check. */
 static inline int is_checked(int32_t k, int32_t count)
 {
 	return k < 3 || k == count - 1;
@@ -97,17 +97,17 @@ static inline int is_checked(int32_t k, int32_t count)
 #define TENANTS 4
 #define ENTRIES_MAX BATCH_CAP
 #define ENTRIES_FEW 24
-#define HEADROOM 16 /* a VXLAN header and some */
-#define FUZZ_ARENA_LEN (96 << 10) /* one superframe of 64 KB and some */
+#define HEADROOM 16 /* more than a VXLAN header */
+#define FUZZ_ARENA_LEN (96 << 10) /* more than one superframe of 64 KB */
 
-/* What is in front of an arena that begins within a headroom is written, and left out. */
+/* Bytes in front of an arena that begins within a headroom are written here and not copied. */
 static uint8_t written_to[HEADROOM + FUZZ_ARENA_LEN];
 static uint8_t *const scratch = written_to + HEADROOM;
 static struct arena arena;
 static struct batch batch;
 static int32_t entries;
 
-/* A byte that tells whose payload it is: a tenant's, at a place in its frame. */
+/* Payload byte that identifies its tenant and its position in the frame. */
 static inline uint8_t mark(int tenant, int at)
 {
 	return (uint8_t)(0x80 | tenant << 5 | (at & 31));
@@ -136,8 +136,8 @@ static inline struct shape take_shape(void)
 }
 
 /*
- * Writes a frame of the shape with its tenant's marks; some bytes of it may then be overwritten, and the checksum of the
- * IPv4 header made right again: a length that lies is then all that is wrong.
+ * Writes a frame of the shape with its tenant's marks. Some bytes may then be overwritten and the
+ * IPv4 header checksum corrected, so that an invalid length is the only error.
  */
 static inline int32_t put_frame(uint8_t *frame, const struct shape *s, int tenant, int postponed)
 {
@@ -162,7 +162,7 @@ static inline int32_t put_frame(uint8_t *frame, const struct shape *s, int tenan
 	return len;
 }
 
-/* Bytes of a segment: few segments, or some hundred. */
+/* Segment length that yields few segments or a few hundred. */
 static inline int take_segment_len(int payload_len)
 {
 	int choice = (int)take(1);
@@ -170,7 +170,7 @@ static inline int take_segment_len(int payload_len)
 	return 1 + (choice < 128 ? payload_len / 64 + 3 * choice : payload_len / (4 * choice));
 }
 
-/* Bytes of the input as a frame. */
+/* Writes bytes of the input as a frame. */
 static inline int32_t put_raw(uint8_t *frame)
 {
 	int32_t len = (int32_t)take_below(128);
@@ -181,8 +181,9 @@ static inline int32_t put_raw(uint8_t *frame)
 }
 
 /*
- * Fills batch and scratch with frames of several tenants, `headroom` bytes in front of each counted as part of it:
- * frames that continue the flow of the one before, superframes, raw bytes. Returns the bytes used.
+ * Fills batch and scratch with frames of several tenants: frames that continue the previous flow,
+ * superframes, raw bytes. Each frame includes `headroom` bytes in front of it. Returns the bytes
+ * used.
  */
 static inline int32_t take_frames(int32_t headroom, int may_postpone)
 {
@@ -233,7 +234,10 @@ static inline int32_t take_frames(int32_t headroom, int may_postpone)
 	return off;
 }
 
-/* Some columns then lie. Offsets leave the arena or move by one: two entries never describe the same bytes. */
+/*
+ * Makes some columns invalid. Offsets leave the arena or move by one; two entries never describe
+ * the same bytes.
+ */
 static inline void take_lies(void)
 {
 	int32_t *columns[] = { batch.len, batch.gso_size, batch.csum_start, batch.csum_off, batch.gso_type, batch.flags,
@@ -249,7 +253,9 @@ static inline void take_lies(void)
 	}
 }
 
-/* The arena, as long as what is used of it. Whatever belongs to no entry that is to be handled can't be read. */
+/*
+ * Creates the arena with the length in use. Bytes outside the entries to be handled are poisoned.
+ */
 static inline void open_arena(int32_t used, int32_t in_front)
 {
 	arena = (struct arena){ malloc((size_t)used + 1), (size_t)used };
@@ -275,8 +281,8 @@ static inline int in_arena(const void *at)
 }
 
 /**
- * struct cut - where the segments of a superframe lie, from its bytes and columns, by rules of the target's own
- * @headers_len:	up to the payload, VXLAN header included
+ * struct cut - segmentation of a superframe, derived independently from its bytes and columns
+ * @headers_len:	bytes of all headers, including VXLAN
  * @count:	segments
  */
 struct cut {
@@ -284,7 +290,7 @@ struct cut {
 	int version, is_tcp;
 };
 
-/* Reads entry i, a datagram of len bytes whose VXLAN header is at bytes; l4 counts from there. */
+/* Parses entry i, a datagram of len bytes with its VXLAN header at bytes; l4 is relative to it. */
 static inline struct cut cut_of(const uint8_t *bytes, int32_t len, int32_t l4, int32_t i)
 {
 	struct cut cut = { .ip = VXLAN_LEN + gso_network(bytes + VXLAN_LEN, len - VXLAN_LEN), .l4 = l4,
@@ -302,8 +308,8 @@ static inline struct cut cut_of(const uint8_t *bytes, int32_t len, int32_t l4, i
 }
 
 /*
- * Headers of segment k are those of the superframe, but for what segmentation changes: lengths, the IPv4 id,
- * checksums, the TCP sequence and flags. Lengths are those of the segment.
+ * Checks that the headers of segment k equal those of the superframe except for lengths, IPv4 id,
+ * checksums, TCP sequence and flags. Lengths must be those of the segment.
  */
 static inline void check_headers(const struct cut *cut, const uint8_t *bytes, const uint8_t *headers, int32_t k,
 				 int32_t payload_len)
@@ -337,19 +343,19 @@ static inline void check_headers(const struct cut *cut, const uint8_t *bytes, co
 }
 
 /*
- * Where Linux would take the superframe as well, segment k is the one that it would make, to the byte. The reference
- * keeps the length of the transport in 16 bits.
+ * Checks that segment k equals Linux's byte by byte, if Linux would accept the superframe. The
+ * reference stores the transport length in 16 bits.
  */
 static inline void check_segment(const uint8_t *frame, int32_t len, int32_t i, int32_t l4, const uint8_t *headers,
 				 int32_t k)
 {
 	static uint8_t wanted[FRAME_LEN_MAX];
-	struct virtio_net_hdr told = { .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .gso_type = (uint8_t)batch.gso_type[i],
+	struct virtio_net_hdr vnet = { .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .gso_type = (uint8_t)batch.gso_type[i],
 				       .gso_size = (uint16_t)batch.gso_size[i], .csum_start = (uint16_t)l4,
 				       .csum_offset = (uint16_t)batch.csum_off[i] };
 	struct whole whole;
 
-	if (len - l4 > UINT16_MAX || !gso_open(&whole, frame, len, &told))
+	if (len - l4 > UINT16_MAX || !gso_open(&whole, frame, len, &vnet))
 		return;
 	gso_cut(wanted, &whole, k);
 	ORACLE(memcmp(wanted, headers, (size_t)whole.payload) == 0);

@@ -3,8 +3,9 @@
  * Fuzz target: the error queue of a socket (path_errors.c).
  * WRAP recvmsg getsockopt
  *
- * Oracle: a row for each different "too large" of a known origin whose control message is whole, with its address
- * and MTU, up to the capacity; nothing else; the queue is emptied and the pending error cleared.
+ * Oracle: one row per distinct "too large" message of a known origin with a complete control
+ * message, with its address and MTU, up to the capacity, and no other rows. The queue is emptied
+ * and the pending error cleared.
  */
 #include "../../address.h"
 #include "control.h"
@@ -43,9 +44,9 @@ ssize_t __wrap_recvmsg(int fd, struct msghdr *header, int flags)
 	struct {
 		struct sock_extended_err err;
 		struct sockaddr_in6 offender;
-	} said = { 0 };
+	} message = { 0 };
 	union address to = { 0 };
-	size_t room = header->msg_controllen, len = sizeof(said);
+	size_t room = header->msg_controllen, len = sizeof(message);
 	uint32_t form;
 
 	ORACLE(fd == FD && flags == (MSG_ERRQUEUE | MSG_DONTWAIT));
@@ -54,9 +55,9 @@ ssize_t __wrap_recvmsg(int fd, struct msghdr *header, int flags)
 		return -1;
 	}
 	form = take(1);
-	said.err.ee_errno = form & 1 ? take(1) : EMSGSIZE;
-	said.err.ee_origin = (uint8_t)(form >> 1 & 3) + (form & 8 ? 1 : 0);
-	said.err.ee_info = form & 16 ? take(4) : take(1);
+	message.err.ee_errno = form & 1 ? take(1) : EMSGSIZE;
+	message.err.ee_origin = (uint8_t)(form >> 1 & 3) + (form & 8 ? 1 : 0);
+	message.err.ee_info = form & 16 ? take(4) : take(1);
 	if (form & 32) {
 		to.ipv6.sin6_family = AF_INET6;
 		to.ipv6.sin6_port = htons(4789);
@@ -71,12 +72,12 @@ ssize_t __wrap_recvmsg(int fd, struct msghdr *header, int flags)
 	memcpy(header->msg_name, &to, header->msg_namelen);
 	header->msg_controllen = 0;
 	if (form & 128)
-		len = take_below(sizeof(said) + 1);
-	if (put_cmsg(header, room, form & 32 ? IPPROTO_IPV6 : IPPROTO_IP, form & 32 ? IPV6_RECVERR : IP_RECVERR, &said,
+		len = take_below(sizeof(message) + 1);
+	if (put_cmsg(header, room, form & 32 ? IPPROTO_IPV6 : IPPROTO_IP, form & 32 ? IPV6_RECVERR : IP_RECVERR, &message,
 		     len) &&
-	    len >= sizeof(said.err) && header->msg_namelen && said.err.ee_errno == EMSGSIZE &&
-	    said.err.ee_origin >= SO_EE_ORIGIN_LOCAL && said.err.ee_origin <= SO_EE_ORIGIN_ICMP6)
-		want(&to, &said.err);
+	    len >= sizeof(message.err) && header->msg_namelen && message.err.ee_errno == EMSGSIZE &&
+	    message.err.ee_origin >= SO_EE_ORIGIN_LOCAL && message.err.ee_origin <= SO_EE_ORIGIN_ICMP6)
+		want(&to, &message.err);
 	messages++;
 	return 0;
 }

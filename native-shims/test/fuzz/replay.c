@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Runs a fuzz target on its corpus, without libFuzzer: files whose lines are inputs in hexadecimal.
+ * Runs a fuzz target on its corpus without libFuzzer.
+ *
+ * Each line of a corpus file is an input in hexadecimal.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -11,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define INPUT_MAX 4096
 
-/* Bytes of a line up to what is no hexadecimal digit. */
+/* Decodes a line up to the first character that is not a hexadecimal digit. */
 static size_t decode(const char *line, uint8_t *bytes)
 {
 	size_t count = 0;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * Fuzz target: superframes that are cut up (segment.c).
+ * Fuzz target: splitting of superframes (segment.c).
  *
- * Oracle: the payloads of the segments lie one behind the other in the superframe and are all of it; headers are
- * the superframe's but for what segmentation changes; a superframe that Linux takes is cut as Linux would.
+ * Oracle: the payloads of the segments are contiguous in the superframe and cover it; headers equal
+ * the superframe's except for the fields that segmentation changes; a superframe that Linux accepts
+ * is split as Linux would.
  */
 #include "../../segment.h"
 #include "fuzz.h"
@@ -45,7 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (int32_t i = 0; i < entries; i++) {
 		struct superframe super;
 
-		/* What callers of segment_check() have checked. */
+		/* Preconditions that callers of segment_check() have checked. */
 		if (!batch.verdict[i] && arena_holds(arena, batch.off[i], batch.len[i]) &&
 		    batch.gso_type[i] != FRAME_GSO_NONE &&
 		    !segment_check(&super, arena.base + batch.off[i], &batch, i))

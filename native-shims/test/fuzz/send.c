@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * Fuzz target: a batch sent to several peers (send.c, outbox.c, segment.c, tunnel.c, path_errors.c).
+ * Fuzz target: a batch for several peers (send.c, outbox.c, segment.c, tunnel.c, path_errors.c).
  * WRAP sendmmsg sendmsg recvmsg getsockopt writev
  *
- * Oracle: what reaches the kernel for a peer are the datagrams of that peer's entries, where they lie or as their
- * segments, in order, each once, in the outer header and through the socket that the columns name; only TCP leaves
- * whole; a train is bounded and UDP_SEGMENT cuts it where its datagrams end; an entry has status 0 if, and only if,
- * all of it went.
+ * Oracle: the datagrams that reach the kernel for a peer are those of that peer's entries, in place
+ * or as their segments, in order, each once, with the outer header and through the socket selected
+ * by the columns. Only TCP is sent whole. A train is bounded, and UDP_SEGMENT splits it at its
+ * datagrams' ends. An entry has status 0 if and only if all of it was sent.
  */
 #include "../../outbox.h"
 #include "../../tunnel.h"
@@ -27,8 +27,8 @@ static int32_t fds[SEND_SOCKETS], order[ENTRIES_MAX], sendable, train_max;
 static struct tunnel tunnel;
 static int has_tunnel;
 
-/* Datagrams of each entry that went, and the place in `order`, and segment, of the last one. */
-static int32_t gone[ENTRIES_MAX];
+/* Number of datagrams sent per entry, and the index in `order`, and segment, of the last one. */
+static int32_t sent[ENTRIES_MAX];
 static int is_whole[ENTRIES_MAX];
 static int32_t last_place, last_segment;
 
@@ -52,7 +52,7 @@ struct outer {
 	int tos, size;
 };
 
-/* Control messages as the kernel reads them. */
+/* Parses control messages like the kernel. */
 static struct outer outer_of(struct msghdr *header)
 {
 	struct outer outer = { 0 };
@@ -97,7 +97,7 @@ static int socket_is(int fd, int32_t i)
 	return fd == fds[pool * SOURCE_SOCKETS + batch.src_port_idx[i]];
 }
 
-/* The segment of entry i that begins there, or -1. */
+/* Segment of entry i that begins at these pieces, or -1. */
 static int32_t segment_at(int32_t i, const struct iovec *pieces)
 {
 	struct cut cut;
@@ -119,7 +119,10 @@ static int32_t segment_at(int32_t i, const struct iovec *pieces)
 	return k;
 }
 
-/* A datagram at the head of pieces: the next, or a later one, of those that were to go. Returns its entry. */
+/*
+ * Matches the datagram at the head of pieces with the next, or a later, expected one. Returns its
+ * entry.
+ */
 static int32_t find(int fd, const struct msghdr *header, const struct iovec *pieces)
 {
 	int is_segment = !in_arena(pieces[0].iov_base) && pieces[0].iov_len;
@@ -164,7 +167,7 @@ static void message_gone(int fd, struct msghdr *header)
 				    k == header->msg_iovlen);
 		ORACLE(!outer.size || batch.df[i] != DF_CLEAR_TOO_BIG);
 		total += len;
-		gone[i]++;
+		sent[i]++;
 	}
 	ORACLE(!outer.size || (count <= train_max && total <= 65507));
 }
@@ -218,7 +221,7 @@ int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 	return 0;
 }
 
-/* A superframe on the outer TAP. */
+/* Checks a superframe on the outer TAP. */
 static void whole_gone(const struct iovec *iov)
 {
 	const uint8_t *outer = iov[1].iov_base;
@@ -305,7 +308,10 @@ static void take_columns(void)
 	}
 }
 
-/* By source port, in order; entries with a port out of range where send.c has them: they fail. */
+/*
+ * Sorts entries by source port. Entries with a port out of range are placed as in send.c, where
+ * they fail.
+ */
 static void fill_order(void)
 {
 	sendable = 0;
@@ -335,7 +341,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	take_lies();
 	take_columns();
 	fill_order();
-	memset(gone, 0, sizeof(gone));
+	memset(sent, 0, sizeof(sent));
 	memset(is_whole, 0, sizeof(is_whole));
 	last_place = 0;
 	last_segment = -1;
@@ -347,13 +353,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 		failed -= batch.status[i] != 0;
 		if (batch.verdict[i] || !is_sound(i)) {
-			ORACLE(!gone[i] && !is_whole[i] && (batch.verdict[i] ? !batch.status[i] : batch.status[i] < 0));
+			ORACLE(!sent[i] && !is_whole[i] && (batch.verdict[i] ? !batch.status[i] : batch.status[i] < 0));
 			continue;
 		}
-		if (is_super(i) && (gone[i] || !batch.status[i]))
+		if (is_super(i) && (sent[i] || !batch.status[i]))
 			wanted = cut_of(start_of(i), batch.len[i], batch.csum_start[i], i).count;
-		ORACLE(!is_whole[i] || (!gone[i] && !batch.status[i]));
-		ORACLE(is_whole[i] || (!batch.status[i] ? gone[i] == wanted : gone[i] < wanted));
+		ORACLE(!is_whole[i] || (!sent[i] && !batch.status[i]));
+		ORACLE(is_whole[i] || (!batch.status[i] ? sent[i] == wanted : sent[i] < wanted));
 	}
 	ORACLE(failed == 0 && errors.count == 0);
 	close_arena();

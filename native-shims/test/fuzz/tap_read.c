@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Fuzz target: frames read from a TAP with headers that lie (tap.c).
+ * Fuzz target: frames read from a TAP with invalid headers (tap.c).
  * WRAP readv
  *
- * Oracle: frames lie in the region, each with its headroom, and never overlap; the bytes are what was read but for a
- * finished checksum, which is the one that the header asks for; nothing else of the arena is written.
+ * Oracle: frames lie in the region, each with its headroom, and never overlap. The bytes are those
+ * read, except for a completed checksum, which is the one requested by the header. No other byte of
+ * the arena is written.
  */
 #include "fuzz.h"
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * Fuzz target: frames of several tenants written to their TAPs (tap_write.c, coalesce.c, segment.c).
+ * Fuzz target: frames of several tenants written to TAPs (tap_write.c, coalesce.c, segment.c).
  * WRAP writev
  *
- * Oracle: every byte written to a TAP is of an entry of that TAP's VNI, in order, once; a merged superframe falls
- * apart into the very frames that it was made of; a superframe that the kernel refuses becomes all its segments;
- * an entry has status 0 if, and only if, all of it was written.
+ * Oracle: every byte written to a TAP belongs to an entry of that TAP's VNI, in order, once. A
+ * merged superframe splits into exactly the frames it was made of. A superframe that the kernel
+ * refuses is written as all its segments. An entry has status 0 if and only if all of it was
+ * written.
  */
 #include "../../coalesce.h"
 #include "fuzz.h"
@@ -13,12 +14,15 @@
 static int32_t fds[TENANTS];
 static int merge;
 
-/* What became of each entry: bytes of payload that went, whether all of it did, whether it was refused whole. */
+/*
+ * Result of each entry: payload bytes written, whether it is complete, whether it was refused
+ * whole.
+ */
 static struct {
 	int32_t segments;
 	int is_written, is_refused;
 } fate[ENTRIES_MAX];
-static int32_t current; /* no entry before it is written any more */
+static int32_t current; /* earlier entries are complete */
 
 static const uint8_t *start_of(int32_t i)
 {
@@ -31,7 +35,9 @@ static int is_for(int fd, int32_t i)
 	       batch.vni_idx[i] < TENANTS && fds[batch.vni_idx[i]] == fd;
 }
 
-/* The entry, from the current one on, that this piece is the end of; whole: all of it. */
+/*
+ * Entry, from the current one on, that ends with this piece; whole: the piece is the entire entry.
+ */
 static int32_t entry_of(int fd, const struct iovec *piece, int whole)
 {
 	for (int32_t i = current; i < entries; i++)
@@ -41,7 +47,7 @@ static int32_t entry_of(int fd, const struct iovec *piece, int whole)
 	return -1;
 }
 
-/* The superframe, refused before, that this piece lies in. */
+/* Previously refused superframe that contains this piece. */
 static int32_t refused_around(int fd, const struct iovec *piece)
 {
 	for (int32_t i = current; i < entries; i++)
@@ -77,7 +83,7 @@ static void check_alone(int fd, const struct iovec *iov, int refused)
 		fate[i].is_refused = 1;
 }
 
-/* A segment of a superframe that was refused. */
+/* Checks a segment of a refused superframe. */
 static void check_cut(const struct iovec *iov, int32_t i, int refused)
 {
 	struct cut cut = cut_of(start_of(i) - VXLAN_LEN, batch.len[i] + VXLAN_LEN, batch.csum_start[i] + VXLAN_LEN, i);
@@ -102,7 +108,7 @@ static void check_cut(const struct iovec *iov, int32_t i, int refused)
 		written(i);
 }
 
-/* Clears the fields that the kernel rewrites where DF is set, and maps both forms of zero to one. */
+/* Clears the fields that the kernel rewrites if DF is set, and maps both forms of zero to one. */
 static void normalise(uint8_t *frame, const struct whole *whole)
 {
 	uint8_t *ip = frame + whole->ip, *check = frame + whole->l4 + (whole->protocol == IPPROTO_TCP ? 16 : 6);

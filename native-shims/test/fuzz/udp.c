@@ -3,9 +3,9 @@
  * Fuzz target: datagrams received with control messages of every kind (udp.c).
  * WRAP recvmmsg
  *
- * Oracle: slots are the caller's and apart; segment size and TOS are those of whole control messages of the
- * same datagram, else 0; a datagram whose control messages were truncated, or that was, has length 0; descriptors
- * that were not asked for stay as they were.
+ * Oracle: slots are the caller's and do not overlap. Segment size and TOS are those of complete
+ * control messages of the same datagram, else 0. A datagram that was truncated, or whose control
+ * messages were, has length 0. Descriptors that were not requested are unchanged.
  */
 #include "../../address.h"
 #include "control.h"
@@ -27,7 +27,10 @@ static struct {
 	union address from;
 } sent[BATCH_CAP];
 
-/* One control message: those that the socket asks for, others, and each at a wrong length. */
+/*
+ * Writes one control message: one that the socket requests, another one, or either at a wrong
+ * length.
+ */
 static void put_message(struct msghdr *header, size_t room, int k)
 {
 	uint32_t kind = take_below(16);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * Linux: with IP_RECVERR an ICMP error that one peer caused fails the next send to another, once;
- * EPOLLERR repeats until the error queue is drained. Without IP_RECVERR an unconnected socket hears
- * nothing of it, so a receiving socket needs no draining.
+ * Linux: ICMP errors of sockets with and without IP_RECVERR.
+ *
+ * With IP_RECVERR an ICMP error caused by one peer fails the next send to another, once; EPOLLERR
+ * repeats until the error queue is drained. Without IP_RECVERR an unconnected socket gets no ICMP
+ * errors, so a receiving socket needs no draining.
  */
 #include "check.h"
 #include "net.h"
@@ -48,29 +50,29 @@ static int drain(int fd)
 
 int main(void)
 {
-	int listener = open_socket(0), gone = open_socket(0), with = open_socket(UDP_OPEN_RECVERR);
+	int listener = open_socket(0), closed = open_socket(0), with = open_socket(UDP_OPEN_RECVERR);
 	int without = open_socket(0), epoll = epoll_create1(0);
-	struct sockaddr_in good = on_loopback(port_of(listener)), bad = on_loopback(port_of(gone));
+	struct sockaddr_in reachable = on_loopback(port_of(listener)), unreachable = on_loopback(port_of(closed));
 	struct epoll_event event = { 0 };
 	uint8_t byte;
 
-	close(gone);
+	close(closed);
 	REQUIRE(epoll_ctl(epoll, EPOLL_CTL_ADD, with, &event) == 0);
-	CHECK_EQ(send_to(with, bad), 0);
+	CHECK_EQ(send_to(with, unreachable), 0);
 	for (int again = 0; again < 3; again++)
 		CHECK(epoll_error(epoll, 1000));
-	CHECK_EQ(send_to(with, good), -ECONNREFUSED);
-	CHECK_EQ(recv(listener, &byte, 1, 0), -1); /* that datagram did not leave */
-	CHECK_EQ(send_to(with, good), 0);
+	CHECK_EQ(send_to(with, reachable), -ECONNREFUSED);
+	CHECK_EQ(recv(listener, &byte, 1, 0), -1); /* that datagram was not sent */
+	CHECK_EQ(send_to(with, reachable), 0);
 	CHECK_EQ(recv(listener, &byte, 1, 0), 1);
-	CHECK(epoll_error(epoll, 0)); /* the failed send took the error, not the message */
+	CHECK(epoll_error(epoll, 0)); /* the failed send cleared the error, not the message */
 	CHECK_EQ(drain(with), 1);
 	CHECK(!epoll_error(epoll, 0));
-	CHECK_EQ(send_to(with, good), 0);
+	CHECK_EQ(send_to(with, reachable), 0);
 
 	CHECK_EQ(epoll_ctl(epoll, EPOLL_CTL_ADD, without, &event), 0);
-	CHECK_EQ(send_to(without, bad), 0);
+	CHECK_EQ(send_to(without, unreachable), 0);
 	CHECK(!epoll_error(epoll, 50));
-	CHECK_EQ(send_to(without, good), 0);
+	CHECK_EQ(send_to(without, reachable), 0);
 	return check_report();
 }

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * Linux: IPv6 datagrams get a flow label by themselves, the same for all of a source port and another for the next,
- * so that routers which hash the label alone spread the sockets of the pool as well. That is how a system is unless
- * net.ipv6.auto_flowlabels says otherwise.
+ * Linux: automatic IPv6 flow labels differ per source port.
+ *
+ * All datagrams of a source port have the same label and another port has a different one, so
+ * routers that hash only the label also spread the pool's sockets. This is the default of
+ * net.ipv6.auto_flowlabels.
  */
 #include "check.h"
 #include "net.h"
@@ -14,7 +16,7 @@
 #define SOCKETS 64
 #define EACH 3
 
-/* Label of the next IPv6 datagram that comes from this source port; -1 none. */
+/* Label of the next IPv6 datagram from this source port; -1 none. */
 static int32_t label_from(int tap, uint16_t port)
 {
 	uint8_t packet[256];
@@ -81,6 +83,6 @@ int main(void)
 			is_new &= labels[other] != labels[k];
 		different += is_new;
 	}
-	CHECK(different >= SOCKETS - 2); /* of 2^20 labels two may meet */
+	CHECK(different >= SOCKETS - 2); /* two of 2^20 labels may collide */
 	return check_report();
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Linux: UDP_GRO joins only datagrams of equal TOS or traffic class, to the last bit of ECN: what the control message
- * says of a train holds for each datagram of it. Two equal ones that wait together do become one, or the test proves
- * nothing.
+ * Linux: UDP_GRO joins only datagrams of equal TOS or traffic class, including ECN bits.
  *
- *   near 10.0.0.1, fd00::1 ── veth, GRO on and slow ── far 10.0.0.2, fd00::2, in a namespace of its own
+ * The value in a train's control message therefore holds for each of its datagrams. The test also
+ * requires that two equal datagrams waiting together are joined; otherwise it would prove nothing.
+ *
+ *     near 10.0.0.1, fd00::1 ── veth, GRO on and slow ── far 10.0.0.2, fd00::2 (own namespace)
  */
 #include "check.h"
 #include "net.h"
@@ -24,7 +25,7 @@
 #define LEN 200
 #define NEAR_MAC "02:00:00:00:00:01"
 
-/* What GRO holds waits for 100 ms for more: all that is sent meanwhile can join it. */
+/* GRO holds datagrams for 100 ms, so all datagrams sent meanwhile can join. */
 static const char *const near_setup =
 	"set -e; exec 2>/dev/null; ip link add near address " NEAR_MAC " type veth peer name far netns %d;"
 	"ip address add 10.0.0.1/24 dev near; ip address add fd00::1/64 dev near nodad; ip link set near up;"
@@ -36,7 +37,7 @@ static const char *const far_setup =
 	"ip link set far up;" WAIT_UP("far")
 	"ip neighbour add 10.0.0.1 lladdr " NEAR_MAC " dev far; ip neighbour add fd00::1 lladdr " NEAR_MAC " dev far";
 
-/* The order in which they come: pairs of equal ones, and ones that differ from both neighbours. */
+/* Sending order: pairs of equal values, and values that differ from both neighbours. */
 static const uint8_t sent_tos[] = { 0, 0, 0xb8, 0, 1, 1, 2, 3, 3, 0x20, 0x24 };
 #define SENT sizeof(sent_tos)
 
@@ -50,7 +51,7 @@ static int set_offload(const char *name, uint32_t cmd, uint32_t on)
 	return ioctl_interface(SIOCETHTOOL, &interface);
 }
 
-/* Sends one datagram after the other from an address of the far side. */
+/* Sends the datagrams one by one from an address of the far side. */
 static int send_all(const char *from, const char *to, uint16_t port)
 {
 	struct peer_row local = row_of(from, 0);
@@ -72,16 +73,16 @@ static int send_all(const char *from, const char *to, uint16_t port)
 	return close(fd);
 }
 
-static void be_far_side(int told, int telling)
+static void be_far_side(int from_peer, int to_peer)
 {
 	uint16_t ports[2];
 
-	_exit(unshare(CLONE_NEWNET) || write(telling, "", 1) != 1 || read(told, ports, sizeof(ports)) != sizeof(ports) ||
+	_exit(unshare(CLONE_NEWNET) || write(to_peer, "", 1) != 1 || read(from_peer, ports, sizeof(ports)) != sizeof(ports) ||
 	      system(far_setup) || set_offload("far", ETHTOOL_STSO, 0) || send_all("10.0.0.2", "10.0.0.1", ports[0]) ||
 	      send_all("fd00::2", "fd00::1", ports[1]));
 }
 
-/* Next message: how many datagrams, and the TOS that it tells. 0: none came. */
+/* Receives the next message. Returns its number of datagrams, 0 for none, and its TOS. */
 static long receive(int fd, int *tos)
 {
 	static uint8_t buffer[65536];
@@ -128,18 +129,18 @@ static int receiver(const char *address)
 
 int main(void)
 {
-	int tell[2], told[2], fds[2], status;
+	int to_peer[2], from_peer[2], fds[2], status;
 	char command[512];
 	uint16_t ports[2];
 	pid_t child;
 
 	if (!own_network() || unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL))
 		SKIP("needs root");
-	REQUIRE(pipe(tell) == 0 && pipe(told) == 0);
+	REQUIRE(pipe(to_peer) == 0 && pipe(from_peer) == 0);
 	child = fork();
 	if (child == 0)
-		be_far_side(tell[0], told[1]);
-	REQUIRE(read(told[0], command, 1) == 1);
+		be_far_side(to_peer[0], from_peer[1]);
+	REQUIRE(read(from_peer[0], command, 1) == 1);
 	snprintf(command, sizeof(command), near_setup, child);
 	if (system(command) || set_offload("near", ETHTOOL_SGRO, 1)) {
 		kill(child, SIGKILL);
@@ -149,7 +150,7 @@ int main(void)
 	fds[1] = receiver("fd00::1");
 	ports[0] = port_of(fds[0]);
 	ports[1] = port_of(fds[1]);
-	REQUIRE(write(tell[1], ports, sizeof(ports)) == sizeof(ports));
+	REQUIRE(write(to_peer[1], ports, sizeof(ports)) == sizeof(ports));
 	CHECK(waitpid(child, &status, 0) == child && status == 0);
 	expect_all(fds[0]);
 	expect_all(fds[1]);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * Linux: within one sendmmsg each message has its own TOS and TTL (traffic class and hop limit), by control
- * messages that stand beside UDP_SEGMENT; a message without them has the socket's. TOS may have any of its bits, those
- * of ECN too. A receiver is told the byte of each datagram, and once for a whole train: IPv4 in one byte, IPv6 in an int.
+ * Linux: each message of a sendmmsg may have its own TOS and TTL.
+ *
+ * Control messages set TOS and TTL (traffic class and hop limit) beside UDP_SEGMENT; a message
+ * without them has the socket's. All bits of TOS may be set, including ECN. A receiver gets the
+ * byte with each datagram, and once for a whole train: IPv4 in one byte, IPv6 in an int.
  */
 #include "check.h"
 #include "net.h"
@@ -18,7 +20,7 @@
 #define SOCKET_TTL 33
 #define SEGMENT 100
 
-/* What a message is given, 0 nothing; and what of it the receiver has to see. */
+/* Fields set on a message, 0 none, which the receiver must see. */
 static const struct outer {
 	int tos, ttl, segments;
 } messages[] = {

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * Linux: what the error queue of an unconnected socket tells of datagrams that are too large.
+ * Linux: error queue entries of an unconnected socket for oversized datagrams.
  *
- *   who refuses            DF   destination address   port          ee_info
- *   own device, IPv4       set  as sent               0             the device's MTU
- *   own device, IPv6       set  as sent               as sent       the device's MTU
- *   a router, by ICMP      set  as quoted             as quoted     the MTU it names
- *   a router, ICMP, IPv4   clear: nothing is told, the next datagram is fragmented to fit
+ *     refused by             DF   destination address   port          ee_info
+ *     own device, IPv4       set  as sent               0             the device MTU
+ *     own device, IPv6       set  as sent               as sent       the device MTU
+ *     a router, by ICMP      set  as quoted             as quoted     the MTU in the message
+ *     a router, ICMP, IPv4   clear: no entry, the next datagram is fragmented to fit
  *
- * A train that is too large leaves no message. Only a message of ICMP fails the next send. The kernel matches what
- * ICMP quotes by source address and port alone: the quoted destination may be anybody, so it has to be looked at. With
- * PMTUDISC_PROBE no ICMP keeps the kernel from sending datagrams as large as the device takes.
+ * A train that is too large leaves no message. Only an ICMP message fails the next send. The kernel
+ * matches the quoted packet by source address and port only: the quoted destination may be any
+ * host, so it must be checked. With PMTUDISC_PROBE no ICMP message prevents the kernel from sending
+ * datagrams as large as the device MTU.
  */
 #include "check.h"
 #include "router.h"
@@ -67,7 +68,7 @@ static int send_to(int fd, const char *address, size_t len, uint16_t segment)
 	return sendmsg(fd, &header, 0) < 0 ? -errno : 0;
 }
 
-/* The next message of the queue, waited for a while. 0: there is none. */
+/* Waits for the next message of the queue. Returns 0 if there is none. */
 static int read_error(int fd, struct told *told, int wait_ms)
 {
 	struct pollfd wanted = { .fd = fd };
@@ -88,7 +89,7 @@ static int read_error(int fd, struct told *told, int wait_ms)
 	CHECK_EQ(err.ee_errno, EMSGSIZE);
 	told->origin = err.ee_origin;
 	told->mtu = err.ee_info;
-	told->port = ntohs(name.sin6_port); /* at the same place in sockaddr_in */
+	told->port = ntohs(name.sin6_port); /* at the same offset in sockaddr_in */
 	inet_ntop(name.sin6_family, name.sin6_family == AF_INET6 ? (void *)&name.sin6_addr : (void *)&ipv4->sin_addr,
 		  told->address, sizeof(told->address));
 	return 1;
@@ -120,13 +121,13 @@ static void test_own_device(const char *from, const char *far)
 	CHECK_EQ(send_to(fd, far, 1600, 0), -EMSGSIZE);
 	expect(fd, SO_EE_ORIGIN_LOCAL, far, ipv6 ? PORT : 0, 1500);
 	CHECK_EQ(send_to(fd, far, 1600, 0), -EMSGSIZE);
-	CHECK_EQ(send_to(fd, far, 100, 0), 0); /* although that message waits */
+	CHECK_EQ(send_to(fd, far, 100, 0), 0); /* although that message is queued */
 	expect(fd, SO_EE_ORIGIN_LOCAL, far, ipv6 ? PORT : 0, 1500);
 	CHECK_EQ(send_to(fd, far, 3200, 1600), -EMSGSIZE);
 	expect_nothing(fd);
 	close(fd);
 	fd = open_socket(from, 0);
-	CHECK_EQ(send_to(fd, far, 3200, 1600), -EMSGSIZE); /* no train, although each would be fragmented */
+	CHECK_EQ(send_to(fd, far, 3200, 1600), -EMSGSIZE); /* a train is not fragmented */
 	expect_nothing(fd);
 	close(fd);
 }
@@ -137,24 +138,24 @@ static void test_router(const char *from, const char *far)
 
 	CHECK_EQ(send_to(fd, far, 1400, 0), 0);
 	expect(fd, origin, far, PORT, ROUTER_MTU);
-	CHECK_EQ(send_to(fd, far, 2 * 1400, 1400), 0); /* over a veth a train is answered once, as a whole */
+	CHECK_EQ(send_to(fd, far, 2 * 1400, 1400), 0); /* over veth a train is answered once */
 	expect(fd, origin, far, PORT, ROUTER_MTU);
 	CHECK_EQ(send_to(fd, far, 1400, 0), 0);
 	poll(&(struct pollfd){ .fd = fd }, 1, 2000);
-	CHECK_EQ(send_to(fd, far, 100, 0), -EMSGSIZE); /* for the one before */
+	CHECK_EQ(send_to(fd, far, 100, 0), -EMSGSIZE); /* for the previous datagram */
 	CHECK_EQ(send_to(fd, far, 100, 0), 0);
 	expect(fd, origin, far, PORT, ROUTER_MTU);
 	expect_nothing(fd);
 	close(fd);
 }
 
-/* The path's MTU is known by now: the datagram is fragmented before it leaves. */
+/* The path MTU is known by now, so the datagram is fragmented before it is sent. */
 static void test_df_clear(const char *from, const char *far)
 {
 	int fd = open_socket(from, 0);
 
 	CHECK_EQ(send_to(fd, far, 1400, 0), 0);
-	CHECK_EQ(send_to(fd, far, 2800, 1400), -EMSGSIZE); /* no train larger than what is known of the path */
+	CHECK_EQ(send_to(fd, far, 2800, 1400), -EMSGSIZE); /* exceeds the known path MTU */
 	CHECK_EQ(send_to(fd, far, 2400, 1200), 0);
 	expect_nothing(fd);
 	close(fd);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * Linux: with PMTUDISC_DONT a datagram longer than the path is fragmented outside, DF clear, and
- * arrives whole; with PMTUDISC_PROBE it is refused with EMSGSIZE, and a shorter one leaves with DF set.
- * The path is lo with an MTU of 1,500 bytes.
+ * Linux: fragmentation with PMTUDISC_DONT and PMTUDISC_PROBE.
+ *
+ * With PMTUDISC_DONT a datagram longer than the path MTU is fragmented by its outer header, DF
+ * clear, and arrives whole. With PMTUDISC_PROBE it is refused with EMSGSIZE, and a shorter one is
+ * sent with DF set. The path is lo with an MTU of 1,500 bytes.
  */
 #include "check.h"
 #include "net.h"
@@ -13,7 +15,7 @@
 
 static const uint8_t datagram[3000] = { 1, 2, 3 };
 
-/* The flags and fragment offset of the next IPv4 packet that a tap on lo sees; -1 none. */
+/* Flags and fragment offset of the next IPv4 packet captured on lo; -1 none. */
 static int next_fragment_field(int tap)
 {
 	uint8_t packet[2048];

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Linux: a socket that gets SO_REUSEPORT after it was bound still founds a group that others join, and the
- * kernel spreads datagrams over it by source address and port, the same every time. Yet whoever begins
- * with a socket bound without it is refused while the group is there: so several threads share a port,
- * and a second daemon that does the same cannot slip in. The same for IPv6.
+ * Linux: a socket that gets SO_REUSEPORT after bind can found a group.
+ *
+ * Others may join, and the kernel distributes datagrams over the group by source address and port,
+ * always the same way. A socket bound without SO_REUSEPORT is refused while the group exists.
+ * Several threads can thus share a port, but a second daemon that does the same cannot join. The
+ * same holds for IPv6.
  */
 #include "check.h"
 #include "net.h"
@@ -21,7 +23,7 @@ static int open_on(const char *loopback, uint16_t port, int options)
 	return udp_open(&local, "", options, 0, 0, 0);
 }
 
-/* Which member receives what this socket sends; -1 none. */
+/* Returns the member that receives this socket's datagram; -1 none. */
 static int receiver_of(int sender, const int *members)
 {
 	struct sockaddr_in6 to;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Linux: a classic BPF program on a SO_REUSEPORT group chooses the socket by the source address of a datagram,
- * in the order in which the sockets were bound, the first one included, which was bound before it had
- * SO_REUSEPORT. A place that does not exist means any. A program that replaces another under traffic
- * loses no datagram. A train comes whole to a chosen socket that has UDP_GRO, and cut up to one that has not.
+ * Linux: a classic BPF program selects the socket of a SO_REUSEPORT group.
+ *
+ * The program can use the source address of a datagram. It returns an index in bind order, which
+ * includes the first socket, bound before it had SO_REUSEPORT. An invalid index means any.
+ * Replacing a program under traffic loses no datagram. A train arrives whole at a selected socket
+ * with UDP_GRO and split at a socket without.
  */
 #include "check.h"
 #include "net.h"
@@ -56,7 +58,7 @@ static void close_group(const int *members)
 		close(members[m]);
 }
 
-/* The source whose word is `word` goes to `place`, all others to `others`. */
+/* Attaches a program that selects `place` for the source with this `word`, else `others`. */
 static int attach(int fd, int offset, uint32_t word, uint32_t place, uint32_t others)
 {
 	struct sock_filter program[] = {
@@ -83,7 +85,9 @@ static void send_to(int sender, const char *address, uint16_t port, const void *
 		CHECK_EQ(sendto(sender, bytes, len, 0, (struct sockaddr *)&ipv6, sizeof(ipv6)), len);
 }
 
-/* Which member received one byte; -1 none. Loopback delivers before sendto(2) returns. */
+/*
+ * Returns the member that received one byte; -1 none. Loopback delivers before sendto(2) returns.
+ */
 static int receiver(const int *members)
 {
 	uint8_t byte;
@@ -148,7 +152,9 @@ struct flow {
 	atomic_int done;
 };
 
-/* Never more in flight than any buffer holds: what does not arrive was lost by the choice of a socket. */
+/*
+ * Datagrams in flight never exceed a receive buffer, so any loss is caused by the socket selection.
+ */
 static void *send_all(void *argument)
 {
 	struct flow *flow = argument;
@@ -195,7 +201,7 @@ static void check_replacement(void)
 	close_group(members);
 }
 
-/* Loopback has one address of IPv6: a second one takes a namespace of its own. */
+/* Loopback has one IPv6 address; a second one requires a separate namespace. */
 static void check_ipv6(void)
 {
 	if (unshare(CLONE_NEWNET) || link_up("lo") || system("ip addr add fd00::2/128 dev lo nodad 2>/dev/null"))

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * Linux: a train sent with UDP_SEGMENT over a veth arrives in one receive with UDP_GRO, whole and with
- * its segment size in a control message (an int); without UDP_GRO it arrives cut up. Over loopback, too.
- * A train for which the receive buffer has no room counts as one drop of the socket (SK_MEMINFO_DROPS).
+ * Linux: a train sent with UDP_SEGMENT arrives whole at a socket with UDP_GRO.
+ *
+ * Over veth and loopback one receive returns the train with its segment size in a control message
+ * (an int); without UDP_GRO it arrives split. A train that does not fit into the receive buffer
+ * counts as one drop of the socket (SK_MEMINFO_DROPS).
  *
  *   child's namespace: vgb 10.0.0.2 ── veth ── vga 10.0.0.1, this process
  */
@@ -45,7 +47,7 @@ static void send_train(int fd, const char *address, uint16_t port)
 	CHECK_EQ(sendto(fd, train, sizeof(train), 0, (struct sockaddr *)&to, sizeof(to)), sizeof(train));
 }
 
-/* Length of the next datagram; *segment as the control message says, -1 without one. */
+/* Length of the next datagram; *segment from the control message, -1 without one. */
 static long receive(int fd, int *segment)
 {
 	static uint8_t buffer[65536];
@@ -82,13 +84,15 @@ static void expect_parts(int fd)
 	CHECK_EQ(segment, -1);
 }
 
-/* The far side: waits for its end of the veth, then sends a train to each port that it is told. */
-static void be_far_side(int told)
+/*
+ * The far side waits for its end of the veth, then sends a train to each port read from the pipe.
+ */
+static void be_far_side(int from_peer)
 {
 	uint16_t ports[2];
 	int fd;
 
-	if (read(told, ports, sizeof(ports)) != sizeof(ports))
+	if (read(from_peer, ports, sizeof(ports)) != sizeof(ports))
 		_exit(1);
 	REQUIRE(link_address("vgb", "10.0.0.2") == 0 && link_up("vgb") == 0);
 	fd = bound("10.0.0.2", 0);
@@ -99,18 +103,18 @@ static void be_far_side(int told)
 
 static void test_veth(void)
 {
-	int tell[2], ready[2], status, fds[2];
+	int to_peer[2], ready[2], status, fds[2];
 	uint16_t ports[2];
 	char command[128];
 	pid_t child;
 
-	REQUIRE(pipe(tell) == 0 && pipe(ready) == 0);
+	REQUIRE(pipe(to_peer) == 0 && pipe(ready) == 0);
 	child = fork();
 	if (child == 0) {
-		close(tell[1]);
+		close(to_peer[1]);
 		if (unshare(CLONE_NEWNET) || write(ready[1], "", 1) != 1)
 			_exit(1);
-		be_far_side(tell[0]);
+		be_far_side(to_peer[0]);
 	}
 	REQUIRE(read(ready[0], command, 1) == 1);
 	snprintf(command, sizeof(command), "ip link add vga type veth peer name vgb netns %d 2>/dev/null", child);
@@ -122,7 +126,7 @@ static void test_veth(void)
 		fds[k] = bound("10.0.0.1", k == 0);
 		ports[k] = port_of(fds[k]);
 	}
-	REQUIRE(write(tell[1], ports, sizeof(ports)) == sizeof(ports));
+	REQUIRE(write(to_peer[1], ports, sizeof(ports)) == sizeof(ports));
 	expect_whole(fds[0]);
 	expect_parts(fds[1]);
 	CHECK(waitpid(child, &status, 0) == child && status == 0);
@@ -140,16 +144,16 @@ static uint32_t drops_of(int fd)
 static void test_drops(int sender)
 {
 	int full = bound("127.0.0.1", 1);
-	uint32_t taken = 0;
+	uint32_t received = 0;
 	int segment;
 
 	REQUIRE(setsockopt(full, SOL_SOCKET, SO_RCVBUF, &(int){ 1 }, sizeof(int)) == 0);
 	for (int k = 0; k < 10; k++)
 		send_train(sender, "127.0.0.1", port_of(full));
 	while (readable_within(full, 0) && receive(full, &segment) > 0)
-		taken++;
-	CHECK(taken < 10);
-	CHECK_EQ(drops_of(full), 10 - taken);
+		received++;
+	CHECK(received < 10);
+	CHECK_EQ(drops_of(full), 10 - received);
 }
 
 int main(void)

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Linux: what a TAP does with the vnet header. A write may leave hdr_len 0; the kernel finishes an L4
- * checksum that holds the pseudo-header sum, not complemented, and refuses (EINVAL) a checksum outside
- * of the frame; a receiver in the same namespace does not verify such a frame. One read returns a whole
- * TCP superframe once offloads are on, and never one without.
+ * Linux: vnet headers of a TAP.
+ *
+ * A write may leave hdr_len 0. The kernel completes an L4 checksum that holds the pseudo-header
+ * sum, not complemented, and refuses (EINVAL) a checksum outside the frame. A receiver in the same
+ * namespace does not verify such a frame. One read returns a whole TCP superframe when offloads are
+ * on, and never without.
  */
 #include "check.h"
 #include "net.h"
@@ -53,7 +55,10 @@ static long write_with(int tap, struct virtio_net_hdr header, uint8_t *frame, in
 	return written < 0 ? -errno : written - (long)sizeof(header);
 }
 
-/* The next UDP frame that comes out of a TAP without offloads: is its checksum right? -1 none came. */
+/*
+ * Checksum validity of the next UDP frame read from a TAP without offloads: 1 valid, 0 invalid, -1
+ * no frame.
+ */
 static int forwarded_checksum_right(int tap)
 {
 	uint8_t message[10 + 256], *ip = message + 10 + 14;
@@ -66,7 +71,7 @@ static int forwarded_checksum_right(int tap)
 	return -1;
 }
 
-/* Frames enter by one TAP, and leave by another that wants them complete. */
+/* Frames enter by one TAP and leave by another that requires complete checksums. */
 static void test_checksum(int tap, int out)
 {
 	struct virtio_net_hdr needs = { .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = 34, .csum_offset = 6 };
@@ -88,9 +93,9 @@ static void test_checksum(int tap, int out)
 }
 
 /*
- * A receiver in the same namespace believes the flag: it does not look at the sum. So does a VM behind
- * virtio. A datagram without the flag and with a wrong sum is dropped, by the read: poll(2) on a
- * non-blocking socket has reported it by then.
+ * A receiver in the same namespace trusts the flag and does not verify the checksum; neither does a
+ * VM behind virtio. A datagram without the flag and with an invalid checksum is dropped by the
+ * read, after poll(2) on a non-blocking socket has reported it.
  */
 static void test_local_trust(int tap)
 {
@@ -113,8 +118,9 @@ static void test_local_trust(int tap)
 }
 
 /*
- * The handshake of TCP by hand: this program plays 10.0.0.2 and lets the stack of 10.0.0.1 connect, then
- * looks how 12,000 bytes come out of the TAP. Frames to other ports belong to an earlier connection.
+ * TCP handshake by hand: this program acts as 10.0.0.2, lets the stack of 10.0.0.1 connect, then
+ * checks how 12,000 bytes are read from the TAP. Frames to other ports belong to an earlier
+ * connection.
  */
 static int32_t read_tcp(int tap, uint16_t port, uint8_t *frame, int32_t size, struct virtio_net_hdr *header)
 {

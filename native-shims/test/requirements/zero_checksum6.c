@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Linux: UDP over IPv6 with a checksum of zero (RFC 6935) is dropped, but for a port whose socket has
- * UDP_NO_CHECK6_RX; UDP_NO_CHECK6_TX sends such a datagram. Over IPv4 it is always taken.
+ * Linux: UDP over IPv6 with a checksum of zero (RFC 6935).
+ *
+ * It is dropped unless the receiving socket has UDP_NO_CHECK6_RX; UDP_NO_CHECK6_TX sends it. Over
+ * IPv4 it is always accepted.
  */
 #include "check.h"
 #include "net.h"
@@ -17,7 +19,7 @@ static int open_on(const char *loopback, int options)
 	return fd;
 }
 
-/* Sends from one to the other, and says whether it arrived. */
+/* Sends a datagram and returns whether it arrived. */
 static int arrives(int sender, int receiver)
 {
 	struct sockaddr_in6 to;
