@@ -75,7 +75,7 @@ export function makeCommand(given: Source): Command {
   command.addOption(
     new Option(
       '--peer <ADDR[,vni=ID][,port=P][,flood=on|off]>',
-      'remote VTEP: IPv4, IPv6 or DNS name; without vni= a peer of every VNI (repeatable)',
+      'remote VTEP: IPv4 address, IPv6 address or DNS name; without vni= it is a peer of every VNI (repeatable)',
     ).argParser((text) => given.all.addPeer('--peer', text)),
   );
   for (const key of KEYS) command.addOption(settingOption(key, given));

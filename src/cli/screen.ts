@@ -1,7 +1,7 @@
 /**
  * Full-screen terminal output: alternate screen, key presses and size changes.
  *
- * The terminal is restored when the program ends in any way except SIGKILL. It uses escape
+ * The terminal is restored whenever the program ends, except by SIGKILL. It uses escape
  * sequences that all terminals since the VT100 support; Node reads keys and sizes. A library for
  * this would add widgets, which a table does not need.
  */

@@ -32,7 +32,8 @@ export function parsePeer(text: string): PeerText {
   for (const part of rest) {
     const equals = part.indexOf('=');
     const name = part.slice(0, Math.max(equals, 0));
-    if (equals < 0) throw new ValueError(`must be ADDR[,vni=ID][,port=P][,flood=on|off]; "${part}" has no "="`);
+    if (equals < 0)
+      throw new ValueError(`must be ADDR[,vni=ID][,port=P][,flood=on|off]; "${part}" has no "="`);
     if (options.has(name)) throw new ValueError(`has ${name}= twice`);
     options.set(name, part.slice(equals + 1));
   }

@@ -96,7 +96,7 @@ export const SETTINGS = {
   bridge: vni({
     argument: 'NAME',
     absent: '',
-    help: 'attach the TAP to this bridge; a missing bridge is created, and removed at exit if empty',
+    help: 'attach the TAP to this bridge; a missing bridge is created, and removed at exit if it has no other port',
     parse: parseInterfaceName,
   }),
   address: vniList({
@@ -188,7 +188,7 @@ export const SETTINGS = {
   vlan: vni({
     argument: 'pass|strip|drop',
     defaultText: 'pass',
-    help: 'inner VLAN tags on decapsulation: keep them, strip all of them, or drop tagged frames',
+    help: 'inner VLAN tags on decapsulation; pass: keep them; strip: remove all of them; drop: drop tagged frames',
     parse: oneOf('pass', 'strip', 'drop'),
   }),
   strictHeader: vtep({
@@ -224,7 +224,7 @@ export const SETTINGS = {
   io: vtep({
     argument: 'auto|batch|dgram',
     defaultText: 'auto',
-    help: 'underlay sockets: batched system calls of the native shim (batch), or node:dgram (dgram)',
+    help: 'underlay sockets; auto and batch: batched system calls of the native shim; dgram: node:dgram',
     parse: oneOf('auto', 'batch', 'dgram'),
   }),
   workers: vtep({

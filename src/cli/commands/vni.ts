@@ -44,12 +44,12 @@ export const declareVni: Declare = (program, run) => {
   for (const key of CHANGEABLE) set.addOption(settingOption(key, SETTINGS[key].help));
   set
     .addOption(defaultOption())
-    .option('--if-match <ETAG>', 'only if its ETag is still the one from "vni show"')
+    .option('--if-match <ETAG>', 'only if the ETag of the VNI is still this one; "vni show" prints it')
     .action(run(setVni));
   vni
     .command('del <ID>')
     .description('remove a VNI, its peers and its TAP')
-    .option('--if-match <ETAG>', 'only if its ETag is still the one from "vni show"')
+    .option('--if-match <ETAG>', 'only if the ETag of the VNI is still this one; "vni show" prints it')
     .action(run(del));
 };
 
