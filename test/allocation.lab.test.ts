@@ -84,5 +84,9 @@ t.test('whole rounds of a worker allocate nothing, and its reports transfer no m
     `${grown}`,
   );
   t.equal(collectionsBetween(stdout)?.major, 0);
-  t.equal(readFileSync(files.TRANSFERS_FILE, 'utf8'), '', 'a transfer would invalidate code compiled for typed arrays');
+  t.equal(
+    readFileSync(files.TRANSFERS_FILE, 'utf8'),
+    '',
+    'a transfer would invalidate code compiled for typed arrays',
+  );
 });
