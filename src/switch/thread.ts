@@ -286,7 +286,7 @@ export class DataPlaneThread {
     for (let i = 0; i < this.#wait.tapCount; i++) loop.ready(this.#wait.taps[i]);
     loop.beginTurns();
     for (let vniIdx = loop.nextTurn(); vniIdx >= 0; vniIdx = loop.nextTurn()) this.#readTap(vniIdx);
-    loop.flushOverlay();
+    loop.forwardOverlay();
   }
 
   /**

@@ -216,7 +216,7 @@ export class MemoryPlane {
       this.fdbEvents.tick = this.tick;
       this.tables.replication?.drain(this.tables.fdb);
       for (let vniIdx = 0; vniIdx < MAX_VNIS; vniIdx++) this.loop.readOverlay(vniIdx);
-      this.loop.flushOverlay();
+      this.loop.forwardOverlay();
       this.loop.readUnderlay(clock);
       this.loop.housekeeping(clock);
     } while (this.overlay.waiting.length > 0 || this.underlay.waiting.length > 0 || this.loop.isPending);

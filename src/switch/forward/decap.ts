@@ -3,32 +3,37 @@
  *
  * The checks, in this order, with the drop reason of each (`exchange/drop-reason.ts`):
  *
- * | check                                           | drop reason                       |
- * |-------------------------------------------------|-----------------------------------|
- * | datagram holds a VXLAN and an Ethernet header   | `truncated`                       |
- * | I flag set; path probes have it clear           | `invalid_hdr`                     |
- * | VNI configured here                             | `vni_not_found`                   |
- * | source is a peer of the VNI                     | `source_not_peer`                 |
- * | reserved bits clear, with `--strict-header on`  | `reserved_bits`                   |
- * | frame does not end within a VLAN tag            | `invalid_hdr`                     |
- * | inner IP packet ends within its own datagram    | `ambiguous`                       |
- * | inner source MAC is unicast and not our own     | `mac_invalid_source`, `local_mac` |
- * | VLAN policy                                     | `vlan_drop`, `invalid_hdr`        |
- * | no static FDB entry names another place         | `entry_exists`                    |
- * | segments of a superframe, congestion (ECN)      | `segments`, `ip_tunnel_ecn`       |
+ * | check                                                  | drop reason                       |
+ * |--------------------------------------------------------|-----------------------------------|
+ * | datagram holds a VXLAN and an Ethernet header          | `truncated`                       |
+ * | I flag set                                             | `invalid_hdr`                     |
+ * | VNI configured here                                    | `vni_not_found`                   |
+ * | source is a peer of the VNI, with `--accept peers`     | `source_not_peer`                 |
+ * | reserved bits clear, with `--strict-header on`         | `reserved_bits`                   |
+ * | frame does not end within a VLAN tag                   | `invalid_hdr`                     |
+ * | in a train: inner IP packet ends within its datagram   | `ambiguous`                       |
+ * | inner source MAC is unicast and not our own            | `mac_invalid_source`, `local_mac` |
+ * | VLAN policy                                            | `vlan_drop`, `invalid_hdr`        |
+ * | with learning: no static FDB entry names another peer  | `entry_exists`                    |
+ * | segments of a superframe are neither too short nor many| `segments`                        |
+ * | congestion mark (ECN) fits the inner packet            | `ip_tunnel_ecn`                   |
  *
  * A dropped frame stays in the batch with its reason in the `verdict` column. The port skips it,
  * and `accountDecap` (`frame/account.ts`) counts it with the delivered ones. A datagram that fails
- * one of the first three checks belongs to no VNI: its `vniIdx` is −1, and it counts as a drop of
- * the daemon (`G_DROPS_DECAP`). Any other drop counts for its VNI (`V_DROPS_DECAP`).
+ * one of the first three checks belongs to no VNI: its `vniIdx` is −1, and it counts in the global
+ * row (`G_DROPS_DECAP` and the reason's index). Any other drop of this file counts in the row of its
+ * VNI (`V_DROPS_DECAP`). Datagrams that the kernel dropped are counted by the loop. A path probe of
+ * another vtepd has the I flag clear; it gets a verdict, but counts as no frame.
  *
  * The source MAC is learned before the checks of the last row. A frame that passes has congestion
  * handed on (ECN) and a SYN's MSS clamped. It is written to the VNI's TAP and never back to the
  * underlay (split horizon). Bytes from the network are checked here, once.
  *
- * A TCP superframe from a peer on the same machine arrives as one datagram and is written to the
- * TAP whole, for the kernel to segment (`frame/postponed.ts`). It counts as the segments it stands
- * for.
+ * A superframe is one frame that stands for many segments (GSO). A wire carries none, but over veth
+ * the kernel of a peer on the same machine leaves the segmentation to a network card that does not
+ * exist: a TCP superframe then arrives as one datagram. `describeFrame` (`frame/postponed.ts`)
+ * recognises it, it is written to the TAP whole, for the kernel to segment, and it counts as its
+ * segments. Other superframes do not arrive whole.
  *
  * A descriptor with a segment size is a train that the kernel did not take apart (UDP_GRO):
  * datagrams of one outer flow, possibly of several VNIs. Each is judged by itself. A datagram whose
@@ -244,8 +249,8 @@ export class Decap {
     if (type === ETHERTYPE_ARP) this.#probes.receive(arena, out.off[o], out.len[o], peerIdx, this.#tick);
     const syn = this.#options.mssClamp ? synOffset(arena, type, network, end) : -1;
     if (syn >= 0) {
-      const postponed = (out.flags[o] & FRAME_NEEDS_CSUM) !== 0;
-      this.#mss.clamp(arena, out.off[o], network, syn, peerIdx, postponed);
+      const partialChecksum = (out.flags[o] & FRAME_NEEDS_CSUM) !== 0;
+      this.#mss.clamp(arena, out.off[o], network, syn, peerIdx, partialChecksum);
     }
     return 0;
   }

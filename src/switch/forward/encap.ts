@@ -6,10 +6,11 @@
  * descriptor for the same bytes. The VXLAN header is written once, into the headroom in front of
  * the frame; no frame is copied.
  *
- * A superframe is forwarded as one frame and counted as the segments it stands for. The port
- * segments it when it is sent, or passes it on whole to a network card that does (`superframes/`).
- * `frame/superframe.ts` checks it first: a superframe with too many or too small segments is
- * dropped (`segments`). One whose segments exceed the path is handled by `mtu/too-big.ts`.
+ * A superframe is one frame that stands for many segments, as the TAP gives with GSO. It is
+ * forwarded as one frame and counted as its segments. The port segments it while sending; the option
+ * `switch/superframes/` sends it whole where a network card segments it. A superframe with too many
+ * or too small segments is dropped (`segments`, `frame/superframe.ts`). One whose segments exceed
+ * the path is handled by `mtu/too-big.ts`.
  *
  * A dropped frame stays in the batch with its reason in the `verdict` column; the port skips it,
  * and `accountEncap` (`frame/account.ts`) counts it with the sent ones.
@@ -18,8 +19,9 @@
  * datagram is charged to it. A frame is begun, and a flood continues, while the VNI has credit
  * left. Its further frames wait in its backlog until `resume`, and the other VNIs continue.
  *
- * Called by the loop with the frames of one round of reads, in a data-plane thread. It sends
- * whenever its batch is full.
+ * Called by the loop with a batch of frames, in a data-plane thread (worker). It sends whenever its
+ * own batch is full, and at the end of each call. Adjacent datagrams of one size for one peer may
+ * cross the kernel as one (a train, UDP_SEGMENT); the port joins them.
  */
 
 import { Batch, DF_CLEAR, DF_CLEAR_TOO_BIG, DF_SET, FRAME_NEEDS_CSUM } from '../../abi/batch.js';
@@ -134,8 +136,8 @@ export class Encap {
     const credit = this.#credit;
     this.#hashDestinations(frames);
     for (let i = 0; i < frames.count; i++) {
-      if (credit[frames.vniIdx[i]] <= 0) this.#postpone(frames, i, false);
-      else if (!this.#forwardOne(frames, i)) this.#postpone(frames, i, true);
+      if (credit[frames.vniIdx[i]] <= 0) this.#defer(frames, i, false);
+      else if (!this.#forwardOne(frames, i)) this.#defer(frames, i, true);
     }
     this.#flush();
   }
@@ -174,7 +176,7 @@ export class Encap {
    * Moves frame i, or the remainder of its flood, to the backlog. Without a free slot it is dropped
    * (`fair_share`).
    */
-  #postpone(frames: Batch, i: number, isCut: boolean): void {
+  #defer(frames: Batch, i: number, isCut: boolean): void {
     const held = this.backlog.hold(frames, i);
     if (held !== undefined) {
       if (isCut) held.cutAt(this.#cut);
@@ -283,8 +285,8 @@ export class Encap {
   #clamp(frames: Batch, i: number, network: number, syn: number, peerIdx: number): void {
     const narrowest = peerIdx >= 0 ? peerIdx : this.#narrowest(frames.vniIdx[i]);
     if (narrowest < 0) return;
-    const postponed = (frames.flags[i] & FRAME_NEEDS_CSUM) !== 0;
-    this.#mss.clamp(this.#arena, frames.off[i], network, syn, narrowest, postponed);
+    const partialChecksum = (frames.flags[i] & FRAME_NEEDS_CSUM) !== 0;
+    this.#mss.clamp(this.#arena, frames.off[i], network, syn, narrowest, partialChecksum);
   }
 
   /**

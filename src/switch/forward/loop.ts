@@ -3,7 +3,7 @@
  *
  * The steps of a round, in the order in which `thread.ts` calls them:
  *
- * 1. `readOverlay` reads frames from the TAPs whose turn it is; `flushOverlay` encapsulates and
+ * 1. `readOverlay` reads frames from the TAPs whose turn it is; `forwardOverlay` encapsulates and
  *    sends them (`encap.ts`).
  * 2. `readUnderlay` receives datagrams from the sockets and delivers their frames (`decap.ts`).
  * 3. `housekeeping` does the periodic work: completed sends, eviction, ageing, counters.
@@ -138,7 +138,7 @@ export class Loop {
   }
 
   /**
-   * Reads at most one batch from the TAP of one VNI; `flushOverlay` forwards the frames. A VNI with
+   * Reads at most one batch from the TAP of one VNI; `forwardOverlay` forwards the frames. A VNI with
    * a backlog forwards that instead. A ready TAP that yields no frame found the batch memory full
    * of another TAP's frames: those are forwarded first and the TAP is read again, else it would
    * starve.
@@ -152,11 +152,11 @@ export class Loop {
     }
     let got = this.#overlay.read(this.#frames, vniIdx);
     if (got === 0 && this.#frames.count > 0) {
-      this.flushOverlay();
+      this.forwardOverlay();
       got = this.#overlay.read(this.#frames, vniIdx);
     }
     if (got > 0) this.#estimated += this.#estimateDatagrams(got, vniIdx);
-    if (this.#frames.count === BATCH_CAP || this.#estimated > ROUND_SHARE) this.flushOverlay();
+    if (this.#frames.count === BATCH_CAP || this.#estimated > ROUND_SHARE) this.forwardOverlay();
     return got;
   }
 
@@ -168,7 +168,7 @@ export class Loop {
   }
 
   /** Forwards the frames read from the TAPs. */
-  flushOverlay(): void {
+  forwardOverlay(): void {
     if (this.#frames.count > 0) {
       this.#noteDirection(this.#frames, ROUND_OUT);
       this.#encap.forward(this.#frames);

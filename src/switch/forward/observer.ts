@@ -1,7 +1,7 @@
 /**
  * Observer of known unicast frames: the interface for flow offload.
  *
- * Options that act on stations behind peers implement it (`flows/`). Without an observer it costs
+ * Options that act on stations behind peers implement it (`switch/flows/`). Without an observer it costs
  * one branch a frame.
  */
 import type { Clock } from '../fdb/clock.js';

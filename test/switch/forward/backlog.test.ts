@@ -48,7 +48,7 @@ function addMany(plane: MemoryPlane, vniIdx: number, count: number, pathMtu?: nu
 /** Runs one turn of a VNI. */
 function turn(plane: MemoryPlane, vniIdx = 0): void {
   plane.loop.readOverlay(vniIdx);
-  plane.loop.flushOverlay();
+  plane.loop.forwardOverlay();
 }
 
 const sentTo = (plane: MemoryPlane) => plane.underlay.sent.map(({ peerIdx }) => peerIdx);
@@ -112,7 +112,7 @@ t.test('a VNI with a backlog shares the round with a VNI whose TAP is ready', as
     plane.loop.beginTurns();
     for (let vniIdx = plane.loop.nextTurn(); vniIdx >= 0; vniIdx = plane.loop.nextTurn())
       plane.loop.readOverlay(vniIdx);
-    plane.loop.flushOverlay();
+    plane.loop.forwardOverlay();
     const sent = sentTo(plane);
     t.equal(sent.filter((peerIdx) => peerIdx === other).length, 1);
     t.equal(sent.length, 1 + COPIES);

@@ -262,7 +262,7 @@ t.test('a TAP without room behind another TAP’s frames is read in the same rou
   }
   for (let round = 0; round < 2; round++) {
     for (const vniIdx of [0, 1]) plane.loop.readOverlay(vniIdx);
-    plane.loop.flushOverlay();
+    plane.loop.forwardOverlay();
   }
   t.equal(plane.vniCell(0, V_TAP_RX_FRAMES), 4);
   t.equal(plane.vniCell(1, V_TAP_RX_FRAMES), 4, 'the second TAP did not starve');

@@ -32,7 +32,7 @@ t.test('a round reads at most one batch from a TAP, then the next TAP', async (t
   t.equal(plane.vniCell(0, V_TAP_RX_FRAMES), 128, 'a full batch is forwarded at once');
   t.equal(plane.loop.readOverlay(1), 1);
   t.equal(plane.vniCell(1, V_TAP_RX_FRAMES), 0, 'a partial batch waits for the end of the turns');
-  plane.loop.flushOverlay();
+  plane.loop.forwardOverlay();
   t.equal(plane.vniCell(1, V_TAP_RX_FRAMES), 1);
 });
 
@@ -40,7 +40,7 @@ t.test('the errno of a failed TAP is returned to the caller', async (t) => {
   const plane = makePlane();
   plane.overlay.read = () => -77;
   t.equal(plane.loop.readOverlay(0), -77);
-  plane.loop.flushOverlay();
+  plane.loop.forwardOverlay();
   t.equal(plane.vniCell(0, V_TAP_RX_FRAMES), 0);
 });
 

@@ -46,7 +46,7 @@ t.test('a round ends at its cost limit; the next begins with the TAP that waited
     t.ok(turns < VNIS, `${turns} turns, fewer than there are VNIs`);
     t.ok(loop.spent <= 2 * 2048 + VNI_SHARE, `${loop.spent} cost units in a round`);
     t.ok(loop.isPending, 'the next round must not block');
-    loop.flushOverlay();
+    loop.forwardOverlay();
     plane.checkIdentity(t, `round ${round}`);
   }
   // VNIs of one round may change places in the next one.
