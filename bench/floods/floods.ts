@@ -115,7 +115,7 @@ function senderOf({ hostile, vm }: Place, { from }: FloodKind): Namespace {
 async function besideSocket(place: Place, kind: FloodKind, ends: Ends, seconds: number) {
   const sink = place.near.host.start([OUTPUT, 'sink', SINK_PORT]);
   try {
-    await sink.says(/listening/);
+    await sink.untilOutput(/listening/);
     return await beside(senderOf(place, kind), kind.baseline(place.bridgeMac), ends, seconds);
   } finally {
     await sink.stop('SIGKILL');

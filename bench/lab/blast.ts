@@ -53,7 +53,7 @@ export interface Load {
 export async function blast({ a, b }: Ends, load: Load, port = PORT): Promise<Delivered> {
   const counter = b.user.start([BLAST, 'count', `${port}`, `${SILENCE_MS}`]);
   try {
-    await counter.says(/listening/);
+    await counter.untilOutput(/listening/);
     const [address, flows] = load.size === 'imix' ? [FLOWS_ADDRESS, FLOWS] : [b.address, 1];
     await send(a.user, address, load, { flows, port });
     await counter.exit(load.seconds * 1000 + MARGIN_MS);
@@ -104,7 +104,7 @@ export interface RoundTrips {
 export async function pingPong({ a, b }: Ends, seconds: number): Promise<RoundTrips> {
   const pong = b.user.start([BLAST, 'pong', `${PORT}`]);
   try {
-    await pong.says(/listening/);
+    await pong.untilOutput(/listening/);
     const limitMs = seconds * 1000 + MARGIN_MS;
     const said = await a.user.run([BLAST, 'ping', b.address, `${PORT}`, `${seconds}`, '64'], { limitMs });
     const roundTrips = JSON.parse(said) as RoundTrips;

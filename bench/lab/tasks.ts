@@ -64,7 +64,7 @@ function tcp(streams: number): Task {
   return async ({ a, b }, { seconds }) => {
     const server = b.user.start('iperf3 --server --one-off --forceflush');
     try {
-      await server.says(/listening/i);
+      await server.untilOutput(/listening/i);
       const before = boxCpuSeconds();
       const client = `iperf3 --client ${b.address} --time ${seconds} --parallel ${streams} --json`;
       const text = await a.user.run(client, { limitMs: seconds * 1000 + IPERF_MARGIN_MS });
@@ -104,7 +104,7 @@ async function verifyOneWay(from: Site, to: Site, bytes: number): Promise<void> 
   const tool = join(process.cwd(), 'test/support/tools/transfer.mjs');
   const receiver = to.user.start([process.execPath, tool, 'receive', '7000']);
   try {
-    await receiver.says(/listening/);
+    await receiver.untilOutput(/listening/);
     const said = await from.user.run([process.execPath, tool, 'send', to.address, '7000', `${bytes}`]);
     await receiver.exit(IPERF_MARGIN_MS);
     const [sent, received] = [said, receiver.stdout].map((text) => text.trim().split('\n').at(-1));

@@ -59,7 +59,7 @@ export interface TcpReport {
 /** @param seconds at least the length of the run */
 export async function tcpFlow({ near, far }: Place, seconds: number, rate: number): Promise<TcpReport> {
   const server = far.space.start('iperf3 --server --one-off --forceflush');
-  await server.says(/listening/i);
+  await server.untilOutput(/listening/i);
   const client = `iperf3 --client ${overlayAddress(TCP_VNI, 2)} --time ${seconds} --bitrate ${rate} --json`;
   const { end } = JSON.parse(await near.space.run(client, { limitMs: seconds * 1000 + MARGIN_MS }));
   await server.stop('SIGKILL');
@@ -105,7 +105,7 @@ export class UdpFlow {
     const vni = isBack ? UDP_BACK_VNI : UDP_VNI;
     const before = await countedOf(from, to, vni);
     const counter = to.space.start([BLAST, 'count', `${UDP_PORT}`, `${SILENCE_MS}`]);
-    await counter.says(/listening/);
+    await counter.untilOutput(/listening/);
     const args = [overlayAddress(vni, isBack ? 1 : 2), UDP_PORT, seconds, FRAME_LEN, 1, rate].map(String);
     return new UdpFlow(from, to, vni, before, counter, from.space.start([BLAST, 'send', ...args]));
   }

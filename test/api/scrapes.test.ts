@@ -122,7 +122,7 @@ t.test('the queue is bounded over all clients', async (t) => {
 t.test('a VNI that is removed during a scrape is omitted', async (t) => {
   const { dataPlane } = manyOf({ vnis: 3, peers: 10 });
   const rows = dataPlane.rows.bind(dataPlane);
-  dataPlane.rows = (vni) => (vni === 1 ? dataPlane.gone(vni) : rows(vni));
+  dataPlane.rows = (vni) => (vni === 1 ? dataPlane.notFound(vni) : rows(vni));
   const { scrape } = createMetrics({ dataPlane, status: () => STATUS_OF_MANY });
   t.same((await textOf(scrape('a'))).match(/^vtepd_tap_rx_frames_total.*$/gm), [
     'vtepd_tap_rx_frames_total{vni="0"} 0',

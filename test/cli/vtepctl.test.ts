@@ -247,7 +247,7 @@ t.test('probe prints the path MTU and compares it with the overlay MTU', async (
   t.same(steps, ['probing 192.0.2.11: 576 bytes arrived', ''], 'the progress line is shown and removed');
   t.strictSame(await ctl('probe far.example'), {
     code: 1,
-    stdout: '2001:db8::12: unknown: nobody answered\n  icmp: no answer\n',
+    stdout: '2001:db8::12: unknown: no answer\n  icmp: no answer\n',
     stderr: '',
   });
   t.strictSame(await ctl('probe 192.0.2.99'), {

@@ -319,7 +319,7 @@ t.test('only IPv4 gets from the private namespace to the underlay', async (t) =>
   const program = await compileTool(dir, 'raw-frame');
   const file = join(dir, 'wire.pcap');
   const tcpdump = start(`tcpdump -i eth1 -n -s 0 -U --immediate-mode -Z root -w ${file}`);
-  await tcpdump.says(/listening on/);
+  await tcpdump.untilOutput(/listening on/);
   const wire = new Capture(tcpdump, file);
   t.teardown(async () => {
     await tcpdump.stop('SIGKILL');

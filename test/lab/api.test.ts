@@ -1,7 +1,9 @@
 /**
- * The API under way, on the topology of two-hosts.test.ts: VNIs and peers are changed a thousand times by a real client,
- * half of them over the unix socket, half over TCP with a token from the other host, while iperf3 runs in a VNI that is
- * not meant; and every call that the running daemon documents is tried.
+ * Load on the API during traffic, on the topology of two-hosts.test.ts.
+ *
+ * A client makes 1000 changes to VNIs and peers, half of them over the unix socket, half over TCP
+ * with a token from the other host, while iperf3 runs in a VNI that the changes do not concern.
+ * Another test makes every call that the running daemon documents.
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -18,18 +20,22 @@ import { eventually } from '../support/wait.js';
 
 const ROUNDS = 25;
 const CALLS = 20 * ROUNDS;
-/** What the changes may take, ms, on a machine that does other things. */
+/** Time limit of the changes, ms, on a loaded machine. */
 const CHANGES_MS = 60_000;
 const TOKEN = 'a-token-of-some-length';
 
-t.test('500 changes over the unix socket cost an unrelated flow nothing', async (t) => {
+t.test('500 changes over the unix socket do not disturb an unrelated flow', async (t) => {
   const { near, vm101, vm105, vtepd } = await twoHosts(t, 'batch');
   const load = () => near.tool('api-load.mjs', vtepd.socket, ROUNDS);
   await assertUndisturbed(t, vm101, vm105, load, () => vtepd.metrics());
-  t.strictSame((await vtepd.get<{ items: unknown[] }>('/v1/vnis')).body.items.length, 1, 'all were removed');
+  t.strictSame(
+    (await vtepd.get<{ items: unknown[] }>('/v1/vnis')).body.items.length,
+    1,
+    'all added VNIs were removed',
+  );
 });
 
-t.test('500 changes over TCP with a token, from another host', async (t) => {
+t.test('500 changes over TCP with a token from another host do not disturb a flow', async (t) => {
   const lab = createLab(t);
   const { near, far } = await lab.hosts({ near: [`${NEAR}/24`], far: [`${FAR}/24`] });
   for (const host of [near, far]) await lab.bridge(host);
@@ -44,32 +50,32 @@ t.test('500 changes over TCP with a token, from another host', async (t) => {
   );
   const fetched = (path: string, ...more: string[]) =>
     far.outcome(['curl', '-s', '-S', '-w', '\n%{http_code}', ...more, `http://${NEAR}${path}`]);
-  await eventually('it to be ready', async () => {
+  await eventually('vtepd to be ready', async () => {
     if (!daemon.alive) throw new Error(daemon.stderr);
     return /200$/.test((await fetched(':8789/readyz')).stdout);
   });
   t.match(
     (await fetched(':8789/v1/status')).stdout,
     /"code":"unauthorized".*\n401$/,
-    'not without the token',
+    'the token is required',
   );
-  t.match((await fetched(':9789/v1/status')).stdout, /\n404$/, 'the listener of metrics has nothing else');
+  t.match((await fetched(':9789/v1/status')).stdout, /\n404$/, 'the metrics listener serves nothing else');
 
   const metrics = async () => new Metrics((await fetched(':9789/metrics')).stdout.replace(/\n\d+$/, ''));
   const load = () => far.tool('api-load.mjs', `http://${NEAR}:8789`, ROUNDS, TOKEN);
   await assertUndisturbed(t, vm101, vm105, load, metrics);
-  t.notMatch(daemon.stderr, TOKEN, 'the log does not have the token');
+  t.notMatch(daemon.stderr, TOKEN, 'the log does not contain the token');
   t.equal(await daemon.stop('SIGTERM', 5000), 0);
 });
 
-t.test('every documented call against the running daemon', async (t) => {
+t.test('every documented call works on the running daemon', async (t) => {
   const { vtepd } = await twoHosts(t, 'batch');
   const client = new Client('http://localhost', { connect: { socketPath: vtepd.socket }, pipelining: 0 });
   t.teardown(() => client.destroy());
   await tryEveryCall(t, 'http://localhost', client);
 });
 
-/** UDP by iperf3 in VNI 100, while `load` changes others and its flood list. */
+/** Runs UDP by iperf3 in VNI 100 while `load` changes other VNIs and the flood list of VNI 100. */
 async function assertUndisturbed(
   t: Test,
   from: Namespace,
@@ -85,18 +91,18 @@ async function assertUndisturbed(
   );
   const changes = load();
   t.equal(await changes.exit(CHANGES_MS), 0, `changes: ${changes.stderr}`);
-  t.equal(changes.stdout.trim(), String(CALLS), 'all were made');
-  t.ok(client.alive, 'while it ran');
+  t.equal(changes.stdout.trim(), String(CALLS), 'all changes were made');
+  t.ok(client.alive, 'the flow ran until the end of the changes');
   await client.stop('SIGINT');
   await server.exit(5_000);
-  // What the receiver has counted, as the sender ended before it could be told.
+  // The receiver's counts: the sender was interrupted before it received them.
   const { sum } = JSON.parse(server.stdout).end;
   t.ok(sum.packets > 1000, `${sum.packets} datagrams`);
-  t.equal(sum.lost_packets, 0, 'none of them was lost');
+  t.equal(sum.lost_packets, 0, 'no datagram was lost');
   const after = await metrics();
-  // Nobody is at the address that comes and goes: copies for it may have no route, and are nobody's loss.
+  // No host has the address of the added peer: drops of its copies as no_route are expected.
   const { no_route: _, ...drops } = noZeros(after.drops('encap', 100));
-  t.same(drops, {}, 'no frame of the VNI was dropped');
+  t.same(drops, {}, 'no other frame of the VNI was dropped');
   assertIdentity(t, after);
 }
 

@@ -1,6 +1,7 @@
 /**
- * The benchmark works: two of its cells and two floods, one short round each. What the figures are is no matter of a
- * test.
+ * Smoke test of the benchmark: two of its cells and two floods, one short round each.
+ *
+ * The figures themselves are not checked.
  */
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,7 +13,7 @@ const ROOT = new URL('../../', import.meta.url).pathname;
 const LIMIT_MS = 60_000;
 const FLOODS_LIMIT_MS = 180_000;
 
-t.test('a short run of two cells gives a table and a file', async (t) => {
+t.test('a short run of two cells prints a table and writes a file', async (t) => {
   await run([process.execPath, join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', join(ROOT, 'bench')]);
   const bench = [
     process.execPath,
@@ -26,16 +27,16 @@ t.test('a short run of two cells gives a table and a file', async (t) => {
   t.match(
     stdout,
     /^\| cell .*\| kernel \| +vtepd \| +ratio \| +CPU, ratio \| +must \| +aim \| verdict /m,
-    'the header',
+    'the header of the table',
   );
   const figure = String.raw`\d+(\.\d+)?`;
   const row = (title: string, unit: string) =>
     new RegExp(String.raw`^\| ${title} *\| ${unit} *(\| +${figure} ){4}\| +≥ `, 'm');
-  t.match(stdout, row('TCP ×1, superframes whole', 'Gb/s'), 'figures, ratios and goal of TCP');
-  t.match(stdout, row('UDP 64 B, one flow', 'k frames/s'), 'and of frames');
+  t.match(stdout, row('TCP ×1, superframes whole', 'Gb/s'), 'row of TCP: figures, ratios and goal');
+  t.match(stdout, row('UDP 64 B, one flow', 'k frames/s'), 'row of frames');
 
   const file = /^bench\/results\/\S+\.json$/m.exec(stdout)?.[0] ?? '';
-  t.not(file, '', 'the file is named');
+  t.not(file, '', 'the output contains the path of the file');
   t.teardown(() => rmSync(join(ROOT, file), { force: true }));
   const results = JSON.parse(readFileSync(join(ROOT, file), 'utf8')) as Results;
   t.same(results.failures, [], 'nothing failed');
@@ -52,13 +53,13 @@ t.test('a short run of two cells gives a table and a file', async (t) => {
         ],
       ],
     ],
-    'these and no others were measured',
+    'exactly these tasks were measured',
   );
   for (const { rounds } of results.stages[0].series) t.ok((rounds[0]?.figures[0] ?? 0) > 0, 'a figure');
   t.ok(results.stages[0].offloads.vtepd.eth0.length > 0, 'offloads of the underlay device');
 });
 
-t.test('short floods give a table, and every flood was measured', async (t) => {
+t.test('a short run of floods prints a table and measures every flood', async (t) => {
   const bench = [process.execPath, join(ROOT, 'build/bench/main.js'), '--short', '--only', 'floods'];
   const { code, stdout, stderr } = await outcome(bench, { limitMs: FLOODS_LIMIT_MS });
   const file = /^bench\/results\/\S+\.json$/m.exec(stdout)?.[0] ?? '';
@@ -75,7 +76,7 @@ t.test('short floods give a table, and every flood was measured', async (t) => {
   );
   for (const { rounds } of floods)
     for (const { quiet, rates } of rounds) {
-      t.ok(quiet.gbps > 0, 'the known flow passes');
+      t.ok(quiet.gbps > 0, 'the known flow has throughput');
       t.ok(rates.socket > 0 && rates.vtepd > 0, 'both floods were sent');
     }
 });

@@ -1,5 +1,5 @@
 /**
- * vtepd on both sides, given nothing but `--vni` and `--peer`: what it derives for itself must differ between the two.
+ * vtepd on both sides with only `--vni` and `--peer`: derived values must differ between them.
  *
  *     10.10.10.1  vtep100  TAP                    10.10.10.2  vtep100  TAP
  *         |                                           |
@@ -23,7 +23,7 @@ const PAIRS: [Engine, Engine][] = [
 ];
 
 for (const [nearEngine, farEngine] of PAIRS) {
-  t.test(`nothing but --vni and --peer (${nearEngine} and ${farEngine})`, async (t) => {
+  t.test(`two vtepd work with only --vni and --peer (${nearEngine} and ${farEngine})`, async (t) => {
     const lab = createLab(t);
     const { near, far } = await lab.hosts({ near: [`${NEAR}/24`], far: [`${FAR}/24`] });
     const nearVtepd = await lab.vtepd(near, `--vni 100 --peer ${FAR} --io ${nearEngine}`);
@@ -39,7 +39,7 @@ for (const [nearEngine, farEngine] of PAIRS) {
     await far.ip('address add 10.10.10.2/24 dev vtep100');
     await assertPing(t, near, '10.10.10.2');
     const [neighbour] = await near.show<{ lladdr: string }>('neigh show 10.10.10.2');
-    t.equal(neighbour.lladdr, farMac, 'ARP found the far TAP');
+    t.equal(neighbour.lladdr, farMac, 'ARP resolves to the far TAP');
     await assertTransfer(t, near, far, '10.10.10.2', TRANSFER_BYTES);
     await assertTransfer(t, far, near, '10.10.10.1', TRANSFER_BYTES);
     assertIdentity(t, await nearVtepd.metrics(), 'near');

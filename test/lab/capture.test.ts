@@ -1,6 +1,8 @@
 /**
- * What a capture of vtepd shows is what tcpdump shows on the TAP and on the wire, for the same pings; and one whose reader
- * does not keep up costs the data plane nothing. Topology of two-hosts.test.ts.
+ * Captures by vtepd compared with tcpdump on the TAP and on the wire, for the same pings.
+ *
+ * A capture whose reader does not keep up must not disturb the data plane. Topology of
+ * two-hosts.test.ts.
  */
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -17,7 +19,7 @@ import { eventually } from '../support/wait.js';
 const FAR_VM = '10.10.10.105';
 
 for (const engine of ENGINES) {
-  t.test(`overlay and underlay are those of tcpdump (${engine})`, async (t) => {
+  t.test(`captures of overlay and underlay match tcpdump (${engine})`, async (t) => {
     const hosts = await twoHosts(t, engine);
     const { lab, near, vm101, vtepd } = hosts;
     await assertPing(t, vm101, FAR_VM);
@@ -27,27 +29,27 @@ for (const engine of ENGINES) {
       const ours = await open(hosts, 'vni=100');
       await vm101.run(`ping -n -c 5 -i 0.05 ${FAR_VM}`);
       const frames = await pings(ours.file);
-      t.equal(frames.length, 10, 'five requests, five answers');
+      t.equal(frames.length, 10, 'five requests and five replies');
       await ours.stop();
-      t.same(frames, await tap.stop(), 'byte by byte those on the TAP');
+      t.same(frames, await tap.stop(), 'frames equal those on the TAP');
       const read = await near.outcome(`tcpdump -n -r ${ours.file} icmp`);
-      t.equal(read.stdout.match(/ICMP echo re(quest|ply)/g)?.length, 10, 'tcpdump reads it');
+      t.equal(read.stdout.match(/ICMP echo re(quest|ply)/g)?.length, 10, 'tcpdump reads the file');
     });
 
     await t.test('underlay', async (t) => {
       const wire = await capture(near, UNDERLAY_DEV, lab.dir, 'udp port 4789');
       const ours = await open(hosts, 'point=underlay');
       await vm101.run(`ping -n -c 5 -i 0.05 ${FAR_VM}`);
-      const theirs = async () => pingsIn(await wire.frames());
-      await eventually('ten datagrams on the wire', async () => (await theirs()).length === 10);
-      const shown = async () => pingsIn(await packetsOf(ours.file));
-      await eventually('ten datagrams captured', async () => (await shown()).length === 10);
-      t.same(await shown(), await theirs(), 'addresses, ports, VNI and what is inside');
+      const onWire = async () => pingsIn(await wire.frames());
+      await eventually('ten datagrams on the wire', async () => (await onWire()).length === 10);
+      const captured = async () => pingsIn(await packetsOf(ours.file));
+      await eventually('ten datagrams captured', async () => (await captured()).length === 10);
+      t.same(await captured(), await onWire(), 'addresses, ports, VNI and inner frames match');
       await ours.stop();
       await wire.stop();
     });
 
-    await t.test('one at a time, until its reader goes away', async (t) => {
+    await t.test('a second capture is refused until the first one ends', async (t) => {
       const first = await open(hosts, '');
       const second = await vtepd.get<{ code: string }>('/v1/capture');
       t.equal(second.status, 409);
@@ -56,7 +58,7 @@ for (const engine of ENGINES) {
       await first.stop();
       const limited = await open(hosts, 'limit=3&snaplen=64');
       await vm101.run(`ping -n -c 3 -i 0.05 ${FAR_VM}`);
-      t.equal(await limited.process.exit(5_000), 0, 'it ends by itself at its limit');
+      t.equal(await limited.process.exit(5_000), 0, 'the capture ends at its limit');
       const frames = await packetsOf(limited.file);
       t.equal(frames.length, 3);
       t.ok(frames.every(({ length }) => length <= 64));
@@ -65,7 +67,7 @@ for (const engine of ENGINES) {
   });
 }
 
-t.test('a reader that stands still costs the data plane nothing', async (t) => {
+t.test('a stopped reader does not disturb the data plane', async (t) => {
   const hosts = await twoHosts(t, 'batch');
   const { vm101, vm105, vtepd } = hosts;
   await assertPing(t, vm101, FAR_VM);
@@ -77,10 +79,10 @@ t.test('a reader that stands still costs the data plane nothing', async (t) => {
   t.equal(lost, 0, `none of ${sent} pings was lost`);
   ours.process.signal('SIGCONT');
   await ours.stop();
-  const ended = await eventually('the log to say what was lost', () =>
+  const ended = await eventually('the log to contain the lost packets', () =>
     /"packets":\d+,"lost":([1-9]\d*),"msg":"capture ends"/.exec(vtepd.log()),
   );
-  t.comment(`${ended[1]} packets were lost to the capture alone`);
+  t.comment(`the capture alone lost ${ended[1]} packets`);
   assertIdentity(t, await vtepd.metrics());
 });
 
@@ -92,12 +94,12 @@ interface OpenCapture {
 
 let files = 0;
 
-/** Packets of a file that is being written. */
+/** Packets of a file that is still being written. */
 async function packetsOf(file: string): Promise<Buffer[]> {
   return existsSync(file) && statSync(file).size > 0 ? readPcap(file) : [];
 }
 
-/** A capture by the API into a file. Resolves when it has begun. */
+/** Starts a capture through the API into a file. Resolves when the capture has begun. */
 async function open({ lab, near, vtepd }: TwoHosts, query: string): Promise<OpenCapture> {
   const file = join(lab.dir, `vtepd-${files++}.pcap`);
   const url = `http://localhost/v1/capture?${query}`;
@@ -114,7 +116,7 @@ async function open({ lab, near, vtepd }: TwoHosts, query: string): Promise<Open
   return { file, process, stop };
 }
 
-/** The frames of ten pings and answers, as soon as they are there. */
+/** Waits for ten ICMP packets in a capture file, and returns all. */
 function pings(file: string): Promise<Buffer[]> {
   return eventually('ten ICMP packets captured', async () => {
     const frames = (await packetsOf(file)).filter(isIcmp);

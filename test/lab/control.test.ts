@@ -1,6 +1,7 @@
 /**
- * The API and vtepctl against a daemon that carries traffic, on the topology of two-hosts.test.ts: every number that
- * they show must agree with what went over the wire.
+ * API and vtepctl of a daemon with traffic, on the topology of two-hosts.test.ts.
+ *
+ * All numbers that they show must match the wire.
  */
 import t from 'tap';
 import { UNDERLAY_DEV } from '../support/lab.js';
@@ -16,32 +17,40 @@ const MAC = '02:00:00:00:00:42';
 const OTHER = '192.168.80.12';
 
 for (const engine of ENGINES) {
-  t.test(`counters are those of the wire (${engine})`, async (t) => {
+  t.test(`counters match the wire (${engine})`, async (t) => {
     const { lab, near, vm101, vm105, vtepd } = await twoHosts(t, engine);
     await assertPing(t, vm101, '10.10.10.105');
     const listener = await Listener.start(lab, vm105, 9000);
     await segmentInSoftware(near, UNDERLAY_DEV);
     const wire = await capture(near, UNDERLAY_DEV, lab.dir, `udp port 4789 and src host ${NEAR}`);
-    // Not before: until tcpdump listens, a neighbour may be asked for once more.
+    // After tcpdump listens: until then an ARP request may still be sent.
     const before = await vtepd.metrics();
     const texts = Array.from({ length: 300 }, (_, index) => `${index}:${'x'.repeat(index >> 3)}`);
     await sendUdp(vm101, '10.10.10.105', 9000, ...texts);
     await listener.until(texts.at(-1)!);
-    // Searches of the path have the I flag clear, and are no frames of a VNI.
+    // Path probes have the I flag clear; they are not frames of a VNI.
     const datagrams = (await wire.stop()).map((frame) => vxlanOf(frame)!).filter(({ flags }) => flags === 8);
-    await eventually('all to be counted', async () => {
+    await eventually('all datagrams to be counted', async () => {
       const now = await vtepd.metrics();
       return sent(now, 'frames') - sent(before, 'frames') >= datagrams.length;
     });
     const after = await vtepd.metrics();
     t.ok(datagrams.length >= texts.length, `${datagrams.length} datagrams on the wire`);
-    t.equal(sent(after, 'frames') - sent(before, 'frames'), datagrams.length, 'frames');
+    t.equal(
+      sent(after, 'frames') - sent(before, 'frames'),
+      datagrams.length,
+      'the counters count every frame',
+    );
     const bytes = datagrams.reduce((sum, { inner }) => sum + inner.length, 0);
-    t.equal(sent(after, 'bytes') - sent(before, 'bytes'), bytes, 'bytes of the inner frames');
+    t.equal(
+      sent(after, 'bytes') - sent(before, 'bytes'),
+      bytes,
+      'the counters count the bytes of the inner frames',
+    );
     assertIdentity(t, after);
   });
 
-  t.test(`vtepctl does what it says (${engine})`, async (t) => {
+  t.test(`vtepctl commands take effect (${engine})`, async (t) => {
     const { vm101, vm105, vtepd } = await twoHosts(t, engine);
     await assertPing(t, vm101, '10.10.10.105');
     await vm105.ip('link set eth0 down');
@@ -53,7 +62,7 @@ for (const engine of ENGINES) {
     const json = async (command: string) => JSON.parse(await ctl(`${command} --json`));
 
     t.match(await json('status'), { underlay: { io: engine, port: 4789 } });
-    t.match(await ctl('status'), /100/, 'status names the VNI');
+    t.match(await ctl('status'), /100/, 'status lists the VNI');
     t.match(await ctl('peer list'), FAR);
     await ctl(`peer add ${OTHER}`);
     t.same(addresses(await json('peer list')), [FAR, OTHER]);
@@ -63,20 +72,20 @@ for (const engine of ENGINES) {
     await ctl(`fdb del ${MAC}`);
     t.same(items(await json('fdb show')).filter(isStatic), []);
     await ctl('fdb flush');
-    t.same(items(await json('fdb show')), [], 'nothing is left in the FDB');
+    t.same(items(await json('fdb show')), [], 'the FDB is empty');
     await ctl(`peer del ${OTHER}`);
     t.same(addresses(await json('peer list')), [FAR]);
     t.match(await ctl('counters'), /\d/);
     t.ok(await json('counters'));
 
     const unknown = await vtepd.ctl(`peer del ${OTHER}`);
-    t.equal(unknown.code, 1, 'what is refused: exit 1');
+    t.equal(unknown.code, 1, 'a refused command exits with 1');
     t.equal(unknown.stderr.trim().split('\n').length, 1, unknown.stderr.trim());
-    t.equal((await vtepd.ctl('peer frobnicate')).code, 2, 'what is not understood: exit 2');
+    t.equal((await vtepd.ctl('peer frobnicate')).code, 2, 'an unknown command exits with 2');
   });
 }
 
-t.test('errors of the API are problems with a code', async (t) => {
+t.test('API errors are problem documents with a code', async (t) => {
   const { vtepd } = await twoHosts(t, 'batch');
   const rows: [string, string, unknown, number, string | undefined][] = [
     ['GET', '/v1/vnis/101/peers', undefined, 404, 'vni_not_found'],
@@ -89,7 +98,7 @@ t.test('errors of the API are problems with a code', async (t) => {
   for (const [method, path, body, status, code] of rows) {
     const answer = await vtepd.call<Record<string, unknown>>(method, path, body);
     t.equal(answer.status, status, `${method} ${path}`);
-    t.match(answer.contentType, /^application\/problem\+json/, 'as a problem');
+    t.match(answer.contentType, /^application\/problem\+json/, 'the answer is a problem document');
     t.match(answer.body, { status, title: String, detail: String, code: code ?? String });
   }
 });
@@ -98,7 +107,7 @@ function sent(metrics: { sum(name: string, labels: Record<string, string>): numb
   return metrics.sum(`vtepd_peer_tx_${unit}_total`, { peer: FAR });
 }
 
-/** A list, or a page of one. */
+/** Items of a plain list or of a page. */
 function items(list: { items?: FdbLine[] } | FdbLine[]): FdbLine[] {
   return Array.isArray(list) ? list : (list.items ?? []);
 }

@@ -1,6 +1,4 @@
-/**
- * The demo that `npm start` runs: it proves what it says, ends when asked, and leaves nothing behind.
- */
+/** The demo of `npm start`: proves its statements, exits on a signal, leaves nothing behind. */
 import { existsSync } from 'node:fs';
 import { request } from 'node:http';
 import t from 'tap';
@@ -10,33 +8,33 @@ import { eventually } from '../support/wait.js';
 const START = new URL('../../scripts/start.mjs', import.meta.url).pathname;
 const LIMIT_MS = 30_000;
 
-t.test('every step shows its proof, then nothing is left', async (t) => {
+t.test('every step prints its proof, and nothing is left', async (t) => {
   const demo = start([process.execPath, START, '--once']);
   t.equal(await demo.exit(LIMIT_MS), 0, demo.stderr);
-  t.equal(demo.stdout.match(/3 packets transmitted, 3 received/g)?.length, 2, 'pings both ways');
-  t.match(demo.stdout, /VXLAN, flags \[I\] \(0x08\), vni 100\n.*ICMP echo request/, 'the line of tcpdump');
-  t.equal(demo.stdout.match(/ [\d.]+ Gb\/s received/g)?.length, 2, 'throughput both ways');
+  t.equal(demo.stdout.match(/3 packets transmitted, 3 received/g)?.length, 2, 'pings in both directions');
+  t.match(demo.stdout, /VXLAN, flags \[I\] \(0x08\), vni 100\n.*ICMP echo request/, 'output of tcpdump');
+  t.equal(demo.stdout.match(/ [\d.]+ Gb\/s received/g)?.length, 2, 'throughput in both directions');
   t.match(demo.stdout, /vtepd_peer_tx_frames_total\{/, 'metrics');
   t.same(await namespacesOf(demo), [], 'no namespace is left');
-  t.notOk(existsSync(socketOf(demo)), 'nor the socket');
+  t.notOk(existsSync(socketOf(demo)), 'no socket is left');
 });
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  t.test(`it stays up until ${signal}`, async (t) => {
+  t.test(`the demo runs until ${signal}`, async (t) => {
     const demo = start([process.execPath, START]);
     t.teardown(() => demo.stop('SIGKILL'));
-    await demo.says(/It stays up/, LIMIT_MS);
+    await demo.untilOutput(/It stays up/, LIMIT_MS);
     t.equal((await namespacesOf(demo)).length, 2, 'two namespaces');
-    t.equal(await statusOf(socketOf(demo)), 200, 'the API answers from outside');
+    t.equal(await statusOf(socketOf(demo)), 200, 'the API answers outside of the namespaces');
     t.equal(await demo.stop(signal, LIMIT_MS), 0, 'exit 0');
     t.same(await namespacesOf(demo), [], 'no namespace is left');
-    t.notOk(existsSync(socketOf(demo)), 'nor the socket');
+    t.notOk(existsSync(socketOf(demo)), 'no socket is left');
   });
 }
 
-t.test('interrupted while it sets up, it leaves nothing either', async (t) => {
+t.test('a demo interrupted during set-up leaves nothing', async (t) => {
   const demo = start([process.execPath, START]);
-  await eventually('its first namespace', async () => (await namespacesOf(demo)).length > 0, LIMIT_MS);
+  await eventually('the first namespace', async () => (await namespacesOf(demo)).length > 0, LIMIT_MS);
   t.equal(await demo.stop('SIGINT', LIMIT_MS), 0, 'exit 0');
   t.same(await namespacesOf(demo), [], 'no namespace is left');
 });

@@ -1,6 +1,7 @@
 /**
- * Troubles as people have them, each made for real, and what the doctor says of it. Topology of
- * test/support/two-hosts.ts; the far side is kernel vxlan.
+ * The doctor's findings for real faults.
+ *
+ * Topology of test/support/two-hosts.ts; the far side is kernel vxlan.
  */
 import t from 'tap';
 import { createLab } from '../support/lab.js';
@@ -9,7 +10,7 @@ import { FAR, NEAR, twoHosts } from '../support/two-hosts.js';
 import { VTEPCTL } from '../support/vtepd.js';
 import { eventually } from '../support/wait.js';
 
-t.test('no daemon: who has the port', async (t) => {
+t.test('without a daemon, the doctor names the owner of the port', async (t) => {
   const lab = createLab(t);
   const host = await lab.namespace('host');
   const doctor = () => host.outcome([process.execPath, VTEPCTL, 'doctor', '--api', `unix:${lab.dir}/none`]);
@@ -21,14 +22,14 @@ t.test('no daemon: who has the port', async (t) => {
   );
 });
 
-t.test('a healthy pair: nothing found', async (t) => {
+t.test('a healthy pair has no findings', async (t) => {
   const { vm101, vtepd } = await twoHosts(t, 'batch');
   await vm101.run('ping -c 1 -W 5 10.10.10.105');
   t.same(await vtepd.ctl('doctor'), { code: 0, stdout: 'nothing found\n', stderr: '' });
   t.same(JSON.parse((await vtepd.ctl('doctor --json')).stdout), { items: [] });
 });
 
-t.test('what hurts is named, with what mends it', async (t) => {
+t.test('each fault is reported with its cure', async (t) => {
   const { lab, near, far, vm101, vtepd } = await twoHosts(t, 'batch');
   await vm101.run('ping -c 1 -W 5 10.10.10.105');
 
@@ -52,7 +53,7 @@ t.test('what hurts is named, with what mends it', async (t) => {
   for (const line of findings.stdout.trim().split('\n')) t.match(line, /^\w+: .+; .+; .+$/);
 
   await near.run('nft flush ruleset');
-  await eventually('frames of VNI 200 to be seen', async () => {
+  await eventually('frames of VNI 200 to be reported', async () => {
     await sendUdp(far, '10.20.0.255', 9000, 'hello');
     return /^vni_not_found: \d+ frames .*, the last for VNI 200 /m.test((await vtepd.ctl('doctor')).stdout);
   });

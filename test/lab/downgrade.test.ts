@@ -1,10 +1,12 @@
 /**
- * A kernel that refuses an offload, at start or while frames flow: vtepd goes one step down, says so once, shows it in
- * its status, and no flow notices. The topology is that of two-hosts.test.ts; the daemon runs behind a library that
- * answers the system calls in question (test/support/refuse.c), everything else is the real kernel's. Superframes that
- * leave whole have a lab of their own (tunnel-offload.test.ts).
+ * Offloads that the kernel refuses, at start or while frames flow.
  *
- *     vm101 ── br-vxlan ── vtep100 ── vtepd ══ refuse.so ══ near ========== far ── vxlan100 ── br-vxlan ── vm105
+ * vtepd stops using the offload, logs that once, and shows it in its status; no flow is disturbed.
+ * Topology of two-hosts.test.ts. The daemon runs behind a library that fails the system calls in
+ * question (test/support/refuse.c); all other calls reach the real kernel. Superframes that leave
+ * unsegmented have a lab of their own (tunnel-offload.test.ts).
+ *
+ *     vm101 ─ br-vxlan ─ vtep100 ─ vtepd ═ refuse.so ═ near ===== far ─ vxlan100 ─ br-vxlan ─ vm105
  */
 import t, { type Test } from 'tap';
 import { UNDERLAY_DEV } from '../support/lab.js';
@@ -16,14 +18,17 @@ import { FAR_VM, NEAR_VM, type TwoHosts, twoHosts, withoutTunnelOffload } from '
 import { eventually } from '../support/wait.js';
 
 const SOME_BYTES = 20 * 1024 * 1024;
-/** So many that it is still under way when the refusals begin. */
+/** Large enough that the transfer is still running when the refusals begin. */
 const MANY_BYTES = 400 * 1024 * 1024;
 const UNDER_WAY_BYTES = 1024 * 1024;
 
 const TUN = ['TUN_F_CSUM', 'TUN_F_TSO4', 'TUN_F_TSO6', 'TUN_F_TSO_ECN', 'TUN_F_USO4', 'TUN_F_USO6'];
 const ALL = ['UDP_GRO', 'UDP_SEGMENT', ...TUN, 'GSO_TCP', 'GSO_UDP_L4'];
 
-/** What is refused at start, by which errno, and what goes with it: the kernel takes a set of TAP offloads or nothing. */
+/**
+ * Offload refused at start, its errno, and the offloads that become unused: the kernel accepts a
+ * set of TAP offloads as a whole or not at all.
+ */
 const AT_START: [string, ErrorName, readonly string[]][] = [
   ['UDP_GRO', 'ENOPROTOOPT', ['UDP_GRO']],
   ['UDP_SEGMENT', 'ENOPROTOOPT', ['UDP_SEGMENT']],
@@ -33,81 +38,85 @@ const AT_START: [string, ErrorName, readonly string[]][] = [
   ['TUN_F_CSUM', 'EINVAL', [...TUN, 'GSO_UDP_L4']],
 ];
 
-for (const [name, error, gone] of AT_START) {
-  t.test(`${name} refused at start`, async (t) => {
+for (const [name, error, unused] of AT_START) {
+  t.test(`${name} refused at start is not used`, async (t) => {
     const { hosts } = await refusing(t, { [name]: error });
-    await assertDown(t, hosts, gone, error);
+    await assertUnused(t, hosts, unused, error);
     await assertTraffic(t, hosts);
-    await assertDown(t, hosts, gone, error);
+    await assertUnused(t, hosts, unused, error);
   });
 }
 
-t.test('trains refused under way (EIO)', async (t) => {
+t.test('trains refused during a transfer (EIO) are not used again', async (t) => {
   const { hosts, refusal } = await refusing(t, { UDP_SEGMENT: 'EIO' }, { later: true });
-  await assertDown(t, hosts, [], 'EIO');
+  await assertUnused(t, hosts, [], 'EIO');
   await assertTransferDuring(t, hosts, () => refusal.begin());
   t.ok(refusal.count > 0, `${refusal.count} trains refused during the transfer`);
-  await assertDown(t, hosts, ['UDP_SEGMENT'], 'EIO');
+  await assertUnused(t, hosts, ['UDP_SEGMENT'], 'EIO');
   await assertRemembered(t, hosts, refusal);
 });
 
-t.test('trains refused under way (EINVAL): small ones tell, large ones may be about one path', async (t) => {
+t.test('trains refused during a transfer (EINVAL) stop only after a refusal of small ones', async (t) => {
   const { hosts, refusal } = await refusing(t, { UDP_SEGMENT: 'EINVAL' }, { later: true });
   await assertTransferDuring(t, hosts, () => refusal.begin());
   t.ok(refusal.count > 0, `${refusal.count} trains refused during the transfer`);
-  await assertDown(t, hosts, [], 'EINVAL');
+  await assertUnused(t, hosts, [], 'EINVAL');
   await assertUdp(t, hosts, { length: 200, bitsPerSecond: 50e6 });
-  await assertDown(t, hosts, ['UDP_SEGMENT'], 'EINVAL');
+  await assertUnused(t, hosts, ['UDP_SEGMENT'], 'EINVAL');
   await assertRemembered(t, hosts, refusal);
 });
 
-t.test('trains refused under way, two workers', async (t) => {
+t.test('trains refused during a transfer are not used again by two workers', async (t) => {
   const { hosts, refusal } = await refusing(t, { UDP_SEGMENT: 'EIO' }, { later: true, flags: '--workers 2' });
   await assertTransferDuring(t, hosts, () => refusal.begin());
-  await assertDown(t, hosts, ['UDP_SEGMENT'], 'EIO');
+  await assertUnused(t, hosts, ['UDP_SEGMENT'], 'EIO');
   await assertRemembered(t, hosts, refusal);
 });
 
-t.test('superframes of TCP refused by the TAP', async (t) => {
+t.test('TCP superframes that the TAP refuses are not used again', async (t) => {
   const { hosts, refusal } = await refusing(t, { GSO_TCP: 'EINVAL' });
   await segmentInSoftware(hosts.far, UNDERLAY_DEV);
   await assertTransfer(t, hosts.vm105, hosts.vm101, NEAR_VM, SOME_BYTES);
-  await assertDown(t, hosts, ['GSO_TCP'], 'EINVAL');
+  await assertUnused(t, hosts, ['GSO_TCP'], 'EINVAL');
   await assertRemembered(t, hosts, refusal);
 });
 
-t.test('superframes of UDP refused by the TAP', async (t) => {
+t.test('UDP superframes that the TAP refuses are not used again', async (t) => {
   const { hosts, refusal } = await refusing(t, { GSO_UDP_L4: 'EINVAL' });
   await assertUdp(t, hosts);
-  await assertDown(t, hosts, ['GSO_UDP_L4'], 'EINVAL');
+  await assertUnused(t, hosts, ['GSO_UDP_L4'], 'EINVAL');
   await assertRemembered(t, hosts, refusal);
 });
 
-t.test('superframes that the TAP took before: a refusal is about that one alone', async (t) => {
+t.test('a refused superframe after accepted ones does not disable superframes', async (t) => {
   const { hosts, refusal } = await refusing(t, { GSO_TCP: 'EINVAL' }, { later: true });
   await segmentInSoftware(hosts.far, UNDERLAY_DEV);
   await assertTransfer(t, hosts.vm105, hosts.vm101, NEAR_VM, SOME_BYTES);
   refusal.begin();
   await assertTraffic(t, hosts);
   t.ok(refusal.count > 0, `${refusal.count} superframes refused`);
-  await assertDown(t, hosts, [], 'EINVAL');
+  await assertUnused(t, hosts, [], 'EINVAL');
 });
 
-t.test("a peer's superframes refused by the TAP are cut up", async (t) => {
+t.test("a peer's superframes that the TAP refuses are segmented", async (t) => {
   const { hosts, refusal } = await refusing(t, { GSO_TCP: 'EINVAL' });
   await assertTransfer(t, hosts.vm105, hosts.vm101, NEAR_VM, SOME_BYTES);
-  t.ok(refusal.count > 100, `${refusal.count} refused: more than we would have tried on our own`);
+  t.ok(refusal.count > 100, `${refusal.count} refused: more than vtepd itself would have tried`);
   assertNothingLost(t, await hosts.vtepd.metrics());
 });
 
-t.test('a device without checksum offload', async (t) => {
+t.test('a device without checksum offload carries all traffic', async (t) => {
   const hosts = await twoHosts(t, 'batch');
   await hosts.near.run(`ethtool -K ${UNDERLAY_DEV} tx off`);
   await assertTraffic(t, hosts);
-  // The kernel sums itself by now; older ones refuse trains with EIO.
+  // Recent kernels compute the checksums themselves; older ones refuse trains with EIO.
   const { body } = await hosts.vtepd.get<Status>('/v1/status');
   const isRefused = body.warnings.some(({ detail }) => /UDP_SEGMENT \(EIO\)/.test(detail));
-  t.equal(body.underlay.offloads.includes('UDP_SEGMENT'), !isRefused, `trains refused: ${isRefused}`);
+  t.equal(
+    body.underlay.offloads.includes('UDP_SEGMENT'),
+    !isRefused,
+    `trains refused by the kernel: ${isRefused}`,
+  );
 });
 
 interface Setting {
@@ -132,17 +141,20 @@ interface Status {
   warnings: { code: string; detail: string }[];
 }
 
-/** The status lacks these and no other, its warnings name them with the reason, and the log does so once. */
-async function assertDown(
+/**
+ * Asserts that the status lacks exactly these offloads, its warnings list them with the error, and
+ * the log contains each warning once.
+ */
+async function assertUnused(
   t: Test,
   { vtepd }: TwoHosts,
-  gone: readonly string[],
+  unused: readonly string[],
   error: ErrorName,
 ): Promise<void> {
   const { body } = await vtepd.get<Status>('/v1/status');
   t.same(
     body.underlay.offloads,
-    ALL.filter((name) => !gone.includes(name)),
+    ALL.filter((name) => !unused.includes(name)),
     'offloads in use',
   );
   const refusals = body.warnings.filter(({ code }) => code === 'offload_refused').map(({ detail }) => detail);
@@ -151,18 +163,18 @@ async function assertDown(
   );
   t.same(
     named.filter((_, k) => k % 2 === 0).flatMap((names) => names.split(', ')),
-    gone,
-    'the warnings name them',
+    unused,
+    'the warnings list them',
   );
   t.ok(
     named.every((text, k) => k % 2 === 0 || text === error),
-    `and ${error}`,
+    `the warnings contain ${error}`,
   );
-  for (const detail of refusals) t.equal(vtepd.log().split(detail).length - 1, 1, `said once: ${detail}`);
-  t.equal(vtepd.log().split('the kernel refuses').length - 1, refusals.length, 'and nothing else');
+  for (const detail of refusals) t.equal(vtepd.log().split(detail).length - 1, 1, `logged once: ${detail}`);
+  t.equal(vtepd.log().split('the kernel refuses').length - 1, refusals.length, 'no other refusal is logged');
 }
 
-/** A transfer from vm101, with something done while it is under way. */
+/** Runs `act` during a transfer from vm101, and asserts that the transfer succeeds. */
 async function assertTransferDuring(
   t: Test,
   { vm101, vm105, vtepd }: TwoHosts,
@@ -170,24 +182,24 @@ async function assertTransferDuring(
 ): Promise<void> {
   let ended = false;
   const transfer = assertTransfer(t, vm101, vm105, FAR_VM, MANY_BYTES).finally(() => (ended = true));
-  await eventually('the transfer to be under way', async () => {
+  await eventually('the transfer to be running', async () => {
     const metrics = await vtepd.metrics();
     return metrics.sum('vtepd_tap_rx_bytes_total', { vni: 100 }) > UNDER_WAY_BYTES;
   });
-  t.notOk(ended, 'the transfer is under way');
+  t.notOk(ended, 'the transfer is running');
   act();
   await transfer;
 }
 
-/** More traffic of all kinds, and the kernel is not asked again. */
+/** Asserts that further traffic of all kinds causes no further refusal. */
 async function assertRemembered(t: Test, hosts: TwoHosts, refusal: Refusal): Promise<void> {
   const before = refusal.count;
   await assertTraffic(t, hosts);
-  t.equal(refusal.count, before, 'not asked again');
-  t.equal(hosts.vtepd.log().match(/the kernel refuses/g)?.length, 1, 'nor said again');
+  t.equal(refusal.count, before, 'no further request is refused');
+  t.equal(hosts.vtepd.log().match(/the kernel refuses/g)?.length, 1, 'the refusal is not logged again');
 }
 
-/** TCP both ways, by hash, and UDP; nothing is dropped. */
+/** Asserts that TCP arrives intact in both directions, and UDP in order, without drops. */
 async function assertTraffic(t: Test, hosts: TwoHosts): Promise<void> {
   const { vm101, vm105 } = hosts;
   await assertTransfer(t, vm101, vm105, FAR_VM, SOME_BYTES);

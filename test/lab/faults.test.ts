@@ -1,7 +1,7 @@
 /**
- * Faults of the machine and of the daemon itself under traffic: each ends in a daemon that works again, or in a clear exit.
+ * Faults of the machine and of the daemon under traffic: each ends in recovery or a clear exit.
  *
- *     vm101 ── br-vxlan ── vtep100 ── vtepd ── near eth0 ══ veth ══ eth0 far ── vxlan100 ── br-vxlan ── vm105
+ *     vm101 ─ br-vxlan ─ vtep100 ─ vtepd ─ near eth0 ═ veth ═ eth0 far ─ vxlan100 ─ br-vxlan ─ vm105
  */
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -18,22 +18,25 @@ import { FAR, FAR_VM, NEAR, type TwoHosts, twoHosts } from '../support/two-hosts
 import { startVtepd, VTEPCTL, type Vtepd } from '../support/vtepd.js';
 import { eventually } from '../support/wait.js';
 
-/** How soon a fault that has ended is got over, ms. */
+/** Time limit of the recovery after a fault has ended, ms. */
 const RECOVERY_MS = 15_000;
-/** When a peer that does not answer is silent, with the looks of 5 s before and after, s. */
+/**
+ * Time after which a peer without answers is silent, including checks of 5 s before and after,
+ * seconds.
+ */
 const SILENT_S = 25;
-/** Debian has a folder of libraries for each architecture. */
+/** Path of libfaketime; Debian has one directory of libraries per architecture. */
 const FAKETIME = readdirSync('/usr/lib')
   .map((folder) => `/usr/lib/${folder}/faketime/libfaketimeMT.so.1`)
   .find((file) => existsSync(file));
 const FAULTS = { NODE_OPTIONS: `--import=${toolPath('faults.mjs')}` };
 
-async function works({ vm101 }: Pick<TwoHosts, 'vm101'>, what: string): Promise<void> {
+async function untilPingWorks({ vm101 }: Pick<TwoHosts, 'vm101'>, what: string): Promise<void> {
   const ping = async () => (await vm101.outcome(`ping -n -q -c 1 -W 1 ${FAR_VM}`)).code === 0;
   await eventually(`a ping after ${what}`, ping, RECOVERY_MS);
 }
 
-/** Answers of a ping that ran while `act` did, and how many there could be. */
+/** Number of answers to a ping that ran while `act` did, and number of pings sent. */
 async function pingsDuring(vm: Namespace, act: () => Promise<void>): Promise<[number, number]> {
   const ping = vm.start(`ping -n -q -i 0.05 -c 60 -W 5 ${FAR_VM}`);
   await act();
@@ -52,7 +55,7 @@ async function statesOf(vtepd: Vtepd): Promise<unknown[]> {
   return body.items.map(({ vni, state }) => [vni, state]);
 }
 
-t.test('the underlay goes and comes back: link, address, queue', async (t) => {
+t.test('traffic recovers after a loss of link, of address, and a full queue', async (t) => {
   const hosts = await twoHosts(t, 'batch');
   const { near, vm101, vtepd } = hosts;
   await assertPing(t, vm101, FAR_VM);
@@ -66,21 +69,21 @@ t.test('the underlay goes and comes back: link, address, queue', async (t) => {
   ] as const) {
     await near.ip(fault);
     const { code } = await vm101.outcome(`ping -n -q -c 2 -i 0.2 -W 1 ${FAR_VM}`);
-    t.equal(code, 1, `without ${what} nothing arrives`);
+    t.equal(code, 1, `no ping is answered without ${what}`);
     await near.ip(cure);
-    await works(hosts, what);
+    await untilPingWorks(hosts, what);
   }
   const full = async () => (await vtepd.metrics()).drops('encap').underlay_full ?? 0;
   await near.run(`tc qdisc replace dev ${UNDERLAY_DEV} root tbf rate 100kbit burst 2kb limit 2kb`);
   await vm101.outcome(`ping -n -q -f -c 400 -s 1000 -W 1 ${FAR_VM}`);
-  await eventually('frames that found the queue full to be counted', async () => (await full()) > 0);
+  await eventually('frames dropped at the full queue to be counted', async () => (await full()) > 0);
   await near.run(`tc qdisc del dev ${UNDERLAY_DEV} root`);
-  await works(hosts, 'ENOBUFS');
+  await untilPingWorks(hosts, 'ENOBUFS');
   t.equal((await vtepd.get('/readyz')).status, 200);
   assertIdentity(t, await vtepd.metrics());
 });
 
-t.test('the disk for the state is full: nothing is changed, and later it is', async (t) => {
+t.test('a change fails while the disk for the state is full, and succeeds later', async (t) => {
   const hosts = await twoHosts(t, 'batch');
   const { lab, near } = hosts;
   await hosts.vtepd.stop();
@@ -102,16 +105,16 @@ t.test('the disk for the state is full: nothing is changed, and later it is', as
     [200, 'up'],
   ]);
   t.notOk((await near.devices()).includes('vtep300'));
-  await works(hosts, 'a full disk');
+  await untilPingWorks(hosts, 'a full disk');
   rmSync(join(disk, 'filler'));
   t.equal((await daemon.call('POST', '/v1/vnis', { vni: 300 })).status, 201);
   t.equal(await daemon.stop(), 0);
   const again = await startVtepd(near, lab.dir, command);
-  t.equal((await again.get('/v1/vnis/300')).status, 200, 'it was kept');
+  t.equal((await again.get('/v1/vnis/300')).status, 200, 'the change was persisted');
   t.equal(await again.stop(), 0);
 });
 
-t.test('stopped under traffic (SIGSTOP), it goes on where it was', async (t) => {
+t.test('vtepd stopped under traffic (SIGSTOP) continues after SIGCONT', async (t) => {
   const hosts = await twoHosts(t, 'batch', '--workers 2');
   const { vm101, vtepd } = hosts;
   await assertPing(t, vm101, FAR_VM);
@@ -120,32 +123,35 @@ t.test('stopped under traffic (SIGSTOP), it goes on where it was', async (t) => 
     await new Promise((resolve) => setTimeout(resolve, 2500));
     vtepd.process.signal('SIGCONT');
   });
-  t.ok(received >= sent * 0.9, `${received} of ${sent} were answered, late`);
+  t.ok(received >= sent * 0.9, `${received} of ${sent} pings were answered after the stop`);
   t.equal((await vtepd.get('/readyz')).status, 200);
   t.notMatch(vtepd.log(), /has failed/);
   assertIdentity(t, await vtepd.metrics());
 });
 
-t.test('a data-plane thread is held: a VNI that cannot be made settles, and no thread dies', async (t) => {
+t.test('a VNI added while a data-plane thread is stopped settles, and no thread dies', async (t) => {
   const hosts = await twoHosts(t, 'batch');
   const { lab, near, vm101, vtepd } = hosts;
   const program = await compileTool(lab.dir, 'hold-thread');
   const holder = near.start([program, String(vtepd.process.pid)]);
-  await holder.says(/held/);
+  await holder.untilOutput(/thread stopped/);
   const late = await vtepd.call<{ code: string }>('POST', '/v1/vnis', { vni: 200, peers: [FAR] });
   t.match(late, { status: 503, body: { code: 'dataplane_timeout' } });
   t.same(await statesOf(vtepd), [
     [100, 'up'],
     [200, 'settling'],
   ]);
-  t.ok((await near.devices()).includes('vtep200'), 'its TAP is open: the thread may still be told of it');
+  t.ok(
+    (await near.devices()).includes('vtep200'),
+    'its TAP stays open, as the thread may still process the change',
+  );
   const again = await vtepd.call<{ code: string }>('POST', '/v1/vnis', { vni: 200 });
   t.match(again, { status: 409, body: { code: 'vni_exists', detail: /settling/ } });
   t.match((await vtepd.ctl('vni list')).stdout, /\n200 .* settling\n/);
   const deleted = await vtepd.call('DELETE', '/v1/vnis/200');
   t.match(deleted, { status: 404, body: { code: 'vni_not_found', detail: /settling/ } });
   await holder.stop('SIGTERM');
-  await eventually('VNI 200 to go', async () => (await statesOf(vtepd)).length === 1, RECOVERY_MS);
+  await eventually('VNI 200 to be removed', async () => (await statesOf(vtepd)).length === 1, RECOVERY_MS);
   t.notOk((await near.devices()).includes('vtep200'));
   t.equal((await vtepd.call('POST', '/v1/vnis', { vni: 200, peers: [FAR] })).status, 201);
   await assertPing(t, vm101, FAR_VM);
@@ -153,25 +159,25 @@ t.test('a data-plane thread is held: a VNI that cannot be made settles, and no t
   assertIdentity(t, await vtepd.metrics());
 });
 
-t.test('a data-plane thread crashes under load: it is replaced, and no TAP is blamed', async (t) => {
+t.test('a data-plane thread that crashes under load is replaced, and no TAP is reported', async (t) => {
   const hosts = await twoHosts(t, 'batch', '--workers 2', FAULTS);
   const { vm101, vtepd } = hosts;
   await assertPing(t, vm101, FAR_VM);
   const [received, sent] = await pingsDuring(vm101, async () => {
     const crashed = await vtepd.call('DELETE', '/v1/vnis/100/fdb/02:de:ad:00:00:01');
     t.match(crashed, { status: 503, body: { code: 'dataplane_down' } });
-    await eventually('its successor', async () => (await vtepd.get('/readyz')).status === 200, RECOVERY_MS);
+    await eventually('a new thread', async () => (await vtepd.get('/readyz')).status === 200, RECOVERY_MS);
   });
-  t.ok(received > 0, `${received} of ${sent} were answered`);
+  t.ok(received > 0, `${received} of ${sent} pings were answered`);
   await assertPing(t, vm101, FAR_VM);
-  await works(hosts, 'the crash');
+  await untilPingWorks(hosts, 'the crash');
   t.match(vtepd.log(), /the data plane was restarted; FDB and counters were kept/);
   t.notMatch(vtepd.log(), /TAP device/);
   t.equal((await vtepd.call('POST', '/v1/vnis', { vni: 200 })).status, 201);
   assertIdentity(t, await vtepd.metrics());
 });
 
-t.test('the clock of the machine is set back and forward while it runs', async (t) => {
+t.test('steps of the system clock in both directions have no effect', async (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'vtepd-clock-'));
   t.teardown(() => rmSync(dir, { recursive: true }));
   const clock = join(dir, 'clock');
@@ -197,11 +203,11 @@ t.test('the clock of the machine is set back and forward while it runs', async (
   const events = hosts.lab.keep(hosts.near.start(command));
   for (const offsetS of [-3600, 3600, 0]) {
     writeFileSync(clock, offsetS < 0 ? `${offsetS}` : `+${offsetS}`);
-    await works(hosts, `a step to ${offsetS} s`);
-    // The step back is the one after which an older time would look as if nothing had been heard since.
+    await untilPingWorks(hosts, `a step to ${offsetS} s`);
+    // Only after the step back would a comparison with the earlier time make the peer look silent.
     if (offsetS < 0) await vm101.outcome(`ping -n -q -i 0.1 -c ${SILENT_S * 10} -W 1 ${FAR_VM}`);
     await eventually(
-      `the peer to be heard at the time of a clock that is ${offsetS} s off`,
+      `lastSeen of the peer to follow a clock that is ${offsetS} s off`,
       async () => {
         await vm101.outcome(`ping -n -q -c 4 -i 0.05 -W 1 ${FAR_VM}`);
         const { body } = await vtepd.get<{ items: { lastSeen: string }[] }>('/v1/vnis/100/peers');
@@ -210,25 +216,25 @@ t.test('the clock of the machine is set back and forward while it runs', async (
       RECOVERY_MS,
     );
     const { length } = await vtepd.fdb(100);
-    t.ok(length > 0, 'what was learned is kept');
+    t.ok(length > 0, 'learned entries are kept');
   }
-  t.notMatch(events.stdout, /silent/, 'a peer that answers is never silent');
+  t.notMatch(events.stdout, /silent/, 'a peer that answers is never reported as silent');
   t.ok(events.alive);
   t.equal((await vtepd.get('/readyz')).status, 200);
   assertIdentity(t, await vtepd.metrics());
 });
 
-t.test('the heap of the main thread is full: it ends, and leaves nothing in the way', async (t) => {
+t.test('vtepd exits when the heap of its main thread is full, and can be started again', async (t) => {
   const hosts = await twoHosts(t, 'batch', '', {
     NODE_OPTIONS: `--max-old-space-size=64 ${FAULTS.NODE_OPTIONS}`,
   });
   const { lab, near, vtepd } = hosts;
-  await works(hosts, 'a start in a small heap');
+  await untilPingWorks(hosts, 'a start in a small heap');
   vtepd.process.signal('SIGUSR2');
-  t.not(await vtepd.process.exit(RECOVERY_MS), 0, 'it does not pretend that all is well');
-  t.match(vtepd.log(), /heap out of memory/i, 'the reason is in the log');
-  const gone = async () => !(await near.devices()).some((device) => /^vt/.test(device));
-  await eventually('its devices to be gone', gone);
+  t.not(await vtepd.process.exit(RECOVERY_MS), 0, 'vtepd exits with an error');
+  t.match(vtepd.log(), /heap out of memory/i, 'the log contains the reason');
+  const areRemoved = async () => !(await near.devices()).some((device) => /^vt/.test(device));
+  await eventually('its devices to be removed', areRemoved);
   await lab.vtepd(near, `--vni 100 --peer ${FAR} --bridge br-vxlan`);
-  await works(hosts, 'another start');
+  await untilPingWorks(hosts, 'a new start');
 });

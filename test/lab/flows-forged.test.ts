@@ -1,11 +1,15 @@
 /**
- * Trains that are to bring frames past the kernel's programs, or to have others' frames lost there (docs/decisions/0008).
- * flow_in reads the first datagram of one, whose IP header may state the length of all of them; those behind it are of
- * another VNI. Every train goes to user space, which judges each datagram by itself and counts what it drops.
+ * Forged trains that try to pass frames through the kernel's programs, or to have others dropped.
  *
- *     vm100 ── br100 ── vtep100 ┐                            ┌ .11, peer of VNI 100 ── vxlan100 ── br100 ── far100
- *                             vtepd ── near eth0 ══ eth0 far ┤
- *     vm200 ── br200 ── vtep200 ┘     192.168.80.10          └ .12, peer of VNI 200 ── vxlan200 ── br200 ── far200
+ * See docs/decisions/0008. flow_in reads only the first datagram of a train, whose IP header may
+ * state the length of the whole train; the datagrams behind it belong to another VNI. Every such
+ * train goes to user space, which checks each datagram by itself and counts its drops.
+ *
+ *     vm100 ─ br100 ─ vtep100 ┐                           ┌ .11, peer of VNI 100 ─ vxlan100 ─ br100
+ *                           vtepd ── near eth0 ═ eth0 far ┤
+ *     vm200 ─ br200 ─ vtep200 ┘     192.168.80.10         └ .12, peer of VNI 200 ─ vxlan200 ─ br200
+ *
+ *     far100 and far200 are VMs on the far bridges.
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -25,15 +29,15 @@ const PEERS = { 100: FAR, 200: '192.168.80.12' } as const;
 type Vni = keyof typeof PEERS;
 const VNIS: readonly Vni[] = [100, 200];
 const SOME_BYTES = 5 << 20;
-/** TCP ports by which frames are known again. */
+/** TCP ports that identify the frames. */
 const HONEST = 7001;
 const FORGED = 7002;
-/** Datagrams behind the first one of a train. */
+/** Number of datagrams behind the first one of a train. */
 const BEHIND = 9;
 const VXLAN_LEN = 8;
 const IP_AT = VXLAN_LEN + 14;
 
-t.test('a frame that hides in a train is judged by where it comes from', async (t) => {
+t.test('each frame of a train is checked against its own source', async (t) => {
   const lab = createLab(t);
   const program = await compileTool(lab.dir, 'train');
   const { near, far } = await lab.hosts({
@@ -77,7 +81,7 @@ t.test('a frame that hides in a train is judged by where it comes from', async (
   const dropped = async () => (await vtepd.metrics()).drops('decap');
   await send(100, train(datagram(100, HONEST), datagram(200, FORGED)));
   await eventually(
-    'user space to count what is forged',
+    'user space to count the forged datagrams',
     async () => (await dropped()).source_not_peer === BEHIND,
   );
 
@@ -88,17 +92,14 @@ t.test('a frame that hides in a train is judged by where it comes from', async (
   );
   await send(200, spanning(train(datagram(200, HONEST), datagram(200, HONEST))));
   await eventually(
-    'what stands behind such a datagram of the peer to arrive',
+    'the datagrams behind such a datagram of the peer to arrive',
     async () => (await arrived.frames()).length > BEHIND,
   );
   const ports = (await arrived.stop()).map((frame) => ipOf(frame)!.payload.readUInt16BE(2));
-  // The peers are no vtepd: the kernel has cut their trains up, so a claim concerns the datagram alone that makes it.
-  t.same(
-    ports,
-    new Array(BEHIND + 1).fill(HONEST),
-    'nothing that is forged arrives, and all that is not does',
-  );
-  t.same(await dropped(), { source_not_peer: 2 * BEHIND }, 'every other datagram is counted');
+  // The peers are kernel VTEPs, so the kernel has segmented their trains, and a claim affects only
+  // the datagram that makes it.
+  t.same(ports, new Array(BEHIND + 1).fill(HONEST), 'all honest frames arrive, and no forged one');
+  t.same(await dropped(), { source_not_peer: 2 * BEHIND }, 'every forged datagram is counted');
   assertIdentity(t, await vtepd.metrics());
 });
 
@@ -110,7 +111,7 @@ function addressOf(vni: Vni, host: number): string {
   return `10.10.${vni}.${host}`;
 }
 
-/** Plain TCP from the station behind the peer of a VNI to the VM here, in VXLAN. */
+/** VXLAN datagram with a TCP segment from the station behind the peer of a VNI to the VM here. */
 function datagram(vni: Vni, destinationPort: number): Buffer {
   const vxlan = Buffer.alloc(VXLAN_LEN);
   vxlan[0] = 0x08;
@@ -124,7 +125,7 @@ function train(first: Buffer, behind: Buffer): Buffer {
   return Buffer.concat([first, ...new Array(BEHIND).fill(behind)]);
 }
 
-/** The first IP packet claims to be as long as the train, as that of a superframe is. */
+/** Makes the first IP header state the length of the whole train, as that of a superframe does. */
 function spanning(bytes: Buffer): Buffer {
   bytes.writeUInt16BE(bytes.length - IP_AT, IP_AT + 2);
   return bytes;

@@ -1,9 +1,12 @@
 /**
- * TCP flows that pass through the kernel alone (--flow-offload), and everything that has to end it. What passes so is counted,
- * but no frame of it is seen by the TAP's own counters: that is how it is told here.
+ * TCP flows through the kernel alone (--flow-offload), and all events that must end them.
  *
- *     vm101 ── br-vxlan ── vtep100 ══ vtflow4789 ┄ private namespace ┄ vtlead4789 ══ near eth0 ══ veth ══ eth0 far ── vxlan100 ── vm105
- *                             └──── vtepd ────┘
+ * Such frames are included in vtepd's counters, but bypass the counters of the TAP device: the labs
+ * detect them by this difference.
+ *
+ *     vm101 ── br-vxlan ── vtep100 ══ vtflow4789 ┄ private namespace ┄ vtlead4789 ══ near eth0
+ *                             └──── vtepd ────┘                                          ║ veth
+ *                                            vm105 ── br-vxlan ── vxlan100 ──────── far eth0
  */
 import t, { type Test } from 'tap';
 import { createLab, UNDERLAY_DEV } from '../support/lab.js';
@@ -21,14 +24,17 @@ const OFFLOAD = 'TCX_FLOWS';
 const DEVICES = ['vtflow4789', 'vtlead4789'];
 const SOME_BYTES = 50 << 20;
 const MSS = 1398;
-/** Of frames that go through user space although they could pass: the first ones of a flow, and what was under way. */
+/**
+ * Maximum share of frames that go through user space although they could bypass it: the first ones
+ * of a flow, and those in flight.
+ */
 const SHARE_SEEN = 0.2;
-/** How soon a flow has got over a path that narrowed, ms: much sooner than a lease ends. */
-const HEARD_MS = 4000;
+/** Time limit for a flow to recover after its path narrowed, ms: much shorter than a lease. */
+const RECOVERY_MS = 4000;
 
-t.test('known flows pass, both ways, and are counted as on the wire (kernel vxlan)', async (t) => {
+t.test('known flows bypass user space in both directions with correct counters (kernel vxlan)', async (t) => {
   const { lab, near, far, vm101, vm105, vtepd } = await twoHosts(t, 'batch', '--flow-offload on');
-  await assertOffload(t, vtepd, OFFLOAD, true, 'granted');
+  await assertOffload(t, vtepd, OFFLOAD, true, 'enabled at start');
   await assertPing(t, vm101, FAR_VM);
   const wire = await capture(far, UNDERLAY_DEV, lab.dir, `udp port 4789 and src host ${NEAR}`);
   await assertPassing(t, near, vtepd, () => assertTransfer(t, vm101, vm105, FAR_VM, SOME_BYTES));
@@ -36,7 +42,7 @@ t.test('known flows pass, both ways, and are counted as on the wire (kernel vxla
   t.ok(datagrams.every(({ vni, reserved }) => vni === 100 && reserved === 0));
   t.ok(
     datagrams.every(({ sourcePort }) => sourcePort >= 49152),
-    'by ports of --source-ports',
+    'source ports are those of --source-ports',
   );
   await assertPassing(t, near, vtepd, () => assertTransfer(t, vm105, vm101, NEAR_VM, SOME_BYTES));
   assertNothingLost(t, await vtepd.metrics());
@@ -48,7 +54,7 @@ t.test('known flows pass, both ways, and are counted as on the wire (kernel vxla
   );
 });
 
-t.test('vtepd on both sides, two workers each, IPv4 and IPv6 inside', async (t) => {
+t.test('flows bypass user space between two vtepd with two workers, inner IPv4 and IPv6', async (t) => {
   const lab = createLab(t);
   const { near, far } = await lab.hosts({ near: [`${NEAR}/24`], far: [`${FAR}/24`] });
   for (const host of [near, far])
@@ -56,7 +62,7 @@ t.test('vtepd on both sides, two workers each, IPv4 and IPv6 inside', async (t) 
   const flags = '--vni 100 --workers 2 --flow-offload on';
   const here = await lab.vtepd(near, `${flags} --peer ${FAR} --address 10.10.10.1/24 --address fd10::1/64`);
   const there = await lab.vtepd(far, `${flags} --peer ${NEAR} --address 10.10.10.2/24 --address fd10::2/64`);
-  for (const vtepd of [here, there]) await assertOffload(t, vtepd, OFFLOAD, true, 'granted');
+  for (const vtepd of [here, there]) await assertOffload(t, vtepd, OFFLOAD, true, 'enabled at start');
   await assertPing(t, near, '10.10.10.2');
   await assertPassing(t, near, here, () => assertTransfer(t, near, far, '10.10.10.2', SOME_BYTES));
   await assertPassing(t, far, there, () => assertTransfer(t, far, near, '10.10.10.1', SOME_BYTES));
@@ -64,33 +70,35 @@ t.test('vtepd on both sides, two workers each, IPv4 and IPv6 inside', async (t) 
   for (const vtepd of [here, there]) assertIdentity(t, await vtepd.metrics());
 });
 
-t.test('what changes while bytes flow ends it at once, and it comes back', async (t) => {
+t.test('changes of the network end the offload during a transfer, and it returns', async (t) => {
   const hosts = await twoHosts(t, 'batch', '--flow-offload on');
   const { near, vm101, vtepd } = hosts;
   await assertTransferDuring(t, hosts, OFFLOAD, async () => {
     await near.run(`ethtool -K ${UNDERLAY_DEV} tx-udp_tnl-segmentation off`);
-    await assertOffload(t, vtepd, OFFLOAD, false, 'the device cuts up no more');
+    await assertOffload(t, vtepd, OFFLOAD, false, 'tunnel segmentation off');
     await near.run(`ethtool -K ${UNDERLAY_DEV} tx-udp_tnl-segmentation on`);
-    await assertOffload(t, vtepd, OFFLOAD, true, 'it does again');
+    await assertOffload(t, vtepd, OFFLOAD, true, 'tunnel segmentation on');
     const policy = 'src 198.51.100.0/24 dst 203.0.113.0/24 dir out';
     await near.ip(`xfrm policy add ${policy} action allow`);
-    await assertOffload(t, vtepd, OFFLOAD, false, 'an IPsec policy');
+    await assertOffload(t, vtepd, OFFLOAD, false, 'IPsec policy added');
     await near.ip(`xfrm policy del ${policy}`);
-    await assertOffload(t, vtepd, OFFLOAD, true, 'it is gone');
+    await assertOffload(t, vtepd, OFFLOAD, true, 'IPsec policy removed');
     await near.ip(`link del ${DEVICES[0]}`);
-    await eventually('the device to be made anew', async () => (await near.devices()).includes(DEVICES[0]));
-    await assertOffload(t, vtepd, OFFLOAD, true, 'by new devices');
+    await eventually('the device to be created again', async () =>
+      (await near.devices()).includes(DEVICES[0]),
+    );
+    await assertOffload(t, vtepd, OFFLOAD, true, 'new devices created');
     const before = await indexOf(near, DEVICES[1]);
     await near.ip(`link set ${UNDERLAY_DEV} address 02:00:00:00:50:10`);
     await eventually('devices for the new MAC', async () => {
       const now = await indexOf(near, DEVICES[1]);
       return now !== undefined && now !== before;
     });
-    await assertOffload(t, vtepd, OFFLOAD, true, 'with another MAC');
+    await assertOffload(t, vtepd, OFFLOAD, true, 'MAC of the device changed');
     t.equal((await vtepd.call('DELETE', `/v1/vnis/100/peers/${FAR}`)).status, 204);
     const { stdout } = await vm101.outcome(`ping -n -q -c 2 -i 0.2 -W 1 ${FAR_VM}`);
-    t.match(stdout, / 0 received/, 'no way to a peer that is gone');
-    await eventually('that nothing passes any more', async () => {
+    t.match(stdout, / 0 received/, 'no path to a removed peer');
+    await eventually('the counters to stop', async () => {
       const before = await passed(vtepd);
       await new Promise((resolve) => setTimeout(resolve, 300));
       return (await passed(vtepd)) === before;
@@ -100,27 +108,27 @@ t.test('what changes while bytes flow ends it at once, and it comes back', async
   t.same((await vtepd.get<{ warnings: unknown[] }>('/v1/status')).body.warnings, [], 'nothing was refused');
 });
 
-t.test('a capture sees every frame', async (t) => {
+t.test('a capture contains every frame', async (t) => {
   const hosts = await twoHosts(t, 'batch', '--flow-offload on');
   const { near, vtepd } = hosts;
   await assertTransferDuring(t, hosts, OFFLOAD, async () => {
     const seen = await tapFrames(near);
     const { stdout } = await vtepd.ctl('capture --vni 100 --count 200 --write -');
-    t.ok(stdout.length > 10_000, 'frames of the flow are in the capture');
-    t.ok((await tapFrames(near)) - seen >= 100, 'they went through user space');
+    t.ok(stdout.length > 10_000, 'the capture contains frames of the flow');
+    t.ok((await tapFrames(near)) - seen >= 100, 'the frames went through user space');
   });
 });
 
-t.test('a firewall that shuts out the peer is heard within a lease', async (t) => {
+t.test('a firewall rule against the peer takes effect within a lease', async (t) => {
   const { near, vm101, vm105, lab, vtepd } = await twoHosts(t, 'batch', '--flow-offload on --ageing 8');
   await assertPing(t, vm101, FAR_VM);
-  await lab.keep(vm101.start('iperf3 --server --one-off --forceflush')).says(/listening/);
+  await lab.keep(vm101.start('iperf3 --server --one-off --forceflush')).untilOutput(/listening/);
   lab.keep(vm105.start(`iperf3 -c ${NEAR_VM} -t 20`));
   await eventually('the flow to pass', async () => (await received(vtepd)) > 50_000);
   await near.run('nft add table ip shut');
   await near.run('nft add chain ip shut in { type filter hook input priority 0 ; }');
   await near.run(`nft add rule ip shut in ip saddr ${FAR} drop`);
-  await eventually('the flow to stand still', async () => {
+  await eventually('the flow to stop', async () => {
     const before = await received(vtepd);
     await new Promise((resolve) => setTimeout(resolve, 500));
     return (await received(vtepd)) === before;
@@ -128,54 +136,54 @@ t.test('a firewall that shuts out the peer is heard within a lease', async (t) =
   t.pass('no frame passes');
 });
 
-t.test('a path that narrows under a flow is heard of at once', async (t) => {
+t.test('a flow adapts at once to a path that narrows', async (t) => {
   const path = await narrowVms(t, 1500);
   const { lab, vma, vmb } = path;
   await kernelEnd(path, 'far', 'ipv4');
   const vtepd = await nearVtepd(path, 'ipv4', 'batch', '--flow-offload on');
-  await assertOffload(t, vtepd, OFFLOAD, true, 'granted');
+  await assertOffload(t, vtepd, OFFLOAD, true, 'enabled at start');
   await assertPing(t, vma, VMB.ipv4);
-  await lab.keep(vmb.start('iperf3 --server --one-off --forceflush')).says(/listening/);
+  await lab.keep(vmb.start('iperf3 --server --one-off --forceflush')).untilOutput(/listening/);
   lab.keep(vma.start(`iperf3 -c ${VMB.ipv4} -t 20`));
   const arrived = () => deviceFrames(vmb, 'eth0');
   await eventually('the flow to pass', async () => (await sent(vtepd)) > 50_000);
   await path.narrow(1400);
   const before = await arrived();
-  await eventually('the flow to go on', async () => (await arrived()) > before + 10_000, HEARD_MS);
-  t.equal(await pathMtu(vtepd), 1400, 'as the router said');
+  await eventually('the flow to continue', async () => (await arrived()) > before + 10_000, RECOVERY_MS);
+  t.equal(await pathMtu(vtepd), 1400, 'path MTU from the ICMP of the router');
 });
 
-t.test('kill -9 leaves nothing behind, and the next start has it', async (t) => {
+t.test('kill -9 leaves no device, and the next start enables the offload again', async (t) => {
   const lab = createLab(t);
   const { near } = await lab.hosts({ near: [`${NEAR}/24`], far: [`${FAR}/24`] });
   const flags = `--vni 100 --peer ${FAR} --flow-offload on`;
   const vtepd = await lab.vtepd(near, flags);
-  await assertOffload(t, vtepd, OFFLOAD, true, 'granted');
+  await assertOffload(t, vtepd, OFFLOAD, true, 'enabled at start');
   await vtepd.stop('SIGKILL');
-  await eventually('the devices to be gone', async () => {
+  await eventually('the devices to be removed', async () => {
     const left = await near.devices();
     return !DEVICES.some((name) => left.includes(name));
   });
-  await assertOffload(t, await lab.vtepd(near, flags), OFFLOAD, true, 'granted again');
+  await assertOffload(t, await lab.vtepd(near, flags), OFFLOAD, true, 'enabled again');
 });
 
-t.test('where it cannot be set up the reason is said, and frames go through user space', async (t) => {
+t.test('a failed set-up is reported with its reason, and frames go through user space', async (t) => {
   const lab = createLab(t);
   const { near } = await lab.hosts({ near: [`${NEAR}/24`], far: [`${FAR}/24`] });
   await near.ip(`link add ${DEVICES[0]} type bridge`);
-  const taken = await lab.vtepd(near, `--vni 100 --peer ${FAR} --flow-offload on`);
-  t.notOk((await offloadsOf(taken)).includes(OFFLOAD));
-  const { body } = await taken.get('/v1/status');
+  const failing = await lab.vtepd(near, `--vni 100 --peer ${FAR} --flow-offload on`);
+  t.notOk((await offloadsOf(failing)).includes(OFFLOAD));
+  const { body } = await failing.get('/v1/status');
   const detail = /every frame of a TCP flow goes through user space: .*vtflow4789/;
   t.match(body, { warnings: [{ code: 'flow_offload_unused', detail }] });
-  t.match(taken.log(), detail);
-  await taken.stop();
+  t.match(failing.log(), detail);
+  await failing.stop();
   const bound = await lab.vtepd(near, `--vni 100 --peer ${FAR} --underlay-dev eth0 --flow-offload on`);
   t.notOk((await offloadsOf(bound)).includes(OFFLOAD));
   t.match(bound.log(), /every frame of a TCP flow goes through user space: .*bound to eth0/);
 });
 
-/** Frames of a transfer, most of which the TAP does not see. */
+/** Asserts that most frames of a transfer bypass the TAP device's counters. */
 async function assertPassing(
   t: Test,
   host: Namespace,
@@ -185,13 +193,13 @@ async function assertPassing(
   const [countedBefore, seenBefore] = [await passed(vtepd), await tapFrames(host)];
   await transfer();
   const least = SOME_BYTES / MSS;
-  await eventually('all of it to be counted', async () => (await passed(vtepd)) - countedBefore >= least);
+  await eventually('all frames to be counted', async () => (await passed(vtepd)) - countedBefore >= least);
   const counted = (await passed(vtepd)) - countedBefore;
   const seen = (await tapFrames(host)) - seenBefore;
-  t.ok(seen < counted * SHARE_SEEN, `${seen} of ${counted} frames were seen by the TAP`);
+  t.ok(seen < counted * SHARE_SEEN, `the TAP counted ${seen} of ${counted} frames`);
 }
 
-/** Frames to and from peers. */
+/** Number of frames to and from peers. */
 async function passed(vtepd: Vtepd): Promise<number> {
   return (await sent(vtepd)) + (await received(vtepd));
 }

@@ -1,9 +1,12 @@
 /**
- * Ten thousand hostile datagrams while a ping runs: none of the pings is lost, each datagram is counted under its own
- * reason, no line is logged, and memory does not grow. Topology of two-hosts.test.ts; what is hostile comes from the far host, from the
- * peer's own address and from one that is no peer:
+ * 10,000 hostile datagrams while a ping runs.
  *
- *     near  vtepd 192.168.80.10 ====== veth ====== far  kernel vxlan 192.168.80.11 (peer), 192.168.80.66 (stranger)
+ * No ping is lost, each datagram is counted under its own reason, no line is logged, and memory
+ * does not grow. Topology of two-hosts.test.ts; the hostile datagrams come from the far host, from
+ * the peer's own address and from an address that is no peer:
+ *
+ *     near  vtepd 192.168.80.10 ====== veth ====== far  kernel vxlan 192.168.80.11 (peer),
+ *                                                       192.168.80.66 (stranger)
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -28,7 +31,7 @@ interface Hostile {
 }
 
 for (const engine of ENGINES) {
-  t.test(`10,000 hostile datagrams (${engine})`, async (t) => {
+  t.test(`10,000 hostile datagrams are counted and lose no ping (${engine})`, async (t) => {
     const two = await twoHosts(t, engine);
     const { vm101, far, vtepd } = two;
     await far.ip(`address add ${STRANGER}/24 dev eth0`);
@@ -51,28 +54,31 @@ for (const engine of ENGINES) {
     const drops = difference(before, after);
     const { rx_overflow: overflow = 0, ...byReason } = drops;
     t.comment(`${engine}: ${JSON.stringify(drops)}`);
-    t.equal(total(byReason) + overflow, total(expected), 'what was sent was received or counted as overflow');
+    t.equal(total(byReason) + overflow, total(expected), 'each datagram was received or counted as overflow');
     for (const [reason, count] of Object.entries(byReason)) {
       t.ok(count <= (expected[reason] ?? 0), `${reason}: ${count} counted, ${expected[reason] ?? 0} sent`);
     }
     t.ok(
       overflow < total(expected) / 100,
-      `the receive buffer held nearly all of it: ${overflow} overflowed`,
+      `the receive buffer held nearly all datagrams: ${overflow} overflowed`,
     );
     assertIdentity(t, after);
-    t.equal(vtepd.log(), logged, 'none of them is worth a line of the log');
+    t.equal(vtepd.log(), logged, 'no datagram caused a log line');
 
     const growth = (await vtepd.residentBytes()) - residentBefore;
     t.ok(growth <= RSS_GROWTH_LIMIT, `resident memory grew by ${(growth / 1024).toFixed(0)} KiB`);
   });
 }
 
-/** Sends them all and waits until all were counted. */
+/** Sends all datagrams and waits until all are counted. */
 async function bombard({ lab, far, vtepd }: TwoHosts, datagrams: readonly Hostile[]): Promise<void> {
   const before = total((await vtepd.metrics()).drops('decap'));
   for (const source of [FAR, STRANGER]) {
     const file = join(lab.dir, 'datagrams');
-    writeFileSync(file, Buffer.concat(datagrams.filter((one) => one.source === source).flatMap(framed)));
+    writeFileSync(
+      file,
+      Buffer.concat(datagrams.filter((datagram) => datagram.source === source).flatMap(framed)),
+    );
     const replay = far.tool('udp.mjs', 'replay', file, NEAR, 4789, source);
     if ((await replay.exit(30_000)) !== 0) throw new Error(replay.stderr);
   }
@@ -89,21 +95,21 @@ function framed({ bytes }: Hostile): Buffer[] {
   return [length, bytes];
 }
 
-/** Five kinds, mixed. The same seed gives the same datagrams. */
+/** Five kinds of datagrams, mixed. The same seed gives the same datagrams. */
 function hostileDatagrams(seed: number, ownMac: Buffer): Hostile[] {
   const random = generator(seed);
   const kinds = [
-    // Random bytes, random length, none that happens to be sound.
+    // Random bytes of random length, made invalid by a clear I flag.
     () =>
       from(
         FAR,
         randomBytes(random, random() % 1400, (bytes) => (bytes[0] &= ~0x08)),
       ),
-    // A sound frame under every flags byte without the I flag.
+    // A valid frame with any flags byte without the I flag.
     () => from(FAR, datagram(random, { flags: random() & 0xff & ~0x08 })),
     () => from(FAR, datagram(random, { vni: VNI + 1 + (random() % 1000) })),
     () => from(STRANGER, datagram(random, {})),
-    // A sender that no frame can have: a group, nobody, ourselves.
+    // An invalid source MAC: a group, all zero, the TAP's own.
     () => from(FAR, datagram(random, { mac: [MULTICAST, ZERO, ownMac][random() % 3] })),
   ];
   return Array.from({ length: kinds.length * PER_KIND }, (_, index) => kinds[index % kinds.length]());
@@ -116,7 +122,7 @@ function from(source: string, bytes: Buffer): Hostile {
   return { source, bytes };
 }
 
-/** A VXLAN datagram with a random payload, sound but for what is asked. */
+/** A VXLAN datagram with a random payload, valid except for the given fields. */
 function datagram(random: () => number, wrong: { flags?: number; vni?: number; mac?: Buffer }): Buffer {
   const { flags = 0x08, vni = VNI, mac = Buffer.from([2, 0, 0, 0, 1, random() & 0xff]) } = wrong;
   return randomBytes(random, VXLAN_LEN + ETHERNET_LEN + (random() % 200), (bytes) => {
@@ -134,7 +140,7 @@ function randomBytes(random: () => number, length: number, change: (bytes: Buffe
   return bytes;
 }
 
-/** What each datagram must be counted as, by the order of checks that the documentation promises. */
+/** Number of datagrams by expected drop reason, in the documented order of checks. */
 function tally(datagrams: readonly Hostile[], ownMac: Buffer): Record<string, number> {
   const counts: Record<string, number> = {};
   for (const { source, bytes } of datagrams) {
@@ -162,7 +168,7 @@ function total(counts: Record<string, number>): number {
   return Object.values(counts).reduce((sum, n) => sum + n, 0);
 }
 
-/** xorshift32: repeatable, and random enough to be hostile. */
+/** xorshift32: reproducible, and random enough for this purpose. */
 function generator(seed: number): () => number {
   let state = seed;
   return () => {

@@ -1,5 +1,5 @@
 /**
- * The underlay over IPv6, alone and beside IPv4 in one flood list.
+ * The underlay over IPv6, alone and together with IPv4 in one flood list.
  *
  *     vma 10.10.10.1         vmb .2                 vmc .3               MTU 1430: 1500 − 70
  *         |                    |                      |
@@ -27,7 +27,7 @@ const MTU = 1430;
 const TRANSFER_BYTES = 50 << 20;
 
 for (const engine of ENGINES) {
-  t.test(`IPv6 underlay against kernel vxlan (${engine})`, async (t) => {
+  t.test(`IPv6 underlay interoperates with kernel vxlan (${engine})`, async (t) => {
     const { lab, a, vma, vmb } = await hosts(t);
     const vtepd = await lab.vtepd(a, `--vni 100 --peer ${B6} --bridge br-vxlan --io ${engine}`);
     const wire = await capture(a, UNDERLAY_DEV, lab.dir, 'udp port 4789');
@@ -36,8 +36,8 @@ for (const engine of ENGINES) {
     for (const frame of await wire.stop()) {
       if (isProbe(frame)) continue;
       t.equal(frame.readUInt16BE(12), 0x86dd, 'an IPv6 packet');
-      t.match(vxlanOf(frame), { flags: 0x08, reserved: 0, vni: 100 }, 'with VXLAN in it');
-      t.not(frame.readUInt16BE(14 + 40 + 6), 0, 'and a UDP checksum');
+      t.match(vxlanOf(frame), { flags: 0x08, reserved: 0, vni: 100 }, 'it contains VXLAN');
+      t.not(frame.readUInt16BE(14 + 40 + 6), 0, 'it has a UDP checksum');
     }
     await assertTransfer(t, vma, vmb, '10.10.10.2', TRANSFER_BYTES);
     await assertTransfer(t, vmb, vma, '10.10.10.1', TRANSFER_BYTES);
@@ -45,7 +45,7 @@ for (const engine of ENGINES) {
     assertIdentity(t, await vtepd.metrics());
   });
 
-  t.test(`one flood list with both families (${engine})`, async (t) => {
+  t.test(`one flood list may contain both families (${engine})`, async (t) => {
     const { lab, a, vma, vmb, vmc } = await hosts(t);
     const vtepd = await lab.vtepd(a, `--vni 100 --peer ${B6} --peer ${C4} --bridge br-vxlan --io ${engine}`);
     const atB = await Listener.start(lab, vmb, 9000);
@@ -59,7 +59,11 @@ for (const engine of ENGINES) {
     await assertPing(t, vma, '10.10.10.2');
     await assertPing(t, vma, '10.10.10.3');
     const entries = await vtepd.fdb(100);
-    t.same(entries.map((entry) => entry.peer).sort(), [C4, B6].sort(), 'one learned over each family');
+    t.same(
+      entries.map((entry) => entry.peer).sort(),
+      [C4, B6].sort(),
+      'one entry is learned over each family',
+    );
     assertIdentity(t, await vtepd.metrics());
   });
 }

@@ -1,5 +1,5 @@
 /**
- * The package as a library: the example of docs/examples, which the README shows, between two hosts.
+ * The package as a library: the example of docs/examples, which the README shows, between hosts.
  *
  *     library.mjs  near  192.168.80.10 ====== veth ====== 192.168.80.11  far  vxlan100 10.10.10.2
  */
@@ -12,32 +12,32 @@ import { eventually } from '../support/wait.js';
 
 const EXAMPLE = 'docs/examples/library.mjs';
 
-t.test('the example forwards, tells what it learns, and leaves nothing', async (t) => {
+t.test('the example forwards, prints learned entries, and leaves nothing behind', async (t) => {
   const lab = createLab(t);
   const { near, far } = await lab.hosts({ near: [`${NEAR}/24`], far: [`${FAR}/24`] });
   await far.ip(`link add vxlan100 type vxlan id 100 local ${FAR} remote ${NEAR} dstport 4789 dev eth0
     link set vxlan100 address 02:00:00:00:00:02 mtu 1450 up
     address add 10.10.10.2/24 dev vxlan100`);
-  // From the first moment on: what is learned before the program listens is told, too.
+  // Sent from the start: entries learned before the program subscribes are reported, too.
   lab.keep(far.start('ping -b -q -i 0.005 -c 4000 10.10.10.255'));
   const program = lab.keep(near.start([process.execPath, EXAMPLE]));
-  await program.says(/VNI 100 is on vtep100/, 10_000);
+  await program.untilOutput(/VNI 100 is on vtep100/, 10_000);
   await assertPing(t, far, '10.10.10.1');
-  await program.says(/02:00:00:00:00:02 is behind 192\.168\.80\.11/);
-  t.equal(await program.stop('SIGINT'), 0, 'it ends by itself');
-  await eventually('devices to go', async () => (await near.devices()).join() === 'eth0');
+  await program.untilOutput(/02:00:00:00:00:02 is behind 192\.168\.80\.11/);
+  t.equal(await program.stop('SIGINT'), 0, 'exit 0');
+  await eventually('devices to be removed', async () => (await near.devices()).join() === 'eth0');
 });
 
-t.test('MACs from and to text', async (t) => {
+t.test('parseMac and formatMac convert MACs from and to text', async (t) => {
   const program = `import { formatMac, parseMac } from 'vtepd';
     const { high, low } = parseMac('02-00-00-00-00-FE');
     console.log(formatMac(high, low), parseMac('02:00'));`;
   const host = await createLab(t).namespace('host');
-  const said = await host.run([process.execPath, '--input-type=module', '--eval', program]);
-  t.equal(said, '02:00:00:00:00:fe undefined\n');
+  const output = await host.run([process.execPath, '--input-type=module', '--eval', program]);
+  t.equal(output, '02:00:00:00:00:fe undefined\n');
 });
 
-t.test('errors have types', async (t) => {
+t.test('Vtep.start rejects with typed errors', async (t) => {
   const lab = createLab(t);
   const host = await lab.namespace('host');
   const program = (options: string) => [
@@ -59,9 +59,9 @@ t.test('errors have types', async (t) => {
     ],
     ['{ local: "192.0.2.1" }', 'HostError --local 192.0.2.1 is not an address of this machine'],
   ];
-  for (const [options, said] of rows) t.match(await host.run(program(options)), said, options);
+  for (const [options, expected] of rows) t.match(await host.run(program(options)), expected, options);
 });
 
-t.test('the README shows the example as it is', async (t) => {
+t.test('the README contains the example unchanged', async (t) => {
   t.match(readFileSync('README.md', 'utf8'), readFileSync(EXAMPLE, 'utf8').trim());
 });

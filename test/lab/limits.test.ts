@@ -1,6 +1,8 @@
 /**
- * The limits of docs/interface.md as they are by default, from another host: what a client holds by
- * silence or by asking too much, while the API and another client are answered.
+ * Default limits of the HTTP listeners (docs/interface.md), tested from another host.
+ *
+ * Silent and excessive connections of one client must not prevent answers to the API and to another
+ * client.
  *
  *     near  vtepd, --metrics 192.168.80.10:9789 ====== far  192.168.80.11 (silent), .12 (a scraper)
  */
@@ -34,7 +36,7 @@ print('open', flush=True)
 time.sleep(30)
 `;
 
-t.test('a request has 10 s; 300 silent connections keep nobody out', async (t) => {
+t.test('a request times out after 10 s; 300 silent connections do not block other clients', async (t) => {
   const { far, vtepd } = await twoHosts(t, 'batch', `--metrics ${NEAR}:9789`);
   await far.ip(`address add ${SCRAPER}/24 dev eth0`);
   const { stdout } = await far.outcome(['python3', '-c', SILENT]);
@@ -50,7 +52,7 @@ t.test('a request has 10 s; 300 silent connections keep nobody out', async (t) =
   }
   const crowd = far.start(['python3', '-c', CROWD]);
   t.teardown(() => crowd.stop('SIGKILL'));
-  await eventually('the crowd to be there', () => crowd.stdout.includes('open'));
+  await eventually('300 connections to be open', () => crowd.stdout.includes('open'));
   const scrape = await far.outcome([
     'curl',
     '-s',
@@ -64,8 +66,8 @@ t.test('a request has 10 s; 300 silent connections keep nobody out', async (t) =
     '%{http_code}',
     `http://${NEAR}:9789/metrics`,
   ]);
-  t.equal(scrape.stdout, '200', 'another client');
-  t.equal((await vtepd.call('GET', '/healthz')).status, 200, 'the API');
+  t.equal(scrape.stdout, '200', 'another client is answered');
+  t.equal((await vtepd.call('GET', '/healthz')).status, 200, 'the API answers');
   const same = await far.outcome([
     'curl',
     '-s',
@@ -77,5 +79,5 @@ t.test('a request has 10 s; 300 silent connections keep nobody out', async (t) =
     '%{http_code}',
     `http://${NEAR}:9789/healthz`,
   ]);
-  t.equal(same.stdout, '200', `${FAR} itself, in the place of its oldest one`);
+  t.equal(same.stdout, '200', `${FAR} itself is answered; its oldest connection is closed`);
 });

@@ -1,5 +1,5 @@
 /**
- * Two VNIs over one UDP port, with VMs that have the same MACs and the same addresses in both: as two cables.
+ * Two VNIs over one UDP port, whose VMs have the same MACs and addresses in both.
  *
  *     vm100a .1   vm200a .1             vm100b .2   vm200b .2     10.10.10.0/24 in each VNI
  *       |  ..:aa    |  ..:aa              |  ..:bb    |  ..:bb    the same MACs
@@ -28,7 +28,7 @@ const PORT = 9000;
 const COUNT = 50;
 
 for (const engine of ENGINES) {
-  t.test(`the same MACs in two VNIs never meet (${engine})`, async (t) => {
+  t.test(`frames of equal MACs in two VNIs stay separate (${engine})`, async (t) => {
     const lab = createLab(t);
     const { near, far } = await lab.hosts({ near: [`${NEAR}/24`], far: [`${FAR}/24`] });
     const vmsA = {} as Record<number, Namespace>;
@@ -69,19 +69,19 @@ for (const engine of ENGINES) {
       t.same(
         here[vni].received.filter((text) => !own(text)),
         [],
-        `near: nothing of another VNI in ${vni}`,
+        `near: no frame of another VNI in ${vni}`,
       );
-      t.equal(here[vni].received.length, 2 * (COUNT + 1), `near: all of ${vni}, once`);
+      t.equal(here[vni].received.length, 2 * (COUNT + 1), `near: all frames of ${vni} arrive once`);
       t.same(
         there[vni].received.filter((text) => !own(text)),
         [],
-        `far: nothing of another VNI in ${vni}`,
+        `far: no frame of another VNI in ${vni}`,
       );
       t.match(await vtepd.fdb(vni), [{ mac: MAC_B, peer: FAR }], `the FDB of ${vni} has its own entry`);
     }
 
-    t.equal((await vtepd.call('DELETE', '/v1/vnis/100/fdb?type=dynamic')).status, 200, 'VNI 100 forgets');
-    t.match(await vtepd.fdb(200), [{ mac: MAC_B, peer: FAR }], 'VNI 200 does not');
+    t.equal((await vtepd.call('DELETE', '/v1/vnis/100/fdb?type=dynamic')).status, 200, 'VNI 100 is flushed');
+    t.match(await vtepd.fdb(200), [{ mac: MAC_B, peer: FAR }], 'VNI 200 keeps its entries');
     await assertTransfer(t, vmsA[200], vmsB[200], '10.10.10.2', 10 << 20);
     assertIdentity(t, await vtepd.metrics());
   });

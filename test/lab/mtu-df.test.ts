@@ -1,6 +1,8 @@
 /**
- * DF outside: no outer fragment ever leaves with `--df set`, whatever the VMs send; with `unset` they do, and an overlay
- * of MTU 9000 works over an underlay of 1500. Topology of test/support/narrow-vms.ts.
+ * DF of the outer header, and an overlay MTU of 9000 over an underlay of 1500.
+ *
+ * With `--df set` no outer fragment leaves, whatever the VMs send; with `--df unset` they do.
+ * Topology of test/support/narrow-vms.ts.
  */
 import t from 'tap';
 import { assertIdentity } from '../support/metrics.js';
@@ -11,9 +13,9 @@ import { ENGINES } from '../support/vtepd.js';
 
 const TRANSFER_BYTES = 50 << 20;
 const PORT = 9000;
-/** More fragments, or an offset; a fragment header. */
+/** Filters for fragments: MF or an offset; a fragment header. */
 const FRAGMENTS = { ipv4: 'ip[6:2] & 0x3fff != 0', ipv6: 'ip6[6] == 44' };
-/** Larger than the device lets out, with headers. */
+/** Larger than the MTU of the device, including headers. */
 const LARGE = 'ping -n -q -c 5 -i 0.1 -W 1 -s 1472';
 
 for (const family of FAMILIES) {
@@ -27,26 +29,30 @@ for (const family of FAMILIES) {
       );
       await assertPing(t, path.vma, VMB.ipv4);
       for (const df of ['do', 'dont']) await path.vma.outcome(`${LARGE} -M ${df} ${VMB.ipv4}`);
-      t.equal((await path.vma.outcome(`${LARGE} -M dont ${VMB.ipv4}`)).code, 0, 'fragmented inside');
+      t.equal(
+        (await path.vma.outcome(`${LARGE} -M dont ${VMB.ipv4}`)).code,
+        0,
+        'the inner packet is fragmented',
+      );
       await assertTransfer(t, path.vma, path.vmb, VMB.ipv4, 1 << 20);
       for (const capture of fragments) t.same(await capture.stop(), []);
       for (const vtepd of [near, far]) assertIdentity(t, await vtepd.metrics());
     });
 
-    t.test(`they leave with --df unset (${family}, ${engine})`, async (t) => {
+    t.test(`outer fragments leave with --df unset (${family}, ${engine})`, async (t) => {
       const path = await narrowVms(t, 1400);
       const near = await nearVtepd(path, family, engine, '--df unset');
       await farVtepd(path, family, engine, '--df unset');
       const fragments = await capture(path.near, 'eth0', path.lab.dir, FRAGMENTS[family]);
       await assertPing(t, path.vma, VMB.ipv4);
       const { code } = await path.vma.outcome(`${LARGE} -M do ${VMB.ipv4}`);
-      t.equal(code, 0, 'what may not be fragmented inside arrives');
+      t.equal(code, 0, 'a packet with inner DF arrives');
       t.not((await fragments.stop()).length, 0);
-      t.equal((await near.metrics()).sum('vtepd_fragments_total'), 0, 'none inside');
+      t.equal((await near.metrics()).sum('vtepd_fragments_total'), 0, 'no inner fragment');
       assertIdentity(t, await near.metrics());
     });
 
-    t.test(`overlay MTU 9000 over 1500, against kernel vxlan (${family}, ${engine})`, async (t) => {
+    t.test(`overlay MTU 9000 works over 1500 against kernel vxlan (${family}, ${engine})`, async (t) => {
       const path = await narrowVms(t, 1500, 9000);
       const near = await nearVtepd(path, family, engine, '--mtu 9000 --df unset');
       await kernelEnd(path, 'far', family, '', 9000);
@@ -55,9 +61,13 @@ for (const family of FAMILIES) {
       const text = 'x'.repeat(8900);
       await sendUdp(path.vma, VMB.ipv4, PORT, text);
       await listener.until(text);
-      // Kernel vxlan does not fragment outer IPv6.
+      // Kernel vxlan does not fragment outer IPv6 packets.
       if (family === 'ipv4')
-        t.equal((await path.vma.outcome(`ping -n -q -c 3 -M do -s 8972 ${VMB.ipv4}`)).code, 0, 'and back');
+        t.equal(
+          (await path.vma.outcome(`ping -n -q -c 3 -M do -s 8972 ${VMB.ipv4}`)).code,
+          0,
+          'pings of full size are answered',
+        );
       await assertTransfer(t, path.vma, path.vmb, VMB.ipv4, TRANSFER_BYTES);
       await assertTransfer(t, path.vmb, path.vma, VMA.ipv4, TRANSFER_BYTES);
       assertIdentity(t, await near.metrics());
@@ -65,7 +75,7 @@ for (const family of FAMILIES) {
   }
 }
 
-t.test('--df inherit: as the inner packet has it', async (t) => {
+t.test('--df inherit copies DF of the inner packet', async (t) => {
   const path = await narrowVms(t, 1400);
   const near = await nearVtepd(path, 'ipv4', 'batch', '--df inherit');
   await farVtepd(path, 'ipv4', 'batch', '--df inherit');

@@ -1,7 +1,9 @@
 /**
- * ICMP "too big" from somebody who is not on the way. One that quotes no datagram of ours changes nothing; one that quotes
- * right can't be told from a genuine one, lowers the path for ten minutes and is named in SECURITY.md. Topology of
- * test/support/narrow-vms.ts; the liar is the first router.
+ * Forged ICMP "too big" from a host that is not on the path.
+ *
+ * A message that quotes no datagram of vtepd changes nothing. One with a correct quote cannot be
+ * distinguished from a genuine one: it lowers the path MTU for ten minutes, as SECURITY.md
+ * documents. Topology of test/support/narrow-vms.ts; the first router sends the forged messages.
  */
 import t from 'tap';
 import { FAR, NEAR } from '../support/narrow-path.js';
@@ -10,7 +12,7 @@ import type { Namespace } from '../support/netns.js';
 import { assertPing } from '../support/traffic.js';
 import { ENGINES } from '../support/vtepd.js';
 
-const NOBODY = { ipv4: '203.0.113.9', ipv6: 'fd09::9' };
+const UNRELATED = { ipv4: '203.0.113.9', ipv6: 'fd09::9' };
 const LEAST = { ipv4: 576, ipv6: 1280 };
 
 for (const family of FAMILIES)
@@ -30,22 +32,22 @@ for (const family of FAMILIES)
         destinationPort: number,
       ) => {
         const quote = [NEAR[family], sourcePorts.join(), destination, destinationPort];
-        const liar = path.left.tool('forge.mjs', family, NEAR[family], mtu, ...quote);
-        t.equal(await liar.exit(5_000), 0, liar.stderr);
+        const forger = path.left.tool('forge.mjs', family, NEAR[family], mtu, ...quote);
+        t.equal(await forger.exit(5_000), 0, forger.stderr);
       };
-      await forge(LEAST[family], ports, NOBODY[family], 4789);
+      await forge(LEAST[family], ports, UNRELATED[family], 4789);
       await forge(LEAST[family], ports, FAR[family], 53);
       await forge(LEAST[family], [free!], FAR[family], 4789);
       await forge(LEAST[family], [4789], FAR[family], 4789);
       t.equal(await pathMtu(near), 1500);
 
-      // Heard after those, so they have been heard.
+      // This message is processed after the others, so they have been processed by then.
       await forge(1400, ports, FAR[family], 4789);
       await pathMtuIs(near, 1400);
       await assertPing(t, path.vma, VMB.ipv4);
     });
 
-/** Source ports that vtepd has open in a namespace of its own. */
+/** Source ports that vtepd has open; it has the namespace to itself. */
 async function poolPorts(host: Namespace): Promise<number[]> {
   const text = await host.run('ss -Huan');
   const ports = [...text.matchAll(/:(\d+)\s/g)].map(([, port]) => Number(port));

@@ -1,6 +1,8 @@
 /**
- * Who sends what does not fit is told how much does, and what may be fragmented is. VMs with MTU 1500 behind bridges, a path
- * of 1400; topology of test/support/narrow-vms.ts. What a VM learns is what kernel vxlan would have told it.
+ * Oversized packets: senders receive ICMP with the MTU, or vtepd fragments the inner packet.
+ *
+ * The VMs have MTU 1500 behind bridges, the path carries 1400; topology of
+ * test/support/narrow-vms.ts. The reported MTUs are those that kernel vxlan would report.
  */
 import t from 'tap';
 import { assertIdentity } from '../support/metrics.js';
@@ -25,7 +27,7 @@ const PORT = 9000;
 
 for (const family of FAMILIES) {
   for (const engine of ENGINES) {
-    t.test(`UDP: fragmented inside, or the sender is told (${family}, ${engine})`, async (t) => {
+    t.test(`oversized UDP is fragmented inside or its MTU reported (${family}, ${engine})`, async (t) => {
       const path = await narrowVms(t, 1400);
       const near = await nearVtepd(path, family, engine);
       await farVtepd(path, family, engine);
@@ -42,41 +44,44 @@ for (const family of FAMILIES) {
       await sendUdp(path.vma, VMB.ipv4, PORT, text);
       await listener.until(text);
       const metrics = await near.metrics();
-      t.ok(metrics.sum('vtepd_fragments_total', { vni: 100 }) > 0, 'by vtepd');
+      t.ok(metrics.sum('vtepd_fragments_total', { vni: 100 }) > 0, 'vtepd fragmented');
       assertIdentity(t, metrics);
     });
   }
 
-  t.test(`a VM is told what kernel vxlan would tell it (${family})`, async (t) => {
+  t.test(`vtepd reports the same MTUs to a VM as kernel vxlan (${family})`, async (t) => {
     const path = await narrowVms(t, 1400);
     await kernelEnd(path, 'near', family, 'df set');
     await kernelEnd(path, 'far', family);
     await assertPing(t, path.vma, VMB.ipv4);
     await provoke(path);
-    const told = await beliefs(path.vma);
+    const byKernel = await believedMtus(path.vma);
     await path.near.ip('link del vxlan100');
     for (const ip of ['-4', '-6']) await path.vma.run(`ip ${ip} route flush cache`);
     const near = await nearVtepd(path, family, 'batch');
     await assertPing(t, path.vma, VMB.ipv4);
     await provoke(path);
-    t.same(await beliefs(path.vma), told);
+    t.same(await believedMtus(path.vma), byKernel);
     assertIdentity(t, await near.metrics());
   });
 }
 
-/** Packets as large as the VM believes that they may be, until one is answered: first its device's MTU, then what it is told. */
+/**
+ * Sends packets of the MTU that the VM believes in until one is answered: first its device MTU,
+ * then the reported MTU.
+ */
 async function provoke({ vma }: NarrowVms): Promise<void> {
   for (const [address, headersLen] of [
     [VMB.ipv4, 28],
     [VMB.ipv6, 48],
   ] as const) {
-    await eventually(`${address} to be known as it is`, async () => {
+    await eventually(`the path MTU to ${address} to be learned`, async () => {
       const payloadLen = (await believedMtu(vma, address)) - headersLen;
       return (await vma.outcome(`ping -n -q -c 1 -W 0.5 -M do -s ${payloadLen} ${address}`)).code === 0;
     });
   }
 }
 
-async function beliefs(vma: Namespace): Promise<number[]> {
+async function believedMtus(vma: Namespace): Promise<number[]> {
   return [await believedMtu(vma, VMB.ipv4), await believedMtu(vma, VMB.ipv6)];
 }

@@ -1,6 +1,8 @@
 /**
- * No black hole: VMs with MTU 1500 behind bridges, a path that carries 1400 and then 1300, nothing configured for it.
- * Topology of test/support/narrow-vms.ts. Who is told, and by whom: the clamp of SYNs, ICMP, the probe.
+ * No MTU black hole, without any configuration.
+ *
+ * The VMs have MTU 1500 behind bridges, the path carries 1400 and then 1300. Topology of
+ * test/support/narrow-vms.ts. The means are the MSS clamp, ICMP and path probes.
  */
 import t, { type Test } from 'tap';
 import { assertIdentity } from '../support/metrics.js';
@@ -23,7 +25,7 @@ const DOWNLOAD_BYTES = 50 << 20;
 
 for (const family of FAMILIES) {
   for (const engine of ENGINES) {
-    t.test(`HTTPS, default flags (${family}, ${engine})`, async (t) => {
+    t.test(`HTTPS works with default flags (${family}, ${engine})`, async (t) => {
       const path = await narrowVms(t, 1400);
       const near = await nearVtepd(path, family, engine);
       const far = await farVtepd(path, family, engine);
@@ -33,7 +35,7 @@ for (const family of FAMILIES) {
       for (const vtepd of [near, far]) assertIdentity(t, await vtepd.metrics());
     });
 
-    t.test(`HTTPS with the clamp off: ICMP alone (${family}, ${engine})`, async (t) => {
+    t.test(`HTTPS works with the MSS clamp off, by ICMP alone (${family}, ${engine})`, async (t) => {
       const path = await narrowVms(t, 1400);
       const near = await nearVtepd(path, family, engine, '--mss-clamp off');
       const far = await farVtepd(path, family, engine, '--mss-clamp off');
@@ -43,12 +45,12 @@ for (const family of FAMILIES) {
       t.equal(metrics.sum('vtepd_mss_clamped_total', { vni: 100 }), 0);
       t.ok(
         metrics.sum('vtepd_too_big_frames_total', { vni: 100, action: 'icmp' }) > 0,
-        'the server was told',
+        'the server received ICMP',
       );
       for (const vtepd of [near, far]) assertIdentity(t, await vtepd.metrics());
     });
 
-    t.test(`HTTPS, ICMP filtered on the underlay: the probe finds it (${family}, ${engine})`, async (t) => {
+    t.test(`HTTPS works with underlay ICMP filtered, by path probes (${family}, ${engine})`, async (t) => {
       const path = await narrowVms(t, 1400);
       await path.filterIcmp();
       const near = await nearVtepd(path, family, engine);
@@ -59,7 +61,7 @@ for (const family of FAMILIES) {
     });
   }
 
-  t.test(`HTTPS against kernel vxlan (${family})`, async (t) => {
+  t.test(`HTTPS works against kernel vxlan (${family})`, async (t) => {
     const path = await narrowVms(t, 1400);
     const near = await nearVtepd(path, family, 'batch');
     await kernelEnd(path, 'far', family);
@@ -69,17 +71,21 @@ for (const family of FAMILIES) {
   });
 }
 
-/** A download of vma from vmb. @param meanwhile done once it is under way */
+/**
+ * Asserts that vma downloads a response from vmb intact.
+ *
+ * @param meanwhile runs while the download is in progress
+ */
 async function assertDownload(t: Test, path: NarrowVms, meanwhile?: () => Promise<void>): Promise<void> {
   const { lab, vma, vmb } = path;
   const download = tlsExchange(vma, vmb, VMB.ipv4, DOWNLOAD_BYTES, lab.dir);
   if (meanwhile) {
-    await eventually('the download to be under way', async () => (await receivedBytes(vma)) > 1 << 20);
+    await eventually('the download to be in progress', async () => (await receivedBytes(vma)) > 1 << 20);
     await meanwhile();
-    t.ok((await receivedBytes(vma)) < DOWNLOAD_BYTES, 'the path changed under way');
+    t.ok((await receivedBytes(vma)) < DOWNLOAD_BYTES, 'the path changed during the download');
   }
   const { client, server } = await download;
-  t.same([client.bytes, client.sha256], [DOWNLOAD_BYTES, server.sha256], '50 MB, and the same');
+  t.same([client.bytes, client.sha256], [DOWNLOAD_BYTES, server.sha256], '50 MB arrive intact');
 }
 
 async function receivedBytes(host: Namespace): Promise<number> {

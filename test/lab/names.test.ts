@@ -1,5 +1,7 @@
 /**
- * A peer that is given by name, over a real name server whose record comes, changes and fails while a ping runs.
+ * A peer configured by name, with a real name server.
+ *
+ * The record of the name appears, changes and fails while a ping runs.
  *
  *     vma 10.10.10.1        vmb 10.10.10.2        vmc 10.10.10.3
  *         |                     |                     |
@@ -13,7 +15,7 @@
 import t from 'tap';
 import { createLab } from '../support/lab.js';
 import { assertIdentity } from '../support/metrics.js';
-import { asksAt, NameServer } from '../support/name-server.js';
+import { NameServer, useNameServer } from '../support/name-server.js';
 import { assertPing, SteadyPing } from '../support/traffic.js';
 import type { Vtepd } from '../support/vtepd.js';
 import { eventually } from '../support/wait.js';
@@ -23,10 +25,10 @@ const B = '192.168.80.11';
 const C = '192.168.80.12';
 const DNS = '192.168.80.53';
 const NAME = 'far.lab';
-/** A TTL, or the pause after a failure or two, and some to spare. */
+/** Time limit of a lookup, ms: the TTL, or the delay after one or two failures, and a margin. */
 const LOOKED_UP_MS = 30_000;
 
-t.test('a name is followed', async (t) => {
+t.test('peers follow the addresses of their name', async (t) => {
   const lab = createLab(t);
   const hosts = await lab.hosts({ a: [`${A}/24`], b: [`${B}/24`], c: [`${C}/24`], dns: [`${DNS}/24`] });
   const { a, b, c } = hosts;
@@ -36,18 +38,18 @@ t.test('a name is followed', async (t) => {
   await lab.vm(c, 'vmc', { address: '10.10.10.3/24' });
   await lab.kernelVtep(b, { vni: 100, local: B, remotes: [A] });
   await lab.kernelVtep(c, { vni: 100, local: C, remotes: [A] });
-  asksAt(a, DNS);
+  useNameServer(a, DNS);
   const server = new NameServer(lab, hosts.dns);
   await server.start();
 
   const vtepd = await lab.vtepd(a, `--vni 100 --peer ${NAME} --bridge br-vxlan`);
-  t.same(await peersOf(vtepd), [], 'it starts without an address');
+  t.same(await peersOf(vtepd), [], 'the peer has no address at start');
   t.match(await warningsOf(vtepd), [{ code: 'peer_unresolved', detail: /far\.lab.*no such name/ }]);
   const events = lab.keep(a.start(`curl -sN --unix-socket ${vtepd.socket} http://localhost/v1/events`));
 
   server.set({ [NAME]: [A, B] });
   await untilPeers(vtepd, [B]);
-  t.same(await warningsOf(vtepd), [], 'the warning is gone; its own address is no peer');
+  t.same(await warningsOf(vtepd), [], 'the warning is cleared, and the own address is no peer');
   await assertPing(t, vma, '10.10.10.2');
   const toB = await SteadyPing.start(vma, '10.10.10.2');
 
@@ -55,14 +57,14 @@ t.test('a name is followed', async (t) => {
   await untilPeers(vtepd, [B, C]);
   await assertPing(t, vma, '10.10.10.3');
   const { sent, lost } = await toB.stop();
-  t.equal(lost, 0, `none of ${sent} pings to b was lost while c came`);
+  t.equal(lost, 0, `none of ${sent} pings to b was lost while c was added`);
 
   const toC = await SteadyPing.start(vma, '10.10.10.3');
   server.set({ [NAME]: [C] });
   await untilPeers(vtepd, [C]);
   t.notOk(
     (await vtepd.fdb(100)).some(({ peer }) => peer === B),
-    'what was learned of b went with it',
+    'entries learned from b are removed with b',
   );
 
   await server.stop();
@@ -75,16 +77,20 @@ t.test('a name is followed', async (t) => {
   const metrics = await vtepd.metrics();
   t.ok(metrics.sum('vtepd_peer_resolve_failures_total', { name: NAME }) >= 2, 'failures are counted');
   const lastSuccessS = metrics.sum('vtepd_peer_resolve_last_success_timestamp_seconds', { name: NAME });
-  t.ok(Math.abs(Date.now() / 1000 - lastSuccessS) < 120, 'and when it succeeded');
+  t.ok(Math.abs(Date.now() / 1000 - lastSuccessS) < 120, 'the time of the last success is exported');
 
   await server.start();
-  await eventually('it to resolve again', async () => (await warningsOf(vtepd)).length === 0, LOOKED_UP_MS);
+  await eventually(
+    'the name to resolve again',
+    async () => (await warningsOf(vtepd)).length === 0,
+    LOOKED_UP_MS,
+  );
   const kept = await toC.stop();
-  t.equal(kept.lost, 0, `none of ${kept.sent} pings to c was lost while b went and names failed`);
+  t.equal(kept.lost, 0, `none of ${kept.sent} pings to c was lost while b was removed and lookups failed`);
 
-  const told = resolveEvents(events.stdout);
+  const received = resolveEvents(events.stdout);
   t.same(
-    told.map(({ addresses, error }) => [addresses.filter((address) => address !== A), error === '']),
+    received.map(({ addresses, error }) => [addresses.filter((address) => address !== A), error === '']),
     [
       [[B], true],
       [[B, C], true],
@@ -92,9 +98,9 @@ t.test('a name is followed', async (t) => {
       [[C], false],
       [[C], true],
     ],
-    'events tell each step',
+    'an event reports each step',
   );
-  t.equal(vtepd.log().match(/peer_unresolved/g)?.length, 1, 'the log says once that it did not resolve');
+  t.equal(vtepd.log().match(/peer_unresolved/g)?.length, 1, 'the failure is logged once');
   assertIdentity(t, await vtepd.metrics());
 });
 

@@ -1,4 +1,4 @@
-/** The captures that other labs count in: what ends them must not cost them a frame. */
+/** Captures that other labs use for counting: ending a capture must not lose a frame. */
 import t from 'tap';
 import { createLab } from '../support/lab.js';
 import { capture, udpOf } from '../support/pcap.js';
@@ -7,7 +7,7 @@ import { sendUdp } from '../support/traffic.js';
 const [NEAR, FAR] = ['192.168.80.10', '192.168.80.11'];
 const PORT = 9000;
 
-t.test('a capture has every frame, though tcpdump did not run meanwhile', async (t) => {
+t.test('a capture contains every frame, even if tcpdump did not run meanwhile', async (t) => {
   const lab = createLab(t);
   const { near } = await lab.hosts({ near: [`${NEAR}/24`], far: [`${FAR}/24`] });
   await near.run(`ping -n -q -c 1 -W 2 ${FAR}`);
@@ -20,6 +20,6 @@ t.test('a capture has every frame, though tcpdump did not run meanwhile', async 
   t.same(
     frames.map((frame) => udpOf(frame)?.payload.toString()),
     texts,
-    'each of them, once, in order',
+    'each frame once, in order',
   );
 });

@@ -1,6 +1,8 @@
 /**
- * Peers that come and go, and peers that are not there. Topology of test/support/three-hosts.ts with vtepd in a and
- * kernel VTEPs in b and c; a is told of c through its API only.
+ * Peers that are added and removed, and unreachable peers.
+ *
+ * Topology of test/support/three-hosts.ts with vtepd in a and kernel VTEPs in b and c. vtepd in a
+ * gets peer c through its API only.
  */
 import t from 'tap';
 import { createLab, type Lab } from '../support/lab.js';
@@ -12,16 +14,16 @@ import { eventually } from '../support/wait.js';
 
 const B = '192.168.80.11';
 const C = '192.168.80.12';
-/** On the wire, but no VTEP: answers with ICMP "port unreachable". */
-const DEAF = '192.168.80.13';
-/** On the wire's prefix, but nobody: ARP is never answered. */
+/** On the wire, but not a VTEP: answers with ICMP "port unreachable". */
+const NOT_A_VTEP = '192.168.80.13';
+/** In the prefix of the wire, but without a host: ARP is never answered. */
 const ABSENT = '192.168.80.99';
-/** No route leads there. */
+/** No route to this address exists. */
 const UNROUTED = '203.0.113.1';
 const PEERS = '/v1/vnis/100/peers';
 
 for (const engine of ENGINES) {
-  t.test(`a peer added and removed through REST disturbs nobody (${engine})`, async (t) => {
+  t.test(`adding and removing a peer through REST disturbs no other flow (${engine})`, async (t) => {
     const { lab, vma, vmc, vtepd } = await hostsAndOnePeer(t, engine);
     const steady = await SteadyPing.start(vma, '10.10.10.2');
     lab.keep(vma.tool('udp.mjs', 'stream', '10.10.10.255', 9000, 1));
@@ -31,18 +33,18 @@ for (const engine of ENGINES) {
       await assertPing(t, vma, '10.10.10.3');
       t.ok(
         (await vtepd.fdb(100)).some((entry) => entry.peer === C),
-        'c was learned',
+        'an entry was learned from c',
       );
-      t.equal((await vtepd.call('DELETE', `${PEERS}/${C}`)).status, 204, 'c is none');
+      t.equal((await vtepd.call('DELETE', `${PEERS}/${C}`)).status, 204, 'c is no peer');
       t.notOk(
         (await vtepd.fdb(100)).some((entry) => entry.peer === C),
-        'its FDB entries went with it',
+        'its FDB entries were removed with it',
       );
       assertIdentity(t, await vtepd.metrics());
     }
     await sendUdp(vmc, '10.10.10.255', 9000, 'from a stranger');
     await eventually(
-      'what c sends to be dropped',
+      'frames from c to be dropped',
       async () => (await vtepd.metrics()).drops('decap', 100).source_not_peer > 0,
     );
 
@@ -51,9 +53,9 @@ for (const engine of ENGINES) {
     assertIdentity(t, await vtepd.metrics());
   });
 
-  t.test(`peers that can't be reached cost the others nothing (${engine})`, async (t) => {
+  t.test(`unreachable peers do not affect the others (${engine})`, async (t) => {
     const { lab, vma, vmb, vtepd } = await hostsAndOnePeer(t, engine);
-    for (const address of [DEAF, ABSENT, UNROUTED]) {
+    for (const address of [NOT_A_VTEP, ABSENT, UNROUTED]) {
       t.equal((await vtepd.call('POST', PEERS, { address })).status, 201, `${address} joins the flood list`);
     }
     const steady = await SteadyPing.start(vma, '10.10.10.2');
@@ -61,11 +63,11 @@ for (const engine of ENGINES) {
     const texts = Array.from({ length: 500 }, (_, index) => `flood ${index}`);
     await sendUdp(vma, '10.10.10.255', 9000, ...texts);
     await listener.until(texts.at(-1)!);
-    t.same(listener.received, texts, 'b got every broadcast once');
+    t.same(listener.received, texts, 'b received every broadcast once');
 
     const { sent, lost } = await steady.stop();
     t.equal(lost, 0, `none of ${sent} pings to b was lost`);
-    // Engine dgram counts a send when node answers it: some are still under way when b has them all.
+    // Engine dgram counts a send when its callback runs: some are pending when b has received all.
     await eventually(
       'every flooded frame is counted, to b as sent, to the unrouted peer as no_route',
       async () => {
@@ -92,7 +94,7 @@ async function hostsAndOnePeer(t: Parameters<typeof createLab>[0], engine: Engin
     a: ['192.168.80.10/24'],
     b: [`${B}/24`],
     c: [`${C}/24`],
-    deaf: [`${DEAF}/24`],
+    closed: [`${NOT_A_VTEP}/24`],
   });
   for (const host of [a, b, c]) await lab.bridge(host);
   const vma = await lab.vm(a, 'vma', { address: '10.10.10.1/24' });

@@ -1,7 +1,8 @@
 /**
- * What a path carries, found by asking it: topology of test/support/narrow-path.ts, vtepd near,
- * kernel vxlan or vtepd far. Kernel vxlan drops probes of vtepd without a word; ICMP finds its
- * path.
+ * Path MTUs found by probing, on the topology of test/support/narrow-path.ts.
+ *
+ * vtepd runs on the near host, kernel vxlan or vtepd on the far one. Kernel vxlan drops vtepd's
+ * probes silently; the path to it is found by ICMP.
  */
 import t from 'tap';
 import { assertIdentity } from '../support/metrics.js';
@@ -16,7 +17,7 @@ const FAMILIES = [
   ['ipv6', 70],
 ] as const;
 
-t.test('nobody answers: unknown, with what was tried, and nothing is concluded', async (t) => {
+t.test('without answers the path MTU stays unknown and nothing changes', async (t) => {
   const path = await narrowPath(t, 1400);
   await path.filterIcmp();
   await kernelVxlan(path, 'ipv4');
@@ -30,7 +31,7 @@ t.test('nobody answers: unknown, with what was tried, and nothing is concluded',
   t.equal(await overlayMtu(vtepd), 1450);
 });
 
-t.test('toward kernel vxlan with ICMP filtered, by ARP to a host behind it', async (t) => {
+t.test('finds the path MTU to kernel vxlan with ICMP filtered, by ARP to a host behind it', async (t) => {
   const path = await narrowPath(t, 1400);
   await path.filterIcmp();
   await kernelVxlan(path, 'ipv4');
@@ -44,7 +45,7 @@ t.test('toward kernel vxlan with ICMP filtered, by ARP to a host behind it', asy
   assertIdentity(t, await vtepd.metrics());
 });
 
-t.test('an MTU that does not fit: log, status, exit code, each with the numbers', async (t) => {
+t.test('log, status and exit code report an overlay MTU that is too large, with the numbers', async (t) => {
   const path = await narrowPath(t, 1400);
   await kernelVxlan(path, 'ipv4');
   const vtepd = await nearVtepd(path, 'ipv4', 'batch', '--mtu 1500');
@@ -57,17 +58,17 @@ t.test('an MTU that does not fit: log, status, exit code, each with the numbers'
     stdout,
     'path carries 1400; overlay MTU 1350 fits; this VNI has 1500: 150 bytes too large\n  exactly, by icmp',
   );
-  t.match(vtepd.log(), warning(1350), 'once more is known');
+  t.match(vtepd.log(), warning(1350), 'after the probe');
   t.match((await vtepd.ctl('status')).stdout, `warning overlay_mtu_too_large: VNI 100: ${warning(1350)}`);
   const doctor = await vtepd.ctl('doctor');
   t.equal(doctor.code, 1);
   t.match(doctor.stdout, warning(1350));
-  t.equal(await overlayMtu(vtepd), 1500, 'what was asked for stays');
+  t.equal(await overlayMtu(vtepd), 1500, 'the configured MTU stays in effect');
 });
 
 for (const [family, overhead] of FAMILIES)
   for (const engine of ENGINES) {
-    t.test(`toward kernel vxlan, by ICMP (${family}, ${engine})`, async (t) => {
+    t.test(`finds the path MTU to kernel vxlan by ICMP (${family}, ${engine})`, async (t) => {
       const path = await narrowPath(t, 1400);
       await kernelVxlan(path, family);
       const vtepd = await nearVtepd(path, family, engine);
@@ -82,43 +83,46 @@ for (const [family, overhead] of FAMILIES)
         tapMtu: 1400 - overhead,
         good: true,
       });
-      t.equal(probed.code, 0, 'the overlay followed');
-      t.equal(await deviceMtu(path.near), 1400 - overhead, 'and its device');
+      t.equal(probed.code, 0, 'the overlay MTU followed');
+      t.equal(await deviceMtu(path.near), 1400 - overhead, 'the device MTU followed');
       await path.narrow(1500);
       t.match((await vtepd.ctl(`probe ${FAR[family]}`)).stdout, `path carries 1500`);
       t.equal(await overlayMtu(vtepd), 1500 - overhead, 'a path may become wider');
       assertIdentity(t, await vtepd.metrics());
     });
 
-    t.test(`two vtepd find it by themselves, ICMP filtered (${family}, ${engine})`, async (t) => {
-      const path = await narrowPath(t, 1400);
-      await path.filterIcmp();
-      const far = await path.lab.vtepd(
-        path.far,
-        `--vni 100 --peer ${NEAR[family]} --address 10.10.10.2/24 --io ${engine}`,
-      );
-      const near = await nearVtepd(path, family, engine, '--address 10.10.10.1/24');
-      for (const vtepd of [near, far]) {
-        await eventually(
-          'the overlay MTU to follow the path',
-          async () => (await overlayMtu(vtepd)) === 1400 - overhead,
-          120_000,
+    t.test(
+      `two vtepd find the path MTU by themselves with ICMP filtered (${family}, ${engine})`,
+      async (t) => {
+        const path = await narrowPath(t, 1400);
+        await path.filterIcmp();
+        const far = await path.lab.vtepd(
+          path.far,
+          `--vni 100 --peer ${NEAR[family]} --address 10.10.10.2/24 --io ${engine}`,
         );
-      }
-      await assertPing(t, path.near, '10.10.10.2');
-      await path.narrow(1300);
-      const probed = await near.ctl(`probe ${FAR[family]}`);
-      t.match(
-        probed.stdout,
-        /path carries 1300; .*\n {2}exactly, by vtepd, \d+ packets\n {2}icmp: no answer\n/,
-      );
-      t.equal(await overlayMtu(near), 1300 - overhead);
-      assertIdentity(t, await near.metrics(), 'near');
-      assertIdentity(t, await far.metrics(), 'far');
-    });
+        const near = await nearVtepd(path, family, engine, '--address 10.10.10.1/24');
+        for (const vtepd of [near, far]) {
+          await eventually(
+            'the overlay MTU to follow the path',
+            async () => (await overlayMtu(vtepd)) === 1400 - overhead,
+            120_000,
+          );
+        }
+        await assertPing(t, path.near, '10.10.10.2');
+        await path.narrow(1300);
+        const probed = await near.ctl(`probe ${FAR[family]}`);
+        t.match(
+          probed.stdout,
+          /path carries 1300; .*\n {2}exactly, by vtepd, \d+ packets\n {2}icmp: no answer\n/,
+        );
+        t.equal(await overlayMtu(near), 1300 - overhead);
+        assertIdentity(t, await near.metrics(), 'near');
+        assertIdentity(t, await far.metrics(), 'far');
+      },
+    );
   }
 
-t.test('peers come and go: the narrowest path decides', async (t) => {
+t.test('the overlay MTU follows the narrowest path as peers are added and removed', async (t) => {
   const path = await narrowPath(t, 1400);
   const vtepd = await path.lab.vtepd(path.near, '--vni 100');
   t.equal(await overlayMtu(vtepd), 1450, 'an Ethernet is assumed');

@@ -1,10 +1,12 @@
 /**
- * What Prometheus says, against what tcpdump saw: on the topology of two-hosts.test.ts, Debian's Prometheus on the near host
- * scrapes vtepd every second and evaluates the alert rules of docs/monitoring.
+ * Numbers in Prometheus compared with tcpdump, on the topology of two-hosts.test.ts.
  *
- *     near: vtepd ◄─ Prometheus ◄─ the test's queries
+ * Debian's Prometheus on the near host scrapes vtepd every second and evaluates the alert rules of
+ * docs/monitoring.
+ *
+ *     near: vtepd ◄─ Prometheus ◄─ queries of the test
  *       │ eth0  ◄─ tcpdump
- *     far: kernel vxlan, and 192.168.80.99, who is no peer
+ *     far: kernel vxlan, and 192.168.80.99, which is no peer
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -23,18 +25,18 @@ const MONITORING = join(ROOT, 'docs/monitoring');
 const STRANGER = '192.168.80.99';
 const METRICS = '127.0.0.1:9789';
 const TEXTS = 300;
-/** They are sent in parts, for a minute in all. */
+/** The texts are sent in parts, over one minute in total. */
 const PARTS = 6;
 const PART_MS = 10_000;
-/** The contract's name; promtool takes the word for a unit. */
+/** The name of the metric is fixed by the interface; promtool mistakes "bits" for a unit. */
 const MISREAD = 'vtepd_reserved_bits_total use base unit "bytes" instead of "bits"';
 /** VXLAN headers: a VNI that is not configured, and VNI 100. */
 const VNI_999 = [8, 0, 0, 0, 0, 3, 0xe7, 0];
 const VNI_100 = [8, 0, 0, 0, 0, 0, 100, 0];
-/** An Ethernet frame that is no ARP and no IP. */
+/** An Ethernet frame that contains neither ARP nor IP. */
 const FRAME = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xb5, ...Array(46).fill(0)];
 
-t.test('Prometheus has the numbers of the wire, and evaluates the rules', async (t) => {
+t.test('Prometheus shows the numbers of the wire, and evaluates the rules', async (t) => {
   const { lab, near, far, vm101, vm105, vtepd } = await twoHosts(t, 'batch', `--metrics ${METRICS}`);
   await segmentInSoftware(near, UNDERLAY_DEV);
   await segmentInSoftware(far, UNDERLAY_DEV);
@@ -82,16 +84,16 @@ t.test('Prometheus has the numbers of the wire, and evaluates the rules', async 
   };
   for (const [what, count] of Object.entries(onWire))
     t.equal(after[what] - before[what], count, `${what}: ${count} on the wire`);
-  t.ok(onWire.sentFrames >= TEXTS && onWire.receivedFrames >= TEXTS, 'traffic both ways');
+  t.ok(onWire.sentFrames >= TEXTS && onWire.receivedFrames >= TEXTS, 'traffic in both directions');
   t.match(onWire, { strangers: 30, strayVni: 40, truncated: 20 });
 
   const rules = await prometheus.alerts();
   t.not(rules.length, 0);
   for (const { name, health, state } of rules) t.same([health, state], ['ok', 'inactive'], name);
   t.same(await prometheus.query('up == 0'), []);
-  t.ok((await prometheus.sum('count_over_time(up[1m])')) >= 45, 'scraped all the time, for a minute');
+  t.ok((await prometheus.sum('count_over_time(up[1m])')) >= 45, 'scraped without gaps for a minute');
 
-  /** By the names above; of Prometheus. */
+  /** Numbers in Prometheus, by the keys of `onWire`. */
   async function numbers(): Promise<Record<string, number>> {
     const rows = {
       sentFrames: `vtepd_peer_tx_frames_total{vni="100",peer="${FAR}"}`,
@@ -106,7 +108,7 @@ t.test('Prometheus has the numbers of the wire, and evaluates the rules', async 
     return Object.fromEntries(await Promise.all(sums));
   }
 
-  /** Sends a datagram many times, from the far host. */
+  /** Sends a datagram `count` times from the far host. */
   async function replay(count: number, datagram: number[], source = FAR): Promise<void> {
     const file = join(lab.dir, `${count}.bin`);
     const record = Buffer.from([datagram.length >> 8, datagram.length & 255, ...datagram]);
@@ -115,19 +117,19 @@ t.test('Prometheus has the numbers of the wire, and evaluates the rules', async 
   }
 });
 
-/** From now on nothing is asked by ARP: the wire is quiet while nobody sends. */
+/** Makes the neighbours permanent, so that no ARP is sent and the wire is quiet without traffic. */
 async function keepNeighbours(vm: Namespace): Promise<void> {
   for (const { dst, lladdr } of await vm.show<{ dst: string; lladdr: string }>('neigh show'))
     await vm.ip(`neigh replace ${dst} lladdr ${lladdr} dev eth0 nud permanent`);
 }
 
-t.test('promtool is content: metrics, rules and their tests, scrape config', async (t) => {
+t.test('promtool accepts metrics, rules and their tests, and the scrape config', async (t) => {
   const { lab, near, vtepd } = await twoHosts(t, 'batch');
   const exposition = join(lab.dir, 'metrics');
   writeFileSync(exposition, (await vtepd.call<string>('GET', '/metrics')).body);
   const promtool = prometheusTool('promtool');
-  const said = await near.outcome(['sh', '-c', `${promtool} check metrics < ${exposition}`]);
-  t.equal(`${said.stdout}${said.stderr}`.trim(), MISREAD, 'metrics');
+  const checked = await near.outcome(['sh', '-c', `${promtool} check metrics < ${exposition}`]);
+  t.equal(`${checked.stdout}${checked.stderr}`.trim(), MISREAD, 'metrics');
   const rows: [what: string, command: string][] = [
     ['rules', `${promtool} check rules --lint-fatal ${MONITORING}/rules.yml`],
     ['tests of rules', `${promtool} test rules ${MONITORING}/rules-test.yml`],

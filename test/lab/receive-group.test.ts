@@ -1,9 +1,11 @@
 /**
- * Which socket a datagram comes to, on the topology of two-hosts.test.ts: inner UDP superframes of a kernel vxlan on the
- * other end of a veth arrive cut up, and none of their bytes becomes a frame of another VNI; a stranger's flood fills the
- * strangers' queue alone; two vtepd prove themselves to each other.
+ * Distribution of datagrams among receiving sockets, on the topology of two-hosts.test.ts.
  *
- *     near  vtepd 192.168.80.10, VNI 100 and 200 ====== veth ====== far  kernel vxlan 192.168.80.11, VNI 100
+ * Inner UDP superframes of a kernel vxlan on the other end of a veth pair arrive segmented, and
+ * none of their bytes becomes a frame of another VNI. A stranger's flood fills only the strangers'
+ * queue. Two vtepd prove their identity to each other.
+ *
+ *     near  vtepd 192.168.80.10, VNI 100 and 200 === veth === far  kernel vxlan 192.168.80.11, VNI 100
  */
 import t from 'tap';
 import { BRIDGE, createLab } from '../support/lab.js';
@@ -18,7 +20,7 @@ const SIZE = 1000;
 
 const EIGHT = Array.from('ABCDEFGH', (letter) => letter.repeat(SIZE));
 
-/** A superframe of inner UDP, as a program of a VM has it made (UDP_SEGMENT). */
+/** A superframe of inner UDP, as a program in a VM sends it (UDP_SEGMENT). */
 const superframe = (to: string) => `
 import socket
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -27,8 +29,8 @@ s.sendto(b''.join(bytes([65 + k]) * ${SIZE} for k in range(8)), ('${to}', 9000))
 `;
 
 /**
- * The same by a raw socket with a vnet header: an IP header that ends within the first segment, and at each multiple of the
- * segment size a VXLAN header of VNI 200 with a frame behind it.
+ * The same by a raw socket with a vnet header: an IP header that ends within the first segment, and
+ * at each multiple of the segment size a VXLAN header of VNI 200 followed by a frame.
  */
 const INJECTED = `
 import socket, struct
@@ -65,7 +67,7 @@ for _ in range(${FLOOD}):
             pass
 `;
 
-t.test('inner UDP superframes arrive cut up, and none changes its VNI', async (t) => {
+t.test('inner UDP superframes arrive segmented, and none changes its VNI', async (t) => {
   const { lab, vm101, vm105, far, vtepd } = await twoHosts(t, 'batch');
   t.equal((await vtepd.call('POST', '/v1/vnis', { vni: 200, peers: [FAR] })).status, 201);
   const listener = await Listener.start(lab, vm101, 9000);
@@ -81,12 +83,12 @@ t.test('inner UDP superframes arrive cut up, and none changes its VNI', async (t
     async () => (await vtepd.metrics()).sum('vtepd_peer_rx_frames_total', { vni: 100 }) >= 8 + 12,
   );
   const metrics = await vtepd.metrics();
-  t.equal(metrics.sum('vtepd_peer_rx_frames_total', { vni: 200 }), 0, 'no frame became one of VNI 200');
-  t.same(metrics.drops('decap', ''), {}, 'nothing came that was no VXLAN');
+  t.equal(metrics.sum('vtepd_peer_rx_frames_total', { vni: 200 }), 0, 'no frame entered VNI 200');
+  t.same(metrics.drops('decap', ''), {}, 'no datagram without VXLAN was received');
   assertIdentity(t, metrics);
 });
 
-t.test('a flood of strangers fills its own queue, and each of its datagrams is counted', async (t) => {
+t.test('a flood of strangers fills only their queue, and each datagram is counted', async (t) => {
   const { lab, vm101, vm105, far, vtepd } = await twoHosts(t, 'batch');
   await far.ip(`address add ${STRANGER}/24 dev eth0`);
   await vm105.outcome(['ping', '-c', '1', '-W', '5', NEAR_VM]);
@@ -105,23 +107,23 @@ t.test('a flood of strangers fills its own queue, and each of its datagrams is c
   vtepd.process.signal('SIGCONT');
   await eventually('eight datagrams of the peer', () => listener.received.length >= 8);
   t.same(listener.received, EIGHT);
-  await eventually('each of the flood to be counted', async () => {
+  await eventually('each datagram of the flood to be counted', async () => {
     const { read, lost } = await strangers();
     return read + lost >= FLOOD;
   });
   const { read, lost, overflow } = await strangers();
-  t.equal(read + lost, FLOOD, `${read} were read, ${lost} were lost in the queue`);
-  t.ok(lost > 0 && read > 0, 'some of either');
-  t.equal(overflow, 0, 'no peer lost any');
+  t.equal(read + lost, FLOOD, `${read} were read, ${lost} were dropped at the queue`);
+  t.ok(lost > 0 && read > 0, 'some were read and some dropped');
+  t.equal(overflow, 0, 'no datagram of a peer was lost');
 });
 
-t.test('two vtepd prove themselves to each other', async (t) => {
+t.test('two vtepd prove their identity to each other', async (t) => {
   const lab = createLab(t);
   const { near, far } = await lab.hosts({ near: [`${NEAR}/24`], far: [`${FAR}/24`] });
   const seen = await capture(near, 'eth0', lab.dir, 'udp port 4789');
   await lab.vtepd(near, `--vni 100 --peer ${FAR} --bridge ${BRIDGE}`);
   await lab.vtepd(far, `--vni 100 --peer ${NEAR} --bridge ${BRIDGE}`);
-  /** An answer to the question who one is (src/wire/probe.ts): kind 4. */
+  /** True for a reply to an identity request (src/wire/probe.ts): kind 4. */
   const isIdentity = (frame: Buffer, source: string) => {
     const outer = udpOf(frame);
     return outer?.source === source && outer.payload.length === 24 && outer.payload[13] === 4;

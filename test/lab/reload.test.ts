@@ -1,5 +1,8 @@
 /**
- * SIGHUP while a flow runs: what changed changes, what did not loses no frame; a bad file changes nothing and says why.
+ * Reload by SIGHUP while a flow runs.
+ *
+ * Changes of the file take effect; unchanged parts lose no frame. A file with an error changes
+ * nothing and is reported.
  *
  *     vm101 -- br-vxlan -- vtepd  near ====== veth ====== far  vxlan100 -- br-vxlan -- vm105
  */
@@ -21,7 +24,10 @@ vnis:
   - { vni: 200, bridge: br-vxlan, mtu: 1300 }
   - { vni: 300, address: 10.30.0.1/24, mac: "02:00:00:00:03:00" }
 `;
-/** A peer of VNI 100 changed, one removed, one added; VNI 200 removed; VNI 300 made anew with its address; VNI 400 added. */
+/**
+ * A peer of VNI 100 is changed, one removed, one added; VNI 200 is removed; VNI 300 is replaced,
+ * with the same address; VNI 400 is added.
+ */
 const AFTER = `
 ttl: 32
 vnis:
@@ -33,7 +39,7 @@ vnis:
   - { vni: 400, bridge: br-other, mtu: 1400 }
 `;
 
-t.test('what changed changes, and no frame of another flow is lost', async (t) => {
+t.test('a reload applies the changes and loses no frame of another flow', async (t) => {
   const lab = createLab(t);
   const { near, far } = await lab.hosts({ near: [`${NEAR}/24`], far: [`${FAR}/24`] });
   for (const host of [near, far]) await lab.bridge(host);
@@ -46,7 +52,7 @@ t.test('what changed changes, and no frame of another flow is lost', async (t) =
   await assertPing(t, vm101, '10.10.10.105');
   const steady = await SteadyPing.start(vm101, '10.10.10.105');
 
-  await t.test('a bad file: the old configuration holds, and log and status say why', async (t) => {
+  await t.test('a file with an error changes nothing, and log and status report it', async (t) => {
     writeFileSync(file, BEFORE.replace('mtu: 1300', 'mtu: 20'));
     vtepd.process.signal('SIGHUP');
     const detail = `reload failed, the previous configuration stays in effect: ${file}:6: vnis[1].mtu 20: must be "auto" or a whole number from 68 to 65535`;
@@ -55,7 +61,7 @@ t.test('what changed changes, and no frame of another flow is lost', async (t) =
     t.strictSame(await vnis(vtepd), [100, 200, 300]);
   });
 
-  await t.test('one that the machine refuses: nothing of it stays', async (t) => {
+  await t.test('a file that the machine refuses leaves nothing behind', async (t) => {
     writeFileSync(file, AFTER.replace('vni: 400, bridge: br-other', 'vni: 400, tap: eth0, bridge: br-other'));
     vtepd.process.signal('SIGHUP');
     await warned(vtepd, 'reload_failed', /eth0 exists and is .* not a TAP/);
@@ -64,10 +70,10 @@ t.test('what changed changes, and no frame of another flow is lost', async (t) =
     t.notOk((await near.devices()).includes('br-other'));
   });
 
-  await t.test('a good file', async (t) => {
+  await t.test('a valid file takes effect', async (t) => {
     writeFileSync(file, AFTER);
     vtepd.process.signal('SIGHUP');
-    // The last that a reload says: until then a VNI that is made anew may be gone.
+    // The last step of a reload: before it a VNI that is being replaced may be missing.
     await warned(vtepd, 'restart_needed', /--ttl/);
     t.strictSame(await vnis(vtepd), [100, 300, 400]);
     t.strictSame((await peers(vtepd)).sort(), [FAR, '192.168.80.12', '192.168.80.14']);
@@ -76,12 +82,12 @@ t.test('what changed changes, and no frame of another flow is lost', async (t) =
     t.match((await vtepd.get('/v1/vnis/100')).body, { ageing: 60 });
     t.match((await vtepd.get('/v1/vnis/300')).body, { mac: '02:00:00:00:03:01', overlayMtu: 1280 });
     const devices = await near.devices();
-    t.ok(devices.includes('vtep400') && devices.includes('br-other'), 'it came with its bridge');
-    t.notOk(devices.includes('vtep200'), 'it went');
+    t.ok(devices.includes('vtep400') && devices.includes('br-other'), 'VNI 400 was added with its bridge');
+    t.notOk(devices.includes('vtep200'), 'VNI 200 was removed');
     const warnings = await warningsOf(vtepd);
     t.notOk(
       warnings.some(({ code }) => code === 'reload_failed'),
-      'the failure is forgotten',
+      'the warning of the failed reload is cleared',
     );
     t.match(
       warnings.find(({ code }) => code === 'restart_needed'),
@@ -89,15 +95,15 @@ t.test('what changed changes, and no frame of another flow is lost', async (t) =
     );
   });
 
-  await t.test('back again', async (t) => {
+  await t.test('the first file takes effect again', async (t) => {
     writeFileSync(file, BEFORE);
     vtepd.process.signal('SIGHUP');
     await eventually(
-      'the old configuration to hold',
+      'the first configuration to be in effect',
       async () => !(await warningsOf(vtepd)).some(({ code }) => code === 'restart_needed'),
     );
     t.strictSame(await vnis(vtepd), [100, 200, 300]);
-    t.notOk((await near.devices()).includes('br-other'), 'the bridge went with its last port');
+    t.notOk((await near.devices()).includes('br-other'), 'the bridge was removed with its last port');
     t.strictSame((await peers(vtepd)).sort(), [FAR, '192.168.80.12', '192.168.80.13']);
   });
 
@@ -105,10 +111,10 @@ t.test('what changed changes, and no frame of another flow is lost', async (t) =
   t.equal(lost, 0, `none of ${sent} pings was lost`);
   assertIdentity(t, await vtepd.metrics());
 
-  await t.test('without a file there is nothing to reload, and it goes on', async (t) => {
+  await t.test('without a file a reload does nothing', async (t) => {
     const other = await lab.vtepd(far, '--vni 7 --port 4790');
     other.process.signal('SIGHUP');
-    await other.process.says(/nothing to reload: vtepd runs without --config/);
+    await other.process.untilOutput(/nothing to reload: vtepd runs without --config/);
     t.strictSame(await vnis(other), [7]);
     t.equal(await other.stop(), 0);
   });
@@ -129,7 +135,7 @@ async function warningsOf(vtepd: Vtepd): Promise<{ code: string; detail: string 
   return body.warnings;
 }
 
-/** Waits until the status warns so. */
+/** Waits until the status contains the warning. */
 async function warned(vtepd: Vtepd, code: string, detail: string | RegExp): Promise<void> {
   const fits = (text: string) => (typeof detail === 'string' ? text === detail : detail.test(text));
   await eventually(`${code} ${detail}`, async () => {

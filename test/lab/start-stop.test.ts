@@ -1,6 +1,8 @@
 /**
- * What vtepd leaves of itself: nothing after SIGTERM, nothing after a start that failed, and after `kill -9` nothing
- * that the next start does not recognise as its own. What was there before stays as it was.
+ * Leftovers of vtepd on the host.
+ *
+ * After SIGTERM or a failed start nothing is left; after `kill -9` the next start recognises all
+ * leftovers as its own. Devices that existed before stay unchanged.
  *
  *     host  eth0 192.168.80.10 ====== veth ====== eth0 192.168.80.11  other
  */
@@ -21,15 +23,15 @@ for (const engine of ENGINES) {
         host,
         `${FLAGS} --bridge br-vxlan --address 10.10.10.1/24 --io ${engine}`,
       );
-      // The outer TAP (tunnel-offload.test.ts) is there where the kernel has it.
+      // The outer TAP (tunnel-offload.test.ts) exists where the kernel supports it.
       const devices = (await host.devices()).filter((name) => name !== 'vtgso4789').sort();
-      t.same(devices, ['br-vxlan', 'eth0', 'vtep100'], 'TAP and bridge are there');
+      t.same(devices, ['br-vxlan', 'eth0', 'vtep100'], 'TAP and bridge exist');
       t.equal(await vtepd.stop(signal), 0, `${signal}: exit 0`);
-      t.same(await inventory(host), before, `${signal}: all is as it was`);
+      t.same(await inventory(host), before, `${signal}: the host is unchanged`);
     }
   });
 
-  t.test(`after kill -9 the next start replaces what is left (${engine})`, async (t) => {
+  t.test(`the next start after kill -9 replaces the leftovers (${engine})`, async (t) => {
     const { lab, host } = await oneHost(t);
     const before = await inventory(host);
     const flags = `${FLAGS} --bridge br-vxlan --address 10.10.10.1/24 --io ${engine}`;
@@ -40,11 +42,11 @@ for (const engine of ENGINES) {
     }
     const successor = await lab.vtepd(host, flags);
     t.equal(await successor.stop(), 0);
-    t.same(await inventory(host), before, 'nothing is left of either');
+    t.same(await inventory(host), before, 'no leftovers of any daemon');
   });
 }
 
-t.test('a TAP that was there is adopted and left as it was', async (t) => {
+t.test('an existing TAP is adopted and left unchanged', async (t) => {
   const { lab, host } = await oneHost(t);
   await host.ip(`tuntap add dev vtep100 mode tap
     link set vtep100 address 02:00:00:00:00:77 mtu 1400 alias mine
@@ -52,24 +54,24 @@ t.test('a TAP that was there is adopted and left as it was', async (t) => {
   const before = await inventory(host);
   const vtepd = await lab.vtepd(host, `${FLAGS} --bridge br-vxlan --address 10.10.10.7/24`);
   const { body } = await vtepd.get<{ mac: string }>('/v1/vnis/100');
-  t.equal(body.mac, '02:00:00:00:00:77', 'with its MAC');
+  t.equal(body.mac, '02:00:00:00:00:77', 'the MAC of the TAP is kept');
   t.equal(await vtepd.stop(), 0);
-  t.same(await inventory(host), before, 'the TAP is as it was');
+  t.same(await inventory(host), before, 'the TAP is unchanged');
 });
 
-t.test('a bridge that was there is joined and left as it was', async (t) => {
+t.test('an existing bridge is joined and left unchanged', async (t) => {
   const { lab, host } = await oneHost(t);
   await lab.bridge(host);
   await lab.vm(host, 'vm', { address: '10.10.10.9/24' });
   const before = await inventory(host);
   const vtepd = await lab.vtepd(host, `${FLAGS} --bridge br-vxlan`);
   const [tap] = await host.show<{ master: string }>('link show dev vtep100');
-  t.equal(tap.master, 'br-vxlan', 'the TAP is a port of it');
+  t.equal(tap.master, 'br-vxlan', 'the TAP is a port of the bridge');
   t.equal(await vtepd.stop(), 0);
-  t.same(await inventory(host), before, 'the bridge is as it was');
+  t.same(await inventory(host), before, 'the bridge is unchanged');
 });
 
-t.test('a bridge of ours that got another port stays', async (t) => {
+t.test('a bridge created by vtepd stays while it has another port', async (t) => {
   const { lab, host } = await oneHost(t);
   const vtepd = await lab.vtepd(host, `${FLAGS} --bridge br-vxlan`);
   await lab.vm(host, 'vm', { address: '10.10.10.9/24' });
@@ -77,7 +79,7 @@ t.test('a bridge of ours that got another port stays', async (t) => {
   t.same((await host.devices()).sort(), ['br-vxlan', 'eth0', 'to-vm'], 'the VM keeps its bridge');
 });
 
-t.test('a start that fails says why in one line and leaves nothing', async (t) => {
+t.test('a failed start prints its reason in one line and leaves nothing', async (t) => {
   const { host } = await oneHost(t);
   const before = await inventory(host);
   const refused = async (flags: string, message: RegExp, code = 1, wrap: string[] = []) => {
@@ -85,7 +87,11 @@ t.test('a start that fails says why in one line and leaves nothing', async (t) =
     const lines = stderr.split('\n').filter((line) => line !== '');
     t.equal(exit, code, `${flags}: exit ${code}`);
     t.match(lines.at(-1), message, `${flags}: ${lines.at(-1)}`);
-    t.equal(lines.filter((line) => !line.startsWith('{')).length, 1, `${flags}: one line beside the log`);
+    t.equal(
+      lines.filter((line) => !line.startsWith('{')).length,
+      1,
+      `${flags}: one line in addition to the log`,
+    );
     t.same(await inventory(host), before, `${flags}: nothing is left`);
   };
   const full = `${FLAGS} --bridge br-vxlan --address 10.10.10.1/24 --api off`;
@@ -103,7 +109,7 @@ t.test('a start that fails says why in one line and leaves nothing', async (t) =
   await refused(full, /\/dev\/net\/tun/, 1, withoutTun());
 });
 
-t.test('a UDP port that kernel vxlan holds is named with the device', async (t) => {
+t.test('the error for a UDP port in use by kernel vxlan contains the device', async (t) => {
   const { host } = await oneHost(t);
   await host.ip(
     'link add vxlan7 type vxlan id 7 local 192.168.80.10 dstport 4789 dev eth0\nlink set vxlan7 up',
@@ -118,19 +124,19 @@ t.test('a UDP port that kernel vxlan holds is named with the device', async (t) 
   }
 });
 
-t.test('a second daemon with the same API address leaves nothing, and the first alone', async (t) => {
+t.test('a second daemon with the same API address fails and leaves nothing', async (t) => {
   const { lab, host } = await oneHost(t);
   const first = await lab.vtepd(host, FLAGS);
   const before = await inventory(host);
   const flags = `--vni 200 --peer 192.168.80.11 --port 4790 --api unix:${first.socket}`;
   const { code, stderr } = await host.outcome(vtepdCommand(flags), { limitMs: 10_000 });
   t.equal(code, 1, 'exit 1');
-  t.match(stderr, first.socket, 'the socket is named');
+  t.match(stderr, first.socket, 'the error contains the socket');
   t.same(await inventory(host), before, 'nothing is left of the second');
-  t.equal((await first.get('/readyz')).status, 200, 'the first goes on');
+  t.equal((await first.get('/readyz')).status, 200, 'the first continues');
 });
 
-/** Runs what follows in a mount namespace in which /dev/net is empty. */
+/** Prefix that runs a command in a mount namespace in which /dev/net is empty. */
 function withoutTun(): string[] {
   return ['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs none /dev/net && exec "$@"', 'sh'];
 }
@@ -147,10 +153,13 @@ interface Link {
   [detail: string]: unknown;
 }
 
-/** Devices, addresses and UDP sockets of a host, as far as vtepd could change them. Waits for carriers to settle. */
+/**
+ * Devices, addresses and UDP sockets of a host that vtepd could change. Waits until they are
+ * stable.
+ */
 async function inventory(host: Namespace): Promise<unknown> {
   let last = '';
-  return eventually('devices to settle', async () => {
+  return eventually('devices to be stable', async () => {
     const links = await host.show<Link>('address show');
     const details = await host.show<Link>('link show');
     const sockets = await host.run('cat /proc/net/udp /proc/net/udp6');
@@ -159,13 +168,16 @@ async function inventory(host: Namespace): Promise<unknown> {
       masters: details.map(({ ifname, master, ifalias }) => ({ ifname, master, ifalias })),
       sockets: sockets.split('\n').filter((line) => /^ *\d+:/.test(line)).length,
     };
-    const settled = JSON.stringify(now) === last;
+    const isStable = JSON.stringify(now) === last;
     last = JSON.stringify(now);
-    return settled ? now : undefined;
+    return isStable ? now : undefined;
   });
 }
 
-/** What must be the same: not the counters, nor the operational state, which the kernel updates at its leisure. */
+/**
+ * Fields that must be unchanged: not the counters, nor the operational state, which the kernel
+ * updates asynchronously.
+ */
 function lasting({ ifindex, ifname, flags, mtu, address, addr_info }: Link): unknown {
   return { ifindex, ifname, flags, mtu, address, addr_info };
 }

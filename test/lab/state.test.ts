@@ -1,5 +1,5 @@
 /**
- * What the API changed is there after a restart, however the daemon ended: asked to stop, or killed while it writes.
+ * Persistence of changes through the API, after a stop and after a kill during a write.
  *
  *     host  eth0 192.168.80.10 ====== veth ====== eth0 192.168.80.11  other
  */
@@ -11,11 +11,11 @@ import { createLab } from '../support/lab.js';
 import { type Vtepd, vtepdCommand } from '../support/vtepd.js';
 
 const KILLS = 10;
-/** Changes that are answered in each life before the kill falls among further ones. */
+/** Number of answered changes in each run before the kill, which falls among further ones. */
 const ANSWERED = 3;
 const PEERS = '/v1/vnis/100/peers';
 
-t.test('what was changed holds after a restart, and beats the file', async (t) => {
+t.test('changes through the API survive a restart and override the file', async (t) => {
   const { lab, host, state } = await oneHost(t);
   const file = join(lab.dir, 'vtepd.yaml');
   writeFileSync(file, 'vnis: [{ vni: 100, peers: [192.168.80.11, 192.168.80.12] }, { vni: 200, mtu: 1400 }]');
@@ -42,7 +42,11 @@ t.test('what was changed holds after a restart, and beats the file', async (t) =
     ],
   );
   const { code, stderr } = await host.outcome(vtepdCommand(`--vni 1 --port 4790 --api off --state ${state}`));
-  t.match({ code, stderr }, { code: 1, stderr: /in use by another vtepd/ }, 'it is ours alone');
+  t.match(
+    { code, stderr },
+    { code: 1, stderr: /in use by another vtepd/ },
+    'a second daemon cannot use the state file',
+  );
 
   await second.stop('SIGKILL');
   const third = await lab.vtepd(host, flags);
@@ -50,22 +54,22 @@ t.test('what was changed holds after a restart, and beats the file', async (t) =
   t.equal((await third.call('DELETE', '/v1/vnis/300')).status, 204);
   t.equal((await third.call('PATCH', '/v1/vnis/200', { mtu: 1400 })).status, 200);
   const kept = JSON.parse(readFileSync(state, 'utf8'));
-  t.strictSame(Object.keys(kept.vnis), ['100'], 'changed back is not kept');
+  t.strictSame(Object.keys(kept.vnis), ['100'], 'a change that was reverted is not stored');
 });
 
-t.test(`killed ${KILLS} times amid changes: nothing that was answered is lost`, async (t) => {
+t.test(`no answered change is lost in ${KILLS} kills during changes`, async (t) => {
   const { lab, host, state } = await oneHost(t);
   let number = 0;
   for (let kill = 0; kill < KILLS; kill++) {
     const vtepd = await lab.vtepd(host, `--vni 100 --state ${state}`);
-    const there = new Set(await peers(vtepd));
+    const present = new Set(await peers(vtepd));
     const expected = Array.from({ length: number }, (_, i) => addressOf(i));
     t.strictSame(
-      expected.filter((address) => !there.has(address)),
+      expected.filter((address) => !present.has(address)),
       [],
       `after ${kill} kills`,
     );
-    number = there.size;
+    number = present.size;
     const add = () => vtepd.call('POST', PEERS, { address: addressOf(number) }).catch(() => undefined);
     for (let answered = 0; answered < ANSWERED && (await add())?.status === 201; answered++) number++;
     t.ok(number >= (kill + 1) * ANSWERED, `${number} peers were added before kill ${kill + 1}`);
@@ -75,9 +79,9 @@ t.test(`killed ${KILLS} times amid changes: nothing that was answered is lost`, 
   }
 });
 
-t.test('a file that is broken, or not ours, is refused with its line, and left as it is', async (t) => {
+t.test('an invalid or foreign state file is refused with its line and left unchanged', async (t) => {
   const { host, state } = await oneHost(t);
-  for (const [text, said] of [
+  for (const [text, expected] of [
     [
       '{"format": "vtepd-state-1",\n"vnis": {"100": {"changed": {"mtu": 1}}}}',
       /state\.json:2: vnis\.100\.changed\.mtu 1: must be/,
@@ -86,7 +90,7 @@ t.test('a file that is broken, or not ours, is refused with its line, and left a
   ] as const) {
     writeFileSync(state, text);
     const { code, stderr } = await host.outcome(vtepdCommand(`--vni 1 --state ${state}`));
-    t.match({ code, stderr }, { code: 2, stderr: said });
+    t.match({ code, stderr }, { code: 2, stderr: expected });
     t.equal(stderr.trim().split('\n').length, 1, 'one line');
     t.equal(readFileSync(state, 'utf8'), text);
   }

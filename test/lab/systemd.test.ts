@@ -1,9 +1,11 @@
 /**
- * The unit files under a real systemd, that of this distribution, booted in the namespace of a host (test/support/
- * service-container.ts). Nothing is replaced in them but times, so that a watchdog is waited for in seconds.
+ * The unit files under a real systemd, that of this distribution.
  *
- *     near  a machine with systemd: vtepd.service           eth0 ===== eth0 ═ kernel vxlan100 ─ br-vxlan  far
- *            └ br-vxlan (made by vtepd) ─ vm101 10.10.10.101                    10.10.10.105 vm105 ┘
+ * systemd boots in the namespace of a host (test/support/service-container.ts). The units are
+ * unchanged except for times, so that the watchdog expires within seconds.
+ *
+ *     near  a machine with systemd: vtepd.service  eth0 ═══ eth0 ═ vxlan100 ─ br-vxlan  far
+ *            └ br-vxlan (of vtepd) ─ vm101 10.10.10.101      10.10.10.105 vm105 ┘
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -28,12 +30,12 @@ vnis:
 const SHORT_TIMES = '[Service]\nWatchdogSec=4\nRestartSec=100ms\n';
 const WATCHDOG_MS = 4000;
 
-t.test('vtepd.service: ready, watched, restarted, stopped', async (t) => {
+t.test('vtepd.service: becomes ready, reloads, is restarted by the watchdog, stops', async (t) => {
   const { lab, near, vm105, machine, config } = await machineWithSystemd(t);
   const before = await near.devices();
 
   await machine.run('systemctl start vtepd');
-  t.equal(await machine.property('vtepd', 'ActiveState'), 'active', 'start returns when it is ready');
+  t.equal(await machine.property('vtepd', 'ActiveState'), 'active', 'start returns once vtepd is ready');
   t.match(await machine.property('vtepd', 'StatusText'), /^1 VNI, 1 peer, UDP port 4789 \(batch\)$/);
   const vm101 = await lab.vm(near, 'vm101', { address: '10.10.10.101/24' });
   await assertPing(t, vm101, '10.10.10.105');
@@ -44,21 +46,23 @@ t.test('vtepd.service: ready, watched, restarted, stopped', async (t) => {
   const pid = await machine.property('vtepd', 'MainPID');
   writeFileSync(config, GOOD.replace('100', '16777216'));
   const reload = await machine.outcome('systemctl reload vtepd');
-  t.not(reload.code, 0, 'reload says so');
-  t.match(await machine.journal('vtepd'), /16777216/, 'the journal says why');
-  t.equal(await machine.property('vtepd', 'MainPID'), pid, 'and it goes on with what it has');
+  t.not(reload.code, 0, 'reload fails');
+  t.match(await machine.journal('vtepd'), /16777216/, 'the journal contains the reason');
+  t.equal(await machine.property('vtepd', 'MainPID'), pid, 'the process continues');
 
-  t.comment('one without');
+  t.comment('a file without a mistake');
   writeFileSync(config, GOOD.replace(FAR, `${FAR}, 192.168.80.99`));
   await machine.run('systemctl reload vtepd');
-  await eventually('another peer', async () => /2 peers/.test(await machine.property('vtepd', 'StatusText')));
-  t.equal(await machine.property('vtepd', 'ActiveState'), 'active', 'the reload is over');
-  t.equal(await machine.property('vtepd', 'MainPID'), pid, 'in the same process');
+  await eventually('a second peer', async () =>
+    /2 peers/.test(await machine.property('vtepd', 'StatusText')),
+  );
+  t.equal(await machine.property('vtepd', 'ActiveState'), 'active', 'the reload has ended');
+  t.equal(await machine.property('vtepd', 'MainPID'), pid, 'the process is the same');
   writeFileSync(config, GOOD);
 
-  t.comment('a data plane that stands still');
+  t.comment('a stalled data plane');
   const holder = machine.start(['/opt/hold-thread', pid]);
-  await holder.says(/held/);
+  await holder.untilOutput(/thread stopped/);
   await eventually(
     'a restart',
     async () => (await machine.property('vtepd', 'NRestarts')) === '1',
@@ -66,10 +70,10 @@ t.test('vtepd.service: ready, watched, restarted, stopped', async (t) => {
   );
   await holder.exit(5_000);
   const journal = await machine.journal('vtepd');
-  t.match(journal, /the data plane has stalled/, 'vtepd says so');
-  t.match(journal, /Watchdog timeout/, 'and systemd has missed the pings');
+  t.match(journal, /the data plane has stalled/, 'vtepd logs the stall');
+  t.match(journal, /Watchdog timeout/, 'systemd has missed the pings');
   await eventually(
-    'it to be ready again',
+    'vtepd to be ready again',
     async () => (await machine.property('vtepd', 'SubState')) === 'running',
   );
   await assertPing(t, vm101, '10.10.10.105');
@@ -78,12 +82,16 @@ t.test('vtepd.service: ready, watched, restarted, stopped', async (t) => {
   await near.ip('link delete to-vm101');
   await machine.run('systemctl stop vtepd');
   t.equal(await machine.property('vtepd', 'Result'), 'success');
-  t.same(await near.devices(), before, 'nothing is left of its devices');
-  t.not((await machine.outcome('test -e /run/vtepd')).code, 0, 'nor of its runtime directory');
-  t.equal((await machine.run('stat -L -c %U:%a /var/lib/vtepd')).trim(), 'vtepd:750', 'its state stays');
+  t.same(await near.devices(), before, 'no device is left');
+  t.not((await machine.outcome('test -e /run/vtepd')).code, 0, 'no runtime directory is left');
+  t.equal(
+    (await machine.run('stat -L -c %U:%a /var/lib/vtepd')).trim(),
+    'vtepd:750',
+    'the state directory stays',
+  );
 });
 
-t.test('vtepd.service: a wrong configuration is not started again and again', async (t) => {
+t.test('vtepd.service: is not restarted after an invalid configuration', async (t) => {
   const { machine, config } = await machineWithSystemd(t);
   writeFileSync(config, 'vnis: [{vni: -1}]\n');
   t.not((await machine.outcome('systemctl start vtepd')).code, 0, 'start fails');
@@ -92,7 +100,7 @@ t.test('vtepd.service: a wrong configuration is not started again and again', as
   t.equal(await machine.property('vtepd', 'NRestarts'), '0');
 });
 
-t.test('vtepd@.service: instances side by side, each with its file and its state', async (t) => {
+t.test('vtepd@.service: instances run side by side, each with its own file and state', async (t) => {
   const { near, machine } = await machineWithSystemd(t);
   await machine.run(['cp', CONFIG, '/etc/vtepd/one.yaml']);
   const other = "sed 's/100/200/; s/br-vxlan/br-two/; s|/run/vtepd/|/run/vtepd-two/|; $a port: 4790'";
@@ -109,19 +117,19 @@ t.test('vtepd@.service: instances side by side, each with its file and its state
   t.match(
     await machine.run('cat /var/lib/vtepd/two.json'),
     /192\.168\.80\.99/,
-    'what its API changed is kept',
+    'a change through its API is stored',
   );
   await machine.run('systemctl stop vtepd@one');
   t.equal(
     await machine.property('vtepd@two', 'ActiveState'),
     'active',
-    'one that stops leaves the other alone',
+    'stopping one instance does not stop the other',
   );
   await machine.run('vtepctl --api unix:/run/vtepd-two/api.sock status');
   t.ok((await near.devices()).includes('vtep200'));
 });
 
-t.test('the drop-in of docs/systemd.md gives what takes CAP_BPF, and nothing else', async (t) => {
+t.test('the drop-in of docs/systemd.md adds CAP_BPF and no other capability', async (t) => {
   const { machine } = await machineWithSystemd(t);
   const docs = readFileSync(new URL('../../docs/systemd.md', import.meta.url), 'utf8');
   const dropIn = /\[Service\](\n +\S+=\S+)+/.exec(docs)?.[0].replaceAll(/^ +/gm, '') ?? '';
@@ -131,25 +139,29 @@ t.test('the drop-in of docs/systemd.md gives what takes CAP_BPF, and nothing els
   await machine.run('systemctl daemon-reload');
   await machine.run('systemctl start vtepd');
   const pid = await machine.property('vtepd', 'MainPID');
-  t.match(await machine.run(`cat /proc/${pid}/status`), /^CapEff:\t0000008000003000$/m, 'one more');
+  t.match(
+    await machine.run(`cat /proc/${pid}/status`),
+    /^CapEff:\t0000008000003000$/m,
+    'one more capability',
+  );
   const status = await machine.run('vtepctl --api unix:/run/vtepd/api.sock status');
   t.notMatch(status, /offload_not_permitted/, status.split('\n')[2]);
 });
 
-t.test('both units are what systemd-analyze calls right', async (t) => {
+t.test('systemd-analyze accepts both units', async (t) => {
   const { machine } = await machineWithSystemd(t);
   const verify = 'systemd-analyze verify --man=no --recursive-errors=no vtepd.service vtepd@lab.service';
   const { code, stdout, stderr } = await machine.outcome(verify);
-  t.same({ code, said: saidOfUnits(stdout + stderr) }, { code: 0, said: [] });
+  t.same({ code, messages: unitMessages(stdout + stderr) }, { code: 0, messages: [] });
   for (const unit of ['vtepd.service', 'vtepd@lab.service']) {
     const { stdout: security } = await machine.outcome(`systemd-analyze security --no-pager ${unit}`);
     const exposure = Number(/exposure level for .*: ([\d.]+)/.exec(security)?.[1]);
     t.comment(`exposure of ${unit}: ${exposure}`);
-    t.ok(exposure <= 2.5, 'and well confined');
+    t.ok(exposure <= 2.5, 'the exposure level is low');
   }
 });
 
-t.test('the filter lets every system call of the shim through but bpf(2)', async (t) => {
+t.test('the filter allows every system call of the shim except bpf(2)', async (t) => {
   const sets = callSets(await run('systemd-analyze syscall-filter --no-pager'));
   const unit = readFileSync(new URL('../../systemd/vtepd.service', import.meta.url), 'utf8');
   const allowed = new Set(expand(sets, '@default'));
@@ -161,16 +173,16 @@ t.test('the filter lets every system call of the shim through but bpf(2)', async
   t.same(
     [...calls].filter((name) => !allowed.has(name)),
     ['bpf'],
-    'which takes a capability that the unit has not',
+    'bpf(2) requires a capability that the unit does not have',
   );
   for (const name of ['execve', 'clone3', 'mprotect', 'fsync', 'rename', 'chmod', 'unlink', 'prlimit64'])
-    t.ok(allowed.has(name), `Node and ip(8) have ${name}`);
+    t.ok(allowed.has(name), `${name} is allowed, for Node and ip(8)`);
   for (const name of ['mount', 'ptrace', 'kexec_load', 'init_module', 'chown', 'reboot'])
-    t.notOk(allowed.has(name), `nobody has ${name}`);
+    t.notOk(allowed.has(name), `${name} is not allowed`);
 });
 
-/** What is said of other units of this distribution is not ours. */
-function saidOfUnits(text: string): string[] {
+/** Messages about vtepd's units; those about other units of the distribution are ignored. */
+function unitMessages(text: string): string[] {
   return text.split('\n').filter((line) => line.includes('vtepd'));
 }
 
@@ -189,7 +201,7 @@ function expand(sets: ReadonlyMap<string, string[]>, name: string): string[] {
   return sets.get(name)?.flatMap((member) => expand(sets, member)) ?? [name];
 }
 
-/** The lists in the comments of its functions. */
+/** System calls listed in the comments of the shim's functions. */
 function shimCalls(): string[] {
   const folder = new URL('../../native-shims/', import.meta.url);
   const sources = readdirSync(folder).filter((name) => name.endsWith('.c'));
@@ -204,7 +216,7 @@ interface Machine {
   near: Namespace;
   vm105: Namespace;
   machine: ServiceContainer;
-  /** Its configuration, as a file out here. */
+  /** Path of its configuration file on this machine. */
   config: string;
 }
 
@@ -221,24 +233,24 @@ async function machineWithSystemd(t: Test): Promise<Machine> {
     binds: { [CONFIG]: config },
     tools: [await compileTool(lab.dir, 'hold-thread')],
   });
-  // Before the lab's own teardown: the namespace must be free.
+  // Before the lab's own teardown, which needs the namespace to be unused.
   lab.before(async () => {
     if (!t.passing()) t.comment(await machine.journal('vtepd'));
     await machine.stop();
   });
   await machine.run('systemd-sysusers');
-  // As udev does it on a machine.
+  // udev sets this mode on a real machine.
   await machine.run('chmod 666 /dev/net/tun');
   return { lab, near, vm105, machine, config };
 }
 
-/** What the unit promises holds in the process. */
+/** Asserts that the process has the restrictions of the unit. */
 async function assertConfined(t: Test, machine: ServiceContainer): Promise<void> {
   const pid = await machine.property('vtepd', 'MainPID');
   const status = await machine.run(`cat /proc/${pid}/status`);
   const uid = (await machine.run('id -u vtepd')).trim();
   t.not(uid, '0');
-  t.match(status, new RegExp(`^Uid:\t${uid}\t`, 'm'), 'a user of its own');
+  t.match(status, new RegExp(`^Uid:\t${uid}\t`, 'm'), 'runs as its own user');
   for (const set of ['Prm', 'Eff', 'Bnd', 'Amb'])
     t.match(status, new RegExp(`^Cap${set}:\t${TWO_CAPABILITIES}$`, 'm'), `Cap${set}`);
   t.match(status, /^NoNewPrivs:\t1$/m);
@@ -246,11 +258,11 @@ async function assertConfined(t: Test, machine: ServiceContainer): Promise<void>
   t.equal(
     (await machine.run('stat -c %U:%G:%a /run/vtepd/api.sock')).trim(),
     'vtepd:vtepd:660',
-    'the socket is for members of the group',
+    'the socket is accessible to members of the group',
   );
   const asMember = ['setpriv', '--reuid=65534', '--regid=65534', '--groups', uid];
   const ctl = ['vtepctl', '--api', 'unix:/run/vtepd/api.sock', 'status'];
-  t.match(await machine.run([...asMember, ...ctl]), /4789/, 'who reach it through the folder');
+  t.match(await machine.run([...asMember, ...ctl]), /4789/, 'a member of the group reaches the socket');
   const stranger = await machine.outcome([
     'setpriv',
     '--reuid=65534',
@@ -258,5 +270,5 @@ async function assertConfined(t: Test, machine: ServiceContainer): Promise<void>
     '--clear-groups',
     ...ctl,
   ]);
-  t.not(stranger.code, 0, 'and for nobody else');
+  t.not(stranger.code, 0, 'other users do not reach the socket');
 }

@@ -1,15 +1,18 @@
 /**
- * Two tenants between two vtepd on the real kernel, both hostile: random frames and superframes with lies in every length
- * field go into the TAPs of one host, random trains of datagrams of both VNIs to it, from its peer's address. Every payload
+ * Two hostile tenants between two vtepd on the real kernel.
+ *
+ * Random frames and superframes with lies in every length field enter the TAPs of one host; random
+ * trains with datagrams of both VNIs are sent to that host from its peer's address. Every payload
  * carries its frame's mark (`support/tenants/marks.ts`).
  *
  *       frames ─► vtep100, vtep200                    vtep100, vtep200 ─► what arrives
  *                        │                                   │
  *     what arrives ◄── vtepd --io …                        vtepd
  *                        │                                   │
- *              near eth0 192.168.80.10 ====== veth ====== eth0 192.168.80.11 far ◄─ trains of both VNIs
+ *              near eth0 192.168.80.10 ==== veth ==== eth0 192.168.80.11 far ◄─ trains of both VNIs
  *
- * Nobody's mark arrives in the other VNI; what does not arrive is in a counter; the identity holds on both sides.
+ * No mark arrives in the other VNI, each frame that does not arrive is counted, and the counter
+ * identity holds on both sides.
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -37,7 +40,7 @@ import { eventually } from '../support/wait.js';
 const TENANTS = [0, 1];
 const FRAMES = 1000;
 const TRAINS = 200;
-/** Frames that follow each other have one length, so that they make trains and runs. */
+/** Number of consecutive frames with equal length, so that they form trains and runs. */
 const ALIKE = 8;
 const DEADLINE_MS = 20_000;
 
@@ -53,7 +56,7 @@ const runs = [
 t.setTimeout(300_000);
 
 for (const flags of runs)
-  t.test(`tenants stay apart (${flags.near} and ${flags.far})`, async (t) => {
+  t.test(`tenants stay isolated (${flags.near} and ${flags.far})`, async (t) => {
     t.comment(`seed ${SEED}`);
     const lab = createLab(t);
     const program = await compileTool(lab.dir, 'tenants');
@@ -72,7 +75,7 @@ for (const flags of runs)
           frames[tenant].splice(Number(index), 1);
       }),
     );
-    await arrives(
+    await assertArrival(
       t,
       frames.map((sent) => sent.map(({ mark }) => mark)),
       here,
@@ -85,7 +88,7 @@ for (const flags of runs)
     const refused = await far.run([program, 'trains', file, NEAR, '4789', FAR]);
     for (const index of refused.split('\n').filter(Boolean).reverse()) trains.splice(Number(index), 1);
     const marks = trains.flatMap((train) => train.marks);
-    await arrives(
+    await assertArrival(
       t,
       TENANTS.map((tenant) => marks.filter((mark) => tenantOf(mark) === tenant)),
       there,
@@ -96,7 +99,7 @@ for (const flags of runs)
       [here, 'near'],
       [there, 'far'],
     ] as const) {
-      for (const tenant of TENANTS) apart(t, await side.captures[tenant].stop(), tenant, name);
+      for (const tenant of TENANTS) assertIsolated(t, await side.captures[tenant].stop(), tenant, name);
       const metrics = await side.vtepd.metrics();
       t.comment(`${name}: ${JSON.stringify([metrics.drops('encap'), metrics.drops('decap')])}`);
       assertIdentity(t, metrics, name);
@@ -117,25 +120,32 @@ async function start(lab: Lab, host: Namespace, flags: string, peer: string): Pr
   writeFileSync(config, `vnis:\n${vnis.join('')}`);
   const vtepd = await lab.vtepd(host, `--config ${config} ${flags}`);
   const captures = [];
-  for (const tenant of TENANTS) captures.push(await capture(host, `vtep${VNIS[tenant]}`, lab.dir, ROOMY));
+  for (const tenant of TENANTS)
+    captures.push(await capture(host, `vtep${VNIS[tenant]}`, lab.dir, LARGE_RING));
   return { host, vtepd, captures };
 }
 
-/** What tcpdump is told beside: a slot of its ring holds the longest frame, and the ring all of them. The last one counts. */
-const ROOMY = '-Q in -s 65535 -B 163840';
+/**
+ * Additional options of tcpdump, which override earlier ones: a slot of its ring holds the longest
+ * frame, and the ring holds all frames.
+ */
+const LARGE_RING = '-Q in -s 65535 -B 163840';
 
 const VLAN = ['pass', 'strip'];
 
-/** Each mark arrives in its VNI, or is counted on its way. The last one, which is of an honest frame, arrives. */
-async function arrives(t: Test, sent: Mark[][], from: Side, to: Side): Promise<void> {
+/**
+ * Asserts that each mark arrives in its VNI or is counted as lost, and that the last one, of an
+ * honest frame, arrives.
+ */
+async function assertArrival(t: Test, sent: Mark[][], from: Side, to: Side): Promise<void> {
   for (const tenant of TENANTS) {
     const vni = VNIS[tenant];
     let lost = 0;
     let counted = 0;
     let last = false;
-    // What is missing at the deadline is shown below.
+    // The assertions below report a failure at the deadline.
     await eventually(
-      `VNI ${vni}: what does not arrive to be counted`,
+      `VNI ${vni}: every lost frame to be counted`,
       async () => {
         const seen = new Set<Mark>();
         for (const frame of await to.captures[tenant].frames())
@@ -151,11 +161,11 @@ async function arrives(t: Test, sent: Mark[][], from: Side, to: Side): Promise<v
       lost <= counted,
       `VNI ${vni}: ${sent[tenant].length} sent, ${lost} did not arrive, ${counted} counted`,
     );
-    t.ok(last, `VNI ${vni}: an honest frame behind them arrives`);
+    t.ok(last, `VNI ${vni}: the honest last frame arrives`);
   }
 }
 
-/** Frames that were dropped and counted: by vtepd for a reason, by the kernel for want of room. */
+/** Frames counted as dropped: by vtepd with a reason, by the kernel for a full queue. */
 async function countedOn({ host, vtepd }: Side, vni: number, direction: 'encap' | 'decap'): Promise<number> {
   const metrics = await vtepd.metrics();
   const drops = { ...metrics.drops(direction, vni) };
@@ -167,8 +177,8 @@ async function countedOn({ host, vtepd }: Side, vni: number, direction: 'encap' 
   return Object.values(drops).reduce((sum, count) => sum + count, queue);
 }
 
-/** Nothing of another tenant is in a frame that arrived. */
-function apart(t: Test, frames: Buffer[], tenant: number, where: string): void {
+/** Asserts that no frame that arrived contains bytes of another tenant. */
+function assertIsolated(t: Test, frames: Buffer[], tenant: number, where: string): void {
   const foreign = frames.filter((frame) =>
     [named(frame, 6), named(frame, 0), ...marksIn(frame)].some(
       (mark) => mark >= 0 && tenantOf(mark) !== tenant,
@@ -177,17 +187,17 @@ function apart(t: Test, frames: Buffer[], tenant: number, where: string): void {
   t.same(
     foreign.map((frame) => frame.toString('hex')),
     [],
-    `${where}: none of ${frames.length} frames of VNI ${VNIS[tenant]} holds a byte of another`,
+    `${where}: none of ${frames.length} frames of VNI ${VNIS[tenant]} contains a byte of another`,
   );
   if (VLAN[tenant] === 'strip')
     t.equal(
       frames.filter((frame) => named(frame, 6) >= 0 && TPIDS.includes(frame.readUInt16BE(12))).length,
       0,
-      `${where}: and none is tagged`,
+      `${where}: no frame is tagged`,
     );
 }
 
-/** Frames and trains, random but the same for a seed. */
+/** Random frames and trains; the same seed gives the same ones. */
 class Source {
   #number = 1;
   readonly #random = fc.sample(
@@ -205,8 +215,8 @@ class Source {
 
   frames(tenant: number) {
     const made = Array.from({ length: FRAMES }, (_, index) => {
-      const alike = this.#take(Math.floor(index / ALIKE));
-      const { spec, isSuper, gsoSize, csumStartBy } = this.#take(this.#next++);
+      const alike = this.#input(Math.floor(index / ALIKE));
+      const { spec, isSuper, gsoSize, csumStartBy } = this.#input(this.#next++);
       const len = isSuper ? Math.min(10 * alike.len, 60_000) : Math.min(alike.len, 1464);
       const { mark, frame } = this.#make({ ...spec, tenant }, len, gsoSize, 0);
       const vnet =
@@ -219,13 +229,13 @@ class Source {
 
   trains() {
     const made = Array.from({ length: TRAINS }, () => {
-      const { len, count } = this.#take(this.#next++);
+      const { len, count } = this.#input(this.#next++);
       const size = 22 + (len % 1428);
       return this.#train(
         size,
         Array.from(
           { length: Math.min(count, Math.floor(65_000 / size)) },
-          () => this.#take(this.#next++).spec,
+          () => this.#input(this.#next++).spec,
         ),
       );
     });
@@ -250,7 +260,7 @@ class Source {
     return { mark, frame: buildFrame(spec, len, mac, mark, { segment, rest }, VNIS[1 - spec.tenant]) };
   }
 
-  #take(index: number) {
+  #input(index: number) {
     return this.#random[index % this.#random.length];
   }
 }
@@ -268,7 +278,7 @@ function honest(tenant: number): FrameSpec {
   return { tenant, kind: RAW, to: 0, ...rest };
 }
 
-/** struct virtio_net_hdr: checksum and segmentation are postponed. */
+/** struct virtio_net_hdr of a superframe with partial checksum. */
 function superframeHeader(
   frame: BuiltFrame,
   { kind }: FrameSpec,

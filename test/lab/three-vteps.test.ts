@@ -1,7 +1,9 @@
 /**
- * Three VTEPs on one VNI (the picture is in test/support/three-hosts.ts): vtepd with two kernel VTEPs, and two vtepd
- * with one kernel VTEP. BUM frames arrive exactly once, known unicast goes to one VTEP only, the FDB follows a MAC
- * that moves, forgets one that fell silent even while frames are sent to it, and keeps what was entered by hand.
+ * Three VTEPs on one VNI: vtepd with two kernel VTEPs, and two vtepd with one kernel VTEP.
+ *
+ * BUM frames arrive exactly once, and known unicast goes to one VTEP only. The FDB follows a MAC
+ * that moves, ages out a silent MAC even while frames are sent to it, and keeps static entries.
+ * Topology of test/support/three-hosts.ts.
  */
 import t, { type Test } from 'tap';
 import { UNDERLAY_DEV } from '../support/lab.js';
@@ -43,7 +45,7 @@ for (const engine of ENGINES) {
         for (const from of others(at)) await listeners[at].until(`last of ${from}`);
         const expected = others(at).flatMap((from) => [...texts(from), `last of ${from}`]);
         const foreign = listeners[at].received.filter((text) => expected.includes(text));
-        t.same(foreign.sort(), expected.sort(), `at ${at}: every broadcast of the others, none twice`);
+        t.same(foreign.sort(), expected.sort(), `at ${at}: every broadcast of the others arrives once`);
       }
       await assertAllIdentities(t, three);
     });
@@ -65,22 +67,22 @@ for (const engine of ENGINES) {
       t.same(
         (await payloads()).filter((text) => text !== 'fence' && text !== ''),
         [],
-        'c saw none of it',
+        'c received none of the frames',
       );
-      t.same(listeners.b.received, [...texts('a'), 'fence'], 'b got all of it, once');
+      t.same(listeners.b.received, [...texts('a'), 'fence'], 'b received all frames, once');
       t.equal(await unknownUnicasts(three), flooded, 'nothing was flooded');
-      t.match(await vtepd.fdb(100), [{ peer: UNDERLAY.b, type: 'dynamic' }], 'the FDB says where b is');
+      t.match(await vtepd.fdb(100), [{ peer: UNDERLAY.b, type: 'dynamic' }], 'the FDB has an entry for b');
       await assertAllIdentities(t, three);
     });
 
-    t.test(`a MAC that moves is followed at once (${variant})`, async (t) => {
+    t.test(`the FDB follows a moved MAC at once (${variant})`, async (t) => {
       const three = await threeHosts(t, engine, withVtepd);
       const { lab, hosts, vms, vtepd } = three;
       const before = await lab.vm(hosts.b, 'roamer-b', ROAMER);
       const after = await lab.vm(hosts.c, 'roamer-c', ROAMER);
       await after.ip('link set eth0 down');
       await assertPing(t, vms.a, '10.10.10.9');
-      t.equal(await peerOf(three, ROAMER.mac), UNDERLAY.b, 'it lives behind b');
+      t.equal(await peerOf(three, ROAMER.mac), UNDERLAY.b, 'the MAC is behind b');
 
       const listener = await Listener.start(lab, vms.a, PORT);
       await before.ip('link set eth0 down');
@@ -88,13 +90,13 @@ for (const engine of ENGINES) {
       await sendUdp(after, BROADCAST, PORT, 'I am here now');
       await listener.until('I am here now');
       await assertPing(t, vms.a, '10.10.10.9', 5);
-      t.equal(await peerOf(three, ROAMER.mac), UNDERLAY.c, 'it lives behind c');
-      t.equal((await vtepd.metrics()).sum('vtepd_fdb_moved_total', { vni: 100 }), 1, 'that was one move');
+      t.equal(await peerOf(three, ROAMER.mac), UNDERLAY.c, 'the MAC is behind c');
+      t.equal((await vtepd.metrics()).sum('vtepd_fdb_moved_total', { vni: 100 }), 1, 'one move was counted');
       await assertAllIdentities(t, three);
     });
 
     t.test(
-      `ageing forgets the silent, even while frames are sent to it; static stays (${variant})`,
+      `a silent MAC ages out even while frames are sent to it; static entries stay (${variant})`,
       async (t) => {
         const three = await threeHosts(t, engine, withVtepd, `--ageing ${AGEING_S}`);
         const { lab, vms, vtepd } = three;
@@ -111,17 +113,14 @@ for (const engine of ENGINES) {
           'the entry to age out',
           async () => (await peerOf(three, mac)) === undefined || undefined,
         );
-        await eventually(
-          'what is sent to it to be flooded',
-          async () => (await unknownUnicasts(three)) > flooded,
-        );
+        await eventually('frames to it to be flooded', async () => (await unknownUnicasts(three)) > flooded);
 
         const metrics = await vtepd.metrics();
-        t.ok(metrics.sum('vtepd_fdb_aged_total', { vni: 100 }) >= 1, 'it was counted as aged');
+        t.ok(metrics.sum('vtepd_fdb_aged_total', { vni: 100 }) >= 1, 'the entry was counted as aged');
         t.match(
           await vtepd.fdb(100),
           [{ mac: ROAMER.mac, peer: UNDERLAY.c, type: 'static' }],
-          'static is still there',
+          'the static entry is kept',
         );
         await assertAllIdentities(t, three);
       },
@@ -137,7 +136,7 @@ for (const engine of ENGINES) {
         'the claim to be dropped',
         async () => (await vtepd.metrics()).drops('decap', 100).entry_exists === 1,
       );
-      t.equal(await peerOf(three, ROAMER.mac), UNDERLAY.b, 'the entry says what it said');
+      t.equal(await peerOf(three, ROAMER.mac), UNDERLAY.b, 'the entry is unchanged');
       await assertAllIdentities(t, three);
     });
   }
@@ -167,7 +166,7 @@ async function unknownUnicasts({ vtepd }: ThreeHosts): Promise<number> {
   return (await vtepd.metrics()).sum('vtepd_flooded_frames_total', { vni: 100, class: 'unknown_unicast' });
 }
 
-/** Where vtepd of host a says that a MAC lives. */
+/** Peer of a MAC in the FDB of vtepd on host a. */
 async function peerOf({ vtepd }: ThreeHosts, mac: string): Promise<string | undefined> {
   return (await vtepd.fdb(100)).find((entry) => entry.mac === mac)?.peer;
 }

@@ -1,9 +1,13 @@
 /**
- * Superframes that leave whole, by an outer TAP and a program in the kernel, and every change of the network that ends
- * it or brings it back. veth hands them over as they are, so the far end's capture shows them.
+ * Superframes that leave unsegmented, through an outer TAP and a program in the kernel.
  *
- *     vm101 ── br-vxlan ── vtep100 ── vtepd ── near eth0 192.168.80.10 ══ veth ══ eth0 far ── vxlan100 ── br-vxlan ── vm105
- *                                       └ vtgso4789 ┘   eth1 192.168.90.10 ══ veth ══ eth1 (one test)
+ * The labs cover every change of the network that ends or restores this offload. veth passes
+ * superframes on unsegmented, so a capture at the far end shows them.
+ *
+ *     vm101 ─ br-vxlan ─ vtep100 ─ vtepd ─ near eth0 192.168.80.10 ═ veth ═ eth0 far ─ vxlan100 ─ …
+ *                                  └ vtgso4789 ┘ eth1 192.168.90.10 ═ veth ═ eth1 (one test)
+ *
+ *     vm105 is on the far host's br-vxlan.
  */
 import t, { type Test } from 'tap';
 import { createLab, UNDERLAY_DEV } from '../support/lab.js';
@@ -19,14 +23,14 @@ import { eventually } from '../support/wait.js';
 const OFFLOAD = 'UDP_TUNNEL_GSO';
 const OUTER_TAP = 'vtgso4789';
 const SOME_BYTES = 20 << 20;
-/** Bytes of an Ethernet frame on the underlay. */
+/** Length of the longest Ethernet frame on the underlay, bytes. */
 const WIRE_MAX = 1514;
-/** Total length of an IPv4 packet, from the beginning of its Ethernet frame. */
+/** Offset of the total length of an IPv4 packet in its Ethernet frame. */
 const INNER_LEN_AT = 16;
-/** TCP payload of a frame of the overlay: MTU 1450, IPv4, TCP with timestamps. */
+/** TCP payload of a frame of the overlay, bytes: MTU 1450, IPv4, TCP with timestamps. */
 const MSS = 1398;
 
-t.test('they leave whole, and are counted as on the wire (kernel vxlan)', async (t) => {
+t.test('superframes leave unsegmented and are counted frame by frame (kernel vxlan)', async (t) => {
   const hosts = await twoHosts(t, 'batch');
   const { lab, near, far, vm101, vm105, vtepd } = hosts;
   await assertPing(t, vm101, FAR_VM);
@@ -38,13 +42,13 @@ t.test('they leave whole, and are counted as on the wire (kernel vxlan)', async 
   t.ok(superframes.length > 100, `${superframes.length} superframes on the wire`);
   t.same([...new Set(superframes.map(({ source }) => source))], [NEAR]);
   t.ok(superframes.every(({ vni, reserved, flags }) => vni === 100 && reserved === 0 && flags === 8));
-  t.ok((await sent(vtepd)) - before >= SOME_BYTES / MSS, 'counted frame by frame');
+  t.ok((await sent(vtepd)) - before >= SOME_BYTES / MSS, 'each segment is counted as a frame');
   await assertTransfer(t, vm105, vm101, NEAR_VM, SOME_BYTES);
   assertNothingLost(t, await vtepd.metrics());
   await assertStopLeavesNothing(t, near, vtepd);
 });
 
-t.test('vtepd on both sides, two workers each', async (t) => {
+t.test('superframes leave unsegmented in both directions between two vtepd with two workers', async (t) => {
   const lab = createLab(t);
   const { near, far } = await lab.hosts({ near: [`${NEAR}/24`], far: [`${FAR}/24`] });
   const daemons = [
@@ -52,7 +56,7 @@ t.test('vtepd on both sides, two workers each', async (t) => {
     await lab.vtepd(far, `--vni 100 --peer ${NEAR} --address 10.10.10.2/24 --workers 2`),
   ];
   for (const vtepd of daemons) t.ok((await offloadsOf(vtepd)).includes(OFFLOAD));
-  // The one that starts second may have been probed before it knew its VNI.
+  // The second daemon may have been probed before it knew its VNI.
   const before = await Promise.all(daemons.map(async (vtepd) => (await vtepd.metrics()).drops('decap')));
   const superframes = await superframesDuring(far, UNDERLAY_DEV, lab.dir, async () => {
     await assertTransfer(t, near, far, '10.10.10.2', SOME_BYTES);
@@ -63,25 +67,25 @@ t.test('vtepd on both sides, two workers each', async (t) => {
   for (const [i, vtepd] of daemons.entries()) assertNothingLost(t, await vtepd.metrics(), before[i]);
 });
 
-t.test('a device that loses and regains the offload, and IPsec, while bytes flow', async (t) => {
+t.test('the offload ends and returns with the device feature and IPsec during a transfer', async (t) => {
   const hosts = await twoHosts(t, 'batch');
   const { near, vtepd } = hosts;
   await assertTransferDuring(t, hosts, OFFLOAD, async () => {
     await near.run(`ethtool -K ${UNDERLAY_DEV} tx-udp_tnl-segmentation off`);
-    await assertOffload(t, vtepd, OFFLOAD, false, 'the device cuts up no more');
+    await assertOffload(t, vtepd, OFFLOAD, false, 'tunnel segmentation off');
     await near.run(`ethtool -K ${UNDERLAY_DEV} tx-udp_tnl-segmentation on`);
-    await assertOffload(t, vtepd, OFFLOAD, true, 'it does again');
-    // It matches nothing here: what counts is that there is one. This takes a kernel with XFRM.
+    await assertOffload(t, vtepd, OFFLOAD, true, 'tunnel segmentation on');
+    // The policy matches no packet here; its existence is sufficient. Requires a kernel with XFRM.
     const policy = 'src 198.51.100.0/24 dst 203.0.113.0/24 dir out';
     await near.ip(`xfrm policy add ${policy} action allow`);
-    await assertOffload(t, vtepd, OFFLOAD, false, 'an IPsec policy');
+    await assertOffload(t, vtepd, OFFLOAD, false, 'IPsec policy added');
     await near.ip(`xfrm policy del ${policy}`);
-    await assertOffload(t, vtepd, OFFLOAD, true, 'it is gone');
+    await assertOffload(t, vtepd, OFFLOAD, true, 'IPsec policy removed');
   });
   t.same((await vtepd.get<{ warnings: unknown[] }>('/v1/status')).body.warnings, [], 'nothing was refused');
 });
 
-t.test('a route that changes is followed, and one that was gone comes back', async (t) => {
+t.test('superframes follow a changed route, and the offload returns after a missing route', async (t) => {
   const hosts = await twoHosts(t, 'batch');
   const { lab, near, far, vm101, vm105, vtepd } = hosts;
   for (const host of [near, far])
@@ -92,8 +96,8 @@ t.test('a route that changes is followed, and one that was gone comes back', asy
   );
   await far.run(['sh', '-c', 'echo 0 > /proc/sys/net/ipv4/conf/eth1/rp_filter']);
   await near.ip(`route add ${FAR}/32 via 192.168.90.11 dev eth1 src ${NEAR}`);
-  await eventually('the other device to be known', () => / by eth1/.test(vtepd.log()));
-  await assertOffload(t, vtepd, OFFLOAD, true, 'by the other device');
+  await eventually('the other device to be used', () => / by eth1/.test(vtepd.log()));
+  await assertOffload(t, vtepd, OFFLOAD, true, 'route over the other device');
   const superframes = await superframesDuring(far, 'eth1', lab.dir, () =>
     assertTransfer(t, vm101, vm105, FAR_VM, SOME_BYTES),
   );
@@ -101,29 +105,29 @@ t.test('a route that changes is followed, and one that was gone comes back', asy
   await near.ip(`route replace unreachable ${FAR}/32`);
   await assertOffload(t, vtepd, OFFLOAD, false, 'no route');
   await near.ip(`route del unreachable ${FAR}/32`);
-  await assertOffload(t, vtepd, OFFLOAD, true, 'the first route again');
+  await assertOffload(t, vtepd, OFFLOAD, true, 'first route restored');
   await assertTransfer(t, vm101, vm105, FAR_VM, SOME_BYTES);
   assertIdentity(t, await vtepd.metrics());
 });
 
-t.test('an outer TAP that is deleted costs no flow', async (t) => {
+t.test('deleting the outer TAP disturbs no flow', async (t) => {
   const hosts = await twoHosts(t, 'batch');
   const { near, vtepd } = hosts;
   await assertTransferDuring(t, hosts, OFFLOAD, async () => {
     await near.ip(`link del ${OUTER_TAP}`);
-    await assertOffload(t, vtepd, OFFLOAD, false, 'refused');
+    await assertOffload(t, vtepd, OFFLOAD, false, 'outer TAP deleted');
   });
   t.match(vtepd.log(), /the kernel refuses UDP_TUNNEL_GSO/);
   assertNothingLost(t, await vtepd.metrics());
 });
 
-t.test('peers that come and go', async (t) => {
+t.test('the offload ends without peers and returns with a new peer', async (t) => {
   const { lab, near, far, vm101, vm105, vtepd } = await twoHosts(t, 'batch');
   const peers = '/v1/vnis/100/peers';
   t.equal((await vtepd.call('DELETE', `${peers}/${FAR}`)).status, 204);
-  await assertOffload(t, vtepd, OFFLOAD, false, 'nobody to send to');
+  await assertOffload(t, vtepd, OFFLOAD, false, 'no peer');
   t.equal((await vtepd.call('POST', peers, { address: FAR })).status, 201);
-  await assertOffload(t, vtepd, OFFLOAD, true, 'somebody again');
+  await assertOffload(t, vtepd, OFFLOAD, true, 'peer added again');
   await assertPing(t, vm101, FAR_VM);
   const superframes = await superframesDuring(far, UNDERLAY_DEV, lab.dir, () =>
     assertTransfer(t, vm101, vm105, FAR_VM, SOME_BYTES),
@@ -132,7 +136,7 @@ t.test('peers that come and go', async (t) => {
   await assertStopLeavesNothing(t, near, vtepd);
 });
 
-t.test('--local is the source of superframes, too; two daemons on two ports have one each', async (t) => {
+t.test('superframes have the source of --local; daemons on two ports have an outer TAP each', async (t) => {
   const lab = createLab(t);
   const local = '192.168.80.20';
   const { near, far } = await lab.hosts({ near: [`${NEAR}/24`, `${local}/24`], far: [`${FAR}/24`] });
@@ -145,10 +149,10 @@ t.test('--local is the source of superframes, too; two daemons on two ports have
   );
   t.same([...new Set(superframes.map(({ source }) => source))], [local]);
   await second.stop();
-  t.ok((await near.devices()).includes(OUTER_TAP), "the first one's stays");
+  t.ok((await near.devices()).includes(OUTER_TAP), 'the outer TAP of the first daemon stays');
 });
 
-t.test('not for sockets that are bound to a device, for IPv6, for dgram', async (t) => {
+t.test('the offload is not used with --underlay-dev, IPv6 peers, or --io dgram', async (t) => {
   const lab = createLab(t);
   const { near } = await lab.hosts({
     near: [`${NEAR}/24`, 'fd80::10/64'],
@@ -163,8 +167,9 @@ t.test('not for sockets that are bound to a device, for IPv6, for dgram', async 
 });
 
 /**
- * VXLAN superframes that a device receives or sends meanwhile. A train of datagrams may be as long, on a slow machine one of
- * acknowledgements; in it the length of the first inner packet is that of one datagram.
+ * VXLAN superframes that a device receives or sends while `act` runs. A train of datagrams may be
+ * as long, for example one of acknowledgements on a slow machine; the length of its first inner
+ * packet is that of one datagram.
  */
 async function superframesDuring(where: Namespace, device: string, dir: string, act: () => Promise<void>) {
   const running = await capture(where, device, dir, `udp port 4789 and greater ${WIRE_MAX + 1}`);
@@ -176,12 +181,12 @@ async function superframesDuring(where: Namespace, device: string, dir: string, 
     .filter(({ inner }) => inner.readUInt16BE(INNER_LEN_AT) > WIRE_MAX);
 }
 
-/** Neither the device nor a setting of the namespace. */
+/** Asserts that a stop leaves neither the device nor a setting of the namespace. */
 async function assertStopLeavesNothing(t: Test, host: Namespace, vtepd: Vtepd): Promise<void> {
   t.ok((await host.devices()).includes(OUTER_TAP));
   const settings = 'cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/conf/*/forwarding';
   t.match(await host.run('cat /proc/sys/net/ipv4/ip_forward'), /^0/, 'the namespace does not forward');
   t.equal(await vtepd.stop(), 0);
-  t.notOk((await host.devices()).includes(OUTER_TAP), 'no device');
-  t.match(await host.run(['sh', '-c', settings]), /^(0\n)+$/, 'no setting');
+  t.notOk((await host.devices()).includes(OUTER_TAP), 'no outer TAP is left');
+  t.match(await host.run(['sh', '-c', settings]), /^(0\n)+$/, 'no setting is left');
 }

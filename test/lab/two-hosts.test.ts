@@ -1,8 +1,8 @@
 /**
- * Scenario 1: two hosts with VMs on a bridge, vtepd on one, Linux's own VXLAN device on the other.
+ * Scenario 1: two hosts with VMs on a bridge, vtepd on one, kernel vxlan on the other.
  *
- *     vm101 .101   vm103 .103                          vm105 .105   vm107 .107     10.10.10.0/24, MTU 1450
- *         |            |                                   |            |
+ *     vm101 .101   vm103 .103                          vm105 .105   vm107 .107     10.10.10.0/24
+ *         |            |                                   |            |          MTU 1450
  *      [ br-vxlan ------- ]                             [ br-vxlan ------- ]
  *         |                                                |
  *       vtep100  TAP                                    vxlan100  kernel
@@ -11,7 +11,7 @@
  *         |                                                |
  *     near  eth0 192.168.80.10 ====== veth, 1500 ====== eth0 192.168.80.11  far
  *
- * What must hold: VMs cannot tell that one side is vtepd, and neither can a capture of the wire.
+ * Neither the VMs nor a capture of the wire can distinguish vtepd from a kernel VTEP.
  */
 import t from 'tap';
 import { UNDERLAY_DEV } from '../support/lab.js';
@@ -26,11 +26,11 @@ import { eventually } from '../support/wait.js';
 const TRANSFER_BYTES = 200 * 1024 * 1024;
 const RESPONSE_BYTES = 32 * 1024 * 1024;
 const FLOWS = 200;
-/** Sockets of the source-port pool: as many ports as a capture can show. */
+/** Number of sockets in the source-port pool: the maximum number of ports in a capture. */
 const SOURCE_SOCKETS = 64;
 
 for (const engine of ENGINES) {
-  t.test(`pings cross both ways (${engine})`, async (t) => {
+  t.test(`pings cross in both directions (${engine})`, async (t) => {
     const { lab, near, vm101, vm103, vm105, vm107, vtepd } = await twoHosts(t, engine);
     const wire = await capture(near, UNDERLAY_DEV, lab.dir, 'udp port 4789');
     await assertPing(t, vm101, '10.10.10.105');
@@ -41,7 +41,11 @@ for (const engine of ENGINES) {
       await ownMac(vm105),
       'ARP was resolved through the overlay',
     );
-    t.same(await neighbour(vm107, '10.10.10.103'), await ownMac(vm103), 'and the other way');
+    t.same(
+      await neighbour(vm107, '10.10.10.103'),
+      await ownMac(vm103),
+      'ARP was resolved in the other direction',
+    );
 
     const frames = (await wire.stop()).filter((frame) => !isProbe(frame));
     const datagrams = frames.map((frame) => vxlanOf(frame));
@@ -65,14 +69,14 @@ for (const engine of ENGINES) {
     assertIdentity(t, await vtepd.metrics());
   });
 
-  t.test(`200 MB over TCP arrive intact, both ways (${engine})`, async (t) => {
+  t.test(`200 MB over TCP arrive intact in both directions (${engine})`, async (t) => {
     const { vm101, vm105, vtepd } = await twoHosts(t, engine);
     await assertTransfer(t, vm101, vm105, '10.10.10.105', TRANSFER_BYTES);
     await assertTransfer(t, vm105, vm101, '10.10.10.101', TRANSFER_BYTES);
     assertIdentity(t, await vtepd.metrics());
   });
 
-  t.test(`iperf3 runs both ways (${engine})`, async (t) => {
+  t.test(`iperf3 runs in both directions (${engine})`, async (t) => {
     const { vm101, vm105, vtepd } = await twoHosts(t, engine);
     for (const [from, to, address] of [
       [vm101, vm105, '10.10.10.105'],
@@ -96,16 +100,16 @@ for (const engine of ENGINES) {
     ] as const) {
       const { client, server } = await tlsExchange(from, to, address, RESPONSE_BYTES, lab.dir);
       t.match(client, { bytes: RESPONSE_BYTES, sha256: server.sha256, serverName: 'api-server' }, from.label);
-      t.equal(server.clientName, 'worker-1', 'the server saw the client certificate');
+      t.equal(server.clientName, 'worker-1', 'the server received the client certificate');
     }
     assertIdentity(t, await vtepd.metrics());
   });
 
-  t.test(`the source port is stable in a flow and differs among flows (${engine})`, async (t) => {
+  t.test(`the source port is constant within a flow and differs among flows (${engine})`, async (t) => {
     const { lab, near, vm101, vm105, vtepd } = await twoHosts(t, engine);
     const listener = lab.keep(vm105.tool('udp.mjs', 'listen', 9000));
-    await listener.says(/listening/);
-    // Asked for beforehand: what waits for a neighbour's address is bounded.
+    await listener.untilOutput(/listening/);
+    // Resolves the neighbour first: the kernel queues few packets during ARP.
     await assertPing(t, vm101, '10.10.10.105');
     await segmentInSoftware(near, UNDERLAY_DEV);
     const wire = await capture(near, UNDERLAY_DEV, lab.dir, `udp port 4789 and src host ${NEAR}`);
@@ -135,13 +139,13 @@ for (const engine of ENGINES) {
     t.same(
       [...ports].filter((port) => port < 49152),
       [],
-      'all from the range of --source-ports',
+      'all ports are in the range of --source-ports',
     );
     assertIdentity(t, await vtepd.metrics());
   });
 }
 
-/** MAC that a VM has resolved an address to. */
+/** MAC to which a VM has resolved an address. */
 async function neighbour(vm: Namespace, address: string): Promise<string | undefined> {
   const [entry] = await vm.show<{ lladdr?: string }>(`neigh show ${address}`);
   return entry?.lladdr;

@@ -1,6 +1,8 @@
 /**
- * vtepctl against a daemon that carries traffic, on the topology of two-hosts.test.ts: VNIs that come and go while others
- * flow, what happens told as it happens, packets handed to tcpdump, views that last.
+ * vtepctl with a daemon that carries traffic, on the topology of two-hosts.test.ts.
+ *
+ * It adds, changes and removes VNIs while others carry traffic, prints events, passes packets to
+ * tcpdump, and shows continuous views.
  */
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -9,15 +11,15 @@ import { FAR, type TwoHosts, twoHosts } from '../support/two-hosts.js';
 import { VTEPCTL } from '../support/vtepd.js';
 import { eventually } from '../support/wait.js';
 
-t.test('VNIs come, change and go; events tell', async (t) => {
+t.test('VNIs can be added, changed and removed, and events report it', async (t) => {
   const hosts = await twoHosts(t, 'batch');
   const { near, vm101, vtepd } = hosts;
-  const told = near.start(shell(hosts, '$ctl events --type vni,peer -c 4 --json'));
-  // A peer comes and goes until that is told.
-  await eventually('events to be heard', async () => {
+  const stream = near.start(shell(hosts, '$ctl events --type vni,peer -c 4 --json'));
+  // Adds and removes a peer until an event arrives.
+  await eventually('events to arrive', async () => {
     await vtepd.ctl('peer add 192.168.80.99 --vni 100');
     await vtepd.ctl('peer del 192.168.80.99 --vni 100');
-    return told.stdout.length > 0;
+    return stream.stdout.length > 0;
   });
   const ctl = async (command: string) => {
     const { code, stdout, stderr } = await vtepd.ctl(command);
@@ -32,28 +34,32 @@ t.test('VNIs come, change and go; events tell', async (t) => {
   await ctl('vni set 200 --ageing 120 --flood off');
   t.match(JSON.parse(await ctl('vni show 200 --json')), { ageing: 120, flood: false });
   const stale = await vtepd.ctl(`vni set 200 --ageing 1 --if-match ${shown.etag}`);
-  t.match(stale, { code: 1, stderr: /^vtepctl: VNI 200 has changed/ }, 'two operators');
+  t.match(
+    stale,
+    { code: 1, stderr: /^vtepctl: VNI 200 has changed/ },
+    'a change with an outdated etag is refused',
+  );
   t.match(await vtepd.ctl('vni add 200'), { code: 1, stderr: /^vtepctl: .*200/ });
   t.match(await vtepd.ctl('peer list'), { code: 2, stderr: /configured VNIs: 100, 200/ });
   await ctl('peer add 192.168.80.12 --vni 200');
   await ctl('vni del 200');
-  t.equal((await near.outcome('ip link show vtep200')).code, 1, 'its TAP is gone');
+  t.equal((await near.outcome('ip link show vtep200')).code, 1, 'its TAP is removed');
   t.match(await vtepd.ctl('vni del 200'), { code: 1, stderr: /200/ });
   t.match(await ctl('reload'), /\w/);
   await assertPing(t, vm101, '10.10.10.105');
 
-  t.equal(await told.exit(10_000), 0, told.stderr);
-  const events = told.stdout
+  t.equal(await stream.exit(10_000), 0, stream.stderr);
+  const events = stream.stdout
     .trim()
     .split('\n')
     .map((line) => JSON.parse(line));
   t.ok(
     events.some(({ type, vni, action }) => type === 'vni' && vni === 200 && action === 'added'),
-    told.stdout,
+    stream.stdout,
   );
 });
 
-t.test('packets for tcpdump and views that last: every end is a clean one', async (t) => {
+t.test('captures for tcpdump and continuous views end cleanly', async (t) => {
   const hosts = await twoHosts(t, 'batch');
   const { near, vm101, lab } = hosts;
   await assertPing(t, vm101, '10.10.10.105');
@@ -73,14 +79,14 @@ t.test('packets for tcpdump and views that last: every end is a clean one', asyn
   t.notMatch(read.stderr, /truncated/, 'whole packets only');
 
   const left = await run(t, hosts, '$ctl capture --vni 100 | head -c 24 | wc -c; echo $?');
-  t.equal(left.stdout, '24\n0\n', 'who stops reading');
+  t.equal(left.stdout, '24\n0\n', 'a reader that stops early ends the capture cleanly');
 
   const top = await run(t, hosts, '$ctl top -b -n 2');
   t.match(top.stdout, new RegExp(`\nVNI 100 [\\s\\S]*\n  ${FAR} +[1-9]`), 'rates of the second reading');
   const json = await run(t, hosts, '$ctl top --json -n 2 | tail -n 1');
   const [vni] = JSON.parse(json.stdout).vnis;
   t.ok(vni.out.frames > 20 && vni.out.frames < 80, `${vni.out.frames} frames a second`);
-  t.ok(vni.in.frames > 20 && vni.in.frames < 80, 'both ways');
+  t.ok(vni.in.frames > 20 && vni.in.frames < 80, 'frames per second of the other direction');
   const table = join(lab.dir, 'table.txt');
   const rates = `until grep -qE 'tap rx +[0-9]+ +[0-9]+ +[1-9]' ${table} 2>/dev/null; do sleep 0.1; done`;
   const ended = `kill -INT $!; wait $!; echo code $?; cat ${table}`;
@@ -95,7 +101,7 @@ async function run(t: Test, hosts: TwoHosts, script: string) {
   return outcome;
 }
 
-/** A shell in which `$ctl` is vtepctl of this daemon. */
+/** Shell command in which `$ctl` is vtepctl of this daemon. */
 function shell({ vtepd }: TwoHosts, script: string): string[] {
   const ctl = `${process.execPath} ${VTEPCTL} --api unix:${vtepd.socket}`;
   return ['bash', '-c', `set -o pipefail; ctl="${ctl}"; ${script}`];

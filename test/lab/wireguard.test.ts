@@ -1,12 +1,15 @@
 /**
- * The recipe of SECURITY.md: VXLAN inside WireGuard. Kernels without WireGuard are many, so it is wireguard-go, on a TUN
- * device; vtepd sees a device and an address either way. With `--io dgram`, which has no `--underlay-dev`, the lab shows
- * what that flag is for.
+ * VXLAN inside WireGuard, as SECURITY.md describes it.
+ *
+ * wireguard-go provides WireGuard on a TUN device, as many kernels lack WireGuard; vtepd uses a
+ * device and an address in both cases. Engine dgram has no `--underlay-dev`; with it the lab shows
+ * the attack that this flag prevents.
  *
  *     near                                             far
  *       vtep100  10.10.10.1                              vtep100  10.10.10.2
  *          |                                                |
- *       vtepd --local 172.16.0.1 --underlay-dev wg…      vtepd --local 172.16.0.2 --underlay-dev wg…
+ *       vtepd --local 172.16.0.1                         vtepd --local 172.16.0.2
+ *          |  --underlay-dev wg…                            |  --underlay-dev wg…
  *          |                                                |
  *       wg…  172.16.0.1, MTU 1420                        wg…  172.16.0.2, MTU 1420
  *          |                                                |
@@ -37,17 +40,20 @@ const UDP_PORT = 9000;
 
 interface End {
   host: Namespace;
-  /** Address on the wire, in the tunnel, and in the overlay. */
+  /** Addresses on the wire, in the tunnel, and in the overlay. */
   outer: string;
   tunnel: string;
   overlay: string;
-  /** The tunnel's device. wireguard-go has a control socket of this name, which all namespaces share. */
+  /**
+   * Device of the tunnel. Its name is unique on the machine: wireguard-go has a control socket of
+   * this name, in a directory that all namespaces share.
+   */
   device: string;
   vtepd: Vtepd;
 }
 
 for (const engine of ENGINES) {
-  t.test(`VXLAN inside WireGuard (${engine})`, async (t) => {
+  t.test(`VXLAN inside WireGuard works and is encrypted (${engine})`, async (t) => {
     const lab = createLab(t);
     const { near, far } = await tunnel(lab, engine);
 
@@ -90,7 +96,7 @@ let devices = 0;
 
 function endOf(host: Namespace, outer: string, which: string): BareEnd {
   const [tunnel, overlay] = [`172.16.0.${which}`, `10.10.10.${which}`];
-  // Control sockets of all namespaces lie in one folder, under the names of their devices.
+  // All namespaces share one directory of control sockets, which have the names of the devices.
   return { host, outer, tunnel, overlay, device: `wg${process.pid}x${devices++}` };
 }
 
@@ -110,7 +116,7 @@ async function startWireguard(
   otherKey: string,
 ): Promise<void> {
   const wireguard = host.start(['wireguard-go', '--foreground', device]);
-  // At SIGTERM it removes its control socket.
+  // On SIGTERM wireguard-go removes its control socket.
   lab.before(async () => {
     await wireguard.stop();
   });
@@ -125,7 +131,7 @@ Endpoint = ${other.outer}:${WIREGUARD_PORT}
 AllowedIPs = ${other.tunnel}/32
 `;
   writeFileSync(file, config, { mode: 0o600 });
-  await eventually(`${device} to take its configuration`, async () => {
+  await eventually(`${device} to accept its configuration`, async () => {
     if (!wireguard.alive) throw new Error(wireguard.stderr);
     return (await host.outcome(`wg setconf ${device} ${file}`)).code === 0;
   });
@@ -139,7 +145,10 @@ function startVtepd(lab: Lab, engine: Engine, own: BareEnd, other: BareEnd): Pro
   return lab.vtepd(own.host, `${flags} ${bound} --io ${engine}`);
 }
 
-/** What the tunnel's device carries, less what VXLAN adds. Nobody configured it. */
+/**
+ * Asserts that the overlay MTU is the MTU of the tunnel's device minus the VXLAN overhead, without
+ * configuration.
+ */
 async function assertOverlayMtu(t: Test, { host, device, vtepd }: End): Promise<void> {
   const mtuOf = async (name: string) => (await host.show<{ mtu: number }>(`link show dev ${name}`))[0].mtu;
   t.equal(await mtuOf(device), WIREGUARD_MTU, `${host.label}: path MTU`);
@@ -149,7 +158,7 @@ async function assertOverlayMtu(t: Test, { host, device, vtepd }: End): Promise<
   t.equal(await mtuOf(`vtep${VNI}`), fits, `${host.label}: device MTU`);
 }
 
-/** Inside the tunnel it is VXLAN with everything readable; on the wire it is WireGuard and nothing else. */
+/** Asserts that packets are readable VXLAN inside the tunnel, and only WireGuard on the wire. */
 async function assertEncrypted(t: Test, wire: Capture, inside: Capture): Promise<void> {
   await inside.until('the payload inside the tunnel', (packet) => packet.includes(SECRET));
   // A TUN device has no Ethernet header.
@@ -164,7 +173,7 @@ async function assertEncrypted(t: Test, wire: Capture, inside: Capture): Promise
   t.same(others, [], 'all of them are WireGuard');
   t.notOk(
     packets.some((frame) => frame.includes(SECRET)),
-    'none has the payload',
+    'no packet contains the payload',
   );
 }
 
@@ -176,25 +185,36 @@ function portsOf(bytes: Buffer, ip: number): [source: number, destination: numbe
 }
 
 /**
- * A host of the underlay sends VXLAN to the tunnel's address, past the tunnel, from the address of the peer: Linux takes
- * packets for any of its addresses from any device, so only `--underlay-dev` refuses them.
+ * A host of the underlay sends VXLAN to the tunnel's address outside of the tunnel, with the
+ * address of the peer. Linux accepts packets for any of its addresses from any device, so only
+ * `--underlay-dev` refuses them.
  */
-async function assertBesideTunnel(t: Test, lab: Lab, near: End, far: End, isTaken: boolean): Promise<void> {
+async function assertBesideTunnel(
+  t: Test,
+  lab: Lab,
+  near: End,
+  far: End,
+  isAccepted: boolean,
+): Promise<void> {
   const learned = async () => (await near.vtepd.fdb(VNI)).some(({ mac }) => mac === FORGED_MAC);
   await far.host.ip(`route add ${near.tunnel}/32 via ${near.outer} table ${TABLE}
     rule add ipproto udp sport ${FORGED_PORT} table ${TABLE} priority ${TABLE}`);
   const wire = await capture(near.host, UNDERLAY_DEV, lab.dir, `udp port ${VXLAN_PORT}`);
   const sender = await far.host.outcome([process.execPath, '-e', FORGE, far.tunnel, near.tunnel]);
-  t.equal(sender.code, 0, `sent past the tunnel ${sender.stderr}`);
+  t.equal(sender.code, 0, `sent outside of the tunnel ${sender.stderr}`);
   await wire.until('the forged datagram', (frame) => portsOf(frame, 14)?.[1] === VXLAN_PORT);
   await far.host.ip(`rule del priority ${TABLE}`);
-  if (isTaken) await eventually(`${FORGED_MAC} to be learned`, learned);
+  if (isAccepted) await eventually(`${FORGED_MAC} to be learned`, learned);
   await assertPing(t, near.host, far.overlay);
-  t.equal(await learned(), isTaken, `what came past the tunnel was ${isTaken ? '' : 'not '}taken`);
+  t.equal(
+    await learned(),
+    isAccepted,
+    `a datagram outside of the tunnel was ${isAccepted ? '' : 'not '}accepted`,
+  );
 }
 
 const FORGED_MAC = '02:00:00:00:00:66';
-/** Not one that vtepd sends from. */
+/** Source port that vtepd does not use. */
 const FORGED_PORT = 40_000;
 const TABLE = 100;
 

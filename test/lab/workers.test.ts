@@ -1,6 +1,8 @@
 /**
- * Two data-plane threads: the topology of two-hosts.test.ts with `vtepd --workers 2` on the near host. Each thread has
- * its own queue of the TAP and its own receiving socket; the VMs must not notice, nor the counters.
+ * Two data-plane threads: the topology of two-hosts.test.ts with `vtepd --workers 2`.
+ *
+ * Each thread has its own queue of the TAP and its own receiving socket. Neither the VMs nor the
+ * counters may show a difference.
  *
  *     vm101 ─┐                ┌─ queue 0 ─ worker 0 ─ socket ─┐
  *          br-vxlan ─ vtep100 ┤                 notes         ├─ near ===== far ─ vxlan100 (kernel)
@@ -16,17 +18,20 @@ import { eventually } from '../support/wait.js';
 const WORKERS = '--workers 2';
 const TRANSFER_BYTES = 100 * 1024 * 1024;
 const FLOWS = 200;
-/** So many that no luck puts all of them on one thread. */
+/** Number large enough that the streams are never all on one thread. */
 const STREAMS = 16;
-/** Clock ticks that a thread works at least for one such stream; that of a thread without is next to nothing. */
+/**
+ * CPU time of a thread for one such stream, clock ticks; a thread without streams uses next to
+ * none.
+ */
 const LEAST_SHARE = 8;
-/** Longer than the kernel remembers which queue a flow was answered on. */
+/** Longer than the kernel remembers the queue on which a flow was answered, seconds. */
 const STREAM_S = 5;
-/** Not there: what is flooded to it costs nobody anything. */
+/** Address without a host: copies flooded to it have no effect. */
 const ABSENT = '192.168.80.99';
 const PEERS = '/v1/vnis/100/peers';
 
-t.test('pings and four TCP transfers at once, two each way, arrive intact', async (t) => {
+t.test('pings and four concurrent TCP transfers, two in each direction, arrive intact', async (t) => {
   const hosts = await twoHosts(t, 'batch', WORKERS);
   const { vm101, vm103, vm105, vm107, vtepd } = hosts;
   await assertPing(t, vm101, '10.10.10.105');
@@ -40,7 +45,7 @@ t.test('pings and four TCP transfers at once, two each way, arrive intact', asyn
   assertIdentity(t, await vtepd.metrics());
 });
 
-t.test('both threads have their share of flows, and no datagram of a flow overtakes another', async (t) => {
+t.test('both threads carry flows, and no flow is reordered', async (t) => {
   const hosts = await twoHosts(t, 'batch', WORKERS);
   const { vm101, vm105, vtepd } = hosts;
   for (const reverse of [false, true]) {
@@ -55,37 +60,38 @@ t.test('both threads have their share of flows, and no datagram of a flow overta
     t.equal(outOfOrder, 0, 'none out of order');
     const spent = [...(await cpuTicks(hosts))].map(([thread, ticks]) => ticks - (before.get(thread) ?? 0));
     const [, second] = spent.sort((a, b) => b - a);
-    t.ok(
-      second >= LEAST_SHARE,
-      `ticks that threads worked: ${spent.filter((ticks) => ticks > 0).join(', ')}`,
-    );
+    t.ok(second >= LEAST_SHARE, `CPU ticks of the threads: ${spent.filter((ticks) => ticks > 0).join(', ')}`);
   }
   assertIdentity(t, await vtepd.metrics());
 });
 
-t.test('what one worker has learned the other one knows', async (t) => {
+t.test('workers share learned entries', async (t) => {
   const hosts = await twoHosts(t, 'batch', WORKERS);
   const { lab, vm101, vm105, vtepd } = hosts;
   await assertPing(t, vm101, '10.10.10.105');
   const flooded = await unknownUnicasts(hosts);
   const listener = lab.keep(vm105.tool('udp.mjs', 'listen', 9000));
-  await listener.says(/listening/);
-  // One way only: no worker hears anything of vm105 but what the ping brought to one of them.
+  await listener.untilOutput(/listening/);
+  // In one direction only: from vm105 only the ping's answers arrived, at one of the workers.
   t.equal(await vm101.tool('udp.mjs', 'flows', '10.10.10.105', 9000, FLOWS, 5).exit(20_000), 0, 'flows sent');
   await eventually('all datagrams to arrive', () => listener.stdout.match(/flow/g)?.length === FLOWS * 5);
-  t.equal(await unknownUnicasts(hosts), flooded, 'none of them was flooded');
+  t.equal(await unknownUnicasts(hosts), flooded, 'no datagram was flooded');
 
   const metrics = await vtepd.metrics();
   const entries = await vtepd.fdb(100);
   t.ok(entries.length > 0 && entries.every(({ peer, type }) => peer === FAR && type === 'dynamic'));
   t.equal(metrics.sum('vtepd_fdb_entries', { vni: 100, type: 'dynamic' }), entries.length);
-  t.equal(metrics.sum('vtepd_fdb_learned_total', { vni: 100 }), entries.length, 'each was learned once');
+  t.equal(
+    metrics.sum('vtepd_fdb_learned_total', { vni: 100 }),
+    entries.length,
+    'each entry was learned once',
+  );
   const flush = await vtepd.call<{ removed: number }>('DELETE', '/v1/vnis/100/fdb?type=dynamic');
-  t.equal(flush.body.removed, entries.length, 'and is removed once');
+  t.equal(flush.body.removed, entries.length, 'each entry is removed once');
   assertIdentity(t, metrics);
 });
 
-t.test('a peer added and removed under load disturbs nobody', async (t) => {
+t.test('adding and removing a peer under load disturbs no flow', async (t) => {
   const { lab, vm101, vm103, vm105, vm107, vtepd } = await twoHosts(t, 'batch', WORKERS);
   const steady = await SteadyPing.start(vm101, '10.10.10.105');
   lab.keep(vm103.tool('udp.mjs', 'stream', '10.10.10.255', 9000, 1));
@@ -103,7 +109,7 @@ t.test('a peer added and removed under load disturbs nobody', async (t) => {
   assertIdentity(t, await vtepd.metrics());
 });
 
-t.test('a second daemon shares neither port nor TAP, and a stop leaves nothing', async (t) => {
+t.test('a second daemon can use neither port nor TAP, and a stop leaves nothing', async (t) => {
   const { near, vm101, vtepd } = await twoHosts(t, 'batch', WORKERS);
   const second = `--vni 200 --peer ${FAR} --api off`;
   for (const workers of [1, 2])
@@ -123,9 +129,9 @@ t.test('a second daemon shares neither port nor TAP, and a stop leaves nothing',
   const [tap] = await near.show<{ linkinfo: { info_data: unknown } }>('link show dev vtep100');
   t.match(tap.linkinfo.info_data, { multi_queue: true, numqueues: 2 });
   t.equal(await vtepd.stop(), 0, 'exit 0');
-  t.notOk((await near.devices()).includes('vtep100'), 'the TAP is gone');
+  t.notOk((await near.devices()).includes('vtep100'), 'the TAP is removed');
   const sockets = await near.run('cat /proc/net/udp /proc/net/udp6');
-  t.notMatch(sockets, /:12B5 /, 'and the port is free');
+  t.notMatch(sockets, /:12B5 /, 'the port is free');
 });
 
 async function refused(t: Test, near: TwoHosts['near'], flags: string, message: RegExp): Promise<void> {
@@ -138,7 +144,10 @@ async function unknownUnicasts({ vtepd }: TwoHosts): Promise<number> {
   return (await vtepd.metrics()).sum('vtepd_flooded_frames_total', { vni: 100, class: 'unknown_unicast' });
 }
 
-/** CPU time of each thread of the daemon but its main one, in clock ticks of 10 ms (proc_pid_stat(5)). */
+/**
+ * CPU time of each thread of the daemon except the main thread, in clock ticks of 10 ms
+ * (proc_pid_stat(5)).
+ */
 async function cpuTicks({ near, vtepd }: TwoHosts): Promise<Map<string, number>> {
   const { pid } = vtepd.process;
   const text = await near.run(['sh', '-c', `cat /proc/${pid}/task/*/stat`]);

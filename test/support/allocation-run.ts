@@ -1,7 +1,11 @@
 /**
- * Run by `allocation.lab.test.ts` in a process of its own, with `--expose-gc`: forwards the same batches over and over and
- * says how much the heap grew and how often it was collected; then the same while somebody listens to what the FDB misses. Descriptors are refilled in place, so that nothing here
- * allocates either, but with the argument `leak`: then one object a frame in encap alone, as the test's own control.
+ * Heap measurement of encap and decap, in a process of its own.
+ *
+ * `allocation.lab.test.ts` runs this file with `--expose-gc`. It forwards the same batches
+ * repeatedly and prints, as JSON, how many bytes the heap grew and how many garbage collections
+ * occurred: first without and then with a subscriber to FDB events. Descriptors are refilled in
+ * place, so the harness itself does not allocate. With the argument `leak` it allocates one object
+ * per frame, in encap only, as the control of the test.
  */
 import { PerformanceObserver } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -18,15 +22,15 @@ import { MemoryUnderlay } from './memory-ports.js';
 const WARM_UP = 5000;
 const ROUNDS = 4000;
 const FRAME_SLOT = 2048;
-/** MSS 1460. */
+/** TCP option: MSS 1460. */
 const MSS = Uint8Array.of(2, 4, 5, 0xb4);
 const OUTER = { df: 'set', tos: 'inherit', mssClamp: true, flowSecret: 0x5ec } as const;
-/** A MAC that no test frame comes from. */
+/** MAC that is the source of no test frame. */
 const NOWHERE = macNumber(0xffffff);
 
 const kept: { frame: number }[] = [];
 
-/** Allocates one object a frame, and lets it go with the next batch. */
+/** Allocates one object per frame, which the next batch releases. */
 class LeakyUnderlay extends MemoryUnderlay {
   override send(batch: Batch, arena: Uint8Array): number {
     for (let i = 0; i < batch.count; i++) kept[i] = { frame: i };
@@ -34,7 +38,7 @@ class LeakyUnderlay extends MemoryUnderlay {
   }
 }
 
-/** What comes now and then, by descriptor. */
+/** Frames of rare kinds, by index of the descriptor. */
 const RARE: Record<number, Uint8Array> = {
   3: ipv4Frame(NOWHERE, macNumber(3)),
   7: ipv4Frame(macNumber(7), NOWHERE, { payloadLen: 1472, fragment: 0x4000 }),
@@ -50,7 +54,7 @@ interface Run {
   collections: number;
 }
 
-/** What is forwarded in one direction: batch `round` of it. */
+/** Forwards batch number `round` in one direction. */
 type Forward = (round: number) => void;
 
 let collections = 0;
@@ -70,12 +74,12 @@ if (leaks) await measureOne('encap', directions.encap);
 else {
   await measureAll('');
   plane.apply({ op: 'events', on: true });
-  await measureAll(', watched');
+  await measureAll(', with events');
 }
 process.stdout.write(`${JSON.stringify(runs)}\n`);
 
-async function measureAll(how: string): Promise<void> {
-  for (const [name, forward] of Object.entries(directions)) await measureOne(`${name}${how}`, forward);
+async function measureAll(suffix: string): Promise<void> {
+  for (const [name, forward] of Object.entries(directions)) await measureOne(`${name}${suffix}`, forward);
 }
 
 async function measureOne(name: string, forward: Forward): Promise<void> {
@@ -95,8 +99,8 @@ async function measure(name: string, forward: Forward): Promise<Run> {
 }
 
 /**
- * Known unicast of both families, ARP to all, unknown unicast, a SYN, and what is too big, with DF and without: what a TAP
- * gives.
+ * Frames as a TAP delivers them: known unicast of both families, broadcast ARP, unknown unicast, a
+ * SYN, and oversized packets with and without DF.
  */
 function makeEncap(): Forward {
   const encap = new Encap(plane.tables, plane.overlay, plane.underlay, { ...OUTER, observer: plane.flows });
@@ -126,7 +130,10 @@ function makeEncap(): Forward {
   };
 }
 
-/** Single datagrams, trains, tags, postponed checksums, strangers and bad headers: what sockets give. */
+/**
+ * Datagrams as sockets deliver them: single ones, trains, tags, partial checksums, strangers and
+ * invalid headers.
+ */
 function makeDecap(): Forward {
   const decap = new Decap(plane.tables, plane.overlay, plane.underlay, {
     ...OUTER,

@@ -1,8 +1,11 @@
 /**
- * Child processes of the labs: `run` waits for one and gives its output, `start` leaves it running and tracks
- * it. Whatever way the test process ends, what `start` started is killed; a lab stops its own earlier.
+ * Child processes of the labs.
  *
- * Used by everything in test/support. Knows nothing of namespaces.
+ * `run` waits for a process and returns its output; `start` leaves the process running and tracks
+ * it. Tracked processes are killed when the test process ends, for whatever reason; a lab stops its
+ * own processes earlier.
+ *
+ * All modules of test/support use this one. It knows nothing of namespaces.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { eventually, lastLines } from './wait.js';
@@ -10,34 +13,44 @@ import { eventually, lastLines } from './wait.js';
 const running = new Set<Running>();
 
 export interface RunOptions {
-  /** Bytes for stdin. */
+  /** Text for stdin. */
   input?: string;
-  /** Most milliseconds that the command may take. */
+  /** Time limit of the command, ms; 60,000 by default. */
   limitMs?: number;
-  /** Variables beside those of this process. */
+  /** Environment variables added to those of this process. */
   env?: Record<string, string>;
 }
 
 export interface Outcome {
-  /** Exit code; 128 for a death by signal. */
+  /** Exit code; 128 when a signal ended the process. */
   code: number;
   stdout: string;
   stderr: string;
 }
 
-/** Splits a command line at blanks. An argument with a blank in it needs the array form. */
+/**
+ * Splits a command line at white space. Use the array form for an argument that contains a blank.
+ */
 export function words(command: string | readonly string[]): string[] {
   return typeof command === 'string' ? command.trim().split(/\s+/) : [...command];
 }
 
-/** Runs a command to its end. @throws Error naming the command and what it wrote to stderr, unless it exits with 0. */
+/**
+ * Runs a command to its end.
+ *
+ * @throws Error with the command and its stderr when the exit code is not 0
+ */
 export async function run(command: string | readonly string[], options: RunOptions = {}): Promise<string> {
   const { code, stdout, stderr } = await outcome(command, options);
   if (code === 0) return stdout;
   throw new Error(`${words(command).join(' ')}: exit ${code}: ${(stderr || stdout).trim()}`);
 }
 
-/** Runs a command to its end and says how it ended. @throws Error when it can't be started or exceeds its limit. */
+/**
+ * Runs a command to its end and returns its exit code and output.
+ *
+ * @throws Error when the command cannot be started or exceeds its time limit
+ */
 export async function outcome(
   command: string | readonly string[],
   options: RunOptions = {},
@@ -52,7 +65,7 @@ export function start(command: string | readonly string[], options: RunOptions =
   return new Running(words(command), options);
 }
 
-/** A process that was started here, with everything it has written so far. */
+/** A process started here, with its output so far. */
 export class Running {
   stdout = '';
   stderr = '';
@@ -96,32 +109,41 @@ export class Running {
     this.#child.kill(name);
   }
 
-  /** Waits for the end. @throws Error after `limitMs`, having killed the process. */
+  /**
+   * Waits for the process to exit.
+   *
+   * @returns exit code
+   * @throws Error after `limitMs`; the process has been killed then
+   */
   async exit(limitMs: number): Promise<number> {
     const timer = setTimeout(() => this.signal('SIGKILL'), limitMs);
     const startedMs = Date.now();
     const code = await this.#exited;
     clearTimeout(timer);
     if (code === 128 && Date.now() - startedMs >= limitMs) {
-      throw new Error(`${this} did not end within ${limitMs} ms: ${this.stderr.trim()}`);
+      throw new Error(`${this} did not exit within ${limitMs} ms: ${this.stderr.trim()}`);
     }
     return code;
   }
 
-  /** Sends a signal and waits for the end; the exit code. */
+  /** Sends a signal and waits for the exit code. */
   async stop(name: NodeJS.Signals = 'SIGTERM', limitMs = 5_000): Promise<number> {
     if (this.alive) this.signal(name);
     return this.exit(limitMs);
   }
 
-  /** Waits until stdout or stderr matches. @throws Error when the process ends before, or after `limitMs`. */
-  async says(pattern: RegExp, limitMs = 30_000): Promise<void> {
+  /**
+   * Waits until stdout or stderr matches.
+   *
+   * @throws Error when the process exits before it matches, or after `limitMs`
+   */
+  async untilOutput(pattern: RegExp, limitMs = 30_000): Promise<void> {
     await eventually(
-      `${this} to say ${pattern}`,
+      `${this} to print ${pattern}`,
       () => {
         if (pattern.test(this.stdout) || pattern.test(this.stderr)) return true;
         if (!this.alive)
-          throw new Error(`${this} ended with ${this.#code}: ${lastLines(this.stderr || this.stdout)}`);
+          throw new Error(`${this} exited with ${this.#code}: ${lastLines(this.stderr || this.stdout)}`);
         return false;
       },
       limitMs,
@@ -133,7 +155,7 @@ export class Running {
   }
 }
 
-/** Kills everything that still runs. For the end of the test process: waits for nothing. */
+/** Kills all tracked processes without waiting. For the exit of the test process. */
 export function killAll(): void {
   for (const process of running) process.signal('SIGKILL');
 }

@@ -1,4 +1,8 @@
-/** A configuration over the data plane that forwards nothing: what the API changes is there at once, and kept nowhere. */
+/**
+ * In-memory configuration over the data plane that forwards nothing.
+ *
+ * Changes through the API take effect at once and are not persisted.
+ */
 
 import type { Configuration, ReloadReport } from '../../src/api/deps.js';
 import { ConfigError } from '../../src/config/config-error.js';
@@ -13,13 +17,13 @@ import type { MacParts } from '../../src/exchange/protocol.js';
 import type { PlainDataPlane } from './data-plane.js';
 
 export class PlainConfiguration implements Configuration {
-  /** What a reload fails with. */
+  /** Error that `reload` rejects with; undefined: it succeeds. */
   reloadFailure: Error | undefined;
   readonly #dataPlane: PlainDataPlane;
   readonly #resolve: (host: string, port: number) => readonly PeerAddress[];
   readonly #vnis = new Map<number, VniSettings>();
 
-  /** @param resolve addresses of a host @throws Error that says why there are none */
+  /** @param resolve returns the addresses of a host; throws an Error when there are none */
   constructor(dataPlane: PlainDataPlane, resolve: (host: string, port: number) => readonly PeerAddress[]) {
     this.#dataPlane = dataPlane;
     this.#resolve = resolve;
@@ -42,8 +46,8 @@ export class PlainConfiguration implements Configuration {
     for (const peer of peers) await this.addPeer(vni, peer);
   }
 
-  async changeVni(vni: number, changes: Partial<VniSettings>, seen = () => {}): Promise<void> {
-    seen();
+  async changeVni(vni: number, changes: Partial<VniSettings>, precondition = () => {}): Promise<void> {
+    precondition();
     const before = this.settings(vni);
     for (const key of ['tap', 'mac'] as const)
       if (changes[key] !== undefined && changes[key] !== before[key])
@@ -54,8 +58,8 @@ export class PlainConfiguration implements Configuration {
     this.#vnis.set(vni, after);
   }
 
-  async removeVni(vni: number, seen = () => {}): Promise<void> {
-    seen();
+  async removeVni(vni: number, precondition = () => {}): Promise<void> {
+    precondition();
     this.settings(vni);
     this.#dataPlane.removeVni(vni);
     this.#vnis.delete(vni);
@@ -75,11 +79,11 @@ export class PlainConfiguration implements Configuration {
     return added;
   }
 
-  async removePeer(vni: number, host: string, seen = () => {}): Promise<void> {
-    seen();
+  async removePeer(vni: number, host: string, precondition = () => {}): Promise<void> {
+    precondition();
     const before = this.settings(vni);
     if (!before.peers.some((peer) => peer.host === host))
-      throw new DataPlaneError('peer_of_name', `${host} is an address of a peer that was given by name`);
+      throw new DataPlaneError('peer_of_name', `${host} is an address of a peer that is configured by name`);
     for (const { address, name } of this.#dataPlane.peers(vni))
       if ((name || address.text) === host) await this.#dataPlane.removePeer(vni, address.text);
     this.#vnis.set(vni, { ...before, peers: before.peers.filter((peer) => peer.host !== host) });

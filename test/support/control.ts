@@ -1,4 +1,8 @@
-/** The API over a data plane that forwards nothing: VNI 100 with two peers, one of them given by name. */
+/**
+ * Control API over a data plane that forwards nothing.
+ *
+ * VNI 100 has two peers; one of them is configured by name.
+ */
 import { Readable } from 'node:stream';
 import { pino } from 'pino';
 import type { Capture, Finding, PeerProbe, ProbeProgress } from '../../src/api/deps.js';
@@ -12,7 +16,10 @@ import { PlainDataPlane } from './data-plane.js';
 
 export const STARTED_MS = Date.UTC(2026, 0, 1);
 
-/** @param token that the API asks for @param level of the log */
+/**
+ * @param token bearer token that the API requires; '' for none
+ * @param level log level
+ */
 export async function controlOverPlainDataPlane({ token = '', level = 'info' } = {}) {
   const dataPlane = new PlainDataPlane();
   const configuration = new PlainConfiguration(dataPlane, resolve);
@@ -33,13 +40,16 @@ export async function controlOverPlainDataPlane({ token = '', level = 'info' } =
     status: () => STATUS,
     log: pino({ base: null, level }, { write: (line: string) => lines.push(line) }),
     doctor: async () => findings,
-    probe: async (_vni, peer, progress) => probeNothing(peer.address.text, progress),
+    probe: async (_vni, peer, progress) => fixedProbe(peer.address.text, progress),
   };
   const server = buildServer(deps);
   return { dataPlane, configuration, events, captures, lines, findings, server, deps };
 }
 
-/** One capture at a time: a file header and three packets of 4 bytes, then nothing more until it is closed. */
+/**
+ * Captures of fixed content, one at a time: a file header and three packets of 4 bytes. The stream
+ * then stays open until it is closed; with a limit it ends.
+ */
 class PlainCaptures {
   readonly asked: object[] = [];
   running = 0;
@@ -61,7 +71,7 @@ class PlainCaptures {
   }
 }
 
-/** Header of the file, then three packets. */
+/** File header, then three packets. */
 export const PCAP = Buffer.concat([
   Buffer.from('d4c3b2a1020004000000000000000000000004000100000'.padEnd(48, '0'), 'hex'),
   ...[1, 2, 3].map((n) => Buffer.from(`00000000000000000400000004000000${`0${n}`.repeat(4)}`, 'hex')),
@@ -77,20 +87,20 @@ const STATUS: StatusInfo = {
   pathMtu: (address) => (address === '192.0.2.11' ? 1500 : undefined),
 };
 
-/** The path to .11 carries 1400; nobody knows about others. */
-function probeNothing(address: string, progress: ProbeProgress): PeerProbe {
+/** The path to .11 carries 1400 bytes; all other paths are unknown. */
+function fixedProbe(address: string, progress: ProbeProgress): PeerProbe {
   const overlay = { overlayMtu: 1450, tapMtu: 1450, routeMtu: 1500 };
   progress(576, address === '192.0.2.11' ? 'arrived' : 'silent');
   const nothing = { means: undefined, pathMtu: undefined, exact: false, fits: undefined };
   const failed = [{ means: 'icmp', why: 'no answer' }];
   if (address !== '192.0.2.11')
-    return { ...overlay, ...nothing, probes: 1, failed, good: false, summary: 'unknown: nobody answered' };
+    return { ...overlay, ...nothing, probes: 1, failed, good: false, summary: 'unknown: no answer' };
   const summary = 'path carries 1400; overlay MTU 1350 fits; this VNI has 1450: 100 bytes too large';
   const found = { means: 'icmp', pathMtu: 1400, exact: true, fits: 1350 };
   return { ...overlay, ...found, probes: 9, failed: [], good: false, summary };
 }
 
-/** Knows three names, one of them without an address. */
+/** Resolves addresses and three names, one of which has no address. */
 function resolve(host: string, port: number): readonly PeerAddress[] {
   const addresses = NAMES[host] ?? (parseIpAddress(host) === undefined ? undefined : [host]);
   if (addresses) return addresses.map((text) => literal(text, port));

@@ -1,4 +1,4 @@
-/** Counters as the API answers them, with what a test does not care for at zero. */
+/** Counters as the API returns them; a test sets the fields that it checks, all others are 0. */
 import type { CountersView, PeerCounters, StatusView, VniCounters } from '../../src/api/views.js';
 
 const NOTHING = { frames: 0, bytes: 0 };

@@ -1,6 +1,8 @@
 /**
- * A data plane that forwards nothing: the interface that control stands on, over plain maps and a real counter
- * block. Tests of the API and of vtepctl count into it what a worker would have counted.
+ * A data plane that forwards nothing.
+ *
+ * It implements the interface that the control API uses, over plain maps and a real counter block.
+ * Tests of the API and of vtepctl write into that block what a worker would have counted.
  */
 import {
   Counters,
@@ -40,9 +42,9 @@ interface Vni {
 export class PlainDataPlane implements DataPlane {
   ready = true;
   readonly counters = new Counters(ROWS, ROWS);
-  /** What every change fails with, as when the worker is gone. */
+  /** Error that every change rejects with, as when a worker has died. */
   failure: DataPlaneError | undefined;
-  /** How often a VNI's counters were copied. */
+  /** Number of times that a VNI's counters were copied. */
   snapshots = 0;
   readonly #vnis = new Map<number, Vni>();
   #nextPeer = 0;
@@ -85,7 +87,7 @@ export class PlainDataPlane implements DataPlane {
     this.#vnis.delete(vni);
   }
 
-  /** An entry as if it had been learned. */
+  /** Adds an entry as if it had been learned. */
   learn(vni: number, mac: string, peer: string, ageMs = 0): void {
     this.#vni(vni).fdb.set(mac, { mac: parseMac(mac)!, peer, type: 'dynamic', ageMs });
     this.#count(vni);
@@ -95,7 +97,7 @@ export class PlainDataPlane implements DataPlane {
     return Array.from(this.#vnis.values(), ({ state }) => state);
   }
 
-  /** Numbers of VNIs that are settling; those that are not configured as well are leftovers. */
+  /** VNIs in state `settling`, by number. Those that are not configured too are leftovers. */
   readonly unsettled = new Map<number, VniState>();
 
   settling(): readonly VniState[] {
@@ -143,10 +145,10 @@ export class PlainDataPlane implements DataPlane {
 
   async flushFdb(vni: number, filter: FdbFilter): Promise<number> {
     const { fdb } = this.#vni(vni);
-    const gone = this.#matching(vni, filter);
-    for (const { mac } of gone) fdb.delete(formatMac(mac.high, mac.low));
+    const matching = this.#matching(vni, filter);
+    for (const { mac } of matching) fdb.delete(formatMac(mac.high, mac.low));
     this.#count(vni);
-    return gone.length;
+    return matching.length;
   }
 
   async listFdb(vni: number, filter: FdbFilter, limit: number, cursor: number) {
@@ -194,7 +196,7 @@ export class PlainDataPlane implements DataPlane {
     return this.counters.cells.slice(0, GLOBAL_ROW);
   }
 
-  /** As the worker does it: what a removed peer counted goes on in the row of the others. */
+  /** Adds the counters of a removed peer to the row of the others, as the worker does. */
   #fold(peerIdx: number, otherIdx: number): void {
     const { counters } = this;
     for (const cell of [P_TX_FRAMES, P_TX_BYTES, P_RX_FRAMES, P_RX_BYTES]) {
@@ -203,11 +205,11 @@ export class PlainDataPlane implements DataPlane {
   }
 
   #matching(vni: number, { type, peer }: FdbFilter): FdbEntry[] {
-    const peers = this.peers(vni).filter((one) => isPeerOf(one, peer));
+    const peers = this.peers(vni).filter((candidate) => isPeerOf(candidate, peer));
     if (peer !== '' && peers.length === 0) this.#peer(vni, peer);
-    const meant = new Set(peers.map(({ address }) => address.text));
+    const addresses = new Set(peers.map(({ address }) => address.text));
     return [...this.#vni(vni).fdb.values()].filter(
-      (entry) => (type === 'all' || entry.type === type) && (peer === '' || meant.has(entry.peer)),
+      (entry) => (type === 'all' || entry.type === type) && (peer === '' || addresses.has(entry.peer)),
     );
   }
 

@@ -1,4 +1,8 @@
-/** A control API that answers what a test says and remembers what it was asked: HTTP on a unix socket. */
+/**
+ * A fake control API: HTTP on a unix socket with scripted answers.
+ *
+ * It records the requests that it receives.
+ */
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http';
 import type { Test } from 'tap';
 import { socketPath } from './socket-path.js';
@@ -13,13 +17,13 @@ export interface Call {
 export interface Answer {
   readonly status?: number;
   readonly headers?: Record<string, string>;
-  /** JSON. */
+  /** Body, sent as JSON. */
   readonly body?: unknown;
-  /** Writes the body by itself, and ends it or not. */
+  /** Writes the body itself, and may leave it open. */
   readonly stream?: (response: ServerResponse) => void;
 }
 
-/** By `METHOD /path?query`. */
+/** Answers by `METHOD /path?query`. */
 export type Answers = Readonly<Record<string, Answer | (() => Answer)>>;
 
 export async function fakeApi(t: Test, answers: Answers) {
@@ -48,7 +52,7 @@ export async function fakeApi(t: Test, answers: Answers) {
 
 const NOT_FOUND: Answer = { status: 404, body: { code: 'not_found', detail: 'there is nothing here' } };
 
-/** A problem, as the API tells it. */
+/** A problem (RFC 9457), as the API returns it. */
 export function refusal(status: number, code: string, detail: string): Answer {
   return { status, body: { type: `urn:vtepd:problem:${code}`, title: code, status, detail, code } };
 }

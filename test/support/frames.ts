@@ -1,6 +1,8 @@
 /**
- * Whole frames for tests of the data plane: Ethernet, IPv4 and IPv6, TCP and UDP with true or postponed
- * checksums. Slow and independent of `src/wire`: what that gets wrong must not be wrong here too.
+ * Builders of whole frames for tests of the data plane.
+ *
+ * Ethernet, IPv4 and IPv6, TCP and UDP, with complete or partial checksums. The code is slow and
+ * independent of `src/wire`, so that an error there is not repeated here.
  */
 import { concat } from './hex.js';
 
@@ -12,25 +14,25 @@ export interface PacketOptions {
   protocol?: number;
   sourcePort?: number;
   destinationPort?: number;
-  /** Bytes of the payload behind the transport header. */
+  /** Payload behind the transport header, bytes. */
   payloadLen?: number;
-  /** The checksum field holds the pseudo-header sum only, as over veth. */
+  /** Partial checksum: the field holds the pseudo-header sum only, as over veth. */
   postponed?: boolean;
   /** 802.1Q tags, outermost first, as TPID and TCI. */
   tags?: [number, number][];
-  /** IPv4: flags and fragment offset. */
+  /** IPv4: flags and fragment offset, as one 16-bit field. */
   fragment?: number;
   /** IPv4: identification. */
   id?: number;
-  /** IPv4: options, whole words. */
+  /** IPv4: options, in multiples of 4 bytes. */
   ipOptions?: Uint8Array;
   /** TOS or traffic class. */
   tos?: number;
-  /** TCP: flags, ACK otherwise. */
+  /** TCP: flags; ACK by default. */
   flags?: number;
-  /** TCP: options, whole words. */
+  /** TCP: options, in multiples of 4 bytes. */
   tcpOptions?: Uint8Array;
-  /** IPv4 addresses; 10.0.0.1 and 10.0.0.2 otherwise. */
+  /** IPv4 addresses; 10.0.0.1 and 10.0.0.2 by default. */
   from?: number[];
   to?: number[];
 }
@@ -39,13 +41,13 @@ export function macBytes(text: string): Uint8Array {
   return Uint8Array.from(text.split(':'), (byte) => Number.parseInt(byte, 16));
 }
 
-/** The two integers that the data plane knows a MAC by. */
+/** The two integers by which the data plane represents a MAC. */
 export function macParts(text: string): { high: number; low: number } {
   const b = Buffer.from(macBytes(text));
   return { high: b.readUInt16BE(0), low: b.readInt32BE(2) };
 }
 
-/** `02:00:00:xx:xx:xx` with the number in the last three bytes. */
+/** MAC `02:00:00:xx:xx:xx` with `n` in its last three bytes. */
 export function macNumber(n: number): string {
   const digits = n.toString(16).padStart(6, '0');
   return `02:00:00:${digits.slice(0, 2)}:${digits.slice(2, 4)}:${digits.slice(4)}`;
@@ -101,12 +103,12 @@ export function ipv6Frame(
   return ethernet(destination, source, 0x86dd, concat(header, from, to, extension, l4), options.tags);
 }
 
-/** An ARP request: no IP. */
+/** An ARP request: a frame without IP. */
 export function arpFrame(destination: string, source: string): Uint8Array {
   return ethernet(destination, source, 0x0806, new Uint8Array(28).fill(1));
 }
 
-/** RFC 1071 over whole bytes, folded, not complemented. */
+/** Ones' complement sum of RFC 1071 over whole bytes: folded, not complemented. */
 export function onesSum(...pieces: Uint8Array[]): number {
   let sum = 0;
   const b = concat(...pieces);

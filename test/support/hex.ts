@@ -1,5 +1,5 @@
 /**
- * Annotated bytes: rows of hex digits, each with its meaning behind a `#`, as tests and RFC pictures show them.
+ * Annotated bytes: rows of hex digits, each with its meaning behind a `#`.
  *
  *     hex(`
  *       08 00 00 00   # flags: I
@@ -7,19 +7,19 @@
  *     `)
  */
 
-/** @throws when what is left without comments and white space is not whole bytes of hex. */
+/** @throws Error when the text without comments and white space is not whole bytes of hex */
 export function hex(text: string): Uint8Array {
   const digits = text.replace(/#.*$/gm, '').replace(/\s+/g, '');
   if (!/^(?:[0-9a-f]{2})*$/i.test(digits)) throw new Error(`not hex bytes: ${digits}`);
   return Uint8Array.from(Buffer.from(digits, 'hex'));
 }
 
-/** Several pieces in a row. */
+/** Concatenates byte arrays. */
 export function concat(...pieces: Uint8Array[]): Uint8Array {
   return Uint8Array.from(Buffer.concat(pieces));
 }
 
-/** A copy with `bytes` put at `off`. */
+/** Returns a copy with `bytes` written at `off`. */
 export function patched(b: Uint8Array, off: number, ...bytes: number[]): Uint8Array {
   const copy = b.slice();
   copy.set(bytes, off);

@@ -1,6 +1,8 @@
 /**
- * Runs a test file again in a network namespace of its own, for tests of a single port that need devices: no name
- * can meet another, and nothing stays behind. Takes root; whole hosts are the labs' business (`lab.ts`).
+ * Runs a test file again inside a network namespace of its own.
+ *
+ * For tests of a single port that need devices: names cannot collide, and nothing is left behind.
+ * Requires root. Labs with several hosts use `lab.ts`.
  */
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -11,8 +13,8 @@ const LIMIT_MS = 25_000;
 
 /**
  * @param file `import.meta.url` of the test
- * @param setUp `ip` commands, one a line
- * @param body runs inside, after them
+ * @param setUp `ip` commands, one per line
+ * @param body test body; runs inside, after the commands
  */
 export async function insideNamespace(
   t: Test,
@@ -22,12 +24,12 @@ export async function insideNamespace(
 ): Promise<void> {
   if (process.env[INSIDE] !== undefined) {
     const made = spawnSync('ip', ['-batch', '-'], { input: setUp, encoding: 'utf8' });
-    t.equal(made.stderr, '', 'the devices are made');
+    t.equal(made.stderr, '', 'ip creates the devices');
     await body();
     return;
   }
   if (process.getuid?.() !== 0) {
-    t.pass('a network namespace', { skip: 'takes root' });
+    t.pass('a network namespace', { skip: 'requires root' });
     return;
   }
   const command = ['--net', process.execPath, ...process.execArgv, fileURLToPath(file)];
@@ -38,5 +40,5 @@ export async function insideNamespace(
     timeout: LIMIT_MS,
   });
   if (status !== 0) t.comment(stdout + stderr);
-  t.equal(status, 0, 'all is well in the namespace');
+  t.equal(status, 0, 'the test passes inside the namespace');
 }

@@ -1,6 +1,8 @@
 /**
- * The topologies of the labs: hosts on an underlay, VMs behind a bridge, kernel VTEPs and vtepd daemons. A lab
- * belongs to one test and is torn down with it; when the test failed, the logs of its daemons are shown.
+ * Topologies of the labs: underlay hosts, VMs behind bridges, kernel VTEPs, vtepd daemons.
+ *
+ * A lab belongs to one test and is torn down with it. When the test has failed, the logs of its
+ * daemons are shown.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -10,10 +12,10 @@ import type { Running } from './command.js';
 import { addBridge, createNamespace, joinByVeth, type Namespace } from './netns.js';
 import { startVtepd, type Vtepd } from './vtepd.js';
 
-/** Bytes: what people set in VMs behind a VXLAN of a 1500 underlay. */
+/** Device MTU of VMs, bytes: the usual value behind VXLAN over a 1500-byte underlay. */
 export const VM_MTU = 1450;
 export const BRIDGE = 'br-vxlan';
-/** The underlay's device in every host. */
+/** Underlay device of every host. */
 export const UNDERLAY_DEV = 'eth0';
 
 export interface VmSpec {
@@ -27,10 +29,10 @@ export interface VmSpec {
 export interface KernelVtepSpec {
   vni: number;
   local: string;
-  /** The flood list. */
+  /** Flood list. */
   remotes: readonly string[];
   bridge?: string;
-  /** Bytes. */
+  /** Device MTU, bytes. */
   mtu?: number;
 }
 
@@ -41,7 +43,7 @@ export function createLab(t: Test): Lab {
 }
 
 export class Lab {
-  /** A directory of this lab's own: sockets, captures, certificates. */
+  /** Directory of this lab: sockets, captures, certificates. */
   readonly dir: string;
   readonly #test: Test;
   readonly #namespaces: Namespace[] = [];
@@ -61,10 +63,10 @@ export class Lab {
   }
 
   /**
-   * Hosts joined by an underlay of MTU 1500, device eth0 in each: two by a veth pair with its default offloads,
-   * more by a switch.
+   * Creates hosts joined by an underlay of MTU 1500, with device eth0 in each. Two hosts are joined
+   * by a veth pair with its default offloads, more than two by a switch.
    *
-   * @param plan label → `ADDRESS/LENGTH` list
+   * @param plan label → list of `ADDRESS/LENGTH`
    */
   async hosts<Label extends string>(
     plan: Record<Label, readonly string[]>,
@@ -92,7 +94,7 @@ export class Lab {
     }
   }
 
-  /** A VM: a namespace with eth0, whose other end is a port of the host's bridge. */
+  /** Creates a VM: a namespace whose eth0 is connected to a port of the host's bridge. */
   async vm(host: Namespace, label: string, spec: VmSpec): Promise<Namespace> {
     const vm = await this.namespace(label);
     const mtu = spec.mtu ?? VM_MTU;
@@ -107,7 +109,7 @@ export class Lab {
     return addBridge(host, name);
   }
 
-  /** Linux's own VXLAN device in a bridge: the counterpart that everything is compared with. */
+  /** Creates Linux's own VXLAN device in a bridge: the reference for all comparisons. */
   async kernelVtep(host: Namespace, spec: KernelVtepSpec): Promise<void> {
     const { vni, local, remotes, bridge = BRIDGE, mtu = VM_MTU } = spec;
     const device = `vxlan${vni}`;
@@ -118,20 +120,27 @@ export class Lab {
     }
   }
 
-  /** Starts the daemon and waits until it is ready. @param env variables beside those of the test */
+  /**
+   * Starts the daemon and waits until it is ready.
+   *
+   * @param env environment variables added to those of the test
+   */
   async vtepd(host: Namespace, flags: string, env: Record<string, string> = {}): Promise<Vtepd> {
     const daemon = await startVtepd(host, this.dir, flags, env);
     this.#daemons.push(daemon);
     return daemon;
   }
 
-  /** Has a process killed at the lab's end, if it is still running then. */
+  /** Registers a process to be killed at the end of the lab, if it is still running. */
   keep<P extends Running>(process: P): P {
     this.#processes.push(process);
     return process;
   }
 
-  /** Has something done at the lab's end, before anything else is taken down; the last first. */
+  /**
+   * Registers a step that runs at the end of the lab, before anything is torn down; the last one
+   * first.
+   */
   before(step: () => Promise<void>): void {
     this.#first.unshift(step);
   }

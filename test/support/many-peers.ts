@@ -1,4 +1,8 @@
-/** Counters of many peers without a data plane behind them: every cell of a peer's row is its own index. */
+/**
+ * Counters of many peers without a data plane.
+ *
+ * The value of each cell of the peer rows is its index.
+ */
 import type { CounterImage } from '../../src/api/counter-image.js';
 import type { StatusInfo } from '../../src/api/deps.js';
 import { GLOBAL_ROW, PEER_ROW, VNI_ROW } from '../../src/exchange/counters.js';
@@ -6,7 +10,7 @@ import { DataPlaneError, type NewPeer, type VniRows } from '../../src/exchange/d
 import { PlainDataPlane } from './data-plane.js';
 import { packAddress } from './memory-plane.js';
 
-/** Of a daemon that has nothing to tell. */
+/** Status of a daemon without warnings. */
 export const STATUS: StatusInfo = {
   version: '0.1.0',
   startedAtMs: 0,
@@ -17,7 +21,7 @@ export const STATUS: StatusInfo = {
   pathMtu: () => undefined,
 };
 
-/** Peers 10.0.0.0 and what follows, the same ones in VNIs 0, 1, …; those of a VNI came in two lists. */
+/** VNIs 0, 1, …, each with the same peers 10.0.0.0, 10.0.0.1, …, which come in two lists. */
 export function manyPeers({ vnis, peers }: { vnis: number; peers: number }): CounterImage {
   const plane = new PlainDataPlane();
   const list = Array.from({ length: peers }, (_, i) => peerOf(`10.0.${i >> 8}.${i & 255}`));
@@ -38,7 +42,7 @@ export function manyPeers({ vnis, peers }: { vnis: number; peers: number }): Cou
 /** A data plane whose VNIs have these rows. */
 export class ManyPeers extends PlainDataPlane {
   readonly #image: CounterImage;
-  /** VNIs that were read. */
+  /** VNIs read so far. */
   readonly read: number[] = [];
 
   constructor(size: { vnis: number; peers: number }) {
@@ -59,8 +63,8 @@ export class ManyPeers extends PlainDataPlane {
     return this.#image.vnis[vni].rows;
   }
 
-  /** What reading a VNI comes to that was removed. */
-  gone(vni: number): never {
+  /** Throws what reading a removed VNI throws. */
+  notFound(vni: number): never {
     throw new DataPlaneError('vni_not_found', `VNI ${vni} is not configured`);
   }
 }

@@ -1,6 +1,8 @@
 /**
- * A whole data plane in memory: tables, loop and ports, configured by the same changes as the real one. Tests put
- * frames and datagrams in, let it breathe, and read what came out and what was counted. Time is theirs.
+ * A whole data plane in memory: tables, loop and ports.
+ *
+ * It is configured by the same changes as the real one. Tests insert frames and datagrams, run
+ * rounds with `breathe`, and read the output and the counters. The test controls the time.
  */
 import type { Test } from 'tap';
 import type { Batch } from '../../src/abi/batch.js';
@@ -34,7 +36,7 @@ export const MAX_VNIS = 32;
 export const MAX_PEERS = 2048;
 export const LEARNED_ROWS = 32;
 
-/** MAC of every VNI's TAP. */
+/** MAC of the TAP of every VNI. */
 export const TAP_MAC = { high: 0x02aa, low: 0x00000001 };
 
 export const POLICY: VniPolicy = {
@@ -66,7 +68,7 @@ export class MemoryPlane {
   readonly fdbEvents: FdbEvents;
   readonly capture: Capture;
   nowMs = 1_000_000;
-  /** Answers to path probes that came in. */
+  /** Replies to path probes received so far. */
   readonly probeReplies: { peerIdx: number; high: number; low: number; len: number }[] = [];
   #nextPeer = 0;
   #generation = 1;
@@ -79,12 +81,12 @@ export class MemoryPlane {
       overlay?: MemoryOverlay;
       underlay?: MemoryUnderlay;
       notes?: NoteRings;
-      /** The first of several workers, or the only one. */
+      /** True for the first of several workers, and for a single one. */
       isFirst?: boolean;
       df?: 'set' | 'unset' | 'inherit';
       tos?: number | 'inherit';
       mssClamp?: boolean;
-      /** Rows for sources that are no peers. */
+      /** Number of peer rows for sources that are not configured. */
       learnedRows?: number;
     } = {},
   ) {
@@ -138,7 +140,7 @@ export class MemoryPlane {
 
   get clock(): Clock {
     this.#clock[NOW_MS] = this.nowMs;
-    // The wall clock is another one, and goes backward.
+    // The wall clock is independent of this one, and runs backward here.
     this.#clock[EPOCH_MS] = 1e12 - this.nowMs;
     return this.#clock;
   }
@@ -147,7 +149,7 @@ export class MemoryPlane {
     return Math.floor(this.nowMs / 100);
   }
 
-  /** Applies a change to its end, however many pieces it takes. */
+  /** Applies a change completely, in as many steps as it needs. */
   apply(change: Change): Answer {
     let answer = this.applier.apply(change, this.tick);
     for (let rounds = 0; !answer; rounds++) {
@@ -175,7 +177,11 @@ export class MemoryPlane {
     return vniIdx;
   }
 
-  /** A path that carries whatever there is, unless said otherwise. @returns the peer's row */
+  /**
+   * Adds a peer; by default its path carries frames of any size.
+   *
+   * @returns the peer's row
+   */
   addPeer(
     vniIdx: number,
     address: string,
@@ -194,22 +200,22 @@ export class MemoryPlane {
     this.apply({ op: 'peer.del', peerIdx });
   }
 
-  /** A frame that the next `breathe` reads from a VNI's TAP. */
+  /** Queues a frame that the next `breathe` reads from a VNI's TAP. */
   fromTap(vniIdx: number, frame: Uint8Array): void {
     this.overlay.waiting.push({ vniIdx, bytes: frame });
   }
 
-  /** A datagram that the next `breathe` receives. */
+  /** Queues a datagram that the next `breathe` receives. */
   fromUnderlay(source: string, bytes: Uint8Array, gsoSize = 0, tos = 0): void {
     this.underlay.waiting.push({ source: sourceRow(source), bytes, gsoSize, tos });
   }
 
-  /** A well-formed VXLAN datagram. */
+  /** Queues a well-formed VXLAN datagram. */
   fromPeer(source: string, vni: number, frame: Uint8Array): void {
     this.fromUnderlay(source, concat(vxlanHeader(vni), frame));
   }
 
-  /** Rounds until nothing waits any more. */
+  /** Runs rounds until no frame, datagram or send is pending. */
   breathe(): void {
     do {
       const { clock } = this;
@@ -222,7 +228,7 @@ export class MemoryPlane {
     } while (this.overlay.waiting.length > 0 || this.underlay.waiting.length > 0 || this.loop.isPending);
   }
 
-  /** Lets time pass, a tenth of a second a round. */
+  /** Advances the time in steps of 100 ms, with a `breathe` after each. */
   pass(ms: number): void {
     for (const endMs = this.nowMs + ms; this.nowMs < endMs; ) {
       this.nowMs = Math.min(endMs, this.nowMs + 100);
@@ -238,7 +244,10 @@ export class MemoryPlane {
     return this.memory.counters.cells[this.memory.counters.peerBase(peerIdx) + cell];
   }
 
-  /** Drops by reason: of a VNI's row, or with −1 those that belong to none. Only what is not zero. */
+  /**
+   * Drops by reason: of a VNI's row, or those without a VNI when `vniIdx` is −1. Zeros are left
+   * out.
+   */
   drops(vniIdx: number, direction: 'encap' | 'decap'): Partial<Record<DropReason, number>> {
     const isEncap = direction === 'encap';
     const { counters } = this.memory;
@@ -251,7 +260,10 @@ export class MemoryPlane {
     return Object.fromEntries(entries.filter(([, count]) => count !== 0));
   }
 
-  /** The sums of both sides of the identity (`exchange/counters.ts`), over every peer row that the VNI has. */
+  /**
+   * Both sides of the counter identity (`exchange/counters.ts`), summed over all peer rows of the
+   * VNI.
+   */
   identity(vniIdx: number): { encap: [number, number]; decap: [number, number] } {
     let tx = 0;
     let rx = 0;
@@ -271,7 +283,7 @@ export class MemoryPlane {
     };
   }
 
-  /** Checks the identity of every VNI, quietly unless it is broken. */
+  /** Checks the identity of every VNI; reports only violations. */
   checkIdentity(t: Test, what: string): void {
     for (let vniIdx = 0; vniIdx < MAX_VNIS; vniIdx++) {
       if (this.tables.vnis.vni[vniIdx] < 0) continue;
@@ -281,7 +293,7 @@ export class MemoryPlane {
     }
   }
 
-  /** Forgets what came out so far. */
+  /** Discards all output so far. */
   clear(): void {
     this.underlay.sent.length = 0;
     this.overlay.written.length = 0;
@@ -296,14 +308,14 @@ export function vxlanHeader(vni: number, flags = 0x08): Uint8Array {
   return Uint8Array.of(flags, 0, 0, 0, vni >>> 16, (vni >>> 8) & 0xff, vni & 0xff, 0);
 }
 
-/** `192.0.2.1`, `2001:db8::1`, `fe80::1%7`: a scope is an interface index here. */
+/** Packs `192.0.2.1`, `2001:db8::1` or `fe80::1%7`; a scope is an interface index here. */
 export function packAddress(text: string, port: number): PackedAddress {
   const address = parseIpAddress(text);
   if (!address) throw new Error(`no address: ${text}`);
   return { family: address.family, bytes: address.bytes, port, scopeId: Number(address.scope || 0) };
 }
 
-/** A source row as the shim fills it. The port is entropy. */
+/** A source row as the shim fills it; the port is flow entropy. */
 export function sourceRow(text: string, port = 50000): Uint8Array {
   const address = packAddress(text, port);
   const row = Buffer.alloc(PEER_ROW_LEN);
@@ -314,7 +326,7 @@ export function sourceRow(text: string, port = 50000): Uint8Array {
   return new Uint8Array(row);
 }
 
-/** A seeded stream of integers below a bound (mulberry32): the same run every time. */
+/** Returns a seeded generator of integers from 0 to `below` − 1 (mulberry32). */
 export function random(seed: number): (below: number) => number {
   let state = seed | 0;
   return (below) => {
@@ -325,10 +337,12 @@ export function random(seed: number): (below: number) => number {
   };
 }
 
-/** An underlay that answers later, as `dgram` does: a send is pending until `answer` decides it. */
+/**
+ * An underlay with asynchronous sends, as `dgram`: a send is pending until `answer` completes it.
+ */
 export class PendingUnderlay extends MemoryUnderlay {
-  readonly #undecided: Settled[] = [];
-  readonly #settled: Settled[] = [];
+  readonly #pending: Send[] = [];
+  readonly #completed: Send[] = [];
 
   override send(batch: Batch, arena: Uint8Array): number {
     super.send(batch, arena);
@@ -336,40 +350,40 @@ export class PendingUnderlay extends MemoryUnderlay {
       if (batch.verdict[i] !== 0) continue;
       const [vniIdx, peerIdx, flags] = [batch.vniIdx[i], batch.peerIdx[i], batch.flags[i]];
       const [segCount, wireLen, status] = [batch.segCount[i], batch.wireLen[i], batch.status[i]];
-      this.#undecided.push({ vniIdx, peerIdx, flags, segCount, wireLen, status });
+      this.#pending.push({ vniIdx, peerIdx, flags, segCount, wireLen, status });
       batch.status[i] = STATUS_PENDING;
     }
     return batch.count;
   }
 
-  /** Sends under way. */
+  /** Number of pending sends. */
   get pending(): number {
-    return this.#undecided.length;
+    return this.#pending.length;
   }
 
-  /** Decides the oldest `count` of them. */
+  /** Completes the oldest `count` pending sends. */
   answer(count: number): void {
-    this.#settled.push(...this.#undecided.splice(0, count));
+    this.#completed.push(...this.#pending.splice(0, count));
   }
 
   override vniRemoved(vniIdx: number): void {
-    for (const sends of [this.#undecided, this.#settled])
-      sends.splice(0, sends.length, ...sends.filter((one) => one.vniIdx !== vniIdx));
+    for (const sends of [this.#pending, this.#completed])
+      sends.splice(0, sends.length, ...sends.filter((send) => send.vniIdx !== vniIdx));
   }
 
   override completions(batch: Batch): number {
-    const settled = this.#settled.splice(0, BATCH_CAP);
-    batch.count = settled.length;
-    for (const [i, one] of settled.entries()) {
+    const completed = this.#completed.splice(0, BATCH_CAP);
+    batch.count = completed.length;
+    for (const [i, send] of completed.entries()) {
       for (const name of ['vniIdx', 'peerIdx', 'flags', 'segCount', 'wireLen', 'status'] as const)
-        batch[name][i] = one[name];
+        batch[name][i] = send[name];
       batch.verdict[i] = 0;
     }
     return batch.count;
   }
 }
 
-interface Settled {
+interface Send {
   vniIdx: number;
   peerIdx: number;
   flags: number;

@@ -1,6 +1,8 @@
 /**
- * Ports without a kernel: an overlay and an underlay in memory. Tests and benches put frames in and read what came
- * out; the forwarding cannot tell the difference. Also the ports of the thread that `memory-thread.ts` starts.
+ * Ports without a kernel: an overlay and an underlay in memory.
+ *
+ * Tests and benchmarks insert frames and read the output. The thread of `memory-thread.ts` uses
+ * these ports, too.
  */
 import { type Batch, GSO_NONE } from '../../src/abi/batch.js';
 import {
@@ -14,7 +16,7 @@ import {
 import { PathErrors } from '../../src/abi/path-errors.js';
 import type { OverlayPort, UnderlayPort } from '../../src/switch/port/port.js';
 
-/** What was written to an overlay: the frame's bytes and the columns that came with it. */
+/** A frame written to the overlay: its bytes and the batch columns that describe it. */
 export interface WrittenFrame {
   vniIdx: number;
   bytes: Uint8Array;
@@ -25,34 +27,34 @@ export interface WrittenFrame {
   flags: number;
 }
 
-/** What a kernel says of a superframe that it hands over: columns of the batch, all else being 0. */
+/** Batch columns of a superframe that the kernel hands over; all other columns are 0. */
 export type Superframe = Pick<WrittenFrame, 'gsoType' | 'gsoSize' | 'csumStart' | 'csumOff' | 'flags'>;
 
 const NOT_SUPER: Superframe = { gsoType: GSO_NONE, gsoSize: 0, csumStart: 0, csumOff: 0, flags: 0 };
 
-/** What was sent to the underlay: the UDP payload, and to whom. */
+/** A datagram sent to the underlay: UDP payload and peer row. */
 export interface SentDatagram {
   peerIdx: number;
   srcPortIdx: number;
-  /** Outer TOS, and DF as the `df` column has it. */
+  /** Outer TOS; `df` is a value of the batch column of that name. */
   tos: number;
   df: number;
   bytes: Uint8Array;
   gsoSize: number;
-  /** Frames on the wire that it stands for. */
+  /** Number of frames on the wire that the datagram represents. */
   segCount: number;
-  /** Where the inner transport header of a superframe is, from its first byte. */
+  /** Offset of the inner transport header of a superframe, from the first byte of the datagram. */
   csumStart: number;
 }
 
 export class MemoryOverlay implements OverlayPort {
   readonly arena = new Uint8Array(BATCH_CAP * 2048 + SLOT_MAX_LEN + BACKLOG_LEN);
-  /** Frames that `read` will give, by VNI row. */
+  /** Frames that `read` will deliver. */
   readonly waiting: { vniIdx: number; bytes: Uint8Array; superframe?: Superframe }[] = [];
   readonly written: WrittenFrame[] = [];
-  /** Status that writes get; 0: they succeed. */
+  /** Status of writes; 0: success. */
   writeStatus = 0;
-  /** Benches do not want to keep what was written. */
+  /** False in benchmarks: written frames are discarded. */
   keep = true;
   #free = 0;
 
@@ -101,12 +103,12 @@ export class MemoryOverlay implements OverlayPort {
 export class MemoryUnderlay implements UnderlayPort {
   readonly arena = new Uint8Array(BATCH_CAP * RECEIVE_SLOT_STRIDE);
   readonly sources = new Uint8Array(BATCH_CAP * PEER_ROW_LEN);
-  /** Datagrams that `receive` will give; `gsoSize` other than 0 makes one a train. */
+  /** Datagrams that `receive` will deliver; a `gsoSize` other than 0 marks a train. */
   readonly waiting: { source: Uint8Array; bytes: Uint8Array; gsoSize: number; tos: number }[] = [];
   readonly sent: SentDatagram[] = [];
-  /** Status that sends get, by peer row; absent: they succeed. */
+  /** Status of sends by peer row; without an entry: success. */
   readonly sendStatus = new Map<number, number>();
-  /** What `takePathErrors` will give. */
+  /** Path errors that `takePathErrors` will return. */
   readonly pathErrors = new PathErrors();
   overflow = 0;
   strangersOverflow = 0;
@@ -159,10 +161,10 @@ export class MemoryUnderlay implements UnderlayPort {
     return 0;
   }
 
-  /** Sends are answered at once. */
+  /** Nothing to do: sends complete at once. */
   vniRemoved(_vniIdx: number): void {}
 
-  /** This engine shares no time among peers. */
+  /** Nothing to do: this engine does not share time among peers. */
   delivered(): void {}
 
   takeOverflow(): number {

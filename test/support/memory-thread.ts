@@ -1,4 +1,4 @@
-/** Entry module of a data-plane thread without a kernel, for handles in tests. */
+/** Entry module of a data-plane thread without a kernel, for tests of the handle. */
 import { type MessagePort, workerData } from 'node:worker_threads';
 import type { WorkerInit } from '../../src/exchange/protocol.js';
 import { DataPlaneThread } from '../../src/switch/thread.js';

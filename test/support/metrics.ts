@@ -1,6 +1,4 @@
-/**
- * Reads the Prometheus text that vtepd serves, and checks the identity that its counters obey.
- */
+/** Parser of the Prometheus text that vtepd serves, and checks of the counter identity. */
 import type { Test } from 'tap';
 
 export interface Sample {
@@ -20,7 +18,7 @@ export class Metrics {
       .map(parseSample);
   }
 
-  /** Sum of a metric over all samples that carry these labels. */
+  /** Sum of a metric over all samples with these labels. */
   sum(name: string, labels: Record<string, string | number> = {}): number {
     return this.#matching(name, labels).reduce((total, sample) => total + sample.value, 0);
   }
@@ -29,7 +27,7 @@ export class Metrics {
     return this.#matching(name, labels).length > 0;
   }
 
-  /** Dropped frames by reason; those that belong to no VNI have vni ''. Zeros are left out. */
+  /** Dropped frames by reason; `vni` '' selects drops without a VNI. Zeros are left out. */
   drops(direction: 'encap' | 'decap', vni?: number | ''): Record<string, number> {
     const labels = vni === undefined ? { direction } : { direction, vni };
     const drops: Record<string, number> = {};
@@ -53,36 +51,44 @@ export class Metrics {
 }
 
 /**
- * Asserts, for every VNI and to the frame:
- * tap_rx + replicated + fragments = Σ peer_tx + Σ dropped{encap} and Σ peer_rx = tap_tx + Σ dropped{decap}.
+ * Asserts the counter identity for every VNI, exactly:
+ *
+ *     tap_rx + replicated + fragments = Σ peer_tx + Σ dropped{encap}
+ *     Σ peer_rx = tap_tx + Σ dropped{decap}
+ *
+ * @param who name of the daemon in messages
  */
 export function assertIdentity(t: Test, metrics: Metrics, who = 'vtepd'): void {
   const vnis = metrics.vnis();
-  t.not(vnis.length, 0, `${who}: metrics name a VNI`);
+  t.not(vnis.length, 0, `${who}: metrics contain a VNI`);
   for (const vni of vnis) {
     const frames = (name: string) => metrics.sum(`vtepd_${name}_total`, { vni });
     const dropped = (direction: string) => metrics.sum('vtepd_dropped_frames_total', { vni, direction });
     t.equal(
       frames('peer_tx_frames') + dropped('encap'),
       frames('tap_rx_frames') + frames('replicated_frames') + frames('fragments'),
-      `${who}: what entered VNI ${vni} was sent or dropped with a reason`,
+      `${who}: each frame that entered VNI ${vni} was sent or dropped with a reason`,
     );
     t.equal(
       frames('tap_tx_frames') + dropped('decap'),
       frames('peer_rx_frames'),
-      `${who}: what VNI ${vni} received was delivered or dropped with a reason`,
+      `${who}: each frame that VNI ${vni} received was delivered or dropped with a reason`,
     );
   }
 }
 
-/** Asserts the identity, and that nothing was dropped. @param droppedBefore on the way in, by reason: does not count */
+/**
+ * Asserts the identity, and that no frame was dropped.
+ *
+ * @param droppedBefore frames dropped in decap before the test, by reason; they are expected
+ */
 export function assertNothingLost(
   t: Test,
   metrics: Metrics,
   droppedBefore: Record<string, number> = {},
 ): void {
-  t.same(metrics.drops('encap'), {}, 'nothing dropped on the way out');
-  t.same(metrics.drops('decap'), droppedBefore, 'nor on the way in');
+  t.same(metrics.drops('encap'), {}, 'nothing dropped in encap');
+  t.same(metrics.drops('decap'), droppedBefore, 'nothing dropped in decap');
   assertIdentity(t, metrics);
 }
 

@@ -1,6 +1,8 @@
 /**
- * A real name server in a namespace (dnsmasq) for the zone `lab`, whose records a test changes, and hosts that ask it alone:
- * `ip netns exec` lays /etc/netns/NAME/resolv.conf over /etc/resolv.conf.
+ * A real name server (dnsmasq) in a namespace, for zone `lab`, whose records a test changes.
+ *
+ * Hosts use it as their only name server: `ip netns exec` mounts /etc/netns/NAME/resolv.conf over
+ * /etc/resolv.conf.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,7 +10,7 @@ import type { Running } from './command.js';
 import type { Lab } from './lab.js';
 import { type Namespace, ownEtc } from './netns.js';
 
-/** Seconds: the least that vtepd takes for one. */
+/** TTL of the records, seconds: the minimum that vtepd uses. */
 export const TTL_S = 5;
 
 export class NameServer {
@@ -24,7 +26,7 @@ export class NameServer {
     writeFileSync(this.#hosts, '');
   }
 
-  /** @param records name → addresses; what is not named does not exist */
+  /** @param records name → addresses; all other names do not exist */
   set(records: Record<string, readonly string[]>): void {
     const lines = Object.entries(records).flatMap(([name, addresses]) =>
       addresses.map((address) => `${address} ${name}\n`),
@@ -37,7 +39,7 @@ export class NameServer {
     const own = '--keep-in-foreground --conf-file=/dev/null --pid-file= --user=root --log-facility=-';
     const zone = `--no-resolv --no-hosts --addn-hosts=${this.#hosts} --local=/lab/ --local-ttl=${TTL_S}`;
     this.#process = this.#lab.keep(this.#where.start(`dnsmasq ${own} ${zone}`));
-    await this.#process.says(/read .*zone/);
+    await this.#process.untilOutput(/read .*zone/);
   }
 
   async stop(): Promise<void> {
@@ -46,8 +48,8 @@ export class NameServer {
   }
 }
 
-/** Has a host ask this name server alone. Before its processes start. */
-export function asksAt(host: Namespace, server: string): void {
+/** Makes this name server the only one of a host. Call it before the host's processes start. */
+export function useNameServer(host: Namespace, server: string): void {
   const etc = ownEtc(host);
   mkdirSync(etc, { recursive: true });
   writeFileSync(join(etc, 'resolv.conf'), `nameserver ${server}\noptions timeout:1 attempts:1\n`);

@@ -1,5 +1,5 @@
 /**
- * Two hosts with routers between them and a middle hop that is narrower than its ends:
+ * Two hosts with two routers between them, and a middle hop with a smaller MTU:
  *
  *     near eth0 ==== to-near  left  to-right ---- to-left  right  to-far ==== eth0 far
  *     10.1.0.1   1500                       1400                       1500   10.2.0.1
@@ -18,13 +18,13 @@ export interface NarrowPath {
   /** The router next to `near`. */
   left: Namespace;
   far: Namespace;
-  /** Changes what the middle hop carries, bytes. */
+  /** Sets the MTU of the middle hop, bytes. */
   narrow(mtu: number): Promise<void>;
-  /** The routers drop all ICMP from now on, their own as well. */
+  /** Makes the routers drop all ICMP from now on, including their own. */
   filterIcmp(): Promise<void>;
 }
 
-/** @param mtu of the middle hop, bytes */
+/** @param mtu MTU of the middle hop, bytes */
 export async function narrowPath(t: Test, mtu: number): Promise<NarrowPath> {
   const lab = createLab(t);
   const near = await lab.namespace('near');
@@ -66,7 +66,10 @@ export async function narrowPath(t: Test, mtu: number): Promise<NarrowPath> {
   return { lab, near, left, far, narrow, filterIcmp };
 }
 
-/** Neighbour discovery is ICMPv6, too: without it nothing crosses a link. */
+/**
+ * The output chain drops only these types: neighbour discovery is ICMPv6, too, and without it
+ * nothing crosses a link.
+ */
 const NO_ICMP = `table inet filter {
   chain passing {
     type filter hook forward priority 0

@@ -1,6 +1,7 @@
 /**
- * VMs that know nothing of tunnels at both ends of a path that narrows on its way. Everything that people see has
- * MTU 1500:
+ * VMs with MTU 1500 at both ends of a path with a narrow hop.
+ *
+ * Bridges and VMs have MTU 1500 and know nothing of the tunnel:
  *
  *     vma eth0 1500                                                              eth0 1500 vmb
  *     10.10.10.1, fd10::1                                              10.10.10.2, fd10::2
@@ -9,7 +10,9 @@
  *         |                                                                          |
  *       VTEP                                                                       VTEP
  *         |                                                                          |
- *     near eth0 ==== 1500 ==== left ---- narrow ---- right ==== 1500 ==== eth0 far        (narrow-path.ts)
+ *     near eth0 ==== 1500 ==== left ---- narrow ---- right ==== 1500 ==== eth0 far
+ *
+ * narrow-path.ts creates the underlay.
  */
 import type { Test } from 'tap';
 import type { Lab } from './lab.js';
@@ -20,7 +23,7 @@ import { eventually } from './wait.js';
 
 export type Family = 'ipv4' | 'ipv6';
 export const FAMILIES: readonly Family[] = ['ipv4', 'ipv6'];
-/** Outer IP, UDP, VXLAN and the inner Ethernet header, bytes. */
+/** Length of outer IP, UDP, VXLAN and inner Ethernet header, bytes. */
 export const OVERHEAD = { ipv4: 50, ipv6: 70 } as const;
 
 export const VMA = { ipv4: '10.10.10.1', ipv6: 'fd10::1' };
@@ -31,7 +34,12 @@ export interface NarrowVms extends NarrowPath {
   vmb: Namespace;
 }
 
-/** No VTEP yet. @param mtu of the middle hop @param vmMtu of VMs and bridges, bytes */
+/**
+ * Creates the hosts and VMs, without VTEPs.
+ *
+ * @param mtu MTU of the middle hop, bytes
+ * @param vmMtu MTU of VMs and bridges, bytes
+ */
 export async function narrowVms(t: Test, mtu: number, vmMtu = 1500): Promise<NarrowVms> {
   const path = await narrowPath(t, mtu);
   const { lab, near, far } = path;
@@ -51,8 +59,11 @@ export function farVtepd({ lab, far }: NarrowVms, family: Family, io: Engine, fl
 }
 
 /**
- * Linux's own VXLAN device in the bridge of one end; without a lower device, which would bound its MTU.
- * @param options of the device @param mtu of the device, bytes
+ * Creates Linux's own VXLAN device in the bridge of one end, without a lower device, which would
+ * limit its MTU.
+ *
+ * @param options options of the device
+ * @param mtu MTU of the device, bytes
  */
 export async function kernelEnd(
   { near, far }: NarrowVms,
@@ -66,7 +77,9 @@ export async function kernelEnd(
     link set vxlan100 mtu ${mtu} master br-vxlan up`);
 }
 
-/** What a host believes that the way to an address carries, bytes: learned by ICMP, or its device's. */
+/**
+ * Path MTU that a host uses toward an address, bytes: learned by ICMP, else the MTU of its device.
+ */
 export async function believedMtu(host: Namespace, address: string): Promise<number> {
   const [route] = await host.show<{ metrics?: { mtu?: number }[] }>(`route get ${address}`);
   const learned = route.metrics?.find(({ mtu }) => mtu !== undefined)?.mtu;
@@ -75,7 +88,7 @@ export async function believedMtu(host: Namespace, address: string): Promise<num
   return link.mtu;
 }
 
-/** What a daemon takes the path to its only peer for, bytes. */
+/** Path MTU that a daemon uses for its only peer, bytes. */
 export async function pathMtu(vtepd: Vtepd): Promise<number> {
   const { body } = await vtepd.get<{ items: { pathMtu: number }[] }>('/v1/vnis/100/peers');
   return body.items[0].pathMtu;

@@ -1,11 +1,12 @@
 /**
- * Network namespaces for labs and benchmarks: made here, wired with veth pairs, removed whatever happens.
+ * Network namespaces for labs and benchmarks, wired with veth pairs.
  *
- * Every name begins with `vtlab-<pid>-`, so that two test runs never meet, and what a killed run left
- * behind is recognised by its dead pid and removed by the next. Interfaces are born inside their namespaces:
- * nothing ever shows up in the namespace that the tests were started from.
+ * Namespaces are removed when the test process ends, for whatever reason. Every name begins with
+ * `vtlab-<pid>-`, so concurrent test runs do not collide, and a later run recognises the leftovers
+ * of a killed run by its dead pid and removes them. Interfaces are created inside their namespaces:
+ * nothing appears in the namespace in which the tests were started.
  *
- * Needs root and iproute2.
+ * Requires root and iproute2.
  */
 import { execFileSync } from 'node:child_process';
 import { rmSync } from 'node:fs';
@@ -24,33 +25,37 @@ const PREFIX = `vtlab-${process.pid}-`;
 const NAME = /^vtlab-(\d+)-/;
 
 const alive = new Set<string>();
-let made = 0;
+let created = 0;
 let armed = false;
 
-/** One network namespace, with what can be done in it. */
+/** One network namespace and the operations in it. */
 export class Namespace {
-  /** As `ip netns` knows it. */
+  /** Name in `ip netns`. */
   readonly name: string;
-  /** As the lab's picture calls it. */
+  /** Name in the picture of the lab. */
   readonly label: string;
 
   constructor(label: string) {
     this.label = label;
-    this.name = `${PREFIX}${made++}-${label}`;
+    this.name = `${PREFIX}${created++}-${label}`;
   }
 
-  /** Runs `ip` commands, one a line: `link set eth0 up`. @throws Error naming the first that fails. */
+  /**
+   * Runs `ip` commands, one per line: `link set eth0 up`.
+   *
+   * @throws Error with the first command that fails
+   */
   async ip(lines: string): Promise<void> {
     await run(['ip', '-n', this.name, '-batch', '-'], { input: lines });
   }
 
-  /** What `ip -json -details …` says, parsed. */
+  /** Returns the parsed output of `ip -json -details …`. */
   async show<T = Record<string, unknown>>(command: string): Promise<T[]> {
     const text = await run(['ip', '-n', this.name, '-json', '-details', ...words(command)]);
     return text.trim() === '' ? [] : JSON.parse(text);
   }
 
-  /** Names of all devices but `lo`. */
+  /** Names of all devices except `lo`. */
   async devices(): Promise<string[]> {
     const links = await this.show<{ ifname: string }>('link show');
     return links.map((link) => link.ifname).filter((name) => name !== 'lo');
@@ -68,7 +73,7 @@ export class Namespace {
     return start(this.#inside(command), options);
   }
 
-  /** Starts one of test/support/tools with the Node that runs the tests. */
+  /** Starts a program of test/support/tools with the Node that runs the tests. */
   tool(name: string, ...args: (string | number)[]): Running {
     return this.start([process.execPath, toolPath(name), ...args.map(String)]);
   }
@@ -84,26 +89,29 @@ export class Namespace {
   }
 }
 
-/** Where files lie that `ip netns exec` lays over those of /etc. Removed with the namespace. */
+/**
+ * Directory of files that `ip netns exec` mounts over those of /etc; removed with the namespace.
+ */
 export function ownEtc({ name }: Pick<Namespace, 'name'>): string {
   return `/etc/netns/${name}`;
 }
 
 /**
- * Makes a namespace in which an underlay is ready at once: loopback up, no duplicate address detection, no
- * IPv6 on devices that were not given it (its router solicitations would be counted as frames), and bridges that
- * do not hand their frames to iptables, which would reassemble and fragment them.
+ * Creates a namespace in which an underlay is usable at once: loopback is up, duplicate address
+ * detection is off, and IPv6 is off for devices without an IPv6 address (router solicitations would
+ * be counted as frames). Bridges do not pass their frames to iptables, which would reassemble and
+ * fragment them.
  */
 export async function createNamespace(label: string): Promise<Namespace> {
   arm();
   const namespace = new Namespace(label);
   await run(['ip', 'netns', 'add', namespace.name]);
   alive.add(namespace.name);
-  await namespace.run(['sh', '-c', SETTLE]);
+  await namespace.run(['sh', '-c', PREPARE]);
   return namespace;
 }
 
-const SETTLE = `ip link set lo up
+const PREPARE = `ip link set lo up
 for f in all default; do
   echo 0 > /proc/sys/net/ipv6/conf/$f/accept_dad
   echo 0 > /proc/sys/net/ipv6/conf/$f/router_solicitations
@@ -118,14 +126,14 @@ export interface VethEnd {
   in: Namespace;
   device: string;
   mac?: string;
-  /** Bytes; 1500 unless told. */
+  /** Device MTU, bytes; 1500 by default. */
   mtu?: number;
-  /** `ADDRESS/LENGTH`. An IPv6 address turns IPv6 on for the device. */
+  /** `ADDRESS/LENGTH`. An IPv6 address enables IPv6 on the device. */
   addresses?: readonly string[];
   bridge?: string;
 }
 
-/** Joins two namespaces with a veth pair, up on both sides. */
+/** Joins two namespaces with a veth pair that is up on both sides. */
 export async function joinByVeth(a: VethEnd, b: VethEnd): Promise<void> {
   await run(
     words(`ip link add ${a.device} netns ${a.in.name} type veth peer name ${b.device} netns ${b.in.name}`),
@@ -147,20 +155,20 @@ function addressLine(device: string, address: string): string {
   return `address add ${address} dev ${device}${address.includes(':') ? ' nodad' : ''}`;
 }
 
-/** Turns IPv6 on for a device that is there. */
+/** Enables IPv6 on an existing device. */
 async function allowIpv6(namespace: Namespace, device: string): Promise<void> {
   await namespace.run(['sh', '-c', `echo 0 > /proc/sys/net/ipv6/conf/${device}/disable_ipv6`]);
 }
 
-/** A bridge that is up and forwards at once. */
+/** Creates a bridge that is up and forwards at once. */
 export async function addBridge(namespace: Namespace, name: string): Promise<void> {
   await namespace.ip(`link add ${name} type bridge forward_delay 0 mcast_snooping 0
     link set ${name} up`);
 }
 
 /**
- * Turns the segmentation offloads of a device off. Until then a capture there shows what the kernel has not cut up
- * yet: a TCP superframe, or a train of datagrams, as one packet.
+ * Turns the segmentation offloads of a device off. With them, a capture there shows packets that
+ * are not segmented yet: a TCP superframe, or a train of datagrams, as one packet.
  */
 export async function segmentInSoftware(namespace: Namespace, device: string): Promise<void> {
   await namespace.run(`ethtool -K ${device} tso off gso off gro off tx-udp-segmentation off`);
@@ -171,7 +179,10 @@ export function toolPath(name: string): string {
   return new URL(`tools/${name}`, import.meta.url).pathname;
 }
 
-/** First use in this process: sweeps what dead runs left, and makes sure that this one leaves nothing. */
+/**
+ * On first use in this process, removes the leftovers of dead runs and installs the clean-up of
+ * this one.
+ */
 function arm(): void {
   if (armed) return;
   armed = true;
@@ -202,12 +213,12 @@ function removeNow(name: string): void {
     const pids = execFileSync('ip', ['netns', 'pids', name], { encoding: 'utf8' });
     for (const pid of pids.split('\n').filter(Boolean)) process.kill(Number(pid), 'SIGKILL');
   } catch {
-    // A process that ended meanwhile is what was wanted.
+    // The process has exited already.
   }
   try {
     execFileSync('ip', ['netns', 'del', name], { stdio: 'ignore' });
   } catch {
-    // Already removed by another run that sweeps.
+    // Another run has removed it already.
   }
 }
 

@@ -1,10 +1,10 @@
-/** VNIs and peers as a handle is told of them, for tests of a data plane without TAPs. */
+/** VNIs and peers as a handle accepts them, for tests of a data plane without TAPs. */
 
 import type { NewVni } from '../../src/controller/handle.js';
 import type { NewPeer } from '../../src/exchange/data-plane.js';
 import { POLICY, packAddress, TAP_MAC } from './memory-plane.js';
 
-/** For two workers at most; none of them has a TAP. */
+/** For at most two workers, none of which has a TAP. */
 export function newVni(vni: number): NewVni {
   return {
     vni,
@@ -17,7 +17,7 @@ export function newVni(vni: number): NewVni {
   };
 }
 
-/** @param name that it was given by; '' none */
+/** @param name name by which the peer is configured; '' for none */
 export function newPeer(text: string, name = ''): NewPeer {
   return { address: { ...packAddress(text, 4789), text }, flood: true, name, pathMtu: 1500 };
 }

@@ -1,6 +1,7 @@
 /**
- * An offload that comes and goes with the network, for labs that change what it depends on, also while bytes flow between
- * the hosts of `two-hosts.ts`.
+ * Assertions on offloads that depend on the network, for labs that change the network.
+ *
+ * The network may change while data flows between the hosts of `two-hosts.ts`.
  */
 import type { Test } from 'tap';
 import type { OffloadName } from '../../src/exchange/offloads.js';
@@ -10,7 +11,11 @@ import { FAR_VM, offloadsOf, type TwoHosts } from './two-hosts.js';
 import type { Vtepd } from './vtepd.js';
 import { eventually } from './wait.js';
 
-/** Asserts that the status comes to show it, or no longer does. */
+/**
+ * Asserts that the status comes to list the offload, or no longer lists it.
+ *
+ * @param why reason, for messages
+ */
 export async function assertOffload(
   t: Test,
   vtepd: Vtepd,
@@ -25,7 +30,10 @@ export async function assertOffload(
   t.pass(why);
 }
 
-/** A transfer from vm101 that is under way during all of this, begun with the offload. */
+/**
+ * Runs `act` during a transfer from vm101, and asserts that the transfer succeeds. The offload must
+ * be in use at the start.
+ */
 export async function assertTransferDuring(
   t: Test,
   hosts: TwoHosts,
@@ -36,13 +44,13 @@ export async function assertTransferDuring(
   await assertPing(t, vm101, FAR_VM);
   await assertTransferWhile(t, vm101, vm105, FAR_VM, async () => {
     await eventually('the transfer to be under way', async () => (await sent(vtepd)) > 1000);
-    await assertOffload(t, vtepd, offload, true, 'at first');
+    await assertOffload(t, vtepd, offload, true, 'in use at the start');
     await act();
   });
   assertIdentity(t, await vtepd.metrics());
 }
 
-/** Frames to peers. */
+/** Number of frames sent to peers. */
 export async function sent(vtepd: Vtepd): Promise<number> {
   return (await vtepd.metrics()).sum('vtepd_peer_tx_frames_total');
 }

@@ -1,12 +1,14 @@
 /**
- * A client that knows the API from its own document alone: it makes every documented call with the document's examples,
- * and holds each answer against what the document says of it.
+ * An API client that knows the API from its OpenAPI document alone.
+ *
+ * It makes every documented call with the document's examples, and checks each answer against the
+ * document.
  */
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import type { Test } from 'tap';
 import { type Dispatcher, request } from 'undici';
 
-/** Such an order that each call has what it needs: the VNI of the examples is there, and is made anew. */
+/** Order of the calls: the VNI of the examples must exist, and is removed and added again. */
 const ORDER = [
   'getDescription',
   'getHealth',
@@ -75,7 +77,11 @@ interface Answer {
   readonly body: unknown;
 }
 
-/** @param origin of the API @param dispatcher how it is reached @param instead statuses other than success, by call */
+/**
+ * @param origin origin of the API
+ * @param dispatcher connection to the API
+ * @param instead expected statuses other than success, by call
+ */
 export async function tryEveryCall(
   t: Test,
   origin: string,
@@ -85,17 +91,17 @@ export async function tryEveryCall(
   const answer = await request(`${origin}/openapi.json`, { dispatcher });
   const document = (await answer.body.json()) as OpenApi;
   const calls = operationsOf(document);
-  t.same(new Set(calls.keys()), new Set(ORDER), 'all calls are known here');
+  t.same(new Set(calls.keys()), new Set(ORDER), 'the document has the calls listed here');
   for (const id of ORDER) {
     const call = calls.get(id);
     if (call === undefined) continue;
-    const got = await make(call, origin, dispatcher);
-    const wanted = instead[id];
+    const answered = await make(call, origin, dispatcher);
+    const expected = instead[id];
     t.ok(
-      wanted === undefined ? got.status < 300 : got.status === wanted,
-      `${id}: ${JSON.stringify(got).slice(0, 300)}`,
+      expected === undefined ? answered.status < 300 : answered.status === expected,
+      `${id}: ${JSON.stringify(answered).slice(0, 300)}`,
     );
-    assertDocumented(t, id, call.operation, got);
+    assertDocumented(t, id, call.operation, answered);
   }
 }
 
@@ -113,7 +119,10 @@ export function operationsOf({ paths }: OpenApi): Map<string, Call> {
   return calls;
 }
 
-/** Path and required query parameters by their examples, the body by that of its schema or of its required fields. */
+/**
+ * Makes a call: path and required query parameters from their examples, the body from the example
+ * of its schema or of its required fields.
+ */
 async function make(
   { method, path, operation }: Call,
   origin: string,
@@ -139,7 +148,7 @@ async function make(
   }
 }
 
-/** What does not end is not waited for. */
+/** Reads an answer; streams without an end are closed at once. */
 async function readAnswer({ statusCode, headers, body }: Dispatcher.ResponseData): Promise<Answer> {
   const [type] = String(headers['content-type'] ?? '').split(';');
   const answer = { status: statusCode, type };
@@ -159,10 +168,10 @@ function bodyOf({ examples, properties = {}, required = [] }: Schema): unknown {
 function assertDocumented(t: Test, id: string, operation: Operation, { status, type, body }: Answer): void {
   const documented = operation.responses[status];
   t.ok(documented, `${id}: ${status} is documented`);
-  if (documented?.content === undefined) return void t.equal(body, '', `${id}: without a body`);
+  if (documented?.content === undefined) return void t.equal(body, '', `${id}: no body`);
   const content = documented.content[type];
   t.ok(content, `${id}: ${type} is documented`);
   if (content === undefined) return;
   const valid = new Ajv2020({ strict: false, validateFormats: false }).compile(content.schema);
-  t.ok(valid(body), `${id}: as the document says`, { found: valid.errors });
+  t.ok(valid(body), `${id}: matches the documented schema`, { found: valid.errors });
 }

@@ -1,6 +1,8 @@
 /**
- * Captures: tcpdump writes them on a device of a namespace, pcap-parser reads them back, and what VXLAN put
- * around each frame is taken apart here, byte by byte and independently of the code under test.
+ * Captures by tcpdump on a device of a namespace, and parsers of the captured frames.
+ *
+ * pcap-parser reads the files. The outer headers of VXLAN are parsed here, independently of the
+ * code under test.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -9,7 +11,7 @@ import type { Running } from './command.js';
 import type { Namespace } from './netns.js';
 import { eventually } from './wait.js';
 
-/** The part of pcap-parser that is used; it has no types of its own. */
+/** The part of pcap-parser that is used; the package has no types. */
 interface PcapParser {
   on(event: 'packet', listener: (packet: { data: Buffer }) => void): PcapParser;
   on(event: 'end', listener: () => void): PcapParser;
@@ -20,19 +22,20 @@ const { parse } = createRequire(import.meta.url)('pcap-parser') as { parse(path:
 let captures = 0;
 
 /**
- * Bytes kept of a frame: the longest superframe on a device. tcpdump's default, 256 KiB, is also the size of each
- * slot of the kernel's ring on a device with offloads: 16 MiB are 64 slots then, and a burst overruns them.
+ * Snapshot length, bytes: the longest superframe on a device. tcpdump's default, 256 KiB, is also
+ * the size of each slot of the kernel's ring on a device with offloads: 16 MiB are only 64 slots
+ * then, and a burst overruns the ring.
  */
 const SNAP_LEN = 66_000;
-/** Ring that the kernel fills while tcpdump does not run, KiB. */
+/** Size of the ring that the kernel fills while tcpdump does not run, KiB. */
 const RING_KIB = 65_536;
 
-/** Starts tcpdump on a device. Resolves when it is listening. */
+/** Starts tcpdump on a device. Resolves when tcpdump is listening. */
 export async function capture(where: Namespace, device: string, dir: string, filter = ''): Promise<Capture> {
   const file = join(dir, `${captures++}.pcap`);
   const command = `tcpdump -i ${device} -n -s ${SNAP_LEN} -U --immediate-mode -B ${RING_KIB} -Z root -w ${file} ${filter}`;
   const process = where.start(command);
-  await process.says(/listening on/, 20_000);
+  await process.untilOutput(/listening on/, 20_000);
   return new Capture(process, file);
 }
 
@@ -55,18 +58,23 @@ export class Capture {
     return existsSync(this.file) ? readPcap(this.file) : [];
   }
 
-  /** Waits until a frame was captured for which `wanted` holds. */
+  /**
+   * Waits for a captured frame that matches.
+   *
+   * @param what name of the frame, for the error message
+   */
   async until(what: string, wanted: (frame: Buffer) => boolean, limitMs = 10_000): Promise<Buffer> {
     return eventually(`${what} in a capture`, async () => (await this.frames()).find(wanted), limitMs);
   }
 
   /**
-   * Ends the capture and gives every frame that passed the device until now.
+   * Ends the capture and returns all frames that have passed the device until now.
    *
-   * On SIGINT, tcpdump ends without reading what is left in the ring. It is asleep only when the ring is empty, because
-   * `--immediate-mode` wakes it for each frame, and `-U` has written a frame before the next is read.
+   * On SIGINT, tcpdump exits without reading the rest of the ring. It sleeps only when the ring is
+   * empty, because `--immediate-mode` wakes it for each frame, and `-U` has written a frame before
+   * the next is read.
    *
-   * @throws Error when the kernel dropped frames: nothing can be counted in such a capture
+   * @throws Error when the kernel dropped frames: such a capture cannot be used for counting
    */
   async stop(): Promise<Buffer[]> {
     const { pid } = this.#process;
@@ -79,13 +87,13 @@ export class Capture {
   }
 }
 
-/** The process waits for something to happen (proc_pid_stat(5): state S). */
+/** True when the process is in an interruptible sleep (proc_pid_stat(5): state S). */
 function isAsleep(pid: number): boolean {
   const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
   return stat[stat.lastIndexOf(')') + 2] === 'S';
 }
 
-/** Frames of a capture file. A last record that is still being written is left out. */
+/** Frames of a capture file. An incomplete last record is left out. */
 export function readPcap(file: string): Promise<Buffer[]> {
   return new Promise((resolve, reject) => {
     const frames: Buffer[] = [];
@@ -96,7 +104,7 @@ export function readPcap(file: string): Promise<Buffer[]> {
   });
 }
 
-/** A VXLAN datagram as it was on the wire. */
+/** A VXLAN datagram as captured on the wire. */
 export interface VxlanDatagram {
   source: string;
   destination: string;
@@ -104,14 +112,14 @@ export interface VxlanDatagram {
   destinationPort: number;
   /** First byte of the VXLAN header. */
   flags: number;
-  /** All reserved bits of the header, as one number: 0 when they are clear. */
+  /** All reserved bits of the header as one number; 0 when all are clear. */
   reserved: number;
   vni: number;
-  /** The Ethernet frame inside. */
+  /** Inner Ethernet frame. */
   inner: Buffer;
 }
 
-/** Takes a captured frame apart: Ethernet, IPv4 or IPv6, UDP, VXLAN. Undefined when it is something else. */
+/** Parses a captured frame: Ethernet, IPv4 or IPv6, UDP, VXLAN. Undefined for any other frame. */
 export function vxlanOf(frame: Buffer, port = 4789): VxlanDatagram | undefined {
   const outer = udpOf(frame);
   if (outer === undefined || outer.destinationPort !== port || outer.payload.length < 8) return undefined;
@@ -125,7 +133,9 @@ export function vxlanOf(frame: Buffer, port = 4789): VxlanDatagram | undefined {
   };
 }
 
-/** A path probe or a question who the peer is (src/wire/probe.ts), which vtepd sends by itself. */
+/**
+ * True for a path probe or an identity request (src/wire/probe.ts), which vtepd sends by itself.
+ */
 export function isProbe(frame: Buffer): boolean {
   const payload = udpOf(frame)?.payload;
   return payload !== undefined && payload[0] === 0 && payload.subarray(8, 12).toString() === 'vtep';
@@ -139,7 +149,7 @@ export interface UdpDatagram {
   payload: Buffer;
 }
 
-/** The UDP datagram of an untagged Ethernet frame, or undefined. Fragments are not put together. */
+/** The UDP datagram of an untagged Ethernet frame, or undefined. Fragments are not reassembled. */
 export function udpOf(frame: Buffer): UdpDatagram | undefined {
   const ip = ipOf(frame);
   if (ip === undefined || ip.protocol !== 17 || ip.payload.length < 8) return undefined;
@@ -161,7 +171,9 @@ export interface IpPacket {
   payload: Buffer;
 }
 
-/** The IPv4 or IPv6 packet (no extension headers) of an untagged Ethernet frame, or undefined. */
+/**
+ * The IPv4 or IPv6 packet (without extension headers) of an untagged Ethernet frame, or undefined.
+ */
 export function ipOf(frame: Buffer): IpPacket | undefined {
   if (frame.length < 34) return undefined;
   const etherType = frame.readUInt16BE(12);
@@ -185,7 +197,7 @@ export function ipOf(frame: Buffer): IpPacket | undefined {
   return undefined;
 }
 
-/** 1 request, 2 reply; undefined when the frame is not ARP. */
+/** ARP operation: 1 request, 2 reply; undefined when the frame is not ARP. */
 export function arpOperation(frame: Buffer): number | undefined {
   return frame.length >= 42 && frame.readUInt16BE(12) === 0x0806 ? frame.readUInt16BE(20) : undefined;
 }

@@ -1,6 +1,7 @@
 /**
- * A plain user's daemon: no root, two capabilities, given ambiently as systemd and setpriv(1) give them. And the
- * little programs in C of the labs.
+ * The daemon run by a plain user, and compilation of the labs' C programs.
+ *
+ * The user is not root and has two ambient capabilities, set as systemd and setpriv(1) set them.
  */
 import { chmodSync, chownSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,16 +10,17 @@ import type { Namespace } from './netns.js';
 import { toolPath } from './netns.js';
 import { Vtepd } from './vtepd.js';
 
-/** Nobody's, on any machine: what is not given to it, it has no right to. */
+/** User id without an account on any machine: it has only the rights given to it here. */
 export const PLAIN_UID = 61_234;
-/** CAP_NET_ADMIN and CAP_NET_RAW as the kernel shows sets of capabilities. */
+/** CAP_NET_ADMIN and CAP_NET_RAW as the kernel prints capability sets. */
 export const TWO_CAPABILITIES = '0000000000003000';
 
 const ROOT = new URL('../../', import.meta.url).pathname;
 
 /**
- * In the mount namespace that `ip netns exec` has made: the project and Node where everybody may read them, and a
- * /dev/net/tun as udev makes it, for everybody; without udev it is often root's.
+ * Script for the mount namespace that `ip netns exec` creates. It mounts the project and Node where
+ * every user may read them, and a /dev/net/tun with the mode that udev sets; without udev the
+ * device is often for root only.
  */
 const AS_PLAIN_USER = `set -e
 mount -t tmpfs none /mnt
@@ -30,19 +32,27 @@ mount -t tmpfs -o mode=755 none /dev/net
 mknod /dev/net/tun c 10 200
 chmod "$3" /dev/net/tun
 shift 3
-# What node-tap has children report to is not for this user.
+# node-tap passes its options for child processes here; they do not work for this user.
 unset NODE_OPTIONS
 exec setpriv --reuid ${PLAIN_UID} --regid ${PLAIN_UID} --clear-groups --no-new-privs \\
   --inh-caps -all,+net_admin,+net_raw --ambient-caps -all,+net_admin,+net_raw --bounding-set -all,+net_admin,+net_raw \\
   /mnt/node /mnt/vtepd/dist/vtepd.js "$@"`;
 
-/** Command line of the built daemon as such a user. @param tunMode of /dev/net/tun */
+/**
+ * Command line that runs the built daemon as that user.
+ *
+ * @param tunMode mode of /dev/net/tun
+ */
 export function plainUserCommand(flags: string, tunMode = '666'): string[] {
   const words = flags.split(/\s+/).filter(Boolean);
   return ['sh', '-c', AS_PLAIN_USER, 'sh', ROOT, process.execPath, tunMode, ...words];
 }
 
-/** Starts it with an API of its own and waits until it is ready. @param dir made for it, and given to it */
+/**
+ * Starts the daemon with an API of its own and waits until it is ready.
+ *
+ * @param dir directory to create; it is owned by the user
+ */
 export async function startAsPlainUser(
   host: Namespace,
   dir: string,
@@ -59,7 +69,11 @@ export async function startAsPlainUser(
   return daemon;
 }
 
-/** Compiles a program of test/support/tools. @returns its path */
+/**
+ * Compiles a program of test/support/tools.
+ *
+ * @returns path of the executable
+ */
 export async function compileTool(dir: string, name: string): Promise<string> {
   const program = join(dir, name);
   await run(['cc', '-Wall', '-Werror', '-O1', '-D_GNU_SOURCE', '-o', program, toolPath(`${name}.c`)]);

@@ -1,4 +1,8 @@
-/** A real Prometheus in a namespace: Debian's program, as scripts/os-tools.mjs brings it, and promtool. */
+/**
+ * A real Prometheus and promtool in a namespace.
+ *
+ * The programs are Debian's, as scripts/os-tools.mjs installs them.
+ */
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
@@ -10,13 +14,16 @@ const ROOT = new URL('../../', import.meta.url).pathname;
 const UNPACKED = join(ROOT, 'build/os-tools/usr/bin');
 const LISTEN = '127.0.0.1:9090';
 
-/** Path of a program that is unpacked, or its name if it is installed. */
+/** Path of a program that scripts/os-tools.mjs has unpacked, else its name. */
 export function prometheusTool(name: 'prometheus' | 'promtool'): string {
   const unpacked = join(UNPACKED, name);
   return existsSync(unpacked) ? unpacked : name;
 }
 
-/** @param target `HOST:PORT` whose /metrics is scraped every second @param rules file of rules */
+/**
+ * @param target `HOST:PORT`; its /metrics is scraped every second
+ * @param rules path of the file with alert rules
+ */
 export async function startPrometheus(
   lab: Lab,
   host: Namespace,
@@ -42,7 +49,7 @@ export async function startPrometheus(
       `--web.listen-address=${LISTEN}`,
     ]),
   );
-  await process.says(/Server is ready to receive web requests/, 20_000);
+  await process.untilOutput(/Server is ready to receive web requests/, 20_000);
   return new Prometheus(host);
 }
 
@@ -59,7 +66,7 @@ export class Prometheus {
     this.#host = host;
   }
 
-  /** An instant query that gives a vector. */
+  /** Runs an instant query that returns a vector. */
   async query(query: string): Promise<Element[]> {
     const { result } = await this.#get<{ result: { metric: Element['metric']; value: [number, string] }[] }>(
       'query',
@@ -68,18 +75,18 @@ export class Prometheus {
     return result.map(({ metric, value }) => ({ metric, value: Number(value[1]) }));
   }
 
-  /** The sum of a vector; 0 when it is empty. */
+  /** Sum of the elements of a vector; 0 when it is empty. */
   async sum(query: string): Promise<number> {
     return (await this.query(query)).reduce((sum, { value }) => sum + value, 0);
   }
 
-  /** Waits for a scrape that began after now. */
+  /** Waits for a scrape that begins after the call. */
   async scraped(): Promise<void> {
     const sinceS = Date.now() / 1000;
     await eventually('a scrape', async () => (await this.sum('timestamp(vtepd_build_info)')) > sinceS);
   }
 
-  /** Alerts by name: whether their rules could be evaluated. */
+  /** All rules: name, health of the evaluation, state. */
   async alerts(): Promise<{ name: string; health: string; state: string }[]> {
     const { groups } = await this.#get<{
       groups: { rules: { name: string; health: string; state: string }[] }[];

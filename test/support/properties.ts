@@ -1,12 +1,17 @@
 /**
- * Properties that hold for every input, tried with random ones (fast-check). A failure is shrunk, and its message has
- * the seed: `PROPERTY_SEED=… node …` tries the same inputs again.
+ * Property tests with random inputs (fast-check).
+ *
+ * A failing input is shrunk, and the message contains the seed: `PROPERTY_SEED=… node …` runs the
+ * same inputs again.
  */
 import fc from 'fast-check';
 
 const seed = process.env.PROPERTY_SEED;
 
-/** @param runs inputs tried @throws Error with the smallest input found, seed and path */
+/**
+ * @param runs number of inputs
+ * @throws Error with the smallest failing input, seed and path
+ */
 export async function holds<Inputs extends [unknown, ...unknown[]]>(
   runs: number,
   arbitraries: { [K in keyof Inputs]: fc.Arbitrary<Inputs[K]> },
@@ -22,19 +27,22 @@ export async function holds<Inputs extends [unknown, ...unknown[]]>(
   );
 }
 
-/** Fails where a read leaves [from, to). */
+/** A view of `b` that throws when a byte outside [from, to) is read. */
 export function guarded(b: Uint8Array, from: number, to: number): Uint8Array {
   return new Proxy(b, {
     get(target, key) {
       const at = typeof key === 'string' ? Number(key) : Number.NaN;
       if (Number.isNaN(at)) return Reflect.get(target, key, target);
       if (at >= from && at < to) return target[at];
-      throw new Error(`byte ${at} is read, which is outside of ${from} … ${to - 1}`);
+      throw new Error(`read of byte ${at}, outside of ${from} … ${to - 1}`);
     },
   });
 }
 
-/** Words of every kind that a value can be written as, beside arbitrary text. */
+/**
+ * Texts of a value: likely ones and their prefixes, arbitrary texts, numbers, and texts that are
+ * special in JavaScript.
+ */
 export function words(...likely: string[]): fc.Arbitrary<string> {
   return fc.oneof(
     fc.constantFrom(...likely),

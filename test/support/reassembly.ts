@@ -1,11 +1,16 @@
 /**
- * What a receiving host makes of IPv4 fragments, slowly and by the book (RFC 791 §3.2): checks every header, puts the data
- * where the offsets say, and gives back the packet with the first fragment's header.
+ * Reassembly of IPv4 fragments by a receiving host (RFC 791 §3.2), simple and slow.
+ *
+ * It checks every header, puts the data at the offsets, and returns the packet with the header of
+ * the first fragment.
  */
 import { onesSum } from './frames.js';
 import { concat } from './hex.js';
 
-/** @param packets fragments of one packet, in any order @throws when they are not exactly one packet */
+/**
+ * @param packets fragments of one packet, in any order
+ * @throws Error when the fragments are not exactly one packet
+ */
 export function reassemble(packets: readonly Uint8Array[]): Uint8Array {
   const pieces = packets.map(piece).sort((a, b) => a.offset - b.offset);
   const [first] = pieces;

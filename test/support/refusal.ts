@@ -1,6 +1,8 @@
 /**
- * Kernels that refuse an offload, for labs: the daemon runs with refuse.c in front of libc, which answers the system
- * calls that ask for it. The daemon is the built one, and everything that is not refused is the real kernel's answer.
+ * Refusal of offloads by the kernel, for labs.
+ *
+ * The built daemon runs with refuse.c preloaded before libc. That library fails the system calls
+ * that request the refused offloads; all other calls reach the real kernel.
  */
 import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
@@ -13,7 +15,7 @@ const SOURCE = new URL('refuse.c', import.meta.url).pathname;
 export type ErrorName = keyof typeof constants.errno;
 
 export class Refusal {
-  /** What the daemon is to be started with. */
+  /** Environment variables for the daemon. */
   readonly env: Record<string, string>;
   readonly #log: string;
   readonly #from: string;
@@ -26,7 +28,10 @@ export class Refusal {
     if (later) this.env.REFUSE_FROM = this.#from;
   }
 
-  /** @param errors by name of the offload (src/exchange/offloads.ts) @param later from `begin` on, not from the start */
+  /**
+   * @param errors errno names by offload (src/exchange/offloads.ts)
+   * @param later true: refuse from `begin` on; false: from the start
+   */
   static async of(t: Test, errors: Record<string, ErrorName>, later = false): Promise<Refusal> {
     const dir = mkdtempSync(join(tmpdir(), 'vtepd-refusal-'));
     t.teardown(() => rmSync(dir, { recursive: true, force: true }));
@@ -41,7 +46,7 @@ export class Refusal {
     writeFileSync(this.#from, '');
   }
 
-  /** How often the daemon was refused. */
+  /** Number of refusals so far. */
   get count(): number {
     return statSync(this.#log).size;
   }

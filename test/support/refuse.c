@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * Has the kernel refuse offloads to one process: put in front of libc by LD_PRELOAD, it answers what asks for them
- * itself, and passes on the rest.
+ * Refusal of offloads to one process, as a library for LD_PRELOAD.
  *
- *   REFUSE       NAME=ERRNO, several with commas between; names as in src/exchange/offloads.ts
- *   REFUSE_FROM  a file: refuses from when it is there; not set: from the start
- *   REFUSE_LOG   a file, to which a byte is appended for each refusal
+ * System calls that request a refused offload fail here; all other calls reach libc and the kernel.
+ *
+ *   REFUSE       NAME=ERRNO, separated by commas; names as in src/exchange/offloads.ts
+ *   REFUSE_FROM  a file: refuse once it exists; not set: refuse from the start
+ *   REFUSE_LOG   a file, to which one byte is appended per refusal
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -39,7 +40,7 @@ static const struct {
 	{ "TUN_F_TSO_ECN", 0x08 }, { "TUN_F_USO4", 0x20 }, { "TUN_F_USO6", 0x40 },
 };
 
-/* The errno that a name is refused with now, 0: it is not. */
+/* The errno that a name is refused with now; 0: it is not refused. */
 static int refused(const char *name)
 {
 	const char *rules = getenv("REFUSE"), *from = getenv("REFUSE_FROM");
@@ -80,7 +81,10 @@ ssize_t sendmsg(int fd, const struct msghdr *header, int flags)
 	return err ? refuse(err) : NEXT(sendmsg)(fd, header, flags);
 }
 
-/* As the kernel does: what is in front of a refused message goes, and only the next call tells why no more did. */
+/*
+ * Like the kernel, sends the messages in front of a refused one; the next call, which begins with
+ * the refused message, returns the error.
+ */
 int sendmmsg(int fd, struct mmsghdr *messages, unsigned int count, int flags)
 {
 	int err = refused("UDP_SEGMENT");
@@ -119,7 +123,7 @@ int ioctl(int fd, unsigned long request, ...)
 	return NEXT(ioctl)(fd, request, value);
 }
 
-/* What kind of superframe is written to a TAP, if it is one. */
+/* The offload that a write to a TAP requires; NULL when it writes no superframe to a TAP. */
 static const char *superframe(int fd, const struct iovec *iov)
 {
 	const struct virtio_net_hdr *header = iov->iov_base;

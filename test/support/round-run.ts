@@ -1,13 +1,16 @@
 /**
- * Run by `allocation.lab.test.ts` in a process of its own: the built worker with memory ports and no frames, which turns as fast
- * as it can, as its wait finds something ready at once. It is asked for the FDB now and then: at these moments
- * `bench/heap/probe.mjs`, which is loaded into its thread, says how large the heap is.
+ * Heap samples of a worker that runs rounds, in a process of its own.
+ *
+ * `allocation.lab.test.ts` runs this file. The built worker uses memory ports and receives no
+ * frames; it turns without pause because its wait returns at once. This process requests the FDB at
+ * intervals. At each request `bench/heap/probe.mjs`, which is loaded into the worker's thread,
+ * records the size of the heap.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { addVni, startHandle } from '../../bench/memory/plane.js';
 
 const VNI = 100;
-/** After it everything that a round runs has been compiled to what it stays. */
+/** After this time, ms, all code of a round is compiled to its final form. */
 const WARM_UP_MS = 2000;
 const BETWEEN_MS = 1000;
 const SAMPLES = 5;

@@ -1,6 +1,8 @@
 /**
- * A machine with a real systemd as its first process, in a lab's network namespace: systemd-nspawn(1) over the /usr of this
- * machine, everything else fresh and in memory. Boots in a second or two; nothing of it is left.
+ * A machine with a real systemd as its first process, in a lab's network namespace.
+ *
+ * systemd-nspawn(1) runs it over the /usr of this machine; all other directories are empty and in
+ * memory. It boots in one or two seconds and leaves nothing behind.
  *
  *     /opt/vtepd        this project, read-only
  *     /usr/local/bin    vtepd, vtepctl, node
@@ -15,15 +17,17 @@ import { eventually, lastLines } from './wait.js';
 const ROOT = new URL('../../', import.meta.url).pathname;
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 const BOOT_MS = 60_000;
-/** No unit but those that are asked for, and what they need. */
+/**
+ * Boot target without dependencies: only units that the lab starts run, and the units they need.
+ */
 const EMPTY_TARGET = '[Unit]\nDescription=Nothing but what the lab starts\nDefaultDependencies=no\n';
 
 export interface ContainerSpec {
-  /** Path in the container → text. */
+  /** Path in the container → text of the file. */
   readonly files: Readonly<Record<string, string>>;
-  /** Path in the container → path here. */
+  /** Path in the container → path on this machine. */
   readonly binds: Readonly<Record<string, string>>;
-  /** Programs that are to be there as well, in /opt. */
+  /** Paths of programs to mount in /opt. */
   readonly tools: readonly string[];
 }
 
@@ -38,7 +42,10 @@ export class ServiceContainer {
     this.#leader = leader;
   }
 
-  /** @param dir of the lab, for files @throws Error with what systemd-nspawn said */
+  /**
+   * @param dir directory for files of the container
+   * @throws Error with the output of systemd-nspawn
+   */
   static async boot(host: Namespace, dir: string, spec: ContainerSpec): Promise<ServiceContainer> {
     const binds = [...systemFiles(dir, spec), ...programs(dir, spec.tools)];
     const command = [
@@ -52,19 +59,19 @@ export class ServiceContainer {
       '--console=pipe',
       `--machine=${host.name}`,
       `--network-namespace-path=/run/netns/${host.name}`,
-      // What a machine's own systemd has as well.
+      // The systemd of a real machine has these, too.
       '--capability=CAP_NET_ADMIN,CAP_NET_RAW,CAP_BPF',
       '--system-call-filter=bpf',
       ...binds,
       'systemd.unit=lab.target',
     ];
-    // Cgroups as Debian 12 has them, whatever this machine has; and several may share its /usr.
+    // Unified cgroups as on Debian 12; no lock, so that several containers may share /usr.
     const env = { SYSTEMD_NSPAWN_UNIFIED_HIERARCHY: '1', SYSTEMD_NSPAWN_LOCK: '0' };
     const nspawn = start(command, { env });
     const leader = await eventually('systemd to run', () => firstChild(nspawn), BOOT_MS);
     const container = new ServiceContainer(host.name, nspawn, leader);
     try {
-      await container.#settled();
+      await container.#booted();
     } catch (error) {
       await container.stop();
       throw error;
@@ -72,18 +79,24 @@ export class ServiceContainer {
     return container;
   }
 
-  /** What this process's environment says, about Node above all, does not hold in there. */
+  /**
+   * Prefix of commands in the container, without this process's environment, which affects Node.
+   */
   get #inside(): string[] {
     return ['nsenter', '--all', `--target=${this.#leader}`, 'env', '-i', `PATH=${PATH}`];
   }
 
-  /** Runs a command in it. */
+  /** Runs a command in the container. */
   outcome(command: string | readonly string[], limitMs = 20_000): Promise<Outcome> {
     const words = typeof command === 'string' ? command.split(' ') : command;
     return outcome([...this.#inside, ...words], { limitMs });
   }
 
-  /** The same. @throws Error unless it exits with 0 */
+  /**
+   * Runs a command in the container and returns its output.
+   *
+   * @throws Error when the exit code is not 0
+   */
   run(command: string | readonly string[]): Promise<string> {
     const words = typeof command === 'string' ? command.split(' ') : command;
     return run([...this.#inside, ...words]);
@@ -93,26 +106,26 @@ export class ServiceContainer {
     return start([...this.#inside, ...command]);
   }
 
-  /** A property of a unit. */
+  /** Value of a property of a unit. */
   async property(unit: string, name: string): Promise<string> {
     return (await this.run(`systemctl show --value --property ${name} ${unit}`)).trim();
   }
 
-  /** What the unit has logged. */
+  /** Log lines of a unit. */
   async journal(unit: string): Promise<string> {
     return (await this.outcome(`journalctl --no-pager --output cat --unit ${unit}`)).stdout;
   }
 
-  /** Ends everything in it at once. */
+  /** Kills all processes of the container. */
   async stop(): Promise<void> {
-    // With its first process a whole namespace of processes ends, and systemd-nspawn then cleans up.
+    // Killing the first process ends the pid namespace; systemd-nspawn then cleans up.
     if (this.#nspawn.alive) process.kill(this.#leader, 'SIGKILL');
     await this.#nspawn.exit(10_000);
     for (const folder of ['propagate', 'unix-export'])
       rmSync(`/run/systemd/nspawn/${folder}/${this.#name}`, { recursive: true, force: true });
   }
 
-  async #settled(): Promise<void> {
+  async #booted(): Promise<void> {
     await eventually(
       'systemd to be up',
       async () => {
@@ -126,15 +139,15 @@ export class ServiceContainer {
   }
 }
 
-/** Options that put files into the container. */
+/** Options that mount files into the container. */
 function systemFiles(dir: string, { files, binds }: ContainerSpec): string[] {
   const texts = {
     '/etc/systemd/system/lab.target': EMPTY_TARGET,
-    // With one, this is no first boot, at which systemd would enable what the distribution wants.
+    // Without it systemd assumes a first boot and enables the units that the distribution presets.
     '/etc/machine-id': '0123456789abcdef0123456789abcdef\n',
-    '/etc/systemd/system/vtepd.service': ofProject('systemd/vtepd.service'),
-    '/etc/systemd/system/vtepd@.service': ofProject('systemd/vtepd@.service'),
-    '/etc/sysusers.d/vtepd.conf': ofProject('systemd/sysusers.d/vtepd.conf'),
+    '/etc/systemd/system/vtepd.service': projectFile('systemd/vtepd.service'),
+    '/etc/systemd/system/vtepd@.service': projectFile('systemd/vtepd@.service'),
+    '/etc/sysusers.d/vtepd.conf': projectFile('systemd/sysusers.d/vtepd.conf'),
     ...files,
   };
   const written = Object.entries(texts).map(([path, text], k) => {
@@ -145,7 +158,7 @@ function systemFiles(dir: string, { files, binds }: ContainerSpec): string[] {
   return [...written, ...Object.entries(binds)].map(([path, source]) => `--bind=${source}:${path}`);
 }
 
-function ofProject(path: string): string {
+function projectFile(path: string): string {
   return readFileSync(join(ROOT, path), 'utf8');
 }
 
@@ -163,7 +176,7 @@ function programs(dir: string, tools: readonly string[]): string[] {
   ];
 }
 
-/** The container's first process: the one that systemd-nspawn has started. */
+/** Pid of the container's first process, which systemd-nspawn has started. */
 function firstChild({ pid, alive, stderr }: Running): number | undefined {
   if (!alive) throw new Error(`systemd-nspawn ended: ${stderr}`);
   const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();

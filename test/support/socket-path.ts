@@ -1,4 +1,8 @@
-/** A path for a unix socket, short enough for sun_path (108 bytes), in a directory of its own that goes with the test. */
+/**
+ * Path of a unix socket, short enough for sun_path (108 bytes).
+ *
+ * The socket has a directory of its own, which is removed with the test.
+ */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,6 +1,9 @@
 /**
- * Writes one state after the other into the file of its argument until it is killed, and answers each on stdout by its
- * number: the last six digits of the one MAC in it. Goes on where the file is; says first where that was.
+ * Writes one state after another to a state file until it is killed.
+ *
+ * The argument is the path of the file. The process prints the number of each state once it is
+ * committed: the last nine digits of the only MAC in it. It continues after the state in the file,
+ * whose number it prints first.
  */
 import { loadShim } from '../../src/abi/binding.js';
 import { withEntry } from '../../src/config/edits.js';

@@ -1,6 +1,7 @@
 /**
- * Three hosts on a switch, one VM on a bridge in each, any of them with vtepd and the others with Linux's own VXLAN
- * device, all in VNI 100 and each with both others in its flood list.
+ * Three hosts on a switch with one VM each, all in VNI 100.
+ *
+ * Each host runs vtepd or Linux's own VXLAN device, and has both other hosts in its flood list.
  *
  *     vma 10.10.10.1        vmb 10.10.10.2        vmc 10.10.10.3
  *         |                     |                     |
@@ -25,13 +26,16 @@ export interface ThreeHosts {
   lab: Lab;
   hosts: Record<Label, Namespace>;
   vms: Record<Label, Namespace>;
-  /** Those that run it. */
+  /** Daemons by host; hosts with a kernel VTEP have none. */
   daemons: Partial<Record<Label, Vtepd>>;
-  /** The daemon of host a, which always runs it. */
+  /** Daemon of host a, which always runs vtepd. */
   vtepd: Vtepd;
 }
 
-/** @param withVtepd hosts that run vtepd; `a` must be one. @param flags beside VNI, peers, bridge and engine */
+/**
+ * @param withVtepd hosts that run vtepd; must contain `a`
+ * @param flags flags in addition to VNI, peers, bridge and engine
+ */
 export async function threeHosts(
   t: Test,
   engine: Engine,

@@ -1,12 +1,13 @@
 /**
- * Tools of the operating system that a test of a single module reads its result with. `npm run check` installs nothing, and
- * skips such a test where the tool is missing; `npm test` installs them all, and fails if the test did not run
- * (`test/lab/list.json`).
+ * Detection of operating-system tools that single tests use to check their results.
+ *
+ * `npm run check` installs no tools and skips such a test when its tool is missing. `npm test`
+ * installs all tools, and fails if the test did not run.
  */
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
-/** @returns why a test that needs it is skipped; false: it is there */
+/** @returns reason to skip a test that needs the tool; false when the tool is installed */
 export function missingTool(name: string): string | false {
   const isThere = (process.env.PATH ?? '')
     .split(delimiter)

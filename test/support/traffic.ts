@@ -1,6 +1,4 @@
-/**
- * What the VMs of a lab do: ping, move bytes and compare their hash, speak TLS, measure with iperf3.
- */
+/** Traffic between the VMs of a lab: ping, TCP transfers with hashes, TLS, iperf3, UDP. */
 import type { Test } from 'tap';
 import type { Running } from './command.js';
 import type { Lab } from './lab.js';
@@ -12,12 +10,13 @@ export interface PingResult {
   received: number;
 }
 
-/** Longest wait for the answer to a ping, s. */
+/** Longest wait for the answer to a ping, seconds. */
 const ANSWER_S = 5;
 
 /**
- * Pings `count` times; a lost one is not repeated. One process each: once ping has had an answer, it waits for the next ones no
- * longer than two round trips, or its interval (ping(8), -W), and calls what comes later lost.
+ * Pings `count` times without retransmission. Each ping is a process of its own: once ping(8) has
+ * received an answer, it waits for later ones at most two round trips or its interval (-W), and
+ * counts later answers as lost.
  */
 export async function ping(from: Namespace, to: string, count = 3): Promise<PingResult> {
   const total = { sent: 0, received: 0 };
@@ -30,12 +29,12 @@ export async function ping(from: Namespace, to: string, count = 3): Promise<Ping
   return total;
 }
 
-/** Asserts that `from` reaches `to`, every ping answered. */
+/** Asserts that `from` reaches `to` and that every ping is answered. */
 export async function assertPing(t: Test, from: Namespace, to: string, count = 3): Promise<void> {
   t.same(await ping(from, to, count), { sent: count, received: count }, `${from.label} pings ${to}`);
 }
 
-/** A ping that runs beside what a lab does, fifty times a second. */
+/** A ping that runs in the background, 50 times per second. */
 export class SteadyPing {
   readonly #process: Running;
 
@@ -43,14 +42,14 @@ export class SteadyPing {
     this.#process = process;
   }
 
-  /** Resolves when the first answer is there. */
+  /** Resolves when the first answer has arrived. */
   static async start(from: Namespace, to: string): Promise<SteadyPing> {
     const process = from.start(`ping -n -i 0.02 -W 2 ${to}`);
-    await process.says(/bytes from/);
+    await process.untilOutput(/bytes from/);
     return new SteadyPing(process);
   }
 
-  /** Ends it and says how many were lost. One that is still on its way at the end is not. */
+  /** Ends the ping and returns its counts. A ping still in flight at the end is not lost. */
   async stop(): Promise<PingResult & { lost: number }> {
     await this.#process.stop('SIGINT');
     const { sent, received } = pingResult(this.#process.stdout, this.#process.stderr);
@@ -64,11 +63,14 @@ export class SteadyPing {
 
 function pingResult(stdout: string, stderr: string): PingResult {
   const match = /(\d+) packets transmitted, (\d+) received/.exec(stdout);
-  if (match === null) throw new Error(`ping said: ${stderr || stdout}`);
+  if (match === null) throw new Error(`unexpected output of ping: ${stderr || stdout}`);
   return { sent: Number(match[1]), received: Number(match[2]) };
 }
 
-/** Asserts that `bytes` pseudo-random bytes sent over one TCP connection arrive with the hash that they left with. */
+/**
+ * Asserts that `bytes` pseudo-random bytes, sent over one TCP connection, arrive with the same
+ * hash.
+ */
 export async function assertTransfer(
   t: Test,
   from: Namespace,
@@ -78,12 +80,12 @@ export async function assertTransfer(
   port = 7000,
 ): Promise<void> {
   const receiver = to.tool('transfer.mjs', 'receive', port);
-  await receiver.says(/listening/);
+  await receiver.untilOutput(/listening/);
   const sender = from.tool('transfer.mjs', 'send', address, port, bytes);
   await assertSameBytes(t, sender, receiver, `${bytes}`);
 }
 
-/** The same, of as many bytes as pass while something is done. */
+/** As `assertTransfer`, with as many bytes as pass while `act` runs. */
 export async function assertTransferWhile(
   t: Test,
   from: Namespace,
@@ -92,7 +94,7 @@ export async function assertTransferWhile(
   act: () => Promise<void>,
 ): Promise<void> {
   const receiver = to.tool('transfer.mjs', 'receive', 7000);
-  await receiver.says(/listening/);
+  await receiver.untilOutput(/listening/);
   const sender = from.tool('transfer.mjs', 'send', address, 7000, Number.MAX_SAFE_INTEGER);
   try {
     await act();
@@ -103,38 +105,42 @@ export async function assertTransferWhile(
   }
 }
 
-/** @param bytes regular expression of their number */
+/** @param bytes regular expression of the number of bytes */
 async function assertSameBytes(t: Test, sender: Running, receiver: Running, bytes: string): Promise<void> {
   const limitMs = 60_000;
   t.equal(await sender.exit(limitMs), 0, `sent: ${sender.stderr}`);
   t.equal(await receiver.exit(limitMs), 0, `received: ${receiver.stderr}`);
   const sent = lastLine(sender.stdout);
-  t.match(sent, new RegExp(`^${bytes} [0-9a-f]{64}$`), `${bytes} bytes left`);
+  t.match(sent, new RegExp(`^${bytes} [0-9a-f]{64}$`), `${bytes} bytes were sent`);
   t.equal(lastLine(receiver.stdout), sent, 'the same bytes arrived');
 }
 
-/** Throughput of one TCP connection by iperf3, bits a second. */
+/** Throughput of one TCP connection, measured by iperf3, bits per second. */
 export async function iperf(from: Namespace, to: Namespace, address: string, seconds = 2): Promise<number> {
   const server = to.start('iperf3 --server --one-off --forceflush');
-  await server.says(/listening/i);
+  await server.untilOutput(/listening/i);
   const report = await from.run(`iperf3 --client ${address} --time ${seconds} --json`);
   await server.exit(5_000);
   return JSON.parse(report).end.sum_received.bits_per_second;
 }
 
 export interface UdpStreams {
-  /** Streams at once. */
+  /** Number of concurrent streams. */
   flows: number;
   seconds: number;
-  /** Of each stream. */
+  /** Rate of each stream. */
   bitsPerSecond: number;
-  /** From `to` to `from`. */
+  /** True: from `to` to `from`. */
   reverse: boolean;
-  /** Bytes of a datagram's payload; 1000 unless told. */
+  /** Payload of a datagram, bytes; 1000 by default. */
   length?: number;
 }
 
-/** Numbered UDP datagrams by iperf3: how many were sent, and how many arrived behind a later one of their stream. */
+/**
+ * Sends numbered UDP datagrams with iperf3.
+ *
+ * @returns number of datagrams sent, and of those that arrived after a later one of their stream
+ */
 export async function iperfUdp(
   from: Namespace,
   to: Namespace,
@@ -142,7 +148,7 @@ export async function iperfUdp(
   { flows, seconds, bitsPerSecond, reverse, length = 1000 }: UdpStreams,
 ): Promise<{ datagrams: number; outOfOrder: number }> {
   const server = to.start('iperf3 --server --one-off --forceflush');
-  await server.says(/listening/i);
+  await server.untilOutput(/listening/i);
   const load = `--udp --length ${length} --parallel ${flows} --bitrate ${bitsPerSecond} --time ${seconds}`;
   const report = await from.run(`iperf3 --client ${address} ${load} ${reverse ? '--reverse' : ''} --json`);
   await server.exit(5_000);
@@ -153,15 +159,18 @@ export async function iperfUdp(
   };
 }
 
-/** What a TLS client with a certificate was served, and as whom the server knew it. */
+/**
+ * Response that a TLS client with a certificate received, and the names of both sides'
+ * certificates.
+ */
 export interface TlsExchange {
   client: { bytes: number; sha256: string; serverName: string };
   server: { sha256: string; clientName: string };
 }
 
 /**
- * A mutually authenticated TLS session: `to` serves a large response at port 6443, `from` asks for it with a
- * client certificate. The certificates are made with openssl in `dir`.
+ * Runs a mutually authenticated TLS session: `to` serves a large response on port 6443, `from`
+ * requests it with a client certificate. openssl creates the certificates in `dir`.
  */
 export async function tlsExchange(
   from: Namespace,
@@ -172,7 +181,7 @@ export async function tlsExchange(
 ): Promise<TlsExchange> {
   await makeCertificates(from, dir, address);
   const server = to.tool('tls.mjs', 'serve', dir, 6443, bytes);
-  await server.says(/listening/);
+  await server.untilOutput(/listening/);
   const client = from.tool('tls.mjs', 'fetch', dir, address, 6443);
   if ((await client.exit(60_000)) !== 0) throw new Error(`TLS client: ${client.stderr}`);
   if ((await server.exit(60_000)) !== 0) throw new Error(`TLS server: ${server.stderr}`);
@@ -195,7 +204,7 @@ function lastLine(text: string): string {
   return text.trim().split('\n').at(-1) ?? '';
 }
 
-/** A UDP listener in a VM, and the payloads that it has received. */
+/** A UDP listener in a VM, with the payloads received so far. */
 export class Listener {
   readonly #process: Running;
 
@@ -205,11 +214,11 @@ export class Listener {
 
   static async start(lab: Lab, vm: Namespace, port: number): Promise<Listener> {
     const process = lab.keep(vm.tool('udp.mjs', 'listen', port));
-    await process.says(/listening/);
+    await process.untilOutput(/listening/);
     return new Listener(process);
   }
 
-  /** Payloads so far, in the order of their arrival. */
+  /** Payloads received so far, in order of arrival. */
   get received(): string[] {
     return this.#process.stdout.split('\n').slice(1, -1);
   }

@@ -1,6 +1,7 @@
 /**
- * The topology of scenario 1, which several labs start from: two hosts with two VMs each on a bridge, vtepd on the
- * near one, Linux's own VXLAN device on the far one.
+ * Topology of scenario 1, which several labs use: two hosts with two VMs each on a bridge.
+ *
+ * vtepd runs on the near host, Linux's own VXLAN device on the far one.
  */
 import type { Test } from 'tap';
 import { createLab, type Lab, UNDERLAY_DEV } from './lab.js';
@@ -10,7 +11,7 @@ import { eventually } from './wait.js';
 
 export const NEAR = '192.168.80.10';
 export const FAR = '192.168.80.11';
-/** Of vm101 and of vm105. */
+/** Overlay addresses of vm101 and vm105. */
 export const NEAR_VM = '10.10.10.101';
 export const FAR_VM = '10.10.10.105';
 
@@ -18,18 +19,18 @@ export interface TwoHosts {
   lab: Lab;
   near: Namespace;
   far: Namespace;
-  /** 10.10.10.101 and .103, near. */
+  /** VMs on the near host: 10.10.10.101 and .103. */
   vm101: Namespace;
   vm103: Namespace;
-  /** 10.10.10.105 and .107, far. */
+  /** VMs on the far host: 10.10.10.105 and .107. */
   vm105: Namespace;
   vm107: Namespace;
   vtepd: Vtepd;
 }
 
 /**
- * @param flags beside `--vni 100 --peer … --bridge br-vxlan --io …`
- * @param env variables of the daemon beside those of the test
+ * @param flags flags in addition to `--vni 100 --peer … --bridge br-vxlan --io …`
+ * @param env environment variables of the daemon, added to those of the test
  */
 export async function twoHosts(
   t: Test,
@@ -51,13 +52,19 @@ export async function twoHosts(
   return { lab, near, far, vm101, vm103, vm105, vm107, vtepd };
 }
 
-/** From now on superframes are cut up by vtepd, as with most network cards, and leave as trains. */
+/**
+ * Turns tunnel segmentation of the device off, as on most network cards: from now on vtepd segments
+ * superframes and sends them as trains.
+ */
 export async function withoutTunnelOffload({ near, vtepd }: TwoHosts): Promise<void> {
   await near.run(`ethtool -K ${UNDERLAY_DEV} tx-udp_tnl-segmentation off`);
-  await eventually('UDP_TUNNEL_GSO to go', async () => !(await offloadsOf(vtepd)).includes('UDP_TUNNEL_GSO'));
+  await eventually(
+    'UDP_TUNNEL_GSO to be unused',
+    async () => !(await offloadsOf(vtepd)).includes('UDP_TUNNEL_GSO'),
+  );
 }
 
-/** Offloads in use. */
+/** Names of the offloads in use. */
 export async function offloadsOf(vtepd: Vtepd): Promise<string[]> {
   const { body } = await vtepd.get<{ underlay: { offloads: string[] } }>('/v1/status');
   return body.underlay.offloads;

@@ -1,6 +1,7 @@
 /**
- * The two engines of the underlay on loopback, driven alike: sockets opened by the shim, a port over them, and
- * receiving until what was waited for is there. Needs no root.
+ * Both engines of the underlay on loopback, behind one interface.
+ *
+ * The shim opens the sockets; a port runs over them. Requires no root.
  */
 
 import { readFile, readlink } from 'node:fs/promises';
@@ -26,7 +27,7 @@ const LIMIT_MS = 5000;
 const NO_TUNNEL = new Uint8Array(makeTunnelRow().buffer);
 
 export interface Received {
-  /** Packed source row without its port. */
+  /** Packed source row with the port zeroed. */
   source: Uint8Array;
   bytes: Uint8Array;
   tos: number;
@@ -41,13 +42,16 @@ export interface Outgoing {
   df?: number;
 }
 
-/** A port of one engine with receiving sockets of both families and two source sockets of each pool. */
+/**
+ * A port of one engine, with receiving sockets of both families and two source sockets of each
+ * pool.
+ */
 export class UnderlayEnd {
   readonly port: UnderlayPort;
   readonly fds: UdpFds;
   readonly peers: Uint8Array;
   readonly received: Received[] = [];
-  /** Final status of sends, in the order of their decision. */
+  /** Final status of sends, in order of completion. */
   readonly statuses: number[] = [];
   readonly #batch = new Batch();
 
@@ -96,7 +100,7 @@ export class UnderlayEnd {
     this.port.peersChanged();
   }
 
-  /** Takes what waits, and what was decided. */
+  /** Receives waiting datagrams and collects completed sends. */
   take(): void {
     const batch = this.#batch;
     for (const fd of [...this.fds.ipv4, ...this.fds.ipv6]) this.port.markReadable(fd);
@@ -114,7 +118,11 @@ export class UnderlayEnd {
       for (let i = 0; i < batch.count; i++) this.statuses.push(batch.status[i]);
   }
 
-  /** Sends up to BATCH_CAP datagrams in one batch. @returns the status of each on return */
+  /**
+   * Sends up to BATCH_CAP datagrams in one batch.
+   *
+   * @returns status of each send when the call returns
+   */
   send(datagrams: Outgoing[]): number[] {
     const batch = this.#batch;
     const arena = Buffer.concat(datagrams.map(({ bytes }) => bytes));
@@ -139,14 +147,14 @@ export class UnderlayEnd {
     arena.fill(0xdd);
     const statuses = Array.from(batch.status.subarray(0, batch.count));
     if (failed !== statuses.filter((status) => status !== 0).length)
-      throw new Error(`${failed} said to have failed`);
+      throw new Error(`send returned ${failed} failures: ${statuses}`);
     this.statuses.push(
       ...statuses.filter((status, i) => status !== STATUS_PENDING && batch.verdict[i] === 0),
     );
     return statuses;
   }
 
-  /** Until so many datagrams have come. */
+  /** Waits until `count` datagrams have been received. */
   async untilReceived(count: number): Promise<void> {
     await this.#until(
       () => this.received.length >= count,
@@ -154,11 +162,11 @@ export class UnderlayEnd {
     );
   }
 
-  /** Until so many sends are decided. */
+  /** Waits until `count` sends have a final status. */
   async untilDecided(count: number): Promise<void> {
     await this.#until(
       () => this.statuses.length >= count,
-      () => `${this.statuses.length} of ${count} decided`,
+      () => `${this.statuses.length} of ${count} completed`,
     );
   }
 
@@ -173,7 +181,7 @@ export class UnderlayEnd {
   }
 }
 
-/** Port that a socket is bound to, by asking the kernel. */
+/** Port that a socket is bound to, read from /proc. */
 export async function portOf(fd: number): Promise<number> {
   const inode = (await readlink(`/proc/self/fd/${fd}`)).replace(/\D/g, '');
   for (const table of ['udp', 'udp6'])

@@ -1,4 +1,4 @@
-/** vtepctl in this process, with what it wrote. */
+/** Runs vtepctl in this process and collects its output. */
 import { Writable } from 'node:stream';
 import type { Environment } from '../../src/cli/environment.js';
 import type { Screen } from '../../src/cli/screen.js';
@@ -18,15 +18,15 @@ export interface Options {
   readonly progress?: Environment['progress'];
   readonly screen?: Screen;
   readonly isTerminal?: boolean;
-  /** Ctrl-C. */
+  /** Signals Ctrl-C. */
   readonly interrupt?: AbortSignal;
-  /** Told of all that stdout got so far, each time. */
+  /** Called at each write with the whole stdout so far. */
   readonly onStdout?: (text: string) => void;
-  /** Told of each pause instead of making it. */
+  /** Called for each pause instead of sleeping. */
   readonly onSleep?: (ms: number) => void;
 }
 
-/** @param line its arguments, separated by blanks */
+/** @param line arguments, separated by blanks */
 export async function runVtepctl(line: string, options: Options = {}): Promise<Result> {
   const out: Buffer[] = [];
   let stderr = '';

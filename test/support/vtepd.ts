@@ -1,6 +1,8 @@
 /**
- * The daemon under test: the built executable in a namespace, its API on a unix socket. Unix sockets are not
- * bound to a network namespace, so the test process talks to the daemon directly.
+ * The daemon under test: the built executable in a namespace, with its API on a unix socket.
+ *
+ * Unix sockets are not bound to a network namespace, so the test process talks to the daemon
+ * directly.
  */
 import { request } from 'node:http';
 import { join } from 'node:path';
@@ -13,7 +15,7 @@ const root = new URL('../../', import.meta.url).pathname;
 export const VTEPD = join(root, 'dist/vtepd.js');
 export const VTEPCTL = join(root, 'dist/vtepctl.js');
 
-/** What the labs run with. */
+/** Engines that the labs run with. */
 export const ENGINES = ['batch', 'dgram'] as const;
 export type Engine = (typeof ENGINES)[number];
 
@@ -27,7 +29,11 @@ export interface Answer<T = unknown> {
   body: T;
 }
 
-/** Starts vtepd with these flags and an API of its own, and waits until it is ready. @throws Error with its log. */
+/**
+ * Starts vtepd with these flags and an API of its own, and waits until it is ready.
+ *
+ * @throws Error with its log
+ */
 export async function startVtepd(
   host: Namespace,
   dir: string,
@@ -46,7 +52,10 @@ export async function startVtepd(
   return daemon;
 }
 
-/** Command line of the built daemon, which keeps no state unless told where: two of one machine cannot share a file. */
+/**
+ * Command line of the built daemon. Without `--state` in `flags` it keeps no state: daemons of one
+ * machine cannot share a state file.
+ */
 export function vtepdCommand(flags: string): string[] {
   const state = /--state\b/.test(flags) ? '' : ' --state off';
   return [process.execPath, VTEPD, ...`${flags}${state}`.split(/\s+/).filter(Boolean)];
@@ -63,7 +72,7 @@ export class Vtepd {
     this.socket = socket;
   }
 
-  /** Everything that it has logged, under the name of its host. */
+  /** Everything logged so far, with the name of the host. */
   log(): string {
     return `vtepd in ${this.#host.label}:\n${this.process.stdout}${this.process.stderr}`;
   }
@@ -72,7 +81,7 @@ export class Vtepd {
     await eventually(
       'vtepd to be ready',
       async () => {
-        if (!this.process.alive) throw new Error(`vtepd ended: ${lastLines(this.log())}`);
+        if (!this.process.alive) throw new Error(`vtepd exited: ${lastLines(this.log())}`);
         return (await this.call('GET', '/readyz').catch(() => undefined))?.status === 200;
       },
       READY_MS,
@@ -83,7 +92,7 @@ export class Vtepd {
     return this.call('GET', path);
   }
 
-  /** One call of the API. Bodies are JSON, other texts come as they are. */
+  /** Makes one API call. JSON bodies are parsed; other bodies are returned as text. */
   call<T>(method: string, path: string, body?: unknown): Promise<Answer<T>> {
     const payload = body === undefined ? undefined : JSON.stringify(body);
     const headers = payload === undefined ? {} : { 'content-type': 'application/json' };
@@ -111,7 +120,7 @@ export class Vtepd {
     return new Metrics(body);
   }
 
-  /** The FDB of a VNI, all pages. */
+  /** All pages of a VNI's FDB. */
   async fdb(vni: number): Promise<FdbEntry[]> {
     const entries: FdbEntry[] = [];
     let cursor: unknown = '';
@@ -143,7 +152,7 @@ export class Vtepd {
     return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1]) * 1024;
   }
 
-  /** Ends it; the exit code. */
+  /** Stops the daemon and returns its exit code. */
   stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number> {
     return this.process.stop(signal, 5_000);
   }

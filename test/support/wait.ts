@@ -1,15 +1,13 @@
-/**
- * Waiting with a deadline. A lab never sleeps for a guessed time: it names what it waits for and looks until
- * that is so.
- */
+/** Waiting with a deadline. A lab never sleeps for a guessed time: it polls a named condition. */
 import { setTimeout as delay } from 'node:timers/promises';
 
 const POLL_MS = 20;
 
 /**
- * Looks until `look` gives something truthy and returns that.
+ * Polls `look` until it returns a truthy value, and returns that value.
  *
- * @throws Error "waited … ms for WHAT" after `limitMs`; whatever `look` throws.
+ * @param what name of the condition, for the error message
+ * @throws Error "waited … ms for WHAT" after `limitMs`; any error of `look`
  */
 export async function eventually<T>(
   what: string,
@@ -25,7 +23,7 @@ export async function eventually<T>(
   }
 }
 
-/** The last lines of an output, for an error message. */
+/** The last eight lines of an output, for an error message. */
 export function lastLines(output: string): string {
   return output.trim().split('\n').slice(-8).join('\n');
 }

@@ -1,7 +1,8 @@
 /**
- * Frames of tenants, honest and hostile: a specification that fast-check makes and shrinks, and the bytes of it. A frame
- * has exactly the length that is asked for, its payload consists of marks, and its source MAC names it. Length fields,
- * protocol fields and checksums may lie.
+ * Frames of tenants, honest and hostile: fast-check specifications and their bytes.
+ *
+ * A frame has exactly the requested length, its payload consists of marks, and its source MAC
+ * identifies it. Length fields, protocol fields and checksums may lie.
  */
 import fc from 'fast-check';
 import { fillMarks, type Mark } from './marks.js';
@@ -14,7 +15,9 @@ export const ARP = 4;
 export const RAW = 5;
 export const UDP4_WITH_OPTIONS = 6;
 
-/** Where a frame goes: to everybody, to a group, to the station behind peer 0, 1, 2, to a MAC that nobody knows. */
+/**
+ * Destinations: broadcast, a group, the station behind peer 0, 1 or 2, a MAC that no station has.
+ */
 export const TO_ALL = 0;
 export const TO_GROUP = 1;
 export const TO_STATION = 2;
@@ -37,7 +40,7 @@ export interface Lie {
 }
 
 export interface FrameSpec {
-  /** Row of its VNI; the last one is of a VNI that is not configured. */
+  /** Row of its VNI; the last row stands for a VNI that is not configured. */
   readonly tenant: number;
   readonly kind: number;
   readonly to: number;
@@ -45,23 +48,26 @@ export interface FrameSpec {
   readonly dontFragment: boolean;
   readonly tos: number;
   readonly syn: boolean;
-  /** The checksum field holds the pseudo-header sum, of the lengths as they are stated. */
+  /** Partial checksum: the field holds the pseudo-header sum, computed from the stated lengths. */
   readonly postponed: boolean;
-  /** The payload holds VXLAN headers of another VNI, with frames behind them. */
+  /** The payload contains VXLAN headers of another VNI, each followed by a frame. */
   readonly nested: boolean;
   readonly lies: readonly Lie[];
 }
 
-/** What a lie may refer to. */
+/** Distances that a lie may use. */
 export interface Surroundings {
-  /** Bytes from one frame of the train to the next, and from this frame's end to the train's end. */
+  /**
+   * Bytes from one frame of the train to the next, and from the end of this frame to the end of the
+   * train.
+   */
   readonly segment: number;
   readonly rest: number;
 }
 
 export interface BuiltFrame {
   readonly bytes: Buffer;
-  /** Offsets of the network header, of the transport header and of the payload, as they truly are. */
+  /** True offsets of the network header, of the transport header and of the payload. */
   readonly network: number;
   readonly transport: number;
   readonly payload: number;
@@ -72,7 +78,7 @@ export interface BuiltFrame {
 const TPIDS = [0x8100, 0x88a8, 0x9100];
 const IPV4_OPTIONS_LEN = 8;
 
-/** @param tenants rows to choose from, and one that is no tenant of ours */
+/** @param tenants number of rows to choose from */
 export function frameSpec(tenants: number): fc.Arbitrary<FrameSpec> {
   return fc.record({
     tenant: fc.nat(tenants - 1),
@@ -114,7 +120,7 @@ const lie: fc.Arbitrary<Lie> = fc.record({
   value: fc.nat(0xffff),
 });
 
-/** The MAC that a frame is sent from: it names the frame. */
+/** Source MAC of a frame, which identifies the frame. */
 export function sourceMac(tenant: number, number: number): Buffer {
   return Buffer.of(0x06, tenant, 0x77, (number >>> 16) & 0xff, (number >>> 8) & 0xff, number & 0xff);
 }
@@ -125,8 +131,8 @@ export function stationMac(tenant: number, peer: number): Buffer {
 }
 
 /**
- * @param len bytes of the frame; what does not fit is cut off
- * @param foreignVni VNI that a nested header names
+ * @param len length of the frame, bytes; longer content is cut off
+ * @param foreignVni VNI that a nested header contains
  */
 export function buildFrame(
   spec: FrameSpec,
@@ -157,7 +163,7 @@ export function buildFrame(
     if (isIpv6) writeIpv6(b, network, l4Len, isTcp, spec.tos);
     else writeIpv4(b, network, ipLen, l4Len, isTcp, spec);
     writeTransport(b, transport, l4Len, isTcp, spec.syn);
-    for (const one of spec.lies) tell(b, one, network, transport, isIpv6, isTcp, around);
+    for (const each of spec.lies) applyLie(b, each, network, transport, isIpv6, isTcp, around);
     if (!isIpv6) writeSum(b, network, ipLen);
     const stated = isIpv6 ? b.readUInt16BE(network + 4) : (b.readUInt16BE(network + 2) - ipLen) & 0xffff;
     if (spec.postponed) writePseudoSum(b, network, transport, stated, isIpv6, isTcp);
@@ -172,7 +178,9 @@ function destinationMac(spec: FrameSpec): Buffer {
   return stationMac(spec.tenant, spec.to - TO_STATION);
 }
 
-/** VXLAN headers where the next segment would begin, each with the beginning of a frame behind it. */
+/**
+ * Writes VXLAN headers where the next segments would begin, each followed by the start of a frame.
+ */
 function nest(b: Buffer, payload: number, segment: number, source: Buffer, vni: number): void {
   const header = Buffer.alloc(8 + 14);
   header[0] = 0x08;
@@ -180,7 +188,7 @@ function nest(b: Buffer, payload: number, segment: number, source: Buffer, vni: 
   Buffer.alloc(6, 0xff).copy(header, 8);
   source.copy(header, 14);
   header.writeUInt16BE(0x88b5, 20);
-  // The frame begins 8 bytes behind its datagram.
+  // The frame begins 8 bytes after the start of its datagram.
   for (let at = segment - 8; at + header.length <= b.length; at += segment)
     if (at >= payload) header.copy(b, at);
 }
@@ -220,7 +228,7 @@ function writeTransport(b: Buffer, at: number, len: number, isTcp: boolean, syn:
   }
 }
 
-function tell(
+function applyLie(
   b: Buffer,
   { field, how, value }: Lie,
   network: number,

@@ -1,23 +1,25 @@
 /**
- * Marks: eight bytes that say whose they are and which frame they were written into, so that each byte string of a payload
- * can be attributed wherever it turns up.
+ * Marks: eight bytes that identify the tenant and the frame into which they were written.
+ *
+ * Each byte string of a payload can be attributed wherever it occurs.
  *
  *     0xe7 0xb3 | tenant | number (3 bytes) | sum of the four | weighted sum of the four
  *
- * Two bytes that are changed next to each other, as a checksum at a wrong place is written, leave no other mark: weights
- * of neighbours differ by one, and the last is one.
+ * Changing two adjacent bytes, as a checksum written at a wrong place does, yields no other mark:
+ * weights of neighbours differ by one, and the last weight is one.
  *
- * A payload is filled with copies of its frame's mark. Sixteen bytes of a payload in a row hold at least one whole mark.
+ * A payload is filled with copies of its frame's mark. Any sixteen consecutive bytes of a payload
+ * contain at least one whole mark.
  */
 
 export const MARK_LEN = 8;
 const MAGIC = Buffer.of(0xe7, 0xb3);
 const SEED = 0x5a;
 
-/** Frames that can be told apart. Numbers are used again after that many. */
+/** Number of distinguishable frames; numbers are reused after that many. */
 const NUMBERS = 1 << 24;
 
-/** What a mark says, in one integer. */
+/** Tenant and number of a mark, in one integer. */
 export type Mark = number;
 
 export function markOf(tenant: number, number: number): Mark {
@@ -28,12 +30,12 @@ export function tenantOf(mark: Mark): number {
   return Math.floor(mark / NUMBERS);
 }
 
-/** Fills b[from, to) with copies of a mark; the last may be cut off. */
+/** Fills b[from, to) with copies of a mark; the last copy may be cut off. */
 export function fillMarks(b: Buffer, from: number, to: number, mark: Mark): void {
   if (to > from) b.fill(bytesOf(mark), from, to);
 }
 
-/** Every mark that occurs whole in `b`, each once. */
+/** Set of all marks that occur whole in `b`. */
 export function marksIn(b: Uint8Array): Set<Mark> {
   const found = new Set<Mark>();
   const buffer = Buffer.from(b.buffer, b.byteOffset, b.length);
@@ -55,7 +57,7 @@ function bytesOf(mark: Mark): Buffer {
   return bytes;
 }
 
-/** −1: none. */
+/** Returns −1 when there is no mark at `at`. */
 function markAt(b: Buffer, at: number): Mark {
   if (at + MARK_LEN > b.length) return -1;
   const [sum, weighted] = sums(b, at);

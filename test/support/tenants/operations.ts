@@ -1,6 +1,7 @@
 /**
- * What a case of the property tests consists of: how the data plane is configured, and what goes into it. Plain values, which
- * fast-check makes, prints and shrinks.
+ * Cases of the property tests: configuration of the data plane, and its input.
+ *
+ * They are plain values, which fast-check creates, prints and shrinks.
  */
 import type { FrameSpec } from './frame.js';
 
@@ -16,19 +17,21 @@ export interface WorldSpec {
   readonly pathMtus: readonly number[];
   readonly df: 'set' | 'unset' | 'inherit';
   readonly workers: number;
-  /** Sends are answered later, as by `node:dgram`. */
+  /** Sends complete asynchronously, as with `node:dgram`. */
   readonly pending: boolean;
   readonly capture: { readonly point: 'overlay' | 'underlay'; readonly vniIdx: number } | null;
 }
 
-/** Datagrams of one length from one source, as UDP_GRO hands them over: the last one may be shorter. */
+/**
+ * Datagrams of one length from one source, as UDP_GRO delivers them; the last one may be shorter.
+ */
 export interface Train {
   readonly op: 'train';
   readonly source: number;
   readonly size: number;
   readonly count: number;
   readonly lastLen: number;
-  /** Datagrams, again and again until there are enough. */
+  /** Frames of the datagrams, repeated up to `count`. */
   readonly frames: readonly FrameSpec[];
   /** Flags byte of the VXLAN headers. */
   readonly flags: number;
@@ -40,11 +43,14 @@ export interface Single {
   readonly len: number;
   readonly segment: number;
   readonly frame: FrameSpec;
-  /** A source MAC that no station has: of a group, or all zero. */
+  /** Use an invalid source MAC: a group address. */
   readonly badSource: boolean;
 }
 
-/** A frame of a TAP, with the columns that the kernel gives to a superframe, true or not. */
+/**
+ * A frame read from a TAP. A superframe has the columns that the kernel sets, which may be wrong
+ * here.
+ */
 export interface FromTap {
   readonly op: 'tap';
   readonly len: number;
@@ -52,7 +58,7 @@ export interface FromTap {
   readonly superframe: {
     readonly gsoType: number;
     readonly gsoSize: number;
-    /** Added to where the transport header is. */
+    /** Added to the true offset of the transport header. */
     readonly csumStartBy: number;
     readonly csumOff: number;
     readonly needsCsum: boolean;

@@ -1,6 +1,7 @@
 /**
- * What must be true of one frame that came out, whatever any byte of it says: its bytes are those that went in, and what the
- * kernel is asked to do with it is bounded.
+ * Checks of a single output frame, which must hold for any content of the input.
+ *
+ * The bytes are those of the input frame, and the requests to the kernel are bounded.
  */
 import { FRAME_NEEDS_CSUM, GSO_NONE, GSO_TCPV4, GSO_TCPV6 } from '../../../src/abi/batch.js';
 import type { SentDatagram, WrittenFrame } from '../memory-ports.js';
@@ -8,20 +9,23 @@ import type { BuiltFrame } from './frame.js';
 import { type Mark, markOf, tenantOf } from './marks.js';
 
 export const VNIS = [100, 200, 0xabcdef];
-/** A VNI that is not configured, as one more tenant. */
+/** Tenant number of a VNI that is not configured. */
 export const STRAY = VNIS.length;
 const STRAY_VNI = 999;
 
-/** Frames that a superframe may stand for, and the shortest segment of one that a peer sent. */
+/** Maximum number of segments of a superframe, and minimum segment size of one that a peer sent. */
 export const MOST_SEGMENTS = 256;
 const SHORTEST_SEGMENT = 256;
-/** Headers that may be changed on the way: ECN, checksums, MSS. Bytes behind are compared. */
+/**
+ * Length of headers that may change on the way (ECN, checksums, MSS); bytes after them are
+ * compared.
+ */
 const HEADERS_LEN = 200;
 export const TPIDS = [0x8100, 0x88a8, 0x9100];
 const UDP_LEN = 8;
 export const VXLAN_LEN = 8;
 
-/** A frame that went in, and what became of it. */
+/** An input frame and its output so far. */
 export interface Known {
   readonly mark: Mark;
   readonly tenant: number;
@@ -34,7 +38,9 @@ export interface Known {
   readonly sent: Map<number, SentDatagram[]>;
 }
 
-/** What is written is the datagram's frame, without its tags where they are to be removed. */
+/**
+ * Checks that a written frame is the datagram's frame, without tags when they are to be removed.
+ */
 export function checkDelivery(
   { mark, frame }: Known,
   written: WrittenFrame,
@@ -46,28 +52,28 @@ export function checkDelivery(
   if (bytes.length !== frame.bytes.length - tagsLen)
     fail(`${where}: ${text(mark)} has ${bytes.length} bytes instead of ${frame.bytes.length - tagsLen}`);
   if (!bytes.subarray(HEADERS_LEN).equals(frame.bytes.subarray(HEADERS_LEN + tagsLen)))
-    fail(`${where}: ${text(mark)} has another payload`);
+    fail(`${where}: ${text(mark)} has a different payload`);
   if (bytes.length < 14) fail(`${where}: ${text(mark)} is shorter than an Ethernet header`);
   if (vlan !== 'pass' && TPIDS.includes(bytes.readUInt16BE(12)))
     fail(`${where}: ${text(mark)} is tagged, with --vlan ${vlan}`);
   checkColumns(written, `${where}: ${text(mark)}`);
 }
 
-/** A copy is the frame itself, or fragments that are the whole of it and nothing else. */
+/** Checks that a copy is the frame itself, or fragments that together are exactly the frame. */
 export function checkCopy(known: Known, sent: SentDatagram[], where: string): void {
   const { frame, mark, isSuper } = known;
   const [first] = sent;
   if (sent.length === 1 && first.bytes.length === frame.bytes.length + VXLAN_LEN) {
     const bytes = Buffer.from(first.bytes);
     if (!bytes.subarray(VXLAN_LEN + HEADERS_LEN).equals(frame.bytes.subarray(HEADERS_LEN)))
-      fail(`${text(mark)} ${where} has another payload`);
+      fail(`${text(mark)} ${where} has a different payload`);
     return;
   }
   const headerLen = (frame.bytes[frame.network] & 15) * 4;
   const begin = frame.network + headerLen + (isSuper ? UDP_LEN : 0);
   const end = isSuper ? frame.bytes.length : frame.network + frame.bytes.readUInt16BE(frame.network + 2);
   const data = Buffer.concat(
-    sent.map((one) => fragmentData(Buffer.from(one.bytes), frame.network, isSuper, text(mark))),
+    sent.map(({ bytes }) => fragmentData(Buffer.from(bytes), frame.network, isSuper, text(mark))),
   );
   if (!data.equals(frame.bytes.subarray(begin, end)))
     fail(
@@ -75,7 +81,9 @@ export function checkCopy(known: Known, sent: SentDatagram[], where: string): vo
     );
 }
 
-/** Payload of a fragment; of the first of a datagram of a superframe without its UDP header. */
+/**
+ * Payload of a fragment; without the UDP header for the first fragment of a superframe's datagram.
+ */
 function fragmentData(datagram: Buffer, network: number, isSuper: boolean, what: string): Buffer {
   const ip = VXLAN_LEN + network;
   const headerLen = (datagram[ip] & 15) * 4;
@@ -84,7 +92,7 @@ function fragmentData(datagram: Buffer, network: number, isSuper: boolean, what:
   return datagram.subarray(ip + headerLen + (isSuper && isFirst ? UDP_LEN : 0));
 }
 
-/** What the kernel is asked to do with a frame is possible, and bounded. */
+/** Checks that checksum and segmentation requests to the kernel are possible and bounded. */
 function checkColumns(
   { flags, csumStart, csumOff, gsoType, gsoSize, bytes }: WrittenFrame,
   where: string,
@@ -101,7 +109,7 @@ function checkColumns(
     fail(`${where}: ${segments} segments of ${gsoSize}`);
 }
 
-/** Bytes of the tags behind the addresses. */
+/** Length of the tags after the addresses, bytes. */
 function tagsOf(frame: Buffer): number {
   let at = 12;
   while (at + 2 <= frame.length && TPIDS.includes(frame.readUInt16BE(at))) at += 4;
@@ -115,7 +123,7 @@ export function vxlanHeader(tenant: number, flags: number): Buffer {
   return header;
 }
 
-/** The mark of the frame that has this MAC. */
+/** Mark of the frame with the MAC at `off`; −1 when that MAC identifies no frame. */
 export function named(frame: Buffer, off: number): Mark {
   return frame[off] === 0x06 && frame[off + 2] === 0x77
     ? markOf(frame[off + 1], frame.readUIntBE(off + 3, 3))
@@ -128,7 +136,7 @@ export function text(mark: Mark): string {
 }
 
 export function list(marks: Set<Mark>): string {
-  return `marks of ${[...marks].map(text).join(', ') || 'nobody'}`;
+  return `marks of ${[...marks].map(text).join(', ') || 'no frame'}`;
 }
 
 export function fail(what: string): void {

@@ -1,15 +1,17 @@
 /**
- * A data plane in memory that serves several tenants, what goes into it, and the oracle over what comes out.
+ * A data plane in memory that serves several tenants, its input, and checks of its output.
  *
- * What must hold, whatever any byte of a frame says:
+ * Invariants, for any content of a frame:
  *
- * - *Apart.* A frame that is written, sent, answered or captured for a VNI holds marks of one frame, and that came under
- *   this VNI. Frames are named by their source MAC, so one without a whole mark is attributed, too.
- * - *Nothing is lost uncounted.* A datagram is written once, with the bytes that it came with, or counted as one drop of
- *   its own VNI. Each copy of a frame of a TAP is sent whole, sent in fragments that are the whole of it, or counted as a
- *   drop. The identity of the counters holds.
- * - *Bounded.* Segments of a superframe are neither too short nor too many, and fragments hold the frame's own bytes once.
- * - *Policy.* With `--vlan strip` and `--vlan drop` nothing tagged is written.
+ * - *Isolation.* A frame that is written, sent, answered or captured for a VNI contains marks of
+ *   one frame only, and that frame entered under this VNI. The source MAC identifies a frame, so a
+ *   frame without a whole mark is attributed, too.
+ * - *No uncounted loss.* A datagram is written once, with its original bytes, or counted as one
+ *   drop of its own VNI. Each copy of a frame of a TAP is sent whole, sent in fragments that are
+ *   exactly the frame, or counted as a drop. The identity of the counters holds.
+ * - *Bounds.* Segments of a superframe are neither too short nor too many, and fragments contain
+ *   the frame's own bytes once.
+ * - *Policy.* With `--vlan strip` and `--vlan drop` no tagged frame is written.
  */
 
 import { FRAME_NEEDS_CSUM } from '../../../src/abi/batch.js';
@@ -56,7 +58,7 @@ const PEERS = [
   [0, 1],
 ];
 
-/** Ports are used again by the next world: their memory then holds frames of others. */
+/** The next world reuses the ports, so their memory contains frames of earlier ones. */
 const ports = [0, 1].map(() => ({
   overlay: new MemoryOverlay(),
   underlay: new MemoryUnderlay(),
@@ -94,7 +96,7 @@ export class World {
     if (spec.capture) this.#capture(spec.capture);
   }
 
-  /** @param index of the operation: workers take turns */
+  /** @param index number of the operation; workers take turns by it */
   put(op: Op, index: number): void {
     const plane = this.#planes[index % this.#planes.length];
     if (op.op === 'train') this.#putTrain(plane, op);
@@ -102,7 +104,7 @@ export class World {
     else this.#putFrame(plane, op);
   }
 
-  /** Everything that is under way comes to its end. */
+  /** Runs rounds and completes pending sends until nothing is pending. */
   breathe(): void {
     for (const plane of this.#planes) {
       plane.breathe();
@@ -112,7 +114,7 @@ export class World {
     }
   }
 
-  /** @throws Error that says what does not hold */
+  /** @throws Error with the violated invariant */
   check(): void {
     for (const plane of this.#planes) {
       for (const written of plane.overlay.written) this.#checkWritten(written);
@@ -136,11 +138,13 @@ export class World {
     });
   }
 
-  /** Fills whatever memory is shared between VNIs with frames of each: what reads too far finds them. */
+  /**
+   * Fills memory that VNIs share with frames of each VNI: a read past the end returns their bytes.
+   */
   #prime(): void {
     for (const plane of this.#planes) {
       for (const tenant of VNIS.keys()) {
-        // Too big, so answered: the answers' memory is shared, too.
+        // Oversized, so it is answered: the memory of answers is shared, too.
         const packet = this.#make({ ...HONEST(tenant), kind: UDP6, postponed: false }, 3_000);
         plane.overlay.waiting.push({ vniIdx: tenant, bytes: packet.frame.bytes });
         const { frame } = this.#make(HONEST(tenant), 9_000);
@@ -242,7 +246,10 @@ export class World {
     });
   }
 
-  /** What goes to a TAP is a datagram of this VNI, or an answer to a frame of this TAP. */
+  /**
+   * Checks that a frame written to a TAP is a datagram of this VNI, or an answer to a frame of this
+   * TAP.
+   */
   #checkWritten(written: WrittenFrame): void {
     const where = `written to VNI ${VNIS[written.vniIdx]}`;
     const bytes = Buffer.from(written.bytes);
@@ -250,12 +257,12 @@ export class World {
     const delivered = this.#known.get(named(bytes, 6));
     if (delivered && !delivered.fromTap) {
       this.#checkOwner(delivered, written.vniIdx, marks, where);
-      if (++delivered.written > 1) fail(`${where}: ${text(delivered.mark)} a second time`);
+      if (++delivered.written > 1) fail(`${where}: ${text(delivered.mark)} twice`);
       checkDelivery(delivered, written, this.#spec.vnis[delivered.tenant].vlan, where);
       return;
     }
     const answered = this.#known.get(named(bytes, 0));
-    if (!answered?.fromTap) fail(`${where}: a frame that nobody sent, ${bytes.length} bytes, ${list(marks)}`);
+    if (!answered?.fromTap) fail(`${where}: an unknown frame, ${bytes.length} bytes, ${list(marks)}`);
     else this.#checkOwner(answered, written.vniIdx, marks, `${where} as an answer`);
   }
 
@@ -264,11 +271,11 @@ export class World {
     const row = this.#rowOf.get(sent.peerIdx) ?? -1;
     const where = `sent to peer row ${sent.peerIdx} of VNI ${VNIS[row]}`;
     if (bytes.length < VXLAN_LEN + 14) fail(`${where}: ${bytes.length} bytes`);
-    if (!bytes.subarray(0, VXLAN_LEN).equals(vxlanHeader(row, 0x08))) fail(`${where}: another VXLAN header`);
+    if (!bytes.subarray(0, VXLAN_LEN).equals(vxlanHeader(row, 0x08))) fail(`${where}: wrong VXLAN header`);
     const known = this.#known.get(named(bytes, VXLAN_LEN + 6));
     const marks = marksIn(bytes);
     if (!known?.fromTap)
-      throw new Error(`${where}: a frame that no TAP gave, ${bytes.length} bytes, ${list(marks)}`);
+      throw new Error(`${where}: a frame that no TAP delivered, ${bytes.length} bytes, ${list(marks)}`);
     this.#checkOwner(known, row, marks, where);
     if (sent.segCount > MOST_SEGMENTS) fail(`${where}: ${text(known.mark)} in ${sent.segCount} segments`);
     const copy = known.sent.get(sent.peerIdx);
@@ -282,9 +289,9 @@ export class World {
   }
 
   #checkCaptured({ vniIdx, bytes, received }: Captured): void {
-    const asked = this.#spec.capture!.vniIdx;
+    const requested = this.#spec.capture!.vniIdx;
     const where = `captured as VNI row ${vniIdx}${received ? ', received' : ''}`;
-    if (asked >= 0 && vniIdx !== asked) fail(`${where}, but row ${asked} was asked for`);
+    if (requested >= 0 && vniIdx !== requested) fail(`${where}, but row ${requested} was requested`);
     const marks = marksIn(bytes);
     if (marks.size > 1) fail(`${where}: ${list(marks)}`);
     for (const mark of marks) if (vniIdx >= 0 && tenantOf(mark) !== vniIdx) fail(`${where}: ${text(mark)}`);
@@ -305,7 +312,7 @@ export class World {
       for (const direction of ['encap', 'decap'] as const) this.#checkLosses(row, direction);
   }
 
-  /** A superframe counts as the frames that it stands for. */
+  /** A superframe counts as its number of frames. */
   #checkLosses(row: number, direction: 'encap' | 'decap'): void {
     const fromTap = direction === 'encap';
     let lost = 0;
@@ -327,12 +334,14 @@ function HONEST(tenant: number): FrameSpec {
   return { tenant, kind: UDP4, to: TO_STATION, postponed: true, ...rest };
 }
 
-/** A superframe of too many segments is refused before it is copied: one drop, whatever its flood list. */
+/**
+ * A superframe with too many segments is refused before it is copied: one drop for any flood list.
+ */
 function lostCopies({ isSuper, copies, sent }: Known): number {
   return isSuper && sent.size === 0 ? 1 : copies - sent.size;
 }
 
-/** A postponed TCP segment that is longer than the overlay MTU counts as the frames that it stands for. */
+/** A TCP segment with a partial checksum that exceeds the overlay MTU counts as several frames. */
 function mayBeSuper({ isTcp, bytes }: BuiltFrame): boolean {
   return isTcp && bytes.length > 1400;
 }

@@ -1,9 +1,10 @@
 /**
- * An operator in a hurry: makes VNIs, gives them peers, changes and removes them, one call after the other over the API.
+ * Load on the API: adds VNIs and their peers, changes and removes them, one call after another.
  *
- *     api-load.mjs PLACE ROUNDS [TOKEN]     PLACE is http://HOST:PORT or the path of a unix socket; a round is 20 calls
+ *     api-load.mjs PLACE ROUNDS [TOKEN]
  *
- * Prints how many calls were made; ends with 1 at the first that is not answered as it should be.
+ * PLACE is http://HOST:PORT or the path of a unix socket; a round is 20 calls. Prints the number of
+ * calls; exits with 1 at the first unexpected answer.
  */
 import { Client } from 'undici';
 
@@ -31,7 +32,7 @@ for (let round = 0; round < Number(rounds); round++) {
     await call('PATCH', `/v1/vnis/${VNI}`, 200, changed);
   for (let peer = 0; peer < 5; peer++)
     await call('DELETE', `/v1/vnis/${VNI}/peers/192.168.80.${100 + peer}`, 204);
-  // A peer of the VNI whose traffic is measured: its flood list changes under the frames.
+  // A peer of the VNI whose traffic is measured: its flood list changes while frames are flooded.
   await call('POST', '/v1/vnis/100/peers', 201, { address: '192.168.80.99' });
   await call('DELETE', '/v1/vnis/100/peers/192.168.80.99', 204);
   await call('DELETE', `/v1/vnis/${VNI}`, 204);
@@ -39,7 +40,7 @@ for (let round = 0; round < Number(rounds); round++) {
 console.log(calls);
 await client.close();
 
-async function call(method, path, wanted, body) {
+async function call(method, path, expected, body) {
   const headers = {
     ...(body && { 'content-type': 'application/json' }),
     ...(token && { authorization: `Bearer ${token}` }),
@@ -47,7 +48,7 @@ async function call(method, path, wanted, body) {
   const answer = await client.request({ method, path, headers, body: body && JSON.stringify(body) });
   const text = await answer.body.text();
   calls++;
-  if (answer.statusCode === wanted) return;
+  if (answer.statusCode === expected) return;
   console.error(`${method} ${path}: ${answer.statusCode} ${text}`);
   process.exit(1);
 }

@@ -1,6 +1,7 @@
 /**
- * Pseudo-random bytes that any number of processes can make again: AES in counter mode over zeros. Fast enough not
- * to be what a transfer waits for.
+ * Reproducible pseudo-random bytes: AES in counter mode over zeros.
+ *
+ * Any number of processes can generate the same bytes, fast enough not to limit a transfer.
  */
 import { createCipheriv } from 'node:crypto';
 

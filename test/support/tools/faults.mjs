@@ -1,13 +1,15 @@
 /**
- * Faults that a lab brings about in a daemon, preloaded by NODE_OPTIONS=--import: nothing of it is in vtepd itself.
+ * Faults that a lab injects into a daemon, preloaded by NODE_OPTIONS=--import.
  *
- * - A data-plane thread throws when it takes the request to delete the FDB entry of CRASH_MAC.
- * - At SIGUSR2 the main thread fills its heap.
+ * vtepd itself contains none of this code.
+ *
+ * - A data-plane thread throws when it receives the request to delete the FDB entry of CRASH_MAC.
+ * - On SIGUSR2 the main thread fills its heap.
  */
 import { createRequire, syncBuiltinESMExports } from 'node:module';
 import { isMainThread } from 'node:worker_threads';
 
-/** 02:de:ad:00:00:01, the first two bytes and the last four. */
+/** 02:de:ad:00:00:01: its first two bytes and its last four. */
 const CRASH_MAC = { high: 0x02de, low: 0xad000001 | 0 };
 
 if (isMainThread) {
@@ -22,7 +24,7 @@ if (isMainThread) {
     const received = receiveMessageOnPort(port);
     const { op, mac } = received?.message?.change ?? {};
     if (op === 'fdb.del' && mac.high === CRASH_MAC.high && (mac.low | 0) === CRASH_MAC.low)
-      throw new Error('a fault that the lab wants');
+      throw new Error('fault injected by the lab');
     return received;
   };
   syncBuiltinESMExports();

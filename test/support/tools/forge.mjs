@@ -1,5 +1,5 @@
 /**
- * A router that lies: sends "too big" to a host, about a UDP datagram that it quotes.
+ * Forged ICMP "too big": sends it to a host, with a quoted UDP datagram.
  *
  *     FAMILY HOST MTU SOURCE SOURCE_PORT[,SOURCE_PORT…] DESTINATION DESTINATION_PORT
  */
@@ -35,7 +35,7 @@ function header4() {
   return b;
 }
 
-/** The checksum is the kernel's to fill in. */
+/** The kernel fills in the checksum. */
 function header6() {
   const b = Buffer.from([2, 0, 0, 0, 0, 0, 0, 0]);
   b.writeUInt32BE(Number(mtu), 4);
@@ -58,7 +58,7 @@ function packet6() {
   return b;
 }
 
-/** Of an address with one `::`. */
+/** Bytes of an address that contains one `::`. */
 function bytes6(address) {
   const [before, after] = address.split('::').map((part) => part.split(':').filter(Boolean));
   const groups = [...before, ...new Array(8 - before.length - after.length).fill('0'), ...after];

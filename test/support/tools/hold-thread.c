@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Stops the data-plane thread of a vtepd, and that thread alone (ptrace(2): a signal would stop all of them); at
- * SIGTERM lets it go on. The thread is the one that waits in epoll with room for WAIT_CAP events: that of `--io batch`.
+ * Stops only the data-plane thread of a vtepd; on SIGTERM lets it continue.
+ *
+ * It uses ptrace(2), as a signal would stop all threads. The thread is the one that waits in epoll
+ * with room for WAIT_CAP events: that of `--io batch`.
  *
  *	hold-thread PID
  */
@@ -13,9 +15,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define WAIT_CAP 0x100 /* of shim.h; libuv has room for 1024 */
+#define WAIT_CAP 0x100 /* as in shim.h; libuv has room for 1024 */
 
-/* System calls are told as: number, arguments in hexadecimal, ... */
+/* Format of /proc/PID/task/TID/syscall: number, arguments in hexadecimal, ... */
 static int waits_in_shim(int pid, int tid)
 {
 	unsigned long number, wait_fd, events, room = 0;
@@ -54,12 +56,12 @@ static int find_thread(int pid)
 	return 0;
 }
 
-static volatile sig_atomic_t is_over;
+static volatile sig_atomic_t is_ended;
 
 static void end(int number)
 {
 	(void)number;
-	is_over = 1;
+	is_ended = 1;
 }
 
 int main(int argc, char **argv)
@@ -69,17 +71,17 @@ int main(int argc, char **argv)
 
 	signal(SIGTERM, end);
 	if (!tid) {
-		fputs("no such thread\n", stderr);
+		fputs("no data-plane thread found\n", stderr);
 		return 1;
 	}
 	if (ptrace(PTRACE_SEIZE, tid, 0, 0) || ptrace(PTRACE_INTERRUPT, tid, 0, 0) || waitpid(tid, &status, __WALL) != tid) {
 		perror("ptrace");
 		return 1;
 	}
-	puts("held");
+	puts("thread stopped");
 	fflush(stdout);
-	for (; !is_over; usleep(20000))
-		/* A thread that is killed is not gone before its tracer has heard of it. */
+	for (; !is_ended; usleep(20000))
+		/* A killed thread remains until its tracer has waited for it. */
 		if (waitpid(tid, &status, __WALL | WNOHANG) == tid && (WIFEXITED(status) || WIFSIGNALED(status)))
 			return 0;
 	ptrace(PTRACE_DETACH, tid, 0, 0);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * A service manager's ear: prints what comes to a datagram socket, each message in one line, its own lines parted by
- * blanks.
+ * Receiver of sd_notify(3) messages: prints each datagram of a unix socket as one line.
+ *
+ * The lines of a message are separated by blanks.
  *
  *	notify-receive PATH
  */

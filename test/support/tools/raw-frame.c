@@ -1,5 +1,7 @@
 /*
- * Sends a frame as it is: raw-frame DEVICE COUNT HEX. The frame is given in hexadecimal from the Ethernet header on.
+ * Sends a raw Ethernet frame COUNT times: raw-frame DEVICE COUNT HEX.
+ *
+ * HEX is the frame in hexadecimal, from the Ethernet header on.
  */
 #include <stdio.h>
 #include <stdlib.h>

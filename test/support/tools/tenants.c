@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Sends what a file holds: frames into a device, each with the virtio_net_hdr that a VM would write (packet(7),
- * PACKET_VNET_HDR), or trains of datagrams (UDP_SEGMENT, udp(7)). Prints the number of each record that the kernel refuses.
+ * Sends the records of a file: frames to a device, or trains of datagrams to a peer.
+ *
+ * A frame has the virtio_net_hdr that a VM would write (packet(7), PACKET_VNET_HDR); trains use
+ * UDP_SEGMENT (udp(7)). Prints the number of each record that the kernel refuses.
  *
  *	tenants frames FILE DEVICE			records: length, header and frame
  *	tenants trains FILE ADDRESS PORT SOURCE		records: length, segment size, payload
@@ -21,7 +23,7 @@
 
 #include <linux/if_packet.h>
 
-/* Records without a pause: what a device's queue and a socket's buffer hold. */
+/* Number of records sent without a pause; fits into a device's queue and a socket's buffer. */
 #define BURST 16
 
 static char bytes[1 << 17];
@@ -69,7 +71,7 @@ int main(int argc, char **argv)
 
 		if (len > sizeof(bytes) || (is_train && fread(&size, sizeof(size), 1, file) != 1) ||
 		    fread(bytes, 1, len, file) != len)
-			return fprintf(stderr, "record %d is cut off\n", i), 1;
+			return fprintf(stderr, "record %d is truncated\n", i), 1;
 		if ((is_train && setsockopt(fd, SOL_UDP, UDP_SEGMENT, &(int){ (int)size }, sizeof(int))) ||
 		    send(fd, bytes, len, 0) < 0)
 			printf("%d\n", i);

@@ -1,10 +1,12 @@
 /**
- * One end of an HTTPS exchange in which both sides show a certificate. Each prints what it saw as one line of JSON.
+ * One end of an HTTPS exchange in which both sides present a certificate.
+ *
+ * Each end prints one line of JSON with the hash of the response and the name of the other side.
  *
  *     serve DIR PORT BYTES    answers one request with BYTES bytes
  *     fetch DIR ADDRESS PORT
  *
- * DIR holds ca.pem and {server,client}.{key,pem}.
+ * DIR contains ca.pem and {server,client}.{key,pem}.
  */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';

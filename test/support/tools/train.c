@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Sends a file as one train (UDP_SEGMENT, udp(7)): datagrams of SIZE bytes, the last of what is left.
+ * Sends a file as one train (UDP_SEGMENT, udp(7)): datagrams of SIZE bytes; the last may be
+ * shorter.
  *
  *	train FILE SIZE ADDRESS PORT SOURCE
  */

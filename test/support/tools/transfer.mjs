@@ -1,8 +1,8 @@
 /**
- * One end of a TCP transfer. Both ends print `BYTES SHA256` of what they sent or received as their last line.
+ * One end of a TCP transfer. The last line that each end prints is `BYTES SHA256`.
  *
  *     receive PORT
- *     send ADDRESS PORT BYTES          fewer after a SIGUSR2
+ *     send ADDRESS PORT BYTES          fewer bytes after a SIGUSR2
  */
 import { createHash } from 'node:crypto';
 import { connect, createServer } from 'node:net';

@@ -1,6 +1,8 @@
 /**
- * Loaded into a daemon or a harness with `--import`: workers tell of the reports in which they transfer something, a line each
- * in the file that TRANSFERS_FILE names.
+ * Records the messages of workers that transfer memory.
+ *
+ * The file is loaded into a daemon or a test harness with `--import`. For each such message it
+ * appends a line with the kind of the message to the file in TRANSFERS_FILE.
  */
 import { appendFileSync } from 'node:fs';
 import { isMainThread, MessagePort } from 'node:worker_threads';

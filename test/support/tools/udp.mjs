@@ -1,17 +1,17 @@
 /**
- * UDP for labs.
+ * UDP programs of the labs.
  *
- *     listen PORT                          prints each payload as a line
- *     flows ADDRESS PORT COUNT REPEAT      COUNT sockets, each sends REPEAT datagrams "flow N"
- *     send ADDRESS PORT TEXT…              a datagram a TEXT; a broadcast address is allowed
- *     stream ADDRESS PORT INTERVAL_MS      one datagram every INTERVAL_MS, until killed; broadcast as well
- *     replay FILE ADDRESS PORT [SOURCE]    the datagrams of FILE: 16-bit big-endian length, bytes, and so on
+ *     listen PORT                        prints each payload as a line
+ *     flows ADDRESS PORT COUNT REPEAT    COUNT sockets, each sends REPEAT datagrams "flow N"
+ *     send ADDRESS PORT TEXT…            one datagram per TEXT; ADDRESS may be a broadcast address
+ *     stream ADDRESS PORT INTERVAL_MS    one datagram per INTERVAL_MS until killed; also broadcast
+ *     replay FILE ADDRESS PORT [SOURCE]  datagrams of FILE: 16-bit big-endian length, bytes
  */
 import { createSocket } from 'node:dgram';
 import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** Between two rounds of all flows: a receiver that shares the processor has its turn. */
+/** Pause between two rounds of all flows, ms, so that a receiver on the same processor can run. */
 const ROUND_MS = 50;
 
 const [mode, ...rest] = process.argv.slice(2);
@@ -53,7 +53,7 @@ async function broadcaster() {
   return socket;
 }
 
-/** Sent in small groups, so that the sender's own queue is never what loses one. */
+/** Sends in small groups, so that the sender's own queue never drops a datagram. */
 async function replay(file, address, port, source) {
   const bytes = readFileSync(file);
   const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
