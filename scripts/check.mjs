@@ -1,21 +1,23 @@
 /**
- * `npm run check`: format and lint, types of src, test and bench, then the tests that need no root; the import graph is
- * among them. All steps run, whatever becomes of one. What measures or takes long runs in `npm test`: the 100,000 random cases
- * of the offloads, the heap of the hot path.
+ * `npm run check`: format and lint, types of src, test and bench, then the tests of single modules;
+ * a failed step does not stop the others. Tests that need root or a tool that is missing are
+ * skipped, which fails `npm test` alone. Tests that measure or take long run in `npm test`: the
+ * 100,000 random cases of the offloads, the heap of the hot path.
  */
 import { spawn } from 'node:child_process';
-import { COMPILE_TESTS, runTests, testFiles } from './run-tests.mjs';
 import { root, setUp } from './set-up.mjs';
 
 const UNIT_TIMEOUT_S = 900;
-/** Some wait more than they work: three keep two cores busy. */
+/** Some mostly wait: three keep two cores busy. */
 const UNITS_AT_ONCE = 3;
 
 setUp({ build: false });
+// It imports a package, which setUp has installed.
+const { runTests, testFiles } = await import('./run-tests.mjs');
 
 const steps = await Promise.all([
   quietly('build', 'scripts/build.mjs'),
-  quietly('types of src, test and bench', ...COMPILE_TESTS),
+  quietly('types of src, test and bench', 'scripts/compile-tests.mjs'),
   quietly('format and lint', 'node_modules/@biomejs/biome/bin/biome', 'ci', '--error-on-warnings', '.'),
 ]);
 for (const { name, ok, output } of steps) if (!ok) console.log(`${name}:\n${output}`);
@@ -27,7 +29,7 @@ for (const { name } of failed) console.log(`FAIL ${name}`);
 for (const { file, name } of failures) console.log(`FAIL ${file}: ${name}`);
 process.exitCode = failed.length + failures.length === 0 ? 0 : 1;
 
-/** A step by a Node program of this project, with what it said. */
+/** Runs a Node program of this project as a step, and collects its output. */
 function quietly(name, ...command) {
   const child = spawn(process.execPath, command, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';

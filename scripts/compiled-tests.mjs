@@ -1,19 +1,20 @@
 /**
- * Lets a test file, and what it imports, run as TypeScript that tsc compiled all at once (test/tsconfig.json), instead
- * of being compiled anew in each process that loads it: that took longer than the tests. Modules keep the addresses of
- * their sources, so paths beside them stay right.
+ * Loader hooks that run tests as the output of tsc (test/tsconfig.json), which compiles all files
+ * at once: compiling them again in each process and thread takes longer than the tests. Modules
+ * keep the URLs of their sources, so that paths relative to them stay right.
  *
- * Hooks of Node's loader (node:module, register). `run-tests.mjs` names them to every process it starts.
+ * `--import` of this file registers the hooks, in threads and child processes as well
+ * (`run-tests.mjs`, .taprc). The same file, with a query, is the module of the hooks.
  */
 import { existsSync, readFileSync } from 'node:fs';
+import { register } from 'node:module';
 
 const ROOT = new URL('../', import.meta.url).href;
 const COMPILED = new URL('build/tests/', ROOT);
 
-/** An option of node that registers these hooks, for child processes and threads as well. */
-export const NODE_OPTION = `--import=data:text/javascript,import{register}from"node:module";register("${import.meta.url}")`;
+if (!import.meta.url.endsWith('?hooks')) register(`${import.meta.url}?hooks`);
 
-/** A module is imported, or started as a thread, by the name that it has once compiled. */
+/** Imports and threads name a module by its compiled file, `.js`; its source is `.ts`. */
 export function resolve(specifier, context, next) {
   const source = specifier.endsWith('.js') ? sourceOf(specifier, context.parentURL) : undefined;
   return source && existsSync(source) ? { url: source.href, shortCircuit: true } : next(specifier, context);

@@ -6,15 +6,14 @@
  *     --seed N       the run with this seed
  */
 import { parseArgs } from 'node:util';
-import { NODE_OPTION } from './compiled-tests.mjs';
-import { compileTests } from './run-tests.mjs';
 import { node, setUp } from './set-up.mjs';
 
 const { values } = parseArgs({ options: { seconds: { type: 'string' }, seed: { type: 'string' } } });
 
 setUp({ build: false });
-if (!compileTests()) process.exit(1);
+if (node('scripts/compile-tests.mjs').status !== 0) process.exit(1);
 process.env.PROPERTY_S = values.seconds ?? '600';
 if (values.seed !== undefined) process.env.PROPERTY_SEED = values.seed;
-const result = node('--enable-source-maps', NODE_OPTION, 'test/switch/forward/tenants.test.ts');
+const options = ['--enable-source-maps', '--import=./scripts/compiled-tests.mjs'];
+const result = node(...options, 'test/switch/forward/tenants.test.ts');
 process.exitCode = result.status ?? 1;

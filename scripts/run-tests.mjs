@@ -1,26 +1,32 @@
 /**
- * Compiles the tests, runs files of them, many of them in one process, and reads the TAP that node-tap writes there: a line
- * for each test, and the whole of what tap says about one that fails. Counts tests, the `t.test` blocks of a file: not
- * assertions.
+ * Runner of test files. Prints a line per test (a `t.test` block of a file, not an assertion), the
+ * comments of tests, such as figures they measure, and the whole TAP of a test that fails.
  *
- * tap's own runner is left out. It preloads every Node below a test, daemons included, with hooks that take down which
- * modules are loaded: with them a daemon's start takes two thirds more of the processor.
+ * `tap run` is not used: it preloads its module tracking into every Node below a test, daemons
+ * included, whose start then costs two thirds more CPU time.
  */
 import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { NODE_OPTION } from './compiled-tests.mjs';
-import { node, root } from './set-up.mjs';
+import { Parser } from 'tap-parser';
+import { root } from './set-up.mjs';
 
 /**
+ * Result of one test; a skipped test is not ok.
+ *
  * @typedef {{file: string, name: string, ok: boolean, skipped: boolean}} Result
  */
 
+const NODE_OPTIONS = ['--enable-source-maps', `--import=${new URL('compiled-tests.mjs', import.meta.url)}`];
 /**
- * All test files, as paths from the root, in the order to run them in: the longest first, so that none runs on when all others
- * are done. Files of a list share a process. Labs have one each; they need root, iproute2 and a kernel with vxlan. Those that
- * depend on having the machine, or a process, for themselves are listed in test/order.json, each with the reason.
+ * Seconds after the limit until a process gets SIGTERM, and again until SIGKILL; tap reports at the
+ * limit itself.
+ */
+const GRACE_S = 10;
+
+/**
+ * All test files by stage, in the order of test/order.json. Each list is run by one process. Labs
+ * need root, iproute2 and a kernel with vxlan.
  *
  * @returns {Record<'units' | 'labs' | 'labsAlone', string[][]>}
  */
@@ -30,48 +36,26 @@ export function testFiles() {
     .filter((file) => file.endsWith('.test.ts'))
     .map((file) => `test/${file}`)
     .sort();
-  const gone = [...first, ...Object.keys(alone), ...Object.keys(apart)].filter(
-    (file) => !found.includes(file),
-  );
+  const gone = [...first, ...Object.keys({ ...alone, ...apart })].filter((file) => !found.includes(file));
   if (gone.length > 0) throw new Error(`test/order.json: no such file: ${gone.join(', ')}`);
-  const files = [...new Set([...first, ...found])];
-  const isLab = (file) => file.startsWith('test/lab/') || file.endsWith('.lab.test.ts');
-  const each = (some) => some.map((file) => [file]);
-  const units = files.filter((file) => !isLab(file));
-  return {
-    units: [
-      ...each(units.filter((file) => file in apart)),
-      ...byFolder(units.filter((file) => !(file in apart))),
-    ],
-    labs: each(files.filter((file) => isLab(file) && !(file in alone))),
-    labsAlone: each(files.filter((file) => file in alone)),
-  };
-}
 
-/** Files of a folder load much the same modules. */
-function byFolder(files) {
-  const folders = new Map();
-  for (const file of files) folders.set(dirname(file), [...(folders.get(dirname(file)) ?? []), file]);
-  return [...folders.values()];
-}
-
-/** Arguments of node: compiles src, test and bench for `runTests`, and checks their types. With wrong types they run all the same. */
-export const COMPILE_TESTS = ['node_modules/typescript/bin/tsc', '-p', 'test', '--sourceRoot', `${root}/`];
-
-/**
- * Compiles what `COMPILE_TESTS` says.
- *
- * @returns {boolean} whether types are right; what is wrong stands on the terminal
- */
-export function compileTests() {
-  return node(...COMPILE_TESTS).status === 0;
+  const lists = { units: [], labs: [], labsAlone: [] };
+  const folders = {};
+  for (const file of new Set([...first, ...found])) {
+    if (file in alone) lists.labsAlone.push([file]);
+    else if (file.startsWith('test/lab/') || file.endsWith('.lab.test.ts')) lists.labs.push([file]);
+    else if (file in apart) lists.units.push([file]);
+    else (folders[dirname(file)] ??= []).push(file);
+  }
+  lists.units.push(...Object.values(folders));
+  return lists;
 }
 
 /**
- * Runs files in this order. What a file says is shown when it has ended: that of two never mixes.
+ * Runs lists of files in this order. The output of a file is printed when it has ended.
  *
- * @param {string[][]} lists a process for each
- * @param {{jobs: number, timeoutS: number}} options how many processes at once; the most that one may take
+ * @param {string[][]} lists files of one process each
+ * @param {{jobs: number, timeoutS: number}} options processes at once; time limit of one process
  * @returns {Promise<Result[]>}
  */
 export async function runTests(lists, { jobs, timeoutS }) {
@@ -85,126 +69,140 @@ export async function runTests(lists, { jobs, timeoutS }) {
   return results;
 }
 
+/**
+ * Prints the tests that failed or were skipped, and last the line `N passed, N failed`, where a
+ * skipped test has failed.
+ *
+ * @param {Result[]} results
+ * @returns {boolean} true if all passed
+ */
+export function summarize(results) {
+  const failed = results.filter(({ ok }) => !ok);
+  for (const { file, name, skipped } of failed) console.log(`${skipped ? 'SKIP' : 'FAIL'} ${file}: ${name}`);
+  console.log(`${results.length - failed.length} passed, ${failed.length} failed`);
+  return failed.length === 0;
+}
+
 /** @returns {Promise<Result[]>} */
 async function runProcess(files, timeoutS) {
-  // Where a machine has authorities of its own, reading them is half of what each Node starts with; no test goes outside.
+  // Reading a machine's own certificate authorities is half of Node's start; no test connects to the outside.
   const { NODE_EXTRA_CA_CERTS: _, ...env } = process.env;
-  const program = files.length > 1 ? ['scripts/together.mjs', ...files] : files;
-  const child = spawn(process.execPath, ['--enable-source-maps', NODE_OPTION, ...program], {
+  const isShared = files.length > 1;
+  const program = isShared ? ['scripts/together.mjs', ...files] : files;
+  const child = spawn(process.execPath, [...NODE_OPTIONS, ...program], {
     cwd: root,
     stdio: ['ignore', 'pipe', 'inherit'],
     env: { ...env, TAP_TIMEOUT: String(timeoutS) },
   });
-  const exited = new Promise((resolve) => child.on('close', (code) => resolve(code === 0)));
-  // tap says at the limit which test it was; who does not end then is ended.
   const limits = ['SIGTERM', 'SIGKILL'].map((signal, i) =>
     setTimeout(() => child.kill(signal), (timeoutS + GRACE_S * (i + 1)) * 1000),
   );
-  const follower = files.length > 1 ? new FilesFollower(files) : new FileFollower(files[0]);
-  for await (const line of createInterface({ input: child.stdout })) follower.take(line);
-  const ok = await exited;
+  const closed = new Promise((resolve) => child.on('close', (code, signal) => resolve(signal ?? code)));
+  const parser = new Parser();
+  const end = isShared ? reportShared(files, parser) : reportOne(files[0], parser);
+  child.stdout.setEncoding('utf8').pipe(parser);
+  const exit = await closed;
   for (const limit of limits) clearTimeout(limit);
-  return follower.end(ok);
+  return end(exit === 0 ? undefined : `the process ended with ${exit}`);
 }
 
-const GRACE_S = 10;
-const POINT = /^(not )?ok \d+ - (.*?)(?: # (SKIP|TODO)\b.*| # time=([\d.]+)ms.*)?$/;
-const INDENT = '    ';
-const COMMENT = /^ {4}# (?!Subtest|time=)/;
-const PLAN = /^1\.\.\d+/;
-
-/** Reads the TAP of several files: each is a test at the margin, with its own TAP indented before the point. */
-class FilesFollower {
-  #waiting;
-  /** @type {FileFollower | undefined} */
-  #file;
-  #results = [];
-  #allOk = true;
-
-  constructor(files) {
-    this.#waiting = [...files];
-  }
-
-  take(line) {
-    const [isPoint, not] = POINT.exec(line) ?? [];
-    if (isPoint) this.#next(not === undefined);
-    else if (line.startsWith(INDENT))
-      (this.#file ??= new FileFollower(this.#waiting[0])).take(line.slice(INDENT.length));
-  }
-
-  /** A file that was not run to its end has failed; if none has, but the process, that counts as one failed test. */
-  end(exitedWell) {
-    while (this.#waiting.length > 0) this.#next(false);
-    if (!exitedWell && this.#allOk)
-      this.#results.push({ ...this.#results.at(-1), name: 'the process', ok: false });
-    return this.#results;
-  }
-
-  #next(ok) {
-    const file = this.#file ?? new FileFollower(this.#waiting[0]);
-    this.#waiting.shift();
-    this.#file = undefined;
-    this.#allOk &&= ok;
-    this.#results.push(...file.end(ok));
-  }
+/** @returns {(failure?: string) => Result[]} ends the report; failure: of the process */
+function reportOne(file, parser) {
+  const report = new Report(parser);
+  return (failure) => report.end(file, failure);
 }
 
-/** Reads the TAP of one file: points at the margin are tests. */
-class FileFollower {
-  #file;
-  /** @type {Result[]} */
+/**
+ * As `reportOne`, for files that are subtests of one process. The test point that closes a subtest
+ * names its file. tap repeats that point after some timeouts: only the first one counts.
+ */
+function reportShared(files, parser) {
+  const waiting = new Set(files);
+  const results = [];
+  let report;
+  const end = (file, failure) => {
+    if (waiting.delete(file)) results.push(...(report ?? new Report()).end(file, failure));
+    report = undefined;
+  };
+  parser.on('child', (child) => (report = new Report(child)));
+  parser.on('assert', ({ name, ok }) => end(name, ok ? undefined : 'failed outside of its tests'));
+  return (failure) => {
+    for (const file of waiting) end(file, failure ?? 'did not run');
+    const isExplained = failure === undefined || results.some(({ ok, skipped }) => !ok && !skipped);
+    return isExplained ? results : [...results, fileFailure(files.at(-1), failure)];
+  };
+}
+
+/** The tests of one file. */
+class Report {
+  /** @type {Omit<Result, 'file'>[]} */
   #results = [];
-  /** What is to be shown of it. */
   #shown = [];
-  /** What was said since the last test: shown if the next one fails. */
+  /** TAP since the last test. */
   #lines = [];
-  /** A failure was shown, what follows explains it. */
-  #explains = false;
-  /** The number of tests was told, which comes last. */
-  #isWhole = false;
+  /**
+   * Assertions of the current test at any depth: whether one failed or is to do, and whether one
+   * was skipped.
+   */
+  #inside = { failed: false, skipped: false };
+  /** tap-parser's summary of the file. */
+  #summary = { ok: false, count: 0, bailout: false, plan: undefined };
 
-  constructor(file) {
-    this.#file = file;
+  /** @param parser undefined: the file never began */
+  constructor(parser) {
+    parser?.on('line', (line) => this.#lines.push(line.trimEnd()));
+    parser?.on('assert', (point) => this.#test(point));
+    parser?.on('child', (child) => this.#watch(child));
+    parser?.on('complete', (summary) => (this.#summary = summary));
   }
 
-  take(line) {
-    const [isPoint, not, name, directive, timeMs] = POINT.exec(line) ?? [];
-    if (isPoint) this.#test(name, not === undefined, directive, timeMs);
-    else if (PLAN.test(line)) this.#isWhole = true;
-    else if (this.#explains && !/^ *# Subtest/.test(line)) this.#shown.push(line);
-    else this.#collect(line);
-  }
-
-  /** Shows all of it. A file that fails though all its tests are well counts as one failed test. */
-  end(exitedWell) {
-    const file = this.#file;
-    const ok = exitedWell && this.#isWhole;
+  /** Prints the file. A failure that no failed test explains counts as one failed test. */
+  end(file, failure) {
+    const { ok, count, bailout, plan } = this.#summary;
     const explained = this.#results.some((result) => !result.ok && !result.skipped);
-    if (!ok) this.#shown.push(...this.#lines);
-    if (!ok && !explained) this.#results.push({ name: 'the file itself', ok: false, skipped: false });
-    console.log([...this.#shown, `${ok ? 'ok  ' : 'FAIL'} ${file}`].join('\n'));
-    return this.#results.map((result) => ({ ...result, file }));
+    const isWhole = plan?.end === count;
+    if (bailout) failure = `bailed out: ${bailout}`;
+    else if (explained && isWhole) failure = undefined;
+    else if (failure === undefined && count === 0) failure = 'ran no test';
+    else if (failure === undefined && !ok) failure = 'its plan does not match its tests';
+    if (failure) this.#shown.push(...this.#lines);
+    const mark = failure || explained ? 'FAIL' : 'ok  ';
+    console.log([...this.#shown, `${mark} ${file}${failure ? `: ${failure}` : ''}`].join('\n'));
+    const own = failure && !explained ? [fileFailure(file, failure)] : [];
+    return [...this.#results.map((result) => ({ file, ...result })), ...own];
   }
 
-  /** A comment of a test, such as a figure it measured, is shown. */
-  #collect(line) {
-    this.#explains = false;
-    if (COMMENT.test(line)) this.#shown.push(line);
-    else this.#lines.push(line);
+  #watch(child) {
+    child.on('assert', (point) => this.#noticeInside(point));
+    child.on('comment', (text) => this.#comment(text.trim()));
+    child.on('child', (grandchild) => this.#watch(grandchild));
   }
 
-  #test(name, ok, directive, timeMs) {
-    if (!ok) this.#shown.push(...this.#lines);
+  #noticeInside({ ok, skip, todo }) {
+    if (!ok || todo) this.#inside.failed = true;
+    if (skip) this.#inside.skipped = true;
+  }
+
+  /** Shows a comment of a test, but none that tap adds itself. */
+  #comment(text) {
+    if (!/^# (Subtest|time=)/.test(text)) this.#shown.push(`    ${text}`);
+  }
+
+  #test(point) {
+    this.#noticeInside(point);
+    const { failed, skipped: isSkipped } = this.#inside;
+    this.#inside = { failed: false, skipped: false };
+    const skipped = isSkipped && !failed;
+    const mark = failed ? 'FAIL' : skipped ? 'skip' : 'ok  ';
+    const time = point.time === null ? '' : ` (${(point.time / 1000).toFixed(1)} s)`;
+    if (failed || skipped) this.#shown.push(...this.#lines);
     this.#lines = [];
-    this.#explains = !ok;
-    const skipped = directive !== undefined;
-    this.#results.push({ name, ok: ok && !skipped, skipped });
-    this.#shown.push(
-      `  ${ok ? (skipped ? 'skip' : 'ok  ') : 'FAIL'} ${name}${timeMs ? ` (${seconds(timeMs)})` : ''}`,
-    );
+    this.#shown.push(`  ${mark} ${point.name}${time}`);
+    this.#results.push({ name: point.name, ok: !failed && !skipped, skipped });
   }
 }
 
-function seconds(ms) {
-  return `${(Number(ms) / 1000).toFixed(1)} s`;
+/** @returns {Result} */
+function fileFailure(file, failure) {
+  return { file, name: `(file) ${failure}`, ok: false, skipped: false };
 }

@@ -1,6 +1,6 @@
 /**
- * Files that share a process: what becomes of one is told of that one, and a process that ends early fails those it did not
- * come to. Run from a process of its own, as what it says is TAP's kind.
+ * The runner of `npm test` over small files: each kind of failure, in processes of one file and of
+ * several. It runs in a child process, because it prints TAP.
  */
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
@@ -9,68 +9,138 @@ import t, { type Test } from 'tap';
 const RUN_TESTS = new URL('../../scripts/run-tests.mjs', import.meta.url).href;
 
 const HEAD = `import t from 'tap';\n`;
-const GOOD = `${HEAD}t.test('good', async (t) => t.ok(true));\nt.test('plans nothing', (t) => t.plan(0, 'not on this machine'));\n`;
-const BAD = `${HEAD}t.test('bad', async (t) => t.ok(false));\nt.test('good all the same', async (t) => t.ok(true));\n`;
-const BROKEN = `${HEAD}t.test('never', async (t) => t.ok(true));\nthrow new Error('while it is loaded');\n`;
-const GONE = `${HEAD}t.test('ends the process', async () => process.exit(0));\n`;
-const LATE = `${HEAD}setTimeout(() => process.exit(3), 100);\nprocess.exitCode = 3;\nt.test('good', async (t) => t.ok(true));\n`;
+const GOOD = `t.test('good', async (t) => t.ok(true));\n`;
 
-/** What `runTests` says of such files in one process: `file: name`, and what it was. */
-function resultsOf(t: Test, files: Record<string, string>): string[] {
-  const dir = t.testdir(
-    Object.fromEntries(Object.entries(files).map(([name, text]) => [`${name}.test.mjs`, text])),
-  );
-  const paths = Object.keys(files).map((name) => join(dir, `${name}.test.mjs`));
+/**
+ * @returns output of the runner, the numbers of its last line, and the files of the failures above
+ * that line
+ */
+function run(t: Test, lists: Record<string, string>[], timeoutS = 60) {
+  const files = Object.entries(Object.assign({}, ...lists) as Record<string, string>);
+  const dir = t.testdir(Object.fromEntries(files.map(([name, text]) => [`${name}.test.mjs`, HEAD + text])));
+  const paths = lists.map((list) => Object.keys(list).map((name) => join(dir, `${name}.test.mjs`)));
   const program = `
-    const { runTests } = await import('${RUN_TESTS}');
-    const results = await runTests([${JSON.stringify(paths)}], { jobs: 1, timeoutS: 20 });
-    console.log(JSON.stringify(results));`;
-  const { stdout } = spawnSync(process.execPath, ['--input-type=module', '--eval', program], {
+    const { runTests, summarize } = await import('${RUN_TESTS}');
+    const results = await runTests(${JSON.stringify(paths)}, { jobs: 3, timeoutS: ${timeoutS} });
+    process.exitCode = summarize(results) ? 0 : 1;`;
+  const { stdout, status } = spawnSync(process.execPath, ['--input-type=module', '--eval', program], {
     encoding: 'utf8',
   });
-  const results = JSON.parse(stdout.trim().split('\n').at(-1)!) as {
-    file: string;
-    name: string;
-    ok: boolean;
-    skipped: boolean;
-  }[];
-  return results.map(({ file, name, ok, skipped }) => {
-    const what = skipped ? 'skipped' : ok ? 'ok' : 'failed';
-    return `${file.slice(dir.length + 1).replace('.test.mjs', '')}: ${name}: ${what}`;
-  });
+  const output = stdout.replaceAll(`${dir}/`, '').replaceAll('.test.mjs', '');
+  const [, passed, failed] = /\n(\d+) passed, (\d+) failed\n$/.exec(output) ?? [];
+  const failures = output
+    .split('\n')
+    .slice(-2 - Number(failed), -2)
+    .map((line) => /^(?:FAIL|SKIP) (\w+): /.exec(line)?.[1]);
+  t.equal(status, failed === '0' ? 0 : 1, 'exit code');
+  return { output, passed: Number(passed), failed: Number(failed), failures: new Set(failures) };
 }
 
-t.test('one that fails does not touch the next', async (t) => {
-  t.same(resultsOf(t, { one: GOOD, two: BAD, three: GOOD }), [
-    'one: good: ok',
-    'one: plans nothing: skipped',
-    'two: bad: failed',
-    'two: good all the same: ok',
-    'three: good: ok',
-    'three: plans nothing: skipped',
+/** What is behind the good test of a file, and what the runner prints of the file. */
+const FAILURES: Record<string, [text: string, expected: RegExp]> = {
+  assertion: [
+    `t.test('bad', async (t) => t.equal(1, 2, 'one is two'));`,
+    /not ok 1 - one is two.* {2}FAIL bad .*FAIL assertion\n/s,
+  ],
+  nested: [
+    `t.test('bad', (t) => t.test('in', async (t) => t.fail('deep')));`,
+    /not ok 1 - deep.*FAIL nested\n/s,
+  ],
+  skip: [`t.test('lab', { skip: 'no tool' }, async () => {});`, /# SKIP no tool\n {2}skip lab\n/],
+  skipInside: [
+    `t.test('lab', async (t) => t.pass('it', { skip: 'no root' }));`,
+    /# SKIP no root.* {2}skip lab/s,
+  ],
+  emptyPlan: [`t.test('lab', (t) => t.plan(0, 'not here'));`, /# SKIP not here\n {2}skip lab/],
+  todo: [`t.test('later', { todo: true }, async (t) => t.fail());`, / {2}FAIL later.*FAIL todo\n/s],
+  todoInside: [
+    `t.test('later', async (t) => t.fail('it', { todo: true }));`,
+    / {2}FAIL later.*FAIL todoInside\n/s,
+  ],
+  teardown: [
+    `t.test('lab', async (t) => { t.teardown(() => { throw new Error('left behind'); }); t.ok(true); });`,
+    /left behind.*FAIL teardown\n/s,
+  ],
+  fileTeardown: [`t.teardown(() => { throw new Error('left behind'); });`, /FAIL fileTeardown/],
+  plan: [`t.plan(3);`, /FAIL plan/],
+  error: [`throw new Error('broken');`, /broken.*FAIL error/s],
+  bailOut: [`t.test('lab', async (t) => t.bailout('no kernel'));`, /FAIL bailOut: bailed out: no kernel\n/],
+  exit: [`t.test('gone', () => process.exit(0));`, /FAIL exit/],
+  exitOutside: [
+    `setTimeout(() => process.exit(0)); t.test('gone', () => new Promise(() => {}));`,
+    /FAIL exitOutside/,
+  ],
+  killed: [
+    `t.test('gone', () => process.kill(process.pid, 'SIGKILL'));`,
+    /FAIL killed: the process ended with SIGKILL\n/,
+  ],
+  exitCode: [`process.on('exit', () => process.exit(3));`, /FAIL exitCode: the process ended with 3\n/],
+};
+
+t.test('each kind of failure is counted and explained', async (t) => {
+  const lists = Object.entries(FAILURES).map(([name, [text]]) => ({ [name]: `${GOOD}${text}` }));
+  const { output, failures } = run(t, lists);
+  for (const [name, [, expected]] of Object.entries(FAILURES)) {
+    t.match(output, expected, name);
+    t.ok(failures.has(name), `${name} is counted`);
+  }
+});
+
+t.test('a file without tests is a failure', async (t) => {
+  const { output, failures } = run(t, [{ empty: '', gone: 'process.exit(0);' }, { alone: '' }]);
+  t.match(output, /FAIL alone: ran no test\n/);
+  t.same([...failures].sort(), ['alone', 'empty', 'gone']);
+});
+
+t.test('a test that hangs is a failure at the limit', async (t) => {
+  const hangs = `setInterval(() => {}, 1000); t.test('hangs', () => new Promise(() => {}));`;
+  const { output, failures } = run(t, [{ x: `${GOOD}${hangs}` }], 2);
+  t.match(output, /timeout!.*FAIL x/s);
+  t.same([...failures], ['x']);
+});
+
+t.test('a line for each test that passes, and the figures that it measured', async (t) => {
+  const measures = `t.test('fast', async (t) => { t.comment('3.5 Gb/s'); t.ok(true); });`;
+  const { output, passed } = run(t, [{ x: GOOD + measures }]);
+  t.equal(passed, 2);
+  t.match(
+    output,
+    /^ {2}ok {3}good \(.* s\)\n {4}# 3\.5 Gb\/s\n {2}ok {3}fast \(.* s\)\nok {3}x\n2 passed, 0 failed\n$/,
+  );
+});
+
+t.test('files of one process have a `t` each', async (t) => {
+  const bad = `t.plan(2); t.test('bad', async (t) => t.ok(false));\n${GOOD}`;
+  const { output, passed, failed } = run(t, [{ one: `t.plan(1);${GOOD}`, two: bad, three: GOOD }]);
+  t.same([passed, failed], [3, 1]);
+  t.match(output, /ok {3}one\n.*FAIL two\n.*ok {3}three\nFAIL two: bad\n/s);
+});
+
+t.test('an error in one file of a process leaves the others alone', async (t) => {
+  const { passed, failures } = run(t, [{ one: `throw new Error('broken');`, two: GOOD }]);
+  t.equal(passed, 1);
+  t.same([...failures], ['one']);
+});
+
+t.test('a test that blocks beyond its limit leaves the next files of its process alone', async (t) => {
+  const block = 'Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1000);';
+  const slow = `t.test('slow', { timeout: 500 }, async (t) => { ${block} t.ok(true); });`;
+  const { passed, failures } = run(t, [{ one: slow, two: GOOD, three: GOOD, four: GOOD }]);
+  t.equal(passed, 3);
+  t.same([...failures], ['one']);
+});
+
+t.test('files that a dying process did not finish or run are failures', async (t) => {
+  const gone = `t.test('gone', () => process.exit(0));`;
+  const { passed, failures } = run(t, [{ one: GOOD, two: gone, three: GOOD }]);
+  t.equal(passed, 1);
+  t.same([...failures], ['two', 'three']);
+});
+
+t.test('the exit code of a process with several files counts', async (t) => {
+  const { output, passed } = run(t, [
+    { one: GOOD, two: `process.on('exit', () => process.exit(3));\n${GOOD}` },
   ]);
-});
-
-t.test('one that cannot be loaded', async (t) => {
-  const results = resultsOf(t, { one: BROKEN, two: GOOD });
-  t.ok(
-    results.some((line) => /^one: .*: failed$/.test(line)),
-    `${results}`,
-  );
-  t.ok(results.includes('two: good: ok'), 'the next runs');
-});
-
-t.test('a process that ends too early fails the file that it was at, and all behind it', async (t) => {
-  const failed = resultsOf(t, { one: GOOD, two: GONE, three: GOOD }).filter((line) =>
-    line.endsWith(': failed'),
-  );
-  t.same(
-    failed.map((line) => line.split(':')[0]),
-    ['two', 'three'],
-  );
-});
-
-t.test('a process that fails though all tests are well', async (t) => {
-  const results = resultsOf(t, { one: GOOD, two: LATE });
-  t.same(results.at(-1), 'two: the process: failed');
+  t.equal(passed, 2);
+  t.match(output, /FAIL two: .*ended with 3\n2 passed, 1 failed\n$/);
 });

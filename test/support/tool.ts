@@ -1,13 +1,12 @@
 /**
- * Detection of operating-system tools that single tests use to check their results.
- *
- * `npm run check` installs no tools and skips such a test when its tool is missing. `npm test`
- * installs all tools, and fails if the test did not run.
+ * Tools of the operating system that tests of single modules read their results with. `npm run
+ * check` installs nothing: where a tool is missing it skips the test. `npm test` installs all
+ * tools, and a skipped test fails it.
  */
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
-/** @returns reason to skip a test that needs the tool; false when the tool is installed */
+/** @returns reason to skip a test that needs the tool; false if the tool is installed */
 export function missingTool(name: string): string | false {
   const isThere = (process.env.PATH ?? '')
     .split(delimiter)
