@@ -2,10 +2,10 @@
  * VXLAN captures of other implementations, decoded with `wire` alone.
  *
  * Decoding goes from the outer Ethernet header to the inner packet; the expected text is the output
- * of tcpdump. The captures are in a folder beside the project. If that folder is missing, the test
- * asserts nothing and prints a comment.
+ * of tcpdump. The captures are not part of the project: they are in a folder beside it. If that
+ * folder exists, all of them must be there; otherwise a comment reports that nothing is decoded.
  */
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { pseudoHeaderSumIpv4, pseudoHeaderSumIpv6, sum16 } from '../../src/wire/checksum.js';
@@ -105,6 +105,7 @@ function pingOn(port: number): string[] {
 const GSO = 'I true reserved false vni 5001, 76:bd:91:4a:21:f9 > fe:36:a5:67:e0:ac';
 
 const EXPECTED: Record<string, string[]> = {
+  'nsh-over-vxlan-gpe.pcap': [],
   'vxlan.pcap': pingOn(4789),
   'vxlan_port_8472.pcap': pingOn(8472),
   'gso-ipv4-vxlan-ipv4.pcap': [
@@ -121,16 +122,16 @@ const EXPECTED: Record<string, string[]> = {
   ],
 };
 
-const present = existsSync(FOLDER) ? readdirSync(FOLDER).filter((name) => name.endsWith('.pcap')) : [];
-if (present.length === 0) t.comment(`no captures in ${FOLDER}: nothing decoded`);
+t.test('captures, where their folder exists', async (t) => {
+  if (!existsSync(FOLDER)) t.comment('no folder of captures beside the project: nothing decoded');
+  else for (const file of Object.keys(EXPECTED)) await t.test(file, (t) => decodes(t, file));
+});
 
-for (const file of present) {
-  t.test(file, async (t) => {
-    const frames = await readPcap(join(FOLDER, file));
-    if (file === 'nsh-over-vxlan-gpe.pcap') return gpe(t, frames);
-    t.same(frames.map(describe), EXPECTED[file], 'decodes as in tcpdump');
-    for (const frame of frames) innerIsWhole(t, frame);
-  });
+async function decodes(t: Test, file: string): Promise<void> {
+  const frames = await readPcap(join(FOLDER, file));
+  if (file === 'nsh-over-vxlan-gpe.pcap') return gpe(t, frames);
+  t.same(frames.map(describe), EXPECTED[file], 'decodes as in tcpdump');
+  for (const frame of frames) innerIsWhole(t, frame);
 }
 
 /**
