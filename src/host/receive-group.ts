@@ -5,7 +5,7 @@
  *
  *     places 0 … 3   plain: the kernel splits trains. For peers whose inner UDP superframes may
  *                    arrive unsplit: their segment size would be chosen by a VM
- *                    (docs/architecture.md, Same-host peers)
+ *                    (docs/architecture/offloads.md, Same-host peers)
  *     places 4 … 7   UDP_GRO: trains arrive whole. For peers known to send only genuine trains
  *     place 8        strangers: a small buffer, read a little at a time
  *

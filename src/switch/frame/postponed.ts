@@ -2,7 +2,7 @@
  * Checksums and segmentation that a same-host sender postponed.
  *
  * Over veth, both are left to a network card that never sees the packet, and a UDP socket facing
- * kernel vxlan receives (docs/architecture.md, Same-host peers):
+ * kernel vxlan receives (docs/architecture/offloads.md, Same-host peers):
  *
  * 1. inner TCP and UDP whose checksum field holds the pseudo-header sum only,
  * 2. an inner TCP superframe of up to 64 KB as one datagram, with no control message.
