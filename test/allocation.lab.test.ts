@@ -2,9 +2,9 @@
  * Test that the hot path allocates nothing.
  *
  * Tens of thousands of batches pass through encap and decap; the heap must neither grow nor be
- * collected. The runs are in a process of their own, without other allocations. The best of three
- * runs counts, because the compiler may still be active in the first; the control, with one object
- * per frame, fails in all three.
+ * collected. The runs are in a process of their own, without other allocations. One clean run of
+ * three is enough, because the compiler may still be active in the first. A control, which
+ * allocates one object per frame, must fail in all three runs.
  */
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -15,14 +15,14 @@ import t from 'tap';
 import { collectionsBetween } from '../bench/heap/trace.js';
 
 /**
- * Allowed growth in bytes: the cost of reading the heap size, and a reserve. One byte per frame would
- * be half a MB.
+ * Allowed growth in bytes: the cost of reading the heap size, and a reserve. One byte per frame
+ * would be half a MB.
  */
 const SLACK_LEN = 16 * 1024;
 /**
- * Allowed growth in bytes during one second of rounds, with the FDB request that ends it. There are
- * some 100,000 rounds, so a boxed double in each would be megabytes. V8 itself allocates 30 to 250 KB,
- * depending on what it compiles.
+ * Allowed growth in bytes during one second of rounds, including the FDB request at its end. A
+ * second has about 100,000 rounds, so a boxed double in each round would be megabytes. V8 itself
+ * allocates 30 to 250 KB, depending on what it compiles.
  */
 const SECOND_LEN = 512 * 1024;
 const HARNESS = fileURLToPath(new URL('./support/allocation-run.ts', import.meta.url));
@@ -54,13 +54,14 @@ const isClean = ({ grownLen, collections }: Run) => grownLen < SLACK_LEN && coll
 t.test('encap and decap allocate nothing after warm-up', async (t) => {
   const measured = await measure();
   t.same([...measured.keys()], ['decap', 'encap', 'decap, with events', 'encap, with events']);
-  for (const [name, runs] of measured) t.ok(runs.some(isClean), `${name}: ${JSON.stringify(runs)}`);
+  for (const [name, runs] of measured)
+    t.ok(runs.some(isClean), `${name}: one run is clean: ${JSON.stringify(runs)}`);
 });
 
 t.test('one object per frame is detected', async (t) => {
   const runs = (await measure('leak')).get('encap') ?? [];
   t.equal(runs.length, 3);
-  t.notOk(runs.some(isClean), JSON.stringify(runs));
+  t.notOk(runs.some(isClean), `no run is clean: ${JSON.stringify(runs)}`);
 });
 
 /** Heap size of a worker in bytes before and after a full collection. */
@@ -81,12 +82,12 @@ t.test('whole rounds of a worker allocate nothing, and its reports transfer no m
   t.equal(grown.length, 4);
   t.ok(
     grown.some((len) => len > 0 && len < SECOND_LEN),
-    `${grown}`,
+    `in one second the heap grows by less than ${SECOND_LEN} bytes: ${grown}`,
   );
   t.equal(collectionsBetween(stdout)?.major, 0);
   t.equal(
     readFileSync(files.TRANSFERS_FILE, 'utf8'),
     '',
-    'a transfer would invalidate code compiled for typed arrays',
+    'no memory is transferred, which would invalidate code compiled for typed arrays',
   );
 });

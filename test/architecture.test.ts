@@ -1,9 +1,9 @@
 /**
  * Rules for the import graph of src.
  *
- * Folders import only downwards, according to the table below, which is its only copy. There are no
- * import cycles and no folders with generic names. Each violation is reported as `file:line: rule`.
- * `type wire` in a row allows only type imports, which do not exist at run time.
+ * Folders import only downwards, according to the table MAY_IMPORT, which no document repeats.
+ * There are no import cycles and no folders with generic names. Each violation is reported as
+ * `file:line: rule`. `type wire` in a row allows only type imports, which do not exist at run time.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
@@ -15,8 +15,8 @@ const SRC = new URL('../src/', import.meta.url).pathname;
 const ENTRY = '.';
 
 /**
- * Folder of src → folders that it may import. A file belongs to the innermost folder of the table;
- * the entry points, which are in no folder, belong to ENTRY.
+ * Folder of src → folders that it may import. A file belongs to the innermost folder of the table
+ * that contains it; the entry points, which are in no folder, belong to ENTRY.
  */
 const MAY_IMPORT: Record<string, readonly string[]> = {
   wire: [],
@@ -93,7 +93,7 @@ const imports = files.flatMap(importsOf);
 
 t.test('imports follow the table', (t) => {
   const violations = imports.filter((entry) => !isAllowed(entry)).map(violation);
-  t.same(violations, [], 'no import outside the table');
+  t.same(violations, [], 'the table allows every import');
   t.end();
 });
 
@@ -101,14 +101,14 @@ t.test('every file belongs to a row of the table', (t) => {
   t.same(
     files.filter((file) => MAY_IMPORT[unitOf(file)] === undefined),
     [],
-    'no folder without a row',
+    'every folder has a row',
   );
   t.end();
 });
 
 t.test('there are no import cycles', (t) => {
-  t.same(cycles(fileEdges()), [], 'of files');
-  t.same(cycles(folderEdges()), [], 'of folders');
+  t.same(cycles(fileEdges()), [], 'files have no import cycle');
+  t.same(cycles(folderEdges()), [], 'folders have no import cycle');
   t.end();
 });
 
@@ -129,7 +129,7 @@ t.test('no file or folder has a generic name', (t) => {
   t.same(
     files.filter((file) => generic.test(file)),
     [],
-    'no util, no common, no types',
+    'no name is util, common, helper, misc, lib or types',
   );
   t.end();
 });

@@ -19,10 +19,14 @@ t.test('every flag has a row with its argument, key and default', async (t) => {
       t.fail(`${flagOf(key)} has no row`);
       continue;
     }
-    t.match(row, `\`${flagOf(key)} ${argument.replaceAll('|', '\\|')}\``, `${flagOf(key)}: argument`);
-    t.match(row, `\`${key}\``, `${flagOf(key)}: key`);
+    t.match(
+      row,
+      `\`${flagOf(key)} ${argument.replaceAll('|', '\\|')}\``,
+      `the row of ${flagOf(key)} has the argument`,
+    );
+    t.match(row, `\`${key}\``, `the row of ${flagOf(key)} has the key`);
     if (defaultText !== '')
-      t.match(row.replaceAll('\\|', ''), `| ${defaultText} |`, `${flagOf(key)}: default`);
+      t.match(row.replaceAll('\\|', ''), `| ${defaultText} |`, `the row of ${flagOf(key)} has the default`);
   }
 });
 
@@ -43,20 +47,22 @@ t.test('every command of vtepctl has a row with its options', async (t) => {
     });
   for (const { words, command } of leaves) {
     const row = doc.split('\n').find((line) => line.startsWith(`| \`vtepctl ${words}`));
-    t.ok(row, words);
-    // Settings have their own rows; --vni is described once.
+    t.ok(row, `vtepctl ${words} has a row`);
+    // Skipped: flags of settings, which have rows of their own, and --vni, which is described once.
     const known = ['--vni', ...KEYS.map(flagOf)];
     const own = command.options.filter(({ long }) => !known.includes(long!));
-    for (const { short, long } of own) t.match(row ?? '', short ?? long!, `${words} ${long}`);
+    for (const { short, long } of own)
+      t.match(row ?? '', short ?? long!, `the row of vtepctl ${words} has ${long}`);
   }
 });
 
 t.test('every problem code and drop reason has a row', async (t) => {
   for (const [code, [status]] of Object.entries(PROBLEMS)) {
     const row = doc.split('\n').find((line) => CODE_ROW.test(line) && line.includes(`\`${code}\``));
-    t.match(row, new RegExp(`\\| ${status}\\b`), code);
+    t.match(row, new RegExp(`\\| ${status}\\b`), `${code} has a row with status ${status}`);
   }
-  for (const [reason, help] of DROP_REASONS.slice(1)) t.match(doc, `| \`${reason}\` | ${help} |`, reason);
+  for (const [reason, help] of DROP_REASONS.slice(1))
+    t.match(doc, `| \`${reason}\` | ${help} |`, `${reason} has a row`);
 });
 
 t.test('every metric has a row with its type', async (t) => {
@@ -65,9 +71,13 @@ t.test('every metric has a row with its type', async (t) => {
   const { body } = await server.inject('/metrics');
   const names = [...body.matchAll(/^# TYPE (vtepd_\S+) (\S+)$/gm)];
   const documented = [...doc.matchAll(/`(vtepd_\w+)`/g)].map(([, name]) => name);
-  t.strictSame(new Set(documented), new Set(names.map(([, name]) => name)), 'the same metrics in both');
+  t.strictSame(
+    new Set(documented),
+    new Set(names.map(([, name]) => name)),
+    'docs/interface.md lists exactly the metrics of /metrics',
+  );
   for (const [, name, type] of names) {
     const row = doc.split('\n').find((line) => line.startsWith('| `vtepd_') && line.includes(`\`${name}\``));
-    t.match(row, ` | ${type} | `, name);
+    t.match(row, ` | ${type} | `, `the row of ${name} has type ${type}`);
   }
 });

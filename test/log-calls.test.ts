@@ -1,8 +1,8 @@
 /**
  * List of the files that log, each with the cause of its lines.
  *
- * No remote host may trigger an unlimited number of lines. A file that starts to log needs a row here.
- * Level debug is exempt, because it is off by default.
+ * No remote host may trigger an unlimited number of lines. A file that starts to log needs a row
+ * here. Level debug is exempt, because it is off by default.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -40,7 +40,7 @@ const CALLS = [
   /\blog\(\s*'(?:info|warn|error)'/,
 ];
 
-t.test('every file that logs has a row', async (t) => {
+t.test('every file that logs is listed with the cause', async (t) => {
   const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter(
     (file) => file.endsWith('.ts') && !file.startsWith('cli/'),
   );

@@ -1,7 +1,7 @@
 /**
  * Dashboard and alert rules of docs/monitoring: their metrics, labels and reasons exist.
  *
- * They are compared with the metrics of a daemon. promtool tests the rules themselves
+ * The expressions are compared with the metrics of a daemon. promtool tests the rules themselves
  * (test/lab/prometheus.test.ts).
  */
 import { readFileSync } from 'node:fs';
@@ -41,7 +41,7 @@ const expressions = [
   ...rules.map(({ alert, expr }) => [alert, expr]),
 ];
 
-/** Returns the labels of a metric from docs/interface.md, which test/interface-doc.test.ts checks. */
+/** Returns the labels of a metric as listed in docs/interface.md. */
 function labelsOf(metric: string): string[] {
   const row = contract
     .split('\n')
@@ -54,19 +54,19 @@ t.test('all metrics, labels and drop reasons exist', async (t) => {
   t.teardown(() => server.close());
   const { body } = await server.inject('/metrics');
   const known = new Set([...body.matchAll(/^# TYPE (\S+) /gm)].map(([, name]) => name));
-  t.ok(expressions.length > 40, `${expressions.length} expressions`);
+  t.ok(expressions.length > 40, `more than 40 expressions are found: ${expressions.length}`);
   for (const [where, expr] of expressions) {
     const metrics = expr.match(/\b(vtepd|process|nodejs)_\w+/g) ?? [];
-    t.ok(metrics.length > 0 || expr.startsWith('up'), `${where}: names a metric`);
-    for (const name of metrics) t.ok(known.has(name), `${where}: ${name}`);
+    t.ok(metrics.length > 0 || expr.startsWith('up'), `${where} uses a metric`);
+    for (const name of metrics) t.ok(known.has(name), `${where}: metric ${name} exists`);
     const labels = ['job', 'instance', ...metrics.flatMap(labelsOf)];
     for (const [, label] of expr.matchAll(/\b(\w+)(?:=|!=|=~|!~)"/g))
-      t.ok(labels.includes(label), `${where}: label ${label}`);
+      t.ok(labels.includes(label), `${where}: label ${label} exists`);
     for (const [, , reasons] of expr.matchAll(/\breason(=~|=)"([^"]+)"/g))
       for (const reason of reasons.split('|'))
         t.ok(
           DROP_REASONS.some(([each]) => each === reason),
-          `${where}: reason ${reason}`,
+          `${where}: reason ${reason} exists`,
         );
   }
 });
@@ -75,13 +75,19 @@ t.test('the dashboard defines its variables, and its panels do not overlap', asy
   t.match(variables[0], { name: 'datasource', type: 'datasource', query: 'prometheus' });
   const names = variables.map(({ name }) => name);
   for (const [where, expr] of expressions)
-    for (const [, name] of expr.matchAll(/\$(?!__)(\w+)/g)) t.ok(names.includes(name), `${where}: $${name}`);
+    for (const [, name] of expr.matchAll(/\$(?!__)(\w+)/g))
+      t.ok(names.includes(name), `${where}: $${name} is defined`);
   for (const { title, targets, datasource } of panels) {
     const sources = [datasource, ...(targets ?? []).map((target) => target.datasource)];
     // biome-ignore lint/suspicious/noTemplateCurlyInString: syntax of a Grafana variable.
-    for (const source of sources) t.equal(source?.uid, '${datasource}', `${title}: selected data source`);
+    for (const source of sources)
+      t.equal(source?.uid, '${datasource}', `${title} uses the selected data source`);
   }
-  t.equal(new Set(dashboard.panels.map(({ id }) => id)).size, dashboard.panels.length, 'ids');
+  t.equal(
+    new Set(dashboard.panels.map(({ id }) => id)).size,
+    dashboard.panels.length,
+    'panel ids are unique',
+  );
   const occupied = new Set<string>();
   for (const { title, gridPos } of dashboard.panels) {
     for (let x = gridPos.x; x < gridPos.x + gridPos.w; x++) {
@@ -97,9 +103,9 @@ t.test('every alert has a test and a row in the README', async (t) => {
   const tests = text('rules-test.yml');
   const readme = text('README.md');
   for (const { alert, labels, annotations } of rules) {
-    t.match(tests, alert, `${alert}: a test`);
-    t.match(readme, `| \`${alert}\` |`, `${alert}: a row in the README`);
-    t.match(labels.severity, /^(critical|warning|info)$/, `${alert}: severity`);
+    t.match(tests, alert, `${alert} has a test`);
+    t.match(readme, `| \`${alert}\` |`, `${alert} has a row in the README`);
+    t.match(labels.severity, /^(critical|warning|info)$/, `${alert} has a known severity`);
     t.match(annotations, { summary: /\S/, description: /\S/ });
   }
 });

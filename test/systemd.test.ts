@@ -1,6 +1,7 @@
 /**
- * Consistency of the two unit files, sysusers.d and docs/systemd.md. test/lab/systemd.test.ts runs the
- * units with systemd.
+ * Consistency of the two unit files, sysusers.d and docs/systemd.md.
+ *
+ * test/lab/systemd.test.ts runs the units with systemd.
  */
 import { readFileSync } from 'node:fs';
 import t from 'tap';
@@ -8,7 +9,7 @@ import t from 'tap';
 const single = read('vtepd.service');
 const instance = read('vtepd@.service');
 
-t.test('the instance unit has the same lines except for file names', (t) => {
+t.test('the instance unit has the lines of the single unit, except for file names', (t) => {
   const asSingle = lines(instance)
     .map((line) => line.replace(' --state /var/lib/vtepd/%i.json', ''))
     .map((line) => line.replaceAll('/etc/vtepd/%i.yaml', '/etc/vtepd/vtepd.yaml'))
@@ -27,7 +28,7 @@ t.test(
   },
 );
 
-t.test('directives that V8 or the device set-up cannot work with are absent', (t) => {
+t.test('directives that would prevent V8 or the set-up of devices from working are absent', (t) => {
   const forbidden = [
     'MemoryDenyWriteExecute',
     'PrivateDevices',
@@ -38,7 +39,7 @@ t.test('directives that V8 or the device set-up cannot work with are absent', (t
   for (const name of forbidden)
     t.notOk(
       lines(single).some((line) => line.startsWith(`${name}=`)),
-      name,
+      `${name} is absent`,
     );
   t.end();
 });

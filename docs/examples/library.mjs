@@ -11,7 +11,7 @@ try {
   await vtep.changeVni(100, { ageingS: 60 });
 
   const events = vtep.events.subscribe();
-  // Past events are not replayed: entries learned before the subscription are in the FDB.
+  // Earlier events are not replayed. The FDB has the entries learned before the subscription.
   const { items } = await vtep.dataPlane.listFdb(100, { type: 'dynamic', peer: '' }, 1000, 0);
   for (const { mac, peer } of items) console.log(`${formatMac(mac.high, mac.low)} is behind ${peer}`);
   for await (const { event } of events) {

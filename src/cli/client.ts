@@ -8,7 +8,7 @@ import type { Readable } from 'node:stream';
 import { Client, type Dispatcher } from 'undici';
 import { parseApiEndpoint } from '../config/values.js';
 
-/** Timeout until a response starts, ms; the daemon's own timeout for the data plane is 2 s. */
+/** Timeout for each part of a response, ms; the daemon's own timeout for the data plane is 2 s. */
 const ANSWER_MS = 5000;
 
 /** A failed call: vtepd refused it or cannot be reached. The message is one line for people. */
@@ -54,7 +54,7 @@ export class ApiClient {
   }
 
   /**
-   * @returns JSON of the response; undefined if it has no body
+   * @returns JSON of the response; undefined if the response has no body
    * @throws ApiFailure when the call fails
    */
   async call<T>(method: Method, path: string, options: CallOptions = {}): Promise<T> {
@@ -64,7 +64,7 @@ export class ApiClient {
     );
   }
 
-  /** Reads an object and its ETag, '' without one. @throws ApiFailure when the call fails */
+  /** Reads an object and its ETag ('' if it has none). @throws ApiFailure when the call fails */
   async read<T>(path: string): Promise<{ readonly found: T; readonly etag: string }> {
     return this.#exchange({ method: 'GET', path }, async ({ body, headers }) => {
       const { etag } = headers;
@@ -93,7 +93,7 @@ export class ApiClient {
   }
 
   /**
-   * Reads a response without end.
+   * Reads a response that does not end by itself.
    *
    * @param read consumer of the bytes; the stream is closed when it returns or the signal aborts
    * @throws ApiFailure when the stream cannot be opened or breaks
@@ -184,7 +184,8 @@ function requestOf(
 }
 
 /**
- * Returns true for errors of the kernel or undici, which have a code; errors of the reader do not.
+ * Returns true for errors of the kernel or undici, which have a code. Errors of the reader have no
+ * code.
  */
 function isOfConnection(error: unknown): boolean {
   return typeof (error as { code?: unknown }).code === 'string';

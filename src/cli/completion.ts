@@ -1,8 +1,8 @@
 /**
  * Completion of command lines: candidates for the next word.
  *
- * It walks the command tree that also parses the line, so both always agree. VNIs and peers come
- * from vtepd, through the injected `LiveValues`; all other functions are pure.
+ * It walks the command tree that also parses the line, so each candidate can be parsed. VNIs and
+ * peers come from vtepd, through the injected `LiveValues`; all other functions are pure.
  */
 import type { Argument, Command, Option } from 'commander';
 
@@ -12,7 +12,7 @@ export interface Candidate {
   readonly meaning: string;
 }
 
-/** Candidates, or 'files' if a file name is expected, which the shell completes. */
+/** Candidates; or 'files' if a file name is expected, which the shell itself completes. */
 export type Completion = readonly Candidate[] | 'files';
 
 /** Values of the running daemon. Empty if the daemon cannot be reached. */
@@ -105,7 +105,7 @@ function valueName(option: Option): string {
   return /[<[](.*)[>\]]$/.exec(option.flags)?.[1] ?? '';
 }
 
-/** Returns candidates by the value's placeholder in the help. */
+/** Returns the candidates for a value, which its placeholder in the help determines. */
 async function valuesOf(expected: string, options: WordOptions, live: LiveValues): Promise<Completion> {
   const name = expected.replace(/^<(.*)>$/, '$1');
   if (name === 'FILE') return 'files';

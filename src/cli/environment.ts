@@ -15,7 +15,8 @@ export interface Environment {
   readonly progress: (line: string) => void;
   /**
    * Returns a signal that Ctrl-C, SIGTERM, SIGHUP or a closed stdout aborts. Only commands that run
-   * until then call it; for all others the signals keep their default effect.
+   * until such an interruption call this function; for all other commands the signals keep their
+   * default effect.
    */
   readonly interrupted: () => AbortSignal;
   /** Resolves after `ms` milliseconds, or at once when the signal is aborted. */

@@ -1,8 +1,8 @@
 /**
  * Splitter of a pcap stream (draft-ietf-opsawg-pcap) at packet boundaries.
  *
- * The bytes of an incomplete packet are held back until the packet is complete, so a file is valid
- * whenever writing stops. Packets passed on are counted.
+ * The bytes of an incomplete packet are kept until the packet is complete, so a file is valid
+ * whenever writing stops. Complete packets are counted.
  */
 const FILE_HEADER_LEN = 24;
 const RECORD_HEADER_LEN = 16;

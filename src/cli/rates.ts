@@ -1,9 +1,9 @@
 /**
  * Rates per second from two readings of the counters.
  *
- * A counter that decreased belongs to a restarted daemon; its value is then the increase since the
- * restart. Directions are those of the overlay: `out` is from the TAP to peers, `in` from peers to
- * the TAP.
+ * A counter that decreased has been reset by a restart of the daemon; its rate is computed from the
+ * increase since the restart. Directions are those of the overlay: `out` is from the TAP to peers,
+ * `in` from peers to the TAP.
  */
 import type { CountersView, Drops, Traffic, VniCounters } from '../api/views.js';
 
@@ -24,7 +24,7 @@ export interface VniRates {
   readonly vni: number;
   readonly out: Rate;
   readonly in: Rate;
-  /** Frames per second, for all drop reasons. */
+  /** Frames dropped per second, summed over all drop reasons. */
   readonly dropped: number;
   /** Current number of FDB entries. */
   readonly fdbEntries: number;

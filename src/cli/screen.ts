@@ -2,8 +2,8 @@
  * Full-screen terminal output: alternate screen, key presses and size changes.
  *
  * The terminal is restored whenever the program ends, except by SIGKILL. It uses escape
- * sequences that all terminals since the VT100 support; Node reads keys and sizes. A library for
- * this would add widgets, which a table does not need.
+ * sequences that all terminals since the VT100 support; Node reads keys and sizes. No terminal
+ * library is used, because a table needs no widgets.
  */
 import { writeSync } from 'node:fs';
 import { emitKeypressEvents, type Key } from 'node:readline';

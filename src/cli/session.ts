@@ -143,7 +143,7 @@ export interface VniOption {
 /**
  * Returns the API path of the given VNI, or of the only VNI.
  *
- * @throws UsageError if there are several
+ * @throws UsageError if no VNI is given and the number of configured VNIs is not one
  */
 export async function vniPath(
   { client, options }: Session<VniOption>,

@@ -13,7 +13,7 @@ export interface Sample {
   readonly atMs: number;
   readonly status: StatusView;
   readonly rates: Rates;
-  /** Error of the latest reading, which failed; '' if it succeeded. */
+  /** Error of the latest reading; '' if the reading succeeded. */
   readonly failure: string;
 }
 
@@ -41,7 +41,7 @@ const DROPS_SHOWN = 6;
 /**
  * Returns the lines of one screen.
  *
- * @param scrolled number of table rows above the screen, clamped
+ * @param scrolled number of table rows scrolled off the top; limited to the length of the table
  */
 export function screenLines(sample: Sample, { columns, rows }: Size, scrolled: number): Line[] {
   const nameLen = Math.min(Math.max(columns - NUMBERS_WIDTH, NAME_MIN), NAME_MAX);

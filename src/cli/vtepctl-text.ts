@@ -169,7 +169,7 @@ export function fdbText(entries: readonly FdbView[]): string {
   return formatTable(['MAC', 'PEER', 'TYPE', 'AGE'], rows);
 }
 
-/** @param before counters `seconds` ago; with it, the last column has the rates per second */
+/** @param before counters `seconds` ago; if given, the last column has the rates per second */
 export function countersText(counters: CountersView, before?: CountersView, seconds = 1): string {
   const parts = counters.vnis.map((vni) => {
     const earlier = before?.vnis.find((candidate) => candidate.vni === vni.vni);

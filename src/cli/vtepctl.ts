@@ -81,7 +81,7 @@ export function makeProgram(run: Runner, print: (text: string) => void): Command
       'after',
       '\nExit status: 0 success; 1 refused, not found, unreachable, or a problem found; 2 invalid command line.',
     )
-    // Set before the commands are added, because they inherit it.
+    // Set before the commands are added, because the commands inherit the output.
     .configureOutput({ writeOut: print, writeErr: () => {} })
     .exitOverride();
   for (const declare of COMMANDS) declare(program, run);

@@ -3,7 +3,7 @@
  *
  * A body is a source of configuration like the command line and the file: it has the keys of the
  * file, and its values and their combinations pass the same checks. JSON `true`, `false` and
- * numbers are read as the text that they are written as.
+ * numbers are converted to text, because the parsers of the file read text.
  *
  * A setting that a body omits has the schema's default, not the value that flags or file give for
  * all VNIs, so the same body creates the same VNI on every host. No I/O; the API calls this module.
@@ -20,9 +20,10 @@ import { ownField } from './vni-words.js';
 export type Body = Readonly<Record<string, unknown>>;
 
 /**
- * Reads a whole VNI: `vni`, its settings, and `peers` as in the file. null means the default.
+ * Reads a whole VNI: `vni`, its settings, and `peers` as in the file. A setting that is null
+ * has its default.
  *
- * @param port UDP port of peers that have none of their own
+ * @param port UDP port of peers that have no port of their own
  * @throws ConfigError when a value or a combination is not allowed
  */
 export function readVniBody(body: Body, port: number): VniSettings {
@@ -48,7 +49,7 @@ export function readVniChanges(vni: number, body: Body): Partial<VniSettings> {
 /**
  * Reads a peer: `address`, `port`, `flood`.
  *
- * @param port UDP port if the body has none
+ * @param port UDP port if the body has no `port`
  * @throws ConfigError when a value is not allowed
  */
 export function readPeerBody(body: Body, port: number): PeerSettings {
@@ -64,7 +65,7 @@ function addSetting(layer: Layer, key: Key, value: unknown): void {
   for (const item of items) layer.add(key, key, textOf(key, item));
 }
 
-/** Adds a peer given in the form of `--peer` or as a map. */
+/** Adds a peer that is given as text in the form of `--peer`, or as a map. */
 function addPeer(layer: Layer, place: string, peer: unknown): void {
   if (typeof peer === 'string') {
     layer.addPeer(place, peer);

@@ -11,10 +11,10 @@ import type { Settings, VniSettings } from './settings.js';
 import { type Given, type Layer, nearest } from './source.js';
 import { isLoopback } from './values.js';
 
-/** A VNI's settings with their sources, so that messages can quote the place of a value. */
+/** A VNI's settings with their sources, so that messages can name the flag, or file and line. */
 export interface MergedVni {
   readonly settings: VniSettings;
-  /** Nearest first. */
+  /** In order of precedence, highest first. */
   readonly layers: readonly Layer[];
   readonly peers: readonly Given<PeerText>[];
 }
@@ -64,7 +64,7 @@ function checkLocal({ local }: Settings, layers: readonly Layer[]): void {
   }
 }
 
-/** Requires a token on other addresses than loopback: API clients can redirect frames. */
+/** Requires a token on addresses other than loopback, because API clients can redirect frames. */
 function checkApi({ api, apiTokenFile }: Settings, layers: readonly Layer[]): void {
   if (api.kind !== 'tcp' || isLoopback(api.host) || apiTokenFile !== '') return;
   const [{ place, text }] = nearest(layers, 'api');
@@ -73,7 +73,7 @@ function checkApi({ api, apiTokenFile }: Settings, layers: readonly Layer[]): vo
   );
 }
 
-/** Refuses settings that plain node:dgram sockets do not support. */
+/** Refuses settings that `node:dgram` sockets do not support. */
 function checkEngine(
   { io, underlayDev, udpChecksum, flowOffload, workers, df }: Settings,
   layers: readonly Layer[],
@@ -186,7 +186,7 @@ function checkDevices(settings: Settings, vnis: readonly MergedVni[]): void {
   }
 }
 
-/** Returns the place of the effective value, with which a message begins. */
+/** Returns the flag, or file, line and key, of the effective value; a message begins with it. */
 function place(layers: readonly Layer[], key: Key): string {
   return nearest(layers, key)[0]?.place ?? flagOf(key);
 }

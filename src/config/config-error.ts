@@ -20,8 +20,8 @@ export class ConfigError extends Error {
 }
 
 /**
- * A single value that is not allowed, thrown by a parser that does not know the value's place. The
- * message states only what is allowed ("must be …"). A caller that knows the place converts it to a
- * ConfigError or to an API error.
+ * A single value that is not allowed, thrown by a parser that does not know the flag or line of the
+ * value. The message states only what is allowed ("must be …"). The caller adds flag or line, and
+ * converts the error to a ConfigError or to an API error.
  */
 export class ValueError extends Error {}

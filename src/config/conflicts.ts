@@ -2,7 +2,7 @@
  * Checks effective settings for conflicts between VNIs.
  *
  * Called after an API change, the state file or a reload has been merged. `check.ts` checks flags
- * and file, with the places of the values in its messages.
+ * and file; its messages name the flag, or file and line.
  */
 import { ConfigError } from './config-error.js';
 import type { Settings, VniSettings } from './settings.js';

@@ -2,7 +2,7 @@
  * Difference between two configurations, as steps. Pure functions.
  *
  * Peers are identified by host. A VNI whose TAP gets another name or MAC is removed and created
- * again, because neither can change while the device is in use.
+ * again, because a TAP keeps its name and MAC while it is in use.
  */
 import { COMMON_KEYS } from './schema.js';
 import type { PeerSettings, Settings, VniSettings } from './settings.js';
@@ -109,7 +109,7 @@ function isSamePeer(a: PeerSettings, b: PeerSettings | undefined): boolean {
   return a === b || (a.port === b?.port && a.flood === b.flood);
 }
 
-/** Compares two values of settings: text, numbers, lists and plain records of them. */
+/** Compares two values of settings: text, numbers, lists and objects of these. */
 export function isSame(a: unknown, b: unknown): boolean {
   return a === b || JSON.stringify(a) === JSON.stringify(b);
 }

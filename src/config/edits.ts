@@ -1,7 +1,7 @@
 /**
  * Changes that API calls make to the state. Pure functions from state to state.
  *
- * An item that becomes equal to the configuration ("changed back") is removed from the state.
+ * A deviation that becomes equal to the configuration ("changed back") is removed from the state.
  */
 import { isSame } from './diff.js';
 import type { PeerSettings, Settings, VniSettings } from './settings.js';
@@ -17,7 +17,7 @@ export function withoutVni(base: Settings, state: State, vni: number): State {
   return put(state, vni, { ...NO_DEVIATION, removed: find(base, vni) !== undefined });
 }
 
-/** @param changes settings that differ from the effective ones */
+/** @param changes settings that differ from the effective settings */
 export function withChanges(base: Settings, state: State, vni: number, changes: Partial<OwnSettings>): State {
   const before = deviationOf(state, vni);
   if (before.created) return put(state, vni, { ...before, created: { ...before.created, ...changes } });
@@ -36,7 +36,7 @@ export function withPeer(base: Settings, state: State, vni: number, peer: PeerSe
   return put(state, vni, { ...before, peers });
 }
 
-/** @param addresses addresses that the peer resolved to; static entries behind them are removed */
+/** @param addresses addresses of the peer; static FDB entries with such an address are removed */
 export function withoutPeer(
   base: Settings,
   state: State,
@@ -58,8 +58,8 @@ export function withEntry(state: State, vni: number, mac: string, peer: string):
 }
 
 /**
- * @param isRemoved predicate of the static entries to remove; without a match the same state
- *   returns
+ * @param isRemoved predicate of the static entries to remove; if no entry matches, the function
+ *   returns the same state object
  */
 export function withoutEntries(
   state: State,

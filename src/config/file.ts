@@ -46,7 +46,7 @@ export function parseConfig(text: string, path: string): Source {
 }
 
 /**
- * @param options the content of such a file, as an object
+ * @param options the content of a configuration file, as an object
  * @throws ConfigError that names the option
  */
 export function readOptions(options: object): Source {

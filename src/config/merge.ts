@@ -55,7 +55,7 @@ function mergeVni(
   return { settings, layers, peers };
 }
 
-/** Keys of a VNI's settings that flags or file give; all others have their defaults. */
+/** Keys of a VNI's settings that flags or file give; all other settings have their defaults. */
 const GIVEN_KEYS = new WeakMap<VniSettings, ReadonlySet<string>>();
 
 /** @param vni a VNI from the result of `mergeSettings` */
@@ -67,8 +67,8 @@ export function isGiven(vni: VniSettings, key: string): boolean {
 const NO_PORT_GIVEN = new WeakSet<PeerSettings>();
 
 /**
- * Returns the VNIs with the daemon's current port for peers without a port of their own: a new port
- * takes effect at the next start. Shared lists of peers remain shared.
+ * Returns the VNIs with the daemon's current port for peers without a port of their own, because a
+ * new port takes effect only at the next start. Shared lists of peers remain shared.
  *
  * @param settings result of `mergeSettings`
  */
@@ -95,7 +95,7 @@ export function requireVnis(settings: Settings, sources: readonly Source[]): voi
   throw new ConfigError('--vni ID is required (0 to 16777215), or a "vnis:" list in --config FILE');
 }
 
-/** Returns the VNIs in the order in which they were given, those of the file first. */
+/** Returns the VNIs in the order in which they were given, VNIs of the file first. */
 function vniIds(sources: readonly Source[]): number[] {
   const ids = [...sources].reverse().flatMap((source) => source.vnis.map((vni) => vni.id.value));
   return [...new Set(ids)];
@@ -118,7 +118,7 @@ class PeerMerge {
   readonly #sources: readonly Source[];
   readonly #port: number;
   readonly #resolved = new Map<Given<PeerText>, { number: number; settings: PeerSettings }>();
-  /** Lists by the numbers of their peers, joined by commas. */
+  /** Lists indexed by the numbers of their peers (see `#resolve`), joined by commas. */
   readonly #lists = new Map<string, MergedPeers>();
 
   constructor(sources: readonly Source[], port: number) {
@@ -185,7 +185,7 @@ function peerSettings(peer: PeerText, port: number): PeerSettings {
   return settings;
 }
 
-/** @param keys keys of that scope */
+/** @param keys keys of scope S */
 function fields<S extends Scope>(layers: readonly Layer[], keys: readonly Key[]): FieldsOf<S> {
   return Object.fromEntries(keys.map((key) => [fieldOf(key), pick(layers, key)])) as FieldsOf<S>;
 }
@@ -200,7 +200,7 @@ function pick<K extends Key>(layers: readonly Layer[], key: K): ValueOf<K> {
 }
 
 function deepFreeze<T>(value: T): T {
-  // A typed array cannot be frozen; IP addresses hold one, and it is never written to.
+  // A typed array cannot be frozen. IP addresses contain a typed array, which is never written to.
   if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value) || Object.isFrozen(value))
     return value;
   for (const part of Object.values(value)) deepFreeze(part);

@@ -4,7 +4,8 @@
 const MOST_EDITS = 3;
 
 /**
- * @returns text to append to a message, as `; did you mean "mtu"?`; '' if no known word is similar
+ * @returns text to append to a message, such as `; did you mean "mtu"?`; '' if no known word is
+ *   similar
  */
 export function suggestion(word: string, known: readonly string[]): string {
   let best = '';
@@ -18,12 +19,12 @@ export function suggestion(word: string, known: readonly string[]): string {
   return best === '' ? '' : `; did you mean "${best}"?`;
 }
 
-/** Removes case and leading hyphens; the hyphens would make all short flags similar. */
+/** Converts to lower case and removes leading hyphens, which would make all short flags similar. */
 function plain(word: string): string {
   return word.toLowerCase().replace(/^-+/, '');
 }
 
-/** Edit distance with transpositions (optimal string alignment), computed row by row. */
+/** Edit distance with transpositions (optimal string alignment), one matrix row at a time. */
 function editDistance(a: string, b: string): number {
   let before: number[] = [];
   let row = Array.from({ length: b.length + 1 }, (_, column) => column);

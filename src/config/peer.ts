@@ -15,14 +15,15 @@ export interface PeerText {
   readonly host: string;
   readonly port: number | undefined;
   readonly flood: boolean | undefined;
-  /** VNI of the peer; undefined: every VNI that the peer is given for. */
+  /** VNI given by `vni=`; undefined: the peer belongs to every VNI that its list applies to. */
   readonly vni: number | undefined;
 }
 
 const OPTIONS = ['vni', 'port', 'flood'];
 
-/** RFC 1123 §2.1: labels of letters, digits and hyphens, at most 253 bytes in total. */
+/** Label of a host name (RFC 1123 §2.1); underscores are also allowed. */
 const LABEL = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/;
+/** Maximum length of a DNS name as text, in bytes; on the wire it is 255 (RFC 1035 §2.3.4). */
 const NAME_MAX = 253;
 
 /** @throws ValueError that names the option, its value and the allowed values */
@@ -42,7 +43,7 @@ export function parsePeer(text: string): PeerText {
 
 /**
  * @param options texts of vni, port and flood, each optional
- * @throws ValueError for one not allowed
+ * @throws ValueError for a host or option that is not allowed
  */
 export function makePeer(host: string, options: ReadonlyMap<string, string>): PeerText {
   for (const name of options.keys()) {

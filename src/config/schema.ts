@@ -170,7 +170,7 @@ export const SETTINGS = {
   fdbLimit: vni({
     argument: 'N',
     defaultText: '65536',
-    help: 'maximum number of learned MACs per VNI, and separately of static entries',
+    help: 'maximum number of learned MACs per VNI; static entries have a separate limit of the same size',
     parse: wholeNumber(1, FDB_LIMIT_MAX),
   }),
   flood: vni({

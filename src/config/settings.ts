@@ -1,8 +1,9 @@
 /**
  * Types of a validated configuration.
  *
- * Flags, the YAML file, REST bodies and library options are all converted to `Settings`. The schema
- * defines its fields. It is frozen. '' means none for a name, MAC or file; `ageingS` 0 means never.
+ * Flags, the YAML file, REST bodies and library options are all converted to `Settings`, whose
+ * fields the schema defines. `Settings` objects are frozen. '' means none for a name, MAC or file;
+ * `ageingS` 0 means never.
  */
 import type { FieldsOf } from './schema.js';
 
@@ -15,7 +16,10 @@ export interface Settings extends FieldsOf<'vtep'>, Omit<FieldsOf<'program'>, 's
 export interface StateFile {
   /** Path; '' for none. */
   readonly path: string;
-  /** True if flags or file name it: the start then fails when the file cannot be used. */
+  /**
+   * True if flags or configuration file give the path. In that case vtepd does not start when the
+   * state file cannot be used.
+   */
   readonly named: boolean;
 }
 

@@ -1,8 +1,8 @@
 /**
  * Values of one source of configuration: the command line, a file or an API body.
  *
- * Each value is parsed when it is added and keeps its place, which messages quote. `merge.ts`
- * merges the sources.
+ * Each value is parsed when it is added, and keeps its place (the flag, or file, line and key) for
+ * messages. `merge.ts` merges the sources.
  */
 import { ConfigError, ValueError } from './config-error.js';
 import { makePeer, type PeerText, parsePeer } from './peer.js';

@@ -2,11 +2,11 @@
  * State file: keeps the changes made through the API.
  *
  * The file is replaced atomically: a new file is written and synced (fsync(2)), renamed over the
- * old one, and the directory is synced. After a crash of daemon or machine the name refers to the
- * old state or to the new one. A damaged or foreign file is refused and not modified.
+ * old one, and the directory is synced. After a crash of daemon or machine the file has either the
+ * old or the new state. A damaged file, or a file of another program, is refused and not modified.
  *
- * Only one daemon may use it: the daemon holds a lock on a separate file `*.lock`, which the kernel
- * releases when the process ends.
+ * Only one daemon may use the state file: the daemon holds a lock on a separate file `*.lock`,
+ * which the kernel releases when the process ends.
  */
 import { type FileHandle, mkdir, open, readFile, realpath, rename, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -37,7 +37,7 @@ type SyncFolder = (folder: FileHandle) => Promise<void>;
 
 /** A state that is written to disk but not yet in effect. */
 export interface PreparedState {
-  /** Renames the new file over the old one. @throws StateError when that fails */
+  /** Renames the new file over the old one, and syncs. @throws StateError when either fails */
   commit(): Promise<void>;
   discard(): Promise<void>;
 }
@@ -54,7 +54,7 @@ export class StateFile {
   readonly #path: string;
   readonly #lock: FileHandle;
   readonly #sync: SyncFolder;
-  /** State in the file. */
+  /** State that the file contains. */
   #kept: State;
 
   private constructor(path: string, lock: FileHandle, state: State, sync: SyncFolder) {
@@ -70,7 +70,7 @@ export class StateFile {
    *
    * @param sync replaced in tests
    * @throws StateError when the file cannot be used or is locked
-   * @throws ConfigError when its content is invalid
+   * @throws ConfigError when the content of the file is invalid
    */
   static async open(
     path: string,
@@ -90,12 +90,12 @@ export class StateFile {
     }
   }
 
-  /** Writes and syncs a new file. Calls must not overlap. @throws StateError when that fails */
+  /** Writes and syncs a new file. Calls must not overlap. @throws StateError on failure */
   async prepare(state: State): Promise<PreparedState> {
     const path = this.#path;
     const fresh = `${path}.new`;
     await writeSynced(fresh, writeState(state)).catch(explain(path));
-    // Opened before the rename: after it, a failure (EMFILE) would come too late.
+    // Opened before the rename, because a failure to open (EMFILE) must not follow a rename.
     const folder = await open(dirname(path), 'r').catch(explain(path));
     return {
       commit: async () => {
@@ -130,9 +130,9 @@ export class StateFile {
 /**
  * Reads a state file.
  *
- * @returns its state; an empty state if there is no file
- * @throws ConfigError when its content is invalid
- * @throws StateError when it cannot be read
+ * @returns the state; an empty state if there is no file
+ * @throws ConfigError when the content of the file is invalid
+ * @throws StateError when the file cannot be read
  */
 export async function load(path: string): Promise<State> {
   let text: string;

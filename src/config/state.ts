@@ -4,8 +4,9 @@
  * The configuration comes from flags and file. Effective settings are the configuration with the
  * deviations applied. Pure functions; `state-file.ts` stores the state, `edits.ts` changes it.
  *
- * Invariant: an item differs from the configuration at the time of the API call. A later change of
- * the configuration does not remove it: the API wins over flags and file until it is changed back.
+ * Invariant: at the time of the API call, a deviation differs from the configuration. A later
+ * change of the configuration does not remove the deviation: it takes precedence over flags and
+ * file until an API call changes it back.
  */
 import { isSame } from './diff.js';
 import type { PeerSettings, Settings, VniSettings } from './settings.js';
@@ -17,11 +18,11 @@ export interface State {
 
 /** Deviations of one VNI from the configuration. */
 export interface VniDeviation {
-  /** Settings of a VNI that the API created; the configuration of this VNI is then ignored. */
+  /** Settings of a VNI that the API created; flags and file are ignored for this VNI. */
   readonly created: OwnSettings | undefined;
   readonly removed: boolean;
   readonly changed: Partial<OwnSettings>;
-  /** Peers by host; null: removed. */
+  /** Peers indexed by host; null: removed. */
   readonly peers: ReadonlyMap<string, PeerSettings | null>;
   /** Static entries: MAC → address of a peer, both canonical text. */
   readonly fdb: ReadonlyMap<string, string>;
@@ -60,7 +61,7 @@ export function entriesOf(state: State, vni: number): ReadonlyMap<string, string
 }
 
 /**
- * Lists the items where the state overrides the configuration, one sentence per item.
+ * Describes each deviation that overrides the configuration, in one sentence.
  *
  * @param isGiven true if flags or file give this setting of a VNI
  */
@@ -97,7 +98,7 @@ function deviate(vni: VniSettings, { changed, peers }: VniDeviation): VniSetting
   return Object.freeze({ ...vni, ...changed, peers: deviatePeers(vni.peers, peers) });
 }
 
-/** Returns the peers of the configuration in their order, then those added through the API. */
+/** Returns the peers of the configuration in their order, then the peers added through the API. */
 function deviatePeers(
   configured: readonly PeerSettings[],
   deviations: ReadonlyMap<string, PeerSettings | null>,

@@ -1,9 +1,10 @@
 /**
  * Tree of maps, lists and scalars with their positions, from YAML, JSON or an object.
  *
- * The file, the state file and the library options are read through it. Scalars remain text as
- * written (`off` is a word, `010` is not 8); the schema's parsers validate them, so all sources
- * follow the same rules. Every message names the place: `vtepd.yaml:7: vnis[0].mtu`.
+ * The configuration file, the state file and the library options are read through this tree.
+ * Scalars remain text as written (`off` is a word, `010` is not 8); the schema's parsers validate
+ * them, so all sources follow the same rules. Every message names the place:
+ * `vtepd.yaml:7: vnis[0].mtu`.
  */
 import { createRequire } from 'node:module';
 import type { Document, LineCounter, Node, YAMLMap } from 'yaml';
@@ -15,8 +16,8 @@ export type { Node } from 'yaml';
 let loaded: typeof import('yaml') | undefined;
 
 /**
- * Loads the YAML parser on first use: it is 10 % of the code loaded at start, and flags do not need
- * it.
+ * Loads the YAML parser on first use. The parser is 10 % of the code loaded at start, and flags do
+ * not need it.
  */
 function yaml(): typeof import('yaml') {
   loaded ??= createRequire(import.meta.url)('yaml') as typeof import('yaml');
@@ -25,11 +26,12 @@ function yaml(): typeof import('yaml') {
 
 /** Maximum nesting of maps and lists; far more than a configuration or state needs. */
 const DEPTH_MAX = 100;
+/** Line that alone has more levels: by its indicators (`- - -`), or by its indentation. */
 const DEEP_LINE = new RegExp(`^(?:\\s*[-?:]\\s){${DEPTH_MAX}}|^ {${10 * DEPTH_MAX}}`, 'm');
 
 /**
- * Refuses deeply nested text: the parser recurses for each level, and some 10,000 levels abort the
- * process.
+ * Refuses deeply nested text, because the parser recurses for each level, and about 10,000 levels
+ * abort the process.
  *
  * @throws ConfigError when the text has more than `DEPTH_MAX` levels
  */
@@ -83,7 +85,7 @@ export class Tree {
    * Returns the keys and values of a map.
    *
    * @param known allowed keys; undefined allows every key
-   * @throws ConfigError for another node, an unknown key or a missing value
+   * @throws ConfigError for a node that is not a map, an unknown key or a missing value
    */
   entries(node: Node, name: string, known?: readonly string[]): [string, Node][] {
     if (!yaml().isMap(node))
@@ -103,7 +105,7 @@ export class Tree {
   /**
    * Returns the items of a list with their names: `vnis[0]`.
    *
-   * @throws ConfigError for another node
+   * @throws ConfigError for a node that is not a list
    */
   items(node: Node, name: string): [string, Node][] {
     if (!yaml().isSeq(node))
@@ -126,7 +128,7 @@ export class Tree {
   /**
    * Returns a scalar as written, without quotation marks.
    *
-   * @throws ConfigError for another node or null
+   * @throws ConfigError for a map, a list or null
    */
   text(node: Node, name: string): string {
     if (!yaml().isScalar(node)) throw this.error(node, name, 'must be a single value');

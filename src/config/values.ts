@@ -28,7 +28,7 @@ const VNI_MAX = 0xffffff;
 const INTERFACE_NAME_MAX = 15;
 /** sun_path has 108 bytes, including the terminating zero (unix(7)). */
 const UNIX_PATH_MAX = 107;
-/** Number of sockets in the source-port pool of one address family. */
+/** Sockets in the source-port pool of one address family; `--df inherit` has twice as many. */
 const SOURCE_PORTS_MIN = 64;
 
 /**
@@ -78,8 +78,8 @@ export function parseMtu(text: string): number | 'auto' {
 }
 
 /**
- * Parses a TOS byte or `inherit`. The two ECN bits must be 0, as they are copied from the inner
- * packet.
+ * Parses a TOS byte or `inherit`. The two ECN bits must be 0, because they are copied from the
+ * inner packet.
  */
 export function parseTos(text: string): number | 'inherit' {
   if (text === 'inherit') return text;
@@ -90,7 +90,7 @@ export function parseTos(text: string): number | 'inherit' {
   );
 }
 
-/** Parses `MIN-MAX`, a range with enough ports for the pool of sockets. */
+/** Parses `MIN-MAX`, a range with enough ports for the source-port pool. */
 export function parseSourcePorts(text: string): { min: number; max: number } {
   const [, first, last] = /^(\d{1,5})-(\d{1,5})$/.exec(text) ?? [];
   const min = Number(first);
@@ -117,7 +117,7 @@ export function parseDeviceMac(text: string): string {
   throw new ValueError('must be a unicast MAC address such as 02:00:5e:10:00:01, not multicast or zero');
 }
 
-/** Parses an interface address. @returns canonical `ADDRESS/LENGTH`, with its host bits */
+/** Parses an interface address. @returns canonical `ADDRESS/LENGTH`; host bits are kept */
 export function parseInterfaceAddress(text: string): string {
   const cidr = parseCidr(text);
   if (cidr !== undefined && !isMulticastAddress(cidr.address) && !isUnspecified(cidr.address)) {
@@ -170,8 +170,8 @@ export function parseApiListen(text: string): ApiListen {
 }
 
 /**
- * Parses the listen address of the metrics. All addresses are allowed, as scrapers are usually
- * remote.
+ * Parses the listen address of the metrics. All addresses are allowed, because scrapers are
+ * usually remote.
  */
 export function parseMetricsListen(text: string): { host: string; port: number } {
   const allowed = 'must be an address and port, such as 127.0.0.1:9789 or [::]:9789';

@@ -1,7 +1,8 @@
 /**
- * Settings of a VNI as keys and values of the file, and back, for the state file.
+ * Conversion between a VNI's settings and the keys and values of the state file.
  *
- * Omitted settings are absent. null means "none", for a bridge or MAC that would otherwise be set.
+ * Keys and values are those of the configuration file. Omitted settings are absent. null means
+ * "none": it removes a bridge or MAC that the configuration gives.
  */
 import { readSetting } from './file.js';
 import { defaultOf, fieldOf, type Key, SETTINGS, VNI_KEYS } from './schema.js';

@@ -99,7 +99,7 @@ for line in "$@"; do
 done
 `;
 
-t.test('bash', { skip: missingTool('bash') }, async (t) => {
+t.test('the bash script completes words, values and file names', { skip: missingTool('bash') }, async (t) => {
   const { place } = await fakeApi(t, {
     'GET /v1/vnis': { body: { items: [{ vni: 100, tap: 'vtep100' }], nextCursor: null } },
     'GET /v1/vnis/100/peers': { body: { items: [{ address: '2001:db8::12' }], nextCursor: null } },
@@ -119,7 +119,7 @@ t.test('bash', { skip: missingTool('bash') }, async (t) => {
   t.strictSame(stdout.split('\n'), ['peer', 'show set', '100', 'db8::12', '', '']);
 });
 
-/** _describe and _files are replaced by functions that print the candidates. */
+/** zsh script that replaces _describe and _files with functions that print the candidates. */
 const ZSH = `
 autoload -Uz compinit && compinit -u -D
 source <(vtepctl completion zsh)
@@ -131,7 +131,7 @@ words=(vtepctl capture -w '') CURRENT=4; _vtepctl
 print $_comps[vtepd]
 `;
 
-t.test('zsh', { skip: missingTool('zsh') }, async (t) => {
+t.test('the zsh script completes words, values and file names', { skip: missingTool('zsh') }, async (t) => {
   const { place } = await fakeApi(t, {
     'GET /v1/vnis': { body: { items: [{ vni: 100, tap: 'vtep100' }], nextCursor: null } },
   });

@@ -13,7 +13,7 @@ const parse = (line: string, terminal = false) => parseCommandLine(line.split(' 
 
 function settings(line: string, terminal = false): Settings {
   const parsed = parse(line, terminal);
-  if (parsed.kind !== 'run') throw new Error('nothing to run');
+  if (parsed.kind !== 'run') throw new Error('the command line does not run vtepd');
   return parsed.settings;
 }
 
@@ -186,7 +186,7 @@ t.test('a minimal command line has the defaults', async (t) => {
       logFormat: 'json',
     },
   });
-  t.equal(settings('--vni 0', true).logFormat, 'pretty', 'on a terminal');
+  t.equal(settings('--vni 0', true).logFormat, 'pretty', 'the log format on a terminal is pretty');
 });
 
 t.test('a peer belongs to all VNIs or to the VNI of vni=', async (t) => {
@@ -245,7 +245,11 @@ t.test('flags take precedence over the file, and the file over defaults', async 
   );
   const of = (flags: string) => settings(`--config ${file} ${flags}`);
   const plain = of('').vnis[0];
-  t.match(plain, { ageingS: 30, mtu: 1400, learning: false, flood: true }, "a VNI's own setting wins");
+  t.match(
+    plain,
+    { ageingS: 30, mtu: 1400, learning: false, flood: true },
+    "a VNI's own setting takes precedence",
+  );
   t.match(of('--ageing 10 --learning on --port 4789'), {
     port: 4789,
     vnis: [{ ageingS: 10, learning: true }],
@@ -299,7 +303,7 @@ t.test('--check, --version and --help are supported', async (t) => {
   const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
   t.strictSame(parse('--version'), { kind: 'print', text: `${version}\n` });
   const help = parse('--help');
-  if (help.kind !== 'print') throw new Error('help is printed');
+  if (help.kind !== 'print') throw new Error('--help prints no text');
   for (const flag of [
     '--vni',
     '--peer',
@@ -309,6 +313,6 @@ t.test('--check, --version and --help are supported', async (t) => {
     '--check',
     '--log-format',
   ]) {
-    t.match(help.text, `${flag} `, flag);
+    t.match(help.text, `${flag} `, `the help has ${flag}`);
   }
 });

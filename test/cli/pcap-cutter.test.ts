@@ -35,7 +35,7 @@ t.test('a stream that arrives byte by byte is passed on in whole packets', async
   }
 });
 
-t.test('an incomplete packet is held back', async (t) => {
+t.test('an incomplete packet is kept until it is complete', async (t) => {
   const cutter = new PcapCutter();
   t.equal(cutter.cut(LITTLE.subarray(0, 42)).length, 24);
   t.equal(cutter.packets, 0);

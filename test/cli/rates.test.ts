@@ -5,7 +5,7 @@ import { counters, vniCounters } from '../support/counters.js';
 
 const traffic = (frames: number, bytes: number) => ({ frames, bytes });
 
-t.test('the first reading has all rows with rates of 0', async (t) => {
+t.test('the first reading has all VNIs and drop reasons, with rates of 0', async (t) => {
   const now = counters([
     vniCounters(100, {
       tap: { rx: traffic(10, 1000), tx: traffic(0, 0), queueDropped: 0 },
@@ -18,7 +18,7 @@ t.test('the first reading has all rows with rates of 0', async (t) => {
   });
 });
 
-t.test('rates of both directions, peers, FDB and drops, sorted by rate', async (t) => {
+t.test('directions, peers, FDB and drops have rates; peers and drops are sorted', async (t) => {
   const before = counters([
     vniCounters(100, {
       tap: { rx: traffic(10, 1000), tx: traffic(5, 500), queueDropped: 0 },
@@ -70,7 +70,7 @@ t.test('rates of both directions, peers, FDB and drops, sorted by rate', async (
   ]);
 });
 
-t.test('a daemon that was restarted counts from zero', async (t) => {
+t.test('after a restart of the daemon the counters start at zero', async (t) => {
   const before = counters([
     vniCounters(100, { tap: { rx: traffic(1000, 1000), tx: traffic(0, 0), queueDropped: 0 } }),
   ]);

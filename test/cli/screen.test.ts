@@ -1,6 +1,7 @@
 /**
- * The built vtepctl on a terminal from script(1): it draws, follows the size, and restores the
- * terminal at exit. And on a pipe whose reader closes it.
+ * The built vtepctl on a terminal from script(1), and on a pipe that its reader closes.
+ *
+ * On the terminal vtepctl draws, follows the size, and restores the terminal at exit.
  */
 import { type ChildProcessWithoutNullStreams, execFile, spawn } from 'node:child_process';
 import { promisify } from 'node:util';
@@ -22,7 +23,7 @@ class Terminal {
   readonly #ended: Promise<unknown>;
 
   constructor(place: string) {
-    // stty prints the state of the terminal afterwards.
+    // After vtepctl has ended, stty prints the state of the terminal.
     const command = `stty cols 60 rows 20; ${process.execPath} ${VTEPCTL} --api ${place} top & echo pid=$! tty=$(tty); fg >/dev/null; echo code=$?; stty -a`;
     this.#child = spawn('script', ['-qfc', `bash -mc '${command}'`, '/dev/null'], {
       env: { ...process.env, SHELL: '/bin/bash' },
@@ -66,10 +67,10 @@ async function start(t: Test): Promise<Terminal> {
 
 function assertRestored(t: Test, { text }: Terminal): void {
   t.ok(text.indexOf(ENTER) >= 0, 'the alternate screen was entered');
-  t.ok(text.lastIndexOf(LEAVE) > text.lastIndexOf(ENTER), 'and left');
+  t.ok(text.lastIndexOf(LEAVE) > text.lastIndexOf(ENTER), 'the alternate screen was left');
   const after = text.slice(text.lastIndexOf('code='));
-  t.match(after, / icanon /, 'canonical mode');
-  t.match(after, / echo /, 'echo');
+  t.match(after, / icanon /, 'canonical mode is restored');
+  t.match(after, / echo /, 'echo is restored');
 }
 
 t.test('the terminal is restored after q, Ctrl-C and SIGTERM', { skip: noScript }, async (t) => {
@@ -82,14 +83,14 @@ t.test('the terminal is restored after q, Ctrl-C and SIGTERM', { skip: noScript 
     const terminal = await start(t);
     end(terminal);
     await terminal.end();
-    t.match(terminal.text, /code=0/, name);
+    t.match(terminal.text, /code=0/, `${name} ends vtepctl with status 0`);
     assertRestored(t, terminal);
   }
 });
 
 t.test('the view follows the size of the terminal', { skip: noScript }, async (t) => {
   const terminal = await start(t);
-  t.match(terminal.text, 'VNI, PEER ', 'drawn at the width of the terminal');
+  t.match(terminal.text, 'VNI, PEER ', 'the table is drawn');
   t.notMatch(terminal.text, 'CHURN/S', 'columns beyond the width are cut off');
   await execute('stty', ['-F', terminal.tty, 'cols', '100', 'rows', '30']);
   await terminal.shows('CHURN/S');

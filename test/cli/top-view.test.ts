@@ -31,10 +31,10 @@ function sample(peers: number, some: Partial<Sample> = {}): Sample {
 const texts = (sample: Sample, columns = 80, rows = 24, scrolled = 0) =>
   screenLines(sample, { columns, rows }, scrolled).map(({ text }) => text);
 
-t.test('80 by 24 characters have totals, traffic and drops', async (t) => {
+t.test('a screen of 80 by 24 characters has totals, traffic and drops', async (t) => {
   const lines = texts(sample(2));
   t.equal(lines.length, 24);
-  for (const line of lines) t.ok(line.length <= 80, line);
+  for (const line of lines) t.ok(line.length <= 80, `the line fits: ${line}`);
   t.match(lines[0], /^\d\d:\d\d:00 vtepd 0\.1\.0 ready, up 1h, 1 VNI, 2 peers, busy 12 %$/);
   t.equal(lines[1], 'out 12.3k frames/s 120Mbit/s, in 7 frames/s 5.60kbit/s, dropped 18/s');
   t.equal(lines[2], 'FDB 42 entries, learned 3/s, moved 0/s, aged 1/s, evicted 0/s');
@@ -58,7 +58,7 @@ t.test('a table longer than the screen is scrolled', async (t) => {
   t.match(top.at(-1)!, /^q quits, up and down scroll: 1-14 of 41$/);
   t.equal(scrollLimit(many, { columns: 80, rows: 24 }), 27);
   t.match(texts(many, 80, 24, 27).at(-1)!, /28-41 of 41$/);
-  t.match(texts(many, 80, 24, 1000).at(-1)!, /28-41 of 41$/, 'clamped to the end');
+  t.match(texts(many, 80, 24, 1000).at(-1)!, /28-41 of 41$/, 'the scroll position is limited to the end');
   t.equal(scrollLimit(sample(2), { columns: 80, rows: 24 }), 0);
 });
 

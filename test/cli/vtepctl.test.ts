@@ -13,7 +13,7 @@ import { controlOverPlainDataPlane, STARTED_MS } from '../support/control.js';
 import { socketPath } from '../support/socket-path.js';
 import { type Result, runVtepctl } from '../support/vtepctl.js';
 
-/** Findings of the machine without a daemon. */
+/** Findings of the checks that need no daemon. */
 const MACHINE_FINDINGS = [
   {
     code: 'port_taken',
@@ -86,9 +86,9 @@ t.test('an invalid command line gives exit status 2 and one line', async (t) => 
   ];
   for (const [line, message] of rows) {
     const { code, stdout, stderr } = await run(line);
-    t.equal(code, 2, line);
-    t.equal(stdout, '', line);
-    t.match(stderr, message, line);
+    t.equal(code, 2, `"${line}" gives exit status 2`);
+    t.equal(stdout, '', `"${line}" prints nothing on stdout`);
+    t.match(stderr, message, `"${line}" prints the error`);
   }
   t.match(await run('status', { VTEPCTL_API: 'x' }), { code: 2, stderr: /^vtepctl: VTEPCTL_API x: must be/ });
 });
@@ -114,13 +114,17 @@ t.test('a refusal gives exit status 1 and the detail on stderr', async (t) => {
     ['fdb del 02:00:00:00:00:aa', 'VNI 100 has no entry for 02:00:00:00:00:aa'],
   ];
   for (const [line, detail] of rows) {
-    t.strictSame(await ctl(line), { code: 1, stdout: '', stderr: `vtepctl: ${detail}\n` }, line);
+    t.strictSame(
+      await ctl(line),
+      { code: 1, stdout: '', stderr: `vtepctl: ${detail}\n` },
+      `"${line}" is refused`,
+    );
   }
 });
 
 t.test('--vni may be omitted if there is only one VNI', async (t) => {
   const { ctl } = await daemon(t);
-  t.equal((await ctl('fdb show')).code, 0, 'a single VNI');
+  t.equal((await ctl('fdb show')).code, 0, '--vni is optional with a single VNI');
   t.strictSame(await ctl('vni add 200'), { code: 0, stdout: '', stderr: '' });
   t.strictSame(await ctl('fdb show'), {
     code: 2,
@@ -184,7 +188,11 @@ t.test('peers are listed, added and removed', async (t) => {
 
 t.test('FDB entries are shown, added, removed and flushed', async (t) => {
   const { ctl, dataPlane } = await daemon(t);
-  t.strictSame(await ctl('fdb show'), { code: 0, stdout: '', stderr: '' }, 'empty');
+  t.strictSame(
+    await ctl('fdb show'),
+    { code: 0, stdout: '', stderr: '' },
+    'an FDB without entries prints nothing',
+  );
   t.strictSame(await ctl('fdb add 02-00-00-00-00-AA far.example'), { code: 0, stdout: '', stderr: '' });
   dataPlane.learn(100, '02:00:00:00:00:01', '192.0.2.11', 61_500);
   t.equal(
@@ -207,7 +215,7 @@ t.test('FDB entries are shown, added, removed and flushed', async (t) => {
     );
   }
   const { items } = JSON.parse((await ctl('fdb show --json')).stdout);
-  t.equal(items.length, 2502, 'all pages');
+  t.equal(items.length, 2502, 'all pages are read');
 
   t.strictSame(await ctl('fdb flush'), { code: 0, stdout: '2501 removed\n', stderr: '' });
   t.match((await ctl('fdb show')).stdout, /^MAC .*\n02:00:00:00:00:aa .*\n$/, 'the static entry is kept');
@@ -225,7 +233,7 @@ t.test('counters prints traffic and nonzero drop reasons', async (t) => {
   t.match(stdout, /^VNI 100 +COUNT {2}BYTES\ntap rx +5 +0\n/);
   t.match(stdout, /\n192\.0\.2\.11 tx +0 +0\n/);
   t.match(stdout, /\ndropped encap no_route +5 +-\n/);
-  t.notMatch(stdout, /no_tx_target/, 'no row for a drop reason with count 0');
+  t.notMatch(stdout, /no_tx_target/, 'a drop reason with count 0 has no row');
   t.strictSame(
     JSON.parse((await ctl('counters --json')).stdout),
     (await server.inject('/v1/counters')).json(),

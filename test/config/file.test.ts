@@ -11,7 +11,7 @@ const refused: [string, string, string | RegExp][] = [
   ['tabs', 'vnis:\n\t- vni: 1', /^v\.yaml:2: not valid YAML: /],
   ['a key twice', 'port: 1\nport: 2', /^v\.yaml:2: not valid YAML: Map keys must be unique/],
   ['two documents', 'vnis: [{vni: 1}]\n---\nport: 1', /^v\.yaml:\d: not valid YAML: /],
-  // The YAML parser would abort the process.
+  // Without the check, the YAML parser would abort the process.
   ['nested too deeply', '- '.repeat(50_000), /^v\.yaml:1: maps and lists are nested too deeply/],
   ['nested too deeply, in brackets', '['.repeat(50_000), /^v\.yaml:1: maps and lists are nested too deeply/],
   ['a list', '- vni: 1', 'v.yaml:1: the file: must be a map of "key: value" lines'],
@@ -24,7 +24,7 @@ const refused: [string, string, string | RegExp][] = [
   ],
   ['a flag instead of a key', 'fdb-limit: 3', 'v.yaml:1: fdb-limit: unknown key; did you mean "fdbLimit"?'],
   [
-    'a key of all VNIs in one VNI',
+    'a key for all VNIs in a single VNI',
     'vnis:\n  - vni: 1\n    port: 2',
     /^v\.yaml:3: vnis\[0\]\.port: unknown key/,
   ],
@@ -129,7 +129,7 @@ for (const [name, text, message] of refused) {
     const expected = typeof message === 'string' ? { message } : { message, name: 'Error' };
     const error = t.throws(() => settings(text), expected) as Error;
     t.type(error, ConfigError);
-    t.notMatch(error.message, /\n/, 'one line');
+    t.notMatch(error.message, /\n/, 'the message is one line');
   });
 }
 
@@ -245,7 +245,7 @@ t.test('a complete file is read', async (t) => {
     logLevel: 'debug',
     logFormat: 'json',
   });
-  t.ok(Object.isFrozen(made.vnis[0].peers[0]), 'deeply frozen');
+  t.ok(Object.isFrozen(made.vnis[0].peers[0]), 'nested objects are frozen too');
 });
 
 t.test('a file may omit the list of VNIs, or have an empty one', async (t) => {

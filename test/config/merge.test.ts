@@ -9,7 +9,7 @@ vnis: [{vni: 1, ageing: 10}, {vni: 2}]`;
 
 t.test('peers without a port of their own keep the current port', async (t) => {
   const read = mergeSettings([parseConfig(READ, 'v.yaml')], false);
-  t.equal(withPort(read, 4790), read.vnis, 'unchanged if the port is the same');
+  t.equal(withPort(read, 4790), read.vnis, 'the same port gives the same list of VNIs');
   const [one, two] = withPort(read, 4789);
   t.same(
     one.peers.map(({ host, port }) => [host, port]),

@@ -40,7 +40,11 @@ t.test('invalid peers are refused', async (t) => {
 t.test('valid peers are accepted', async (t) => {
   const nothing = { port: undefined, flood: undefined, vni: undefined };
   t.strictSame(parsePeer('192.0.2.1'), { host: '192.0.2.1', ...nothing });
-  t.strictSame(parsePeer('2001:DB8:0:0::1'), { host: '2001:db8::1', ...nothing }, 'canonical');
+  t.strictSame(
+    parsePeer('2001:DB8:0:0::1'),
+    { host: '2001:db8::1', ...nothing },
+    'the address becomes canonical',
+  );
   t.strictSame(parsePeer('fe80::1%eth0,port=8472'), { host: 'fe80::1%eth0', ...nothing, port: 8472 });
   t.strictSame(parsePeer('Far.Example.'), { host: 'far.example', ...nothing }, 'a name is lower-cased');
   t.strictSame(parsePeer('h,flood=off,vni=7,port=1'), { host: 'h', port: 1, flood: false, vni: 7 });

@@ -1,6 +1,7 @@
 /**
- * Random flags, files, options and bodies: each is accepted, or refused with a message that names
- * it. Settings written to a file are read back unchanged.
+ * Random flags, files, options and bodies: each is accepted or gives a ConfigError.
+ *
+ * Settings that are written to a file are read back unchanged.
  */
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
@@ -39,7 +40,7 @@ const LIKELY = [
 ];
 const texts = words(...LIKELY);
 
-/** Returns the parser's value, or undefined for an error of that kind. */
+/** Returns the parser's value, or undefined for an error of class `kind`. */
 function refusedOr<T>(kind: typeof ConfigError | typeof ValueError, read: () => T): T | undefined {
   try {
     return read();
@@ -116,8 +117,8 @@ const scalars = fc.oneof(
 const keys = fc.oneof(fc.constantFrom<string[]>(...KEYS, 'vnis', 'peers', 'vni', 'address'), scalars);
 
 /**
- * Text that resembles a configuration: maps and lists, in block and flow style, of known and other
- * keys.
+ * Text that resembles a configuration: maps and lists, in block and flow style, of known and
+ * unknown keys.
  */
 const { yaml } = fc.letrec<{ yaml: string; flow: string }>((tie) => ({
   flow: fc.oneof(
@@ -157,7 +158,7 @@ t.test('random options and bodies give settings or a ConfigError', async () => {
   await holds(RUNS, [objects], (value) => {
     refusedOr(ConfigError, () => mergeSettings([readOptions(value)], false));
   });
-  // The API's schemas have checked keys and types of a body before.
+  // The API's schemas check keys and types of a body before these functions are called.
   const own = fc.dictionary(fc.constantFrom<string[]>(...VNI_KEYS), values, { maxKeys: 5 });
   const peers = fc.array(
     fc.oneof(texts, fc.record({ address: texts, port: values }, { requiredKeys: ['address'] })),
@@ -228,5 +229,5 @@ t.test('settings written to a file are read back unchanged', async (t) => {
     assert.deepEqual(mergeSettings([parseConfig(text, 'v.yaml')], false), settings);
     same++;
   });
-  t.ok(same > RUNS / 10, 'enough settings were accepted');
+  t.ok(same > RUNS / 10, 'more than a tenth of the random settings is accepted');
 });

@@ -21,7 +21,7 @@ t.test('the file is created with its directory and replaced atomically', async (
   const file = await open(path);
   t.strictSame(file.state, NO_STATE);
   const prepared = await file.prepare(state(2));
-  t.notOk(existsSync(path), 'not in effect before commit');
+  t.notOk(existsSync(path), 'no file exists before the commit');
   await prepared.commit();
   t.strictSame(await load(path), state(2));
   const discarded = await file.prepare(state(3));
@@ -77,7 +77,7 @@ t.test('a second daemon is refused until the first has closed the file', async (
   await (await open(path)).close();
 });
 
-t.test('a damaged or foreign file is refused with its line and not modified', async (t) => {
+t.test('an invalid state file is refused with its line and not modified', async (t) => {
   for (const text of [
     '{"format": "vtepd-state-1",\n "vnis": {"1": {"changed": {"mtu": 1}}}}',
     'hosts: []',
@@ -101,5 +101,5 @@ t.test('an unusable path is refused', async (t) => {
     message: `--state ${dir}/file/a/state.json: cannot open or write the state file (ENOTDIR); ${cure}`,
   });
   mkdirSync(`${dir}/folder`);
-  t.type(await open(`${dir}/folder`).catch((error) => error), StateError, 'a directory is not a file');
+  t.type(await open(`${dir}/folder`).catch((error) => error), StateError, 'a directory is refused');
 });

@@ -10,15 +10,15 @@ import { entriesOf } from '../../src/config/state.js';
 import { load } from '../../src/config/state-file.js';
 
 const KILLS = 200;
-/** Concurrent writers, each with its own file. */
+/** Number of concurrent writers; each writer has its own file. */
 const LANES = 2;
 const WRITER = fileURLToPath(new URL('../support/state-writer.ts', import.meta.url));
 
-/** The Node option that finds compiled files; all others would take longer than the writing. */
+/** Node option that loads compiled files. Other options are omitted, so that Node starts faster. */
 const LOADER = process.execArgv.filter((option) => option.includes('compiled-tests'));
 
 t.test(
-  '200 kills during writes leave the old or the new state, never less than was acknowledged',
+  'after each of 200 kills the file has the last acknowledged state or the state after it',
   async (t) => {
     const dir = t.testdir();
     const lanes = Array.from({ length: LANES }, (_, lane) => killOften(`${dir}/${lane}.json`, KILLS / LANES));
@@ -26,7 +26,7 @@ t.test(
   },
 );
 
-/** @returns a line for each state file that was wrong */
+/** @returns a line for each kill after which the file had another state */
 async function killOften(path: string, kills: number): Promise<string[]> {
   let before = 0;
   const wrong: string[] = [];
@@ -46,9 +46,9 @@ async function killOften(path: string, kills: number): Promise<string[]> {
 }
 
 /**
- * Waits until a writer has started, and kills it within 20 ms.
+ * Waits until a writer has started, and kills the writer within 20 ms.
  *
- * @returns the last number that it acknowledged
+ * @returns the last number that the writer acknowledged
  */
 async function killAtRandom(writer: ChildProcess): Promise<number> {
   let output = '';

@@ -1,6 +1,7 @@
 /**
- * Random states and texts: a state is read back unchanged, any other text is refused with its
- * place.
+ * Random states and texts: a written state is read back unchanged.
+ *
+ * Other text is refused with file and line, or is itself a valid state.
  */
 
 import assert from 'node:assert/strict';
@@ -54,7 +55,7 @@ const states: fc.Arbitrary<State> = fc
   .uniqueArray(fc.tuple(fc.nat(0xffffff), deviations), { selector: ([vni]) => vni, maxLength: 4 })
   .map((list) => ({ vnis: new Map(list) }));
 
-/** Returns the state, or undefined for an error that names the file. */
+/** Returns the state, or undefined for a ConfigError that names file and line. */
 function readOr(text: string): State | undefined {
   try {
     return readState(text, 'st.json');
@@ -64,7 +65,7 @@ function readOr(text: string): State | undefined {
   }
 }
 
-/** Returns deviations sorted by VNI: JSON objects have integer keys in ascending order. */
+/** Returns deviations sorted by VNI, because JSON objects have integer keys in ascending order. */
 const sorted = ({ vnis }: State) => [...vnis].sort(([a], [b]) => a - b).map(([vni, of]) => [vni, { ...of }]);
 
 t.test('a written state is read back unchanged', async () => {
@@ -90,7 +91,7 @@ t.test('text truncated before its last brace is refused', async () => {
   });
 });
 
-t.test('random JSON values in any place give a state or a ConfigError', async () => {
+t.test('random JSON values at any depth give a state or a ConfigError', async () => {
   const name = words(
     'created',
     'changed',

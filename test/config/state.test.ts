@@ -1,5 +1,5 @@
 /**
- * State applied to the configuration: deviations item by item, removed when they are changed back.
+ * State: deviations applied to the configuration, and removed when they are changed back.
  */
 import t from 'tap';
 import * as edits from '../../src/config/edits.js';
@@ -78,7 +78,7 @@ t.test('static entries are removed with their peer', async (t) => {
   t.equal(
     edits.withoutEntries(state, 1, () => false),
     state,
-    'unchanged',
+    'the state is unchanged if no entry matches',
   );
   state = edits.withoutPeer(BASE, state, 1, '192.0.2.1', new Set(['192.0.2.1']));
   t.strictSame([...entriesOf(state, 1)], [['02:00:00:00:00:02', '192.0.2.66']]);
@@ -86,7 +86,7 @@ t.test('static entries are removed with their peer', async (t) => {
   t.strictSame([...entriesOf(state, 1)], []);
 });
 
-t.test('each item that overrides the configuration is listed in one sentence', async (t) => {
+t.test('each deviation that overrides the configuration is described in one sentence', async (t) => {
   let state = edits.withChanges(BASE, NO_STATE, 1, { mtu: 1300, learning: false });
   state = edits.withoutPeer(BASE, state, 1, '192.0.2.1', new Set());
   state = edits.withPeer(BASE, state, 1, peer('hub.example', false));

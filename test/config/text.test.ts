@@ -1,6 +1,5 @@
 /**
- * Format of the state file: invalid texts with file, line and key in the message; valid ones read
- * back.
+ * Format of the state file: messages for invalid texts, with file, line and key; valid texts.
  */
 import t from 'tap';
 import { ConfigError } from '../../src/config/config-error.js';
@@ -12,7 +11,7 @@ import { readState, writeState } from '../../src/config/text.js';
 
 const FOREIGN = 's.json:1: not a vtepd state file: "format" is not "vtepd-state-1"';
 
-/** Returns the text of a state with this VNI 1. */
+/** Returns the text of a state file in which VNI 1 has the deviations `vni`. */
 const of = (vni: string) => `{"format": "vtepd-state-1",\n "vnis": {"1":\n${vni}\n}}`;
 
 const refused: [string, string, RegExp | string][] = [
@@ -90,7 +89,7 @@ t.test('a written state is read back unchanged', async (t) => {
   t.strictSame(readState(writeState(none), 's.json'), none);
 });
 
-t.test('null removes a name that the file gives', async (t) => {
+t.test('null removes the bridge of the configuration, and an empty list its addresses', async (t) => {
   const { vnis } = readState(of('{"changed": {"bridge": null, "address": []}}'), 's.json');
   t.strictSame(vnis.get(1)?.changed, { bridge: '', addresses: [] });
 });

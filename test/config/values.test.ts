@@ -156,14 +156,14 @@ t.test('valid values are accepted', async (t) => {
   t.equal(V.parseVni('16777215'), 0xffffff);
   t.equal(V.parsePort('65535'), 65535);
   t.equal(V.parseSwitch('on'), true);
-  t.equal(V.parseSwitch('false'), false, 'a YAML boolean');
+  t.equal(V.parseSwitch('false'), false, 'a YAML boolean is accepted');
   t.equal(V.parseMtu('auto'), 'auto');
   t.equal(V.parseMtu('68'), 68);
   t.equal(V.parseTos('inherit'), 'inherit');
   t.equal(V.parseTos('0'), 0);
-  t.equal(V.parseTos('184'), 184, 'expedited forwarding, DSCP 46');
+  t.equal(V.parseTos('184'), 184, 'DSCP 46 (expedited forwarding) is accepted');
   t.equal(V.parseTos('252'), 252);
-  t.strictSame(V.parseSourcePorts('1000-1063'), { min: 1000, max: 1063 }, 'the minimum width');
+  t.strictSame(V.parseSourcePorts('1000-1063'), { min: 1000, max: 1063 }, 'a range of 64 ports is accepted');
   t.equal(V.parseInterfaceName('fifteen-bytes-x'), 'fifteen-bytes-x');
   t.equal(V.parseDeviceMac('02-AA-00-00-00-01'), '02:aa:00:00:00:01');
   t.equal(V.parseInterfaceAddress('2001:DB8:0::1/64'), '2001:db8::1/64');

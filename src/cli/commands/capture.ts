@@ -1,8 +1,8 @@
 /**
  * Command `capture`: overlay frames or underlay datagrams as a pcap stream.
  *
- * The output is a file or stdout (`vtepctl capture --vni 100 | tcpdump -r -`). It ends after a
- * complete packet in all cases.
+ * The output is a file or stdout (`vtepctl capture --vni 100 | tcpdump -r -`). The output
+ * always ends after a complete packet.
  */
 import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
@@ -80,7 +80,8 @@ function pathOf({ vni, point = 'overlay', snaplen = SNAPLEN_MAX, count }: Captur
 }
 
 /**
- * Copies complete packets. A slow reader blocks the copy; vtepd then drops packets and counts them.
+ * Copies complete packets. A slow reader blocks the copy; vtepd then omits packets from the capture
+ * and counts them. The traffic is not affected.
  */
 async function copy(
   bytes: Readable,

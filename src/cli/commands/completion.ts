@@ -33,7 +33,8 @@ export const declareCompletion: Declare = (program, run) => {
 };
 
 /**
- * Returns live values from vtepd. Errors give no candidates, because the user waits at the prompt.
+ * Returns live values from vtepd. On an error there are no candidates and no message, because the
+ * user is typing a command.
  */
 function liveValues(environment: Environment): LiveValues {
   const ask =
@@ -71,7 +72,8 @@ function line({ word, meaning }: Candidate): string {
 }
 
 /**
- * For bash a colon ends a word, so the part up to the last colon is removed from the candidates.
+ * Script for bash. In bash a colon ends a word, so the part up to the last colon is removed from
+ * the candidates.
  */
 const BASH = `# bash completion of vtepctl and vtepd: source <(vtepctl completion bash)
 _vtepctl() {

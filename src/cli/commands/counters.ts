@@ -30,7 +30,7 @@ async function counters(session: Session<CountersOptions>): Promise<void> {
   session.answer(chosen, () => countersText(chosen));
 }
 
-/** Prints periodically: in place on a terminal, otherwise appended; with --json one line each. */
+/** Prints periodically. A terminal is cleared first; with --json each reading is one line. */
 async function follow(session: Session<CountersOptions>, intervalS: number): Promise<void> {
   const { environment, options } = session;
   const signal = environment.interrupted();

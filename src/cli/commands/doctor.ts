@@ -15,7 +15,7 @@ async function doctor({ client, environment, verdict, answer }: Session): Promis
   const findings = await client.call<{ items: Finding[] }>('GET', '/v1/doctor').then(
     ({ items }) => items,
     async (error: ApiFailure) => {
-      // No daemon is a finding; checks of the machine may show the cause.
+      // An unreachable daemon is a finding; the checks of the machine may show its cause.
       if (error.code !== '') throw error;
       return [notRunning(error), ...(await environment.doctor())];
     },

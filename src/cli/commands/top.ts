@@ -2,7 +2,8 @@
  * Command `top`: live traffic, drops and FDB changes.
  *
  * On a terminal it is a full-screen view until `q`; with `--batch` or `--json` it prints snapshots
- * to stdout. The full-screen view survives a restart of vtepd and shows the error in the meantime.
+ * to stdout. The full-screen view continues after a restart of vtepd, and shows the error until
+ * then.
  */
 
 import type { CountersView, StatusView } from '../../api/views.js';
@@ -89,7 +90,7 @@ function steps(rows: number): Readonly<Record<string, number>> {
  * Reads samples periodically until the signal aborts.
  *
  * @param manner strict: a failed reading throws; patient: after the first success, a failed reading
- *   yields the last sample with the error, and is tried again
+ *   yields the last sample with the error, and reading continues
  */
 async function* samples(
   { client, environment, options }: Session<TopOptions>,

@@ -1,11 +1,11 @@
 /**
  * Commands `vni`: list, show, add, change and remove VNIs.
  *
- * The settings have the flags and rules of vtepd, from the same schema, and the API has their YAML
+ * Settings have the same flags and rules as in vtepd, from the same schema. Requests use the YAML
  * keys.
  *
  * Concurrent operators do not overwrite each other's changes: `set` sends the ETag that it has just
- * read, or the one of --if-match, which `show` prints.
+ * read, or the ETag of --if-match, which `show` printed.
  */
 import { Option } from 'commander';
 import type { VniView } from '../../api/views.js';
@@ -29,7 +29,7 @@ interface ChangeOptions extends Values {
   readonly ifMatch?: string;
 }
 
-/** Keys of settings that can change; a VNI's TAP and its MAC are fixed. */
+/** Keys of settings that can change; name and MAC of a VNI's TAP cannot. */
 const CHANGEABLE = VNI_KEYS.filter((key) => key !== 'tap' && key !== 'mac');
 
 export const declareVni: Declare = (program, run) => {
@@ -40,7 +40,7 @@ export const declareVni: Declare = (program, run) => {
   for (const key of VNI_KEYS) add.addOption(settingOption(key, settingHelp(key)));
   add.action(run(addVni));
   const set = vni.command('set <ID>').description('change settings of a running VNI');
-  // Help without defaults: omitted settings are not changed.
+  // The help shows no defaults, because `set` does not change omitted settings.
   for (const key of CHANGEABLE) set.addOption(settingOption(key, SETTINGS[key].help));
   set
     .addOption(defaultOption())
@@ -99,7 +99,7 @@ function pathOf(id: string): string {
   return `/v1/vnis/${parsed('VNI', id, parseVni)}`;
 }
 
-/** Returns the flag of a setting; it parses to the value in the form of the API. */
+/** Returns the flag of a setting, whose parser returns the value in the form of the API. */
 function settingOption(key: Key, help: string): Option {
   const { parse, repeatable } = SETTINGS[key];
   const value = (text: string) => parsed(flagOf(key), text, parse as (text: string) => unknown);
@@ -120,7 +120,7 @@ function peerOption(): Option {
   );
 }
 
-/** Returns the option `--default`; the API resets a setting for null. */
+/** Returns the option `--default`, which sends null; the API resets a setting that is null. */
 function defaultOption(): Option {
   const words = CHANGEABLE.map(wordOf);
   const keyOf = oneOf(...words);

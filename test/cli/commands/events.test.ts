@@ -24,7 +24,7 @@ function twoEvents(response: ServerResponse): void {
   setTimeout(() => response.write(text.slice(70)), 20);
 }
 
-t.test('each event is one line, until Ctrl-C', async (t) => {
+t.test('each event is printed as one line, until Ctrl-C', async (t) => {
   const { place } = await fakeApi(t, { 'GET /v1/events': { stream: twoEvents } });
   const interrupt = new AbortController();
   const { code, stdout, stderr } = await runVtepctl('events', {
@@ -39,7 +39,7 @@ t.test('each event is one line, until Ctrl-C', async (t) => {
   );
 });
 
-t.test('filters go to the API, --json prints one line per event, and --count limits them', async (t) => {
+t.test('filters go to the API; --json prints one line for each of --count events', async (t) => {
   const { place, calls } = await fakeApi(t, {
     'GET /v1/events?type=learned%2Cmoved&vni=100': { stream: twoEvents },
   });

@@ -11,7 +11,11 @@ const peers = Array.from({ length: 40 }, (_, index) => ({
   rx: { frames: 0, bytes: 0 },
 }));
 
-/** API whose TAP counter increases by 100 frames per reading; readings in `down` (from 1) fail. */
+/**
+ * API whose TAP counter increases by 100 frames per reading.
+ *
+ * @param down numbers of the readings that fail, from 1
+ */
 function daemon(down: readonly number[] = []) {
   let readings = 0;
   return {
@@ -66,23 +70,23 @@ const clock = () => {
 };
 
 t.test(
-  'the screen shows rates, scrolls, survives an interruption of the daemon, and ends with q',
+  'the screen shows rates, scrolls, continues after an interruption of the daemon, and ends with q',
   async (t) => {
     const { place } = await fakeApi(t, daemon([3]));
     const screen = new FakeScreen(wait, wait, press('down'), ({ onResize }) => onResize(), wait, press('q'));
     const result = await runVtepctl('top', { env: { VTEPCTL_API: place }, screen, elapsedMs: clock() });
     t.strictSame(result, { code: 0, stdout: '', stderr: '' });
     t.strictSame(screen.calls, ['open', 'close']);
-    t.match(screen.frames[0], /^out 0 frames\/s/m, 'no rates after the first reading');
+    t.match(screen.frames[0], /^out 0 frames\/s/m, 'rates are 0 after the first reading');
     t.match(screen.frames[1], /^out 100 frames\/s 80\.0kbit\/s/m);
     t.match(screen.frames[2], 'the data plane is being restarted');
     t.match(screen.frames[3], /scroll: 2-19 of 41/, 'a key redraws at once');
-    t.match(screen.frames[5], /^out 200 frames\/s/m, 'rates after the interruption');
+    t.match(screen.frames[5], /^out 200 frames\/s/m, 'rates are computed again after the interruption');
     t.notMatch(screen.frames[5], 'restarted');
   },
 );
 
-t.test('Ctrl-C ends the view, and an unreachable daemon does not open the screen', async (t) => {
+t.test('Ctrl-C ends the view, and the screen is not opened for an unreachable daemon', async (t) => {
   const { place } = await fakeApi(t, daemon());
   const screen = new FakeScreen(press('ctrl-c'));
   t.match(await runVtepctl('top', { env: { VTEPCTL_API: place }, screen }), { code: 0, stderr: '' });
@@ -134,10 +138,10 @@ t.test('counters --watch prints rates per second until Ctrl-C', async (t) => {
   const text = await watch('counters --watch');
   t.match(text, /^\d\d:\d\d:\d\d\nVNI 100 +COUNT +BYTES +\/S\ntap rx +0 +0 +0\n/);
   t.match(text, /\ntap rx +100 +10000 +100\n/);
-  t.notMatch(text, '\x1b', 'no escape sequences without a terminal');
+  t.notMatch(text, '\x1b', 'without a terminal there are no escape sequences');
   t.ok(
     (await watch('counters --watch 2 --vni 100', true)).startsWith('\x1b[H\x1b[2J'),
-    'drawn in place on a terminal',
+    'a terminal is cleared first',
   );
   const lines = (await watch('counters --watch --json')).trim().split('\n');
   t.match(

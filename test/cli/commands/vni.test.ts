@@ -65,7 +65,7 @@ t.test('add sends keys and values of the configuration file', async (t) => {
   t.strictSame(calls[1].body, { vni: 200 }, 'omitted settings are not sent');
 });
 
-t.test('set sends the ETag that it has read, or that of --if-match', async (t) => {
+t.test('set sends the ETag that it has read, or the ETag of --if-match', async (t) => {
   const { ctl, calls } = await api(t);
   t.strictSame(await ctl('vni set 200 --mtu auto --flood on'), SILENT);
   t.match(calls, [
