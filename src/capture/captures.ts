@@ -1,8 +1,9 @@
 /**
  * Packet captures of a running VTEP, one at a time.
  *
- * Opening a capture turns it on in the workers. It is turned off when its reader disconnects, when
- * it is closed, or when the VTEP stops. The log line at its end has the number of lost packets.
+ * Opening a capture turns it on in the workers. A capture is turned off when its reader
+ * disconnects, when it is closed, or when the VTEP stops. The log line at its end has the number of
+ * lost packets.
  */
 import type { Readable } from 'node:stream';
 import type { Settings } from '../config/settings.js';

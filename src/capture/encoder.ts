@@ -1,7 +1,7 @@
 /**
  * Encodes the packets of all workers as records of one capture file.
  *
- * Records are ordered by time among the packets that are available when they are read.
+ * Each record is the oldest packet that is available in any queue when the record is written.
  */
 
 import type { Captured } from '../exchange/capture-ring.js';

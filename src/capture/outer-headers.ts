@@ -8,8 +8,8 @@
  *     flow label, UDP checksum
  *     IPv4 header checksum                   correct for this header
  *
- * The length fields of a superframe that exceeds them are zero, as in the packets that Linux passes
- * to tcpdump.
+ * A length that does not fit its field, as that of a large superframe, is zero, as in the packets
+ * that Linux passes to tcpdump.
  */
 import { checksum16, put16 } from '../wire/checksum.js';
 import { ETHERNET_LEN, ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from '../wire/ethernet.js';

@@ -2,7 +2,7 @@
  * Determines the outer header of a captured datagram from the configuration of its peer.
  *
  * The header has the address and port of the peer, the local address of the route to the peer, and
- * the local port. For unconfigured sources the outer address is recorded as zeros.
+ * the local port. The address of a source that is not a configured peer is recorded as zeros.
  */
 
 import type { Captured } from '../exchange/capture-ring.js';
@@ -25,11 +25,13 @@ export interface Surroundings {
   readonly local: (peer: string, family: 4 | 6) => string | undefined;
   /** Local VXLAN port. */
   readonly port: number;
-  /** TTL of sent datagrams, used when a packet has none. */
+  /** TTL recorded for sent datagrams; received datagrams get 0, because their TTL is unknown. */
   readonly ttl: number;
 }
 
-/** Time until cached peers are looked up again, ms: rows of removed peers are reused. */
+/**
+ * Time until cached peers are looked up again, ms; needed because rows of removed peers are reused.
+ */
 const KNOWN_MS = 1000;
 const UNKNOWN: Endpoint = { bytes: new Uint8Array(16), port: 0 };
 

@@ -8,6 +8,6 @@ export interface PacketQueue {
   first(): Captured | undefined;
   /** Removes the oldest packet. */
   release(): void;
-  /** Number of packets dropped because the ring was full. */
+  /** Number of packets that are missing from the capture because the ring was full. */
   readonly lost: number;
 }

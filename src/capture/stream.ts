@@ -2,8 +2,8 @@
  * A capture as a readable stream of pcap bytes.
  *
  * The stream reads captured packets only as fast as its consumer reads the stream. With a slow
- * consumer the rings fill, and the workers drop and count packets that do not fit, without delaying
- * the data plane. The buffer of the stream is bounded.
+ * consumer the rings fill. Packets that do not fit are counted and missing from the capture, but
+ * are forwarded as usual. The buffer of the stream is bounded.
  *
  * Waking the main thread for each packet would cost the workers time, so the stream polls the
  * rings: at once while there are packets, otherwise every POLL_MS.

@@ -2,16 +2,16 @@
  * Sets up devices, BPF programs and maps for TCP flows in the kernel (native-shims/flow.bpf.c).
  *
  * A private network namespace has the UDP socket of a kernel vxlan device; the device itself,
- * vtflowPORT, is in this namespace. A veth pair (out, vtleadPORT) connects the private namespace
- * with this one. BPF programs are attached to the TAPs and to the underlay's device. Maps pass the
+ * vtflowPORT, is in the namespace of vtepd. A veth pair (out, vtleadPORT) connects the two
+ * namespaces. BPF programs are attached to the TAPs and to the underlay's device. Maps pass the
  * forwarding decisions to the programs.
  *
  *     TAP ─► vtflowPORT = vxlan device ─► (private: IP, UDP) ─► out ═ vtleadPORT ─► route
  *     underlay ─► out ─► (private: IP, UDP) ─► vxlan device = vtflowPORT ─► TAP
  *
- * The namespace is needed because vtepd itself uses the VXLAN port in this one. The private
- * namespace has the address that peers know, and no firewall rules. The kernel removes everything
- * with the descriptors, also after `kill -9`.
+ * The private namespace is needed because vtepd itself uses the VXLAN port in its own namespace. It
+ * has the address that peers know, and no firewall rules. The kernel removes devices, programs and
+ * maps when their descriptors are closed, also after `kill -9`.
  */
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
@@ -39,7 +39,10 @@ import type { TunnelPath } from '../superframes/superframes.js';
 
 const run = promisify(execFile);
 
-/** Largest MTU of a veth: packets too long for the path are forwarded by user space before. */
+/**
+ * Largest MTU of a veth. User space forwards packets that are too long for the path, so the veth
+ * need not limit them.
+ */
 const OUT_MTU = 65535;
 const TIMEOUT_MS = 10_000;
 /**
@@ -52,7 +55,7 @@ const NO_IPV6 = `for f in all default; do
 done
 `;
 
-/** Parameters of the datagrams on the wire, equal to those that vtepd sends. */
+/** Parameters of the datagrams on the wire, equal to those of vtepd's own datagrams. */
 export interface FlowSpec {
   /** VXLAN port. */
   readonly port: number;
@@ -130,7 +133,8 @@ export class FlowOffload {
   /**
    * Attaches the programs to exactly these TAPs.
    *
-   * @param taps called after the last await, so that a TAP detached meanwhile is not attached again
+   * @param taps returns the TAPs; called after the last await, so that a TAP detached meanwhile is
+   * not attached again
    * @throws HostError, also when a device of the set-up was removed, replaced or set down
    */
   async follow(taps: () => Iterable<FlowTap>): Promise<void> {
@@ -165,8 +169,8 @@ export class FlowOffload {
     for (const name of [flow, redirect])
       if (await findLink(name)) throw new HostError(`device ${name} already exists`);
     await this.#make(namespace, flow, redirect, path, underlay.mac);
-    // Deleted here because the end of the namespace removes them only later, and the next set-up
-    // needs the names.
+    // An undo step deletes each device, because the end of the namespace removes it only later, and
+    // the next set-up needs the name.
     const [flowLink, redirectLink] = [await getLink(flow), await getLink(redirect)];
     for (const link of [flowLink, redirectLink]) this.#undo.push(() => deleteLink(link));
     await quiet(flow);
@@ -179,7 +183,7 @@ export class FlowOffload {
   }
 
   /**
-   * Creates the devices in the private namespace and moves two of them to this namespace. `out`
+   * Creates the devices in the private namespace and moves two of them to vtepd's namespace. `out`
    * gets the MAC of the underlay's device, so that it accepts datagrams for that device.
    */
   async #make(

@@ -16,9 +16,12 @@ import { LimitedLog } from '../log/log-limit.js';
 import type { TunnelFollower, TunnelPath } from '../superframes/superframes.js';
 import { FlowOffload, type FlowSpec } from './flow-offload.js';
 
-/** Slots per worker: the maps have room for at most 16 workers. */
+/** Number of slots per worker; the maps have room for 16 workers. */
 const SLOTS = 256;
-/** Maximum number of attempts: each set-up changes the network, which triggers the next refresh. */
+/**
+ * Maximum number of attempts per path. A limit is needed because each set-up changes the network,
+ * which triggers the next refresh and the next attempt.
+ */
 const ATTEMPTS = 3;
 /** Maximum wait for the removal of a set-up, ms. */
 const CLOSE_MS = 2000;
@@ -49,8 +52,9 @@ export class KnownFlows implements TunnelFollower {
   readonly #open: typeof FlowOffload.open;
   readonly #log: LimitedLog;
   #offload: FlowOffload | undefined;
-  /** Path of the set-up, and number of its failures. */
+  /** Path of the set-up, or of the last failure. */
   #key = '';
+  /** Number of failures for this path. */
   #failures = 0;
   /** Generation counter: an enable that awaited across a stop must not take effect. */
   #stops = 0;
@@ -81,7 +85,8 @@ export class KnownFlows implements TunnelFollower {
       if (!offloads.inUse('UDP_TUNNEL_GSO')) throw new HostError('superframes do not leave whole');
       offload.on(path);
       offloads.grant('TCX_FLOWS');
-      // An existing set-up that works clears the failures; only repeated set-up is limited.
+      // A set-up that still works clears the count of failures, because only repeated set-up is
+      // limited.
       if (isKept) this.#failures = 0;
       this.#why = '';
       this.#logOnce('info', `known TCP flows pass through the kernel, by ${path.device}`);
@@ -99,8 +104,8 @@ export class KnownFlows implements TunnelFollower {
   }
 
   /**
-   * Stops for a reason that may last, and removes the set-up. Never rejects: a part that cannot be
-   * removed ends with the daemon.
+   * Stops for a reason that may last, and removes the set-up. Never rejects: the kernel removes any
+   * remaining part when the daemon ends.
    */
   async end(why: string): Promise<void> {
     this.stop();
@@ -130,8 +135,8 @@ export class KnownFlows implements TunnelFollower {
     this.#offload = undefined;
     this.#key = '';
     if (!offload) return;
-    // Closed only after all workers have stopped using the maps, because descriptor numbers are
-    // reused. A slow worker delays the removal.
+    // The set-up is closed only after all workers have stopped using the maps, because descriptor
+    // numbers are reused. A slow worker delays the removal.
     const closing = this.#options.handle.setFlows(undefined).then(() => offload.close());
     this.#closing = closing;
     const waiting = new AbortController();
@@ -140,8 +145,8 @@ export class KnownFlows implements TunnelFollower {
       this.#closing = undefined;
       waiting.abort();
     });
-    // A failure after the limit is not reported; a part that cannot be removed ends with the
-    // daemon.
+    // A failure after the limit is not reported; the kernel removes any remaining part when the
+    // daemon ends.
     done.catch(() => {});
     await Promise.race([done, limit]);
   }

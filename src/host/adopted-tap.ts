@@ -1,9 +1,10 @@
 /**
  * Saves and restores the original settings of an existing TAP.
  *
- * The settings are recorded in the ifalias of the device before anything is changed. A start after
- * `kill -9` finds the record, restores the device and adopts it again, so that settings left by the
- * killed daemon are not mistaken for the administrator's. A previous alias is part of the record.
+ * The settings are recorded in the ifalias of the device before anything is changed. When vtepd
+ * starts after `kill -9`, it finds the record, restores the device and adopts it again, so that
+ * settings left by the killed daemon are not mistaken for the administrator's. A previous alias is
+ * part of the record.
  */
 import { ip } from './ip-command.js';
 import { addressesOf, findLink, type Link, setLink } from './link.js';
@@ -23,7 +24,7 @@ const RECORD_MARK = 'vtepd adopted ';
 /** Longest ifalias, bytes: IFALIASZ of the kernel less the final zero byte. */
 const ALIAS_MAX_LEN = 255;
 
-/** Restores a device that a killed daemon had adopted. @returns the device after that */
+/** Restores a device that a killed daemon had adopted. @returns the device as restored */
 export async function restoreLeftover(tap: Link): Promise<Link> {
   const record = parseRecord(tap.alias);
   if (!record) return tap;
@@ -47,8 +48,8 @@ export async function recordTap(tap: Link, addresses: readonly string[]): Promis
     addrGenMode: tap.addrGenMode,
     added: addresses.filter((address) => !present.includes(address)),
   };
-  // A record too long for an alias is not written: an orderly stop still restores the device; the
-  // start after a killed daemon cannot.
+  // A record that is too long for an alias is not written. An orderly stop still restores the
+  // device, but a start after `kill -9` cannot.
   const text = RECORD_MARK + JSON.stringify(record);
   if (Buffer.byteLength(text) <= ALIAS_MAX_LEN) await setLink(tap.name, 'alias', text);
   return record;

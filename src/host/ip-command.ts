@@ -1,9 +1,9 @@
 /**
  * Runs ip(8) of iproute2 and parses its JSON output.
  *
- * vtepd uses ip(8) instead of netlink, because administrators can repeat each command by hand. It
- * runs at start, stop and changes only, and costs some milliseconds per call. A child process
- * inherits ambient capabilities, but not those of a file (capabilities(7)). This module does not
+ * vtepd uses ip(8) instead of netlink, because administrators can repeat each command by hand.
+ * ip(8) runs at start, stop and changes only, and costs some milliseconds per call. A child process
+ * inherits ambient capabilities, but not file capabilities (capabilities(7)). This module does not
  * interpret the commands.
  *
  * Commands of one kind that are requested at the same time share one process (`ip -batch`), so the
@@ -71,9 +71,9 @@ const ALONE = '';
 
 /**
  * Key of commands that may share a process. A command that shows something shares only with
- * commands that show the same: ip(8) keeps state between commands, and after `link show` shows no
- * addresses (iproute2 6.1). Commands with options run alone, because options are not allowed in a
- * line of a batch.
+ * commands that show the same: ip(8) keeps state between the commands of a batch, and `address
+ * show` after `link show` prints no addresses (iproute2 6.1). Commands with options run alone,
+ * because options are not allowed in a line of a batch.
  */
 function kindOf({ args }: Command): string {
   if (args[0].startsWith('-') || !args.every(isQuotable)) return ALONE;
@@ -125,8 +125,8 @@ function answerBatch(
     if (message !== undefined) command.reject(explainFailure(command.args, new Error('failed'), message));
     else if (gaveUp) command.reject(explainFailure(BATCH_OPTIONS, error, rest));
     else if (!isShown) command.resolve([]);
-    // A command printed several lines or none, so lines cannot be assigned; showing again is
-    // harmless.
+    // A command printed several lines or none, so lines cannot be assigned to commands. Each
+    // command runs again, which is harmless because it changes nothing.
     else if (lines.length !== commands.length - failures.size) runAlone(command);
     else answer(command, lines[line++]);
   }
@@ -200,14 +200,16 @@ export function explainFailure(args: readonly string[], error: ExecFileException
 }
 
 /**
- * ENETUNREACH, EHOSTUNREACH; EACCES and EINVAL are `prohibit` and `blackhole` routes (ip-route(8)).
+ * Matches the texts of ENETUNREACH and EHOSTUNREACH, and of EACCES and EINVAL, which `prohibit` and
+ * `blackhole` routes cause (ip-route(8)).
  */
 function isNoRoute(reason: string): boolean {
   return /unreachable|No route to host|Permission denied|Invalid argument/i.test(reason);
 }
 
 /**
- * Adds sbin to PATH: most distributions keep `ip` there, and services and cron jobs often lack it.
+ * Adds the sbin folders to PATH. Most distributions keep `ip` there, and the PATH of services and
+ * cron jobs often lacks them.
  */
 export function environment(): NodeJS.ProcessEnv {
   return { ...process.env, LC_ALL: 'C', PATH: `${process.env.PATH ?? '/usr/bin:/bin'}:/usr/sbin:/sbin` };

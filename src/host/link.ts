@@ -18,9 +18,9 @@ export interface Link {
   readonly mac: string;
   /** Name of the bridge or other master device; '' none. */
   readonly master: string;
-  /** Name of the lower device, as of a VLAN device; '' none. */
+  /** Name of the lower device, for example of a VLAN device; '' none. */
   readonly parent: string;
-  /** ifalias: free text that administrators and programs attach. */
+  /** ifalias: text that administrators and programs may set. */
   readonly alias: string;
   /** 'tun', 'bridge', 'vxlan', …; '' for hardware. */
   readonly kind: string;
@@ -102,7 +102,7 @@ export function deviceIndex(name: string): number {
 }
 
 /**
- * Finds the index of a device in /proc/net/if_inet6. Each line holds address, index, prefix length,
+ * Finds the index of a device in /proc/net/if_inet6. Each line has address, index, prefix length,
  * scope, flags (all hexadecimal) and name. The file shows the network namespace of the process;
  * /sys/class/net shows the namespace in which sysfs was mounted.
  *

@@ -2,9 +2,10 @@
  * Derives default MACs for TAPs and bridges (IEEE 802c: locally administered, unicast).
  *
  * A MAC is the same at every start, and differs between hosts, network namespaces and VNIs. The
- * machine id alone is the same in every namespace of a machine, so ARP between two daemons on one
- * host would fail; their underlay addresses differ. The MAC has 40 bits of a hash: the probability
- * that two of 10,000 VTEPs collide is one in 20,000; `--mac` resolves such a collision.
+ * machine id is the same in every namespace of a machine; two daemons on one machine get different
+ * MACs by their underlay addresses, because ARP between equal MACs would fail. The MAC has 40 bits
+ * of a hash: the probability that two of 10,000 VTEPs collide is one in 20,000; `--mac` resolves
+ * such a collision.
  */
 import { createHash } from 'node:crypto';
 

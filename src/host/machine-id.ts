@@ -1,12 +1,16 @@
 /**
  * Identifiers of this machine and its network namespace (machine-id(5), namespaces(7)).
  *
- * Never fails: a container without a machine id still gets MACs, but different ones after a reboot.
+ * The functions never fail. In a container without a machine id the MACs derive from the boot id,
+ * and change with a reboot.
  */
 import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 
-/** Most stable first: set at installation, the D-Bus copy of it, new at every boot. */
+/**
+ * Files with an id, the most stable first: set at installation, copied for D-Bus, new at every
+ * boot.
+ */
 const SOURCES = ['/etc/machine-id', '/var/lib/dbus/machine-id', '/proc/sys/kernel/random/boot_id'];
 
 /** Content of the file in an image that has not booted yet (machine-id(5)). */

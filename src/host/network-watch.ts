@@ -4,10 +4,10 @@
  * A refresh follows a change of devices, addresses, routes (rtnetlink(7)) or IPsec policies
  * (ip-xfrm(8)), or a call of `due`. The listener defines what a refresh does.
  *
- * Invariants: refreshes never overlap; a refresh begins after all notifications received before it;
- * refreshes take at most a tenth of the time, however many changes occur. Therefore network
- * notifications are not read until the next refresh: they stay in the kernel's netlink buffer.
- * Policy notifications are read at once, because the listener has to act on them immediately.
+ * Invariants: refreshes never overlap; every change is followed by a refresh that begins after it;
+ * refreshes take at most a tenth of the time, however many changes occur. To keep this limit,
+ * network notifications stay unread in the kernel's netlink buffer until the next refresh. Policy
+ * notifications are read at once, because the listener has to act on them immediately.
  */
 import type { Shim } from '../abi/binding.js';
 import { ERRNO, errnoName } from '../abi/errno.js';
@@ -62,7 +62,7 @@ export class NetworkWatch {
     await this.#refresh();
   }
 
-  /** Requests a refresh: another of its inputs has changed. */
+  /** Requests a refresh; called when an input other than the network has changed. */
   due(): void {
     this.#due = true;
     if (this.#stopped || this.#refreshing || this.#timer) return;
@@ -113,7 +113,7 @@ export class NetworkWatch {
     this.due();
   }
 
-  /** Further changes are covered by the next refresh. */
+  /** Stops reading network notifications; the next refresh covers all further changes. */
   #pauseNotifications(): void {
     if (this.#networkPoll) this.#shim.pollStop(this.#networkPoll);
     this.#networkPoll = undefined;

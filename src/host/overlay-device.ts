@@ -3,7 +3,7 @@
  *
  * A TAP (Documentation/networking/tuntap.rst of the kernel) gets a MAC, an MTU, addresses and
  * optionally a bridge. A new TAP exists as long as its descriptor, so even a killed daemon leaves
- * none behind. An existing TAP is adopted with its MAC and restored on close.
+ * no new TAP behind. An existing TAP is adopted with its MAC and restored on close.
  *
  * The composition root opens it before the worker starts, and calls `close` after the worker has
  * ended. This module neither reads nor writes frames.
@@ -25,14 +25,14 @@ export interface OverlayDeviceSpec {
   readonly tap: string;
   /** Bridge that the TAP joins; '' none. */
   readonly bridge: string;
-  /** `ADDRESS/LENGTH` each. */
+  /** Addresses in the form `ADDRESS/LENGTH`. */
   readonly addresses: readonly string[];
   /** Configured MAC; '' uses the derived MAC, or that of an adopted TAP. */
   readonly mac: string;
   readonly derivedMac: Mac;
   /** Device MTU outside a bridge, bytes. */
   readonly unbridgedMtu: number;
-  /** Accept superframes and partial checksums from the kernel, if it supports them. */
+  /** True to accept superframes and partial checksums from the kernel, if it supports them. */
   readonly offload: boolean;
   /** Number of threads that read and write the TAP; each gets its own queue. */
   readonly queues: number;
@@ -42,7 +42,8 @@ export interface OverlayDevice {
   /** Non-blocking descriptors of the TAP, one per queue; closed by `close`. */
   readonly fds: readonly number[];
   /**
-   * '' when each flow stays on its queue; otherwise the errno name that explains why it may not.
+   * '' when each flow stays on its queue; otherwise the errno name that explains why flows may
+   * change queues.
    */
   readonly unsteered: string;
   readonly name: string;
@@ -53,19 +54,19 @@ export interface OverlayDevice {
   readonly offloads: readonly TapOffload[];
   /** Negative errno of the refused offloads; 0 when none was refused. */
   readonly offloadError: number;
-  /** Frames that the kernel had dropped at the TAP's queue before this open. */
+  /** Frames that the kernel had dropped at the TAP's queue before vtepd opened it. */
   readonly queueDroppedBefore: number;
   /** The bridge that vtepd has put the TAP into; '' none. */
   readonly bridge: string;
   /**
-   * Moves the TAP to another bridge, or out of any ('').
-   * @throws HostError; the TAP is then unchanged
+   * Moves the TAP to another bridge, or out of its bridge if `bridge` is ''.
+   * @throws HostError; the TAP is unchanged after a failure
    */
   moveTo(bridge: string, unbridgedMtu: number): Promise<void>;
   /**
    * Replaces the addresses that vtepd has added.
    *
-   * @throws HostError; the addresses are then unchanged
+   * @throws HostError; the addresses are unchanged after a failure
    */
   readdress(addresses: readonly string[]): Promise<void>;
   /** Reverts every change. @throws HostError naming what could not be reverted */
@@ -73,8 +74,8 @@ export interface OverlayDevice {
 }
 
 /**
- * TUN_F_* of linux/if_tun.h. The last two are missing from Debian 12 headers and unsupported before
- * Linux 6.2.
+ * TUN_F_* of linux/if_tun.h. The headers of Debian 12 lack TUN_F_USO4 and TUN_F_USO6, and Linux
+ * supports them since 6.2.
  */
 const OFFLOADS = {
   TUN_F_CSUM: 0x01,
@@ -87,7 +88,7 @@ const OFFLOADS = {
 
 export type TapOffload = keyof typeof OFFLOADS;
 
-/** Sets of offloads to request, largest first: the kernel accepts all of a set or nothing. */
+/** Sets of offloads to request, largest first: the kernel accepts a whole set or nothing. */
 const OFFLOAD_STEPS: readonly (readonly TapOffload[])[] = [
   ['TUN_F_CSUM', 'TUN_F_TSO4', 'TUN_F_TSO6', 'TUN_F_TSO_ECN', 'TUN_F_USO4', 'TUN_F_USO6'],
   ['TUN_F_CSUM', 'TUN_F_TSO4', 'TUN_F_TSO6', 'TUN_F_TSO_ECN'],
@@ -101,9 +102,9 @@ export const ALL_OFFLOADS = OFFLOAD_STEPS[0];
 const NO_OFFLOADS = { offloads: [], offloadError: 0 };
 
 /**
- * Enables the largest set of offloads that the kernel accepts. They are not probed again while the
- * device is open: if an administrator turns features off, the device delivers smaller frames, which
- * are forwarded as usual.
+ * Enables the largest set of offloads that the kernel accepts. The offloads are not probed again
+ * while the device is open: if an administrator turns them off, the device delivers smaller frames,
+ * which are forwarded as usual.
  *
  * @param set requests a set of TUN_F_* bits; returns 0 or a negative errno
  * @returns names of the enabled offloads, and the errno of the refused ones
@@ -131,7 +132,8 @@ export async function openOverlayDevice(shim: Shim, spec: OverlayDeviceSpec): Pr
     const fds = await openTap(shim, spec, undo);
     const queueDroppedBefore = Math.max(0, shim.deviceTxDropped(spec.tap));
     const unsteered = fds.length > 1 ? steer(shim, fds[0], undo) : '';
-    // Offloads belong to the device, not to the queue; opening a queue turns them off.
+    // The offloads are set after all queues are open, because opening a queue turns off the
+    // offloads of the whole device.
     const offloads = spec.offload ? probeOffloads((bits) => shim.tapSetOffload(fds[0], bits)) : NO_OFFLOADS;
     await configure(spec);
     const link = await getLink(spec.tap);
@@ -158,7 +160,7 @@ class Place {
   readonly #spec: OverlayDeviceSpec;
   #bridge: string;
   #addresses: readonly string[];
-  /** Leaves the current bridge. */
+  /** Steps that run when the device leaves its current bridge. */
   #undo = new Rollback();
 
   constructor(spec: OverlayDeviceSpec) {
@@ -205,8 +207,8 @@ class Place {
   }
 
   /**
-   * Removes first and adds last: removing the first address of a subnet makes the kernel remove the
-   * others of that subnet too, including those that are to stay.
+   * Removes addresses before it adds any: when the first address of a subnet is removed, the kernel
+   * removes all other addresses of that subnet too, even those of `after`.
    */
   async #exchange(before: readonly string[], after: readonly string[]): Promise<void> {
     const { tap } = this.#spec;
@@ -217,8 +219,8 @@ class Place {
 }
 
 /**
- * Joins a bridge or none. The MTU is set first, because a bridge shrinks to that of its smallest
- * port.
+ * Joins a bridge, or leaves the current bridge if `bridge` is ''. The MTU is set before joining,
+ * because a bridge lowers its MTU to that of its smallest port.
  */
 async function enter(tap: Link, bridge: string, unbridgedMtu: number): Promise<void> {
   if (bridge === '') {
@@ -258,12 +260,12 @@ async function openTap(shim: Shim, spec: OverlayDeviceSpec, undo: Rollback): Pro
 function steer(shim: Shim, fd: number, undo: Rollback): string {
   const status = shim.tapSteer(fd);
   if (status < 0) return errnoName(status);
-  // A persistent device would keep its program.
+  // Without this step a persistent device would keep the BPF program.
   undo.push(() => void shim.tapUnsteer(fd));
   return '';
 }
 
-/** Sets MAC and mark of a new device. */
+/** Sets the MAC and the ifalias of a new device. */
 async function furnish({ tap, vni, mac, derivedMac }: OverlayDeviceSpec): Promise<void> {
   const address = mac === '' ? formatMac(derivedMac.high, derivedMac.low) : mac;
   await setLink(tap, 'address', address, 'alias', `vtepd vni ${vni}`);
@@ -289,8 +291,8 @@ async function adopt(
 }
 
 /**
- * Sets the MTU before joining the bridge, which shrinks to that of its smallest port; brings the
- * device up last, after bridge and addresses.
+ * Configures the device. The MTU is set before joining the bridge, because a bridge lowers its MTU
+ * to that of its smallest port. The device is brought up last.
  */
 async function configure({ tap, bridge, addresses, unbridgedMtu }: OverlayDeviceSpec): Promise<void> {
   const link = await getLink(tap);

@@ -1,9 +1,9 @@
 /**
  * The TAPs of all VNIs and the bridges they share.
  *
- * Devices are opened and closed concurrently, so that their `ip` commands share processes. Devices
- * that are requested together are opened all or none. Operations on one bridge are serialised: the
- * first VNI creates it, and the last to leave removes it.
+ * Devices are opened and closed concurrently, so that their `ip` commands share processes. A
+ * request for several devices opens all of them or none. Operations on one bridge are serialised:
+ * the first VNI creates the bridge, and the last VNI to leave removes it.
  *
  * Called by the composition of a VTEP. `overlay-device.ts` sets up a single device.
  */
@@ -24,8 +24,8 @@ export class OverlayDevices {
 
   /**
    * @returns the devices in the order of `specs`
-   * @throws HostError of the first device in order that cannot be opened; the others are closed
-   * again
+   * @throws HostError of the first device in `specs` that cannot be opened; all other devices of
+   * `specs` are closed again
    */
   async open(specs: readonly OverlayDeviceSpec[]): Promise<readonly OverlayDevice[]> {
     for (const { tap } of specs)
@@ -67,8 +67,8 @@ export class OverlayDevices {
   }
 
   /**
-   * Moves a device to another bridge, or out of any ('')
-   * @throws HostError; the device is then unchanged
+   * Moves a device to another bridge, or out of its bridge if `bridge` is ''.
+   * @throws HostError; the device is unchanged after a failure
    */
   async moveTo(name: string, bridge: string, unbridgedMtu: number): Promise<void> {
     const device = this.#open.get(name)!;
@@ -77,7 +77,7 @@ export class OverlayDevices {
 
   /**
    * @param addresses complete list of addresses that vtepd is to add to the device
-   * @throws HostError; the addresses are then unchanged
+   * @throws HostError; the addresses are unchanged after a failure
    */
   async readdress(name: string, addresses: readonly string[]): Promise<void> {
     await this.#open.get(name)!.readdress(addresses);

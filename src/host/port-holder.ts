@@ -23,8 +23,9 @@ export async function explainPortInUse(port: number): Promise<string> {
 }
 
 /**
- * Checks processes first: a vxlan device that belongs to another network namespace, such as that of
- * vtepd's flow offload, has the same port there without holding it here.
+ * Finds the holder of a port. Processes are checked before vxlan devices, because a vxlan device
+ * whose socket is in another network namespace, as in flow offload, does not hold the port in this
+ * one.
  *
  * @returns undefined when no holder is found; never fails
  */
@@ -32,7 +33,7 @@ export async function portHolder(port: number): Promise<PortHolder | undefined> 
   return (await processHolder(port)) ?? (await kernelHolder(port));
 }
 
-/** Returns the vxlan device that holds the port; a device that is down does not. */
+/** Returns the vxlan device that holds the port; a device that is down holds no port. */
 export function vxlanHolder(links: readonly Link[], port: number): Link | undefined {
   return links.find((link) => link.up && link.data.port === port);
 }

@@ -1,21 +1,22 @@
 /**
  * Receive group: assigns the datagrams of each peer to a receive socket.
  *
- * Each worker has these sockets per address family:
+ * Each worker has these sockets per address family, numbered by their place in the group:
  *
- *     places 0 … 3   plain: the kernel splits trains. For peers whose inner UDP superframes may
- *                    arrive unsplit: their segment size would be chosen by a VM
+ *     places 0 … 3   plain: the kernel splits trains. For peers that may send inner UDP superframes
+ *                    unsplit, so that a VM would choose the segment size
  *                    (docs/architecture/offloads.md, Same-host peers)
  *     places 4 … 7   UDP_GRO: trains arrive whole. For peers known to send only genuine trains
  *     place 8        strangers: a small buffer, read a little at a time
  *
- * Peers of a kind are distributed evenly, and keep their place while other peers are added and
- * removed. Each queue serves only its own peers. One program holds about 1,300 sources per family
- * (600 with several workers). If there are more sources, it lists only peers whose trains arrive
- * whole, up to its limit; all other sources, including strangers, share the first plain socket.
+ * The peers of plain sockets and the peers of UDP_GRO sockets are each distributed evenly. A peer
+ * keeps its place while other peers are added and removed. One program has room for about 1,300
+ * sources per address family (600 with several workers). If there are more sources, the program
+ * lists only peers whose trains arrive whole, up to its limit; all other sources, including
+ * strangers, share the first plain socket.
  *
- * An outdated program is harmless: each datagram is checked by its source, whichever socket
- * received it.
+ * An outdated program is harmless, because the source of each datagram is checked regardless of the
+ * socket that received it.
  */
 import { randomInt } from 'node:crypto';
 import type { Shim } from '../abi/binding.js';
@@ -32,7 +33,7 @@ export interface Source {
   readonly family: 4 | 6;
   /** 16 bytes, IPv4 in the first four. */
   readonly bytes: Uint8Array;
-  /** Trains from this source may arrive whole. */
+  /** True when trains from this source may arrive whole. */
   readonly trains: boolean;
 }
 
@@ -58,8 +59,9 @@ export class ReceiveGroup {
    * Directs datagrams of these sources to their sockets, and all others to the strangers' socket.
    *
    * @param sources peers, each address once
-   * @param anyone true when strangers are accepted: they then share a plain socket with peers
-   * @returns 0, or the negative errno of attaching the program; the previous program stays attached
+   * @param anyone true when strangers are accepted and share a plain socket with peers
+   * @returns 0, or a negative errno when the program could not be attached and the previous one
+   * stays
    */
   steer(sources: readonly Source[], anyone: boolean): number {
     this.#assign(sources);
@@ -94,7 +96,10 @@ export class ReceiveGroup {
     return choiceProgram({ ...base, others: 0, sources: this.#placed(some) })!;
   }
 
-  /** Sorted by place, so that the plain socket wins when two addresses share a key. */
+  /**
+   * Returns the sources sorted by place, so that the plain socket wins when two addresses share a
+   * key.
+   */
   #placed(sources: readonly Source[]): Placed[] {
     return sources
       .map(({ text, family, bytes }) => ({
@@ -104,7 +109,7 @@ export class ReceiveGroup {
       .sort((a, b) => a.place - b.place);
   }
 
-  /** Gives a source that is new or has changed its kind the least used place. */
+  /** Assigns the least used place to each source that is new or whose `trains` has changed. */
   #assign(sources: readonly Source[]): void {
     const present = new Set(sources.map(({ text }) => text));
     for (const text of this.#places.keys()) if (!present.has(text)) this.#places.delete(text);

@@ -1,8 +1,8 @@
 /**
  * Stack of undo steps for changes made to the machine.
  *
- * A failed start and an ordinary stop run the same steps: each once, the last registered first. A
- * step that fails does not prevent the others from running.
+ * A failed start and an ordinary stop run the same steps, each step once, in the reverse order of
+ * their registration. A step that fails does not prevent the others from running.
  */
 import { HostError } from './host-error.js';
 

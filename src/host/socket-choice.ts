@@ -11,8 +11,8 @@
  *
  * The hash is NH of UMAC (RFC 4418 §5.2.2) over 16-bit halves. Two addresses share a key with a
  * probability of at most 2^-16, and an attacker who does not know the key words cannot search for
- * such a pair. A collision only places a stranger's datagrams in a peer's queue: each datagram is
- * checked again after it was read.
+ * such a pair. A collision only puts a stranger's datagrams into a peer's queue, because the source
+ * of each datagram is checked again after reading.
  *
  * Pure function. Called by `receive-group.ts`.
  */
@@ -52,8 +52,9 @@ const TAX = 0x07;
 
 /** Number of 16-bit words of an IPv6 address, and of the hash's key. */
 export const SEED_WORDS = 8;
-/** Scratch cells of a program: first place of the worker, partial sum of the hash. */
+/** Scratch cell with the first place of the worker. */
 const WORKER_CELL = 0;
+/** Scratch cell with the partial sum of the hash. */
 const SUM_CELL = 1;
 /** Maximum number of entries of a leaf, which are compared sequentially. */
 const LEAF_ENTRIES = 4;
@@ -105,7 +106,9 @@ export function choiceProgram(choice: Choice): Uint8Array | undefined {
   return program.length > MAX_INSTRUCTIONS ? undefined : assemble(program);
 }
 
-/** Leaves the first place of the chosen worker in X; empty for a single worker. */
+/**
+ * Returns instructions that leave the first place of the worker in register X; none for one worker.
+ */
 function workerPart({ family, workers, sockets }: Choice): Instruction[] {
   if (workers === 1) return [];
   return [
@@ -121,7 +124,7 @@ function workerPart({ family, workers, sockets }: Choice): Instruction[] {
   ];
 }
 
-/** Leaves the key in A, and preserves X with several workers. */
+/** Returns instructions that leave the key in register A and, with several workers, preserve X. */
 function keyPart({ family, workers, seed }: Choice): Instruction[] {
   if (family === 4) return [load(SOURCE[4])];
   const half = (i: number): Instruction[] => [

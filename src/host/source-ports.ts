@@ -2,7 +2,7 @@
  * Selection of source ports for the pool of sending sockets (flow entropy, RFC 7348 §5).
  *
  * The ports are spread evenly over the range, so that they differ even for routers that hash only
- * some bits of the port. For a busy port the next higher free port is used.
+ * some bits of the port. A busy port is replaced by the next higher port that is not busy.
  */
 
 /**
@@ -10,7 +10,7 @@
  *
  * @param open binds a port: returns an fd, or undefined when the port is busy; throws on other
  * failures
- * @returns fds; fewer than `count` when the range has too few free ports
+ * @returns fds; fewer than `count` when too many ports of the range are busy
  */
 export function spreadOver(
   { min, max }: { readonly min: number; readonly max: number },

@@ -2,16 +2,16 @@
  * The UDP sockets of the underlay, for receiving and sending.
  *
  * Receiving sockets are bound to the VXLAN port. All workers send through one pool per address
- * family, in which each socket has its own source port (RFC 7348 §5). DF is a socket option, so two
- * pools per family exist where some datagrams leave with DF and others without. The sockets are
- * opened on the main thread, where a failure can be reported with its cause; workers get the
- * descriptors, which belong to the process.
+ * family, in which each socket has its own source port (RFC 7348 §5). DF is a socket option, so
+ * `--df inherit` needs two pools per address family. The sockets are opened on the main thread,
+ * where a failure can be reported with its cause; workers get the descriptors, which belong to the
+ * process.
  *
  * A worker receives through several sockets per family, which share the port by SO_REUSEPORT: the
  * *receive group*. A BPF program chooses one for each datagram (`receive-group.ts`). The first
  * socket is bound exclusively, which fails while another socket holds the port; otherwise a second
- * daemon would silently share it. UDP_GRO is switched on last, after the program directs sources
- * whose datagrams must not arrive as trains to other sockets.
+ * daemon would silently share it. UDP_GRO is enabled last, when the program already directs sources
+ * whose datagrams must not arrive as trains to plain sockets.
  */
 
 import type { Shim } from '../abi/binding.js';
@@ -26,14 +26,18 @@ import { explainPortInUse } from './port-holder.js';
 import { choiceProgram } from './socket-choice.js';
 import { spreadOver } from './source-ports.js';
 
-/** Outer DF: on every datagram, on none, or decided for each datagram. */
+/** Outer DF: set on every datagram, set on no datagram, or decided for each datagram. */
 export type OuterDf = Settings['df'];
 
 export interface UnderlaySpec {
-  /** Local addresses to bind, as text; '' any. */
+  /** Local IPv4 address to bind, as text; '' any. */
   readonly local4: string;
+  /** Local IPv6 address to bind, as text; '' any. */
   readonly local6: string;
-  /** Required address families; the others are opened too if the kernel supports them. */
+  /**
+   * Address families without which opening fails; any other family is opened if the kernel supports
+   * it.
+   */
   readonly needed: { readonly ipv4: boolean; readonly ipv6: boolean };
   readonly port: number;
   /** Device to bind to; '' none. */
@@ -41,11 +45,11 @@ export interface UnderlaySpec {
   readonly sourcePorts: { readonly min: number; readonly max: number };
   readonly udpChecksum: boolean;
   /**
-   * For `node:dgram`, which supports neither trains nor error queues: it would treat a train as one
-   * datagram, and spin on a pending error queue.
+   * True for `node:dgram`, which supports neither trains nor error queues: it would treat a train
+   * as one datagram, and spin on a pending error queue.
    */
   readonly plain: boolean;
-  /** Determines the pools to open; default `set`. */
+  /** Outer DF, which determines the pools to open; default `set`. */
   readonly df?: OuterDf;
   readonly ttl: number;
   /** Number of receiving threads; each gets its own sockets. */
@@ -54,16 +58,17 @@ export interface UnderlaySpec {
 
 export interface UnderlaySockets {
   /**
-   * The sockets of each worker, by place in the receive group: RECEIVE_SOCKETS of them, or one
-   * where the kernel accepts no program; none when the kernel lacks the family.
+   * The sockets of each worker, indexed by place in the receive group. An address family has
+   * RECEIVE_SOCKETS of them, one socket if `plain` is set or the kernel accepts no program, and
+   * none if the kernel lacks the family.
    */
   readonly receiveFds: readonly ReceiveFds[];
   /**
-   * Pools of SOURCE_SOCKETS each: IPv4 and IPv6 with DF set, IPv4 and IPv6 with DF clear; −1: no
-   * socket.
+   * Four pools of SOURCE_SOCKETS descriptors: IPv4 and IPv6 with DF set, IPv4 and IPv6 with DF
+   * clear; −1: no socket.
    */
   readonly sendFds: number[];
-  /** Requested offloads that the kernel lacks: negative errno by name. */
+  /** Requested offloads that the kernel lacks, each with its negative errno. */
   readonly refused: ReadonlyMap<SocketOffload, number>;
   close(): void;
 }
@@ -92,16 +97,20 @@ const NO_SUCH_OPTION: readonly number[] = [-ERRNO.ENOPROTOOPT, -ERRNO.EOPNOTSUPP
 /** DF option of each pool of sending sockets. */
 const POOLS: Readonly<Record<OuterDf, readonly number[]>> = { set: [DF], unset: [0], inherit: [DF, 0] };
 
-/** 8 MB hold 60 ms of 1 Gb/s: the longest that a loaded machine delays the worker. */
+/** 8 MB are 60 ms at 1 Gb/s, the longest time for which a loaded machine delays the worker. */
 const RECEIVE_BUFFER_LEN = 8 * 1024 * 1024;
-/** A flood from strangers fills only this buffer, not those of peers. */
+/**
+ * Buffer of the socket for strangers, so that a flood from strangers does not fill those of peers.
+ */
 const STRANGERS_BUFFER_LEN = 256 * 1024;
 /**
  * Datagrams sent to a source port are not read; the error queue needs a few hundred bytes per
  * message.
  */
 const UNREAD_BUFFER_LEN = 4096;
-/** Fits a batch of superframes: no queue ever holds 128 × 64 KB. */
+/**
+ * Large enough for a batch of superframes, which in practice are never 128 of 64 KB in one queue.
+ */
 const SEND_BUFFER_LEN = 4 * 1024 * 1024;
 
 /** Seed of a program without sources. */
@@ -130,10 +139,11 @@ export async function openUnderlaySockets(shim: Shim, spec: UnderlaySpec): Promi
 }
 
 interface FamilySockets {
-  /** The sockets of each worker, by place. */
+  /** The sockets of each worker, indexed by place. */
   receive: number[][];
-  /** The pool with DF set, and the one with DF clear. */
+  /** The pool with DF set. */
   set: number[];
+  /** The pool with DF clear. */
   clear: number[];
 }
 
@@ -204,8 +214,8 @@ async function openFamily(
 }
 
 /**
- * Opens a socket with an offload, or without it if the kernel lacks it, which is recorded in
- * `refused`.
+ * Opens a socket with an offload. If the kernel lacks the offload, opens the socket without it and
+ * records the errno in `refused`.
  *
  * @returns fd or negative errno
  */

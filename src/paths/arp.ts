@@ -5,8 +5,8 @@
  * it measures a path. This works where ICMP is filtered and the peer is no vtepd.
  *
  * This means needs a host whose MAC was learned behind the peer and whose IPv4 address this machine
- * has as a neighbour; without one it is unavailable. The result is for the path to that host: it
- * includes a device behind the peer that is narrower than the path to the peer.
+ * has as a neighbour; without such a host the means is unavailable. The result is for the path to
+ * that host, so a narrower device behind the peer lowers it.
  */
 import { randomBytes } from 'node:crypto';
 import { PROBE_MAC_HIGH, writeArpProbe } from '../wire/arp.js';

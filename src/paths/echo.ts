@@ -46,7 +46,7 @@ export class EchoMeans implements Means {
     };
   }
 
-  /** Handles a reply from an unverified source; parameters as of `ProbeReplied`. */
+  /** Handles a reply from an unverified source; parameters as in `ProbeReplied`. */
   replied(peerIdx: number, nonce: { readonly high: number; readonly low: number }, len: number): void {
     const key = keyOf(peerIdx, nonce.high, nonce.low, len);
     for (const exchange of this.#asked) exchange.complete(key, { kind: 'arrived' });

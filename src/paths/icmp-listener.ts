@@ -2,20 +2,23 @@
  * Receives ICMP "too big" for datagrams whose sockets have no error queue.
  *
  * These are datagrams of `node:dgram` and those that the kernel creates for offloaded flows. A
- * message is accepted when it quotes a datagram from a local address and such a port to the address
- * of a peer. A forged message with a correct quote is indistinguishable from a genuine one
- * (SECURITY.md).
+ * message is accepted when it quotes a datagram to the address of a peer, from a local address and
+ * the source port of a socket without an error queue. A forged message with a correct quote is
+ * indistinguishable from a genuine one (SECURITY.md).
  *
- * Runs on the main thread. Any host may send such messages, so an equal report is passed on at most
- * once a second, and at most PER_SECOND reports in total. The data plane checks that the
- * destination port is that of the peer.
+ * Runs on the main thread. Any host may send such messages, so a report that repeats the previous
+ * report about a peer is passed on at most once a second, and at most PER_SECOND reports a second
+ * in total. The data plane checks that the destination port is that of the peer.
  */
 
 import { readQuotedUdp } from '../wire/icmp-quote.js';
 import { formatIpAddress } from '../wire/ip-address.js';
 import { openRawIcmp, type RawSocket } from './raw-icmp.js';
 
-/** ICMP types: destination unreachable, of which one code is used; packet too big. */
+/**
+ * ICMP types to receive: destination unreachable (of its codes, only "fragmentation needed" is
+ * used) and, for IPv6, packet too big.
+ */
 const TYPES = { 4: [3], 6: [2] } as const;
 const AGAIN_MS = 1000;
 const PER_SECOND = 100;

@@ -4,8 +4,8 @@
  * Nearly every peer replies, whichever VTEP it runs, and a hop that is too narrow reports so at
  * once. Firewalls that drop ICMP prevent replies.
  *
- * This means needs a raw socket (`raw-icmp.ts`); without one it is unavailable and the next means
- * is tried.
+ * This means needs a raw socket (`raw-icmp.ts`); without a raw socket it is unavailable, and the
+ * next means is tried.
  */
 import { randomInt } from 'node:crypto';
 import { makeEcho, readEchoNews } from '../wire/icmp-echo.js';
@@ -14,11 +14,9 @@ import { openRawIcmp, type RawSocket } from './raw-icmp.js';
 import { Exchange } from './request.js';
 import type { Outcome } from './search.js';
 
+/** IP_PMTUDISC_PROBE: sets DF, and only the device MTU limits the length. */
 const PMTUDISC_PROBE = 3;
-/**
- * IP_MTU_DISCOVER of IPPROTO_IP, IPV6_MTU_DISCOVER of IPPROTO_IPV6: DF set, limited by the device
- * MTU only.
- */
+/** Level and number of the options IP_MTU_DISCOVER and IPV6_MTU_DISCOVER. */
 const MTU_DISCOVER = { 4: [0, 10], 6: [41, 23] } as const;
 /** ICMP types of replies to an echo: echo reply, destination unreachable or packet too big. */
 const TYPES = { 4: [0, 3], 6: [2, 129] } as const;

@@ -2,13 +2,12 @@
  * Maintains the overlay MTU of each VNI from its configuration and paths.
  *
  * With `--mtu auto` the overlay MTU is the largest that fits the narrowest path, and is updated
- * when peers or paths change. Otherwise it is the configured value, with a warning while that does
- * not fit.
+ * when peers or paths change. Otherwise it is the configured value, with a warning while this value
+ * does not fit all paths.
  *
  * An unbridged TAP has the overlay MTU as its device MTU, so that the kernel itself sends no larger
- * packets: either the configured value, or the computed one but at least the minimum of IPv6. A
- * bridged TAP keeps the MTU of its bridge: vtepd must receive frames that are too large in order to
- * answer them.
+ * packets; with `auto` the device MTU is at least 1280, the minimum of IPv6. A bridged TAP keeps
+ * the MTU of its bridge: vtepd must receive frames that are too large in order to answer them.
  */
 
 import type { VniSettings } from '../config/settings.js';
@@ -43,7 +42,7 @@ export type Carry = (vni: number, overlayMtu: number) => Promise<void>;
 
 interface VniState {
   settings: VniSettings;
-  /** 802.1Q tags of frames on this overlay. */
+  /** Maximum number of 802.1Q tags of a frame. */
   tags: number;
   fit: Fit;
   overlayMtu: number;

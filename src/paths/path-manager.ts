@@ -54,7 +54,7 @@ export class PathManager {
   #handle: Handle | undefined;
   /** Serialises applying path MTUs with other changes of devices. */
   readonly #serial = pLimit(1);
-  /** A pass is already queued, and will include any change made before it starts. */
+  /** True when a pass is queued; it includes every change made before it starts. */
   #queued = false;
   /** Error message of the last pass; '' when it succeeded. */
   #failure = '';
@@ -77,7 +77,7 @@ export class PathManager {
     });
   }
 
-  /** Proofs of peers that are a vtepd. */
+  /** Proofs that peers are a vtepd. */
   get proofs(): Proofs {
     return this.#probing.proofs;
   }
@@ -128,7 +128,7 @@ export class PathManager {
     return this.#overlayMtus.overlayMtu(vni);
   }
 
-  /** Returns the device MTU of its TAP outside a bridge, bytes. */
+  /** Returns the device MTU of an added VNI's TAP outside a bridge, bytes. */
   unbridgedMtu(vni: number): number {
     return this.#overlayMtus.unbridgedMtu(vni);
   }
@@ -137,7 +137,7 @@ export class PathManager {
    * Starts to watch paths; called when the data plane runs.
    *
    * @param hasNoErrorQueue true for source ports whose ICMP errors no socket receives; undefined
-   * when there are none
+   * when there are no such ports
    */
   start(handle: Handle, hasNoErrorQueue: ((port: number) => boolean) | undefined): void {
     this.#handle = handle;
@@ -218,7 +218,8 @@ export class PathManager {
   async #follow(): Promise<void> {
     const handle = this.#handle;
     if (handle === undefined) return;
-    // A VNI that was added but is not in the data plane yet was computed just now.
+    // A VNI that is not yet in the data plane is skipped: its overlay MTU was computed when it was
+    // added.
     const known = new Set(handle.vnis().map(({ vni }) => vni));
     try {
       await handle.followPaths((address) => this.#pathMtu(address));
@@ -246,8 +247,8 @@ export class PathManager {
   }
 
   /**
-   * Logs a failure once: the data plane is restarting, or the TAP was deleted. Every check of the
-   * paths tries again.
+   * Logs a failure once, for example that the data plane is restarting or that the TAP was deleted.
+   * Every check of the paths tries again.
    */
   #logFailure(failure: string): void {
     if (this.#handle === undefined || failure === this.#failure) return;

@@ -44,7 +44,8 @@ export function hostOf({ name, address }: ResolvedPeer): string {
 }
 
 /**
- * Time until data of an address that is no peer are deleted, ms: it may be about to become a peer.
+ * Time for which the data of an address are kept while it is not a peer, ms. Without it, data of a
+ * peer that is just being added could be deleted.
  */
 const FORGET_MS = 60_000;
 
@@ -53,12 +54,12 @@ export class Paths {
   readonly #resolve: (host: string) => Promise<readonly IpAddress[]>;
   readonly #routes = new Map<string, Route>();
   readonly #probed = new Map<string, number>();
-  /** Omitted hosts, by list in which several hosts have one address. */
+  /** Omitted hosts of each resolved list in which several hosts have one address. */
   readonly #duplicates = new WeakMap<readonly ResolvedPeer[], readonly Duplicate[]>();
-  /** Time since which a known address is no peer, ms. */
+  /** For each known address that is not a peer: when this was first noticed, ms. */
   readonly #absent = new Map<string, number>();
 
-  /** @param resolve returns the known addresses of a host; none when its peers are added later */
+  /** @param resolve returns the addresses of a host; an empty list when they are not known yet */
   constructor(
     settings: Pick<Settings, 'local' | 'underlayDev'>,
     resolve: (host: string) => Promise<readonly IpAddress[]> = resolveHost,
@@ -68,8 +69,9 @@ export class Paths {
   }
 
   /**
-   * Resolves all addresses of all hosts of several lists, each once per list. A host in several
-   * lists is resolved once, and identical input lists yield identical output lists.
+   * Resolves the hosts of several lists. A resolved list has each address once. A `PeerSettings`
+   * object in several lists is resolved once, and a list that is passed twice yields the same
+   * resolved list twice.
    *
    * @throws ResolveError, HostError
    */

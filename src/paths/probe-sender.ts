@@ -2,7 +2,7 @@
  * Sends path probes from the main thread, one datagram at a time.
  *
  * It uses separate sockets with DF set, one per address family, and the sending call of the data
- * plane with a batch of one.
+ * plane with a batch of one datagram.
  */
 import { Batch } from '../abi/batch.js';
 import type { Shim } from '../abi/binding.js';
@@ -16,12 +16,11 @@ export class ProbeSender {
   readonly #fds = new Int32Array(SEND_SOCKETS).fill(-1);
   readonly #row = new Uint8Array(PEER_ROW_LEN);
   readonly #batch = new Batch();
-  /**
-   * Required by the sending call, unused here: probes are no trains, use no tunnel, and are
-   * confirmed by replies.
-   */
+  /** Required by the sending call; stays empty because probes are not trains. */
   readonly #refused = new Int32Array(2);
+  /** Required by the sending call; without an outer TAP. */
   readonly #tunnel = new Uint8Array(makeTunnelRow().buffer);
+  /** Required by the sending call; not evaluated, because replies confirm probes. */
   readonly #errors = new PathErrors();
 
   /** @param sockets fd by family; −1 none */

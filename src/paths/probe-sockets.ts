@@ -20,8 +20,9 @@ const RECEIVE_BUFFER_LEN = 4096;
 const SEND_BUFFER_LEN = 256 * 1024;
 
 export interface ProbeSockets {
-  /** fd; negative when there is no socket. */
+  /** fd of the IPv4 socket; negative when there is none. */
   readonly ipv4: number;
+  /** fd of the IPv6 socket; negative when there is none. */
   readonly ipv6: number;
   close(): void;
 }

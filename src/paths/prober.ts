@@ -5,8 +5,8 @@
  * lists each means with the cause of its failure.
  *
  * Concurrent requests for one peer share one search. The API calls this on a user's request, with
- * all means; the watch (`watch.ts`) calls it periodically, with the means that does not burden
- * other systems.
+ * all means; the watch (`watch.ts`) calls it periodically, with the means `vtepd` only, which does
+ * not burden other systems.
  */
 import { IPV6_MIN_MTU } from '../wire/ipv6.js';
 import { type Means, type MeansName, MeansUnavailable, type ProbedPeer } from './means.js';

@@ -163,7 +163,7 @@ function probedPeer(vni: number, { peerIdx, address }: PeerState): ProbedPeer {
   return { vni, peerIdx, ...address };
 }
 
-/** Returns one row per peer address, because an address in several VNIs has one path. */
+/** Returns one element per peer address, because an address in several VNIs has one path. */
 function signsOf(dataPlane: DataPlane): Signs[] {
   const byAddress = new Map<string, Signs>();
   for (const { vni } of dataPlane.vnis()) {

@@ -1,7 +1,8 @@
 /**
- * Proofs that a peer is a vtepd, which splits every inner UDP superframe.
+ * Proofs that a peer is a vtepd.
  *
- * A peer is proved when it replied to a nonce within the last minute (`wire/probe.ts`,
+ * Trains from a proved peer may arrive whole, because a vtepd splits every inner UDP superframe. A
+ * peer is proved when it replied to a nonce within the last minute (`wire/probe.ts`,
  * PROBE_IDENTIFY). Other programs do not reply, and only the receiver of the request knows the
  * nonce.
  *
@@ -17,13 +18,15 @@ import type { ProbedPeer, SendDatagram } from './means.js';
 /** Interval of requests to a peer that has replied, ms. */
 const AGAIN_MS = 15_000;
 /**
- * First interval of requests to a peer that has not replied, ms; doubled each time, up to
- * LONGEST_MS.
+ * Interval of the first requests to a peer, ms. From the third request without a reply on, each
+ * request doubles the interval, up to LONGEST_MS.
  */
 const FIRST_MS = 1_000;
+/** Longest interval of requests to a peer that does not reply, ms. */
 const LONGEST_MS = 60_000;
-/** Number of requests without a reply, and age of the last reply, that end a proof. */
+/** Number of requests without a reply that ends a proof. */
 const MISSES = 3;
+/** Age of the last reply that ends a proof, ms. */
 const VALID_MS = 60_000;
 /** Maximum number of requests per check. */
 const AT_ONCE = 512;
@@ -32,8 +35,9 @@ const AT_ONCE = 512;
 interface Record {
   /** Recipient of the last request: the address as a peer of one VNI. */
   asked: ProbedPeer;
-  /** Nonce of the pending request. */
+  /** First four bytes of the nonce of the last request, int32. */
   high: number;
+  /** Last four bytes of the nonce, int32. */
   low: number;
   pending: boolean;
   nextMs: number;
@@ -46,7 +50,7 @@ interface Record {
 export class Proofs {
   readonly #send: SendDatagram;
   readonly #records = new Map<string, Record>();
-  /** Record by row of the peer to which a request was sent. */
+  /** Records of the peers to which a request was sent, indexed by peer row. */
   readonly #asked = new Map<number, Record>();
   #nowMs = 0;
 
@@ -55,10 +59,10 @@ export class Proofs {
   }
 
   /**
-   * Returns the VNI after which the VNI of the next request is chosen: the caller uses the lowest
-   * VNI above the result that has the address as a peer, or else the lowest of all.
+   * Returns a lower bound for the VNI of the next request. Of the VNIs that have this address as a
+   * peer, the caller uses the lowest VNI above the bound, or the lowest of all if none is above.
    *
-   * @returns a VNI, or −1
+   * @returns a VNI, or −1 for an unknown address
    */
   askBehind(text: string): number {
     const record = this.#records.get(text);
@@ -90,7 +94,7 @@ export class Proofs {
   }
 
   /**
-   * Handles a reply from an unverified source; parameters as of `ProbeReplied`.
+   * Handles a reply from an unverified source; parameters as in `ProbeReplied`.
    *
    * @returns address of a newly proved peer; undefined when the reply proves none
    */

@@ -1,8 +1,8 @@
 /**
  * Raw sockets for ICMP and ICMPv6.
  *
- * They send echo requests and receive replies and errors. They need CAP_NET_RAW and the package
- * raw-socket, which loads on the main thread only, and only if it could be compiled.
+ * The sockets send echo requests and receive replies and errors. They need CAP_NET_RAW and the
+ * package raw-socket, which loads on the main thread only, and only if it could be compiled.
  */
 import type { EventEmitter } from 'node:events';
 import { createRequire } from 'node:module';
@@ -33,8 +33,8 @@ const LARGEST_PACKET = 65535;
 const SOL_SOCKET = 1;
 const SO_BINDTODEVICE = 25;
 /**
- * ICMP_FILTER of SOL_RAW has a bit per type for 32 types, ICMP6_FILTER of IPPROTO_ICMPV6 for 256; 1
- * blocks the type.
+ * ICMP_FILTER of SOL_RAW has a bit for each of 32 ICMP types, ICMP6_FILTER of IPPROTO_ICMPV6 for
+ * each of 256; a bit with value 1 blocks its type. The length is in 32-bit words.
  */
 const FILTER = { 4: { level: 255, option: 1, words: 1 }, 6: { level: 58, option: 1, words: 8 } } as const;
 

@@ -6,7 +6,7 @@
  */
 import type { Outcome } from './search.js';
 
-/** Timeout until a reply has been received, ms; also the maximum. */
+/** Timeout before the first reply has been received, ms; also the maximum timeout. */
 const FIRST_TIMEOUT_MS = 1000;
 /** Timeout as a multiple of the longest round-trip time seen. */
 const TIMEOUT_FACTOR = 4;

@@ -1,16 +1,16 @@
 /**
  * Searches the path MTU by probing (DPLPMTUD, RFC 8899 §4 and §5.3).
  *
- * The search works over any means that can tell whether a packet of a given size arrived. Packets,
- * clock and network are the caller's.
+ * The search works over any means that can tell whether a packet of a given size arrived. The
+ * caller sends the packets.
  *
  * The smallest size is probed first: without a reply to it the result is unknown. Next is the
  * largest size that the local route carries, which usually arrives and ends the search. Otherwise
- * the search bisects the sizes in common use, then the range between the two remaining ones. Only
- * an arrival raises the result. A size is too big when a hop reports so, or after three probes
- * without a reply; the smallest unanswered size is then probed again with the full timeout, because
- * a busy machine replies late. If the path has stopped replying at all, the result is unknown
- * rather than small.
+ * the search bisects the sizes in common use, then the range between the two common sizes that
+ * enclose the result. Only an arrival raises the result. A size is too big when a hop reports so,
+ * or after three probes without a reply; the smallest unanswered size is then probed again with the
+ * full timeout, because a busy machine replies late. If the path has stopped replying at all, the
+ * result is unknown rather than small.
  */
 
 /** Outcome of one probe. */
@@ -36,7 +36,8 @@ export type Found =
    */
   | { readonly kind: 'found'; readonly mtu: number; readonly exact: boolean; readonly probes: number }
   /**
-   * The smallest size was not answered: a firewall, no host, or a path below the allowed minimum.
+   * The smallest size got no reply, because of a firewall, a missing host or a path below the
+   * allowed minimum.
    */
   | { readonly kind: 'unknown'; readonly why: string; readonly probes: number };
 
@@ -101,7 +102,8 @@ class Search {
     if (!(await this.#arrives(this.#good))) return this.#unknown();
     do await this.#bisect();
     while (await this.#wasLate());
-    // A path that was lost meanwhile looks narrow: the size that arrived must still arrive.
+    // A path that failed during the search would look narrow, so the size that arrived is probed
+    // again.
     const isLost = this.#silentAt > 0 && !(await this.#arrives(this.#good));
     if (isLost || this.#why !== '') return this.#unknown();
     const exact = this.#bad - this.#good <= 1;
@@ -131,8 +133,8 @@ class Search {
   }
 
   /**
-   * Returns the median of the remaining common sizes; without any, one byte above a common size,
-   * then the midpoint.
+   * Returns the next size to probe: the MTU that a hop reported, else the median of the remaining
+   * common sizes, else one byte above a common size that arrived, else the midpoint.
    */
   #next(): number {
     const hint = this.#hint;

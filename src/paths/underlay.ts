@@ -54,7 +54,7 @@ export async function routesTo(addresses: readonly string[], device = ''): Promi
   const routes = new Map<string, Route>();
   for (const raw of answers) {
     const { local, device: out, mtu = mtus.get(out) } = parseRoute(raw);
-    // The device, and with it the route, has just been removed.
+    // The MTU is unknown if the device was removed after the route was looked up.
     if (mtu !== undefined) routes.set((raw as { dst: string }).dst, { local, device: out, mtu });
   }
   return routes;

@@ -50,10 +50,10 @@ export function fitOf(paths: readonly PeerPath[], tags: number): Fit {
 }
 
 /**
- * Returns the warning about a `--mtu` that is too large: configured MTU, fitting MTU, limiting
- * peer.
+ * Returns the warning about a `--mtu` that is too large. The warning names the configured MTU, the
+ * fitting MTU and the limiting peer.
  *
- * @returns undefined when it fits, or when no path MTU is known
+ * @returns undefined when the configured MTU fits, or when no path MTU is known
  */
 export function mtuWarning(vni: number, configured: number, { overlayMtu, peer }: Fit): string | undefined {
   if (peer === '' || configured <= overlayMtu) return undefined;

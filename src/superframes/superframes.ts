@@ -27,7 +27,7 @@ export interface TunnelFollower {
    * network.
    */
   follow(path: TunnelPath): Promise<void>;
-  /** Stops at once: an IPsec policy may have been added. */
+  /** Stops at once, because an IPsec policy may have been added. */
   stop(): void;
   /** Stops, and removes what was set up. Never rejects. @param why reason, for log and status */
   end(why: string): Promise<void>;
@@ -58,8 +58,8 @@ export class Superframes {
   }
 
   /**
-   * Withdraws the offload: an IPsec policy may have been added, which superframes that leave whole
-   * would bypass.
+   * Withdraws the offload, because an IPsec policy may have been added, and superframes that leave
+   * whole would bypass it.
    */
   policiesChanged(): void {
     this.#options.offloads.withdraw('UDP_TUNNEL_GSO');
@@ -79,8 +79,8 @@ export class Superframes {
       return this.end(found.why);
     }
     await handle.setTunnel(found.tunnel, found.peers);
-    // Checks for a policy added while the workers were configured. A later one is notified by the
-    // kernel and handled after this.
+    // Checks for a policy added while the workers were configured. The kernel notifies of a policy
+    // that is added later, and `policiesChanged` handles it.
     const policies = tunnel.policies();
     if (policies !== '') return this.end(policies);
     offloads.grant('UDP_TUNNEL_GSO');
@@ -99,8 +99,8 @@ export class Superframes {
   }
 
   /**
-   * Logs the first state at level debug, as the status shows it, and changes at level info, as they
-   * affect throughput.
+   * Logs the first state at level debug, because the status shows it, and changes at level info,
+   * because they affect throughput.
    */
   #logOnce(text: string): void {
     if (this.#logged === text) return;

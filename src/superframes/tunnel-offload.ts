@@ -7,13 +7,14 @@
  *
  * - Linux 6.17, and the permission to load a BPF program;
  * - an IPv4 peer;
- * - a device with tx-udp_tnl-segmentation, and with outer checksums tx-udp_tnl-csum-segmentation;
+ * - a device with the feature tx-udp_tnl-segmentation (ethtool(8)) and, if outer UDP checksums are
+ *   on, also tx-udp_tnl-csum-segmentation;
  * - sockets that are not bound to a device, because the outer TAP only follows routes;
  * - no IPsec policy, because packets written to the outer TAP would bypass it. If a policy is added
  *   later, the offload ends as soon as the kernel notifies of it.
  *
- * Only one path is used: the device and local address by which most peers are reached. Superframes
- * for other peers are cut up by vtepd, as all are without this offload.
+ * Only one path is used: the device and local address by which most peers are reached. vtepd cuts
+ * up superframes for other peers and, without this offload, all superframes.
  */
 import type { Shim } from '../abi/binding.js';
 import { ERRNO, errnoName } from '../abi/errno.js';
@@ -30,11 +31,11 @@ const CUTS_WITH_CHECKSUM = 2;
 
 export interface TunnelSpec {
   /**
-   * VXLAN port, part of the device name. A second daemon on this port with another `--local` has no
-   * outer TAP.
+   * VXLAN port. It is part of the name of the outer TAP, so a second daemon on this port, with
+   * another `--local`, cannot open an outer TAP.
    */
   readonly port: number;
-  /** IPv4 address that the sockets are bound to, 4 bytes; undefined uses that of the route. */
+  /** IPv4 address that the sockets are bound to, 4 bytes; undefined: the route determines it. */
   readonly local: Uint8Array | undefined;
   /** Device that the sockets are bound to; '' none. */
   readonly device: string;
@@ -72,7 +73,7 @@ export interface TunnelSetup {
  * Creates the offload for these settings. Close it after the workers have ended, because they write
  * to the outer TAP.
  *
- * @param poolFds sockets of the source-port pools, by `UdpFds.send`
+ * @param poolFds sockets of the source-port pools, indexed like `UdpFds.send`
  */
 export function makeTunnel(shim: Shim, settings: Settings, poolFds: readonly number[]): TunnelOffload {
   const { port, udpChecksum, underlayDev, ttl } = settings;
@@ -98,8 +99,8 @@ export class TunnelOffload {
   }
 
   /**
-   * Removes the outer TAP. No thread may still send by it, because its descriptor number may be
-   * reused.
+   * Removes the outer TAP. Call after all threads have stopped using it, because its descriptor
+   * number may be reused.
    */
   async close(): Promise<void> {
     await this.#undo.run();
@@ -181,8 +182,8 @@ interface Reached {
 }
 
 /**
- * Returns the route by which most IPv4 peers are reached, and their rows. There may be a million
- * peers.
+ * Returns the route by which most IPv4 peers are reached, and the rows of these peers. The text key
+ * is made once per `Route` object, because there may be a million peers.
  */
 function mostUsed(peers: Iterable<TunnelPeer>): Reached | undefined {
   const byRoute = new Map<Route, Reached>();

@@ -41,7 +41,7 @@ function makeCaptures() {
   return { captures, calls, lines, put, refuse, end };
 }
 
-t.test('only one capture at a time; after a close the next can start', async (t) => {
+t.test('only one capture runs at a time, and the next can start after a close', async (t) => {
   const { captures, calls, lines, put } = makeCaptures();
   const first = await captures.open(OVERLAY);
   await t.rejects(captures.open(OVERLAY), { code: 'capture_busy' });
@@ -105,5 +105,5 @@ t.test('the number of packets lost by a slow reader is logged at the end', async
   capture.stream.destroy();
   await eventually('the end', () => lines.some(({ msg }) => msg === 'capture ends'));
   const lost = lines.find(({ msg }) => msg === 'capture ends')?.lost ?? 0;
-  t.ok(lost > 0, `${lost} of 20,000 were lost`);
+  t.ok(lost > 0, `${lost} of 20,000 packets were lost`);
 });

@@ -102,7 +102,7 @@ t.test('underlay: tcpdump reads VXLAN with outer headers and a correct checksum'
   t.notMatch(text, /bad cksum/);
 });
 
-t.test('snapLen limits the packet, limit the number of packets', async (t) => {
+t.test('snapLen limits the bytes per packet, and limit the number of packets', async (t) => {
   const packets = Array.from({ length: 5 }, (_, i) => packet(i, VXLAN_PING));
   const { stream, encoder } = open([new Queue(...packets)], { snapLen: 60, limit: 3, outer });
   const file = await all(stream);
@@ -111,7 +111,7 @@ t.test('snapLen limits the packet, limit the number of packets', async (t) => {
   t.equal(file.readUInt32LE(24 + 12), 14 + 20 + 8 + VXLAN_PING.length, 'the record has the original length');
 });
 
-t.test('packets captured later are read until the stream is closed', async (t) => {
+t.test('packets captured after the start are read until the stream is finished', async (t) => {
   const queue = new Queue();
   const { stream, closed } = open([queue]);
   const reading = all(stream);
@@ -130,7 +130,7 @@ t.test('without a reader the buffer is bounded, and other packets stay in the ri
   const { stream, encoder, closed } = open([queue]);
   stream.once('readable', () => {});
   await eventually('a full buffer', () => stream.readableLength >= stream.readableHighWaterMark);
-  t.ok(queue.packets.length >= 70, `${queue.packets.length} of 100 were not read`);
+  t.ok(queue.packets.length >= 70, `${queue.packets.length} of 100 packets were not read`);
   const left = queue.packets.length;
   await delay(50);
   t.equal(queue.packets.length, left);

@@ -47,7 +47,8 @@ async function devices(): Promise<string[]> {
 }
 
 /**
- * Open descriptors of this process; such a descriptor keeps a namespace without processes alive.
+ * Returns the open descriptors of this process. An open descriptor keeps a namespace alive that has
+ * no processes.
  */
 function descriptors(): string[] {
   const folder = '/proc/self/fd';
@@ -114,7 +115,7 @@ t.test('a failure of the kernel at any step is reported', async (t) => {
   );
 });
 
-t.test('a missing underlay device, or one without a MAC, is an error', async (t) => {
+t.test('an underlay device that is missing or has no MAC is an error', async (t) => {
   await assertRefused(t, /network device eth7 does not exist/, {}, 'eth7');
   await assertRefused(t, /tun0 has no MAC address/, {}, 'tun0');
 });
@@ -154,7 +155,7 @@ t.test('close leaves nothing behind', async (t) => {
     const left = await devices();
     t.notOk(
       left.some((device) => device.includes(FLOW) || device.includes(REDIRECT)),
-      'the names are free at once',
+      'the names can be used again at once',
     );
   });
 });
@@ -191,7 +192,7 @@ t.test('follow reports devices that were removed, replaced or set down', async (
     await t.rejects(
       offload.follow(() => []),
       { name: 'HostError', message },
-      'a replacement with the same name and MAC',
+      'a replacement with the same name and MAC is detected',
     );
     await offload.close();
     await run('link delete dev eth2');
@@ -256,18 +257,22 @@ t.test('follow attaches to added TAPs, detaches removed ones, and ignores other 
     t.same(
       [100, 200, 300, 400].map(tapOf),
       [first, second, -ERRNO.ENOENT, -ERRNO.ENOENT],
-      'neither a veth nor a missing device',
+      'only TAPs that exist are attached',
     );
     await run(`tuntap del dev vtep200 mode tap
       tuntap add dev vtep200 mode tap`);
     const another = await indexOf('vtep200');
     t.not(another, second);
     await offload.follow(() => all);
-    t.same(seen(), [first, another], 'a new device of the same name');
+    t.same(seen(), [first, another], 'a new device of the same name is attached');
     t.equal(tapOf(200), another);
     offload.detach(100);
     offload.detach(100);
-    t.same([seen(), tapOf(100)], [[another], -ERRNO.ENOENT], 'detached');
+    t.same(
+      [seen(), tapOf(100)],
+      [[another], -ERRNO.ENOENT],
+      'the TAP of a detached VNI is no longer attached',
+    );
     let rest = all;
     const following = offload.follow(() => rest);
     rest = all.filter(({ vni }) => vni !== 200);
@@ -336,7 +341,7 @@ t.test('only IPv4 gets from the private namespace to the underlay', async (t) =>
   t.equal(
     await command([...inside, 'ip', '-6', 'address', 'show']),
     '',
-    'no IPv6 in the namespace, not even on lo',
+    'the namespace has no IPv6 address, not even on lo',
   );
   const { mac } = await getLink(REDIRECT);
   const send = (type: string, payload: Buffer) => {
@@ -351,7 +356,7 @@ t.test('only IPv4 gets from the private namespace to the underlay', async (t) =>
   t.same(
     frames.filter((frame) => !isUdp(2)(frame)).map((frame) => frame.toString('hex')),
     [],
-    'only the plain packet',
+    'only the plain packet reaches the underlay',
   );
 });
 

@@ -102,7 +102,7 @@ t.test('grants the offload after the set-up; later calls only follow the TAPs', 
   vnis.push({ vni: 200, tap: 'vtep200' });
   t.same(await by(() => flows.follow(ETH0)), ['follow 100 vtep100 200 vtep200']);
   t.ok(inUse());
-  t.same(lines, [IN_USE], 'logged once');
+  t.same(lines, [IN_USE], 'the use is logged once');
   t.same(flows.warnings(), []);
 });
 
@@ -116,7 +116,7 @@ t.test('a failed set-up is removed, logged once and shown in the status', async 
     for (let attempt = 0; attempt < 2; attempt++) t.same(await by(() => flows.follow(ETH0)), calls, failing);
     t.notOk(inUse());
     const detail = unused(`cannot ${failing}`);
-    t.same(lines, [detail], 'logged once');
+    t.same(lines, [detail], 'the failure is logged once');
     t.same(flows.warnings(), [{ code: 'flow_offload_unused', detail }]);
     fails.clear();
     t.same(await by(() => flows.follow(ETH0)), SET_UP);
@@ -135,7 +135,7 @@ t.test('a set-up that fails later is switched off before it is removed', async (
   t.notOk(inUse());
 });
 
-t.test('the attempts for one path are limited; another path starts again', async (t) => {
+t.test('the number of attempts is limited for each path', async (t) => {
   const { flows, opened, calls } = make(new Set(['open']));
   const tried = async (by: TunnelPath) => {
     calls.length = 0;
@@ -145,10 +145,10 @@ t.test('the attempts for one path are limited; another path starts again', async
   t.equal(await tried(ETH0), ATTEMPTS);
   t.equal(await tried(ETH0), 0);
   t.equal(flows.warnings().length, 1, 'the warning stays in the status');
-  t.equal(await tried(pathBy('eth1')), ATTEMPTS, 'another device');
-  t.equal(await tried(pathBy('eth1', 2)), ATTEMPTS, 'another address');
+  t.equal(await tried(pathBy('eth1')), ATTEMPTS, 'another device gets its own attempts');
+  t.equal(await tried(pathBy('eth1', 2)), ATTEMPTS, 'another address gets its own attempts');
   await flows.end('no route');
-  t.equal(await tried(pathBy('eth1', 2)), ATTEMPTS, 'the same path after an end');
+  t.equal(await tried(pathBy('eth1', 2)), ATTEMPTS, 'the same path gets new attempts after an end');
 });
 
 t.test('a path that fails after each set-up is given up, unless a later pass succeeds', async (t) => {
@@ -161,7 +161,7 @@ t.test('a path that fails after each set-up is given up, unless a later pass suc
   for (let round = 0; round < 2 * ATTEMPTS; round++) {
     await flows.follow(ETH0);
     await flows.follow(ETH0);
-    t.ok(inUse(), 'in use');
+    t.ok(inUse(), 'the offload is in use again');
     await failOnce();
   }
   for (let attempt = 1; attempt < ATTEMPTS; attempt++) {
@@ -177,7 +177,11 @@ t.test('a stop during the set-up keeps the offload off', async (t) => {
   for (const step of STEPS) {
     const { flows, inUse, by, during, lines } = make();
     during.set(step, () => flows.stop());
-    t.same(await by(() => flows.follow(ETH0)), SET_UP.slice(0, -1), `${step}: set up, but off`);
+    t.same(
+      await by(() => flows.follow(ETH0)),
+      SET_UP.slice(0, -1),
+      `${step}: the set-up is complete, but off`,
+    );
     t.notOk(inUse());
     t.same(lines, []);
     during.delete(step);
@@ -210,7 +214,7 @@ t.test('a change of path removes the previous set-up first', async (t) => {
 t.test('a removed VNI is detached, also while TAPs are followed', async (t) => {
   const { flows, by, calls, vnis, during } = make();
   flows.forget(100);
-  t.same(calls, [], 'nothing was set up');
+  t.same(calls, [], 'there is nothing to detach before the set-up');
   await flows.follow(ETH0);
   during.set('follow', () => {
     vnis.length = 0;
@@ -221,7 +225,7 @@ t.test('a removed VNI is detached, also while TAPs are followed', async (t) => {
 
 t.test('close is idempotent', async (t) => {
   const { flows, by, inUse } = make();
-  t.same(await by(() => flows.close()), [], 'nothing was set up');
+  t.same(await by(() => flows.close()), [], 'there is nothing to remove before the set-up');
   await flows.follow(ETH0);
   t.same(await by(() => flows.close()), ['off', ...REMOVED]);
   t.notOk(inUse());

@@ -48,7 +48,7 @@ t.test('a missing device is distinguished from other failures', async (t) => {
   t.notOk(failed('RTNETLINK answers: Device or resource busy\n') instanceof NoSuchDeviceError);
 });
 
-t.test('a missing route is distinguished from other failures, only for route commands', async (t) => {
+t.test('a missing route is recognised in the errors of route commands only', async (t) => {
   const route = ['route', 'get', '192.0.2.1'];
   for (const reason of [
     'Network is unreachable',
@@ -61,7 +61,7 @@ t.test('a missing route is distinguished from other failures, only for route com
   }
 });
 
-t.test('the installed ip(8) replies, and its errors have their classes', async (t) => {
+t.test('the installed ip(8) replies, and its errors are recognised', async (t) => {
   t.match(await ip(['link', 'show', 'dev', 'lo']), [{ ifname: 'lo', link_type: 'loopback' }]);
   t.type(await ip(['link', 'show', 'dev', 'nosuchdevice']).catch((error) => error), NoSuchDeviceError);
   t.type(await ip(['no-such-object']).catch((error) => error), HostError);

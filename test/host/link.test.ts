@@ -18,7 +18,7 @@ t.test('properties that ip omits get their default values', async (t) => {
   });
 });
 
-t.test('a TAP in a bridge, as iproute2 6.1 prints it (shortened)', async (t) => {
+t.test('parses a TAP in a bridge as iproute2 6.1 prints it (shortened)', async (t) => {
   const link = parseLink({
     ifindex: 2,
     ifname: 'vtep100',
@@ -59,10 +59,13 @@ t.test('the tag count is the depth of the deepest stack of VLAN devices', async 
   t.equal(tagsOver('br-vxlan', [...vlans, vlan('br.200.7', 'br.200')]), 2);
 });
 
-t.test('a missing device is undefined or an error that names it', async (t) => {
-  t.equal(await findLink('nosuchdevice'), undefined);
-  await t.rejects(getLink('nosuchdevice'), new HostError('network device nosuchdevice does not exist'));
-});
+t.test(
+  'for a missing device findLink returns undefined and getLink throws an error with its name',
+  async (t) => {
+    t.equal(await findLink('nosuchdevice'), undefined);
+    await t.rejects(getLink('nosuchdevice'), new HostError('network device nosuchdevice does not exist'));
+  },
+);
 
 t.test('finds the index of a device in /proc/net/if_inet6', async (t) => {
   const ifInet6 = [

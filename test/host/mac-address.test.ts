@@ -8,22 +8,25 @@ const text = (seed: Parameters<typeof deriveMac>[0]) => {
   return formatMac(high, low);
 };
 
-t.test('is locally administered, unicast, and higher than the MACs of other bridge ports', async (t) => {
-  const macs = Array.from({ length: 1000 }, (_, vni) => deriveMac({ ...SEED, vni }));
-  t.ok(macs.every(({ high }) => high >= 0xfe00 && high <= 0xfeff));
-  t.ok(
-    macs.every(({ low }) => low === (low | 0)),
-    'int32, the type that forwarding compares',
-  );
-  t.ok(macs.some(({ low }) => low < 0));
-});
+t.test(
+  'a MAC is locally administered, unicast, and higher than the MACs of other bridge ports',
+  async (t) => {
+    const macs = Array.from({ length: 1000 }, (_, vni) => deriveMac({ ...SEED, vni }));
+    t.ok(macs.every(({ high }) => high >= 0xfe00 && high <= 0xfeff));
+    t.ok(
+      macs.every(({ low }) => low === (low | 0)),
+      'the low part of each MAC is an int32, as forwarding compares it',
+    );
+    t.ok(macs.some(({ low }) => low < 0));
+  },
+);
 
-t.test('is the same at every start', async (t) => {
+t.test('a MAC is the same at every start', async (t) => {
   t.equal(text({ ...SEED }), text(SEED));
   t.equal(text(SEED), 'fe:5b:03:24:d9:b4', 'a change of this value changes the MAC of every installation');
 });
 
-t.test('differs when any part of the seed differs', async (t) => {
+t.test('a MAC differs when any part of the seed differs', async (t) => {
   const seeds = [
     SEED,
     { ...SEED, machineId: '3d1219c7c4c5404aaa1f6d2a48adfda5' },
@@ -40,7 +43,7 @@ t.test('differs when any part of the seed differs', async (t) => {
   t.equal(many.size, 20_000, '20,000 VNIs have distinct MACs');
 });
 
-t.test("a bridge's MAC is local, unicast and not its TAP's", async (t) => {
+t.test('the MAC of a bridge is locally administered, unicast and not that of its TAP', async (t) => {
   const tap = deriveMac(SEED);
   const bridge = bridgeMac(tap);
   t.equal(bridge.high >>> 8, 0xfa);

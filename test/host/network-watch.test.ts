@@ -44,11 +44,11 @@ t.test('start fails when the kernel refuses a subscription', async (t) => {
   for (const name of ['networkWatch', 'policyWatch'] as const) {
     const { watch, calls } = network(t, { [name]: () => -ERRNO.EPERM });
     await t.rejects(watch.start(), { name: 'HostError', message: /EPERM/ }, name);
-    t.same(calls, [], 'no refresh');
+    t.same(calls, [], 'a failed start causes no refresh');
   }
 });
 
-t.test('a kernel without IPsec is no failure', async (t) => {
+t.test('start succeeds on a kernel without IPsec', async (t) => {
   const { watch, calls, changeNetwork } = network(t, { policyWatch: () => -ERRNO.EPROTONOSUPPORT });
   await watch.start();
   changeNetwork();
@@ -65,7 +65,7 @@ t.test('many changes cause few refreshes; changes during a refresh cause another
   }
   await eventually('a refresh', () => refreshes() >= 2);
   const before = refreshes();
-  t.ok(before < 10, `${before} refreshes for 50 changes`);
+  t.ok(before < 10, `50 changes cause ${before} refreshes`);
   changeNetwork();
   await eventually('another refresh', () => refreshes() > before);
   t.same(calls.slice(1), Array(refreshes() - 1).fill('changed'));
@@ -87,7 +87,7 @@ t.test('a long refresh is followed by a long pause', async (t) => {
   const startMs = performance.now();
   watch.due();
   await eventually('a refresh', () => refreshes() === 2);
-  t.ok(performance.now() - startMs > 500, 'nine times 60 ms');
+  t.ok(performance.now() - startMs > 500, 'the pause is about nine times the 60 ms of a refresh');
 });
 
 t.test('no refresh follows a stop, even if one is due', async (t) => {

@@ -98,7 +98,7 @@ lab('a single-queue TAP is rejected with several workers', 'tuntap add dev vtep1
   ),
 );
 
-lab('several workers: a new TAP has a queue for each', '', async (t) => {
+lab('with several workers a new TAP has a queue for each worker', '', async (t) => {
   const device = await openOverlayDevice(shim, { ...SPEC, queues: 3 });
   t.equal(new Set(device.fds).size, 3);
   t.equal(device.unsteered, '');
@@ -111,7 +111,7 @@ lab('several workers: a new TAP has a queue for each', '', async (t) => {
 });
 
 lab(
-  'several workers: an existing TAP is adopted with its queues and restored',
+  'with several workers an existing TAP is adopted with its queues and restored',
   'tuntap add dev vtep100 mode tap multi_queue',
   async (t) => {
     const device = await openOverlayDevice(shim, { ...SPEC, queues: 2 });
@@ -185,7 +185,7 @@ lab('a new TAP has the configured MAC', '', async (t) => {
 
 lab('a missing bridge is created and removed', '', async (t) => {
   const device = await openOverlayDevice(shim, { ...SPEC, bridge: BRIDGE });
-  t.equal(device.mtu, 1500, 'not smaller than the MTU of other ports may be');
+  t.equal(device.mtu, 1500, 'the device MTU is that of an Ethernet port');
   t.match(await getLink(BRIDGE), {
     up: true,
     mac: 'fa:11:22:33:44:55',
@@ -209,10 +209,10 @@ t.test('a created bridge stays while it has another port', async (t) => {
   const next = await openOverlayDevice(shim, { ...SPEC, bridge: BRIDGE });
   await run('link delete dev port');
   await next.close();
-  t.equal(await findLink(BRIDGE), undefined, 'the last TAP to leave removes it');
+  t.equal(await findLink(BRIDGE), undefined, 'the last TAP to leave removes the bridge');
 });
 
-t.test('two VNIs in one bridge: the second to leave removes it', async (t) => {
+t.test('of two VNIs in one bridge, the second to leave removes the bridge', async (t) => {
   const one = await openOverlayDevice(shim, { ...SPEC, bridge: BRIDGE });
   const two = await openOverlayDevice(shim, {
     ...SPEC,
@@ -228,7 +228,7 @@ t.test('two VNIs in one bridge: the second to leave removes it', async (t) => {
 });
 
 lab(
-  "an existing bridge is joined with its ports' MTU, and left unchanged",
+  'a TAP joins an existing bridge with the MTU of its ports, and the bridge stays unchanged',
   `link add br-vxlan type bridge
     link add port address 02:00:00:00:00:99 mtu 9000 type veth peer name far
     link set port master br-vxlan up
@@ -237,7 +237,11 @@ lab(
     const before = await getLink(BRIDGE);
     const device = await openOverlayDevice(shim, { ...SPEC, bridge: BRIDGE });
     t.equal(device.mtu, 9000);
-    t.strictSame(await getLink(BRIDGE).then(essence), essence(before), 'its MTU and MAC are unchanged');
+    t.strictSame(
+      await getLink(BRIDGE).then(essence),
+      essence(before),
+      'the MTU and the MAC of the bridge are unchanged',
+    );
     await device.close();
   },
 );
@@ -283,13 +287,13 @@ lab('an existing TAP gets another MAC only if one is configured', FOUND, async (
 });
 
 lab(
-  'an existing TAP that is up and in a bridge stays so and has the MTU of a port',
+  'an existing TAP that is up and in a bridge stays there and gets the MTU of a port',
   `${FOUND}
   link add br-vxlan type bridge
   link set vtep100 master br-vxlan up`,
   async (t) => {
     const device = await openOverlayDevice(shim, SPEC);
-    t.equal(device.mtu, 1500, 'bridged, though not by vtepd');
+    t.equal(device.mtu, 1500, 'the TAP has a bridged MTU, although vtepd did not add it to the bridge');
     await device.close();
   },
 );

@@ -54,7 +54,7 @@ t.test('opens the devices in order with their settings; close leaves nothing beh
   t.same(await names(), before);
 });
 
-t.test('a device that cannot be opened: its error is thrown and no device is left', async (t) => {
+t.test('if a device cannot be opened, its error is thrown and no device is left', async (t) => {
   await ip(['link', 'add', 'vtep102', 'type', 'veth', 'peer', 'name', 'far']);
   const before = await names();
   await t.rejects(new OverlayDevices(shim).open(SPECS), {

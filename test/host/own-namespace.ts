@@ -2,8 +2,8 @@
  * Runs the importing test file in its own network namespace; imported first, for this effect.
  *
  * The test file runs again in a child process. The namespace ends with that process, together with
- * all its devices. The code of src/host acts on the namespace of its process, so its labs cannot
- * act on one from outside. Needs root and unshare(1).
+ * all its devices. The code of src/host acts on the namespace of its process, so its tests have to
+ * run inside the namespace. Needs root and unshare(1).
  */
 import { spawnSync } from 'node:child_process';
 

@@ -36,7 +36,7 @@ t.test('a kernel vxlan device holds its port only while it is up', async (t) => 
   t.equal(vxlanHolder(links, 4789)?.name, 'vxlan100');
 });
 
-t.test('a port held by a process: the message has its id and name', async (t) => {
+t.test('the message about a port that a process holds has the id and name of the process', async (t) => {
   const socket = createSocket('udp4');
   t.teardown(() => socket.close());
   await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));

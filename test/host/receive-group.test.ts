@@ -22,13 +22,13 @@ const source = (i: number, trains = false): Source => ({
   trains,
 });
 
-t.test('peers of a kind are distributed evenly, and keep their places', async (t) => {
+t.test('peers with and without trains are each distributed evenly, and keep their places', async (t) => {
   const { group } = setUp();
   const all = Array.from({ length: 16 }, (_, i) => source(i, i % 2 === 1));
   group.steer(all, false);
   const places = all.map(({ text }) => group.place(text)!);
   for (let place = 0; place < 8; place++)
-    t.equal(places.filter((each) => each === place).length, 2, `${place}`);
+    t.equal(places.filter((each) => each === place).length, 2, `place ${place} has two peers`);
   for (const [i, { trains }] of all.entries()) t.equal(places[i] >= 4, trains);
   group.steer([source(99), ...all.slice(3)], false);
   t.same(
@@ -51,7 +51,7 @@ t.test('a proof moves a peer to the sockets for trains, and its expiry moves it 
   t.equal(programs.length, 3, 'an unchanged program is not attached again');
 });
 
-t.test('more peers than a program holds: no peer is treated as a stranger', async (t) => {
+t.test('no peer is treated as a stranger when a program has no room for all peers', async (t) => {
   const { group, programs } = setUp();
   const many = Array.from({ length: 4000 }, (_, i) => source(i, i < 1000));
   t.equal(group.steer(many, false), 0);
@@ -65,7 +65,7 @@ t.test('more peers than a program holds: no peer is treated as a stranger', asyn
   );
 });
 
-t.test('a program that the kernel refuses is attached again at the next call', async (t) => {
+t.test('after the kernel refused a program, the next call tries to attach it again', async (t) => {
   const { group, programs } = setUp(-1);
   t.equal(group.steer([source(1)], false), -1);
   t.equal(group.steer([source(1)], false), -1);

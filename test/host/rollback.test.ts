@@ -16,7 +16,7 @@ t.test('a step that fails does not prevent the others from running, and is repor
     name: 'HostError',
     message: 'could not clean up: third broke; second broke',
   });
-  t.strictSame(ran, ['last', 'first'], 'last one first');
+  t.strictSame(ran, ['last', 'first'], 'the step registered last runs first');
 });
 
 t.test('a second run does nothing', async (t) => {

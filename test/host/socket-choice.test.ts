@@ -91,7 +91,7 @@ function packetFrom(family: 4 | 6, source: Uint8Array, port: number): Uint8Array
 }
 
 t.test(
-  'directs each source to its place and all others to the common place, with any number of workers',
+  'each listed source is directed to its place, and all others to one place, with 1, 2 and 5 workers',
   async (t) => {
     const next = random(3);
     const address = (i: number) =>
@@ -106,7 +106,7 @@ t.test(
           const choice = { family, workers, sockets: 9, others: OTHERS, sources: placed, seed: SEED };
           const program = choiceProgram(choice);
           if (program === undefined) {
-            t.ok(count > (workers === 1 ? 1300 : 600), `${count} sources are too many`);
+            t.ok(count > (workers === 1 ? 1300 : 600), `only too many sources have no program: ${count}`);
             continue;
           }
           const seen = new Set<number>();
@@ -116,9 +116,11 @@ t.test(
             seen.add(Math.floor(answer / 9));
             const expected = i < count ? placed[i].place : OTHERS;
             if (answer % 9 !== expected || answer >= 9 * workers)
-              t.fail(`IPv${family}, ${workers} workers, ${count} sources: source ${i} came to ${answer}`);
+              t.fail(
+                `IPv${family}, ${workers} workers, ${count} sources: source ${i} has the wrong result ${answer}`,
+              );
             if (run(program, packetFrom(family, address(i), port)) !== answer)
-              t.fail('a flow must stay with one worker');
+              t.fail('a flow does not stay with one worker');
           }
           t.equal(
             seen.size,
@@ -129,7 +131,7 @@ t.test(
   },
 );
 
-t.test('returns no program for more sources than 4,096 instructions hold', async (t) => {
+t.test('there is no program when its sources need more than 4,096 instructions', async (t) => {
   const sources = Array.from({ length: 3000 }, (_, key) => ({ key, place: 1 }));
   const base = { family: 4, sockets: 9, others: 0, seed: SEED } as const;
   t.equal(choiceProgram({ ...base, workers: 1, sources }), undefined);
@@ -137,10 +139,12 @@ t.test('returns no program for more sources than 4,096 instructions hold', async
   t.ok(choiceProgram({ ...base, workers: 8, sources: sources.slice(0, 600) }));
 });
 
-t.test('no pair of IPv6 addresses shares a key for most values of the secret words', async (t) => {
+t.test('two IPv6 addresses share a key for very few values of the secret words', async (t) => {
   const next = random(11);
   const base = Uint8Array.of(0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1);
-  // In a sum of products by odd words, which is weaker than NH, flipped top bits cancel each other.
+  // Each pair of addresses differs in the top bits of some bytes. With a sum of products of odd
+  // secret words, the flipped bits of bytes 8 and 12 would cancel each other; with NH (RFC 4418
+  // §5.2.2) they do not.
   for (const flips of [
     [8, 12],
     [10, 14],
@@ -155,6 +159,6 @@ t.test('no pair of IPv6 addresses shares a key for most values of the secret wor
       const seed = Array.from({ length: 8 }, () => next(65536));
       if (sourceKey(6, base, seed) === sourceKey(6, other, seed)) same++;
     }
-    t.ok(same < 5, `bytes ${flips}: ${same} of 1,000`);
+    t.ok(same < 5, `bytes ${flips}: the addresses share a key for ${same} of 1,000 seeds`);
   }
 });

@@ -11,7 +11,7 @@ function pool(min: number, max: number, count: number, busy: (port: number) => b
   return { ports, tried };
 }
 
-t.test('a range with too few free ports yields fewer; each port is tried once', async (t) => {
+t.test('a range with too many busy ports yields fewer sockets, and each port is tried once', async (t) => {
   const small = pool(50_000, 50_062, 64);
   t.equal(small.ports.length, 63);
   const busy = pool(50_000, 50_999, 64, (port) => port !== 50_500);
@@ -40,11 +40,11 @@ t.test('ports are spread evenly, for the largest and the smallest allowed range'
   t.strictSame(
     pool(1, 64, 64).ports,
     Array.from({ length: 64 }, (_, i) => i + 1),
-    'a range of exactly 64 ports',
+    'all ports of a range of exactly 64 ports are used',
   );
 });
 
-t.test('a busy port is replaced by the next free one, wrapping at the end, never used twice', async (t) => {
+t.test('a busy port is replaced by the next one that is not busy, and no port is used twice', async (t) => {
   const { ports } = pool(49_152, 65_535, 64, (port) => port === 49_152 || port === 49_153);
   t.equal(ports[0], 49_154);
   t.equal(ports[1], 49_408);
@@ -52,5 +52,5 @@ t.test('a busy port is replaced by the next free one, wrapping at the end, never
   t.equal(new Set(tight.ports).size, 64);
   t.notOk(tight.ports.includes(1063));
   const wrapped = pool(1000, 1009, 2, (port) => port >= 1005);
-  t.strictSame(wrapped.ports, [1000, 1001], 'nothing free above 1005');
+  t.strictSame(wrapped.ports, [1000, 1001], 'the search continues at the start of the range');
 });

@@ -23,7 +23,7 @@ const SPEC: UnderlaySpec = {
 
 const openDescriptors = () => readdirSync('/proc/self/fd').length;
 
-/** Returns a port that was free a moment ago. */
+/** Returns a port that was not in use a moment ago. */
 async function freePort(): Promise<number> {
   const socket = createSocket('udp4');
   await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
@@ -39,7 +39,7 @@ async function refused(t: Test, change: Partial<UnderlaySpec>, message: RegExp):
   t.equal(openDescriptors(), before, 'no descriptor is left open');
 }
 
-t.test('a port in use: the error names the process that holds it', async (t) => {
+t.test('the error about a port in use names the process that holds the port', async (t) => {
   const socket = createSocket('udp4');
   t.teardown(() => socket.close());
   await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
@@ -63,7 +63,7 @@ t.test('a source port range that is too narrow is rejected', async (t) => {
   );
 });
 
-t.test('two pools need twice the range', async (t) => {
+t.test('two pools need twice as many source ports', async (t) => {
   const port = await freePort();
   await refused(
     t,
@@ -81,7 +81,7 @@ t.test('each family has a receive group and 64 sending sockets; close closes all
   t.ok(sockets.sendFds.slice(0, 128).every((fd) => fd >= 0));
   t.ok(
     sockets.sendFds.slice(128).every((fd) => fd === -1),
-    'no sockets with DF clear',
+    'there are no sockets with DF clear',
   );
   t.equal(openDescriptors(), before + 128 + 2 * RECEIVE_SOCKETS);
   sockets.close();
@@ -91,7 +91,7 @@ t.test('each family has a receive group and 64 sending sockets; close closes all
 });
 
 t.test(
-  'several workers: each has a receive group on one port, which no other process can join',
+  'each of several workers has a receive group on one port, which no other process can join',
   async (t) => {
     const port = await freePort();
     const before = openDescriptors();
@@ -101,7 +101,7 @@ t.test(
       new Set(sockets.receiveFds.flatMap(({ ipv4, ipv6 }) => [...ipv4, ...ipv6])).size,
       6 * RECEIVE_SOCKETS,
     );
-    t.equal(sockets.sendFds.filter((fd) => fd >= 0).length, 128, 'one pool for all');
+    t.equal(sockets.sendFds.filter((fd) => fd >= 0).length, 128, 'all workers share one pool');
     for (const workers of [1, 3])
       await refused(t, { port, workers }, new RegExp(`UDP port ${port} is taken: process ${process.pid} `));
     sockets.close();
@@ -109,7 +109,7 @@ t.test(
   },
 );
 
-t.test('several workers: opening a port that a single socket holds fails', async (t) => {
+t.test('with several workers, opening a port that a single socket holds fails', async (t) => {
   const port = await freePort();
   const single = await openUnderlaySockets(shim, { ...SPEC, port });
   t.teardown(() => single.close());
@@ -131,7 +131,7 @@ t.test('offloads that the kernel lacks are not used, and are reported', async (t
     return Object.fromEntries(sockets.refused);
   };
   const TRAINS = 128;
-  t.same(await opened(() => false), {}, 'a kernel with all offloads');
+  t.same(await opened(() => false), {}, 'a kernel with all offloads refuses none');
   t.same(await opened((options) => (options & TRAINS) !== 0), { UDP_SEGMENT: -ENOPROTOOPT });
   for (const call of ['udpSetGro', 'udpSelect'] as const) {
     let calls = 0;
@@ -150,7 +150,7 @@ t.test('offloads that the kernel lacks are not used, and are reported', async (t
       [1, 1, 1, 1],
       'one plain socket per family and worker is left',
     );
-    t.equal(calls, 1, 'requested once');
+    t.equal(calls, 1, 'a refused offload is requested once');
     sockets.close();
   }
   await refused(t, { port: await freePort(), local6: 'fe80::77' }, /fe80::77%eth0/);

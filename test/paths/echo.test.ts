@@ -29,8 +29,9 @@ function answer(means: EchoMeans, { peerIdx }: ProbedPeer, b: Uint8Array): void 
 
 t.test('maps the errno of a failed send to an outcome', async (t) => {
   t.equal(sendFailure(0), undefined);
-  t.same(sendFailure(-90), { kind: 'too-big', mtu: 0 }, 'EMSGSIZE');
-  for (const errno of [-1, -97, -101, -113]) t.match(sendFailure(errno), { kind: 'unusable' }, `${errno}`);
+  t.same(sendFailure(-90), { kind: 'too-big', mtu: 0 }, 'EMSGSIZE means that the packet is too big');
+  for (const errno of [-1, -97, -101, -113])
+    t.match(sendFailure(errno), { kind: 'unusable' }, `errno ${-errno}`);
   t.same(sendFailure(-111), { kind: 'silent' }, 'ECONNREFUSED belongs to an earlier datagram');
 });
 
@@ -121,7 +122,7 @@ t.test('stopping the prober ends its searches', async (t) => {
   t.ok(sent.length <= 1);
 });
 
-t.test('when the route lookup fails an MTU of 1500 is assumed', async (t) => {
+t.test('when the route lookup fails, an MTU of 1500 is assumed', async (t) => {
   const { means } = meansOver(9000);
   const prober = new Prober([means], () => Promise.reject(new Error('ip(8) is not installed')));
   t.match(await prober.probe(PEER), { pathMtu: 1500, exact: true });

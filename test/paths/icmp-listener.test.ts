@@ -46,14 +46,14 @@ t.test('a matching message is reported with the quoted port and its MTU', async 
   t.same(reports, [[4, '198.51.100.1', 4789, 1400]]);
 });
 
-t.test('one report per second and peer, unless the path is narrower', async (t) => {
+t.test('a peer has one report per second, unless the path is narrower', async (t) => {
   const { reports, receive } = setUp();
   const to2 = patched(MESSAGE, QUOTE + 19, 2);
   const narrower = patched(MESSAGE, 26, 0x05, 0x14);
   for (const nowMs of [0, 500, 999]) receive(MESSAGE, nowMs);
   t.equal(reports.length, 1);
   receive(to2, 999);
-  t.equal(reports.length, 2, 'another peer');
+  t.equal(reports.length, 2, 'a message about another peer is reported too');
   receive(narrower, 999);
   t.same(reports.at(-1), [4, '198.51.100.1', 4789, 1300]);
   receive(MESSAGE, 1500);

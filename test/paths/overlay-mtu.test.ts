@@ -44,13 +44,13 @@ t.test('a failure for one VNI does not affect the others', async (t) => {
   t.same([mtus.overlayMtu(100), mtus.overlayMtu(200)], [1450, 1350]);
 });
 
-t.test('auto is updated when peers or paths change', async (t) => {
+t.test('with auto the overlay MTU is updated when peers or paths change', async (t) => {
   const { mtus, paths, carried, carry, warned } = make();
   const peers = [peer('192.0.2.1')];
   t.equal(mtus.begin(settings(100, 'auto'), peers, 0), 1450);
   const follow = () => mtus.follow(() => peers, carry);
   await follow();
-  t.same(carried, [], 'no change');
+  t.same(carried, [], 'nothing is applied without a change');
   peers.push(peer('192.0.2.2'));
   await follow();
   paths.set('192.0.2.2', 1300);
@@ -106,12 +106,12 @@ t.test('a configured MTU is kept, with a warning while it does not fit', async (
     },
   ]);
   await mtus.follow(() => peers, carry);
-  t.equal(warned(), 1, 'logged once');
+  t.equal(warned(), 1, 'the warning is logged once');
   paths.set('192.0.2.1', 1400);
   await mtus.follow(() => peers, carry);
-  t.equal(warned(), 2, 'logged again when the numbers change');
+  t.equal(warned(), 2, 'the warning is logged again when its numbers change');
   paths.set('192.0.2.1', 9050);
   await mtus.follow(() => peers, carry);
-  t.same(mtus.warnings(), [], 'no warning when it fits');
+  t.same(mtus.warnings(), [], 'there is no warning when the MTU fits');
   t.same(carried, []);
 });

@@ -4,7 +4,7 @@ import { parseIpAddress } from '../../src/wire/ip-address.js';
 
 const peer = (host: string, flood = true) => ({ host, port: 4789, flood });
 
-t.test('identical lists resolve to identical lists, others keep their order', async (t) => {
+t.test('a list that is passed twice resolves to one list, and each list keeps its order', async (t) => {
   const paths = new Paths({ local: [], underlayDev: '' });
   const [one, two, three] = ['127.0.0.1', '127.0.0.2', '::1'].map((host) => peer(host));
   const shared = [one, two];
@@ -48,8 +48,12 @@ t.test('data of a former peer are deleted after a minute', async (t) => {
   const one = new Set(['127.0.0.1']);
   t.same(paths.retain(one, 0), []);
   t.same(paths.retain(one, 59_999), []);
-  t.same(known(), ['127.0.0.1', '127.0.0.2'], 'kept for a while: it may become a peer');
-  t.same(paths.retain(new Set(['127.0.0.1', '127.0.0.2']), 60_000), [], 'it is a peer again');
+  t.same(known(), ['127.0.0.1', '127.0.0.2'], 'data of a former peer are kept for a while');
+  t.same(
+    paths.retain(new Set(['127.0.0.1', '127.0.0.2']), 60_000),
+    [],
+    'nothing is deleted when the address is a peer again',
+  );
   t.same(paths.retain(one, 60_001), []);
   t.same(paths.retain(one, 120_001), ['127.0.0.2']);
   t.same(known(), ['127.0.0.1']);

@@ -42,12 +42,12 @@ t.test('the timeout adapts to the path: short after fast replies, never above on
       exchange.complete('a', ARRIVED);
       return undefined;
     });
-  t.ok((await silence()) >= 950, 'no reply yet: one second');
+  t.ok((await silence()) >= 950, 'the timeout is one second before the first reply');
   await answerAfter(1);
   const quick = await silence();
-  t.ok(quick >= 150 && quick < 950, `a fast path: ${quick} ms`);
-  t.ok((await silence(true)) >= 950, 'a fast path and a patient request: one second');
+  t.ok(quick >= 150 && quick < 950, `the timeout on a fast path is ${quick} ms`);
+  t.ok((await silence(true)) >= 950, 'the timeout of a patient request is one second even on a fast path');
   await answerAfter(10_000);
   const slow = await silence();
-  t.ok(slow >= 950 && slow < 3000, `a slow path: ${slow} ms`);
+  t.ok(slow >= 950 && slow < 3000, `the timeout on a slow path is ${slow} ms`);
 });

@@ -27,14 +27,18 @@ function pathOf({ mtu, refusal, lost = () => false }: Path): { probe: Probe; siz
 t.test('the result is unknown without replies', async (t) => {
   const { probe, sizes } = pathOf({ mtu: 0, refusal: 'silent' });
   t.same(await searchPathMtu(probe, 576, 1500), { kind: 'unknown', why: 'no answer', probes: 3 });
-  t.same(sizes, [576, 576, 576], 'the smallest size three times, no other');
+  t.same(sizes, [576, 576, 576], 'only the smallest size is probed, three times');
 });
 
-t.test('a path that stops replying during the search is unknown, not narrow', async (t) => {
+t.test('the result is unknown, not small, when replies stop during the search', async (t) => {
   for (let dark = 2; dark < 12; dark++) {
     const { probe } = pathOf({ mtu: 1400, refusal: 'silent', lost: (packet) => packet >= dark });
     const found = await searchPathMtu(probe, 576, 1500);
-    t.same({ kind: found.kind }, { kind: 'unknown' }, `no reply from packet ${dark} on`);
+    t.same(
+      { kind: found.kind },
+      { kind: 'unknown' },
+      `the result is unknown without replies from packet ${dark} on`,
+    );
   }
 });
 
@@ -50,7 +54,7 @@ t.test('an unusable means ends the search with its cause', async (t) => {
   }
 });
 
-t.test('a path below the minimum is unknown, with that cause', async (t) => {
+t.test('the result for a path below the minimum is unknown, with this cause', async (t) => {
   const { probe } = pathOf({ mtu: 500, refusal: 500 });
   const found = await searchPathMtu(probe, 576, 1500);
   t.same(found, { kind: 'unknown', why: 'the path carries less than 576 bytes', probes: 1 });
@@ -70,16 +74,17 @@ t.test('finds every size without ICMP', async (t) => {
       const found = await searchPathMtu(probe, 576, ceiling);
       most = Math.max(most, sizes.length);
       if (found.kind !== 'found' || found.mtu > mtu) t.fail(`${mtu} of ${ceiling}: ${JSON.stringify(found)}`);
-      else if (found.exact && found.mtu !== mtu) t.fail(`${mtu} of ${ceiling} is exactly ${found.mtu}?`);
+      else if (found.exact && found.mtu !== mtu)
+        t.fail(`${mtu} of ${ceiling} is reported as exactly ${found.mtu}`);
     }
-  t.ok(most <= 57, `${most} packets at most`);
+  t.ok(most <= 57, `a search takes at most ${most} packets`);
 });
 
 t.test('finds common sizes exactly, with few packets', async (t) => {
   for (const mtu of [1280, 1300, 1350, 1400, 1420, 1450, 1476, 1492]) {
     const { probe, sizes } = pathOf({ mtu, refusal: 'silent' });
-    t.match(await searchPathMtu(probe, 576, 1500), { kind: 'found', mtu, exact: true }, `${mtu}`);
-    t.ok(sizes.length <= 27, `${mtu}: ${sizes.length} packets`);
+    t.match(await searchPathMtu(probe, 576, 1500), { kind: 'found', mtu, exact: true }, `${mtu} is found`);
+    t.ok(sizes.length <= 27, `the search for ${mtu} takes ${sizes.length} packets`);
   }
 });
 
@@ -89,20 +94,24 @@ t.test('an MTU reported by a hop saves most packets', async (t) => {
   t.same(sizes, [576, 1500, 1337]);
 });
 
-t.test('a false or useless report of a hop does not decide', async (t) => {
+t.test('a false or useless report of a hop never makes the result larger', async (t) => {
   for (const lie of [0, 1, 68, 576, 1399, 1499, 1500, 65535]) {
     const { probe } = pathOf({ mtu: 1400, refusal: lie });
     const found = await searchPathMtu(probe, 576, 1500);
     // A forged refusal that a genuine arrival confirms can make the result smaller, never larger.
     const expected = lie === 1399 ? 1399 : 1400;
-    t.match(found, { kind: 'found', mtu: expected }, `${lie}`);
+    t.match(found, { kind: 'found', mtu: expected }, `a report of ${lie} leads to ${expected}`);
   }
 });
 
 t.test('a single lost packet does not change the result', async (t) => {
   for (let number = 1; number < 20; number++) {
     const { probe } = pathOf({ mtu: 1420, refusal: 'silent', lost: (packet) => packet === number });
-    t.match(await searchPathMtu(probe, 576, 1500), { kind: 'found', mtu: 1420 }, `packet ${number} is lost`);
+    t.match(
+      await searchPathMtu(probe, 576, 1500),
+      { kind: 'found', mtu: 1420 },
+      `1420 is found although packet ${number} is lost`,
+    );
   }
 });
 
@@ -116,7 +125,11 @@ t.test('late replies are awaited before a size counts as too big', async (t) => 
         return isLate ? { kind: 'silent' } : path.probe(packetLen, patient);
       };
       const found = await searchPathMtu(busy, 576, 1500);
-      t.match(found, { kind: 'found', mtu, exact: true }, `of ${mtu}, late from ${from}`);
+      t.match(
+        found,
+        { kind: 'found', mtu, exact: true },
+        `${mtu} is found although replies from ${from} bytes on are late`,
+      );
     }
 });
 

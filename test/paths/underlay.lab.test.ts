@@ -76,7 +76,7 @@ t.test('routes looked up together equal those looked up one by one', async (t) =
     for (const address of addresses) t.same(routes.get(address), await route(address, device), address);
   }
   t.equal((await routesTo([])).size, 0);
-  t.equal((await routesTo(addresses, 'eth7')).size, 0, 'by a device that does not exist');
+  t.equal((await routesTo(addresses, 'eth7')).size, 0, 'there are no routes by a device that does not exist');
 });
 
 t.test('concurrent lookups each have their own result', async (t) => {
@@ -107,16 +107,19 @@ t.test('a link-local peer is reached by its scope id', async (t) => {
   t.throws(() => deviceIndex('eth7'), { name: 'HostError', message: /eth7/ });
 });
 
-t.test('the error names the kernel vxlan device that holds the port, even with local', async (t) => {
-  await run(`link add vxlan7 type vxlan id 7 dstport 4789 local 192.168.80.10 dev eth0
+t.test(
+  'the error names the kernel vxlan device that holds the port, even if both have a local address',
+  async (t) => {
+    await run(`link add vxlan7 type vxlan id 7 dstport 4789 local 192.168.80.10 dev eth0
     link set vxlan7 up`);
-  t.teardown(() => run('link delete dev vxlan7'));
-  await t.rejects(openUnderlaySockets(shim, { ...SPEC, local4: '127.0.0.1' }), {
-    name: 'HostError',
-    message:
-      /^UDP port 4789 is taken: vxlan7 \(kernel vxlan\) .* even with "local".*ip link delete vxlan7.*--port/,
-  });
-});
+    t.teardown(() => run('link delete dev vxlan7'));
+    await t.rejects(openUnderlaySockets(shim, { ...SPEC, local4: '127.0.0.1' }), {
+      name: 'HostError',
+      message:
+        /^UDP port 4789 is taken: vxlan7 \(kernel vxlan\) .* even with "local".*ip link delete vxlan7.*--port/,
+    });
+  },
+);
 
 t.test('the error names a missing device to bind to', async (t) => {
   await t.rejects(openUnderlaySockets(shim, { ...SPEC, device: 'eth7' }), {
@@ -186,7 +189,7 @@ for (const [df, pools, answerSet, answerClear] of [
   ['inherit', [64, 64, 64, 64], EMSGSIZE, 0],
 ] as const)
   t.test(
-    `df ${df ?? 'unspecified'}: opens its pools, and the kernel fragments only from those with DF clear`,
+    `df ${df ?? 'unspecified'}: the pools are opened, and only those with DF clear let the kernel fragment`,
     async (t) => {
       const { port, sendFds } = await openPort(t, df);
       const opened = sendFds.filter((fd) => fd >= 0);

@@ -3,7 +3,7 @@ import { fitOf, judge, mtuWarning, overlayMtuFor, type PeerPath } from '../../sr
 
 const OVERLAY = { overlayMtu: 1450, tap: 'vtep100', tapMtu: 1450, bridged: false };
 
-t.test('overlay MTU is path MTU less headers and tags', async (t) => {
+t.test('the overlay MTU is the path MTU less headers and tags', async (t) => {
   const rows: [4 | 6, number, number, number][] = [
     [4, 1500, 0, 1450],
     [6, 1500, 0, 1430],
@@ -16,7 +16,7 @@ t.test('overlay MTU is path MTU less headers and tags', async (t) => {
     t.equal(overlayMtuFor(family, pathMtu, tags), fits, `IPv${family} ${pathMtu}, ${tags} tags`);
 });
 
-t.test('the path with the smallest overlay MTU decides', async (t) => {
+t.test('the path with the smallest overlay MTU determines the fit', async (t) => {
   const path = (address: string, family: 4 | 6, pathMtu?: number): PeerPath => ({ address, family, pathMtu });
   t.same(fitOf([], 0), { overlayMtu: 1450, peer: '' }, '1500 is assumed');
   t.same(fitOf([path('a', 4)], 1), { overlayMtu: 1446, peer: '' }, '1500 is assumed without a route');
@@ -27,7 +27,11 @@ t.test('the path with the smallest overlay MTU decides', async (t) => {
 t.test('the warning has configured MTU, fitting MTU and limiting peer', async (t) => {
   const fit = { overlayMtu: 1450, peer: '192.0.2.1' };
   t.equal(mtuWarning(100, 1450, fit), undefined);
-  t.equal(mtuWarning(100, 9000, { ...fit, peer: '' }), undefined, 'no path MTU is known');
+  t.equal(
+    mtuWarning(100, 9000, { ...fit, peer: '' }),
+    undefined,
+    'there is no warning when no path MTU is known',
+  );
   t.equal(
     mtuWarning(100, 9000, fit),
     'VNI 100: --mtu 9000 exceeds 1450, the largest that fits the path to 192.0.2.1; use --mtu auto or 1450, or raise the MTU of that path by 7550 bytes',

@@ -53,7 +53,7 @@ t.test('a peer that never answers is searched at doubling intervals up to ten mi
   }
   t.same(counts, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
   await pass(20 * MINUTE);
-  t.equal(searched.length, 11, 'once per period');
+  t.equal(searched.length, 11, 'later searches follow every ten minutes');
   t.same(learned, [], 'nothing is reported');
 });
 
@@ -79,14 +79,18 @@ t.test('a vtepd that starts much later is searched soon after its first reply or
     watch.appeared('192.0.2.9');
     appear(1);
     await pass(CHECK_MS);
-    t.equal(searched.length, before + 1, `${appears}: at once`);
+    t.equal(searched.length, before + 1, `${appears}: a search starts at once`);
     answers.set('192.0.2.1', 1400);
     await pass(10_000);
-    t.same(learned, [['192.0.2.1', 1400]], `${appears}: again soon, because that search failed`);
+    t.same(
+      learned,
+      [['192.0.2.1', 1400]],
+      `${appears}: another search follows soon, because the first one failed`,
+    );
     t.equal(searched.length, before + 2);
     appear(2);
     await pass(MINUTE);
-    t.equal(searched.length, before + 2, `${appears}: a result stays valid`);
+    t.equal(searched.length, before + 2, `${appears}: no search follows a result at once`);
   }
 });
 
@@ -111,16 +115,16 @@ t.test('signs of trouble bring a search forward, at most once a minute', async (
     const { answers, searched, pass, sign } = makeWatch('192.0.2.1');
     answers.set('192.0.2.1', 1400);
     await pass(2 * MINUTE);
-    t.equal(searched.length, 1, `${name}: at start`);
+    t.equal(searched.length, 1, `${name}: the first search is at start`);
     for (const change of changes) {
       sign('192.0.2.1', change);
       await pass(CHECK_MS);
     }
-    t.equal(searched.length, 2, `${name}: at the first sign`);
+    t.equal(searched.length, 2, `${name}: the second search is at the first sign`);
     await pass(MINUTE);
-    t.equal(searched.length, 3, `${name}: a minute later for the signs since`);
+    t.equal(searched.length, 3, `${name}: the third search is a minute later, for the later signs`);
     await pass(5 * MINUTE);
-    t.equal(searched.length, 3, `${name}: not again without new signs`);
+    t.equal(searched.length, 3, `${name}: no search follows without new signs`);
   }
 });
 
@@ -132,7 +136,7 @@ t.test('normal traffic and a peer never seen are not signs of trouble', async (t
     sign('192.0.2.1', { txFrames: i, lastSeenMs: i });
     await pass(CHECK_MS);
   }
-  t.equal(searched.length, 1, 'frames in both directions');
+  t.equal(searched.length, 1, 'frames in both directions cause no search');
   sign('192.0.2.1', { lastSeenMs: 0 });
   sign('192.0.2.1', { txFrames: 100 });
   await pass(MINUTE);
@@ -154,7 +158,11 @@ t.test('all of many peers are searched, at most 16 at a time', async (t) => {
   const addresses = Array.from({ length: 100 }, (_, i) => `192.0.2.${i}`);
   const { searched, pass, most } = makeWatch(...addresses);
   await pass(7 * CHECK_MS);
-  t.same(new Set(searched.slice(0, 100)), new Set(addresses), 'each once before any is searched again');
+  t.same(
+    new Set(searched.slice(0, 100)),
+    new Set(addresses),
+    'every peer is searched once before any peer is searched again',
+  );
   t.equal(most(), 16);
 });
 
@@ -165,5 +173,5 @@ t.test('a search on request counts as a result for an existing peer', async (t) 
   watch.searched('192.0.2.9', 1300, now());
   t.same(learned, [['192.0.2.1', 1300]]);
   await pass(61 * MINUTE);
-  t.same(learned.at(-1), ['192.0.2.1', undefined], 'it expires like any result');
+  t.same(learned.at(-1), ['192.0.2.1', undefined], 'the result expires like that of any search');
 });
