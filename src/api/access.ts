@@ -1,15 +1,18 @@
 /**
  * Access control of the HTTP API.
  *
- * Without a token every client that reaches the listener is accepted; the listener is on loopback
- * or a unix socket. With a token, requests must carry it (RFC 6750); exempt are routes that reveal
+ * Without a token every client that can connect is accepted; the listener is on loopback or a unix
+ * socket. With a token, requests must carry it (RFC 6750), except requests for routes that reveal
  * nothing about this VTEP.
  *
  * Requests that a web page makes through a local browser are refused:
- * - Without a token, a `Host` that is a foreign name is refused: DNS rebinding to 127.0.0.1 needs
- *   such a name. With a token this check is not needed, as no page knows the token.
- * - A request of another origin carries `Origin` or, for plain fetches, `Sec-Fetch-Site`.
- * - Bodies must be JSON, which a page cannot send cross-origin without a preflight request.
+ * - Without a token, a request whose `Host` is a name other than localhost is refused, because an
+ *   attack by DNS rebinding sends such a name. With a token this check is not needed, because no
+ *   page knows the token.
+ * - A request by a page of another origin is refused. The browser marks it with `Origin` or, for
+ *   images and links, with `Sec-Fetch-Site`.
+ * - Bodies must be JSON. A browser sends JSON to another origin only after a preflight request,
+ *   which vtepd refuses.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { isIP } from 'node:net';
@@ -17,10 +20,11 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { ApiError } from './errors.js';
 
 /**
- * Routes without token: health for supervisors; the description for browsers, which cannot send a
- * token with a page.
+ * Routes that need no token: health, for supervisors, and the description, for browsers, which send
+ * no token when they load a page.
  */
 const OPEN = ['/healthz', '/readyz', '/openapi.json'];
+/** Path of the page of the description; paths under it need no token either. */
 const OPEN_UNDER = '/docs';
 
 /** @param token bearer token that requests must carry; '' disables the check */
@@ -66,9 +70,9 @@ function digest(text: string): Buffer {
 }
 
 /**
- * Refuses a `Host` that is a name other than localhost, as DNS rebinding needs one. The listener's
- * address distinguishes a unix socket from TCP, because a connection that its client has already
- * reset has no address any more.
+ * Refuses a `Host` that is a name other than localhost, because DNS rebinding needs such a name.
+ * The check reads the listener's address to distinguish a unix socket from TCP, because a
+ * connection that its client has reset has no address.
  */
 function refuseForeignHost({ server, hostname }: FastifyRequest): void {
   const overUnix = typeof server.server.address() === 'string';
@@ -89,8 +93,8 @@ function refuseForeignOrigin({ headers: { origin }, host }: FastifyRequest): voi
 }
 
 /**
- * Refuses fetches without `Origin` by pages of other origins: images and links. Unguarded routes
- * may be linked to.
+ * Refuses requests without `Origin` by pages of other origins: those for images and links. Routes
+ * that need no token may be linked to.
  */
 function refuseForeignPage({ headers, routeOptions }: FastifyRequest): void {
   const site = headers['sec-fetch-site'] ?? 'none';

@@ -29,7 +29,7 @@ type Answers = Record<number, object>;
 
 /**
  * @param successes schema by status
- * @param codes problem codes in addition to those of every call; each appears at its own status
+ * @param codes problem codes in addition to COMMON_CODES; each code is listed at its HTTP status
  */
 export function answers(successes: Answers, codes: readonly ProblemCode[] = []): Answers {
   const all = { ...successes };
@@ -37,7 +37,7 @@ export function answers(successes: Answers, codes: readonly ProblemCode[] = []):
   return all;
 }
 
-/** As `answers`, for a route that requires the token where one is configured. */
+/** As `answers`, for a route that requires the token if a token is configured. */
 export function guardedAnswers(successes: Answers, codes: readonly ProblemCode[] = []): Answers {
   return answers(successes, ['unauthorized', ...codes]);
 }

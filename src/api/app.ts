@@ -1,8 +1,8 @@
 /**
  * Fastify set-up common to all HTTP servers: limits, request ids, logging and error responses.
  *
- * Errors of every kind are answered with a problem that reveals no internals. Routes and access
- * control are in `server.ts`. The limits are those of docs/interface.md, "Limits".
+ * Every error is answered with problem details (RFC 9457) that reveal no internals. Routes and
+ * access control are in `server.ts`. The limits are those of docs/interface.md, "Limits".
  *
  * Every response has an `x-request-id`, which the log contains as well. Requests are logged at
  * level debug, so that clients with read access cannot fill the log; changes are logged at info by
@@ -23,8 +23,8 @@ const PARAM_MAX = 512;
 
 export interface HttpLimits extends ConnectionLimits {
   /**
-   * Milliseconds for a whole request to arrive, from its first byte or from the opening of the
-   * connection.
+   * Maximum milliseconds from the first byte of a request to its last. The first byte of a new
+   * connection must arrive within the same time.
    */
   readonly requestMs: number;
   /** Milliseconds without a byte in either direction after which a connection is closed. */
@@ -55,15 +55,16 @@ export function createApp(log: Logger, limits: HttpLimits = HTTP_LIMITS): Fastif
     forceCloseConnections: true,
     serverFactory: (handle) => httpServer(connections, limits, handle),
     routerOptions: { maxParamLength: PARAM_MAX },
-    // Values of a wrong type are rejected, not coerced; unknown fields are reported, not removed.
+    // Values of a wrong type and unknown fields are rejected; Fastify's defaults coerce and remove
+    // them.
     ajv: {
       customOptions: {
         coerceTypes: false,
         removeAdditional: false,
         verbose: true,
         allowUnionTypes: true,
-        // vtepd's own schemas, validated by a test. Validating them at start would take as long as
-        // adding all routes.
+        // The schemas are vtepd's own and are validated by a test. Validating them at start would
+        // take as long as adding all routes.
         validateSchema: false,
       },
     },
@@ -78,7 +79,7 @@ export function createApp(log: Logger, limits: HttpLimits = HTTP_LIMITS): Fastif
     },
   });
   // RFC 9110 §10.1.1 permits ignoring expectations other than 100-continue. Without this handler
-  // Node would answer them itself.
+  // Node would answer such requests with 417.
   app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response));
   app.removeContentTypeParser('text/plain');
   app.addHook('onRequest', async (request, reply) => {
@@ -115,7 +116,7 @@ function httpServer(
       headersTimeout: requestMs,
       connectionsCheckingInterval: checkMs,
       keepAliveTimeout: idleMs,
-      // Node would answer without a body; `refuseNoHost` sends a problem.
+      // Node would answer without a body; `refuseNoHost` answers with problem details.
       requireHostHeader: false,
     },
     connections.inTurn(handle),
@@ -126,7 +127,7 @@ function httpServer(
   return server;
 }
 
-/** Methods by path, filled as routes are added. */
+/** Returns the methods of each path, in a map that is filled as routes are added. */
 export function collectRoutes(app: FastifyInstance): Map<string, Set<string>> {
   const known = new Map<string, Set<string>>();
   app.addHook('onRoute', ({ url, method }) => {
@@ -137,7 +138,7 @@ export function collectRoutes(app: FastifyInstance): Map<string, Set<string>> {
   return known;
 }
 
-/** Answers 405 instead of 404 where the path exists, before the body is read. */
+/** Answers other methods of existing paths with 405, before the body is read. */
 export function refuseOtherMethods(
   app: FastifyInstance,
   known: ReadonlyMap<string, ReadonlySet<string>>,
@@ -179,7 +180,8 @@ function sendProblem(reply: FastifyReply, error: unknown): FastifyReply {
 
 /**
  * Answers input that is not HTTP. Fastify has no request and no reply for it, so the response is
- * written to the socket. Both directions are closed, because the client may never close its own.
+ * written to the socket. The socket is then closed in both directions, because the client may never
+ * close its direction.
  */
 function answerBrokenHttp(log: Logger, error: Error & { code?: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {

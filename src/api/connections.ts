@@ -1,17 +1,18 @@
 /**
- * Limits on connections, and on requests per connection, of an HTTP server's clients.
+ * Limits on the connections of HTTP clients, and on requests per connection.
  *
  * - A *client* is a source address: one IPv4 address, one /64 of IPv6, this host's loopback, or all
  *   connections of a unix socket. A client has a share of the connections, so a client that opens
  *   as many as it can leaves room for others.
- * - When a share or the server is full, a new connection replaces the oldest one that waits for its
- *   client (idle, half a request, an answer that is not read). Without such a connection the new
- *   one is closed. When the server is full, the replaced connection is one of the client with most
- *   connections.
+ * - When a client has used up its share, or all clients the maximum of the server, a new connection
+ *   replaces the oldest connection that waits for its client: an idle connection, one with an
+ *   incomplete request, or one with a response that is not read. If there is no such connection,
+ *   the new connection is closed. When the maximum of the server is reached, the replaced
+ *   connection is taken from the client with most connections.
  * - Requests of one connection are handled one after another (RFC 9112 §9.3.2 requires their
- *   responses in this order). Node would start them all at once, and a response that waits before
- *   its first byte exerts no back-pressure. A limited number is queued; a request beyond it closes
- *   the connection.
+ *   responses in this order). Node would start all of them at once, and a client could make vtepd
+ *   prepare any number of responses without reading one. A limited number of requests is queued; a
+ *   request beyond this number closes the connection.
  *
  * Time limits for requests and idle connections are settings of Node's server (`app.ts`).
  */
@@ -22,17 +23,17 @@ import { isLinkLocal, parseIpAddress } from '../wire/ip-address.js';
 export interface ConnectionLimits {
   /** Maximum connections of a server. */
   readonly connections: number;
-  /** Maximum connections of one client; `connections` alone limits those of a unix socket. */
+  /** Maximum connections of one client. For the unix socket only `connections` applies. */
   readonly perClient: number;
   /** Maximum requests of one connection queued behind the one being answered. */
   readonly queued: number;
 }
 
 /**
- * A request that stops the parser once its connection is closed. Node parses 64 KB at once, some
- * 1,800 requests, and checks only `upgrade` in between: an upgrade without a listener stops the
- * parser. Without this class the requests are created and ignored, which costs a hundred times as
- * much.
+ * A request that stops the parser once its connection is closed. Node parses up to 64 KB at once,
+ * about 1,800 requests. Between two requests it checks only `upgrade`: an upgrade for which there
+ * is no listener stops the parser. Without this class the remaining requests would be created and
+ * ignored, at a hundred times the cost.
  */
 export class StoppableRequest extends IncomingMessage {
   /** Set by the superclass constructor, so it must not be initialised here. */
@@ -87,7 +88,7 @@ export class Connections {
   inTurn(handle: RequestListener): RequestListener {
     return (request, response) => {
       const connection = this.#bySocket.get(request.socket);
-      // The connection was closed while a chunk of many requests is still being parsed.
+      // The connection is closed, and Node still parses the requests received before.
       if (connection === undefined) return;
       if (connection.current === undefined) this.#begin(connection, { request, response }, handle);
       else if (connection.queue.length < this.#limits.queued) connection.queue.push({ request, response });
@@ -95,7 +96,7 @@ export class Connections {
     };
   }
 
-  /** True once the response headers are sent: nothing else may be written to the connection. */
+  /** True once response headers are sent, after which no other response may be written. */
   isAnswering(socket: Socket): boolean {
     return this.#bySocket.get(socket)?.current?.response.headersSent === true;
   }
@@ -127,7 +128,7 @@ export class Connections {
     return largest;
   }
 
-  /** @returns false when vtepd is still handling a request of each connection */
+  /** @returns false when none of the connections waits for its client */
   #closeOldest(connections: ReadonlySet<Connection>): boolean {
     const all = [...connections];
     const oldest = all.find(waitsForRequest) ?? all.find(waitsForReader);
@@ -178,7 +179,7 @@ function waitsForReader({ socket }: Connection): boolean {
 }
 
 /**
- * The client that a source address is counted for.
+ * Returns the client to which a source address belongs, as text.
  *
  * @param address undefined for a unix socket
  */

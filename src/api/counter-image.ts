@@ -1,10 +1,10 @@
 /**
  * A copy of all counters for one scrape.
  *
- * The text format groups the samples of a metric over all VNIs, while the counters of a VNI must
- * belong to one moment: so they are copied before the first line is written. The copy takes 64
- * bytes per (VNI, peer) and about 600 per VNI, without an object per peer. The event loop runs
- * between VNIs after every TURN_CELLS cells.
+ * The text format lists each metric for all VNIs, but the counters of a VNI must belong to one
+ * moment. So the counters are copied before the first line is written. The copy takes 64 bytes per
+ * (VNI, peer) and about 600 per VNI, without an object per peer. After each TURN_CELLS copied cells
+ * the event loop runs before the next VNI is copied.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type DataPlane, DataPlaneError, type VniRows, type VniState } from '../exchange/data-plane.js';
@@ -22,7 +22,7 @@ export interface CounterImage {
   readonly status: StatusInfo;
 }
 
-/** Cells copied before the event loop runs: 1 MB. */
+/** Number of copied cells (1 MB) after which the event loop runs. */
 const TURN_CELLS = 1 << 17;
 
 export async function readImage(dataPlane: DataPlane, status: StatusInfo): Promise<CounterImage> {

@@ -1,15 +1,15 @@
 /**
  * The counters as JSON: the body of `/v1/counters`.
  *
- * It reads the same cells as `/metrics`. The part of each VNI is one snapshot between two batches,
- * in which the counters are consistent:
+ * The body shows the same cells as `/metrics`. The part of each VNI is one snapshot between two
+ * batches, in which the counters are consistent:
  *
  *     tap.rx + replicated + fragments = Σ peers.tx + others.tx + Σ drops.encap
  *     Σ peers.rx + others.rx = tap.tx + Σ drops.decap
  *
  * Frames are counted as on the wire, bytes are those of the inner Ethernet frames. The text is
- * written VNI by VNI, so it needs memory for one of them at a time. `countersSchema` describes the
- * same form.
+ * written VNI by VNI, so the counters of only one VNI at a time need memory. `countersSchema`
+ * describes the body.
  */
 import * as C from '../exchange/counters.js';
 import type { DataPlane, NewPeer } from '../exchange/data-plane.js';
@@ -37,7 +37,7 @@ export interface PeerCounters {
 /** The counters of one VNI. */
 export type VniCounters = ReturnType<typeof readVni> & {
   readonly peers: readonly PeerCounters[];
-  /** Unconfigured sources and removed peers. */
+  /** Sum of all unconfigured sources and removed peers. */
   readonly others: ReturnType<typeof readTraffic>;
 };
 
@@ -47,7 +47,7 @@ export interface CountersView extends ReturnType<typeof readGlobals> {
   readonly names: ReturnType<typeof namesView>;
 }
 
-/** Peers per piece of text. */
+/** Maximum peers per piece of text. */
 const PIECE = 256;
 
 /** Yields the whole body in pieces. */

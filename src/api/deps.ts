@@ -18,7 +18,7 @@ export interface ControlDeps {
   /** All changes go through this; reads use `dataPlane`. */
   readonly configuration: Configuration;
   /**
-   * Reads flags and file again and applies the difference, as SIGHUP does.
+   * Reads flags and configuration file again and applies the difference, as SIGHUP does.
    *
    * @throws ConfigError when the new configuration is invalid; the old one stays in effect
    */
@@ -54,15 +54,15 @@ export interface Configuration {
    * Changes settings at run time: mtu, learning, ageingS, fdbLimit, flood, accept, vlan, bridge,
    * addresses.
    *
-   * @param precondition runs once all earlier changes (also by reload or name server) are done; if
-   * it throws, nothing is changed
+   * @param precondition called after all earlier changes, including reloads and new addresses of
+   * names; if it throws, nothing is changed
    * @throws ConfigError for tap and mac, which cannot change: remove the VNI and add it again
    */
   changeVni(vni: number, changes: Partial<VniSettings>, precondition?: () => void): Promise<void>;
   /** @param precondition as for `changeVni` */
   removeVni(vni: number, precondition?: () => void): Promise<void>;
   /**
-   * Adds a peer; each address of a name becomes one.
+   * Adds a peer. For a name, each of its addresses becomes a peer.
    *
    * @returns the peers added
    * @throws DataPlaneError peer_exists
@@ -111,7 +111,7 @@ export interface Capture {
   close(): Promise<void>;
 }
 
-/** A problem that the doctor found: what, why, and the command that fixes it. */
+/** A finding of the doctor: problem (`what`), consequence (`why`) and remedy (`cure`). */
 export interface Finding {
   readonly code: string;
   readonly what: string;
@@ -127,10 +127,10 @@ export type ProbeProgress = (packetLen: number, outcome: string) => void;
 
 /** Result of a path MTU probe. Lengths are in bytes; undefined: unknown. */
 export interface PeerProbe {
-  /** Method that was answered: 'icmp', 'vtepd' or 'arp'; undefined: none. */
+  /** Kind of packet that was answered: 'icmp', 'vtepd' or 'arp'; undefined: none. */
   readonly means: string | undefined;
   readonly pathMtu: number | undefined;
-  /** True when a packet one byte longer does not arrive. */
+  /** True when a packet of `pathMtu` + 1 bytes does not arrive. */
   readonly exact: boolean;
   /** Number of packets sent. */
   readonly probes: number;
@@ -148,7 +148,7 @@ export interface PeerProbe {
   readonly summary: string;
 }
 
-/** Status of the daemon that is not in the data plane. */
+/** Status of the daemon, without that of the data plane. */
 export interface StatusInfo {
   readonly version: string;
   /** Milliseconds since the epoch, by the current wall clock. */

@@ -3,22 +3,23 @@ import * as C from '../exchange/counters.js';
 import { DECAP, DROP_REASON_COUNT, DROP_REASONS, ENCAP, STRAY } from '../exchange/drop-reason.js';
 
 /**
- * Frames by reason. Reasons that can occur are listed at zero as well, so a rate covers the first
- * drop.
+ * Dropped frames by direction and reason. Reasons that can occur are listed even at zero, because a
+ * rate computed by Prometheus would otherwise miss the first drop.
  */
 export interface Drops {
   readonly encap: Readonly<Record<string, number>>;
   readonly decap: Readonly<Record<string, number>>;
 }
 
-/**
- * Offsets of the drop counters in a row, and the scopes of reasons listed even at zero; 0: none.
- */
+/** Where the drop counters lie in a row, and which reasons are listed even at zero. */
 interface DropCells {
-  /** undefined: the row has no drops of this direction. */
+  /** Offset in the row; undefined: the row has no drops of this direction. */
   readonly encap: number | undefined;
+  /** Offset in the row. */
   readonly decap: number;
+  /** Scope of the encap reasons that are listed even at zero; 0: none. */
   readonly encapScope: number;
+  /** Scope of the decap reasons that are listed even at zero. */
   readonly decapScope: number;
 }
 

@@ -64,8 +64,8 @@ export class ApiError extends Error {
   readonly status: number;
 
   /**
-   * @param status differs from the table for some uses: 409 for a body that names an unconfigured
-   * peer
+   * @param status HTTP status if it differs from that of the table, such as 409 for a body that
+   * names an unconfigured peer
    */
   constructor(code: ProblemCode, detail: string, status: number = PROBLEMS[code][0]) {
     super(detail);
@@ -78,7 +78,7 @@ export function problem(code: ProblemCode, detail: string, status: number = PROB
   return { type: `urn:vtepd:problem:${code}`, title: PROBLEMS[code][1], status, detail, code };
 }
 
-/** Converts any error to a problem. Unexpected errors reveal no details; those go to the log. */
+/** Converts any error to a problem. The details of unexpected errors appear only in the log. */
 export function problemOf(error: unknown): Problem {
   if (error instanceof ApiError) return problem(error.code, error.message, error.status);
   if (error instanceof DataPlaneError) return problem(error.code, error.message);
@@ -93,14 +93,17 @@ export function problemOf(error: unknown): Problem {
   return problem('internal', 'unexpected error; see the log of vtepd');
 }
 
-/** Error classes that this folder must not import, by name. Their messages are meant for users. */
+/**
+ * Codes of error classes that this folder must not import, indexed by class name. The messages of
+ * these errors are meant for users.
+ */
 const ERROR_NAMES: Readonly<Record<string, ProblemCode | undefined>> = {
   HostError: 'host_refused',
   StateError: 'host_refused',
   ResolveError: 'peer_unresolved',
 };
 
-/** Statuses of errors that Fastify raises itself. */
+/** Codes of errors that Fastify raises itself, indexed by HTTP status. */
 const HTTP_CODES: Record<number, ProblemCode | undefined> = {
   400: 'bad_request',
   413: 'payload_too_large',
@@ -114,7 +117,7 @@ const HTTP_DETAILS: Partial<Record<ProblemCode, string>> = {
   unsupported_media_type: 'send the body with "Content-Type: application/json"',
 };
 
-/** Describes the first schema violation: place, value, and what is allowed. */
+/** Describes the first schema violation: field, value, and what is allowed. */
 function validationSentence({ validation, validationContext }: FastifyError): string {
   const [first] = validation!;
   const params = first.params as Record<string, unknown>;

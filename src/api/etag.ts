@@ -1,8 +1,8 @@
 /**
  * Entity tags (RFC 9110 §8.8.3) of configured resources, against lost updates.
  *
- * Two operators who read, decide and change do not overwrite each other. A tag covers the settings
- * only: counters, ages and path MTUs change under the same tag.
+ * A client cannot unknowingly overwrite a change that was made after it read the resource. A tag
+ * covers only the settings: it stays the same when counters, ages or path MTUs change.
  */
 import { createHash } from 'node:crypto';
 import type { FastifyReply, FastifyRequest } from 'fastify';
@@ -16,7 +16,7 @@ export function etagOf(settings: object): string {
 /**
  * Checks `If-Match`.
  *
- * @throws ApiError precondition_failed when no tag of the header is the current one
+ * @throws ApiError precondition_failed when no tag of the header equals `tag`
  */
 export function refuseStale({ headers }: FastifyRequest, tag: string, what: string): void {
   const expected = headers['if-match'];

@@ -25,10 +25,11 @@ export class ListenError extends Error {
 }
 
 /**
- * Starts listening. Closing the server stops it and removes the socket file.
+ * Starts listening. Closing the server closes the listener and removes the socket file.
  *
  * @param flag flag that the address comes from, for messages
- * @returns the address for display: `http://127.0.0.1:8789`, `unix:/run/vtepd.sock`; '' for off
+ * @returns the address for display: `http://127.0.0.1:8789`, `unix:/run/vtepd.sock`; '' if `api` is
+ * off
  * @throws ListenError when the address is in use, does not exist or is not permitted
  */
 export async function listen(server: FastifyInstance, api: ApiListen, flag = '--api'): Promise<string> {
@@ -42,8 +43,8 @@ export async function listen(server: FastifyInstance, api: ApiListen, flag = '--
     case 'unix':
       await removeStaleSocket(api.path);
       await server.listen({ path: api.path }).catch(explain(flag, `unix:${api.path}`));
-      // Until here the umask sets the mode; a umask that permits others to write is the choice of
-      // the operator.
+      // Until this call the umask determines the mode. Whether the umask permits other users to
+      // connect is the choice of the operator.
       await chmod(api.path, SOCKET_MODE);
       return `unix:${api.path}`;
   }

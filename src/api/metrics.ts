@@ -1,14 +1,14 @@
 /**
  * Prometheus metrics: one table with name, help, labels and counter cell of each metric.
  *
- * Nothing is counted here. A scrape copies the counters once and writes every series from the copy,
- * so the series of removed peers disappear. The process metrics (`process_*`, `nodejs_*`) are those
- * of prom-client, which is loaded, and begins to count, at the first scrape.
+ * This module counts nothing. A scrape copies the counters once and writes every series from the
+ * copy, so a removed peer has no series. prom-client supplies the process metrics (`process_*`,
+ * `nodejs_*`). It is loaded at the first scrape and counts from then on.
  *
- * A scrape is a stream: it needs memory for the copy of the counters and for some chunks of text,
- * and none of its work runs on data-plane threads. A limited number of scrapes run at once. Others
- * are queued; then a scrape that exceeds its time limit is ended. A scrape beyond the queue is
- * refused.
+ * A scrape is a stream. It needs memory for the copy of the counters and for some chunks of text,
+ * and it costs the data-plane threads no time. The number of scrapes that run at once is limited;
+ * further scrapes are queued. While a scrape is queued, a running scrape that has exceeded its time
+ * limit is ended. When the queue is full, a new scrape is refused.
  *
  * Labels never contain a MAC. A drop that belongs to no configured VNI has `vni=""`; `peer=""`
  * stands for unconfigured sources and removed peers.
@@ -26,11 +26,11 @@ import { NAME_FAMILIES } from './peer-names.js';
 import { textInTurn } from './text-stream.js';
 import { type TurnLimits, Turns } from './turns.js';
 
-/** Limits of scrapes: each that runs has a copy of the counters. */
+/** Limits of scrapes, because each running scrape has a copy of the counters. */
 const SCRAPES: TurnLimits = { places: 3, perClient: 2, waiting: 16, waitingPerClient: 4 };
 /** Text format 0.0.4. */
 const CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
-/** Gauges of prom-client whose names are those of counters; they are removed. */
+/** Gauges of prom-client that are removed, because a name in `_total` is that of a counter. */
 const MISNAMED = [
   'nodejs_active_handles_total',
   'nodejs_active_requests_total',
@@ -41,8 +41,8 @@ const MISNAMED = [
  * Creates the metrics. Each call of `scrape` returns the text of one scrape or throws ApiError
  * overloaded.
  *
- * @param placeMs milliseconds after which a scrape may be ended for a waiting one; default:
- * `turns.ts`
+ * @param placeMs milliseconds after which a running scrape may be ended because another scrape is
+ * queued; default: that of `turns.ts`
  */
 export function createMetrics(
   deps: Pick<ControlDeps, 'dataPlane' | 'status'>,
@@ -222,7 +222,7 @@ function perVni(kind: Family['kind'], name: string, help: string, cell: number):
 
 /**
  * @param label name of a label in addition to the VNI
- * @param cells offsets in the VNI's row, by value of the label
+ * @param cells offsets in the VNI's row, indexed by the value of the label
  */
 function perVniAndLabel(
   kind: Family['kind'],
@@ -284,7 +284,8 @@ function dropLines(name: string, vni: string, row: Float64Array, cells: typeof O
 }
 
 /**
- * One path MTU per peer address: the smallest of its VNIs, as each may have received other reports.
+ * Yields one path MTU per peer address: the smallest of those of its VNIs, because VNIs may have
+ * received different reports.
  */
 function* pathMtuSamples({ vnis, status }: CounterImage, name: string): Generator<string> {
   const known = new Map<string, number>();

@@ -1,8 +1,9 @@
 /**
- * Detects the end of a streamed response, by its client or by this side.
+ * Detects the end of a streamed response, whichever side ends it.
  *
- * Responses on one connection run one after another (`connections.ts`), so each response gets its
- * own `close` event when the connection closes.
+ * When a connection closes, Node emits `close` only for the response that is being sent. No other
+ * response has begun, because the responses of a connection run one after another
+ * (`connections.ts`).
  */
 import type { FastifyReply, FastifyRequest } from 'fastify';
 

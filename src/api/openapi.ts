@@ -2,11 +2,13 @@
  * OpenAPI 3.1 description of the API, and a page that displays it.
  *
  * The document is generated from the routes' schemas. The files of the page are part of the package
- * that renders it; its content security policy forbids loading anything from elsewhere. Neither
- * needs the token (see `access.ts`), as they reveal nothing about this VTEP but its version.
+ * that renders the page; the content security policy of the page forbids loading anything from
+ * other servers. Document and page need no token (`access.ts`), because all that they reveal about
+ * this VTEP is its version.
  *
- * Both are rarely used, and their packages take a tenth of the start-up time. So they are created
- * at the first request, as a second server with the same routes that never listens.
+ * Document and page are rarely used, and loading their packages would take a tenth of the start-up
+ * time. So the first request creates a second server for them, which has the same routes and never
+ * listens.
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { isGuarded } from './access.js';
@@ -15,7 +17,8 @@ import { createApp } from './app.js';
 import type { ControlDeps } from './deps.js';
 
 /**
- * Content security policy of the page: only this server; its style sheet has images as data URLs.
+ * Content security policy of the page. It permits this server, and data URLs for the images of the
+ * style sheet.
  */
 const PAGE_POLICY = [
   "default-src 'none'",
@@ -55,7 +58,7 @@ export function describe(app: FastifyInstance, api: Described): void {
   };
   for (const url of ['/openapi.json', '/docs', '/docs/*']) app.get(url, pass);
   app.addHook('onClose', async () => {
-    // A failed creation was reported to the client that requested it.
+    // The error of a failed creation was reported to the client whose request caused it.
     const description = await made?.catch(() => undefined);
     await description?.close();
   });

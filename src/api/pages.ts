@@ -2,7 +2,8 @@
  * Pagination of lists that change while they are read.
  *
  * Items are sorted by key, and a page starts after the last key of the previous page. So an item
- * that exists during the whole listing appears exactly once, whichever others are added or removed.
+ * that exists during the whole listing appears exactly once, even if other items are added or
+ * removed.
  */
 
 import { wholeNumber } from '../config/values.js';

@@ -23,12 +23,12 @@ export function vniOf(dataPlane: DataPlane, params: { readonly vni: string }): n
   const vni = parseWith('vni', params.vni, parseVni);
   if (dataPlane.vnis().some((state) => state.vni === vni)) return vni;
   const isLeft = dataPlane.settling().some((state) => state.vni === vni);
-  const why = isLeft ? ': a change failed and it is settling; it is removed automatically' : '';
+  const why = isLeft ? ': a failed change left parts of it, which vtepd is removing (state settling)' : '';
   throw new ApiError('vni_not_found', `VNI ${vni} is not configured${why}`);
 }
 
 /**
- * Finds a configured peer by its address or the name it was configured by.
+ * Finds a configured peer by its address or its configured name.
  *
  * @param status HTTP status of peer_not_found
  */
@@ -39,13 +39,13 @@ export function peerOf(dataPlane: DataPlane, vni: number, text: string, status?:
   throw new ApiError('peer_not_found', `VNI ${vni} has no peer ${host}`, status);
 }
 
-/** Parses a MAC that a peer may have: unicast. */
+/** Parses the MAC of a station, which must be unicast. */
 export function macOf(params: { readonly mac: string }): MacParts {
   return parseMac(parseWith('mac', params.mac, parseDeviceMac))!;
 }
 
 /**
- * @param query `type` and `peer`; both absent: all entries
+ * @param query `type` and `peer`; without them all entries match
  * @throws ApiError bad_request, peer_not_found
  */
 export function fdbFilter(dataPlane: DataPlane, vni: number, query: FdbQuery): FdbFilter {

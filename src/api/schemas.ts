@@ -67,14 +67,18 @@ export const ifMatch = {
   type: 'object',
   properties: {
     'if-match': textParam(
-      'ETag of the resource as last read; if it has changed since: 412 precondition_failed',
+      'ETag of the resource as last read; if the resource has changed, the answer is 412 precondition_failed',
     ),
   },
 } as const;
 
 export const ifNoneMatch = {
   type: 'object',
-  properties: { 'if-none-match': textParam('ETag of the resource as last read; if it is unchanged: 304') },
+  properties: {
+    'if-none-match': textParam(
+      'ETag of the resource as last read; if the resource is unchanged, the answer is 304',
+    ),
+  },
 } as const;
 
 const HOST = { type: 'string', minLength: 1, maxLength: 253 } as const;
@@ -271,7 +275,10 @@ function textParam(description: string, example?: string) {
   return { type: 'string', description, ...(example !== undefined && { examples: [example] }) } as const;
 }
 
-/** Schema of a setting in a body: the string of the file, or its JSON type; null: the default. */
+/**
+ * Schema of a setting in a body: a string as in the file, or a value of the setting's JSON type;
+ * null stands for the default.
+ */
 function settingSchema(key: Key) {
   const { help, repeatable, defaultText, defaultHelp } = SETTINGS[key];
   return {

@@ -22,8 +22,9 @@ import { vniRoutes } from './routes/vnis.js';
 /** Builds the API server, which does not listen yet. Close it with `close()`. */
 export function buildServer(deps: ControlDeps, limits?: HttpLimits): FastifyInstance {
   const app = createApp(deps.log, limits);
-  // Serialises changes from reading the current settings to the response. Changes by a signal or a
-  // name server are serialised with these in `Configuration`, where `If-Match` is checked as well.
+  // Serialises changes by requests, each from reading the current settings to the response.
+  // `Configuration` serialises them with changes by signals and name servers, and checks
+  // `If-Match`.
   const oneAtATime = pLimit(1);
   guard(app, deps.token);
   const routes = (scope: FastifyInstance) => addRoutes(scope, deps, oneAtATime);
@@ -49,8 +50,8 @@ function addRoutes(api: FastifyInstance, deps: ControlDeps, oneAtATime: LimitFun
 }
 
 /**
- * Builds a server with `/metrics`, `/healthz` and `/readyz` for a listener that other hosts reach.
- * It reads counters and changes nothing, requires no token and accepts any `Host`.
+ * Builds a server with `/metrics`, `/healthz` and `/readyz` for a listener that other hosts can
+ * reach. It reads counters and changes nothing, requires no token and accepts any `Host`.
  */
 export function buildMetricsServer(
   deps: Pick<ControlDeps, 'dataPlane' | 'status' | 'log'>,

@@ -12,7 +12,7 @@ import type { Turn, Turns } from './turns.js';
 
 /** Minimum characters of a chunk: a third of a millisecond of work. */
 const CHUNK_LEN = 64 * 1024;
-/** Maximum pieces joined before the event loop runs, however short they are. */
+/** Maximum pieces joined before the event loop runs, even if the pieces are short. */
 const TURN_PIECES = 64;
 /** Milliseconds after which the stream of a client that reads nothing is destroyed. */
 const STALL_MS = 10_000;
@@ -46,7 +46,8 @@ export function textInTurn(turns: Turns, client: string, pieces: () => AsyncIter
       `too many requests for this resource (limits: ${turns.limits}); retry later`,
     );
   const stream = textStream(whenAdmitted(turn, pieces));
-  // The generator's `finally` would run too late: it is suspended while it waits for its place.
+  // A `finally` in the generator would run too late, because the generator is suspended while it
+  // waits for its place.
   const { _destroy } = stream;
   stream._destroy = (error, done) => {
     turn.leave();
@@ -78,8 +79,8 @@ async function* chunks(pieces: AsyncIterable<string>, watch: () => NodeJS.Timeou
 }
 
 /**
- * Yields a chunk while the timer runs: a generator is suspended at `yield` until the client reads
- * on.
+ * Yields a chunk and runs the timer until the client reads on. The generator is suspended at
+ * `yield` until then.
  */
 function* watched(chunk: string, watch: () => NodeJS.Timeout): Generator<string> {
   const timer = watch();

@@ -1,7 +1,7 @@
 /**
  * Reads the file of `--api-token-file`: one line with the token that requests must carry.
  *
- * It is read once, at start. The token appears in no log line, message or response.
+ * The file is read once, at start. The token appears in no log line, message or response.
  */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { ConfigError } from '../config/config-error.js';
@@ -19,7 +19,7 @@ const OTHERS_MAY_READ = 0o004;
 
 export interface TokenFile {
   readonly token: string;
-  /** One line each: the problem and its remedy. */
+  /** One line per problem, with its remedy. */
   readonly warnings: readonly string[];
 }
 
@@ -32,7 +32,7 @@ export function readTokenFile(path: string): TokenFile {
     throw new ConfigError(`${place}: is empty; write a token into it: openssl rand -hex 32 > ${path}`);
   if (!TOKEN.test(token)) {
     throw new ConfigError(
-      `${place}: must hold one line of letters, digits, "-", ".", "_", "~", "+" and "/", such as the output of openssl rand -hex 32`,
+      `${place}: must contain one line of letters, digits, "-", ".", "_", "~", "+" and "/", such as the output of openssl rand -hex 32`,
     );
   }
   const warnings = [];

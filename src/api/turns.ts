@@ -1,9 +1,10 @@
 /**
  * A semaphore with a bounded FIFO queue and shares per client.
  *
- * It limits responses that cost memory while they are written. Each client may hold only a share of
- * the places and of the queue, so one client leaves room for the others. After a time limit a
- * holder is ended as soon as a waiting client could use its place.
+ * It limits responses that cost memory while they are written: each running response holds one of a
+ * fixed number of places. A client can use only a share of the places and of the queue, so that
+ * room is left for other clients. A holder that exceeds its time limit is ended as soon as a queued
+ * client could use its place.
  */
 
 export interface TurnLimits {
@@ -15,7 +16,7 @@ export interface TurnLimits {
   readonly waiting: number;
   /** Maximum queue entries of one client. */
   readonly waitingPerClient: number;
-  /** Milliseconds that a holder keeps its place while others wait. */
+  /** Milliseconds after which a holder may be ended for a queued client. */
   readonly placeMs?: number;
 }
 
@@ -40,7 +41,7 @@ export class Turns {
   readonly #limits: TurnLimits;
   readonly #placeMs: number;
   #waiting: Visitor[] = [];
-  /** In order of admission. */
+  /** Visitors with a place, in order of admission. */
   readonly #holders = new Set<Visitor>();
   #timer: NodeJS.Timeout | undefined;
 
@@ -56,8 +57,8 @@ export class Turns {
   }
 
   /**
-   * @param end called when the time limit of the holder is over and another client waits; the
-   * holder should then call `leave` soon
+   * @param end called when the time limit of the holder is over and a queued client could use its
+   * place; the holder should call `leave` soon after
    * @returns undefined when the queue, or the share of the client, is full
    */
   enter(client: string, end: () => void): Turn | undefined {
@@ -109,7 +110,7 @@ export class Turns {
     this.#fill();
   }
 
-  /** Ends the oldest holder that a client waits for, once its time limit is over. */
+  /** Ends the oldest holder whose place a queued client could use, once its time limit is over. */
   #hurry(): void {
     clearTimeout(this.#timer);
     const oldest = this.#oldestWaitedFor();
@@ -129,8 +130,8 @@ export class Turns {
   }
 
   /**
-   * True when a waiting client could use the place: a client with a full share waits only for its
-   * own holders.
+   * True when a queued client could use the place of `holder`. A client with a full share could use
+   * only the places of its own holders.
    */
   #isWaitedFor(holder: Visitor): boolean {
     return this.#waiting.some(({ client }) => client === holder.client || this.#mayHold(client));

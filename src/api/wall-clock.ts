@@ -3,8 +3,8 @@
  *
  * vtepd keeps times as monotonic times, because the wall clock may be set back or forward at run
  * time. A time is converted when it is displayed, with the current offset between the clocks. The
- * offset follows the wall clock only in steps, so a fixed time is displayed unchanged while NTP
- * slews.
+ * offset is changed only when it is wrong by more than STEP_MS, so a fixed time is displayed
+ * unchanged while NTP slews the clock.
  */
 import { hrtime } from 'node:process';
 
@@ -34,7 +34,8 @@ export class WallClock {
 }
 
 /**
- * CLOCK_MONOTONIC in ms, as the data plane uses it; `performance.now()` starts at 0 in each thread.
+ * CLOCK_MONOTONIC in ms, as the data plane uses it. `performance.now()` is unsuitable, because it
+ * starts at 0 in each thread.
  */
 export function monotonicMs(): number {
   return Number(hrtime.bigint()) / 1e6;

@@ -1,10 +1,10 @@
 /**
  * Applies a configuration difference to the running overlay, step by step.
  *
- * Each step registers its undo, so the caller can apply all steps or none. Additions precede
- * removals where possible. VNIs and peers outside the difference are not touched. An undo step does
- * not fail because a worker is slow or dies: it changes the desired state, and the workers follow
- * later.
+ * Each step registers its undo, so that the caller can revert all completed steps. Additions
+ * precede removals where possible. VNIs and peers outside the difference are not affected. A worker
+ * that is slow or dies does not make an undo step fail: the step changes the desired state, and the
+ * workers follow later.
  */
 import type { Difference, VniDifference } from '../config/diff.js';
 import type { VniSettings } from '../config/settings.js';
@@ -38,7 +38,7 @@ async function add(vnis: readonly VniSettings[], overlay: Overlay, undo: Rollbac
   for (const vni of vnis) undo.push(() => overlay.undoAdd(vni));
 }
 
-/** Undoing it adds the VNI again: learned entries are lost. */
+/** Removes a VNI. The undo adds the VNI again, without its learned entries. */
 async function remove(vni: VniSettings, overlay: Overlay, undo: Rollback): Promise<void> {
   await overlay.remove(vni);
   undo.push(() => overlay.restore(vni));

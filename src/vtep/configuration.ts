@@ -58,7 +58,7 @@ export interface ConfigurationOptions {
   readonly reread: (() => Settings) | undefined;
   readonly events: Events;
   readonly log: Logger;
-  /** Called after a change has been made or undone, as the set of peer hosts may differ. */
+  /** Called after a change has been made or undone, because the set of peer hosts may differ. */
   readonly changed: () => void;
 }
 
@@ -69,14 +69,14 @@ const NOTHING_CHANGED: ReloadReport = { changed: [], needsRestart: [], hasFile: 
 
 export class LiveConfiguration {
   readonly #options: ConfigurationOptions;
-  /** Settings at start. Those of the whole daemon stay in effect, whatever is read later. */
+  /** Settings at start. The settings of the whole daemon stay in effect until a restart. */
   readonly #started: Settings;
   #base: Settings;
   #state: State;
   #current: Settings;
   /**
-   * Settings that the data plane may still have during a change: the previous ones, or the rejected
-   * ones while a failed change is undone.
+   * Settings that the data plane may still have during a change: the previous settings or, while a
+   * failed change is undone, the rejected settings.
    */
   #superseded: Settings;
   #handle!: Handle;
@@ -153,7 +153,7 @@ export class LiveConfiguration {
 
   /**
    * @param precondition runs after all earlier changes and directly before this one
-   * @throws Error of `precondition`; nothing is changed then
+   * @throws Error of `precondition`, in which case nothing is changed
    */
   changeVni(vni: number, changes: Partial<VniSettings>, precondition = NO_PRECONDITION): Promise<void> {
     return this.#inTurn(async () => {
@@ -246,8 +246,9 @@ export class LiveConfiguration {
   }
 
   /**
-   * Changes static entries. An undo reconciles them with the state that is then in effect. A
-   * refused change needs no undo; a change that a worker did not answer may have been made.
+   * Changes static entries. The undo reconciles these entries with the state in effect at that
+   * time. A refused change needs no undo, but a change that a worker did not answer does, because
+   * the worker may have made it.
    */
   async #changeFdb<T>(
     vni: number,
@@ -266,7 +267,9 @@ export class LiveConfiguration {
     }
   }
 
-  /** Applies new addresses of a peer name: the configuration is the same, its peers are not. */
+  /**
+   * Applies new addresses of a peer name. The configuration stays the same, but the peers change.
+   */
   follow(name: string, addresses: () => readonly IpAddress[]): Promise<void> {
     return this.#inTurn(async () => {
       for (const vni of this.#current.vnis)
@@ -325,13 +328,13 @@ export class LiveConfiguration {
     } catch (error) {
       this.#set(before);
       this.#superseded = current;
-      // A dead worker is the likeliest cause, and without a replacement nothing can be undone.
+      // The most likely cause is a dead worker. Nothing can be undone until it is replaced.
       await this.#handle.revived();
       await undo.run().catch((failure: Error) => this.#options.log.error(failure.message));
       await prepared?.discard();
       throw error;
     } finally {
-      // A change resolves only after overlay MTUs follow the path MTUs of its peers.
+      // A change resolves only after the overlay MTUs are adjusted to the path MTUs of its peers.
       await this.#overlay.followed();
       this.#superseded = this.#current;
       this.#options.changed();
@@ -347,8 +350,8 @@ export class LiveConfiguration {
   }
 
   /**
-   * A VNI may have as many static entries as learned ones. Existing entries stay when the limit is
-   * lowered.
+   * `fdbLimit` limits static entries as it limits learned entries. Existing static entries stay
+   * when the limit is lowered.
    */
   #refuseTooManyEntries(vni: number, mac: string): void {
     const { fdbLimit } = this.vni(vni);

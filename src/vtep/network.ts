@@ -1,8 +1,8 @@
 /**
  * Reacts to changes of the host's network.
  *
- * It reads the routes to the peers again, lets the options that depend on routes update themselves,
- * and reports that routes may have changed.
+ * This module reads the routes to the peers again, refreshes the options that depend on routes, and
+ * reports that routes may have changed.
  */
 import type { Shim } from '../abi/binding.js';
 import type { DataPlane } from '../exchange/data-plane.js';
@@ -16,12 +16,12 @@ export interface NetworkFollower {
   /** Called at once when an IPsec policy may have been added. */
   policiesChanged(): void;
   /**
-   * Stops the option, as network changes cannot be observed. Never rejects.
+   * Stops the option, because network changes cannot be observed. Never rejects.
    *
    * @param why reason, for log and status
    */
   end(why: string): Promise<void>;
-  /** Removes what was set up. */
+  /** Removes what the option has set up. */
   close(): Promise<void>;
 }
 
@@ -53,7 +53,7 @@ export class Network {
     });
   }
 
-  /** Starts to watch. If the kernel reports no changes, the followers are ended. */
+  /** Starts watching. If the kernel cannot report changes, the options in `followers` are ended. */
   async start(): Promise<void> {
     try {
       await this.#watch.start();

@@ -15,12 +15,15 @@ export function noteSockets(offloads: Offloads, { refused }: UnderlaySockets, ud
   note(offloads, 'GSO_TCP', undefined);
 }
 
-/** Records the offloads of these TAPs, which all depend on the same kernel. */
+/**
+ * Records the offloads of these TAPs. One TAP without an offload suffices for a refusal, because
+ * the kernel is the same for all TAPs.
+ */
 export function noteDevices(offloads: Offloads, devices: readonly OverlayDevice[]): void {
   if (devices.length === 0) return;
   for (const name of ALL_OFFLOADS)
     note(offloads, name, devices.find((device) => !device.offloads.includes(name))?.offloadError);
-  // USO read and write support arrived in the same kernel release.
+  // The TAP flag shows both, because USO for reads and USO for writes came with one kernel release.
   const unsupported = devices.find((device) => !device.offloads.includes('TUN_F_USO4'));
   note(offloads, 'GSO_UDP_L4', unsupported?.offloadError);
 }

@@ -1,9 +1,9 @@
 /**
  * The VNIs of a running VTEP, each with its device, data-plane row and overlay MTU.
  *
- * It adds, changes and removes VNIs one at a time without affecting others. `configuration.ts`
- * decides which VNIs exist. A VNI is added in two steps, because the devices of all VNIs at start
- * must be open before the workers run.
+ * This module adds, changes and removes one VNI at a time without affecting other VNIs.
+ * `configuration.ts` decides which VNIs exist. A VNI is added in two steps, `open` and `configure`,
+ * because at start the devices of all VNIs must be open before the workers run.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { PeerSettings, Settings, VniSettings } from '../config/settings.js';
@@ -24,11 +24,9 @@ import { formatMac, parseMac } from '../wire/mac.js';
 import { PeerDuplicates } from './peer-duplicates.js';
 import type { Warnings } from './warnings.js';
 
-/**
- * Time that an undone removal waits until its VNI and TAP are free, and interval between checks,
- * ms.
- */
+/** Maximum milliseconds that the undo of a removal waits while workers still use its VNI or TAP. */
 const RESTORE_MS = 30_000;
+/** Milliseconds between two checks during this wait. */
 const RESTORE_RETRY_MS = 20;
 
 export interface OverlayOptions {
@@ -99,8 +97,9 @@ export class Overlay {
   }
 
   /**
-   * Starts forwarding for this VNI. The overlay MTU is not adjusted in between, as the VNI would
-   * temporarily get the overlay MTU of a VNI without peers.
+   * Starts forwarding for this VNI. Overlay MTUs are not adjusted between the addition of the VNI
+   * and that of its peers, because the VNI would temporarily get the overlay MTU of a VNI without
+   * peers.
    */
   async configure({ settings, device, peers }: OpenVni, mode: Mode = 'revert'): Promise<void> {
     const handle = this.#handle!;
@@ -145,10 +144,10 @@ export class Overlay {
   }
 
   /**
-   * Undoes a removal. The failed change may still use the VNI or its TAP; this waits until they are
-   * free, with a limit.
+   * Undoes a removal. Workers may still use the VNI or its TAP because of the failed change; the
+   * undo waits for them, at most RESTORE_MS.
    *
-   * @throws Error with a message for users; the VNI is then missing
+   * @throws Error with a message for users; in this case the VNI is missing
    */
   async restore(vni: VniSettings): Promise<void> {
     for (
@@ -192,7 +191,7 @@ export class Overlay {
     await this.#addResolved(vni, resolved, mode);
   }
 
-  /** Resolved peers whose address an existing peer has already. */
+  /** Returns the resolved peers whose address an existing peer has already. */
   #duplicatesOfExisting(vni: number, resolved: readonly NewPeer[]): Duplicate[] {
     const known = new Map(this.#handle!.peers(vni).map((peer) => [peer.address.text, hostOf(peer)]));
     return resolved.flatMap((peer) => {
@@ -213,7 +212,7 @@ export class Overlay {
   }
 
   /**
-   * @param vni settings after the change; an address that another of its hosts resolves to stays a
+   * @param vni settings after the change; an address that also belongs to a remaining host stays a
    * peer
    */
   async removePeers(
@@ -241,8 +240,8 @@ export class Overlay {
   }
 
   /**
-   * @param others selects hosts of the VNI that may have the same addresses: names, or hosts
-   * configured as such an address
+   * @param others selects the other hosts of the VNI; if a removed address belongs to
+   * one of these hosts, it becomes the peer of that host
    */
   async #removeAll(
     vni: VniSettings,
@@ -258,8 +257,9 @@ export class Overlay {
   }
 
   /**
-   * Adds the addresses of the selected hosts that are not peers yet. Shared addresses cause no
-   * warning here, as a name server reported them.
+   * Adds those addresses of the selected hosts that are not peers yet. Shared addresses cause no
+   * warning here, because no host was added to
+   * the configuration.
    */
   async #addAgain(vni: VniSettings, selects: (host: string) => boolean, mode: Mode): Promise<void> {
     const { paths } = this.#options;
@@ -295,8 +295,8 @@ export class Overlay {
   }
 
   /**
-   * As `#withdraw`, but cannot fail: the device is closed as soon as no worker uses it, possibly
-   * later.
+   * As `#withdraw`, but cannot fail. The device is closed once no worker uses it, possibly after
+   * this call.
    */
   async #abandon(vni: VniSettings): Promise<void> {
     await this.#options.pathManager.end(vni.vni);

@@ -1,8 +1,9 @@
 /**
  * Warnings about hosts of one VNI that resolve to the same address.
  *
- * They are one peer. The warning names the hosts that were left out, while both are configured.
- * Only configuration changes add warnings; later answers of a name server do not.
+ * Such hosts are one peer. The warning names the hosts that did not become a peer of their own, and
+ * lasts while several of the hosts are configured. Only configuration changes add warnings; later
+ * answers of a name server do not.
  */
 import type { Duplicate } from '../paths/paths.js';
 import type { Warnings } from './warnings.js';
@@ -12,7 +13,7 @@ const CODE = 'peer_duplicate';
 export class PeerDuplicates {
   readonly #warnings: Warnings;
   /**
-   * VNI → address → its hosts, the configured peer first. Only addresses with several hosts are
+   * VNI → address → its hosts, first the host of the peer. Only addresses with several hosts are
    * listed.
    */
   readonly #hosts = new Map<number, Map<string, readonly string[]>>();
@@ -30,7 +31,7 @@ export class PeerDuplicates {
     this.#warn(vni);
   }
 
-  /** @param isRemoved true for a host that no longer has the address */
+  /** @param isRemoved returns true for a host that no longer has the address */
   remove(vni: number, isRemoved: (host: string, address: string) => boolean): void {
     const addresses = this.#hosts.get(vni);
     if (!addresses) return;

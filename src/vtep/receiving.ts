@@ -1,10 +1,10 @@
 /**
  * Keeps the receive group (`host/receive-group.ts`) consistent with the peers.
  *
- * Inputs are the configured peers, which of them are proved to be a vtepd (`paths/proof.ts`), and
- * the device of the route to each. Checks run once a second, when peers change, and when a proof
- * arrives. Until the next check the datagrams of a new peer arrive at the strangers' socket; they
- * are processed like those of any peer.
+ * The socket of a peer depends on whether the peer is proved to be a vtepd (`paths/proof.ts`), and
+ * on the device of the route to the peer. Checks run once a second, when peers change, and when a
+ * proof arrives. Until the next check the datagrams of a new peer arrive at the strangers' socket,
+ * where they are processed like the datagrams of any peer.
  */
 
 import type { Shim } from '../abi/binding.js';
@@ -24,7 +24,9 @@ const CHECK_MS = 1000;
 const REST_FACTOR = 20;
 /** Number of VNIs (24 bits). */
 const VNI_COUNT = 1 << 24;
-/** Lifetime of cached driver information, ms: another device may get the name. */
+/**
+ * Lifetime of cached driver information, ms; it is short because another device may get the name.
+ */
 const DRIVER_MS = 5000;
 
 export interface ReceivingOptions {
@@ -60,7 +62,8 @@ export class Receiving {
   }
 
   /**
-   * Schedules a check for the end of this turn of the event loop, as peers or proofs have changed.
+   * Schedules a check for the end of this turn of the event loop, because peers or proofs have
+   * changed.
    */
   due(): void {
     if (this.#stopped) return;
@@ -122,17 +125,17 @@ export class Receiving {
 
 /** A peer's address, and the peer row for the next proof request. */
 interface Found {
-  /** `Proofs.askBehind`. */
+  /** Result of `Proofs.askBehind`: the VNI after which the VNI of the next request is chosen. */
   readonly behind: number;
   peer: ProbedPeer;
   /**
-   * True when all peers of the address use one port. Otherwise no proof counts, as sockets are
-   * chosen by address alone.
+   * True when all peers of the address use one port. Otherwise a proof has no effect, because
+   * sockets are chosen by address alone.
    */
   hasOnePort: boolean;
 }
 
-/** Sort key of a VNI in the cyclic order that starts above `behind`. */
+/** Sort key of a VNI in the cyclic order that starts with the VNI `behind` + 1. */
 function rank(vni: number, behind: number): number {
   return vni > behind ? vni - VNI_COUNT : vni;
 }

@@ -1,9 +1,9 @@
 /**
- * Counts frames that the kernel drops at TAP queues because they are read too slowly.
+ * Counts frames that the kernel drops because a TAP queue is full.
  *
- * The count is `tx_dropped` of each device since its VNI came up, written to a cell of the VNI's
- * counter row that only this module writes. It is read once a second, with one netlink request of
- * some 10 µs per TAP. With many TAPs the pause grows.
+ * The count of a VNI is the increase of `tx_dropped` of its device since the VNI came up. It is
+ * stored in a cell of the VNI's counter row that only this module writes. `tx_dropped` is read once
+ * a second, with one netlink request of about 10 µs per TAP. With many TAPs the interval is longer.
  */
 
 import type { Shim } from '../abi/binding.js';
@@ -18,11 +18,11 @@ const REST_FACTOR = 20;
 type Counted = Pick<Handle, 'vnis' | 'counters'>;
 
 interface Queue {
-  /** Count of the device at the last reading. */
+  /** `tx_dropped` at the last reading. */
   last: number;
   /** Drops since the VNI came up. */
   total: number;
-  /** True once the VNI has been listed; a VNI that is then no longer listed was removed. */
+  /** True once the VNI has been listed. If a later list lacks the VNI, it was removed. */
   listed: boolean;
 }
 
@@ -68,8 +68,8 @@ export class TapQueues {
   }
 
   /**
-   * Adds the drops since the last reading. A recreated device restarts at zero; a missing device is
-   * skipped.
+   * Adds the drops since the last reading. The count of a recreated device restarts at zero; a
+   * missing device is skipped.
    */
   #update(tap: string, queue: Queue): void {
     const dropped = this.#shim.deviceTxDropped(tap);

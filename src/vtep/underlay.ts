@@ -1,7 +1,7 @@
 /**
  * Creates the underlay sockets and worker descriptors of a VTEP from its settings.
  *
- * The caller closes them.
+ * The caller closes the sockets; an undo step closes each descriptor.
  */
 
 import type { Shim } from '../abi/binding.js';
@@ -48,9 +48,10 @@ export function openSockets(
  * Predicate for source ports whose ICMP errors are in no error queue and must be read from raw
  * sockets.
  *
- * These are the ports of `node:dgram`, and the range from which the kernel chooses for the TCP
- * flows that it forwards. The range overlaps the socket pool: errors about those ports are reported
- * twice, harmlessly.
+ * With the engine `dgram`, these are the ports of the sending sockets. With `--flow-offload`, they
+ * are the range from which the kernel chooses ports for the TCP flows that it forwards. This range
+ * includes the ports of the source-port pool, so errors about these ports are reported twice, which
+ * is harmless.
  *
  * @returns undefined when there are no such ports
  */
@@ -69,7 +70,7 @@ export function portsWithoutErrorQueue(
 /**
  * Creates the descriptors of each worker.
  *
- * @param undo collects how each descriptor is closed
+ * @param undo collects one step per descriptor, which closes it
  * @throws Error when the limit of open files is reached
  */
 export function workerDescriptors(shim: Shim, sockets: UnderlaySockets, undo: Rollback): WorkerDescriptors[] {

@@ -8,8 +8,8 @@
  *            → VNIs and peers acknowledged → network watched → paths
  *     stop:  paths → network watch → workers → outer TAP → sockets → TAPs and other created devices
  *
- * A step that fails names cause and remedy, and all earlier steps are undone. No frames pass
- * through this module.
+ * The error of a failed step names cause and remedy, and all earlier steps are undone. No frames
+ * pass through this module.
  */
 import { randomInt } from 'node:crypto';
 import { loadShim, type Shim } from '../abi/binding.js';
@@ -50,7 +50,7 @@ import { type Warning, Warnings } from './warnings.js';
 
 export type { Warning } from './warnings.js';
 
-/** Status of a VTEP that is not in the data plane. */
+/** Status of a VTEP, without that of the data plane. */
 export interface VtepStatus {
   readonly local: readonly string[];
   readonly engine: 'batch' | 'dgram';
@@ -76,8 +76,9 @@ export interface VniSummary {
 export interface VtepSurroundings {
   /** Undefined: nothing is logged. */
   readonly log?: Logger;
-  /** State of earlier changes; `store` persists new ones. */
+  /** State that earlier changes have left. */
   readonly state?: State;
+  /** Stores the state of new changes; undefined: it is lost at exit. */
   readonly store?: StateStore | undefined;
   /**
    * Reads the configuration again, for `reload`.
@@ -136,7 +137,7 @@ export class Vtep {
   }
 
   /**
-   * @param options settings by the keys of the daemon's YAML file; VNIs and peers may be added
+   * @param options settings under the keys of the daemon's YAML file; VNIs and peers may be added
    * later
    * @returns a VTEP whose data plane forwards
    * @throws ConfigError that names the option; HostError when the operating system refuses;
@@ -158,7 +159,10 @@ export class Vtep {
     return vtep;
   }
 
-  /** Stops and removes everything that was created. Frames read before are still delivered. */
+  /**
+   * Stops and removes everything that was created. Frames that were read before are still
+   * delivered.
+   */
   async stop(): Promise<void> {
     await this.#undo.run();
     this.events.close();
@@ -179,7 +183,8 @@ export class Vtep {
   }
 
   /**
-   * @param precondition runs first, after all earlier changes; if it throws, nothing is changed
+   * @param precondition called after all earlier changes and before this one; if it throws, nothing
+   * is changed
    * @throws ConfigError for tap and mac, which cannot change while they are in use
    */
   changeVni(vni: number, changes: Partial<VniSettings>, precondition?: () => void): Promise<void> {
@@ -192,7 +197,7 @@ export class Vtep {
   }
 
   /**
-   * Adds a peer; each address of a name becomes one.
+   * Adds a peer. For a name, each of its addresses becomes a peer.
    *
    * @returns the peers added
    * @throws DataPlaneError peer_exists; ResolveError
@@ -284,8 +289,8 @@ export class Vtep {
   }
 
   /**
-   * Captures packets from now on as a pcap file that grows until it is closed. One capture at a
-   * time.
+   * Captures packets from now on as a pcap file that grows until the capture is closed. Only one
+   * capture can run at a time.
    *
    * @throws DataPlaneError vni_not_found, capture_busy, dataplane_down
    */

@@ -2,7 +2,8 @@
  * Active warnings of a running VTEP.
  *
  * A warning is logged and published as an event once, and shown in the status while its cause
- * exists. A warning about VNIs ends with the last of them; a warning about the machine stays.
+ * exists. A warning about VNIs is withdrawn when the last of these VNIs is removed; a warning about
+ * the machine stays.
  */
 import type { Events } from '../exchange/events.js';
 import type { Logger } from '../log/log.js';
@@ -13,7 +14,7 @@ export interface Warning {
 }
 
 interface ActiveWarning extends Warning {
-  /** VNIs that the warning is about; undefined: none, it is about the machine. */
+  /** VNIs that the warning is about; undefined: the warning is about the machine. */
   readonly vnis: Set<number> | undefined;
 }
 
@@ -32,8 +33,8 @@ export class Warnings {
   }
 
   /**
-   * Adds a warning. A repeated warning, as two names with one address cause at every lookup, is
-   * reported once.
+   * Adds a warning. While a warning is active, a warning with the same code and text is not
+   * reported.
    *
    * @param vni VNI that the warning is about
    */
@@ -49,7 +50,7 @@ export class Warnings {
   }
 
   /**
-   * Replaces the warnings of this code about a VNI: earlier ones that are not in `details` are
+   * Replaces the warnings of this code about a VNI: earlier warnings that are not in `details` are
    * withdrawn.
    */
   replace(code: string, details: readonly string[], vni: number): void {

@@ -57,16 +57,19 @@ t.test('with a token any Host is accepted', async (t) => {
   t.equal((await server.inject({ url: '/v1/status', headers })).statusCode, 200);
 });
 
-t.test('a page of another origin is refused, the API’s own page is not', async (t) => {
-  const { server } = await api(t);
-  const reload = (origin: string) =>
-    server.inject({ method: 'POST', url: '/v1/reload', headers: { host: '127.0.0.1:8789', origin } });
-  for (const origin of ['http://evil.example', 'null', 'http://127.0.0.1:80'])
-    t.match((await reload(origin)).json(), { status: 403, code: 'forbidden_origin' }, origin);
-  t.equal((await reload('http://127.0.0.1:8789')).statusCode, 200);
-});
+t.test(
+  'a request by a page of another origin is refused, one by the API’s own page is accepted',
+  async (t) => {
+    const { server } = await api(t);
+    const reload = (origin: string) =>
+      server.inject({ method: 'POST', url: '/v1/reload', headers: { host: '127.0.0.1:8789', origin } });
+    for (const origin of ['http://evil.example', 'null', 'http://127.0.0.1:80'])
+      t.match((await reload(origin)).json(), { status: 403, code: 'forbidden_origin' }, origin);
+    t.equal((await reload('http://127.0.0.1:8789')).statusCode, 200);
+  },
+);
 
-t.test('a fetch by a page of another origin is refused, except for unguarded routes', async (t) => {
+t.test('a fetch by a page of another origin is refused, except on routes that need no token', async (t) => {
   const { server } = await api(t);
   const get = (url: string, site: string) => server.inject({ url, headers: { 'sec-fetch-site': site } });
   for (const site of ['cross-site', 'same-site'])
@@ -100,7 +103,11 @@ t.test('every request has an id, in the response and in the log', async (t) => {
     url: '/v1/nothing',
     status: 404,
   });
-  t.match((await server.inject('/v1/%')).headers, { 'x-request-id': /^[0-9a-f-]{36}$/ }, 'a malformed path');
+  t.match(
+    (await server.inject('/v1/%')).headers,
+    { 'x-request-id': /^[0-9a-f-]{36}$/ },
+    'a request with a malformed path has an id',
+  );
   t.not((await server.inject('/healthz')).headers['x-request-id'], headers['x-request-id']);
 });
 

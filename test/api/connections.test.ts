@@ -90,8 +90,8 @@ t.test(
     ] as const) {
       const half = await client();
       half.socket.write(sent);
-      await eventually(`${name}: closed`, () => half.closed);
-      t.match(half.text, /^HTTP\/1\.1 408 [\s\S]*"code":"request_timeout"/, name);
+      await eventually(`the connection with ${name} to be closed`, () => half.closed);
+      t.match(half.text, /^HTTP\/1\.1 408 [\s\S]*"code":"request_timeout"/, `${name} is answered with 408`);
     }
     await eventually(
       'no connection to be left open, though the clients close none',
@@ -120,7 +120,7 @@ t.test('an idle connection is closed', async (t) => {
   await eventually('no connection to be left', async () => (await open()) === 0);
 });
 
-t.test('a time-out of a half request writes nothing into the response before it', async (t) => {
+t.test('the time-out of an incomplete request writes nothing into the preceding response', async (t) => {
   const { client } = await serve(t, {}, 'api');
   const both = await client();
   both.socket.write(`${GET('/v1/events')}GET /half`);
@@ -155,12 +155,12 @@ t.test('silent connections of one client do not block other clients', async (t) 
   t.match(
     await third.answer('/healthz'),
     /^HTTP\/1\.1 200 /,
-    'the server is full: the client with most connections loses one',
+    'a full server closes a connection of the client with most connections',
   );
   for (const other of others) t.notOk(other.closed);
 });
 
-t.test('a connection with an incomplete body is replaced as an idle one is', async (t) => {
+t.test('a connection with an incomplete body is replaced like an idle connection', async (t) => {
   const { client } = await serve(t, LONG, 'api');
   for (let n = 0; n < 4; n++) {
     const half = await client();
@@ -172,7 +172,7 @@ t.test('a connection with an incomplete body is replaced as an idle one is', asy
   t.match(await next.answer('/healthz'), /^HTTP\/1\.1 200 /);
 });
 
-t.test('connections that wait for vtepd are kept, and a new one is closed', async (t) => {
+t.test('connections that wait for vtepd are kept, and a new connection is closed', async (t) => {
   const { client } = await serve(t, LONG, 'api');
   const streams: Client[] = [];
   for (let n = 0; n < 4; n++) {
@@ -181,7 +181,7 @@ t.test('connections that wait for vtepd are kept, and a new one is closed', asyn
     t.match(await stream.answer('/v1/events'), /^HTTP\/1\.1 200 /);
   }
   const next = await client();
-  await eventually('the fifth to be closed', () => next.closed);
+  await eventually('the fifth connection to be closed', () => next.closed);
   t.notOk(streams.some(({ closed }) => closed));
 });
 
@@ -206,19 +206,22 @@ t.test('a response that its client does not read is ended for a new connection',
   });
 });
 
-t.test('requests of one connection are handled one by one, and too many close it', async (t) => {
-  const { client } = await serve(t, LONG);
-  const some = await client();
-  some.socket.write(GET('/healthz') + GET('/metrics') + GET('/nothing'));
-  await eventually('three answers', () => some.text.match(/HTTP\/1\.1 \d+/g)?.length === 3);
-  t.same(some.text.match(/HTTP\/1\.1 \d+/g), ['HTTP/1.1 200', 'HTTP/1.1 200', 'HTTP/1.1 404']);
-  t.match(await some.answer('/healthz'), /^HTTP\/1\.1 200 /, 'the connection stays usable');
+t.test(
+  'requests of one connection are handled one by one, and too many requests close the connection',
+  async (t) => {
+    const { client } = await serve(t, LONG);
+    const some = await client();
+    some.socket.write(GET('/healthz') + GET('/metrics') + GET('/nothing'));
+    await eventually('three answers', () => some.text.match(/HTTP\/1\.1 \d+/g)?.length === 3);
+    t.same(some.text.match(/HTTP\/1\.1 \d+/g), ['HTTP/1.1 200', 'HTTP/1.1 200', 'HTTP/1.1 404']);
+    t.match(await some.answer('/healthz'), /^HTTP\/1\.1 200 /, 'the connection stays usable');
 
-  const many = await client();
-  many.socket.write(GET('/metrics').repeat(50_000));
-  await eventually('the connection to be closed', () => many.closed);
-  t.equal(many.text, '');
-});
+    const many = await client();
+    many.socket.write(GET('/metrics').repeat(50_000));
+    await eventually('the connection to be closed', () => many.closed);
+    t.equal(many.text, '');
+  },
+);
 
 t.test('pipelined scrapes do not accumulate memory', async (t) => {
   const { client } = await serve(t, LONG);
@@ -229,7 +232,7 @@ t.test('pipelined scrapes do not accumulate memory', async (t) => {
     await eventually('the connection to be closed', () => many.closed);
   }
   const grownMb = (process.memoryUsage().rss - before) / 1e6;
-  t.ok(grownMb < 64, `${grownMb.toFixed(0)} MB for 400,000 requests`);
+  t.ok(grownMb < 64, `400,000 requests take less than 64 MB of memory (${grownMb.toFixed(0)} MB)`);
 });
 
 t.test('on a unix socket the oldest idle connection is replaced', async (t) => {
@@ -244,7 +247,10 @@ t.test('on a unix socket the oldest idle connection is replaced', async (t) => {
     await once(clients[n].socket, 'connect');
   }
   t.match(await clients[8].answer('/healthz'), /^HTTP\/1\.1 200 /);
-  await eventually('three to be closed', () => clients.filter(({ closed }) => closed).length === 3);
+  await eventually(
+    'three connections to be closed',
+    () => clients.filter(({ closed }) => closed).length === 3,
+  );
   for (const { socket } of clients) socket.destroy();
 });
 

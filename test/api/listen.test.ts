@@ -63,7 +63,7 @@ t.test('a stale socket of a killed process is replaced', async (t) => {
   );
 });
 
-t.test('a socket in use is left alone', async (t) => {
+t.test('a socket in use is not removed', async (t) => {
   const path = socketPath(t);
   const other = createServer().listen(path);
   t.teardown(() => other.close());
@@ -112,7 +112,7 @@ t.test('input that is not HTTP is answered with a problem, and the next client i
   );
 });
 
-t.test('every response has an id that the log contains, whatever the request was', async (t) => {
+t.test('every response has an id that the log contains, for valid and invalid requests', async (t) => {
   const path = socketPath(t);
   const { server: api, lines } = await controlOverPlainDataPlane({ level: 'debug' });
   t.teardown(() => api.close());
@@ -130,11 +130,11 @@ t.test('every response has an id that the log contains, whatever the request was
     const answer = await exchange(path, request);
     t.match(answer, new RegExp(`^HTTP/1\\.1 ${status} `), what);
     const id = /\r\nx-request-id: (\S+)\r\n/i.exec(answer)?.[1];
-    t.ok(id, `${what}: an id`);
+    t.ok(id, `${what}: the response has an id`);
     if (status !== 200) t.match(answer, /\r\ncontent-type: application\/problem\+json(;.*)?\r\n/i, what);
     t.ok(
       lines.some((line) => JSON.parse(line).request === id),
-      `${what}: in the log`,
+      `${what}: the log contains the id`,
     );
   }
 });

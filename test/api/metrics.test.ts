@@ -70,7 +70,7 @@ async function afterTraffic(t: Test) {
     [V_EVICTED]: 1,
     [V_DROPS_ENCAP + DROP.no_route]: 1,
     [V_DROPS_DECAP + DROP.source_not_peer]: 3,
-    // Not among the reasons shown at zero: it must appear once it is counted.
+    // This reason is not listed at zero, so it must appear once it is counted.
     [V_DROPS_DECAP + DROP.no_slot]: 1,
   });
   const peerBase = (peerIdx: number) => made.dataPlane.counters.peerBase(peerIdx);
@@ -142,11 +142,11 @@ t.test('/metrics shows every counter with its labels', async (t) => {
     ['vtepd_dataplane_busy_ratio', {}, 0.25],
   ];
   for (const [name, labels, value] of rows) {
-    t.ok(metrics.has(name, labels), `${name} ${JSON.stringify(labels)} is there`);
-    t.equal(metrics.sum(name, labels), value, `${name} ${JSON.stringify(labels)}`);
+    t.ok(metrics.has(name, labels), `${name} ${JSON.stringify(labels)} exists`);
+    t.equal(metrics.sum(name, labels), value, `${name} ${JSON.stringify(labels)} is ${value}`);
   }
-  t.ok(metrics.has('process_cpu_seconds_total'), 'process metrics');
-  t.notOk(metrics.has('vtepd_path_mtu_bytes', { peer: '2001:db8::12' }), 'no series for an unknown path MTU');
+  t.ok(metrics.has('process_cpu_seconds_total'), 'the process metrics exist');
+  t.notOk(metrics.has('vtepd_path_mtu_bytes', { peer: '2001:db8::12' }), 'an unknown path MTU has no series');
   assertIdentity(t, metrics);
 });
 
@@ -182,7 +182,7 @@ t.test('HEAD requests hold no place of the scrape semaphore', async (t) => {
   t.match((await server.inject('/metrics')).body, /^vtepd_dataplane_busy_ratio /m);
 });
 
-t.test('/v1/counters shows the same values', async (t) => {
+t.test('/v1/counters shows the same values as /metrics', async (t) => {
   const { server } = await afterTraffic(t);
   const answer = await server.inject('/v1/counters');
   t.equal(answer.statusCode, 200);
@@ -271,7 +271,7 @@ function assertExposition(t: Test, text: string): void {
       family = name;
     } else if (keyword === 'TYPE') {
       t.equal(name, family, `TYPE of ${name} follows its HELP`);
-      t.match(rest, /^(counter|gauge|histogram|summary)$/, `type of ${name}`);
+      t.match(rest, /^(counter|gauge|histogram|summary)$/, `${name} has a valid type`);
       described.set(name, rest);
     } else {
       const [, sample, value] = /^([a-zA-Z_:][\w:]*)(?:\{.*\})? (\S+)$/.exec(line) ?? [];

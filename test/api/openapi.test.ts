@@ -20,7 +20,7 @@ t.test('the description is a valid OpenAPI 3.1 document', async (t) => {
     const document = await documentOf(t, token);
     t.equal(document.openapi, '3.1.0');
     const { valid, errors } = await new Validator().validate(structuredClone(document));
-    t.ok(valid, 'valid', { errors });
+    t.ok(valid, 'the document is valid', { errors });
   }
 });
 
@@ -28,16 +28,21 @@ t.test('every call documents its purpose and its errors', async (t) => {
   const calls = operationsOf(await documentOf(t));
   const documented = new Set<string>();
   for (const [id, { method, operation }] of calls) {
-    t.ok(operation.summary && operation.tags.length === 1, `${id}: summary and tag`);
+    t.ok(operation.summary && operation.tags.length === 1, `${id} has a summary and one tag`);
     const { responses, parameters = [] } = operation;
     for (const [status, { content }] of Object.entries(responses)) {
       const problem = content?.['application/problem+json']?.schema.properties?.code as { enum?: string[] };
       for (const code of problem?.enum ?? []) documented.add(code);
-      t.equal(problem !== undefined, Number(status) >= 400, `${id}: ${status}`);
+      t.equal(
+        problem !== undefined,
+        Number(status) >= 400,
+        `${id}: status ${status} is a problem exactly if it is an error`,
+      );
     }
-    for (const code of ['400', '403', '500']) t.ok(responses[code], `${id}: ${code}`);
-    for (const { name, description } of parameters) t.ok(description, `${id}: ${name}`);
-    if (method === 'PATCH') t.ok(responses['412'], `${id}: 412`);
+    for (const code of ['400', '403', '500']) t.ok(responses[code], `${id} documents ${code}`);
+    for (const { name, description } of parameters)
+      t.ok(description, `${id} describes its parameter ${name}`);
+    if (method === 'PATCH') t.ok(responses['412'], `${id} documents 412`);
   }
   const rare = ['not_found', 'method_not_allowed'];
   t.same(
@@ -47,7 +52,7 @@ t.test('every call documents its purpose and its errors', async (t) => {
   );
 });
 
-t.test('with a token, guarded calls document it', async (t) => {
+t.test('if a token is configured, each call documents whether it requires the token', async (t) => {
   const document = await documentOf(t, 'a'.repeat(64));
   t.match(document, { components: { securitySchemes: { token: { type: 'http', scheme: 'bearer' } } } });
   t.match(document.paths['/v1/status'].get, { security: [{ token: [] }] });

@@ -241,13 +241,21 @@ t.test('every error is a problem with its code', async (t) => {
   for (const [name, request, status, code, detail] of rows) {
     const answer = await server.inject(request);
     const problem = answer.json();
-    t.equal(answer.statusCode, status, `${name}: status`);
-    t.match(answer.headers['content-type'], /^application\/problem\+json/, `${name}: content type`);
-    t.strictSame(Object.keys(problem), ['type', 'title', 'status', 'detail', 'code'], `${name}: fields`);
-    t.equal(problem.code, code, `${name}: code`);
-    t.equal(problem.type, `urn:vtepd:problem:${code}`, `${name}: type`);
-    t.equal(problem.status, status, `${name}: status in the body`);
-    t.match(problem.detail, detail, `${name}: detail`);
+    t.equal(answer.statusCode, status, `${name}: the status is ${status}`);
+    t.match(
+      answer.headers['content-type'],
+      /^application\/problem\+json/,
+      `${name}: the content type is that of a problem`,
+    );
+    t.strictSame(
+      Object.keys(problem),
+      ['type', 'title', 'status', 'detail', 'code'],
+      `${name}: the problem has all fields`,
+    );
+    t.equal(problem.code, code, `${name}: the code is ${code}`);
+    t.equal(problem.type, `urn:vtepd:problem:${code}`, `${name}: the type contains the code`);
+    t.equal(problem.status, status, `${name}: the body contains the status`);
+    t.match(problem.detail, detail, `${name}: the detail explains the error`);
     t.notMatch(problem.detail, /\n/, `${name}: one line`);
   }
 });
@@ -258,7 +266,7 @@ t.test('405 lists the supported methods in Allow', async (t) => {
   t.equal(answer.headers.allow, 'DELETE, GET, HEAD');
 });
 
-t.test('a failed data plane is a 503, and an unexpected error reveals no details', async (t) => {
+t.test('a failed data plane is answered with 503, and an unexpected error reveals no details', async (t) => {
   const { server, dataPlane, lines } = await api(t);
   const add = { method: 'POST', url: PEERS, payload: { address: '192.0.2.50' } } as const;
 
@@ -378,37 +386,40 @@ t.test('a name without an address is listed with resolved null', async (t) => {
   t.equal((await server.inject({ method: 'DELETE', url: `${PEERS}/lost.example` })).statusCode, 204);
 });
 
-t.test('a probe is refused, answered once, or answered in lines', async (t) => {
-  const { server } = await api(t);
-  const probe = (address: string, headers = {}) =>
-    server.inject({ method: 'POST', url: `${PEERS}/${address}/probe`, headers });
-  t.match((await probe('192.0.2.99')).json(), { status: 404, code: 'peer_not_found' });
-  t.match((await server.inject(`${PEERS}/192.0.2.11/probe`)).json(), { code: 'method_not_allowed' });
+t.test(
+  'an invalid probe is refused, and a valid one is answered with its result, alone or after lines',
+  async (t) => {
+    const { server } = await api(t);
+    const probe = (address: string, headers = {}) =>
+      server.inject({ method: 'POST', url: `${PEERS}/${address}/probe`, headers });
+    t.match((await probe('192.0.2.99')).json(), { status: 404, code: 'peer_not_found' });
+    t.match((await server.inject(`${PEERS}/192.0.2.11/probe`)).json(), { code: 'method_not_allowed' });
 
-  const result = {
-    peer: '192.0.2.11',
-    good: false,
-    summary: 'path carries 1400; overlay MTU 1350 fits; this VNI has 1450: 100 bytes too large',
-    means: 'icmp',
-    pathMtu: 1400,
-    exact: true,
-    routeMtu: 1500,
-    fits: 1350,
-    overlayMtu: 1450,
-    tapMtu: 1450,
-    probes: 9,
-    failed: [],
-  };
-  t.strictSame((await probe('192.0.2.11')).json(), result);
-  t.match((await probe('far.example')).json(), { means: null, pathMtu: null, fits: null });
+    const result = {
+      peer: '192.0.2.11',
+      good: false,
+      summary: 'path carries 1400; overlay MTU 1350 fits; this VNI has 1450: 100 bytes too large',
+      means: 'icmp',
+      pathMtu: 1400,
+      exact: true,
+      routeMtu: 1500,
+      fits: 1350,
+      overlayMtu: 1450,
+      tapMtu: 1450,
+      probes: 9,
+      failed: [],
+    };
+    t.strictSame((await probe('192.0.2.11')).json(), result);
+    t.match((await probe('far.example')).json(), { means: null, pathMtu: null, fits: null });
 
-  const lines = await probe('192.0.2.11', { accept: 'application/x-ndjson' });
-  t.match(lines.headers, { 'content-type': 'application/x-ndjson' });
-  const [step, last, ...rest] = lines.body.split('\n');
-  t.strictSame(JSON.parse(step), { packetLen: 576, outcome: 'arrived' });
-  t.match(JSON.parse(last), result);
-  t.same(rest, ['']);
-});
+    const lines = await probe('192.0.2.11', { accept: 'application/x-ndjson' });
+    t.match(lines.headers, { 'content-type': 'application/x-ndjson' });
+    const [step, last, ...rest] = lines.body.split('\n');
+    t.strictSame(JSON.parse(step), { packetLen: 576, outcome: 'arrived' });
+    t.match(JSON.parse(last), result);
+    t.same(rest, ['']);
+  },
+);
 
 t.test('/v1/doctor lists the findings', async (t) => {
   const { server, findings } = await api(t);
@@ -417,7 +428,7 @@ t.test('/v1/doctor lists the findings', async (t) => {
   t.strictSame((await server.inject('/v1/doctor')).json(), { items: findings, nextCursor: null });
 });
 
-t.test('the FDB has pages, filters, static entries and flush', async (t) => {
+t.test('FDB entries are listed in pages, filtered, set, removed and flushed', async (t) => {
   const { server, dataPlane } = await api(t);
   const put = (payload: object) => server.inject({ method: 'PUT', url: `${FDB}/${MAC}`, payload });
   dataPlane.learn(100, '02:00:00:00:00:01', '192.0.2.11', 1500);

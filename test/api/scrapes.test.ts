@@ -20,7 +20,7 @@ const manyOf = (size = SIZE) => {
   return { dataPlane, metrics: createMetrics({ dataPlane, status: () => STATUS_OF_MANY }) };
 };
 
-t.test('a scrape lists 16,000 pairs, and the event loop runs meanwhile', async (t) => {
+t.test('a scrape lists 16,000 (VNI, peer) pairs, and the event loop runs meanwhile', async (t) => {
   const { dataPlane, metrics } = manyOf();
   let turns = 0;
   let reading = true;
@@ -33,15 +33,15 @@ t.test('a scrape lists 16,000 pairs, and the event loop runs meanwhile', async (
   t.equal(
     text.match(/^vtepd_peer_tx_bytes_total\{/gm)?.length,
     16_016,
-    'every peer, and one series of others per VNI',
+    'each VNI has one series per peer and one for others',
   );
   t.match(text, `vtepd_peer_tx_bytes_total{vni="15",peer="10.0.3.231"} ${15_999 * PEER_ROW + P_TX_BYTES}\n`);
   t.same(dataPlane.read, [...Array(16).keys()], 'each VNI is copied once');
-  t.ok(turns > text.length / 200_000, `${turns} turns for ${text.length} characters`);
+  t.ok(turns > text.length / 200_000, `the event loop ran ${turns} times for ${text.length} characters`);
 });
 
 t.test(
-  'two scrapes of a client run while the third waits, and a stalled client blocks no other',
+  'two scrapes of a client run while a third waits, and a stalled scrape blocks no other scrape',
   async (t) => {
     const { dataPlane, metrics } = manyOf();
     const [stalled, second, third] = [metrics.scrape('a'), metrics.scrape('a'), metrics.scrape('a')];
@@ -54,11 +54,19 @@ t.test(
       return text;
     });
     for (let turn = 0; turn < 100; turn++) await nextTurn();
-    t.equal(dataPlane.read.length, 2 * SIZE.vnis, 'nothing is copied for the third');
+    t.equal(dataPlane.read.length, 2 * SIZE.vnis, 'nothing is copied for the third scrape');
     t.ok(waited);
     while (!(await read.next()).done);
-    t.match(await last, /^vtepd_dataplane_busy_ratio /m, 'the third is served while the first is stalled');
-    t.match(await textOf(metrics.scrape('a')), /^vtepd_dataplane_busy_ratio /m, 'and a fourth as well');
+    t.match(
+      await last,
+      /^vtepd_dataplane_busy_ratio /m,
+      'the third scrape is served while the first is stalled',
+    );
+    t.match(
+      await textOf(metrics.scrape('a')),
+      /^vtepd_dataplane_busy_ratio /m,
+      'a fourth scrape is served as well',
+    );
     stalled.destroy();
   },
 );
@@ -80,7 +88,7 @@ t.test('a slow scrape over its time limit is ended while another scrape waits', 
     status: 'rejected',
     reason: { message: 'ended: the client is slow and another client is waiting' },
   });
-  t.equal(second.status, 'fulfilled', 'one place was enough');
+  t.equal(second.status, 'fulfilled', 'the second scrape is not ended, because one place is enough');
   t.match(await third, /^vtepd_dataplane_busy_ratio /m);
 });
 
@@ -104,7 +112,7 @@ t.test(
     t.match(await textOf(metrics.scrape('b')), /^vtepd_dataplane_busy_ratio /m);
     t.equal(dataPlane.read.length, 3 * SIZE.vnis, 'queued scrapes copy nothing');
     theirs[5].destroy();
-    t.doesNotThrow(() => theirs.push(metrics.scrape('a')), 'its queue entry is free at once');
+    t.doesNotThrow(() => theirs.push(metrics.scrape('a')), 'a destroyed scrape leaves the queue at once');
     for (const stream of theirs) stream.destroy();
   },
 );
@@ -139,7 +147,7 @@ t.test('/v1/counters streams JSON one VNI at a time', async (t) => {
   const { dataPlane } = manyOf();
   const stream = textStream(countersText(dataPlane, STATUS_OF_MANY))[Symbol.asyncIterator]();
   let text = String((await stream.next()).value);
-  t.ok(dataPlane.read.length < 5, `${dataPlane.read.length} of 16 VNIs were copied for the first chunk`);
+  t.ok(dataPlane.read.length < 5, `the first chunk needs only ${dataPlane.read.length} of 16 VNIs`);
   for (let part = await stream.next(); !part.done; part = await stream.next()) text += String(part.value);
   const { vnis } = JSON.parse(text);
   t.equal(vnis.length, 16);

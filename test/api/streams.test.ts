@@ -78,9 +78,13 @@ t.test('events are streamed as filtered until the client disconnects', async (t)
     first,
     /^id: 1\nevent: vni\ndata: \{"at":"\d{4}-[^"]+Z","type":"vni","vni":100,"action":"added"\}$/,
   );
-  t.match(second, /^id: 2\nevent: warning\ndata: .*"b\\nc"\}$/, 'data is one line whatever it contains');
+  t.match(
+    second,
+    /^id: 2\nevent: warning\ndata: .*"b\\nc"\}$/,
+    'the data is one line even if a field contains a line break',
+  );
   t.match(third, /^id: 3\n/);
-  t.match(await some.until('removed'), /^id: 3\nevent: vni\n/, 'only the selected events');
+  t.match(await some.until('removed'), /^id: 3\nevent: vni\n/, 'only the selected events are streamed');
 
   all.body.destroy();
   await eventually('one subscriber to be removed', () => events.subscribers === 1);
@@ -88,7 +92,7 @@ t.test('events are streamed as filtered until the client disconnects', async (t)
   await eventually('the other subscriber to be removed', () => events.subscribers === 0);
 });
 
-t.test('a client that does not read loses the oldest events, gets `lost`, and blocks no other', async (t) => {
+t.test('a client that does not read loses the oldest events and gets `lost` events', async (t) => {
   const { get, events } = await api(t);
   const slow = new Reader(await get('/v1/events'));
   await slow.until('retry: 2000\n\n');
@@ -105,12 +109,12 @@ t.test('a client that does not read loses the oldest events, gets `lost`, and bl
   t.same(
     ids,
     [...ids].sort((a, b) => a - b),
-    'in order',
+    'the events arrive in order',
   );
   const lost = [...text.matchAll(/^event: lost\ndata: .*"count":(\d+)\}$/gm)].map(([, count]) =>
     Number(count),
   );
-  t.ok(lost.length >= 1, `${lost} events lost`);
+  t.ok(lost.length >= 1, `\`lost\` events report the losses (${lost})`);
   const delivered = (text.match(/^event: warning$/gm) ?? []).length;
   t.equal(
     delivered + lost.reduce((sum, count) => sum + count, 0),
@@ -145,7 +149,7 @@ t.test('at most 32 clients subscribe to events', async (t) => {
   for (const client of [next, ...held]) leave(client);
 });
 
-t.test('a capture validates its options and ends with its client', async (t) => {
+t.test('the options of a capture are validated, and it ends when its client disconnects', async (t) => {
   const { get, captures } = await api(t);
   for (const [query, code] of [
     ['vni=101', 'vni_not_found'],
@@ -170,7 +174,7 @@ t.test('a capture validates its options and ends with its client', async (t) => 
   t.same(captures.asked[1], { vni: undefined, point: 'overlay', snapLen: 262144, limit: 3 });
 });
 
-t.test('a stream behind another on the same connection does not start, and ends with it', async (t) => {
+t.test('a stream queued behind another stream does not start, and all end with the connection', async (t) => {
   const { server, events, captures } = await api(t);
   const { port } = server.server.address() as AddressInfo;
   const client = connect(port, '127.0.0.1').on('error', () => {});

@@ -18,10 +18,10 @@ t.test('the text is complete and chunks are bounded', async (t) => {
   const parts: string[] = [];
   for await (const chunk of textStream(pieces(1000, 'é'.repeat(999)))) parts.push(String(chunk));
   t.equal(parts.join(''), 'é'.repeat(999_000));
-  t.ok(parts.length >= 14, `${parts.length} chunks`);
+  t.ok(parts.length >= 14, `the text has at least 14 chunks (${parts.length})`);
   t.ok(
     parts.every((part) => part.length <= CHUNK_MAX),
-    `the longest has ${Math.max(...parts.map(({ length }) => length))} characters`,
+    `no chunk is too long (longest: ${Math.max(...parts.map(({ length }) => length))} characters)`,
   );
 });
 
@@ -44,17 +44,17 @@ for (const [what, piece, count, turnsMin] of [
     for await (const chunk of textStream(pieces(count, piece))) void chunk;
     reading = false;
     await turning;
-    t.ok(turns >= turnsMin, `${turns} turns`);
+    t.ok(turns >= turnsMin, `the event loop ran ${turns} times`);
   });
 }
 
-t.test('a client that does not read has only some chunks made', async (t) => {
+t.test('only some chunks are made for a client that does not read', async (t) => {
   const made = { count: 0, ended: false };
   const stream = textStream(pieces(100_000, 'x'.repeat(1024), made));
   stream.once('readable', () => {});
   await once(stream, 'readable');
   for (let turn = 0; turn < 100; turn++) await nextTurn();
-  t.ok(made.count < 1000, `${made.count} of 100,000 pieces were made`);
+  t.ok(made.count < 1000, `only ${made.count} of 100,000 pieces were made`);
   stream.destroy();
   await once(stream, 'close');
   for (let turn = 0; turn < 10 && !made.ended; turn++) await nextTurn();

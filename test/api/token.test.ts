@@ -21,12 +21,16 @@ t.test('an unusable token file is refused with a remedy', async (t) => {
   t.throws(() => readTokenFile(file('\n')), {
     message: /^--api-token-file .*: is empty; .*openssl rand -hex 32/,
   });
-  t.throws(() => readTokenFile(file('two words')), { message: /must hold one line of/ });
+  t.throws(() => readTokenFile(file('two words')), { message: /must contain one line of/ });
   t.throws(() => readTokenFile(file('x'.repeat(5000))), { message: /more than 4096 bytes/ });
-  t.throws(() => readTokenFile('/dev/zero'), { message: /more than 4096 bytes/ }, 'an endless file');
+  t.throws(
+    () => readTokenFile('/dev/zero'),
+    { message: /more than 4096 bytes/ },
+    'an endless file is refused',
+  );
 });
 
-t.test('a token is read, with warnings about unsafe ones', async (t) => {
+t.test('a token is read, with a warning if it is unsafe', async (t) => {
   const token = 'a'.repeat(64);
   t.same(readTokenFile(file(`${token}\n`)), { token, warnings: [] });
   t.match(readTokenFile(file(token, 0o644)).warnings, [

@@ -26,7 +26,7 @@ t.test('at most the number of places are admitted, in FIFO order', async (t) => 
   (await fourth)();
   await come('e');
   await come('f');
-  t.same(served.slice(-2), ['e', 'f'], 'released places are free');
+  t.same(served.slice(-2), ['e', 'f'], 'released places can be used again');
 });
 
 t.test('a client with a full share waits while another client is admitted', async (t) => {
@@ -39,7 +39,7 @@ t.test('a client with a full share waits while another client is admitted', asyn
   const last = enter('b')!;
   t.equal(enter('c'), undefined, 'the queue is full');
   third.leave();
-  t.equal(await third.admitted, false, 'leave removes it from the queue');
+  t.equal(await third.admitted, false, '`leave` removes a client from the queue');
   const next = enter('c')!;
   other.leave();
   other.leave();
@@ -50,7 +50,7 @@ t.test('a client with a full share waits while another client is admitted', asyn
   t.equal(await next.admitted, true);
 });
 
-t.test('a holder over its time limit is ended for a waiting client, the oldest first', async (t) => {
+t.test('the oldest holder over its time limit is ended for a waiting client', async (t) => {
   const turns = new Turns({ places: 2, perClient: 2, ...MANY, placeMs: 20 });
   const log: string[] = [];
   const come = async (name: string) => {
@@ -64,15 +64,15 @@ t.test('a holder over its time limit is ended for a waiting client, the oldest f
   await come('a');
   await come('b');
   await delay(40);
-  t.same(log, ['a', 'b'], 'no client waits');
+  t.same(log, ['a', 'b'], 'no holder is ended while no client waits');
   await come('c');
   t.same(log.splice(0), ['a', 'b', 'a ended', 'c'], 'the holder is ended at once, as its time limit is over');
-  // The timer does not keep the process alive.
+  // The timer does not keep the process alive, but `delay` does.
   await Promise.all([come('d'), come('e'), delay(200)]);
   t.same(log, ['b ended', 'd', 'c ended', 'e']);
 });
 
-t.test('a holder is not ended for a client that waits for its own share', async (t) => {
+t.test('for a client with a full share, only its own holder is ended', async (t) => {
   const turns = new Turns({ places: 3, perClient: 1, ...MANY, placeMs: 0 });
   const ended: string[] = [];
   const enter = (client: string) => turns.enter(client, () => ended.push(client))!;

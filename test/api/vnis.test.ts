@@ -81,7 +81,7 @@ t.test('invalid requests are refused', async (t) => {
   for (const [name, request, status, code, detail] of rows) {
     const answer = await server.inject(request);
     t.match(answer.json(), { status, code, detail }, name);
-    t.equal(answer.statusCode, status, `${name}: status`);
+    t.equal(answer.statusCode, status, `${name}: the status is ${status}`);
   }
 });
 
@@ -138,7 +138,7 @@ t.test('a VNI is added, read, changed and removed', async (t) => {
 });
 
 t.test(
-  'a settling VNI is listed with its state, and one that is being removed accepts no calls',
+  'a settling VNI is listed with its state, and if it is being removed, other calls are refused',
   async (t) => {
     const { server, dataPlane } = await api(t);
     const [configured] = dataPlane.vnis();
@@ -178,7 +178,7 @@ t.test(
       t.match(answer.json(), {
         status: 404,
         code: 'vni_not_found',
-        detail: /settling; it is removed automatically/,
+        detail: /which vtepd is removing \(state settling\)$/,
       });
     }
     dataPlane.unsettled.clear();
@@ -206,7 +206,11 @@ t.test('If-Match prevents lost updates', async (t) => {
   t.match((await server.inject({ method: 'DELETE', url, headers: { 'if-match': seen } })).json(), {
     code: 'precondition_failed',
   });
-  t.equal((await patch({ fdbLimit: 10 }, `"other", ${await tag()}`)).statusCode, 200, 'one of several tags');
+  t.equal(
+    (await patch({ fdbLimit: 10 }, `"other", ${await tag()}`)).statusCode,
+    200,
+    'one matching tag of several is enough',
+  );
   t.equal((await patch({ fdbLimit: 11 }, '*')).statusCode, 200, 'any tag');
 
   const now = await tag();
@@ -227,7 +231,7 @@ t.test('If-Match prevents lost updates', async (t) => {
   t.ok(lines.some((line) => /VNI changed by the API/.test(line) && /"request":"[0-9a-f-]{36}"/.test(line)));
 });
 
-t.test('peers have tags', async (t) => {
+t.test('peers have entity tags', async (t) => {
   const { server } = await api(t);
   const url = `${VNIS}/100/peers/192.0.2.11`;
   const { etag } = (await server.inject(url)).headers;

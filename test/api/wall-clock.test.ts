@@ -1,4 +1,4 @@
-/** Monotonic times shown as wall-clock times, whatever happens to the wall clock. */
+/** Monotonic times shown as wall-clock times while the wall clock is slewed or set. */
 import t from 'tap';
 import { monotonicMs, WallClock } from '../../src/api/wall-clock.js';
 import { CounterBlocks } from '../../src/controller/counter-blocks.js';
@@ -18,15 +18,19 @@ t.test('a time is shown by the current wall clock, and is stable while the clock
   const shown = clock.epochMs(seenMs);
   nowMs += 10_000;
   wallMs += 10_005;
-  t.equal(clock.epochMs(seenMs), shown, 'slewed by 5 ms');
+  t.equal(clock.epochMs(seenMs), shown, 'a slew of 5 ms changes nothing');
   wallMs -= HOUR_MS;
-  t.equal(clock.epochMs(nowMs), wallMs, 'set back: a frame received now is shown as now');
+  t.equal(clock.epochMs(nowMs), wallMs, 'after the clock is set back, the current time is shown correctly');
   wallMs += 5 * HOUR_MS;
-  t.equal(clock.epochMs(nowMs), wallMs, 'set forward');
+  t.equal(
+    clock.epochMs(nowMs),
+    wallMs,
+    'after the clock is set forward, the current time is shown correctly',
+  );
 });
 
 t.test(
-  'the latest reception over all workers is shown, even if the wall clock was set back between',
+  'the latest reception over all workers is shown, even if the wall clock was set back meanwhile',
   async (t) => {
     const blocks = [new Counters(1, 1), new Counters(1, 1)];
     // The wall clock was set back by an hour between these two frames; the monotonic clock was not.

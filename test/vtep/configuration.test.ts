@@ -135,7 +135,7 @@ t.test('static entries are restored when their removal cannot be stored', async 
   t.same([...configuration.entries(1)], [['02:00:00:00:00:01', '192.0.2.1']]);
 });
 
-t.test('a change of static entries without an answer is reconciled, a refused one is not', async (t) => {
+t.test('a change of static entries without an answer is reconciled, a refused change is not', async (t) => {
   const { configuration, done, fail } = make('vnis: [{vni: 1}]');
   const other = { high: 0x0200, low: 2 };
   await configuration.putFdb(1, MAC, '192.0.2.1');
@@ -158,7 +158,7 @@ t.test('a change of static entries without an answer is reconciled, a refused on
     fail(code);
     await t.rejects(configuration.deleteFdb(1, MAC), { code });
   }
-  t.same(done, [], 'learned entries stay');
+  t.same(done, [], 'a refused change is not reconciled');
 });
 
 t.test('a flush of a name removes the static entries of all its addresses', async (t) => {
@@ -182,14 +182,14 @@ t.test('fdbLimit limits the number of static entries', async (t) => {
   await put(3, 2);
   t.same(done.splice(0), ['put 1 192.0.2.1', 'put 2 192.0.2.1', 'put 2 192.0.2.1', 'put 3 192.0.2.1']);
   await configuration.changeVni(1, { fdbLimit: 1 });
-  t.equal(configuration.entries(1).size, 2, 'existing entries stay');
+  t.equal(configuration.entries(1).size, 2, 'existing entries stay when the limit is lowered');
   await configuration.deleteFdb(1, { high: 0x0200, low: 1 });
   await t.rejects(put(3), { code: 'fdb_full' });
   await configuration.changeVni(1, { fdbLimit: 2 });
   await put(3);
 });
 
-t.test('a reload without a file reads nothing and reports that', async (t) => {
+t.test('a reload without a file reads nothing and reports that there is no file', async (t) => {
   const { configuration } = make('vnis: [{vni: 1}]', { reread: '' });
   t.strictSame(await configuration.reload(), { changed: [], needsRestart: [], hasFile: false });
 });

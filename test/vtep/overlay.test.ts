@@ -27,7 +27,7 @@ const vni = (number: number, ...hosts: string[]): VniSettings => ({
   peers: hosts.map(peer),
 });
 
-/** Fake workers that die on request when peers are added, and then fail until `abandonVni`. */
+/** Fake workers that, with `dies`, fail from the next addition of peers until `abandonVni`. */
 class Plane {
   readonly rows = new Map<number, NewPeer[]>();
   dies = false;
@@ -59,7 +59,7 @@ class Plane {
     if (this.held.some(({ vni: one }) => one === number))
       throw new DataPlaneError('vni_exists', `VNI ${number} is settling`);
   }
-  /** Simulates replaced workers that agree, unless `stalls` is set. */
+  /** Releases the VNI at once, or with `stalls` only when `resume` is called. */
   async abandonVni(number: number, release: () => Promise<void>) {
     this.#down = false;
     this.rows.delete(number);
@@ -71,9 +71,11 @@ class Plane {
       this.held.splice(this.held.indexOf(state), 1);
     });
   }
-  /** VNIs held by workers that do not answer, and the work to do when they answer. */
+  /** VNIs that were abandoned and not released. */
   readonly held: { vni: number; tap: string }[] = [];
+  /** Functions that release the VNIs of `held`. */
   readonly resume: (() => Promise<void>)[] = [];
+  /** True while workers do not answer `abandonVni`. */
   stalls = false;
   async reconcileFdb() {}
   setBridge() {}
@@ -82,7 +84,7 @@ class Plane {
   }
 }
 
-/** Fake path manager with the methods that VNIs use. */
+/** Fake path manager with the methods that the overlay calls. */
 const NO_CONSEQUENCES = {
   begin: async () => 1450,
   end: async () => {},
@@ -156,7 +158,7 @@ t.test('an address that a name loses stays a peer if it is configured itself', a
       [name, '127.0.0.1'],
       [name, '127.0.0.2'],
     ],
-    'the address is one peer',
+    'an address of two hosts is one peer',
   );
   zone.set(name, ['127.0.0.2']);
   await overlay.follow(both, name, [parseIpAddress('127.0.0.2')!]);
@@ -172,11 +174,11 @@ t.test('an address that a name loses stays a peer if it is configured itself', a
       [name, '127.0.0.2'],
       [name, '127.0.0.1'],
     ],
-    'and vice versa',
+    'a removed address stays a peer if a name has it',
   );
 });
 
-t.test('if a worker dies while VNIs are added, none is kept and no event is published', async (t) => {
+t.test('if a worker dies while VNIs are added, no VNI is kept and no event is published', async (t) => {
   const { overlay, plane, taps, happened } = make();
   plane.dies = true;
   await t.rejects(overlay.add([vni(1), vni(2, '127.0.0.1')]), { code: 'dataplane_down' });
@@ -191,12 +193,12 @@ t.test('a VNI whose addition times out keeps its device and number until no work
   plane.stalls = true;
   await t.rejects(overlay.add([vni(1, '127.0.0.1')]), { code: 'dataplane_down' });
   plane.dies = false;
-  t.same([...taps], ['vtep1'], 'the device is open');
+  t.same([...taps], ['vtep1'], 'the device stays open');
   await t.rejects(overlay.add([vni(1)]), { code: 'vni_exists', message: /settling/ });
   t.same([...taps], ['vtep1'], 'the device is not opened again');
   const restored = overlay.restore(vni(1));
   await nextTurn();
-  t.same([...plane.rows.keys()], [], 'an undone removal waits for it');
+  t.same([...plane.rows.keys()], [], 'the undo of a removal waits until no worker uses the VNI');
   for (const resume of plane.resume) await resume();
   await restored;
   t.same([[...plane.rows.keys()], [...taps]], [[1], ['vtep1']]);
@@ -211,7 +213,7 @@ t.test('a VNI whose device was removed externally can be removed', async (t) => 
   t.same(await happened(), ['vni 1 added', 'vni 1 removed']);
 });
 
-t.test('warnings about a VNI end with it, and when it cannot be added', async (t) => {
+t.test('warnings about a VNI are withdrawn when it is removed or cannot be added', async (t) => {
   const { overlay, zone, warnings, taken } = make();
   zone.set('a.example', ['127.0.0.1']);
   const twice = (number: number) => vni(number, 'a.example', '127.0.0.1');
@@ -226,7 +228,7 @@ t.test('warnings about a VNI end with it, and when it cannot be added', async (t
   t.same(codes(), []);
 });
 
-t.test('hosts with one address are one peer, with a warning while several are configured', async (t) => {
+t.test('hosts with the same address are one peer, and a warning names the duplicates', async (t) => {
   const { overlay, zone, warnings, shown } = make();
   const a = 'a.example';
   const b = 'b.example';
@@ -238,20 +240,20 @@ t.test('hosts with one address are one peer, with a warning while several are co
     `${host} has the same address (${address}) as ${first}: both are one peer`;
   await overlay.add([vni(1, a)]);
   await overlay.addPeers(vni(1, a, address), [peer(address)]);
-  t.same(warned(), [also(address, a)], 'added later');
+  t.same(warned(), [also(address, a)], 'a host that is added later is a duplicate');
   await overlay.removePeers(vni(1, a), [peer(address)]);
-  t.same(warned(), [], 'the duplicate was removed');
+  t.same(warned(), [], 'the warning is withdrawn when the duplicate is removed');
   await overlay.addPeers(vni(1, a, address, b), [peer(address), peer(b)]);
   t.same(warned(), [also(address, a), also(b, a)]);
   await overlay.removePeers(vni(1, address, b), [peer(a)]);
-  t.same(warned(), [also(b, 'another peer')], 'another host is the peer');
+  t.same(warned(), [also(b, 'another peer')], 'the warning stays when another host becomes the peer');
   t.same(shown(), [['', address]]);
   zone.set(b, ['127.0.0.2']);
   await overlay.follow(vni(1, address, b), b, [parseIpAddress('127.0.0.2')!]);
-  t.same(warned(), [], 'the name has another address now');
+  t.same(warned(), [], 'the warning is withdrawn when the name gets another address');
 });
 
-t.test('a TAP changes its bridge after pending path consequences are applied', async (t) => {
+t.test('a TAP changes its bridge after pending changes of the overlay MTU are applied', async (t) => {
   const settings = { local: [], underlayDev: '', sourcePorts: { min: 49152, max: 65535 } };
   const pathManager = new PathManager({
     shim: loadShim(),

@@ -44,7 +44,7 @@ function setUp(t: Test, rows: readonly PeerOf[], answersIn: readonly number[]) {
 }
 
 t.test(
-  'a peer without an answer in its first VNI gets a request in the next, and its socket changes',
+  'a peer that does not answer in its first VNI gets a request in the next VNI, and changes socket',
   async (t) => {
     const rows: PeerOf[] = [
       [100, 1, '192.0.2.1', 4789],
@@ -58,12 +58,15 @@ t.test(
   },
 );
 
-t.test('an address with two ports gets no request, as sockets are chosen by address alone', async (t) => {
-  const rows: PeerOf[] = [
-    [100, 1, '192.0.2.1', 4789],
-    [200, 2, '192.0.2.1', 4790],
-    [200, 3, '192.0.2.2', 4789],
-  ];
-  const { asked } = setUp(t, rows, [100, 200]);
-  t.same(asked, [[200, '192.0.2.2']]);
-});
+t.test(
+  'an address with two ports gets no request, because sockets are chosen by address alone',
+  async (t) => {
+    const rows: PeerOf[] = [
+      [100, 1, '192.0.2.1', 4789],
+      [200, 2, '192.0.2.1', 4790],
+      [200, 3, '192.0.2.2', 4789],
+    ];
+    const { asked } = setUp(t, rows, [100, 200]);
+    t.same(asked, [[200, '192.0.2.2']]);
+  },
+);

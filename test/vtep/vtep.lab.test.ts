@@ -1,6 +1,8 @@
 /**
- * A VTEP in a network namespace, changed while it runs: each kind of change, and that a failed one
- * leaves everything as it was. Devices are checked as ip(8) shows them.
+ * A VTEP in a network namespace that is changed while it runs.
+ *
+ * Each kind of change takes effect, and a failed change leaves everything as it was. Devices are
+ * checked as ip(8) shows them.
  */
 import '../host/own-namespace.js';
 import { execFileSync } from 'node:child_process';
@@ -86,10 +88,10 @@ t.test('concurrent changes of VNIs with one bridge are serialised', async (t) =>
   await Promise.all([vtep.removeVni(200), vtep.addVni(made(202, { bridge: 'br1' }))]);
   t.match(device('vtep201'), { master: 'br1' });
   await Promise.all([vtep.removeVni(201), vtep.removeVni(202)]);
-  t.equal(device('br1'), undefined, 'the last VNI removed the bridge');
+  t.equal(device('br1'), undefined, 'the bridge is removed with its last VNI');
 });
 
-t.test('settings change at run time, and back', async (t) => {
+t.test('settings are changed at run time and changed back', async (t) => {
   const before = vtep.settings(100);
   await vtep.changeVni(100, {
     ageingS: 5,
@@ -108,12 +110,12 @@ t.test('settings change at run time, and back', async (t) => {
   t.match(device('vtep100'), { mtu: 1500, master: 'br2', addresses: ['10.1.0.2/24'] });
   await t.rejects(vtep.changeVni(100, { tap: 'x' }), { message: /remove the VNI and add it again/ });
   await vtep.changeVni(100, before);
-  t.strictSame(store.state, NO_STATE, 'changed back');
+  t.strictSame(store.state, NO_STATE, 'settings that equal the file are not in the state');
   t.match(device('vtep100'), { master: 'br0', addresses: [] });
   t.equal(device('br2'), undefined);
 });
 
-t.test('an overlay MTU too small for IPv6 is the device MTU, at start and after a change', async (t) => {
+t.test('the device MTU may be below 1280 if it is configured, but not with auto', async (t) => {
   await vtep.addVni(made(200, { mtu: 1000 }));
   t.match(device('vtep200'), { mtu: 1000 });
   await vtep.changeVni(200, { mtu: 1100 });
@@ -151,16 +153,16 @@ t.test('the overlay MTU is current when a change resolves', async (t) => {
   ip('route add 203.0.113.2/32 dev under mtu lock 1400');
   const overlayMtu = () => vtep.dataPlane.vnis().find(({ vni }) => vni === 200)?.policy.overlayMtu;
   for (let round = 0; round < 20; round++) {
-    // Each addition of a peer adjusts every overlay MTU; this one runs while VNI 200 is being
-    // added.
+    // Each addition of a peer adjusts every overlay MTU; this addition runs while VNI 200 is
+    // being added.
     const other = vtep.addPeer(100, peer('192.0.2.16'));
     await vtep.addVni(made(200, { mtu: 'auto', peers: [peer('203.0.113.2')] }));
-    t.equal(overlayMtu(), 1350, 'added with a peer');
+    t.equal(overlayMtu(), 1350, 'the overlay MTU of an added VNI fits its peer');
     await other;
     await vtep.removePeer(200, '203.0.113.2');
-    t.equal(overlayMtu(), 1450, 'without the peer');
+    t.equal(overlayMtu(), 1450, 'the overlay MTU is larger without the peer');
     await vtep.addPeer(200, peer('203.0.113.2'));
-    t.equal(overlayMtu(), 1350, 'with the peer');
+    t.equal(overlayMtu(), 1350, 'the overlay MTU fits the peer that was added');
     await Promise.all([vtep.removeVni(200), vtep.removePeer(100, '192.0.2.16')]);
   }
 });
@@ -189,7 +191,7 @@ for (const failsAt of ['prepare', 'commit'] as const) {
   });
 }
 
-t.test('a change that the machine or the rules refuse has no effect', async (t) => {
+t.test('a change that the operating system or a rule refuses has no effect', async (t) => {
   const before = await everything();
   await t.rejects(vtep.addVni(made(200, { tap: 'under' })), { name: 'HostError' });
   await t.rejects(vtep.addVni(made(200, { tap: 'vtep100' })), { message: /^tap vtep100: VNI 100 has it/ });
@@ -234,7 +236,7 @@ t.test('events report every change, and end with the VTEP', async (t) => {
       .map(({ ifname }: { ifname: string }) => ifname)
       .sort(),
     ['far', 'lo', 'under'],
-    'no device is left',
+    'no device of the VTEP is left',
   );
 });
 

@@ -20,12 +20,12 @@ t.test('a warning is reported once, and shown until its last VNI is removed', as
   warnings.vniRemoved(2);
   t.same(details(), ['of the machine']);
   warnings.warn('peer_duplicate', 'of both', 1);
-  t.same(details(), ['of the machine', 'of both'], 'the warning is back');
+  t.same(details(), ['of the machine', 'of both'], 'a withdrawn warning can be added again');
   warnings.replace('peer_duplicate', ['of both'], 2);
   warnings.replace('peer_duplicate', ['of one'], 1);
-  t.same(details(), ['of the machine', 'of both', 'of one'], 'another VNI still has it');
+  t.same(details(), ['of the machine', 'of both', 'of one'], 'a warning stays while another VNI has it');
   warnings.replace('peer_duplicate', [], 2);
-  t.same(details(), ['of the machine', 'of one'], 'withdrawn');
+  t.same(details(), ['of the machine', 'of one'], 'a warning that no VNI has is withdrawn');
   events.publish({ type: 'vni', vni: 1, action: 'removed' });
   const published: string[] = [];
   for await (const { event } of subscription) {

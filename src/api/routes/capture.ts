@@ -48,7 +48,7 @@ export function captureRoutes(app: FastifyInstance, deps: ControlDeps): void {
           .close()
           .catch((error) => deps.log.error({ err: error, request: request.id }, 'cannot close a capture'));
       });
-      // No idle time-out: no packet may arrive for hours.
+      // The connection has no idle time-out, because hours may pass without a packet.
       request.raw.socket.setTimeout(0);
       return reply.type(PCAP_TYPE).send(capture.stream);
     },

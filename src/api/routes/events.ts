@@ -1,9 +1,9 @@
 /**
  * Route of events: server-sent events (WHATWG HTML §9.2).
  *
- * The SSE event name is the event's type, its data one line of JSON. Past events are not replayed.
- * A client that reads too slowly loses the oldest events of its queue and gets a `lost` event with
- * their number. The number of clients is bounded.
+ * The SSE event name is the event's type, and the SSE data is one line of JSON. Past events are not
+ * replayed. A client that reads too slowly loses the oldest events of its queue and gets a `lost`
+ * event with their number. The number of clients is bounded.
  */
 import { PassThrough, pipeline, Readable } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
@@ -24,10 +24,12 @@ import { eventsQuery } from '../schemas.js';
 const EVENTS_TYPE = 'text/event-stream';
 
 const CLIENTS_MAX = 32;
-/** Milliseconds between comments that show client and proxies that the connection is alive. */
+/**
+ * Milliseconds between SSE comments, which show client and proxies that the connection is alive.
+ */
 const HEARTBEAT_MS = 15_000;
 const HEARTBEAT = ': nothing new\n\n';
-/** Delay before a browser reconnects, ms. */
+/** First text of a stream: the delay before a browser reconnects, ms. */
 const HELLO = 'retry: 2000\n\n';
 
 interface EventsQuery {

@@ -90,7 +90,7 @@ export function fdbRoutes(
     },
   );
 
-  // The same status for a new and an existing entry, as PUT is idempotent.
+  // The status is the same for a new and for an existing entry, because PUT is idempotent.
   app.put<{ Params: MacParams; Body: { readonly peer: string } }>(
     '/v1/vnis/:vni/fdb/:mac',
     {
@@ -152,7 +152,7 @@ export function fdbRoutes(
   );
 }
 
-/** The peer was removed between the check and the change: same answer as for an unknown peer. */
+/** Answers 409, as for an unknown peer, if the peer was removed after the check. */
 function refusePeerAs409(error: unknown): never {
   if (error instanceof DataPlaneError && error.code === 'peer_not_found') {
     throw new ApiError('peer_not_found', error.message, 409);

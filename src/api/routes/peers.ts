@@ -1,10 +1,11 @@
 /**
  * Routes of a VNI's peers: list, add, get and remove.
  *
- * A change is answered after the data plane has applied it. A peer is configured by its host, an
- * address or a name. Each address of a name is an item of the list, with the name as `address` and
- * the address as `resolved`. Both identify the peer in a path; only the configured host can be
- * removed. A name without an address is an item whose `resolved` is null.
+ * A change is answered after the data plane has applied it. A peer is configured by its host, which
+ * is an IP address or a name. Each IP address of a name is an item of the list, with the name as
+ * `address` and the IP address as `resolved`. Name and IP address identify the peer in a path, but
+ * only the configured host can be removed. A name without an address is an item whose `resolved` is
+ * null.
  */
 import type { FastifyInstance } from 'fastify';
 import type { LimitFunction } from 'p-limit';
@@ -187,7 +188,10 @@ function viewUnresolved({ host, port, flood }: PeerSettings) {
   return { address: host, port, flood, resolved: null, ...noTraffic };
 }
 
-/** Unique key: an address belongs to one peer, and a name is not an address. */
+/**
+ * Unique key of a peer: two peers of a VNI never have the same address, and a name never equals an
+ * address.
+ */
 function keyOf({ resolved, address }: PeerView): string {
   return resolved ?? address;
 }

@@ -2,7 +2,8 @@
  * Route of path MTU probes.
  *
  * A probe takes seconds. With `Accept: application/x-ndjson` the response has a line for each
- * packet as it is sent and the result as last line. Otherwise it is the result alone.
+ * packet, written when the outcome of the packet is known, and the result as the last line.
+ * Otherwise the response is the result alone.
  */
 import { PassThrough } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
@@ -55,7 +56,7 @@ export function probeRoutes(app: FastifyInstance, { dataPlane, probe, log }: Con
 
 export type ProbeView = ReturnType<typeof probeView>;
 
-/** A line for one packet. */
+/** Line of the response about one packet. */
 export interface ProbeStep {
   /** Bytes of the outer IP packet. */
   readonly packetLen: number;

@@ -43,7 +43,7 @@ export function reloadRoutes(
   );
 }
 
-/** An invalid file is a 409: the request itself is valid. */
+/** Answers 409 for an invalid file, because the request itself is valid. */
 function refuseAsConflict(error: unknown): never {
   if (error instanceof ConfigError) throw new ApiError('config_invalid', error.message);
   throw error;

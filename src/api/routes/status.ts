@@ -15,9 +15,9 @@ import { vniStates, vniView } from './vnis.js';
 const JSON_TYPE = 'application/json; charset=utf-8';
 const TAGS = ['Daemon'];
 
-/** Limits of `/v1/counters`: responses being written, and waiting. */
+/** Limits of `/v1/counters`: responses being written, and queued requests. */
 const COUNTERS: TurnLimits = { places: 8, perClient: 4, waiting: 32, waitingPerClient: 16 };
-/** Limits of `/v1/doctor`: runs, each with some child processes, and waiting requests. */
+/** Limits of `/v1/doctor`: runs, each of which has several child processes, and queued requests. */
 const DOCTORS: TurnLimits = { places: 2, perClient: 2, waiting: 8, waitingPerClient: 8 };
 
 export function statusRoutes(app: FastifyInstance, deps: ControlDeps): void {

@@ -158,8 +158,8 @@ export function vniRoutes(app: FastifyInstance, deps: ControlDeps, oneAtATime: L
 }
 
 /**
- * VNIs that are configured and forward, and those that a failed change has left behind. A VNI that
- * is being removed may still forward, but is no longer configured.
+ * VNIs that are configured, and VNIs that a failed change has left behind. A VNI that is being
+ * removed is not listed: it may still forward, but it is no longer configured.
  */
 export function vniStates({ dataPlane, configuration }: VniDeps): VniState[] {
   const configured = dataPlane.vnis().filter(({ vni }) => isConfigured(configuration, vni));
@@ -211,8 +211,8 @@ function isConfigured(configuration: Configuration, vni: number): boolean {
 }
 
 /**
- * The tag excludes peers, which have tags of their own: adding a peer must not fail a concurrent
- * change of the VNI.
+ * The tag excludes peers, which have tags of their own, so that adding a peer does not make a
+ * concurrent change of the VNI fail.
  */
 function vniTag({ peers: _, ...settings }: VniSettings): string {
   return etagOf(settings);
