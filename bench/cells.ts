@@ -2,7 +2,7 @@
  * Cells of the lab: competitor, baseline, and the goals for their ratio.
  *
  * `must` and `aim` limit the ratio of vtepd to its baseline within a round: a minimum for
- * throughput, a maximum for round trips. A cell without them is for information.
+ * throughput, a maximum for round trips. A cell without them is informational.
  */
 import type { StageId } from './lab/stages.js';
 import type { TaskId } from './lab/tasks.js';
@@ -10,7 +10,7 @@ import type { TaskId } from './lab/tasks.js';
 export type LabCell = ReturnType<typeof cell>;
 
 export const OVERLAYS = ['open vswitch', 'fastd', 'tinc'];
-/** Figures of a round trip, in the order of the task; the id of a cell ends with one of them. */
+/** Figures of a round trip, in the order of the task; ids of round-trip cells end with one. */
 const PERCENTILES = ['p50', 'p99', 'p99.9'];
 const [FLOWS, SCRAPED, DGRAM] = ['vtepd, flows', 'vtepd, scraped', 'vtepd, dgram'];
 const [TO, FROM] = ['vtepd → kernel', 'kernel → vtepd'];
@@ -79,7 +79,7 @@ function cell(
   const unit = task.startsWith('tcp') ? 'Gb/s' : task.startsWith('rtt') ? 'µs' : 'k frames/s';
   /** Index into the task's figures. */
   const part = Math.max(0, PERCENTILES.indexOf(id.split('-').at(-1) ?? ''));
-  /** Competitors of which the one with the best median counts. */
+  /** Competitors; the one with the best median is the baseline. */
   const baselines = group === 'peers' ? OVERLAYS : ['kernel'];
   return { id, group, stage, task, part, contender, baselines, title, unit, more: unit !== 'µs', must, aim };
 }

@@ -1,28 +1,30 @@
 /**
- * CPU time of the whole box, of processes and of threads.
+ * CPU time of the whole machine, of processes and of threads.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 
-/** proc_stat(5), first line: user, nice, system, irq, softirq (there kernel vxlan works). */
+/** Fields of proc_stat(5), first line: user, nice, system, irq, softirq (includes kernel vxlan). */
 const BUSY = [0, 1, 2, 5, 6];
 /** USER_HZ of every Linux that Node runs on. */
 const TICKS_PER_SECOND = 100;
 
-/** CPU seconds of the whole box since it started, both ends and the generator included. */
+/** CPU seconds of the whole machine since boot; contains both ends and the load generator. */
 export function boxCpuSeconds(): number {
   const [line] = readFileSync('/proc/stat', 'utf8').split('\n');
   const ticks = line.trim().split(/\s+/).slice(1).map(Number);
   return BUSY.reduce((sum, field) => sum + ticks[field], 0) / TICKS_PER_SECOND;
 }
 
-/** CPU time of all threads that these processes have now, ns. */
+/** CPU time of all current threads of the processes, ns. */
 export function processCpuNs(pids: readonly number[]): number {
   return pids.flatMap((pid) => [...threadCpuNs(pid).values()]).reduce((sum, ns) => sum + ns, 0);
 }
 
 /**
- * CPU time of each thread of a process, ns, by thread id: the scheduler's own count (schedstat), as
- * a tick of /proc/PID/stat is 10 ms. It contains the interrupts that came while the thread ran.
+ * CPU time of each thread of a process, ns, by thread id.
+ *
+ * The source is schedstat, because /proc/PID/stat counts in ticks of 10 ms. It contains interrupts
+ * that arrived while the thread ran.
  */
 export function threadCpuNs(pid: number): Map<number, number> {
   const tasks = `/proc/${pid}/task`;
@@ -30,7 +32,7 @@ export function threadCpuNs(pid: number): Map<number, number> {
   return new Map(readdirSync(tasks).map((tid) => [Number(tid), Number(schedstat(tid).split(' ')[0])]));
 }
 
-/** Processes and kernel threads with a name that matches. */
+/** Ids of processes and kernel threads whose name matches. */
 export function processesCalled(name: RegExp): number[] {
   const pids = readdirSync('/proc').filter((entry) => /^\d+$/.test(entry));
   return pids.filter((pid) => name.test(nameOf(pid))).map(Number);

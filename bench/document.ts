@@ -1,5 +1,5 @@
 /**
- * Writes sections and pictures into the documents. The text between these marks is the benchmark's:
+ * Writer of sections and pictures into the documents. It replaces the text between these marks:
  *
  *     <!-- bench:NAME -->
  *     <!-- /bench:NAME -->

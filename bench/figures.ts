@@ -1,5 +1,5 @@
 /**
- * Measured figures: rows of the main table, tables of their own, medians and spreads.
+ * Measured figures: rows of the main table, further tables, medians and spreads.
  */
 
 /** A figure for each round; null where it failed. */
@@ -11,11 +11,11 @@ export interface Row {
   readonly title: string;
   readonly unit: string;
   readonly vtepd: Rounds;
-  /** Figures of the baseline. With them the goals limit the ratio, else vtepd's own figure. */
+  /** Figures of the baseline. The goals limit the ratio to it; without a baseline, the figure. */
   readonly kernel?: Rounds;
-  /** CPU seconds of the whole box for each gigabit delivered: of the baseline, of vtepd. */
+  /** CPU seconds of the whole machine per delivered gigabit. */
   readonly cpu?: readonly [kernel: Rounds, vtepd: Rounds];
-  /** Whether a larger figure is better. */
+  /** True if a larger figure is better. */
   readonly more?: boolean;
   readonly must?: number | undefined;
   readonly aim?: number | undefined;
@@ -27,18 +27,18 @@ export interface Spread {
   readonly max: number;
 }
 
-/** A table of its own, and its picture if it has a scale. */
+/** A separate table, with a picture if it has a scale. */
 export interface Figures {
   /** Name of the marks in a document and of the picture's file. */
   readonly name: string;
   readonly title: string;
   readonly columns: readonly string[];
   readonly rows: readonly { readonly label: string; readonly values: readonly (Spread | null)[] }[];
-  /** stacked: the bars of a row lie end to end. */
+  /** stacked: the bars of a row are drawn end to end. */
   readonly scale?: 'linear' | 'logarithmic' | 'stacked';
 }
 
-/** @returns null without a figure */
+/** @returns null if no round has a figure */
 export function spreadOf(rounds: Rounds): Spread | null {
   const sorted = rounds.filter((figure) => figure !== null).sort((a, b) => a - b);
   if (sorted.length === 0) return null;
@@ -46,7 +46,7 @@ export function spreadOf(rounds: Rounds): Spread | null {
   return { median: (low + high) / 2, min: sorted[0], max: sorted[sorted.length - 1] };
 }
 
-/** Ratios within a round, where both sides met the same load of the machine. */
+/** Ratios within a round, in which both sides ran under the same load of the machine. */
 export function ratiosOf(rounds: Rounds, baseline: Rounds): Spread | null {
   const ratio = (one: number | null, other?: number | null) => (one !== null && other ? one / other : null);
   return spreadOf(rounds.map((figure, i) => ratio(figure, baseline[i])));
@@ -65,7 +65,7 @@ export function withSpread(spread: Spread | null): string {
   return min === max ? median : `${median} (${min}–${max})`;
 }
 
-/** A Markdown table, '' without rows. @param left columns of words, aligned to the left */
+/** A Markdown table, '' without rows. @param left indexes of left-aligned columns (text) */
 export function table(header: readonly string[], rows: readonly (readonly string[])[], left = [0]): string {
   if (rows.length === 0) return '';
   const widths = header.map((_, i) => Math.max(3, ...[header, ...rows].map((row) => row[i].length)));

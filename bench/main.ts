@@ -1,8 +1,9 @@
 /**
- * The benchmark: measures, prints tables, keeps everything as JSON in bench/results, and with
- * `--save` writes docs/performance.md. scripts/bench.mjs starts it in the root of the project.
+ * The benchmark program. scripts/bench.mjs starts it in the root of the project.
  *
- * It exits with 1 when a measurement failed; a figure below its goal is no failure.
+ * It measures, prints tables, writes all results as JSON to bench/results, and with `--save`
+ * updates docs/performance.md. The exit code is 1 if a measurement failed; a figure below its goal
+ * is not a failure.
  */
 import { measureCopies } from './copies/copies.js';
 import { saveDocuments } from './document.js';

@@ -6,7 +6,7 @@ import { LAB_CELLS } from './cells.js';
 
 export type BenchOptions = ReturnType<typeof parseOptions>;
 
-/** Parts outside of the lab. */
+/** Parts that do not belong to the lab. */
 const PARTS = ['copies', 'heap', 'profile', 'memory', 'micro', 'floods'] as const;
 export type Part = (typeof PARTS)[number];
 const NAMES = [
@@ -26,7 +26,7 @@ export function parseOptions(args: readonly string[]) {
   });
   const { short = false, save = false, from, ...others } = values;
   const [other] = Object.keys(short ? { short, ...others } : others);
-  if (from !== undefined && other !== undefined) throw new Error(`--from --${other}: leave one out`);
+  if (from !== undefined && other !== undefined) throw new Error(`--from --${other}: cannot be combined`);
   const only = values.only?.split(',');
   const unknown = only?.find((name) => !NAMES.includes(name));
   if (unknown !== undefined) throw new Error(`--only ${unknown}: one of ${NAMES.join(', ')}`);
@@ -42,12 +42,12 @@ export function parseOptions(args: readonly string[]) {
   return { only, peers, rounds, seconds, heapSeconds, short, save, from };
 }
 
-/** @throws Error for a run that the documents must not show */
+/** @throws Error for a partial run, which the documents must not show */
 export function refuseParts({ short, only }: { short: boolean; only: string[] | undefined }): void {
-  if (short || only) throw new Error('--save: the documents show whole runs, none with --only or --short');
+  if (short || only) throw new Error('--save: needs whole runs, without --only and --short');
 }
 
-/** Whether a cell is selected: by name, group, `lab`, or because nothing was named. */
+/** @returns true if a cell or part is selected by name, group or `lab`, or without `--only` */
 export function isWanted({ only, peers }: BenchOptions, id: string, group = ''): boolean {
   if (group === 'peers' && !peers) return false;
   // Floods run only by name: they do not measure speed.

@@ -6,7 +6,7 @@ import { floodTable } from './floods/report.js';
 import type { Results } from './results.js';
 
 export interface Section {
-  /** Name of its marks in a document. */
+  /** Name of the marks in a document. */
   readonly name: string;
   readonly title: string;
   /** Markdown; '' without figures. */
@@ -76,12 +76,12 @@ export function verdictOf(row: Row): 'ok' | 'below must' | 'failed' | '–' {
   const judged = kernel ? ratioOf(row) : spreadOf(vtepd);
   if (!judged) return 'failed';
   if (must === undefined) return '–';
-  // As printed: a ratio that reads 1.00 is not below 1.
+  // Compares the printed value: a ratio printed as 1.00 is not below 1.
   const value = Number(judged.median.toPrecision(3));
   return (more ? value >= must : value <= must) ? 'ok' : 'below must';
 }
 
-/** Without the row of other overlays, whose baseline is not the kernel. */
+/** Pictures of the main table, without other overlays: their baseline is not the kernel. */
 function picturesOf(all: readonly Row[]): Figures[] {
   const rows = all.filter(({ kernel, id }) => kernel && id !== 'peers');
   const picture = (title: string, some: Row[], columns: string[], pick: (row: Row) => (Spread | null)[]) => ({

@@ -1,5 +1,5 @@
 /**
- * Results of one run, as bench/results keeps them; tables and pictures need nothing else.
+ * Results of one run, as stored in bench/results. Tables and pictures are made from them alone.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, release } from 'node:os';
@@ -9,12 +9,12 @@ import type { FloodResult } from './floods/floods.js';
 import type { StageResult } from './lab/stage.js';
 import type { BenchOptions } from './options.js';
 
-/** Raised whenever a reader would misunderstand older files. */
+/** Version of the file format, raised with every incompatible change. */
 const FORMAT = 2;
 const DIRECTORY = 'bench/results';
 
 export type Results = Awaited<ReturnType<typeof emptyResults>>;
-/** What one part of the benchmark measures. */
+/** Results of one part of the benchmark. */
 export type Measured = Partial<Pick<Results, 'rows' | 'figures' | 'floods' | 'stages'>>;
 
 export async function emptyResults(options: BenchOptions) {
@@ -52,6 +52,6 @@ export function saveResults(results: Results): string {
 /** @throws Error for a file without results of this format */
 export function loadResults(file: string): Results {
   const results = JSON.parse(readFileSync(file, 'utf8')) as Results;
-  if (results.format !== FORMAT) throw new Error(`--from ${file}: no results of format ${FORMAT}`);
+  if (results.format !== FORMAT) throw new Error(`--from ${file}: not a result file of format ${FORMAT}`);
   return results;
 }

@@ -7,7 +7,7 @@
 import { type Figures, short } from './figures.js';
 
 const [WIDTH, MARGIN, LEFT, PLOT, TOP, BAR, PITCH, GAP, FOOT] = [920, 20, 350, 480, 70, 12, 15, 10, 34];
-/** The first two are those of kernel and vtepd. */
+/** Colours of the series; the first two are kernel and vtepd. */
 const COLOURS = [
   '#afb8c1',
   '#54aeff',
@@ -60,7 +60,7 @@ ${drawn.join('\n')}
 `;
 }
 
-/** From 0, or from a power of ten, to a round number above the largest value. */
+/** Axis from 0, or from a power of ten, to a round number above the largest value. */
 function axisOf(values: readonly number[], isLogarithmic: boolean) {
   const largest = Math.max(...values) || 1;
   const power = 10 ** Math.floor(Math.log10(largest / 5));

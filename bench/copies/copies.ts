@@ -3,12 +3,12 @@
  *
  *     host: 192.168.0.1/16 on a device that discards ── peers 192.168.64.0 … 192.168.65.255
  *
- * Broadcast frames of 64 bytes enter the VTEP at a rate that overloads nothing: the same number of
- * copies a second for every number of peers. The scheduler counts the nanoseconds of everything
- * that works for them: the sender, all threads of the daemon if there is one, and ksoftirqd. Kernel
- * vxlan works inside the sender. The cost of the frame itself is in the figure, shared by its
- * copies. There is no receiver: the device is `dummy`, or `ifb` where the kernel has no dummy, and
- * both discard a datagram within the call that sends it.
+ * Broadcast frames of 64 bytes enter the VTEP at a rate below overload, with the same number of
+ * copies per second for every number of peers. The figure is the CPU time (schedstat) of the
+ * sender, of all threads of the daemon and of ksoftirqd. Kernel vxlan runs in the context of the
+ * sender. The cost of the frame itself is in the figure, divided by its copies. There is no
+ * receiver: the device is `dummy`, or `ifb` if the kernel has no dummy; both discard a datagram
+ * within the call that sends it.
  */
 import { outcome } from '../../test/support/command.js';
 import { createNamespace, type Namespace } from '../../test/support/netns.js';
@@ -22,14 +22,14 @@ import type { Measured } from '../results.js';
 
 const PEER_COUNTS = [1, 2, 8, 64, 512];
 const PEER_COUNTS_SHORT = [1, 8];
-/** Two cores make so many copies with few peers. */
+/** Copies per second: what two cores can send with few peers. */
 const COPIES_PER_SECOND = 200_000;
-/** Enough, as CPU time is counted and not time. */
+/** Length of a measurement. Short, because it counts CPU time, not elapsed time. */
 const SECONDS = 1;
 const UNDERLAY = '192.168.0.1';
 const ADDRESS = '10.10.10.1';
 const BROADCAST = '10.10.10.255';
-/** Least share of the intended copies that must have been made. */
+/** Minimum share of the intended copies that must have been sent. */
 const SHARE_MIN = 0.9;
 const NAMES = ['kernel', 'vtepd'] as const;
 
@@ -38,12 +38,12 @@ interface Flooder {
   readonly name: (typeof NAMES)[number];
   readonly peers: number;
   readonly host: Namespace;
-  /** Processes that work for it beside the sender. */
+  /** Processes whose CPU time counts, besides the sender. */
   readonly pids: readonly number[];
-  /** Copies sent since its start. */
+  /** Copies sent since the start of the flooder. */
   copies(): Promise<number>;
   readonly stop?: () => Promise<unknown>;
-  /** ns of CPU a copy, for each round. */
+  /** CPU time per copy in each round, ns. */
   readonly rounds: (number | null)[];
 }
 
@@ -94,7 +94,7 @@ function measuredOf(
     rows: [
       {
         id: 'copies',
-        title: `head-end replication to ${most} peers, a copy`,
+        title: `head-end replication to ${most} peers, per copy`,
         unit: 'ns',
         kernel: roundsOf('kernel', most),
         vtepd: roundsOf('vtepd', most),
@@ -103,7 +103,7 @@ function measuredOf(
       },
       {
         id: 'copies-flat',
-        title: `most that a copy costs more, ${counts.join(' → ')}`,
+        title: `largest cost step per copy, ${counts.join(' → ')}`,
         unit: '×',
         vtepd: [worst],
         must: 1.1,
@@ -122,7 +122,7 @@ async function nsPerCopy(flooder: Flooder): Promise<number> {
   const cpu = cpuNs + processCpuNs(pids) - before;
   const copies = (await flooder.copies()) - copiesBefore;
   const share = copies / (sent * flooder.peers);
-  if (share < SHARE_MIN) throw new Error(`made ${(share * 100).toFixed(0)} % of the copies`);
+  if (share < SHARE_MIN) throw new Error(`sent only ${(share * 100).toFixed(0)} % of the copies`);
   return cpu / copies;
 }
 
@@ -157,7 +157,7 @@ async function makeHost(): Promise<Namespace> {
   const host = await createNamespace('copies');
   const add = (type: string) => outcome(`ip -n ${host.name} link add ${UNDERLAY_DEV} type ${type}`);
   if ((await add('dummy')).code !== 0 && (await add('ifb')).code !== 0)
-    throw new Error('this kernel has neither dummy nor ifb, which discard datagrams');
+    throw new Error('this kernel has neither the dummy nor the ifb device, which discard datagrams');
   await host.ip(`link set ${UNDERLAY_DEV} up
     address add ${UNDERLAY}/16 dev ${UNDERLAY_DEV}`);
   return host;

@@ -4,25 +4,34 @@
  *
  * Theory of operation
  *
- *     flood peer ADDRESS PORT VNI one|random SECONDS          VXLAN datagrams from one or from random inner MACs
- *     flood trains ADDRESS PORT VNI SECONDS                   trains of such datagrams from one inner MAC
- *     flood strangers ADDRESS PORT VNI SECONDS                datagrams from random inner MACs and forged outer sources
- *     flood frames DEVICE MAC ADDRESS PORT SECONDS            64 byte UDP frames from a VM's device
- *     flood superframes DEVICE MAC ADDRESS PORT tcp|udp SEGMENT SECONDS    65 KB superframes from a VM's device
- *     flood sink PORT                                         a plain socket that reads and discards, until killed
+ *     flood peer ADDRESS PORT VNI one|random SECONDS
+ *         VXLAN datagrams from one inner MAC or from random ones
+ *     flood trains ADDRESS PORT VNI SECONDS
+ *         trains of such datagrams from one inner MAC
+ *     flood strangers ADDRESS PORT VNI SECONDS
+ *         datagrams from random inner MACs and forged outer sources
+ *     flood frames DEVICE MAC ADDRESS PORT SECONDS
+ *         64-byte UDP frames from a VM's device
+ *     flood superframes DEVICE MAC ADDRESS PORT tcp|udp SEGMENT SECONDS
+ *         65 KB superframes from a VM's device
+ *     flood sink PORT
+ *         a plain socket that reads and discards, until killed
  *
- * Every flood sends as fast as its system calls return, for SECONDS seconds or FRAMES_MAX frames, and prints one line
- * of JSON. The baseline of each flood is the same program with the address and port of the sink: PORT alone for the
- * floods of a peer, MAC and ADDRESS as well for those of a VM, whose broadcast would go through the VTEP.
+ * Every flood sends as fast as its system calls return, for SECONDS seconds or FRAMES_MAX frames,
+ * and prints one line of JSON. The baseline of a flood is the same program, sending to the sink:
+ * floods of a peer change only PORT; floods of a VM also change MAC and ADDRESS, because their
+ * broadcast would go through the VTEP.
  *
- * Random inner MACs begin with 06, so they are never those of the entries that the benchmark made before. Forged
- * sources are in 10.64.0.0/10. The frames of `peer`, `trains` and `strangers` go to a unicast MAC of no station.
+ * Random inner MACs begin with 06, unlike those of the FDB entries that the benchmark made before.
+ * Forged sources are in 10.64.0.0/10. The frames of `peer`, `trains` and `strangers` are addressed
+ * to a unicast MAC that no station has.
  *
- * A train is TRAIN datagrams in one message (UDP_SEGMENT), which a receiver with UDP_GRO on this machine reads as one.
+ * A train is TRAIN datagrams in one message (UDP_SEGMENT). A receiver with UDP_GRO on this machine
+ * reads it as one.
  *
- * Superframes go through AF_PACKET with a virtio_net_hdr, as a VM's network card hands them to the host. The checksum
- * is left to the host. A TCP superframe with a SEGMENT of 1 asks for 65,000 packets. With `udp` the sink gets what the
- * kernel makes of it: it asks for UDP_GRO, and so reads a superframe whole.
+ * Superframes are sent through AF_PACKET with a virtio_net_hdr, as a VM's network card hands them
+ * to the host, which completes the checksum. A TCP superframe with a SEGMENT of 1 stands for 65,000
+ * packets. With `udp` the sink, which enables UDP_GRO, reads a superframe whole.
  *
  * Compiled by the benchmark when it runs: cc -O2 -o flood flood.c
  */
@@ -43,8 +52,8 @@
 #define VIRTIO_NET_HDR_GSO_UDP_L4 5	/* since Linux 6.2 */
 #endif
 
-#define BATCH 64		/* messages a system call */
-#define FRAMES_MAX 20000000	/* ends a flood before its time */
+#define BATCH 64		/* messages per system call */
+#define FRAMES_MAX 20000000	/* ends a flood early */
 #define TRAIN 64		/* datagrams of a train */
 #define SEND_BUFFER (8 << 20)
 #define RECEIVE_BUFFER (8 << 20)
@@ -60,7 +69,7 @@
 #define BUFFER_LEN (SUPERFRAME_LEN + ETHERNET_LEN + 64)
 #define ETHERTYPE_LOCAL 0x88b5	/* IEEE 802, for local experiments */
 
-static const uint8_t nobody[] = { 0x02, 0, 0, 0, 0, 0x99 };
+static const uint8_t no_station[] = { 0x02, 0, 0, 0, 0, 0x99 };
 static const uint8_t sender[] = { 0x02, 0xee, 0, 0, 0, 0x01 };
 
 /* xorshift64: the same sequence in every run. */
@@ -97,7 +106,7 @@ static uint16_t fold(uint32_t sum)
 	return (uint16_t)sum;
 }
 
-/** put_ipv4() - IPv4 header with DF; addresses in network order */
+/** put_ipv4() - Write an IPv4 header with DF; addresses in network order */
 static void put_ipv4(uint8_t *ip, unsigned total, uint8_t protocol, uint32_t from, uint32_t to)
 {
 	memset(ip, 0, IPV4_LEN);
@@ -111,7 +120,7 @@ static void put_ipv4(uint8_t *ip, unsigned total, uint8_t protocol, uint32_t fro
 	put16(ip + 10, (uint16_t)~fold(sum16(ip, IPV4_LEN)));
 }
 
-/* A batch of messages, each with a buffer of its own. */
+/* A batch of messages, each with its own buffer. */
 static uint8_t buffers[BATCH][BUFFER_LEN];
 static struct iovec iov[BATCH];
 static struct mmsghdr messages[BATCH];
@@ -127,9 +136,9 @@ static void prepare(size_t len)
 /**
  * flood() - Send batch after batch
  * @s:		Socket, connected or bound to a device unless messages have a destination
- * @batch:	Messages a system call
+ * @batch:	Messages per system call
  * @renew:	Changes message i before it is sent again, or NULL
- * @seconds:	At most so long
+ * @seconds:	Time limit
  */
 static void flood(int s, unsigned batch, void (*renew)(int i), long seconds)
 {
@@ -163,7 +172,7 @@ static int open_socket(int family, int type, int protocol)
 	return s;
 }
 
-/** put_vxlan() - VXLAN header and a 64-byte frame to a MAC of no station */
+/** put_vxlan() - Write a VXLAN header and a 64-byte frame to a MAC that no station has */
 static void put_vxlan(uint8_t *datagram, uint32_t vni)
 {
 	uint8_t *frame = datagram + VXLAN_LEN;
@@ -172,7 +181,7 @@ static void put_vxlan(uint8_t *datagram, uint32_t vni)
 	datagram[0] = 0x08;
 	put16(datagram + 4, vni >> 8);
 	datagram[6] = (uint8_t)vni;
-	memcpy(frame, nobody, ETH_ALEN);
+	memcpy(frame, no_station, ETH_ALEN);
 	memcpy(frame + ETH_ALEN, sender, ETH_ALEN);
 	put16(frame + 12, ETHERTYPE_LOCAL);
 }
@@ -273,11 +282,11 @@ static int open_device(const char *name, int with_vnet_header)
 }
 
 /**
- * put_frame() - Ethernet, IPv4 and the ports of UDP or TCP, whose checksum field holds the pseudo-header sum
+ * put_frame() - Write Ethernet, IPv4, and UDP or TCP with the pseudo-header sum as checksum
  * @argv:	MAC, ADDRESS, PORT of the destination
  * @packet_len:	Bytes from the IP header on
  *
- * Return: where the TCP or UDP header begins
+ * Return: the TCP or UDP header
  */
 static uint8_t *put_frame(uint8_t *frame, char **argv, unsigned packet_len, uint8_t protocol)
 {

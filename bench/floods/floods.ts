@@ -1,11 +1,14 @@
 /**
- * Floods: what is left of a known flow of another peer and another VNI while a peer, a stranger or a VM sends as fast
- * as it can; whether FDB entries of others are kept, and what the daemon's memory does.
+ * Floods: effect of a hostile sender on a known flow of another peer in another VNI.
  *
- * The baseline, right before and with the same daemons: the same flow while the same sender floods a UDP port of the
- * same host on which a plain socket reads and discards. That is what sender and kernel cost without vtepd; the sender
- * shares the cores with everything else. The known flow goes in the direction of the flood, toward near for floods
- * from the underlay, from near for floods of a VM, unless the kind says that it goes against it.
+ * A peer, a stranger or a VM sends as fast as it can. Measured are the throughput and round trips
+ * of the known flow, the loss of FDB entries of other peers, and the growth of the daemon's memory.
+ *
+ * The baseline is measured right before with the same daemons: the same flow while the same sender
+ * floods a UDP port of the same host, where a plain socket reads and discards. It contains the cost
+ * of sender and kernel without vtepd; the sender shares the cores with everything else. The known
+ * flow has the direction of the flood, unless `isAgainst` is set: toward near for floods from the
+ * underlay, from near for floods of a VM.
  */
 import { join } from 'node:path';
 import type { Namespace } from '../../test/support/netns.js';
@@ -28,13 +31,13 @@ export interface Flow {
 }
 
 export interface FloodRound {
-  /** Without any flood. */
+  /** The known flow without a flood, beside the plain socket's flood, beside vtepd's flood. */
   quiet: Flow;
   socket: Flow;
   vtepd: Flow;
-  /** Frames a second that the flood sent. */
+  /** Frames per second that the flood sent. */
   rates: { socket: number; vtepd: number };
-  /** FDB entries of others; null when the daemon did not answer. */
+  /** FDB entries of other peers; null when the daemon did not answer. */
   entriesBefore: number;
   entriesAfter: number | null;
   /** Resident memory of the daemon, bytes; null when it has ended. */
@@ -49,7 +52,7 @@ export interface FloodResult {
 }
 
 const OUTPUT = join(process.cwd(), 'build/flood');
-/** Time to start iperf3 and blast: a flood lasts twice as long as a measurement, and this. */
+/** Time to start iperf3 and blast. A flood lasts two measurements and this time. */
 const FLOOD_EXTRA_S = 2;
 const MARGIN_MS = 20_000;
 /** Floods of a short run: one of a host, one of a VM. */
@@ -122,7 +125,7 @@ async function besideSocket(place: Place, kind: FloodKind, ends: Ends, seconds: 
   }
 }
 
-/** The known flow beside a flood, which begins before it and ends after it. */
+/** Measures the known flow during a flood, which starts before it and ends after it. */
 async function beside(
   from: Namespace,
   args: readonly string[],
@@ -142,7 +145,7 @@ async function beside(
   }
 }
 
-/** A flow that does not pass at all is a result, not an error. */
+/** Measures the known flow. A flow that does not pass is a result, not an error. */
 async function measureFlow(ends: Ends, seconds: number): Promise<Flow> {
   const pair = { name: 'floods', ...ends, daemons: [], vtepds: [] };
   const context = { seconds, halfLoad: 0, scraped: [] };

@@ -1,6 +1,5 @@
 /**
- * The floods: what each sends, and what the same sender sends to a plain socket for the baseline. Arguments are those
- * of flood.c without the seconds, which come last.
+ * The floods: arguments of flood.c for each flood and for its baseline, without the seconds.
  */
 import { ATTACKED_VNI, BRIDGE_ADDRESS, BRIDGE_BROADCAST, NEAR, VXLAN_PORT } from './place.js';
 
@@ -9,13 +8,13 @@ export interface FloodKind {
   readonly title: string;
   /** Sender: a VM in the attacked VNI, or the hostile host on the underlay. */
   readonly from: 'vm' | 'host';
-  /** The hostile host runs a vtepd, so its datagrams may be received as trains. */
+  /** True if the hostile host runs a vtepd; its datagrams may then be received as trains. */
   readonly isVtepd?: boolean;
-  /** The known flow goes against the direction of the flood. */
+  /** True if the known flow has the opposite direction of the flood. */
   readonly isAgainst?: boolean;
   /** Arguments of the flood. */
   readonly flood: readonly string[];
-  /** Arguments of the baseline. @param mac of the host's own port on the VM's bridge */
+  /** Arguments of the baseline. @param mac MAC of the host's own port on the VM's bridge */
   readonly baseline: (mac: string) => readonly string[];
 }
 

@@ -3,14 +3,16 @@
  *
  *     VM ─ br100 ─┐
  *                 ├ near vtepd ── 192.168.80.10 ──┐
- *     10.200.0.1 ─┘                               ├─ switch ─ 192.168.80.101 … .116: not there
+ *     10.200.0.1 ─┘                               ├─ switch ─ 192.168.80.101 … .116: absent
  *     10.200.0.2 ── far vtepd ─── 192.168.80.11 ──┤
  *                   hostile ───── 192.168.80.12 ──┘
  *
- * VNI 100 is attacked: by its peer `hostile`, which may run a vtepd, by forged sources, or by the VM
- * (only then there is a bridge). It has 16 peers that receive floods and do not exist: the switch sends their datagrams
- * to `hostile`, whose device discards them.
- * VNI 200 carries the known flow, between near and far. `far` is a peer of both VNIs, with ENTRIES entries in each.
+ * VNI 100 is attacked: by its peer `hostile`, which may run a vtepd, by forged sources, or by the
+ * VM (only then is there a bridge). Its flood list has 16 absent peers: the switch sends their
+ * datagrams to `hostile`, whose device discards them.
+ *
+ * VNI 200 carries the known flow, between near and far. `far` is a peer of both VNIs, with ENTRIES
+ * entries in each.
  */
 
 import { writeFileSync } from 'node:fs';
@@ -38,16 +40,16 @@ const BRIDGE = 'br100';
 export const ENTRIES = 500;
 const READY_MS = 20_000;
 const VTEPD = join(process.cwd(), 'dist/vtepd.js');
-/** Until a daemon that was flooded answers again. */
+/** Time limit until a flooded daemon answers again. */
 const QUIET_MS = 30_000;
 
 export interface Place {
   readonly near: Site;
   readonly far: Site;
   readonly hostile: Namespace;
-  /** Where floods of a VM come from; undefined unless asked for. */
+  /** Sender of the floods of a VM; undefined for floods of a host. */
   readonly vm: Namespace | undefined;
-  /** MAC of near's own port on the VM's bridge; '' without one. */
+  /** MAC of near's own port on the VM's bridge; '' without a bridge. */
   readonly bridgeMac: string;
   readonly vtepd: Vtepd;
   remove(): Promise<void>;
@@ -87,7 +89,7 @@ export async function makePlace({ from, isVtepd }: Pick<FloodKind, 'from' | 'isV
       await vtepd.ready();
       return vtepd;
     };
-    // Near asks it for its proof in the second after its own start.
+    // Started first: near requests the proof of `hostile` within the second after its own start.
     if (isVtepd)
       await start(hostile, 'hostile', `vnis:\n  - {vni: ${ATTACKED_VNI}, peers: ["${NEAR},flood=off"]}\n`);
     const vtepd = await start(near, 'near', nearConfig(withVm));
@@ -107,7 +109,7 @@ export async function makePlace({ from, isVtepd }: Pick<FloodKind, 'from' | 'isV
   }
 }
 
-/** Offloads as most network cards have them: none for tunnels. */
+/** Connects the hosts to the switch, without tunnel offloads, as with most network cards. */
 async function joinHosts(fabric: Namespace, sites: readonly Site[]): Promise<void> {
   await addBridge(fabric, 'br0');
   for (const { host, underlay } of sites) {
@@ -116,7 +118,7 @@ async function joinHosts(fabric: Namespace, sites: readonly Site[]): Promise<voi
       { in: fabric, device: `to-${host.label}`, bridge: 'br0' },
     );
     await host.run(`ethtool -K ${UNDERLAY_DEV} tx-udp_tnl-segmentation off tx-udp_tnl-csum-segmentation off`);
-    // Forged sources have no route.
+    // Forged sources have no route: reverse-path filters are off, and a default route exists.
     await host.run(['sh', '-c', 'for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 > $f; done']);
     await host.ip(`route add default dev ${UNDERLAY_DEV}`);
   }
@@ -158,20 +160,20 @@ async function macOf(host: Namespace, device: string): Promise<string> {
   return link.address;
 }
 
-/** FDB entries of both VNIs that point at `far`. @throws Error unless it answers */
+/** FDB entries of both VNIs that point at `far`. @throws Error when the daemon does not answer */
 export async function entriesOfFar(vtepd: Vtepd): Promise<number> {
   let found = 0;
   for (const vni of [ATTACKED_VNI, FLOW_VNI]) {
     const path = `/v1/vnis/${vni}/fdb?type=dynamic&peer=${FAR}&limit=1000`;
     const { status, body } = await vtepd.get<{ items: { mac: string }[] }>(path);
     if (status !== 200) throw new Error(`${path}: ${status}`);
-    // Those of `learn`; the far TAP itself is learned as well.
+    // Only entries made by `learn`; the far TAP itself is learned as well.
     found += body.items.filter(({ mac }) => mac.startsWith('02:01:')).length;
   }
   return found;
 }
 
-/** The same, once the daemon answers. @returns undefined when it does not within QUIET_MS */
+/** As `entriesOfFar`, once the daemon answers. @returns undefined without answer in QUIET_MS */
 export async function entriesWhenQuiet(vtepd: Vtepd): Promise<number | undefined> {
   return eventually('an answer', () => entriesOfFar(vtepd).catch(() => undefined), QUIET_MS).catch(
     () => undefined,

@@ -4,15 +4,15 @@
 import { type Rounds, ratiosOf, type Spread, short, spreadOf, table, withSpread } from '../figures.js';
 import type { FloodResult, FloodRound, Flow } from './floods.js';
 
-/** Least share of the baseline that the known flow has. */
+/** Minimum share of the baseline that the known flow must keep. */
 const FLOW_MUST = 0.6;
 const FLOW_AIM = 0.9;
 const MB = 1 << 20;
-/** Most that the daemon's resident memory may grow, MB. */
+/** Maximum growth of the daemon's resident memory, MB. */
 const MEMORY_MUST_MB = 64;
 
 export interface FloodVerdict {
-  /** Of the known flow beside vtepd's flood to that beside the plain socket's, within a round. */
+  /** Known flow beside vtepd's flood to known flow beside the plain socket's, within a round. */
   ratio: Spread | null;
   /** Measurements below their musts. */
   below: string[];
@@ -32,7 +32,7 @@ export function verdictOfFlood({ rounds }: FloodResult): FloodVerdict {
   return { ratio, below };
 }
 
-/** A daemon that has ended has not kept its memory within bounds. */
+/** Growth of resident memory, MB; infinite if the daemon has ended. */
 function grownMb({ residentBefore, residentAfter }: FloodRound): number {
   return residentAfter === null ? Number.POSITIVE_INFINITY : (residentAfter - residentBefore) / MB;
 }

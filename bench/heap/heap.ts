@@ -1,11 +1,13 @@
 /**
- * Heap growth of the data-plane thread: vtepd on both sides, saturated, half of the time with TCP
- * ×4 and half of it with 64 byte frames. `probe.mjs` measures the heap before and after,
- * `--trace-gc` reports the collections between.
+ * Heap growth of the data-plane thread per frame.
  *
- * The first sample is discarded: a full collection, and the first request to a thread, make V8
- * compile some code again, and code that is not compiled yet boxes each double. Those bytes are not
- * the frames'.
+ * vtepd runs on both sides, saturated, half of the time with TCP ×4 and half of it with 64-byte
+ * frames. `probe.mjs` measures the heap before and after; `--trace-gc` reports the collections in
+ * between.
+ *
+ * The first sample is discarded. A full collection, and the first request to a thread, make V8
+ * compile some code again, and code that is not compiled yet boxes each double. These bytes are not
+ * caused by frames.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -24,16 +26,16 @@ import type { BenchOptions } from '../options.js';
 import type { Measured } from '../results.js';
 import { collectionsBetween } from './trace.js';
 
-/** Less than this is housekeeping, which allocates a few bytes a second. */
+/** Smaller figures are housekeeping, which allocates a few bytes per second. */
 const BYTES_PER_FRAME_MUST = 0.05;
 const WARM_UP_S = 4;
-/** After each warm-up, and at the end. */
+/** One sample after each warm-up, and one at the end. */
 const SAMPLES = 3;
 const PROBE = join(process.cwd(), 'bench/heap/probe.mjs');
 
 export async function measureHeap({ heapSeconds }: BenchOptions): Promise<Measured> {
   const stage = STAGES.find(({ id }) => id === 'device-whole');
-  if (!stage) throw new Error('there is no stage device-whole');
+  if (!stage) throw new Error('no stage device-whole');
   await compileTool('blast');
   const [a, b] = await makeSites(stage);
   try {
@@ -56,7 +58,7 @@ async function saturate(pair: Pair, seconds: number): Promise<void> {
   await TASKS.udp64(pair, context);
 }
 
-/** A daemon with a probe in it. */
+/** A daemon with the probe loaded. */
 class Side {
   readonly #name: string;
   readonly #vtepd: Vtepd;
@@ -80,13 +82,13 @@ class Side {
     return new Side(name, vtepd, file);
   }
 
-  /** Makes the thread take a request. */
+  /** Makes the probe take a sample: sends a request to the data-plane thread. */
   async sample(): Promise<void> {
     this.#frames.push(framesOf(await this.#vtepd.metrics()));
     await this.#vtepd.get(`/v1/vnis/${VNI}/fdb?limit=1`);
   }
 
-  /** Ends the daemon, as the trace is complete only then. */
+  /** Ends the daemon, because its trace is complete only then. */
   async row(): Promise<Row> {
     await this.#vtepd.stop();
     const collections = collectionsBetween(this.#vtepd.process.stdout);

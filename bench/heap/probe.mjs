@@ -1,10 +1,12 @@
 /**
- * Loaded into the daemon with `--import`: says how large the heap of its data-plane thread is, whenever that thread
- * takes a request, which the benchmark makes it do through the API. The thread never turns its event loop, so this is
- * the one moment at which something of ours runs there.
+ * Heap probe of the data-plane thread, loaded into the daemon with `--import`.
  *
- * Each sample is a line of JSON in the file that BENCH_HEAP_FILE names: bytes in use before and after a full
- * collection. That collection shows in `--trace-gc` as "testing": it marks the place, and whose trace it is.
+ * It takes a sample whenever the thread receives a request `fdb.list`, which the benchmark causes
+ * through the API. The thread never runs its event loop, so no other hook would be called.
+ *
+ * A sample is a line of JSON in the file BENCH_HEAP_FILE: bytes in use before and after a full
+ * collection. `--trace-gc` reports that collection as "testing", which marks the sample in the
+ * trace and identifies the thread.
  */
 import { appendFileSync } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';

@@ -1,11 +1,11 @@
 /**
- * Reads what `node --trace-gc` prints:
+ * Parser of the output of `node --trace-gc`:
  *
  *     [25844:0x7f09b8000f00]      186 ms: Scavenge 5.7 (8.7) -> 3.7 (8.7) MB, 0.12 / 0.00 ms  … allocation failure;
  *     [25844:0x7f09b8000f00]      174 ms: Mark-Compact 4.7 (8.5) -> 3.5 (8.7) MB, 21.69 / … testing; GC in …
  *
- * Every thread has an isolate of its own. Collections that were asked for ("testing") mark whose trace is read, and
- * where it begins and ends.
+ * Every thread has its own isolate. Requested collections ("testing") identify the thread, and mark
+ * where its trace begins and ends.
  */
 
 const LINE =
@@ -13,14 +13,14 @@ const LINE =
 const SCAVENGE = 'Scavenge';
 const MB = 1e6;
 
-/** What happened on one thread between the last two collections that were asked for. */
+/** Collections of one thread between its last two requested collections. */
 export interface Collections {
   scavenges: number;
-  /** All others, whatever V8 calls them. */
+  /** All other kinds. */
   major: number;
-  /** Bytes that they freed. */
+  /** Bytes freed by the collections. */
   freedBytes: number;
-  /** The lines themselves, for the record. */
+  /** Lines of the trace, with those of the two requested collections. */
   lines: string[];
 }
 
@@ -33,8 +33,8 @@ interface Line {
 }
 
 /**
- * @param text everything the process has printed
- * @returns undefined unless exactly one thread was asked for two collections or more
+ * @param text whole output of the process
+ * @returns undefined unless exactly one thread had two or more requested collections
  */
 export function collectionsBetween(text: string): Collections | undefined {
   const lines = text.split('\n').flatMap(parseLine);

@@ -4,21 +4,29 @@
  *
  * Theory of operation
  *
- *     blast send ADDRESS PORT SECONDS SIZE|imix FLOWS RATE    frames, RATE a second; 0: as many as the machine takes
- *     blast count PORT SILENCE_MS                             counts and compares what arrives
- *     blast ping ADDRESS PORT SECONDS SIZE                    one request at a time
- *     blast pong PORT                                         answers each request, until killed
- *     blast learn ADDRESS PORT VNI COUNT                      VXLAN datagrams, each with another inner source MAC
+ *     blast send ADDRESS PORT SECONDS SIZE|imix FLOWS RATE
+ *         sends RATE frames per second; 0: as many as possible
+ *     blast count PORT SILENCE_MS
+ *         counts arriving frames and compares their payload
+ *     blast ping ADDRESS PORT SECONDS SIZE
+ *         sends one request at a time
+ *     blast pong PORT
+ *         answers each request, until killed
+ *     blast learn ADDRESS PORT VNI COUNT
+ *         sends VXLAN datagrams, each with another inner source MAC
  *
- * Sizes are those of the Ethernet frame without FCS: 14 + 20 + 8 bytes of headers (IPv4) and the payload. "imix" is
- * 64, 570 and 1400 bytes in the proportion 7:4:1, in random order. Flows differ in destination address: ADDRESS and
- * the FLOWS - 1 addresses behind it, which the receiver must have a local route for; so one socket sends and one
- * receives, whatever the number of flows, and neither becomes what is measured. With one flow that socket is connected,
- * which spares the sender a route lookup a frame.
+ * Sizes are lengths of the Ethernet frame without FCS: 14 + 20 + 8 bytes of headers (IPv4) and the
+ * payload. "imix" is 64, 570 and 1400 bytes in the proportion 7:4:1, in random order.
  *
- * The sender never waits for anything but its socket, unless it was given a rate: then it sends bursts of a few frames
- * and sleeps in between. ADDRESS may be a broadcast address. The receiver compares every byte, and measures from
- * the first arrival to the last; it ends when nothing has come for SILENCE_MS. Each prints one line of JSON.
+ * Flows differ in destination address: ADDRESS and the FLOWS - 1 addresses that follow it, for
+ * which the receiver needs a local route. One socket sends and one receives, whatever the number of
+ * flows, so that sockets do not influence the measurement. With one flow the socket is connected,
+ * which saves the sender a route lookup per frame.
+ *
+ * The sender waits only for its socket. With a rate it sends bursts of a few frames and sleeps in
+ * between. ADDRESS may be a broadcast address. The receiver compares every byte, measures from the
+ * first arrival to the last, and ends when nothing has arrived for SILENCE_MS. Each command prints
+ * one line of JSON.
  *
  * Compiled by the benchmark when it runs: cc -O2 -o blast blast.c
  */
@@ -35,13 +43,13 @@
 #define PAYLOAD_MIN 8		/* length or sequence number, and something to compare */
 #define PAYLOAD_MAX 1458	/* of a 1500 byte frame */
 
-#define BATCH 64		/* messages a system call; 32 and 128 send as fast */
+#define BATCH 64		/* messages per system call; 32 and 128 are as fast */
 #define BATCHES 64		/* prepared in advance: the order repeats after 4096 frames */
 #define BURST 16		/* frames between two sleeps of a paced sender */
-#define LATEST_NS 10000000	/* a paced sender that is later than this gives up what it owes */
+#define LATEST_NS 10000000	/* a paced sender that is later than this skips the overdue bursts */
 
 #define RECEIVE_BUFFER (16 << 20)
-#define FIRST_WAIT_MS 10000	/* a count that never begins */
+#define FIRST_WAIT_MS 10000	/* limit of `count` until the first frame */
 #define ROUND_TRIP_LOST_MS 200
 #define ROUND_TRIPS_MAX (4 << 20)
 
@@ -66,7 +74,7 @@ static uint32_t next_random(uint32_t *state)
 	return *state;
 }
 
-/** fill_pattern() - What every payload holds behind its first two bytes, its length */
+/** fill_pattern() - Fill the pattern of every payload; its first two bytes become the length */
 static void fill_pattern(void)
 {
 	uint32_t state = 2463534242u;
@@ -90,7 +98,7 @@ static int open_bound(long port)
 	int size = RECEIVE_BUFFER;
 	int s = open_socket();
 
-	/* Only root may exceed the system's limit; without it the receiver loses more. */
+	/* Only root may exceed the system's limit; a smaller buffer loses more frames. */
 	if (setsockopt(s, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)))
 		setsockopt(s, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
 	if (bind(s, (struct sockaddr *)&any, sizeof(any)))
@@ -109,10 +117,10 @@ static void set_timeout(int s, int ms)
 }
 
 /**
- * struct load - Frames in the order they will be sent
- * @messages:	As sendmmsg() takes them
- * @iov:	One each: length, then pattern
- * @payloads:	One for each payload length in use, made when first needed
+ * struct load - Frames in the order in which they will be sent
+ * @messages:	Argument of sendmmsg()
+ * @iov:	One per message: length, then pattern
+ * @payloads:	One for each payload length in use, allocated on first use
  * @flows:	Destinations
  */
 struct load {
@@ -141,7 +149,7 @@ static uint8_t *payload_of(struct load *load, int len)
  * prepare() - Choose size and flow of every frame
  * @first:	Destination of flow 0
  * @size:	Frame length, or 0 for IMIX
- * @flows:	How many
+ * @flows:	Number of flows
  */
 static struct load *prepare(struct sockaddr_in first, long size, long flows)
 {
@@ -171,9 +179,9 @@ static struct load *prepare(struct sockaddr_in first, long size, long flows)
 }
 
 /**
- * struct pace - When the next burst is due
- * @interval_ns:	Between two bursts; 0: at once
- * @due_ns:		CLOCK_MONOTONIC
+ * struct pace - Time at which the next burst is due
+ * @interval_ns:	Time between two bursts; 0: no pause
+ * @due_ns:		Time of the next burst, CLOCK_MONOTONIC
  */
 struct pace {
 	uint64_t interval_ns, due_ns;
@@ -181,7 +189,7 @@ struct pace {
 
 static struct pace start_pace(long rate)
 {
-	/* Sleeps end when they are due, not up to 50 us later. */
+	/* Minimum timer slack: the default lets sleeps end up to 50 us late. */
 	if (rate)
 		prctl(PR_SET_TIMERSLACK, 1);
 	return (struct pace){ rate ? BURST * UINT64_C(1000000000) / (uint64_t)rate : 0, now_ns() };
@@ -246,7 +254,7 @@ static void run_send(char **argv)
 	       (unsigned long long)refused, (double)(now_ns() - begin) / 1e9, (unsigned long long)cpu);
 }
 
-/** is_intact() - The length that the payload states is its own, and every byte is the sender's */
+/** is_intact() - Compare length field and bytes of a payload with those that were sent */
 static int is_intact(const uint8_t *payload, unsigned len)
 {
 	return len >= PAYLOAD_MIN && len <= PAYLOAD_MAX && payload[0] << 8 == (int)(len & 0xff00) &&
@@ -310,10 +318,10 @@ static void run_pong(char **argv)
 /**
  * round_trip() - Send one request and wait for its answer
  * @s:		Connected socket
- * @sequence:	Tells the answer from those that came too late
+ * @sequence:	Distinguishes the answer from late answers to earlier requests
  * @len:	Bytes of payload
  *
- * Return: nanoseconds, or 0 when no answer came in time
+ * Return: nanoseconds, or 0 when no answer arrived in time
  */
 static uint64_t round_trip(int s, uint32_t sequence, int len)
 {
@@ -379,8 +387,8 @@ static void run_ping(char **argv)
 /**
  * run_learn() - Fill the FDB of a VTEP
  *
- * Each datagram holds a frame of 64 bytes to a unicast address that nobody has, from one that was not there before,
- * and of an EtherType for local experiments (IEEE 802, 0x88b5).
+ * Each datagram holds a frame of 64 bytes with a new source MAC, a unicast destination MAC that no
+ * station has, and an EtherType for local experiments (IEEE 802, 0x88b5).
  */
 static void run_learn(char **argv)
 {

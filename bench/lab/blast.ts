@@ -1,5 +1,5 @@
 /**
- * The C tool `blast`: compiled when the benchmark runs, one process for each end.
+ * Interface to the C tool `blast`, which runs as one process per end.
  */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,18 +7,18 @@ import { type Running, run } from '../../test/support/command.js';
 import type { Namespace } from '../../test/support/netns.js';
 import { FLOWS, FLOWS_ADDRESS, type Site } from './site.js';
 
-/** Ports of the overlay's UDP. */
+/** UDP ports in the overlay. */
 const PORT = 9;
 const LOAD_PORT = 10;
 const VXLAN_PORT = 4789;
-/** Start, silence and slack beyond the measured time, ms. */
+/** Limit of a process beyond the measured time (start, silence, slack), ms. */
 const MARGIN_MS = 15_000;
-/** Ends a count, ms. */
+/** Time without a frame that ends `count`, ms. */
 const SILENCE_MS = 500;
 export const BLAST = join(process.cwd(), 'build/blast');
 const SOURCES = { blast: 'bench/lab/blast.c', flood: 'bench/floods/flood.c' } as const;
 
-/** Who sends and who receives. */
+/** The sender and the receiver. */
 export interface Ends {
   readonly a: Site;
   readonly b: Site;
@@ -30,26 +30,26 @@ export async function compileTool(name: keyof typeof SOURCES): Promise<void> {
   await run(['cc', '-std=gnu11', '-O2', '-Wall', '-Wextra', '-Werror', '-o', `build/${name}`, SOURCES[name]]);
 }
 
-/** What arrived at user b. */
+/** Frames that arrived at user b. */
 export interface Delivered {
   frames: number;
-  /** Of Ethernet frames without FCS. */
+  /** Bytes of Ethernet frames without FCS. */
   bytes: number;
-  /** Frames that arrived with other bytes than were sent. */
+  /** Frames that arrived with a changed payload. */
   corrupt: number;
-  /** From the first arrival to the last. */
+  /** Time from the first arrival to the last. */
   seconds: number;
 }
 
 export interface Load {
   /** Bytes of the frame, or 'imix' over 64 flows. */
   size: number | 'imix';
-  /** Frames a second; 0: as many as the machine takes. */
+  /** Frames per second; 0: as many as possible. */
   rate?: number;
   seconds: number;
 }
 
-/** Sends from a to b. @throws Error when nothing, or another payload, arrives */
+/** Sends from a to b. @throws Error when no frame or a corrupt frame arrives */
 export async function blast({ a, b }: Ends, load: Load, port = PORT): Promise<Delivered> {
   const counter = b.user.start([BLAST, 'count', `${port}`, `${SILENCE_MS}`]);
   try {
@@ -70,15 +70,15 @@ function intact(delivered: Delivered): Delivered {
   return delivered;
 }
 
-/** What a sender says of itself. */
+/** Report of a sender. */
 export interface Sent {
   /** Frames. */
   sent: number;
-  /** CPU time of its process, ns: with the stack beneath its system calls. */
+  /** CPU time of the process, ns; contains the network stack below its system calls. */
   cpuNs: number;
 }
 
-/** Sends and does not ask what arrives. */
+/** Sends without counting arrivals. */
 export async function send(
   from: Namespace,
   address: string,
@@ -86,11 +86,11 @@ export async function send(
   { flows = 1, port = PORT } = {},
 ): Promise<Sent> {
   const args = [address, port, seconds, size, flows, Math.round(rate)].map(String);
-  const said = await from.run([BLAST, 'send', ...args], { limitMs: seconds * 1000 + MARGIN_MS });
-  return JSON.parse(said) as Sent;
+  const output = await from.run([BLAST, 'send', ...args], { limitMs: seconds * 1000 + MARGIN_MS });
+  return JSON.parse(output) as Sent;
 }
 
-/** Microseconds from a request of a to b's answer. */
+/** Round trips: time from a request of a to the answer of b, µs. */
 export interface RoundTrips {
   count: number;
   lost: number;
@@ -100,14 +100,14 @@ export interface RoundTrips {
   max: number;
 }
 
-/** One 64 byte frame at a time. @throws Error when nothing is answered */
+/** Measures round trips of one 64-byte frame at a time. @throws Error without any answer */
 export async function pingPong({ a, b }: Ends, seconds: number): Promise<RoundTrips> {
   const pong = b.user.start([BLAST, 'pong', `${PORT}`]);
   try {
     await pong.untilOutput(/listening/);
     const limitMs = seconds * 1000 + MARGIN_MS;
-    const said = await a.user.run([BLAST, 'ping', b.address, `${PORT}`, `${seconds}`, '64'], { limitMs });
-    const roundTrips = JSON.parse(said) as RoundTrips;
+    const output = await a.user.run([BLAST, 'ping', b.address, `${PORT}`, `${seconds}`, '64'], { limitMs });
+    const roundTrips = JSON.parse(output) as RoundTrips;
     if (roundTrips.count === 0) throw new Error('no request was answered');
     return roundTrips;
   } finally {
@@ -115,7 +115,7 @@ export async function pingPong({ a, b }: Ends, seconds: number): Promise<RoundTr
   }
 }
 
-/** The same while 1400 byte frames flow the same way. */
+/** As `pingPong`, while 1400-byte frames flow in the same direction. @param rate frames/s */
 export async function pingPongUnderLoad(ends: Ends, seconds: number, rate: number): Promise<RoundTrips> {
   // The load begins before the first request and ends after the last.
   const load = blast(ends, { size: 1400, rate, seconds: seconds + 1 }, LOAD_PORT);
@@ -128,9 +128,9 @@ export async function learn(from: Namespace, to: string, vni: number, count: num
   await from.run([BLAST, 'learn', to, `${VXLAN_PORT}`, `${vni}`, `${count}`]);
 }
 
-/** The last line of what a process said. @throws Error with its complaint when there is none. */
+/** The JSON in the last line of a process. @throws Error with stderr when there is none */
 function report<T>(process: Running): T {
   const line = process.stdout.trim().split('\n').at(-1) ?? '';
-  if (!line.startsWith('{')) throw new Error(`${process}: ${process.stderr.trim() || 'said nothing'}`);
+  if (!line.startsWith('{')) throw new Error(`${process}: ${process.stderr.trim() || 'no output'}`);
   return JSON.parse(line) as T;
 }

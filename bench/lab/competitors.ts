@@ -1,6 +1,8 @@
 /**
- * Who takes part in a stage. A competitor is built when it is first needed; one whose daemon has ended is built anew,
- * a few times, so that a crash costs a figure and not the run.
+ * Competitors of a stage: two sites with a VTEP each.
+ *
+ * A competitor is built on first use. If a daemon has ended, the competitor is rebuilt, a limited
+ * number of times, so that a crash costs a figure and not the run.
  */
 import type { Running } from '../../test/support/command.js';
 import type { Vtepd } from '../../test/support/vtepd.js';
@@ -10,7 +12,7 @@ import { filledVtepd } from './scraped.js';
 import { FLOWS_NETWORK, makeSites, removeSites, type Site, type Stage } from './site.js';
 import { type Installed, kernelVtep, type Vtep, vtepdVtep } from './vteps.js';
 
-/** What stands on site a and on site b. Traffic flows from a to b. */
+/** VTEPs of site a and of site b. Traffic flows from a to b. */
 const VTEPS: Readonly<Record<string, readonly [Vtep, Vtep]>> = {
   kernel: [kernelVtep, kernelVtep],
   vtepd: [vtepdVtep(), vtepdVtep()],
@@ -25,7 +27,7 @@ const VTEPS: Readonly<Record<string, readonly [Vtep, Vtep]>> = {
 };
 
 const READY_MS = 20_000;
-/** Times that one competitor is built in a stage. */
+/** How often a competitor is built in a stage at most. */
 const BUILDS_MAX = 3;
 
 /** A competitor that carries traffic. */
@@ -33,7 +35,7 @@ export interface Pair {
   readonly name: string;
   readonly a: Site;
   readonly b: Site;
-  /** Site a's, then site b's. */
+  /** Daemons of site a, then of site b. */
   readonly daemons: readonly Running[];
   readonly vtepds: readonly Vtepd[];
 }
@@ -50,19 +52,19 @@ export class Competitor {
   }
 
   /**
-   * Builds it unless it is there and well.
+   * Builds the competitor unless it exists and its daemons run.
    *
-   * @param onEnded told a daemon's last words if one has ended since
-   * @throws Error that says why it can't be built
+   * @param onEnded receives the last output of a daemon that has ended
+   * @throws Error when it cannot be built
    */
-  async ready(onEnded: (words: string) => void): Promise<Pair> {
-    const words = this.#pair ? lastWords(this.#pair) : '';
-    if (words !== '') {
-      onEnded(words);
+  async ready(onEnded: (output: string) => void): Promise<Pair> {
+    const output = this.#pair ? lastOutput(this.#pair) : '';
+    if (output !== '') {
+      onEnded(output);
       await this.remove();
     }
     if (this.#pair) return this.#pair;
-    if (this.#builds === BUILDS_MAX) throw new Error(`given up after ${BUILDS_MAX} attempts`);
+    if (this.#builds === BUILDS_MAX) throw new Error(`not built again after ${BUILDS_MAX} attempts`);
     this.#builds++;
     this.#pair = await build(this.name, this.#stage);
     return this.#pair;
@@ -77,8 +79,8 @@ export class Competitor {
   }
 }
 
-/** What a daemon said last; '' while all of them live. */
-function lastWords({ daemons }: Pair): string {
+/** Last output of the daemons that have ended; '' while all run. */
+function lastOutput({ daemons }: Pair): string {
   const ended = daemons.filter((daemon) => !daemon.alive);
   return ended.map((daemon) => `${daemon} ended: ${lastLines(daemon.stderr || daemon.stdout)}`).join('; ');
 }
@@ -88,7 +90,7 @@ async function build(name: string, stage: Stage): Promise<Pair> {
   const installed: Installed[] = [];
   try {
     const [vtepA, vtepB] = VTEPS[name];
-    // Both at once: a tunnel may wait for its other end.
+    // Both at the same time, because a tunnel may wait for its other end.
     const both = await Promise.allSettled([vtepA(a, b), vtepB(b, a)]);
     for (const one of both) if (one.status === 'fulfilled') installed.push(one.value);
     for (const one of both) if (one.status === 'rejected') throw one.reason;
@@ -115,15 +117,15 @@ async function carriesPing(pair: Pair): Promise<void> {
   await eventually(
     `${pair.name} to carry a ping`,
     async () => {
-      const words = lastWords(pair);
-      if (words !== '') throw new Error(words);
+      const output = lastOutput(pair);
+      if (output !== '') throw new Error(output);
       return (await pair.a.user.outcome(`ping -n -q -c 1 -W 1 ${pair.b.address}`)).code === 0;
     },
     READY_MS,
   );
 }
 
-/** Those that do not end when asked are killed. */
+/** Stops daemons with SIGTERM, and with SIGKILL if they do not end. */
 async function stopAll(daemons: readonly Running[]): Promise<void> {
   for (const daemon of daemons)
     await daemon.stop().catch(() => daemon.stop('SIGKILL').catch(() => undefined));

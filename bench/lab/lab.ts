@@ -1,5 +1,5 @@
 /**
- * The lab: one stage after the other, with the tasks and competitors of the selected cells.
+ * The lab: runs the stages in sequence, with the tasks and competitors of the selected cells.
  */
 import { LAB_CELLS, type LabCell, OVERLAYS } from '../cells.js';
 import { type Figures, type Row, spreadOf } from '../figures.js';
@@ -30,7 +30,7 @@ export async function runLab(options: BenchOptions, fail: (line: string) => void
   return { stages, rows: cells.flatMap((cell) => rowOf(cell, stages)), figures };
 }
 
-/** Each task once for each competitor of a cell, the baseline first, without missing overlays. */
+/** Plan of the cells: the competitors of each task, baseline first, without missing overlays. */
 function planOf(cells: readonly LabCell[]): Plan {
   const plan = new Map<TaskId, Set<string>>();
   for (const { task, contender, baselines } of cells) {
@@ -42,7 +42,7 @@ function planOf(cells: readonly LabCell[]): Plan {
   return plan;
 }
 
-/** @returns none when the stage failed as a whole */
+/** @returns the row of a cell; none when the whole stage failed */
 export function rowOf(cell: LabCell, stages: readonly StageResult[]): Row[] {
   const { id, title, unit, more, must, aim } = cell;
   const series = stages.find((stage) => stage.id === cell.stage)?.series ?? [];

@@ -1,6 +1,8 @@
 /**
- * Other userspace overlays, from Debian's packages, each as fast as it can be set: no cipher, MTU to fit. All of them
- * keep what they write in the benchmark's scratch directory; none touches an instance that the system runs itself.
+ * Other userspace overlays from Debian packages, configured for speed: no cipher, fitting MTU.
+ *
+ * All of them write only to the scratch directory of the benchmark, and none touches an instance
+ * that the system runs.
  */
 import { appendFileSync, copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,7 +13,7 @@ import { type Site, UNDERLAY_DEV } from './site.js';
 import { VNI, type Vtep } from './vteps.js';
 
 const READY_MS = 10_000;
-/** What fits into an underlay MTU of 1500 with room for either one's headers. */
+/** Overlay MTU: fits into an underlay MTU of 1500 with the headers of each overlay. */
 const MTU = 1400;
 const ETHERNET_LEN = 14;
 
@@ -21,15 +23,17 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   tinc: 'tincd',
 };
 
-/** Whether a program, or that of an overlay, is in PATH or in the directories of root's programs. */
+/** @returns true if a program, or the program of an overlay, is in PATH, /usr/sbin or /sbin */
 export function isInstalled(name: string): boolean {
   const program = PROGRAMS[name] ?? name;
   return `${process.env.PATH}:/usr/sbin:/sbin`.split(':').some((folder) => existsSync(join(folder, program)));
 }
 
 /**
- * Open vSwitch, userspace datapath. The tunnel is routed by Open vSwitch itself, so the underlay device belongs to it
- * as well: br-phy has eth0 and its address, br-int the tunnel and the overlay address.
+ * Open vSwitch with the userspace datapath.
+ *
+ * Open vSwitch routes the tunnel itself, so the underlay device belongs to it as well: br-phy has
+ * eth0 and its address, br-int the tunnel and the overlay address.
  */
 export const openVswitch: Vtep = async (site, peer) => {
   const { host } = site;
@@ -89,7 +93,7 @@ interface FastdKeys {
 
 const keysOfFastd = new Map<string, Promise<FastdKeys>>();
 
-/** Either side is asked first for both its own and the other's. */
+/** Keys of a site, generated on first use: each side needs its own and the other's. */
 function fastdKeys({ host }: Site): Promise<FastdKeys> {
   const known = keysOfFastd.get(host.name);
   if (known) return known;
@@ -114,7 +118,7 @@ export const tinc: Vtep = async (site, peer) => {
 
 interface TincDirectory {
   dir: string;
-  /** The node's. */
+  /** Name of the node. */
   name: string;
 }
 
@@ -128,7 +132,7 @@ function tincDirectory(site: Site): Promise<TincDirectory> {
   return made;
 }
 
-/** A node that can be told of others: its settings and its keys. */
+/** Creates the settings and keys of a node, without other nodes. */
 async function makeTincDirectory(site: Site): Promise<TincDirectory> {
   const dir = scratchDirectory('tinc');
   const name = `site${site.underlay.split('.')[3]}`;
@@ -147,10 +151,10 @@ function addressOverlay({ host, address }: Site): Promise<void> {
     address add ${address}/24 dev overlay`);
 }
 
-/** @throws Error with the daemon's last words when it ends before its device is there */
+/** Waits for a device. @throws Error with the last output of the daemon when the daemon ends */
 async function appears({ host }: Site, device: string, daemon: Running): Promise<void> {
   await eventually(
-    `${daemon} to make ${device}`,
+    `${daemon} to create ${device}`,
     async () => {
       if (!daemon.alive) throw new Error(`${daemon} ended: ${lastLines(daemon.stderr || daemon.stdout)}`);
       return (await host.devices()).includes(device);

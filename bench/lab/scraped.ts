@@ -1,6 +1,7 @@
 /**
- * vtepd as it is watched: an FDB of 60,000 entries, and every second somebody reads all metrics and the whole FDB. None
- * of that may show in a round trip: it happens on another thread.
+ * vtepd under monitoring: metrics and an FDB of 60,000 entries, read every second.
+ *
+ * The reads should not affect round trips, because another thread serves them.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Vtepd } from '../../test/support/vtepd.js';
@@ -10,10 +11,10 @@ import { VNI, type Vtep, vtepdVtep } from './vteps.js';
 
 const ENTRIES = 60_000;
 const PERIOD_MS = 1000;
-/** Entries stay as long as the stage takes. */
+/** Without ageing, so that entries last for the whole stage. */
 const bare = vtepdVtep({ flags: '--ageing 0' });
 
-/** Filled through the front door: by datagrams of its peer. */
+/** A vtepd whose FDB is filled by learning, from datagrams of its peer. */
 export const filledVtepd: Vtep = async (site, peer) => {
   const installed = await bare(site, peer);
   const { vtepd } = installed;
@@ -28,7 +29,7 @@ async function entriesOf(vtepd: Vtepd): Promise<number> {
   return (await vtepd.metrics()).sum('vtepd_fdb_entries');
 }
 
-/** Does something while these daemons are being read, once a second each. */
+/** Runs work while each daemon is read once per second. */
 export async function whileScraped<T>(vtepds: readonly Vtepd[], work: () => Promise<T>): Promise<T> {
   const ended = new AbortController();
   const scraping = vtepds.map((vtepd) => scrapeUntil(vtepd, ended.signal));

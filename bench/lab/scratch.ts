@@ -1,5 +1,5 @@
 /**
- * A directory for sockets, databases and keys of what the benchmark starts. It is gone when the benchmark is.
+ * Scratch directories for sockets, databases and keys, removed when the benchmark exits.
  */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -8,7 +8,7 @@ import { join } from 'node:path';
 let root = '';
 let made = 0;
 
-/** A new directory of this name. Short: paths of unix sockets have 108 bytes at most. */
+/** A new directory. @param name short, because paths of unix sockets have at most 108 bytes */
 export function scratchDirectory(name: string): string {
   if (root === '') {
     root = mkdtempSync(join(tmpdir(), 'vtepd-bench-'));

@@ -1,5 +1,5 @@
 /**
- * Where a competition takes place: two sites joined by one veth "wire". What is measured runs between the two users.
+ * Topology of a competitor: two sites joined by a veth pair. Traffic flows between the two users.
  *
  *      site a                                     site b
  *     user 10.10.10.1                            user 10.10.10.2 and 10.20.0.0/26
@@ -7,13 +7,13 @@
  *     host                                       host
  *       eth0 192.168.80.10 ──────── veth ──────── eth0 192.168.80.11
  *
- * 10.20.0.0/26 is local to user b as a whole and gives one sender 64 flows. Each competitor has sites of its own:
- * nobody's FDB, ARP or sockets are another's.
+ * The whole of 10.20.0.0/26 is local to user b, which gives one sender 64 flows. Each competitor
+ * has its own sites, so competitors share no FDB, ARP cache or sockets.
  */
 import { run } from '../../test/support/command.js';
 import { addBridge, createNamespace, joinByVeth, type Namespace } from '../../test/support/netns.js';
 
-/** First of the addresses that are flows. */
+/** First destination address of the flows. */
 export const FLOWS_ADDRESS = '10.20.0.0';
 export const FLOWS = 64;
 export const FLOWS_NETWORK = `${FLOWS_ADDRESS}/26`;
@@ -24,20 +24,23 @@ const ENCAP_OVERHEAD = 50;
 
 export interface Stage {
   readonly id: string;
-  /** For headings: what kind of sites. */
+  /** Description of the sites, for headings. */
   readonly title: string;
-  /** Users are VMs behind a bridge, not the hosts themselves. */
+  /** True if the users are VMs behind a bridge, not the hosts themselves. */
   readonly vms: boolean;
-  /** The veth takes tunnel superframes whole, as it comes; else both ends refuse, as most network cards do. */
+  /**
+   * True if the veth pair carries tunnel superframes whole, its default; otherwise the offload is
+   * off at both ends, as on most network cards.
+   */
   readonly tunnelOffload: boolean;
   /** MTU of the veth, bytes. */
   readonly underlayMtu: number;
 }
 
 export interface Site {
-  /** Where the VTEP lives. */
+  /** Namespace of the VTEP. */
   readonly host: Namespace;
-  /** Where the traffic comes from and goes to. The host itself unless there are VMs. */
+  /** Namespace that sends and receives the traffic: the VM, or the host if there are no VMs. */
   readonly user: Namespace;
   /** The user's overlay address. */
   readonly address: string;
@@ -46,7 +49,7 @@ export interface Site {
   readonly hasVm: boolean;
 }
 
-/** Both sites of one competitor: wired, and without a VTEP yet. Removes what it made if it fails. */
+/** Creates both sites of a competitor, connected and without VTEPs. On failure it removes them. */
 export async function makeSites(stage: Stage): Promise<[Site, Site]> {
   const made: Namespace[] = [];
   try {
@@ -61,7 +64,7 @@ export async function makeSites(stage: Stage): Promise<[Site, Site]> {
   }
 }
 
-/** Removes both and kills what still runs in them. */
+/** Removes the sites and kills the processes that still run in them. */
 export async function removeSites(sites: readonly Site[]): Promise<void> {
   for (const { host, user } of sites) {
     for (const namespace of new Set([user, host])) await removeWithProcesses(namespace);
@@ -74,7 +77,7 @@ async function removeWithProcesses(namespace: Namespace): Promise<void> {
     try {
       process.kill(Number(pid), 'SIGKILL');
     } catch {
-      // It has ended by itself.
+      // The process has already ended.
     }
   }
   await namespace.remove();
@@ -114,7 +117,7 @@ async function joinHosts({ underlayMtu: mtu, tunnelOffload }: Stage, ...sites: [
   for (const { host } of sites) await host.run(`ethtool -K ${UNDERLAY_DEV} ${off}`);
 }
 
-/** Devices of host a and their offloads that are on, as `ethtool -k` has them. */
+/** Devices of a host and their enabled offloads, as listed by `ethtool -k`. */
 export async function offloadsOf({ host }: Site): Promise<Record<string, string[]>> {
   const offloads: Record<string, string[]> = {};
   for (const device of await host.devices()) {

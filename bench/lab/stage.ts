@@ -1,10 +1,11 @@
 /**
- * One stage: its competitors side by side, measured in rounds. In each round every task measures
- * every competitor, one right after the other, and who begins moves on from round to round: a
- * machine that slows down or is disturbed meets all of them, and ratios are taken within a round.
- * In every round each competitor also carries a hashed transfer both ways.
+ * One stage: its competitors side by side, measured in rounds.
  *
- * What fails is said, leaves a gap in the figures, and does not end the stage.
+ * In each round every task measures all competitors in direct sequence, and the order rotates from
+ * round to round. A slowdown of the machine then affects all competitors, and ratios are taken
+ * within a round. In every round each competitor also carries a hashed transfer in both directions.
+ *
+ * A failure is reported, leaves a gap in the figures, and does not end the stage.
  */
 import type { Vtepd } from '../../test/support/vtepd.js';
 import { Competitor, type Pair } from './competitors.js';
@@ -18,7 +19,7 @@ import {
   verifyPayload,
 } from './tasks.js';
 
-/** What a stage is asked for: tasks, and who does each. */
+/** Tasks of a stage, and the competitors of each task. */
 export type Plan = ReadonlyMap<TaskId, ReadonlySet<string>>;
 
 /** Figures of one task and one competitor. */
@@ -40,7 +41,7 @@ export interface StageResult {
 export interface StageOptions {
   rounds: number;
   seconds: number;
-  /** Hashes a few megabytes instead of many. */
+  /** True for a hashed transfer of VERIFY_LEN_SHORT bytes. */
   short: boolean;
 }
 
@@ -48,9 +49,9 @@ export interface StageOptions {
 const VERIFY_LEN = 64 << 20;
 const VERIFY_LEN_SHORT = 4 << 20;
 
-/** The one that others are compared with; part of every plan. */
+/** The competitor that others are compared with; part of every plan. */
 export const BASELINE = 'kernel';
-/** The one with a full FDB that is read again and again. */
+/** The competitor with a full FDB that is read every second. */
 const SCRAPED = 'vtepd, scraped';
 
 /** @param fail receives a line for each measurement that failed */
@@ -123,14 +124,14 @@ class StageRun {
     }
   }
 
-  /** Frames a second; 0 when no task needs it or nobody can say. */
+  /** Half load, frames per second; 0 when no task needs it or the calibration failed. */
   async #calibrate(): Promise<number> {
     const baseline = this.#competitors.find(({ name }) => name === BASELINE);
     if (!this.#plan.has('rttLoaded') || !baseline) return 0;
     return (await this.#attempt(baseline, 'calibration', halfLoadOf)) ?? 0;
   }
 
-  /** The daemons that are watched closely. */
+  /** Daemons that are read during scraped round trips. */
   async #scraped(): Promise<readonly Vtepd[]> {
     const watched = this.#competitors.find(({ name }) => name === SCRAPED);
     if (!this.#plan.has('rttScraped') || !watched) return [];
@@ -144,7 +145,7 @@ class StageRun {
     work: (pair: Pair) => Promise<T>,
   ): Promise<T | undefined> {
     try {
-      return await work(await competitor.ready((words) => this.#fail(competitor, words)));
+      return await work(await competitor.ready((output) => this.#fail(competitor, output)));
     } catch (error) {
       this.#fail(competitor, `${what}: ${(error as Error).message}`);
       return undefined;

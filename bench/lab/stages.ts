@@ -1,5 +1,5 @@
 /**
- * The topologies. Figures of one are compared with figures of the same one only.
+ * The topologies. Figures are compared only within a topology.
  */
 import type { Stage } from './site.js';
 

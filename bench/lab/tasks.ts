@@ -1,5 +1,5 @@
 /**
- * What is measured of a competitor: from user a to user b, payload verified.
+ * Measurements of a competitor: traffic from user a to user b, with verified payload.
  */
 import { join } from 'node:path';
 import type { Vtepd } from '../../test/support/vtepd.js';
@@ -12,16 +12,16 @@ import type { Site } from './site.js';
 export interface Measurement {
   /** One figure, or one for each part: p50, p99, p99.9. */
   figures: number[];
-  /** CPU seconds of the whole box for each gigabit of delivered frames or TCP payload. */
+  /** CPU seconds of the whole machine per gigabit of delivered frames or TCP payload. */
   cpuPerGbit?: number;
 }
 
 export interface TaskContext {
   /** Length of one measurement. */
   seconds: number;
-  /** Frames of 1400 bytes a second: half of what kernel vxlan delivered here. */
+  /** 1400-byte frames per second: half of what kernel vxlan delivered on this stage. */
   halfLoad: number;
-  /** Daemons that are read while a scraped round trip runs, whoever's it is: their readers share the cores. */
+  /** Daemons read during scraped round trips of all competitors: the readers share the cores. */
   scraped: readonly Vtepd[];
 }
 
@@ -30,7 +30,7 @@ export type Task = (pair: Pair, context: TaskContext) => Promise<Measurement>;
 
 export type TaskId = 'tcp1' | 'tcp4' | 'udp64' | 'udp1400' | 'imix' | 'rtt' | 'rttLoaded' | 'rttScraped';
 
-/** Parts of a round trip, by their place in `figures`. */
+/** Indexes of the parts of a round trip in `figures`. */
 export const P50 = 0;
 export const P99 = 1;
 export const P999 = 2;
@@ -43,7 +43,7 @@ export const TASKS: Readonly<Record<TaskId, Task>> = {
   imix: frames('imix'),
   rtt: async (pair, { seconds }) => parts(await pingPong(pair, seconds)),
   rttLoaded: async (pair, { seconds, halfLoad }) => {
-    if (halfLoad === 0) throw new Error('nobody knows what half load is: the calibration failed');
+    if (halfLoad === 0) throw new Error('half load is unknown, because the calibration failed');
     return parts(await pingPongUnderLoad(pair, seconds, halfLoad));
   },
   rttScraped: async (pair, { seconds, scraped }) =>
@@ -53,13 +53,13 @@ export const TASKS: Readonly<Record<TaskId, Task>> = {
 const IPERF_MARGIN_MS = 15_000;
 const CALIBRATION_S = 1;
 
-/** @returns half of the 1400 byte frames a second that a competitor delivers */
+/** @returns half of the 1400-byte frames per second that a competitor delivers */
 export async function halfLoadOf(pair: Pair): Promise<number> {
   const delivered = await blast(pair, { size: 1400, seconds: CALIBRATION_S });
   return delivered.frames / delivered.seconds / 2;
 }
 
-/** Gb/s of TCP payload that arrived. */
+/** Received TCP payload, Gb/s. */
 function tcp(streams: number): Task {
   return async ({ a, b }, { seconds }) => {
     const server = b.user.start('iperf3 --server --one-off --forceflush');
@@ -77,7 +77,7 @@ function tcp(streams: number): Task {
   };
 }
 
-/** Thousand frames a second that arrived. */
+/** Received frames, thousands per second. */
 function frames(size: number | 'imix'): Task {
   return async (pair, { seconds }) => {
     const before = boxCpuSeconds();
@@ -94,7 +94,7 @@ function parts({ p50, p99, p999 }: RoundTrips): Measurement {
   return { figures: [p50, p99, p999] };
 }
 
-/** Bytes of TCP, both ways, hashed at both ends. @throws Error when they differ. */
+/** Sends bytes by TCP in both directions, hashed at both ends. @throws Error when hashes differ */
 export async function verifyPayload({ a, b }: Pair, bytes: number): Promise<void> {
   await verifyOneWay(a, b, bytes);
   await verifyOneWay(b, a, bytes);
@@ -105,9 +105,9 @@ async function verifyOneWay(from: Site, to: Site, bytes: number): Promise<void> 
   const receiver = to.user.start([process.execPath, tool, 'receive', '7000']);
   try {
     await receiver.untilOutput(/listening/);
-    const said = await from.user.run([process.execPath, tool, 'send', to.address, '7000', `${bytes}`]);
+    const output = await from.user.run([process.execPath, tool, 'send', to.address, '7000', `${bytes}`]);
     await receiver.exit(IPERF_MARGIN_MS);
-    const [sent, received] = [said, receiver.stdout].map((text) => text.trim().split('\n').at(-1));
+    const [sent, received] = [output, receiver.stdout].map((text) => text.trim().split('\n').at(-1));
     if (sent !== received || !sent?.startsWith(`${bytes} `)) {
       throw new Error(`sent ${sent}, received ${received}: the payload did not arrive intact`);
     }

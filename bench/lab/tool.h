@@ -19,9 +19,9 @@
 /**
  * struct command - A command of the tool
  * @name:	First argument
- * @args:	Number of arguments behind it
- * @usage:	Their names
- * @run:	Gets them
+ * @args:	Number of further arguments
+ * @usage:	Names of the further arguments
+ * @run:	Function that receives the further arguments
  */
 struct command {
 	const char *name;
@@ -29,7 +29,7 @@ struct command {
 	const char *usage;
 	void (*run)(char **argv);
 };
-/* The last one has no name. */
+/* The last element has no name. */
 extern const struct command commands[];
 
 static _Noreturn void die(const char *what)
@@ -62,10 +62,10 @@ static uint64_t now_ns(void)
 /**
  * number() - Parse an argument
  * @text:	Decimal digits
- * @min:	Least value allowed
- * @max:	Greatest value allowed
+ * @min:	Smallest allowed value
+ * @max:	Largest allowed value
  *
- * Return: the value; exits when the text is not one
+ * Return: the value; exits when the text is not a number in this range
  */
 static long number(const char *text, long min, long max)
 {

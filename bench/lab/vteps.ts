@@ -1,6 +1,8 @@
 /**
- * The VTEPs that compete: Linux's own vxlan device and vtepd. Each is put into a site and gives the user its way to
- * the other site: the overlay address on its device, or its device in the bridge.
+ * VTEPs of a site: the kernel's vxlan device and vtepd.
+ *
+ * Each connects the user to the other site: its device has the overlay address, or is a port of the
+ * bridge.
  */
 import { join } from 'node:path';
 import type { Running } from '../../test/support/command.js';
@@ -12,13 +14,13 @@ import { BRIDGE, type Site, UNDERLAY_DEV } from './site.js';
 export const VNI = 100;
 const VTEPD = join(process.cwd(), 'dist/vtepd.js');
 
-/** Sets one site's VTEP up, whether it carries traffic yet or not. */
+/** Sets up the VTEP of a site, without waiting until it carries traffic. */
 export type Vtep = (site: Site, peer: Site) => Promise<Installed>;
 
 export interface Installed {
-  /** Processes that must live as long as it works; the kernel needs none. */
+  /** Processes of the VTEP; none for the kernel. */
   readonly daemons: readonly Running[];
-  /** The daemon once more if it is vtepd: with its API. */
+  /** The daemon with its API, if it is vtepd. */
   readonly vtepd?: Vtepd;
 }
 
@@ -32,26 +34,26 @@ export interface VtepdOptions {
 export const kernelVtep: Vtep = async (site, peer) => {
   const device = `vxlan${VNI}`;
   const remote = `local ${site.underlay} remote ${peer.underlay} dstport 4789 dev ${UNDERLAY_DEV}`;
-  const way = site.hasVm
+  const attach = site.hasVm
     ? `link set ${device} master ${BRIDGE}`
     : `address add ${site.address}/24 dev ${device}`;
   await site.host.ip(`link add ${device} type vxlan id ${VNI} ${remote}
     link set ${device} up
-    ${way}`);
+    ${attach}`);
   return { daemons: [] };
 };
 
 export function vtepdVtep(options: VtepdOptions = {}): Vtep {
   return async ({ host, hasVm, address }, peer) => {
-    const way = hasVm ? `--bridge ${BRIDGE}` : `--address ${address}/24`;
-    const flags = `--peer ${peer.underlay} ${way} ${options.flags ?? ''}`;
+    const attach = hasVm ? `--bridge ${BRIDGE}` : `--address ${address}/24`;
+    const flags = `--peer ${peer.underlay} ${attach} ${options.flags ?? ''}`;
     const vtepd = startVtepd(host, { ...options, flags });
     await vtepd.ready();
     return { daemons: [vtepd.process], vtepd };
   };
 }
 
-/** Starts a daemon of VNI 100 with its API on a unix socket, and does not wait for it. */
+/** Starts a daemon of VNI 100 with its API on a unix socket, without waiting for readiness. */
 export function startVtepd(
   host: Namespace,
   { engine = 'batch', flags = '', nodeFlags = [], env = {} }: VtepdOptions,

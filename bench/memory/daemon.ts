@@ -1,6 +1,8 @@
 /**
- * Configures a data plane without a kernel and prints what it takes, as one line of JSON: `daemon.js VNIS PEERS`.
- * A program of its own, run by memory.ts: resident memory belongs to a process.
+ * Program that configures a data plane without a kernel and prints its memory as a line of JSON.
+ *
+ * Usage: `daemon.js VNIS PEERS`. memory.ts runs it as a process, because resident memory is a
+ * figure of a process.
  */
 import type { DaemonMemory } from './memory.js';
 import { addVni, peerOf, residentBytes, startHandle } from './plane.js';
@@ -14,7 +16,7 @@ async function configure(): Promise<DaemonMemory> {
   await handle.addPeers(0, [peerOf(0)]);
   const emptyBytes = residentBytes();
   const startedMs = performance.now();
-  // The peers serve every VNI, as those of `--peer` do: one list.
+  // Every VNI has the same peers, as with `--peer`: the VNIs share one list.
   const list = Array.from({ length: peers }, (_, i) => peerOf(i));
   await handle.addPeers(0, list.slice(1));
   for (let vni = 1; vni < vnis; vni++) {

@@ -1,9 +1,9 @@
 /**
  * Resident memory of a large configuration: 1,000 VNIs with 1,000 peers each and an empty FDB.
  *
- * Two figures, each from a process of its own: what the forwarding tables add to a process, and
- * what main thread and worker of the built daemon have with memory ports. TAP devices (kernel
- * memory), sockets and the API are not in them.
+ * Two figures, each from a separate process: the memory that the forwarding tables add, and the
+ * memory of main thread and worker of the built daemon with memory ports. Neither contains TAP
+ * devices (kernel memory), sockets and the API.
  */
 import { join } from 'node:path';
 import { run } from '../../test/support/command.js';
@@ -13,11 +13,11 @@ import type { Measured } from '../results.js';
 export interface DaemonMemory {
   /** Resident memory with one VNI and one peer, bytes. */
   emptyBytes: number;
-  /** With all of them, after a garbage collection. */
+  /** Resident memory with all VNIs and peers, after a garbage collection, bytes. */
   fullBytes: number;
-  /** The most it ever was. */
+  /** Peak of resident memory, bytes. */
   peakBytes: number;
-  /** Until every change was acknowledged. */
+  /** Time until every change was acknowledged. */
   seconds: number;
 }
 
@@ -48,8 +48,8 @@ export async function measureMemory({ short }: BenchOptions): Promise<Measured> 
 
 async function measure<T>(program: string, count: number): Promise<T> {
   const child = join(process.cwd(), `build/bench/memory/${program}.js`);
-  const said = await run([process.execPath, '--expose-gc', child, `${count}`, `${count}`], {
+  const output = await run([process.execPath, '--expose-gc', child, `${count}`, `${count}`], {
     limitMs: LIMIT_MS,
   });
-  return JSON.parse(said) as T;
+  return JSON.parse(output) as T;
 }

@@ -1,6 +1,7 @@
 /**
- * A data plane without a kernel: the built handle and its worker, with memory ports. The modules are those of dist/,
- * because only there the worker finds its shim.
+ * A data plane without a kernel: the built handle and its worker, with memory ports.
+ *
+ * The modules are loaded from dist/, because the worker finds its shim only from there.
  */
 import { join } from 'node:path';
 import type * as bindingModule from '../../src/abi/binding.js';
@@ -10,7 +11,7 @@ import type * as waitSetModule from '../../src/switch/wait-set.js';
 
 const POOL_LEN = 256;
 
-/** @param isReady whether the worker's wait always finds something at once: it turns as fast as it can */
+/** @param isReady true if the wait of the worker always returns at once: rounds without pause */
 export async function startHandle({ isReady = false } = {}): Promise<handleModule.Handle> {
   const dist = join(process.cwd(), 'dist');
   const { loadShim } = (await import(join(dist, 'abi/binding.js'))) as typeof bindingModule;
@@ -71,7 +72,7 @@ export async function addVni(handle: handleModule.Handle, vni: number): Promise<
   });
 }
 
-/** 10.1.0.0 and what follows. */
+/** Peer number i: 10.1.0.0 + i. */
 export function peerOf(i: number): NewPeer {
   const bytes = new Uint8Array(16);
   bytes.set([10, 1, i >> 8, i & 0xff]);

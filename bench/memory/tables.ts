@@ -1,6 +1,8 @@
 /**
- * Fills the tables that forward, as large as the worker makes them, and prints what they take: `tables.js VNIS PEERS`.
- * A program of its own, run by memory.ts: resident memory belongs to a process.
+ * Program that fills forwarding tables of the worker's size and prints their memory in bytes.
+ *
+ * Usage: `tables.js VNIS PEERS`. memory.ts runs it as a process, because resident memory is a
+ * figure of a process.
  */
 
 import { LEARNED_ROWS, MAX_PEERS, MAX_VNIS, PEER_ROW_LEN } from '../../src/abi/limits.js';
@@ -15,7 +17,7 @@ const before = residentBytes();
 const tables = makeTables();
 for (let vniIdx = 0; vniIdx < vnis; vniIdx++) addVni(tables, vniIdx);
 console.log(residentBytes() - before);
-// Still in use: nothing of it may have been collected.
+// Keeps the tables reachable, so that they cannot have been collected before the measurement.
 if (tables.fdb.table.size !== 0) throw new Error('the FDB is not empty');
 
 function makeTables(): Tables {
@@ -30,7 +32,7 @@ function makeTables(): Tables {
   });
 }
 
-/** As a `vni.add` and its `peer.add`s do. The counters' rows are zero as they are. */
+/** Fills the same rows as `vni.add` and its `peer.add`s. Rows of counters are already zero. */
 function addVni({ vnis: table, peers: rows, flood, members }: Tables, vniIdx: number): void {
   table.add(vniIdx, vniIdx);
   table.accept[vniIdx] = ACCEPT_PEERS;

@@ -1,4 +1,4 @@
-/** Entry module of a data-plane thread without a kernel: that of dist/, with memory ports. */
+/** Entry module of a data-plane thread without a kernel: the thread of dist/, with memory ports. */
 import { join } from 'node:path';
 import { type MessagePort, workerData } from 'node:worker_threads';
 import type { WorkerInit } from '../../src/exchange/protocol.js';

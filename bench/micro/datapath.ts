@@ -1,6 +1,7 @@
 /**
- * Encap and decap of known unicast, 64 byte frames in full batches, memory ports on both sides: all JavaScript that
- * runs for a frame, counters included, and nothing of the kernel.
+ * Encap and decap of known unicast: 64-byte frames in full batches, between memory ports.
+ *
+ * The figures contain all JavaScript that runs for a frame, with counters, and no kernel time.
  */
 
 import { BATCH_CAP, PEER_ROW_LEN } from '../../src/abi/limits.js';

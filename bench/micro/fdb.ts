@@ -1,5 +1,5 @@
 /**
- * The FDB: lookups among few and many entries, and the ways of learning.
+ * FDB: lookups among few and many entries; each kind of learning.
  */
 
 import { BATCH_CAP } from '../../src/abi/limits.js';
@@ -9,7 +9,7 @@ import type { Tables } from '../../src/switch/fdb/tables.js';
 import type { Case } from './suite.js';
 import { MAC_HIGH, makeTables, VNI_IDX } from './world.js';
 
-/** Memory of all slots, free ones included, for each entry in them. */
+/** Bytes per entry: memory of all slots, free ones included, divided by the entries. */
 export function bytesPerEntry(entries: number): number {
   const { table } = filled(entries).fdb;
   return (table.capacity * SLOT_WORDS * 4) / table.size;
@@ -20,8 +20,10 @@ const ORDER_LEN = 1 << 20;
 const LIMIT = 1 << 16;
 
 /**
- * Every entry is looked up once before any is looked up again: nothing stays in a cache that is too small for all.
- * In batches as encap does it, the hashes of all first; and one by one, as decap must.
+ * Lookups in random order, in batches as in encap and one by one as in decap.
+ *
+ * No entry repeats before all were looked up, so a cache too small for all entries misses. Encap
+ * hashes the whole batch first.
  */
 export function lookupCases(entries: number): Case[] {
   const { fdb } = makeTables(1);
@@ -35,8 +37,10 @@ export function lookupCases(entries: number): Case[] {
 }
 
 /**
- * As many lookups for a small table as for a large one, in another order in each pass: the branches of a thousand that
- * come again and again are learned by the processor, which no traffic allows.
+ * Order of ORDER_LEN lookups, with another order in each pass over a small table.
+ *
+ * The branch predictor would learn a repeated order of a thousand entries, which real traffic does
+ * not allow.
  */
 function lookupOrder(entries: number): Int32Array {
   const order = new Int32Array(ORDER_LEN);
@@ -44,7 +48,7 @@ function lookupOrder(entries: number): Int32Array {
   return order;
 }
 
-/** @param order a power of two of them */
+/** @param order entries to look up; its length is a power of two */
 function inBatches(fdb: Fdb, order: Int32Array, high: number): () => number {
   const hashes = new Int32Array(BATCH_CAP);
   let cursor = 0;
@@ -113,7 +117,7 @@ function move(): Case {
 function learnAndDelete(): Case {
   const { fdb } = filled(LIMIT / 2);
   return {
-    name: 'learn a new one, and delete it',
+    name: 'learn an entry, and delete it',
     ops: OPS,
     run() {
       for (let low = LIMIT; low < LIMIT + OPS; low++) fdb.learn(VNI_IDX, MAC_HIGH, low, 0, 1);
@@ -123,13 +127,13 @@ function learnAndDelete(): Case {
   };
 }
 
-/** A flood of addresses that were never seen: each evicts one. */
+/** A flood of unknown addresses: each evicts an entry. */
 function learnAtLimit(): Case {
   const tables = filled(LIMIT);
   tables.vnis.fdbLimit[VNI_IDX] = LIMIT;
   let low = LIMIT;
   return {
-    name: `learn a new one at the limit of ${LIMIT}`,
+    name: `learn an entry at the limit of ${LIMIT}`,
     ops: OPS,
     run() {
       for (let i = 0; i < OPS; i++) tables.fdb.learn(VNI_IDX, MAC_HIGH, low++ | 0, 1, 1);
@@ -144,7 +148,11 @@ function filled(entries: number): Tables {
   return tables;
 }
 
-/** 0 … count − 1 in an order that no prefetcher guesses, the same in every run. @param seed another one, another order */
+/**
+ * 0 … count − 1 in an order that no prefetcher predicts, the same in every run.
+ *
+ * @param seed selects the order
+ */
 function shuffled(count: number, seed = 0): Int32Array {
   const order = Int32Array.from({ length: count }, (_, i) => i);
   let state = (0x9e3779b9 + seed) >>> 0;

@@ -1,6 +1,7 @@
 /**
- * Head-end replication: a broadcast frame to every peer of the VNI. A copy is one more descriptor; its cost should
- * not grow with their number.
+ * Head-end replication: a broadcast frame to every peer of the VNI.
+ *
+ * A copy is one more descriptor; its cost should not grow with the number of copies.
  */
 
 import { Encap } from '../../src/switch/forward/encap.js';
@@ -8,7 +9,7 @@ import { NO_OBSERVER } from '../../src/switch/forward/observer.js';
 import type { Case } from './suite.js';
 import { makeFrames, makePorts, makeTables, OUTER, VNI_IDX } from './world.js';
 
-/** Copies that one call makes at least, so that its own cost does not count. */
+/** Minimum number of copies per call, so that the cost of the call is negligible. */
 const COPIES = 1024;
 
 export function floodCases(peers: number): Case {

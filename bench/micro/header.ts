@@ -1,5 +1,5 @@
 /**
- * The VXLAN header written and judged, MAC addresses read, the flow hash: what every frame costs before any table.
+ * Per-frame work without tables: VXLAN header written and validated, MAC addresses read, flow hash.
  */
 import { networkOffset } from '../../src/wire/ethernet.js';
 import { flowHash, flowSeed } from '../../src/wire/flow-hash.js';
@@ -23,7 +23,7 @@ export function headerCases(): Case[] {
       },
     },
     {
-      name: 'judge the VXLAN header and read the source MAC',
+      name: 'check the VXLAN header and read the source MAC',
       ops: FRAMES,
       run() {
         let sum = 0;

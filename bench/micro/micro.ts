@@ -1,5 +1,5 @@
 /**
- * All micro-benchmarks, in the order in which a frame meets what they measure.
+ * All micro-benchmarks, in the order of the data path.
  */
 import type { BenchOptions } from '../options.js';
 import type { Measured } from '../results.js';
@@ -23,7 +23,13 @@ export async function measureMicro({ short }: BenchOptions): Promise<Measured> {
   );
   const [few, , , , , , many] = lookups.rows.map(({ values: [spread] }) => spread?.median ?? Number.NaN);
   const rows = [
-    { id: 'fdb-bytes', title: 'FDB, an entry of 1 M', unit: 'B', vtepd: [bytesPerEntry(1 << 20)], must: 32 },
+    {
+      id: 'fdb-bytes',
+      title: 'FDB memory per entry, 1 M entries',
+      unit: 'B',
+      vtepd: [bytesPerEntry(1 << 20)],
+      must: 32,
+    },
     {
       id: 'fdb-lookup',
       title: 'FDB lookup, 1 M entries against 1 k',

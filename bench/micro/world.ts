@@ -1,6 +1,5 @@
 /**
- * What the forwarding needs to run without a kernel: tables with one VNI and some peers, memory ports that keep
- * nothing, and frames in their arenas.
+ * Forwarding without a kernel: tables with one VNI and some peers, memory ports, and frames.
  */
 
 import { Batch } from '../../src/abi/batch.js';
@@ -13,13 +12,13 @@ import { MemoryOverlay, MemoryUnderlay } from '../../test/support/memory-ports.j
 
 export const VNI = 100;
 export const VNI_IDX = 0;
-/** Slots of the frames below lie this far apart: as frames of one read do. */
+/** Distance between frames, bytes, as between frames of one read. */
 export const FRAME_STRIDE = 1600;
 const HEADROOM = 64;
-/** Locally administered; the last four bytes tell the hosts apart. */
+/** First two bytes of all MACs, locally administered; the last four bytes number the hosts. */
 export const MAC_HIGH = 0x0200;
 
-/** The outer header as it is by default. */
+/** Outer header with the default settings. */
 export const OUTER = { df: 'set', tos: 'inherit', mssClamp: true, flowSecret: 0x5ec } as const;
 
 const AF_INET = 2;
@@ -28,7 +27,7 @@ const SEED = 0x5eed;
 /** Rows of the peer table: the flood list and the `other` row. */
 const PEER_ROWS = 1024;
 
-/** One VNI with peers in rows 0 … peerCount − 1, all of them in the flood list. */
+/** Tables with one VNI and peers in rows 0 … peerCount − 1, all in the flood list. */
 export function makeTables(peerCount: number): Tables {
   const tables = new Tables({
     maxVnis: 16,
@@ -58,7 +57,7 @@ export function makeTables(peerCount: number): Tables {
   return tables;
 }
 
-/** Ports that count and throw away. */
+/** Ports that count frames and discard them. */
 export function makePorts(): { overlay: MemoryOverlay; underlay: MemoryUnderlay } {
   const overlay = new MemoryOverlay();
   const underlay = new MemoryUnderlay();
@@ -68,8 +67,11 @@ export function makePorts(): { overlay: MemoryOverlay; underlay: MemoryUnderlay 
 }
 
 /**
- * A batch of IPv4 UDP frames of 64 bytes in `arena`, each of a flow of its own. Frame i goes to the MAC
- * `destinations(i)` and comes from host i. `headerLen` bytes lie in front of each, and count as part of it.
+ * A batch of IPv4 UDP frames of 64 bytes in `arena`, each of a separate flow.
+ *
+ * Frame i is addressed to the MAC `destinations(i)` and sent by host i.
+ *
+ * @param headerLen bytes in front of each frame that count as part of it
  */
 export function makeFrames(
   arena: Uint8Array,
@@ -97,7 +99,7 @@ export function makeFrames(
 
 const SOURCE_PORT_OFF = 35;
 
-/** Ethernet, IPv4 10.10.10.1 → 10.10.10.2, UDP 50000 → 9 with its checksum, zeros up to 64 bytes. */
+/** Ethernet, IPv4 10.10.10.1 → 10.10.10.2, UDP 50000 → 9 with checksum, zeros up to 64 bytes. */
 export const FRAME = Uint8Array.from([
   ...[0x02, 0, 0, 0, 0, 2, 0x02, 0, 0, 0, 0, 1, 0x08, 0x00],
   ...[0x45, 0, 0, 50, 0, 0, 0x40, 0, 64, 17, 0, 0, 10, 10, 10, 1, 10, 10, 10, 2],

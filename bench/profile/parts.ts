@@ -1,15 +1,16 @@
 /**
- * What a moment of a data-plane thread was spent on, judged by its stack as `perf script` prints it:
+ * Classification of a sample of a data-plane thread by its stack, as `perf script` prints it:
  *
  *     ffffffffa1c4d0f7 rep_movs_alternative ([kernel.kallsyms])      the leaf, then its callers
  *     …
  *     ffffffffa1a0c4d1 __x64_sys_sendmmsg ([kernel.kallsyms])
  *
- * A moment in the kernel belongs to the system call that it is in, with all of the network that runs inside that call; an
- * interrupt that came meanwhile as well. One in user space belongs to whose code it is.
+ * A sample in the kernel belongs to its system call. This includes network code that runs inside
+ * the call, and interrupts that arrive during it. A sample in user space belongs to the owner of
+ * the code.
  */
 
-/** In the order of a frame's way. The system calls have their own names. */
+/** Parts in the order of the data path. System calls have their own names. */
 export const PARTS = [
   'epoll_wait',
   'readv',
@@ -23,7 +24,7 @@ export const PARTS = [
 ] as const;
 export type Part = (typeof PARTS)[number];
 
-/** What a system call does besides being called: copies payload, or receives packets for whoever they are for. */
+/** Work of a sample in the kernel: copying payload, delivery of packets to receivers, other. */
 export type Kind = 'copy' | 'deliver' | 'own';
 
 export interface Moment {
@@ -43,7 +44,10 @@ const COPY =
   /^(?:rep_movs|_*copy_(?:to|from)_|_copy_(?:to|from)_iter|copy_user|_*memcpy|_*memmove|csum_and_copy|csum_partial_copy)/;
 const DELIVERY = /^(?:__netif_receive_skb|netif_receive_skb|__?napi_poll|net_rx_action|napi_gro)/;
 
-/** @param lines one sample's stack, the leaf first: as far as the kernel's entry, or the leaf in user space alone */
+/**
+ * @param lines stack of a sample, the leaf first: up to the entry of the kernel, or in user space
+ *   only the leaf
+ */
 export function momentOf(lines: readonly string[]): Moment {
   const frames = lines.flatMap(frameOf);
   const [leaf] = frames;
@@ -64,7 +68,7 @@ function isKernel(object: string): boolean {
 function callOf(frames: readonly Frame[]): Part | undefined {
   for (const { symbol } of frames) {
     const name = SYSTEM_CALL.exec(symbol)?.[1];
-    // A wait looks, and yields between two looks.
+    // sched_yield belongs to the wait, which busy-polls.
     if (name !== undefined)
       return name.startsWith('epoll') || name === 'sched_yield' ? 'epoll_wait' : (name as Part);
   }
@@ -80,7 +84,7 @@ function userPart(leaf: Frame): Part {
   const { symbol, object } = leaf;
   if (/\/perf-\d+\.map$/.test(object)) return 'JavaScript';
   if (/\.node$/.test(object)) return 'shim';
-  if (object === '[vdso]') return 'epoll_wait'; // Who else asks for the time?
+  if (object === '[vdso]') return 'epoll_wait'; // Only the wait reads the clock.
   const call = callOf([leaf]);
   if (call !== undefined) return call;
   // The C library copies for the shim.

@@ -1,7 +1,9 @@
 /**
- * `perf`, of the operating system: samples what threads do by the clock of the CPU: in the kernel the whole stack, in user
- * space the leaf. (Stacks of user space cannot be unwound here, and are then lost as a whole.) Symbols of compiled JavaScript
- * come from the map that node writes with --perf-basic-prof.
+ * Samples of threads by `perf` of the operating system, driven by the CPU clock.
+ *
+ * A sample has the whole stack in the kernel, and only the leaf in user space: user-space stacks
+ * cannot be unwound here, and perf would then lose them whole. Symbols of compiled JavaScript come
+ * from the map that node writes with --perf-basic-prof.
  */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,14 +11,14 @@ import { run } from '../../test/support/command.js';
 import { scratchDirectory } from '../lab/scratch.js';
 import { type Kind, momentOf, PARTS, type Part } from './parts.js';
 
-/** Samples a second of a busy thread: no multiple of the kernel's tick. */
+/** Samples per second of a busy thread: not a multiple of the kernel's tick. */
 const FREQUENCY = 1999;
 const MARGIN_MS = 60_000;
 
-/** How often each was met. */
+/** Number of samples by part and kind. */
 export type Counts = Record<Part, Record<Kind, number>>;
 
-/** @returns by thread */
+/** @returns counts by thread id */
 export async function sampleThreads(pids: readonly number[], seconds: number): Promise<Map<number, Counts>> {
   const file = join(scratchDirectory('perf'), 'data');
   const limitMs = seconds * 1000 + MARGIN_MS;
@@ -31,9 +33,9 @@ export async function sampleThreads(pids: readonly number[], seconds: number): P
 const THREAD = /^\s*(\d+)\s*/;
 
 /**
- * @param stacks samples: the thread in a line, and its stack in the kernel, if it was there
- * @param leaves the same samples, a line each: the thread and the leaf
- * @returns by thread
+ * @param stacks samples: a line with the thread, then its kernel stack if it was in the kernel
+ * @param leaves the same samples, one line each: the thread and the leaf
+ * @returns counts by thread id
  */
 export function countsOf(stacks: string, leaves: string): Map<number, Counts> {
   const samples = stacks.split(/^(?=\s*\d+ *$)/m).filter((text) => THREAD.test(text));
@@ -54,7 +56,7 @@ export function noCounts(): Counts {
   return Object.fromEntries(PARTS.map((part) => [part, { copy: 0, deliver: 0, own: 0 }])) as Counts;
 }
 
-/** Samples in all. */
+/** Total number of samples. */
 export function totalOf(counts: Counts): number {
   return PARTS.reduce((sum, part) => sum + partTotal(counts, part), 0);
 }

@@ -1,9 +1,12 @@
 /**
- * Where each nanosecond of a frame goes: vtepd on both sides, saturated; `perf` says what its data-plane threads do, the
- * scheduler how much CPU time they took meanwhile, and their counters how many frames that was for.
+ * CPU time of a frame in the data-plane thread, by system call and by owner of the code.
  *
- * A TCP stream has no frames of its own but what its kernel made of it: there the unit is 64 KiB of frames, as long as a
- * superframe gets. A thread's work for the other direction, acknowledgements, is in its figures.
+ * vtepd runs on both sides, saturated. `perf` samples its data-plane threads, the scheduler counts
+ * their CPU time, and the counters of vtepd count the frames of the same period.
+ *
+ * The kernel decides how it cuts a TCP stream into frames, so the unit of TCP is 64 KiB of frames,
+ * the maximum length of a superframe. The figures of a thread contain its work for the opposite
+ * direction (acknowledgements).
  */
 import { rmSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -35,7 +38,7 @@ interface Load {
   title: string;
   stage: StageId;
   task: TaskId;
-  /** Bytes of frames that are one unit; 0: each frame is one. */
+  /** Bytes of frames that are one unit; 0: each frame is a unit. */
   unitLen: number;
 }
 
@@ -46,10 +49,10 @@ const LOADS: readonly Load[] = [
   { title: 'TCP ×4, superframes whole', stage: 'device-whole', task: 'tcp4', unitLen: SUPERFRAME_LEN },
   { title: 'TCP ×4, trains', stage: 'device', task: 'tcp4', unitLen: SUPERFRAME_LEN },
 ];
-/** Of traffic, before and after what is looked at. */
+/** Traffic before and after the sampled period. */
 const MARGIN_S = 2;
 
-/** A whole run leaves it out where there is no perf. */
+/** Skipped in a whole run if perf is not installed. */
 export async function measureProfile({ seconds, only }: BenchOptions): Promise<Measured> {
   if (!isInstalled('perf') && !only) return {};
   if (!isInstalled('perf')) throw new Error('perf is not installed (Debian: linux-perf)');
@@ -64,10 +67,10 @@ export async function measureProfile({ seconds, only }: BenchOptions): Promise<M
   return { figures: figuresOf(profiles) };
 }
 
-/** Traffic flows for `MARGIN_S` before it is used: code is compiled to what it stays. */
+/** Runs work on a stage after `MARGIN_S` of traffic, which lets V8 compile its final code. */
 async function onStage(id: StageId, work: (pair: Pair) => Promise<void>): Promise<void> {
   const stage = STAGES.find((one) => one.id === id);
-  if (!stage) throw new Error(`there is no stage ${id}`);
+  if (!stage) throw new Error(`no stage ${id}`);
   const [a, b] = await makeSites(stage);
   const vtepds: Vtepd[] = [];
   try {
@@ -103,13 +106,13 @@ async function profile(pair: Pair, { title, task, unitLen }: Load, seconds: numb
   return sides.map((side, i) => side.profile(`${title}, ${['sending', 'receiving'][i]}, ${unit}`, threads));
 }
 
-/** While perf still writes, the traffic may end: the counters are read as its sampling ends. */
+/** Reads the counters when sampling ends; the traffic may end while perf still writes its file. */
 async function readLater(sides: readonly Side[], seconds: number): Promise<void> {
   await delay(seconds * 1000);
   for (const side of sides) await side.read();
 }
 
-/** A daemon and what its counters said. */
+/** A daemon and the readings of its counters. */
 class Side {
   readonly #vtepd: Vtepd;
   readonly #unitLen: number;
@@ -128,7 +131,7 @@ class Side {
     this.#readings.push({ units, cpuNs: threadCpuNs(this.#vtepd.process.pid), atMs: performance.now() });
   }
 
-  /** The data-plane thread is the one of the daemon's that was met most. */
+  /** Profile of the data-plane thread: the thread of the daemon with the most samples. */
   profile(name: string, threads: ReadonlyMap<number, Counts>): SideProfile {
     const [first, last] = this.#readings;
     const own = [...threads].filter(([thread]) => last.cpuNs.has(thread));
@@ -140,7 +143,7 @@ class Side {
   }
 }
 
-/** Shares of the system calls and of whose code runs; and the cost of a unit with what runs inside the system calls. */
+/** Two tables: shares by part, and the cost of a unit with the work inside the system calls. */
 function figuresOf(profiles: readonly SideProfile[]): Figures[] {
   const one = (value: number) => spreadOf([value]);
   const rows = (valuesOf: (profile: SideProfile) => number[]) =>

@@ -1,9 +1,10 @@
 /**
- * Changes through the API of one daemon, one after the other, which ones by a seeded generator: VNIs, peers and FDB
- * entries come, change and go; counters, lists and the doctor are read, captures and event streams opened and left;
- * now and then the data-plane thread is ended.
+ * Random sequence of changes through the API of one daemon, chosen by a seeded generator.
  *
- * An answer that is not what the call promises is a fault, unless a thread is being replaced: 503 until it has been.
+ * It adds, changes and removes VNIs, peers and FDB entries; reads counters, lists and the doctor;
+ * opens and closes captures and event streams; and occasionally ends the data-plane thread.
+ *
+ * An answer with a status that the call does not allow is a fault.
  */
 import { type IncomingMessage, request } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -11,23 +12,23 @@ import { eventually } from '../../test/support/wait.js';
 import { learn } from '../lab/blast.js';
 import { type Host, LEARN_VNI, TCP_VNI } from './place.js';
 
-/** Mean pause between two changes, ms. */
+/** Mean pause between two changes. */
 const PAUSE_MS = 40;
 const FIRST_VNI = 200;
 const VNIS = 20;
 const RESTORED_MS = 10_000;
 const STREAM_MS = 1500;
-/** Mean time between two ends of a data-plane thread, s. */
+/** Mean time between two kills of the data-plane thread. */
 const KILL_S = 25;
 
 export interface Churned {
-  /** Calls by kind. */
+  /** Number of calls by kind. */
   calls: Record<string, number>;
-  /** Answers that were not as promised, one line each. */
+  /** Answers with a wrong status, one line each. */
   wrong: string[];
-  /** Ends of the data-plane thread, and how long until the daemon was ready again, ms. */
+  /** For each kill of the data-plane thread, time until the daemon was ready again, ms. */
   restored: number[];
-  /** Datagrams that were sent beside the other host's daemon. */
+  /** Datagrams sent from the other host without its daemon. */
   learned: number;
 }
 
@@ -38,7 +39,10 @@ export class Churn {
   readonly #random: () => number;
   readonly #kills: boolean;
 
-  /** @param random from 0 to below 1 @param kills whether the data-plane thread is ended now and then */
+  /**
+   * @param random number from 0 to below 1
+   * @param kills true to end the data-plane thread from time to time
+   */
   constructor(host: Host, other: Host, random: () => number, kills: boolean) {
     this.#host = host;
     this.#other = other;
@@ -65,7 +69,7 @@ export class Churn {
     await this.#removeAll();
   }
 
-  /** Half of the mean to one and a half of it. */
+  /** A random pause from 0.5 to 1.5 times the mean, ms. */
   #pause(meanMs: number): number {
     return meanMs * (0.5 + this.#random());
   }
@@ -74,7 +78,7 @@ export class Churn {
     return Math.floor(this.#random() * below);
   }
 
-  /** @throws Error for a status that is not among those that may be */
+  /** @param allowed status codes @throws Error for any other status */
   async call<T = unknown>(
     method: string,
     path: string,
@@ -86,7 +90,7 @@ export class Churn {
     throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body).slice(0, 200)}`);
   }
 
-  /** A stream that is read for a while, or not at all, and left. */
+  /** Opens a stream, reads it for a random time or not at all, and closes it. */
   async stream(path: string, isRead: boolean): Promise<void> {
     const answer = await new Promise<IncomingMessage>((resolve, reject) => {
       const asked = request({ socketPath: this.#host.vtepd.socket, path, agent: false }, resolve);
@@ -97,12 +101,12 @@ export class Churn {
     if (isRead) answer.resume();
     await delay(this.int(STREAM_MS));
     answer.destroy();
-    // One capture at a time: the other churn may have it.
+    // 409: the daemon allows one capture at a time.
     const allowed = path.includes('capture') ? [200, 409] : [200];
     if (!allowed.includes(answer.statusCode ?? 0)) throw new Error(`GET ${path}: ${answer.statusCode}`);
   }
 
-  /** Frames of this many new MACs, as from the other host's VTEP. */
+  /** Sends frames of `count` MACs from the address of the other host's VTEP. */
   async learn(count: number): Promise<void> {
     this.result.learned += count;
     await learn(this.#other.space, this.#host.address, LEARN_VNI, count);
@@ -126,7 +130,7 @@ export class Churn {
     }
   }
 
-  /** So that descriptors can be compared with those before. */
+  /** Removes all added VNIs and peers, so that descriptors can be compared with the start. */
   async #removeAll(): Promise<void> {
     for (let i = 0; i < VNIS; i++) await this.call('DELETE', `/v1/vnis/${FIRST_VNI + i}`, [204, 404]);
     for (let i = 0; i < ABSENT_PEERS; i++)
@@ -136,7 +140,7 @@ export class Churn {
 
 const ABSENT_PEERS = 8;
 
-/** In the underlay's network, and not there. */
+/** Address of an absent peer, in the network of the underlay. */
 function absentPeer(index: number): string {
   return `192.168.80.${100 + index}`;
 }

@@ -1,9 +1,10 @@
 /**
- * The load of the soak, and what became of every frame of it.
+ * Load of the soak test, with an account of every frame.
  *
- * Three flows, each at a sixth of what it carries alone: together half of what the machine does. TCP from near to far;
- * UDP, 1,400 B frames, each way in a VNI of its own, so that what the sender sent can be found again: in the queue
- * of the TAP that lost it (the kernel counts that), in the VNI's counters, or in the receiving socket.
+ * Three flows, each at a sixth of the throughput that it has alone; together half of the capacity
+ * of the machine. TCP runs from near to far; UDP, in frames of 1,400 bytes, in both directions,
+ * each in its own VNI. Every sent UDP frame is then in one of three counts: drops of the TAP's
+ * queue (counted by the kernel), the counters of the VNI, or the receiving socket.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Running } from '../../test/support/command.js';
@@ -28,15 +29,15 @@ const CALIBRATION_S = 2;
 const SHARE = 1 / 6;
 const UDP_PORT = 9;
 const FRAME_LEN = 1400;
-/** Longer than a data plane takes to come back. */
+/** Longer than the replacement of a data-plane thread. */
 const SILENCE_MS = 10_000;
 const MARGIN_MS = 30_000;
 const QUIET_MS = 200;
 
 export interface Rates {
-  /** TCP, bits a second. */
+  /** TCP, bits per second. */
   tcp: number;
-  /** UDP each way, frames a second. */
+  /** UDP in each direction, frames per second. */
   udp: number;
 }
 
@@ -69,20 +70,21 @@ export async function tcpFlow({ near, far }: Place, seconds: number, rate: numbe
 export interface UdpReport {
   name: string;
   sent: number;
-  /** Lost in the queue of the sender's TAP, by the kernel's count. */
+  /** Drops of the queue of the sender's TAP, counted by the kernel. */
   queueDrops: number;
-  /** Dropped by vtepd, both sides, by reason. */
+  /** Drops of vtepd on both sides, by reason. */
   drops: Record<string, number>;
-  /** Neither read nor in the count of the queue; lost between the TAP and the receiver without a count. */
+  /** Sent, but neither read by vtepd nor counted as drops of the queue. */
   unread: number;
-  /** Lost by the receiving socket, by the kernel's count. */
+  /** Drops of the receiving socket, counted by the kernel. */
   socketDrops: number;
   delivered: number;
+  /** Written to the TAP, but neither delivered nor counted as drops of the socket. */
   undelivered: number;
   corrupt: number;
 }
 
-/** A UDP flow from one host to the other, until `seconds` have passed. */
+/** A UDP flow from one host to the other. */
 export class UdpFlow {
   readonly #from: Host;
   readonly #to: Host;
@@ -110,11 +112,11 @@ export class UdpFlow {
     return new UdpFlow(from, to, vni, before, counter, from.space.start([BLAST, 'send', ...args]));
   }
 
-  /** Waits for the end of the sender, and adds up. @param seconds that it may still take */
+  /** Waits for the end of the sender and adds up. @param seconds remaining time of the sender */
   async report(seconds: number): Promise<UdpReport> {
     await this.#sender.exit(seconds * 1000 + MARGIN_MS);
     await delay(QUIET_MS);
-    // The socket's count is gone with the socket.
+    // Read before the socket is closed, because its count disappears with it.
     const lostBySocket = await socketDrops(this.#to, UDP_PORT);
     await this.#counter.exit(SILENCE_MS + MARGIN_MS);
     const { sent } = JSON.parse(this.#sender.stdout) as { sent: number };
@@ -160,12 +162,12 @@ export function grownDrops(
   return Object.fromEntries(grown.filter(([, count]) => count !== 0));
 }
 
-/** Datagrams of the VNIs that last, from one host to the other. */
+/** Datagrams of the fixed VNIs, from one host to the other. */
 export interface Wire {
   sent: number;
-  /** Also those of sources that the VNI did not know at that moment. */
+  /** Received datagrams, including those of sources that were no peers at that moment. */
   received: number;
-  /** Of no VNI: `rx_overflow`, and `vni_not_found` while a thread that was replaced learned what there is. */
+  /** Drops without VNI: `rx_overflow`, and `vni_not_found` while a new thread gets its VNIs. */
   drops: Record<string, number>;
   /** Drops of the underlay's devices. */
   device: number;
@@ -188,7 +190,7 @@ export async function wireOf(from: Host, to: Host): Promise<Wire> {
   };
 }
 
-/** Waits until nothing moves any more. */
+/** Waits until no datagram is sent or received. */
 export async function quiet({ near, far }: Place): Promise<void> {
   const moved = async () => {
     const wires = [await wireOf(near, far), await wireOf(far, near)];

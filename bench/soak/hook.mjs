@@ -1,6 +1,8 @@
 /**
- * Loaded into a daemon of the soak with `--import`: SIGUSR2 ends the data-plane thread, as a crash of it would, and the
- * delays of the main thread's event loop over the whole run are written to the file that SOAK_LAG_FILE names, at exit.
+ * Hook of the soak test, loaded into the daemon with `--import`.
+ *
+ * SIGUSR2 ends the data-plane thread, like a crash. At exit the delays of the main thread's event
+ * loop over the whole run are written to the file SOAK_LAG_FILE.
  */
 import { writeFileSync } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
@@ -33,7 +35,7 @@ function measureLag() {
   const delays = monitorEventLoopDelay({ resolution });
   delays.enable();
   process.once('exit', () => {
-    // The histogram counts from one sample to the next: without any delay it has the resolution.
+    // The histogram contains the sampling interval: without delay its values are the resolution.
     const ms = (ns) => Math.max(0, ns / 1e6 - resolution);
     const lag = { p50: ms(delays.percentile(50)), p99: ms(delays.percentile(99)), max: ms(delays.max) };
     writeFileSync(process.env.SOAK_LAG_FILE, JSON.stringify(lag));

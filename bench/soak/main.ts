@@ -1,6 +1,8 @@
 /**
- * The soak: two daemons at half load for twenty minutes, while everything about them changes at random. Prints what grew,
- * what was late and what was lost, and ends with 1 when anything is not as it has to be. Started by scripts/soak.mjs.
+ * Soak test: two daemons at half load for twenty minutes, with random changes of configuration.
+ *
+ * Prints growth of memory and descriptors, event-loop lag and lost frames. The exit code is 1 if a
+ * limit was exceeded. scripts/soak.mjs starts this program.
  */
 import { randomInt } from 'node:crypto';
 import { parseArgs } from 'node:util';
@@ -22,17 +24,20 @@ import { type Host, makePlace, type Place, sizeOf } from './place.js';
 import { Watch } from './watch.js';
 
 const MINUTES = 20;
-/** Most that the fitted line of resident memory may rise over the run. */
+/** Maximum rise of the fitted line of resident memory over the run. */
 const GROWN_MAX_MB = 64;
-/** Shorter runs are all warm-up, s. */
+/** Minimum length of a run whose memory is judged; a shorter run is only warm-up. */
 const JUDGED_S = 170;
-/** Frames that a thread which is ended may have had in its hands, counted and not delivered or the other way round. */
+/**
+ * Maximum number of frames in flight in a killed thread: counted but not delivered, or delivered
+ * but not counted.
+ */
 const HELD_MAX = 1024;
-/** Datagrams of a train, which the kernel drops as one. */
+/** Maximum number of datagrams of a train, which the kernel drops as one. */
 const TRAIN_MAX = 64;
 const MB = 1 << 20;
 const SETTLED_MS = 15_000;
-/** Lines of the kernel's log that are a fault. */
+/** Lines of the kernel log that indicate a fault. */
 const KERNEL_FAULT =
   /BUG|WARNING|Oops|Call Trace|hung task|lockup|out of memory|oom-kill|segfault|protection fault/i;
 
@@ -54,7 +59,9 @@ async function main(): Promise<void> {
   const place = await makePlace();
   const hosts = [place.near, place.far];
   const rates = await calibrate(place);
-  console.log(`load: TCP ${gbps(rates.tcp)}, UDP ${Math.round(rates.udp / 1000)} k frames/s each way`);
+  console.log(
+    `load: TCP ${gbps(rates.tcp)}, UDP ${Math.round(rates.udp / 1000)} k frames/s in each direction`,
+  );
   const descriptors = hosts.map((host) => sizeOf(host).descriptors);
   const run = await soak(place, { seconds: minutes * 60, seed, kills }, rates);
 
@@ -81,7 +88,7 @@ function parseOptions(args: readonly string[]): { minutes: number; seed: number;
   const number = (flag: string, text: string | undefined, otherwise: number, max: number) => {
     if (text === undefined) return otherwise;
     if (/^\d+$/.test(text) && Number(text) >= 1 && Number(text) <= max) return Number(text);
-    console.error(`soak: ${flag} ${text}: a whole number from 1 to ${max}`);
+    console.error(`soak: ${flag} ${text}: must be a whole number from 1 to ${max}`);
     return process.exit(2);
   };
   return {
@@ -144,7 +151,7 @@ async function soak(
   const wiresAfter = await Promise.all(directions.map(([from, to]) => wireOf(from, to)));
   const wires = directions.map(([from, to], i): WireReport => {
     const [before, after] = [wiresBefore[i], wiresAfter[i]];
-    // An entry learned at one end carries a MAC that the other end sent without its daemon.
+    // `learn` sends without the daemon of its host, whose counters lack these frames.
     const sent = after.sent - before.sent + churned[1 - i].learned;
     const drops = grownDrops(before.drops, after.drops);
     const device = after.device - before.device;
@@ -161,15 +168,15 @@ function reportTcp({ bitsPerSecond, retransmits }: TcpReport): void {
   if (bitsPerSecond === 0) faults.push('TCP did not pass');
 }
 
-/** Frames that a thread had in its hands when it was ended are in no count. */
+/** Reports a UDP flow. Frames in flight in a killed thread are in no count. */
 function reportUdp(udp: UdpReport, churned: readonly Churned[]): void {
   const { name, sent, queueDrops, drops, unread, delivered, undelivered, corrupt } = udp;
   console.log(
-    `UDP ${name}: ${sent} sent; lost: ${queueDrops} in the TAP's queue, ${reasonsOf(drops)}, ${udp.socketDrops} by the receiver's socket; ${delivered} delivered, ${corrupt} corrupt; uncounted: ${unread} before, ${undelivered} behind the counters`,
+    `UDP ${name}: ${sent} sent; lost: ${queueDrops} in the TAP's queue, ${reasonsOf(drops)}, ${udp.socketDrops} by the receiver's socket; ${delivered} delivered, ${corrupt} corrupt; uncounted: ${unread} before and ${undelivered} after the counters of vtepd`,
   );
   const kills = churned.reduce((sum, { restored }) => sum + restored.length, 0);
-  judge(`UDP ${name}: frames before the counters`, unread, kills);
-  judge(`UDP ${name}: frames behind the counters`, undelivered, kills);
+  judge(`UDP ${name}: frames before the counters of vtepd`, unread, kills);
+  judge(`UDP ${name}: frames after the counters of vtepd`, undelivered, kills);
   if (corrupt > 0) faults.push(`UDP ${name}: ${corrupt} frames corrupt`);
   if (delivered === 0) faults.push(`UDP ${name}: nothing was delivered`);
 }
@@ -179,11 +186,12 @@ function reasonsOf(drops: Record<string, number>): string {
   return reasons.length === 0 ? 'none by vtepd' : reasons.join(', ');
 }
 
-/** @param more frames that the kernel may have dropped in trains that it counted once */
+/** @param more allowance for trains, whose drop the kernel counts once */
 function judge(what: string, uncounted: number, kills: number, more = 0): void {
   const most = kills * HELD_MAX + more;
-  if (uncounted > most) faults.push(`${what}: ${uncounted} lost without a count, ${most} may be`);
-  if (uncounted < -most) faults.push(`${what}: ${-uncounted} counted more than there were, ${most} may be`);
+  if (uncounted > most) faults.push(`${what}: ${uncounted} lost without a count, at most ${most} allowed`);
+  if (uncounted < -most)
+    faults.push(`${what}: ${-uncounted} more counted than sent, at most ${most} allowed`);
 }
 
 function reportWire({ name, sent, drops, device, uncounted, kills }: WireReport): void {
@@ -200,7 +208,7 @@ function reportHost({ name }: Host, watch: Watch, { calls, wrong, restored }: Ch
     `${name}: RSS ${mb(min)} to ${mb(max)} MB, slope ${((slope * 3600) / MB).toFixed(1)} MB/h (${mb(grown)} MB over the run)${watch.lengthS >= JUDGED_S ? '' : ': too short to judge'}`,
   );
   console.log(
-    `${name}: ${total} calls and ${restored.length} threads ended, ready again within ${ms(restored)} ms`,
+    `${name}: ${total} calls, ${restored.length} threads ended, ready again within ${ms(restored)} ms`,
   );
   console.log(
     `${name}: ${Object.entries(calls)
@@ -214,18 +222,18 @@ function reportHost({ name }: Host, watch: Watch, { calls, wrong, restored }: Ch
     faults.push(`${name}: memory grew by ${mb(grown)} MB`);
   for (const line of watch.wrong.slice(0, 5)) faults.push(`${name}: identity: ${line}`);
   for (const line of wrong.slice(0, 5)) faults.push(`${name}: ${line}`);
-  if (wrong.length > 5) faults.push(`${name}: … ${wrong.length - 5} more answers`);
+  if (wrong.length > 5) faults.push(`${name}: … ${wrong.length - 5} more wrong answers`);
 }
 
 function ms(values: readonly number[]): string {
   return values.length === 0 ? '–' : Math.max(...values).toFixed(0);
 }
 
-/** Once everything that came is gone, the descriptors are as many as before. */
+/** Compares the number of descriptors with the start; the churn has removed everything it added. */
 async function reportDescriptors(host: Host, before: number, { samples }: Watch): Promise<void> {
   const counts = samples.map(({ descriptors }) => descriptors);
   const after = () => sizeOf(host).descriptors;
-  await eventually('descriptors to go', () => after() <= before, SETTLED_MS).catch(() => undefined);
+  await eventually('descriptors to be closed', () => after() <= before, SETTLED_MS).catch(() => undefined);
   console.log(
     `${host.name}: descriptors ${before} before, ${Math.min(...counts)} to ${Math.max(...counts)}, ${after()} after`,
   );
@@ -246,7 +254,7 @@ async function stop(host: Host): Promise<void> {
   if (sockets.length > 0) faults.push(`${name}: left ${sockets.length} sockets on port 4789`);
 }
 
-/** Undefined where it may not be read. */
+/** Lines of the kernel log; undefined if it may not be read. */
 async function kernelLog(): Promise<string[] | undefined> {
   const { code, stdout } = await outcome('dmesg');
   return code === 0 ? stdout.split('\n').filter(Boolean) : undefined;
@@ -264,7 +272,7 @@ function reportKernel(before: string[] | undefined, after: string[] | undefined)
   for (const line of bad.slice(0, 5)) faults.push(`kernel: ${line}`);
 }
 
-/** mulberry32: from 0 to below 1, the same numbers for the same seed. */
+/** mulberry32: numbers from 0 to below 1, the same sequence for the same seed. */
 function generator(seed: number): () => number {
   let state = seed >>> 0;
   return () => {

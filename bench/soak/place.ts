@@ -1,14 +1,16 @@
 /**
- * The two hosts of the soak, vtepd on both:
+ * The two hosts of the soak test, vtepd on both:
  *
  *     near 192.168.80.10 ======== veth ======== far 192.168.80.11
  *
- *     VNI 100   TCP from near to far; peers that are not there come and go
- *     VNI 101   UDP from near to far, VNI 102 UDP from far to near: nothing else, so frames can be counted
- *     VNI 103   MACs that near learns
- *     VNI 200 … come and go
+ *     VNI 100     TCP from near to far; absent peers are added and removed
+ *     VNI 101     UDP from near to far, and nothing else, so that frames can be counted
+ *     VNI 102     UDP from far to near, likewise
+ *     VNI 103     MACs that both learn
+ *     VNI 200 …   added and removed
  *
- * Overlay addresses are 10.VNI.0.1 and 10.VNI.0.2. Neighbours in 101 and 102 are static: no ARP among the frames.
+ * Overlay addresses are 10.VNI.0.1 and 10.VNI.0.2. Neighbours in 101 and 102 are static, so that
+ * ARP sends no frames there.
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -34,7 +36,7 @@ export interface Host {
   /** Underlay address. */
   readonly address: string;
   readonly vtepd: Vtepd;
-  /** Main thread's delays, ms; to be read when the daemon has ended. */
+  /** Event-loop delays of the main thread, ms; available once the daemon has ended. */
   lag(): { p50: number; p99: number; max: number };
 }
 
@@ -67,7 +69,7 @@ export function overlayAddress(vni: number, which: number): string {
   return `10.${vni}.0.${which}`;
 }
 
-/** As what the programs of the lab benchmark take. */
+/** A host in one VNI, in the form that the tasks of the lab use. */
 export function siteOf({ space, address }: Host, vni: number, which: number): Site {
   return { host: space, user: space, address: overlayAddress(vni, which), underlay: address, hasVm: false };
 }
@@ -100,7 +102,7 @@ async function addNeighbour(host: Host, other: Host, vni: number, which: number)
   await host.space.ip(`neigh replace ${address} lladdr ${link.address} dev ${device} nud permanent`);
 }
 
-/** Resident memory, bytes, and open descriptors of a daemon. */
+/** Resident memory, bytes, and number of open descriptors of a daemon. */
 export function sizeOf({ vtepd }: Host): { resident: number; descriptors: number } {
   const { pid } = vtepd.process;
   const status = readFileSync(`/proc/${pid}/status`, 'utf8');
@@ -110,13 +112,13 @@ export function sizeOf({ vtepd }: Host): { resident: number; descriptors: number
   };
 }
 
-/** What the queue of a VNI's TAP has lost, frames: the kernel's own count. */
+/** Frames dropped by the queue of a VNI's TAP, counted by the kernel. */
 export async function tapQueueDrops({ space }: Host, vni: number): Promise<number> {
   const path = `/sys/class/net/vtep${vni}/statistics/tx_dropped`;
   return Number(await space.run(['cat', path]));
 }
 
-/** What the sockets at a UDP port have lost, datagrams (proc_net_udp: the last column). */
+/** Datagrams dropped by the sockets of a UDP port (last column of /proc/net/udp). */
 export async function socketDrops({ space }: Host, port: number): Promise<number> {
   const hex = port.toString(16).toUpperCase().padStart(4, '0');
   const lines = (await space.run('cat /proc/net/udp')).split('\n');

@@ -1,17 +1,16 @@
 /**
- * Observes a running daemon: memory and descriptors every second, and at every scrape the identity of
- * the counters in all VNIs.
+ * Monitor of a running daemon: memory, descriptors and the identity of the counters, every second.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { Metrics } from '../../test/support/metrics.js';
 import { type Host, sizeOf } from './place.js';
 
 const PERIOD_MS = 1000;
-/** Until memory is judged: code is compiled and tables grow meanwhile. Share of the run. */
+/** Share of the run before memory is judged: until then code is compiled and tables grow. */
 const WARM_UP = 0.2;
 
 export interface Sample {
-  /** Since the first, s. */
+  /** Time since the start. */
   atS: number;
   resident: number;
   descriptors: number;
@@ -20,9 +19,9 @@ export interface Sample {
 export class Watch {
   readonly samples: Sample[] = [];
   scrapes = 0;
-  /** Scrapes that did not answer: only while a worker was being replaced is that no fault. */
+  /** Scrapes without answer. */
   failedScrapes = 0;
-  /** (VNI, direction) pairs that were compared, and the first that did not fit. */
+  /** Number of compared (VNI, direction) pairs; `wrong` lists those that differ. */
   compared = 0;
   readonly wrong: string[] = [];
   readonly #host: Host;
@@ -50,7 +49,12 @@ export class Watch {
     this.#compare(new Metrics(answer.body));
   }
 
-  /** tap_rx + replicated + fragments = Σ peer_tx + Σ dropped{encap}; Σ peer_rx = tap_tx + Σ dropped{decap} */
+  /**
+   * Compares the counters of all VNIs:
+   *
+   *     tap_rx + replicated + fragments = Σ peer_tx + Σ dropped{encap}
+   *     Σ peer_rx = tap_tx + Σ dropped{decap}
+   */
   #compare(metrics: Metrics): void {
     for (const vni of metrics.vnis()) {
       const frames = (name: string) => metrics.sum(`vtepd_${name}_total`, { vni });
@@ -66,12 +70,12 @@ export class Watch {
     if (one !== other) this.wrong.push(`scrape ${this.scrapes}: VNI ${what}: ${one} is not ${other}`);
   }
 
-  /** From the first sample to the last. */
+  /** Time from the first sample to the last. */
   get lengthS(): number {
     return this.samples[this.samples.length - 1].atS - this.samples[0].atS;
   }
 
-  /** Resident memory after the warm-up: a line through it by least squares. Bytes, bytes a second. */
+  /** Resident memory after the warm-up, bytes; slope of its fitted line, bytes per second. */
   memory(): { min: number; max: number; slope: number; grown: number } {
     const warm = this.samples.filter(({ atS }) => atS >= this.samples[0].atS + WARM_UP * this.lengthS);
     const sizes = warm.map(({ resident }) => resident);
@@ -84,7 +88,7 @@ export class Watch {
   }
 }
 
-/** Of the line through points by least squares; 0 for one point. */
+/** Slope of the least-squares line through points; 0 for one point. */
 export function slopeOf(xs: readonly number[], ys: readonly number[]): number {
   const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
   const [x, y] = [mean(xs), mean(ys)];

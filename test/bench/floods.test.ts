@@ -1,5 +1,5 @@
 /**
- * The verdict on a flood: flow, entries and memory each have a must of their own.
+ * Verdict of a flood: flow, entries and memory each have a separate must.
  */
 import t from 'tap';
 import type { FloodRound, Flow } from '../../bench/floods/floods.js';
@@ -25,14 +25,14 @@ function round(wrong: Partial<FloodRound> = {}): FloodRound {
 const flood = (...rounds: FloodRound[]) => ({ id: 'one-mac', title: 'one MAC', rounds });
 
 const rows: [string, FloodRound, string[]][] = [
-  ['all is well', round(), []],
-  ['exactly 60 %', round({ vtepd: flow(1.8) }), []],
-  ['less than 60 %', round({ vtepd: flow(1.7) }), ['flow']],
+  ['nothing is below its must', round(), []],
+  ['exactly 60 % of the baseline', round({ vtepd: flow(1.8) }), []],
+  ['less than 60 % of the baseline', round({ vtepd: flow(1.7) }), ['flow']],
   ['no flow', round({ vtepd: { gbps: 0, p50: null, max: null, lost: 0 } }), ['flow']],
   ['an entry is lost', round({ entriesAfter: 999 }), ['entries']],
-  ['no answer', round({ entriesAfter: null }), ['entries']],
-  ['64 MB more', round({ residentAfter: 184 * MB }), []],
-  ['65 MB more', round({ residentAfter: 185 * MB }), ['memory']],
+  ['the daemon does not answer', round({ entriesAfter: null }), ['entries']],
+  ['memory grows by 64 MB', round({ residentAfter: 184 * MB }), []],
+  ['memory grows by 65 MB', round({ residentAfter: 185 * MB }), ['memory']],
   ['the daemon has ended', round({ entriesAfter: null, residentAfter: null }), ['entries', 'memory']],
 ];
 
@@ -40,15 +40,15 @@ for (const [name, one, below] of rows)
   t.test(name, async (t) => {
     t.same(verdictOfFlood(flood(one)).below, below);
     const verdict = below.length === 0 ? 'ok' : `below must: ${below.join(', ')}`;
-    t.match(floodTable([flood(one)]), `| ${verdict} `, 'so does the table');
+    t.match(floodTable([flood(one)]), `| ${verdict} `, 'verdict in the table');
   });
 
-t.test('of the flow the median counts, of entries and memory the worst round', async (t) => {
+t.test('the verdict uses the median of the flow, and the worst round of entries', async (t) => {
   const slow = round({ vtepd: flow(1) });
   t.same(verdictOfFlood(flood(round(), slow, round())).below, []);
   t.same(verdictOfFlood(flood(round(), round({ entriesAfter: 0 }), round())).below, ['entries']);
 });
 
-t.test('what was not measured is not shown', async (t) => {
+t.test('the table omits floods without rounds', async (t) => {
   t.equal(floodTable([flood()]), '');
 });

@@ -1,10 +1,10 @@
 /**
- * The benchmark's command line: what is wrong is refused in one line.
+ * Command line of the benchmark: invalid arguments are refused with one line.
  */
 import t from 'tap';
 import { isWanted, parseOptions } from '../../bench/options.js';
 
-t.test('refusals name the flag, the value and what is allowed', async (t) => {
+t.test('errors name the flag, the value and the allowed values', async (t) => {
   const refused = [
     [['--only', 'tcp9'], /^--only tcp9: one of lab, tcp, .* tcp1, /],
     [['--only', ''], /^--only : one of /],
@@ -23,20 +23,20 @@ t.test('refusals name the flag, the value and what is allowed', async (t) => {
 t.test('a short run is one round of one second', async (t) => {
   t.match(parseOptions(['--short']), { rounds: 1, seconds: 1, heapSeconds: 2 });
   t.match(parseOptions([]), { rounds: 5, seconds: 3, heapSeconds: 60 });
-  t.match(parseOptions(['--short', '--rounds', '2']), { rounds: 2 }, 'unless told');
+  t.match(parseOptions(['--short', '--rounds', '2']), { rounds: 2 }, '--rounds has precedence');
 });
 
-t.test('what is wanted', async (t) => {
+t.test('cells and parts are selected by --only and --peers', async (t) => {
   const wanted = (args: string[], id: string, group = '') => isWanted(parseOptions(args), id, group);
-  t.equal(wanted([], 'tcp1', 'tcp'), true, 'everything');
+  t.equal(wanted([], 'tcp1', 'tcp'), true, 'all cells by default');
   t.equal(wanted([], 'heap'), true);
-  t.equal(wanted([], 'peers', 'peers'), false, 'but other overlays');
+  t.equal(wanted([], 'peers', 'peers'), false, 'other overlays only on request');
   t.equal(wanted(['--peers'], 'peers', 'peers'), true);
   t.equal(wanted(['--only', 'peers'], 'peers', 'peers'), true);
   t.equal(wanted(['--only', 'tcp'], 'tcp4', 'tcp'), true, 'by group');
   t.equal(wanted(['--only', 'tcp1'], 'tcp4', 'tcp'), false, 'by name');
   t.equal(wanted(['--only', 'lab'], 'tcp4', 'tcp'), true);
   t.equal(wanted(['--only', 'lab'], 'heap'), false);
-  t.equal(wanted([], 'floods'), false, 'floods when they are named');
+  t.equal(wanted([], 'floods'), false, 'floods only by name');
   t.equal(wanted(['--only', 'floods'], 'floods'), true);
 });

@@ -1,5 +1,5 @@
 /**
- * Stacks as perf prints them, and what they are taken for.
+ * Classification of stacks that perf prints.
  */
 import t from 'tap';
 import { momentOf } from '../../bench/profile/parts.js';
@@ -16,7 +16,7 @@ const inCall = (name: string, ...symbols: string[]) => [
   ...ENTRY,
 ];
 
-t.test('in the kernel: the system call, and what it does', async (t) => {
+t.test('a sample in the kernel is classified by system call and kind of work', async (t) => {
   t.same(momentOf(inCall('do_readv', '_copy_to_iter', 'tun_do_read')), { part: 'readv', kind: 'copy' });
   t.same(momentOf(inCall('__x64_sys_sendmmsg', 'udp_sendmsg')), { part: 'sendmmsg', kind: 'own' });
   t.same(momentOf(inCall('do_writev', 'tcp_v4_rcv', 'netif_receive_skb', 'tun_get_user')), {
@@ -28,7 +28,7 @@ t.test('in the kernel: the system call, and what it does', async (t) => {
   t.same(momentOf(inCall('__x64_sys_futex')), { part: 'rest', kind: 'own' });
 });
 
-t.test('in user space: whose code it is', async (t) => {
+t.test('a sample in user space is classified by the owner of the code', async (t) => {
   const part = (leaf: string) => momentOf([`  7f00 ${leaf}`]).part;
   t.equal(
     part('LazyCompile:*forward file:///dist/switch/forward/encap.js:55 (/tmp/perf-42.map)'),
@@ -43,7 +43,7 @@ t.test('in user space: whose code it is', async (t) => {
   t.equal(part('__vdso_clock_gettime ([vdso])'), 'epoll_wait');
 });
 
-t.test('samples by thread; without a stack it is the leaf', async (t) => {
+t.test('samples are counted by thread, those without a stack by their leaf', async (t) => {
   const stacks = ` 42 \n${inCall('do_readv').join('\n')}\n\n 42 \n\n 43 \n${inCall('do_writev').join('\n')}\n`;
   const leaf = `ffffffff816b96fa do_writev ${KERNEL}`;
   const leaves = `   42  ffffffff816b96fa do_readv ${KERNEL}\n   42  7f00 push (/x/vtepd_shim.node)\n   43  ${leaf}\n`;

@@ -1,10 +1,10 @@
 /**
- * The line through the soak's samples of memory.
+ * Least-squares line through the memory samples of the soak test.
  */
 import t from 'tap';
 import { slopeOf } from '../../bench/soak/watch.js';
 
-t.test('slope by least squares', async (t) => {
+t.test('the slope is that of the least-squares line', async (t) => {
   const rows: [xs: number[], ys: number[], slope: number][] = [
     [[0, 1, 2, 3], [5, 7, 9, 11], 2],
     [[10, 11, 12], [3, 3, 3], 0],
