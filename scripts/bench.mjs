@@ -4,10 +4,11 @@
  *     --rounds N           interleaved rounds of the lab (default 5)
  *     --seconds N          length of one measurement (default 3)
  *     --heap-seconds N     length of the run in which the heap is observed (default 60)
- *     --only NAMES         cells, groups or parts, separated by commas; a wrong name prints the list.
- *                          `floods` runs only by name (docs/reliability.md)
- *     --peers              compare with Open vSwitch, fastd and tinc as well; installs them through apt if it can
- *     --short              one round of one second: a test that the benchmark works
+ *     --only NAMES         cells, groups or parts, separated by commas; an unknown name prints the
+ *                          list. `floods` runs only by name (docs/reliability.md)
+ *     --peers              also compare with Open vSwitch, fastd and tinc; installs them with apt
+ *                          where possible
+ *     --short              one round of one second: a smoke test of the benchmark
  *     --save               write tables and pictures into docs/performance.md and docs/performance/
  *     --from FILE          show, or save, an earlier result of bench/results instead of measuring
  */
@@ -36,7 +37,7 @@ if (values.peers || only?.includes('peers')) reportMissing(ensureTools(PEER_TOOL
 if (node('node_modules/typescript/bin/tsc', '-p', 'bench').status !== 0) process.exit(1);
 process.exitCode = node('build/bench/main.js', ...args).status ?? 1;
 
-/** The benchmark goes on without them. */
+/** Reports missing overlays; the benchmark continues without them. */
 function reportMissing(complaint) {
   if (complaint !== undefined) console.error(complaint);
 }

@@ -1,7 +1,9 @@
 /**
- * `npm run build`: TypeScript to dist/, then the man pages, then the native shim. Each step runs only when its inputs are others
- * than at its last success, and says nothing unless it fails. Needs the packages of package.json; the shim
- * also needs a C compiler, make and python3 (node-gyp).
+ * `npm run build`: TypeScript to dist/, then the man pages, then the native shim.
+ *
+ * A step runs only if its inputs have changed since its last success, and prints nothing unless it
+ * fails. The build needs the packages of package.json; the shim also needs a C compiler, make and
+ * python3 (node-gyp).
  */
 import { spawnSync } from 'node:child_process';
 import {
@@ -22,14 +24,14 @@ import { fileURLToPath } from 'node:url';
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const at = (...parts) => join(root, ...parts);
 
-// Both, whatever becomes of the first: one run shows everything that is wrong.
+// The shim is built even if TypeScript fails, so that one run reports all errors.
 const failures = [buildTypeScript() ?? (await buildManual()), buildShim()].filter(
   (failure) => failure !== undefined,
 );
 for (const failure of failures) process.stderr.write(`build: ${failure}\n`);
 process.exitCode = failures.length > 0 ? 1 : 0;
 
-/** @returns what went wrong, if anything did */
+/** @returns error message; undefined on success */
 function buildTypeScript() {
   const inputs = [...filesUnder('src', '.ts'), 'tsconfig.json', 'node_modules/typescript/package.json'];
   const executables = inputs.map(outputOf).filter((file) => /^dist\/vtep(d|ctl)\.js$/.test(file));
@@ -38,8 +40,8 @@ function buildTypeScript() {
   const lost = executables.some((file) => !existsSync(at(file)));
   if (sameAs(stamp, state) && !lost) return undefined;
 
-  // A module that is gone from src must not live on in dist, where imports of it would still work. And tsc
-  // trusts its own record of what it wrote: files that were deleted under it come back only without that.
+  // The output of a module deleted from src must go, or imports of it would still work. tsc does
+  // not notice deleted output files, so its record of written files goes with them.
   if (lost || vanishedSince(stamp)) rmSync(at('dist'), { recursive: true, force: true });
   const tsc = at('node_modules/typescript/bin/tsc');
   const failure = run('tsc', [tsc, '--project', root, '--pretty', String(Boolean(process.stderr.isTTY))]);
@@ -50,9 +52,9 @@ function buildTypeScript() {
 }
 
 /**
- * Man pages to dist/man: the prose of docs/man with the flags and commands of the programs.
+ * Builds the man pages to dist/man: the text of docs/man with flags and commands of the programs.
  *
- * @returns what went wrong, if anything did
+ * @returns error message; undefined on success
  */
 async function buildManual() {
   const prose = filesUnder('docs/man', '.mdoc');
@@ -78,7 +80,7 @@ function outputOf(source) {
   return source.replace(/^src\/(.*)\.ts$/, 'dist/$1.js');
 }
 
-/** @returns what went wrong, if anything did */
+/** @returns error message; undefined on success */
 function buildShim() {
   const inputs = [
     ...readdirSync(at('native-shims'))
@@ -101,7 +103,7 @@ function buildShim() {
   return failure;
 }
 
-/** Paths from the root of the project, sorted. */
+/** Paths relative to the root of the project, sorted. */
 function filesUnder(folder, extension) {
   return readdirSync(at(folder), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile() && entry.name.endsWith(extension))
@@ -109,7 +111,7 @@ function filesUnder(folder, extension) {
     .sort();
 }
 
-/** One line a file: path, time of its last change, size. Sees files that came and files that went. */
+/** One line per file: path, mtime, size. Added and removed files change the fingerprint too. */
 function fingerprint(files) {
   return files
     .map((file) => [file, statSync(at(file), { throwIfNoEntry: false })])
@@ -142,7 +144,11 @@ function isExecutable(path) {
   }
 }
 
-/** Runs a Node program and shows what it said only if it failed. @returns what went wrong, if anything did */
+/**
+ * Runs a Node program and prints its output only if it fails.
+ *
+ * @returns error message; undefined on success
+ */
 function run(name, args) {
   const { status, stdout, stderr, error } = spawnSync(process.execPath, args, {
     cwd: root,
@@ -150,5 +156,5 @@ function run(name, args) {
   });
   if (status === 0) return undefined;
   process.stderr.write(`${stdout ?? ''}${stderr ?? ''}`);
-  return `${name} failed${error ? `: ${error.message}` : ''}`;
+  return `${name} failed${error ? `: ${error.message}` : ', see its output above'}`;
 }

@@ -1,18 +1,19 @@
 /**
- * `npm run check`: format and lint, types of src, test and bench, then the tests of single modules;
- * a failed step does not stop the others. Tests that need root or a tool that is missing are
- * skipped, which fails `npm test` alone. Tests that measure or take long run in `npm test`: the
- * 100,000 random cases of the offloads, the heap of the hot path.
+ * `npm run check`: format and lint, types of src, test and bench, then the tests of single modules.
+ *
+ * A failed step does not stop the others. Tests that need root or a missing tool are skipped; a
+ * skip fails only `npm test`. Tests that measure or take long run only in `npm test`: the 100,000
+ * random cases of the offloads, the heap of the hot path.
  */
 import { spawn } from 'node:child_process';
 import { root, setUp } from './set-up.mjs';
 
 const UNIT_TIMEOUT_S = 900;
-/** Some mostly wait: three keep two cores busy. */
+/** Processes at once. Some tests mostly wait, so three processes keep two cores busy. */
 const UNITS_AT_ONCE = 3;
 
 setUp({ build: false });
-// It imports a package, which setUp has installed.
+// Imported here because it needs a package that setUp installs.
 const { runTests, testFiles } = await import('./run-tests.mjs');
 
 const steps = await Promise.all([

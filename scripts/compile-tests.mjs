@@ -1,7 +1,8 @@
 /**
- * Compiler of src, test and bench to build/tests, where `compiled-tests.mjs` finds them. Exit code
- * 1 with wrong types; the output is written all the same. Part of `npm test` and `npm run check`,
- * and the `before` script of .taprc.
+ * Compiles src, test and bench to build/tests, from where `compiled-tests.mjs` loads them.
+ *
+ * Type errors give exit code 1, but the output is still written. Part of `npm test` and
+ * `npm run check`, and the `before` script of .taprc.
  */
 import { node, root } from './set-up.mjs';
 

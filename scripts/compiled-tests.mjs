@@ -1,10 +1,13 @@
 /**
- * Loader hooks that run tests as the output of tsc (test/tsconfig.json), which compiles all files
- * at once: compiling them again in each process and thread takes longer than the tests. Modules
- * keep the URLs of their sources, so that paths relative to them stay right.
+ * Loader hooks that run tests from the output of tsc (test/tsconfig.json).
  *
- * `--import` of this file registers the hooks, in threads and child processes as well
- * (`run-tests.mjs`, .taprc). The same file, with a query, is the module of the hooks.
+ * tsc compiles all files at once; compiling them again in each process and thread would take longer
+ * than the tests. Modules keep the URLs of their sources, so that paths relative to them stay
+ * correct.
+ *
+ * `--import` of this file registers the hooks, also in threads and child processes
+ * (`run-tests.mjs`, .taprc). The same file, imported with the query `?hooks`, is the module of the
+ * hooks.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { register } from 'node:module';
@@ -14,7 +17,7 @@ const COMPILED = new URL('build/tests/', ROOT);
 
 if (!import.meta.url.endsWith('?hooks')) register(`${import.meta.url}?hooks`);
 
-/** Imports and threads name a module by its compiled file, `.js`; its source is `.ts`. */
+/** Maps the compiled name (`.js`) in imports and thread URLs to the source (`.ts`). */
 export function resolve(specifier, context, next) {
   const source = specifier.endsWith('.js') ? sourceOf(specifier, context.parentURL) : undefined;
   return source && existsSync(source) ? { url: source.href, shortCircuit: true } : next(specifier, context);

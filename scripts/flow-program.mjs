@@ -1,10 +1,12 @@
 /**
- * Compiles native-shims/flow.bpf.c into native-shims/flow_program.h, instructions as numbers. Run it by hand after a change of
- * the former; it needs clang. Who builds vtepd needs the header alone, and test/abi/flow-program.test.ts fails
- * when that is of another source.
+ * Compiles native-shims/flow.bpf.c to native-shims/flow_program.h, a header of instruction words.
  *
- * Of the object file (elf(5), ELF64): a section `tcx/NAME` is a program; a relocation in it names a map. The instruction
- * that loads it (two slots) is given the map's number and BPF_PSEUDO_MAP_FD; the loader puts the descriptor there.
+ * Run it by hand after a change of flow.bpf.c; it needs clang. The build of vtepd needs only the
+ * header. test/abi/flow-program.test.ts fails when the header was made from another source.
+ *
+ * Object file (elf(5), ELF64): a section `tcx/NAME` is a program; a relocation in it names a map.
+ * The instruction that loads the map (two slots) gets the number of the map and BPF_PSEUDO_MAP_FD;
+ * the loader replaces the number by the file descriptor.
  */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -15,7 +17,7 @@ import { root } from './set-up.mjs';
 
 const SOURCE = join(root, 'native-shims/flow.bpf.c');
 const HEADER = join(root, 'native-shims/flow_program.h');
-/** By their numbers in shim.h (FLOW_CONFIG …). */
+/** Maps in the order of their numbers in shim.h (FLOW_CONFIG …). */
 const MAPS = ['flow_config', 'flow_taps', 'flow_vnis', 'flow_rows', 'flow_counts'];
 const PROGRAM = 'tcx/';
 const RELOCATIONS = '.rel';

@@ -1,12 +1,18 @@
 /**
- * `npm run fuzz`: coverage-guided fuzzing of the shim's C by libFuzzer, with the address and undefined-behaviour
- * sanitizers. Each target of native-shims/test/fuzz/ is built and run on its corpus, then on mutations of it.
+ * `npm run fuzz`: coverage-guided fuzzing of the C shim with libFuzzer.
+ *
+ * Each target of native-shims/test/fuzz/ is built with the address and undefined-behaviour
+ * sanitizers, and runs on its corpus and then on mutations of it.
  *
  *     npm run fuzz -- [--seconds N] [--only TARGET,…] [--corpus]
  *
- * --seconds: of each target, 60 by default. --corpus: writes the inputs that are needed for today's coverage, the
- * shortest first, back to native-shims/test/fuzz/corpus/. Prints a line a target; exit code 1 if one failed. An input
- * that failed is in build/fuzz/, as a file and as a line for the corpus.
+ *     --seconds N      run time of each target (default 60)
+ *     --only TARGETS   targets to run, separated by commas
+ *     --corpus         write the inputs that today's coverage needs, the shortest first, back to
+ *                      native-shims/test/fuzz/corpus/
+ *
+ * Prints one line per target; the exit code is 1 if a target failed. A failed input is written to
+ * build/fuzz/ and printed as a line for the corpus.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -18,7 +24,7 @@ const SHIM = join(root, 'native-shims');
 const TARGETS = join(SHIM, 'test/fuzz');
 const OUT = join(root, 'build/fuzz');
 
-/** What the targets link: sources without N-API. */
+/** Sources that the targets link: those without N-API. */
 const SOURCES = [
   'tap',
   'tap_write',
@@ -36,8 +42,9 @@ const FLAGS = ['-std=gnu11', '-g', '-O2', '-D_GNU_SOURCE', '-Wall', '-Wextra', '
 const CLANG_FLAGS = ['-Wno-gnu-variable-sized-type-not-at-end', '-fno-sanitize-recover=undefined'];
 const SANITIZERS = '-fsanitize=address,undefined';
 
-/** Bytes of an input; a corpus line in the repository has fewer. */
+/** Longest input, bytes. */
 const INPUT_LEN = 600;
+/** Longest corpus file of a target in the repository, characters. */
 const CORPUS_LEN = 3000;
 
 const { values } = parseArgs({
@@ -49,14 +56,14 @@ const { values } = parseArgs({
 });
 const seconds = Number(values.seconds);
 if (!Number.isInteger(seconds) || seconds < 1)
-  giveUp(`--seconds ${values.seconds}: a whole number from 1 on`);
+  giveUp(`--seconds ${values.seconds}: must be a whole number of at least 1`);
 
 const all = readdirSync(TARGETS)
   .filter((file) => file.endsWith('.c') && file !== 'replay.c')
   .map((file) => file.slice(0, -'.c'.length));
 const targets = values.only === '' ? all : values.only.split(',');
 for (const target of targets)
-  if (!all.includes(target)) giveUp(`--only ${target}: no such target; there are ${all.join(', ')}`);
+  if (!all.includes(target)) giveUp(`--only ${target}: no such target; targets: ${all.join(', ')}`);
 
 setUp({ tools: ['clang'], build: false });
 rmSync(join(OUT, 'objects'), { recursive: true, force: true });
@@ -68,7 +75,7 @@ let failed = 0;
 for (const target of targets) failed += fuzz(target) ? 0 : 1;
 process.exitCode = failed === 0 ? 0 : 1;
 
-/** Builds and runs a target. Returns whether it went well. */
+/** Builds and runs a target. @returns true on success */
 function fuzz(target) {
   const source = join(TARGETS, `${target}.c`);
   const program = join(OUT, target);
@@ -101,7 +108,7 @@ function fuzz(target) {
   return ok;
 }
 
-/** System calls that a target replaces, named in its first comment. */
+/** Linker flags for the system calls that a target replaces; its first comment lists them. */
 function wrapFlags(source) {
   const names = /^ \* WRAP (.*)$/m.exec(readFileSync(source, 'utf8'))?.[1].split(' ') ?? [];
   return names.map((name) => `-Wl,--wrap=${name}`);
@@ -114,7 +121,7 @@ function summary(output) {
   return `${Number(runs).toLocaleString('en')} executions in ${seconds} s, ${edges} edges, ${features} features`;
 }
 
-/** What libFuzzer and the sanitizers said, and the input as a line of the corpus. */
+/** Prints the output of libFuzzer and the sanitizers, and the input as a line for the corpus. */
 function report(output) {
   const lines = output.split('\n').filter((line) => !/^#\d+|^INFO|^\tNEW_FUNC|^\s*$/.test(line));
   console.log(lines.slice(0, 40).join('\n'));
@@ -122,7 +129,7 @@ function report(output) {
   if (file !== undefined) console.log(`input: ${readFileSync(file).toString('hex')}`);
 }
 
-/** The corpus of the repository as files. */
+/** Writes the corpus of the repository to one file per input. */
 function unpack(target, folder) {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
@@ -138,13 +145,13 @@ function corpusOf(target) {
   }
 }
 
-/** Inputs that add to the coverage, the shortest first, as far as the file may grow. */
+/** Writes the inputs that add coverage to the corpus file, the shortest first, up to CORPUS_LEN. */
 function pack(target, program, folders) {
   const merged = join(OUT, 'merged', target);
   rmSync(merged, { recursive: true, force: true });
   mkdirSync(merged, { recursive: true });
   const { status } = run(program, ['-merge=1', '-use_counters=0', merged, folders.found, folders.seeds]);
-  if (status !== 0) giveUp(`${target}: the corpus cannot be merged`);
+  if (status !== 0) giveUp(`${target}: libFuzzer cannot merge the corpus`);
   const inputs = readdirSync(merged).map((file) => readFileSync(join(merged, file)).toString('hex'));
   inputs.sort((a, b) => a.length - b.length || (a < b ? -1 : 1));
   let length = 0;
@@ -169,7 +176,8 @@ function run(program, args) {
 
 function clang(args) {
   const { status } = spawnSync('clang', [...CLANG_FLAGS, ...args], { stdio: 'inherit' });
-  if (status !== 0) giveUp('clang with libFuzzer is needed (Debian packages: clang, libclang-rt-14-dev)');
+  if (status !== 0)
+    giveUp('cannot compile with clang and libFuzzer (Debian packages: clang, libclang-rt-14-dev)');
 }
 
 function giveUp(line) {

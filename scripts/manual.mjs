@@ -1,21 +1,23 @@
 /**
- * Man pages, in mdoc(7). The prose stands in docs/man; flags and commands come from the very trees that parse them:
+ * Generator of the man pages, in mdoc(7).
+ *
+ * The text is in docs/man; flags and commands come from the command trees that parse them:
  *
  *     .\" @options    a list of the program's options
  *     .\" @commands   a list of all commands with their arguments and options
  *     @VERSION@       the version of the package
  *
- * `npm run build` writes the pages to dist/man. No I/O here.
+ * `npm run build` writes the pages to dist/man. This module does no I/O.
  */
 import { makeCommand } from '../dist/cli/flags.js';
 import { makeProgram } from '../dist/cli/vtepctl.js';
 import { Source } from '../dist/config/source.js';
 import { packageVersion } from '../dist/config/version.js';
 
-/** Pages by name: the tree of commands each. */
+/** Command tree of each page. */
 const PROGRAMS = {
   'vtepd.8': () => makeCommand(new Source()),
-  // Nothing is run here.
+  // The commands are only listed, never run.
   'vtepctl.8': () =>
     makeProgram(
       () => async () => {},
@@ -25,7 +27,7 @@ const PROGRAMS = {
 
 export const PAGES = Object.keys(PROGRAMS);
 
-/** @param prose the page's text from docs/man */
+/** @param prose text of the page from docs/man @returns the complete page */
 export function manualPage(page, prose) {
   const program = PROGRAMS[page]();
   return prose
@@ -44,7 +46,7 @@ function optionList(options) {
   return ['.Bl -tag -width Ds', ...items.flat(), '.El'].join('\n');
 }
 
-/** `-w, --write <FILE>` by its parts. */
+/** One part of flags such as `-w, --write <FILE>`, as a macro. */
 function flagMacro(text) {
   const [, hyphens, name, value] = /^(--?)(\S+)(?: (.*))?$/.exec(text);
   return `Fl ${hyphens === '--' ? `Fl ${word(name)}` : word(name)}${value === undefined ? '' : ` ${valueMacro(value)}`}`;
@@ -68,22 +70,25 @@ function argumentMacro(argument) {
   return `Ar ${word(argument.name())}`;
 }
 
-/** Commands that do something, in the order of the help, each with the words that lead there. */
+/** Commands without subcommands, in the order of the help, each with its full name. */
 function leaves(command, words = []) {
   const shown = command.createHelp().visibleCommands(command);
   if (shown.length === 0) return [{ words, command }];
   return shown.flatMap((sub) => leaves(sub, [...words, sub.name()]));
 }
 
-/** Text of its own line: it begins with no control character, and ends like a sentence. */
+/** A text line: it begins with no control character and ends with a full stop. */
 function sentence(text) {
   const whole = text.endsWith('.') ? text : `${text}.`;
-  // "off: …" explains a word, which stays as it is written.
+  // The first word of "off: …" is a value, which keeps its case.
   const first = /^\w+:/.test(whole) ? whole[0] : whole[0].toUpperCase();
   return escaped(first + whole.slice(1)).replace(/^([.'])/, '\\&$1');
 }
 
-/** An argument of a macro, which mdoc could take for a macro or for punctuation. A line may break after its bars. */
+/**
+ * A macro argument, escaped so that mdoc reads it neither as a macro nor as punctuation. A line may
+ * break after its bars.
+ */
 function word(text) {
   return `\\&${escaped(text).replaceAll(' ', '\\ ').replaceAll('|', '|\\:')}`;
 }

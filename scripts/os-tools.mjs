@@ -1,14 +1,15 @@
 /**
- * The operating system's tools that the demo, the tests and the benchmarks call. What is missing is installed
- * through apt where apt exists and we may; otherwise one line names it. Runs before anything is installed:
- * no dependencies.
+ * Tools of the operating system that the demo, the tests and the benchmarks call.
+ *
+ * Missing tools are installed with apt, if apt exists and the process is root; otherwise one line
+ * names them. The module has no dependencies, because it runs before packages are installed.
  */
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** Tool → Debian package, or packages. */
+/** Debian packages of each tool. */
 const PACKAGES = {
   ip: 'iproute2',
   bridge: 'iproute2',
@@ -39,25 +40,25 @@ const PACKAGES = {
 };
 
 /**
- * The same for packages that bring a service. They are not installed but unpacked into this project's build folder: nothing
- * is started, now or at the next boot, and nothing is left on the machine.
+ * Packages that contain a service. They are unpacked into the build folder of this project instead
+ * of installed, so that no service starts and nothing stays on the machine.
  */
 const UNPACKED = {
   prometheus: 'prometheus',
   promtool: 'prometheus',
 };
 
-/** Where the programs of unpacked packages are. The tests look there as well. */
+/** Folder of unpacked packages. The tests look for programs there as well. */
 const UNPACKED_FOLDER = join(dirname(dirname(fileURLToPath(import.meta.url))), 'build/os-tools');
 
-/** Where tools lie that a plain user's PATH may lack. */
+/** Folders of tools that may be missing in the PATH of a plain user. */
 const SYSTEM_FOLDERS = ['/usr/sbin', '/sbin', '/usr/bin', '/bin', join(UNPACKED_FOLDER, 'usr/bin')];
 
 /**
- * Makes sure that these tools are there.
+ * Installs those of the named tools that are missing.
  *
  * @param {(keyof typeof PACKAGES | keyof typeof UNPACKED)[]} names
- * @returns {string | undefined} what is missing and can't be installed, in one line
+ * @returns {string | undefined} one line that names the tools which cannot be installed, if any
  */
 export function ensureTools(names) {
   const missing = names.filter((name) => !isInstalled(name));
@@ -84,7 +85,7 @@ function packagesOf(names, table) {
   return [...new Set(names.flatMap((name) => table[name] ?? []))];
 }
 
-/** An index of packages that is there already is tried first: fetching a new one takes longest of all. */
+/** Installs with the package index that apt has; fetching a new index takes longest. */
 function bring(packages, unpacked) {
   return (packages.length === 0 || install(packages)) && unpacked.every(unpack);
 }
@@ -93,7 +94,7 @@ function install(packages) {
   return apt(['install', '--yes', '--no-install-recommends', ...packages]);
 }
 
-/** Leaves out what a package needs: for programs that need the C library alone. */
+/** Unpacks a package without its dependencies, for programs that need only the C library. */
 function unpack(name) {
   mkdirSync(UNPACKED_FOLDER, { recursive: true });
   if (!apt(['download', name], UNPACKED_FOLDER)) return false;

@@ -1,9 +1,11 @@
 /**
- * `npm run property`: the property tests with tenants, for ten minutes of new random cases. `npm run check` runs a few
- * thousand of them. A failure prints its seed and the smallest case that still fails.
+ * `npm run property`: the property tests with tenants, with ten minutes of new random cases.
  *
- *     --seconds N    length of the run, 600 unless given
- *     --seed N       the run with this seed
+ * `npm run check` runs a few thousand cases. A failure prints its seed and the smallest case that
+ * still fails.
+ *
+ *     --seconds N    length of the run (default 600)
+ *     --seed N       seed of an earlier run, to repeat it
  */
 import { parseArgs } from 'node:util';
 import { node, setUp } from './set-up.mjs';

@@ -36,8 +36,8 @@ export function testFiles() {
     .filter((file) => file.endsWith('.test.ts'))
     .map((file) => `test/${file}`)
     .sort();
-  const gone = [...first, ...Object.keys({ ...alone, ...apart })].filter((file) => !found.includes(file));
-  if (gone.length > 0) throw new Error(`test/order.json: no such file: ${gone.join(', ')}`);
+  const missing = [...first, ...Object.keys({ ...alone, ...apart })].filter((file) => !found.includes(file));
+  if (missing.length > 0) throw new Error(`test/order.json: no such file: ${missing.join(', ')}`);
 
   const lists = { units: [], labs: [], labsAlone: [] };
   const folders = {};
@@ -70,8 +70,8 @@ export async function runTests(lists, { jobs, timeoutS }) {
 }
 
 /**
- * Prints the tests that failed or were skipped, and last the line `N passed, N failed`, where a
- * skipped test has failed.
+ * Prints the tests that failed or were skipped, and last the line `N passed, N failed`, in which a
+ * skipped test counts as failed.
  *
  * @param {Result[]} results
  * @returns {boolean} true if all passed
@@ -85,7 +85,8 @@ export function summarize(results) {
 
 /** @returns {Promise<Result[]>} */
 async function runProcess(files, timeoutS) {
-  // Reading a machine's own certificate authorities is half of Node's start; no test connects to the outside.
+  // Reading the machine's certificate authorities is half of Node's start-up time, and no test
+  // connects to the outside.
   const { NODE_EXTRA_CA_CERTS: _, ...env } = process.env;
   const isShared = files.length > 1;
   const program = isShared ? ['scripts/together.mjs', ...files] : files;
@@ -106,7 +107,7 @@ async function runProcess(files, timeoutS) {
   return end(exit === 0 ? undefined : `the process ended with ${exit}`);
 }
 
-/** @returns {(failure?: string) => Result[]} ends the report; failure: of the process */
+/** @returns {(failure?: string) => Result[]} ends the report; failure: error of the process */
 function reportOne(file, parser) {
   const report = new Report(parser);
   return (failure) => report.end(file, failure);
@@ -141,14 +142,13 @@ class Report {
   /** TAP since the last test. */
   #lines = [];
   /**
-   * Assertions of the current test at any depth: whether one failed or is to do, and whether one
-   * was skipped.
+   * State of the assertions of the current test at any depth: failed or marked `todo`, skipped.
    */
   #inside = { failed: false, skipped: false };
   /** tap-parser's summary of the file. */
   #summary = { ok: false, count: 0, bailout: false, plan: undefined };
 
-  /** @param parser undefined: the file never began */
+  /** @param parser undefined: the file did not start */
   constructor(parser) {
     parser?.on('line', (line) => this.#lines.push(line.trimEnd()));
     parser?.on('assert', (point) => this.#test(point));

@@ -1,7 +1,9 @@
 /**
- * From a fresh clone to something that runs: packages, tools of the operating system, build. Each step only when
- * it is needed, with one line of progress. What `npm start`, `npm test`, `npm run check` and `npm run bench`
- * begin with. Runs before anything is installed: no dependencies.
+ * Set-up of a fresh clone: packages, tools of the operating system, build.
+ *
+ * Each step runs only when needed and prints one line of progress. `npm start`, `npm test`, `npm
+ * run check` and `npm run bench` begin with it. The module has no dependencies, because it runs
+ * before packages are installed.
  */
 import { spawnSync } from 'node:child_process';
 import { lstatSync, readlinkSync, statSync } from 'node:fs';
@@ -14,14 +16,14 @@ export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const NODE_MAJOR = 20;
 
 /**
- * Sets everything up, or ends the process with 1 and one line that says what is in the way.
+ * Sets everything up, or prints one line with the error and exits with 1.
  *
  * @param {{tools?: Parameters<typeof ensureTools>[0], build?: boolean}} needs
  */
 export function setUp({ tools = [], build = true } = {}) {
   if (process.platform !== 'linux') giveUp('vtepd runs on Linux only');
   if (Number.parseInt(process.versions.node, 10) < NODE_MAJOR) {
-    giveUp(`Node ${NODE_MAJOR} or newer is needed, this is ${process.version}`);
+    giveUp(`vtepd needs Node.js ${NODE_MAJOR} or newer, this is ${process.version}`);
   }
   installPackages();
   const missing = ensureTools(tools);
@@ -29,15 +31,15 @@ export function setUp({ tools = [], build = true } = {}) {
   if (build && node('scripts/build.mjs').status !== 0) giveUp('the build failed, see above');
 }
 
-/** Ends the process with one line, unless it runs as root. */
+/** Prints one line and exits with 1, unless the process runs as root. */
 export function needRoot(command) {
   if (process.getuid() === 0) return;
   giveUp(
-    `${command} needs root: it makes network namespaces, veth pairs and TAP devices (CAP_SYS_ADMIN, CAP_NET_ADMIN)`,
+    `${command} must run as root: it creates network namespaces, veth pairs and TAP devices (CAP_SYS_ADMIN, CAP_NET_ADMIN)`,
   );
 }
 
-/** Runs a Node program of this project on this terminal. */
+/** Runs a Node program of this project, with the standard streams of this process. */
 export function node(...args) {
   return spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit' });
 }
@@ -54,7 +56,7 @@ function installPackages() {
   if (status !== 0) giveUp('npm ci failed, see above');
 }
 
-/** npm ci empties node_modules first; through a link that is the folder of someone else. */
+/** Refuses a symbolic link: npm ci would empty the node_modules of another checkout. */
 function refuseLink() {
   const link = join(root, 'node_modules');
   if (!lstatSync(link, { throwIfNoEntry: false })?.isSymbolicLink()) return;

@@ -1,9 +1,9 @@
 /**
- * `npm run soak`: sets up, builds, compiles bench/ and runs the soak. What it does is in docs/reliability.md.
+ * `npm run soak`: sets up, builds, compiles bench/ and runs the soak test (docs/reliability.md).
  *
- *     --minutes N    length, 20 unless told
- *     --seed N       the choices of an earlier run, which printed it
- *     --no-kills     no data-plane thread is ended: then every frame has to be counted, exactly
+ *     --minutes N    length of the run (default 20)
+ *     --seed N       seed of an earlier run, which printed it, to repeat its changes
+ *     --no-kills     end no data-plane thread; then every frame must be counted exactly
  */
 import { needRoot, node, setUp } from './set-up.mjs';
 

@@ -1,6 +1,10 @@
 /**
- * `npm start`: sets up, then runs the two-host demo; with flags (`npm start -- --vni 100 …`) the daemon itself.
- * Both run in this process, so that signals, the terminal and the exit code are theirs.
+ * `npm start`: sets up, then runs the two-host demo, or the daemon if it has flags.
+ *
+ *     npm start                                          the demo
+ *     npm start -- --vni 100 --peer 192.168.80.11        the daemon
+ *
+ * Both run in this process, which passes signals, terminal and exit code on to them.
  */
 import { needRoot, root, setUp } from './set-up.mjs';
 

@@ -5,11 +5,11 @@
 import { needRoot, node, setUp } from './set-up.mjs';
 
 /**
- * Limit of a process, which may run all files of a folder; on a loaded machine they take four times
- * as long.
+ * Time limit of a process, which may run all files of a folder; on a loaded machine they need four
+ * times as long.
  */
 const TIMEOUT_S = 900;
-/** Labs mostly wait: three keep two cores busy. */
+/** Processes at once. Labs mostly wait, so three processes keep two cores busy. */
 const JOBS = 3;
 
 const TOOLS = [
@@ -20,7 +20,7 @@ const TOOLS = [
 
 needRoot('npm test');
 setUp({ tools: TOOLS });
-// It imports a package, which setUp has installed.
+// Imported here because it needs a package that setUp installs.
 const { runTests, summarize, testFiles } = await import('./run-tests.mjs');
 
 const compiled = node('scripts/compile-tests.mjs').status === 0;

@@ -1,9 +1,10 @@
 /**
- * Runs several test files in one process, in sequence: loading Node, tap and shared modules takes
- * longer than most of them. Each file is a subtest named by its path, and imports that subtest as
- * its `t`. Started by `run-tests.mjs`.
+ * Runs several test files in one process, in sequence.
  *
- * The same file is the module of the loader hooks, which run in a thread of their own.
+ * Loading Node, tap and shared modules takes longer than most files. Each file is a subtest named
+ * by its path, and imports that subtest as its `t`. `run-tests.mjs` starts this program.
+ *
+ * The same file is the module of the loader hooks, which run in a separate thread.
  */
 import { register } from 'node:module';
 import { pathToFileURL } from 'node:url';
@@ -25,10 +26,10 @@ export function load(url, context, next) {
 if (isMainThread) {
   register(import.meta.url);
   globalThis.testOfFile = new Map();
-  // tap derives names of directories from the arguments, and names have a maximum length.
+  // tap derives directory names from the arguments; their length is limited.
   const files = process.argv.splice(2);
   const { default: t } = await import('tap');
-  // In sequence by `await`: tap's own queue overlaps two files after a timeout.
+  // `await` keeps the files in sequence; the queue of tap overlaps two files after a timeout.
   for (const file of files) {
     const { href } = pathToFileURL(file);
     await t.test(file, async (t) => {

@@ -1,7 +1,9 @@
 /**
- * The two-host demo behind `npm start`: vtepd on one side of a wire, Linux's own VXLAN device on the other. Each
- * step shows its proof: what the tool printed, not what we say about it. Stays up until Ctrl-C (or SIGTERM), then
- * leaves nothing behind. It knows the daemon only as an executable and by its API, as any user does.
+ * The two-host demo of `npm start`: vtepd on one host, the kernel's VXLAN device on the other.
+ *
+ * Each step prints the output of a standard tool as proof. The demo runs until SIGINT (Ctrl-C),
+ * SIGTERM or SIGHUP, and then removes everything it created. It uses the daemon like any user: as
+ * an executable and through its API.
  */
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -11,19 +13,23 @@ const READY_MS = 10_000;
 const IPERF_S = 1;
 
 const PICTURE = `
-   near (namespace)                              far (namespace)
+Two hosts, each a network namespace, share one VXLAN segment (VNI ${VNI}).
+vtepd is the VTEP of "near"; the VXLAN device of the Linux kernel is the VTEP of "far".
 
-   ${NEAR.overlay}  vtep${VNI}, a TAP                  ${FAR.overlay}  vxlan${VNI}, the kernel's
-      |                                             |
-   vtepd --vni ${VNI} --peer ${FAR.underlay}            |
-      |                                             |
-   eth0 ${NEAR.underlay} ===== veth, the wire ===== eth0 ${FAR.underlay}
-                      VXLAN in UDP 4789
+   near                                         far
+
+   ${NEAR.overlay}  vtep${VNI}, TAP of vtepd            ${FAR.overlay}  vxlan${VNI}, kernel VXLAN device
+        |                                            |
+   vtepd --vni ${VNI} --peer ${FAR.underlay}              |
+        |                                            |
+   eth0 ${NEAR.underlay} ======= veth pair ======= eth0 ${FAR.underlay}
+                        VXLAN, UDP port 4789
 `;
 
 /**
- * @param {{vtepd: string, once: boolean}} options path of the built daemon; true to end after the proofs
- * @returns {Promise<number>} exit code: 0 all proofs succeeded (and the user ended it), 1 a step failed
+ * @param {{vtepd: string, once: boolean}} options path of the built daemon; true to end after the
+ *   last step instead of waiting for a signal
+ * @returns {Promise<number>} exit code: 0 success or interrupted, 1 a step failed
  */
 export async function runDemo({ vtepd, once }) {
   const interrupt = interruption();
@@ -38,7 +44,7 @@ export async function runDemo({ vtepd, once }) {
       code = 1;
     }
   }
-  console.log('\nremoving namespaces and devices');
+  console.log('\nRemoving the namespaces and everything in them.');
   await network.remove();
   return code;
 }
@@ -47,25 +53,25 @@ async function prove(network, vtepd) {
   console.log(PICTURE);
   await network.build();
   const flags = `--vni ${VNI} --peer ${FAR.underlay} --address ${NEAR.overlay}/24 --api unix:${network.socket} --state off`;
-  step('vtepd starts on the near side', `vtepd ${flags}`);
+  step('start vtepd on near', `vtepd ${flags}`);
   network.startDaemon(vtepd, flags.split(' '));
   await untilReady(network);
 
-  step('ping, near to far', await ping(network, network.near, FAR.overlay));
-  step('ping, far to near', await ping(network, network.far, NEAR.overlay));
-  step('on the wire, as tcpdump reads it', await sniff(network));
-  step('TCP, near to far', await throughput(network, network.near, network.far, FAR.overlay));
-  step('TCP, far to near', await throughput(network, network.far, network.near, NEAR.overlay));
+  step('ping from near to far', await ping(network, network.near, FAR.overlay));
+  step('ping from far to near', await ping(network, network.far, NEAR.overlay));
+  step('a ping between the hosts, decoded by tcpdump', await sniff(network));
+  step('TCP throughput from near to far', await throughput(network, network.near, network.far, FAR.overlay));
+  step('TCP throughput from far to near', await throughput(network, network.far, network.near, NEAR.overlay));
 
   const status = curl(network, '/v1/status');
-  step('the API', `$ ${status}`, shorten(await network.run(status)));
+  step('status of vtepd, from its REST API', `$ ${status}`, shorten(await network.run(status)));
   const metrics = curl(network, '/metrics');
   const peerFrames = /^vtepd_peer_[rt]x_frames_total\{.*$/gm;
   const samples = (await network.run(metrics)).match(peerFrames) ?? [];
   if (samples.length === 0) throw new Error('/metrics has no vtepd_peer_tx_frames_total');
-  step('the metrics', `$ ${metrics}`, ...samples);
+  step('frames sent and received, from its Prometheus metrics', `$ ${metrics}`, ...samples);
   step(
-    'try it yourself, from another shell',
+    'commands to try in another shell, as root',
     `$ ip netns exec ${network.near} ping ${FAR.overlay}`,
     `$ ip netns exec ${network.far} tcpdump -n -i eth0 udp port 4789`,
     `$ ${curl(network, `/v1/vnis/${VNI}/fdb`)}`,
@@ -76,7 +82,7 @@ async function untilReady(network) {
   const readiness = curl(network, '/readyz').replace('--silent', '--silent --fail');
   const deadline = performance.now() + READY_MS;
   while (performance.now() < deadline) {
-    if (network.daemonEnd !== undefined) throw new Error(`vtepd ended: ${network.daemonEnd}`);
+    if (network.daemonEnd !== undefined) throw new Error(`vtepd ended with ${network.daemonEnd}`);
     const ready = await network.run(readiness).then(
       () => true,
       () => false,
@@ -84,7 +90,7 @@ async function untilReady(network) {
     if (ready) return;
     await delay(50, undefined, { signal: network.interrupt });
   }
-  throw new Error(`vtepd was not ready within ${READY_MS / 1000} s`);
+  throw new Error(`vtepd was not ready within ${READY_MS / 1000} s (GET /readyz)`);
 }
 
 async function ping(network, from, to) {
@@ -92,7 +98,7 @@ async function ping(network, from, to) {
   return lines(output, /packets transmitted|^rtt/);
 }
 
-/** Captures until a datagram with a ping inside went by. */
+/** Lines of tcpdump on the underlay that show a ping in VXLAN. @throws Error when there is none */
 async function sniff(network) {
   const signal = network.interrupt;
   const tcpdump = network.start(network.far, 'tcpdump -l -n -i eth0 --immediate-mode udp port 4789');
@@ -107,7 +113,7 @@ async function sniff(network) {
     `^.*VXLAN, flags \\[I\\] \\(0x08\\), vni ${VNI}\\n.*ICMP echo request.*$`,
     'm',
   ).exec(output);
-  if (seen === null) throw new Error(`tcpdump shows no ping in VXLAN ${VNI}:\n${output}`);
+  if (seen === null) throw new Error(`tcpdump captured no ping in VXLAN with VNI ${VNI}:\n${output}`);
   return seen[0];
 }
 
@@ -121,7 +127,7 @@ async function throughput(network, from, to, address) {
   return `iperf3 --client ${address}: ${gbps.toFixed(2)} Gb/s received`;
 }
 
-/** The command that a user would type: a unix socket can be reached from outside its namespace. */
+/** Command line for an API path. A unix socket is reachable from outside the network namespace. */
 function curl(network, path) {
   return `curl --silent --unix-socket ${network.socket} http://localhost${path}`;
 }
@@ -148,19 +154,19 @@ function indent(text) {
 
 function complain(error, network) {
   console.error(`\n  FAILED: ${error instanceof Error ? error.message : error}`);
-  console.error(`  What vtepd said:\n${indent(network.daemonLog())}`);
+  console.error(`  Log of vtepd:\n${indent(network.daemonLog())}`);
 }
 
-/** Aborted by Ctrl-C, SIGTERM, or a terminal that is closed. */
+/** Signal that Ctrl-C, SIGTERM or a closed terminal aborts. */
 function interruption() {
   const controller = new AbortController();
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(name, () => controller.abort());
   return controller.signal;
 }
 
-/** A timer holds the process: signals alone don't. */
+/** Waits on a timer, because signal handlers alone do not keep the process alive. */
 async function untilInterrupted(interrupt) {
-  console.log('\nIt stays up. Ctrl-C ends it and removes everything.');
+  console.log('\nThe demo keeps running. Press Ctrl-C to stop it and to remove everything it created.');
   const dayMs = 24 * 3600 * 1000;
   while (!interrupt.aborted) await delay(dayMs, undefined, { signal: interrupt }).catch(() => undefined);
 }

@@ -1,7 +1,8 @@
 /**
- * The two hosts of the demo: network namespaces joined by a veth pair, the wire. Everything it makes carries the
- * pid of this process in its name and goes with `remove`; what a killed demo left behind goes at the next start.
- * Needs root and iproute2.
+ * The two hosts of the demo: network namespaces joined by a veth pair.
+ *
+ * The namespaces have the pid of this process in their names. `remove` deletes everything; the next
+ * start deletes what a killed demo left. Needs root and iproute2.
  */
 import { execFile, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
@@ -15,7 +16,7 @@ const STOP_MS = 5_000;
 export const NEAR = { underlay: '192.168.80.10', overlay: '10.10.10.1' };
 export const FAR = { underlay: '192.168.80.11', overlay: '10.10.10.2' };
 export const VNI = 100;
-/** Bytes: a 1500 underlay less the encapsulation. */
+/** Bytes: underlay MTU of 1500 minus 50 of encapsulation. */
 const OVERLAY_MTU = 1450;
 
 const PREFIX = 'vtdemo-';
@@ -27,7 +28,7 @@ export class DemoNetwork {
   dir = mkdtempSync(join(tmpdir(), 'vtepd-demo-'));
   socket = join(this.dir, 'api.sock');
   #logFile = join(this.dir, 'vtepd.log');
-  /** Ends whatever is being waited for: from then on only `remove` makes sense. */
+  /** Aborts every pending wait; after that only `remove` may be called. */
   interrupt;
   #daemon;
 
@@ -35,7 +36,7 @@ export class DemoNetwork {
     this.interrupt = interrupt;
   }
 
-  /** Two namespaces, the wire between them, and Linux's own VXLAN device on the far side. */
+  /** Creates two namespaces, the veth pair between them, and the kernel's VXLAN device on far. */
   async build() {
     await removeLeftovers();
     const { near, far } = this;
@@ -57,7 +58,7 @@ export class DemoNetwork {
     await ip(`-n ${far} link set vxlan${VNI} mtu ${OVERLAY_MTU} up`);
   }
 
-  /** Starts the daemon on the near side; its log goes to a file. It does not see this terminal's Ctrl-C. */
+  /** Starts the daemon on near, detached from Ctrl-C of this terminal. Its log goes to a file. */
   startDaemon(executable, flags) {
     const log = openSync(this.#logFile, 'w');
     const command = [process.execPath, executable, ...flags];
@@ -67,21 +68,21 @@ export class DemoNetwork {
     });
   }
 
-  /** How the daemon ended: an exit code or the name of a signal; undefined while it runs. */
+  /** Exit code of the daemon or name of the signal that ended it; undefined while it runs. */
   get daemonEnd() {
     return this.#daemon?.exitCode ?? this.#daemon?.signalCode ?? undefined;
   }
 
   daemonLog() {
-    return existsSync(this.#logFile) ? readFileSync(this.#logFile, 'utf8').trim() : '(it was not started)';
+    return existsSync(this.#logFile) ? readFileSync(this.#logFile, 'utf8').trim() : '(vtepd was not started)';
   }
 
-  /** Runs a command to its end and gives what it wrote to stdout. @throws Error */
+  /** @returns stdout of a command, once it has ended @throws Error when it fails */
   run(command) {
     return run(command, this.interrupt);
   }
 
-  /** Runs a command in a namespace. @throws Error */
+  /** As `run`, in a namespace. */
   inside(host, command) {
     return this.run(`ip netns exec ${host} ${command}`);
   }
@@ -94,7 +95,7 @@ export class DemoNetwork {
     });
   }
 
-  /** Ends the daemon and removes everything. Never throws: it also runs after a half-made `build`. */
+  /** Ends the daemon and removes everything. Never throws; it may follow a partial `build`. */
   async remove() {
     await this.#stopDaemon();
     for (const host of [this.near, this.far]) await removeNamespace(host);
@@ -141,7 +142,7 @@ function kill(pid) {
   try {
     process.kill(pid, 'SIGKILL');
   } catch {
-    // It ended meanwhile.
+    // The process has ended in the meantime.
   }
 }
 

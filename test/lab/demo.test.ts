@@ -23,7 +23,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   t.test(`the demo runs until ${signal}`, async (t) => {
     const demo = start([process.execPath, START]);
     t.teardown(() => demo.stop('SIGKILL'));
-    await demo.untilOutput(/It stays up/, LIMIT_MS);
+    await demo.untilOutput(/The demo keeps running/, LIMIT_MS);
     t.equal((await namespacesOf(demo)).length, 2, 'two namespaces');
     t.equal(await statusOf(socketOf(demo)), 200, 'the API answers outside of the namespaces');
     t.equal(await demo.stop(signal, LIMIT_MS), 0, 'exit 0');

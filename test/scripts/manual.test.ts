@@ -1,4 +1,4 @@
-/** Man pages: every flag and command, and clean to those who read mdoc. */
+/** Man pages: complete, up to date, and accepted by mandoc and groff. */
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import t from 'tap';
@@ -15,7 +15,7 @@ const pages = Object.fromEntries(
   PAGES.map((page) => [page, manualPage(page, readFileSync(`docs/man/${page}.mdoc`, 'utf8'))]),
 );
 
-t.test('complete', async (t) => {
+t.test('the pages contain every flag and command', async (t) => {
   for (const key of [...KEYS.map(flagOf), '--config', '--check', '--vni', '--peer']) {
     t.match(pages['vtepd.8'], `.It Fl Fl \\&${key.slice(2).replaceAll('-', '\\-')}`, key);
   }
@@ -23,12 +23,12 @@ t.test('complete', async (t) => {
     t.match(pages['vtepctl.8'], `.It Cm \\&${command}`, command);
   }
   for (const [page, text] of Object.entries(pages)) {
-    t.notMatch(text, /@/, `${page}: nothing is left to fill in`);
-    t.notMatch(text, 'Cm \\&complete ', 'what shells call is no command for people');
+    t.notMatch(text, /@/, `${page}: no placeholder is left`);
+    t.notMatch(text, 'Cm \\&complete ', 'the internal command of shell completion is hidden');
   }
 });
 
-t.test('built, and named in package.json', async (t) => {
+t.test('the pages are built, and listed in package.json', async (t) => {
   const { man } = JSON.parse(readFileSync('package.json', 'utf8'));
   t.strictSame(
     man,
@@ -37,7 +37,7 @@ t.test('built, and named in package.json', async (t) => {
   for (const page of PAGES) t.equal(readFileSync(`dist/man/${page}`, 'utf8'), pages[page], page);
 });
 
-t.test('mandoc has nothing to say', { skip: missingTool('mandoc') }, async (t) => {
+t.test('mandoc reports no problem', { skip: missingTool('mandoc') }, async (t) => {
   for (const [page, text] of Object.entries(pages)) {
     const { stdout, status } = spawnSync('mandoc', ['-T', 'lint', '-W', 'style'], {
       input: text,
@@ -45,15 +45,15 @@ t.test('mandoc has nothing to say', { skip: missingTool('mandoc') }, async (t) =
     });
     const lines = stdout.split('\n').filter((line) => !EXPECTED.test(line));
     t.strictSame(lines.filter(Boolean), [], page);
-    t.ok(status !== null, 'it ran');
+    t.ok(status !== null, 'mandoc ran');
   }
 });
 
-/** The system's name in the footer is ours; sources of ours are wide. */
+/** Expected remarks of mandoc on the system's name, long lines and references. */
 const EXPECTED =
   /operating system explicitly specified|input text line longer than 80 bytes|referenced manual not found/;
 
-t.test('groff shows it', { skip: missingTool('groff') }, async (t) => {
+t.test('groff renders the pages', { skip: missingTool('groff') }, async (t) => {
   for (const [page, text] of Object.entries(pages)) {
     const { stdout, stderr } = spawnSync('groff', ['-mdoc', '-T', 'utf8', '-P', '-cbou', '-ww'], {
       input: text,

@@ -36,7 +36,7 @@ function run(t: Test, lists: Record<string, string>[], timeoutS = 60) {
   return { output, passed: Number(passed), failed: Number(failed), failures: new Set(failures) };
 }
 
-/** What is behind the good test of a file, and what the runner prints of the file. */
+/** Text that follows the good test of a file, and the expected output of the runner. */
 const FAILURES: Record<string, [text: string, expected: RegExp]> = {
   assertion: [
     `t.test('bad', async (t) => t.equal(1, 2, 'one is two'));`,
@@ -92,14 +92,14 @@ t.test('a file without tests is a failure', async (t) => {
   t.same([...failures].sort(), ['alone', 'empty', 'gone']);
 });
 
-t.test('a test that hangs is a failure at the limit', async (t) => {
+t.test('a test that hangs fails at the time limit', async (t) => {
   const hangs = `setInterval(() => {}, 1000); t.test('hangs', () => new Promise(() => {}));`;
   const { output, failures } = run(t, [{ x: `${GOOD}${hangs}` }], 2);
   t.match(output, /timeout!.*FAIL x/s);
   t.same([...failures], ['x']);
 });
 
-t.test('a line for each test that passes, and the figures that it measured', async (t) => {
+t.test('the runner prints a line for each passed test, and the figures that it measured', async (t) => {
   const measures = `t.test('fast', async (t) => { t.comment('3.5 Gb/s'); t.ok(true); });`;
   const { output, passed } = run(t, [{ x: GOOD + measures }]);
   t.equal(passed, 2);
@@ -109,20 +109,20 @@ t.test('a line for each test that passes, and the figures that it measured', asy
   );
 });
 
-t.test('files of one process have a `t` each', async (t) => {
+t.test('each file of a process has its own `t`', async (t) => {
   const bad = `t.plan(2); t.test('bad', async (t) => t.ok(false));\n${GOOD}`;
   const { output, passed, failed } = run(t, [{ one: `t.plan(1);${GOOD}`, two: bad, three: GOOD }]);
   t.same([passed, failed], [3, 1]);
   t.match(output, /ok {3}one\n.*FAIL two\n.*ok {3}three\nFAIL two: bad\n/s);
 });
 
-t.test('an error in one file of a process leaves the others alone', async (t) => {
+t.test('an error in one file of a process does not affect the others', async (t) => {
   const { passed, failures } = run(t, [{ one: `throw new Error('broken');`, two: GOOD }]);
   t.equal(passed, 1);
   t.same([...failures], ['one']);
 });
 
-t.test('a test that blocks beyond its limit leaves the next files of its process alone', async (t) => {
+t.test('a test that blocks beyond its limit does not affect the next files', async (t) => {
   const block = 'Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1000);';
   const slow = `t.test('slow', { timeout: 500 }, async (t) => { ${block} t.ok(true); });`;
   const { passed, failures } = run(t, [{ one: slow, two: GOOD, three: GOOD, four: GOOD }]);
@@ -130,14 +130,14 @@ t.test('a test that blocks beyond its limit leaves the next files of its process
   t.same([...failures], ['one']);
 });
 
-t.test('files that a dying process did not finish or run are failures', async (t) => {
+t.test('files that an ended process did not finish or run have failed', async (t) => {
   const gone = `t.test('gone', () => process.exit(0));`;
   const { passed, failures } = run(t, [{ one: GOOD, two: gone, three: GOOD }]);
   t.equal(passed, 1);
   t.same([...failures], ['two', 'three']);
 });
 
-t.test('the exit code of a process with several files counts', async (t) => {
+t.test('a process with several files fails if its exit code is not 0', async (t) => {
   const { output, passed } = run(t, [
     { one: GOOD, two: `process.on('exit', () => process.exit(3));\n${GOOD}` },
   ]);

@@ -1,6 +1,7 @@
 /**
- * Setting up in a copy of the scripts that has packages of its own, or a link to those of another checkout. Nothing
- * can be installed from here: PATH has no npm.
+ * Set-up in a copy of the scripts, with its own packages or a link to those of another checkout.
+ *
+ * Nothing can be installed, because PATH has no npm.
  */
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -9,14 +10,14 @@ import t, { type Test } from 'tap';
 
 const SCRIPTS = new URL('../../scripts/', import.meta.url).pathname;
 
-/** A checkout whose packages are older than its package-lock.json. */
+/** A checkout with packages that are older than its package-lock.json. */
 function checkout(t: Test): string {
   const root = t.testdir({ 'package-lock.json': '{}', elsewhere: { node_modules: { tap: 'a package' } } });
   cpSync(SCRIPTS, join(root, 'scripts'), { recursive: true });
   return root;
 }
 
-/** `npm run check` in that checkout. */
+/** Runs `npm run check` in a checkout. */
 function check(root: string) {
   return spawnSync(process.execPath, [join(root, 'scripts/check.mjs')], {
     encoding: 'utf8',
@@ -24,7 +25,7 @@ function check(root: string) {
   });
 }
 
-t.test('packages behind a symbolic link are not touched', async (t) => {
+t.test('packages behind a symbolic link are not changed', async (t) => {
   const root = checkout(t);
   symlinkSync('elsewhere/node_modules', join(root, 'node_modules'));
   const { status, stdout, stderr } = check(root);
@@ -37,7 +38,7 @@ t.test('packages behind a symbolic link are not touched', async (t) => {
   t.same(readdirSync(join(root, 'elsewhere/node_modules')), ['tap']);
 });
 
-t.test('nor when the link leads nowhere', async (t) => {
+t.test('a dangling symbolic link is refused', async (t) => {
   const root = checkout(t);
   symlinkSync('nowhere', join(root, 'node_modules'));
   const { status, stdout } = check(root);
@@ -45,7 +46,7 @@ t.test('nor when the link leads nowhere', async (t) => {
   t.equal(stdout, '', 'nothing was begun');
 });
 
-t.test('a folder, or none at all, is installed to', async (t) => {
+t.test('packages are installed to an existing folder or a new one', async (t) => {
   for (const isThere of [true, false]) {
     const root = checkout(t);
     if (isThere) mkdirSync(join(root, 'node_modules'));
@@ -55,7 +56,7 @@ t.test('a folder, or none at all, is installed to', async (t) => {
   }
 });
 
-t.test('packages that are not older than package-lock.json are taken as they are', async (t) => {
+t.test('packages that are not older than package-lock.json are used as they are', async (t) => {
   const root = checkout(t);
   writeFileSync(join(root, 'elsewhere/node_modules/.package-lock.json'), '{}');
   symlinkSync('elsewhere/node_modules', join(root, 'node_modules'));
