@@ -1,7 +1,8 @@
 /**
- * Tools of the operating system that tests of single modules read their results with. `npm run
- * check` installs nothing: where a tool is missing it skips the test. `npm test` installs all
- * tools, and a skipped test fails it.
+ * Detection of operating-system tools that tests of single modules use to read their results.
+ *
+ * `npm run check` installs nothing and skips the test if its tool is missing. `npm test` installs
+ * all tools and fails on a skipped test.
  */
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';

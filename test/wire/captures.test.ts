@@ -1,9 +1,10 @@
 /**
  * VXLAN captures of other implementations, decoded with `wire` alone.
  *
- * Decoding goes from the outer Ethernet header to the inner packet; the expected text is the output
- * of tcpdump. The captures are not part of the project: they are in a folder beside it. If that
- * folder exists, all of them must be there; otherwise a comment reports that nothing is decoded.
+ * The test decodes from the outer Ethernet header to the inner packet; the expected text is based
+ * on the output of tcpdump. The captures are not part of the project but in a folder beside it. If
+ * that folder exists, every capture must be in it; otherwise a comment reports that nothing is
+ * decoded.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -60,7 +61,7 @@ function packetOf(b: Uint8Array, off: number, end: number): Packet | undefined {
   return undefined;
 }
 
-/** One line per frame, in the manner of tcpdump. */
+/** One line per frame, with the fields that tcpdump prints. */
 function describe(b: Uint8Array): string {
   const outer = packetOf(b, 0, b.length);
   if (
@@ -122,7 +123,7 @@ const EXPECTED: Record<string, string[]> = {
   ],
 };
 
-t.test('captures, where their folder exists', async (t) => {
+t.test('captures decode to the text of tcpdump', async (t) => {
   if (!existsSync(FOLDER)) t.comment('no folder of captures beside the project: nothing decoded');
   else for (const file of Object.keys(EXPECTED)) await t.test(file, (t) => decodes(t, file));
 });
@@ -152,8 +153,8 @@ function gpe(t: Test, frames: Uint8Array[]): void {
 }
 
 /**
- * Checks the checksums: those of header and ICMP are complete, postponed ones hold the
- * pseudo-header sum.
+ * Asserts the inner checksums: those of header and ICMP are complete; a postponed TCP checksum
+ * holds the pseudo-header sum.
  */
 function innerIsWhole(t: Test, b: Uint8Array): void {
   const outer = packetOf(b, 0, b.length);
@@ -167,7 +168,7 @@ function innerIsWhole(t: Test, b: Uint8Array): void {
   if (isIpv4) t.equal(sum16(b, inner.ip, ipv4.headerLen(b, inner.ip), 0), 0xffff, 'inner header checksum');
   if (inner.protocol === 1) t.equal(sum16(b, inner.transport, l4Len, 0), 0xffff, 'ICMP checksum');
   if (inner.protocol === ipv4.PROTOCOL_TCP) {
-    t.equal(tcp.check(b, inner.transport, inner.end), true, 'TCP header is whole');
+    t.equal(tcp.check(b, inner.transport, inner.end), true, 'TCP header is complete');
     const pseudo = (isIpv4 ? pseudoHeaderSumIpv4 : pseudoHeaderSumIpv6)(b, inner.ip, inner.protocol, l4Len);
     t.equal(
       tcp.checksum(b, inner.transport),
