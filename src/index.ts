@@ -1,8 +1,8 @@
 /**
  * The library: `import { Vtep } from 'vtepd'`.
  *
- * `Vtep` is the class that the daemon runs, without API, files and signals. See docs/interface.md,
- * "The library".
+ * The daemon runs a `Vtep` and adds the API, files and signals. See docs/interface.md, "The
+ * library".
  */
 export { ConfigError } from './config/config-error.js';
 export type { PeerOptions, VniOptions, VtepOptions } from './config/options.js';

@@ -9,7 +9,7 @@ const { stdin, stdout, stderr } = process;
 const ended = new AbortController();
 let lasting = false;
 
-// The reader of the output (EPIPE) or the terminal (EIO) has closed: not an error.
+// A reader of the output that has closed its pipe (EPIPE) or terminal (EIO) is not an error.
 stdout.on('error', () => {
   ended.abort();
   if (!lasting) process.exit();
@@ -29,7 +29,7 @@ process.exitCode = await vtepctl(process.argv.slice(2), {
     return ended.signal;
   },
   sleep: (ms, signal) => setTimeout(ms, undefined, { signal }).catch(() => undefined),
-  // Loaded on demand.
+  // Loaded on demand: other commands do not need it.
   doctor: async () => (await import('./doctor/doctor.js')).examine(),
   nowMs: () => Date.now(),
   elapsedMs: () => performance.now(),

@@ -2,8 +2,8 @@
 /**
  * Executable of the daemon: command line, signals and exit codes.
  *
- * Exit code 0: stopped by a signal, or printed or checked as requested; 1: the machine refused; 2:
- * invalid configuration.
+ * Exit code 0: stopped by a signal, or printed or checked as requested; 1: a failed start or an
+ * uncaught exception; 2: invalid configuration.
  */
 import { parseCommandLine } from './cli/flags.js';
 import { ConfigError } from './config/config-error.js';
@@ -30,7 +30,8 @@ function reread(): Settings {
  * Runs until a signal arrives. A signal during the start takes effect when the start has completed.
  */
 async function run(settings: Settings, reread: (() => Settings) | undefined): Promise<void> {
-  // Loaded late: most of the start-up time, and not needed to print or to check.
+  // Loaded on demand: loading takes most of the start-up time, and printing and checking do not
+  // need these modules.
   const [{ createLogger }, { Daemon }] = await Promise.all([
     import('./log/log.js'),
     import('./daemon/daemon.js'),

@@ -5,7 +5,8 @@
  * The columns are `struct batch` of the shim in the same memory, so a batch crosses into C without
  * a copy. `abi/layout.ts` checks offsets and sizes at load.
  *
- * The port pair that fills and empties a batch owns it; the data plane borrows it for one round.
+ * The pair of ports that fills and empties a batch owns the batch; the data plane borrows it for
+ * one round.
  */
 import { BATCH_CAP } from './limits.js';
 
@@ -31,7 +32,10 @@ export const COLUMNS = [
 export const COLUMN_LEN = BATCH_CAP * 4;
 export const BATCH_LEN = COLUMNS.length * COLUMN_LEN;
 
-/** The L4 checksum holds the pseudo-header sum only; the kernel finishes it (`flags` column). */
+/**
+ * Bit of the `flags` column: the L4 checksum field holds the pseudo-header sum only, and the kernel
+ * completes the checksum.
+ */
 export const FRAME_NEEDS_CSUM = 1;
 /** Values of the `gsoType` column: those of virtio_net_hdr. */
 export const GSO_NONE = 0;
@@ -42,8 +46,8 @@ export const GSO_UDP_L4 = 5;
 export const GSO_ECN = 0x80;
 
 /**
- * Values of the `df` column. DF_CLEAR_TOO_BIG: larger than the path MTU; the kernel fragments it,
- * so it is never part of a train.
+ * Values of the `df` column. DF_CLEAR_TOO_BIG marks a datagram larger than the path MTU, which the
+ * kernel fragments, so the datagram is never part of a train.
  */
 export const DF_SET = 0;
 export const DF_CLEAR = 1;
@@ -81,7 +85,7 @@ export class Batch {
   readonly status: Int32Array;
   /** Total bytes of the frames on the wire. Not shared: the shim has no such column. */
   readonly wireLen = new Int32Array(BATCH_CAP);
-  /** Bytes of the largest frame on the wire. Not shared either. */
+  /** Bytes of the largest frame on the wire. Not shared with the shim. */
   readonly largestLen = new Int32Array(BATCH_CAP);
 
   constructor(buffer: ArrayBuffer | SharedArrayBuffer = new ArrayBuffer(BATCH_LEN), byteOffset = 0) {

@@ -48,7 +48,7 @@ export interface Shim {
    * than 14 or longer than `slotLen` bytes are discarded. Checksums are completed, except for
    * superframes: their segments get checksums when they are sent.
    *
-   * @returns frames appended, or a negative errno if none were
+   * @returns number of frames appended, or a negative errno if no frame was appended
    */
   tapReadBatch(
     fd: number,
@@ -69,8 +69,8 @@ export interface Shim {
    *
    * @param merge bit mask: 1 TCP, 2 UDP (Linux 6.2)
    * @param result bits of `merge` are set, never cleared. [0]: the kernel accepted superframes of
-   *   that kind. [1]: the kernel refused some (EINVAL) although it accepted their segments. Only
-   *   superframes merged by this call count, not those received from a peer.
+   *   that kind. [1]: the kernel refused some superframes (EINVAL) although it accepted their
+   *   segments. Only superframes merged by this call count, not those received from a peer.
    * @returns entries whose status is not 0
    */
   tapWriteBatch(
@@ -89,8 +89,8 @@ export interface Shim {
    * @param device device to bind to; '' none
    * @param options bit mask. 1: receive with UDP_GRO, TOS, and zero checksums accepted; 2:
    *   IP_RECVERR (sending pool); 4: DF set (PMTUDISC_PROBE), else DF clear (PMTUDISC_DONT); 8: send
-   *   without UDP checksum; 16: receive without UDP_GRO; 32: bind exclusively, then allow others to
-   *   join; 64: join the port (SO_REUSEPORT); 128: fail without UDP_SEGMENT
+   *   without UDP checksum; 16: receive without UDP_GRO; 32: bind exclusively, then allow other
+   *   sockets to join; 64: join the port (SO_REUSEPORT); 128: fail without UDP_SEGMENT
    * @param receiveLen receive buffer in bytes (forced beyond the sysctl limit where permitted)
    * @param sendLen send buffer in bytes, likewise
    * @param ttl TTL or hop limit; 0: system default
@@ -105,8 +105,8 @@ export interface Shim {
     ttl: number,
   ): number;
   /**
-   * Turns UDP_GRO on or off: trains are received whole, or split by the kernel. -ENOPROTOOPT before
-   * Linux 5.0.
+   * Turns UDP_GRO on or off: with UDP_GRO trains are received whole, without it the kernel splits
+   * them. -ENOPROTOOPT before Linux 5.0.
    */
   udpSetGro(fd: number, on: boolean): number;
   /**
@@ -131,7 +131,8 @@ export interface Shim {
   deviceDriver(device: string, driver: Uint8Array): number;
   /**
    * Receives up to `slots` datagrams (recvmmsg) into slots of `slotStride` bytes at the arena's
-   * start. Sets off, len, tos, gsoSize, segCount = 1 and the source rows, beginning at index 0.
+   * start. Sets off, len, tos, gsoSize, segCount = 1 and the records in `sources`, beginning at
+   * index 0.
    *
    * @returns datagrams, 0 when none waits, or a negative errno
    */
@@ -161,9 +162,10 @@ export interface Shim {
    * the error of the first segment that failed.
    *
    * @param refused set when the kernel refused a train although it accepted datagrams of it: [0]
-   *   -EIO, or -EINVAL that cannot be caused by its size; [1] the peer's row. Otherwise unchanged
-   * @param tunnel outer TAP for superframes sent whole (struct tunnel); [fd] −1: none. Its id and
-   *   error are updated
+   *   -EIO, or an -EINVAL that the size of the train cannot have caused; [1] the peer's row.
+   *   Otherwise unchanged
+   * @param tunnel outer TAP for superframes sent whole (struct tunnel); `fd` −1: none. The call
+   *   updates its `id` and `error`
    * @returns entries whose status is not 0
    */
   udpSendBatch(
@@ -179,7 +181,7 @@ export interface Shim {
   ): number;
   /**
    * Empties the socket's error queue. Errors of datagrams that were too large are added to `errors`
-   * (struct path_errors), one row per path, while there is room.
+   * (struct path_errors), one record per path, until `errors` is full.
    *
    * @returns messages read
    */
@@ -196,8 +198,8 @@ export interface Shim {
    */
   tunnelOpen(name: string): number;
   /**
-   * Redirects packets written to that TAP to the device given by the routing table. IPv4 forwarding
-   * must be enabled on the TAP.
+   * Redirects packets written to the outer TAP to the device given by the routing table. IPv4
+   * forwarding must be enabled on the TAP.
    *
    * @returns fd that keeps the program attached until closed; -EINVAL before Linux 6.6, -EPERM
    *   without CAP_BPF
@@ -227,21 +229,21 @@ export interface Shim {
   /**
    * Creates a network namespace without processes.
    *
-   * @returns fd that keeps it alive; -EPERM without CAP_SYS_ADMIN
+   * @returns fd that keeps the namespace alive; -EPERM without CAP_SYS_ADMIN
    */
   flowNamespace(): number;
   /**
    * Creates or replaces an entry.
    *
-   * @param key 12 bytes; the map reads as many as its key size
-   * @param value 32 bytes, likewise
+   * @param key 12 bytes, of which the map reads its key size
+   * @param value 32 bytes, of which the map reads its value size
    * @returns 0; -E2BIG: map full
    */
   flowPut(map: number, key: Uint8Array, value: Uint8Array): number;
   /**
    * Reads an entry into `value`.
    *
-   * @returns 0; -ENOENT
+   * @returns 0; -ENOENT: no such entry
    */
   flowGet(map: number, key: Uint8Array, value: Uint8Array): number;
   flowDelete(map: number, key: Uint8Array): number;
@@ -285,14 +287,17 @@ export interface Shim {
 
   /** epoll_create1. @returns fd */
   waitCreate(): number;
-  /** Adds fd, reported when readable or in error (readable = true) or only when in error. */
+  /**
+   * Adds fd. With `readable` it is reported when readable or in error, otherwise only when in
+   * error.
+   */
   waitAdd(waitFd: number, fd: number, token: number, readable: boolean): number;
   waitRemove(waitFd: number, fd: number): number;
   /**
    * Waits at most timeoutMs and fills `result` (struct wait_result).
    *
    * @param spinUs busy-poll time before sleeping, µs, with sched_yield between polls; 0 … 1000
-   * @returns tokens
+   * @returns number of tokens
    */
   waitFor(waitFd: number, timeoutMs: number, spinUs: number, result: Uint8Array): number;
   /**

@@ -1,7 +1,7 @@
 /**
  * Names of the negative errnos that the shim returns.
  *
- * The numbers are those of the machine that runs it.
+ * The numbers are those of the machine that runs this code.
  */
 import { constants } from 'node:os';
 

@@ -24,7 +24,8 @@ import {
 } from './tunnel-row.js';
 
 /**
- * Every number that both sides must agree on, under the shim's name; sizes and offsets in bytes.
+ * Every number on which the shim and TypeScript must agree, indexed by the shim's name for it;
+ * sizes and offsets in bytes.
  */
 export const EXPECTED_LAYOUT: Readonly<Record<string, number>> = Object.freeze({
   abi: 5,

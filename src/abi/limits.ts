@@ -11,8 +11,8 @@
 export const BATCH_CAP = 128;
 
 /**
- * Sockets of the source-port pool per address family. A power of two, since the flow hash is masked
- * with it.
+ * Sockets of the source-port pool per address family. A power of two, because a mask of the flow
+ * hash selects the socket.
  */
 export const SOURCE_SOCKETS = 64;
 
@@ -30,17 +30,19 @@ export const SEND_SOCKETS = 4 * SOURCE_SOCKETS;
 export const RECEIVE_SHARES = 4;
 
 /**
- * Receiving sockets per family and worker, in the order of their indices in the group:
- * RECEIVE_SHARES without UDP_GRO, RECEIVE_SHARES with UDP_GRO, one for strangers. A program that
- * cannot read a packet returns index 0, a socket without UDP_GRO.
+ * Receiving sockets per address family and worker, in the order of their indices in the receive
+ * group: RECEIVE_SHARES without UDP_GRO, RECEIVE_SHARES with UDP_GRO, one for strangers. The
+ * program that selects the socket returns index 0, a socket without UDP_GRO, for a packet that it
+ * cannot read.
  */
 export const RECEIVE_SOCKETS = 2 * RECEIVE_SHARES + 1;
+/** Index of the socket for strangers in the receive group. */
 export const STRANGERS_SOCKET = 2 * RECEIVE_SHARES;
 
 /** Bytes of a VXLAN header, reserved in front of every frame read from the overlay. */
 export const VXLAN_HEADROOM = 8;
 
-/** Bytes of a cache line. The headroom of each frame begins on one. */
+/** Bytes of a cache line. The headroom of each frame begins at a cache line. */
 export const CACHE_LINE = 64;
 
 /**
@@ -61,21 +63,25 @@ export const RECEIVE_SLOT_STRIDE = 65536 + 832;
 export const OVERLAY_ROUND_LEN = 256 * 1024;
 
 /**
- * Bytes of the largest batch of frames read at once: a round plus one largest frame, read just
- * before the round is full.
+ * Bytes of the largest batch of frames read at once: a round, plus one frame of the largest size
+ * that is read just before the round is full.
  */
 export const OVERLAY_REGION_LEN = OVERLAY_ROUND_LEN + SLOT_MAX_LEN + 4096;
 
 /**
- * Slots for the part of a batch that exceeds its VNI's share (`switch/forward/backlog.ts`), at the
- * end of the overlay's arena. That part usually is a few small frames for many peers; a large slot
- * holds a whole batch. Slots are pages that use memory only after a flood has touched them.
+ * Small slots of the backlogs (`switch/forward/backlog.ts`), at the end of the overlay's arena.
+ *
+ * A slot holds the frames of a batch that exceed the share of their VNI, usually a few small frames
+ * for many peers. Slots use memory only after a flood has touched their pages.
  */
 export const BACKLOG_SMALL_SLOTS = 64;
+/** Bytes of a small slot. */
 export const BACKLOG_SMALL_LEN = 16 * 1024;
+/** Large slots of the backlogs. */
 export const BACKLOG_LARGE_SLOTS = 16;
+/** Bytes of a large slot, which holds a whole batch. */
 export const BACKLOG_LARGE_LEN = (OVERLAY_REGION_LEN + 2 * CACHE_LINE - 1) & -CACHE_LINE;
-/** Includes padding to align the first slot to a cache line. */
+/** Bytes of all slots of the backlogs, with padding to align the first slot to a cache line. */
 export const BACKLOG_LEN =
   CACHE_LINE + BACKLOG_SMALL_SLOTS * BACKLOG_SMALL_LEN + BACKLOG_LARGE_SLOTS * BACKLOG_LARGE_LEN;
 
@@ -87,7 +93,10 @@ export const UNDERLAY_ROUND_LEN = 1024 * 1024;
 /** Bytes of one packed peer row (`struct peer_row`). */
 export const PEER_ROW_LEN = 32;
 
-/** Path errors stored until they are read, one per path. A path that is too small reports again. */
+/**
+ * Path errors stored until they are read, one per path. Further errors are lost; later datagrams on
+ * those paths cause them again.
+ */
 export const PATH_ERRORS_CAP = 32;
 
 /** Rows of the VNI table. */

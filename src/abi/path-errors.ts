@@ -1,13 +1,13 @@
 /**
  * Path errors: reports of oversized datagrams from the sockets' error queues.
  *
- * A row has 32 packed bytes, `struct path_errors` of the shim in the same memory. It begins like a
- * peer row, so the peer lookup works on it:
+ * A record has 32 packed bytes; the records are `struct path_errors` of the shim in the same
+ * memory. A record begins like a peer row, so that the peer lookup accepts it:
  *
  *     word 0  family | port << 16     word 5  scope id
  *     word 1–4  address               word 6  MTU     word 7  origin
  *
- * Rows are not trustworthy. A local error comes from this kernel. An ICMP error can be forged by
+ * Records are not trustworthy. A local error comes from this kernel. An ICMP error can be forged by
  * anyone who guesses a source port, and contains whatever its sender chose; the reader must check
  * that the address and port are those of a peer.
  */
@@ -17,26 +17,26 @@ import { ROW_SHIFT } from './peer-row.js';
 
 const MTU = 6;
 const ORIGIN = 7;
-/** Word offset of the count, after the rows. */
+/** Word offset of the count, after the records. */
 const COUNT = PATH_ERRORS_CAP << ROW_SHIFT;
 
 export const PATH_ERRORS_LEN = (COUNT + 1) * 4;
 
 /**
- * Value of `origin`: this machine refused the datagram, as it exceeds its own device's MTU. Over
- * IPv4 the port is unknown and 0.
+ * Value of `origin`: this machine refused the datagram, because it exceeds the device MTU of this
+ * machine. Over IPv4 the port is unknown (0).
  */
 export const ORIGIN_LOCAL = 1;
 /** Value of `origin`: an ICMP or ICMPv6 message was received. */
 export const ORIGIN_ICMP = 2;
 
 export class PathErrors {
-  /** Rows as words, laid out like peer rows. */
+  /** Records as words, laid out like peer rows. */
   readonly words = new Int32Array(PATH_ERRORS_LEN / 4);
   /** The same memory as bytes, as passed to the shim. */
   readonly bytes = new Uint8Array(this.words.buffer);
 
-  /** Rows in use. */
+  /** Records in use. */
   get count(): number {
     return this.words[COUNT];
   }
@@ -56,7 +56,7 @@ export class PathErrors {
     return this.words[(row << ROW_SHIFT) + ORIGIN];
   }
 
-  /** A copy of a row's words. */
+  /** A copy of a record's words. */
   copyRow(row: number): Int32Array {
     return this.words.slice(row << ROW_SHIFT, (row + 1) << ROW_SHIFT);
   }
@@ -66,9 +66,9 @@ export class PathErrors {
   }
 
   /**
-   * Replaces this object's rows with those of `other` and clears `other`.
+   * Replaces the records of this object with the records of `other`, and clears `other`.
    *
-   * @returns number of rows
+   * @returns number of records
    */
   moveFrom(other: PathErrors): number {
     const { count } = other;

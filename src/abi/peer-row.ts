@@ -1,9 +1,9 @@
 /**
  * Packed peer row: `struct peer_row` of the shim, 32 bytes as words.
  *
- * Source rows and path error rows begin with the same fields.
+ * Records of datagram sources and of path errors begin with the same fields.
  *
- *     word 0  family | port << 16     word 5  scope id     word 6, 7  depend on the kind of row
+ *     word 0  family | port << 16     word 5  scope id     word 6, 7  depend on the record
  *     word 1–4  address, in network byte order
  */
 

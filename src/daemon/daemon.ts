@@ -29,9 +29,9 @@ import { ServiceWatch } from './service-watch.js';
 
 /** Period of retries for a listener that cannot be opened yet, ms. */
 const LISTEN_RETRY_MS = 2000;
-/** Most peers of a VNI that the log lists; above that it gives their number. */
+/** Most peers of a VNI that the `ready` line lists; of more peers it has the number only. */
 const PEERS_SHOWN = 16;
-/** Most VNIs that the log lists; above that it gives their number. */
+/** Most VNIs that the `ready` line lists; of more VNIs it has the number only. */
 const VNIS_SHOWN = 64;
 
 export class Daemon {
@@ -43,7 +43,7 @@ export class Daemon {
   readonly #wallClock = new WallClock();
   readonly #warnings: Warning[] = [];
   #vtep!: Vtep;
-  /** Addresses of the open listeners, by flag. */
+  /** Addresses of the open listeners, indexed by flag. */
   readonly #places: Partial<Record<'--api' | '--metrics', string>> = {};
   #announced = false;
   #stopping = false;
@@ -78,7 +78,9 @@ export class Daemon {
     if (!this.#stopping) await this.#reload().catch(() => {});
   }
 
-  /** Reloads and reports the reload to the service manager, whatever its trigger. */
+  /**
+   * Reloads, and reports the reload to the service manager; called for signals and API requests.
+   */
   #reload(): Promise<ReloadReport> {
     const work = () => this.#vtep.reload();
     return this.#service?.reload(work, () => this.#statusLine()) ?? work();
@@ -197,7 +199,7 @@ export class Daemon {
     try {
       const place = await listen(server, where, flag);
       this.#places[flag] = place;
-      // The `ready` line contains the listeners that are already open.
+      // The `ready` line contains only the listeners that were open when it was logged.
       if (this.#announced) this.#log.info({ [flag.slice(2)]: place }, `${flag} listens`);
     } catch (error) {
       if (!(error instanceof ListenError) || !error.notYet) throw error;

@@ -1,14 +1,14 @@
 /**
  * Watchdog pings and the status line for the service manager.
  *
- * The pings depend on the workers that forward frames: each writes a heartbeat in every round, at
- * least ten times a second. If a heartbeat does not change between two checks, the manager gets no
- * ping; after `WatchdogSec=` without a ping it ends and restarts the daemon. A main thread that
- * hangs makes no checks, with the same result.
+ * The pings depend on the workers: each worker writes a heartbeat in every round, at least ten
+ * times a second. If a heartbeat does not change between two checks, no ping is sent; after
+ * `WatchdogSec=` without a ping the service manager ends and restarts the daemon. A main thread
+ * that hangs sends no pings either.
  */
 import type { Service } from './service.js';
 
-/** Checks per watchdog period, so that a late check does no harm. */
+/** Checks per watchdog period; several, so that one late check does not end the daemon. */
 const CHECKS = 4;
 /** Period of the status line if no pings are due, ms. */
 const STATUS_PERIOD_MS = 5000;
@@ -16,7 +16,7 @@ const STATUS_PERIOD_MS = 5000;
 const STILL_CHECKS = 2;
 
 export interface Watched {
-  /** One heartbeat per worker, of any clock. */
+  /** One heartbeat per worker, a time of any clock; only its changes matter. */
   heartbeats: () => readonly number[];
   status: () => string;
   /** Called when the data plane has stalled, and when it runs again. */

@@ -4,14 +4,14 @@
  * They are readiness, reloading, stopping, watchdog pings and a status line. NOTIFY_SOCKET names
  * the socket; without it every call does nothing, as on a machine without systemd.
  *
- * The datagrams go through the shim, as Node has no Unix datagram sockets. If the manager's queue
- * is full, messages are retried after a short delay, in order. STATUS and WATCHDOG messages are
- * then left out: the next message of the same kind replaces them.
+ * The datagrams go through the shim, because Node has no Unix datagram sockets. If the manager's
+ * queue is full, messages are retried after a short delay, in order. While messages wait, STATUS
+ * and WATCHDOG messages are left out, because the next message of the same kind replaces them.
  */
 import type { Shim } from '../abi/binding.js';
 import { ERRNO, errnoName } from '../abi/errno.js';
 
-/** Delay before a full queue is retried, ms. */
+/** Delay before a message to a full queue is retried, ms. */
 const RETRY_MS = 50;
 /** Longest status line, characters. */
 const STATUS_MAX_LEN = 500;
@@ -50,10 +50,12 @@ export class Service {
   }
 
   /**
-   * Reports a reload, and readiness when it has ended, successfully or not; of concurrent reloads,
-   * when the last has ended. The time distinguishes a reload from an earlier one.
+   * Reports a reload, and readiness when it has ended, successfully or not.
    *
-   * @param status returns the status line after the reload
+   * After concurrent reloads, readiness is reported when the last of them has ended. The time in a
+   * message distinguishes the reload from earlier reloads.
+   *
+   * @param status source of the status line after the reload
    */
   async reload<T>(work: () => Promise<T>, status: () => string): Promise<T> {
     this.#notify(`RELOADING=1\nMONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`);
@@ -115,8 +117,10 @@ function statusLine(text: string): string {
 }
 
 /**
- * Watchdog period in ms; 0 if WATCHDOG_PID names another process: a child inherits the variables of
- * its parent.
+ * Watchdog period, ms; 0: no pings are due.
+ *
+ * WATCHDOG_PID must name this process, because a child process inherits the variables of its
+ * parent.
  */
 function watchdogMs({ NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID }: NodeJS.ProcessEnv): number {
   if (!NOTIFY_SOCKET || (WATCHDOG_PID && Number(WATCHDOG_PID) !== process.pid)) return 0;

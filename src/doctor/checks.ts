@@ -1,8 +1,8 @@
 /**
- * Checks of the doctor, except that of the packet filter: facts in, findings out.
+ * Checks of the doctor: pure functions from facts to findings.
  *
- * Nothing is read or changed here. An unusual number alone is not a finding; each check states its
- * reason.
+ * They read and change nothing on the machine. `firewall.ts` has the check of the packet filter. An
+ * unusual number alone is not a finding; each check states its reason.
  */
 import type { Link } from '../host/link.js';
 import type { DaemonFacts, MachineFacts } from './facts.js';
@@ -78,8 +78,8 @@ export function checkStrayVni({ strayFrames, strayVni, vnis }: DaemonFacts): Fin
 
 /**
  * Bridge ports with different MTUs: a bridge drops frames larger than the MTU of the outgoing port,
- * without an ICMP error. A TAP of vtepd may be wider than the other ports on purpose, so its MTU is
- * not the measure for them.
+ * without an ICMP error. A TAP of vtepd may have a larger MTU than the other ports on purpose, so
+ * the other ports are not compared with it.
  */
 export function checkBridgeMtu({ links }: MachineFacts, { vnis }: DaemonFacts): Finding[] {
   const taps = vnis.map(({ tap }) => tap);
@@ -99,8 +99,8 @@ export function checkBridgeMtu({ links }: MachineFacts, { vnis }: DaemonFacts): 
 }
 
 /**
- * Strict reverse-path filtering drops packets that arrive on another device than the return route
- * uses.
+ * Strict reverse-path filtering drops packets that arrive on a device other than that of the return
+ * route.
  */
 export function checkRpFilter(
   { rpFilter, rpFilterDrops }: MachineFacts,
@@ -118,10 +118,7 @@ export function checkRpFilter(
     }));
 }
 
-/**
- * Connection tracking: each VXLAN source port is a connection of its own, and none is ever
- * answered.
- */
+/** Connection tracking: each VXLAN source port counts as a connection that is never answered. */
 export function checkConntrack({ conntrack }: MachineFacts, port: number): Finding[] {
   if (conntrack === undefined) return [];
   const { entries, max, ofPort } = conntrack;

@@ -12,12 +12,13 @@ export interface MachineFacts {
   /** Elements of `nft -json list ruleset`; empty if there is no nft or no permission. */
   readonly ruleset: readonly unknown[];
   /**
-   * /proc/sys/net/ipv4/conf/DEVICE/rp_filter by device, including 'all': 0 off, 1 strict, 2 loose.
+   * /proc/sys/net/ipv4/conf/DEVICE/rp_filter, indexed by device, including 'all': 0 off, 1 strict,
+   * 2 loose.
    */
   readonly rpFilter: ReadonlyMap<string, number>;
   /** Packets that rp_filter has dropped (TcpExt IPReversePathFilter of /proc/net/netstat). */
   readonly rpFilterDrops: number;
-  /** UDP datagrams with a wrong checksum, both families (/proc/net/snmp, snmp6). */
+  /** UDP datagrams with a wrong checksum, both address families (/proc/net/snmp, snmp6). */
   readonly udpChecksumErrors: number;
   /** Undefined: connection tracking is not in use. */
   readonly conntrack: ConntrackFacts | undefined;
@@ -38,8 +39,9 @@ export interface DaemonFacts {
   readonly underlayDevices: readonly string[];
   readonly warnings: readonly { readonly code: string; readonly detail: string }[];
   readonly vnis: readonly VniFacts[];
-  /** Frames for VNIs that are not configured, and the VNI of the last one (−1: none). */
+  /** Frames for VNIs that are not configured. */
   readonly strayFrames: number;
+  /** VNI of the last such frame; −1: none. */
   readonly strayVni: number;
 }
 

@@ -7,12 +7,12 @@
  * A rule matches certainly, possibly, or not. Conditions on protocol, port, interface and
  * connection state are evaluated. All other conditions (addresses, marks, limits, expressions that
  * iptables-nft cannot translate) match possibly. Findings are: a drop that matches certainly, a
- * drop that names the port whatever its other conditions, and a drop policy without a rule that
- * accepts. nft does not list rules of legacy iptables.
+ * drop that names the port (whatever the other conditions of the rule are), and a drop policy
+ * without a rule that accepts. nft does not list rules of legacy iptables.
  */
 import type { Finding } from './finding.js';
 
-/** Hooks that a VXLAN datagram passes, with its direction there. */
+/** Hooks that a VXLAN datagram passes, and its direction at each hook. */
 const HOOKS: Readonly<Record<string, string>> = {
   ingress: 'received',
   prerouting: 'received',
@@ -41,7 +41,7 @@ interface Rule {
 
 type Certainty = 'yes' | 'maybe' | 'no';
 
-/** Result for the datagram in a chain; 'through': it reaches the end. */
+/** Result for the datagram in a chain; 'through': it reaches the end of the chain. */
 type Fate = 'accepted' | 'through' | { readonly droppedIn: Chain; readonly rule: boolean };
 
 export function checkFirewall(ruleset: readonly unknown[], port: number): Finding[] {
@@ -72,7 +72,7 @@ function finding(base: Chain, byRule: boolean, { family, table, name }: Chain, p
   };
 }
 
-/** Deepest jump: the kernel rejects deeper ones. */
+/** Maximum depth of jumps; the kernel rejects deeper jumps. */
 const MAX_DEPTH = 16;
 
 class Walk {
@@ -107,7 +107,8 @@ class Walk {
   ): Fate | 'return' {
     const isCertain = certainty === 'yes';
     switch (verdict) {
-      // A rule that possibly accepts counts as accepting: rulesets accept peers by address.
+      // A rule that possibly accepts counts as accepting, because rulesets accept peers by
+      // address.
       case 'accept':
         return 'accepted';
       case 'drop':
@@ -183,7 +184,7 @@ function conditionOf(part: Readonly<Record<string, unknown>>, port: number): Cer
     return agrees(containsAny(right, ['udp', 17]), negated);
   if (meta?.key === 'iifname' || meta?.key === 'iif' || meta?.key === 'oifname' || meta?.key === 'oif')
     return agrees(right === 'lo' ? 'no' : 'maybe', negated);
-  // Datagrams of a new flow: for connection tracking, tunnels are usually one-way.
+  // VXLAN datagrams usually have the state of a new flow, because replies use other ports.
   if (ct?.key === 'state') return agrees(containsAny(right, FRESH_STATES), negated);
   return 'maybe';
 }

@@ -13,7 +13,7 @@ import type { ConntrackFacts, MachineFacts } from './facts.js';
 const RP_FILTER_DIR = '/proc/sys/net/ipv4/conf';
 const CONNTRACK = '/proc/sys/net/netfilter/nf_conntrack';
 const TIMEOUT_MS = 5000;
-/** Longest ruleset, bytes: that of kube-proxy has some megabytes. */
+/** Longest ruleset, bytes; the ruleset of kube-proxy has several megabytes. */
 const MAX_RULESET_LEN = 64 * 1024 * 1024;
 /** Lines of the connection table to read: enough to identify the port that fills it. */
 const MAX_CONNECTIONS = 300_000;
@@ -99,7 +99,7 @@ async function countConnections(port: number): Promise<number> {
       if (ofPort.test(line)) found++;
     }
   } catch {
-    // The kernel has no such file, or it is not readable: single entries are unknown.
+    // If the kernel has no such file or the file is not readable, no connection is counted.
   }
   return found;
 }

@@ -4,9 +4,9 @@
  * One writer and one reader share the memory without a lock. A packet that does not fit is lost and
  * counted, so a capture never delays a frame.
  *
- *     header   word 0 written · word 1 lost · word 16 read (on separate cache lines)
+ *     header   word 0 written · word 1 lost · word 16 read (on another cache line)
  *     records  at multiples of 8 bytes, contiguous; a record that does not fit before the end
- *              of the memory starts at its beginning
+ *              of the memory is placed at the start of the memory
  *
  *      0  bytes of the record, including this word    24  row of the peer, −1: unknown
  *      4  flags: CAPTURED_, or-ed                     28  row of the VNI, −1: unknown
@@ -14,9 +14,9 @@
  *     16  bytes of the packet                         36  TOS of the outer header
  *     20  bytes of the packet in this record          40  packet bytes
  *
- * The counts of written and read count units of 8 bytes and wrap at 32 bits. A packet becomes
- * visible with the count that includes it. A writer that dies within a record has therefore written
- * nothing, and its successor continues behind the last complete record.
+ * The counts `written` and `read` are in units of 8 bytes and wrap at 32 bits. A packet becomes
+ * visible when `written` includes it. A record that a dying writer left incomplete is therefore
+ * never visible, and the successor continues behind the last complete record.
  */
 import { CAPTURE_RING_LEN } from '../abi/limits.js';
 
@@ -24,7 +24,7 @@ import { CAPTURE_RING_LEN } from '../abi/limits.js';
 export const CAPTURED_DECAP = 1;
 /** Flag: the packet is a UDP payload of the underlay, from its VXLAN header on; clear: a frame. */
 export const CAPTURED_UNDERLAY = 2;
-/** Flag: no packet, but the unused end of the memory. */
+/** Flag: the record has no packet and fills the unused end of the memory. */
 const SKIPPED = 1 << 31;
 
 const WRITTEN = 0;
@@ -49,10 +49,11 @@ const TOS = 9;
 export interface Captured {
   /** Capture time, ms since the epoch. */
   readonly atMs: number;
-  /** True if the packet comes from a peer, false if it goes to one. */
+  /** True if the packet comes from a peer, false if it goes to a peer. */
   readonly received: boolean;
   /** Row of the peer; −1: unknown. */
   readonly peerIdx: number;
+  /** Row of the VNI; −1: unknown. */
   readonly vniIdx: number;
   /** UDP source port; 0: unknown. */
   readonly sourcePort: number;

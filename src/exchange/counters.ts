@@ -22,9 +22,9 @@
  *   repeated.
  *
  * A plain `load` at the end would not suffice: an acquire load keeps later accesses behind it, but
- * not earlier ones before it, so on arm64 (`ldar`) a cell could be loaded after the comparison of
- * the number. An addition (`ldaddal`, or `ldaxr` and `stlxr`) also releases. On x86 both forms are
- * ordered, so no test on x86 can show the difference.
+ * not earlier accesses before it, so on arm64 (`ldar`) a cell could be loaded after the comparison
+ * of the number. An addition (`ldaddal`, or `ldaxr` and `stlxr`) also releases. On x86 both forms
+ * are ordered, so no test on x86 can show the difference.
  *
  * Both sums over peers include the `other` row of the VNI: traffic with sources that are not
  * configured peers, and the counts of peers removed since.
@@ -43,7 +43,7 @@ export const G_STRANGERS_EVICTED = 4;
 export const G_DROPS_DECAP = 8;
 export const GLOBAL_ROW = rowLen(G_DROPS_DECAP + DROP_REASON_COUNT);
 
-/** Offsets in a VNI row. By the generation a reader detects that a row has been reused. */
+/** Offsets in a VNI row. The generation shows a reader that a row has been reused. */
 export const V_GENERATION = 0;
 export const V_TAP_RX_FRAMES = 1;
 export const V_TAP_RX_BYTES = 2;
@@ -96,8 +96,9 @@ function rowLen(used: number): number {
   return (used + 7) & ~7;
 }
 
-/** Limits of a reader: disturbed copies, and pauses of 1 ms for a stopped writer. */
+/** Most attempts of a reader to copy without an update of the writer. */
 export const READ_ATTEMPTS = 10_000;
+/** Most pauses of a reader while the writer is stopped within an update, 1 ms each. */
 const READ_PAUSES = 100;
 
 export class Counters {
@@ -144,7 +145,7 @@ export class Counters {
    * if the writer never pauses, or has died, the last copy stands and may be inconsistent by a few
    * frames.
    *
-   * @param attempts most copies; lower for copies that last long
+   * @param attempts most attempts; fewer for copies that last long
    */
   consistently(copy: () => void, attempts = READ_ATTEMPTS): void {
     let pauses = 0;
@@ -163,8 +164,8 @@ export class Counters {
   }
 
   /**
-   * Compares with a plain load first: the addition moves the cache line away from the writer, so it
-   * runs once per good copy only.
+   * Compares with a plain load first: the addition moves the cache line away from the writer, so
+   * the addition runs once per undisturbed copy only.
    */
   #isStill(before: number): boolean {
     return Atomics.load(this.#sequence, 0) === before && Atomics.add(this.#sequence, 0, 0) === before;

@@ -1,8 +1,7 @@
 /**
  * The data plane as the control side uses it: queries, types and error codes.
  *
- * Addresses are canonical text here; rows and bytes stay below this interface. Implemented by
- * `Handle`.
+ * Callers name a peer by the canonical text of its address. Implemented by `Handle`.
  */
 import type { ChangeErrorCode, MacParts, PackedAddress, VniPolicy } from './protocol.js';
 
@@ -87,17 +86,20 @@ export class DataPlaneError extends Error {
 }
 
 /**
- * Counters of one VNI; those of each worker are consistent between two batches. Drop reasons are
- * indexed as in DROP_REASONS.
+ * Counters of one VNI. The counters of each worker are consistent, as of a moment between two
+ * batches. Drop reasons are indexed as in DROP_REASONS.
  */
 export interface VniSnapshot {
   /** Cells of the VNI's row, at the V_ offsets of `exchange/counters.ts`. */
   vni: Float64Array;
-  /** A row per configured peer, then the row of unknown sources (peer undefined); P_ offsets. */
+  /**
+   * One row per configured peer, then the row of sources that are not peers (`peer` undefined).
+   * Cells are at the P_ offsets.
+   */
   peers: { peer: PeerState | undefined; row: Float64Array }[];
 }
 
-/** A slice of a peer list that many VNIs may share: `count` peers from list[from]. */
+/** A part of a peer list that many VNIs may share: `count` peers from `list[from]` on. */
 export interface PeerSpan {
   readonly list: readonly NewPeer[];
   readonly from: number;
@@ -110,13 +112,13 @@ export interface VniRows {
   /** Rows of the configured peers, PEER_ROW cells each, in the order of the spans. */
   readonly peers: Float64Array;
   readonly spans: readonly PeerSpan[];
-  /** The row of unknown sources. */
+  /** The row of sources that are not peers. */
   readonly others: Float64Array;
 }
 
 /** Read access to the data plane, from the main thread. */
 export interface DataPlane {
-  /** True once the whole configuration is acknowledged, while every worker lives. */
+  /** True if the initial configuration is acknowledged and every worker is alive. */
   readonly ready: boolean;
   vnis(): readonly VniState[];
   /**
@@ -138,7 +140,7 @@ export interface DataPlane {
   /** @throws DataPlaneError vni_not_found */
   rows(vni: number): VniRows;
   /**
-   * Returns the row and the number of peers of a VNI, including one that is settling.
+   * Returns the row and the number of peers of a VNI, also of a VNI that is settling.
    *
    * @throws DataPlaneError vni_not_found
    */

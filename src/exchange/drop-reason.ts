@@ -1,20 +1,20 @@
 /**
  * Drop reasons: one table of index, label and help text.
  *
- * Labels are those of the kernel where it has one (`include/net/dropreason-core.h`). Index 0 means
- * delivered.
+ * Where the kernel has a label for a reason, the table uses that label
+ * (`include/net/dropreason-core.h`). Index 0 means delivered.
  */
 
-/**
- * Where a reason occurs: frames of a VNI to peers, frames of a VNI from peers, datagrams of no
- * configured VNI.
- */
+/** The reason occurs for frames of a VNI to peers. */
 export const ENCAP = 1;
+/** The reason occurs for frames of a VNI from peers. */
 export const DECAP = 2;
+/** The reason occurs for datagrams of no configured VNI. */
 export const STRAY = 4;
 
 /**
- * Label, help text, and where the reason is reported even at zero (ENCAP, DECAP, STRAY, or-ed).
+ * Label, help text, and the kinds of counters that report the reason even at zero (ENCAP, DECAP,
+ * STRAY, or-ed).
  *
  * Sizes and offsets of counter rows follow from the length of this table (`counters.ts`). The index
  * of a reason is stable within a process only.

@@ -3,7 +3,7 @@
  *
  * Publishers and subscribers do not know each other. Each subscriber has a bounded queue of its
  * own. A subscriber that reads too slowly loses its oldest events and receives their number, so
- * that a stalled reader neither holds memory nor delays the others.
+ * that a stalled subscriber uses bounded memory and does not delay other subscribers.
  *
  * Publishing is cheap and never fails. Past events are not replayed. No I/O.
  */
@@ -12,7 +12,7 @@
 export type VtepEvent =
   | { type: 'learned' | 'aged'; vni: number; mac: string; peer: string }
   | { type: 'moved'; vni: number; mac: string; peer: string; from: string }
-  /** A frame for an unknown MAC; the first for each MAC within a second. */
+  /** A frame for a MAC without an FDB entry; reported once per MAC and second. */
   | { type: 'miss'; vni: number; mac: string }
   | {
       type: 'peer';
@@ -27,10 +27,13 @@ export type VtepEvent =
   | { type: 'resolve'; name: string; addresses: string[]; error: string }
   | { type: 'path-mtu'; peer: string; pathMtu: number; before: number }
   | { type: 'warning'; code: string; detail: string }
-  /** Events that this subscriber read too slowly, or that were too many to report. */
+  /**
+   * Number of events that were not delivered, because this subscriber reads too slowly or because
+   * there were too many to report.
+   */
   | { type: 'lost'; count: number };
 
-/** All event types: a missing type does not compile. */
+/** All event types; `satisfies` makes a missing type a compile error. */
 export const EVENT_TYPES = Object.keys({
   learned: true,
   moved: true,
@@ -59,8 +62,8 @@ export interface EventSubscription extends AsyncIterable<StampedEvent> {
 
 export interface EventSource {
   /**
-   * Subscribes one reader to events from now on. Events are queued until read; leaving the loop
-   * closes the subscription.
+   * Subscribes one reader to events from now on. Events are queued until read; leaving the `for
+   * await` loop closes the subscription.
    *
    * @param options capacity: most queued events, default 1024
    */
@@ -129,8 +132,9 @@ class Queue implements EventSubscription, AsyncIterator<StampedEvent> {
   readonly #onClose: () => void;
   #waiting: StampedEvent[] = [];
   #readers: Resolve[] = [];
-  /** Events lost since the last read, and the newest of them. */
+  /** Number of events lost since the last read. */
   #lostCount = 0;
+  /** Newest lost event. */
   #lastLost: StampedEvent | undefined;
   #closed = false;
 

@@ -1,7 +1,7 @@
 /**
  * Report of FDB events from a worker to the main thread.
  *
- * The rows of words are in one buffer that is copied as a whole.
+ * Each event is a record of 16 words, in one buffer that is copied as a whole.
  *
  *     word 0–5   peer, in the format of a peer row (family … scope id)
  *     word 6     kind of event                 word 14  MAC, first two bytes
@@ -11,9 +11,9 @@
  * Written by `switch/fdb-events.ts`, read by `controller/fdb-event-reader.ts`.
  */
 
-/** Words of a row. */
+/** Length of a record, words. */
 export const ROW = 16;
-/** Offsets in words. */
+/** Offsets in a record, words. */
 export const PEER = 0;
 export const KIND = 6;
 export const VNI = 7;
@@ -30,7 +30,7 @@ export const MISS = 3;
 /** Interval in which a missed MAC is reported once, ticks. */
 export const MISS_TICKS = 10;
 
-/** One report; a worker sends at most one per tick, a tenth of a second. */
+/** One report; a worker sends at most one report per tick, which is a tenth of a second. */
 export interface FdbReport {
   rows: Int32Array<ArrayBuffer>;
   /** Events that did not fit. */

@@ -1,21 +1,21 @@
 /**
  * Kernel offloads in use: one cell per offload, in memory that all threads share.
  *
- * The main thread sets the cells at start, after probing the kernel. A worker that the kernel
- * refuses an offload later marks it here, and from then on no thread uses it. Only a restart clears
- * a refusal.
+ * The main thread sets the cells at start, after probing the kernel. When the kernel refuses an
+ * offload later, the worker marks the refusal in the cell, and from then on no thread uses the
+ * offload. Only a restart clears a refusal.
  *
  * A cell is read and written atomically, without locks; a worker that reads a cell just before a
- * refusal is refused once more. An extra cell is a change counter, so a per-round check is one
- * load.
+ * refusal receives a second refusal. The last cell is a change counter, so that the check in each
+ * round is one load.
  */
 
 const BY_KERNEL =
   'the kernel completes the checksum or segments such frames before they are read from the TAP';
 
 /**
- * Every offload: its name (that of the kernel; GSO_ is a superframe written to the TAP), and the
- * consequence without it.
+ * Every offload: its name and the consequence without it. The names are the kernel's; GSO_ stands
+ * for superframes written to the TAP.
  */
 export const OFFLOADS = [
   ['UDP_GRO', 'datagrams are received one by one'],
@@ -63,13 +63,13 @@ export class Offloads {
     this.#cells = new Int32Array(buffer);
   }
 
-  /** Marks an offload as available and enabled. A refusal stays. */
+  /** Marks an offload as available and enabled. A refused offload stays refused. */
   grant(name: OffloadName): void {
     Atomics.compareExchange(this.#cells, INDEX[name], UNUSED, IN_USE);
     Atomics.add(this.#cells, CHANGES, 1);
   }
 
-  /** Disables an offload for the time being; a refusal stays. */
+  /** Disables an offload for the time being. A refused offload stays refused. */
   withdraw(name: OffloadName): void {
     Atomics.compareExchange(this.#cells, INDEX[name], IN_USE, UNUSED);
     Atomics.add(this.#cells, CHANGES, 1);
@@ -79,7 +79,7 @@ export class Offloads {
    * Marks an offload as refused by the kernel.
    *
    * @param error negative errno
-   * @returns true for the first refusal on any thread
+   * @returns true if no thread has marked a refusal of the offload before
    */
   refuse(name: OffloadName, error: number): boolean {
     const isFirst = Atomics.exchange(this.#cells, INDEX[name], error) >= UNUSED;
@@ -101,7 +101,7 @@ export class Offloads {
     return OFFLOADS.map(([name]) => name).filter((name) => this.inUse(name));
   }
 
-  /** Refused offloads; adjacent ones with the same error and consequence form one group. */
+  /** Refused offloads; adjacent offloads with the same error and consequence form one group. */
   refused(): Refused[] {
     const groups: { names: OffloadName[]; error: number }[] = [];
     for (const [name, without] of OFFLOADS) {

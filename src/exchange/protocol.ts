@@ -3,8 +3,8 @@
  *
  * The main thread sends requests, each with an id; the worker answers them in order with `done` or
  * `failed`, and also sends events. The main thread assigns every index (VNI row, peer row), so that
- * all workers use the same ones and a replacement worker finds FDB and counters as its predecessor
- * left them.
+ * all workers use the same indices, and a successor finds FDB and counters as its predecessor left
+ * them.
  */
 
 import type { RowAddress } from '../abi/peer-row.js';
@@ -29,13 +29,14 @@ export interface WorkerInit {
   fdb: SharedArrayBuffer[];
   /** Random 32-bit integer: seed of the FDB's hash. */
   seed: number;
-  /** epoll descriptor and wake-up eventfd. */
+  /** epoll descriptor. */
   waitFd: number;
+  /** eventfd that wakes the worker. */
   wakeFd: number;
   underlay: UnderlayInit;
   /** Offloads in use by all threads (`exchange/offloads.ts`). */
   offloads: SharedArrayBuffer;
-  /** Reserved bits set: drop the datagram (true), or count and accept it (false). */
+  /** True: a datagram with reserved bits set is dropped; false: it is counted and accepted. */
   strictHeader: boolean;
   outer: OuterPolicy;
   /** UDP port of the listening sockets, and destination port of learned peers. */
@@ -51,7 +52,10 @@ export interface OuterPolicy {
   tos: Settings['tos'];
   /** Lower the MSS of SYNs to what the path carries. */
   mssClamp: boolean;
-  /** Random 32-bit integer that determines source ports. Not `seed`: observers can learn this. */
+  /**
+   * Random 32-bit integer that determines source ports. It differs from `seed`, because observers
+   * of source ports can derive it.
+   */
   flowSecret: number;
 }
 
@@ -65,8 +69,8 @@ export interface NotesInit {
 
 export interface UnderlayInit {
   /**
-   * The worker's receiving sockets by family, by position in the receive group; empty: family not
-   * used.
+   * The worker's receiving sockets per address family, in the order of the receive group; empty:
+   * the address family is not used.
    */
   receiveFds: { readonly ipv4: readonly number[]; readonly ipv6: readonly number[] };
   /**
@@ -86,7 +90,7 @@ export interface TunnelInit {
   ttl: number;
   df: boolean;
   udpChecksum: boolean;
-  /** UDP source port by socket of the pool. */
+  /** UDP source ports, indexed by socket of the source-port pool. */
   ports: number[];
 }
 
@@ -116,8 +120,8 @@ export interface VniPolicy {
   /** Largest IP packet of the overlay, bytes: segments of received superframes are no larger. */
   overlayMtu: number;
   /**
-   * Largest IP packet accepted from the TAP regardless of path MTUs, bytes; 0: limited by path MTUs
-   * only.
+   * The VNI's `--mtu`: largest IP packet accepted from the TAP regardless of path MTUs, bytes; 0:
+   * limited by path MTUs only.
    */
   packetMax: number;
 }
@@ -135,13 +139,13 @@ export type PackedAddress = RowAddress;
 export interface PackedPeers {
   /** 4 or 6. */
   family: Uint8Array;
-  /** ADDRESS_LEN each, IPv4 in the first four. */
+  /** ADDRESS_LEN bytes per peer, IPv4 in the first four. */
   bytes: Uint8Array;
   port: Uint16Array;
   scopeId: Uint32Array;
   /** 1: in the flood list. */
   flood: Uint8Array;
-  /** Path MTU, bytes; 0: unknown to the main thread. Kept up to date. */
+  /** Path MTU, bytes; 0: unknown to the main thread, which keeps the column up to date. */
   pathMtu: Int32Array;
 }
 
@@ -177,24 +181,25 @@ export type Change =
       vni: number;
       /** The worker's own queue of the TAP. */
       tapFd: number;
-      /** MAC of the TAP: a received frame that claims it is a loop. */
+      /** MAC of the TAP; a received frame with this source MAC is a loop. */
       mac: MacParts;
       policy: VniPolicy;
       /** Peer row that counts frames of sources that are not peers. */
       otherIdx: number;
-      /**
-       * Generations of the VNI row and the `other` row; a row whose generation differs is reset to
-       * zero.
-       */
+      /** Generation of the VNI row; a row with another generation is reset to zero. */
       generation: number;
+      /** Generation of the row `otherIdx`. */
       otherGeneration: number;
     }
   /**
-   * Also removes the peers and FDB entries of the VNI. Its row and those of its peers are free
-   * after the answer.
+   * Also removes the peers and FDB entries of the VNI. After the answer, the main thread can reuse
+   * the row of the VNI and the rows of its peers.
    */
   | { op: 'vni.del'; vniIdx: number }
-  /** Takes effect as a whole with the next frame. Entries above a lowered limit are evicted. */
+  /**
+   * The policy takes effect as a whole with the next frame. Entries above a lowered limit are
+   * evicted.
+   */
   | { op: 'vni.set'; vniIdx: number; policy: VniPolicy }
   | {
       op: 'peer.add';
@@ -203,7 +208,7 @@ export type Change =
       /** Index of the first peer in the list. */
       from: number;
       count: number;
-      /** Row of the first peer; the others use the rows behind it. */
+      /** Row of the first peer; the other peers use the rows after it. */
       peerIdx: number;
       /** Generation of all these rows. */
       generation: number;
@@ -213,7 +218,7 @@ export type Change =
   | { op: 'peer.paths'; peers: PackedPeers; from: number; count: number; peerIdx: number }
   /** The outer TAP on which superframes leave whole, and the peers that use it. */
   | { op: 'tunnel'; tunnel: TunnelInit; peers: Int32Array }
-  /** Maps for TCP flows through the kernel; undefined: flow offload is off. */
+  /** Maps of the TCP flows that the kernel may forward; undefined: flow offload is off. */
   | { op: 'flows'; flows: FlowsInit | undefined }
   | { op: 'fdb.put'; vniIdx: number; mac: MacParts; peerIdx: number }
   | { op: 'fdb.del'; vniIdx: number; mac: MacParts }
@@ -237,13 +242,13 @@ export type Change =
   /** Turns reports of FDB changes on or off. */
   | { op: 'events'; on: boolean }
   /**
-   * Starts or stops capturing packets into this ring (`exchange/capture-ring.ts`), one per worker.
+   * Starts or stops capturing packets into the ring of the worker (`exchange/capture-ring.ts`).
    * `vniIdx` −1: all VNIs.
    */
   | ({ op: 'capture'; on: boolean } & CaptureChange)
   /**
-   * After a crash: counts the FDB entries of the predecessor and removes those unknown to this
-   * configuration.
+   * After a crash: counts the FDB entries of the predecessor, and removes the entries of VNIs and
+   * peers that are not configured any more.
    */
   | { op: 'fdb.adopt' }
   | { op: 'stop' };
@@ -257,8 +262,8 @@ export interface CaptureChange {
 }
 
 /**
- * Returns true for changes that remove FDB entries. Every worker makes them in the same order and
- * counts them.
+ * Returns true for changes that remove FDB entries. Every worker makes these changes in the same
+ * order and counts them.
  */
 export function isRemoval({ op }: Change): boolean {
   return op === 'vni.del' || op === 'peer.del' || op === 'fdb.del' || op === 'fdb.flush';
@@ -307,14 +312,14 @@ export type Report =
   | { kind: 'done'; id: number; answer: Answer }
   | { kind: 'failed'; id: number; code: ChangeErrorCode; detail: string }
   /**
-   * The network reported a smaller path MTU; `row` as in PathErrors. The other workers do not know
-   * it.
+   * The network reported a smaller path MTU; `row` as in PathErrors. The main thread informs the
+   * other workers.
    */
   | { kind: 'path'; row: Int32Array; mtu: number }
   | { kind: 'fdb-grown'; fdb: SharedArrayBuffer[] }
   /**
-   * Reply to a path probe, genuine only if `nonce` matches. `len`: UDP payload bytes that arrived;
-   * 0: ARP.
+   * Reply to a path probe, genuine only if `nonce` matches. `len`: UDP payload bytes of the
+   * request; 0: ARP reply.
    */
   | { kind: 'probe-reply'; peerIdx: number; nonce: ProbeNonce; len: number }
   /** FDB events (`fdb-report.ts`): at most one report per tenth of a second. */

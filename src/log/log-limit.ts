@@ -1,10 +1,10 @@
 /**
  * Rate-limited logging for events triggered from outside (DNS, routes, paths).
  *
- * A token bucket per key allows a burst, then one line per period; further lines are logged at
+ * A token bucket per key allows a burst, then one line per minute; further lines are logged at
  * level debug.
  *
- * A line that a remote host can trigger at will by frames does not exist at all (`log.ts`).
+ * Events that a remote host can trigger at will with frames have no log lines (`log.ts`).
  */
 import type { Logger } from './log.js';
 

@@ -1,10 +1,11 @@
 /**
  * The logger: JSON lines for machines, or readable lines for a terminal.
  *
- * It writes to stderr and leaves stdout for the output that a command was asked to print.
+ * It writes to stderr, because stdout is for the requested output of a command.
  *
- * Callers: the main thread, and the code around the data plane of a worker through a message. Code
- * that runs per frame does not log, and no line exists that a remote host can trigger at will.
+ * Callers: the main thread, and the code around the data plane of a worker, which sends its lines
+ * to the main thread in messages. Code that runs per frame does not log, and no line exists that a
+ * remote host can trigger at will.
  */
 import { createRequire } from 'node:module';
 import { pino } from 'pino';
@@ -19,8 +20,9 @@ export function silentLogger(): Logger {
 }
 
 /**
- * Both formats write synchronously: the last line before an exit is the most important one, and
- * lines are few.
+ * Creates a logger that writes synchronously in both formats.
+ *
+ * The last line before an exit is the most important line, and lines are few.
  *
  * @param level pino level; lines below it are not written
  */
@@ -46,7 +48,7 @@ export function createLogger(
   );
 }
 
-/** Loaded on demand: only a terminal needs it, not a service. */
+/** Loads pino-pretty on demand: a service with JSON lines does not need it. */
 function loadPretty(): typeof import('pino-pretty') {
   return createRequire(import.meta.url)('pino-pretty');
 }

@@ -4,7 +4,7 @@
  * A name is looked up when it is first requested, again when its addresses expire, and soon after
  * one of its peers has become silent.
  *
- * The next lookup is due after the TTL, within bounds, because a zone may state 0 or a week.
+ * The next lookup is due after the TTL, which is bounded, because a zone may state 0 or a week.
  * Without a TTL (hosts file) it is due after one minute. After a failure it is due in 5 s, with
  * exponential back-off up to five minutes. A random delay is added, so that many names, or many
  * daemons started together, do not send their queries together.
@@ -17,30 +17,30 @@
  * - The answers of a name server change peers at most once per TTL_MIN_S.
  *
  * Time, randomness and DNS are passed in. This module has no timer, logs nothing and knows no
- * peers: `peer-names.ts` does.
+ * peers; `peer-names.ts` has the timer and the log.
  */
 import type { IpAddress } from '../wire/ip-address.js';
 import { lookUp, type NameSource, type Resolution, type ResolveError } from './lookup.js';
 
 /** Period in which to call `check`, ms. */
 export const CHECK_MS = 1000;
-/**
- * Bounds of a TTL, s. A shorter one would burden name servers and the FDB, a longer one would delay
- * changes.
- */
+/** Lower bound of a TTL, s: more frequent lookups would burden name servers and the FDB. */
 const TTL_MIN_S = 5;
+/** Upper bound of a TTL, s: rarer lookups would delay changes. */
 const TTL_MAX_S = 3600;
 /** Validity without a TTL, s: reading the hosts file is cheap. */
 const NO_TTL_S = 60;
+/** Delay after the first failure, s; it doubles with each further failure. */
 const RETRY_MIN_S = 5;
+/** Longest delay after a failure, s. */
 const RETRY_MAX_S = 300;
-/** Shortest time between two lookups that silence of a peer causes, ms. */
+/** Shortest time from a lookup to the next lookup that a silent peer causes, ms. */
 const SOONEST_MS = 10_000;
-/** Largest random delay of a lookup, as a share of its period. */
+/** Largest random delay of a lookup, as a fraction of the time until the lookup. */
 const JITTER = 0.1;
 /**
- * Concurrent lookups. getaddrinfo holds one of Node's four file threads while it waits for a name
- * server; the limit leaves threads for files.
+ * Concurrent lookups. getaddrinfo occupies one of the four threads of Node's thread pool while it
+ * waits for a name server; the limit leaves threads for file access.
  */
 const MAX_CONCURRENT = 2;
 
@@ -77,8 +77,9 @@ interface Followed {
   state: NameState;
   /** Consecutive failures since the last success. */
   failedInRow: number;
-  /** Monotonic time of the last lookup. */
+  /** Monotonic time of the last lookup, ms. */
   queriedMs: number;
+  /** Monotonic time at which the next lookup is due, ms. */
   nextMs: number;
   busy: boolean;
   /** Resolves when the first lookup has ended. */
@@ -99,7 +100,7 @@ export class NameFollower {
    * Starts to follow a name; idempotent.
    *
    * @param name a DNS name, never an address
-   * @returns state of the name after the first lookup, whether that succeeded or failed
+   * @returns state of the name after its first lookup, successful or not
    */
   async follow(name: string): Promise<NameState> {
     const followed = this.#names.get(name) ?? this.#begin(name);
@@ -108,7 +109,7 @@ export class NameFollower {
     return followed.state;
   }
 
-  /** Forgets all names but these. Results of their pending lookups are discarded. */
+  /** Forgets all names except these. Pending lookups of forgotten names have no effect. */
   retain(names: ReadonlySet<string>): void {
     for (const [name, { setTried }] of this.#names) {
       if (names.has(name)) continue;
@@ -126,7 +127,7 @@ export class NameFollower {
     return Array.from(this.#names.values(), ({ state }) => state);
   }
 
-  /** Brings the next lookup forward: a peer of this name does not answer and may have moved. */
+  /** Brings the next lookup forward, because a silent peer of this name may have a new address. */
   silent(name: string): void {
     const followed = this.#names.get(name);
     if (followed) followed.nextMs = Math.min(followed.nextMs, followed.queriedMs + SOONEST_MS);

@@ -3,15 +3,16 @@
  *
  * Two resolvers are queried at the same time. *getaddrinfo(3)* provides the addresses. Every other
  * program of this machine resolves names in this manner (hosts file before DNS, search domains,
- * nsswitch.conf), so `getent ahosts NAME` shows the addresses that vtepd uses. It does not provide
- * a TTL. *DNS* provides the TTL (RFC 1035 §3.2.1), which applies if its records equal the addresses
- * from getaddrinfo. Otherwise the addresses come from a source without TTLs.
+ * nsswitch.conf), so `getent ahosts NAME` shows the addresses that vtepd uses. getaddrinfo does not
+ * provide a TTL. *DNS* provides the TTL (RFC 1035 §3.2.1), which applies if DNS has a record for
+ * every address from getaddrinfo. Otherwise the addresses come from a source without TTLs.
  *
- * If one address family fails, getaddrinfo returns the other family as the complete result. DNS
- * distinguishes "no records" from "no answer", and the result lists the families that are unknown,
- * so that a failure is not mistaken for a removal.
+ * If the lookup of one address family fails, getaddrinfo returns the addresses of the other family
+ * as if they were all. DNS distinguishes "no records" from "no answer". The result therefore lists
+ * the address families without an answer, so that a failure is not mistaken for a removal.
  *
- * Called by `follow.ts`, and by `resolve.ts` for a single lookup of a host. No cache, no time.
+ * Called by `follow.ts`, and by `resolve.ts` for a single lookup of a host. It has no cache and no
+ * clock.
  */
 import { lookup, Resolver } from 'node:dns/promises';
 import { type IpAddress, isMulticastAddress, isUnspecified, parseIpAddress } from '../wire/ip-address.js';
@@ -19,7 +20,10 @@ import { type IpAddress, isMulticastAddress, isUnspecified, parseIpAddress } fro
 export type Family = 4 | 6;
 const FAMILIES: readonly Family[] = [4, 6];
 
-/** Timeout of the DNS query for a TTL, ms. It is not retried, as the next lookup repeats it. */
+/**
+ * Timeout of the DNS query for a TTL, ms. The query is not retried, because the next lookup repeats
+ * it.
+ */
 const RECORDS_MS = 1500;
 
 /** The two resolvers. Both reject with an error whose `code` is the cause. */
@@ -82,7 +86,7 @@ export async function lookUp(name: string, source: NameSource): Promise<Resoluti
   return { addresses, ttlS: ttlOf(addresses, records), unknown };
 }
 
-/** @returns TTLs by canonical address; undefined if DNS did not answer */
+/** @returns TTLs, indexed by canonical address; undefined if DNS did not answer */
 async function recordsOf(
   name: string,
   family: Family,
@@ -105,7 +109,7 @@ function ttlOf(
   return ttls.some((ttl) => ttl === undefined) ? undefined : Math.min(...(ttls as number[]));
 }
 
-/** Distinct unicast addresses in a stable order: resolvers rotate theirs. */
+/** Returns the distinct unicast addresses in a stable order, because resolvers rotate the order. */
 function distinct(texts: readonly string[]): IpAddress[] {
   const addresses = new Map<string, IpAddress>();
   for (const text of texts) {

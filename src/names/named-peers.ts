@@ -1,8 +1,9 @@
 /**
  * Keeps the peers that are configured by name up to date in a running VTEP.
  *
- * The addresses of a name become peers of every VNI that has the name, and change with it. When a
- * peer becomes silent, its name is looked up again. Until the VTEP runs, names are only collected.
+ * The addresses of a name become peers of every VNI that has the name. When the addresses change,
+ * the peers change. When a peer becomes silent, its name is looked up again. Before the VTEP runs,
+ * changed names are only collected.
  *
  * A change that fails, for example while the data plane restarts, is retried.
  */
@@ -22,7 +23,7 @@ export interface Following {
   follow(name: string, addresses: () => readonly IpAddress[]): Promise<void>;
 }
 
-/** Current peers by VNI. */
+/** Current peers of each VNI. */
 export interface PeerLists {
   vnis(): readonly { readonly vni: number }[];
   peers(vni: number): readonly { readonly name: string; readonly address: { readonly text: string } }[];
@@ -42,8 +43,9 @@ export class NamedPeers {
   readonly #silence: PeerSilence;
   /** Names whose new addresses are not applied yet. */
   readonly #due = new Set<string>();
-  /** Addresses that became silent or active in this check, and those whose names need a lookup. */
+  /** Addresses that became silent or active in this check. */
   readonly #transitions = new Map<string, 'silent' | 'heard'>();
+  /** Silent addresses whose names need a lookup. */
   readonly #silent = new Set<string>();
   /** Hosts that are being added. */
   readonly #adding: string[] = [];
@@ -69,7 +71,7 @@ export class NamedPeers {
     });
   }
 
-  /** Starts to apply changes: the VTEP runs. */
+  /** Starts to apply changes; called when the VTEP runs. */
   attach(lists: PeerLists, configuration: Following): void {
     this.#lists = lists;
     this.#configuration = configuration;
@@ -83,7 +85,7 @@ export class NamedPeers {
   }
 
   /**
-   * Runs `work`, which adds a peer, and follows the name meanwhile.
+   * Runs `work`, which adds a peer, and follows the name of the peer meanwhile.
    *
    * @throws ResolveError if the host has no usable address
    */

@@ -4,9 +4,9 @@
  * Changes are reported to the desired state of the data plane, to event subscribers and to the log.
  * `names/follow.ts` decides when a name is looked up.
  *
- * A name without addresses does not delay the start beyond a timeout: its peers are added when it
- * resolves, and the status warns until then. Addresses of this host are not peers, so that one name
- * can list all VTEPs and serve on each of them.
+ * A name that does not resolve delays the start by FIRST_MS at most. Its peers are added when it
+ * resolves, and the status has a warning until then. Addresses of this host are not peers, so that
+ * all VTEPs can be configured with one name that lists all of them.
  */
 import { networkInterfaces } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -59,7 +59,7 @@ export class PeerNames {
   /**
    * Starts to follow the host if it is a name.
    *
-   * @returns addresses; empty: the name does not resolve, or not yet
+   * @returns addresses; empty: the name has not resolved yet, or has only addresses of this host
    * @throws ResolveError if the host is neither an address nor a name
    */
   async resolve(host: string): Promise<readonly IpAddress[]> {
@@ -81,7 +81,7 @@ export class PeerNames {
     return this.#follower.addresses(host).filter(({ text }) => !own.has(text));
   }
 
-  /** Stops following all names but these. */
+  /** Stops following all names except these. */
   retain(hosts: Iterable<string>): void {
     const kept = new Set(hosts);
     for (const name of this.#failing) if (!kept.has(name)) this.#failing.delete(name);
@@ -89,10 +89,7 @@ export class PeerNames {
     this.#follower.retain(kept);
   }
 
-  /**
-   * Requests an early lookup: a peer of this name receives frames but sends none, and may have
-   * moved.
-   */
+  /** Requests an early lookup, because a silent peer of this name may have a new address. */
   silent(name: string): void {
     this.#follower.silent(name);
   }

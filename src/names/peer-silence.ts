@@ -2,10 +2,11 @@
  * Detects peers that become silent and peers that become active again.
  *
  * A peer is silent if frames were sent to it for SILENT_MS and none was received. Its name is then
- * looked up again, as it may have moved, and event subscribers are informed. Silence need not be a
- * fault: a host without traffic is silent as well.
+ * looked up again, because the peer may have a new address, and event subscribers are informed.
+ * Silence need not be a fault: a host without traffic is silent as well.
  *
- * The input is that of `paths/watch.ts`, one row per address. Pure; time is that of the checks.
+ * The input is that of `paths/watch.ts`, one element per address. The time is a parameter of
+ * `check`.
  */
 
 /** Time without an answer after which a peer is silent, ms. */
@@ -82,7 +83,7 @@ export class PeerSilence {
   }
 }
 
-/** Initial record: the counter may have been running before, so only later frames count. */
+/** Initial record: the counter of sent frames may not be 0, so only later frames count. */
 function firstOf({ txFrames }: PeerSigns): Record {
   return { txFrames, lastSeenMs: 0, unansweredMs: undefined, silent: false, lookedUpMs: 0 };
 }

@@ -1,7 +1,7 @@
 /**
  * Resolves the host of a peer once: an address literal, or a name (`lookup.ts`).
  *
- * `follow.ts` follows names.
+ * `follow.ts` repeats the lookups of a name.
  */
 import { type IpAddress, parseIpAddress } from '../wire/ip-address.js';
 import { lookUp, ResolveError, SYSTEM } from './lookup.js';
@@ -9,8 +9,8 @@ import { lookUp, ResolveError, SYSTEM } from './lookup.js';
 export { ResolveError } from './lookup.js';
 
 /**
- * Matches a numeric last label, which is not a name (RFC 1123 §2.1); getaddrinfo would read `10.1`
- * as 10.0.0.1.
+ * Matches text whose last label is a number. Such text is not a name (RFC 1123 §2.1), and
+ * getaddrinfo would parse `10.1` as 10.0.0.1.
  */
 const ENDS_IN_NUMBER = /(?:^|\.)(?:\d+|0x[0-9a-f]*)\.?$/i;
 

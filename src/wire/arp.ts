@@ -3,8 +3,8 @@
  *
  * The request is an ARP probe (RFC 5227 §1.1). It has no sender IP address, so it changes no
  * neighbour table, and it is padded to the size under test. The reply is short and goes to the MAC
- * that sent the request. That MAC is made up for each request and identifies the request to which a
- * reply belongs.
+ * that sent the request. Each request has a different source MAC, which identifies the request to
+ * which a reply belongs.
  *
  *     | destination 6 | source 6 | 0x0806 |                                              Ethernet
  *     | 1 | 0x0800 | 6 | 4 | operation | sender MAC 6, IP 4 | target MAC 6, IP 4 |       28 bytes
@@ -17,7 +17,10 @@ const ARP_LEN = 28;
 /** Length of the shortest ARP frame, bytes. */
 export const ARP_FRAME_LEN = ETHERNET_LEN + ARP_LEN;
 
-/** First two bytes of the source MAC of every ARP probe: locally administered, unicast, "v". */
+/**
+ * First two bytes of the source MAC of every ARP probe: 0x02 (locally administered, unicast) and
+ * 0x76 (ASCII 'v').
+ */
 export const PROBE_MAC_HIGH = 0x0276;
 
 const OPERATION_OFF = ETHERNET_LEN + 6;
@@ -53,7 +56,7 @@ export function writeArpProbe(
 }
 
 /**
- * Returns true for an ARP reply, to any MAC.
+ * Returns true for an ARP reply, whatever its target MAC.
  *
  * @param len bytes of the frame, which is untagged and has the EtherType of ARP
  */

@@ -33,8 +33,8 @@ export function pseudoHeaderSumIpv4(b: Uint8Array, ipOff: number, protocol: numb
 /**
  * Pseudo-header sum of RFC 8200 §8.1, with the destination of the fixed header.
  *
- * If a routing header has segments left, that is not the final destination, and the sum differs
- * from the one the sender computed.
+ * If a routing header has segments left, the destination of the fixed header is not the final
+ * destination, and the result differs from the sum of the sender.
  *
  * @param l4Len bytes of transport header and payload
  */

@@ -10,10 +10,11 @@
  * (Linux sends ECT(0) for an inner CE: it resets the outer field as RFC 3168 specified.)
  *
  * Decapsulation (§4.2): the table below. The outer field may add CE, and turn ECT(0) into ECT(1).
- * If the inner packet is not ECN-capable, an outer CE drops it, as a full queue would.
+ * If the inner packet is not ECN-capable and the outer field is CE, the packet is dropped, because
+ * the congested router would have dropped it.
  *
- * These are pure functions and functions that rewrite a header which the caller has checked.
- * Decapsulation calls them.
+ * `decapsulatedEcn` is pure; the other functions rewrite a header that the caller has checked.
+ * Decapsulation calls all of them.
  */
 import { updateChecksum } from './checksum.js';
 import * as ipv4 from './ipv4.js';
@@ -23,8 +24,8 @@ export const ECN_MASK = 0x03;
 export const ECN_DROP = -1;
 
 /**
- * Rows: inner field. Columns: outer field. Both in the order not-ECT, ECT(1), ECT(0), CE; the
- * values are those of RFC 6040, figure 4.
+ * Rows: inner field. Columns: outer field. Rows and columns have the order not-ECT, ECT(1), ECT(0),
+ * CE; the values are those of RFC 6040, figure 4.
  */
 const DECAPSULATED = Int8Array.of(
   ...[0, 0, 0, ECN_DROP], // not-ECT

@@ -1,7 +1,7 @@
 /**
  * Ethernet II header (IEEE 802.3 §3) with 802.1Q tags.
  *
- * Tags are listed outermost first (802.1Q-2022 §9.6); a service tag may precede.
+ * The outermost tag comes first (802.1Q-2022 §9.6); a service tag may precede a customer tag.
  *
  *     +-------------------+-------------------+------------+
  *     |  destination (6)  |    source (6)     | EtherType  |            untagged
@@ -12,7 +12,7 @@
  *     TCI:  PCP (3) | DEI (1) | VLAN id (12)
  *
  * The caller checks once that a frame has ETHERNET_LEN bytes; `networkOffset` checks the bytes
- * behind. A frame has no FCS: VXLAN carries it without (RFC 7348 §5).
+ * behind the header. A frame has no FCS, because VXLAN carries frames without FCS (RFC 7348 §5).
  */
 
 export const ETHERNET_LEN = 14;
@@ -37,12 +37,12 @@ export const ETHERTYPE_MIN = 0x0600;
 /**
  * Fewest bytes behind a tag and its type field.
  *
- * Linux reads two of them when it removes the tag, and frees a shorter frame without counting it
- * (skb_vlan_untag).
+ * Linux reads two bytes there when it removes the tag, and frees a shorter frame without counting
+ * it (skb_vlan_untag).
  */
 const BEHIND_TAG_LEN = 2;
 
-/** Tags that are parsed: a customer tag within a service tag, as a provider bridge sends. */
+/** Most tags that are parsed: a service tag and a customer tag, as a provider bridge sends them. */
 const MAX_TAGS = 2;
 
 /** Returns the field behind the addresses: an EtherType, a tag's TPID, or an 802.3 length. */
@@ -51,7 +51,8 @@ export function etherType(b: Uint8Array, off: number): number {
 }
 
 /**
- * Returns true when a tag of any TPID in use follows the addresses. The VLAN policy applies to it.
+ * Returns true when a tag with one of the TPIDs in use follows the addresses. The VLAN policy
+ * (`--vlan`) applies to such frames.
  */
 export function hasVlanTag(b: Uint8Array, off: number): boolean {
   const type = etherType(b, off);
@@ -93,8 +94,8 @@ export function networkOffset(b: Uint8Array, off: number, end: number): number {
 }
 
 /**
- * Returns the type field directly before the network header: a tag's TPID if there are more than
- * two tags.
+ * Returns the type field directly before the network header; in a frame with more than two tags,
+ * the TPID of the third tag.
  */
 export function networkEtherType(b: Uint8Array, networkOff: number): number {
   return (b[networkOff - 2] << 8) | b[networkOff - 1];

@@ -10,8 +10,9 @@
  * | other IP, and every fragment      | addresses, protocol (44 for IPv6 fragments)  |
  * | all other frames, and invalid IP  | MAC addresses, EtherType                     |
  *
- * The ports of a first fragment are not hashed: later fragments have none, and the first must take
- * the same path or fragments are reordered. VLAN tags are skipped and not hashed.
+ * The ports of a first fragment are not hashed. Later fragments have no ports, and all fragments of
+ * a datagram must take the same path so that they are not reordered. VLAN tags are skipped and not
+ * hashed.
  *
  * A secret and the VNI seed the hash. Flows with the same port share a queue of the receiver, so a
  * VM that could compute the port of a flow in another VNI could fill that flow's queue. It cannot
@@ -53,8 +54,8 @@ export function flowSeed(secret: number, vni: number): number {
  * @param end offset just behind the frame; no byte from there on is read
  * @param seed result of `flowSeed`
  * @returns int32, equal for all frames of a flow; 0 for a frame too short to have addresses. The
- *   type is not uint32: a call that is not inlined would box every value above 2^31, one allocation
- *   for every other frame
+ *   type is not uint32, because a call that is not inlined would box values from 2^31 on, which is
+ *   an allocation for half of the frames
  */
 export function flowHash(b: Uint8Array, off: number, network: number, end: number, seed: number): number {
   if (network < 0) return 0;
@@ -82,7 +83,8 @@ function hashIpv6(b: Uint8Array, ip: number, seed: number): number {
 }
 
 /**
- * Hashes the MAC addresses and the EtherType. An 802.3 length is left out: it varies within a flow.
+ * Hashes the MAC addresses and the EtherType. An 802.3 length is not hashed, because it varies
+ * within a flow.
  */
 function hashMacs(b: Uint8Array, off: number, type: number, seed: number): number {
   let hash = mix(seed ^ (type < ETHERTYPE_MIN ? 0 : type), macLow(b, off + DST_OFF));
@@ -109,7 +111,8 @@ function mix(hash: number, value: number): number {
 }
 
 /**
- * MurmurHash3 finalizer: spreads every input bit over all bits, as the caller uses only the lowest.
+ * MurmurHash3 finalizer: spreads every input bit over all bits, because the caller uses only the
+ * lowest bits.
  */
 function finish(hash: number): number {
   let h = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);

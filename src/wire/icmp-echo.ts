@@ -23,7 +23,7 @@ const CHECKSUM_OFF = 2;
 /** Content of a received message about an echo request of this process. */
 export interface EchoNews {
   /**
-   * MTU of the hop that the request did not fit, bytes, 0 if not stated; undefined for an echo
+   * MTU of the hop that returned a "too big" error, bytes, 0 if not stated; undefined for an echo
    * reply.
    */
   readonly tooBig: number | undefined;
@@ -32,10 +32,10 @@ export interface EchoNews {
 }
 
 /**
- * Returns an echo request of `len` bytes, zeros behind the header.
+ * Returns an echo request of `len` bytes: the header, then zeros.
  *
- * The checksum is computed for IPv4. The IPv6 checksum covers the addresses, and the kernel fills
- * it in (RFC 3542 §3.1).
+ * The checksum is computed for IPv4. The IPv6 checksum covers the IP addresses, so the kernel
+ * computes it (RFC 3542 §3.1).
  */
 export function makeEcho(family: 4 | 6, identifier: number, sequence: number, len: number): Uint8Array {
   const b = new Uint8Array(len);

@@ -50,7 +50,7 @@ export function icmpOffset(family: 4 | 6, b: Uint8Array): number {
 
 /**
  * @param b message as read from the raw socket
- * @returns undefined for any other message, and for one that is truncated
+ * @returns undefined for a message that is truncated or is not a "too big" error
  */
 export function readQuote(family: 4 | 6, b: Uint8Array): Quote | undefined {
   const icmp = icmpOffset(family, b);

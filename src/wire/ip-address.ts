@@ -6,8 +6,8 @@
  *
  * Only unambiguous text is accepted: IPv6, or four decimal numbers without leading zeros. The forms
  * of inet_aton (`1.2`, `0x7f.1`, `010.0.0.1`) are rejected. An IPv4-mapped address
- * (`::ffff:192.0.2.1`) becomes that IPv4 address: the kernel would send IPv4, and a peer must not
- * have two names.
+ * (`::ffff:192.0.2.1`) becomes that IPv4 address, because the kernel would send IPv4 to it, and
+ * each peer must have exactly one canonical text.
  */
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
@@ -25,8 +25,8 @@ export interface IpAddress {
 /** Interface name as Linux accepts it: no slash, no space, at most 15 bytes. */
 const SCOPE_TEXT = /^[^\s/%]{1,15}$/;
 /**
- * IPv4-compatible addresses, deprecated by RFC 4291 §2.5.5.1. ipaddr.js reads them as IPv4-mapped,
- * other parsers do not.
+ * IPv4-compatible addresses, deprecated by RFC 4291 §2.5.5.1. ipaddr.js parses such addresses as
+ * IPv4-mapped; other parsers do not.
  */
 const COMPATIBLE_TEXT = /^::\d+\./;
 const PREFIX_TEXT = /^(?:0|[1-9]\d{0,2})$/;
@@ -59,7 +59,7 @@ export function formatIpAddress(family: 4 | 6, bytes: Uint8Array, scope = ''): s
 
 /**
  * Parses an interface address such as `192.0.2.1/24` or `2001:db8::1/64` and keeps its host bits. A
- * scope is rejected: the device implies it.
+ * scope is rejected, because the device determines it.
  */
 export function parseCidr(text: string): { address: IpAddress; length: number } | undefined {
   const slash = text.lastIndexOf('/');

@@ -9,7 +9,7 @@ import * as ipv4 from './ipv4.js';
 import * as ipv6 from './ipv6.js';
 
 /**
- * Checks the header of the packet, as the functions below require.
+ * Checks the IP header; `isIpv4` and `transport` require a checked header.
  *
  * @param off offset from `networkOffset`
  * @param end offset just behind the frame
@@ -37,7 +37,7 @@ export function reachesBeyond(b: Uint8Array, off: number, end: number): boolean 
   return type === ETHERTYPE_IPV6 && len >= ipv6.IPV6_LEN && ipv6.IPV6_LEN + ipv6.payloadLen(b, off) > len;
 }
 
-/** Returns true for IPv4 and false for IPv6. The packet is checked. */
+/** Returns true for IPv4 and false for IPv6. The caller has checked the packet. */
 export function isIpv4(b: Uint8Array, off: number): boolean {
   return b[off] >>> 4 === 4;
 }

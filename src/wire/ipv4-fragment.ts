@@ -1,12 +1,12 @@
 /**
  * Headers of IPv4 fragments (RFC 791 §3.2), as a router writes them.
  *
- *     packet     | header, options |      data, in units of 8 bytes but for its end      |
+ *     packet     | header, options |      data, in units of 8 bytes except its end       |
  *     fragments  | header, options | data M |   | header | data M |   | header | data    |
  *
  * The first fragment keeps all options, the others only options whose copied bit is set. A packet
- * that is itself a fragment is fragmented like any other: offsets continue from its own, and M
- * stays set in its last piece if it was set.
+ * that is itself a fragment is fragmented like any other: the new offsets continue from the offset
+ * of that packet, and M stays set in the last new fragment if the packet has M set.
  *
  * This module touches no payload and sends nothing. The fragmenter of overlay frames calls it.
  */
@@ -20,7 +20,7 @@ const OPTION_END = 0;
 const OPTION_NOP = 1;
 const OPTION_COPIED = 0x80;
 
-/** Data bytes of a fragment that is not the last; 0 if the header alone is too long. */
+/** Most data bytes of a fragment that is not the last; 0 if the header alone is too long. */
 export function fragmentDataLen(packetMax: number, headerLen: number): number {
   return Math.max(0, packetMax - headerLen) & ~(UNIT_LEN - 1);
 }
@@ -63,7 +63,7 @@ export function copyLaterHeader(to: Uint8Array, at: number, b: Uint8Array, ip: n
 }
 
 /**
- * Turns a copied header into that of a fragment: total length, offset, M and checksum.
+ * Turns a copied header into the header of a fragment: sets total length, offset, M and checksum.
  *
  * @param field fragment field of the packet that is fragmented (`ipv4.fragmentField`)
  * @param dataOff offset of the fragment's data in the packet's data, a multiple of 8 bytes

@@ -37,13 +37,18 @@ export const CHECKSUM_OFF = 10;
 export const SOURCE_OFF = 12;
 export const DESTINATION_OFF = 16;
 
-/** D, M and the fragment offset within the 16 bits at FRAGMENT_OFF. */
+/** D, in the 16 bits at FRAGMENT_OFF. */
 const DONT_FRAGMENT = 0x4000;
+/** M, in the 16 bits at FRAGMENT_OFF. */
 export const MORE_FRAGMENTS = 0x2000;
+/** Fragment offset, in the 16 bits at FRAGMENT_OFF. */
 export const FRAGMENT_OFFSET_MASK = 0x1fff;
 const FRAGMENT_MASK = MORE_FRAGMENTS | FRAGMENT_OFFSET_MASK;
 
-/** Returns true if an IPv4 header is present whose lengths agree with each other and with `end`. */
+/**
+ * Returns true if an IPv4 header is present, its lengths are consistent, and the packet ends at or
+ * before `end`.
+ */
 export function check(b: Uint8Array, off: number, end: number): boolean {
   if (end - off < IPV4_LEN || b[off] >>> 4 !== 4) return false;
   const total = totalLen(b, off);

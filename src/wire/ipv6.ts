@@ -25,8 +25,8 @@ export const SOURCE_OFF = 8;
 export const DESTINATION_OFF = 24;
 
 /**
- * Reported by `transport` for any fragment, first or later: there is no trustworthy transport
- * header.
+ * Returned by `transport` for any fragment, first or later, because no fragment has a trustworthy
+ * transport header.
  */
 export const NEXT_HEADER_FRAGMENT = 44;
 const NEXT_HEADER_HOP_BY_HOP = 0;
@@ -35,14 +35,15 @@ const NEXT_HEADER_AUTHENTICATION = 51;
 const NEXT_HEADER_DESTINATION = 60;
 
 /**
- * Bound on the extension headers of one packet, and so on the cost of a hostile frame: each kind
- * once, as RFC 8200 §4.1 recommends, plus a reserve.
+ * Most extension headers of one packet, which bounds the cost of a hostile frame. RFC 8200 §4.1
+ * recommends each kind once and destination options twice, which is six here; two are a reserve.
  */
 const MAX_EXTENSIONS = 8;
 /** Shortest extension header, bytes; all lengths are multiples of 4 or 8. */
 export const EXTENSION_LEN = 8;
-/** Fragment offset and M in bytes 2 and 3 of a fragment header. */
+/** Fragment offset in bytes 2 and 3 of a fragment header. */
 const FRAGMENT_OFFSET_MASK = 0xfff8;
+/** Fragment offset and M in bytes 2 and 3 of a fragment header. */
 const FRAGMENT_MASK = FRAGMENT_OFFSET_MASK | 1;
 
 /** Returns true if an IPv6 header is present and its payload ends at or before `end`. */
@@ -75,8 +76,8 @@ export function nextHeader(b: Uint8Array, off: number): number {
  * fragment (RFC 6946) is a whole datagram, so the walk continues behind its header.
  *
  * @param end offset just behind the packet
- * @returns protocol << 16 | bytes from `off` to that header; -1 if the chain is truncated or too
- *   long
+ * @returns protocol << 16 | bytes from `off` to the transport header; -1 if the chain is truncated
+ *   or too long
  */
 export function transport(b: Uint8Array, off: number, end: number): number {
   let kind = nextHeader(b, off);
@@ -101,7 +102,7 @@ export function transportOffset(found: number): number {
   return found & 0xffff;
 }
 
-/** Returns true if the fragment header at `at` is that of a fragment other than the first. */
+/** Returns true if the fragment header at `at` belongs to a fragment other than the first. */
 export function isLaterFragment(b: Uint8Array, at: number): boolean {
   return (((b[at + 2] << 8) | b[at + 3]) & FRAGMENT_OFFSET_MASK) !== 0;
 }
@@ -131,8 +132,8 @@ function isPiece(b: Uint8Array, at: number): boolean {
 }
 
 /**
- * Length of an extension header, bytes. Its byte 1 counts 8-byte units beyond the first; in an
- * authentication header, 4-byte units beyond two (RFC 4302).
+ * Length of an extension header, bytes. Byte 1 of the header counts the 8-byte units after the
+ * first; in an authentication header it counts the 4-byte units after the second (RFC 4302).
  */
 function extensionLen(b: Uint8Array, at: number, kind: number): number {
   if (kind === NEXT_HEADER_FRAGMENT) return EXTENSION_LEN;

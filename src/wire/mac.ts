@@ -42,7 +42,7 @@ export function writeMac(b: Uint8Array, off: number, high: number, low: number):
   b[off + 5] = low;
 }
 
-/** Returns true for multicast and broadcast, which are never a source and never looked up. */
+/** Returns true for multicast and broadcast. The FDB has no entries for such MACs. */
 export function isMulticastMac(high: number): boolean {
   return (high & GROUP_BIT) !== 0;
 }

@@ -8,7 +8,7 @@
  *      0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
  *     +---------------+-----------------------------------------------+
  *     |  flags = 0    |                 Reserved = 0                  |
- *     |           VNI on whose behalf                 | Reserved = 0  |
+ *     |          VNI in which both are peers          | Reserved = 0  |
  *     +-----------------------------------------------+---------------+
  *     |                       magic = "vtep"                          |
  *     |  version = 1  |     kind      |   length of the request       |
@@ -18,12 +18,12 @@
  *     |                 padding of a request, zeros …
  *
  * Kinds: 1 request, 2 reply to it; 3 identify, 4 identity. Request and reply measure a path;
- * identify and identity tell whether a peer is a vtepd.
+ * identify and identity show whether a peer is a vtepd.
  *
  * A request is valid only if its length field matches its length. A reply is PROBE_LEN bytes for a
- * request of any length: the return path need not carry the size under test, and the sender never
- * receives more bytes than it sent. A reply is never answered. The nonce authenticates a reply: a
- * host that did not see the request cannot know it.
+ * request of any length, so the return path need not carry the tested size, and a reply is never
+ * longer than its request. A reply is never answered. The nonce authenticates a reply, because a
+ * host that did not see the request cannot know the nonce.
  *
  * The accessors do not check bounds: `isProbe` has checked that PROBE_LEN bytes are present.
  */

@@ -35,7 +35,7 @@ export function length(b: Uint8Array, off: number): number {
   return (b[off + LENGTH_OFF] << 8) | b[off + LENGTH_OFF + 1];
 }
 
-/** Returns the checksum; 0: the sender computed none (over IPv6 only as RFC 6935 allows). */
+/** Returns the checksum; 0: the sender computed no checksum (for IPv6: RFC 6935). */
 export function checksum(b: Uint8Array, off: number): number {
   return (b[off + CHECKSUM_OFF] << 8) | b[off + CHECKSUM_OFF + 1];
 }

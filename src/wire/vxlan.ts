@@ -9,7 +9,8 @@
  *     +---------------------------------------------------------------+
  *
  * The VNI is valid only if I is set. Reserved bits are sent as zero and ignored on receipt, as the
- * RFC requires. Linux and VPP drop such datagrams, so `hasReservedBits` lets the caller choose.
+ * RFC requires. Linux and VPP drop datagrams with reserved bits set, so `hasReservedBits` lets the
+ * caller choose.
  *
  * The accessors do not check bounds: the caller has checked that VXLAN_LEN bytes are present.
  */
@@ -19,7 +20,10 @@ export const FLAG_I = 0x08;
 export const MAX_VNI = 0xffffff;
 const VNI_OFF = 4;
 
-/** Bytes of encapsulation in front of a frame, by outer IP version: IP, UDP (8), VXLAN (8). */
+/**
+ * Bytes of encapsulation in front of a frame, indexed by outer IP version: IP (20 or 40), UDP (8),
+ * VXLAN (8).
+ */
 export const ENCAP_LEN = { 4: 36, 6: 56 } as const;
 
 /** @param vni 0 … MAX_VNI */
@@ -39,7 +43,7 @@ export function hasVni(b: Uint8Array, off: number): boolean {
   return (b[off] & FLAG_I) !== 0;
 }
 
-/** VNI, 0 … MAX_VNI; meaningful if `hasVni`. */
+/** VNI, 0 … MAX_VNI; valid only if `hasVni` returns true. */
 export function vni(b: Uint8Array, off: number): number {
   return (b[off + VNI_OFF] << 16) | (b[off + VNI_OFF + 1] << 8) | b[off + VNI_OFF + 2];
 }

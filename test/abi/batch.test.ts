@@ -23,7 +23,11 @@ t.test('writing one column does not change another', async (t) => {
       name,
     );
   });
-  t.equal(Buffer.from(batch.bytes.buffer).readInt32LE(COLUMN_LEN), 2, 'first entry of the second column');
+  t.equal(
+    Buffer.from(batch.bytes.buffer).readInt32LE(COLUMN_LEN),
+    2,
+    'the second column begins at COLUMN_LEN',
+  );
 });
 
 t.test('two batches in one shared buffer do not overlap', async (t) => {
@@ -38,5 +42,5 @@ t.test('two batches in one shared buffer do not overlap', async (t) => {
 
 t.test('a buffer that cannot hold a batch is rejected', async (t) => {
   t.throws(() => new Batch(new ArrayBuffer(BATCH_LEN - 4)), RangeError);
-  t.throws(() => new Batch(new ArrayBuffer(BATCH_LEN + 2), 2), RangeError, 'columns are aligned');
+  t.throws(() => new Batch(new ArrayBuffer(BATCH_LEN + 2), 2), RangeError, 'an unaligned buffer is rejected');
 });

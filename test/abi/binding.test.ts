@@ -1,8 +1,8 @@
 /**
  * The shim's binding as called from TypeScript.
  *
- * Covers datagrams of both families through typed arrays, waits across threads, the event loop's
- * poll and every invalid call argument. Invalid descriptors are tested in C
+ * Covers datagrams of both address families through typed arrays, waits across threads, the event
+ * loop's poll and every invalid call argument. Invalid descriptors are tested in C
  * (native-shims/test/bounds_test.c).
  */
 import { closeSync, constants as fsConstants, openSync } from 'node:fs';
@@ -39,7 +39,7 @@ function portOf(row: Uint8Array, index = 0): number {
   return new DataView(row.buffer, row.byteOffset).getUint16(index * PEER_ROW_LEN + 2, true);
 }
 
-/** Opens a receiver on the first free port from a process-specific start. */
+/** Opens a receiver on the first unused port, from a port that depends on the process id. */
 function openReceiver(family: number, address: number[]): { fd: number; row: Uint8Array } {
   for (let port = 20000 + (process.pid % 20000); ; port++) {
     const row = peerRow(family, address, port);
@@ -117,7 +117,7 @@ t.test('errors of the kernel are returned as negative errnos', async (t) => {
   t.ok(copy >= 0 && copy !== fd);
   t.equal(shim.close(fd), 0);
   t.equal(shim.close(fd), -EBADF);
-  t.equal(shim.udpOpen(row, '', RECEIVE, 0, 0, 0), -EADDRINUSE, 'the copy keeps the port');
+  t.equal(shim.udpOpen(row, '', RECEIVE, 0, 0, 0), -EADDRINUSE, 'the duplicate keeps the port in use');
   t.equal(shim.close(copy), 0);
   t.equal(shim.dup(copy), -EBADF);
 });
@@ -134,7 +134,10 @@ t.test('a wait reports tokens and times and is woken by another thread', async (
   t.equal(shim.waitAdd(waitFd, event, 77, true), 0);
   t.equal(wait(20), 0);
   t.ok(times[1] >= 19 && times[1] < 5000, `waited ${times[1]} ms`);
-  t.ok(Math.abs(times[0] - Number(process.hrtime.bigint() / 1_000_000n)) < 5000, 'same clock as hrtime');
+  t.ok(
+    Math.abs(times[0] - Number(process.hrtime.bigint() / 1_000_000n)) < 5000,
+    'the clock is that of hrtime',
+  );
 
   const worker = new Worker(
     `setTimeout(() => require(${JSON.stringify(SHIM_FILE)}).eventFire(${event}), 50)`,
@@ -158,11 +161,15 @@ t.test('poll calls back from the loop until it is stopped', async (t) => {
   shim.eventFire(event);
   await new Promise<void>((resolve) => {
     handle = shim.pollStart(event, () => {
-      calls++; // level-triggered: twice without being cleared
+      calls++; // level-triggered: calls continue until the event is cleared
       if (calls === 2) shim.eventClear(event);
       if (calls === 2) resolve();
     });
-    t.throws(() => shim.pollStart(event, () => {}), { code: 'ERR_POLL' }, 'one watcher per descriptor');
+    t.throws(
+      () => shim.pollStart(event, () => {}),
+      { code: 'ERR_POLL' },
+      'a descriptor has at most one watcher',
+    );
   });
   shim.pollStop(handle!);
   shim.pollStop(handle!);
@@ -329,5 +336,9 @@ t.test('an invalid argument throws an error that names function and argument', a
       t.throws(() => call(name, args), wanted, `${name} ${argument} ${inspect(value).slice(0, 40)}`);
     }
   }
-  t.throws(() => call('udpSendBatch', []), { message: 'udpSendBatch: fds must be' }, 'missing arguments');
+  t.throws(
+    () => call('udpSendBatch', []),
+    { message: 'udpSendBatch: fds must be' },
+    'missing arguments are rejected',
+  );
 });

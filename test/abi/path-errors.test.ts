@@ -22,7 +22,7 @@ t.test('reads rows written by the shim', async (t) => {
   t.equal(errors.count, 2);
   t.same([errors.port(0), errors.mtu(0), errors.origin(0)], [4789, 1300, ORIGIN_ICMP]);
   t.same([errors.port(1), errors.mtu(1), errors.origin(1)], [0, 1500, ORIGIN_LOCAL]);
-  t.equal(errors.words[0] & 0xffff, 2, 'family, at the offset used by peer rows');
+  t.equal(errors.words[0] & 0xffff, 2, 'the family is at its offset in peer rows');
   t.equal(errors.words[8 + 5], 7, 'scope');
 });
 
@@ -35,5 +35,5 @@ t.test('moveFrom moves the rows and clears the source', async (t) => {
   t.same(to.bytes.slice(0, ROWS.length), ROWS);
   t.equal(from.count, 0);
   t.equal(to.moveFrom(from), 0);
-  t.equal(to.count, 0, 'rows are not reported twice');
+  t.equal(to.count, 0, 'records are not reported twice');
 });

@@ -1,6 +1,6 @@
 /**
  * Watchdog pings depend on the progress of every worker. test/lab/service.test.ts shows that a
- * stopped thread ends them.
+ * stopped thread ends the pings.
  */
 import t from 'tap';
 import type { Service } from '../../src/daemon/service.js';
@@ -34,11 +34,11 @@ function workers(watchdogMs = 1000) {
 
 t.test('pings only if every worker has made progress since the last check', (t) => {
   const { check } = workers();
-  t.equal(check(0, 1), 1, 'both');
-  t.equal(check(0), 0, 'the second stalls');
-  t.equal(check(1), 0, 'the first stalls');
-  t.equal(check(), 0, 'both stall');
-  t.equal(check(0, 1), 1, 'both run again');
+  t.equal(check(0, 1), 1, 'both workers run');
+  t.equal(check(0), 0, 'the second worker stalls');
+  t.equal(check(1), 0, 'the first worker stalls');
+  t.equal(check(), 0, 'both workers stall');
+  t.equal(check(0, 1), 1, 'both workers run again');
   t.end();
 });
 
@@ -67,7 +67,7 @@ t.test('sends the status line also if no pings are due', (t) => {
   setStatus('three peers');
   watch.check();
   watch.check();
-  t.same(sent, ['three peers', 'three peers'], 'and no ping');
+  t.same(sent, ['three peers', 'three peers'], 'status lines are sent, and no pings');
   t.same(stalls, []);
   t.end();
 });

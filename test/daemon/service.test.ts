@@ -10,7 +10,7 @@ import { eventually } from '../support/wait.js';
 
 const SOCKET = '/run/systemd/notify';
 
-/** @param answers results of the system call, one per datagram; 0 when used up */
+/** @param answers results of the system call, one per datagram; 0 after the last of them */
 function manager(env: NodeJS.ProcessEnv = { NOTIFY_SOCKET: SOCKET }, answers: number[] = []) {
   const sent: string[] = [];
   const warnings: string[] = [];
@@ -71,7 +71,7 @@ t.test('reports readiness after a failed reload, and after the last of concurren
     async () => service.stopping(),
     () => 'ready',
   );
-  t.same(keywords(), ['RELOADING=1', 'STOPPING=1'], 'no readiness while stopping');
+  t.same(keywords(), ['RELOADING=1', 'STOPPING=1'], 'no readiness is reported while stopping');
 });
 
 t.test('the time of a reload is CLOCK_MONOTONIC in microseconds', async (t) => {
@@ -114,8 +114,12 @@ t.test('sends nothing without a manager', async (t) => {
 t.test('reads the watchdog period from the environment', (t) => {
   const due = (env: NodeJS.ProcessEnv) => manager({ NOTIFY_SOCKET: SOCKET, ...env }).service.watchdogMs;
   t.equal(due({ WATCHDOG_USEC: '30000000' }), 30_000);
-  t.equal(due({ WATCHDOG_USEC: '30000000', WATCHDOG_PID: String(process.pid) }), 30_000, 'for this process');
-  t.equal(due({ WATCHDOG_USEC: '30000000', WATCHDOG_PID: '1' }), 0, 'for another process');
+  t.equal(
+    due({ WATCHDOG_USEC: '30000000', WATCHDOG_PID: String(process.pid) }),
+    30_000,
+    'WATCHDOG_PID is this process',
+  );
+  t.equal(due({ WATCHDOG_USEC: '30000000', WATCHDOG_PID: '1' }), 0, 'WATCHDOG_PID is another process');
   for (const none of ['', '0', '-5', 'often', '1.5']) t.equal(due({ WATCHDOG_USEC: none }), 0, `"${none}"`);
   t.equal(due({}), 0);
   t.end();
@@ -128,7 +132,7 @@ t.test('retries messages to a full queue in order, without pings and status line
   service.status('other');
   service.stopping();
   t.same(sent, [], 'nothing is sent yet');
-  await kept(t, 'both to arrive', () => sent.length === 2);
+  await kept(t, 'both messages to be sent', () => sent.length === 2);
   t.same(messages(sent), ['READY=1\nSTATUS=ready', 'STOPPING=1']);
 });
 
@@ -143,7 +147,7 @@ t.test('warns once about a socket that cannot be written to', (t) => {
   t.end();
 });
 
-/** Waits with a timer of its own, as the retry timer does not keep the process alive. */
+/** Waits with a timer of its own, because the retry timer does not keep the process alive. */
 async function kept(t: Test, what: string, condition: () => boolean): Promise<void> {
   const alive = setInterval(() => {}, 1000);
   t.teardown(() => clearInterval(alive));

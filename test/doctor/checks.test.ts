@@ -111,9 +111,17 @@ t.test('returns the warnings of the daemon as findings', async (t) => {
 });
 
 t.test('finds a peer from which no frame was received', async (t) => {
-  t.same(checkSilentPeers({ ...silent, uptimeS: 5 }), [], 'just started');
+  t.same(
+    checkSilentPeers({ ...silent, uptimeS: 5 }),
+    [],
+    'a daemon that has just started has no silent peer',
+  );
   const unused = { ...VNI, peers: [{ address: '192.0.2.1', txFrames: 0, received: false }] };
-  t.same(checkSilentPeers({ ...DAEMON, vnis: [unused] }), [], 'nothing was sent');
+  t.same(
+    checkSilentPeers({ ...DAEMON, vnis: [unused] }),
+    [],
+    'a peer to which no frame was sent is not silent',
+  );
   t.match(checkSilentPeers(silent), [
     {
       what: 'VNI 100: 10 frames were sent to 192.0.2.1, and none was ever received from it',
@@ -160,21 +168,33 @@ t.test('finds bridge ports with different MTUs, in bridges of vtepd only', async
   t.equal(
     checkBridgeMtu({ ...MACHINE, links: [...MACHINE.links, narrow] }, twice).length,
     1,
-    'reported once',
+    'a bridge of two VNIs is reported once',
   );
 });
 
 t.test('finds a strict rp_filter that has dropped packets', async (t) => {
   const dropped = { ...MACHINE, rpFilterDrops: 5 };
   t.match(checkRpFilter(dropped, DAEMON), [{ cure: 'sysctl -w net.ipv4.conf.eth0.rp_filter=2' }]);
-  t.same(checkRpFilter(dropped, { ...DAEMON, underlayDevices: ['eth1'] }), [], 'loose');
+  t.same(
+    checkRpFilter(dropped, { ...DAEMON, underlayDevices: ['eth1'] }),
+    [],
+    'a loose rp_filter is not a finding',
+  );
   const all = new Map([['all', 1]]);
-  t.equal(checkRpFilter({ ...dropped, rpFilter: all }, DAEMON).length, 1, 'by the setting for all');
+  t.equal(
+    checkRpFilter({ ...dropped, rpFilter: all }, DAEMON).length,
+    1,
+    'the setting `all` applies to every device',
+  );
   const loose = new Map([
     ['all', 2],
     ['eth0', 1],
   ]);
-  t.same(checkRpFilter({ ...dropped, rpFilter: loose }, DAEMON), [], 'the larger of the two applies');
+  t.same(
+    checkRpFilter({ ...dropped, rpFilter: loose }, DAEMON),
+    [],
+    'the larger of the settings of `all` and device applies',
+  );
 });
 
 t.test('finds a connection table that UDP 4789 fills', async (t) => {
@@ -211,7 +231,7 @@ t.test('reads counters of /proc/net', async (t) => {
   t.equal(counterIn(snmp, 'Udp', 'InCsumErrors'), 3);
   t.equal(counterIn(snmp, 'Udp', 'Nothing'), 0);
   t.equal(counterIn('', 'Udp', 'InCsumErrors'), 0);
-  t.equal(counterIn('Udp: InCsumErrors\n', 'Udp', 'InCsumErrors'), 0, 'truncated');
+  t.equal(counterIn('Udp: InCsumErrors\n', 'Udp', 'InCsumErrors'), 0, 'a group without values gives 0');
 });
 
 t.test('invalid output of nft is an empty ruleset', async (t) => {

@@ -63,13 +63,16 @@ t.test('finds rules and policies that drop UDP 4789', async (t) => {
       }),
     ],
     [
-      'the end of a chain after a jump',
+      'a drop policy after a jump to a chain without an accepting rule',
       ruleset({
         vx: { rules: [SSH] },
         input: { hook: 'input', policy: 'drop', rules: [[{ jump: { target: 'vx' } }]] },
       }),
     ],
-    ['before routing', ruleset({ pre: { hook: 'prerouting', policy: 'accept', rules: [[PORT, DROP]] } })],
+    [
+      'our port in the prerouting hook',
+      ruleset({ pre: { hook: 'prerouting', policy: 'accept', rules: [[PORT, DROP]] } }),
+    ],
   ];
   for (const [name, rules] of rows) {
     const found = checkFirewall(rules, 4789);
@@ -78,7 +81,7 @@ t.test('finds rules and policies that drop UDP 4789', async (t) => {
   }
 });
 
-t.test('finds nothing in rules that do not, or may not, drop UDP 4789', async (t) => {
+t.test('finds nothing in rules that do not certainly drop UDP 4789', async (t) => {
   const rows: [string, unknown[]][] = [
     ['no rules', []],
     ['another port', input('accept', [match(DPORT, 4790), DROP])],
@@ -106,7 +109,7 @@ t.test('finds nothing in rules that do not, or may not, drop UDP 4789', async (t
       'a chain that jumps to itself',
       ruleset({ input: { hook: 'input', policy: 'accept', rules: [[{ jump: { target: 'input' } }]] } }),
     ],
-    ['a jump to nowhere', input('accept', [{ jump: { target: 'gone' } }])],
+    ['a jump to a chain that does not exist', input('accept', [{ jump: { target: 'gone' } }])],
     [
       'elements of a later nft version',
       [{ flowtable: {} }, { set: { name: 'x' } }, { rule: { chain: 'input' } }],

@@ -32,7 +32,7 @@ t.test('reads back every field of a packet', async (t) => {
   writer.put({ ...NOTE, flags: 0, peerIdx: -1, vniIdx: -1, sourcePort: 0, tos: 0 }, arena, 0, 21, 4);
   const { flags, ...fields } = NOTE;
   t.same(reader.first(), { ...fields, received: true, len: 21, bytes: arena.slice(10, 31) });
-  t.match(reader.first(), { vniIdx: 3 }, 'it stays until it is released');
+  t.match(reader.first(), { vniIdx: 3 }, 'the packet stays until it is released');
   reader.release();
   t.match(reader.first(), { received: false, peerIdx: -1, vniIdx: -1, len: 21, bytes: arena.slice(0, 4) });
   reader.release();
@@ -40,13 +40,13 @@ t.test('reads back every field of a packet', async (t) => {
   t.equal(reader.lost, 0);
 });
 
-t.test('a full ring keeps its packets; new ones are lost and counted', async (t) => {
+t.test('a full ring keeps its packets, and new packets are lost and counted', async (t) => {
   const { writer, reader } = makeRing(32);
   const arena = Uint8Array.of(1, 2, 3, 4);
   for (let i = 0; i < 10; i++) writer.put({ ...NOTE, peerIdx: i }, arena, 0, 4, 4);
-  t.equal(reader.lost, 5, 'six units each, five of them in 32');
+  t.equal(reader.lost, 5, 'a ring of 32 units holds five packets of six units');
   writer.put(NOTE, new Uint8Array(1000), 0, 1000, 1000);
-  t.equal(reader.lost, 6, 'larger than the whole ring');
+  t.equal(reader.lost, 6, 'a packet larger than the whole ring is lost');
   for (let i = 0; i < 5; i++) {
     t.equal(reader.first()?.peerIdx, i);
     reader.release();
@@ -56,7 +56,7 @@ t.test('a full ring keeps its packets; new ones are lost and counted', async (t)
   t.equal(reader.first()?.peerIdx, 99);
 });
 
-t.test('packets of any length arrive whole and in order', async (t) => {
+t.test('packets of any length are read complete and in order', async (t) => {
   const below = random(0x5eed);
   const { writer, reader } = makeRing(512);
   const arena = Uint8Array.from({ length: 700 }, (_, i) => i & 0xff);
@@ -85,7 +85,7 @@ t.test('packets of any length arrive whole and in order', async (t) => {
       read++;
     }
   }
-  t.ok(read > 100_000 && lost > 0, `${read} read, ${lost} lost`);
+  t.ok(read > 100_000 && lost > 0, `${read} packets are read, ${lost} are lost`);
 });
 
 t.test('the counts wrap at 32 bits', async (t) => {
@@ -98,11 +98,11 @@ t.test('the counts wrap at 32 bits', async (t) => {
     if (ring.first()?.peerIdx !== n) return void t.fail(`packet ${n}`);
     ring.release();
   }
-  t.ok(counts[0] < 0, 'beyond the largest int32');
+  t.ok(counts[0] < 0, 'the count has wrapped beyond the largest int32');
   t.equal(ring.lost, 0);
 });
 
-t.test('a ring holds thousands of frames', async (t) => {
+t.test('a ring of the default size holds 2600 frames of 1514 bytes', async (t) => {
   const ring = new CaptureRing(createCaptureRing());
   for (let n = 0; n < 2600; n++) ring.put(NOTE, new Uint8Array(1514), 0, 1514, 1514);
   t.equal(ring.lost, 0);

@@ -21,12 +21,12 @@ t.test('the fields of a row do not overlap and are within the row', async (t) =>
   ] as const) {
     const used = new Map<number, string>();
     const cells = cellsOf(prefix);
-    t.ok(cells.length >= 5, `${prefix}: the names are found`);
+    t.ok(cells.length >= 5, `${prefix}: the fields are found by their names`);
     for (const [name, first, last] of cells) {
       t.ok(last < row, `${name} ends within its row`);
       t.equal(row % 8, 0, `${prefix}: rows begin at cache lines`);
       for (let cell = first; cell <= last; cell++) {
-        t.equal(used.get(cell), undefined, `${name} cell ${cell}`);
+        t.equal(used.get(cell), undefined, `${name}: no other field has cell ${cell}`);
         used.set(cell, name);
       }
     }
@@ -83,7 +83,7 @@ t.test('a reader repeats a copy that a change has disturbed', async (t) => {
     seen = [first, reader.cells[2]];
   });
   t.equal(copies, 2);
-  t.same(seen, [1, 1], 'both cells of one change, or neither');
+  t.same(seen, [1, 1], 'the copy has both cells of the change');
 });
 
 t.test('a writer that dies within a change does not block the reader for ever', async (t) => {
@@ -98,8 +98,8 @@ t.test('a writer that dies within a change does not block the reader for ever', 
 t.test('two threads: a snapshot never contains half a change', async (t) => {
   const counters = new Counters(1, 1);
   const stop = new Int32Array(new SharedArrayBuffer(4));
-  // The writer is plain JavaScript, as a worker has no loader of the test runner: begin, two cells,
-  // end.
+  // The writer is plain JavaScript, because a worker does not have the loader of the test runner.
+  // It changes two cells between `begin` and `end`.
   const writer = new Worker(
     `const { workerData: { buffer, stop } } = require('node:worker_threads');
      const sequence = new Int32Array(buffer, 0, 1), cells = new Float64Array(buffer, 64);

@@ -59,7 +59,7 @@ t.test('a slow subscriber loses its oldest events and receives one `lost`; other
     [8, 9, 10],
   );
   events.publish(miss(11));
-  t.match(await readEvents(slow, 1), [{ id: 11, event: miss(11) }], 'reported once');
+  t.match(await readEvents(slow, 1), [{ id: 11, event: miss(11) }], 'lost events are reported once');
   t.equal((await readEvents(other, 11)).length, 11);
 });
 

@@ -11,16 +11,16 @@ t.test('no offload is in use before it is granted', async (t) => {
   t.notOk(offloads.inUse('UDP_GRO'));
   offloads.grant('GSO_TCP');
   offloads.grant('UDP_GRO');
-  t.same(offloads.names(), ['UDP_GRO', 'GSO_TCP'], 'in the order of the table');
+  t.same(offloads.names(), ['UDP_GRO', 'GSO_TCP'], 'names are in the order of the table');
 });
 
-t.test('a refusal applies to all threads, and is the first on one of them', async (t) => {
+t.test('a refusal applies to all threads, and exactly one thread is the first to mark it', async (t) => {
   const main = new Offloads();
   const workers = [new Offloads(main.buffer), new Offloads(main.buffer)];
   main.grant('UDP_SEGMENT');
   t.ok(workers.every((worker) => worker.inUse('UDP_SEGMENT')));
-  t.ok(workers[0].refuse('UDP_SEGMENT', EIO), 'the first');
-  t.notOk(workers[1].refuse('UDP_SEGMENT', EIO), 'not the first');
+  t.ok(workers[0].refuse('UDP_SEGMENT', EIO), 'this thread is the first');
+  t.notOk(workers[1].refuse('UDP_SEGMENT', EIO), 'this thread is not the first');
   t.notOk(main.inUse('UDP_SEGMENT') || workers[1].inUse('UDP_SEGMENT'));
   t.same(main.refused(), [{ names: ['UDP_SEGMENT'], error: EIO }]);
 });
@@ -29,13 +29,13 @@ t.test('a withdrawn offload can be granted again, a refused one cannot', async (
   const main = new Offloads();
   const worker = new Offloads(main.buffer);
   main.withdraw('UDP_TUNNEL_GSO');
-  t.same(main.names(), [], 'never granted');
+  t.same(main.names(), [], 'an offload that was never granted is not in use');
   for (let round = 0; round < 2; round++) {
     main.grant('UDP_TUNNEL_GSO');
     t.ok(worker.inUse('UDP_TUNNEL_GSO'));
     main.withdraw('UDP_TUNNEL_GSO');
     t.notOk(worker.inUse('UDP_TUNNEL_GSO'));
-    t.same(main.refused(), [], 'not refused');
+    t.same(main.refused(), [], 'a withdrawn offload is not refused');
   }
   main.grant('UDP_TUNNEL_GSO');
   t.ok(worker.refuse('UDP_TUNNEL_GSO', EIO));

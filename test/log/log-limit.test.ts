@@ -7,11 +7,11 @@ t.test('allows a burst, then one line per minute, for each key separately', asyn
   let nowMs = 0;
   const log = pino({ base: null, level: 'debug' }, { write: (line: string) => lines.push(JSON.parse(line)) });
   const limited = new LimitedLog(log, () => nowMs);
-  /** Number of 100 lines that were written at their level. */
+  /** Logs 100 lines and returns the number of lines that were written at level warn. */
   const loud = (key: string) => {
     lines.length = 0;
     for (let i = 0; i < 100; i++) limited.log(key, 'warn', { key }, 'again');
-    t.equal(lines.length, 100, 'none is lost at level debug');
+    t.equal(lines.length, 100, 'the other lines are written at level debug');
     return lines.filter(({ level }) => level === 40).length;
   };
   t.equal(loud('a'), 10);
@@ -21,7 +21,7 @@ t.test('allows a burst, then one line per minute, for each key separately', asyn
   nowMs = 119_500;
   t.equal(loud('a'), 1);
   nowMs = 1e9;
-  t.equal(loud('a'), 10, 'no more than a burst');
+  t.equal(loud('a'), 10, 'after a long time no more than a burst is allowed');
   t.match(lines[0], { key: 'a', msg: 'again' });
   limited.forget('a');
   t.equal(loud('b'), 10);

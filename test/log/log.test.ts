@@ -1,4 +1,4 @@
-/** The logger as a supervisor sees it: it writes to stderr and nothing to stdout. */
+/** The output of the logger in a process: lines on stderr, nothing on stdout. */
 import { spawnSync } from 'node:child_process';
 import t from 'tap';
 
@@ -18,7 +18,7 @@ function logged(level: string, format: string): { stdout: string; lines: string[
   return { stdout: child.stdout, lines: child.stderr.split('\n').filter((line) => line !== '') };
 }
 
-t.test('json: one line per message, written before the process exits', async (t) => {
+t.test('format json has one line per message, written before the process exits', async (t) => {
   const { stdout, lines } = logged('info', 'json');
   t.equal(stdout, '');
   t.equal(lines.length, 1, 'lines below the level are not written');
@@ -27,7 +27,7 @@ t.test('json: one line per message, written before the process exits', async (t)
   t.strictSame(rest, { level: 'warn', vni: 100, msg: 'loud' });
 });
 
-t.test('pretty: time, level and message', async (t) => {
+t.test('format pretty has time, level and message', async (t) => {
   const { stdout, lines } = logged('debug', 'pretty');
   t.equal(stdout, '');
   t.match(lines[0], /^\[\d\d:\d\d:\d\d\.\d{3}\] DEBUG: quiet$/);

@@ -1,4 +1,4 @@
-/** Follows names with a fake name server and a fake clock. */
+/** NameFollower with a fake name server and a fake clock. */
 import { setImmediate as turn } from 'node:timers/promises';
 import t from 'tap';
 import { CHECK_MS, NameFollower, type NameState } from '../../src/names/follow.js';
@@ -145,7 +145,7 @@ t.test('keeps the addresses of a family whose lookup failed', async (t) => {
   t.same(texts(), ['192.0.2.2', '2001:db8::1']);
   zone.set(NAME, { addresses: ['192.0.2.2'], ttl: 5 });
   await pass(6 * SECOND);
-  t.same(texts(), ['192.0.2.2'], 'until DNS answers that there are none');
+  t.same(texts(), ['192.0.2.2'], 'addresses are removed when DNS answers that there are none');
 });
 
 t.test('silence causes an early lookup, at most every ten seconds', async (t) => {
@@ -161,34 +161,37 @@ t.test('silence causes an early lookup, at most every ten seconds', async (t) =>
   follower.silent('unknown.example');
 });
 
-t.test('looks up a name once for several followers, and a forgotten name not at all', async (t) => {
-  const { follower, zone, queries, reported, pass, texts, hold } = makeFollower();
-  zone.set(NAME, { addresses: ['192.0.2.1'], ttl: 5 });
-  const release = hold();
-  const both = Promise.all([
-    follower.follow(NAME),
-    follower.follow(NAME),
-    follower.follow('forgotten.example'),
-  ]);
-  follower.retain(new Set([NAME]));
-  release();
-  t.match(
-    await both,
-    [{ failures: 0 }, { failures: 0 }, { addresses: [] }],
-    'waiting followers are released',
-  );
-  t.same(texts(), ['192.0.2.1']);
-  t.same(
-    reported.map(({ name }) => name),
-    [NAME],
-  );
-  follower.retain(new Set());
-  await pass(MINUTE);
-  t.equal(queries.length, 2);
-  t.same(texts(), []);
-});
+t.test(
+  'looks up a name once for concurrent requests, and does not repeat it for a forgotten name',
+  async (t) => {
+    const { follower, zone, queries, reported, pass, texts, hold } = makeFollower();
+    zone.set(NAME, { addresses: ['192.0.2.1'], ttl: 5 });
+    const release = hold();
+    const both = Promise.all([
+      follower.follow(NAME),
+      follower.follow(NAME),
+      follower.follow('forgotten.example'),
+    ]);
+    follower.retain(new Set([NAME]));
+    release();
+    t.match(
+      await both,
+      [{ failures: 0 }, { failures: 0 }, { addresses: [] }],
+      'all waiting requests are answered',
+    );
+    t.same(texts(), ['192.0.2.1']);
+    t.same(
+      reported.map(({ name }) => name),
+      [NAME],
+    );
+    follower.retain(new Set());
+    await pass(MINUTE);
+    t.equal(queries.length, 2);
+    t.same(texts(), []);
+  },
+);
 
-t.test('looks up two names at once, and all names in turn', async (t) => {
+t.test('looks up at most two names at once, and each name in turn', async (t) => {
   const { follower, zone, queries, pass, most } = makeFollower();
   const names = Array.from({ length: 20 }, (_, i) => `vtep${i}.example`);
   for (const name of names.slice(10)) zone.set(name, { addresses: ['192.0.2.1'], ttl: 5 });

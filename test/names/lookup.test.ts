@@ -65,12 +65,12 @@ t.test('a family without an answer from DNS is unknown', async (t) => {
   t.same(
     await found(source(['192.0.2.1'], v4, 'ENODATA')),
     [['192.0.2.1'], 60, []],
-    '"no records" is an answer',
+    'the answer "no records" makes a family known',
   );
   t.same(
     await found(source(['192.0.2.1'], 'ETIMEOUT', 'ENODATA')),
     [['192.0.2.1'], undefined, []],
-    'getaddrinfo provides the address',
+    'a family with an address from getaddrinfo is known',
   );
 });
 

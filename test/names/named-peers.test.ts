@@ -56,7 +56,7 @@ t.test('retries changes that the data plane refuses', async (t) => {
   await delay(20);
   t.same(followed, []);
   fail(false);
-  await eventually('both to be followed', () => followed.length === 2);
+  await eventually('both names to be followed', () => followed.length === 2);
   t.same(followed.map(([name]) => name).sort(), ['a.example', 'b.example']);
 });
 
@@ -98,7 +98,7 @@ t.test('publishes events for silent and for active peers', async (t) => {
     ['198.51.100.1', '198.51.100.2'].map((text) => ({ peer: { text }, txFrames: 1, lastSeenMs }));
   peers.checked(signs(0));
   peers.checked(signs(7));
-  await eventually('both to be reported', () => published.length >= 2);
+  await eventually('both peers to be reported', () => published.length >= 2);
   t.same(published, [
     { type: 'peer', vni: 100, peer: '198.51.100.1', name: 'a.example', action: 'heard' },
     { type: 'peer', vni: 100, peer: '198.51.100.2', name: '', action: 'heard' },

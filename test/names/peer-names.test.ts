@@ -4,7 +4,9 @@ import t, { type Test } from 'tap';
 import type { VtepEvent } from '../../src/exchange/events.js';
 import { PeerNames } from '../../src/names/peer-names.js';
 
-/** Names with a fake name server; they are not in DNS, so getaddrinfo provides all addresses. */
+/**
+ * PeerNames with a fake resolver: `zone` has the answers of getaddrinfo, and DNS has no records.
+ */
 function makeNames(t: Test) {
   const zone = new Map<string, string[]>();
   const events: VtepEvent[] = [];

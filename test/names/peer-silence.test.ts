@@ -24,10 +24,10 @@ function makeSilence() {
 t.test('reports a peer that does not answer as silent, until it is received again', async (t) => {
   const { transitions, lookups, check } = makeSilence();
   check(['192.0.2.1', 1, 5]);
-  t.same(transitions, [['192.0.2.1', false]], 'received for the first time');
+  t.same(transitions, [['192.0.2.1', false]], 'the first received frame is reported');
   for (let i = 2; i < 20; i++) check(['192.0.2.1', i, 5]);
-  t.same(transitions.slice(1), [['192.0.2.1', true]], 'silent, reported once');
-  t.same(lookups, [20_000, 80_000], 'looked up at the start and every minute');
+  t.same(transitions.slice(1), [['192.0.2.1', true]], 'silence is reported once');
+  t.same(lookups, [20_000, 80_000], 'the name is looked up at the start of silence and every minute');
   check(['192.0.2.1', 20, 6]);
   t.same(transitions.slice(2), [['192.0.2.1', false]]);
 });
@@ -48,7 +48,7 @@ t.test('does not report peers that are idle, answering, or sent a single frame',
       ['192.0.2.3', false],
       ['192.0.2.2', false],
     ],
-    'no frame sent; every frame answered; a single frame',
+    'only first received frames are reported, no silence',
   );
   t.same(lookups, []);
 });

@@ -20,7 +20,7 @@ t.test('rejects truncated replies and other operations', async (t) => {
   t.equal(isArpReply(reply, 0, reply.length), true);
 });
 
-t.test('writes a request and leaves the padding alone', async (t) => {
+t.test('writes a request and does not change the padding', async (t) => {
   const b = new Uint8Array(2 + ARP_FRAME_LEN + 3);
   b[0] = b[1] = 0xee;
   b.fill(0xee, 2 + ARP_FRAME_LEN);

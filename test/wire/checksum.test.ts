@@ -25,7 +25,7 @@ t.test('computes the sum of 16-bit words', async (t) => {
   }
 });
 
-t.test('64 KB of 0xff do not overflow', async (t) => {
+t.test('the sum of 64 KB of 0xff does not overflow', async (t) => {
   for (const len of [65534, 65535, 65536]) {
     const odd = len % 2 === 1;
     const b = new Uint8Array(len).fill(0xff);
@@ -63,7 +63,7 @@ t.test('IPv6: the pseudo-header holds addresses, length and next header only', a
   `);
   // fd00 + 1 + fd00 + 2 + 0011 + 000a = 1fa1e, folded fa1f.
   t.equal(pseudoHeaderSumIpv6(b, 0, 17, 10), 0xfa1f);
-  // A length beyond 16 bits is a 32-bit field of the pseudo-header: 1 + 0 instead of 000a.
+  // The length field of the pseudo-header has 32 bits: 0x10000 adds the words 1 and 0.
   t.equal(pseudoHeaderSumIpv6(b, 0, 17, 0x10000), 0xfa16);
 });
 

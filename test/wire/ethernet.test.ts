@@ -51,7 +51,7 @@ t.test('offsets are relative to the frame, not to the buffer', async (t) => {
   t.equal(etherType(b, 6), ETHERTYPE_VLAN);
 });
 
-t.test('recognizes tags and reads the VLAN id', async (t) => {
+t.test('recognizes VLAN tags', async (t) => {
   t.equal(hasVlanTag(untagged, 0), false);
   t.equal(hasVlanTag(tagged, 0), true);
   t.equal(hasVlanTag(doubleTagged, 0), true, 'a service tag is a tag');

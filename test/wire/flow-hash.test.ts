@@ -54,10 +54,11 @@ t.test('never reads beyond the frame', async (t) => {
       t.equal(h, h | 0, `${len} bytes: an int32`);
     }
   }
-  for (let len = 0; len < 14; len++) t.equal(hashOf(ipv4, 0, len), 0, `${len} bytes: no addresses`);
+  for (let len = 0; len < 14; len++)
+    t.equal(hashOf(ipv4, 0, len), 0, `${len} bytes: the hash of a frame without addresses is 0`);
 });
 
-t.test('random bytes give an int32', async (t) => {
+t.test('the hash of random bytes is an int32', async (t) => {
   let seed = 1;
   for (let round = 0; round < 2000; round++) {
     const b = Uint8Array.from(
@@ -112,7 +113,7 @@ t.test('the hash does not depend on fields that vary within a flow', async (t) =
   ];
   for (const [what, a, b] of changes) t.equal(hash(a), hash(b), what);
   const shifted = concat(new Uint8Array(9).fill(0xee), ipv4);
-  t.equal(hashOf(shifted, 9, ipv4.length), hash(ipv4), 'offset of the frame');
+  t.equal(hashOf(shifted, 9, ipv4.length), hash(ipv4), 'the hash does not depend on the offset of the frame');
 });
 
 t.test('all fragments of a datagram have the same hash, including the first', async (t) => {
@@ -147,8 +148,9 @@ t.test('200 similar flows spread over the buckets of the port pool', async (t) =
   ];
   for (const [what, frame] of families) {
     const buckets = new Set(Array.from({ length: 200 }, (_, i) => hash(frame(i)) & 63));
-    // 200 balls in 64 boxes leave 64 · (1 − 1/64)^200 ≈ 2.7 boxes empty; nine would be an outlier.
-    t.ok(buckets.size >= 55, `${what}: ${buckets.size} of 64`);
+    // 200 random hashes leave 64 · (1 − 1/64)^200 ≈ 2.7 of 64 buckets empty; more than nine are
+    // improbable.
+    t.ok(buckets.size >= 55, `${what}: ${buckets.size} of 64 buckets are used`);
   }
 });
 
@@ -163,9 +165,9 @@ t.test('without the secret, the port of the same flow in another VNI is unpredic
       differences.add(victim ^ copy);
       if (victim === copy) equal++;
     }
-    // Random values: 10 are expected, and 640 balls leave none of 64 boxes empty.
-    t.ok(equal < 40, `${equal} of 640 secrets give both one port`);
-    t.ok(differences.size >= 60, `${differences.size} of 64 differences`);
+    // Random ports are equal for 10 of 640 secrets, and all 64 differences occur.
+    t.ok(equal < 40, `${equal} of 640 secrets give both flows the same port`);
+    t.ok(differences.size >= 60, `${differences.size} of 64 differences occur`);
   }
 });
 

@@ -22,8 +22,8 @@ t.test('writes the whole message', async (t) => {
       45 00 00 3c   # 60 bytes
       00 00 40 00   # DF
       40 01 26 bf   # TTL 64, ICMP, checksum
-      0a 00 00 02   # from where the packet was for
-      0a 00 00 01   # to its sender
+      0a 00 00 02   # from the destination of the packet
+      0a 00 00 01   # to the source of the packet
       03 04 11 f0   # destination unreachable, fragmentation needed, checksum
       00 00 05 aa   # MTU 1450
     `),

@@ -21,10 +21,14 @@ t.test('writes the whole message', async (t) => {
   t.equal(len, 100);
   const message = to.slice(5, 5 + len);
   t.same(message.slice(0, 8), hex('60 00 00 00  00 3c 3a 40'), '60 bytes, ICMPv6, hop limit 64');
-  t.same(message.slice(8, 40), concat(TO, FROM), 'from the destination of the packet to its source');
+  t.same(
+    message.slice(8, 40),
+    concat(TO, FROM),
+    'the message goes from the destination of the packet to its source',
+  );
   t.same(message.slice(40, 42), hex('02 00'), 'packet too big');
   t.same(message.slice(44, 48), hex('00 01 01 d0'), 'MTU in 32 bits');
-  t.same(message.slice(48), packet, 'the quote');
+  t.same(message.slice(48), packet, 'the message quotes the packet');
   t.equal(onesSum(TO, FROM, hex('00 3c 00 3a'), message.slice(40)), 0xffff, 'checksum with pseudo-header');
   t.same(new Set([...to.slice(0, 5), ...to.slice(5 + len)]), new Set([0x77]), 'no other byte changes');
 });
@@ -45,8 +49,8 @@ t.test('the message is at most 1280 bytes and quotes no more than the packet', a
 
 t.test('recognizes the types that must not cause an error', async (t) => {
   const echoes = [128, 129, 133, 134, 135, 136, 143].filter(isIcmpv6Error);
-  t.same(echoes, [], 'informational messages may');
+  t.same(echoes, [], 'informational messages may cause an error');
   const errors = [1, 2, 3, 4, 100, 127].filter((type) => !isIcmpv6Error(type));
-  t.same(errors, [], 'errors may not');
-  t.equal(isIcmpv6Error(137), true, 'a redirect may not (RFC 4443 §2.4 e.2)');
+  t.same(errors, [], 'errors must not cause an error');
+  t.equal(isIcmpv6Error(137), true, 'a redirect must not cause an error (RFC 4443 §2.4 e.2)');
 });

@@ -45,13 +45,13 @@ t.test('the first fragment keeps all options', async (t) => {
 
 t.test('later fragments keep only options with the copied bit, padded', async (t) => {
   const rows: [string, string, string][] = [
-    ['none', '', ''],
+    ['no options', '', ''],
     ['router alert is copied', '94 04 00 00', '94 04 00 00'],
     ['record route is not copied', '07 04 04 00', ''],
-    ['one of two', '07 03 04 94 04 00 00 00', '94 04 00 00'],
+    ['one of two options is copied', '07 03 04 94 04 00 00 00', '94 04 00 00'],
     ['no operation is not copied', '01 01 01 01', ''],
-    ['padding', '83 03 04 01', '83 03 04 00'],
-    ['behind the end of the list', '00 94 04 00', ''],
+    ['padding is added', '83 03 04 01', '83 03 04 00'],
+    ['an option behind the end of the list is not copied', '00 94 04 00', ''],
     ['a length of zero', '94 00 00 00', ''],
     ['a length of one', '94 01 00 00', ''],
     ['a length beyond the header', '94 05 00 00', ''],
@@ -64,17 +64,17 @@ t.test('later fragments keep only options with the copied bit, padded', async (t
     const expected = concat(headerWith(hex(copied)));
     t.equal(fragment.copyLaterHeader(to, 4, b, 0), expected.length, name);
     t.same(to.slice(4, 4 + expected.length), expected, name);
-    t.equal(to[4 + expected.length], 0x77, 'no byte beyond');
+    t.equal(to[4 + expected.length], 0x77, `${name}: no byte beyond the header is written`);
   }
 });
 
 t.test('sets length, offset, M and checksum', async (t) => {
   const rows: [string, number, number, number, boolean, number][] = [
-    ['the first', 1424, 0, 0, false, MORE],
-    ['in the middle', 1424, 0, 1424, false, MORE | 178],
-    ['the last', 52, 0, 2848, true, 356],
+    ['first fragment', 1424, 0, 0, false, MORE],
+    ['middle fragment', 1424, 0, 1424, false, MORE | 178],
+    ['last fragment', 52, 0, 2848, true, 356],
     ['a fragment of a fragment', 504, 100, 504, false, MORE | 163],
-    ['the last of these, with M set in the original', 8, MORE | 100, 1008, true, MORE | 226],
+    ['last fragment of a fragment that has M set', 8, MORE | 100, 1008, true, MORE | 226],
     ['D and the reserved bit are cleared', 8, 0xc000, 0, true, 0],
   ];
   for (const [name, dataLen, field, dataOff, isLast, expected] of rows) {
@@ -83,6 +83,6 @@ t.test('sets length, offset, M and checksum', async (t) => {
     t.equal((b[2] << 8) | b[3], 24 + dataLen, `${name}: length`);
     t.equal((b[6] << 8) | b[7], expected, `${name}: offset and flags`);
     t.equal(onesSum(b), 0xffff, `${name}: checksum`);
-    t.same(b.slice(4, 6), hex('12 34'), 'the id is that of the packet');
+    t.same(b.slice(4, 6), hex('12 34'), `${name}: the id is that of the packet`);
   }
 });

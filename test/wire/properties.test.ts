@@ -68,7 +68,8 @@ t.test('checks and accessors read no byte outside the frame', async () => {
     if (packetEnd < 0) return;
     if (packetEnd > end) throw new Error('the packet ends behind the frame');
     if (ip.isIpv4(b, network)) {
-      if (network + ipv4.headerLen(b, network) > packetEnd) throw new Error('a header beyond its packet');
+      if (network + ipv4.headerLen(b, network) > packetEnd)
+        throw new Error('the header ends behind the packet');
       ipv4.isLaterFragment(b, network);
       ipv4.dontFragment(b, network);
       ipv4.isHostAddress(b, network + ipv4.SOURCE_OFF);
@@ -76,15 +77,16 @@ t.test('checks and accessors read no byte outside the frame', async () => {
     const found = ip.transport(b, network, packetEnd);
     if (found < 0) return;
     const l4 = network + ipv6.transportOffset(found);
-    if (l4 > packetEnd) throw new Error('a transport header behind its packet');
+    if (l4 > packetEnd) throw new Error('the transport header begins behind the packet');
     const protocol = ipv6.transportProtocol(found);
     if (protocol === ipv4.PROTOCOL_TCP && tcp.check(b, l4, packetEnd)) {
       const mss = tcp.mssOffset(b, l4);
-      if (mss >= 0 && mss + 2 > l4 + tcp.headerLen(b, l4)) throw new Error('an MSS behind its header');
+      if (mss >= 0 && mss + 2 > l4 + tcp.headerLen(b, l4))
+        throw new Error('the MSS option ends behind the header');
       tcp.checksum(b, l4);
     }
     if (protocol === ipv4.PROTOCOL_UDP && udp.check(b, l4, packetEnd)) {
-      if (l4 + udp.length(b, l4) > packetEnd) throw new Error('a datagram behind its packet');
+      if (l4 + udp.length(b, l4) > packetEnd) throw new Error('the datagram ends behind the packet');
       udp.checksum(b, l4);
     }
   });
@@ -105,7 +107,8 @@ t.test('an extension chain is walked to its end or rejected', async () => {
     bytes[last] = 17;
     const { b, end } = placed(Uint8Array.from([...bytes, ...Array(more).fill(0)]));
     const found = ipv6.transport(b, OFF, end);
-    if (found >= 0 && OFF + ipv6.transportOffset(found) > end) throw new Error('behind the packet');
+    if (found >= 0 && OFF + ipv6.transportOffset(found) > end)
+      throw new Error('the transport header begins behind the packet');
   });
 });
 
@@ -124,7 +127,7 @@ t.test('probe messages read back as written', async () => {
   await holds(RUNS, [kinds, fc.nat(vxlan.MAX_VNI), lengths, halves, halves], (kind, vni, len, high, low) => {
     const b = new Uint8Array(probe.PROBE_LEN);
     probe.writeProbe(b, 0, kind, vni, len, high, low);
-    assert.equal(vxlan.hasVni(b, 0), false, 'not valid as VXLAN');
+    assert.equal(vxlan.hasVni(b, 0), false, 'a probe has no valid VNI');
     assert.equal(probe.isProbe(b, 0, kind === probe.PROBE_REPLY ? probe.PROBE_LEN : len), true);
     assert.equal(probe.isProbe(b, 0, probe.PROBE_LEN - 1), false);
     assert.deepEqual(
@@ -160,7 +163,7 @@ t.test('IP addresses convert between bytes and canonical text', async () => {
     const address = makeIpAddress(family as 4 | 6, b);
     const parsed = parseIpAddress(address.text);
     if (parsed === undefined || parsed.family !== family) {
-      // IPv4-compatible (deprecated) and IPv4-mapped (other family) addresses.
+      // The address is IPv4-compatible (deprecated) or IPv4-mapped (parsed as IPv4).
       assert.equal(family === 6 && b.subarray(0, 10).every((byte) => byte === 0), true, address.text);
       return;
     }
@@ -171,7 +174,11 @@ t.test('IP addresses convert between bytes and canonical text', async () => {
   await holds(RUNS, [texts, fc.oneof(fc.constant(''), fc.string({ maxLength: 4 }))], (text, tail) => {
     const parsed = parseIpAddress(text + tail);
     if (parsed !== undefined)
-      assert.equal(parseIpAddress(parsed.text)?.text, parsed.text, 'canonical is a fixed point');
+      assert.equal(
+        parseIpAddress(parsed.text)?.text,
+        parsed.text,
+        'canonical text is parsed to the same text',
+      );
     const cidr = parseCidr(`${text}/${tail}`);
     if (cidr !== undefined) assert.equal(`${cidr.length}`, tail);
   });
@@ -208,16 +215,16 @@ t.test('"too big" messages have the correct length, checksums and destination', 
     assert.equal(
       to.subarray(3 + written).every((byte) => byte === 0xee) && to[2] === 0xee,
       true,
-      'no byte beyond',
+      'no byte beyond the message is written',
     );
     assert.equal(sum16(to, 3, 20, 0), 0xffff);
     assert.equal(sum16(to, 23, written - 20, 0), 0xffff);
-    assert.deepEqual(to.subarray(3 + 16, 3 + 20), b.subarray(12, 16), 'to the sender');
+    assert.deepEqual(to.subarray(3 + 16, 3 + 20), b.subarray(12, 16), 'the message goes to the sender');
     const quote = readQuote(4, to.slice(3, 3 + written));
     assert.equal(
       quote?.mtu,
       len - 20 - 4 * options < 8 ? undefined : mtu,
-      'at least eight bytes of payload are quoted',
+      'a quote with at least eight bytes of payload is readable',
     );
   });
   await holds(RUNS / 5, [packets], ({ len, mtu, bytes }) => {
@@ -230,10 +237,10 @@ t.test('"too big" messages have the correct length, checksums and destination', 
     assert.equal(
       to.subarray(3 + written).every((byte) => byte === 0xee) && to[2] === 0xee,
       true,
-      'no byte beyond',
+      'no byte beyond the message is written',
     );
     assert.equal(sum16(to, 3 + 8, 32 + written - 40, 58 + written - 40), 0xffff);
-    assert.deepEqual(to.subarray(3 + 24, 3 + 40), b.subarray(8, 24), 'to the sender');
+    assert.deepEqual(to.subarray(3 + 24, 3 + 40), b.subarray(8, 24), 'the message goes to the sender');
     assert.equal(readQuote(6, to.slice(3 + 40, 3 + written))?.mtu, mtu);
   });
 });
@@ -250,7 +257,7 @@ t.test('messages of raw sockets are parsed or rejected, whatever the bytes', asy
       return { family, b };
     });
   await holds(RUNS, [messages], ({ family, b }) => {
-    // Another message follows, as in a reused buffer.
+    // Other bytes follow the message, as in a reused buffer.
     const whole = new Uint8Array(b.length + 100).fill(0x77);
     whole.set(b);
     const inBuffer = whole.subarray(0, b.length);
@@ -285,7 +292,7 @@ t.test('fragment headers have the correct options, length and checksum', async (
       assert.equal(
         to.subarray(4 + len).every((byte) => byte === 0xee),
         true,
-        'no byte beyond',
+        'no byte beyond the header is written',
       );
       finishHeader(to, 4, units * 8, field & 0x2fff, at * 8, last);
       assert.equal(ipv4.totalLen(to, 4), len + units * 8);
