@@ -12,9 +12,9 @@ import type { Workers } from './workers.js';
 
 /** A running capture. */
 export interface RunningCapture {
-  /** One for each worker. Packets that find it full are lost. */
+  /** One ring for each worker. Packets that find the ring full are lost. */
   readonly rings: readonly CaptureRing[];
-  /** True when no more packets follow: it was stopped, or its VNI was removed. */
+  /** True when no more packets follow: the capture was stopped, or its VNI was removed. */
   readonly over: boolean;
   /** Ends the capture at once. Idempotent. */
   stop(): Promise<void>;

@@ -1,13 +1,12 @@
 /**
  * The counter blocks of all workers, read as one.
  *
- * Each block has one writer and is copied as of one moment between two of its batches. The counter
- * identity holds in each block, so it holds in their sum.
+ * Each block has one writer and is copied between two batches of that writer. The identity of the
+ * counters holds in each block, so it holds in the sum of the blocks.
  *
  * Some cells are not summed. Replicas of the FDB count the same entries, so the first worker's
- * value is used. Of times, ratios and names the most significant one is used: the latest last-seen
- * time of a peer, the ratio of the busiest worker, the oldest heartbeat, the replica that evicted
- * most strangers.
+ * value is used. Other cells take the value of one worker: the latest last-seen time of a peer, the
+ * largest busy ratio, the oldest heartbeat, the largest count of evicted strangers.
  */
 import {
   type Counters,
@@ -34,14 +33,14 @@ import {
 
 /**
  * Most cells that one read copies, including retries: 32 MB, some milliseconds. A VNI of 1,000
- * peers is tried 500 times and takes some microseconds each. A VNI of 64,000 peers takes longer
- * than a busy worker's batch, so it is tried 8 times and then read anyway: each number is right,
- * but its sums may be some frames apart.
+ * peers is copied up to 500 times, some microseconds each time. Copying a VNI of 64,000 peers takes
+ * longer than a batch of a busy worker. It is therefore tried 8 times, and the last copy is used:
+ * each counter is right, but counters may differ from each other by some frames.
  */
 const READ_CELLS = 1 << 22;
 const READ_ATTEMPTS_MIN = 4;
 
-/** One or several adjacent rows to read: their offset in every block, and the merged cells. */
+/** Adjacent rows to read: their offset in every block, and the merged cells. */
 export interface RowReader {
   readonly base: number;
   readonly row: Float64Array;
@@ -54,7 +53,7 @@ type Merge = (cell: number, soFar: number, more: number) => number;
 export class CounterBlocks {
   readonly #blocks: readonly Counters[];
 
-  /** @param blocks one for each worker, the first worker's first */
+  /** @param blocks one block for each worker, in the order of the workers */
   constructor(blocks: readonly Counters[]) {
     this.#blocks = blocks;
   }
@@ -78,7 +77,9 @@ export class CounterBlocks {
     return globals.row;
   }
 
-  /** Fills rows that belong together, from each worker as of one moment. */
+  /**
+   * Fills rows that belong together. All rows of a worker are copied between two of its batches.
+   */
   read(rows: readonly RowReader[]): void {
     const attempts = attemptsFor(rows);
     for (const [index, block] of this.#blocks.entries()) {
@@ -124,7 +125,7 @@ function mergeVni(cell: number, soFar: number, more: number): number {
 
 const PEER_OF_FIRST: readonly number[] = [P_GENERATION, P_PATH_MTU, P_FDB_DYNAMIC];
 
-/** @param index index of a cell in one row, or in adjacent ones */
+/** @param index index of a cell in one row, or in adjacent rows */
 function mergePeer(index: number, soFar: number, more: number): number {
   const cell = index % PEER_ROW;
   if (cell === P_LAST_SEEN_MS) return Math.max(soFar, more);

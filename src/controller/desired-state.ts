@@ -1,11 +1,11 @@
 /**
  * Desired state of the data plane: VNIs, peers, superframe tunnel, flows and capture.
  *
- * Holds them with their rows, and creates the changes that configure workers, for one VNI or for
- * all. Static FDB entries are kept by the workers only.
+ * Keeps VNIs and peers with their rows, and creates the changes that configure workers, for one VNI
+ * or for all. Static FDB entries are kept by the workers only.
  *
- * The handle writes it before it asks the workers, and reverts it if they fail. It sends nothing
- * itself.
+ * The handle changes the desired state before it asks the workers, and reverts the change if they
+ * fail. This module sends nothing.
  */
 import { LEARNED_ROWS, MAX_PEERS, MAX_VNIS } from '../abi/limits.js';
 import { DataPlaneError, type NewPeer, type PeerState, type VniState } from '../exchange/data-plane.js';
@@ -39,7 +39,7 @@ export interface VniRecord {
   readonly generation: number;
   readonly otherGeneration: number;
   readonly peers: VniPeers;
-  /** True while it is being removed: it accepts no further changes. */
+  /** True while the VNI is being removed: it accepts no further changes. */
   leaving: boolean;
   /** Reconciliations in progress (`reconciler.ts`). */
   reconciling: number;
@@ -86,7 +86,7 @@ export class DesiredState {
     return this.#vnis.get(record.state.vni) === record;
   }
 
-  /** True while its rows are in use and workers may know it. */
+  /** True while the rows of the record are in use, so that workers may know its VNI. */
   holds(record: VniRecord): boolean {
     return this.#holders.has(record);
   }
@@ -101,7 +101,9 @@ export class DesiredState {
     return [...this.#holders].find((record) => record.state.vni === vni && !this.has(record));
   }
 
-  /** @throws DataPlaneError vni_exists when it is configured, or still held by a failed change */
+  /**
+   * @throws DataPlaneError vni_exists when the VNI is configured, or settling after a failed change
+   */
   assertFree(vni: number): void {
     if (this.leftover(vni))
       throw new DataPlaneError(
@@ -133,7 +135,8 @@ export class DesiredState {
   }
 
   /**
-   * Removes a VNI. Its rows stay in use until `giveRows`, since workers may still count in them.
+   * Removes a VNI. Its rows stay in use until `giveRows`, because workers may still write counters
+   * to them.
    */
   remove(record: VniRecord): void {
     if (this.has(record)) this.#vnis.delete(record.state.vni);
@@ -164,7 +167,8 @@ export class DesiredState {
 
   /**
    * Updates the path MTUs of all peers.
-   * @param pathMtu returns the path MTU for the canonical text of an address, bytes; 0: unknown
+   * @param pathMtu function from the canonical text of an address to its path MTU, bytes; 0:
+   * unknown
    * @returns changes for the peers whose path MTU differs
    */
   followPaths(pathMtu: (address: string) => number): Change[] {

@@ -19,7 +19,7 @@ import {
 } from '../exchange/fdb-report.js';
 import { formatMac } from '../wire/mac.js';
 
-/** Most missed MACs that are remembered; beyond it all are forgotten. */
+/** Most missed MACs that are remembered; beyond this limit, all are forgotten. */
 const MISSES_REMEMBERED = 4096;
 
 export type FdbEvent = Extract<VtepEvent, { type: 'learned' | 'aged' | 'moved' | 'miss' | 'lost' }>;

@@ -2,17 +2,17 @@
  * The main thread's handle of the data plane.
  *
  * Accepts changes, writes them to the desired state (`desired-state.ts`), sends them to all workers
- * (`workers.ts`) and completes when all have applied them. Of the workers' memory it reads the
- * counter blocks only.
+ * (`workers.ts`) and completes when all have applied them. It reads no memory of the workers except
+ * the counter blocks.
  *
  * While a worker is being replaced, changes are refused. A pending change fails with
  * `dataplane_down` when a worker dies, and with `dataplane_timeout` when a worker does not answer
- * in time, although workers may have made it or make it later. Then all workers are reconciled with
- * the desired state (`reconciler.ts`).
+ * in time. Some workers may have made the failed change, or make it later, so all workers are then
+ * reconciled with the desired state (`reconciler.ts`).
  *
  * Changes have two modes (`Mode`). In mode `revert`, used for requests, a failed change reverts the
- * desired state. In mode `reconcile`, used to undo another change, it cannot fail: the desired
- * state is kept, and the workers follow as soon as they can.
+ * desired state. In mode `reconcile`, used to undo another change, a change cannot fail: the
+ * desired state is kept, and the workers are reconciled with it as soon as they answer.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Counters, PEER_ROW } from '../exchange/counters.js';
@@ -60,8 +60,8 @@ export interface HandleOptions extends WorkersOptions {
   /** Callback for FDB events while `watchFdb` is on: some hundred at once, some times a second. */
   fdbEvents?: (events: readonly FdbEvent[]) => void;
   /**
-   * Static entries that a VNI should have, MAC → address of a peer: entries removed by a failed
-   * change are restored from it.
+   * Returns the static entries that a VNI should have, MAC → address of a peer. Entries that a
+   * failed change removed are restored from them.
    */
   entries?: (vni: number) => ReadonlyMap<string, string>;
 }
@@ -125,8 +125,8 @@ export class Handle implements DataPlane {
   }
 
   /**
-   * @returns when all workers live and are configured, or after REVIVAL_MS, when later requests
-   * fail
+   * @returns when all workers live and are configured, or after REVIVAL_MS; in that case later
+   * requests fail
    */
   async revived(): Promise<void> {
     for (const untilMs = performance.now() + REVIVAL_MS; !this.#workers.ready; ) {
@@ -160,7 +160,7 @@ export class Handle implements DataPlane {
   }
 
   /**
-   * @throws DataPlaneError vni_exists when the VNI is configured, or still held by a failed change
+   * @throws DataPlaneError vni_exists when the VNI is configured, or settling after a failed change
    */
   assertFree(vni: number): void {
     this.#desired.assertFree(vni);
@@ -171,8 +171,8 @@ export class Handle implements DataPlane {
   }
 
   /**
-   * Adds a VNI. If it fails, nothing of it remains in the end; the descriptors of its TAP may be
-   * closed once `abandonVni` reports their release.
+   * Adds a VNI. If the addition fails, reconciliation removes the VNI from all workers; the
+   * descriptors of its TAP may be closed once `abandonVni` has called `release`.
    * @throws DataPlaneError vni_exists, dataplane_down, dataplane_timeout
    */
   async addVni(vni: NewVni, mode: Mode = 'revert'): Promise<VniState> {
@@ -189,11 +189,11 @@ export class Handle implements DataPlane {
   }
 
   /**
-   * Reverts the addition of a VNI, whatever the workers answer: it is no longer desired, and its
-   * number stays in use until they agree.
+   * Reverts the addition of a VNI, whatever the workers answer: the VNI is no longer desired, and
+   * its number stays in use until all workers have removed it.
    * @param release closes the descriptors that the workers used; called once, when no worker uses
-   * them. It is not called after the workers have ended
-   * @returns when it is released, or after CHANGE_TIMEOUT_MS, when the release is still to come
+   * them, and not after the workers have ended
+   * @returns after `release`, or after CHANGE_TIMEOUT_MS; in that case `release` is called later
    */
   async abandonVni(vni: number, release: () => Promise<void>): Promise<void> {
     const record = this.#desired.find(vni);
@@ -212,7 +212,8 @@ export class Handle implements DataPlane {
   /**
    * Removes a VNI with its peers and its FDB entries. Afterwards the workers' descriptors of its
    * TAP may be closed, its frames count as `vni_not_found`, and its counters are discarded. Until
-   * then it is still listed. If it fails, the VNI stays, but without some of its learned entries.
+   * then the VNI is still listed. If the removal fails, the VNI stays, but some of its learned
+   * entries are lost.
    * @throws DataPlaneError vni_not_found, dataplane_down, dataplane_timeout
    */
   async removeVni(vni: number): Promise<void> {
@@ -239,8 +240,8 @@ export class Handle implements DataPlane {
 
   /**
    * Changes the policy of a VNI from the next frame on; omitted fields are unchanged. A limit below
-   * the present number of FDB entries evicts the excess, first from the largest holders. If it
-   * fails, nothing of it remains.
+   * the present number of FDB entries evicts the excess, first from the peers with most entries. If
+   * the change fails, all workers get the previous policy again.
    * @throws DataPlaneError vni_not_found, dataplane_down, dataplane_timeout
    */
   async setPolicy(vni: number, changes: Partial<VniPolicy>, mode: Mode = 'revert'): Promise<void> {
@@ -261,9 +262,9 @@ export class Handle implements DataPlane {
   }
 
   /**
-   * Changes the overlay MTU of a VNI from the next frame on. It is derived from paths, so the
-   * desired value is kept if that fails: a worker that is being replaced reads it with its
-   * configuration.
+   * Changes the overlay MTU of a VNI from the next frame on. The overlay MTU is derived from paths,
+   * so the desired value is kept if the change fails: a worker that is being replaced reads it with
+   * its configuration.
    * @throws DataPlaneError vni_not_found, dataplane_down
    */
   async setOverlayMtu(vni: number, overlayMtu: number): Promise<void> {
@@ -287,7 +288,7 @@ export class Handle implements DataPlane {
 
   /**
    * Adds peers, all or none.
-   * @param peers kept as it is: VNIs with the same list share its memory
+   * @param peers list that is kept, not copied: VNIs with the same list share its memory
    * @throws DataPlaneError vni_not_found, peer_exists, dataplane_timeout
    */
   async addPeers(vni: number, peers: readonly NewPeer[], mode: Mode = 'revert'): Promise<void> {
@@ -307,8 +308,8 @@ export class Handle implements DataPlane {
   }
 
   /**
-   * Removes a peer and all its FDB entries. It is still listed until every worker has added its
-   * counters to the sums.
+   * Removes a peer and all its FDB entries. The peer is listed until every worker has added the
+   * peer's counters to the sums of the VNI.
    * @throws DataPlaneError peer_not_found, vni_not_found
    */
   async removePeer(vni: number, address: string, mode: Mode = 'revert'): Promise<void> {
@@ -332,8 +333,8 @@ export class Handle implements DataPlane {
   /**
    * Configures the outer TAP by which superframes for these peers' rows leave, while the offload is
    * enabled.
-   * @throws DataPlaneError dataplane_down, after which some workers have the new set-up and some
-   * the previous one; `peersChanged` follows
+   * @throws DataPlaneError dataplane_down: some workers have the new set-up and some the previous
+   * one; `peersChanged` is called later
    */
   async setTunnel(tunnel: TunnelInit, peers: Int32Array): Promise<void> {
     this.#desired.tunnel = { op: 'tunnel', tunnel, peers };
@@ -341,9 +342,9 @@ export class Handle implements DataPlane {
   }
 
   /**
-   * Sets the maps of kernel flow offload; undefined: off. Then it returns when all workers have
-   * stopped using the previous maps, without a time limit: only then may their descriptors be
-   * closed.
+   * Sets the maps of kernel flow offload; undefined: off. With undefined it returns, without a time
+   * limit, when all workers have stopped using the previous maps, because their descriptors may be
+   * closed only after that.
    * @throws as `setTunnel`
    */
   async setFlows(flows: FlowsInit | undefined): Promise<void> {
@@ -359,7 +360,8 @@ export class Handle implements DataPlane {
   }
 
   /**
-   * Captures packets until it is stopped or the VNI is removed. One capture at a time.
+   * Captures packets until the capture is stopped or its VNI is removed. Only one capture runs at a
+   * time.
    * @throws DataPlaneError vni_not_found, capture_busy, dataplane_down
    */
   async startCapture({ vni, point, snapLen }: CaptureRequest): Promise<RunningCapture> {
@@ -390,7 +392,7 @@ export class Handle implements DataPlane {
 
   /**
    * Reconciles static entries whose change failed or was reverted with `HandleOptions.entries`.
-   * @returns when they agree, or after CHANGE_TIMEOUT_MS, when that is still to come
+   * @returns when all workers agree, or after CHANGE_TIMEOUT_MS; in that case reconciling continues
    */
   async reconcileFdb(vni: number, macs: readonly MacParts[]): Promise<void> {
     const record = this.#desired.find(vni);
@@ -459,9 +461,10 @@ export class Handle implements DataPlane {
   }
 
   /**
-   * Applies new path MTUs. A worker that is being replaced receives them now or with its
+   * Applies new path MTUs. A worker that is being replaced receives the path MTUs now or with its
    * configuration.
-   * @param pathMtu returns the path MTU for the canonical text of an address, bytes; 0: unknown
+   * @param pathMtu function from the canonical text of an address to its path MTU, bytes; 0:
+   * unknown
    */
   async followPaths(pathMtu: (address: string) => number): Promise<void> {
     await this.#workers.askLiving(this.#desired.followPaths(pathMtu));

@@ -23,7 +23,7 @@ import {
   type WorkerInit,
 } from '../exchange/protocol.js';
 
-/** Pause before a worker is replaced that died this soon after its start, ms. */
+/** Pause before replacing a worker that died within the same time after its start, ms. */
 const RESTART_PAUSE_MS = 500;
 
 export type Log = (

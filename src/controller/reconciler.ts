@@ -2,13 +2,13 @@
  * Reconciles all workers with the desired state after a failed change.
  *
  * A change fails half-way when a worker dies or does not answer in time: some workers may have made
- * it and others not.
+ * the change and others not.
  *
  * Each reconciliation asks without a time limit. A worker that is merely slow has the requests in
  * its queue, in order, so nothing is sent to it again. A worker that dies is replaced, and all
  * workers are asked again. Any other failure is retried after a back-off. A reconciliation ends
- * when every worker has answered: until then the rows and descriptors of the change stay in use,
- * since a worker may still use them.
+ * when every worker has answered: until then the rows and descriptors of the change are kept,
+ * because a worker may still use them.
  *
  * A reconciliation reads the desired state when it asks; it keeps no state from the time of the
  * failure.
@@ -20,8 +20,9 @@ import { formatMac, parseMac } from '../wire/mac.js';
 import type { DesiredState, VniRecord } from './desired-state.js';
 import type { Workers } from './workers.js';
 
-/** Back-off of a refused reconciliation, ms. */
+/** First back-off of a refused reconciliation, ms. */
 const FIRST_PAUSE_MS = 100;
+/** Longest back-off, ms. */
 const LONGEST_PAUSE_MS = 5000;
 
 /** Asks the workers; undefined: there is nothing left to reconcile. */
@@ -50,8 +51,8 @@ export class Reconciler {
   }
 
   /**
-   * Reconciles a VNI whose addition or removal failed. If it is not desired, its rows are freed at
-   * the end, after `record.release`.
+   * Reconciles a VNI whose addition or removal failed. If the VNI is not desired, its rows are
+   * freed at the end, after `record.release`.
    * @returns when all workers agree
    */
   async vni(record: VniRecord): Promise<void> {
@@ -66,7 +67,7 @@ export class Reconciler {
       return answers;
     });
     record.reconciling--;
-    // If it was removed meanwhile, that removal reconciles it as well.
+    // If the VNI was removed meanwhile, that removal reconciles it as well.
     if (isWanted || !desired.holds(record)) return;
     const { release } = record;
     record.release = undefined;
@@ -84,14 +85,14 @@ export class Reconciler {
   }
 
   /**
-   * Reconciles a peer whose addition or removal failed. If it is not desired, its row is freed at
-   * the end.
+   * Reconciles a peer whose addition or removal failed. If the peer is not desired, its row is
+   * freed at the end.
    */
   async peer(record: VniRecord, peerIdx: number): Promise<void> {
     const isOurs = record.peers.at(peerIdx) === undefined;
     await this.#retry(() => {
       const run = record.peers.at(peerIdx);
-      // It is removed with its VNI, or by the change that removed it from the list meanwhile.
+      // The peer is removed with its VNI, or by the change that removed it from the list meanwhile.
       if (!isOurs && (run === undefined || record.leaving || !this.#desired.has(record))) return undefined;
       const answers: Promise<unknown>[] = [this.#ask({ op: 'peer.del', peerIdx })];
       if (isOurs || run === undefined) return answers;

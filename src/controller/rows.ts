@@ -4,9 +4,9 @@
  * The lowest rows are allocated first, and a freed row is the first to be used again, so that a
  * small configuration touches few pages.
  *
- * A generation distinguishes successive uses of a row. In its first use it is 0, like a row that
- * was never written: such a row starts at zero without being touched, and a million peers without
- * traffic use no memory for counters.
+ * A generation distinguishes successive uses of a row. Generation 0 is the first use of a row.
+ * Untouched memory also has the value 0, so the counters of a new row need not be written, and a
+ * million peers without traffic use no memory for counters.
  */
 
 /** Adjacent rows of the same generation. */

@@ -2,11 +2,12 @@
  * The peers of one VNI, in the main thread.
  *
  * Keeps the peers in the order in which they were added, and their rows. Peers that are added
- * together have adjacent rows, so only their list and the first row are kept: a list is one object
- * however many VNIs share it, and a thousand peers in a thousand VNIs are not a million records.
+ * together have adjacent rows, so only their list and the first row are kept. All VNIs with the
+ * same list share one object, so a thousand peers in a thousand VNIs do not need a million records.
  * The state of a single peer is created on demand.
  *
- * Used by the handle only. It sends nothing to workers: each run is the content of one `peer.add`.
+ * Used by the handle only. This module sends nothing to workers; the handle sends one `peer.add`
+ * for each run.
  */
 import { isPeerOf, type NewPeer, type PeerState } from '../exchange/data-plane.js';
 import type { RowAllocator, RowRun } from './rows.js';
@@ -59,8 +60,8 @@ export class VniPeers {
   }
 
   /**
-   * @param list kept, and never modified @returns the added runs @throws Error when too few rows
-   * are free
+   * @param list list that is kept and must not be modified @returns the added runs @throws Error
+   * when too few rows are free
    */
   add(list: readonly NewPeer[], rows: RowAllocator): readonly PeerRun[] {
     if (rows.free < list.length)

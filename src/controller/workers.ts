@@ -36,7 +36,9 @@ export interface WorkersOptions {
   strictHeader: boolean;
   outer: WorkerInit['outer'];
   port: number;
-  /** One for each worker. The first worker answers for all where all hold the same data. */
+  /**
+   * Descriptors of each worker. A request for data that all workers share goes to the first one.
+   */
   workers: readonly WorkerDescriptors[];
   /** Random 32-bit integer: seed of the FDB's hash. */
   seed: number;
@@ -108,7 +110,7 @@ export class Workers {
     if (!this.ready) throw beingRestarted();
   }
 
-  /** @returns when all have made the change @throws DataPlaneError */
+  /** @returns when all workers have made the change @throws DataPlaneError */
   ask(change: Change): Promise<Answer> {
     return this.askEach(() => change);
   }
@@ -134,8 +136,8 @@ export class Workers {
   }
 
   /**
-   * Sends changes to the live workers, even while another is being replaced; that one reads them
-   * with its configuration.
+   * Sends changes to the live workers, even while another worker is being replaced. Its successor
+   * gets the changes with its configuration.
    */
   async askLiving(changes: readonly Change[]): Promise<void> {
     await Promise.allSettled(this.#links.flatMap((link) => changes.map((change) => link.ask(change))));
@@ -148,7 +150,7 @@ export class Workers {
 
   /**
    * Sends a report of worker `index` (−1: of the main thread) to the other ready workers. A worker
-   * that is not ready will receive its own report.
+   * that is not ready will get a report of its own.
    */
   forward(index: number, change: Change): void {
     for (const [other, link] of this.#links.entries())
@@ -189,8 +191,8 @@ export class Workers {
 }
 
 /**
- * Combines the answers of all workers: the first worker's, where they differ. An entry that only
- * some replicas had counts as removed; any other failure fails the whole change.
+ * Combines the answers of all workers. If the answers differ, the first worker's is returned. An
+ * entry that only some replicas had counts as removed; any other failure fails the whole change.
  */
 function answerOfAll(answers: readonly PromiseSettledResult<Answer>[]): Answer {
   const failures = answers.filter((answer) => answer.status === 'rejected').map((answer) => answer.reason);

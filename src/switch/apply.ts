@@ -159,7 +159,7 @@ export class Applier {
   #addVni(change: Extract<Change, { op: 'vni.add' }>): Answer {
     const { vnis, counters, members } = this.#tables;
     const { vniIdx, policy } = change;
-    // First, as it may be refused: then nothing of the VNI may remain.
+    // This comes first because it may be refused, and a refused VNI must leave nothing behind.
     this.#ports.attachTap(vniIdx, change.tapFd);
     this.#startRow(counters.vniBase(vniIdx), VNI_ROW, V_GENERATION, change.generation);
     this.#startRow(counters.peerBase(change.otherIdx), PEER_ROW, P_GENERATION, change.otherGeneration);
@@ -185,8 +185,8 @@ export class Applier {
   }
 
   /**
-   * Applies a policy. It holds for frames at once. Entries beyond the new limit, and those of
-   * sources no longer accepted, are removed afterwards.
+   * Applies a policy, which takes effect for the next frame. Entries beyond the new limit, and
+   * entries of sources that are no longer accepted, are removed afterwards.
    */
   #setPolicy(vniIdx: number, policy: VniPolicy): Job {
     const { vnis, fdb, peers, paths, members } = this.#tables;
@@ -203,9 +203,9 @@ export class Applier {
   }
 
   /**
-   * Removes a VNI. It becomes unknown first: its frames count as `vni_not_found`, and its TAP is no
-   * longer read. Its peers and entries are removed afterwards, piece by piece. A row without a VNI
-   * was removed before.
+   * Removes a VNI. The VNI becomes unknown first: its frames count as `vni_not_found`, and its TAP
+   * is no longer read. Its peers and entries are removed afterwards, piece by piece. A row without
+   * a VNI needs no removal.
    */
   #removeVni(vniIdx: number): Job {
     const { vnis, flood, members, fdb } = this.#tables;
@@ -267,8 +267,8 @@ export class Applier {
 
   /**
    * Resets a counter row, unless a predecessor of this worker counted in the same generation. A row
-   * in its first use has generation 0 and is zero: it is read here and not written, so it costs no
-   * memory.
+   * in its first use has generation 0, and its counters are zero. It is read here but not written,
+   * so it uses no memory.
    */
   #startRow(base: number, length: number, generationCell: number, generation: number): void {
     const { counters } = this.#tables;
@@ -276,9 +276,9 @@ export class Applier {
   }
 
   /**
-   * Removes a peer. It becomes unknown first; its entries are removed afterwards, piece by piece,
-   * until a pass finds none. A row without a peer was removed before, by a request whose caller did
-   * not wait for the answer.
+   * Removes a peer. The peer becomes unknown first; its entries are removed afterwards, piece by
+   * piece, until a pass finds none. A row without a peer was removed by an earlier request, whose
+   * caller did not wait for the answer.
    */
   #removePeer(peerIdx: number): Job {
     const { peers, flood, members, fdb } = this.#tables;

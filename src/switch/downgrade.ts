@@ -6,9 +6,9 @@
  * the attempt is not repeated with every batch.
  *
  * No remote may cause an offload to be disabled. A refused train counts only if its peer is
- * configured, since the path to a learned one may be its choice. A refused superframe counts only
- * if the kernel has never accepted one (`TapPort.refused`). Superframes described by a peer, and
- * datagrams too large for a path, do not count.
+ * configured, because a stranger may choose an address whose path refuses trains. A refused
+ * superframe counts only if the kernel has never accepted one (`TapPort.refused`). Superframes
+ * described by a peer, and datagrams too large for a path, do not count.
  *
  * Called by the data-plane thread once a round. Allocates nothing unless it reports a refusal.
  */
@@ -19,7 +19,7 @@ import type { PeerTable } from './fdb/peer-table.js';
 import { MERGE_TCP, MERGE_UDP, type TapPort } from './port/tap.js';
 import type { UdpPort } from './port/udp.js';
 
-/** The part of an option that runs in this thread and uses one offload. */
+/** Part of an option in this thread that uses one offload. */
 export interface OffloadUser {
   readonly offload: OffloadName;
   /** Switches the use of the offload on or off. */
@@ -47,8 +47,8 @@ export class Downgrade {
   readonly #report: (name: OffloadName, error: number) => void;
 
   /**
-   * @param report callback for a refusal, called once by one of the threads that share `offloads`;
-   * `error` is a negative errno
+   * @param report callback for a refusal, called once in only one of the threads that share
+   * `offloads`; `error` is a negative errno
    */
   constructor(
     offloads: Offloads,

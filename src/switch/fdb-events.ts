@@ -2,13 +2,13 @@
  * Collects FDB events for subscribers in the main thread.
  *
  * Changes of entries become rows of a report (`exchange/fdb-report.ts`). Attached to the FDB only
- * while events have subscribers. A frame whose source and destination are known never comes here,
- * and no object is allocated per frame: a remote that invents MACs fills one report per 0.1 s, and
+ * while events have subscribers. A frame whose source and destination are known causes no event,
+ * and no object is allocated per frame. A remote that invents MACs fills one report per 0.1 s;
  * further events are counted as lost.
  *
  * Replicas of the FDB hold the same entries, so only the first worker reports learned, moved and
- * aged entries. A miss is known to its worker only, so every worker reports misses, each MAC once a
- * second.
+ * aged entries. A miss is known only to the worker that looked up the MAC, so every worker reports
+ * misses, each MAC once per second.
  */
 import {
   AGED,

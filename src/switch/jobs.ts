@@ -25,11 +25,11 @@ export interface Filter {
 
 /** Slots of the FDB that one piece of a job examines. */
 const PIECE_SLOTS = 16_384;
-/** The same for a listing, which does more work per slot: some tens of microseconds. */
+/** Slots that one piece of a listing examines, which takes more time per slot: some tens of µs. */
 const LIST_SLOTS = 512;
 /**
- * Victims searched in one piece: some tens of microseconds, unless few entries lie in a large
- * table.
+ * Victims searched in one piece. The search takes some tens of microseconds, or longer if a large
+ * table has few entries.
  */
 const PIECE_EVICTIONS = 128;
 const HASH_END = 2 ** 32;
@@ -89,7 +89,8 @@ function purge(fdb: Fdb, isMatch: (position: number) => boolean): Job {
 }
 
 /**
- * Evicts the entries of a VNI beyond its limit. Entries learned meanwhile evict others themselves.
+ * Evicts the entries of a VNI beyond its limit. A MAC that is learned meanwhile evicts an entry
+ * when it is added.
  */
 export function shrink(fdb: Fdb, vniIdx: number): Job {
   return () => {

@@ -2,11 +2,11 @@
  * Decides when to busy-poll before blocking.
  *
  * Waking a sleeping thread and an idle core costs about 10 µs each, four times in a round trip
- * between two VTEPs. While single small frames alternate between the directions in close
- * succession, as requests and replies do, the wait begins with a busy-poll (`waitFor`, spinUs) that
- * yields the core between two polls (sched_yield). Load (superframes, or several frames in a round)
- * ends it at once: then the core is better used by the senders and receivers of the frames. A
- * one-way stream also ends it, since no request waits for it.
+ * between two VTEPs. Requests and replies are single small frames in alternating directions. While
+ * they follow each other closely, the wait begins with a busy-poll (`waitFor`, spinUs) that yields
+ * the core between two polls (sched_yield). Superframes or several frames in a round end
+ * busy-polling at once, because their senders and receivers need the core more. A one-way stream
+ * also ends it, because no request waits for a reply.
  *
  * Similar to the kernel's haltpoll governor (Documentation/virt/guest-halt-polling.rst), but it
  * also considers the received frames.
@@ -14,8 +14,8 @@
 import { ROUND_OTHER } from './forward/loop.js';
 
 /**
- * Longest busy-poll, µs: more than a round trip to a neighbour. It is wasted once when traffic
- * pauses.
+ * Longest busy-poll, µs: more than a round trip between two hosts of one network. When traffic
+ * pauses, one busy-poll is wasted.
  */
 const SPIN_US = 100;
 /** Changes of direction, each soon after the previous one, before busy-polling begins. */

@@ -9,8 +9,8 @@
  * `dgram` the sockets belong to the event loop, which runs a round when a datagram arrives, when a
  * descriptor of the wait set is ready, or after 100 ms.
  *
- * Descriptors belong to the process and the shared buffers to the main thread: if this thread dies,
- * its successor continues with the FDB and the counters as they are.
+ * Descriptors belong to the process, and the shared buffers to the main thread. If this thread
+ * dies, its successor therefore continues with the same FDB and counters.
  */
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import { loadShim, type Shim } from '../abi/binding.js';
@@ -53,16 +53,17 @@ import { WAIT_NOW_MS, WAIT_WAITED_MS, WaitSet } from './wait-set.js';
  */
 const WAIT_MS = 100;
 /**
- * Scheduler slice that this thread requests, µs. Other threads on its core run in slices of about 3
- * ms, which is how long a frame would otherwise wait for it.
+ * Time slice that this thread requests from the scheduler, µs. Other threads on its core run in
+ * slices of about 3 ms; without the request, a frame would wait that long.
  */
 const SLICE_US = 200;
 /** Window of the busy ratio, ms. */
 const BUSY_WINDOW_MS = 1000;
 /** Most requests handled in one round. */
 const REQUESTS_PER_ROUND = 64;
-/** Time of a job in a round, ms: as long as the rest of the round took, within these bounds. */
+/** Shortest time of a job in a round, ms. Between the limits it equals the rest of the round. */
 const JOB_MIN_MS = 0.25;
+/** Longest time of a job in a round, ms. */
 const JOB_MAX_MS = 2;
 
 /** Ports between which a thread forwards. */
@@ -176,8 +177,9 @@ export class DataPlaneThread {
   }
 
   /**
-   * Counts drops of the sockets while no thread ran. The sockets are older than this thread, so
-   * their first answer is the total; drops that no predecessor has counted are the difference.
+   * Counts drops of the sockets while no thread ran. The first query of a socket returns all its
+   * drops, because the sockets are older than this thread. The drops that a predecessor counted are
+   * subtracted.
    */
   #countMissedOverflow(): void {
     this.#countMissed(DROP.rx_overflow, this.#underlay.takeOverflow());
@@ -291,7 +293,7 @@ export class DataPlaneThread {
 
   /**
    * Reads the TAP of a VNI. The wait set outlives a thread: a successor finds the TAPs of its
-   * predecessor in it before it is assigned their VNIs. Those wait until then.
+   * predecessor in it before it is assigned their VNIs. Such TAPs wait until the assignment.
    */
   #readTap(vniIdx: number): void {
     const fd = this.#taps.fds[vniIdx];
@@ -360,9 +362,9 @@ export class DataPlaneThread {
   }
 
   /**
-   * Sends a report to the main thread. Rows are copied, never transferred: the first buffer
-   * transferred from a thread makes V8 discard all its code compiled for typed arrays, and check
-   * each access from then on (encap 121 → 135 ns a frame, decap 134 → 172).
+   * Sends a report to the main thread. Rows are copied, never transferred. When a thread transfers
+   * its first buffer, V8 discards all code compiled for typed arrays and checks each access from
+   * then on (encap 121 → 135 ns per frame, decap 134 → 172).
    */
   #report(report: Report): void {
     this.#port.postMessage(report);

@@ -2,7 +2,7 @@
  * The descriptors that the data-plane thread waits for, and those that are ready.
  *
  * TAPs and receiving sockets become readable, sending sockets have an error queued, and the wake-up
- * eventfd announces requests. A token identifies each; the arrays are refilled by each wait.
+ * eventfd announces requests. A token identifies each descriptor. Each wait refills the arrays.
  */
 
 import type { Shim } from '../abi/binding.js';

@@ -2,7 +2,7 @@ import t from 'tap';
 import { CounterBlocks } from '../../src/controller/counter-blocks.js';
 import * as C from '../../src/exchange/counters.js';
 
-/** Blocks whose cells hold the numbers of worker and cell: 1,005 is worker 1's cell 5. */
+/** Blocks whose cells contain 1,000 × worker + cell: 1,005 is cell 5 of worker 1. */
 function blocks(workers: number): C.Counters[] {
   return Array.from({ length: workers }, (_, worker) => {
     const counters = new C.Counters(2, 3);
@@ -29,7 +29,7 @@ t.test('a single block is read unchanged', async (t) => {
   t.same(reader.globals(), only.cells.slice(0, C.GLOBAL_ROW));
 });
 
-t.test('the cells of three blocks are summed, except those that are no sums', async (t) => {
+t.test('the cells of three blocks are summed; some cells are taken from one block', async (t) => {
   const reader = new CounterBlocks(blocks(3));
   const rows = [reader.vniRow(1), reader.peerRow(2)];
   reader.read(rows);
@@ -49,12 +49,12 @@ t.test('the cells of three blocks are summed, except those that are no sums', as
     t.equal(peer[cell], sum(3, cell));
   t.equal(peer[C.P_GENERATION], C.P_GENERATION);
   t.equal(peer[C.P_FDB_DYNAMIC], C.P_FDB_DYNAMIC);
-  t.equal(peer[C.P_LAST_SEEN_MS], 2000 + C.P_LAST_SEEN_MS, 'last seen by worker 2');
+  t.equal(peer[C.P_LAST_SEEN_MS], 2000 + C.P_LAST_SEEN_MS, 'the latest last-seen time, of worker 2, is used');
 
   const globals = reader.globals();
-  t.equal(globals[C.G_HEARTBEAT_MS], C.G_HEARTBEAT_MS, 'the oldest heartbeat');
-  t.equal(globals[C.G_BUSY_RATIO], 2000 + C.G_BUSY_RATIO, 'the busiest worker');
-  t.equal(globals[C.G_STRAY_VNI], 2000 + C.G_STRAY_VNI, 'a VNI, not a count: one of them');
+  t.equal(globals[C.G_HEARTBEAT_MS], C.G_HEARTBEAT_MS, 'the oldest heartbeat is used');
+  t.equal(globals[C.G_BUSY_RATIO], 2000 + C.G_BUSY_RATIO, 'the ratio of the busiest worker is used');
+  t.equal(globals[C.G_STRAY_VNI], 2000 + C.G_STRAY_VNI, 'the last unknown VNI is not summed');
   t.equal(globals[C.G_RESERVED_BITS], sum(3, C.G_RESERVED_BITS));
   t.equal(globals[C.G_DROPS_DECAP + 4], sum(3, C.G_DROPS_DECAP + 4));
 });
@@ -79,7 +79,7 @@ t.test('rows read together are consistent within each block', async (t) => {
     });
   const rows = [reader.vniRow(1), reader.peerRow(2)];
   reader.read(rows);
-  t.equal(looks, 2, 'it read again');
+  t.equal(looks, 2, 'the reader copied the rows again');
   t.equal(rows[0].row[C.V_TAP_RX_FRAMES], C.V_TAP_RX_FRAMES + before + 1);
   t.equal(rows[1].row[C.P_TX_FRAMES], sum(2, C.P_TX_FRAMES) + 1);
 });
@@ -99,7 +99,7 @@ t.test('adjacent rows are read as one', async (t) => {
   );
 });
 
-t.test('a reader disturbed by every copy gives up sooner the more there is to copy', async (t) => {
+t.test('a reader whose copies are all disturbed makes fewer attempts for larger rows', async (t) => {
   const copies = (peers: number) => {
     const busy = new C.Counters(1, peers);
     let copied = 0;
@@ -119,8 +119,8 @@ t.test('a reader disturbed by every copy gives up sooner the more there is to co
     reader.read([reader.vniRow(0), reader.peerRows(0, new Float64Array(peers * C.PEER_ROW))]);
     return copied;
   };
-  t.equal(copies(1), 10_001, 'a small VNI');
-  t.ok(copies(1000) < 600, 'a thousand peers');
+  t.equal(copies(1), 10_001, 'a small VNI is copied 10,001 times');
+  t.ok(copies(1000) < 600, 'a VNI of a thousand peers is copied less often');
   t.ok(copies(64_000) <= 9, 'sixty-four thousand');
-  t.ok(copies(1 << 20) <= 5, 'the largest VNI');
+  t.ok(copies(1 << 20) <= 5, 'the largest VNI is copied at most five times');
 });

@@ -26,7 +26,7 @@ interface Fixture {
   peerChanges: () => number;
   /** Makes a worker accept no requests; it continues to forward. */
   stall: (worker: number) => Promise<void>;
-  /** Makes it accept requests again, beginning with the waiting ones. */
+  /** Makes the worker accept requests again; waiting requests come first. */
   resume: (worker: number) => void;
   /** Static entries that VNI 100 should have. */
   entries: Map<string, string>;
@@ -77,7 +77,7 @@ async function start(t: Test, workers = 1): Promise<Fixture> {
   };
   const stall = async (worker: number) => {
     stalled.add(worker);
-    // A pending wake-up must not make it accept the next request.
+    // A pending wake-up must not make the worker accept the next request.
     const beat = () => handle.counters[worker].cells[G_HEARTBEAT_MS];
     for (let round = 0; round < 2; round++) {
       const before = beat();
@@ -102,13 +102,13 @@ async function listAll(handle: Handle, vni: number, limit: number) {
   return { items, pages };
 }
 
-/** Sends a request that the worker cannot read: it dies of the exception. */
+/** Sends a request that the worker cannot read, so that an exception ends it. */
 function crash(handle: Handle, vni: number, peer: string): Promise<void> {
   return handle.putFdb(vni, undefined as unknown as MacParts, peer);
 }
 
-// Under the test runner a thread needs more than a second to start: tests that do not end it share
-// one.
+// Under the test runner a thread needs more than a second to start, so tests that do not end a
+// thread share one.
 t.setTimeout(120_000);
 const { handle } = await start(t);
 
@@ -146,7 +146,7 @@ t.test('static entries can be put, replaced, listed, deleted and flushed', async
   await handle.putFdb(0, macParts(macNumber(2)), '192.0.2.1');
   await handle.putFdb(2 ** 24 - 1, mac, '192.0.2.1');
   const { items } = await listAll(handle, 0, 10);
-  t.equal(items.length, 2, 'entries of this VNI only');
+  t.equal(items.length, 2, 'the list has entries of this VNI only');
   t.match(
     items.find((entry) => entry.mac.low === mac.low),
     { mac, peer: /^20010db8/, type: 'static', ageMs: 0 },
@@ -218,7 +218,7 @@ t.test('a name selects all its addresses when entries are listed or flushed', as
     return items.map((entry) => entry.peer).sort();
   };
   t.same(await behind('far.example'), ['192.0.2.1', '192.0.2.2']);
-  t.same(await behind('192.0.2.2'), ['192.0.2.2'], 'an address selects itself');
+  t.same(await behind('192.0.2.2'), ['192.0.2.2'], 'an address selects its own entries');
   t.equal(await handle.flushFdb(106, { type: 'static', peer: 'far.example' }), 2);
   t.same(await behind(''), ['192.0.2.3']);
   await t.rejects(handle.flushFdb(106, { type: 'all', peer: 'lost.example' }), {
@@ -295,7 +295,7 @@ t.test('a worker that dies is replaced; FDB and counters are kept', async (t) =>
   const behind = handle.removePeer(100, '192.0.2.2');
   await t.rejects(crashed, { code: 'dataplane_down' });
   await t.rejects(behind, { code: 'dataplane_down' });
-  t.equal(await waiting, 0, 'a change applied before is answered');
+  t.equal(await waiting, 0, 'a change that was applied before the crash is answered');
   t.equal(handle.ready, false);
   await t.rejects(addPeer(handle, 100, newPeer('192.0.2.3')), { code: 'dataplane_down' });
   await t.rejects(handle.deleteFdb(100, macParts(macNumber(1))), { code: 'dataplane_down' });
@@ -368,7 +368,7 @@ t.test('a tunnel set-up is refused while a worker is being replaced, and sent ag
   await handle.setTunnel(tunnel, Int32Array.of(peerIdx));
 });
 
-/** Only the first worker dies: lists are read from it. */
+/** Ends the first worker only, because lists are read from that worker. */
 function crashFirst(handle: Handle): Promise<unknown> {
   return handle.listFdb(100, ALL, 10, 1n as unknown as number);
 }
@@ -388,7 +388,11 @@ t.test('with two workers, a change is made by both and answered once', async (t)
   await t.rejects(handle.deleteFdb(100, macParts(macNumber(19))), { code: 'fdb_entry_not_found' });
   await handle.removePeer(100, '192.0.2.2');
   t.same(statics(), [14, 14]);
-  t.equal(await handle.flushFdb(100, { type: 'all', peer: '192.0.2.1' }), 14, 'nor are removals');
+  t.equal(
+    await handle.flushFdb(100, { type: 'all', peer: '192.0.2.1' }),
+    14,
+    'removals are not counted twice',
+  );
   t.same(statics(), [0, 0]);
 
   const [first, second] = handle.counters;
@@ -397,9 +401,13 @@ t.test('with two workers, a change is made by both and answered once', async (t)
     [second, 234],
   ] as const)
     block.cells[block.peerBase(peer.peerIdx) + P_RX_FRAMES] = frames;
-  t.equal(handle.snapshot(100).peers[0].row[P_RX_FRAMES], 1234, 'frames are the sum of both');
+  t.equal(handle.snapshot(100).peers[0].row[P_RX_FRAMES], 1234, 'frames are the sum of both workers');
   await handle.removePeer(100, '192.0.2.1');
-  t.equal(handle.snapshot(100).peers[0].row[P_RX_FRAMES], 1234, 'and stay in the sums of the VNI');
+  t.equal(
+    handle.snapshot(100).peers[0].row[P_RX_FRAMES],
+    1234,
+    'frames of the removed peer stay in the sums of the VNI',
+  );
 });
 
 t.test('with two workers, only the one that dies is replaced, and gets the same state', async (t) => {
@@ -419,7 +427,11 @@ t.test('with two workers, only the one that dies is replaced, and gets the same 
   await t.rejects(addPeer(handle, 100, newPeer('192.0.2.3')), { code: 'dataplane_down' });
   const beat = second.cells[G_HEARTBEAT_MS];
   await eventually('the other worker to continue', () => second.cells[G_HEARTBEAT_MS] > beat);
-  t.equal(logged.filter((line) => /restarted/.test(line)).length, 0, 'while the first is being replaced');
+  t.equal(
+    logged.filter((line) => /restarted/.test(line)).length,
+    0,
+    'the second worker continues while the first is being replaced',
+  );
 
   await eventually('ready again', () => handle.ready, 10_000);
   t.equal(logged.filter((line) => /restarted/.test(line)).length, 1);
@@ -429,8 +441,8 @@ t.test('with two workers, only the one that dies is replaced, and gets the same 
     ['192.0.2.1'],
     'neither change was made',
   );
-  // Had the second worker kept the addition, or made the removal, these would differ between the
-  // two.
+  // The counts of both workers would differ if the second worker had kept the addition or made the
+  // removal.
   await handle.putFdb(100, macParts(macNumber(2)), '192.0.2.1');
   const again = await addPeer(handle, 100, newPeer('192.0.2.2'));
   await handle.putFdb(100, macParts(macNumber(3)), '192.0.2.2');
@@ -461,8 +473,12 @@ t.test('removing a VNI removes peers and entries, releases its TAP and frees its
   const removal = handle.removeVni(100).then(() => order.push('removed'));
   await t.rejects(handle.removeVni(100), { code: 'vni_not_found' }, 'it is already being removed');
   await t.rejects(addPeer(handle, 100, newPeer('192.0.2.3')), { code: 'vni_not_found' });
-  await t.rejects(handle.addVni(newVni(100)), { code: 'vni_exists' }, 'until all have released it');
-  t.equal(handle.snapshot(100).peers.length, 3, 'and until then it is listed');
+  await t.rejects(
+    handle.addVni(newVni(100)),
+    { code: 'vni_exists' },
+    'the number is in use until all workers have released the VNI',
+  );
+  t.equal(handle.snapshot(100).peers.length, 3, 'the VNI is listed until all workers have released it');
   await removal;
   t.equal(peerChanges(), changes + 1);
   t.same(
@@ -518,7 +534,7 @@ t.test('a VNI whose removal fails because a worker dies stays and works', async 
   await t.rejects(
     handle.removeVni(200),
     { code: 'dataplane_down' },
-    'refused while a worker is being replaced',
+    'a removal is refused while a worker is being replaced',
   );
   await t.rejects(handle.setPolicy(200, { flood: false }), { code: 'dataplane_down' });
   await t.rejects(handle.addVni(newVni(400)), { code: 'dataplane_down' });
@@ -528,7 +544,7 @@ t.test('a VNI whose removal fails because a worker dies stays and works', async 
     [100, 200],
   );
   t.same(handle.vnis()[1].policy, POLICY);
-  // Had one worker kept the removal or the addition, these would differ between the two.
+  // The counts of both workers would differ if one had kept the removal or the addition.
   await handle.putFdb(100, macParts(macNumber(1)), '192.0.2.2');
   for (const block of handle.counters) t.equal(block.cells[block.vniBase(0) + V_FDB_STATIC], 1);
   t.equal((await listAll(handle, 200, 10)).items.length, 1, 'the other VNI keeps its entry');
@@ -538,32 +554,39 @@ t.test('a VNI whose removal fails because a worker dies stays and works', async 
   await handle.removeVni(300);
 });
 
-t.test('one capture at a time, with a ring per worker, ends on request or with its VNI', async (t) => {
-  const { handle } = await start(t, 2);
-  const { vniIdx } = await handle.addVni(newVni(100));
-  const { peerIdx } = await addPeer(handle, 100, newPeer('192.0.2.1'));
-  t.equal(handle.peerAt(vniIdx, peerIdx)?.address.text, '192.0.2.1');
-  t.equal(handle.peerAt(vniIdx, peerIdx + 1), undefined);
-  const request = { vni: 100, point: 'overlay', snapLen: 1000 } as const;
-  await t.rejects(handle.startCapture({ ...request, vni: 101 }), { code: 'vni_not_found' });
-  const first = await handle.startCapture(request);
-  t.same(
-    first.rings.map((ring) => ring.first()),
-    [undefined, undefined],
-  );
-  await t.rejects(handle.startCapture({ ...request, vni: undefined }), { code: 'capture_busy' });
-  await first.stop();
-  const second = await handle.startCapture(request);
-  await first.stop();
-  await t.rejects(handle.startCapture(request), { code: 'capture_busy' }, 'only its own stop ends it');
-  await handle.removeVni(100);
-  const third = await handle.startCapture({ ...request, vni: undefined });
-  await second.stop();
-  await t.rejects(handle.startCapture({ ...request, vni: undefined }), { code: 'capture_busy' });
-  await handle.watchFdb(true);
-  await handle.watchFdb(false);
-  await third.stop();
-});
+t.test(
+  'only one capture runs, with a ring per worker, until it is stopped or its VNI is removed',
+  async (t) => {
+    const { handle } = await start(t, 2);
+    const { vniIdx } = await handle.addVni(newVni(100));
+    const { peerIdx } = await addPeer(handle, 100, newPeer('192.0.2.1'));
+    t.equal(handle.peerAt(vniIdx, peerIdx)?.address.text, '192.0.2.1');
+    t.equal(handle.peerAt(vniIdx, peerIdx + 1), undefined);
+    const request = { vni: 100, point: 'overlay', snapLen: 1000 } as const;
+    await t.rejects(handle.startCapture({ ...request, vni: 101 }), { code: 'vni_not_found' });
+    const first = await handle.startCapture(request);
+    t.same(
+      first.rings.map((ring) => ring.first()),
+      [undefined, undefined],
+    );
+    await t.rejects(handle.startCapture({ ...request, vni: undefined }), { code: 'capture_busy' });
+    await first.stop();
+    const second = await handle.startCapture(request);
+    await first.stop();
+    await t.rejects(
+      handle.startCapture(request),
+      { code: 'capture_busy' },
+      'the stop of an earlier capture does not end this one',
+    );
+    await handle.removeVni(100);
+    const third = await handle.startCapture({ ...request, vni: undefined });
+    await second.stop();
+    await t.rejects(handle.startCapture({ ...request, vni: undefined }), { code: 'capture_busy' });
+    await handle.watchFdb(true);
+    await handle.watchFdb(false);
+    await third.stop();
+  },
+);
 
 const TIMEOUT = { code: 'dataplane_timeout' };
 const ENOENT = -2;
@@ -574,7 +597,7 @@ function staticsOf(handle: Handle): number[] {
   return handle.counters.map((block) => block.cells[block.vniBase(0) + V_FDB_STATIC]);
 }
 
-t.test('a VNI whose addition times out is held until no worker uses its TAP', async (t) => {
+t.test('a VNI whose addition times out is settling until no worker uses its TAP', async (t) => {
   const { handle, logged, waits, stall, resume } = await start(t, 2);
   const shim = loadShim();
   const tapFds = [1, 2].map(() => shim.eventCreate());
@@ -591,13 +614,13 @@ t.test('a VNI whose addition times out is held until no worker uses its TAP', as
       shim.close(fd);
     }
   });
-  t.equal(released, 0, 'its descriptors stay open while a worker has not answered');
+  t.equal(released, 0, 'the descriptors of the VNI stay open while a worker has not answered');
   const held = handle.settling().map(({ vni, tap }) => [vni, tap]);
   t.same(held, [[100, 'vtep100']]);
   t.same(
     handle.vnis().map(({ vni }) => vni),
     [200],
-    'it is not configured',
+    'VNI 100 is not configured',
   );
   await t.rejects(handle.addVni(newVni(100)), { code: 'vni_exists', message: /VNI 100 is settling/ });
   t.throws(() => handle.assertFree(100), { code: 'vni_exists', message: /settling/ });
@@ -609,14 +632,18 @@ t.test('a VNI whose addition times out is held until no worker uses its TAP', as
   ])
     await t.rejects(ask() as Promise<unknown>, { code: 'vni_not_found', message: /settling/ });
   t.throws(() => handle.snapshot(100), { code: 'vni_not_found' });
-  t.same([...handle.totals(100).vni].slice(0, 2), [0, 0], 'its totals can be listed');
+  t.same([...handle.totals(100).vni].slice(0, 2), [0, 0], 'the totals of the settling VNI can be listed');
   resume(1);
   await eventually('it to be released', () => handle.settling().length === 0);
-  t.same([released, isWaitedFor], [1, [false, false]], 'released once, when neither waits for the TAP');
+  t.same(
+    [released, isWaitedFor],
+    [1, [false, false]],
+    'the VNI is released once, when neither worker waits for its TAP',
+  );
   t.same(deaths(logged), [], 'no worker has died');
   const again = await handle.addVni(newVni(100));
   t.ok(again.vniIdx !== other);
-  t.equal(again.vniIdx, 1, 'its row is free');
+  t.equal(again.vniIdx, 1, 'the row of the released VNI is used again');
 });
 
 t.test('a TAP that cannot be polled is refused, and the worker lives', async (t) => {
@@ -655,12 +682,14 @@ t.test('a VNI whose removal times out stays, with peers and static entries', asy
   t.equal(handle.settling().length, 1);
   await t.rejects(handle.addVni(newVni(100)), { code: 'vni_exists', message: /settling/ });
   resume(1);
-  await eventually('it to be settled', () => handle.settling().length === 0);
-  t.same(staticsOf(handle), [2, 2], 'entries that the removal had removed');
+  await eventually('the VNI to be reconciled', () => handle.settling().length === 0);
+  t.same(staticsOf(handle), [2, 2], 'the entries that the failed removal had removed are restored');
   await stall(0);
   await t.rejects(handle.removePeer(100, '192.0.2.1'), TIMEOUT);
   resume(0);
-  await eventually('entries of the peer', () => staticsOf(handle).every((count) => count === 2));
+  await eventually('the entries of the peer to be restored', () =>
+    staticsOf(handle).every((count) => count === 2),
+  );
   await handle.removePeer(100, '192.0.2.1');
   t.same(staticsOf(handle), [0, 0]);
   await handle.removeVni(100);
@@ -693,7 +722,7 @@ t.test('changes of peers, a policy and entries that time out leave nothing behin
   t.same(
     rows.map(({ peerIdx }) => peerIdx).sort(),
     Array.from({ length: 5 }, (_, i) => handle.peers(100)[0].peerIdx + 1 + i),
-    'rows of the refused peers are free',
+    'the rows of the refused peers are used again',
   );
   entries.set(macNumber(2), '192.0.2.10');
   await handle.putFdb(100, macParts(macNumber(2)), '192.0.2.10');
@@ -771,7 +800,7 @@ t.test('flow maps are released when the slowest worker has answered or ended', a
   const letGo = handle.setFlows(undefined).then(() => (released = true));
   await t.rejects(handle.setPolicy(100, {}), { code: 'vni_not_found' });
   await t.rejects(handle.addVni(newVni(100)), TIMEOUT);
-  t.notOk(released, 'longer than the time limit of a change');
+  t.notOk(released, 'the maps stay in use beyond the time limit of a change');
   resume(1);
   await letGo;
 });

@@ -2,8 +2,8 @@
  * The data plane with its threads and sockets on loopback.
  *
  * VNIs are added and removed while datagrams of another VNI flow. There is no TAP, so every frame
- * that arrives counts as dropped `overlay_down`; the tests check that each is counted once. Needs
- * no root.
+ * that arrives counts as dropped (`overlay_down`); the tests check that each frame is counted once.
+ * Requires no root.
  */
 
 import { createSocket, type Socket } from 'node:dgram';
@@ -24,7 +24,7 @@ import { newPeer, newVni } from '../support/new-vni.js';
 import { eventually } from '../support/wait.js';
 
 const LOOPBACK = '127.0.0.1';
-/** Sockets of the sender: the kernel gives each worker some of them. */
+/** Sockets of the sender: the kernel assigns the flows of some of them to each worker. */
 const SENDERS = 8;
 const ROUNDS = 200;
 /** Datagrams of each VNI in a round, few enough for any receive buffer. */
@@ -158,7 +158,7 @@ for (const [engine, workers] of [
       await Promise.all([change(), send(100, round, BURST), send(200, round, BURST)]);
       sent += BURST;
       others += BURST;
-      await eventually(`all of round ${round}`, () => received(handle, 100) >= sent);
+      await eventually(`all frames of round ${round}`, () => received(handle, 100) >= sent);
     }
     t.equal(received(handle, 100), sent);
     const dropped = (reason: number) => handle.globals()[G_DROPS_DECAP + reason];
@@ -239,7 +239,7 @@ for (const engine of ['batch', 'dgram'] as const)
     );
   });
 
-/** Sends a request that the worker cannot read: it dies of the exception. */
+/** Sends a request that the worker cannot read, so that an exception ends it. */
 function crash(handle: Handle): Promise<unknown> {
   return handle.listFdb(100, { type: 'all', peer: '' }, 10, 1n as unknown as number);
 }

@@ -23,7 +23,11 @@ t.test('new rows are adjacent with generation 0; freed rows come singly with a n
   rows.give(0);
   t.same(rows.allocate(4), { first: 0, count: 1, generation: 1 });
   t.same(rows.allocate(3), { first: 2, count: 1, generation: 2 });
-  t.same(rows.allocate(7), { first: 4, count: 6, generation: 0 }, 'all free rows');
+  t.same(
+    rows.allocate(7),
+    { first: 4, count: 6, generation: 0 },
+    'a request for more rows gets all adjacent free rows',
+  );
   rows.give(2);
   t.same(rows.allocate(), { first: 2, count: 1, generation: 3 }, 'a generation is never repeated');
 });

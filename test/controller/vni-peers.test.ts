@@ -41,10 +41,10 @@ t.test('peers added together have adjacent rows and are found by address and row
   t.equal(other.find('10.7.0.0'), undefined);
   t.match(other.at(5), { first: 5, count: 1, from: 2, list });
   t.equal(one.at(5), undefined);
-  t.equal(other.runs[0].list, list, 'the list itself, not a copy');
+  t.equal(other.runs[0].list, list, 'the list is not copied');
 });
 
-t.test('removing a peer keeps the others, at any position', async (t) => {
+t.test('removing a peer at any position keeps the other peers', async (t) => {
   for (const removed of [0, 1, 2, 3]) {
     const peers = new VniPeers();
     peers.add(newPeers(4), new RowAllocator(10));

@@ -139,9 +139,9 @@ t.test('a counter row of a new generation starts at zero; the same generation co
       generation: next,
     });
   add(generation);
-  t.equal(plane.memory.counters.cells[row + 3], 1, 'after a crash');
+  t.equal(plane.memory.counters.cells[row + 3], 1, 'the row of the same generation continues after a crash');
   add(generation + 1);
-  t.equal(plane.memory.counters.cells[row + 3], 0, 'another peer in the same row');
+  t.equal(plane.memory.counters.cells[row + 3], 0, 'the row starts at zero for another peer');
 });
 
 t.test('a tunnel change is passed to the ports, and its peers are marked', async (t) => {
@@ -164,7 +164,7 @@ t.test('a tunnel change is passed to the ports, and its peers are marked', async
   t.same([flags(one) & 4, flags(two) & 4], [0, 4]);
   plane.removePeer(two);
   t.same(applier.apply({ op: 'tunnel', tunnel, peers: Int32Array.of(one, two) }, plane.tick), {});
-  t.same([flags(one) & 4, flags(two)], [4, 0], 'a peer removed meanwhile');
+  t.same([flags(one) & 4, flags(two)], [4, 0], 'a peer that was removed meanwhile is not marked');
 });
 
 /** Entries of the FDB with this VNI row. */
@@ -225,7 +225,7 @@ t.test('learned sources are removed with their VNI', async (t) => {
   const plane = new MemoryPlane();
   for (let round = 0; round < 4; round++) {
     plane.addVni(0, 100, { accept: 'any' });
-    // As many as one VNI gets: none may remain from the previous round.
+    // One VNI gets only this number of rows, so no row may remain from the previous round.
     for (let i = 0; i < ROWS; i++) plane.fromPeer(`198.51.100.${i}`, 100, arpFrame(BROADCAST, macNumber(i)));
     plane.breathe();
     t.equal(plane.tables.peers.learnedOf(0).length, ROWS, `round ${round}`);
@@ -248,7 +248,7 @@ t.test('a send that completes after its VNI was removed is not counted', async (
   plane.breathe();
   underlay.answer(10);
   plane.breathe();
-  t.equal(plane.vniCell(0, V_TAP_RX_FRAMES), 1, 'only the frame of the new VNI');
+  t.equal(plane.vniCell(0, V_TAP_RX_FRAMES), 1, 'only the frame of the new VNI is counted');
   t.equal(plane.peerCell(peer, P_TX_FRAMES), 1);
   plane.checkIdentity(t, 'after the completions');
 });
@@ -264,7 +264,7 @@ t.test('a policy change applies from the next frame on', async (t) => {
   };
   t.equal(receive(1), 1);
   set({ learning: false });
-  t.equal(receive(2), 1, 'nothing new is learned, and learned entries stay');
+  t.equal(receive(2), 1, 'no MAC is learned, and learned entries stay');
   set({ ageingS: 10 });
   plane.pass(12_000);
   t.equal(plane.vniCell(0, V_FDB_DYNAMIC), 0);
@@ -279,7 +279,7 @@ t.test('a policy change applies from the next frame on', async (t) => {
   t.equal(plane.tables.peers.frameLimit[one], 100_000 - 36);
 });
 
-t.test('lowering the limit evicts step by step, first from the largest holder', async (t) => {
+t.test('lowering the limit evicts step by step, first from the peer with most entries', async (t) => {
   const { plane, one, two } = makePlane(20_000);
   for (let i = 0; i < 100; i++) {
     const { high, low } = macParts(macNumber(30_000 + i));
@@ -298,7 +298,7 @@ t.test('lowering the limit evicts step by step, first from the largest holder', 
   t.equal(plane.vniCell(1, V_EVICTED), 0);
 });
 
-t.test('sources that are no longer accepted are no longer sent to', async (t) => {
+t.test('no frame is sent to sources that are no longer accepted', async (t) => {
   const plane = new MemoryPlane();
   plane.addVni(0, 100, { accept: 'any' });
   plane.addPeer(0, '192.0.2.1');

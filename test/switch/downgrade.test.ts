@@ -12,7 +12,7 @@ import { sourceRow } from '../support/memory-plane.js';
 const EIO = -5;
 const EINVAL = -22;
 const LEARNED_ROW = 7;
-/** Row of a learned peer that was removed since. */
+/** Row of a learned peer that has been removed. */
 const EMPTY_ROW = 8;
 const RECEIVE = 1;
 const NO_CHECKSUM = 8;
@@ -76,7 +76,7 @@ t.test('a refused train is reported once and disables trains for all workers', a
   t.same(offloads.refused(), [{ names: ['UDP_SEGMENT'], error: EIO }]);
   const successor = worker(offloads);
   successor.downgrade.step();
-  t.notOk(successor.udp.trains, 'a successor does not try again');
+  t.notOk(successor.udp.trains, 'a successor does not try trains again');
 });
 
 t.test('a refused train to a learned or removed peer disables nothing', async (t) => {
@@ -100,7 +100,7 @@ t.test('refused superframes disable only their own kind', async (t) => {
   downgrade.step();
   downgrade.step();
   t.equal(taps.merge, 0);
-  t.ok(udp.trains, 'trains stay enabled');
+  t.ok(udp.trains, 'refused superframes leave trains enabled');
   t.same(reported, [
     ['GSO_UDP_L4', EINVAL],
     ['GSO_TCP', EINVAL],

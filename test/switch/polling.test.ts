@@ -6,7 +6,7 @@ import { Polling } from '../../src/switch/polling.js';
 const TURNS = 16;
 const SOON_US = 40;
 
-/** @returns true when it busy-polls after this many changes of direction */
+/** @returns true when the next wait busy-polls after this many changes of direction */
 function turn(polling: Polling, turns: number): boolean {
   for (let i = 0; i < turns; i++) polling.after(i % 2 === 0 ? ROUND_OUT : ROUND_IN, SOON_US);
   return polling.spinUs > 0;
@@ -18,7 +18,7 @@ t.test('busy-polls once requests and replies follow each other closely', (t) => 
   polling.after(ROUND_IN, SOON_US);
   t.ok(polling.spinUs > 0);
   polling.after(ROUND_OUT, polling.spinUs);
-  t.ok(polling.spinUs > 0, 'and continues as long as they do');
+  t.ok(polling.spinUs > 0, 'busy-polling continues while requests and replies follow each other');
   polling.after(ROUND_IN, SOON_US);
   polling.after(ROUND_IN, SOON_US);
   t.ok(polling.spinUs > 0, 'a reply may have two frames');
@@ -34,7 +34,7 @@ for (const [what, direction, waitedUs] of [
     t.ok(turn(polling, TURNS));
     polling.after(direction, waitedUs);
     t.equal(polling.spinUs, 0);
-    t.notOk(turn(polling, TURNS - 2), 'the count starts again');
+    t.notOk(turn(polling, TURNS - 2), 'the changes of direction are counted from zero again');
     t.end();
   });
 }
@@ -45,6 +45,6 @@ t.test('a one-way stream causes no busy-polling', (t) => {
   t.equal(polling.spinUs, 0);
   t.ok(turn(polling, 2 * TURNS));
   for (let i = 0; i < 3; i++) polling.after(ROUND_IN, SOON_US);
-  t.equal(polling.spinUs, 0, 'and ends busy-polling');
+  t.equal(polling.spinUs, 0, 'a one-way stream ends busy-polling');
   t.end();
 });

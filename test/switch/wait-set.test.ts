@@ -36,7 +36,7 @@ t.test('a wait without ready descriptors reports the time waited', async (t) => 
   t.same([set.tapCount, set.errorCount, set.receiverCount, set.woken], [0, 0, 0, false]);
 });
 
-t.test('each kind is distinguished, and the next wait starts with empty results', async (t) => {
+t.test('each kind of descriptor is distinguished, and each wait starts with empty results', async (t) => {
   const { set, open } = makeSet(t);
   // An eventfd can be made readable at will: it stands for a TAP, a receiver and the wake-up.
   const [tap, receiver, wake] = [1, 2, 3].map(() => open(shim.eventCreate()));
@@ -77,7 +77,7 @@ t.test('a sending socket with a queued error is reported until it is drained', a
   set.wait(1000, 0);
   t.same([set.errorCount, set.errors[0]], [1, sender]);
   set.wait(0, 0);
-  t.equal(set.errorCount, 1, 'it is reported again');
+  t.equal(set.errorCount, 1, 'the error is reported again before it is drained');
   end.port.drainErrors(sender);
   set.wait(0, 0);
   t.equal(set.errorCount, 0);

@@ -9,8 +9,8 @@
  *   checksums are recorded unfinished.
  * - *underlay*: UDP payloads from the VXLAN header on, as passed to and received from the kernel. A
  *   superframe that the port will segment, or that was received whole, is one packet; trains are
- *   recorded datagram by datagram. The payloads have no outer headers; peer rows and batch columns
- *   supply what is known of them.
+ *   recorded datagram by datagram. The payloads have no outer headers; the known header fields are
+ *   taken from peer rows and batch columns.
  */
 
 import { type Batch, DF_SET } from '../../abi/batch.js';
@@ -57,7 +57,7 @@ export class Capture {
     tos: 0,
   };
 
-  /** @param clock clock, advanced by its owner */
+  /** @param clock time of the data plane, updated by the thread */
   constructor(tables: Tables, clock: Clock) {
     this.#tables = tables;
     this.#clock = clock;
@@ -102,7 +102,7 @@ export class Capture {
     this.underlay = false;
   }
 
-  /** Stops the capture of a VNI whose row is released, as another VNI may get the row. */
+  /** Stops the capture of a VNI whose row is released, because another VNI may get the row. */
   vniRemoved(vniIdx: number): void {
     if (this.#spec?.vniIdx === vniIdx) this.stop();
   }

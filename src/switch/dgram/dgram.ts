@@ -1,16 +1,16 @@
 /**
  * Underlay port through plain `node:dgram` (engine `dgram`).
  *
- * It is the portable engine and the baseline that benchmarks compare with the shim. Each datagram
- * costs one JavaScript call, one callback and some objects. Trains and error queues are not
- * supported (see docs/interface.md for the table of differences). Forwarding behaves the same.
+ * It is the portable engine, and benchmarks compare the shim with it. Each datagram costs one
+ * JavaScript call, one callback and some objects. Trains and error queues are not supported (see
+ * docs/interface.md for the table of differences). Forwarding behaves the same.
  *
  * Sends complete asynchronously. Each datagram is copied into its own buffer, which stays borrowed
  * until node calls back; `completions` reports the result. The number of pending sends is limited;
  * further sends fail with ENOMEM.
  *
- * Received datagrams are copied into slots. They are passed on when node has no more for now or the
- * slots are full.
+ * Received datagrams are copied into slots. The slots are passed on when they are full or node has
+ * no further datagrams.
  */
 
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
@@ -70,7 +70,7 @@ export class DgramPort implements UnderlayPort {
   #waiting = 0;
   #completed: Completed[] = [];
   /**
-   * Generation counter per VNI row: completions of sends begun before a row's release are
+   * Generation counter per VNI row: completions of sends that began before the row was released are
    * discarded.
    */
   readonly #generations = new Int32Array(MAX_VNIS);
@@ -146,7 +146,7 @@ export class DgramPort implements UnderlayPort {
     return overflow;
   }
 
-  /** One socket a family, with room for strangers as for peers. */
+  /** 0: each address family has one socket, so drops of strangers are not counted separately. */
   takeStrangersOverflow(): number {
     return 0;
   }

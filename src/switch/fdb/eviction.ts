@@ -1,10 +1,10 @@
 /**
  * Fair eviction: selects the entry to remove when a VNI's limit is reached.
  *
- * The victim belongs to the peer that holds most, so that a peer which floods MACs only evicts its
- * own entries (Open vSwitch gives the same reason for its rule). The entry is found by sampling: a
- * scan continues where the last one stopped. It is bounded, because a remote can cause it with
- * every frame. If it finds nothing, the new MAC is not learned this time.
+ * The victim belongs to the peer with most entries, so that a peer that floods MACs evicts only its
+ * own entries (Open vSwitch gives the same reason for its rule). The victim is found by a scan that
+ * continues where the last scan stopped. The scan is bounded, because a remote can cause one with
+ * every frame. If the scan finds no entry of that peer, the new MAC is not learned this time.
  */
 import type { PeerLists } from './flood-list.js';
 import type { MacTable } from './mac-table.js';
@@ -29,7 +29,8 @@ export class VictimSearch {
   #cursor = 0;
 
   /**
-   * @returns position of the entry to evict; −1 when the sample held no entry of the largest holder
+   * @returns position of the entry to evict; −1 when no examined slot has an entry of the peer with
+   * most entries
    */
   find(fdb: HeldEntries, vniIdx: number): number {
     const holder = largestHolder(fdb, vniIdx);

@@ -11,13 +11,13 @@
  * - Dynamic entries are *limited* per VNI. When the limit is reached, an entry of the peer that
  *   holds most is evicted, so that a MAC flood from one peer cannot evict the entries of others and
  *   force their traffic to be flooded.
- * - Sources that are not configured hold rows of their own, which are *limited* for all VNIs
- *   together. When none is free, the stranger of the largest holder that was silent for longest is
- *   evicted with its entries (`strangers.ts`).
+ * - Strangers have rows of their own, whose number is *limited* for all VNIs together. When no row
+ *   is free, a stranger of the VNI with most strangers is evicted with its entries: the one that
+ *   was silent for longest (`strangers.ts`).
  * - Lookups do not check age; a bounded sweep removes expired entries (`ageing.ts`).
  *
- * With several workers each has an FDB, and they exchange what they learn (`replication.ts`). This
- * costs a single worker nothing: the lookup of a known MAC is the same.
+ * With several workers each has an FDB, and they exchange what they learn (`replication.ts`). A
+ * single worker has no such cost: the lookup of a known MAC is the same.
  *
  * One writer, the data-plane thread. Counts live only in the counter block. Time is passed in as
  * ticks of 0.1 s. Only listing and the growth of the table allocate.
@@ -49,9 +49,9 @@ import {
 import { ACCEPT_ANY, TICKS_PER_SECOND, type VniTable } from './vni-table.js';
 
 /**
- * Value of an entry: the peer's row + 1, above it the moves of the MAC within the tick of its
- * stamp, and the static flag. The moves only matter to other workers (`replication.ts`); they
- * saturate at MOVES_MAX.
+ * Value of an entry. The low bits are the peer's row + 1. The bits from MOVES_SHIFT on count the
+ * moves of the MAC within the tick of its stamp, up to MOVES_MAX; only other workers use this count
+ * (`replication.ts`). One more bit is the static flag.
  */
 const MOVES_SHIFT = 21;
 const MOVES_MAX = 511;
@@ -60,8 +60,8 @@ const STATIC = 1 << 30;
 const ROW = (1 << MOVES_SHIFT) - 1;
 
 /**
- * Period in which a continuously active MAC is announced to the other workers, ticks; at most a
- * quarter of the ageing time.
+ * Longest time between two announcements of an active MAC to the other workers, ticks. A quarter of
+ * the ageing time is used if that is shorter.
  */
 const REFRESH_NOTE_TICKS = 10 * TICKS_PER_SECOND;
 
@@ -86,7 +86,7 @@ export class Fdb implements NoteReader {
   readonly table: MacTable;
   readonly vnis: VniTable;
   readonly peers: PeerTable;
-  /** The configured peers of each VNI and its `other` row: the holders of dynamic entries. */
+  /** Rows that may have dynamic entries: the configured peers of each VNI, and its `other` row. */
   readonly members: PeerLists;
   readonly counters: Counters;
   /** Observer of learned, moved and aged entries; undefined: none. */
@@ -154,7 +154,7 @@ export class Fdb implements NoteReader {
   }
 
   /**
-   * Learns from a source that is no peer (`--accept any`): it has a row while entries point at it.
+   * Learns from a stranger (`--accept any`), which has a row while entries point at it.
    * @param sources source rows as words @param row index of the source row
    * @param port UDP destination port of replies
    */
@@ -175,8 +175,8 @@ export class Fdb implements NoteReader {
   }
 
   /**
-   * Applies a note of another worker. A note about an address that is no peer of the VNI here (no
-   * longer, or not yet) is ignored, unless any source is accepted.
+   * Applies a note of another worker. A note about an address that is not, or not yet, a peer of
+   * the VNI in this worker is ignored, unless any source is accepted.
    */
   applyNote(notes: Int32Array, base: number): void {
     const vniIdx = notes[base + NOTE_KEY] >>> 16;
@@ -233,7 +233,10 @@ export class Fdb implements NoteReader {
     return this.dynamicCount(vniIdx) > this.vnis.fdbLimit[vniIdx];
   }
 
-  /** Evicts one dynamic entry of the largest holder. @returns false when the search found none */
+  /**
+   * Evicts one dynamic entry of the peer with most entries. @returns false when the search found
+   * none
+   */
   evictOne(vniIdx: number): boolean {
     const victim = this.#victims.find(this, vniIdx);
     if (victim >= 0) this.evict(victim);
@@ -275,8 +278,8 @@ export class Fdb implements NoteReader {
   }
 
   /**
-   * Adopts the table of a predecessor that crashed: removes entries that the configuration does not
-   * know, and recounts the others. Runs once, before the first frame.
+   * Adopts the table of a predecessor that crashed: removes entries without a configured VNI and
+   * peer, and recounts the others. Runs once, before the first frame.
    */
   adopt(): void {
     const { table, counters } = this;
@@ -300,7 +303,7 @@ export class Fdb implements NoteReader {
     }
   }
 
-  /** Skips rows that are zero: a row that was never written has no memory of its own. */
+  /** Skips rows that are zero, because writing to an untouched row would allocate its memory. */
   #forgetHeld(peerIdx: number): void {
     if (this.held(peerIdx) !== 0) this.#cells[this.counters.peerBase(peerIdx) + P_FDB_DYNAMIC] = 0;
   }
@@ -310,7 +313,7 @@ export class Fdb implements NoteReader {
     return this.peers.isKnown(peerIdx) && this.peers.vniIdx(peerIdx) === this.table.tag(position);
   }
 
-  /** Refreshes an entry, and announces it to the other workers once a period. */
+  /** Refreshes an entry, and announces it to the other workers periodically. */
   #refresh(position: number, vniIdx: number, high: number, low: number, peerIdx: number, tick: number): void {
     const before = this.table.stamp(position);
     if (((tick - before) | 0) < 0) return;
@@ -373,7 +376,7 @@ export class Fdb implements NoteReader {
   }
 
   /**
-   * Allocates a row for a source that is no peer. @returns the row; −1 when the VNI gets none now
+   * Allocates a row for a stranger. @returns the row; −1 when the VNI gets none now
    */
   #admitStranger(vniIdx: number, sources: Int32Array, row: number, port: number): number {
     const peerIdx = this.peers.learnSource(vniIdx, sources, row, port, this.vnis.otherIdx[vniIdx]);

@@ -2,13 +2,13 @@
  * Lists of peer rows per VNI, such as the flood list.
  *
  * The flood list holds the peers that receive a copy of each BUM frame (head-end replication).
- * Split horizon is data: a frame of the overlay goes to the peers listed here, and a frame of the
- * underlay goes to the TAP only and is never looked up here. Lists are rebuilt when peers change,
- * never while a frame is forwarded.
+ * Split horizon needs no check: a frame from a TAP goes to the peers listed here, and a frame from
+ * the underlay goes to the TAP only, without a look at these lists. Lists are rebuilt when peers
+ * change, never while a frame is forwarded.
  *
  * A list is kept as runs of adjacent rows, pairs of the first row and the number of rows. Peers
- * that were added together are one run, so a list of a thousand takes no more memory than one of
- * two.
+ * that were added together are one run, so a list of a thousand such peers takes no more memory
+ * than a list of two.
  *
  *     [ 12, 3,  40, 1 ]    rows 12, 13, 14 and 40
  */
@@ -51,7 +51,8 @@ export class PeerLists {
   }
 
   /**
-   * Adds rows. Peers of one family in adjacent rows share a system call when flooded to.
+   * Adds rows. Copies of a flood to peers of one address family in adjacent rows share a system
+   * call.
    * @param front true: before the others
    */
   add(vniIdx: number, first: number, count: number, front: boolean): void {

@@ -1,7 +1,7 @@
 /**
  * Hash table from (tag, MAC) to (value, stamp).
  *
- * It lies in one Int32Array, four words a slot, so that a lookup costs one cache line:
+ * The table is one Int32Array with four words per slot, so that a lookup costs one cache line:
  *
  *     word 0  last four bytes of the MAC        word 2  value; 0: the slot is empty; −1: moved
  *     word 1  tag << 16 | first two bytes       word 3  stamp
@@ -14,8 +14,8 @@
  * slots of the old one. Until the old table is drained, a lookup that misses also searches it.
  *
  * Hostile input: MACs are chosen by remotes, so the hash is seeded. The table knows nothing of
- * VXLAN; one writer, no locks. The memory is shared, so that the next worker finds it after a crash
- * of this one.
+ * VXLAN; one writer, no locks. The memory is shared, so that a successor of a worker that crashed
+ * finds its entries.
  */
 
 export const SLOT_WORDS = 4;
@@ -36,7 +36,10 @@ const CACHED_SLOTS = 131_072;
 /** Words: two slots on. */
 const TOUCH_AHEAD = 2 * SLOT_WORDS;
 
-/** Old slots moved with each insertion. Above 1 the drain ends before the new table is full. */
+/**
+ * Old slots moved with each insertion. Any integer above 1 drains them before the new table is
+ * full.
+ */
 const MOVES_PER_INSERT = 8;
 
 /** Allocates an empty table. @param seed random 32-bit integer */

@@ -7,9 +7,9 @@
  *              sides do not contend)
  *     notes    NOTE_WORDS words each, a power of two of them
  *
- * Both counts wrap at 32 bits. A note becomes visible with the count that includes it, so a writer
- * that dies while writing one has written nothing, and a reader that dies while reading one reads
- * it again. `replication.ts` defines the content of a note.
+ * Both counts wrap at 32 bits. A note becomes visible with the count that includes it, so a note
+ * whose writer dies while writing it never becomes visible, and a note whose reader dies while
+ * reading it is read again. `replication.ts` defines the content of a note.
  */
 
 /**

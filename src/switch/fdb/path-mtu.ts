@@ -1,18 +1,18 @@
 /**
  * Path MTU of each peer row, and the frame limit derived from it.
  *
- * Kept beside the peers, so that a frame costs one load and one comparison
- * (`PeerTable.frameLimit`); everything else happens when something changes.
+ * The frame limit is a column of the peer table, so that a frame costs one load and one comparison
+ * (`PeerTable.frameLimit`). It is recomputed only when a path MTU or a setting changes.
  *
- * A path MTU is the value of the main thread, from the routing table and from probes, lowered by
- * reports of the network (RFC 1191, RFC 8201): an ICMP message, or an error of the kernel. A report
- * expires ten minutes after it was last received; then the previous value is tried again. It never
- * raises a path MTU, and never lowers it below the minimum of the family, 576 or 1280 bytes, since
- * a forged report is indistinguishable from a genuine one.
+ * The main thread supplies a path MTU from the routing table and from probes. Reports of the
+ * network (RFC 1191, RFC 8201), which are ICMP messages or errors of the kernel, lower it. A report
+ * expires ten minutes after it was last received; the value of the main thread then applies again.
+ * Because a forged report looks like a genuine one, no report raises a path MTU, or lowers it below
+ * the minimum of the address family, 576 or 1280 bytes.
  *
- * A report names an address, and each VNI with this peer has a row: all of them are lowered. Rows
- * of sources that are not configured are allocated without notice; their path is opened when the
- * first frame needs it.
+ * A report names an address, and it lowers the path MTU of every row with that address. This module
+ * is not informed when the row of a stranger is allocated; it initialises such a row when the first
+ * frame needs it.
  *
  * Owned by the data-plane thread. Time is passed in. Nothing here allocates per frame.
  */
@@ -72,7 +72,7 @@ export class PathMtu {
     this.#recompute(peerIdx);
   }
 
-  /** Recomputes the limit after a change of `VniTable.packetMax`. */
+  /** Recomputes the limit after a change of the VNI's `--mtu` (`VniTable.packetMax`). */
   recompute(peerIdx: number): void {
     if (this.#isOpen(peerIdx)) this.#recompute(peerIdx);
   }
@@ -87,8 +87,8 @@ export class PathMtu {
    * Returns the largest IP packet that may go to a peer, bytes.
    *
    * @param linkLen bytes of the Ethernet header with its tags
-   * @param outerFragments true when the outer datagram may be fragmented: then only the VNI's
-   * `packetMax` applies, if it is set
+   * @param outerFragments true when the outer datagram may be fragmented: then the VNI's `--mtu`,
+   * if it is set, is the only limit
    */
   packetMax(peerIdx: number, linkLen: number, outerFragments: boolean): number {
     const configuredMax = this.#vnis.packetMax[this.#peers.vniIdx(peerIdx)];
@@ -102,7 +102,7 @@ export class PathMtu {
    * An address that is no peer changes nothing.
    *
    * @param rows packed addresses as words; port 0: unknown @param row index of the address
-   * @param mtu next-hop MTU, bytes; 0, from a router that does not say, means the minimum
+   * @param mtu next-hop MTU, bytes; 0: not reported, the minimum is assumed
    * @returns true when a path MTU was lowered
    */
   report(rows: Int32Array, row: number, mtu: number, nowS: number): boolean {
@@ -118,7 +118,7 @@ export class PathMtu {
     return lowered;
   }
 
-  /** Removes expired reports. Checks every row that has one: call it occasionally. */
+  /** Removes expired reports. It checks every row with a report, so it should be called rarely. */
   expire(nowS: number): void {
     for (const peerIdx of this.#reported) {
       if (this.#isOpen(peerIdx) && nowS - this.#reportedS[peerIdx] < REPORT_LIFE_S) continue;
@@ -163,7 +163,8 @@ export class PathMtu {
   }
 
   /**
-   * Stores a report, and shows it as a counter. Rows without one stay untouched in memory.
+   * Stores a report, and shows it as a counter. The memory of rows without a report stays
+   * untouched.
    * @param mtu bytes; 0: none
    */
   #report(peerIdx: number, mtu: number): void {

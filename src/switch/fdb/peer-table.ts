@@ -26,7 +26,9 @@ const ADDRESS_LEN = 16;
 
 const CONFIGURED = 1;
 const LEARNED = 2;
-/** PEER_TUNNEL of the shim: superframes for the peer may leave whole. Only for configured peers. */
+/**
+ * PEER_TUNNEL of the shim: superframes for the peer may leave whole. Set for configured peers only.
+ */
 const TUNNEL = 4;
 
 /** Default number of rows of the VNI table. */
@@ -136,8 +138,8 @@ export class PeerTable {
   }
 
   /**
-   * Allocates a row for a source that is not configured. Replies go to `port`, not to the source
-   * port, which is entropy (as in kernel vxlan). @returns the row; −1 when the VNI gets none now
+   * Allocates a row for a stranger. Replies go to `port`, because the source port is flow entropy
+   * (as in kernel vxlan). @returns the row; −1 when the VNI gets none now
    */
   learnSource(vniIdx: number, sources: Int32Array, row: number, port: number, otherIdx: number): number {
     const peerIdx = this.strangers.admit(vniIdx);
@@ -177,8 +179,8 @@ export class PeerTable {
   }
 
   /**
-   * Evicts a stranger, if its row is wanted: `findSource` no longer returns it. Entries that point
-   * at the row still lead to its address; the row is freed with the last of them.
+   * Evicts a stranger, if a row is wanted: `findSource` no longer returns it. FDB entries that
+   * point at its row still send to its address; the row is freed with the last of these entries.
    * @returns false when none is evicted now
    */
   evictStranger(tick: number): boolean {
@@ -218,7 +220,7 @@ export class PeerTable {
     return this.#words[(peerIdx << ROW_SHIFT) + ADDRESS];
   }
 
-  /** True for a row that was added here, not merely left in the memory by a predecessor. Cold. */
+  /** True for a row that this worker added; false for one that only its predecessor wrote. Cold. */
   isKnown(peerIdx: number): boolean {
     return this.isUsed(peerIdx) && this.#cellOf(peerIdx) >= 0;
   }

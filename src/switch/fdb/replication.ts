@@ -10,17 +10,17 @@
  *
  * - A note names an *address*, not a row: rows of sources that are not configured differ between
  *   replicas.
- * - The *newest* note wins, the same one in every replica: the later tick (one clock for all,
- *   CLOCK_MONOTONIC), then more moves within it, then the larger fingerprint of the address. A
- *   worker that receives an older note answers with its own entry. So replicas agree once no note
- *   is in flight, unless some were lost.
- * - Announced are MACs that are new or have moved. A MAC that stays active is re-announced often
- *   enough that it does not age out elsewhere.
- * - A full ring loses notes, as writers never wait for readers. Until it learns the MAC itself or
- *   the next announcement arrives, that replica floods.
+ * - The *newest* note wins, and all replicas choose the same one: the later tick (all workers use
+ *   CLOCK_MONOTONIC); with equal ticks more moves within the tick; with equal moves the larger
+ *   fingerprint of the address. A worker that receives an older note answers with its own entry.
+ *   Replicas therefore agree once all notes are applied, unless notes were lost.
+ * - A worker announces a MAC that is new or has moved. It repeats the announcement of an active MAC
+ *   often enough that the MAC does not age out in other workers.
+ * - A full ring loses notes, because writers never wait for readers. A replica that missed a note
+ *   floods frames for that MAC until it learns the MAC itself or the next announcement arrives.
  * - *Removals* (a flush, a peer, an entry) are changes that every worker makes, in the same order.
- *   The epoch counts them, and a note of an earlier epoch is ignored: it would restore what was
- *   removed.
+ *   The epoch counts removals. A note of an earlier epoch is ignored, because it could restore a
+ *   removed entry.
  */
 import { NoteRing } from './note-ring.js';
 import type { PeerTable } from './peer-table.js';

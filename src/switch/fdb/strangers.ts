@@ -1,15 +1,14 @@
 /**
  * Rows of the peer table for strangers: unconfigured sources (`--accept any`).
  *
- * All VNIs share one pool, and a source address is easily forged, so a VNI must not keep the others
- * from learning:
+ * All VNIs share one pool of rows, and source addresses are easily forged. These rules ensure that
+ * strangers of one VNI do not keep the other VNIs from learning:
  *
- * - The last rows of the pool are a *reserve*. Only a VNI that holds none, or less than half of
- *   what the largest holder has, gets rows of it, at once.
- * - When a row of the reserve is wanted, strangers are *evicted*: of the VNI that holds most, the
- *   stranger from which no frame was received for longest. One victim is searched at a time, a
- *   bounded number each tick.
- * - An evicted stranger is unknown at once, but its row is free only when its last FDB entry is
+ * - The last rows of the pool are a *reserve*. A VNI gets rows of the reserve only if it has none,
+ *   or less than half as many rows as the VNI with most rows.
+ * - When a row of the reserve is requested, a stranger of the VNI with most rows is *evicted*: the
+ *   one from which no frame was received for longest. The number of evictions per tick is bounded.
+ * - An evicted stranger is unknown at once, but its row stays in use until its last FDB entry is
  *   removed. The ageing sweep removes these entries, so eviction walks no table.
  *
  * One writer, the data-plane thread. Without strangers none of this is touched.
@@ -110,7 +109,7 @@ export class Strangers {
       this.#tick = tick;
       this.#left = EVICTIONS_PER_TICK;
     }
-    // Rows about to be freed count: at most the reserve needs to be in progress.
+    // Rows of evicted strangers will become free, so they count as free here.
     if (this.#free.length + this.#evictedCount >= 2 * this.#reserve) this.#wanted = 0;
     if (this.#wanted === 0 || this.#left === 0) return -1;
     this.#wanted--;

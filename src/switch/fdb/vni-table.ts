@@ -11,7 +11,7 @@ export const VLAN_PASS = 0;
 export const VLAN_STRIP = 1;
 export const VLAN_DROP = 2;
 
-/** Ticks of FDB stamps per second: an entry is rewritten at most ten times a second. */
+/** Ticks per second of the stamps of FDB entries. An entry is rewritten at most once per tick. */
 export const TICKS_PER_SECOND = 10;
 
 export class VniTable {
@@ -26,7 +26,7 @@ export class VniTable {
   readonly vlan: Uint8Array;
   /** Largest IP packet of the overlay, bytes. */
   readonly overlayMtu: Int32Array;
-  /** Configured limit of IP packets from the TAP, bytes; 0: what the path carries. */
+  /** Configured limit of IP packets from the TAP (`--mtu`), bytes; 0: the path alone decides. */
   readonly packetMax: Int32Array;
   /** MAC of the TAP. */
   readonly macHigh: Int32Array;

@@ -1,8 +1,8 @@
 /**
  * The kernel maps of TCP flow offload, as used by one worker (native-shims/flow.bpf.c).
  *
- * Leases are written, counters are read. Each operation is a system call, so none is made per
- * frame. The maps are shared by all workers; the main thread assigns the slots.
+ * Leases are written, counters are read. Each operation is a system call, so no operation is done
+ * per frame. The maps are shared by all workers; the main thread assigns the slots.
  */
 import type { Shim } from '../../abi/binding.js';
 import { FLOW_KEY_LEN, FLOW_VALUE_LEN } from '../../abi/flow-layout.js';

@@ -23,7 +23,7 @@ export interface FlowRow {
   direction: number;
   /** End of the lease, ms of the monotonic clock, 32 bits. */
   until: number;
-  /** IPv4 address of its peer as in a peer row, one word. */
+  /** IPv4 address of the peer behind which the station is; one word, as in a peer row. */
   peer: number;
   frameLimit: number;
   /** −1: copied from the inner packet. */

@@ -5,19 +5,20 @@
  * behind that peer and that frames of this length fit. It then forwards plain TCP of the station
  * without this thread, until the lease ends.
  *
- * - A lease expires by itself, for each direction, and is renewed by the next frame seen here. So
- *   received frames refresh FDB entries, and firewalls and routers are obeyed again after that
- *   time.
+ * - A lease expires by itself, for each direction, and is renewed by the next frame seen here. A
+ *   received frame that renews a lease refreshes the FDB entry. Every frame that renews a lease
+ *   passes the host's firewall and routing.
  * - A change that affects a lease ends it first: an entry that moves or is removed, a peer, a path,
  *   a policy, a capture.
  * - The kernel counts in slots. Its counts are added to our counters ten times a second, and when a
  *   lease ends.
  *
- * Flows of a station may be on several workers, each with its own lease; the end of a station's
- * lease ends those of all workers.
+ * Several workers may forward flows of the same station, each with a lease of its own. A worker
+ * that ends its lease for a station ends the leases of all workers for it.
  *
- * A station has one of two slots, chosen by its hash. If both are in use by others, its frames stay
- * in user space. One writer, the data-plane thread. While it is off, it costs one branch per frame.
+ * A station has one of two slots, chosen by its hash. If other stations use both slots, its frames
+ * stay in user space. One writer, the data-plane thread. While flow offload is off, it costs one
+ * branch per frame.
  */
 
 import type { Shim } from '../../abi/binding.js';
@@ -51,16 +52,16 @@ import {
 } from './flow-port.js';
 
 /**
- * Longest lease, ms. Upper bound on how long a new firewall rule is bypassed; a flow may be
- * reordered once per lease.
+ * Longest lease, ms. It bounds the time for which plain TCP bypasses a new firewall rule. Frames of
+ * a flow may be reordered once per lease.
  */
 export const LEASE_MS = 10_000;
 const MS_PER_TICK = 100;
 /** Period of reading the kernel's counts, ms. */
 const COUNT_PERIOD_MS = 100;
 /**
- * Hold-off before a freed slot is reused, ms: a MAC that two peers claim in turn must not cost a
- * system call per frame.
+ * Time for which a freed slot is not used again, ms. Without it, a MAC that two peers claim in turn
+ * would cost a system call per frame.
  */
 const HOLD_OFF_MS = 100;
 
@@ -89,8 +90,8 @@ export class Flows implements StationObserver {
   #low = new Int32Array(0);
   #peerIdx = new Int32Array(0);
   /**
-   * End of the lease of each direction. For a direction that never had one: when the slot was
-   * allocated.
+   * End of the lease of each direction; for a direction without a lease, the time at which the slot
+   * was allocated.
    */
   #until = [new Int32Array(0), new Int32Array(0)] as const;
   /** Time at which the slot was freed last, ms. */
@@ -176,7 +177,7 @@ export class Flows implements StationObserver {
     else if (this.#shared) this.#remove(this.#tables.vnis.vni[vniIdx], high, low);
   }
 
-  /** Ends all leases, because something they rest on changes. */
+  /** Ends all leases, because a setting or a path that affects them changes. */
   withdrawAll(): void {
     if (this.#shared) this.#maps?.clear();
     for (let slot = 0; this.#held > 0 && slot < this.#vniIdx.length; slot++)
@@ -218,7 +219,7 @@ export class Flows implements StationObserver {
       slot = this.#allocate(vniIdx, high, low, peerIdx);
       if (slot < 0) return;
     }
-    // Frames that still come here while a lease is young do not renew it.
+    // Frames that arrive here soon after a lease began do not renew it.
     const leaseMs = this.#leaseMs(vniIdx);
     if (this.#remaining(direction, slot) > leaseMs >> 1 || !this.#mayPass(vniIdx, high, low, peerIdx)) return;
     this.#until[direction][slot] = this.#now + leaseMs;
@@ -317,7 +318,8 @@ export class Flows implements StationObserver {
   }
 
   /**
-   * Lease duration: at most a quarter of the ageing time, so that the entry is refreshed in time.
+   * Returns the duration of a lease, at most a quarter of the ageing time, so that the FDB entry is
+   * refreshed before it ages out.
    */
   #leaseMs(vniIdx: number): number {
     const ageing = this.#tables.vnis.ageingTicks[vniIdx];

@@ -7,8 +7,8 @@
  *
  * The frames are copied once, into a slot at the end of the overlay's arena, so `encap.ts` treats
  * them like any other frame. Slots are a bounded pool of two sizes. A VNI that gets no slot loses
- * the frames beyond its share (`fair_share`). Owned by `encap.ts`; a frame within its VNI's share
- * never comes here.
+ * the frames beyond its share (`fair_share`). `encap.ts` owns this module and calls it only for
+ * frames beyond a share.
  */
 import { Batch } from '../../abi/batch.js';
 import {
@@ -35,7 +35,7 @@ export interface Position {
 /** The backlog of one VNI. */
 export class Held {
   readonly frames = new Batch();
-  /** First frame that is not finished. */
+  /** Index of the first frame that is not sent completely. */
   next = 0;
   /** True when the flood of frame `next` was interrupted, at `at`. */
   isCut = false;
@@ -57,7 +57,9 @@ export class Held {
     this.#free = this.#start;
   }
 
-  /** Copies frame i with its headroom and its columns. The caller has made sure that it fits. */
+  /**
+   * Copies frame i with its headroom and its columns. The caller has checked that the frame fits.
+   */
   add(arena: Uint8Array, from: Batch, i: number): void {
     const { frames } = this;
     const k = frames.count++;

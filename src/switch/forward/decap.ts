@@ -31,14 +31,14 @@
  *
  * A superframe is one frame that stands for many segments (GSO). A wire carries none, but over veth
  * the kernel of a peer on the same machine leaves the segmentation to a network card that does not
- * exist: a TCP superframe then arrives as one datagram. `describeFrame` (`frame/postponed.ts`)
- * recognises it, it is written to the TAP whole, for the kernel to segment, and it counts as its
- * segments. Other superframes do not arrive whole.
+ * exist, so that a TCP superframe arrives as one datagram. `describeFrame` (`frame/postponed.ts`)
+ * recognises such a superframe. It is written to the TAP whole, for the kernel to segment, and it
+ * counts as its segments. Other superframes do not arrive whole.
  *
  * A descriptor with a segment size is a train that the kernel did not take apart (UDP_GRO):
- * datagrams of one outer flow, possibly of several VNIs. Each is judged by itself. A datagram whose
- * inner IP length reaches beyond it is dropped (`ambiguous`), so that no bytes written by a VM join
- * it to its neighbours, which may be another tenant's.
+ * datagrams of one outer flow, possibly of several VNIs. Each datagram is judged by itself. A
+ * datagram whose inner IP length reaches beyond its end is dropped (`ambiguous`), so that a VM
+ * cannot join its datagram to the next one, which may belong to another VNI.
  *
  * Called by the loop, in a data-plane thread.
  */
@@ -78,7 +78,7 @@ import type { StationObserver } from './observer.js';
 const SHORTEST = VXLAN_LEN + ETHERNET_LEN;
 
 export interface DecapOptions {
-  /** DF policy of datagrams sent in return; it decides which MSS a peer's SYN may announce. */
+  /** DF policy of datagrams to the peer; it determines the MSS that a peer's SYN may announce. */
   readonly df: OuterOptions['df'];
   /** True: lower the MSS of SYNs to what the path carries. */
   readonly mssClamp: boolean;
@@ -179,8 +179,8 @@ export class Decap {
       out.flags[o] |= FRAME_RESERVED_BITS;
       if (this.#options.strictHeader) return DROP.reserved_bits;
     }
-    // The frame ends within a tag or directly behind it. The kernel would accept it from the TAP's
-    // writer and free it without counting.
+    // The frame ends within a tag or directly behind it. The kernel would accept such a frame from
+    // the TAP and free it without counting it.
     if (network === -1) return DROP.invalid_hdr;
     if (inTrain && network >= 0 && reachesBeyond(arena, network, off + len)) return DROP.ambiguous;
     const verdict = this.#judgeFrame(o, i, peerIdx, vniIdx);
@@ -190,14 +190,15 @@ export class Decap {
     return network === SEGMENTS_TOO_SHORT ? DROP.segments : this.#adapt(o, network, peerIdx);
   }
 
-  /** Records the unknown VNI for the operator: it shows which side is misconfigured. */
+  /** Records the unknown VNI, which shows an operator which side is misconfigured. */
   #judgeUnknownVni(unknownVni: number): number {
     this.#tables.counters.cells[G_STRAY_VNI] = unknownVni + 1;
     return DROP.vni_not_found;
   }
 
   /**
-   * Handles a datagram without I flag: a path probe, which counts as no frame, or an invalid one.
+   * Handles a datagram without I flag: a path probe, which does not count as a frame, or an invalid
+   * datagram.
    */
   #judgeWithoutVni(o: number, i: number, off: number, len: number): number {
     if (this.#probes.handle(this.#arena, off, len, this.#sources, i, this.#tick)) this.#out.segCount[o] = 0;

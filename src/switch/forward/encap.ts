@@ -16,8 +16,8 @@
  * and `accountEncap` (`frame/account.ts`) counts it with the sent ones.
  *
  * The VNIs share each round by deficit round robin: `refill` gives a VNI its share, and each
- * datagram is charged to it. A frame is begun, and a flood continues, while the VNI has credit
- * left. Its further frames wait in its backlog until `resume`, and the other VNIs continue.
+ * datagram is charged to it. A VNI may begin a frame or continue a flood while it has credit left.
+ * Its further frames wait in its backlog until `resume`, while the other VNIs are served.
  *
  * Called by the loop with a batch of frames, in a data-plane thread (worker). It sends whenever its
  * own batch is full, and at the end of each call. Adjacent datagrams of one size for one peer may
@@ -48,21 +48,21 @@ import type { StationObserver } from './observer.js';
 const SOURCE_SOCKET_MASK = SOURCE_SOCKETS - 1;
 const DF_INHERITED = -1;
 /**
- * Cost of a separate UDP message. The unit is one datagram of a train, about 0.4 µs. Each copy of a
- * flood is a separate message, and so is each frame whose predecessor in the batch belongs to
- * another flow.
+ * Cost of a separate UDP message, in units of one datagram of a train (about 0.4 µs). Each copy of
+ * a flood is a separate message, and so is each frame that follows a frame of another flow in the
+ * batch.
  */
 export const MESSAGE_COST = 4;
 /**
- * log2 of the bytes per cost unit of a fragmented copy: this thread copies them twice and computes
- * checksums.
+ * log2 of the bytes per cost unit of a fragmented copy, whose bytes this thread copies twice and
+ * includes in checksums.
  */
 const FRAGMENTED_SHIFT = 7;
 /** log2 of the peers per cost unit of a search through the flood list. */
 const SEARCHED_SHIFT = 6;
 /**
- * Share of a VNI in one round, about 0.2 ms: the cost of a batch of separate messages. A batch of
- * TCP superframes costs about 200.
+ * Share of a VNI in one round, in cost units: a batch of separate messages, about 0.2 ms. A batch
+ * of TCP superframes costs about 200 units.
  */
 export const VNI_SHARE = MESSAGE_COST * BATCH_CAP;
 
@@ -173,8 +173,8 @@ export class Encap {
   }
 
   /**
-   * Moves frame i, or the remainder of its flood, to the backlog. Without a free slot it is dropped
-   * (`fair_share`).
+   * Moves frame i, or the remainder of its flood, to the backlog. If no slot is free, the frame is
+   * dropped (`fair_share`).
    */
   #defer(frames: Batch, i: number, isCut: boolean): void {
     const held = this.backlog.hold(frames, i);
@@ -187,7 +187,7 @@ export class Encap {
     }
   }
 
-  /** Drops the remaining copies of an interrupted flood; each is counted. */
+  /** Drops and counts the remaining copies of an interrupted flood. */
   #dropRemaining(frames: Batch, i: number): void {
     const { runs, srcPortIdx } = this.#cut;
     let { peerIdx } = this.#cut;
@@ -223,7 +223,7 @@ export class Encap {
     }
   }
 
-  /** @returns false when its flood was interrupted, at `#cut` */
+  /** @returns false when the flood of the frame was interrupted, at `#cut` */
   #forwardOne(frames: Batch, i: number): boolean {
     const { vnis, fdb } = this.#tables;
     const arena = this.#arena;
@@ -279,8 +279,8 @@ export class Encap {
   }
 
   /**
-   * Clamps the MSS of a SYN. A SYN to an unknown MAC is flooded as one set of bytes, so the
-   * narrowest path of the flood list decides.
+   * Clamps the MSS of a SYN. All copies of a flooded SYN are the same bytes, so the narrowest path
+   * of the flood list determines their MSS.
    */
   #clamp(frames: Batch, i: number, network: number, syn: number, peerIdx: number): void {
     const narrowest = peerIdx >= 0 ? peerIdx : this.#narrowest(frames.vniIdx[i]);
@@ -326,7 +326,7 @@ export class Encap {
    * get a copy: any other row may belong to another VNI by now.
    *
    * @param flags `flags` column of the first copy
-   * @returns false when it was interrupted, at `#cut`
+   * @returns false when the flood was interrupted, at `#cut`
    */
   #replicate(
     frames: Batch,
@@ -377,7 +377,7 @@ export class Encap {
   #emitLarge(frames: Batch, i: number, srcPortIdx: number, peerIdx: number, flags: number): void {
     const action = this.#tooBig.judge(frames, i, peerIdx, this.#isFlooding);
     if (action === SEND_IN_INNER_FRAGMENTS) {
-      // Keeps the order: earlier frames are sent before the fragments.
+      // Earlier frames must be sent before the fragments, to keep the order.
       this.#flush();
       const { ip, packetMax } = this.#tooBig;
       this.#fragmenter.send(frames, i, ip, packetMax, peerIdx, srcPortIdx, flags);

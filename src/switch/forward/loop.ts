@@ -34,8 +34,8 @@ import { Turns } from './turns.js';
 const RECEIVES_PER_ROUND = 2;
 /**
  * Cost limit of the TAP turns of a round, in the units of `encap.ts`: about 1 ms. No further TAP is
- * read once it is reached. It also bounds the datagrams that frames of one read batch may become,
- * as estimated from their number, their bytes and the flood list of their VNI.
+ * read once the limit is reached. It also bounds the datagrams that the frames read so far become,
+ * which are estimated from the number of frames, their bytes and the flood lists of their VNIs.
  */
 const ROUND_SHARE = 2048;
 /** log2 of the superframe bytes that the estimate counts as one further datagram. */
@@ -138,10 +138,10 @@ export class Loop {
   }
 
   /**
-   * Reads at most one batch from the TAP of one VNI; `forwardOverlay` forwards the frames. A VNI with
-   * a backlog forwards that instead. A ready TAP that yields no frame found the batch memory full
-   * of another TAP's frames: those are forwarded first and the TAP is read again, else it would
-   * starve.
+   * Reads at most one batch from the TAP of one VNI; `forwardOverlay` forwards the frames. For a
+   * VNI with a backlog, the backlog is forwarded instead. If a ready TAP yields no frame, frames of
+   * another TAP fill the memory of the batch. They are then forwarded and the TAP is read again,
+   * because it would starve otherwise.
    * @returns frames read; a negative errno when the device failed
    */
   readOverlay(vniIdx: number): number {
@@ -190,9 +190,9 @@ export class Loop {
 
   /**
    * Accepts a report that a path carries less. A lowered path ends the observer's decisions
-   * (leases), since they may rest on frame sizes. Any other report changes nothing, as reports can
-   * be forged.
-   * @param rows @param row @param mtu @param nowS as of `PathMtu.report`
+   * (leases), because they depend on the frame limit. A report that lowers no path ends none,
+   * because reports can be forged.
+   * @param rows @param row @param mtu @param nowS as in `PathMtu.report`
    * @returns true when the path MTU was lowered
    */
   lowerPath(rows: Int32Array, row: number, mtu: number, nowS: number): boolean {

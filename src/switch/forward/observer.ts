@@ -1,8 +1,8 @@
 /**
  * Observer of known unicast frames: the interface for flow offload.
  *
- * Options that act on stations behind peers implement it (`switch/flows/`). Without an observer it costs
- * one branch a frame.
+ * Options that act on stations behind peers implement this interface (`switch/flows/`). Without an
+ * active observer the calls cost one branch per frame.
  */
 import type { Clock } from '../fdb/clock.js';
 import type { EntryObserver } from '../fdb/fdb.js';
@@ -14,7 +14,7 @@ export interface StationObserver extends EntryObserver {
   sent(vniIdx: number, high: number, low: number, peerIdx: number, isSuperframe: boolean): void;
   /** Reports a frame from a station behind a peer, before it is written to the TAP. */
   received(vniIdx: number, high: number, low: number, peerIdx: number, isSuperframe: boolean): void;
-  /** Ends all decisions on stations, because something they rest on changes. */
+  /** Ends all decisions on stations, because a setting or a path that affects them changes. */
   withdrawAll(): void;
   /** Suspends decisions while `on`: every frame must pass this thread, as during a capture. */
   pause(on: boolean): void;

@@ -1,10 +1,10 @@
 /**
  * FIFO queue of the VNIs that have a turn (deficit round robin).
  *
- * A VNI whose TAP is ready or whose backlog waits is in the queue once. A round may end before all
- * of them had their turn, so the next round begins with the one that has waited longest. epoll
- * reports ready TAPs beyond its limit in later calls (epoll(7), round robin), so each of them gets
- * a turn.
+ * A VNI whose TAP is ready or that has a backlog is in the queue once. A round may end before every
+ * VNI in the queue has had its turn; the next round begins with the VNI that has waited longest.
+ * epoll reports ready TAPs beyond its limit in later calls (epoll(7), round robin), so every ready
+ * TAP gets a turn.
  */
 export class Turns {
   /** VNIs in the queue. */
@@ -37,7 +37,7 @@ export class Turns {
     return vniIdx;
   }
 
-  /** Removes a VNI. The others keep their order. */
+  /** Removes a VNI. The other VNIs keep their order. */
   remove(vniIdx: number): void {
     if (this.#queued[vniIdx] === 0) return;
     for (let left = this.count; left > 0; left--) {

@@ -1,9 +1,9 @@
 /**
- * Frame and byte counters of encap and decap: the one place that counts.
+ * Counts the frames and bytes of encap and decap.
  *
- * One pass over a batch, after the system calls have set the status of each descriptor. All
- * counters that the counter identity relates are written here, between `begin` and `end` of the
- * counter block, so that a reader never sees a frame half counted:
+ * One pass over a batch, after the system calls have set the status of each descriptor. For a frame
+ * of a batch, all counters in the identity of the counters are written here, between `begin` and
+ * `end` of the counter block, so that a reader never sees a partly counted frame:
  *
  *     encap: every descriptor is one copy. The first copy of a frame counts as tap_rx, the
  *            others as replicated; each of them then counts as peer_tx or as one drop. A
@@ -121,8 +121,8 @@ export function accountDecap(batch: Batch, counters: Counters, clock: Clock): vo
 }
 
 /**
- * Returns the peer row that counts a sent frame: the peer's own, or the VNI's `other` row for a
- * learned peer and for one that was removed while the send was pending.
+ * Returns the peer row that counts a sent frame: the peer's own row, or the VNI's `other` row for a
+ * learned peer and for a peer that was removed while the send was pending.
  */
 function accountOf(tables: Tables, peerIdx: number, vniIdx: number): number {
   return tables.peers.isConfigured(peerIdx, vniIdx) ? peerIdx : tables.vnis.otherIdx[vniIdx];
@@ -140,7 +140,7 @@ const ENOMEM = -ERRNO.ENOMEM;
 const EFBIG = -ERRNO.EFBIG;
 const EMSGSIZE = -ERRNO.EMSGSIZE;
 const ENOBUFS = -ERRNO.ENOBUFS;
-/** Missing in os.constants. */
+/** errno EBADFD, which os.constants lacks. */
 const EBADFD = -77;
 const ENODEV = -ERRNO.ENODEV;
 

@@ -2,12 +2,12 @@
  * Outer TOS (DSCP and ECN) and DF, derived from the inner header.
  *
  * Computed once per frame, whatever the number of its copies. ECN is always copied from the inner
- * packet (RFC 6040 §4.1, normal mode). DSCP is copied with `inherit` (RFC 2983 §3, the uniform
- * model), otherwise the configured one is used. Non-IP frames get ECN 0 and, with `inherit`, DSCP 0
- * (best effort). The TTL is set on the socket.
+ * packet (RFC 6040 §4.1, normal mode). With `inherit` the DSCP is copied too (RFC 2983 §3, uniform
+ * model); otherwise the configured DSCP is used. Non-IP frames get ECN 0 and, with `inherit`, DSCP
+ * 0 (best effort). The TTL is set on the socket.
  *
- * Called by encap, which has found the network header: the EtherType is valid, the length is
- * checked here.
+ * Called by encap, which has found the network header and its EtherType. The length of the header
+ * is checked here.
  */
 import { DF_CLEAR, DF_SET } from '../../abi/batch.js';
 import type { OuterPolicy } from '../../exchange/protocol.js';
@@ -17,8 +17,8 @@ import * as ipv4 from '../../wire/ipv4.js';
 import * as ipv6 from '../../wire/ipv6.js';
 
 /**
- * DF of the outer header (IPv6 counts as set) and TOS; the two ECN bits are always those of the
- * inner packet.
+ * Policies for DF and TOS of the outer header. For `--df inherit`, DF counts as set in an inner
+ * IPv6 packet. The two ECN bits of the TOS are always those of the inner packet.
  */
 export type OuterOptions = Readonly<Pick<OuterPolicy, 'df' | 'tos'>>;
 

@@ -1,16 +1,17 @@
 /**
  * Checksums and segmentation that a same-host sender postponed.
  *
- * Over veth, both are left to a network card that never sees the packet, and a UDP socket facing
- * kernel vxlan receives (docs/architecture/offloads.md, Same-host peers):
+ * Over veth, the kernel leaves checksums and segmentation to a network card that never sees the
+ * packet. From kernel vxlan on the same host, a UDP socket therefore receives
+ * (docs/architecture/offloads.md, Same-host peers):
  *
  * 1. inner TCP and UDP whose checksum field holds the pseudo-header sum only,
  * 2. an inner TCP superframe of up to 64 KB as one datagram, with no control message.
  *
  * `describeFrame` detects these and fills the columns with which a TAP write lets the kernel
- * complete checksum and segmentation. A frame from a real wire has neither and passes unchanged. A
- * correct checksum equals the pseudo-header sum once in 65,535 times; the kernel then computes it
- * again, and the frame stays valid.
+ * complete checksum and segmentation. A frame that crossed a network card has complete checksums
+ * and is no superframe, so it passes unchanged. A correct checksum equals the pseudo-header sum
+ * once in 65,535 times; the kernel then computes it again, and the frame stays valid.
  *
  * No byte of a frame decides how many datagrams a descriptor holds: a segment size from the kernel
  * always means a train, and each datagram of it is described by itself (`decap.ts`). A false length
@@ -29,8 +30,8 @@ import * as udp from '../../wire/udp.js';
 
 /**
  * Shortest segment that a superframe is cut into, bytes; this allows at most 256 segments. No
- * sender postpones shorter ones. A crafted frame whose headers nearly fill the overlay MTU would
- * become tens of thousands of frames.
+ * sender postpones the segmentation into shorter segments. Without this limit, a crafted frame
+ * whose headers nearly fill the overlay MTU would become tens of thousands of frames.
  */
 const SHORTEST_SEGMENT = 256;
 
@@ -87,7 +88,7 @@ function stored(b: Uint8Array, off: number): number {
  * Marks a postponed checksum for the kernel to complete, and TCP larger than the overlay MTU for
  * the kernel to segment.
  *
- * @returns false when its segments would be too short
+ * @returns false when the segments of the frame would be too short
  */
 function finishLater(
   b: Uint8Array,

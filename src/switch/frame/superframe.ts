@@ -1,16 +1,16 @@
 /**
  * Segment counts and limits of superframes from the overlay.
  *
- * Computes how many frames on the wire a superframe stands for, their bytes and the length of the
- * largest, and decides whether it may be sent. The payload is not touched; the port segments it.
- * Any other frame counts as itself.
+ * Computes the number of frames on the wire that a superframe stands for, their bytes and the
+ * length of the largest, and decides whether the superframe may be sent. The payload is not read;
+ * the port segments it. A frame that is no superframe counts as one frame.
  *
  * The columns come from the kernel, the headers from the sender. A superframe whose columns
  * contradict its headers counts as one frame: the port refuses it. Called by encap for every frame.
  *
- * A VM chooses the segment size, and each segment of each copy is a datagram: at one byte a
- * segment, one frame of 64 KB would be 65,000 datagrams for each peer. Both limits are those that
- * the sender's own stack keeps:
+ * A VM chooses the segment size, and each segment of each copy is a datagram: with segments of one
+ * byte, one frame of 64 KB would become 65,000 datagrams for each peer. Two limits prevent this,
+ * which the sender's own network stack also observes:
  *
  * | inner protocol | most segments | least payload of a segment, bytes |
  * |----------------|---------------|-----------------------------------|
@@ -18,7 +18,7 @@
  * | UDP            | 128           | 1, as datagrams may be short      |
  *
  * 256 segments of an MSS of 256 bytes fill the largest superframe; 128 are UDP_MAX_SEGMENTS of
- * Linux. One or two segments of any size pass: they cost no more than separate frames.
+ * Linux. One or two segments of any size pass, because they cost no more than separate frames.
  */
 import {
   type Batch,
@@ -41,7 +41,8 @@ const FEW_SEGMENTS = 2;
 
 /**
  * Sets segCount, wireLen and largestLen of frame i.
- * @returns false when its segments are too small or too many; it then counts as one frame
+ * @returns false when the segments are too small or too many; the superframe then counts as one
+ * frame
  */
 export function countSegments(b: Uint8Array, frames: Batch, i: number): boolean {
   const len = frames.len[i];

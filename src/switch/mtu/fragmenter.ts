@@ -9,8 +9,8 @@
  * another in a separate arena. They are sent before `send` returns, so the caller first sends the
  * frames it has collected.
  *
- * Fragments of one packet have one source port: later fragments, which lack the ports, use the path
- * of the first.
+ * All fragments of one packet have the same outer source port, so later fragments, which lack the
+ * inner ports, take the same path as the first one.
  */
 
 import { Batch, FRAME_NEEDS_CSUM, GSO_NONE } from '../../abi/batch.js';
@@ -30,9 +30,9 @@ import { FRAME_FIRST_COPY, type UnderlayPort } from '../port/port.js';
 const ARENA_LEN = 2 * SLOT_MAX_LEN;
 
 /**
- * True when frame i can be sent in fragments of at most `packetMax` bytes: some data fits behind
- * each header. For a superframe also: its columns agree with its headers, and none of its datagrams
- * is longer than an IPv4 packet can be.
+ * True when frame i can be sent in fragments of at most `packetMax` bytes, which needs room for
+ * data behind each header. The columns of a superframe must also agree with its headers, and each
+ * of its datagrams must fit into an IPv4 packet.
  *
  * @param ip offset of its IPv4 header, already checked, without DF
  */
@@ -119,8 +119,8 @@ export class Fragmenter {
     const off = frames.off[i];
     const l4 = frames.csumStart[i];
     const from = off + l4 + udp.UDP_LEN + k * frames.gsoSize[i];
-    // The length comes from the frame itself; the length in its IP header is chosen by the sender
-    // and ignored.
+    // The length is computed from the length of the frame. The length in the IP header, which the
+    // sender chooses, is ignored.
     const dataLen = Math.min(frames.gsoSize[i], off + frames.len[i] - from);
     copy(to, 0, this.#source, off, l4 + udp.UDP_LEN);
     copy(to, l4 + udp.UDP_LEN, this.#source, from, dataLen);
@@ -135,7 +135,7 @@ export class Fragmenter {
     put16(to, l4 + udp.CHECKSUM_OFF, checksum16(to, l4, udpLen, pseudo) || 0xffff);
   }
 
-  /** Appends the fragments of the packet at `ip`, whose frame begins at `off`; both in `b`. */
+  /** Appends the fragments of the packet at `ip`, whose frame begins at `off` in `b`. */
   #fragment(b: Uint8Array, off: number, ip: number): void {
     const arena = this.#arena;
     const linkLen = ip - off;

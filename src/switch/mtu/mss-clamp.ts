@@ -1,16 +1,18 @@
 /**
  * MSS clamp for TCP SYN and SYN-ACK in both directions.
  *
- * The MSS option of a SYN says which segments its sender accepts. If they exceed what the path to
- * the peer carries, the value is lowered in transit, so that neither end sends segments that do not
- * fit. This avoids the loss of the first full segments, and works where ICMP is filtered.
+ * The MSS option of a SYN announces the largest segment that its sender accepts. If such a segment
+ * exceeds the path to the peer, the value is lowered in transit, so that neither end sends segments
+ * that do not fit. This avoids the loss of the first full segments, and works where ICMP is
+ * filtered.
  *
- * The value is what the path carries, less the fixed IP and TCP headers (RFC 9293 §3.7.1, RFC
- * 6691). It is never raised, and no missing option is added. The checksum is updated (RFC 1624). A
- * postponed checksum is left alone: its field does not cover the options.
+ * The new value is the largest IP packet that the path carries, less the fixed IP and TCP headers
+ * (RFC 9293 §3.7.1, RFC 6691). An MSS is never raised, and a missing option is not added. The
+ * checksum is updated (RFC 1624). A postponed checksum is left alone: its field does not cover the
+ * options.
  *
- * `synOffset` is for frames that may be a SYN; encap and decap first rule out plain IPv4 frames
- * that are none.
+ * Encap and decap call `synOffset` only for frames that may be a SYN: a short test excludes plain
+ * IPv4 frames without the SYN flag.
  */
 
 import { V_MSS_CLAMPED } from '../../exchange/counters.js';
@@ -46,8 +48,8 @@ export class MssClamp {
   readonly #outerFragments: boolean;
 
   /**
-   * @param outerFragments true when outer datagrams may be fragmented: then the VNI's `packetMax`
-   * decides, not the path
+   * @param outerFragments true when outer datagrams may be fragmented: then the VNI's `--mtu`, if
+   * it is set, determines the MSS, and not the path
    */
   constructor(tables: Tables, outerFragments: boolean) {
     this.#tables = tables;

@@ -1,13 +1,14 @@
 /**
  * Responder for path probes of other vtepd (`wire/probe.ts`).
  *
- * Answers requests, and hands replies to our own probes on. Probes have the I flag clear: decap
- * passes datagrams that it would otherwise drop as invalid_hdr.
+ * Answers requests of other vtepd, and passes replies to this vtepd's probes to the main thread.
+ * Probes have the I flag clear: decap passes datagrams here that it would otherwise drop as
+ * invalid_hdr.
  *
  * Only configured peers of the VNI that the probe names are answered, at their configured address
  * and port, so that a probe cannot direct traffic to third parties. A reply is smaller than its
- * request, and replies are rate-limited. Probes without an answer are dropped and counted as
- * before. The requester validates replies by their nonce.
+ * request, and replies are rate-limited. Probes that `handle` rejects are dropped and counted as
+ * `invalid_hdr`. The requester validates replies by their nonce.
  */
 
 import { Batch, DF_CLEAR, DF_SET } from '../../abi/batch.js';
@@ -32,13 +33,14 @@ import type { UnderlayPort } from '../port/port.js';
 
 /**
  * Callback for a reply: the peer's row, the nonce in two int32, and the UDP payload bytes that
- * arrived at the peer. For an ARP reply the nonce is the MAC that asked, and the length is 0.
+ * arrived at the peer. For an ARP reply the nonce is the source MAC of the request, and the length
+ * is 0.
  */
 export type ProbeReplied = (peerIdx: number, high: number, low: number, len: number) => void;
 
 /**
- * Probes of one peer per second. A search sends about thirty; on a short path they follow each
- * other at once.
+ * Probes of one peer per second. A search for the path MTU sends about thirty probes, without
+ * pauses on a short path.
  */
 const PER_SECOND = 64;
 
@@ -87,7 +89,7 @@ export class ProbeEcho {
   }
 
   /**
-   * Hands on an ARP frame of a peer that replies to an ARP probe. The frame is delivered as well.
+   * Passes an ARP reply to a probe to the main thread. The frame is delivered as well.
    */
   receive(b: Uint8Array, off: number, len: number, peerIdx: number, tick: number): void {
     const high = macHigh(b, off);

@@ -2,8 +2,9 @@
  * ICMP and ICMPv6 "too big" answers to hosts of the overlay.
  *
  * The answer is the message that a router would send, written into the TAP that the packet came
- * from. One Ethernet segment has no router to be its source: source address and MAC are those of
- * the packet's destination, as in kernel vxlan. Any other MAC would be learned wrongly by bridges.
+ * from. An Ethernet segment has no router that could be the source of the message, so the source
+ * address and MAC are those of the packet's destination, as in kernel vxlan. With any other MAC,
+ * bridges would learn a wrong port.
  *
  * Never answered (RFC 1122 §3.2.2, RFC 4443 §2.4): an ICMP error, a packet to or from a group
  * address, a packet whose source is no host address, and fragments other than the first. A token
@@ -21,8 +22,8 @@ import { isMulticastMac, MAC_LEN, macHigh, macLow } from '../../wire/mac.js';
 import type { OverlayPort } from '../port/port.js';
 
 /**
- * Burst of the token bucket (icmp_msgs_burst). It refills by one a millisecond: 1,000 answers a
- * second (icmp_msgs_per_sec).
+ * Burst of the token bucket (icmp_msgs_burst). It is refilled by one token per millisecond, which
+ * allows 1,000 answers per second (icmp_msgs_per_sec).
  */
 const BURST = 50;
 /** An Ethernet header with two tags and the longest message, rounded up. */
@@ -107,7 +108,7 @@ function mayAnswerIpv4(b: Uint8Array, ip: number): boolean {
   return headerLen < ipv4.totalLen(b, ip) && !isIcmpError(b[ip + headerLen]);
 }
 
-/** A broken header chain might hide an ICMP error: no answer. */
+/** False for a broken header chain, too, because it might hide an ICMP error. */
 function mayAnswerIpv6(b: Uint8Array, ip: number): boolean {
   if (!ipv6.isHostAddress(b, ip + ipv6.SOURCE_OFF) || !ipv6.isHostAddress(b, ip + ipv6.DESTINATION_OFF))
     return false;

@@ -1,28 +1,29 @@
 /**
  * Handling of frames larger than the limit of a peer (`PeerTable.frameLimit`).
  *
- * MTU black holes begin here, so every sender that may be answered is answered:
+ * Dropping a frame without an answer creates an MTU black hole, so every sender that may be
+ * answered gets an answer. The first row that matches a frame applies:
  *
- * | frame                                    | action                                         |
- * |------------------------------------------|------------------------------------------------|
- * | over the limit by its VLAN tags only     | sent: the limit is that of an untagged frame   |
- * | outer DF clear (`--df unset`, `inherit`) | sent: the kernel fragments the outer datagram  |
- * | IPv4 with DF, IPv6                       | dropped, ICMP answer (`too-big-answer.ts`)     |
- * | IPv4 without DF                          | fragmented, then encapsulated (`fragmenter.ts`)|
- * | TCP superframe over IPv4 without DF      | cut into smaller segments                      |
- * | IPv6 of 1280 bytes and less              | `inherit`: kernel fragments; `set`: dropped    |
- * | any other                                | dropped                                        |
+ * | frame                                    | action                                          |
+ * |------------------------------------------|-------------------------------------------------|
+ * | over `--mtu` only because of VLAN tags   | sent: `--mtu` is a limit of the IP packet       |
+ * | within `--mtu`, with outer DF clear      | sent: the kernel fragments the outer datagram   |
+ * | IPv6 of at most 1280 bytes               | sent, but over the path with `--df set` dropped |
+ * | IPv6; IPv4 with DF                       | dropped, ICMP answer (`too-big-answer.ts`)      |
+ * | TCP superframe over IPv4                 | cut into smaller segments                       |
+ * | IPv4                                     | fragmented, then encapsulated (`fragmenter.ts`) |
+ * | any other                                | dropped                                         |
  *
- * A flooded frame is answered at most once, and not at all while a copy of it fits the path to some
- * peer, since the path that the packet needs is unknown. If no copy fits, the answer names the MTU
- * of the widest path, as the packet exceeds every path.
+ * A flooded frame is answered at most once. It is not answered if a copy fits the path to any peer,
+ * because its destination may be behind that peer. If no copy fits, the answer reports the MTU of
+ * the widest path, because the packet exceeds every path.
  *
- * A superframe is judged by its segments. TCP segments may be made smaller without being fragments,
- * as a byte stream has no boundaries. With DF, however, the sender has asked for the error, and one
- * answer corrects its later packets, superframes or not. `docs/decisions/0007` explains why,
- * including the IPv6 ≤ 1280 row.
+ * A superframe is judged by the length of its segments. The segments of a TCP superframe may be
+ * made smaller, because a byte stream has no packet boundaries; they are not IP fragments. If DF is
+ * set, however, the sender expects the ICMP error, and one answer makes it send smaller packets and
+ * superframes. `docs/decisions/0007` explains why, including the IPv6 ≤ 1280 row.
  *
- * Outside the common path: called by encap after its one size comparison has failed.
+ * Called by encap only for a frame that exceeds the limit, so the common path has one comparison.
  */
 
 import { type Batch, DF_SET, GSO_NONE, GSO_UDP_L4 } from '../../abi/batch.js';
@@ -37,7 +38,7 @@ import type { OverlayPort } from '../port/port.js';
 import { canFragment } from './fragmenter.js';
 import { TooBigAnswer } from './too-big-answer.js';
 
-/** `flags` column of a flooded frame: the answer was already decided. */
+/** Bit of the `flags` column: the decision on an answer to the flooded frame was made. */
 const FRAME_ANSWERED = 1 << 14;
 
 /** Results of `TooBig.judge`. */
@@ -47,8 +48,9 @@ export const SEND_IN_INNER_FRAGMENTS = 2;
 export const DROP_TOO_BIG = 3;
 
 export class TooBig {
-  /** For SEND_IN_INNER_FRAGMENTS: offset of the IPv4 header, and bytes of the largest packet. */
+  /** For SEND_IN_INNER_FRAGMENTS: offset of the IPv4 header. */
   ip = 0;
+  /** For SEND_IN_INNER_FRAGMENTS: largest IP packet of a fragment, bytes. */
   packetMax = 0;
   /** True when the current copy is one of a flood. */
   #isFlooded = false;
@@ -71,8 +73,9 @@ export class TooBig {
   }
 
   /**
-   * Decides how frame i goes to a peer, answers its sender and counts it. Smaller segments of a
-   * superframe also apply to the copies that follow.
+   * Decides how frame i is sent to a peer. If the frame is fragmented or dropped, it is counted and
+   * its sender may get an answer. Smaller segments of a superframe also apply to the later copies
+   * of a flood.
    *
    * @param isFlooded true when the peer is one of several that get a copy
    * @returns SEND, SEND_IN_OUTER_FRAGMENTS, SEND_IN_INNER_FRAGMENTS or DROP_TOO_BIG
@@ -99,8 +102,8 @@ export class TooBig {
   }
 
   /**
-   * Judges an IPv4 packet. A frame that is only too long because of Ethernet padding is dropped,
-   * not answered.
+   * Judges an IPv4 packet. A frame that is too long only because of Ethernet padding is dropped
+   * without an answer.
    */
   #judgeIpv4(frames: Batch, i: number, ip: number, packetLen: number, packetMax: number): number {
     const b = this.#arena;
@@ -123,7 +126,7 @@ export class TooBig {
 
   /**
    * Judges an IPv6 packet. The MTU in an answer is never below 1280, which IPv6 requires of every
-   * link: the overlay must carry such packets, even if `packetMax` is smaller.
+   * link. The overlay must therefore carry IPv6 packets of 1280 bytes even if `--mtu` is smaller.
    */
   #judgeIpv6(frames: Batch, i: number, ip: number, packetMax: number, peerIdx: number): number {
     const off = frames.off[i];
@@ -149,7 +152,7 @@ export class TooBig {
   }
 
   /**
-   * Decides once for a flooded frame whether it is answered.
+   * Decides whether a flooded frame is answered. Further calls for the same frame return −1.
    * @returns bytes of the largest packet that any path of the flood list carries; −1 for no answer
    */
   #widest(frames: Batch, i: number, network: number): number {

@@ -2,9 +2,9 @@
  * Contracts between forwarding and the ports that move frames and datagrams.
  *
  * A *frame* is an Ethernet frame of the overlay. A *datagram* is a UDP payload of the underlay. A
- * *superframe* is a frame that represents several frames. A *batch* is the result of one round of
- * system calls. Ports operate on batches: descriptors in columns (`abi/batch.ts`) over bytes in an
- * arena. No port call blocks.
+ * *superframe* is a frame that stands for several frames. A *batch* is the descriptors of one round
+ * of system calls. Ports operate on batches: descriptors in columns (`abi/batch.ts`) over bytes in
+ * an arena. No port call blocks.
  */
 import type { Batch } from '../../abi/batch.js';
 import type { PathErrors } from '../../abi/path-errors.js';
@@ -87,10 +87,11 @@ export interface UnderlayPort {
    */
   vniRemoved(vniIdx: number): void;
   /**
-   * Datagrams of peers dropped by the kernel since the last call because a receive buffer was full.
+   * Returns the datagrams of peers that the kernel has dropped since the last call because a
+   * receive buffer was full.
    */
   takeOverflow(): number;
-  /** The same count for datagrams whose source is not a peer of any VNI. */
+  /** Returns the same count for datagrams whose source is not a peer of any VNI. */
   takeStrangersOverflow(): number;
   /**
    * Empties the error queue of a sending socket, so that the wait does not report it again. Path

@@ -2,9 +2,9 @@
  * Deficit round robin over receiving sockets, with time as the cost.
  *
  * The cost of a turn is the time of this thread from the receive call until all received datagrams
- * are delivered. Datagrams and bytes do not measure it: a train of 64 KB written to a TAP as one
- * superframe costs ten times a small datagram, and a train whose datagrams go to 64 stations costs
- * a hundred times as much.
+ * are delivered. Numbers of datagrams or bytes do not measure this cost: a train of 64 KB that is
+ * written to a TAP as one superframe costs ten times as much as a small datagram, and a train whose
+ * datagrams go to 64 stations costs a hundred times as much as one.
  *
  * The number of datagrams per call follows the cost of previous calls, since a slot may hold a
  * train of 64 datagrams for different stations and only delivery shows its cost. A call that
@@ -20,15 +20,15 @@ const TURN_US = 200;
 /** Time limit of a call, µs; a longer call halves the datagrams allowed in the next. */
 const CALL_US = 500;
 /**
- * The same while other sockets and TAPs wait, µs. A VM's TCP throughput depends on how soon its TAP
- * is read (tcp_limit_output_bytes).
+ * Time limit of a call while other sockets and TAPs wait, µs. A VM's TCP throughput depends on how
+ * soon its TAP is read (tcp_limit_output_bytes).
  */
 const CROWDED_CALL_US = 100;
 /** Datagrams added to the limit after a call within the time limit. */
 const STEP = 4;
 /**
- * Largest debt of one turn, µs. The scheduler may have preempted this thread for longer, which is
- * not a peer's cost.
+ * Largest debt of one turn, µs. A longer turn may be due to the scheduler, which preempted this
+ * thread, and not to the peer.
  */
 const MAX_DEBT_US = 8 * TURN_US;
 /** Consecutive calls without another readable socket after which a socket counts as alone. */
@@ -47,7 +47,7 @@ export class Receiver {
   /** Time left to spend, µs. */
   credit = 0;
   /**
-   * Datagrams to request, based on the size of the last ones; `ReceiveTurns.slots` applies the
+   * Datagrams to request, based on the size of the last datagrams; `ReceiveTurns.slots` applies the
    * limits.
    */
   slots: number;
@@ -69,7 +69,7 @@ export class ReceiveTurns<T extends Receiver> {
   #next = 0;
   /** Receiver of the current or last turn. */
   #last: T | undefined;
-  /** Start of its call, ms. */
+  /** Start of the call of `#last`, ms. */
   #beginMs = 0;
   /** True when another socket waits or waited within the last ALONE_CALLS calls. */
   #isShared = false;
@@ -101,8 +101,8 @@ export class ReceiveTurns<T extends Receiver> {
   }
 
   /**
-   * Next readable receiver with credit. The caller ensures that one is readable. Debt is bounded,
-   * so the loop ends after a few rounds of credit.
+   * Returns the next readable receiver with credit. The caller ensures that a receiver is readable.
+   * Debt is bounded, so the loop ends after a few rounds of credit.
    */
   #nextWithCredit(): T {
     const receivers = this.#receivers;

@@ -63,9 +63,9 @@ export class TapPort implements OverlayPort {
   }
 
   /**
-   * MERGE_* bit mask of the kinds of superframes that the kernel has refused and never accepted. If
-   * the kernel has accepted a kind once, it supports it; a later refusal then concerns a single
-   * superframe, which a remote may have caused.
+   * MERGE_* bit mask of the kinds of superframes that the kernel has refused and never accepted. A
+   * kernel that has accepted a kind once supports that kind; a later refusal concerns a single
+   * superframe, which a remote may have crafted.
    */
   get refused(): number {
     return this.#result[1] & ~this.#result[0];

@@ -5,9 +5,9 @@
  * DF, so that the source port can follow the inner flow (RFC 7348 §5). The main thread opens and
  * closes the sockets; this port holds only their descriptors.
  *
- * A receive call needs slots for the largest datagram. Many slots for large datagrams spread a
- * batch over more memory than the cache holds; many slots for few datagrams cost each round trip a
- * microsecond. The number of slots therefore follows the size and number of the last datagrams.
+ * A receive call needs slots for the largest datagram. With many slots, a batch of large datagrams
+ * exceeds the CPU cache, and a call that receives few datagrams takes a microsecond longer. The
+ * number of slots therefore follows the size and number of the last datagrams.
  */
 import type { Batch } from '../../abi/batch.js';
 import type { Shim } from '../../abi/binding.js';
@@ -160,8 +160,8 @@ export class UdpPort implements UnderlayPort {
 }
 
 /**
- * Slots to offer after `got` datagrams of `bytes` in total: up to four times as many, within the
- * cache size.
+ * Returns the slots to offer after a call that received `got` datagrams of `bytes` in total: up to
+ * four times `got`, within the cache size.
  */
 function slotsFor(got: number, bytes: number): number {
   const cached = Math.floor((UNDERLAY_ROUND_LEN * got) / (bytes + 1));

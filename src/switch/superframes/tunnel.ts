@@ -1,10 +1,9 @@
 /**
  * The outer TAP, by which superframes leave whole (native-shims/tunnel.c).
  *
- * The outer TAP accepts frames that are already encapsulated, for the network card to segment. This
- * is the row that the shim reads when it sends, `struct tunnel`. The main thread opens and closes
- * the device and decides which peers are reached by it; this module has only the part of the
- * sending thread.
+ * The outer TAP accepts superframes that are already encapsulated, for the network card to segment.
+ * This module writes the row that the shim reads when it sends (`struct tunnel`). The main thread
+ * opens and closes the device and decides which peers are reached by it.
  */
 import {
   makeTunnelRow,
@@ -28,12 +27,12 @@ export interface TunnelSetup {
   readonly local: Uint8Array;
   /** Largest outer IP packet, bytes. */
   readonly mtu: number;
-  /** TTL of frames that do not set one. */
+  /** Outer TTL. */
   readonly ttl: number;
-  /** True: datagrams with DF set use it; false: those with DF clear. */
+  /** True: datagrams with DF set use the outer TAP; false: datagrams with DF clear. */
   readonly df: boolean;
   readonly udpChecksum: boolean;
-  /** UDP source ports by index of the socket pool with that DF. */
+  /** UDP source ports, indexed like the sockets of the pool with that DF. */
   readonly ports: readonly number[];
 }
 

@@ -81,11 +81,11 @@ t.test('a MAC received from another peer moves at once', async (t) => {
   t.equal(learn(plane, 0, A, two), 0);
   t.equal(lookup(plane, 0, A), two);
   t.equal(plane.vniCell(0, V_MOVED), 1);
-  t.equal(plane.vniCell(0, V_LEARNED), 1, 'it was learned once');
+  t.equal(plane.vniCell(0, V_LEARNED), 1, 'the MAC was learned once');
   t.equal(plane.peerCell(one, P_FDB_DYNAMIC), 0);
   t.equal(plane.peerCell(two, P_FDB_DYNAMIC), 1);
   learn(plane, 0, A, two);
-  t.equal(plane.vniCell(0, V_MOVED), 1, 'the same peer again is no move');
+  t.equal(plane.vniCell(0, V_MOVED), 1, 'a further frame of the same peer is no move');
 });
 
 t.test('learning does not change a static entry', async (t) => {
@@ -94,23 +94,23 @@ t.test('learning does not change a static entry', async (t) => {
   const [one, two] = ['192.0.2.1', '192.0.2.2'].map((address) => plane.addPeer(0, address));
   learn(plane, 0, A, two);
   plane.tables.fdb.putStatic(0, A.high, A.low, one);
-  t.equal(lookup(plane, 0, A), one, 'it replaces a dynamic entry');
-  t.equal(learn(plane, 0, A, two), ENTRY_EXISTS, 'another peer contradicts it');
-  t.equal(learn(plane, 0, A, one), 0, 'the same peer does not');
+  t.equal(lookup(plane, 0, A), one, 'a static entry replaces a dynamic one');
+  t.equal(learn(plane, 0, A, two), ENTRY_EXISTS, 'a frame of another peer contradicts the static entry');
+  t.equal(learn(plane, 0, A, one), 0, 'a frame of the same peer does not contradict the static entry');
   t.equal(lookup(plane, 0, A), one);
   plane.pass(5000);
-  t.equal(lookup(plane, 0, A), one, 'it does not age');
+  t.equal(lookup(plane, 0, A), one, 'a static entry does not age');
   plane.tables.fdb.putStatic(0, A.high, A.low, two);
-  t.equal(lookup(plane, 0, A), two, 'another static entry replaces it');
+  t.equal(lookup(plane, 0, A), two, 'another static entry replaces the first');
   t.equal(plane.vniCell(0, V_FDB_STATIC), 1);
   t.equal(plane.vniCell(0, V_FDB_DYNAMIC), 0);
   t.equal(plane.tables.fdb.delete(0, A.high, A.low), true);
   t.equal(plane.tables.fdb.delete(0, A.high, A.low), false, 'already deleted');
-  t.equal(learn(plane, 0, A, two), 0, 'it is learned again');
+  t.equal(learn(plane, 0, A, two), 0, 'the MAC is learned again after the deletion');
   t.equal(countsAreExact(plane), '');
 });
 
-t.test('an entry ages out unless frames are received from it; lookups do not refresh it', async (t) => {
+t.test('an entry ages out unless frames from its MAC are received; lookups do not refresh it', async (t) => {
   const plane = new MemoryPlane();
   plane.addVni(0, 100, { ageingS: 10 });
   plane.addVni(1, 200, { ageingS: 0 });
@@ -126,8 +126,8 @@ t.test('an entry ages out unless frames are received from it; lookups do not ref
     t.equal(lookup(plane, 0, A), peer, `after ${s + 1} s`);
   }
   plane.pass(2200);
-  t.equal(lookup(plane, 0, A), -1, 'removed one sweep after its ten seconds');
-  t.equal(lookup(plane, 0, B), peer, 'the refreshed one stays');
+  t.equal(lookup(plane, 0, A), -1, 'the entry is removed one sweep after its ten seconds');
+  t.equal(lookup(plane, 0, B), peer, 'the refreshed entry stays');
   t.equal(plane.vniCell(0, V_AGED), 1);
   plane.pass(100_000);
   t.equal(lookup(plane, 0, B), -1);
@@ -145,7 +145,7 @@ t.test('ageing works where the 32-bit clock wraps', async (t) => {
   plane.tables.fdb.learn(0, A.high, A.low, peer, (plane.nowMs / 100) | 0);
   plane.pass(1500);
   t.ok(plane.nowMs > WRAP_MS);
-  t.equal(lookup(plane, 0, A), peer, 'younger than two seconds');
+  t.equal(lookup(plane, 0, A), peer, 'the entry stays while it is younger than two seconds');
   plane.pass(2500);
   t.equal(lookup(plane, 0, A), -1);
 });
@@ -162,7 +162,7 @@ t.test('a MAC flood from one peer does not evict the entries of another', async 
   for (let i = 0; i < 20_000; i++) learn(plane, 0, macParts(macNumber(100_000 + i)), flooder);
   for (let i = 0; i < 100; i++)
     if (lookup(plane, 0, macParts(macNumber(i))) !== quiet) t.fail(`MAC ${i} of the quiet peer was evicted`);
-  t.ok(plane.vniCell(0, V_FDB_DYNAMIC) <= limit, 'the limit holds');
+  t.ok(plane.vniCell(0, V_FDB_DYNAMIC) <= limit, 'the number of entries stays within the limit');
   t.equal(plane.vniCell(1, V_FDB_DYNAMIC), 500, 'the other VNI is not affected');
   t.ok(plane.vniCell(0, V_EVICTED) > 10_000);
   t.equal(
@@ -175,7 +175,7 @@ t.test('a MAC flood from one peer does not evict the entries of another', async 
   t.equal(lookup(plane, 0, macParts(macNumber(200))), quiet, 'a new MAC of the quiet peer is learned');
 });
 
-t.test('a limit of 0 learns nothing; static entries do not count', async (t) => {
+t.test('with a limit of 0 nothing is learned; static entries do not count', async (t) => {
   const plane = new MemoryPlane();
   plane.addVni(0, 100, { fdbLimit: 0 });
   plane.addVni(1, 200, { fdbLimit: 1 });
@@ -204,7 +204,7 @@ t.test('rows of strangers are bounded, and freed with their entries', async (t) 
   };
   for (let n = 0; n < 3 * LEARNED_ROWS; n++) t.equal(learnFrom(n, macParts(macNumber(n))), 0);
   const most = LEARNED_ROWS - LEARNED_ROWS / 16;
-  t.equal(plane.vniCell(0, V_FDB_DYNAMIC), most, 'at most the rows without the reserve');
+  t.equal(plane.vniCell(0, V_FDB_DYNAMIC), most, 'the VNI gets all rows except the reserve');
   const first = lookup(plane, 0, macParts(macNumber(0)));
   t.equal(peers.isLearned(first), true);
   t.equal(peers.port(first), 4789);
@@ -216,7 +216,7 @@ t.test('rows of strangers are bounded, and freed with their entries', async (t) 
   t.equal(plane.vniCell(0, V_FDB_DYNAMIC), 2 * most - 1);
   plane.pass(8000);
   t.equal(plane.vniCell(0, V_FDB_DYNAMIC), 0, 'all have aged out');
-  t.equal(peers.isUsed(first), false, 'and their rows are free');
+  t.equal(peers.isUsed(first), false, 'the rows of aged strangers are free');
   t.equal(countsAreExact(plane), '');
 });
 
@@ -250,7 +250,7 @@ t.test('a stranger whose only entry is evicted for its next one keeps its row', 
   t.not(
     peers.learnSource(0, other, 0, 4789, plane.tables.vnis.otherIdx[0]),
     row,
-    'no other stranger gets it',
+    'no other stranger gets the row',
   );
   t.equal(countsAreExact(plane), '');
 });
@@ -264,7 +264,7 @@ t.test('after a crash, known entries stay with exact counts, others are removed'
   before.tables.fdb.putStatic(0, 0x0300, 2, lost);
   const stranger = new Int32Array(sourceRow('198.51.100.1').buffer);
   before.tables.fdb.learnFromStranger(0, 0x0400, 1, stranger, 0, 4789, before.tick);
-  t.equal(before.tables.fdb.table.draining, true, 'it dies while the table grows');
+  t.equal(before.tables.fdb.table.draining, true, 'the worker dies while the table grows');
 
   // The successor gets the same rows, except the peer that was being removed when its predecessor
   // died.

@@ -6,12 +6,12 @@ t.test('lists of VNIs are separate, and removal keeps the order', async (t) => {
   const lists = new PeerLists(2);
   t.same(lists.rows(0), []);
   lists.remove(0, 7);
-  t.same(lists.rows(0), [], 'removing an absent row');
+  t.same(lists.rows(0), [], 'removing an absent row changes nothing');
   lists.add(0, 1, 3, false);
   lists.add(0, 9, 0, false);
   lists.add(1, 2, 1, false);
   lists.add(0, 0, 1, true);
-  t.same(lists.rows(0), [0, 1, 2, 3], 'front goes first');
+  t.same(lists.rows(0), [0, 1, 2, 3], 'a row added at the front comes first');
   t.same(lists.rows(1), [2]);
   lists.remove(0, 2);
   t.same(lists.rows(0), [0, 1, 3]);

@@ -19,7 +19,7 @@ function makeTable(seed = 1, capacity = 8): { table: MacTable; memory: () => Sha
   return { table, memory: () => buffers };
 }
 
-/** Checks that every entry of the model is found as stored, no other is, and the counts agree. */
+/** Checks that the table contains exactly the entries of the model, and that the counts agree. */
 function sameAsModel(table: MacTable, model: Map<string, Entry>): string {
   if (table.size !== model.size) return `size ${table.size}, not ${model.size}`;
   for (const { tag, high, low, value, stamp } of model.values()) {
@@ -92,7 +92,7 @@ for (const seed of [0, 1, -1, 0x12345678, -0x80000000]) {
       }
     }
     t.equal(sameAsModel(table, model), '');
-    t.ok(table.capacity > 1024, 'it grew several times');
+    t.ok(table.capacity > 1024, 'the table grew several times');
   });
 }
 
@@ -144,19 +144,19 @@ t.test('pages in hash order are complete and without duplicates under changes', 
         seen.set(table.macLow(position), (seen.get(table.macLow(position)) ?? 0) + 1);
       }
       from = to;
-      // Meanwhile the table grows, and drains a little; the entries of the beginning all stay.
+      // Meanwhile the table grows and drains a little; all entries from before the first page stay.
       for (let i = 0; i < 30; i++) table.insert(1, 0x0200, added++, 1, 0);
       table.moveSome(next(10));
     }
     for (let i = 0; i < 40; i++) t.equal(seen.get(i), 1, `seed ${seed}, entry ${i} came exactly once`);
-    t.ok(table.capacity >= 256, 'it grew while it was read');
+    t.ok(table.capacity >= 256, 'the table grew while it was read');
   }
 });
 
 t.test('collect works at the ends of the hash range', async (t) => {
   const { table } = makeTable(9, 16);
   for (let i = 0; i < 11; i++) table.insert(0, 0, i, 1, 0);
-  t.equal(table.collect(0, HASH_END).length, 11, 'all at once');
+  t.equal(table.collect(0, HASH_END).length, 11, 'the whole range contains all entries');
   t.same(table.collect(0, 0), []);
   t.same(table.collect(HASH_END - 1, HASH_END).length <= 1, true);
   const hashes = table.collect(0, HASH_END).map((position) => table.hashAt(position));
@@ -164,7 +164,7 @@ t.test('collect works at the ends of the hash range', async (t) => {
     hashes,
     hashes.slice().sort((a, b) => a - b),
   );
-  for (const hash of hashes) t.equal(table.collect(hash, hash + 1).length, 1, `the one with hash ${hash}`);
+  for (const hash of hashes) t.equal(table.collect(hash, hash + 1).length, 1, `one entry has hash ${hash}`);
 });
 
 t.test('a successor finds all entries in the memory, also during growth', async (t) => {
@@ -178,14 +178,18 @@ t.test('a successor finds all entries in the memory, also during growth', async 
     }
     let buffers = memory();
     const successor = new MacTable(buffers, (changed) => (buffers = changed));
-    t.equal(successor.draining, buffers.length === 2, `${inserted} entries: growing goes on`);
-    t.equal(sameAsModel(successor, model), '', `${inserted} entries are all there`);
+    t.equal(
+      successor.draining,
+      buffers.length === 2,
+      `${inserted} entries: the successor continues the growth`,
+    );
+    t.equal(sameAsModel(successor, model), '', `${inserted} entries are all found`);
     for (let i = 0; i < 500; i++) {
       const entry = { tag: 4, high: 1, low: i, value: 1, stamp: 0 };
       successor.insert(entry.tag, entry.high, entry.low, entry.value, entry.stamp);
       model.set(keyOf(entry.tag, entry.high, entry.low), entry);
     }
-    t.equal(sameAsModel(successor, model), '', `${inserted} entries and those that came later`);
+    t.equal(sameAsModel(successor, model), '', `${inserted} entries and later ones are found`);
   }
 });
 
@@ -216,8 +220,12 @@ t.test('a hashed and touched batch finds the same as a lookup, also during growt
   const count = 120_000;
   const kept = table.hash(5, 0x0200, 7);
   for (let low = 0; low < count; low++) table.insert(5, 0x0200, low, low + 1, 1);
-  t.ok(table.capacity > 131_072, 'large enough to be touched');
-  t.equal(table.value(table.findHashed(kept, 5, 0x0200, 7)), 8, 'a hash from before the growth');
+  t.ok(table.capacity > 131_072, 'the table is too large for the cache');
+  t.equal(
+    table.value(table.findHashed(kept, 5, 0x0200, 7)),
+    8,
+    'a hash from before the growth finds its entry',
+  );
   const hashes = Int32Array.from([-1, 0, 1, 0x7fffffff, -0x80000000]);
   table.touch(hashes, hashes.length);
   let wrong = 0;

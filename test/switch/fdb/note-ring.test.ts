@@ -42,10 +42,18 @@ t.test('an unpublished note is not visible, an unreleased one is read again', as
   const buffer = new SharedArrayBuffer(length);
   const writer = new NoteRing(buffer, 0, length);
   writer.words[writer.claim()] = 9;
-  t.equal(new NoteRing(buffer, 0, length).first(), -1, 'its writer died before it was published');
+  t.equal(
+    new NoteRing(buffer, 0, length).first(),
+    -1,
+    'a note whose writer died before it was published is not visible',
+  );
   put(writer, 1);
   const base = writer.first();
-  t.equal(new NoteRing(buffer, 0, length).first(), base, 'its reader died while reading it');
+  t.equal(
+    new NoteRing(buffer, 0, length).first(),
+    base,
+    'a note whose reader died while reading it is read again',
+  );
 });
 
 t.test('the capacity is a power of two; adjacent rings in one buffer are separate', async (t) => {
@@ -78,7 +86,8 @@ t.test('between two threads no note is lost, duplicated or torn', async (t) => {
   const buffer = new SharedArrayBuffer(length);
   const ring = new NoteRing(buffer, 0, length);
   const count = 200_000;
-  // The writer as plain JavaScript: words first, then the count that includes them.
+  // The writer is plain JavaScript: it writes the words first, and after them the count that
+  // includes them.
   const writer = new Worker(
     `const { workerData: { buffer, count, words } } = require('node:worker_threads');
      const counts = new Int32Array(buffer, 0, 32), notes = new Int32Array(buffer, 128);

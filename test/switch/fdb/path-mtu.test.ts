@@ -36,23 +36,23 @@ t.test('the frame limit is the path MTU less 36 bytes (IPv4) or 56 bytes (IPv6)'
   ];
   for (const [address, pathMtu, limit] of rows) {
     const path = planeWith(address, pathMtu);
-    t.equal(path.limit(), limit, `${address}, ${pathMtu || 'no route: an Ethernet is assumed'}`);
+    t.equal(path.limit(), limit, `${address}, ${pathMtu || 'no route: the path MTU of Ethernet'}`);
     t.equal(path.limit(), path.paths.carries(path.row));
-    t.equal(path.shown(), 0, 'nothing was reported');
+    t.equal(path.shown(), 0, 'the counter shows no report');
   }
 });
 
-t.test('the VNI’s packetMax also bounds the frame limit', async (t) => {
+t.test('the `--mtu` of a VNI also bounds the frame limit', async (t) => {
   const narrow = planeWith('192.0.2.1', 1500, 1400);
   t.equal(narrow.limit(), 1400 + ETHERNET);
-  t.equal(narrow.paths.carries(narrow.row), 1464, 'the path is unchanged');
+  t.equal(narrow.paths.carries(narrow.row), 1464, '`--mtu` does not change the path');
   t.equal(narrow.peers.frameLimit[narrow.other], 1464, 'the other VNI is unchanged');
-  t.equal(narrow.paths.packetMax(narrow.row, 18, false), 1400, 'a tag is not part of the packet');
+  t.equal(narrow.paths.packetMax(narrow.row, 18, false), 1400, 'a tag does not count in `--mtu`');
   const wide = planeWith('192.0.2.1', 1500, 9000);
   t.equal(wide.limit(), 1464);
   t.equal(wide.paths.packetMax(wide.row, 18, false), 1446);
-  t.equal(wide.paths.packetMax(wide.row, 18, true), 9000, 'with outer fragments');
-  t.equal(wide.paths.packetMax(wide.other, 14, true), 1450, 'no packetMax: the path');
+  t.equal(wide.paths.packetMax(wide.row, 18, true), 9000, 'with outer fragments `--mtu` may exceed the path');
+  t.equal(wide.paths.packetMax(wide.other, 14, true), 1450, 'without `--mtu` the path decides');
 });
 
 t.test('a report lowers every row of its address and is shown', async (t) => {
@@ -62,12 +62,12 @@ t.test('a report lowers every row of its address and is shown', async (t) => {
   t.equal(shown(), 1400);
   t.equal(peers.frameLimit[other], 1364);
   t.equal(report('192.0.2.1', 1400), false, 'no change');
-  t.equal(report('192.0.2.1', 1300), true, 'smaller still');
+  t.equal(report('192.0.2.1', 1300), true, 'a smaller MTU lowers the path again');
   t.equal(limit(), 1264);
-  t.equal(report('192.0.2.1', 1290, NOW_S, ANY_PORT), true, 'the kernel did not know the port');
+  t.equal(report('192.0.2.1', 1290, NOW_S, ANY_PORT), true, 'a report without a port applies to any port');
 });
 
-t.test('reports that change nothing', async (t) => {
+t.test('a report of another address or port, or of no smaller MTU, changes nothing', async (t) => {
   const { report, limit, shown } = planeWith('192.0.2.1', 1500);
   const rows: [string, string, number, number][] = [
     ['no peer', '192.0.2.2', 1400, 4789],
@@ -96,7 +96,7 @@ t.test('no report lowers a path below the minimum of its family', async (t) => {
     t.equal(ipv6.shown(), 1280, `IPv6, ${mtu}`);
   }
   const narrow = planeWith('192.0.2.1', 500);
-  t.equal(narrow.report('192.0.2.1', 68), false, 'a route below that is kept');
+  t.equal(narrow.report('192.0.2.1', 68), false, 'a route below the minimum is kept');
   t.equal(narrow.limit(), 464);
 });
 
@@ -110,12 +110,12 @@ t.test('a report expires ten minutes after it was last received', async (t) => {
   paths.expire(NOW_S + 1198);
   t.equal(limit(), 1364, 'received again');
   paths.expire(NOW_S + 1199);
-  t.equal(limit(), 1464, 'the route is tried again');
+  t.equal(limit(), 1464, 'the path MTU of the route applies again');
   t.equal(shown(), 0);
-  t.equal(report('192.0.2.1', 1400, NOW_S + 1200), true, 'and may be lowered again');
+  t.equal(report('192.0.2.1', 1400, NOW_S + 1200), true, 'a new report lowers it again');
 });
 
-t.test('the loop lets reports expire', async (t) => {
+t.test('the loop removes expired reports', async (t) => {
   const { plane, report, limit } = planeWith('192.0.2.1', 1500);
   report('192.0.2.1', 1400, plane.nowMs / 1000);
   plane.pass(1500);
@@ -167,13 +167,13 @@ t.test('an unconfigured source gets a limit on first use', async (t) => {
     peers.learnSource(0, new Int32Array(sourceRow(address).buffer), 0, 4789, plane.tables.vnis.otherIdx[0]);
   const first = learn('2001:db8::9');
   t.ok(first >= MAX_PEERS - LEARNED_ROWS);
-  t.equal(peers.frameLimit[first], 0, 'not used yet');
+  t.equal(peers.frameLimit[first], 0, 'the row of a source has no limit before its first use');
   t.equal(paths.carries(first), 1444);
   t.equal(peers.frameLimit[first], 1444);
   t.equal(paths.report(new Int32Array(sourceRow('2001:db8::9', 4789).buffer), 0, 1300, NOW_S), true);
   peers.releaseLearned(first);
   const second = learn('192.0.2.9');
-  t.equal(second, first, 'the same row');
+  t.equal(second, first, 'the next source gets the same row');
   t.equal(paths.report(new Int32Array(sourceRow('192.0.2.9', 4789).buffer), 0, 1490, NOW_S), true);
   t.equal(peers.frameLimit[second], 1454, 'nothing remains of the former peer');
 });
@@ -183,5 +183,5 @@ t.test('a report of another worker lowers the path', async (t) => {
   plane.apply({ op: 'path.report', row: new Int32Array(sourceRow('192.0.2.1', 4789).buffer), mtu: 1400 });
   t.equal(limit(), 1364);
   plane.pass(1500);
-  t.equal(limit(), 1364, 'as if received here');
+  t.equal(limit(), 1364, 'a report of another worker has the same effect as one received here');
 });

@@ -17,7 +17,7 @@ function add(table: PeerTable, peerIdx: number, vniIdx: number, text: string, po
   table.add(peerIdx, vniIdx, AF[family], bytes, port, scopeId);
 }
 
-/** The source in row 1, between two rows of noise. */
+/** Returns the peer of a source, which is row 1 of three; the other rows contain only ones. */
 function find(table: PeerTable, vniIdx: number, text: string): number {
   const noise = new Uint8Array(PEER_ROW_LEN).fill(0xff);
   const rows = concat(noise, sourceRow(text), noise);
@@ -89,7 +89,7 @@ t.test('one address in two VNIs is two peers with separate rows', async (t) => {
   t.equal(table.isUsed(0), false);
   t.ok(
     table.bytes.subarray(0, PEER_ROW_LEN).every((byte) => byte === 0),
-    'the row is empty',
+    'the row of the removed peer is empty',
   );
   add(table, 0, 0, '192.0.2.1');
   t.equal(find(table, 0, '192.0.2.1'), 0, 'added again');
@@ -127,7 +127,7 @@ t.test('random additions and removals match those of a Map; tombstones do not ac
   t.pass('20,000 steps');
 });
 
-t.test('learned sources get one row each while rows are free, and free them', async (t) => {
+t.test('each stranger gets a row while rows are free, and a released row is used again', async (t) => {
   const table = makeTable();
   const learn = (text: string, vniIdx = 0) =>
     table.learnSource(vniIdx, new Int32Array(sourceRow(text).buffer), 0, 4789, 60 + vniIdx);
@@ -135,13 +135,13 @@ t.test('learned sources get one row each while rows are free, and free them', as
   t.equal(new Set(rows).size, LEARNED_ROWS);
   t.ok(
     rows.every((row) => row >= ROWS - LEARNED_ROWS && row < ROWS),
-    'at the end of the table',
+    'rows of strangers are at the end of the table',
   );
   t.equal(learn('198.51.100.99'), -1, 'no row is free');
   t.equal(find(table, 0, '198.51.100.3'), rows[3]);
   t.equal(table.isLearned(rows[3]), true);
   t.equal(table.port(rows[3]), 4789, 'replies go to our port, not to the source port');
-  t.equal(table.accountIdx(rows[3]), 60, 'counted with the VNI’s other sources');
+  t.equal(table.accountIdx(rows[3]), 60, 'a stranger is counted in the `other` row of its VNI');
   table.releaseLearned(rows[3]);
   t.equal(find(table, 0, '198.51.100.3'), -1);
   t.equal(learn('2001:db8::9', 1), rows[3], 'used again');
@@ -149,7 +149,7 @@ t.test('learned sources get one row each while rows are free, and free them', as
   t.equal(table.accountIdx(rows[3]), 61);
 });
 
-t.test('a successor starts without learned rows and knows only rows added again', async (t) => {
+t.test('a successor knows no strangers, and only the peers that are added again', async (t) => {
   const memory = new SharedArrayBuffer(ROWS * PEER_ROW_LEN);
   const before = makeTable(ROWS, memory);
   add(before, 0, 0, '192.0.2.1');
@@ -162,10 +162,14 @@ t.test('a successor starts without learned rows and knows only rows added again'
   t.equal(find(after, 0, '192.0.2.1'), 0);
   t.equal(find(after, 0, '192.0.2.2'), -1);
   t.equal(after.isKnown(0), true);
-  t.equal(after.isKnown(1), false, 'its row is in memory, but was not added again');
+  t.equal(
+    after.isKnown(1),
+    false,
+    'a peer that was not added again is unknown, although its row is in memory',
+  );
 });
 
-t.test('setTunnelled marks the configured peers named last, and no others', async (t) => {
+t.test('setTunnelled marks only the configured peers of its last call', async (t) => {
   const memory = new SharedArrayBuffer(ROWS * PEER_ROW_LEN);
   const table = makeTable(ROWS, memory);
   for (const [row, text] of ['192.0.2.1', '192.0.2.2', '192.0.2.3'].entries()) add(table, row, 0, text);
@@ -176,10 +180,10 @@ t.test('setTunnelled marks the configured peers named last, and no others', asyn
     Array.from({ length: ROWS }, (_, row) => row).filter((row) => words[row * 8 + 7] & 4);
   t.same(tunnelled(), []);
   table.setTunnelled(Int32Array.of(0, 2, learned, 40));
-  t.same(tunnelled(), [0, 2], 'not the learned peer, nor an empty row');
+  t.same(tunnelled(), [0, 2], 'neither the stranger nor the empty row is marked');
   t.ok(table.isLearned(learned));
   t.ok(table.isConfigured(0, 0));
-  t.equal(find(table, 0, '192.0.2.1'), 0, 'still found');
+  t.equal(find(table, 0, '192.0.2.1'), 0, 'a marked peer is found by its address');
 
   table.remove(2);
   t.equal(table.isUsed(2), false);

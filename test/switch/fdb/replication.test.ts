@@ -72,7 +72,7 @@ class Workers {
     });
   }
 
-  /** The place of the MAC in all replicas; fails the test when they differ. */
+  /** Address that all replicas send to for that MAC; a text that begins "they differ" otherwise. */
   agreed(mac: { high: number; low: number }): string {
     const places = new Set(this.where(mac));
     return places.size === 1 ? [...places][0] : `they differ: ${[...places].join(', ')}`;
@@ -90,7 +90,7 @@ t.test('a MAC learned by one worker is known to all after their next round', asy
   for (const plane of workers.planes) plane.breathe();
   t.same(workers.is(A, 2), [true, true, true]);
   for (const plane of workers.planes) {
-    t.equal(plane.vniCell(0, V_LEARNED), 1, 'each replica counts what it holds');
+    t.equal(plane.vniCell(0, V_LEARNED), 1, 'each replica counts its own entries');
     t.equal(plane.vniCell(0, V_FDB_DYNAMIC), 1);
     t.equal(plane.peerCell(workers.peers[2], P_FDB_DYNAMIC), 1);
   }
@@ -104,7 +104,7 @@ t.test('a move is known to all; an older note of the same MAC is ignored', async
   const workers = new Workers(3);
   workers.learn(0, A, 0);
   workers.pass(100);
-  // Worker 2 drains no notes meanwhile, and receives a frame from the older place last.
+  // Worker 2 applies no notes meanwhile, so it receives the older note last.
   workers.learn(1, A, 1);
   workers.drain(2);
   workers.exchange();
@@ -112,7 +112,7 @@ t.test('a move is known to all; an older note of the same MAC is ignored', async
   for (const plane of workers.planes) t.equal(plane.vniCell(0, V_MOVED), 1);
 });
 
-t.test('the last of several moves within one tick holds everywhere', async (t) => {
+t.test('all replicas apply the last of several moves within one tick', async (t) => {
   const workers = new Workers(2);
   workers.learn(0, A, 0);
   workers.exchange();
@@ -135,15 +135,15 @@ t.test('a worker that sends an older note receives the newer entry', async (t) =
   workers.exchange();
   workers.planes[0].nowMs += 300;
   workers.planes[1].nowMs += 200;
-  // Received again where it was, which is not announced; the other worker's clock lags, and it sees
-  // a move.
+  // Worker 0 receives the MAC from the same peer again, which it does not announce. Worker 1, whose
+  // clock lags, receives it from another peer and announces a move.
   workers.learn(0, A, 0);
   workers.learn(1, A, 1);
   workers.exchange();
   t.same(workers.is(A, 0), [true, true]);
 });
 
-t.test('an entry that one worker keeps receiving does not age out at the others', async (t) => {
+t.test('an entry that one worker keeps refreshing does not age out in the other workers', async (t) => {
   for (const ageingS of [1, 2, 300]) {
     const workers = new Workers(2, { ageingS });
     workers.learn(0, A, 0);
@@ -172,7 +172,7 @@ t.test('a note sent before a removal does not restore the entry', async (t) => {
   workers.learn(0, A, 0);
   for (const plane of [...workers.planes].reverse()) plane.apply(flush);
   workers.exchange();
-  t.equal(workers.agreed(A), '', 'a flush');
+  t.equal(workers.agreed(A), '', 'the note does not restore a flushed entry');
   workers.learn(0, A, 0);
   workers.exchange();
   t.same(workers.is(A, 0), [true, true], 'an entry learned later is accepted');
@@ -181,12 +181,12 @@ t.test('a note sent before a removal does not restore the entry', async (t) => {
   workers.learn(0, A, 0);
   for (const plane of [...workers.planes].reverse()) plane.apply({ op: 'fdb.del', vniIdx: 0, mac: A });
   workers.exchange();
-  t.equal(workers.agreed(A), '', 'an entry');
+  t.equal(workers.agreed(A), '', 'the note does not restore a deleted entry');
 
   workers.learn(0, A, 0);
   for (const plane of [...workers.planes].reverse()) plane.removePeer(workers.peers[0]);
   workers.exchange();
-  t.equal(workers.agreed(A), '', 'a peer');
+  t.equal(workers.agreed(A), '', 'the note does not restore an entry of a removed peer');
 });
 
 t.test('a note about an unconfigured VNI or peer is ignored', async (t) => {
@@ -215,7 +215,7 @@ t.test('each replica has its own rows for strangers', async (t) => {
     t.match(workers.agreed(macParts(macNumber(n))), place);
   workers.learnFromStranger(2, macParts(macNumber(1)), '192.0.2.2');
   workers.exchange();
-  t.same(workers.is(macParts(macNumber(1)), 1), [true, true, true], 'moved to a peer');
+  t.same(workers.is(macParts(macNumber(1)), 1), [true, true, true], 'the MAC of a stranger moves to a peer');
   workers.pass(8000);
   for (const plane of workers.planes) {
     t.equal(plane.vniCell(0, V_FDB_DYNAMIC), 0);
@@ -226,7 +226,7 @@ t.test('each replica has its own rows for strangers', async (t) => {
   }
 });
 
-t.test('notes lost by a full ring are sent again in the next period', async (t) => {
+t.test('MACs whose notes a full ring lost are announced again later', async (t) => {
   const workers = new Workers(2, { ageingS: 0 }, 4);
   const macs = Array.from({ length: 100 }, (_, n) => macParts(macNumber(n)));
   for (const mac of macs) workers.learn(0, mac, 1);
@@ -236,14 +236,14 @@ t.test('notes lost by a full ring are sent again in the next period', async (t) 
     workers.learn(0, macs[round], 1);
     workers.pass(200);
   }
-  t.ok(workers.planes[1].vniCell(0, V_FDB_DYNAMIC) > 50, 'the MACs received again');
+  t.ok(workers.planes[1].vniCell(0, V_FDB_DYNAMIC) > 50, 'MACs that are received again are announced again');
 });
 
 t.test('a MAC flood is applied in bounded pieces up to the limit of each replica', async (t) => {
   const workers = new Workers(2, { fdbLimit: 500 });
   for (let n = 0; n < 900; n++) workers.learn(0, macParts(macNumber(n)), n % 2);
   workers.drain(1);
-  t.ok(workers.planes[1].tables.fdb.table.size <= 256, 'bounded per round');
+  t.ok(workers.planes[1].tables.fdb.table.size <= 256, 'one round applies at most 256 notes');
   workers.exchange();
   for (const plane of workers.planes) t.equal(plane.vniCell(0, V_FDB_DYNAMIC), 500);
 });
@@ -259,7 +259,7 @@ for (const seed of [1, 2, 3, 4, 5])
       if (choice < 5) workers.learn(next(3), mac, next(ADDRESSES.length));
       else if (choice < 6) workers.learnFromStranger(next(3), mac, `198.51.100.${next(3)}`);
       else if (choice < 9) workers.drain(next(3));
-      // Clocks that differ by a round.
+      // The clocks of the workers differ by up to a round.
       else workers.planes[next(3)].nowMs += 50;
       if (step % 300 !== 299) continue;
       const latest = Math.max(...workers.planes.map(({ nowMs }) => nowMs));

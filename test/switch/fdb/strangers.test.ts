@@ -53,7 +53,7 @@ t.test('4,200 forged sources in VNI 100: a stranger in VNI 200 is learned at onc
   receive(plane, 1, 1);
   t.ok(knows(plane, 1, 1));
   for (let source = 2; source <= 256; source++) receive(plane, 1, source);
-  t.equal(plane.vniCell(1, V_FDB_DYNAMIC), 256, 'and as many as the reserve has');
+  t.equal(plane.vniCell(1, V_FDB_DYNAMIC), 256, 'VNI 200 gets all rows of the reserve');
 });
 
 t.test('during a flood other VNIs continue to learn, and only the flood is evicted', async (t) => {
@@ -67,7 +67,7 @@ t.test('during a flood other VNIs continue to learn, and only the flood is evict
       passBusy([plane], 100);
     }
   }
-  t.equal(plane.vniCell(1, V_FDB_DYNAMIC), 300, 'all of VNI 200');
+  t.equal(plane.vniCell(1, V_FDB_DYNAMIC), 300, 'all strangers of VNI 200 are learned');
   t.ok(evictedOf(plane) >= 300, `${evictedOf(plane)} strangers were evicted`);
   t.equal(plane.vniCell(1, V_EVICTED), 0);
   t.ok(plane.vniCell(0, V_EVICTED) > 0);
@@ -80,21 +80,21 @@ t.test('the stranger that was silent for longest is evicted with all its entries
   plane.pass(1000);
   for (let source = 0; source < MOST; source++) if (source !== 7) receive(plane, 0, source);
   receive(plane, 0, 5000);
-  t.notOk(knows(plane, 0, 5000), 'it waits for a row');
+  t.notOk(knows(plane, 0, 5000), 'the new stranger gets no row yet');
   plane.breathe();
   t.equal(evictedOf(plane), 1);
   const row = new Int32Array(sourceRow('198.51.0.7').buffer);
-  t.equal(plane.tables.peers.findSource(0, row, 0), -1, 'unknown at once');
+  t.equal(plane.tables.peers.findSource(0, row, 0), -1, 'the evicted stranger is unknown at once');
   plane.pass(2000);
   const left = Array.from({ length: 100 }, (_, i) => 10_000 + i).filter((mac) => knows(plane, 0, mac));
-  t.same(left, [], 'its entries are removed');
+  t.same(left, [], 'the entries of the evicted stranger are removed');
   t.notOk(knows(plane, 0, 7));
   t.equal(plane.vniCell(0, V_EVICTED), 101);
   t.equal(plane.vniCell(0, V_FDB_DYNAMIC), MOST - 1);
   receive(plane, 0, 5000);
-  t.ok(knows(plane, 0, 5000), 'its row is free');
+  t.ok(knows(plane, 0, 5000), 'the new stranger gets the free row');
   plane.pass(5000);
-  t.equal(evictedOf(plane), 1, 'no eviction without demand');
+  t.equal(evictedOf(plane), 1, 'no further stranger is evicted without demand');
 });
 
 t.test('with several workers, replicas learn strangers although their rows are full', async (t) => {
@@ -109,7 +109,7 @@ t.test('with several workers, replicas learn strangers although their rows are f
   t.equal(second.vniCell(0, V_FDB_DYNAMIC), MOST);
   receive(first, 1, 1);
   exchange();
-  t.ok(knows(second, 1, 1), 'from the reserve there as well');
+  t.ok(knows(second, 1, 1), 'the second replica uses its reserve as well');
   // A note that finds no row is lost; a continuously active source is announced every 10 s.
   for (let second = 0; second < 14; second++) {
     for (let source = 5000; source < 5100; source++) receive(first, 0, source);
@@ -120,7 +120,7 @@ t.test('with several workers, replicas learn strangers although their rows are f
   const wrong = [];
   for (let source = 5000; source < 5100; source++)
     for (const [index, plane] of planes.entries()) if (!knows(plane, 0, source)) wrong.push([index, source]);
-  t.same(wrong, [], 'the latest ones are known to both');
+  t.same(wrong, [], 'both replicas know the latest strangers');
 });
 
 t.test('the successor of a worker that dies while evicting starts without strangers', async (t) => {
@@ -146,7 +146,7 @@ t.test('among many VNIs with one stranger each, a new VNI gets a row within some
     rows.slice(0, 60).sort((a, b) => a - b),
     Array.from({ length: 60 }, (_, i) => 104 + i),
   );
-  t.ok(rows[60] >= 100, 'the reserve is for it');
+  t.ok(rows[60] >= 100, 'the new VNI gets rows of the reserve');
   for (let vniIdx = 61; vniIdx < 64; vniIdx++) t.ok(strangers.admit(vniIdx) >= 100);
   t.equal(strangers.admit(64), -1);
   const evicted = strangers.evictOne(1);

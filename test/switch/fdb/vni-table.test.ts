@@ -16,7 +16,7 @@ t.test('finds VNIs at the ends of the range, and not their unconfigured neighbou
   for (const vni of [2, MAX_VNI - 1, 0x010000, 0x000100]) t.equal(table.find(vni), -1, `${vni}`);
 });
 
-t.test('a full table finds all its VNIs and ends the search for any other', async (t) => {
+t.test('a full table finds all its VNIs, and a search for any other VNI ends', async (t) => {
   const table = new VniTable(4096);
   for (let row = 0; row < 4096; row++) table.add(row, (row * 4099) & MAX_VNI);
   for (let row = 0; row < 4096; row++)
@@ -41,7 +41,7 @@ t.test('random additions and removals: each VNI is found in its row, removed one
   const table = new VniTable(64);
   const rows = new Map<number, number>();
   for (let step = 0; step < 20_000; step++) {
-    // Few VNIs, all with the same few homes: gaps that are closed wrongly hide one of them.
+    // Few VNIs with the same few home cells: if a gap is closed wrongly, a VNI is no longer found.
     const vni = below(256) << 14;
     const row = rows.get(vni);
     if (row !== undefined) {

@@ -73,6 +73,6 @@ t.test('removes rows, clears the map and reads counts', async (t) => {
     { call: 'get', map: COUNTS, key: /^09000000/ },
   ]);
   const broken = new FlowMaps({ flowGet: () => -9 } as unknown as Shim, INIT);
-  t.notOk(broken.counts(9, cells, 0), 'a closed map');
-  t.same([...cells.subarray(0, 2)], [0, 0], 'nothing is written');
+  t.notOk(broken.counts(9, cells, 0), 'a closed map has no counts');
+  t.same([...cells.subarray(0, 2)], [0, 0], 'no cell is written without counts');
 });

@@ -94,24 +94,28 @@ t.test('a superframe for a station creates a lease, other frames do not', async 
   t.equal(maps.rows.size, 0);
   sent(true);
   const now = plane.nowMs | 0;
-  t.equal(maps.rows.size, 1, 'not for the other direction, without frames');
+  t.equal(maps.rows.size, 1, 'only the direction of the frame gets a lease');
   const row = maps.row(TO_STATION)!;
   t.match(row, { vni: 100, high, low, tos: -1, df: true, until: now + LEASE_MS });
   t.equal(row.frameLimit, plane.tables.peers.frameLimit[one]);
   t.ok(row.slot >= FIRST_SLOT && row.slot < FIRST_SLOT + SLOTS);
-  t.same([...new Uint8Array(Int32Array.of(row.peer).buffer)], [192, 0, 2, 1], 'in network order');
+  t.same(
+    [...new Uint8Array(Int32Array.of(row.peer).buffer)],
+    [192, 0, 2, 1],
+    'the address of the peer is in network order',
+  );
 });
 
-t.test('any frame in the other direction creates its lease', async (t) => {
+t.test('any frame in the other direction creates the lease of that direction', async (t) => {
   const { plane, maps, sent, received } = known();
   received(false);
-  t.equal(maps.rows.size, 0, 'no lease exists yet');
+  t.equal(maps.rows.size, 0, 'a received frame creates no lease without a superframe');
   sent(true);
   received(false);
   t.equal(maps.row(FROM_STATION)?.until, (plane.nowMs | 0) + LEASE_MS);
 });
 
-t.test('frames do not renew a young lease, but an older one', async (t) => {
+t.test('a frame renews a lease only in its second half', async (t) => {
   const { plane, maps, sent, wait } = known();
   sent(true);
   for (let i = 0; i < 100; i++) sent(true);
@@ -135,7 +139,7 @@ t.test('a lease lasts at most a quarter of the ageing time', async (t) => {
   const { plane, maps, sent } = known();
   plane.tables.vnis.ageingTicks[0] = 80;
   sent(true);
-  t.equal(maps.row(TO_STATION)?.until, (plane.nowMs | 0) + 2000, 'a quarter of 8 s');
+  t.equal(maps.row(TO_STATION)?.until, (plane.nowMs | 0) + 2000, 'the lease lasts a quarter of 8 s');
 });
 
 t.test('no lease for frames that the kernel cannot or may not forward', async (t) => {
@@ -219,17 +223,17 @@ t.test('a path report ends leases only if it lowers the path of a peer', async (
   for (const [what, address, port, mtu] of cases)
     for (let i = 0; i < 100; i++) if (report(address, port, mtu)) t.fail(`${what} lowers a path`);
   t.equal(maps.removals, 0);
-  t.equal(maps.rows.size, 2, 'both leases hold');
+  t.equal(maps.rows.size, 2, 'both leases continue');
   plane.apply({
     op: 'path.report',
     row: new Int32Array(sourceRow('192.0.2.1', 4789).buffer),
     mtu: 1400,
   });
-  t.equal(maps.rows.size, 0, 'a report that lowers the path ends them');
+  t.equal(maps.rows.size, 0, 'a report that lowers the path ends both leases');
   sent(true);
   const { puts } = maps;
   for (let i = 0; i < 100; i++) report('192.0.2.1', 4789, 1400);
-  t.equal(maps.puts, puts, 'the same report again does not end them');
+  t.equal(maps.puts, puts, 'the same report again ends no lease');
 });
 
 t.test('the kernel’s counts are added once to VNI and peer, and the counter identity holds', async (t) => {
@@ -255,7 +259,7 @@ t.test('the kernel’s counts are added once to VNI and peer, and the counter id
   t.ok(peer(P_LAST_SEEN_MS) > 0, 'last seen');
   maps.slots.set(slot, [18, 1800, 8, 800]);
   flows.withdrawAll();
-  t.equal(peer(P_TX_FRAMES), 11, 'remaining counts when it ends');
+  t.equal(peer(P_TX_FRAMES), 11, 'the remaining counts are added when the lease ends');
   plane.checkIdentity(t, 'flows');
 });
 
@@ -264,10 +268,10 @@ t.test('with several workers, leases of other workers end as well', async (t) =>
   const other = { vni: 100, high, low, direction: FROM_STATION } as FlowRow;
   maps.put(other);
   plane.tables.fdb.learn(0, high, low, two, plane.tick + 1);
-  t.equal(maps.rows.size, 0, 'of a station that moves, without a lease here');
+  t.equal(maps.rows.size, 0, 'a lease of another worker for a station that moves ends');
   maps.put(other);
   flows.withdrawAll();
-  t.equal(maps.rows.size, 0, 'all of them');
+  t.equal(maps.rows.size, 0, 'withdrawAll ends the leases of all workers');
 });
 
 t.test('a MAC that two peers claim in turn costs no system call per frame', async (t) => {
@@ -277,11 +281,11 @@ t.test('a MAC that two peers claim in turn costs no system call per frame', asyn
     plane.tables.fdb.learn(0, high, low, i % 2 === 0 ? two : one, plane.tick);
     sent(true, i % 2 === 0 ? two : one);
   }
-  t.equal(maps.puts, 2, 'one for each slot that it may have');
+  t.equal(maps.puts, 2, 'the station gets a lease once for each of its slots');
   t.equal(maps.rows.size, 0);
   wait(COUNT_PERIOD_MS);
   sent(true, one);
-  t.equal(maps.rows.size, 1, 'afterwards it may have a lease again');
+  t.equal(maps.rows.size, 1, 'the station may have a lease again after the hold-off');
 });
 
 t.test('a third station with the same two slots stays in user space', async (t) => {
@@ -308,7 +312,7 @@ t.test('encap and decap report frames of both directions', async (t) => {
   t.equal(maps.row(FROM_STATION)?.until, (plane.nowMs | 0) + LEASE_MS);
 });
 
-t.test('it is off without maps or with the offload disabled', async (t) => {
+t.test('flow offload is off without maps or with the offload disabled', async (t) => {
   const { plane } = known();
   const flows = new Flows(plane.tables, { df: 'set', tos: 0, port: 4789 });
   t.notOk(flows.active);

@@ -1,8 +1,8 @@
 /**
- * Tests of the backlog: order, fairness between VNIs, and changes while frames wait.
+ * Backlogs: order, fairness between VNIs, and changes while frames wait.
  *
- * Copies wait in order while other VNIs are served. Whatever changes meanwhile, no copy goes to a
- * peer row of another VNI.
+ * Copies wait in order while other VNIs are served. No change meanwhile sends a copy to a peer row
+ * of another VNI.
  */
 import t, { type Test } from 'tap';
 import { Batch, FRAME_NEEDS_CSUM, GSO_TCPV4, GSO_UDP_L4 } from '../../../src/abi/batch.js';
@@ -54,7 +54,7 @@ function turn(plane: MemoryPlane, vniIdx = 0): void {
 const sentTo = (plane: MemoryPlane) => plane.underlay.sent.map(({ peerIdx }) => peerIdx);
 const sourceMac = (bytes: Uint8Array) => Buffer.from(bytes.subarray(14, 20)).toString('hex');
 
-t.test('a turn sends one share, with order, bytes and counters right at each step', async (t) => {
+t.test('each turn sends one share of the copies in order, unchanged and counted', async (t) => {
   const plane = new MemoryPlane();
   const first = addMany(plane, 0, PEERS);
   const frames = Array.from({ length: 100 }, (_, i) => arpFrame(BROADCAST, macNumber(i)));
@@ -173,7 +173,7 @@ t.test('removed peers get no copies of an interrupted flood', async (t) => {
   plane.checkIdentity(t, 'peers removed');
 });
 
-t.test('removing all peers ends an interrupted flood; later frames have no target', async (t) => {
+t.test('removing all peers ends an interrupted flood, and later frames are dropped', async (t) => {
   const plane = new MemoryPlane();
   const first = addMany(plane, 0, MANY);
   for (let i = 0; i < 3; i++) plane.fromTap(0, arpFrame(BROADCAST, A));
@@ -222,7 +222,7 @@ t.test('a change applies to the frames of a backlog that have not begun', async 
   plane.checkIdentity(t, 'learned');
 });
 
-t.test('without a free slot, remaining frames and copies are dropped and counted', async (t) => {
+t.test('when no slot is free, remaining frames and copies are dropped and counted', async (t) => {
   const plane = new MemoryPlane();
   const large = (i: number) => ipv4Frame(BROADCAST, macNumber(i), { payloadLen: 1400 });
   const slotLen = (8 + large(0).length + 63) & ~63;
@@ -235,7 +235,7 @@ t.test('without a free slot, remaining frames and copies are dropped and counted
   const last = BACKLOG_LARGE_SLOTS;
   const whole = Math.floor(COPIES / PEERS);
   const copies = (whole + 1) * PEERS - COPIES;
-  t.same(plane.drops(last - 1, 'encap'), {}, 'the last VNI with a slot');
+  t.same(plane.drops(last - 1, 'encap'), {}, 'the last VNI that got a slot has no drops');
   // The last frames fit into a small slot.
   const kept = Math.floor(BACKLOG_SMALL_LEN / slotLen);
   t.same(plane.drops(last, 'encap'), { fair_share: copies + 100 - whole - 1 - kept });
@@ -251,7 +251,7 @@ t.test('without a free slot, remaining frames and copies are dropped and counted
   plane.checkIdentity(t, 'the end');
 });
 
-t.test('a few small frames use a small slot, or a large one when no small one is free', async (t) => {
+t.test('a few small frames use a small slot, or a large slot when all small slots are used', async (t) => {
   const overlay = new MemoryOverlay();
   const backlog = new Backlog(overlay.arena, 256);
   const batch = new Batch();
@@ -347,7 +347,7 @@ t.test('fragmented copies are charged by their bytes', async (t) => {
   plane.checkIdentity(t, 'fragmented copies');
 });
 
-t.test('frames dropped without a slot are not charged to the next turn', async (t) => {
+t.test('frames that are dropped for lack of a slot are not charged to the next turn', async (t) => {
   const plane = new MemoryPlane();
   addMany(plane, 0, 1500);
   const { hold } = Backlog.prototype;

@@ -55,14 +55,14 @@ t.test('drops a datagram of 0 to 21 bytes as truncated', async (t) => {
   const whole = concat(vxlanHeader(100), ethernet(B, A, 0x0800, new Uint8Array(0)));
   for (let len = 0; len < 22; len++) plane.fromUnderlay(PEER, whole.slice(0, len));
   plane.breathe();
-  t.same(plane.drops(-1, 'decap'), { truncated: 22 }, 'counted for no VNI');
+  t.same(plane.drops(-1, 'decap'), { truncated: 22 }, 'truncated datagrams are counted for no VNI');
   t.same(plane.overlay.written, []);
   plane.fromUnderlay(PEER, whole);
   plane.breathe();
   t.same(
     plane.overlay.written.map(({ bytes }) => bytes),
     [whole.slice(8)],
-    '22 bytes hold a VXLAN header and a frame',
+    '22 bytes are enough for a VXLAN header and an Ethernet header',
   );
 });
 
@@ -100,7 +100,11 @@ t.test('drops a datagram whose VNI is not configured, and counts it for no VNI',
     [0, 1, 2],
   );
   t.same(plane.drops(-1, 'decap'), { vni_not_found: 5 });
-  t.equal(plane.memory.counters.cells[G_STRAY_VNI], 2 ** 24 - 1, 'last unknown VNI plus 1');
+  t.equal(
+    plane.memory.counters.cells[G_STRAY_VNI],
+    2 ** 24 - 1,
+    'the counter is the last unknown VNI plus 1',
+  );
 });
 
 t.test('the checks run in order: the first violated one gives the drop reason', async (t) => {
@@ -165,7 +169,11 @@ t.test('drops a datagram whose source is no peer of its VNI', async (t) => {
     plane.fromPeer(source, 100, arpFrame(BROADCAST, A));
   plane.breathe();
   t.same(plane.drops(0, 'decap'), { source_not_peer: 6 }, 'a peer of another VNI is a stranger here');
-  t.equal(plane.peerCell(other, P_RX_FRAMES), 6, 'counted in the row of other sources');
+  t.equal(
+    plane.peerCell(other, P_RX_FRAMES),
+    6,
+    'frames of strangers are counted in the row of other sources',
+  );
   t.equal(plane.peerCell(peer, P_RX_FRAMES), 0);
   t.equal(lookup(plane, 0, A), -1);
   plane.checkIdentity(t, 'strangers');
@@ -241,7 +249,7 @@ t.test('equal MACs in two VNIs behind one VTEP are learned separately', async (t
   t.equal(plane.underlay.sent.length, where[0].size + where[1].size, 'known unicast is not replicated');
 });
 
-t.test('a moved MAC takes effect at once; nothing is learned with learning off', async (t) => {
+t.test('a move of a MAC takes effect at once; nothing is learned with learning off', async (t) => {
   const { plane, peer } = makePlane();
   plane.fromPeer(PEER, 100, arpFrame(BROADCAST, A));
   plane.fromPeer('192.0.2.2', 100, arpFrame(BROADCAST, A));
@@ -256,7 +264,7 @@ t.test('a moved MAC takes effect at once; nothing is learned with learning off',
   t.equal(lookup(off.plane, 0, A), -1);
 });
 
-t.test('with accept any, a stranger is accepted, learned and sent to', async (t) => {
+t.test('with --accept any, a stranger is learned, and frames are sent to it', async (t) => {
   const { plane, other } = makePlane({ policy: { accept: 'any' } });
   plane.fromPeer(STRANGER, 100, arpFrame(BROADCAST, A));
   plane.breathe();
@@ -268,7 +276,7 @@ t.test('with accept any, a stranger is accepted, learned and sent to', async (t)
   t.same([...plane.tables.peers.address(peerIdx).slice(0, 4)], [198, 51, 100, 66]);
   t.equal(plane.tables.peers.port(peerIdx), 4789);
   t.equal(plane.peerCell(other, P_RX_FRAMES), 1);
-  plane.checkIdentity(t, 'frame to a stranger');
+  plane.checkIdentity(t, 'after a frame to a stranger');
   plane.fromTap(0, arpFrame(BROADCAST, B));
   plane.clear();
   plane.breathe();
@@ -346,7 +354,7 @@ t.test('drops a frame that ends within a tag or directly behind it', async (t) =
   }
 });
 
-t.test('no inner length field joins or splits datagrams of a train of several VNIs', async (t) => {
+t.test('no inner length field can join or split datagrams of a train', async (t) => {
   const SECRET = Buffer.from('SECRET-OF-VNI-200');
   const size = 1422;
   const secret = ipv4Frame(B, A, { payloadLen: size - 42 });
@@ -462,7 +470,7 @@ t.test('writes a TCP superframe of a same-host peer whole, for the kernel to seg
   t.match(plane.overlay.written, [{ gsoType: 1, gsoSize: 1410, flags: 1, csumStart: 34, csumOff: 16 }]);
   t.same(plane.overlay.written[0].bytes, tcp);
   const frames = Math.ceil(60_000 / 1410);
-  t.equal(plane.peerCell(peer, P_RX_FRAMES), frames, 'counted as its segments');
+  t.equal(plane.peerCell(peer, P_RX_FRAMES), frames, 'a superframe counts as its segments');
   t.equal(plane.vniCell(0, V_TAP_TX_FRAMES), frames);
   plane.checkIdentity(t, 'superframes');
 });

@@ -71,10 +71,14 @@ t.test('a BUM frame goes to each peer of the flood list exactly once', async (t)
     const frame = arpFrame(destination, A);
     plane.fromTap(0, frame);
     plane.breathe();
-    t.same(peersSentTo(plane).sort(), peers, `${name}: no peer without flood, none of another VNI`);
+    t.same(
+      peersSentTo(plane).sort(),
+      peers,
+      `${name}: only peers of the VNI that are in its flood list get a copy`,
+    );
     for (const { bytes } of plane.underlay.sent) t.same(bytes, concat(vxlanHeader(100), frame));
     t.equal(plane.vniCell(0, cell), 1, name);
-    t.equal(plane.vniCell(0, V_REPLICATED), 2, 'copies beyond the first');
+    t.equal(plane.vniCell(0, V_REPLICATED), 2, 'copies after the first count as replicated');
     t.equal(plane.vniCell(0, V_TAP_RX_FRAMES), 1);
     plane.checkIdentity(t, name);
   }
@@ -109,7 +113,7 @@ t.test('replicates to flood lists of any length, including more than a batch', a
       );
       t.ok(
         copies.every(({ bytes }) => Buffer.compare(bytes.subarray(8), frame) === 0),
-        'the same bytes',
+        'all copies have the same bytes',
       );
     }
     t.equal(plane.vniCell(0, V_REPLICATED), 3 * (count - 1));
@@ -200,7 +204,7 @@ t.test('a failed send does not affect the other receivers', async (t) => {
   plane.checkIdentity(t, 'failures');
 });
 
-t.test('sends that complete later are counted the same', async (t) => {
+t.test('sends that complete later are counted like others', async (t) => {
   const underlay = new PendingUnderlay();
   const plane = new MemoryPlane({ underlay });
   plane.addVni(0, 100, { flood: false });
@@ -210,7 +214,7 @@ t.test('sends that complete later are counted the same', async (t) => {
   plane.fromTap(0, arpFrame(B, A));
   plane.breathe();
   t.equal(underlay.pending, 400);
-  t.equal(plane.vniCell(0, V_TAP_RX_FRAMES), 1, 'only the drop is counted yet');
+  t.equal(plane.vniCell(0, V_TAP_RX_FRAMES), 1, 'only the drop is counted before the completions');
   plane.checkIdentity(t, 'all pending');
   while (underlay.pending > 0) {
     underlay.answer(37);
@@ -223,7 +227,7 @@ t.test('sends that complete later are counted the same', async (t) => {
   t.same(plane.drops(0, 'encap'), { flood_off: 1, no_route: 40 });
 });
 
-t.test('one round counts more completions than a batch holds', async (t) => {
+t.test('one round counts more completions than fit into a batch', async (t) => {
   const underlay = new PendingUnderlay();
   const plane = new MemoryPlane({ underlay });
   plane.addVni(0, 100);
@@ -236,7 +240,7 @@ t.test('one round counts more completions than a batch holds', async (t) => {
 });
 
 t.test('a TAP without room behind another TAP’s frames is read in the same round', async (t) => {
-  /** Holds two frames at a time, like an arena full of superframes. */
+  /** A port with room for two frames at a time, like an arena full of superframes. */
   class SmallOverlay extends MemoryOverlay {
     #held = 0;
     override read(...[batch, vniIdx]: Parameters<MemoryOverlay['read']>): number {

@@ -50,7 +50,7 @@ t.test('receive buffer drops are read ten times a second and counted once', asyn
   plane.underlay.overflow = 5;
   plane.nowMs += 99;
   plane.breathe();
-  t.same(plane.drops(-1, 'decap'), {}, 'not read before 100 ms');
+  t.same(plane.drops(-1, 'decap'), {}, 'the counts are not read before 100 ms');
   plane.nowMs += 1;
   plane.breathe();
   t.same(plane.drops(-1, 'decap'), { rx_overflow: 5 });
@@ -84,15 +84,15 @@ t.test('a round with one small frame has a direction, flooded or not', async (t)
     return plane.loop.takeDirection();
   };
   plane.fromTap(0, arpFrame(BROADCAST, A));
-  t.equal(direction(), ROUND_OUT, 'flooded to two peers');
+  t.equal(direction(), ROUND_OUT, 'a frame that is flooded to two peers has a direction');
   plane.fromPeer(PEER, 100, ipv4Frame(A, '02:00:00:00:00:0b'));
   t.equal(direction(), ROUND_IN);
-  t.equal(direction(), ROUND_OTHER, 'no frame');
+  t.equal(direction(), ROUND_OTHER, 'a round without a frame has no direction');
   plane.fromTap(0, arpFrame(BROADCAST, A));
   plane.fromPeer(PEER, 100, ipv4Frame(A, '02:00:00:00:00:0b'));
-  t.equal(direction(), ROUND_OTHER, 'a frame in each direction');
+  t.equal(direction(), ROUND_OTHER, 'two frames in opposite directions have no direction');
   plane.fromTap(0, Buffer.concat([ipv4Frame('02:00:00:00:00:0b', A), Buffer.alloc(3000)]));
-  t.equal(direction(), ROUND_OTHER, 'a superframe');
+  t.equal(direction(), ROUND_OTHER, 'a superframe has no direction');
   plane.fromTap(0, arpFrame(BROADCAST, A));
   t.equal(direction(), ROUND_OUT, 'earlier rounds have no effect');
 });

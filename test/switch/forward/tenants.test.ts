@@ -1,9 +1,10 @@
 /**
  * Property test: random traffic never crosses from one VNI to another.
  *
- * Trains, superframes and fragments of several VNIs and peers, valid and hostile, in both
- * directions. `support/tenants/world.ts` has the invariants checked for each case. A seed, printed
- * on failure, reproduces a whole run:
+ * The traffic is trains, superframes and fragments of several VNIs and peers, valid and hostile, in
+ * both directions. Each frame contains a mark, eight bytes that identify the frame and its VNI.
+ * `support/tenants/world.ts` has the invariants checked for each case. A seed, printed on failure,
+ * reproduces a whole run:
  *
  *     npm run property                  ten minutes of new cases
  *     npm run property -- --seed 7      the run with this seed
@@ -17,7 +18,7 @@ import type { FromTap, Op, VniSpec, WorldSpec } from '../../support/tenants/oper
 import { STRAY, VNIS } from '../../support/tenants/oracle.js';
 import { ADDRESSES, World } from '../../support/tenants/world.js';
 
-/** Cases of a run, and its time limit on a loaded machine: part of `npm run check`. */
+/** Most cases of a run. */
 const CASES = 4000;
 const LIMIT_MS = Number(process.env.PROPERTY_S ?? 20) * 1000;
 const SEED = process.env.PROPERTY_SEED;
@@ -25,7 +26,7 @@ const SEED = process.env.PROPERTY_SEED;
 const anyTenant = frameSpec(VNIS.length + 1);
 const ownTenant = frameSpec(VNIS.length);
 
-/** Lengths that matter: the shortest, those of usual frames, those that fill a slot. */
+/** Frame lengths: the shortest, those of usual frames, those that fill a slot. */
 const frameLen = fc.oneof(
   { weight: 1, arbitrary: fc.integer({ min: 14, max: 100 }) },
   { weight: 4, arbitrary: fc.integer({ min: 100, max: 2000 }) },
@@ -80,7 +81,7 @@ const fromTap: fc.Arbitrary<Op> = fc.record({
 
 /**
  * Frames larger than a path, to be fragmented or answered: single packets, and UDP superframes
- * whose columns are true.
+ * whose columns agree with their headers.
  */
 const large: fc.Arbitrary<Op> = fc.record({
   op: fc.constant('tap' as const),
@@ -135,7 +136,7 @@ const ops = fc.array(fc.oneof(train, single, fromTap, large), { minLength: 1, ma
 
 t.setTimeout(LIMIT_MS + 120_000);
 
-t.test('a checksum written into a mark never yields the mark of another frame', async (t) => {
+t.test('a checksum that overwrites bytes of a mark never makes it the mark of another frame', async (t) => {
   const mark = markOf(1, 0x722);
   const b = Buffer.alloc(MARK_LEN + 2);
   for (let at = 0; at < MARK_LEN - 1; at++)
@@ -146,7 +147,7 @@ t.test('a checksum written into a mark never yields the mark of another frame', 
     }
 });
 
-t.test('no frame of one VNI is delivered, sent, captured or counted as another’s', async (t) => {
+t.test('no frame is delivered, sent, captured or counted in another VNI', async (t) => {
   let cases = 0;
   const property = fc.property(world, ops, (spec, list) => {
     cases++;

@@ -12,7 +12,7 @@ t.test('turns are first in, first out, and each VNI is queued once', async (t) =
   t.equal(turns.count, 3);
   t.same([turns.next(), turns.next()], [3, 1]);
   for (const vniIdx of [3, 2, 1, 0]) turns.add(vniIdx);
-  t.equal(turns.count, 4, 'a full ring, wrapped around its end');
+  t.equal(turns.count, 4, 'the queue can be full after its ring has wrapped');
   turns.remove(2);
   turns.remove(2);
   t.same([turns.next(), turns.next(), turns.next(), turns.count], [0, 3, 1, 0]);
@@ -30,7 +30,7 @@ t.test('a round ends at its cost limit; the next begins with the TAP that waited
   const { loop } = plane;
   const served: number[] = [];
   for (let round = 0; served.length < 5 * VNIS; round++) {
-    if (round > 100) throw new Error('no TAP was served in 100 rounds');
+    if (round > 100) throw new Error('the TAPs did not get 5 turns each in 100 rounds');
     for (let vniIdx = 0; vniIdx < VNIS; vniIdx++) {
       plane.fromTap(vniIdx, arpFrame(BROADCAST, macNumber(1)));
       loop.ready(vniIdx);
@@ -43,13 +43,14 @@ t.test('a round ends at its cost limit; the next begins with the TAP that waited
       turns++;
       loop.readOverlay(vniIdx);
     }
-    t.ok(turns < VNIS, `${turns} turns, fewer than there are VNIs`);
-    t.ok(loop.spent <= 2 * 2048 + VNI_SHARE, `${loop.spent} cost units in a round`);
+    t.ok(turns < VNIS, `a round ends before all VNIs have had a turn: ${turns} turns`);
+    t.ok(loop.spent <= 2 * 2048 + VNI_SHARE, `the cost of a round is bounded: ${loop.spent} units`);
     t.ok(loop.isPending, 'the next round must not block');
     loop.forwardOverlay();
     plane.checkIdentity(t, `round ${round}`);
   }
-  // VNIs of one round may change places in the next one.
+  // The order of the VNIs may differ between rounds, so a VNI may wait for almost two turns of each
+  // other VNI.
   for (let vniIdx = 0; vniIdx < VNIS; vniIdx++) {
     let last = -1;
     for (const [at, one] of served.entries()) {
@@ -57,6 +58,6 @@ t.test('a round ends at its cost limit; the next begins with the TAP that waited
       if (at - last >= 2 * VNIS) t.fail(`row ${vniIdx} waited for ${at - last} turns`);
       last = at;
     }
-    t.ok(served.length - last < 2 * VNIS, `row ${vniIdx} gets turns repeatedly`);
+    t.ok(served.length - last < 2 * VNIS, `row ${vniIdx} got its last turn recently`);
   }
 });

@@ -68,7 +68,7 @@ t.test('frames without an ECN field pass unchanged', async (t) => {
   }
 });
 
-t.test('the source of a frame dropped by ECN is learned', async (t) => {
+t.test('the source of a frame that is dropped because of ECN is learned', async (t) => {
   const plane = planeWith();
   plane.fromUnderlay('192.0.2.1', concat(vxlanHeader(100), ipv4Frame(B, A)), 0, CE);
   plane.breathe();

@@ -82,7 +82,7 @@ t.test('a truncated frame is passed on unchanged', async (t) => {
       }
 });
 
-t.test('leaves other protocols, fragments and complete checksums alone', async (t) => {
+t.test('does not change other protocols, fragments and complete checksums', async (t) => {
   const rows: [string, Uint8Array][] = [
     ['ARP', arpFrame(DST, SRC)],
     ['ICMP', ipv4Frame(DST, SRC, { protocol: 1, postponed: true })],
@@ -176,7 +176,7 @@ t.test('case 1: marks a postponed checksum for the kernel', async (t) => {
 t.test('case 1: finds the checksum behind options, extension headers and padding', async (t) => {
   const v6 = ipv6Frame(DST, SRC, { postponed: true, extension: hex('11 00 01 04 00 00 00 00') });
   t.match(describe(v6), { needsCsum: true, csumStart: 14 + 40 + 8, csumOff: 6 }, 'hop-by-hop options');
-  // IPv4 with four bytes of options: IHL 6, total length four more.
+  // IPv4 with four bytes of options: IHL is 6, and the total length is larger by four.
   const short = ipv4Frame(DST, SRC, { postponed: true, payloadLen: 0 });
   const options = concat(
     patched(short.slice(0, 34), 14, 0x46, 0, 0, 32),
@@ -255,5 +255,5 @@ t.test('random byte changes never yield offsets outside the frame', async (t) =>
     if (found.segCount < 1 || found.wireLen < frame.length)
       t.fail(`round ${round}: ${found.segCount} frames`);
   }
-  t.ok(described > 2000, `${described} of them were recognised`);
+  t.ok(described > 2000, `${described} of the changed frames were recognised`);
 });

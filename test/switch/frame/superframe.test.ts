@@ -1,5 +1,6 @@
 /**
- * Superframes through encap: one decision, one descriptor per copy, counted as their segments.
+ * Superframes through encap: one decision per superframe, one descriptor per copy, and the counts
+ * of its segments.
  */
 import t from 'tap';
 import { FRAME_NEEDS_CSUM, GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4 } from '../../../src/abi/batch.js';
@@ -75,11 +76,11 @@ t.test('a superframe counts the frames and bytes of its segments', async (t) => 
     ['one byte less', tcp(2999), superframe(GSO_TCPV4, 1000, 34), 3, 54],
     ['with ECN', tcp(3000), superframe(GSO_TCPV4 | 0x80, 1000, 34), 3, 54],
     ['one segment', tcp(1000), superframe(GSO_TCPV4, 1000, 34), 1, 54],
-    ['less than one', tcp(1), superframe(GSO_TCPV4, 1000, 34), 1, 54],
+    ['less than one segment', tcp(1), superframe(GSO_TCPV4, 1000, 34), 1, 54],
     ['the largest', tcp(65_495), superframe(GSO_TCPV4, 1398, 34), 47, 54],
     ['most TCP segments', tcp(65_480), superframe(GSO_TCPV4, 256, 34), 256, 54],
     ['smallest TCP segments', tcp(22_528), superframe(GSO_TCPV4, 88, 34), 256, 54],
-    ['two of any size', tcp(2), superframe(GSO_TCPV4, 1, 34), 2, 54],
+    ['two segments of any size', tcp(2), superframe(GSO_TCPV4, 1, 34), 2, 54],
     [
       'most UDP segments',
       frameOf(B, { protocol: UDP, payloadLen: 128 }),
@@ -118,26 +119,34 @@ t.test('a superframe counts the frames and bytes of its segments', async (t) => 
     t.equal(plane.peerCell(peerIdxs[0], P_TX_BYTES), wireLen, name);
     t.equal(plane.underlay.sent.length, 1, 'one descriptor');
     const [sent] = plane.underlay.sent;
-    t.same(sent.bytes, concat(vxlanHeader(100), bytes), 'unchanged, behind one VXLAN header');
-    t.equal(sent.csumStart, VXLAN_LEN + columns.csumStart, 'counted from the first byte of the datagram');
+    t.same(
+      sent.bytes,
+      concat(vxlanHeader(100), bytes),
+      'the superframe is unchanged and follows one VXLAN header',
+    );
+    t.equal(
+      sent.csumStart,
+      VXLAN_LEN + columns.csumStart,
+      'csumStart is an offset from the first byte of the datagram',
+    );
     t.equal(sent.segCount, segments);
     plane.checkIdentity(t, name);
   }
 });
 
-t.test('drops a superframe with too small or too many segments, as one drop', async (t) => {
+t.test('a superframe with too small or too many segments is dropped and counts once', async (t) => {
   const tcp = (payloadLen: number) => frameOf(BROADCAST, { protocol: TCP, payloadLen });
   const tcp6 = ipv6Frame(BROADCAST, A, { protocol: TCP, payloadLen: 3000, postponed: true });
   const udp = (payloadLen: number) => frameOf(B, { protocol: UDP, payloadLen });
   const rows: [string, Uint8Array, Superframe][] = [
-    ['a byte each', tcp(65_000), superframe(GSO_TCPV4, 1, 34)],
-    ['three of them', tcp(3), superframe(GSO_TCPV4, 1, 34)],
-    ['TCP below 88', tcp(3000), superframe(GSO_TCPV4, 87, 34)],
+    ['segments of one byte', tcp(65_000), superframe(GSO_TCPV4, 1, 34)],
+    ['three segments of one byte', tcp(3), superframe(GSO_TCPV4, 1, 34)],
+    ['TCP segments below 88 bytes', tcp(3000), superframe(GSO_TCPV4, 87, 34)],
     ['TCP with ECN', tcp(3000), superframe(GSO_TCPV4 | 0x80, 87, 34)],
     ['TCP over IPv6', tcp6, superframe(GSO_TCPV6, 87, 54)],
-    ['257 of TCP', tcp(88 * 256 + 1), superframe(GSO_TCPV4, 88, 34)],
-    ['129 of UDP', udp(129), superframe(GSO_UDP_L4, 1, 34)],
-    ['129 large ones of UDP', udp(500 * 128 + 1), superframe(GSO_UDP_L4, 500, 34)],
+    ['257 TCP segments', tcp(88 * 256 + 1), superframe(GSO_TCPV4, 88, 34)],
+    ['129 UDP segments', udp(129), superframe(GSO_UDP_L4, 1, 34)],
+    ['129 large UDP segments', udp(500 * 128 + 1), superframe(GSO_UDP_L4, 500, 34)],
   ];
   for (const [name, bytes, columns] of rows) {
     const { plane } = planeOf(10);

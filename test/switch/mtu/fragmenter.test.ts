@@ -71,17 +71,30 @@ t.test('the fragments of a packet reassemble to it', async (t) => {
       largest <= (how.packetMax ? how.packetMax + linkLen : (how.pathMtu ?? 1500) - 36),
       `${name}: ${largest}`,
     );
-    for (const each of frames) t.same(each.slice(0, linkLen), frame.slice(0, linkLen), 'the Ethernet header');
+    for (const each of frames)
+      t.same(
+        each.slice(0, linkLen),
+        frame.slice(0, linkLen),
+        'each fragment has the Ethernet header of the packet',
+      );
     const whole = reassemble(frames.map((each) => each.slice(linkLen)));
-    t.same(Buffer.compare(whole, frame.slice(linkLen)), 0, `${name}: the packet`);
+    t.same(Buffer.compare(whole, frame.slice(linkLen)), 0, `${name}: the fragments reassemble to the packet`);
     t.same(plane.underlay.sent[0].bytes.slice(0, 8), vxlanHeader(100));
-    t.equal(new Set(plane.underlay.sent.map(({ srcPortIdx }) => srcPortIdx)).size, 1, 'one source port');
+    t.equal(
+      new Set(plane.underlay.sent.map(({ srcPortIdx }) => srcPortIdx)).size,
+      1,
+      'all fragments have one source port',
+    );
     t.ok(
       plane.underlay.sent.every(({ tos, df }) => tos === 0xb9 && df === 0),
-      'the outer header of each',
+      'all fragments have the same outer header',
     );
     t.equal(plane.vniCell(0, V_TAP_RX_FRAMES), 1);
-    t.equal(plane.vniCell(0, V_TAP_RX_BYTES), frame.length, 'bytes read, headers once');
+    t.equal(
+      plane.vniCell(0, V_TAP_RX_BYTES),
+      frame.length,
+      'the repeated headers do not count as bytes read from the TAP',
+    );
     t.equal(plane.vniCell(0, V_FRAGMENTS), count - 1);
     t.equal(plane.vniCell(0, V_TOO_BIG_FRAGMENT), 1);
     t.equal(plane.peerCell(peerIdx, P_TX_FRAMES), count);
@@ -117,7 +130,7 @@ t.test('earlier frames are sent before the fragments', async (t) => {
   );
 });
 
-t.test('fragments each copy of a flood that needs it, and no other', async (t) => {
+t.test('only the copies of a flood that exceed their path are fragmented', async (t) => {
   const plane = new MemoryPlane();
   plane.addVni(0, 100);
   for (const [i, pathMtu] of [1400, 9000, 1500].entries()) plane.addPeer(0, `192.0.2.${i + 1}`, { pathMtu });
@@ -156,7 +169,7 @@ t.test('a UDP superframe is split into datagrams with checksums, then fragmented
     t.same(
       [...byId.keys()],
       Array.from({ length: count }, (_, k) => (0xfffe + k) & 0xffff),
-      'ids count up',
+      'the IPv4 identifications of the datagrams are consecutive',
     );
     const datagrams = [...byId.values()].map(reassemble);
     for (const [k, datagram] of datagrams.entries()) {
@@ -208,7 +221,7 @@ t.test('the length in the IP header of a UDP superframe is ignored', async (t) =
   }
 });
 
-t.test('drops and counts a superframe with a datagram longer than an IPv4 packet', async (t) => {
+t.test('a superframe with a datagram longer than an IPv4 packet is dropped and counted', async (t) => {
   for (const [payloadLen, gsoSize, isDropped] of [
     [65_507, 65_507, false],
     [65_508, 65_507, false],

@@ -75,7 +75,7 @@ const expected = (make: typeof ipv4Frame, options: PacketOptions, mss: number, a
   return make(B, A, { ...options, tcpOptions });
 };
 
-t.test('clamps IPv4 and IPv6, tagged and untagged, SYN and SYN-ACK, in both directions', async (t) => {
+t.test('the MSS of every SYN and SYN-ACK is clamped in both directions', async (t) => {
   const rows: [string, typeof ipv4Frame, PacketOptions, PlaneOptions, number][] = [
     ['IPv4 over IPv4', ipv4Frame, {}, {}, 1410],
     ['IPv6 over IPv4', ipv6Frame, {}, {}, 1390],
@@ -88,11 +88,17 @@ t.test('clamps IPv4 and IPv6, tagged and untagged, SYN and SYN-ACK, in both dire
     ['with the options of Linux', ipv4Frame, { tcpOptions: LINUX }, {}, 1410],
     ['with data (fast open)', ipv4Frame, { payloadLen: 300 }, {}, 1410],
     ['with IP options', ipv4Frame, { ipOptions: hex('94 04 00 00') }, {}, 1410],
-    ['the VNI’s packetMax', ipv4Frame, {}, { packetMax: 1300 }, 1260],
-    ['the VNI’s packetMax, tagged', ipv4Frame, { tags: TAG }, { packetMax: 1300 }, 1260],
-    ['DF clear, no packetMax: the path', ipv4Frame, {}, { df: 'unset' }, 1410],
-    ['DF inherited: the path', ipv4Frame, {}, { df: 'inherit', packetMax: 9000 }, 1410],
-    ['a path that carries very little', ipv4Frame, {}, { packetMax: 68 }, 48],
+    ['with --mtu', ipv4Frame, {}, { packetMax: 1300 }, 1260],
+    ['with --mtu, tagged', ipv4Frame, { tags: TAG }, { packetMax: 1300 }, 1260],
+    ['outer DF clear without --mtu: the path decides', ipv4Frame, {}, { df: 'unset' }, 1410],
+    [
+      'outer DF inherited, wide --mtu: the path decides',
+      ipv4Frame,
+      {},
+      { df: 'inherit', packetMax: 9000 },
+      1410,
+    ],
+    ['the smallest clamped MSS', ipv4Frame, {}, { packetMax: 68 }, 48],
   ];
   for (const [name, make, more, how, mss] of rows) {
     const options = syn(more);
@@ -105,14 +111,14 @@ t.test('clamps IPv4 and IPv6, tagged and untagged, SYN and SYN-ACK, in both dire
   }
 });
 
-t.test('clamps a SYN behind an extension header', async (t) => {
+t.test('a SYN behind an extension header is clamped', async (t) => {
   const extension = Uint8Array.of(TCP, 0, 1, 4, 0, 0, 0, 0);
   const options = { ...syn(), extension };
   const frame = sent(planeWith(), ipv6Frame(B, A, options));
   t.same(frame, expected(ipv6Frame, options, 1390));
 });
 
-t.test('updates the checksum for an option at an odd offset', async (t) => {
+t.test('the checksum is updated for an MSS option at an odd offset', async (t) => {
   for (const from of [1461, 0x1000, 0xffff, 0x0600]) {
     const tcpOptions = concat(hex('01 02 04'), Uint8Array.of(from >>> 8, from & 0xff), hex('01 01 00'));
     const options = syn({ tcpOptions });
@@ -120,17 +126,17 @@ t.test('updates the checksum for an option at an odd offset', async (t) => {
   }
 });
 
-t.test('leaves other frames unchanged', async (t) => {
+t.test('SYNs whose MSS fits and all other frames are unchanged', async (t) => {
   const rows: [string, Uint8Array, PlaneOptions][] = [
     ['an MSS that fits', ipv4Frame(B, A, syn({ tcpOptions: hex('02 04 05 82') })), {}],
-    ['a smaller one', ipv4Frame(B, A, syn({ tcpOptions: hex('02 04 02 18') })), {}],
+    ['a smaller MSS', ipv4Frame(B, A, syn({ tcpOptions: hex('02 04 02 18') })), {}],
     ['no MSS option', ipv4Frame(B, A, syn({ tcpOptions: new Uint8Array(0) })), {}],
     ['an option of length zero', ipv4Frame(B, A, syn({ tcpOptions: hex('08 00 00 00 02 04 05 b4') })), {}],
     ['no SYN', ipv4Frame(B, A, syn({ flags: 0x10 })), {}],
     ['UDP with the same bytes', ipv4Frame(B, A, { protocol: UDP, payloadLen: 64 }), {}],
     ['a later fragment', ipv4Frame(B, A, syn({ fragment: 0x00b9 })), {}],
     ['clamp off', ipv4Frame(B, A, syn()), { mssClamp: false }],
-    ['DF clear, and packetMax 9000', ipv4Frame(B, A, syn()), { df: 'unset', packetMax: 9000 }],
+    ['outer DF clear with --mtu 9000', ipv4Frame(B, A, syn()), { df: 'unset', packetMax: 9000 }],
     ['a wider path', ipv4Frame(B, A, syn()), { pathMtu: 1550 }],
   ];
   for (const [name, frame, how] of rows) {
@@ -141,7 +147,7 @@ t.test('leaves other frames unchanged', async (t) => {
   }
 });
 
-t.test('a truncated frame and the bytes behind it are unchanged', async (t) => {
+t.test('no byte of a truncated frame is changed', async (t) => {
   for (const make of [ipv4Frame, ipv6Frame]) {
     const whole = make(B, A, syn({ tcpOptions: LINUX }));
     for (let len = 14; len < whole.length; len++) {
@@ -151,13 +157,16 @@ t.test('a truncated frame and the bytes behind it are unchanged', async (t) => {
   }
 });
 
-t.test('a postponed checksum, which does not cover the options, is unchanged', async (t) => {
-  const options = syn({ postponed: true });
-  const plane = planeWith();
-  const inward = received(plane, ipv4Frame(B, A, options));
-  t.same(inward, expected(ipv4Frame, options, 1410));
-  t.equal(plane.overlay.written[0].flags & FRAME_NEEDS_CSUM, FRAME_NEEDS_CSUM);
-});
+t.test(
+  'a postponed checksum stays postponed and unchanged, because it does not cover the options',
+  async (t) => {
+    const options = syn({ postponed: true });
+    const plane = planeWith();
+    const inward = received(plane, ipv4Frame(B, A, options));
+    t.same(inward, expected(ipv4Frame, options, 1410));
+    t.equal(plane.overlay.written[0].flags & FRAME_NEEDS_CSUM, FRAME_NEEDS_CSUM);
+  },
+);
 
 t.test('a stripped tag does not reduce the MSS', async (t) => {
   const plane = new MemoryPlane();
@@ -167,25 +176,36 @@ t.test('a stripped tag does not reduce the MSS', async (t) => {
   t.same(inward, expected(ipv4Frame, syn(), 1410));
 });
 
-t.test('a flooded SYN is clamped to the narrowest path and counts once', async (t) => {
-  const plane = planeWith();
-  plane.addPeer(0, '192.0.2.2', { pathMtu: 1400 });
-  plane.addPeer(0, '192.0.2.3', { pathMtu: 1450 });
-  plane.fromTap(0, ipv4Frame(macNumber(9), A, syn()));
-  plane.breathe();
-  t.equal(plane.underlay.sent.length, 3);
-  for (const { bytes } of plane.underlay.sent)
-    t.same(bytes.slice(8 + 14), expected(ipv4Frame, syn(), 1310).slice(14));
-  t.equal(plane.vniCell(0, V_MSS_CLAMPED), 1);
-});
+t.test(
+  'all copies of a flooded SYN are clamped to the narrowest path, and the clamp counts once',
+  async (t) => {
+    const plane = planeWith();
+    plane.addPeer(0, '192.0.2.2', { pathMtu: 1400 });
+    plane.addPeer(0, '192.0.2.3', { pathMtu: 1450 });
+    plane.fromTap(0, ipv4Frame(macNumber(9), A, syn()));
+    plane.breathe();
+    t.equal(plane.underlay.sent.length, 3);
+    for (const { bytes } of plane.underlay.sent)
+      t.same(bytes.slice(8 + 14), expected(ipv4Frame, syn(), 1310).slice(14));
+    t.equal(plane.vniCell(0, V_MSS_CLAMPED), 1);
+  },
+);
 
-t.test('a SYN from a stranger, and one without target', async (t) => {
+t.test('a SYN without a target is dropped; a SYN from a stranger is clamped once it has a row', async (t) => {
   const plane = new MemoryPlane();
   plane.addVni(0, 100, { accept: 'any' });
   const frame = ipv4Frame(B, A, syn());
   plane.fromTap(0, frame);
   plane.breathe();
   t.same(plane.drops(0, 'encap'), { no_tx_target: 1 });
-  t.same(received(plane, frame, '198.51.100.7'), frame, 'its path is not known yet');
-  t.same(received(plane, frame, '198.51.100.7'), expected(ipv4Frame, syn(), 1410), 'now it has a row');
+  t.same(
+    received(plane, frame, '198.51.100.7'),
+    frame,
+    'the first SYN of a stranger passes unchanged, because its path is unknown',
+  );
+  t.same(
+    received(plane, frame, '198.51.100.7'),
+    expected(ipv4Frame, syn(), 1410),
+    'the second SYN is clamped, because the stranger has a row',
+  );
 });

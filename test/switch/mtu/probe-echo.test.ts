@@ -38,12 +38,16 @@ t.test('invalid probes and probes of strangers are dropped as invalid_hdr', asyn
   }
 });
 
-t.test('replies are limited per peer and second', async (t) => {
+t.test('replies are limited to 64 per second for each peer', async (t) => {
   const { plane } = makePlane();
   for (let i = 0; i < 1000; i++) plane.fromUnderlay(PEER, probe(PROBE_REQUEST, 100));
   plane.breathe();
   t.equal(plane.underlay.sent.length, 64);
-  t.same(plane.drops(-1, 'decap'), { invalid_hdr: 1000 - 64 }, 'the others are dropped and counted');
+  t.same(
+    plane.drops(-1, 'decap'),
+    { invalid_hdr: 1000 - 64 },
+    'requests beyond the limit are dropped and counted',
+  );
   plane.fromUnderlay('2001:db8::1', probe(PROBE_REQUEST, 100));
   plane.breathe();
   t.equal(plane.underlay.sent.length, 65, 'another peer has its own limit');
@@ -61,15 +65,19 @@ t.test('a request of any size gets a reply of 24 bytes, sent to the configured p
     plane.breathe();
     t.equal(plane.underlay.sent.length, 1, `${len}`);
     t.match(plane.underlay.sent[0], { peerIdx: peer });
-    t.same(plane.underlay.sent[0].bytes, probe(PROBE_REPLY, len), `it repeats the length and the nonce`);
+    t.same(
+      plane.underlay.sent[0].bytes,
+      probe(PROBE_REPLY, len),
+      'the reply repeats the length and the nonce',
+    );
   }
   plane.clear();
   plane.fromUnderlay('2001:db8::1', probe(PROBE_REQUEST, 200));
   plane.breathe();
   t.match(plane.underlay.sent, [{ peerIdx: peer6 }]);
-  t.same(plane.drops(-1, 'decap'), {}, 'a probe is no drop');
-  t.same(plane.overlay.written, [], 'and no frame');
-  plane.checkIdentity(t, 'probes count as nothing');
+  t.same(plane.drops(-1, 'decap'), {}, 'an answered probe is not a drop');
+  t.same(plane.overlay.written, [], 'a probe is not delivered as a frame');
+  plane.checkIdentity(t, 'after the probes');
 });
 
 t.test('each request of a train is answered', async (t) => {
@@ -82,17 +90,17 @@ t.test('each request of a train is answered', async (t) => {
   t.equal(plane.underlay.sent.length, 3);
 });
 
-t.test('a reply is handed on and not answered', async (t) => {
+t.test('a reply is passed to the callback and not answered', async (t) => {
   const { plane, peer } = makePlane();
   plane.fromUnderlay(PEER, probe(PROBE_REPLY, 1472));
   plane.fromUnderlay(STRANGER, probe(PROBE_REPLY, 1472));
   plane.breathe();
   t.same(plane.underlay.sent, []);
   t.same(plane.probeReplies, [{ peerIdx: peer, high: 0x11111111, low: 0x22222222, len: 1472 }]);
-  t.same(plane.drops(-1, 'decap'), { invalid_hdr: 1 }, 'except that of a stranger');
+  t.same(plane.drops(-1, 'decap'), { invalid_hdr: 1 }, 'the reply of a stranger is dropped');
 });
 
-t.test('ARP replies to a probe MAC are handed on and delivered', async (t) => {
+t.test('ARP replies to a probe MAC are passed to the callback and delivered', async (t) => {
   const { plane, peer } = makePlane();
   const reply = (mac: string, operation = 2) => patched(arpFrame(mac, '02:00:00:00:00:0a'), 20, 0, operation);
   plane.fromPeer(STRANGER, 100, reply('02:76:11:22:33:44'));
@@ -100,13 +108,17 @@ t.test('ARP replies to a probe MAC are handed on and delivered', async (t) => {
   plane.fromPeer(PEER, 100, reply('02:77:11:22:33:44'));
   plane.fromPeer(PEER, 100, reply('02:76:11:22:33:44').slice(0, 41));
   plane.breathe();
-  t.same(plane.probeReplies, [], 'from a stranger, a request, to another MAC, truncated');
+  t.same(
+    plane.probeReplies,
+    [],
+    'a reply of a stranger, a request, a reply to another MAC and a truncated reply are ignored',
+  );
   plane.clear();
   plane.fromPeer(PEER, 100, reply('02:76:11:22:33:44'));
   plane.breathe();
   t.same(plane.probeReplies, [{ peerIdx: peer, high: 0x0276, low: 0x11223344, len: 0 }]);
   t.equal(plane.overlay.written.length, 1);
-  plane.checkIdentity(t, 'it counts as a frame');
+  plane.checkIdentity(t, 'after the ARP reply, which counts as a frame');
 });
 
 t.test('a reply that completes later counts as no frame', async (t) => {
@@ -137,5 +149,5 @@ t.test('probes of one peer, or of VMs behind it, do not use the limit of another
   for (const [i] of rows.entries())
     plane.fromUnderlay(`10.8.${i >> 8}.${i & 255}`, probe(PROBE_REQUEST, 100, 300));
   plane.breathe();
-  t.equal(plane.underlay.sent.length, rows.length, 'each of the others is answered');
+  t.equal(plane.underlay.sent.length, rows.length, 'the requests of all other peers are answered');
 });

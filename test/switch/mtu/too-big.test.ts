@@ -31,7 +31,7 @@ const A = macNumber(1);
 const B = macNumber(2);
 const DF = 0x4000;
 const TAG: [number, number][] = [[0x8100, 0x2005]];
-/** Bytes of headers in front of the payload: Ethernet, IP, UDP. */
+/** Bytes of the Ethernet, IP and UDP headers in front of the payload. */
 const UDP4 = 42;
 const UDP6 = 62;
 
@@ -42,7 +42,7 @@ interface PlaneOptions {
   df?: 'set' | 'unset' | 'inherit';
 }
 
-/** A plane with one peer, which MAC B is behind. */
+/** A plane with one peer; MAC B is behind that peer. */
 function planeWith({ pathMtu = 1500, packetMax = 0, peer = '192.0.2.1', df = 'set' }: PlaneOptions = {}) {
   const plane = new MemoryPlane({ df });
   plane.addVni(0, 100, { packetMax });
@@ -86,27 +86,27 @@ const packet6 = (len: number, options: PacketOptions = {}) =>
   ipv6Frame(B, A, { payloadLen: len - UDP6 + 14, ...options });
 const raw = (len: number, type = 0x88b5) => ethernet(B, A, type, new Uint8Array(len));
 
-t.test('the limit is exact to the byte', async (t) => {
+t.test('a frame of the limit passes, and a frame of one byte more does not', async (t) => {
   const rows: [string, PlaneOptions, Uint8Array, Uint8Array][] = [
     ['IPv4 over IPv4', {}, packet4(1450), packet4(1451)],
     ['IPv4 over IPv6', { peer: '2001:db8::1' }, packet4(1430), packet4(1431)],
     ['IPv6 over IPv4', {}, packet6(1450), packet6(1451)],
     ['IPv6 over IPv6', { peer: '2001:db8::1' }, packet6(1430), packet6(1431)],
-    ['a tag takes four', {}, packet4(1446, { tags: TAG }), packet4(1447, { tags: TAG })],
+    ['a tag takes four bytes', {}, packet4(1446, { tags: TAG }), packet4(1447, { tags: TAG })],
     ['jumbo frames', { pathMtu: 9000 }, packet4(8950), packet4(8951)],
-    ['the VNI’s packetMax', { packetMax: 1400 }, packet4(1400), packet4(1401)],
+    ['--mtu', { packetMax: 1400 }, packet4(1400), packet4(1401)],
     [
-      'the VNI’s packetMax, tagged: the tag is not counted',
+      '--mtu with a tag: the tag is not counted',
       { packetMax: 1400 },
       packet4(1400, { tags: TAG }),
       packet4(1401, { tags: TAG }),
     ],
-    ['packetMax above the path', { packetMax: 9000 }, packet4(1450), packet4(1451)],
+    ['--mtu above the path', { packetMax: 9000 }, packet4(1450), packet4(1451)],
   ];
   for (const [name, how, fits, exceeds] of rows) {
     t.match(outcome(planeWith(how), fits), { sent: 1, df: [0], answers: [], counted: SENT }, name);
     const plane = planeWith(how);
-    t.match(outcome(plane, exceeds), { sent: 0, counted: ANSWERED }, `${name}: one more`);
+    t.match(outcome(plane, exceeds), { sent: 0, counted: ANSWERED }, `${name}: one byte more`);
     t.equal(plane.overlay.written.length, 1);
     t.same(plane.drops(0, 'encap'), { too_big: 1 });
     plane.checkIdentity(t, name);
@@ -123,13 +123,17 @@ t.test('an IPv4 packet with DF is answered with ICMP fragmentation needed', asyn
     'addresses swapped, tagged',
   );
   t.same(answer.slice(26, 28), hex('40 01'), 'TTL, ICMP');
-  t.same(answer.slice(30, 38), hex('0a 00 00 02  0a 00 00 01'), 'from its destination to its source');
+  t.same(
+    answer.slice(30, 38),
+    hex('0a 00 00 02  0a 00 00 01'),
+    'the answer goes from the destination of the packet to its source',
+  );
   t.same(answer.slice(38, 40), hex('03 04'));
-  t.same(answer.slice(42, 46), hex('00 00 05 a6'), 'MTU 1446: the tag comes with each packet');
-  t.same(answer.slice(46), frame.slice(18, 18 + 548), 'the quoted packet');
+  t.same(answer.slice(42, 46), hex('00 00 05 a6'), 'the MTU is 1446, because the tag is part of each frame');
+  t.same(answer.slice(46), frame.slice(18, 18 + 548), 'the answer quotes the packet');
   t.equal(answer.length, 18 + 576);
   t.equal(plane.overlay.written[0].vniIdx, 0);
-  t.equal(plane.vniCell(0, V_TAP_TX_FRAMES), 0, 'not counted as a frame from a peer');
+  t.equal(plane.vniCell(0, V_TAP_TX_FRAMES), 0, 'the answer does not count as a frame from a peer');
 });
 
 t.test('an IPv6 packet is answered with ICMPv6 packet too big', async (t) => {
@@ -155,22 +159,25 @@ t.test('the MTU in an answer to IPv6 is never below 1280', async (t) => {
   }
 });
 
-t.test('IPv6 of 1280 bytes and less on a smaller path is fragmented outside or dropped', async (t) => {
-  const rows: [string, PlaneOptions, object][] = [
-    ['DF set: dropped', { df: 'set' }, { sent: 0, answers: [], counted: DROPPED }],
-    ['DF inherited: outer fragments', { df: 'inherit' }, { sent: 1, df: [2], answers: [], counted: SENT }],
-    ['DF clear', { df: 'unset' }, { sent: 1, df: [2], answers: [], counted: SENT }],
-  ];
-  for (const [name, how, expected] of rows)
-    for (const len of [1231, 1280])
-      t.match(outcome(planeWith({ ...how, pathMtu: 1280 }), packet6(len)), expected, name);
-  const limited = planeWith({ packetMax: 1200 });
-  t.match(
-    outcome(limited, packet6(1280)),
-    { sent: 1, df: [0], counted: SENT },
-    'packetMax is smaller, but the path carries it',
-  );
-});
+t.test(
+  'for IPv6 of at most 1280 bytes on a smaller path, the datagram is fragmented or dropped',
+  async (t) => {
+    const rows: [string, PlaneOptions, object][] = [
+      ['DF set: dropped', { df: 'set' }, { sent: 0, answers: [], counted: DROPPED }],
+      ['DF inherited: outer fragments', { df: 'inherit' }, { sent: 1, df: [2], answers: [], counted: SENT }],
+      ['DF clear', { df: 'unset' }, { sent: 1, df: [2], answers: [], counted: SENT }],
+    ];
+    for (const [name, how, expected] of rows)
+      for (const len of [1231, 1280])
+        t.match(outcome(planeWith({ ...how, pathMtu: 1280 }), packet6(len)), expected, name);
+    const limited = planeWith({ packetMax: 1200 });
+    t.match(
+      outcome(limited, packet6(1280)),
+      { sent: 1, df: [0], counted: SENT },
+      'a packet above --mtu passes if the path carries it',
+    );
+  },
+);
 
 t.test('frames that may neither be answered nor fragmented are dropped', async (t) => {
   const icmp = (type: number) => patched(packet4(1451, { protocol: 1 }), 34, type);
@@ -183,7 +190,7 @@ t.test('frames that may neither be answered nor fragmented are dropped', async (
     ['IPv4 in name only', raw(1451, 0x0800)],
     ['IPv6 in name only', raw(1451, 0x86dd)],
     ['three tags', packet4(1451, { tags: [...TAG, ...TAG, ...TAG] })],
-    ['longer by padding only', concat(packet4(1400), new Uint8Array(100))],
+    ['too long only because of padding', concat(packet4(1400), new Uint8Array(100))],
     ['a later fragment with DF', packet4(1451, { fragment: DF | 100 })],
     ['unreachable', icmp(3)],
     ['source quench', icmp(4)],
@@ -230,7 +237,7 @@ t.test('frames that may neither be answered nor fragmented are dropped', async (
   }
 });
 
-t.test('answers echo requests, first fragments and packets for unknown MACs', async (t) => {
+t.test('echo requests, first fragments and packets for unknown MACs are answered', async (t) => {
   const rows: [string, Uint8Array][] = [
     ['an echo request', patched(packet4(1451, { protocol: 1 }), 34, 8)],
     ['an IPv6 echo request', patched(packet6(1451, { protocol: 58 }), 54, 128)],
@@ -264,7 +271,7 @@ t.test('answers are rate-limited per VNI, and other packets count as dropped', a
     return plane.overlay.written.length;
   };
   plane.breathe();
-  t.equal(send(0, 120), 50, 'burst');
+  t.equal(send(0, 120), 50, 'a full bucket allows a burst of 50 answers');
   t.equal(plane.vniCell(0, V_TOO_BIG_ICMP), 50);
   t.equal(plane.vniCell(0, V_TOO_BIG_DROP), 70);
   t.same(plane.drops(0, 'encap'), { too_big: 120 });
@@ -272,10 +279,10 @@ t.test('answers are rate-limited per VNI, and other packets count as dropped', a
   t.equal(send(1, 60), 50, 'another VNI has its own limit');
   plane.nowMs += 7;
   plane.breathe();
-  t.equal(send(0, 20), 7, 'one per millisecond');
+  t.equal(send(0, 20), 7, 'the limit allows one more answer per millisecond');
   plane.nowMs += 3_000_000_000;
   plane.breathe();
-  t.equal(send(0, 120), 50, 'after more than 31 bits of milliseconds, too');
+  t.equal(send(0, 120), 50, 'the burst is available again after more than 2³¹ ms');
   plane.checkIdentity(t, 'limited');
 });
 
@@ -305,7 +312,7 @@ t.test('with outer DF clear, the kernel fragments datagrams', async (t) => {
   ];
   for (const [name, how, frame, expected] of rows) t.match(outcome(planeWith(how), frame), expected, name);
   const { answers } = outcome(planeWith({ df: 'unset', packetMax: 9000 }), packet4(9001));
-  t.equal(Buffer.from(answers[0]).readUInt16BE(40), 9000, 'packetMax, not the path');
+  t.equal(Buffer.from(answers[0]).readUInt16BE(40), 9000, 'the answer has the MTU of --mtu, not of the path');
 });
 
 t.test('each copy of a flood is judged by its own path', async (t) => {
@@ -411,11 +418,11 @@ t.test('TCP superframes without DF get smaller segments', async (t) => {
   const { sent } = superOutcome(plane, bytes, superframe(GSO_TCPV4, 1460));
   t.equal(sent, 1);
   t.match(plane.underlay.sent[0], { gsoSize: 1410, segCount: 11, csumStart: 42 });
-  t.same(plane.underlay.sent[0].bytes.slice(8), bytes, 'no byte is changed');
+  t.same(plane.underlay.sent[0].bytes.slice(8), bytes, 'no byte of the superframe is changed');
   t.equal(plane.vniCell(0, V_TOO_BIG_FRAGMENT), 10);
   t.equal(plane.vniCell(0, V_TAP_RX_FRAMES), 11);
   t.equal(plane.vniCell(0, V_TAP_RX_BYTES), 14_600 + 11 * 54);
-  t.equal(plane.vniCell(0, V_FRAGMENTS), 0, 'segments are no fragments');
+  t.equal(plane.vniCell(0, V_FRAGMENTS), 0, 'smaller segments do not count as fragments');
   plane.checkIdentity(t, 'cut');
   const least = planeWith({ packetMax: 128 });
   t.match(superOutcome(least, bytes, superframe(GSO_TCPV4, 1460)), { sent: 1 });
@@ -444,7 +451,7 @@ t.test('TCP superframes without DF get smaller segments', async (t) => {
   );
 });
 
-t.test('drops oversized superframes whose columns contradict their headers', async (t) => {
+t.test('oversized superframes whose columns contradict their headers are dropped', async (t) => {
   const bytes = ipv4Frame(B, A, { protocol: TCP, payloadLen: 4000, postponed: true });
   const udp = ipv4Frame(B, A, { payloadLen: 4000, postponed: true });
   const rows: [string, Uint8Array, ReturnType<typeof superframe>][] = [

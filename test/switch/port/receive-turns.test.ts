@@ -45,7 +45,7 @@ t.test('waiting sockets get equal time, independent of the cost of their datagra
   );
 });
 
-t.test('a turn is short while others wait; a socket alone for some calls may fill a batch', async (t) => {
+t.test('a turn is short while other sockets wait; a socket that is alone may fill a batch', async (t) => {
   const { receivers, turn } = setUp([1, 1]);
   receivers[0].readable = true;
   t.equal(turn()!.slots, 64, 'another socket may still become readable');
@@ -66,7 +66,7 @@ t.test('a socket that cost a second in one turn is read again soon, as debt is b
   t.ok(order.filter((fd) => fd === 0).length >= 5);
 });
 
-t.test('the socket of strangers gives few datagrams, alone or not', async (t) => {
+t.test('few datagrams are requested from the strangers’ socket, even if no other waits', async (t) => {
   const { receivers, turn } = setUp([1, 1], [0, STRANGERS_SOCKET]);
   receivers[1].readable = true;
   for (let i = 0; i < 200; i++) t.equal(turn()!.slots, 16);
@@ -75,8 +75,8 @@ t.test('the socket of strangers gives few datagrams, alone or not', async (t) =>
 });
 
 t.test('costly datagrams are requested in small numbers and do not starve other sockets', async (t) => {
-  // A train of 64 datagrams for different stations: 8 ms for 64 trains, twice that for a whole
-  // batch.
+  // 125 µs is the cost of a train of 64 datagrams for different stations: 64 such trains cost 8 ms,
+  // and a full batch of them 16 ms.
   const { receivers, turn, spent } = setUp([125, 10]);
   for (const receiver of receivers) receiver.readable = true;
   for (let i = 0; i < 50; i++) turn();
@@ -86,11 +86,14 @@ t.test('costly datagrams are requested in small numbers and do not starve other 
     const { fd, slots } = turn()!;
     if (fd === 0) longest = Math.max(longest, slots * 125);
   }
-  t.ok(longest <= 1000, `${longest} µs in one call`);
+  t.ok(longest <= 1000, `the longest call took ${longest} µs`);
   t.ok(spent[1] / (spent[0] + spent[1]) > 0.4, `${spent[1]} and ${spent[0]} µs`);
   receivers[1].readable = false;
   for (let i = 0; i < 200; i++) longest = Math.max(longest, turn()!.slots * 125);
-  t.ok(longest <= 1000, `${longest} µs in one call when alone, as TAPs wait meanwhile`);
+  t.ok(
+    longest <= 1000,
+    `the longest call took ${longest} µs although the socket was alone, because TAPs waited`,
+  );
 });
 
 t.test('calls are shorter while TAPs also wait; a socket alone keeps long calls', async (t) => {
@@ -100,9 +103,9 @@ t.test('calls are shorter while TAPs also wait; a socket alone keeps long calls'
     for (let i = 0; i < 50; i++) turn();
     const calls = Array.from({ length: 200 }, () => 5 * turn()!.slots);
     const mean = calls.reduce((sum, us) => sum + us, 0) / calls.length;
-    t.ok(isCrowded ? mean < 120 : mean > 200, `crowded ${isCrowded}: ${mean} µs a call`);
+    t.ok(isCrowded ? mean < 120 : mean > 200, `crowded ${isCrowded}: a call took ${mean} µs on average`);
     receivers[1].readable = false;
     for (let i = 0; i < 200; i++) turn();
-    t.ok(5 * turn()!.slots > 200, 'alone');
+    t.ok(5 * turn()!.slots > 200, 'a socket that is alone keeps long calls');
   }
 });

@@ -12,7 +12,7 @@ t.test('each drop is reported once, also across a wrap of the counter', async (t
   t.equal(drops.take(), 3);
   t.equal(drops.take(), 0);
   t.equal(drops.take(), 0xffff_fff0 - 3);
-  t.equal(drops.take(), 21, '16 before the wrap, 5 after it');
+  t.equal(drops.take(), 21, '16 drops before the wrap and 5 after it are reported');
   t.equal(drops.take(), 0);
 });
 

@@ -59,7 +59,7 @@ await insideNamespace(t, import.meta.url, 'link set lo up', async () => {
     await new Promise<void>((resolve) => socket.bind(7000, resolve));
 
     await t.test('frames of two TAPs lie back to back', (t) => readsInto(t, port, socket));
-    await t.test('one TAP can fill the round', (t) => fillsTheRound(t, port, socket));
+    await t.test('frames of one TAP can fill the arena of a round', (t) => fillsTheRound(t, port, socket));
     await t.test('the kernel receives written frames', (t) => writes(t, port, socket));
   });
 });
@@ -128,10 +128,10 @@ async function fillsTheRound(t: Test, port: TapPort, socket: Socket): Promise<vo
   const read = readUdp(port, batch, 0).length;
   t.ok(read >= OVERLAY_ROUND_LEN / 9100 && read < 45, `${read} of 45 frames of 9 KB`);
   t.ok(batch.count < BATCH_CAP);
-  t.equal(port.read(batch, 1), 0, 'no room is not an error');
+  t.equal(port.read(batch, 1), 0, 'a read without room in the arena is not an error');
   port.reset();
   batch.count = 0;
-  t.equal(readUdp(port, batch, 1).length, 1, 'there is room after a reset');
+  t.equal(readUdp(port, batch, 1).length, 1, 'a reset makes room in the arena');
   t.equal(readUdp(port, batch, 0).length, 45 - read, 'no frame was lost');
 }
 

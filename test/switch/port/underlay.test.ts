@@ -10,7 +10,10 @@ import { ENGINES, type EngineName, type Outgoing, portOf, UnderlayEnd } from '..
 const next = random(1);
 const someBytes = (length: number) => Uint8Array.from({ length }, () => next(256));
 
-/** Two ends of one engine. Peer 0 of the first is the second over IPv4, peer 1 over IPv6. */
+/**
+ * Two connected ports of one engine. Peer 0 of the first port is the second over IPv4, peer 1 over
+ * IPv6.
+ */
 async function pair(t: Test, engine: EngineName) {
   const here = new UnderlayEnd(t, engine);
   const there = new UnderlayEnd(t, engine);
@@ -152,7 +155,8 @@ for (const engine of ENGINES) {
     ] as const) {
       const flood = createSocket(type);
       const port = await portOf(fd);
-      // All in one turn of this event loop, so either engine reads afterwards.
+      // All datagrams are sent in one turn of this event loop, so both engines read only
+      // afterwards.
       const sends = Array.from(
         { length: count },
         () => new Promise((resolve) => flood.send(someBytes(100), port, address, resolve)),

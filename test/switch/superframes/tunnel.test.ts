@@ -14,7 +14,7 @@ const WAY: TunnelSetup = {
   ports: Array.from({ length: SOURCE_SOCKETS }, (_, k) => 49_152 + k),
 };
 
-/** The cell of the row that the shim names so. */
+/** Returns the cell of the row by its field name in the shim. */
 const word = ({ bytes }: Tunnel, name: string) =>
   new Int32Array(bytes.buffer)[layout[`offsetof.tunnel.${name}`] / 4];
 
@@ -23,13 +23,13 @@ t.test('a row has the length that the shim expects, and no device at first', asy
   t.equal(tunnel.bytes.length, layout['sizeof.tunnel']);
   t.equal(word(tunnel, 'fd'), -1);
   tunnel.use(true);
-  t.equal(word(tunnel, 'fd'), -1, 'enabled without a device');
+  t.equal(word(tunnel, 'fd'), -1, 'the row has no device when the offload is enabled without one');
 });
 
 t.test('every field is at the offset that the shim reads', async (t) => {
   const tunnel = new Tunnel();
   tunnel.set(WAY);
-  t.equal(word(tunnel, 'fd'), -1, 'not before `use`');
+  t.equal(word(tunnel, 'fd'), -1, 'the device is not used before `use`');
   tunnel.use(true);
   t.equal(word(tunnel, 'fd'), 17);
   const local = layout['offsetof.tunnel.local'];
@@ -41,7 +41,7 @@ t.test('every field is at the offset that the shim reads', async (t) => {
   t.same([...new Int32Array(tunnel.bytes.buffer, ports * 4)], WAY.ports);
 });
 
-t.test('sets the options DF and UDP checksum', async (t) => {
+t.test('the row has the options DF and UDP checksum', async (t) => {
   for (const [df, udpChecksum, options] of [
     [false, false, 0],
     [true, false, 1],
@@ -54,16 +54,19 @@ t.test('sets the options DF and UDP checksum', async (t) => {
   }
 });
 
-t.test('a new device applies at once while in use, and none after it was disabled', async (t) => {
-  const tunnel = new Tunnel();
-  tunnel.set(WAY);
-  tunnel.use(true);
-  tunnel.set({ ...WAY, fd: 18, mtu: 9000 });
-  tunnel.use(true);
-  t.same([word(tunnel, 'fd'), word(tunnel, 'mtu')], [18, 9000]);
-  tunnel.use(false);
-  t.equal(word(tunnel, 'fd'), -1);
-});
+t.test(
+  'a new device applies at once while the offload is enabled, and not after it was disabled',
+  async (t) => {
+    const tunnel = new Tunnel();
+    tunnel.set(WAY);
+    tunnel.use(true);
+    tunnel.set({ ...WAY, fd: 18, mtu: 9000 });
+    tunnel.use(true);
+    t.same([word(tunnel, 'fd'), word(tunnel, 'mtu')], [18, 9000]);
+    tunnel.use(false);
+    t.equal(word(tunnel, 'fd'), -1);
+  },
+);
 
 t.test('a refusal is reported once', async (t) => {
   const tunnel = new Tunnel();
