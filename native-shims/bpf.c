@@ -31,7 +31,7 @@ static int call_bpf(int command, void *attr, size_t size)
 
 /**
  * bpf_load() - load a program into the kernel
- * @size:	of all instructions, bytes
+ * @size:	bytes of all instructions
  *
  * #syscalls bpf
  * Return: fd; -EPERM without CAP_BPF; -EINVAL, -EACCES when the kernel rejects the program.

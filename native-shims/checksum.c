@@ -2,9 +2,9 @@
  *
  * Internet checksum (RFC 1071), with 32-byte vectors for long data.
  *
- * Every load uses memcpy: frames lie at any address, and with a load through a cast pointer the
- * compiler moved it before the store of a header field. Sums of 32-bit words in 64-bit lanes cannot
- * overflow, as a lane would need 2^32 of them.
+ * Every load uses memcpy, because frames lie at any address, and because the compiler moved a load
+ * through a cast pointer before the store of a header field. Sums of 32-bit words in 64-bit lanes
+ * cannot overflow, as a lane would need 2^32 of them.
  *
  * The vectors are compiler vectors, so the code compiles to what the target provides: SSE2 or NEON
  * pairs, or AVX2 in a second copy that is used if the processor supports it.
@@ -51,8 +51,8 @@ __attribute__((target("avx2"))) static uint64_t add_blocks_avx2(const uint8_t *b
 }
 
 /*
- * Checks the processor on every call, which costs one load: no initialisation and no race between
- * threads.
+ * Checks the processor on every call. This costs one load, but needs no initialisation, in which
+ * threads could race.
  */
 static uint64_t add_blocks_best(const uint8_t *bytes, size_t blocks)
 {

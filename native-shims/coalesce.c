@@ -231,8 +231,9 @@ static uint8_t gso_type_of(const struct segment *segment)
 }
 
 /**
- * coalesce_headers() - build the headers of the superframe for a run of two or more
- * @vnet:	set for the kernel to complete the checksum and to segment again where needed
+ * coalesce_headers() - build the headers of the superframe for a run of two or more segments
+ * @vnet:	receives the vnet header by which the kernel completes the checksum and, where
+ *		needed, segments again
  * @headers:	receives Ethernet to TCP or UDP header
  *
  * Return: bytes of the headers; the payloads follow as listed in run->iov.

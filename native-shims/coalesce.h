@@ -24,7 +24,9 @@
  * struct segment - entry that may join a run
  * @frame:	first byte of the frame
  * @entry:	descriptor index
- * @ip, @l4, @payload: offsets
+ * @ip:		offset of the IP header
+ * @l4:		offset of the TCP or UDP header
+ * @payload:	offset of the payload
  * @payload_len: at least 1
  * @version:	4 or 6
  * @protocol:	IPPROTO_TCP or IPPROTO_UDP
@@ -49,7 +51,8 @@ struct segment {
  * @payload_len: total payload bytes
  * @closed:	no segment may follow the last one
  * @psh:	PSH flag of the last segment: TCP_PSH or 0
- * @verified:	the checksums of the first segment are verified; those of the others always are
+ * @verified:	the checksums of the first segment are verified; other segments are verified
+ *		before they join
  * @entries:	descriptor indices of the segments
  * @iov:	space for the caller's header block, then the payloads
  */

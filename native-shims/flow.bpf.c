@@ -39,12 +39,12 @@ static long (*load_bytes)(const void *skb, __u32 offset, void *to, __u32 len) = 
 /* Maps, created by the loader (flow.c). Only their addresses are used. */
 extern char flow_config, flow_taps, flow_vnis, flow_rows, flow_counts;
 
-/* The only row of flow_config. A local address of 0 disables both programs. */
+/* The only entry of flow_config. A local address of 0 disables flow_out and flow_in. */
 struct config {
 	__u32 local; /* network byte order, like peer */
 	__u32 vxlan; /* ifindex of the vxlan device */
 	__u32 lead;  /* ifindex of the veth end outside the private namespace */
-	__u32 port;  /* of VXLAN */
+	__u32 port;  /* UDP port of VXLAN */
 };
 
 #define TO_STATION 0
@@ -53,7 +53,7 @@ struct config {
 struct row_key {
 	__u32 vni;
 	__u8 mac[6]; /* of the remote station */
-	__u8 way;    /* TO_STATION, FROM_STATION: different workers may own the two directions */
+	__u8 way;    /* TO_STATION or FROM_STATION; different workers may own the two directions */
 	__u8 zero;
 };
 
@@ -61,15 +61,15 @@ struct row_key {
 #define ROW_NO_CHECKSUM 2
 #define TOS_INHERITED 256
 
-/* Forwarding decision of user space: the peer that a station is reached through or sends from. */
+/* Lease: user space decided that frames to a station, or from it, pass through this peer. */
 struct row {
-	__u32 until; /* CLOCK_MONOTONIC, ms, 32 bits */
+	__u32 until; /* end of the lease: CLOCK_MONOTONIC, ms, 32 bits */
 	__u32 peer;
 	__u32 frame_limit; /* bytes of the largest frame that fits the path MTU */
 	__u32 tos;
 	__u32 ttl;
 	__u32 options;
-	__u32 slot; /* of flow_counts */
+	__u32 slot; /* index in flow_counts */
 	__u32 zero;
 };
 
@@ -98,9 +98,9 @@ struct outer {
 #define IPV6_LEN 40
 #define TCP_LEN_MIN 20
 #define IP_CE 3
-/* Minimum bytes of an Ethernet frame; shorter ones are padded. */
+/* Minimum bytes of an Ethernet frame; shorter frames are padded. */
 #define FRAME_MIN 60
-/* Maximum time a frame accepted by flow_in may be in transit, ms. */
+/* Maximum time between flow_in and flow_arrived, ms: added to the end of the lease. */
 #define GRACE 1000
 /* An outer IP packet has at most 65,535 bytes; its IP, UDP and VXLAN headers use 36. */
 #define FRAME_MAX (65535 - 36)
@@ -122,7 +122,7 @@ INLINE int fills(struct __sk_buff *skb, __u32 at, __u32 end)
 }
 
 /*
- * TCP without SYN and RST, in an IP packet without options, fragmentation or CE mark that fills the
+ * Plain TCP: no SYN or RST, no IP options, not fragmented, no CE mark. The IP packet fills the
  * frame.
  */
 struct plain_tcp {
@@ -155,7 +155,7 @@ INLINE int read_plain_tcp(struct __sk_buff *skb, __u32 at, __u16 type, struct pl
 	return tcp->headers_len <= skb->len;
 }
 
-/* Counts a superframe like user space: by the frames it represents, and their bytes. */
+/* Counts a superframe like user space: the frames that it represents, and their bytes. */
 INLINE void count(__u64 *frames, __u64 *bytes, struct __sk_buff *skb, __u32 headers_len)
 {
 	__u32 segments = 1;
@@ -210,12 +210,13 @@ SECTION("tcx/flow_out") int flow_out(struct __sk_buff *skb)
 }
 
 /*
- * True for datagrams joined by GRO, of any VNI, as opposed to one datagram that contains a
- * superframe.
+ * True if the packet is a train, whose datagrams may belong to several VNIs. False if the packet is
+ * one datagram that contains a superframe.
  *
- * The length in an inner IP header is chosen by its sender and cannot distinguish them. The VXLAN
- * header of the second datagram can, since it comes from another sender where it matters. A false
- * positive goes to user space, which handles every frame correctly.
+ * The length in the inner IP header cannot distinguish the two, because the sender of the inner
+ * packet chooses it. The VXLAN header of the second datagram can, because a VTEP writes it. In a
+ * superframe, inner payload lies there. If that payload looks like a VXLAN header, the packet goes
+ * to user space, which handles every frame correctly.
  */
 INLINE int is_train(struct __sk_buff *skb)
 {
@@ -226,10 +227,7 @@ INLINE int is_train(struct __sk_buff *skb)
 		flags == VXLAN_FLAGS);
 }
 
-/*
- * Ingress of the underlay's device: frames from a station that is behind the datagram's source
- * peer.
- */
+/* Ingress of the underlay's device: datagrams whose source is the peer of the station's lease. */
 SECTION("tcx/flow_in") int flow_in(struct __sk_buff *skb)
 {
 	struct plain_tcp tcp = {};
@@ -257,17 +255,17 @@ SECTION("tcx/flow_in") int flow_in(struct __sk_buff *skb)
 	    !read_plain_tcp(skb, ETH_HLEN + sizeof(outer), outer.ethernet.h_proto, &tcp) || is_train(skb))
 		return PASS;
 	/*
-	 * Enters the private namespace directly. If the device sent it, it would wait in a queue
-	 * for the next softirq.
+	 * Moves the packet into the private namespace at once. If the veth device sent the packet,
+	 * it would wait in a queue for the next softirq.
 	 */
 	return redirect_peer(config->lead, 0);
 }
 
 /*
- * Ingress of the vxlan device: the decapsulated frame, checked again against its source.
+ * Ingress of the vxlan device: checks the decapsulated frame again against its source peer.
  *
- * flow_in passes trains to user space, so none should arrive here. If one did, each of its
- * datagrams would be checked separately.
+ * No train should arrive here, because flow_in passes trains to user space. If a train did arrive,
+ * this program would check each of its datagrams separately.
  */
 SECTION("tcx/flow_arrived") int flow_arrived(struct __sk_buff *skb)
 {

@@ -2,12 +2,13 @@
  *
  * Offload of known TCP flows to the kernel.
  *
- * It consists of the programs of flow.bpf.c, the maps that hold user space's decisions, and the
- * network namespace of the kernel vxlan device that serves them. TypeScript sets the policy: which
- * flows and for how long (switch/flows/flows.ts), and whether at all (flows/flow-offload.ts).
+ * The offload consists of the programs of flow.bpf.c, the maps that hold user space's decisions,
+ * and the network namespace of the kernel vxlan device that serves them. TypeScript sets the
+ * policy: which flows and for how long (switch/flows/flows.ts), and whether the offload is used
+ * (flows/flow-offload.ts).
  *
- * Everything is released with its descriptors: programs, maps, and, with the namespace, both of its
- * devices.
+ * Closing the descriptors releases everything: the programs, the maps, and the namespace with its
+ * two devices.
  */
 #include "shim.h"
 
@@ -149,7 +150,7 @@ static int on_map(int command, int fd, const void *key, const void *value)
 /**
  * flow_put() - create or replace a map entry
  * @key:	FLOW_KEY_SIZE bytes, of which the kernel reads the map's key size
- * @value:	FLOW_VALUE_SIZE bytes, likewise
+ * @value:	FLOW_VALUE_SIZE bytes, of which the kernel reads the map's value size
  *
  * #syscalls bpf
  * Return: 0; -E2BIG the map is full; another negative errno.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Made by scripts/flow-program.mjs from flow.bpf.c, sha256
- * 95b758143cc9c7ed852776b968d2e32bb05c6905b542c11d230b71776e2aa741
+ * 528844774b9dd875c26b8a7afc4403cd9b78f60141358a00fbba05351d9babdf
  */
 #include <stdint.h>
 

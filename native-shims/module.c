@@ -19,11 +19,10 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-/*
- * Bytes for NOTIFY_SOCKET, more than an address holds so that the kernel's error is returned; and
- * bytes for the message.
- */
+/* Bytes for NOTIFY_SOCKET: more than an address has, so that notify_send() returns the error. */
 #define NOTIFY_PATH_SIZE 256
+
+/* Bytes for the message. */
 #define NOTIFY_SIZE 2048
 
 static napi_value js_tap_open(napi_env env, napi_callback_info info)

@@ -11,10 +11,11 @@
  * Errors. A socket with IP_RECVERR stores the ICMP error of any of its datagrams and fails the next
  * send with it, whatever the destination. A failed send therefore proves nothing about its own peer
  * until the error queue has been drained and the same datagram has failed again. EAGAIN and ENOBUFS
- * concern the socket's own buffer, which a second attempt would not find emptier. When a train is
- * refused as a train, its datagrams are sent one by one and the caller is informed, unless the
- * reason was its size. Linux does not report why a sendmmsg stopped in the middle: the call goes on
- * from there, which is the second attempt.
+ * mean that the socket's own buffer is full, so a second attempt at once would fail too. When the
+ * kernel refuses a train but may accept its datagrams, they are sent one by one. The caller is
+ * informed, unless the reason was the size of the train. Linux does not report why a sendmmsg
+ * stopped before its last message. The next sendmmsg begins with the message that failed, which is
+ * the second attempt.
  */
 #include "outbox.h"
 
@@ -26,7 +27,7 @@
 #define UDP_SEGMENT 103
 #endif
 
-/* Maximum bytes of a train, as it crosses the stack as one IPv4 packet. */
+/* Maximum bytes of a train, because it crosses the stack as one IPv4 packet. */
 #define TRAIN_LEN_MAX 65507
 
 /*
@@ -92,12 +93,12 @@ static int send_apart(struct outbox *box, int32_t m, struct batch *batch)
 /*
  * Records a train that was refused although its datagrams were accepted.
  *
- * The kernel lacks UDP_SEGMENT (EINVAL), or cannot use it on that path because the device lacks
- * checksum offload or IPsec would have to segment (EIO). A train too large for one path may fit
- * other paths, so EMSGSIZE is not recorded; older kernels return EINVAL for it (udp_send_skb), so
- * EINVAL is recorded only for small datagrams.
+ * Two causes are recorded: the kernel lacks UDP_SEGMENT (EINVAL), or it cannot use UDP_SEGMENT on
+ * that path because the device lacks checksum offload or IPsec would have to segment (EIO). A train
+ * too large for one path may fit other paths, so EMSGSIZE is not recorded; older kernels return
+ * EINVAL for it (udp_send_skb), so EINVAL is recorded only for small datagrams.
  */
-static void tell_refused(const struct outbox *box, int32_t m, int err, const struct batch *batch)
+static void report_refused(const struct outbox *box, int32_t m, int err, const struct batch *batch)
 {
 	const struct outgoing *first = &box->datagrams[box->first[m]];
 
@@ -114,7 +115,7 @@ static void send_refused(struct outbox *box, int32_t m, int err, struct batch *b
 		err = send_again(box, &box->messages[m].msg_hdr);
 	if (is_train && is_of_train(err)) {
 		if (send_apart(box, m, batch))
-			tell_refused(box, m, err, batch);
+			report_refused(box, m, err, batch);
 		return;
 	}
 	for (int32_t d = box->first[m]; d < box->first[m + 1]; d++)
@@ -156,7 +157,7 @@ void outbox_send(struct outbox *box, struct batch *batch)
 
 /**
  * outbox_takes() - check for space for another datagram of the same socket
- * @headers_len:	bytes of its header block; 0: none
+ * @headers_len:	bytes of the datagram's header block; 0: none
  */
 int outbox_takes(const struct outbox *box, const struct destination *to, size_t headers_len)
 {
@@ -239,8 +240,8 @@ static void begin_message(struct outbox *box, const struct destination *to)
 
 /**
  * outbox_add() - append a datagram accepted by outbox_takes()
- * @pieces:	its bytes, borrowed until the outbox is sent
- * @count:	1 or 2
+ * @pieces:	bytes of the datagram, borrowed until the outbox is sent
+ * @count:	number of pieces, 1 or 2
  */
 void outbox_add(struct outbox *box, const struct destination *to, int32_t entry, const struct iovec *pieces, int count)
 {

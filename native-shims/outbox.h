@@ -9,18 +9,15 @@
 
 #include <sys/uio.h>
 
-/* More than two full trains. The outbox is sent when a superframe does not fit. */
+/* Maximum datagrams: more than two full trains. A full outbox is sent before more are added. */
 #define OUTBOX_DATAGRAMS 256
 
-/* Header blocks of that many segments, usually 74 to 96 bytes each. */
+/* Bytes for the header blocks of OUTBOX_DATAGRAMS segments, usually 74 to 96 bytes each. */
 #define OUTBOX_HEADERS_LEN (OUTBOX_DATAGRAMS * 96)
 
-/*
- * Differences of a datagram's outer header from its socket's defaults, in one word that usually is
- * 0: TOS or traffic class, and a flag that excludes it from trains.
- */
-#define OUTER_TOS 0xff
-#define OUTER_ALONE 0x100
+/* Differences of a datagram's outer header from its socket's defaults: one word, usually 0. */
+#define OUTER_TOS 0xff    /* TOS or traffic class */
+#define OUTER_ALONE 0x100 /* the datagram joins no train */
 
 /* One control message of at most an int. */
 union control_slot {
@@ -73,7 +70,8 @@ struct outgoing {
  * @train_max:	maximum datagrams per train
  * @refused:	set when a train is refused; may be NULL
  * @train_len:	bytes of the last message
- * @peer_idx, @outer:	of the last message
+ * @peer_idx:	peer row of the last message
+ * @outer:	OUTER_* of the last message
  * @errors:	receives path errors of the socket's error queue
  * @headers:	header blocks of segments, headers_len bytes in use
  */

@@ -3,13 +3,13 @@
  * Error queues of the sending sockets (ip(7), IP_RECVERR).
  *
  * The queue holds errors that the kernel, or a router by ICMP, reported for earlier datagrams. It
- * is read completely when epoll reports an error and when a send has failed, because while it holds
- * anything, sends fail and the loop is woken.
+ * is read completely when epoll reports an error and after a failed send, because as long as it
+ * contains a message, sends may fail and the loop is woken.
  *
- * Only "too large" errors are kept, as rows of path errors. The owner of the rows decides whether
- * to trust them. An unconnected socket receives any ICMP message that quotes its address and source
- * port, whatever the destination of the quoted datagram (requirements/path_errors.c); a row may
- * therefore name an address to which nothing was ever sent.
+ * Only "too large" errors are kept, as path errors. The caller decides whether to trust them. An
+ * unconnected socket receives any ICMP message that quotes its address and source port, whatever
+ * the destination of the quoted datagram (requirements/path_errors.c); a path error may therefore
+ * name an address to which nothing was ever sent.
  */
 #include "address.h"
 
@@ -34,7 +34,7 @@ static int32_t origin_of(const struct sock_extended_err *err)
 	return err->ee_origin == SO_EE_ORIGIN_ICMP || err->ee_origin == SO_EE_ORIGIN_ICMP6 ? PATH_ERROR_ICMP : 0;
 }
 
-/* Converts a message into a path error. The origin is 0 if the message is not one. */
+/* Converts a message into a path error. The origin is 0 if the message is another error. */
 static struct path_error read_message(struct msghdr *header, const union address *to)
 {
 	struct cmsghdr *control = CMSG_FIRSTHDR(header);
@@ -59,7 +59,9 @@ static struct path_error read_message(struct msghdr *header, const union address
 	return error;
 }
 
-/* Adds a row once: a batch for a path that is too small would add the same row a hundred times. */
+/*
+ * Adds a path error unless it is present: a batch for a narrow path would add it a hundred times.
+ */
 static void add_row(struct path_errors *errors, const struct path_error *error)
 {
 	if (errors->count < 0 || errors->count >= PATH_ERRORS_CAP)
@@ -73,11 +75,11 @@ static void add_row(struct path_errors *errors, const struct path_error *error)
 /**
  * udp_read_errors() - empty a socket's error queue, so that it stops failing sends and waking the
  * loop
- * @errors:	receives path errors, each row once
+ * @errors:	receives path errors, equal ones once
  *
- * Also clears an error that is pending without a message: anyone can fill the receive buffer of a
- * sending socket, as nobody reads from it; ICMP errors then find no room in the queue, and epoll
- * reports them without end.
+ * Also clears an error that is pending without a message. Anyone can fill the receive buffer of a
+ * sending socket, because vtepd does not read from it. The queue then has no space for ICMP errors,
+ * and epoll would report the pending error forever.
  *
  * #syscalls recvmsg getsockopt
  * Return: messages read, of any kind.

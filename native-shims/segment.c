@@ -17,8 +17,8 @@
  * segment only, FIN and PSH on the last only.
  *
  * The checksum field of a superframe holds the sum of the pseudo-header with its full length.
- * Reading the sum from the field instead of the addresses is correct with a routing header too, and
- * preserves a sender's error.
+ * Reading the sum from the field, instead of computing it from the addresses, is also correct with
+ * a routing header, and preserves a sender's error.
  */
 #include "segment.h"
 

@@ -9,13 +9,16 @@
 
 #include <sys/uio.h>
 
-/* Maximum bytes of a header block, VXLAN to TCP options; leaves 126 for IPv6 extension headers. */
+/*
+ * Maximum bytes of a header block, VXLAN to TCP options, of which 126 may be IPv6 extension
+ * headers.
+ */
 #define SEGMENT_HEADERS_MAX 256
 
 /*
  * Maximum segments of a superframe. Each segment becomes a datagram for each peer, and a VM chooses
  * the segment size. The data plane counts and drops larger superframes first
- * (src/switch/frame/superframe.ts); this limit holds regardless.
+ * (src/switch/frame/superframe.ts); this limit applies in any case.
  */
 #define SEGMENTS_MAX_TCP 256
 #define SEGMENTS_MAX_UDP 128
@@ -27,7 +30,8 @@
  * @payload_len:	bytes of the payload, at least 1
  * @gso_size:	payload bytes of each segment but the last
  * @count:	segments, at most SEGMENTS_MAX_TCP or SEGMENTS_MAX_UDP
- * @ip, @l4:	offsets of the headers
+ * @ip:		offset of the IP header
+ * @l4:		offset of the TCP or UDP header
  * @version:	4 or 6
  * @protocol:	IPPROTO_TCP or IPPROTO_UDP
  * @pseudo:	sum of the pseudo-header without its length

@@ -20,7 +20,7 @@ static int32_t outer_of(const struct batch *batch, int32_t i)
 	return tos | (df == DF_CLEAR_TOO_BIG ? OUTER_ALONE : 0);
 }
 
-/* First index of a pool in fds: IPv4 and IPv6 with DF set, then the same with DF clear. */
+/* First index of a pool in fds. Order: IPv4 and IPv6 with DF set, IPv4 and IPv6 with DF clear. */
 static int32_t pool_of(int family, int32_t df)
 {
 	return ((df == DF_SET ? 0 : 2) + (family == AF_INET6)) * SOURCE_SOCKETS;
@@ -135,11 +135,11 @@ static int32_t by_port(const struct batch *batch, int32_t count, uint8_t order[B
 
 /**
  * udp_send_batch() - send the entries with verdict 0; entries of one source port stay in order
- * @fds:	SEND_SOCKETS sockets: IPv4 and IPv6 with DF set, then both with DF clear, each by
- *		src_port_idx; -1 none
- * @peers:	rows by peer_idx
+ * @fds:	SEND_SOCKETS sockets in four pools: IPv4 and IPv6 with DF set, IPv4 and IPv6 with
+ *		DF clear; each pool is indexed by src_port_idx; -1: no socket
+ * @peers:	peer rows, indexed by peer_idx
  * @train_max:	maximum datagrams in a UDP_SEGMENT train, which has at most 65,507 bytes; 1: no trains
- * @refused:	set if a train was refused as a train, otherwise unchanged; may be NULL
+ * @refused:	set if a train was refused but not its datagrams, otherwise unchanged; may be NULL
  * @tunnel:	outer TAP for superframes sent whole, or NULL; its id and error are updated
  * @errors:	receives path errors of the error queues emptied after failed sends
  *
@@ -148,8 +148,8 @@ static int32_t by_port(const struct batch *batch, int32_t count, uint8_t order[B
  *
  * status: 0 sent, with every segment of a superframe, or skipped; -EFAULT outside the arena;
  * -EINVAL invalid peer, empty row, invalid socket index or outer header, or a superframe that
- * segment_check() refuses; -EAFNOSUPPORT no socket of that family and DF; else the errno of sendmsg
- * for this datagram, or for the first failed segment of a superframe.
+ * segment_check() refuses; -EAFNOSUPPORT no socket of that family and DF setting; else the errno of
+ * sendmsg for this datagram, or for the first failed segment of a superframe.
  *
  * #syscalls sendmmsg sendmsg recvmsg getsockopt writev
  * Return: entries whose status is not 0.
@@ -164,8 +164,8 @@ int udp_send_batch(const int32_t *fds, const struct peer_row *peers, size_t peer
 	int failed = 0;
 
 	/*
-	 * Clears all statuses first, since sending one entry also sets those of entries waiting in
-	 * the outbox.
+	 * Clears all statuses first, since sending one entry also sets the statuses of entries that
+	 * wait in the outbox.
 	 */
 	for (int32_t i = 0; i < count; i++)
 		batch->status[i] = 0;

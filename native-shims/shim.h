@@ -21,8 +21,8 @@
 #define SOURCE_SOCKETS 64
 
 /*
- * Sending sockets of udp_send_batch(): one pool per family with DF set, then one per family with DF
- * clear.
+ * Sending sockets of udp_send_batch(): one pool per address family with DF set, then one per family
+ * with DF clear.
  */
 #define SEND_SOCKETS (4 * SOURCE_SOCKETS)
 
@@ -69,7 +69,7 @@
  * @flags:		FRAME_*
  * @seg_count:		frames on the wire that this descriptor represents, at least 1
  * @verdict:		set by TypeScript: 0, or the reason not to send or write; C skips entries
- *			that are not 0
+ *			whose verdict is not 0
  * @status:		set by C: 0, or the negative errno of this entry
  */
 struct batch {
@@ -133,8 +133,8 @@ struct path_error {
 
 /**
  * struct path_errors - path errors stored until they are read
- * @count:	rows in use, each different. Further ones are lost when all rows are in use; a path
- *		that is too small reports again
+ * @count:	path errors in use, each different. When all are in use, further path errors are
+ *		lost; a path that is too narrow causes further reports
  */
 #define PATH_ERRORS_CAP 32
 struct path_errors {
@@ -143,9 +143,8 @@ struct path_errors {
 };
 
 /**
- * struct refused_train - set by udp_send_batch() when the kernel refused a train as a train
- * @error:	-EIO, or -EINVAL not caused by its size; datagrams of that train were sent one by
- *		one
+ * struct refused_train - a train that the kernel refused although it accepted its datagrams
+ * @error:	-EIO, or -EINVAL not caused by the size of the train
  * @peer_idx:	row of the destination peer
  */
 struct refused_train {
@@ -156,8 +155,9 @@ struct refused_train {
 /**
  * struct merge_result - outcome of the superframes merged by tap_write_batch(); bits are set, never
  * cleared
- * @taken:	MERGE_* of those accepted by the kernel
- * @refused:	MERGE_* of those refused by the kernel (EINVAL) although it accepted their segments
+ * @taken:	MERGE_* of the superframes that the kernel accepted
+ * @refused:	MERGE_* of the superframes that the kernel refused (EINVAL) although it accepted
+ *		their segments
  */
 struct merge_result {
 	int32_t taken;
@@ -188,7 +188,7 @@ struct arena {
 	size_t len;
 };
 
-/* True if [off, off + len) lies in the arena. No sum in it can overflow. */
+/* True if [off, off + len) lies in the arena. The comparison cannot overflow. */
 static inline int arena_holds(struct arena arena, int32_t off, int32_t len)
 {
 	return off >= 0 && len >= 0 && (size_t)off <= arena.len && (size_t)len <= arena.len - (size_t)off;
@@ -198,7 +198,7 @@ static inline int arena_holds(struct arena arena, int32_t off, int32_t len)
  * struct tap_region - part of the arena that tap_read_batch() may use
  * @off:	offset of the first byte in the arena
  * @end:	offset after the last byte
- * @headroom:	bytes kept free in front of each frame
+ * @headroom:	bytes reserved in front of each frame
  * @slot_len:	bytes of the largest accepted frame
  */
 struct tap_region {
@@ -235,7 +235,7 @@ struct udp_slots {
 
 /**
  * struct tunnel - outer TAP that sends superframes whole, IPv4 (tunnel.c)
- * @fd:		of tunnel_open(); -1: none
+ * @fd:		returned by tunnel_open(); -1: no outer TAP
  * @local:	local address, network byte order
  * @mtu:	maximum bytes of the outer IP packet of a segment
  * @ttl:	outer TTL
@@ -243,7 +243,8 @@ struct udp_slots {
  * @id:		next IPv4 id; incremented by C
  * @error:	set by C: negative errno of a superframe that was refused and then sent as segments;
  *		0 none
- * @ports:	UDP source port by src_port_idx: those of the sockets with that DF
+ * @ports:	UDP source ports, indexed by src_port_idx: those of the sockets with the DF setting
+ *		of @options
  */
 struct tunnel {
 	int32_t fd;
@@ -263,23 +264,22 @@ struct tunnel {
 #define TUNNEL_GSO 1
 #define TUNNEL_GSO_CSUM 2
 
-/*
- * Indices of the descriptors that flow_open() fills, maps first, then programs; maximum sizes of
- * keys and values in bytes.
- */
+/* Indices of the descriptors that flow_open() fills: maps, then programs. */
 #define FLOW_CONFIG 0
 #define FLOW_TAPS 1
 #define FLOW_VNIS 2
 #define FLOW_ROWS 3
 #define FLOW_COUNTS 4
-#define FLOW_MAPS 5
+#define FLOW_MAPS 5 /* number of maps */
 #define FLOW_OUT 5
 #define FLOW_IN 6
 #define FLOW_ARRIVED 7
-#define FLOW_FDS 8
-#define FLOW_KEY_SIZE 12
-#define FLOW_VALUE_SIZE 32
-#define FLOW_SLOTS 4096 /* each slot has one row per direction */
+#define FLOW_FDS 8 /* number of maps and programs */
+
+/* Limits of the maps. */
+#define FLOW_KEY_SIZE 12   /* bytes of the largest key */
+#define FLOW_VALUE_SIZE 32 /* bytes of the largest value */
+#define FLOW_SLOTS 4096    /* each slot has one entry of FLOW_ROWS per direction */
 #define FLOW_VNIS_MAX 4096
 
 int tap_open(const char *name, int multi_queue);

@@ -6,8 +6,8 @@
  * forgets this after three seconds without an answer (tun_flow_update, tun_automq_select_queue in
  * drivers/net/tun.c). The first frames of a flow then use another queue than later ones, and a
  * one-way flow changes queues. Two threads read the two queues, so frames overtake each other. The
- * program below selects the queue by the frame's headers only, so a flow keeps its queue. It also
- * saves each write the hash by which the kernel would remember the flow.
+ * program of this file selects the queue by the frame's headers only, so a flow keeps its queue.
+ * With the program, a write also needs no hash of the flow.
  *
  * 	frame					hashed fields
  * 	IPv4, IPv6 with TCP, UDP or SCTP	addresses, ports

@@ -5,11 +5,11 @@
  * Every read and write carries a virtio_net_hdr in front of the frame (IFF_VNET_HDR). It describes
  * pending work for the frame (a checksum to complete, segments to split); so do the gso and csum
  * columns of a descriptor. The header is read to and written from the stack (readv, writev), so the
- * arena holds only frames and the bytes in front of each are free for the VXLAN header.
+ * arena holds only frames and the bytes in front of each frame are available for the VXLAN header.
  *
- * TAP has no recvmmsg and needs one system call per frame, hence the batch loop is in C. The
- * descriptor never blocks. TUNSETSNDBUF is never set: with a finite send buffer one slow consumer
- * of the device would stop the writer.
+ * A TAP needs one system call per frame, because it has no recvmmsg. The batch loop is therefore in
+ * C. The descriptor never blocks. TUNSETSNDBUF is never set: with a finite send buffer one slow
+ * consumer of the device would stop the writer.
  *
  * Linux: Documentation/networking/tuntap.rst; virtio 1.2 §5.1.6 for the header.
  */
@@ -136,7 +136,7 @@ static int64_t next_off(int64_t free_off, int32_t headroom)
  * tap_read_batch() - append the waiting frames of one TAP to a batch
  * @start:	first descriptor to fill, 0 … BATCH_CAP
  * @vni_idx:	value for the column of that name
- * @region:	part of the arena; the caller has checked that it lies within
+ * @region:	part of the arena; the caller has checked that it lies in the arena
  *
  * Frames are packed back to back, each with its headroom; a slot is only as long as its frame. A
  * frame shorter than 14 bytes or longer than slot_len is discarded. Checksums are completed, except

@@ -6,8 +6,8 @@
  * one write (coalesce.c).
  *
  * A superframe that the kernel refuses is written segment by segment, whatever its origin. Only
- * refusals of superframes merged here are reported to the caller, since one received from a peer
- * may be refused for its content.
+ * refusals of superframes merged here are reported to the caller, since the kernel may refuse a
+ * superframe from a peer for its content.
  *
  * Order is kept. Merging never waits for the next batch, so it adds no delay.
  */
@@ -112,12 +112,13 @@ static int write_entry(const int32_t *fds, size_t fd_count, struct arena arena, 
 	err = write_frame(fds[vni_idx], &header, arena.base + off, (size_t)len);
 	if (err != -EINVAL || !header.flags)
 		return err;
-	/* Without its segment size it would exceed every MTU. */
+	/* Written without its segment size, a superframe would exceed every MTU. */
 	if (header.gso_type != VIRTIO_NET_HDR_GSO_NONE)
 		return write_segments(fds[vni_idx], arena, batch, i);
 	/*
-	 * The kernel parses the headers differently. The bytes are still an Ethernet frame, so
-	 * write it without offload and let the VM judge it.
+	 * The kernel does not find the checksum where the columns place it. The bytes are still an
+	 * Ethernet frame, so write the frame without offload and leave the decision to the
+	 * receiver.
 	 */
 	memset(&header, 0, sizeof(header));
 	return write_frame(fds[vni_idx], &header, arena.base + off, (size_t)len);
@@ -154,7 +155,9 @@ static int write_apart(const int32_t *fds, size_t fd_count, struct arena arena, 
 	return written;
 }
 
-/* Writes a run of two or more; if the kernel refuses the superframe, one by one. */
+/*
+ * Writes a run of two or more segments as one, or one by one if the kernel refuses the superframe.
+ */
 static void write_merged(const int32_t *fds, size_t fd_count, struct arena arena, struct batch *batch,
 			 struct run *run, struct merge_result *result)
 {
@@ -185,18 +188,19 @@ static void write_run(const int32_t *fds, size_t fd_count, struct arena arena, s
 
 /**
  * tap_write_batch() - write the entries with verdict 0, in order
- * @fds:	TAP of each VNI, by vni_idx; -1 none
+ * @fds:	TAP of each VNI, indexed by vni_idx; -1: no TAP
  * @merge:	MERGE_*: adjacent segments of one flow become one write (coalesce.c)
- * @result:	receives the outcome of those writes; may be NULL
+ * @result:	receives the outcome of the merged writes; may be NULL
  *
  * With FRAME_NEEDS_CSUM the checksum field holds the pseudo-header sum, not complemented. A frame
- * whose checksum columns the kernel refuses is written once more without them. A superframe is then
- * written as its segments, so the VXLAN header that it came with must still be in front of it.
+ * whose checksum columns the kernel refuses is written once more without them. A refused superframe
+ * is written as its segments, so the VXLAN header with which it was received must still be in front
+ * of it.
  *
  * status: 0 written (or skipped); -EFAULT outside the arena; -EINVAL columns that contradict the
- * frame, or a vni_idx without a row; -EBADF a VNI without a TAP; -EIO the device is down; else the
- * errno of writev. Entries written as one share its result. A superframe that was split reports the
- * first failed segment.
+ * frame, or a vni_idx outside of fds; -EBADF a VNI without a TAP; -EIO the device is down; else the
+ * errno of writev. Entries merged into one write share its result. A superframe that was split
+ * reports the first failed segment.
  *
  * #syscalls writev
  * Return: entries whose status is not 0.

@@ -13,9 +13,9 @@
  * involved, and route changes take effect.
  *
  * Packets sent here and packets of the pool's sockets have the same addresses, ports, TTL and DF.
- * Both have been sent when the call returns, so the frames of a flow keep their order. IPv4 only:
- * on IPv6 the flow label that the kernel gives a socket's datagrams would differ, and routers
- * may choose a path by it.
+ * Packets of both kinds have been sent when the call returns, so the frames of a flow keep their
+ * order. IPv4 only: on IPv6 the flow label that the kernel gives a socket's datagrams would differ,
+ * and routers may choose a path by it.
  *
  * IPsec policies and output firewall rules do not apply to these packets. The code that opens the
  * device must check for policies (superframes/tunnel-offload.ts does).
@@ -40,8 +40,8 @@
 #define IP_LEN_MAX 65535
 
 /*
- * Writes the IP header of entry i: a datagram of len bytes from its UDP header on, which becomes
- * count datagrams.
+ * Writes the IP header of entry i. len: bytes of UDP header and payload. count: segments, each of
+ * which needs an IPv4 id.
  */
 static void write_ip(struct tunnel *tunnel, const struct peer_row *peer, const struct batch *batch, int32_t i,
 		     uint8_t *ip, int32_t len, int32_t count)
@@ -101,11 +101,12 @@ static struct tunnel_vnet describe(const struct tunnel *tunnel, const struct sup
 /**
  * tunnel_takes() - check whether the superframe of entry i may be sent whole to this peer
  *
- * TCP only. A UDP superframe that reaches a peer on this machine unsplit would arrive as one
- * datagram with a segment size, like a train of datagrams; only its sender's data could distinguish
- * the two. Refused when one of its segments would exceed the path MTU, as the device segments
- * without checking. Refused for a DF setting other than the tunnel's, as the source ports are those
- * of the pool with that DF, and a flow must keep its port.
+ * Only TCP may be sent whole. A UDP superframe that reaches a peer on this machine unsplit would
+ * arrive as one datagram with a segment size, like a train of datagrams; only its sender's data
+ * could distinguish the two. A superframe is refused when one of its segments would exceed the path
+ * MTU, because the device segments without checking. A superframe with another DF setting than the
+ * tunnel's is refused too: the tunnel uses the source ports of the pool with its own DF setting,
+ * and a flow must keep its port.
  */
 int tunnel_takes(const struct tunnel *tunnel, const struct peer_row *peer, const struct superframe *super,
 		 const struct batch *batch, int32_t i)

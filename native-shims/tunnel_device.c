@@ -2,9 +2,9 @@
  *
  * Outer TAP for tunnelled superframes, and the program that redirects them to the underlay.
  *
- * tunnel.c sends through it. The program performs a route lookup per superframe (cheap beside the
- * copy of 64 KB), so route changes take effect at once. It neither reads nor changes anything but
- * the two addresses.
+ * tunnel.c sends through the TAP. The program performs a route lookup per superframe (cheap beside
+ * the copy of 64 KB), so route changes take effect at once. Of the IP packet it reads only the two
+ * addresses, and it changes nothing.
  *
  * Requires Linux 6.17 for the device, 6.6 for the program.
  */
@@ -84,8 +84,8 @@ int tunnel_open(const char *name)
 		ADD(BPF_REG_3, ASK(field)), SET(BPF_REG_4, len), CALL(FUNC_skb_load_bytes)
 
 /*
- * R6 is the frame. Looks up its route and redirects it to that device. Drops any packet but
- * untagged IPv4, as its bytes at these offsets are not IPv4 addresses.
+ * R6 is the frame. Looks up its route and redirects it to that device. Drops every packet that is
+ * not untagged IPv4, because any other packet has no IPv4 addresses at these offsets.
  */
 static const struct bpf_insn by_route[] = {
 	COPY(BPF_REG_6, BPF_REG_1),

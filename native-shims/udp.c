@@ -42,7 +42,7 @@ static int set_option(int fd, int level, int name, int value)
 	return setsockopt(fd, level, name, &value, sizeof(value)) ? -errno : 0;
 }
 
-/* Exceeds net.core.[rw]mem_max with CAP_NET_ADMIN; is limited to it without. */
+/* Sets a buffer's size. net.core.[rw]mem_max limits the size only without CAP_NET_ADMIN. */
 static int set_buffer(int fd, int force_name, int name, int len)
 {
 	if (len <= 0 || !set_option(fd, SOL_SOCKET, force_name, len))
@@ -106,14 +106,14 @@ static int bind_device(int fd, const char *device)
  * @device:	device to bind to; "" none
  * @options:	UDP_OPEN_*
  * @receive_len: receive buffer, bytes as for SO_RCVBUF (the kernel accounts twice that); 0: default
- * @send_len:	send buffer, likewise
+ * @send_len:	send buffer, bytes as for SO_SNDBUF; 0: default
  * @ttl:	TTL or hop limit, 1 … 255; 0: system default
  *
- * SO_REUSEADDR is not set: a second daemon would share the port unnoticed. SO_REUSEPORT alone would
- * not detect that either. Therefore the first socket of a group is bound without it, which fails if
- * any socket holds the port, sharing or not; the option is set afterwards
- * (requirements/reuseport_group.c). The kernel then distributes datagrams over the group by
- * addresses and ports.
+ * SO_REUSEADDR is not set, because a second daemon would share the port unnoticed. The same would
+ * happen if every socket had SO_REUSEPORT before bind(2). Therefore the first socket of a group is
+ * bound without SO_REUSEPORT, which fails if any other socket is bound to the port; the option is
+ * set afterwards (requirements/reuseport_group.c). The kernel then distributes datagrams over the
+ * group by addresses and ports.
  *
  * #syscalls socket setsockopt bind close
  * Return: fd; -EAFNOSUPPORT an unknown family or one that this machine lacks; -EADDRINUSE,
@@ -174,7 +174,7 @@ int udp_set_gro(int fd, int on)
  * @fd:		a socket of a SO_REUSEPORT group of at least two. The program applies to the group
  *		and replaces the previous one
  * @program:	classic BPF, struct sock_filter in host byte order. It returns the index of a socket
- *		in bind order; an invalid index means any. requirements/reuseport_program.c
+ *		in bind order; an invalid index means any socket. requirements/reuseport_program.c
  * @len:	bytes, a multiple of 8
  *
  * Requires no capability.
@@ -194,9 +194,9 @@ int udp_select(int fd, const uint8_t *program, size_t len)
 }
 
 /*
- * UDP_GRO (int) and IP_TOS (one byte) or IPV6_TCLASS (int), aligned as required by the CMSG macros.
- * There is space for twice as many again, because a datagram whose messages do not fit is dropped
- * (MSG_CTRUNC).
+ * Control messages of one datagram: UDP_GRO (int) and IP_TOS (one byte) or IPV6_TCLASS (int),
+ * aligned as required by the CMSG macros. There is space for three times as many, because a
+ * datagram whose control messages do not fit is dropped (MSG_CTRUNC).
  */
 union control {
 	struct cmsghdr align;
@@ -204,7 +204,8 @@ union control {
 };
 
 /*
- * The truncated part may hold the segment size; without it a train would be read as one datagram.
+ * The truncated part may contain the segment size, without which a train would be read as one
+ * datagram.
  */
 #define INCOMPLETE (MSG_TRUNC | MSG_CTRUNC)
 
@@ -253,10 +254,11 @@ static void offer_slot(struct inbox *inbox, int32_t k, uint8_t *slot, size_t len
  *		most BATCH_CAP
  *
  * gso_size is that of a train's datagrams; over veth it may be the inner segment size of one
- * superframe. TypeScript distinguishes them.
+ * superframe. TypeScript distinguishes the two cases.
  *
- * A datagram longer than its slot gets len 0, which is too short for a VXLAN header. So does one
- * with truncated control messages: without its segment size a train would be read as one frame.
+ * A datagram longer than its slot gets len 0, which is too short for a VXLAN header. A datagram
+ * with truncated control messages gets len 0 too, because without its segment size a train would be
+ * read as one frame.
  *
  * #syscalls recvmmsg
  * Return: datagrams, 0 when none waits, or a negative errno.

@@ -50,7 +50,7 @@ int wait_add(int wait_fd, int fd, int32_t token, int readable)
 }
 
 /**
- * wait_remove() - remove a descriptor; required before closing one that has duplicates
+ * wait_remove() - remove a descriptor; required before closing a descriptor that has duplicates
  *
  * #syscalls epoll_ctl
  * Return: 0; -ENOENT not in the set.
@@ -86,7 +86,7 @@ static int look(int wait_fd, int spin_us, struct epoll_event *events, double beg
  * @timeout_ms:	0 polls without waiting, -1 waits indefinitely
  * @spin_us:	busy-poll time before sleeping, so that early events find an awake core; ignored
  *		with timeout 0
- * @result:	filled; the times always
+ * @result:	filled; after an error only the times
  *
  * A descriptor in error (EPOLLERR, EPOLLHUP) has WAIT_ERROR_BIT in its token, readable or not. The
  * report repeats until the cause is removed: by udp_read_errors(), or by wait_remove() for a dead

@@ -2,9 +2,10 @@
  *
  * Invalid descriptors.
  *
- * Each gets its status, touches no memory outside the arena (a separate allocation, so that the
- * address sanitizer detects any access beyond it), and does not affect adjacent descriptors. The
- * TAP side uses a seqpacket socket pair, which keeps frame boundaries like a TAP.
+ * Each invalid descriptor gets its status, causes no access outside the arena, and does not affect
+ * adjacent descriptors. The arena is a separate allocation, so that the address sanitizer detects
+ * accesses beyond it. The TAP side uses a seqpacket socket pair, which keeps frame boundaries like
+ * a TAP.
  */
 #include "check.h"
 #include "net.h"
@@ -198,7 +199,10 @@ static void offer_frame(int fd, int32_t len)
 	REQUIRE(send(fd, message, (size_t)(10 + len), 0) == 10 + len);
 }
 
-/* Runts and giants are discarded, alignment and headroom hold, the region's end stops the read. */
+/*
+ * Frames that are too short or too long are discarded. Each frame read has its alignment and
+ * headroom. Reading stops at the end of the region.
+ */
 static void test_read(struct arena arena)
 {
 	struct tap_region region = { .off = 3, .end = 1024, .headroom = 8, .slot_len = 256 };
@@ -251,7 +255,7 @@ static void offer_unfinished(int fd, int value, uint16_t start, uint16_t off, ui
 	REQUIRE(send(fd, message, sizeof(message), 0) == sizeof(message));
 }
 
-/* A checksum within the frame is completed by the read and never becomes zero. */
+/* tap_read_batch() completes a checksum that lies in the frame, and never writes zero. */
 static void test_read_unfinished(struct arena arena)
 {
 	static const struct {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Counting checks.
+ * Checks that are counted, and the exit code of a test program.
  *
  * A failed check prints its location and condition, and the test continues. main() ends with
- * `return check_report()`; the exit codes are those of `run`: 0 passed, 1 failed, 77 skipped.
+ * `return check_report()`; the exit codes are 0 passed, 1 failed, 77 skipped, as `run` expects.
  */
 #ifndef VTEPD_CHECK_H
 #define VTEPD_CHECK_H
@@ -39,7 +39,7 @@ static inline int check_equal_at(const char *file, int line, long long found, lo
 #define CHECK(condition) check_at(__FILE__, __LINE__, (condition) != 0, #condition)
 #define CHECK_EQ(found, wanted) check_equal_at(__FILE__, __LINE__, (found), (wanted), #found)
 
-/* A precondition of the remaining test. */
+/* Ends the program unless the condition holds: for preconditions of the checks that follow. */
 #define REQUIRE(condition)                                                     \
 	do {                                                                     \
 		if (!CHECK(condition)) {                                           \

@@ -7,8 +7,8 @@
 #include "segments.h"
 
 /*
- * One differing byte in the third of five segments, which is then written alone: base offset and
- * flipped bits.
+ * Byte in which the third of five segments differs, so that it is written alone: the header that
+ * `off` counts from, and the bits to invert.
  */
 struct difference {
 	const char *what;
@@ -170,7 +170,7 @@ static void test_what_never_joins(void)
 		}
 }
 
-/* Fragments with a valid checksum, as if each were a complete packet. */
+/* Fragments are not merged, even if the checksum of each is that of a complete packet. */
 static void test_fragments(void)
 {
 	static const uint16_t fields[] = { 0x2000, 0x2001, 0x0001 };

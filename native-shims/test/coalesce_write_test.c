@@ -3,9 +3,9 @@
  * Output of merging.
  *
  * Merged segments equal the superframe they were split from, byte by byte, with the vnet header
- * that Linux requires. Corrupt segments stay corrupt, truncated ones stay within their bounds, and
- * each entry has the status of its write. equivalence_receive_test.c compares whole streams with a
- * reference.
+ * that Linux requires. Corrupt segments stay corrupt, no byte beyond a truncated segment is read,
+ * and each entry has the status of its write. equivalence_receive_test.c compares whole streams
+ * with a reference.
  */
 #include "../segment.h"
 #include "segments.h"
@@ -92,7 +92,8 @@ static void test_corrupt(void)
 }
 
 /*
- * Every truncation of a frame, placed at the end of the arena after a frame that it would follow.
+ * Tests every truncation of a frame. It lies at the end of the arena, behind the segment that it
+ * continues.
  */
 static void test_truncated(void)
 {

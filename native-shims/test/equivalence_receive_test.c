@@ -2,9 +2,9 @@
  *
  * Merging is transparent.
  *
- * Random streams are written to TAPs with merging on. The output is segmented as Linux would, and
- * each frame must equal the input frame, byte by byte and in order. Corruption is therefore
- * preserved.
+ * Random streams are written to TAPs with merging on. The output is segmented as Linux would
+ * segment it, and each frame must equal the input frame, byte by byte and in order. Corruption is
+ * therefore preserved.
  *
  *     stream ──► tap_write_batch ──► socket pair ──► reference (gso.h) ──► frames
  *     result: the frames equal those of the stream
@@ -40,7 +40,7 @@ static struct {
 } seen;
 
 /* The vnet header that tap_write_batch() must write for entry i when it is written alone. */
-static struct virtio_net_hdr told_of(int i)
+static struct virtio_net_hdr vnet_of(int i)
 {
 	struct virtio_net_hdr vnet = { .gso_type = (uint8_t)batch.gso_type[i], .gso_size = (uint16_t)batch.gso_size[i] };
 
@@ -78,7 +78,7 @@ static int next_wanted(uint8_t *frame, int vni, int count)
 	if (cursor->entry == count)
 		return -1;
 	bytes = arena.base + batch.off[cursor->entry];
-	vnet = told_of(cursor->entry);
+	vnet = vnet_of(cursor->entry);
 	if (vnet.gso_type != VIRTIO_NET_HDR_GSO_NONE) {
 		REQUIRE(gso_open(&whole, bytes, batch.len[cursor->entry], &vnet));
 		len = gso_cut(frame, &whole, cursor->segment++);

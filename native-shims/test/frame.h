@@ -16,9 +16,13 @@
 
 #define FRAME_LEN_MAX 65600
 
-/*
- * tags: 0 … 2; options: bytes of IPv4 options or of the IPv6 extension header, a multiple of 4 or
- * of 8; tcp_options: bytes, a multiple of 4; df: DF bit of IPv4.
+/**
+ * struct shape - headers and payload length of a frame
+ * @tags:	VLAN tags, 0 … 2
+ * @options:	bytes of IPv4 options, a multiple of 4, or of an IPv6 extension header, a multiple
+ *		of 8
+ * @tcp_options: bytes, a multiple of 4
+ * @df:		DF bit of IPv4
  */
 struct shape {
 	int version, protocol, tags, options, tcp_options, payload_len, df;

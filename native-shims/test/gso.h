@@ -44,7 +44,8 @@ static inline int gso_network(const uint8_t *frame, int len)
 }
 
 /*
- * Follows the headers of an IP packet to its transport header. Returns the protocol, -1 for none.
+ * Follows the headers of an IP packet to its transport header. Returns the protocol, or -1 if there
+ * is no transport header.
  */
 static inline int gso_transport(const uint8_t *frame, int len, int ip, int version, int *l4)
 {
@@ -66,8 +67,8 @@ static inline int gso_transport(const uint8_t *frame, int len, int ip, int versi
 }
 
 /*
- * Parses a superframe into whole. Returns false if Linux would refuse it or the vnet header
- * contradicts it.
+ * Parses a superframe. Returns false if Linux would refuse the superframe, or if the vnet header
+ * contradicts the bytes.
  */
 static inline int gso_open(struct whole *whole, const uint8_t *frame, int len, const struct virtio_net_hdr *vnet)
 {
@@ -100,8 +101,8 @@ static inline int gso_open(struct whole *whole, const uint8_t *frame, int len, c
 }
 
 /*
- * True if lengths and IPv4 checksum are those of the whole superframe, on which a stack relies that
- * accepts it unsplit.
+ * True if lengths and IPv4 checksum are those of the whole superframe. A stack that accepts the
+ * superframe unsplit relies on them.
  */
 static inline int gso_is_sealed(const struct whole *whole)
 {
@@ -114,7 +115,7 @@ static inline int gso_is_sealed(const struct whole *whole)
 	return get16(ip + 2) == whole->len - whole->ip && sum16(ip, (size_t)(whole->l4 - whole->ip), 0) == 0xffff;
 }
 
-/* Completes a checksum as for NEEDS_CSUM: the field holds the pseudo-header sum. */
+/* Completes a checksum whose field contains the pseudo-header sum, as Linux does for NEEDS_CSUM. */
 static inline void gso_finish(uint8_t *frame, int len, int start, int off)
 {
 	uint16_t sum = (uint16_t)~sum16(frame + start, (size_t)(len - start), 0);

@@ -49,8 +49,8 @@ static inline int link_mtu(const char *name, int mtu)
 }
 
 /*
- * Shell fragment that waits up to 5 s for a veth link, as links, addresses and routes start to work
- * some time after both ends are up. Fails after that.
+ * Shell fragment that waits until a veth link is up, because addresses and routes work only some
+ * time after both ends were set up. Fails after 5 s.
  */
 #define WAIT_UP(link) "n=0; until ip link show " link " | grep -q 'state UP'; do n=$((n+1)); [ $n -le 500 ]; sleep 0.01; done;"
 
@@ -99,8 +99,9 @@ static inline int readable_within(int fd, int ms)
 }
 
 /*
- * Socket pair in place of a TAP: pair[0] is the TAP, pair[1] receives what is written to it and
- * sends what is read from it, message by message, with the largest permitted buffers.
+ * Socket pair in place of a TAP. What the shim writes to pair[0] is received from pair[1], and what
+ * is sent to pair[1] is read from pair[0], message by message. The send buffer of pair[0] is as
+ * large as permitted.
  */
 static inline int tap_pair(int pair[2])
 {

@@ -2,8 +2,8 @@
  *
  * Outer headers of udp_send_batch(): TOS, TTL and DF; TOS reported by udp_receive_batch().
  *
- * Covers datagrams, trains, the datagrams of a refused train, and segments, captured on lo. Its MTU
- * is 1,500 bytes, so larger datagrams are fragmented.
+ * Covers datagrams, trains, the datagrams of a refused train, and segments, captured on lo. The MTU
+ * of lo is 1,500 bytes, so larger datagrams are fragmented.
  */
 #include "check.h"
 #include "frame.h"
@@ -139,9 +139,7 @@ static void expect_received(const int32_t (*wanted)[2], int32_t count)
 	CHECK_EQ(batch.tos[count], 0x55555555);
 }
 
-/*
- * Different sizes, so that no train forms: each datagram has its own outer header, or the socket's.
- */
+/* Datagrams of different sizes form no train; each has its own outer header, or the socket's. */
 static void test_each(void)
 {
 	static const int32_t tos[] = { 0, 0xb8, 0xb9, 0xff, 1, 0, 0, 3 };
@@ -199,8 +197,8 @@ static void test_df(void)
 }
 
 /*
- * Larger than the path MTU: refused with DF set; otherwise fragmented, whether known to be too
- * large or not.
+ * Datagrams larger than the path MTU are refused with DF set and fragmented with DF clear, whether
+ * the df column says that they are too large or not.
  */
 static void test_larger_than_path(void)
 {
@@ -246,7 +244,7 @@ static void test_superframe(void)
  * A socket not opened for receiving TOS reports 0 and clears the column. Without UDP_GRO the TOS is
  * still reported.
  */
-static void test_told(const char *loopback, int options, int32_t expected)
+static void test_tos_reported(const char *loopback, int options, int32_t expected)
 {
 	int usual = receiver;
 	uint16_t port = peer.port;
@@ -317,8 +315,8 @@ static void test_family(const char *loopback)
 	test_df();
 	test_larger_than_path();
 	test_superframe();
-	test_told(loopback, 0, 0);
-	test_told(loopback, UDP_OPEN_RECEIVE | UDP_OPEN_NO_GRO, 0xb8);
+	test_tos_reported(loopback, 0, 0);
+	test_tos_reported(loopback, UDP_OPEN_RECEIVE | UDP_OPEN_NO_GRO, 0xb8);
 	test_refused();
 	close(*set);
 	close(*clear);

@@ -64,8 +64,8 @@ static void expect_row(int32_t k, const char *address, int port, int mtu, int or
 }
 
 /*
- * Larger than the device MTU: a full batch fails and adds one row; over IPv4 the kernel does not
- * report the port.
+ * A full batch of datagrams larger than the device MTU fails and adds one path error. Over IPv4 the
+ * kernel does not report the port.
  */
 static void test_own_device(const char *far)
 {
@@ -126,7 +126,7 @@ static void test_failed_train_keeps_it(const char *far, int receiver)
 	}
 }
 
-/* Port unreachable is read but adds no row. */
+/* A "port unreachable" message is read but adds no path error. */
 static void test_other_errors(const char *near)
 {
 	int closed = open_on(near, 0);
@@ -161,7 +161,7 @@ static void test_family(const char *near, const char *far)
 }
 
 /*
- * Rows contain the quoted destination, whatever it is, up to the capacity; further messages are
+ * A path error contains the quoted destination, whatever it is. Messages beyond the capacity are
  * read and discarded.
  */
 static void test_forged(void)

@@ -23,14 +23,14 @@
 #define ROUTER_MTU 1300
 #define ROUTER_MTU_TEXT "1300"
 
-/* Behind the router; no host answers. */
+/* Addresses behind the router, at which no host answers. */
 #define FAR_IPV4 "10.9.0.7"
 #define FAR_IPV6 "fd09::7"
 
 #define NEAR_MAC "02:00:00:00:00:01"
 #define HOP_MAC "02:00:00:00:00:02"
 
-/* No ICMP rate limit, so every oversized packet is answered. Static neighbour entries. */
+/* ICMP is not rate-limited, so every oversized packet is answered. Neighbours are static. */
 static const char *const router_setup =
 	"set -e; exec 2>/dev/null; cd /proc/sys/net; echo 1 >ipv4/ip_forward; echo 1 >ipv6/conf/all/forwarding;"
 	"echo 0 >ipv4/icmp_ratelimit; echo 0 >ipv6/icmp/ratelimit;"
@@ -63,8 +63,8 @@ static void be_router(int from_peer, int to_peer)
 }
 
 /*
- * For a process in its own network namespace. Returns the router's pid, or 0 without iproute2 or
- * veth.
+ * Starts the router; the calling process must have its own network namespace. Returns the router's
+ * pid, or 0 without iproute2 or veth.
  */
 static inline pid_t start_router(void)
 {

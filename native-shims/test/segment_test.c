@@ -2,8 +2,9 @@
  *
  * Superframes sent as segments.
  *
- * Compares them with frames built one by one, with invalid columns and headers, and through
- * sockets: trains, floods, and superframes refused by the kernel.
+ * Segments must equal frames that are built one by one. Invalid columns and headers must be
+ * refused. Through sockets, the test covers trains, floods, and superframes that the kernel
+ * refuses.
  */
 #include "../segment.h"
 #include "check.h"
@@ -122,7 +123,7 @@ static int answer(void)
 	return err;
 }
 
-/* Truncated before its first payload byte it is not a superframe; with one byte it is. */
+/* A superframe without a payload byte is refused; with one payload byte it is accepted. */
 static void test_truncated(void)
 {
 	for (int round = 0; round < 60; round++) {
@@ -189,7 +190,7 @@ static void test_headers_that_lie(void)
 	CHECK_EQ(answer(), -EINVAL);
 }
 
-/* More segments than a superframe may have. */
+/* A superframe with the maximum of segments is accepted, and one with more is refused. */
 static void test_most_segments(void)
 {
 	struct shape tcp = tcp4_of(0), udp = { .version = 6, .protocol = IPPROTO_UDP };
@@ -204,7 +205,7 @@ static void test_most_segments(void)
 	}
 }
 
-/* Random bytes: no access beyond the end (checked by the sanitizers). */
+/* Random header bytes cause no access beyond the end (checked by the sanitizers). */
 static void test_noise(void)
 {
 	for (int round = 0; round < ROUNDS; round++) {
@@ -303,7 +304,10 @@ static void test_send(int32_t train_max)
 	expect_nothing(receivers[1]);
 }
 
-/* 47 segments of 1,452 bytes: 45 fit one train; the others join those of the next superframe. */
+/*
+ * 47 segments of 1,452 bytes: 45 fit one train; the other two join the segments of the next
+ * superframe.
+ */
 static void test_trains(const char *loopback)
 {
 	struct shape s = tcp4_of(47 * 1378);

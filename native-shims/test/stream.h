@@ -15,9 +15,13 @@
 #define FLOWS_MAX 4
 #define VNIS 2
 
-/*
- * One flow. shape describes the next segment; mss is the payload length of a full one. A `number`
- * other than 0 changes the byte at `place`, so that flows of the same shape differ.
+/**
+ * struct flow - one flow of a stream
+ * @shape:	the next segment
+ * @mss:	payload bytes of a full segment
+ * @id_step:	added to the IPv4 id after each segment
+ * @place:	the header byte by which flows of the same shape differ (dress())
+ * @number:	XORed into this byte; 0: unchanged
  */
 struct flow {
 	struct shape shape;
@@ -27,7 +31,7 @@ struct flow {
 	uint16_t window;
 };
 
-/* noise: one frame in that many is altered. */
+/* One frame in `noise` is altered, on average. */
 struct stream {
 	struct flow flows[FLOWS_MAX];
 	uint32_t flow_count, noise;
@@ -95,10 +99,7 @@ static inline void dress(uint8_t *frame, const struct flow *flow, const struct s
 	}
 }
 
-/*
- * Changes the flow permanently: what changes between the segments of a connection, loss and
- * repetition.
- */
+/* Changes the flow permanently: fields that may change between segments, loss, or repetition. */
 static inline void change_flow(struct flow *flow)
 {
 	struct shape *s = &flow->shape;
@@ -176,8 +177,8 @@ static inline void change_segment(struct shape *s, const struct flow *flow)
 }
 
 /*
- * Sets a payload for which the checksum is zero. TCP may write it as 0 or 0xffff; in UDP 0 means no
- * checksum, although this one would verify.
+ * Sets a payload for which the checksum is zero. TCP may write it as 0 or 0xffff. In UDP, 0 means
+ * no checksum, although 0 would be the valid checksum here.
  */
 static inline void sum_to_zero(uint8_t *frame, int len, const struct shape *s)
 {
@@ -194,8 +195,8 @@ static inline void sum_to_zero(uint8_t *frame, int len, const struct shape *s)
 }
 
 /*
- * Alters a sealed frame as networks and attackers do; there is space after it. Returns its new
- * length.
+ * Alters a sealed frame as networks and attackers do; the buffer has space after the frame. Returns
+ * the frame's new length.
  */
 static inline int spoil(uint8_t *frame, int len, const struct shape *s)
 {

@@ -2,8 +2,8 @@
  *
  * A superframe through a real TAP and the kernel's stack.
  *
- * It is sent by a socket with UDP_SEGMENT, read whole, split, merged again, written and received.
- * Also covers superframes that the kernel refuses on write.
+ * The superframe is sent by a socket with UDP_SEGMENT, read whole, split, merged again, written and
+ * received. Also covers superframes that the kernel refuses on write.
  *
  *   UDP socket 10.0.0.1 ── IP stack ── vts0 (TAP) ── this program as 10.0.0.2, an echo
  */
@@ -72,8 +72,8 @@ static int is_ours(int i)
 }
 
 /*
- * Reads until the test's own frame arrives, ignoring the kernel's own, and makes it entry 0; 0 if
- * it does not arrive.
+ * Reads until the test's own frame arrives, ignoring frames of the kernel, and makes it entry 0.
+ * Returns 0 if it does not arrive.
  */
 static int read_ours(int tap)
 {
@@ -141,7 +141,7 @@ static int turn_back(void)
 	return super.count;
 }
 
-/* Receives all messages of at most PAYLOAD_LEN bytes. Returns their number. */
+/* Receives PAYLOAD_LEN bytes and compares them with those sent. Returns the number of messages. */
 static int receive_all(int fd)
 {
 	size_t at = 0;
@@ -182,9 +182,9 @@ static void test_whole_way(int tap, int fd)
 }
 
 /*
- * Makes writev fail with EINVAL in this process from now on, as on a kernel without USO: for more
- * than a header and a frame, which are locally merged superframes, or for just these two, which are
- * a peer's.
+ * Makes writev fail with EINVAL in this process from now on, as on a kernel without USO. If
+ * from_peers is set, writes of two pieces fail: a header and a frame, as for a superframe from a
+ * peer. Otherwise writes of more pieces fail, as for a superframe that was merged here.
  */
 static int refuse_superframes(int from_peers)
 {

@@ -129,7 +129,7 @@ static int is_sound(const uint8_t *frame, int32_t len)
 	return sum16(frame + 34, udp_len, sum16(frame + 26, 8, (uint32_t)IPPROTO_UDP + udp_len)) == 0xffff;
 }
 
-/* The frame is complete, whether the kernel completed the checksum or left it to the reader. */
+/* Each frame read has a complete checksum, whether the kernel or tap_read_batch() completed it. */
 static void test_read(int tap, int socket_fd)
 {
 	const int32_t lens[] = { 0, 1, 18, 100, 1471, 1472 };

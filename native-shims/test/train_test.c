@@ -80,8 +80,8 @@ static void check_batch(const int32_t *lens, int32_t count, int32_t train_max)
 }
 
 /*
- * One receive with UDP_GRO returns what was sent as one message: lengths of the messages,
- * terminated by 0.
+ * Checks the lengths of the messages sent; `wanted` ends with 0. One receive with UDP_GRO returns
+ * one message.
  */
 static void check_messages(const int32_t *lens, int32_t count, int32_t train_max, const int32_t *wanted)
 {
@@ -133,8 +133,8 @@ static void test_full_batch(void)
 }
 
 /*
- * Another peer ends a train. A skipped or refused entry, or one for another socket, does not: those
- * are sent later.
+ * A datagram for another peer ends a train. A skipped entry, a refused entry, or an entry for
+ * another socket does not end it; datagrams of other sockets are sent later.
  */
 static void test_what_ends_one(void)
 {
@@ -158,10 +158,8 @@ static void test_what_ends_one(void)
 	expect_nothing(receivers[1]);
 }
 
-/*
- * A refused train for peer 1 is reported, but not one whose datagrams are refused singly as well.
- */
-static void check_told(void)
+/* A refused train for peer 1 is reported, unless its datagrams are refused singly as well. */
+static void check_refused_train(void)
 {
 	struct peer_row usual = peers[1];
 
@@ -197,7 +195,7 @@ static void test_without_checksum(const char *loopback)
 	*fd = open_on(loopback, UDP_OPEN_RECVERR | UDP_OPEN_NO_CHECKSUM);
 	check_batch((int32_t[]){ 100, 100, 100, 50 }, 4, TRAIN_MAX);
 	if (peers[0].family == AF_INET)
-		check_told();
+		check_refused_train();
 	check_batch((int32_t[]){ 100, 100, 100, 50 }, 4, 1);
 	CHECK_EQ(refused.error, 0);
 	check_batch((int32_t[]){ 1000, 1000 }, 2, TRAIN_MAX); /* EINVAL, perhaps for its size */
@@ -208,7 +206,7 @@ static void test_without_checksum(const char *loopback)
 
 /*
  * Datagrams larger than the path MTU form no train and are fragmented one by one (lo has an MTU of
- * 1,500): not reported.
+ * 1,500). The refusal of the train is not reported.
  */
 static void test_larger_than_path(void)
 {

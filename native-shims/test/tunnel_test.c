@@ -262,8 +262,8 @@ int main(void)
 	tunnel.options = TUNNEL_DF;
 
 	/*
-	 * Not sent whole: segments too large for the path MTU, a peer without PEER_TUNNEL, a
-	 * refusal.
+	 * A superframe is not sent whole if its segments are too large for the path MTU, if the
+	 * peer has no PEER_TUNNEL, if it is UDP, or if the kernel refuses it.
 	 */
 	tunnel.mtu = MSS;
 	CHECK_EQ(send_one(), 0);

@@ -117,7 +117,8 @@ static void fill_batch(int32_t count)
 }
 
 /*
- * Receives all datagrams, SLOTS - 1 at a time. Entry k of the result: the first byte of datagram k.
+ * Receives all datagrams, SLOTS - 1 at a time. Entry k of first_bytes and ports belongs to datagram
+ * k. Returns the number of datagrams.
  */
 static int receive_all(int fd, uint8_t *first_bytes, uint16_t *ports)
 {
@@ -231,7 +232,6 @@ static void test_short_slot(void)
 	close(sender);
 }
 
-/* Received and dropped datagrams add up to those sent. */
 /* A train whose segment size may be among the truncated control messages is discarded. */
 static void test_truncated_control(void)
 {
@@ -253,6 +253,7 @@ static void test_truncated_control(void)
 	close(sender);
 }
 
+/* Received and dropped datagrams add up to those sent. */
 static void test_overflow(void)
 {
 	struct peer_row local = row_of("127.0.0.1", 0), peer;
@@ -290,8 +291,8 @@ static int in_error(int fd)
 }
 
 /*
- * The odd peers have no listener: each of their datagrams causes an ICMP error that fails the next
- * send. The even peers still get every datagram, once and in order.
+ * Peer 1 has no listener: each datagram for it causes an ICMP error that fails the next send. Peer
+ * 0 still gets each of its datagrams, once and in order.
  */
 static void test_refused_neighbours(const char *loopback)
 {
@@ -380,7 +381,10 @@ static void test_error_without_message(void)
 	close(sender);
 }
 
-/* No route and a too long datagram each report their own errno; adjacent datagrams are sent. */
+/*
+ * A datagram without a route and one that is too long report their own errno. Adjacent datagrams
+ * are sent.
+ */
 static void test_unroutable_neighbours(void)
 {
 	int receiver = open_on("0.0.0.0", UDP_OPEN_RECEIVE), sender = open_on("0.0.0.0", UDP_OPEN_RECVERR);

@@ -88,7 +88,7 @@ static void test_errors_only(int wait_fd)
 	close(event);
 }
 
-/* More descriptors are ready than fit: each is reported in its turn. */
+/* When more descriptors are ready than a result can list, two waits report all of them. */
 static void test_many(void)
 {
 	enum { EVENTS = WAIT_CAP + 20 };
@@ -135,7 +135,7 @@ static void test_wake_from_thread(int wait_fd)
 	close(event);
 }
 
-/* Found while busy-polling, without sleep, and after sleeping. */
+/* An event is reported while busy-polling as well as after sleeping. */
 static void test_spin(int wait_fd)
 {
 	int event = event_create();

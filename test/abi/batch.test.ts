@@ -6,8 +6,8 @@ t.test('columns lie in the order of the shim, without gaps or overlaps', async (
   const batch = new Batch();
   COLUMNS.forEach((name, i) => {
     const column = batch[name];
-    t.equal(column.byteOffset, i * COLUMN_LEN, name);
-    t.equal(column.length, BATCH_CAP, name);
+    t.equal(column.byteOffset, i * COLUMN_LEN, `${name} follows the previous column`);
+    t.equal(column.length, BATCH_CAP, `${name} has one entry per descriptor`);
     t.equal(column.buffer, batch.bytes.buffer, `${name} shares the memory passed to the shim`);
   });
   t.equal(BATCH_LEN, COLUMNS.length * BATCH_CAP * 4);
@@ -20,14 +20,10 @@ t.test('writing one column does not change another', async (t) => {
   COLUMNS.forEach((name, i) => {
     t.ok(
       batch[name].every((value) => value === i + 1),
-      name,
+      `${name} keeps its values`,
     );
   });
-  t.equal(
-    Buffer.from(batch.bytes.buffer).readInt32LE(COLUMN_LEN),
-    2,
-    'the second column begins at COLUMN_LEN',
-  );
+  t.equal(Buffer.from(batch.bytes.buffer).readInt32LE(COLUMN_LEN), 2, 'the second column has its own values');
 });
 
 t.test('two batches in one shared buffer do not overlap', async (t) => {
@@ -42,5 +38,5 @@ t.test('two batches in one shared buffer do not overlap', async (t) => {
 
 t.test('a buffer that cannot hold a batch is rejected', async (t) => {
   t.throws(() => new Batch(new ArrayBuffer(BATCH_LEN - 4)), RangeError);
-  t.throws(() => new Batch(new ArrayBuffer(BATCH_LEN + 2), 2), RangeError, 'an unaligned buffer is rejected');
+  t.throws(() => new Batch(new ArrayBuffer(BATCH_LEN + 2), 2), RangeError, 'an unaligned offset is rejected');
 });

@@ -1,8 +1,8 @@
 /**
  * The shim's binding as called from TypeScript.
  *
- * Covers datagrams of both address families through typed arrays, waits across threads, the event
- * loop's poll and every invalid call argument. Invalid descriptors are tested in C
+ * Covers datagrams of both address families through typed arrays, waits across threads, polls of
+ * the event loop, and every kind of invalid argument. Invalid descriptors are tested in C
  * (native-shims/test/bounds_test.c).
  */
 import { closeSync, constants as fsConstants, openSync } from 'node:fs';
@@ -39,7 +39,7 @@ function portOf(row: Uint8Array, index = 0): number {
   return new DataView(row.buffer, row.byteOffset).getUint16(index * PEER_ROW_LEN + 2, true);
 }
 
-/** Opens a receiver on the first unused port, from a port that depends on the process id. */
+/** Opens a receiver on the first free port from a process-specific start. */
 function openReceiver(family: number, address: number[]): { fd: number; row: Uint8Array } {
   for (let port = 20000 + (process.pid % 20000); ; port++) {
     const row = peerRow(family, address, port);
@@ -55,7 +55,8 @@ for (const shared of [false, true]) {
     [AF_INET, LOOPBACK],
     [AF_INET6, LOOPBACK6],
   ] as const) {
-    t.test(`datagrams over ${family === AF_INET ? 'IPv4' : 'IPv6'}, memory shared: ${shared}`, async (t) => {
+    const network = family === AF_INET ? 'IPv4' : 'IPv6';
+    t.test(`datagrams pass over ${network}, shared memory: ${shared}`, async (t) => {
       const receiver = openReceiver(family, [...address]);
       const sender = shim.udpOpen(peerRow(family, [...address], 0), '', RECVERR, 4096, 1 << 20, 0);
       t.teardown(() => [receiver.fd, sender].map((fd) => shim.close(fd)));
@@ -117,7 +118,7 @@ t.test('errors of the kernel are returned as negative errnos', async (t) => {
   t.ok(copy >= 0 && copy !== fd);
   t.equal(shim.close(fd), 0);
   t.equal(shim.close(fd), -EBADF);
-  t.equal(shim.udpOpen(row, '', RECEIVE, 0, 0, 0), -EADDRINUSE, 'the duplicate keeps the port in use');
+  t.equal(shim.udpOpen(row, '', RECEIVE, 0, 0, 0), -EADDRINUSE, 'the copy keeps the port');
   t.equal(shim.close(copy), 0);
   t.equal(shim.dup(copy), -EBADF);
 });
@@ -136,7 +137,7 @@ t.test('a wait reports tokens and times and is woken by another thread', async (
   t.ok(times[1] >= 19 && times[1] < 5000, `waited ${times[1]} ms`);
   t.ok(
     Math.abs(times[0] - Number(process.hrtime.bigint() / 1_000_000n)) < 5000,
-    'the clock is that of hrtime',
+    'the clock is that of process.hrtime()',
   );
 
   const worker = new Worker(
@@ -161,14 +162,14 @@ t.test('poll calls back from the loop until it is stopped', async (t) => {
   shim.eventFire(event);
   await new Promise<void>((resolve) => {
     handle = shim.pollStart(event, () => {
-      calls++; // level-triggered: calls continue until the event is cleared
+      calls++; // level-triggered: twice without being cleared
       if (calls === 2) shim.eventClear(event);
       if (calls === 2) resolve();
     });
     t.throws(
       () => shim.pollStart(event, () => {}),
       { code: 'ERR_POLL' },
-      'a descriptor has at most one watcher',
+      'a second watcher of a descriptor is refused',
     );
   });
   shim.pollStop(handle!);
@@ -180,7 +181,7 @@ t.test('poll calls back from the loop until it is stopped', async (t) => {
   shim.pollStop(again);
 });
 
-t.test('poll rejects descriptors it cannot watch and foreign handles', async (t) => {
+t.test('poll rejects a descriptor that it cannot watch and a foreign handle', async (t) => {
   const file = openSync(SHIM_FILE, fsConstants.O_RDONLY);
   t.teardown(() => closeSync(file));
   t.throws(() => shim.pollStart(file, () => {}), { message: `pollStart: cannot watch fd ${file}` });
@@ -200,7 +201,7 @@ t.test('an error thrown by a poll callback is an uncaught exception of its threa
   t.equal(error.message, 'from the callback');
 });
 
-t.test('a thread that ends with a poll running ends cleanly', async (t) => {
+t.test('a thread can be terminated while its poll runs', async (t) => {
   const event = shim.eventCreate();
   t.teardown(() => shim.close(event));
   const code = `const shim = require(${JSON.stringify(SHIM_FILE)});
@@ -215,7 +216,7 @@ t.test('a thread that ends with a poll running ends cleanly', async (t) => {
   }
 });
 
-t.test('an invalid argument throws an error that names function and argument', async (t) => {
+t.test('an invalid argument throws an error that names the function and the argument', async (t) => {
   const arena = new Uint8Array(4096);
   const batch = new Uint8Array(BATCH_LEN);
   const sources = new Uint8Array(BATCH_CAP * PEER_ROW_LEN);
@@ -224,7 +225,7 @@ t.test('an invalid argument throws an error that names function and argument', a
   const tunnel = new Tunnel().bytes;
   const row = peerRow(AF_INET, LOOPBACK, 0);
   const result = new Uint8Array(shim.layout['sizeof.waitResult']);
-  const odd = (length: number) => new Uint8Array(new ArrayBuffer(length + 8), 1, length);
+  const misaligned = (length: number) => new Uint8Array(new ArrayBuffer(length + 8), 1, length);
   const fd = shim.eventCreate();
   t.teardown(() => shim.close(fd));
 
@@ -266,7 +267,7 @@ t.test('an invalid argument throws an error that names function and argument', a
       'tapReadBatch',
       2,
       'batch',
-      [new Uint8Array(BATCH_LEN - 1), new Int32Array(BATCH_LEN), odd(BATCH_LEN), {}],
+      [new Uint8Array(BATCH_LEN - 1), new Int32Array(BATCH_LEN), misaligned(BATCH_LEN), {}],
     ],
     ['tapReadBatch', 3, 'start', [-1, BATCH_CAP + 1]],
     ['tapReadBatch', 5, 'regionOff', [-1, 4097]],
@@ -289,24 +290,29 @@ t.test('an invalid argument throws an error that names function and argument', a
       'udpReceiveBatch',
       3,
       'sources',
-      [new Uint8Array(BATCH_CAP * PEER_ROW_LEN - 1), odd(BATCH_CAP * PEER_ROW_LEN)],
+      [new Uint8Array(BATCH_CAP * PEER_ROW_LEN - 1), misaligned(BATCH_CAP * PEER_ROW_LEN)],
     ],
     ['udpReceiveBatch', 4, 'slots', [-1, BATCH_CAP + 1]],
     ['udpReceiveBatch', 4, 'slots \\* slotStride', [3, BATCH_CAP]],
     ['udpReceiveBatch', 5, 'slotStride', [0, -1]],
     ['udpReceiveBatch', 5, 'slots \\* slotStride', [2049, 2 ** 31 - 1]],
     ['udpSendBatch', 0, 'fds', [new Int32Array(SEND_SOCKETS - 1)]],
-    ['udpSendBatch', 1, 'peers', [odd(32), new Int32Array(8)]],
+    ['udpSendBatch', 1, 'peers', [misaligned(32), new Int32Array(8)]],
     ['udpSendBatch', 4, 'count', [-1, BATCH_CAP + 1]],
     ['udpSendBatch', 5, 'trainMax', [0, BATCH_CAP + 1, undefined]],
     ['udpSendBatch', 6, 'refused', [new Int32Array(1), undefined]],
-    ['udpSendBatch', 7, 'tunnel', [new Uint8Array(4), odd(tunnel.length), undefined]],
-    ['udpSendBatch', 8, 'errors', [new Uint8Array(PATH_ERRORS_LEN - 1), odd(PATH_ERRORS_LEN), undefined]],
+    ['udpSendBatch', 7, 'tunnel', [new Uint8Array(4), misaligned(tunnel.length), undefined]],
+    [
+      'udpSendBatch',
+      8,
+      'errors',
+      [new Uint8Array(PATH_ERRORS_LEN - 1), misaligned(PATH_ERRORS_LEN), undefined],
+    ],
     [
       'udpReadErrors',
       1,
       'errors',
-      [new Uint8Array(PATH_ERRORS_LEN - 1), odd(PATH_ERRORS_LEN), new Int32Array(PATH_ERRORS_LEN)],
+      [new Uint8Array(PATH_ERRORS_LEN - 1), misaligned(PATH_ERRORS_LEN), new Int32Array(PATH_ERRORS_LEN)],
     ],
     ['tunnelOpen', 0, 'name', ['x'.repeat(64), 7]],
     ['tunnelAttach', 0, 'ifindex', [0, -1, undefined]],
@@ -316,7 +322,7 @@ t.test('an invalid argument throws an error that names function and argument', a
     ['waitAdd', 3, 'readable', [1, undefined]],
     ['waitFor', 1, 'timeoutMs', [-2, 0.5]],
     ['waitFor', 2, 'spinUs', [-1, 1001, 0.5]],
-    ['waitFor', 3, 'result', [new Uint8Array(result.length - 1), odd(result.length)]],
+    ['waitFor', 3, 'result', [new Uint8Array(result.length - 1), misaligned(result.length)]],
     ['eventFire', 0, 'fd', [{}]],
     ['close', 0, 'fd', [undefined, 1n]],
   ];
@@ -333,12 +339,16 @@ t.test('an invalid argument throws an error that names function and argument', a
         code: 'ERR_INVALID_ARG_VALUE',
         message: new RegExp(`^${name}: ${argument}.* must be `),
       };
-      t.throws(() => call(name, args), wanted, `${name} ${argument} ${inspect(value).slice(0, 40)}`);
+      t.throws(
+        () => call(name, args),
+        wanted,
+        `${name} refuses ${inspect(value).slice(0, 40)} as ${argument}`,
+      );
     }
   }
   t.throws(
     () => call('udpSendBatch', []),
     { message: 'udpSendBatch: fds must be' },
-    'missing arguments are rejected',
+    'a call without arguments is refused',
   );
 });

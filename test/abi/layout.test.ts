@@ -11,7 +11,7 @@ import {
 } from '../../src/abi/limits.js';
 import { PATH_ERRORS_LEN } from '../../src/abi/path-errors.js';
 
-t.test('a shim of another build is rejected with the differing number and the remedy', async (t) => {
+t.test('a shim of another build is rejected; the error names number and remedy', async (t) => {
   for (const name of Object.keys(EXPECTED_LAYOUT)) {
     const other = { ...EXPECTED_LAYOUT, [name]: EXPECTED_LAYOUT[name] + 4 };
     t.throws(() => checkLayout({ layout: other }), { message: new RegExp(`\\(${name} is .*npm run build`) });
@@ -30,8 +30,8 @@ t.test('the columns of a batch lie at the offsets of the shim', async (t) => {
   t.equal(layout['sizeof.batch'], BATCH_LEN);
   for (const name of COLUMNS) {
     const column: Int32Array = batch[name];
-    t.equal(column.byteOffset, layout[`offsetof.batch.${name}`], name);
-    t.equal(column.length, layout.BATCH_CAP, name);
+    t.equal(column.byteOffset, layout[`offsetof.batch.${name}`], `${name} lies at the shim's offset`);
+    t.equal(column.length, layout.BATCH_CAP, `${name} has the shim's length`);
   }
   const columns = Object.keys(layout).filter((name) => name.startsWith('offsetof.batch.'));
   t.equal(columns.length, COLUMNS.length, 'the shim has no other columns');

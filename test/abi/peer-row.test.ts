@@ -15,7 +15,7 @@ t.test('an address is read back as written', async (t) => {
     const rows = new Uint8Array(64);
     writeRowAddress(rows.subarray(32), address);
     t.same(addressOfRow(new Int32Array(rows.buffer), 8), address);
-    t.same([...rows.subarray(0, 32)], new Array(32).fill(0), 'the previous row is unchanged');
+    t.same([...rows.subarray(0, 32)], new Array(32).fill(0), 'the row in front of it is unchanged');
   }
 });
 

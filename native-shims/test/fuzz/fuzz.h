@@ -38,7 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /**
  * struct input - fuzz input: decisions are read from its front, answers of the kernel from its end
  *
- * Both are 0 when the input is exhausted; 0 always selects the plain case.
+ * Decisions and answers are 0 when the input is exhausted; 0 always selects the plain case.
  */
 struct input {
 	const uint8_t *bytes;
@@ -47,7 +47,7 @@ struct input {
 
 static struct input input;
 
-/* Reads the next number of so many bytes, little-endian. */
+/* Reads the next number, which has `bytes` bytes, little-endian. */
 static inline uint32_t take(int bytes)
 {
 	uint32_t value = 0;
@@ -75,7 +75,7 @@ static inline int answer_errno(uint8_t answer)
 	return errors[answer % (sizeof(errors) / sizeof(errors[0]))];
 }
 
-/* An invalid value for a column of a frame of len bytes. */
+/* Returns a value, usually invalid, for a column of a frame of len bytes that should be truth. */
 static inline int32_t take_lie(int32_t truth, int32_t len)
 {
 	static const int32_t lies[] = { 0, -1, INT32_MIN, INT32_MAX, 1, 255, 256, 65535, 65536, 22, 34, 54 };
@@ -88,29 +88,32 @@ static inline int32_t take_lie(int32_t truth, int32_t len)
 	return kind < 14 ? (int32_t)((uint32_t)truth + (kind == 12 ? 1 : UINT32_MAX)) : (int32_t)take(4);
 }
 
-/* True for segments whose headers are checked byte by byte, which is the slowest check. */
+/* True for segments whose headers are checked byte by byte. Checking all headers would be slow. */
 static inline int is_checked(int32_t k, int32_t count)
 {
 	return k < 3 || k == count - 1;
 }
 
-#define TENANTS 4
+#define VNIS 4
 #define ENTRIES_MAX BATCH_CAP
 #define ENTRIES_FEW 24
 #define HEADROOM 16 /* more than a VXLAN header */
 #define FUZZ_ARENA_LEN (96 << 10) /* more than one superframe of 64 KB */
 
-/* Bytes in front of an arena that begins within a headroom are written here and not copied. */
+/*
+ * Frames are built in scratch. The headroom of the first frame may begin before scratch; such bytes
+ * lie in written_to and are not copied into the arena.
+ */
 static uint8_t written_to[HEADROOM + FUZZ_ARENA_LEN];
 static uint8_t *const scratch = written_to + HEADROOM;
 static struct arena arena;
 static struct batch batch;
 static int32_t entries;
 
-/* Payload byte that identifies its tenant and its position in the frame. */
-static inline uint8_t mark(int tenant, int at)
+/* Payload byte that identifies the frame's VNI and the byte's position in the frame. */
+static inline uint8_t payload_byte(int vni, int at)
 {
-	return (uint8_t)(0x80 | tenant << 5 | (at & 31));
+	return (uint8_t)(0x80 | vni << 5 | (at & 31));
 }
 
 static inline struct shape take_shape(void)
@@ -136,16 +139,17 @@ static inline struct shape take_shape(void)
 }
 
 /*
- * Writes a frame of the shape with its tenant's marks. Some bytes may then be overwritten and the
- * IPv4 header checksum corrected, so that an invalid length is the only error.
+ * Writes a frame of the shape with the payload bytes of its VNI. The input may overwrite some bytes
+ * and have the IPv4 header checksum corrected afterwards, so that an invalid length, for example,
+ * is the only error.
  */
-static inline int32_t put_frame(uint8_t *frame, const struct shape *s, int tenant, int postponed)
+static inline int32_t put_frame(uint8_t *frame, const struct shape *s, int vni, int postponed)
 {
 	int headers_len = build_headers(frame, s), len = headers_len + s->payload_len;
 	uint32_t pokes = take_below(8);
 
 	for (int k = headers_len; k < len; k++)
-		frame[k] = mark(tenant, k);
+		frame[k] = payload_byte(vni, k);
 	seal(frame, len, s, postponed);
 	for (uint32_t k = 0; k < pokes / 2; k++) {
 		uint32_t off = take_below(256);
@@ -181,9 +185,9 @@ static inline int32_t put_raw(uint8_t *frame)
 }
 
 /*
- * Fills batch and scratch with frames of several tenants: frames that continue the previous flow,
- * superframes, raw bytes. Each frame includes `headroom` bytes in front of it. Returns the bytes
- * used.
+ * Fills batch and scratch with frames of several VNIs. A frame continues the previous flow, begins
+ * another, is a superframe, or consists of raw bytes of the input. Each entry includes `headroom`
+ * bytes in front of its frame. Returns the bytes used.
  */
 static inline int32_t take_frames(int32_t headroom, int may_postpone)
 {
@@ -195,7 +199,7 @@ static inline int32_t take_frames(int32_t headroom, int may_postpone)
 	entries = 1 + entries % (entries < 128 ? ENTRIES_FEW : ENTRIES_MAX);
 	for (int32_t i = 0; i < entries; i++) {
 		uint32_t kind = i && s.version ? take(1) : take(1) | 1;
-		int tenant = (int)(kind >> 6), postponed = (kind & 8) != 0, is_super = (kind & 6) == 4;
+		int vni = (int)(kind >> 6), postponed = (kind & 8) != 0, is_super = (kind & 6) == 4;
 		uint8_t *frame;
 		int32_t len;
 
@@ -209,24 +213,24 @@ static inline int32_t take_frames(int32_t headroom, int may_postpone)
 		frame = scratch + off + HEADROOM;
 		memset(frame - VXLAN_LEN, 0, VXLAN_LEN);
 		frame[-VXLAN_LEN] = 0x08;
-		frame[-2] = (uint8_t)(100 + tenant);
+		frame[-2] = (uint8_t)(100 + vni);
 		if ((kind & 6) == 6) {
 			len = put_raw(frame);
 			batch.off[i] = off + HEADROOM - headroom;
 			batch.len[i] = len + headroom;
 		} else if (is_super) {
-			len = put_frame(frame, &s, tenant, 1);
+			len = put_frame(frame, &s, vni, 1);
 			describe_superframe(&batch, i, off + HEADROOM - headroom, headroom, &s,
 					    take_segment_len(s.payload_len));
 		} else {
-			len = put_frame(frame, &s, tenant, may_postpone && postponed);
+			len = put_frame(frame, &s, vni, may_postpone && postponed);
 			describe_superframe(&batch, i, off + HEADROOM - headroom, headroom, &s, 0);
 			batch.gso_type[i] = FRAME_GSO_NONE;
 			batch.flags[i] = may_postpone && postponed ? FRAME_NEEDS_CSUM : 0;
 		}
 		s.sequence += (uint32_t)s.payload_len;
 		s.id++;
-		batch.vni_idx[i] = tenant;
+		batch.vni_idx[i] = vni;
 		batch.seg_count[i] = 1;
 		batch.verdict[i] = (kind & 0x30) == 0x30;
 		off += HEADROOM + len;
@@ -235,8 +239,8 @@ static inline int32_t take_frames(int32_t headroom, int may_postpone)
 }
 
 /*
- * Makes some columns invalid. Offsets leave the arena or move by one; two entries never describe
- * the same bytes.
+ * Replaces values of some columns by invalid values. An offset is replaced only by a value outside
+ * the arena, so that two entries never describe the same bytes.
  */
 static inline void take_lies(void)
 {
@@ -254,7 +258,8 @@ static inline void take_lies(void)
 }
 
 /*
- * Creates the arena with the length in use. Bytes outside the entries to be handled are poisoned.
+ * Creates the arena, of `used` bytes. All bytes are poisoned, except those of entries with verdict
+ * 0 and in_front bytes before each of these entries.
  */
 static inline void open_arena(int32_t used, int32_t in_front)
 {
@@ -290,7 +295,9 @@ struct cut {
 	int version, is_tcp;
 };
 
-/* Parses entry i, a datagram of len bytes with its VXLAN header at bytes; l4 is relative to it. */
+/*
+ * Parses entry i: len bytes at `bytes`, beginning with the VXLAN header. l4 is an offset in them.
+ */
 static inline struct cut cut_of(const uint8_t *bytes, int32_t len, int32_t l4, int32_t i)
 {
 	struct cut cut = { .ip = VXLAN_LEN + gso_network(bytes + VXLAN_LEN, len - VXLAN_LEN), .l4 = l4,
@@ -343,8 +350,9 @@ static inline void check_headers(const struct cut *cut, const uint8_t *bytes, co
 }
 
 /*
- * Checks that segment k equals Linux's byte by byte, if Linux would accept the superframe. The
- * reference stores the transport length in 16 bits.
+ * Checks that the headers of segment k are those that Linux would write, if Linux would accept the
+ * superframe. Superframes whose transport length needs more than 16 bits are not checked, because
+ * the reference stores the length in 16 bits.
  */
 static inline void check_segment(const uint8_t *frame, int32_t len, int32_t i, int32_t l4, const uint8_t *headers,
 				 int32_t k)

@@ -3,9 +3,9 @@
  * Fuzz target: the error queue of a socket (path_errors.c).
  * WRAP recvmsg getsockopt
  *
- * Oracle: one row per distinct "too large" message of a known origin with a complete control
- * message, with its address and MTU, up to the capacity, and no other rows. The queue is emptied
- * and the pending error cleared.
+ * Oracle: each distinct "too large" message of a known origin with a complete control message
+ * becomes one path error with its address and MTU, up to the capacity. There are no other path
+ * errors. The queue is emptied and the pending error cleared.
  */
 #include "../../address.h"
 #include "control.h"

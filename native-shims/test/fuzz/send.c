@@ -27,9 +27,10 @@ static int32_t fds[SEND_SOCKETS], order[ENTRIES_MAX], sendable, train_max;
 static struct tunnel tunnel;
 static int has_tunnel;
 
-/* Number of datagrams sent per entry, and the index in `order`, and segment, of the last one. */
-static int32_t sent[ENTRIES_MAX];
-static int is_whole[ENTRIES_MAX];
+static int32_t sent[ENTRIES_MAX]; /* datagrams sent of each entry */
+static int is_whole[ENTRIES_MAX]; /* the superframe was sent whole */
+
+/* The datagram sent last: index of its entry in `order`, and its segment. */
 static int32_t last_place, last_segment;
 
 static int is_super(int32_t i)
@@ -120,8 +121,8 @@ static int32_t segment_at(int32_t i, const struct iovec *pieces)
 }
 
 /*
- * Matches the datagram at the head of pieces with the next, or a later, expected one. Returns its
- * entry.
+ * Finds the datagram that begins with pieces[0] among the expected datagrams after the last one.
+ * Returns its entry.
  */
 static int32_t find(int fd, const struct msghdr *header, const struct iovec *pieces)
 {
@@ -309,8 +310,8 @@ static void take_columns(void)
 }
 
 /*
- * Sorts entries by source port. Entries with a port out of range are placed as in send.c, where
- * they fail.
+ * Sorts entries by source port. Entries with an invalid port have the same place as in send.c,
+ * which rejects them.
  */
 static void fill_order(void)
 {

@@ -41,7 +41,7 @@ ssize_t __wrap_readv(int fd, const struct iovec *iov, int count)
 	if (form & 32) /* shorter than a header */
 		return (ssize_t)take_below(sizeof(header));
 	for (int32_t k = 0; k < len && k < region.slot_len; k++)
-		reference[off + k] = form & 64 ? (uint8_t)take(1) : mark((int)(form >> 7), k);
+		reference[off + k] = form & 64 ? (uint8_t)take(1) : payload_byte((int)(form >> 7), k);
 	if (len <= region.slot_len)
 		memcpy(iov[1].iov_base, reference + off, (size_t)len);
 	else

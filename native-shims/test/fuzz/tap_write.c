@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Fuzz target: frames of several tenants written to TAPs (tap_write.c, coalesce.c, segment.c).
+ * Fuzz target: frames of several VNIs written to TAPs (tap_write.c, coalesce.c, segment.c).
  * WRAP writev
  *
  * Oracle: every byte written to a TAP belongs to an entry of that TAP's VNI, in order, once. A
@@ -11,12 +11,12 @@
 #include "../../coalesce.h"
 #include "fuzz.h"
 
-static int32_t fds[TENANTS];
+static int32_t fds[VNIS];
 static int merge;
 
 /*
- * Result of each entry: payload bytes written, whether it is complete, whether it was refused
- * whole.
+ * Result of each entry: segments written of a refused superframe, whether all of the entry was
+ * written, and whether the kernel refused it as one frame.
  */
 static struct {
 	int32_t segments;
@@ -32,11 +32,12 @@ static const uint8_t *start_of(int32_t i)
 static int is_for(int fd, int32_t i)
 {
 	return !batch.verdict[i] && arena_holds(arena, batch.off[i], batch.len[i]) && batch.vni_idx[i] >= 0 &&
-	       batch.vni_idx[i] < TENANTS && fds[batch.vni_idx[i]] == fd;
+	       batch.vni_idx[i] < VNIS && fds[batch.vni_idx[i]] == fd;
 }
 
 /*
- * Entry, from the current one on, that ends with this piece; whole: the piece is the entire entry.
+ * Returns the entry that ends with this piece, searching from the current one; -1 if there is none.
+ * If `whole` is set, the piece must be the entire entry.
  */
 static int32_t entry_of(int fd, const struct iovec *piece, int whole)
 {
@@ -47,7 +48,7 @@ static int32_t entry_of(int fd, const struct iovec *piece, int whole)
 	return -1;
 }
 
-/* Previously refused superframe that contains this piece. */
+/* Returns the refused superframe that contains this piece; -1 if there is none. */
 static int32_t refused_around(int fd, const struct iovec *piece)
 {
 	for (int32_t i = current; i < entries; i++)
@@ -108,7 +109,10 @@ static void check_cut(const struct iovec *iov, int32_t i, int refused)
 		written(i);
 }
 
-/* Clears the fields that the kernel rewrites if DF is set, and maps both forms of zero to one. */
+/*
+ * Clears the IPv4 header checksum and, with DF, the id, which the kernel rewrites. Writes a
+ * checksum of 0 as 0xffff.
+ */
 static void normalise(uint8_t *frame, const struct whole *whole)
 {
 	uint8_t *ip = frame + whole->ip, *check = frame + whole->l4 + (whole->protocol == IPPROTO_TCP ? 16 : 6);
@@ -193,14 +197,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	input = (struct input){ data, size };
 	options = take(1);
 	merge = (int)(options & 3) ^ 3;
-	for (int k = 0; k < TENANTS; k++)
+	for (int k = 0; k < VNIS; k++)
 		fds[k] = options & 4U << k ? -1 : 100 + k;
 	memset(fate, 0, sizeof(fate));
 	current = 0;
 	used = take_frames(0, 1);
 	take_lies();
 	open_arena(used, VXLAN_LEN);
-	failed = tap_write_batch(fds, TENANTS, arena, &batch, entries, merge, &result);
+	failed = tap_write_batch(fds, VNIS, arena, &batch, entries, merge, &result);
 	for (int32_t i = 0; i < entries; i++) {
 		failed -= batch.status[i] != 0;
 		if (batch.verdict[i])

@@ -5,7 +5,7 @@
  *
  * Oracle: slots are the caller's and do not overlap. Segment size and TOS are those of complete
  * control messages of the same datagram, else 0. A datagram that was truncated, or whose control
- * messages were, has length 0. Descriptors that were not requested are unchanged.
+ * messages were, has length 0. Descriptors beyond the received datagrams are unchanged.
  */
 #include "../../address.h"
 #include "control.h"
@@ -27,10 +27,7 @@ static struct {
 	union address from;
 } sent[BATCH_CAP];
 
-/*
- * Writes one control message: one that the socket requests, another one, or either at a wrong
- * length.
- */
+/* Writes one control message: one that the socket requests, or SO_TIMESTAMP with any length. */
 static void put_message(struct msghdr *header, size_t room, int k)
 {
 	uint32_t kind = take_below(16);
@@ -72,7 +69,7 @@ int __wrap_recvmmsg(int fd, struct mmsghdr *messages, unsigned int count, int fl
 		ORACLE(header->msg_iovlen == 1 && header->msg_iov->iov_len == (size_t)slots.stride);
 		ORACLE(header->msg_iov->iov_base == arena.base + (size_t)k * (size_t)slots.stride);
 		ORACLE(header->msg_namelen >= sizeof(struct sockaddr_in6));
-		memset(header->msg_iov->iov_base, mark(k & 3, 0), (size_t)slots.stride);
+		memset(header->msg_iov->iov_base, payload_byte(k & 3, 0), (size_t)slots.stride);
 		sent[k].len = (int)(take(2) % ((uint32_t)slots.stride + 1));
 		messages[k].msg_len = (unsigned int)sent[k].len;
 		header->msg_flags = form & 1 ? MSG_TRUNC : 0;

@@ -3,8 +3,9 @@
  * Linux: each message of a sendmmsg may have its own TOS and TTL.
  *
  * Control messages set TOS and TTL (traffic class and hop limit) beside UDP_SEGMENT; a message
- * without them has the socket's. All bits of TOS may be set, including ECN. A receiver gets the
- * byte with each datagram, and once for a whole train: IPv4 in one byte, IPv6 in an int.
+ * without them has the TOS and TTL of its socket. All bits of TOS may be set, including ECN. A
+ * receiver gets TOS or traffic class once per datagram or train: over IPv4 in one byte, over IPv6
+ * in an int.
  */
 #include "check.h"
 #include "net.h"
@@ -20,7 +21,7 @@
 #define SOCKET_TTL 33
 #define SEGMENT 100
 
-/* Fields set on a message, 0 none, which the receiver must see. */
+/* Fields set on each message, which the receiver must see; 0: not set. */
 static const struct outer {
 	int tos, ttl, segments;
 } messages[] = {

@@ -26,7 +26,7 @@
 
 #define PORT 4789
 
-struct told {
+struct report {
 	int origin, port;
 	long mtu;
 	char address[INET6_ADDRSTRLEN];
@@ -69,7 +69,7 @@ static int send_to(int fd, const char *address, size_t len, uint16_t segment)
 }
 
 /* Waits for the next message of the queue. Returns 0 if there is none. */
-static int read_error(int fd, struct told *told, int wait_ms)
+static int read_error(int fd, struct report *report, int wait_ms)
 {
 	struct pollfd wanted = { .fd = fd };
 	struct sockaddr_in6 name;
@@ -87,31 +87,31 @@ static int read_error(int fd, struct told *told, int wait_ms)
 	REQUIRE(message && message->cmsg_type == (name.sin6_family == AF_INET6 ? IPV6_RECVERR : IP_RECVERR));
 	memcpy(&err, CMSG_DATA(message), sizeof(err));
 	CHECK_EQ(err.ee_errno, EMSGSIZE);
-	told->origin = err.ee_origin;
-	told->mtu = err.ee_info;
-	told->port = ntohs(name.sin6_port); /* at the same offset in sockaddr_in */
+	report->origin = err.ee_origin;
+	report->mtu = err.ee_info;
+	report->port = ntohs(name.sin6_port); /* at the same offset in sockaddr_in */
 	inet_ntop(name.sin6_family, name.sin6_family == AF_INET6 ? (void *)&name.sin6_addr : (void *)&ipv4->sin_addr,
-		  told->address, sizeof(told->address));
+		  report->address, sizeof(report->address));
 	return 1;
 }
 
 static void expect(int fd, int origin, const char *address, int port, long mtu)
 {
-	struct told told;
+	struct report report;
 
-	if (!CHECK(read_error(fd, &told, 2000)))
+	if (!CHECK(read_error(fd, &report, 2000)))
 		return;
-	CHECK_EQ(told.origin, origin);
-	CHECK(strcmp(told.address, address) == 0);
-	CHECK_EQ(told.port, port);
-	CHECK_EQ(told.mtu, mtu);
+	CHECK_EQ(report.origin, origin);
+	CHECK(strcmp(report.address, address) == 0);
+	CHECK_EQ(report.port, port);
+	CHECK_EQ(report.mtu, mtu);
 }
 
 static void expect_nothing(int fd)
 {
-	struct told told;
+	struct report report;
 
-	CHECK(!read_error(fd, &told, 100));
+	CHECK(!read_error(fd, &report, 100));
 }
 
 static void test_own_device(const char *from, const char *far)

@@ -2,9 +2,9 @@
  *
  * Linux: fragmentation with PMTUDISC_DONT and PMTUDISC_PROBE.
  *
- * With PMTUDISC_DONT a datagram longer than the path MTU is fragmented by its outer header, DF
- * clear, and arrives whole. With PMTUDISC_PROBE it is refused with EMSGSIZE, and a shorter one is
- * sent with DF set. The path is lo with an MTU of 1,500 bytes.
+ * With PMTUDISC_DONT datagrams are sent with DF clear; a datagram larger than the path MTU is
+ * fragmented and arrives whole. With PMTUDISC_PROBE datagrams are sent with DF set; a datagram
+ * larger than the path MTU is refused with EMSGSIZE. The path is lo with an MTU of 1,500 bytes.
  */
 #include "check.h"
 #include "net.h"

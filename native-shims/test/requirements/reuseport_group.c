@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Linux: a socket that gets SO_REUSEPORT after bind can found a group.
+ * Linux: a socket that gets SO_REUSEPORT after bind can start a group.
  *
- * Others may join, and the kernel distributes datagrams over the group by source address and port,
- * always the same way. A socket bound without SO_REUSEPORT is refused while the group exists.
- * Several threads can thus share a port, but a second daemon that does the same cannot join. The
- * same holds for IPv6.
+ * Other sockets may join, and the kernel distributes datagrams over the group by source address and
+ * port, so that all datagrams of a sender reach the same socket. A socket bound without
+ * SO_REUSEPORT is refused while the group exists. Several threads can thus share a port, but a
+ * second daemon that does the same cannot join. The same holds for IPv6.
  */
 #include "check.h"
 #include "net.h"

@@ -3,9 +3,9 @@
  * Linux: a classic BPF program selects the socket of a SO_REUSEPORT group.
  *
  * The program can use the source address of a datagram. It returns an index in bind order, which
- * includes the first socket, bound before it had SO_REUSEPORT. An invalid index means any.
- * Replacing a program under traffic loses no datagram. A train arrives whole at a selected socket
- * with UDP_GRO and split at a socket without.
+ * includes the first socket, bound before it had SO_REUSEPORT. An invalid index means any socket of
+ * the group. Replacing a program under traffic loses no datagram. A train arrives whole at a
+ * selected socket with UDP_GRO and split at a socket without UDP_GRO.
  */
 #include "check.h"
 #include "net.h"
@@ -58,7 +58,9 @@ static void close_group(const int *members)
 		close(members[m]);
 }
 
-/* Attaches a program that selects `place` for the source with this `word`, else `others`. */
+/*
+ * Attaches a program: member `place` for the source with this `word`, `others` for other sources.
+ */
 static int attach(int fd, int offset, uint32_t word, uint32_t place, uint32_t others)
 {
 	struct sock_filter program[] = {

@@ -4,8 +4,8 @@
  *
  * A write may leave hdr_len 0. The kernel completes an L4 checksum that holds the pseudo-header
  * sum, not complemented, and refuses (EINVAL) a checksum outside the frame. A receiver in the same
- * namespace does not verify such a frame. One read returns a whole TCP superframe when offloads are
- * on, and never without.
+ * namespace does not verify such a frame. With offloads one read returns a whole TCP superframe;
+ * without offloads it never does.
  */
 #include "check.h"
 #include "net.h"
@@ -117,11 +117,7 @@ static void test_local_trust(int tap)
 	close(fd);
 }
 
-/*
- * TCP handshake by hand: this program acts as 10.0.0.2, lets the stack of 10.0.0.1 connect, then
- * checks how 12,000 bytes are read from the TAP. Frames to other ports belong to an earlier
- * connection.
- */
+/* Reads the next TCP frame to this port; frames to other ports belong to an earlier connection. */
 static int32_t read_tcp(int tap, uint16_t port, uint8_t *frame, int32_t size, struct virtio_net_hdr *header)
 {
 	while (readable_within(tap, 2000)) {
@@ -166,6 +162,10 @@ static void answer_syn(int tap, const uint8_t *syn)
 	CHECK_EQ(write_with(tap, needs, frame, sizeof(frame)), sizeof(frame));
 }
 
+/*
+ * TCP handshake by hand: this program acts as 10.0.0.2, lets the stack of 10.0.0.1 connect, and
+ * checks how 12,000 bytes are read from the TAP.
+ */
 static void test_superframe(int tap, uint16_t port, uint32_t offload)
 {
 	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(port) };

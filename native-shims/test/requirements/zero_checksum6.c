@@ -2,8 +2,8 @@
  *
  * Linux: UDP over IPv6 with a checksum of zero (RFC 6935).
  *
- * It is dropped unless the receiving socket has UDP_NO_CHECK6_RX; UDP_NO_CHECK6_TX sends it. Over
- * IPv4 it is always accepted.
+ * A socket with UDP_NO_CHECK6_TX sends such a datagram. The datagram is dropped unless the
+ * receiving socket has UDP_NO_CHECK6_RX. Over IPv4 a checksum of zero is always accepted.
  */
 #include "check.h"
 #include "net.h"
