@@ -278,7 +278,7 @@ int udp_receive_batch(int fd, struct arena arena, struct batch *batch, struct pe
 		struct mmsghdr *message = &inbox.messages[k];
 
 		batch->off[k] = k * slots.stride;
-		batch->len[k] = message->msg_hdr.msg_flags & (MSG_TRUNC | MSG_CTRUNC) ? 0 : (int32_t)message->msg_len;
+		batch->len[k] = message->msg_hdr.msg_flags & INCOMPLETE ? 0 : (int32_t)message->msg_len;
 		read_control(&message->msg_hdr, batch, k);
 		batch->seg_count[k] = 1;
 		pack_address(&sources[k], &inbox.addresses[k]);
