@@ -79,9 +79,10 @@ t.test('the dashboard defines its variables, and its panels do not overlap', asy
       t.ok(names.includes(name), `${where}: $${name} is defined`);
   for (const { title, targets, datasource } of panels) {
     const sources = [datasource, ...(targets ?? []).map((target) => target.datasource)];
-    // biome-ignore lint/suspicious/noTemplateCurlyInString: syntax of a Grafana variable.
-    for (const source of sources)
+    for (const source of sources) {
+      // biome-ignore lint/suspicious/noTemplateCurlyInString: syntax of a Grafana variable.
       t.equal(source?.uid, '${datasource}', `${title} uses the selected data source`);
+    }
   }
   t.equal(
     new Set(dashboard.panels.map(({ id }) => id)).size,
