@@ -2,8 +2,8 @@
  * Load on the API during traffic, on the topology of two-hosts.test.ts.
  *
  * A client makes 1000 changes to VNIs and peers, half of them over the unix socket, half over TCP
- * with a token from the other host, while iperf3 runs in a VNI that the changes do not concern.
- * Another test makes every call that the running daemon documents.
+ * with a token from the other host, while iperf3 runs in a VNI of which only the flood list
+ * changes. Another test makes every call that the running daemon documents.
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -90,17 +90,17 @@ async function assertUndisturbed(
     'iperf3 --client 10.10.10.105 --udp --bitrate 10M --length 1000 --time 600 --json',
   );
   const changes = load();
-  t.equal(await changes.exit(CHANGES_MS), 0, `changes: ${changes.stderr}`);
+  t.equal(await changes.exit(CHANGES_MS), 0, `the client exits with 0: ${changes.stderr}`);
   t.equal(changes.stdout.trim(), String(CALLS), 'all changes were made');
   t.ok(client.alive, 'the flow ran until the end of the changes');
   await client.stop('SIGINT');
   await server.exit(5_000);
-  // The receiver's counts: the sender was interrupted before it received them.
+  // The counts of the receiver, because the sender was interrupted before it received them.
   const { sum } = JSON.parse(server.stdout).end;
-  t.ok(sum.packets > 1000, `${sum.packets} datagrams`);
+  t.ok(sum.packets > 1000, `the flow had ${sum.packets} datagrams`);
   t.equal(sum.lost_packets, 0, 'no datagram was lost');
   const after = await metrics();
-  // No host has the address of the added peer: drops of its copies as no_route are expected.
+  // No host has the address of the added peer, so copies for this peer are dropped as no_route.
   const { no_route: _, ...drops } = noZeros(after.drops('encap', 100));
   t.same(drops, {}, 'no other frame of the VNI was dropped');
   assertIdentity(t, after);

@@ -27,13 +27,13 @@ t.test('a short run of two cells prints a table and writes a file', async (t) =>
   t.match(
     stdout,
     /^\| cell .*\| kernel \| +vtepd \| +ratio \| +CPU, ratio \| +must \| +aim \| verdict /m,
-    'the header of the table',
+    'the output contains the header of the table',
   );
   const figure = String.raw`\d+(\.\d+)?`;
   const row = (title: string, unit: string) =>
     new RegExp(String.raw`^\| ${title} *\| ${unit} *(\| +${figure} ){4}\| +≥ `, 'm');
-  t.match(stdout, row('TCP ×1, superframes whole', 'Gb/s'), 'row of TCP: figures, ratios and goal');
-  t.match(stdout, row('UDP 64 B, one flow', 'k frames/s'), 'row of frames');
+  t.match(stdout, row('TCP ×1, superframes whole', 'Gb/s'), 'the row of TCP has figures, ratios and a goal');
+  t.match(stdout, row('UDP 64 B, one flow', 'k frames/s'), 'the row of UDP has figures, ratios and a goal');
 
   const file = /^bench\/results\/\S+\.json$/m.exec(stdout)?.[0] ?? '';
   t.not(file, '', 'the output contains the path of the file');
@@ -55,8 +55,9 @@ t.test('a short run of two cells prints a table and writes a file', async (t) =>
     ],
     'exactly these tasks were measured',
   );
-  for (const { rounds } of results.stages[0].series) t.ok((rounds[0]?.figures[0] ?? 0) > 0, 'a figure');
-  t.ok(results.stages[0].offloads.vtepd.eth0.length > 0, 'offloads of the underlay device');
+  for (const { rounds } of results.stages[0].series)
+    t.ok((rounds[0]?.figures[0] ?? 0) > 0, 'each series has a figure');
+  t.ok(results.stages[0].offloads.vtepd.eth0.length > 0, 'the offloads of the underlay device are recorded');
 });
 
 t.test('a short run of floods prints a table and measures every flood', async (t) => {
@@ -65,7 +66,11 @@ t.test('a short run of floods prints a table and measures every flood', async (t
   const file = /^bench\/results\/\S+\.json$/m.exec(stdout)?.[0] ?? '';
   t.teardown(() => rmSync(join(ROOT, file), { force: true }));
   t.equal(code, 0, stderr);
-  t.match(stdout, /^\| one MAC from a peer .* \| (ok|below must: [\w, ]+) +\|$/m, 'a row with a verdict');
+  t.match(
+    stdout,
+    /^\| one MAC from a peer .* \| (ok|below must: [\w, ]+) +\|$/m,
+    'the row of a flood has a verdict',
+  );
   const { floods = [] } = JSON.parse(readFileSync(join(ROOT, file), 'utf8')) as Results;
   t.same(
     floods.map(({ id, rounds }) => [id, rounds.length]),

@@ -1,5 +1,7 @@
 /**
- * vtepd on both sides with only `--vni` and `--peer`: derived values must differ between them.
+ * vtepd on both hosts with only `--vni` and `--peer`.
+ *
+ * Each daemon derives the MAC of its TAP; the two MACs must differ.
  *
  *     10.10.10.1  vtep100  TAP                    10.10.10.2  vtep100  TAP
  *         |                                           |

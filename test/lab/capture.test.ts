@@ -24,19 +24,19 @@ for (const engine of ENGINES) {
     const { lab, near, vm101, vtepd } = hosts;
     await assertPing(t, vm101, FAR_VM);
 
-    await t.test('overlay', async (t) => {
+    await t.test('a capture of the overlay matches tcpdump on the TAP', async (t) => {
       const tap = await capture(near, 'vtep100', lab.dir, 'icmp');
       const ours = await open(hosts, 'vni=100');
       await vm101.run(`ping -n -c 5 -i 0.05 ${FAR_VM}`);
       const frames = await pings(ours.file);
-      t.equal(frames.length, 10, 'five requests and five replies');
+      t.equal(frames.length, 10, 'five requests and five replies were captured');
       await ours.stop();
       t.same(frames, await tap.stop(), 'frames equal those on the TAP');
       const read = await near.outcome(`tcpdump -n -r ${ours.file} icmp`);
       t.equal(read.stdout.match(/ICMP echo re(quest|ply)/g)?.length, 10, 'tcpdump reads the file');
     });
 
-    await t.test('underlay', async (t) => {
+    await t.test('a capture of the underlay matches tcpdump on the wire', async (t) => {
       const wire = await capture(near, UNDERLAY_DEV, lab.dir, 'udp port 4789');
       const ours = await open(hosts, 'point=underlay');
       await vm101.run(`ping -n -c 5 -i 0.05 ${FAR_VM}`);

@@ -23,7 +23,7 @@ for (const engine of ENGINES) {
     const listener = await Listener.start(lab, vm105, 9000);
     await segmentInSoftware(near, UNDERLAY_DEV);
     const wire = await capture(near, UNDERLAY_DEV, lab.dir, `udp port 4789 and src host ${NEAR}`);
-    // After tcpdump listens: until then an ARP request may still be sent.
+    // Read once tcpdump listens, because an ARP request may still be sent before.
     const before = await vtepd.metrics();
     const texts = Array.from({ length: 300 }, (_, index) => `${index}:${'x'.repeat(index >> 3)}`);
     await sendUdp(vm101, '10.10.10.105', 9000, ...texts);
@@ -35,7 +35,7 @@ for (const engine of ENGINES) {
       return sent(now, 'frames') - sent(before, 'frames') >= datagrams.length;
     });
     const after = await vtepd.metrics();
-    t.ok(datagrams.length >= texts.length, `${datagrams.length} datagrams on the wire`);
+    t.ok(datagrams.length >= texts.length, `${datagrams.length} datagrams were on the wire`);
     t.equal(
       sent(after, 'frames') - sent(before, 'frames'),
       datagrams.length,
@@ -80,7 +80,7 @@ for (const engine of ENGINES) {
 
     const unknown = await vtepd.ctl(`peer del ${OTHER}`);
     t.equal(unknown.code, 1, 'a refused command exits with 1');
-    t.equal(unknown.stderr.trim().split('\n').length, 1, unknown.stderr.trim());
+    t.equal(unknown.stderr.trim().split('\n').length, 1, `the error is one line: ${unknown.stderr.trim()}`);
     t.equal((await vtepd.ctl('peer frobnicate')).code, 2, 'an unknown command exits with 2');
   });
 }

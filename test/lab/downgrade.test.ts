@@ -1,10 +1,10 @@
 /**
  * Offloads that the kernel refuses, at start or while frames flow.
  *
- * vtepd stops using the offload, logs that once, and shows it in its status; no flow is disturbed.
- * Topology of two-hosts.test.ts. The daemon runs behind a library that fails the system calls in
- * question (test/support/refuse.c); all other calls reach the real kernel. Superframes that leave
- * unsegmented have a lab of their own (tunnel-offload.test.ts).
+ * vtepd stops using the offload, logs the refusal once, and lists it in its status; no flow is
+ * disturbed. Topology of two-hosts.test.ts. The daemon runs behind a library that fails the system
+ * calls that request the offload (test/support/refuse.c); all other calls reach the real kernel.
+ * Superframes that leave unsegmented have a lab of their own (tunnel-offload.test.ts).
  *
  *     vm101 ─ br-vxlan ─ vtep100 ─ vtepd ═ refuse.so ═ near ===== far ─ vxlan100 ─ br-vxlan ─ vm105
  */
@@ -26,8 +26,8 @@ const TUN = ['TUN_F_CSUM', 'TUN_F_TSO4', 'TUN_F_TSO6', 'TUN_F_TSO_ECN', 'TUN_F_U
 const ALL = ['UDP_GRO', 'UDP_SEGMENT', ...TUN, 'GSO_TCP', 'GSO_UDP_L4'];
 
 /**
- * Offload refused at start, its errno, and the offloads that become unused: the kernel accepts a
- * set of TAP offloads as a whole or not at all.
+ * Offload refused at start, its errno, and the offloads that become unused. A refusal affects
+ * several TAP offloads because the kernel accepts a set of them as a whole or not at all.
  */
 const AT_START: [string, ErrorName, readonly string[]][] = [
   ['UDP_GRO', 'ENOPROTOOPT', ['UDP_GRO']],
@@ -51,15 +51,15 @@ t.test('trains refused during a transfer (EIO) are not used again', async (t) =>
   const { hosts, refusal } = await refusing(t, { UDP_SEGMENT: 'EIO' }, { later: true });
   await assertUnused(t, hosts, [], 'EIO');
   await assertTransferDuring(t, hosts, () => refusal.begin());
-  t.ok(refusal.count > 0, `${refusal.count} trains refused during the transfer`);
+  t.ok(refusal.count > 0, `${refusal.count} trains were refused during the transfer`);
   await assertUnused(t, hosts, ['UDP_SEGMENT'], 'EIO');
   await assertRemembered(t, hosts, refusal);
 });
 
-t.test('trains refused during a transfer (EINVAL) stop only after a refusal of small ones', async (t) => {
+t.test('trains refused during a transfer (EINVAL) are used until small trains are refused', async (t) => {
   const { hosts, refusal } = await refusing(t, { UDP_SEGMENT: 'EINVAL' }, { later: true });
   await assertTransferDuring(t, hosts, () => refusal.begin());
-  t.ok(refusal.count > 0, `${refusal.count} trains refused during the transfer`);
+  t.ok(refusal.count > 0, `${refusal.count} trains were refused during the transfer`);
   await assertUnused(t, hosts, [], 'EINVAL');
   await assertUdp(t, hosts, { length: 200, bitsPerSecond: 50e6 });
   await assertUnused(t, hosts, ['UDP_SEGMENT'], 'EINVAL');
@@ -88,20 +88,23 @@ t.test('UDP superframes that the TAP refuses are not used again', async (t) => {
   await assertRemembered(t, hosts, refusal);
 });
 
-t.test('a refused superframe after accepted ones does not disable superframes', async (t) => {
+t.test('a superframe that is refused after others were accepted does not disable superframes', async (t) => {
   const { hosts, refusal } = await refusing(t, { GSO_TCP: 'EINVAL' }, { later: true });
   await segmentInSoftware(hosts.far, UNDERLAY_DEV);
   await assertTransfer(t, hosts.vm105, hosts.vm101, NEAR_VM, SOME_BYTES);
   refusal.begin();
   await assertTraffic(t, hosts);
-  t.ok(refusal.count > 0, `${refusal.count} superframes refused`);
+  t.ok(refusal.count > 0, `${refusal.count} superframes were refused`);
   await assertUnused(t, hosts, [], 'EINVAL');
 });
 
 t.test("a peer's superframes that the TAP refuses are segmented", async (t) => {
   const { hosts, refusal } = await refusing(t, { GSO_TCP: 'EINVAL' });
   await assertTransfer(t, hosts.vm105, hosts.vm101, NEAR_VM, SOME_BYTES);
-  t.ok(refusal.count > 100, `${refusal.count} refused: more than vtepd itself would have tried`);
+  t.ok(
+    refusal.count > 100,
+    `${refusal.count} superframes were refused, more than vtepd would form by itself`,
+  );
   assertNothingLost(t, await hosts.vtepd.metrics());
 });
 
@@ -115,7 +118,7 @@ t.test('a device without checksum offload carries all traffic', async (t) => {
   t.equal(
     body.underlay.offloads.includes('UDP_SEGMENT'),
     !isRefused,
-    `trains refused by the kernel: ${isRefused}`,
+    `trains are ${isRefused ? 'not used' : 'used'}, as the kernel ${isRefused ? 'refuses' : 'accepts'} them`,
   );
 });
 
@@ -155,7 +158,7 @@ async function assertUnused(
   t.same(
     body.underlay.offloads,
     ALL.filter((name) => !unused.includes(name)),
-    'offloads in use',
+    'all other offloads are in use',
   );
   const refusals = body.warnings.filter(({ code }) => code === 'offload_refused').map(({ detail }) => detail);
   const named = refusals.flatMap(
@@ -164,13 +167,14 @@ async function assertUnused(
   t.same(
     named.filter((_, k) => k % 2 === 0).flatMap((names) => names.split(', ')),
     unused,
-    'the warnings list them',
+    'the warnings list the unused offloads',
   );
   t.ok(
     named.every((text, k) => k % 2 === 0 || text === error),
     `the warnings contain ${error}`,
   );
-  for (const detail of refusals) t.equal(vtepd.log().split(detail).length - 1, 1, `logged once: ${detail}`);
+  for (const detail of refusals)
+    t.equal(vtepd.log().split(detail).length - 1, 1, `the warning is logged once: ${detail}`);
   t.equal(vtepd.log().split('the kernel refuses').length - 1, refusals.length, 'no other refusal is logged');
 }
 
@@ -216,8 +220,8 @@ async function assertUdp(
   for (const reverse of [false, true]) {
     const load = { flows: 1, seconds: 1, bitsPerSecond, length, reverse };
     const { datagrams, outOfOrder } = await iperfUdp(vm101, vm105, FAR_VM, load);
-    t.ok(datagrams > 1000, `${datagrams} datagrams ${reverse ? 'received' : 'sent'}`);
-    t.equal(outOfOrder, 0, 'none out of order');
+    t.ok(datagrams > 1000, `${datagrams} datagrams were ${reverse ? 'received' : 'sent'}`);
+    t.equal(outOfOrder, 0, 'no datagram arrived out of order');
   }
   assertNothingLost(t, await hosts.vtepd.metrics());
 }

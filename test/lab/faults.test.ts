@@ -1,5 +1,7 @@
 /**
- * Faults of the machine and of the daemon under traffic: each ends in recovery or a clear exit.
+ * Faults of the machine and of the daemon under traffic.
+ *
+ * vtepd recovers from each fault, or exits with the reason in its log.
  *
  *     vm101 ─ br-vxlan ─ vtep100 ─ vtepd ─ near eth0 ═ veth ═ eth0 far ─ vxlan100 ─ br-vxlan ─ vm105
  */
@@ -21,8 +23,8 @@ import { eventually } from '../support/wait.js';
 /** Time limit of the recovery after a fault has ended, ms. */
 const RECOVERY_MS = 15_000;
 /**
- * Time after which a peer without answers is silent, including checks of 5 s before and after,
- * seconds.
+ * Time after which a peer without answers is certainly reported as silent, seconds: 15, and two
+ * intervals of 5 between the checks.
  */
 const SILENT_S = 25;
 /** Path of libfaketime; Debian has one directory of libraries per architecture. */
@@ -36,7 +38,7 @@ async function untilPingWorks({ vm101 }: Pick<TwoHosts, 'vm101'>, what: string):
   await eventually(`a ping after ${what}`, ping, RECOVERY_MS);
 }
 
-/** Number of answers to a ping that ran while `act` did, and number of pings sent. */
+/** Runs `act` during a ping; returns the number of answers and the number of pings sent. */
 async function pingsDuring(vm: Namespace, act: () => Promise<void>): Promise<[number, number]> {
   const ping = vm.start(`ping -n -q -i 0.05 -c 60 -W 5 ${FAR_VM}`);
   await act();
@@ -55,7 +57,7 @@ async function statesOf(vtepd: Vtepd): Promise<unknown[]> {
   return body.items.map(({ vni, state }) => [vni, state]);
 }
 
-t.test('traffic recovers after a loss of link, of address, and a full queue', async (t) => {
+t.test('traffic recovers after the loss of link or address, and after a full queue', async (t) => {
   const hosts = await twoHosts(t, 'batch');
   const { near, vm101, vtepd } = hosts;
   await assertPing(t, vm101, FAR_VM);
@@ -71,7 +73,7 @@ t.test('traffic recovers after a loss of link, of address, and a full queue', as
     const { code } = await vm101.outcome(`ping -n -q -c 2 -i 0.2 -W 1 ${FAR_VM}`);
     t.equal(code, 1, `no ping is answered without ${what}`);
     await near.ip(cure);
-    await untilPingWorks(hosts, what);
+    await untilPingWorks(hosts, `the return of ${what}`);
   }
   const full = async () => (await vtepd.metrics()).drops('encap').underlay_full ?? 0;
   await near.run(`tc qdisc replace dev ${UNDERLAY_DEV} root tbf rate 100kbit burst 2kb limit 2kb`);
@@ -143,7 +145,7 @@ t.test('a VNI added while a data-plane thread is stopped settles, and no thread 
   ]);
   t.ok(
     (await near.devices()).includes('vtep200'),
-    'its TAP stays open, as the thread may still process the change',
+    'the TAP of VNI 200 stays open, as the thread may still process the change',
   );
   const again = await vtepd.call<{ code: string }>('POST', '/v1/vnis', { vni: 200 });
   t.match(again, { status: 409, body: { code: 'vni_exists', detail: /settling/ } });
@@ -159,7 +161,7 @@ t.test('a VNI added while a data-plane thread is stopped settles, and no thread 
   assertIdentity(t, await vtepd.metrics());
 });
 
-t.test('a data-plane thread that crashes under load is replaced, and no TAP is reported', async (t) => {
+t.test('a data-plane thread that crashes under load is replaced without an error of a TAP', async (t) => {
   const hosts = await twoHosts(t, 'batch', '--workers 2', FAULTS);
   const { vm101, vtepd } = hosts;
   await assertPing(t, vm101, FAR_VM);
@@ -204,7 +206,7 @@ t.test('steps of the system clock in both directions have no effect', async (t) 
   for (const offsetS of [-3600, 3600, 0]) {
     writeFileSync(clock, offsetS < 0 ? `${offsetS}` : `+${offsetS}`);
     await untilPingWorks(hosts, `a step to ${offsetS} s`);
-    // Only after the step back would a comparison with the earlier time make the peer look silent.
+    // The peer would look silent only after the step back, by a comparison with the earlier time.
     if (offsetS < 0) await vm101.outcome(`ping -n -q -i 0.1 -c ${SILENT_S * 10} -W 1 ${FAR_VM}`);
     await eventually(
       `lastSeen of the peer to follow a clock that is ${offsetS} s off`,

@@ -1,9 +1,10 @@
 /**
- * Forged trains that try to pass frames through the kernel's programs, or to have others dropped.
+ * Forged trains against the kernel's programs of --flow-offload (docs/decisions/0008).
  *
- * See docs/decisions/0008. flow_in reads only the first datagram of a train, whose IP header may
- * state the length of the whole train; the datagrams behind it belong to another VNI. Every such
- * train goes to user space, which checks each datagram by itself and counts its drops.
+ * They try to pass frames into another VNI, or to have valid frames dropped. flow_in reads only the
+ * first datagram of a train. Its IP header may state the length of the whole train, while the
+ * datagrams behind it belong to another VNI. Every such train goes to user space, which checks each
+ * datagram by itself and counts its drops.
  *
  *     vm100 ─ br100 ─ vtep100 ┐                           ┌ .11, peer of VNI 100 ─ vxlan100 ─ br100
  *                           vtepd ── near eth0 ═ eth0 far ┤
@@ -29,15 +30,16 @@ const PEERS = { 100: FAR, 200: '192.168.80.12' } as const;
 type Vni = keyof typeof PEERS;
 const VNIS: readonly Vni[] = [100, 200];
 const SOME_BYTES = 5 << 20;
-/** TCP ports that identify the frames. */
-const HONEST = 7001;
+/** TCP port of valid frames. */
+const VALID = 7001;
+/** TCP port of forged frames. */
 const FORGED = 7002;
 /** Number of datagrams behind the first one of a train. */
 const BEHIND = 9;
 const VXLAN_LEN = 8;
 const IP_AT = VXLAN_LEN + 14;
 
-t.test('each frame of a train is checked against its own source', async (t) => {
+t.test('each datagram of a train is checked against the peers of its own VNI', async (t) => {
   const lab = createLab(t);
   const program = await compileTool(lab.dir, 'train');
   const { near, far } = await lab.hosts({
@@ -66,7 +68,7 @@ t.test('each frame of a train is checked against its own source', async (t) => {
   const config = join(lab.dir, 'vtepd.yaml');
   writeFileSync(config, CONFIG);
   const vtepd = await lab.vtepd(near, `--config ${config} --flow-offload on`);
-  const arrived = await capture(vms[200].here, 'eth0', lab.dir, `tcp dst portrange ${HONEST}-${FORGED}`);
+  const arrived = await capture(vms[200].here, 'eth0', lab.dir, `tcp dst portrange ${VALID}-${FORGED}`);
   for (const vni of VNIS) {
     const { here, there } = vms[vni];
     await assertPing(t, there, addressOf(vni, 1));
@@ -76,29 +78,29 @@ t.test('each frame of a train is checked against its own source', async (t) => {
   const send = async (from: Vni, bytes: Buffer) => {
     const file = join(lab.dir, 'datagrams');
     writeFileSync(file, bytes);
-    await far.run([program, file, String(datagram(100, HONEST).length), NEAR, '4789', PEERS[from]]);
+    await far.run([program, file, String(datagram(100, VALID).length), NEAR, '4789', PEERS[from]]);
   };
   const dropped = async () => (await vtepd.metrics()).drops('decap');
-  await send(100, train(datagram(100, HONEST), datagram(200, FORGED)));
+  await send(100, train(datagram(100, VALID), datagram(200, FORGED)));
   await eventually(
     'user space to count the forged datagrams',
     async () => (await dropped()).source_not_peer === BEHIND,
   );
 
-  await send(100, spanning(train(datagram(100, HONEST), datagram(200, FORGED))));
+  await send(100, spanning(train(datagram(100, VALID), datagram(200, FORGED))));
   await eventually(
-    'user space to count a train whose first datagram claims the others',
+    'user space to count the datagrams behind an IP header that spans its train',
     async () => (await dropped()).source_not_peer === 2 * BEHIND,
   );
-  await send(200, spanning(train(datagram(200, HONEST), datagram(200, HONEST))));
+  await send(200, spanning(train(datagram(200, VALID), datagram(200, VALID))));
   await eventually(
-    'the datagrams behind such a datagram of the peer to arrive',
+    'the datagrams behind such an IP header to arrive from the peer',
     async () => (await arrived.frames()).length > BEHIND,
   );
   const ports = (await arrived.stop()).map((frame) => ipOf(frame)!.payload.readUInt16BE(2));
-  // The peers are kernel VTEPs, so the kernel has segmented their trains, and a claim affects only
-  // the datagram that makes it.
-  t.same(ports, new Array(BEHIND + 1).fill(HONEST), 'all honest frames arrive, and no forged one');
+  // The peers are kernel VTEPs, so the kernel has segmented their trains, and a wrong IP length
+  // affects only its own datagram.
+  t.same(ports, new Array(BEHIND + 1).fill(VALID), 'all valid frames arrive, and no forged frame');
   t.same(await dropped(), { source_not_peer: 2 * BEHIND }, 'every forged datagram is counted');
   assertIdentity(t, await vtepd.metrics());
 });
@@ -125,7 +127,7 @@ function train(first: Buffer, behind: Buffer): Buffer {
   return Buffer.concat([first, ...new Array(BEHIND).fill(behind)]);
 }
 
-/** Makes the first IP header state the length of the whole train, as that of a superframe does. */
+/** Makes the first IP header state the length of the whole train, as in a superframe. */
 function spanning(bytes: Buffer): Buffer {
   bytes.writeUInt16BE(bytes.length - IP_AT, IP_AT + 2);
   return bytes;

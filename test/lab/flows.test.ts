@@ -1,8 +1,8 @@
 /**
- * TCP flows through the kernel alone (--flow-offload), and all events that must end them.
+ * TCP flows through the kernel alone (--flow-offload), and all events that must end this offload.
  *
- * Such frames are included in vtepd's counters, but bypass the counters of the TAP device: the labs
- * detect them by this difference.
+ * Frames of such flows are included in vtepd's counters, but bypass the counters of the TAP device:
+ * the labs detect them by this difference.
  *
  *     vm101 ── br-vxlan ── vtep100 ══ vtflow4789 ┄ private namespace ┄ vtlead4789 ══ near eth0
  *                             └──── vtepd ────┘                                          ║ veth
@@ -25,8 +25,8 @@ const DEVICES = ['vtflow4789', 'vtlead4789'];
 const SOME_BYTES = 50 << 20;
 const MSS = 1398;
 /**
- * Maximum share of frames that go through user space although they could bypass it: the first ones
- * of a flow, and those in flight.
+ * Maximum share of frames that go through user space although they could bypass it: the first
+ * frames of a flow, and frames in flight.
  */
 const SHARE_SEEN = 0.2;
 /** Time limit for a flow to recover after its path narrowed, ms: much shorter than a lease. */
@@ -84,7 +84,7 @@ t.test('changes of the network end the offload during a transfer, and it returns
     await near.ip(`xfrm policy del ${policy}`);
     await assertOffload(t, vtepd, OFFLOAD, true, 'IPsec policy removed');
     await near.ip(`link del ${DEVICES[0]}`);
-    await eventually('the device to be created again', async () =>
+    await eventually('the deleted device to be created again', async () =>
       (await near.devices()).includes(DEVICES[0]),
     );
     await assertOffload(t, vtepd, OFFLOAD, true, 'new devices created');
@@ -97,7 +97,7 @@ t.test('changes of the network end the offload during a transfer, and it returns
     await assertOffload(t, vtepd, OFFLOAD, true, 'MAC of the device changed');
     t.equal((await vtepd.call('DELETE', `/v1/vnis/100/peers/${FAR}`)).status, 204);
     const { stdout } = await vm101.outcome(`ping -n -q -c 2 -i 0.2 -W 1 ${FAR_VM}`);
-    t.match(stdout, / 0 received/, 'no path to a removed peer');
+    t.match(stdout, / 0 received/, 'a removed peer is not reached');
     await eventually('the counters to stop', async () => {
       const before = await passed(vtepd);
       await new Promise((resolve) => setTimeout(resolve, 300));
@@ -105,7 +105,11 @@ t.test('changes of the network end the offload during a transfer, and it returns
     });
     t.equal((await vtepd.call('POST', '/v1/vnis/100/peers', { address: FAR })).status, 201);
   });
-  t.same((await vtepd.get<{ warnings: unknown[] }>('/v1/status')).body.warnings, [], 'nothing was refused');
+  t.same(
+    (await vtepd.get<{ warnings: unknown[] }>('/v1/status')).body.warnings,
+    [],
+    'the status has no warnings',
+  );
 });
 
 t.test('a capture contains every frame', async (t) => {
@@ -150,7 +154,7 @@ t.test('a flow adapts at once to a path that narrows', async (t) => {
   await path.narrow(1400);
   const before = await arrived();
   await eventually('the flow to continue', async () => (await arrived()) > before + 10_000, RECOVERY_MS);
-  t.equal(await pathMtu(vtepd), 1400, 'path MTU from the ICMP of the router');
+  t.equal(await pathMtu(vtepd), 1400, 'the path MTU is that of the ICMP from the router');
 });
 
 t.test('kill -9 leaves no device, and the next start enables the offload again', async (t) => {

@@ -1,5 +1,5 @@
 /**
- * The package as a library: the example of docs/examples, which the README shows, between hosts.
+ * The package as a library, with the example of docs/examples that the README shows.
  *
  *     library.mjs  near  192.168.80.10 ====== veth ====== 192.168.80.11  far  vxlan100 10.10.10.2
  */
@@ -18,13 +18,13 @@ t.test('the example forwards, prints learned entries, and leaves nothing behind'
   await far.ip(`link add vxlan100 type vxlan id 100 local ${FAR} remote ${NEAR} dstport 4789 dev eth0
     link set vxlan100 address 02:00:00:00:00:02 mtu 1450 up
     address add 10.10.10.2/24 dev vxlan100`);
-  // Sent from the start: entries learned before the program subscribes are reported, too.
+  // Sent before the program starts: entries learned before it subscribes are reported, too.
   lab.keep(far.start('ping -b -q -i 0.005 -c 4000 10.10.10.255'));
   const program = lab.keep(near.start([process.execPath, EXAMPLE]));
   await program.untilOutput(/VNI 100 is on vtep100/, 10_000);
   await assertPing(t, far, '10.10.10.1');
   await program.untilOutput(/02:00:00:00:00:02 is behind 192\.168\.80\.11/);
-  t.equal(await program.stop('SIGINT'), 0, 'exit 0');
+  t.equal(await program.stop('SIGINT'), 0, 'the program exits with 0');
   await eventually('devices to be removed', async () => (await near.devices()).join() === 'eth0');
 });
 

@@ -1,8 +1,8 @@
 /**
  * Default limits of the HTTP listeners (docs/interface.md), tested from another host.
  *
- * Silent and excessive connections of one client must not prevent answers to the API and to another
- * client.
+ * Silent and excessive connections of one client must not prevent answers of the API and answers
+ * to another client.
  *
  *     near  vtepd, --metrics 192.168.80.10:9789 ====== far  192.168.80.11 (silent), .12 (a scraper)
  */
@@ -44,11 +44,11 @@ t.test('a request times out after 10 s; 300 silent connections do not block othe
     const [name, seconds, status] = line.split(' ');
     t.comment(line);
     if (name === 'body') {
-      t.equal(status, '405', 'refused before its body');
+      t.equal(status, '405', 'the request is refused before its body arrives');
       continue;
     }
-    t.equal(status, '408', name);
-    t.ok(Number(seconds) >= 9.9 && Number(seconds) < 12, `${name}: ${seconds} s`);
+    t.equal(status, '408', `${name}: the request times out`);
+    t.ok(Number(seconds) >= 9.9 && Number(seconds) < 12, `${name}: the answer comes after ${seconds} s`);
   }
   const crowd = far.start(['python3', '-c', CROWD]);
   t.teardown(() => crowd.stop('SIGKILL'));
@@ -79,5 +79,5 @@ t.test('a request times out after 10 s; 300 silent connections do not block othe
     '%{http_code}',
     `http://${NEAR}:9789/healthz`,
   ]);
-  t.equal(same.stdout, '200', `${FAR} itself is answered; its oldest connection is closed`);
+  t.equal(same.stdout, '200', `a new connection of ${FAR} is answered; its oldest connection is closed`);
 });

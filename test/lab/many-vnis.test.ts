@@ -69,15 +69,15 @@ for (const engine of ENGINES) {
       t.same(
         here[vni].received.filter((text) => !own(text)),
         [],
-        `near: no frame of another VNI in ${vni}`,
+        `near: no frame of another VNI arrives in VNI ${vni}`,
       );
-      t.equal(here[vni].received.length, 2 * (COUNT + 1), `near: all frames of ${vni} arrive once`);
+      t.equal(here[vni].received.length, 2 * (COUNT + 1), `near: all frames of VNI ${vni} arrive once`);
       t.same(
         there[vni].received.filter((text) => !own(text)),
         [],
-        `far: no frame of another VNI in ${vni}`,
+        `far: no frame of another VNI arrives in VNI ${vni}`,
       );
-      t.match(await vtepd.fdb(vni), [{ mac: MAC_B, peer: FAR }], `the FDB of ${vni} has its own entry`);
+      t.match(await vtepd.fdb(vni), [{ mac: MAC_B, peer: FAR }], `the FDB of VNI ${vni} has its own entry`);
     }
 
     t.equal((await vtepd.call('DELETE', '/v1/vnis/100/fdb?type=dynamic')).status, 200, 'VNI 100 is flushed');

@@ -1,7 +1,7 @@
 /**
  * DF of the outer header, and an overlay MTU of 9000 over an underlay of 1500.
  *
- * With `--df set` no outer fragment leaves, whatever the VMs send; with `--df unset` they do.
+ * With `--df set` no outer fragment leaves for any packet of the VMs; with `--df unset` some leave.
  * Topology of test/support/narrow-vms.ts.
  */
 import t from 'tap';
@@ -13,9 +13,9 @@ import { ENGINES } from '../support/vtepd.js';
 
 const TRANSFER_BYTES = 50 << 20;
 const PORT = 9000;
-/** Filters for fragments: MF or an offset; a fragment header. */
+/** Filters for fragments: the MF flag or an offset in IPv4, a fragment header in IPv6. */
 const FRAGMENTS = { ipv4: 'ip[6:2] & 0x3fff != 0', ipv6: 'ip6[6] == 44' };
-/** Larger than the MTU of the device, including headers. */
+/** Ping with packets of 1500 bytes, which are larger than the path MTU. */
 const LARGE = 'ping -n -q -c 5 -i 0.1 -W 1 -s 1472';
 
 for (const family of FAMILIES) {
@@ -48,7 +48,7 @@ for (const family of FAMILIES) {
       const { code } = await path.vma.outcome(`${LARGE} -M do ${VMB.ipv4}`);
       t.equal(code, 0, 'a packet with inner DF arrives');
       t.not((await fragments.stop()).length, 0);
-      t.equal((await near.metrics()).sum('vtepd_fragments_total'), 0, 'no inner fragment');
+      t.equal((await near.metrics()).sum('vtepd_fragments_total'), 0, 'vtepd made no inner fragments');
       assertIdentity(t, await near.metrics());
     });
 

@@ -1,8 +1,8 @@
 /**
  * Forged ICMP "too big" from a host that is not on the path.
  *
- * A message that quotes no datagram of vtepd changes nothing. One with a correct quote cannot be
- * distinguished from a genuine one: it lowers the path MTU for ten minutes, as SECURITY.md
+ * A message that quotes no datagram of vtepd changes nothing. A message with a correct quote cannot
+ * be distinguished from a genuine message; it lowers the path MTU for ten minutes, as SECURITY.md
  * documents. Topology of test/support/narrow-vms.ts; the first router sends the forged messages.
  */
 import t from 'tap';
@@ -24,7 +24,7 @@ for (const family of FAMILIES)
       await assertPing(t, path.vma, VMB.ipv4);
       const ports = await poolPorts(path.near);
       t.ok(ports.length >= 64);
-      const free = [50_000, 50_001, 50_002].find((port) => !ports.includes(port));
+      const unused = [50_000, 50_001, 50_002].find((port) => !ports.includes(port));
       const forge = async (
         mtu: number,
         sourcePorts: number[],
@@ -37,17 +37,17 @@ for (const family of FAMILIES)
       };
       await forge(LEAST[family], ports, UNRELATED[family], 4789);
       await forge(LEAST[family], ports, FAR[family], 53);
-      await forge(LEAST[family], [free!], FAR[family], 4789);
+      await forge(LEAST[family], [unused!], FAR[family], 4789);
       await forge(LEAST[family], [4789], FAR[family], 4789);
       t.equal(await pathMtu(near), 1500);
 
-      // This message is processed after the others, so they have been processed by then.
+      // Messages are processed in order, so the earlier ones have been processed when this one has.
       await forge(1400, ports, FAR[family], 4789);
       await pathMtuIs(near, 1400);
       await assertPing(t, path.vma, VMB.ipv4);
     });
 
-/** Source ports that vtepd has open; it has the namespace to itself. */
+/** Source ports that vtepd has open. No other program runs in the namespace. */
 async function poolPorts(host: Namespace): Promise<number[]> {
   const text = await host.run('ss -Huan');
   const ports = [...text.matchAll(/:(\d+)\s/g)].map(([, port]) => Number(port));

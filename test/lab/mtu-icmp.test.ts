@@ -27,7 +27,7 @@ const PORT = 9000;
 
 for (const family of FAMILIES) {
   for (const engine of ENGINES) {
-    t.test(`oversized UDP is fragmented inside or its MTU reported (${family}, ${engine})`, async (t) => {
+    t.test(`oversized inner UDP is fragmented or answered by ICMP (${family}, ${engine})`, async (t) => {
       const path = await narrowVms(t, 1400);
       const near = await nearVtepd(path, family, engine);
       await farVtepd(path, family, engine);
@@ -44,7 +44,7 @@ for (const family of FAMILIES) {
       await sendUdp(path.vma, VMB.ipv4, PORT, text);
       await listener.until(text);
       const metrics = await near.metrics();
-      t.ok(metrics.sum('vtepd_fragments_total', { vni: 100 }) > 0, 'vtepd fragmented');
+      t.ok(metrics.sum('vtepd_fragments_total', { vni: 100 }) > 0, 'vtepd fragmented inner packets');
       assertIdentity(t, metrics);
     });
   }
@@ -67,8 +67,8 @@ for (const family of FAMILIES) {
 }
 
 /**
- * Sends packets of the MTU that the VM believes in until one is answered: first its device MTU,
- * then the reported MTU.
+ * Sends packets as large as the path MTU that the VM uses until a packet is answered. This path MTU
+ * is first its device MTU, then the reported MTU.
  */
 async function provoke({ vma }: NarrowVms): Promise<void> {
   for (const [address, headersLen] of [

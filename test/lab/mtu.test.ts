@@ -2,7 +2,7 @@
  * No MTU black hole, without any configuration.
  *
  * The VMs have MTU 1500 behind bridges, the path carries 1400 and then 1300. Topology of
- * test/support/narrow-vms.ts. The means are the MSS clamp, ICMP and path probes.
+ * test/support/narrow-vms.ts. vtepd uses the MSS clamp, ICMP and path probes.
  */
 import t, { type Test } from 'tap';
 import { assertIdentity } from '../support/metrics.js';

@@ -49,7 +49,7 @@ t.test('peers follow the addresses of their name', async (t) => {
 
   server.set({ [NAME]: [A, B] });
   await untilPeers(vtepd, [B]);
-  t.same(await warningsOf(vtepd), [], 'the warning is cleared, and the own address is no peer');
+  t.same(await warningsOf(vtepd), [], 'the warning is cleared, and the own address of vtepd is no peer');
   await assertPing(t, vma, '10.10.10.2');
   const toB = await SteadyPing.start(vma, '10.10.10.2');
 

@@ -7,7 +7,7 @@ import { sendUdp } from '../support/traffic.js';
 const [NEAR, FAR] = ['192.168.80.10', '192.168.80.11'];
 const PORT = 9000;
 
-t.test('a capture contains every frame, even if tcpdump did not run meanwhile', async (t) => {
+t.test('a capture contains every frame, even those sent while tcpdump was stopped', async (t) => {
   const lab = createLab(t);
   const { near } = await lab.hosts({ near: [`${NEAR}/24`], far: [`${FAR}/24`] });
   await near.run(`ping -n -q -c 1 -W 2 ${FAR}`);
@@ -20,6 +20,6 @@ t.test('a capture contains every frame, even if tcpdump did not run meanwhile', 
   t.same(
     frames.map((frame) => udpOf(frame)?.payload.toString()),
     texts,
-    'each frame once, in order',
+    'each frame was captured once, in order',
   );
 });

@@ -14,11 +14,11 @@ import { eventually } from '../support/wait.js';
 
 const B = '192.168.80.11';
 const C = '192.168.80.12';
-/** On the wire, but not a VTEP: answers with ICMP "port unreachable". */
+/** Host of the underlay that is no VTEP and answers with ICMP "port unreachable". */
 const NOT_A_VTEP = '192.168.80.13';
-/** In the prefix of the wire, but without a host: ARP is never answered. */
+/** Address in the prefix of the underlay without a host: ARP is never answered. */
 const ABSENT = '192.168.80.99';
-/** No route to this address exists. */
+/** Address without a route. */
 const UNROUTED = '203.0.113.1';
 const PEERS = '/v1/vnis/100/peers';
 
@@ -38,7 +38,7 @@ for (const engine of ENGINES) {
       t.equal((await vtepd.call('DELETE', `${PEERS}/${C}`)).status, 204, 'c is no peer');
       t.notOk(
         (await vtepd.fdb(100)).some((entry) => entry.peer === C),
-        'its FDB entries were removed with it',
+        'the FDB entries of c were removed with c',
       );
       assertIdentity(t, await vtepd.metrics());
     }
@@ -53,7 +53,7 @@ for (const engine of ENGINES) {
     assertIdentity(t, await vtepd.metrics());
   });
 
-  t.test(`unreachable peers do not affect the others (${engine})`, async (t) => {
+  t.test(`unreachable peers do not affect the other peers (${engine})`, async (t) => {
     const { lab, vma, vmb, vtepd } = await hostsAndOnePeer(t, engine);
     for (const address of [NOT_A_VTEP, ABSENT, UNROUTED]) {
       t.equal((await vtepd.call('POST', PEERS, { address })).status, 201, `${address} joins the flood list`);
@@ -67,9 +67,9 @@ for (const engine of ENGINES) {
 
     const { sent, lost } = await steady.stop();
     t.equal(lost, 0, `none of ${sent} pings to b was lost`);
-    // Engine dgram counts a send when its callback runs: some are pending when b has received all.
+    // Engine dgram counts a send when its callback runs, maybe after b has received the frame.
     await eventually(
-      'every flooded frame is counted, to b as sent, to the unrouted peer as no_route',
+      'every flooded frame to be counted, to b as sent, to the unrouted peer as no_route',
       async () => {
         const metrics = await vtepd.metrics();
         const toB = metrics.sum('vtepd_peer_tx_frames_total', { vni: 100, peer: B });

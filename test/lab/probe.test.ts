@@ -31,7 +31,7 @@ t.test('without answers the path MTU stays unknown and nothing changes', async (
   t.equal(await overlayMtu(vtepd), 1450);
 });
 
-t.test('finds the path MTU to kernel vxlan with ICMP filtered, by ARP to a host behind it', async (t) => {
+t.test('a probe by ARP finds the path MTU to kernel vxlan with ICMP filtered', async (t) => {
   const path = await narrowPath(t, 1400);
   await path.filterIcmp();
   await kernelVxlan(path, 'ipv4');
@@ -51,14 +51,14 @@ t.test('log, status and exit code report an overlay MTU that is too large, with 
   const vtepd = await nearVtepd(path, 'ipv4', 'batch', '--mtu 1500');
   const warning = (fits: number) =>
     `--mtu 1500 exceeds ${fits}, the largest that fits the path to ${FAR.ipv4}`;
-  t.match(vtepd.log(), warning(1450), 'at start, from the route');
+  t.match(vtepd.log(), warning(1450), 'the log compares --mtu with the route at start');
   const { code, stdout } = await vtepd.ctl(`probe ${FAR.ipv4}`);
   t.equal(code, 1);
   t.match(
     stdout,
     'path carries 1400; overlay MTU 1350 fits; this VNI has 1500: 150 bytes too large\n  exactly, by icmp',
   );
-  t.match(vtepd.log(), warning(1350), 'after the probe');
+  t.match(vtepd.log(), warning(1350), 'the log compares --mtu with the path after the probe');
   t.match((await vtepd.ctl('status')).stdout, `warning overlay_mtu_too_large: VNI 100: ${warning(1350)}`);
   const doctor = await vtepd.ctl('doctor');
   t.equal(doctor.code, 1);
@@ -68,7 +68,7 @@ t.test('log, status and exit code report an overlay MTU that is too large, with 
 
 for (const [family, overhead] of FAMILIES)
   for (const engine of ENGINES) {
-    t.test(`finds the path MTU to kernel vxlan by ICMP (${family}, ${engine})`, async (t) => {
+    t.test(`a probe by ICMP finds the path MTU to kernel vxlan (${family}, ${engine})`, async (t) => {
       const path = await narrowPath(t, 1400);
       await kernelVxlan(path, family);
       const vtepd = await nearVtepd(path, family, engine);
@@ -83,11 +83,11 @@ for (const [family, overhead] of FAMILIES)
         tapMtu: 1400 - overhead,
         good: true,
       });
-      t.equal(probed.code, 0, 'the overlay MTU followed');
-      t.equal(await deviceMtu(path.near), 1400 - overhead, 'the device MTU followed');
+      t.equal(probed.code, 0, 'the overlay MTU fits after the probe');
+      t.equal(await deviceMtu(path.near), 1400 - overhead, 'the device MTU follows the overlay MTU');
       await path.narrow(1500);
       t.match((await vtepd.ctl(`probe ${FAR[family]}`)).stdout, `path carries 1500`);
-      t.equal(await overlayMtu(vtepd), 1500 - overhead, 'a path may become wider');
+      t.equal(await overlayMtu(vtepd), 1500 - overhead, 'the overlay MTU follows a path that became wider');
       assertIdentity(t, await vtepd.metrics());
     });
 
@@ -125,12 +125,15 @@ for (const [family, overhead] of FAMILIES)
 t.test('the overlay MTU follows the narrowest path as peers are added and removed', async (t) => {
   const path = await narrowPath(t, 1400);
   const vtepd = await path.lab.vtepd(path.near, '--vni 100');
-  t.equal(await overlayMtu(vtepd), 1450, 'an Ethernet is assumed');
+  t.equal(await overlayMtu(vtepd), 1450, 'without peers, a path MTU of 1500 is assumed');
   await path.near.ip('route add 10.9.0.0/24 via 10.1.0.254 mtu 1280');
   await vtepd.ctl('peer add 10.9.0.1');
-  await eventually('the overlay MTU to follow', async () => (await overlayMtu(vtepd)) === 1230);
+  await eventually(
+    'the overlay MTU to follow the narrower path',
+    async () => (await overlayMtu(vtepd)) === 1230,
+  );
   await vtepd.ctl('peer del 10.9.0.1');
-  await eventually('the overlay MTU to follow back', async () => (await overlayMtu(vtepd)) === 1450);
+  await eventually('the overlay MTU to return to 1450', async () => (await overlayMtu(vtepd)) === 1450);
 });
 
 function nearVtepd({ lab, near }: NarrowPath, family: 'ipv4' | 'ipv6', engine: Engine, flags = '') {

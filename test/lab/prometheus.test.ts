@@ -28,10 +28,14 @@ const TEXTS = 300;
 /** The texts are sent in parts, over one minute in total. */
 const PARTS = 6;
 const PART_MS = 10_000;
-/** The name of the metric is fixed by the interface; promtool mistakes "bits" for a unit. */
+/**
+ * Expected complaint of promtool, which mistakes "bits" in the name of a metric for a unit. The
+ * interface fixes this name.
+ */
 const MISREAD = 'vtepd_reserved_bits_total use base unit "bytes" instead of "bits"';
-/** VXLAN headers: a VNI that is not configured, and VNI 100. */
+/** VXLAN header of VNI 999, which is not configured. */
 const VNI_999 = [8, 0, 0, 0, 0, 3, 0xe7, 0];
+/** VXLAN header of VNI 100. */
 const VNI_100 = [8, 0, 0, 0, 0, 0, 100, 0];
 /** An Ethernet frame that contains neither ARP nor IP. */
 const FRAME = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xb5, ...Array(46).fill(0)];
@@ -83,17 +87,20 @@ t.test('Prometheus shows the numbers of the wire, and evaluates the rules', asyn
     truncated: seen.filter(({ inner }) => inner.length < 14).length,
   };
   for (const [what, count] of Object.entries(onWire))
-    t.equal(after[what] - before[what], count, `${what}: ${count} on the wire`);
-  t.ok(onWire.sentFrames >= TEXTS && onWire.receivedFrames >= TEXTS, 'traffic in both directions');
+    t.equal(after[what] - before[what], count, `${what}: Prometheus shows the ${count} of the wire`);
+  t.ok(
+    onWire.sentFrames >= TEXTS && onWire.receivedFrames >= TEXTS,
+    'all texts were sent in both directions',
+  );
   t.match(onWire, { strangers: 30, strayVni: 40, truncated: 20 });
 
   const rules = await prometheus.alerts();
   t.not(rules.length, 0);
   for (const { name, health, state } of rules) t.same([health, state], ['ok', 'inactive'], name);
   t.same(await prometheus.query('up == 0'), []);
-  t.ok((await prometheus.sum('count_over_time(up[1m])')) >= 45, 'scraped without gaps for a minute');
+  t.ok((await prometheus.sum('count_over_time(up[1m])')) >= 45, 'the scrapes of the last minute have no gap');
 
-  /** Numbers in Prometheus, by the keys of `onWire`. */
+  /** Numbers in Prometheus, indexed by the keys of `onWire`. */
   async function numbers(): Promise<Record<string, number>> {
     const rows = {
       sentFrames: `vtepd_peer_tx_frames_total{vni="100",peer="${FAR}"}`,
@@ -129,7 +136,11 @@ t.test('promtool accepts metrics, rules and their tests, and the scrape config',
   writeFileSync(exposition, (await vtepd.call<string>('GET', '/metrics')).body);
   const promtool = prometheusTool('promtool');
   const checked = await near.outcome(['sh', '-c', `${promtool} check metrics < ${exposition}`]);
-  t.equal(`${checked.stdout}${checked.stderr}`.trim(), MISREAD, 'metrics');
+  t.equal(
+    `${checked.stdout}${checked.stderr}`.trim(),
+    MISREAD,
+    'promtool accepts the metrics, with one expected complaint',
+  );
   const rows: [what: string, command: string][] = [
     ['rules', `${promtool} check rules --lint-fatal ${MONITORING}/rules.yml`],
     ['tests of rules', `${promtool} test rules ${MONITORING}/rules-test.yml`],
@@ -137,6 +148,6 @@ t.test('promtool accepts metrics, rules and their tests, and the scrape config',
   ];
   for (const [what, command] of rows) {
     const { code, stdout, stderr } = await near.outcome(['sh', '-c', command]);
-    t.equal(code, 0, `${what}: ${stdout}${stderr}`);
+    t.equal(code, 0, `promtool accepts ${what}: ${stdout}${stderr}`);
   }
 });

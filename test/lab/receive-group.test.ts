@@ -1,8 +1,8 @@
 /**
  * Distribution of datagrams among receiving sockets, on the topology of two-hosts.test.ts.
  *
- * Inner UDP superframes of a kernel vxlan on the other end of a veth pair arrive segmented, and
- * none of their bytes becomes a frame of another VNI. A stranger's flood fills only the strangers'
+ * Inner UDP superframes of kernel vxlan at the far end of a veth pair arrive segmented, and none of
+ * their bytes becomes a frame of another VNI. A stranger's flood fills only the strangers'
  * queue. Two vtepd prove their identity to each other.
  *
  *     near  vtepd 192.168.80.10, VNI 100 and 200 === veth === far  kernel vxlan 192.168.80.11, VNI 100
@@ -20,7 +20,7 @@ const SIZE = 1000;
 
 const EIGHT = Array.from('ABCDEFGH', (letter) => letter.repeat(SIZE));
 
-/** A superframe of inner UDP, as a program in a VM sends it (UDP_SEGMENT). */
+/** Python program for a VM that sends a superframe of inner UDP (UDP_SEGMENT). */
 const superframe = (to: string) => `
 import socket
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -29,8 +29,9 @@ s.sendto(b''.join(bytes([65 + k]) * ${SIZE} for k in range(8)), ('${to}', 9000))
 `;
 
 /**
- * The same by a raw socket with a vnet header: an IP header that ends within the first segment, and
- * at each multiple of the segment size a VXLAN header of VNI 200 followed by a frame.
+ * Python program that sends crafted superframes by a raw socket with a vnet header. Their IP header
+ * states one of several lengths, and at each multiple of the segment size there is a VXLAN header
+ * of VNI 200 followed by a frame.
  */
 const INJECTED = `
 import socket, struct
@@ -112,8 +113,8 @@ t.test('a flood of strangers fills only their queue, and each datagram is counte
     return read + lost >= FLOOD;
   });
   const { read, lost, overflow } = await strangers();
-  t.equal(read + lost, FLOOD, `${read} were read, ${lost} were dropped at the queue`);
-  t.ok(lost > 0 && read > 0, 'some were read and some dropped');
+  t.equal(read + lost, FLOOD, `${read} datagrams were read, ${lost} were dropped at the queue`);
+  t.ok(lost > 0 && read > 0, 'some datagrams were read and some were dropped');
   t.equal(overflow, 0, 'no datagram of a peer was lost');
 });
 

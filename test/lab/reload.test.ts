@@ -1,7 +1,7 @@
 /**
  * Reload by SIGHUP while a flow runs.
  *
- * Changes of the file take effect; unchanged parts lose no frame. A file with an error changes
+ * Changes of the file take effect, and a ping loses no frame. A file with an error changes
  * nothing and is reported.
  *
  *     vm101 -- br-vxlan -- vtepd  near ====== veth ====== far  vxlan100 -- br-vxlan -- vm105
@@ -25,8 +25,8 @@ vnis:
   - { vni: 300, address: 10.30.0.1/24, mac: "02:00:00:00:03:00" }
 `;
 /**
- * A peer of VNI 100 is changed, one removed, one added; VNI 200 is removed; VNI 300 is replaced,
- * with the same address; VNI 400 is added.
+ * In VNI 100 one peer is changed, one peer is removed and one peer is added. VNI 200 is removed,
+ * VNI 300 is replaced with the same address, and VNI 400 is added.
  */
 const AFTER = `
 ttl: 32
@@ -39,7 +39,7 @@ vnis:
   - { vni: 400, bridge: br-other, mtu: 1400 }
 `;
 
-t.test('a reload applies the changes and loses no frame of another flow', async (t) => {
+t.test('a reload applies the changes and loses no frame of a running flow', async (t) => {
   const lab = createLab(t);
   const { near, far } = await lab.hosts({ near: [`${NEAR}/24`], far: [`${FAR}/24`] });
   for (const host of [near, far]) await lab.bridge(host);
@@ -52,7 +52,7 @@ t.test('a reload applies the changes and loses no frame of another flow', async 
   await assertPing(t, vm101, '10.10.10.105');
   const steady = await SteadyPing.start(vm101, '10.10.10.105');
 
-  await t.test('a file with an error changes nothing, and log and status report it', async (t) => {
+  await t.test('a file with an error changes nothing, and log and status report the error', async (t) => {
     writeFileSync(file, BEFORE.replace('mtu: 1300', 'mtu: 20'));
     vtepd.process.signal('SIGHUP');
     const detail = `reload failed, the previous configuration stays in effect: ${file}:6: vnis[1].mtu 20: must be "auto" or a whole number from 68 to 65535`;
@@ -73,12 +73,12 @@ t.test('a reload applies the changes and loses no frame of another flow', async 
   await t.test('a valid file takes effect', async (t) => {
     writeFileSync(file, AFTER);
     vtepd.process.signal('SIGHUP');
-    // The last step of a reload: before it a VNI that is being replaced may be missing.
+    // This warning ends a reload; before it, a VNI that is being replaced may be missing.
     await warned(vtepd, 'restart_needed', /--ttl/);
     t.strictSame(await vnis(vtepd), [100, 300, 400]);
     t.strictSame((await peers(vtepd)).sort(), [FAR, '192.168.80.12', '192.168.80.14']);
     const { body } = await vtepd.get<{ flood: boolean }>('/v1/vnis/100/peers/192.168.80.12');
-    t.equal(body.flood, false, 'changed');
+    t.equal(body.flood, false, 'the flood setting of the peer was changed');
     t.match((await vtepd.get('/v1/vnis/100')).body, { ageing: 60 });
     t.match((await vtepd.get('/v1/vnis/300')).body, { mac: '02:00:00:00:03:01', overlayMtu: 1280 });
     const devices = await near.devices();

@@ -61,7 +61,7 @@ for (const engine of ENGINES) {
     if (engine === 'batch') await assertWatched(t, lab, vtepd.process, manager);
 
     await near.ip('link delete to-vm101');
-    t.equal(await vtepd.stop(), 0, 'exit 0');
+    t.equal(await vtepd.stop(), 0, 'vtepd exits with 0');
     t.equal(manager.messages().at(-1), 'STOPPING=1');
     t.same(await near.devices(), devices, 'no device is left');
     t.ok(far);
@@ -111,12 +111,16 @@ function assertPlain(t: Test, pid: number): void {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8');
   t.match(status, new RegExp(`^Uid:\t${PLAIN_UID}\t${PLAIN_UID}\t`, 'm'));
   for (const set of ['Prm', 'Eff', 'Bnd', 'Amb'])
-    t.match(status, new RegExp(`^Cap${set}:\t${TWO_CAPABILITIES}$`, 'm'), `Cap${set}`);
+    t.match(
+      status,
+      new RegExp(`^Cap${set}:\t${TWO_CAPABILITIES}$`, 'm'),
+      `Cap${set} has exactly the two capabilities`,
+    );
 }
 
 /**
- * Asserts that watchdog pings stop while only the data-plane thread is stopped, although the API
- * continues, and that they return afterwards.
+ * Asserts that vtepd sends no watchdog pings while only its data-plane thread is stopped, and that
+ * it sends them again afterwards.
  */
 async function assertWatched(t: Test, lab: Lab, vtepd: Running, { messages }: Manager): Promise<void> {
   const pings = () => messages().filter((message) => message === 'WATCHDOG=1').length;
@@ -130,8 +134,8 @@ async function assertWatched(t: Test, lab: Lab, vtepd: Running, { messages }: Ma
   const stalled = pings();
   const noticed = Date.now();
   await eventually('two more watchdog checks', () => Date.now() - noticed > WATCHDOG_MS / 2, WATCHDOG_MS);
-  t.equal(pings(), stalled, 'no ping while the thread is stopped');
+  t.equal(pings(), stalled, 'no watchdog ping is sent while the thread is stopped');
   await holder.stop();
-  await eventually('a ping', () => pings() > stalled, WATCHDOG_MS);
+  await eventually('a watchdog ping', () => pings() > stalled, WATCHDOG_MS);
   t.match(vtepd.stderr, /the data plane runs again/);
 }

@@ -26,7 +26,7 @@ for (const engine of ENGINES) {
       // The outer TAP (tunnel-offload.test.ts) exists where the kernel supports it.
       const devices = (await host.devices()).filter((name) => name !== 'vtgso4789').sort();
       t.same(devices, ['br-vxlan', 'eth0', 'vtep100'], 'TAP and bridge exist');
-      t.equal(await vtepd.stop(signal), 0, `${signal}: exit 0`);
+      t.equal(await vtepd.stop(signal), 0, `${signal}: vtepd exits with 0`);
       t.same(await inventory(host), before, `${signal}: the host is unchanged`);
     }
   });
@@ -42,7 +42,7 @@ for (const engine of ENGINES) {
     }
     const successor = await lab.vtepd(host, flags);
     t.equal(await successor.stop(), 0);
-    t.same(await inventory(host), before, 'no leftovers of any daemon');
+    t.same(await inventory(host), before, 'no daemon has left anything');
   });
 }
 
@@ -85,12 +85,12 @@ t.test('a failed start prints its reason in one line and leaves nothing', async 
   const refused = async (flags: string, message: RegExp, code = 1, wrap: string[] = []) => {
     const { code: exit, stderr } = await host.outcome([...wrap, ...vtepdCommand(flags)], { limitMs: 10_000 });
     const lines = stderr.split('\n').filter((line) => line !== '');
-    t.equal(exit, code, `${flags}: exit ${code}`);
+    t.equal(exit, code, `${flags}: vtepd exits with ${code}`);
     t.match(lines.at(-1), message, `${flags}: ${lines.at(-1)}`);
     t.equal(
       lines.filter((line) => !line.startsWith('{')).length,
       1,
-      `${flags}: one line in addition to the log`,
+      `${flags}: the error is one line in addition to the log`,
     );
     t.same(await inventory(host), before, `${flags}: nothing is left`);
   };
@@ -118,7 +118,7 @@ t.test('the error for a UDP port in use by kernel vxlan contains the device', as
   for (const engine of ENGINES) {
     const flags = `${FLAGS} --bridge br-vxlan --api off --io ${engine}`;
     const { code, stderr } = await host.outcome(vtepdCommand(flags), { limitMs: 10_000 });
-    t.equal(code, 1, 'exit 1');
+    t.equal(code, 1, 'vtepd exits with 1');
     t.match(stderr, /4789.*vxlan7|vxlan7.*4789/, stderr.trim().split('\n').at(-1) ?? '');
     t.same(await inventory(host), before, 'nothing is left');
   }
@@ -130,10 +130,10 @@ t.test('a second daemon with the same API address fails and leaves nothing', asy
   const before = await inventory(host);
   const flags = `--vni 200 --peer 192.168.80.11 --port 4790 --api unix:${first.socket}`;
   const { code, stderr } = await host.outcome(vtepdCommand(flags), { limitMs: 10_000 });
-  t.equal(code, 1, 'exit 1');
+  t.equal(code, 1, 'vtepd exits with 1');
   t.match(stderr, first.socket, 'the error contains the socket');
-  t.same(await inventory(host), before, 'nothing is left of the second');
-  t.equal((await first.get('/readyz')).status, 200, 'the first continues');
+  t.same(await inventory(host), before, 'the second daemon leaves nothing');
+  t.equal((await first.get('/readyz')).status, 200, 'the first daemon continues');
 });
 
 /** Prefix that runs a command in a mount namespace in which /dev/net is empty. */

@@ -11,7 +11,7 @@ import { createLab } from '../support/lab.js';
 import { type Vtepd, vtepdCommand } from '../support/vtepd.js';
 
 const KILLS = 10;
-/** Number of answered changes in each run before the kill, which falls among further ones. */
+/** Number of answered changes in each run before those during which the kill happens. */
 const ANSWERED = 3;
 const PEERS = '/v1/vnis/100/peers';
 
@@ -32,7 +32,7 @@ t.test('changes through the API survive a restart and override the file', async 
 
   t.equal(await vtepd.stop(), 0);
   const second = await lab.vtepd(host, flags);
-  t.strictSame(await everything(second), before, 'after a stop');
+  t.strictSame(await everything(second), before, 'the changes survive a stop');
   const { body } = await second.get<{ warnings: { code: string; detail: string }[] }>('/v1/status');
   t.strictSame(
     body.warnings.filter(({ code }) => code === 'state_overrides').map(({ detail }) => detail),
@@ -50,7 +50,7 @@ t.test('changes through the API survive a restart and override the file', async 
 
   await second.stop('SIGKILL');
   const third = await lab.vtepd(host, flags);
-  t.strictSame(await everything(third), before, 'after kill -9');
+  t.strictSame(await everything(third), before, 'the changes survive kill -9');
   t.equal((await third.call('DELETE', '/v1/vnis/300')).status, 204);
   t.equal((await third.call('PATCH', '/v1/vnis/200', { mtu: 1400 })).status, 200);
   const kept = JSON.parse(readFileSync(state, 'utf8'));
@@ -67,7 +67,7 @@ t.test(`no answered change is lost in ${KILLS} kills during changes`, async (t) 
     t.strictSame(
       expected.filter((address) => !present.has(address)),
       [],
-      `after ${kill} kills`,
+      `no answered change is lost after ${kill} kills`,
     );
     number = present.size;
     const add = () => vtepd.call('POST', PEERS, { address: addressOf(number) }).catch(() => undefined);
@@ -79,7 +79,7 @@ t.test(`no answered change is lost in ${KILLS} kills during changes`, async (t) 
   }
 });
 
-t.test('an invalid or foreign state file is refused with its line and left unchanged', async (t) => {
+t.test('an invalid or foreign state file is refused with a line number and left unchanged', async (t) => {
   const { host, state } = await oneHost(t);
   for (const [text, expected] of [
     [
@@ -91,7 +91,7 @@ t.test('an invalid or foreign state file is refused with its line and left uncha
     writeFileSync(state, text);
     const { code, stderr } = await host.outcome(vtepdCommand(`--vni 1 --state ${state}`));
     t.match({ code, stderr }, { code: 2, stderr: expected });
-    t.equal(stderr.trim().split('\n').length, 1, 'one line');
+    t.equal(stderr.trim().split('\n').length, 1, 'the error is one line');
     t.equal(readFileSync(state, 'utf8'), text);
   }
 });

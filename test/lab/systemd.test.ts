@@ -1,5 +1,5 @@
 /**
- * The unit files under a real systemd, that of this distribution.
+ * The unit files under the real systemd of this distribution.
  *
  * systemd boots in the namespace of a host (test/support/service-container.ts). The units are
  * unchanged except for times, so that the watchdog expires within seconds.
@@ -30,7 +30,7 @@ vnis:
 const SHORT_TIMES = '[Service]\nWatchdogSec=4\nRestartSec=100ms\n';
 const WATCHDOG_MS = 4000;
 
-t.test('vtepd.service: becomes ready, reloads, is restarted by the watchdog, stops', async (t) => {
+t.test('vtepd.service becomes ready, reloads, is restarted by the watchdog, and stops', async (t) => {
   const { lab, near, vm105, machine, config } = await machineWithSystemd(t);
   const before = await near.devices();
 
@@ -91,7 +91,7 @@ t.test('vtepd.service: becomes ready, reloads, is restarted by the watchdog, sto
   );
 });
 
-t.test('vtepd.service: is not restarted after an invalid configuration', async (t) => {
+t.test('vtepd.service is not restarted after an invalid configuration', async (t) => {
   const { machine, config } = await machineWithSystemd(t);
   writeFileSync(config, 'vnis: [{vni: -1}]\n');
   t.not((await machine.outcome('systemctl start vtepd')).code, 0, 'start fails');
@@ -100,7 +100,7 @@ t.test('vtepd.service: is not restarted after an invalid configuration', async (
   t.equal(await machine.property('vtepd', 'NRestarts'), '0');
 });
 
-t.test('vtepd@.service: instances run side by side, each with its own file and state', async (t) => {
+t.test('instances of vtepd@.service run side by side, each with its own file and state', async (t) => {
   const { near, machine } = await machineWithSystemd(t);
   await machine.run(['cp', CONFIG, '/etc/vtepd/one.yaml']);
   const other = "sed 's/100/200/; s/br-vxlan/br-two/; s|/run/vtepd/|/run/vtepd-two/|; $a port: 4790'";
@@ -117,7 +117,7 @@ t.test('vtepd@.service: instances run side by side, each with its own file and s
   t.match(
     await machine.run('cat /var/lib/vtepd/two.json'),
     /192\.168\.80\.99/,
-    'a change through its API is stored',
+    'a change through the API of an instance is stored in its state',
   );
   await machine.run('systemctl stop vtepd@one');
   t.equal(
@@ -142,7 +142,7 @@ t.test('the drop-in of docs/systemd.md adds CAP_BPF and no other capability', as
   t.match(
     await machine.run(`cat /proc/${pid}/status`),
     /^CapEff:\t0000008000003000$/m,
-    'one more capability',
+    'vtepd has CAP_BPF in addition',
   );
   const status = await machine.run('vtepctl --api unix:/run/vtepd/api.sock status');
   t.notMatch(status, /offload_not_permitted/, status.split('\n')[2]);
@@ -157,7 +157,7 @@ t.test('systemd-analyze accepts both units', async (t) => {
     const { stdout: security } = await machine.outcome(`systemd-analyze security --no-pager ${unit}`);
     const exposure = Number(/exposure level for .*: ([\d.]+)/.exec(security)?.[1]);
     t.comment(`exposure of ${unit}: ${exposure}`);
-    t.ok(exposure <= 2.5, 'the exposure level is low');
+    t.ok(exposure <= 2.5, 'the exposure level is at most 2.5');
   }
 });
 
@@ -216,7 +216,7 @@ interface Machine {
   near: Namespace;
   vm105: Namespace;
   machine: ServiceContainer;
-  /** Path of its configuration file on this machine. */
+  /** Path, outside of the container, of the configuration file of vtepd. */
   config: string;
 }
 
@@ -233,7 +233,7 @@ async function machineWithSystemd(t: Test): Promise<Machine> {
     binds: { [CONFIG]: config },
     tools: [await compileTool(lab.dir, 'hold-thread')],
   });
-  // Before the lab's own teardown, which needs the namespace to be unused.
+  // Runs before the lab removes the namespace, which must be unused then.
   lab.before(async () => {
     if (!t.passing()) t.comment(await machine.journal('vtepd'));
     await machine.stop();
@@ -250,9 +250,13 @@ async function assertConfined(t: Test, machine: ServiceContainer): Promise<void>
   const status = await machine.run(`cat /proc/${pid}/status`);
   const uid = (await machine.run('id -u vtepd')).trim();
   t.not(uid, '0');
-  t.match(status, new RegExp(`^Uid:\t${uid}\t`, 'm'), 'runs as its own user');
+  t.match(status, new RegExp(`^Uid:\t${uid}\t`, 'm'), 'vtepd runs as its own user');
   for (const set of ['Prm', 'Eff', 'Bnd', 'Amb'])
-    t.match(status, new RegExp(`^Cap${set}:\t${TWO_CAPABILITIES}$`, 'm'), `Cap${set}`);
+    t.match(
+      status,
+      new RegExp(`^Cap${set}:\t${TWO_CAPABILITIES}$`, 'm'),
+      `Cap${set} has exactly the two capabilities`,
+    );
   t.match(status, /^NoNewPrivs:\t1$/m);
   t.match(status, /^Seccomp:\t2$/m, 'system calls are filtered');
   t.equal(

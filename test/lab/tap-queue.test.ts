@@ -37,8 +37,8 @@ t.test('each frame of a storm during SIGSTOP is read later or counted as dropped
     return read + lost >= before.read + before.lost + FRAMES;
   });
   const { read, lost } = await counts();
-  t.ok(lost - before.lost > FRAMES / 2, `${lost - before.lost} were dropped at the queue`);
-  t.ok(read - before.read >= 1, `${read - before.read} were read`);
+  t.ok(lost - before.lost > FRAMES / 2, `${lost - before.lost} frames were dropped at the queue`);
+  t.ok(read - before.read >= 1, `${read - before.read} frames were read`);
   const { body } = await vtepd.get<{ vnis: { tap: { queueDropped: number } }[] }>('/v1/counters');
   t.equal(body.vnis[0].tap.queueDropped, lost);
 });

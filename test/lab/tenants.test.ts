@@ -1,9 +1,10 @@
 /**
- * Two hostile tenants between two vtepd on the real kernel.
+ * Isolation of two tenants with hostile frames between two vtepd on the real kernel.
  *
- * Random frames and superframes with lies in every length field enter the TAPs of one host; random
- * trains with datagrams of both VNIs are sent to that host from its peer's address. Every payload
- * carries its frame's mark (`support/tenants/marks.ts`).
+ * A tenant is the user of one VNI. Random frames and superframes of both tenants, with wrong values
+ * in every length field, enter the TAPs of one host. Random trains with datagrams of both VNIs are
+ * sent to that host from its peer's address. Every payload consists of marks: bytes that identify
+ * the tenant and the frame (`support/tenants/marks.ts`).
  *
  *       frames ─► vtep100, vtep200                    vtep100, vtep200 ─► what arrives
  *                        │                                   │
@@ -56,7 +57,7 @@ const runs = [
 t.setTimeout(300_000);
 
 for (const flags of runs)
-  t.test(`tenants stay isolated (${flags.near} and ${flags.far})`, async (t) => {
+  t.test(`frames of two tenants stay in their VNIs (${flags.near} and ${flags.far})`, async (t) => {
     t.comment(`seed ${SEED}`);
     const lab = createLab(t);
     const program = await compileTool(lab.dir, 'tenants');
@@ -126,16 +127,16 @@ async function start(lab: Lab, host: Namespace, flags: string, peer: string): Pr
 }
 
 /**
- * Additional options of tcpdump, which override earlier ones: a slot of its ring holds the longest
- * frame, and the ring holds all frames.
+ * Options of tcpdump that override those of `capture`, so that a slot of its ring has room for the
+ * longest frame, and the ring for all frames.
  */
 const LARGE_RING = '-Q in -s 65535 -B 163840';
 
 const VLAN = ['pass', 'strip'];
 
 /**
- * Asserts that each mark arrives in its VNI or is counted as lost, and that the last one, of an
- * honest frame, arrives.
+ * Asserts that each frame arrives in its VNI or is counted as dropped, and that the last frame,
+ * which is valid, arrives.
  */
 async function assertArrival(t: Test, sent: Mark[][], from: Side, to: Side): Promise<void> {
   for (const tenant of TENANTS) {
@@ -159,9 +160,9 @@ async function assertArrival(t: Test, sent: Mark[][], from: Side, to: Side): Pro
     ).catch(() => {});
     t.ok(
       lost <= counted,
-      `VNI ${vni}: ${sent[tenant].length} sent, ${lost} did not arrive, ${counted} counted`,
+      `VNI ${vni}: ${sent[tenant].length} sent, ${lost} did not arrive, ${counted} are counted`,
     );
-    t.ok(last, `VNI ${vni}: the honest last frame arrives`);
+    t.ok(last, `VNI ${vni}: the last frame, which is valid, arrives`);
   }
 }
 
@@ -177,7 +178,7 @@ async function countedOn({ host, vtepd }: Side, vni: number, direction: 'encap' 
   return Object.values(drops).reduce((sum, count) => sum + count, queue);
 }
 
-/** Asserts that no frame that arrived contains bytes of another tenant. */
+/** Asserts that no frame that arrived contains marks of another tenant. */
 function assertIsolated(t: Test, frames: Buffer[], tenant: number, where: string): void {
   const foreign = frames.filter((frame) =>
     [named(frame, 6), named(frame, 0), ...marksIn(frame)].some(
@@ -187,7 +188,7 @@ function assertIsolated(t: Test, frames: Buffer[], tenant: number, where: string
   t.same(
     foreign.map((frame) => frame.toString('hex')),
     [],
-    `${where}: none of ${frames.length} frames of VNI ${VNIS[tenant]} contains a byte of another`,
+    `${where}: none of ${frames.length} frames of VNI ${VNIS[tenant]} contains a mark of another VNI`,
   );
   if (VLAN[tenant] === 'strip')
     t.equal(
@@ -197,7 +198,7 @@ function assertIsolated(t: Test, frames: Buffer[], tenant: number, where: string
     );
 }
 
-/** Random frames and trains; the same seed gives the same ones. */
+/** Random frames and trains; the same seed gives the same frames and trains. */
 class Source {
   #number = 1;
   readonly #random = fc.sample(
@@ -223,7 +224,7 @@ class Source {
         isSuper && frame.isIp ? superframeHeader(frame, spec, gsoSize, csumStartBy) : Buffer.alloc(10);
       return { mark, record: framed(Buffer.concat([vnet, frame.bytes])) };
     });
-    const { mark, frame } = this.#make(honest(tenant), 200, 1000, 0);
+    const { mark, frame } = this.#make(valid(tenant), 200, 1000, 0);
     return [...made, { mark, record: framed(Buffer.concat([Buffer.alloc(10), frame.bytes])) }];
   }
 
@@ -239,7 +240,7 @@ class Source {
         ),
       );
     });
-    return [...made, this.#train(200, TENANTS.map(honest))];
+    return [...made, this.#train(200, TENANTS.map(valid))];
   }
 
   #train(size: number, specs: FrameSpec[]) {
@@ -265,7 +266,7 @@ class Source {
   }
 }
 
-function honest(tenant: number): FrameSpec {
+function valid(tenant: number): FrameSpec {
   const rest = {
     tos: 0,
     syn: false,

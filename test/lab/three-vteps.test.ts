@@ -69,8 +69,8 @@ for (const engine of ENGINES) {
         [],
         'c received none of the frames',
       );
-      t.same(listeners.b.received, [...texts('a'), 'fence'], 'b received all frames, once');
-      t.equal(await unknownUnicasts(three), flooded, 'nothing was flooded');
+      t.same(listeners.b.received, [...texts('a'), 'fence'], 'b received each frame once');
+      t.equal(await unknownUnicasts(three), flooded, 'no unicast frame was flooded');
       t.match(await vtepd.fdb(100), [{ peer: UNDERLAY.b, type: 'dynamic' }], 'the FDB has an entry for b');
       await assertAllIdentities(t, three);
     });
@@ -103,7 +103,7 @@ for (const engine of ENGINES) {
         await assertPing(t, vms.a, OVERLAY.b);
         const mac = await macOf(three, 'b');
         const put = await vtepd.call('PUT', `/v1/vnis/100/fdb/${ROAMER.mac}`, { peer: UNDERLAY.c });
-        t.ok(put.status >= 200 && put.status < 300, `static entry: ${put.status}`);
+        t.ok(put.status >= 200 && put.status < 300, `the static entry is added: ${put.status}`);
 
         await vms.a.ip(`neigh replace ${OVERLAY.b} lladdr ${mac} dev eth0 nud permanent`);
         const flooded = await unknownUnicasts(three);
@@ -113,7 +113,10 @@ for (const engine of ENGINES) {
           'the entry to age out',
           async () => (await peerOf(three, mac)) === undefined || undefined,
         );
-        await eventually('frames to it to be flooded', async () => (await unknownUnicasts(three)) > flooded);
+        await eventually(
+          'frames to the MAC to be flooded',
+          async () => (await unknownUnicasts(three)) > flooded,
+        );
 
         const metrics = await vtepd.metrics();
         t.ok(metrics.sum('vtepd_fdb_aged_total', { vni: 100 }) >= 1, 'the entry was counted as aged');

@@ -39,7 +39,7 @@ t.test('superframes leave unsegmented and are counted frame by frame (kernel vxl
   const superframes = await superframesDuring(far, UNDERLAY_DEV, lab.dir, () =>
     assertTransfer(t, vm101, vm105, FAR_VM, SOME_BYTES),
   );
-  t.ok(superframes.length > 100, `${superframes.length} superframes on the wire`);
+  t.ok(superframes.length > 100, `${superframes.length} superframes were on the wire`);
   t.same([...new Set(superframes.map(({ source }) => source))], [NEAR]);
   t.ok(superframes.every(({ vni, reserved, flags }) => vni === 100 && reserved === 0 && flags === 8));
   t.ok((await sent(vtepd)) - before >= SOME_BYTES / MSS, 'each segment is counted as a frame');
@@ -63,7 +63,10 @@ t.test('superframes leave unsegmented in both directions between two vtepd with 
     await assertTransfer(t, far, near, '10.10.10.1', SOME_BYTES);
   });
   for (const from of [NEAR, FAR])
-    t.ok(superframes.filter(({ source }) => source === from).length > 100, `superframes of ${from}`);
+    t.ok(
+      superframes.filter(({ source }) => source === from).length > 100,
+      `${from} sent more than 100 superframes`,
+    );
   for (const [i, vtepd] of daemons.entries()) assertNothingLost(t, await vtepd.metrics(), before[i]);
 });
 
@@ -82,7 +85,11 @@ t.test('the offload ends and returns with the device feature and IPsec during a 
     await near.ip(`xfrm policy del ${policy}`);
     await assertOffload(t, vtepd, OFFLOAD, true, 'IPsec policy removed');
   });
-  t.same((await vtepd.get<{ warnings: unknown[] }>('/v1/status')).body.warnings, [], 'nothing was refused');
+  t.same(
+    (await vtepd.get<{ warnings: unknown[] }>('/v1/status')).body.warnings,
+    [],
+    'the status has no warnings',
+  );
 });
 
 t.test('superframes follow a changed route, and the offload returns after a missing route', async (t) => {
@@ -101,7 +108,7 @@ t.test('superframes follow a changed route, and the offload returns after a miss
   const superframes = await superframesDuring(far, 'eth1', lab.dir, () =>
     assertTransfer(t, vm101, vm105, FAR_VM, SOME_BYTES),
   );
-  t.ok(superframes.length > 100, `${superframes.length} superframes by the other device`);
+  t.ok(superframes.length > 100, `${superframes.length} superframes left by the other device`);
   await near.ip(`route replace unreachable ${FAR}/32`);
   await assertOffload(t, vtepd, OFFLOAD, false, 'no route');
   await near.ip(`route del unreachable ${FAR}/32`);
@@ -132,7 +139,7 @@ t.test('the offload ends without peers and returns with a new peer', async (t) =
   const superframes = await superframesDuring(far, UNDERLAY_DEV, lab.dir, () =>
     assertTransfer(t, vm101, vm105, FAR_VM, SOME_BYTES),
   );
-  t.ok(superframes.length > 100, `${superframes.length} superframes to the new peer`);
+  t.ok(superframes.length > 100, `${superframes.length} superframes were sent to the new peer`);
   await assertStopLeavesNothing(t, near, vtepd);
 });
 
@@ -160,16 +167,16 @@ t.test('the offload is not used with --underlay-dev, IPv6 peers, or --io dgram',
   });
   for (const flags of [`--peer ${FAR} --underlay-dev eth0`, '--peer fd80::11', `--peer ${FAR} --io dgram`]) {
     const vtepd = await lab.vtepd(near, `--vni 100 ${flags}`);
-    t.notOk((await offloadsOf(vtepd)).includes(OFFLOAD), flags);
-    t.notOk((await near.devices()).includes(OUTER_TAP), 'no outer TAP');
+    t.notOk((await offloadsOf(vtepd)).includes(OFFLOAD), `${flags}: the offload is not used`);
+    t.notOk((await near.devices()).includes(OUTER_TAP), 'vtepd creates no outer TAP');
     await vtepd.stop();
   }
 });
 
 /**
- * VXLAN superframes that a device receives or sends while `act` runs. A train of datagrams may be
- * as long, for example one of acknowledgements on a slow machine; the length of its first inner
- * packet is that of one datagram.
+ * VXLAN superframes that a device receives or sends while `act` runs. A train of datagrams, for
+ * example of acknowledgements on a slow machine, may be as long as a superframe. It is excluded
+ * because its first inner packet fits into one datagram.
  */
 async function superframesDuring(where: Namespace, device: string, dir: string, act: () => Promise<void>) {
   const running = await capture(where, device, dir, `udp port 4789 and greater ${WIRE_MAX + 1}`);

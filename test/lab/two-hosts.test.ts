@@ -53,7 +53,7 @@ for (const engine of ENGINES) {
       t.match(
         datagram,
         { flags: 0x08, reserved: 0, vni: 100, destinationPort: 4789 },
-        'header of a datagram',
+        'the VXLAN header is that of VNI 100',
       );
     }
     const inner = datagrams.map((datagram) => datagram!.inner);
@@ -62,9 +62,9 @@ for (const engine of ENGINES) {
       'the ARP request is on the wire',
     );
     const echo = inner.find((frame) => ipOf(frame)?.source === '10.10.10.101' && ipOf(frame)?.protocol === 1);
-    t.equal(macAt(echo!, 0), await ownMac(vm105), 'inner destination MAC of the ping');
-    t.equal(macAt(echo!, 6), await ownMac(vm101), 'inner source MAC of the ping');
-    t.equal(ipOf(echo!)!.destination, '10.10.10.105', 'inner destination address');
+    t.equal(macAt(echo!, 0), await ownMac(vm105), 'the inner destination MAC of the ping is that of vm105');
+    t.equal(macAt(echo!, 6), await ownMac(vm101), 'the inner source MAC of the ping is that of vm101');
+    t.equal(ipOf(echo!)!.destination, '10.10.10.105', 'the inner destination address is that of vm105');
     t.equal(ipOf(echo!)!.payload[0], 8, 'the inner packet is an echo request');
     assertIdentity(t, await vtepd.metrics());
   });
@@ -86,7 +86,7 @@ for (const engine of ENGINES) {
       t.comment(`${engine}: ${from.label} to ${to.label} ${(bitsPerSecond / 1e9).toFixed(2)} Gb/s`);
       t.ok(
         bitsPerSecond > (engine === 'batch' ? 1e9 : 0),
-        `${from.label} to ${to.label}: ${bitsPerSecond} b/s`,
+        `the rate from ${from.label} to ${to.label} is ${bitsPerSecond} b/s`,
       );
     }
     assertIdentity(t, await vtepd.metrics());
@@ -99,7 +99,11 @@ for (const engine of ENGINES) {
       [vm105, vm101, '10.10.10.101'],
     ] as const) {
       const { client, server } = await tlsExchange(from, to, address, RESPONSE_BYTES, lab.dir);
-      t.match(client, { bytes: RESPONSE_BYTES, sha256: server.sha256, serverName: 'api-server' }, from.label);
+      t.match(
+        client,
+        { bytes: RESPONSE_BYTES, sha256: server.sha256, serverName: 'api-server' },
+        `${from.label} received the response`,
+      );
       t.equal(server.clientName, 'worker-1', 'the server received the client certificate');
     }
     assertIdentity(t, await vtepd.metrics());
@@ -116,7 +120,7 @@ for (const engine of ENGINES) {
     t.equal(
       await vm101.tool('udp.mjs', 'flows', '10.10.10.105', 9000, FLOWS, 5).exit(20_000),
       0,
-      'flows sent',
+      'all flows were sent',
     );
     await eventually('all datagrams to arrive', () => listener.stdout.match(/flow/g)?.length === FLOWS * 5);
 

@@ -1,8 +1,8 @@
 /**
  * vtepctl with a daemon that carries traffic, on the topology of two-hosts.test.ts.
  *
- * It adds, changes and removes VNIs while others carry traffic, prints events, passes packets to
- * tcpdump, and shows continuous views.
+ * It adds, changes and removes VNIs while another VNI carries traffic, prints events, passes
+ * packets to tcpdump, and shows continuous views.
  */
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -11,7 +11,7 @@ import { FAR, type TwoHosts, twoHosts } from '../support/two-hosts.js';
 import { VTEPCTL } from '../support/vtepd.js';
 import { eventually } from '../support/wait.js';
 
-t.test('VNIs can be added, changed and removed, and events report it', async (t) => {
+t.test('VNIs can be added, changed and removed, and events report the changes', async (t) => {
   const hosts = await twoHosts(t, 'batch');
   const { near, vm101, vtepd } = hosts;
   const stream = near.start(shell(hosts, '$ctl events --type vni,peer -c 4 --json'));
@@ -43,7 +43,7 @@ t.test('VNIs can be added, changed and removed, and events report it', async (t)
   t.match(await vtepd.ctl('peer list'), { code: 2, stderr: /configured VNIs: 100, 200/ });
   await ctl('peer add 192.168.80.12 --vni 200');
   await ctl('vni del 200');
-  t.equal((await near.outcome('ip link show vtep200')).code, 1, 'its TAP is removed');
+  t.equal((await near.outcome('ip link show vtep200')).code, 1, 'the TAP of VNI 200 is removed');
   t.match(await vtepd.ctl('vni del 200'), { code: 1, stderr: /200/ });
   t.match(await ctl('reload'), /\w/);
   await assertPing(t, vm101, '10.10.10.105');
@@ -76,17 +76,17 @@ t.test('captures for tcpdump and continuous views end cleanly', async (t) => {
   await run(t, hosts, `$ctl capture --point underlay -w ${file} & ${begun}; kill -INT $!; wait $!; echo $?`);
   const read = await near.outcome(`tcpdump -n -r ${file}`);
   t.match(read, { code: 0, stdout: /VXLAN, flags \[I\] \(0x08\), vni 100/ });
-  t.notMatch(read.stderr, /truncated/, 'whole packets only');
+  t.notMatch(read.stderr, /truncated/, 'the file contains whole packets only');
 
   const left = await run(t, hosts, '$ctl capture --vni 100 | head -c 24 | wc -c; echo $?');
   t.equal(left.stdout, '24\n0\n', 'a reader that stops early ends the capture cleanly');
 
   const top = await run(t, hosts, '$ctl top -b -n 2');
-  t.match(top.stdout, new RegExp(`\nVNI 100 [\\s\\S]*\n  ${FAR} +[1-9]`), 'rates of the second reading');
+  t.match(top.stdout, new RegExp(`\nVNI 100 [\\s\\S]*\n  ${FAR} +[1-9]`), 'the second reading shows rates');
   const json = await run(t, hosts, '$ctl top --json -n 2 | tail -n 1');
   const [vni] = JSON.parse(json.stdout).vnis;
-  t.ok(vni.out.frames > 20 && vni.out.frames < 80, `${vni.out.frames} frames a second`);
-  t.ok(vni.in.frames > 20 && vni.in.frames < 80, 'frames per second of the other direction');
+  t.ok(vni.out.frames > 20 && vni.out.frames < 80, `${vni.out.frames} frames per second leave the VNI`);
+  t.ok(vni.in.frames > 20 && vni.in.frames < 80, `${vni.in.frames} frames per second enter the VNI`);
   const table = join(lab.dir, 'table.txt');
   const rates = `until grep -qE 'tap rx +[0-9]+ +[0-9]+ +[1-9]' ${table} 2>/dev/null; do sleep 0.1; done`;
   const ended = `kill -INT $!; wait $!; echo code $?; cat ${table}`;

@@ -1,9 +1,9 @@
 /**
  * VXLAN inside WireGuard, as SECURITY.md describes it.
  *
- * wireguard-go provides WireGuard on a TUN device, as many kernels lack WireGuard; vtepd uses a
- * device and an address in both cases. Engine dgram has no `--underlay-dev`; with it the lab shows
- * the attack that this flag prevents.
+ * wireguard-go provides WireGuard on a TUN device, because many kernels lack WireGuard; for vtepd
+ * both are a device with an address. Engine dgram has no `--underlay-dev`; with this engine the lab
+ * shows the attack that the flag prevents.
  *
  *     near                                             far
  *       vtep100  10.10.10.1                              vtep100  10.10.10.2
@@ -40,9 +40,11 @@ const UDP_PORT = 9000;
 
 interface End {
   host: Namespace;
-  /** Addresses on the wire, in the tunnel, and in the overlay. */
+  /** Address on the wire. */
   outer: string;
+  /** Address in the tunnel. */
   tunnel: string;
+  /** Address in the overlay. */
   overlay: string;
   /**
    * Device of the tunnel. Its name is unique on the machine: wireguard-go has a control socket of
@@ -76,7 +78,7 @@ for (const engine of ENGINES) {
   });
 }
 
-/** Both ends, ready. */
+/** Creates both ends, with vtepd ready. */
 async function tunnel(lab: Lab, engine: Engine): Promise<{ near: End; far: End }> {
   const hosts = await lab.hosts({ near: [`${NEAR}/24`], far: [`${FAR}/24`] });
   const near = endOf(hosts.near, NEAR, '1');
@@ -151,11 +153,15 @@ function startVtepd(lab: Lab, engine: Engine, own: BareEnd, other: BareEnd): Pro
  */
 async function assertOverlayMtu(t: Test, { host, device, vtepd }: End): Promise<void> {
   const mtuOf = async (name: string) => (await host.show<{ mtu: number }>(`link show dev ${name}`))[0].mtu;
-  t.equal(await mtuOf(device), WIREGUARD_MTU, `${host.label}: path MTU`);
+  t.equal(
+    await mtuOf(device),
+    WIREGUARD_MTU,
+    `${host.label}: the MTU of the tunnel's device is that of WireGuard`,
+  );
   const fits = WIREGUARD_MTU - VXLAN_OVERHEAD;
   const { body } = await vtepd.get<{ overlayMtu: number }>(`/v1/vnis/${VNI}`);
-  t.equal(body.overlayMtu, fits, `${host.label}: overlay MTU`);
-  t.equal(await mtuOf(`vtep${VNI}`), fits, `${host.label}: device MTU`);
+  t.equal(body.overlayMtu, fits, `${host.label}: the overlay MTU fits into the tunnel`);
+  t.equal(await mtuOf(`vtep${VNI}`), fits, `${host.label}: the device MTU equals the overlay MTU`);
 }
 
 /** Asserts that packets are readable VXLAN inside the tunnel, and only WireGuard on the wire. */
@@ -163,14 +169,14 @@ async function assertEncrypted(t: Test, wire: Capture, inside: Capture): Promise
   await inside.until('the payload inside the tunnel', (packet) => packet.includes(SECRET));
   // A TUN device has no Ethernet header.
   const vxlan = (await inside.stop()).filter((packet) => portsOf(packet, 0)?.[1] === VXLAN_PORT);
-  t.ok(vxlan.length > 0, `inside: ${vxlan.length} packets of VXLAN`);
+  t.ok(vxlan.length > 0, `${vxlan.length} packets inside the tunnel are VXLAN`);
 
   const packets = (await wire.stop()).filter((frame) => frame.readUInt16BE(12) === 0x0800);
-  t.ok(packets.length >= vxlan.length / 2, `on the wire: ${packets.length} packets`);
+  t.ok(packets.length >= vxlan.length / 2, `${packets.length} packets were on the wire`);
   const others = packets.filter(
     (frame) => String(portsOf(frame, 14)) !== `${WIREGUARD_PORT},${WIREGUARD_PORT}`,
   );
-  t.same(others, [], 'all of them are WireGuard');
+  t.same(others, [], 'all packets on the wire are WireGuard');
   t.notOk(
     packets.some((frame) => frame.includes(SECRET)),
     'no packet contains the payload',
@@ -185,9 +191,9 @@ function portsOf(bytes: Buffer, ip: number): [source: number, destination: numbe
 }
 
 /**
- * A host of the underlay sends VXLAN to the tunnel's address outside of the tunnel, with the
- * address of the peer. Linux accepts packets for any of its addresses from any device, so only
- * `--underlay-dev` refuses them.
+ * Asserts whether vtepd accepts VXLAN that a host of the underlay sends to the tunnel's address
+ * outside of the tunnel, with the address of the peer. Linux accepts packets for any of its
+ * addresses from any device, so only `--underlay-dev` refuses these packets.
  */
 async function assertBesideTunnel(
   t: Test,
@@ -201,7 +207,7 @@ async function assertBesideTunnel(
     rule add ipproto udp sport ${FORGED_PORT} table ${TABLE} priority ${TABLE}`);
   const wire = await capture(near.host, UNDERLAY_DEV, lab.dir, `udp port ${VXLAN_PORT}`);
   const sender = await far.host.outcome([process.execPath, '-e', FORGE, far.tunnel, near.tunnel]);
-  t.equal(sender.code, 0, `sent outside of the tunnel ${sender.stderr}`);
+  t.equal(sender.code, 0, `a datagram was sent outside of the tunnel ${sender.stderr}`);
   await wire.until('the forged datagram', (frame) => portsOf(frame, 14)?.[1] === VXLAN_PORT);
   await far.host.ip(`rule del priority ${TABLE}`);
   if (isAccepted) await eventually(`${FORGED_MAC} to be learned`, learned);
@@ -218,7 +224,7 @@ const FORGED_MAC = '02:00:00:00:00:66';
 const FORGED_PORT = 40_000;
 const TABLE = 100;
 
-/** `node -e FORGE FROM TO`: one broadcast frame of FORGED_MAC. */
+/** `node -e FORGE FROM TO` sends one broadcast frame of FORGED_MAC. */
 const FORGE = `
 const [from, to] = process.argv.slice(1);
 const socket = require('node:dgram').createSocket('udp4');

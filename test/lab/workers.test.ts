@@ -2,7 +2,7 @@
  * Two data-plane threads: the topology of two-hosts.test.ts with `vtepd --workers 2`.
  *
  * Each thread has its own queue of the TAP and its own receiving socket. Neither the VMs nor the
- * counters may show a difference.
+ * counters may show a difference from a single thread.
  *
  *     vm101 ─┐                ┌─ queue 0 ─ worker 0 ─ socket ─┐
  *          br-vxlan ─ vtep100 ┤                 notes         ├─ near ===== far ─ vxlan100 (kernel)
@@ -21,11 +21,11 @@ const FLOWS = 200;
 /** Number large enough that the streams are never all on one thread. */
 const STREAMS = 16;
 /**
- * CPU time of a thread for one such stream, clock ticks; a thread without streams uses next to
- * none.
+ * Minimum CPU time of a thread that carries such a stream, clock ticks. A thread without streams
+ * uses almost no CPU time.
  */
 const LEAST_SHARE = 8;
-/** Longer than the kernel remembers the queue on which a flow was answered, seconds. */
+/** Duration, seconds: longer than the kernel remembers the queue that answered a flow. */
 const STREAM_S = 5;
 /** Address without a host: copies flooded to it have no effect. */
 const ABSENT = '192.168.80.99';
@@ -56,11 +56,14 @@ t.test('both threads carry flows, and no flow is reordered', async (t) => {
       bitsPerSecond: 10e6,
       reverse,
     });
-    t.ok(datagrams > 10_000, `${datagrams} datagrams ${reverse ? 'received' : 'sent'}`);
-    t.equal(outOfOrder, 0, 'none out of order');
+    t.ok(datagrams > 10_000, `${datagrams} datagrams were ${reverse ? 'received' : 'sent'}`);
+    t.equal(outOfOrder, 0, 'no datagram arrived out of order');
     const spent = [...(await cpuTicks(hosts))].map(([thread, ticks]) => ticks - (before.get(thread) ?? 0));
     const [, second] = spent.sort((a, b) => b - a);
-    t.ok(second >= LEAST_SHARE, `CPU ticks of the threads: ${spent.filter((ticks) => ticks > 0).join(', ')}`);
+    t.ok(
+      second >= LEAST_SHARE,
+      `both threads used CPU time, in ticks: ${spent.filter((ticks) => ticks > 0).join(', ')}`,
+    );
   }
   assertIdentity(t, await vtepd.metrics());
 });
@@ -72,8 +75,12 @@ t.test('workers share learned entries', async (t) => {
   const flooded = await unknownUnicasts(hosts);
   const listener = lab.keep(vm105.tool('udp.mjs', 'listen', 9000));
   await listener.untilOutput(/listening/);
-  // In one direction only: from vm105 only the ping's answers arrived, at one of the workers.
-  t.equal(await vm101.tool('udp.mjs', 'flows', '10.10.10.105', 9000, FLOWS, 5).exit(20_000), 0, 'flows sent');
+  // Only vm101 sends. From vm105 only the answers to the ping arrived, at one of the workers.
+  t.equal(
+    await vm101.tool('udp.mjs', 'flows', '10.10.10.105', 9000, FLOWS, 5).exit(20_000),
+    0,
+    'all flows were sent',
+  );
   await eventually('all datagrams to arrive', () => listener.stdout.match(/flow/g)?.length === FLOWS * 5);
   t.equal(await unknownUnicasts(hosts), flooded, 'no datagram was flooded');
 
@@ -97,9 +104,9 @@ t.test('adding and removing a peer under load disturbs no flow', async (t) => {
   lab.keep(vm103.tool('udp.mjs', 'stream', '10.10.10.255', 9000, 1));
   const transfer = assertTransfer(t, vm107, vm103, '10.10.10.103', TRANSFER_BYTES);
   for (let round = 0; round < 5; round++) {
-    t.equal((await vtepd.call('POST', PEERS, { address: ABSENT })).status, 201, 'added');
+    t.equal((await vtepd.call('POST', PEERS, { address: ABSENT })).status, 201, 'the peer is added');
     assertIdentity(t, await vtepd.metrics());
-    t.equal((await vtepd.call('DELETE', `${PEERS}/${ABSENT}`)).status, 204, 'removed');
+    t.equal((await vtepd.call('DELETE', `${PEERS}/${ABSENT}`)).status, 204, 'the peer is removed');
     assertIdentity(t, await vtepd.metrics());
   }
   await transfer;
@@ -128,15 +135,15 @@ t.test('a second daemon can use neither port nor TAP, and a stop leaves nothing'
   await assertPing(t, vm101, '10.10.10.105');
   const [tap] = await near.show<{ linkinfo: { info_data: unknown } }>('link show dev vtep100');
   t.match(tap.linkinfo.info_data, { multi_queue: true, numqueues: 2 });
-  t.equal(await vtepd.stop(), 0, 'exit 0');
+  t.equal(await vtepd.stop(), 0, 'the daemon exits with 0');
   t.notOk((await near.devices()).includes('vtep100'), 'the TAP is removed');
   const sockets = await near.run('cat /proc/net/udp /proc/net/udp6');
-  t.notMatch(sockets, /:12B5 /, 'the port is free');
+  t.notMatch(sockets, /:12B5 /, 'no socket is bound to the port');
 });
 
 async function refused(t: Test, near: TwoHosts['near'], flags: string, message: RegExp): Promise<void> {
   const { code, stderr } = await near.outcome(vtepdCommand(flags), { limitMs: 10_000 });
-  t.equal(code, 1, `${flags}: exit 1`);
+  t.equal(code, 1, `${flags}: vtepd exits with 1`);
   t.match(stderr, message, stderr.trim().split('\n').at(-1) ?? '');
 }
 

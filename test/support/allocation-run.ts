@@ -4,8 +4,8 @@
  * `allocation.lab.test.ts` runs this file with `--expose-gc`. It forwards the same batches
  * repeatedly and prints, as JSON, how many bytes the heap grew and how many garbage collections
  * occurred: first without and then with a subscriber to FDB events. Descriptors are refilled in
- * place, so the harness itself does not allocate. With the argument `leak` it allocates one object
- * per frame, in encap only, as the control of the test.
+ * place, so the harness itself does not allocate. With the argument `leak` it measures encap only,
+ * and allocates one object per frame, so that the test can check that this is detected.
  */
 import { PerformanceObserver } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -99,7 +99,7 @@ async function measure(name: string, forward: Forward): Promise<Run> {
 }
 
 /**
- * Frames as a TAP delivers them: known unicast of both families, broadcast ARP, unknown unicast, a
+ * Frames as a TAP delivers them: known unicast of IPv4 and IPv6, broadcast ARP, unknown unicast, a
  * SYN, and oversized packets with and without DF.
  */
 function makeEncap(): Forward {

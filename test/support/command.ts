@@ -113,7 +113,7 @@ export class Running {
    * Waits for the process to exit.
    *
    * @returns exit code
-   * @throws Error after `limitMs`; the process has been killed then
+   * @throws Error when the process has not exited after `limitMs`; the process is killed
    */
   async exit(limitMs: number): Promise<number> {
     const timer = setTimeout(() => this.signal('SIGKILL'), limitMs);
@@ -155,7 +155,7 @@ export class Running {
   }
 }
 
-/** Kills all tracked processes without waiting. For the exit of the test process. */
+/** Kills all tracked processes without waiting. It runs at the exit of the test process. */
 export function killAll(): void {
   for (const process of running) process.signal('SIGKILL');
 }

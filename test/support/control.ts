@@ -48,7 +48,7 @@ export async function controlOverPlainDataPlane({ token = '', level = 'info' } =
 
 /**
  * Captures of fixed content, one at a time: a file header and three packets of 4 bytes. The stream
- * then stays open until it is closed; with a limit it ends.
+ * then stays open until it is closed; with a limit it ends after the packets.
  */
 class PlainCaptures {
   readonly asked: object[] = [];

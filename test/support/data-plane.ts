@@ -97,7 +97,7 @@ export class PlainDataPlane implements DataPlane {
     return Array.from(this.#vnis.values(), ({ state }) => state);
   }
 
-  /** VNIs in state `settling`, by number. Those that are not configured too are leftovers. */
+  /** VNIs in state `settling`, indexed by VNI; those that are not configured are leftovers. */
   readonly unsettled = new Map<number, VniState>();
 
   settling(): readonly VniState[] {
@@ -196,7 +196,7 @@ export class PlainDataPlane implements DataPlane {
     return this.counters.cells.slice(0, GLOBAL_ROW);
   }
 
-  /** Adds the counters of a removed peer to the row of the others, as the worker does. */
+  /** Adds the counters of a removed peer to the row `otherIdx` of its VNI, as the worker does. */
   #fold(peerIdx: number, otherIdx: number): void {
     const { counters } = this;
     for (const cell of [P_TX_FRAMES, P_TX_BYTES, P_RX_FRAMES, P_RX_BYTES]) {

@@ -19,11 +19,11 @@ export interface Answer {
   readonly headers?: Record<string, string>;
   /** Body, sent as JSON. */
   readonly body?: unknown;
-  /** Writes the body itself, and may leave it open. */
+  /** Function that writes the body; it may leave the response open. */
   readonly stream?: (response: ServerResponse) => void;
 }
 
-/** Answers by `METHOD /path?query`. */
+/** Answers, indexed by `METHOD /path?query`. */
 export type Answers = Readonly<Record<string, Answer | (() => Answer)>>;
 
 export async function fakeApi(t: Test, answers: Answers) {

@@ -1,8 +1,9 @@
 /**
  * Runs a test file again inside a network namespace of its own.
  *
- * For tests of a single port that need devices: names cannot collide, and nothing is left behind.
- * Requires root. Labs with several hosts use `lab.ts`.
+ * Tests of a single port that create network devices use it: the names of the devices cannot
+ * collide, and the devices disappear with the namespace. It requires root. Labs with several hosts
+ * use `lab.ts`.
  */
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -29,7 +30,7 @@ export async function insideNamespace(
     return;
   }
   if (process.getuid?.() !== 0) {
-    t.pass('a network namespace', { skip: 'requires root' });
+    t.pass('the test passes inside the namespace', { skip: 'requires root' });
     return;
   }
   const command = ['--net', process.execPath, ...process.execArgv, fileURLToPath(file)];

@@ -138,8 +138,8 @@ export class Lab {
   }
 
   /**
-   * Registers a step that runs at the end of the lab, before anything is torn down; the last one
-   * first.
+   * Registers a step that runs at the end of the lab, before anything is torn down. Steps run in
+   * reverse order of their registration.
    */
   before(step: () => Promise<void>): void {
     this.#first.unshift(step);

@@ -1,7 +1,7 @@
 /**
  * Counters of many peers without a data plane.
  *
- * The value of each cell of the peer rows is its index.
+ * The value of each cell of the peer rows is the index of the cell.
  */
 import type { CounterImage } from '../../src/api/counter-image.js';
 import type { StatusInfo } from '../../src/api/deps.js';
@@ -21,7 +21,7 @@ export const STATUS: StatusInfo = {
   pathMtu: () => undefined,
 };
 
-/** VNIs 0, 1, …, each with the same peers 10.0.0.0, 10.0.0.1, …, which come in two lists. */
+/** VNIs 0, 1, …, each with the same peers 10.0.0.0, 10.0.0.1, … in two lists. */
 export function manyPeers({ vnis, peers }: { vnis: number; peers: number }): CounterImage {
   const plane = new PlainDataPlane();
   const list = Array.from({ length: peers }, (_, i) => peerOf(`10.0.${i >> 8}.${i & 255}`));
@@ -63,7 +63,7 @@ export class ManyPeers extends PlainDataPlane {
     return this.#image.vnis[vni].rows;
   }
 
-  /** Throws what reading a removed VNI throws. */
+  /** Throws the error of a read of a removed VNI. */
   notFound(vni: number): never {
     throw new DataPlaneError('vni_not_found', `VNI ${vni} is not configured`);
   }

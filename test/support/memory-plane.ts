@@ -81,7 +81,7 @@ export class MemoryPlane {
       overlay?: MemoryOverlay;
       underlay?: MemoryUnderlay;
       notes?: NoteRings;
-      /** True for the first of several workers, and for a single one. */
+      /** True for the first worker, and for the only one. */
       isFirst?: boolean;
       df?: 'set' | 'unset' | 'inherit';
       tos?: number | 'inherit';
@@ -140,7 +140,7 @@ export class MemoryPlane {
 
   get clock(): Clock {
     this.#clock[NOW_MS] = this.nowMs;
-    // The wall clock is independent of this one, and runs backward here.
+    // The wall clock is independent of the monotonic clock, and runs backward here.
     this.#clock[EPOCH_MS] = 1e12 - this.nowMs;
     return this.#clock;
   }
@@ -245,8 +245,8 @@ export class MemoryPlane {
   }
 
   /**
-   * Drops by reason: of a VNI's row, or those without a VNI when `vniIdx` is −1. Zeros are left
-   * out.
+   * Drops of a VNI's row, indexed by reason; for `vniIdx` −1, those of frames without a VNI.
+   * Reasons without drops are left out.
    */
   drops(vniIdx: number, direction: 'encap' | 'decap'): Partial<Record<DropReason, number>> {
     const isEncap = direction === 'encap';

@@ -9,7 +9,7 @@ const bytesOf = (value: number, length = 60) => new Uint8Array(length).fill(valu
 t.test('overlay: reads frames of one VNI at a time, with headroom, without overlap', async (t) => {
   const port = new MemoryOverlay();
   const batch = new Batch();
-  t.equal(port.read(batch, 0), 0, 'nothing waits');
+  t.equal(port.read(batch, 0), 0, 'no frame is waiting');
   for (const [i, vniIdx] of [0, 1, 0].entries()) port.waiting.push({ vniIdx, bytes: bytesOf(i) });
   t.equal(port.read(batch, 0), 2);
   t.equal(port.read(batch, 1), 1);
@@ -68,7 +68,7 @@ t.test('underlay: delivers bytes, sources and sizes, at most one batch at a time
   t.equal(batch.count, 0);
 });
 
-t.test('underlay: sends to a peer fail with the status set for it', async (t) => {
+t.test('underlay: sends to a peer fail with the status set for the peer', async (t) => {
   const port = new MemoryUnderlay();
   const batch = new Batch();
   batch.count = 3;

@@ -36,8 +36,9 @@ const NOT_SUPER: Superframe = { gsoType: GSO_NONE, gsoSize: 0, csumStart: 0, csu
 export interface SentDatagram {
   peerIdx: number;
   srcPortIdx: number;
-  /** Outer TOS; `df` is a value of the batch column of that name. */
+  /** Outer TOS. */
   tos: number;
+  /** Value of the batch column `df`. */
   df: number;
   bytes: Uint8Array;
   gsoSize: number;
@@ -106,7 +107,7 @@ export class MemoryUnderlay implements UnderlayPort {
   /** Datagrams that `receive` will deliver; a `gsoSize` other than 0 marks a train. */
   readonly waiting: { source: Uint8Array; bytes: Uint8Array; gsoSize: number; tos: number }[] = [];
   readonly sent: SentDatagram[] = [];
-  /** Status of sends by peer row; without an entry: success. */
+  /** Status of sends, indexed by peer row; sends to a row without an entry succeed. */
   readonly sendStatus = new Map<number, number>();
   /** Path errors that `takePathErrors` will return. */
   readonly pathErrors = new PathErrors();

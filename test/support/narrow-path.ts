@@ -20,7 +20,7 @@ export interface NarrowPath {
   far: Namespace;
   /** Sets the MTU of the middle hop, bytes. */
   narrow(mtu: number): Promise<void>;
-  /** Makes the routers drop all ICMP from now on, including their own. */
+  /** Makes the routers drop forwarded ICMP, and their own errors for packets that are too big. */
   filterIcmp(): Promise<void>;
 }
 
@@ -67,8 +67,8 @@ export async function narrowPath(t: Test, mtu: number): Promise<NarrowPath> {
 }
 
 /**
- * The output chain drops only these types: neighbour discovery is ICMPv6, too, and without it
- * nothing crosses a link.
+ * The output chain drops only two types of errors, because neighbour discovery is ICMPv6, too, and
+ * no packet crosses a link without it.
  */
 const NO_ICMP = `table inet filter {
   chain passing {

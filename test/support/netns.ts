@@ -90,17 +90,18 @@ export class Namespace {
 }
 
 /**
- * Directory of files that `ip netns exec` mounts over those of /etc; removed with the namespace.
+ * Directory of files that `ip netns exec` mounts over files of /etc; removed with the namespace.
  */
 export function ownEtc({ name }: Pick<Namespace, 'name'>): string {
   return `/etc/netns/${name}`;
 }
 
 /**
- * Creates a namespace in which an underlay is usable at once: loopback is up, duplicate address
- * detection is off, and IPv6 is off for devices without an IPv6 address (router solicitations would
- * be counted as frames). Bridges do not pass their frames to iptables, which would reassemble and
- * fragment them.
+ * Creates a namespace in which an underlay is usable at once.
+ *
+ * Loopback is up, duplicate address detection is off, and IPv6 is off for devices without an IPv6
+ * address, because router solicitations would be counted as frames. Bridges do not pass their
+ * frames to iptables, which would reassemble and fragment them.
  */
 export async function createNamespace(label: string): Promise<Namespace> {
   arm();
@@ -167,8 +168,8 @@ export async function addBridge(namespace: Namespace, name: string): Promise<voi
 }
 
 /**
- * Turns the segmentation offloads of a device off. With them, a capture there shows packets that
- * are not segmented yet: a TCP superframe, or a train of datagrams, as one packet.
+ * Turns the segmentation offloads of a device off. With these offloads, a capture on the device
+ * shows a TCP superframe, or a train of datagrams, as one packet that is not segmented yet.
  */
 export async function segmentInSoftware(namespace: Namespace, device: string): Promise<void> {
   await namespace.run(`ethtool -K ${device} tso off gso off gro off tx-udp-segmentation off`);

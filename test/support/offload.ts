@@ -12,7 +12,7 @@ import type { Vtepd } from './vtepd.js';
 import { eventually } from './wait.js';
 
 /**
- * Asserts that the status comes to list the offload, or no longer lists it.
+ * Waits until the status lists the offload, or no longer lists it.
  *
  * @param why reason, for messages
  */
@@ -27,7 +27,7 @@ export async function assertOffload(
     `${name} to be ${used ? 'used' : 'unused'}: ${why}`,
     async () => (await offloadsOf(vtepd)).includes(name) === used,
   );
-  t.pass(why);
+  t.pass(`${name} is ${used ? 'used' : 'unused'}: ${why}`);
 }
 
 /**
@@ -43,8 +43,8 @@ export async function assertTransferDuring(
   const { vm101, vm105, vtepd } = hosts;
   await assertPing(t, vm101, FAR_VM);
   await assertTransferWhile(t, vm101, vm105, FAR_VM, async () => {
-    await eventually('the transfer to be under way', async () => (await sent(vtepd)) > 1000);
-    await assertOffload(t, vtepd, offload, true, 'in use at the start');
+    await eventually('the transfer to be running', async () => (await sent(vtepd)) > 1000);
+    await assertOffload(t, vtepd, offload, true, 'before the change');
     await act();
   });
   assertIdentity(t, await vtepd.metrics());

@@ -8,7 +8,7 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import type { Test } from 'tap';
 import { type Dispatcher, request } from 'undici';
 
-/** Order of the calls: the VNI of the examples must exist, and is removed and added again. */
+/** Order of the calls, which remove the VNI of the examples and add it again. */
 const ORDER = [
   'getDescription',
   'getHealth',
@@ -80,7 +80,7 @@ interface Answer {
 /**
  * @param origin origin of the API
  * @param dispatcher connection to the API
- * @param instead expected statuses other than success, by call
+ * @param instead expected statuses other than success, indexed by operation id
  */
 export async function tryEveryCall(
   t: Test,
@@ -91,7 +91,7 @@ export async function tryEveryCall(
   const answer = await request(`${origin}/openapi.json`, { dispatcher });
   const document = (await answer.body.json()) as OpenApi;
   const calls = operationsOf(document);
-  t.same(new Set(calls.keys()), new Set(ORDER), 'the document has the calls listed here');
+  t.same(new Set(calls.keys()), new Set(ORDER), 'the document has exactly the calls of this client');
   for (const id of ORDER) {
     const call = calls.get(id);
     if (call === undefined) continue;
@@ -168,10 +168,10 @@ function bodyOf({ examples, properties = {}, required = [] }: Schema): unknown {
 function assertDocumented(t: Test, id: string, operation: Operation, { status, type, body }: Answer): void {
   const documented = operation.responses[status];
   t.ok(documented, `${id}: ${status} is documented`);
-  if (documented?.content === undefined) return void t.equal(body, '', `${id}: no body`);
+  if (documented?.content === undefined) return void t.equal(body, '', `${id}: the answer has no body`);
   const content = documented.content[type];
   t.ok(content, `${id}: ${type} is documented`);
   if (content === undefined) return;
   const valid = new Ajv2020({ strict: false, validateFormats: false }).compile(content.schema);
-  t.ok(valid(body), `${id}: matches the documented schema`, { found: valid.errors });
+  t.ok(valid(body), `${id}: the answer matches the documented schema`, { found: valid.errors });
 }

@@ -22,9 +22,9 @@ const { parse } = createRequire(import.meta.url)('pcap-parser') as { parse(path:
 let captures = 0;
 
 /**
- * Snapshot length, bytes: the longest superframe on a device. tcpdump's default, 256 KiB, is also
- * the size of each slot of the kernel's ring on a device with offloads: 16 MiB are only 64 slots
- * then, and a burst overruns the ring.
+ * Snapshot length, bytes: the longest superframe on a device. On a device with offloads it is also
+ * the size of each slot of the kernel's ring. With tcpdump's default, 256 KiB, a ring of 16 MiB has
+ * only 64 slots, and a burst overruns it.
  */
 const SNAP_LEN = 66_000;
 /** Size of the ring that the kernel fills while tcpdump does not run, KiB. */

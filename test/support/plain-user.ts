@@ -1,7 +1,7 @@
 /**
  * The daemon run by a plain user, and compilation of the labs' C programs.
  *
- * The user is not root and has two ambient capabilities, set as systemd and setpriv(1) set them.
+ * The user is not root; setpriv(1) gives it two ambient capabilities, as systemd gives the service.
  */
 import { chmodSync, chownSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -32,14 +32,14 @@ mount -t tmpfs -o mode=755 none /dev/net
 mknod /dev/net/tun c 10 200
 chmod "$3" /dev/net/tun
 shift 3
-# node-tap passes its options for child processes here; they do not work for this user.
+# node-tap sets options for child processes in this variable; they do not work for this user.
 unset NODE_OPTIONS
 exec setpriv --reuid ${PLAIN_UID} --regid ${PLAIN_UID} --clear-groups --no-new-privs \\
   --inh-caps -all,+net_admin,+net_raw --ambient-caps -all,+net_admin,+net_raw --bounding-set -all,+net_admin,+net_raw \\
   /mnt/node /mnt/vtepd/dist/vtepd.js "$@"`;
 
 /**
- * Command line that runs the built daemon as that user.
+ * Command line that runs the built daemon as the plain user.
  *
  * @param tunMode mode of /dev/net/tun
  */

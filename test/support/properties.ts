@@ -40,8 +40,8 @@ export function guarded(b: Uint8Array, from: number, to: number): Uint8Array {
 }
 
 /**
- * Texts of a value: likely ones and their prefixes, arbitrary texts, numbers, and texts that are
- * special in JavaScript.
+ * Texts for a value: the likely texts and their prefixes, arbitrary texts, numbers, and texts that
+ * are special in JavaScript.
  */
 export function words(...likely: string[]): fc.Arbitrary<string> {
   return fc.oneof(

@@ -29,7 +29,7 @@ export class Refusal {
   }
 
   /**
-   * @param errors errno names by offload (src/exchange/offloads.ts)
+   * @param errors errno names, indexed by offload (src/exchange/offloads.ts)
    * @param later true: refuse from `begin` on; false: from the start
    */
   static async of(t: Test, errors: Record<string, ErrorName>, later = false): Promise<Refusal> {

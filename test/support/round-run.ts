@@ -2,9 +2,9 @@
  * Heap samples of a worker that runs rounds, in a process of its own.
  *
  * `allocation.lab.test.ts` runs this file. The built worker uses memory ports and receives no
- * frames; it turns without pause because its wait returns at once. This process requests the FDB at
- * intervals. At each request `bench/heap/probe.mjs`, which is loaded into the worker's thread,
- * records the size of the heap.
+ * frames; it runs rounds without a pause because its wait returns at once. This process requests
+ * the FDB at intervals. At each request `bench/heap/probe.mjs`, which is loaded into the worker's
+ * thread, records the size of the heap.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { addVni, startHandle } from '../../bench/memory/plane.js';

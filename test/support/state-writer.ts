@@ -1,9 +1,9 @@
 /**
  * Writes one state after another to a state file until it is killed.
  *
- * The argument is the path of the file. The process prints the number of each state once it is
- * committed: the last nine digits of the only MAC in it. It continues after the state in the file,
- * whose number it prints first.
+ * The argument is the path of the file. The number of a state is the last nine digits of the only
+ * MAC in it. The process prints the number of the state in the file, and continues after it; it
+ * prints the number of each further state once that state is committed.
  */
 import { loadShim } from '../../src/abi/binding.js';
 import { withEntry } from '../../src/config/edits.js';

@@ -14,9 +14,9 @@ export interface PingResult {
 const ANSWER_S = 5;
 
 /**
- * Pings `count` times without retransmission. Each ping is a process of its own: once ping(8) has
- * received an answer, it waits for later ones at most two round trips or its interval (-W), and
- * counts later answers as lost.
+ * Pings `count` times without retransmission. Each ping is a process of its own, because ping(8)
+ * waits for at most two round trips or its interval (-W) once it has received an answer, and counts
+ * answers that arrive after this time as lost.
  */
 export async function ping(from: Namespace, to: string, count = 3): Promise<PingResult> {
   const total = { sent: 0, received: 0 };
@@ -108,8 +108,8 @@ export async function assertTransferWhile(
 /** @param bytes regular expression of the number of bytes */
 async function assertSameBytes(t: Test, sender: Running, receiver: Running, bytes: string): Promise<void> {
   const limitMs = 60_000;
-  t.equal(await sender.exit(limitMs), 0, `sent: ${sender.stderr}`);
-  t.equal(await receiver.exit(limitMs), 0, `received: ${receiver.stderr}`);
+  t.equal(await sender.exit(limitMs), 0, `the sender exits with 0: ${sender.stderr}`);
+  t.equal(await receiver.exit(limitMs), 0, `the receiver exits with 0: ${receiver.stderr}`);
   const sent = lastLine(sender.stdout);
   t.match(sent, new RegExp(`^${bytes} [0-9a-f]{64}$`), `${bytes} bytes were sent`);
   t.equal(lastLine(receiver.stdout), sent, 'the same bytes arrived');
@@ -139,7 +139,7 @@ export interface UdpStreams {
 /**
  * Sends numbered UDP datagrams with iperf3.
  *
- * @returns number of datagrams sent, and of those that arrived after a later one of their stream
+ * @returns number of datagrams sent, and number of datagrams that a later datagram overtook
  */
 export async function iperfUdp(
   from: Namespace,

@@ -11,19 +11,22 @@ import { eventually } from './wait.js';
 
 export const NEAR = '192.168.80.10';
 export const FAR = '192.168.80.11';
-/** Overlay addresses of vm101 and vm105. */
+/** Overlay address of vm101. */
 export const NEAR_VM = '10.10.10.101';
+/** Overlay address of vm105. */
 export const FAR_VM = '10.10.10.105';
 
 export interface TwoHosts {
   lab: Lab;
   near: Namespace;
   far: Namespace;
-  /** VMs on the near host: 10.10.10.101 and .103. */
+  /** VM on the near host, 10.10.10.101. */
   vm101: Namespace;
+  /** VM on the near host, 10.10.10.103. */
   vm103: Namespace;
-  /** VMs on the far host: 10.10.10.105 and .107. */
+  /** VM on the far host, 10.10.10.105. */
   vm105: Namespace;
+  /** VM on the far host, 10.10.10.107. */
   vm107: Namespace;
   vtepd: Vtepd;
 }

@@ -43,8 +43,8 @@ export interface Outgoing {
 }
 
 /**
- * A port of one engine, with receiving sockets of both families and two source sockets of each
- * pool.
+ * A port of one engine, with one receiving socket per address family and two sending sockets of
+ * each source-port pool.
  */
 export class UnderlayEnd {
   readonly port: UnderlayPort;

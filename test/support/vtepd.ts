@@ -32,7 +32,7 @@ export interface Answer<T = unknown> {
 /**
  * Starts vtepd with these flags and an API of its own, and waits until it is ready.
  *
- * @throws Error with its log
+ * @throws Error with the log of the daemon
  */
 export async function startVtepd(
   host: Namespace,
@@ -53,8 +53,8 @@ export async function startVtepd(
 }
 
 /**
- * Command line of the built daemon. Without `--state` in `flags` it keeps no state: daemons of one
- * machine cannot share a state file.
+ * Command line of the built daemon. Without `--state` in `flags` the daemon keeps no state, because
+ * daemons of one machine cannot share a state file.
  */
 export function vtepdCommand(flags: string): string[] {
   const state = /--state\b/.test(flags) ? '' : ' --state off';

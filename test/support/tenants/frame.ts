@@ -1,8 +1,9 @@
 /**
- * Frames of tenants, honest and hostile: fast-check specifications and their bytes.
+ * Valid and invalid frames of tenants: fast-check specifications and their bytes.
  *
- * A frame has exactly the requested length, its payload consists of marks, and its source MAC
- * identifies it. Length fields, protocol fields and checksums may lie.
+ * A tenant is the user of one VNI; its number is the row of that VNI. A frame has exactly the
+ * requested length, its payload consists of marks (marks.ts), and its source MAC identifies it.
+ * Length fields, protocol fields and checksums may be wrong: a lie is a wrong value of one field.
  */
 import fc from 'fast-check';
 import { fillMarks, type Mark } from './marks.js';
@@ -15,12 +16,13 @@ export const ARP = 4;
 export const RAW = 5;
 export const UDP4_WITH_OPTIONS = 6;
 
-/**
- * Destinations: broadcast, a group, the station behind peer 0, 1 or 2, a MAC that no station has.
- */
+/** Destination: broadcast. */
 export const TO_ALL = 0;
+/** Destination: a multicast group. */
 export const TO_GROUP = 1;
+/** Destination: the station behind peer 0; add 1 or 2 for the station behind peer 1 or 2. */
 export const TO_STATION = 2;
+/** Destination: a MAC that no station has. */
 export const TO_UNKNOWN = 5;
 
 export type Field =
@@ -40,7 +42,7 @@ export interface Lie {
 }
 
 export interface FrameSpec {
-  /** Row of its VNI; the last row stands for a VNI that is not configured. */
+  /** Row of the frame's VNI; the last row stands for a VNI that is not configured. */
   readonly tenant: number;
   readonly kind: number;
   readonly to: number;
@@ -48,28 +50,28 @@ export interface FrameSpec {
   readonly dontFragment: boolean;
   readonly tos: number;
   readonly syn: boolean;
-  /** Partial checksum: the field holds the pseudo-header sum, computed from the stated lengths. */
+  /** Partial checksum: the field is the pseudo-header sum, computed from the stated lengths. */
   readonly postponed: boolean;
   /** The payload contains VXLAN headers of another VNI, each followed by a frame. */
   readonly nested: boolean;
   readonly lies: readonly Lie[];
 }
 
-/** Distances that a lie may use. */
+/** Distances in the train of a frame, which a lie may add to a length. */
 export interface Surroundings {
-  /**
-   * Bytes from one frame of the train to the next, and from the end of this frame to the end of the
-   * train.
-   */
+  /** Bytes from one datagram of the train to the next. */
   readonly segment: number;
+  /** Bytes from the end of this frame to the end of the train. */
   readonly rest: number;
 }
 
 export interface BuiltFrame {
   readonly bytes: Buffer;
-  /** True offsets of the network header, of the transport header and of the payload. */
+  /** True offset of the network header. */
   readonly network: number;
+  /** True offset of the transport header. */
   readonly transport: number;
+  /** True offset of the payload. */
   readonly payload: number;
   readonly isTcp: boolean;
   readonly isIp: boolean;
@@ -78,7 +80,7 @@ export interface BuiltFrame {
 const TPIDS = [0x8100, 0x88a8, 0x9100];
 const IPV4_OPTIONS_LEN = 8;
 
-/** @param tenants number of rows to choose from */
+/** @param tenants number of tenants to choose from */
 export function frameSpec(tenants: number): fc.Arbitrary<FrameSpec> {
   return fc.record({
     tenant: fc.nat(tenants - 1),
@@ -238,14 +240,14 @@ function applyLie(
   around: Surroundings,
 ): void {
   const stated = (off: number) => {
-    const honest = b.readUInt16BE(off);
+    const correct = b.readUInt16BE(off);
     const lies = {
-      more: honest + 1,
-      less: honest - 1,
+      more: correct + 1,
+      less: correct - 1,
       none: 0,
       most: 0xffff,
-      rest: honest + around.rest,
-      segment: honest + around.segment,
+      rest: correct + around.rest,
+      segment: correct + around.segment,
       headers: transport - network + 9,
       value,
     };

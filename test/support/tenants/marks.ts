@@ -1,12 +1,12 @@
 /**
  * Marks: eight bytes that identify the tenant and the frame into which they were written.
  *
- * Each byte string of a payload can be attributed wherever it occurs.
+ * A mark shows to which frame the bytes around it belong, wherever they occur.
  *
- *     0xe7 0xb3 | tenant | number (3 bytes) | sum of the four | weighted sum of the four
+ *     0xe7 0xb3 | tenant | number (3 bytes) | sum of these 4 bytes | weighted sum of them
  *
- * Changing two adjacent bytes, as a checksum written at a wrong place does, yields no other mark:
- * weights of neighbours differ by one, and the last weight is one.
+ * A change of two adjacent bytes, for example by a checksum written at a wrong offset, yields no
+ * other mark, because the weights of adjacent bytes differ by one and the last weight is one.
  *
  * A payload is filled with copies of its frame's mark. Any sixteen consecutive bytes of a payload
  * contain at least one whole mark.
@@ -16,7 +16,7 @@ export const MARK_LEN = 8;
 const MAGIC = Buffer.of(0xe7, 0xb3);
 const SEED = 0x5a;
 
-/** Number of distinguishable frames; numbers are reused after that many. */
+/** Number of distinguishable frames of a tenant; after it the numbers repeat. */
 const NUMBERS = 1 << 24;
 
 /** Tenant and number of a mark, in one integer. */

@@ -1,5 +1,5 @@
 /**
- * Cases of the property tests: configuration of the data plane, and its input.
+ * Cases of the property tests of tenants: configurations of the data plane, and its input.
  *
  * They are plain values, which fast-check creates, prints and shrinks.
  */
@@ -48,8 +48,8 @@ export interface Single {
 }
 
 /**
- * A frame read from a TAP. A superframe has the columns that the kernel sets, which may be wrong
- * here.
+ * A frame read from a TAP. The columns of a superframe, which the kernel sets for a real TAP, may
+ * be wrong here.
  */
 export interface FromTap {
   readonly op: 'tap';

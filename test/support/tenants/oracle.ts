@@ -1,20 +1,23 @@
 /**
- * Checks of a single output frame, which must hold for any content of the input.
+ * Checks of a single output frame, for any content of the input.
  *
- * The bytes are those of the input frame, and the requests to the kernel are bounded.
+ * A written or sent frame must have the bytes of its input frame. The checksum and the segmentation
+ * that a written frame requests from the kernel must be possible and limited in size.
  */
 import { FRAME_NEEDS_CSUM, GSO_NONE, GSO_TCPV4, GSO_TCPV6 } from '../../../src/abi/batch.js';
 import type { SentDatagram, WrittenFrame } from '../memory-ports.js';
 import type { BuiltFrame } from './frame.js';
 import { type Mark, markOf, tenantOf } from './marks.js';
 
+/** VNIs, indexed by tenant number. */
 export const VNIS = [100, 200, 0xabcdef];
 /** Tenant number of a VNI that is not configured. */
 export const STRAY = VNIS.length;
 const STRAY_VNI = 999;
 
-/** Maximum number of segments of a superframe, and minimum segment size of one that a peer sent. */
+/** Maximum number of segments of a superframe. */
 export const MOST_SEGMENTS = 256;
+/** Minimum segment size of a superframe that a peer sent, bytes. */
 const SHORTEST_SEGMENT = 256;
 /**
  * Length of headers that may change on the way (ECN, checksums, MSS); bytes after them are
@@ -34,7 +37,7 @@ export interface Known {
   readonly fromTap: boolean;
   readonly copies: number;
   written: number;
-  /** Datagrams sent, by peer row. */
+  /** Datagrams sent, indexed by peer row. */
   readonly sent: Map<number, SentDatagram[]>;
 }
 
@@ -55,7 +58,7 @@ export function checkDelivery(
     fail(`${where}: ${text(mark)} has a different payload`);
   if (bytes.length < 14) fail(`${where}: ${text(mark)} is shorter than an Ethernet header`);
   if (vlan !== 'pass' && TPIDS.includes(bytes.readUInt16BE(12)))
-    fail(`${where}: ${text(mark)} is tagged, with --vlan ${vlan}`);
+    fail(`${where}: ${text(mark)} has a tag although --vlan is ${vlan}`);
   checkColumns(written, `${where}: ${text(mark)}`);
 }
 
@@ -77,7 +80,7 @@ export function checkCopy(known: Known, sent: SentDatagram[], where: string): vo
   );
   if (!data.equals(frame.bytes.subarray(begin, end)))
     fail(
-      `${text(mark)} ${where}: ${sent.length} fragments with ${data.length} bytes instead of ${end - begin}`,
+      `${text(mark)} ${where}: ${data.length} bytes in ${sent.length} fragments differ from its ${end - begin}`,
     );
 }
 
@@ -87,26 +90,30 @@ export function checkCopy(known: Known, sent: SentDatagram[], where: string): vo
 function fragmentData(datagram: Buffer, network: number, isSuper: boolean, what: string): Buffer {
   const ip = VXLAN_LEN + network;
   const headerLen = (datagram[ip] & 15) * 4;
-  if (ip + datagram.readUInt16BE(ip + 2) !== datagram.length) fail(`${what}: a fragment with a wrong length`);
+  if (ip + datagram.readUInt16BE(ip + 2) !== datagram.length)
+    fail(`${what}: a fragment has a wrong IP length`);
   const isFirst = (datagram.readUInt16BE(ip + 6) & 0x1fff) === 0;
   return datagram.subarray(ip + headerLen + (isSuper && isFirst ? UDP_LEN : 0));
 }
 
-/** Checks that checksum and segmentation requests to the kernel are possible and bounded. */
+/**
+ * Checks what a written frame requests from the kernel: a checksum within the frame, and TCP
+ * segments that are neither too short nor too many.
+ */
 function checkColumns(
   { flags, csumStart, csumOff, gsoType, gsoSize, bytes }: WrittenFrame,
   where: string,
 ): void {
   const needsCsum = (flags & FRAME_NEEDS_CSUM) !== 0;
   if (needsCsum && (csumStart < 14 || csumStart + csumOff + 2 > bytes.length))
-    fail(`${where}: a checksum at ${csumStart} + ${csumOff} of ${bytes.length} bytes`);
+    fail(`${where}: the checksum offset ${csumStart} + ${csumOff} is invalid in ${bytes.length} bytes`);
   if (gsoType === GSO_NONE) return;
   if (!needsCsum || (gsoType !== GSO_TCPV4 && gsoType !== GSO_TCPV6))
-    fail(`${where}: a superframe of type ${gsoType}`);
+    fail(`${where}: a superframe of type ${gsoType} is not TCP with a partial checksum`);
   const headersLen = csumStart + 4 * (bytes[csumStart + 12] >>> 4);
   const segments = Math.ceil((bytes.length - headersLen) / gsoSize);
   if (gsoSize < SHORTEST_SEGMENT || segments > MOST_SEGMENTS)
-    fail(`${where}: ${segments} segments of ${gsoSize}`);
+    fail(`${where}: ${segments} segments of ${gsoSize} bytes are too many or too short`);
 }
 
 /** Length of the tags after the addresses, bytes. */

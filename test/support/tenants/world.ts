@@ -1,14 +1,15 @@
 /**
  * A data plane in memory that serves several tenants, its input, and checks of its output.
  *
- * Invariants, for any content of a frame:
+ * A tenant is the user of one VNI; its number is the row of that VNI. Invariants, for any content
+ * of a frame:
  *
  * - *Isolation.* A frame that is written, sent, answered or captured for a VNI contains marks of
- *   one frame only, and that frame entered under this VNI. The source MAC identifies a frame, so a
- *   frame without a whole mark is attributed, too.
- * - *No uncounted loss.* A datagram is written once, with its original bytes, or counted as one
- *   drop of its own VNI. Each copy of a frame of a TAP is sent whole, sent in fragments that are
- *   exactly the frame, or counted as a drop. The identity of the counters holds.
+ *   one frame only, and that frame entered in this VNI. A frame without a whole mark is attributed
+ *   by its source MAC.
+ * - *No uncounted loss.* The frame of a datagram is written once, with its original bytes, or
+ *   counted as one drop of its own VNI. Each copy of a frame of a TAP is sent whole, sent in
+ *   fragments that are exactly the frame, or counted as a drop. The identity of the counters holds.
  * - *Bounds.* Segments of a superframe are neither too short nor too many, and fragments contain
  *   the frame's own bytes once.
  * - *Policy.* With `--vlan strip` and `--vlan drop` no tagged frame is written.
@@ -58,7 +59,7 @@ const PEERS = [
   [0, 1],
 ];
 
-/** The next world reuses the ports, so their memory contains frames of earlier ones. */
+/** Ports, which all worlds reuse, so that their memory contains frames of earlier worlds. */
 const ports = [0, 1].map(() => ({
   overlay: new MemoryOverlay(),
   underlay: new MemoryUnderlay(),
@@ -70,7 +71,7 @@ export class World {
   readonly #spec: WorldSpec;
   readonly #planes: MemoryPlane[];
   readonly #rings: CaptureRing[] = [];
-  /** VNI row of each peer row. */
+  /** VNI rows, indexed by peer row. */
   readonly #rowOf = new Map<number, number>();
   readonly #known = new Map<Mark, Known>();
   readonly #strays: number[] = [];
@@ -96,7 +97,7 @@ export class World {
     if (spec.capture) this.#capture(spec.capture);
   }
 
-  /** @param index number of the operation; workers take turns by it */
+  /** @param index number of the operation; the workers take turns */
   put(op: Op, index: number): void {
     const plane = this.#planes[index % this.#planes.length];
     if (op.op === 'train') this.#putTrain(plane, op);
@@ -139,15 +140,16 @@ export class World {
   }
 
   /**
-   * Fills memory that VNIs share with frames of each VNI: a read past the end returns their bytes.
+   * Fills the memory that VNIs share with frames of each VNI, so that a read past the end of a
+   * frame returns marks of these frames.
    */
   #prime(): void {
     for (const plane of this.#planes) {
       for (const tenant of VNIS.keys()) {
-        // Oversized, so it is answered: the memory of answers is shared, too.
-        const packet = this.#make({ ...HONEST(tenant), kind: UDP6, postponed: false }, 3_000);
+        // An oversized packet, so that its answer fills the memory of answers, which VNIs share.
+        const packet = this.#make({ ...valid(tenant), kind: UDP6, postponed: false }, 3_000);
         plane.overlay.waiting.push({ vniIdx: tenant, bytes: packet.frame.bytes });
-        const { frame } = this.#make(HONEST(tenant), 9_000);
+        const { frame } = this.#make(valid(tenant), 9_000);
         const columns = { gsoSize: 4_000, csumStart: frame.transport, csumOff: 6, flags: FRAME_NEEDS_CSUM };
         plane.overlay.waiting.push({
           vniIdx: tenant,
@@ -257,7 +259,7 @@ export class World {
     const delivered = this.#known.get(named(bytes, 6));
     if (delivered && !delivered.fromTap) {
       this.#checkOwner(delivered, written.vniIdx, marks, where);
-      if (++delivered.written > 1) fail(`${where}: ${text(delivered.mark)} twice`);
+      if (++delivered.written > 1) fail(`${where}: ${text(delivered.mark)} is written twice`);
       checkDelivery(delivered, written, this.#spec.vnis[delivered.tenant].vlan, where);
       return;
     }
@@ -270,22 +272,25 @@ export class World {
     const bytes = Buffer.from(sent.bytes);
     const row = this.#rowOf.get(sent.peerIdx) ?? -1;
     const where = `sent to peer row ${sent.peerIdx} of VNI ${VNIS[row]}`;
-    if (bytes.length < VXLAN_LEN + 14) fail(`${where}: ${bytes.length} bytes`);
-    if (!bytes.subarray(0, VXLAN_LEN).equals(vxlanHeader(row, 0x08))) fail(`${where}: wrong VXLAN header`);
+    if (bytes.length < VXLAN_LEN + 14) fail(`${where}: ${bytes.length} bytes are too short`);
+    if (!bytes.subarray(0, VXLAN_LEN).equals(vxlanHeader(row, 0x08)))
+      fail(`${where}: the VXLAN header is wrong`);
     const known = this.#known.get(named(bytes, VXLAN_LEN + 6));
     const marks = marksIn(bytes);
     if (!known?.fromTap)
       throw new Error(`${where}: a frame that no TAP delivered, ${bytes.length} bytes, ${list(marks)}`);
     this.#checkOwner(known, row, marks, where);
-    if (sent.segCount > MOST_SEGMENTS) fail(`${where}: ${text(known.mark)} in ${sent.segCount} segments`);
+    if (sent.segCount > MOST_SEGMENTS)
+      fail(`${where}: ${text(known.mark)} has too many segments: ${sent.segCount}`);
     const copy = known.sent.get(sent.peerIdx);
     if (copy) copy.push(sent);
     else known.sent.set(sent.peerIdx, [sent]);
   }
 
   #checkOwner(known: Known, row: number, marks: Set<Mark>, where: string): void {
-    if (known.tenant !== row) fail(`${where}: ${text(known.mark)}`);
-    for (const mark of marks) if (mark !== known.mark) fail(`${where}: ${text(mark)} in ${text(known.mark)}`);
+    if (known.tenant !== row) fail(`${where}: ${text(known.mark)} is in the wrong VNI`);
+    for (const mark of marks)
+      if (mark !== known.mark) fail(`${where}: ${text(known.mark)} contains bytes of ${text(mark)}`);
   }
 
   #checkCaptured({ vniIdx, bytes, received }: Captured): void {
@@ -293,8 +298,9 @@ export class World {
     const where = `captured as VNI row ${vniIdx}${received ? ', received' : ''}`;
     if (requested >= 0 && vniIdx !== requested) fail(`${where}, but row ${requested} was requested`);
     const marks = marksIn(bytes);
-    if (marks.size > 1) fail(`${where}: ${list(marks)}`);
-    for (const mark of marks) if (vniIdx >= 0 && tenantOf(mark) !== vniIdx) fail(`${where}: ${text(mark)}`);
+    if (marks.size > 1) fail(`${where}: a packet contains ${list(marks)}`);
+    for (const mark of marks)
+      if (vniIdx >= 0 && tenantOf(mark) !== vniIdx) fail(`${where}: a packet contains ${text(mark)}`);
   }
 
   #checkCounts(): void {
@@ -303,16 +309,22 @@ export class World {
       strays += dropsOf(plane, -1, 'decap');
       for (const row of VNIS.keys()) {
         const { encap, decap } = plane.identity(row);
-        if (encap[0] !== encap[1]) fail(`VNI ${VNIS[row]}: the identity of encap, ${encap.join(' ≠ ')}`);
-        if (decap[0] !== decap[1]) fail(`VNI ${VNIS[row]}: the identity of decap, ${decap.join(' ≠ ')}`);
+        if (encap[0] !== encap[1])
+          fail(`VNI ${VNIS[row]}: the counter identity of encap is violated: ${encap.join(' ≠ ')}`);
+        if (decap[0] !== decap[1])
+          fail(`VNI ${VNIS[row]}: the counter identity of decap is violated: ${decap.join(' ≠ ')}`);
       }
     }
-    if (strays !== this.#strays.length) fail(`${this.#strays.length} datagrams of no VNI, ${strays} counted`);
+    if (strays !== this.#strays.length)
+      fail(`${this.#strays.length} datagrams had no configured VNI, ${strays} were counted`);
     for (const row of VNIS.keys())
       for (const direction of ['encap', 'decap'] as const) this.#checkLosses(row, direction);
   }
 
-  /** A superframe counts as its number of frames. */
+  /**
+   * Checks that as many frames are counted as dropped as were lost. A superframe is counted as the
+   * number of its segments, so the count may exceed the number of lost superframes.
+   */
   #checkLosses(row: number, direction: 'encap' | 'decap'): void {
     const fromTap = direction === 'encap';
     let lost = 0;
@@ -325,17 +337,18 @@ export class World {
     let counted = 0;
     for (const plane of this.#planes) counted += dropsOf(plane, row, direction);
     const isRight = hasSuperframes ? counted >= lost && (lost > 0 || counted === 0) : counted === lost;
-    if (!isRight) fail(`VNI ${VNIS[row]}: ${lost} lost in ${direction}, ${counted} counted`);
+    if (!isRight) fail(`VNI ${VNIS[row]}: ${lost} frames were lost in ${direction}, ${counted} were counted`);
   }
 }
 
-function HONEST(tenant: number): FrameSpec {
+function valid(tenant: number): FrameSpec {
   const rest = { tos: 0, syn: false, nested: false, dontFragment: false, tags: [], lies: [] };
   return { tenant, kind: UDP4, to: TO_STATION, postponed: true, ...rest };
 }
 
 /**
- * A superframe with too many segments is refused before it is copied: one drop for any flood list.
+ * Number of copies that were not sent. A superframe with too many segments is dropped before it is
+ * copied, so it counts as one drop for a flood list of any length.
  */
 function lostCopies({ isSuper, copies, sent }: Known): number {
   return isSuper && sent.size === 0 ? 1 : copies - sent.size;

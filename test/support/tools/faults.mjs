@@ -9,7 +9,7 @@
 import { createRequire, syncBuiltinESMExports } from 'node:module';
 import { isMainThread } from 'node:worker_threads';
 
-/** 02:de:ad:00:00:01: its first two bytes and its last four. */
+/** MAC 02:de:ad:00:00:01, as its first two and its last four bytes. */
 const CRASH_MAC = { high: 0x02de, low: 0xad000001 | 0 };
 
 if (isMainThread) {

@@ -2,8 +2,8 @@
  *
  * Stops only the data-plane thread of a vtepd; on SIGTERM lets it continue.
  *
- * It uses ptrace(2), as a signal would stop all threads. The thread is the one that waits in epoll
- * with room for WAIT_CAP events: that of `--io batch`.
+ * It uses ptrace(2) because a signal would stop all threads. It recognises the data-plane thread of
+ * `--io batch` by its wait in epoll(7) with room for WAIT_CAP events.
  *
  *	hold-thread PID
  */

@@ -1,8 +1,8 @@
 /**
  * Records the messages of workers that transfer memory.
  *
- * The file is loaded into a daemon or a test harness with `--import`. For each such message it
- * appends a line with the kind of the message to the file in TRANSFERS_FILE.
+ * This module is loaded into a daemon or a test harness with `--import`. For each message that
+ * transfers memory it appends a line with the kind of the message to the file in TRANSFERS_FILE.
  */
 import { appendFileSync } from 'node:fs';
 import { isMainThread, MessagePort } from 'node:worker_threads';
