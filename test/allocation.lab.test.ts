@@ -47,7 +47,7 @@ async function measure(...options: string[]): Promise<Map<string, Run[]>> {
   return byName;
 }
 
-t.setTimeout(120_000);
+t.setTimeout(600_000);
 
 const isClean = ({ grownLen, collections }: Run) => grownLen < SLACK_LEN && collections === 0;
 

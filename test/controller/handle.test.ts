@@ -109,7 +109,7 @@ function crash(handle: Handle, vni: number, peer: string): Promise<void> {
 
 // Under the test runner a thread needs more than a second to start, so tests that do not end a
 // thread share one.
-t.setTimeout(120_000);
+t.setTimeout(600_000);
 const { handle } = await start(t);
 
 t.test('changes of missing objects are refused with their codes', async (t) => {

@@ -54,7 +54,7 @@ const runs = [
   { near: '--io batch', far: '--io dgram' },
 ];
 
-t.setTimeout(300_000);
+t.setTimeout(600_000);
 
 for (const flags of runs)
   t.test(`frames of two tenants stay in their VNIs (${flags.near} and ${flags.far})`, async (t) => {
