@@ -2,15 +2,15 @@
  * Access control of the HTTP API.
  *
  * Without a token every client that can connect is accepted; the listener is on loopback or a unix
- * socket. With a token, requests must carry it (RFC 6750), except requests for routes that reveal
- * nothing about this VTEP.
+ * socket. With a token, every request must carry the token (RFC 6750). Only routes that reveal
+ * nothing about this VTEP need no token.
  *
  * Requests that a web page makes through a local browser are refused:
  * - Without a token, a request whose `Host` is a name other than localhost is refused, because an
  *   attack by DNS rebinding sends such a name. With a token this check is not needed, because no
  *   page knows the token.
- * - A request by a page of another origin is refused. The browser marks it with `Origin` or, for
- *   images and links, with `Sec-Fetch-Site`.
+ * - A request from a page of another origin is refused. The browser marks such a request with
+ *   `Origin` or, for images and links, with `Sec-Fetch-Site`.
  * - Bodies must be JSON. A browser sends JSON to another origin only after a preflight request,
  *   which vtepd refuses.
  */
@@ -20,8 +20,8 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { ApiError } from './errors.js';
 
 /**
- * Routes that need no token: health, for supervisors, and the description, for browsers, which send
- * no token when they load a page.
+ * Routes that need no token. Supervisors request the health routes. Browsers request the
+ * description, and send no token when they load a page.
  */
 const OPEN = ['/healthz', '/readyz', '/openapi.json'];
 /** Path of the page of the description; paths under it need no token either. */
@@ -39,7 +39,7 @@ export function guard(app: FastifyInstance, token: string): void {
 
 /**
  * @param url route URL as declared
- * @returns true when the route requires the token, if a token is configured
+ * @returns true for a route that requires the token whenever a token is configured
  */
 export function isGuarded(url: string | undefined): boolean {
   if (url === undefined) return true;
@@ -70,9 +70,9 @@ function digest(text: string): Buffer {
 }
 
 /**
- * Refuses a `Host` that is a name other than localhost, because DNS rebinding needs such a name.
- * The check reads the listener's address to distinguish a unix socket from TCP, because a
- * connection that its client has reset has no address.
+ * Refuses a `Host` that is a name other than localhost, because DNS rebinding needs such a name. To
+ * distinguish a unix socket from TCP, the check reads the address of the listener: the address of a
+ * connection is missing after the client has reset the connection.
  */
 function refuseForeignHost({ server, hostname }: FastifyRequest): void {
   const overUnix = typeof server.server.address() === 'string';
@@ -93,8 +93,8 @@ function refuseForeignOrigin({ headers: { origin }, host }: FastifyRequest): voi
 }
 
 /**
- * Refuses requests without `Origin` by pages of other origins: those for images and links. Routes
- * that need no token may be linked to.
+ * Refuses requests that pages of other origins make without `Origin`, which are requests for images
+ * and links. Links to routes that need no token are allowed.
  */
 function refuseForeignPage({ headers, routeOptions }: FastifyRequest): void {
   const site = headers['sec-fetch-site'] ?? 'none';

@@ -6,7 +6,7 @@
 import { PROBLEM_TYPE, PROBLEMS, type ProblemCode, RETRY_AFTER_S } from './errors.js';
 import { problemSchema } from './schemas.js';
 
-/** Codes that every call may answer. */
+/** Problem codes that any call can answer. */
 const COMMON_CODES: readonly ProblemCode[] = [
   'bad_request',
   'forbidden_host',

@@ -45,7 +45,7 @@ const HTTP_LIMITS: HttpLimits = {
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
 
-/** Creates a server without routes that does not listen. Close it with `close()`. */
+/** Creates a server that has no routes and does not listen. Close the server with `close()`. */
 export function createApp(log: Logger, limits: HttpLimits = HTTP_LIMITS): FastifyInstance {
   const connections = new Connections(limits);
   const app = Fastify({
@@ -55,8 +55,8 @@ export function createApp(log: Logger, limits: HttpLimits = HTTP_LIMITS): Fastif
     forceCloseConnections: true,
     serverFactory: (handle) => httpServer(connections, limits, handle),
     routerOptions: { maxParamLength: PARAM_MAX },
-    // Values of a wrong type and unknown fields are rejected; Fastify's defaults coerce and remove
-    // them.
+    // Values of a wrong type and unknown fields are rejected. By default Fastify would convert the
+    // values and remove the fields.
     ajv: {
       customOptions: {
         coerceTypes: false,
@@ -179,9 +179,9 @@ function sendProblem(reply: FastifyReply, error: unknown): FastifyReply {
 }
 
 /**
- * Answers input that is not HTTP. Fastify has no request and no reply for it, so the response is
- * written to the socket. The socket is then closed in both directions, because the client may never
- * close its direction.
+ * Answers input that is not HTTP. Fastify makes no request and no reply object for such input, so
+ * the response is written to the socket. The socket is then closed in both directions, because the
+ * client possibly never closes its direction.
  */
 function answerBrokenHttp(log: Logger, error: Error & { code?: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {

@@ -2,13 +2,13 @@
  * Limits on the connections of HTTP clients, and on requests per connection.
  *
  * - A *client* is a source address: one IPv4 address, one /64 of IPv6, this host's loopback, or all
- *   connections of a unix socket. A client has a share of the connections, so a client that opens
- *   as many as it can leaves room for others.
- * - When a client has used up its share, or all clients the maximum of the server, a new connection
- *   replaces the oldest connection that waits for its client: an idle connection, one with an
- *   incomplete request, or one with a response that is not read. If there is no such connection,
- *   the new connection is closed. When the maximum of the server is reached, the replaced
- *   connection is taken from the client with most connections.
+ *   connections of a unix socket. Each client has a limited share of the connections. So a client
+ *   that opens as many connections as it can leaves room for other clients.
+ * - When a client has used up its share, or the server has its maximum of connections, a new
+ *   connection replaces the oldest connection that waits for its client: an idle connection, one
+ *   with an incomplete request, or one with a response that is not read. If there is no such
+ *   connection, the new connection is closed. When the maximum of the server is reached, the
+ *   replaced connection is taken from the client with most connections.
  * - Requests of one connection are handled one after another (RFC 9112 §9.3.2 requires their
  *   responses in this order). Node would start all of them at once, and a client could make vtepd
  *   prepare any number of responses without reading one. A limited number of requests is queued; a
@@ -30,10 +30,10 @@ export interface ConnectionLimits {
 }
 
 /**
- * A request that stops the parser once its connection is closed. Node parses up to 64 KB at once,
- * about 1,800 requests. Between two requests it checks only `upgrade`: an upgrade for which there
- * is no listener stops the parser. Without this class the remaining requests would be created and
- * ignored, at a hundred times the cost.
+ * A request that stops the parser as soon as its connection is closed. Node parses up to 64 KB at
+ * once, about 1,800 requests. Between two requests the parser checks only `upgrade`: an upgrade for
+ * which there is no listener stops the parser. Without this class the remaining requests would be
+ * created and ignored, at a hundred times the cost.
  */
 export class StoppableRequest extends IncomingMessage {
   /** Set by the superclass constructor, so it must not be initialised here. */
@@ -56,7 +56,7 @@ interface Exchange {
 interface Connection {
   readonly socket: Socket;
   readonly client: string;
-  /** The exchange being handled. */
+  /** The request and response that are being handled. */
   current: Exchange | undefined;
   readonly queue: Exchange[];
 }
@@ -88,7 +88,7 @@ export class Connections {
   inTurn(handle: RequestListener): RequestListener {
     return (request, response) => {
       const connection = this.#bySocket.get(request.socket);
-      // The connection is closed, and Node still parses the requests received before.
+      // The connection is closed. Node still parses the requests that it has already received.
       if (connection === undefined) return;
       if (connection.current === undefined) this.#begin(connection, { request, response }, handle);
       else if (connection.queue.length < this.#limits.queued) connection.queue.push({ request, response });
@@ -96,7 +96,7 @@ export class Connections {
     };
   }
 
-  /** True once response headers are sent, after which no other response may be written. */
+  /** True as soon as response headers are sent: no other response must be written after them. */
   isAnswering(socket: Socket): boolean {
     return this.#bySocket.get(socket)?.current?.response.headersSent === true;
   }

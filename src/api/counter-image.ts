@@ -39,7 +39,7 @@ export async function readImage(dataPlane: DataPlane, status: StatusInfo): Promi
   return { vnis, globals, status };
 }
 
-/** Yields the VNIs one by one; each is read when requested. */
+/** Yields the VNIs one by one. The counters of a VNI are copied when the VNI is requested. */
 export function* imagesOf(dataPlane: DataPlane): Generator<VniImage> {
   for (const state of dataPlane.vnis()) {
     const rows = rowsOf(dataPlane, state.vni);

@@ -8,7 +8,7 @@
  *     Σ peers.rx + others.rx = tap.tx + Σ drops.decap
  *
  * Frames are counted as on the wire, bytes are those of the inner Ethernet frames. The text is
- * written VNI by VNI, so the counters of only one VNI at a time need memory. `countersSchema`
+ * written VNI by VNI, so memory holds the counters of only one VNI at a time. `countersSchema`
  * describes the body.
  */
 import * as C from '../exchange/counters.js';

@@ -3,15 +3,16 @@ import * as C from '../exchange/counters.js';
 import { DECAP, DROP_REASON_COUNT, DROP_REASONS, ENCAP, STRAY } from '../exchange/drop-reason.js';
 
 /**
- * Dropped frames by direction and reason. Reasons that can occur are listed even at zero, because a
- * rate computed by Prometheus would otherwise miss the first drop.
+ * Dropped frames by direction and reason. Reasons that can occur are listed even at zero.
+ * Prometheus computes a rate from changes of a value, so it would miss the drop that makes a new
+ * value appear.
  */
 export interface Drops {
   readonly encap: Readonly<Record<string, number>>;
   readonly decap: Readonly<Record<string, number>>;
 }
 
-/** Where the drop counters lie in a row, and which reasons are listed even at zero. */
+/** Positions of the drop counters in a row, and the reasons that are listed even at zero. */
 interface DropCells {
   /** Offset in the row; undefined: the row has no drops of this direction. */
   readonly encap: number | undefined;

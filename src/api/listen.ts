@@ -1,8 +1,9 @@
 /**
  * Opens the listener of the API: a loopback TCP port or a unix socket.
  *
- * A unix socket is accessible to root and its group. A socket file without a listening process,
- * left by a killed daemon, is replaced; a socket in use is left alone.
+ * A unix socket is accessible to root and to the group of its file. If no process listens on an
+ * existing socket file, a killed daemon has left the file, and the file is replaced. A socket in
+ * use is left alone.
  */
 import { chmod, lstat, unlink } from 'node:fs/promises';
 import { connect } from 'node:net';
@@ -14,7 +15,7 @@ const SOCKET_MODE = 0o660;
 /** The API cannot listen. The message is one line with cause and remedy. */
 export class ListenError extends Error {
   /**
-   * True when the address does not exist yet and may appear (a loopback interface that is down).
+   * True when the address does not exist yet but can appear later: its loopback interface is down.
    */
   readonly notYet: boolean;
 

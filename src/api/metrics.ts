@@ -10,8 +10,8 @@
  * further scrapes are queued. While a scrape is queued, a running scrape that has exceeded its time
  * limit is ended. When the queue is full, a new scrape is refused.
  *
- * Labels never contain a MAC. A drop that belongs to no configured VNI has `vni=""`; `peer=""`
- * stands for unconfigured sources and removed peers.
+ * Labels never contain a MAC. A drop that belongs to no configured VNI has the label `vni=""`.
+ * Unconfigured sources and removed peers share the label `peer=""`.
  */
 import type { Readable } from 'node:stream';
 import type { Registry } from 'prom-client';
@@ -26,11 +26,13 @@ import { NAME_FAMILIES } from './peer-names.js';
 import { textInTurn } from './text-stream.js';
 import { type TurnLimits, Turns } from './turns.js';
 
-/** Limits of scrapes, because each running scrape has a copy of the counters. */
+/** Limits of scrapes. They bound memory, because each running scrape has a copy of the counters. */
 const SCRAPES: TurnLimits = { places: 3, perClient: 2, waiting: 16, waitingPerClient: 4 };
 /** Text format 0.0.4. */
 const CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
-/** Gauges of prom-client that are removed, because a name in `_total` is that of a counter. */
+/**
+ * Gauges of prom-client that are removed, because names that end in `_total` belong to counters.
+ */
 const MISNAMED = [
   'nodejs_active_handles_total',
   'nodejs_active_requests_total',
@@ -41,8 +43,8 @@ const MISNAMED = [
  * Creates the metrics. Each call of `scrape` returns the text of one scrape or throws ApiError
  * overloaded.
  *
- * @param placeMs milliseconds after which a running scrape may be ended because another scrape is
- * queued; default: that of `turns.ts`
+ * @param placeMs milliseconds after which a running scrape is ended if another scrape is queued;
+ * default: that of `turns.ts`
  */
 export function createMetrics(
   deps: Pick<ControlDeps, 'dataPlane' | 'status'>,
@@ -284,8 +286,8 @@ function dropLines(name: string, vni: string, row: Float64Array, cells: typeof O
 }
 
 /**
- * Yields one path MTU per peer address: the smallest of those of its VNIs, because VNIs may have
- * received different reports.
+ * Yields one path MTU per peer address. It is the smallest path MTU over the VNIs of the address,
+ * because different VNIs can have received different reports.
  */
 function* pathMtuSamples({ vnis, status }: CounterImage, name: string): Generator<string> {
   const known = new Map<string, number>();

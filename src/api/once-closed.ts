@@ -2,7 +2,7 @@
  * Detects the end of a streamed response, whichever side ends it.
  *
  * When a connection closes, Node emits `close` only for the response that is being sent. No other
- * response has begun, because the responses of a connection run one after another
+ * response of the connection has begun, because the responses of a connection run one after another
  * (`connections.ts`).
  */
 import type { FastifyReply, FastifyRequest } from 'fastify';

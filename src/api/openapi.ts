@@ -58,7 +58,7 @@ export function describe(app: FastifyInstance, api: Described): void {
   };
   for (const url of ['/openapi.json', '/docs', '/docs/*']) app.get(url, pass);
   app.addHook('onClose', async () => {
-    // The error of a failed creation was reported to the client whose request caused it.
+    // If the creation failed, its error went to the client whose request caused the creation.
     const description = await made?.catch(() => undefined);
     await description?.close();
   });
@@ -70,7 +70,7 @@ async function makeDescription({ log, version, token, routes }: Described): Prom
     import('@fastify/swagger-ui'),
   ]);
   const app = createApp(log);
-  // The plugin collects routes as they are added, so it is registered first.
+  // The plugin collects routes when they are added, so the plugin is registered first.
   app.register(swagger, {
     openapi: {
       openapi: '3.1.0',

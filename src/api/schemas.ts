@@ -277,7 +277,7 @@ function textParam(description: string, example?: string) {
 
 /**
  * Schema of a setting in a body: a string as in the file, or a value of the setting's JSON type;
- * null stands for the default.
+ * null selects the default.
  */
 function settingSchema(key: Key) {
   const { help, repeatable, defaultText, defaultHelp } = SETTINGS[key];

@@ -22,9 +22,9 @@ import { vniRoutes } from './routes/vnis.js';
 /** Builds the API server, which does not listen yet. Close it with `close()`. */
 export function buildServer(deps: ControlDeps, limits?: HttpLimits): FastifyInstance {
   const app = createApp(deps.log, limits);
-  // Serialises changes by requests, each from reading the current settings to the response.
-  // `Configuration` serialises them with changes by signals and name servers, and checks
-  // `If-Match`.
+  // Serialises the changes that requests make. A change begins with reading the current settings
+  // and ends with the response. `Configuration` also serialises changes by signals and name
+  // servers, and checks `If-Match`.
   const oneAtATime = pLimit(1);
   guard(app, deps.token);
   const routes = (scope: FastifyInstance) => addRoutes(scope, deps, oneAtATime);
@@ -51,7 +51,7 @@ function addRoutes(api: FastifyInstance, deps: ControlDeps, oneAtATime: LimitFun
 
 /**
  * Builds a server with `/metrics`, `/healthz` and `/readyz` for a listener that other hosts can
- * reach. It reads counters and changes nothing, requires no token and accepts any `Host`.
+ * reach. The server reads counters and changes nothing, requires no token and accepts any `Host`.
  */
 export function buildMetricsServer(
   deps: Pick<ControlDeps, 'dataPlane' | 'status' | 'log'>,

@@ -32,7 +32,7 @@ export function textStream(pieces: AsyncIterable<string>, stallMs = STALL_MS): R
 }
 
 /**
- * Creates a stream whose text is generated once it holds a place of the semaphore `turns`.
+ * Creates a stream whose text is generated after the stream has a place of the semaphore `turns`.
  *
  * @param client client that the place is counted for (`clientOf`)
  * @throws ApiError overloaded when the queue is full
@@ -46,8 +46,8 @@ export function textInTurn(turns: Turns, client: string, pieces: () => AsyncIter
       `too many requests for this resource (limits: ${turns.limits}); retry later`,
     );
   const stream = textStream(whenAdmitted(turn, pieces));
-  // A `finally` in the generator would run too late, because the generator is suspended while it
-  // waits for its place.
+  // A destroyed stream leaves the queue at once. A `finally` in the generator would run too late,
+  // because the generator is suspended while it waits for its place.
   const { _destroy } = stream;
   stream._destroy = (error, done) => {
     turn.leave();

@@ -6,7 +6,7 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { ConfigError } from '../config/config-error.js';
 
-/** Maximum bytes of the file: tokens are far shorter, and a device file may have no end. */
+/** Maximum bytes of the file: tokens are far shorter, and a device file is possibly endless. */
 const FILE_MAX = 4096;
 /**
  * Minimum safe length, characters: that of `openssl rand -hex 8`, which cannot be guessed over a

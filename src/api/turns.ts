@@ -21,7 +21,7 @@ export interface TurnLimits {
 }
 
 export interface Turn {
-  /** Resolves to true when a place is acquired, to false when `leave` was called before. */
+  /** Resolves to true when a place is acquired, to false if `leave` was called earlier. */
   readonly admitted: Promise<boolean>;
   /** Releases the place or leaves the queue. Idempotent. */
   readonly leave: () => void;
@@ -57,7 +57,7 @@ export class Turns {
   }
 
   /**
-   * @param end called when the time limit of the holder is over and a queued client could use its
+   * @param end called when the time limit of the holder is over and a queued client could use the
    * place; the holder should call `leave` soon after
    * @returns undefined when the queue, or the share of the client, is full
    */
@@ -110,7 +110,10 @@ export class Turns {
     this.#fill();
   }
 
-  /** Ends the oldest holder whose place a queued client could use, once its time limit is over. */
+  /**
+   * Ends the oldest holder whose place a queued client could use, as soon as the holder's time
+   * limit is over.
+   */
   #hurry(): void {
     clearTimeout(this.#timer);
     const oldest = this.#oldestWaitedFor();

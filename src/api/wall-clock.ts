@@ -3,8 +3,8 @@
  *
  * vtepd keeps times as monotonic times, because the wall clock may be set back or forward at run
  * time. A time is converted when it is displayed, with the current offset between the clocks. The
- * offset is changed only when it is wrong by more than STEP_MS, so a fixed time is displayed
- * unchanged while NTP slews the clock.
+ * offset is changed only when it is wrong by more than STEP_MS, so the displayed time of an event
+ * stays the same while NTP slews the clock.
  */
 import { hrtime } from 'node:process';
 

@@ -83,7 +83,7 @@ export function parseRecord(alias: string): TapRecord | undefined {
   }
 }
 
-/** Leaves the device without a master when the former master no longer exists. */
+/** Sets the master of the device, or no master if the former master no longer exists. */
 async function setMaster(name: string, master: string): Promise<void> {
   if (master !== '' && (await findLink(master))) return setLink(name, 'master', master);
   await setLink(name, 'nomaster');

@@ -6,8 +6,9 @@
  * behind counts as created by vtepd. An administrator removes the mark to keep such a bridge.
  *
  * A new bridge has the kernel's defaults: no spanning tree, so ports forward at once; multicast
- * snooping, which does not prune until a querier is present. Only its MAC is set explicitly: by
- * default it follows the lowest MAC of the ports, and would change when a VM starts or stops.
+ * snooping, which restricts no multicast until a querier is present. Only the MAC is set
+ * explicitly: by default the MAC of a bridge is the lowest MAC of the ports, and would change when
+ * a VM starts or stops.
  */
 import { formatMac } from '../wire/mac.js';
 import { HostError } from './host-error.js';

@@ -171,7 +171,10 @@ function quote(arg: string): string {
   return `'${arg}'`;
 }
 
-/** Parses output and drops the empty objects that iproute2 prints for devices a filter excludes. */
+/**
+ * Parses output and removes the empty objects that iproute2 prints for devices that a filter
+ * excludes.
+ */
 export function parseOutput(stdout: string): unknown[] {
   if (stdout.trim() === '') return [];
   const objects: unknown = JSON.parse(stdout);

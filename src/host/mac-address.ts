@@ -1,11 +1,11 @@
 /**
  * Derives default MACs for TAPs and bridges (IEEE 802c: locally administered, unicast).
  *
- * A MAC is the same at every start, and differs between hosts, network namespaces and VNIs. The
- * machine id is the same in every namespace of a machine; two daemons on one machine get different
- * MACs by their underlay addresses, because ARP between equal MACs would fail. The MAC has 40 bits
- * of a hash: the probability that two of 10,000 VTEPs collide is one in 20,000; `--mac` resolves
- * such a collision.
+ * A MAC is the same at every start, and differs between hosts, network namespaces and VNIs. ARP
+ * between equal MACs would fail, and the machine id is the same in every namespace of a machine. So
+ * the hash covers the underlay address too, and two daemons on one machine get different MACs. The
+ * MAC has 40 bits of the hash: the probability that two of 10,000 VTEPs collide is one in 20,000;
+ * `--mac` resolves such a collision.
  */
 import { createHash } from 'node:crypto';
 

@@ -1,8 +1,9 @@
 /**
  * Identifiers of this machine and its network namespace (machine-id(5), namespaces(7)).
  *
- * The functions never fail. In a container without a machine id the MACs derive from the boot id,
- * and change with a reboot.
+ * The functions never throw. A container without a machine id gets the boot id instead. The default
+ * MACs are derived from the id (`mac-address.ts`), so in such a container they change at each
+ * reboot.
  */
 import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';

@@ -2,11 +2,11 @@
  * The TAP of one VNI: opens, configures and reverts it.
  *
  * A TAP (Documentation/networking/tuntap.rst of the kernel) gets a MAC, an MTU, addresses and
- * optionally a bridge. A new TAP exists as long as its descriptor, so even a killed daemon leaves
- * no new TAP behind. An existing TAP is adopted with its MAC and restored on close.
+ * optionally a bridge. The kernel removes a new TAP when its descriptor is closed, so even a killed
+ * daemon leaves no new TAP behind. An existing TAP is adopted with its MAC and restored on close.
  *
- * The composition root opens it before the worker starts, and calls `close` after the worker has
- * ended. This module neither reads nor writes frames.
+ * The composition root opens the TAP before the workers start, and calls `close` after the workers
+ * have ended. This module neither reads nor writes frames.
  */
 import type { Shim } from '../abi/binding.js';
 import { ERRNO, errnoName } from '../abi/errno.js';
@@ -232,7 +232,7 @@ async function enter(tap: Link, bridge: string, unbridgedMtu: number): Promise<v
   if (bridge !== '') await joinBridge(tap, bridge);
 }
 
-/** Removes an address unless the kernel already removed it together with another one. */
+/** Removes an address unless the kernel already removed it together with another address. */
 async function removeAddress(address: string, tap: string): Promise<void> {
   if ((await addressesOf(tap)).includes(address)) await ip(['address', 'delete', address, 'dev', tap]);
 }
@@ -282,8 +282,8 @@ async function adopt(
   const tap = await restoreLeftover(existing);
   const before = await recordTap(tap, addresses.map(canonical));
   undo.push(async () => {
-    // The next program that opens the TAP may not support vnet headers: it must get frames with
-    // complete checksums that are not superframes.
+    // The next program that opens the TAP possibly does not support vnet headers. So the kernel
+    // must give that program no superframes, and only frames with complete checksums.
     shim.tapSetOffload(fd, 0);
     await restoreTap(tap.name, before);
   });
@@ -320,7 +320,7 @@ async function addAddresses(tap: string, addresses: readonly string[]): Promise<
   }
 }
 
-/** Formats an address as the kernel shows it, for comparison with those present. */
+/** Formats an address as the kernel shows it, for comparison with the addresses of a device. */
 function canonical(cidr: string): string {
   const parsed = parseCidr(cidr);
   if (!parsed) throw new HostError(`${cidr} is not an address with a prefix length, such as 10.10.10.1/24`);

@@ -84,8 +84,8 @@ export class OverlayDevices {
   }
 
   /**
-   * Runs `work` after every operation started earlier on these bridges, or at once if there is
-   * none.
+   * Runs `work` after every operation started earlier on these bridges, or at once if there is no
+   * such operation.
    *
    * @param bridges names; '' is ignored
    */

@@ -1,8 +1,8 @@
 /**
  * Finds the process or kernel device that holds a UDP port.
  *
- * The usual holder is the kernel: a vxlan device that is up holds the port on every address, even
- * when it was created with `local`, and belongs to no process.
+ * The usual holder is the kernel. A vxlan device that is up holds the port on every address, even
+ * if the device was created with `local`. No process owns the socket of a vxlan device.
  */
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { type Link, linksOfKind } from './link.js';
@@ -24,8 +24,8 @@ export async function explainPortInUse(port: number): Promise<string> {
 
 /**
  * Finds the holder of a port. Processes are checked before vxlan devices, because a vxlan device
- * whose socket is in another network namespace, as in flow offload, does not hold the port in this
- * one.
+ * can have its socket in another network namespace (flow offload uses such a device). Such a device
+ * does not hold the port in this namespace.
  *
  * @returns undefined when no holder is found; never fails
  */

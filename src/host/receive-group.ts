@@ -9,11 +9,11 @@
  *     places 4 … 7   UDP_GRO: trains arrive whole. For peers known to send only genuine trains
  *     place 8        strangers: a small buffer, read a little at a time
  *
- * The peers of plain sockets and the peers of UDP_GRO sockets are each distributed evenly. A peer
- * keeps its place while other peers are added and removed. One program has room for about 1,300
- * sources per address family (600 with several workers). If there are more sources, the program
- * lists only peers whose trains arrive whole, up to its limit; all other sources, including
- * strangers, share the first plain socket.
+ * Peers with plain sockets are distributed evenly over the plain sockets, all other peers evenly
+ * over the UDP_GRO sockets. A peer keeps its place while other peers are added and removed. One
+ * program has room for about 1,300 sources per address family (600 with several workers). If there
+ * are more sources, the program lists only peers whose trains arrive whole, up to its limit; all
+ * other sources, including strangers, share the first plain socket.
  *
  * An outdated program is harmless, because the source of each datagram is checked regardless of the
  * socket that received it.
@@ -97,8 +97,8 @@ export class ReceiveGroup {
   }
 
   /**
-   * Returns the sources sorted by place, so that the plain socket wins when two addresses share a
-   * key.
+   * Returns the sources sorted by place. Plain sockets have the lower places, so the plain socket
+   * wins when two addresses share a key.
    */
   #placed(sources: readonly Source[]): Placed[] {
     return sources

@@ -10,9 +10,9 @@
  *     result   worker × sockets of a worker + place
  *
  * The hash is NH of UMAC (RFC 4418 §5.2.2) over 16-bit halves. Two addresses share a key with a
- * probability of at most 2^-16, and an attacker who does not know the key words cannot search for
- * such a pair. A collision only puts a stranger's datagrams into a peer's queue, because the source
- * of each datagram is checked again after reading.
+ * probability of at most 2^-16, and an attacker who does not know the secret words of the hash
+ * cannot search for such a pair. A collision only puts a stranger's datagrams into a peer's queue,
+ * because the source of each datagram is checked again after reading.
  *
  * Pure function. Called by `receive-group.ts`.
  */
@@ -61,7 +61,7 @@ const LEAF_ENTRIES = 4;
 /** Longest conditional jump, instructions. */
 const NEAR = 255;
 /**
- * Knuth's multiplier (2^32 / φ): spreads neighbouring addresses and ports over the upper half of a
+ * Knuth's multiplier (2^32 / φ): spreads adjacent addresses and ports over the upper half of a
  * word.
  */
 const SPREAD = 0x9e3779b1;
@@ -107,7 +107,8 @@ export function choiceProgram(choice: Choice): Uint8Array | undefined {
 }
 
 /**
- * Returns instructions that leave the first place of the worker in register X; none for one worker.
+ * Returns instructions that leave the first place of the worker in register X; no instructions for
+ * a single worker.
  */
 function workerPart({ family, workers, sockets }: Choice): Instruction[] {
   if (workers === 1) return [];

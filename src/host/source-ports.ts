@@ -28,7 +28,8 @@ export function spreadOver(
   return fds;
 
   /**
-   * Tries ports upward from an offset, wrapping at the end of the range, each port at most once.
+   * Tries ports upward from an offset and continues at the start of the range; each port is tried
+   * at most once.
    */
   function openFrom(offset: number): number | undefined {
     for (let step = 0; step < span && tried.size < span; step++) {

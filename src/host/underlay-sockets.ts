@@ -8,10 +8,10 @@
  * process.
  *
  * A worker receives through several sockets per family, which share the port by SO_REUSEPORT: the
- * *receive group*. A BPF program chooses one for each datagram (`receive-group.ts`). The first
- * socket is bound exclusively, which fails while another socket holds the port; otherwise a second
- * daemon would silently share it. UDP_GRO is enabled last, when the program already directs sources
- * whose datagrams must not arrive as trains to plain sockets.
+ * *receive group*. A BPF program chooses a socket for each datagram (`receive-group.ts`). The first
+ * socket is bound exclusively, so opening fails while another socket holds the port. Otherwise a
+ * second daemon would silently share the port. UDP_GRO is enabled last: by then the program already
+ * directs to plain sockets the sources whose datagrams must not arrive as trains.
  */
 
 import type { Shim } from '../abi/binding.js';
@@ -59,7 +59,7 @@ export interface UnderlaySpec {
 export interface UnderlaySockets {
   /**
    * The sockets of each worker, indexed by place in the receive group. An address family has
-   * RECEIVE_SOCKETS of them, one socket if `plain` is set or the kernel accepts no program, and
+   * RECEIVE_SOCKETS sockets, one socket if `plain` is set or the kernel accepts no program, and
    * none if the kernel lacks the family.
    */
   readonly receiveFds: readonly ReceiveFds[];
@@ -81,7 +81,7 @@ export interface ReceiveFds {
 /** Socket offloads: receiving trains (Linux 5.0), sending trains (4.18, with UDP checksums). */
 export type SocketOffload = 'UDP_GRO' | 'UDP_SEGMENT';
 
-/** Options of `udpOpen` (native/binding). */
+/** Options of `udpOpen` (`abi/binding.ts`). */
 const RECEIVE = 1;
 const SEND = 2;
 const DF = 4;
@@ -100,7 +100,8 @@ const POOLS: Readonly<Record<OuterDf, readonly number[]>> = { set: [DF], unset: 
 /** 8 MB are 60 ms at 1 Gb/s, the longest time for which a loaded machine delays the worker. */
 const RECEIVE_BUFFER_LEN = 8 * 1024 * 1024;
 /**
- * Buffer of the socket for strangers, so that a flood from strangers does not fill those of peers.
+ * Buffer of the socket for strangers. It is separate and small, so that many datagrams from
+ * strangers do not fill the buffers of peers.
  */
 const STRANGERS_BUFFER_LEN = 256 * 1024;
 /**
@@ -109,7 +110,7 @@ const STRANGERS_BUFFER_LEN = 256 * 1024;
  */
 const UNREAD_BUFFER_LEN = 4096;
 /**
- * Large enough for a batch of superframes, which in practice are never 128 of 64 KB in one queue.
+ * Large enough in practice: one queue never holds a full batch (128) of superframes of 64 KB.
  */
 const SEND_BUFFER_LEN = 4 * 1024 * 1024;
 
@@ -207,7 +208,7 @@ async function openFamily(
     pools.includes(df) ? send.filter((_, k) => poolOf(k) === df) : noPool(poolLen);
   return { receive, set: pool(DF), clear: pool(0) };
 
-  /** Alternates between the pools, so that each is spread over the range. */
+  /** Alternates between the pools, so that the ports of each pool are spread over the range. */
   function poolOf(k: number): number {
     return pools[k % pools.length];
   }

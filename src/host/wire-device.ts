@@ -1,9 +1,9 @@
 /**
  * Detects devices whose received datagrams have all been on a physical wire.
  *
- * The sender's card has split such datagrams, so a train that the kernel builds from them is
- * genuine. Over other devices (veth, a bridge, a VM's virtio card) another system on this machine
- * may pass an inner superframe unsplit.
+ * The network card of the sender has split superframes into such datagrams, so a train that the
+ * kernel builds from them is genuine. Over other devices (veth, a bridge, a VM's virtio card)
+ * another system on this machine can pass on an inner superframe unsplit.
  */
 import { existsSync } from 'node:fs';
 import type { Shim } from '../abi/binding.js';

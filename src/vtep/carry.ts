@@ -4,7 +4,7 @@
  * Each step registers its undo, so that the caller can revert all completed steps. Additions
  * precede removals where possible. VNIs and peers outside the difference are not affected. A worker
  * that is slow or dies does not make an undo step fail: the step changes the desired state, and the
- * workers follow later.
+ * workers apply it later.
  */
 import type { Difference, VniDifference } from '../config/diff.js';
 import type { VniSettings } from '../config/settings.js';

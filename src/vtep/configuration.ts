@@ -58,11 +58,14 @@ export interface ConfigurationOptions {
   readonly reread: (() => Settings) | undefined;
   readonly events: Events;
   readonly log: Logger;
-  /** Called after a change has been made or undone, because the set of peer hosts may differ. */
+  /**
+   * Called after a change has been made or undone, because the set of peer hosts possibly differs
+   * afterwards.
+   */
   readonly changed: () => void;
 }
 
-/** Error codes of a change that workers may have made, or may make later. */
+/** Error codes after which workers have possibly made the change, or make it later. */
 const UNANSWERED: readonly string[] = ['dataplane_timeout', 'dataplane_down'];
 const NO_PRECONDITION = () => {};
 const NOTHING_CHANGED: ReloadReport = { changed: [], needsRestart: [], hasFile: false };
@@ -75,8 +78,8 @@ export class LiveConfiguration {
   #state: State;
   #current: Settings;
   /**
-   * Settings that the data plane may still have during a change: the previous settings or, while a
-   * failed change is undone, the rejected settings.
+   * Settings that the data plane possibly still has during a change: the previous settings or,
+   * while a failed change is undone, the rejected settings.
    */
   #superseded: Settings;
   #handle!: Handle;
@@ -246,9 +249,9 @@ export class LiveConfiguration {
   }
 
   /**
-   * Changes static entries. The undo reconciles these entries with the state in effect at that
-   * time. A refused change needs no undo, but a change that a worker did not answer does, because
-   * the worker may have made it.
+   * Changes static entries. The undo reconciles these entries with the state that is in effect when
+   * the undo runs. A change that the data plane refused needs no undo. A change that a worker did
+   * not answer needs an undo, because the worker has possibly made the change.
    */
   async #changeFdb<T>(
     vni: number,
@@ -312,7 +315,7 @@ export class LiveConfiguration {
     return { changed, needsRestart: this.#needsRestart, hasFile: true };
   }
 
-  /** @param work further steps of the same change, beyond the settings */
+  /** @param work further steps of the same change, after the settings are applied */
   async #become(base: Settings, state: State, work?: (undo: Rollback) => Promise<void>): Promise<void> {
     const current = applyState(base, state);
     checkConflicts(current);
@@ -328,7 +331,7 @@ export class LiveConfiguration {
     } catch (error) {
       this.#set(before);
       this.#superseded = current;
-      // The most likely cause is a dead worker. Nothing can be undone until it is replaced.
+      // The most likely cause is a dead worker. The undo begins after the worker has been replaced.
       await this.#handle.revived();
       await undo.run().catch((failure: Error) => this.#options.log.error(failure.message));
       await prepared?.discard();

@@ -53,7 +53,9 @@ export class Network {
     });
   }
 
-  /** Starts watching. If the kernel cannot report changes, the options in `followers` are ended. */
+  /**
+   * Starts watching. If the kernel cannot report changes, the options in `followers` are stopped.
+   */
   async start(): Promise<void> {
     try {
       await this.#watch.start();

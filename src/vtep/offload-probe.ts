@@ -16,14 +16,15 @@ export function noteSockets(offloads: Offloads, { refused }: UnderlaySockets, ud
 }
 
 /**
- * Records the offloads of these TAPs. One TAP without an offload suffices for a refusal, because
- * the kernel is the same for all TAPs.
+ * Records the offloads of these TAPs. An offload counts as refused if one TAP lacks it, because the
+ * kernel is the same for all TAPs.
  */
 export function noteDevices(offloads: Offloads, devices: readonly OverlayDevice[]): void {
   if (devices.length === 0) return;
   for (const name of ALL_OFFLOADS)
     note(offloads, name, devices.find((device) => !device.offloads.includes(name))?.offloadError);
-  // The TAP flag shows both, because USO for reads and USO for writes came with one kernel release.
+  // The TAP flag shows that the kernel supports USO for reads and for writes, because the same
+  // kernel release introduced both kinds of USO.
   const unsupported = devices.find((device) => !device.offloads.includes('TUN_F_USO4'));
   note(offloads, 'GSO_UDP_L4', unsupported?.offloadError);
 }

@@ -97,9 +97,8 @@ export class Overlay {
   }
 
   /**
-   * Starts forwarding for this VNI. Overlay MTUs are not adjusted between the addition of the VNI
-   * and that of its peers, because the VNI would temporarily get the overlay MTU of a VNI without
-   * peers.
+   * Starts forwarding for this VNI. Overlay MTUs are adjusted only after the peers of the VNI are
+   * added. Otherwise the VNI would temporarily get the overlay MTU of a VNI without peers.
    */
   async configure({ settings, device, peers }: OpenVni, mode: Mode = 'revert'): Promise<void> {
     const handle = this.#handle!;
@@ -137,15 +136,15 @@ export class Overlay {
     this.#options.events.publish({ type: 'vni', vni: vni.vni, action: 'removed' });
   }
 
-  /** Undoes an addition; workers that do not answer in time follow later. */
+  /** Undoes an addition; workers that do not answer in time apply the undo later. */
   async undoAdd(vni: VniSettings): Promise<void> {
     await this.#abandon(vni);
     this.#options.events.publish({ type: 'vni', vni: vni.vni, action: 'removed' });
   }
 
   /**
-   * Undoes a removal. Workers may still use the VNI or its TAP because of the failed change; the
-   * undo waits for them, at most RESTORE_MS.
+   * Undoes a removal. Workers possibly still use the VNI or its TAP because of the failed change.
+   * The undo waits for these workers, at most RESTORE_MS.
    *
    * @throws Error with a message for users; in this case the VNI is missing
    */
@@ -240,8 +239,8 @@ export class Overlay {
   }
 
   /**
-   * @param others selects the other hosts of the VNI; if a removed address belongs to
-   * one of these hosts, it becomes the peer of that host
+   * @param others selects the other hosts of the VNI; if a removed address belongs to one of these
+   * hosts, the address becomes the peer of that host
    */
   async #removeAll(
     vni: VniSettings,
@@ -257,9 +256,8 @@ export class Overlay {
   }
 
   /**
-   * Adds those addresses of the selected hosts that are not peers yet. Shared addresses cause no
-   * warning here, because no host was added to
-   * the configuration.
+   * Adds those addresses of the selected hosts that are not peers yet. An address that several
+   * hosts share causes no warning here, because no host was added to the configuration.
    */
   async #addAgain(vni: VniSettings, selects: (host: string) => boolean, mode: Mode): Promise<void> {
     const { paths } = this.#options;
@@ -295,8 +293,8 @@ export class Overlay {
   }
 
   /**
-   * As `#withdraw`, but cannot fail. The device is closed once no worker uses it, possibly after
-   * this call.
+   * As `#withdraw`, but cannot fail. The device is closed as soon as no worker uses it, possibly
+   * after this call.
    */
   async #abandon(vni: VniSettings): Promise<void> {
     await this.#options.pathManager.end(vni.vni);

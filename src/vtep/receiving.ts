@@ -125,7 +125,7 @@ export class Receiving {
 
 /** A peer's address, and the peer row for the next proof request. */
 interface Found {
-  /** Result of `Proofs.askBehind`: the VNI after which the VNI of the next request is chosen. */
+  /** Result of `Proofs.askBehind`: the next request is sent in the first VNI after this VNI. */
   readonly behind: number;
   peer: ProbedPeer;
   /**

@@ -137,7 +137,7 @@ export class Vtep {
   }
 
   /**
-   * @param options settings under the keys of the daemon's YAML file; VNIs and peers may be added
+   * @param options settings under the keys of the daemon's YAML file; VNIs and peers can be added
    * later
    * @returns a VTEP whose data plane forwards
    * @throws ConfigError that names the option; HostError when the operating system refuses;
@@ -160,7 +160,7 @@ export class Vtep {
   }
 
   /**
-   * Stops and removes everything that was created. Frames that were read before are still
+   * Stops and removes everything that was created. Frames that vtepd has already read are still
    * delivered.
    */
   async stop(): Promise<void> {

@@ -58,7 +58,7 @@ t.test('with a token any Host is accepted', async (t) => {
 });
 
 t.test(
-  'a request by a page of another origin is refused, one by the API’s own page is accepted',
+  'a request from a page of another origin is refused, a request from the API’s own page is accepted',
   async (t) => {
     const { server } = await api(t);
     const reload = (origin: string) =>
@@ -69,7 +69,7 @@ t.test(
   },
 );
 
-t.test('a fetch by a page of another origin is refused, except on routes that need no token', async (t) => {
+t.test('a fetch by a page of another origin is refused unless the route needs no token', async (t) => {
   const { server } = await api(t);
   const get = (url: string, site: string) => server.inject({ url, headers: { 'sec-fetch-site': site } });
   for (const site of ['cross-site', 'same-site'])

@@ -94,7 +94,7 @@ t.test(
       t.match(half.text, /^HTTP\/1\.1 408 [\s\S]*"code":"request_timeout"/, `${name} is answered with 408`);
     }
     await eventually(
-      'no connection to be left open, though the clients close none',
+      'the server to close all connections, although the clients close none',
       async () => (await open()) === 0,
     );
     t.ok(performance.now() - begun >= 3 * LIMITS.requestMs, 'each request had its full time');

@@ -70,7 +70,7 @@ async function afterTraffic(t: Test) {
     [V_EVICTED]: 1,
     [V_DROPS_ENCAP + DROP.no_route]: 1,
     [V_DROPS_DECAP + DROP.source_not_peer]: 3,
-    // This reason is not listed at zero, so it must appear once it is counted.
+    // This reason is not listed at zero, so it must appear as soon as it is counted.
     [V_DROPS_DECAP + DROP.no_slot]: 1,
   });
   const peerBase = (peerIdx: number) => made.dataPlane.counters.peerBase(peerIdx);

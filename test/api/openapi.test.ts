@@ -36,7 +36,7 @@ t.test('every call documents its purpose and its errors', async (t) => {
       t.equal(
         problem !== undefined,
         Number(status) >= 400,
-        `${id}: status ${status} is a problem exactly if it is an error`,
+        `${id}: status ${status} has a problem as body exactly if the status is an error`,
       );
     }
     for (const code of ['400', '403', '500']) t.ok(responses[code], `${id} documents ${code}`);

@@ -41,7 +41,7 @@ t.test('every error is a problem with its code', async (t) => {
     ],
     ['browser preflight', { method: 'OPTIONS', url: PEERS }, 405, 'method_not_allowed', /OPTIONS/],
     [
-      'VNI not a number',
+      'VNI that is not a number',
       { url: '/v1/vnis/abc' },
       400,
       'bad_request',
@@ -49,7 +49,7 @@ t.test('every error is a problem with its code', async (t) => {
     ],
     ['VNI beyond 24 bits', { url: '/v1/vnis/16777216' }, 400, 'bad_request', /^vni "16777216": must be/],
     ['VNI in hexadecimal', { url: '/v1/vnis/0x64/peers' }, 400, 'bad_request', /^vni "0x64"/],
-    ['VNI not configured', { url: '/v1/vnis/101' }, 404, 'vni_not_found', /^VNI 101 is not configured$/],
+    ['unconfigured VNI', { url: '/v1/vnis/101' }, 404, 'vni_not_found', /^VNI 101 is not configured$/],
     ['peers of an unknown VNI', { url: '/v1/vnis/101/peers' }, 404, 'vni_not_found', /101/],
     [
       'unknown query parameter',
@@ -68,7 +68,7 @@ t.test('every error is a problem with its code', async (t) => {
     ['empty body', { method: 'POST', url: PEERS, headers: json, payload: '' }, 400, 'bad_request', /empty/],
     ['no body', { method: 'POST', url: PEERS }, 400, 'bad_request', /body/],
     [
-      'body a list',
+      'list as body',
       { method: 'POST', url: PEERS, payload: [] },
       400,
       'bad_request',
@@ -108,7 +108,7 @@ t.test('every error is a problem with its code', async (t) => {
       /^body: unknown field "prot"$/,
     ],
     [
-      'port not a number',
+      'port that is not a number',
       { method: 'POST', url: PEERS, payload: { address: '192.0.2.1', port: 'vxlan' } },
       400,
       'bad_request',
@@ -129,7 +129,7 @@ t.test('every error is a problem with its code', async (t) => {
       /^body\.flood 0: must be boolean,string$/,
     ],
     [
-      'peer a multicast group',
+      'multicast group as peer',
       { method: 'POST', url: PEERS, payload: { address: '239.1.1.1' } },
       400,
       'bad_request',
@@ -143,7 +143,7 @@ t.test('every error is a problem with its code', async (t) => {
       /^address 192.0.2.300: must be an IPv4 address/,
     ],
     [
-      'peer link-local without interface',
+      'link-local peer without an interface',
       { method: 'POST', url: PEERS, payload: { address: 'fe80::1' } },
       400,
       'bad_request',
@@ -171,7 +171,7 @@ t.test('every error is a problem with its code', async (t) => {
       /192.0.2.11 is a peer of VNI 100 already/,
     ],
     [
-      'peer not configured',
+      'unconfigured peer',
       { url: `${PEERS}/192.0.2.99` },
       404,
       'peer_not_found',
@@ -194,7 +194,7 @@ t.test('every error is a problem with its code', async (t) => {
     ],
     ['FDB cursor', { url: `${FDB}?cursor=-1` }, 400, 'bad_request', /^cursor "-1"/],
     [
-      'FDB type twice',
+      'FDB type given twice',
       { url: `${FDB}?type=all&type=all` },
       400,
       'bad_request',
@@ -256,7 +256,7 @@ t.test('every error is a problem with its code', async (t) => {
     t.equal(problem.type, `urn:vtepd:problem:${code}`, `${name}: the type contains the code`);
     t.equal(problem.status, status, `${name}: the body contains the status`);
     t.match(problem.detail, detail, `${name}: the detail explains the error`);
-    t.notMatch(problem.detail, /\n/, `${name}: one line`);
+    t.notMatch(problem.detail, /\n/, `${name}: the detail is one line`);
   }
 });
 
@@ -359,8 +359,8 @@ t.test('peers are listed, added, found by address and by name, and removed', asy
   });
   t.equal(named.headers.location, `${PEERS}/near.example`);
   t.strictSame(named.json(), peer('near.example', { resolved: '192.0.2.77', port: 8472 }));
-  t.strictSame((await server.inject(`${PEERS}/near.example`)).json(), named.json(), 'by name');
-  t.strictSame((await server.inject(`${PEERS}/192.0.2.77`)).json(), named.json(), 'by address');
+  t.strictSame((await server.inject(`${PEERS}/near.example`)).json(), named.json(), 'found by name');
+  t.strictSame((await server.inject(`${PEERS}/192.0.2.77`)).json(), named.json(), 'found by address');
 
   const second = peer('near.example', { resolved: '192.0.2.78', port: 8472 });
   t.strictSame((await server.inject(`${PEERS}/192.0.2.78`)).json(), second, 'every address is a peer');
@@ -377,7 +377,7 @@ t.test('peers are listed, added, found by address and by name, and removed', asy
   t.equal((await server.inject(`${PEERS}/192.0.2.77`)).statusCode, 404);
 });
 
-t.test('a name without an address is listed with resolved null', async (t) => {
+t.test('a name without an address is listed with `resolved: null`', async (t) => {
   const { server } = await api(t);
   const added = await server.inject({ method: 'POST', url: PEERS, payload: { address: 'lost.example' } });
   t.equal(added.statusCode, 201);
@@ -387,7 +387,7 @@ t.test('a name without an address is listed with resolved null', async (t) => {
 });
 
 t.test(
-  'an invalid probe is refused, and a valid one is answered with its result, alone or after lines',
+  'an invalid probe is refused; a valid probe is answered with its result, alone or after lines',
   async (t) => {
     const { server } = await api(t);
     const probe = (address: string, headers = {}) =>
@@ -433,8 +433,8 @@ t.test('FDB entries are listed in pages, filtered, set, removed and flushed', as
   const put = (payload: object) => server.inject({ method: 'PUT', url: `${FDB}/${MAC}`, payload });
   dataPlane.learn(100, '02:00:00:00:00:01', '192.0.2.11', 1500);
   dataPlane.learn(100, '02:00:00:00:00:02', '2001:db8::12', 10);
-  t.equal((await put({ peer: '192.0.2.11' })).statusCode, 204, 'new');
-  t.equal((await put({ peer: 'far.example' })).statusCode, 204, 'replaced, by the name of the peer');
+  t.equal((await put({ peer: '192.0.2.11' })).statusCode, 204, 'the entry is new');
+  t.equal((await put({ peer: 'far.example' })).statusCode, 204, 'the entry is replaced, by peer name');
 
   const first = (await server.inject(`${FDB}?limit=2`)).json();
   t.strictSame(first, {
@@ -463,9 +463,9 @@ t.test('FDB entries are listed in pages, filtered, set, removed and flushed', as
   t.strictSame(
     await macs('peer=near.example'),
     ['02:00:00:00:00:77', '02:00:00:00:00:78'],
-    'all addresses of a name',
+    'the name selects the entries of all its addresses',
   );
-  t.strictSame(await macs('peer=192.0.2.78'), ['02:00:00:00:00:78'], 'one of its addresses');
+  t.strictSame(await macs('peer=192.0.2.78'), ['02:00:00:00:00:78'], 'an address selects its own entries');
   const flushedOfName = await server.inject({ method: 'DELETE', url: `${FDB}?type=all&peer=near.example` });
   t.strictSame(flushedOfName.json(), { removed: 2 });
 

@@ -40,12 +40,12 @@ class Reader {
   }
 }
 
-/** Disconnects. undici reports that as an error, which is intended here. */
+/** Disconnects the client. undici reports the disconnection as an error, which is ignored. */
 function leave({ body }: Dispatcher.ResponseData): void {
   body.on('error', () => {}).destroy();
 }
 
-t.test('invalid event queries and HEAD are refused', async (t) => {
+t.test('invalid queries and HEAD requests for events are refused', async (t) => {
   const { get } = await api(t);
   for (const [query, detail] of [
     ['type=learnt', /^type "learnt": must be "learned", "moved"/],
@@ -60,7 +60,7 @@ t.test('invalid event queries and HEAD are refused', async (t) => {
   t.equal(head.statusCode, 405, 'HEAD does not subscribe');
 });
 
-t.test('events are streamed as filtered until the client disconnects', async (t) => {
+t.test('a client gets the events that match its filter until it disconnects', async (t) => {
   const { get, events } = await api(t);
   const all = await get('/v1/events');
   t.equal(all.statusCode, 200);
@@ -149,7 +149,7 @@ t.test('at most 32 clients subscribe to events', async (t) => {
   for (const client of [next, ...held]) leave(client);
 });
 
-t.test('the options of a capture are validated, and it ends when its client disconnects', async (t) => {
+t.test('options of captures are validated, and a capture ends when its client disconnects', async (t) => {
   const { get, captures } = await api(t);
   for (const [query, code] of [
     ['vni=101', 'vni_not_found'],
@@ -174,7 +174,7 @@ t.test('the options of a capture are validated, and it ends when its client disc
   t.same(captures.asked[1], { vni: undefined, point: 'overlay', snapLen: 262144, limit: 3 });
 });
 
-t.test('a stream queued behind another stream does not start, and all end with the connection', async (t) => {
+t.test('a stream queued behind another does not start, and the connection ends all streams', async (t) => {
   const { server, events, captures } = await api(t);
   const { port } = server.server.address() as AddressInfo;
   const client = connect(port, '127.0.0.1').on('error', () => {});

@@ -4,7 +4,7 @@ import { Turns } from '../../src/api/turns.js';
 
 const MANY = { waiting: 100, waitingPerClient: 100 };
 
-t.test('at most the number of places are admitted, in FIFO order', async (t) => {
+t.test('clients are admitted in FIFO order while places are free', async (t) => {
   const turns = new Turns({ places: 2, perClient: 2, ...MANY });
   const served: string[] = [];
   const come = async (name: string) => {
@@ -66,7 +66,7 @@ t.test('the oldest holder over its time limit is ended for a waiting client', as
   await delay(40);
   t.same(log, ['a', 'b'], 'no holder is ended while no client waits');
   await come('c');
-  t.same(log.splice(0), ['a', 'b', 'a ended', 'c'], 'the holder is ended at once, as its time limit is over');
+  t.same(log.splice(0), ['a', 'b', 'a ended', 'c'], 'a holder over its time limit is ended at once');
   // The timer does not keep the process alive, but `delay` does.
   await Promise.all([come('d'), come('e'), delay(200)]);
   t.same(log, ['b ended', 'd', 'c ended', 'e']);

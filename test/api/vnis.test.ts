@@ -36,21 +36,21 @@ t.test('invalid requests are refused', async (t) => {
     ],
     ['a fraction', post({ vni: 7, ageing: 1.5 }), 400, 'bad_request', /^body\.ageing 1.5: must be integer/],
     [
-      'an MTU below the IPv4 minimum',
+      'an `mtu` below the IPv4 minimum',
       post({ vni: 7, mtu: 67 }),
       400,
       'bad_request',
       /^mtu 67: must be "auto" or/,
     ],
     [
-      'a bridge that is the TAP',
+      'a bridge with the name of the TAP',
       post({ vni: 7, bridge: 'vtep7' }),
       400,
       'bad_request',
       /is the TAP of VNI 7/,
     ],
     [
-      'a peer twice',
+      'a peer listed twice',
       post({ vni: 7, peers: ['192.0.2.1', '192.0.2.1'] }),
       400,
       'bad_request',
@@ -138,7 +138,7 @@ t.test('a VNI is added, read, changed and removed', async (t) => {
 });
 
 t.test(
-  'a settling VNI is listed with its state, and if it is being removed, other calls are refused',
+  'a settling VNI is listed with its state; while a VNI is being removed, other calls are refused',
   async (t) => {
     const { server, dataPlane } = await api(t);
     const [configured] = dataPlane.vnis();
@@ -211,7 +211,7 @@ t.test('If-Match prevents lost updates', async (t) => {
     200,
     'one matching tag of several is enough',
   );
-  t.equal((await patch({ fdbLimit: 11 }, '*')).statusCode, 200, 'any tag');
+  t.equal((await patch({ fdbLimit: 11 }, '*')).statusCode, 200, '`*` matches any tag');
 
   const now = await tag();
   const both = await Promise.all([patch({ ageing: 1 }, now), patch({ ageing: 2 }, now)]);
@@ -268,12 +268,12 @@ t.test('pages are consistent while the list changes', async (t) => {
   t.same(
     seen,
     ['192.0.2.11', ...stayed, '2001:db8::12'],
-    'each peer is listed once, whatever is added and removed',
+    'each peer that stays is listed once, although others are added and removed',
   );
 
   await server.inject({ method: 'POST', url: VNIS, payload: { vni: 7 } });
   const first = await page(VNIS, '7');
-  t.match(first, { items: [{ vni: 100 }], nextCursor: null }, 'VNIs by number');
+  t.match(first, { items: [{ vni: 100 }], nextCursor: null }, 'VNIs are sorted by number');
   t.match((await server.inject(`${VNIS}?limit=1`)).json(), { items: [{ vni: 7 }], nextCursor: '7' });
   t.match((await server.inject(`${VNIS}?limit=0`)).json(), { code: 'bad_request', detail: /^limit "0"/ });
   t.match((await server.inject(`${VNIS}?cursor=x`)).json(), { code: 'bad_request', detail: /^cursor "x"/ });

@@ -18,7 +18,7 @@ t.test('an alias set by an administrator and a damaged record are not records', 
   for (const alias of aliases) t.equal(parseRecord(alias), undefined, JSON.stringify(alias));
 });
 
-t.test('parses a record', async (t) => {
+t.test('a record is parsed', async (t) => {
   const record = {
     mtu: 1500,
     mac: '02:00:00:00:00:01',

@@ -18,7 +18,7 @@ t.test('output that is not a list is rejected', async (t) => {
   t.throws(() => parseOutput('{"ifname":"lo"}'), TypeError);
 });
 
-t.test('empty output is an empty list, and objects of filtered devices are dropped', async (t) => {
+t.test('empty output is an empty list, and empty objects of filtered devices are removed', async (t) => {
   t.strictSame(parseOutput(''), []);
   t.strictSame(parseOutput('\n'), []);
   t.strictSame(parseOutput('[{},{},{"ifname":"vxlan100"}]'), [{ ifname: 'vxlan100' }]);
@@ -67,7 +67,7 @@ t.test('the installed ip(8) replies, and its errors are recognised', async (t) =
   t.type(await ip(['no-such-object']).catch((error) => error), HostError);
 });
 
-t.test('splits the errors of a batch by command', async (t) => {
+t.test('the errors of a batch are assigned to its commands', async (t) => {
   const { failures, rest } = splitErrors(
     [
       'Device "a" does not exist.',

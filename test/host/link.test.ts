@@ -18,7 +18,7 @@ t.test('properties that ip omits get their default values', async (t) => {
   });
 });
 
-t.test('parses a TAP in a bridge as iproute2 6.1 prints it (shortened)', async (t) => {
+t.test('a TAP in a bridge is parsed as iproute2 6.1 prints it (shortened)', async (t) => {
   const link = parseLink({
     ifindex: 2,
     ifname: 'vtep100',
@@ -67,7 +67,7 @@ t.test(
   },
 );
 
-t.test('finds the index of a device in /proc/net/if_inet6', async (t) => {
+t.test('the index of a device is found in /proc/net/if_inet6', async (t) => {
   const ifInet6 = [
     // address                         index  len scope flags name
     '00000000000000000000000000000001 01 80 10 80       lo',
@@ -82,7 +82,7 @@ t.test('finds the index of a device in /proc/net/if_inet6', async (t) => {
   t.equal(indexIn(ifInet6, 'lo'), 1);
 });
 
-t.test('accepts a numeric index; the error for an unknown name contains it', async (t) => {
+t.test('a numeric index is accepted, and the error for an unknown name contains the name', async (t) => {
   t.equal(deviceIndex('12'), 12);
   t.throws(() => deviceIndex('nosuchdevice'), { name: 'HostError', message: /nosuchdevice/ });
 });

@@ -34,7 +34,7 @@ t.test('a MAC differs when any part of the seed differs', async (t) => {
     { ...SEED, underlay: 'fd01::10' },
     { ...SEED, vni: 101 },
     { ...SEED, netns: '4026531840' },
-    // The same concatenation, with the boundary between two parts at another position.
+    // The concatenated parts of these seeds are equal; the boundary between two parts differs.
     { ...SEED, underlay: '192.168.80.1', vni: 100 },
     { ...SEED, underlay: '192.168.80.1', vni: 0 },
   ];

@@ -56,7 +56,7 @@ t.test('start succeeds on a kernel without IPsec', async (t) => {
   t.same(calls, ['refresh', 'changed']);
 });
 
-t.test('many changes cause few refreshes; changes during a refresh cause another one', async (t) => {
+t.test('many changes cause few refreshes; changes during a refresh cause another refresh', async (t) => {
   const { watch, calls, refreshes, changeNetwork } = network(t, {}, 30);
   await watch.start();
   for (let k = 0; k < 50; k++) {
@@ -90,7 +90,7 @@ t.test('a long refresh is followed by a long pause', async (t) => {
   t.ok(performance.now() - startMs > 500, 'the pause is about nine times the 60 ms of a refresh');
 });
 
-t.test('no refresh follows a stop, even if one is due', async (t) => {
+t.test('no refresh begins after a stop, even if a refresh is due', async (t) => {
   const { watch, calls, changeNetwork } = network(t, {}, 50);
   await watch.start();
   watch.due();

@@ -28,7 +28,7 @@ t.test('a TAP in use by another vtepd is recognised by its alias', async (t) => 
   t.notMatch(explainTapOpen('vtep100', -EBUSY, { ...tap, alias: 'my tap' }), /another vtepd/);
 });
 
-t.test('requests smaller and smaller sets of offloads until the kernel accepts one', async (t) => {
+t.test('smaller and smaller sets of offloads are requested until the kernel accepts a set', async (t) => {
   /** A kernel that supports the bits `known`; records the requested sets. */
   const kernel = (known: number) => {
     const requested: number[] = [];

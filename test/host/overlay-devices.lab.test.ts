@@ -31,7 +31,7 @@ const SPECS = [spec(100, 'br100'), spec(101, 'br-both'), spec(102, 'br-both'), s
 
 const names = async () => (await ip(['link', 'show'])).map((link) => (link as { ifname: string }).ifname);
 
-t.test('opens the devices in order with their settings; close leaves nothing behind', async (t) => {
+t.test('devices are opened in order with their settings, and close leaves nothing behind', async (t) => {
   const before = await names();
   const opened = new OverlayDevices(shim);
   const devices = await opened.open(SPECS);

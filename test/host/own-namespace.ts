@@ -1,5 +1,6 @@
 /**
- * Runs the importing test file in its own network namespace; imported first, for this effect.
+ * Runs the importing test file in its own network namespace. A test file imports this module first,
+ * only for this effect.
  *
  * The test file runs again in a child process. The namespace ends with that process, together with
  * all its devices. The code of src/host acts on the namespace of its process, so its tests have to

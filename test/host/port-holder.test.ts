@@ -14,7 +14,7 @@ const TABLE = [
   '',
 ].join('\n');
 
-t.test('finds sockets by local port, not by remote port', async (t) => {
+t.test('sockets are found by their local port, not by their remote port', async (t) => {
   t.strictSame(inodesOf('', 4789), []);
   t.strictSame(inodesOf('   sl  local_address', 4789), []);
   t.strictSame(inodesOf(TABLE, 53), []);

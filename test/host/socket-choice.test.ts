@@ -106,7 +106,7 @@ t.test(
           const choice = { family, workers, sockets: 9, others: OTHERS, sources: placed, seed: SEED };
           const program = choiceProgram(choice);
           if (program === undefined) {
-            t.ok(count > (workers === 1 ? 1300 : 600), `only too many sources have no program: ${count}`);
+            t.ok(count > (workers === 1 ? 1300 : 600), `${count} sources are too many for a program`);
             continue;
           }
           const seen = new Set<number>();

@@ -1,4 +1,6 @@
-/** Serialised changes and their undo, over a fake data plane that records its calls. */
+/**
+ * Tests that changes are serialised and undone. A fake data plane records the calls that it gets.
+ */
 import t from 'tap';
 import { parseConfig } from '../../src/config/file.js';
 import { mergeSettings } from '../../src/config/merge.js';
@@ -21,7 +23,7 @@ const PEERS = [
   ['192.0.2.3', ''],
 ];
 
-/** @param given reread: content of the file at reload; '' for no file */
+/** @param given `reread`: content of the file that a reload reads; '' if there is no file */
 function make(text: string, given: { reread?: string; store?: StateStore } = {}) {
   const done: string[] = [];
   let down = false;
@@ -77,7 +79,7 @@ function make(text: string, given: { reread?: string; store?: StateStore } = {})
   return { configuration, done, die, fail };
 }
 
-t.test('another port in the file takes effect at the next start, for peers as well', async (t) => {
+t.test('if the port in the file changes, peers keep the old port until the next start', async (t) => {
   const vni = 'vnis: [{vni: 1, peers: [192.0.2.1, "192.0.2.2,port=8472"]}]';
   const { configuration, done } = make(vni, { reread: `port: 4790\n${vni}` });
   t.strictSame(await configuration.reload(), { changed: [], needsRestart: ['--port'], hasFile: true });
@@ -108,7 +110,7 @@ t.test('a precondition is evaluated after an earlier reload', async (t) => {
   t.match(configuration.vni(1), { ageingS: 20, fdbLimit: 65536, flood: false });
 });
 
-t.test('a change during which a worker dies is undone once the worker is replaced', async (t) => {
+t.test('a change during which a worker dies is undone after the worker is replaced', async (t) => {
   const { configuration, done, die } = make('vnis: [{vni: 1, ageing: 10, mtu: 1400}]');
   die();
   await t.rejects(configuration.changeVni(1, { ageingS: 20, mtu: 1300 }), { code: 'dataplane_down' });
@@ -135,7 +137,7 @@ t.test('static entries are restored when their removal cannot be stored', async 
   t.same([...configuration.entries(1)], [['02:00:00:00:00:01', '192.0.2.1']]);
 });
 
-t.test('a change of static entries without an answer is reconciled, a refused change is not', async (t) => {
+t.test('static entries are reconciled after an unanswered change, not after a refused change', async (t) => {
   const { configuration, done, fail } = make('vnis: [{vni: 1}]');
   const other = { high: 0x0200, low: 2 };
   await configuration.putFdb(1, MAC, '192.0.2.1');
@@ -158,7 +160,7 @@ t.test('a change of static entries without an answer is reconciled, a refused ch
     fail(code);
     await t.rejects(configuration.deleteFdb(1, MAC), { code });
   }
-  t.same(done, [], 'a refused change is not reconciled');
+  t.same(done, [], 'the entries are not reconciled after a refused change');
 });
 
 t.test('a flush of a name removes the static entries of all its addresses', async (t) => {

@@ -27,7 +27,9 @@ const vni = (number: number, ...hosts: string[]): VniSettings => ({
   peers: hosts.map(peer),
 });
 
-/** Fake workers that, with `dies`, fail from the next addition of peers until `abandonVni`. */
+/**
+ * Fake workers. If `dies` is set, calls fail from the next addition of peers until `abandonVni`.
+ */
 class Plane {
   readonly rows = new Map<number, NewPeer[]>();
   dies = false;
@@ -59,7 +61,7 @@ class Plane {
     if (this.held.some(({ vni: one }) => one === number))
       throw new DataPlaneError('vni_exists', `VNI ${number} is settling`);
   }
-  /** Releases the VNI at once, or with `stalls` only when `resume` is called. */
+  /** Releases the VNI at once. If `stalls` is set, only a call of `resume` releases the VNI. */
   async abandonVni(number: number, release: () => Promise<void>) {
     this.#down = false;
     this.rows.delete(number);
@@ -145,7 +147,7 @@ function make(pathManager = NO_CONSEQUENCES) {
   return { overlay, zone, plane, taps, broken, moved, taken, warnings, shown, happened };
 }
 
-t.test('an address that a name loses stays a peer if it is configured itself', async (t) => {
+t.test('an address that a name loses stays a peer if the address itself is configured', async (t) => {
   const { overlay, zone, shown } = make();
   const name = 'a.example';
   zone.set(name, ['127.0.0.1', '127.0.0.2']);
@@ -174,7 +176,7 @@ t.test('an address that a name loses stays a peer if it is configured itself', a
       [name, '127.0.0.2'],
       [name, '127.0.0.1'],
     ],
-    'a removed address stays a peer if a name has it',
+    'a removed address stays a peer if a name resolves to the address',
   );
 });
 

@@ -44,7 +44,7 @@ function setUp(t: Test, rows: readonly PeerOf[], answersIn: readonly number[]) {
 }
 
 t.test(
-  'a peer that does not answer in its first VNI gets a request in the next VNI, and changes socket',
+  'a peer that does not answer in its first VNI gets a request in the next VNI, then changes its socket',
   async (t) => {
     const rows: PeerOf[] = [
       [100, 1, '192.0.2.1', 4789],

@@ -3,7 +3,7 @@ import { Counters, V_TAP_QUEUE_DROPPED } from '../../src/exchange/counters.js';
 import type { VniState } from '../../src/exchange/data-plane.js';
 import { TapQueues } from '../../src/vtep/tap-queues.js';
 
-t.test('drops at a TAP’s queue are counted since its VNI came up', async (t) => {
+t.test('drops at the queue of a TAP are counted from the start of its VNI', async (t) => {
   const dropped = new Map([
     ['one', 1000],
     ['two', 0],

@@ -115,7 +115,7 @@ t.test('settings are changed at run time and changed back', async (t) => {
   t.equal(device('br2'), undefined);
 });
 
-t.test('the device MTU may be below 1280 if it is configured, but not with auto', async (t) => {
+t.test('a configured device MTU can be below 1280, an automatic device MTU cannot', async (t) => {
   await vtep.addVni(made(200, { mtu: 1000 }));
   t.match(device('vtep200'), { mtu: 1000 });
   await vtep.changeVni(200, { mtu: 1100 });
@@ -199,7 +199,7 @@ t.test('a change that the operating system or a rule refuses has no effect', asy
   t.strictSame(await everything(), before);
 });
 
-t.test('a reload applies the file, except what the API changed', async (t) => {
+t.test('a reload applies the settings of the file except those that the API changed', async (t) => {
   await vtep.changeVni(100, { ageingS: 9 });
   const good = file;
   file = { vnis: [{ vni: 100, bridge: 'br0', ageing: 20, peers: ['192.0.2.11'] }, { vni: 300 }], ttl: 3 };

@@ -1,8 +1,8 @@
 /**
  * Routes of a VNI's FDB: list, set static entries, delete and flush.
  *
- * A static entry names a configured peer, does not age, is not evicted, and learning does not
- * override it.
+ * A static entry names a configured peer. The entry does not age, is not evicted, and is not
+ * changed by learning.
  */
 import type { FastifyInstance } from 'fastify';
 import type { LimitFunction } from 'p-limit';

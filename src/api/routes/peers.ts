@@ -3,9 +3,9 @@
  *
  * A change is answered after the data plane has applied it. A peer is configured by its host, which
  * is an IP address or a name. Each IP address of a name is an item of the list, with the name as
- * `address` and the IP address as `resolved`. Name and IP address identify the peer in a path, but
- * only the configured host can be removed. A name without an address is an item whose `resolved` is
- * null.
+ * `address` and the IP address as `resolved`. In a path, both the name and the IP address identify
+ * the peer. Only the configured host can be removed. A name that has no IP address yet is an item
+ * whose `resolved` is null.
  */
 import type { FastifyInstance } from 'fastify';
 import type { LimitFunction } from 'p-limit';

@@ -63,7 +63,7 @@ export interface ProbeStep {
   readonly outcome: string;
 }
 
-/** Converts undefined to null, as JSON has no undefined. */
+/** Converts undefined to null, because JSON has no undefined. */
 function probeView(peer: string, found: PeerProbe) {
   const { means = null, pathMtu = null, routeMtu = null, fits = null } = found;
   return { peer, ...found, means, pathMtu, routeMtu, fits };

@@ -17,7 +17,9 @@ const TAGS = ['Daemon'];
 
 /** Limits of `/v1/counters`: responses being written, and queued requests. */
 const COUNTERS: TurnLimits = { places: 8, perClient: 4, waiting: 32, waitingPerClient: 16 };
-/** Limits of `/v1/doctor`: runs, each of which has several child processes, and queued requests. */
+/**
+ * Limits of `/v1/doctor`: active doctors, each with several child processes, and queued requests.
+ */
 const DOCTORS: TurnLimits = { places: 2, perClient: 2, waiting: 8, waitingPerClient: 8 };
 
 export function statusRoutes(app: FastifyInstance, deps: ControlDeps): void {
@@ -76,7 +78,7 @@ export function statusRoutes(app: FastifyInstance, deps: ControlDeps): void {
           'overloaded',
           `too many runs of the doctor (limits: ${doctors.limits}); retry later`,
         );
-      // A run continues after its client has disconnected, and keeps its place until it is done.
+      // The doctor continues after its client has disconnected, and keeps its place until its end.
       let runs = false;
       onceClosed(request, reply, () => runs || turn.leave());
       runs = await turn.admitted;

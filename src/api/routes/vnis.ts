@@ -211,8 +211,8 @@ function isConfigured(configuration: Configuration, vni: number): boolean {
 }
 
 /**
- * The tag excludes peers, which have tags of their own, so that adding a peer does not make a
- * concurrent change of the VNI fail.
+ * The tag does not cover peers, which have tags of their own. So a change of the VNI does not fail
+ * because a peer was added at the same time.
  */
 function vniTag({ peers: _, ...settings }: VniSettings): string {
   return etagOf(settings);
