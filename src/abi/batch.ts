@@ -42,12 +42,12 @@ export const GSO_NONE = 0;
 export const GSO_TCPV4 = 1;
 export const GSO_TCPV6 = 4;
 export const GSO_UDP_L4 = 5;
-/** Bit added to a TCP type: ECN, the first segment may carry the CWR flag. */
+/** Bit added to a TCP type: the flow uses ECN, and the first segment possibly has the CWR flag. */
 export const GSO_ECN = 0x80;
 
 /**
- * Values of the `df` column. DF_CLEAR_TOO_BIG marks a datagram larger than the path MTU, which the
- * kernel fragments, so the datagram is never part of a train.
+ * Values of the `df` column. DF_CLEAR_TOO_BIG marks a datagram larger than the path MTU. Such a
+ * datagram is never part of a train, so that the kernel can fragment it.
  */
 export const DF_SET = 0;
 export const DF_CLEAR = 1;
@@ -77,7 +77,7 @@ export class Batch {
   readonly csumStart: Int32Array;
   readonly csumOff: Int32Array;
   readonly flags: Int32Array;
-  /** Frames on the wire that this descriptor stands for, at least 1. */
+  /** Number of frames on the wire that this descriptor represents, at least 1. */
   readonly segCount: Int32Array;
   /** Index of the drop reason; 0: none. The port skips dropped descriptors. */
   readonly verdict: Int32Array;

@@ -33,8 +33,8 @@ export interface Shim {
    */
   tapSteer(fd: number): number;
   /**
-   * Detaches the steering program, for a device that remains when the daemon ends. The kernel
-   * chooses the queue again.
+   * Detaches the steering program, so that the kernel chooses the queue again. Called for a device
+   * that outlives the daemon.
    */
   tapUnsteer(fd: number): number;
   /** TUNSETOFFLOAD with TUN_F_* bits; -EINVAL when the kernel lacks one of them. */
@@ -42,11 +42,12 @@ export interface Shim {
   /**
    * Appends frames to the batch, beginning at descriptor `start`.
    *
-   * Each frame lies within [regionOff, regionEnd) of the arena, aligned for 32-bit MAC reads, with
-   * `headroom` free bytes in front. The headroom begins at a multiple of 64 bytes. The call stops
-   * when no frame waits, the batch is full or no slot of `slotLen` bytes is left. Frames shorter
-   * than 14 or longer than `slotLen` bytes are discarded. Checksums are completed, except for
-   * superframes: their segments get checksums when they are sent.
+   * Each frame lies within [regionOff, regionEnd) of the arena and is aligned for 32-bit reads of
+   * its MACs. In front of each frame are `headroom` unused bytes, which begin at a multiple of 64
+   * bytes. The call stops when no frame waits, when the batch is full, or when the region has no
+   * room for another frame of `slotLen` bytes. Frames shorter than 14 or longer than `slotLen`
+   * bytes are discarded. The call completes postponed checksums of single frames. The segments of a
+   * superframe get their checksums when they are sent.
    *
    * @returns number of frames appended, or a negative errno if no frame was appended
    */
@@ -68,9 +69,10 @@ export interface Shim {
    * refuses a superframe, its segments are written one by one.
    *
    * @param merge bit mask: 1 TCP, 2 UDP (Linux 6.2)
-   * @param result bits of `merge` are set, never cleared. [0]: the kernel accepted superframes of
-   *   that kind. [1]: the kernel refused some superframes (EINVAL) although it accepted their
-   *   segments. Only superframes merged by this call count, not those received from a peer.
+   * @param result two bit masks with the bits of `merge`; the call sets bits and clears none. [0]:
+   *   kinds of which the kernel accepted a superframe. [1]: kinds of which the kernel refused a
+   *   superframe (EINVAL) and then accepted its segments. Only superframes merged by this call
+   *   count; superframes received from a peer do not.
    * @returns entries whose status is not 0
    */
   tapWriteBatch(
@@ -87,14 +89,15 @@ export interface Shim {
    *
    * @param local packed row (struct peer_row) to bind; an all-zero address means any
    * @param device device to bind to; '' none
-   * @param options bit mask. 1: receive with UDP_GRO, TOS, and zero checksums accepted; 2:
+   * @param options bit mask. 1: receive with UDP_GRO and TOS, and accept zero checksums; 2:
    *   IP_RECVERR (sending pool); 4: DF set (PMTUDISC_PROBE), else DF clear (PMTUDISC_DONT); 8: send
    *   without UDP checksum; 16: receive without UDP_GRO; 32: bind exclusively, then allow other
-   *   sockets to join; 64: join the port (SO_REUSEPORT); 128: fail without UDP_SEGMENT
+   *   sockets to join; 64: join the port (SO_REUSEPORT); 128: fail if the kernel lacks UDP_SEGMENT
    * @param receiveLen receive buffer in bytes (forced beyond the sysctl limit where permitted)
    * @param sendLen send buffer in bytes, likewise
    * @param ttl TTL or hop limit; 0: system default
-   * @returns fd; -ENOPROTOOPT without UDP_GRO (before Linux 5.0) or UDP_SEGMENT (before 4.18)
+   * @returns fd; -ENOPROTOOPT if the kernel lacks UDP_GRO (Linux older than 5.0) or UDP_SEGMENT
+   *   (older than 4.18)
    */
   udpOpen(
     local: Uint8Array,
@@ -105,8 +108,8 @@ export interface Shim {
     ttl: number,
   ): number;
   /**
-   * Turns UDP_GRO on or off: with UDP_GRO trains are received whole, without it the kernel splits
-   * them. -ENOPROTOOPT before Linux 5.0.
+   * Turns UDP_GRO on or off. With UDP_GRO the socket receives a train whole; without UDP_GRO the
+   * kernel splits the train. -ENOPROTOOPT before Linux 5.0.
    */
   udpSetGro(fd: number, on: boolean): number;
   /**
@@ -118,8 +121,8 @@ export interface Shim {
    */
   udpSelect(fd: number, program: Uint8Array): number;
   /**
-   * Frames the kernel dropped on transmit since the device was created; on a TAP, because its queue
-   * was full.
+   * Number of frames that the kernel has dropped on transmit in the lifetime of the device. On a
+   * TAP the cause is a full queue.
    */
   deviceTxDropped(device: string): number;
   /**
@@ -149,21 +152,22 @@ export interface Shim {
    *
    * Entry i goes to peers[peerIdx] through fds[pool * SOURCE_SOCKETS + srcPortIdx]. The pool is 0
    * for IPv4 and 1 for IPv6, plus 2 when `df` is not 0. `tos` is the outer TOS. Entries with the
-   * same `srcPortIdx` are grouped; their order is kept.
+   * same `srcPortIdx` are grouped; the order within a group is kept.
    *
-   * Adjacent entries for one socket share a sendmmsg. Adjacent entries of one size and outer header
-   * for one peer form a UDP_SEGMENT train of at most `trainMax` datagrams (1: no trains). Entries
-   * with `df` 2 exceed the path MTU and stay out of trains, so that the kernel can fragment them.
+   * Adjacent entries for one socket share a sendmmsg. Adjacent entries for one peer that have the
+   * same size and outer header form a UDP_SEGMENT train of at most `trainMax` datagrams (1: no
+   * trains). Entries with `df` 2 exceed the path MTU and stay out of trains, so that the kernel can
+   * fragment them.
    *
-   * On an error at entry i the call empties that socket's error queue into `errors` (struct
-   * path_errors), retries i once, then sets status[i] and continues. The datagrams of a train that
-   * is refused as a train are sent one by one. An entry with a gsoType is a superframe and is sent
-   * as its segments; csumStart is the offset of its TCP or UDP header from `off`. status[i] holds
-   * the error of the first segment that failed.
+   * On an error at entry i the call empties the error queue of the sending socket into `errors`
+   * (struct path_errors), retries entry i one time, then sets status[i] and continues. If the
+   * kernel refuses a train, the call sends the datagrams of the train one by one. An entry with a
+   * gsoType is a superframe and is sent as its segments; csumStart is the offset of its TCP or UDP
+   * header from `off`. status[i] holds the error of the first segment that failed.
    *
-   * @param refused set when the kernel refused a train although it accepted datagrams of it: [0]
-   *   -EIO, or an -EINVAL that the size of the train cannot have caused; [1] the peer's row.
-   *   Otherwise unchanged
+   * @param refused set when the kernel refused a train and then accepted single datagrams of that
+   *   train; otherwise unchanged. [0]: -EIO, or an -EINVAL that the size of the train cannot have
+   *   caused. [1]: the peer's row
    * @param tunnel outer TAP for superframes sent whole (struct tunnel); `fd` −1: none. The call
    *   updates its `id` and `error`
    * @returns entries whose status is not 0
@@ -186,7 +190,7 @@ export interface Shim {
    * @returns messages read
    */
   udpReadErrors(fd: number, errors: Uint8Array): number;
-  /** Total drops of the socket (SO_MEMINFO). */
+  /** Total number of datagrams that the socket has dropped (SO_MEMINFO). */
   udpDrops(fd: number): number;
   /** Local port of a bound socket. */
   udpPort(fd: number): number;
@@ -206,7 +210,7 @@ export interface Shim {
    */
   tunnelAttach(ifindex: number): number;
   /**
-   * Segmentation of tunnelled superframes by a device.
+   * Returns whether a device can segment tunnelled superframes.
    *
    * @returns bit mask: 1 supported, 2 supported with outer UDP checksums
    */
@@ -235,8 +239,8 @@ export interface Shim {
   /**
    * Creates or replaces an entry.
    *
-   * @param key 12 bytes, of which the map reads its key size
-   * @param value 32 bytes, of which the map reads its value size
+   * @param key 12 bytes; a map with shorter keys reads only the first bytes
+   * @param value 32 bytes; a map with shorter values reads only the first bytes
    * @returns 0; -E2BIG: map full
    */
   flowPut(map: number, key: Uint8Array, value: Uint8Array): number;
@@ -288,8 +292,8 @@ export interface Shim {
   /** epoll_create1. @returns fd */
   waitCreate(): number;
   /**
-   * Adds fd. With `readable` it is reported when readable or in error, otherwise only when in
-   * error.
+   * Adds fd to the wait set. If `readable` is true, waits report fd when it is readable or in
+   * error; otherwise they report fd only when it is in error.
    */
   waitAdd(waitFd: number, fd: number, token: number, readable: boolean): number;
   waitRemove(waitFd: number, fd: number): number;

@@ -1,8 +1,8 @@
 /**
  * Layout check of the structures shared with the shim.
  *
- * A shim of another build would read the wrong columns without any error, so it is refused at load.
- * The binding calls this check once per thread.
+ * A shim of another build would read the wrong columns without any error, so the check rejects such
+ * a shim at load. The binding calls this check once per thread.
  */
 import { COLUMN_LEN, COLUMNS } from './batch.js';
 import {

@@ -57,14 +57,14 @@ export const SLOT_MAX_LEN = 65536 + 22;
 export const RECEIVE_SLOT_STRIDE = 65536 + 832;
 
 /**
- * Bytes of frames read in one overlay round before they are sent. They fit well within the L2
+ * Bytes of frames that one overlay round reads, then sends. This amount fits well within the L2
  * cache.
  */
 export const OVERLAY_ROUND_LEN = 256 * 1024;
 
 /**
- * Bytes of the largest batch of frames read at once: a round, plus one frame of the largest size
- * that is read just before the round is full.
+ * Bytes of the largest batch of frames read at once: a round, and one frame of the largest size,
+ * which is read when the round is almost full.
  */
 export const OVERLAY_REGION_LEN = OVERLAY_ROUND_LEN + SLOT_MAX_LEN + 4096;
 
@@ -95,7 +95,7 @@ export const PEER_ROW_LEN = 32;
 
 /**
  * Path errors stored until they are read, one per path. Further errors are lost; later datagrams on
- * those paths cause them again.
+ * those paths cause new errors.
  */
 export const PATH_ERRORS_CAP = 32;
 

@@ -7,9 +7,9 @@
  *     word 0  family | port << 16     word 5  scope id
  *     word 1–4  address               word 6  MTU     word 7  origin
  *
- * Records are not trustworthy. A local error comes from this kernel. An ICMP error can be forged by
- * anyone who guesses a source port, and contains whatever its sender chose; the reader must check
- * that the address and port are those of a peer.
+ * Records are not trustworthy. A local error comes from this kernel, but anyone who guesses a
+ * source port can forge an ICMP error with any content. The reader must check that the address and
+ * port are those of a peer.
  */
 
 import { PATH_ERRORS_CAP } from './limits.js';

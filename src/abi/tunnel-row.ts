@@ -1,8 +1,8 @@
 /**
  * Parameters of the outer TAP that sends superframes whole.
  *
- * They are `struct tunnel` of the shim (native-shims/shim.h) as words, which each sending call
- * reads. The descriptor −1 means that there is no outer TAP.
+ * The parameters are `struct tunnel` of the shim (native-shims/shim.h) as words. Each sending call
+ * reads them. The descriptor −1 means that there is no outer TAP.
  */
 import { SOURCE_SOCKETS } from './limits.js';
 
@@ -13,7 +13,8 @@ export const TUNNEL_MTU = 2;
 export const TUNNEL_TTL = 3;
 export const TUNNEL_OPTIONS = 4;
 /**
- * Negative errno of a superframe that the outer TAP refused and that was sent as segments; 0 none.
+ * Negative errno with which the outer TAP refused a superframe, which was then sent as segments; 0:
+ * none.
  */
 export const TUNNEL_ERROR = 6;
 /** UDP source ports, indexed by socket of the source-port pool. */

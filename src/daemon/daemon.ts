@@ -29,9 +29,12 @@ import { ServiceWatch } from './service-watch.js';
 
 /** Period of retries for a listener that cannot be opened yet, ms. */
 const LISTEN_RETRY_MS = 2000;
-/** Most peers of a VNI that the `ready` line lists; of more peers it has the number only. */
+/**
+ * Most peers of a VNI that the `ready` line lists; for more peers the line states only their
+ * number.
+ */
 const PEERS_SHOWN = 16;
-/** Most VNIs that the `ready` line lists; of more VNIs it has the number only. */
+/** Most VNIs that the `ready` line lists; for more VNIs the line states only their number. */
 const VNIS_SHOWN = 64;
 
 export class Daemon {
@@ -60,7 +63,8 @@ export class Daemon {
    * Starts the daemon.
    *
    * @param reread reads flags and file again; undefined: no configuration file
-   * @returns the daemon, once the data plane has acknowledged the configuration and the API listens
+   * @returns the daemon, as soon as the data plane has acknowledged the configuration and the API
+   *   listens
    * @throws Error with a message for the user
    */
   static async start(settings: Settings, log: Logger, reread?: () => Settings): Promise<Daemon> {
@@ -142,7 +146,8 @@ export class Daemon {
       this.#undo.push(() => file.close());
       return { state: file.state, store: file };
     } catch (error) {
-      // The default path is optional: without permission for it vtepd runs without a state file.
+      // The default path is optional: if vtepd has no permission for this path, it runs without a
+      // state file.
       if (named || !(error instanceof StateError && error.notPermitted)) throw error;
       this.#warn('state_not_kept', `${error.message}; changes made by the API are lost when vtepd exits`);
       return {};
@@ -192,8 +197,8 @@ export class Daemon {
   }
 
   /**
-   * Opens a listener, with retries if its address is missing: in a new network namespace loopback
-   * may still be down. The overlay runs meanwhile.
+   * Opens a listener. If the address does not exist yet, the call is retried while the overlay
+   * runs: in a new network namespace the loopback device is possibly still down.
    */
   async #listen(server: FastifyInstance, where: ApiListen, flag: '--api' | '--metrics'): Promise<void> {
     try {

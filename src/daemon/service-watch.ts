@@ -8,7 +8,7 @@
  */
 import type { Service } from './service.js';
 
-/** Checks per watchdog period; several, so that one late check does not end the daemon. */
+/** Checks per watchdog period; several, so that one late check does not cause a restart. */
 const CHECKS = 4;
 /** Period of the status line if no pings are due, ms. */
 const STATUS_PERIOD_MS = 5000;

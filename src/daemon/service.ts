@@ -50,7 +50,8 @@ export class Service {
   }
 
   /**
-   * Reports a reload, and readiness when it has ended, successfully or not.
+   * Reports the start of a reload. Reports readiness when the reload has ended, successfully or
+   * not.
    *
    * After concurrent reloads, readiness is reported when the last of them has ended. The time in a
    * message distinguishes the reload from earlier reloads.
@@ -120,7 +121,7 @@ function statusLine(text: string): string {
  * Watchdog period, ms; 0: no pings are due.
  *
  * WATCHDOG_PID must name this process, because a child process inherits the variables of its
- * parent.
+ * parent, which apply to the parent only.
  */
 function watchdogMs({ NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID }: NodeJS.ProcessEnv): number {
   if (!NOTIFY_SOCKET || (WATCHDOG_PID && Number(WATCHDOG_PID) !== process.pid)) return 0;

@@ -1,8 +1,8 @@
 /**
  * Checks of the doctor: pure functions from facts to findings.
  *
- * They read and change nothing on the machine. `firewall.ts` has the check of the packet filter. An
- * unusual number alone is not a finding; each check states its reason.
+ * The checks neither read nor change anything on the machine. `firewall.ts` has the check of the
+ * packet filter. An unusual number alone is not a finding; each check states its reason.
  */
 import type { Link } from '../host/link.js';
 import type { DaemonFacts, MachineFacts } from './facts.js';
@@ -78,8 +78,8 @@ export function checkStrayVni({ strayFrames, strayVni, vnis }: DaemonFacts): Fin
 
 /**
  * Bridge ports with different MTUs: a bridge drops frames larger than the MTU of the outgoing port,
- * without an ICMP error. A TAP of vtepd may have a larger MTU than the other ports on purpose, so
- * the other ports are not compared with it.
+ * without an ICMP error. A larger MTU of a TAP of vtepd can be intended, so the other ports are not
+ * compared with the TAP.
  */
 export function checkBridgeMtu({ links }: MachineFacts, { vnis }: DaemonFacts): Finding[] {
   const taps = vnis.map(({ tap }) => tap);

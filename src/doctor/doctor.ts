@@ -1,8 +1,8 @@
 /**
  * The doctor: examines machine and daemon and lists obstacles to frame delivery.
  *
- * It only reads. The daemon runs it for `GET /v1/doctor`. If no daemon answers, vtepctl runs the
- * doctor itself, and the doctor looks for reasons why no daemon can run.
+ * The doctor changes nothing. The daemon runs it for `GET /v1/doctor`. If no daemon answers,
+ * vtepctl runs the doctor itself, and the doctor looks for reasons why no daemon can run.
  */
 import { portHolder } from '../host/port-holder.js';
 import {

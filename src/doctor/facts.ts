@@ -1,8 +1,8 @@
 /**
  * Input of the doctor's checks, as data.
  *
- * The checks are pure functions of these facts, so that each can be tested with recorded output of
- * a real machine. `machine.ts` reads the machine; the daemon provides its own facts.
+ * The checks are pure functions of these facts, so that each check can be tested with recorded
+ * output of a real machine. `machine.ts` reads the machine; the daemon provides its own facts.
  */
 import type { Link } from '../host/link.js';
 

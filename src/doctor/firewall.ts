@@ -107,8 +107,8 @@ class Walk {
   ): Fate | 'return' {
     const isCertain = certainty === 'yes';
     switch (verdict) {
-      // A rule that possibly accepts counts as accepting, because rulesets accept peers by
-      // address.
+      // A rule that possibly accepts counts as accepting, because rulesets usually accept peers by
+      // address, and addresses are not evaluated here.
       case 'accept':
         return 'accepted';
       case 'drop':

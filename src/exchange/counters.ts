@@ -16,18 +16,19 @@
  *
  * - The reader's first `load` reads a value that an `end` wrote: all stores before that `end`
  *   happen before the copy.
- * - The reader's last access is a read-modify-write that adds 0. The `begin` of any later change
- *   reads from it, directly or through other additions, so the copy happens before the stores of
- *   that change and cannot contain them. An earlier `begin` has changed the number, and the copy is
- *   repeated.
+ * - The reader's last access is a read-modify-write that adds 0. A `begin` after this addition
+ *   reads the value that the addition wrote, directly or through other additions. The copy
+ *   therefore happens before the stores of that change and cannot contain them. If a `begin`
+ *   changed the number earlier than the addition, the reader repeats the copy.
  *
- * A plain `load` at the end would not suffice: an acquire load keeps later accesses behind it, but
- * not earlier accesses before it, so on arm64 (`ldar`) a cell could be loaded after the comparison
- * of the number. An addition (`ldaddal`, or `ldaxr` and `stlxr`) also releases. On x86 both forms
- * are ordered, so no test on x86 can show the difference.
+ * A plain `load` after the copy would not suffice: an acquire load prevents later accesses from
+ * moving ahead of it, but does not prevent earlier accesses from moving behind it. On arm64
+ * (`ldar`) a cell could therefore be loaded after the number is compared. An addition (`ldaddal`,
+ * or `ldaxr` and `stlxr`) also releases. On x86 both forms are ordered, so no test on x86 can show
+ * the difference.
  *
  * Both sums over peers include the `other` row of the VNI: traffic with sources that are not
- * configured peers, and the counts of peers removed since.
+ * configured peers, and the counts of peers that have been removed.
  */
 import { DROP_REASON_COUNT } from './drop-reason.js';
 
@@ -83,7 +84,7 @@ export const P_RX_BYTES = 4;
  * Time of the last frame from the peer, ms of CLOCK_MONOTONIC, which all workers share; 0: never.
  */
 export const P_LAST_SEEN_MS = 5;
-/** Path MTU as reported by the network, bytes; 0: no report, or it has expired. */
+/** Path MTU as reported by the network, bytes; 0: no report, or the report has expired. */
 export const P_PATH_MTU = 6;
 /** Dynamic FDB entries that point at this peer. */
 export const P_FDB_DYNAMIC = 7;
@@ -96,7 +97,7 @@ function rowLen(used: number): number {
   return (used + 7) & ~7;
 }
 
-/** Most attempts of a reader to copy without an update of the writer. */
+/** Most attempts of a reader to make a copy that no update disturbs. */
 export const READ_ATTEMPTS = 10_000;
 /** Most pauses of a reader while the writer is stopped within an update, 1 ms each. */
 const READ_PAUSES = 100;
@@ -142,18 +143,18 @@ export class Counters {
    * Reader: repeats `copy` until no update of a batch has disturbed it.
    *
    * A writer that lost its core within an update gets time to continue. The attempts are bounded:
-   * if the writer never pauses, or has died, the last copy stands and may be inconsistent by a few
-   * frames.
+   * if the writer never pauses, or has died, the last copy is used, which is possibly inconsistent
+   * by a few frames.
    *
-   * @param attempts most attempts; fewer for copies that last long
+   * @param attempts most attempts; callers pass a small number for copies that take long
    */
   consistently(copy: () => void, attempts = READ_ATTEMPTS): void {
     let pauses = 0;
     for (let attempt = 0; attempt < attempts && pauses < READ_PAUSES; attempt++) {
       const before = Atomics.load(this.#sequence, 0);
       if ((before & 1) !== 0) {
-        // Returns at once if the writer has continued. No notify is sent, so a pause lasts up to 1
-        // ms.
+        // The wait returns immediately if the writer has continued. The writer sends no notify, so
+        // otherwise the wait lasts 1 ms.
         if (Atomics.wait(this.#sequence, 0, before, 1) === 'timed-out') pauses++;
         continue;
       }
@@ -164,8 +165,8 @@ export class Counters {
   }
 
   /**
-   * Compares with a plain load first: the addition moves the cache line away from the writer, so
-   * the addition runs once per undisturbed copy only.
+   * Compares with a plain load first. The addition moves the cache line away from the writer, so it
+   * runs only after a copy that the load shows as undisturbed.
    */
   #isStill(before: number): boolean {
     return Atomics.load(this.#sequence, 0) === before && Atomics.add(this.#sequence, 0, 0) === before;

@@ -1,7 +1,7 @@
 /**
  * The data plane as the control side uses it: queries, types and error codes.
  *
- * Callers name a peer by the canonical text of its address. Implemented by `Handle`.
+ * Callers name a peer by the canonical text of its address. `Handle` implements the interface.
  */
 import type { ChangeErrorCode, MacParts, PackedAddress, VniPolicy } from './protocol.js';
 
@@ -99,7 +99,7 @@ export interface VniSnapshot {
   peers: { peer: PeerState | undefined; row: Float64Array }[];
 }
 
-/** A part of a peer list that many VNIs may share: `count` peers from `list[from]` on. */
+/** A part of a peer list that many VNIs can share: `count` peers from `list[from]` on. */
 export interface PeerSpan {
   readonly list: readonly NewPeer[];
   readonly from: number;

@@ -62,8 +62,8 @@ export interface EventSubscription extends AsyncIterable<StampedEvent> {
 
 export interface EventSource {
   /**
-   * Subscribes one reader to events from now on. Events are queued until read; leaving the `for
-   * await` loop closes the subscription.
+   * Subscribes one reader to all events that are published after this call. Events are queued until
+   * read; leaving the `for await` loop closes the subscription.
    *
    * @param options capacity: most queued events, default 1024
    */

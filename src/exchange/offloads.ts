@@ -5,17 +5,17 @@
  * offload later, the worker marks the refusal in the cell, and from then on no thread uses the
  * offload. Only a restart clears a refusal.
  *
- * A cell is read and written atomically, without locks; a worker that reads a cell just before a
- * refusal receives a second refusal. The last cell is a change counter, so that the check in each
- * round is one load.
+ * A cell is read and written atomically, without locks. A worker that reads a cell just before
+ * another worker marks a refusal still uses the offload, and the kernel refuses it a second time.
+ * The last cell is a change counter, so that the check in each round is one load.
  */
 
 const BY_KERNEL =
   'the kernel completes the checksum or segments such frames before they are read from the TAP';
 
 /**
- * Every offload: its name and the consequence without it. The names are the kernel's; GSO_ stands
- * for superframes written to the TAP.
+ * Every offload: its name and the consequence without it. The names are the kernel's; the prefix
+ * GSO_ marks superframes that are written to the TAP.
  */
 export const OFFLOADS = [
   ['UDP_GRO', 'datagrams are received one by one'],

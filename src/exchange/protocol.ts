@@ -54,7 +54,7 @@ export interface OuterPolicy {
   mssClamp: boolean;
   /**
    * Random 32-bit integer that determines source ports. It differs from `seed`, because observers
-   * of source ports can derive it.
+   * of source ports can derive this integer.
    */
   flowSecret: number;
 }
@@ -75,7 +75,7 @@ export interface UnderlayInit {
   receiveFds: { readonly ipv4: readonly number[]; readonly ipv6: readonly number[] };
   /**
    * Sockets of the source-port pools, ordered as in `UdpFds.send`; −1: none. All workers send
-   * through them.
+   * through these sockets.
    */
   sendFds: number[];
 }

@@ -22,7 +22,8 @@ export function silentLogger(): Logger {
 /**
  * Creates a logger that writes synchronously in both formats.
  *
- * The last line before an exit is the most important line, and lines are few.
+ * The last line of a process is the most important line, and a synchronous write cannot lose it at
+ * exit. The writes cost little, because lines are few.
  *
  * @param level pino level; lines below it are not written
  */

@@ -4,16 +4,17 @@
  * A name is looked up when it is first requested, again when its addresses expire, and soon after
  * one of its peers has become silent.
  *
- * The next lookup is due after the TTL, which is bounded, because a zone may state 0 or a week.
+ * The next lookup is due after the TTL, which is bounded, because a zone can state 0 or a week.
  * Without a TTL (hosts file) it is due after one minute. After a failure it is due in 5 s, with
  * exponential back-off up to five minutes. A random delay is added, so that many names, or many
- * daemons started together, do not send their queries together.
+ * daemons started together, do not send their queries at the same time.
  *
  * Invariants:
  *
  * - A lookup that fails changes no address. If one address family fails, the known addresses of
  *   that family are kept.
- * - A name is never looked up twice at once, and the number of concurrent lookups is bounded.
+ * - Two lookups of one name never run at the same time, and the number of concurrent lookups is
+ *   bounded.
  * - The answers of a name server change peers at most once per TTL_MIN_S.
  *
  * Time, randomness and DNS are passed in. This module has no timer, logs nothing and knows no
@@ -127,7 +128,9 @@ export class NameFollower {
     return Array.from(this.#names.values(), ({ state }) => state);
   }
 
-  /** Brings the next lookup forward, because a silent peer of this name may have a new address. */
+  /**
+   * Brings the next lookup forward, because a silent peer of this name possibly has a new address.
+   */
   silent(name: string): void {
     const followed = this.#names.get(name);
     if (followed) followed.nextMs = Math.min(followed.nextMs, followed.queriedMs + SOONEST_MS);

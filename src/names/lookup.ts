@@ -8,8 +8,9 @@
  * every address from getaddrinfo. Otherwise the addresses come from a source without TTLs.
  *
  * If the lookup of one address family fails, getaddrinfo returns the addresses of the other family
- * as if they were all. DNS distinguishes "no records" from "no answer". The result therefore lists
- * the address families without an answer, so that a failure is not mistaken for a removal.
+ * as if the name had no other addresses. DNS distinguishes "no records" from "no answer". The
+ * result therefore lists the address families without an answer, so that a failure is not mistaken
+ * for a removal.
  *
  * Called by `follow.ts`, and by `resolve.ts` for a single lookup of a host. It has no cache and no
  * clock.
@@ -100,7 +101,7 @@ async function recordsOf(
   }
 }
 
-/** Returns the shortest TTL; undefined unless all addresses are DNS records. */
+/** Returns the shortest TTL; undefined if DNS lacks a record for any address. */
 function ttlOf(
   addresses: readonly IpAddress[],
   records: readonly (ReadonlyMap<string, number> | undefined)[],

@@ -154,7 +154,7 @@ export class NamedPeers {
     this.#following = false;
   }
 
-  /** Logs an error once while it stays the same, and schedules a retry. */
+  /** Schedules a retry. Logs the error, unless it is the same as at the previous attempt. */
   #fail(name: string, error: string): void {
     if (this.#configuration === undefined) return;
     if (error !== this.#failure)

@@ -89,7 +89,7 @@ export class PeerNames {
     this.#follower.retain(kept);
   }
 
-  /** Requests an early lookup, because a silent peer of this name may have a new address. */
+  /** Requests an early lookup, because a silent peer of this name possibly has a new address. */
   silent(name: string): void {
     this.#follower.silent(name);
   }

@@ -1,9 +1,9 @@
 /**
  * Detects peers that become silent and peers that become active again.
  *
- * A peer is silent if frames were sent to it for SILENT_MS and none was received. Its name is then
- * looked up again, because the peer may have a new address, and event subscribers are informed.
- * Silence need not be a fault: a host without traffic is silent as well.
+ * A peer is silent if frames were sent to it for SILENT_MS and none was received from it. Its name
+ * is then looked up again, because the peer possibly has a new address, and event subscribers are
+ * informed. Silence is not always a fault: a host without traffic is silent as well.
  *
  * The input is that of `paths/watch.ts`, one element per address. The time is a parameter of
  * `check`.
@@ -83,7 +83,10 @@ export class PeerSilence {
   }
 }
 
-/** Initial record: the counter of sent frames may not be 0, so only later frames count. */
+/**
+ * Initial record. The counter of sent frames is possibly above 0 already, so only frames sent after
+ * this check count.
+ */
 function firstOf({ txFrames }: PeerSigns): Record {
   return { txFrames, lastSeenMs: 0, unansweredMs: undefined, silent: false, lookedUpMs: 0 };
 }

@@ -3,8 +3,8 @@
  *
  * The request is an ARP probe (RFC 5227 §1.1). It has no sender IP address, so it changes no
  * neighbour table, and it is padded to the size under test. The reply is short and goes to the MAC
- * that sent the request. Each request has a different source MAC, which identifies the request to
- * which a reply belongs.
+ * that sent the request. Each request has a different source MAC, so the destination MAC of a reply
+ * identifies its request.
  *
  *     | destination 6 | source 6 | 0x0806 |                                              Ethernet
  *     | 1 | 0x0800 | 6 | 4 | operation | sender MAC 6, IP 4 | target MAC 6, IP 4 |       28 bytes

@@ -9,9 +9,9 @@
  * Encapsulation, normal mode (§4.1): the outer field is a copy of the inner field, including CE.
  * (Linux sends ECT(0) for an inner CE: it resets the outer field as RFC 3168 specified.)
  *
- * Decapsulation (§4.2): the table below. The outer field may add CE, and turn ECT(0) into ECT(1).
- * If the inner packet is not ECN-capable and the outer field is CE, the packet is dropped, because
- * the congested router would have dropped it.
+ * Decapsulation (§4.2): the table below. The outer field can add CE, and can turn ECT(0) into
+ * ECT(1). If the inner packet is not ECN-capable and the outer field is CE, the packet is dropped,
+ * because a congested router drops packets that are not ECN-capable.
  *
  * `decapsulatedEcn` is pure; the other functions rewrite a header that the caller has checked.
  * Decapsulation calls all of them.

@@ -1,7 +1,7 @@
 /**
  * Ethernet II header (IEEE 802.3 §3) with 802.1Q tags.
  *
- * The outermost tag comes first (802.1Q-2022 §9.6); a service tag may precede a customer tag.
+ * The outermost tag comes first (802.1Q-2022 §9.6); a service tag can precede a customer tag.
  *
  *     +-------------------+-------------------+------------+
  *     |  destination (6)  |    source (6)     | EtherType  |            untagged
@@ -37,8 +37,8 @@ export const ETHERTYPE_MIN = 0x0600;
 /**
  * Fewest bytes behind a tag and its type field.
  *
- * Linux reads two bytes there when it removes the tag, and frees a shorter frame without counting
- * it (skb_vlan_untag).
+ * Linux reads two bytes there when it removes the tag, and discards a shorter frame without
+ * counting the drop (skb_vlan_untag).
  */
 const BEHIND_TAG_LEN = 2;
 

@@ -15,10 +15,10 @@
  * hashed.
  *
  * A secret and the VNI seed the hash. Flows with the same port share a queue of the receiver, so a
- * VM that could compute the port of a flow in another VNI could fill that flow's queue. It cannot
- * do so even with a copy of the flow's headers, because the secret determines how the hashes of two
- * VNIs differ. Within a VNI, equal headers have equal ports. The function is not cryptographic; an
- * observer of the underlay sees the ports anyway.
+ * VM that could compute the port of a flow in another VNI could fill that flow's queue. A VM cannot
+ * compute that port, even with a copy of the flow's headers, because the secret determines how the
+ * hashes of two VNIs differ. Within a VNI, equal headers have equal ports. The function is not
+ * cryptographic; an observer of the underlay sees the ports anyway.
  */
 import {
   DST_OFF,

@@ -9,8 +9,8 @@
  *     | data …                                |
  *
  * The layout is that of raw sockets: IPv4 messages have their IP header in front, IPv6 messages do
- * not. Cold path, one packet at a time. All received data is untrusted, so the readers check
- * bounds.
+ * not. This module handles one packet at a time and is not called on the hot path. All received
+ * data is untrusted, so the readers check bounds.
  */
 import { sum16 } from './checksum.js';
 import { icmpOffset, readQuote } from './icmp-quote.js';
@@ -23,7 +23,7 @@ const CHECKSUM_OFF = 2;
 /** Content of a received message about an echo request of this process. */
 export interface EchoNews {
   /**
-   * MTU of the hop that returned a "too big" error, bytes, 0 if not stated; undefined for an echo
+   * MTU that a "too big" error states, bytes; 0: it states none; undefined: the message is an echo
    * reply.
    */
   readonly tooBig: number | undefined;

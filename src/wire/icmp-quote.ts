@@ -8,14 +8,17 @@
  *     | MTU of the next hop                   |
  *     | the packet that was too big, its beginning
  *
- * Cold path. All received data is untrusted, so the readers check bounds.
+ * Not called on the hot path. All received data is untrusted, so the readers check bounds.
  */
 import * as ipv4 from './ipv4.js';
 import { IPV6_LEN } from './ipv6.js';
 
 /** Bytes of an ICMP header. */
 export const ICMP_LEN = 8;
-/** Bytes that every message quotes behind the IP header: UDP, or the start of TCP (RFC 792). */
+/**
+ * Bytes that every message quotes behind the IP header: the UDP header, or the start of the TCP
+ * header (RFC 792).
+ */
 const QUOTED_LEN = 8;
 
 const TOO_BIG = { 4: { type: 3, code: 4 }, 6: { type: 2, code: 0 } } as const;

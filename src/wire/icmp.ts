@@ -9,9 +9,9 @@
  *     |      the packet that was too big: header and first bytes      |
  *     +---------------------------------------------------------------+
  *
- * The message quotes the packet up to a total of 576 bytes (RFC 1812 §4.3.2.3), so that tunnels
- * inside the packet can recognize it. The caller decides whether a packet may be answered at all.
- * For that decision this module has only `isIcmpError`.
+ * The message quotes the packet up to a total of 576 bytes (RFC 1812 §4.3.2.3), so that the
+ * quotation includes the inner headers of a tunnelled packet. The caller decides whether a packet
+ * is answered. For that decision this module has only `isIcmpError`.
  */
 import { checksum16, put16 } from './checksum.js';
 import * as ipv4 from './ipv4.js';

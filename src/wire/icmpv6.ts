@@ -9,8 +9,8 @@
  *     |       as much of the packet as makes the whole 1280 bytes     |
  *     +---------------------------------------------------------------+
  *
- * The caller decides whether a packet may be answered at all (§2.4 e). For that decision this
- * module has only `isIcmpv6Error`.
+ * The caller decides whether a packet is answered (§2.4 e). For that decision this module has only
+ * `isIcmpv6Error`.
  */
 import { checksum16, pseudoHeaderSumIpv6, put16 } from './checksum.js';
 import * as ipv6 from './ipv6.js';

@@ -1,8 +1,8 @@
 /**
  * IP addresses as text (RFC 4291 §2.2, RFC 5952) and as packed bytes.
  *
- * The packed form is the 16 bytes of a peer row. Cold path: configuration, the control API, log
- * lines and errors.
+ * The packed form is the 16 bytes of a peer row. This module serves configuration, the control API,
+ * log lines and errors. It is not called on the hot path.
  *
  * Only unambiguous text is accepted: IPv6, or four decimal numbers without leading zeros. The forms
  * of inet_aton (`1.2`, `0x7f.1`, `010.0.0.1`) are rejected. An IPv4-mapped address

@@ -1,8 +1,8 @@
 /**
  * An IP packet of either version in an Ethernet frame: its end and its payload.
  *
- * It serves code for which the version makes no difference; ipv4.ts and ipv6.ts parse the headers.
- * Allocates nothing.
+ * This module serves code that treats both versions alike; ipv4.ts and ipv6.ts parse the headers.
+ * The functions allocate nothing.
  */
 import { ETHERTYPE_IPV4, ETHERTYPE_IPV6, networkEtherType } from './ethernet.js';
 import * as ipv4 from './ipv4.js';

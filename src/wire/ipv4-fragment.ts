@@ -4,9 +4,9 @@
  *     packet     | header, options |      data, in units of 8 bytes except its end       |
  *     fragments  | header, options | data M |   | header | data M |   | header | data    |
  *
- * The first fragment keeps all options, the others only options whose copied bit is set. A packet
- * that is itself a fragment is fragmented like any other: the new offsets continue from the offset
- * of that packet, and M stays set in the last new fragment if the packet has M set.
+ * The first fragment keeps all options; later fragments keep only options whose copied bit is set.
+ * A packet that is itself a fragment is fragmented like a whole packet: the new offsets continue
+ * from the offset of that packet, and M stays set in the last new fragment if the packet has M set.
  *
  * This module touches no payload and sends nothing. The fragmenter of overlay frames calls it.
  */
@@ -39,7 +39,7 @@ export function copyHeader(to: Uint8Array, at: number, b: Uint8Array, ip: number
 /**
  * Copies a packet's header with the options that every fragment repeats, padded to four bytes.
  *
- * The sender chooses the options: an option with an invalid length ends the list.
+ * The options are untrusted, so an option with an invalid length ends the list.
  *
  * @returns length of the new header, bytes; at most that of the packet's header
  */

@@ -98,8 +98,8 @@ export function fragmentField(b: Uint8Array, off: number): number {
 }
 
 /**
- * Returns true for a possible host address: not in 0/8 or 127/8, not multicast or above (RFC 1122
- * §3.2.1.3).
+ * Returns true for a possible host address: below 224.0.0.0 (multicast), and not in 0/8 or 127/8
+ * (RFC 1122 §3.2.1.3).
  */
 export function isHostAddress(b: Uint8Array, off: number): boolean {
   return b[off] !== 0 && b[off] !== 127 && b[off] < 224;

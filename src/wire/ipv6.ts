@@ -11,7 +11,7 @@
  *     +---------------------------------------------------------------+
  *
  * Call `check` once; the accessors do not check bounds, but `transport` checks every header that it
- * passes. Jumbograms (RFC 2675) fail the check: a frame of 64 KB cannot hold one.
+ * passes. Jumbograms (RFC 2675) fail the check, because a frame of 64 KB cannot hold a jumbogram.
  */
 
 export const IPV6_LEN = 40;
@@ -35,8 +35,9 @@ const NEXT_HEADER_AUTHENTICATION = 51;
 const NEXT_HEADER_DESTINATION = 60;
 
 /**
- * Most extension headers of one packet, which bounds the cost of a hostile frame. RFC 8200 §4.1
- * recommends each kind once and destination options twice, which is six here; two are a reserve.
+ * Most extension headers of one packet; the limit bounds the cost of a hostile frame. RFC 8200 §4.1
+ * recommends each kind at most one time and destination options at most twice: six headers of the
+ * kinds parsed here. Two more are a reserve.
  */
 const MAX_EXTENSIONS = 8;
 /** Shortest extension header, bytes; all lengths are multiples of 4 or 8. */

@@ -1,9 +1,9 @@
 /**
  * MAC addresses (IEEE 802-2014 §8) as two small integers.
  *
- * `high` holds the first two bytes as a uint16, `low` the last four as an int32. V8 keeps both as
- * small integers or, at worst, as unboxed words of an Int32Array, so forwarding compares and hashes
- * addresses without allocating.
+ * `high` holds the first two bytes as a uint16, `low` the last four as an int32. V8 stores neither
+ * integer in a heap object of its own: each is a small integer or, at worst, an unboxed word of an
+ * Int32Array. Forwarding therefore compares and hashes addresses without allocating.
  *
  *      0                   1                   2                   3
  *     +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+

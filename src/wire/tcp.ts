@@ -53,7 +53,7 @@ export function checksum(b: Uint8Array, off: number): number {
 /**
  * Offset of the two-byte value of the maximum segment size option (§3.2).
  *
- * The sender chooses the options: the walk ends at an invalid length, and at a length that exceeds
+ * The options are untrusted, so the walk ends at an invalid length, and at a length that exceeds
  * the header that `check` has accepted.
  *
  * @returns offset, odd or even; −1: no such option

@@ -6,7 +6,7 @@ t.test('columns lie in the order of the shim, without gaps or overlaps', async (
   const batch = new Batch();
   COLUMNS.forEach((name, i) => {
     const column = batch[name];
-    t.equal(column.byteOffset, i * COLUMN_LEN, `${name} follows the previous column`);
+    t.equal(column.byteOffset, i * COLUMN_LEN, `${name} begins at the end of the previous column`);
     t.equal(column.length, BATCH_CAP, `${name} has one entry per descriptor`);
     t.equal(column.buffer, batch.bytes.buffer, `${name} shares the memory passed to the shim`);
   });

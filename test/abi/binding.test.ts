@@ -39,7 +39,7 @@ function portOf(row: Uint8Array, index = 0): number {
   return new DataView(row.buffer, row.byteOffset).getUint16(index * PEER_ROW_LEN + 2, true);
 }
 
-/** Opens a receiver on the first free port from a process-specific start. */
+/** Opens a receiver on the first unused port. The search begins at a process-specific port. */
 function openReceiver(family: number, address: number[]): { fd: number; row: Uint8Array } {
   for (let port = 20000 + (process.pid % 20000); ; port++) {
     const row = peerRow(family, address, port);
@@ -118,7 +118,7 @@ t.test('errors of the kernel are returned as negative errnos', async (t) => {
   t.ok(copy >= 0 && copy !== fd);
   t.equal(shim.close(fd), 0);
   t.equal(shim.close(fd), -EBADF);
-  t.equal(shim.udpOpen(row, '', RECEIVE, 0, 0, 0), -EADDRINUSE, 'the copy keeps the port');
+  t.equal(shim.udpOpen(row, '', RECEIVE, 0, 0, 0), -EADDRINUSE, 'the copy keeps the port in use');
   t.equal(shim.close(copy), 0);
   t.equal(shim.dup(copy), -EBADF);
 });
@@ -162,7 +162,7 @@ t.test('poll calls back from the loop until it is stopped', async (t) => {
   shim.eventFire(event);
   await new Promise<void>((resolve) => {
     handle = shim.pollStart(event, () => {
-      calls++; // level-triggered: twice without being cleared
+      calls++; // level-triggered: called twice, because the event is not cleared
       if (calls === 2) shim.eventClear(event);
       if (calls === 2) resolve();
     });

@@ -2,8 +2,8 @@
  * Random comparison of merging and splitting with a plain reference: 100,000 cases.
  *
  * Two programs in C (`native-shims/test/`) compare the results byte by byte and print the number of
- * cases. shim.test.ts runs 2,500 cases of each program under the sanitizers. The test needs root,
- * because split superframes pass through sockets in a network namespace.
+ * cases. shim.test.ts runs 2,500 cases of each program under the sanitizers. The test needs root to
+ * create a network namespace, in which split superframes pass through sockets.
  *
  *     streams ──► merging ──► TAP ──► reference
  *     superframes ──► splitting ──► lo ──► reference

@@ -2,7 +2,7 @@
  * The shim's own tests and its checks of kernel behaviour, written in C.
  *
  * `native-shims/test/run` builds and runs them. Each program has a line in the output, which must
- * begin with "ok". A program that fails or is missing therefore fails this test.
+ * begin with "ok". This test therefore fails if a program fails or is missing.
  */
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';

@@ -42,12 +42,12 @@ t.test('pings only if every worker has made progress since the last check', (t) 
   t.end();
 });
 
-t.test('compares the first check with the state at creation', (t) => {
+t.test('compares the heartbeats of the first check with those at creation', (t) => {
   t.equal(workers().check(), 0);
   t.end();
 });
 
-t.test('reports start and end of a stall once, and a single check without progress not at all', (t) => {
+t.test('reports start and end of a stall once each, but no single check without progress', (t) => {
   const { check, stalls } = workers();
   check();
   check(0, 1);
@@ -67,7 +67,7 @@ t.test('sends the status line also if no pings are due', (t) => {
   setStatus('three peers');
   watch.check();
   watch.check();
-  t.same(sent, ['three peers', 'three peers'], 'status lines are sent, and no pings');
+  t.same(sent, ['three peers', 'three peers'], 'only status lines are sent');
   t.same(stalls, []);
   t.end();
 });

@@ -10,7 +10,7 @@ import { eventually } from '../support/wait.js';
 
 const SOCKET = '/run/systemd/notify';
 
-/** @param answers results of the system call, one per datagram; 0 after the last of them */
+/** @param answers results of the system call, one per datagram; later calls return 0 */
 function manager(env: NodeJS.ProcessEnv = { NOTIFY_SOCKET: SOCKET }, answers: number[] = []) {
   const sent: string[] = [];
   const warnings: string[] = [];

@@ -200,7 +200,7 @@ t.test('finds a strict rp_filter that has dropped packets', async (t) => {
 t.test('finds a connection table that UDP 4789 fills', async (t) => {
   const rows: [number, number, number, number][] = [
     [1000, 262144, 64, 0],
-    [250_000, 262144, 64, 0], // full, but of other connections
+    [250_000, 262144, 64, 0], // full of other connections
     [240_000, 262144, 60_000, 1],
     [66_000, 262144, 65_536, 1],
   ];

@@ -33,7 +33,7 @@ t.test('the fields of a row do not overlap and are within the row', async (t) =>
   }
 });
 
-t.test('rows do not overlap, and the last one ends with the block', async (t) => {
+t.test('rows do not overlap, and the last row ends with the block', async (t) => {
   const counters = new Counters(3, 5);
   const bases = [
     0,
@@ -49,7 +49,7 @@ t.test('rows do not overlap, and the last one ends with the block', async (t) =>
   t.equal(counters.cells.length, next);
 });
 
-t.test('resets a row to zero with its generation, without changing the adjacent rows', async (t) => {
+t.test('a reset zeroes a row, sets its generation and does not change the adjacent rows', async (t) => {
   const counters = new Counters(3, 1);
   counters.cells.fill(7);
   counters.resetRow(counters.vniBase(1), VNI_ROW, 42);
@@ -83,7 +83,7 @@ t.test('a reader repeats a copy that a change has disturbed', async (t) => {
     seen = [first, reader.cells[2]];
   });
   t.equal(copies, 2);
-  t.same(seen, [1, 1], 'the copy has both cells of the change');
+  t.same(seen, [1, 1], 'the copy has the new value of both cells');
 });
 
 t.test('a writer that dies within a change does not block the reader for ever', async (t) => {

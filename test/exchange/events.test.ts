@@ -47,7 +47,7 @@ t.test('the next event wakes a waiting reader', async (t) => {
   );
 });
 
-t.test('a slow subscriber loses its oldest events and receives one `lost`; others lose none', async (t) => {
+t.test('only a slow subscriber loses events: the oldest, reported by one `lost`', async (t) => {
   const events = new Events();
   const slow = events.subscribe({ capacity: 3 });
   const other = events.subscribe();
@@ -63,7 +63,7 @@ t.test('a slow subscriber loses its oldest events and receives one `lost`; other
   t.equal((await readEvents(other, 11)).length, 11);
 });
 
-t.test('a lost `lost` event adds its count', async (t) => {
+t.test('if a `lost` event is lost, its count is added to the next `lost` event', async (t) => {
   const events = new Events();
   const slow = events.subscribe({ capacity: 1 });
   events.publish({ type: 'lost', count: 40 });
@@ -75,7 +75,7 @@ t.test('a lost `lost` event adds its count', async (t) => {
   ]);
 });
 
-t.test('leaving the loop and closing end a subscription and release a waiting reader', async (t) => {
+t.test('a subscription ends when its loop is left or it is closed; a waiting reader returns', async (t) => {
   const events = new Events();
   const counts: number[] = [];
   events.onSubscribers((count) => counts.push(count));

@@ -19,13 +19,13 @@ t.test('a refusal applies to all threads, and exactly one thread is the first to
   const workers = [new Offloads(main.buffer), new Offloads(main.buffer)];
   main.grant('UDP_SEGMENT');
   t.ok(workers.every((worker) => worker.inUse('UDP_SEGMENT')));
-  t.ok(workers[0].refuse('UDP_SEGMENT', EIO), 'this thread is the first');
-  t.notOk(workers[1].refuse('UDP_SEGMENT', EIO), 'this thread is not the first');
+  t.ok(workers[0].refuse('UDP_SEGMENT', EIO), 'worker 0 is the first to mark it');
+  t.notOk(workers[1].refuse('UDP_SEGMENT', EIO), 'worker 1 is not the first to mark it');
   t.notOk(main.inUse('UDP_SEGMENT') || workers[1].inUse('UDP_SEGMENT'));
   t.same(main.refused(), [{ names: ['UDP_SEGMENT'], error: EIO }]);
 });
 
-t.test('a withdrawn offload can be granted again, a refused one cannot', async (t) => {
+t.test('a withdrawn offload can be granted again, a refused offload cannot', async (t) => {
   const main = new Offloads();
   const worker = new Offloads(main.buffer);
   main.withdraw('UDP_TUNNEL_GSO');

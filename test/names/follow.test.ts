@@ -56,9 +56,9 @@ function makeFollower({ random = 0 } = {}) {
     }
   };
   /**
-   * Holds lookups from now on.
+   * Blocks lookups from now on.
    *
-   * @returns function that releases them
+   * @returns function that unblocks the lookups
    */
   const hold = () => {
     let release = () => {};
@@ -191,7 +191,7 @@ t.test(
   },
 );
 
-t.test('looks up at most two names at once, and each name in turn', async (t) => {
+t.test('looks up at most two names at the same time, and each name in turn', async (t) => {
   const { follower, zone, queries, pass, most } = makeFollower();
   const names = Array.from({ length: 20 }, (_, i) => `vtep${i}.example`);
   for (const name of names.slice(10)) zone.set(name, { addresses: ['192.0.2.1'], ttl: 5 });

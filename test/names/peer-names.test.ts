@@ -76,7 +76,7 @@ t.test('forgets names that are not in use any more', async (t) => {
   t.same(names.addresses('a.example'), []);
 });
 
-t.test('reports a forgotten name again when it returns', async (t) => {
+t.test('reports a forgotten name again when it is used again', async (t) => {
   const { names, events, lines } = makeNames(t);
   for (const times of [1, 2]) {
     t.same(await names.resolve('vtep.example'), []);

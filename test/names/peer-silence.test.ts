@@ -21,10 +21,10 @@ function makeSilence() {
   return { transitions, lookups, check };
 }
 
-t.test('reports a peer that does not answer as silent, until it is received again', async (t) => {
+t.test('a peer that does not answer is reported as silent, and as active when it answers', async (t) => {
   const { transitions, lookups, check } = makeSilence();
   check(['192.0.2.1', 1, 5]);
-  t.same(transitions, [['192.0.2.1', false]], 'the first received frame is reported');
+  t.same(transitions, [['192.0.2.1', false]], 'the peer is active after its first frame');
   for (let i = 2; i < 20; i++) check(['192.0.2.1', i, 5]);
   t.same(transitions.slice(1), [['192.0.2.1', true]], 'silence is reported once');
   t.same(lookups, [20_000, 80_000], 'the name is looked up at the start of silence and every minute');
@@ -32,13 +32,13 @@ t.test('reports a peer that does not answer as silent, until it is received agai
   t.same(transitions.slice(2), [['192.0.2.1', false]]);
 });
 
-t.test('reports a peer that was never received as silent', async (t) => {
+t.test('a peer from which no frame was ever received is reported as silent', async (t) => {
   const { transitions, check } = makeSilence();
   for (let i = 0; i < 10; i++) check(['192.0.2.1', i, 0]);
   t.same(transitions, [['192.0.2.1', true]]);
 });
 
-t.test('does not report peers that are idle, answering, or sent a single frame', async (t) => {
+t.test('does not report peers that are idle, that answer, or that were sent a single frame', async (t) => {
   const { transitions, lookups, check } = makeSilence();
   for (let i = 0; i < 20; i++)
     check(['192.0.2.1', 100, 0], ['192.0.2.2', i, i], ['192.0.2.3', i > 8 ? 1 : 0, 5]);

@@ -131,12 +131,12 @@ t.test('captures decode to the text of tcpdump', async (t) => {
 async function decodes(t: Test, file: string): Promise<void> {
   const frames = await readPcap(join(FOLDER, file));
   if (file === 'nsh-over-vxlan-gpe.pcap') return gpe(t, frames);
-  t.same(frames.map(describe), EXPECTED[file], 'decodes as in tcpdump');
+  t.same(frames.map(describe), EXPECTED[file], 'the text agrees with tcpdump');
   for (const frame of frames) innerIsWhole(t, frame);
 }
 
 /**
- * GPE (flags 0x0c) sets a bit that RFC 7348 reserves; it is followed by NSH, which is not an
+ * GPE (flags 0x0c) sets a bit that RFC 7348 reserves; an NSH header follows, which is not an
  * Ethernet frame.
  */
 function gpe(t: Test, frames: Uint8Array[]): void {

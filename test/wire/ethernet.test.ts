@@ -18,8 +18,8 @@ const doubleTagged = concat(ADDRESSES, hex('88 a8 00 64  81 00 00 c8  86 dd  60 
 const tripleTagged = concat(ADDRESSES, hex('88 a8 00 64  81 00 00 c8  81 00 00 01  08 00'));
 
 t.test('finds no network header in a frame truncated within its headers', async (t) => {
-  // Behind a tag's type field Linux reads two more bytes; it frees a shorter frame without counting
-  // it.
+  // Behind a tag's type field Linux reads two more bytes; it discards a shorter frame without
+  // counting the drop.
   for (const [frame, headers, least] of [
     [untagged, 14, 14],
     [tagged, 18, 20],
@@ -27,8 +27,8 @@ t.test('finds no network header in a frame truncated within its headers', async 
     [tripleTagged, 22, 24],
   ] as const) {
     for (let len = 0; len < least; len++) {
-      t.equal(networkOffset(frame, 0, len), -1, `${len} of ${least} bytes, remaining bytes in the buffer`);
-      t.equal(networkOffset(frame.slice(0, len), 0, len), -1, `${len} of ${least} bytes, end of the buffer`);
+      t.equal(networkOffset(frame, 0, len), -1, `${len} of ${least}, the buffer has more bytes`);
+      t.equal(networkOffset(frame.slice(0, len), 0, len), -1, `${len} of ${least}, the buffer ends there`);
     }
     t.equal(networkOffset(frame, 0, least), headers);
   }

@@ -49,9 +49,9 @@ t.test('never reads beyond the frame', async (t) => {
       const zeros = concat(frame.slice(0, len), new Uint8Array(64));
       const ones = concat(frame.slice(0, len), new Uint8Array(64).fill(0xff));
       const h = hashOf(zeros, 0, len);
-      t.equal(h, hashOf(ones, 0, len), `${len} bytes: independent of the bytes behind`);
-      t.equal(h, hashOf(frame.slice(0, len), 0, len), `${len} bytes: independent of the end of the buffer`);
-      t.equal(h, h | 0, `${len} bytes: an int32`);
+      t.equal(h, hashOf(ones, 0, len), `${len} bytes: the hash does not depend on later bytes`);
+      t.equal(h, hashOf(frame.slice(0, len), 0, len), `${len} bytes: the buffer ends there`);
+      t.equal(h, h | 0, `${len} bytes: the hash is an int32`);
     }
   }
   for (let len = 0; len < 14; len++)
@@ -165,7 +165,8 @@ t.test('without the secret, the port of the same flow in another VNI is unpredic
       differences.add(victim ^ copy);
       if (victim === copy) equal++;
     }
-    // Random ports are equal for 10 of 640 secrets, and all 64 differences occur.
+    // With random ports, 10 of 640 secrets give both flows the same port, and all 64 differences
+    // occur.
     t.ok(equal < 40, `${equal} of 640 secrets give both flows the same port`);
     t.ok(differences.size >= 60, `${differences.size} of 64 differences occur`);
   }

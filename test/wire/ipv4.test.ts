@@ -16,7 +16,7 @@ t.test('rejects a packet truncated at any length', async (t) => {
   for (const whole of [packet, withOptions]) {
     for (let len = 0; len < whole.length; len++) {
       t.equal(ipv4.check(whole, 0, len), false, `${len} of ${whole.length}`);
-      t.equal(ipv4.check(whole.slice(0, len), 0, len), false, `${len}, end of the buffer`);
+      t.equal(ipv4.check(whole.slice(0, len), 0, len), false, `${len}, the buffer ends there`);
     }
     t.equal(ipv4.check(whole, 0, whole.length), true);
   }

@@ -40,7 +40,7 @@ const authentication = concat(hex('00 04'), new Uint8Array(22));
 t.test('rejects a packet truncated at any length', async (t) => {
   for (let len = 0; len < packet.length; len++) {
     t.equal(ipv6.check(packet, 0, len), false, `${len} bytes`);
-    t.equal(ipv6.check(packet.slice(0, len), 0, len), false, `${len} bytes, end of the buffer`);
+    t.equal(ipv6.check(packet.slice(0, len), 0, len), false, `${len} bytes, the buffer ends there`);
   }
   t.equal(ipv6.check(packet, 0, packet.length), true);
   for (let version = 0; version < 16; version++) {
@@ -62,9 +62,9 @@ t.test('rejects an extension chain truncated at any length', async (t) => {
   const b = chained([HOP_BY_HOP, options], [ROUTING, longOptions], [FRAGMENT, atomicFragment]);
   const transportAt = b.length - UDP.length;
   for (let end = ipv6.IPV6_LEN; end < transportAt; end++) {
-    t.equal(ipv6.transport(b, 0, end), -1, `end at ${end}, remaining bytes in the buffer`);
+    t.equal(ipv6.transport(b, 0, end), -1, `end at ${end}, the buffer has more bytes`);
     const cut = concat(b.slice(0, end), new Uint8Array(200).fill(17));
-    t.equal(ipv6.transport(cut, 0, end), -1, `end at ${end}, other bytes behind`);
+    t.equal(ipv6.transport(cut, 0, end), -1, `end at ${end}, followed by other bytes`);
   }
   t.not(ipv6.transport(b, 0, transportAt), -1, 'the chain is complete even without a transport header');
 });

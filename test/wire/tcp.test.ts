@@ -13,7 +13,7 @@ const segment = hex(`
 t.test('rejects a header truncated at any length', async (t) => {
   for (let len = 0; len < segment.length; len++) {
     t.equal(tcp.check(segment, 0, len), false, `${len} bytes`);
-    t.equal(tcp.check(segment.slice(0, len), 0, len), false, `${len} bytes, end of the buffer`);
+    t.equal(tcp.check(segment.slice(0, len), 0, len), false, `${len} bytes, the buffer ends there`);
   }
 });
 

@@ -11,7 +11,7 @@ const datagram = hex(`
 t.test('rejects a datagram truncated at any length', async (t) => {
   for (let len = 0; len < datagram.length; len++) {
     t.equal(udp.check(datagram, 0, len), false, `${len} bytes`);
-    t.equal(udp.check(datagram.slice(0, len), 0, len), false, `${len} bytes, end of the buffer`);
+    t.equal(udp.check(datagram.slice(0, len), 0, len), false, `${len} bytes, the buffer ends there`);
   }
 });
 
