@@ -1,5 +1,5 @@
 /**
- * Cells of the lab: competitor, baseline, and the goals for their ratio.
+ * Cells of the lab. A cell is a competitor, its baseline, and the goals for the ratio of the two.
  *
  * `must` and `aim` limit the ratio of vtepd to its baseline within a round: a minimum for
  * throughput, a maximum for round trips. A cell without them is informational.

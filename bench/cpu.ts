@@ -8,7 +8,7 @@ const BUSY = [0, 1, 2, 5, 6];
 /** USER_HZ of every Linux that Node runs on. */
 const TICKS_PER_SECOND = 100;
 
-/** CPU seconds of the whole machine since boot; contains both ends and the load generator. */
+/** CPU seconds of the whole machine since boot: both hosts and the load generator. */
 export function boxCpuSeconds(): number {
   const [line] = readFileSync('/proc/stat', 'utf8').split('\n');
   const ticks = line.trim().split(/\s+/).slice(1).map(Number);
@@ -23,8 +23,8 @@ export function processCpuNs(pids: readonly number[]): number {
 /**
  * CPU time of each thread of a process, ns, by thread id.
  *
- * The source is schedstat, because /proc/PID/stat counts in ticks of 10 ms. It contains interrupts
- * that arrived while the thread ran.
+ * The source is schedstat, because /proc/PID/stat counts in ticks of 10 ms. The time includes
+ * interrupts that arrived while the thread ran.
  */
 export function threadCpuNs(pid: number): Map<number, number> {
   const tasks = `/proc/${pid}/task`;

@@ -27,7 +27,11 @@ export function saveDocuments(sections: readonly Section[], root = process.cwd()
   return [...pages, ...images].map(([file]) => file);
 }
 
-/** Replaces every marked section: no page mixes runs. @throws Error for a mark without an end */
+/**
+ * Replaces all marked sections, so that a page has the results of one run only.
+ *
+ * @throws Error for a mark without an end
+ */
 export function fillPage(page: string, sections: readonly Section[], file: string): string {
   const [begun, whole] = [/<!-- bench:/g, MARKED].map((pattern) => [...page.matchAll(pattern)].length);
   if (whole === 0 || whole !== begun) throw new Error(`${file}: ${begun} marks, ${whole} with an end`);

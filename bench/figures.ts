@@ -11,7 +11,10 @@ export interface Row {
   readonly title: string;
   readonly unit: string;
   readonly vtepd: Rounds;
-  /** Figures of the baseline. The goals limit the ratio to it; without a baseline, the figure. */
+  /**
+   * Figures of the baseline. The goals limit the ratio to the baseline. Without a baseline, the
+   * goals limit the figure itself.
+   */
   readonly kernel?: Rounds;
   /** CPU seconds of the whole machine per delivered gigabit. */
   readonly cpu?: readonly [kernel: Rounds, vtepd: Rounds];

@@ -6,7 +6,7 @@ import { LAB_CELLS } from './cells.js';
 
 export type BenchOptions = ReturnType<typeof parseOptions>;
 
-/** Parts that do not belong to the lab. */
+/** Groups of measurements that do not belong to the lab. */
 const PARTS = ['copies', 'heap', 'profile', 'memory', 'micro', 'floods'] as const;
 export type Part = (typeof PARTS)[number];
 const NAMES = [
@@ -47,7 +47,7 @@ export function refuseParts({ short, only }: { short: boolean; only: string[] | 
   if (short || only) throw new Error('--save: needs whole runs, without --only and --short');
 }
 
-/** @returns true if a cell or part is selected by name, group or `lab`, or without `--only` */
+/** @returns true if `--only` names the measurement, its group or `lab`, or is absent */
 export function isWanted({ only, peers }: BenchOptions, id: string, group = ''): boolean {
   if (group === 'peers' && !peers) return false;
   // Floods run only by name: they do not measure speed.

@@ -81,7 +81,7 @@ export function verdictOf(row: Row): 'ok' | 'below must' | 'failed' | '–' {
   return (more ? value >= must : value <= must) ? 'ok' : 'below must';
 }
 
-/** Pictures of the main table, without other overlays: their baseline is not the kernel. */
+/** Pictures of the main table. Rows whose baseline is not the kernel (overlays) are omitted. */
 function picturesOf(all: readonly Row[]): Figures[] {
   const rows = all.filter(({ kernel, id }) => kernel && id !== 'peers');
   const picture = (title: string, some: Row[], columns: string[], pick: (row: Row) => (Spread | null)[]) => ({

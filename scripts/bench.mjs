@@ -22,7 +22,7 @@ const PEER_TOOLS = ['ovs-vswitchd', 'fastd', 'tincd'];
 const NEEDS_NO_ROOT = ['micro', 'memory'];
 
 const args = process.argv.slice(2);
-// bench/options.ts validates them; here they decide which tools are needed.
+// bench/options.ts validates the flags; here the flags decide which tools are needed.
 const { values } = parseArgs({
   args,
   strict: false,

@@ -1,9 +1,9 @@
 /**
  * `npm run build`: TypeScript to dist/, then the man pages, then the native shim.
  *
- * A step runs only if its inputs have changed since its last success, and prints nothing unless it
- * fails. The build needs the packages of package.json; the shim also needs a C compiler, make and
- * python3 (node-gyp).
+ * A step runs only if its inputs have changed since its last success. A step prints only errors.
+ * The build needs the packages of package.json; the shim also needs a C compiler, make and python3
+ * (node-gyp).
  */
 import { spawnSync } from 'node:child_process';
 import {
@@ -40,8 +40,9 @@ function buildTypeScript() {
   const lost = executables.some((file) => !existsSync(at(file)));
   if (sameAs(stamp, state) && !lost) return undefined;
 
-  // The output of a module deleted from src must go, or imports of it would still work. tsc does
-  // not notice deleted output files, so its record of written files goes with them.
+  // The output of a module that was deleted from src is deleted too, because imports of that module
+  // would otherwise still work. tsc does not notice deleted output files, so its record of written
+  // files is deleted with them.
   if (lost || vanishedSince(stamp)) rmSync(at('dist'), { recursive: true, force: true });
   const tsc = at('node_modules/typescript/bin/tsc');
   const failure = run('tsc', [tsc, '--project', root, '--pretty', String(Boolean(process.stderr.isTTY))]);

@@ -5,7 +5,7 @@
  * header. test/abi/flow-program.test.ts fails when the header was made from another source.
  *
  * Object file (elf(5), ELF64): a section `tcx/NAME` is a program; a relocation in it names a map.
- * The instruction that loads the map (two slots) gets the number of the map and BPF_PSEUDO_MAP_FD;
+ * The instruction that loads the map (two words) gets the number of the map and BPF_PSEUDO_MAP_FD;
  * the loader replaces the number by the file descriptor.
  */
 import { execFileSync } from 'node:child_process';

@@ -85,7 +85,7 @@ function packagesOf(names, table) {
   return [...new Set(names.flatMap((name) => table[name] ?? []))];
 }
 
-/** Installs with the package index that apt has; fetching a new index takes longest. */
+/** Installs with the existing package index of apt, because fetching a new index takes longest. */
 function bring(packages, unpacked) {
   return (packages.length === 0 || install(packages)) && unpacked.every(unpack);
 }

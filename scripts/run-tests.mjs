@@ -2,8 +2,8 @@
  * Runner of test files. Prints a line per test (a `t.test` block of a file, not an assertion), the
  * comments of tests, such as figures they measure, and the whole TAP of a test that fails.
  *
- * `tap run` is not used: it preloads its module tracking into every Node below a test, daemons
- * included, whose start then costs two thirds more CPU time.
+ * `tap run` is not used. It preloads its module tracking into every Node process that a test
+ * starts, including daemons. Each of these starts then costs two thirds more CPU time.
  */
 import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -19,8 +19,8 @@ import { root } from './set-up.mjs';
 
 const NODE_OPTIONS = ['--enable-source-maps', `--import=${new URL('compiled-tests.mjs', import.meta.url)}`];
 /**
- * Seconds after the limit until a process gets SIGTERM, and again until SIGKILL; tap reports at the
- * limit itself.
+ * Seconds from the time limit of a process to SIGTERM, and from SIGTERM to SIGKILL. tap itself
+ * reports at the time limit.
  */
 const GRACE_S = 10;
 
@@ -52,7 +52,7 @@ export function testFiles() {
 }
 
 /**
- * Runs lists of files in this order. The output of a file is printed when it has ended.
+ * Runs lists of files in this order. The output of a file is printed when the file has ended.
  *
  * @param {string[][]} lists files of one process each
  * @param {{jobs: number, timeoutS: number}} options processes at once; time limit of one process
@@ -183,7 +183,7 @@ class Report {
     if (skip) this.#inside.skipped = true;
   }
 
-  /** Shows a comment of a test, but none that tap adds itself. */
+  /** Shows a comment of a test. Comments that tap itself adds are not shown. */
   #comment(text) {
     if (!/^# (Subtest|time=)/.test(text)) this.#shown.push(`    ${text}`);
   }

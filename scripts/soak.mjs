@@ -2,7 +2,7 @@
  * `npm run soak`: sets up, builds, compiles bench/ and runs the soak test (docs/reliability.md).
  *
  *     --minutes N    length of the run (default 20)
- *     --seed N       seed of an earlier run, which printed it, to repeat its changes
+ *     --seed N       seed that an earlier run printed; repeats the changes of that run
  *     --no-kills     end no data-plane thread; then every frame must be counted exactly
  */
 import { needRoot, node, setUp } from './set-up.mjs';

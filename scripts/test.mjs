@@ -5,8 +5,8 @@
 import { needRoot, node, setUp } from './set-up.mjs';
 
 /**
- * Time limit of a process, which may run all files of a folder; on a loaded machine they need four
- * times as long.
+ * Time limit of a process. Some processes run all files of a folder, and on a loaded machine the
+ * files need four times as long.
  */
 const TIMEOUT_S = 900;
 /** Processes at once. Labs mostly wait, so three processes keep two cores busy. */

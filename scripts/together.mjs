@@ -26,7 +26,7 @@ export function load(url, context, next) {
 if (isMainThread) {
   register(import.meta.url);
   globalThis.testOfFile = new Map();
-  // tap derives directory names from the arguments; their length is limited.
+  // tap derives directory names from the arguments; the length of such names is limited.
   const files = process.argv.splice(2);
   const { default: t } = await import('tap');
   // `await` keeps the files in sequence; the queue of tap overlaps two files after a timeout.

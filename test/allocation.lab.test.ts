@@ -2,9 +2,9 @@
  * Test that the hot path allocates nothing.
  *
  * Tens of thousands of batches pass through encap and decap; the heap must neither grow nor be
- * collected. The runs are in a process of their own, without other allocations. One clean run of
- * three is enough, because the compiler may still be active in the first. A control, which
- * allocates one object per frame, must fail in all three runs.
+ * collected. The measurement is made in a separate process, where no other code allocates, and is
+ * repeated three times. One clean result is enough, because the compiler is possibly still active
+ * in the first. A control measurement, which allocates one object per frame, must fail three times.
  */
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';

@@ -1,7 +1,7 @@
 /**
  * Rules for the import graph of src.
  *
- * Folders import only downwards, according to the table MAY_IMPORT, which no document repeats.
+ * Folders import only downwards, as the table MAY_IMPORT lists; no document repeats the table.
  * There are no import cycles and no folders with generic names. Each violation is reported as
  * `file:line: rule`. `type wire` in a row allows only type imports, which do not exist at run time.
  */

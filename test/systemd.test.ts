@@ -28,7 +28,7 @@ t.test(
   },
 );
 
-t.test('directives that would prevent V8 or the set-up of devices from working are absent', (t) => {
+t.test('the units have no directive that would break V8 or the set-up of devices', (t) => {
   const forbidden = [
     'MemoryDenyWriteExecute',
     'PrivateDevices',

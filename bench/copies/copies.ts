@@ -6,9 +6,9 @@
  * Broadcast frames of 64 bytes enter the VTEP at a rate below overload, with the same number of
  * copies per second for every number of peers. The figure is the CPU time (schedstat) of the
  * sender, of all threads of the daemon and of ksoftirqd. Kernel vxlan runs in the context of the
- * sender. The cost of the frame itself is in the figure, divided by its copies. There is no
- * receiver: the device is `dummy`, or `ifb` if the kernel has no dummy; both discard a datagram
- * within the call that sends it.
+ * sender. The figure includes the cost of the broadcast frame itself, divided by the number of
+ * copies. There is no receiver: the device is `dummy`, or `ifb` if the kernel has no dummy. Either
+ * device discards a datagram within the call that sends the datagram.
  */
 import { outcome } from '../../test/support/command.js';
 import { createNamespace, type Namespace } from '../../test/support/netns.js';
@@ -24,7 +24,7 @@ const PEER_COUNTS = [1, 2, 8, 64, 512];
 const PEER_COUNTS_SHORT = [1, 8];
 /** Copies per second: what two cores can send with few peers. */
 const COPIES_PER_SECOND = 200_000;
-/** Length of a measurement. Short, because it counts CPU time, not elapsed time. */
+/** Length of a measurement. It can be short, because CPU time is counted, not elapsed time. */
 const SECONDS = 1;
 const UNDERLAY = '192.168.0.1';
 const ADDRESS = '10.10.10.1';

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * flood - hostile load for the floods of the benchmark
+ * flood - hostile traffic for the benchmark, sent as fast as possible (a "flood")
  *
  * Theory of operation
  *
@@ -17,12 +17,14 @@
  *     flood sink PORT
  *         a plain socket that reads and discards, until killed
  *
- * Every flood sends as fast as its system calls return, for SECONDS seconds or FRAMES_MAX frames,
- * and prints one line of JSON. The baseline of a flood is the same program, sending to the sink:
- * floods of a peer change only PORT; floods of a VM also change MAC and ADDRESS, because their
- * broadcast would go through the VTEP.
+ * Every flood sends as fast as its system calls return. It ends after SECONDS seconds or FRAMES_MAX
+ * frames, and prints one line of JSON. For the baseline of a flood, the same program sends to the
+ * sink. The baseline of `peer`, `trains` and `strangers` has the PORT of the sink. The baseline of
+ * `frames` and `superframes` has another MAC and ADDRESS, because a broadcast frame would go
+ * through the VTEP.
  *
- * Random inner MACs begin with 06, unlike those of the FDB entries that the benchmark made before.
+ * Random inner MACs begin with 06. The MACs of the FDB entries that the benchmark adds before a
+ * flood do not.
  * Forged sources are in 10.64.0.0/10. The frames of `peer`, `trains` and `strangers` are addressed
  * to a unicast MAC that no station has.
  *
@@ -30,8 +32,8 @@
  * reads it as one.
  *
  * Superframes are sent through AF_PACKET with a virtio_net_hdr, as a VM's network card hands them
- * to the host, which completes the checksum. A TCP superframe with a SEGMENT of 1 stands for 65,000
- * packets. With `udp` the sink, which enables UDP_GRO, reads a superframe whole.
+ * to the host; the host completes the checksum. A TCP superframe with a SEGMENT of 1 has 65,000
+ * segments. With `udp` the sink, which enables UDP_GRO, reads a superframe whole.
  *
  * Compiled by the benchmark when it runs: cc -O2 -o flood flood.c
  */
@@ -135,7 +137,7 @@ static void prepare(size_t len)
 
 /**
  * flood() - Send batch after batch
- * @s:		Socket, connected or bound to a device unless messages have a destination
+ * @s:		Socket; connected or bound to a device if the messages have no destination
  * @batch:	Messages per system call
  * @renew:	Changes message i before it is sent again, or NULL
  * @seconds:	Time limit

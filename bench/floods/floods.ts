@@ -4,11 +4,11 @@
  * A peer, a stranger or a VM sends as fast as it can. Measured are the throughput and round trips
  * of the known flow, the loss of FDB entries of other peers, and the growth of the daemon's memory.
  *
- * The baseline is measured right before with the same daemons: the same flow while the same sender
- * floods a UDP port of the same host, where a plain socket reads and discards. It contains the cost
- * of sender and kernel without vtepd; the sender shares the cores with everything else. The known
- * flow has the direction of the flood, unless `isAgainst` is set: toward near for floods from the
- * underlay, from near for floods of a VM.
+ * The baseline is measured immediately before the flood, with the same daemons. It is the known
+ * flow while the same sender sends to a UDP port of the same host, where a plain socket reads and
+ * discards. The baseline contains the cost of sender and kernel without vtepd, because the sender
+ * shares the cores with all other processes. The known flow has the direction of the flood, unless
+ * `isAgainst` is set: toward near for floods from the underlay, from near for floods of a VM.
  */
 import { join } from 'node:path';
 import type { Namespace } from '../../test/support/netns.js';
@@ -31,7 +31,7 @@ export interface Flow {
 }
 
 export interface FloodRound {
-  /** The known flow without a flood, beside the plain socket's flood, beside vtepd's flood. */
+  /** The known flow: without a flood, during the flood of the plain socket, and of vtepd. */
   quiet: Flow;
   socket: Flow;
   vtepd: Flow;
@@ -55,7 +55,7 @@ const OUTPUT = join(process.cwd(), 'build/flood');
 /** Time to start iperf3 and blast. A flood lasts two measurements and this time. */
 const FLOOD_EXTRA_S = 2;
 const MARGIN_MS = 20_000;
-/** Floods of a short run: one of a host, one of a VM. */
+/** Floods of a short run: one that a host sends, one that a VM sends. */
 const SHORT = ['one-mac', 'storm'];
 const NOTHING: Flow = { gbps: 0, p50: null, max: null, lost: 0 };
 
@@ -125,7 +125,7 @@ async function besideSocket(place: Place, kind: FloodKind, ends: Ends, seconds: 
   }
 }
 
-/** Measures the known flow during a flood, which starts before it and ends after it. */
+/** Measures the known flow during a flood. The flood starts earlier and ends later. */
 async function beside(
   from: Namespace,
   args: readonly string[],

@@ -8,7 +8,7 @@ export interface FloodKind {
   readonly title: string;
   /** Sender: a VM in the attacked VNI, or the hostile host on the underlay. */
   readonly from: 'vm' | 'host';
-  /** True if the hostile host runs a vtepd; its datagrams may then be received as trains. */
+  /** True if the hostile host runs a vtepd; near then possibly receives its datagrams as trains. */
   readonly isVtepd?: boolean;
   /** True if the known flow has the opposite direction of the flood. */
   readonly isAgainst?: boolean;

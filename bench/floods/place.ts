@@ -7,9 +7,9 @@
  *     10.200.0.2 ── far vtepd ─── 192.168.80.11 ──┤
  *                   hostile ───── 192.168.80.12 ──┘
  *
- * VNI 100 is attacked: by its peer `hostile`, which may run a vtepd, by forged sources, or by the
- * VM (only then is there a bridge). Its flood list has 16 absent peers: the switch sends their
- * datagrams to `hostile`, whose device discards them.
+ * VNI 100 is attacked by its peer `hostile` (with or without a vtepd), by forged sources, or by the
+ * VM. The bridge exists only for attacks by the VM. The flood list of VNI 100 has 16 absent peers:
+ * the switch sends their datagrams to `hostile`, whose device discards them.
  *
  * VNI 200 carries the known flow, between near and far. `far` is a peer of both VNIs, with ENTRIES
  * entries in each.
@@ -167,13 +167,13 @@ export async function entriesOfFar(vtepd: Vtepd): Promise<number> {
     const path = `/v1/vnis/${vni}/fdb?type=dynamic&peer=${FAR}&limit=1000`;
     const { status, body } = await vtepd.get<{ items: { mac: string }[] }>(path);
     if (status !== 200) throw new Error(`${path}: ${status}`);
-    // Only entries made by `learn`; the far TAP itself is learned as well.
+    // Counts only entries made by `learn`, because the MAC of far's TAP is learned as well.
     found += body.items.filter(({ mac }) => mac.startsWith('02:01:')).length;
   }
   return found;
 }
 
-/** As `entriesOfFar`, once the daemon answers. @returns undefined without answer in QUIET_MS */
+/** As `entriesOfFar`, but waits for an answer. @returns undefined if none came in QUIET_MS */
 export async function entriesWhenQuiet(vtepd: Vtepd): Promise<number | undefined> {
   return eventually('an answer', () => entriesOfFar(vtepd).catch(() => undefined), QUIET_MS).catch(
     () => undefined,

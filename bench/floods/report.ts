@@ -12,9 +12,12 @@ const MB = 1 << 20;
 const MEMORY_MUST_MB = 64;
 
 export interface FloodVerdict {
-  /** Known flow beside vtepd's flood to known flow beside the plain socket's, within a round. */
+  /**
+   * Ratio within a round: the known flow during vtepd's flood, divided by the known flow during the
+   * plain socket's flood.
+   */
   ratio: Spread | null;
-  /** Measurements below their musts. */
+  /** Names of the measurements that miss their required limit. */
   below: string[];
 }
 

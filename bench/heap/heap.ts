@@ -2,12 +2,12 @@
  * Heap growth of the data-plane thread per frame.
  *
  * vtepd runs on both sides, saturated, half of the time with TCP ×4 and half of it with 64-byte
- * frames. `probe.mjs` measures the heap before and after; `--trace-gc` reports the collections in
- * between.
+ * frames. `probe.mjs` measures the heap before and after this traffic; `--trace-gc` reports the
+ * collections in between.
  *
  * The first sample is discarded. A full collection, and the first request to a thread, make V8
- * compile some code again, and code that is not compiled yet boxes each double. These bytes are not
- * caused by frames.
+ * compile some code again. Until V8 has compiled that code, the code boxes each double, which
+ * allocates bytes that frames do not cause.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -16,7 +16,7 @@ const MB = 1e6;
 /** Collections of one thread between its last two requested collections. */
 export interface Collections {
   scavenges: number;
-  /** All other kinds. */
+  /** Collections of all other kinds. */
   major: number;
   /** Bytes freed by the collections. */
   freedBytes: number;

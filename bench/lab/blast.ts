@@ -100,7 +100,7 @@ export interface RoundTrips {
   max: number;
 }
 
-/** Measures round trips of one 64-byte frame at a time. @throws Error without any answer */
+/** Measures round trips of one 64-byte frame at a time. @throws Error if no request is answered */
 export async function pingPong({ a, b }: Ends, seconds: number): Promise<RoundTrips> {
   const pong = b.user.start([BLAST, 'pong', `${PORT}`]);
   try {
@@ -115,7 +115,7 @@ export async function pingPong({ a, b }: Ends, seconds: number): Promise<RoundTr
   }
 }
 
-/** As `pingPong`, while 1400-byte frames flow in the same direction. @param rate frames/s */
+/** As `pingPong`, while 1400-byte frames flow from a to b. @param rate frames per second */
 export async function pingPongUnderLoad(ends: Ends, seconds: number, rate: number): Promise<RoundTrips> {
   // The load begins before the first request and ends after the last.
   const load = blast(ends, { size: 1400, rate, seconds: seconds + 1 }, LOAD_PORT);

@@ -2,7 +2,7 @@
  * Competitors of a stage: two sites with a VTEP each.
  *
  * A competitor is built on first use. If a daemon has ended, the competitor is rebuilt, a limited
- * number of times, so that a crash costs a figure and not the run.
+ * number of times, so that a crash costs only one figure.
  */
 import type { Running } from '../../test/support/command.js';
 import type { Vtepd } from '../../test/support/vtepd.js';
@@ -90,7 +90,7 @@ async function build(name: string, stage: Stage): Promise<Pair> {
   const installed: Installed[] = [];
   try {
     const [vtepA, vtepB] = VTEPS[name];
-    // Both at the same time, because a tunnel may wait for its other end.
+    // Both at the same time, because some overlays wait for the other site.
     const both = await Promise.allSettled([vtepA(a, b), vtepB(b, a)]);
     for (const one of both) if (one.status === 'fulfilled') installed.push(one.value);
     for (const one of both) if (one.status === 'rejected') throw one.reason;

@@ -93,7 +93,7 @@ interface FastdKeys {
 
 const keysOfFastd = new Map<string, Promise<FastdKeys>>();
 
-/** Keys of a site, generated on first use: each side needs its own and the other's. */
+/** Keys of a site, generated on first use: each side needs the keys of both sides. */
 function fastdKeys({ host }: Site): Promise<FastdKeys> {
   const known = keysOfFastd.get(host.name);
   if (known) return known;
@@ -105,7 +105,7 @@ function fastdKeys({ host }: Site): Promise<FastdKeys> {
   return made;
 }
 
-/** tinc in switch mode, neither cipher nor digest. */
+/** tinc in switch mode, without cipher and digest. */
 export const tinc: Vtep = async (site, peer) => {
   const [own, other] = [await tincDirectory(site), await tincDirectory(peer)];
   copyFileSync(join(other.dir, 'hosts', other.name), join(own.dir, 'hosts', other.name));

@@ -29,8 +29,8 @@ export interface Stage {
   /** True if the users are VMs behind a bridge, not the hosts themselves. */
   readonly vms: boolean;
   /**
-   * True if the veth pair carries tunnel superframes whole, its default; otherwise the offload is
-   * off at both ends, as on most network cards.
+   * True if the veth pair carries VXLAN superframes whole, which is the default of veth. False if
+   * this offload is off at both ends, as on most network cards.
    */
   readonly tunnelOffload: boolean;
   /** MTU of the veth, bytes. */

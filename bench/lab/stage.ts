@@ -49,7 +49,7 @@ export interface StageOptions {
 const VERIFY_LEN = 64 << 20;
 const VERIFY_LEN_SHORT = 4 << 20;
 
-/** The competitor that others are compared with; part of every plan. */
+/** The competitor with which the others are compared. Every plan contains this competitor. */
 export const BASELINE = 'kernel';
 /** The competitor with a full FDB that is read every second. */
 const SCRAPED = 'vtepd, scraped';

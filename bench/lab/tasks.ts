@@ -10,7 +10,7 @@ import { whileScraped } from './scraped.js';
 import type { Site } from './site.js';
 
 export interface Measurement {
-  /** One figure, or one for each part: p50, p99, p99.9. */
+  /** One figure, or three for a round trip: p50, p99, p99.9. */
   figures: number[];
   /** CPU seconds of the whole machine per gigabit of delivered frames or TCP payload. */
   cpuPerGbit?: number;
@@ -21,16 +21,19 @@ export interface TaskContext {
   seconds: number;
   /** 1400-byte frames per second: half of what kernel vxlan delivered on this stage. */
   halfLoad: number;
-  /** Daemons read during scraped round trips of all competitors: the readers share the cores. */
+  /**
+   * Daemons that are read during the scraped round trips of every competitor, because the readers
+   * share the cores with the competitor.
+   */
   scraped: readonly Vtepd[];
 }
 
-/** @throws Error when the payload does not arrive, or not intact */
+/** @throws Error when the payload does not arrive or arrives changed */
 export type Task = (pair: Pair, context: TaskContext) => Promise<Measurement>;
 
 export type TaskId = 'tcp1' | 'tcp4' | 'udp64' | 'udp1400' | 'imix' | 'rtt' | 'rttLoaded' | 'rttScraped';
 
-/** Indexes of the parts of a round trip in `figures`. */
+/** Indexes of the percentiles of a round trip in `figures`. */
 export const P50 = 0;
 export const P99 = 1;
 export const P999 = 2;

@@ -2,8 +2,8 @@
  * Resident memory of a large configuration: 1,000 VNIs with 1,000 peers each and an empty FDB.
  *
  * Two figures, each from a separate process: the memory that the forwarding tables add, and the
- * memory of main thread and worker of the built daemon with memory ports. Neither contains TAP
- * devices (kernel memory), sockets and the API.
+ * memory of main thread and worker of the built daemon with memory ports. No figure contains TAP
+ * devices (kernel memory), sockets or the API.
  */
 import { join } from 'node:path';
 import { run } from '../../test/support/command.js';

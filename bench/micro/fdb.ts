@@ -9,7 +9,7 @@ import type { Tables } from '../../src/switch/fdb/tables.js';
 import type { Case } from './suite.js';
 import { MAC_HIGH, makeTables, VNI_IDX } from './world.js';
 
-/** Bytes per entry: memory of all slots, free ones included, divided by the entries. */
+/** Bytes per entry: memory of all slots, including unused slots, divided by the entries. */
 export function bytesPerEntry(entries: number): number {
   const { table } = filled(entries).fdb;
   return (table.capacity * SLOT_WORDS * 4) / table.size;
@@ -22,8 +22,8 @@ const LIMIT = 1 << 16;
 /**
  * Lookups in random order, in batches as in encap and one by one as in decap.
  *
- * No entry repeats before all were looked up, so a cache too small for all entries misses. Encap
- * hashes the whole batch first.
+ * Each pass looks up every entry before any entry again, so a cache that cannot hold all entries
+ * misses. Encap hashes the whole batch first.
  */
 export function lookupCases(entries: number): Case[] {
   const { fdb } = makeTables(1);
@@ -39,8 +39,8 @@ export function lookupCases(entries: number): Case[] {
 /**
  * Order of ORDER_LEN lookups, with another order in each pass over a small table.
  *
- * The branch predictor would learn a repeated order of a thousand entries, which real traffic does
- * not allow.
+ * The branch predictor would learn a repeated order of a thousand entries. Real traffic has no such
+ * order.
  */
 function lookupOrder(entries: number): Int32Array {
   const order = new Int32Array(ORDER_LEN);

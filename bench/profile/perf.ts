@@ -1,9 +1,9 @@
 /**
  * Samples of threads by `perf` of the operating system, driven by the CPU clock.
  *
- * A sample has the whole stack in the kernel, and only the leaf in user space: user-space stacks
- * cannot be unwound here, and perf would then lose them whole. Symbols of compiled JavaScript come
- * from the map that node writes with --perf-basic-prof.
+ * A sample has the whole stack in the kernel, and only the leaf in user space. User-space stacks
+ * cannot be unwound here, and perf would then lose the leaf too. Symbols of compiled JavaScript
+ * come from the map that node writes with --perf-basic-prof.
  */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';

@@ -106,7 +106,10 @@ async function profile(pair: Pair, { title, task, unitLen }: Load, seconds: numb
   return sides.map((side, i) => side.profile(`${title}, ${['sending', 'receiving'][i]}, ${unit}`, threads));
 }
 
-/** Reads the counters when sampling ends; the traffic may end while perf still writes its file. */
+/**
+ * Reads the counters when sampling ends and not later, because the traffic possibly ends while perf
+ * still writes its file.
+ */
 async function readLater(sides: readonly Side[], seconds: number): Promise<void> {
   await delay(seconds * 1000);
   for (const side of sides) await side.read();

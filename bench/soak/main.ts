@@ -151,7 +151,7 @@ async function soak(
   const wiresAfter = await Promise.all(directions.map(([from, to]) => wireOf(from, to)));
   const wires = directions.map(([from, to], i): WireReport => {
     const [before, after] = [wiresBefore[i], wiresAfter[i]];
-    // `learn` sends without the daemon of its host, whose counters lack these frames.
+    // `learn` bypasses the daemon on its host, so that daemon's counters lack these frames.
     const sent = after.sent - before.sent + churned[1 - i].learned;
     const drops = grownDrops(before.drops, after.drops);
     const device = after.device - before.device;
@@ -186,7 +186,7 @@ function reasonsOf(drops: Record<string, number>): string {
   return reasons.length === 0 ? 'none by vtepd' : reasons.join(', ');
 }
 
-/** @param more allowance for trains, whose drop the kernel counts once */
+/** @param more allowance for trains: the kernel counts a dropped train as one drop */
 function judge(what: string, uncounted: number, kills: number, more = 0): void {
   const most = kills * HELD_MAX + more;
   if (uncounted > most) faults.push(`${what}: ${uncounted} lost without a count, at most ${most} allowed`);

@@ -77,7 +77,7 @@ export class DemoNetwork {
     return existsSync(this.#logFile) ? readFileSync(this.#logFile, 'utf8').trim() : '(vtepd was not started)';
   }
 
-  /** @returns stdout of a command, once it has ended @throws Error when it fails */
+  /** @returns stdout of a command, after the command has ended @throws Error when it fails */
   run(command) {
     return run(command, this.interrupt);
   }
@@ -95,7 +95,7 @@ export class DemoNetwork {
     });
   }
 
-  /** Ends the daemon and removes everything. Never throws; it may follow a partial `build`. */
+  /** Ends the daemon and removes everything. Never throws, even after a partial `build`. */
   async remove() {
     await this.#stopDaemon();
     for (const host of [this.near, this.far]) await removeNamespace(host);

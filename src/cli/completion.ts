@@ -105,7 +105,7 @@ function valueName(option: Option): string {
   return /[<[](.*)[>\]]$/.exec(option.flags)?.[1] ?? '';
 }
 
-/** Returns the candidates for a value, which its placeholder in the help determines. */
+/** Returns the candidates for a value; the placeholder of the value in the help selects them. */
 async function valuesOf(expected: string, options: WordOptions, live: LiveValues): Promise<Completion> {
   const name = expected.replace(/^<(.*)>$/, '$1');
   if (name === 'FILE') return 'files';

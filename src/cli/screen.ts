@@ -1,7 +1,7 @@
 /**
  * Full-screen terminal output: alternate screen, key presses and size changes.
  *
- * The terminal is restored whenever the program ends, except by SIGKILL. It uses escape
+ * The terminal is restored whenever the program ends, except by SIGKILL. This module writes escape
  * sequences that all terminals since the VT100 support; Node reads keys and sizes. No terminal
  * library is used, because a table needs no widgets.
  */

@@ -5,8 +5,9 @@
  * file, and its values and their combinations pass the same checks. JSON `true`, `false` and
  * numbers are converted to text, because the parsers of the file read text.
  *
- * A setting that a body omits has the schema's default, not the value that flags or file give for
- * all VNIs, so the same body creates the same VNI on every host. No I/O; the API calls this module.
+ * A setting that a body omits has the schema's default. The value that flags or file give for all
+ * VNIs does not apply, so the same body creates the same VNI on every host. No I/O; the API calls
+ * this module.
  */
 import { ConfigError } from './config-error.js';
 import { mergeSettings } from './merge.js';

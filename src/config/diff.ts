@@ -9,10 +9,13 @@ import type { PeerSettings, Settings, VniSettings } from './settings.js';
 import { defaultSettings, keyOf, type OwnSettings } from './vni-words.js';
 
 export interface Difference {
-  /** New VNIs that reuse nothing of a removed VNI; they can be added before any removal. */
+  /**
+   * New VNIs that have no number, device, address or MAC of a removed VNI. They can be added before
+   * any removal.
+   */
   readonly added: readonly VniSettings[];
   readonly removed: readonly VniSettings[];
-  /** New VNIs that reuse the number, device, address or MAC of a removed VNI. */
+  /** New VNIs that have the number, device, address or MAC of a removed VNI. */
   readonly replacing: readonly VniSettings[];
   readonly changed: readonly VniDifference[];
 }
@@ -81,7 +84,7 @@ function reusesPartOf(vni: VniSettings, removed: VniSettings): boolean {
   );
 }
 
-/** Skips the comparison of lists that are the same object: 1000 VNIs may share 1000 peers. */
+/** Does not compare a list of peers with itself: 1000 VNIs can share one list of 1000 peers. */
 function vniDifference(before: VniSettings, after: VniSettings): VniDifference {
   const fields = FIELDS.filter((field) => !isSame(before[field], after[field]));
   if (before.peers === after.peers) return { before, after, fields, peersRemoved: [], peersAdded: [] };

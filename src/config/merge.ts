@@ -1,7 +1,7 @@
 /**
  * Merge of the sources of configuration into effective settings.
  *
- * Precedence: flags before the file, a VNI's own settings before those for all VNIs, then the
+ * Precedence: flags over the file, a VNI's own settings over the settings for all VNIs, then the
  * defaults. VNIs and peers of the flags are added to those of the file; for a peer in both, the
  * flag wins. This is the only constructor of `Settings`; its result has passed every check and is
  * frozen.
@@ -67,8 +67,8 @@ export function isGiven(vni: VniSettings, key: string): boolean {
 const NO_PORT_GIVEN = new WeakSet<PeerSettings>();
 
 /**
- * Returns the VNIs with the daemon's current port for peers without a port of their own, because a
- * new port takes effect only at the next start. Shared lists of peers remain shared.
+ * Returns the VNIs. Peers without a port of their own get the daemon's current port, because a new
+ * port takes effect only at the next start. Shared lists of peers remain shared.
  *
  * @param settings result of `mergeSettings`
  */
@@ -118,7 +118,7 @@ class PeerMerge {
   readonly #sources: readonly Source[];
   readonly #port: number;
   readonly #resolved = new Map<Given<PeerText>, { number: number; settings: PeerSettings }>();
-  /** Lists indexed by the numbers of their peers (see `#resolve`), joined by commas. */
+  /** Lists of peers by key. The key is the numbers of the peers (see `#resolve`) with commas. */
   readonly #lists = new Map<string, MergedPeers>();
 
   constructor(sources: readonly Source[], port: number) {

@@ -19,7 +19,10 @@ export function suggestion(word: string, known: readonly string[]): string {
   return best === '' ? '' : `; did you mean "${best}"?`;
 }
 
-/** Converts to lower case and removes leading hyphens, which would make all short flags similar. */
+/**
+ * Converts to lower case and removes leading hyphens, because hyphens would make all short flags
+ * similar.
+ */
 function plain(word: string): string {
   return word.toLowerCase().replace(/^-+/, '');
 }

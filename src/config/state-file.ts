@@ -49,7 +49,7 @@ const NOT_PERMITTED = ['EACCES', 'EPERM', 'EROFS', 'ENOENT', 'ENOTDIR'];
 const CURE = 'use another file with --state FILE, or disable it with --state off';
 
 export class StateFile {
-  /** State as read at `open`; later writes do not change it. */
+  /** State that `open` read; later writes do not change this field. */
   readonly state: State;
   readonly #path: string;
   readonly #lock: FileHandle;
@@ -95,7 +95,8 @@ export class StateFile {
     const path = this.#path;
     const fresh = `${path}.new`;
     await writeSynced(fresh, writeState(state)).catch(explain(path));
-    // Opened before the rename, because a failure to open (EMFILE) must not follow a rename.
+    // The directory is opened before the rename. If this open failed (EMFILE) after the rename, the
+    // rename could not be synced.
     const folder = await open(dirname(path), 'r').catch(explain(path));
     return {
       commit: async () => {
@@ -114,7 +115,7 @@ export class StateFile {
     };
   }
 
-  /** Best effort: restores the previous state after a rename that may not be durable. */
+  /** Best effort: restores the previous state after a rename whose sync failed. */
   async #restore(): Promise<void> {
     const fresh = `${this.#path}.new`;
     await writeSynced(fresh, writeState(this.#kept))

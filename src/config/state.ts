@@ -4,9 +4,9 @@
  * The configuration comes from flags and file. Effective settings are the configuration with the
  * deviations applied. Pure functions; `state-file.ts` stores the state, `edits.ts` changes it.
  *
- * Invariant: at the time of the API call, a deviation differs from the configuration. A later
- * change of the configuration does not remove the deviation: it takes precedence over flags and
- * file until an API call changes it back.
+ * Invariant: an API call stores a deviation only if the deviation differs from the configuration of
+ * that moment. A later change of flags or file does not remove a stored deviation. A stored
+ * deviation takes precedence over flags and file until an API call changes the setting back.
  */
 import { isSame } from './diff.js';
 import type { PeerSettings, Settings, VniSettings } from './settings.js';

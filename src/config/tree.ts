@@ -16,8 +16,8 @@ export type { Node } from 'yaml';
 let loaded: typeof import('yaml') | undefined;
 
 /**
- * Loads the YAML parser on first use. The parser is 10 % of the code loaded at start, and flags do
- * not need it.
+ * Loads the YAML parser on first use, because the parser would be 10 % of the code loaded at start,
+ * and flags do not need the parser.
  */
 function yaml(): typeof import('yaml') {
   loaded ??= createRequire(import.meta.url)('yaml') as typeof import('yaml');
@@ -26,7 +26,7 @@ function yaml(): typeof import('yaml') {
 
 /** Maximum nesting of maps and lists; far more than a configuration or state needs. */
 const DEPTH_MAX = 100;
-/** Line that alone has more levels: by its indicators (`- - -`), or by its indentation. */
+/** Matches a line whose indicators (`- - -`) or indentation alone give too many levels. */
 const DEEP_LINE = new RegExp(`^(?:\\s*[-?:]\\s){${DEPTH_MAX}}|^ {${10 * DEPTH_MAX}}`, 'm');
 
 /**

@@ -78,8 +78,8 @@ export function parseMtu(text: string): number | 'auto' {
 }
 
 /**
- * Parses a TOS byte or `inherit`. The two ECN bits must be 0, because they are copied from the
- * inner packet.
+ * Parses a TOS byte or `inherit`. The two ECN bits must be 0, because vtepd copies these bits from
+ * the inner packet.
  */
 export function parseTos(text: string): number | 'inherit' {
   if (text === 'inherit') return text;

@@ -1,8 +1,8 @@
 /**
  * Conversion between a VNI's settings and the keys and values of the state file.
  *
- * Keys and values are those of the configuration file. Omitted settings are absent. null means
- * "none": it removes a bridge or MAC that the configuration gives.
+ * Keys and values are those of the configuration file. A setting that is undefined has no key. The
+ * value null is "none": it removes a bridge or MAC that the configuration gives.
  */
 import { readSetting } from './file.js';
 import { defaultOf, fieldOf, type Key, SETTINGS, VNI_KEYS } from './schema.js';

@@ -1,5 +1,5 @@
 /**
- * Verdict of a flood: flow, entries and memory each have a separate must.
+ * Verdict of a flood: the known flow, the FDB entries and the memory have separate limits.
  */
 import t from 'tap';
 import type { FloodRound, Flow } from '../../bench/floods/floods.js';

@@ -26,17 +26,17 @@ t.test('a short run is one round of one second', async (t) => {
   t.match(parseOptions(['--short', '--rounds', '2']), { rounds: 2 }, '--rounds has precedence');
 });
 
-t.test('cells and parts are selected by --only and --peers', async (t) => {
+t.test('--only and --peers select what is measured', async (t) => {
   const wanted = (args: string[], id: string, group = '') => isWanted(parseOptions(args), id, group);
-  t.equal(wanted([], 'tcp1', 'tcp'), true, 'all cells by default');
+  t.equal(wanted([], 'tcp1', 'tcp'), true, 'all measurements of the lab are selected by default');
   t.equal(wanted([], 'heap'), true);
-  t.equal(wanted([], 'peers', 'peers'), false, 'other overlays only on request');
+  t.equal(wanted([], 'peers', 'peers'), false, 'other overlays need --peers or --only');
   t.equal(wanted(['--peers'], 'peers', 'peers'), true);
   t.equal(wanted(['--only', 'peers'], 'peers', 'peers'), true);
-  t.equal(wanted(['--only', 'tcp'], 'tcp4', 'tcp'), true, 'by group');
-  t.equal(wanted(['--only', 'tcp1'], 'tcp4', 'tcp'), false, 'by name');
+  t.equal(wanted(['--only', 'tcp'], 'tcp4', 'tcp'), true, 'a group selects its members');
+  t.equal(wanted(['--only', 'tcp1'], 'tcp4', 'tcp'), false, 'a name selects no other member of the group');
   t.equal(wanted(['--only', 'lab'], 'tcp4', 'tcp'), true);
   t.equal(wanted(['--only', 'lab'], 'heap'), false);
-  t.equal(wanted([], 'floods'), false, 'floods only by name');
+  t.equal(wanted([], 'floods'), false, 'floods need --only');
   t.equal(wanted(['--only', 'floods'], 'floods'), true);
 });

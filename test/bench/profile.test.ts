@@ -43,7 +43,7 @@ t.test('a sample in user space is classified by the owner of the code', async (t
   t.equal(part('__vdso_clock_gettime ([vdso])'), 'epoll_wait');
 });
 
-t.test('samples are counted by thread, those without a stack by their leaf', async (t) => {
+t.test('samples are counted by thread; a sample without a stack is classified by its leaf', async (t) => {
   const stacks = ` 42 \n${inCall('do_readv').join('\n')}\n\n 42 \n\n 43 \n${inCall('do_writev').join('\n')}\n`;
   const leaf = `ffffffff816b96fa do_writev ${KERNEL}`;
   const leaves = `   42  ffffffff816b96fa do_readv ${KERNEL}\n   42  7f00 push (/x/vtepd_shim.node)\n   43  ${leaf}\n`;

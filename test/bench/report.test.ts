@@ -38,7 +38,7 @@ t.test('a competitor without any figure has failed', async (t) => {
   t.equal(rowFrom('tcp1-whole', {}), undefined, 'the whole stage failed');
 });
 
-t.test('ratios are taken within a round in which both sides have a figure', async (t) => {
+t.test('a ratio is computed only in a round in which both sides have a figure', async (t) => {
   t.same(ratiosOf([4, 8, 18], [10, 20, 30]), { median: 0.4, min: 0.4, max: 0.6 });
   t.same(ratiosOf([6, null, 9], [10, 10, null]), { median: 0.6, min: 0.6, max: 0.6 });
   t.same(ratiosOf([0], [10]), { median: 0, min: 0, max: 0 });
@@ -50,14 +50,14 @@ t.test('a verdict compares the printed ratio, or the figure without a baseline',
   const verdict = (id: string, task: string, kernel: number, vtepd: number) =>
     verdictOf(rowFrom(id, { [`${task}: kernel`]: [kernel], [`${task}: vtepd`]: [vtepd] })!);
   t.equal(verdict('tcp1-whole', 'tcp1', 1000, 849), 'below must');
-  t.equal(verdict('tcp1-whole', 'tcp1', 10_000, 8496), 'ok', 'printed as 0.850');
+  t.equal(verdict('tcp1-whole', 'tcp1', 10_000, 8496), 'ok', 'the ratio is printed as 0.850');
   t.equal(verdict('rtt-p50', 'rtt', 10, 10.1), 'below must', 'round trips: less is better');
   t.equal(verdict('rtt-p50', 'rtt', 10, 9), 'ok');
   const own = { id: 'x', title: 'x', unit: 'MB' };
   t.equal(
     verdictOf({ ...own, vtepd: [161], must: 160 }),
     'below must',
-    'without a baseline the figure is compared',
+    'without a baseline the figure itself is compared with the goal',
   );
   t.equal(verdictOf({ ...own, vtepd: [161] }), '–');
 });

@@ -15,21 +15,21 @@ const major = (thread: string) =>
 
 t.test('a trace without two requested collections of one thread has no result', async (t) => {
   t.equal(collectionsBetween(''), undefined, 'empty');
-  t.equal(collectionsBetween(scavenge(WORKER)), undefined, 'no requested collection');
+  t.equal(collectionsBetween(scavenge(WORKER)), undefined, 'there is no requested collection');
   t.equal(
     collectionsBetween(`${asked}\n${scavenge(WORKER)}`),
     undefined,
-    'one requested collection, hence no end',
+    'the second requested collection is missing',
   );
   const other = asked.replace(WORKER, MAIN);
   t.equal(
     collectionsBetween([asked, asked, other, other].join('\n')),
     undefined,
-    'requested collections of two threads',
+    'two threads have requested collections',
   );
 });
 
-t.test('collections of the thread between its last two requested ones are counted', async (t) => {
+t.test('collections between the last two requested collections of the thread are counted', async (t) => {
   const lines = [
     asked,
     scavenge(WORKER),
@@ -44,7 +44,7 @@ t.test('collections of the thread between its last two requested ones are counte
   ];
   const found = collectionsBetween(lines.join('\n'));
   t.match(found, { scavenges: 1, major: 1 });
-  t.equal(found?.lines.length, 4, 'with the two requested collections');
+  t.equal(found?.lines.length, 4, 'the lines include the two requested collections');
   t.ok(Math.abs((found?.freedBytes ?? 0) - 6.9e6) < 1, '2.0 and 4.9 MB were freed');
 });
 

@@ -23,12 +23,12 @@ const MACHINE_FINDINGS = [
   },
 ];
 
-/** Progress lines of all runs. */
+/** Progress lines of all calls of vtepctl. */
 const steps: string[] = [];
 
 const NOW_MS = STARTED_MS + 3_600_000;
 
-/** Starts a daemon's API on a unix socket; `ctl` runs vtepctl with its address in VTEPCTL_API. */
+/** Starts a daemon's API on a unix socket; `ctl` runs vtepctl with this socket in VTEPCTL_API. */
 async function daemon(t: Test) {
   const { server, dataPlane, findings } = await controlOverPlainDataPlane();
   t.teardown(() => server.close());

@@ -20,7 +20,7 @@ t.test('VNIs are added and removed; a VNI with another TAP or MAC is recreated',
     'vnis: [{vni: 1}, {vni: 2}, {vni: 3}, {vni: 4, address: 10.0.0.4/24}]',
     'vnis: [{vni: 1}, {vni: 2, tap: x}, {vni: 3, mac: "02:00:00:00:00:01"}, {vni: 5}, {vni: 6, address: 10.0.0.4/24}]',
   );
-  t.strictSame(numbers(found.added), [5], 'only VNI 5 reuses nothing of a removed VNI');
+  t.strictSame(numbers(found.added), [5], 'VNI 5 has no number, device, address or MAC of a removed VNI');
   t.strictSame(numbers(found.removed), [2, 3, 4]);
   t.strictSame(numbers(found.replacing), [2, 3, 6], 'VNI 6 has the address of VNI 4');
   t.strictSame(found.changed, []);

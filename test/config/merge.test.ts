@@ -1,4 +1,4 @@
-/** Merged settings while the daemon keeps the port of its start. */
+/** Merged settings after the port in the file has changed: the daemon still uses the old port. */
 import t from 'tap';
 import { parseConfig } from '../../src/config/file.js';
 import { isGiven, mergeSettings, withPort } from '../../src/config/merge.js';
@@ -9,7 +9,7 @@ vnis: [{vni: 1, ageing: 10}, {vni: 2}]`;
 
 t.test('peers without a port of their own keep the current port', async (t) => {
   const read = mergeSettings([parseConfig(READ, 'v.yaml')], false);
-  t.equal(withPort(read, 4790), read.vnis, 'the same port gives the same list of VNIs');
+  t.equal(withPort(read, 4790), read.vnis, 'with the port of the file the list of VNIs is unchanged');
   const [one, two] = withPort(read, 4789);
   t.same(
     one.peers.map(({ host, port }) => [host, port]),

@@ -93,7 +93,7 @@ t.test('random flags give frozen settings or a ConfigError', async () => {
   );
 });
 
-t.test('an invalid flag is named with its value', async () => {
+t.test('the error for an invalid flag names the flag and its value', async () => {
   await holds(
     RUNS,
     [fc.constantFrom(...KEYS), fc.string({ minLength: 1, unit: 'grapheme-ascii' })],

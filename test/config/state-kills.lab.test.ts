@@ -26,7 +26,7 @@ t.test(
   },
 );
 
-/** @returns a line for each kill after which the file had another state */
+/** @returns a line for each kill after which the file had neither of the two allowed states */
 async function killOften(path: string, kills: number): Promise<string[]> {
   let before = 0;
   const wrong: string[] = [];

@@ -89,7 +89,7 @@ t.test('a written state is read back unchanged', async (t) => {
   t.strictSame(readState(writeState(none), 's.json'), none);
 });
 
-t.test('null removes the bridge of the configuration, and an empty list its addresses', async (t) => {
+t.test('null removes the bridge of the configuration, and an empty list removes its addresses', async (t) => {
   const { vnis } = readState(of('{"changed": {"bridge": null, "address": []}}'), 's.json');
   t.strictSame(vnis.get(1)?.changed, { bridge: '', addresses: [] });
 });

@@ -1,6 +1,6 @@
 /**
- * The runner of `npm test` over small files: each kind of failure, in processes of one file and of
- * several. It runs in a child process, because it prints TAP.
+ * Runner of `npm test` with small test files: each kind of failure, in a process with one file and
+ * in a process with several. The runner runs in a child process, because it prints TAP.
  */
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
@@ -130,7 +130,7 @@ t.test('a test that blocks beyond its limit does not affect the next files', asy
   t.same([...failures], ['one']);
 });
 
-t.test('files that an ended process did not finish or run have failed', async (t) => {
+t.test('files that a process did not start or finish before its end count as failed', async (t) => {
   const gone = `t.test('gone', () => process.exit(0));`;
   const { passed, failures } = run(t, [{ one: GOOD, two: gone, three: GOOD }]);
   t.equal(passed, 1);

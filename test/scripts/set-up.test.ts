@@ -1,5 +1,5 @@
 /**
- * Set-up in a copy of the scripts, with its own packages or a link to those of another checkout.
+ * Set-up in a copy of the scripts, with its own packages or a link to packages of another checkout.
  *
  * Nothing can be installed, because PATH has no npm.
  */
@@ -30,7 +30,7 @@ t.test('packages behind a symbolic link are not changed', async (t) => {
   symlinkSync('elsewhere/node_modules', join(root, 'node_modules'));
   const { status, stdout, stderr } = check(root);
   t.equal(status, 1);
-  t.equal(stdout, '', 'nothing was begun');
+  t.equal(stdout, '', 'no step was started');
   t.match(
     stderr,
     /^\S+\/node_modules is a symbolic link, .*elsewhere\/node_modules.*: remove the link, or .*\n$/,
@@ -43,7 +43,7 @@ t.test('a dangling symbolic link is refused', async (t) => {
   symlinkSync('nowhere', join(root, 'node_modules'));
   const { status, stdout } = check(root);
   t.equal(status, 1);
-  t.equal(stdout, '', 'nothing was begun');
+  t.equal(stdout, '', 'no step was started');
 });
 
 t.test('packages are installed to an existing folder or a new one', async (t) => {

@@ -81,7 +81,7 @@ function pathOf({ vni, point = 'overlay', snaplen = SNAPLEN_MAX, count }: Captur
 
 /**
  * Copies complete packets. A slow reader blocks the copy; vtepd then omits packets from the capture
- * and counts them. The traffic is not affected.
+ * and counts the omitted packets. The traffic is not affected.
  */
 async function copy(
   bytes: Readable,

@@ -15,7 +15,7 @@ async function doctor({ client, environment, verdict, answer }: Session): Promis
   const findings = await client.call<{ items: Finding[] }>('GET', '/v1/doctor').then(
     ({ items }) => items,
     async (error: ApiFailure) => {
-      // An unreachable daemon is a finding; the checks of the machine may show its cause.
+      // An unreachable daemon is a finding; the checks of the machine possibly find the cause.
       if (error.code !== '') throw error;
       return [notRunning(error), ...(await environment.doctor())];
     },

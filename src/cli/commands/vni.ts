@@ -5,7 +5,7 @@
  * keys.
  *
  * Concurrent operators do not overwrite each other's changes: `set` sends the ETag that it has just
- * read, or the ETag of --if-match, which `show` printed.
+ * read, or the ETag of --if-match, which the user copies from the output of `show`.
  */
 import { Option } from 'commander';
 import type { VniView } from '../../api/views.js';
@@ -99,7 +99,7 @@ function pathOf(id: string): string {
   return `/v1/vnis/${parsed('VNI', id, parseVni)}`;
 }
 
-/** Returns the flag of a setting, whose parser returns the value in the form of the API. */
+/** Returns the flag of a setting. The flag has a parser to the form of the API. */
 function settingOption(key: Key, help: string): Option {
   const { parse, repeatable } = SETTINGS[key];
   const value = (text: string) => parsed(flagOf(key), text, parse as (text: string) => unknown);

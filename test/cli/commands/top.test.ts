@@ -14,7 +14,7 @@ const peers = Array.from({ length: 40 }, (_, index) => ({
 /**
  * API whose TAP counter increases by 100 frames per reading.
  *
- * @param down numbers of the readings that fail, from 1
+ * @param down numbers of the readings that fail; the first reading has number 1
  */
 function daemon(down: readonly number[] = []) {
   let readings = 0;
@@ -33,7 +33,7 @@ class FakeScreen implements Screen {
   readonly size = { columns: 80, rows: 24 };
   readonly frames: string[] = [];
   readonly calls: string[] = [];
-  /** Actions after each frame. */
+  /** Actions of the user: after each drawing of the screen, the next action is called. */
   #script: ((watcher: Watcher) => void)[];
   #watcher: Watcher | undefined;
 
