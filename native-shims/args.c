@@ -23,7 +23,7 @@ void refuse(struct call *call, const char *argument, const char *wanted)
 	napi_throw_range_error(call->env, "ERR_INVALID_ARG_VALUE", message);
 }
 
-/* Missing arguments are undefined; every arg_ function refuses that. */
+/* A missing argument has the value undefined, which every arg_ function refuses. */
 struct call begin_call(napi_env env, napi_callback_info info, const char *name)
 {
 	struct call call = { .env = env, .name = name };

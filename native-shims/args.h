@@ -16,7 +16,10 @@
 
 #define ARGS_MAX 9
 
-/* Bytes for a device name. More than the kernel accepts, so that its own error is returned. */
+/*
+ * Bytes for a device name: more than the kernel accepts, so that a longer name gets the error of
+ * the kernel.
+ */
 #define NAME_SIZE 64
 
 /**

@@ -11,7 +11,7 @@
 
 #define LINK_CREATE 28
 
-/* Used part of BPF_LINK_CREATE; Debian 12 has an older union bpf_attr. */
+/* The fields of BPF_LINK_CREATE that are used here; union bpf_attr of Debian 12 is older. */
 struct link_create {
 	uint32_t prog_fd;
 	uint32_t target_ifindex;

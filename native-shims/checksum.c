@@ -2,12 +2,14 @@
  *
  * Internet checksum (RFC 1071), with 32-byte vectors for long data.
  *
- * Every load uses memcpy, because frames lie at any address, and because the compiler moved a load
- * through a cast pointer before the store of a header field. Sums of 32-bit words in 64-bit lanes
- * cannot overflow, as a lane would need 2^32 of them.
+ * Every load uses memcpy for two reasons. Frames lie at any address. And the compiler moved a load
+ * through a cast pointer ahead of the store of a header field, so that the load returned the old
+ * value. The 64-bit lanes sum 32-bit words and cannot overflow, because an overflow takes 2^32
+ * words in one lane.
  *
- * The vectors are compiler vectors, so the code compiles to what the target provides: SSE2 or NEON
- * pairs, or AVX2 in a second copy that is used if the processor supports it.
+ * The code uses the vector types of the compiler, so it compiles to what the target provides: pairs
+ * of SSE2 or NEON registers. A second copy is compiled for AVX2 and used if the processor supports
+ * AVX2.
  */
 #include "checksum.h"
 
@@ -118,8 +120,8 @@ uint64_t checksum_pseudo(const uint8_t *addresses, size_t addresses_len, uint8_t
 /**
  * checksum_fold() - fold a sum to 16 bits
  *
- * The sum over a frame with a valid checksum is 0xffff, negative zero; it is 0 only if every byte
- * is 0.
+ * Bytes that include their valid checksum give 0xffff (negative zero). The result is 0 only if
+ * every byte is 0.
  */
 uint16_t checksum_fold(uint64_t sum)
 {

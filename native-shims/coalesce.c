@@ -19,9 +19,9 @@
  *   - the TCP sequence continues, or it is UDP
  *   - the segment is not longer than the first           or at the end of the batch
  *
- * Checksums are verified before a segment joins a run, because the superframe's checksum is
- * computed afresh and would make a corrupt segment look valid. A corrupt segment is written alone,
- * unchanged, and the receiver drops it. Segments that stay alone are not verified.
+ * Checksums are verified before a segment joins a run, because the superframe gets a new checksum,
+ * with which a corrupt segment would look valid. A corrupt segment is written alone, unchanged, and
+ * the receiver drops it. The checksums of a segment that joins no run are not verified.
  *
  * Also written alone: fragments, IPv4 options, IPv6 extension headers, TCP without payload or with
  * a flag other than ACK and PSH (CWR, for example), UDP without a checksum, padded frames, and
@@ -66,12 +66,12 @@ static int32_t checksum_off(const struct segment *segment)
 }
 
 /**
- * coalesce_examine() - check whether entry i may join a run
+ * coalesce_examine() - check whether entry i can join a run
  * @merge:	MERGE_*
  *
  * Examines the headers of this frame only; does not verify checksums.
  *
- * Return: true if it may; the segment is then filled.
+ * Return: true if the entry can join; the segment is then filled.
  */
 int coalesce_examine(struct segment *segment, struct arena arena, const struct batch *batch, int32_t i, int merge)
 {
@@ -109,7 +109,10 @@ static uint64_t pseudo_sum(const struct segment *segment, int32_t payload_len)
 	return checksum_pseudo(ip + IPV6_ADDRESSES, IPV6_ADDRESSES_LEN, segment->protocol, l4_len);
 }
 
-/* True if all checksums are valid. A postponed checksum is valid if its pseudo-header sum is. */
+/*
+ * True if all checksums are valid. A postponed checksum is valid if its field holds the correct
+ * pseudo-header sum.
+ */
 static int verify(const struct segment *segment)
 {
 	const uint8_t *ip = segment->frame + segment->ip, *l4 = segment->frame + segment->l4;
@@ -195,7 +198,7 @@ void coalesce_begin(struct run *run, const struct segment *segment)
 /**
  * coalesce_append() - append a segment to a run if it continues the run and checksums are valid
  *
- * Return: true if appended; otherwise the run has ended and the segment may start the next.
+ * Return: true if appended; otherwise the run has ended and the segment can start the next run.
  */
 int coalesce_append(struct run *run, const struct segment *segment)
 {
@@ -233,7 +236,7 @@ static uint8_t gso_type_of(const struct segment *segment)
 /**
  * coalesce_headers() - build the headers of the superframe for a run of two or more segments
  * @vnet:	receives the vnet header by which the kernel completes the checksum and, where
- *		needed, segments again
+ *		needed, segments the superframe
  * @headers:	receives Ethernet to TCP or UDP header
  *
  * Return: bytes of the headers; the payloads follow as listed in run->iov.

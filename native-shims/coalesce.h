@@ -12,7 +12,7 @@
 #include <linux/virtio_net.h>
 
 /*
- * Maximum segments of a run. Linux allowed no more in a UDP superframe until 6.9
+ * Maximum segments of a run. Linux before 6.9 accepts no more in a UDP superframe
  * (UDP_MAX_SEGMENTS).
  */
 #define RUN_MAX 64
@@ -21,7 +21,7 @@
 #define RUN_HEADERS_MAX (14 + 8 + 40 + 60)
 
 /**
- * struct segment - entry that may join a run
+ * struct segment - entry that can join a run
  * @frame:	first byte of the frame
  * @entry:	descriptor index
  * @ip:		offset of the IP header
@@ -49,7 +49,7 @@ struct segment {
  * struct run - consecutive segments of one flow
  * @count:	segments; 0: none
  * @payload_len: total payload bytes
- * @closed:	no segment may follow the last one
+ * @closed:	no further segment can join
  * @psh:	PSH flag of the last segment: TCP_PSH or 0
  * @verified:	the checksums of the first segment are verified; other segments are verified
  *		before they join

@@ -2,13 +2,14 @@
  *
  * Offload of known TCP flows to the kernel.
  *
- * The offload consists of the programs of flow.bpf.c, the maps that hold user space's decisions,
- * and the network namespace of the kernel vxlan device that serves them. TypeScript sets the
- * policy: which flows and for how long (switch/flows/flows.ts), and whether the offload is used
- * (flows/flow-offload.ts).
+ * The offload consists of three things: the programs of flow.bpf.c; the maps in which user space
+ * stores its forwarding decisions; and a private network namespace, in which a kernel vxlan device
+ * has its UDP socket. That device adds and removes the outer headers. TypeScript decides which
+ * flows are offloaded and for how long (switch/flows/flows.ts), and whether the offload is used at
+ * all (flows/flow-offload.ts).
  *
- * Closing the descriptors releases everything: the programs, the maps, and the namespace with its
- * two devices.
+ * The kernel releases each program, each map and the namespace with its devices when the last
+ * descriptor of that object is closed.
  */
 #include "shim.h"
 
@@ -113,8 +114,8 @@ static int open_namespace(void)
 /**
  * flow_namespace() - create a network namespace without processes
  *
- * The calling thread enters it briefly. If returning to the original namespace fails, the process
- * aborts, since it would continue in the wrong network.
+ * The calling thread enters the new namespace briefly. If the thread cannot return to the original
+ * namespace, the process aborts, because the thread would continue in the wrong network.
  *
  * #syscalls openat unshare setns close
  * Return: fd that keeps the namespace; -EPERM without CAP_SYS_ADMIN.
@@ -183,7 +184,7 @@ int flow_clear(int map)
 	uint8_t key[FLOW_KEY_SIZE];
 	int count = 0;
 
-	/* Entries deleted concurrently also count. */
+	/* The count includes entries that another thread deletes at the same time. */
 	while (count < 2 * FLOW_SLOTS && !on_map(BPF_MAP_GET_NEXT_KEY, map, NULL, key)) {
 		flow_delete(map, key);
 		count++;

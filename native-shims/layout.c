@@ -2,8 +2,8 @@
  *
  * Layout of the shared structures, exported to TypeScript.
  *
- * TypeScript compares these numbers with its own at load (src/abi/layout.ts), so that a shim of
- * another build is refused instead of having its columns misread. Names are those of TypeScript.
+ * TypeScript compares these numbers with its own at load (src/abi/layout.ts) and refuses a shim of
+ * another build, whose columns it would misread. Names are those of TypeScript.
  */
 #include "shim.h"
 

@@ -5,9 +5,9 @@
  * Each binding validates its arguments (args.c), calls the function and returns its result. No
  * other file except args.c and poll.c uses node_api.h.
  *
- * The module is context-aware: any number of threads may load it, as it has no mutable global.
- * Pointers into typed arrays are valid for the duration of the call. Only poll_start() keeps a
- * value, its callback (poll.c).
+ * The module is context-aware: any number of threads can load it, because it has no mutable global
+ * variable. Pointers into typed arrays are valid for the duration of the call. Only poll_start()
+ * keeps a JavaScript value after the call: its callback (poll.c).
  */
 #include "args.h"
 #include "poll.h"
@@ -19,7 +19,10 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-/* Bytes for NOTIFY_SOCKET: more than an address has, so that notify_send() returns the error. */
+/*
+ * Bytes for NOTIFY_SOCKET: more than an address can have, so that notify_send() reports an address
+ * that is too long.
+ */
 #define NOTIFY_PATH_SIZE 256
 
 /* Bytes for the message. */

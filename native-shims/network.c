@@ -96,7 +96,10 @@ int tunnel_segmentation(const char *device)
 	struct feature_bits bits = { .head = { .cmd = ETHTOOL_GFEATURES, .size = blocks } };
 	int err = ask_device(device, &count);
 
-	/* The kernel accepts only its own number of features and writes all of them. */
+	/*
+	 * The kernel accepts a request only for the exact number of its features, and writes all of
+	 * them.
+	 */
 	if (!err && count.count > FEATURES_MAX)
 		err = -E2BIG;
 	names.head.len = count.count;
@@ -159,7 +162,7 @@ int watch_clear(int fd)
 {
 	char message[8192];
 
-	/* ENOBUFS means lost messages, which also indicate changes. */
+	/* ENOBUFS reports that messages were lost. A lost message indicates a change, too. */
 	while (recv(fd, message, sizeof(message), MSG_DONTWAIT) >= 0 || errno == ENOBUFS)
 		;
 	return 0;
@@ -224,8 +227,8 @@ static int find_stats(const struct nlmsghdr *head, size_t len, struct rtnl_link_
 /**
  * device_tx_dropped() - count the frames the kernel dropped on transmit to a device
  *
- * For a TAP, the count covers frames that found its queue full (tun_net_xmit). It starts when the
- * device is created.
+ * For a TAP, the count covers frames that found its queue full (tun_net_xmit). The count is 0 when
+ * the device is created.
  *
  * #syscalls socket bind send recv close
  * Return: the count; -ENODEV no such device; else a negative errno.

@@ -19,7 +19,10 @@ static int notify_address(const char *path, struct sockaddr_un *address)
 {
 	size_t len = strlen(path);
 
-	/* The length of an abstract name excludes a final zero byte; that of a path includes it. */
+	/*
+	 * The address length excludes the final zero byte of an abstract name, and includes that of
+	 * a path.
+	 */
 	if (len < 2 || len >= sizeof(address->sun_path))
 		return len < 2 ? -EINVAL : -ENAMETOOLONG;
 	if (path[0] != '@' && path[0] != '/')

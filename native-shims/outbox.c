@@ -3,19 +3,21 @@
  * Sends consecutive datagrams of one socket with one sendmmsg.
  *
  * Each message is one datagram or a train: adjacent datagrams of one size for one peer, of which
- * only the last may be shorter. A train crosses the stack as one buffer and UDP_SEGMENT splits it
- * as late as possible; the payload is gathered in place. Order is kept. A train has one outer
- * header, so its datagrams must agree on it. A datagram larger than the path MTU is sent alone,
- * since UDP_SEGMENT never allows fragmentation.
+ * only the last may be shorter. A train crosses the stack as one buffer and UDP_SEGMENT splits the
+ * train as late as possible. The kernel gathers each payload from where it lies in the arena.
+ * Datagrams stay in order. All datagrams of a train get the same outer header, so only datagrams
+ * with equal outer headers form a train. A datagram larger than the path MTU is sent alone, since
+ * UDP_SEGMENT never allows fragmentation.
  *
- * Errors. A socket with IP_RECVERR stores the ICMP error of any of its datagrams and fails the next
- * send with it, whatever the destination. A failed send therefore proves nothing about its own peer
- * until the error queue has been drained and the same datagram has failed again. EAGAIN and ENOBUFS
- * mean that the socket's own buffer is full, so a second attempt at once would fail too. When the
- * kernel refuses a train but may accept its datagrams, they are sent one by one. The caller is
- * informed, unless the reason was the size of the train. Linux does not report why a sendmmsg
- * stopped before its last message. The next sendmmsg begins with the message that failed, which is
- * the second attempt.
+ * Errors. A socket with IP_RECVERR stores the ICMP error that a datagram caused. The next send
+ * through this socket fails with that error, even if it has another destination. A failed send is
+ * therefore attempted a second time, after the error queue has been drained. Only the failure of
+ * this second attempt concerns the destination of the datagram. EAGAIN and ENOBUFS mean that the
+ * socket's own buffer is full, so an immediate second attempt would fail too. If the kernel refuses
+ * a train for a reason that possibly does not concern single datagrams, the datagrams are sent one
+ * by one. The caller is informed, unless the reason was the size of the train. Linux does not
+ * report why a sendmmsg stopped before its last message. The next sendmmsg begins with the message
+ * that failed, which is the second attempt.
  */
 #include "outbox.h"
 
@@ -43,8 +45,9 @@ static int is_congestion(int err)
 }
 
 /*
- * Errors that may concern the train rather than its datagrams: larger than the path MTU, where a
- * single datagram would be fragmented; no UDP checksum; a device without checksum offload.
+ * Errors that possibly concern the train only and not its single datagrams. The causes are
+ * datagrams larger than the path MTU, which are fragmented if sent one by one; a socket that sends
+ * no UDP checksum; and a device without checksum offload.
  */
 static int is_of_train(int err)
 {
@@ -94,9 +97,10 @@ static int send_apart(struct outbox *box, int32_t m, struct batch *batch)
  * Records a train that was refused although its datagrams were accepted.
  *
  * Two causes are recorded: the kernel lacks UDP_SEGMENT (EINVAL), or it cannot use UDP_SEGMENT on
- * that path because the device lacks checksum offload or IPsec would have to segment (EIO). A train
- * too large for one path may fit other paths, so EMSGSIZE is not recorded; older kernels return
- * EINVAL for it (udp_send_skb), so EINVAL is recorded only for small datagrams.
+ * that path because the device lacks checksum offload or IPsec would have to segment (EIO).
+ * EMSGSIZE is not recorded, because a train that is too large for one path possibly fits other
+ * paths. Older kernels return EINVAL instead of EMSGSIZE (udp_send_skb), so EINVAL is recorded only
+ * for small datagrams.
  */
 static void report_refused(const struct outbox *box, int32_t m, int err, const struct batch *batch)
 {
@@ -133,7 +137,7 @@ void outbox_clear(struct outbox *box)
 /**
  * outbox_send() - send all messages and empty the outbox
  *
- * Sets the status of each entry that failed and had none yet.
+ * Sets the status of each entry that failed, unless an earlier error has set this status.
  *
  * #syscalls sendmmsg sendmsg
  */
@@ -156,7 +160,7 @@ void outbox_send(struct outbox *box, struct batch *batch)
 }
 
 /**
- * outbox_takes() - check for space for another datagram of the same socket
+ * outbox_takes() - check whether another datagram can be added: same socket, enough space
  * @headers_len:	bytes of the datagram's header block; 0: none
  */
 int outbox_takes(const struct outbox *box, const struct destination *to, size_t headers_len)
@@ -167,7 +171,7 @@ int outbox_takes(const struct outbox *box, const struct destination *to, size_t 
 }
 
 /*
- * True if the datagram may extend the last message. An empty datagram adds no bytes, so a train
+ * True if the datagram can extend the last message. An empty datagram adds no bytes, so a train
  * cannot represent it.
  */
 static int joins_train(const struct outbox *box, const struct destination *to, size_t len)
@@ -207,8 +211,8 @@ static void extend_train(struct outbox *box)
 }
 
 /*
- * Writes the outer header fields. The kernel honours them per message of a sendmmsg, also with
- * UDP_SEGMENT: requirements/outer_header.c.
+ * Writes the outer header fields. The kernel applies them to each message of a sendmmsg separately,
+ * even if the message is a train: requirements/outer_header.c.
  */
 static void write_outer(struct msghdr *header, struct message_control *control, const struct destination *to)
 {

@@ -28,7 +28,8 @@ _Static_assert(CMSG_SPACE(sizeof(uint16_t)) == sizeof(union control_slot), "the 
 
 /**
  * struct message_control - control messages of one message, back to back
- * @segment:	UDP_SEGMENT; first, since a message becomes a train after @tos has been written
+ * @segment:	UDP_SEGMENT; lies in front of @tos, because a message becomes a train after @tos has
+ *		been written
  * @tos:	outer TOS or traffic class
  */
 struct message_control {
@@ -51,8 +52,8 @@ struct destination {
 
 /**
  * struct outgoing - one datagram of an outbox
- * @entry:	its descriptor
- * @iov:	index of its first iovec; it ends where the next datagram's begins
+ * @entry:	index of its descriptor
+ * @iov:	index of its first iovec; its last iovec is in front of the next datagram's first
  * @len:	bytes
  */
 struct outgoing {

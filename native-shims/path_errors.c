@@ -2,13 +2,13 @@
  *
  * Error queues of the sending sockets (ip(7), IP_RECVERR).
  *
- * The queue holds errors that the kernel, or a router by ICMP, reported for earlier datagrams. It
- * is read completely when epoll reports an error and after a failed send, because as long as it
- * contains a message, sends may fail and the loop is woken.
+ * The queue holds errors that the kernel, or a router by ICMP, reported for earlier datagrams. The
+ * queue is read completely when epoll reports an error and after a failed send, because a message
+ * that stays in the queue can fail further sends and wakes the loop again.
  *
  * Only "too large" errors are kept, as path errors. The caller decides whether to trust them. An
  * unconnected socket receives any ICMP message that quotes its address and source port, whatever
- * the destination of the quoted datagram (requirements/path_errors.c); a path error may therefore
+ * the destination of the quoted datagram (requirements/path_errors.c); a path error can therefore
  * name an address to which nothing was ever sent.
  */
 #include "address.h"
@@ -34,7 +34,10 @@ static int32_t origin_of(const struct sock_extended_err *err)
 	return err->ee_origin == SO_EE_ORIGIN_ICMP || err->ee_origin == SO_EE_ORIGIN_ICMP6 ? PATH_ERROR_ICMP : 0;
 }
 
-/* Converts a message into a path error. The origin is 0 if the message is another error. */
+/*
+ * Converts a message into a path error. The origin 0 means that the message reports an error of
+ * another kind.
+ */
 static struct path_error read_message(struct msghdr *header, const union address *to)
 {
 	struct cmsghdr *control = CMSG_FIRSTHDR(header);
@@ -60,7 +63,8 @@ static struct path_error read_message(struct msghdr *header, const union address
 }
 
 /*
- * Adds a path error unless it is present: a batch for a narrow path would add it a hundred times.
+ * Adds a path error, unless an equal one is present: otherwise a batch for a narrow path would add
+ * a hundred equal path errors.
  */
 static void add_row(struct path_errors *errors, const struct path_error *error)
 {
@@ -75,11 +79,11 @@ static void add_row(struct path_errors *errors, const struct path_error *error)
 /**
  * udp_read_errors() - empty a socket's error queue, so that it stops failing sends and waking the
  * loop
- * @errors:	receives path errors, equal ones once
+ * @errors:	receives the path errors; of equal ones, only the first
  *
  * Also clears an error that is pending without a message. Anyone can fill the receive buffer of a
- * sending socket, because vtepd does not read from it. The queue then has no space for ICMP errors,
- * and epoll would report the pending error forever.
+ * sending socket, because vtepd does not read from it. The queue then has no space for the message
+ * of an ICMP error. The error is pending all the same, and epoll would report it forever.
  *
  * #syscalls recvmsg getsockopt
  * Return: messages read, of any kind.

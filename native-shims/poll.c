@@ -10,8 +10,8 @@
  * the descriptor to stay open until the watcher is stopped.
  *
  * A watcher has two owners: the loop, until it has closed the uv handle, and the JavaScript object,
- * until it is garbage-collected. The last owner frees it. A clean-up hook closes open watchers when
- * the thread ends.
+ * until it is garbage-collected. The owner that releases the watcher last also frees its memory. A
+ * clean-up hook closes open watchers when the thread ends.
  */
 #include "poll.h"
 

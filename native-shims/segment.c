@@ -10,15 +10,16 @@
  *   segment k      │ headers k │ ───────┴───────────┘ where it lies
  *
  * Each segment gets its own header block; its payload stays in place and the kernel gathers both.
- * The superframe itself is never changed, since a flood sends it once per peer.
+ * The superframe itself is never changed, because a flood sends the same superframe to each peer.
  *
  * Segments differ in the same fields as in Linux (tcp_gso_segment, __udp_gso_segment): lengths and
  * checksums; the IPv4 id is incremented; the TCP sequence number advances; CWR is set on the first
  * segment only, FIN and PSH on the last only.
  *
  * The checksum field of a superframe holds the sum of the pseudo-header with its full length.
- * Reading the sum from the field, instead of computing it from the addresses, is also correct with
- * a routing header, and preserves a sender's error.
+ * The code reads this sum and does not compute it from the addresses. The result is therefore
+ * correct for packets with a routing header too, and an incorrect sum of the sender stays
+ * incorrect.
  */
 #include "segment.h"
 
@@ -47,8 +48,8 @@ static uint8_t protocol_of(int32_t gso_type, uint8_t version)
 }
 
 /*
- * True if the IP header leads to a transport header at l4. Only the length of IPv6 extension
- * headers is accepted from the sender unchecked.
+ * True if the IP header leads to a transport header at l4. IPv6 extension headers are not parsed;
+ * only their total length is accepted from the sender unchecked.
  */
 static int leads_to(const uint8_t *ip, int32_t ip_len, uint8_t version, uint8_t protocol)
 {
@@ -170,7 +171,7 @@ static void write_checksum(const struct superframe *super, uint8_t *headers, str
  * @k:		0 … count - 1
  * @headers:	buffer of headers_len bytes; receives VXLAN to TCP or UDP header
  *
- * Return: its payload, located in the superframe.
+ * Return: the payload of the segment, which lies in the superframe.
  */
 struct iovec segment_write(const struct superframe *super, int32_t k, uint8_t *headers)
 {

@@ -10,15 +10,15 @@
 #include <sys/uio.h>
 
 /*
- * Maximum bytes of a header block, VXLAN to TCP options, of which 126 may be IPv6 extension
- * headers.
+ * Maximum bytes of a header block, from the VXLAN header to the TCP options. This allows for 126
+ * bytes of IPv6 extension headers.
  */
 #define SEGMENT_HEADERS_MAX 256
 
 /*
  * Maximum segments of a superframe. Each segment becomes a datagram for each peer, and a VM chooses
- * the segment size. The data plane counts and drops larger superframes first
- * (src/switch/frame/superframe.ts); this limit applies in any case.
+ * the segment size. TypeScript counts and drops superframes of more segments
+ * (src/switch/frame/superframe.ts), so they do not arrive here; C checks the limit independently.
  */
 #define SEGMENTS_MAX_TCP 256
 #define SEGMENTS_MAX_UDP 128

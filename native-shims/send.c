@@ -113,8 +113,9 @@ static int add_entry(struct outbox *box, const int32_t *fds, const struct peer_r
 }
 
 /*
- * Orders the entries with verdict 0 by source port, so that they share system calls and trains. A
- * flow has one port, so its order is kept. Returns the number of entries.
+ * Orders the entries with verdict 0 by source port, so that they share system calls and trains. All
+ * frames of a flow have the same source port and therefore stay in order. Returns the number of
+ * entries.
  */
 static int32_t by_port(const struct batch *batch, int32_t count, uint8_t order[BATCH_CAP])
 {
@@ -139,15 +140,16 @@ static int32_t by_port(const struct batch *batch, int32_t count, uint8_t order[B
  *		DF clear; each pool is indexed by src_port_idx; -1: no socket
  * @peers:	peer rows, indexed by peer_idx
  * @train_max:	maximum datagrams in a UDP_SEGMENT train, which has at most 65,507 bytes; 1: no trains
- * @refused:	set if a train was refused but not its datagrams, otherwise unchanged; may be NULL
+ * @refused:	set if a train was refused and its datagrams were accepted, otherwise unchanged;
+ *		NULL is allowed
  * @tunnel:	outer TAP for superframes sent whole, or NULL; its id and error are updated
  * @errors:	receives path errors of the error queues emptied after failed sends
  *
  * An entry with a gso_type is a superframe after a VXLAN header. It is sent whole or as its
  * segments.
  *
- * status: 0 sent, with every segment of a superframe, or skipped; -EFAULT outside the arena;
- * -EINVAL invalid peer, empty row, invalid socket index or outer header, or a superframe that
+ * status: 0 sent (all segments, for a superframe) or skipped; -EFAULT outside the arena; -EINVAL
+ * invalid peer, empty row, invalid socket index or outer header, or a superframe that
  * segment_check() refuses; -EAFNOSUPPORT no socket of that family and DF setting; else the errno of
  * sendmsg for this datagram, or for the first failed segment of a superframe.
  *
@@ -164,8 +166,8 @@ int udp_send_batch(const int32_t *fds, const struct peer_row *peers, size_t peer
 	int failed = 0;
 
 	/*
-	 * Clears all statuses first, since sending one entry also sets the statuses of entries that
-	 * wait in the outbox.
+	 * Clears all statuses first, because sending one entry also sets the statuses of entries
+	 * that wait in the outbox.
 	 */
 	for (int32_t i = 0; i < count; i++)
 		batch->status[i] = 0;

@@ -3,8 +3,8 @@
  * ABI between vtepd's TypeScript and its C shim. See README.md in this directory.
  *
  * JavaScript allocates all memory and passes it in with each call; C keeps no pointer to it. Every
- * function returns a count, 0 or a negative errno. Only wait_for() blocks. No function keeps state
- * between calls, apart from what the kernel keeps behind an fd.
+ * function returns a count, 0 or a negative errno. Only wait_for() blocks. Between calls, only the
+ * kernel keeps state, behind an fd.
  */
 #ifndef VTEPD_SHIM_H
 #define VTEPD_SHIM_H
@@ -53,19 +53,19 @@
 /**
  * struct batch - descriptor columns; entry i of each describes one frame or datagram
  * @off:		offset of the first byte in the arena
- * @len:		length in bytes. Of a frame: Ethernet header and payload. Of a datagram: UDP
+ * @len:		length in bytes: of a frame, Ethernet header and payload; of a datagram, UDP
  *			payload
  * @vni_idx:		row of the VNI table, or -1 while unknown
  * @peer_idx:		row of the peer table, or -1 while unknown
  * @src_port_idx:	sending socket of the source-port pool, 0 … SOURCE_SOCKETS - 1
- * @tos:		outer TOS or traffic class, 0 … 255; in a received train, that of each
+ * @tos:		outer TOS or traffic class, 0 … 255; in a received train, the same for each
  *			datagram
  * @df:			outer DF, DF_*
  * @gso_type:		FRAME_GSO_*; a TAP may add FRAME_GSO_ECN to a TCP type
  * @gso_size:		payload bytes per segment; in a received train, bytes per datagram; 0: not
  *			segmented
- * @csum_start:		offset from @off where the kernel starts summing; with FRAME_NEEDS_CSUM
- * @csum_off:		offset from @csum_start where it stores the sum
+ * @csum_start:		offset from @off where the kernel starts summing, if FRAME_NEEDS_CSUM
+ * @csum_off:		offset from @csum_start where the kernel stores the sum
  * @flags:		FRAME_*
  * @seg_count:		frames on the wire that this descriptor represents, at least 1
  * @verdict:		set by TypeScript: 0, or the reason not to send or write; C skips entries
@@ -116,7 +116,7 @@ struct peer_row {
 /**
  * struct path_error - report of an oversized datagram; begins like a peer_row
  * @family:	AF_INET or AF_INET6
- * @port:	destination port, host byte order; 0 unknown: a local error over IPv4
+ * @port:	destination port, host byte order; 0: unknown, in a local error over IPv4
  * @addr:	destination address
  * @scope_id:	interface index of a link-local address
  * @mtu:	reported path MTU, bytes; 0: not reported (RFC 1191 §5)
@@ -133,8 +133,8 @@ struct path_error {
 
 /**
  * struct path_errors - path errors stored until they are read
- * @count:	path errors in use, each different. When all are in use, further path errors are
- *		lost; a path that is too narrow causes further reports
+ * @count:	used rows, no two of them equal. When all rows are used, further path errors are
+ *		lost. A lost one is reported again, because the path stays too narrow
  */
 #define PATH_ERRORS_CAP 32
 struct path_errors {
@@ -143,7 +143,7 @@ struct path_errors {
 };
 
 /**
- * struct refused_train - a train that the kernel refused although it accepted its datagrams
+ * struct refused_train - a train that the kernel refused, and whose datagrams it accepted
  * @error:	-EIO, or -EINVAL not caused by the size of the train
  * @peer_idx:	row of the destination peer
  */
@@ -153,11 +153,11 @@ struct refused_train {
 };
 
 /**
- * struct merge_result - outcome of the superframes merged by tap_write_batch(); bits are set, never
- * cleared
+ * struct merge_result - outcome of the superframes merged by tap_write_batch(), which sets bits and
+ * clears none
  * @taken:	MERGE_* of the superframes that the kernel accepted
- * @refused:	MERGE_* of the superframes that the kernel refused (EINVAL) although it accepted
- *		their segments
+ * @refused:	MERGE_* of the superframes that the kernel refused (EINVAL), and whose segments it
+ *		accepted
  */
 struct merge_result {
 	int32_t taken;
@@ -168,7 +168,7 @@ struct merge_result {
  * struct wait_result - result of wait_for()
  * @now_ms:	CLOCK_MONOTONIC after the wait, ms
  * @waited_ms:	duration of the wait, ms
- * @tokens:	one per ready descriptor, as given to wait_add(); error conditions set bit 30
+ * @tokens:	one per ready descriptor, as passed to wait_add(); an error condition sets bit 30
  */
 #define WAIT_CAP 256
 #define WAIT_ERROR_BIT 0x40000000
@@ -229,7 +229,7 @@ struct udp_slots {
 	int32_t count;
 };
 
-/* Options of a tunnel, bit mask. */
+/* Options of an outer TAP (struct tunnel), bit mask. */
 #define TUNNEL_DF 1       /* for datagrams with DF set; else for those with DF clear */
 #define TUNNEL_CHECKSUM 2 /* with an outer UDP checksum */
 
@@ -243,8 +243,8 @@ struct udp_slots {
  * @id:		next IPv4 id; incremented by C
  * @error:	set by C: negative errno of a superframe that was refused and then sent as segments;
  *		0 none
- * @ports:	UDP source ports, indexed by src_port_idx: those of the sockets with the DF setting
- *		of @options
+ * @ports:	UDP source ports, indexed by src_port_idx: the ports of the sockets that have the DF
+ *		setting of @options
  */
 struct tunnel {
 	int32_t fd;
@@ -279,7 +279,7 @@ struct tunnel {
 /* Limits of the maps. */
 #define FLOW_KEY_SIZE 12   /* bytes of the largest key */
 #define FLOW_VALUE_SIZE 32 /* bytes of the largest value */
-#define FLOW_SLOTS 4096    /* each slot has one entry of FLOW_ROWS per direction */
+#define FLOW_SLOTS 4096    /* FLOW_ROWS has one entry per slot and direction */
 #define FLOW_VNIS_MAX 4096
 
 int tap_open(const char *name, int multi_queue);

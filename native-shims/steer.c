@@ -2,12 +2,12 @@
  *
  * Queue selection for multi-queue TAPs.
  *
- * By default the kernel sends a flow to the queue on which its answers were last written, and
- * forgets this after three seconds without an answer (tun_flow_update, tun_automq_select_queue in
- * drivers/net/tun.c). The first frames of a flow then use another queue than later ones, and a
- * one-way flow changes queues. Two threads read the two queues, so frames overtake each other. The
- * program of this file selects the queue by the frame's headers only, so a flow keeps its queue.
- * With the program, a write also needs no hash of the flow.
+ * By default the kernel sends a flow to the queue to which the last answer of that flow was
+ * written, and forgets this queue after three seconds without an answer (tun_flow_update,
+ * tun_automq_select_queue in drivers/net/tun.c). The first frames of a flow then use another queue
+ * than later ones, and a one-way flow changes queues. Two threads read the two queues, so frames
+ * overtake each other. The program of this file selects the queue by the frame's headers only, so a
+ * flow keeps its queue. With the program, the kernel also needs no hash of the flow at each write.
  *
  * 	frame					hashed fields
  * 	IPv4, IPv6 with TCP, UDP or SCTP	addresses, ports
@@ -41,7 +41,8 @@
 	{ .code = (opcode), .dst_reg = (dst), .src_reg = (src), .off = (offset), .imm = (int32_t)(value) }
 
 /*
- * R6 is the frame, as required by loads; R7 the hash; R8 an offset into the frame; R9 the protocol.
+ * R6 is the frame, as load instructions require; R7 is the hash; R8 is an offset in the frame; R9
+ * is the protocol.
  */
 #define FRAME BPF_REG_6
 #define HASH BPF_REG_7
@@ -140,7 +141,7 @@ static int set_steering(int fd, int program)
  * The device owns the program afterwards.
  *
  * #syscalls bpf ioctl close
- * Return: 0; -EPERM without CAP_BPF; -EINVAL, -ENOSYS when the kernel lacks it.
+ * Return: 0; -EPERM without CAP_BPF; -EINVAL, -ENOSYS when the kernel lacks this feature.
  */
 int tap_steer(int fd)
 {

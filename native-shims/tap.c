@@ -4,8 +4,8 @@
  *
  * Every read and write carries a virtio_net_hdr in front of the frame (IFF_VNET_HDR). It describes
  * pending work for the frame (a checksum to complete, segments to split); so do the gso and csum
- * columns of a descriptor. The header is read to and written from the stack (readv, writev), so the
- * arena holds only frames and the bytes in front of each frame are available for the VXLAN header.
+ * columns of a descriptor. The header lies on the stack (readv, writev), so the arena holds only
+ * frames. The bytes in front of each frame are therefore available for the VXLAN header.
  *
  * A TAP needs one system call per frame, because it has no recvmmsg. The batch loop is therefore in
  * C. The descriptor never blocks. TUNSETSNDBUF is never set: with a finite send buffer one slow
@@ -102,9 +102,9 @@ static void describe_read(struct batch *batch, int32_t i, const struct virtio_ne
 
 /*
  * Completes the checksum of a frame that is not a superframe; the field holds the pseudo-header
- * sum. It is done here once, while the bytes are in the cache, so that every copy of a flood is
- * complete. A checksum position outside the frame is left unchanged. A result of 0 is stored as
- * 0xffff, since 0 means "no checksum" in UDP.
+ * sum. The checksum is completed here for two reasons: the bytes are in the cache, and all copies of
+ * a flood then have a complete checksum. A frame whose checksum position is outside the frame is
+ * not changed. A result of 0 is stored as 0xffff, since 0 means "no checksum" in UDP.
  */
 static void finish_checksum(uint8_t *frame, int32_t len, struct batch *batch, int32_t i)
 {
@@ -136,12 +136,12 @@ static int64_t next_off(int64_t free_off, int32_t headroom)
  * tap_read_batch() - append the waiting frames of one TAP to a batch
  * @start:	first descriptor to fill, 0 … BATCH_CAP
  * @vni_idx:	value for the column of that name
- * @region:	part of the arena; the caller has checked that it lies in the arena
+ * @region:	part of the arena; the caller has checked its bounds
  *
  * Frames are packed back to back, each with its headroom; a slot is only as long as its frame. A
  * frame shorter than 14 bytes or longer than slot_len is discarded. Checksums are completed, except
- * for superframes: their segments get checksums when they are split. seg_count is 1, also for
- * superframes.
+ * in superframes, whose segments get checksums when the superframe is split. seg_count is 1, also
+ * for superframes.
  *
  * #syscalls readv
  * Return: frames appended; if none, 0 or the negative errno of the failed read.

@@ -5,9 +5,9 @@
  * The columns of a frame become its virtio_net_hdr, and adjacent segments of one inner flow become
  * one write (coalesce.c).
  *
- * A superframe that the kernel refuses is written segment by segment, whatever its origin. Only
- * refusals of superframes merged here are reported to the caller, since the kernel may refuse a
- * superframe from a peer for its content.
+ * A superframe that the kernel refuses is written segment by segment. The refusal is reported to
+ * the caller only if the superframe was merged here. The refusal of a superframe from a peer is not
+ * reported, because its content is a possible reason.
  *
  * Order is kept. Merging never waits for the next batch, so it adds no delay.
  */
@@ -21,8 +21,8 @@
 #define CSUM_LEN 2
 
 /*
- * Fills the header from the columns of entry i. Returns 0, or -EINVAL when they contradict the
- * frame.
+ * Fills the header from the columns of entry i. Returns 0, or -EINVAL when the columns contradict
+ * the frame.
  */
 static int describe_write(struct virtio_net_hdr *header, const struct batch *batch, int32_t i, int32_t len)
 {
@@ -59,7 +59,9 @@ static int write_frame(int fd, struct virtio_net_hdr *header, uint8_t *frame, si
 	return writev(fd, iov, 2) < 0 ? -errno : 0;
 }
 
-/* Parses the superframe of entry i as a datagram, as its VXLAN header is still in front of it. */
+/*
+ * Parses the superframe of entry i as a datagram: its VXLAN header is still in front of the frame.
+ */
 static int check_superframe(struct superframe *super, const uint8_t *frame, struct batch *batch, int32_t i)
 {
 	int err;
@@ -112,13 +114,12 @@ static int write_entry(const int32_t *fds, size_t fd_count, struct arena arena, 
 	err = write_frame(fds[vni_idx], &header, arena.base + off, (size_t)len);
 	if (err != -EINVAL || !header.flags)
 		return err;
-	/* Written without its segment size, a superframe would exceed every MTU. */
+	/* Without offload, as below, a superframe would be one frame that exceeds every MTU. */
 	if (header.gso_type != VIRTIO_NET_HDR_GSO_NONE)
 		return write_segments(fds[vni_idx], arena, batch, i);
 	/*
-	 * The kernel does not find the checksum where the columns place it. The bytes are still an
-	 * Ethernet frame, so write the frame without offload and leave the decision to the
-	 * receiver.
+	 * The kernel cannot use the checksum position of the columns. The bytes are still an
+	 * Ethernet frame, so the frame is written without offload, and its receiver decides.
 	 */
 	memset(&header, 0, sizeof(header));
 	return write_frame(fds[vni_idx], &header, arena.base + off, (size_t)len);
@@ -156,7 +157,8 @@ static int write_apart(const int32_t *fds, size_t fd_count, struct arena arena, 
 }
 
 /*
- * Writes a run of two or more segments as one, or one by one if the kernel refuses the superframe.
+ * Writes a run of two or more segments as one superframe. If the kernel refuses the superframe, the
+ * segments are written one by one.
  */
 static void write_merged(const int32_t *fds, size_t fd_count, struct arena arena, struct batch *batch,
 			 struct run *run, struct merge_result *result)
@@ -192,15 +194,15 @@ static void write_run(const int32_t *fds, size_t fd_count, struct arena arena, s
  * @merge:	MERGE_*: adjacent segments of one flow become one write (coalesce.c)
  * @result:	receives the outcome of the merged writes; may be NULL
  *
- * With FRAME_NEEDS_CSUM the checksum field holds the pseudo-header sum, not complemented. A frame
- * whose checksum columns the kernel refuses is written once more without them. A refused superframe
- * is written as its segments, so the VXLAN header with which it was received must still be in front
- * of it.
+ * With FRAME_NEEDS_CSUM the checksum field holds the pseudo-header sum, not complemented. If the
+ * kernel refuses the checksum columns of a frame, the frame is written again without offload. A
+ * refused superframe is written as its segments. This requires that the VXLAN header of the
+ * received datagram is still in front of the superframe.
  *
  * status: 0 written (or skipped); -EFAULT outside the arena; -EINVAL columns that contradict the
  * frame, or a vni_idx outside of fds; -EBADF a VNI without a TAP; -EIO the device is down; else the
- * errno of writev. Entries merged into one write share its result. A superframe that was split
- * reports the first failed segment.
+ * errno of writev. Entries merged into one write share its result. A superframe that was split has
+ * the status of its first failed segment.
  *
  * #syscalls writev
  * Return: entries whose status is not 0.

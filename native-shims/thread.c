@@ -5,7 +5,7 @@
  * The data plane works in short bursts and must run soon after a frame arrives; other threads on
  * its core usually run longer. Linux lets a thread request shorter time slices without a larger
  * share of the CPU (sched_setattr(2), sched_runtime of SCHED_OTHER, Linux 6.12): such a thread is
- * scheduled earlier, and in return may be preempted earlier.
+ * scheduled earlier, and in return can be preempted earlier.
  */
 #include "shim.h"
 

@@ -6,19 +6,20 @@
  *
  *   superframe ─► outer TAP ─► program at ingress ─► underlay device ─► segments (veth: whole)
  *
- * No socket accepts a datagram that contains a superframe. A TAP does (TUN_F_UDP_TUNNEL_GSO, Linux
- * 6.17): data written to it is an Ethernet frame that arrives from a separate network, so Ethernet,
- * IP and UDP headers are written here. The program redirects the packet to the device given by the
- * routing table, as the stack would. No netfilter hook, conntrack entry or host setting is
- * involved, and route changes take effect.
+ * No socket accepts a datagram that contains a superframe. A TAP accepts it (TUN_F_UDP_TUNNEL_GSO,
+ * Linux 6.17). The kernel treats what is written to a TAP as an Ethernet frame that arrives from a
+ * network, so this file writes the Ethernet, IP and UDP headers. The program redirects the packet
+ * to the device given by the routing table, as the stack would. No netfilter hook, conntrack entry
+ * or host setting is involved, and route changes take effect.
  *
  * Packets sent here and packets of the pool's sockets have the same addresses, ports, TTL and DF.
  * Packets of both kinds have been sent when the call returns, so the frames of a flow keep their
- * order. IPv4 only: on IPv6 the flow label that the kernel gives a socket's datagrams would differ,
- * and routers may choose a path by it.
+ * order. The outer TAP is used for IPv4 only. On IPv6 the flow label would differ from the one that
+ * the kernel sets on the datagrams of a socket, and a router that hashes flow labels could send the
+ * two kinds on different paths.
  *
  * IPsec policies and output firewall rules do not apply to these packets. The code that opens the
- * device must check for policies (superframes/tunnel-offload.ts does).
+ * outer TAP (superframes/tunnel-offload.ts) must therefore check for policies.
  */
 #include "tunnel.h"
 
@@ -101,12 +102,13 @@ static struct tunnel_vnet describe(const struct tunnel *tunnel, const struct sup
 /**
  * tunnel_takes() - check whether the superframe of entry i may be sent whole to this peer
  *
- * Only TCP may be sent whole. A UDP superframe that reaches a peer on this machine unsplit would
- * arrive as one datagram with a segment size, like a train of datagrams; only its sender's data
- * could distinguish the two. A superframe is refused when one of its segments would exceed the path
- * MTU, because the device segments without checking. A superframe with another DF setting than the
- * tunnel's is refused too: the tunnel uses the source ports of the pool with its own DF setting,
- * and a flow must keep its port.
+ * Only TCP is sent whole. A peer on this machine can receive a superframe unsplit. A UDP superframe
+ * would arrive there as one datagram with a segment size, as a train of datagrams does. Only the
+ * payload, which its sender chooses, would distinguish the two. A superframe is refused when one of
+ * its segments would exceed the path MTU, because the device does not check the size of the
+ * segments. A superframe is also refused if its DF setting differs from that of the outer TAP. The
+ * outer TAP uses the source ports of the pool with its own DF setting, and a flow must keep its
+ * source port.
  */
 int tunnel_takes(const struct tunnel *tunnel, const struct peer_row *peer, const struct superframe *super,
 		 const struct batch *batch, int32_t i)
@@ -121,7 +123,7 @@ int tunnel_takes(const struct tunnel *tunnel, const struct peer_row *peer, const
 
 /**
  * tunnel_send() - send a superframe accepted by tunnel_takes()
- * @i:	its descriptor
+ * @i:	index of its descriptor
  *
  * #syscalls writev
  * Return: 0; else the errno of writev, and nothing was sent.

@@ -3,8 +3,8 @@
  * Outer TAP for tunnelled superframes, and the program that redirects them to the underlay.
  *
  * tunnel.c sends through the TAP. The program performs a route lookup per superframe (cheap beside
- * the copy of 64 KB), so route changes take effect at once. Of the IP packet it reads only the two
- * addresses, and it changes nothing.
+ * the copy of 64 KB), so route changes take effect at once. The program reads only the two
+ * addresses of the IP packet and changes nothing.
  *
  * Requires Linux 6.17 for the device, 6.6 for the program.
  */
@@ -84,8 +84,9 @@ int tunnel_open(const char *name)
 		ADD(BPF_REG_3, ASK(field)), SET(BPF_REG_4, len), CALL(FUNC_skb_load_bytes)
 
 /*
- * R6 is the frame. Looks up its route and redirects it to that device. Drops every packet that is
- * not untagged IPv4, because any other packet has no IPv4 addresses at these offsets.
+ * R6 is the frame. The program looks up the route of the frame and redirects the frame to the
+ * device of that route. It drops every packet that is not untagged IPv4, because any other packet
+ * has no IPv4 addresses at these offsets.
  */
 static const struct bpf_insn by_route[] = {
 	COPY(BPF_REG_6, BPF_REG_1),
@@ -127,8 +128,8 @@ static const struct bpf_insn by_route[] = {
 };
 
 /**
- * tunnel_attach() - redirect IPv4 packets arriving from a device by their route; drop other frames
- * @ifindex:	device opened by tunnel_open(). IPv4 forwarding must be enabled on it, or the
+ * tunnel_attach() - redirect the IPv4 packets of a device by their routes; drop its other frames
+ * @ifindex:	device opened by tunnel_open(). IPv4 forwarding must be enabled on it; otherwise the
  *		program drops all packets
  *
  * #syscalls bpf close

@@ -6,12 +6,12 @@
  *
  * A receiving socket is bound to the VXLAN port; one recvmmsg fills up to all offered slots.
  * Sending uses a pool of sockets, each bound to its own source port: the port carries the entropy
- * of the inner flow (RFC 7348 §5), and no socket option changes it per datagram.
+ * of the inner flow (RFC 7348 §5), and no socket option sets the source port of a single datagram.
  *
- * A received datagram may be a train. UDP_GRO returns the datagrams joined by the device or the
- * sender, with the segment size in a control message; the gso_size column holds it and TypeScript
- * splits the train. Another control message holds the outer TOS, which is common to all datagrams
- * of a train (requirements/gro_tos.c).
+ * A received datagram can be a train. With UDP_GRO, one read returns all datagrams of a train,
+ * which the device or the sender has joined. A control message holds the segment size; it is stored
+ * in the gso_size column, and TypeScript splits the train. Another control message holds the outer
+ * TOS, which is common to all datagrams of a train (requirements/gro_tos.c).
  */
 #include "address.h"
 
@@ -87,7 +87,7 @@ static int set_ip_options(int fd, int ipv6, int options, int ttl)
 	return err;
 }
 
-/* The kernel would truncate a longer name to that of another device. */
+/* The kernel would truncate a longer name, possibly to the name of another device. */
 static int bind_device(int fd, const char *device)
 {
 	size_t len = strlen(device);
@@ -174,7 +174,8 @@ int udp_set_gro(int fd, int on)
  * @fd:		a socket of a SO_REUSEPORT group of at least two. The program applies to the group
  *		and replaces the previous one
  * @program:	classic BPF, struct sock_filter in host byte order. It returns the index of a socket
- *		in bind order; an invalid index means any socket. requirements/reuseport_program.c
+ *		in bind order; an invalid index selects any socket
+ *		(requirements/reuseport_program.c)
  * @len:	bytes, a multiple of 8
  *
  * Requires no capability.
@@ -204,7 +205,7 @@ union control {
 };
 
 /*
- * The truncated part may contain the segment size, without which a train would be read as one
+ * The truncated part possibly contains the segment size, without which a train would be read as one
  * datagram.
  */
 #define INCOMPLETE (MSG_TRUNC | MSG_CTRUNC)
@@ -253,8 +254,8 @@ static void offer_slot(struct inbox *inbox, int32_t k, uint8_t *slot, size_t len
  * @slots:	slots of the arena; the caller has checked that they lie in it and that there are at
  *		most BATCH_CAP
  *
- * gso_size is that of a train's datagrams; over veth it may be the inner segment size of one
- * superframe. TypeScript distinguishes the two cases.
+ * gso_size is the length of the datagrams of a train. Over veth it can instead be the inner segment
+ * size of one superframe. TypeScript distinguishes the two cases.
  *
  * A datagram longer than its slot gets len 0, which is too short for a VXLAN header. A datagram
  * with truncated control messages gets len 0 too, because without its segment size a train would be
@@ -303,7 +304,7 @@ int udp_port(int fd)
 }
 
 /**
- * udp_drops() - count datagrams dropped for a full receive buffer or a bad checksum
+ * udp_drops() - count datagrams dropped because of a full receive buffer or a bad checksum
  *
  * Counts from the creation of the socket, modulo 2^32.
  *

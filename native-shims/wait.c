@@ -84,13 +84,13 @@ static int look(int wait_fd, int spin_us, struct epoll_event *events, double beg
 /**
  * wait_for() - wait until a descriptor is ready or the timeout expires
  * @timeout_ms:	0 polls without waiting, -1 waits indefinitely
- * @spin_us:	busy-poll time before sleeping, so that early events find an awake core; ignored
- *		with timeout 0
+ * @spin_us:	busy-poll time before sleeping, so that the core is still awake for early events;
+ *		ignored with timeout 0
  * @result:	filled; after an error only the times
  *
- * A descriptor in error (EPOLLERR, EPOLLHUP) has WAIT_ERROR_BIT in its token, readable or not. The
- * report repeats until the cause is removed: by udp_read_errors(), or by wait_remove() for a dead
- * device.
+ * A descriptor in error (EPOLLERR, EPOLLHUP) has WAIT_ERROR_BIT in its token, readable or not. Each
+ * wait reports it again until the cause is removed: by udp_read_errors(), or by wait_remove() for a
+ * dead device.
  *
  * #syscalls epoll_wait sched_yield
  * Return: tokens, 0 … WAIT_CAP; 0 also after a signal.

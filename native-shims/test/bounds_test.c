@@ -255,7 +255,7 @@ static void offer_unfinished(int fd, int value, uint16_t start, uint16_t off, ui
 	REQUIRE(send(fd, message, sizeof(message), 0) == sizeof(message));
 }
 
-/* tap_read_batch() completes a checksum that lies in the frame, and never writes zero. */
+/* tap_read_batch() completes a checksum if its field lies in the frame, and never stores zero. */
 static void test_read_unfinished(struct arena arena)
 {
 	static const struct {

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * Conditions for merging segments into superframes: required equality, ends of runs, exclusions.
+ * Conditions for merging segments: equal headers, ends of runs, frames that are never merged.
  *
- * The number of writes of a batch shows the merging.
+ * The number of writes of a batch shows whether its segments were merged.
  */
 #include "segments.h"
 
 /*
- * Byte in which the third of five segments differs, so that it is written alone: the header that
- * `off` counts from, and the bits to invert.
+ * Byte in which the third of five segments differs from the others, so that the third segment is
+ * written alone. `off` counts from the header `from`; the bits in `flip` are inverted.
  */
 struct difference {
 	const char *what;

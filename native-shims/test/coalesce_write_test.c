@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Output of merging.
+ * Bytes that tap_write_batch() writes for merged segments.
  *
  * Merged segments equal the superframe they were split from, byte by byte, with the vnet header
  * that Linux requires. Corrupt segments stay corrupt, no byte beyond a truncated segment is read,
@@ -92,8 +92,8 @@ static void test_corrupt(void)
 }
 
 /*
- * Tests every truncation of a frame. It lies at the end of the arena, behind the segment that it
- * continues.
+ * Tests every truncation of a frame. The frame lies at the end of the arena, after the segment that
+ * the frame continues.
  */
 static void test_truncated(void)
 {

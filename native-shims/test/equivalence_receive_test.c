@@ -11,8 +11,8 @@
  *
  * Two differences are allowed in merged frames, both harmless:
  *
- * - the IPv4 id of frames with DF, which Linux rewrites when it segments (RFC 6864 §4.1 gives it no
- *   meaning), and with it the header checksum; both headers' checksums must be valid
+ * - the IPv4 id of frames with DF: Linux rewrites this id when it segments, and RFC 6864 §4.1 gives
+ *   the id no meaning. The header checksum changes with the id and must be valid in both frames
  * - a TCP checksum of zero may be written as 0xffff (RFC 1071: two forms of one number)
  *
  * The TAPs are ends of seqpacket socket pairs, which keep the boundaries of writes.
@@ -64,7 +64,10 @@ static int is_wanted(int i, int vni)
 	return batch.vni_idx[i] == vni && !batch.verdict[i] && is_writable(i);
 }
 
-/* Returns the next frame expected on TAP `vni`, completed, and its length; -1 at the end. */
+/*
+ * Writes the next frame expected on TAP `vni`, with a complete checksum, to `frame`. Returns the
+ * length of the frame; -1 at the end.
+ */
 static int next_wanted(uint8_t *frame, int vni, int count)
 {
 	struct cursor *cursor = &cursors[vni];

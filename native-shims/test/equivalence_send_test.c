@@ -9,8 +9,8 @@
  *     batch ──► udp_send_batch ──► lo ──► receivers
  *     result: the datagrams equal those of the reference (gso.h) for the batch
  *
- * A flow is what one socket sends to one peer. The process is pinned to one processor, as Linux
- * keeps the order of loopback per processor.
+ * In this test a flow is all that one socket sends to one peer. The process is pinned to one
+ * processor, because Linux keeps the order of loopback datagrams only within a processor.
  */
 #include "cases.h"
 #include "frame.h"
@@ -158,7 +158,7 @@ static int check_received(int count)
 	return 1;
 }
 
-/* Introduces header errors that a sender may make; the output must preserve them. */
+/* Introduces header errors that a sender can make; the output must contain the same errors. */
 static void spoil(uint8_t *frame, const struct shape *s)
 {
 	switch (random_below(3)) {
@@ -203,8 +203,8 @@ static void put_superframe(int i)
 }
 
 /*
- * Writes a plain frame, often of the size of the adjacent superframe's segments, so that it may
- * join their train.
+ * Writes a plain frame, often of the size of the adjacent superframe's segments, so that the frame
+ * can join the train of these segments.
  */
 static void put_frame(int i)
 {

@@ -168,7 +168,10 @@ static inline int gso_cut(uint8_t *out, const struct whole *whole, int k)
 		gso_cut_tcp(l4, whole, k);
 	else
 		put16(l4 + 4, (uint16_t)(len - whole->l4));
-	/* The stored pseudo-header sum, with this length instead of the total length. */
+	/*
+	 * The stored pseudo-header sum, with the length of this segment instead of the total
+	 * length.
+	 */
 	sum = get16(l4 + check_off) + (uint32_t)(uint16_t)~(whole->len - whole->l4) + (uint32_t)(len - whole->l4);
 	put16(l4 + check_off, sum16(NULL, 0, sum));
 	gso_finish(out, len, whole->l4, check_off);

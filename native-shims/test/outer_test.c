@@ -30,7 +30,7 @@ static int tap, receiver, ipv6;
 
 /**
  * struct packet - an IP packet captured on lo
- * @len:	bytes of UDP payload; in a later fragment, of that fragment
+ * @len:	bytes of UDP payload; for a later fragment, bytes of that fragment
  * @df:		1 set, 0 clear, also for each fragment
  * @offset:	fragment offset in bytes; -1: not a fragment
  */
@@ -139,7 +139,10 @@ static void expect_received(const int32_t (*wanted)[2], int32_t count)
 	CHECK_EQ(batch.tos[count], 0x55555555);
 }
 
-/* Datagrams of different sizes form no train; each has its own outer header, or the socket's. */
+/*
+ * Datagrams of different sizes form no train. Each has the outer header of its descriptor, or,
+ * where this sets nothing, of its socket.
+ */
 static void test_each(void)
 {
 	static const int32_t tos[] = { 0, 0xb8, 0xb9, 0xff, 1, 0, 0, 3 };
@@ -156,7 +159,10 @@ static void test_each(void)
 					      { 0, 105 }, { 0, 106 }, { 3, 107 } }, 8);
 }
 
-/* Adjacent datagrams with one outer header form a train with it; a different one ends the train. */
+/*
+ * Adjacent datagrams with equal outer headers form a train; a different outer header ends the
+ * train.
+ */
 static void test_trains(void)
 {
 	static const int32_t tos[] = { 0, 0, 2, 2, 3, 0, 0, 0, 0, 0 };

@@ -108,7 +108,10 @@ static void test_failed_send_keeps_it(const char *far, int receiver)
 	CHECK(!in_error_within(sender, 0));
 }
 
-/* A refused train leaves the message in the queue; its datagrams are sent. */
+/*
+ * A train that fails because of an earlier ICMP error does not lose the path error. The datagrams
+ * of the train are sent.
+ */
 static void test_failed_train_keeps_it(const char *far, int receiver)
 {
 	uint8_t datagram[256];
@@ -161,8 +164,8 @@ static void test_family(const char *near, const char *far)
 }
 
 /*
- * A path error contains the quoted destination, whatever it is. Messages beyond the capacity are
- * read and discarded.
+ * A path error contains the destination that the ICMP message quotes, even if nothing was sent
+ * there. Messages beyond the capacity are read and discarded.
  */
 static void test_forged(void)
 {
@@ -185,7 +188,10 @@ static void test_forged(void)
 	CHECK(!in_error_within(sender, 0));
 }
 
-/* An invalid count touches no memory. */
+/*
+ * If the count of path errors is invalid or at its maximum, no row is written and the count stays
+ * unchanged.
+ */
 static void test_count_that_lies(void)
 {
 	static const int32_t counts[] = { -1, INT_MIN, PATH_ERRORS_CAP, PATH_ERRORS_CAP + 1, INT_MAX };

@@ -2,9 +2,9 @@
  *
  * Queue steering on a TAP with two queues, in a separate network namespace.
  *
- * Each flow stays on its queue, whatever its frames contain and whatever is written, and both
- * queues are used. Without steering, a frame written to the other queue moves the flow there, which
- * tap_steer() prevents.
+ * Each flow stays on its queue. Neither other fields of its frames nor frames written to the other
+ * queue move it. Both queues are used. Without steering, a frame written to the other queue moves
+ * the flow there; tap_steer() prevents this.
  *
  *   AF_PACKET socket ── vtq0 (TAP, 2 queues) ── this program
  */
@@ -142,7 +142,7 @@ static int queue_of(const uint8_t *frame)
 	return queue_of_len(frame, FRAME_LEN);
 }
 
-/* Writes the frame's answer, as if it came from the underlay of one worker. */
+/* Writes an answer to the frame to one queue, as a worker does with a frame from the underlay. */
 static void answer_through(int queue, const uint8_t *frame)
 {
 	uint8_t answer[sizeof(struct virtio_header) + FRAME_LEN] = { 0 };

@@ -279,8 +279,8 @@ static int send_batch(int32_t count, int32_t train_max)
 }
 
 /*
- * Frames and superframes mixed, one of them for two peers: each peer gets the same as with
- * frame-by-frame sending.
+ * The batch has frames and superframes; one superframe is sent to two peers. Each peer gets the
+ * same datagrams as with frame-by-frame sending.
  */
 static void test_send(int32_t train_max)
 {

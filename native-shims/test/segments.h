@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Helpers of the merge tests: segments of one flow in a batch, and a TAP for writing it.
+ * Helpers of the merge tests: segments of one flow in a batch, and a TAP to which the batch is
+ * written.
  *
  * The TAP is one end of a socket pair; the other end receives the writes.
  */

@@ -2,8 +2,8 @@
  *
  * Random streams as a VTEP receives them.
  *
- * Interleaved flows are mostly regular and occasionally show anything that senders, networks and
- * attackers do to frames.
+ * The flows are interleaved. Most frames are regular; a few are altered as senders, networks and
+ * attackers can alter frames.
  */
 #ifndef VTEPD_TEST_STREAM_H
 #define VTEPD_TEST_STREAM_H
@@ -177,8 +177,8 @@ static inline void change_segment(struct shape *s, const struct flow *flow)
 }
 
 /*
- * Sets a payload for which the checksum is zero. TCP may write it as 0 or 0xffff. In UDP, 0 means
- * no checksum, although 0 would be the valid checksum here.
+ * Sets a payload for which the checksum is zero. TCP may write it as 0 or 0xffff. In UDP, 0 does
+ * not count as the valid checksum, because it means "no checksum".
  */
 static inline void sum_to_zero(uint8_t *frame, int len, const struct shape *s)
 {

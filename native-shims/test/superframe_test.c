@@ -202,7 +202,10 @@ static int refuse_superframes(int from_peers)
 	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
 }
 
-/* A refused locally merged superframe is written segment by segment, and the caller is informed. */
+/*
+ * If the kernel refuses a superframe that was merged here, it is written segment by segment, and
+ * the caller is informed.
+ */
 static void test_refused(int tap, int fd)
 {
 	struct merge_result result = { 0 };
@@ -220,8 +223,8 @@ static void test_refused(int tap, int fd)
 }
 
 /*
- * A refused superframe from a peer is also written segment by segment, but not reported. Runs in
- * its own process, since the filter is permanent.
+ * If the kernel refuses a superframe from a peer, it is written segment by segment, and the caller
+ * is not informed. Runs in its own process, since the filter is permanent.
  */
 static void test_refused_of_peer(int tap, int fd)
 {

@@ -34,7 +34,10 @@ static void test_open_refuses(void)
 	CHECK_EQ(tap_open("vtt0", 0), -EBUSY);
 }
 
-/* An existing device with another header size is read correctly, and persists when it is closed. */
+/*
+ * An existing device with another header size is read correctly, and still exists after it is
+ * closed.
+ */
 static void test_adopt(void)
 {
 	struct ifreq request = { .ifr_name = "vtt1", .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
@@ -166,7 +169,8 @@ static void test_offload(int tap)
 }
 
 /*
- * A batch of frames with checksums left to the kernel: the socket receives each payload, in order.
+ * The kernel completes the checksums of a batch of frames; the socket receives each payload, in
+ * order.
  */
 static void test_write(int tap, int socket_fd)
 {
@@ -196,7 +200,7 @@ static void test_write(int tap, int socket_fd)
 	}
 }
 
-/* A superframe of 10 × 1,000 bytes and a last one of 1 arrives as 11 datagrams. */
+/* A superframe of 10 segments of 1,000 bytes and a last one of 1 byte arrives as 11 datagrams. */
 static void test_write_superframe(int tap, int socket_fd)
 {
 	uint8_t payload[2000];
@@ -222,8 +226,8 @@ static void test_write_superframe(int tap, int socket_fd)
 }
 
 /*
- * The kernel supports no checksum beyond byte 65,535 of its buffer, headroom included. Such a frame
- * is written without offload; as a superframe it is refused.
+ * The kernel supports no checksum beyond byte 65,535 of its buffer, headroom included. A frame with
+ * such a checksum is written without offload, and a superframe with one is refused.
  */
 static void test_write_again_plain(int tap)
 {

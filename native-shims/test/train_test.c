@@ -3,7 +3,7 @@
  * Trains formed by udp_send_batch() from adjacent datagrams.
  *
  * Covers what joins a train and what ends it. Each datagram arrives as it would without trains,
- * also when the kernel refuses the train.
+ * even if the kernel refuses the train.
  */
 #include "check.h"
 #include "net.h"
@@ -117,7 +117,7 @@ static void test_what_joins(void)
 	check_batch((int32_t[]){ 0, 0, 0 }, 3, TRAIN_MAX);
 }
 
-/* 128 datagrams of 1,400 bytes: a train holds at most 46 of them, and 64 short ones. */
+/* A batch of 128 datagrams: a train holds at most 46 datagrams of 1,400 bytes, or 64 short ones. */
 static void test_full_batch(void)
 {
 	int32_t lens[BATCH_CAP];
@@ -158,7 +158,10 @@ static void test_what_ends_one(void)
 	expect_nothing(receivers[1]);
 }
 
-/* A refused train for peer 1 is reported, unless its datagrams are refused singly as well. */
+/*
+ * A refused train for peer 1 is reported if its single datagrams are accepted. It is not reported
+ * if they are refused too.
+ */
 static void check_refused_train(void)
 {
 	struct peer_row usual = peers[1];
@@ -184,8 +187,8 @@ static void check_refused_train(void)
 }
 
 /*
- * Without a UDP checksum the kernel makes no trains over IPv4; over IPv6 it may. All datagrams
- * arrive.
+ * Without a UDP checksum the kernel makes no trains over IPv4; over IPv6 it possibly does. All
+ * datagrams arrive.
  */
 static void test_without_checksum(const char *loopback)
 {
@@ -215,7 +218,7 @@ static void test_larger_than_path(void)
 	CHECK_EQ(refused.error, 0);
 }
 
-/* An error left by an earlier datagram fails the train once; it is then sent whole. */
+/* An error left by an earlier datagram fails the train once; the train is then sent whole. */
 static void test_earlier_error(const char *loopback)
 {
 	struct peer_row usual = peers[1];

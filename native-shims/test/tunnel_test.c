@@ -2,9 +2,9 @@
  *
  * Superframes sent whole through the outer TAP.
  *
- * The received segments equal those of segment.c, both where the device leaves segmentation to the
- * kernel and where it accepts superframes. A superframe that may not be sent whole is sent as
- * segments.
+ * The received segments equal those of segment.c. This is tested with a device that accepts
+ * superframes and with a device that leaves segmentation to the kernel. A superframe that may not
+ * be sent whole is sent as segments.
  *
  *   process ─ outer TAP ─ program ─ veth "near" 10.77.0.1 ─┼─ "far" 10.77.0.2, a UDP socket
  *                                                    two namespaces
@@ -244,8 +244,8 @@ int main(void)
 	CHECK_EQ(tunnel.id, 3 * SEGMENTS);
 
 	/*
-	 * A superframe with another DF than the tunnel's is sent by a socket with that DF; so is
-	 * one that must be fragmented.
+	 * If the DF of a superframe differs from that of the outer TAP, or if the superframe must
+	 * be fragmented, a socket with the right DF sends its segments.
 	 */
 	fds[2 * SOURCE_SOCKETS] = fds[0];
 	for (batch.df[0] = DF_CLEAR; batch.df[0] <= DF_CLEAR_TOO_BIG; batch.df[0]++) {

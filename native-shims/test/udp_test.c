@@ -4,7 +4,8 @@
  *
  * Covers options, batches of both families, received trains, a slot that is too short, a full
  * receive buffer, and unreachable peers among reachable ones. Sent trains: train_test.c. Runs in a
- * separate network namespace where permitted; checks that need one are skipped elsewhere.
+ * separate network namespace where permitted; elsewhere the checks that need a namespace are
+ * skipped.
  */
 #include "check.h"
 #include "net.h"
@@ -185,8 +186,8 @@ static void test_batch(const char *loopback)
 }
 
 /*
- * A train of 10 × 1,000 and a last datagram of 300 bytes is one descriptor; so is a datagram of 0
- * bytes.
+ * A train of 10 datagrams of 1,000 bytes and a last one of 300 bytes becomes one descriptor. A
+ * datagram of 0 bytes becomes one descriptor, too.
  */
 static void test_train(void)
 {
@@ -232,7 +233,7 @@ static void test_short_slot(void)
 	close(sender);
 }
 
-/* A train whose segment size may be among the truncated control messages is discarded. */
+/* A train is discarded if its segment size is possibly among the truncated control messages. */
 static void test_truncated_control(void)
 {
 	static const int more[][2] = { { SOL_SOCKET, SO_TIMESTAMPNS }, { IPPROTO_IP, IP_PKTINFO }, { IPPROTO_IP, IP_RECVTTL },
@@ -324,8 +325,8 @@ static void test_refused_neighbours(const char *loopback)
 }
 
 /*
- * An error left by an earlier batch fails the first datagram of the next: it is drained and the
- * datagram sent again.
+ * An error left by an earlier batch fails the first datagram of the next batch. The error is
+ * drained, and the datagram is sent again.
  */
 static void test_error_of_earlier_batch(void)
 {
@@ -352,8 +353,9 @@ static void test_error_of_earlier_batch(void)
 }
 
 /*
- * A sending socket is never read: anyone can fill its receive buffer, and then its error queue has
- * no space either. The error is still pending and draining must clear it.
+ * vtepd never reads from a sending socket, so anyone can fill its receive buffer. The error queue
+ * then has no space for the message of an ICMP error. The error is pending all the same, and
+ * draining must clear it.
  */
 static void test_error_without_message(void)
 {

@@ -62,7 +62,9 @@ static void test_time(int wait_fd)
 	CHECK(result.now_ms >= before);
 }
 
-/* A peer that hung up sets the error bit, whether input was requested or not. */
+/*
+ * A descriptor whose other end was closed sets the error bit, whether input was requested or not.
+ */
 static void test_error_bit(int wait_fd)
 {
 	for (int readable = 0; readable < 2; readable++) {

@@ -75,7 +75,10 @@ static inline int answer_errno(uint8_t answer)
 	return errors[answer % (sizeof(errors) / sizeof(errors[0]))];
 }
 
-/* Returns a value, usually invalid, for a column of a frame of len bytes that should be truth. */
+/*
+ * Returns a value, usually invalid, for a column whose correct value is `truth`. The frame of that
+ * column has len bytes.
+ */
 static inline int32_t take_lie(int32_t truth, int32_t len)
 {
 	static const int32_t lies[] = { 0, -1, INT32_MIN, INT32_MAX, 1, 255, 256, 65535, 65536, 22, 34, 54 };

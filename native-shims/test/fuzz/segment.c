@@ -4,7 +4,7 @@
  *
  * Oracle: the payloads of the segments are contiguous in the superframe and cover it; headers equal
  * the superframe's except for the fields that segmentation changes; a superframe that Linux accepts
- * is split as Linux would.
+ * is split as Linux would split it.
  */
 #include "../../segment.h"
 #include "fuzz.h"

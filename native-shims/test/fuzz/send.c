@@ -3,10 +3,11 @@
  * Fuzz target: a batch for several peers (send.c, outbox.c, segment.c, tunnel.c, path_errors.c).
  * WRAP sendmmsg sendmsg recvmsg getsockopt writev
  *
- * Oracle: the datagrams that reach the kernel for a peer are those of that peer's entries, in place
- * or as their segments, in order, each once, with the outer header and through the socket selected
- * by the columns. Only TCP is sent whole. A train is bounded, and UDP_SEGMENT splits it at its
- * datagrams' ends. An entry has status 0 if and only if all of it was sent.
+ * Oracle: the datagrams that reach the kernel for a peer are exactly those of that peer's entries,
+ * unchanged or split into segments. They are in order, and each is sent once, with the outer header
+ * and through the socket that its columns select. Of the superframes, only TCP is sent whole. The
+ * length of a train is bounded, and UDP_SEGMENT splits a train exactly between its datagrams. An
+ * entry has status 0 if and only if all of it was sent.
  */
 #include "../../outbox.h"
 #include "../../tunnel.h"
@@ -310,8 +311,8 @@ static void take_columns(void)
 }
 
 /*
- * Sorts entries by source port. Entries with an invalid port have the same place as in send.c,
- * which rejects them.
+ * Sorts entries by source port. Entries with an invalid port have the same position as in send.c,
+ * which refuses these entries.
  */
 static void fill_order(void)
 {

@@ -3,10 +3,10 @@
  * Fuzz target: frames of several VNIs written to TAPs (tap_write.c, coalesce.c, segment.c).
  * WRAP writev
  *
- * Oracle: every byte written to a TAP belongs to an entry of that TAP's VNI, in order, once. A
- * merged superframe splits into exactly the frames it was made of. A superframe that the kernel
- * refuses is written as all its segments. An entry has status 0 if and only if all of it was
- * written.
+ * Oracle: every byte written to a TAP belongs to an entry of that TAP's VNI. The bytes are in
+ * order, and each is written once. A merged superframe splits into exactly the frames it was made
+ * of. A superframe that the kernel refuses is written as all its segments. An entry has status 0 if
+ * and only if all of it was written.
  */
 #include "../../coalesce.h"
 #include "fuzz.h"

@@ -2,9 +2,9 @@
  *
  * Linux: ICMP errors of sockets with and without IP_RECVERR.
  *
- * With IP_RECVERR an ICMP error caused by one peer fails the next send to another, once; EPOLLERR
- * repeats until the error queue is drained. Without IP_RECVERR an unconnected socket gets no ICMP
- * errors, so a receiving socket needs no draining.
+ * With IP_RECVERR, an ICMP error caused by one destination fails the next send, once, even if that
+ * send has another destination. EPOLLERR is reported until the error queue is drained. Without
+ * IP_RECVERR an unconnected socket gets no ICMP errors, so a receiving socket needs no draining.
  */
 #include "check.h"
 #include "net.h"

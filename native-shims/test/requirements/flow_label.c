@@ -3,8 +3,8 @@
  * Linux: automatic IPv6 flow labels differ per source port.
  *
  * All datagrams of a source port have the same label and another port has a different one, so
- * routers that hash only the label also spread the pool's sockets. This is the default of
- * net.ipv6.auto_flowlabels.
+ * routers that hash only the label distribute the load of the pool's sockets, too. This is the
+ * default of net.ipv6.auto_flowlabels.
  */
 #include "check.h"
 #include "net.h"

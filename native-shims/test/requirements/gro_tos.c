@@ -37,11 +37,13 @@ static const char *const far_setup =
 	"ip link set far up;" WAIT_UP("far")
 	"ip neighbour add 10.0.0.1 lladdr " NEAR_MAC " dev far; ip neighbour add fd00::1 lladdr " NEAR_MAC " dev far";
 
-/* Sending order: pairs of equal values, and values that differ from both neighbours. */
+/* Sending order: pairs of equal values, and values that differ from both adjacent ones. */
 static const uint8_t sent_tos[] = { 0, 0, 0xb8, 0, 1, 1, 2, 3, 3, 0x20, 0x24 };
 #define SENT sizeof(sent_tos)
 
-/* cmd: ETHTOOL_SGRO or ETHTOOL_STSO. veth does GRO only for a peer that has no TSO. */
+/*
+ * cmd: ETHTOOL_SGRO or ETHTOOL_STSO. veth does GRO only if the other end of the link has TSO off.
+ */
 static int set_offload(const char *name, uint32_t cmd, uint32_t on)
 {
 	struct ethtool_value value = { .cmd = cmd, .data = on };

@@ -8,10 +8,10 @@
  *     a router, by ICMP      set  as quoted             as quoted     the MTU in the message
  *     a router, ICMP, IPv4   clear: no entry, the next datagram is fragmented to fit
  *
- * A train that is too large leaves no message. Only an ICMP message fails the next send. The kernel
- * matches the quoted packet by source address and port only: the quoted destination may be any
- * host, so it must be checked. With PMTUDISC_PROBE no ICMP message prevents the kernel from sending
- * datagrams as large as the device MTU.
+ * A train that is too large leaves no message in the queue. Of the messages, only one from ICMP
+ * fails the next send. The kernel matches the quoted packet by source address and port only: the
+ * quoted destination can be any host, so it must be checked. With PMTUDISC_PROBE the kernel sends
+ * datagrams as large as the device MTU, even after an ICMP message has reported a smaller path MTU.
  */
 #include "check.h"
 #include "router.h"

@@ -3,9 +3,9 @@
  * Linux: a classic BPF program selects the socket of a SO_REUSEPORT group.
  *
  * The program can use the source address of a datagram. It returns an index in bind order, which
- * includes the first socket, bound before it had SO_REUSEPORT. An invalid index means any socket of
- * the group. Replacing a program under traffic loses no datagram. A train arrives whole at a
- * selected socket with UDP_GRO and split at a socket without UDP_GRO.
+ * includes the first socket, bound before it had SO_REUSEPORT. With an invalid index the kernel
+ * selects any socket of the group. Replacing a program under traffic loses no datagram. A train
+ * arrives whole at a selected socket with UDP_GRO and split at a socket without UDP_GRO.
  */
 #include "check.h"
 #include "net.h"

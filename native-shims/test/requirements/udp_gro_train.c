@@ -3,8 +3,8 @@
  * Linux: a train sent with UDP_SEGMENT arrives whole at a socket with UDP_GRO.
  *
  * Over veth and loopback one receive returns the train with its segment size in a control message
- * (an int); without UDP_GRO it arrives split. A train that does not fit into the receive buffer
- * counts as one drop of the socket (SK_MEMINFO_DROPS).
+ * (an int); without UDP_GRO the train arrives split. A train that does not fit into the receive
+ * buffer counts as one drop of the socket (SK_MEMINFO_DROPS).
  *
  *   child's namespace: vgb 10.0.0.2 ── veth ── vga 10.0.0.1, this process
  */

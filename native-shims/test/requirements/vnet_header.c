@@ -5,7 +5,7 @@
  * A write may leave hdr_len 0. The kernel completes an L4 checksum that holds the pseudo-header
  * sum, not complemented, and refuses (EINVAL) a checksum outside the frame. A receiver in the same
  * namespace does not verify such a frame. With offloads one read returns a whole TCP superframe;
- * without offloads it never does.
+ * without offloads no read does.
  */
 #include "check.h"
 #include "net.h"
