@@ -2,8 +2,8 @@
  * Packet captures of a running VTEP, one at a time.
  *
  * Opening a capture turns it on in the workers. A capture is turned off when its reader
- * disconnects, when it is closed, or when the VTEP stops. The log line at its end has the number of
- * lost packets.
+ * disconnects, when it is closed, or when the VTEP stops. The log line at the end of a capture has
+ * the number of lost packets.
  */
 import type { Readable } from 'node:stream';
 import type { Settings } from '../config/settings.js';

@@ -1,15 +1,16 @@
 /**
  * Reconstructs the outer headers of a VXLAN datagram: Ethernet II, IPv4 or IPv6, UDP.
  *
- * The kernel writes and removes the real headers, so no process receives them. The fields are:
+ * The kernel writes and removes the real headers, so no process receives them. The reconstructed
+ * fields are:
  *
  *     addresses, ports, TOS, TTL, lengths    as on the wire if known, else zero
  *     MACs, IPv4 identification and DF,      zero: only the kernel knows them
  *     flow label, UDP checksum
  *     IPv4 header checksum                   correct for this header
  *
- * A length that does not fit its field, as that of a large superframe, is zero, as in the packets
- * that Linux passes to tcpdump.
+ * A length that does not fit its field, for example the length of a large superframe, is zero.
+ * Linux writes zero in the same case in the packets that it passes to tcpdump.
  */
 import { checksum16, put16 } from '../wire/checksum.js';
 import { ETHERNET_LEN, ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from '../wire/ethernet.js';

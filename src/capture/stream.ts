@@ -1,9 +1,9 @@
 /**
  * A capture as a readable stream of pcap bytes.
  *
- * The stream reads captured packets only as fast as its consumer reads the stream. With a slow
- * consumer the rings fill. Packets that do not fit are counted and missing from the capture, but
- * are forwarded as usual. The buffer of the stream is bounded.
+ * The stream reads captured packets only as fast as its consumer reads the stream. If the consumer
+ * is slow, the rings become full. Packets that do not fit are forwarded as usual, but they are
+ * counted as lost and are missing from the capture. The buffer of the stream is bounded.
  *
  * Waking the main thread for each packet would cost the workers time, so the stream polls the
  * rings: at once while there are packets, otherwise every POLL_MS.
@@ -57,7 +57,8 @@ export class CaptureStream extends Readable {
   #poll(): void {
     clearTimeout(this.#timer);
     if (this.destroyed) return;
-    // Checked first, so that packets captured before the end are still read.
+    // The end is checked before the rings are read, so that packets captured until the end are
+    // still read.
     const isOver = this.#ending || this.#listener.isOver();
     const chunk = this.#encoder.nextRecords();
     if (chunk !== undefined) this.push(chunk);

@@ -32,10 +32,11 @@ import {
 } from '../exchange/counters.js';
 
 /**
- * Most cells that one read copies, including retries: 32 MB, some milliseconds. A VNI of 1,000
- * peers is copied up to 500 times, some microseconds each time. Copying a VNI of 64,000 peers takes
- * longer than a batch of a busy worker. It is therefore tried 8 times, and the last copy is used:
- * each counter is right, but counters may differ from each other by some frames.
+ * Maximum number of cells that one read copies, including retries: 32 MB, some milliseconds. A VNI
+ * of 1,000 peers is copied up to 500 times, some microseconds each time. Copying a VNI of 64,000
+ * peers takes longer than a batch of a busy worker, so the worker changes counters during each
+ * copy. After 8 attempts the last copy is used: each counter in it is right, but the counters are
+ * of slightly different moments and can differ from each other by some frames.
  */
 const READ_CELLS = 1 << 22;
 const READ_ATTEMPTS_MIN = 4;
@@ -47,7 +48,7 @@ export interface RowReader {
   readonly merge: Merge;
 }
 
-/** Merges a cell with that of one more worker. */
+/** Merges a cell with the same cell of one more worker. */
 type Merge = (cell: number, soFar: number, more: number) => number;
 
 export class CounterBlocks {

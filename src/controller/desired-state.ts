@@ -1,11 +1,12 @@
 /**
- * Desired state of the data plane: VNIs, peers, superframe tunnel, flows and capture.
+ * Desired state of the data plane: VNIs, peers, outer TAP, flow maps and capture.
  *
  * Keeps VNIs and peers with their rows, and creates the changes that configure workers, for one VNI
  * or for all. Static FDB entries are kept by the workers only.
  *
- * The handle changes the desired state before it asks the workers, and reverts the change if they
- * fail. This module sends nothing.
+ * The handle first changes the desired state and then asks the workers. If a worker fails, the
+ * handle reverts the change, or keeps it and reconciles the workers later (`Mode`). This module
+ * sends nothing.
  */
 import { LEARNED_ROWS, MAX_PEERS, MAX_VNIS } from '../abi/limits.js';
 import { DataPlaneError, type NewPeer, type PeerState, type VniState } from '../exchange/data-plane.js';
@@ -61,7 +62,10 @@ export class DesiredState {
   readonly #peerRows = new RowAllocator(MAX_PEERS - LEARNED_ROWS);
   /** Records whose rows are in use, including removed ones that workers may still use. */
   readonly #holders = new Set<VniRecord>();
-  /** Lists of peers in the form of the workers, packed once however many VNIs share them. */
+  /**
+   * Lists of peers, packed in the form that workers receive. A list that several VNIs share is
+   * packed only once.
+   */
   readonly #packed = new WeakMap<readonly NewPeer[], PackedPeers>();
 
   get records(): IterableIterator<VniRecord> {
@@ -76,7 +80,7 @@ export class DesiredState {
     throw new DataPlaneError('vni_not_found', `VNI ${vni} is not configured${reason}`);
   }
 
-  /** Returns a VNI that is configured, or that workers may still know. */
+  /** Returns a VNI that is configured, or that workers possibly still know. */
   find(vni: number): VniRecord | undefined {
     return this.#vnis.get(vni) ?? this.leftover(vni);
   }
@@ -86,17 +90,20 @@ export class DesiredState {
     return this.#vnis.get(record.state.vni) === record;
   }
 
-  /** True while the rows of the record are in use, so that workers may know its VNI. */
+  /** True while the rows of the record are in use: workers possibly know its VNI. */
   holds(record: VniRecord): boolean {
     return this.#holders.has(record);
   }
 
-  /** VNIs on which the workers may disagree: those being removed, and those whose change failed. */
+  /**
+   * VNIs on which the workers possibly disagree: VNIs that were removed, but whose rows are still
+   * in use, and VNIs of which a change failed.
+   */
   settling(): VniRecord[] {
     return [...this.#holders].filter((record) => record.reconciling > 0 || !this.has(record));
   }
 
-  /** Returns a removed VNI that workers may still use. */
+  /** Returns a removed VNI that workers possibly still use. */
   leftover(vni: number): VniRecord | undefined {
     return [...this.#holders].find((record) => record.state.vni === vni && !this.has(record));
   }
@@ -135,14 +142,14 @@ export class DesiredState {
   }
 
   /**
-   * Removes a VNI. Its rows stay in use until `giveRows`, because workers may still write counters
-   * to them.
+   * Removes a VNI. Its rows stay in use until `giveRows`, because workers can still write counters
+   * to these rows.
    */
   remove(record: VniRecord): void {
     if (this.has(record)) this.#vnis.delete(record.state.vni);
   }
 
-  /** Frees the rows of a VNI and its peers, once no worker knows it. */
+  /** Frees the rows of a VNI and its peers. Call when no worker knows the VNI any more. */
   giveRows(record: VniRecord): void {
     if (!this.#holders.delete(record)) return;
     this.#vniRows.give(record.state.vniIdx);
@@ -152,7 +159,8 @@ export class DesiredState {
   }
 
   /**
-   * Adds peers, all or none. @returns the added runs @throws DataPlaneError peer_exists, table_full
+   * Adds all of the peers, or none if it throws. @returns the added peers, in runs of adjacent rows
+   * @throws DataPlaneError peer_exists, table_full
    */
   addPeers(record: VniRecord, peers: readonly NewPeer[]): readonly PeerRun[] {
     this.#refuseTwice(record, peers);
@@ -160,7 +168,7 @@ export class DesiredState {
     return record.peers.add(peers, this.#peerRows);
   }
 
-  /** Frees the row of a peer, once no worker knows it. */
+  /** Frees the row of a peer. Call when no worker knows the peer any more. */
   givePeerRow(peerIdx: number): void {
     this.#peerRows.give(peerIdx);
   }
@@ -218,7 +226,7 @@ export class DesiredState {
 
   /** @throws DataPlaneError peer_exists */
   #refuseTwice({ state, peers }: VniRecord, added: readonly NewPeer[]): void {
-    // A list that another VNI shares contains no duplicates.
+    // A list that is already packed was checked when another VNI got it: it has no duplicates.
     if (peers.runs.length === 0 && this.#packed.has(added)) return;
     const known = new Set(Array.from(peers, ({ address }: PeerState) => address.text));
     for (const { address } of added) {

@@ -19,7 +19,7 @@ import {
 } from '../exchange/fdb-report.js';
 import { formatMac } from '../wire/mac.js';
 
-/** Most missed MACs that are remembered; beyond this limit, all are forgotten. */
+/** Maximum number of missed MACs that are remembered; beyond this limit, all are forgotten. */
 const MISSES_REMEMBERED = 4096;
 
 export type FdbEvent = Extract<VtepEvent, { type: 'learned' | 'aged' | 'moved' | 'miss' | 'lost' }>;
@@ -59,7 +59,7 @@ export class FdbEventReader {
     return this.#addressText(addressOfRow(rows, base));
   }
 
-  /** False when another worker reported the same MAC within the second. */
+  /** False when another worker reported the same MAC within the same second. */
   #isNew({ vni, mac }: { vni: number; mac: string }, tick: number): boolean {
     const key = `${vni} ${mac}`;
     const before = this.#missed.get(key);

@@ -7,8 +7,8 @@
  *
  * While a worker is being replaced, changes are refused. A pending change fails with
  * `dataplane_down` when a worker dies, and with `dataplane_timeout` when a worker does not answer
- * in time. Some workers may have made the failed change, or make it later, so all workers are then
- * reconciled with the desired state (`reconciler.ts`).
+ * in time. Some workers have possibly made the failed change, or will make it later. All workers
+ * are therefore reconciled with the desired state (`reconciler.ts`).
  *
  * Changes have two modes (`Mode`). In mode `revert`, used for requests, a failed change reverts the
  * desired state. In mode `reconcile`, used to undo another change, a change cannot fail: the
@@ -57,11 +57,14 @@ export interface HandleOptions extends WorkersOptions {
   vniLeft?: ((vni: number) => void) | undefined;
   /** Packed address → canonical text. */
   addressText: (address: { family: 4 | 6; bytes: Uint8Array; scopeId: number }) => string;
-  /** Callback for FDB events while `watchFdb` is on: some hundred at once, some times a second. */
+  /**
+   * Callback for FDB events while `watchFdb` is on: some hundred events at once, a few times a
+   * second.
+   */
   fdbEvents?: (events: readonly FdbEvent[]) => void;
   /**
    * Returns the static entries that a VNI should have, MAC → address of a peer. Entries that a
-   * failed change removed are restored from them.
+   * failed change removed are restored from this map.
    */
   entries?: (vni: number) => ReadonlyMap<string, string>;
 }
@@ -92,7 +95,7 @@ export class Handle implements DataPlane {
   readonly #reconciler: Reconciler;
   readonly #captures: Captures;
   readonly #blocks: CounterBlocks;
-  /** Rows of peers that are being removed: they accept no further changes. */
+  /** Rows of peers that are being removed: these peers accept no further changes. */
   readonly #leaving = new Set<number>();
   #configured = false;
 
@@ -172,7 +175,7 @@ export class Handle implements DataPlane {
 
   /**
    * Adds a VNI. If the addition fails, reconciliation removes the VNI from all workers; the
-   * descriptors of its TAP may be closed once `abandonVni` has called `release`.
+   * descriptors of its TAP must stay open until `abandonVni` has called `release`.
    * @throws DataPlaneError vni_exists, dataplane_down, dataplane_timeout
    */
   async addVni(vni: NewVni, mode: Mode = 'revert'): Promise<VniState> {
@@ -191,8 +194,8 @@ export class Handle implements DataPlane {
   /**
    * Reverts the addition of a VNI, whatever the workers answer: the VNI is no longer desired, and
    * its number stays in use until all workers have removed it.
-   * @param release closes the descriptors that the workers used; called once, when no worker uses
-   * them, and not after the workers have ended
+   * @param release closes the descriptors that the workers used. Called only once, as soon as no
+   * worker uses these descriptors; never called if the workers have ended before
    * @returns after `release`, or after CHANGE_TIMEOUT_MS; in that case `release` is called later
    */
   async abandonVni(vni: number, release: () => Promise<void>): Promise<void> {
@@ -210,10 +213,10 @@ export class Handle implements DataPlane {
   }
 
   /**
-   * Removes a VNI with its peers and its FDB entries. Afterwards the workers' descriptors of its
-   * TAP may be closed, its frames count as `vni_not_found`, and its counters are discarded. Until
-   * then the VNI is still listed. If the removal fails, the VNI stays, but some of its learned
-   * entries are lost.
+   * Removes a VNI with its peers and its FDB entries. Afterwards the caller can close the workers'
+   * descriptors of the VNI's TAP, frames of the VNI count as `vni_not_found`, and its counters are
+   * discarded. Until then the VNI is still listed. If the removal fails, the VNI stays, but some of
+   * its learned entries are lost.
    * @throws DataPlaneError vni_not_found, dataplane_down, dataplane_timeout
    */
   async removeVni(vni: number): Promise<void> {
@@ -325,14 +328,15 @@ export class Handle implements DataPlane {
     } finally {
       this.#leaving.delete(peerIdx);
     }
-    // The remover of the record frees the row; a failed addition may have removed it meanwhile.
+    // Only the code that removes the peer from the record frees its row. The code that handles a
+    // failed addition has possibly removed the peer meanwhile.
     if (record.peers.remove(peerIdx)) this.#desired.givePeerRow(peerIdx);
     this.#options.peersChanged();
   }
 
   /**
-   * Configures the outer TAP by which superframes for these peers' rows leave, while the offload is
-   * enabled.
+   * Configures the outer TAP. While the offload is enabled, superframes to the peers of these rows
+   * leave by it.
    * @throws DataPlaneError dataplane_down: some workers have the new set-up and some the previous
    * one; `peersChanged` is called later
    */
@@ -342,9 +346,9 @@ export class Handle implements DataPlane {
   }
 
   /**
-   * Sets the maps of kernel flow offload; undefined: off. With undefined it returns, without a time
-   * limit, when all workers have stopped using the previous maps, because their descriptors may be
-   * closed only after that.
+   * Sets the maps of kernel flow offload; undefined switches it off. With undefined the call waits,
+   * without a time limit, until all workers have stopped using the previous maps, because the
+   * caller must not close the descriptors of the maps earlier.
    * @throws as `setTunnel`
    */
   async setFlows(flows: FlowsInit | undefined): Promise<void> {
@@ -391,7 +395,8 @@ export class Handle implements DataPlane {
   }
 
   /**
-   * Reconciles static entries whose change failed or was reverted with `HandleOptions.entries`.
+   * Reconciles static entries with `HandleOptions.entries` after a change of these entries failed
+   * or was reverted.
    * @returns when all workers agree, or after CHANGE_TIMEOUT_MS; in that case reconciling continues
    */
   async reconcileFdb(vni: number, macs: readonly MacParts[]): Promise<void> {

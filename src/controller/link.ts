@@ -5,8 +5,8 @@
  * thread. The handle decides what to send.
  *
  * When the worker dies, a successor is started on the same descriptors and buffers and is
- * configured again; it finds FDB and counters as they were. Pending requests fail with
- * `dataplane_down`. Other workers continue.
+ * configured again. The successor finds FDB and counters as the dead worker left them. Pending
+ * requests fail with `dataplane_down`. Other workers continue.
  */
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import { MAX_PEERS, MAX_VNIS, PEER_ROW_LEN } from '../abi/limits.js';
@@ -23,7 +23,10 @@ import {
   type WorkerInit,
 } from '../exchange/protocol.js';
 
-/** Pause before replacing a worker that died within the same time after its start, ms. */
+/**
+ * Pause before the start of a successor, ms. Applies only if the worker died within this time after
+ * its own start.
+ */
 const RESTART_PAUSE_MS = 500;
 
 export type Log = (
@@ -105,7 +108,8 @@ export class WorkerLink {
   }
 
   /**
-   * Waits as long as the worker lives, for callers that may not proceed before its answer.
+   * As `ask`, but waits without a time limit while the worker lives. For callers that must not
+   * continue before the worker has answered.
    * @returns the worker's answer @throws DataPlaneError its refusal, dataplane_down
    */
   askUntimed(change: Change): Promise<Answer> {
@@ -167,8 +171,8 @@ export class WorkerLink {
   }
 
   /**
-   * Processes reports sent before the worker ended: changes that it made, and the memory of the
-   * FDB.
+   * Processes reports sent before the worker ended: changes that the worker made, and the memory of
+   * the FDB.
    */
   #readRemaining(port: MessagePort): void {
     for (let left = receiveMessageOnPort(port); left; left = receiveMessageOnPort(port)) {
@@ -245,8 +249,8 @@ export class WorkerLink {
       await this.#options.configure(this);
       await this.ask({ op: 'fdb.adopt' });
     } catch (error) {
-      // A successor that died is already being replaced; one that does not answer is terminated,
-      // and so replaced.
+      // A successor that died is already being replaced; a successor that does not answer is
+      // terminated, and then replaced.
       if (!this.#stopping)
         this.#logFailure('the restarted data plane did not accept the configuration', error);
       await this.#worker?.terminate();

@@ -8,7 +8,7 @@
  * its queue, in order, so nothing is sent to it again. A worker that dies is replaced, and all
  * workers are asked again. Any other failure is retried after a back-off. A reconciliation ends
  * when every worker has answered: until then the rows and descriptors of the change are kept,
- * because a worker may still use them.
+ * because a worker possibly still uses them.
  *
  * A reconciliation reads the desired state when it asks; it keeps no state from the time of the
  * failure.
@@ -25,7 +25,7 @@ const FIRST_PAUSE_MS = 100;
 /** Longest back-off, ms. */
 const LONGEST_PAUSE_MS = 5000;
 
-/** Asks the workers; undefined: there is nothing left to reconcile. */
+/** Asks the workers. Returns undefined when nothing is left to reconcile. */
 type Attempt = () => readonly Promise<unknown>[] | undefined;
 
 export interface ReconcilerOptions {
@@ -92,7 +92,8 @@ export class Reconciler {
     const isOurs = record.peers.at(peerIdx) === undefined;
     await this.#retry(() => {
       const run = record.peers.at(peerIdx);
-      // The peer is removed with its VNI, or by the change that removed it from the list meanwhile.
+      // Nothing is left to reconcile here: the peer is removed with its VNI, or by the change that
+      // meanwhile removed the peer from the list.
       if (!isOurs && (run === undefined || record.leaving || !this.#desired.has(record))) return undefined;
       const answers: Promise<unknown>[] = [this.#ask({ op: 'peer.del', peerIdx })];
       if (isOurs || run === undefined) return answers;
@@ -179,7 +180,7 @@ export class Reconciler {
   }
 }
 
-/** A missing entry needs no deletion. */
+/** Ignores the failure to delete an entry that does not exist. */
 function ignoreMissing(error: DataPlaneError): void {
   if (error.code !== 'fdb_entry_not_found') throw error;
 }

@@ -26,7 +26,7 @@ export class RowAllocator {
     this.#capacity = capacity;
   }
 
-  /** Rows that are still free. */
+  /** Number of free rows. */
   get free(): number {
     return this.#returned.length + this.#capacity - this.#next;
   }

@@ -18,7 +18,9 @@ export interface PeerRun extends RowRun {
   readonly from: number;
 }
 
-/** Most peers of one run: a worker adds them in one piece, about 0.1 ms. */
+/**
+ * Maximum number of peers in one run. A worker adds a run without interruption, in about 0.1 ms.
+ */
 const RUN_MAX = 1024;
 
 export class VniPeers {
@@ -45,7 +47,10 @@ export class VniPeers {
     return undefined;
   }
 
-  /** @param host canonical text of an address, or the name of named peers @returns their rows */
+  /**
+   * @param host canonical text of an address, or the name of named peers @returns the rows of these
+   * peers
+   */
   rowsOf(host: string): number[] {
     const rows: number[] = [];
     for (const { list, from, first, count } of this.#runs)
@@ -73,7 +78,9 @@ export class VniPeers {
     return added;
   }
 
-  /** Removes the peer of a row; the others keep their rows. @returns false when there was none */
+  /**
+   * Removes the peer of a row; other peers keep their rows. @returns false when the row had no peer
+   */
   remove(peerIdx: number): boolean {
     if (!this.at(peerIdx)) return false;
     this.#runs = this.#runs.flatMap((run) => {

@@ -1,8 +1,8 @@
 /**
  * All workers, addressed as one.
  *
- * A change is sent to each worker and completes when all have answered. While one of them is being
- * replaced, changes are refused; the observer sends the whole configuration to its successor.
+ * A change is sent to each worker and completes when all have answered. While a worker is being
+ * replaced, changes are refused. The observer sends the whole configuration to the successor.
  *
  * Used by the handle and the reconciler. Knows no VNI and no peer.
  */
@@ -29,8 +29,8 @@ export interface WorkersOptions {
   engine: Engine;
   underlay: Omit<UnderlayInit, 'receiveFds'>;
   /**
-   * Cells of `Offloads`: offloads that the kernel supports. Workers clear those that it refuses
-   * later.
+   * Cells of `Offloads`: offloads that the kernel supports. Workers clear the offloads that the
+   * kernel refuses later.
    */
   offloads: WorkerInit['offloads'];
   strictHeader: boolean;
@@ -74,7 +74,7 @@ export class Workers {
   readonly #listener: Listener;
   readonly #links: readonly WorkerLink[];
   readonly #noteRings: SharedArrayBuffer;
-  /** Changes so far that removed FDB entries. */
+  /** Number of changes so far that removed FDB entries. */
   #removals = 0;
 
   constructor(options: WorkersOptions, listener: Listener) {
@@ -191,8 +191,9 @@ export class Workers {
 }
 
 /**
- * Combines the answers of all workers. If the answers differ, the first worker's is returned. An
- * entry that only some replicas had counts as removed; any other failure fails the whole change.
+ * Combines the answers of all workers. If the answers differ, the answer of the first worker is
+ * returned. An entry that only some replicas had counts as removed; any other failure fails the
+ * whole change.
  */
 function answerOfAll(answers: readonly PromiseSettledResult<Answer>[]): Answer {
   const failures = answers.filter((answer) => answer.status === 'rejected').map((answer) => answer.reason);

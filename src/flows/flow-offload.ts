@@ -9,9 +9,9 @@
  *     TAP ─► vtflowPORT = vxlan device ─► (private: IP, UDP) ─► out ═ vtleadPORT ─► route
  *     underlay ─► out ─► (private: IP, UDP) ─► vxlan device = vtflowPORT ─► TAP
  *
- * The private namespace is needed because vtepd itself uses the VXLAN port in its own namespace. It
- * has the address that peers know, and no firewall rules. The kernel removes devices, programs and
- * maps when their descriptors are closed, also after `kill -9`.
+ * The private namespace is needed because vtepd itself uses the VXLAN port in its own namespace.
+ * The private namespace has the address that peers know, and no firewall rules. The kernel removes
+ * devices, programs and maps when their descriptors are closed, also after `kill -9`.
  */
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
@@ -47,8 +47,8 @@ const OUT_MTU = 65535;
 const TIMEOUT_MS = 10_000;
 /**
  * Shell command that disables IPv6 before the first device is created, because a device that comes
- * up sends router solicitations and multicast reports. The settings of a namespace are in
- * /proc/sys/net of a process that runs in it; a machine without IPv6 has none.
+ * up sends router solicitations and multicast reports. A process sees the settings of its own
+ * namespace in /proc/sys/net. A machine without IPv6 has no such settings.
  */
 const NO_IPV6 = `for f in all default; do
   if [ -e /proc/sys/net/ipv6/conf/$f/disable_ipv6 ]; then echo 1 >/proc/sys/net/ipv6/conf/$f/disable_ipv6 || exit 1; fi
@@ -82,7 +82,7 @@ export class FlowOffload {
   readonly #value = new Uint8Array(FLOW_VALUE_LEN);
   /** TAPs with the BPF program attached at egress, by VNI. */
   readonly #taps = new Map<number, Attachment>();
-  /** Devices used by the set-up, to detect a replacement of the same name. */
+  /** Devices of the set-up, by name; a replacement has another index or MAC. */
   readonly #devices = new Map<string, Pick<Link, 'index' | 'mac'>>();
   #vxlan = 0;
   #redirectFd = 0;
@@ -169,8 +169,8 @@ export class FlowOffload {
     for (const name of [flow, redirect])
       if (await findLink(name)) throw new HostError(`device ${name} already exists`);
     await this.#make(namespace, flow, redirect, path, underlay.mac);
-    // An undo step deletes each device, because the end of the namespace removes it only later, and
-    // the next set-up needs the name.
+    // An undo step deletes each device, because the kernel removes the devices of an ended
+    // namespace only later, and the next set-up needs the names.
     const [flowLink, redirectLink] = [await getLink(flow), await getLink(redirect)];
     for (const link of [flowLink, redirectLink]) this.#undo.push(() => deleteLink(link));
     await quiet(flow);
@@ -272,7 +272,9 @@ export class FlowOffload {
   }
 }
 
-/** Deletes a device unless it no longer exists or another device has its name. */
+/**
+ * Deletes a device. Does nothing when the device no longer exists, or another device has its name.
+ */
 async function deleteLink({ name, index }: Link): Promise<void> {
   if ((await findLink(name))?.index === index)
     await ip(['link', 'delete', 'dev', name]).catch(() => undefined);

@@ -1,9 +1,9 @@
 /**
  * Controls TCP flow offload to the kernel (`--flow-offload`).
  *
- * Sets up devices and maps while superframes leave whole, passes the maps to the workers, follows
- * added and removed TAPs, and grants or withdraws the offload. `switch/flows/flows.ts` decides
- * which flows are offloaded and for how long.
+ * Sets up devices and maps while superframes leave whole, passes the maps to the workers, attaches
+ * to added TAPs, detaches from removed TAPs, and grants or withdraws the offload.
+ * `switch/flows/flows.ts` decides which flows are offloaded and for how long.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Shim } from '../abi/binding.js';
@@ -58,10 +58,10 @@ export class KnownFlows implements TunnelFollower {
   #failures = 0;
   /** Generation counter: an enable that awaited across a stop must not take effect. */
   #stops = 0;
-  /** Why the offload is not in use; '' when it is. */
+  /** Why the offload is not in use; '' when it is in use. */
   #why = '';
   #logged = '';
-  /** Removal of an earlier set-up that a worker may still use. */
+  /** Removal of an earlier set-up that a worker possibly still uses. */
   #closing: Promise<void> | undefined;
 
   constructor(options: KnownFlowsOptions, open = FlowOffload.open) {
@@ -85,8 +85,8 @@ export class KnownFlows implements TunnelFollower {
       if (!offloads.inUse('UDP_TUNNEL_GSO')) throw new HostError('superframes do not leave whole');
       offload.on(path);
       offloads.grant('TCX_FLOWS');
-      // A set-up that still works clears the count of failures, because only repeated set-up is
-      // limited.
+      // The set-up still works. The count of failures is reset, because only set-ups that fail one
+      // after the other are limited.
       if (isKept) this.#failures = 0;
       this.#why = '';
       this.#logOnce('info', `known TCP flows pass through the kernel, by ${path.device}`);
@@ -104,8 +104,8 @@ export class KnownFlows implements TunnelFollower {
   }
 
   /**
-   * Stops for a reason that may last, and removes the set-up. Never rejects: the kernel removes any
-   * remaining part when the daemon ends.
+   * Stops for a reason that possibly persists, and removes the set-up. Never rejects: the kernel
+   * removes any remaining part when the daemon ends.
    */
   async end(why: string): Promise<void> {
     this.stop();
@@ -135,8 +135,8 @@ export class KnownFlows implements TunnelFollower {
     this.#offload = undefined;
     this.#key = '';
     if (!offload) return;
-    // The set-up is closed only after all workers have stopped using the maps, because descriptor
-    // numbers are reused. A slow worker delays the removal.
+    // The set-up is closed only after all workers have stopped using the maps, because the kernel
+    // reuses the numbers of closed descriptors. A slow worker delays the removal.
     const closing = this.#options.handle.setFlows(undefined).then(() => offload.close());
     this.#closing = closing;
     const waiting = new AbortController();
@@ -164,7 +164,7 @@ export class KnownFlows implements TunnelFollower {
     return offload;
   }
 
-  /** Returns a warning for the status while the option is on but not in use. */
+  /** Returns a warning for the status while the option is set but the offload is not in use. */
   warnings(): { code: string; detail: string }[] {
     return this.#why === '' ? [] : [{ code: 'flow_offload_unused', detail: this.#why }];
   }

@@ -1,12 +1,12 @@
 /**
  * Probing by padded ARP requests inside VXLAN, to a host behind the peer.
  *
- * Any VTEP delivers the request, including kernel vxlan, and the host replies without knowing that
- * it measures a path. This works where ICMP is filtered and the peer is no vtepd.
+ * Any VTEP delivers the request, including kernel vxlan, and the host replies as to any other ARP
+ * request. This works even if ICMP is filtered and the peer is not a vtepd.
  *
- * This means needs a host whose MAC was learned behind the peer and whose IPv4 address this machine
- * has as a neighbour; without such a host the means is unavailable. The result is for the path to
- * that host, so a narrower device behind the peer lowers it.
+ * This means requires a host whose MAC was learned from the peer and whose IPv4 address is in the
+ * neighbour table of this machine. Without such a host the means is unavailable. The result is the
+ * path MTU to that host, so a narrower device behind the peer lowers the result.
  */
 import { randomBytes } from 'node:crypto';
 import { PROBE_MAC_HIGH, writeArpProbe } from '../wire/arp.js';
@@ -30,7 +30,9 @@ export interface LearnedHost {
   readonly ip: Uint8Array;
 }
 
-/** @returns a host behind the peer to send ARP requests to; undefined when none is known */
+/**
+ * @returns the host behind the peer to which ARP requests are sent; undefined when none is known
+ */
 export type FindHost = (peer: ProbedPeer) => Promise<LearnedHost | undefined>;
 
 export class ArpMeans implements Means {

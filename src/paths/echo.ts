@@ -1,9 +1,9 @@
 /**
  * Probing by padded datagrams to the peer's VXLAN port.
  *
- * Another vtepd answers them (`wire/probe.ts`); other VTEPs ignore them. This works where ICMP is
- * filtered, and uses the path of frames. A reply counts only if it has the nonce of the pending
- * request, comes from the probed peer, and reports the length that was sent.
+ * Another vtepd answers them (`wire/probe.ts`); other VTEPs ignore them. This works even if ICMP is
+ * filtered, and the datagrams take the same path as frames. A reply counts only if it has the nonce
+ * of the pending request, comes from the probed peer, and reports the length that was sent.
  */
 
 import { randomBytes } from 'node:crypto';

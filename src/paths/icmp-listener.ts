@@ -1,14 +1,14 @@
 /**
  * Receives ICMP "too big" for datagrams whose sockets have no error queue.
  *
- * These are datagrams of `node:dgram` and those that the kernel creates for offloaded flows. A
- * message is accepted when it quotes a datagram to the address of a peer, from a local address and
- * the source port of a socket without an error queue. A forged message with a correct quote is
- * indistinguishable from a genuine one (SECURITY.md).
+ * Such datagrams are sent by `node:dgram`, or created by the kernel for offloaded flows. A message
+ * is accepted when it quotes a datagram that has the address of a peer as its destination, a local
+ * address as its source, and the source port of a socket without an error queue. A forged message
+ * with a correct quote is indistinguishable from a genuine one (SECURITY.md).
  *
  * Runs on the main thread. Any host may send such messages, so a report that repeats the previous
- * report about a peer is passed on at most once a second, and at most PER_SECOND reports a second
- * in total. The data plane checks that the destination port is that of the peer.
+ * report about a peer is passed on at most once a second. In total, at most PER_SECOND reports are
+ * passed on per second. The data plane checks that the destination port is the port of the peer.
  */
 
 import { readQuotedUdp } from '../wire/icmp-quote.js';

@@ -1,11 +1,11 @@
 /**
  * Probing by ICMP echo with DF set.
  *
- * Nearly every peer replies, whichever VTEP it runs, and a hop that is too narrow reports so at
- * once. Firewalls that drop ICMP prevent replies.
+ * Nearly every peer replies, whatever VTEP software the peer runs. A hop that is too narrow reports
+ * this at once. Firewalls that drop ICMP prevent replies.
  *
- * This means needs a raw socket (`raw-icmp.ts`); without a raw socket it is unavailable, and the
- * next means is tried.
+ * This means needs a raw socket (`raw-icmp.ts`); without a raw socket the means is unavailable, and
+ * the next means is tried.
  */
 import { randomInt } from 'node:crypto';
 import { makeEcho, readEchoNews } from '../wire/icmp-echo.js';

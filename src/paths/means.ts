@@ -1,9 +1,9 @@
 /**
  * Interface of a means of probing a path.
  *
- * A means sends packets that the peer, or a host behind it, answers without knowing that they
- * measure a path. It is opened for one search on one peer and closed afterwards. The caller decides
- * the order of the means.
+ * A means sends packets to which the peer, or a host behind the peer, replies. The replying host
+ * does not take part in the search. A means is opened for one search on one peer and closed
+ * afterwards. The caller decides the order of the means.
  */
 import type { Probe } from './search.js';
 

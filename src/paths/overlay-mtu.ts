@@ -2,8 +2,8 @@
  * Maintains the overlay MTU of each VNI from its configuration and paths.
  *
  * With `--mtu auto` the overlay MTU is the largest that fits the narrowest path, and is updated
- * when peers or paths change. Otherwise it is the configured value, with a warning while this value
- * does not fit all paths.
+ * when peers or paths change. Otherwise the overlay MTU is the configured value. A warning is shown
+ * while this value does not fit all paths.
  *
  * An unbridged TAP has the overlay MTU as its device MTU, so that the kernel itself sends no larger
  * packets; with `auto` the device MTU is at least 1280, the minimum of IPv6. A bridged TAP keeps
@@ -23,8 +23,9 @@ export interface OverlayMtuOptions {
 }
 
 /**
- * Returns the device MTU of a TAP outside a bridge, bytes. With `auto` it is at least 1280: below
- * that, Linux disables IPv6 on a device and removes its IPv6 addresses for good (RFC 8200 §5).
+ * Returns the device MTU of a TAP outside a bridge, bytes. With `auto` the device MTU is at least
+ * 1280: below 1280, Linux disables IPv6 on a device and removes its IPv6 addresses for good (RFC
+ * 8200 §5).
  *
  * @param configured value of `--mtu`
  */
@@ -154,7 +155,7 @@ export class OverlayMtus {
     return fitOf(paths, tags);
   }
 
-  /** Logs a warning once, when it appears or changes. */
+  /** Logs a warning when the warning appears, and again when it changes. */
   #updateWarning(state: VniState): void {
     const { settings, fit } = state;
     const warning = settings.mtu === 'auto' ? undefined : mtuWarning(settings.vni, settings.mtu, fit);

@@ -3,8 +3,8 @@
  *
  * Paths are probed periodically and on request (`probing.ts`). The results determine per-peer frame
  * limits and the overlay MTU of each VNI (`overlay-mtu.ts`), which are applied to the data plane
- * and to the TAP. The composition root creates one instance, reports the start of the data plane
- * and changes of peers to it, and shows its warnings.
+ * and to the TAP. The composition root creates one instance, reports to this instance the start of
+ * the data plane and changes of peers, and shows the warnings of the instance.
  */
 import pLimit from 'p-limit';
 import type { VniSettings } from '../config/settings.js';
@@ -54,7 +54,9 @@ export class PathManager {
   #handle: Handle | undefined;
   /** Serialises applying path MTUs with other changes of devices. */
   readonly #serial = pLimit(1);
-  /** True when a pass is queued; it includes every change made before it starts. */
+  /**
+   * True when a pass is queued. The pass includes every change that is made before the pass starts.
+   */
   #queued = false;
   /** Error message of the last pass; '' when it succeeded. */
   #failure = '';
@@ -82,7 +84,7 @@ export class PathManager {
     return this.#probing.proofs;
   }
 
-  /** Adds a VNI before it is set up. */
+  /** Adds a VNI. Called before the VNI is set up. */
   async begin(vni: VniSettings, peers: readonly NewPeer[]): Promise<void> {
     this.#overlayMtus.begin(vni, peers, await this.#tags(vni));
   }
@@ -108,7 +110,7 @@ export class PathManager {
 
   /**
    * Returns the number of 802.1Q tags of a VNI's frames. Before `start` all VNIs share one list of
-   * VLAN devices; later calls read it again.
+   * VLAN devices; later calls read the list again.
    */
   async #tags({ tap, bridge }: VniSettings): Promise<number> {
     if (this.#handle !== undefined) this.#vlans = undefined;
@@ -117,7 +119,9 @@ export class PathManager {
     return Math.max(tagsOver(tap, vlans), bridge === '' ? 0 : tagsOver(bridge, vlans));
   }
 
-  /** Removes a VNI before it is torn down; resolves when the current pass has ended. */
+  /**
+   * Removes a VNI. Called before the VNI is torn down; resolves when the current pass has ended.
+   */
   async end(vni: number): Promise<void> {
     this.#overlayMtus.end(vni);
     await this.#serial(() => {});
@@ -179,7 +183,7 @@ export class PathManager {
    * Searches one path and evaluates the result.
    *
    * @param progress called after each packet
-   * @throws DataPlaneError vni_not_found when the VNI was removed meanwhile
+   * @throws DataPlaneError vni_not_found when the VNI was removed during the search
    */
   async probe(vni: number, peer: PeerState, progress: Progress): Promise<PeerVerdict> {
     const result = await this.#probing.search(vni, peer, progress);
@@ -248,7 +252,7 @@ export class PathManager {
 
   /**
    * Logs a failure once, for example that the data plane is restarting or that the TAP was deleted.
-   * Every check of the paths tries again.
+   * Every later check of the paths tries to apply the path MTUs again.
    */
   #logFailure(failure: string): void {
     if (this.#handle === undefined || failure === this.#failure) return;

@@ -44,8 +44,8 @@ export function hostOf({ name, address }: ResolvedPeer): string {
 }
 
 /**
- * Time for which the data of an address are kept while it is not a peer, ms. Without it, data of a
- * peer that is just being added could be deleted.
+ * Time for which the data of an address are kept while the address is not a peer, ms. Without this
+ * time, the data of a peer that is just being added could be deleted.
  */
 const FORGET_MS = 60_000;
 
@@ -56,7 +56,7 @@ export class Paths {
   readonly #probed = new Map<string, number>();
   /** Omitted hosts of each resolved list in which several hosts have one address. */
   readonly #duplicates = new WeakMap<readonly ResolvedPeer[], readonly Duplicate[]>();
-  /** For each known address that is not a peer: when this was first noticed, ms. */
+  /** For each known address that is not a peer: the time when `retain` first found this, ms. */
   readonly #absent = new Map<string, number>();
 
   /** @param resolve returns the addresses of a host; an empty list when they are not known yet */
@@ -116,7 +116,10 @@ export class Paths {
     return this.#duplicates.get(resolved) ?? [];
   }
 
-  /** Returns the local addresses toward peers: those configured, or else those of the routes. */
+  /**
+   * Returns the local addresses toward peers: the configured addresses, or else the addresses of
+   * the routes.
+   */
   localAddresses(): string[] {
     const configured = this.#settings.local.map(({ text }) => text);
     if (configured.length > 0) return configured;

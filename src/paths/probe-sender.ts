@@ -1,8 +1,8 @@
 /**
  * Sends path probes from the main thread, one datagram at a time.
  *
- * It uses separate sockets with DF set, one per address family, and the sending call of the data
- * plane with a batch of one datagram.
+ * The sender has its own sockets with DF set, one per address family. For each probe it makes the
+ * sending call of the data plane, with a batch of one datagram.
  */
 import { Batch } from '../abi/batch.js';
 import type { Shim } from '../abi/binding.js';
@@ -18,7 +18,7 @@ export class ProbeSender {
   readonly #batch = new Batch();
   /** Required by the sending call; stays empty because probes are not trains. */
   readonly #refused = new Int32Array(2);
-  /** Required by the sending call; without an outer TAP. */
+  /** Required by the sending call; describes no outer TAP. */
   readonly #tunnel = new Uint8Array(makeTunnelRow().buffer);
   /** Required by the sending call; not evaluated, because replies confirm probes. */
   readonly #errors = new PathErrors();

@@ -1,12 +1,12 @@
 /**
  * Searches a path MTU by several means of probing in order.
  *
- * The first means that gets a reply determines the result. If none does, the result is unknown and
- * lists each means with the cause of its failure.
+ * The first means that gets a reply determines the result. If no means gets a reply, the result is
+ * unknown and lists each means with the cause of its failure.
  *
- * Concurrent requests for one peer share one search. The API calls this on a user's request, with
- * all means; the watch (`watch.ts`) calls it periodically, with the means `vtepd` only, which does
- * not burden other systems.
+ * Concurrent requests for one peer share one search. The API starts a search on a user's request,
+ * with all means. The watch (`watch.ts`) starts searches periodically, with the means `vtepd` only,
+ * because that means does not burden other systems.
  */
 import { IPV6_MIN_MTU } from '../wire/ipv6.js';
 import { type Means, type MeansName, MeansUnavailable, type ProbedPeer } from './means.js';
@@ -21,7 +21,7 @@ const DEFAULT_MTU = 1500;
 const STOPPING: Outcome = { kind: 'unusable', why: 'vtepd is stopping' };
 
 export interface ProbeResult {
-  /** Means that got a reply; undefined when none did. */
+  /** Means that got a reply; undefined when no means got a reply. */
   readonly means: MeansName | undefined;
   /** Largest IP packet that arrives, bytes; undefined when unknown. */
   readonly pathMtu: number | undefined;

@@ -34,7 +34,7 @@ import { CHECK_MS, PathWatch, type Signs } from './watch.js';
 
 /** Status of a send without sockets. */
 const EAFNOSUPPORT = -ERRNO.EAFNOSUPPORT;
-/** A check is followed by a pause of at least this multiple of its duration. */
+/** Minimum pause after a check, as a multiple of the duration of the check. */
 const PAUSE_FACTOR = 50;
 /** Maximum number of learned hosts examined to find a host for ARP. */
 const MAX_HOSTS = 1000;
@@ -46,7 +46,7 @@ export interface ProbingOptions {
   readonly paths: Paths;
   /** Called with the counters of all peers at each check. */
   readonly signs: (signs: readonly Signs[]) => void;
-  /** Called after each check: path MTUs may have changed. */
+  /** Called after each check, because a check possibly changes path MTUs. */
   readonly checked: () => void;
 }
 

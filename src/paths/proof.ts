@@ -1,15 +1,16 @@
 /**
  * Proofs that a peer is a vtepd.
  *
- * Trains from a proved peer may arrive whole, because a vtepd splits every inner UDP superframe. A
- * peer is proved when it replied to a nonce within the last minute (`wire/probe.ts`,
- * PROBE_IDENTIFY). Other programs do not reply, and only the receiver of the request knows the
- * nonce.
+ * It is safe to receive the trains of a proved peer whole (`UDP_GRO`), because a vtepd splits every
+ * inner UDP superframe before sending. An unsplit inner superframe would look like a train whose
+ * segment size a VM has chosen. A peer is proved when it replied to a request with a nonce within
+ * the last minute (`wire/probe.ts`, PROBE_IDENTIFY). VTEPs other than vtepd do not reply, and only
+ * the receiver of the request knows the nonce.
  *
- * An unproved peer gets requests at growing intervals, a proved one every 15 s. After three
- * requests without a reply the peer is unproved again, because another VTEP may have its address. A
- * peer replies only in VNIs that it has itself: if it has not replied in one VNI, the next request
- * uses the next VNI. The caller passes in the time.
+ * An unproved peer gets requests at growing intervals, a proved peer every 15 s. After three
+ * requests without a reply the peer is unproved again, because another VTEP possibly has the
+ * address now. A peer replies only in VNIs that are configured at the peer. After a request without
+ * a reply, the next request is therefore sent in the next VNI. The caller passes in the time.
  */
 import { randomBytes } from 'node:crypto';
 import { PROBE_IDENTIFY, PROBE_LEN, writeProbe } from '../wire/probe.js';
@@ -24,9 +25,9 @@ const AGAIN_MS = 15_000;
 const FIRST_MS = 1_000;
 /** Longest interval of requests to a peer that does not reply, ms. */
 const LONGEST_MS = 60_000;
-/** Number of requests without a reply that ends a proof. */
+/** Number of successive requests without a reply after which a proof ends. */
 const MISSES = 3;
-/** Age of the last reply that ends a proof, ms. */
+/** Age of the last reply at which a proof ends, ms. */
 const VALID_MS = 60_000;
 /** Maximum number of requests per check. */
 const AT_ONCE = 512;
@@ -59,8 +60,9 @@ export class Proofs {
   }
 
   /**
-   * Returns a lower bound for the VNI of the next request. Of the VNIs that have this address as a
-   * peer, the caller uses the lowest VNI above the bound, or the lowest of all if none is above.
+   * Returns a lower bound for the VNI of the next request. The bound itself is excluded. The caller
+   * considers the VNIs in which this address is a peer, and chooses the lowest VNI that is greater
+   * than the bound. If no VNI is greater, the caller chooses the lowest VNI.
    *
    * @returns a VNI, or −1 for an unknown address
    */
@@ -73,7 +75,7 @@ export class Proofs {
   /**
    * Sends the requests that are due. Call about once a second.
    *
-   * @param peers all peers, each address once, in the VNI chosen with `askBehind`
+   * @param peers one element for each address of a peer, in the VNI chosen with `askBehind`
    * @param nowMs monotonic time, ms
    */
   check(peers: readonly ProbedPeer[], nowMs: number): void {
@@ -96,7 +98,7 @@ export class Proofs {
   /**
    * Handles a reply from an unverified source; parameters as in `ProbeReplied`.
    *
-   * @returns address of a newly proved peer; undefined when the reply proves none
+   * @returns address of a newly proved peer; undefined when the reply proves no further peer
    */
   replied(
     peerIdx: number,

@@ -33,8 +33,9 @@ const LARGEST_PACKET = 65535;
 const SOL_SOCKET = 1;
 const SO_BINDTODEVICE = 25;
 /**
- * ICMP_FILTER of SOL_RAW has a bit for each of 32 ICMP types, ICMP6_FILTER of IPPROTO_ICMPV6 for
- * each of 256; a bit with value 1 blocks its type. The length is in 32-bit words.
+ * ICMP_FILTER of SOL_RAW has a bit for each of 32 ICMP types, ICMP6_FILTER of IPPROTO_ICMPV6 has a
+ * bit for each of 256 ICMPv6 types. A bit with value 1 blocks its type. The length is in 32-bit
+ * words.
  */
 const FILTER = { 4: { level: 255, option: 1, words: 1 }, 6: { level: 58, option: 1, words: 8 } } as const;
 

@@ -7,10 +7,10 @@
  * The smallest size is probed first: without a reply to it the result is unknown. Next is the
  * largest size that the local route carries, which usually arrives and ends the search. Otherwise
  * the search bisects the sizes in common use, then the range between the two common sizes that
- * enclose the result. Only an arrival raises the result. A size is too big when a hop reports so,
- * or after three probes without a reply; the smallest unanswered size is then probed again with the
- * full timeout, because a busy machine replies late. If the path has stopped replying at all, the
- * result is unknown rather than small.
+ * enclose the result. Only an arrival raises the result. A size counts as too big when a hop
+ * reports this, or after three probes without a reply. The smallest size without a reply is later
+ * probed again with the full timeout, because a busy machine replies late. If even a size that
+ * arrived earlier gets no reply any more, the result is unknown rather than small.
  */
 
 /** Outcome of one probe. */
@@ -32,7 +32,8 @@ export type Probe = (packetLen: number, patient: boolean) => Promise<Outcome>;
 
 export type Found =
   /**
-   * `mtu` arrives. If `exact`, one byte more does not; otherwise the search used up its packets.
+   * A packet of `mtu` bytes arrives. If `exact`, a packet that is one byte longer does not arrive;
+   * otherwise the search ended because it had sent its maximum number of packets.
    */
   | { readonly kind: 'found'; readonly mtu: number; readonly exact: boolean; readonly probes: number }
   /**
@@ -102,8 +103,8 @@ class Search {
     if (!(await this.#arrives(this.#good))) return this.#unknown();
     do await this.#bisect();
     while (await this.#wasLate());
-    // A path that failed during the search would look narrow, so the size that arrived is probed
-    // again.
+    // A path that failed during the search would look narrow, so the largest size that arrived is
+    // probed again.
     const isLost = this.#silentAt > 0 && !(await this.#arrives(this.#good));
     if (isLost || this.#why !== '') return this.#unknown();
     const exact = this.#bad - this.#good <= 1;

@@ -42,7 +42,7 @@ export async function routeTo(address: IpAddress, device = ''): Promise<Route | 
  * Looks up the routes to many IPv4 addresses at once.
  *
  * @param device as in `routeTo`
- * @returns routes by address, without addresses that have no route
+ * @returns routes by address; an address that has no route is omitted
  * @throws HostError
  */
 export async function routesTo(addresses: readonly string[], device = ''): Promise<Map<string, Route>> {
@@ -80,9 +80,9 @@ interface RawRoute {
 }
 
 /**
- * Parses a route and ignores a path MTU that the kernel learned from ICMP: such an entry expires
- * within minutes and may be forged. Only the MTU configured for the route or the device counts
- * here.
+ * Parses a route and ignores a path MTU that the kernel learned from ICMP: such an MTU expires
+ * within minutes and is possibly forged. Only a configured MTU, of the route or of the device, is
+ * used.
  *
  * @param object element printed by `ip -json route get`
  */

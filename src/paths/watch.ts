@@ -4,13 +4,14 @@
  * A peer that echoes probes is searched at start, every ten minutes (RFC 8899 §5.1.1,
  * PMTU_RAISE_TIMER: a path may have become wider), and soon after a frame was too big for the path
  * or the peer fell silent. A peer that has not answered a search is searched at doubling intervals
- * of 10 s to ten minutes, because the other end may start later. The intervals begin again when the
- * first frame from the peer arrives, or when it first replies to an identify request. A search
- * without a reply costs three short datagrams, which a peer that does not echo drops.
+ * of 10 s to ten minutes, because the vtepd at the peer possibly starts later. The intervals start
+ * at 10 s again when the first frame from the peer arrives, or when the peer first replies to an
+ * identify request. A search without a reply costs three short datagrams; a peer that does not echo
+ * probes drops them.
  *
- * A result is valid until the next result. A search without a reply does not end it, because the
- * path of a peer that is down may be unchanged. After an hour without a reply the MTU of the route
- * is used again.
+ * A result is valid until the next result. A search without a reply does not invalidate the result,
+ * because the path to a peer that is down is possibly unchanged. After an hour without a reply the
+ * MTU of the route is used again.
  */
 import type { ProbedPeer } from './means.js';
 import type { ProbeResult } from './prober.js';

@@ -27,7 +27,7 @@ export interface TunnelFollower {
    * network.
    */
   follow(path: TunnelPath): Promise<void>;
-  /** Stops at once, because an IPsec policy may have been added. */
+  /** Stops at once, because an IPsec policy was possibly added. */
   stop(): void;
   /** Stops, and removes what was set up. Never rejects. @param why reason, for log and status */
   end(why: string): Promise<void>;
@@ -58,8 +58,8 @@ export class Superframes {
   }
 
   /**
-   * Withdraws the offload, because an IPsec policy may have been added, and superframes that leave
-   * whole would bypass it.
+   * Withdraws the offload, because an IPsec policy was possibly added, and superframes that leave
+   * whole would bypass that policy.
    */
   policiesChanged(): void {
     this.#options.offloads.withdraw('UDP_TUNNEL_GSO');
@@ -80,7 +80,7 @@ export class Superframes {
     }
     await handle.setTunnel(found.tunnel, found.peers);
     // Checks for a policy added while the workers were configured. The kernel notifies of a policy
-    // that is added later, and `policiesChanged` handles it.
+    // that is added later, and `policiesChanged` handles the notification.
     const policies = tunnel.policies();
     if (policies !== '') return this.end(policies);
     offloads.grant('UDP_TUNNEL_GSO');

@@ -1,8 +1,8 @@
 /**
- * Finds a path by which superframes may leave whole, and owns the outer TAP.
+ * Finds a path by which superframes can leave whole, and owns the outer TAP.
  *
  * The check runs at the start of the daemon, when peers are added or removed, and when the network
- * has changed (`NetworkWatch`). The conditions, each with a message for the user when it is not
+ * has changed (`NetworkWatch`). The user gets a message for each of these conditions that is not
  * met:
  *
  * - Linux 6.17, and the permission to load a BPF program;
@@ -13,8 +13,8 @@
  * - no IPsec policy, because packets written to the outer TAP would bypass it. If a policy is added
  *   later, the offload ends as soon as the kernel notifies of it.
  *
- * Only one path is used: the device and local address by which most peers are reached. vtepd cuts
- * up superframes for other peers and, without this offload, all superframes.
+ * Only one path is used: the device and local address by which most peers are reached. vtepd itself
+ * cuts up the superframes for other peers. Without this offload, vtepd cuts up all superframes.
  */
 import type { Shim } from '../abi/binding.js';
 import { ERRNO, errnoName } from '../abi/errno.js';
@@ -31,8 +31,8 @@ const CUTS_WITH_CHECKSUM = 2;
 
 export interface TunnelSpec {
   /**
-   * VXLAN port. It is part of the name of the outer TAP, so a second daemon on this port, with
-   * another `--local`, cannot open an outer TAP.
+   * VXLAN port. The name of the outer TAP contains the port. A second daemon on the same port (with
+   * another `--local`) therefore cannot open an outer TAP.
    */
   readonly port: number;
   /** IPv4 address that the sockets are bound to, 4 bytes; undefined: the route determines it. */
@@ -53,7 +53,7 @@ export interface TunnelPeer {
   readonly route: Route | undefined;
 }
 
-/** The path and the peers reached by it, or why there is none. */
+/** The path and the peers that are reached by this path, or the reason why there is no path. */
 export type TunnelFinding =
   | { readonly tunnel: TunnelSetup; readonly peers: Int32Array; readonly device: string }
   /** notPermitted: only a missing permission prevents the offload. */
@@ -124,7 +124,7 @@ export class TunnelOffload {
     };
   }
 
-  /** Returns why IPsec prevents the offload at this moment; '' when it does not. */
+  /** Returns why IPsec prevents the offload at this moment; '' when IPsec does not prevent it. */
   policies(): string {
     const count = this.#shim.policyCount();
     if (count < 0) return `cannot read the number of IPsec policies (${errnoName(count)})`;
@@ -183,7 +183,7 @@ interface Reached {
 
 /**
  * Returns the route by which most IPv4 peers are reached, and the rows of these peers. The text key
- * is made once per `Route` object, because there may be a million peers.
+ * is made once per `Route` object, because there can be a million peers.
  */
 function mostUsed(peers: Iterable<TunnelPeer>): Reached | undefined {
   const byRoute = new Map<Route, Reached>();

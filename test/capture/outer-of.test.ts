@@ -35,11 +35,11 @@ function makeOuter() {
   return { of, rows, lookups: () => lookups };
 }
 
-t.test('headers are known for both directions, both address families and strangers', async (t) => {
+t.test('each outer header has the known addresses, and zeros instead of unknown ones', async (t) => {
   const { of } = makeOuter();
   t.same(of({}), ['192.0.2.1 50000', '192.0.2.7 4789', 4, 64], 'a sent datagram has the configured TTL');
   t.same(of({ received: true }), ['192.0.2.7 50000', '192.0.2.1 4790', 4, 0], 'the received TTL is unknown');
-  t.same(of({ peerIdx: 8 }), [':: 50000', '2001:db8::8 8472', 4, 64], 'the local address is unknown');
+  t.same(of({ peerIdx: 8 }), [':: 50000', '2001:db8::8 8472', 4, 64], 'an unknown local address is zero');
   t.same(of({ peerIdx: -1, received: true }), ['0.0.0.0 50000', '0.0.0.0 4790', 4, 0]);
   t.same(of({ vniIdx: 9, peerIdx: 9 }), ['0.0.0.0 50000', '0.0.0.0 0', 4, 64]);
 });

@@ -84,7 +84,7 @@ t.test('rows read together are consistent within each block', async (t) => {
   t.equal(rows[1].row[C.P_TX_FRAMES], sum(2, C.P_TX_FRAMES) + 1);
 });
 
-t.test('adjacent rows are read as one', async (t) => {
+t.test('adjacent rows that are read together equal the same rows read one by one', async (t) => {
   const all = blocks(2);
   for (const [worker, { cells }] of all.entries())
     for (let cell = 0; cell < 3 * C.PEER_ROW; cell++)
@@ -121,6 +121,6 @@ t.test('a reader whose copies are all disturbed makes fewer attempts for larger 
   };
   t.equal(copies(1), 10_001, 'a small VNI is copied 10,001 times');
   t.ok(copies(1000) < 600, 'a VNI of a thousand peers is copied less often');
-  t.ok(copies(64_000) <= 9, 'sixty-four thousand');
+  t.ok(copies(64_000) <= 9, 'a VNI of 64,000 peers is copied at most nine times');
   t.ok(copies(1 << 20) <= 5, 'the largest VNI is copied at most five times');
 });

@@ -108,7 +108,7 @@ function crash(handle: Handle, vni: number, peer: string): Promise<void> {
 }
 
 // Under the test runner a thread needs more than a second to start, so tests that do not end a
-// thread share one.
+// thread share one thread.
 t.setTimeout(600_000);
 const { handle } = await start(t);
 
@@ -190,7 +190,7 @@ t.test('removing a peer removes its entries, and its row is used again', async (
   await t.rejects(
     handle.removePeer(102, '192.0.2.1'),
     { code: 'peer_not_found' },
-    'it is already being removed',
+    'the peer is already being removed',
   );
   await t.rejects(handle.putFdb(102, macParts(macNumber(1)), '192.0.2.1'), { code: 'peer_not_found' });
   await removal;
@@ -238,7 +238,7 @@ t.test('a list of peers is added completely or not at all, and can be shared by 
     t.match((await listAll(handle, vni, 10)).items, [{ peer: '10.1.11.183' }]);
   }
   const [one, other] = [104, 105].map((vni) => handle.peers(vni).map(({ peerIdx }) => peerIdx));
-  t.equal(new Set([...one, ...other]).size, 6000, 'separate rows');
+  t.equal(new Set([...one, ...other]).size, 6000, 'the two VNIs use separate rows');
   await t.rejects(handle.addPeers(104, [newPeer('10.2.0.1'), newPeer('10.1.0.7')]), {
     code: 'peer_exists',
   });
@@ -268,7 +268,7 @@ t.test('changes are applied in the order of their requests', async (t) => {
   t.same(order, ['add', 'put', 'flush 1', 'remove']);
 });
 
-t.test('ready once the configuration is complete and acknowledged, until it is stopped', async (t) => {
+t.test('the handle is ready when the configuration is complete, and not after its stop', async (t) => {
   t.equal(handle.ready, false);
   handle.configured();
   t.equal(handle.ready, true);
@@ -295,7 +295,7 @@ t.test('a worker that dies is replaced; FDB and counters are kept', async (t) =>
   const behind = handle.removePeer(100, '192.0.2.2');
   await t.rejects(crashed, { code: 'dataplane_down' });
   await t.rejects(behind, { code: 'dataplane_down' });
-  t.equal(await waiting, 0, 'a change that was applied before the crash is answered');
+  t.equal(await waiting, 0, 'a change that was made before the crash still gets its answer');
   t.equal(handle.ready, false);
   await t.rejects(addPeer(handle, 100, newPeer('192.0.2.3')), { code: 'dataplane_down' });
   await t.rejects(handle.deleteFdb(100, macParts(macNumber(1))), { code: 'dataplane_down' });
@@ -318,7 +318,7 @@ t.test('a worker that dies is replaced; FDB and counters are kept', async (t) =>
   await handle.deleteFdb(100, macParts(macNumber(1)));
 });
 
-t.test('repeated crashes are each followed by a ready successor', async (t) => {
+t.test('after each of several crashes a successor becomes ready', async (t) => {
   const { handle } = await start(t);
   await handle.addVni(newVni(100));
   await addPeer(handle, 100, newPeer('192.0.2.1'));
@@ -342,7 +342,7 @@ t.test('no successor is started after a stop', async (t) => {
   t.notOk(logged.some((line) => /restarted/.test(line)));
 });
 
-t.test('a tunnel set-up is refused while a worker is being replaced, and sent again later', async (t) => {
+t.test('setTunnel is refused while a worker is being replaced, and succeeds afterwards', async (t) => {
   const { handle, peerChanges } = await start(t, 2);
   handle.configured();
   const tunnel = {
@@ -364,7 +364,7 @@ t.test('a tunnel set-up is refused while a worker is being replaced, and sent ag
   const before = peerChanges();
   await t.rejects(handle.setTunnel(tunnel, Int32Array.of(peerIdx)), { code: 'dataplane_down' });
   await eventually('the successors are ready', () => handle.ready, 10_000);
-  t.equal(peerChanges() - before, 2, 'peersChanged reports when to retry');
+  t.equal(peerChanges() - before, 2, 'peersChanged is called when a retry can succeed');
   await handle.setTunnel(tunnel, Int32Array.of(peerIdx));
 });
 
@@ -410,7 +410,7 @@ t.test('with two workers, a change is made by both and answered once', async (t)
   );
 });
 
-t.test('with two workers, only the one that dies is replaced, and gets the same state', async (t) => {
+t.test('with two workers, only the dead worker gets a successor, with the same state', async (t) => {
   const { handle, logged } = await start(t, 2);
   await handle.addVni(newVni(100));
   await addPeer(handle, 100, newPeer('192.0.2.1'));
@@ -439,7 +439,7 @@ t.test('with two workers, only the one that dies is replaced, and gets the same 
   t.same(
     handle.peers(100).map(({ address }) => address.text),
     ['192.0.2.1'],
-    'neither change was made',
+    'neither the addition nor the removal was made',
   );
   // The counts of both workers would differ if the second worker had kept the addition or made the
   // removal.
@@ -454,7 +454,7 @@ t.test('with two workers, only the one that dies is replaced, and gets the same 
 t.test('removing a VNI removes peers and entries, releases its TAP and frees its rows', async (t) => {
   const { handle, waits, peerChanges } = await start(t, 2);
   const shim = loadShim();
-  // An eventfd can be made readable at will: it stands for the queue of a TAP.
+  // An eventfd takes the role of a TAP queue, because the test can make it readable at any time.
   const tapFds = [1, 2].map(() => shim.eventCreate());
   t.teardown(() => {
     for (const fd of tapFds) shim.close(fd);
@@ -471,7 +471,7 @@ t.test('removing a VNI removes peers and entries, releases its TAP and frees its
   const changes = peerChanges();
   const order: string[] = [];
   const removal = handle.removeVni(100).then(() => order.push('removed'));
-  await t.rejects(handle.removeVni(100), { code: 'vni_not_found' }, 'it is already being removed');
+  await t.rejects(handle.removeVni(100), { code: 'vni_not_found' }, 'the VNI is already being removed');
   await t.rejects(addPeer(handle, 100, newPeer('192.0.2.3')), { code: 'vni_not_found' });
   await t.rejects(
     handle.addVni(newVni(100)),
@@ -517,7 +517,7 @@ t.test('a policy change is sent to all workers, and omitted fields stay', async 
   await t.rejects(handle.setPolicy(101, {}), { code: 'vni_not_found' });
 });
 
-t.test('a VNI whose removal fails because a worker dies stays and works', async (t) => {
+t.test('a VNI stays and works when its removal fails because a worker dies', async (t) => {
   const { handle } = await start(t, 2);
   await handle.addVni(newVni(100));
   await handle.addVni(newVni(200));
@@ -544,7 +544,7 @@ t.test('a VNI whose removal fails because a worker dies stays and works', async 
     [100, 200],
   );
   t.same(handle.vnis()[1].policy, POLICY);
-  // The counts of both workers would differ if one had kept the removal or the addition.
+  // The counts of both workers would differ if one worker had kept the removal or the addition.
   await handle.putFdb(100, macParts(macNumber(1)), '192.0.2.2');
   for (const block of handle.counters) t.equal(block.cells[block.vniBase(0) + V_FDB_STATIC], 1);
   t.equal((await listAll(handle, 200, 10)).items.length, 1, 'the other VNI keeps its entry');
@@ -638,7 +638,7 @@ t.test('a VNI whose addition times out is settling until no worker uses its TAP'
   t.same(
     [released, isWaitedFor],
     [1, [false, false]],
-    'the VNI is released once, when neither worker waits for its TAP',
+    'release is called only once, when no worker has the TAP in its wait set',
   );
   t.same(deaths(logged), [], 'no worker has died');
   const again = await handle.addVni(newVni(100));
@@ -646,7 +646,7 @@ t.test('a VNI whose addition times out is settling until no worker uses its TAP'
   t.equal(again.vniIdx, 1, 'the row of the released VNI is used again');
 });
 
-t.test('a TAP that cannot be polled is refused, and the worker lives', async (t) => {
+t.test('a TAP that cannot be polled is refused, and no worker dies', async (t) => {
   const { handle, logged } = await start(t, 2);
   const shim = loadShim();
   const good = shim.eventCreate();
@@ -668,7 +668,7 @@ t.test('a TAP that cannot be polled is refused, and the worker lives', async (t)
   await addPeer(handle, 200, newPeer('192.0.2.1'));
 });
 
-t.test('a VNI whose removal times out stays, with peers and static entries', async (t) => {
+t.test('a VNI whose removal times out keeps its peers and static entries', async (t) => {
   const { handle, logged, stall, resume, entries } = await start(t, 2);
   await handle.addVni(newVni(100));
   for (const peer of ['192.0.2.1', '192.0.2.2']) await addPeer(handle, 100, newPeer(peer));
@@ -696,7 +696,7 @@ t.test('a VNI whose removal times out stays, with peers and static entries', asy
   t.same(deaths(logged), []);
 });
 
-t.test('changes of peers, a policy and entries that time out leave nothing behind', async (t) => {
+t.test('when changes of peers, policy and entries time out, all workers revert them', async (t) => {
   const { handle, stall, resume, entries } = await start(t, 2);
   await handle.addVni(newVni(100));
   await addPeer(handle, 100, newPeer('192.0.2.1'));
@@ -722,7 +722,7 @@ t.test('changes of peers, a policy and entries that time out leave nothing behin
   t.same(
     rows.map(({ peerIdx }) => peerIdx).sort(),
     Array.from({ length: 5 }, (_, i) => handle.peers(100)[0].peerIdx + 1 + i),
-    'the rows of the refused peers are used again',
+    'the rows of the peers whose addition failed are used again',
   );
   entries.set(macNumber(2), '192.0.2.10');
   await handle.putFdb(100, macParts(macNumber(2)), '192.0.2.10');
@@ -734,7 +734,7 @@ t.test('changes of peers, a policy and entries that time out leave nothing behin
   t.same(staticsOf(handle), [1, 1], 'an entry whose deletion failed is restored');
 });
 
-t.test('a change in mode reconcile cannot fail: a late worker follows', async (t) => {
+t.test('a change in mode reconcile does not fail; a late worker makes it afterwards', async (t) => {
   const { handle, stall, resume, entries } = await start(t, 2);
   await handle.addVni(newVni(100));
   await addPeer(handle, 100, newPeer('192.0.2.1'));
@@ -774,14 +774,14 @@ t.test('both workers are reconciled when one dies while the other is late', asyn
   await t.rejects(crashFirst(handle), { code: 'dataplane_down' });
   await handle.revived();
   await abandoned;
-  t.notOk(released, 'the other worker has not answered');
+  t.notOk(released, 'release is not called before the other worker has answered');
   resume(1);
   await eventually('it to be released', () => handle.settling().length === 0);
   t.ok(released);
   t.equal((await handle.addVni(newVni(300))).vniIdx, 1);
 });
 
-t.test('a stop while a change is settling ends it, and nothing is released afterwards', async (t) => {
+t.test('a stop ends the reconciliation of a failed change, and release is not called', async (t) => {
   const { handle, stall } = await start(t, 2);
   await handle.addVni(newVni(100));
   await stall(1);

@@ -24,7 +24,7 @@ import { newPeer, newVni } from '../support/new-vni.js';
 import { eventually } from '../support/wait.js';
 
 const LOOPBACK = '127.0.0.1';
-/** Sockets of the sender: the kernel assigns the flows of some of them to each worker. */
+/** Number of sockets of the sender. The kernel assigns some of their flows to each worker. */
 const SENDERS = 8;
 const ROUNDS = 200;
 /** Datagrams of each VNI in a round, few enough for any receive buffer. */
@@ -35,7 +35,7 @@ interface Fixture {
   events: FdbEvent[];
   /** Log messages. */
   logged: string[];
-  /** Sends frames of one MAC, and waits until the kernel has them. */
+  /** Sends frames of one MAC, and waits until the kernel has received these frames. */
   send: (vni: number, mac: number, count: number) => Promise<void>;
   /** Drops of the kernel at the first worker's sockets. */
   kernelDrops: () => number;
@@ -196,7 +196,7 @@ t.test('events and captures cover all workers (batch)', async (t) => {
       ),
     ),
   );
-  t.equal(events.length, 8, 'each once');
+  t.equal(events.length, 8, 'each MAC is reported once');
   await capture.stop();
   let packets = 0;
   for (const ring of capture.rings) {
@@ -251,7 +251,7 @@ t.test('replacing a worker while frames wait logs no TAP error', async (t) => {
   await handle.addVni({ ...newVni(100), tapFds: [tap] });
   await addPeer(handle, 100, newPeer(LOOPBACK));
   handle.configured();
-  // When the successor first reads, it has only its predecessor's registration of the TAP.
+  // At the first read of the successor, only the predecessor has registered the TAP.
   const crashed = handle.putFdb(100, undefined as unknown as MacParts, LOOPBACK);
   await t.rejects(crashed, { code: 'dataplane_down' });
   shim.eventFire(tap);

@@ -60,7 +60,7 @@ t.test('removing a peer at any position keeps the other peers', async (t) => {
   }
 });
 
-t.test('freed rows are used singly; too few free rows are refused before any is allocated', async (t) => {
+t.test('freed rows are used one by one; a request for too many rows allocates none', async (t) => {
   const rows = new RowAllocator(6);
   const peers = new VniPeers();
   peers.add(newPeers(4), rows);

@@ -1,5 +1,6 @@
 /**
- * Set-up of flow offload in a real kernel: a failure or a close leaves nothing behind.
+ * Set-up of flow offload in a real kernel. After a failure or a close, no device and no descriptor
+ * is left.
  *
  *     vtep100 (TAP)    vtflow4789 ┄ private namespace ┄ vtlead4789    eth0 192.0.2.1 ═ veth ═ eth1
  */
@@ -47,8 +48,8 @@ async function devices(): Promise<string[]> {
 }
 
 /**
- * Returns the open descriptors of this process. An open descriptor keeps a namespace alive that has
- * no processes.
+ * Returns the open descriptors of this process. An open descriptor keeps a namespace alive even if
+ * no process runs in it.
  */
 function descriptors(): string[] {
   const folder = '/proc/self/fd';
@@ -361,8 +362,8 @@ t.test('only IPv4 gets from the private namespace to the underlay', async (t) =>
 });
 
 /**
- * EtherTypes before an IPv4 packet that has a route. The addresses of the packet are at the offset
- * at which the program reads addresses.
+ * EtherTypes, each followed by an IPv4 packet that has a route. The addresses of the packet are at
+ * the offset at which the program reads addresses.
  */
 const FOREIGN = [
   '86dd', // IPv6

@@ -148,10 +148,10 @@ t.test('the number of attempts is limited for each path', async (t) => {
   t.equal(await tried(pathBy('eth1')), ATTEMPTS, 'another device gets its own attempts');
   t.equal(await tried(pathBy('eth1', 2)), ATTEMPTS, 'another address gets its own attempts');
   await flows.end('no route');
-  t.equal(await tried(pathBy('eth1', 2)), ATTEMPTS, 'the same path gets new attempts after an end');
+  t.equal(await tried(pathBy('eth1', 2)), ATTEMPTS, 'the same path gets new attempts after `end`');
 });
 
-t.test('a path that fails after each set-up is given up, unless a later pass succeeds', async (t) => {
+t.test('a path that fails after each set-up is not tried again, unless a later pass succeeds', async (t) => {
   const { flows, inUse, fails } = make();
   const failOnce = async () => {
     fails.add('follow');

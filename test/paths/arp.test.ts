@@ -24,7 +24,7 @@ t.test('the means is unavailable without a known host', async (t) => {
   await t.rejects(failing.open(PEER), NO_HOST);
 });
 
-t.test('accepts only a reply to the MAC of the request through the probed peer', async (t) => {
+t.test('accepts only a reply that the probed peer sent to the MAC of the request', async (t) => {
   const asked: number[] = [];
   let answer = (_means: ArpMeans, _low: number) => {};
   const means: ArpMeans = new ArpMeans(

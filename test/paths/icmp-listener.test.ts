@@ -40,13 +40,13 @@ t.test('messages with a wrong quote are ignored', async (t) => {
   }
 });
 
-t.test('a matching message is reported with the quoted port and its MTU', async (t) => {
+t.test('a matching message is reported with the quoted port and the MTU of the message', async (t) => {
   const { reports, receive } = setUp();
   receive(MESSAGE);
   t.same(reports, [[4, '198.51.100.1', 4789, 1400]]);
 });
 
-t.test('a peer has one report per second, unless the path is narrower', async (t) => {
+t.test('a peer is reported at most once per second, but a narrower path at once', async (t) => {
   const { reports, receive } = setUp();
   const to2 = patched(MESSAGE, QUOTE + 19, 2);
   const narrower = patched(MESSAGE, 26, 0x05, 0x14);

@@ -95,7 +95,7 @@ t.test('802.1Q tags reduce the overlay MTU', async (t) => {
   t.equal(mtus.tags(100), 1);
 });
 
-t.test('a configured MTU is kept, with a warning while it does not fit', async (t) => {
+t.test('a configured MTU is kept; a warning is shown while it does not fit', async (t) => {
   const { mtus, paths, carried, carry, warned } = make();
   const peers = [peer('192.0.2.1')];
   t.equal(mtus.begin(settings(100, 9000), peers, 0), 9000);

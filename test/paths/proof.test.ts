@@ -39,7 +39,7 @@ t.test('only the peer that replies with the nonce is proved', async (t) => {
   t.equal(proofs.replied(1, nonce, PROBE_LEN), '192.0.2.1');
   t.equal(proofs.isProved('192.0.2.1'), true);
   t.equal(proofs.isProved('192.0.2.2'), false);
-  t.equal(proofs.replied(1, nonce, PROBE_LEN), undefined, 'a nonce is accepted once');
+  t.equal(proofs.replied(1, nonce, PROBE_LEN), undefined, 'a nonce is accepted only once');
 });
 
 t.test('a proof expires when replies stop', async (t) => {

@@ -9,7 +9,7 @@ interface Path {
    * reports.
    */
   refusal: 'silent' | number;
-  /** True for packets lost for other reasons, by number from 1. */
+  /** Returns true for packets that are lost for another reason. Packets are numbered from 1. */
   lost?: (packet: number) => boolean;
 }
 
@@ -98,7 +98,8 @@ t.test('a false or useless report of a hop never makes the result larger', async
   for (const lie of [0, 1, 68, 576, 1399, 1499, 1500, 65535]) {
     const { probe } = pathOf({ mtu: 1400, refusal: lie });
     const found = await searchPathMtu(probe, 576, 1500);
-    // A forged refusal that a genuine arrival confirms can make the result smaller, never larger.
+    // A packet of a forged smaller MTU arrives and so confirms the report. This can make the result
+    // smaller, never larger.
     const expected = lie === 1399 ? 1399 : 1400;
     t.match(found, { kind: 'found', mtu: expected }, `a report of ${lie} leads to ${expected}`);
   }
@@ -133,7 +134,7 @@ t.test('late replies are awaited before a size counts as too big', async (t) => 
     }
 });
 
-t.test('a ceiling at or below the floor finds the floor', async (t) => {
+t.test('the result is the floor when the ceiling is at or below the floor', async (t) => {
   for (const ceiling of [0, 576]) {
     const { probe } = pathOf({ mtu: 9000, refusal: 'silent' });
     t.same(await searchPathMtu(probe, 576, ceiling), { kind: 'found', mtu: 576, exact: true, probes: 1 });

@@ -108,7 +108,7 @@ t.test('a link-local peer is reached by its scope id', async (t) => {
 });
 
 t.test(
-  'the error names the kernel vxlan device that holds the port, even if both have a local address',
+  'the error names the kernel vxlan device that uses the port, even if vtepd has a local address too',
   async (t) => {
     await run(`link add vxlan7 type vxlan id 7 dstport 4789 local 192.168.80.10 dev eth0
     link set vxlan7 up`);

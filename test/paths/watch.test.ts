@@ -90,7 +90,7 @@ t.test('a vtepd that starts much later is searched soon after its first reply or
     t.equal(searched.length, before + 2);
     appear(2);
     await pass(MINUTE);
-    t.equal(searched.length, before + 2, `${appears}: no search follows a result at once`);
+    t.equal(searched.length, before + 2, `${appears}: a result is not followed by a search at once`);
   }
 });
 
@@ -128,7 +128,7 @@ t.test('signs of trouble bring a search forward, at most once a minute', async (
   }
 });
 
-t.test('normal traffic and a peer never seen are not signs of trouble', async (t) => {
+t.test('normal traffic and a peer that was never seen are not signs of trouble', async (t) => {
   const { answers, searched, pass, sign } = makeWatch('192.0.2.1');
   answers.set('192.0.2.1', 1400);
   await pass(MINUTE);
@@ -154,7 +154,7 @@ t.test('removing a peer discards its path; a new peer is probed', async (t) => {
   t.same(searched, ['192.0.2.1', '192.0.2.2']);
 });
 
-t.test('all of many peers are searched, at most 16 at a time', async (t) => {
+t.test('all peers are searched, at most 16 at a time', async (t) => {
   const addresses = Array.from({ length: 100 }, (_, i) => `192.0.2.${i}`);
   const { searched, pass, most } = makeWatch(...addresses);
   await pass(7 * CHECK_MS);

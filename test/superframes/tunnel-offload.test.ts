@@ -18,7 +18,10 @@ const route = { local: '192.0.2.1', device: 'eth0', mtu: 1500 };
 const PEERS: TunnelPeer[] = [{ peerIdx: 3, family: 4, route }];
 const FD = 1_000_000;
 
-/** A shim that meets all conditions except the outer TAP, which would need a real device. */
+/**
+ * A shim that meets all conditions. Only the outer TAP is missing, because it would need a real
+ * device.
+ */
 function machine(answers: Partial<Shim> = {}) {
   const closed: number[] = [];
   const asked: string[] = [];
