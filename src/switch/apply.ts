@@ -3,7 +3,7 @@
  *
  * Runs on the data-plane thread between two rounds. Most changes complete at once. Changes that
  * walk the FDB are jobs that do a bounded piece of work per round (`jobs.ts`). The next request
- * waits until the job is done, so changes happen in the order of their requests.
+ * waits until the job is done, so changes take effect in the order of their requests.
  */
 
 import { AF_INET, AF_INET6 } from '../abi/peer-row.js';
@@ -67,7 +67,7 @@ export interface PortChanges {
    * VNI are not counted.
    */
   detachVni(vniIdx: number): void;
-  /** Configures the outer TAP for superframes; it is used once the offload is enabled. */
+  /** Configures the outer TAP for superframes. It is used only while the offload is enabled. */
   setTunnel(tunnel: TunnelInit): void;
   /** Sets the kernel maps for TCP flows; undefined: flow offload is off. */
   setFlows(flows: FlowsInit | undefined): void;
@@ -159,7 +159,7 @@ export class Applier {
   #addVni(change: Extract<Change, { op: 'vni.add' }>): Answer {
     const { vnis, counters, members } = this.#tables;
     const { vniIdx, policy } = change;
-    // This comes first because it may be refused, and a refused VNI must leave nothing behind.
+    // The TAP is added first: if it is refused, no other state of the VNI has been created yet.
     this.#ports.attachTap(vniIdx, change.tapFd);
     this.#startRow(counters.vniBase(vniIdx), VNI_ROW, V_GENERATION, change.generation);
     this.#startRow(counters.peerBase(change.otherIdx), PEER_ROW, P_GENERATION, change.otherGeneration);
@@ -247,14 +247,14 @@ export class Applier {
     return {};
   }
 
-  /** The row may have been removed meanwhile. */
+  /** The row has possibly been removed since the request was made. */
   #setPaths({ peers, from, count, peerIdx: first }: Extract<Change, { op: 'peer.paths' }>): Answer {
     for (let i = 0; i < count; i++)
       if (this.#tables.peers.isUsed(first + i)) this.#tables.paths.know(first + i, peers.pathMtu[from + i]);
     return {};
   }
 
-  /** Adds the peers of one family that receive BUM frames to the flood list, run by run. */
+  /** Adds the peers of one family that receive BUM frames to the flood list, by ranges of rows. */
   #flood({ vniIdx, peerIdx, peers, from, count }: Extract<Change, { op: 'peer.add' }>, wanted: number): void {
     const { family, flood } = peers;
     let start = 0;
@@ -267,8 +267,8 @@ export class Applier {
 
   /**
    * Resets a counter row, unless a predecessor of this worker counted in the same generation. A row
-   * in its first use has generation 0, and its counters are zero. It is read here but not written,
-   * so it uses no memory.
+   * in its first use has generation 0, and its counters are zero. Such a row is read here but not
+   * written, so it uses no memory.
    */
   #startRow(base: number, length: number, generationCell: number, generation: number): void {
     const { counters } = this.#tables;

@@ -1,14 +1,15 @@
 /**
  * Disables an offload that the kernel refuses while frames flow.
  *
- * The shim has already sent or written one by one the datagrams that were refused together, so
- * nothing is lost. This module records the refusal for all workers and their successors, so that
- * the attempt is not repeated with every batch.
+ * Nothing is lost: when the kernel refuses several datagrams or segments together, the shim at once
+ * sends or writes them one by one. This module records the refusal for all workers and their
+ * successors, so that the attempt is not repeated with every batch.
  *
  * No remote may cause an offload to be disabled. A refused train counts only if its peer is
  * configured, because a stranger may choose an address whose path refuses trains. A refused
- * superframe counts only if the kernel has never accepted one (`TapPort.refused`). Superframes
- * described by a peer, and datagrams too large for a path, do not count.
+ * superframe counts only if the kernel has never accepted a superframe of its kind
+ * (`TapPort.refused`). Superframes that a peer sent whole, and datagrams too large for a path, do
+ * not count.
  *
  * Called by the data-plane thread once a round. Allocates nothing unless it reports a refusal.
  */
@@ -19,7 +20,7 @@ import type { PeerTable } from './fdb/peer-table.js';
 import { MERGE_TCP, MERGE_UDP, type TapPort } from './port/tap.js';
 import type { UdpPort } from './port/udp.js';
 
-/** Part of an option in this thread that uses one offload. */
+/** The user of one offload in this thread. */
 export interface OffloadUser {
   readonly offload: OffloadName;
   /** Switches the use of the offload on or off. */

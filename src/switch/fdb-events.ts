@@ -30,7 +30,10 @@ import type { Fdb, FdbWatch } from './fdb/fdb.js';
 /** Most events of one report. */
 const ROWS = 256;
 
-/** Recently missed MACs that are remembered. Two MACs that share a cell are reported more often. */
+/**
+ * Number of recently missed MACs that are stored. A MAC is reported again if another MAC has
+ * displaced it.
+ */
 const MISSES = 1024;
 const MISS_WORDS = 3;
 const MISS_SHIFT = 22;

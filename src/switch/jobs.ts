@@ -1,9 +1,9 @@
 /**
  * Changes that walk the FDB, as jobs of bounded pieces.
  *
- * A job does one piece per round, so that frames are forwarded meanwhile. See each job for its
- * handling of entries that are added, removed or moved between two pieces. Started by the applier,
- * one at a time.
+ * A job is divided into pieces, so that frames are forwarded between two pieces. The comment of
+ * each job describes its handling of entries that are added, removed or moved between two pieces.
+ * The applier starts jobs, one at a time.
  */
 
 import { FdbPage } from '../exchange/fdb-page.js';
@@ -25,7 +25,7 @@ export interface Filter {
 
 /** Slots of the FDB that one piece of a job examines. */
 const PIECE_SLOTS = 16_384;
-/** Slots that one piece of a listing examines, which takes more time per slot: some tens of µs. */
+/** Slots that one piece of a listing examines: some tens of µs. A listing takes longer per slot. */
 const LIST_SLOTS = 512;
 /**
  * Victims searched in one piece. The search takes some tens of microseconds, or longer if a large
@@ -51,8 +51,8 @@ export function flush(fdb: Fdb, filter: Filter): Job {
 }
 
 /**
- * Removes matching entries in passes, until a pass finds none. No new matching entries may be added
- * meanwhile.
+ * Removes matching entries in passes, until a pass finds no matching entry. The caller ensures that
+ * no matching entry is added meanwhile.
  */
 export function purgeAll(fdb: Fdb, isMatch: (position: number) => boolean): Job {
   let pass = purge(fdb, isMatch);

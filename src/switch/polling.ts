@@ -1,12 +1,12 @@
 /**
  * Decides when to busy-poll before blocking.
  *
- * Waking a sleeping thread and an idle core costs about 10 µs each, four times in a round trip
- * between two VTEPs. Requests and replies are single small frames in alternating directions. While
- * they follow each other closely, the wait begins with a busy-poll (`waitFor`, spinUs) that yields
- * the core between two polls (sched_yield). Superframes or several frames in a round end
- * busy-polling at once, because their senders and receivers need the core more. A one-way stream
- * also ends it, because no request waits for a reply.
+ * Waking a sleeping thread costs about 10 µs, and so does waking an idle core. A round trip between
+ * two VTEPs has four such wake-ups. Requests and replies are single small frames in alternating
+ * directions. While they arrive in close succession, the wait begins with a busy-poll (`waitFor`,
+ * spinUs) that yields the core between two polls (sched_yield). Superframes or several frames in a
+ * round end busy-polling at once, because their senders and receivers need the core more. A one-way
+ * stream also ends busy-polling, because no request waits for a reply.
  *
  * Similar to the kernel's haltpoll governor (Documentation/virt/guest-halt-polling.rst), but it
  * also considers the received frames.

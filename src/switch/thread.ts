@@ -54,7 +54,7 @@ import { WAIT_NOW_MS, WAIT_WAITED_MS, WaitSet } from './wait-set.js';
 const WAIT_MS = 100;
 /**
  * Time slice that this thread requests from the scheduler, µs. Other threads on its core run in
- * slices of about 3 ms; without the request, a frame would wait that long.
+ * slices of about 3 ms; without the request, a frame would wait for such a slice to end.
  */
 const SLICE_US = 200;
 /** Window of the busy ratio, ms. */
@@ -177,9 +177,9 @@ export class DataPlaneThread {
   }
 
   /**
-   * Counts drops of the sockets while no thread ran. The first query of a socket returns all its
-   * drops, because the sockets are older than this thread. The drops that a predecessor counted are
-   * subtracted.
+   * Counts the drops of the sockets that occurred while no thread ran. The first query of a socket
+   * returns all its drops, because the sockets are older than this thread. The drops that a
+   * predecessor counted are subtracted.
    */
   #countMissedOverflow(): void {
     this.#countMissed(DROP.rx_overflow, this.#underlay.takeOverflow());
@@ -233,8 +233,8 @@ export class DataPlaneThread {
 
   /**
    * One round: wait, notes of the other workers, overlay, underlay, housekeeping, requests. Notes
-   * are applied before frames: a MAC that another worker learned before a frame arrived is known
-   * for that frame, so no thread is woken for a note.
+   * are applied before frames. A MAC that another worker learned before a frame arrived is
+   * therefore known when the frame is forwarded, so no thread needs to be woken for a note.
    */
   #round(timeoutMs: number): void {
     const wait = this.#wait;
@@ -281,7 +281,8 @@ export class DataPlaneThread {
   }
 
   /**
-   * Reads the TAPs, longest-waiting first. Work beyond the round's share waits for the next round.
+   * Reads the TAPs, longest-waiting first. Work beyond the round's cost limit waits for the next
+   * round.
    */
   #readTaps(): void {
     const loop = this.#loop;
@@ -330,8 +331,9 @@ export class DataPlaneThread {
   }
 
   /**
-   * Runs pieces of the job for as long as the round has taken so far, within JOB_MIN_MS and
-   * JOB_MAX_MS. The job gets half of the time and so completes soon even at full load.
+   * Runs pieces of the job for as long as the round has taken so far, but for at least JOB_MIN_MS
+   * and at most JOB_MAX_MS. The job thus gets half of the time, and completes soon even at full
+   * load.
    * @param beginMs start of the round, by `performance.now`; 0 when the job began within it
    */
   #stepJob(tick: number, beginMs: number): void {
@@ -372,7 +374,7 @@ export class DataPlaneThread {
 }
 
 /**
- * Errors of a device that was deleted or is permanently down; any other is an error of the
+ * Errors of a device that was deleted or is permanently down. Any other errno is an error of the
  * descriptor or of this program.
  */
 const EBADFD = 77;

@@ -96,8 +96,8 @@ export class WaitSet {
   }
 
   /**
-   * Adds a descriptor that is open for the life of the process, without which the thread cannot
-   * work.
+   * Adds a descriptor that stays open while the process exists and that the thread cannot work
+   * without.
    */
   #mustAdd(fd: number, token: number, readable: boolean): void {
     const status = this.#add(fd, token, readable);
@@ -105,7 +105,8 @@ export class WaitSet {
   }
 
   /**
-   * Adds a descriptor. A successor finds those of its predecessor in the set with the same tokens.
+   * Adds a descriptor. A successor finds the descriptors of its predecessor in the set, with the
+   * same tokens.
    */
   #add(fd: number, token: number, readable: boolean): number {
     const status = this.#shim.waitAdd(this.#fd, fd, token, readable);

@@ -49,7 +49,7 @@ t.test('a policy change sets the overlay MTU', async (t) => {
   t.same([plane.tables.vnis.overlayMtu[0], plane.tables.vnis.overlayMtu[1]], [1450, 1350]);
 });
 
-t.test('a job that walks the FDB does one piece per round and is busy meanwhile', async (t) => {
+t.test('a job that walks the FDB does one piece per round, and the applier is busy meanwhile', async (t) => {
   const { plane, one } = makePlane(50_000);
   let answer = plane.applier.apply(
     { op: 'fdb.flush', vniIdx: 0, type: 'dynamic', peers: new Set([one]) },
@@ -72,7 +72,7 @@ t.test('removing a peer removes all its entries, including those learned meanwhi
   let answer = plane.applier.apply({ op: 'peer.del', peerIdx: one }, plane.tick);
   let rounds = 0;
   for (; !answer; rounds++) {
-    // Frames keep arriving, from the other peer and from the one being removed.
+    // Frames continue to arrive, from the other peer and from the peer that is being removed.
     plane.fromPeer('192.0.2.1', 100, arpFrame(BROADCAST, macNumber(90_000 + rounds)));
     plane.fromPeer('192.0.2.2', 100, arpFrame(BROADCAST, macNumber(100_000 + rounds)));
     plane.breathe();
@@ -98,7 +98,7 @@ t.test('removing a peer is idempotent', async (t) => {
   t.equal(plane.vniCell(0, V_FDB_DYNAMIC), 5);
 });
 
-t.test('a list filters by type and peer, and ends for any cursor', async (t) => {
+t.test('a listing filters by type and peer, and terminates for any cursor', async (t) => {
   const { plane, one } = makePlane(200);
   plane.tables.fdb.putStatic(0, 0x0300, 1, one);
   const list = (filter: Pick<Filter, 'type' | 'peers'>, cursor = 0, limit = 1000) =>
@@ -264,7 +264,7 @@ t.test('a policy change applies from the next frame on', async (t) => {
   };
   t.equal(receive(1), 1);
   set({ learning: false });
-  t.equal(receive(2), 1, 'no MAC is learned, and learned entries stay');
+  t.equal(receive(2), 1, 'no further MAC is learned, and learned entries stay');
   set({ ageingS: 10 });
   plane.pass(12_000);
   t.equal(plane.vniCell(0, V_FDB_DYNAMIC), 0);

@@ -12,7 +12,7 @@ import { sourceRow } from '../support/memory-plane.js';
 const EIO = -5;
 const EINVAL = -22;
 const LEARNED_ROW = 7;
-/** Row of a learned peer that has been removed. */
+/** Row that belonged to a learned peer and is now empty. */
 const EMPTY_ROW = 8;
 const RECEIVE = 1;
 const NO_CHECKSUM = 8;
@@ -107,7 +107,7 @@ t.test('refused superframes disable only their own kind', async (t) => {
   ]);
 });
 
-t.test('the kernel refuses a train without UDP checksum, and its datagrams are still sent', async (t) => {
+t.test('the kernel refuses a train without UDP checksum; the shim then sends each datagram', async (t) => {
   const { port, receive } = senderWithoutChecksum(t);
   const { peers, taps } = {
     peers: { isUsed: () => true, isLearned: () => false },
@@ -133,7 +133,7 @@ t.test('the kernel refuses a train without UDP checksum, and its datagrams are s
   t.same(reported, ['UDP_SEGMENT']);
 });
 
-t.test('superframes leave whole while the offload is enabled, and not after a refusal', async (t) => {
+t.test('superframes are sent whole while the offload is enabled, but not after a refusal', async (t) => {
   const offloads = granted('UDP_TUNNEL_GSO');
   const { tunnel, reported, downgrade } = worker(offloads);
   const words = new Int32Array(tunnel.bytes.buffer);

@@ -50,12 +50,12 @@ t.test('reports learned, moved, aged and missed entries', async (t) => {
     { type: 'learned', vni: 16_000_000, mac: macNumber(2), peer: STRANGER },
     { type: 'miss', vni: 100, mac: macNumber(7) },
   ]);
-  t.same(report(), [], 'reported once');
+  t.same(report(), [], 'each event is reported once');
   plane.pass(12_000);
   t.same(report(), [{ type: 'aged', vni: 100, mac: macNumber(1), peer: IPV6_TEXT }]);
 });
 
-t.test('a miss is reported once a second, flooded or not', async (t) => {
+t.test('a miss is reported once a second, whether the frame is flooded or not', async (t) => {
   const { plane, sent, report } = makePlane();
   for (let i = 0; i < 5; i++) {
     sent(7, 1);
@@ -83,7 +83,7 @@ t.test('without subscribers no event is recorded, and pending events are discard
   t.same([plane.tables.fdb.changeWatch, plane.tables.fdb.missWatch], [undefined, undefined]);
 });
 
-t.test('a second subscriber loses no event; a VNI being removed causes none', async (t) => {
+t.test('a second subscriber loses no event, and a VNI that is being removed causes no event', async (t) => {
   const { plane, receive, report } = makePlane();
   receive(A, 1);
   plane.apply({ op: 'events', on: true });
@@ -97,7 +97,7 @@ t.test('a second subscriber loses no event; a VNI being removed causes none', as
   t.same(report(), []);
 });
 
-t.test('a report has at most 256 events and counts the others; at most one report per tick', async (t) => {
+t.test('a report has at most 256 events and counts the others; a tick has one report at most', async (t) => {
   const { plane, receive, report } = makePlane();
   for (let n = 0; n < 1000; n++) plane.fromPeer(A, 100, arpFrame(BROADCAST, macNumber(n)));
   plane.breathe();
@@ -110,7 +110,7 @@ t.test('a report has at most 256 events and counts the others; at most one repor
 });
 
 t.test(
-  'the first of several workers reports entries, each reports its misses, and no event comes twice',
+  'the first worker reports entries, every worker reports its misses, and no event is repeated',
   async (t) => {
     const { plane, receive, sent } = makePlane({ isFirst: false });
     receive(A, 1);

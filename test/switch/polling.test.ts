@@ -12,16 +12,16 @@ function turn(polling: Polling, turns: number): boolean {
   return polling.spinUs > 0;
 }
 
-t.test('busy-polls once requests and replies follow each other closely', (t) => {
+t.test('busy-polling begins after several requests and replies in close succession', (t) => {
   const polling = new Polling();
-  t.notOk(turn(polling, TURNS - 1), 'not yet');
+  t.notOk(turn(polling, TURNS - 1), 'busy-polling does not begin one change of direction earlier');
   polling.after(ROUND_IN, SOON_US);
   t.ok(polling.spinUs > 0);
   polling.after(ROUND_OUT, polling.spinUs);
-  t.ok(polling.spinUs > 0, 'busy-polling continues while requests and replies follow each other');
+  t.ok(polling.spinUs > 0, 'busy-polling continues while requests and replies alternate');
   polling.after(ROUND_IN, SOON_US);
   polling.after(ROUND_IN, SOON_US);
-  t.ok(polling.spinUs > 0, 'a reply may have two frames');
+  t.ok(polling.spinUs > 0, 'busy-polling continues if a reply has two frames');
   t.end();
 });
 

@@ -38,7 +38,8 @@ t.test('a wait without ready descriptors reports the time waited', async (t) => 
 
 t.test('each kind of descriptor is distinguished, and each wait starts with empty results', async (t) => {
   const { set, open } = makeSet(t);
-  // An eventfd can be made readable at will: it stands for a TAP, a receiver and the wake-up.
+  // An eventfd can be made readable at will, so eventfds are used in place of a TAP, a receiving
+  // socket and the wake-up.
   const [tap, receiver, wake] = [1, 2, 3].map(() => open(shim.eventCreate()));
   set.addTap(tap, 4095);
   set.addReceiver(receiver);
@@ -66,8 +67,7 @@ t.test('a sending socket with a queued error is reported until it is drained', a
   await new Promise<void>((resolve) => closed.close(resolve));
   const sender = open(shim.udpOpen(sourceRow('127.0.0.1', 0), '', RECVERR, 0, 0, 0));
   set.addSender(sender);
-  // The socket sends to a closed port, which causes an ICMP error, as another process's datagram
-  // from our port would.
+  // The socket sends to a closed port. The ICMP error that comes back is put into the error queue.
   const { UnderlayEnd } = await import('../support/underlay-pair.js');
   const send = new Int32Array(SEND_SOCKETS).fill(-1);
   send[0] = sender;

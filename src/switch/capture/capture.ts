@@ -9,8 +9,8 @@
  *   checksums are recorded unfinished.
  * - *underlay*: UDP payloads from the VXLAN header on, as passed to and received from the kernel. A
  *   superframe that the port will segment, or that was received whole, is one packet; trains are
- *   recorded datagram by datagram. The payloads have no outer headers; the known header fields are
- *   taken from peer rows and batch columns.
+ *   recorded datagram by datagram. The payloads have no outer headers, so the known fields of these
+ *   headers are taken from peer rows and batch columns.
  */
 
 import { type Batch, DF_SET } from '../../abi/batch.js';

@@ -1,7 +1,7 @@
 /**
  * Underlay port through plain `node:dgram` (engine `dgram`).
  *
- * It is the portable engine, and benchmarks compare the shim with it. Each datagram costs one
+ * This engine is portable, and benchmarks compare the shim with it. Each datagram costs one
  * JavaScript call, one callback and some objects. Trains and error queues are not supported (see
  * docs/interface.md for the table of differences). Forwarding behaves the same.
  *
@@ -70,8 +70,8 @@ export class DgramPort implements UnderlayPort {
   #waiting = 0;
   #completed: Completed[] = [];
   /**
-   * Generation counter per VNI row: completions of sends that began before the row was released are
-   * discarded.
+   * Generation counter per VNI row. If a row was released after a send began, the completion of the
+   * send is discarded.
    */
   readonly #generations = new Int32Array(MAX_VNIS);
   #pending = 0;
@@ -181,7 +181,8 @@ export class DgramPort implements UnderlayPort {
       // Addresses are literals, so the lookup returns them without the resolver.
       lookup: (host, _options, answer) => answer(null, host, ipv6 ? 6 : 4),
     });
-    // An error without a send (an ICMP message for an earlier one) must not end the thread.
+    // An error that belongs to no send must not end the thread. Node emits such an error for an
+    // ICMP message about an earlier datagram.
     socket.on('error', () => {});
     socket.bind({ fd: this.#shim.dup(fd) });
     return socket;
@@ -274,8 +275,8 @@ function packSource(text: string): Uint8Array {
 
 /*
  * Node identifies the link of a link-local address by name and silently ignores an index, whereas
- * peer rows hold the index. An interface over which such an address is reachable has a link-local
- * address itself, so this list contains it, even if /sys is not mounted.
+ * peer rows hold the index. An interface over which a link-local address is reachable has such an
+ * address itself, so `networkInterfaces` lists that interface, even if /sys is not mounted.
  */
 
 /**

@@ -1,8 +1,8 @@
 /**
  * Runs a data-plane thread from its event loop.
  *
- * The sockets of `node:dgram` belong to that loop. A round runs whenever a datagram has arrived, a
- * descriptor of the wait set is ready, or 100 ms have passed.
+ * The sockets of `node:dgram` belong to the event loop. A round runs whenever a datagram has
+ * arrived, a descriptor of the wait set is ready, or 100 ms have passed.
  */
 import type { Shim } from '../../abi/binding.js';
 import type { DgramPort } from './dgram.js';

@@ -8,7 +8,7 @@
 import { type Clock, NOW_MS, tickOf } from './clock.js';
 import type { Fdb } from './fdb.js';
 
-/** Time to sweep the whole table, ms, as long as a piece stays below SWEEP_SLOTS. */
+/** Time to sweep the whole table, ms, if no piece exceeds SWEEP_SLOTS. */
 const SWEEP_PERIOD_MS = 1000;
 /** Most slots of one piece: some tens of microseconds. */
 const SWEEP_SLOTS = 16_384;

@@ -8,18 +8,19 @@
  * - A MAC received from another peer *moves* at once.
  * - *Static* entries name a configured peer. Learning does not change them: a frame that
  *   contradicts one is dropped.
- * - Dynamic entries are *limited* per VNI. When the limit is reached, an entry of the peer that
- *   holds most is evicted, so that a MAC flood from one peer cannot evict the entries of others and
- *   force their traffic to be flooded.
+ * - Dynamic entries are *limited* per VNI. When the limit is reached, an entry of the peer with
+ *   most entries is evicted. A peer that invents MACs therefore cannot evict the entries of other
+ *   peers and so force their traffic to be flooded.
  * - Strangers have rows of their own, whose number is *limited* for all VNIs together. When no row
- *   is free, a stranger of the VNI with most strangers is evicted with its entries: the one that
- *   was silent for longest (`strangers.ts`).
+ *   is free, a stranger is evicted with its entries: of the VNI with most strangers, the stranger
+ *   that was silent for longest (`strangers.ts`).
  * - Lookups do not check age; a bounded sweep removes expired entries (`ageing.ts`).
  *
- * With several workers each has an FDB, and they exchange what they learn (`replication.ts`). A
- * single worker has no such cost: the lookup of a known MAC is the same.
+ * Each of several workers has an FDB, and the workers exchange what they learn
+ * (`replication.ts`). A single worker exchanges nothing. The lookup of a known MAC costs the same
+ * in both cases.
  *
- * One writer, the data-plane thread. Counts live only in the counter block. Time is passed in as
+ * One writer, the data-plane thread. Only the counter block holds counts. Time is passed in as
  * ticks of 0.1 s. Only listing and the growth of the table allocate.
  */
 import {
@@ -68,9 +69,9 @@ const REFRESH_NOTE_TICKS = 10 * TICKS_PER_SECOND;
 /** Observer of FDB changes; attached only while events have subscribers. */
 export interface FdbWatch {
   learned(vniIdx: number, high: number, low: number, peerIdx: number): void;
-  /** @param from row of the previous peer, which may be freed right after this call */
+  /** @param from row of the previous peer; possibly freed right after this call */
   moved(vniIdx: number, high: number, low: number, peerIdx: number, from: number): void;
-  /** @param peerIdx row of the peer, which may be freed right after this call */
+  /** @param peerIdx row of the peer; possibly freed right after this call */
   aged(vniIdx: number, high: number, low: number, peerIdx: number): void;
   /** Reports a frame for a unicast MAC without entry. */
   missed(vniIdx: number, high: number, low: number): void;
@@ -145,7 +146,7 @@ export class Fdb implements NoteReader {
       return 0;
     }
     if ((value & STATIC) !== 0) return (value & ROW) === peerIdx + 1 ? 0 : DROP.entry_exists;
-    // Another worker may be a tick ahead.
+    // The clock of another worker may be a tick ahead.
     const isLater = ((tick - this.table.stamp(position)) | 0) > 0;
     const moves = isLater ? 1 : Math.min(MOVES_MAX, this.#movesAt(position) + 1);
     this.#move(position, peerIdx, isLater ? tick : this.table.stamp(position), moves);
@@ -217,7 +218,7 @@ export class Fdb implements NoteReader {
     return true;
   }
 
-  /** Removes the entry at a position. A following entry may then move to that position. */
+  /** Removes the entry at a position. The next entry possibly moves to that position. */
   remove(position: number): void {
     const vniBase = this.counters.vniBase(this.table.tag(position));
     const isStatic = this.isStatic(position);
@@ -376,7 +377,7 @@ export class Fdb implements NoteReader {
   }
 
   /**
-   * Allocates a row for a stranger. @returns the row; −1 when the VNI gets none now
+   * Allocates a row for a stranger. @returns the row; −1 when the VNI gets no row now
    */
   #admitStranger(vniIdx: number, sources: Int32Array, row: number, port: number): number {
     const peerIdx = this.peers.learnSource(vniIdx, sources, row, port, this.vnis.otherIdx[vniIdx]);
@@ -390,8 +391,8 @@ export class Fdb implements NoteReader {
     const isFull = this.dynamicCount(vniIdx) >= this.vnis.fdbLimit[vniIdx];
     const victim = isFull ? this.#victims.find(this, vniIdx) : -1;
     if (isFull && victim < 0) return false;
-    // Before the eviction: the victim may be the only other entry of the same stranger, whose row
-    // would be freed.
+    // This precedes the eviction because the victim may be the only other entry of the same
+    // stranger. The eviction would then free the stranger's row.
     this.#hold(peerIdx);
     if (isFull) this.evict(victim);
     this.peers.strangers.seen(peerIdx, tick);

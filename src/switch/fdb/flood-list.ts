@@ -2,13 +2,13 @@
  * Lists of peer rows per VNI, such as the flood list.
  *
  * The flood list holds the peers that receive a copy of each BUM frame (head-end replication).
- * Split horizon needs no check: a frame from a TAP goes to the peers listed here, and a frame from
- * the underlay goes to the TAP only, without a look at these lists. Lists are rebuilt when peers
+ * Split horizon needs no check: a frame from a TAP goes to the peers listed here. A frame from the
+ * underlay goes to the TAP only, and these lists are not read for it. Lists are rebuilt when peers
  * change, never while a frame is forwarded.
  *
- * A list is kept as runs of adjacent rows, pairs of the first row and the number of rows. Peers
- * that were added together are one run, so a list of a thousand such peers takes no more memory
- * than a list of two.
+ * A list is stored as ranges of adjacent rows (`runs`), each a pair of the first row and the number
+ * of rows. Peers that were added together have adjacent rows, so a list of a thousand such peers
+ * takes no more memory than a list of two.
  *
  *     [ 12, 3,  40, 1 ]    rows 12, 13, 14 and 40
  */
@@ -23,7 +23,7 @@ export class PeerLists {
     this.#counts = new Int32Array(maxVnis);
   }
 
-  /** Runs of a VNI's peer rows. Immutable: when peers change, the VNI gets a new array. */
+  /** Ranges of a VNI's peer rows. Immutable: when peers change, the VNI gets a new array. */
   runs(vniIdx: number): Int32Array {
     return this.#lists[vniIdx];
   }
@@ -33,7 +33,7 @@ export class PeerLists {
     return this.#counts[vniIdx];
   }
 
-  /** True when the list contains this row. Walks the runs. */
+  /** True when the list contains this row. Walks the ranges. */
   has(vniIdx: number, peerIdx: number): boolean {
     const runs = this.#lists[vniIdx];
     for (let run = 0; run < runs.length; run += 2)
@@ -41,7 +41,7 @@ export class PeerLists {
     return false;
   }
 
-  /** The rows of a list, as a new array. Cold. */
+  /** Returns the rows of a list in a new array. Not called on the hot path. */
   rows(vniIdx: number): number[] {
     const rows: number[] = [];
     eachRun(this.#lists[vniIdx], (first, count) => {
@@ -51,9 +51,9 @@ export class PeerLists {
   }
 
   /**
-   * Adds rows. Copies of a flood to peers of one address family in adjacent rows share a system
-   * call.
-   * @param front true: before the others
+   * Adds adjacent rows to a list. The copies of a flooded frame are sent in the order of the list,
+   * and adjacent copies to peers of one address family share a system call.
+   * @param front true: the rows are put in front of the list; false: behind it
    */
   add(vniIdx: number, first: number, count: number, front: boolean): void {
     if (count === 0) return;
@@ -86,7 +86,7 @@ export class PeerLists {
 
 const EMPTY = new Int32Array(0);
 
-/** Joins adjacent runs and removes empty ones. */
+/** Joins adjacent ranges and removes empty ranges. */
 function joined(runs: readonly number[]): Int32Array {
   const result: number[] = [];
   eachRun(runs, (first, count) => {

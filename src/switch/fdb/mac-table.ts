@@ -13,9 +13,9 @@
  * Growth is incremental: a table of twice the size becomes current, and each insertion moves a few
  * slots of the old one. Until the old table is drained, a lookup that misses also searches it.
  *
- * Hostile input: MACs are chosen by remotes, so the hash is seeded. The table knows nothing of
- * VXLAN; one writer, no locks. The memory is shared, so that a successor of a worker that crashed
- * finds its entries.
+ * Hostile input: MACs are chosen by remotes, so the hash is seeded. The table does not depend on
+ * VXLAN. It has one writer and no locks. The memory is shared, so that the successor of a worker
+ * that crashed finds the entries of its predecessor.
  */
 
 export const SLOT_WORDS = 4;
@@ -33,7 +33,7 @@ const SMALLEST_CAPACITY = 1024;
 
 /** Slots of a table that fits into the cache (2 MB), which needs no prefetch. */
 const CACHED_SLOTS = 131_072;
-/** Words: two slots on. */
+/** Words from a slot to the second slot after it. */
 const TOUCH_AHEAD = 2 * SLOT_WORDS;
 
 /**
@@ -138,7 +138,7 @@ export class MacTable {
     return this.#place((tag << 16) | high, low, value, stamp);
   }
 
-  /** Empties a slot and closes the gap. A following entry may then be at `position`. */
+  /** Empties a slot and closes the gap. The next entry possibly moves to `position`. */
   remove(position: number): void {
     const slots = this.#slots;
     const mask = this.capacity - 1;
@@ -149,7 +149,7 @@ export class MacTable {
       const from = next << 2;
       if (slots[from + VALUE] === EMPTY) break;
       const home = this.#hash(slots[from + KEY], slots[from + LOW]) >>> this.#shift;
-      // An entry may fill the gap unless its home lies behind the gap, in probing order.
+      // An entry can fill the gap unless its home lies behind the gap, in probing order.
       if (((next - home) & mask) < ((next - gap) & mask)) continue;
       slots.copyWithin(gap << 2, from, from + SLOT_WORDS);
       gap = next;
@@ -194,8 +194,9 @@ export class MacTable {
   }
 
   /**
-   * Returns the positions of all entries whose hash lies in [from, to), in hash order. Cold:
-   * allocates. Entries of the old table in that range are moved first, so the result is complete.
+   * Returns the positions of all entries whose hash lies in [from, to), in hash order. Entries of
+   * the old table in that range are moved first, so the result is complete. Not called on the hot
+   * path, because it allocates.
    */
   collect(from: number, to: number): number[] {
     this.#moveRange(from, to);
@@ -215,8 +216,8 @@ export class MacTable {
   }
 
   /**
-   * Moves up to `count` slots of the old table. Housekeeping calls it, so that a drain also ends
-   * without insertions.
+   * Moves up to `count` slots of the old table. Housekeeping calls this, so that the old table is
+   * drained even if no entry is inserted.
    */
   moveSome(count: number): void {
     if (this.#moved < this.#oldCapacity) this.#moveSome(count);

@@ -7,8 +7,8 @@
  * The main thread supplies a path MTU from the routing table and from probes. Reports of the
  * network (RFC 1191, RFC 8201), which are ICMP messages or errors of the kernel, lower it. A report
  * expires ten minutes after it was last received; the value of the main thread then applies again.
- * Because a forged report looks like a genuine one, no report raises a path MTU, or lowers it below
- * the minimum of the address family, 576 or 1280 bytes.
+ * A forged report looks like a genuine one. Therefore no report raises a path MTU, and no report
+ * lowers a path MTU below the minimum of the address family, 576 or 1280 bytes.
  *
  * A report names an address, and it lowers the path MTU of every row with that address. This module
  * is not informed when the row of a stranger is allocated; it initialises such a row when the first
@@ -29,7 +29,7 @@ export const REPORT_LIFE_S = 600;
 
 /** Path MTU of Ethernet, used while no route is known. */
 const USUAL_MTU = 1500;
-/** Minimum that every IPv4 host accepts (RFC 791 §3.1). */
+/** Packet size that every IPv4 host accepts, bytes (RFC 791 §3.1). */
 const IPV4_FLOOR = 576;
 
 export class PathMtu {
@@ -87,8 +87,8 @@ export class PathMtu {
    * Returns the largest IP packet that may go to a peer, bytes.
    *
    * @param linkLen bytes of the Ethernet header with its tags
-   * @param outerFragments true when the outer datagram may be fragmented: then the VNI's `--mtu`,
-   * if it is set, is the only limit
+   * @param outerFragments true when routers are allowed to fragment the outer datagram: then the
+   * VNI's `--mtu`, if it is set, is the only limit
    */
   packetMax(peerIdx: number, linkLen: number, outerFragments: boolean): number {
     const configuredMax = this.#vnis.packetMax[this.#peers.vniIdx(peerIdx)];
@@ -98,8 +98,8 @@ export class PathMtu {
   }
 
   /**
-   * Applies a report that a packet to an address was too big, to all rows of that address and port.
-   * An address that is no peer changes nothing.
+   * Applies a report that a packet to an address was too big. It applies to all rows with that
+   * address and port; if the address is that of no peer, nothing changes.
    *
    * @param rows packed addresses as words; port 0: unknown @param row index of the address
    * @param mtu next-hop MTU, bytes; 0: not reported, the minimum is assumed

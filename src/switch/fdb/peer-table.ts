@@ -9,10 +9,10 @@
  * Received datagrams have source rows of the same form; `findSource` returns the peer of a VNI, by
  * address only: the source port is flow entropy.
  *
- * Configured peers have the rows that the main thread assigns. With `--accept any`, sources that
- * are not configured get a row at the end of the table while FDB entries point at them, so their
- * number is bounded by that range (`strangers.ts` allocates and evicts them). They share the
- * counters of the VNI's `other` row and are never flooded to.
+ * Configured peers have the rows that the main thread assigns. With `--accept any`, a stranger
+ * (a source that is not configured) has a row at the end of the table while FDB entries point at
+ * that row. The number of these rows is fixed; `strangers.ts` allocates and evicts them. Strangers
+ * share the counters of the VNI's `other` row, and BUM frames are never sent to them.
  */
 import { ROW_SHIFT } from '../../abi/peer-row.js';
 import { Strangers } from './strangers.js';
@@ -109,8 +109,8 @@ export class PeerTable {
 
   /**
    * Finds the peer of a VNI that a datagram came from.
-   * @param sources source rows as words @param row index of the source row @returns its row; −1 for
-   * none
+   * @param sources source rows as words @param row index of the source row
+   * @returns row of the peer; −1 when the source is no peer
    */
   findSource(vniIdx: number, sources: Int32Array, row: number): number {
     const words = this.#words;
@@ -138,8 +138,8 @@ export class PeerTable {
   }
 
   /**
-   * Allocates a row for a stranger. Replies go to `port`, because the source port is flow entropy
-   * (as in kernel vxlan). @returns the row; −1 when the VNI gets none now
+   * Allocates a row for a stranger. Frames for the stranger are sent to `port`, as in kernel vxlan,
+   * because its source port is flow entropy. @returns the row; −1 when the VNI gets no row now
    */
   learnSource(vniIdx: number, sources: Int32Array, row: number, port: number, otherIdx: number): number {
     const peerIdx = this.strangers.admit(vniIdx);
@@ -164,7 +164,7 @@ export class PeerTable {
     return this.#words[(peerIdx << ROW_SHIFT) + FLAGS] === LEARNED;
   }
 
-  /** Rows of the learned peers of a VNI. Cold. */
+  /** Returns the rows of a VNI's learned peers. Not called on the hot path. */
   learnedOf(vniIdx: number): number[] {
     const rows: number[] = [];
     for (let peerIdx = this.#firstLearned; peerIdx < this.#capacity; peerIdx++)
@@ -179,9 +179,10 @@ export class PeerTable {
   }
 
   /**
-   * Evicts a stranger, if a row is wanted: `findSource` no longer returns it. FDB entries that
-   * point at its row still send to its address; the row is freed with the last of these entries.
-   * @returns false when none is evicted now
+   * Evicts a stranger, if a row is wanted. `findSource` then no longer returns its row. Frames that
+   * match an FDB entry of the stranger are still sent to its address; the row is freed with the
+   * last of these entries.
+   * @returns false when no stranger is evicted now
    */
   evictStranger(tick: number): boolean {
     const peerIdx = this.strangers.evictOne(tick);
@@ -220,7 +221,10 @@ export class PeerTable {
     return this.#words[(peerIdx << ROW_SHIFT) + ADDRESS];
   }
 
-  /** True for a row that this worker added; false for one that only its predecessor wrote. Cold. */
+  /**
+   * True for a row that this worker added; false for a row that only its predecessor wrote. Not
+   * called on the hot path.
+   */
   isKnown(peerIdx: number): boolean {
     return this.isUsed(peerIdx) && this.#cellOf(peerIdx) >= 0;
   }
@@ -253,7 +257,7 @@ export class PeerTable {
     return this.#home(peerIdx);
   }
 
-  /** A copy of the 16 address bytes. Cold. */
+  /** Returns a copy of the 16 address bytes. Not called on the hot path. */
   address(peerIdx: number): Uint8Array {
     const from = ((peerIdx << ROW_SHIFT) + ADDRESS) * 4;
     return this.bytes.slice(from, from + ADDRESS_LEN);
@@ -291,7 +295,7 @@ export class PeerTable {
     for (let cell = 0; cell < before.length; cell++) if (before[cell] >= 0) this.#remember(before[cell]);
   }
 
-  /** @returns cell of the index that names this row; −1 for none */
+  /** @returns cell of the index that holds this row; −1 when no cell holds it */
   #cellOf(peerIdx: number): number {
     const mask = this.#index.length - 1;
     for (let cell = this.#home(peerIdx) & mask; this.#index[cell] !== FREE; cell = (cell + 1) & mask) {

@@ -1,8 +1,8 @@
 /**
  * Replication of the FDB between workers.
  *
- * Each worker has tables of its own and asks no other while forwarding. It announces what it learns
- * in notes, through a ring to each other worker.
+ * Each worker has tables of its own, and asks no other worker while it forwards. A worker announces
+ * what it learns in notes, through a ring to each other worker.
  *
  *     word 0–5  address of the peer, as in a peer row         word 10  tick
  *     word 8    vniIdx << 16 | first two bytes of the MAC     word 11  moves in that tick
@@ -95,7 +95,7 @@ export class Replication {
     this.#turn = (this.#turn + 1) % from.length;
   }
 
-  /** @returns notes that may still be applied */
+  /** @returns number of further notes that may be applied in this round */
   #drainRing(ring: NoteRing, reader: NoteReader, most: number): number {
     let left = most;
     for (let base = ring.first(); base >= 0 && left > 0; base = ring.first()) {

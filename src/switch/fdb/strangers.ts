@@ -11,10 +11,10 @@
  * - An evicted stranger is unknown at once, but its row stays in use until its last FDB entry is
  *   removed. The ageing sweep removes these entries, so eviction walks no table.
  *
- * One writer, the data-plane thread. Without strangers none of this is touched.
+ * One writer, the data-plane thread. While there are no strangers, this memory is not accessed.
  */
 
-/** Inverse of the reserve's share of the rows: 256 of 4096. */
+/** Rows of the pool per row of the reserve: of 4096 rows, 256 are the reserve. */
 const RESERVE_SHARE = 16;
 /**
  * Victims per tick (0.1 s). Each search examines every row of the pool: 4096 rows take some
@@ -39,7 +39,7 @@ export class Strangers {
   readonly #held: Int32Array;
   #largest = 0;
   #evictedCount = 0;
-  /** Requests for a row of the reserve that no eviction has followed yet. */
+  /** Requests for a row of the reserve for which no stranger has been evicted yet. */
   #wanted = 0;
   #tick = 0;
   #left = 0;
@@ -68,7 +68,7 @@ export class Strangers {
     return this.#evictedCount > 0;
   }
 
-  /** @returns a row for a stranger of this VNI; −1 for none */
+  /** @returns a row for a stranger of this VNI; −1 when the VNI gets no row now */
   admit(vniIdx: number): number {
     if (this.#free.length <= this.#reserve) {
       if (this.#wanted < this.#reserve) this.#wanted++;
@@ -102,7 +102,7 @@ export class Strangers {
     return peerIdx >= this.#first && this.#evicted[peerIdx - this.#first] === 1;
   }
 
-  /** Does one step of the eviction. @returns row of the stranger evicted now; −1 for none */
+  /** Evicts at most one stranger. @returns its row; −1 when no stranger is evicted now */
   evictOne(tick: number): number {
     if (this.#wanted === 0) return -1;
     if (tick !== this.#tick) {
@@ -136,7 +136,7 @@ export class Strangers {
     let longest = -1;
     for (let row = 0; row < this.#vniIdx.length; row++) {
       if (this.#vniIdx[row] !== vniIdx) continue;
-      // Another worker may be a tick ahead.
+      // The clock of another worker may be a tick ahead.
       const silentTicks = Math.max(0, (tick - this.#seenTick[row]) | 0);
       if (silentTicks <= longest) continue;
       longest = silentTicks;

@@ -77,13 +77,13 @@ export class VniTable {
     this.#index[cell] = row;
   }
 
-  /** Frees a row and makes its VNI unknown. Following cells of the index close the gap. */
+  /** Frees a row and makes its VNI unknown. Later cells of the index move to close the gap. */
   remove(row: number): void {
     const index = this.#index;
     let gap = this.#home(row);
     while (index[gap] !== row) gap = (gap + 1) & this.#mask;
     for (let cell = (gap + 1) & this.#mask; index[cell] >= 0; cell = (cell + 1) & this.#mask) {
-      // A row may fill the gap unless its home lies behind it, in probing order.
+      // A row can fill the gap unless its home lies behind the gap, in probing order.
       if (((cell - this.#home(index[cell])) & this.#mask) < ((cell - gap) & this.#mask)) continue;
       index[gap] = index[cell];
       gap = cell;

@@ -42,7 +42,7 @@ export class FlowMaps implements FlowPort {
   readonly #keyView = new DataView(this.#key.buffer);
   readonly #value = new Uint8Array(FLOW_VALUE_LEN);
   readonly #words = new Int32Array(this.#value.buffer);
-  /** Each is a 64-bit number, its lower word first. */
+  /** Each count is a 64-bit number, its lower word first. */
   readonly #counts = new Uint32Array(this.#value.buffer);
 
   constructor(shim: Shim, init: FlowInit) {

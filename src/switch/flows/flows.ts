@@ -5,9 +5,10 @@
  * behind that peer and that frames of this length fit. It then forwards plain TCP of the station
  * without this thread, until the lease ends.
  *
- * - A lease expires by itself, for each direction, and is renewed by the next frame seen here. A
- *   received frame that renews a lease refreshes the FDB entry. Every frame that renews a lease
- *   passes the host's firewall and routing.
+ * - Each direction has a lease of its own, which expires by itself. A frame that this thread
+ *   forwards in the second half of the lease, or after its end, renews the lease. If that frame was
+ *   received from the peer, it also refreshes the FDB entry. Every frame that renews a lease passes
+ *   the host's firewall and routing.
  * - A change that affects a lease ends it first: an entry that moves or is removed, a peer, a path,
  *   a policy, a capture.
  * - The kernel counts in slots. Its counts are added to our counters ten times a second, and when a
@@ -16,9 +17,9 @@
  * Several workers may forward flows of the same station, each with a lease of its own. A worker
  * that ends its lease for a station ends the leases of all workers for it.
  *
- * A station has one of two slots, chosen by its hash. If other stations use both slots, its frames
- * stay in user space. One writer, the data-plane thread. While flow offload is off, it costs one
- * branch per frame.
+ * The hash of a station determines two slots, and the station gets one of them. If other stations
+ * use both slots, the station's frames stay in user space. One writer, the data-plane thread. While
+ * flow offload is off, this module costs one branch per frame.
  */
 
 import type { Shim } from '../../abi/binding.js';
@@ -146,8 +147,8 @@ export class Flows implements StationObserver {
   }
 
   /**
-   * Returns 0: the kernel refuses a row only for lack of room, which ends one lease, not the
-   * offload.
+   * Always returns 0. The kernel refuses a row only for lack of room; such a refusal ends one lease
+   * and does not disable the offload.
    */
   takeError(): number {
     return 0;
@@ -219,7 +220,7 @@ export class Flows implements StationObserver {
       slot = this.#allocate(vniIdx, high, low, peerIdx);
       if (slot < 0) return;
     }
-    // Frames that arrive here soon after a lease began do not renew it.
+    // A frame that arrives here in the first half of a lease does not renew the lease.
     const leaseMs = this.#leaseMs(vniIdx);
     if (this.#remaining(direction, slot) > leaseMs >> 1 || !this.#mayPass(vniIdx, high, low, peerIdx)) return;
     this.#until[direction][slot] = this.#now + leaseMs;

@@ -1,9 +1,9 @@
 /**
  * Backlogs: frames of a VNI beyond its share of a round.
  *
- * A backlog holds the frames of one batch that were read and not yet forwarded, and the position at
- * which the flood of the first of them was interrupted. The TAP of a VNI with a backlog is not
- * read, so frames keep their order and each VNI has at most one backlog.
+ * A backlog contains the frames of one batch that were read and not yet forwarded. If the first of
+ * them was being flooded, the backlog also records the position of the interruption. The TAP of a
+ * VNI with a backlog is not read, so frames keep their order and each VNI has at most one backlog.
  *
  * The frames are copied once, into a slot at the end of the overlay's arena, so `encap.ts` treats
  * them like any other frame. Slots are a bounded pool of two sizes. A VNI that gets no slot loses

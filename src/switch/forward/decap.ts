@@ -25,13 +25,14 @@
  * VNI (`V_DROPS_DECAP`). Datagrams that the kernel dropped are counted by the loop. A path probe of
  * another vtepd has the I flag clear; it gets a verdict, but counts as no frame.
  *
- * The source MAC is learned before the checks of the last row. A frame that passes has congestion
- * handed on (ECN) and a SYN's MSS clamped. It is written to the VNI's TAP and never back to the
- * underlay (split horizon). Bytes from the network are checked here, once.
+ * The source MAC is learned before the last check of the table. In a frame that passes, the ECN
+ * field is updated and the MSS of a SYN is clamped. The frame is written to the VNI's TAP and never
+ * back to the underlay (split horizon). Bytes from the network are checked in this step only.
  *
- * A superframe is one frame that stands for many segments (GSO). A wire carries none, but over veth
- * the kernel of a peer on the same machine leaves the segmentation to a network card that does not
- * exist, so that a TCP superframe arrives as one datagram. `describeFrame` (`frame/postponed.ts`)
+ * A superframe is one frame that stands for many segments (GSO). No superframe crosses a wire. A
+ * peer on the same machine, however, is reached over veth, and its kernel leaves the segmentation
+ * to a network card that does not exist. A TCP superframe of that peer therefore arrives as one
+ * datagram. `describeFrame` (`frame/postponed.ts`)
  * recognises such a superframe. It is written to the TAP whole, for the kernel to segment, and it
  * counts as its segments. Other superframes do not arrive whole.
  *
@@ -78,7 +79,7 @@ import type { StationObserver } from './observer.js';
 const SHORTEST = VXLAN_LEN + ETHERNET_LEN;
 
 export interface DecapOptions {
-  /** DF policy of datagrams to the peer; it determines the MSS that a peer's SYN may announce. */
+  /** DF policy of datagrams to peers. It determines the MSS to which SYNs are clamped. */
   readonly df: OuterOptions['df'];
   /** True: lower the MSS of SYNs to what the path carries. */
   readonly mssClamp: boolean;
@@ -159,7 +160,8 @@ export class Decap {
   }
 
   /**
-   * Checks the outer headers, then the frame. The source check decides which peer row counts it.
+   * Checks the outer headers, then the frame. The source check selects the peer row in which the
+   * frame is counted.
    * @returns 0 or the drop reason
    */
   #judgeDatagram(o: number, i: number, off: number, len: number, inTrain: boolean): number {
@@ -184,7 +186,7 @@ export class Decap {
     if (network === -1) return DROP.invalid_hdr;
     if (inTrain && network >= 0 && reachesBeyond(arena, network, off + len)) return DROP.ambiguous;
     const verdict = this.#judgeFrame(o, i, peerIdx, vniIdx);
-    // Removing the tags may have exposed headers that were not recognised before.
+    // Possibly the tags hid headers, which are recognised only after the tags are removed.
     if (out.off[o] !== off + VXLAN_LEN) network = describeFrame(arena, out, o, vnis.overlayMtu[vniIdx]);
     if (verdict !== 0 || this.#isPlain(network, off + len)) return verdict;
     return network === SEGMENTS_TOO_SHORT ? DROP.segments : this.#adapt(o, network, peerIdx);

@@ -8,9 +8,9 @@
  *
  * A superframe is one frame that stands for many segments, as the TAP gives with GSO. It is
  * forwarded as one frame and counted as its segments. The port segments it while sending; the option
- * `switch/superframes/` sends it whole where a network card segments it. A superframe with too many
- * or too small segments is dropped (`segments`, `frame/superframe.ts`). One whose segments exceed
- * the path is handled by `mtu/too-big.ts`.
+ * `switch/superframes/` sends it whole if a network card can segment it. A superframe with too many
+ * or too small segments is dropped (`segments`, `frame/superframe.ts`). A superframe whose segments
+ * exceed the path is handled by `mtu/too-big.ts`.
  *
  * A dropped frame stays in the batch with its reason in the `verdict` column; the port skips it,
  * and `accountEncap` (`frame/account.ts`) counts it with the sent ones.
@@ -54,11 +54,11 @@ const DF_INHERITED = -1;
  */
 export const MESSAGE_COST = 4;
 /**
- * log2 of the bytes per cost unit of a fragmented copy, whose bytes this thread copies twice and
- * includes in checksums.
+ * log2 of the bytes of a fragmented copy that cost one unit. This thread copies these bytes twice
+ * and computes checksums over them.
  */
 const FRAGMENTED_SHIFT = 7;
-/** log2 of the peers per cost unit of a search through the flood list. */
+/** log2 of the peers that a search through the flood list examines for one cost unit. */
 const SEARCHED_SHIFT = 6;
 /**
  * Share of a VNI in one round, in cost units: a batch of separate messages, about 0.2 ms. A batch
@@ -130,7 +130,7 @@ export class Encap {
 
   /**
    * Forwards and counts the frames of the batch, or keeps those that exceed their VNI's share. The
-   * batch's memory is free on return. No frame of the batch belongs to a VNI with a backlog.
+   * batch's memory may be reused on return. No frame of the batch belongs to a VNI with a backlog.
    */
   forward(frames: Batch): void {
     const credit = this.#credit;
@@ -240,9 +240,9 @@ export class Encap {
     }
     const vni = vnis.vni[vniIdx];
     writeVxlanHeader(arena, off - VXLAN_HEADROOM, vni);
-    // Inlined fast path of `outerTos` and `synOffset` for plain IPv4, which nearly every frame is:
-    // calling both costs 14 ns a frame (bench/micro, encap), as V8 does not inline them into a
-    // function this long.
+    // Inlined fast path of `outerTos` and `synOffset` for plain IPv4, because nearly every frame is
+    // plain IPv4. Calling both costs 14 ns a frame (bench/micro, encap): V8 does not inline them
+    // into a function as long as this one.
     let mayBeSyn = this.#clamps;
     if (this.#tos === TOS_INHERITED && type === ETHERTYPE_IPV4 && end - network >= PLAIN_TCP_LEN) {
       frames.tos[i] = arena[network + TOS_OFF];
@@ -279,8 +279,8 @@ export class Encap {
   }
 
   /**
-   * Clamps the MSS of a SYN. All copies of a flooded SYN are the same bytes, so the narrowest path
-   * of the flood list determines their MSS.
+   * Clamps the MSS of a SYN. All copies of a flooded SYN share the same bytes, so the narrowest
+   * path of the flood list determines the MSS.
    */
   #clamp(frames: Batch, i: number, network: number, syn: number, peerIdx: number): void {
     const narrowest = peerIdx >= 0 ? peerIdx : this.#narrowest(frames.vniIdx[i]);
@@ -323,7 +323,7 @@ export class Encap {
   /**
    * Emits one copy for each peer of the flood list from a given row on, as far as the VNI's share
    * allows. If the list was replaced after an interruption, only rows that are also in the new list
-   * get a copy: any other row may belong to another VNI by now.
+   * get a copy, because any other row possibly belongs to another VNI by now.
    *
    * @param flags `flags` column of the first copy
    * @returns false when the flood was interrupted, at `#cut`
@@ -365,8 +365,8 @@ export class Encap {
   }
 
   /**
-   * Emits one copy of frame i, or its drop. This comparison is the only size check of the common
-   * path.
+   * Emits one copy of frame i, or its drop. The comparison with the frame limit is the only size
+   * check of the common path.
    */
   #emit(frames: Batch, i: number, srcPortIdx: number, peerIdx: number, flags: number, verdict: number): void {
     const isLarge = verdict === 0 && frames.largestLen[i] > this.#tables.peers.frameLimit[peerIdx];
@@ -419,7 +419,8 @@ export class Encap {
     out.verdict[o] = verdict;
     out.status[o] = 0;
     const joins = o > 0 && out.peerIdx[o - 1] === peerIdx && out.srcPortIdx[o - 1] === srcPortIdx;
-    // A frame dropped without a backlog slot was not sent, so it is not charged to the next turn.
+    // A frame that was dropped for lack of a backlog slot was not sent, so the VNI is not charged
+    // for it.
     if (verdict !== DROP.fair_share)
       this.#charge(frames.vniIdx[i], joins ? frames.segCount[i] : frames.segCount[i] + MESSAGE_COST - 1);
     if (++out.count === BATCH_CAP) this.#flush();

@@ -33,9 +33,10 @@ import { Turns } from './turns.js';
  */
 const RECEIVES_PER_ROUND = 2;
 /**
- * Cost limit of the TAP turns of a round, in the units of `encap.ts`: about 1 ms. No further TAP is
- * read once the limit is reached. It also bounds the datagrams that the frames read so far become,
- * which are estimated from the number of frames, their bytes and the flood lists of their VNIs.
+ * Cost limit of the TAP turns of a round, in the units of `encap.ts`: about 1 ms. After the limit
+ * is reached, no further TAP is read. The limit also bounds the number of datagrams that the frames
+ * read so far will become. That number is estimated from the number of frames, their bytes and the
+ * flood lists of their VNIs.
  */
 const ROUND_SHARE = 2048;
 /** log2 of the superframe bytes that the estimate counts as one further datagram. */
@@ -140,8 +141,8 @@ export class Loop {
   /**
    * Reads at most one batch from the TAP of one VNI; `forwardOverlay` forwards the frames. For a
    * VNI with a backlog, the backlog is forwarded instead. If a ready TAP yields no frame, frames of
-   * another TAP fill the memory of the batch. They are then forwarded and the TAP is read again,
-   * because it would starve otherwise.
+   * other TAPs fill the memory of the batch. Those frames are then forwarded, and the ready TAP is
+   * read again, because it would starve otherwise.
    * @returns frames read; a negative errno when the device failed
    */
   readOverlay(vniIdx: number): number {

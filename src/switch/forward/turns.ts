@@ -3,8 +3,8 @@
  *
  * A VNI whose TAP is ready or that has a backlog is in the queue once. A round may end before every
  * VNI in the queue has had its turn; the next round begins with the VNI that has waited longest.
- * epoll reports ready TAPs beyond its limit in later calls (epoll(7), round robin), so every ready
- * TAP gets a turn.
+ * One call of epoll reports a limited number of ready TAPs. Later calls report the other TAPs
+ * (epoll(7), round robin), so every ready TAP gets a turn.
  */
 export class Turns {
   /** VNIs in the queue. */

@@ -1,9 +1,9 @@
 /**
  * Counts the frames and bytes of encap and decap.
  *
- * One pass over a batch, after the system calls have set the status of each descriptor. For a frame
- * of a batch, all counters in the identity of the counters are written here, between `begin` and
- * `end` of the counter block, so that a reader never sees a partly counted frame:
+ * One pass over a batch, after the system calls have set the status of each descriptor. For the
+ * frames of a batch, this module writes all counters of the identity of the counters, between
+ * `begin` and `end` of the counter block. A reader therefore never sees a partly counted frame:
  *
  *     encap: every descriptor is one copy. The first copy of a frame counts as tap_rx, the
  *            others as replicated; each of them then counts as peer_tx or as one drop. A

@@ -1,10 +1,10 @@
 /**
  * ECN at decapsulation (RFC 6040 §4.2).
  *
- * The ECN field of a received datagram's outer header changes that of the inner packet, or causes
- * the packet to be dropped. The table is in `wire/ecn.ts`. Decap calls it only for datagrams whose
- * outer field can change the inner packet: ECT(1) and CE, the two code points with the lowest bit
- * set.
+ * The ECN field of a received datagram's outer header changes the ECN field of the inner packet, or
+ * causes the packet to be dropped. The table is in `wire/ecn.ts`. Decap calls this module only for
+ * datagrams whose outer field can change the inner packet: ECT(1) and CE, the two code points with
+ * the lowest bit set.
  */
 import { DROP } from '../../exchange/drop-reason.js';
 import { decapsulatedEcn, ECN_DROP, ECN_MASK, setIpv4Ecn, setIpv6Ecn } from '../../wire/ecn.js';

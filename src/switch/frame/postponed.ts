@@ -10,8 +10,8 @@
  *
  * `describeFrame` detects these and fills the columns with which a TAP write lets the kernel
  * complete checksum and segmentation. A frame that crossed a network card has complete checksums
- * and is no superframe, so it passes unchanged. A correct checksum equals the pseudo-header sum
- * once in 65,535 times; the kernel then computes it again, and the frame stays valid.
+ * and is no superframe, so it passes unchanged. One correct checksum in 65,535 equals the
+ * pseudo-header sum; the kernel then computes that checksum again, and the frame stays valid.
  *
  * No byte of a frame decides how many datagrams a descriptor holds: a segment size from the kernel
  * always means a train, and each datagram of it is described by itself (`decap.ts`). A false length
@@ -67,7 +67,7 @@ export function describeFrame(b: Uint8Array, batch: Batch, i: number, overlayMtu
   return ip;
 }
 
-/** Returns the offset of the checksum in a complete TCP or UDP header; −1 for any other. */
+/** Returns the offset of the checksum in a complete TCP or UDP header; −1 for any other header. */
 function checksumField(b: Uint8Array, protocol: number, l4: number, end: number): number {
   if (protocol === PROTOCOL_TCP) return tcp.check(b, l4, end) ? tcp.CHECKSUM_OFF : -1;
   if (protocol === PROTOCOL_UDP) return end - l4 >= udp.UDP_LEN ? udp.CHECKSUM_OFF : -1;

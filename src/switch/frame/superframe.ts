@@ -9,8 +9,8 @@
  * contradict its headers counts as one frame: the port refuses it. Called by encap for every frame.
  *
  * A VM chooses the segment size, and each segment of each copy is a datagram: with segments of one
- * byte, one frame of 64 KB would become 65,000 datagrams for each peer. Two limits prevent this,
- * which the sender's own network stack also observes:
+ * byte, one frame of 64 KB would become 65,000 datagrams for each peer. Two limits prevent this. A
+ * normal network stack keeps within both:
  *
  * | inner protocol | most segments | least payload of a segment, bytes |
  * |----------------|---------------|-----------------------------------|
@@ -41,7 +41,7 @@ const FEW_SEGMENTS = 2;
 
 /**
  * Sets segCount, wireLen and largestLen of frame i.
- * @returns false when the segments are too small or too many; the superframe then counts as one
+ * @returns false when the segments are too small or too many: the superframe then counts as one
  * frame
  */
 export function countSegments(b: Uint8Array, frames: Batch, i: number): boolean {

@@ -1,13 +1,13 @@
 /**
  * Fragments inner IPv4 packets without DF before encapsulation (RFC 791 §3.2; RFC 4459 §3.4).
  *
- * Each fragment is a frame with the Ethernet header of the first, and the receiving host
- * reassembles them. The outer datagrams stay whole, as RFC 7348 §4.3 requires.
+ * Each fragment is a frame with the Ethernet header of the original frame, and the receiving host
+ * reassembles the packet. The outer datagrams stay whole, as RFC 7348 §4.3 requires.
  *
  * A UDP superframe is first segmented into its datagrams, whose checksums are completed; each is
  * then fragmented. Other frames come from the TAP with complete checksums. Fragments lie one after
- * another in a separate arena. They are sent before `send` returns, so the caller first sends the
- * frames it has collected.
+ * another in a separate arena. They are sent before `send` returns. To keep the order of frames,
+ * the caller therefore sends the frames it has collected before it calls `send`.
  *
  * All fragments of one packet have the same outer source port, so later fragments, which lack the
  * inner ports, take the same path as the first one.
@@ -25,14 +25,15 @@ import { accountEncap, FRAGMENT_HEADERS_SHIFT, FRAME_FRAGMENT } from '../frame/a
 import { FRAME_FIRST_COPY, type UnderlayPort } from '../port/port.js';
 
 /**
- * Two of the largest frames: a fragmented frame with all its headers is sent in one or two batches.
+ * Room for two frames of the largest size, so that a fragmented frame with all its headers is sent
+ * in one or two batches.
  */
 const ARENA_LEN = 2 * SLOT_MAX_LEN;
 
 /**
- * True when frame i can be sent in fragments of at most `packetMax` bytes, which needs room for
- * data behind each header. The columns of a superframe must also agree with its headers, and each
- * of its datagrams must fit into an IPv4 packet.
+ * True when frame i can be sent in fragments of at most `packetMax` bytes: each fragment must have
+ * room for data behind its header. The columns of a superframe must also agree with its headers,
+ * and each of its datagrams must fit into an IPv4 packet.
  *
  * @param ip offset of its IPv4 header, already checked, without DF
  */

@@ -8,8 +8,8 @@
  *
  * The new value is the largest IP packet that the path carries, less the fixed IP and TCP headers
  * (RFC 9293 §3.7.1, RFC 6691). An MSS is never raised, and a missing option is not added. The
- * checksum is updated (RFC 1624). A postponed checksum is left alone: its field does not cover the
- * options.
+ * checksum is updated (RFC 1624). A postponed checksum is not changed, because its field holds only
+ * the pseudo-header sum, which does not cover the options.
  *
  * Encap and decap call `synOffset` only for frames that may be a SYN: a short test excludes plain
  * IPv4 frames without the SYN flag.
@@ -48,8 +48,8 @@ export class MssClamp {
   readonly #outerFragments: boolean;
 
   /**
-   * @param outerFragments true when outer datagrams may be fragmented: then the VNI's `--mtu`, if
-   * it is set, determines the MSS, and not the path
+   * @param outerFragments true when routers are allowed to fragment outer datagrams: then the VNI's
+   * `--mtu`, if it is set, determines the MSS, and not the path
    */
   constructor(tables: Tables, outerFragments: boolean) {
     this.#tables = tables;
@@ -57,7 +57,7 @@ export class MssClamp {
   }
 
   /**
-   * Lowers the MSS of a SYN to or from a peer, if it exceeds the path.
+   * Lowers the MSS of a SYN to or from a peer, if segments of that size exceed the path.
    *
    * @param off offset of the frame @param network offset of its network header
    * @param syn offset of its TCP header, as returned by `synOffset`

@@ -1,7 +1,7 @@
 /**
  * Responder for path probes of other vtepd (`wire/probe.ts`).
  *
- * Answers requests of other vtepd, and passes replies to this vtepd's probes to the main thread.
+ * Answers requests of other vtepd. A reply to a probe of this vtepd is passed to the main thread.
  * Probes have the I flag clear: decap passes datagrams here that it would otherwise drop as
  * invalid_hdr.
  *
@@ -73,7 +73,7 @@ export class ProbeEcho {
    * @param b bytes of the datagram from `off` on, of any length and content
    * @param sources source rows @param row row of the sender
    * @param tick time now, tenths of a second
-   * @returns true when it was a probe of a configured peer within the rate limit
+   * @returns true when the datagram was a probe of a configured peer within the rate limit
    */
   handle(b: Uint8Array, off: number, len: number, sources: Int32Array, row: number, tick: number): boolean {
     if (!isProbe(b, off, len)) return false;

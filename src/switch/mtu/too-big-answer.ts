@@ -26,7 +26,7 @@ import type { OverlayPort } from '../port/port.js';
  * allows 1,000 answers per second (icmp_msgs_per_sec).
  */
 const BURST = 50;
-/** An Ethernet header with two tags and the longest message, rounded up. */
+/** Bytes of an Ethernet header with two tags and of the longest message, rounded up. */
 const ARENA_LEN = 2048;
 
 export class TooBigAnswer {

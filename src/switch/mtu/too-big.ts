@@ -6,7 +6,7 @@
  *
  * | frame                                    | action                                          |
  * |------------------------------------------|-------------------------------------------------|
- * | over `--mtu` only because of VLAN tags   | sent: `--mtu` is a limit of the IP packet       |
+ * | over `--mtu` only because of VLAN tags   | sent: `--mtu` limits the IP packet only         |
  * | within `--mtu`, with outer DF clear      | sent: the kernel fragments the outer datagram   |
  * | IPv6 of at most 1280 bytes               | sent, but over the path with `--df set` dropped |
  * | IPv6; IPv4 with DF                       | dropped, ICMP answer (`too-big-answer.ts`)      |
@@ -19,9 +19,10 @@
  * the widest path, because the packet exceeds every path.
  *
  * A superframe is judged by the length of its segments. The segments of a TCP superframe may be
- * made smaller, because a byte stream has no packet boundaries; they are not IP fragments. If DF is
- * set, however, the sender expects the ICMP error, and one answer makes it send smaller packets and
- * superframes. `docs/decisions/0007` explains why, including the IPv6 ≤ 1280 row.
+ * made smaller, because a byte stream has no packet boundaries; smaller segments are not IP
+ * fragments. If DF is set, however, the sender expects the ICMP error, and one answer makes the
+ * sender use smaller packets and superframes. `docs/decisions/0007` gives the reasons for these
+ * rules, including the row of IPv6 packets of at most 1280 bytes.
  *
  * Called by encap only for a frame that exceeds the limit, so the common path has one comparison.
  */
@@ -38,7 +39,7 @@ import type { OverlayPort } from '../port/port.js';
 import { canFragment } from './fragmenter.js';
 import { TooBigAnswer } from './too-big-answer.js';
 
-/** Bit of the `flags` column: the decision on an answer to the flooded frame was made. */
+/** Bit of the `flags` column: vtepd has decided whether to answer the flooded frame. */
 const FRAME_ANSWERED = 1 << 14;
 
 /** Results of `TooBig.judge`. */

@@ -87,21 +87,21 @@ export interface UnderlayPort {
    */
   vniRemoved(vniIdx: number): void;
   /**
-   * Returns the datagrams of peers that the kernel has dropped since the last call because a
-   * receive buffer was full.
+   * Returns the number of datagrams from peers that the kernel has dropped since the last call,
+   * because a receive buffer was full.
    */
   takeOverflow(): number;
   /** Returns the same count for datagrams whose source is not a peer of any VNI. */
   takeStrangersOverflow(): number;
   /**
-   * Empties the error queue of a sending socket, so that the wait does not report it again. Path
-   * errors are kept for `takePathErrors`.
+   * Empties the error queue of a sending socket, so that the wait does not report the socket again.
+   * Path errors are kept for `takePathErrors`.
    */
   drainErrors(fd: number): void;
   /**
    * Moves the path errors collected since the last call, from error queues and failed sends, into
-   * `report`, replacing its content. They are not trustworthy: see PathErrors. An engine without
-   * error queues reports none.
+   * `report`, replacing its content. Path errors are not trustworthy: see PathErrors. An engine
+   * without error queues reports no path errors.
    *
    * @returns rows of `report`
    */

@@ -4,18 +4,18 @@
  * The cost of a turn is the time of this thread from the receive call until all received datagrams
  * are delivered. Numbers of datagrams or bytes do not measure this cost: a train of 64 KB that is
  * written to a TAP as one superframe costs ten times as much as a small datagram, and a train whose
- * datagrams go to 64 stations costs a hundred times as much as one.
+ * datagrams go to 64 stations costs a hundred times as much as a small datagram.
  *
- * The number of datagrams per call follows the cost of previous calls, since a slot may hold a
- * train of 64 datagrams for different stations and only delivery shows its cost. A call that
- * exceeds its time limit halves the number; any other call raises it slightly. While several
- * sockets are readable, the number is limited from the start. Calls have a lower time limit while
- * TAPs also have frames. A socket that has been alone for some calls is not charged. A turn of the
- * strangers' socket is a single call.
+ * The cost of a datagram or train is known only after its delivery. The number of datagrams that a
+ * call requests therefore depends on the cost of previous calls: a call that exceeds its time limit
+ * halves the number, and any other call raises it slightly. While several sockets are readable, the
+ * number never exceeds SHARED_SLOTS. Calls have a lower time limit while TAPs also have frames.
+ * After ALONE_CALLS calls in which no other socket was readable, a socket is not charged. A turn of
+ * the strangers' socket is a single call.
  */
 import { BATCH_CAP, STRANGERS_SOCKET } from '../../abi/limits.js';
 
-/** Average time budget of a turn while other sockets wait, µs. */
+/** Credit that a socket gets for each turn, µs. */
 const TURN_US = 200;
 /** Time limit of a call, µs; a longer call halves the datagrams allowed in the next. */
 const CALL_US = 500;
@@ -27,8 +27,8 @@ const CROWDED_CALL_US = 100;
 /** Datagrams added to the limit after a call within the time limit. */
 const STEP = 4;
 /**
- * Largest debt of one turn, µs. A longer turn may be due to the scheduler, which preempted this
- * thread, and not to the peer.
+ * Most time that a call is charged for, µs. If a call takes longer, the scheduler has possibly
+ * preempted this thread, which is not the fault of the peer.
  */
 const MAX_DEBT_US = 8 * TURN_US;
 /** Consecutive calls without another readable socket after which a socket counts as alone. */
@@ -42,7 +42,7 @@ const STRANGERS_SLOTS = 16;
 export class Receiver {
   readonly fd: number;
   readonly forStrangers: boolean;
-  /** True when datagrams may be waiting. */
+  /** True when datagrams are possibly waiting. */
   readable = false;
   /** Time left to spend, µs. */
   credit = 0;
@@ -102,7 +102,7 @@ export class ReceiveTurns<T extends Receiver> {
 
   /**
    * Returns the next readable receiver with credit. The caller ensures that a receiver is readable.
-   * Debt is bounded, so the loop ends after a few rounds of credit.
+   * Each pass of the loop adds credit, and debt is bounded, so the loop ends after a few passes.
    */
   #nextWithCredit(): T {
     const receivers = this.#receivers;

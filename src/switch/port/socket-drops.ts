@@ -1,7 +1,7 @@
 /**
  * Drops of one socket since the last query.
  *
- * The kernel's own counter runs for the life of the socket and is 32 bits wide.
+ * The kernel counts the drops of a socket from its creation on, in 32 bits that wrap.
  */
 import type { Shim } from '../../abi/binding.js';
 

@@ -22,8 +22,8 @@ export class TapPort implements OverlayPort {
   merge: number;
   readonly #shim: Shim;
   /**
-   * MERGE_* bit masks of merged superframes: [0] accepted by the kernel; [1] refused although their
-   * segments were accepted.
+   * MERGE_* bit masks of merged superframes. [0]: kinds that the kernel accepted. [1]: kinds that
+   * it refused, while it accepted their segments one by one.
    */
   readonly #result = new Int32Array(2);
   #free = 0;
@@ -64,8 +64,8 @@ export class TapPort implements OverlayPort {
 
   /**
    * MERGE_* bit mask of the kinds of superframes that the kernel has refused and never accepted. A
-   * kernel that has accepted a kind once supports that kind; a later refusal concerns a single
-   * superframe, which a remote may have crafted.
+   * kernel that has ever accepted a kind supports that kind. A later refusal concerns a single
+   * superframe, which a remote has possibly crafted.
    */
   get refused(): number {
     return this.#result[1] & ~this.#result[0];

@@ -5,9 +5,10 @@
  * DF, so that the source port can follow the inner flow (RFC 7348 §5). The main thread opens and
  * closes the sockets; this port holds only their descriptors.
  *
- * A receive call needs slots for the largest datagram. With many slots, a batch of large datagrams
- * exceeds the CPU cache, and a call that receives few datagrams takes a microsecond longer. The
- * number of slots therefore follows the size and number of the last datagrams.
+ * A receive call gets a number of slots, each large enough for the largest datagram. Many slots
+ * have two costs: large datagrams in all of them exceed the CPU cache, and a call that receives few
+ * datagrams takes a microsecond longer. The number of slots therefore depends on the size and
+ * number of the datagrams received last.
  */
 import type { Batch } from '../../abi/batch.js';
 import type { Shim } from '../../abi/binding.js';
@@ -19,13 +20,13 @@ import { SocketDrops } from './socket-drops.js';
 
 const FEWEST_SLOTS = 16;
 /**
- * Datagrams per UDP_SEGMENT train: the limit of every kernel that supports it (newer ones allow
- * 128).
+ * Most datagrams of a train. Every kernel that supports UDP_SEGMENT accepts 64; newer kernels
+ * accept 128.
  */
 const TRAIN_MAX = 64;
 
 export interface UdpFds {
-  /** Receiving sockets by index in the receive group; empty: no socket of that family. */
+  /** Receiving sockets by index in the receive group; an empty array: the family has no socket. */
   ipv4: readonly number[];
   ipv6: readonly number[];
   /**
@@ -41,8 +42,8 @@ export class UdpPort implements UnderlayPort {
   /** True to send adjacent datagrams as trains. */
   trains = false;
   /**
-   * Set by `send` when the kernel refused a train although it accepted datagrams of it: negative
-   * errno, peer row. The reader resets the errno to 0.
+   * The last refused train: negative errno, peer row. `send` sets it if the kernel refused the
+   * train and then accepted datagrams of that train one by one. The reader resets the errno to 0.
    */
   readonly refusedTrain = new Int32Array(2);
   readonly #shim: Shim;

@@ -47,7 +47,7 @@ export class Tunnel {
     this.bytes = new Uint8Array(this.#words.buffer);
   }
 
-  /** Stores the set-up. It takes effect with `use`. */
+  /** Stores the set-up, which takes effect after `use(true)`. */
   set(setup: TunnelSetup): void {
     this.#fd = setup.fd;
     this.bytes.set(setup.local, TUNNEL_LOCAL * 4);

@@ -148,7 +148,7 @@ t.test('source ports are recorded where they are known', async (t) => {
   t.equal(read(ring)[0].sourcePort, 0, 'frames have no source port');
 });
 
-t.test('a removed VNI is no longer captured, nor is the next VNI with its row', async (t) => {
+t.test('the capture of a removed VNI ends, and the next VNI with its row is not captured', async (t) => {
   const { plane, start } = makePlane();
   const captured = start('overlay', 1);
   plane.apply({ op: 'vni.del', vniIdx: 1 });

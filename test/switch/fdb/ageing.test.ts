@@ -48,7 +48,7 @@ t.test('rounds without elapsed time do not sweep', async (t) => {
   t.equal(table.size, 100);
 });
 
-t.test('the sweep completes a drain without insertions', async (t) => {
+t.test('the sweep drains the old table even if nothing is inserted', async (t) => {
   const plane = new MemoryPlane();
   plane.addVni(0, 100);
   fill(plane, 769, plane.addPeer(0, '192.0.2.1'));

@@ -131,7 +131,7 @@ t.test('an entry ages out unless frames from its MAC are received; lookups do no
   t.equal(plane.vniCell(0, V_AGED), 1);
   plane.pass(100_000);
   t.equal(lookup(plane, 0, B), -1);
-  t.equal(lookup(plane, 1, A), never, 'ageing 0: never');
+  t.equal(lookup(plane, 1, A), never, 'with ageing 0, the entry never ages out');
   t.equal(countsAreExact(plane), '');
 });
 
@@ -204,7 +204,7 @@ t.test('rows of strangers are bounded, and freed with their entries', async (t) 
   };
   for (let n = 0; n < 3 * LEARNED_ROWS; n++) t.equal(learnFrom(n, macParts(macNumber(n))), 0);
   const most = LEARNED_ROWS - LEARNED_ROWS / 16;
-  t.equal(plane.vniCell(0, V_FDB_DYNAMIC), most, 'the VNI gets all rows except the reserve');
+  t.equal(plane.vniCell(0, V_FDB_DYNAMIC), most, 'the VNI gets all rows except those of the reserve');
   const first = lookup(plane, 0, macParts(macNumber(0)));
   t.equal(peers.isLearned(first), true);
   t.equal(peers.port(first), 4789);
@@ -215,7 +215,7 @@ t.test('rows of strangers are bounded, and freed with their entries', async (t) 
   for (let n = 500; n < 500 + most - 1; n++) learnFrom(n, macParts(macNumber(n)));
   t.equal(plane.vniCell(0, V_FDB_DYNAMIC), 2 * most - 1);
   plane.pass(8000);
-  t.equal(plane.vniCell(0, V_FDB_DYNAMIC), 0, 'all have aged out');
+  t.equal(plane.vniCell(0, V_FDB_DYNAMIC), 0, 'all entries have aged out');
   t.equal(peers.isUsed(first), false, 'the rows of aged strangers are free');
   t.equal(countsAreExact(plane), '');
 });
@@ -235,7 +235,7 @@ t.test('a stranger whose MAC is not learned keeps no row', async (t) => {
   t.equal(plane.vniCell(0, V_FDB_DYNAMIC), 0);
 });
 
-t.test('a stranger whose only entry is evicted for its next one keeps its row', async (t) => {
+t.test('a stranger keeps its row when its only entry is evicted for its next MAC', async (t) => {
   const plane = new MemoryPlane();
   plane.addVni(0, 100, { accept: 'any', fdbLimit: 1 });
   const { fdb, peers } = plane.tables;
@@ -255,7 +255,7 @@ t.test('a stranger whose only entry is evicted for its next one keeps its row', 
   t.equal(countsAreExact(plane), '');
 });
 
-t.test('after a crash, known entries stay with exact counts, others are removed', async (t) => {
+t.test('after a crash, entries of known peers stay with exact counts; others are removed', async (t) => {
   const before = new MemoryPlane();
   before.addVni(0, 100, { accept: 'any' });
   const [kept, lost] = ['192.0.2.1', '192.0.2.2'].map((address) => before.addPeer(0, address));
@@ -266,8 +266,8 @@ t.test('after a crash, known entries stay with exact counts, others are removed'
   before.tables.fdb.learnFromStranger(0, 0x0400, 1, stranger, 0, 4789, before.tick);
   t.equal(before.tables.fdb.table.draining, true, 'the worker dies while the table grows');
 
-  // The successor gets the same rows, except the peer that was being removed when its predecessor
-  // died.
+  // The successor gets the same rows, except the row of the peer that was being removed when its
+  // predecessor died.
   const after = new MemoryPlane({ memory: before.memory });
   after.addVni(0, 100, { accept: 'any' });
   t.equal(after.addPeer(0, '192.0.2.1'), kept);

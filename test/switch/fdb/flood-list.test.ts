@@ -20,7 +20,7 @@ t.test('lists of VNIs are separate, and removal keeps the order', async (t) => {
   t.same([lists.rows(0), lists.rows(1)], [[], [2]]);
 });
 
-t.test('adjacent rows become one run, in any order of addition', async (t) => {
+t.test('adjacent rows become one range, in any order of addition', async (t) => {
   const lists = new PeerLists(1);
   lists.add(0, 10, 1000, false);
   lists.add(0, 1010, 1, false);

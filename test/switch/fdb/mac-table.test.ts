@@ -114,7 +114,7 @@ t.test('growth moves a bounded piece with each insertion and loses nothing', asy
   t.equal(sameAsModel(table, model), '');
 });
 
-t.test('a drain ends without insertions too', async (t) => {
+t.test('the old table is drained even if nothing is inserted', async (t) => {
   const { table, memory } = makeTable(7, 8);
   for (let i = 0; i < 7; i++) table.insert(0, 0, i, 1, 0);
   t.equal(table.draining, true);
@@ -144,7 +144,8 @@ t.test('pages in hash order are complete and without duplicates under changes', 
         seen.set(table.macLow(position), (seen.get(table.macLow(position)) ?? 0) + 1);
       }
       from = to;
-      // Meanwhile the table grows and drains a little; all entries from before the first page stay.
+      // Between two pages the table grows and drains a little. All entries that existed before the
+      // first page stay.
       for (let i = 0; i < 30; i++) table.insert(1, 0x0200, added++, 1, 0);
       table.moveSome(next(10));
     }
@@ -224,7 +225,7 @@ t.test('a hashed and touched batch finds the same as a lookup, also during growt
   t.equal(
     table.value(table.findHashed(kept, 5, 0x0200, 7)),
     8,
-    'a hash from before the growth finds its entry',
+    'a hash that was computed before the growth finds its entry',
   );
   const hashes = Int32Array.from([-1, 0, 1, 0x7fffffff, -0x80000000]);
   table.touch(hashes, hashes.length);

@@ -1,5 +1,5 @@
 /**
- * Note ring between two threads: full and empty rings, wrapping counts, two real threads.
+ * Tests of the note ring: full and empty rings, counts that wrap, and two real threads.
  */
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
@@ -37,7 +37,7 @@ t.test('a ring is FIFO and reports full and empty', async (t) => {
   t.same([take(ring), take(ring), take(ring), take(ring), take(ring)], [2, 3, 4, 6, undefined]);
 });
 
-t.test('an unpublished note is not visible, an unreleased one is read again', async (t) => {
+t.test('an unpublished note is not visible, and an unreleased note is read again', async (t) => {
   const length = lengthFor(4);
   const buffer = new SharedArrayBuffer(length);
   const writer = new NoteRing(buffer, 0, length);

@@ -61,13 +61,13 @@ t.test('a report lowers every row of its address and is shown', async (t) => {
   t.equal(limit(), 1364);
   t.equal(shown(), 1400);
   t.equal(peers.frameLimit[other], 1364);
-  t.equal(report('192.0.2.1', 1400), false, 'no change');
+  t.equal(report('192.0.2.1', 1400), false, 'the same report again changes nothing');
   t.equal(report('192.0.2.1', 1300), true, 'a smaller MTU lowers the path again');
   t.equal(limit(), 1264);
   t.equal(report('192.0.2.1', 1290, NOW_S, ANY_PORT), true, 'a report without a port applies to any port');
 });
 
-t.test('a report of another address or port, or of no smaller MTU, changes nothing', async (t) => {
+t.test('a report changes nothing if its address or port differs or its MTU is no smaller', async (t) => {
   const { report, limit, shown } = planeWith('192.0.2.1', 1500);
   const rows: [string, string, number, number][] = [
     ['no peer', '192.0.2.2', 1400, 4789],
@@ -96,7 +96,7 @@ t.test('no report lowers a path below the minimum of its family', async (t) => {
     t.equal(ipv6.shown(), 1280, `IPv6, ${mtu}`);
   }
   const narrow = planeWith('192.0.2.1', 500);
-  t.equal(narrow.report('192.0.2.1', 68), false, 'a route below the minimum is kept');
+  t.equal(narrow.report('192.0.2.1', 68), false, 'the MTU of a route stays, even if it is below the minimum');
   t.equal(narrow.limit(), 464);
 });
 
@@ -108,7 +108,7 @@ t.test('a report expires ten minutes after it was last received', async (t) => {
   t.equal(limit(), 1364);
   report('192.0.2.1', 1400, NOW_S + 599);
   paths.expire(NOW_S + 1198);
-  t.equal(limit(), 1364, 'received again');
+  t.equal(limit(), 1364, 'a report that was received again has a new lifetime');
   paths.expire(NOW_S + 1199);
   t.equal(limit(), 1464, 'the path MTU of the route applies again');
   t.equal(shown(), 0);
@@ -152,7 +152,7 @@ t.test('a row with a new peer forgets earlier reports', async (t) => {
   plane.removePeer(row);
   t.equal(peers.frameLimit[row], 0);
   paths.expire(NOW_S + 600);
-  t.equal(peers.frameLimit[row], 0, 'no peer, no limit');
+  t.equal(peers.frameLimit[row], 0, 'a row without a peer has no limit');
   const address = { family: 6 as const, bytes: new Uint8Array(16).fill(7), port: 4789, scopeId: 0 };
   const peers6 = packPeers([{ address, flood: true, pathMtu: 9000 }]);
   plane.apply({ op: 'peer.add', peerIdx: row, vniIdx: 0, peers: peers6, from: 0, count: 1, generation: 99 });

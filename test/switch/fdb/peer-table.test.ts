@@ -30,13 +30,13 @@ t.test('a source that differs from a peer in any part is no peer', async (t) => 
   add(table, 1, 0, '2001:db8::1');
   add(table, 2, 0, 'fe80::1%7');
   const strangers = [
-    '192.0.2.2', // last byte
-    '193.0.2.1', // first byte
+    '192.0.2.2', // the last byte differs
+    '193.0.2.1', // the first byte differs
     'c000:201::', // the same four bytes, as IPv6
-    '2001:db8::2', // last word
-    '2001:db9::1', // first word
-    '2001:db8::1:0:0:1', // third word
-    '2001:db8:0:1::1', // second word
+    '2001:db8::2', // the last word differs
+    '2001:db9::1', // the first word differs
+    '2001:db8::1:0:0:1', // the third word differs
+    '2001:db8:0:1::1', // the second word differs
     'fe80::1%8', // another link
     'fe80::1', // no link
     '0.0.0.0',
@@ -92,7 +92,7 @@ t.test('one address in two VNIs is two peers with separate rows', async (t) => {
     'the row of the removed peer is empty',
   );
   add(table, 0, 0, '192.0.2.1');
-  t.equal(find(table, 0, '192.0.2.1'), 0, 'added again');
+  t.equal(find(table, 0, '192.0.2.1'), 0, 'the peer that was added again is found');
 });
 
 t.test('removing a row that holds no peer does nothing', async (t) => {
@@ -144,7 +144,7 @@ t.test('each stranger gets a row while rows are free, and a released row is used
   t.equal(table.accountIdx(rows[3]), 60, 'a stranger is counted in the `other` row of its VNI');
   table.releaseLearned(rows[3]);
   t.equal(find(table, 0, '198.51.100.3'), -1);
-  t.equal(learn('2001:db8::9', 1), rows[3], 'used again');
+  t.equal(learn('2001:db8::9', 1), rows[3], 'the released row is used again');
   t.equal(find(table, 1, '2001:db8::9'), rows[3]);
   t.equal(table.accountIdx(rows[3]), 61);
 });

@@ -46,18 +46,18 @@ class Workers {
     else fdb.learnFromStranger(0, mac.high, mac.low, source, 0, 4789, plane.tick);
   }
 
-  /** One worker applies waiting notes, a bounded number. */
+  /** One worker applies a bounded number of waiting notes. */
   drain(worker: number): void {
     const { replication, fdb } = this.planes[worker].tables;
     replication!.drain(fdb);
   }
 
-  /** Exchanges notes until none is in flight, answers included. */
+  /** Exchanges notes and answers to notes until no ring holds a note. */
   exchange(): void {
     for (let round = 0; round < 50; round++) for (const index of this.planes.keys()) this.drain(index);
   }
 
-  /** Time passes for all, 0.1 s per round. */
+  /** Lets time pass for all workers, 0.1 s per round. */
   pass(ms: number): void {
     for (let passed = 0; passed < ms; passed += 100) for (const plane of this.planes) plane.pass(100);
   }
@@ -104,7 +104,7 @@ t.test('a move is known to all; an older note of the same MAC is ignored', async
   const workers = new Workers(3);
   workers.learn(0, A, 0);
   workers.pass(100);
-  // Worker 2 applies no notes meanwhile, so it receives the older note last.
+  // Worker 2 applies no notes while the MAC moves, so it receives the older note last.
   workers.learn(1, A, 1);
   workers.drain(2);
   workers.exchange();
@@ -135,8 +135,8 @@ t.test('a worker that sends an older note receives the newer entry', async (t) =
   workers.exchange();
   workers.planes[0].nowMs += 300;
   workers.planes[1].nowMs += 200;
-  // Worker 0 receives the MAC from the same peer again, which it does not announce. Worker 1, whose
-  // clock lags, receives it from another peer and announces a move.
+  // Worker 0 receives the MAC from the same peer again and makes no announcement. Worker 1, whose
+  // clock lags, receives the MAC from another peer and announces a move.
   workers.learn(0, A, 0);
   workers.learn(1, A, 1);
   workers.exchange();
@@ -221,7 +221,7 @@ t.test('each replica has its own rows for strangers', async (t) => {
     t.equal(plane.vniCell(0, V_FDB_DYNAMIC), 0);
     t.notOk(
       plane.tables.peers.isUsed(2048 - 1) || plane.tables.peers.isUsed(2048 - 32),
-      'rows are free again',
+      'the rows of strangers are free again',
     );
   }
 });

@@ -36,7 +36,7 @@ function knows(plane: MemoryPlane, vniIdx: number, mac: number): boolean {
   return plane.tables.fdb.lookup(vniIdx, high, low) >= 0;
 }
 
-/** Time passes, 0.1 s per step, with many rounds in each, as under load. */
+/** Lets time pass in steps of 0.1 s, each with many rounds, as under load. */
 function passBusy(planes: readonly MemoryPlane[], ms: number): void {
   for (let passed = 0; passed < ms; passed += 100) {
     for (let round = 0; round < 40; round++) for (const plane of planes) plane.breathe();
@@ -110,7 +110,8 @@ t.test('with several workers, replicas learn strangers although their rows are f
   receive(first, 1, 1);
   exchange();
   t.ok(knows(second, 1, 1), 'the second replica uses its reserve as well');
-  // A note that finds no row is lost; a continuously active source is announced every 10 s.
+  // A note of a stranger is lost if the receiving worker has no free row. A continuously active
+  // source is announced every 10 s.
   for (let second = 0; second < 14; second++) {
     for (let source = 5000; source < 5100; source++) receive(first, 0, source);
     passBusy(planes, 1000);
@@ -157,7 +158,7 @@ t.test('among many VNIs with one stranger each, a new VNI gets a row within some
   t.equal(strangers.admit(64), evicted);
 });
 
-t.test('the work of a tick is bounded, and evictions stop at twice the reserve', async (t) => {
+t.test('evictions per tick are bounded; they stop at twice the reserve', async (t) => {
   const strangers = new Strangers(0, 1024, 4);
   for (let n = 0; n < 1024; n++) strangers.admit(0);
   const evictedIn = (tick: number) => {

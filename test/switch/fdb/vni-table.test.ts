@@ -4,7 +4,7 @@ import { random } from '../../support/memory-plane.js';
 
 const MAX_VNI = 2 ** 24 - 1;
 
-t.test('finds VNIs at the ends of the range, and not their unconfigured neighbours', async (t) => {
+t.test('finds VNIs at the ends of the range, and does not find the adjacent unconfigured VNIs', async (t) => {
   const table = new VniTable(4);
   for (const vni of [0, 1, 2, MAX_VNI]) t.equal(table.find(vni), -1, `${vni} before`);
   [0, 1, MAX_VNI].forEach((vni, row) => {
@@ -24,7 +24,7 @@ t.test('a full table finds all its VNIs, and a search for any other VNI ends', a
   const own = new Set(Array.from({ length: 4096 }, (_, row) => (row * 4099) & MAX_VNI));
   for (let vni = 0; vni < 100_000; vni++)
     if (!own.has(vni) && table.find(vni) !== -1) return void t.fail(`VNI ${vni} is not configured`);
-  t.pass('4,096 found, 100,000 others not');
+  t.pass('4,096 VNIs are found, and 100,000 other VNIs are not');
 });
 
 t.test('rows may be used in any order', async (t) => {

@@ -74,5 +74,5 @@ t.test('removes rows, clears the map and reads counts', async (t) => {
   ]);
   const broken = new FlowMaps({ flowGet: () => -9 } as unknown as Shim, INIT);
   t.notOk(broken.counts(9, cells, 0), 'a closed map has no counts');
-  t.same([...cells.subarray(0, 2)], [0, 0], 'no cell is written without counts');
+  t.same([...cells.subarray(0, 2)], [0, 0], 'if there are no counts, no cell is written');
 });

@@ -63,8 +63,8 @@ class FakeMaps implements FlowPort {
 }
 
 /**
- * A VNI with two peers that superframes may leave whole to, a station behind the first, and the
- * offload enabled.
+ * A VNI with two peers, to which superframes may be sent whole. A station is behind the first peer,
+ * and the offload is enabled.
  */
 function known(options: ConstructorParameters<typeof MemoryPlane>[0] = {}, shared = false) {
   const plane = new MemoryPlane(options);
@@ -106,7 +106,7 @@ t.test('a superframe for a station creates a lease, other frames do not', async 
   );
 });
 
-t.test('any frame in the other direction creates the lease of that direction', async (t) => {
+t.test('after a superframe in one direction, any frame in the other direction gets a lease', async (t) => {
   const { plane, maps, sent, received } = known();
   received(false);
   t.equal(maps.rows.size, 0, 'a received frame creates no lease without a superframe');
@@ -115,7 +115,7 @@ t.test('any frame in the other direction creates the lease of that direction', a
   t.equal(maps.row(FROM_STATION)?.until, (plane.nowMs | 0) + LEASE_MS);
 });
 
-t.test('a frame renews a lease only in its second half', async (t) => {
+t.test('a frame renews a lease only in the second half of the lease', async (t) => {
   const { plane, maps, sent, wait } = known();
   sent(true);
   for (let i = 0; i < 100; i++) sent(true);
@@ -142,11 +142,11 @@ t.test('a lease lasts at most a quarter of the ageing time', async (t) => {
   t.equal(maps.row(TO_STATION)?.until, (plane.nowMs | 0) + 2000, 'the lease lasts a quarter of 8 s');
 });
 
-t.test('no lease for frames that the kernel cannot or may not forward', async (t) => {
+t.test('frames that the kernel cannot or must not forward create no lease', async (t) => {
   const cases: [string, (world: ReturnType<typeof known>) => void][] = [
     ['another peer than that of the entry', ({ sent, two }) => sent(true, two)],
     [
-      'a peer that superframes do not reach whole',
+      'a peer to which superframes are not sent whole',
       ({ plane, sent }) => {
         plane.tables.peers.setTunnelled(new Int32Array(0));
         sent(true);
@@ -210,7 +210,7 @@ t.test('a path report ends leases only if it lowers the path of a peer', async (
   received(false);
   const report = (address: string, port: number, mtu: number) => {
     const row = new Int32Array(sourceRow(address, port).buffer);
-    t.notOk(isForwarding({ op: 'path.report', row, mtu }), 'the request itself ends nothing');
+    t.notOk(isForwarding({ op: 'path.report', row, mtu }), 'the request itself ends no lease');
     plane.apply({ op: 'path.report', row, mtu });
     return plane.loop.lowerPath(row, 0, mtu, plane.nowMs / 1000);
   };
@@ -256,7 +256,7 @@ t.test('the kernel’s counts are added once to VNI and peer, and the counter id
   t.equal(peer(P_RX_BYTES), 300);
   t.equal(plane.vniCell(0, V_TAP_RX_FRAMES), 10);
   t.equal(plane.vniCell(0, V_TAP_TX_BYTES), 300);
-  t.ok(peer(P_LAST_SEEN_MS) > 0, 'last seen');
+  t.ok(peer(P_LAST_SEEN_MS) > 0, 'the time at which the peer was last seen is set');
   maps.slots.set(slot, [18, 1800, 8, 800]);
   flows.withdrawAll();
   t.equal(peer(P_TX_FRAMES), 11, 'the remaining counts are added when the lease ends');
@@ -305,7 +305,7 @@ t.test('encap and decap report frames of both directions', async (t) => {
   const frame = ipv4Frame(STATION, HERE);
   plane.fromTap(0, frame);
   plane.breathe();
-  t.equal(maps.rows.size, 0, 'no superframe');
+  t.equal(maps.rows.size, 0, 'a frame that is no superframe creates no lease');
   plane.flows.sent(0, macParts(STATION).high, macParts(STATION).low, one, true);
   plane.fromUnderlay('192.0.2.1', concat(vxlanHeader(100), ipv4Frame(HERE, STATION)));
   plane.breathe();

@@ -1,8 +1,8 @@
 /**
  * Backlogs: order, fairness between VNIs, and changes while frames wait.
  *
- * Copies wait in order while other VNIs are served. No change meanwhile sends a copy to a peer row
- * of another VNI.
+ * Copies wait in order while other VNIs are served. If peers or VNIs change while copies wait, no
+ * copy is sent to a peer row of another VNI.
  */
 import t, { type Test } from 'tap';
 import { Batch, FRAME_NEEDS_CSUM, GSO_TCPV4, GSO_UDP_L4 } from '../../../src/abi/batch.js';
@@ -54,7 +54,7 @@ function turn(plane: MemoryPlane, vniIdx = 0): void {
 const sentTo = (plane: MemoryPlane) => plane.underlay.sent.map(({ peerIdx }) => peerIdx);
 const sourceMac = (bytes: Uint8Array) => Buffer.from(bytes.subarray(14, 20)).toString('hex');
 
-t.test('each turn sends one share of the copies in order, unchanged and counted', async (t) => {
+t.test('each turn sends one share of the copies in order; each is unchanged and counted', async (t) => {
   const plane = new MemoryPlane();
   const first = addMany(plane, 0, PEERS);
   const frames = Array.from({ length: 100 }, (_, i) => arpFrame(BROADCAST, macNumber(i)));
@@ -205,7 +205,7 @@ t.test('removing a VNI discards its backlog, and its row can be used again', asy
   plane.checkIdentity(t, 'row used again');
 });
 
-t.test('a change applies to the frames of a backlog that have not begun', async (t) => {
+t.test('a change applies to the frames of a backlog of which no copy was sent yet', async (t) => {
   const plane = new MemoryPlane();
   const first = addMany(plane, 0, MANY);
   for (let i = 0; i < 3; i++) plane.fromTap(0, ipv4Frame(B, A));
@@ -217,7 +217,7 @@ t.test('a change applies to the frames of a backlog that have not begun', async 
   t.same(
     sentTo(plane).slice(MANY - COPIES),
     [first + 7, first + 7],
-    'the second and third are known unicast',
+    'the second and third frame are known unicast',
   );
   plane.checkIdentity(t, 'learned');
 });
@@ -235,7 +235,7 @@ t.test('when no slot is free, remaining frames and copies are dropped and counte
   const last = BACKLOG_LARGE_SLOTS;
   const whole = Math.floor(COPIES / PEERS);
   const copies = (whole + 1) * PEERS - COPIES;
-  t.same(plane.drops(last - 1, 'encap'), {}, 'the last VNI that got a slot has no drops');
+  t.same(plane.drops(last - 1, 'encap'), {}, 'the last VNI with a slot has no drops');
   // The last frames fit into a small slot.
   const kept = Math.floor(BACKLOG_SMALL_LEN / slotLen);
   t.same(plane.drops(last, 'encap'), { fair_share: copies + 100 - whole - 1 - kept });

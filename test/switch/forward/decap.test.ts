@@ -81,7 +81,7 @@ t.test('checks the I flag and each reserved bit, with and without --strict-heade
       t.equal(plane.memory.counters.cells[G_RESERVED_BITS], isI ? 0 : 1, name);
       t.same(plane.drops(-1, 'decap'), isI ? { invalid_hdr: 1 } : {}, name);
       t.same(plane.drops(0, 'decap'), strictHeader && !isI ? { reserved_bits: 1 } : {}, name);
-      t.equal(lookup(plane, 0, A), isI || strictHeader ? -1 : peer, 'only delivered frames are learned from');
+      t.equal(lookup(plane, 0, A), isI || strictHeader ? -1 : peer, 'only delivered frames cause learning');
       plane.checkIdentity(t, name);
     }
 });
@@ -192,7 +192,7 @@ t.test('drops a frame whose source MAC is zero, multicast or our own', async (t)
   t.equal(plane.overlay.written.length, 3, 'unusual unicast MACs pass');
 });
 
-t.test('a valid frame is delivered unchanged, counted and learned from', async (t) => {
+t.test('a valid frame is delivered unchanged and counted, and its source is learned', async (t) => {
   const { plane, peer } = makePlane();
   const frame = ipv4Frame(B, A);
   plane.fromPeer(PEER, 100, frame);
@@ -256,7 +256,7 @@ t.test('a move of a MAC takes effect at once; nothing is learned with learning o
   plane.fromPeer(PEER, 100, arpFrame(BROADCAST, A));
   plane.breathe();
   t.equal(lookup(plane, 0, A), peer);
-  t.equal(plane.vniCell(0, V_MOVED), 2, 'three frames of one batch move it twice');
+  t.equal(plane.vniCell(0, V_MOVED), 2, 'three frames of one batch move the MAC twice');
   const off = makePlane({ policy: { learning: false } });
   off.plane.fromPeer(PEER, 100, arpFrame(BROADCAST, A));
   off.plane.breathe();
@@ -271,7 +271,7 @@ t.test('with --accept any, a stranger is learned, and frames are sent to it', as
   plane.fromTap(0, ipv4Frame(A, B));
   plane.breathe();
   t.equal(plane.overlay.written.length, 1);
-  t.equal(plane.underlay.sent.length, 1, 'known unicast: one copy');
+  t.equal(plane.underlay.sent.length, 1, 'a known unicast frame is sent as one copy');
   const { peerIdx } = plane.underlay.sent[0];
   t.same([...plane.tables.peers.address(peerIdx).slice(0, 4)], [198, 51, 100, 66]);
   t.equal(plane.tables.peers.port(peerIdx), 4789);
@@ -282,7 +282,7 @@ t.test('with --accept any, a stranger is learned, and frames are sent to it', as
   plane.breathe();
   t.notOk(
     plane.underlay.sent.some((datagram) => datagram.peerIdx === peerIdx),
-    'BUM goes to configured peers only',
+    'BUM frames go to configured peers only',
   );
 });
 

@@ -131,7 +131,7 @@ t.test('drops a BUM frame without a flood target (no_tx_target)', async (t) => {
   t.same(plane.underlay.sent, []);
   t.same(plane.drops(0, 'encap'), { no_tx_target: 3 });
   t.equal(plane.vniCell(0, V_FLOODED_BROADCAST), 0, 'a frame without target does not count as flooded');
-  plane.checkIdentity(t, 'no peers');
+  plane.checkIdentity(t, 'without peers');
 });
 
 t.test('flood off drops unknown unicast, but not broadcast and multicast', async (t) => {
@@ -143,7 +143,7 @@ t.test('flood off drops unknown unicast, but not broadcast and multicast', async
   plane.breathe();
   t.equal(plane.underlay.sent.length, 3);
   t.same(plane.drops(0, 'encap'), { flood_off: 1 });
-  plane.checkIdentity(t, 'flood off');
+  plane.checkIdentity(t, 'with flood off');
 });
 
 t.test('one batch with the same MAC in two VNIs goes to each VNI’s peer', async (t) => {
@@ -204,7 +204,7 @@ t.test('a failed send does not affect the other receivers', async (t) => {
   plane.checkIdentity(t, 'failures');
 });
 
-t.test('sends that complete later are counted like others', async (t) => {
+t.test('sends that complete later are counted like immediate sends', async (t) => {
   const underlay = new PendingUnderlay();
   const plane = new MemoryPlane({ underlay });
   plane.addVni(0, 100, { flood: false });
@@ -215,7 +215,7 @@ t.test('sends that complete later are counted like others', async (t) => {
   plane.breathe();
   t.equal(underlay.pending, 400);
   t.equal(plane.vniCell(0, V_TAP_RX_FRAMES), 1, 'only the drop is counted before the completions');
-  plane.checkIdentity(t, 'all pending');
+  plane.checkIdentity(t, 'while all sends are pending');
   while (underlay.pending > 0) {
     underlay.answer(37);
     plane.loop.housekeeping(plane.clock);

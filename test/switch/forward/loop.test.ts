@@ -76,7 +76,7 @@ t.test('one round forwards a frame in each direction', async (t) => {
   plane.checkIdentity(t, 'one round');
 });
 
-t.test('a round with one small frame has a direction, flooded or not', async (t) => {
+t.test('a round with one small frame has a direction, whether the frame is flooded or not', async (t) => {
   const plane = makePlane();
   plane.addPeer(0, '192.0.2.2');
   const direction = (): number => {

@@ -3,11 +3,11 @@
  *
  * The traffic is trains, superframes and fragments of several VNIs and peers, valid and hostile, in
  * both directions. Each frame contains a mark, eight bytes that identify the frame and its VNI.
- * `support/tenants/world.ts` has the invariants checked for each case. A seed, printed on failure,
- * reproduces a whole run:
+ * `support/tenants/world.ts` checks the invariants of each case. The seed that is printed on
+ * failure reproduces all cases of an execution:
  *
  *     npm run property                  ten minutes of new cases
- *     npm run property -- --seed 7      the run with this seed
+ *     npm run property -- --seed 7      the cases of this seed
  */
 import fc from 'fast-check';
 import t from 'tap';
@@ -18,7 +18,7 @@ import type { FromTap, Op, VniSpec, WorldSpec } from '../../support/tenants/oper
 import { STRAY, VNIS } from '../../support/tenants/oracle.js';
 import { ADDRESSES, World } from '../../support/tenants/world.js';
 
-/** Most cases of a run. */
+/** Largest number of cases of one execution. */
 const CASES = 4000;
 const LIMIT_MS = Number(process.env.PROPERTY_S ?? 20) * 1000;
 const SEED = process.env.PROPERTY_SEED;

@@ -20,7 +20,7 @@ t.test('turns are first in, first out, and each VNI is queued once', async (t) =
   t.equal(turns.next(), 2, 'a removed row can be queued again');
 });
 
-t.test('a round ends at its cost limit; the next begins with the TAP that waited longest', async (t) => {
+t.test('a round ends at its cost limit; the next round begins with the longest-waiting TAP', async (t) => {
   const plane = new MemoryPlane();
   for (let vniIdx = 0; vniIdx < VNIS; vniIdx++) {
     plane.addVni(vniIdx, 100 + vniIdx);

@@ -121,10 +121,10 @@ t.test('sends that complete after their peer was removed count in the other row'
   accountEncap(batch, plane.tables);
   plane.removePeer(peer);
   t.equal(plane.peerCell(other, P_TX_FRAMES), 1, 'the earlier counts of the removed peer are kept');
-  plane.checkIdentity(t, 'peer removed');
+  plane.checkIdentity(t, 'after the peer was removed');
   accountEncap(batch, plane.tables);
   t.equal(plane.peerCell(other, P_TX_FRAMES), 2, 'a late completion counts in the other row');
-  plane.checkIdentity(t, 'late completion');
+  plane.checkIdentity(t, 'after the late completion');
   const address = { family: 4 as const, bytes: new Uint8Array(16).fill(9, 0, 4), port: 4789, scopeId: 0 };
   const peers = packPeers([{ address, flood: true, pathMtu: 1500 }]);
   plane.apply({ op: 'peer.add', vniIdx: 1, peers, from: 0, count: 1, peerIdx: peer, generation: 99 });
@@ -134,9 +134,9 @@ t.test('sends that complete after their peer was removed count in the other row'
     0,
     'a late completion does not count for the new peer of the row, which belongs to another VNI',
   );
-  plane.checkIdentity(t, 'row reused');
+  plane.checkIdentity(t, 'after the row was reused');
   batch.peerIdx[0] = MAX_PEERS - 1;
   accountEncap(batch, plane.tables);
   t.equal(plane.peerCell(other, P_TX_FRAMES), 4, 'a learned peer counts in the other row');
-  plane.checkIdentity(t, 'learned peer');
+  plane.checkIdentity(t, 'after the send to a learned peer');
 });

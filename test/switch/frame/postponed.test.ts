@@ -128,7 +128,7 @@ t.test('does not change other protocols, fragments and complete checksums', asyn
       ),
     ],
     [
-      'an IPv6 header chain that does not end',
+      'an IPv6 header chain with nine extension headers',
       ipv6Frame(DST, SRC, {
         postponed: true,
         extension: concat(...Array(9).fill(hex('00 00 01 04 00 00 00 00'))),

@@ -46,12 +46,12 @@ t.test('a superframe whose columns contradict its headers counts as one frame', 
     ['a header before the frame', { ...good, csumStart: -1 }, frame],
     ['a header behind the frame', { ...good, csumStart: frame.length }, frame],
     ['a header that the frame cuts off', { ...good, csumStart: frame.length - 19 }, frame],
-    ['far away', { ...good, csumStart: 65_535 }, frame],
-    ['a TCP header of no length', good, patched(frame, 34 + 12, 0)],
-    ['a TCP header that never ends', good, patched(frame.slice(0, 34 + 59), 34 + 12, 0xf0)],
+    ['a header at offset 65,535', { ...good, csumStart: 65_535 }, frame],
+    ['a TCP header whose length field is 0', good, patched(frame, 34 + 12, 0)],
+    ['a TCP header that is longer than the frame', good, patched(frame.slice(0, 34 + 59), 34 + 12, 0xf0)],
     ['no payload', good, frame.slice(0, 54)],
     ['UDP without payload', superframe(GSO_UDP_L4, 100, 34), frame.slice(0, 42)],
-    ['UDP cut off', superframe(GSO_UDP_L4, 100, 38), frame.slice(0, 42)],
+    ['a UDP header that the frame cuts off', superframe(GSO_UDP_L4, 100, 38), frame.slice(0, 42)],
   ];
   for (const [name, columns, bytes] of rows) {
     const { plane, peerIdxs } = planeOf(1);
@@ -72,17 +72,17 @@ t.test('a superframe counts the frames and bytes of its segments', async (t) => 
   /** Name, frame, columns, segments, bytes of headers in each segment. */
   const rows: [string, Uint8Array, Superframe, number, number][] = [
     ['a whole number of segments', tcp(3000), superframe(GSO_TCPV4, 1000, 34), 3, 54],
-    ['one byte more', tcp(3001), superframe(GSO_TCPV4, 1000, 34), 4, 54],
-    ['one byte less', tcp(2999), superframe(GSO_TCPV4, 1000, 34), 3, 54],
+    ['one byte more than three segments', tcp(3001), superframe(GSO_TCPV4, 1000, 34), 4, 54],
+    ['one byte less than three segments', tcp(2999), superframe(GSO_TCPV4, 1000, 34), 3, 54],
     ['with ECN', tcp(3000), superframe(GSO_TCPV4 | 0x80, 1000, 34), 3, 54],
     ['one segment', tcp(1000), superframe(GSO_TCPV4, 1000, 34), 1, 54],
     ['less than one segment', tcp(1), superframe(GSO_TCPV4, 1000, 34), 1, 54],
-    ['the largest', tcp(65_495), superframe(GSO_TCPV4, 1398, 34), 47, 54],
-    ['most TCP segments', tcp(65_480), superframe(GSO_TCPV4, 256, 34), 256, 54],
-    ['smallest TCP segments', tcp(22_528), superframe(GSO_TCPV4, 88, 34), 256, 54],
+    ['the largest superframe', tcp(65_495), superframe(GSO_TCPV4, 1398, 34), 47, 54],
+    ['the largest number of TCP segments', tcp(65_480), superframe(GSO_TCPV4, 256, 34), 256, 54],
+    ['the smallest TCP segments', tcp(22_528), superframe(GSO_TCPV4, 88, 34), 256, 54],
     ['two segments of any size', tcp(2), superframe(GSO_TCPV4, 1, 34), 2, 54],
     [
-      'most UDP segments',
+      'the largest number of UDP segments',
       frameOf(B, { protocol: UDP, payloadLen: 128 }),
       superframe(GSO_UDP_L4, 1, 34),
       128,
@@ -117,12 +117,12 @@ t.test('a superframe counts the frames and bytes of its segments', async (t) => 
     t.equal(plane.vniCell(0, V_TAP_RX_BYTES), wireLen, name);
     t.equal(plane.peerCell(peerIdxs[0], P_TX_FRAMES), segments, name);
     t.equal(plane.peerCell(peerIdxs[0], P_TX_BYTES), wireLen, name);
-    t.equal(plane.underlay.sent.length, 1, 'one descriptor');
+    t.equal(plane.underlay.sent.length, 1, 'the superframe is sent as one descriptor');
     const [sent] = plane.underlay.sent;
     t.same(
       sent.bytes,
       concat(vxlanHeader(100), bytes),
-      'the superframe is unchanged and follows one VXLAN header',
+      'the datagram is one VXLAN header and the unchanged superframe',
     );
     t.equal(
       sent.csumStart,

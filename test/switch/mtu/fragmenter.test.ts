@@ -1,5 +1,5 @@
 /**
- * Inner IPv4 fragments: the receiving host reassembles the packet that was sent.
+ * Tests of inner IPv4 fragments: the receiving host reassembles the packet that was sent.
  */
 import t from 'tap';
 import { FRAME_NEEDS_CSUM, GSO_UDP_L4 } from '../../../src/abi/batch.js';
@@ -41,7 +41,7 @@ function sentFrames(plane: MemoryPlane): Uint8Array[] {
   return plane.underlay.sent.map(({ bytes }) => bytes.slice(8));
 }
 
-t.test('the fragments of a packet reassemble to it', async (t) => {
+t.test('the fragments of a packet reassemble to the same packet', async (t) => {
   const rows: [string, PacketOptions, World, number][] = [
     ['one byte too long', { payloadLen: 1451 - 28 }, {}, 2],
     ['a full Ethernet frame', { payloadLen: 1472 }, {}, 2],

@@ -68,7 +68,7 @@ function received(plane: MemoryPlane, frame: Uint8Array, peer = PEER): Uint8Arra
   return plane.overlay.written[0].bytes;
 }
 
-/** The frame as its sender would have sent it with that MSS, including the checksum. */
+/** The frame that its sender would have sent with that MSS, including the checksum. */
 const expected = (make: typeof ipv4Frame, options: PacketOptions, mss: number, at = 2) => {
   const tcpOptions = options.tcpOptions!.slice();
   tcpOptions.set([mss >>> 8, mss & 0xff], at);
@@ -191,7 +191,7 @@ t.test(
   },
 );
 
-t.test('a SYN without a target is dropped; a SYN from a stranger is clamped once it has a row', async (t) => {
+t.test('a SYN without a target is dropped, and the second SYN from a stranger is clamped', async (t) => {
   const plane = new MemoryPlane();
   plane.addVni(0, 100, { accept: 'any' });
   const frame = ipv4Frame(B, A, syn());

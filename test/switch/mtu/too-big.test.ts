@@ -86,7 +86,7 @@ const packet6 = (len: number, options: PacketOptions = {}) =>
   ipv6Frame(B, A, { payloadLen: len - UDP6 + 14, ...options });
 const raw = (len: number, type = 0x88b5) => ethernet(B, A, type, new Uint8Array(len));
 
-t.test('a frame of the limit passes, and a frame of one byte more does not', async (t) => {
+t.test('a frame as long as the limit passes, and a frame of one byte more does not', async (t) => {
   const rows: [string, PlaneOptions, Uint8Array, Uint8Array][] = [
     ['IPv4 over IPv4', {}, packet4(1450), packet4(1451)],
     ['IPv4 over IPv6', { peer: '2001:db8::1' }, packet4(1430), packet4(1431)],
@@ -120,7 +120,7 @@ t.test('an IPv4 packet with DF is answered with ICMP fragmentation needed', asyn
   t.same(
     answer.slice(0, 18),
     concat(macBytes(A), macBytes(B), hex('81 00 20 05 08 00')),
-    'addresses swapped, tagged',
+    'the answer has swapped addresses and the tag of the frame',
   );
   t.same(answer.slice(26, 28), hex('40 01'), 'TTL, ICMP');
   t.same(
@@ -160,7 +160,7 @@ t.test('the MTU in an answer to IPv6 is never below 1280', async (t) => {
 });
 
 t.test(
-  'for IPv6 of at most 1280 bytes on a smaller path, the datagram is fragmented or dropped',
+  'if an IPv6 packet of at most 1280 bytes exceeds the path, its datagram is fragmented or dropped',
   async (t) => {
     const rows: [string, PlaneOptions, object][] = [
       ['DF set: dropped', { df: 'set' }, { sent: 0, answers: [], counted: DROPPED }],
@@ -179,7 +179,7 @@ t.test(
   },
 );
 
-t.test('frames that may neither be answered nor fragmented are dropped', async (t) => {
+t.test('frames that must be neither answered nor fragmented are dropped', async (t) => {
   const icmp = (type: number) => patched(packet4(1451, { protocol: 1 }), 34, type);
   const icmpv6 = (type: number) => patched(packet6(1451, { protocol: 58 }), 54, type);
   const from4 = (...from: number[]) => packet4(1451, { from });
@@ -340,7 +340,7 @@ function pathsOf(pathMtus: readonly number[]): MemoryPlane {
 }
 
 t.test('a flooded frame is answered only if no copy fits, with the MTU of the widest path', async (t) => {
-  /** Next-hop MTU of an ICMP answer, and of an ICMPv6 one. */
+  /** Next-hop MTU of an ICMP answer, and of an ICMPv6 answer. */
   const mtu4 = (answer: Uint8Array) => Buffer.from(answer).readUInt16BE(40);
   const mtu6 = (answer: Uint8Array) => Buffer.from(answer).readUInt32BE(58);
   const rows: [string, number[], Uint8Array, (answer: Uint8Array) => number, number[]][] = [
@@ -406,7 +406,7 @@ t.test('a superframe is judged by its segments', async (t) => {
     t.equal(
       plane.overlay.written.length,
       plane.underlay.sent.length === 0 ? 1 : 0,
-      'one answer, not one per segment',
+      'the superframe gets one answer, not one per segment',
     );
     plane.checkIdentity(t, name);
   }
@@ -456,10 +456,10 @@ t.test('oversized superframes whose columns contradict their headers are dropped
   const udp = ipv4Frame(B, A, { payloadLen: 4000, postponed: true });
   const rows: [string, Uint8Array, ReturnType<typeof superframe>][] = [
     ['TCP: no size', bytes, superframe(GSO_TCPV4, 0)],
-    ['TCP: headers far away', bytes, superframe(GSO_TCPV4, 1460, 5000)],
+    ['TCP: headers at offset 5,000', bytes, superframe(GSO_TCPV4, 1460, 5000)],
     ['UDP: no size', udp, superframe(GSO_UDP_L4, 0)],
-    ['UDP: headers elsewhere', udp, superframe(GSO_UDP_L4, 1472, 38)],
-    ['UDP: it is TCP', bytes, superframe(GSO_UDP_L4, 1472)],
+    ['UDP: headers at offset 38', udp, superframe(GSO_UDP_L4, 1472, 38)],
+    ['UDP: the frame is TCP', bytes, superframe(GSO_UDP_L4, 1472)],
     ['UDP: no postponed checksum', udp, { ...superframe(GSO_UDP_L4, 1472), flags: 0 }],
     ['UDP: a fragment', patched(udp, 20, 0x20), superframe(GSO_UDP_L4, 1472)],
   ];

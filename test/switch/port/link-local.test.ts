@@ -1,5 +1,5 @@
 /**
- * Link-local peers in a separate network namespace:
+ * Link-local peers, tested in a separate network namespace:
  *
  *     here, fe80::a [left] ───veth─── [right] fe80::b, there
  *

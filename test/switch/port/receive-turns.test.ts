@@ -45,10 +45,10 @@ t.test('waiting sockets get equal time, independent of the cost of their datagra
   );
 });
 
-t.test('a turn is short while other sockets wait; a socket that is alone may fill a batch', async (t) => {
+t.test('calls are small while other sockets wait, and a socket that is alone may fill a batch', async (t) => {
   const { receivers, turn } = setUp([1, 1]);
   receivers[0].readable = true;
-  t.equal(turn()!.slots, 64, 'another socket may still become readable');
+  t.equal(turn()!.slots, 64, 'in its first calls, a socket does not count as alone yet');
   for (let i = 0; i < 64; i++) turn();
   t.equal(turn()!.slots, BATCH_CAP);
   receivers[1].readable = true;
@@ -59,7 +59,7 @@ t.test('a turn is short while other sockets wait; a socket that is alone may fil
   t.equal(turn()!.slots, 64, 'another socket waited recently');
 });
 
-t.test('a socket that cost a second in one turn is read again soon, as debt is bounded', async (t) => {
+t.test('a socket that cost a second in one turn is read again soon, because debt is bounded', async (t) => {
   const { receivers, turn } = setUp([1_000_000 / 64, 1]);
   for (const receiver of receivers) receiver.readable = true;
   const order = Array.from({ length: 200 }, () => turn()!.fd);
@@ -96,7 +96,7 @@ t.test('costly datagrams are requested in small numbers and do not starve other 
   );
 });
 
-t.test('calls are shorter while TAPs also wait; a socket alone keeps long calls', async (t) => {
+t.test('calls are shorter while TAPs also wait, except those of a socket that is alone', async (t) => {
   for (const isCrowded of [false, true]) {
     const { receivers, turn } = setUp([5, 5], [0, 1], () => isCrowded);
     for (const receiver of receivers) receiver.readable = true;

@@ -65,8 +65,8 @@ await insideNamespace(t, import.meta.url, 'link set lo up', async () => {
 });
 
 /**
- * Reads the waiting frames and returns the UDP ones; the kernel sends some of its own (neighbour
- * discovery, MLD).
+ * Reads the waiting frames and returns those with UDP. The kernel also sends frames of its own
+ * (neighbour discovery, MLD), which are ignored.
  */
 function readUdp(port: TapPort, batch: Batch, vniIdx: number): number[] {
   const start = batch.count;
@@ -146,7 +146,7 @@ async function writes(t: Test, port: TapPort, socket: Socket): Promise<void> {
     [0, false],
   ];
   for (const [i, [payloadLen, postponed]] of rows.entries()) {
-    // The device's own addresses instead of the default 10.0.0.1 → 10.0.0.2.
+    // The frame has the addresses of this device instead of the default 10.0.0.1 → 10.0.0.2.
     const frame = ipv4Frame('02:00:00:00:00:01', macNumber(9), {
       payloadLen,
       postponed,

@@ -11,8 +11,8 @@ const next = random(1);
 const someBytes = (length: number) => Uint8Array.from({ length }, () => next(256));
 
 /**
- * Two connected ports of one engine. Peer 0 of the first port is the second over IPv4, peer 1 over
- * IPv6.
+ * Two connected ports of one engine. Peers 0 and 1 of the first port are the second port, over IPv4
+ * and over IPv6.
  */
 async function pair(t: Test, engine: EngineName) {
   const here = new UnderlayEnd(t, engine);
@@ -36,8 +36,8 @@ for (const engine of ENGINES) {
     here.setPeer(4, '127.0.0.1', closedPort); // rejected by ICMP later
     const bytes = someBytes(60);
     const out: Outgoing[] = [
-      { peerIdx: 2, srcPortIdx: 0, bytes }, // an empty row
-      { peerIdx: 0, srcPortIdx: 5, bytes }, // no socket there
+      { peerIdx: 2, srcPortIdx: 0, bytes }, // the peer row is empty
+      { peerIdx: 0, srcPortIdx: 5, bytes }, // the pool has no socket 5
       { peerIdx: 3, srcPortIdx: 0, bytes },
       { peerIdx: 0, srcPortIdx: 0, bytes, verdict: 7 }, // not to be sent
       { peerIdx: 0, srcPortIdx: 0, bytes },
@@ -59,7 +59,7 @@ for (const engine of ENGINES) {
     }
     await here.untilDecided(105);
     await there.untilReceived(52);
-    t.equal(there.received.length, 52, 'a rejecting peer costs no other peer a datagram');
+    t.equal(there.received.length, 52, 'a peer that rejects datagrams does not affect other peers');
     const report = new PathErrors();
     report.words.fill(7);
     t.equal(here.port.takePathErrors(report), 0, 'no path error is reported');
@@ -155,8 +155,8 @@ for (const engine of ENGINES) {
     ] as const) {
       const flood = createSocket(type);
       const port = await portOf(fd);
-      // All datagrams are sent in one turn of this event loop, so both engines read only
-      // afterwards.
+      // All datagrams are sent in one turn of this event loop, so both engines read only after the
+      // last datagram was sent.
       const sends = Array.from(
         { length: count },
         () => new Promise((resolve) => flood.send(someBytes(100), port, address, resolve)),
@@ -174,7 +174,7 @@ for (const engine of ENGINES) {
       `${there.received.length} received, ${overflow} dropped`,
     );
     t.ok(engine === 'dgram' || overflow > 0);
-    t.equal(there.port.takeOverflow(), 0, 'reported once');
+    t.equal(there.port.takeOverflow(), 0, 'the drops are reported once');
   });
 }
 
@@ -213,14 +213,14 @@ t.test('dgram: pending sends are limited, and the limit is reported as ENOMEM', 
   const ENOMEM = -12;
   t.ok(
     statuses.slice(0, 1024).every((status) => status === 1),
-    '1,024 are pending',
+    '1,024 sends are pending',
   );
   t.ok(
     statuses.slice(1024).every((status) => status === ENOMEM),
     'further sends fail',
   );
   await here.untilDecided(statuses.length);
-  t.equal(here.send(batch.slice(0, 1))[0], 1, 'there is room after completion');
+  t.equal(here.send(batch.slice(0, 1))[0], 1, 'a further send is accepted after completions');
 });
 
 t.test('dgram: sends of a removed VNI are not reported, later sends are', async (t) => {

@@ -55,7 +55,7 @@ t.test('the row has the options DF and UDP checksum', async (t) => {
 });
 
 t.test(
-  'a new device applies at once while the offload is enabled, and not after it was disabled',
+  'a new device takes effect at once while the offload is enabled, and not while it is disabled',
   async (t) => {
     const tunnel = new Tunnel();
     tunnel.set(WAY);
