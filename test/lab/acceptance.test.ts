@@ -1,8 +1,9 @@
 /**
  * Acceptance criterion of the first version: ping, and TCP above 1 Gb/s in both directions.
  *
- * vtepd runs in one namespace and `ip link add vxlan100 type vxlan id 100 …` in the other; the veth
- * pair between the namespaces has its default offloads. Topology of two-hosts.test.ts.
+ * vtepd runs in one namespace, kernel vxlan (`ip link add vxlan100 type vxlan id 100 …`) in the
+ * other. The veth pair between the namespaces has its default offloads. The topology is that of
+ * two-hosts.test.ts.
  */
 import t from 'tap';
 import { assertIdentity } from '../support/metrics.js';

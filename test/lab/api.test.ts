@@ -1,9 +1,9 @@
 /**
  * Load on the API during traffic, on the topology of two-hosts.test.ts.
  *
- * A client makes 1000 changes to VNIs and peers, half of them over the unix socket, half over TCP
- * with a token from the other host, while iperf3 runs in a VNI of which only the flood list
- * changes. Another test makes every call that the running daemon documents.
+ * A client makes 1000 changes to VNIs and peers while iperf3 runs in VNI 100. Half of the changes
+ * are made over the unix socket, half over TCP with a token from the other host. In VNI 100 only
+ * the flood list changes. Another test makes every call that the running daemon documents.
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,5 +1,5 @@
 /**
- * Smoke test of the benchmark: two of its cells and two floods, one short round each.
+ * Smoke test of the benchmark: two measurements (cells) and two floods, each for one short round.
  *
  * The figures themselves are not checked.
  */
@@ -13,7 +13,7 @@ const ROOT = new URL('../../', import.meta.url).pathname;
 const LIMIT_MS = 60_000;
 const FLOODS_LIMIT_MS = 180_000;
 
-t.test('a short run of two cells prints a table and writes a file', async (t) => {
+t.test('a short benchmark of two cells prints a table and writes a file', async (t) => {
   await run([process.execPath, join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', join(ROOT, 'bench')]);
   const bench = [
     process.execPath,
@@ -39,7 +39,7 @@ t.test('a short run of two cells prints a table and writes a file', async (t) =>
   t.not(file, '', 'the output contains the path of the file');
   t.teardown(() => rmSync(join(ROOT, file), { force: true }));
   const results = JSON.parse(readFileSync(join(ROOT, file), 'utf8')) as Results;
-  t.same(results.failures, [], 'nothing failed');
+  t.same(results.failures, [], 'no measurement failed');
   t.same(
     results.stages.map(({ id, series }) => [id, series.map((one) => [one.task, one.competitor])]),
     [
@@ -60,7 +60,7 @@ t.test('a short run of two cells prints a table and writes a file', async (t) =>
   t.ok(results.stages[0].offloads.vtepd.eth0.length > 0, 'the offloads of the underlay device are recorded');
 });
 
-t.test('a short run of floods prints a table and measures every flood', async (t) => {
+t.test('a short benchmark of floods prints a table and measures every flood', async (t) => {
   const bench = [process.execPath, join(ROOT, 'build/bench/main.js'), '--short', '--only', 'floods'];
   const { code, stdout, stderr } = await outcome(bench, { limitMs: FLOODS_LIMIT_MS });
   const file = /^bench\/results\/\S+\.json$/m.exec(stdout)?.[0] ?? '';

@@ -1,5 +1,5 @@
 /**
- * Captures by vtepd compared with tcpdump on the TAP and on the wire, for the same pings.
+ * Captures by vtepd compared with tcpdump on the TAP and on the wire, for the same ICMP packets.
  *
  * A capture whose reader does not keep up must not disturb the data plane. Topology of
  * two-hosts.test.ts.
@@ -82,7 +82,7 @@ t.test('a stopped reader does not disturb the data plane', async (t) => {
   const ended = await eventually('the log to contain the lost packets', () =>
     /"packets":\d+,"lost":([1-9]\d*),"msg":"capture ends"/.exec(vtepd.log()),
   );
-  t.comment(`the capture alone lost ${ended[1]} packets`);
+  t.comment(`only the capture lost packets: ${ended[1]}`);
   assertIdentity(t, await vtepd.metrics());
 });
 
@@ -116,7 +116,7 @@ async function open({ lab, near, vtepd }: TwoHosts, query: string): Promise<Open
   return { file, process, stop };
 }
 
-/** Waits for ten ICMP packets in a capture file, and returns all. */
+/** Waits until a capture file contains ten ICMP packets. Returns all ICMP packets of the file. */
 function pings(file: string): Promise<Buffer[]> {
   return eventually('ten ICMP packets captured', async () => {
     const frames = (await packetsOf(file)).filter(isIcmp);

@@ -23,7 +23,9 @@ for (const engine of ENGINES) {
     const listener = await Listener.start(lab, vm105, 9000);
     await segmentInSoftware(near, UNDERLAY_DEV);
     const wire = await capture(near, UNDERLAY_DEV, lab.dir, `udp port 4789 and src host ${NEAR}`);
-    // Read once tcpdump listens, because an ARP request may still be sent before.
+    // These counters are read after tcpdump has started. If vtepd sent an ARP request between an
+    // earlier read and tcpdump's start, the counters would include the request and the capture
+    // would not.
     const before = await vtepd.metrics();
     const texts = Array.from({ length: 300 }, (_, index) => `${index}:${'x'.repeat(index >> 3)}`);
     await sendUdp(vm101, '10.10.10.105', 9000, ...texts);

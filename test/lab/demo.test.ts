@@ -1,4 +1,6 @@
-/** The demo of `npm start`: proves its statements, exits on a signal, leaves nothing behind. */
+/**
+ * The demo of `npm start`. It proves its statements, exits on a signal and leaves nothing behind.
+ */
 import { existsSync } from 'node:fs';
 import { request } from 'node:http';
 import t from 'tap';
@@ -11,10 +13,10 @@ const LIMIT_MS = 30_000;
 t.test('every step prints its proof, and nothing is left', async (t) => {
   const demo = start([process.execPath, START, '--once']);
   t.equal(await demo.exit(LIMIT_MS), 0, demo.stderr);
-  t.equal(demo.stdout.match(/3 packets transmitted, 3 received/g)?.length, 2, 'pings in both directions');
-  t.match(demo.stdout, /VXLAN, flags \[I\] \(0x08\), vni 100\n.*ICMP echo request/, 'output of tcpdump');
-  t.equal(demo.stdout.match(/ [\d.]+ Gb\/s received/g)?.length, 2, 'throughput in both directions');
-  t.match(demo.stdout, /vtepd_peer_tx_frames_total\{/, 'metrics');
+  t.equal(demo.stdout.match(/3 packets transmitted, 3 received/g)?.length, 2, 'all pings are answered');
+  t.match(demo.stdout, /VXLAN, flags \[I\] \(0x08\), vni 100\n.*ICMP echo request/, 'tcpdump shows VXLAN');
+  t.equal(demo.stdout.match(/ [\d.]+ Gb\/s received/g)?.length, 2, 'both throughputs are shown');
+  t.match(demo.stdout, /vtepd_peer_tx_frames_total\{/, 'the metrics are shown');
   t.same(await namespacesOf(demo), [], 'no namespace is left');
   t.notOk(existsSync(socketOf(demo)), 'no socket is left');
 });
@@ -24,7 +26,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     const demo = start([process.execPath, START]);
     t.teardown(() => demo.stop('SIGKILL'));
     await demo.untilOutput(/The demo keeps running/, LIMIT_MS);
-    t.equal((await namespacesOf(demo)).length, 2, 'two namespaces');
+    t.equal((await namespacesOf(demo)).length, 2, 'two namespaces exist');
     t.equal(await statusOf(socketOf(demo)), 200, 'the API answers outside of the namespaces');
     t.equal(await demo.stop(signal, LIMIT_MS), 0, 'exit 0');
     t.same(await namespacesOf(demo), [], 'no namespace is left');

@@ -1,10 +1,11 @@
 /**
  * Offloads that the kernel refuses, at start or while frames flow.
  *
- * vtepd stops using the offload, logs the refusal once, and lists it in its status; no flow is
- * disturbed. Topology of two-hosts.test.ts. The daemon runs behind a library that fails the system
- * calls that request the offload (test/support/refuse.c); all other calls reach the real kernel.
- * Superframes that leave unsegmented have a lab of their own (tunnel-offload.test.ts).
+ * vtepd stops using the offload, logs the refusal once, and lists the refusal in its status. No
+ * flow is disturbed. The topology is that of two-hosts.test.ts. The daemon runs behind a library
+ * that fails the system calls that request the offload (test/support/refuse.c); all other calls
+ * reach the real kernel. Superframes that leave unsegmented have a lab of their own
+ * (tunnel-offload.test.ts).
  *
  *     vm101 ─ br-vxlan ─ vtep100 ─ vtepd ═ refuse.so ═ near ===== far ─ vxlan100 ─ br-vxlan ─ vm105
  */
@@ -26,8 +27,9 @@ const TUN = ['TUN_F_CSUM', 'TUN_F_TSO4', 'TUN_F_TSO6', 'TUN_F_TSO_ECN', 'TUN_F_U
 const ALL = ['UDP_GRO', 'UDP_SEGMENT', ...TUN, 'GSO_TCP', 'GSO_UDP_L4'];
 
 /**
- * Offload refused at start, its errno, and the offloads that become unused. A refusal affects
- * several TAP offloads because the kernel accepts a set of them as a whole or not at all.
+ * Offload that the kernel refuses at start, the errno, and the offloads that vtepd therefore does
+ * not use. One refusal affects several TAP offloads, because the kernel accepts or refuses a set of
+ * TAP offloads as a whole.
  */
 const AT_START: [string, ErrorName, readonly string[]][] = [
   ['UDP_GRO', 'ENOPROTOOPT', ['UDP_GRO']],
@@ -47,7 +49,7 @@ for (const [name, error, unused] of AT_START) {
   });
 }
 
-t.test('trains refused during a transfer (EIO) are not used again', async (t) => {
+t.test('vtepd stops using trains after a refusal during a transfer (EIO)', async (t) => {
   const { hosts, refusal } = await refusing(t, { UDP_SEGMENT: 'EIO' }, { later: true });
   await assertUnused(t, hosts, [], 'EIO');
   await assertTransferDuring(t, hosts, () => refusal.begin());
@@ -56,7 +58,7 @@ t.test('trains refused during a transfer (EIO) are not used again', async (t) =>
   await assertRemembered(t, hosts, refusal);
 });
 
-t.test('trains refused during a transfer (EINVAL) are used until small trains are refused', async (t) => {
+t.test('vtepd uses trains after a refusal (EINVAL) until small trains are refused, too', async (t) => {
   const { hosts, refusal } = await refusing(t, { UDP_SEGMENT: 'EINVAL' }, { later: true });
   await assertTransferDuring(t, hosts, () => refusal.begin());
   t.ok(refusal.count > 0, `${refusal.count} trains were refused during the transfer`);
@@ -66,14 +68,14 @@ t.test('trains refused during a transfer (EINVAL) are used until small trains ar
   await assertRemembered(t, hosts, refusal);
 });
 
-t.test('trains refused during a transfer are not used again by two workers', async (t) => {
+t.test('two workers stop using trains after a refusal during a transfer', async (t) => {
   const { hosts, refusal } = await refusing(t, { UDP_SEGMENT: 'EIO' }, { later: true, flags: '--workers 2' });
   await assertTransferDuring(t, hosts, () => refusal.begin());
   await assertUnused(t, hosts, ['UDP_SEGMENT'], 'EIO');
   await assertRemembered(t, hosts, refusal);
 });
 
-t.test('TCP superframes that the TAP refuses are not used again', async (t) => {
+t.test('vtepd stops using TCP superframes after the TAP has refused one', async (t) => {
   const { hosts, refusal } = await refusing(t, { GSO_TCP: 'EINVAL' });
   await segmentInSoftware(hosts.far, UNDERLAY_DEV);
   await assertTransfer(t, hosts.vm105, hosts.vm101, NEAR_VM, SOME_BYTES);
@@ -81,7 +83,7 @@ t.test('TCP superframes that the TAP refuses are not used again', async (t) => {
   await assertRemembered(t, hosts, refusal);
 });
 
-t.test('UDP superframes that the TAP refuses are not used again', async (t) => {
+t.test('vtepd stops using UDP superframes after the TAP has refused one', async (t) => {
   const { hosts, refusal } = await refusing(t, { GSO_UDP_L4: 'EINVAL' });
   await assertUdp(t, hosts);
   await assertUnused(t, hosts, ['GSO_UDP_L4'], 'EINVAL');
@@ -145,8 +147,8 @@ interface Status {
 }
 
 /**
- * Asserts that the status lacks exactly these offloads, its warnings list them with the error, and
- * the log contains each warning once.
+ * Asserts three conditions: exactly these offloads are missing in the status, the warnings of the
+ * status name these offloads and the error, and the log contains each warning once.
  */
 async function assertUnused(
   t: Test,

@@ -23,8 +23,8 @@ import { eventually } from '../support/wait.js';
 /** Time limit of the recovery after a fault has ended, ms. */
 const RECOVERY_MS = 15_000;
 /**
- * Time after which a peer without answers is certainly reported as silent, seconds: 15, and two
- * intervals of 5 between the checks.
+ * Time after which a peer that does not answer has certainly been reported as silent, seconds: the
+ * limit of 15, plus two intervals of 5 between checks.
  */
 const SILENT_S = 25;
 /** Path of libfaketime; Debian has one directory of libraries per architecture. */
@@ -131,7 +131,7 @@ t.test('vtepd stopped under traffic (SIGSTOP) continues after SIGCONT', async (t
   assertIdentity(t, await vtepd.metrics());
 });
 
-t.test('a VNI added while a data-plane thread is stopped settles, and no thread dies', async (t) => {
+t.test('a VNI added while a data-plane thread is stopped is removed later, and no thread dies', async (t) => {
   const hosts = await twoHosts(t, 'batch');
   const { lab, near, vm101, vtepd } = hosts;
   const program = await compileTool(lab.dir, 'hold-thread');
@@ -145,7 +145,7 @@ t.test('a VNI added while a data-plane thread is stopped settles, and no thread 
   ]);
   t.ok(
     (await near.devices()).includes('vtep200'),
-    'the TAP of VNI 200 stays open, as the thread may still process the change',
+    'the TAP of VNI 200 stays open, because the thread can still process the change',
   );
   const again = await vtepd.call<{ code: string }>('POST', '/v1/vnis', { vni: 200 });
   t.match(again, { status: 409, body: { code: 'vni_exists', detail: /settling/ } });
@@ -161,7 +161,7 @@ t.test('a VNI added while a data-plane thread is stopped settles, and no thread 
   assertIdentity(t, await vtepd.metrics());
 });
 
-t.test('a data-plane thread that crashes under load is replaced without an error of a TAP', async (t) => {
+t.test('a data-plane thread that crashes under load is replaced without a TAP error', async (t) => {
   const hosts = await twoHosts(t, 'batch', '--workers 2', FAULTS);
   const { vm101, vtepd } = hosts;
   await assertPing(t, vm101, FAR_VM);
@@ -206,7 +206,8 @@ t.test('steps of the system clock in both directions have no effect', async (t) 
   for (const offsetS of [-3600, 3600, 0]) {
     writeFileSync(clock, offsetS < 0 ? `${offsetS}` : `+${offsetS}`);
     await untilPingWorks(hosts, `a step to ${offsetS} s`);
-    // The peer would look silent only after the step back, by a comparison with the earlier time.
+    // A comparison with a time from before the step would report the peer as silent, but only after
+    // the step back.
     if (offsetS < 0) await vm101.outcome(`ping -n -q -i 0.1 -c ${SILENT_S * 10} -W 1 ${FAR_VM}`);
     await eventually(
       `lastSeen of the peer to follow a clock that is ${offsetS} s off`,

@@ -1,10 +1,11 @@
 /**
- * Forged trains against the kernel's programs of --flow-offload (docs/decisions/0008).
+ * Trains with forged datagrams against --flow-offload (docs/decisions/0008).
  *
- * They try to pass frames into another VNI, or to have valid frames dropped. flow_in reads only the
- * first datagram of a train. Its IP header may state the length of the whole train, while the
- * datagrams behind it belong to another VNI. Every such train goes to user space, which checks each
- * datagram by itself and counts its drops.
+ * The forged datagrams must not reach another VNI, and must not cause drops of valid frames.
+ * flow_in, a BPF program of this option, reads only the first datagram of a train. The inner IP
+ * header of this datagram can state the length of the whole train, although the later datagrams
+ * belong to another VNI. flow_in must pass these trains to user space. User space checks each
+ * datagram separately and counts each dropped datagram.
  *
  *     vm100 ─ br100 ─ vtep100 ┐                           ┌ .11, peer of VNI 100 ─ vxlan100 ─ br100
  *                           vtepd ── near eth0 ═ eth0 far ┤
@@ -34,7 +35,7 @@ const SOME_BYTES = 5 << 20;
 const VALID = 7001;
 /** TCP port of forged frames. */
 const FORGED = 7002;
-/** Number of datagrams behind the first one of a train. */
+/** Number of datagrams after the first datagram of a train. */
 const BEHIND = 9;
 const VXLAN_LEN = 8;
 const IP_AT = VXLAN_LEN + 14;
@@ -89,17 +90,17 @@ t.test('each datagram of a train is checked against the peers of its own VNI', a
 
   await send(100, spanning(train(datagram(100, VALID), datagram(200, FORGED))));
   await eventually(
-    'user space to count the datagrams behind an IP header that spans its train',
+    'user space to count the forged datagrams of a train that its first IP length spans',
     async () => (await dropped()).source_not_peer === 2 * BEHIND,
   );
   await send(200, spanning(train(datagram(200, VALID), datagram(200, VALID))));
   await eventually(
-    'the datagrams behind such an IP header to arrive from the peer',
+    'all datagrams of a valid train to arrive, although its first IP length is wrong',
     async () => (await arrived.frames()).length > BEHIND,
   );
   const ports = (await arrived.stop()).map((frame) => ipOf(frame)!.payload.readUInt16BE(2));
-  // The peers are kernel VTEPs, so the kernel has segmented their trains, and a wrong IP length
-  // affects only its own datagram.
+  // The peers are kernel VTEPs, not vtepd. The kernel therefore segments their trains before vtepd
+  // receives them, and the wrong IP length affects only the first datagram.
   t.same(ports, new Array(BEHIND + 1).fill(VALID), 'all valid frames arrive, and no forged frame');
   t.same(await dropped(), { source_not_peer: 2 * BEHIND }, 'every forged datagram is counted');
   assertIdentity(t, await vtepd.metrics());
@@ -113,7 +114,9 @@ function addressOf(vni: Vni, host: number): string {
   return `10.10.${vni}.${host}`;
 }
 
-/** VXLAN datagram with a TCP segment from the station behind the peer of a VNI to the VM here. */
+/**
+ * VXLAN datagram of a VNI. It contains a TCP segment from the far VM to the near VM of this VNI.
+ */
 function datagram(vni: Vni, destinationPort: number): Buffer {
   const vxlan = Buffer.alloc(VXLAN_LEN);
   vxlan[0] = 0x08;
@@ -127,7 +130,7 @@ function train(first: Buffer, behind: Buffer): Buffer {
   return Buffer.concat([first, ...new Array(BEHIND).fill(behind)]);
 }
 
-/** Makes the first IP header state the length of the whole train, as in a superframe. */
+/** Sets the length in the first inner IP header to that of the whole train, as in a superframe. */
 function spanning(bytes: Buffer): Buffer {
   bytes.writeUInt16BE(bytes.length - IP_AT, IP_AT + 2);
   return bytes;

@@ -1,8 +1,8 @@
 /**
- * TCP flows through the kernel alone (--flow-offload), and all events that must end this offload.
+ * TCP flows that the kernel forwards alone (--flow-offload), and events that must end this offload.
  *
- * Frames of such flows are included in vtepd's counters, but bypass the counters of the TAP device:
- * the labs detect them by this difference.
+ * The counters of vtepd include the frames of these flows; the counters of the TAP device do not.
+ * The labs detect the frames by this difference.
  *
  *     vm101 ── br-vxlan ── vtep100 ══ vtflow4789 ┄ private namespace ┄ vtlead4789 ══ near eth0
  *                             └──── vtepd ────┘                                          ║ veth
@@ -25,8 +25,8 @@ const DEVICES = ['vtflow4789', 'vtlead4789'];
 const SOME_BYTES = 50 << 20;
 const MSS = 1398;
 /**
- * Maximum share of frames that go through user space although they could bypass it: the first
- * frames of a flow, and frames in flight.
+ * Maximum share of a transfer's frames that go through user space: the first frames of the flow,
+ * and frames in flight.
  */
 const SHARE_SEEN = 0.2;
 /** Time limit for a flow to recover after its path narrowed, ms: much shorter than a lease. */
@@ -54,7 +54,7 @@ t.test('known flows bypass user space in both directions with correct counters (
   );
 });
 
-t.test('flows bypass user space between two vtepd with two workers, inner IPv4 and IPv6', async (t) => {
+t.test('flows bypass user space between two vtepd with two workers (IPv4 and IPv6)', async (t) => {
   const lab = createLab(t);
   const { near, far } = await lab.hosts({ near: [`${NEAR}/24`], far: [`${FAR}/24`] });
   for (const host of [near, far])
@@ -70,7 +70,7 @@ t.test('flows bypass user space between two vtepd with two workers, inner IPv4 a
   for (const vtepd of [here, there]) assertIdentity(t, await vtepd.metrics());
 });
 
-t.test('changes of the network end the offload during a transfer, and it returns', async (t) => {
+t.test('network changes during a transfer end the offload, and the offload returns', async (t) => {
   const hosts = await twoHosts(t, 'batch', '--flow-offload on');
   const { near, vm101, vtepd } = hosts;
   await assertTransferDuring(t, hosts, OFFLOAD, async () => {

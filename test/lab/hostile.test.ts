@@ -31,7 +31,7 @@ interface Hostile {
 }
 
 for (const engine of ENGINES) {
-  t.test(`10,000 hostile datagrams are counted and lose no ping (${engine})`, async (t) => {
+  t.test(`10,000 hostile datagrams are counted and no ping is lost (${engine})`, async (t) => {
     const two = await twoHosts(t, engine);
     const { vm101, far, vtepd } = two;
     await far.ip(`address add ${STRANGER}/24 dev eth0`);
@@ -105,11 +105,11 @@ function hostileDatagrams(seed: number, ownMac: Buffer): Hostile[] {
         FAR,
         randomBytes(random, random() % 1400, (bytes) => (bytes[0] &= ~0x08)),
       ),
-    // A valid frame with any flags byte without the I flag.
+    // A valid frame. The flags byte is random, except that the I flag is clear.
     () => from(FAR, datagram(random, { flags: random() & 0xff & ~0x08 })),
     () => from(FAR, datagram(random, { vni: VNI + 1 + (random() % 1000) })),
     () => from(STRANGER, datagram(random, {})),
-    // An invalid source MAC: a group, all zero, the TAP's own.
+    // An invalid source MAC: a group address, zero, or the TAP's own.
     () => from(FAR, datagram(random, { mac: [MULTICAST, ZERO, ownMac][random() % 3] })),
   ];
   return Array.from({ length: kinds.length * PER_KIND }, (_, index) => kinds[index % kinds.length]());

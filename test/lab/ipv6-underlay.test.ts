@@ -1,5 +1,5 @@
 /**
- * The underlay over IPv6, alone and together with IPv4 in one flood list.
+ * An underlay with IPv6, alone and together with IPv4 in one flood list.
  *
  *     vma 10.10.10.1         vmb .2                 vmc .3               MTU 1430: 1500 − 70
  *         |                    |                      |
@@ -45,7 +45,7 @@ for (const engine of ENGINES) {
     assertIdentity(t, await vtepd.metrics());
   });
 
-  t.test(`one flood list may contain IPv4 and IPv6 peers (${engine})`, async (t) => {
+  t.test(`one flood list can contain IPv4 and IPv6 peers (${engine})`, async (t) => {
     const { lab, a, vma, vmb, vmc } = await hosts(t);
     const vtepd = await lab.vtepd(a, `--vni 100 --peer ${B6} --peer ${C4} --bridge br-vxlan --io ${engine}`);
     const atB = await Listener.start(lab, vmb, 9000);

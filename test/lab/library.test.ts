@@ -18,7 +18,8 @@ t.test('the example forwards, prints learned entries, and leaves nothing behind'
   await far.ip(`link add vxlan100 type vxlan id 100 local ${FAR} remote ${NEAR} dstport 4789 dev eth0
     link set vxlan100 address 02:00:00:00:00:02 mtu 1450 up
     address add 10.10.10.2/24 dev vxlan100`);
-  // Sent before the program starts: entries learned before it subscribes are reported, too.
+  // Broadcasts begin before the program starts: the program also reports entries that vtepd learned
+  // before the program subscribed.
   lab.keep(far.start('ping -b -q -i 0.005 -c 4000 10.10.10.255'));
   const program = lab.keep(near.start([process.execPath, EXAMPLE]));
   await program.untilOutput(/VNI 100 is on vtep100/, 10_000);

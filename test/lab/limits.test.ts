@@ -1,8 +1,8 @@
 /**
  * Default limits of the HTTP listeners (docs/interface.md), tested from another host.
  *
- * Silent and excessive connections of one client must not prevent answers of the API and answers
- * to another client.
+ * When one client opens silent connections or too many connections, the API must still answer, and
+ * other clients must still receive answers.
  *
  *     near  vtepd, --metrics 192.168.80.10:9789 ====== far  192.168.80.11 (silent), .12 (a scraper)
  */

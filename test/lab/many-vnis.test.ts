@@ -1,5 +1,5 @@
 /**
- * Two VNIs over one UDP port, whose VMs have the same MACs and addresses in both.
+ * Two VNIs over one UDP port. VMs in both VNIs have the same MACs and addresses.
  *
  *     vm100a .1   vm200a .1             vm100b .2   vm200b .2     10.10.10.0/24 in each VNI
  *       |  ..:aa    |  ..:aa              |  ..:bb    |  ..:bb    the same MACs
@@ -28,7 +28,7 @@ const PORT = 9000;
 const COUNT = 50;
 
 for (const engine of ENGINES) {
-  t.test(`frames of equal MACs in two VNIs stay separate (${engine})`, async (t) => {
+  t.test(`frames with equal MACs in two VNIs stay separate (${engine})`, async (t) => {
     const lab = createLab(t);
     const { near, far } = await lab.hosts({ near: [`${NEAR}/24`], far: [`${FAR}/24`] });
     const vmsA = {} as Record<number, Namespace>;

@@ -1,7 +1,7 @@
 /**
  * DF of the outer header, and an overlay MTU of 9000 over an underlay of 1500.
  *
- * With `--df set` no outer fragment leaves for any packet of the VMs; with `--df unset` some leave.
+ * With `--df set` no packet of a VM causes outer fragments; with `--df unset` large packets do.
  * Topology of test/support/narrow-vms.ts.
  */
 import t from 'tap';

@@ -41,7 +41,8 @@ for (const family of FAMILIES)
       await forge(LEAST[family], [4789], FAR[family], 4789);
       t.equal(await pathMtu(near), 1500);
 
-      // Messages are processed in order, so the earlier ones have been processed when this one has.
+      // Messages are processed in order. When this message has taken effect, vtepd has processed
+      // all earlier messages.
       await forge(1400, ports, FAR[family], 4789);
       await pathMtuIs(near, 1400);
       await assertPing(t, path.vma, VMB.ipv4);

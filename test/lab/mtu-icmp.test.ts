@@ -1,8 +1,8 @@
 /**
  * Oversized packets: senders receive ICMP with the MTU, or vtepd fragments the inner packet.
  *
- * The VMs have MTU 1500 behind bridges, the path carries 1400; topology of
- * test/support/narrow-vms.ts. The reported MTUs are those that kernel vxlan would report.
+ * The VMs behind the bridges have MTU 1500, and the path carries 1400 bytes. The topology is that
+ * of test/support/narrow-vms.ts. The reported MTUs are those that kernel vxlan would report.
  */
 import t from 'tap';
 import { assertIdentity } from '../support/metrics.js';
@@ -67,8 +67,8 @@ for (const family of FAMILIES) {
 }
 
 /**
- * Sends packets as large as the path MTU that the VM uses until a packet is answered. This path MTU
- * is first its device MTU, then the reported MTU.
+ * Sends pings until one is answered. The size of each ping is the path MTU that the VM assumes:
+ * first the device MTU of the VM, later the MTU that an ICMP message reported.
  */
 async function provoke({ vma }: NarrowVms): Promise<void> {
   for (const [address, headersLen] of [

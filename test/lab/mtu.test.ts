@@ -1,8 +1,8 @@
 /**
- * No MTU black hole, without any configuration.
+ * vtepd prevents MTU black holes without any configuration.
  *
- * The VMs have MTU 1500 behind bridges, the path carries 1400 and then 1300. Topology of
- * test/support/narrow-vms.ts. vtepd uses the MSS clamp, ICMP and path probes.
+ * The VMs behind the bridges have MTU 1500. The path first carries 1400 bytes, then 1300. The
+ * topology is that of test/support/narrow-vms.ts. vtepd uses the MSS clamp, ICMP and path probes.
  */
 import t, { type Test } from 'tap';
 import { assertIdentity } from '../support/metrics.js';
@@ -35,7 +35,7 @@ for (const family of FAMILIES) {
       for (const vtepd of [near, far]) assertIdentity(t, await vtepd.metrics());
     });
 
-    t.test(`HTTPS works with the MSS clamp off, by ICMP alone (${family}, ${engine})`, async (t) => {
+    t.test(`HTTPS works by ICMP alone with the MSS clamp off (${family}, ${engine})`, async (t) => {
       const path = await narrowVms(t, 1400);
       const near = await nearVtepd(path, family, engine, '--mss-clamp off');
       const far = await farVtepd(path, family, engine, '--mss-clamp off');
@@ -50,7 +50,7 @@ for (const family of FAMILIES) {
       for (const vtepd of [near, far]) assertIdentity(t, await vtepd.metrics());
     });
 
-    t.test(`HTTPS works with underlay ICMP filtered, by path probes (${family}, ${engine})`, async (t) => {
+    t.test(`HTTPS works by path probes if underlay ICMP is filtered (${family}, ${engine})`, async (t) => {
       const path = await narrowVms(t, 1400);
       await path.filterIcmp();
       const near = await nearVtepd(path, family, engine);
@@ -72,7 +72,7 @@ for (const family of FAMILIES) {
 }
 
 /**
- * Asserts that vma downloads a response from vmb intact.
+ * Asserts that a response that vma downloads from vmb arrives intact.
  *
  * @param meanwhile runs while the download is in progress
  */

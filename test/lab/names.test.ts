@@ -1,7 +1,7 @@
 /**
  * A peer configured by name, with a real name server.
  *
- * The record of the name appears, changes and fails while a ping runs.
+ * The record of the name appears and changes, and lookups fail, while a ping runs.
  *
  *     vma 10.10.10.1        vmb 10.10.10.2        vmc 10.10.10.3
  *         |                     |                     |
@@ -25,7 +25,7 @@ const B = '192.168.80.11';
 const C = '192.168.80.12';
 const DNS = '192.168.80.53';
 const NAME = 'far.lab';
-/** Time limit of a lookup, ms: the TTL, or the delay after one or two failures, and a margin. */
+/** Time limit for a lookup, ms: the TTL or the delay after one or two failures, plus a margin. */
 const LOOKED_UP_MS = 30_000;
 
 t.test('peers follow the addresses of their name', async (t) => {

@@ -16,7 +16,7 @@ const B = '192.168.80.11';
 const C = '192.168.80.12';
 /** Host of the underlay that is no VTEP and answers with ICMP "port unreachable". */
 const NOT_A_VTEP = '192.168.80.13';
-/** Address in the prefix of the underlay without a host: ARP is never answered. */
+/** Address in the prefix of the underlay that no host has: ARP for it is never answered. */
 const ABSENT = '192.168.80.99';
 /** Address without a route. */
 const UNROUTED = '203.0.113.1';
@@ -35,7 +35,7 @@ for (const engine of ENGINES) {
         (await vtepd.fdb(100)).some((entry) => entry.peer === C),
         'an entry was learned from c',
       );
-      t.equal((await vtepd.call('DELETE', `${PEERS}/${C}`)).status, 204, 'c is no peer');
+      t.equal((await vtepd.call('DELETE', `${PEERS}/${C}`)).status, 204, 'c is not a peer any more');
       t.notOk(
         (await vtepd.fdb(100)).some((entry) => entry.peer === C),
         'the FDB entries of c were removed with c',
@@ -67,9 +67,9 @@ for (const engine of ENGINES) {
 
     const { sent, lost } = await steady.stop();
     t.equal(lost, 0, `none of ${sent} pings to b was lost`);
-    // Engine dgram counts a send when its callback runs, maybe after b has received the frame.
+    // Engine dgram counts a send when its callback runs. Possibly b has received the frame earlier.
     await eventually(
-      'every flooded frame to be counted, to b as sent, to the unrouted peer as no_route',
+      'each broadcast to be counted as sent to b, and as no_route for the unrouted peer',
       async () => {
         const metrics = await vtepd.metrics();
         const toB = metrics.sum('vtepd_peer_tx_frames_total', { vni: 100, peer: B });

@@ -1,8 +1,9 @@
 /**
  * Path MTUs found by probing, on the topology of test/support/narrow-path.ts.
  *
- * vtepd runs on the near host, kernel vxlan or vtepd on the far one. Kernel vxlan drops vtepd's
- * probes silently; the path to it is found by ICMP.
+ * vtepd runs on the near host, kernel vxlan or vtepd on the far host. Kernel vxlan drops probes of
+ * kind `vtepd` silently. vtepd finds the path MTU to kernel vxlan by ICMP, or by ARP if ICMP is
+ * filtered.
  */
 import t from 'tap';
 import { assertIdentity } from '../support/metrics.js';
@@ -17,7 +18,7 @@ const FAMILIES = [
   ['ipv6', 70],
 ] as const;
 
-t.test('without answers the path MTU stays unknown and nothing changes', async (t) => {
+t.test('if no probe is answered, the path MTU stays unknown and no MTU changes', async (t) => {
   const path = await narrowPath(t, 1400);
   await path.filterIcmp();
   await kernelVxlan(path, 'ipv4');
@@ -31,7 +32,7 @@ t.test('without answers the path MTU stays unknown and nothing changes', async (
   t.equal(await overlayMtu(vtepd), 1450);
 });
 
-t.test('a probe by ARP finds the path MTU to kernel vxlan with ICMP filtered', async (t) => {
+t.test('a probe by ARP finds the path MTU to kernel vxlan while ICMP is filtered', async (t) => {
   const path = await narrowPath(t, 1400);
   await path.filterIcmp();
   await kernelVxlan(path, 'ipv4');
@@ -92,7 +93,7 @@ for (const [family, overhead] of FAMILIES)
     });
 
     t.test(
-      `two vtepd find the path MTU by themselves with ICMP filtered (${family}, ${engine})`,
+      `two vtepd find the path MTU by themselves while ICMP is filtered (${family}, ${engine})`,
       async (t) => {
         const path = await narrowPath(t, 1400);
         await path.filterIcmp();

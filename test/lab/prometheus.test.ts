@@ -25,12 +25,12 @@ const MONITORING = join(ROOT, 'docs/monitoring');
 const STRANGER = '192.168.80.99';
 const METRICS = '127.0.0.1:9789';
 const TEXTS = 300;
-/** The texts are sent in parts, over one minute in total. */
+/** Number of groups in which the texts are sent. All groups together take one minute. */
 const PARTS = 6;
 const PART_MS = 10_000;
 /**
- * Expected complaint of promtool, which mistakes "bits" in the name of a metric for a unit. The
- * interface fixes this name.
+ * Expected complaint of promtool, which mistakes "bits" in the name of a metric for a unit.
+ * docs/interface.md defines the name, so it does not change.
  */
 const MISREAD = 'vtepd_reserved_bits_total use base unit "bytes" instead of "bits"';
 /** VXLAN header of VNI 999, which is not configured. */
@@ -124,7 +124,7 @@ t.test('Prometheus shows the numbers of the wire, and evaluates the rules', asyn
   }
 });
 
-/** Makes the neighbours permanent, so that no ARP is sent and the wire is quiet without traffic. */
+/** Makes the neighbours permanent, so that hosts send no ARP: only test traffic is on the wire. */
 async function keepNeighbours(vm: Namespace): Promise<void> {
   for (const { dst, lladdr } of await vm.show<{ dst: string; lladdr: string }>('neigh show'))
     await vm.ip(`neigh replace ${dst} lladdr ${lladdr} dev eth0 nud permanent`);

@@ -1,9 +1,9 @@
 /**
  * Distribution of datagrams among receiving sockets, on the topology of two-hosts.test.ts.
  *
- * Inner UDP superframes of kernel vxlan at the far end of a veth pair arrive segmented, and none of
- * their bytes becomes a frame of another VNI. A stranger's flood fills only the strangers'
- * queue. Two vtepd prove their identity to each other.
+ * Kernel vxlan sends inner UDP superframes over a veth pair. They arrive segmented, and none of
+ * their bytes becomes a frame of another VNI. A storm of datagrams from a stranger fills only the
+ * queue of the strangers. Two vtepd prove their identity to each other.
  *
  *     near  vtepd 192.168.80.10, VNI 100 and 200 === veth === far  kernel vxlan 192.168.80.11, VNI 100
  */
@@ -68,7 +68,7 @@ for _ in range(${FLOOD}):
             pass
 `;
 
-t.test('inner UDP superframes arrive segmented, and none changes its VNI', async (t) => {
+t.test('inner UDP superframes arrive segmented, and no segment changes its VNI', async (t) => {
   const { lab, vm101, vm105, far, vtepd } = await twoHosts(t, 'batch');
   t.equal((await vtepd.call('POST', '/v1/vnis', { vni: 200, peers: [FAR] })).status, 201);
   const listener = await Listener.start(lab, vm101, 9000);
@@ -89,7 +89,7 @@ t.test('inner UDP superframes arrive segmented, and none changes its VNI', async
   assertIdentity(t, metrics);
 });
 
-t.test('a flood of strangers fills only their queue, and each datagram is counted', async (t) => {
+t.test('a storm of a stranger fills only the queue of strangers, and each datagram is counted', async (t) => {
   const { lab, vm101, vm105, far, vtepd } = await twoHosts(t, 'batch');
   await far.ip(`address add ${STRANGER}/24 dev eth0`);
   await vm105.outcome(['ping', '-c', '1', '-W', '5', NEAR_VM]);
@@ -108,7 +108,7 @@ t.test('a flood of strangers fills only their queue, and each datagram is counte
   vtepd.process.signal('SIGCONT');
   await eventually('eight datagrams of the peer', () => listener.received.length >= 8);
   t.same(listener.received, EIGHT);
-  await eventually('each datagram of the flood to be counted', async () => {
+  await eventually('each datagram of the storm to be counted', async () => {
     const { read, lost } = await strangers();
     return read + lost >= FLOOD;
   });

@@ -61,7 +61,7 @@ t.test('a reload applies the changes and loses no frame of a running flow', asyn
     t.strictSame(await vnis(vtepd), [100, 200, 300]);
   });
 
-  await t.test('a file that the machine refuses leaves nothing behind', async (t) => {
+  await t.test('a file that names eth0 as TAP is refused and leaves nothing behind', async (t) => {
     writeFileSync(file, AFTER.replace('vni: 400, bridge: br-other', 'vni: 400, tap: eth0, bridge: br-other'));
     vtepd.process.signal('SIGHUP');
     await warned(vtepd, 'reload_failed', /eth0 exists and is .* not a TAP/);
@@ -73,7 +73,8 @@ t.test('a reload applies the changes and loses no frame of a running flow', asyn
   await t.test('a valid file takes effect', async (t) => {
     writeFileSync(file, AFTER);
     vtepd.process.signal('SIGHUP');
-    // This warning ends a reload; before it, a VNI that is being replaced may be missing.
+    // vtepd adds this warning at the end of a reload. Earlier, a VNI that is being replaced can be
+    // missing.
     await warned(vtepd, 'restart_needed', /--ttl/);
     t.strictSame(await vnis(vtepd), [100, 300, 400]);
     t.strictSame((await peers(vtepd)).sort(), [FAR, '192.168.80.12', '192.168.80.14']);
@@ -111,7 +112,7 @@ t.test('a reload applies the changes and loses no frame of a running flow', asyn
   t.equal(lost, 0, `none of ${sent} pings was lost`);
   assertIdentity(t, await vtepd.metrics());
 
-  await t.test('without a file a reload does nothing', async (t) => {
+  await t.test('a reload of a daemon without --config changes nothing', async (t) => {
     const other = await lab.vtepd(far, '--vni 7 --port 4790');
     other.process.signal('SIGHUP');
     await other.process.untilOutput(/nothing to reload: vtepd runs without --config/);

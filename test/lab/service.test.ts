@@ -1,5 +1,5 @@
 /**
- * vtepd as a service's user runs it, without systemd.
+ * vtepd as the plain user of a service runs it, without systemd.
  *
  * The user is not root and has two ambient capabilities. vtepd creates TAP and bridge, reaches
  * kernel vxlan, probes paths, and leaves nothing behind. The test receives the messages to the
@@ -57,7 +57,8 @@ for (const engine of ENGINES) {
       /RELOADING=1 MONOTONIC_USEC=\d+ READY=1 /.test(manager.messages().slice(before).join(' ')),
     );
     await manager.receives('WATCHDOG=1');
-    // With dgram the thread runs an event loop, so hold-thread cannot identify it.
+    // With engine dgram the data-plane thread waits in an event loop. There hold-thread cannot
+    // identify the thread.
     if (engine === 'batch') await assertWatched(t, lab, vtepd.process, manager);
 
     await near.ip('link delete to-vm101');
@@ -68,7 +69,7 @@ for (const engine of ENGINES) {
   });
 }
 
-t.test('a /dev/net/tun that only root may open is reported with its cure', async (t) => {
+t.test('a /dev/net/tun that only root can open is reported with its cure', async (t) => {
   const lab = createLab(t);
   const { near } = await hosts(lab);
   const command = plainUserCommand(`${FLAGS} --api off`, '600');
@@ -119,8 +120,8 @@ function assertPlain(t: Test, pid: number): void {
 }
 
 /**
- * Asserts that vtepd sends no watchdog pings while only its data-plane thread is stopped, and that
- * it sends them again afterwards.
+ * Stops only the data-plane thread. Asserts that vtepd sends no watchdog notification meanwhile,
+ * and that vtepd sends notifications again afterwards.
  */
 async function assertWatched(t: Test, lab: Lab, vtepd: Running, { messages }: Manager): Promise<void> {
   const pings = () => messages().filter((message) => message === 'WATCHDOG=1').length;
@@ -134,8 +135,8 @@ async function assertWatched(t: Test, lab: Lab, vtepd: Running, { messages }: Ma
   const stalled = pings();
   const noticed = Date.now();
   await eventually('two more watchdog checks', () => Date.now() - noticed > WATCHDOG_MS / 2, WATCHDOG_MS);
-  t.equal(pings(), stalled, 'no watchdog ping is sent while the thread is stopped');
+  t.equal(pings(), stalled, 'no watchdog notification is sent while the thread is stopped');
   await holder.stop();
-  await eventually('a watchdog ping', () => pings() > stalled, WATCHDOG_MS);
+  await eventually('a watchdog notification', () => pings() > stalled, WATCHDOG_MS);
   t.match(vtepd.stderr, /the data plane runs again/);
 }

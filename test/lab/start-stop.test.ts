@@ -1,8 +1,8 @@
 /**
  * Leftovers of vtepd on the host.
  *
- * After SIGTERM or a failed start nothing is left; after `kill -9` the next start recognises all
- * leftovers as its own. Devices that existed before stay unchanged.
+ * After SIGTERM or a failed start nothing is left; after `kill -9` the next vtepd recognises and
+ * replaces all leftovers. Devices that existed before stay unchanged.
  *
  *     host  eth0 192.168.80.10 ====== veth ====== eth0 192.168.80.11  other
  */
@@ -23,7 +23,7 @@ for (const engine of ENGINES) {
         host,
         `${FLAGS} --bridge br-vxlan --address 10.10.10.1/24 --io ${engine}`,
       );
-      // The outer TAP (tunnel-offload.test.ts) exists where the kernel supports it.
+      // The outer TAP (tunnel-offload.test.ts) is left out, because not every kernel supports it.
       const devices = (await host.devices()).filter((name) => name !== 'vtgso4789').sort();
       t.same(devices, ['br-vxlan', 'eth0', 'vtep100'], 'TAP and bridge exist');
       t.equal(await vtepd.stop(signal), 0, `${signal}: vtepd exits with 0`);
@@ -42,7 +42,7 @@ for (const engine of ENGINES) {
     }
     const successor = await lab.vtepd(host, flags);
     t.equal(await successor.stop(), 0);
-    t.same(await inventory(host), before, 'no daemon has left anything');
+    t.same(await inventory(host), before, 'neither daemon has left anything');
   });
 }
 
@@ -109,7 +109,7 @@ t.test('a failed start prints its reason in one line and leaves nothing', async 
   await refused(full, /\/dev\/net\/tun/, 1, withoutTun());
 });
 
-t.test('the error for a UDP port in use by kernel vxlan contains the device', async (t) => {
+t.test('the error names the device if kernel vxlan uses the UDP port', async (t) => {
   const { host } = await oneHost(t);
   await host.ip(
     'link add vxlan7 type vxlan id 7 local 192.168.80.10 dstport 4789 dev eth0\nlink set vxlan7 up',
@@ -154,8 +154,8 @@ interface Link {
 }
 
 /**
- * Devices, addresses and UDP sockets of a host that vtepd could change. Waits until they are
- * stable.
+ * Waits until the devices of a host are stable. Returns what vtepd could change: devices, addresses
+ * and UDP sockets.
  */
 async function inventory(host: Namespace): Promise<unknown> {
   let last = '';
@@ -175,8 +175,8 @@ async function inventory(host: Namespace): Promise<unknown> {
 }
 
 /**
- * Fields that must be unchanged: not the counters, nor the operational state, which the kernel
- * updates asynchronously.
+ * Fields that must stay unchanged. Counters and the operational state are left out, because the
+ * kernel updates them asynchronously.
  */
 function lasting({ ifindex, ifname, flags, mtu, address, addr_info }: Link): unknown {
   return { ifindex, ifname, flags, mtu, address, addr_info };

@@ -11,7 +11,7 @@ import { createLab } from '../support/lab.js';
 import { type Vtepd, vtepdCommand } from '../support/vtepd.js';
 
 const KILLS = 10;
-/** Number of answered changes in each run before those during which the kill happens. */
+/** Minimum number of answered changes before each kill; the kill happens during later changes. */
 const ANSWERED = 3;
 const PEERS = '/v1/vnis/100/peers';
 

@@ -1,8 +1,8 @@
 /**
  * The unit files under the real systemd of this distribution.
  *
- * systemd boots in the namespace of a host (test/support/service-container.ts). The units are
- * unchanged except for times, so that the watchdog expires within seconds.
+ * systemd boots in the namespace of a host (test/support/service-container.ts). Only times in the
+ * units are changed, so that the watchdog expires within seconds.
  *
  *     near  a machine with systemd: vtepd.service  eth0 ═══ eth0 ═ vxlan100 ─ br-vxlan  far
  *            └ br-vxlan (of vtepd) ─ vm101 10.10.10.101      10.10.10.105 vm105 ┘
@@ -35,14 +35,14 @@ t.test('vtepd.service becomes ready, reloads, is restarted by the watchdog, and 
   const before = await near.devices();
 
   await machine.run('systemctl start vtepd');
-  t.equal(await machine.property('vtepd', 'ActiveState'), 'active', 'start returns once vtepd is ready');
+  t.equal(await machine.property('vtepd', 'ActiveState'), 'active', 'start returned after vtepd was ready');
   t.match(await machine.property('vtepd', 'StatusText'), /^1 VNI, 1 peer, UDP port 4789 \(batch\)$/);
   const vm101 = await lab.vm(near, 'vm101', { address: '10.10.10.101/24' });
   await assertPing(t, vm101, '10.10.10.105');
   await assertPing(t, vm105, '10.10.10.101');
   await assertConfined(t, machine);
 
-  t.comment('a file with a mistake');
+  t.comment('a file with an error');
   const pid = await machine.property('vtepd', 'MainPID');
   writeFileSync(config, GOOD.replace('100', '16777216'));
   const reload = await machine.outcome('systemctl reload vtepd');
@@ -50,7 +50,7 @@ t.test('vtepd.service becomes ready, reloads, is restarted by the watchdog, and 
   t.match(await machine.journal('vtepd'), /16777216/, 'the journal contains the reason');
   t.equal(await machine.property('vtepd', 'MainPID'), pid, 'the process continues');
 
-  t.comment('a file without a mistake');
+  t.comment('a file without an error');
   writeFileSync(config, GOOD.replace(FAR, `${FAR}, 192.168.80.99`));
   await machine.run('systemctl reload vtepd');
   await eventually('a second peer', async () =>
@@ -64,21 +64,21 @@ t.test('vtepd.service becomes ready, reloads, is restarted by the watchdog, and 
   const holder = machine.start(['/opt/hold-thread', pid]);
   await holder.untilOutput(/thread stopped/);
   await eventually(
-    'a restart',
+    'systemd to restart vtepd',
     async () => (await machine.property('vtepd', 'NRestarts')) === '1',
     4 * WATCHDOG_MS,
   );
   await holder.exit(5_000);
   const journal = await machine.journal('vtepd');
   t.match(journal, /the data plane has stalled/, 'vtepd logs the stall');
-  t.match(journal, /Watchdog timeout/, 'systemd has missed the pings');
+  t.match(journal, /Watchdog timeout/, 'systemd missed the notifications');
   await eventually(
     'vtepd to be ready again',
     async () => (await machine.property('vtepd', 'SubState')) === 'running',
   );
   await assertPing(t, vm101, '10.10.10.105');
 
-  t.comment('the end');
+  t.comment('the stop');
   await near.ip('link delete to-vm101');
   await machine.run('systemctl stop vtepd');
   t.equal(await machine.property('vtepd', 'Result'), 'success');
@@ -91,7 +91,7 @@ t.test('vtepd.service becomes ready, reloads, is restarted by the watchdog, and 
   );
 });
 
-t.test('vtepd.service is not restarted after an invalid configuration', async (t) => {
+t.test('systemd does not restart vtepd.service after an invalid configuration', async (t) => {
   const { machine, config } = await machineWithSystemd(t);
   writeFileSync(config, 'vnis: [{vni: -1}]\n');
   t.not((await machine.outcome('systemctl start vtepd')).code, 0, 'start fails');
@@ -233,7 +233,7 @@ async function machineWithSystemd(t: Test): Promise<Machine> {
     binds: { [CONFIG]: config },
     tools: [await compileTool(lab.dir, 'hold-thread')],
   });
-  // Runs before the lab removes the namespace, which must be unused then.
+  // Runs before the lab removes the namespace. By then the container must not use the namespace.
   lab.before(async () => {
     if (!t.passing()) t.comment(await machine.journal('vtepd'));
     await machine.stop();

@@ -1,10 +1,10 @@
 /**
  * Isolation of two tenants with hostile frames between two vtepd on the real kernel.
  *
- * A tenant is the user of one VNI. Random frames and superframes of both tenants, with wrong values
- * in every length field, enter the TAPs of one host. Random trains with datagrams of both VNIs are
- * sent to that host from its peer's address. Every payload consists of marks: bytes that identify
- * the tenant and the frame (`support/tenants/marks.ts`).
+ * A tenant is the user of one VNI. Both tenants write random frames and superframes to the TAPs of
+ * one host. Any length field of these frames can have a wrong value. Random trains with datagrams
+ * of both VNIs are sent to that host from its peer's address. Every payload consists of marks:
+ * bytes that identify the tenant and the frame (`support/tenants/marks.ts`).
  *
  *       frames ─► vtep100, vtep200                    vtep100, vtep200 ─► what arrives
  *                        │                                   │
@@ -127,8 +127,8 @@ async function start(lab: Lab, host: Namespace, flags: string, peer: string): Pr
 }
 
 /**
- * Options of tcpdump that override those of `capture`, so that a slot of its ring has room for the
- * longest frame, and the ring for all frames.
+ * Options of tcpdump that override those of `capture`. With them, one slot of tcpdump's ring has
+ * room for the longest frame, and the ring has room for all frames.
  */
 const LARGE_RING = '-Q in -s 65535 -B 163840';
 

@@ -62,7 +62,7 @@ for (const engine of ENGINES) {
       await sendUdp(vms.a, BROADCAST, PORT, 'fence');
       await listeners.b.until('fence');
       const payloads = () => atC.frames().then((frames) => frames.map(innerPayload));
-      await eventually('the fence at c', async () => (await payloads()).includes('fence'));
+      await eventually('the fence frame to arrive at c', async () => (await payloads()).includes('fence'));
       await atC.stop();
       t.same(
         (await payloads()).filter((text) => text !== 'fence' && text !== ''),

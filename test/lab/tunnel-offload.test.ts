@@ -56,7 +56,8 @@ t.test('superframes leave unsegmented in both directions between two vtepd with 
     await lab.vtepd(far, `--vni 100 --peer ${NEAR} --address 10.10.10.2/24 --workers 2`),
   ];
   for (const vtepd of daemons) t.ok((await offloadsOf(vtepd)).includes(OFFLOAD));
-  // The second daemon may have been probed before it knew its VNI.
+  // Possibly the first daemon probed the second daemon before the VNI existed there: a drop that is
+  // expected.
   const before = await Promise.all(daemons.map(async (vtepd) => (await vtepd.metrics()).drops('decap')));
   const superframes = await superframesDuring(far, UNDERLAY_DEV, lab.dir, async () => {
     await assertTransfer(t, near, far, '10.10.10.2', SOME_BYTES);
@@ -70,7 +71,7 @@ t.test('superframes leave unsegmented in both directions between two vtepd with 
   for (const [i, vtepd] of daemons.entries()) assertNothingLost(t, await vtepd.metrics(), before[i]);
 });
 
-t.test('the offload ends and returns with the device feature and IPsec during a transfer', async (t) => {
+t.test('during a transfer, changes of device feature and IPsec end and restore the offload', async (t) => {
   const hosts = await twoHosts(t, 'batch');
   const { near, vtepd } = hosts;
   await assertTransferDuring(t, hosts, OFFLOAD, async () => {
@@ -92,7 +93,7 @@ t.test('the offload ends and returns with the device feature and IPsec during a 
   );
 });
 
-t.test('superframes follow a changed route, and the offload returns after a missing route', async (t) => {
+t.test('superframes follow a changed route; the offload returns with a restored route', async (t) => {
   const hosts = await twoHosts(t, 'batch');
   const { lab, near, far, vm101, vm105, vtepd } = hosts;
   for (const host of [near, far])
@@ -128,7 +129,7 @@ t.test('deleting the outer TAP disturbs no flow', async (t) => {
   assertNothingLost(t, await vtepd.metrics());
 });
 
-t.test('the offload ends without peers and returns with a new peer', async (t) => {
+t.test('the offload ends when the last peer is removed and returns with a new peer', async (t) => {
   const { lab, near, far, vm101, vm105, vtepd } = await twoHosts(t, 'batch');
   const peers = '/v1/vnis/100/peers';
   t.equal((await vtepd.call('DELETE', `${peers}/${FAR}`)).status, 204);
@@ -143,7 +144,7 @@ t.test('the offload ends without peers and returns with a new peer', async (t) =
   await assertStopLeavesNothing(t, near, vtepd);
 });
 
-t.test('superframes have the source of --local; daemons on two ports have an outer TAP each', async (t) => {
+t.test('superframes have the source of --local; each of two daemons has an outer TAP', async (t) => {
   const lab = createLab(t);
   const local = '192.168.80.20';
   const { near, far } = await lab.hosts({ near: [`${NEAR}/24`, `${local}/24`], far: [`${FAR}/24`] });
@@ -175,8 +176,8 @@ t.test('the offload is not used with --underlay-dev, IPv6 peers, or --io dgram',
 
 /**
  * VXLAN superframes that a device receives or sends while `act` runs. A train of datagrams, for
- * example of acknowledgements on a slow machine, may be as long as a superframe. It is excluded
- * because its first inner packet fits into one datagram.
+ * example of acknowledgements on a slow machine, can be as long as a superframe. Such a train is
+ * left out: its first inner packet fits into one datagram, that of a superframe does not.
  */
 async function superframesDuring(where: Namespace, device: string, dir: string, act: () => Promise<void>) {
   const running = await capture(where, device, dir, `udp port 4789 and greater ${WIRE_MAX + 1}`);

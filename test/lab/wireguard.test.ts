@@ -1,9 +1,10 @@
 /**
  * VXLAN inside WireGuard, as SECURITY.md describes it.
  *
- * wireguard-go provides WireGuard on a TUN device, because many kernels lack WireGuard; for vtepd
- * both are a device with an address. Engine dgram has no `--underlay-dev`; with this engine the lab
- * shows the attack that the flag prevents.
+ * wireguard-go provides WireGuard on a TUN device, because many kernels lack WireGuard. For vtepd
+ * the TUN device and a WireGuard device of the kernel are alike: a device with an address. Engine
+ * dgram does not support `--underlay-dev`; with this engine the lab shows the attack that the flag
+ * prevents. "The tunnel" is that of WireGuard.
  *
  *     near                                             far
  *       vtep100  10.10.10.1                              vtep100  10.10.10.2
@@ -78,7 +79,7 @@ for (const engine of ENGINES) {
   });
 }
 
-/** Creates both ends, with vtepd ready. */
+/** Creates both ends and waits until vtepd is ready on both. */
 async function tunnel(lab: Lab, engine: Engine): Promise<{ near: End; far: End }> {
   const hosts = await lab.hosts({ near: [`${NEAR}/24`], far: [`${FAR}/24`] });
   const near = endOf(hosts.near, NEAR, '1');
@@ -148,8 +149,8 @@ function startVtepd(lab: Lab, engine: Engine, own: BareEnd, other: BareEnd): Pro
 }
 
 /**
- * Asserts that the overlay MTU is the MTU of the tunnel's device minus the VXLAN overhead, without
- * configuration.
+ * Asserts that vtepd finds the overlay MTU without configuration: the device MTU of the tunnel
+ * minus the VXLAN overhead.
  */
 async function assertOverlayMtu(t: Test, { host, device, vtepd }: End): Promise<void> {
   const mtuOf = async (name: string) => (await host.show<{ mtu: number }>(`link show dev ${name}`))[0].mtu;
@@ -191,9 +192,10 @@ function portsOf(bytes: Buffer, ip: number): [source: number, destination: numbe
 }
 
 /**
- * Asserts whether vtepd accepts VXLAN that a host of the underlay sends to the tunnel's address
- * outside of the tunnel, with the address of the peer. Linux accepts packets for any of its
- * addresses from any device, so only `--underlay-dev` refuses these packets.
+ * Sends a forged VXLAN datagram over the underlay, outside of the tunnel, and asserts whether vtepd
+ * accepts the datagram. Its source and destination are the tunnel addresses of the two ends. Linux
+ * accepts packets for any of its addresses on any device, so only `--underlay-dev` prevents that
+ * vtepd receives the datagram.
  */
 async function assertBesideTunnel(
   t: Test,

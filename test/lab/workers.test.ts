@@ -1,8 +1,8 @@
 /**
  * Two data-plane threads: the topology of two-hosts.test.ts with `vtepd --workers 2`.
  *
- * Each thread has its own queue of the TAP and its own receiving socket. Neither the VMs nor the
- * counters may show a difference from a single thread.
+ * Each thread has its own queue of the TAP and its own receiving socket. The VMs and the counters
+ * must show no difference from a single thread.
  *
  *     vm101 ─┐                ┌─ queue 0 ─ worker 0 ─ socket ─┐
  *          br-vxlan ─ vtep100 ┤                 notes         ├─ near ===== far ─ vxlan100 (kernel)
@@ -18,14 +18,17 @@ import { eventually } from '../support/wait.js';
 const WORKERS = '--workers 2';
 const TRANSFER_BYTES = 100 * 1024 * 1024;
 const FLOWS = 200;
-/** Number large enough that the streams are never all on one thread. */
+/** Number of streams, large enough that one thread never carries all of them. */
 const STREAMS = 16;
 /**
- * Minimum CPU time of a thread that carries such a stream, clock ticks. A thread without streams
- * uses almost no CPU time.
+ * Minimum CPU time of a thread that carries streams, clock ticks. A thread without streams uses
+ * almost no CPU time.
  */
 const LEAST_SHARE = 8;
-/** Duration, seconds: longer than the kernel remembers the queue that answered a flow. */
+/**
+ * Duration of the streams, seconds. It exceeds the time for which the kernel remembers the queue of
+ * a flow.
+ */
 const STREAM_S = 5;
 /** Address without a host: copies flooded to it have no effect. */
 const ABSENT = '192.168.80.99';
@@ -75,7 +78,7 @@ t.test('workers share learned entries', async (t) => {
   const flooded = await unknownUnicasts(hosts);
   const listener = lab.keep(vm105.tool('udp.mjs', 'listen', 9000));
   await listener.untilOutput(/listening/);
-  // Only vm101 sends. From vm105 only the answers to the ping arrived, at one of the workers.
+  // Only vm101 sends. From vm105 only the answers to the ping arrived, and only at one worker.
   t.equal(
     await vm101.tool('udp.mjs', 'flows', '10.10.10.105', 9000, FLOWS, 5).exit(20_000),
     0,
@@ -116,7 +119,7 @@ t.test('adding and removing a peer under load disturbs no flow', async (t) => {
   assertIdentity(t, await vtepd.metrics());
 });
 
-t.test('a second daemon can use neither port nor TAP, and a stop leaves nothing', async (t) => {
+t.test('a second daemon can use neither port nor TAP, and a stop leaves nothing behind', async (t) => {
   const { near, vm101, vtepd } = await twoHosts(t, 'batch', WORKERS);
   const second = `--vni 200 --peer ${FAR} --api off`;
   for (const workers of [1, 2])

@@ -5,7 +5,8 @@
  * repeatedly and prints, as JSON, how many bytes the heap grew and how many garbage collections
  * occurred: first without and then with a subscriber to FDB events. Descriptors are refilled in
  * place, so the harness itself does not allocate. With the argument `leak` it measures encap only,
- * and allocates one object per frame, so that the test can check that this is detected.
+ * and allocates one object per frame, so that the test can check that the measurement detects such
+ * objects.
  */
 import { PerformanceObserver } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -30,7 +31,7 @@ const NOWHERE = macNumber(0xffffff);
 
 const kept: { frame: number }[] = [];
 
-/** Allocates one object per frame, which the next batch releases. */
+/** Allocates one object per frame. The objects of the next batch replace those of this batch. */
 class LeakyUnderlay extends MemoryUnderlay {
   override send(batch: Batch, arena: Uint8Array): number {
     for (let i = 0; i < batch.count; i++) kept[i] = { frame: i };

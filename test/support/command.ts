@@ -135,7 +135,8 @@ export class Running {
   /**
    * Waits until stdout or stderr matches.
    *
-   * @throws Error when the process exits before it matches, or after `limitMs`
+   * @throws Error when the process exits before a match, or when nothing has matched after
+   * `limitMs`
    */
   async untilOutput(pattern: RegExp, limitMs = 30_000): Promise<void> {
     await eventually(

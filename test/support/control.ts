@@ -47,8 +47,8 @@ export async function controlOverPlainDataPlane({ token = '', level = 'info' } =
 }
 
 /**
- * Captures of fixed content, one at a time: a file header and three packets of 4 bytes. The stream
- * then stays open until it is closed; with a limit it ends after the packets.
+ * Captures of fixed content, one at a time: a file header and three packets of 4 bytes. Without a
+ * limit the stream stays open until the reader closes it; with a limit it ends after the packets.
  */
 class PlainCaptures {
   readonly asked: object[] = [];

@@ -97,7 +97,7 @@ export class PlainDataPlane implements DataPlane {
     return Array.from(this.#vnis.values(), ({ state }) => state);
   }
 
-  /** VNIs in state `settling`, indexed by VNI; those that are not configured are leftovers. */
+  /** VNIs in state `settling`, by VNI; a settling VNI that is not configured is a leftover. */
   readonly unsettled = new Map<number, VniState>();
 
   settling(): readonly VniState[] {

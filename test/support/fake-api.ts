@@ -19,7 +19,7 @@ export interface Answer {
   readonly headers?: Record<string, string>;
   /** Body, sent as JSON. */
   readonly body?: unknown;
-  /** Function that writes the body; it may leave the response open. */
+  /** Function that writes the body; it can leave the response open. */
   readonly stream?: (response: ServerResponse) => void;
 }
 

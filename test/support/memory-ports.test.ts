@@ -6,7 +6,7 @@ import { MemoryOverlay, MemoryUnderlay } from './memory-ports.js';
 
 const bytesOf = (value: number, length = 60) => new Uint8Array(length).fill(value);
 
-t.test('overlay: reads frames of one VNI at a time, with headroom, without overlap', async (t) => {
+t.test('the overlay reads frames of one VNI at a time, with headroom and without overlap', async (t) => {
   const port = new MemoryOverlay();
   const batch = new Batch();
   t.equal(port.read(batch, 0), 0, 'no frame is waiting');
@@ -24,7 +24,7 @@ t.test('overlay: reads frames of one VNI at a time, with headroom, without overl
   }
 });
 
-t.test('overlay: stops reading when the batch is full and continues in the next batch', async (t) => {
+t.test('the overlay stops reading when the batch is full and continues in the next batch', async (t) => {
   const port = new MemoryOverlay();
   const batch = new Batch();
   for (let i = 0; i < BATCH_CAP + 5; i++) port.waiting.push({ vniIdx: 0, bytes: bytesOf(i & 255) });
@@ -36,7 +36,7 @@ t.test('overlay: stops reading when the batch is full and continues in the next 
   t.equal(port.arena[batch.off[0]], BATCH_CAP);
 });
 
-t.test('overlay: writes frames without a verdict, with the configured status', async (t) => {
+t.test('the overlay writes frames that have no verdict, and sets the configured status', async (t) => {
   const port = new MemoryOverlay();
   const batch = new Batch();
   const arena = bytesOf(7, 100);
@@ -53,7 +53,7 @@ t.test('overlay: writes frames without a verdict, with the configured status', a
   t.equal(port.written.length, 2);
 });
 
-t.test('underlay: delivers bytes, sources and sizes, at most one batch at a time', async (t) => {
+t.test('the underlay delivers bytes, sources and sizes, at most one batch at a time', async (t) => {
   const port = new MemoryUnderlay();
   const batch = new Batch();
   for (let i = 0; i < BATCH_CAP + 1; i++)
@@ -68,7 +68,7 @@ t.test('underlay: delivers bytes, sources and sizes, at most one batch at a time
   t.equal(batch.count, 0);
 });
 
-t.test('underlay: sends to a peer fail with the status set for the peer', async (t) => {
+t.test('sends of the underlay to a peer fail with the status that was set for the peer', async (t) => {
   const port = new MemoryUnderlay();
   const batch = new Batch();
   batch.count = 3;

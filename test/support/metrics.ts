@@ -80,15 +80,15 @@ export function assertIdentity(t: Test, metrics: Metrics, who = 'vtepd'): void {
 /**
  * Asserts the identity, and that no frame was dropped.
  *
- * @param droppedBefore frames dropped in decap before the test, by reason; they are expected
+ * @param droppedBefore frames dropped in decap before the test, by reason; these drops are expected
  */
 export function assertNothingLost(
   t: Test,
   metrics: Metrics,
   droppedBefore: Record<string, number> = {},
 ): void {
-  t.same(metrics.drops('encap'), {}, 'nothing dropped in encap');
-  t.same(metrics.drops('decap'), droppedBefore, 'nothing dropped in decap');
+  t.same(metrics.drops('encap'), {}, 'no frame was dropped in encap');
+  t.same(metrics.drops('decap'), droppedBefore, 'no other frame was dropped in decap');
   assertIdentity(t, metrics);
 }
 

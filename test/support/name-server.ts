@@ -1,5 +1,5 @@
 /**
- * A real name server (dnsmasq) in a namespace, for zone `lab`, whose records a test changes.
+ * A real name server (dnsmasq) in a namespace. A test changes the records of its zone `lab`.
  *
  * Hosts use it as their only name server: `ip netns exec` mounts /etc/netns/NAME/resolv.conf over
  * /etc/resolv.conf.

@@ -67,8 +67,8 @@ export async function narrowPath(t: Test, mtu: number): Promise<NarrowPath> {
 }
 
 /**
- * The output chain drops only two types of errors, because neighbour discovery is ICMPv6, too, and
- * no packet crosses a link without it.
+ * The output chain drops only two types of ICMP errors. It must pass other ICMPv6, because without
+ * neighbour discovery, which is ICMPv6, no packet crosses a link.
  */
 const NO_ICMP = `table inet filter {
   chain passing {

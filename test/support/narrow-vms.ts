@@ -1,7 +1,7 @@
 /**
  * VMs with MTU 1500 at both ends of a path with a narrow hop.
  *
- * Bridges and VMs have MTU 1500 and know nothing of the tunnel:
+ * Bridges and VMs have MTU 1500 and are not configured for VXLAN:
  *
  *     vma eth0 1500                                                              eth0 1500 vmb
  *     10.10.10.1, fd10::1                                              10.10.10.2, fd10::2
@@ -59,8 +59,8 @@ export function farVtepd({ lab, far }: NarrowVms, family: Family, io: Engine, fl
 }
 
 /**
- * Creates Linux's own VXLAN device in the bridge of one end, without a lower device, which would
- * limit its MTU.
+ * Creates Linux's own VXLAN device in the bridge of one end. The device has no lower device,
+ * because a lower device would limit the MTU.
  *
  * @param options options of the device
  * @param mtu MTU of the device, bytes

@@ -2,9 +2,9 @@
  * Network namespaces for labs and benchmarks, wired with veth pairs.
  *
  * Namespaces are removed when the test process ends, for whatever reason. Every name begins with
- * `vtlab-<pid>-`, so concurrent test runs do not collide, and a later run recognises the leftovers
- * of a killed run by its dead pid and removes them. Interfaces are created inside their namespaces:
- * nothing appears in the namespace in which the tests were started.
+ * `vtlab-<pid>-`, so the names of concurrent test processes do not collide. A later test process
+ * removes the namespaces whose pid belongs to no running process. Interfaces are created inside
+ * their namespaces: nothing appears in the namespace in which the tests were started.
  *
  * Requires root and iproute2.
  */
@@ -32,7 +32,7 @@ let armed = false;
 export class Namespace {
   /** Name in `ip netns`. */
   readonly name: string;
-  /** Name in the picture of the lab. */
+  /** Name in the diagram at the top of the lab's file, such as `near`. */
   readonly label: string;
 
   constructor(label: string) {
@@ -181,8 +181,8 @@ export function toolPath(name: string): string {
 }
 
 /**
- * On first use in this process, removes the leftovers of dead runs and installs the clean-up of
- * this one.
+ * On first use in this process, removes the namespaces of dead test processes and installs the
+ * clean-up of this process.
  */
 function arm(): void {
   if (armed) return;
@@ -219,7 +219,7 @@ function removeNow(name: string): void {
   try {
     execFileSync('ip', ['netns', 'del', name], { stdio: 'ignore' });
   } catch {
-    // Another run has removed it already.
+    // Another test process has removed the namespace already.
   }
 }
 

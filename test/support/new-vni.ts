@@ -4,7 +4,7 @@ import type { NewVni } from '../../src/controller/handle.js';
 import type { NewPeer } from '../../src/exchange/data-plane.js';
 import { POLICY, packAddress, TAP_MAC } from './memory-plane.js';
 
-/** For at most two workers, none of which has a TAP. */
+/** A VNI for at most two workers, without TAPs. */
 export function newVni(vni: number): NewVni {
   return {
     vni,

@@ -1,7 +1,7 @@
 /**
  * Assertions on offloads that depend on the network, for labs that change the network.
  *
- * The network may change while data flows between the hosts of `two-hosts.ts`.
+ * These labs change the network while data flows between the hosts of `two-hosts.ts`.
  */
 import type { Test } from 'tap';
 import type { OffloadName } from '../../src/exchange/offloads.js';

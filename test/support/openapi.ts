@@ -120,8 +120,8 @@ export function operationsOf({ paths }: OpenApi): Map<string, Call> {
 }
 
 /**
- * Makes a call: path and required query parameters from their examples, the body from the example
- * of its schema or of its required fields.
+ * Makes a call. Path and required query parameters have the values of their examples. The body is
+ * the example of its schema, or consists of the examples of its required fields.
  */
 async function make(
   { method, path, operation }: Call,

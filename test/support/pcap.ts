@@ -70,9 +70,10 @@ export class Capture {
   /**
    * Ends the capture and returns all frames that have passed the device until now.
    *
-   * On SIGINT, tcpdump exits without reading the rest of the ring. It sleeps only when the ring is
-   * empty, because `--immediate-mode` wakes it for each frame, and `-U` has written a frame before
-   * the next is read.
+   * On SIGINT, tcpdump exits without reading the rest of the ring, so `stop` first waits until
+   * tcpdump sleeps. tcpdump sleeps only while the ring is empty, because `--immediate-mode` wakes
+   * it for each frame. The file then contains all frames, because with `-U` tcpdump writes each
+   * frame before it reads the next one.
    *
    * @throws Error when the kernel dropped frames: such a capture cannot be used for counting
    */

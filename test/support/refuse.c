@@ -5,7 +5,7 @@
  * System calls that request a refused offload fail here; all other calls reach libc and the kernel.
  *
  *   REFUSE       NAME=ERRNO, separated by commas; names as in src/exchange/offloads.ts
- *   REFUSE_FROM  a file: refuse once it exists; not set: refuse from the start
+ *   REFUSE_FROM  a file: refuse as soon as it exists; not set: refuse from the start
  *   REFUSE_LOG   a file, to which one byte is appended per refusal
  */
 #include <dlfcn.h>
@@ -82,8 +82,8 @@ ssize_t sendmsg(int fd, const struct msghdr *header, int flags)
 }
 
 /*
- * Like the kernel, sends the messages in front of a refused one; the next call, which begins with
- * the refused message, returns the error.
+ * Like the kernel, sends the messages that precede a refused message. The next call begins with the
+ * refused message and returns the error.
  */
 int sendmmsg(int fd, struct mmsghdr *messages, unsigned int count, int flags)
 {

@@ -18,7 +18,8 @@ const ROOT = new URL('../../', import.meta.url).pathname;
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 const BOOT_MS = 60_000;
 /**
- * Boot target without dependencies: only units that the lab starts run, and the units they need.
+ * Boot target without dependencies: systemd runs only units that the lab starts, and units that
+ * these require.
  */
 const EMPTY_TARGET = '[Unit]\nDescription=Nothing but what the lab starts\nDefaultDependencies=no\n';
 
@@ -59,7 +60,7 @@ export class ServiceContainer {
       '--console=pipe',
       `--machine=${host.name}`,
       `--network-namespace-path=/run/netns/${host.name}`,
-      // The systemd of a real machine has these, too.
+      // The systemd of a real machine has these capabilities, too.
       '--capability=CAP_NET_ADMIN,CAP_NET_RAW,CAP_BPF',
       '--system-call-filter=bpf',
       ...binds,
@@ -80,7 +81,8 @@ export class ServiceContainer {
   }
 
   /**
-   * Prefix of commands in the container, without this process's environment, which affects Node.
+   * Prefix of commands in the container. It removes the environment of this process, which would
+   * affect Node.
    */
   get #inside(): string[] {
     return ['nsenter', '--all', `--target=${this.#leader}`, 'env', '-i', `PATH=${PATH}`];

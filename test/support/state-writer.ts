@@ -1,9 +1,10 @@
 /**
  * Writes one state after another to a state file until it is killed.
  *
- * The argument is the path of the file. The number of a state is the last nine digits of the only
- * MAC in it. The process prints the number of the state in the file, and continues after it; it
- * prints the number of each further state once that state is committed.
+ * The argument is the path of the file. Each state contains one MAC, and the last nine digits of
+ * this MAC are the number of the state. The process first prints the number of the state that the
+ * file contains (0 without a state). It then writes the states with the next numbers, and prints
+ * each number after the state is committed.
  */
 import { loadShim } from '../../src/abi/binding.js';
 import { withEntry } from '../../src/config/edits.js';

@@ -14,9 +14,9 @@ export interface PingResult {
 const ANSWER_S = 5;
 
 /**
- * Pings `count` times without retransmission. Each ping is a process of its own, because ping(8)
- * waits for at most two round trips or its interval (-W) once it has received an answer, and counts
- * answers that arrive after this time as lost.
+ * Sends `count` pings without retransmission. Each ping is a process of its own, because of
+ * ping(8): after its first answer it waits only two round trips or its timeout (-W), and counts
+ * later answers as lost.
  */
 export async function ping(from: Namespace, to: string, count = 3): Promise<PingResult> {
   const total = { sent: 0, received: 0 };
@@ -49,7 +49,10 @@ export class SteadyPing {
     return new SteadyPing(process);
   }
 
-  /** Ends the ping and returns its counts. A ping still in flight at the end is not lost. */
+  /**
+   * Ends the ping and returns its counts. A ping that is in flight at the end is not counted as
+   * lost.
+   */
   async stop(): Promise<PingResult & { lost: number }> {
     await this.#process.stop('SIGINT');
     const { sent, received } = pingResult(this.#process.stdout, this.#process.stderr);
@@ -85,7 +88,7 @@ export async function assertTransfer(
   await assertSameBytes(t, sender, receiver, `${bytes}`);
 }
 
-/** As `assertTransfer`, with as many bytes as pass while `act` runs. */
+/** Like `assertTransfer`, but the transfer lasts as long as `act` runs. */
 export async function assertTransferWhile(
   t: Test,
   from: Namespace,

@@ -56,8 +56,8 @@ export async function twoHosts(
 }
 
 /**
- * Turns tunnel segmentation of the device off, as on most network cards: from now on vtepd segments
- * superframes and sends them as trains.
+ * Turns tunnel segmentation of the device off; most network cards do not have it. vtepd then
+ * segments superframes and sends the segments as trains.
  */
 export async function withoutTunnelOffload({ near, vtepd }: TwoHosts): Promise<void> {
   await near.run(`ethtool -K ${UNDERLAY_DEV} tx-udp_tnl-segmentation off`);

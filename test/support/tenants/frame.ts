@@ -42,7 +42,7 @@ export interface Lie {
 }
 
 export interface FrameSpec {
-  /** Row of the frame's VNI; the last row stands for a VNI that is not configured. */
+  /** Row of the frame's VNI; the last row is for a VNI that is not configured. */
   readonly tenant: number;
   readonly kind: number;
   readonly to: number;
@@ -57,7 +57,7 @@ export interface FrameSpec {
   readonly lies: readonly Lie[];
 }
 
-/** Distances in the train of a frame, which a lie may add to a length. */
+/** Distances in the train of a frame. A lie can be a length plus one of these distances. */
 export interface Surroundings {
   /** Bytes from one datagram of the train to the next. */
   readonly segment: number;

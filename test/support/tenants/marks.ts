@@ -1,12 +1,13 @@
 /**
  * Marks: eight bytes that identify the tenant and the frame into which they were written.
  *
- * A mark shows to which frame the bytes around it belong, wherever they occur.
+ * A mark shows to which frame the bytes around the mark belong, wherever these bytes occur.
  *
  *     0xe7 0xb3 | tenant | number (3 bytes) | sum of these 4 bytes | weighted sum of them
  *
- * A change of two adjacent bytes, for example by a checksum written at a wrong offset, yields no
- * other mark, because the weights of adjacent bytes differ by one and the last weight is one.
+ * A change of two adjacent bytes, for example by a checksum written at a wrong offset, does not
+ * turn a mark into another mark, because the weights of adjacent bytes differ by one and the last
+ * weight is one.
  *
  * A payload is filled with copies of its frame's mark. Any sixteen consecutive bytes of a payload
  * contain at least one whole mark.
@@ -16,7 +17,7 @@ export const MARK_LEN = 8;
 const MAGIC = Buffer.of(0xe7, 0xb3);
 const SEED = 0x5a;
 
-/** Number of distinguishable frames of a tenant; after it the numbers repeat. */
+/** Number of distinguishable frames of a tenant; later frames reuse the numbers. */
 const NUMBERS = 1 << 24;
 
 /** Tenant and number of a mark, in one integer. */

@@ -1,7 +1,7 @@
 /**
  * Cases of the property tests of tenants: configurations of the data plane, and its input.
  *
- * They are plain values, which fast-check creates, prints and shrinks.
+ * The cases are plain values, which fast-check creates, prints and shrinks.
  */
 import type { FrameSpec } from './frame.js';
 

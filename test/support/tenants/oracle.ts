@@ -42,7 +42,8 @@ export interface Known {
 }
 
 /**
- * Checks that a written frame is the datagram's frame, without tags when they are to be removed.
+ * Checks that a written frame is the datagram's frame. If tags are to be removed, the written frame
+ * has none.
  */
 export function checkDelivery(
   { mark, frame }: Known,
@@ -85,7 +86,8 @@ export function checkCopy(known: Known, sent: SentDatagram[], where: string): vo
 }
 
 /**
- * Payload of a fragment; without the UDP header for the first fragment of a superframe's datagram.
+ * Payload of a fragment. For the first fragment of a superframe's datagram, the UDP header is left
+ * out.
  */
 function fragmentData(datagram: Buffer, network: number, isSuper: boolean, what: string): Buffer {
   const ip = VXLAN_LEN + network;

@@ -146,7 +146,7 @@ export class World {
   #prime(): void {
     for (const plane of this.#planes) {
       for (const tenant of VNIS.keys()) {
-        // An oversized packet, so that its answer fills the memory of answers, which VNIs share.
+        // An oversized packet: the ICMP answer to it fills the memory of answers, which VNIs share.
         const packet = this.#make({ ...valid(tenant), kind: UDP6, postponed: false }, 3_000);
         plane.overlay.waiting.push({ vniIdx: tenant, bytes: packet.frame.bytes });
         const { frame } = this.#make(valid(tenant), 9_000);
@@ -354,7 +354,9 @@ function lostCopies({ isSuper, copies, sent }: Known): number {
   return isSuper && sent.size === 0 ? 1 : copies - sent.size;
 }
 
-/** A TCP segment with a partial checksum that exceeds the overlay MTU counts as several frames. */
+/**
+ * A TCP segment that exceeds the overlay MTU and has a partial checksum counts as several frames.
+ */
 function mayBeSuper({ isTcp, bytes }: BuiltFrame): boolean {
   return isTcp && bytes.length > 1400;
 }

@@ -32,7 +32,7 @@ for (let round = 0; round < Number(rounds); round++) {
     await call('PATCH', `/v1/vnis/${VNI}`, 200, changed);
   for (let peer = 0; peer < 5; peer++)
     await call('DELETE', `/v1/vnis/${VNI}/peers/192.168.80.${100 + peer}`, 204);
-  // A peer of the VNI whose traffic is measured: its flood list changes while frames are flooded.
+  // A peer of the VNI whose traffic is measured: the flood list of this VNI changes meanwhile.
   await call('POST', '/v1/vnis/100/peers', 201, { address: '192.168.80.99' });
   await call('DELETE', '/v1/vnis/100/peers/192.168.80.99', 204);
   await call('DELETE', `/v1/vnis/${VNI}`, 204);
