@@ -10,7 +10,10 @@ import type { TaskId } from './lab/tasks.js';
 export type LabCell = ReturnType<typeof cell>;
 
 export const OVERLAYS = ['open vswitch', 'fastd', 'tinc'];
-/** Figures of a round trip, in the order of the task; ids of round-trip cells end with one. */
+/**
+ * Percentiles in the order in which a round-trip task returns them. The id of a round-trip cell
+ * ends with the name of its percentile.
+ */
 const PERCENTILES = ['p50', 'p99', 'p99.9'];
 const [FLOWS, SCRAPED, DGRAM] = ['vtepd, flows', 'vtepd, scraped', 'vtepd, dgram'];
 const [TO, FROM] = ['vtepd → kernel', 'kernel → vtepd'];

@@ -1,11 +1,12 @@
 /**
- * CPU time of a frame in the data-plane thread, by system call and by owner of the code.
+ * CPU time of a frame in the data-plane thread, by system call and by part of the program.
  *
  * vtepd runs on both sides, saturated. `perf` samples its data-plane threads, the scheduler counts
  * their CPU time, and the counters of vtepd count the frames of the same period.
  *
- * The kernel decides how it cuts a TCP stream into frames, so the unit of TCP is 64 KiB of frames,
- * the maximum length of a superframe. The figures of a thread contain its work for the opposite
+ * Costs are given per frame for UDP. For TCP they are given per 64 KiB of frames, the maximum
+ * length of a superframe, because the kernel decides into how many frames it cuts the stream. The
+ * figures of a thread contain its work for the opposite
  * direction (acknowledgements).
  */
 import { rmSync } from 'node:fs';
@@ -52,7 +53,7 @@ const LOADS: readonly Load[] = [
 /** Traffic before and after the sampled period. */
 const MARGIN_S = 2;
 
-/** Skipped in a whole run if perf is not installed. */
+/** Without perf, the measurement is skipped when all benchmarks run. */
 export async function measureProfile({ seconds, only }: BenchOptions): Promise<Measured> {
   if (!isInstalled('perf') && !only) return {};
   if (!isInstalled('perf')) throw new Error('perf is not installed (Debian: linux-perf)');
@@ -146,7 +147,10 @@ class Side {
   }
 }
 
-/** Two tables: shares by part, and the cost of a unit with the work inside the system calls. */
+/**
+ * Two tables: the share of each part; and the cost of a unit, with the shares of copying and of the
+ * receiving stack.
+ */
 function figuresOf(profiles: readonly SideProfile[]): Figures[] {
   const one = (value: number) => spreadOf([value]);
   const rows = (valuesOf: (profile: SideProfile) => number[]) =>

@@ -58,7 +58,7 @@ static void test_pieces(void)
 	}
 }
 
-/* Any previous sum folds to the ones-complement sum of its 16-bit words. */
+/* checksum_fold() reduces any 64-bit sum to the ones-complement sum of its 16-bit words. */
 static void test_fold(void)
 {
 	const uint64_t sums[] = { 0, 1, 0xffff, 0x10000, 0x1fffe, 0xffffffff, 0x100000000, 0xffffffffffffffff,

@@ -170,7 +170,7 @@ static void test_what_never_joins(void)
 		}
 }
 
-/* Fragments are not merged, even if the checksum of each is that of a complete packet. */
+/* Fragments are not merged, even if the TCP checksum of each is correct for its own bytes. */
 static void test_fragments(void)
 {
 	static const uint16_t fields[] = { 0x2000, 0x2001, 0x0001 };

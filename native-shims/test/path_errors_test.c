@@ -31,7 +31,7 @@ static int open_on(const char *address, int options)
 }
 
 /*
- * Sends count datagrams of len bytes with DF set to peer peer_idx. Returns the number of failures.
+ * Sends to peer peer_idx count datagrams of len bytes, with DF set. Returns the number of failures.
  */
 static int send_to(int32_t peer_idx, int32_t count, int32_t len)
 {

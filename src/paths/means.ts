@@ -2,7 +2,7 @@
  * Interface of a means of probing a path.
  *
  * A means sends packets to which the peer, or a host behind the peer, replies. The replying host
- * does not take part in the search. A means is opened for one search on one peer and closed
+ * needs no knowledge of the search. A means is opened for one search on one peer and closed
  * afterwards. The caller decides the order of the means.
  */
 import type { Probe } from './search.js';
@@ -40,5 +40,5 @@ export class MeansUnavailable extends Error {}
 /** Length of the outer IP header, bytes. */
 export const IP_LEN = { 4: 20, 6: 40 } as const;
 
-/** Sends one UDP datagram with DF set to a peer's VXLAN port. @returns 0 or a negative errno */
+/** Sends one UDP datagram to a peer's VXLAN port, with DF set. @returns 0 or a negative errno */
 export type SendDatagram = (peer: ProbedPeer, datagram: Uint8Array) => number;

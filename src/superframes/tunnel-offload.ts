@@ -182,8 +182,9 @@ interface Reached {
 }
 
 /**
- * Returns the route by which most IPv4 peers are reached, and the rows of these peers. The text key
- * is made once per `Route` object, because there can be a million peers.
+ * Returns the route by which most IPv4 peers are reached, and the rows of these peers. Equal routes
+ * are recognised by a string of device, local address and MTU. It is built once per `Route` object
+ * and not per peer, because there can be a million peers.
  */
 function mostUsed(peers: Iterable<TunnelPeer>): Reached | undefined {
   const byRoute = new Map<Route, Reached>();

@@ -14,8 +14,15 @@ import type { VniPolicy } from '../exchange/protocol.js';
 import type { Rollback } from '../host/rollback.js';
 import type { Overlay } from './overlay.js';
 
-/** Settings that have the same name in the data plane. */
-const POLICY = ['learning', 'ageingS', 'fdbLimit', 'flood', 'accept', 'vlan'] as const;
+/** Settings that have the same name in the data plane. A missing one does not compile. */
+const POLICY = Object.keys({
+  learning: true,
+  ageingS: true,
+  fdbLimit: true,
+  flood: true,
+  accept: true,
+  vlan: true,
+} satisfies Record<keyof VniPolicy & keyof VniSettings, true>) as (keyof VniPolicy & keyof VniSettings)[];
 
 /**
  * @param undo collects the undo steps of all completed steps, also on failure

@@ -239,8 +239,8 @@ export class Overlay {
   }
 
   /**
-   * @param others selects the other hosts of the VNI; if a removed address belongs to one of these
-   * hosts, the address becomes the peer of that host
+   * @param others selects the hosts that are not being removed; a removed address that such a host
+   * also has is added again as its peer
    */
   async #removeAll(
     vni: VniSettings,

@@ -2,7 +2,7 @@
  * Warnings about hosts of one VNI that resolve to the same address.
  *
  * Such hosts are one peer. The warning names the hosts that did not become a peer of their own, and
- * lasts while at least two of these hosts are configured. Only configuration changes add warnings;
+ * lasts while at least two hosts have that address. Only configuration changes add warnings;
  * later answers of a name server do not.
  */
 import type { Duplicate } from '../paths/paths.js';

@@ -30,7 +30,7 @@ export function isIcmpv6Error(type: number): boolean {
 }
 
 /**
- * Writes a "packet too big" packet from the packet's destination to its source.
+ * Writes a "packet too big" message, from the destination of the oversized packet to its source.
  *
  * @param to buffer for the message
  * @param at offset in `to`; at most 1280 bytes are written

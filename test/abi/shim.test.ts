@@ -16,7 +16,7 @@ const programs = [
   ...targets.map((name) => `fuzz/${name}`),
 ].map((name) => name.slice(0, -'.c'.length));
 
-t.test('native-shims/test/run', { timeout: 240_000 }, async (t) => {
+t.test('native-shims/test/run', { timeout: 800_000 }, async (t) => {
   const { status, stdout, stderr } = spawnSync(`${folder}run`, { encoding: 'utf8' });
   const lines = stdout.split('\n');
   t.ok(programs.length >= 10, 'the programs exist');

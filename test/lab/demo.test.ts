@@ -1,5 +1,6 @@
 /**
- * The demo of `npm start`. It proves its statements, exits on a signal and leaves nothing behind.
+ * The demo of `npm start`. Each step shows output that confirms its claim. The demo exits on a
+ * signal and leaves nothing behind.
  */
 import { existsSync } from 'node:fs';
 import { request } from 'node:http';

@@ -3,7 +3,8 @@
  *
  * vtepd recovers from each fault, or exits with the reason in its log.
  *
- *     vm101 ─ br-vxlan ─ vtep100 ─ vtepd ─ near eth0 ═ veth ═ eth0 far ─ vxlan100 ─ br-vxlan ─ vm105
+ *     vm101 ─ br-vxlan ─ vtep100 ─ vtepd ─ near eth0 ═ veth ═ eth0 far ─ vxlan100 ─ br-vxlan ─
+ * vm105
  */
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -206,8 +207,8 @@ t.test('steps of the system clock in both directions have no effect', async (t) 
   for (const offsetS of [-3600, 3600, 0]) {
     writeFileSync(clock, offsetS < 0 ? `${offsetS}` : `+${offsetS}`);
     await untilPingWorks(hosts, `a step to ${offsetS} s`);
-    // A comparison with a time from before the step would report the peer as silent, but only after
-    // the step back.
+    // If vtepd compared wall-clock times, a step to an earlier time would make the peer look
+    // silent; a step forward would not show this.
     if (offsetS < 0) await vm101.outcome(`ping -n -q -i 0.1 -c ${SILENT_S * 10} -W 1 ${FAR_VM}`);
     await eventually(
       `lastSeen of the peer to follow a clock that is ${offsetS} s off`,

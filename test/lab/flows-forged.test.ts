@@ -90,7 +90,7 @@ t.test('each datagram of a train is checked against the peers of its own VNI', a
 
   await send(100, spanning(train(datagram(100, VALID), datagram(200, FORGED))));
   await eventually(
-    'user space to count the forged datagrams of a train that its first IP length spans',
+    'user space to count the forged datagrams of a train whose first IP header states the length of the whole train',
     async () => (await dropped()).source_not_peer === 2 * BEHIND,
   );
   await send(200, spanning(train(datagram(200, VALID), datagram(200, VALID))));

@@ -25,7 +25,10 @@ const B = '192.168.80.11';
 const C = '192.168.80.12';
 const DNS = '192.168.80.53';
 const NAME = 'far.lab';
-/** Time limit for a lookup, ms: the TTL or the delay after one or two failures, plus a margin. */
+/**
+ * Time within which vtepd looks a name up again, ms: the TTL, or the retry delay after one or two
+ * failures, plus a margin.
+ */
 const LOOKED_UP_MS = 30_000;
 
 t.test('peers follow the addresses of their name', async (t) => {

@@ -144,7 +144,7 @@ t.test('a counter row of a new generation starts at zero; the same generation co
   t.equal(plane.memory.counters.cells[row + 3], 0, 'the row starts at zero for another peer');
 });
 
-t.test('a tunnel change is passed to the ports, and its peers are marked', async (t) => {
+t.test('a new outer TAP is passed to the ports, and the peers reached through it are flagged', async (t) => {
   const { plane, one, two } = makePlane(0);
   const tunnels: TunnelInit[] = [];
   const applier = new Applier(plane.tables, {
@@ -194,7 +194,11 @@ t.test('removing a VNI drops its frames at once and does not affect other VNIs',
   }
   t.ok(rounds > 4, `${rounds} rounds`);
   t.equal(plane.drops(-1, 'decap').vni_not_found, rounds);
-  t.equal(plane.underlay.sent.length, rounds, 'each frame went to the peer of that MAC');
+  t.equal(
+    plane.underlay.sent.length,
+    rounds,
+    'each frame from the TAP went to the peer behind its destination MAC',
+  );
   t.ok(plane.underlay.sent.every(({ peerIdx }) => peerIdx === other));
   t.equal(entriesOf(plane, 0), 0);
   t.equal(entriesOf(plane, 1), rounds);

@@ -28,7 +28,7 @@ function makePlane(options: { isFirst?: boolean; on?: boolean } = {}) {
     plane.fromTap(vniIdx, arpFrame(macNumber(n), macNumber(99)));
     plane.breathe();
   };
-  /** Events of the next report, one tick later. */
+  /** Events of the next report, one tick (100 ms) later. */
   const report = () => {
     plane.pass(100);
     const report = plane.fdbEvents.takeReport();
@@ -110,7 +110,7 @@ t.test('a report has at most 256 events and counts the others; a tick has one re
 });
 
 t.test(
-  'the first worker reports entries, every worker reports its misses, and no event is repeated',
+  'only the first worker reports changes of entries, every worker reports its own misses, and no event is repeated',
   async (t) => {
     const { plane, receive, sent } = makePlane({ isFirst: false });
     receive(A, 1);

@@ -4,8 +4,9 @@
  *
  * Other sockets may join, and the kernel distributes datagrams over the group by source address and
  * port, so that all datagrams of a sender reach the same socket. A socket bound without
- * SO_REUSEPORT is refused while the group exists. The threads of one daemon can thus share a port,
- * and a second daemon that does the same is refused. The same holds for IPv6.
+ * SO_REUSEPORT is refused while the group exists. The threads of one daemon can thus share a port.
+ * A second daemon is refused, because its first socket binds without SO_REUSEPORT. The same holds
+ * for IPv6.
  */
 #include "check.h"
 #include "net.h"

@@ -137,7 +137,7 @@ export class DgramPort implements UnderlayPort {
     this.#completed = this.#completed.filter((entry) => entry.vniIdx !== vniIdx);
   }
 
-  /** This engine shares no time among peers. */
+  /** Nothing to do: this engine gives peers no shares of a round. */
   delivered(): void {}
 
   takeOverflow(): number {
@@ -160,7 +160,7 @@ export class DgramPort implements UnderlayPort {
    */
   drainErrors(): void {}
 
-  /** None: an oversized datagram fails with its send, without the path MTU. */
+  /** None: the send of an oversized datagram fails, and its error does not contain the path MTU. */
   takePathErrors(report: PathErrors): number {
     report.clear();
     return 0;

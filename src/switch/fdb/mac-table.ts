@@ -1,5 +1,6 @@
 /**
- * Hash table from (tag, MAC) to (value, stamp).
+ * Hash table from (tag, MAC) to (value, stamp). The tag is a 16-bit number of the caller (the FDB
+ * uses the VNI row), not a VLAN tag.
  *
  * The table is one Int32Array with four words per slot, so that a lookup costs one cache line:
  *
@@ -149,7 +150,7 @@ export class MacTable {
       const from = next << 2;
       if (slots[from + VALUE] === EMPTY) break;
       const home = this.#hash(slots[from + KEY], slots[from + LOW]) >>> this.#shift;
-      // An entry can fill the gap unless its home lies behind the gap, in probing order.
+      // An entry can fill the gap unless its home slot comes after the gap in probing order.
       if (((next - home) & mask) < ((next - gap) & mask)) continue;
       slots.copyWithin(gap << 2, from, from + SLOT_WORDS);
       gap = next;

@@ -40,7 +40,7 @@ async function api(t: Test) {
 
 const SILENT = { code: 0, stdout: '', stderr: '' };
 
-t.test('add sends keys and values of the configuration file', async (t) => {
+t.test('add sends its flags with the key names and value types of the configuration file', async (t) => {
   const { ctl, calls } = await api(t);
   const flags =
     '--bridge br0 --address 10.0.0.1/24 --address 2001:db8::1/64 --mtu 1400 --learning off --ageing 0 --fdb-limit 10 --flood off --accept any --vlan strip --mac 02-00-00-00-00-01 --tap t0';

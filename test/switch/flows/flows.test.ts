@@ -281,14 +281,18 @@ t.test('a MAC that two peers claim in turn costs no system call per frame', asyn
     plane.tables.fdb.learn(0, high, low, i % 2 === 0 ? two : one, plane.tick);
     sent(true, i % 2 === 0 ? two : one);
   }
-  t.equal(maps.puts, 2, 'the station gets a lease once for each of its slots');
+  t.equal(
+    maps.puts,
+    2,
+    'each of the two slots that a station can use gives it one lease, then no more until it has rested',
+  );
   t.equal(maps.rows.size, 0);
   wait(COUNT_PERIOD_MS);
   sent(true, one);
   t.equal(maps.rows.size, 1, 'the station may have a lease again after the hold-off');
 });
 
-t.test('a third station with the same two slots stays in user space', async (t) => {
+t.test('a third station whose two possible slots are taken gets no lease', async (t) => {
   const { plane, one, maps, flows } = known();
   flows.set(maps, 0, 2, false);
   for (let i = 1; i <= 3; i++) {
@@ -312,7 +316,7 @@ t.test('encap and decap report frames of both directions', async (t) => {
   t.equal(maps.row(FROM_STATION)?.until, (plane.nowMs | 0) + LEASE_MS);
 });
 
-t.test('flow offload is off without maps or with the offload disabled', async (t) => {
+t.test('flow offload is active only with maps and while it is enabled', async (t) => {
   const { plane } = known();
   const flows = new Flows(plane.tables, { df: 'set', tos: 0, port: 4789 });
   t.notOk(flows.active);

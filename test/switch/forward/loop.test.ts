@@ -31,7 +31,7 @@ t.test('a round reads at most one batch from a TAP, then the next TAP', async (t
   t.equal(plane.loop.readOverlay(0), 128);
   t.equal(plane.vniCell(0, V_TAP_RX_FRAMES), 128, 'a full batch is forwarded at once');
   t.equal(plane.loop.readOverlay(1), 1);
-  t.equal(plane.vniCell(1, V_TAP_RX_FRAMES), 0, 'a partial batch waits for the end of the turns');
+  t.equal(plane.vniCell(1, V_TAP_RX_FRAMES), 0, 'a partial batch is forwarded after all TAPs have been read');
   plane.loop.forwardOverlay();
   t.equal(plane.vniCell(1, V_TAP_RX_FRAMES), 1);
 });
@@ -90,7 +90,7 @@ t.test('a round with one small frame has a direction, whether the frame is flood
   t.equal(direction(), ROUND_OTHER, 'a round without a frame has no direction');
   plane.fromTap(0, arpFrame(BROADCAST, A));
   plane.fromPeer(PEER, 100, ipv4Frame(A, '02:00:00:00:00:0b'));
-  t.equal(direction(), ROUND_OTHER, 'two frames in opposite directions have no direction');
+  t.equal(direction(), ROUND_OTHER, 'a round with frames in both directions has no direction');
   plane.fromTap(0, Buffer.concat([ipv4Frame('02:00:00:00:00:0b', A), Buffer.alloc(3000)]));
   t.equal(direction(), ROUND_OTHER, 'a superframe has no direction');
   plane.fromTap(0, arpFrame(BROADCAST, A));

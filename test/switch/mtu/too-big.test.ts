@@ -79,7 +79,7 @@ const SENT = { icmp: 0, fragment: 0, drop: 0 };
 const ANSWERED = { icmp: 1, fragment: 0, drop: 0 };
 const DROPPED = { icmp: 0, fragment: 0, drop: 1 };
 
-/** A UDP packet of that many bytes, without Ethernet header. */
+/** A frame with a UDP packet of `len` bytes; the Ethernet header is not counted in `len`. */
 const packet4 = (len: number, options: PacketOptions = {}) =>
   ipv4Frame(B, A, { fragment: DF, payloadLen: len - UDP4 + 14, ...options });
 const packet6 = (len: number, options: PacketOptions = {}) =>
@@ -216,7 +216,7 @@ t.test('frames that must be neither answered nor fragmented are dropped', async 
       concat(patched(packet6(1451), 20, 44).slice(0, 54), hex('11 00 00 10'), new Uint8Array(1407)),
     ],
     [
-      'a first IPv6 fragment of an error',
+      'the first fragment of an ICMPv6 error message',
       concat(
         patched(packet6(1451), 20, 44).slice(0, 54),
         hex('3a 00 00 01 00 00 00 01 01'),
@@ -260,7 +260,7 @@ t.test('echo requests, first fragments and packets for unknown MACs are answered
   }
 });
 
-t.test('answers are rate-limited per VNI, and other packets count as dropped', async (t) => {
+t.test('answers are rate-limited per VNI, and packets beyond the limit count as dropped', async (t) => {
   const plane = planeWith();
   plane.addVni(1, 200);
   plane.addPeer(1, '192.0.2.1', { pathMtu: 1500 });
