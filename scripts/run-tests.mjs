@@ -114,7 +114,7 @@ function reportOne(file, parser) {
 }
 
 /**
- * As `reportOne`, for files that are subtests of one process. The test point that closes a subtest
+ * Variant of `reportOne` for files that are subtests of one process. The test point that closes a subtest
  * names its file. tap repeats that point after some timeouts: only the first one counts.
  */
 function reportShared(files, parser) {

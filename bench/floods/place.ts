@@ -173,7 +173,7 @@ export async function entriesOfFar(vtepd: Vtepd): Promise<number> {
   return found;
 }
 
-/** As `entriesOfFar`, but waits for an answer. @returns undefined if none came in QUIET_MS */
+/** Variant of `entriesOfFar` that waits for an answer. @returns undefined if none came in QUIET_MS */
 export async function entriesWhenQuiet(vtepd: Vtepd): Promise<number | undefined> {
   return eventually('an answer', () => entriesOfFar(vtepd).catch(() => undefined), QUIET_MS).catch(
     () => undefined,

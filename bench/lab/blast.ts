@@ -115,7 +115,7 @@ export async function pingPong({ a, b }: Ends, seconds: number): Promise<RoundTr
   }
 }
 
-/** As `pingPong`, while 1400-byte frames flow from a to b. @param rate frames per second */
+/** Variant of `pingPong` while 1400-byte frames flow from a to b. @param rate frames per second */
 export async function pingPongUnderLoad(ends: Ends, seconds: number, rate: number): Promise<RoundTrips> {
   // The load begins before the first request and ends after the last.
   const load = blast(ends, { size: 1400, rate, seconds: seconds + 1 }, LOAD_PORT);

@@ -82,7 +82,7 @@ export class DemoNetwork {
     return run(command, this.interrupt);
   }
 
-  /** As `run`, in a namespace. */
+  /** Variant of `run` in a namespace. */
   inside(host, command) {
     return this.run(`ip netns exec ${host} ${command}`);
   }

@@ -37,7 +37,7 @@ export function answers(successes: Answers, codes: readonly ProblemCode[] = []):
   return all;
 }
 
-/** As `answers`, for a route that requires the token if a token is configured. */
+/** Variant of `answers` for a route that requires the token if a token is configured. */
 export function guardedAnswers(successes: Answers, codes: readonly ProblemCode[] = []): Answers {
   return answers(successes, ['unauthorized', ...codes]);
 }

@@ -108,7 +108,7 @@ export class WorkerLink {
   }
 
   /**
-   * As `ask`, but waits without a time limit while the worker lives. For callers that must not
+   * Variant of `ask` without a time limit while the worker lives, for callers that must not
    * continue before the worker has answered.
    * @returns the worker's answer @throws DataPlaneError its refusal, dataplane_down
    */

@@ -122,7 +122,7 @@ export class Workers {
     return answerOfAll(await Promise.allSettled(this.#links.map((link, index) => link.ask(changeOf(index)))));
   }
 
-  /** As `askEach`, but without a time limit: waits for a slow worker as long as it lives. */
+  /** Variant of `askEach` without a time limit: it waits for a slow worker while that lives. */
   async askEachUntimed(changeOf: (index: number) => Change): Promise<Answer> {
     this.checkReady();
     if (isRemoval(changeOf(0))) this.#removals++;

@@ -293,7 +293,7 @@ export class Overlay {
   }
 
   /**
-   * As `#withdraw`, but cannot fail. The device is closed as soon as no worker uses it, possibly
+   * Variant of `#withdraw` that cannot fail. The device is closed as soon as no worker uses it, possibly
    * after this call.
    */
   async #abandon(vni: VniSettings): Promise<void> {
