@@ -194,7 +194,9 @@ for (const failsAt of ['prepare', 'commit'] as const) {
 t.test('a change that the operating system or a rule refuses has no effect', async (t) => {
   const before = await everything();
   await t.rejects(vtep.addVni(made(200, { tap: 'under' })), { name: 'HostError' });
-  await t.rejects(vtep.addVni(made(200, { tap: 'vtep100' })), { message: /^tap vtep100: already used by VNI 100/ });
+  await t.rejects(vtep.addVni(made(200, { tap: 'vtep100' })), {
+    message: /^tap vtep100: already used by VNI 100/,
+  });
   await t.rejects(vtep.changeVni(100, { ageingS: 1, bridge: 'under' }), { name: 'HostError' });
   t.strictSame(await everything(), before);
 });
