@@ -15,7 +15,7 @@
  * desired state is kept, and the workers are reconciled with it as soon as they answer.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Counters, PEER_ROW } from '../exchange/counters.js';
+import type { Counters } from '../exchange/counters.js';
 import {
   type DataPlane,
   DataPlaneError,
@@ -40,6 +40,7 @@ import { CounterBlocks } from './counter-blocks.js';
 import { DesiredState, type NewVni, type VniRecord } from './desired-state.js';
 import { type FdbEvent, FdbEventReader } from './fdb-event-reader.js';
 import { Reconciler } from './reconciler.js';
+import { VniCounters } from './vni-counters.js';
 import { type PeerRun, peerOf } from './vni-peers.js';
 import { Workers, type WorkersOptions } from './workers.js';
 
@@ -94,7 +95,7 @@ export class Handle implements DataPlane {
   readonly #workers: Workers;
   readonly #reconciler: Reconciler;
   readonly #captures: Captures;
-  readonly #blocks: CounterBlocks;
+  readonly #vniCounters: VniCounters;
   /** Rows of peers that are being removed: these peers accept no further changes. */
   readonly #leaving = new Set<number>();
   #configured = false;
@@ -115,7 +116,7 @@ export class Handle implements DataPlane {
     const { entries = () => new Map() } = options;
     this.#reconciler = new Reconciler(this.#desired, this.#workers, { entries });
     this.#captures = new Captures(this.#desired, this.#workers);
-    this.#blocks = new CounterBlocks(this.counters);
+    this.#vniCounters = new VniCounters(this.#desired, new CounterBlocks(this.counters));
   }
 
   get ready(): boolean {
@@ -430,39 +431,19 @@ export class Handle implements DataPlane {
   }
 
   snapshot(vni: number): VniSnapshot {
-    const { vni: own, peers: cells, others } = this.rows(vni);
-    const rows = Array.from(this.#desired.vni(vni).peers, (peer, i) => ({
-      peer: peer as PeerState | undefined,
-      row: cells.subarray(i * PEER_ROW, (i + 1) * PEER_ROW),
-    }));
-    rows.push({ peer: undefined, row: others });
-    return { vni: own, peers: rows };
+    return this.#vniCounters.snapshot(vni);
   }
 
   rows(vni: number): VniRows {
-    const { state, peers } = this.#desired.vni(vni);
-    const own = this.#blocks.vniRow(state.vniIdx);
-    const others = this.#blocks.peerRow(state.otherIdx);
-    const cells = new Float64Array(peers.count * PEER_ROW);
-    let end = 0;
-    const runs = peers.runs.map(({ first, count }) => {
-      const begin = end;
-      end += count * PEER_ROW;
-      return this.#blocks.peerRows(first, cells.subarray(begin, end));
-    });
-    this.#blocks.read([own, others, ...runs]);
-    return { vni: own.row, peers: cells, spans: peers.runs, others: others.row };
+    return this.#vniCounters.rows(vni);
   }
 
   totals(vni: number): { vni: Float64Array; peers: number } {
-    const { state, peers } = this.#desired.find(vni) ?? this.#desired.vni(vni);
-    const own = this.#blocks.vniRow(state.vniIdx);
-    this.#blocks.read([own]);
-    return { vni: own.row, peers: peers.count };
+    return this.#vniCounters.totals(vni);
   }
 
   globals(): Float64Array {
-    return this.#blocks.globals();
+    return this.#vniCounters.globals();
   }
 
   /**
