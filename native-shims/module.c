@@ -376,6 +376,7 @@ static int64_t file_lock(int fd)
 JS_OF_FD(js_tap_steer, "tapSteer", tap_steer)
 JS_OF_FD(js_tap_unsteer, "tapUnsteer", tap_unsteer)
 JS_OF_FD(js_flow_clear, "flowClear", flow_clear)
+JS_OF_FD(js_udp_admit, "udpAdmit", udp_admit)
 JS_OF_FD(js_udp_drops, "udpDrops", udp_drops)
 JS_OF_FD(js_udp_port, "udpPort", udp_port)
 JS_OF_FD(js_watch_clear, "watchClear", watch_clear)
@@ -431,6 +432,7 @@ static void export_functions(napi_env env, napi_value exports)
 		{ "tapReadBatch", js_tap_read_batch },
 		{ "tapWriteBatch", js_tap_write_batch },
 		{ "udpOpen", js_udp_open },
+		{ "udpAdmit", js_udp_admit },
 		{ "udpSetGro", js_udp_set_gro },
 		{ "udpSelect", js_udp_select },
 		{ "udpReceiveBatch", js_udp_receive_batch },

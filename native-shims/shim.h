@@ -217,7 +217,8 @@ struct tap_region {
 #define UDP_OPEN_SHARE 32      /* bind exclusively; afterwards other sockets may join */
 #define UDP_OPEN_JOIN 64       /* join the port of a socket opened with UDP_OPEN_SHARE */
 #define UDP_OPEN_TRAINS 128    /* fail if the kernel lacks UDP_SEGMENT */
-#define UDP_OPEN_ALL 255
+#define UDP_OPEN_CLOSED 256   /* receive nothing until udp_admit() */
+#define UDP_OPEN_ALL 511
 
 /**
  * struct udp_slots - slots that udp_receive_batch() fills, one datagram each
@@ -292,6 +293,7 @@ int tap_write_batch(const int32_t *fds, size_t fd_count, struct arena arena, str
 		    int merge, struct merge_result *result);
 
 int udp_open(const struct peer_row *local, const char *device, int options, int receive_len, int send_len, int ttl);
+int udp_admit(int fd);
 int udp_set_gro(int fd, int on);
 int udp_select(int fd, const uint8_t *program, size_t len);
 int udp_receive_batch(int fd, struct arena arena, struct batch *batch, struct peer_row *sources, struct udp_slots slots);

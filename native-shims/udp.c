@@ -99,6 +99,15 @@ static int bind_device(int fd, const char *device)
 	return setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device, (socklen_t)len) ? -errno : 0;
 }
 
+/* Attaches a filter that drops every datagram; the socket counts each as dropped. */
+static int close_reception(int fd)
+{
+	struct sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);
+	struct sock_fprog program = { .len = 1, .filter = &drop };
+
+	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) ? -errno : 0;
+}
+
 /**
  * udp_open() - open a bound socket of one family: non-blocking, close-on-exec
  * @local:	address and port to bind; an all-zero address means any, port 0 lets the kernel
@@ -114,6 +123,9 @@ static int bind_device(int fd, const char *device)
  * bound without SO_REUSEPORT, which fails if any other socket is bound to the port; the option is
  * set afterwards (requirements/reuseport_group.c). The kernel then distributes datagrams over the
  * group by addresses and ports.
+ *
+ * With UDP_OPEN_CLOSED a filter drops every datagram until udp_admit(). The port is in use all the
+ * same, so no ICMP error answers the sender.
  *
  * #syscalls socket setsockopt bind close
  * Return: fd; -EAFNOSUPPORT an unknown family or one that this machine lacks; -EADDRINUSE,
@@ -145,6 +157,8 @@ int udp_open(const struct peer_row *local, const char *device, int options, int 
 		err = set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, send_len);
 	if (!err)
 		err = bind_device(fd, device);
+	if (!err && options & UDP_OPEN_CLOSED)
+		err = close_reception(fd);
 	if (!err && options & UDP_OPEN_JOIN)
 		err = set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	if (!err && bind(fd, &address.any, address_len))
@@ -156,6 +170,17 @@ int udp_open(const struct peer_row *local, const char *device, int options, int 
 		return err;
 	}
 	return fd;
+}
+
+/**
+ * udp_admit() - receive datagrams on a socket opened with UDP_OPEN_CLOSED
+ *
+ * #syscalls setsockopt
+ * Return: 0; -ENOENT the socket is not closed.
+ */
+int udp_admit(int fd)
+{
+	return set_option(fd, SOL_SOCKET, SO_DETACH_FILTER, 0);
 }
 
 /**
@@ -304,7 +329,7 @@ int udp_port(int fd)
 }
 
 /**
- * udp_drops() - count datagrams dropped because of a full receive buffer or a bad checksum
+ * udp_drops() - count datagrams dropped: full receive buffer, bad checksum, UDP_OPEN_CLOSED
  *
  * Counts from the creation of the socket, modulo 2^32.
  *

@@ -32,12 +32,12 @@ int wait_create(void)
 }
 
 /**
- * wait_add() - add a descriptor
+ * wait_add() - add a descriptor, or change the one that was added before
  * @token:	value reported by wait_for(), 0 … WAIT_ERROR_BIT - 1
  * @readable:	1: report input and errors; 0: errors only
  *
  * #syscalls epoll_ctl
- * Return: 0; -EINVAL token out of range; -EEXIST already added; else as epoll_ctl(2).
+ * Return: 0; -EINVAL token out of range; else as epoll_ctl(2).
  */
 int wait_add(int wait_fd, int fd, int32_t token, int readable)
 {
@@ -46,7 +46,11 @@ int wait_add(int wait_fd, int fd, int32_t token, int readable)
 	if (token < 0 || token >= WAIT_ERROR_BIT)
 		return -EINVAL;
 	event.data.u32 = (uint32_t)token;
-	return epoll_ctl(wait_fd, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
+	if (!epoll_ctl(wait_fd, EPOLL_CTL_ADD, fd, &event))
+		return 0;
+	if (errno != EEXIST)
+		return -errno;
+	return epoll_ctl(wait_fd, EPOLL_CTL_MOD, fd, &event) ? -errno : 0;
 }
 
 /**

@@ -46,8 +46,11 @@ export async function startHandle({ isReady = false } = {}): Promise<handleModul
     const { WaitSet } = (await import(join(dist, 'switch/wait-set.js'))) as typeof waitSetModule;
     const readyFd = shim.eventCreate();
     shim.eventFire(readyFd);
-    new WaitSet(shim, waitFd).addReceiver(readyFd);
+    const wait = new WaitSet(shim, waitFd);
+    wait.addReceiver(readyFd);
+    wait.open();
   }
+  await handle.configured([{ fromPeers: 0, fromStrangers: 0 }]);
   return handle;
 }
 

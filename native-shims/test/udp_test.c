@@ -9,6 +9,7 @@
  */
 #include "check.h"
 #include "net.h"
+#include "../address.h"
 
 #include <netinet/in.h>
 #include <netinet/udp.h>
@@ -63,6 +64,29 @@ static void test_open_refuses(void)
 	CHECK_EQ(udp_open(&local, "no-such-device-", 0, 0, 0, 0), -ENODEV);
 	CHECK_EQ(udp_open(&local, "a-name-longer-than-any-device", 0, 0, 0, 0), -ENODEV);
 	close(fd);
+}
+
+/* Datagrams that arrive before udp_admit() are dropped and counted, and cause no ICMP error. */
+static void test_closed(const char *address)
+{
+	int receiver = open_on(address, UDP_OPEN_RECEIVE | UDP_OPEN_CLOSED), sender = open_on(address, 0);
+	struct peer_row to = row_of(address, port_of(receiver));
+	union address packed;
+	socklen_t len = unpack_address(&packed, &to);
+	char byte = 'x';
+
+	REQUIRE(!connect(sender, &packed.any, len));
+	CHECK_EQ(send(sender, &byte, 1, 0), 1);
+	CHECK_EQ(send(sender, &byte, 1, 0), 1); /* ECONNREFUSED if an ICMP error had come */
+	CHECK_EQ(recv(receiver, &byte, 1, 0), -1);
+	CHECK_EQ(udp_drops(receiver), 2);
+	CHECK_EQ(udp_admit(receiver), 0);
+	CHECK_EQ(send(sender, &byte, 1, 0), 1);
+	CHECK_EQ(recv(receiver, &byte, 1, 0), 1);
+	CHECK_EQ(udp_drops(receiver), 2);
+	CHECK_EQ(udp_admit(receiver), -ENOENT);
+	close(receiver);
+	close(sender);
 }
 
 static void test_options(void)
@@ -420,6 +444,8 @@ int main(void)
 	wait_fd = wait_create();
 	test_open_refuses();
 	test_options();
+	test_closed("127.0.0.1");
+	test_closed("::1");
 	test_batch("127.0.0.1");
 	test_batch("::1");
 	test_train();

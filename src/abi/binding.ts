@@ -92,7 +92,8 @@ export interface Shim {
    * @param options bit mask. 1: receive with UDP_GRO and TOS, and accept zero checksums; 2:
    *   IP_RECVERR (sending pool); 4: DF set (PMTUDISC_PROBE), else DF clear (PMTUDISC_DONT); 8: send
    *   without UDP checksum; 16: receive without UDP_GRO; 32: bind exclusively, then allow other
-   *   sockets to join; 64: join the port (SO_REUSEPORT); 128: fail if the kernel lacks UDP_SEGMENT
+   *   sockets to join; 64: join the port (SO_REUSEPORT); 128: fail if the kernel lacks UDP_SEGMENT;
+   *   256: drop every datagram until `udpAdmit`
    * @param receiveLen receive buffer in bytes (forced beyond the sysctl limit where permitted)
    * @param sendLen send buffer in bytes, likewise
    * @param ttl TTL or hop limit; 0: system default
@@ -107,6 +108,8 @@ export interface Shim {
     sendLen: number,
     ttl: number,
   ): number;
+  /** Ends the dropping of a socket opened with option 256. */
+  udpAdmit(fd: number): number;
   /**
    * Turns UDP_GRO on or off. With UDP_GRO the socket receives a train whole; without UDP_GRO the
    * kernel splits the train. -ENOPROTOOPT before Linux 5.0.
@@ -292,7 +295,7 @@ export interface Shim {
   /** epoll_create1. @returns fd */
   waitCreate(): number;
   /**
-   * Adds fd to the wait set. If `readable` is true, waits report fd when it is readable or in
+   * Adds fd to the wait set, or changes it there. If `readable` is true, waits report fd when it is readable or in
    * error; otherwise they report fd only when it is in error.
    */
   waitAdd(waitFd: number, fd: number, token: number, readable: boolean): number;

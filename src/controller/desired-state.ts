@@ -13,6 +13,7 @@ import { DataPlaneError, type NewPeer, type PeerState, type VniState } from '../
 import {
   type CaptureChange,
   type Change,
+  type DropsBefore,
   type MacParts,
   type PackedPeers,
   packPeers,
@@ -55,6 +56,8 @@ export class DesiredState {
   flows: Extract<Change, { op: 'flows' }> | undefined;
   /** True while FDB events have subscribers. */
   fdbEvents = false;
+  /** Drops of each worker's sockets before it began to forward; undefined until the start ends. */
+  droppedBefore: readonly DropsBefore[] | undefined;
   /** The current capture, with the ring of each worker. */
   capture: { what: Omit<CaptureChange, 'ring'>; rings: readonly SharedArrayBuffer[] } | undefined;
   readonly #vnis = new Map<number, VniRecord>();
@@ -123,8 +126,24 @@ export class DesiredState {
     throw new DataPlaneError('vni_exists', `VNI ${vni} exists already${settling}`);
   }
 
-  /** @throws DataPlaneError vni_exists, table_full */
-  add({ macParts, tapFds, ...state }: NewVni): VniRecord {
+  /**
+   * Adds a VNI with peers.
+   *
+   * @throws DataPlaneError vni_exists, peer_exists, table_full; then nothing is added
+   */
+  add(vni: NewVni, peers: readonly NewPeer[]): VniRecord {
+    const record = this.#add(vni);
+    try {
+      this.addPeers(record, peers);
+    } catch (error) {
+      this.remove(record);
+      this.giveRows(record);
+      throw error;
+    }
+    return record;
+  }
+
+  #add({ macParts, tapFds, ...state }: NewVni): VniRecord {
     const { vni } = state;
     this.assertFree(vni);
     if (this.#vniRows.free === 0)
@@ -194,22 +213,34 @@ export class DesiredState {
    */
   async configureWorker(ask: Ask, index: number): Promise<void> {
     for (const record of this.#vnis.values()) {
-      await ask(this.vniChange(record, index));
-      await Promise.all(record.peers.runs.map((run) => ask(this.peerChange(record, run))));
+      const changes = this.vniChanges(record);
+      await Promise.all(changes.map((changeOf) => ask(changeOf(index))));
     }
     if (this.tunnel) await ask(this.tunnel);
     if (this.flows) await ask(this.flows);
     if (this.fdbEvents) await ask({ op: 'events', on: true });
-    if (!this.capture) return;
-    const { what, rings } = this.capture;
-    await ask({ op: 'capture', on: true, ...what, ring: rings[index] });
+    if (this.capture) {
+      const { what, rings } = this.capture;
+      await ask({ op: 'capture', on: true, ...what, ring: rings[index] });
+    }
+    await ask({ op: 'fdb.adopt' });
+    if (this.droppedBefore) await ask({ op: 'forward', droppedBefore: this.droppedBefore[index] });
   }
 
-  /** Returns the change that adds the VNI to one of the workers. */
-  vniChange({ state, tapFds, macParts: mac, generation, otherGeneration }: VniRecord, index: number): Change {
+  /**
+   * Returns the changes that add a VNI with its peers, in their order, each as a function of the
+   * index of a worker. The VNI forwards from the last of them on, so that no frame finds it without
+   * its peers.
+   */
+  vniChanges(record: VniRecord): ((index: number) => Change)[] {
+    const { state, tapFds, macParts: mac, generation, otherGeneration } = record;
     const { vni, vniIdx, policy, otherIdx } = state;
     const rows = { vniIdx, otherIdx, generation, otherGeneration };
-    return { op: 'vni.add', ...rows, vni, tapFd: tapFds[index], mac, policy };
+    return [
+      () => ({ op: 'vni.add', ...rows, vni, mac, policy }),
+      ...record.peers.runs.map((run) => () => this.peerChange(record, run)),
+      (index) => ({ op: 'vni.up', vniIdx, tapFd: tapFds[index] }),
+    ];
   }
 
   peerChange({ state: { vniIdx } }: VniRecord, run: PeerRun): Change {

@@ -30,6 +30,7 @@ import {
 import { type FdbItem, itemsOf } from '../exchange/fdb-page.js';
 import {
   CHANGE_TIMEOUT_MS,
+  type DropsBefore,
   type FlowsInit,
   type MacParts,
   type TunnelInit,
@@ -144,8 +145,16 @@ export class Handle implements DataPlane {
     return this.#workers.start();
   }
 
-  /** Marks the initial configuration as complete, so that `ready` may become true. */
-  configured(): void {
+  /**
+   * Begins to forward, when the initial configuration is complete. Afterwards `ready` may become
+   * true.
+   *
+   * @param droppedBefore datagrams that the sockets of each worker have dropped so far; these are
+   * not counted
+   */
+  async configured(droppedBefore: readonly DropsBefore[]): Promise<void> {
+    this.#desired.droppedBefore = droppedBefore;
+    await this.#workers.askEach((index) => ({ op: 'forward', droppedBefore: droppedBefore[index] }));
     this.#configured = true;
   }
 
@@ -175,20 +184,23 @@ export class Handle implements DataPlane {
   }
 
   /**
-   * Adds a VNI. If the addition fails, reconciliation removes the VNI from all workers; the
+   * Adds a VNI with peers. If the addition fails, reconciliation removes the VNI from all workers; the
    * descriptors of its TAP must stay open until `abandonVni` has called `release`.
-   * @throws DataPlaneError vni_exists, dataplane_down, dataplane_timeout
+   * @param peers as for `addPeers`
+   * @throws DataPlaneError vni_exists, peer_exists, table_full, dataplane_down, dataplane_timeout
    */
-  async addVni(vni: NewVni, mode: Mode = 'revert'): Promise<VniState> {
+  async addVni(vni: NewVni, peers: readonly NewPeer[] = [], mode: Mode = 'revert'): Promise<VniState> {
     if (mode === 'revert') this.#workers.checkReady();
-    const record = this.#desired.add(vni);
-    try {
-      await this.#workers.askEach((index) => this.#desired.vniChange(record, index));
-    } catch (error) {
+    const record = this.#desired.add(vni, peers);
+    const changes = this.#desired.vniChanges(record);
+    const answers = await Promise.allSettled(changes.map((changeOf) => this.#workers.askEach(changeOf)));
+    const failure = answers.find((answer) => answer.status === 'rejected');
+    if (failure !== undefined) {
       if (mode === 'revert') this.#desired.remove(record);
       void this.#reconciler.vni(record);
-      if (mode === 'revert') throw error;
+      if (mode === 'revert') throw failure.reason;
     }
+    if (peers.length > 0) this.#options.peersChanged();
     return record.state;
   }
 

@@ -247,7 +247,6 @@ export class WorkerLink {
     }
     try {
       await this.#options.configure(this);
-      await this.ask({ op: 'fdb.adopt' });
     } catch (error) {
       // A successor that died is already being replaced; a successor that does not answer is
       // terminated, and then replaced.

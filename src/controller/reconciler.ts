@@ -132,9 +132,11 @@ export class Reconciler {
 
   /** Adds the VNI as desired, with peers and static entries. */
   #make(record: VniRecord): Promise<unknown>[] {
-    const added = this.#workers.askEachUntimed((index) => this.#desired.vniChange(record, index));
-    const peers = record.peers.runs.map((run) => this.#ask(this.#desired.peerChange(record, run)));
-    return [added, ...peers, ...this.#entries(record, () => true)];
+    const changes = this.#desired.vniChanges(record);
+    return [
+      ...changes.map((changeOf) => this.#workers.askEachUntimed(changeOf)),
+      ...this.#entries(record, () => true),
+    ];
   }
 
   #entries(record: VniRecord, isMatch: (peer: string, mac: string) => boolean): Promise<unknown>[] {

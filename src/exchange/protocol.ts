@@ -175,12 +175,11 @@ export function packPeers(
 }
 
 export type Change =
+  /** Adds a VNI that is neither read nor found until `vni.up`. */
   | {
       op: 'vni.add';
       vniIdx: number;
       vni: number;
-      /** The worker's own queue of the TAP. */
-      tapFd: number;
       /** MAC of the TAP; a received frame with this source MAC is a loop. */
       mac: MacParts;
       policy: VniPolicy;
@@ -190,6 +189,13 @@ export type Change =
       generation: number;
       /** Generation of the row `otherIdx`. */
       otherGeneration: number;
+    }
+  /** Begins to forward for an added VNI, after its peers were added. */
+  | {
+      op: 'vni.up';
+      vniIdx: number;
+      /** The worker's own queue of the TAP. */
+      tapFd: number;
     }
   /**
    * Also removes the peers and FDB entries of the VNI. After the answer, the main thread can reuse
@@ -251,6 +257,11 @@ export type Change =
    * peers that are not configured any more.
    */
   | { op: 'fdb.adopt' }
+  /**
+   * Begins to forward, once the VNIs and peers of the start or of a predecessor are configured.
+   * Until then, frames wait in the queues of TAPs and sockets.
+   */
+  | { op: 'forward'; droppedBefore: DropsBefore }
   | { op: 'stop' };
 
 export interface CaptureChange {
@@ -259,6 +270,12 @@ export interface CaptureChange {
   /** Most bytes of a packet to keep. */
   snapLen: number;
   ring: SharedArrayBuffer;
+}
+
+/** Datagrams that the sockets of a worker dropped before the VTEP began to forward. */
+export interface DropsBefore {
+  fromPeers: number;
+  fromStrangers: number;
 }
 
 /**

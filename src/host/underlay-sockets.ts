@@ -70,7 +70,20 @@ export interface UnderlaySockets {
   readonly sendFds: number[];
   /** Requested offloads that the kernel lacks, each with its negative errno. */
   readonly refused: ReadonlyMap<SocketOffload, number>;
+  /**
+   * Ends the dropping of datagrams: until then the receiving sockets hold the port, and drop what
+   * arrives.
+   *
+   * @returns datagrams dropped so far, by worker
+   */
+  admit(): readonly Dropped[];
   close(): void;
+}
+
+/** Datagrams that the sockets of one worker have dropped. */
+export interface Dropped {
+  readonly fromPeers: number;
+  readonly fromStrangers: number;
 }
 
 export interface ReceiveFds {
@@ -90,6 +103,7 @@ const NO_GRO = 16;
 const SHARE = 32;
 const JOIN = 64;
 const TRAINS = 128;
+const CLOSED = 256;
 
 /** Errors by which kernels and sandboxes report an unsupported socket option. */
 const NO_SUCH_OPTION: readonly number[] = [-ERRNO.ENOPROTOOPT, -ERRNO.EOPNOTSUPP, -ERRNO.EINVAL];
@@ -127,16 +141,27 @@ export async function openUnderlaySockets(shim: Shim, spec: UnderlaySpec): Promi
   try {
     const ipv4 = await openFamily(shim, spec, 4, opened, refused);
     const ipv6 = await openFamily(shim, spec, 6, opened, refused);
+    const receiveFds = ipv4.receive.map((fds, worker) => ({ ipv4: fds, ipv6: ipv6.receive[worker] }));
     return {
-      receiveFds: ipv4.receive.map((fds, worker) => ({ ipv4: fds, ipv6: ipv6.receive[worker] })),
+      receiveFds,
       sendFds: [...ipv4.set, ...ipv6.set, ...ipv4.clear, ...ipv6.clear],
       refused,
+      admit: () => receiveFds.map((fds) => admit(shim, fds)),
       close,
     };
   } catch (error) {
     close();
     throw error;
   }
+}
+
+function admit(shim: Shim, { ipv4, ipv6 }: ReceiveFds): Dropped {
+  for (const fd of [...ipv4, ...ipv6]) shim.udpAdmit(fd);
+  const strangers = [ipv4, ipv6].flatMap((fds) => fds[STRANGERS_SOCKET] ?? []);
+  const dropped = (fds: readonly number[]) =>
+    fds.reduce((sum, fd) => sum + Math.max(0, shim.udpDrops(fd)), 0);
+  const fromStrangers = dropped(strangers);
+  return { fromPeers: dropped([...ipv4, ...ipv6]) - fromStrangers, fromStrangers };
 }
 
 interface FamilySockets {
@@ -234,7 +259,7 @@ function openOffloaded(
 }
 
 function receiveOptions(k: number, count: number): number {
-  return RECEIVE | NO_GRO | (count === 1 ? 0 : k === 0 ? SHARE : JOIN);
+  return RECEIVE | CLOSED | NO_GRO | (count === 1 ? 0 : k === 0 ? SHARE : JOIN);
 }
 
 /**

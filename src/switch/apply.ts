@@ -23,6 +23,7 @@ import {
   type CaptureChange,
   type Change,
   type ChangeErrorCode,
+  type DropsBefore,
   type FlowsInit,
   isRemoval,
   type TunnelInit,
@@ -60,6 +61,8 @@ export interface PortChanges {
    * @param row packed address and port @param mtu bytes @param nowS seconds
    */
   lowerPath(row: Int32Array, mtu: number, nowS: number): void;
+  /** Begins to read TAPs and sockets. */
+  beginForwarding(droppedBefore: DropsBefore): void;
   /** Starts reading a VNI's TAP. @throws Refusal when the descriptor cannot be polled */
   attachTap(vniIdx: number, tapFd: number): void;
   /**
@@ -98,6 +101,8 @@ export class Applier {
     switch (change.op) {
       case 'vni.add':
         return this.#addVni(change);
+      case 'vni.up':
+        return this.#startVni(change);
       case 'vni.set':
         return this.#begin(this.#setPolicy(change.vniIdx, change.policy), tick);
       case 'vni.del':
@@ -139,6 +144,9 @@ export class Applier {
       case 'fdb.adopt':
         this.#tables.fdb.adopt();
         return {};
+      case 'forward':
+        this.#ports.beginForwarding(change.droppedBefore);
+        return {};
       case 'stop':
         return {};
     }
@@ -159,8 +167,6 @@ export class Applier {
   #addVni(change: Extract<Change, { op: 'vni.add' }>): Answer {
     const { vnis, counters, members } = this.#tables;
     const { vniIdx, policy } = change;
-    // The TAP is added first: if it is refused, no other state of the VNI has been created yet.
-    this.#ports.attachTap(vniIdx, change.tapFd);
     this.#startRow(counters.vniBase(vniIdx), VNI_ROW, V_GENERATION, change.generation);
     this.#startRow(counters.peerBase(change.otherIdx), PEER_ROW, P_GENERATION, change.otherGeneration);
     this.#writePolicy(vniIdx, policy);
@@ -169,6 +175,13 @@ export class Applier {
     vnis.otherIdx[vniIdx] = change.otherIdx;
     vnis.add(vniIdx, change.vni);
     members.add(vniIdx, change.otherIdx, 1, false);
+    return {};
+  }
+
+  /** The TAP comes first: if it is refused, the VNI stays unknown to frames. */
+  #startVni({ vniIdx, tapFd }: Extract<Change, { op: 'vni.up' }>): Answer {
+    this.#ports.attachTap(vniIdx, tapFd);
+    this.#tables.vnis.publish(vniIdx);
     return {};
   }
 

@@ -17,11 +17,12 @@ import { loadShim, type Shim } from '../abi/binding.js';
 import { ERRNO, errnoName } from '../abi/errno.js';
 import { LEARNED_ROWS, MAX_PEERS, MAX_VNIS } from '../abi/limits.js';
 import { PathErrors } from '../abi/path-errors.js';
-import { Counters, G_BUSY_RATIO, G_DROPS_DECAP } from '../exchange/counters.js';
+import { Counters, G_BUSY_RATIO, G_DROPS_DECAP, G_HEARTBEAT_MS } from '../exchange/counters.js';
 import { DROP } from '../exchange/drop-reason.js';
 import { type OffloadName, Offloads, refusalText } from '../exchange/offloads.js';
 import {
   type Answer,
+  type DropsBefore,
   isForwarding,
   type Report,
   type Request,
@@ -32,7 +33,7 @@ import { Capture } from './capture/capture.js';
 import { DgramPort } from './dgram/dgram.js';
 import { runFromEventLoop } from './dgram/event-loop.js';
 import { Downgrade, type OffloadUser } from './downgrade.js';
-import { EPOCH_MS, makeClock, NOW_MS, secondOf, tickOf } from './fdb/clock.js';
+import { type Clock, EPOCH_MS, makeClock, NOW_MS, secondOf, tickOf } from './fdb/clock.js';
 import type { PeerTable } from './fdb/peer-table.js';
 import { noteRingsOf } from './fdb/replication.js';
 import { Tables } from './fdb/tables.js';
@@ -97,6 +98,8 @@ export class DataPlaneThread {
   #waitedMs = 0;
   /** Id of the request whose job is in progress. */
   #jobId = 0;
+  /** False until the VNIs of the start, or of a predecessor, are configured. */
+  #forwarding = false;
   #stopping = false;
 
   /** @param ports ports in place of those of the kernel, for tests */
@@ -123,7 +126,6 @@ export class DataPlaneThread {
     this.#tables = tables;
     const tunnel = new Tunnel();
     this.#underlay = ports?.underlay ?? this.#openUnderlay(tables.peers.bytes, tunnel.bytes);
-    this.#countMissedOverflow();
     this.#fdbEvents = new FdbEvents(tables.fdb, init.index === 0);
     this.#capture = new Capture(tables, this.#clock);
     const overlay = this.#capture.overlayPort(ports?.overlay ?? this.#taps);
@@ -141,6 +143,7 @@ export class DataPlaneThread {
     this.#downgrade = this.#openDowngrade(tables.peers, [tunnel, flows]);
     this.#applier = new Applier(tables, {
       lowerPath: (row, mtu, nowS) => this.#loop.lowerPath(row, 0, mtu, nowS),
+      beginForwarding: (droppedBefore) => this.#beginForwarding(droppedBefore),
       attachTap: (vniIdx, fd) => this.#attachTap(vniIdx, fd),
       detachVni: (vniIdx) => this.#detachVni(vniIdx),
       setTunnel: (setup) => {
@@ -178,12 +181,15 @@ export class DataPlaneThread {
 
   /**
    * Counts the drops of the sockets that occurred while no thread ran. The first query of a socket
-   * returns all its drops, because the sockets are older than this thread. The drops that a
-   * predecessor counted are subtracted.
+   * returns all its drops, because the sockets are older than this thread. The drops before the
+   * VTEP began to forward, and those that a predecessor counted, are subtracted.
    */
-  #countMissedOverflow(): void {
-    this.#countMissed(DROP.rx_overflow, this.#underlay.takeOverflow());
-    this.#countMissed(DROP.source_not_peer, this.#underlay.takeStrangersOverflow());
+  #beginForwarding({ fromPeers, fromStrangers }: DropsBefore): void {
+    this.#countMissed(DROP.rx_overflow, this.#underlay.takeOverflow() - fromPeers);
+    this.#countMissed(DROP.source_not_peer, this.#underlay.takeStrangersOverflow() - fromStrangers);
+    this.#wait.open();
+    this.#underlay.open();
+    this.#forwarding = true;
   }
 
   #countMissed(reason: number, dropped: number): void {
@@ -247,18 +253,24 @@ export class DataPlaneThread {
     this.#fdbEvents.tick = tick;
     const { replication, fdb } = this.#tables;
     if (replication !== undefined) replication.drain(fdb);
-    this.#readTaps();
-    for (let i = 0; i < wait.errorCount; i++) this.#underlay.drainErrors(wait.errors[i]);
-    for (let i = 0; i < wait.receiverCount; i++) this.#underlay.markReadable(wait.receivers[i]);
-    this.#loop.readUnderlay(clock);
-    this.#loop.housekeeping(clock);
-    this.#readPathErrors(secondOf(clock));
+    if (this.#forwarding) this.#forward(clock);
+    else this.#counters.cells[G_HEARTBEAT_MS] = clock[NOW_MS];
     this.#downgrade?.step();
     this.#measure();
     this.#polling.after(this.#loop.takeDirection(), (wait.times[WAIT_WAITED_MS] * 1000) | 0);
     this.#reportFdb();
     if (this.#applier.busy) this.#stepJob(tick, beginMs);
     else if (wait.woken) this.#takeRequests(tick);
+  }
+
+  #forward(clock: Clock): void {
+    const wait = this.#wait;
+    this.#readTaps();
+    for (let i = 0; i < wait.errorCount; i++) this.#underlay.drainErrors(wait.errors[i]);
+    for (let i = 0; i < wait.receiverCount; i++) this.#underlay.markReadable(wait.receivers[i]);
+    this.#loop.readUnderlay(clock);
+    this.#loop.housekeeping(clock);
+    this.#readPathErrors(secondOf(clock));
   }
 
   #reportFdb(): void {

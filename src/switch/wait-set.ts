@@ -6,7 +6,7 @@
  */
 
 import type { Shim } from '../abi/binding.js';
-import { ERRNO, errnoName } from '../abi/errno.js';
+import { errnoName } from '../abi/errno.js';
 
 const KIND_MASK = 0x30000000;
 const TAP = 0x00000000;
@@ -14,8 +14,6 @@ const RECEIVER = 0x10000000;
 const SENDER = 0x20000000;
 const WAKE = 0x30000000;
 const VALUE_MASK = 0x0fffffff;
-
-const EEXIST = -ERRNO.EEXIST;
 
 /** Cells of `times`. */
 export const WAIT_NOW_MS = 0;
@@ -38,6 +36,8 @@ export class WaitSet {
   readonly #fd: number;
   readonly #result: Uint8Array;
   readonly #tokens: Int32Array;
+  /** Tokens of TAPs and receivers by descriptor, until `open`. */
+  #closed: Map<number, number> | undefined = new Map();
 
   constructor(shim: Shim, fd: number) {
     const { layout } = shim;
@@ -53,13 +53,21 @@ export class WaitSet {
     this.receivers = new Int32Array(capacity);
   }
 
+  /** Reports readable TAPs and receivers from now on. Until then only their errors are reported. */
+  open(): void {
+    const closed = this.#closed ?? new Map<number, number>();
+    this.#closed = undefined;
+    for (const [fd, token] of closed) this.#mustAdd(fd, token, true);
+  }
+
   /** @returns 0, or the negative errno when the descriptor cannot be polled */
   addTap(fd: number, vniIdx: number): number {
-    return this.#add(fd, TAP | vniIdx, true);
+    return this.#addSource(fd, TAP | vniIdx);
   }
 
   addReceiver(fd: number): void {
-    this.#mustAdd(fd, RECEIVER | fd, true);
+    const status = this.#addSource(fd, RECEIVER | fd);
+    if (status < 0) throw cannotPoll(fd, status);
   }
 
   addSender(fd: number): void {
@@ -71,6 +79,7 @@ export class WaitSet {
   }
 
   remove(fd: number): void {
+    this.#closed?.delete(fd);
     this.#shim.waitRemove(this.#fd, fd);
   }
 
@@ -95,21 +104,22 @@ export class WaitSet {
     else if (kind === WAKE) this.woken = true;
   }
 
-  /**
-   * Adds a descriptor that stays open while the process exists and that the thread cannot work
-   * without.
-   */
-  #mustAdd(fd: number, token: number, readable: boolean): void {
-    const status = this.#add(fd, token, readable);
-    if (status < 0) throw new Error(`cannot poll descriptor ${fd} (${errnoName(status)})`);
+  #addSource(fd: number, token: number): number {
+    const status = this.#shim.waitAdd(this.#fd, fd, token, this.#closed === undefined);
+    if (status === 0) this.#closed?.set(fd, token);
+    return status;
   }
 
   /**
-   * Adds a descriptor. A successor finds the descriptors of its predecessor in the set, with the
-   * same tokens.
+   * Adds a descriptor that stays open while the process exists and that the thread cannot work
+   * without. A successor finds the descriptors of its predecessor in the set, and changes them.
    */
-  #add(fd: number, token: number, readable: boolean): number {
+  #mustAdd(fd: number, token: number, readable: boolean): void {
     const status = this.#shim.waitAdd(this.#fd, fd, token, readable);
-    return status === EEXIST ? 0 : status;
+    if (status < 0) throw cannotPoll(fd, status);
   }
+}
+
+function cannotPoll(fd: number, status: number): Error {
+  return new Error(`cannot poll descriptor ${fd} (${errnoName(status)})`);
 }

@@ -104,8 +104,7 @@ export class Overlay {
     const handle = this.#handle!;
     const { pathManager } = this.#options;
     await pathManager.inTurn(async () => {
-      await handle.addVni(newVni(settings, device, pathManager.overlayMtu(settings.vni)), mode);
-      await handle.addPeers(settings.vni, peers, mode);
+      await handle.addVni(newVni(settings, device, pathManager.overlayMtu(settings.vni)), peers, mode);
     });
     await this.#restoreEntries(settings.vni, peers, mode);
   }

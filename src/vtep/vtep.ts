@@ -5,7 +5,7 @@
  * module has no API, files or signals.
  *
  *     start: shim → peers resolved, routes read → TAPs → sockets → workers
- *            → VNIs and peers acknowledged → network watched → paths
+ *            → VNIs and peers acknowledged → forwarding begins → network watched → paths
  *     stop:  paths → network watch → workers → outer TAP → sockets → TAPs and other created devices
  *
  * The error of a failed step names cause and remedy, and all earlier steps are undone. No frames
@@ -339,8 +339,8 @@ export class Vtep {
     this.#captures = makeCaptures(this.#settings, this.#handle, localOf, this.#log);
     this.#undo.push(() => this.#captures.stop());
     for (const vni of opened) await this.#overlay.configure(vni);
+    await this.#handle.configured(sockets.admit());
     if (this.#engine === 'batch') await this.#followNetwork(tunnel);
-    this.#handle.configured();
     this.#undo.push(() => this.#pathManager.stop());
     this.#pathManager.start(this.#handle, portsWithoutErrorQueue(shim, this.#settings, sockets));
     if (this.#engine === 'batch') this.#receiving = this.#receive(sockets);

@@ -11,18 +11,22 @@ const vni = (number: number) => ({ vni: number, tapFds: [], policy: {} }) as unk
 
 t.test('a VNI beyond the limit is refused with table_full and takes no row', async (t) => {
   const desired = new DesiredState();
-  for (let i = 0; i < MAX_VNIS; i++) desired.add(vni(i));
+  for (let i = 0; i < MAX_VNIS; i++) desired.add(vni(i), []);
   for (const attempt of [1, 2])
-    t.throws(() => desired.add(vni(MAX_VNIS)), { code: 'table_full', message: /^VNI 4096: / }, `${attempt}`);
+    t.throws(
+      () => desired.add(vni(MAX_VNIS), []),
+      { code: 'table_full', message: /^VNI 4096: / },
+      `${attempt}`,
+    );
   const first = desired.vni(0);
   desired.remove(first);
   desired.giveRows(first);
-  desired.add(vni(MAX_VNIS));
+  desired.add(vni(MAX_VNIS), []);
 });
 
 t.test('peers beyond the limit are refused with table_full', async (t) => {
   const desired = new DesiredState();
-  const record = desired.add(vni(1));
+  const record = desired.add(vni(1), []);
   const address = { ...packAddress('192.0.2.1', 4789), text: '192.0.2.1' };
   const many = { length: MAX_PEERS, [Symbol.iterator]: () => [].values() } as unknown as NewPeer[];
   t.throws(() => desired.addPeers(record, many), {

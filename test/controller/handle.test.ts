@@ -16,6 +16,8 @@ import { POLICY } from '../support/memory-plane.js';
 import { newPeer, newVni } from '../support/new-vni.js';
 import { eventually } from '../support/wait.js';
 
+const NO_DROPS = [0, 1].map(() => ({ fromPeers: 0, fromStrangers: 0 }));
+
 interface Fixture {
   handle: Handle;
   /** Level and message of each log entry. */
@@ -270,7 +272,7 @@ t.test('changes are applied in the order of their requests', async (t) => {
 
 t.test('the handle is ready when the configuration is complete, and not after its stop', async (t) => {
   t.equal(handle.ready, false);
-  handle.configured();
+  await handle.configured(NO_DROPS);
   t.equal(handle.ready, true);
   await handle.stop();
   t.equal(handle.ready, false);
@@ -282,7 +284,7 @@ t.test('a worker that dies is replaced; FDB and counters are kept', async (t) =>
   await handle.addVni(newVni(100));
   const peer = await addPeer(handle, 100, newPeer('192.0.2.1'));
   await addPeer(handle, 100, newPeer('192.0.2.2'));
-  handle.configured();
+  await handle.configured(NO_DROPS);
   // Enough entries that the table is growing.
   await Promise.all(
     Array.from({ length: 800 }, (_, i) => handle.putFdb(100, macParts(macNumber(i)), '192.0.2.1')),
@@ -323,7 +325,7 @@ t.test('after each of several crashes a successor becomes ready', async (t) => {
   await handle.addVni(newVni(100));
   await addPeer(handle, 100, newPeer('192.0.2.1'));
   await handle.putFdb(100, macParts(macNumber(1)), '192.0.2.1');
-  handle.configured();
+  await handle.configured(NO_DROPS);
   for (let round = 1; round <= 2; round++) {
     await t.rejects(crash(handle, 100, '192.0.2.1'));
     await eventually(`ready after crash ${round}`, () => handle.ready, 10_000);
@@ -344,7 +346,7 @@ t.test('no successor is started after a stop', async (t) => {
 
 t.test('setTunnel is refused while a worker is being replaced, and succeeds afterwards', async (t) => {
   const { handle, peerChanges } = await start(t, 2);
-  handle.configured();
+  await handle.configured(NO_DROPS);
   const tunnel = {
     fd: 7,
     local: new Uint8Array(4),
@@ -415,7 +417,7 @@ t.test('with two workers, only the dead worker gets a successor, with the same s
   await handle.addVni(newVni(100));
   await addPeer(handle, 100, newPeer('192.0.2.1'));
   await handle.putFdb(100, macParts(macNumber(1)), '192.0.2.1');
-  handle.configured();
+  await handle.configured(NO_DROPS);
   const [first, second] = handle.counters;
   const crashed = crashFirst(handle);
   const added = addPeer(handle, 100, newPeer('192.0.2.2'));
@@ -524,7 +526,7 @@ t.test('a VNI stays and works when its removal fails because a worker dies', asy
   for (const peer of ['192.0.2.1', '192.0.2.2']) await addPeer(handle, 100, newPeer(peer));
   await addPeer(handle, 200, newPeer('192.0.2.1'));
   await handle.putFdb(200, macParts(macNumber(1)), '192.0.2.1');
-  handle.configured();
+  await handle.configured(NO_DROPS);
   const crashed = crashFirst(handle);
   const removed = handle.removeVni(100);
   const changed = handle.setPolicy(200, { learning: false });
@@ -744,7 +746,7 @@ t.test('a change in mode reconcile does not fail; a late worker makes it afterwa
     handle.setPolicy(100, { learning: false }, 'reconcile'),
     handle.removePeer(100, '192.0.2.2', 'reconcile'),
     handle.addPeers(100, [newPeer('192.0.2.3')], 'reconcile'),
-    handle.addVni(newVni(300), 'reconcile'),
+    handle.addVni(newVni(300), [], 'reconcile'),
   ]);
   t.equal(handle.vnis()[0].policy.learning, false);
   t.same(

@@ -12,6 +12,15 @@ import type { Namespace } from '../support/netns.js';
 import { ENGINES, vtepdCommand } from '../support/vtepd.js';
 import { eventually } from '../support/wait.js';
 
+interface Drops {
+  decap: Record<string, number>;
+}
+
+interface Counts {
+  vnis: { tap: { tx: { frames: number } }; drops: Drops }[];
+  drops: Drops;
+}
+
 const FLAGS = '--vni 100 --peer 192.168.80.11';
 
 for (const engine of ENGINES) {
@@ -45,6 +54,30 @@ for (const engine of ENGINES) {
     t.same(await inventory(host), before, 'neither daemon has left anything');
   });
 }
+
+for (const engine of ENGINES)
+  t.test(`frames that arrive while vtepd starts are no fault (${engine})`, async (t) => {
+    const { lab, host, other } = await oneHost(t);
+    await other.ip(`link add vxlan100 type vxlan id 100 remote 192.168.80.10 dstport 4789 dev eth0
+      address add 10.10.10.2/24 dev vxlan100
+      link set vxlan100 up
+      neigh add 10.10.10.1 lladdr 02:00:00:00:00:01 dev vxlan100 nud permanent`);
+    lab.keep(other.start('ping -q -i 0.002 10.10.10.1'));
+    const flags = `${FLAGS} --address 10.10.10.1/24 --mac 02:00:00:00:00:01 --io ${engine}`;
+    for (let start = 0; start < 3; start++) {
+      const vtepd = await lab.vtepd(host, flags);
+      const { vnis, drops } = await eventually('the flood to arrive', async () => {
+        const { body } = await vtepd.get<Counts>('/v1/counters');
+        return body.vnis[0].tap.tx.frames > 100 ? body : undefined;
+      });
+      t.same(
+        [drops, vnis[0].drops].flatMap(({ decap }) => Object.entries(decap)).filter(([, count]) => count > 0),
+        [],
+        'no frame is counted as dropped',
+      );
+      t.equal(await vtepd.stop(), 0);
+    }
+  });
 
 t.test('an existing TAP is adopted and left unchanged', async (t) => {
   const { lab, host } = await oneHost(t);
@@ -141,10 +174,10 @@ function withoutTun(): string[] {
   return ['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs none /dev/net && exec "$@"', 'sh'];
 }
 
-async function oneHost(t: Test): Promise<{ lab: Lab; host: Namespace }> {
+async function oneHost(t: Test): Promise<{ lab: Lab; host: Namespace; other: Namespace }> {
   const lab = createLab(t);
-  const { host } = await lab.hosts({ host: ['192.168.80.10/24'], other: ['192.168.80.11/24'] });
-  return { lab, host };
+  const hosts = await lab.hosts({ host: ['192.168.80.10/24'], other: ['192.168.80.11/24'] });
+  return { lab, ...hosts };
 }
 
 interface Link {

@@ -122,6 +122,7 @@ export class MemoryPlane {
     });
     this.applier = new Applier(this.tables, {
       lowerPath: (row, mtu, nowS) => this.loop.lowerPath(row, 0, mtu, nowS),
+      beginForwarding: () => {},
       attachTap: () => {},
       detachVni: (vniIdx) => {
         this.loop.vniRemoved(vniIdx);
@@ -167,13 +168,13 @@ export class MemoryPlane {
       op: 'vni.add',
       vniIdx,
       vni,
-      tapFd: -1,
       mac: TAP_MAC,
       policy: { ...POLICY, ...policy },
       otherIdx,
       generation,
       otherGeneration: generation,
     });
+    this.apply({ op: 'vni.up', vniIdx, tapFd: -1 });
     return vniIdx;
   }
 

@@ -115,6 +115,8 @@ export class MemoryUnderlay implements UnderlayPort {
   strangersOverflow = 0;
   keep = true;
 
+  open(): void {}
+
   receive(batch: Batch): number {
     batch.count = 0;
     if (this.waiting.length === 0) return 0;

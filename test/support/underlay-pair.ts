@@ -88,6 +88,7 @@ export class UnderlayEnd {
       engine === 'batch'
         ? new UdpPort(shim, this.fds, this.peers, NO_TUNNEL, () => performance.now())
         : new DgramPort(shim, this.fds, this.peers);
+    this.port.open();
     t.teardown(() => {
       if (this.port instanceof DgramPort) this.port.close();
       for (const fd of opened) shim.close(fd);

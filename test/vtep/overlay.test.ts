@@ -37,9 +37,10 @@ class Plane {
 
   vnis = () => Array.from(this.rows.keys(), (number) => ({ vni: number }));
   peers = (number: number) => this.rows.get(number)!;
-  async addVni({ vni: number }: { vni: number }) {
+  async addVni({ vni: number }: { vni: number }, peers: readonly NewPeer[]) {
+    this.#down ||= this.dies && peers.length > 0;
     this.#check();
-    this.rows.set(number, []);
+    this.rows.set(number, [...peers]);
   }
   async removeVni(number: number) {
     this.#check();

@@ -240,6 +240,10 @@ class CapturedUnderlay implements UnderlayPort {
     this.#port.delivered(tapsWait);
   }
 
+  open(): void {
+    this.#port.open();
+  }
+
   takeOverflow(): number {
     return this.#port.takeOverflow();
   }

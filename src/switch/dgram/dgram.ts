@@ -60,7 +60,8 @@ export class DgramPort implements UnderlayPort {
   onWork: () => void = () => {};
   readonly #shim: Shim;
   readonly #drops: SocketDrops[];
-  readonly #receivers: Socket[];
+  readonly #fds: UdpFds;
+  #receivers: Socket[] = [];
   readonly #senders: (Socket | undefined)[];
   readonly #peers: Uint8Array;
   readonly #peerWords: Int32Array;
@@ -88,11 +89,16 @@ export class DgramPort implements UnderlayPort {
     this.#peerWords = new Int32Array(peers.buffer, peers.byteOffset, peers.length >> 2);
     const receiveFds = [...fds.ipv4, ...fds.ipv6];
     this.#drops = receiveFds.map((fd) => new SocketDrops(shim, fd));
-    this.#receivers = receiveFds.map((fd) => this.#adopt(fd, fds.ipv6.includes(fd)));
-    for (const socket of this.#receivers) socket.on('message', (bytes, from) => this.#onMessage(bytes, from));
+    this.#fds = fds;
     this.#senders = Array.from(fds.send, (fd, i) =>
       fd < 0 ? undefined : this.#adopt(fd, Math.floor(i / SOURCE_SOCKETS) % 2 === 1),
     );
+  }
+
+  open(): void {
+    const { ipv4, ipv6 } = this.#fds;
+    this.#receivers = [...ipv4, ...ipv6].map((fd) => this.#adopt(fd, ipv6.includes(fd)));
+    for (const socket of this.#receivers) socket.on('message', (bytes, from) => this.#onMessage(bytes, from));
   }
 
   receive(batch: Batch): number {

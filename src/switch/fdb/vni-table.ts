@@ -69,19 +69,35 @@ export class VniTable {
     }
   }
 
-  /** Puts a VNI into a free row. The caller fills the policy columns. */
+  /**
+   * Puts a VNI into a free row. The caller fills the policy columns. Frames do not find the VNI
+   * before `publish`.
+   */
   add(row: number, vni: number): void {
     this.vni[row] = vni;
+  }
+
+  /** Makes the VNI of a row known to `find`. */
+  publish(row: number): void {
     let cell = this.#home(row);
     while (this.#index[cell] >= 0) cell = (cell + 1) & this.#mask;
     this.#index[cell] = row;
   }
 
-  /** Frees a row and makes its VNI unknown. Later cells of the index move to close the gap. */
+  /** Frees a row and makes its VNI unknown. */
   remove(row: number): void {
+    this.#withdraw(row);
+    this.vni[row] = -1;
+  }
+
+  /** Removes a published row from the index. Later cells move to close the gap. */
+  #withdraw(row: number): void {
     const index = this.#index;
     let gap = this.#home(row);
-    while (index[gap] !== row) gap = (gap + 1) & this.#mask;
+    while (index[gap] !== row) {
+      if (index[gap] < 0) return;
+      gap = (gap + 1) & this.#mask;
+    }
     for (let cell = (gap + 1) & this.#mask; index[cell] >= 0; cell = (cell + 1) & this.#mask) {
       // A row can fill the gap unless its home lies behind the gap, in probing order.
       if (((cell - this.#home(index[cell])) & this.#mask) < ((cell - gap) & this.#mask)) continue;
@@ -89,7 +105,6 @@ export class VniTable {
       gap = cell;
     }
     index[gap] = -1;
-    this.vni[row] = -1;
   }
 
   #home(row: number): number {

@@ -58,6 +58,8 @@ export interface UnderlayPort {
    * @returns datagrams received; 0 when none wait
    */
   receive(batch: Batch): number;
+  /** Begins to receive; called once, when the VNIs are configured. */
+  open(): void;
   /**
    * Reports that the last batch has been delivered. An engine that shares time among peers charges
    * the elapsed time.

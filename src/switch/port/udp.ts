@@ -89,6 +89,9 @@ export class UdpPort implements UnderlayPort {
     return batch.count;
   }
 
+  /** Nothing to do: datagrams wait in the sockets until the wait set reports them. */
+  open(): void {}
+
   delivered(tapsWait: boolean): void {
     this.#turns.end(tapsWait);
   }
