@@ -3,13 +3,15 @@
  * N-API bindings: one JavaScript function per function of shim.h.
  *
  * Each binding validates its arguments (args.c), calls the function and returns its result. No
- * other file except args.c and poll.c uses node_api.h.
+ * other file except args.c, background.c and poll.c uses node_api.h.
  *
  * The module is context-aware: any number of threads can load it, because it has no mutable global
  * variable. Pointers into typed arrays are valid for the duration of the call. Only poll_start()
  * keeps a JavaScript value after the call: its callback (poll.c).
  */
 #include "args.h"
+#include "background.h"
+#include "netlink.h"
 #include "poll.h"
 
 #include <errno.h>
@@ -27,6 +29,9 @@
 
 /* Bytes for the message. */
 #define NOTIFY_SIZE 2048
+
+/* Protocols of netlink(7) are numbered below MAX_LINKS of the kernel. */
+#define NETLINK_PROTOCOL_MAX 31
 
 static napi_value js_tap_open(napi_env env, napi_callback_info info)
 {
@@ -93,6 +98,16 @@ static napi_value js_udp_open(napi_env env, napi_callback_info info)
 		return NULL;
 	memcpy(&local, row.data, sizeof(local));
 	return answer(&call, udp_open(&local, device, options, receive_len, send_len, ttl));
+}
+
+static napi_value js_udp_bind_device(napi_env env, napi_callback_info info)
+{
+	struct call call = begin_call(env, info, "udpBindDevice");
+	int fd = arg_int(&call, 0, "fd");
+	char device[NAME_SIZE];
+
+	arg_string(&call, 1, "device", device, sizeof(device));
+	return call.refused ? NULL : answer(&call, udp_bind_device(fd, device));
 }
 
 static napi_value js_udp_set_gro(napi_env env, napi_callback_info info)
@@ -234,10 +249,9 @@ static napi_value js_tunnel_segmentation(napi_env env, napi_callback_info info)
 static napi_value js_device_tx_dropped(napi_env env, napi_callback_info info)
 {
 	struct call call = begin_call(env, info, "deviceTxDropped");
-	char device[NAME_SIZE];
+	int index = arg_int(&call, 0, "index");
 
-	arg_string(&call, 0, "device", device, sizeof(device));
-	return call.refused ? NULL : answer(&call, device_tx_dropped(device));
+	return call.refused ? NULL : answer(&call, device_tx_dropped(index));
 }
 
 static napi_value js_device_driver(napi_env env, napi_callback_info info)
@@ -323,18 +337,36 @@ static napi_value js_event_create(napi_env env, napi_callback_info info)
 	return answer(&call, event_create());
 }
 
-static napi_value js_network_watch(napi_env env, napi_callback_info info)
+static napi_value js_netlink_open(napi_env env, napi_callback_info info)
 {
-	struct call call = begin_call(env, info, "networkWatch");
+	struct call call = begin_call(env, info, "netlinkOpen");
+	int protocol = arg_int_within(&call, 0, "protocol", 0, NETLINK_PROTOCOL_MAX);
+	struct view groups = arg_ints(&call, 1, "groups", 0);
 
-	return answer(&call, network_watch());
+	return call.refused ? NULL : answer(&call, netlink_open(protocol, groups.data, groups.count));
 }
 
-static napi_value js_policy_watch(napi_env env, napi_callback_info info)
+static napi_value js_netlink_receive(napi_env env, napi_callback_info info)
 {
-	struct call call = begin_call(env, info, "policyWatch");
+	struct call call = begin_call(env, info, "netlinkReceive");
+	int fd = arg_int(&call, 0, "fd");
+	struct view buffer = arg_bytes(&call, 1, "buffer", 1, 1);
 
-	return answer(&call, policy_watch());
+	return call.refused ? NULL : answer(&call, netlink_receive(fd, buffer.data, buffer.count));
+}
+
+static napi_value js_netlink_request(napi_env env, napi_callback_info info)
+{
+	struct call call = begin_call(env, info, "netlinkRequest");
+	int protocol = arg_int_within(&call, 0, "protocol", 0, NETLINK_PROTOCOL_MAX);
+	struct view messages = arg_bytes(&call, 1, "messages", 1, 1);
+	napi_value promise = NULL;
+
+	if (call.refused)
+		return NULL;
+	if (request_in_background(env, protocol, messages.data, messages.count, &promise))
+		napi_throw_error(env, "ENOMEM", "netlinkRequest: out of memory");
+	return promise;
 }
 
 static napi_value js_policy_count(napi_env env, napi_callback_info info)
@@ -433,6 +465,7 @@ static void export_functions(napi_env env, napi_value exports)
 		{ "tapWriteBatch", js_tap_write_batch },
 		{ "udpOpen", js_udp_open },
 		{ "udpAdmit", js_udp_admit },
+		{ "udpBindDevice", js_udp_bind_device },
 		{ "udpSetGro", js_udp_set_gro },
 		{ "udpSelect", js_udp_select },
 		{ "udpReceiveBatch", js_udp_receive_batch },
@@ -452,8 +485,9 @@ static void export_functions(napi_env env, napi_value exports)
 		{ "flowGet", js_flow_get },
 		{ "flowDelete", js_flow_delete },
 		{ "flowClear", js_flow_clear },
-		{ "networkWatch", js_network_watch },
-		{ "policyWatch", js_policy_watch },
+		{ "netlinkOpen", js_netlink_open },
+		{ "netlinkReceive", js_netlink_receive },
+		{ "netlinkRequest", js_netlink_request },
 		{ "policyCount", js_policy_count },
 		{ "watchClear", js_watch_clear },
 		{ "threadSetSlice", js_thread_set_slice },

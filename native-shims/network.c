@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * Queries of the network namespace: segmentation by devices, IPsec policies, change notifications.
+ * Queries of the network namespace: segmentation by devices, IPsec policies, drops of a TAP.
  *
  * Not performance-critical: called at start and after a change.
  */
+#include "netlink.h"
 #include "shim.h"
 
 #include <errno.h>
@@ -113,45 +114,6 @@ int tunnel_segmentation(const char *device)
 	       (is_active(&names, &bits, "tx-udp_tnl-csum-segmentation") ? TUNNEL_GSO_CSUM : 0);
 }
 
-static int netlink_open(int protocol, uint32_t groups)
-{
-	struct sockaddr_nl address = { .nl_family = AF_NETLINK, .nl_groups = groups };
-	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
-	int err;
-
-	if (fd < 0)
-		return -errno;
-	if (!bind(fd, (struct sockaddr *)&address, sizeof(address)))
-		return fd;
-	err = -errno;
-	close(fd);
-	return err;
-}
-
-/**
- * network_watch() - open a netlink socket for changes of devices, addresses, routes and rules
- *
- * #syscalls socket bind close
- * Return: fd that becomes readable on a change, or negative errno.
- */
-int network_watch(void)
-{
-	return netlink_open(NETLINK_ROUTE, RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV4_RULE |
-						   RTMGRP_IPV6_IFADDR | RTMGRP_IPV6_ROUTE);
-}
-
-/**
- * policy_watch() - open a netlink socket for changes of IPsec policies
- *
- * #syscalls socket bind close
- * Return: fd that becomes readable on a change; -EPROTONOSUPPORT without IPsec in the kernel; else
- * a negative errno.
- */
-int policy_watch(void)
-{
-	return netlink_open(NETLINK_XFRM, 1u << (XFRMNLGRP_POLICY - 1));
-}
-
 /**
  * watch_clear() - discard the pending messages of a watch
  *
@@ -187,7 +149,7 @@ int policy_count(void)
 		struct xfrmu_spdinfo info;
 		char rest[512];
 	} found;
-	int fd = netlink_open(NETLINK_XFRM, 0);
+	int fd = netlink_open(NETLINK_XFRM, NULL, 0);
 	ssize_t got;
 
 	if (fd < 0)
@@ -226,6 +188,7 @@ static int find_stats(const struct nlmsghdr *head, size_t len, struct rtnl_link_
 
 /**
  * device_tx_dropped() - count the frames the kernel dropped on transmit to a device
+ * @index:	interface index
  *
  * For a TAP, the count covers frames that found its queue full (tun_net_xmit). The count is 0 when
  * the device is created.
@@ -233,15 +196,13 @@ static int find_stats(const struct nlmsghdr *head, size_t len, struct rtnl_link_
  * #syscalls socket bind send recv close
  * Return: the count; -ENODEV no such device; else a negative errno.
  */
-int64_t device_tx_dropped(const char *name)
+int64_t device_tx_dropped(int index)
 {
 	struct {
 		struct nlmsghdr head;
 		struct ifinfomsg info;
-		struct rtattr attr;
-		char name[IFNAMSIZ];
 	} question = { .head = { .nlmsg_len = sizeof(question), .nlmsg_type = RTM_GETLINK, .nlmsg_flags = NLM_F_REQUEST },
-		       .attr = { .rta_len = RTA_LENGTH(IFNAMSIZ), .rta_type = IFLA_IFNAME } };
+		       .info = { .ifi_index = index } };
 	union {
 		struct nlmsghdr head;
 		struct {
@@ -251,12 +212,11 @@ int64_t device_tx_dropped(const char *name)
 		char bytes[16384];
 	} found;
 	struct rtnl_link_stats64 stats;
-	int fd = netlink_open(NETLINK_ROUTE, 0);
+	int fd = netlink_open(NETLINK_ROUTE, NULL, 0);
 	ssize_t got;
 
 	if (fd < 0)
 		return fd;
-	strncpy(question.name, name, IFNAMSIZ - 1);
 	got = send(fd, &question, sizeof(question), 0);
 	if (got >= 0)
 		got = recv(fd, &found, sizeof(found), 0); /* queued when send() returns */

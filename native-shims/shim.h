@@ -218,7 +218,8 @@ struct tap_region {
 #define UDP_OPEN_JOIN 64       /* join the port of a socket opened with UDP_OPEN_SHARE */
 #define UDP_OPEN_TRAINS 128    /* fail if the kernel lacks UDP_SEGMENT */
 #define UDP_OPEN_CLOSED 256   /* receive nothing until udp_admit() */
-#define UDP_OPEN_ALL 511
+#define UDP_OPEN_FREEBIND 512  /* bind also an address that this host does not have (yet) */
+#define UDP_OPEN_ALL 1023
 
 /**
  * struct udp_slots - slots that udp_receive_batch() fills, one datagram each
@@ -294,6 +295,7 @@ int tap_write_batch(const int32_t *fds, size_t fd_count, struct arena arena, str
 
 int udp_open(const struct peer_row *local, const char *device, int options, int receive_len, int send_len, int ttl);
 int udp_admit(int fd);
+int udp_bind_device(int fd, const char *device);
 int udp_set_gro(int fd, int on);
 int udp_select(int fd, const uint8_t *program, size_t len);
 int udp_receive_batch(int fd, struct arena arena, struct batch *batch, struct peer_row *sources, struct udp_slots slots);
@@ -316,10 +318,8 @@ int flow_get(int map, const uint8_t *key, uint8_t *value);
 int flow_delete(int map, const uint8_t *key);
 int flow_clear(int map);
 
-int network_watch(void);
-int policy_watch(void);
 int policy_count(void);
-int64_t device_tx_dropped(const char *name);
+int64_t device_tx_dropped(int index);
 int device_driver(const char *name, uint8_t driver[DRIVER_NAME_SIZE]);
 int watch_clear(int fd);
 

@@ -32,6 +32,9 @@
 #ifndef UDP_GRO
 #define UDP_GRO 104
 #endif
+#ifndef IPV6_FREEBIND
+#define IPV6_FREEBIND 78
+#endif
 #ifndef UDP_NO_CHECK6_TX
 #define UDP_NO_CHECK6_TX 101
 #define UDP_NO_CHECK6_RX 102
@@ -79,6 +82,8 @@ static int set_ip_options(int fd, int ipv6, int options, int ttl)
 	}
 	if (!err && ttl > 0)
 		err = set_option(fd, level, ipv6 ? IPV6_UNICAST_HOPS : IP_TTL, ttl);
+	if (!err && options & UDP_OPEN_FREEBIND)
+		err = ipv6 ? set_option(fd, level, IPV6_FREEBIND, 1) : set_option(fd, level, IP_FREEBIND, 1);
 	if (!err && options & UDP_OPEN_RECVERR)
 		err = set_option(fd, level, ipv6 ? IPV6_RECVERR : IP_RECVERR, 1);
 	if (!err && options & UDP_OPEN_NO_CHECKSUM)
@@ -127,6 +132,9 @@ static int close_reception(int fd)
  * With UDP_OPEN_CLOSED a filter drops every datagram until udp_admit(). The port is in use all the
  * same, so no ICMP error answers the sender.
  *
+ * With UDP_OPEN_FREEBIND the address need not exist. IPv4 then refuses to send (-ENETUNREACH) until
+ * it exists, but IPv6 sends all the same: the caller has to wait.
+ *
  * #syscalls socket setsockopt bind close
  * Return: fd; -EAFNOSUPPORT an unknown family or one that this machine lacks; -EADDRINUSE,
  * -EADDRNOTAVAIL, -EACCES as bind(2); -ENODEV no such device; -EPERM without CAP_NET_RAW;
@@ -170,6 +178,21 @@ int udp_open(const struct peer_row *local, const char *device, int options, int 
 		return err;
 	}
 	return fd;
+}
+
+/**
+ * udp_bind_device() - bind an open socket to a device again
+ * @device:	name; the device that the socket was bound to possibly no longer exists
+ *
+ * The socket keeps the index of its device. When the device is deleted and made again, the new one
+ * has another index.
+ *
+ * #syscalls setsockopt
+ * Return: 0; -ENODEV no such device; -EPERM without CAP_NET_RAW.
+ */
+int udp_bind_device(int fd, const char *device)
+{
+	return bind_device(fd, device);
 }
 
 /**

@@ -93,7 +93,7 @@ export interface Shim {
    *   IP_RECVERR (sending pool); 4: DF set (PMTUDISC_PROBE), else DF clear (PMTUDISC_DONT); 8: send
    *   without UDP checksum; 16: receive without UDP_GRO; 32: bind exclusively, then allow other
    *   sockets to join; 64: join the port (SO_REUSEPORT); 128: fail if the kernel lacks UDP_SEGMENT;
-   *   256: drop every datagram until `udpAdmit`
+   *   256: drop every datagram until `udpAdmit`; 512: bind also an address that does not exist yet
    * @param receiveLen receive buffer in bytes (forced beyond the sysctl limit where permitted)
    * @param sendLen send buffer in bytes, likewise
    * @param ttl TTL or hop limit; 0: system default
@@ -111,6 +111,11 @@ export interface Shim {
   /** Ends the dropping of a socket opened with option 256. */
   udpAdmit(fd: number): number;
   /**
+   * Binds an open socket to a device again, after the device was deleted and made again.
+   * -ENODEV: there is no such device.
+   */
+  udpBindDevice(fd: number, device: string): number;
+  /**
    * Turns UDP_GRO on or off. With UDP_GRO the socket receives a train whole; without UDP_GRO the
    * kernel splits the train. -ENOPROTOOPT before Linux 5.0.
    */
@@ -126,8 +131,10 @@ export interface Shim {
   /**
    * Number of frames that the kernel has dropped on transmit in the lifetime of the device. On a
    * TAP the cause is a full queue.
+   *
+   * @param index interface index
    */
-  deviceTxDropped(device: string): number;
+  deviceTxDropped(index: number): number;
   /**
    * Driver name of a network device (ethtool): veth, virtio_net …
    *
@@ -261,20 +268,31 @@ export interface Shim {
    */
   flowClear(map: number): number;
   /**
-   * Opens a netlink socket for changes of devices, addresses, routes and rules.
+   * Opens a netlink socket that receives notifications of groups (netlink(7)).
    *
-   * @returns fd that becomes readable on a change
+   * @param protocol NETLINK_ROUTE, NETLINK_XFRM or NETLINK_NETFILTER
+   * @param groups numbers of groups, such as RTNLGRP_LINK
+   * @returns fd that becomes readable on a change; -EPROTONOSUPPORT: the kernel lacks the protocol
    */
-  networkWatch(): number;
+  netlinkOpen(protocol: number, groups: Int32Array): number;
   /**
-   * Opens a netlink socket for changes of IPsec policies.
+   * Receives one datagram of notifications: whole messages.
    *
-   * @returns fd that becomes readable on a change; -EPROTONOSUPPORT without IPsec
+   * @param buffer at least 64 KB
+   * @returns bytes; -EAGAIN: none waits; -ENOBUFS: notifications were lost
    */
-  policyWatch(): number;
+  netlinkReceive(fd: number, buffer: Uint8Array): number;
+  /**
+   * Sends requests and receives their answers, on a thread of the pool.
+   *
+   * @param messages requests, each with NLM_F_ACK or NLM_F_DUMP; executed in order, also after one
+   *   that fails
+   * @returns messages of the answer; a negative errno when the kernel could not be asked
+   */
+  netlinkRequest(protocol: number, messages: Uint8Array): Promise<Uint8Array | number>;
   /** Number of IPsec policies in this network namespace. */
   policyCount(): number;
-  /** Discards the pending messages of an fd of `networkWatch` or `policyWatch`. */
+  /** Discards the pending notifications of an fd of `netlinkOpen`. */
   watchClear(fd: number): number;
 
   /**

@@ -14,6 +14,7 @@ import {
   type CaptureChange,
   type Change,
   type DropsBefore,
+  type Held,
   type MacParts,
   type PackedPeers,
   packPeers,
@@ -36,8 +37,8 @@ export interface NewVni {
 
 export interface VniRecord {
   state: VniState;
-  readonly tapFds: readonly number[];
-  readonly macParts: MacParts;
+  tapFds: readonly number[];
+  macParts: MacParts;
   readonly generation: number;
   readonly otherGeneration: number;
   readonly peers: VniPeers;
@@ -56,6 +57,8 @@ export class DesiredState {
   flows: Extract<Change, { op: 'flows' }> | undefined;
   /** True while FDB events have subscribers. */
   fdbEvents = false;
+  /** Address families whose local address is missing. */
+  held: Held = { ipv4: false, ipv6: false };
   /** Drops of each worker's sockets before it began to forward; undefined until the start ends. */
   droppedBefore: readonly DropsBefore[] | undefined;
   /** The current capture, with the ring of each worker. */
@@ -223,6 +226,7 @@ export class DesiredState {
       const { what, rings } = this.capture;
       await ask({ op: 'capture', on: true, ...what, ring: rings[index] });
     }
+    await ask({ op: 'underlay.hold', ...this.held });
     await ask({ op: 'fdb.adopt' });
     if (this.droppedBefore) await ask({ op: 'forward', droppedBefore: this.droppedBefore[index] });
   }

@@ -32,6 +32,7 @@ import {
   CHANGE_TIMEOUT_MS,
   type DropsBefore,
   type FlowsInit,
+  type Held,
   type MacParts,
   type TunnelInit,
   type VniPolicy,
@@ -288,6 +289,21 @@ export class Handle implements DataPlane {
   }
 
   /**
+   * Replaces the TAP of a VNI.
+   *
+   * @param tapFds one queue for each worker
+   * @returns when no worker uses the earlier TAP, without a time limit
+   * @throws DataPlaneError vni_not_found
+   */
+  async replaceTap(vni: number, tap: Pick<NewVni, 'tapFds' | 'mac' | 'macParts'>): Promise<void> {
+    const record = this.#vni(vni);
+    record.tapFds = tap.tapFds;
+    record.macParts = tap.macParts;
+    record.state = { ...record.state, mac: tap.mac };
+    await this.#reconciler.tap(record);
+  }
+
+  /**
    * Records the bridge of the TAP, which the workers do not use. @throws DataPlaneError
    * vni_not_found
    */
@@ -368,6 +384,12 @@ export class Handle implements DataPlane {
     this.#desired.flows = { op: 'flows', flows };
     if (flows === undefined) await this.#workers.askLivingUntimed(this.#desired.flows);
     else await this.#workers.ask(this.#desired.flows);
+  }
+
+  /** Sends nothing in the held address families, also while a worker is being replaced. */
+  async hold(held: Held): Promise<void> {
+    this.#desired.held = held;
+    await this.#workers.askLiving([{ op: 'underlay.hold', ...held }]);
   }
 
   /** Switches FDB events (`fdbEvents`) on or off. */

@@ -75,6 +75,21 @@ export class Reconciler {
     desired.giveRows(record);
   }
 
+  /**
+   * Gives all workers the TAP of a VNI.
+   * @returns when no worker uses an earlier TAP
+   */
+  tap(record: VniRecord): Promise<void> {
+    return this.#retry(() => {
+      if (!this.#desired.has(record)) return undefined;
+      const { tapFds, macParts: mac } = record;
+      const { vniIdx } = record.state;
+      return [
+        this.#workers.askEachUntimed((index) => ({ op: 'vni.tap', vniIdx, tapFd: tapFds[index], mac })),
+      ];
+    });
+  }
+
   /** Reconciles the policy of a VNI whose change failed. */
   policy(record: VniRecord): Promise<void> {
     return this.#retry(() => {

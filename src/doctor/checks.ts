@@ -4,7 +4,7 @@
  * The checks neither read nor change anything on the machine. `firewall.ts` has the check of the
  * packet filter. An unusual number alone is not a finding; each check states its reason.
  */
-import type { Link } from '../host/link.js';
+import type { Link } from '../host/netlink/links.js';
 import type { DaemonFacts, MachineFacts } from './facts.js';
 import type { Finding } from './finding.js';
 
@@ -83,15 +83,16 @@ export function checkStrayVni({ strayFrames, strayVni, vnis }: DaemonFacts): Fin
  */
 export function checkBridgeMtu({ links }: MachineFacts, { vnis }: DaemonFacts): Finding[] {
   const taps = vnis.map(({ tap }) => tap);
-  const bridges = new Set(taps.map((tap) => masterOf(links, tap)).filter((master) => master !== ''));
+  const bridges = new Set(taps.map((tap) => masterOf(links, tap)).filter((master) => master !== 0));
   return [...bridges].flatMap((bridge) => {
+    const bridgeName = links.find(({ index }) => index === bridge)?.name;
     const ports = links.filter(({ master }) => master === bridge);
     const widest = Math.max(...ports.map(({ name, mtu }) => (taps.includes(name) ? 0 : mtu)));
     return ports
       .filter(({ mtu }) => mtu < widest)
       .map(({ name, mtu }) => ({
         code: 'bridge_mtu',
-        what: `${name} in ${bridge} has MTU ${mtu}, others have ${widest}`,
+        what: `${name} in ${bridgeName} has MTU ${mtu}, others have ${widest}`,
         why: 'the bridge silently drops larger frames that leave by this port',
         cure: `ip link set dev ${name} mtu ${widest}`,
       }));
@@ -160,16 +161,16 @@ export function checkChecksums(
  */
 export function checkPortMix({ links }: MachineFacts, port: number): Finding[] {
   return links
-    .filter(({ kind, data }) => kind === 'vxlan' && VXLAN_PORTS.includes(Number(data.port)))
-    .filter(({ data }) => data.port !== port)
-    .map(({ name, data }) => ({
+    .filter(({ vxlanPort }) => VXLAN_PORTS.includes(vxlanPort) && vxlanPort !== port)
+    .map(({ name, vxlanPort }) => ({
       code: 'port_mixup',
-      what: `${name} (kernel vxlan) is on UDP ${data.port}, vtepd on ${port}`,
+      what: `${name} (kernel vxlan) is on UDP ${vxlanPort}, vtepd on ${port}`,
       why: 'VTEPs on different ports cannot communicate; without dstport, "ip link add type vxlan" uses 8472',
-      cure: `if they belong to one overlay: vtepd --port ${data.port}, or recreate ${name} with dstport ${port}`,
+      cure: `if they belong to one overlay: vtepd --port ${vxlanPort}, or recreate ${name} with dstport ${port}`,
     }));
 }
 
-function masterOf(links: readonly Link[], device: string): string {
-  return links.find(({ name }) => name === device)?.master ?? '';
+/** Interface index of the bridge of a device; 0 none. */
+function masterOf(links: readonly Link[], device: string): number {
+  return links.find(({ name }) => name === device)?.master ?? 0;
 }

@@ -4,7 +4,7 @@
  * The checks are pure functions of these facts, so that each check can be tested with recorded
  * output of a real machine. `machine.ts` reads the machine; the daemon provides its own facts.
  */
-import type { Link } from '../host/link.js';
+import type { Link } from '../host/netlink/links.js';
 
 export interface MachineFacts {
   /** All network devices of this network namespace. */

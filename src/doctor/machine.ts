@@ -1,5 +1,5 @@
 /**
- * Reads facts about this machine from `ip`, `nft` and /proc; changes nothing.
+ * Reads facts about this machine from netlink, `nft` and /proc; changes nothing.
  *
  * Facts that cannot be read are left out, and cause no finding.
  */
@@ -7,7 +7,7 @@ import { execFile } from 'node:child_process';
 import { createReadStream } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
-import { allLinks } from '../host/link.js';
+import { dumpLinks } from '../host/netlink/links.js';
 import type { ConntrackFacts, MachineFacts } from './facts.js';
 
 const RP_FILTER_DIR = '/proc/sys/net/ipv4/conf';
@@ -21,7 +21,7 @@ const MAX_CONNECTIONS = 300_000;
 /** @param port UDP port whose tracked connections are counted */
 export async function readMachine(port: number): Promise<MachineFacts> {
   const [links, ruleset, rpFilter, netstat, snmp, snmp6, conntrack] = await Promise.all([
-    allLinks().catch(() => []),
+    dumpLinks().catch(() => []),
     readRuleset(),
     readRpFilter(),
     readOr('/proc/net/netstat'),

@@ -198,6 +198,11 @@ export type Change =
       tapFd: number;
     }
   /**
+   * Replaces the TAP of a VNI. After the answer, the main thread can close the descriptor of the
+   * earlier one.
+   */
+  | { op: 'vni.tap'; vniIdx: number; tapFd: number; mac: MacParts }
+  /**
    * Also removes the peers and FDB entries of the VNI. After the answer, the main thread can reuse
    * the row of the VNI and the rows of its peers.
    */
@@ -257,6 +262,8 @@ export type Change =
    * peers that are not configured any more.
    */
   | { op: 'fdb.adopt' }
+  /** Sends nothing by the sockets of the held families, whose local address is missing. */
+  | ({ op: 'underlay.hold' } & Held)
   /**
    * Begins to forward, once the VNIs and peers of the start or of a predecessor are configured.
    * Until then, frames wait in the queues of TAPs and sockets.
@@ -270,6 +277,12 @@ export interface CaptureChange {
   /** Most bytes of a packet to keep. */
   snapLen: number;
   ring: SharedArrayBuffer;
+}
+
+/** Address families whose datagrams are held back. */
+export interface Held {
+  readonly ipv4: boolean;
+  readonly ipv6: boolean;
 }
 
 /** Datagrams that the sockets of a worker dropped before the VTEP began to forward. */

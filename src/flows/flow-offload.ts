@@ -31,8 +31,8 @@ import {
   FLOW_VNIS,
 } from '../abi/flow-layout.js';
 import { HostError } from '../host/host-error.js';
-import { environment, ip } from '../host/ip-command.js';
-import { allLinks, findLink, getLink, type Link } from '../host/link.js';
+import type { Link, Machine } from '../host/machine.js';
+import { deleteLink } from '../host/netlink/links.js';
 import { Rollback } from '../host/rollback.js';
 import { attached, NotPermittedError, quiet, redirectToRoute } from '../host/route-redirect.js';
 import type { TunnelPath } from '../superframes/superframes.js';
@@ -55,6 +55,11 @@ const NO_IPV6 = `for f in all default; do
 done
 `;
 
+/** The sbin folders hold `ip` on most distributions, and the PATH of services often lacks them. */
+function environment(): NodeJS.ProcessEnv {
+  return { ...process.env, LC_ALL: 'C', PATH: `${process.env.PATH ?? '/usr/bin:/bin'}:/usr/sbin:/sbin` };
+}
+
 /** Parameters of the datagrams on the wire, equal to those of vtepd's own datagrams. */
 export interface FlowSpec {
   /** VXLAN port. */
@@ -75,6 +80,7 @@ interface Attachment {
 
 export class FlowOffload {
   readonly #shim: Shim;
+  readonly #machine: Machine;
   readonly #spec: FlowSpec;
   readonly #undo = new Rollback();
   readonly #fds = new Int32Array(FLOW_FDS);
@@ -87,8 +93,9 @@ export class FlowOffload {
   #vxlan = 0;
   #redirectFd = 0;
 
-  private constructor(shim: Shim, spec: FlowSpec) {
+  private constructor(shim: Shim, machine: Machine, spec: FlowSpec) {
     this.#shim = shim;
+    this.#machine = machine;
     this.#spec = spec;
   }
 
@@ -96,8 +103,8 @@ export class FlowOffload {
    * Sets up devices and programs for one path. No packets pass before `on`.
    * @throws HostError, NotPermittedError
    */
-  static async open(shim: Shim, spec: FlowSpec, path: TunnelPath): Promise<FlowOffload> {
-    const offload = new FlowOffload(shim, spec);
+  static async open(shim: Shim, machine: Machine, spec: FlowSpec, path: TunnelPath): Promise<FlowOffload> {
+    const offload = new FlowOffload(shim, machine, spec);
     await offload.#undo.guard(() => offload.#open(path));
     return offload;
   }
@@ -138,15 +145,15 @@ export class FlowOffload {
    * @throws HostError, also when a device of the set-up was removed, replaced or set down
    */
   async follow(taps: () => Iterable<FlowTap>): Promise<void> {
-    const links = new Map((await allLinks()).map((link) => [link.name, link]));
+    await this.#machine.current();
     for (const [name, { index, mac }] of this.#devices) {
-      const link = links.get(name);
-      if (link?.index !== index || link.mac !== mac) throw new HostError(`${name} was removed or replaced`);
+      const link = this.#machine.link(index);
+      if (link?.mac !== mac) throw new HostError(`${name} was removed or replaced`);
       if (!link.up) throw new HostError(`${name} is down`);
     }
     const wanted = new Map<number, Link>();
     for (const { vni, tap } of taps()) {
-      const link = links.get(tap);
+      const link = this.#machine.find(tap);
       if (link?.kind === 'tun') wanted.set(vni, link);
     }
     for (const [vni, { index }] of this.#taps) if (wanted.get(vni)?.index !== index) this.detach(vni);
@@ -164,17 +171,18 @@ export class FlowOffload {
     // The kernel removes the namespace's devices with its last descriptor.
     this.#undo.push(() => void this.#shim.close(namespace));
     const [flow, redirect] = [`vtflow${this.#spec.port}`, `vtlead${this.#spec.port}`];
-    const underlay = await getLink(path.device);
+    const underlay = this.#machine.get(path.device);
     if (underlay.mac === '') throw new HostError(`${path.device} has no MAC address`);
     for (const name of [flow, redirect])
-      if (await findLink(name)) throw new HostError(`device ${name} already exists`);
+      if (this.#machine.find(name)) throw new HostError(`device ${name} already exists`);
     await this.#make(namespace, flow, redirect, path, underlay.mac);
+    await this.#machine.current();
     // An undo step deletes each device, because the kernel removes the devices of an ended
     // namespace only later, and the next set-up needs the names.
-    const [flowLink, redirectLink] = [await getLink(flow), await getLink(redirect)];
-    for (const link of [flowLink, redirectLink]) this.#undo.push(() => deleteLink(link));
-    await quiet(flow);
-    this.#keep(await redirectToRoute(this.#shim, redirect));
+    const [flowLink, redirectLink] = [this.#machine.get(flow), this.#machine.get(redirect)];
+    for (const link of [flowLink, redirectLink]) this.#undo.push(() => this.#delete(link));
+    await quiet(this.#machine, flow);
+    this.#keep(await redirectToRoute(this.#shim, this.#machine, redirect));
     this.#vxlan = flowLink.index;
     this.#redirectFd = redirectLink.index;
     for (const link of [flowLink, redirectLink, underlay]) this.#devices.set(link.name, link);
@@ -259,6 +267,11 @@ export class FlowOffload {
     this.#shim.flowPut(this.#fds[FLOW_CONFIG], this.#key, this.#value);
   }
 
+  /** Does nothing when the device no longer exists. */
+  async #delete(link: Link): Promise<void> {
+    await this.#machine.change(deleteLink(link)).catch(() => undefined);
+  }
+
   #keep(fd: number): void {
     this.#undo.push(() => void this.#shim.close(fd));
   }
@@ -270,12 +283,4 @@ export class FlowOffload {
     if (result < 0) throw new HostError(`${what} (${errnoName(result)})`);
     return result;
   }
-}
-
-/**
- * Deletes a device. Does nothing when the device no longer exists, or another device has its name.
- */
-async function deleteLink({ name, index }: Link): Promise<void> {
-  if ((await findLink(name))?.index === index)
-    await ip(['link', 'delete', 'dev', name]).catch(() => undefined);
 }

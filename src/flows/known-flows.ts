@@ -11,6 +11,7 @@ import type { Settings } from '../config/settings.js';
 import type { Handle } from '../controller/handle.js';
 import type { Offloads } from '../exchange/offloads.js';
 import { HostError } from '../host/host-error.js';
+import type { Machine } from '../host/machine.js';
 import type { Logger } from '../log/log.js';
 import { LimitedLog } from '../log/log-limit.js';
 import type { TunnelFollower, TunnelPath } from '../superframes/superframes.js';
@@ -30,6 +31,7 @@ const STILL_USED = 'a data-plane thread still uses the previous maps';
 /** Parts of the VTEP that flow offload uses. */
 export interface KnownFlowsDeps {
   readonly shim: Shim;
+  readonly machine: Machine;
   readonly offloads: Offloads;
   readonly handle: Handle;
   readonly log: Logger;
@@ -156,8 +158,8 @@ export class KnownFlows implements TunnelFollower {
     this.#off();
     await this.#remove();
     if (this.#closing) throw new HostError(STILL_USED);
-    const { shim, workers, ttl, udpChecksum, handle } = this.#options;
-    const offload = await this.#open(shim, this.#options, path);
+    const { shim, machine, workers, ttl, udpChecksum, handle } = this.#options;
+    const offload = await this.#open(shim, machine, this.#options, path);
     this.#offload = offload;
     this.#key = key;
     await handle.setFlows({ ...offload.maps, slots: SLOTS, shared: workers > 1, ttl, udpChecksum });

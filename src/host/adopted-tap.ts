@@ -6,13 +6,15 @@
  * settings left by the killed daemon are not mistaken for the administrator's. A previous alias is
  * part of the record.
  */
-import { ip } from './ip-command.js';
-import { addressesOf, findLink, type Link, setLink } from './link.js';
+import type { Link, Machine } from './machine.js';
+import { deleteAddress } from './netlink/addresses.js';
+import { type LinkSettings, setLink } from './netlink/links.js';
 
 export interface TapRecord {
   readonly mtu: number;
   readonly mac: string;
   readonly up: boolean;
+  /** Name of the bridge; '' none. */
   readonly master: string;
   readonly alias: string;
   readonly addrGenMode: string;
@@ -25,11 +27,11 @@ const RECORD_MARK = 'vtepd adopted ';
 const ALIAS_MAX_LEN = 255;
 
 /** Restores a device that a killed daemon had adopted. @returns the device as restored */
-export async function restoreLeftover(tap: Link): Promise<Link> {
+export async function restoreLeftover(machine: Machine, tap: Link): Promise<Link> {
   const record = parseRecord(tap.alias);
   if (!record) return tap;
-  await restoreTap(tap.name, record);
-  return (await findLink(tap.name)) ?? tap;
+  await restoreTap(machine, tap.index, record);
+  return machine.link(tap.index) ?? tap;
 }
 
 /**
@@ -37,39 +39,46 @@ export async function restoreLeftover(tap: Link): Promise<Link> {
  *
  * @param addresses addresses that the device will get, canonical
  */
-export async function recordTap(tap: Link, addresses: readonly string[]): Promise<TapRecord> {
-  const present = await addressesOf(tap.name);
+export async function recordTap(
+  machine: Machine,
+  tap: Link,
+  addresses: readonly string[],
+): Promise<TapRecord> {
+  const present = machine.addressesOf(tap.index);
   const record: TapRecord = {
     mtu: tap.mtu,
     mac: tap.mac,
     up: tap.up,
-    master: tap.master,
+    master: machine.nameOf(tap.master),
     alias: tap.alias,
     addrGenMode: tap.addrGenMode,
     added: addresses.filter((address) => !present.includes(address)),
   };
   // A record that is too long for an alias is not written. An orderly stop still restores the
   // device, but a start after `kill -9` cannot.
-  const text = RECORD_MARK + JSON.stringify(record);
-  if (Buffer.byteLength(text) <= ALIAS_MAX_LEN) await setLink(tap.name, 'alias', text);
+  const alias = RECORD_MARK + JSON.stringify(record);
+  if (Buffer.byteLength(alias) <= ALIAS_MAX_LEN)
+    await machine.change(setLink(`record the settings of ${tap.name}`, tap.index, { alias }));
   return record;
 }
 
 /** Restores the recorded settings that differ; does nothing when the device no longer exists. */
-export async function restoreTap(name: string, before: TapRecord): Promise<void> {
-  const now = await findLink(name);
+export async function restoreTap(machine: Machine, index: number, before: TapRecord): Promise<void> {
+  const now = machine.link(index);
   if (!now) return;
-  const present = await addressesOf(name);
-  for (const address of before.added) {
-    if (present.includes(address)) await ip(['address', 'delete', address, 'dev', name]);
-  }
-  if (now.up && !before.up) await setLink(name, 'down');
-  if (now.master !== before.master) await setMaster(name, before.master);
-  if (now.mtu !== before.mtu) await setLink(name, 'mtu', String(before.mtu));
-  if (now.mac !== before.mac) await setLink(name, 'address', before.mac);
-  if (now.addrGenMode !== before.addrGenMode) await setLink(name, 'addrgenmode', before.addrGenMode);
-  if (!now.up && before.up) await setLink(name, 'up');
-  if (now.alias !== before.alias) await setLink(name, 'alias', before.alias);
+  const present = machine.addressesOf(index);
+  for (const address of before.added)
+    if (present.includes(address)) await machine.change(deleteAddress(address, index, now.name));
+  const set = (settings: LinkSettings) => machine.change(setLink(`restore ${now.name}`, index, settings));
+  if (now.up && !before.up) await set({ up: false });
+  // Without its former bridge, the device has none.
+  const master = before.master === '' ? 0 : (machine.find(before.master)?.index ?? 0);
+  if (now.master !== master) await set({ master });
+  if (now.mtu !== before.mtu) await set({ mtu: before.mtu });
+  if (now.mac !== before.mac) await set({ mac: before.mac });
+  if (now.addrGenMode !== before.addrGenMode) await set({ addrGenMode: before.addrGenMode });
+  if (!now.up && before.up) await set({ up: true });
+  if (now.alias !== before.alias) await set({ alias: before.alias });
 }
 
 /** @returns undefined for an alias that is not a record of vtepd */
@@ -81,10 +90,4 @@ export function parseRecord(alias: string): TapRecord | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** Sets the master of the device, or no master if the former master no longer exists. */
-async function setMaster(name: string, master: string): Promise<void> {
-  if (master !== '' && (await findLink(master))) return setLink(name, 'master', master);
-  await setLink(name, 'nomaster');
 }

@@ -12,9 +12,9 @@
  */
 import { formatMac } from '../wire/mac.js';
 import { HostError } from './host-error.js';
-import { ip } from './ip-command.js';
-import { findLink, type Link, portsOf, setLink } from './link.js';
 import { bridgeMac, type Mac } from './mac-address.js';
+import type { Link, Machine } from './machine.js';
+import { addLink, deleteLink, setLink } from './netlink/links.js';
 import type { Rollback } from './rollback.js';
 
 /** ifalias of a bridge that vtepd created. */
@@ -23,46 +23,67 @@ const BRIDGE_MARK = 'vtepd bridge';
 /** Default MTU of an Ethernet device in Linux, bytes; minimum for a bridged TAP. */
 const ETHERNET_MTU = 1500;
 
+/** A bridge that a TAP is to join. */
+export interface OpenBridge {
+  /** Interface index. */
+  readonly index: number;
+  /** True when vtepd created it. */
+  readonly isOurs: boolean;
+}
+
 /**
  * Ensures that the bridge exists. If vtepd created it, its removal is registered with `undo`.
  *
  * @param tapMac MAC from which that of a new bridge is derived
  * @throws HostError when the name belongs to another kind of device
  */
-export async function openBridge(name: string, tapMac: Mac, undo: Rollback): Promise<void> {
-  const found = await findLink(name);
-  if (found) return adoptBridge(found, undo);
+export async function openBridge(
+  machine: Machine,
+  name: string,
+  tapMac: Mac,
+  undo: Rollback,
+): Promise<OpenBridge> {
+  const found = machine.find(name);
+  if (found) return adoptBridge(machine, found, undo);
   const { high, low } = bridgeMac(tapMac);
-  await ip(['link', 'add', 'name', name, 'address', formatMac(high, low), 'type', 'bridge']);
-  undo.push(() => leaveBridge(name));
+  await machine.change(addLink('bridge', { name, mac: formatMac(high, low) }));
+  const { index } = machine.get(name);
+  undo.push(() => leaveBridge(machine, index));
   // The alias cannot be set while the device is being created.
-  await setLink(name, 'alias', BRIDGE_MARK, 'up');
+  await machine.change(setLink(`set up ${name}`, index, { alias: BRIDGE_MARK, up: true }));
+  return { index, isOurs: true };
 }
 
 /**
  * Device MTU for a TAP in this bridge. A bridge silently drops frames that exceed the MTU of the
  * outgoing port, and lowers its own MTU to that of its smallest port.
  *
+ * @param bridge interface index
+ * @param isOurs true for the interface index of a TAP of vtepd
  * @returns bytes: the largest MTU of the other ports, at least 1500
  */
-export async function bridgedMtu(bridge: string, tap: string): Promise<number> {
-  const others = (await portsOf(bridge)).filter((port) => port.name !== tap);
+export function bridgedMtu(machine: Machine, bridge: number, isOurs: (index: number) => boolean): number {
+  const others = machine.portsOf(bridge).filter(({ index }) => !isOurs(index));
   return Math.max(ETHERNET_MTU, ...others.map((port) => port.mtu));
 }
 
-async function adoptBridge(bridge: Link, undo: Rollback): Promise<void> {
-  if (bridge.kind !== 'bridge') {
-    const kind = bridge.kind === '' ? 'a network device' : `a ${bridge.kind} device`;
-    throw new HostError(`${bridge.name} is ${kind}, not a kernel bridge: choose another --bridge name`);
+async function adoptBridge(machine: Machine, bridge: Link, undo: Rollback): Promise<OpenBridge> {
+  const { name, kind, alias, index } = bridge;
+  if (kind !== 'bridge') {
+    const device = kind === '' ? 'a network device' : `a ${kind} device`;
+    throw new HostError(`${name} is ${device}, not a kernel bridge: choose another --bridge name`);
   }
-  if (bridge.alias !== BRIDGE_MARK) return;
-  undo.push(() => leaveBridge(bridge.name));
-  await setLink(bridge.name, 'up');
+  if (alias !== BRIDGE_MARK) return { index, isOurs: false };
+  undo.push(() => leaveBridge(machine, index));
+  await machine.change(setLink(`set up ${name}`, index, { up: true }));
+  return { index, isOurs: true };
 }
 
 /** Removes the bridge if it still carries the mark and has no ports. */
-export async function leaveBridge(name: string): Promise<void> {
-  const bridge = await findLink(name);
-  if (bridge?.alias !== BRIDGE_MARK || (await portsOf(name)).length > 0) return;
-  await ip(['link', 'delete', 'dev', name]);
+export async function leaveBridge(machine: Machine, index: number): Promise<void> {
+  // A TAP that was closed just now is possibly still in the table.
+  await machine.current();
+  const bridge = machine.link(index);
+  if (bridge?.alias !== BRIDGE_MARK || machine.portsOf(index).length > 0) return;
+  await machine.change(deleteLink(bridge));
 }

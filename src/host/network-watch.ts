@@ -12,11 +12,17 @@
 import type { Shim } from '../abi/binding.js';
 import { ERRNO, errnoName } from '../abi/errno.js';
 import { HostError } from './host-error.js';
+import { NETLINK_ROUTE, NETLINK_XFRM } from './netlink/request.js';
 
 /** Shortest time from a change to the refresh, ms. */
 const DEBOUNCE_MS = 200;
 /** A refresh is followed by a pause of at least this multiple of its duration. */
 const REST = 9;
+
+/** RTNLGRP_LINK, then address, route and rule of IPv4 and of IPv6 (linux/rtnetlink.h). */
+const NETWORK_GROUPS = Int32Array.of(1, 5, 7, 8, 9, 11, 19);
+/** XFRMNLGRP_POLICY (linux/xfrm.h). */
+const POLICY_GROUPS = Int32Array.of(4);
 
 export interface NetworkListener {
   /**
@@ -53,8 +59,8 @@ export class NetworkWatch {
    * @throws HostError when the kernel refuses a subscription
    */
   async start(): Promise<void> {
-    this.#networkFd = opened(this.#shim.networkWatch(), 'network changes');
-    const policyFd = this.#shim.policyWatch();
+    this.#networkFd = opened(this.#shim.netlinkOpen(NETLINK_ROUTE, NETWORK_GROUPS), 'network changes');
+    const policyFd = this.#shim.netlinkOpen(NETLINK_XFRM, POLICY_GROUPS);
     // A kernel without IPsec has no policies to report.
     if (policyFd !== -ERRNO.EPROTONOSUPPORT) this.#policyFd = opened(policyFd, 'IPsec policies');
     if (this.#policyFd >= 0)

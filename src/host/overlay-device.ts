@@ -1,28 +1,30 @@
 /**
- * The TAP of one VNI: opens, configures and reverts it.
+ * The TAP of one VNI: opens, configures, reopens and reverts it.
  *
- * A TAP (Documentation/networking/tuntap.rst of the kernel) gets a MAC, an MTU, addresses and
- * optionally a bridge. The kernel removes a new TAP when its descriptor is closed, so even a killed
- * daemon leaves no new TAP behind. An existing TAP is adopted with its MAC and restored on close.
+ * The TAP gets a MAC, an MTU, addresses and optionally a bridge. The kernel removes a new TAP when
+ * its descriptor is closed, so even a killed daemon leaves no new TAP behind. An existing TAP is
+ * adopted with its MAC and restored on close. A TAP that was deleted is opened again under its name:
+ * as it was if vtepd makes it again, adopted if another program has made it meanwhile.
  *
- * The composition root opens the TAP before the workers start, and calls `close` after the workers
- * have ended. This module neither reads nor writes frames.
+ * The device and its bridge are identified by interface indexes; their names are those that the
+ * configuration asks for. The composition root opens the device before the workers start, and calls
+ * `close` after they have ended. This module neither reads nor writes frames.
  */
 import type { Shim } from '../abi/binding.js';
-import { ERRNO, errnoName } from '../abi/errno.js';
 import { parseCidr } from '../wire/ip-address.js';
 import { formatMac, parseMac } from '../wire/mac.js';
 import { recordTap, restoreLeftover, restoreTap } from './adopted-tap.js';
-import { bridgedMtu, leaveBridge, openBridge } from './bridge.js';
-import { HostError, NEEDS_RIGHTS } from './host-error.js';
-import { ip } from './ip-command.js';
-import { addressesOf, findLink, getLink, type Link, setLink } from './link.js';
+import { bridgedMtu, leaveBridge, type OpenBridge, openBridge } from './bridge.js';
+import { HostError } from './host-error.js';
 import type { Mac } from './mac-address.js';
+import type { Link, Machine } from './machine.js';
+import { addAddress, deleteAddress } from './netlink/addresses.js';
+import { type LinkSettings, setLink, setPort } from './netlink/links.js';
 import { Rollback } from './rollback.js';
+import { type OpenTap, openTap, type TapSpec } from './tap.js';
 
-export interface OverlayDeviceSpec {
+export interface OverlayDeviceSpec extends TapSpec {
   readonly vni: number;
-  readonly tap: string;
   /** Bridge that the TAP joins; '' none. */
   readonly bridge: string;
   /** Addresses in the form `ADDRESS/LENGTH`. */
@@ -32,178 +34,284 @@ export interface OverlayDeviceSpec {
   readonly derivedMac: Mac;
   /** Device MTU outside a bridge, bytes. */
   readonly unbridgedMtu: number;
-  /** True to accept superframes and partial checksums from the kernel, if it supports them. */
-  readonly offload: boolean;
-  /** Number of threads that read and write the TAP; each gets its own queue. */
-  readonly queues: number;
 }
 
-export interface OverlayDevice {
-  /** Non-blocking descriptors of the TAP, one per queue; closed by `close`. */
-  readonly fds: readonly number[];
-  /**
-   * '' when each flow stays on its queue; otherwise the errno name that explains why flows may
-   * change queues.
-   */
-  readonly unsteered: string;
-  readonly name: string;
-  readonly mac: Mac;
-  /** Device MTU, bytes; frames are checked against the overlay MTU instead. */
-  readonly mtu: number;
-  /** Enabled offloads, by their names in linux/if_tun.h; empty unless requested. */
-  readonly offloads: readonly TapOffload[];
-  /** Negative errno of the refused offloads; 0 when none was refused. */
-  readonly offloadError: number;
-  /** Frames that the kernel had dropped at the TAP's queue before vtepd opened it. */
-  readonly queueDroppedBefore: number;
-  /** The bridge that vtepd has put the TAP into; '' none. */
-  readonly bridge: string;
-  /**
-   * Moves the TAP to another bridge, or out of its bridge if `bridge` is ''.
-   * @throws HostError; the TAP is unchanged after a failure
-   */
-  moveTo(bridge: string, unbridgedMtu: number): Promise<void>;
-  /**
-   * Replaces the addresses that vtepd has added.
-   *
-   * @throws HostError; the addresses are unchanged after a failure
-   */
-  readdress(addresses: readonly string[]): Promise<void>;
-  /** Reverts every change. @throws HostError naming what could not be reverted */
-  close(): Promise<void>;
+/** What was last seen of a device. */
+export interface Seen {
+  readonly link: Link;
+  /** Addresses as `ADDRESS/LENGTH`. */
+  readonly addresses: readonly string[];
 }
 
-/**
- * TUN_F_* of linux/if_tun.h. The headers of Debian 12 lack TUN_F_USO4 and TUN_F_USO6, and Linux
- * supports them since 6.2.
- */
-const OFFLOADS = {
-  TUN_F_CSUM: 0x01,
-  TUN_F_TSO4: 0x02,
-  TUN_F_TSO6: 0x04,
-  TUN_F_TSO_ECN: 0x08,
-  TUN_F_USO4: 0x20,
-  TUN_F_USO6: 0x40,
-} as const;
+const NO_BRIDGE: OpenBridge = { index: 0, isOurs: false };
 
-export type TapOffload = keyof typeof OFFLOADS;
-
-/** Sets of offloads to request, largest first: the kernel accepts a whole set or nothing. */
-const OFFLOAD_STEPS: readonly (readonly TapOffload[])[] = [
-  ['TUN_F_CSUM', 'TUN_F_TSO4', 'TUN_F_TSO6', 'TUN_F_TSO_ECN', 'TUN_F_USO4', 'TUN_F_USO6'],
-  ['TUN_F_CSUM', 'TUN_F_TSO4', 'TUN_F_TSO6', 'TUN_F_TSO_ECN'],
-  ['TUN_F_CSUM', 'TUN_F_TSO4', 'TUN_F_TSO6'],
-  ['TUN_F_CSUM'],
-];
-
-/** All offloads: `OverlayDevice.offloads` when none is refused. */
-export const ALL_OFFLOADS = OFFLOAD_STEPS[0];
-
-const NO_OFFLOADS = { offloads: [], offloadError: 0 };
-
-/**
- * Enables the largest set of offloads that the kernel accepts. The offloads are not probed again
- * while the device is open: if an administrator turns them off, the device delivers smaller frames,
- * which are forwarded as usual.
- *
- * @param set requests a set of TUN_F_* bits; returns 0 or a negative errno
- * @returns names of the enabled offloads, and the errno of the refused ones
- */
-export function probeOffloads(
-  set: (bits: number) => number,
-): Pick<OverlayDevice, 'offloads' | 'offloadError'> {
-  let offloadError = 0;
-  for (const offloads of OFFLOAD_STEPS) {
-    const answer = set(offloads.reduce((bits, name) => bits | OFFLOADS[name], 0));
-    if (answer === 0) return { offloads, offloadError };
-    offloadError = answer;
-  }
-  return { offloads: [], offloadError };
-}
-
-/** @throws HostError; all changes made before the failure are reverted */
-export async function openOverlayDevice(shim: Shim, spec: OverlayDeviceSpec): Promise<OverlayDevice> {
-  const undo = new Rollback();
-  return undo.guard(async () => {
-    const place = new Place(spec);
-    // The bridge is prepared first, so that it is removed last, after the TAP has left it.
-    undo.push(() => place.leave());
-    await place.prepare();
-    const fds = await openTap(shim, spec, undo);
-    const queueDroppedBefore = Math.max(0, shim.deviceTxDropped(spec.tap));
-    const unsteered = fds.length > 1 ? steer(shim, fds[0], undo) : '';
-    // The offloads are set after all queues are open, because opening a queue turns off the
-    // offloads of the whole device.
-    const offloads = spec.offload ? probeOffloads((bits) => shim.tapSetOffload(fds[0], bits)) : NO_OFFLOADS;
-    await configure(spec);
-    const link = await getLink(spec.tap);
-    return {
-      fds,
-      unsteered,
-      queueDroppedBefore,
-      ...offloads,
-      name: spec.tap,
-      mac: macOf(link),
-      mtu: link.mtu,
-      get bridge() {
-        return place.bridge;
-      },
-      moveTo: (bridge, unbridgedMtu) => place.moveTo(bridge, unbridgedMtu),
-      readdress: (addresses) => place.readdress(addresses.map(canonical)),
-      close: () => undo.run(),
-    };
-  });
-}
-
-/** The bridge and addresses of a device, which may change while it is open. */
-class Place {
+export class OverlayDevice {
+  readonly #shim: Shim;
+  readonly #machine: Machine;
   readonly #spec: OverlayDeviceSpec;
-  #bridge: string;
-  #addresses: readonly string[];
-  /** Steps that run when the device leaves its current bridge. */
+  #tap!: OpenTap;
+  #link!: Link;
+  #isOurs = false;
+  #queueDroppedBefore = 0;
+  /** Steps that close the TAP. */
   #undo = new Rollback();
+  #bridge: string;
+  #joined: OpenBridge = NO_BRIDGE;
+  #addresses: readonly string[];
+  /** Steps that run when the device leaves its bridge. */
+  #leave = new Rollback();
 
-  constructor(spec: OverlayDeviceSpec) {
+  private constructor(shim: Shim, machine: Machine, spec: OverlayDeviceSpec) {
+    this.#shim = shim;
+    this.#machine = machine;
     this.#spec = spec;
     this.#bridge = spec.bridge;
     this.#addresses = spec.addresses.map(canonical);
   }
 
+  /** @throws HostError; all changes made before the failure are reverted */
+  static async open(shim: Shim, machine: Machine, spec: OverlayDeviceSpec): Promise<OverlayDevice> {
+    const device = new OverlayDevice(shim, machine, spec);
+    try {
+      // The bridge is prepared first, so that it is removed last, after the TAP has left it.
+      await device.#openBridge(undefined);
+      await device.#open(spec.unbridgedMtu, undefined);
+    } catch (error) {
+      await device.close().catch(() => undefined);
+      throw error;
+    }
+    return device;
+  }
+
+  /** Descriptors of the TAP, one per queue; closed by `close`. */
+  get fds(): readonly number[] {
+    return this.#tap.fds;
+  }
+
+  /** As in `OpenTap`. */
+  get unsteered(): string {
+    return this.#tap.unsteered;
+  }
+
+  /** As in `OpenTap`. */
+  get offloads(): OpenTap['offloads'] {
+    return this.#tap.offloads;
+  }
+
+  /** As in `OpenTap`. */
+  get offloadError(): number {
+    return this.#tap.offloadError;
+  }
+
+  /** Name that the configuration asks for. */
+  get name(): string {
+    return this.#spec.tap;
+  }
+
+  get index(): number {
+    return this.#link.index;
+  }
+
+  /** True when vtepd made the TAP, so that it ends with its descriptors. */
+  get isOurs(): boolean {
+    return this.#isOurs;
+  }
+
+  get mac(): Mac {
+    return macOf(this.#link);
+  }
+
+  /** Device MTU when it was opened, bytes; frames are checked against the overlay MTU instead. */
+  get mtu(): number {
+    return this.#link.mtu;
+  }
+
+  /** Frames that the kernel had dropped at the TAP's queue before vtepd opened it. */
+  get queueDroppedBefore(): number {
+    return this.#queueDroppedBefore;
+  }
+
+  /** Name of the bridge that the configuration asks for; '' none. */
   get bridge(): string {
     return this.#bridge;
   }
 
-  async prepare(): Promise<void> {
-    if (this.#bridge !== '') await openBridge(this.#bridge, this.#spec.derivedMac, this.#undo);
+  /** Interface index of the bridge that vtepd has put the TAP into; 0 none. */
+  get bridgeIndex(): number {
+    return this.#joined.index;
   }
 
-  /** Removes the bridge if vtepd created it and it has no ports. */
-  async leave(): Promise<void> {
-    await this.#undo.run();
+  /** True when vtepd made the bridge. */
+  get isBridgeOurs(): boolean {
+    return this.#joined.isOurs;
   }
 
+  /**
+   * Opens the TAP again after it was deleted, or adopts the device that has its name now.
+   *
+   * @param unbridgedMtu device MTU outside a bridge, bytes
+   * @param seen the device before its deletion, which a new device becomes again
+   * @returns releases what was open before; to be called when no worker uses its descriptors
+   * @throws HostError; the device stays closed
+   */
+  async reopen(unbridgedMtu: number, seen: Seen | undefined): Promise<() => Promise<void>> {
+    const [before, opened, link, isOurs] = [this.#undo, this.#tap, this.#link, this.#isOurs];
+    this.#undo = new Rollback();
+    try {
+      await this.#open(unbridgedMtu, seen);
+    } catch (error) {
+      await this.#undo.run().catch(() => undefined);
+      [this.#undo, this.#tap, this.#link, this.#isOurs] = [before, opened, link, isOurs];
+      throw error;
+    }
+    return () => before.run();
+  }
+
+  /**
+   * Makes the bridge again after it was deleted, or joins the one that has its name now.
+   *
+   * @param seen the bridge before its deletion, which a new bridge becomes again
+   * @param staysOut true when another program took the TAP out of the bridge before
+   * @throws HostError
+   */
+  async rejoin(seen: Seen | undefined, staysOut: boolean): Promise<void> {
+    await this.#openBridge(seen);
+    const link = this.#machine.link(this.index);
+    if (link && !staysOut) await this.#join(link, undefined);
+  }
+
+  /**
+   * Moves the TAP to another bridge, or out of its bridge if `bridge` is ''.
+   * @throws HostError; the TAP is unchanged after a failure
+   */
   async moveTo(bridge: string, unbridgedMtu: number): Promise<void> {
-    const { tap, derivedMac } = this.#spec;
-    const before = await getLink(tap);
+    const machine = this.#machine;
+    const before = this.#present();
     const undo = new Rollback();
+    let joined = NO_BRIDGE;
     await undo.guard(async () => {
-      if (bridge !== '') await openBridge(bridge, derivedMac, undo);
-      undo.push(() => setLink(tap, ...(before.master === '' ? ['nomaster'] : ['master', before.master])));
-      await enter(before, bridge, unbridgedMtu);
+      if (bridge !== '') joined = await openBridge(machine, bridge, this.#spec.derivedMac, undo);
+      undo.push(() => this.#set(before, { master: machine.link(before.master) ? before.master : 0 }));
+      if (joined.index === 0) {
+        const addrGenMode = before.addrGenMode === '' ? {} : { addrGenMode: 'eui64' };
+        await this.#set(before, { master: 0, ...addrGenMode });
+        await this.#set(before, { mtu: unbridgedMtu });
+      } else await this.#enter(before, joined.index);
     });
     // Steps registered for a failed move must not run when the bridge is left later.
-    const left = this.#undo;
-    this.#undo = new Rollback();
-    if (bridge !== '') this.#undo.push(() => leaveBridge(bridge));
-    this.#bridge = bridge;
+    const left = this.#leave;
+    this.#leave = new Rollback();
+    if (joined.index !== 0) this.#leave.push(() => leaveBridge(machine, joined.index));
+    const former = this.#joined;
+    [this.#bridge, this.#joined] = [bridge, joined];
     await left.run();
+    // A bridge that other ports kept alive is removed at the end, if they have left it by then.
+    if (former.isOurs) this.#leave.push(() => leaveBridge(machine, former.index));
   }
 
+  /**
+   * Replaces the addresses that vtepd has added.
+   *
+   * @throws HostError; the addresses are unchanged after a failure
+   */
   async readdress(addresses: readonly string[]): Promise<void> {
+    const after = addresses.map(canonical);
     const undo = new Rollback();
-    undo.push(() => this.#exchange(addresses, this.#addresses));
-    await undo.guard(() => this.#exchange(this.#addresses, addresses));
-    this.#addresses = addresses;
+    undo.push(() => this.#exchange(after, this.#addresses));
+    await undo.guard(() => this.#exchange(this.#addresses, after));
+    this.#addresses = after;
+  }
+
+  /** Reverts every change. @throws HostError naming what could not be reverted */
+  async close(): Promise<void> {
+    const closed = await Promise.allSettled([this.#undo.run()]);
+    const left = await Promise.allSettled([this.#leave.run()]);
+    for (const result of [...closed, ...left]) if (result.status === 'rejected') throw result.reason;
+  }
+
+  async #openBridge(seen: Seen | undefined): Promise<void> {
+    if (this.#bridge === '') return;
+    const machine = this.#machine;
+    const isNew = machine.find(this.#bridge) === undefined;
+    this.#joined = await openBridge(machine, this.#bridge, this.#spec.derivedMac, this.#leave);
+    const bridge = machine.link(this.#joined.index);
+    if (isNew && seen !== undefined && bridge !== undefined) await this.#resemble(bridge, seen);
+  }
+
+  async #open(unbridgedMtu: number, seen: Seen | undefined): Promise<void> {
+    const machine = this.#machine;
+    const { tap, vni, mac, derivedMac } = this.#spec;
+    const existing = machine.find(tap);
+    this.#tap = openTap(this.#shim, this.#spec, existing, this.#undo);
+    await machine.current();
+    const link = machine.get(tap);
+    this.#link = link;
+    this.#queueDroppedBefore = Math.max(0, this.#shim.deviceTxDropped(link.index));
+    this.#isOurs = existing === undefined;
+    if (existing) await this.#adopt(existing);
+    else {
+      const derived = seen?.link.mac ?? formatMac(derivedMac.high, derivedMac.low);
+      await this.#set(link, { mac: mac === '' ? derived : mac, alias: `vtepd vni ${vni}` });
+    }
+    await this.#configure(link, unbridgedMtu, existing ? undefined : seen);
+    this.#link = machine.link(link.index) ?? link;
+  }
+
+  /** Records the settings of an existing device; changes its MAC only if one is configured. */
+  async #adopt(existing: Link): Promise<void> {
+    const machine = this.#machine;
+    const [fd] = this.#tap.fds;
+    const tap = await restoreLeftover(machine, existing);
+    const before = await recordTap(machine, tap, this.#addresses);
+    this.#undo.push(async () => {
+      // The next program that opens the TAP possibly does not support vnet headers. So the kernel
+      // must give that program no superframes, and only frames with complete checksums.
+      this.#shim.tapSetOffload(fd, 0);
+      await restoreTap(machine, tap.index, before);
+    });
+    if (this.#spec.mac !== '') await this.#set(tap, { mac: this.#spec.mac });
+  }
+
+  /**
+   * Configures the device. The MTU is set before joining the bridge, because a bridge lowers its
+   * MTU to that of its smallest port. The device is brought up last.
+   */
+  async #configure(tap: Link, unbridgedMtu: number, seen: Seen | undefined): Promise<void> {
+    const machine = this.#machine;
+    const link = machine.link(tap.index) ?? tap;
+    if (this.#joined.index !== 0) await this.#join(link, seen);
+    else await this.#set(link, { mtu: link.master === 0 ? unbridgedMtu : this.#bridgedMtu(link.master) });
+    await this.#addAddresses(this.#addresses);
+    if (seen !== undefined) await this.#resemble(link, seen);
+    await this.#set(link, { up: true });
+  }
+
+  async #join(link: Link, seen: Seen | undefined): Promise<void> {
+    await this.#enter(link, this.#joined.index);
+    if (seen?.link.port === undefined) return;
+    await this.#machine.change(setPort(`set the port options of ${link.name}`, link.index, seen.link.port));
+  }
+
+  /**
+   * Joins a bridge without a link-local address, so that the port sends no router solicitations.
+   */
+  async #enter(link: Link, bridge: number): Promise<void> {
+    const isGenerated = link.addrGenMode !== '' && link.addrGenMode !== 'none';
+    await this.#set(link, { mtu: this.#bridgedMtu(bridge) });
+    await this.#set(link, { master: bridge, ...(isGenerated ? { addrGenMode: 'none' } : {}) });
+  }
+
+  #bridgedMtu(bridge: number): number {
+    return bridgedMtu(this.#machine, bridge, (index) => index === this.index);
+  }
+
+  /** Gives a new device the MTU, MAC, alias and addresses of the one before. */
+  async #resemble({ index, name }: Link, { link, addresses }: Seen): Promise<void> {
+    const { mtu, mac, alias } = link;
+    await this.#machine.change(setLink(`restore ${name}`, index, { mtu, mac, alias }));
+    const present = this.#machine.addressesOf(index);
+    for (const address of addresses)
+      if (!present.includes(address)) await this.#machine.change(addAddress(address, index, name));
   }
 
   /**
@@ -211,112 +319,31 @@ class Place {
    * removes all other addresses of that subnet too, even those of `after`.
    */
   async #exchange(before: readonly string[], after: readonly string[]): Promise<void> {
-    const { tap } = this.#spec;
-    for (const address of await addressesOf(tap))
-      if (before.includes(address) && !after.includes(address)) await removeAddress(address, tap);
-    await addAddresses(tap, after);
+    const { index, name } = this.#present();
+    for (const address of before) {
+      // The kernel possibly removed it together with another address.
+      const isPresent = this.#machine.addressesOf(index).includes(address);
+      if (isPresent && !after.includes(address))
+        await this.#machine.change(deleteAddress(address, index, name));
+    }
+    await this.#addAddresses(after);
   }
-}
 
-/**
- * Joins a bridge, or leaves the current bridge if `bridge` is ''. The MTU is set before joining,
- * because a bridge lowers its MTU to that of its smallest port.
- */
-async function enter(tap: Link, bridge: string, unbridgedMtu: number): Promise<void> {
-  if (bridge === '') {
-    await setLink(tap.name, 'nomaster');
-    if (tap.addrGenMode !== '') await setLink(tap.name, 'addrgenmode', 'eui64');
+  async #addAddresses(addresses: readonly string[]): Promise<void> {
+    const { index, name } = this.#link;
+    const present = this.#machine.addressesOf(index);
+    for (const address of new Set(addresses))
+      if (!present.includes(address)) await this.#machine.change(addAddress(address, index, name));
   }
-  const deviceMtu = bridge === '' ? unbridgedMtu : await bridgedMtu(bridge, tap.name);
-  await setLink(tap.name, 'mtu', String(deviceMtu));
-  if (bridge !== '') await joinBridge(tap, bridge);
-}
 
-/** Removes an address unless the kernel already removed it together with another address. */
-async function removeAddress(address: string, tap: string): Promise<void> {
-  if ((await addressesOf(tap)).includes(address)) await ip(['address', 'delete', address, 'dev', tap]);
-}
-
-async function openTap(shim: Shim, spec: OverlayDeviceSpec, undo: Rollback): Promise<number[]> {
-  const existing = await findLink(spec.tap);
-  if (existing) assertTap(existing, spec.queues);
-  const fds: number[] = [];
-  for (let queue = 0; queue < spec.queues; queue++) {
-    const fd = shim.tapOpen(spec.tap, spec.queues > 1);
-    if (fd < 0) throw new HostError(explainTapOpen(spec.tap, fd, existing));
-    undo.push(() => void shim.close(fd));
-    fds.push(fd);
+  #set(link: Link, settings: LinkSettings): Promise<void> {
+    return this.#machine.change(setLink(`configure ${link.name}`, link.index, settings));
   }
-  if (existing) await adopt(shim, fds[0], existing, spec, undo);
-  else await furnish(spec);
-  return fds;
-}
 
-/**
- * Keeps each flow on one queue, so that threads do not reorder its frames.
- *
- * @returns '' or the errno name of the failure
- */
-function steer(shim: Shim, fd: number, undo: Rollback): string {
-  const status = shim.tapSteer(fd);
-  if (status < 0) return errnoName(status);
-  // Without this step a persistent device would keep the BPF program.
-  undo.push(() => void shim.tapUnsteer(fd));
-  return '';
-}
-
-/** Sets the MAC and the ifalias of a new device. */
-async function furnish({ tap, vni, mac, derivedMac }: OverlayDeviceSpec): Promise<void> {
-  const address = mac === '' ? formatMac(derivedMac.high, derivedMac.low) : mac;
-  await setLink(tap, 'address', address, 'alias', `vtepd vni ${vni}`);
-}
-
-/** Records the settings of an existing device; changes its MAC only if one is configured. */
-async function adopt(
-  shim: Shim,
-  fd: number,
-  existing: Link,
-  { addresses, mac }: OverlayDeviceSpec,
-  undo: Rollback,
-): Promise<void> {
-  const tap = await restoreLeftover(existing);
-  const before = await recordTap(tap, addresses.map(canonical));
-  undo.push(async () => {
-    // The next program that opens the TAP possibly does not support vnet headers. So the kernel
-    // must give that program no superframes, and only frames with complete checksums.
-    shim.tapSetOffload(fd, 0);
-    await restoreTap(tap.name, before);
-  });
-  if (mac !== '') await setLink(tap.name, 'address', mac);
-}
-
-/**
- * Configures the device. The MTU is set before joining the bridge, because a bridge lowers its MTU
- * to that of its smallest port. The device is brought up last.
- */
-async function configure({ tap, bridge, addresses, unbridgedMtu }: OverlayDeviceSpec): Promise<void> {
-  const link = await getLink(tap);
-  const joined = bridge === '' ? link.master : bridge;
-  const deviceMtu = joined === '' ? unbridgedMtu : await bridgedMtu(joined, tap);
-  await setLink(tap, 'mtu', String(deviceMtu));
-  if (bridge !== '') await joinBridge(link, bridge);
-  await addAddresses(tap, addresses.map(canonical));
-  await setLink(tap, 'up');
-}
-
-/**
- * Joins the bridge without a link-local address, so that the port sends no router solicitations.
- */
-async function joinBridge(tap: Link, bridge: string): Promise<void> {
-  if (tap.addrGenMode !== '' && tap.addrGenMode !== 'none') await setLink(tap.name, 'addrgenmode', 'none');
-  await setLink(tap.name, 'master', bridge);
-}
-
-async function addAddresses(tap: string, addresses: readonly string[]): Promise<void> {
-  if (addresses.length === 0) return;
-  const present = await addressesOf(tap);
-  for (const address of new Set(addresses)) {
-    if (!present.includes(address)) await ip(['address', 'add', address, 'dev', tap]);
+  #present(): Link {
+    const link = this.#machine.link(this.index);
+    if (link) return link;
+    throw new HostError(`network device ${this.name} does not exist`);
   }
 }
 
@@ -331,56 +358,4 @@ function macOf(link: Link): Mac {
   const mac = parseMac(link.mac);
   if (!mac) throw new HostError(`${link.name} has no Ethernet address ("${link.mac}")`);
   return mac;
-}
-
-/** @throws HostError when the device is not a TAP that vtepd can use */
-function assertTap(link: Link, queues: number): void {
-  const { name, kind, data } = link;
-  const other = 'choose another --tap name, or remove that device';
-  if (kind !== 'tun') {
-    throw new HostError(
-      `${name} exists and is ${kind === '' ? 'not a' : `a ${kind} device, not a`} TAP: ${other}`,
-    );
-  }
-  if (data.type !== 'tap')
-    throw new HostError(`${name} exists and is a TUN (IP packets), not a TAP: ${other}`);
-  // The kernel refuses a second user of a single-queue TAP, but would let vtepd share a multi-queue
-  // TAP.
-  if (Number(data.numqueues ?? 0) + Number(data.numdisabled ?? 0) > 0)
-    throw new HostError(explainTapOpen(name, -ERRNO.EBUSY, link));
-  if (data.multi_queue === true && queues === 1) {
-    throw new HostError(`${name} was created with multi_queue, which requires --workers 2 or more: ${other}`);
-  }
-  if (data.multi_queue !== true && queues > 1) {
-    throw new HostError(
-      `${name} was created without multi_queue, which --workers ${queues} needs: recreate it (ip tuntap add dev ${name} mode tap multi_queue), choose another --tap name, or omit --workers`,
-    );
-  }
-}
-
-/**
- * @param answer negative errno of `tapOpen`
- * @param existing the device before the attempt; undefined when there was none
- */
-export function explainTapOpen(tap: string, answer: number, existing: Link | undefined): string {
-  switch (-answer) {
-    case ERRNO.ENOENT:
-    case ERRNO.ENXIO:
-    case ERRNO.ENODEV:
-      return `no /dev/net/tun (${errnoName(answer)}): run "modprobe tun", or pass the device into the container (--device /dev/net/tun)`;
-    case ERRNO.EACCES:
-      return `not permitted to open TAP ${tap} (EACCES): this user cannot open /dev/net/tun; chmod 0666 /dev/net/tun, which is udev's default, or ${NEEDS_RIGHTS}`;
-    case ERRNO.EPERM:
-      return `not permitted to open TAP ${tap} (${errnoName(answer)}): ${NEEDS_RIGHTS}`;
-    case ERRNO.EBUSY:
-      return `TAP ${tap} is in use by another program${markOf(existing)}: stop it, or choose another --tap name`;
-    case ERRNO.EINVAL:
-      return `the kernel rejects ${tap} as the name of a TAP (EINVAL): choose another --tap name of at most 15 bytes`;
-    default:
-      return `cannot open TAP ${tap}: ${errnoName(answer)}`;
-  }
-}
-
-function markOf(existing: Link | undefined): string {
-  return existing?.alias.startsWith('vtepd ') ? ' (another vtepd)' : '';
 }

@@ -1,25 +1,43 @@
 /**
  * The TAPs of all VNIs and the bridges they share.
  *
- * Devices are opened and closed concurrently, so that their `ip` commands share processes. A
- * request for several devices opens all of them or none. Operations on one bridge are serialised:
+ * Devices are opened and closed concurrently, because the kernel delays some changes. A request for several devices opens all of them or none. Operations on one bridge are serialised:
  * the first VNI creates the bridge, and the last VNI to leave removes it.
  *
  * Called by the composition of a VTEP. `overlay-device.ts` sets up a single device.
  */
 import type { Shim } from '../abi/binding.js';
 import { HostError } from './host-error.js';
-import { type OverlayDevice, type OverlayDeviceSpec, openOverlayDevice } from './overlay-device.js';
+import type { Machine } from './machine.js';
+import { OverlayDevice, type OverlayDeviceSpec } from './overlay-device.js';
 
 export class OverlayDevices {
   readonly #shim: Shim;
+  readonly #machine: Machine;
   /** Open devices by name. */
   readonly #open = new Map<string, OverlayDevice>();
   /** The operation started last, by bridge. */
   readonly #lastOn = new Map<string, Promise<unknown>>();
 
-  constructor(shim: Shim) {
+  constructor(shim: Shim, machine: Machine) {
     this.#shim = shim;
+    this.#machine = machine;
+  }
+
+  /** @returns the open device of a name */
+  find(name: string): OverlayDevice | undefined {
+    return this.#open.get(name);
+  }
+
+  /** @returns the open device whose TAP has this interface index */
+  ofIndex(index: number): OverlayDevice | undefined {
+    for (const device of this.#open.values()) if (device.index === index) return device;
+    return undefined;
+  }
+
+  /** True when a TAP or bridge of an open device has this interface index. */
+  uses(index: number): boolean {
+    return [...this.#open.values()].some((device) => device.index === index || device.bridgeIndex === index);
   }
 
   /**
@@ -32,7 +50,9 @@ export class OverlayDevices {
       if (this.#open.has(tap))
         throw new HostError(`TAP ${tap} is still open: its previous VNI is settling after a failed change`);
     const opened = await Promise.allSettled(
-      specs.map((spec) => this.#inTurn([spec.bridge], () => openOverlayDevice(this.#shim, spec))),
+      specs.map((spec) =>
+        this.#inTurn([spec.bridge], () => OverlayDevice.open(this.#shim, this.#machine, spec)),
+      ),
     );
     const devices = opened.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
     for (const device of devices) this.#open.set(device.name, device);

@@ -5,7 +5,7 @@
  * if the device was created with `local`. No process owns the socket of a vxlan device.
  */
 import { readdir, readFile, readlink } from 'node:fs/promises';
-import { type Link, linksOfKind } from './link.js';
+import { dumpLinks, type Link } from './netlink/links.js';
 
 /** The holder of a port, and how to free the port. */
 export interface PortHolder {
@@ -35,7 +35,7 @@ export async function portHolder(port: number): Promise<PortHolder | undefined> 
 
 /** Returns the vxlan device that holds the port; a device that is down holds no port. */
 export function vxlanHolder(links: readonly Link[], port: number): Link | undefined {
-  return links.find((link) => link.up && link.data.port === port);
+  return links.find((link) => link.up && link.vxlanPort === port);
 }
 
 /**
@@ -54,7 +54,7 @@ export function inodesOf(procNetUdp: string, port: number): string[] {
 }
 
 async function kernelHolder(port: number): Promise<PortHolder | undefined> {
-  const links = await linksOfKind('vxlan').catch(() => []);
+  const links = await dumpLinks().catch(() => []);
   const device = vxlanHolder(links, port);
   if (!device) return undefined;
   const cure = `it holds the port on every address of this network namespace, even with "local": delete it (ip link delete ${device.name})`;

@@ -8,7 +8,8 @@ import { writeFileSync } from 'node:fs';
 import type { Shim } from '../abi/binding.js';
 import { ERRNO, errnoName } from '../abi/errno.js';
 import { HostError } from './host-error.js';
-import { getLink, setLink } from './link.js';
+import type { Machine } from './machine.js';
+import { setLink } from './netlink/links.js';
 
 /** The kernel supports the operation, but the process lacks the permission. */
 export class NotPermittedError extends HostError {}
@@ -19,17 +20,17 @@ export class NotPermittedError extends HostError {}
  * @returns fd that keeps the program attached
  * @throws HostError, NotPermittedError
  */
-export async function redirectToRoute(shim: Shim, name: string): Promise<number> {
+export async function redirectToRoute(shim: Shim, machine: Machine, name: string): Promise<number> {
   turnOn(`/proc/sys/net/ipv4/conf/${name}/forwarding`);
-  await quiet(name);
-  const { index } = await getLink(name);
-  return attached(shim.tunnelAttach(index));
+  await quiet(machine, name);
+  return attached(shim.tunnelAttach(machine.get(name).index));
 }
 
 /** Brings the device up without IPv6 and ARP, so that the host itself sends nothing through it. */
-export async function quiet(name: string): Promise<void> {
+export async function quiet(machine: Machine, name: string): Promise<void> {
   writeSetting(`/proc/sys/net/ipv6/conf/${name}/disable_ipv6`, '1');
-  await setLink(name, 'arp', 'off', 'up');
+  await machine.current();
+  await machine.change(setLink(`set up ${name}`, machine.get(name).index, { arp: false, up: true }));
 }
 
 /**

@@ -21,7 +21,6 @@ import { writeRowAddress } from '../abi/peer-row.js';
 import type { Settings } from '../config/settings.js';
 import { type IpAddress, parseIpAddress } from '../wire/ip-address.js';
 import { HostError, NEEDS_RIGHTS } from './host-error.js';
-import { deviceIndex } from './link.js';
 import { explainPortInUse } from './port-holder.js';
 import { choiceProgram } from './socket-choice.js';
 import { spreadOver } from './source-ports.js';
@@ -34,6 +33,8 @@ export interface UnderlaySpec {
   readonly local4: string;
   /** Local IPv6 address to bind, as text; '' any. */
   readonly local6: string;
+  /** Returns the interface index of a scope; 0 when there is no such device. */
+  readonly scopeId: (scope: string) => number;
   /**
    * Address families without which opening fails; any other family is opened if the kernel supports
    * it.
@@ -71,6 +72,13 @@ export interface UnderlaySockets {
   /** Requested offloads that the kernel lacks, each with its negative errno. */
   readonly refused: ReadonlyMap<SocketOffload, number>;
   /**
+   * Binds the sockets to their device again, after it was made again.
+   *
+   * @param families bound to this device
+   * @returns 0 or a negative errno
+   */
+  rebind(device: string, families: readonly (4 | 6)[]): number;
+  /**
    * Ends the dropping of datagrams: until then the receiving sockets hold the port, and drop what
    * arrives.
    *
@@ -104,6 +112,7 @@ const SHARE = 32;
 const JOIN = 64;
 const TRAINS = 128;
 const CLOSED = 256;
+const FREEBIND = 512;
 
 /** Errors by which kernels and sandboxes report an unsupported socket option. */
 const NO_SUCH_OPTION: readonly number[] = [-ERRNO.ENOPROTOOPT, -ERRNO.EOPNOTSUPP, -ERRNO.EINVAL];
@@ -146,6 +155,10 @@ export async function openUnderlaySockets(shim: Shim, spec: UnderlaySpec): Promi
       receiveFds,
       sendFds: [...ipv4.set, ...ipv6.set, ...ipv4.clear, ...ipv6.clear],
       refused,
+      rebind: (device, families) => {
+        const fds = families.flatMap((family) => (family === 4 ? all(ipv4) : all(ipv6)));
+        return fds.reduce((error, fd) => error || shim.udpBindDevice(fd, device), 0);
+      },
       admit: () => receiveFds.map((fds) => admit(shim, fds)),
       close,
     };
@@ -153,6 +166,10 @@ export async function openUnderlaySockets(shim: Shim, spec: UnderlaySpec): Promi
     close();
     throw error;
   }
+}
+
+function all({ receive, set, clear }: FamilySockets): number[] {
+  return [...receive.flat(), ...set, ...clear].filter((fd) => fd >= 0);
 }
 
 function admit(shim: Shim, { ipv4, ipv6 }: ReceiveFds): Dropped {
@@ -188,9 +205,9 @@ async function openFamily(
   const local = localAddress(spec, family);
   const open = (port: number, options: number, receiveLen: number, sendLen: number): number => {
     const fd = shim.udpOpen(
-      packRow(family, local, port),
+      packRow(family, local, port, spec.scopeId),
       spec.device,
-      options,
+      options | (local === undefined ? 0 : FREEBIND),
       receiveLen,
       sendLen,
       spec.ttl,
@@ -325,10 +342,18 @@ export function localAddress(
  * Packs a `struct peer_row`: family, port in host order, 16 address bytes, scope id
  * (native-shims/shim.h).
  */
-export function packRow(family: 4 | 6, address: IpAddress | undefined, port: number): Uint8Array {
+export function packRow(
+  family: 4 | 6,
+  address: IpAddress | undefined,
+  port: number,
+  scopeIdOf: (scope: string) => number,
+): Uint8Array {
   const row = new Uint8Array(PEER_ROW_LEN);
   const { bytes, scope } = address ?? { bytes: new Uint8Array(16), scope: '' };
-  writeRowAddress(row, { family, bytes, port, scopeId: scope === '' ? 0 : deviceIndex(scope) });
+  const scopeId = scope === '' ? 0 : scopeIdOf(scope);
+  if (scope !== '' && scopeId === 0)
+    throw new HostError(`network device ${scope} does not exist: check the name after "%"`);
+  writeRowAddress(row, { family, bytes, port, scopeId });
   return row;
 }
 
@@ -341,8 +366,6 @@ function tooFewPorts({ sourcePorts }: UnderlaySpec, family: 4 | 6, found: number
 function explainOpen(spec: UnderlaySpec, family: 4 | 6, port: number, answer: number): string {
   const local = (family === 4 ? spec.local4 : spec.local6) || 'any address';
   switch (-answer) {
-    case ERRNO.EADDRNOTAVAIL:
-      return `--local ${local} is not an address of this machine: see "ip address", or leave --local out`;
     case ERRNO.EINVAL:
       return `--local ${local} is rejected (EINVAL): a link-local address needs its device, ${local}%eth0`;
     case ERRNO.ENODEV:

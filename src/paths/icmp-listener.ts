@@ -64,6 +64,14 @@ export class IcmpListener {
     for (const socket of this.#sockets.splice(0)) socket.close();
   }
 
+  /** Opens the sockets again, because their device was made again. Best effort. */
+  restart(): void {
+    this.stop();
+    try {
+      this.start();
+    } catch {}
+  }
+
   /** @param message packet from a raw socket, of any length and content */
   receive(family: 4 | 6, message: Uint8Array, nowMs: number): void {
     const quoted = readQuotedUdp(family, message);

@@ -21,9 +21,18 @@ const MTU_DISCOVER = { 4: [0, 10], 6: [41, 23] } as const;
 /** ICMP types of replies to an echo: echo reply, destination unreachable or packet too big. */
 const TYPES = { 4: [0, 3], 6: [2, 129] } as const;
 
-/** @param device device that the underlay's sockets are bound to; '' any */
-export function icmpMeans(device: string): Means {
-  return { name: 'icmp', open: async (peer) => open(peer, device) };
+/**
+ * @param device device that the underlay's sockets are bound to; '' any
+ * @param isHeld true for an address family in which nothing may be sent
+ */
+export function icmpMeans(device: string, isHeld: (family: 4 | 6) => boolean): Means {
+  return {
+    name: 'icmp',
+    open: async (peer) => {
+      if (isHeld(peer.family)) throw new MeansUnavailable('the --local address is not usable yet');
+      return open(peer, device);
+    },
+  };
 }
 
 function open(peer: ProbedPeer, device: string): OpenMeans {

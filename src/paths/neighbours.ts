@@ -1,8 +1,6 @@
-/** Reads the kernel's neighbour table (`ip neighbour`): IPv4 address to MAC, by device. */
-
-import { ip } from '../host/ip-command.js';
+/** Neighbours of this machine on the overlay, from the kernel's neighbour table. */
+import { dumpNeighbours } from '../host/netlink/neighbours.js';
 import { parseIpAddress } from '../wire/ip-address.js';
-import { parseMac } from '../wire/mac.js';
 
 export interface Neighbour {
   readonly mac: { readonly high: number; readonly low: number };
@@ -11,26 +9,18 @@ export interface Neighbour {
 }
 
 /**
- * Returns the neighbours with a MAC on the given devices.
- * @param devices names
+ * Returns the IPv4 neighbours with a MAC on the given devices.
+ *
+ * @param devices interface indexes
  * @throws HostError
  */
-export async function ipv4Neighbours(devices: readonly string[]): Promise<Neighbour[]> {
-  const found = (await ip(['-4', 'neighbour', 'show'])) as RawNeighbour[];
-  return neighboursOn(devices, found);
-}
-
-interface RawNeighbour {
-  readonly dst?: string;
-  readonly dev?: string;
-  readonly lladdr?: string;
-}
-
-export function neighboursOn(devices: readonly string[], raw: readonly RawNeighbour[]): Neighbour[] {
-  return raw.flatMap(({ dst = '', dev = '', lladdr = '' }) => {
-    const address = parseIpAddress(dst);
-    const mac = parseMac(lladdr);
-    if (address?.family !== 4 || mac === undefined || !devices.includes(dev)) return [];
-    return [{ mac, ip: address.bytes.slice(0, 4) }];
+export async function ipv4Neighbours(devices: readonly number[]): Promise<Neighbour[]> {
+  const found = (await dumpNeighbours()).filter(({ index }) => devices.includes(index));
+  return found.map(({ address, mac }) => {
+    const view = new DataView(mac.buffer, mac.byteOffset, mac.length);
+    return {
+      mac: { high: view.getUint16(0), low: view.getInt32(2) },
+      ip: parseIpAddress(address)!.bytes.slice(0, 4),
+    };
   });
 }

@@ -11,7 +11,8 @@ import type { VniSettings } from '../config/settings.js';
 import type { Handle, Mode } from '../controller/handle.js';
 import { DataPlaneError, type NewPeer, type PeerState } from '../exchange/data-plane.js';
 import type { VtepEvent } from '../exchange/events.js';
-import { getLink, type Link, linksOfKind, setLink, tagsOver } from '../host/link.js';
+import { setLink } from '../host/netlink/links.js';
+import { tagsOver } from '../host/stack.js';
 import { packRow } from '../host/underlay-sockets.js';
 import type { Logger } from '../log/log.js';
 import { parseIpAddress } from '../wire/ip-address.js';
@@ -41,11 +42,11 @@ export interface PeerVerdict extends ProbeResult, Judgement {
 }
 
 export class PathManager {
+  readonly #options: PathManagerOptions;
   readonly #paths: Paths;
   readonly #log: Logger;
   readonly #overlayMtus: OverlayMtus;
   readonly #probing: Probing;
-  #vlans: Promise<Link[]> | undefined;
   readonly #device: string;
   readonly #publish: (event: VtepEvent) => void;
   /** Path MTU last sent to the data plane, by address, bytes; 0 unknown. */
@@ -63,6 +64,7 @@ export class PathManager {
 
   constructor(options: PathManagerOptions) {
     const { paths, log, settings } = options;
+    this.#options = options;
     this.#device = settings.underlayDev;
     this.#paths = paths;
     this.#log = log;
@@ -85,8 +87,8 @@ export class PathManager {
   }
 
   /** Adds a VNI. Called before the VNI is set up. */
-  async begin(vni: VniSettings, peers: readonly NewPeer[]): Promise<void> {
-    this.#overlayMtus.begin(vni, peers, await this.#tags(vni));
+  begin(vni: VniSettings, peers: readonly NewPeer[]): void {
+    this.#overlayMtus.begin(vni, peers, this.#tags(vni));
   }
 
   /**
@@ -96,11 +98,16 @@ export class PathManager {
   change(vni: VniSettings, mode: Mode = 'revert'): Promise<void> {
     return this.inTurn(async () => {
       const handle = this.#handle!;
-      const overlayMtu = this.#overlayMtus.change(vni, handle.peers(vni.vni), await this.#tags(vni));
+      const overlayMtu = this.#overlayMtus.change(vni, handle.peers(vni.vni), this.#tags(vni));
       const packetMax = vni.mtu === 'auto' ? 0 : vni.mtu;
       await handle.setPolicy(vni.vni, { overlayMtu, packetMax }, mode);
-      await setDeviceMtu(vni.tap, this.#overlayMtus.unbridgedMtu(vni.vni));
+      await this.#setDeviceMtu(vni.tap, this.#overlayMtus.unbridgedMtu(vni.vni));
     });
+  }
+
+  /** Gives the TAP of a VNI its device MTU again, if it is in no bridge. */
+  fit({ vni, tap }: VniSettings): Promise<void> {
+    return this.inTurn(() => this.#setDeviceMtu(tap, this.#overlayMtus.unbridgedMtu(vni)));
   }
 
   /** Serialises read-modify-write of a device with MTU changes caused by path updates. */
@@ -108,15 +115,14 @@ export class PathManager {
     return this.#serial(work);
   }
 
-  /**
-   * Returns the number of 802.1Q tags of a VNI's frames. Before `start` all VNIs share one list of
-   * VLAN devices; later calls read the list again.
-   */
-  async #tags({ tap, bridge }: VniSettings): Promise<number> {
-    if (this.#handle !== undefined) this.#vlans = undefined;
-    this.#vlans ??= linksOfKind('vlan');
-    const vlans = await this.#vlans;
-    return Math.max(tagsOver(tap, vlans), bridge === '' ? 0 : tagsOver(bridge, vlans));
+  /** Returns the number of 802.1Q tags of a VNI's frames. */
+  #tags({ tap, bridge }: VniSettings): number {
+    const { machine } = this.#options;
+    const over = (name: string) => {
+      const link = name === '' ? undefined : machine.find(name);
+      return link === undefined ? 0 : tagsOver(link.index, machine.links);
+    };
+    return Math.max(over(tap), over(bridge));
   }
 
   /**
@@ -147,6 +153,16 @@ export class PathManager {
     this.#handle = handle;
     this.#probing.start(handle);
     if (hasNoErrorQueue) this.#listen(handle, hasNoErrorQueue);
+  }
+
+  /**
+   * Binds the sockets to their device again, after it was made again.
+   *
+   * @returns 0 or a negative errno
+   */
+  rebind(device: string, families: readonly (4 | 6)[]): number {
+    this.#listener?.restart();
+    return this.#probing.rebind(device, families);
   }
 
   stop(): void {
@@ -196,20 +212,24 @@ export class PathManager {
     if (state === undefined)
       throw new DataPlaneError('vni_not_found', `VNI ${vni} was removed during the search`);
     const { tap, policy } = state;
-    const { mtu: tapMtu, master } = await getLink(tap);
     const { overlayMtu } = policy;
-    const judgement = judge(pathMtu, fits, { overlayMtu, tap, tapMtu, bridged: master !== '' });
+    const { mtu: tapMtu, master } = this.#options.linkOf(tap) ?? { mtu: overlayMtu, master: 0 };
+    const judgement = judge(pathMtu, fits, { overlayMtu, tap, tapMtu, bridged: master !== 0 });
     return { ...result, ...judgement, routeMtu: this.#paths.routeMtu(text), fits, overlayMtu, tapMtu };
   }
 
   #listen(handle: Handle, isOurPort: (port: number) => boolean): void {
+    const { machine } = this.#options;
     this.#listener = new IcmpListener({
       device: this.#device,
       isOurPort,
       isOurs: (address) => this.#paths.localAddresses().includes(address),
       isPeer: (address) => this.#paths.route(address) !== undefined,
       onTooBig: (family, address, port, mtu) =>
-        handle.reportPath(packRow(family, parseIpAddress(address), port), mtu),
+        handle.reportPath(
+          packRow(family, parseIpAddress(address), port, (scope) => machine.scopeId(scope)),
+          mtu,
+        ),
     });
     try {
       this.#listener.start();
@@ -232,7 +252,7 @@ export class PathManager {
         async (vni, overlayMtu) => {
           await handle.setOverlayMtu(vni, overlayMtu);
           const { tap } = handle.vnis().find((state) => state.vni === vni)!;
-          await setDeviceMtu(tap, unbridgedMtu('auto', overlayMtu));
+          await this.#setDeviceMtu(tap, unbridgedMtu('auto', overlayMtu));
         },
       );
       this.#failure = '';
@@ -259,10 +279,15 @@ export class PathManager {
     this.#failure = failure;
     this.#log.warn({ error: failure }, 'cannot apply path MTU changes; trying again');
   }
-}
 
-/** Sets the device MTU of an unbridged TAP; a bridged TAP keeps the MTU of its bridge. */
-async function setDeviceMtu(tap: string, unbridgedMtu: number): Promise<void> {
-  const { master, mtu } = await getLink(tap);
-  if (master === '' && mtu !== unbridgedMtu) await setLink(tap, 'mtu', String(unbridgedMtu));
+  /**
+   * Sets the device MTU of an unbridged TAP; a bridged TAP keeps the MTU of its bridge. A TAP that is
+   * missing gets its MTU when it is opened again.
+   */
+  async #setDeviceMtu(tap: string, mtu: number): Promise<void> {
+    const { machine, linkOf } = this.#options;
+    const link = linkOf(tap);
+    if (link === undefined || link.master !== 0 || link.mtu === mtu) return;
+    await machine.change(setLink(`set the MTU of ${link.name} to ${mtu}`, link.index, { mtu }));
+  }
 }

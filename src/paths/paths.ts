@@ -5,12 +5,12 @@
  * table and from probes. Routes are looked up at start, when a peer is added, before a probe, and
  * when the network has changed.
  */
-import { networkInterfaces } from 'node:os';
 import type { PeerSettings, Settings } from '../config/settings.js';
 import { HostError } from '../host/host-error.js';
+import type { Machine } from '../host/machine.js';
 import { resolveHost } from '../names/resolve.js';
 import { formatIpAddress, type IpAddress, parseIpAddress } from '../wire/ip-address.js';
-import { deviceIndex, type Route, routesTo, routeTo } from './underlay.js';
+import { type Route, routeBy, routeTo } from './underlay.js';
 
 /** A peer with its address, as passed to the data plane. */
 export interface ResolvedPeer {
@@ -51,8 +51,13 @@ const FORGET_MS = 60_000;
 
 export class Paths {
   readonly #settings: Pick<Settings, 'local' | 'underlayDev'>;
+  readonly #machine: Machine;
+  /** Interface index of `--underlay-dev`; undefined: not bound yet. */
+  #boundTo: number | undefined;
   readonly #resolve: (host: string) => Promise<readonly IpAddress[]>;
   readonly #routes = new Map<string, Route>();
+  /** MTU of the last known route by address, bytes. */
+  readonly #routeMtus = new Map<string, number>();
   readonly #probed = new Map<string, number>();
   /** Omitted hosts of each resolved list in which several hosts have one address. */
   readonly #duplicates = new WeakMap<readonly ResolvedPeer[], readonly Duplicate[]>();
@@ -62,9 +67,11 @@ export class Paths {
   /** @param resolve returns the addresses of a host; an empty list when they are not known yet */
   constructor(
     settings: Pick<Settings, 'local' | 'underlayDev'>,
+    machine: Machine,
     resolve: (host: string) => Promise<readonly IpAddress[]> = resolveHost,
   ) {
     this.#settings = settings;
+    this.#machine = machine;
     this.#resolve = resolve;
   }
 
@@ -139,11 +146,11 @@ export class Paths {
   }
 
   /**
-   * Returns the path MTU to a peer, bytes: the smaller of route MTU and probed MTU; undefined
-   * without a route.
+   * Returns the path MTU to a peer, bytes: the smaller of route MTU and probed MTU. While there is no
+   * route, the MTU of the last one applies, so that an outage changes no MTU. Undefined: unknown.
    */
   pathMtu(address: string): number | undefined {
-    const route = this.routeMtu(address);
+    const route = this.#routeMtus.get(address);
     const probed = this.#probed.get(address);
     return route === undefined || probed === undefined ? route : Math.min(route, probed);
   }
@@ -169,71 +176,74 @@ export class Paths {
    */
   retain(peers: ReadonlySet<string>, nowMs: number): string[] {
     for (const text of this.#absent.keys()) if (peers.has(text)) this.#absent.delete(text);
-    for (const known of [this.#routes, this.#probed])
+    for (const known of [this.#routes, this.#routeMtus, this.#probed])
       for (const text of known.keys())
         if (!peers.has(text) && !this.#absent.has(text)) this.#absent.set(text, nowMs);
     const due = Array.from(this.#absent).filter(([, sinceMs]) => nowMs - sinceMs >= FORGET_MS);
     for (const [text] of due)
-      for (const known of [this.#absent, this.#routes, this.#probed]) known.delete(text);
+      for (const known of [this.#absent, this.#routes, this.#routeMtus, this.#probed]) known.delete(text);
     return due.map(([text]) => text);
   }
 
-  /** Looks up the routes to these IPv4 addresses again. @throws HostError */
+  /** Records the interface index of `--underlay-dev`; 0: the device is missing. */
+  bind(index: number): void {
+    this.#boundTo = index;
+  }
+
+  /** Looks up the routes to these addresses again. @throws HostError */
   async refreshAll(addresses: readonly string[]): Promise<void> {
-    const routes = await routesTo(addresses, this.#settings.underlayDev);
-    for (const text of addresses) {
-      const route = routes.get(text);
-      if (route) this.#routes.set(text, route);
-      else this.#routes.delete(text);
-    }
+    await Promise.all(addresses.map((address) => this.refresh(address)));
   }
 
   /** Looks up the route to a peer again. @returns its MTU, bytes; undefined without a route */
   async refresh(address: string): Promise<number | undefined> {
     const parsed = parseIpAddress(address);
-    const route = parsed && (await routeTo(parsed, this.#settings.underlayDev));
-    if (route) this.#routes.set(address, route);
-    else this.#routes.delete(address);
-    return route?.mtu;
+    return parsed && (await this.#lookUp(parsed))?.mtu;
   }
 
   /** Formats an address of the data plane, whose scope is a device index. */
   addressText(family: 4 | 6, bytes: Uint8Array, scopeId: number): string {
-    return formatIpAddress(family, bytes, scopeId === 0 ? '' : scopeName(scopeId));
+    return formatIpAddress(
+      family,
+      bytes,
+      scopeId === 0 ? '' : this.#machine.nameOf(scopeId) || String(scopeId),
+    );
   }
 
   async #peer(host: string, address: IpAddress, port: number, flood: boolean): Promise<ResolvedPeer> {
     const { text, family, bytes, scope } = address;
-    const route = await routeTo(address, this.#settings.underlayDev);
-    if (route) this.#routes.set(text, route);
+    await this.#lookUp(address);
     const name = host === text ? '' : host;
     return {
-      address: { text, family, bytes, port, scopeId: scopeOf(scope, text) },
+      address: { text, family, bytes, port, scopeId: this.#scopeOf(scope, text) },
       flood,
       name,
       pathMtu: this.pathMtu(text) ?? 0,
     };
   }
-}
 
-function scopeOf(scope: string, text: string): number {
-  if (scope === '') return 0;
-  try {
-    return deviceIndex(scope);
-  } catch {
-    throw new HostError(
-      `peer ${text}: network device ${scope} does not exist or has no IPv6 address: see "ip address"`,
-    );
+  async #lookUp(address: IpAddress): Promise<Route | undefined> {
+    const { text } = address;
+    const route = await this.#find(address);
+    if (route === undefined) this.#routes.delete(text);
+    else {
+      this.#routes.set(text, route);
+      this.#routeMtus.set(text, route.mtu);
+    }
+    return route;
   }
-}
 
-/**
- * Returns the name of a device index, or the index itself when the device has no link-local
- * address.
- */
-function scopeName(scopeId: number): string {
-  for (const [name, addresses] of Object.entries(networkInterfaces())) {
-    if (addresses?.some((address) => address.family === 'IPv6' && address.scopeid === scopeId)) return name;
+  async #find(address: IpAddress): Promise<Route | undefined> {
+    const { underlayDev } = this.#settings;
+    if (address.scope !== '') return routeBy(this.#machine, address, this.#machine.scopeId(address.scope));
+    if (underlayDev === '') return routeTo(this.#machine, address);
+    return routeBy(this.#machine, address, this.#boundTo ?? this.#machine.scopeId(underlayDev));
   }
-  return String(scopeId);
+
+  #scopeOf(scope: string, text: string): number {
+    const index = scope === '' ? 0 : this.#machine.scopeId(scope);
+    if (scope !== '' && index === 0)
+      throw new HostError(`peer ${text}: network device ${scope} does not exist: check the name after "%"`);
+    return index;
+  }
 }

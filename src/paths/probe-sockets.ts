@@ -13,6 +13,8 @@ import { localAddress, packRow, type UnderlaySpec } from '../host/underlay-socke
 
 /** Options of `udpOpen`: error queue, DF. */
 const SEND_WITH_DF = 2 | 4;
+/** Option of `udpOpen`: the local address need not exist yet. */
+const FREEBIND = 512;
 /**
  * Datagrams sent to the socket are not read; the error queue needs a few hundred bytes per message.
  */
@@ -24,21 +26,23 @@ export interface ProbeSockets {
   readonly ipv4: number;
   /** fd of the IPv6 socket; negative when there is none. */
   readonly ipv6: number;
+  /** Binds sockets to their device again. @returns 0 or a negative errno */
+  rebind(device: string, families: readonly (4 | 6)[]): number;
   close(): void;
 }
 
 export function openProbeSockets(
   shim: Shim,
-  spec: Pick<UnderlaySpec, 'local4' | 'local6' | 'device' | 'sourcePorts' | 'ttl'>,
+  spec: Pick<UnderlaySpec, 'local4' | 'local6' | 'scopeId' | 'device' | 'sourcePorts' | 'ttl'>,
 ): ProbeSockets {
   const open = (family: 4 | 6): number => {
     const local = localAddress(spec, family);
     const [fd = -1] = spreadOver(spec.sourcePorts, 1, (port) => {
-      const row = packRow(family, local, port);
+      const row = packRow(family, local, port, spec.scopeId);
       const answer = shim.udpOpen(
         row,
         spec.device,
-        SEND_WITH_DF,
+        SEND_WITH_DF | (local === undefined ? 0 : FREEBIND),
         RECEIVE_BUFFER_LEN,
         SEND_BUFFER_LEN,
         spec.ttl,
@@ -51,5 +55,9 @@ export function openProbeSockets(
   const close = () => {
     for (const fd of [sockets.ipv4, sockets.ipv6]) if (fd >= 0) shim.close(fd);
   };
-  return { ...sockets, close };
+  const rebind = (device: string, families: readonly (4 | 6)[]) =>
+    families
+      .map((family) => (family === 4 ? sockets.ipv4 : sockets.ipv6))
+      .reduce((error, fd) => (fd < 0 ? error : error || shim.udpBindDevice(fd, device)), 0);
+  return { ...sockets, rebind, close };
 }

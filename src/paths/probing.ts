@@ -18,7 +18,8 @@ import {
 } from '../exchange/counters.js';
 import type { DataPlane, PeerState } from '../exchange/data-plane.js';
 import { DROP } from '../exchange/drop-reason.js';
-import { getLink } from '../host/link.js';
+import type { Held } from '../exchange/protocol.js';
+import type { Link, Machine } from '../host/machine.js';
 import { ArpMeans, type LearnedHost } from './arp.js';
 import { EchoMeans } from './echo.js';
 import { icmpMeans } from './icmp.js';
@@ -26,7 +27,7 @@ import type { ProbedPeer, SendDatagram } from './means.js';
 import { ipv4Neighbours } from './neighbours.js';
 import type { Paths } from './paths.js';
 import { ProbeSender } from './probe-sender.js';
-import { openProbeSockets } from './probe-sockets.js';
+import { openProbeSockets, type ProbeSockets } from './probe-sockets.js';
 import { type ProbeResult, Prober } from './prober.js';
 import { Proofs } from './proof.js';
 import type { Progress } from './search.js';
@@ -34,12 +35,18 @@ import { CHECK_MS, PathWatch, type Signs } from './watch.js';
 
 /** Status of a send without sockets. */
 const EAFNOSUPPORT = -ERRNO.EAFNOSUPPORT;
+const ENETUNREACH = -ERRNO.ENETUNREACH;
 /** Minimum pause after a check, as a multiple of the duration of the check. */
 const PAUSE_FACTOR = 50;
 /** Maximum number of learned hosts examined to find a host for ARP. */
 const MAX_HOSTS = 1000;
 
 export interface ProbingOptions {
+  /** Returns the address families in which nothing may be sent. */
+  readonly held: () => Held;
+  readonly machine: Machine;
+  /** Returns the TAP that the configuration names; undefined: it is not in this namespace. */
+  readonly linkOf: (tap: string) => Link | undefined;
   readonly shim: Shim;
   readonly settings: Pick<Settings, 'local' | 'underlayDev' | 'sourcePorts'>;
   readonly ttl: number;
@@ -60,17 +67,18 @@ export class Probing {
   readonly proofs: Proofs;
   #sender: ProbeSender | undefined;
   #watch: PathWatch | undefined;
-  #closeSockets = () => {};
+  #sockets: ProbeSockets | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: ProbingOptions) {
     const { settings, paths } = options;
     this.#options = options;
-    const send: SendDatagram = (peer, datagram) => this.#sender?.send(peer, datagram) ?? EAFNOSUPPORT;
+    const send: SendDatagram = (peer, datagram) =>
+      this.#isHeld(peer.family) ? ENETUNREACH : (this.#sender?.send(peer, datagram) ?? EAFNOSUPPORT);
     this.#echo = new EchoMeans(send);
     this.proofs = new Proofs(send);
     this.#arp = new ArpMeans(send, (peer) => this.#findHost(peer));
-    const means = [icmpMeans(settings.underlayDev), this.#echo, this.#arp];
+    const means = [icmpMeans(settings.underlayDev, (family) => this.#isHeld(family)), this.#echo, this.#arp];
     this.#prober = new Prober(means, (address) => paths.refresh(address));
   }
 
@@ -125,7 +133,18 @@ export class Probing {
     clearTimeout(this.#timer);
     this.#prober.stop();
     this.#sender = undefined;
-    this.#closeSockets();
+    this.#sockets?.close();
+    this.#sockets = undefined;
+  }
+
+  /** Binds the sockets to their device again. @returns 0 or a negative errno */
+  rebind(device: string, families: readonly (4 | 6)[]): number {
+    return this.#sockets?.rebind(device, families) ?? 0;
+  }
+
+  #isHeld(family: 4 | 6): boolean {
+    const { ipv4, ipv6 } = this.#options.held();
+    return family === 4 ? ipv4 : ipv6;
   }
 
   /**
@@ -134,28 +153,29 @@ export class Probing {
   async #findHost({ vni, text }: ProbedPeer): Promise<LearnedHost | undefined> {
     const state = this.#dataPlane?.vnis().find((configured) => configured.vni === vni);
     if (this.#dataPlane === undefined || state === undefined) return undefined;
-    const { master } = await getLink(state.tap);
+    const { index = 0, master = 0 } = this.#options.linkOf(state.tap) ?? {};
     const filter = { type: 'all', peer: text } as const;
     const { items } = await this.#dataPlane.listFdb(vni, filter, MAX_HOSTS, 0);
-    const neighbours = await ipv4Neighbours([state.tap, master]);
+    const neighbours = await ipv4Neighbours([index, master].filter((device) => device !== 0));
     return neighbours.find(({ mac: { high, low } }) =>
       items.some(({ mac }) => mac.high === high && mac.low === low),
     );
   }
 
   #openSockets(): void {
-    const { shim, settings, ttl } = this.#options;
+    const { shim, machine, settings, ttl } = this.#options;
     const localOf = (family: 4 | 6) =>
       settings.local.find((address) => address.family === family)?.text ?? '';
     const sockets = openProbeSockets(shim, {
       local4: localOf(4),
       local6: localOf(6),
+      scopeId: (scope) => machine.scopeId(scope),
       device: settings.underlayDev,
       sourcePorts: settings.sourcePorts,
       ttl,
     });
     this.#sender = new ProbeSender(shim, sockets);
-    this.#closeSockets = sockets.close;
+    this.#sockets = sockets;
   }
 }
 

@@ -58,10 +58,10 @@ export class Superframes {
   }
 
   /**
-   * Withdraws the offload, because an IPsec policy was possibly added, and superframes that leave
-   * whole would bypass that policy.
+   * Withdraws the offload at once, because an obstacle possibly came: an IPsec policy, which
+   * superframes that leave whole would bypass, or the loss of the local address.
    */
-  policiesChanged(): void {
+  withdraw(): void {
     this.#options.offloads.withdraw('UDP_TUNNEL_GSO');
     this.#options.follower?.stop();
   }
@@ -79,15 +79,15 @@ export class Superframes {
       return this.end(found.why);
     }
     await handle.setTunnel(found.tunnel, found.peers);
-    // Checks for a policy added while the workers were configured. The kernel notifies of a policy
-    // that is added later, and `policiesChanged` handles the notification.
-    const policies = tunnel.policies();
-    if (policies !== '') return this.end(policies);
+    // Checks for an obstacle that came while the workers were configured. The kernel notifies of
+    // one that comes later, and `withdraw` handles the notification.
+    const obstacle = tunnel.obstacle();
+    if (obstacle !== '') return this.end(obstacle);
     offloads.grant('UDP_TUNNEL_GSO');
     this.#logOnce(`superframes leave whole by ${found.device}`);
     if (!this.#options.follower) return;
     await this.#options.follower.follow({ local: found.tunnel.local, device: found.device });
-    const late = tunnel.policies();
+    const late = tunnel.obstacle();
     if (late !== '') return this.end(late);
   }
 

@@ -20,6 +20,7 @@ import type { Shim } from '../abi/binding.js';
 import { ERRNO, errnoName } from '../abi/errno.js';
 import { SOURCE_SOCKETS } from '../abi/limits.js';
 import type { Settings } from '../config/settings.js';
+import type { Machine } from '../host/machine.js';
 import { Rollback } from '../host/rollback.js';
 import { NotPermittedError, redirectToRoute } from '../host/route-redirect.js';
 import type { Route } from '../paths/underlay.js';
@@ -42,6 +43,8 @@ export interface TunnelSpec {
   readonly ttl: number;
   readonly df: boolean;
   readonly udpChecksum: boolean;
+  /** True while nothing may be sent over IPv4, because the local address is missing. */
+  readonly isHeld: () => boolean;
   /** IPv4 sockets of the pool. */
   readonly sendFds: readonly number[];
 }
@@ -75,17 +78,33 @@ export interface TunnelSetup {
  *
  * @param poolFds sockets of the source-port pools, indexed like `UdpFds.send`
  */
-export function makeTunnel(shim: Shim, settings: Settings, poolFds: readonly number[]): TunnelOffload {
+export function makeTunnel(
+  shim: Shim,
+  machine: Machine,
+  settings: Settings,
+  poolFds: readonly number[],
+  isHeld: () => boolean,
+): TunnelOffload {
   const { port, udpChecksum, underlayDev, ttl } = settings;
   const local = settings.local.find(({ family }) => family === 4)?.bytes.subarray(0, 4);
   const df = settings.df !== 'unset';
   const pool = df ? 0 : 2 * SOURCE_SOCKETS;
   const sendFds = poolFds.slice(pool, pool + SOURCE_SOCKETS);
-  return new TunnelOffload(shim, { port, local, device: underlayDev, ttl, df, udpChecksum, sendFds });
+  return new TunnelOffload(shim, machine, {
+    port,
+    local,
+    device: underlayDev,
+    ttl,
+    df,
+    udpChecksum,
+    isHeld,
+    sendFds,
+  });
 }
 
 export class TunnelOffload {
   readonly #shim: Shim;
+  readonly #machine: Machine;
   readonly #spec: TunnelSpec;
   readonly #undo = new Rollback();
   #outerFd = -1;
@@ -93,8 +112,9 @@ export class TunnelOffload {
   #unable = '';
   #notPermitted = false;
 
-  constructor(shim: Shim, spec: TunnelSpec) {
+  constructor(shim: Shim, machine: Machine, spec: TunnelSpec) {
     this.#shim = shim;
+    this.#machine = machine;
     this.#spec = spec;
   }
 
@@ -113,8 +133,8 @@ export class TunnelOffload {
     if (!most) return { why: 'no peer has an IPv4 route' };
     const { route, reached } = most;
     if (!this.#cuts(route.device)) return { why: `${route.device} does not cut up tunnelled superframes` };
-    const policies = this.policies();
-    if (policies !== '') return { why: policies };
+    const obstacle = this.obstacle();
+    if (obstacle !== '') return { why: obstacle };
     await this.#open();
     if (this.#unable !== '') return { why: this.#unable, notPermitted: this.#notPermitted };
     return {
@@ -124,8 +144,9 @@ export class TunnelOffload {
     };
   }
 
-  /** Returns why IPsec prevents the offload at this moment; '' when IPsec does not prevent it. */
-  policies(): string {
+  /** Returns what prevents the offload at this moment, whatever the path; '' when nothing does. */
+  obstacle(): string {
+    if (this.#spec.isHeld()) return 'the --local address is not usable yet';
     const count = this.#shim.policyCount();
     if (count < 0) return `cannot read the number of IPsec policies (${errnoName(count)})`;
     return count > 0 ? 'IPsec policies are configured' : '';
@@ -165,7 +186,7 @@ export class TunnelOffload {
       return;
     }
     try {
-      const linkFd = await redirectToRoute(this.#shim, name);
+      const linkFd = await redirectToRoute(this.#shim, this.#machine, name);
       for (const fd of [linkFd, outerFd]) this.#undo.push(() => void this.#shim.close(fd));
       this.#outerFd = outerFd;
     } catch (error) {

@@ -25,6 +25,7 @@ import {
   type ChangeErrorCode,
   type DropsBefore,
   type FlowsInit,
+  type Held,
   isRemoval,
   type TunnelInit,
   type VniPolicy,
@@ -61,9 +62,11 @@ export interface PortChanges {
    * @param row packed address and port @param mtu bytes @param nowS seconds
    */
   lowerPath(row: Int32Array, mtu: number, nowS: number): void;
+  /** Sends nothing by the sockets of the held address families. */
+  hold(held: Held): void;
   /** Begins to read TAPs and sockets. */
   beginForwarding(droppedBefore: DropsBefore): void;
-  /** Starts reading a VNI's TAP. @throws Refusal when the descriptor cannot be polled */
+  /** Starts reading a VNI's TAP, instead of an earlier one. @throws Refusal when the descriptor cannot be polled */
   attachTap(vniIdx: number, tapFd: number): void;
   /**
    * Stops reading and writing the TAP, whose descriptor may then be closed. Pending frames of the
@@ -103,6 +106,8 @@ export class Applier {
         return this.#addVni(change);
       case 'vni.up':
         return this.#startVni(change);
+      case 'vni.tap':
+        return this.#replaceTap(change);
       case 'vni.set':
         return this.#begin(this.#setPolicy(change.vniIdx, change.policy), tick);
       case 'vni.del':
@@ -144,6 +149,9 @@ export class Applier {
       case 'fdb.adopt':
         this.#tables.fdb.adopt();
         return {};
+      case 'underlay.hold':
+        this.#ports.hold(change);
+        return {};
       case 'forward':
         this.#ports.beginForwarding(change.droppedBefore);
         return {};
@@ -182,6 +190,14 @@ export class Applier {
   #startVni({ vniIdx, tapFd }: Extract<Change, { op: 'vni.up' }>): Answer {
     this.#ports.attachTap(vniIdx, tapFd);
     this.#tables.vnis.publish(vniIdx);
+    return {};
+  }
+
+  #replaceTap({ vniIdx, tapFd, mac }: Extract<Change, { op: 'vni.tap' }>): Answer {
+    const { vnis } = this.#tables;
+    this.#ports.attachTap(vniIdx, tapFd);
+    vnis.macHigh[vniIdx] = mac.high;
+    vnis.macLow[vniIdx] = mac.low;
     return {};
   }
 

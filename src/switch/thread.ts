@@ -143,6 +143,7 @@ export class DataPlaneThread {
     this.#downgrade = this.#openDowngrade(tables.peers, [tunnel, flows]);
     this.#applier = new Applier(tables, {
       lowerPath: (row, mtu, nowS) => this.#loop.lowerPath(row, 0, mtu, nowS),
+      hold: (held) => this.#underlay.hold(held.ipv4, held.ipv6),
       beginForwarding: (droppedBefore) => this.#beginForwarding(droppedBefore),
       attachTap: (vniIdx, fd) => this.#attachTap(vniIdx, fd),
       detachVni: (vniIdx) => this.#detachVni(vniIdx),
@@ -225,6 +226,8 @@ export class DataPlaneThread {
   #attachTap(vniIdx: number, fd: number): void {
     const status = fd < 0 ? 0 : this.#wait.addTap(fd, vniIdx);
     if (status < 0) throw new Refusal('internal', `cannot poll the TAP device (${errnoName(status)})`);
+    const before = this.#taps.fds[vniIdx];
+    if (before >= 0) this.#wait.remove(before);
     this.#taps.fds[vniIdx] = fd;
   }
 
@@ -314,7 +317,8 @@ export class DataPlaneThread {
     const status = this.#loop.readOverlay(vniIdx);
     if (status >= 0) return;
     this.#wait.remove(fd);
-    this.#log('error', tapFailure(status), { vniIdx, error: errnoName(status) });
+    // The main thread reports a TAP that was deleted, and replaces it.
+    if (!DEVICE_ERRORS.has(-status)) this.#log('error', READ_FAILURE, { vniIdx, error: errnoName(status) });
   }
 
   #takeRequests(tick: number): void {
@@ -392,10 +396,5 @@ export class DataPlaneThread {
 const EBADFD = 77;
 const DEVICE_ERRORS: ReadonlySet<number> = new Set([EBADFD, ERRNO.ENODEV, ERRNO.ENXIO, ERRNO.EIO]);
 
-/** @param status negative errno of a read */
-function tapFailure(status: number): string {
-  const error = errnoName(status);
-  return DEVICE_ERRORS.has(-status)
-    ? `TAP device failed (${error}): was it deleted? Restart vtepd to create it again`
-    : `cannot read TAP device (${error}): a bug in vtepd; its VNI forwards no frames from it until the VNI is removed and added again`;
-}
+const READ_FAILURE =
+  'cannot read the TAP device: a bug in vtepd; its VNI forwards no frames from it until the VNI is removed and added again';

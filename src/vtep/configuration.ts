@@ -270,6 +270,11 @@ export class LiveConfiguration {
     }
   }
 
+  /** Runs work on the host between two changes. */
+  maintain(work: () => Promise<void>): Promise<void> {
+    return this.#inTurn(work);
+  }
+
   /**
    * Applies new addresses of a peer name. The configuration stays the same, but the peers change.
    */

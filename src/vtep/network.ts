@@ -13,8 +13,8 @@ import type { Paths } from '../paths/paths.js';
 export interface NetworkFollower {
   /** Reads the routes again. */
   refresh(): Promise<void>;
-  /** Called at once when an IPsec policy may have been added. */
-  policiesChanged(): void;
+  /** Stops the option at once until the next refresh, because an obstacle possibly came. */
+  withdraw(): void;
   /**
    * Stops the option, because network changes cannot be observed. Never rejects.
    *
@@ -40,16 +40,14 @@ export class Network {
   #watching = false;
 
   constructor(options: NetworkOptions) {
-    const { shim, followers, routesChanged } = options;
+    const { shim, routesChanged } = options;
     this.#options = options;
     this.#watch = new NetworkWatch(shim, {
       refresh: async (changed) => {
         await this.#refresh(changed).catch((error: Error) => this.#end(error));
         if (changed) routesChanged();
       },
-      policies: () => {
-        for (const follower of followers) follower.policiesChanged();
-      },
+      policies: () => this.#withdraw(),
     });
   }
 
@@ -75,9 +73,19 @@ export class Network {
     if (this.#watching) this.#watch.due();
   }
 
+  /** Stops the options at once, and refreshes them later. */
+  withdraw(): void {
+    this.#withdraw();
+    this.due();
+  }
+
+  #withdraw(): void {
+    for (const follower of this.#options.followers) follower.withdraw();
+  }
+
   async #refresh(changed: boolean): Promise<void> {
     const { paths, handle, followers } = this.#options;
-    if (changed) await paths.refreshAll(ipv4Addresses(handle));
+    if (changed) await paths.refreshAll(peerAddresses(handle));
     for (const follower of followers) await follower.refresh();
   }
 
@@ -86,9 +94,9 @@ export class Network {
   }
 }
 
-function ipv4Addresses(handle: Pick<DataPlane, 'vnis' | 'peers'>): string[] {
+function peerAddresses(handle: Pick<DataPlane, 'vnis' | 'peers'>): string[] {
   const addresses = new Set<string>();
   for (const { vni } of handle.vnis())
-    for (const { address } of handle.peers(vni)) if (address.family === 4) addresses.add(address.text);
+    for (const { address } of handle.peers(vni)) addresses.add(address.text);
   return [...addresses];
 }

@@ -2,7 +2,8 @@
 
 import { errnoName } from '../abi/errno.js';
 import { type OffloadName, type Offloads, refusalText } from '../exchange/offloads.js';
-import { ALL_OFFLOADS, type OverlayDevice } from '../host/overlay-device.js';
+import type { OverlayDevice } from '../host/overlay-device.js';
+import { ALL_OFFLOADS } from '../host/tap.js';
 import type { UnderlaySockets } from '../host/underlay-sockets.js';
 
 /**

@@ -13,7 +13,7 @@ import type { Events } from '../exchange/events.js';
 import type { VniPolicy } from '../exchange/protocol.js';
 import { deriveMac } from '../host/mac-address.js';
 import { machineId, netnsId } from '../host/machine-id.js';
-import type { OverlayDevice, OverlayDeviceSpec } from '../host/overlay-device.js';
+import type { OverlayDevice, OverlayDeviceSpec, Seen } from '../host/overlay-device.js';
 import type { OverlayDevices } from '../host/overlay-devices.js';
 import { Rollback } from '../host/rollback.js';
 import type { Logger } from '../log/log.js';
@@ -43,6 +43,8 @@ export interface OverlayOptions {
   readonly warnings: Warnings;
   /** Called after devices were opened. */
   readonly opened: (devices: readonly OverlayDevice[]) => void;
+  /** Called after a deleted device was opened again. */
+  readonly reopened: (device: OverlayDevice) => void;
 }
 
 /** A VNI with an open device and resolved peers that is not in the data plane yet. */
@@ -76,7 +78,7 @@ export class Overlay {
       for (const [i, vni] of vnis.entries()) {
         begun.push(vni.vni);
         this.#duplicates.add(vni.vni, paths.duplicates(resolved[i]));
-        await pathManager.begin(vni, resolved[i]);
+        pathManager.begin(vni, resolved[i]);
         specs.push(this.#spec(vni));
       }
       const open = await devices.open(specs);
@@ -177,6 +179,28 @@ export class Overlay {
     this.#handle!.setBridge(vni, bridge);
   }
 
+  /**
+   * Opens the TAP of a VNI again after it was deleted.
+   *
+   * @param seen the device before its deletion
+   * @throws HostError
+   */
+  async reopen({ vni, tap }: VniSettings, seen: Seen | undefined): Promise<void> {
+    const { devices, pathManager, reopened } = this.#options;
+    const device = devices.find(tap)!;
+    await pathManager.inTurn(async () => {
+      const release = await device.reopen(pathManager.unbridgedMtu(vni), seen);
+      await this.#handle!.replaceTap(vni, tapOf(device));
+      await release();
+    });
+    reopened(device);
+  }
+
+  /** Gives the TAP of a VNI the MTU that it has outside a bridge. */
+  async unbridged(vni: VniSettings): Promise<void> {
+    await this.#options.pathManager.fit(vni);
+  }
+
   async changeMtu(vni: VniSettings, mode: Mode): Promise<void> {
     await this.#options.pathManager.change(vni, mode);
   }
@@ -237,6 +261,13 @@ export class Overlay {
     await this.#removeAll(vni, stale, (host) => host !== name, 'revert');
   }
 
+  /** Removes these peers and adds them with their present scope; static entries are kept. */
+  async renew(vni: VniSettings, peers: readonly NewPeer[]): Promise<void> {
+    const hosts = new Set(peers.map(hostOf));
+    for (const { address } of peers) await this.#handle!.removePeer(vni.vni, address.text, 'reconcile');
+    await this.#addAgain(vni, (host) => hosts.has(host), 'reconcile');
+  }
+
   /**
    * @param others selects the hosts that are not being removed; a removed address that such a host
    * also has is added again as its peer
@@ -284,7 +315,7 @@ export class Overlay {
     try {
       await handle.removeVni(vni.vni);
     } catch (error) {
-      await pathManager.begin(vni, peers);
+      pathManager.begin(vni, peers);
       throw error;
     }
     this.#withdrawWarnings(vni.vni);
@@ -342,9 +373,7 @@ function newVni(settings: VniSettings, device: OverlayDevice, overlayMtu: number
     vni: settings.vni,
     tap: device.name,
     bridge: settings.bridge,
-    mac: formatMac(device.mac.high, device.mac.low),
-    macParts: device.mac,
-    tapFds: device.fds,
+    ...tapOf(device),
     policy: {
       learning,
       ageingS,
@@ -356,6 +385,10 @@ function newVni(settings: VniSettings, device: OverlayDevice, overlayMtu: number
       packetMax: settings.mtu === 'auto' ? 0 : settings.mtu,
     },
   };
+}
+
+function tapOf({ mac, fds }: OverlayDevice): Pick<NewVni, 'mac' | 'macParts' | 'tapFds'> {
+  return { mac: formatMac(mac.high, mac.low), macParts: mac, tapFds: fds };
 }
 
 function unsteeredDetail({ name, unsteered }: OverlayDevice): string {

@@ -17,7 +17,11 @@ const REST_FACTOR = 20;
 
 type Counted = Pick<Handle, 'vnis' | 'counters'>;
 
+type Counts = Pick<OverlayDevice, 'name' | 'index' | 'queueDroppedBefore'>;
+
 interface Queue {
+  /** Interface index. */
+  readonly index: number;
   /** `tx_dropped` at the last reading. */
   last: number;
   /** Drops since the VNI came up. */
@@ -36,9 +40,15 @@ export class TapQueues {
   }
 
   /** Registers opened devices; the counts of their VNIs start at zero. */
-  opened(devices: readonly Pick<OverlayDevice, 'name' | 'queueDroppedBefore'>[]): void {
-    for (const { name, queueDroppedBefore } of devices)
-      this.#queues.set(name, { last: queueDroppedBefore, total: 0, listed: false });
+  opened(devices: readonly Counts[]): void {
+    for (const { name, index, queueDroppedBefore } of devices)
+      this.#queues.set(name, { index, last: queueDroppedBefore, total: 0, listed: false });
+  }
+
+  /** Registers a TAP that replaces a deleted one; the count of its VNI goes on. */
+  reopened({ name, index, queueDroppedBefore }: Counts): void {
+    const { total = 0 } = this.#queues.get(name) ?? {};
+    this.#queues.set(name, { index, last: queueDroppedBefore, total, listed: false });
   }
 
   /** Checks periodically from now on. The data plane must be running. */
@@ -61,7 +71,7 @@ export class TapQueues {
       if (queue === undefined) continue;
       present.add(tap);
       queue.listed = true;
-      this.#update(tap, queue);
+      this.#update(queue);
       counters.cells[counters.vniBase(vniIdx) + V_TAP_QUEUE_DROPPED] = queue.total;
     }
     for (const [tap, { listed }] of this.#queues) if (listed && !present.has(tap)) this.#queues.delete(tap);
@@ -71,8 +81,8 @@ export class TapQueues {
    * Adds the drops since the last reading. The count of a recreated device restarts at zero; a
    * missing device is skipped.
    */
-  #update(tap: string, queue: Queue): void {
-    const dropped = this.#shim.deviceTxDropped(tap);
+  #update(queue: Queue): void {
+    const dropped = this.#shim.deviceTxDropped(queue.index);
     if (dropped < 0) return;
     queue.total += dropped < queue.last ? dropped : dropped - queue.last;
     queue.last = dropped;

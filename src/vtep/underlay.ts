@@ -8,6 +8,7 @@ import type { Shim } from '../abi/binding.js';
 import type { Settings } from '../config/settings.js';
 import type { WorkerDescriptors } from '../controller/handle.js';
 import type { NewPeer } from '../exchange/data-plane.js';
+import type { Machine } from '../host/machine.js';
 import type { Rollback } from '../host/rollback.js';
 import { openUnderlaySockets, type UnderlaySockets } from '../host/underlay-sockets.js';
 
@@ -21,6 +22,7 @@ export function engineOf({ io }: Settings): 'batch' | 'dgram' {
  */
 export function openSockets(
   shim: Shim,
+  machine: Machine,
   settings: Settings,
   peers: readonly NewPeer[],
 ): Promise<UnderlaySockets> {
@@ -29,6 +31,7 @@ export function openSockets(
   return openUnderlaySockets(shim, {
     local4: ofFamily(4),
     local6: ofFamily(6),
+    scopeId: (scope) => machine.scopeId(scope),
     needed: {
       ipv4: peers.some(({ address }) => address.family === 4),
       ipv6: peers.some(({ address }) => address.family === 6),

@@ -28,6 +28,7 @@ import { Events } from '../exchange/events.js';
 import { Offloads } from '../exchange/offloads.js';
 import type { MacParts } from '../exchange/protocol.js';
 import { type KnownFlows, openKnownFlows } from '../flows/known-flows.js';
+import { Machine } from '../host/machine.js';
 import { OverlayDevices } from '../host/overlay-devices.js';
 import { Rollback } from '../host/rollback.js';
 import type { UnderlaySockets } from '../host/underlay-sockets.js';
@@ -40,12 +41,15 @@ import type { Progress } from '../paths/search.js';
 import { Superframes } from '../superframes/superframes.js';
 import { makeTunnel, type TunnelOffload } from '../superframes/tunnel-offload.js';
 import { LiveConfiguration, type ReloadReport, type StateStore } from './configuration.js';
+import { DeviceWatch } from './device-watch.js';
 import { Network } from './network.js';
 import { noteDevices, noteSockets, refusals } from './offload-probe.js';
 import { type OpenVni, Overlay } from './overlay.js';
+import { PeerScopes } from './peer-scopes.js';
 import { Receiving } from './receiving.js';
 import { TapQueues } from './tap-queues.js';
 import { engineOf, openSockets, portsWithoutErrorQueue, workerDescriptors } from './underlay.js';
+import { UnderlayWatch } from './underlay-watch.js';
 import { type Warning, Warnings } from './warnings.js';
 
 export type { Warning } from './warnings.js';
@@ -103,22 +107,33 @@ export class Vtep {
   readonly #peers: NamedPeers;
   readonly #warnings: Warnings;
   readonly #offloads = new Offloads();
-  #shim!: Shim;
+  readonly #shim: Shim;
+  readonly #machine: Machine;
+  readonly #devices: OverlayDevices;
   #pathManager!: PathManager;
   #overlay!: Overlay;
   #handle!: Handle;
   #reads!: DataPlane;
+  #underlay!: UnderlayWatch;
   #network: Network | undefined;
+  #deviceWatch: DeviceWatch | undefined;
   #flows: KnownFlows | undefined;
   #receiving: Receiving | undefined;
   #tapQueues!: TapQueues;
   #captures!: Captures;
   #summary: readonly VniSummary[] = [];
 
-  private constructor(settings: Settings, surroundings: VtepSurroundings, undo: Rollback) {
+  private constructor(
+    settings: Settings,
+    surroundings: VtepSurroundings,
+    parts: { shim: Shim; machine: Machine; undo: Rollback },
+  ) {
     const { log = silentLogger(), state = NO_STATE, store, reread } = surroundings;
     const { events } = this;
-    const changed = () => this.#peers.retain(this.#configuration.settings.vnis);
+    const changed = () => {
+      this.#peers.retain(this.#configuration.settings.vnis);
+      this.#deviceWatch?.due();
+    };
     this.#configuration = new LiveConfiguration({
       base: settings,
       state,
@@ -130,10 +145,13 @@ export class Vtep {
     });
     this.#settings = settings;
     this.#log = log;
-    this.#undo = undo;
+    this.#undo = parts.undo;
+    this.#shim = parts.shim;
+    this.#machine = parts.machine;
+    this.#devices = new OverlayDevices(parts.shim, parts.machine);
     this.#warnings = new Warnings(log, events);
     this.#peers = new NamedPeers({ log, events });
-    this.#paths = new Paths(settings, (host) => this.#peers.resolve(host));
+    this.#paths = new Paths(settings, parts.machine, (host) => this.#peers.resolve(host));
   }
 
   /**
@@ -154,9 +172,15 @@ export class Vtep {
    */
   static async of(settings: Settings, surroundings: VtepSurroundings): Promise<Vtep> {
     const undo = new Rollback();
-    const vtep = new Vtep(settings, surroundings, undo);
-    await undo.guard(() => vtep.#start());
-    return vtep;
+    return undo.guard(async () => {
+      const shim = loadShim();
+      checkLayout(shim);
+      const machine = await openMachine(shim, surroundings.log);
+      undo.push(() => machine.close());
+      const vtep = new Vtep(settings, surroundings, { shim, machine, undo });
+      await vtep.#start();
+      return vtep;
+    });
   }
 
   /**
@@ -313,24 +337,22 @@ export class Vtep {
 
   async #start(): Promise<void> {
     this.#undo.push(() => this.#peers.stop());
-    const shim = loadShim();
-    checkLayout(shim);
-    this.#shim = shim;
+    const shim = this.#shim;
+    const machine = this.#machine;
     this.#pathManager = this.#makePathManager();
-    const devices = new OverlayDevices(shim);
     this.#tapQueues = new TapQueues(shim);
-    this.#undo.push(() => devices.closeAll());
-    this.#overlay = this.#makeOverlay(devices);
+    this.#undo.push(() => this.#devices.closeAll());
+    this.#overlay = this.#makeOverlay();
     const opened = await this.#overlay.open(this.#configuration.settings.vnis);
     // VNIs with the same peers share a list.
     const peers = [...new Set(opened.map((vni) => vni.peers))].flat();
-    const sockets = await openSockets(shim, this.#settings, peers);
+    const sockets = await openSockets(shim, machine, this.#settings, peers);
     this.#undo.push(() => sockets.close());
     if (this.#engine === 'batch') {
       noteSockets(this.#offloads, sockets, this.#settings.udpChecksum);
       for (const { code, detail } of refusals(this.#offloads)) this.#log.warn({ code }, detail);
     }
-    const tunnel = makeTunnel(shim, this.#settings, sockets.sendFds);
+    const tunnel = makeTunnel(shim, machine, this.#settings, sockets.sendFds, () => this.#underlay.held.ipv4);
     this.#undo.push(() => tunnel.close());
     this.#handle = await this.#startWorkers(sockets);
     this.#reads = readsOf(this.#handle);
@@ -339,8 +361,9 @@ export class Vtep {
     this.#captures = makeCaptures(this.#settings, this.#handle, localOf, this.#log);
     this.#undo.push(() => this.#captures.stop());
     for (const vni of opened) await this.#overlay.configure(vni);
+    this.#followUnderlay(sockets);
     await this.#handle.configured(sockets.admit());
-    if (this.#engine === 'batch') await this.#followNetwork(tunnel);
+    await this.#followNetwork(tunnel);
     this.#undo.push(() => this.#pathManager.stop());
     this.#pathManager.start(this.#handle, portsWithoutErrorQueue(shim, this.#settings, sockets));
     if (this.#engine === 'batch') this.#receiving = this.#receive(sockets);
@@ -351,13 +374,17 @@ export class Vtep {
     this.#peers.attach(this.#handle, this.#configuration);
     this.#undo.push(() => this.#peers.stop());
     this.#undo.push(() => this.#configuration.stop());
+    this.#followDevices();
   }
 
   #makePathManager(): PathManager {
     return new PathManager({
       shim: this.#shim,
+      machine: this.#machine,
+      linkOf: (tap) => this.#machine.link(this.#devices.find(tap)?.index ?? 0),
       settings: this.#settings,
       ttl: this.#settings.ttl,
+      held: () => this.#underlay.held,
       paths: this.#paths,
       log: this.#log,
       publish: (event) => this.events.publish(event),
@@ -365,12 +392,12 @@ export class Vtep {
     });
   }
 
-  #makeOverlay(devices: OverlayDevices): Overlay {
+  #makeOverlay(): Overlay {
     return new Overlay({
       settings: this.#settings,
       paths: this.#paths,
       pathManager: this.#pathManager,
-      devices,
+      devices: this.#devices,
       offload: this.#engine === 'batch',
       events: this.events,
       log: this.#log,
@@ -380,6 +407,7 @@ export class Vtep {
         if (this.#engine === 'batch') noteDevices(this.#offloads, opened);
         this.#tapQueues.opened(opened);
       },
+      reopened: (device) => this.#tapQueues.reopened(device),
     });
   }
 
@@ -443,23 +471,82 @@ export class Vtep {
     return receiving;
   }
 
+  /** Follows the local addresses and the devices of the sockets. */
+  #followUnderlay(sockets: UnderlaySockets): void {
+    this.#underlay = new UnderlayWatch({
+      machine: this.#machine,
+      settings: this.#settings,
+      reports: { set: () => {} },
+      log: this.#log,
+      hold: (held) => {
+        void this.#handle.hold(held);
+        this.#network?.withdraw();
+      },
+      bound: (index) => this.#paths.bind(index),
+      rebind: (device, families) =>
+        sockets.rebind(device, families) || this.#pathManager.rebind(device, families),
+    });
+    this.#undo.push(() => this.#underlay.stop());
+    this.#underlay.start();
+  }
+
+  /** Keeps TAPs, bridges and link-local peers as configured when other programs change devices. */
+  #followDevices(): void {
+    const watch = new DeviceWatch({
+      machine: this.#machine,
+      devices: this.#devices,
+      reports: { set: () => {} },
+      log: this.#log,
+      vnis: () => this.#configuration.settings.vnis,
+      serialise: (work) => this.#configuration.maintain(work),
+      reopen: (vni, seen) => this.#overlay.reopen(vni, seen),
+      unbridged: (vni) => this.#overlay.unbridged(vni),
+    });
+    this.#undo.push(() => watch.stop());
+    this.#deviceWatch = watch;
+    watch.start();
+    const scopes = new PeerScopes({
+      machine: this.#machine,
+      log: this.#log,
+      vnis: () => this.#configuration.settings.vnis,
+      peers: (vni) => this.#handle.peers(vni),
+      serialise: (work) => this.#configuration.maintain(work),
+      renew: (vni, peers) => this.#overlay.renew(vni, peers),
+    });
+    this.#undo.push(() => scopes.stop());
+    scopes.start();
+  }
+
   /** Keeps routes, and the options that depend on them, current when the network changes. */
   async #followNetwork(tunnel: TunnelOffload): Promise<void> {
     const paths = this.#paths;
-    const parts = { shim: this.#shim, offloads: this.#offloads, handle: this.#handle, log: this.#log };
-    this.#flows = openKnownFlows(this.#settings, parts);
+    const parts = {
+      shim: this.#shim,
+      machine: this.#machine,
+      offloads: this.#offloads,
+      handle: this.#handle,
+      log: this.#log,
+    };
+    if (this.#engine === 'batch') this.#flows = openKnownFlows(this.#settings, parts);
     const notPermitted = (detail: string) => this.#warnings.warn('offload_not_permitted', detail);
     const superframes = new Superframes({ ...parts, paths, tunnel, follower: this.#flows, notPermitted });
     const network = new Network({
       ...parts,
       paths,
-      followers: [superframes],
+      // The engine dgram has no superframes.
+      followers: this.#engine === 'batch' ? [superframes] : [],
       routesChanged: () => this.#pathManager.changed(),
     });
     this.#undo.push(() => network.stop());
     await network.start();
     this.#network = network;
   }
+}
+
+function openMachine(shim: Shim, log = silentLogger()): Promise<Machine> {
+  return Machine.open(shim, ({ message }) =>
+    log.error({ error: message }, 'cannot list network devices; their changes are not followed'),
+  );
 }
 
 function summaryOf({ settings: { vni, bridge, peers }, device: { name, mtu } }: OpenVni): VniSummary {

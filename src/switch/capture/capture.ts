@@ -240,6 +240,10 @@ class CapturedUnderlay implements UnderlayPort {
     this.#port.delivered(tapsWait);
   }
 
+  hold(ipv4: boolean, ipv6: boolean): void {
+    this.#port.hold(ipv4, ipv6);
+  }
+
   open(): void {
     this.#port.open();
   }

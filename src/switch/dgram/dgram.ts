@@ -39,6 +39,7 @@ const MAX_SOURCES = 4096;
 const EIO = -ERRNO.EIO;
 const ENOMEM = -ERRNO.ENOMEM;
 const ENODEV = -ERRNO.ENODEV;
+const ENETUNREACH = -ERRNO.ENETUNREACH;
 
 /** A completed send, in the terms of the batch columns. */
 interface Completed {
@@ -68,6 +69,7 @@ export class DgramPort implements UnderlayPort {
   readonly #lengths = new Int32Array(BATCH_CAP);
   readonly #packed = new Map<string, Uint8Array>();
   readonly #hosts = new Map<number, string>();
+  #held = { ipv4: false, ipv6: false };
   #waiting = 0;
   #completed: Completed[] = [];
   /**
@@ -93,6 +95,10 @@ export class DgramPort implements UnderlayPort {
     this.#senders = Array.from(fds.send, (fd, i) =>
       fd < 0 ? undefined : this.#adopt(fd, Math.floor(i / SOURCE_SOCKETS) % 2 === 1),
     );
+  }
+
+  hold(ipv4: boolean, ipv6: boolean): void {
+    this.#held = { ipv4, ipv6 };
   }
 
   open(): void {
@@ -200,6 +206,7 @@ export class DgramPort implements UnderlayPort {
     const pool = (family === AF_INET6 ? 1 : 0) + (batch.df[i] === DF_SET ? 0 : 2);
     const socket = this.#senders[pool * SOURCE_SOCKETS + batch.srcPortIdx[i]];
     if (family === 0 || socket === undefined) return EIO;
+    if (family === AF_INET6 ? this.#held.ipv6 : this.#held.ipv4) return ENETUNREACH;
     if (this.#pending === MAX_PENDING) return ENOMEM;
     const host = this.#host(peerIdx, family);
     if (host === '') return ENODEV;

@@ -58,6 +58,8 @@ export interface UnderlayPort {
    * @returns datagrams received; 0 when none wait
    */
   receive(batch: Batch): number;
+  /** Refuses to send in the held address families; such datagrams get the status of no route. */
+  hold(ipv4: boolean, ipv6: boolean): void;
   /** Begins to receive; called once, when the VNIs are configured. */
   open(): void;
   /**

@@ -12,7 +12,13 @@
  */
 import type { Batch } from '../../abi/batch.js';
 import type { Shim } from '../../abi/binding.js';
-import { BATCH_CAP, PEER_ROW_LEN, RECEIVE_SLOT_STRIDE, UNDERLAY_ROUND_LEN } from '../../abi/limits.js';
+import {
+  BATCH_CAP,
+  PEER_ROW_LEN,
+  RECEIVE_SLOT_STRIDE,
+  SOURCE_SOCKETS,
+  UNDERLAY_ROUND_LEN,
+} from '../../abi/limits.js';
 import { PathErrors } from '../../abi/path-errors.js';
 import type { UnderlayPort } from './port.js';
 import { Receiver, ReceiveTurns } from './receive-turns.js';
@@ -48,6 +54,8 @@ export class UdpPort implements UnderlayPort {
   readonly refusedTrain = new Int32Array(2);
   readonly #shim: Shim;
   readonly #fds: UdpFds;
+  /** Sockets of the source-port pools, also of held families. */
+  readonly #sendFds: Int32Array;
   readonly #peers: Uint8Array;
   readonly #tunnel: Uint8Array;
   readonly #receivers: UdpReceiver[];
@@ -63,6 +71,7 @@ export class UdpPort implements UnderlayPort {
   constructor(shim: Shim, fds: UdpFds, peers: Uint8Array, tunnel: Uint8Array, now: () => number) {
     this.#shim = shim;
     this.#fds = fds;
+    this.#sendFds = fds.send.slice();
     this.#peers = peers;
     this.#tunnel = tunnel;
     this.#receivers = [fds.ipv4, fds.ipv6].flatMap((family) =>
@@ -87,6 +96,14 @@ export class UdpPort implements UnderlayPort {
       this.#receiveFrom(receiver, batch);
     }
     return batch.count;
+  }
+
+  hold(ipv4: boolean, ipv6: boolean): void {
+    const { send } = this.#fds;
+    for (let i = 0; i < send.length; i++) {
+      const isIpv6 = Math.floor(i / SOURCE_SOCKETS) % 2 === 1;
+      send[i] = (isIpv6 ? ipv6 : ipv4) ? -1 : this.#sendFds[i];
+    }
   }
 
   /** Nothing to do: datagrams wait in the sockets until the wait set reports them. */
