@@ -18,8 +18,9 @@ export {
 } from './exchange/data-plane.js';
 export type { EventSource, EventSubscription, StampedEvent, VtepEvent } from './exchange/events.js';
 export type { MacParts } from './exchange/protocol.js';
+export type { NotReadyReason, Report, ReportCode } from './exchange/report.js';
 export { HostError } from './host/host-error.js';
 export { ResolveError } from './names/resolve.js';
 export type { ReloadReport } from './vtep/configuration.js';
-export { Vtep, type VtepStatus, type Warning } from './vtep/vtep.js';
+export { Vtep, type VtepStatus } from './vtep/vtep.js';
 export { formatMac, parseMac } from './wire/mac.js';

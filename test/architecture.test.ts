@@ -46,7 +46,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   ],
   controller: ['wire', 'abi', 'exchange'],
   host: ['wire', 'abi', 'type config'],
-  names: ['wire', 'log', 'type exchange', 'type config'],
+  names: ['wire', 'log', 'exchange', 'type config'],
   paths: ['wire', 'abi', 'log', 'exchange', 'type config', 'type controller', 'host', 'names'],
   superframes: [
     'wire',
@@ -76,7 +76,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'capture',
   ],
   api: ['wire', 'type log', 'exchange', 'config'],
-  daemon: ['abi', 'type log', 'config', 'host', 'doctor', 'vtep', 'api'],
+  daemon: ['abi', 'type log', 'exchange', 'config', 'host', 'doctor', 'vtep', 'api'],
   cli: ['exchange', 'config', 'type api'],
   [ENTRY]: ['wire', 'log', 'exchange', 'config', 'host', 'names', 'doctor', 'vtep', 'daemon', 'cli'],
 };

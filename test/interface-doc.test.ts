@@ -1,10 +1,14 @@
-/** docs/interface.md lists all flags, commands, problem codes, drop reasons and metrics. */
+/**
+ * docs/interface.md lists all flags, commands, problem codes, drop reasons, warnings, notices and
+ * metrics.
+ */
 import { readFileSync } from 'node:fs';
 import t from 'tap';
 import { PROBLEMS } from '../src/api/errors.js';
 import { makeProgram } from '../src/cli/vtepctl.js';
 import { flagOf, KEYS, SETTINGS } from '../src/config/schema.js';
 import { DROP_REASONS } from '../src/exchange/drop-reason.js';
+import { codesOf, REPORTS, type ReportCode } from '../src/exchange/report.js';
 import { controlOverPlainDataPlane } from './support/control.js';
 
 const doc = readFileSync('docs/interface.md', 'utf8');
@@ -64,6 +68,23 @@ t.test('every problem code and drop reason has a row', async (t) => {
   for (const [reason, help] of DROP_REASONS.slice(1))
     t.match(doc, `| \`${reason}\` | ${help} |`, `${reason} has a row`);
 });
+
+t.test('the tables of warnings, notices and reasons have exactly the codes of the code', async (t) => {
+  for (const kind of ['warning', 'notice'] as const)
+    t.same(rowsOf(kind).sort(), codesOf(kind).sort(), `the table of ${kind}s is complete`);
+  const blocking = (Object.keys(REPORTS) as ReportCode[]).filter((code) => REPORTS[code].blocksReady);
+  t.same(rowsOf('reason', 'Readiness').sort(), ['dataplane_down', ...blocking].sort());
+});
+
+/** Returns the codes in the first column of the table with this header, in a section. */
+function rowsOf(header: string, section = 'Warnings and notices'): string[] {
+  const [, text = ''] = doc.split(`### ${section}\n`);
+  const [, rows = ''] = text.split(`| ${header} | meaning |\n`);
+  const [table] = rows.split('\n\n');
+  return table
+    .split('\n')
+    .flatMap((row) => [...row.split(' | ')[0].matchAll(/`(\w+)`/g)].map(([, code]) => code));
+}
 
 t.test('every metric has a row with its type', async (t) => {
   const { server } = await controlOverPlainDataPlane();

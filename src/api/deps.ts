@@ -8,12 +8,15 @@ import type { PeerSettings, VniSettings } from '../config/settings.js';
 import type { DataPlane, FdbFilter, PeerState } from '../exchange/data-plane.js';
 import type { EventSource } from '../exchange/events.js';
 import type { Engine, MacParts } from '../exchange/protocol.js';
+import type { NotReadyReason, Report } from '../exchange/report.js';
 import type { Logger } from '../log/log.js';
 
 export interface ControlDeps {
   readonly dataPlane: DataPlane;
   /** Called at each request. */
   readonly status: () => StatusInfo;
+  /** Reasons for which the VTEP is not ready; empty: it is ready. Called at each request. */
+  readonly notReady: () => readonly NotReadyReason[];
   readonly log: Logger;
   /** All changes go through this; reads use `dataPlane`. */
   readonly configuration: Configuration;
@@ -113,6 +116,8 @@ export interface Capture {
 
 /** A finding of the doctor: problem (`what`), consequence (`why`) and remedy (`cure`). */
 export interface Finding {
+  /** True: worth knowing, but no problem. */
+  readonly notice?: true;
   readonly code: string;
   readonly what: string;
   readonly why: string;
@@ -168,7 +173,8 @@ export interface StatusInfo {
   };
   /** Peer names that are resolved periodically; absent: none. */
   readonly names?: readonly PeerName[];
-  readonly warnings: readonly { readonly code: string; readonly detail: string }[];
+  readonly warnings: readonly Report[];
+  readonly notices: readonly Report[];
   /**
    * Path MTU to an address, by route and probes, in bytes; undefined: unknown.
    *

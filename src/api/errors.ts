@@ -6,6 +6,7 @@
 import type { FastifyError } from 'fastify';
 import { ConfigError, ValueError } from '../config/config-error.js';
 import { DataPlaneError } from '../exchange/data-plane.js';
+import type { NotReadyReason } from '../exchange/report.js';
 
 export const PROBLEM_TYPE = 'application/problem+json';
 
@@ -38,7 +39,7 @@ export const PROBLEMS = {
   host_refused: [500, 'The operating system refused an operation'],
   overloaded: [503, 'Too many requests of this kind are waiting'],
   too_many_streams: [503, 'Too many clients are subscribed to events'],
-  not_ready: [503, 'The data plane is not ready'],
+  not_ready: [503, 'The VTEP is not ready'],
   dataplane_timeout: [503, 'The data plane did not answer in time'],
   dataplane_down: [503, 'The data plane is not running'],
 } as const satisfies Record<string, readonly [number, string]>;
@@ -54,6 +55,8 @@ export interface Problem {
   readonly status: number;
   readonly detail: string;
   readonly code: ProblemCode;
+  /** All reasons of `not_ready`; absent for all other codes. */
+  readonly reasons?: readonly NotReadyReason[];
 }
 
 /**
@@ -74,12 +77,26 @@ export class ApiError extends Error {
   }
 }
 
+/** Error `not_ready`: its detail is the first of the reasons. */
+export class NotReadyError extends ApiError {
+  readonly reasons: readonly NotReadyReason[];
+
+  /** @param reasons not empty */
+  constructor(reasons: readonly NotReadyReason[]) {
+    const [{ code, detail }] = reasons;
+    super('not_ready', `${code}: ${detail}`);
+    this.reasons = reasons;
+  }
+}
+
 export function problem(code: ProblemCode, detail: string, status: number = PROBLEMS[code][0]): Problem {
   return { type: `urn:vtepd:problem:${code}`, title: PROBLEMS[code][1], status, detail, code };
 }
 
 /** Converts any error to a problem. The details of unexpected errors appear only in the log. */
 export function problemOf(error: unknown): Problem {
+  if (error instanceof NotReadyError)
+    return { ...problem(error.code, error.message), reasons: error.reasons };
   if (error instanceof ApiError) return problem(error.code, error.message, error.status);
   if (error instanceof DataPlaneError) return problem(error.code, error.message);
   if (error instanceof ValueError || error instanceof ConfigError)

@@ -17,6 +17,7 @@ import type { Readable } from 'node:stream';
 import type { Registry } from 'prom-client';
 import * as C from '../exchange/counters.js';
 import type { VniState } from '../exchange/data-plane.js';
+import type { Report } from '../exchange/report.js';
 import { type CounterImage, readImage } from './counter-image.js';
 import { pathMtuOf } from './counters.js';
 import type { ControlDeps } from './deps.js';
@@ -190,11 +191,13 @@ export const FAMILIES: readonly Family[] = [
     name: 'vtepd_warnings',
     kind: 'gauge',
     help: 'Active warnings by code, as in /v1/status.',
-    *samples({ status: { warnings } }, name) {
-      const counts = new Map<string, number>();
-      for (const { code } of warnings) counts.set(code, (counts.get(code) ?? 0) + 1);
-      for (const [code, count] of counts) yield sample(name, `code="${escaped(code)}"`, count);
-    },
+    samples: ({ status: { warnings } }, name) => reportSamples(warnings, name),
+  },
+  {
+    name: 'vtepd_notices',
+    kind: 'gauge',
+    help: 'Active notices by code, as in /v1/status.',
+    samples: ({ status: { notices } }, name) => reportSamples(notices, name),
   },
   {
     name: 'vtepd_reserved_bits_total',
@@ -209,6 +212,13 @@ export const FAMILIES: readonly Family[] = [
     samples: ({ globals }, name) => [sample(name, '', globals[C.G_BUSY_RATIO])],
   },
 ];
+
+/** Yields one series per code: the number of its reports. */
+function* reportSamples(reports: readonly Report[], name: string): Generator<string> {
+  const counts = new Map<string, number>();
+  for (const { code } of reports) counts.set(code, (counts.get(code) ?? 0) + 1);
+  for (const [code, count] of counts) yield sample(name, `code="${escaped(code)}"`, count);
+}
 
 /** @param cell offset in the VNI's row */
 function perVni(kind: Family['kind'], name: string, help: string, cell: number): Family {

@@ -32,7 +32,7 @@ const PAGE_POLICY = [
 ].join('; ');
 
 const TAGS = [
-  { name: 'Daemon', description: 'status, warnings, events and captures of the daemon' },
+  { name: 'Daemon', description: 'status, warnings, notices, events and captures of the daemon' },
   { name: 'VNIs', description: 'overlay networks' },
   { name: 'Peers', description: 'remote VTEPs of a VNI' },
   { name: 'FDB', description: 'forwarding database of a VNI: MAC address to peer' },

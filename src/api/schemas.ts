@@ -7,6 +7,7 @@
  */
 import { type Key, SETTINGS, VNI_KEYS } from '../config/schema.js';
 import { parseSwitch } from '../config/values.js';
+import { codesOf, type ReportProperties } from '../exchange/report.js';
 import type { ProblemCode } from './errors.js';
 
 const count = { type: 'number' } as const;
@@ -22,8 +23,16 @@ const drops = object({ encap: reasons, decap: reasons });
 /** @param codes codes that can occur */
 export function problemSchema(codes: readonly ProblemCode[]) {
   const code = { type: 'string', enum: codes } as const;
-  return object({ type: text, title: text, status: count, detail: text, code });
+  const schema = object({ type: text, title: text, status: count, detail: text, code });
+  if (!codes.includes('not_ready')) return schema;
+  return { ...schema, properties: { ...schema.properties, reasons: notReadyReasons } };
 }
+
+const notReadyReasons = {
+  type: 'array',
+  items: object({ code: text, detail: text }),
+  description: 'sent with `not_ready`: all reasons; `detail` has the first',
+} as const;
 
 export const healthSchema = object({ status: text });
 
@@ -165,7 +174,8 @@ export const statusSchema = object({
     offloads: { type: 'array', items: text },
   }),
   vnis: { type: 'array', items: vniSchema },
-  warnings: { type: 'array', items: object({ code: text, detail: text }) },
+  warnings: reports('warning', 'faults that should be corrected'),
+  notices: reports('notice', 'conditions that have a good reason'),
 });
 
 export const peerSchema = object({
@@ -194,7 +204,15 @@ export const probeSchema = object({
   failed: { type: 'array', items: object({ means: text, why: text }) },
 });
 
-export const findingSchema = object({ code: text, what: text, why: text, cure: text });
+const finding = object({ code: text, what: text, why: text, cure: text });
+
+export const findingSchema = {
+  ...finding,
+  properties: {
+    ...finding.properties,
+    notice: { ...flag, description: 'true: worth knowing, but no problem; absent for problems' },
+  },
+} as const;
 
 export const fdbEntrySchema = object({ mac: text, peer: text, type: text, ageMs: count });
 
@@ -258,6 +276,12 @@ export const reloadSchema = object({
 /** Schema of `{items, nextCursor}`; nextCursor is null on the last page. */
 export function listOf(items: object) {
   return object({ items: { type: 'array', items }, nextCursor: nullableText });
+}
+
+/** Schema of the warnings or notices of the status. */
+function reports(kind: ReportProperties['kind'], description: string) {
+  const code = { type: 'string', enum: codesOf(kind) } as const;
+  return { type: 'array', items: object({ code, detail: text, why: text, cure: text }), description };
 }
 
 /** Schema of a response: all fields are present. */

@@ -54,7 +54,7 @@ function addRoutes(api: FastifyInstance, deps: ControlDeps, oneAtATime: LimitFun
  * reach. The server reads counters and changes nothing, requires no token and accepts any `Host`.
  */
 export function buildMetricsServer(
-  deps: Pick<ControlDeps, 'dataPlane' | 'status' | 'log'>,
+  deps: Pick<ControlDeps, 'dataPlane' | 'status' | 'notReady' | 'log'>,
   limits?: HttpLimits,
 ): FastifyInstance {
   const app = createApp(deps.log, limits);

@@ -5,6 +5,7 @@
  */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { ConfigError } from '../config/config-error.js';
+import type { Report } from '../exchange/report.js';
 
 /** Maximum bytes of the file: tokens are far shorter, and a device file is possibly endless. */
 const FILE_MAX = 4096;
@@ -19,8 +20,8 @@ const OTHERS_MAY_READ = 0o004;
 
 export interface TokenFile {
   readonly token: string;
-  /** One line per problem, with its remedy. */
-  readonly warnings: readonly string[];
+  /** One warning per problem. */
+  readonly warnings: readonly Report[];
 }
 
 /** @throws ConfigError when the file is missing, empty or not a valid token */
@@ -35,12 +36,25 @@ export function readTokenFile(path: string): TokenFile {
       `${place}: must contain one line of letters, digits, "-", ".", "_", "~", "+" and "/", such as the output of openssl rand -hex 32`,
     );
   }
-  const warnings = [];
+  const warnings: Report[] = [];
+  const unsafe = (problem: string, who: string, cure: string) =>
+    warnings.push({
+      code: 'token_unsafe',
+      detail: `${place}: ${problem}`,
+      why: `${who} can change VNIs and peers`,
+      cure: `${cure}; then restart vtepd`,
+    });
   if (mode & OTHERS_MAY_READ)
-    warnings.push(`${place}: every user of this machine can read the token; run: chmod 640 ${path}`);
+    unsafe(
+      'every user of this machine can read the token',
+      'each of these users',
+      `create a new token, and run: chmod 640 ${path}`,
+    );
   if (token.length < SAFE_LEN)
-    warnings.push(
-      `${place}: a token of ${token.length} characters can be guessed; create a longer one: openssl rand -hex 32`,
+    unsafe(
+      `a token of ${token.length} characters can be guessed`,
+      'every host that reaches the API and guesses it',
+      `create a longer one: openssl rand -hex 32 > ${path}`,
     );
   return { token, warnings };
 }

@@ -15,10 +15,13 @@ const ANSWER_MS = 5000;
 export class ApiFailure extends Error {
   /** Stable code of the problem; '' without a response. */
   readonly code: string;
+  /** Body of the response; undefined if there is none or it is not JSON. */
+  readonly answer: unknown;
 
-  constructor(message: string, code = '') {
+  constructor(message: string, code = '', answer?: unknown) {
     super(message);
     this.code = code;
+    this.answer = answer;
   }
 }
 
@@ -161,7 +164,7 @@ export class ApiClient {
       statusCode === undefined
         ? 'closed the connection before the end of its response'
         : `responded with HTTP status ${statusCode}`;
-    return new ApiFailure(detail || title || `${this.#place} ${problem}`, code);
+    return new ApiFailure(detail || title || `${this.#place} ${problem}`, code, answer);
   }
 }
 

@@ -31,7 +31,7 @@ export interface Session<O = object> {
    */
   readonly answer: (json: unknown, text: () => string) => void;
   readonly environment: Environment;
-  /** Set by `probe` and `doctor` if they find a problem. */
+  /** Set by `probe`, `doctor` and `ready` if they find a problem. */
   readonly verdict: Verdict;
 }
 

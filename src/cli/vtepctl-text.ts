@@ -7,23 +7,34 @@ import type {
   PeerView,
   ProbeStep,
   ProbeView,
+  Problem,
   ReloadReport,
   StatusView,
   Traffic,
   VniCounters,
   VniView,
 } from '../api/views.js';
+import { reportText } from '../exchange/report.js';
 import { type Cell, formatCount, formatDuration, formatTable } from './table.js';
 
-export function statusText({ version, ready, uptimeS, underlay, vnis, warnings }: StatusView): string {
+export function statusText(status: StatusView): string {
+  const { version, ready, uptimeS, underlay, vnis, warnings, notices } = status;
   const { io, port, local, device, offloads } = underlay;
   const facts = [
     `vtepd ${version} ${ready ? 'ready' : 'not ready'}, up ${formatDuration(uptimeS)}`,
     `underlay ${local.join(', ') || '-'}${device === null ? '' : ` dev ${device}`} port ${port} io ${io}`,
     `offloads ${offloads.join(' ') || 'none'}`,
-    ...warnings.map(({ code, detail }) => `warning ${code}: ${detail}`),
+    ...warnings.map((warning) => `warning ${warning.code}: ${reportText(warning)}`),
+    ...notices.map((notice) => `notice ${notice.code}: ${reportText(notice)}`),
   ];
   return `${facts.join('\n')}\n\n${vnisText(vnis)}`;
+}
+
+/** @param problem response of `/readyz`; undefined: vtepd is ready */
+export function readyText(problem: Problem | undefined): string {
+  if (problem === undefined) return 'ready\n';
+  const { reasons = [problem] } = problem;
+  return reasons.map(({ code, detail }) => `not ready: ${code}: ${detail}\n`).join('');
 }
 
 export function vnisText(vnis: readonly VniView[]): string {
@@ -149,13 +160,17 @@ export function probeText({ peer, summary, means, exact, probes, failed }: Probe
   return `${peer}: ${summary}\n${notes.join('')}`;
 }
 
-/** Returns one line per finding: problem, consequence, remedy. */
+/** Returns one line per finding: problem, consequence, remedy. Notices follow the problems. */
 export function doctorText(findings: readonly Finding[]): string {
-  if (findings.length === 0) return 'nothing found\n';
-  return findings.map(({ code, ...texts }) => `${code}: ${sentences(texts)}\n`).join('');
+  const lines = (isNotice: boolean) =>
+    findings
+      .filter(({ notice = false }) => notice === isNotice)
+      .map(({ code, ...texts }) => `${isNotice ? 'notice ' : ''}${code}: ${sentences(texts)}\n`);
+  const problems = lines(false);
+  return [...(problems.length > 0 ? problems : ['nothing found\n']), ...lines(true)].join('');
 }
 
-function sentences({ what, why, cure }: Omit<Finding, 'code'>): string {
+function sentences({ what, why, cure }: Omit<Finding, 'code' | 'notice'>): string {
   return [what, why, cure].filter((part) => part !== '').join('; ');
 }
 

@@ -5,7 +5,8 @@
  * table. The commands are in `commands/`.
  *
  * Exit status: 0 success; 1 vtepd or the machine refused, vtepd cannot be reached, the path MTU is
- * unknown or too small (`probe`), or there are findings (`doctor`); 2 invalid command line.
+ * unknown or too small (`probe`), there are findings (`doctor`), or vtepd is not ready (`ready`);
+ * 2 invalid command line.
  */
 import { Command, CommanderError } from 'commander';
 import { packageVersion } from '../config/version.js';

@@ -14,17 +14,23 @@ import { ConfigError } from './config-error.js';
 import { NO_STATE, type State } from './state.js';
 import { readState, writeState } from './text.js';
 
+const CURE = 'use another file with --state FILE, or disable it with --state off';
+
 /** The state file cannot be used. The message is one line with the cause and the remedy. */
 export class StateError extends Error {
   override readonly name = 'StateError';
+  /** The cause, and the remedy. */
+  readonly problem: string;
+  readonly cure = CURE;
   /**
    * True if the path cannot be written (permissions, missing directory); the content is not at
    * fault.
    */
   readonly notPermitted: boolean;
 
-  constructor(message: string, notPermitted = false) {
-    super(message);
+  constructor(problem: string, notPermitted = false) {
+    super(`${problem}; ${CURE}`);
+    this.problem = problem;
     this.notPermitted = notPermitted;
   }
 }
@@ -46,7 +52,6 @@ const FILE_MODE = 0o640;
 const FOLDER_MODE = 0o755;
 /** Errors of open(2) and mkdir(2) that mean that the path cannot be written. */
 const NOT_PERMITTED = ['EACCES', 'EPERM', 'EROFS', 'ENOENT', 'ENOTDIR'];
-const CURE = 'use another file with --state FILE, or disable it with --state off';
 
 export class StateFile {
   /** State that `open` read; later writes do not change this field. */
@@ -82,7 +87,7 @@ export class StateFile {
     const lock = await open(`${real}.lock`, 'a', FILE_MODE).catch(explain(path));
     try {
       const result = lockFile(lock.fd);
-      if (result < 0) throw new StateError(`--state ${path}: in use by another vtepd; ${CURE}`);
+      if (result < 0) throw new StateError(`--state ${path}: in use by another vtepd`);
       return new StateFile(real, lock, await load(real), sync);
     } catch (error) {
       await lock.close();
@@ -167,7 +172,7 @@ function explain(path: string): (error: NodeJS.ErrnoException) => never {
   return ({ code = '', message }) => {
     const cause = code || message;
     throw new StateError(
-      `--state ${path}: cannot open or write the state file (${cause}); ${CURE}`,
+      `--state ${path}: cannot open or write the state file (${cause})`,
       NOT_PERMITTED.includes(code),
     );
   };

@@ -21,11 +21,13 @@ import { packageVersion } from '../config/version.js';
 import { daemonFacts } from '../doctor/daemon.js';
 import { examine } from '../doctor/doctor.js';
 import type { Finding } from '../doctor/finding.js';
+import { type Report, reportText } from '../exchange/report.js';
 import { Rollback } from '../host/rollback.js';
 import type { Logger } from '../log/log.js';
-import { Vtep, type Warning } from '../vtep/vtep.js';
+import { Vtep } from '../vtep/vtep.js';
 import { Service } from './service.js';
 import { ServiceWatch } from './service-watch.js';
+import { statusLine } from './status-line.js';
 
 /** Period of retries for a listener that cannot be opened yet, ms. */
 const LISTEN_RETRY_MS = 2000;
@@ -44,7 +46,8 @@ export class Daemon {
   readonly #reread: (() => Settings) | undefined;
   readonly #startedMs = monotonicMs();
   readonly #wallClock = new WallClock();
-  readonly #warnings: Warning[] = [];
+  /** Warnings of the start. */
+  readonly #warnings: Report[] = [];
   #vtep!: Vtep;
   /** Addresses of the open listeners, indexed by flag. */
   readonly #places: Partial<Record<'--api' | '--metrics', string>> = {};
@@ -108,7 +111,10 @@ export class Daemon {
     this.#notifyService();
   }
 
-  /** Reports readiness to the service manager and starts the watchdog pings. */
+  /**
+   * Reports the end of the start to the service manager, as readiness, and starts the watchdog
+   * pings. A VTEP that is started, but not ready (`/readyz`), is a standby and must not be ended.
+   */
   #notifyService(): void {
     const service = new Service(loadShim(), process.env, (text) => this.#log.warn(text));
     const watch = new ServiceWatch(service, {
@@ -129,11 +135,12 @@ export class Daemon {
 
   /** Status line for `systemctl status`. */
   #statusLine(): string {
-    const { dataPlane } = this.#vtep;
-    const vnis = dataPlane.vnis();
-    const peers = vnis.reduce((count, { vni }) => count + dataPlane.totals(vni).peers, 0);
     const { port } = this.#settings;
-    return `${counted(vnis.length, 'VNI')}, ${counted(peers, 'peer')}, UDP port ${port} (${this.#vtep.status().engine})`;
+    return statusLine(
+      this.#vtep.dataPlane,
+      { port, engine: this.#vtep.status().engine },
+      this.#vtep.notReady(),
+    );
   }
 
   /** Opens the state file; returns {} if no state is kept. */
@@ -149,7 +156,12 @@ export class Daemon {
       // The default path is optional: if vtepd has no permission for this path, it runs without a
       // state file.
       if (named || !(error instanceof StateError && error.notPermitted)) throw error;
-      this.#warn('state_not_kept', `${error.message}; changes made by the API are lost when vtepd exits`);
+      this.#warn({
+        code: 'state_not_kept',
+        detail: error.problem,
+        why: 'changes made by the API are lost when vtepd exits',
+        cure: error.cure,
+      });
       return {};
     }
   }
@@ -163,7 +175,7 @@ export class Daemon {
     const { apiTokenFile } = this.#settings;
     if (apiTokenFile === '') return '';
     const { token, warnings } = readTokenFile(apiTokenFile);
-    for (const warning of warnings) this.#warn('token_unsafe', warning);
+    for (const warning of warnings) this.#warn(warning);
     return token;
   }
 
@@ -173,6 +185,7 @@ export class Daemon {
     const server = buildServer({
       dataPlane: vtep.dataPlane,
       status: () => this.#status(),
+      notReady: () => vtep.notReady(),
       log: this.#log,
       configuration: vtep,
       reload: () => this.#reload(),
@@ -190,8 +203,13 @@ export class Daemon {
   async #startMetrics(): Promise<void> {
     const { metrics } = this.#settings;
     if (metrics === undefined) return;
-    const { dataPlane } = this.#vtep;
-    const server = buildMetricsServer({ dataPlane, status: () => this.#status(), log: this.#log });
+    const vtep = this.#vtep;
+    const server = buildMetricsServer({
+      dataPlane: vtep.dataPlane,
+      status: () => this.#status(),
+      notReady: () => vtep.notReady(),
+      log: this.#log,
+    });
     this.#undo.push(() => server.close());
     await this.#listen(server, { kind: 'tcp', ...metrics }, '--metrics');
   }
@@ -218,7 +236,7 @@ export class Daemon {
 
   #status(): StatusInfo {
     const { port, underlayDev } = this.#settings;
-    const { local, engine, offloads, warnings, names } = this.#vtep.status();
+    const { local, engine, offloads, warnings, notices, names } = this.#vtep.status();
     return {
       version: packageVersion(),
       startedAtMs: this.#wallClock.epochMs(this.#startedMs),
@@ -226,26 +244,28 @@ export class Daemon {
       epochMs: this.#wallClock.epochMs,
       underlay: { local, device: underlayDev, port, io: engine, offloads },
       warnings: [...this.#warnings, ...warnings],
+      notices,
       names,
       pathMtu: (address) => this.#vtep.pathMtu(address),
     };
   }
 
   #examine(): Promise<Finding[]> {
-    const { warnings, uptimeS, underlay } = this.#status();
+    const { warnings, notices, uptimeS, underlay } = this.#status();
     return examine(
       daemonFacts(this.#vtep.dataPlane, {
         port: underlay.port,
         uptimeS,
         underlayDevices: this.#vtep.underlayDevices(),
         warnings,
+        notices,
       }),
     );
   }
 
-  #warn(code: string, detail: string): void {
-    this.#warnings.push({ code, detail });
-    this.#log.warn({ code }, detail);
+  #warn(warning: Report): void {
+    this.#warnings.push(warning);
+    this.#log.warn({ code: warning.code }, reportText(warning));
   }
 
   /** Logs the `ready` line with a summary of the configuration. */
@@ -260,7 +280,7 @@ export class Daemon {
       peers: peers.length > PEERS_SHOWN ? peers.length : peers,
     }));
     const { port, workers, state } = this.#settings;
-    const { engine, local, offloads, warnings } = this.#vtep.status();
+    const { engine, local, offloads, warnings, notices } = this.#vtep.status();
     const fields = {
       version: packageVersion(),
       io: engine,
@@ -273,12 +293,9 @@ export class Daemon {
       api: this.#places['--api'] ?? (this.#settings.api.kind === 'off' ? 'off' : 'not yet'),
       metrics: this.#places['--metrics'] ?? (this.#settings.metrics === undefined ? 'off' : 'not yet'),
       warnings: warnings.length + this.#warnings.length,
+      notices: notices.length,
     };
     this.#announced = true;
     this.#log.info(fields, 'ready');
   }
-}
-
-function counted(count: number, what: string): string {
-  return `${count} ${what}${count === 1 ? '' : 's'}`;
 }

@@ -15,7 +15,12 @@ const VXLAN_PORTS = [4789, 8472];
 
 /** Warnings of the daemon as findings. */
 export function checkWarnings({ warnings }: DaemonFacts): Finding[] {
-  return warnings.map(({ code, detail }) => ({ code, what: detail, why: '', cure: '' }));
+  return warnings.map(({ code, detail, why, cure }) => ({ code, what: detail, why, cure }));
+}
+
+/** Notices of the daemon. */
+export function checkNotices({ notices }: DaemonFacts): Finding[] {
+  return notices.map(({ code, detail, why, cure }) => ({ notice: true, code, what: detail, why, cure }));
 }
 
 /**

@@ -1,4 +1,4 @@
-/** Facts about the daemon for the doctor: its counters and warnings. */
+/** Facts about the daemon for the doctor: its counters, warnings and notices. */
 import {
   G_DROPS_DECAP,
   G_STRAY_VNI,
@@ -14,7 +14,7 @@ import type { DaemonFacts, VniFacts } from './facts.js';
 /** @param own facts that are not in the counters */
 export function daemonFacts(
   dataPlane: DataPlane,
-  own: Pick<DaemonFacts, 'port' | 'uptimeS' | 'underlayDevices' | 'warnings'>,
+  own: Pick<DaemonFacts, 'port' | 'uptimeS' | 'underlayDevices' | 'warnings' | 'notices'>,
 ): DaemonFacts {
   const globals = dataPlane.globals();
   return {

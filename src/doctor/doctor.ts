@@ -9,6 +9,7 @@ import {
   checkBridgeMtu,
   checkChecksums,
   checkConntrack,
+  checkNotices,
   checkPortMix,
   checkRpFilter,
   checkSilentPeers,
@@ -26,7 +27,7 @@ const STANDARD_PORT = 4789;
 
 /**
  * @param daemon facts about the daemon; undefined: no daemon answers
- * @returns findings, most direct causes first
+ * @returns findings, most direct causes first, then notices
  */
 export async function examine(daemon?: DaemonFacts): Promise<Finding[]> {
   const machine = await readMachine(daemon?.port ?? STANDARD_PORT);
@@ -53,6 +54,7 @@ export function judgeAll(machine: MachineFacts, daemon: DaemonFacts): Finding[] 
     ...checkConntrack(machine, port),
     ...checkChecksums(machine, daemon),
     ...checkPortMix(machine, port),
+    ...checkNotices(daemon),
   ];
 }
 

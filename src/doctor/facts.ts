@@ -4,6 +4,7 @@
  * The checks are pure functions of these facts, so that each check can be tested with recorded
  * output of a real machine. `machine.ts` reads the machine; the daemon provides its own facts.
  */
+import type { Report } from '../exchange/report.js';
 import type { Link } from '../host/netlink/links.js';
 
 export interface MachineFacts {
@@ -37,7 +38,8 @@ export interface DaemonFacts {
   readonly uptimeS: number;
   /** Devices through which the peers are reached. */
   readonly underlayDevices: readonly string[];
-  readonly warnings: readonly { readonly code: string; readonly detail: string }[];
+  readonly warnings: readonly Report[];
+  readonly notices: readonly Report[];
   readonly vnis: readonly VniFacts[];
   /** Frames for VNIs that are not configured. */
   readonly strayFrames: number;

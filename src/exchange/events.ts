@@ -7,6 +7,7 @@
  *
  * Publishing is cheap and never fails. Past events are not replayed. No I/O.
  */
+import type { Report } from './report.js';
 
 /** Addresses and MACs are canonical text. */
 export type VtepEvent =
@@ -26,7 +27,7 @@ export type VtepEvent =
   /** `error` is '' if the name was resolved. */
   | { type: 'resolve'; name: string; addresses: string[]; error: string }
   | { type: 'path-mtu'; peer: string; pathMtu: number; before: number }
-  | { type: 'warning'; code: string; detail: string }
+  | ({ type: 'warning' } & Report)
   /**
    * Number of events that were not delivered, because this subscriber reads too slowly or because
    * there were too many to report.

@@ -9,6 +9,7 @@
  * another worker marks a refusal still uses the offload, and the kernel refuses it a second time.
  * The last cell is a change counter, so that the check in each round is one load.
  */
+import type { Report } from './report.js';
 
 const BY_KERNEL =
   'the kernel completes the checksum or segments such frames before they are read from the TAP';
@@ -115,13 +116,14 @@ export class Offloads {
   }
 }
 
-/**
- * Returns the log line of a refusal.
- *
- * @param error name of the errno
- */
-export function refusalText(names: readonly OffloadName[], error: string): string {
-  return `the kernel refuses ${names.join(', ')} (${error}): ${withoutOf(names)}`;
+/** @param error name of the errno */
+export function refusalReport(names: readonly OffloadName[], error: string): Report {
+  return {
+    code: 'offload_refused',
+    detail: `the kernel refuses ${names.join(', ')} (${error})`,
+    why: withoutOf(names),
+    cure: 'frames pass, at a higher cost; to try again, update the kernel or driver and restart vtepd',
+  };
 }
 
 function withoutOf([name]: readonly OffloadName[]): string {

@@ -278,8 +278,7 @@ export class FlowOffload {
 
   /** @throws HostError, NotPermittedError, naming the missing capability */
   #require(result: number, what: string, right: string): number {
-    if (result === -ERRNO.EPERM)
-      throw new NotPermittedError(`${what} (EPERM): this requires ${right}, see docs/systemd.md`);
+    if (result === -ERRNO.EPERM) throw new NotPermittedError(`${what} (EPERM)`, right);
     if (result < 0) throw new HostError(`${what} (${errnoName(result)})`);
     return result;
   }

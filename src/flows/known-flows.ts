@@ -10,6 +10,7 @@ import type { Shim } from '../abi/binding.js';
 import type { Settings } from '../config/settings.js';
 import type { Handle } from '../controller/handle.js';
 import type { Offloads } from '../exchange/offloads.js';
+import type { Report } from '../exchange/report.js';
 import { HostError } from '../host/host-error.js';
 import type { Machine } from '../host/machine.js';
 import type { Logger } from '../log/log.js';
@@ -166,9 +167,12 @@ export class KnownFlows implements TunnelFollower {
     return offload;
   }
 
-  /** Returns a warning for the status while the option is set but the offload is not in use. */
-  warnings(): { code: string; detail: string }[] {
-    return this.#why === '' ? [] : [{ code: 'flow_offload_unused', detail: this.#why }];
+  /** Returns a report for the status while the option is set but the offload is not in use. */
+  reports(): Report[] {
+    if (this.#why === '') return [];
+    const why = 'TCP needs more CPU than with --flow-offload on';
+    const cure = 'remove the cause, or set --flow-offload off';
+    return [{ code: 'flow_offload_unused', detail: this.#why, why, cure }];
   }
 
   #logOnce(level: 'info' | 'warn', text: string): void {

@@ -12,7 +12,18 @@ import type { Machine } from './machine.js';
 import { setLink } from './netlink/links.js';
 
 /** The kernel supports the operation, but the process lacks the permission. */
-export class NotPermittedError extends HostError {}
+export class NotPermittedError extends HostError {
+  /** The failed operation, with its errno. */
+  readonly operation: string;
+  /** The missing permission. */
+  readonly missing: string;
+
+  constructor(operation: string, missing: string) {
+    super(`${operation}: this requires ${missing}, see docs/systemd.md`);
+    this.operation = operation;
+    this.missing = missing;
+  }
+}
 
 /**
  * Brings the device up and attaches the program.
@@ -38,10 +49,7 @@ export async function quiet(machine: Machine, name: string): Promise<void> {
  * @throws HostError, NotPermittedError, naming the missing capability
  */
 export function attached(linkFd: number): number {
-  if (linkFd === -ERRNO.EPERM)
-    throw new NotPermittedError(
-      'cannot attach a BPF program (EPERM): this requires CAP_BPF, see docs/systemd.md',
-    );
+  if (linkFd === -ERRNO.EPERM) throw new NotPermittedError('cannot attach a BPF program (EPERM)', 'CAP_BPF');
   if (linkFd < 0) throw new HostError(`cannot attach a BPF program (${errnoName(linkFd)})`);
   return linkFd;
 }
@@ -54,9 +62,7 @@ function turnOn(path: string): void {
     const code = (error as NodeJS.ErrnoException).code ?? '';
     const message = `cannot write ${path} (${code})`;
     if (!['EACCES', 'EPERM', 'EROFS'].includes(code)) throw new HostError(message);
-    throw new NotPermittedError(
-      `${message}: this requires a writable /proc/sys and CAP_BPF, see docs/systemd.md`,
-    );
+    throw new NotPermittedError(message, 'a writable /proc/sys and CAP_BPF');
   }
 }
 

@@ -12,6 +12,8 @@ import type { Logger } from './log.js';
 const BURST = 10;
 /** Time to gain one token, ms. */
 const PERIOD_MS = 60_000;
+/** Number of buckets above which full ones are removed; a full bucket equals a new one. */
+const BUCKETS_MAX = 1000;
 
 interface Bucket {
   tokens: number;
@@ -44,9 +46,15 @@ export class LimitedLog {
     const bucket = this.#buckets.get(key) ?? { tokens: BURST, atMs: nowMs };
     bucket.tokens = Math.min(BURST, bucket.tokens + (nowMs - bucket.atMs) / PERIOD_MS);
     bucket.atMs = nowMs;
+    if (this.#buckets.size >= BUCKETS_MAX) this.#removeFull(nowMs);
     this.#buckets.set(key, bucket);
     if (bucket.tokens < 1) return false;
     bucket.tokens--;
     return true;
+  }
+
+  #removeFull(nowMs: number): void {
+    for (const [key, { tokens, atMs }] of this.#buckets)
+      if (tokens + (nowMs - atMs) / PERIOD_MS >= BURST) this.#buckets.delete(key);
   }
 }

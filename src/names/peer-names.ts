@@ -11,6 +11,7 @@
 import { networkInterfaces } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { VtepEvent } from '../exchange/events.js';
+import { type Report, reportText } from '../exchange/report.js';
 import type { Logger } from '../log/log.js';
 import { LimitedLog } from '../log/log-limit.js';
 import { type IpAddress, parseIpAddress } from '../wire/ip-address.js';
@@ -103,10 +104,10 @@ export class PeerNames {
     return this.states().find((state) => state.name === name)?.error ?? '';
   }
 
-  warnings(): { code: string; detail: string }[] {
+  reports(): Report[] {
     return this.states()
       .filter(({ error }) => error !== '')
-      .map(warningOf);
+      .map(reportOf);
   }
 
   #resolved(state: NameState, before: readonly IpAddress[]): void {
@@ -125,20 +126,29 @@ export class PeerNames {
 
   #logChange(state: NameState, addresses: readonly string[]): void {
     const { name, error } = state;
-    const { code, detail } = warningOf(state);
-    if (error !== '') this.#log.log(name, 'warn', { code, peer: name }, detail);
+    const report = reportOf(state);
+    if (error !== '') this.#log.log(name, 'warn', { code: report.code, peer: name }, reportText(report));
     else this.#log.log(name, 'info', { peer: name, addresses }, 'peer name resolved');
   }
 }
 
-function warningOf({ addresses, error }: NameState): { code: string; detail: string } {
+/** The report of a name whose last lookup failed. */
+function reportOf({ addresses, error }: NameState): Report {
+  const cure = 'correct the name, or its record in DNS or the hosts file; vtepd repeats the lookup';
   if (addresses.length === 0)
     return {
       code: 'peer_unresolved',
-      detail: `${error}; no frames are sent to this peer until the name resolves`,
+      detail: error,
+      why: 'no frames are sent to this peer until the name resolves',
+      cure,
     };
   const kept = addresses.map(({ text }) => text).join(', ');
-  return { code: 'peer_resolve_stale', detail: `${error}; keeping its last addresses: ${kept}` };
+  return {
+    code: 'peer_resolve_stale',
+    detail: `${error}; keeping its last addresses: ${kept}`,
+    why: 'a peer that has moved to another address is unreachable until the name resolves',
+    cure,
+  };
 }
 
 function ownAddresses(): Set<string> {

@@ -11,6 +11,7 @@
  */
 
 import type { VniSettings } from '../config/settings.js';
+import { type Report, reportText } from '../exchange/report.js';
 import type { Logger } from '../log/log.js';
 import { LimitedLog } from '../log/log-limit.js';
 import { IPV6_MIN_MTU } from '../wire/ipv6.js';
@@ -47,7 +48,7 @@ interface VniState {
   tags: number;
   fit: Fit;
   overlayMtu: number;
-  warning: string | undefined;
+  warning: Report | undefined;
 }
 
 export class OverlayMtus {
@@ -139,11 +140,9 @@ export class OverlayMtus {
   }
 
   /** Returns a warning for each VNI whose `--mtu` is too large. */
-  warnings(): { code: string; detail: string }[] {
-    const details = Array.from(this.#vnis.values(), ({ warning }) => warning);
-    return details
-      .filter((detail) => detail !== undefined)
-      .map((detail) => ({ code: 'overlay_mtu_too_large', detail }));
+  reports(): Report[] {
+    const warnings = Array.from(this.#vnis.values(), ({ warning }) => warning);
+    return warnings.filter((warning) => warning !== undefined);
   }
 
   #fit(peers: readonly Peer[], tags: number): Fit {
@@ -159,8 +158,8 @@ export class OverlayMtus {
   #updateWarning(state: VniState): void {
     const { settings, fit } = state;
     const warning = settings.mtu === 'auto' ? undefined : mtuWarning(settings.vni, settings.mtu, fit);
-    if (warning !== undefined && warning !== state.warning)
-      this.#log.log(String(settings.vni), 'warn', { code: 'overlay_mtu_too_large' }, warning);
+    if (warning !== undefined && warning.detail !== state.warning?.detail)
+      this.#log.log(String(settings.vni), 'warn', { code: warning.code }, reportText(warning));
     state.warning = warning;
   }
 }

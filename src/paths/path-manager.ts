@@ -4,13 +4,14 @@
  * Paths are probed periodically and on request (`probing.ts`). The results determine per-peer frame
  * limits and the overlay MTU of each VNI (`overlay-mtu.ts`), which are applied to the data plane
  * and to the TAP. The composition root creates one instance, reports to this instance the start of
- * the data plane and changes of peers, and shows the warnings of the instance.
+ * the data plane and changes of peers, and shows the reports of the instance.
  */
 import pLimit from 'p-limit';
 import type { VniSettings } from '../config/settings.js';
 import type { Handle, Mode } from '../controller/handle.js';
 import { DataPlaneError, type NewPeer, type PeerState } from '../exchange/data-plane.js';
 import type { VtepEvent } from '../exchange/events.js';
+import type { Report } from '../exchange/report.js';
 import { setLink } from '../host/netlink/links.js';
 import { tagsOver } from '../host/stack.js';
 import { packRow } from '../host/underlay-sockets.js';
@@ -191,8 +192,8 @@ export class PathManager {
     return this.#probing.replied(peerIdx, nonce, len);
   }
 
-  warnings(): { code: string; detail: string }[] {
-    return this.#overlayMtus.warnings();
+  reports(): Report[] {
+    return this.#overlayMtus.reports();
   }
 
   /**

@@ -8,6 +8,7 @@
  *     |<-------------------------------- path MTU --------------------------------------->|
  */
 
+import type { Report } from '../exchange/report.js';
 import { ETHERNET_LEN, VLAN_TAG_LEN } from '../wire/ethernet.js';
 import { ENCAP_LEN } from '../wire/vxlan.js';
 
@@ -50,14 +51,19 @@ export function fitOf(paths: readonly PeerPath[], tags: number): Fit {
 }
 
 /**
- * Returns the warning about a `--mtu` that is too large. The warning names the configured MTU, the
- * fitting MTU and the limiting peer.
+ * Returns the warning about a `--mtu` that is too large. It has the configured MTU, the fitting MTU
+ * and the limiting peer.
  *
  * @returns undefined when the configured MTU fits, or when no path MTU is known
  */
-export function mtuWarning(vni: number, configured: number, { overlayMtu, peer }: Fit): string | undefined {
+export function mtuWarning(vni: number, configured: number, { overlayMtu, peer }: Fit): Report | undefined {
   if (peer === '' || configured <= overlayMtu) return undefined;
-  return `VNI ${vni}: --mtu ${configured} exceeds ${overlayMtu}, the largest that fits the path to ${peer}; use --mtu auto or ${overlayMtu}, or raise the MTU of that path by ${configured - overlayMtu} bytes`;
+  return {
+    code: 'overlay_mtu_too_large',
+    detail: `VNI ${vni}: --mtu ${configured} exceeds ${overlayMtu}, the largest that fits the path to ${peer}`,
+    why: 'larger packets are answered by ICMP, fragmented or dropped',
+    cure: `use --mtu auto or ${overlayMtu}, or raise the MTU of that path by ${configured - overlayMtu} bytes`,
+  };
 }
 
 export interface Overlay {

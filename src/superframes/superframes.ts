@@ -7,10 +7,11 @@
 
 import type { Handle } from '../controller/handle.js';
 import type { Offloads } from '../exchange/offloads.js';
+import type { Report } from '../exchange/report.js';
 import type { Logger } from '../log/log.js';
 import { LimitedLog } from '../log/log-limit.js';
 import type { Paths } from '../paths/paths.js';
-import type { TunnelOffload, TunnelPeer } from './tunnel-offload.js';
+import type { NotPermitted, TunnelOffload, TunnelPeer } from './tunnel-offload.js';
 
 /** The path by which superframes leave whole. */
 export interface TunnelPath {
@@ -43,7 +44,7 @@ export interface SuperframesOptions {
   readonly follower: TunnelFollower | undefined;
   readonly log: Logger;
   /** Reports that only a missing permission prevents the offload. */
-  readonly notPermitted: (detail: string) => void;
+  readonly notPermitted: (notice: Report) => void;
 }
 
 export class Superframes {
@@ -75,7 +76,7 @@ export class Superframes {
     const { tunnel, handle, offloads } = this.#options;
     const found = await tunnel.find(this.#peerRoutes());
     if ('why' in found) {
-      if (found.notPermitted) this.#options.notPermitted(cutUp(found.why));
+      if (found.notPermitted) this.#options.notPermitted(notPermittedNotice(found.notPermitted));
       return this.end(found.why);
     }
     await handle.setTunnel(found.tunnel, found.peers);
@@ -116,6 +117,15 @@ export class Superframes {
       for (const { peerIdx, address } of handle.peers(vni))
         yield { peerIdx, family: address.family, route: paths.route(address.text) };
   }
+}
+
+function notPermittedNotice({ operation, missing }: NotPermitted): Report {
+  return {
+    code: 'offload_not_permitted',
+    detail: cutUp(operation),
+    why: 'TCP needs more CPU than with whole superframes',
+    cure: `for more speed, give vtepd ${missing}: docs/systemd.md, "Without CAP_BPF"`,
+  };
 }
 
 function cutUp(why: string): string {

@@ -59,8 +59,10 @@ export interface TunnelPeer {
 /** The path and the peers that are reached by this path, or the reason why there is no path. */
 export type TunnelFinding =
   | { readonly tunnel: TunnelSetup; readonly peers: Int32Array; readonly device: string }
-  /** notPermitted: only a missing permission prevents the offload. */
-  | { readonly why: string; readonly notPermitted?: boolean };
+  /** notPermitted: present if only a missing permission prevents the offload. */
+  | { readonly why: string; readonly notPermitted?: NotPermitted };
+
+export type NotPermitted = Pick<NotPermittedError, 'operation' | 'missing'>;
 
 export interface TunnelSetup {
   fd: number;
@@ -106,16 +108,19 @@ export class TunnelOffload {
   readonly #shim: Shim;
   readonly #machine: Machine;
   readonly #spec: TunnelSpec;
+  readonly #redirect: typeof redirectToRoute;
   readonly #undo = new Rollback();
   #outerFd = -1;
   /** Why the outer TAP cannot be opened; '' when it is open or was not tried. */
   #unable = '';
-  #notPermitted = false;
+  #notPermitted: NotPermitted | undefined;
 
-  constructor(shim: Shim, machine: Machine, spec: TunnelSpec) {
+  /** @param redirect attaches the program to the outer TAP */
+  constructor(shim: Shim, machine: Machine, spec: TunnelSpec, redirect = redirectToRoute) {
     this.#shim = shim;
     this.#machine = machine;
     this.#spec = spec;
+    this.#redirect = redirect;
   }
 
   /**
@@ -136,7 +141,8 @@ export class TunnelOffload {
     const obstacle = this.obstacle();
     if (obstacle !== '') return { why: obstacle };
     await this.#open();
-    if (this.#unable !== '') return { why: this.#unable, notPermitted: this.#notPermitted };
+    if (this.#unable !== '')
+      return { why: this.#unable, ...(this.#notPermitted && { notPermitted: this.#notPermitted }) };
     return {
       tunnel: this.#setupFor(route),
       peers: Int32Array.from(reached),
@@ -186,13 +192,13 @@ export class TunnelOffload {
       return;
     }
     try {
-      const linkFd = await redirectToRoute(this.#shim, this.#machine, name);
+      const linkFd = await this.#redirect(this.#shim, this.#machine, name);
       for (const fd of [linkFd, outerFd]) this.#undo.push(() => void this.#shim.close(fd));
       this.#outerFd = outerFd;
     } catch (error) {
       this.#shim.close(outerFd);
       this.#unable = `${name}: ${(error as Error).message}`;
-      this.#notPermitted = error instanceof NotPermittedError;
+      if (error instanceof NotPermittedError) this.#notPermitted = error;
     }
   }
 }

@@ -19,7 +19,7 @@ import { LEARNED_ROWS, MAX_PEERS, MAX_VNIS } from '../abi/limits.js';
 import { PathErrors } from '../abi/path-errors.js';
 import { Counters, G_BUSY_RATIO, G_DROPS_DECAP, G_HEARTBEAT_MS } from '../exchange/counters.js';
 import { DROP } from '../exchange/drop-reason.js';
-import { type OffloadName, Offloads, refusalText } from '../exchange/offloads.js';
+import { type OffloadName, Offloads, refusalReport } from '../exchange/offloads.js';
 import {
   type Answer,
   type DropsBefore,
@@ -28,6 +28,7 @@ import {
   type Request,
   type WorkerInit,
 } from '../exchange/protocol.js';
+import { reportText } from '../exchange/report.js';
 import { Applier, Refusal } from './apply.js';
 import { Capture } from './capture/capture.js';
 import { DgramPort } from './dgram/dgram.js';
@@ -216,7 +217,7 @@ export class DataPlaneThread {
     if (!(this.#underlay instanceof UdpPort)) return undefined;
     const ports = { taps: this.#taps, udp: this.#underlay, peers, options };
     const report = (name: OffloadName, error: number) =>
-      this.#log('warn', refusalText([name], errnoName(error)), { code: 'offload_refused' });
+      this.#log('warn', reportText(refusalReport([name], errnoName(error))), { code: 'offload_refused' });
     const downgrade = new Downgrade(new Offloads(this.#init.offloads), ports, report);
     downgrade.step();
     return downgrade;

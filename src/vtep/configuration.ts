@@ -22,12 +22,14 @@ import type { Handle } from '../controller/handle.js';
 import { DataPlaneError, type FdbFilter, isPeerOf, type PeerState } from '../exchange/data-plane.js';
 import type { Events } from '../exchange/events.js';
 import type { MacParts } from '../exchange/protocol.js';
+import { type Report, reportText } from '../exchange/report.js';
 import { Rollback } from '../host/rollback.js';
 import type { Logger } from '../log/log.js';
 import { hostOf } from '../paths/paths.js';
 import type { IpAddress } from '../wire/ip-address.js';
 import { formatMac, parseMac } from '../wire/mac.js';
 import { carryOut } from './carry.js';
+import { overrides, reloadFailed, restartNeeded } from './configuration-reports.js';
 import type { Overlay } from './overlay.js';
 
 /** Persistent storage of the state. */
@@ -87,7 +89,8 @@ export class LiveConfiguration {
   /** Serialises changes. */
   readonly #serialise = pLimit(1);
   #stopped = false;
-  #reloadFailure = '';
+  /** Undefined: the last reload succeeded, or there was none. */
+  #reloadFailure: Report | undefined;
   #needsRestart: readonly string[] = [];
 
   /** @throws ConfigError when configuration and state cannot be combined */
@@ -123,15 +126,11 @@ export class LiveConfiguration {
     await this.#serialise(() => {});
   }
 
-  warnings(): { code: string; detail: string }[] {
-    const overridden = contradictions(this.#base, this.#state, isGiven);
-    const warnings = overridden.map((detail) => ({ code: 'state_overrides', detail }));
-    if (this.#reloadFailure !== '') warnings.push({ code: 'reload_failed', detail: this.#reloadFailure });
-    if (this.#needsRestart.length > 0) {
-      const detail = `${this.#needsRestart.join(', ')}: changed in the configuration; restart vtepd to apply`;
-      warnings.push({ code: 'restart_needed', detail });
-    }
-    return warnings;
+  reports(): Report[] {
+    const reports = contradictions(this.#base, this.#state, isGiven).map(overrides);
+    if (this.#reloadFailure !== undefined) reports.push(this.#reloadFailure);
+    if (this.#needsRestart.length > 0) reports.push(restartNeeded(this.#needsRestart));
+    return reports;
   }
 
   /**
@@ -298,13 +297,14 @@ export class LiveConfiguration {
     return this.#inTurn(async () => {
       try {
         const report = await this.#reload(reread);
-        this.#reloadFailure = '';
+        this.#reloadFailure = undefined;
         log.info(report, 'configuration reloaded');
         return report;
       } catch (error) {
-        this.#reloadFailure = `reload failed, the previous configuration stays in effect: ${(error as Error).message}`;
-        log.error({ code: 'reload_failed' }, this.#reloadFailure);
-        this.#options.events.publish({ type: 'warning', code: 'reload_failed', detail: this.#reloadFailure });
+        const report = reloadFailed(error as Error);
+        this.#reloadFailure = report;
+        log.error({ code: report.code }, reportText(report));
+        this.#options.events.publish({ type: 'warning', ...report });
         throw error;
       }
     });

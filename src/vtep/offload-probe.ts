@@ -1,7 +1,8 @@
 /** Records which offloads the kernel supports, after the devices and sockets are open. */
 
 import { errnoName } from '../abi/errno.js';
-import { type OffloadName, type Offloads, refusalText } from '../exchange/offloads.js';
+import { type OffloadName, type Offloads, refusalReport } from '../exchange/offloads.js';
+import type { Report } from '../exchange/report.js';
 import type { OverlayDevice } from '../host/overlay-device.js';
 import { ALL_OFFLOADS } from '../host/tap.js';
 import type { UnderlaySockets } from '../host/underlay-sockets.js';
@@ -31,10 +32,8 @@ export function noteDevices(offloads: Offloads, devices: readonly OverlayDevice[
 }
 
 /** One warning per group of offloads refused with the same error. */
-export function refusals(offloads: Offloads): { code: string; detail: string }[] {
-  return offloads.refused().map(({ names, error }) => {
-    return { code: 'offload_refused', detail: refusalText(names, errnoName(error)) };
-  });
+export function refusals(offloads: Offloads): Report[] {
+  return offloads.refused().map(({ names, error }) => refusalReport(names, errnoName(error)));
 }
 
 function note(offloads: Offloads, name: OffloadName, error: number | undefined): void {

@@ -11,6 +11,7 @@ import type { Handle, Mode, NewVni } from '../controller/handle.js';
 import type { NewPeer } from '../exchange/data-plane.js';
 import type { Events } from '../exchange/events.js';
 import type { VniPolicy } from '../exchange/protocol.js';
+import type { Report } from '../exchange/report.js';
 import { deriveMac } from '../host/mac-address.js';
 import { machineId, netnsId } from '../host/machine-id.js';
 import type { OverlayDevice, OverlayDeviceSpec, Seen } from '../host/overlay-device.js';
@@ -22,7 +23,7 @@ import { type Duplicate, hostOf, type Paths } from '../paths/paths.js';
 import { type IpAddress, parseIpAddress } from '../wire/ip-address.js';
 import { formatMac, parseMac } from '../wire/mac.js';
 import { PeerDuplicates } from './peer-duplicates.js';
-import type { Warnings } from './warnings.js';
+import type { Reports } from './reports.js';
 
 /** Maximum milliseconds that the undo of a removal waits while workers still use its VNI or TAP. */
 const RESTORE_MS = 30_000;
@@ -40,7 +41,7 @@ export interface OverlayOptions {
   readonly log: Logger;
   /** Desired static entries of a VNI: MAC → address of a peer. */
   readonly entries: (vni: number) => ReadonlyMap<string, string>;
-  readonly warnings: Warnings;
+  readonly reports: Reports;
   /** Called after devices were opened. */
   readonly opened: (devices: readonly OverlayDevice[]) => void;
   /** Called after a deleted device was opened again. */
@@ -61,7 +62,7 @@ export class Overlay {
 
   constructor(options: OverlayOptions) {
     this.#options = options;
-    this.#duplicates = new PeerDuplicates(options.warnings);
+    this.#duplicates = new PeerDuplicates(options.reports);
   }
 
   /**
@@ -70,7 +71,7 @@ export class Overlay {
    * @throws Error with a message for users
    */
   async open(vnis: readonly VniSettings[]): Promise<readonly OpenVni[]> {
-    const { pathManager, devices, opened, paths, warnings } = this.#options;
+    const { pathManager, devices, opened, paths, reports } = this.#options;
     const resolved = await paths.resolvePeers(vnis.map(({ peers }) => peers));
     const begun: number[] = [];
     try {
@@ -83,12 +84,12 @@ export class Overlay {
       }
       const open = await devices.open(specs);
       for (const [i, device] of open.entries())
-        if (device.unsteered !== '') warnings.warn('queues_unsteered', unsteeredDetail(device), vnis[i].vni);
+        if (device.unsteered !== '') reports.warn(unsteeredNotice(device), vnis[i].vni);
       opened(open);
       return vnis.map((settings, i) => ({ settings, device: open[i], peers: resolved[i] }));
     } catch (error) {
       for (const vni of begun) await pathManager.end(vni);
-      for (const { vni } of vnis) this.#withdrawWarnings(vni);
+      for (const { vni } of vnis) this.#withdrawReports(vni);
       throw error;
     }
   }
@@ -318,7 +319,7 @@ export class Overlay {
       pathManager.begin(vni, peers);
       throw error;
     }
-    this.#withdrawWarnings(vni.vni);
+    this.#withdrawReports(vni.vni);
     await this.#close(vni);
   }
 
@@ -328,7 +329,7 @@ export class Overlay {
    */
   async #abandon(vni: VniSettings): Promise<void> {
     await this.#options.pathManager.end(vni.vni);
-    this.#withdrawWarnings(vni.vni);
+    this.#withdrawReports(vni.vni);
     await this.#handle!.abandonVni(vni.vni, () => this.#close(vni));
   }
 
@@ -340,9 +341,9 @@ export class Overlay {
     });
   }
 
-  #withdrawWarnings(vni: number): void {
+  #withdrawReports(vni: number): void {
     this.#duplicates.removeAll(vni);
-    this.#options.warnings.vniRemoved(vni);
+    this.#options.reports.vniRemoved(vni);
   }
 
   #publishPeers(vni: number, peers: readonly NewPeer[], action: 'added' | 'removed'): void {
@@ -391,6 +392,11 @@ function tapOf({ mac, fds }: OverlayDevice): Pick<NewVni, 'mac' | 'macParts' | '
   return { mac: formatMac(mac.high, mac.low), macParts: mac, tapFds: fds };
 }
 
-function unsteeredDetail({ name, unsteered }: OverlayDevice): string {
-  return `${name}: cannot attach the program that keeps flows on their TAP queue (${unsteered}): frames of a flow may be reordered when it moves to another worker; run with CAP_BPF or with --workers 1`;
+function unsteeredNotice({ name, unsteered }: OverlayDevice): Report {
+  return {
+    code: 'queues_unsteered',
+    detail: `${name}: cannot attach the program that keeps flows on their TAP queue (${unsteered})`,
+    why: 'frames of a flow may be reordered when it moves to another worker',
+    cure: 'run with CAP_BPF or with --workers 1',
+  };
 }

@@ -5,21 +5,22 @@
  * lasts while at least two hosts have that address. Only configuration changes add warnings;
  * later answers of a name server do not.
  */
+import type { Report } from '../exchange/report.js';
 import type { Duplicate } from '../paths/paths.js';
-import type { Warnings } from './warnings.js';
+import type { Reports } from './reports.js';
 
 const CODE = 'peer_duplicate';
 
 export class PeerDuplicates {
-  readonly #warnings: Warnings;
+  readonly #reports: Reports;
   /**
    * VNI → address → its hosts, first the host of the peer. Only addresses with several hosts are
    * listed.
    */
   readonly #hosts = new Map<number, Map<string, readonly string[]>>();
 
-  constructor(warnings: Warnings) {
-    this.#warnings = warnings;
+  constructor(reports: Reports) {
+    this.#reports = reports;
   }
 
   add(vni: number, duplicates: readonly Duplicate[]): void {
@@ -49,14 +50,19 @@ export class PeerDuplicates {
   }
 
   #warn(vni: number): void {
-    const sentences = Array.from(this.#hosts.get(vni) ?? [], ([address, [first, ...others]]) =>
-      others.map((host) => sentence(host, address, first)),
+    const reports = Array.from(this.#hosts.get(vni) ?? [], ([address, [first, ...others]]) =>
+      others.map((host) => duplicate(host, address, first)),
     );
-    this.#warnings.replace(CODE, sentences.flat(), vni);
+    this.#reports.replace(CODE, reports.flat(), vni);
   }
 }
 
-function sentence(host: string, address: string, first: string): string {
+function duplicate(host: string, address: string, first: string): Report {
   const same = first === address ? 'another peer' : first;
-  return `${host} has the same address (${address}) as ${same}: both are one peer`;
+  return {
+    code: CODE,
+    detail: `${host} has the same address (${address}) as ${same}: both are one peer`,
+    why: `port and flood of ${host} have no effect`,
+    cure: `remove one of the two from the configuration, or correct the address of ${host}`,
+  };
 }

@@ -27,6 +27,13 @@ import type { DataPlane, FdbFilter, PeerState } from '../exchange/data-plane.js'
 import { Events } from '../exchange/events.js';
 import { Offloads } from '../exchange/offloads.js';
 import type { MacParts } from '../exchange/protocol.js';
+import {
+  blockingReasons,
+  type NotReadyReason,
+  type Report,
+  reportsOf,
+  reportText,
+} from '../exchange/report.js';
 import { type KnownFlows, openKnownFlows } from '../flows/known-flows.js';
 import { Machine } from '../host/machine.js';
 import { OverlayDevices } from '../host/overlay-devices.js';
@@ -47,12 +54,10 @@ import { noteDevices, noteSockets, refusals } from './offload-probe.js';
 import { type OpenVni, Overlay } from './overlay.js';
 import { PeerScopes } from './peer-scopes.js';
 import { Receiving } from './receiving.js';
+import { Reports } from './reports.js';
 import { TapQueues } from './tap-queues.js';
 import { engineOf, openSockets, portsWithoutErrorQueue, workerDescriptors } from './underlay.js';
 import { UnderlayWatch } from './underlay-watch.js';
-import { type Warning, Warnings } from './warnings.js';
-
-export type { Warning } from './warnings.js';
 
 /** Status of a VTEP, without that of the data plane. */
 export interface VtepStatus {
@@ -60,7 +65,8 @@ export interface VtepStatus {
   readonly engine: 'batch' | 'dgram';
   /** Offloads in use, by their kernel names. */
   readonly offloads: readonly string[];
-  readonly warnings: readonly Warning[];
+  readonly warnings: readonly Report[];
+  readonly notices: readonly Report[];
   /** Peers configured by name. */
   readonly names: readonly NameState[];
 }
@@ -75,6 +81,11 @@ export interface VniSummary {
   /** Hosts as configured. */
   readonly peers: readonly string[];
 }
+
+const NOT_CONFIGURED: NotReadyReason = {
+  code: 'dataplane_down',
+  detail: 'the data plane has not applied the whole configuration yet',
+};
 
 /** Optional environment of a VTEP. */
 export interface VtepSurroundings {
@@ -105,7 +116,7 @@ export class Vtep {
   readonly #undo: Rollback;
   readonly #paths: Paths;
   readonly #peers: NamedPeers;
-  readonly #warnings: Warnings;
+  readonly #reports: Reports;
   readonly #offloads = new Offloads();
   readonly #shim: Shim;
   readonly #machine: Machine;
@@ -149,7 +160,7 @@ export class Vtep {
     this.#shim = parts.shim;
     this.#machine = parts.machine;
     this.#devices = new OverlayDevices(parts.shim, parts.machine);
-    this.#warnings = new Warnings(log, events);
+    this.#reports = new Reports(log, events);
     this.#peers = new NamedPeers({ log, events });
     this.#paths = new Paths(settings, parts.machine, (host) => this.#peers.resolve(host));
   }
@@ -276,20 +287,24 @@ export class Vtep {
   }
 
   status(): VtepStatus {
+    const reports = this.#allReports();
     return {
       local: this.#paths.localAddresses(),
       engine: this.#engine,
       offloads: this.#offloads.names(),
-      warnings: [
-        ...this.#warnings.list,
-        ...this.#configuration.warnings(),
-        ...this.#peers.names.warnings(),
-        ...this.#pathManager.warnings(),
-        ...refusals(this.#offloads),
-        ...(this.#flows?.warnings() ?? []),
-      ],
+      warnings: reportsOf('warning', reports),
+      notices: reportsOf('notice', reports),
       names: this.#peers.names.states(),
     };
+  }
+
+  /**
+   * Reasons for which this VTEP is not ready, most direct first; empty: it is ready. It forwards
+   * what it can meanwhile.
+   */
+  notReady(): readonly NotReadyReason[] {
+    const reasons = blockingReasons(this.#allReports());
+    return this.#reads.ready ? reasons : [NOT_CONFIGURED, ...reasons];
   }
 
   /** Time of the last round of each data-plane thread, ms of its monotonic clock. */
@@ -335,6 +350,17 @@ export class Vtep {
     return engineOf(this.#settings);
   }
 
+  #allReports(): Report[] {
+    return [
+      ...this.#reports.list,
+      ...this.#configuration.reports(),
+      ...this.#peers.names.reports(),
+      ...this.#pathManager.reports(),
+      ...refusals(this.#offloads),
+      ...(this.#flows?.reports() ?? []),
+    ];
+  }
+
   async #start(): Promise<void> {
     this.#undo.push(() => this.#peers.stop());
     const shim = this.#shim;
@@ -350,7 +376,8 @@ export class Vtep {
     this.#undo.push(() => sockets.close());
     if (this.#engine === 'batch') {
       noteSockets(this.#offloads, sockets, this.#settings.udpChecksum);
-      for (const { code, detail } of refusals(this.#offloads)) this.#log.warn({ code }, detail);
+      for (const report of refusals(this.#offloads))
+        this.#log.warn({ code: report.code }, reportText(report));
     }
     const tunnel = makeTunnel(shim, machine, this.#settings, sockets.sendFds, () => this.#underlay.held.ipv4);
     this.#undo.push(() => tunnel.close());
@@ -402,7 +429,7 @@ export class Vtep {
       events: this.events,
       log: this.#log,
       entries: (vni) => this.#configuration.entries(vni),
-      warnings: this.#warnings,
+      reports: this.#reports,
       opened: (opened) => {
         if (this.#engine === 'batch') noteDevices(this.#offloads, opened);
         this.#tapQueues.opened(opened);
@@ -476,7 +503,7 @@ export class Vtep {
     this.#underlay = new UnderlayWatch({
       machine: this.#machine,
       settings: this.#settings,
-      reports: { set: () => {} },
+      reports: this.#reports,
       log: this.#log,
       hold: (held) => {
         void this.#handle.hold(held);
@@ -495,7 +522,7 @@ export class Vtep {
     const watch = new DeviceWatch({
       machine: this.#machine,
       devices: this.#devices,
-      reports: { set: () => {} },
+      reports: this.#reports,
       log: this.#log,
       vnis: () => this.#configuration.settings.vnis,
       serialise: (work) => this.#configuration.maintain(work),
@@ -528,7 +555,7 @@ export class Vtep {
       log: this.#log,
     };
     if (this.#engine === 'batch') this.#flows = openKnownFlows(this.#settings, parts);
-    const notPermitted = (detail: string) => this.#warnings.warn('offload_not_permitted', detail);
+    const notPermitted = (notice: Report) => this.#reports.warn(notice);
     const superframes = new Superframes({ ...parts, paths, tunnel, follower: this.#flows, notPermitted });
     const network = new Network({
       ...parts,

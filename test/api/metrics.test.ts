@@ -97,7 +97,8 @@ t.test('/metrics shows every counter with its labels', async (t) => {
   const metrics = new Metrics(answer.body);
   const rows: [string, Record<string, string | number>, number][] = [
     ['vtepd_build_info', { version: '0.1.0', io: 'batch' }, 1],
-    ['vtepd_warnings', { code: 'mtu_unknown' }, 1],
+    ['vtepd_warnings', { code: 'overlay_mtu_too_large' }, 1],
+    ['vtepd_notices', { code: 'queues_unsteered' }, 1],
     ['vtepd_tap_rx_frames_total', { vni: 100 }, 10],
     ['vtepd_tap_rx_bytes_total', { vni: 100 }, MANY],
     ['vtepd_tap_tx_frames_total', { vni: 100 }, 5],

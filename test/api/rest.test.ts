@@ -303,7 +303,7 @@ t.test('a page that rebinds its name to loopback is refused', async (t) => {
   }
 });
 
-t.test('/v1/status shows version, underlay, VNIs and warnings', async (t) => {
+t.test('/v1/status shows version, underlay, VNIs, warnings and notices', async (t) => {
   const { server } = await api(t);
   const answer = await server.inject('/v1/status');
   t.equal(answer.statusCode, 200);
@@ -316,7 +316,22 @@ t.test('/v1/status shows version, underlay, VNIs and warnings', async (t) => {
     ready: true,
     underlay: { local: ['192.0.2.10'], device: null, port: 4789, io: 'batch', offloads: ['UDP_GRO'] },
     vnis: [vni100()],
-    warnings: [{ code: 'mtu_unknown', detail: 'no route to 192.0.2.11' }],
+    warnings: [
+      {
+        code: 'overlay_mtu_too_large',
+        detail: '--mtu 9000 exceeds 1450',
+        why: 'larger packets are lost',
+        cure: 'use --mtu auto',
+      },
+    ],
+    notices: [
+      {
+        code: 'queues_unsteered',
+        detail: 'vtep100 has no program',
+        why: 'frames may be reordered',
+        cure: 'run with CAP_BPF',
+      },
+    ],
   });
 });
 
@@ -478,12 +493,29 @@ t.test('FDB entries are listed in pages, filtered, set, removed and flushed', as
   t.strictSame(await macs(''), []);
 });
 
-t.test('/healthz depends on the process, /readyz on the data plane', async (t) => {
-  const { server, dataPlane } = await api(t);
+t.test('/healthz depends on the process, /readyz on the reasons against readiness', async (t) => {
+  const { server, reasons } = await api(t);
   t.strictSame((await server.inject('/readyz')).json(), { status: 'ready' });
-  dataPlane.ready = false;
+  reasons.push(
+    { code: 'device_missing', detail: 'vtep100 is down' },
+    { code: 'local_address_missing', detail: '192.0.2.10 is on no device' },
+  );
   t.strictSame((await server.inject('/healthz')).json(), { status: 'ok' });
-  t.match((await server.inject('/readyz')).json(), { status: 503, code: 'not_ready' });
+  const refused = await server.inject('/readyz');
+  t.equal(refused.statusCode, 503);
+  t.match(refused.headers['content-type'], /^application\/problem\+json/);
+  t.strictSame(refused.json(), {
+    type: 'urn:vtepd:problem:not_ready',
+    title: 'The VTEP is not ready',
+    status: 503,
+    detail: 'device_missing: vtep100 is down',
+    code: 'not_ready',
+    reasons,
+  });
+  t.match((await server.inject('/v1/status')).json(), { ready: false });
+  reasons.length = 0;
+  t.equal((await server.inject('/readyz')).statusCode, 200);
+  t.match((await server.inject('/v1/status')).json(), { ready: true });
 });
 
 function vni100() {

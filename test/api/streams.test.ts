@@ -69,7 +69,7 @@ t.test('a client gets the events that match its filter until it disconnects', as
   await everything.until('retry: 2000\n\n');
   await some.until('retry: 2000\n\n');
   events.publish({ type: 'vni', vni: 100, action: 'added' });
-  events.publish({ type: 'warning', code: 'a', detail: 'b\nc' });
+  events.publish({ type: 'warning', code: 'reload_failed', detail: 'b\nc', why: 'w', cure: 'c' });
   events.publish({ type: 'vni', vni: 7, action: 'removed' });
 
   const text = await everything.until('removed');
@@ -80,7 +80,7 @@ t.test('a client gets the events that match its filter until it disconnects', as
   );
   t.match(
     second,
-    /^id: 2\nevent: warning\ndata: .*"b\\nc"\}$/,
+    /^id: 2\nevent: warning\ndata: .*"code":"reload_failed","detail":"b\\nc","why":"w","cure":"c"\}$/,
     'the data is one line even if a field contains a line break',
   );
   t.match(third, /^id: 3\n/);
@@ -100,11 +100,11 @@ t.test('a client that does not read loses the oldest events and gets `lost` even
   const detail = 'x'.repeat(10_000);
   const many = 5000;
   for (let i = 0; i < many; i++) {
-    events.publish({ type: 'warning', code: String(i), detail });
+    events.publish({ type: 'resolve', name: String(i), addresses: [], error: detail });
     if (i % 100 === 0) await new Promise((resolve) => setImmediate(resolve));
   }
   slow.body.resume();
-  const text = await slow.until(`"code":"${many - 1}"`);
+  const text = await slow.until(`"name":"${many - 1}"`);
   const ids = [...text.matchAll(/^id: (\d+)$/gm)].map(([, id]) => Number(id));
   t.same(
     ids,
@@ -115,7 +115,7 @@ t.test('a client that does not read loses the oldest events and gets `lost` even
     Number(count),
   );
   t.ok(lost.length >= 1, `\`lost\` events report the losses (${lost})`);
-  const delivered = (text.match(/^event: warning$/gm) ?? []).length;
+  const delivered = (text.match(/^event: resolve$/gm) ?? []).length;
   t.equal(
     delivered + lost.reduce((sum, count) => sum + count, 0),
     many,

@@ -34,7 +34,14 @@ t.test('a token is read, with a warning if it is unsafe', async (t) => {
   const token = 'a'.repeat(64);
   t.same(readTokenFile(file(`${token}\n`)), { token, warnings: [] });
   t.match(readTokenFile(file(token, 0o644)).warnings, [
-    /every user of this machine can read the token; run: chmod 640/,
+    {
+      code: 'token_unsafe',
+      detail: /every user of this machine can read the token$/,
+      why: /can change VNIs and peers$/,
+      cure: /chmod 640 .*; then restart vtepd$/,
+    },
   ]);
-  t.match(readTokenFile(file('short')).warnings, [/5 characters can be guessed/]);
+  t.match(readTokenFile(file('short')).warnings, [
+    { code: 'token_unsafe', detail: /5 characters can be guessed$/, cure: /openssl rand -hex 32 > / },
+  ]);
 });

@@ -73,10 +73,19 @@ t.test('the number of drop reasons that do not fit is shown', async (t) => {
 
 t.test('warnings and failures are shown', async (t) => {
   const warned = sample(1, {
-    status: { ...STATUS, ready: false, warnings: [1, 2].map((n) => ({ code: `w${n}`, detail: 'd' })) },
+    status: {
+      ...STATUS,
+      ready: false,
+      warnings: (['reload_failed', 'restart_needed'] as const).map((code) => ({
+        code,
+        detail: 'd',
+        why: 'w',
+        cure: 'c',
+      })),
+    },
   });
   t.match(texts(warned)[0], 'not ready');
-  t.equal(texts(warned)[3], 'w1: d (1 more warning)');
+  t.equal(texts(warned)[3], 'reload_failed: d (1 more warning)');
   t.equal(texts(sample(1, { failure: 'cannot reach vtepd' }))[3], 'cannot reach vtepd');
 });
 

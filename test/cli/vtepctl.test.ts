@@ -30,10 +30,11 @@ const NOW_MS = STARTED_MS + 3_600_000;
 
 /** Starts a daemon's API on a unix socket; `ctl` runs vtepctl with this socket in VTEPCTL_API. */
 async function daemon(t: Test) {
-  const { server, dataPlane, findings } = await controlOverPlainDataPlane();
+  const { server, dataPlane, findings, reasons } = await controlOverPlainDataPlane();
   t.teardown(() => server.close());
   const place = await listen(server, { kind: 'unix', path: socketPath(t) });
-  return { dataPlane, server, findings, place, ctl: (line: string) => run(line, { VTEPCTL_API: place }) };
+  const ctl = (line: string) => run(line, { VTEPCTL_API: place });
+  return { dataPlane, server, findings, reasons, place, ctl };
 }
 
 function run(line: string, env: Record<string, string> = {}): Promise<Result> {
@@ -134,14 +135,20 @@ t.test('--vni may be omitted if there is only one VNI', async (t) => {
   t.equal((await ctl('fdb show --vni 200')).code, 0);
 });
 
-t.test('status prints version, underlay, warnings and VNIs', async (t) => {
+t.test('status prints version, underlay, warnings, notices and VNIs', async (t) => {
   const { ctl, server } = await daemon(t);
   const { code, stdout } = await ctl('status');
   t.equal(code, 0);
   t.match(stdout, /^vtepd 0\.1\.0 ready, up \d+/);
   t.match(
     stdout,
-    '\nunderlay 192.0.2.10 port 4789 io batch\noffloads UDP_GRO\nwarning mtu_unknown: no route to 192.0.2.11\n\n',
+    `
+underlay 192.0.2.10 port 4789 io batch
+offloads UDP_GRO
+warning overlay_mtu_too_large: --mtu 9000 exceeds 1450; larger packets are lost; use --mtu auto
+notice queues_unsteered: vtep100 has no program; frames may be reordered; run with CAP_BPF
+
+`,
   );
   t.match(
     stdout,
@@ -280,6 +287,46 @@ t.test('doctor prints one line per finding, and findings give exit status 1', as
     stderr: '',
   });
   t.strictSame(JSON.parse((await ctl('doctor --json')).stdout), { items: findings });
+});
+
+t.test('notices follow the findings of the doctor and do not change its exit status', async (t) => {
+  const { ctl, findings } = await daemon(t);
+  findings.push({ notice: true, code: 'queues_unsteered', what: 'no program', why: 'w', cure: 'c' });
+  t.strictSame(await ctl('doctor'), {
+    code: 0,
+    stdout: 'nothing found\nnotice queues_unsteered: no program; w; c\n',
+    stderr: '',
+  });
+  t.match(JSON.parse((await ctl('doctor --json')).stdout), { items: [{ notice: true }] });
+  findings.push({ code: 'firewall', what: 'it drops', why: 'w', cure: 'c' });
+  t.strictSame(await ctl('doctor'), {
+    code: 1,
+    stdout: 'firewall: it drops; w; c\nnotice queues_unsteered: no program; w; c\n',
+    stderr: '',
+  });
+});
+
+t.test('ready prints all reasons against readiness, and they give exit status 1', async (t) => {
+  const { ctl, reasons, server } = await daemon(t);
+  t.strictSame(await ctl('ready'), { code: 0, stdout: 'ready\n', stderr: '' });
+  t.strictSame(JSON.parse((await ctl('ready --json')).stdout), { status: 'ready' });
+  reasons.push(
+    { code: 'device_missing', detail: 'vtep100 is down' },
+    { code: 'local_address_missing', detail: '192.0.2.10 is on no device' },
+  );
+  t.strictSame(await ctl('ready'), {
+    code: 1,
+    stdout: `not ready: device_missing: vtep100 is down
+not ready: local_address_missing: 192.0.2.10 is on no device
+`,
+    stderr: '',
+  });
+  t.strictSame(JSON.parse((await ctl('ready --json')).stdout), (await server.inject('/readyz')).json());
+  t.match(await run('ready', { VTEPCTL_API: 'unix:/nowhere/vtepd.sock' }), {
+    code: 1,
+    stdout: '',
+    stderr: /^vtepctl: cannot reach vtepd/,
+  });
 });
 
 t.test('doctor without a daemon checks only the machine', async (t) => {

@@ -4,6 +4,7 @@ import {
   checkBridgeMtu,
   checkChecksums,
   checkConntrack,
+  checkNotices,
   checkPortMix,
   checkRpFilter,
   checkSilentPeers,
@@ -48,6 +49,7 @@ const DAEMON: DaemonFacts = {
   uptimeS: 3600,
   underlayDevices: ['eth0'],
   warnings: [],
+  notices: [],
   vnis: [VNI],
   strayFrames: 0,
   strayVni: -1,
@@ -103,10 +105,14 @@ t.test('every finding has fact, consequence and remedy, each in one line', async
     for (const part of [what, why, cure]) t.match(part, /^[^\n]+$/, `${code}: ${part}`);
 });
 
-t.test('returns the warnings of the daemon as findings', async (t) => {
-  const warnings = [{ code: 'peer_duplicate', detail: 'named twice' }];
-  t.same(checkWarnings({ ...DAEMON, warnings }), [
-    { code: 'peer_duplicate', what: 'named twice', why: '', cure: '' },
+t.test('returns the warnings of the daemon as findings, and notices marked as such', async (t) => {
+  const texts = { why: 'both are one peer', cure: 'remove one' };
+  const warnings = [{ code: 'peer_duplicate', detail: 'named twice', ...texts } as const];
+  const notices = [{ code: 'queues_unsteered', detail: 'no program', ...texts } as const];
+  const facts = { ...DAEMON, warnings, notices };
+  t.strictSame(checkWarnings(facts), [{ code: 'peer_duplicate', what: 'named twice', ...texts }]);
+  t.strictSame(checkNotices(facts), [
+    { notice: true, code: 'queues_unsteered', what: 'no program', ...texts },
   ]);
 });
 

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { OFFLOADS, Offloads, refusalText } from '../../src/exchange/offloads.js';
+import { OFFLOADS, Offloads, refusalReport } from '../../src/exchange/offloads.js';
 
 const EIO = -5;
 const EINVAL = -22;
@@ -61,9 +61,14 @@ t.test('refusals with the same error and consequence are grouped', async (t) => 
 
 t.test('each line names the offload, the error and the consequence', async (t) => {
   for (const [name, without] of OFFLOADS)
-    t.equal(refusalText([name], 'EIO'), `the kernel refuses ${name} (EIO): ${without}`);
+    t.match(refusalReport([name], 'EIO'), {
+      code: 'offload_refused',
+      detail: `the kernel refuses ${name} (EIO)`,
+      why: without,
+      cure: /restart vtepd/,
+    });
   t.match(
-    refusalText(['TUN_F_USO4', 'TUN_F_USO6'], 'EINVAL'),
+    refusalReport(['TUN_F_USO4', 'TUN_F_USO6'], 'EINVAL').detail,
     /^the kernel refuses TUN_F_USO4, TUN_F_USO6 \(/,
   );
 });

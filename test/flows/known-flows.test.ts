@@ -96,14 +96,14 @@ const REMOVED = ['flows none', 'close'];
 
 t.test('grants the offload after the set-up; later calls only follow the TAPs', async (t) => {
   const { flows, inUse, by, lines, vnis } = make();
-  t.same(flows.warnings(), []);
+  t.same(flows.reports(), []);
   t.same(await by(() => flows.follow(ETH0)), SET_UP);
   t.ok(inUse());
   vnis.push({ vni: 200, tap: 'vtep200' });
   t.same(await by(() => flows.follow(ETH0)), ['follow 100 vtep100 200 vtep200']);
   t.ok(inUse());
   t.same(lines, [IN_USE], 'the use is logged once');
-  t.same(flows.warnings(), []);
+  t.same(flows.reports(), []);
 });
 
 t.test('a failed set-up is removed, logged once and shown in the status', async (t) => {
@@ -117,11 +117,13 @@ t.test('a failed set-up is removed, logged once and shown in the status', async 
     t.notOk(inUse());
     const detail = unused(`cannot ${failing}`);
     t.same(lines, [detail], 'the failure is logged once');
-    t.same(flows.warnings(), [{ code: 'flow_offload_unused', detail }]);
+    t.match(flows.reports(), [
+      { code: 'flow_offload_unused', detail, why: /CPU/, cure: /--flow-offload off/ },
+    ]);
     fails.clear();
     t.same(await by(() => flows.follow(ETH0)), SET_UP);
     t.ok(inUse());
-    t.same(flows.warnings(), []);
+    t.same(flows.reports(), []);
     t.same(lines, [detail, IN_USE]);
   }
 });
@@ -144,7 +146,7 @@ t.test('the number of attempts is limited for each path', async (t) => {
   };
   t.equal(await tried(ETH0), ATTEMPTS);
   t.equal(await tried(ETH0), 0);
-  t.equal(flows.warnings().length, 1, 'the warning stays in the status');
+  t.equal(flows.reports().length, 1, 'the warning stays in the status');
   t.equal(await tried(pathBy('eth1')), ATTEMPTS, 'another device gets its own attempts');
   t.equal(await tried(pathBy('eth1', 2)), ATTEMPTS, 'another address gets its own attempts');
   await flows.end('no route');
@@ -199,7 +201,7 @@ t.test('the offload ends when superframes no longer leave whole', async (t) => {
     during.set(step, () => offloads.withdraw('UDP_TUNNEL_GSO'));
     t.same(await by(() => flows.follow(ETH0)), [...SET_UP.slice(0, -1), ...REMOVED], step);
     t.notOk(inUse());
-    t.match(flows.warnings(), [{ detail: unused('superframes do not leave whole') }]);
+    t.match(flows.reports(), [{ detail: unused('superframes do not leave whole') }]);
   }
 });
 
@@ -241,7 +243,7 @@ t.test('a failed removal is logged and does not prevent a new set-up', async (t)
   t.same(await by(() => flows.follow(ETH0)), SET_UP);
   fails.add('follow');
   await flows.follow(ETH0);
-  t.match(flows.warnings(), [{ detail: unused('cannot follow') }]);
+  t.match(flows.reports(), [{ detail: unused('cannot follow') }]);
   fails.delete('follow');
   await flows.follow(ETH0);
   await t.rejects(flows.close(), { message: 'cannot close' }, 'close reports the failure');

@@ -164,7 +164,7 @@ async function assertUnused(
   );
   const refusals = body.warnings.filter(({ code }) => code === 'offload_refused').map(({ detail }) => detail);
   const named = refusals.flatMap(
-    (detail) => /^the kernel refuses (.*) \((\w+)\): /.exec(detail)?.slice(1) ?? [],
+    (detail) => /^the kernel refuses (.*) \((\w+)\)$/.exec(detail)?.slice(1) ?? [],
   );
   t.same(
     named.filter((_, k) => k % 2 === 0).flatMap((names) => names.split(', ')),

@@ -9,6 +9,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import type { Report } from '../../src/exchange/report.js';
 import { createLab } from '../support/lab.js';
 import { assertIdentity } from '../support/metrics.js';
 import { assertPing, SteadyPing } from '../support/traffic.js';
@@ -55,7 +56,7 @@ t.test('a reload applies the changes and loses no frame of a running flow', asyn
   await t.test('a file with an error changes nothing, and log and status report the error', async (t) => {
     writeFileSync(file, BEFORE.replace('mtu: 1300', 'mtu: 20'));
     vtepd.process.signal('SIGHUP');
-    const detail = `reload failed, the previous configuration stays in effect: ${file}:6: vnis[1].mtu 20: must be "auto" or a whole number from 68 to 65535`;
+    const detail = `reload failed: ${file}:6: vnis[1].mtu 20: must be "auto" or a whole number from 68 to 65535`;
     await warned(vtepd, 'reload_failed', detail);
     t.match(vtepd.log(), `${detail.replaceAll('"', '\\"')}`);
     t.strictSame(await vnis(vtepd), [100, 200, 300]);
@@ -92,7 +93,7 @@ t.test('a reload applies the changes and loses no frame of a running flow', asyn
     );
     t.match(
       warnings.find(({ code }) => code === 'restart_needed'),
-      { detail: '--ttl: changed in the configuration; restart vtepd to apply' },
+      { detail: '--ttl: changed in the configuration', cure: 'restart vtepd to apply' },
     );
   });
 
@@ -131,8 +132,8 @@ async function peers(vtepd: Vtepd): Promise<string[]> {
   return body.items.map(({ address }) => address);
 }
 
-async function warningsOf(vtepd: Vtepd): Promise<{ code: string; detail: string }[]> {
-  const { body } = await vtepd.get<{ warnings: { code: string; detail: string }[] }>('/v1/status');
+async function warningsOf(vtepd: Vtepd): Promise<Report[]> {
+  const { body } = await vtepd.get<{ warnings: Report[] }>('/v1/status');
   return body.warnings;
 }
 

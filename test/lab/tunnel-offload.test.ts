@@ -86,11 +86,8 @@ t.test('during a transfer, changes of device feature and IPsec end and restore t
     await near.ip(`xfrm policy del ${policy}`);
     await assertOffload(t, vtepd, OFFLOAD, true, 'IPsec policy removed');
   });
-  t.same(
-    (await vtepd.get<{ warnings: unknown[] }>('/v1/status')).body.warnings,
-    [],
-    'the status has no warnings',
-  );
+  const { body } = await vtepd.get<{ warnings: unknown[]; notices: unknown[] }>('/v1/status');
+  t.same([...body.warnings, ...body.notices], [], 'the status has no warnings and no notices');
 });
 
 t.test('superframes follow a changed route; the offload returns with a restored route', async (t) => {

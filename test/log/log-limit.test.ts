@@ -27,3 +27,21 @@ t.test('allows a burst, then one line per minute, for each key separately', asyn
   t.equal(loud('b'), 10);
   t.equal(loud('a'), 10, 'a forgotten key starts with a full burst');
 });
+
+t.test('a key whose bucket was removed among many others has no larger burst than before', async (t) => {
+  let nowMs = 0;
+  let lines = 0;
+  const log = pino({ base: null }, { write: () => void lines++ });
+  const limited = new LimitedLog(log, () => nowMs);
+  const loud = (key: string) => {
+    lines = 0;
+    for (let i = 0; i < 20; i++) limited.log(key, 'warn', {}, 'again');
+    return lines;
+  };
+  t.equal(loud('spent'), 10);
+  for (let i = 0; i < 3000; i++) limited.log(`key ${i}`, 'warn', {}, 'once');
+  t.equal(loud('spent'), 0, 'a spent bucket is kept');
+  nowMs = 60_000 * 5;
+  for (let i = 0; i < 3000; i++) limited.log(`key ${i}`, 'warn', {}, 'once');
+  t.equal(loud('spent'), 5);
+});

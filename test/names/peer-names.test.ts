@@ -38,10 +38,12 @@ t.test('an address resolves to itself, without an event', async (t) => {
 t.test('an unresolved name causes a warning, an event and one log line, until it resolves', async (t) => {
   const { names, zone, events, changed, lines } = makeNames(t);
   t.same(await names.resolve('vtep.example'), []);
-  t.match(names.warnings(), [
+  t.match(names.reports(), [
     {
       code: 'peer_unresolved',
-      detail: /^cannot resolve "vtep\.example": no such name.*until the name resolves$/,
+      detail: /^cannot resolve "vtep\.example": no such name/,
+      why: /until the name resolves$/,
+      cure: /DNS or the hosts file/,
     },
   ]);
   t.match(events, [{ type: 'resolve', name: 'vtep.example', addresses: [], error: /no such name/ }]);
@@ -49,7 +51,7 @@ t.test('an unresolved name causes a warning, an event and one log line, until it
   zone.set('vtep.example', ['198.51.100.1', '198.51.100.2']);
   names.retain([]);
   t.match(await names.resolve('vtep.example'), [{ text: '198.51.100.1' }, { text: '198.51.100.2' }]);
-  t.same(names.warnings(), []);
+  t.same(names.reports(), []);
   t.same(events.slice(1), [
     { type: 'resolve', name: 'vtep.example', addresses: ['198.51.100.1', '198.51.100.2'], error: '' },
   ]);

@@ -63,7 +63,7 @@ t.test('with auto the overlay MTU is updated when peers or paths change', async 
     [100, 1450],
   ]);
   t.equal(warned(), 0);
-  t.same(mtus.warnings(), []);
+  t.same(mtus.reports(), []);
 });
 
 t.test('a VNI that is removed and added again logs its warning again', async (t) => {
@@ -99,7 +99,7 @@ t.test('a configured MTU is kept; a warning is shown while it does not fit', asy
   const { mtus, paths, carried, carry, warned } = make();
   const peers = [peer('192.0.2.1')];
   t.equal(mtus.begin(settings(100, 9000), peers, 0), 9000);
-  t.match(mtus.warnings(), [
+  t.match(mtus.reports(), [
     {
       code: 'overlay_mtu_too_large',
       detail: /--mtu 9000 exceeds 1450, the largest that fits the path to 192\.0\.2\.1/,
@@ -112,6 +112,6 @@ t.test('a configured MTU is kept; a warning is shown while it does not fit', asy
   t.equal(warned(), 2, 'the warning is logged again when its numbers change');
   paths.set('192.0.2.1', 9050);
   await mtus.follow(() => peers, carry);
-  t.same(mtus.warnings(), [], 'there is no warning when the MTU fits');
+  t.same(mtus.reports(), [], 'there is no warning when the MTU fits');
   t.same(carried, []);
 });

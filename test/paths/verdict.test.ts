@@ -32,10 +32,12 @@ t.test('the warning has configured MTU, fitting MTU and limiting peer', async (t
     undefined,
     'there is no warning when no path MTU is known',
   );
-  t.equal(
-    mtuWarning(100, 9000, fit),
-    'VNI 100: --mtu 9000 exceeds 1450, the largest that fits the path to 192.0.2.1; use --mtu auto or 1450, or raise the MTU of that path by 7550 bytes',
-  );
+  t.strictSame(mtuWarning(100, 9000, fit), {
+    code: 'overlay_mtu_too_large',
+    detail: 'VNI 100: --mtu 9000 exceeds 1450, the largest that fits the path to 192.0.2.1',
+    why: 'larger packets are answered by ICMP, fragmented or dropped',
+    cure: 'use --mtu auto or 1450, or raise the MTU of that path by 7550 bytes',
+  });
 });
 
 t.test('the summary says what fits and by how much the MTU is too large', async (t) => {

@@ -1,6 +1,7 @@
 import t from 'tap';
 import { loadShim, type Shim } from '../../src/abi/binding.js';
 import { ERRNO } from '../../src/abi/errno.js';
+import { NotPermittedError } from '../../src/host/route-redirect.js';
 import { TunnelOffload, type TunnelPeer, type TunnelSpec } from '../../src/superframes/tunnel-offload.js';
 
 const SPEC: TunnelSpec = {
@@ -64,6 +65,17 @@ t.test('each unmet condition has its message', async (t) => {
   t.match(await why({ policyCount: () => -ERRNO.EPERM }), /IPsec policies \(EPERM\)/);
   t.match(await why({}), /no TUN_F_UDP_TUNNEL_GSO/);
   t.match(await why({ tunnelOpen: () => -ERRNO.EBUSY }), /^vtgso4789: EBUSY/);
+});
+
+t.test('a missing permission is reported with the operation and what is missing', async (t) => {
+  const { shim } = machine({ tunnelOpen: () => FD });
+  const refused = () => Promise.reject(new NotPermittedError('cannot attach (EPERM)', 'CAP_BPF'));
+  const tunnel = new TunnelOffload(shim, SPEC, refused);
+  for (let attempt = 0; attempt < 2; attempt++)
+    t.match(await tunnel.find(PEERS), {
+      why: 'vtgso4789: cannot attach (EPERM): this requires CAP_BPF, see docs/systemd.md',
+      notPermitted: { operation: 'cannot attach (EPERM)', missing: 'CAP_BPF' },
+    });
 });
 
 t.test('a device that cannot be set up is closed and not tried again', async (t) => {

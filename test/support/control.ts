@@ -10,6 +10,7 @@ import { buildServer, type ControlDeps, type StatusInfo } from '../../src/api/se
 import { readPeerBody, readVniBody } from '../../src/config/body.js';
 import { DataPlaneError, type PeerAddress } from '../../src/exchange/data-plane.js';
 import { Events } from '../../src/exchange/events.js';
+import type { NotReadyReason } from '../../src/exchange/report.js';
 import { makeIpAddress, parseIpAddress } from '../../src/wire/ip-address.js';
 import { PlainConfiguration } from './configuration.js';
 import { PlainDataPlane } from './data-plane.js';
@@ -28,6 +29,7 @@ export async function controlOverPlainDataPlane({ token = '', level = 'info' } =
   await configuration.addPeer(100, readPeerBody({ address: 'far.example', port: 8472, flood: false }, 4789));
   const lines: string[] = [];
   const findings: Finding[] = [];
+  const reasons: NotReadyReason[] = [];
   const captures = new PlainCaptures();
   const events = new Events();
   const deps: ControlDeps = {
@@ -38,12 +40,13 @@ export async function controlOverPlainDataPlane({ token = '', level = 'info' } =
     capture: captures,
     token,
     status: () => STATUS,
+    notReady: () => reasons,
     log: pino({ base: null, level }, { write: (line: string) => lines.push(line) }),
     doctor: async () => findings,
     probe: async (_vni, peer, progress) => fixedProbe(peer.address.text, progress),
   };
   const server = buildServer(deps);
-  return { dataPlane, configuration, events, captures, lines, findings, server, deps };
+  return { dataPlane, configuration, events, captures, lines, findings, reasons, server, deps };
 }
 
 /**
@@ -83,7 +86,22 @@ const STATUS: StatusInfo = {
   uptimeS: 60,
   epochMs: (ms) => ms,
   underlay: { local: ['192.0.2.10'], device: '', port: 4789, io: 'batch', offloads: ['UDP_GRO'] },
-  warnings: [{ code: 'mtu_unknown', detail: 'no route to 192.0.2.11' }],
+  warnings: [
+    {
+      code: 'overlay_mtu_too_large',
+      detail: '--mtu 9000 exceeds 1450',
+      why: 'larger packets are lost',
+      cure: 'use --mtu auto',
+    },
+  ],
+  notices: [
+    {
+      code: 'queues_unsteered',
+      detail: 'vtep100 has no program',
+      why: 'frames may be reordered',
+      cure: 'run with CAP_BPF',
+    },
+  ],
   pathMtu: (address) => (address === '192.0.2.11' ? 1500 : undefined),
 };
 

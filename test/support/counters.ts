@@ -36,4 +36,5 @@ export const STATUS: StatusView = {
   underlay: { local: ['192.0.2.10'], device: null, port: 4789, io: 'batch', offloads: [] },
   vnis: [],
   warnings: [],
+  notices: [],
 };

@@ -18,6 +18,7 @@ export const STATUS: StatusInfo = {
   epochMs: (ms) => ms,
   underlay: { local: [], device: '', port: 4789, io: 'batch', offloads: [] },
   warnings: [],
+  notices: [],
   pathMtu: () => undefined,
 };
 

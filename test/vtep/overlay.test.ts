@@ -17,7 +17,7 @@ import { silentLogger } from '../../src/log/log.js';
 import { PathManager } from '../../src/paths/path-manager.js';
 import { Paths } from '../../src/paths/paths.js';
 import { Overlay } from '../../src/vtep/overlay.js';
-import { Warnings } from '../../src/vtep/warnings.js';
+import { Reports } from '../../src/vtep/reports.js';
 import { parseIpAddress } from '../../src/wire/ip-address.js';
 
 const peer = (host: string): PeerSettings => ({ host, port: 4789, flood: true });
@@ -121,7 +121,7 @@ function make(pathManager = NO_CONSEQUENCES) {
   };
   const events = new Events();
   const subscription = events.subscribe();
-  const warnings = new Warnings(silentLogger(), new Events());
+  const reports = new Reports(silentLogger(), new Events());
   const overlay = new Overlay({
     settings: { workers: 1 },
     paths,
@@ -131,21 +131,21 @@ function make(pathManager = NO_CONSEQUENCES) {
     events,
     log: silentLogger(),
     entries: () => new Map(),
-    warnings,
+    reports,
     opened: () => {},
   });
   overlay.attach(plane as unknown as Handle);
   const shown = () => plane.peers(1).map(({ name, address }) => [name, address.text]);
   const happened = async () => {
-    events.publish({ type: 'warning', code: 'end', detail: '' });
+    events.publish({ type: 'lost', count: 0 });
     const types: string[] = [];
     for await (const { event } of subscription) {
-      if (event.type === 'warning') break;
+      if (event.type === 'lost') break;
       types.push(event.type === 'vni' ? `${event.type} ${event.vni} ${event.action}` : event.type);
     }
     return types;
   };
-  return { overlay, zone, plane, taps, broken, moved, taken, warnings, shown, happened };
+  return { overlay, zone, plane, taps, broken, moved, taken, reports, shown, happened };
 }
 
 t.test('an address that a name loses stays a peer if the address itself is configured', async (t) => {
@@ -217,10 +217,10 @@ t.test('a VNI whose device was removed externally can be removed', async (t) => 
 });
 
 t.test('warnings about a VNI are withdrawn when it is removed or cannot be added', async (t) => {
-  const { overlay, zone, warnings, taken } = make();
+  const { overlay, zone, reports, taken } = make();
   zone.set('a.example', ['127.0.0.1']);
   const twice = (number: number) => vni(number, 'a.example', '127.0.0.1');
-  const codes = () => warnings.list.map(({ code }) => code);
+  const codes = () => reports.list.map(({ code }) => code);
   await overlay.add([twice(1), twice(2)]);
   t.same(codes(), ['peer_duplicate', 'queues_unsteered', 'queues_unsteered']);
   await overlay.remove(twice(1));
@@ -232,13 +232,13 @@ t.test('warnings about a VNI are withdrawn when it is removed or cannot be added
 });
 
 t.test('hosts with the same address are one peer, and a warning names the duplicates', async (t) => {
-  const { overlay, zone, warnings, shown } = make();
+  const { overlay, zone, reports, shown } = make();
   const a = 'a.example';
   const b = 'b.example';
   const address = '127.0.0.1';
   for (const name of [a, b]) zone.set(name, [address]);
   const warned = () =>
-    warnings.list.filter(({ code }) => code === 'peer_duplicate').map(({ detail }) => detail);
+    reports.list.filter(({ code }) => code === 'peer_duplicate').map(({ detail }) => detail);
   const also = (host: string, first: string) =>
     `${host} has the same address (${address}) as ${first}: both are one peer`;
   await overlay.add([vni(1, a)]);

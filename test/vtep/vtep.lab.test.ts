@@ -83,6 +83,10 @@ t.test('the public data plane is read-only', async (t) => {
     t.notOk(change in vtep.dataPlane, change);
 });
 
+t.test('a VTEP that forwards is ready', async (t) => {
+  t.strictSame(vtep.notReady(), []);
+});
+
 t.test('concurrent changes of VNIs with one bridge are serialised', async (t) => {
   await Promise.all([vtep.addVni(made(200, { bridge: 'br1' })), vtep.addVni(made(201, { bridge: 'br1' }))]);
   await Promise.all([vtep.removeVni(200), vtep.addVni(made(202, { bridge: 'br1' }))]);

@@ -4,7 +4,7 @@ import { answers, guardedAnswers, json, media } from '../answers.js';
 import { clientOf } from '../connections.js';
 import { countersText } from '../counters.js';
 import type { ControlDeps } from '../deps.js';
-import { ApiError } from '../errors.js';
+import { ApiError, NotReadyError } from '../errors.js';
 import { createMetrics } from '../metrics.js';
 import { onceClosed } from '../once-closed.js';
 import { countersSchema, findingSchema, healthSchema, listOf, noQuery, statusSchema } from '../schemas.js';
@@ -27,7 +27,7 @@ export function statusRoutes(app: FastifyInstance, deps: ControlDeps): void {
     '/v1/status',
     {
       schema: {
-        summary: 'Get status, VNIs and warnings',
+        summary: 'Get status, VNIs, warnings and notices',
         tags: TAGS,
         operationId: 'getStatus',
         querystring: noQuery,
@@ -89,7 +89,10 @@ export function statusRoutes(app: FastifyInstance, deps: ControlDeps): void {
 }
 
 /** Routes for supervisors and Prometheus, also used by the separate metrics listener. */
-export function healthRoutes(app: FastifyInstance, deps: Pick<ControlDeps, 'dataPlane' | 'status'>): void {
+export function healthRoutes(
+  app: FastifyInstance,
+  deps: Pick<ControlDeps, 'dataPlane' | 'status' | 'notReady'>,
+): void {
   // Does not check the data plane, so that a supervisor does not restart a busy daemon.
   app.get(
     '/healthz',
@@ -108,15 +111,16 @@ export function healthRoutes(app: FastifyInstance, deps: Pick<ControlDeps, 'data
     '/readyz',
     {
       schema: {
-        summary: 'Readiness: the data plane has applied the whole configuration',
+        summary: 'Readiness: the data plane has applied the whole configuration, and no fault prevents it',
         tags: TAGS,
         operationId: 'getReadiness',
         response: answers({ 200: json(healthSchema, 'ready') }, ['not_ready']),
       },
     },
     () => {
-      if (deps.dataPlane.ready) return { status: 'ready' };
-      throw new ApiError('not_ready', 'the data plane has not applied the whole configuration yet');
+      const reasons = deps.notReady();
+      if (reasons.length > 0) throw new NotReadyError(reasons);
+      return { status: 'ready' };
     },
   );
 
@@ -142,15 +146,15 @@ export function healthRoutes(app: FastifyInstance, deps: Pick<ControlDeps, 'data
 export type StatusView = ReturnType<typeof statusView>;
 
 function statusView(deps: ControlDeps) {
-  const { dataPlane, status } = deps;
-  const { version, startedAtMs, uptimeS, underlay, warnings } = status();
+  const { version, startedAtMs, uptimeS, underlay, warnings, notices } = deps.status();
   return {
     version,
     startedAt: new Date(startedAtMs).toISOString(),
     uptimeS: Math.floor(uptimeS),
-    ready: dataPlane.ready,
+    ready: deps.notReady().length === 0,
     underlay: { ...underlay, device: underlay.device || null },
     vnis: vniStates(deps).map((vni) => vniView(deps, vni)),
     warnings,
+    notices,
   };
 }

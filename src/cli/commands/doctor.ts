@@ -7,7 +7,9 @@ import { doctorText } from '../vtepctl-text.js';
 export const declareDoctor: Declare = (program, run) => {
   program
     .command('doctor')
-    .description('find problems that keep frames from arriving; exit status 1 if there are any')
+    .description(
+      'find problems that keep frames from arriving; exit status 1 if there are any; notices are no problems',
+    )
     .action(run(doctor));
 };
 
@@ -20,7 +22,7 @@ async function doctor({ client, environment, verdict, answer }: Session): Promis
       return [notRunning(error), ...(await environment.doctor())];
     },
   );
-  verdict.bad = findings.length > 0;
+  verdict.bad = findings.some(({ notice }) => !notice);
   answer({ items: findings }, () => doctorText(findings));
 }
 
