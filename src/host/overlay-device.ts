@@ -150,15 +150,20 @@ export class OverlayDevice {
    * Opens the TAP again after it was deleted, or adopts the device that has its name now.
    *
    * @param unbridgedMtu device MTU outside a bridge, bytes
-   * @param seen the device before its deletion, which a new device becomes again
+   * @param seen returns what a device was like before its deletion; a new one becomes it again
    * @returns releases what was open before; to be called when no worker uses its descriptors
    * @throws HostError; the device stays closed
    */
-  async reopen(unbridgedMtu: number, seen: Seen | undefined): Promise<() => Promise<void>> {
+  async reopen(
+    unbridgedMtu: number,
+    seen: (index: number) => Seen | undefined,
+  ): Promise<() => Promise<void>> {
     const [before, opened, link, isOurs] = [this.#undo, this.#tap, this.#link, this.#isOurs];
     this.#undo = new Rollback();
     try {
-      await this.#open(unbridgedMtu, seen);
+      if (this.#machine.link(this.bridgeIndex) === undefined && this.#mayOpenBridge())
+        await this.#openBridge(seen(this.bridgeIndex));
+      await this.#open(unbridgedMtu, seen(this.index));
     } catch (error) {
       await this.#undo.run().catch(() => undefined);
       [this.#undo, this.#tap, this.#link, this.#isOurs] = [before, opened, link, isOurs];
@@ -229,6 +234,11 @@ export class OverlayDevice {
     for (const result of [...closed, ...left]) if (result.status === 'rejected') throw result.reason;
   }
 
+  /** False for a bridge of another program that is missing: it is awaited. */
+  #mayOpenBridge(): boolean {
+    return this.#joined.isOurs || this.#machine.find(this.#bridge) !== undefined;
+  }
+
   async #openBridge(seen: Seen | undefined): Promise<void> {
     if (this.#bridge === '') return;
     const machine = this.#machine;
@@ -279,7 +289,7 @@ export class OverlayDevice {
   async #configure(tap: Link, unbridgedMtu: number, seen: Seen | undefined): Promise<void> {
     const machine = this.#machine;
     const link = machine.link(tap.index) ?? tap;
-    if (this.#joined.index !== 0) await this.#join(link, seen);
+    if (machine.link(this.bridgeIndex) !== undefined) await this.#join(link, seen);
     else await this.#set(link, { mtu: link.master === 0 ? unbridgedMtu : this.#bridgedMtu(link.master) });
     await this.#addAddresses(this.#addresses);
     if (seen !== undefined) await this.#resemble(link, seen);

@@ -47,7 +47,7 @@ export interface DeviceWatchOptions {
   /** Runs work between two changes of the configuration. */
   readonly serialise: (work: () => Promise<void>) => Promise<void>;
   /** Opens the TAP of a VNI again, and passes its descriptors to the workers. */
-  readonly reopen: (vni: VniSettings, seen: Seen | undefined) => Promise<void>;
+  readonly reopen: (vni: VniSettings, seen: (index: number) => Seen | undefined) => Promise<void>;
   /** Sets the MTU of a TAP outside a bridge. */
   readonly unbridged: (vni: VniSettings) => Promise<void>;
 }
@@ -175,7 +175,7 @@ export class DeviceWatch {
       await serialise(async () => {
         // A change of the configuration possibly replaced or removed the device meanwhile.
         if (this.#stopped || this.#options.devices.find(vni.tap) !== device) return;
-        if (fault === 'tap_deleted') await reopen(vni, this.#seen.get(device.index));
+        if (fault === 'tap_deleted') await reopen(vni, (index) => this.#seen.get(index));
         else await device.rejoin(this.#seen.get(device.bridgeIndex), watched.isOut);
       });
       log.info({ vni: vni.vni }, isThere ? `joined ${name} again` : `made ${name} again`);

@@ -183,10 +183,10 @@ export class Overlay {
   /**
    * Opens the TAP of a VNI again after it was deleted.
    *
-   * @param seen the device before its deletion
+   * @param seen as for `OverlayDevice.reopen`
    * @throws HostError
    */
-  async reopen({ vni, tap }: VniSettings, seen: Seen | undefined): Promise<void> {
+  async reopen({ vni, tap }: VniSettings, seen: (index: number) => Seen | undefined): Promise<void> {
     const { devices, pathManager, reopened } = this.#options;
     const device = devices.find(tap)!;
     await pathManager.inTurn(async () => {

@@ -131,6 +131,13 @@ export class Lab {
     return daemon;
   }
 
+  /** Starts the daemon and waits until its API answers; the daemon is possibly not ready. */
+  async standby(host: Namespace, flags: string): Promise<Vtepd> {
+    const daemon = await startVtepd(host, this.dir, flags, {}, 'answering');
+    this.#daemons.push(daemon);
+    return daemon;
+  }
+
   /** Registers a process to be killed at the end of the lab, if it is still running. */
   keep<P extends Running>(process: P): P {
     this.#processes.push(process);

@@ -39,12 +39,13 @@ export async function startVtepd(
   dir: string,
   flags: string,
   env: Record<string, string> = {},
+  until: 'ready' | 'answering' = 'ready',
 ): Promise<Vtepd> {
   const socket = join(dir, `api-${sockets++}.sock`);
   const process = host.start(vtepdCommand(`${flags} --api unix:${socket}`), { env });
   const daemon = new Vtepd(host, process, socket);
   try {
-    await daemon.ready();
+    await (until === 'ready' ? daemon.ready() : daemon.answering());
   } catch (error) {
     await daemon.stop('SIGKILL');
     throw error;
@@ -78,14 +79,20 @@ export class Vtepd {
   }
 
   async ready(): Promise<void> {
-    await eventually(
-      'vtepd to be ready',
-      async () => {
-        if (!this.process.alive) throw new Error(`vtepd exited: ${lastLines(this.log())}`);
-        return (await this.call('GET', '/readyz').catch(() => undefined))?.status === 200;
-      },
-      READY_MS,
-    );
+    await this.#until('vtepd to be ready', (status) => status === 200);
+  }
+
+  /** Waits until the API answers. */
+  async answering(): Promise<void> {
+    await this.#until('the API to answer', (status) => status !== undefined);
+  }
+
+  async #until(what: string, isReached: (status: number | undefined) => boolean): Promise<void> {
+    const look = async () => {
+      if (!this.process.alive) throw new Error(`vtepd exited: ${lastLines(this.log())}`);
+      return isReached((await this.call('GET', '/readyz').catch(() => undefined))?.status);
+    };
+    await eventually(what, look, READY_MS);
   }
 
   get<T = Record<string, unknown>>(path: string): Promise<Answer<T>> {
