@@ -200,7 +200,7 @@ static int receive_answer(int fd, size_t wanted, struct netlink_answer *answer)
  * Errors of requests are messages of the answer (NLMSG_ERROR), with the kernel's words
  * (NLMSGERR_ATTR_MSG).
  *
- * #syscalls socket bind setsockopt send recvmsg close
+ * #syscalls socket bind setsockopt sendto recvmsg close
  * Return: 0; -EINVAL malformed messages; -EAGAIN no answer within 10 s; else a negative errno.
  */
 int netlink_request(int protocol, const uint8_t *messages, size_t len, struct netlink_answer *answer)

@@ -133,7 +133,7 @@ int watch_clear(int fd)
 /**
  * policy_count() - count the IPsec policies of this network namespace
  *
- * #syscalls socket bind sendto recv close
+ * #syscalls socket bind setsockopt sendto recv close
  * Return: the count; 0 also when the kernel lacks IPsec; else a negative errno.
  */
 int policy_count(void)
@@ -193,7 +193,7 @@ static int find_stats(const struct nlmsghdr *head, size_t len, struct rtnl_link_
  * For a TAP, the count covers frames that found its queue full (tun_net_xmit). The count is 0 when
  * the device is created.
  *
- * #syscalls socket bind send recv close
+ * #syscalls socket bind setsockopt sendto recv close
  * Return: the count; -ENODEV no such device; else a negative errno.
  */
 int64_t device_tx_dropped(int index)

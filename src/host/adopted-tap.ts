@@ -76,7 +76,9 @@ export async function restoreTap(machine: Machine, index: number, before: TapRec
   if (now.master !== master) await set({ master });
   if (now.mtu !== before.mtu) await set({ mtu: before.mtu });
   if (now.mac !== before.mac) await set({ mac: before.mac });
-  if (now.addrGenMode !== before.addrGenMode) await set({ addrGenMode: before.addrGenMode });
+  // A device with an MTU below 1280 has no IPv6 (RFC 8200 §5), and then no mode either.
+  const { addrGenMode } = before;
+  if (addrGenMode !== '' && now.addrGenMode !== addrGenMode) await set({ addrGenMode });
   if (!now.up && before.up) await set({ up: true });
   if (now.alias !== before.alias) await set({ alias: before.alias });
 }

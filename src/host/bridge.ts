@@ -43,7 +43,8 @@ export async function openBridge(
   tapMac: Mac,
   undo: Rollback,
 ): Promise<OpenBridge> {
-  const found = machine.find(name);
+  const named = machine.find(name);
+  const found = named && (await machine.reread(named.index));
   if (found) return adoptBridge(machine, found, undo);
   const { high, low } = bridgeMac(tapMac);
   await machine.change(addLink('bridge', { name, mac: formatMac(high, low) }));
@@ -81,9 +82,9 @@ async function adoptBridge(machine: Machine, bridge: Link, undo: Rollback): Prom
 
 /** Removes the bridge if it still carries the mark and has no ports. */
 export async function leaveBridge(machine: Machine, index: number): Promise<void> {
-  // A TAP that was closed just now is possibly still in the table.
-  await machine.current();
-  const bridge = machine.link(index);
+  // A TAP that was closed just now, and the mark of a bridge that is down, are possibly still in the
+  // table.
+  const bridge = await machine.reread(index);
   if (bridge?.alias !== BRIDGE_MARK || machine.portsOf(index).length > 0) return;
   await machine.change(deleteLink(bridge));
 }

@@ -7,8 +7,10 @@
  *
  * Notifications are applied in their order. When the kernel had to discard some (ENOBUFS), all
  * devices and addresses are listed again, and the difference is reported like any other change.
- * After `change` the tables hold its result, because the kernel queues the notification before it
- * acknowledges the request.
+ * After `change` the tables hold its result: the kernel queues notifications before it acknowledges
+ * a request, and devices that were set are read again, because the kernel does not report each
+ * property. Of a device that is down it reports no change of alias, IPv6 mode and port options, and
+ * never one of the queues of a TAP: `reread`.
  *
  * Routes and rules are only watched (`network-watch.ts`), because a table can have a million routes.
  */
@@ -24,6 +26,7 @@ import {
   parseRemoval,
   RTM_DELLINK,
   RTM_NEWLINK,
+  readLink,
 } from './netlink/links.js';
 import { type Message, messagesIn } from './netlink/message.js';
 import { change, NETLINK_ROUTE, type Operation } from './netlink/request.js';
@@ -49,6 +52,7 @@ export interface Changes {
   readonly addresses: boolean;
 }
 
+/** Must not throw. */
 export type Observer = (changes: Changes) => void;
 
 /** Notifications to which the tables subscribe: group of linux/rtnetlink.h, and what applies them. */
@@ -61,6 +65,8 @@ type Apply = (tables: Tables, message: Message) => void;
 
 /** Longest datagram of notifications, bytes. */
 const DATAGRAM_LEN = 65_536;
+/** Time from a listing that failed to the next one, ms. */
+const RETRY_MS = 5000;
 
 export class Machine {
   readonly #shim: Shim;
@@ -72,6 +78,7 @@ export class Machine {
   #poll: object | undefined;
   /** Listing after lost notifications. */
   #listing: Promise<void> | undefined;
+  #retry: NodeJS.Timeout | undefined;
   #closed = false;
 
   private constructor(shim: Shim, fd: number, failed: (error: Error) => void) {
@@ -84,6 +91,7 @@ export class Machine {
    * Subscribes to changes and lists what is there.
    *
    * @param failed called when a listing after lost notifications failed; the tables are out of date
+   *   until a later listing succeeds
    * @throws HostError
    */
   static async open(shim: Shim, failed: (error: Error) => void = () => {}): Promise<Machine> {
@@ -175,19 +183,45 @@ export class Machine {
       await change(...operations);
     } finally {
       await this.current();
+      const devices = new Set(operations.flatMap(({ device }) => device ?? []));
+      await Promise.all(Array.from(devices, (index) => this.reread(index)));
+    }
+  }
+
+  /**
+   * Reads a device again, with the properties whose changes the kernel does not report.
+   *
+   * @param index interface index
+   * @returns undefined when there is no such device
+   * @throws NetlinkError
+   */
+  async reread(index: number): Promise<Link | undefined> {
+    await this.current();
+    for (;;) {
+      const before = this.#tables.lastNotified(index);
+      const link = await readLink(index);
+      await this.current();
+      // A notification that arrived meanwhile is possibly newer than the answer.
+      if (this.#tables.lastNotified(index) !== before) continue;
+      if (link !== undefined) this.#tables.setLink(link);
+      this.#report();
+      return link;
     }
   }
 
   /** @returns when the tables hold everything that the kernel has reported so far */
   async current(): Promise<void> {
-    await this.#listing;
-    this.#read();
+    do {
+      await this.#listing;
+      this.#read();
+    } while (this.#listing !== undefined);
   }
 
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
     this.#observers.clear();
+    clearTimeout(this.#retry);
     if (this.#poll) this.#shim.pollStop(this.#poll);
     this.#shim.close(this.#fd);
   }
@@ -199,7 +233,7 @@ export class Machine {
       const got = this.#shim.netlinkReceive(this.#fd, this.#buffer);
       if (got === -ERRNO.EAGAIN) break;
       if (got < 0) {
-        void this.#listAgain();
+        this.#listAgain();
         return;
       }
       for (const message of messagesIn(this.#buffer.subarray(0, got)))
@@ -212,19 +246,26 @@ export class Machine {
     this.#report();
   }
 
-  /** Notifications that arrive meanwhile are applied after the list, so the newest state wins. */
-  #listAgain(): Promise<void> {
+  /**
+   * Lists all devices and addresses again. Notifications that arrive meanwhile are applied after the
+   * list, so the newest state wins.
+   */
+  #listAgain(): void {
+    clearTimeout(this.#retry);
     if (this.#poll) this.#shim.pollStop(this.#poll);
     this.#poll = undefined;
     this.#listing = this.#list()
-      .catch(this.#failed)
+      .catch((error: Error) => {
+        if (this.#closed) return;
+        this.#failed(error);
+        this.#retry = setTimeout(() => this.#listAgain(), RETRY_MS);
+      })
       .finally(() => {
         this.#listing = undefined;
         if (this.#closed) return;
         this.#poll = this.#shim.pollStart(this.#fd, () => this.#read());
         this.#read();
       });
-    return this.#listing;
   }
 
   async #list(): Promise<void> {
@@ -242,8 +283,19 @@ export class Machine {
 class Tables {
   readonly links = new Map<number, Link>();
   readonly addresses = new Map<string, Address>();
+  /** Number of the last notification of each device. */
+  readonly #notified = new Map<number, number>();
+  #notifications = 0;
   #changed = new Map<number, LinkChange>();
   #addressesChanged = false;
+
+  notified(index: number): void {
+    this.#notified.set(index, ++this.#notifications);
+  }
+
+  lastNotified(index: number): number {
+    return this.#notified.get(index) ?? 0;
+  }
 
   setLink(link: Link): void {
     const before = this.links.get(link.index);
@@ -256,6 +308,7 @@ class Tables {
     const before = this.links.get(index);
     if (before === undefined) return;
     this.links.delete(index);
+    this.#notified.delete(index);
     for (const [key, address] of this.addresses) if (address.index === index) this.#removeAddress(key);
     this.#note(index, before, undefined, isMoved);
   }
@@ -308,10 +361,15 @@ function applyLink(tables: Tables, message: Message): void {
     return;
   }
   const link = parseLink(message);
-  if (link) tables.setLink(link);
-  const port = parsePort(message);
+  const port = link === undefined ? parsePort(message) : undefined;
   const before = port && tables.links.get(port.index);
-  if (port && before?.port) tables.setLink({ ...before, port: port.port });
+  if (link) {
+    tables.notified(link.index);
+    tables.setLink(link);
+  } else if (before?.port) {
+    tables.notified(before.index);
+    tables.setLink({ ...before, port: port!.port });
+  }
 }
 
 function applyAddress(tables: Tables, message: Message): void {

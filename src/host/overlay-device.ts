@@ -251,7 +251,8 @@ export class OverlayDevice {
   async #open(unbridgedMtu: number, seen: Seen | undefined): Promise<void> {
     const machine = this.#machine;
     const { tap, vni, mac, derivedMac } = this.#spec;
-    const existing = machine.find(tap);
+    const found = machine.find(tap);
+    const existing = found && (await machine.reread(found.index));
     this.#tap = openTap(this.#shim, this.#spec, existing, this.#undo);
     await machine.current();
     const link = machine.get(tap);
@@ -306,8 +307,10 @@ export class OverlayDevice {
    * Joins a bridge without a link-local address, so that the port sends no router solicitations.
    */
   async #enter(link: Link, bridge: number): Promise<void> {
-    const isGenerated = link.addrGenMode !== '' && link.addrGenMode !== 'none';
     await this.#set(link, { mtu: this.#bridgedMtu(bridge) });
+    // Read after the MTU was set: a device with an MTU below 1280 has no IPv6.
+    const mode = this.#machine.link(link.index)?.addrGenMode ?? '';
+    const isGenerated = mode !== '' && mode !== 'none';
     await this.#set(link, { master: bridge, ...(isGenerated ? { addrGenMode: 'none' } : {}) });
   }
 

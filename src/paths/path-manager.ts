@@ -289,6 +289,6 @@ export class PathManager {
     const { machine, linkOf } = this.#options;
     const link = linkOf(tap);
     if (link === undefined || link.master !== 0 || link.mtu === mtu) return;
-    await machine.change(setLink(`set the MTU of ${link.name} to ${mtu}`, link.index, { mtu }));
+    await machine.change(setLink(`configure ${link.name}`, link.index, { mtu }));
   }
 }

@@ -27,7 +27,10 @@ export interface Address {
   readonly length: number;
   /** False while duplicate address detection runs (tentative), and after it failed. */
   readonly usable: boolean;
-  /** False for addresses that the kernel generated: link-local, or by router advertisements. */
+  /**
+   * False for addresses that the kernel generated: loopback, link-local, or by router
+   * advertisements. Always true before Linux 5.18.
+   */
   readonly configured: boolean;
   /** IFA_F_TEMPORARY: a privacy address (RFC 8981). */
   readonly temporary: boolean;
@@ -42,6 +45,8 @@ const FIXED_LEN = 8;
 const FAMILIES: Readonly<Record<number, 4 | 6>> = { 2: 4, 10: 6 };
 const AF = { 4: 2, 6: 10 } as const;
 const IFA = { ADDRESS: 1, LOCAL: 2, FLAGS: 8, PROTO: 11 } as const;
+/** IFAPROT_KERNEL_LO, _RA and _LL; Linux reports them since 5.18. */
+const GENERATED: readonly number[] = [1, 2, 3];
 const TEMPORARY = 0x01;
 const OPTIMISTIC = 0x04;
 const DAD_FAILED = 0x08;
@@ -63,7 +68,7 @@ export function parseAddress({ body }: Message): Address | undefined {
     text: formatIpAddress(family, bytes),
     length: body[1],
     usable: !isTentative && (flags & DAD_FAILED) === 0,
-    configured: (u8Of(attributes, IFA.PROTO) ?? 0) === 0,
+    configured: !GENERATED.includes(u8Of(attributes, IFA.PROTO) ?? 0),
     temporary: family === 6 && (flags & TEMPORARY) !== 0,
   };
 }

@@ -4,6 +4,7 @@
  * A device is identified by its interface index; names change. `parseLink` reads the properties that
  * vtepd uses.
  */
+import { ERRNO } from '../../abi/errno.js';
 import { formatMac } from '../../wire/mac.js';
 import {
   type Attributes,
@@ -22,7 +23,7 @@ import {
   u32Of,
   viewOf,
 } from './message.js';
-import { dump, type Operation } from './request.js';
+import { dump, getEach, NetlinkError, type Operation } from './request.js';
 
 export interface Link {
   readonly index: number;
@@ -56,7 +57,10 @@ export interface Link {
 export interface TunData {
   readonly isTap: boolean;
   readonly isMultiQueue: boolean;
-  /** Queues that programs have open. */
+  /**
+   * Queues that programs had open when the device was read. The kernel reports no change of this
+   * number.
+   */
   readonly queues: number;
 }
 
@@ -172,9 +176,27 @@ export async function dumpLinks(): Promise<Link[]> {
   return messages.flatMap((message) => parseLink(message) ?? []);
 }
 
+/**
+ * Reads one device.
+ *
+ * @returns undefined when it no longer exists
+ * @throws NetlinkError
+ */
+export async function readLink(index: number): Promise<Link | undefined> {
+  const request = new Request(RTM_GETLINK, 0, info(index)).u32(IFLA.EXT_MASK, SKIP_STATS);
+  const [found] = await getEach([{ what: `read network device ${index}`, request }]);
+  if (!(found instanceof NetlinkError)) return parseLink(found);
+  if (found.errno === -ERRNO.ENODEV) return undefined;
+  throw found;
+}
+
 /** @param what operation and device, for error messages */
 export function setLink(what: string, index: number, settings: LinkSettings): Operation {
-  return { what, request: withSettings(new Request(RTM_NEWLINK, 0, flagged(index, settings)), settings) };
+  return {
+    what: `${what}${described(settings)}`,
+    device: index,
+    request: withSettings(new Request(RTM_NEWLINK, 0, flagged(index, settings)), settings),
+  };
 }
 
 /**
@@ -200,7 +222,8 @@ export function addLink(
 export function setPort(what: string, index: number, port: PortOptions): Operation {
   const data = Array.from(port, ([type, value]) => attribute(type, value));
   const described = [attribute(INFO.SLAVE_KIND, Buffer.from('bridge')), nest(INFO.SLAVE_DATA, data)];
-  return { what, request: new Request(RTM_NEWLINK, 0, info(index)).nest(IFLA.LINKINFO, described) };
+  const request = new Request(RTM_NEWLINK, 0, info(index)).nest(IFLA.LINKINFO, described);
+  return { what, device: index, request };
 }
 
 export function deleteLink({ index, name }: Pick<Link, 'index' | 'name'>): Operation {
@@ -219,6 +242,16 @@ function withSettings(request: Request, settings: LinkSettings): Request {
     request.nest(IFLA.AF_SPEC, [nest(AF_INET6, [mode])]);
   }
   return request;
+}
+
+/** Values that the kernel possibly refuses, for error messages. */
+function described({ mtu, mac, addrGenMode }: LinkSettings): string {
+  const values = [
+    mtu === undefined ? [] : `MTU ${mtu}`,
+    mac === undefined ? [] : `MAC ${mac}`,
+    addrGenMode === undefined ? [] : `addrgenmode ${addrGenMode}`,
+  ].flat();
+  return values.length === 0 ? '' : ` (${values.join(', ')})`;
 }
 
 function info(index: number): Uint8Array {

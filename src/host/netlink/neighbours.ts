@@ -18,9 +18,11 @@ const RTM_GETNEIGH = 30;
 /** `struct ndmsg`: family u8, pad, index s32, state u16, flags u8, type u8. */
 const FIXED_LEN = 12;
 const AF_INET = 2;
+/** State of an address whose MAC is computed, such as a multicast address. */
+const NUD_NOARP = 0x40;
 const NDA = { DST: 1, LLADDR: 2 } as const;
 
-/** Lists the IPv4 neighbours that have a MAC. @throws NetlinkError */
+/** Lists the IPv4 neighbours that have a MAC of their own. @throws NetlinkError */
 export async function dumpNeighbours(): Promise<Neighbour[]> {
   const fixed = new Uint8Array(FIXED_LEN);
   fixed[0] = AF_INET;
@@ -28,9 +30,11 @@ export async function dumpNeighbours(): Promise<Neighbour[]> {
   const messages = await dump({ what: 'list neighbours', request });
   return messages.flatMap(({ body }) => {
     if (body.length < FIXED_LEN || body[0] !== AF_INET) return [];
+    const view = viewOf(body);
+    if ((view.getUint16(8, LITTLE) & NUD_NOARP) !== 0) return [];
     const attributes = attributesIn(body, FIXED_LEN);
     const [address, mac] = [attributes.get(NDA.DST), attributes.get(NDA.LLADDR)];
     if (address?.length !== 4 || mac?.length !== 6) return [];
-    return [{ index: viewOf(body).getInt32(4, LITTLE), address: formatIpAddress(4, address), mac }];
+    return [{ index: view.getInt32(4, LITTLE), address: formatIpAddress(4, address), mac }];
   });
 }

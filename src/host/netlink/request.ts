@@ -30,7 +30,7 @@ export const NETLINK_XFRM = 6;
 const ERROR_TEXT = 1;
 /** `struct nlmsgerr`: error, and the header of the request (NETLINK_CAP_ACK). */
 const ERROR_LEN = 4 + 16;
-const DUMP_ATTEMPTS = 5;
+const DUMP_ATTEMPTS = 20;
 /** Most requests sent together: their answers must fit into the socket buffer. */
 const REQUESTS_MAX = 64;
 
@@ -49,6 +49,8 @@ export class NetlinkError extends HostError {
 export interface Operation {
   readonly what: string;
   readonly request: Request;
+  /** Interface index of the device that the request sets. */
+  readonly device?: number;
 }
 
 /**
@@ -57,21 +59,21 @@ export interface Operation {
  * @throws NetlinkError of the first change that failed; later changes are made all the same
  */
 export async function change(...operations: readonly Operation[]): Promise<void> {
-  if (operations.length === 0) return;
-  const answers = await ask(operations);
-  for (const message of answers) {
-    if (message.type !== NLMSG_ERROR) continue;
-    const { errno, words } = errorOf(message);
-    if (errno < 0) throw new NetlinkError(operations[message.sequence]?.what ?? '', errno, words);
+  let first: NetlinkError | undefined;
+  for (const { operations: some, answers } of await askAll(operations)) {
+    for (const message of answers) {
+      if (message.type !== NLMSG_ERROR) continue;
+      const { errno, words } = errorOf(message);
+      if (errno < 0) first ??= new NetlinkError(some[message.sequence]?.what ?? '', errno, words);
+    }
   }
+  if (first) throw first;
 }
 
 /** Asks for one object each. @returns the object, or the kernel's refusal @throws NetlinkError */
 export async function getEach(operations: readonly Operation[]): Promise<(Message | NetlinkError)[]> {
   const found: (Message | NetlinkError)[] = [];
-  for (let from = 0; from < operations.length; from += REQUESTS_MAX) {
-    const some = operations.slice(from, from + REQUESTS_MAX);
-    const answers = await ask(some);
+  for (const { operations: some, answers } of await askAll(operations)) {
     for (const [sequence, { what }] of some.entries()) {
       const own = answers.filter((message) => message.sequence === sequence);
       const object = own.find(({ type }) => type !== NLMSG_ERROR);
@@ -82,21 +84,40 @@ export async function getEach(operations: readonly Operation[]): Promise<(Messag
   return found;
 }
 
-/** Asks for a list. @throws NetlinkError */
+/**
+ * Asks for a list.
+ *
+ * @throws NetlinkError; also when each attempt was interrupted, because such a list possibly lacks
+ *   objects
+ */
 export async function dump(operation: Operation): Promise<Message[]> {
-  let objects: Message[] = [];
   for (let attempt = 0; attempt < DUMP_ATTEMPTS; attempt++) {
     const answers = await ask([operation]);
-    objects = answers.filter(({ type }) => type !== NLMSG_ERROR && type !== NLMSG_DONE);
+    const objects = answers.filter(({ type }) => type !== NLMSG_ERROR && type !== NLMSG_DONE);
     const error = answers.find(({ type }) => type === NLMSG_ERROR);
     const { errno, words } = error === undefined ? endOf(answers) : errorOf(error);
     if (errno < 0) throw new NetlinkError(operation.what, errno, words);
-    if (!answers.some(({ flags }) => flags & NLM_F_DUMP_INTR)) break;
+    if (!answers.some(({ flags }) => flags & NLM_F_DUMP_INTR)) return objects;
   }
-  return objects;
+  throw new NetlinkError(operation.what, -ERRNO.EINTR, `the list changed in ${DUMP_ATTEMPTS} attempts`);
 }
 
 const NO_ERROR = { errno: 0, words: '' };
+
+interface Answered {
+  readonly operations: readonly Operation[];
+  readonly answers: readonly Message[];
+}
+
+/** Asks in groups of at most REQUESTS_MAX; the answers repeat the index within their group. */
+async function askAll(operations: readonly Operation[]): Promise<Answered[]> {
+  const groups: Answered[] = [];
+  for (let from = 0; from < operations.length; from += REQUESTS_MAX) {
+    const group = operations.slice(from, from + REQUESTS_MAX);
+    groups.push({ operations: group, answers: await ask(group) });
+  }
+  return groups;
+}
 
 async function ask(operations: readonly Operation[]): Promise<Message[]> {
   const bytes = join(operations.map(({ request }, sequence) => request.encode(sequence)));

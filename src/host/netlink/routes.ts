@@ -3,16 +3,7 @@
  */
 import { ERRNO } from '../../abi/errno.js';
 import { formatIpAddress, type IpAddress } from '../../wire/ip-address.js';
-import {
-  type Attributes,
-  attributesIn,
-  LITTLE,
-  type Message,
-  nested,
-  Request,
-  u32Of,
-  viewOf,
-} from './message.js';
+import { attributesIn, LITTLE, type Message, nested, Request, u32Of, viewOf } from './message.js';
 import { getEach, NetlinkError, type Operation } from './request.js';
 
 export interface RouteLookup {
@@ -30,7 +21,9 @@ export interface RouteLookup {
 const RTM_GETROUTE = 26;
 /** `struct rtmsg`. */
 const FIXED_LEN = 12;
+const FAMILIES: Readonly<Record<number, 4 | 6>> = { 2: 4, 10: 6 };
 const AF = { 4: 2, 6: 10 } as const;
+const ADDRESS_LEN = { 4: 4, 6: 16 } as const;
 const RTA = { DST: 1, OIF: 4, PREFSRC: 7, METRICS: 8, CACHEINFO: 12 } as const;
 const RTAX_MTU = 2;
 /** Offset of `rta_expires` in `struct rta_cacheinfo`. */
@@ -57,22 +50,23 @@ interface Waiting {
  * @returns undefined when there is no route
  * @throws NetlinkError
  */
-export async function lookUpRoute(
-  { family, text, bytes }: IpAddress,
-  oif = 0,
-): Promise<RouteLookup | undefined> {
-  const fixed = new Uint8Array(FIXED_LEN);
-  fixed[0] = AF[family];
-  fixed[1] = family === 4 ? 32 : 128;
-  const request = new Request(RTM_GETROUTE, 0, fixed).bytes(
-    RTA.DST,
-    bytes.subarray(0, family === 4 ? 4 : 16),
-  );
-  if (oif !== 0) request.u32(RTA.OIF, oif);
-  const found = await ask({ what: `look up the route to ${text}`, request });
-  if (!(found instanceof NetlinkError)) return parseRoute(family, attributesIn(found.body, FIXED_LEN));
+export async function lookUpRoute(address: IpAddress, oif = 0): Promise<RouteLookup | undefined> {
+  const found = await ask({
+    what: `look up the route to ${address.text}`,
+    request: routeRequest(address, oif),
+  });
+  if (!(found instanceof NetlinkError)) return parseRoute(found);
   if ([...NO_ROUTE, ...NO_DEVICE].includes(found.errno)) return undefined;
   throw found;
+}
+
+/** @param oif index of the outgoing device; 0 any */
+export function routeRequest({ family, bytes }: IpAddress, oif: number): Request {
+  const fixed = new Uint8Array(FIXED_LEN);
+  fixed[0] = AF[family];
+  fixed[1] = 8 * ADDRESS_LEN[family];
+  const request = new Request(RTM_GETROUTE, 0, fixed).bytes(RTA.DST, bytes.subarray(0, ADDRESS_LEN[family]));
+  return oif === 0 ? request : request.u32(RTA.OIF, oif);
 }
 
 function ask(operation: Operation): Promise<Message | NetlinkError> {
@@ -93,16 +87,20 @@ async function askWaiting(): Promise<void> {
   }
 }
 
-function parseRoute(family: 4 | 6, attributes: Attributes): RouteLookup | undefined {
+/** @returns undefined for a route of another family or without a device, or a malformed message */
+export function parseRoute({ body }: Message): RouteLookup | undefined {
+  if (body.length < FIXED_LEN) return undefined;
+  const family = FAMILIES[body[0]];
+  const attributes = attributesIn(body, FIXED_LEN);
   const device = u32Of(attributes, RTA.OIF);
-  if (device === undefined) return undefined;
+  if (family === undefined || device === undefined) return undefined;
   const source = attributes.get(RTA.PREFSRC);
   const cache = attributes.get(RTA.CACHEINFO);
   const expires =
     cache === undefined || cache.length < EXPIRES_OFF + 4 ? 0 : viewOf(cache).getInt32(EXPIRES_OFF, LITTLE);
   return {
     device,
-    source: source === undefined ? '' : formatIpAddress(family, source),
+    source: source?.length === ADDRESS_LEN[family] ? formatIpAddress(family, source) : '',
     mtu: expires === 0 ? u32Of(nested(attributes, RTA.METRICS), RTAX_MTU) : undefined,
   };
 }
