@@ -51,6 +51,7 @@ async function prepare(t: Test, engine: 'batch' | 'dgram', workers: number): Pro
   const sockets = await openUnderlaySockets(shim, {
     local4: LOOPBACK,
     local6: '',
+    scopeId: () => 0,
     needed: { ipv4: true, ipv6: false },
     port,
     device: '',

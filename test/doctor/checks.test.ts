@@ -16,14 +16,18 @@ import {
 import { judgeAll } from '../../src/doctor/doctor.js';
 import type { DaemonFacts, MachineFacts, VniFacts } from '../../src/doctor/facts.js';
 import { counterIn, rulesetIn } from '../../src/doctor/machine.js';
-import { type Link, parseLink } from '../../src/host/link.js';
+import { makeLink } from '../support/machine.js';
+
+const [BRIDGE, OTHER] = [10, 11];
 
 const MACHINE: MachineFacts = {
   links: [
-    link({ ifname: 'eth0' }),
-    link({ ifname: 'vtep100', master: 'br-vxlan' }),
-    link({ ifname: 'to-vm1', master: 'br-vxlan' }),
-    link({ ifname: 'to-vm2', master: 'br-other', mtu: 1400 }),
+    makeLink({ name: 'eth0', index: 2 }),
+    makeLink({ name: 'br-vxlan', index: BRIDGE, kind: 'bridge' }),
+    makeLink({ name: 'br-other', index: OTHER, kind: 'bridge' }),
+    makeLink({ name: 'vtep100', index: 3, master: BRIDGE }),
+    makeLink({ name: 'to-vm1', index: 4, master: BRIDGE }),
+    makeLink({ name: 'to-vm2', index: 5, master: OTHER, mtu: 1400 }),
   ],
   ruleset: [],
   rpFilter: new Map([
@@ -55,10 +59,6 @@ const DAEMON: DaemonFacts = {
   strayVni: -1,
 };
 
-function link(raw: Record<string, unknown>): Link {
-  return parseLink({ flags: ['UP'], mtu: 1500, ...raw });
-}
-
 const silent = {
   ...DAEMON,
   vnis: [{ ...VNI, peers: [{ address: '192.0.2.1', txFrames: 10, received: false }] }],
@@ -73,8 +73,8 @@ t.test('every finding has fact, consequence and remedy, each in one line', async
     ...MACHINE,
     links: [
       ...MACHINE.links,
-      link({ ifname: 'to-vm3', master: 'br-vxlan', mtu: 1400 }),
-      link({ ifname: 'flannel.1', linkinfo: { info_kind: 'vxlan', info_data: { port: 8472 } } }),
+      makeLink({ name: 'to-vm3', index: 6, master: BRIDGE, mtu: 1400 }),
+      makeLink({ name: 'flannel.1', index: 7, kind: 'vxlan', vxlanPort: 8472 }),
     ],
     rpFilterDrops: 12,
     udpChecksumErrors: 3,
@@ -159,16 +159,17 @@ t.test('finds frames from strangers and of unconfigured VNIs', async (t) => {
 });
 
 t.test('finds bridge ports with different MTUs, in bridges of vtepd only', async (t) => {
-  const narrow = link({ ifname: 'to-vm3', master: 'br-vxlan', mtu: 1400 });
+  const narrow = makeLink({ name: 'to-vm3', index: 6, master: BRIDGE, mtu: 1400 });
+  const [, bridge, , , toVm] = MACHINE.links;
   t.match(checkBridgeMtu({ ...MACHINE, links: [...MACHINE.links, narrow] }, DAEMON), [
     {
       what: 'to-vm3 in br-vxlan has MTU 1400, others have 1500',
       cure: 'ip link set dev to-vm3 mtu 1500',
     },
   ]);
-  const narrowTap = [link({ ifname: 'vtep100', master: 'br-vxlan', mtu: 1400 }), MACHINE.links[2]];
+  const narrowTap = [bridge, makeLink({ name: 'vtep100', index: 3, master: BRIDGE, mtu: 1400 }), toVm];
   t.match(checkBridgeMtu({ ...MACHINE, links: narrowTap }, DAEMON), [{ what: /^vtep100 in br-vxlan/ }]);
-  const wideTap = [link({ ifname: 'vtep100', master: 'br-vxlan', mtu: 9000 }), MACHINE.links[2]];
+  const wideTap = [bridge, makeLink({ name: 'vtep100', index: 3, master: BRIDGE, mtu: 9000 }), toVm];
   t.same(checkBridgeMtu({ ...MACHINE, links: wideTap }, DAEMON), [], 'a TAP of vtepd may be wider');
   const twice = { ...DAEMON, vnis: [VNI, { ...VNI, vni: 200 }] };
   t.equal(
@@ -222,8 +223,7 @@ t.test('finds wrong UDP checksums', async (t) => {
 });
 
 t.test('finds kernel VXLAN devices on the other common port', async (t) => {
-  const vxlan = (port: number) =>
-    link({ ifname: 'vxlan7', linkinfo: { info_kind: 'vxlan', info_data: { id: 7, port } } });
+  const vxlan = (vxlanPort: number) => makeLink({ name: 'vxlan7', kind: 'vxlan', vxlanPort });
   t.same(checkPortMix({ ...MACHINE, links: [vxlan(4789)] }, 4789), []);
   t.same(checkPortMix({ ...MACHINE, links: [vxlan(4799)] }, 4789), [], 'an unusual port is intended');
   t.match(checkPortMix({ ...MACHINE, links: [vxlan(8472)] }, 4789), [

@@ -13,10 +13,10 @@ import { loadShim, type Shim } from '../../src/abi/binding.js';
 import { ERRNO } from '../../src/abi/errno.js';
 import { FLOW_CONFIG, FLOW_KEY_LEN, FLOW_VALUE_LEN, FLOW_VNIS } from '../../src/abi/flow-layout.js';
 import { FlowOffload, type FlowSpec } from '../../src/flows/flow-offload.js';
-import { ip } from '../../src/host/ip-command.js';
-import { getLink } from '../../src/host/link.js';
+import { type Link, Machine } from '../../src/host/machine.js';
 import type { TunnelPath } from '../../src/superframes/superframes.js';
 import { run as command, start } from '../support/command.js';
+import { ip, ipShow } from '../support/machine.js';
 import { Capture } from '../support/pcap.js';
 import { compileTool } from '../support/plain-user.js';
 import { eventually } from '../support/wait.js';
@@ -29,12 +29,17 @@ const TAP = 'vtep100';
 /** Number of commands that run in the private namespace. */
 const COMMANDS = 8;
 
-async function run(commands: string): Promise<void> {
-  for (const line of commands.trim().split('\n')) await ip(line.trim().split(/\s+/));
+const machine = await Machine.open(shim);
+t.teardown(() => machine.close());
+
+/** Returns a device as it is now. */
+async function getLink(name: string): Promise<Link> {
+  await machine.current();
+  return machine.get(name);
 }
 
 t.before(() =>
-  run(`link add eth0 type veth peer name eth1
+  ip(`link add eth0 type veth peer name eth1
     link set eth0 up
     link set eth1 up
     address add 192.0.2.1/24 dev eth0
@@ -43,7 +48,7 @@ t.before(() =>
 );
 
 async function devices(): Promise<string[]> {
-  const links = (await ip(['link', 'show'])) as { ifname: string; ifindex: number }[];
+  const links = await ipShow('link show');
   return links.map(({ ifname, ifindex }) => `${ifindex} ${ifname}`);
 }
 
@@ -84,7 +89,7 @@ async function assertRefused(
   device = PATH_TO_PEER.device,
 ): Promise<void> {
   await assertLeavesNothing(t, () =>
-    t.rejects(FlowOffload.open({ ...shim, ...answers }, SPEC, { ...PATH_TO_PEER, device }), {
+    t.rejects(FlowOffload.open({ ...shim, ...answers }, machine, SPEC, { ...PATH_TO_PEER, device }), {
       name: 'HostError',
       message,
     }),
@@ -123,9 +128,9 @@ t.test('an underlay device that is missing or has no MAC is an error', async (t)
 
 t.test('an existing device with a needed name is an error and is kept', async (t) => {
   for (const name of [FLOW, REDIRECT]) {
-    await run(`link add ${name} type bridge`);
+    await ip(`link add ${name} type bridge`);
     await assertRefused(t, new RegExp(`device ${name} already exists`));
-    await run(`link delete dev ${name}`);
+    await ip(`link delete dev ${name}`);
   }
 });
 
@@ -147,7 +152,7 @@ t.test('a partly set up namespace is removed', async (t) => {
 
 t.test('close leaves nothing behind', async (t) => {
   await assertLeavesNothing(t, async () => {
-    const offload = await FlowOffload.open(shim, SPEC, PATH_TO_PEER);
+    const offload = await FlowOffload.open(shim, machine, SPEC, PATH_TO_PEER);
     t.match(await getLink(FLOW), { up: true, kind: 'vxlan' });
     t.match(await getLink(REDIRECT), { up: true, kind: 'veth' });
     await offload.follow(() => [{ vni: 100, tap: TAP }]);
@@ -171,23 +176,23 @@ t.test('follow reports devices that were removed, replaced or set down', async (
     [`link set dev eth0 address ${mac}`, '', /^eth0 was removed or replaced$/],
   ] as const)
     await assertLeavesNothing(t, async () => {
-      const offload = await FlowOffload.open(shim, SPEC, PATH_TO_PEER);
+      const offload = await FlowOffload.open(shim, machine, SPEC, PATH_TO_PEER);
       await offload.follow(() => []);
-      await run(change);
+      await ip(change);
       await t.rejects(
         offload.follow(() => []),
         { name: 'HostError', message },
         change,
       );
       await offload.close();
-      if (undo !== '') await run(undo);
+      if (undo !== '') await ip(undo);
     });
   await assertLeavesNothing(t, async () => {
     const make = `link add eth2 address ${mac} type veth peer name eth3
       link set eth2 up`;
-    await run(make);
-    const offload = await FlowOffload.open(shim, SPEC, { ...PATH_TO_PEER, device: 'eth2' });
-    await run(`link delete dev eth2
+    await ip(make);
+    const offload = await FlowOffload.open(shim, machine, SPEC, { ...PATH_TO_PEER, device: 'eth2' });
+    await ip(`link delete dev eth2
       ${make}`);
     const message = /^eth2 was removed or replaced$/;
     await t.rejects(
@@ -196,7 +201,7 @@ t.test('follow reports devices that were removed, replaced or set down', async (
       'a replacement with the same name and MAC is detected',
     );
     await offload.close();
-    await run('link delete dev eth2');
+    await ip('link delete dev eth2');
   });
 });
 
@@ -222,6 +227,7 @@ async function watched(answers: Partial<Shim> = {}) {
       },
       ...answers,
     },
+    machine,
     SPEC,
     PATH_TO_PEER,
   );
@@ -243,7 +249,7 @@ t.test('follow attaches to added TAPs, detaches removed ones, and ignores other 
   await assertLeavesNothing(t, async () => {
     const { offload, seen, tapOf } = await watched();
     const indexOf = async (name: string) => (await getLink(name)).index;
-    await run('tuntap add dev vtep200 mode tap');
+    await ip('tuntap add dev vtep200 mode tap');
     const [first, second] = [await indexOf(TAP), await indexOf('vtep200')];
     const all = [
       { vni: 100, tap: TAP },
@@ -260,7 +266,7 @@ t.test('follow attaches to added TAPs, detaches removed ones, and ignores other 
       [first, second, -ERRNO.ENOENT, -ERRNO.ENOENT],
       'only TAPs that exist are attached',
     );
-    await run(`tuntap del dev vtep200 mode tap
+    await ip(`tuntap del dev vtep200 mode tap
       tuntap add dev vtep200 mode tap`);
     const another = await indexOf('vtep200');
     t.not(another, second);
@@ -283,7 +289,7 @@ t.test('follow attaches to added TAPs, detaches removed ones, and ignores other 
     await offload.follow(() => []);
     t.same(seen(), []);
     await offload.close();
-    await run('tuntap del dev vtep200 mode tap');
+    await ip('tuntap del dev vtep200 mode tap');
   });
 });
 
@@ -320,7 +326,7 @@ t.test('packets pass only between on and off', async (t) => {
 t.test('only IPv4 gets from the private namespace to the underlay', async (t) => {
   for (const device of ['eth0', 'eth1']) writeFileSync(`/proc/sys/net/ipv6/conf/${device}/disable_ipv6`, '1');
   const far = '02:00:00:00:50:02';
-  await run(`neighbour replace 192.0.2.2 lladdr ${far} dev eth0 nud permanent`);
+  await ip(`neighbour replace 192.0.2.2 lladdr ${far} dev eth0 nud permanent`);
   const dir = mkdtempSync(join(tmpdir(), 'vtepd-flow-'));
   const program = await compileTool(dir, 'raw-frame');
   const file = join(dir, 'wire.pcap');
@@ -334,6 +340,7 @@ t.test('only IPv4 gets from the private namespace to the underlay', async (t) =>
   let namespace = -1;
   const offload = await FlowOffload.open(
     { ...shim, flowNamespace: () => (namespace = shim.flowNamespace()) },
+    machine,
     SPEC,
     PATH_TO_PEER,
   );

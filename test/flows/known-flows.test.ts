@@ -8,6 +8,7 @@ import type { FlowsInit } from '../../src/exchange/protocol.js';
 import type { FlowOffload, FlowTap } from '../../src/flows/flow-offload.js';
 import { KnownFlows } from '../../src/flows/known-flows.js';
 import { HostError } from '../../src/host/host-error.js';
+import type { Machine } from '../../src/host/machine.js';
 import type { TunnelPath } from '../../src/superframes/superframes.js';
 
 /** The steps that `follow` awaits, in order. */
@@ -66,6 +67,7 @@ function make(fails = new Set<Step>()) {
   const flows = new KnownFlows(
     {
       shim: {} as Shim,
+      machine: {} as Machine,
       offloads,
       handle: handle as unknown as Handle,
       log: pino({ base: null }, { write: (line: string) => lines.push(JSON.parse(line).msg) }),
@@ -75,7 +77,7 @@ function make(fails = new Set<Step>()) {
       ttl: 64,
       udpChecksum: true,
     },
-    async (_shim, _spec, { device }) => {
+    async (_shim, _machine, _spec, { device }) => {
       await step('open', () => `open ${device}`);
       return new Offload() as unknown as FlowOffload;
     },

@@ -6,6 +6,9 @@ import { eventually } from '../support/wait.js';
 
 const shim = loadShim();
 
+const NETLINK_ROUTE = 0;
+const NETLINK_XFRM = 6;
+
 /** A NetworkWatch on the real event loop, with eventfds in place of netlink sockets. */
 function network(t: Test, changes: Partial<Shim> = {}, refreshMs = 0) {
   const [networkFd, policyFd] = [shim.eventCreate(), shim.eventCreate()];
@@ -14,8 +17,7 @@ function network(t: Test, changes: Partial<Shim> = {}, refreshMs = 0) {
   const watch = new NetworkWatch(
     {
       ...shim,
-      networkWatch: () => networkFd,
-      policyWatch: () => policyFd,
+      netlinkOpen: (protocol) => (protocol === NETLINK_ROUTE ? networkFd : policyFd),
       watchClear: (fd) => shim.eventClear(fd),
       ...changes,
     },
@@ -41,17 +43,25 @@ function network(t: Test, changes: Partial<Shim> = {}, refreshMs = 0) {
 }
 
 t.test('start fails when the kernel refuses a subscription', async (t) => {
-  for (const name of ['networkWatch', 'policyWatch'] as const) {
-    const { watch, calls } = network(t, { [name]: () => -ERRNO.EPERM });
-    await t.rejects(watch.start(), { name: 'HostError', message: /EPERM/ }, name);
+  for (const [refused, what] of [
+    [NETLINK_ROUTE, 'network changes'],
+    [NETLINK_XFRM, 'IPsec policies'],
+  ] as const) {
+    const netlinkOpen = (protocol: number) => (protocol === refused ? -ERRNO.EPERM : shim.eventCreate());
+    const { watch, calls } = network(t, { netlinkOpen });
+    const message = `cannot subscribe to notifications of ${what} (EPERM)`;
+    await t.rejects(watch.start(), { name: 'HostError', message });
     t.same(calls, [], 'a failed start causes no refresh');
   }
 });
 
 t.test('start succeeds on a kernel without IPsec', async (t) => {
-  const { watch, calls, changeNetwork } = network(t, { policyWatch: () => -ERRNO.EPROTONOSUPPORT });
+  const networkFd = shim.eventCreate();
+  const { watch, calls } = network(t, {
+    netlinkOpen: (protocol) => (protocol === NETLINK_ROUTE ? networkFd : -ERRNO.EPROTONOSUPPORT),
+  });
   await watch.start();
-  changeNetwork();
+  shim.eventFire(networkFd);
   await eventually('a refresh', () => calls.length === 2);
   t.same(calls, ['refresh', 'changed']);
 });
@@ -103,7 +113,7 @@ t.test('no refresh begins after a stop, even if a refresh is due', async (t) => 
 
 t.test('stop waits for the current refresh', async (t) => {
   let ended = false;
-  const { watch } = network(t, { networkWatch: () => shim.eventCreate() }, 100);
+  const { watch } = network(t, { netlinkOpen: () => shim.eventCreate() }, 100);
   const started = watch.start().then(() => (ended = true));
   await watch.stop();
   await started;

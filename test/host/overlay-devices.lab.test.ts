@@ -8,12 +8,14 @@
 import './own-namespace.js';
 import t from 'tap';
 import { loadShim } from '../../src/abi/binding.js';
-import { ip } from '../../src/host/ip-command.js';
-import { findLink, getLink } from '../../src/host/link.js';
+import { Machine } from '../../src/host/machine.js';
 import type { OverlayDeviceSpec } from '../../src/host/overlay-device.js';
 import { OverlayDevices } from '../../src/host/overlay-devices.js';
+import { ip, ipShow } from '../support/machine.js';
 
 const shim = loadShim();
+const machine = await Machine.open(shim);
+t.teardown(() => machine.close());
 
 const spec = (vni: number, bridge: string): OverlayDeviceSpec => ({
   vni,
@@ -29,11 +31,11 @@ const spec = (vni: number, bridge: string): OverlayDeviceSpec => ({
 
 const SPECS = [spec(100, 'br100'), spec(101, 'br-both'), spec(102, 'br-both'), spec(103, '')];
 
-const names = async () => (await ip(['link', 'show'])).map((link) => (link as { ifname: string }).ifname);
+const names = async () => (await ipShow('link show')).map(({ ifname }) => ifname);
 
 t.test('devices are opened in order with their settings, and close leaves nothing behind', async (t) => {
   const before = await names();
-  const opened = new OverlayDevices(shim);
+  const opened = new OverlayDevices(shim, machine);
   const devices = await opened.open(SPECS);
   t.same(
     devices.map(({ name, mtu, mac }) => [name, mtu, mac.low]),
@@ -45,33 +47,35 @@ t.test('devices are opened in order with their settings, and close leaves nothin
     ],
   );
   for (const { tap, bridge, vni, addresses } of SPECS) {
-    t.match(await getLink(tap), { up: true, master: bridge, alias: `vtepd vni ${vni}` });
-    t.match(await ip(['address', 'show', 'dev', tap]), [
-      { addr_info: [{ local: addresses[0].split('/')[0] }] },
-    ]);
+    const [shown] = await ipShow(`address show dev ${tap}`);
+    t.match(shown, { ifalias: `vtepd vni ${vni}`, addr_info: [{ local: addresses[0].split('/')[0] }] });
+    t.ok((shown.flags as string[]).includes('UP'));
+    t.equal(shown.master ?? '', bridge);
   }
   await opened.closeAll();
   t.same(await names(), before);
 });
 
 t.test('if a device cannot be opened, its error is thrown and no device is left', async (t) => {
-  await ip(['link', 'add', 'vtep102', 'type', 'veth', 'peer', 'name', 'far']);
+  await ip('link add vtep102 type veth peer name far');
+  await machine.current();
   const before = await names();
-  await t.rejects(new OverlayDevices(shim).open(SPECS), {
+  await t.rejects(new OverlayDevices(shim, machine).open(SPECS), {
     name: 'HostError',
     message: /^vtep102 exists and is a veth device, not a TAP/,
   });
   t.same(await names(), before);
-  await ip(['link', 'delete', 'dev', 'vtep102']);
+  await ip('link delete dev vtep102');
 });
 
 t.test('a bridge that gained another port is not removed', async (t) => {
-  const opened = new OverlayDevices(shim);
+  const opened = new OverlayDevices(shim, machine);
   await opened.open(SPECS.slice(0, 2));
-  await ip(['link', 'add', 'port', 'type', 'veth', 'peer', 'name', 'far']);
-  await ip(['link', 'set', 'dev', 'port', 'master', 'br100']);
+  await ip(`link add port type veth peer name far
+    link set dev port master br100`);
   await opened.closeAll();
-  t.ok(await findLink('br100'));
-  t.equal(await findLink('br-both'), undefined);
-  for (const device of ['port', 'br100']) await ip(['link', 'delete', 'dev', device]);
+  t.ok(machine.find('br100'));
+  t.equal(machine.find('br-both'), undefined);
+  await ip(`link delete dev port
+    link delete dev br100`);
 });

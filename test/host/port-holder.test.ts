@@ -1,7 +1,7 @@
 import { createSocket } from 'node:dgram';
 import t from 'tap';
-import { parseLink } from '../../src/host/link.js';
 import { explainPortInUse, inodesOf, vxlanHolder } from '../../src/host/port-holder.js';
+import { makeLink } from '../support/machine.js';
 
 const TABLE = [
   '   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops',
@@ -23,14 +23,9 @@ t.test('sockets are found by their local port, not by their remote port', async 
 });
 
 t.test('a kernel vxlan device holds its port only while it is up', async (t) => {
-  const vxlan = (name: string, flags: string[], port: number) =>
-    parseLink({
-      ifname: name,
-      flags,
-      mtu: 1450,
-      linkinfo: { info_kind: 'vxlan', info_data: { id: 100, port } },
-    });
-  const links = [vxlan('down', [], 4789), vxlan('flannel.1', ['UP'], 8472), vxlan('vxlan100', ['UP'], 4789)];
+  const vxlan = (name: string, up: boolean, vxlanPort: number) =>
+    makeLink({ name, up, kind: 'vxlan', vxlanPort });
+  const links = [vxlan('down', false, 4789), vxlan('flannel.1', true, 8472), vxlan('vxlan100', true, 4789)];
   t.equal(vxlanHolder(links, 4790), undefined);
   t.equal(vxlanHolder(links.slice(0, 2), 4789), undefined);
   t.equal(vxlanHolder(links, 4789)?.name, 'vxlan100');

@@ -11,6 +11,7 @@ const shim = loadShim();
 const SPEC: UnderlaySpec = {
   local4: '127.0.0.1',
   local6: '',
+  scopeId: () => 0,
   needed: { ipv4: true, ipv6: false },
   port: 0,
   device: '',

@@ -4,15 +4,19 @@ import { loadShim } from '../../src/abi/binding.js';
 import { silentLogger } from '../../src/log/log.js';
 import { PathManager } from '../../src/paths/path-manager.js';
 import { Paths } from '../../src/paths/paths.js';
+import { openMachine } from '../support/machine.js';
 import { packAddress } from '../support/memory-plane.js';
 
 t.test('a search fails when its VNI is removed meanwhile', async (t) => {
+  const machine = await openMachine(t);
   const settings = { local: [], underlayDev: '', sourcePorts: { min: 49152, max: 65535 } };
   const manager = new PathManager({
     shim: loadShim(),
+    machine,
+    linkOf: () => undefined,
     settings,
     ttl: 64,
-    paths: new Paths(settings),
+    paths: new Paths(settings, machine),
     log: silentLogger(),
     publish: () => {},
     signs: () => {},

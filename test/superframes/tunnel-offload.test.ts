@@ -1,6 +1,7 @@
 import t from 'tap';
 import { loadShim, type Shim } from '../../src/abi/binding.js';
 import { ERRNO } from '../../src/abi/errno.js';
+import type { Machine } from '../../src/host/machine.js';
 import { NotPermittedError } from '../../src/host/route-redirect.js';
 import { TunnelOffload, type TunnelPeer, type TunnelSpec } from '../../src/superframes/tunnel-offload.js';
 
@@ -15,9 +16,11 @@ const SPEC: TunnelSpec = {
 };
 const CUTS = 1;
 const CUTS_WITH_CHECKSUM = 2;
-const route = { local: '192.0.2.1', device: 'eth0', mtu: 1500 };
+const route = { local: '192.0.2.1', device: 'eth0', deviceIndex: 2, mtu: 1500 };
 const PEERS: TunnelPeer[] = [{ peerIdx: 3, family: 4, route }];
 const FD = 1_000_000;
+/** The outer TAP fails before its device is looked up. */
+const NO_DEVICES = {} as Machine;
 
 /**
  * A shim that meets all conditions. Only the outer TAP is missing, because it would need a real
@@ -41,7 +44,7 @@ function machine(answers: Partial<Shim> = {}) {
 }
 
 async function why(answers: Partial<Shim>, spec: Partial<TunnelSpec> = {}, peers = PEERS): Promise<string> {
-  const found = await new TunnelOffload(machine(answers).shim, { ...SPEC, ...spec }).find(peers);
+  const found = await new TunnelOffload(machine(answers).shim, NO_DEVICES, { ...SPEC, ...spec }).find(peers);
   return 'why' in found ? found.why : 'found';
 }
 
@@ -81,7 +84,7 @@ t.test('a missing permission is reported with the operation and what is missing'
 t.test('a device that cannot be set up is closed and not tried again', async (t) => {
   let opened = 0;
   const { shim, closed } = machine({ tunnelOpen: () => FD + opened++ });
-  const tunnel = new TunnelOffload(shim, { ...SPEC, port: 4790 });
+  const tunnel = new TunnelOffload(shim, NO_DEVICES, { ...SPEC, port: 4790 });
   for (let attempt = 0; attempt < 2; attempt++) {
     const found = await tunnel.find(PEERS);
     t.match(
@@ -107,14 +110,14 @@ t.test(
       { peerIdx: 6, family: 6, route: { ...route, device: 'eth2' } },
     ];
     const { shim, asked } = machine();
-    await new TunnelOffload(shim, SPEC).find(peers);
+    await new TunnelOffload(shim, NO_DEVICES, SPEC).find(peers);
     t.same(asked, ['eth0']);
   },
 );
 
 t.test('policies are read again at each call', async (t) => {
   let count = 0;
-  const tunnel = new TunnelOffload(machine({ policyCount: () => count }).shim, SPEC);
+  const tunnel = new TunnelOffload(machine({ policyCount: () => count }).shim, NO_DEVICES, SPEC);
   t.equal(tunnel.policies(), '');
   count = 2;
   t.match(tunnel.policies(), /IPsec/);

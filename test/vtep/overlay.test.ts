@@ -11,6 +11,7 @@ import type { Handle } from '../../src/controller/handle.js';
 import { DataPlaneError, type NewPeer } from '../../src/exchange/data-plane.js';
 import { Events } from '../../src/exchange/events.js';
 import { HostError } from '../../src/host/host-error.js';
+import type { Machine } from '../../src/host/machine.js';
 import type { OverlayDeviceSpec } from '../../src/host/overlay-device.js';
 import type { OverlayDevices } from '../../src/host/overlay-devices.js';
 import { silentLogger } from '../../src/log/log.js';
@@ -19,6 +20,7 @@ import { Paths } from '../../src/paths/paths.js';
 import { Overlay } from '../../src/vtep/overlay.js';
 import { Reports } from '../../src/vtep/reports.js';
 import { parseIpAddress } from '../../src/wire/ip-address.js';
+import { openMachine } from '../support/machine.js';
 
 const peer = (host: string): PeerSettings => ({ host, port: 4789, flood: true });
 const vni = (number: number, ...hosts: string[]): VniSettings => ({
@@ -89,16 +91,19 @@ class Plane {
 
 /** Fake path manager with the methods that the overlay calls. */
 const NO_CONSEQUENCES = {
-  begin: async () => 1450,
+  begin: () => {},
   end: async () => {},
   overlayMtu: () => 1450,
   unbridgedMtu: () => 1450,
   inTurn: (work: () => Promise<void>) => work(),
 } as unknown as PathManager;
 
+/** No path is known: every route leaves by a device that does not exist. */
+const NO_DEVICES = { link: () => undefined, scopeId: () => 0 } as unknown as Machine;
+
 function make(pathManager = NO_CONSEQUENCES) {
   const zone = new Map<string, string[]>();
-  const paths = new Paths({ local: [], underlayDev: '' }, async (host) =>
+  const paths = new Paths({ local: [], underlayDev: '' }, NO_DEVICES, async (host) =>
     (zone.get(host) ?? [host]).map((text) => parseIpAddress(text)!),
   );
   const plane = new Plane();
@@ -257,12 +262,15 @@ t.test('hosts with the same address are one peer, and a warning names the duplic
 });
 
 t.test('a TAP changes its bridge after pending changes of the overlay MTU are applied', async (t) => {
+  const machine = await openMachine(t);
   const settings = { local: [], underlayDev: '', sourcePorts: { min: 49152, max: 65535 } };
   const pathManager = new PathManager({
     shim: loadShim(),
+    machine,
+    linkOf: () => undefined,
     settings,
     ttl: 64,
-    paths: new Paths(settings),
+    paths: new Paths(settings, machine),
     log: silentLogger(),
     publish: () => {},
     signs: () => {},

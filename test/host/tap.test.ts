@@ -1,7 +1,7 @@
 import { constants } from 'node:os';
 import t from 'tap';
-import { parseLink } from '../../src/host/link.js';
-import { ALL_OFFLOADS, explainTapOpen, probeOffloads } from '../../src/host/overlay-device.js';
+import { ALL_OFFLOADS, explainTapOpen, probeOffloads } from '../../src/host/tap.js';
+import { makeLink } from '../support/machine.js';
 
 const { ENOENT, ENODEV, EPERM, EACCES, EBUSY, EINVAL, EIO } = constants.errno;
 
@@ -23,7 +23,7 @@ t.test('an error of opening a TAP names device, cause and cure on one line', asy
 });
 
 t.test('a TAP in use by another vtepd is recognised by its alias', async (t) => {
-  const tap = parseLink({ ifname: 'vtep100', flags: ['UP'], mtu: 1450, ifalias: 'vtepd vni 100' });
+  const tap = makeLink({ name: 'vtep100', alias: 'vtepd vni 100' });
   t.match(explainTapOpen('vtep100', -EBUSY, tap), /another vtepd/);
   t.notMatch(explainTapOpen('vtep100', -EBUSY, { ...tap, alias: 'my tap' }), /another vtepd/);
 });
