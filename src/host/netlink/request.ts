@@ -137,7 +137,8 @@ function errorOf({ body }: Message): { errno: number; words: string } {
 /** Status of a dump, in the body of its last message. */
 function endOf(answers: readonly Message[]): { errno: number; words: string } {
   const done = answers.find(({ type }) => type === NLMSG_DONE);
-  if (done === undefined || done.body.length < 4) return NO_ERROR;
+  if (done === undefined || done.body.length < 4)
+    return { errno: -ERRNO.ENODATA, words: 'the list has no end' };
   return { errno: viewOf(done.body).getInt32(0, LITTLE), words: '' };
 }
 
