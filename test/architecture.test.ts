@@ -97,6 +97,17 @@ t.test('imports follow the table', (t) => {
   t.end();
 });
 
+t.test('netlink messages know nothing of the machine that uses them', (t) => {
+  const beyond = imports.filter(
+    ({ file, target }) =>
+      file.startsWith('host/netlink/') &&
+      !/^(wire|abi|host\/netlink)\//.test(target) &&
+      target !== 'host/host-error.ts',
+  );
+  t.same(beyond.map(violation), [], 'host/netlink imports wire, abi and the error class of host');
+  t.end();
+});
+
 t.test('every file belongs to a row of the table', (t) => {
   t.same(
     files.filter((file) => MAY_IMPORT[unitOf(file)] === undefined),

@@ -216,6 +216,47 @@ t.test('a thread can be terminated while its poll runs', async (t) => {
   }
 });
 
+t.test('a netlink request is answered by a promise', async (t) => {
+  const getLo = Buffer.alloc(32);
+  getLo.writeUInt32LE(getLo.length, 0);
+  getLo.writeUInt16LE(18, 4); // RTM_GETLINK
+  getLo.writeUInt16LE(5, 6); // request and ack
+  getLo.writeInt32LE(1, 20);
+  const answers = await Promise.all(Array.from({ length: 20 }, () => shim.netlinkRequest(0, getLo)));
+  for (const answer of answers)
+    t.ok(answer instanceof Uint8Array && answer.length > 100 && answer[4] === 16, 'RTM_NEWLINK');
+  getLo.writeUInt32LE(33, 0);
+  t.equal(await shim.netlinkRequest(0, getLo), -EINVAL);
+  t.equal(await shim.netlinkRequest(0, Uint8Array.of(0)), -EINVAL);
+  for (const [protocol, messages, argument] of [
+    [-1, getLo, 'protocol'],
+    [32, getLo, 'protocol'],
+    [0, new Uint8Array(0), 'messages'],
+    [0, 'x', 'messages'],
+  ] as const)
+    t.throws(() => shim.netlinkRequest(protocol, messages as Uint8Array), {
+      code: 'ERR_INVALID_ARG_VALUE',
+      message: new RegExp(`^netlinkRequest: ${argument}.* must be `),
+    });
+});
+
+t.test('a thread can be terminated while a netlink request is under way', async (t) => {
+  const code = `const shim = require(${JSON.stringify(SHIM_FILE)});
+    const { parentPort } = require('node:worker_threads');
+    const dump = Buffer.alloc(32);
+    dump.writeUInt32LE(32, 0);
+    dump.writeUInt16LE(18, 4);
+    dump.writeUInt16LE(0x301, 6);
+    const ask = () => shim.netlinkRequest(0, dump).then(ask);
+    for (let i = 0; i < 8; i++) ask();
+    parentPort.postMessage('started');`;
+  for (let round = 0; round < 5; round++) {
+    const worker = new Worker(code, { eval: true });
+    await new Promise((resolve) => worker.once('message', resolve));
+    t.equal(await worker.terminate(), 1);
+  }
+});
+
 t.test('an invalid argument throws an error that names the function and the argument', async (t) => {
   const arena = new Uint8Array(4096);
   const batch = new Uint8Array(BATCH_LEN);

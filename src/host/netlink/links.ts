@@ -35,7 +35,10 @@ export interface Link {
   readonly mac: string;
   /** Index of the bridge or other master device; 0 none. */
   readonly master: number;
-  /** Index of the lower device in this namespace, for example of a VLAN device; 0 none. */
+  /**
+   * Index of the lower device in this namespace, for example of a VLAN device; 0 none. The kernel does
+   * not report when the lower device moves to another namespace.
+   */
   readonly lower: number;
   /** ifalias: text that administrators and programs may set. */
   readonly alias: string;
@@ -136,7 +139,8 @@ export function parseLink({ body }: Message): Link | undefined {
   const mac = attributes.get(IFLA.ADDRESS);
   const inet6 = nested(nested(attributes, IFLA.AF_SPEC), AF_INET6);
   const mode = u8Of(inet6, IFLA_INET6_ADDR_GEN_MODE);
-  const isForeign = attributes.has(IFLA.LINK_NETNSID);
+  // The far end of a veth is no lower device, and the kernel does not report all its changes.
+  const hasLower = kind !== 'veth' && !attributes.has(IFLA.LINK_NETNSID);
   return {
     index: view.getInt32(4, LITTLE),
     name: textOf(attributes, IFLA.IFNAME),
@@ -144,7 +148,7 @@ export function parseLink({ body }: Message): Link | undefined {
     mtu: u32Of(attributes, IFLA.MTU) ?? 0,
     mac: mac?.length === 6 ? formatMac((mac[0] << 8) | mac[1], viewOf(mac).getInt32(2)) : '',
     master: u32Of(attributes, IFLA.MASTER) ?? 0,
-    lower: isForeign ? 0 : (u32Of(attributes, IFLA.LINK) ?? 0),
+    lower: hasLower ? (u32Of(attributes, IFLA.LINK) ?? 0) : 0,
     alias: textOf(attributes, IFLA.IFALIAS),
     kind,
     addrGenMode: mode === undefined ? '' : (ADDR_GEN_MODES[mode] ?? ''),

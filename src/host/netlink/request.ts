@@ -143,6 +143,8 @@ function endOf(answers: readonly Message[]): { errno: number; words: string } {
 }
 
 function explain(errno: number): string {
+  // Node has words about sockets for this errno.
+  if (errno === -ERRNO.EOPNOTSUPP) return 'operation not supported (EOPNOTSUPP)';
   const [name, text] = getSystemErrorMap().get(errno) ?? [errnoName(errno), ''];
   return text === '' ? name : `${text} (${name})`;
 }
