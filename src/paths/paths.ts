@@ -10,7 +10,7 @@ import { HostError } from '../host/host-error.js';
 import type { Machine } from '../host/machine.js';
 import { resolveHost } from '../names/resolve.js';
 import { formatIpAddress, type IpAddress, parseIpAddress } from '../wire/ip-address.js';
-import { type Route, routeBy, routeTo } from './underlay.js';
+import { type Route, routeTo } from './underlay.js';
 
 /** A peer with its address, as passed to the data plane. */
 export interface ResolvedPeer {
@@ -224,20 +224,15 @@ export class Paths {
 
   async #lookUp(address: IpAddress): Promise<Route | undefined> {
     const { text } = address;
-    const route = await this.#find(address);
+    const { underlayDev } = this.#settings;
+    const bound = underlayDev === '' ? undefined : (this.#boundTo ?? this.#machine.scopeId(underlayDev));
+    const route = await routeTo(this.#machine, address, bound);
     if (route === undefined) this.#routes.delete(text);
     else {
       this.#routes.set(text, route);
       this.#routeMtus.set(text, route.mtu);
     }
     return route;
-  }
-
-  async #find(address: IpAddress): Promise<Route | undefined> {
-    const { underlayDev } = this.#settings;
-    if (address.scope !== '') return routeBy(this.#machine, address, this.#machine.scopeId(address.scope));
-    if (underlayDev === '') return routeTo(this.#machine, address);
-    return routeBy(this.#machine, address, this.#boundTo ?? this.#machine.scopeId(underlayDev));
   }
 
   #scopeOf(scope: string, text: string): number {

@@ -20,27 +20,18 @@ export interface Route {
 }
 
 /**
+ * @param bound interface index of the device that the underlay's sockets are bound to; 0: it is
+ * missing, so there is no route; undefined: any device
  * @returns undefined when there is no route, so that an unreachable peer does not prevent a start
  * @throws HostError
  */
-export function routeTo(machine: Machine, address: IpAddress): Promise<Route | undefined> {
-  return lookUp(machine, address, 0);
-}
-
-/**
- * Variant of `routeTo` for one outgoing device.
- *
- * @param device interface index; 0: the device is missing, so there is no route
- */
-export async function routeBy(
+export async function routeTo(
   machine: Machine,
   address: IpAddress,
-  device: number,
+  bound?: number,
 ): Promise<Route | undefined> {
-  return device === 0 ? undefined : lookUp(machine, address, device);
-}
-
-async function lookUp(machine: Machine, address: IpAddress, oif: number): Promise<Route | undefined> {
+  const oif = address.scope === '' ? bound : machine.scopeId(address.scope);
+  if (oif === 0) return undefined;
   const found = await lookUpRoute(address, oif);
   const link = found && machine.link(found.device);
   if (found === undefined || link === undefined) return undefined;

@@ -14,6 +14,7 @@ t.test('a search fails when its VNI is removed meanwhile', async (t) => {
     shim: loadShim(),
     machine,
     linkOf: () => undefined,
+    held: () => ({ ipv4: false, ipv6: false }),
     settings,
     ttl: 64,
     paths: new Paths(settings, machine),

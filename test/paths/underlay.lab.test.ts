@@ -42,7 +42,7 @@ const SPEC: UnderlaySpec = {
 
 async function route(text: string, device?: string): Promise<Route | undefined> {
   await machine.current();
-  return routeTo(machine, parseIpAddress(text)!, device);
+  return routeTo(machine, parseIpAddress(text)!, device === undefined ? undefined : machine.scopeId(device));
 }
 
 t.before(() =>

@@ -12,6 +12,7 @@ const SPEC: TunnelSpec = {
   ttl: 64,
   df: false,
   udpChecksum: true,
+  isHeld: () => false,
   sendFds: [],
 };
 const CUTS = 1;
@@ -73,7 +74,7 @@ t.test('each unmet condition has its message', async (t) => {
 t.test('a missing permission is reported with the operation and what is missing', async (t) => {
   const { shim } = machine({ tunnelOpen: () => FD });
   const refused = () => Promise.reject(new NotPermittedError('cannot attach (EPERM)', 'CAP_BPF'));
-  const tunnel = new TunnelOffload(shim, SPEC, refused);
+  const tunnel = new TunnelOffload(shim, NO_DEVICES, SPEC, refused);
   for (let attempt = 0; attempt < 2; attempt++)
     t.match(await tunnel.find(PEERS), {
       why: 'vtgso4789: cannot attach (EPERM): this requires CAP_BPF, see docs/systemd.md',
@@ -118,7 +119,7 @@ t.test(
 t.test('policies are read again at each call', async (t) => {
   let count = 0;
   const tunnel = new TunnelOffload(machine({ policyCount: () => count }).shim, NO_DEVICES, SPEC);
-  t.equal(tunnel.policies(), '');
+  t.equal(tunnel.obstacle(), '');
   count = 2;
-  t.match(tunnel.policies(), /IPsec/);
+  t.match(tunnel.obstacle(), /IPsec/);
 });

@@ -122,6 +122,7 @@ export class MemoryPlane {
     });
     this.applier = new Applier(this.tables, {
       lowerPath: (row, mtu, nowS) => this.loop.lowerPath(row, 0, mtu, nowS),
+      hold: () => {},
       beginForwarding: () => {},
       attachTap: () => {},
       detachVni: (vniIdx) => {

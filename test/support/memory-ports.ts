@@ -115,6 +115,8 @@ export class MemoryUnderlay implements UnderlayPort {
   strangersOverflow = 0;
   keep = true;
 
+  hold(): void {}
+
   open(): void {}
 
   receive(batch: Batch): number {

@@ -149,6 +149,7 @@ t.test('a new outer TAP is passed to the ports, and the peers reached through it
   const tunnels: TunnelInit[] = [];
   const applier = new Applier(plane.tables, {
     lowerPath: () => {},
+    hold: () => {},
     beginForwarding: () => {},
     attachTap: () => {},
     detachVni: () => {},

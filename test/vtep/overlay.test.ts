@@ -138,6 +138,7 @@ function make(pathManager = NO_CONSEQUENCES) {
     entries: () => new Map(),
     reports,
     opened: () => {},
+    reopened: () => {},
   });
   overlay.attach(plane as unknown as Handle);
   const shown = () => plane.peers(1).map(({ name, address }) => [name, address.text]);
@@ -268,6 +269,7 @@ t.test('a TAP changes its bridge after pending changes of the overlay MTU are ap
     shim: loadShim(),
     machine,
     linkOf: () => undefined,
+    held: () => ({ ipv4: false, ipv6: false }),
     settings,
     ttl: 64,
     paths: new Paths(settings, machine),
