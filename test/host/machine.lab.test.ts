@@ -8,7 +8,7 @@ import { writeFileSync } from 'node:fs';
 import t, { type Test } from 'tap';
 import { loadShim, type Shim } from '../../src/abi/binding.js';
 import { ERRNO } from '../../src/abi/errno.js';
-import type { Changes, cidrOf, Machine } from '../../src/host/machine.js';
+import type { Address, Changes, Machine } from '../../src/host/machine.js';
 import { addAddress, deleteAddress, dumpAddresses } from '../../src/host/netlink/addresses.js';
 import { addLink, deleteLink, dumpLinks, setLink, setPort } from '../../src/host/netlink/links.js';
 import { run, start } from '../support/command.js';
@@ -41,7 +41,7 @@ async function assertSame(t: Test, machine: Machine, what: string): Promise<void
   await machine.current();
   const byIndex = (a: { index: number }, b: { index: number }) => a.index - b.index;
   t.same([...machine.links].sort(byIndex), (await dumpLinks()).sort(byIndex), what);
-  const text = (address: Parameters<typeof cidrOf>[0]) => JSON.stringify({ ...address });
+  const text = (address: Address) => JSON.stringify({ ...address });
   t.same(Array.from(machine.addresses, text).sort(), (await dumpAddresses()).map(text).sort(), what);
 }
 
