@@ -13,7 +13,8 @@
  */
 import type { VniSettings } from '../config/settings.js';
 import { bridgedMtu } from '../host/bridge.js';
-import { type Changes, cidrOf, type Machine } from '../host/machine.js';
+import { cidrOf } from '../host/device-tables.js';
+import type { Changes, Machine } from '../host/machine.js';
 import { setLink } from '../host/netlink/links.js';
 import type { OverlayDevice, Seen } from '../host/overlay-device.js';
 import type { OverlayDevices } from '../host/overlay-devices.js';
@@ -118,8 +119,13 @@ export class DeviceWatch {
     this.#again = false;
     let nextMs = Number.POSITIVE_INFINITY;
     const vnis = this.#options.vnis();
-    for (const vni of vnis) nextMs = Math.min(nextMs, await this.#examineOne(vni));
-    this.#forget(new Set(vnis.map(({ tap }) => tap)));
+    try {
+      for (const vni of vnis) nextMs = Math.min(nextMs, await this.#examineOne(vni));
+      this.#forget(new Set(vnis.map(({ tap }) => tap)));
+    } catch (error) {
+      this.#options.log.error({ error: (error as Error).message }, 'cannot examine the TAPs and bridges');
+      nextMs = RETRY_MS;
+    }
     this.#examining = false;
     if (this.#again) this.due();
     else if (nextMs < Number.POSITIVE_INFINITY) this.due(Math.max(DEBOUNCE_MS, nextMs));

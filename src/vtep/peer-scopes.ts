@@ -18,7 +18,10 @@ const RETRY_MS = 2000;
 export interface PeerScopesOptions {
   readonly machine: Machine;
   readonly log: Logger;
+  /** Current settings of all VNIs. */
   readonly vnis: () => readonly VniSettings[];
+  /** VNIs that the data plane has. */
+  readonly known: () => readonly number[];
   readonly peers: (vni: number) => readonly PeerState[];
   /** Runs work between two changes of the configuration. */
   readonly serialise: (work: () => Promise<void>) => Promise<void>;
@@ -55,11 +58,12 @@ export class PeerScopes {
   }
 
   async #examine(): Promise<void> {
-    const { vnis, serialise, renew, log } = this.#options;
-    if (!vnis().some(({ vni }) => this.#stale(vni).length > 0)) return;
+    const { vnis, known, serialise, renew, log } = this.#options;
+    if (!known().some((vni) => this.#stale(vni).length > 0)) return;
     try {
       await serialise(async () => {
-        for (const settings of vnis()) {
+        const present = new Set(known());
+        for (const settings of vnis().filter(({ vni }) => present.has(vni))) {
           const stale = this.#stale(settings.vni);
           if (stale.length > 0) await renew(settings, stale);
         }

@@ -536,6 +536,7 @@ export class Vtep {
       machine: this.#machine,
       log: this.#log,
       vnis: () => this.#configuration.settings.vnis,
+      known: () => this.#handle.vnis().map(({ vni }) => vni),
       peers: (vni) => this.#handle.peers(vni),
       serialise: (work) => this.#configuration.maintain(work),
       renew: (vni, peers) => this.#overlay.renew(vni, peers),

@@ -50,7 +50,6 @@ t.test('the error about a port in use names the process that holds the port', as
 
 t.test('addresses that cannot be bound are rejected', async (t) => {
   const port = await freePort();
-  await refused(t, { port, local4: '192.0.2.77' }, /--local 192\.0\.2\.77 is not an address of this machine/);
   await refused(t, { port, local4: '::1' }, /--local ::1 is not an IPv4 address/);
   await refused(t, { port, local6: 'fe80::77' }, /--local fe80::77 .*fe80::77%eth0/);
 });

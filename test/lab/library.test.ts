@@ -58,7 +58,7 @@ t.test('Vtep.start rejects with typed errors', async (t) => {
       '{ vnis: [{ vni: 1, peers: [{ address: "192.0.2.300" }] }] }',
       'ConfigError vnis[0].peers[0] 192.0.2.300: must be',
     ],
-    ['{ local: "192.0.2.1" }', 'HostError --local 192.0.2.1 is not an address of this machine'],
+    ['{ underlayDev: "eth7" }', 'HostError --underlay-dev eth7: network device does not exist'],
   ];
   for (const [options, expected] of rows) t.match(await host.run(program(options)), expected, options);
 });
