@@ -1,6 +1,7 @@
 /** Rulesets as nft 1.0.6 prints them, and the findings for UDP 4789. */
 import t from 'tap';
 import { checkFirewall } from '../../src/doctor/firewall.js';
+import { stockRuleset } from '../host/rules/judge.js';
 
 type Expr = Record<string, unknown>[];
 
@@ -70,6 +71,42 @@ t.test('finds rules and policies that drop UDP 4789', async (t) => {
       }),
     ],
     [
+      'our port in a verdict map',
+      input('accept', [
+        {
+          vmap: {
+            key: DPORT,
+            data: {
+              set: [
+                [22, ACCEPT],
+                [4789, DROP],
+              ],
+            },
+          },
+        },
+      ]),
+    ],
+    [
+      'a drop policy after a map of states',
+      input('drop', [
+        {
+          vmap: {
+            key: STATE,
+            data: {
+              set: [
+                ['established', ACCEPT],
+                ['invalid', DROP],
+              ],
+            },
+          },
+        },
+      ]),
+    ],
+    [
+      'a drop policy, translated connections accepted',
+      input('drop', [match({ ct: { key: 'status' } }, 'dnat', 'in'), ACCEPT]),
+    ],
+    [
       'our port in the prerouting hook',
       ruleset({ pre: { hook: 'prerouting', policy: 'accept', rules: [[PORT, DROP]] } }),
     ],
@@ -90,6 +127,15 @@ t.test('finds nothing in rules that do not certainly drop UDP 4789', async (t) =
     ['a drop policy, and our port accepted', input('drop', SSH, [PORT, ACCEPT])],
     ['our port accepted from peers', input('drop', [FROM_PEERS, PORT, ACCEPT])],
     ['everything accepted from peers', input('drop', [FROM_PEERS, ACCEPT])],
+    [
+      'a drop policy, and our port accepted by a map',
+      input('drop', [{ vmap: { key: DPORT, data: { set: [[4789, ACCEPT]] } } }]),
+    ],
+    ['a drop policy, and untracked packets accepted', input('drop', [match(STATE, [2, 64], 'in'), ACCEPT])],
+    [
+      'TCP without SYN',
+      input('accept', [match({ '&': [payload('tcp', 'flags'), 'syn'] }, 'syn', '!='), DROP]),
+    ],
     ['an accept before the drop', input('accept', [PORT, ACCEPT], [DROP])],
     ['invalid packets', input('accept', [match(STATE, 1, 'in'), DROP])],
     ['loopback', input('accept', [match({ meta: { key: 'iifname' } }, 'lo'), DROP])],
@@ -129,5 +175,20 @@ t.test('a finding names the chain, the direction and the remedy', async (t) => {
   ]);
   t.match(checkFirewall(input('drop', SSH), 8472), [
     { what: 'chain inet f input has policy drop, and no rule accepts UDP 8472 that is received' },
+  ]);
+});
+
+t.test('stock rulesets', async (t) => {
+  for (const name of [
+    'docker',
+    'kube-proxy-iptables',
+    'kube-proxy-nftables',
+    'libvirt',
+    'calico-nftables',
+    'firewalld-masquerade',
+  ])
+    t.same(checkFirewall(stockRuleset(name), 4789), [], name);
+  t.match(checkFirewall(stockRuleset('firewalld'), 4789), [
+    { what: 'a rule of chain inet firewalld filter_IN_public drops UDP 4789 that is received' },
   ]);
 });
