@@ -60,11 +60,11 @@ export async function openBridge(
  * outgoing port, and lowers its own MTU to that of its smallest port.
  *
  * @param bridge interface index
- * @param isOurs true for the interface index of a TAP of vtepd
+ * @param taps interface indexes of TAPs of vtepd
  * @returns bytes: the largest MTU of the other ports, at least 1500
  */
-export function bridgedMtu(machine: Machine, bridge: number, isOurs: (index: number) => boolean): number {
-  const others = machine.portsOf(bridge).filter(({ index }) => !isOurs(index));
+export function bridgedMtu(machine: Machine, bridge: number, taps: ReadonlySet<number>): number {
+  const others = machine.portsOf(bridge).filter(({ index }) => !taps.has(index));
   return Math.max(ETHERNET_MTU, ...others.map((port) => port.mtu));
 }
 

@@ -315,7 +315,7 @@ export class OverlayDevice {
   }
 
   #bridgedMtu(bridge: number): number {
-    return bridgedMtu(this.#machine, bridge, (index) => index === this.index);
+    return bridgedMtu(this.#machine, bridge, new Set([this.index]));
   }
 
   /** Gives a new device the MTU, MAC, alias and addresses of the one before. */

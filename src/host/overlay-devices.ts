@@ -29,15 +29,9 @@ export class OverlayDevices {
     return this.#open.get(name);
   }
 
-  /** @returns the open device whose TAP has this interface index */
-  ofIndex(index: number): OverlayDevice | undefined {
-    for (const device of this.#open.values()) if (device.index === index) return device;
-    return undefined;
-  }
-
-  /** True when a TAP or bridge of an open device has this interface index. */
-  uses(index: number): boolean {
-    return [...this.#open.values()].some((device) => device.index === index || device.bridgeIndex === index);
+  /** All open devices. */
+  get all(): IterableIterator<OverlayDevice> {
+    return this.#open.values();
   }
 
   /**

@@ -71,7 +71,11 @@ export class DeviceWatch {
   readonly #options: DeviceWatchOptions;
   readonly #watched = new Map<string, Watched>();
   /** Devices as last seen while they were up, by interface index. */
-  readonly #seen = new Map<number, Seen>();
+  readonly #seen = new Map<number, Seen & { readonly asOf: number }>();
+  /** Number of changes of addresses. */
+  #addressChanges = 0;
+  /** MTU of the ports of a bridge in this examination, by interface index, bytes. */
+  readonly #bridgedMtus = new Map<number, number>();
   #timer: NodeJS.Timeout | undefined;
   #examining = false;
   #again = false;
@@ -104,12 +108,11 @@ export class DeviceWatch {
     clearTimeout(this.#timer);
   }
 
-  #changed({ links }: Changes): void {
-    for (const [index, { isMoved, after }] of links) {
-      const device = this.#options.devices.ofIndex(index);
-      if (device === undefined) continue;
-      const watched = this.#of(device.name);
-      watched.isElsewhere = after === undefined && isMoved;
+  #changed({ links, addresses }: Changes): void {
+    if (addresses) this.#addressChanges++;
+    for (const { name, index } of this.#options.devices.all) {
+      const change = links.get(index);
+      if (change !== undefined) this.#of(name).isElsewhere = change.after === undefined && change.isMoved;
     }
     this.due();
   }
@@ -120,6 +123,7 @@ export class DeviceWatch {
     let nextMs = Number.POSITIVE_INFINITY;
     const vnis = this.#options.vnis();
     try {
+      this.#bridgedMtus.clear();
       for (const vni of vnis) nextMs = Math.min(nextMs, await this.#examineOne(vni));
       this.#forget(new Set(vnis.map(({ tap }) => tap)));
     } catch (error) {
@@ -210,14 +214,11 @@ export class DeviceWatch {
    * that another program has set for the TAP stays until then.
    */
   async #followMtu(vni: VniSettings, device: OverlayDevice, watched: Watched): Promise<void> {
-    const { machine, devices, unbridged } = this.#options;
+    const { machine, unbridged } = this.#options;
     const link = machine.link(device.index);
     if (link === undefined) return;
     const before = watched.bridgedMtu;
-    const after =
-      link.master === 0
-        ? 0
-        : bridgedMtu(machine, link.master, (index) => devices.ofIndex(index) !== undefined);
+    const after = link.master === 0 ? 0 : this.#bridgedMtu(link.master);
     watched.bridgedMtu = after;
     if (before === after || before < 0) return;
     if (after === 0) return device.bridge === '' ? unbridged(vni) : undefined;
@@ -226,17 +227,27 @@ export class DeviceWatch {
     this.#options.log.info({ vni: vni.vni, tap: link.name, mtu: after }, 'TAP follows the MTU of the bridge');
   }
 
+  #bridgedMtu(bridge: number): number {
+    const { machine, devices } = this.#options;
+    const known = this.#bridgedMtus.get(bridge);
+    const mtu = known ?? bridgedMtu(machine, bridge, new Set(Array.from(devices.all, ({ index }) => index)));
+    this.#bridgedMtus.set(bridge, mtu);
+    return mtu;
+  }
+
   /** Keeps what a device is like, to make it again after a deletion. */
   #remember({ index, bridgeIndex }: OverlayDevice): void {
     const { machine } = this.#options;
+    const asOf = this.#addressChanges;
     for (const one of [index, bridgeIndex]) {
       const link = machine.link(one);
+      const seen = this.#seen.get(one);
       // A device that goes down on its way out has lost addresses already.
-      if (!link?.up) continue;
+      if (!link?.up || (seen?.link === link && seen.asOf === asOf)) continue;
       const configured = [...machine.addresses].filter(
         (address) => address.index === one && address.configured,
       );
-      this.#seen.set(one, { link, addresses: configured.map(cidrOf) });
+      this.#seen.set(one, { link, addresses: configured.map(cidrOf), asOf });
     }
   }
 
@@ -265,7 +276,8 @@ export class DeviceWatch {
       reports.set('device_missing', tap, undefined);
       reports.set('tap_elsewhere', tap, undefined);
     }
+    const used = new Set(Array.from(devices.all, ({ index, bridgeIndex }) => [index, bridgeIndex]).flat());
     for (const index of this.#seen.keys())
-      if (machine.link(index) === undefined && !devices.uses(index)) this.#seen.delete(index);
+      if (machine.link(index) === undefined && !used.has(index)) this.#seen.delete(index);
   }
 }

@@ -35,7 +35,7 @@ import {
   reportText,
 } from '../exchange/report.js';
 import { type KnownFlows, openKnownFlows } from '../flows/known-flows.js';
-import { Machine } from '../host/machine.js';
+import { type Link, Machine } from '../host/machine.js';
 import { OverlayDevices } from '../host/overlay-devices.js';
 import { Rollback } from '../host/rollback.js';
 import type { UnderlaySockets } from '../host/underlay-sockets.js';
@@ -350,6 +350,11 @@ export class Vtep {
     return engineOf(this.#settings);
   }
 
+  /** Returns the TAP that the configuration names; undefined: it is not in this namespace. */
+  #linkOf(tap: string): Link | undefined {
+    return this.#machine.link(this.#devices.find(tap)?.index ?? 0);
+  }
+
   #allReports(): Report[] {
     return [
       ...this.#reports.list,
@@ -408,7 +413,7 @@ export class Vtep {
     return new PathManager({
       shim: this.#shim,
       machine: this.#machine,
-      linkOf: (tap) => this.#machine.link(this.#devices.find(tap)?.index ?? 0),
+      linkOf: (tap) => this.#linkOf(tap),
       settings: this.#settings,
       ttl: this.#settings.ttl,
       held: () => this.#underlay.held,

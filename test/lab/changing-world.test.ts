@@ -27,9 +27,13 @@ const LIMIT_MS = 20_000;
 
 t.setTimeout(600_000);
 
-for (const engine of ENGINES)
-  t.test(`TAP and bridge are followed (${engine})`, async (t) => {
-    const world = await twoHosts(t, engine);
+for (const [engine, flags, mode] of [
+  ['batch', '', 'mode tap'],
+  ['batch', '--workers 2', 'mode tap multi_queue'],
+  ['dgram', '', 'mode tap'],
+] as const)
+  t.test(`TAP and bridge are followed (${engine} ${flags})`, async (t) => {
+    const world = await twoHosts(t, engine, flags);
     const { near, vtepd } = world;
     const traffic = await SteadyTraffic.start(world.lab, world.vm101, world.vm105, FAR_VM);
     const step = stepsOf(t, traffic);
@@ -47,9 +51,9 @@ for (const engine of ENGINES)
     );
 
     await step('TAP deleted, and made by another program', async () => {
-      await near.ip(
-        'link del vtep100\ntuntap add dev vtep100 mode tap\nlink set vtep100 address 02:00:00:00:00:77',
-      );
+      await near.ip(`link del vtep100
+        tuntap add dev vtep100 ${mode}
+        link set vtep100 address 02:00:00:00:00:77`);
     });
 
     await step('bridge deleted, and made by another program', async () => {
