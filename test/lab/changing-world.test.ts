@@ -124,6 +124,25 @@ t.test('a TAP and a bridge that vtepd made are made again as they were', async (
   t.ok(far, 'the far host is not involved');
 });
 
+t.test('an adopted TAP that was deleted is awaited, whatever has its name meanwhile', async (t) => {
+  const { lab, near, vm101 } = await twoHosts(t, 'batch', '--tap spare');
+  await near.ip('tuntap add dev vtep100 mode tap\nlink set vtep100 address 02:00:00:00:00:55 mtu 1400');
+  const vtepd = await lab.vtepd(near, `--vni 100 --peer ${FAR} --port 4790 --bridge br-vxlan`);
+  await near.ip('link del vtep100');
+  await isReported(t, vtepd, /TAP vtep100 was deleted/);
+  await near.ip('link add vtep100 type veth peer name other');
+  await isReported(t, vtepd, /vtep100 exists and is a veth device, not a TAP/);
+  await near.ip('link del vtep100\ntuntap add dev vtep100 mode tap');
+  await vtepd.ready();
+  t.equal((await linkOf(near, 'vtep100')).master, 'br-vxlan');
+  const before = await tapFrames(vtepd);
+  await vm101.outcome('ping -c 1 -W 1 10.10.10.99');
+  await eventually('frames to pass', async () => (await tapFrames(vtepd)) > before);
+  t.equal(await vtepd.stop(), 0);
+  const left = await linkOf(near, 'vtep100');
+  t.same([left.master, left.mtu], [undefined, 1500], 'the second TAP is restored too');
+});
+
 t.test("a TAP in another network namespace is the operator's", async (t) => {
   const { lab, near, vm105 } = await twoHosts(t, 'batch', '--tap spare');
   const vtepd = await lab.vtepd(near, `--vni 100 --peer ${FAR} --port 4790`);
