@@ -257,6 +257,7 @@ export class Daemon {
         port: underlay.port,
         uptimeS,
         underlayDevices: this.#vtep.underlayDevices(),
+        stackDevices: this.#vtep.stackDevices(),
         warnings,
         notices,
       }),

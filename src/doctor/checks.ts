@@ -175,6 +175,47 @@ export function checkPortMix({ links }: MachineFacts, port: number): Finding[] {
     }));
 }
 
+/**
+ * IPv4 redirects: the kernel accepts them on a device when the setting of that device or of `all` is
+ * 1, so vtepd cannot refuse them for its devices alone.
+ */
+export function checkRedirects({ obedience }: MachineFacts): Finding[] {
+  const devices = [...obedience].filter(([, { redirects }]) => redirects).map(([name]) => name);
+  if (devices.length === 0) return [];
+  return [
+    {
+      notice: true,
+      code: 'redirects_accepted',
+      what: `net.ipv4.conf.all.accept_redirects is 1, so this host accepts IPv4 redirects on ${namesOf(devices)}`,
+      why: 'a machine of the overlay that poses as a gateway can change routes of this host',
+      cure: 'sysctl -w net.ipv4.conf.all.accept_redirects=0',
+    },
+  ];
+}
+
+/** Devices of other programs that accept router advertisements or redirects of the overlay. */
+export function checkObedience({ obedience }: MachineFacts, { stackDevices }: DaemonFacts): Finding[] {
+  return stackDevices.flatMap(({ name, isOurs }) => {
+    const settings = obedience.get(name)?.ipv6 ?? [];
+    if (isOurs || settings.length === 0) return [];
+    return [
+      {
+        notice: true,
+        code: 'device_obeys_overlay',
+        what: `${name}, which vtepd has not made and does not change, accepts router advertisements or IPv6 redirects`,
+        why: 'any machine of the overlay can give this host addresses, a default route or other routes',
+        cure: `sysctl -w ${settings.join(' ')}`,
+      },
+    ];
+  });
+}
+
+/** At most three names. */
+function namesOf(devices: readonly string[]): string {
+  const more = devices.length > 3 ? ` and ${devices.length - 3} more` : '';
+  return `${devices.slice(0, 3).join(', ')}${more}`;
+}
+
 /** Interface index of the bridge of a device; 0 none. */
 function masterOf(links: readonly Link[], device: string): number {
   return links.find(({ name }) => name === device)?.master ?? 0;

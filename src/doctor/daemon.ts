@@ -14,7 +14,7 @@ import type { DaemonFacts, VniFacts } from './facts.js';
 /** @param own facts that are not in the counters */
 export function daemonFacts(
   dataPlane: DataPlane,
-  own: Pick<DaemonFacts, 'port' | 'uptimeS' | 'underlayDevices' | 'warnings' | 'notices'>,
+  own: Pick<DaemonFacts, 'port' | 'uptimeS' | 'underlayDevices' | 'stackDevices' | 'warnings' | 'notices'>,
 ): DaemonFacts {
   const globals = dataPlane.globals();
   return {

@@ -10,7 +10,9 @@ import {
   checkChecksums,
   checkConntrack,
   checkNotices,
+  checkObedience,
   checkPortMix,
+  checkRedirects,
   checkRpFilter,
   checkSilentPeers,
   checkStrangers,
@@ -30,7 +32,8 @@ const STANDARD_PORT = 4789;
  * @returns findings, most direct causes first, then notices
  */
 export async function examine(daemon?: DaemonFacts): Promise<Finding[]> {
-  const machine = await readMachine(daemon?.port ?? STANDARD_PORT);
+  const devices = daemon?.stackDevices.map(({ name }) => name);
+  const machine = await readMachine(daemon?.port ?? STANDARD_PORT, devices);
   if (daemon !== undefined) return judgeAll(machine, daemon);
   const holder = await portHolder(STANDARD_PORT);
   return [
@@ -55,6 +58,8 @@ export function judgeAll(machine: MachineFacts, daemon: DaemonFacts): Finding[] 
     ...checkChecksums(machine, daemon),
     ...checkPortMix(machine, port),
     ...checkNotices(daemon),
+    ...checkRedirects(machine),
+    ...checkObedience(machine, daemon),
   ];
 }
 

@@ -6,6 +6,7 @@
  */
 import type { Report } from '../exchange/report.js';
 import type { Link } from '../host/netlink/links.js';
+import type { StackDevice } from '../host/overlay-devices.js';
 
 export interface MachineFacts {
   /** All network devices of this network namespace. */
@@ -21,8 +22,21 @@ export interface MachineFacts {
   readonly rpFilterDrops: number;
   /** UDP datagrams with a wrong checksum, both address families (/proc/net/snmp, snmp6). */
   readonly udpChecksumErrors: number;
+  /**
+   * What each device of `DaemonFacts.stackDevices` accepts from the overlay. Only devices that
+   * accept something have an entry.
+   */
+  readonly obedience: ReadonlyMap<string, Obedience>;
   /** Undefined: connection tracking is not in use. */
   readonly conntrack: ConntrackFacts | undefined;
+}
+
+/** What this host accepts from machines of the overlay that send to one of its devices. */
+export interface Obedience {
+  /** True for IPv4 redirects because of `net.ipv4.conf.all.accept_redirects`. */
+  readonly redirects: boolean;
+  /** Settings that refuse router advertisements and IPv6 redirects, as lines for sysctl(8). */
+  readonly ipv6: readonly string[];
 }
 
 export interface ConntrackFacts {
@@ -38,6 +52,8 @@ export interface DaemonFacts {
   readonly uptimeS: number;
   /** Devices through which the peers are reached. */
   readonly underlayDevices: readonly string[];
+  /** Devices by which the host's stack receives frames of the VNIs. */
+  readonly stackDevices: readonly StackDevice[];
   readonly warnings: readonly Report[];
   readonly notices: readonly Report[];
   readonly vnis: readonly VniFacts[];

@@ -8,7 +8,8 @@ import { createReadStream } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { dumpLinks } from '../host/netlink/links.js';
-import type { ConntrackFacts, MachineFacts } from './facts.js';
+import { acceptsRedirects, obeying } from '../host/obedience.js';
+import type { ConntrackFacts, MachineFacts, Obedience } from './facts.js';
 
 const RP_FILTER_DIR = '/proc/sys/net/ipv4/conf';
 const CONNTRACK = '/proc/sys/net/netfilter/nf_conntrack';
@@ -18,8 +19,11 @@ const MAX_RULESET_LEN = 64 * 1024 * 1024;
 /** Lines of the connection table to read: enough to identify the port that fills it. */
 const MAX_CONNECTIONS = 300_000;
 
-/** @param port UDP port whose tracked connections are counted */
-export async function readMachine(port: number): Promise<MachineFacts> {
+/**
+ * @param port UDP port whose tracked connections are counted
+ * @param stackDevices names of devices whose obedience is read
+ */
+export async function readMachine(port: number, stackDevices: readonly string[] = []): Promise<MachineFacts> {
   const [links, ruleset, rpFilter, netstat, snmp, snmp6, conntrack] = await Promise.all([
     dumpLinks().catch(() => []),
     readRuleset(),
@@ -36,6 +40,7 @@ export async function readMachine(port: number): Promise<MachineFacts> {
     rpFilter,
     rpFilterDrops: counterIn(netstat, 'TcpExt', 'IPReversePathFilter'),
     udpChecksumErrors: counterIn(snmp, 'Udp', 'InCsumErrors') + udp6,
+    obedience: readObedience(stackDevices),
     conntrack,
   };
 }
@@ -80,6 +85,14 @@ async function readRpFilter(): Promise<Map<string, number>> {
   const devices = await readdir(RP_FILTER_DIR).catch(() => []);
   const values = await Promise.all(devices.map((device) => readOr(`${RP_FILTER_DIR}/${device}/rp_filter`)));
   return new Map(devices.map((device, i) => [device, Number(values[i])]));
+}
+
+function readObedience(devices: readonly string[]): Map<string, Obedience> {
+  return new Map(
+    devices
+      .map((name): [string, Obedience] => [name, { redirects: acceptsRedirects(name), ipv6: obeying(name) }])
+      .filter(([, { redirects, ipv6 }]) => redirects || ipv6.length > 0),
+  );
 }
 
 async function readConntrack(port: number): Promise<ConntrackFacts | undefined> {

@@ -5,16 +5,17 @@
  * its ifalias, and removed when the last TAP leaves it. A marked bridge that a killed daemon left
  * behind counts as created by vtepd. An administrator removes the mark to keep such a bridge.
  *
- * A new bridge has the kernel's defaults: no spanning tree, so ports forward at once; multicast
- * snooping, which restricts no multicast until a querier is present. Only the MAC is set
- * explicitly: by default the MAC of a bridge is the lowest MAC of the ports, and would change when
- * a VM starts or stops.
+ * A new bridge ignores what the overlay asks of this host (`obedience.ts`), and has the kernel's
+ * defaults otherwise: no spanning tree, so ports forward at once; multicast snooping, which
+ * restricts no multicast until a querier is present. Its MAC is set explicitly: by default the MAC
+ * of a bridge is the lowest MAC of the ports, and would change when a VM starts or stops.
  */
 import { formatMac } from '../wire/mac.js';
 import { HostError } from './host-error.js';
 import { bridgeMac, type Mac } from './mac-address.js';
 import type { Link, Machine } from './machine.js';
 import { addLink, deleteLink, setLink } from './netlink/links.js';
+import { ignoreOverlay } from './obedience.js';
 import type { Rollback } from './rollback.js';
 
 /** ifalias of a bridge that vtepd created. */
@@ -48,8 +49,10 @@ export async function openBridge(
   if (found) return adoptBridge(machine, found, undo);
   const { high, low } = bridgeMac(tapMac);
   await machine.change(addLink('bridge', { name, mac: formatMac(high, low) }));
-  const { index } = machine.get(name);
+  const link = machine.get(name);
+  const { index } = link;
   undo.push(() => leaveBridge(machine, index));
+  await ignoreOverlay(machine, link);
   // The alias cannot be set while the device is being created.
   await machine.change(setLink(`set up ${name}`, index, { alias: BRIDGE_MARK, up: true }));
   return { index, isOurs: true };
@@ -76,6 +79,7 @@ async function adoptBridge(machine: Machine, bridge: Link, undo: Rollback): Prom
   }
   if (alias !== BRIDGE_MARK) return { index, isOurs: false };
   undo.push(() => leaveBridge(machine, index));
+  await ignoreOverlay(machine, bridge);
   await machine.change(setLink(`set up ${name}`, index, { up: true }));
   return { index, isOurs: true };
 }

@@ -8,6 +8,7 @@
  * `--mac` resolves such a collision.
  */
 import { createHash } from 'node:crypto';
+import { formatIpAddress } from '../wire/ip-address.js';
 
 export interface Mac {
   /** First two bytes, uint16. */
@@ -41,6 +42,17 @@ export function deriveMac({ machineId, underlay, vni, netns = '' }: MacSeed): Ma
   // machine-id(5) forbids exposing the machine id on the network unless it is hashed.
   const digest = createHash('sha256').update(['vtepd', machineId, underlay, vni, netns].join('\0')).digest();
   return { high: (TAP_FIRST_BYTE << 8) | digest[0], low: digest.readInt32BE(1) };
+}
+
+/** Returns the link-local address that a MAC gives, as `ADDRESS/64` (RFC 4291, Appendix A). */
+export function linkLocalOf({ high, low }: Mac): string {
+  const bytes = Buffer.alloc(16);
+  bytes.writeUInt16BE(0xfe80, 0);
+  bytes.writeUInt16BE(high ^ 0x0200, 8);
+  bytes.writeInt32BE(low, 12);
+  bytes[10] = bytes[12];
+  bytes.writeUInt16BE(0xfffe, 11);
+  return `${formatIpAddress(6, bytes)}/64`;
 }
 
 /** Derives the MAC of a bridge from its first TAP; it always differs from the TAP's MAC. */

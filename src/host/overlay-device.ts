@@ -1,8 +1,10 @@
 /**
  * The TAP of one VNI: opens, configures, reopens and reverts it.
  *
- * The TAP gets a MAC, an MTU, addresses and optionally a bridge. The kernel removes a new TAP when
- * its descriptor is closed, so even a killed daemon leaves no new TAP behind. An existing TAP is
+ * The TAP gets a MAC, an MTU and optionally a bridge. The addresses of the VNI are those of the
+ * bridge, if there is one: the host's stack receives nothing by a port of a bridge. The kernel
+ * removes a new TAP when its descriptor is closed, so even a killed daemon leaves none behind. A TAP
+ * that vtepd makes ignores what the overlay asks of this host (`obedience.ts`). An existing TAP is
  * adopted with its MAC and restored on close. A TAP that was deleted is opened again under its name:
  * as it was if vtepd makes it again, adopted if another program has made it meanwhile.
  *
@@ -18,8 +20,10 @@ import { bridgedMtu, leaveBridge, type OpenBridge, openBridge } from './bridge.j
 import { HostError } from './host-error.js';
 import type { Mac } from './mac-address.js';
 import type { Link, Machine } from './machine.js';
-import { addAddress, deleteAddress } from './netlink/addresses.js';
-import { type LinkSettings, setLink, setPort } from './netlink/links.js';
+import { addAddress } from './netlink/addresses.js';
+import { ALL_MULTICAST, type LinkSettings, MULTICAST_ROUTER, setLink, setPort } from './netlink/links.js';
+import { ignoreOverlay } from './obedience.js';
+import { OwnAddresses } from './own-addresses.js';
 import { Rollback } from './rollback.js';
 import { type OpenTap, openTap, type TapSpec } from './tap.js';
 
@@ -39,7 +43,7 @@ export interface OverlayDeviceSpec extends TapSpec {
 /** What was last seen of a device. */
 export interface Seen {
   readonly link: Link;
-  /** Addresses as `ADDRESS/LENGTH`. */
+  /** Addresses of other programs, as `ADDRESS/LENGTH`. */
   readonly addresses: readonly string[];
 }
 
@@ -48,6 +52,7 @@ const NO_BRIDGE: OpenBridge = { index: 0, isOurs: false };
 export class OverlayDevice {
   readonly #shim: Shim;
   readonly #machine: Machine;
+  readonly #own: OwnAddresses;
   readonly #spec: OverlayDeviceSpec;
   #tap!: OpenTap;
   #link!: Link;
@@ -61,17 +66,26 @@ export class OverlayDevice {
   /** Steps that run when the device leaves its bridge. */
   #leave = new Rollback();
 
-  private constructor(shim: Shim, machine: Machine, spec: OverlayDeviceSpec) {
+  private constructor(shim: Shim, machine: Machine, spec: OverlayDeviceSpec, own: OwnAddresses) {
     this.#shim = shim;
     this.#machine = machine;
+    this.#own = own;
     this.#spec = spec;
     this.#bridge = spec.bridge;
     this.#addresses = spec.addresses.map(canonical);
   }
 
-  /** @throws HostError; all changes made before the failure are reverted */
-  static async open(shim: Shim, machine: Machine, spec: OverlayDeviceSpec): Promise<OverlayDevice> {
-    const device = new OverlayDevice(shim, machine, spec);
+  /**
+   * @param own addresses of all devices
+   * @throws HostError; all changes made before the failure are reverted
+   */
+  static async open(
+    shim: Shim,
+    machine: Machine,
+    spec: OverlayDeviceSpec,
+    own = new OwnAddresses(machine),
+  ): Promise<OverlayDevice> {
+    const device = new OverlayDevice(shim, machine, spec, own);
     try {
       // The bridge is prepared first, so that it is removed last, after the TAP has left it.
       await device.#openBridge(undefined);
@@ -159,6 +173,8 @@ export class OverlayDevice {
     seen: (index: number) => Seen | undefined,
   ): Promise<() => Promise<void>> {
     const [before, opened, link, isOurs] = [this.#undo, this.#tap, this.#link, this.#isOurs];
+    // The kernel has removed them with the device.
+    await this.#own.remove(this, link.index, this.#addresses);
     this.#undo = new Rollback();
     try {
       if (this.#machine.link(this.bridgeIndex) === undefined && this.#mayOpenBridge())
@@ -180,13 +196,24 @@ export class OverlayDevice {
    * @throws HostError
    */
   async rejoin(seen: Seen | undefined, staysOut: boolean): Promise<void> {
+    const former = this.#joined.index;
     await this.#openBridge(seen);
     const link = this.#machine.link(this.index);
     if (link && !staysOut) await this.#join(link, undefined);
+    await this.#own.remove(this, former, this.#addresses);
+    await this.#own.add(this, this.#joined.index, this.#addresses);
+  }
+
+  /** Sets the options of a bridge port, after another program has put the TAP into its bridge. */
+  async putBack(): Promise<void> {
+    const link = this.#machine.link(this.index);
+    if (link?.port !== undefined) await this.#passMulticast(link);
   }
 
   /**
-   * Moves the TAP to another bridge, or out of its bridge if `bridge` is ''.
+   * Moves the TAP to another bridge, or out of its bridge if `bridge` is ''. The addresses of the VNI
+   * move with it.
+   *
    * @throws HostError; the TAP is unchanged after a failure
    */
   async moveTo(bridge: string, unbridgedMtu: number): Promise<void> {
@@ -198,10 +225,11 @@ export class OverlayDevice {
       if (bridge !== '') joined = await openBridge(machine, bridge, this.#spec.derivedMac, undo);
       undo.push(() => this.#set(before, { master: machine.link(before.master) ? before.master : 0 }));
       if (joined.index === 0) {
-        const addrGenMode = before.addrGenMode === '' ? {} : { addrGenMode: 'eui64' };
+        const addrGenMode = this.#isOurs || before.addrGenMode === '' ? {} : { addrGenMode: 'eui64' };
         await this.#set(before, { master: 0, ...addrGenMode });
         await this.#set(before, { mtu: unbridgedMtu });
       } else await this.#enter(before, joined.index);
+      await this.#moveAddresses(this.#joined, joined, undo);
     });
     // Steps registered for a failed move must not run when the bridge is left later.
     const left = this.#leave;
@@ -229,9 +257,10 @@ export class OverlayDevice {
 
   /** Reverts every change. @throws HostError naming what could not be reverted */
   async close(): Promise<void> {
-    const closed = await Promise.allSettled([this.#undo.run()]);
-    const left = await Promise.allSettled([this.#leave.run()]);
-    for (const result of [...closed, ...left]) if (result.status === 'rejected') throw result.reason;
+    const steps = [() => this.#removeAddresses(), () => this.#undo.run(), () => this.#leave.run()];
+    const failures: unknown[] = [];
+    for (const step of steps) await step().catch((error: Error) => failures.push(error));
+    if (failures.length > 0) throw failures[0];
   }
 
   /** False for a bridge of another program that is missing: it is awaited. */
@@ -261,6 +290,7 @@ export class OverlayDevice {
     this.#isOurs = existing === undefined;
     if (existing) await this.#adopt(existing);
     else {
+      await ignoreOverlay(machine, link);
       const derived = seen?.link.mac ?? formatMac(derivedMac.high, derivedMac.low);
       await this.#set(link, { mac: mac === '' ? derived : mac, alias: `vtepd vni ${vni}` });
     }
@@ -273,7 +303,7 @@ export class OverlayDevice {
     const machine = this.#machine;
     const [fd] = this.#tap.fds;
     const tap = await restoreLeftover(machine, existing);
-    const before = await recordTap(machine, tap, this.#addresses);
+    const before = await recordTap(machine, tap, this.#joined.index === 0 ? this.#addresses : []);
     this.#undo.push(async () => {
       // The next program that opens the TAP possibly does not support vnet headers. So the kernel
       // must give that program no superframes, and only frames with complete checksums.
@@ -292,7 +322,7 @@ export class OverlayDevice {
     const link = machine.link(tap.index) ?? tap;
     if (machine.link(this.bridgeIndex) !== undefined) await this.#join(link, seen);
     else await this.#set(link, { mtu: link.master === 0 ? unbridgedMtu : this.#bridgedMtu(link.master) });
-    await this.#addAddresses(this.#addresses);
+    await this.#own.add(this, this.#home(this.#joined), this.#addresses);
     if (seen !== undefined) await this.#resemble(link, seen);
     await this.#set(link, { up: true });
   }
@@ -312,6 +342,14 @@ export class OverlayDevice {
     const mode = this.#machine.link(link.index)?.addrGenMode ?? '';
     const isGenerated = mode !== '' && mode !== 'none';
     await this.#set(link, { master: bridge, ...(isGenerated ? { addrGenMode: 'none' } : {}) });
+    await this.#passMulticast(link);
+  }
+
+  /** Passes all multicast of the bridge to the VNI: with snooping, members behind peers are unknown. */
+  async #passMulticast({ index, name }: Link): Promise<void> {
+    if (!this.#isOurs) return;
+    const option = new Map([[MULTICAST_ROUTER, Uint8Array.of(ALL_MULTICAST)]]);
+    await this.#machine.change(setPort(`pass all multicast to ${name}`, index, option));
   }
 
   #bridgedMtu(bridge: number): number {
@@ -327,26 +365,34 @@ export class OverlayDevice {
       if (!present.includes(address)) await this.#machine.change(addAddress(address, index, name));
   }
 
-  /**
-   * Removes addresses before it adds any: when the first address of a subnet is removed, the kernel
-   * removes all other addresses of that subnet too, even those of `after`.
-   */
-  async #exchange(before: readonly string[], after: readonly string[]): Promise<void> {
-    const { index, name } = this.#present();
-    for (const address of before) {
-      // The kernel possibly removed it together with another address.
-      const isPresent = this.#machine.addressesOf(index).includes(address);
-      if (isPresent && !after.includes(address))
-        await this.#machine.change(deleteAddress(address, index, name));
-    }
-    await this.#addAddresses(after);
+  /** Interface index of the device that has the addresses of the VNI. */
+  #home(joined: OpenBridge): number {
+    return joined.index === 0 ? this.index : joined.index;
   }
 
-  async #addAddresses(addresses: readonly string[]): Promise<void> {
-    const { index, name } = this.#link;
-    const present = this.#machine.addressesOf(index);
-    for (const address of new Set(addresses))
-      if (!present.includes(address)) await this.#machine.change(addAddress(address, index, name));
+  async #exchange(before: readonly string[], after: readonly string[]): Promise<void> {
+    const home = this.#home(this.#joined);
+    await this.#own.remove(
+      this,
+      home,
+      before.filter((address) => !after.includes(address)),
+    );
+    await this.#own.add(this, home, after);
+  }
+
+  async #moveAddresses(from: OpenBridge, to: OpenBridge, undo: Rollback): Promise<void> {
+    const [left, entered] = [this.#home(from), this.#home(to)];
+    const addresses = this.#addresses;
+    undo.push(() => this.#own.add(this, left, addresses));
+    await this.#own.remove(this, left, addresses);
+    undo.push(() => this.#own.remove(this, entered, addresses));
+    await this.#own.add(this, entered, addresses);
+  }
+
+  async #removeAddresses(): Promise<void> {
+    // A device that failed to open has possibly neither.
+    if (this.#link === undefined && this.#joined.index === 0) return;
+    await this.#own.remove(this, this.#home(this.#joined), this.#addresses);
   }
 
   #set(link: Link, settings: LinkSettings): Promise<void> {

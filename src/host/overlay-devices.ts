@@ -10,10 +10,19 @@ import type { Shim } from '../abi/binding.js';
 import { HostError } from './host-error.js';
 import type { Machine } from './machine.js';
 import { OverlayDevice, type OverlayDeviceSpec } from './overlay-device.js';
+import { OwnAddresses } from './own-addresses.js';
+
+/** A device by which the host's stack receives frames of a VNI. */
+export interface StackDevice {
+  readonly name: string;
+  /** True when vtepd made it. */
+  readonly isOurs: boolean;
+}
 
 export class OverlayDevices {
   readonly #shim: Shim;
   readonly #machine: Machine;
+  readonly #own: OwnAddresses;
   /** Open devices by name. */
   readonly #open = new Map<string, OverlayDevice>();
   /** The operation started last, by bridge. */
@@ -22,6 +31,7 @@ export class OverlayDevices {
   constructor(shim: Shim, machine: Machine) {
     this.#shim = shim;
     this.#machine = machine;
+    this.#own = new OwnAddresses(machine);
   }
 
   /** @returns the open device of a name */
@@ -32,6 +42,31 @@ export class OverlayDevices {
   /** All open devices. */
   get all(): IterableIterator<OverlayDevice> {
     return this.#open.values();
+  }
+
+  /** Addresses that vtepd adds to TAPs and bridges. */
+  get own(): OwnAddresses {
+    return this.#own;
+  }
+
+  /** Interface indexes of the TAPs and bridges that vtepd made. */
+  made(): Set<number> {
+    const made = new Set<number>();
+    for (const { index, isOurs, bridgeIndex, isBridgeOurs } of this.#open.values()) {
+      if (isOurs) made.add(index);
+      if (isBridgeOurs) made.add(bridgeIndex);
+    }
+    return made;
+  }
+
+  /** Bridges of the open devices, and TAPs in no bridge. */
+  stackDevices(): StackDevice[] {
+    const made = this.made();
+    const indexes = [...this.#open.values()].map(({ index }) => this.#machine.link(index)?.master || index);
+    return [...new Set(indexes)].flatMap((index) => {
+      const link = this.#machine.link(index);
+      return link === undefined ? [] : [{ name: link.name, isOurs: made.has(index) }];
+    });
   }
 
   /**
@@ -45,7 +80,7 @@ export class OverlayDevices {
         throw new HostError(`TAP ${tap} is still open: its previous VNI is settling after a failed change`);
     const opened = await Promise.allSettled(
       specs.map((spec) =>
-        this.#inTurn([spec.bridge], () => OverlayDevice.open(this.#shim, this.#machine, spec)),
+        this.#inTurn([spec.bridge], () => OverlayDevice.open(this.#shim, this.#machine, spec, this.#own)),
       ),
     );
     const devices = opened.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
@@ -90,11 +125,12 @@ export class OverlayDevices {
   }
 
   /**
-   * @param addresses complete list of addresses that vtepd is to add to the device
+   * @param addresses complete list of addresses of the VNI
    * @throws HostError; the addresses are unchanged after a failure
    */
   async readdress(name: string, addresses: readonly string[]): Promise<void> {
-    await this.#open.get(name)!.readdress(addresses);
+    const device = this.#open.get(name)!;
+    await this.#inTurn([device.bridge], () => device.readdress(addresses));
   }
 
   /**

@@ -15,6 +15,7 @@ import type { VniSettings } from '../config/settings.js';
 import { bridgedMtu } from '../host/bridge.js';
 import { cidrOf } from '../host/device-tables.js';
 import type { Changes, Machine } from '../host/machine.js';
+import { isOfOthers } from '../host/netlink/addresses.js';
 import { setLink } from '../host/netlink/links.js';
 import type { OverlayDevice, Seen } from '../host/overlay-device.js';
 import type { OverlayDevices } from '../host/overlay-devices.js';
@@ -147,7 +148,10 @@ export class DeviceWatch {
     const ageMs = nowMs - watched.sinceMs;
     if (fault === 'tap_out' && ageMs < OUT_MS && !watched.isOut) return OUT_MS - ageMs;
     if (fault === 'tap_out') watched.isOut = true;
-    else if (fault !== 'bridge_deleted') watched.isOut = false;
+    else if (fault !== 'bridge_deleted') {
+      if (watched.isOut) await this.#putBack(vni, device);
+      watched.isOut = false;
+    }
     this.#remember(device);
     const waitMs = await this.#mend(vni, device, watched, nowMs);
     this.#report(device, watched);
@@ -155,6 +159,13 @@ export class DeviceWatch {
       this.#options.log.warn({ vni: vni.vni, error: error.message }, 'cannot follow the MTU of the bridge'),
     );
     return waitMs;
+  }
+
+  /** A TAP that leaves its bridge loses the options of its port. */
+  async #putBack({ vni }: VniSettings, device: OverlayDevice): Promise<void> {
+    await device.putBack().catch((error: Error) => {
+      this.#options.log.warn({ vni, error: error.message }, 'cannot set the options of the bridge port');
+    });
   }
 
   #stateOf(device: OverlayDevice, { isElsewhere }: Watched): DeviceState {
@@ -245,7 +256,7 @@ export class DeviceWatch {
       // A device that goes down on its way out has lost addresses already.
       if (!link?.up || (seen?.link === link && seen.asOf === asOf)) continue;
       const configured = [...machine.addresses].filter(
-        (address) => address.index === one && address.configured,
+        (address) => address.index === one && isOfOthers(address),
       );
       this.#seen.set(one, { link, addresses: configured.map(cidrOf), asOf });
     }

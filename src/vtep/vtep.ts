@@ -36,7 +36,7 @@ import {
 } from '../exchange/report.js';
 import { type KnownFlows, openKnownFlows } from '../flows/known-flows.js';
 import { type Link, Machine } from '../host/machine.js';
-import { OverlayDevices } from '../host/overlay-devices.js';
+import { OverlayDevices, type StackDevice } from '../host/overlay-devices.js';
 import { Rollback } from '../host/rollback.js';
 import type { UnderlaySockets } from '../host/underlay-sockets.js';
 import { type Logger, silentLogger } from '../log/log.js';
@@ -50,6 +50,7 @@ import { makeTunnel, type TunnelOffload } from '../superframes/tunnel-offload.js
 import { LiveConfiguration, type ReloadReport, type StateStore } from './configuration.js';
 import { DeviceWatch } from './device-watch.js';
 import { Network } from './network.js';
+import { ObedienceWatch } from './obedience-watch.js';
 import { noteDevices, noteSockets, refusals } from './offload-probe.js';
 import { type OpenVni, Overlay } from './overlay.js';
 import { PeerScopes } from './peer-scopes.js';
@@ -128,6 +129,7 @@ export class Vtep {
   #underlay!: UnderlayWatch;
   #network: Network | undefined;
   #deviceWatch: DeviceWatch | undefined;
+  #obedience: ObedienceWatch | undefined;
   #flows: KnownFlows | undefined;
   #receiving: Receiving | undefined;
   #tapQueues!: TapQueues;
@@ -144,6 +146,7 @@ export class Vtep {
     const changed = () => {
       this.#peers.retain(this.#configuration.settings.vnis);
       this.#deviceWatch?.due();
+      this.#obedience?.due();
     };
     this.#configuration = new LiveConfiguration({
       base: settings,
@@ -327,6 +330,11 @@ export class Vtep {
     return this.#paths.devices();
   }
 
+  /** Devices by which the host's stack receives frames of the VNIs: bridges, and TAPs in no bridge. */
+  stackDevices(): StackDevice[] {
+    return this.#devices.stackDevices();
+  }
+
   /**
    * Captures packets from now on as a pcap file that grows until the capture is closed. Only one
    * capture can run at a time.
@@ -406,7 +414,7 @@ export class Vtep {
     this.#peers.attach(this.#handle, this.#configuration);
     this.#undo.push(() => this.#peers.stop());
     this.#undo.push(() => this.#configuration.stop());
-    this.#followDevices();
+    await this.#followDevices();
   }
 
   #makePathManager(): PathManager {
@@ -523,7 +531,7 @@ export class Vtep {
   }
 
   /** Keeps TAPs, bridges and link-local peers as configured when other programs change devices. */
-  #followDevices(): void {
+  async #followDevices(): Promise<void> {
     const watch = new DeviceWatch({
       machine: this.#machine,
       devices: this.#devices,
@@ -548,6 +556,15 @@ export class Vtep {
     });
     this.#undo.push(() => scopes.stop());
     scopes.start();
+    const obedience = new ObedienceWatch({
+      machine: this.#machine,
+      devices: this.#devices,
+      report: (device, texts) => this.#reports.set('host_obeys_overlay', device, texts),
+      log: this.#log,
+    });
+    this.#undo.push(() => obedience.stop());
+    this.#obedience = obedience;
+    await obedience.start();
   }
 
   /** Keeps routes, and the options that depend on them, current when the network changes. */

@@ -27,14 +27,20 @@ export interface Address {
   readonly length: number;
   /** False while duplicate address detection runs (tentative), and after it failed. */
   readonly usable: boolean;
-  /**
-   * False for addresses that the kernel generated: loopback, link-local, or by router
-   * advertisements. Always true before Linux 5.18.
-   */
-  readonly configured: boolean;
+  /** Which program added it: 0 unknown, 1 to 3 the kernel, OWN_PROTOCOL vtepd (IFA_PROTO). */
+  readonly protocol: number;
   /** IFA_F_TEMPORARY: a privacy address (RFC 8981). */
   readonly temporary: boolean;
 }
+
+/**
+ * Mark of the addresses that vtepd adds: 'v'. Linux keeps it since 5.18; before that, the protocol
+ * of every address is 0.
+ */
+export const OWN_PROTOCOL = 0x76;
+
+/** IFAPROT_KERNEL_LO, _RA and _LL; Linux reports them since 5.18. */
+const KERNEL_PROTOCOLS = [1, 2, 3];
 
 export const RTM_NEWADDR = 20;
 export const RTM_DELADDR = 21;
@@ -45,8 +51,6 @@ const FIXED_LEN = 8;
 const FAMILIES: Readonly<Record<number, 4 | 6>> = { 2: 4, 10: 6 };
 const AF = { 4: 2, 6: 10 } as const;
 const IFA = { ADDRESS: 1, LOCAL: 2, FLAGS: 8, PROTO: 11 } as const;
-/** IFAPROT_KERNEL_LO, _RA and _LL; Linux reports them since 5.18. */
-const GENERATED: readonly number[] = [1, 2, 3];
 const TEMPORARY = 0x01;
 const OPTIMISTIC = 0x04;
 const DAD_FAILED = 0x08;
@@ -68,9 +72,14 @@ export function parseAddress({ body }: Message): Address | undefined {
     text: formatIpAddress(family, bytes),
     length: body[1],
     usable: !isTentative && (flags & DAD_FAILED) === 0,
-    configured: !GENERATED.includes(u8Of(attributes, IFA.PROTO) ?? 0),
+    protocol: u8Of(attributes, IFA.PROTO) ?? 0,
     temporary: family === 6 && (flags & TEMPORARY) !== 0,
   };
+}
+
+/** True for an address that neither the kernel has generated nor vtepd has added. */
+export function isOfOthers({ protocol }: Address): boolean {
+  return protocol !== OWN_PROTOCOL && !KERNEL_PROTOCOLS.includes(protocol);
 }
 
 /** Lists the addresses of all devices of this network namespace. @throws NetlinkError */
@@ -80,11 +89,17 @@ export async function dumpAddresses(): Promise<Address[]> {
   return messages.flatMap((message) => parseAddress(message) ?? []);
 }
 
-/** Adds an address, or confirms one that is there. @param cidr `ADDRESS/LENGTH` */
-export function addAddress(cidr: string, index: number, device: string): Operation {
+/**
+ * Adds an address, or confirms one that is there.
+ *
+ * @param cidr `ADDRESS/LENGTH`
+ * @param protocol as in `Address`
+ */
+export function addAddress(cidr: string, index: number, device: string, protocol = 0): Operation {
+  const added = request(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, cidr, index);
   return {
     what: `add the address ${cidr} to ${device}`,
-    request: request(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, cidr, index),
+    request: protocol === 0 ? added : added.u8(IFA.PROTO, protocol),
   };
 }
 

@@ -20,6 +20,7 @@ import {
   Request,
   textOf,
   u8Of,
+  u32,
   u32Of,
   viewOf,
 } from './message.js';
@@ -80,6 +81,8 @@ export interface LinkSettings {
   readonly master?: number;
   readonly alias?: string;
   readonly addrGenMode?: string;
+  /** Values of net.ipv4.conf of the device, by IPV4_DEVCONF_* (linux/ip.h). */
+  readonly ipv4?: ReadonlyMap<number, number>;
   readonly arp?: boolean;
 }
 
@@ -90,6 +93,7 @@ const RTM_GETLINK = 18;
 /** `struct ifinfomsg`: family u8, pad u8, type u16, index s32, flags u32, change u32. */
 const INFO_LEN = 16;
 const AF_UNSPEC = 0;
+const AF_INET = 2;
 const AF_BRIDGE = 7;
 const AF_INET6 = 10;
 const IFF_UP = 0x1;
@@ -116,6 +120,7 @@ const INFO = { KIND: 1, DATA: 2, SLAVE_KIND: 4, SLAVE_DATA: 5 } as const;
 const TUN = { TYPE: 3, MULTI_QUEUE: 7, QUEUES: 8, DISABLED: 9 } as const;
 const IFF_TAP = 2;
 const IFLA_VXLAN_PORT = 15;
+const IFLA_INET_CONF = 1;
 const IFLA_INET6_ADDR_GEN_MODE = 8;
 /** RTEXT_FILTER_SKIP_STATS: the kernel leaves out the counters of each device. */
 const SKIP_STATS = 8;
@@ -128,6 +133,11 @@ const ADDR_GEN_MODES = ['eui64', 'none', 'stable_secret', 'random'];
  * backup port, locked. The others are states.
  */
 const SETTABLE = new Set([2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 25, 27, 28, 29, 30, 31, 32, 33, 34, 39, 40]);
+
+/** IFLA_BRPORT_MULTICAST_ROUTER: which ports get all multicast of a bridge with snooping. */
+export const MULTICAST_ROUTER = 25;
+/** The port gets all multicast (MDB_RTR_TYPE_PERM). */
+export const ALL_MULTICAST = 2;
 
 /** @returns undefined for a message about a bridge port (AF_BRIDGE), see `parsePort` */
 export function parseLink({ body }: Message): Link | undefined {
@@ -235,16 +245,22 @@ export function deleteLink({ index, name }: Pick<Link, 'index' | 'name'>): Opera
 }
 
 function withSettings(request: Request, settings: LinkSettings): Request {
-  const { name, mtu, mac, master, alias, addrGenMode } = settings;
+  const { name, mtu, mac, master, alias, addrGenMode, ipv4 } = settings;
   if (name !== undefined) request.bytes(IFLA.IFNAME, Buffer.from(`${name}\0`));
   if (mtu !== undefined) request.u32(IFLA.MTU, mtu);
   if (mac !== undefined) request.bytes(IFLA.ADDRESS, Buffer.from(mac.replaceAll(':', ''), 'hex'));
   if (master !== undefined) request.u32(IFLA.MASTER, master);
   if (alias !== undefined) request.text(IFLA.IFALIAS, alias);
+  const families: Uint8Array[] = [];
+  if (ipv4 !== undefined) {
+    const values = Array.from(ipv4, ([setting, value]) => attribute(setting, u32(value)));
+    families.push(nest(AF_INET, [nest(IFLA_INET_CONF, values)]));
+  }
   if (addrGenMode !== undefined) {
     const mode = attribute(IFLA_INET6_ADDR_GEN_MODE, Uint8Array.of(ADDR_GEN_MODES.indexOf(addrGenMode)));
-    request.nest(IFLA.AF_SPEC, [nest(AF_INET6, [mode])]);
+    families.push(nest(AF_INET6, [mode]));
   }
+  if (families.length > 0) request.nest(IFLA.AF_SPEC, families);
   return request;
 }
 
