@@ -29,6 +29,7 @@ vnis:
 `;
 const SHORT_TIMES = '[Service]\nWatchdogSec=4\nRestartSec=100ms\n';
 const WATCHDOG_MS = 4000;
+const STATUS = 'vtepctl --api unix:/run/vtepd/api.sock status';
 
 t.test('vtepd.service becomes ready, reloads, is restarted by the watchdog, and stops', async (t) => {
   const { lab, near, vm105, machine, config } = await machineWithSystemd(t);
@@ -41,6 +42,9 @@ t.test('vtepd.service becomes ready, reloads, is restarted by the watchdog, and 
   await assertPing(t, vm101, '10.10.10.105');
   await assertPing(t, vm105, '10.10.10.101');
   await assertConfined(t, machine);
+  for (const name of ['accept_ra', 'autoconf', 'accept_redirects'])
+    t.equal(await setting(near, name), '0', `br-vxlan has ${name}=0: vtepd may write /proc/sys/net`);
+  t.notMatch(await machine.run(STATUS), /host_obeys_overlay/);
 
   t.comment('a file with an error');
   const pid = await machine.property('vtepd', 'MainPID');
@@ -89,6 +93,26 @@ t.test('vtepd.service becomes ready, reloads, is restarted by the watchdog, and 
     'vtepd:750',
     'the state directory stays',
   );
+});
+
+t.test('a machine that keeps /proc/sys read-only is reported until the values are right', async (t) => {
+  const { near, machine } = await machineWithSystemd(t);
+  const folder = '/run/systemd/system/vtepd.service.d';
+  const dropIn = '[Service]\nReadWritePaths=\n';
+  await machine.run(['sh', '-c', `mkdir -p ${folder} && printf "$1" >${folder}/tight.conf`, 'sh', dropIn]);
+  await machine.run('systemctl daemon-reload');
+  await machine.run('systemctl start vtepd');
+  const { warnings } = JSON.parse(await machine.run(`${STATUS} --json`));
+  const reported = warnings.find(({ code }: { code: string }) => code === 'host_obeys_overlay');
+  t.match(reported?.cure, /sysctl -w net\.ipv6\.conf\.br-vxlan\.accept_ra=0 /, reported?.detail);
+  t.notMatch(reported?.cure, /ipv4/, 'IPv4 settings are set by netlink');
+  const { code, stdout } = await machine.outcome('vtepctl --api unix:/run/vtepd/api.sock doctor');
+  t.equal(code, 1, 'the doctor reports a problem');
+  t.match(stdout, /^host_obeys_overlay: /m);
+
+  const lines = /sysctl -w ([^;]*)/.exec(reported.cure)![1];
+  await near.run(`sysctl -q -w ${lines}`);
+  await eventually('the warning to end', async () => !/host_obeys/.test(await machine.run(STATUS)));
 });
 
 t.test('systemd does not restart vtepd.service after an invalid configuration', async (t) => {
@@ -180,6 +204,11 @@ t.test('the filter allows every system call of the shim except bpf(2)', async (t
   for (const name of ['mount', 'ptrace', 'kexec_load', 'init_module', 'chown', 'reboot'])
     t.notOk(allowed.has(name), `${name} is not allowed`);
 });
+
+/** Value of a setting of the IPv6 stack of br-vxlan. */
+async function setting(near: Namespace, name: string): Promise<string> {
+  return (await near.run(`cat /proc/sys/net/ipv6/conf/br-vxlan/${name}`)).trim();
+}
 
 /** Messages about vtepd's units; those about other units of the distribution are ignored. */
 function unitMessages(text: string): string[] {
