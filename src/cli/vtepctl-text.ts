@@ -38,10 +38,11 @@ export function readyText(problem: Problem | undefined): string {
 }
 
 export function vnisText(vnis: readonly VniView[]): string {
-  const rows = vnis.map(({ vni, state, tap, bridge, mac, overlayMtu, peers, fdb }) => [
+  const rows = vnis.map(({ vni, state, tap, bridge, address, mac, overlayMtu, peers, fdb }) => [
     vni,
     tap,
     bridge,
+    address.length === 0 ? null : address.join(','),
     mac,
     overlayMtu,
     peers,
@@ -50,7 +51,7 @@ export function vnisText(vnis: readonly VniView[]): string {
     state,
   ]);
   return formatTable(
-    ['VNI', 'TAP', 'BRIDGE', 'MAC', 'OVERLAY MTU', 'PEERS', 'STATIC', 'DYNAMIC', 'STATE'],
+    ['VNI', 'TAP', 'BRIDGE', 'ADDRESS', 'MAC', 'OVERLAY MTU', 'PEERS', 'STATIC', 'DYNAMIC', 'STATE'],
     rows,
   );
 }

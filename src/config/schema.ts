@@ -102,7 +102,7 @@ export const SETTINGS = {
   address: vniList({
     argument: 'CIDR',
     field: 'addresses',
-    help: 'IP address and prefix length of the TAP',
+    help: 'IP address and prefix length of this host in the overlay, on the bridge if there is one, else on the TAP',
     parse: parseInterfaceAddress,
   }),
   mac: vni({

@@ -1,8 +1,8 @@
 /**
  * Addresses that vtepd adds to devices, and removes again.
  *
- * Several VNIs can ask for one address on a shared bridge: it stays until the last of them gives it
- * up. An address that was on the device before belongs to another program and is never removed,
+ * An address that moves from one VNI to another on a shared bridge stays there: it is removed when
+ * the last user gives it up. An address that was on the device before belongs to another program and is never removed,
  * unless it carries the mark of vtepd (`OWN_PROTOCOL`): then a killed daemon has left it.
  */
 import { HostError } from './host-error.js';

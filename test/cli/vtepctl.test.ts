@@ -152,7 +152,7 @@ notice queues_unsteered: vtep100 has no program; frames may be reordered; run wi
   );
   t.match(
     stdout,
-    /\nVNI +TAP +BRIDGE +MAC +OVERLAY MTU +PEERS +STATIC +DYNAMIC +STATE\n100 +vtep100 +- +02:00:00:00:00:01 +1450 +2 +0 +0 +up\n$/,
+    /\nVNI +TAP +BRIDGE +ADDRESS +MAC +OVERLAY MTU +PEERS +STATIC +DYNAMIC +STATE\n100 +vtep100 +- +- +02:00:00:00:00:01 +1450 +2 +0 +0 +up\n$/,
   );
   const { uptimeS: _, ...json } = JSON.parse((await ctl('status --json')).stdout);
   const { uptimeS: __, ...response } = (await server.inject('/v1/status')).json();
