@@ -21,7 +21,14 @@ import { HostError } from './host-error.js';
 import type { Mac } from './mac-address.js';
 import type { Link, Machine } from './machine.js';
 import { addAddress } from './netlink/addresses.js';
-import { ALL_MULTICAST, type LinkSettings, MULTICAST_ROUTER, setLink, setPort } from './netlink/links.js';
+import {
+  ALL_MULTICAST,
+  DEFAULT_MULTICAST,
+  type LinkSettings,
+  MULTICAST_ROUTER,
+  setLink,
+  setPort,
+} from './netlink/links.js';
 import { ignoreOverlay } from './obedience.js';
 import { OwnAddresses } from './own-addresses.js';
 import { Rollback } from './rollback.js';
@@ -204,10 +211,13 @@ export class OverlayDevice {
     await this.#own.add(this, this.#joined.index, this.#addresses);
   }
 
-  /** Sets the options of a bridge port, after another program has put the TAP into its bridge. */
-  async putBack(): Promise<void> {
+  /**
+   * Sets the options of the bridge port again if they have the kernel's defaults, as after another
+   * program has put the TAP into its bridge. Other values are an administrator's.
+   */
+  async keepPort(): Promise<void> {
     const link = this.#machine.link(this.index);
-    if (link?.port !== undefined) await this.#passMulticast(link);
+    if (link?.port?.get(MULTICAST_ROUTER)?.[0] === DEFAULT_MULTICAST) await this.#passMulticast(link);
   }
 
   /**

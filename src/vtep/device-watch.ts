@@ -148,10 +148,8 @@ export class DeviceWatch {
     const ageMs = nowMs - watched.sinceMs;
     if (fault === 'tap_out' && ageMs < OUT_MS && !watched.isOut) return OUT_MS - ageMs;
     if (fault === 'tap_out') watched.isOut = true;
-    else if (fault !== 'bridge_deleted') {
-      if (watched.isOut) await this.#putBack(vni, device);
-      watched.isOut = false;
-    }
+    else if (fault !== 'bridge_deleted') watched.isOut = false;
+    await this.#keepPort(vni, device);
     this.#remember(device);
     const waitMs = await this.#mend(vni, device, watched, nowMs);
     this.#report(device, watched);
@@ -161,9 +159,9 @@ export class DeviceWatch {
     return waitMs;
   }
 
-  /** A TAP that leaves its bridge loses the options of its port. */
-  async #putBack({ vni }: VniSettings, device: OverlayDevice): Promise<void> {
-    await device.putBack().catch((error: Error) => {
+  /** A TAP that was out of its bridge has lost the options of its port. */
+  async #keepPort({ vni }: VniSettings, device: OverlayDevice): Promise<void> {
+    await device.keepPort().catch((error: Error) => {
       this.#options.log.warn({ vni, error: error.message }, 'cannot set the options of the bridge port');
     });
   }

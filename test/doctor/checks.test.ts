@@ -37,6 +37,7 @@ const MACHINE: MachineFacts = {
   ]),
   rpFilterDrops: 0,
   udpChecksumErrors: 0,
+  obedience: new Map(),
   conntrack: { entries: 100, max: 262144, ofPort: 64 },
 };
 
@@ -52,6 +53,7 @@ const DAEMON: DaemonFacts = {
   port: 4789,
   uptimeS: 3600,
   underlayDevices: ['eth0'],
+  stackDevices: [{ name: 'br-vxlan', isOurs: true }],
   warnings: [],
   notices: [],
   vnis: [VNI],

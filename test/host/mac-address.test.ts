@@ -1,5 +1,5 @@
 import t from 'tap';
-import { bridgeMac, deriveMac } from '../../src/host/mac-address.js';
+import { bridgeMac, deriveMac, linkLocalOf } from '../../src/host/mac-address.js';
 import { formatMac } from '../../src/wire/mac.js';
 
 const SEED = { machineId: '3d1219c7c4c5404aaa1f6d2a48adfda4', underlay: '192.168.80.10', vni: 100 };
@@ -50,4 +50,9 @@ t.test('the MAC of a bridge is locally administered, unicast and not that of its
   t.equal(bridge.high & 0x300, 0x200);
   t.not(formatMac(bridge.high, bridge.low), formatMac(tap.high, tap.low));
   t.equal(bridge.low, tap.low);
+});
+
+t.test('a MAC gives a link-local address (RFC 4291, Appendix A)', async (t) => {
+  t.equal(linkLocalOf({ high: 0xfe11, low: 0x22334455 }), 'fe80::fc11:22ff:fe33:4455/64');
+  t.equal(linkLocalOf({ high: 0x0200, low: 0xff000001 | 0 }), 'fe80::ffff:fe00:1/64');
 });

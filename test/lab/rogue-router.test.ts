@@ -75,9 +75,9 @@ t.test('router advertisements by a TAP in no bridge, also after it was deleted',
   const before = await indexOf(near, TAP);
   await near.ip(`link delete ${TAP}`);
   await eventually('another TAP that is up', async () => {
-    const [tap] = await near.show<{ ifindex: number; flags: string[] }>('link show').then((links) =>
-      links.filter((link) => (link as { ifname?: string }).ifname === TAP),
-    );
+    const [tap] = await near
+      .show<{ ifindex: number; flags: string[] }>('link show')
+      .then((links) => links.filter((link) => (link as { ifname?: string }).ifname === TAP));
     return tap !== undefined && tap.ifindex !== before && tap.flags.includes('UP');
   });
   await assertIgnores(t, near, TAP, () => send(far, BRIDGE, routerAdvertisement()));
@@ -131,15 +131,24 @@ t.test('redirects', async (t) => {
     t.comment('IPv4');
     await setRedirects(near, 1);
     const doctor = await vtepd.ctl('doctor');
-    t.match(doctor.stdout, /^notice redirects_accepted: .*; sysctl -w net.ipv4.conf.all.accept_redirects=0$/m);
+    t.match(
+      doctor.stdout,
+      /^notice redirects_accepted: .*; sysctl -w net.ipv4.conf.all.accept_redirects=0$/m,
+    );
     t.equal(doctor.code, 0, 'a notice is no problem');
     await setRedirects(near, 0);
-    await arrives(() => redirects4(near), () => send(far, BRIDGE, ipv4Redirect(mac)));
+    await arrives(
+      () => redirects4(near),
+      () => send(far, BRIDGE, ipv4Redirect(mac)),
+    );
     t.match(await near.run('ip route get 198.51.100.1'), isOurs ? /via 10.9.0.66 / : /via 10.9.0.77 /);
     t.equal(/redirects_accepted/.test((await vtepd.ctl('doctor')).stdout), false);
     if (!isOurs) continue;
     await setRedirects(near, 1);
-    await arrives(() => redirects4(near), () => send(far, BRIDGE, ipv4Redirect(mac)));
+    await arrives(
+      () => redirects4(near),
+      () => send(far, BRIDGE, ipv4Redirect(mac)),
+    );
     t.match(await near.run('ip route get 198.51.100.1'), /via 10.9.0.77 /, 'all=1 overrides the device');
   }
 });
@@ -172,7 +181,6 @@ t.test('the nftables lines of SECURITY.md close this host to machines of the ove
 t.test('an IPv6 address that is added by hand works, with a link-local address', async (t) => {
   const { lab, near, far } = await site(t);
   await far.run(`ip link delete vxlan100`);
-  await far.run('sysctl -q -w net.ipv6.conf.default.disable_ipv6=0');
   const daemons: Vtepd[] = [await lab.vtepd(near, FLAGS), await lab.vtepd(far, `--vni 100 --peer ${NEAR}`)];
   for (const host of [near, far]) t.equal(await addresses6(host, TAP), '', 'no address before');
   await near.ip(`address add fd09::1/64 dev ${TAP}`);
@@ -196,7 +204,7 @@ t.test('an IPv6 address that is added by hand works, with a link-local address',
 async function site(t: Test): Promise<Site> {
   const lab = createLab(t);
   const { near, far } = await lab.hosts({ near: [`${NEAR}/24`], far: [`${FAR}/24`] });
-  await near.run('sysctl -q -w net.ipv6.conf.default.disable_ipv6=0');
+  for (const host of [near, far]) await host.run('sysctl -q -w net.ipv6.conf.default.disable_ipv6=0');
   await lab.bridge(far);
   await lab.kernelVtep(far, { vni: 100, local: FAR, remotes: [NEAR] });
   const program = await compileTool(lab.dir, 'raw-frame');

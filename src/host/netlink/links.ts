@@ -136,6 +136,8 @@ const SETTABLE = new Set([2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 25, 27, 28, 29, 30, 31
 
 /** IFLA_BRPORT_MULTICAST_ROUTER: which ports get all multicast of a bridge with snooping. */
 export const MULTICAST_ROUTER = 25;
+/** The port gets all multicast while it receives queries (MDB_RTR_TYPE_TEMP_QUERY). */
+export const DEFAULT_MULTICAST = 1;
 /** The port gets all multicast (MDB_RTR_TYPE_PERM). */
 export const ALL_MULTICAST = 2;
 
