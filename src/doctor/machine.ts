@@ -7,6 +7,7 @@ import { execFile } from 'node:child_process';
 import { createReadStream } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
+import { dumpAddresses } from '../host/netlink/addresses.js';
 import { dumpLinks } from '../host/netlink/links.js';
 import { acceptsRedirects, obeying } from '../host/obedience.js';
 import type { ConntrackFacts, MachineFacts, Obedience } from './facts.js';
@@ -24,8 +25,9 @@ const MAX_CONNECTIONS = 300_000;
  * @param stackDevices names of devices whose obedience is read
  */
 export async function readMachine(port: number, stackDevices: readonly string[] = []): Promise<MachineFacts> {
-  const [links, ruleset, rpFilter, netstat, snmp, snmp6, conntrack] = await Promise.all([
+  const [links, addresses, ruleset, rpFilter, netstat, snmp, snmp6, conntrack] = await Promise.all([
     dumpLinks().catch(() => []),
+    dumpAddresses().catch(() => []),
     readRuleset(),
     readRpFilter(),
     readOr('/proc/net/netstat'),
@@ -33,6 +35,8 @@ export async function readMachine(port: number, stackDevices: readonly string[] 
     readOr('/proc/net/snmp6'),
     readConntrack(port),
   ]);
+  const hasIpv4 = new Set(addresses.filter(({ family }) => family === 4).map(({ index }) => index));
+  const routed = new Set(links.filter(({ index }) => hasIpv4.has(index)).map(({ name }) => name));
   const udp6 = Number(/^Udp6InCsumErrors\s+(\d+)/m.exec(snmp6)?.[1] ?? 0);
   return {
     links,
@@ -40,7 +44,7 @@ export async function readMachine(port: number, stackDevices: readonly string[] 
     rpFilter,
     rpFilterDrops: counterIn(netstat, 'TcpExt', 'IPReversePathFilter'),
     udpChecksumErrors: counterIn(snmp, 'Udp', 'InCsumErrors') + udp6,
-    obedience: readObedience(stackDevices),
+    obedience: readObedience(stackDevices, routed),
     conntrack,
   };
 }
@@ -87,12 +91,14 @@ async function readRpFilter(): Promise<Map<string, number>> {
   return new Map(devices.map((device, i) => [device, Number(values[i])]));
 }
 
-function readObedience(devices: readonly string[]): Map<string, Obedience> {
-  return new Map(
-    devices
-      .map((name): [string, Obedience] => [name, { redirects: acceptsRedirects(name), ipv6: obeying(name) }])
-      .filter(([, { redirects, ipv6 }]) => redirects || ipv6.length > 0),
-  );
+/** @param routed names of devices with an IPv4 address; a redirect can change no route of others */
+function readObedience(devices: readonly string[], routed: ReadonlySet<string>): Map<string, Obedience> {
+  const found = new Map<string, Obedience>();
+  for (const name of devices) {
+    const obedience = { redirects: routed.has(name) && acceptsRedirects(name), ipv6: obeying(name) };
+    if (obedience.redirects || obedience.ipv6.length > 0) found.set(name, obedience);
+  }
+  return found;
 }
 
 async function readConntrack(port: number): Promise<ConntrackFacts | undefined> {
