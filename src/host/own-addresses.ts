@@ -5,8 +5,9 @@
  * the last user gives it up. An address that was on the device before belongs to another program and is never removed,
  * unless it carries the mark of vtepd (`OWN_PROTOCOL`): then a killed daemon has left it.
  */
-import { HostError } from './host-error.js';
+
 import { cidrOf } from './device-tables.js';
+import { HostError } from './host-error.js';
 import type { Address, Machine } from './machine.js';
 import { addAddress, deleteAddress, OWN_PROTOCOL } from './netlink/addresses.js';
 

@@ -10,8 +10,9 @@
  * whoever added it: neighbour discovery needs it (RFC 4861 §7.2.2). The kernel generates none on a
  * device that ignores the overlay.
  */
-import { linkLocalOf } from '../host/mac-address.js';
+
 import { cidrOf } from '../host/device-tables.js';
+import { linkLocalOf } from '../host/mac-address.js';
 import type { Link, Machine } from '../host/machine.js';
 import { ignoreOverlay, obeyed } from '../host/obedience.js';
 import type { OverlayDevices } from '../host/overlay-devices.js';

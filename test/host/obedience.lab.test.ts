@@ -87,7 +87,7 @@ t.test('a TAP ignores the overlay after it left its bridge, and after it was ope
   t.equal(machine.get(TAP).addrGenMode, 'none');
   ip(`link delete ${TAP}`);
   await machine.current();
-  const release = await device.reopen(1450, undefined);
+  const release = await device.reopen(1450, () => undefined);
   await release();
   t.same(settingsOf(TAP), IGNORES);
   t.equal(machine.get(TAP).addrGenMode, 'none');

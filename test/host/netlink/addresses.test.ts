@@ -1,6 +1,6 @@
 /** Addresses from messages of Linux 6.18, and the requests that change them. */
 import t from 'tap';
-import { addAddress, deleteAddress, parseAddress } from '../../../src/host/netlink/addresses.js';
+import { addAddress, deleteAddress, isOfOthers, parseAddress } from '../../../src/host/netlink/addresses.js';
 import { messagesIn } from '../../../src/host/netlink/message.js';
 import { concat, hex, patched } from '../../support/hex.js';
 
@@ -42,7 +42,7 @@ t.test('an IPv4 address', async (t) => {
     text: '192.0.2.1',
     length: 24,
     usable: true,
-    configured: true,
+    protocol: 0,
     temporary: false,
   });
 });
@@ -54,26 +54,28 @@ t.test('the address of this host on a point-to-point device', async (t) => {
 
 t.test('states of an IPv6 address', async (t) => {
   const state = (flags: number, more = '') => {
-    const { usable, configured, temporary } = parseAddress(
-      message(concat(patched(IPV6, FLAGS_OFF, flags), hex(more))),
-    )!;
-    return { usable, configured, temporary };
+    const { usable, temporary } = parseAddress(message(concat(patched(IPV6, FLAGS_OFF, flags), hex(more))))!;
+    return { usable, temporary };
   };
-  const plain = { usable: true, configured: true, temporary: false };
+  const plain = { usable: true, temporary: false };
   t.strictSame(parseAddress(message(IPV6))?.text, 'fd01::1');
   t.strictSame(state(0x80), plain);
   t.strictSame(state(0xc0), { ...plain, usable: false }, 'tentative');
   t.strictSame(state(0xc4), plain, 'optimistic (RFC 4429)');
   t.strictSame(state(0x88), { ...plain, usable: false }, 'duplicate address detection failed');
   t.strictSame(state(0x01), { ...plain, temporary: true });
-  for (const [proto, configured] of [
+  for (const [proto, isConfigured] of [
     ['00', true],
     ['01', false],
     ['02', false],
     ['03', false],
+    ['76', false],
     ['bb', true],
-  ] as const)
-    t.equal(state(0x80, `05000b00 ${proto}000000`).configured, configured, `IFA_PROTO ${proto}`);
+  ] as const) {
+    const { protocol } = parseAddress(message(concat(IPV6, hex(`05000b00 ${proto}000000`))))!;
+    t.equal(protocol, Number.parseInt(proto, 16));
+    t.equal(isOfOthers({ ...parseAddress(message(IPV6))!, protocol }), isConfigured, `IFA_PROTO ${proto}`);
+  }
   const old = patched(IPV6.subarray(0, FLAGS_OFF - 4), 2, 0x40);
   t.equal(parseAddress(message(old))?.usable, false, 'flags of the fixed part, before Linux 3.14');
 });
