@@ -31,6 +31,7 @@ const MAY_LOG: Record<string, string> = {
   'vtep/overlay.ts': 'removal of a VNI whose device was removed on this machine',
   'vtep/reports.ts': 'configuration and state of this machine: each warning or notice once while it holds',
   'vtep/device-watch.ts': 'repair of a TAP or bridge that was changed on this machine',
+  'vtep/obedience-watch.ts': 'settings of a TAP or bridge that cannot be written, on this machine',
   'vtep/peer-scopes.ts': 'device of a link-local peer made again on this machine',
   'vtep/underlay-watch.ts': 'device of the underlay made again on this machine',
   'vtepd.ts': 'start, stop, internal error',

@@ -137,7 +137,7 @@ t.test('a failed start prints its reason in one line and leaves nothing', async 
     `${FLAGS} --bridge br-vxlan --api unix:/nonexistent/folder/api.sock`,
     /\/nonexistent\/folder/,
   );
-  await refused(`${full} --local 192.168.80.99`, /192\.168\.80\.99/);
+  await refused(`${full} --underlay-dev eth7`, /--underlay-dev eth7/);
   await refused(`${full} --tap eth0`, /eth0/);
   await refused(full, /\/dev\/net\/tun/, 1, withoutTun());
 });

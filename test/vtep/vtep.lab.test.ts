@@ -111,7 +111,8 @@ t.test('settings are changed at run time and changed back', async (t) => {
   t.match(device('vtep100'), { mtu: 1300, master: '', addresses: ['10.1.0.1/24'] });
   t.equal(device('br0'), undefined, 'an empty bridge of vtepd is removed');
   await vtep.changeVni(100, { bridge: 'br2', addresses: ['10.1.0.2/24'] });
-  t.match(device('vtep100'), { mtu: 1500, master: 'br2', addresses: ['10.1.0.2/24'] });
+  t.match(device('vtep100'), { mtu: 1500, master: 'br2', addresses: [] });
+  t.match(device('br2'), { addresses: ['10.1.0.2/24'] }, 'the addresses of a bridged TAP are on its bridge');
   await t.rejects(vtep.changeVni(100, { tap: 'x' }), { message: /remove the VNI and add it again/ });
   await vtep.changeVni(100, before);
   t.strictSame(store.state, NO_STATE, 'settings that equal the file are not in the state');
