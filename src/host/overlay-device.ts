@@ -30,7 +30,7 @@ import {
   setPort,
 } from './netlink/links.js';
 import { ignoreOverlay } from './obedience.js';
-import { OwnAddresses } from './own-addresses.js';
+import { OwnAddresses } from './added-addresses.js';
 import { Rollback } from './rollback.js';
 import { type OpenTap, openTap, type TapSpec } from './tap.js';
 

@@ -10,7 +10,7 @@ import type { Shim } from '../abi/binding.js';
 import { HostError } from './host-error.js';
 import type { Machine } from './machine.js';
 import { OverlayDevice, type OverlayDeviceSpec } from './overlay-device.js';
-import { OwnAddresses } from './own-addresses.js';
+import { OwnAddresses } from './added-addresses.js';
 
 /** A device by which the host's stack receives frames of a VNI. */
 export interface StackDevice {
