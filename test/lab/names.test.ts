@@ -1,5 +1,5 @@
 /**
- * A peer configured by name, with a real name server.
+ * A name that stands for many hosts, with a real name server.
  *
  * The record of the name appears and changes, and lookups fail, while a ping runs.
  *
@@ -45,7 +45,7 @@ t.test('peers follow the addresses of their name', async (t) => {
   const server = new NameServer(lab, hosts.dns);
   await server.start();
 
-  const vtepd = await lab.vtepd(a, `--vni 100 --peer ${NAME} --bridge br-vxlan`);
+  const vtepd = await lab.vtepd(a, `--vni 100 --peer ${NAME},all=on --bridge br-vxlan`);
   t.same(await peersOf(vtepd), [], 'the peer has no address at start');
   t.match(await warningsOf(vtepd), [{ code: 'peer_unresolved', detail: /far\.lab.*no such name/ }]);
   const events = lab.keep(a.start(`curl -sN --unix-socket ${vtepd.socket} http://localhost/v1/events`));
