@@ -46,6 +46,7 @@ const struct layout_entry shim_layout[] = {
 	PEER_ROW_FIELD("vniIdx", vni_idx),
 	PEER_ROW_FIELD("flags", flags),
 	{ "PEER_TUNNEL", PEER_TUNNEL },
+	{ "PEER_HELD", PEER_HELD },
 	{ "sizeof.tunnel", sizeof(struct tunnel) },
 	TUNNEL_FIELD("fd", fd),
 	TUNNEL_FIELD("local", local),

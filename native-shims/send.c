@@ -40,6 +40,8 @@ static int resolve(struct destination *to, const int32_t *fds, const struct peer
 	to->address_len = unpack_address(&to->address, &peers[peer_idx]);
 	if (!to->address_len)
 		return -EINVAL;
+	if (peers[peer_idx].flags & PEER_HELD)
+		return -ENETUNREACH;
 	to->fd = fds[pool_of(to->address.any.sa_family, batch->df[i]) + src_port_idx];
 	if (to->fd < 0)
 		return -EAFNOSUPPORT;
@@ -150,7 +152,8 @@ static int32_t by_port(const struct batch *batch, int32_t count, uint8_t order[B
  *
  * status: 0 sent (all segments, for a superframe) or skipped; -EFAULT outside the arena; -EINVAL
  * invalid peer, empty row, invalid socket index or outer header, or a superframe that
- * segment_check() refuses; -EAFNOSUPPORT no socket of that family and DF setting; else the errno of
+ * segment_check() refuses; -ENETUNREACH a held peer; -EAFNOSUPPORT no socket of that family and DF
+ * setting; else the errno of
  * sendmsg for this datagram, or for the first failed segment of a superframe.
  *
  * #syscalls sendmmsg sendmsg recvmsg getsockopt writev

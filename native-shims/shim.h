@@ -97,9 +97,10 @@ struct batch {
  * @addr:	network byte order; IPv4 in the first four bytes, the rest 0
  * @scope_id:	interface index of a link-local IPv6 address, else 0
  * @vni_idx:	used by TypeScript only
- * @flags:	used by TypeScript only, except PEER_TUNNEL
+ * @flags:	used by TypeScript only, except PEER_TUNNEL and PEER_HELD
  */
 #define PEER_TUNNEL 4 /* superframes for this peer may be sent whole (struct tunnel) */
+#define PEER_HELD 8   /* nothing is sent to this peer: its route leads into the overlay */
 struct peer_row {
 	uint16_t family;
 	uint16_t port;

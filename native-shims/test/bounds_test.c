@@ -88,6 +88,11 @@ static void test_send(struct arena arena)
 		batch.src_port_idx[1] = bad_sockets[k];
 		check_send(fds, peers, arena, receiver, -EINVAL);
 	}
+	peers[1] = peers[0];
+	peers[1].flags = PEER_HELD;
+	reset_batch(20);
+	batch.peer_idx[1] = 1;
+	check_send(fds, peers, arena, receiver, -ENETUNREACH);
 	reset_batch(20);
 	batch.src_port_idx[1] = 1; /* no such socket */
 	check_send(fds, peers, arena, receiver, -EAFNOSUPPORT);

@@ -46,6 +46,7 @@ export const EXPECTED_LAYOUT: Readonly<Record<string, number>> = Object.freeze({
   'offsetof.peerRow.vniIdx': 24,
   'offsetof.peerRow.flags': 28,
   PEER_TUNNEL: 4,
+  PEER_HELD: 8,
   'sizeof.tunnel': 4 * (TUNNEL_PORTS + SOURCE_SOCKETS),
   'offsetof.tunnel.fd': 4 * TUNNEL_FD,
   'offsetof.tunnel.local': 4 * TUNNEL_LOCAL,

@@ -13,6 +13,9 @@ export const ROW_SHIFT = 3;
 const ADDRESS = 1;
 const SCOPE = 5;
 
+/** Bit of word 7 of a peer: nothing is sent there (PEER_HELD of the shim). */
+export const PEER_HELD = 8;
+
 /** Address families of Linux. */
 export const AF_INET = 2;
 export const AF_INET6 = 10;

@@ -97,6 +97,10 @@ const PEER_FIELDS = {
     type: ['boolean', 'string'],
     description: 'send broadcast, unknown unicast and multicast frames to this peer; default: on',
   },
+  all: {
+    type: ['boolean', 'string'],
+    description: 'on: the name stands for many hosts, each address is a peer; default: off, one address',
+  },
 } as const;
 
 export const peerBody = strict(
@@ -182,6 +186,7 @@ export const peerSchema = object({
   address: text,
   port: count,
   flood: flag,
+  all: flag,
   resolved: nullableText,
   lastSeen: nullableText,
   pathMtu: nullableCount,

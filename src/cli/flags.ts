@@ -74,8 +74,8 @@ export function makeCommand(given: Source): Command {
   );
   command.addOption(
     new Option(
-      '--peer <ADDR[,vni=ID][,port=P][,flood=on|off]>',
-      'remote VTEP: IPv4 address, IPv6 address or DNS name; without vni= it is a peer of every VNI (repeatable)',
+      '--peer <ADDR[,vni=ID][,port=P][,flood=on|off][,all=on|off]>',
+      'remote VTEP: IPv4 address, IPv6 address or DNS name; without vni= it is a peer of every VNI ; all=on: each address of the name is a peer (repeatable)',
     ).argParser((text) => given.all.addPeer('--peer', text)),
   );
   for (const key of KEYS) command.addOption(settingOption(key, given));

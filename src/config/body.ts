@@ -11,7 +11,7 @@
  */
 import { ConfigError } from './config-error.js';
 import { mergeSettings } from './merge.js';
-import type { PeerText } from './peer.js';
+import { peerSettings } from './peer.js';
 import { type Key, SETTINGS, VNI_KEYS } from './schema.js';
 import type { PeerSettings, VniSettings } from './settings.js';
 import { Layer, Source } from './source.js';
@@ -48,7 +48,7 @@ export function readVniChanges(vni: number, body: Body): Partial<VniSettings> {
 }
 
 /**
- * Reads a peer: `address`, `port`, `flood`.
+ * Reads a peer: `address`, `port`, `flood`, `all`.
  *
  * @param port UDP port if the body has no `port`
  * @throws ConfigError when a value is not allowed
@@ -57,7 +57,7 @@ export function readPeerBody(body: Body, port: number): PeerSettings {
   const layer = new Layer();
   addPeer(layer, 'address', body);
   const [{ value }] = layer.peers;
-  return withDefaults(value, port);
+  return peerSettings(value, port);
 }
 
 function addSetting(layer: Layer, key: Key, value: unknown): void {
@@ -76,10 +76,6 @@ function addPeer(layer: Layer, place: string, peer: unknown): void {
   const given = Object.entries(rest).filter(([, value]) => value !== null);
   const options = given.map(([name, value]): [string, string] => [name, textOf(`${place}.${name}`, value)]);
   layer.addPeerOptions(place, textOf(`${place}.address`, address), new Map(options));
-}
-
-function withDefaults({ host, port, flood }: PeerText, defaultPort: number): PeerSettings {
-  return { host, port: port ?? defaultPort, flood: flood ?? true };
 }
 
 function listOf(place: string, value: unknown): readonly unknown[] {

@@ -5,10 +5,9 @@
  * every setting has its value.
  */
 import { ConfigError } from './config-error.js';
-import type { PeerText } from './peer.js';
 import { flagOf, type Key } from './schema.js';
 import type { Settings, VniSettings } from './settings.js';
-import { type Given, type Layer, nearest } from './source.js';
+import { type Layer, nearest } from './source.js';
 import { isLoopback } from './values.js';
 
 /** A VNI's settings with their sources, so that messages can name the flag, or file and line. */
@@ -16,7 +15,6 @@ export interface MergedVni {
   readonly settings: VniSettings;
   /** In order of precedence, highest first. */
   readonly layers: readonly Layer[];
-  readonly peers: readonly Given<PeerText>[];
 }
 
 /** Settings whose value only one VNI can have. */
@@ -48,7 +46,6 @@ export function checkSettings(
   checkApi(settings, layers);
   checkEngine(settings, layers);
   checkPeerVnis(vnis, layers);
-  for (const vni of vnis) checkPeers(settings, vni);
   for (const { key, why, cure } of UNSHARED) checkUnshared(vnis, key, why, cure);
   checkDevices(settings, vnis);
 }
@@ -118,16 +115,6 @@ function checkPeerVnis(vnis: readonly MergedVni[], layers: readonly Layer[]): vo
     throw new ConfigError(
       `${place} ${text}: VNI ${value.vni} is not configured; configured VNIs: ${known.join(', ') || 'none'}`,
     );
-  }
-}
-
-function checkPeers({ local }: Settings, { peers }: MergedVni): void {
-  for (const { place, text, value } of peers) {
-    if (local.some((address) => address.text === value.host)) {
-      throw new ConfigError(
-        `${place} ${text}: is the --local address of this VTEP; a peer must be another host`,
-      );
-    }
   }
 }
 

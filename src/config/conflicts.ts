@@ -15,7 +15,6 @@ export function checkConflicts(settings: Settings): void {
     for (const [key, value] of exclusive(vni)) claim(holders, vni.vni, key, value);
   }
   for (const vni of settings.vnis) checkBridge(vni, settings, holders);
-  for (const peers of new Set(settings.vnis.map((vni) => vni.peers))) checkPeers(peers, settings);
 }
 
 function exclusive({ tap, mac, addresses }: VniSettings): [string, string][] {
@@ -48,11 +47,4 @@ function checkBridge(
     throw new ConfigError(`bridge ${bridge}: is the TAP of VNI ${holder}; name another bridge`);
   if (bridge === underlayDev)
     throw new ConfigError(`bridge ${bridge}: is the --underlay-dev; the overlay cannot run over itself`);
-}
-
-function checkPeers(peers: VniSettings['peers'], { local }: Settings): void {
-  for (const { host } of peers) {
-    if (local.some(({ text }) => text === host))
-      throw new ConfigError(`peer ${host}: is the --local address of this VTEP; a peer must be another host`);
-  }
 }

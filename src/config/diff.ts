@@ -109,7 +109,7 @@ function describeVni({ after: { vni }, fields, peersRemoved, peersAdded }: VniDi
 }
 
 function isSamePeer(a: PeerSettings, b: PeerSettings | undefined): boolean {
-  return a === b || (a.port === b?.port && a.flood === b.flood);
+  return a === b || (a.port === b?.port && a.flood === b.flood && a.all === b.all);
 }
 
 /** Compares two values of settings: text, numbers, lists and objects of these. */

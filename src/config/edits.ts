@@ -71,6 +71,24 @@ export function withoutEntries(
   return fdb.size === before.fdb.size ? state : put(state, vni, { ...before, fdb });
 }
 
+/**
+ * Gives each VNI without a configured MAC one that is kept, and forgets the MACs of the others.
+ *
+ * @returns the same state object when nothing changes
+ */
+export function withMacs(state: State, vnis: readonly VniSettings[], makeMac: () => string): State {
+  const wrong = vnis.filter(({ vni, mac }) => (mac === '') !== (deviationOf(state, vni).mac !== undefined));
+  if (wrong.length === 0) return state;
+  const deviations = new Map(state.vnis);
+  for (const { vni, mac } of wrong) {
+    const { mac: _, ...deviation } = deviationOf(state, vni);
+    const next = mac === '' ? { ...deviation, mac: makeMac() } : deviation;
+    if (isEmptyDeviation(next)) deviations.delete(vni);
+    else deviations.set(vni, next);
+  }
+  return { vnis: deviations };
+}
+
 function put(state: State, vni: number, deviation: VniDeviation): State {
   const vnis = new Map(state.vnis);
   if (isEmptyDeviation(deviation)) vnis.delete(vni);
@@ -78,8 +96,9 @@ function put(state: State, vni: number, deviation: VniDeviation): State {
   return { vnis };
 }
 
-function isEmptyDeviation({ created, removed, changed, peers, fdb }: VniDeviation): boolean {
-  return !created && !removed && Object.keys(changed).length === 0 && peers.size === 0 && fdb.size === 0;
+function isEmptyDeviation({ created, removed, changed, peers, mac, fdb }: VniDeviation): boolean {
+  const isUnchanged = !created && !removed && Object.keys(changed).length === 0;
+  return isUnchanged && peers.size === 0 && mac === undefined && fdb.size === 0;
 }
 
 function deviationOf(state: State, vni: number): VniDeviation {

@@ -24,7 +24,7 @@ import { type Node, Tree } from './tree.js';
 
 const TOP_KEYS = [...KEYS, 'peers', 'vnis'];
 const OWN_KEYS = ['vni', ...VNI_KEYS, 'peers'];
-const PEER_KEYS = ['address', 'port', 'flood'];
+const PEER_KEYS = ['address', 'port', 'flood', 'all'];
 
 /**
  * @throws ConfigError for a file that cannot be read, is not YAML, or contains a value not allowed

@@ -8,7 +8,7 @@
  */
 import { checkSettings, type MergedVni } from './check.js';
 import { ConfigError } from './config-error.js';
-import type { PeerText } from './peer.js';
+import { type PeerText, peerSettings } from './peer.js';
 import {
   COMMON_KEYS,
   defaultOf,
@@ -43,16 +43,12 @@ export function mergeSettings(sources: readonly Source[], terminal: boolean): Se
   return deepFreeze(settings);
 }
 
-function mergeVni(
-  sources: readonly Source[],
-  vni: number,
-  { given: peers, settings: peerList }: MergedPeers,
-): MergedVni {
+function mergeVni(sources: readonly Source[], vni: number, peers: readonly PeerSettings[]): MergedVni {
   const layers = sources.flatMap((source) => [ownLayer(source, vni), source.all]);
   const own = fields<'vni'>(layers, VNI_KEYS);
-  const settings: VniSettings = { ...own, vni, peers: peerList, tap: own.tap || `vtep${vni}` };
+  const settings: VniSettings = { ...own, vni, peers, tap: own.tap || `vtep${vni}` };
   GIVEN_KEYS.set(settings, new Set(VNI_KEYS.filter((key) => nearest(layers, key).length > 0)));
-  return { settings, layers, peers };
+  return { settings, layers };
 }
 
 /** Keys of a VNI's settings that flags or file give; all other settings have their defaults. */
@@ -105,11 +101,6 @@ function ownLayer(source: Source, vni: number): Layer {
   return source.vnis.find((candidate) => candidate.id.value === vni)?.own ?? new Layer();
 }
 
-interface MergedPeers {
-  readonly given: readonly Given<PeerText>[];
-  readonly settings: readonly PeerSettings[];
-}
-
 /**
  * Peers of the VNIs. VNIs with the same peers share a list; a peer that is given once is one
  * object.
@@ -119,24 +110,23 @@ class PeerMerge {
   readonly #port: number;
   readonly #resolved = new Map<Given<PeerText>, { number: number; settings: PeerSettings }>();
   /** Lists of peers by key. The key is the numbers of the peers (see `#resolve`) with commas. */
-  readonly #lists = new Map<string, MergedPeers>();
+  readonly #lists = new Map<string, readonly PeerSettings[]>();
 
   constructor(sources: readonly Source[], port: number) {
     this.#sources = sources;
     this.#port = port;
   }
 
-  of(vni: number): MergedPeers {
-    const given = mergePeers(this.#sources, vni);
-    const own = given.map((peer) => this.#resolve(peer));
+  of(vni: number): readonly PeerSettings[] {
+    const own = mergePeers(this.#sources, vni).map((peer) => this.#resolve(peer));
     const key = own.map(({ number }) => number).join();
-    const list = this.#lists.get(key) ?? { given, settings: own.map(({ settings }) => settings) };
+    const list = this.#lists.get(key) ?? own.map(({ settings }) => settings);
     this.#lists.set(key, list);
     return list;
   }
 
   #resolve(given: Given<PeerText>): { number: number; settings: PeerSettings } {
-    const settings = () => peerSettings(given.value, this.#port);
+    const settings = () => settingsOf(given.value, this.#port);
     const known = this.#resolved.get(given) ?? { number: this.#resolved.size, settings: settings() };
     this.#resolved.set(given, known);
     return known;
@@ -179,8 +169,8 @@ function refuseDuplicates(peers: readonly Given<PeerText>[], vni: number): void 
   }
 }
 
-function peerSettings(peer: PeerText, port: number): PeerSettings {
-  const settings = { host: peer.host, port: peer.port ?? port, flood: peer.flood ?? true };
+function settingsOf(peer: PeerText, port: number): PeerSettings {
+  const settings = peerSettings(peer, port);
   if (peer.port === undefined) NO_PORT_GIVEN.add(settings);
   return settings;
 }

@@ -21,4 +21,6 @@ export interface PeerOptions {
   readonly address: string;
   readonly port?: number | undefined;
   readonly flood?: Switch | undefined;
+  /** on: the name stands for many hosts, and each of its addresses is a peer. */
+  readonly all?: Switch | undefined;
 }

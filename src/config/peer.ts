@@ -1,12 +1,13 @@
 /**
- * Parser for a peer: `ADDR[,vni=ID][,port=P][,flood=on|off]`.
+ * Parser for a peer: `ADDR[,vni=ID][,port=P][,flood=on|off][,all=on|off]`.
  *
- * The command line and the file use this form. The control API has `port` and `flood` as separate
- * fields, with the same rules for the host.
+ * The command line and the file use this form. The control API has `port`, `flood` and `all` as
+ * separate fields, with the same rules for the host.
  */
 import { parseIpAddress } from '../wire/ip-address.js';
 import { ValueError } from './config-error.js';
 import { suggestion } from './nearest.js';
+import type { PeerSettings } from './settings.js';
 import { parsePort, parseSwitch, parseUnicastAddress, parseVni } from './values.js';
 
 /** A peer as given; undefined fields were omitted. */
@@ -15,11 +16,13 @@ export interface PeerText {
   readonly host: string;
   readonly port: number | undefined;
   readonly flood: boolean | undefined;
+  /** True: the name stands for many hosts, and each of its addresses is a peer. */
+  readonly all: boolean | undefined;
   /** VNI given by `vni=`; undefined: the peer belongs to every VNI that its list applies to. */
   readonly vni: number | undefined;
 }
 
-const OPTIONS = ['vni', 'port', 'flood'];
+const OPTIONS = ['vni', 'port', 'flood', 'all'];
 
 /** Label of a host name (RFC 1123 §2.1); underscores are also allowed. */
 const LABEL = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/;
@@ -34,7 +37,9 @@ export function parsePeer(text: string): PeerText {
     const equals = part.indexOf('=');
     const name = part.slice(0, Math.max(equals, 0));
     if (equals < 0)
-      throw new ValueError(`must be ADDR[,vni=ID][,port=P][,flood=on|off]; "${part}" has no "="`);
+      throw new ValueError(
+        `must be ADDR[,vni=ID][,port=P][,flood=on|off][,all=on|off]; "${part}" has no "="`,
+      );
     if (options.has(name)) throw new ValueError(`has ${name}= twice`);
     options.set(name, part.slice(equals + 1));
   }
@@ -42,7 +47,7 @@ export function parsePeer(text: string): PeerText {
 }
 
 /**
- * @param options texts of vni, port and flood, each optional
+ * @param options texts of vni, port, flood and all, each optional
  * @throws ValueError for a host or option that is not allowed
  */
 export function makePeer(host: string, options: ReadonlyMap<string, string>): PeerText {
@@ -52,12 +57,21 @@ export function makePeer(host: string, options: ReadonlyMap<string, string>): Pe
       `has an unknown option "${name}" (allowed: ${OPTIONS.join(', ')})${suggestion(name, OPTIONS)}`,
     );
   }
-  return {
+  const peer = {
     host: parsePeerHost(host),
     port: option(options, 'port', parsePort),
     flood: option(options, 'flood', parseSwitch),
+    all: option(options, 'all', parseSwitch),
     vni: option(options, 'vni', parseVni),
   };
+  if (peer.all && parseIpAddress(peer.host) !== undefined)
+    throw new ValueError('has all=on, which is for a DNS name that stands for many hosts: omit it');
+  return peer;
+}
+
+/** Returns the settings of a peer, with the defaults of omitted options. */
+export function peerSettings({ host, port, flood, all }: PeerText, defaultPort: number): PeerSettings {
+  return { host, port: port ?? defaultPort, flood: flood ?? true, ...(all && { all }) };
 }
 
 /** @returns canonical text of a unicast address, or a DNS name in lower case @throws ValueError */

@@ -108,7 +108,8 @@ export const SETTINGS = {
   mac: vni({
     argument: 'MAC',
     absent: '',
-    defaultHelp: 'derived from machine, underlay address and VNI',
+    defaultHelp:
+      'made once and kept in the state file; without one derived from machine, underlay address and VNI',
     help: 'MAC address of the TAP',
     parse: parseDeviceMac,
   }),

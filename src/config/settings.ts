@@ -34,4 +34,9 @@ export interface PeerSettings {
   readonly port: number;
   /** True if the peer is in the flood list. */
   readonly flood: boolean;
+  /**
+   * Present: the name stands for many hosts, and each of its addresses is a peer. Absent: the name is
+   * one host, and one of its addresses is the peer.
+   */
+  readonly all?: true;
 }

@@ -1,5 +1,6 @@
 /**
- * State: the changes made through the API, as deviations from the configuration.
+ * State: the changes made through the API, as deviations from the configuration, and the MACs made
+ * for TAPs.
  *
  * The configuration comes from flags and file. Effective settings are the configuration with the
  * deviations applied. Pure functions; `state-file.ts` stores the state, `edits.ts` changes it.
@@ -24,6 +25,8 @@ export interface VniDeviation {
   readonly changed: Partial<OwnSettings>;
   /** Peers indexed by host; null: removed. */
   readonly peers: ReadonlyMap<string, PeerSettings | null>;
+  /** MAC that was made for the TAP, which has no configured MAC; absent: none was made yet. */
+  readonly mac?: string;
   /** Static entries: MAC → address of a peer, both canonical text. */
   readonly fdb: ReadonlyMap<string, string>;
 }
@@ -50,7 +53,7 @@ export function applyState(base: Settings, state: State): Settings {
   });
   for (const [vni, deviation] of state.vnis) {
     const { created } = deviation;
-    if (created) vnis.push(deviate({ ...created, vni, peers: [] }, deviation));
+    if (created) vnis.push(deviate(Object.freeze({ ...created, vni, peers: [] }), deviation));
   }
   return Object.freeze({ ...base, vnis: Object.freeze(vnis) });
 }
@@ -95,6 +98,7 @@ export function contradictions(
 }
 
 function deviate(vni: VniSettings, { changed, peers }: VniDeviation): VniSettings {
+  if (peers.size === 0 && Object.keys(changed).length === 0) return vni;
   return Object.freeze({ ...vni, ...changed, peers: deviatePeers(vni.peers, peers) });
 }
 

@@ -10,33 +10,38 @@
  *                          "removed": true,
  *                          "peers": { "192.0.2.1": { "port": 4789, "flood": true }, "192.0.2.2": null },
  *                          "fdb": { "02:00:00:00:00:01": "192.0.2.1" } } } }
+ *
+ * The MAC made for a TAP is `changed.mac`. The API changes no MAC, and earlier versions of vtepd accept
+ * the key and use its value.
  */
 import { ConfigError, ValueError } from './config-error.js';
+import { peerSettings } from './peer.js';
 import type { PeerSettings } from './settings.js';
 import { Layer } from './source.js';
 import { NO_DEVIATION, type State, type VniDeviation } from './state.js';
 import { type Node, Tree } from './tree.js';
 import { parseDeviceMac, parseUnicastAddress, parseVni } from './values.js';
-import { defaultSettings, readWords, wordsOf } from './vni-words.js';
+import { defaultSettings, type OwnSettings, readWords, wordsOf } from './vni-words.js';
 
 export const FORMAT = 'vtepd-state-1';
 
 const TOP_KEYS = ['format', 'vnis'];
 const VNI_KEYS = ['created', 'removed', 'changed', 'peers', 'fdb'];
-const PEER_KEYS = ['port', 'flood'];
+const PEER_KEYS = ['port', 'flood', 'all'];
 
 export function writeState({ vnis }: State): string {
-  const words = Array.from(vnis, ([vni, { created, removed, changed, peers, fdb }]) => {
+  const deviations = Array.from(vnis, ([vni, { created, removed, changed, peers, mac, fdb }]) => {
+    const words = { ...wordsOf(changed), ...(mac !== undefined && { mac }) };
     const deviation = {
       created: created && wordsOf(created),
       removed: removed || undefined,
-      changed: Object.keys(changed).length === 0 ? undefined : wordsOf(changed),
+      changed: Object.keys(words).length === 0 ? undefined : words,
       peers: peers.size === 0 ? undefined : Object.fromEntries(Array.from(peers, peerWords)),
       fdb: fdb.size === 0 ? undefined : Object.fromEntries(fdb),
     };
     return [vni, deviation] as const;
   });
-  return `${JSON.stringify({ format: FORMAT, vnis: Object.fromEntries(words) }, undefined, 1)}\n`;
+  return `${JSON.stringify({ format: FORMAT, vnis: Object.fromEntries(deviations) }, undefined, 1)}\n`;
 }
 
 /** @param path file name for messages @throws ConfigError when the text is not a valid state */
@@ -75,7 +80,7 @@ function readPart(tree: Tree, key: string, node: Node, name: string, vni: number
       if (tree.text(node, name) === 'true') return { removed: true };
       throw tree.error(node, name, 'must be true or absent');
     case 'changed':
-      return { changed: readWords(tree, node, name) };
+      return readChanged(readWords(tree, node, name));
     case 'peers':
       return {
         peers: new Map(tree.entries(node, name).map(([host, peer]) => readPeer(tree, host, peer, name))),
@@ -85,6 +90,12 @@ function readPart(tree: Tree, key: string, node: Node, name: string, vni: number
         fdb: new Map(tree.entries(node, name).map(([mac, peer]) => readEntry(tree, mac, peer, name))),
       };
   }
+}
+
+function readChanged({ mac, ...changed }: Partial<OwnSettings>): Partial<VniDeviation> {
+  // '' is null in the file: no MAC, although the configuration gives one.
+  if (mac === undefined || mac === '') return { changed: mac === '' ? { ...changed, mac } : changed };
+  return { changed, mac };
 }
 
 function readPeer(tree: Tree, host: string, node: Node, name: string): [string, PeerSettings | null] {
@@ -97,10 +108,10 @@ function readPeer(tree: Tree, host: string, node: Node, name: string): [string, 
     host,
     new Map(options.map(([key, value]) => [key, tree.text(value, `${place}.${key}`)])),
   );
-  const { host: canonical, port, flood } = layer.peers[0].value;
-  if (isRemoved) return [canonical, null];
-  if (port === undefined) throw tree.error(node, place, 'has no "port"');
-  return [canonical, { host: canonical, port, flood: flood ?? true }];
+  const { value } = layer.peers[0];
+  if (isRemoved) return [value.host, null];
+  if (value.port === undefined) throw tree.error(node, place, 'has no "port"');
+  return [value.host, peerSettings(value, value.port)];
 }
 
 function readEntry(tree: Tree, mac: string, node: Node, name: string): [string, string] {
@@ -122,5 +133,5 @@ function checked<T>(tree: Tree, node: Node, name: string, parse: () => T): T {
 }
 
 function peerWords([host, peer]: [string, PeerSettings | null]): [string, object | null] {
-  return [host, peer && { port: peer.port, flood: peer.flood }];
+  return [host, peer && { port: peer.port, flood: peer.flood, all: peer.all }];
 }

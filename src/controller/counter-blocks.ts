@@ -28,6 +28,7 @@ import {
   V_GENERATION,
   V_LEARNED,
   V_MOVED,
+  V_TWIN_PEER,
   VNI_ROW,
 } from '../exchange/counters.js';
 
@@ -121,6 +122,7 @@ const VNI_OF_FIRST: readonly number[] = [
 ];
 
 function mergeVni(cell: number, soFar: number, more: number): number {
+  if (cell === V_TWIN_PEER) return Math.max(soFar, more);
   return VNI_OF_FIRST.includes(cell) ? soFar : soFar + more;
 }
 

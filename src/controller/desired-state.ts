@@ -59,6 +59,8 @@ export class DesiredState {
   fdbEvents = false;
   /** Address families whose local address is missing. */
   held: Held = { ipv4: false, ipv6: false };
+  /** Addresses of this host as packed rows. */
+  own = new Int32Array(0);
   /** Drops of each worker's sockets before it began to forward; undefined until the start ends. */
   droppedBefore: readonly DropsBefore[] | undefined;
   /** The current capture, with the ring of each worker. */
@@ -227,6 +229,7 @@ export class DesiredState {
       await ask({ op: 'capture', on: true, ...what, ring: rings[index] });
     }
     await ask({ op: 'underlay.hold', ...this.held });
+    await ask({ op: 'underlay.own', rows: this.own });
     await ask({ op: 'fdb.adopt' });
     if (this.droppedBefore) await ask({ op: 'forward', droppedBefore: this.droppedBefore[index] });
   }

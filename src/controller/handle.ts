@@ -392,6 +392,12 @@ export class Handle implements DataPlane {
     await this.#workers.askLiving([{ op: 'underlay.hold', ...held }]);
   }
 
+  /** Reports the addresses of this host to the workers. @param rows packed addresses as words */
+  async setOwn(rows: Int32Array<ArrayBuffer>): Promise<void> {
+    this.#desired.own = rows;
+    await this.#workers.askLiving([{ op: 'underlay.own', rows }]);
+  }
+
   /** Switches FDB events (`fdbEvents`) on or off. */
   async watchFdb(on: boolean): Promise<void> {
     this.#desired.fdbEvents = on;

@@ -70,6 +70,10 @@ export const V_MSS_CLAMPED = 19;
  * (`vtep/tap-queues.ts`).
  */
 export const V_TAP_QUEUE_DROPPED = 20;
+/** Row of the peer that last sent a frame with a MAC of this VTEP, plus 1; 0: none has. */
+export const V_TWIN_PEER = 21;
+/** Frames of peers with a MAC of this VTEP: of its TAP, or of the bridge that vtepd makes. */
+export const V_TWIN_FRAMES = 22;
 export const V_DROPS_ENCAP = 24;
 export const V_DROPS_DECAP = V_DROPS_ENCAP + DROP_REASON_COUNT;
 export const VNI_ROW = rowLen(V_DROPS_DECAP + DROP_REASON_COUNT);

@@ -145,11 +145,17 @@ export interface PackedPeers {
   scopeId: Uint32Array;
   /** 1: in the flood list. */
   flood: Uint8Array;
-  /** Path MTU, bytes; 0: unknown to the main thread, which keeps the column up to date. */
+  /**
+   * Path MTU, bytes; 0: unknown to the main thread, which keeps the column up to date; PATH_HELD:
+   * nothing is sent to the peer.
+   */
   pathMtu: Int32Array;
 }
 
 export const ADDRESS_LEN = 16;
+
+/** In place of a path MTU: the route to the peer leads into the overlay, so nothing is sent to it. */
+export const PATH_HELD = -1;
 
 export function packPeers(
   list: readonly { address: PackedAddress; flood: boolean; pathMtu: number }[],
@@ -264,6 +270,8 @@ export type Change =
   | { op: 'fdb.adopt' }
   /** Sends nothing by the sockets of the held families, whose local address is missing. */
   | ({ op: 'underlay.hold' } & Held)
+  /** Addresses of this host as packed rows: no frame from them is learned (`--accept any`). */
+  | { op: 'underlay.own'; rows: Int32Array }
   /**
    * Begins to forward, once the VNIs and peers of the start or of a predecessor are configured.
    * Until then, frames wait in the queues of TAPs and sockets.

@@ -33,6 +33,7 @@ const TABLE = {
   offload_not_permitted: { kind: 'notice' },
   queues_unsteered: { kind: 'notice' },
   tap_elsewhere: { kind: 'notice' },
+  own_address_is_peer: { kind: 'notice' },
 } as const satisfies Record<string, ReportProperties>;
 
 export type ReportCode = keyof typeof TABLE;

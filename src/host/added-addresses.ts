@@ -11,7 +11,7 @@ import { HostError } from './host-error.js';
 import type { Address, Machine } from './machine.js';
 import { addAddress, deleteAddress, OWN_PROTOCOL } from './netlink/addresses.js';
 
-export class OwnAddresses {
+export class AddedAddresses {
   readonly #machine: Machine;
   /** Users of the addresses that vtepd may remove, by interface index and address. */
   readonly #users = new Map<string, Set<object>>();

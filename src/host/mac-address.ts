@@ -1,14 +1,17 @@
 /**
  * Derives default MACs for TAPs and bridges (IEEE 802c: locally administered, unicast).
  *
- * A MAC is the same at every start, and differs between hosts, network namespaces and VNIs. ARP
- * between equal MACs would fail, and the machine id is the same in every namespace of a machine. So
- * the hash covers the underlay address too, and two daemons on one machine get different MACs. The
- * MAC has 40 bits of the hash: the probability that two of 10,000 VTEPs collide is one in 20,000;
- * `--mac` resolves such a collision.
+ * ARP between equal MACs would fail, so a MAC differs between hosts, network namespaces and VNIs. A
+ * MAC that is kept in the state file is random (`randomMac`): it differs between clones of a machine,
+ * and outlives a change of the underlay address. Without a state file, the MAC is the same at every
+ * start because it is derived (`deriveMac`). The machine id is the same in every namespace of a
+ * machine, so the hash covers the underlay address too, and two daemons on one machine get different
+ * MACs. A MAC has 40 bits of the hash: the probability that two of 10,000 VTEPs collide is one in
+ * 20,000; `--mac` resolves such a collision.
  */
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { formatIpAddress } from '../wire/ip-address.js';
+import { bridgeMacHigh } from '../wire/mac.js';
 
 export interface Mac {
   /** First two bytes, uint16. */
@@ -33,11 +36,6 @@ export interface MacSeed {
  */
 const TAP_FIRST_BYTE = 0xfe;
 
-/**
- * First byte of the MAC of a bridge that vtepd creates; the other bytes are those of its first TAP.
- */
-const BRIDGE_FIRST_BYTE = 0xfa;
-
 export function deriveMac({ machineId, underlay, vni, netns = '' }: MacSeed): Mac {
   // machine-id(5) forbids exposing the machine id on the network unless it is hashed.
   const digest = createHash('sha256').update(['vtepd', machineId, underlay, vni, netns].join('\0')).digest();
@@ -55,7 +53,13 @@ export function linkLocalOf({ high, low }: Mac): string {
   return `${formatIpAddress(6, bytes)}/64`;
 }
 
+/** Makes a MAC that differs between any two calls. */
+export function randomMac(): Mac {
+  const bytes = randomBytes(5);
+  return { high: (TAP_FIRST_BYTE << 8) | bytes[0], low: bytes.readInt32BE(1) };
+}
+
 /** Derives the MAC of a bridge from its first TAP; it always differs from the TAP's MAC. */
 export function bridgeMac({ high, low }: Mac): Mac {
-  return { high: (BRIDGE_FIRST_BYTE << 8) | (high & 0xff), low };
+  return { high: bridgeMacHigh(high), low };
 }

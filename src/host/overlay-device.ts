@@ -30,7 +30,7 @@ import {
   setPort,
 } from './netlink/links.js';
 import { ignoreOverlay } from './obedience.js';
-import { OwnAddresses } from './added-addresses.js';
+import { AddedAddresses } from './added-addresses.js';
 import { Rollback } from './rollback.js';
 import { type OpenTap, openTap, type TapSpec } from './tap.js';
 
@@ -59,7 +59,7 @@ const NO_BRIDGE: OpenBridge = { index: 0, isOurs: false };
 export class OverlayDevice {
   readonly #shim: Shim;
   readonly #machine: Machine;
-  readonly #own: OwnAddresses;
+  readonly #own: AddedAddresses;
   readonly #spec: OverlayDeviceSpec;
   #tap!: OpenTap;
   #link!: Link;
@@ -73,7 +73,7 @@ export class OverlayDevice {
   /** Steps that run when the device leaves its bridge. */
   #leave = new Rollback();
 
-  private constructor(shim: Shim, machine: Machine, spec: OverlayDeviceSpec, own: OwnAddresses) {
+  private constructor(shim: Shim, machine: Machine, spec: OverlayDeviceSpec, own: AddedAddresses) {
     this.#shim = shim;
     this.#machine = machine;
     this.#own = own;
@@ -90,7 +90,7 @@ export class OverlayDevice {
     shim: Shim,
     machine: Machine,
     spec: OverlayDeviceSpec,
-    own = new OwnAddresses(machine),
+    own = new AddedAddresses(machine),
   ): Promise<OverlayDevice> {
     const device = new OverlayDevice(shim, machine, spec, own);
     try {

@@ -10,7 +10,7 @@ import type { Shim } from '../abi/binding.js';
 import { HostError } from './host-error.js';
 import type { Machine } from './machine.js';
 import { OverlayDevice, type OverlayDeviceSpec } from './overlay-device.js';
-import { OwnAddresses } from './added-addresses.js';
+import { AddedAddresses } from './added-addresses.js';
 
 /** A device by which the host's stack receives frames of a VNI. */
 export interface StackDevice {
@@ -22,7 +22,7 @@ export interface StackDevice {
 export class OverlayDevices {
   readonly #shim: Shim;
   readonly #machine: Machine;
-  readonly #own: OwnAddresses;
+  readonly #own: AddedAddresses;
   /** Open devices by name. */
   readonly #open = new Map<string, OverlayDevice>();
   /** The operation started last, by bridge. */
@@ -31,7 +31,7 @@ export class OverlayDevices {
   constructor(shim: Shim, machine: Machine) {
     this.#shim = shim;
     this.#machine = machine;
-    this.#own = new OwnAddresses(machine);
+    this.#own = new AddedAddresses(machine);
   }
 
   /** @returns the open device of a name */
@@ -44,8 +44,13 @@ export class OverlayDevices {
     return this.#open.values();
   }
 
+  /** Interface indexes of the open TAPs. */
+  get indexes(): number[] {
+    return Array.from(this.#open.values(), ({ index }) => index);
+  }
+
   /** Addresses that vtepd adds to TAPs and bridges. */
-  get own(): OwnAddresses {
+  get own(): AddedAddresses {
     return this.#own;
   }
 

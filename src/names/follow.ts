@@ -64,7 +64,10 @@ export interface FollowerOptions {
 /** Lookup state of a name. */
 export interface NameState {
   readonly name: string;
-  /** Addresses of the last successful lookup; empty: the name has never resolved. */
+  /**
+   * Addresses of the last successful lookup in the order of the resolver; empty: the name has never
+   * resolved.
+   */
   readonly addresses: readonly IpAddress[];
   /** Error of the last lookup, one line; '' if it succeeded. */
   readonly error: string;
@@ -129,9 +132,10 @@ export class NameFollower {
   }
 
   /**
-   * Brings the next lookup forward, because a silent peer of this name possibly has a new address.
+   * Brings the next lookup forward, because a silent peer of this name possibly has a new address, or
+   * because the network of this host has changed, and with it the order of the addresses.
    */
-  silent(name: string): void {
+  hasten(name: string): void {
     const followed = this.#names.get(name);
     if (followed) followed.nextMs = Math.min(followed.nextMs, followed.queriedMs + SOONEST_MS);
   }

@@ -36,7 +36,7 @@ export interface NameSource {
 }
 
 export interface Resolution {
-  /** Distinct addresses, sorted by text; never empty. */
+  /** Distinct addresses in the order of getaddrinfo (RFC 6724 §6); never empty. */
   readonly addresses: readonly IpAddress[];
   /** Validity of the addresses, s; undefined if their source has no TTL. */
   readonly ttlS: number | undefined;
@@ -110,7 +110,7 @@ function ttlOf(
   return ttls.some((ttl) => ttl === undefined) ? undefined : Math.min(...(ttls as number[]));
 }
 
-/** Returns the distinct unicast addresses in a stable order, because resolvers rotate the order. */
+/** Returns the distinct unicast addresses in their order. */
 function distinct(texts: readonly string[]): IpAddress[] {
   const addresses = new Map<string, IpAddress>();
   for (const text of texts) {
@@ -118,7 +118,7 @@ function distinct(texts: readonly string[]): IpAddress[] {
     if (address && !isMulticastAddress(address) && !isUnspecified(address))
       addresses.set(address.text, address);
   }
-  return [...addresses.values()].sort((a, b) => (a.text < b.text ? -1 : 1));
+  return [...addresses.values()];
 }
 
 function cause(error: NodeJS.ErrnoException): string {

@@ -1,9 +1,10 @@
 /**
- * Keeps the peers that are configured by name up to date in a running VTEP.
+ * Keeps the addresses of the configured peers up to date in a running VTEP.
  *
  * The addresses of a name become peers of every VNI that has the name. When the addresses change,
- * the peers change. When a peer becomes silent, its name is looked up again. Before the VTEP runs,
- * changed names are only collected.
+ * the peers change. When a peer becomes silent, its name is looked up again. An address of this host
+ * is no peer: a peer stops being one when its address comes to this host, and becomes one again when
+ * the address leaves. Before the VTEP runs, changed hosts are only collected.
  *
  * A change that fails, for example while the data plane restarts, is retried.
  */
@@ -18,9 +19,18 @@ import { type PeerSigns, PeerSilence } from './peer-silence.js';
 /** Delay before a failed change is retried, ms. */
 const AGAIN_MS = 1000;
 
-/** Applies the new addresses of a name. */
+/** A configured host, and whether it is a name that stands for many hosts. */
+export interface ConfiguredHost {
+  readonly host: string;
+  readonly all?: true;
+}
+
+/** Applies the new addresses of a host. */
 export interface Following {
-  follow(name: string, addresses: () => readonly IpAddress[]): Promise<void>;
+  /** All configured hosts; a host can occur several times. */
+  hosts(): Iterable<ConfiguredHost>;
+  /** @param addresses returns the addresses of the host, for a name that stands for many hosts or one */
+  follow(host: string, addresses: (all: boolean) => readonly IpAddress[]): Promise<void>;
 }
 
 /** Current peers of each VNI. */
@@ -32,6 +42,12 @@ export interface PeerLists {
 export interface NamedPeersOptions {
   readonly log: Logger;
   readonly events: Events;
+  /** True for an address of this host. */
+  readonly isOwn: (address: IpAddress) => boolean;
+  /** True for an address that this host can send to. @throws HostError */
+  readonly reaches: (address: IpAddress) => Promise<boolean>;
+  /** Called after addresses of hosts have been applied. */
+  readonly applied: () => void;
   /** Resolver; default: that of this machine. */
   readonly source?: NameSource;
 }
@@ -41,7 +57,7 @@ export class NamedPeers {
   readonly #log: Logger;
   readonly #events: Events;
   readonly #silence: PeerSilence;
-  /** Names whose new addresses are not applied yet. */
+  /** Hosts whose new addresses are not applied yet. */
   readonly #due = new Set<string>();
   /** Addresses that became silent or active in this check. */
   readonly #transitions = new Map<string, 'silent' | 'heard'>();
@@ -49,6 +65,9 @@ export class NamedPeers {
   readonly #silent = new Set<string>();
   /** Hosts that are being added. */
   readonly #adding: string[] = [];
+  /** Addresses with which each host was last resolved, as text. */
+  readonly #resolved = new Map<string, string>();
+  readonly #applied: () => void;
   #configuration: Following | undefined;
   #lists: PeerLists | undefined;
   #following = false;
@@ -56,13 +75,16 @@ export class NamedPeers {
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: NamedPeersOptions) {
-    const { log, events, source } = options;
+    const { log, events, isOwn, reaches, applied, source } = options;
+    this.#applied = applied;
     this.#log = log;
     this.#events = events;
     this.names = new PeerNames({
       log,
       publish: (event) => events.publish(event),
       changed: (name) => this.#changed(name),
+      isOwn,
+      reaches,
       ...(source && { source }),
     });
     this.#silence = new PeerSilence({
@@ -75,6 +97,7 @@ export class NamedPeers {
   attach(lists: PeerLists, configuration: Following): void {
     this.#lists = lists;
     this.#configuration = configuration;
+    this.review();
     void this.#follow();
   }
 
@@ -89,10 +112,10 @@ export class NamedPeers {
    *
    * @throws ResolveError if the host has no usable address
    */
-  async adding<T>(host: string, work: () => Promise<T>): Promise<T> {
+  async adding<T>({ host, all }: ConfiguredHost, work: () => Promise<T>): Promise<T> {
     this.#adding.push(host);
     try {
-      if ((await this.names.resolve(host)).length > 0) return await work();
+      if ((await this.names.resolve(host, all)).length > 0) return await work();
       const own = `cannot resolve "${host}": no answer yet, or only addresses of this host`;
       throw new ResolveError(this.names.error(host) || own);
     } finally {
@@ -100,13 +123,38 @@ export class NamedPeers {
     }
   }
 
-  resolve(host: string): Promise<readonly IpAddress[]> {
-    return this.names.resolve(host);
+  /** Addresses of a configured host, which become peers. */
+  async resolve(host: string, all = false): Promise<readonly IpAddress[]> {
+    const addresses = await this.names.resolve(host, all);
+    this.#resolved.set(keyOf({ host, ...(all && { all }) }), textsOf(addresses));
+    return addresses;
   }
 
-  /** Forgets names that are not configured any more. */
+  /** Forgets hosts that are not configured any more. */
   retain(vnis: readonly VniSettings[]): void {
-    this.names.retain([...this.#adding, ...vnis.flatMap(({ peers }) => peers.map(({ host }) => host))]);
+    const lists = new Set(vnis.map(({ peers }) => peers));
+    const hosts = new Set(this.#adding);
+    const keys = new Set(this.#adding.flatMap((host) => [keyOf({ host }), keyOf({ host, all: true })]));
+    for (const peer of [...lists].flat()) {
+      hosts.add(peer.host);
+      keys.add(keyOf(peer));
+    }
+    this.names.retain(hosts);
+    for (const key of this.#resolved.keys()) if (!keys.has(key)) this.#resolved.delete(key);
+  }
+
+  /** Applies changed routes of this host, which possibly change the address of a name. */
+  async networkChanged(): Promise<void> {
+    await this.names.networkChanged();
+    this.review();
+  }
+
+  /** Applies the addresses of hosts that differ now, because addresses of this host have changed. */
+  review(): void {
+    for (const { host, all } of this.#configuration?.hosts() ?? []) {
+      const before = this.#resolved.get(keyOf({ host, ...(all && { all }) }));
+      if (before !== undefined && before !== textsOf(this.names.addresses(host, all))) this.#changed(host);
+    }
   }
 
   /** Processes the latest counters of the peers. */
@@ -131,8 +179,8 @@ export class NamedPeers {
     this.#silent.clear();
   }
 
-  #changed(name: string): void {
-    this.#due.add(name);
+  #changed(host: string): void {
+    this.#due.add(host);
     void this.#follow();
   }
 
@@ -140,27 +188,36 @@ export class NamedPeers {
     const configuration = this.#configuration;
     if (this.#following || configuration === undefined) return;
     this.#following = true;
-    for (const name of this.#due) {
-      this.#due.delete(name);
+    for (const host of this.#due) {
+      this.#due.delete(host);
       try {
-        await configuration.follow(name, () => this.names.addresses(name));
+        await configuration.follow(host, (all) => this.names.addresses(host, all));
         this.#failure = '';
       } catch (error) {
-        this.#due.add(name);
-        this.#fail(name, (error as Error).message);
+        this.#due.add(host);
+        this.#fail(host, (error as Error).message);
         break;
       }
     }
     this.#following = false;
+    this.#applied();
   }
 
   /** Schedules a retry. Logs the error, unless it is the same as at the previous attempt. */
-  #fail(name: string, error: string): void {
+  #fail(host: string, error: string): void {
     if (this.#configuration === undefined) return;
     if (error !== this.#failure)
-      this.#log.warn({ peer: name, error }, 'cannot update the peers of a name; retrying every second');
+      this.#log.warn({ peer: host, error }, 'cannot update the addresses of a peer; retrying every second');
     this.#failure = error;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => void this.#follow(), AGAIN_MS);
   }
+}
+
+function keyOf({ host, all }: ConfiguredHost): string {
+  return all ? `${host},all` : host;
+}
+
+function textsOf(addresses: readonly IpAddress[]): string {
+  return addresses.map(({ text }) => text).join();
 }

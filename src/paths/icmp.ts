@@ -23,13 +23,16 @@ const TYPES = { 4: [0, 3], 6: [2, 129] } as const;
 
 /**
  * @param device device that the underlay's sockets are bound to; '' any
- * @param isHeld true for an address family in which nothing may be sent
+ * @param isHeld true for a peer to which nothing may be sent
  */
-export function icmpMeans(device: string, isHeld: (family: 4 | 6) => boolean): Means {
+export function icmpMeans(device: string, isHeld: (peer: ProbedPeer) => boolean): Means {
   return {
     name: 'icmp',
     open: async (peer) => {
-      if (isHeld(peer.family)) throw new MeansUnavailable('the --local address is not usable yet');
+      if (isHeld(peer))
+        throw new MeansUnavailable(
+          'the --local address is not usable, or the route to the peer leads into the overlay',
+        );
       return open(peer, device);
     },
   };

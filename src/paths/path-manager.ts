@@ -11,6 +11,7 @@ import type { VniSettings } from '../config/settings.js';
 import type { Handle, Mode } from '../controller/handle.js';
 import { DataPlaneError, type NewPeer, type PeerState } from '../exchange/data-plane.js';
 import type { VtepEvent } from '../exchange/events.js';
+import { PATH_HELD } from '../exchange/protocol.js';
 import type { Report } from '../exchange/report.js';
 import { setLink } from '../host/netlink/links.js';
 import { tagsOver } from '../host/stack.js';
@@ -263,6 +264,7 @@ export class PathManager {
   }
 
   #pathMtu(address: string): number {
+    if (this.#paths.overlayDevice(address) !== undefined) return PATH_HELD;
     const pathMtu = this.#paths.pathMtu(address) ?? 0;
     const before = this.#reported.get(address);
     if (before === pathMtu) return pathMtu;

@@ -6,6 +6,7 @@
  * when the network has changed.
  */
 import type { PeerSettings, Settings } from '../config/settings.js';
+import { PATH_HELD } from '../exchange/protocol.js';
 import { HostError } from '../host/host-error.js';
 import type { Machine } from '../host/machine.js';
 import { resolveHost } from '../names/resolve.js';
@@ -26,7 +27,7 @@ export interface ResolvedPeer {
   flood: boolean;
   /** Name from which the address was resolved; '' when the peer is configured by address. */
   name: string;
-  /** Path MTU, bytes; 0 unknown. */
+  /** Path MTU, bytes; 0 unknown; PATH_HELD: the route leads into the overlay. */
   pathMtu: number;
 }
 
@@ -49,12 +50,16 @@ export function hostOf({ name, address }: ResolvedPeer): string {
  */
 const FORGET_MS = 60_000;
 
+/** @param all true for a name that stands for many hosts */
+export type Resolve = (host: string, all: boolean) => Promise<readonly IpAddress[]>;
+
 export class Paths {
   readonly #settings: Pick<Settings, 'local' | 'underlayDev'>;
   readonly #machine: Machine;
   /** Interface index of `--underlay-dev`; undefined: not bound yet. */
   #boundTo: number | undefined;
-  readonly #resolve: (host: string) => Promise<readonly IpAddress[]>;
+  readonly #resolve: Resolve;
+  readonly #isOverlay: (device: number) => boolean;
   readonly #routes = new Map<string, Route>();
   /** MTU of the last known route by address, bytes. */
   readonly #routeMtus = new Map<string, number>();
@@ -64,15 +69,20 @@ export class Paths {
   /** For each known address that is not a peer: the time when `retain` first found this, ms. */
   readonly #absent = new Map<string, number>();
 
-  /** @param resolve returns the addresses of a host; an empty list when they are not known yet */
+  /**
+   * @param resolve returns the addresses of a host; an empty list when they are not known yet
+   * @param isOverlay true for the interface index of a device that leads into the overlay
+   */
   constructor(
     settings: Pick<Settings, 'local' | 'underlayDev'>,
     machine: Machine,
-    resolve: (host: string) => Promise<readonly IpAddress[]> = resolveHost,
+    resolve: Resolve = resolveHost,
+    isOverlay: (device: number) => boolean = () => false,
   ) {
     this.#settings = settings;
     this.#machine = machine;
     this.#resolve = resolve;
+    this.#isOverlay = isOverlay;
   }
 
   /**
@@ -94,8 +104,8 @@ export class Paths {
   }
 
   /** Resolves all addresses of one host. */
-  async #addresses({ host, port, flood }: PeerSettings): Promise<ResolvedPeer[]> {
-    const addresses = await this.#resolve(host);
+  async #addresses({ host, port, flood, all }: PeerSettings): Promise<ResolvedPeer[]> {
+    const addresses = await this.#resolve(host, all === true);
     return Promise.all(addresses.map((address) => this.#peer(host, address, port, flood)));
   }
 
@@ -130,24 +140,43 @@ export class Paths {
   localAddresses(): string[] {
     const configured = this.#settings.local.map(({ text }) => text);
     if (configured.length > 0) return configured;
-    return [
-      ...new Set(Array.from(this.#routes.values(), ({ local }) => local).filter((local) => local !== '')),
-    ];
+    return [...new Set(this.#usableRoutes().map(({ local }) => local))].filter((local) => local !== '');
   }
 
-  /** Returns the route to a peer; undefined when none is known. */
+  /** Returns the route to a peer; undefined when none is known, or when it leads into the overlay. */
   route(address: string): Route | undefined {
-    return this.#routes.get(address);
+    const route = this.#routes.get(address);
+    return route && this.#isOverlay(route.deviceIndex) ? undefined : route;
+  }
+
+  /**
+   * Returns the device of a route that leads into the overlay; undefined for any other route. Frames
+   * that follow such a route would come back to the VTEP that sent them.
+   */
+  overlayDevice(address: string): string | undefined {
+    const route = this.#routes.get(address);
+    return route && this.#isOverlay(route.deviceIndex) ? route.device : undefined;
+  }
+
+  /** True when there is a route to an address that does not lead into the overlay. @throws HostError */
+  async reaches(address: IpAddress): Promise<boolean> {
+    const route = await this.#find(address);
+    return route !== undefined && !this.#isOverlay(route.deviceIndex);
   }
 
   /** Returns the devices of the routes to peers, each once. */
   devices(): string[] {
-    return [...new Set(Array.from(this.#routes.values(), ({ device }) => device))];
+    return [...new Set(this.#usableRoutes().map(({ device }) => device))];
+  }
+
+  #usableRoutes(): Route[] {
+    return [...this.#routes.values()].filter(({ deviceIndex }) => !this.#isOverlay(deviceIndex));
   }
 
   /**
    * Returns the path MTU to a peer, bytes: the smaller of route MTU and probed MTU. While there is no
-   * route, the MTU of the last one applies, so that an outage changes no MTU. Undefined: unknown.
+   * route, or one that leads into the overlay, the MTU of the last one applies, so that an outage
+   * changes no MTU. Undefined: unknown.
    */
   pathMtu(address: string): number | undefined {
     const route = this.#routeMtus.get(address);
@@ -157,7 +186,7 @@ export class Paths {
 
   /** Returns the MTU of the local route to a peer, bytes; undefined when no route is known. */
   routeMtu(address: string): number | undefined {
-    return this.#routes.get(address)?.mtu;
+    return this.route(address)?.mtu;
   }
 
   /** Records the path MTU found by a probe, bytes; undefined when it is no longer known. */
@@ -218,21 +247,25 @@ export class Paths {
       address: { text, family, bytes, port, scopeId: this.#scopeOf(scope, text) },
       flood,
       name,
-      pathMtu: this.pathMtu(text) ?? 0,
+      pathMtu: this.overlayDevice(text) === undefined ? (this.pathMtu(text) ?? 0) : PATH_HELD,
     };
   }
 
   async #lookUp(address: IpAddress): Promise<Route | undefined> {
     const { text } = address;
-    const { underlayDev } = this.#settings;
-    const bound = underlayDev === '' ? undefined : (this.#boundTo ?? this.#machine.scopeId(underlayDev));
-    const route = await routeTo(this.#machine, address, bound);
+    const route = await this.#find(address);
     if (route === undefined) this.#routes.delete(text);
     else {
       this.#routes.set(text, route);
-      this.#routeMtus.set(text, route.mtu);
+      if (!this.#isOverlay(route.deviceIndex)) this.#routeMtus.set(text, route.mtu);
     }
-    return route;
+    return this.route(text);
+  }
+
+  #find(address: IpAddress): Promise<Route | undefined> {
+    const { underlayDev } = this.#settings;
+    const bound = underlayDev === '' ? undefined : (this.#boundTo ?? this.#machine.scopeId(underlayDev));
+    return routeTo(this.#machine, address, bound);
   }
 
   #scopeOf(scope: string, text: string): number {

@@ -74,11 +74,11 @@ export class Probing {
     const { settings, paths } = options;
     this.#options = options;
     const send: SendDatagram = (peer, datagram) =>
-      this.#isHeld(peer.family) ? ENETUNREACH : (this.#sender?.send(peer, datagram) ?? EAFNOSUPPORT);
+      this.#isHeld(peer) ? ENETUNREACH : (this.#sender?.send(peer, datagram) ?? EAFNOSUPPORT);
     this.#echo = new EchoMeans(send);
     this.proofs = new Proofs(send);
     this.#arp = new ArpMeans(send, (peer) => this.#findHost(peer));
-    const means = [icmpMeans(settings.underlayDev, (family) => this.#isHeld(family)), this.#echo, this.#arp];
+    const means = [icmpMeans(settings.underlayDev, (peer) => this.#isHeld(peer)), this.#echo, this.#arp];
     this.#prober = new Prober(means, (address) => paths.refresh(address));
   }
 
@@ -142,9 +142,10 @@ export class Probing {
     return this.#sockets?.rebind(device, families) ?? 0;
   }
 
-  #isHeld(family: 4 | 6): boolean {
-    const { ipv4, ipv6 } = this.#options.held();
-    return family === 4 ? ipv4 : ipv6;
+  #isHeld({ family, text }: ProbedPeer): boolean {
+    const { held, paths } = this.#options;
+    const { ipv4, ipv6 } = held();
+    return (family === 4 ? ipv4 : ipv6) || paths.overlayDevice(text) !== undefined;
   }
 
   /**

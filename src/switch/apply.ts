@@ -27,6 +27,7 @@ import {
   type FlowsInit,
   type Held,
   isRemoval,
+  PATH_HELD,
   type TunnelInit,
   type VniPolicy,
 } from '../exchange/protocol.js';
@@ -152,6 +153,9 @@ export class Applier {
       case 'underlay.hold':
         this.#ports.hold(change);
         return {};
+      case 'underlay.own':
+        this.#tables.peers.setOwn(change.rows);
+        return {};
       case 'forward':
         this.#ports.beginForwarding(change.droppedBefore);
         return {};
@@ -269,17 +273,25 @@ export class Applier {
       this.#startRow(counters.peerBase(first + i), PEER_ROW, P_GENERATION, generation);
       const af = family[at] === 4 ? AF_INET : AF_INET6;
       peers.add(first + i, vniIdx, af, bytes, port[at], scopeId[at], at * ADDRESS_LEN);
-      paths.open(first + i, pathMtu[at]);
+      paths.open(first + i, Math.max(0, pathMtu[at]));
+      peers.hold(first + i, pathMtu[at] === PATH_HELD);
     }
     members.add(vniIdx, first, count, false);
     for (const wanted of [4, 6]) this.#flood(change, wanted);
     return {};
   }
 
-  /** The row has possibly been removed since the request was made. */
-  #setPaths({ peers, from, count, peerIdx: first }: Extract<Change, { op: 'peer.paths' }>): Answer {
-    for (let i = 0; i < count; i++)
-      if (this.#tables.peers.isUsed(first + i)) this.#tables.paths.know(first + i, peers.pathMtu[from + i]);
+  /**
+   * The row has possibly been removed since the request was made. A held peer keeps its path MTU.
+   */
+  #setPaths({ peers: list, from, count, peerIdx: first }: Extract<Change, { op: 'peer.paths' }>): Answer {
+    const { peers, paths } = this.#tables;
+    for (let i = 0; i < count; i++) {
+      const mtu = list.pathMtu[from + i];
+      if (!peers.isUsed(first + i)) continue;
+      peers.hold(first + i, mtu === PATH_HELD);
+      if (mtu !== PATH_HELD) paths.know(first + i, mtu);
+    }
     return {};
   }
 

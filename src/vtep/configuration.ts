@@ -58,6 +58,8 @@ export interface ConfigurationOptions {
    * @throws ConfigError
    */
   readonly reread: (() => Settings) | undefined;
+  /** Makes a MAC for a TAP, which is kept in the state if there is a store; undefined: none is made. */
+  readonly makeMac?: () => string;
   readonly events: Events;
   readonly log: Logger;
   /**
@@ -102,6 +104,26 @@ export class LiveConfiguration {
     this.#current = applyState(this.#base, this.#state);
     this.#superseded = this.#current;
     if (this.#current !== this.#base) checkConflicts(this.#current);
+  }
+
+  /**
+   * Makes the missing MACs and stores them, before the first TAP is opened.
+   *
+   * @throws StateError when they cannot be stored; they are used all the same, and stored with the
+   * next change
+   */
+  async keepMacs(): Promise<void> {
+    const before = this.#state;
+    this.#state = this.#withMacs(before, this.#current);
+    if (this.#state === before) return;
+    const prepared = await this.#options.store?.prepare(this.#state);
+    await prepared?.commit();
+  }
+
+  /** MAC that was made for the TAP of a VNI; undefined: none is kept. */
+  keptMac(vni: number): MacParts | undefined {
+    const mac = this.#state.vnis.get(vni)?.mac;
+    return mac === undefined ? undefined : parseMac(mac);
   }
 
   /** Current settings. */
@@ -201,7 +223,7 @@ export class LiveConfiguration {
       precondition();
       const found = this.#handle.peers(vni).filter((peer) => hostOf(peer) === host);
       if (!this.vni(vni).peers.some((peer) => peer.host === host)) throw this.#noSuchPeer(vni, host);
-      const addresses = new Set(found.map(({ address }) => address.text));
+      const addresses = new Set([host, ...found.map(({ address }) => address.text)]);
       await this.#become(this.#base, edits.withoutPeer(this.#base, this.#state, vni, host, addresses));
     });
   }
@@ -275,13 +297,22 @@ export class LiveConfiguration {
   }
 
   /**
-   * Applies new addresses of a peer name. The configuration stays the same, but the peers change.
+   * Applies new addresses of a peer. The configuration stays the same, but the peers change.
+   *
+   * @param addresses returns the addresses of the host, for a name that stands for many hosts or one
    */
-  follow(name: string, addresses: () => readonly IpAddress[]): Promise<void> {
+  follow(host: string, addresses: (all: boolean) => readonly IpAddress[]): Promise<void> {
     return this.#inTurn(async () => {
-      for (const vni of this.#current.vnis)
-        if (vni.peers.some(({ host }) => host === name)) await this.#overlay.follow(vni, name, addresses());
+      for (const vni of this.#current.vnis) {
+        const peer = vni.peers.find((other) => other.host === host);
+        if (peer) await this.#overlay.follow(vni, host, addresses(peer.all === true));
+      }
     });
+  }
+
+  /** All configured peers; a list that several VNIs share occurs once. */
+  hosts(): readonly PeerSettings[] {
+    return [...new Set(this.#current.vnis.map(({ peers }) => peers))].flat();
   }
 
   /**
@@ -321,9 +352,10 @@ export class LiveConfiguration {
   }
 
   /** @param work further steps of the same change, after the settings are applied */
-  async #become(base: Settings, state: State, work?: (undo: Rollback) => Promise<void>): Promise<void> {
-    const current = applyState(base, state);
+  async #become(base: Settings, changed: State, work?: (undo: Rollback) => Promise<void>): Promise<void> {
+    const current = applyState(base, changed);
     checkConflicts(current);
+    const state = this.#withMacs(changed, current);
     const steps = difference(this.#current.vnis, current.vnis);
     const before = { base: this.#base, state: this.#state, current: this.#current };
     const prepared = state === this.#state ? undefined : await this.#options.store?.prepare(state);
@@ -349,6 +381,12 @@ export class LiveConfiguration {
     }
     for (const { after, fields } of steps.changed)
       if (fields.length > 0) this.#options.events.publish({ type: 'vni', vni: after.vni, action: 'changed' });
+  }
+
+  /** @param settings the settings that the state leads to, which MACs do not change */
+  #withMacs(state: State, { vnis }: Settings): State {
+    const { store, makeMac } = this.#options;
+    return store === undefined || makeMac === undefined ? state : edits.withMacs(state, vnis, makeMac);
   }
 
   #set({ base, state, current }: { base: Settings; state: State; current: Settings }): void {

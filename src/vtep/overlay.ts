@@ -12,7 +12,7 @@ import type { NewPeer } from '../exchange/data-plane.js';
 import type { Events } from '../exchange/events.js';
 import type { VniPolicy } from '../exchange/protocol.js';
 import type { Report } from '../exchange/report.js';
-import { deriveMac } from '../host/mac-address.js';
+import { deriveMac, type Mac } from '../host/mac-address.js';
 import { machineId, netnsId } from '../host/machine-id.js';
 import type { OverlayDevice, OverlayDeviceSpec, Seen } from '../host/overlay-device.js';
 import type { OverlayDevices } from '../host/overlay-devices.js';
@@ -41,6 +41,8 @@ export interface OverlayOptions {
   readonly log: Logger;
   /** Desired static entries of a VNI: MAC → address of a peer. */
   readonly entries: (vni: number) => ReadonlyMap<string, string>;
+  /** MAC that is kept for the TAP of a VNI; undefined: it is derived. */
+  readonly keptMac?: (vni: number) => Mac | undefined;
   readonly reports: Reports;
   /** Called after devices were opened. */
   readonly opened: (devices: readonly OverlayDevice[]) => void;
@@ -250,16 +252,19 @@ export class Overlay {
     await this.#removeAll(vni, peers, (host) => !hosts.has(host), mode);
   }
 
-  /** Applies new addresses of a name: new addresses are added before old ones are removed. */
-  async follow(vni: VniSettings, name: string, addresses: readonly IpAddress[]): Promise<void> {
+  /**
+   * Applies new addresses of a host: new addresses are added before old ones are removed. Static
+   * entries of a removed address stay in the configuration, and return with the address.
+   */
+  async follow(vni: VniSettings, host: string, addresses: readonly IpAddress[]): Promise<void> {
     const handle = this.#handle!;
-    await this.#addAgain(vni, (host) => host === name, 'revert');
+    await this.#addAgain(vni, (other) => other === host, 'revert');
     const current = new Set(addresses.map(({ text }) => text));
-    this.#duplicates.remove(vni.vni, (host, address) => host === name && !current.has(address));
+    this.#duplicates.remove(vni.vni, (other, address) => other === host && !current.has(address));
     const stale = handle
       .peers(vni.vni)
-      .filter((peer) => peer.name === name && !current.has(peer.address.text));
-    await this.#removeAll(vni, stale, (host) => host !== name, 'revert');
+      .filter((peer) => hostOf(peer) === host && !current.has(peer.address.text));
+    await this.#removeAll(vni, stale, (other) => other !== host, 'revert');
   }
 
   /** Removes these peers and adds them with their present scope; static entries are kept. */
@@ -352,19 +357,23 @@ export class Overlay {
   }
 
   #spec(vni: VniSettings): OverlayDeviceSpec {
-    const underlay = this.#options.paths.localAddresses()[0] ?? '';
-    const netns = underlay === '' ? netnsId() : '';
     return {
       vni: vni.vni,
       tap: vni.tap,
       bridge: vni.bridge,
       addresses: vni.addresses,
       mac: vni.mac,
-      derivedMac: deriveMac({ machineId: machineId(), underlay, vni: vni.vni, netns }),
+      derivedMac: this.#options.keptMac?.(vni.vni) ?? this.#deriveMac(vni.vni),
       unbridgedMtu: this.#options.pathManager.unbridgedMtu(vni.vni),
       offload: this.#options.offload,
       queues: this.#options.settings.workers,
     };
+  }
+
+  #deriveMac(vni: number): Mac {
+    const underlay = this.#options.paths.localAddresses()[0] ?? '';
+    const netns = underlay === '' ? netnsId() : '';
+    return deriveMac({ machineId: machineId(), underlay, vni, netns });
   }
 }
 

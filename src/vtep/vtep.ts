@@ -15,6 +15,7 @@ import { randomInt } from 'node:crypto';
 import { loadShim, type Shim } from '../abi/binding.js';
 import { checkLayout } from '../abi/layout.js';
 import { type Capture, type CaptureOptions, type Captures, makeCaptures } from '../capture/captures.js';
+import { ConfigError } from '../config/config-error.js';
 import { readOptions } from '../config/file.js';
 import { mergeSettings } from '../config/merge.js';
 import type { VtepOptions } from '../config/options.js';
@@ -35,8 +36,10 @@ import {
   reportText,
 } from '../exchange/report.js';
 import { type KnownFlows, openKnownFlows } from '../flows/known-flows.js';
+import { randomMac } from '../host/mac-address.js';
 import { type Link, Machine } from '../host/machine.js';
 import { OverlayDevices, type StackDevice } from '../host/overlay-devices.js';
+import { OwnAddresses } from '../host/own-addresses.js';
 import { Rollback } from '../host/rollback.js';
 import type { UnderlaySockets } from '../host/underlay-sockets.js';
 import { type Logger, silentLogger } from '../log/log.js';
@@ -47,16 +50,21 @@ import { Paths } from '../paths/paths.js';
 import type { Progress } from '../paths/search.js';
 import { Superframes } from '../superframes/superframes.js';
 import { makeTunnel, type TunnelOffload } from '../superframes/tunnel-offload.js';
+import { type IpAddress, parseIpAddress } from '../wire/ip-address.js';
+import { formatMac } from '../wire/mac.js';
 import { LiveConfiguration, type ReloadReport, type StateStore } from './configuration.js';
 import { DeviceWatch } from './device-watch.js';
 import { Network } from './network.js';
 import { ObedienceWatch } from './obedience-watch.js';
 import { noteDevices, noteSockets, refusals } from './offload-probe.js';
 import { type OpenVni, Overlay } from './overlay.js';
+import { OverlayRoutes } from './overlay-routes.js';
+import { OwnPeers } from './own-peers.js';
 import { PeerScopes } from './peer-scopes.js';
 import { Receiving } from './receiving.js';
 import { Reports } from './reports.js';
 import { TapQueues } from './tap-queues.js';
+import { Twins } from './twins.js';
 import { engineOf, openSockets, portsWithoutErrorQueue, workerDescriptors } from './underlay.js';
 import { UnderlayWatch } from './underlay-watch.js';
 
@@ -117,6 +125,9 @@ export class Vtep {
   readonly #undo: Rollback;
   readonly #paths: Paths;
   readonly #peers: NamedPeers;
+  readonly #own: OwnAddresses;
+  readonly #ownPeers: OwnPeers;
+  readonly #overlayRoutes: OverlayRoutes;
   readonly #reports: Reports;
   readonly #offloads = new Offloads();
   readonly #shim: Shim;
@@ -147,12 +158,14 @@ export class Vtep {
       this.#peers.retain(this.#configuration.settings.vnis);
       this.#deviceWatch?.due();
       this.#obedience?.due();
+      this.#reportOwnPeers();
     };
     this.#configuration = new LiveConfiguration({
       base: settings,
       state,
       store,
       reread,
+      makeMac: () => macText(randomMac()),
       events,
       log,
       changed,
@@ -164,8 +177,34 @@ export class Vtep {
     this.#machine = parts.machine;
     this.#devices = new OverlayDevices(parts.shim, parts.machine);
     this.#reports = new Reports(log, events);
-    this.#peers = new NamedPeers({ log, events });
-    this.#paths = new Paths(settings, parts.machine, (host) => this.#peers.resolve(host));
+    this.#own = new OwnAddresses(parts.machine, () => {
+      this.#peers.review();
+      this.#setOwn();
+    });
+    const isOwn = (address: IpAddress) => this.#own.has(address);
+    this.#peers = new NamedPeers({
+      log,
+      events,
+      isOwn,
+      reaches: (address) => this.#paths.reaches(address),
+      applied: () => this.#reportOwnPeers(),
+    });
+    this.#ownPeers = new OwnPeers({
+      reports: this.#reports,
+      isOwn,
+      addresses: (host) => this.#peers.names.allAddresses(host),
+    });
+    this.#overlayRoutes = new OverlayRoutes({
+      machine: parts.machine,
+      taps: () => this.#devices.indexes,
+      reports: this.#reports,
+    });
+    this.#paths = new Paths(
+      settings,
+      parts.machine,
+      (host, all) => this.#peers.resolve(host, all),
+      (device) => this.#overlayRoutes.isOverlay(device),
+    );
   }
 
   /**
@@ -235,14 +274,17 @@ export class Vtep {
   }
 
   /**
-   * Adds a peer. For a name, each of its addresses becomes a peer.
+   * Adds a peer. A name that stands for many hosts (`all`) adds each of its addresses.
    *
    * @returns the peers added
-   * @throws DataPlaneError peer_exists; ResolveError
+   * @throws ConfigError for an address of this host; DataPlaneError peer_exists; ResolveError
    */
   async addPeer(vni: number, peer: PeerSettings): Promise<readonly PeerState[]> {
+    const address = parseIpAddress(peer.host);
+    if (address && this.#own.has(address))
+      throw new ConfigError(`address ${peer.host}: is an address of this host; a peer must be another host`);
     try {
-      return await this.#peers.adding(peer.host, () => this.#configuration.addPeer(vni, peer));
+      return await this.#peers.adding(peer, () => this.#configuration.addPeer(vni, peer));
     } finally {
       this.#peers.retain(this.#configuration.settings.vnis);
     }
@@ -379,6 +421,9 @@ export class Vtep {
     const shim = this.#shim;
     const machine = this.#machine;
     this.#pathManager = this.#makePathManager();
+    this.#undo.push(() => this.#own.stop());
+    this.#undo.push(() => this.#overlayRoutes.stop());
+    await this.#keepMacs();
     this.#tapQueues = new TapQueues(shim);
     this.#undo.push(() => this.#devices.closeAll());
     this.#overlay = this.#makeOverlay();
@@ -401,6 +446,7 @@ export class Vtep {
     this.#captures = makeCaptures(this.#settings, this.#handle, localOf, this.#log);
     this.#undo.push(() => this.#captures.stop());
     for (const vni of opened) await this.#overlay.configure(vni);
+    this.#setOwn();
     this.#followUnderlay(sockets);
     await this.#handle.configured(sockets.admit());
     await this.#followNetwork(tunnel);
@@ -412,9 +458,42 @@ export class Vtep {
     this.#summary = opened.map(summaryOf);
     this.#configuration.attach(this.#handle, this.#overlay);
     this.#peers.attach(this.#handle, this.#configuration);
+    this.#reportOwnPeers();
+    const twins = new Twins({ dataPlane: this.#handle, reports: this.#reports });
+    this.#undo.push(() => twins.stop());
+    twins.start();
     this.#undo.push(() => this.#peers.stop());
     this.#undo.push(() => this.#configuration.stop());
     await this.#followDevices();
+  }
+
+  /** Stores the MACs of the TAPs, so that they are the same at the next start. */
+  async #keepMacs(): Promise<void> {
+    try {
+      await this.#configuration.keepMacs();
+    } catch (error) {
+      this.#reports.warn({
+        code: 'state_not_kept',
+        detail: `cannot store the MACs of the TAPs: ${(error as Error).message}`,
+        why: 'the TAPs get other MACs at the next start, unless a change is stored before',
+        cure: 'make room for the state file and permit vtepd to write it, or set --mac',
+      });
+    }
+  }
+
+  /** Keeps the data plane, if it runs already, from learning addresses of this host. */
+  #setOwn(): void {
+    void this.#handle?.setOwn(this.#own.rows());
+  }
+
+  #reportOwnPeers(): void {
+    this.#ownPeers.report(this.#configuration.settings.vnis);
+  }
+
+  #reportOverlayRoutes(): void {
+    const peers = this.#handle.vnis().flatMap(({ vni }) => this.#handle.peers(vni));
+    const addresses = new Set(peers.map(({ address }) => address.text));
+    this.#overlayRoutes.report(addresses, (address) => this.#paths.overlayDevice(address));
   }
 
   #makePathManager(): PathManager {
@@ -428,7 +507,10 @@ export class Vtep {
       paths: this.#paths,
       log: this.#log,
       publish: (event) => this.events.publish(event),
-      signs: (signs) => this.#peers.checked(signs),
+      signs: (signs) => {
+        this.#peers.checked(signs);
+        this.#reportOverlayRoutes();
+      },
     });
   }
 
@@ -442,10 +524,12 @@ export class Vtep {
       events: this.events,
       log: this.#log,
       entries: (vni) => this.#configuration.entries(vni),
+      keptMac: (vni) => this.#configuration.keptMac(vni),
       reports: this.#reports,
       opened: (opened) => {
         if (this.#engine === 'batch') noteDevices(this.#offloads, opened);
         this.#tapQueues.opened(opened);
+        this.#overlayRoutes.devicesChanged();
       },
       reopened: (device) => this.#tapQueues.reopened(device),
     });
@@ -585,7 +669,11 @@ export class Vtep {
       paths,
       // The engine dgram has no superframes.
       followers: this.#engine === 'batch' ? [superframes] : [],
-      routesChanged: () => this.#pathManager.changed(),
+      routesChanged: () => {
+        this.#pathManager.changed();
+        this.#reportOverlayRoutes();
+        void this.#peers.networkChanged();
+      },
     });
     this.#undo.push(() => network.stop());
     await network.start();
@@ -597,6 +685,10 @@ function openMachine(shim: Shim, log = silentLogger()): Promise<Machine> {
   return Machine.open(shim, ({ message }) =>
     log.error({ error: message }, 'cannot list network devices; their changes are not followed'),
   );
+}
+
+function macText({ high, low }: MacParts): string {
+  return formatMac(high, low);
 }
 
 function summaryOf({ settings: { vni, bridge, peers }, device: { name, mtu } }: OpenVni): VniSummary {

@@ -21,6 +21,7 @@ export const MAC_LEN = 6;
 
 /** M, the I/G bit of the first byte on the wire, at its position in `high`. */
 const GROUP_BIT = 0x0100;
+const BRIDGE_FIRST_BYTE = 0xfa;
 const MAC_TEXT = /^[0-9a-f]{2}(?::[0-9a-f]{2}){5}$|^[0-9a-f]{2}(?:-[0-9a-f]{2}){5}$/i;
 
 /** Bytes 0 and 1, uint16. */
@@ -45,6 +46,15 @@ export function writeMac(b: Uint8Array, off: number, high: number, low: number):
 /** Returns true for multicast and broadcast. The FDB has no entries for such MACs. */
 export function isMulticastMac(high: number): boolean {
   return (high & GROUP_BIT) !== 0;
+}
+
+/**
+ * First two bytes of the MAC of a bridge that vtepd makes; the other bytes are those of its first TAP.
+ *
+ * @param tapHigh first two bytes of the MAC of the TAP
+ */
+export function bridgeMacHigh(tapHigh: number): number {
+  return (BRIDGE_FIRST_BYTE << 8) | (tapHigh & 0xff);
 }
 
 /**

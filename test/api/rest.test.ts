@@ -542,6 +542,14 @@ function vni100() {
 /** A peer without traffic. */
 function peer(address: string, other: object) {
   const none = { frames: 0, bytes: 0 };
-  const standard = { address, port: 4789, flood: true, resolved: address, lastSeen: null, pathMtu: null };
+  const standard = {
+    address,
+    port: 4789,
+    flood: true,
+    all: false,
+    resolved: address,
+    lastSeen: null,
+    pathMtu: null,
+  };
   return { ...standard, tx: none, rx: none, ...other };
 }

@@ -9,7 +9,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import fc from 'fast-check';
 import t from 'tap';
 import { ConfigError } from '../../src/config/config-error.js';
-import type { State } from '../../src/config/state.js';
+import type { State, VniDeviation } from '../../src/config/state.js';
 import { load } from '../../src/config/state-file.js';
 import { FORMAT, readState, writeState } from '../../src/config/text.js';
 import { holds, words } from '../support/properties.js';
@@ -36,6 +36,7 @@ const own = {
   accept: fc.constantFrom<('peers' | 'any')[]>('peers', 'any'),
   vlan: fc.constantFrom<('pass' | 'strip' | 'drop')[]>('pass', 'strip', 'drop'),
 };
+const madeMacs = fc.constantFrom('fe:00:00:00:00:01', 'fe:00:00:00:00:02');
 const peers = fc
   .uniqueArray(
     fc.tuple(hosts, fc.option(fc.record({ port: fc.integer({ min: 1, max: 65535 }), flood: fc.boolean() }))),
@@ -44,16 +45,26 @@ const peers = fc
     },
   )
   .map((list) => new Map(list.map(([host, peer]) => [host, peer && { host, ...peer }])));
+/** The API changes no MAC. */
+const { mac: _, ...changeable } = own;
 const deviations = fc.record({
   created: fc.option(fc.record(own, { noNullPrototype: true }), { nil: undefined }),
   removed: fc.boolean(),
-  changed: fc.record(own, { requiredKeys: [], noNullPrototype: true }),
+  changed: fc.record(changeable, { requiredKeys: [], noNullPrototype: true }),
   peers,
   fdb: fc.uniqueArray(fc.tuple(macs, addresses), { selector: ([mac]) => mac }).map((list) => new Map(list)),
+  mac: fc.option(madeMacs, { nil: undefined }),
 });
 const states: fc.Arbitrary<State> = fc
   .uniqueArray(fc.tuple(fc.nat(0xffffff), deviations), { selector: ([vni]) => vni, maxLength: 4 })
-  .map((list) => ({ vnis: new Map(list) }));
+  .map((list) => ({ vnis: new Map(list.map(([vni, deviation]) => [vni, withoutUndefined(deviation)])) }));
+
+function withoutUndefined({
+  mac,
+  ...deviation
+}: Omit<VniDeviation, 'mac'> & { mac: string | undefined }): VniDeviation {
+  return mac === undefined ? deviation : { ...deviation, mac };
+}
 
 /** Returns the state, or undefined for a ConfigError that names file and line. */
 function readOr(text: string): State | undefined {

@@ -35,6 +35,30 @@ t.test('unchanged VNIs and lists of peers remain the same objects', async (t) =>
   t.equal(vnis[1], BASE.vnis[1]);
 });
 
+t.test('each VNI without a configured MAC keeps one, which changes no setting', async (t) => {
+  let made = 0;
+  const makeMac = () => `fe:00:00:00:00:0${++made}`;
+  const state = edits.withMacs(NO_STATE, BASE.vnis, makeMac);
+  t.strictSame(
+    [...state.vnis].map(([vni, { mac }]) => [vni, mac]),
+    [
+      [1, 'fe:00:00:00:00:01'],
+      [2, 'fe:00:00:00:00:02'],
+      [3, 'fe:00:00:00:00:03'],
+    ],
+  );
+  t.equal(edits.withMacs(state, BASE.vnis, makeMac), state, 'a MAC is made once');
+  const { vnis } = applyState(BASE, state);
+  for (const [i, vni] of vnis.entries()) t.equal(vni, BASE.vnis[i], 'the same object');
+  t.strictSame(contradictions(BASE, state, isGiven), []);
+  const configured = [{ ...BASE.vnis[0], mac: '02:00:00:00:00:01' }];
+  t.notOk(edits.withMacs(state, configured, makeMac).vnis.has(1), 'a configured MAC replaces it');
+  t.equal(edits.withMacs(state, [], makeMac), state, 'a VNI that is gone for a while keeps its MAC');
+  t.notOk(edits.withoutVni(BASE, state, 1).vnis.get(1)?.mac, 'a removed VNI does not');
+  const changed = edits.withChanges(BASE, state, 1, { mtu: 1300 });
+  t.match(edits.withChanges(BASE, changed, 1, { mtu: 1400 }).vnis.get(1), { mac: 'fe:00:00:00:00:01' });
+});
+
 t.test('a VNI is created, changed and removed through the API', async (t) => {
   let state = edits.withVni(NO_STATE, MADE);
   t.strictSame(applyState(BASE, state).vnis[3], MADE);

@@ -4,12 +4,15 @@
 import t from 'tap';
 import { ConfigError } from '../../src/config/config-error.js';
 import * as edits from '../../src/config/edits.js';
+import { parseConfig } from '../../src/config/file.js';
 import { mergeSettings } from '../../src/config/merge.js';
 import { Source } from '../../src/config/source.js';
 import { NO_STATE } from '../../src/config/state.js';
 import { readState, writeState } from '../../src/config/text.js';
 
 const FOREIGN = 's.json:1: not a vtepd state file: "format" is not "vtepd-state-1"';
+
+const [MADE] = mergeSettings([parseConfig('vnis: [{vni: 1}]', 'v.yaml')], false).vnis;
 
 /** Returns the text of a state file in which VNI 1 has the deviations `vni`. */
 const of = (vni: string) => `{"format": "vtepd-state-1",\n "vnis": {"1":\n${vni}\n}}`;
@@ -87,6 +90,29 @@ t.test('a written state is read back unchanged', async (t) => {
   t.strictSame(readState(writeState(NO_STATE), 's.json'), NO_STATE);
   const none = edits.withChanges(base, NO_STATE, 1, { tap: 'y', bridge: '' });
   t.strictSame(readState(writeState(none), 's.json'), none);
+});
+
+t.test('the MAC made for a TAP is written where earlier versions read it, and read back', async (t) => {
+  const source = new Source();
+  for (const vni of ['1', '2']) source.addVni('--vni', vni);
+  const base = mergeSettings([source], false);
+  let state = edits.withChanges(base, NO_STATE, 1, { mtu: 1300 });
+  state = edits.withMacs(state, base.vnis, () => 'fe:00:00:00:00:01');
+  const text = writeState(state);
+  t.strictSame(JSON.parse(text).vnis, {
+    1: { changed: { mtu: 1300, mac: 'fe:00:00:00:00:01' } },
+    2: { changed: { mac: 'fe:00:00:00:00:01' } },
+  });
+  t.strictSame(readState(text, 's.json'), state);
+  const none = readState(of('{"changed": {"mac": null}}'), 's.json').vnis.get(1);
+  t.match(none?.changed, { mac: '' }, 'null removes the MAC of the configuration');
+  t.equal(none?.mac, undefined);
+});
+
+t.test('a name that stands for many hosts is read back', async (t) => {
+  const peer = { host: 'all.example', port: 4789, flood: true, all: true as const };
+  const state = edits.withPeer(mergeSettings([], false), edits.withVni(NO_STATE, MADE), 1, peer);
+  t.strictSame(readState(writeState(state), 's.json').vnis.get(1)?.peers.get('all.example'), peer);
 });
 
 t.test('null removes the bridge of the configuration, and an empty list removes its addresses', async (t) => {

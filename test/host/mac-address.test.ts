@@ -1,5 +1,5 @@
 import t from 'tap';
-import { bridgeMac, deriveMac, linkLocalOf } from '../../src/host/mac-address.js';
+import { bridgeMac, deriveMac, linkLocalOf, randomMac } from '../../src/host/mac-address.js';
 import { formatMac } from '../../src/wire/mac.js';
 
 const SEED = { machineId: '3d1219c7c4c5404aaa1f6d2a48adfda4', underlay: '192.168.80.10', vni: 100 };
@@ -21,7 +21,13 @@ t.test(
   },
 );
 
-t.test('a MAC is the same at every start', async (t) => {
+t.test('a random MAC has the form of a derived one, and differs each time', async (t) => {
+  const macs = Array.from({ length: 1000 }, randomMac);
+  t.ok(macs.every(({ high, low }) => high >= 0xfe00 && high <= 0xfeff && low === (low | 0)));
+  t.equal(new Set(macs.map(({ high, low }) => formatMac(high, low))).size, 1000);
+});
+
+t.test('a derived MAC is the same at every start', async (t) => {
   t.equal(text({ ...SEED }), text(SEED));
   t.equal(text(SEED), 'fe:5b:03:24:d9:b4', 'a change of this value changes the MAC of every installation');
 });

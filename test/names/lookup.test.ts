@@ -45,9 +45,9 @@ t.test('getaddrinfo provides the addresses, DNS the TTL', async (t) => {
       [['192.0.2.1', '2001:db8::1'], undefined, []],
     ],
     [
-      'another order, and a duplicate',
+      'the order is kept, and a duplicate removed',
       source(['192.0.2.2', '192.0.2.1', '192.0.2.2']),
-      [['192.0.2.1', '192.0.2.2'], undefined, []],
+      [['192.0.2.2', '192.0.2.1'], undefined, []],
     ],
     [
       'unspecified address removed',

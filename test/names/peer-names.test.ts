@@ -10,6 +10,7 @@ import { PeerNames } from '../../src/names/peer-names.js';
 function makeNames(t: Test) {
   const zone = new Map<string, string[]>();
   const events: VtepEvent[] = [];
+  const own = new Set(['127.0.0.1', '::1', '198.51.100.9']);
   const changed: string[] = [];
   const lines: { level: number; code?: string; peer: string; msg: string }[] = [];
   const none = () => Promise.reject(Object.assign(new Error('none'), { code: 'ENOTFOUND' }));
@@ -17,10 +18,12 @@ function makeNames(t: Test) {
     log: pino({ base: null }, { write: (line: string) => lines.push(JSON.parse(line)) }),
     publish: (event) => events.push(event),
     changed: (name) => changed.push(name),
+    isOwn: ({ text }) => own.has(text),
+    reaches: async () => true,
     source: { addresses: async (name) => zone.get(name) ?? none(), records: none },
   });
   t.teardown(() => names.stop());
-  return { names, zone, events, changed, lines };
+  return { names, zone, events, changed, lines, own };
 }
 
 t.test('rejects a host that is neither an address nor a name', async (t) => {
@@ -50,7 +53,7 @@ t.test('an unresolved name causes a warning, an event and one log line, until it
   t.match(lines, [{ level: 40, code: 'peer_unresolved', peer: 'vtep.example' }]);
   zone.set('vtep.example', ['198.51.100.1', '198.51.100.2']);
   names.retain([]);
-  t.match(await names.resolve('vtep.example'), [{ text: '198.51.100.1' }, { text: '198.51.100.2' }]);
+  t.match(await names.resolve('vtep.example', true), [{ text: '198.51.100.1' }, { text: '198.51.100.2' }]);
   t.same(names.reports(), []);
   t.same(events.slice(1), [
     { type: 'resolve', name: 'vtep.example', addresses: ['198.51.100.1', '198.51.100.2'], error: '' },
@@ -59,12 +62,26 @@ t.test('an unresolved name causes a warning, an event and one log line, until it
 });
 
 t.test('an address of this host is not a peer', async (t) => {
-  const { names, zone } = makeNames(t);
+  const { names, zone, own } = makeNames(t);
   zone.set('all.example', ['127.0.0.1', '::1', '198.51.100.1']);
-  t.match(
-    (await names.resolve('all.example')).map(({ text }) => text),
-    ['198.51.100.1'],
-  );
+  const texts = async (all: boolean) => (await names.resolve('all.example', all)).map(({ text }) => text);
+  t.same(await texts(true), ['198.51.100.1']);
+  t.same(await texts(false), ['198.51.100.1'], 'nor is it chosen for a name that stands for one host');
+  t.same(await names.resolve('198.51.100.9'), [], 'nor is an address that is configured as such');
+  own.add('198.51.100.1');
+  t.same(await texts(true), []);
+  t.match(names.allAddresses('all.example'), [{}, {}, { text: '198.51.100.1' }]);
+});
+
+t.test('a name that stands for one host has one address, which rotation does not change', async (t) => {
+  const { names, zone, events, changed } = makeNames(t);
+  zone.set('far.example', ['198.51.100.1', '198.51.100.2']);
+  t.match(await names.resolve('far.example'), [{ text: '198.51.100.1' }]);
+  t.equal((await names.resolve('far.example')).length, 1);
+  t.same(events, [
+    { type: 'resolve', name: 'far.example', addresses: ['198.51.100.1', '198.51.100.2'], error: '' },
+  ]);
+  t.same(changed, ['far.example']);
 });
 
 t.test('forgets names that are not in use any more', async (t) => {

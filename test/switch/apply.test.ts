@@ -9,7 +9,13 @@ import {
   V_TAP_RX_FRAMES,
 } from '../../src/exchange/counters.js';
 import { itemsOf } from '../../src/exchange/fdb-page.js';
-import { type Answer, packPeers, type TunnelInit, type VniPolicy } from '../../src/exchange/protocol.js';
+import {
+  type Answer,
+  PATH_HELD,
+  packPeers,
+  type TunnelInit,
+  type VniPolicy,
+} from '../../src/exchange/protocol.js';
 import { Applier } from '../../src/switch/apply.js';
 import type { Filter } from '../../src/switch/jobs.js';
 import { arpFrame, BROADCAST, macNumber, macParts } from '../support/frames.js';
@@ -142,6 +148,28 @@ t.test('a counter row of a new generation starts at zero; the same generation co
   t.equal(plane.memory.counters.cells[row + 3], 1, 'the row of the same generation continues after a crash');
   add(generation + 1);
   t.equal(plane.memory.counters.cells[row + 3], 0, 'the row starts at zero for another peer');
+});
+
+t.test('a peer whose route leads into the overlay is held, and keeps its path MTU', async (t) => {
+  const { plane, one } = makePlane(0);
+  const flags = () => new Int32Array(plane.memory.peers)[one * 8 + 7] & 8;
+  const address = { family: 4 as const, bytes: new Uint8Array(16).fill(1, 0, 4), port: 4789, scopeId: 0 };
+  const set = (pathMtu: number) =>
+    plane.apply({
+      op: 'peer.paths',
+      peers: packPeers([{ address, flood: true, pathMtu }]),
+      from: 0,
+      count: 1,
+      peerIdx: one,
+    });
+  set(1400);
+  const carried = plane.tables.paths.carries(one);
+  t.equal(flags(), 0);
+  set(PATH_HELD);
+  t.equal(flags(), 8);
+  t.equal(plane.tables.paths.carries(one), carried);
+  set(1400);
+  t.equal(flags(), 0);
 });
 
 t.test('a new outer TAP is passed to the ports, and the peers reached through it are flagged', async (t) => {

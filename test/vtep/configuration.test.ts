@@ -4,7 +4,7 @@
 import t from 'tap';
 import { parseConfig } from '../../src/config/file.js';
 import { mergeSettings } from '../../src/config/merge.js';
-import { NO_STATE } from '../../src/config/state.js';
+import { NO_STATE, type State } from '../../src/config/state.js';
 import type { Handle } from '../../src/controller/handle.js';
 import { DataPlaneError, type DataPlaneErrorCode } from '../../src/exchange/data-plane.js';
 import { Events } from '../../src/exchange/events.js';
@@ -24,7 +24,7 @@ const PEERS = [
 ];
 
 /** @param given `reread`: content of the file that a reload reads; '' if there is no file */
-function make(text: string, given: { reread?: string; store?: StateStore } = {}) {
+function make(text: string, given: { reread?: string; store?: StateStore; makeMac?: () => string } = {}) {
   const done: string[] = [];
   let down = false;
   let dies = false;
@@ -58,11 +58,12 @@ function make(text: string, given: { reread?: string; store?: StateStore } = {})
         done.push(`reconcile ${low} ${configuration.entries(vni).get(formatMac(high, low)) ?? 'none'}`);
     },
   };
-  const { reread = text, store } = given;
+  const { reread = text, store, makeMac } = given;
   const configuration = new LiveConfiguration({
     base: settings(text),
     state: NO_STATE,
     store,
+    ...(makeMac && { makeMac }),
     reread: reread === '' ? undefined : () => settings(reread),
     events: new Events(),
     log: silentLogger(),
@@ -194,4 +195,33 @@ t.test('fdbLimit limits the number of static entries', async (t) => {
 t.test('a reload without a file reads nothing and reports that there is no file', async (t) => {
   const { configuration } = make('vnis: [{vni: 1}]', { reread: '' });
   t.strictSame(await configuration.reload(), { changed: [], needsRestart: [], hasFile: false });
+});
+
+t.test('MACs of TAPs are stored before they are used, and with a store only', async (t) => {
+  const stored: State[] = [];
+  const store: StateStore = {
+    prepare: async (state) => ({ commit: async () => void stored.push(state), discard: async () => {} }),
+  };
+  const makeMac = () => 'fe:00:00:00:00:01';
+  const kept = make('vnis: [{vni: 1}, {vni: 2, mac: "02:00:00:00:00:01"}]', { store, makeMac });
+  await kept.configuration.keepMacs();
+  t.equal(stored.length, 1);
+  t.same([...stored[0].vnis.keys()], [1]);
+  t.same(kept.configuration.keptMac(1), { high: 0xfe00, low: 1 });
+  t.equal(kept.configuration.keptMac(2), undefined);
+  await kept.configuration.keepMacs();
+  t.equal(stored.length, 1, 'nothing to store');
+  await kept.configuration.changeVni(1, { mtu: 1300 });
+  t.match(stored.at(-1)?.vnis.get(1), { changed: { mtu: 1300 }, mac: 'fe:00:00:00:00:01' });
+
+  const none = make('vnis: [{vni: 1}]', { makeMac });
+  await none.configuration.keepMacs();
+  t.equal(none.configuration.keptMac(1), undefined, 'without a state file, the MAC is derived');
+
+  const full = make('vnis: [{vni: 1}]', {
+    store: { prepare: async () => Promise.reject(new Error('full')) },
+    makeMac,
+  });
+  await t.rejects(full.configuration.keepMacs(), { message: 'full' });
+  t.same(full.configuration.keptMac(1), { high: 0xfe00, low: 1 }, 'used all the same');
 });

@@ -1,7 +1,7 @@
 /** Warnings about devices whose settings cannot be written, and link-local addresses. */
 import t, { type Test } from 'tap';
 import type { Address, Changes, Link, Machine, Observer } from '../../src/host/machine.js';
-import type { OwnAddresses } from '../../src/host/added-addresses.js';
+import type { AddedAddresses } from '../../src/host/added-addresses.js';
 import { silentLogger } from '../../src/log/log.js';
 import { ObedienceWatch } from '../../src/vtep/obedience-watch.js';
 import { eventually } from '../support/wait.js';
@@ -42,7 +42,7 @@ function watch(t: Test, obeyed: Record<string, string[]>) {
   const own = {
     add: async (_: object, __: number, added: string[]) => void calls.push(`add ${added}`),
     remove: async (_: object, __: number, removed: string[]) => void calls.push(`remove ${removed}`),
-  } as unknown as OwnAddresses;
+  } as unknown as AddedAddresses;
   const watch = new ObedienceWatch({
     machine,
     devices: { made: () => state.made, own },

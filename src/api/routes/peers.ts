@@ -2,10 +2,10 @@
  * Routes of a VNI's peers: list, add, get and remove.
  *
  * A change is answered after the data plane has applied it. A peer is configured by its host, which
- * is an IP address or a name. Each IP address of a name is an item of the list, with the name as
- * `address` and the IP address as `resolved`. In a path, both the name and the IP address identify
- * the peer. Only the configured host can be removed. A name that has no IP address yet is an item
- * whose `resolved` is null.
+ * is an IP address or a name. Each IP address in use of a name is an item of the list, with the
+ * name as `address` and the IP address as `resolved`. In a path, both the name and the IP address
+ * identify the peer. Only the configured host can be removed. A peer without an IP address, because
+ * its name has not resolved or because it is this host, is an item whose `resolved` is null.
  */
 import type { FastifyInstance } from 'fastify';
 import type { LimitFunction } from 'p-limit';
@@ -14,7 +14,6 @@ import { parsePeerHost } from '../../config/peer.js';
 import type { PeerSettings } from '../../config/settings.js';
 import { PEER_ROW } from '../../exchange/counters.js';
 import type { PeerState } from '../../exchange/data-plane.js';
-import { parseIpAddress } from '../../wire/ip-address.js';
 import { BODY_CODES, CHANGE_CODES, guardedAnswers, json, noBody } from '../answers.js';
 import { readPeer, readTraffic } from '../counters.js';
 import type { ControlDeps, StatusInfo } from '../deps.js';
@@ -149,7 +148,7 @@ export function peerRoutes(app: FastifyInstance, deps: ControlDeps, oneAtATime: 
   );
 }
 
-export type PeerView = ReturnType<typeof view> | ReturnType<typeof viewUnresolved>;
+export type PeerView = ReturnType<typeof view> | ReturnType<typeof viewWithoutAddress>;
 
 /**
  * Finds a peer by its address or its configured host.
@@ -164,28 +163,33 @@ function findPeer(deps: ControlDeps, vni: number, host: string): PeerView {
 
 function peerViews({ dataPlane, configuration, status }: ControlDeps, vni: number): PeerView[] {
   const info = status();
+  const configured = configuration.settings(vni).peers;
+  const many = new Set(configured.filter(({ all }) => all).map(({ host }) => host));
   const views: PeerView[] = dataPlane
     .snapshot(vni)
-    .peers.flatMap(({ peer, row }) => (peer === undefined ? [] : [view(peer, row, info)]));
-  const known = new Set(views.map(({ address }) => address));
-  const names = configuration.settings(vni).peers.filter(({ host }) => parseIpAddress(host) === undefined);
-  return views.concat(names.filter(({ host }) => !known.has(host)).map(viewUnresolved));
+    .peers.flatMap(({ peer, row }) =>
+      peer === undefined ? [] : [view(peer, many.has(peer.name), row, info)],
+    );
+  const known = new Set(views.flatMap(({ address, resolved }) => [address, resolved]));
+  return views.concat(configured.filter(({ host }) => !known.has(host)).map(viewWithoutAddress));
 }
 
-function view(peer: PeerState, row: Float64Array, status: StatusInfo) {
+function view(peer: PeerState, all: boolean, row: Float64Array, status: StatusInfo) {
   const { address: resolved, ...counters } = readPeer(peer, row, status);
   return {
     address: peer.name || resolved,
     port: peer.address.port,
     flood: peer.flood,
+    all,
     resolved,
     ...counters,
   };
 }
 
-function viewUnresolved({ host, port, flood }: PeerSettings) {
+/** A peer that gets no frames: its name has not resolved, or its addresses are those of this host. */
+function viewWithoutAddress({ host, port, flood, all }: PeerSettings) {
   const noTraffic = { lastSeen: null, pathMtu: null, ...readTraffic(new Float64Array(PEER_ROW), 0) };
-  return { address: host, port, flood, resolved: null, ...noTraffic };
+  return { address: host, port, flood, all: all === true, resolved: null, ...noTraffic };
 }
 
 /**
@@ -196,8 +200,8 @@ function keyOf({ resolved, address }: PeerView): string {
   return resolved ?? address;
 }
 
-function peerTag({ address, port, flood }: PeerView): string {
-  return etagOf({ address, port, flood });
+function peerTag({ address, port, flood, all }: PeerView): string {
+  return etagOf({ address, port, flood, all });
 }
 
 function hostOf({ address }: PeerParams): string {

@@ -21,7 +21,7 @@ export const declarePeer: Declare = (program, run) => {
     .option(...VNI_OPTION)
     .action(run(list));
   peer
-    .command('add <ADDR[,port=P][,flood=on|off]>')
+    .command('add <ADDR[,port=P][,flood=on|off][,all=on|off]>')
     .description('add a peer')
     .option(...VNI_OPTION)
     .action(run(add));
@@ -50,10 +50,11 @@ async function del(session: Session<VniOption>, [text]: readonly string[]): Prom
 }
 
 /** Returns a peer in the form of the API, without omitted options. */
-export function peerBody({ host, port, flood }: PeerText): object {
+export function peerBody({ host, port, flood, all }: PeerText): object {
   return {
     address: host,
     ...(port !== undefined && { port }),
     ...(flood !== undefined && { flood }),
+    ...(all !== undefined && { all }),
   };
 }

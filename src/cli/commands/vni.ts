@@ -111,13 +111,14 @@ function settingOption(key: Key, help: string): Option {
 }
 
 function peerOption(): Option {
-  return new Option('--peer <ADDR[,port=P][,flood=on|off]>', 'remote VTEP (repeatable)').argParser<object[]>(
-    (text, before = []) => {
-      const peer = parsed('--peer', text, parsePeer);
-      if (peer.vni === undefined) return [...before, peerBody(peer)];
-      throw new UsageError(`--peer ${text}: is a peer of the VNI that is added; remove vni=`);
-    },
-  );
+  return new Option(
+    '--peer <ADDR[,port=P][,flood=on|off][,all=on|off]>',
+    'remote VTEP (repeatable)',
+  ).argParser<object[]>((text, before = []) => {
+    const peer = parsed('--peer', text, parsePeer);
+    if (peer.vni === undefined) return [...before, peerBody(peer)];
+    throw new UsageError(`--peer ${text}: is a peer of the VNI that is added; remove vni=`);
+  });
 }
 
 /** Returns the option `--default`, which sends null; the API resets a setting that is null. */

@@ -20,7 +20,7 @@ import type { Shim } from '../../abi/binding.js';
 import { ERRNO } from '../../abi/errno.js';
 import { BATCH_CAP, MAX_VNIS, PEER_ROW_LEN, RECEIVE_SLOT_STRIDE, SOURCE_SOCKETS } from '../../abi/limits.js';
 import type { PathErrors } from '../../abi/path-errors.js';
-import { AF_INET, AF_INET6 } from '../../abi/peer-row.js';
+import { AF_INET, AF_INET6, PEER_HELD } from '../../abi/peer-row.js';
 import { formatIpAddress, parseIpAddress } from '../../wire/ip-address.js';
 import { STATUS_PENDING, type UnderlayPort } from '../port/port.js';
 import { SocketDrops } from '../port/socket-drops.js';
@@ -207,6 +207,7 @@ export class DgramPort implements UnderlayPort {
     const socket = this.#senders[pool * SOURCE_SOCKETS + batch.srcPortIdx[i]];
     if (family === 0 || socket === undefined) return EIO;
     if (family === AF_INET6 ? this.#held.ipv6 : this.#held.ipv4) return ENETUNREACH;
+    if ((this.#peerWords[(peerIdx << 3) + 7] & PEER_HELD) !== 0) return ENETUNREACH;
     if (this.#pending === MAX_PENDING) return ENOMEM;
     const host = this.#host(peerIdx, family);
     if (host === '') return ENODEV;

@@ -14,7 +14,7 @@
  * that row. The number of these rows is fixed; `strangers.ts` allocates and evicts them. Strangers
  * share the counters of the VNI's `other` row, and BUM frames are never sent to them.
  */
-import { ROW_SHIFT } from '../../abi/peer-row.js';
+import { PEER_HELD, ROW_SHIFT } from '../../abi/peer-row.js';
 import { Strangers } from './strangers.js';
 
 const FAMILY_PORT = 0;
@@ -58,6 +58,10 @@ export class PeerTable {
   /** The `other` row of the VNI of each learned peer. */
   readonly #otherIdx: Int32Array;
   #tunnelled = new Int32Array(0);
+  /** Addresses of this host, as rows. */
+  #own: Int32Array = new Int32Array(0);
+  /** Hashes of these addresses: a host can have thousands, and remotes choose the source. */
+  readonly #ownHashes = new Set<number>();
 
   /**
    * @param learnedRows rows at the end of the table for sources that are not configured
@@ -139,9 +143,11 @@ export class PeerTable {
 
   /**
    * Allocates a row for a stranger. Frames for the stranger are sent to `port`, as in kernel vxlan,
-   * because its source port is flow entropy. @returns the row; −1 when the VNI gets no row now
+   * because its source port is flow entropy.
+   * @returns the row; −1 for an address of this host, and when the VNI gets no row now
    */
   learnSource(vniIdx: number, sources: Int32Array, row: number, port: number, otherIdx: number): number {
+    if (this.#isOwn(sources, row << ROW_SHIFT)) return -1;
     const peerIdx = this.strangers.admit(vniIdx);
     if (peerIdx < 0) return -1;
     const source = row << ROW_SHIFT;
@@ -191,6 +197,36 @@ export class PeerTable {
     return true;
   }
 
+  /**
+   * Sets the addresses of this host, in place of the previous ones. A stranger that has one of them is
+   * evicted.
+   * @param rows packed addresses as words
+   */
+  setOwn(rows: Int32Array): void {
+    this.#own = rows;
+    this.#ownHashes.clear();
+    for (let base = 0; base < rows.length; base += 1 << ROW_SHIFT)
+      this.#ownHashes.add(hashAddress(rows, base, 0, this.#seed));
+    for (let peerIdx = this.#firstLearned; peerIdx < this.#capacity; peerIdx++) {
+      if (!this.isLearned(peerIdx) || this.strangers.isEvicted(peerIdx)) continue;
+      if (!this.#isOwn(this.#words, peerIdx << ROW_SHIFT)) continue;
+      this.strangers.evict(peerIdx);
+      this.#forget(peerIdx);
+    }
+  }
+
+  /** @param base first word of a row */
+  #isOwn(words: Int32Array, base: number): boolean {
+    const own = this.#own;
+    if (!this.#ownHashes.has(hashAddress(words, base, 0, this.#seed))) return false;
+    for (let at = 0; at < own.length; at += 1 << ROW_SHIFT) {
+      let word = ADDRESS;
+      while (word <= SCOPE && own[at + word] === words[base + word]) word++;
+      if (word > SCOPE && (own[at] & 0xffff) === (words[base] & 0xffff)) return true;
+    }
+    return false;
+  }
+
   /** True for a row that holds a peer. */
   isUsed(peerIdx: number): boolean {
     return this.#words[(peerIdx << ROW_SHIFT) + FLAGS] !== 0;
@@ -214,6 +250,13 @@ export class PeerTable {
   /** True while superframes for the peer may leave whole. */
   isTunnelled(peerIdx: number): boolean {
     return (this.#words[(peerIdx << ROW_SHIFT) + FLAGS] & TUNNEL) !== 0;
+  }
+
+  /** Holds a configured peer: nothing is sent to it until it is released. */
+  hold(peerIdx: number, isHeld: boolean): void {
+    const flags = (peerIdx << ROW_SHIFT) + FLAGS;
+    if (isHeld) this.#words[flags] |= PEER_HELD;
+    else this.#words[flags] &= ~PEER_HELD;
   }
 
   /** IPv4 address as in the row, one word. */

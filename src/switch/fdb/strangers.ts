@@ -117,11 +117,17 @@ export class Strangers {
     this.#findLargest();
     const row = this.#longestUnseen(this.#largest, tick);
     if (row < 0) return -1;
+    this.evict(this.#first + row);
+    return this.#first + row;
+  }
+
+  /** Evicts a stranger that is not evicted yet. */
+  evict(peerIdx: number): void {
+    const row = peerIdx - this.#first;
+    this.#held[this.#vniIdx[row]]--;
     this.#vniIdx[row] = NONE;
-    this.#held[this.#largest]--;
     this.#evicted[row] = 1;
     this.#evictedCount++;
-    return this.#first + row;
   }
 
   #findLargest(): void {

@@ -46,7 +46,7 @@
 
 import { Batch, FRAME_NEEDS_CSUM } from '../../abi/batch.js';
 import { BATCH_CAP } from '../../abi/limits.js';
-import { G_STRAY_VNI } from '../../exchange/counters.js';
+import { G_STRAY_VNI, V_TWIN_FRAMES, V_TWIN_PEER } from '../../exchange/counters.js';
 import { DROP } from '../../exchange/drop-reason.js';
 import {
   ETHERNET_LEN,
@@ -60,7 +60,7 @@ import {
 } from '../../wire/ethernet.js';
 import { reachesBeyond } from '../../wire/ip-packet.js';
 import { PLAIN_IPV4, PROTOCOL_OFF, PROTOCOL_TCP } from '../../wire/ipv4.js';
-import { isMulticastMac, macHigh, macLow } from '../../wire/mac.js';
+import { bridgeMacHigh, isMulticastMac, macHigh, macLow } from '../../wire/mac.js';
 import { FLAG_SYN } from '../../wire/tcp.js';
 import { hasReservedBits, hasVni, VXLAN_LEN, vni } from '../../wire/vxlan.js';
 import { type Clock, makeClock, tickOf } from '../fdb/clock.js';
@@ -215,7 +215,10 @@ export class Decap {
     const high = macHigh(arena, source);
     const low = macLow(arena, source);
     if (isMulticastMac(high) || (high | low) === 0) return DROP.mac_invalid_source;
-    if (low === vnis.macLow[vniIdx] && high === vnis.macHigh[vniIdx]) return DROP.local_mac;
+    if (low === vnis.macLow[vniIdx]) {
+      const verdict = this.#judgeOwnMac(high, vniIdx, this.#out.peerIdx[o]);
+      if (verdict !== 0) return verdict;
+    }
     if (vnis.vlan[vniIdx] !== VLAN_PASS && hasVlanTag(arena, this.#out.off[o])) {
       if (vnis.vlan[vniIdx] === VLAN_DROP) return DROP.vlan_drop;
       if (!this.#stripTags(o)) return DROP.invalid_hdr;
@@ -224,6 +227,21 @@ export class Decap {
     if (this.#observer.active && verdict === 0 && peerIdx >= 0)
       this.#observer.received(vniIdx, high, low, peerIdx, isTcpSuperframe(this.#out.gsoType[o]));
     return verdict;
+  }
+
+  /**
+   * Judges a frame whose last four bytes of the source MAC are those of our TAP. Records a peer that
+   * uses the MAC of the TAP, or of the bridge that vtepd makes for it (`host/mac-address.ts`).
+   * @returns 0 or the drop reason
+   */
+  #judgeOwnMac(high: number, vniIdx: number, peerIdx: number): number {
+    const { vnis, counters } = this.#tables;
+    const ownHigh = vnis.macHigh[vniIdx];
+    if (high !== ownHigh && high !== bridgeMacHigh(ownHigh)) return 0;
+    const base = counters.vniBase(vniIdx);
+    counters.cells[base + V_TWIN_PEER] = peerIdx + 1;
+    counters.cells[base + V_TWIN_FRAMES]++;
+    return high === ownHigh ? DROP.local_mac : 0;
   }
 
   /** True when nothing needs adapting: IPv4, no SYN, no congestion. Nearly every frame is plain. */

@@ -50,6 +50,25 @@ t.test('a source that differs from a peer in any part is no peer', async (t) => 
   t.equal(find(table, 1, '192.0.2.1'), -1, 'a peer of another VNI');
 });
 
+t.test('a stranger with an address of this host gets no row, and loses one that it has', async (t) => {
+  const table = makeTable();
+  const rowsOf = (...texts: string[]) =>
+    new Int32Array(concat(...texts.map((text) => sourceRow(text))).buffer);
+  const learn = (text: string) => table.learnSource(0, rowsOf(text), 0, 4789, 0);
+  table.setOwn(rowsOf('192.0.2.1', '2001:db8::1', 'fe80::1%7'));
+  for (const text of ['192.0.2.1', '2001:db8::1', 'fe80::1%7']) t.equal(learn(text), -1, text);
+  for (const text of ['192.0.2.2', '2001:db8::2', 'fe80::1%8']) t.not(learn(text), -1, text);
+  t.not(find(table, 0, '192.0.2.2'), -1);
+  t.notOk(table.strangers.isEvicting);
+  table.setOwn(rowsOf('192.0.2.2'));
+  t.equal(find(table, 0, '192.0.2.2'), -1, 'the address came to this host');
+  t.not(find(table, 0, '2001:db8::2'), -1);
+  t.ok(table.strangers.isEvicting, 'its entries are removed by the sweep');
+  t.not(learn('192.0.2.1'), -1, 'the address left this host');
+  table.setOwn(rowsOf('192.0.2.2'));
+  table.setOwn(new Int32Array(0));
+});
+
 t.test('the source port is ignored', async (t) => {
   const table = makeTable();
   add(table, 3, 0, '192.0.2.1');

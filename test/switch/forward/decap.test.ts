@@ -9,6 +9,8 @@ import {
   V_MOVED,
   V_TAP_TX_BYTES,
   V_TAP_TX_FRAMES,
+  V_TWIN_FRAMES,
+  V_TWIN_PEER,
 } from '../../../src/exchange/counters.js';
 import type { DropReason } from '../../../src/exchange/drop-reason.js';
 import { formatMac } from '../../../src/wire/mac.js';
@@ -190,6 +192,24 @@ t.test('drops a frame whose source MAC is zero, multicast or our own', async (t)
     plane.fromPeer(PEER, 100, arpFrame(BROADCAST, source));
   plane.breathe();
   t.equal(plane.overlay.written.length, 3, 'unusual unicast MACs pass');
+});
+
+t.test('a peer that uses the MAC of our TAP or bridge is recorded', async (t) => {
+  const { plane, peer } = makePlane();
+  const twin = () => [plane.vniCell(0, V_TWIN_FRAMES), plane.vniCell(0, V_TWIN_PEER)];
+  const tap = TAP.split(':');
+  plane.fromPeer(PEER, 100, arpFrame(BROADCAST, ['02', ...tap.slice(1, 5), '7f'].join(':')));
+  plane.fromPeer(PEER, 100, arpFrame(BROADCAST, ['04', ...tap.slice(1)].join(':')));
+  plane.breathe();
+  t.same(twin(), [0, 0], 'similar MACs are those of other hosts');
+  plane.fromPeer(PEER, 100, arpFrame(BROADCAST, ['fa', ...tap.slice(1)].join(':')));
+  plane.breathe();
+  t.same(twin(), [1, peer + 1]);
+  t.same(plane.drops(0, 'decap'), {}, 'the bridge decides about frames with its MAC');
+  plane.fromPeer(PEER, 100, arpFrame(BROADCAST, TAP));
+  plane.breathe();
+  t.same(twin(), [2, peer + 1]);
+  t.same(plane.drops(0, 'decap'), { local_mac: 1 });
 });
 
 t.test('a valid frame is delivered unchanged and counted, and its source is learned', async (t) => {
