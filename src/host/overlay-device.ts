@@ -15,6 +15,7 @@
 import type { Shim } from '../abi/binding.js';
 import { parseCidr } from '../wire/ip-address.js';
 import { formatMac, parseMac } from '../wire/mac.js';
+import { AddedAddresses } from './added-addresses.js';
 import { recordTap, restoreLeftover, restoreTap } from './adopted-tap.js';
 import { bridgedMtu, leaveBridge, type OpenBridge, openBridge } from './bridge.js';
 import { HostError } from './host-error.js';
@@ -30,7 +31,6 @@ import {
   setPort,
 } from './netlink/links.js';
 import { ignoreOverlay } from './obedience.js';
-import { AddedAddresses } from './added-addresses.js';
 import { Rollback } from './rollback.js';
 import { type OpenTap, openTap, type TapSpec } from './tap.js';
 

@@ -7,10 +7,10 @@
  * Called by the composition of a VTEP. `overlay-device.ts` sets up a single device.
  */
 import type { Shim } from '../abi/binding.js';
+import { AddedAddresses } from './added-addresses.js';
 import { HostError } from './host-error.js';
 import type { Machine } from './machine.js';
 import { OverlayDevice, type OverlayDeviceSpec } from './overlay-device.js';
-import { AddedAddresses } from './added-addresses.js';
 
 /** A device by which the host's stack receives frames of a VNI. */
 export interface StackDevice {

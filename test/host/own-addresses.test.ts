@@ -10,7 +10,7 @@ function makeMachine() {
   const observers = new Set<Observer>();
   const add = (text: string, index: number, usable = true) => {
     const family = text.includes(':') ? 6 : 4;
-    addresses.push({ index, family, text, length: 24, usable, configured: true, temporary: false });
+    addresses.push({ index, family, text, length: 24, usable, protocol: 0, temporary: false });
   };
   const machine = {
     get addresses() {

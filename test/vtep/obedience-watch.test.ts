@@ -1,7 +1,7 @@
 /** Warnings about devices whose settings cannot be written, and link-local addresses. */
 import t, { type Test } from 'tap';
-import type { Address, Changes, Link, Machine, Observer } from '../../src/host/machine.js';
 import type { AddedAddresses } from '../../src/host/added-addresses.js';
+import type { Address, Changes, Link, Machine, Observer } from '../../src/host/machine.js';
 import { silentLogger } from '../../src/log/log.js';
 import { ObedienceWatch } from '../../src/vtep/obedience-watch.js';
 import { eventually } from '../support/wait.js';
