@@ -326,7 +326,7 @@ t.test('an invalid argument throws an error that names the function and the argu
     ['tapWriteBatch', 5, 'result', [new Int32Array(1), undefined]],
     ['udpOpen', 0, 'local', [new Uint8Array(31), '127.0.0.1']],
     ['udpOpen', 1, 'device', ['x'.repeat(64), 7]],
-    ['udpOpen', 2, 'options', [-1, 512]],
+    ['udpOpen', 2, 'options', [-1, 1024]],
     ['udpOpen', 3, 'receiveLen', [-1]],
     ['udpOpen', 4, 'sendLen', [-1]],
     ['udpOpen', 5, 'ttl', [-1, 256]],

@@ -158,14 +158,14 @@ t.test('addresses come and go, and change their states', async (t) => {
   const reports = reportsOf(machine);
   const find = (text: string) => [...machine.addresses].find((address) => address.text === text);
   await machine.change(addAddress('192.0.2.1/24', index, 'eth0'), addAddress('fd01::1/64', index, 'eth0'));
-  t.match(find('192.0.2.1'), { index, family: 4, length: 24, usable: true, configured: true });
+  t.match(find('192.0.2.1'), { index, family: 4, length: 24, usable: true, protocol: 0 });
   t.match(find('fd01::1'), { index, family: 6, length: 64, usable: false }, 'it is tentative at first');
   t.ok(machine.addressesOf(index).includes('192.0.2.1/24'));
   t.ok(reports.at(-1)?.addresses);
   await eventually('duplicate address detection', () => find('fd01::1')?.usable);
   t.match(
     [...machine.addresses].find(({ text }) => text.startsWith('fe80')),
-    { configured: false },
+    { protocol: 3 },
     'the kernel generated the link-local address',
   );
   writeFileSync('/proc/sys/net/ipv6/conf/eth0/use_tempaddr', '2');

@@ -298,7 +298,8 @@ lab('an existing TAP keeps its MAC and is restored', FOUND, async (t) => {
   });
   t.equal(formatMac(device.mac.high, device.mac.low), '02:00:00:00:00:01');
   t.match(await getLink(TAP), { up: true, mtu: 1500, master: await indexOf(BRIDGE) });
-  t.strictSame((await addressesOf(TAP)).sort(), ['10.10.10.1/24', '192.0.2.1/24']);
+  t.strictSame(await addressesOf(TAP), ['192.0.2.1/24']);
+  t.strictSame((await addressesOf(BRIDGE)).sort(), ['10.10.10.1/24', '192.0.2.1/24']);
   await device.close();
 });
 
@@ -329,7 +330,8 @@ lab('a TAP adopted by a killed daemon is restored before it is adopted again', F
     'a killed daemon restores nothing',
   );
   const next = await openOverlayDevice({ ...SPEC, addresses: ['10.10.10.2/24'], bridge: BRIDGE });
-  t.strictSame((await addressesOf(TAP)).sort(), ['10.10.10.2/24', '192.0.2.1/24']);
+  t.strictSame(await addressesOf(TAP), ['192.0.2.1/24']);
+  t.ok((await addressesOf(BRIDGE)).includes('10.10.10.2/24'));
   await next.close();
 });
 
