@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SHIM_ABI_VERSION 5
+#define SHIM_ABI_VERSION 6
 
 /* Descriptors in a batch. sendmmsg and recvmmsg allow up to 1024; more than 128 gained nothing. */
 #define BATCH_CAP 128

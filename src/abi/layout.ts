@@ -28,7 +28,7 @@ import {
  * sizes and offsets in bytes.
  */
 export const EXPECTED_LAYOUT: Readonly<Record<string, number>> = Object.freeze({
-  abi: 5,
+  abi: 6,
   BATCH_CAP,
   SOURCE_SOCKETS,
   SEND_SOCKETS,
