@@ -41,6 +41,7 @@ t.test('each kind of descriptor is distinguished, and each wait starts with empt
   // An eventfd can be made readable at will, so eventfds are used in place of a TAP, a receiving
   // socket and the wake-up.
   const [tap, receiver, wake] = [1, 2, 3].map(() => open(shim.eventCreate()));
+  set.open();
   set.addTap(tap, 4095);
   set.addReceiver(receiver);
   set.addWake(wake);
@@ -82,6 +83,22 @@ t.test('a sending socket with a queued error is reported until it is drained', a
   set.wait(0, 0);
   t.equal(set.errorCount, 0);
   t.ok((await portOf(sender)) > 0);
+});
+
+t.test('TAPs and receivers are reported from the opening of the set on, the wake-up always', async (t) => {
+  const { set, open } = makeSet(t);
+  const [tap, receiver, wake, removed] = [1, 2, 3, 4].map(() => open(shim.eventCreate()));
+  set.addTap(tap, 7);
+  set.addTap(removed, 8);
+  set.addReceiver(receiver);
+  set.addWake(wake);
+  for (const fd of [tap, receiver, wake, removed]) shim.eventFire(fd);
+  set.wait(0, 0);
+  t.same([set.tapCount, set.receiverCount, set.woken], [0, 0, true]);
+  set.remove(removed);
+  set.open();
+  set.wait(0, 0);
+  t.same([set.tapCount, set.taps[0], set.receiverCount, set.receivers[0]], [1, 7, 1, receiver]);
 });
 
 t.test('a successor finds the descriptors of its predecessor in the set', async (t) => {
