@@ -22,8 +22,8 @@ const STACKED: readonly string[] = ['vlan', 'macvlan', 'macvtap', 'ipvlan', 'ipv
 const UPLINKS: readonly string[] = ['', 'bond', 'team'];
 
 /**
- * Finds the devices whose packets enter the overlay: TAPs, the bridges they are in, devices that are
- * stacked on these, and veth devices whose other end is a port of such a bridge.
+ * Finds the devices whose packets enter the overlay: TAPs, the bridges they are in, and devices that
+ * are stacked on these.
  *
  * A bridge with a network card is left out, because its packets possibly leave by the card.
  *
@@ -40,9 +40,7 @@ export function devicesInto(taps: Iterable<number>, links: Iterable<Link>): Set<
     size = found.size;
     for (const { index, kind, lower, master } of all.values()) {
       if (found.has(index) && bridges.has(master)) found.add(master);
-      const isStacked = STACKED.includes(kind) && found.has(lower);
-      const entersBridge = kind === 'veth' && found.has(all.get(lower)?.master ?? 0);
-      if (isStacked || entersBridge) found.add(index);
+      if (STACKED.includes(kind) && found.has(lower)) found.add(index);
     }
   }
   return found;

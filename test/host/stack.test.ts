@@ -30,11 +30,6 @@ const rows: [string, Link[], number[]][] = [
     [link(12, 'macvlan', 0, 11), link(11, 'vlan', 0, 20), link(20, 'bridge'), link(10, 'tun', 20)],
     [10, 11, 12, 20],
   ],
-  [
-    'the end of a veth pair whose other end is a port',
-    [link(10, 'tun', 20), link(20, 'bridge'), link(30, 'veth', 20, 31), link(31, 'veth', 0, 30)],
-    [10, 20, 31],
-  ],
   ['no port of the bridge', [link(10, 'tun', 20), link(20, 'bridge'), link(30, 'tun', 20)], [10, 20]],
   ['no veth of another pair', [link(10, 'tun'), link(30, 'veth', 0, 31), link(31, 'veth', 0, 30)], [10]],
   [

@@ -168,8 +168,7 @@ for (const engine of ENGINES) {
     const { lab, near, vm101 } = await bridgedHosts(t);
     const vtepd = await lab.vtepd(near, `--vni 100 --bridge br-vxlan --peer ${FAR} --io ${engine}`);
     await near.ip('address add 10.10.10.1/24 dev br-vxlan');
-    await near.ip(`link add over type veth peer name to-over
-      link set to-over master br-vxlan up
+    await near.ip(`link add over link br-vxlan type macvlan mode bridge
       link set over up
       address add 10.77.0.1/24 dev over`);
     await assertPing(t, vm101, FAR_VM);
