@@ -72,7 +72,7 @@ t.test('a VNI is added and removed', async (t) => {
   await t.rejects(vtep.addVni(made(200)), { code: 'vni_exists' });
   await vtep.removeVni(200);
   t.equal(device('vtep200'), undefined);
-  t.strictSame(store.state, NO_STATE);
+  t.strictSame(changesIn(store.state), []);
   t.throws(() => vtep.settings(200), { code: 'vni_not_found' });
   await t.rejects(vtep.removeVni(200), { code: 'vni_not_found' });
 });
@@ -115,7 +115,7 @@ t.test('settings are changed at run time and changed back', async (t) => {
   t.match(device('br2'), { addresses: ['10.1.0.2/24'] }, 'the addresses of a bridged TAP are on its bridge');
   await t.rejects(vtep.changeVni(100, { tap: 'x' }), { message: /remove the VNI and add it again/ });
   await vtep.changeVni(100, before);
-  t.strictSame(store.state, NO_STATE, 'settings that equal the file are not in the state');
+  t.strictSame(changesIn(store.state), [], 'settings that equal the file are not in the state');
   t.match(device('vtep100'), { master: 'br0', addresses: [] });
   t.equal(device('br2'), undefined);
 });
@@ -145,13 +145,13 @@ t.test('peers and static entries are added and removed', async (t) => {
   t.strictSame([...entriesOf(store.state, 100).values()], ['192.0.2.14']);
   await vtep.removePeer(100, '192.0.2.14');
   t.strictSame(await entries(), []);
-  t.strictSame(store.state, NO_STATE, 'the entry was removed with its peer');
+  t.strictSame(changesIn(store.state), [], 'the entry was removed with its peer');
   await t.rejects(vtep.removePeer(100, '192.0.2.14'), { code: 'peer_not_found' });
   await vtep.putFdb(100, MAC, '192.0.2.11');
   t.equal(await vtep.flushFdb(100, { type: 'static', peer: '192.0.2.12' }), 0);
   t.equal(await vtep.flushFdb(100, { type: 'static', peer: '' }), 1);
   await t.rejects(vtep.deleteFdb(100, MAC), { code: 'fdb_entry_not_found' });
-  t.strictSame(store.state, NO_STATE);
+  t.strictSame(changesIn(store.state), []);
 });
 
 t.test('the overlay MTU is current when a change resolves', async (t) => {
@@ -293,4 +293,12 @@ function codes(): string[] {
     .warnings.map(({ code }) => code)
     .filter((code) => own.includes(code))
     .sort();
+}
+
+/** VNIs that the state changes. Every VNI also has the MAC of its TAP in the state. */
+function changesIn({ vnis }: State): unknown[] {
+  return [...vnis].filter(
+    ([, { created, removed, changed, peers, fdb }]) =>
+      created !== undefined || removed || Object.keys(changed).length + peers.size + fdb.size > 0,
+  );
 }
