@@ -23,7 +23,7 @@ export interface MachineFacts {
   /** UDP datagrams with a wrong checksum, both address families (/proc/net/snmp, snmp6). */
   readonly udpChecksumErrors: number;
   /**
-   * What each device of `DaemonFacts.stackDevices` accepts from the overlay. Only devices that
+   * Messages of the overlay that each device of `DaemonFacts.stackDevices` accepts. Only devices that
    * accept something have an entry.
    */
   readonly obedience: ReadonlyMap<string, Obedience>;

@@ -1,7 +1,7 @@
 /**
  * Warnings and notices: reports about a lasting condition, with its consequence and cure.
  *
- * A warning is a fault that somebody should correct. A notice is a condition that has a good
+ * A warning is a fault that needs correction. A notice is a condition that has a good
  * reason: it is shown, but neither alerts nor makes the doctor fail. The table has every code;
  * docs/interface.md has the meanings. The status and the metrics show a report while its condition
  * holds.

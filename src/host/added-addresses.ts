@@ -44,7 +44,7 @@ export class AddedAddresses {
   }
 
   /**
-   * Gives addresses up; those that nobody else keeps are removed from the device.
+   * Releases addresses; an address without another user is removed from the device.
    *
    * @throws HostError
    */

@@ -1,7 +1,7 @@
 /**
  * How certainly a packet meets a condition of a rule.
  *
- * What can be proved is 'yes' or 'no'; every expression that is unknown here is 'maybe'.
+ * A proved condition is 'yes' or 'no'; an expression that is unknown here is 'maybe'.
  */
 import { fieldOf, type Name } from './field.js';
 import { both, type Certainty, contained, either, negated } from './intervals.js';

@@ -1,5 +1,5 @@
 /**
- * What a rule does to a packet: its statements and verdicts, with the certainty of each.
+ * Effects of a rule on a packet: its statements and verdicts, with the certainty of each.
  *
  * nft executes the expressions of a rule from left to right. A statement in front of a condition
  * therefore concerns packets that do not meet the condition.

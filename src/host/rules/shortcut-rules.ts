@@ -9,7 +9,7 @@
  * the device, because iptables-nft puts a counter on every rule. Policy drop of a chain stands
  * against it unless rules accept all packets.
  *
- * What a rule changes in a packet is not followed further: such a rule is an obstacle already.
+ * Changes that a rule makes to a packet are not followed: such a rule is an obstacle already.
  */
 import type { Effort, Place } from './condition.js';
 import { type Effect, effectsOf, STATEFUL_LOOKUP } from './effect.js';
