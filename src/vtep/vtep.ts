@@ -53,14 +53,12 @@ import { makeTunnel, type TunnelOffload } from '../superframes/tunnel-offload.js
 import { type IpAddress, parseIpAddress } from '../wire/ip-address.js';
 import { formatMac } from '../wire/mac.js';
 import { LiveConfiguration, type ReloadReport, type StateStore } from './configuration.js';
-import { DeviceWatch } from './device-watch.js';
+import { followDevices } from './device-followers.js';
 import { Network } from './network.js';
-import { ObedienceWatch } from './obedience-watch.js';
 import { noteDevices, noteSockets, refusals } from './offload-probe.js';
 import { type OpenVni, Overlay } from './overlay.js';
 import { OverlayRoutes } from './overlay-routes.js';
 import { OwnPeers } from './own-peers.js';
-import { PeerScopes } from './peer-scopes.js';
 import { Receiving } from './receiving.js';
 import { Reports } from './reports.js';
 import { TapQueues } from './tap-queues.js';
@@ -139,8 +137,8 @@ export class Vtep {
   #reads!: DataPlane;
   #underlay!: UnderlayWatch;
   #network: Network | undefined;
-  #deviceWatch: DeviceWatch | undefined;
-  #obedience: ObedienceWatch | undefined;
+  /** Requests an examination of the devices. */
+  #examineDevices = () => {};
   #flows: KnownFlows | undefined;
   #receiving: Receiving | undefined;
   #tapQueues!: TapQueues;
@@ -156,8 +154,7 @@ export class Vtep {
     const { events } = this;
     const changed = () => {
       this.#peers.retain(this.#configuration.settings.vnis);
-      this.#deviceWatch?.due();
-      this.#obedience?.due();
+      this.#examineDevices();
       this.#reportOwnPeers();
     };
     this.#configuration = new LiveConfiguration({
@@ -464,7 +461,18 @@ export class Vtep {
     twins.start();
     this.#undo.push(() => this.#peers.stop());
     this.#undo.push(() => this.#configuration.stop());
-    await this.#followDevices();
+    this.#examineDevices = await followDevices(
+      {
+        machine,
+        devices: this.#devices,
+        reports: this.#reports,
+        log: this.#log,
+        configuration: this.#configuration,
+        handle: this.#handle,
+        overlay: this.#overlay,
+      },
+      this.#undo,
+    );
   }
 
   /** Stores the MACs of the TAPs, so that they are the same at the next start. */
@@ -612,43 +620,6 @@ export class Vtep {
     });
     this.#undo.push(() => this.#underlay.stop());
     this.#underlay.start();
-  }
-
-  /** Keeps TAPs, bridges and link-local peers as configured when other programs change devices. */
-  async #followDevices(): Promise<void> {
-    const watch = new DeviceWatch({
-      machine: this.#machine,
-      devices: this.#devices,
-      reports: this.#reports,
-      log: this.#log,
-      vnis: () => this.#configuration.settings.vnis,
-      serialise: (work) => this.#configuration.maintain(work),
-      reopen: (vni, seen) => this.#overlay.reopen(vni, seen),
-      unbridged: (vni) => this.#overlay.unbridged(vni),
-    });
-    this.#undo.push(() => watch.stop());
-    this.#deviceWatch = watch;
-    watch.start();
-    const scopes = new PeerScopes({
-      machine: this.#machine,
-      log: this.#log,
-      vnis: () => this.#configuration.settings.vnis,
-      known: () => this.#handle.vnis().map(({ vni }) => vni),
-      peers: (vni) => this.#handle.peers(vni),
-      serialise: (work) => this.#configuration.maintain(work),
-      renew: (vni, peers) => this.#overlay.renew(vni, peers),
-    });
-    this.#undo.push(() => scopes.stop());
-    scopes.start();
-    const obedience = new ObedienceWatch({
-      machine: this.#machine,
-      devices: this.#devices,
-      report: (device, texts) => this.#reports.set('host_obeys_overlay', device, texts),
-      log: this.#log,
-    });
-    this.#undo.push(() => obedience.stop());
-    this.#obedience = obedience;
-    await obedience.start();
   }
 
   /** Keeps routes, and the options that depend on them, current when the network changes. */
