@@ -5,11 +5,13 @@
 #include "bpf.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #define LINK_CREATE 28
+#define QUERY_EFFECTIVE 1
 
 /* The fields of BPF_LINK_CREATE that are used here; union bpf_attr of Debian 12 is older. */
 struct link_create {
@@ -80,4 +82,32 @@ int bpf_map(enum bpf_map_type type, uint32_t key_size, uint32_t value_size, uint
 	attr.value_size = value_size;
 	attr.max_entries = entries;
 	return call_bpf(BPF_MAP_CREATE, &attr, sizeof(attr));
+}
+
+/**
+ * cgroup_programs() - count the programs that run for sockets of a control group
+ * @path:	folder of the control group, of version 2 (cgroups(7))
+ * @type:	kind of program, such as BPF_CGROUP_INET_EGRESS
+ *
+ * Programs of its ancestors are included (BPF_F_QUERY_EFFECTIVE).
+ *
+ * #syscalls openat bpf close
+ * Return: the count; -ENOENT no such folder; -EBADF no control group of version 2; -EPERM without
+ * CAP_NET_ADMIN; -EINVAL an unknown kind; else a negative errno.
+ */
+int cgroup_programs(const char *path, int type)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	union bpf_attr attr;
+	int err;
+
+	if (fd < 0)
+		return -errno;
+	memset(&attr, 0, sizeof(attr));
+	attr.query.target_fd = (uint32_t)fd;
+	attr.query.attach_type = (uint32_t)type;
+	attr.query.query_flags = QUERY_EFFECTIVE;
+	err = call_bpf(BPF_PROG_QUERY, &attr, sizeof(attr));
+	close(fd);
+	return err < 0 ? err : (int)attr.query.prog_cnt;
 }

@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -376,6 +377,16 @@ static napi_value js_policy_count(napi_env env, napi_callback_info info)
 	return answer(&call, policy_count());
 }
 
+static napi_value js_cgroup_programs(napi_env env, napi_callback_info info)
+{
+	struct call call = begin_call(env, info, "cgroupPrograms");
+	char path[PATH_MAX];
+	int type = arg_int_within(&call, 1, "type", 0, INT32_MAX);
+
+	arg_string(&call, 0, "path", path, sizeof(path));
+	return call.refused ? NULL : answer(&call, cgroup_programs(path, type));
+}
+
 /* #syscalls close */
 static int64_t close_fd(int fd)
 {
@@ -489,6 +500,7 @@ static void export_functions(napi_env env, napi_value exports)
 		{ "netlinkReceive", js_netlink_receive },
 		{ "netlinkRequest", js_netlink_request },
 		{ "policyCount", js_policy_count },
+		{ "cgroupPrograms", js_cgroup_programs },
 		{ "watchClear", js_watch_clear },
 		{ "threadSetSlice", js_thread_set_slice },
 		{ "notifySend", js_notify_send },

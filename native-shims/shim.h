@@ -320,6 +320,7 @@ int flow_delete(int map, const uint8_t *key);
 int flow_clear(int map);
 
 int policy_count(void);
+int cgroup_programs(const char *path, int type);
 int64_t device_tx_dropped(int index);
 int device_driver(const char *name, uint8_t driver[DRIVER_NAME_SIZE]);
 int watch_clear(int fd);

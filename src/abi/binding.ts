@@ -292,6 +292,14 @@ export interface Shim {
   netlinkRequest(protocol: number, messages: Uint8Array): Promise<Uint8Array | number>;
   /** Number of IPsec policies in this network namespace. */
   policyCount(): number;
+  /**
+   * Counts the BPF programs that run for sockets of a control group, of its ancestors too.
+   *
+   * @param path folder of the control group, of version 2 (cgroups(7))
+   * @param type kind of program, such as BPF_CGROUP_INET_EGRESS (linux/bpf.h)
+   * @returns the count, or a negative errno; -EPERM without CAP_NET_ADMIN
+   */
+  cgroupPrograms(path: string, type: number): number;
   /** Discards the pending notifications of an fd of `netlinkOpen`. */
   watchClear(fd: number): number;
 

@@ -13,11 +13,7 @@ import type { Shim } from '../abi/binding.js';
 import { ERRNO, errnoName } from '../abi/errno.js';
 import { HostError } from './host-error.js';
 import { NETLINK_ROUTE, NETLINK_XFRM } from './netlink/request.js';
-
-/** Shortest time from a change to the refresh, ms. */
-const DEBOUNCE_MS = 200;
-/** A refresh is followed by a pause of at least this multiple of its duration. */
-const REST = 9;
+import { PacedRefresh } from './paced-refresh.js';
 
 /** RTNLGRP_LINK, then address, route and rule of IPv4 and of IPv6 (linux/rtnetlink.h). */
 const NETWORK_GROUPS = Int32Array.of(1, 5, 7, 8, 9, 11, 19);
@@ -41,12 +37,8 @@ export class NetworkWatch {
   #policyFd = -1;
   #networkPoll: object | undefined;
   #policyPoll: object | undefined;
+  readonly #paced = new PacedRefresh(() => this.#refresh());
   #changed = false;
-  #due = false;
-  #timer: NodeJS.Timeout | undefined;
-  #refreshing: Promise<void> | undefined;
-  #pauseMs = DEBOUNCE_MS;
-  #stopped = false;
 
   constructor(shim: Shim, listener: NetworkListener) {
     this.#shim = shim;
@@ -65,46 +57,29 @@ export class NetworkWatch {
     if (policyFd !== -ERRNO.EPROTONOSUPPORT) this.#policyFd = opened(policyFd, 'IPsec policies');
     if (this.#policyFd >= 0)
       this.#policyPoll = this.#shim.pollStart(this.#policyFd, () => this.#onPolicyChange());
-    await this.#refresh();
+    await this.#paced.now();
   }
 
   /** Requests a refresh; called when an input other than the network has changed. */
   due(): void {
-    this.#due = true;
-    if (this.#stopped || this.#refreshing || this.#timer) return;
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined;
-      this.#refresh();
-    }, this.#pauseMs);
+    this.#paced.due();
   }
 
   /** Prevents further refreshes. @returns when the current refresh has ended */
   async stop(): Promise<void> {
-    this.#stopped = true;
-    clearTimeout(this.#timer);
+    const stopped = this.#paced.stop();
     if (this.#policyPoll) this.#shim.pollStop(this.#policyPoll);
     this.#pauseNotifications();
-    await this.#refreshing;
+    await stopped;
     for (const fd of [this.#networkFd, this.#policyFd]) if (fd >= 0) this.#shim.close(fd);
   }
 
-  #refresh(): Promise<void> {
-    this.#due = false;
-    this.#refreshing = this.#refreshOnce().finally(() => {
-      this.#refreshing = undefined;
-      if (this.#due) this.due();
-    });
-    return this.#refreshing;
-  }
-
-  async #refreshOnce(): Promise<void> {
-    const startMs = performance.now();
+  async #refresh(): Promise<void> {
     this.#shim.watchClear(this.#networkFd);
     this.#networkPoll ??= this.#shim.pollStart(this.#networkFd, () => this.#onNetworkChange());
     const changed = this.#changed;
     this.#changed = false;
     await this.#listener.refresh(changed);
-    this.#pauseMs = Math.max(DEBOUNCE_MS, REST * (performance.now() - startMs));
   }
 
   #onNetworkChange(): void {

@@ -1,5 +1,5 @@
 /**
- * Requests to rtnetlink and their answers (rtnetlink(7)).
+ * Requests to the kernel by netlink, and their answers (netlink(7), rtnetlink(7)).
  *
  * A request that the kernel refuses becomes a NetlinkError with the operation, the errno, and the
  * kernel's own words where it gives some (NLMSGERR_ATTR_MSG). A dump that changes of the kernel's
@@ -25,6 +25,7 @@ import {
 
 export const NETLINK_ROUTE = 0;
 export const NETLINK_XFRM = 6;
+export const NETLINK_NETFILTER = 12;
 
 /** NLMSGERR_ATTR_MSG: the kernel's words. */
 const ERROR_TEXT = 1;
@@ -51,6 +52,8 @@ export interface Operation {
   readonly request: Request;
   /** Interface index of the device that the request sets. */
   readonly device?: number;
+  /** Protocol of netlink(7); NETLINK_ROUTE if absent. */
+  readonly protocol?: number;
 }
 
 /**
@@ -121,7 +124,8 @@ async function askAll(operations: readonly Operation[]): Promise<Answered[]> {
 
 async function ask(operations: readonly Operation[]): Promise<Message[]> {
   const bytes = join(operations.map(({ request }, sequence) => request.encode(sequence)));
-  const answer = await loadShim().netlinkRequest(NETLINK_ROUTE, bytes);
+  const [{ protocol = NETLINK_ROUTE }] = operations;
+  const answer = await loadShim().netlinkRequest(protocol, bytes);
   if (typeof answer === 'number') throw new NetlinkError(operations[0].what, answer);
   return messagesIn(answer);
 }

@@ -34,6 +34,8 @@ export interface OuterTraffic {
   readonly devices: readonly string[] | 'any';
   /** SO_MARK of the sockets; 0: none. */
   readonly mark: number;
+  /** The sockets are bound to no address: the kernel looks up routes without a source address. */
+  readonly isUnbound?: boolean;
 }
 
 /** superframes: superframes that leave whole; flows: TCP flows through the kernel. */

@@ -6,46 +6,13 @@
  * and the protocol (`native-shims/tunnel_device.c`). A rule that selects by anything else can
  * therefore route small frames of a flow differently from its superframes.
  */
-import type { IpAddress } from '../../wire/ip-address.js';
+import type { PolicyRule, Prefix, Range } from '../netlink/rules.js';
 import { contained, type Intervals, point } from './intervals.js';
 import { addressKey, prefixInterval } from './operand.js';
 import { addressesOf, type OuterTraffic } from './outer-traffic.js';
 import { ANY_PORT, IPPROTO_UDP } from './packet.js';
 
-/** Rule as rtnetlink describes it (linux/fib_rules.h). */
-export interface PolicyRule {
-  readonly priority: number;
-  readonly family: 4 | 6;
-  /** FIB_RULE_INVERT, `not`: the rule selects what its selectors do not. */
-  readonly isInverted: boolean;
-  readonly source: Prefix | undefined;
-  readonly destination: Prefix | undefined;
-  /** 0: the rule does not select by marks. */
-  readonly fwmask: number;
-  readonly fwmark: number;
-  /** Names; '' where the rule does not select by this device. */
-  readonly iif: string;
-  readonly oif: string;
-  readonly uidRange: Range | undefined;
-  /** IPPROTO_…; 0: any. */
-  readonly protocol: number;
-  readonly sourcePorts: Range | undefined;
-  readonly destinationPorts: Range | undefined;
-  /** 0: any. */
-  readonly tos: number;
-  readonly table: number;
-}
-
-export interface Prefix {
-  readonly address: IpAddress;
-  readonly length: number;
-}
-
-/** Both ends inclusive. */
-export interface Range {
-  readonly min: number;
-  readonly max: number;
-}
+export type { PolicyRule, Prefix } from '../netlink/rules.js';
 
 /**
  * Mark of the route lookup of a shortcut: the programs look up without BPF_FIB_LOOKUP_MARK.
@@ -84,6 +51,7 @@ export function describePolicyRule(rule: PolicyRule): string {
     protocol !== 0 && `ipproto ${protocol === IPPROTO_UDP ? 'udp' : protocol}`,
     rule.sourcePorts && `sport ${rangeText(rule.sourcePorts)}`,
     rule.destinationPorts && `dport ${rangeText(rule.destinationPorts)}`,
+    rule.selectsMore && 'more',
     `lookup ${table}`,
   ];
   return `ip ${family === 4 ? '' : '-6 '}rule ${priority} (${words.filter(Boolean).join(' ')})`;
@@ -104,12 +72,15 @@ function concerns(rule: PolicyRule, traffic: OuterTraffic): boolean {
 
 /**
  * The rule selects by what the lookup of a shortcut does not have, or has and the kernel's does
- * not: the redirect to a device looks up the neighbour's route with `oif`.
+ * not: the redirect to a device looks up the neighbour's route with `oif`, and an unbound socket has
+ * no source address while the kernel looks up its route.
  */
-function isUnseen(rule: PolicyRule, { devices }: OuterTraffic): boolean {
-  const { uidRange, iif, oif, tos, sourcePorts, destinationPorts } = rule;
+function isUnseen(rule: PolicyRule, { devices, isUnbound }: OuterTraffic): boolean {
+  const { uidRange, iif, oif, tos, sourcePorts, destinationPorts, selectsMore } = rule;
   const isOurDevice = oif !== '' && (devices === 'any' || devices.includes(oif));
-  const selectors = [uidRange, iif !== '', tos !== 0, sourcePorts, destinationPorts, isOurDevice];
+  const isBySource = isUnbound && rule.source !== undefined;
+  const isByPorts = sourcePorts !== undefined || destinationPorts !== undefined;
+  const selectors = [uidRange, iif !== '', tos !== 0, isByPorts, isOurDevice, isBySource, selectsMore];
   return selectors.some(Boolean);
 }
 

@@ -54,6 +54,7 @@ t.test('rules that select by what a shortcut does not have', async (t) => {
     ['by user and peer', { ...UID, destination: prefix('10.1.0.0/24') }],
     ['by user and our address', { ...UID, source: prefix('10.1.0.1/32') }],
     ['by user, IPv6', { ...UID, family: 6, destination: prefix('fd00::/64') }],
+    ['by something that is unknown here', { selectsMore: true }],
     ['by all but a user and a network', { ...UID, isInverted: true, destination: prefix('192.0.2.0/24') }],
   ];
   for (const [name, rule, mark, marks] of rows) t.ok(counts(rule, mark, marks), name);
@@ -80,6 +81,15 @@ t.test('rules that treat shortcuts as all datagrams', async (t) => {
     ['by user, IPv6 destination of others', { ...UID, family: 6, destination: prefix('2001:db8::/32') }],
   ];
   for (const [name, rule, mark, marks] of rows) t.notOk(counts(rule, mark, marks), name);
+});
+
+t.test('a rule by source stands against shortcuts of unbound sockets', async (t) => {
+  const bySource = { ...PLAIN, source: prefix('10.1.0.1/32') };
+  const against = (rule: PolicyRule, isUnbound: boolean) =>
+    policyRulesAgainstShortcut([rule], { ...OURS, isUnbound }, []).length === 1;
+  t.ok(against(bySource, true), 'the kernel looks up their routes without a source address');
+  t.notOk(against(bySource, false));
+  t.notOk(against({ ...PLAIN, source: prefix('172.17.0.0/16') }, true), 'another source');
 });
 
 t.test('families and unknown peers', async (t) => {
