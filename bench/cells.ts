@@ -15,7 +15,7 @@ export const OVERLAYS = ['open vswitch', 'fastd', 'tinc'];
  * ends with the name of its percentile.
  */
 const PERCENTILES = ['p50', 'p99', 'p99.9'];
-const [FLOWS, SCRAPED, DGRAM] = ['vtepd, flows', 'vtepd, scraped', 'vtepd, dgram'];
+const [OFF, SCRAPED, DGRAM] = ['vtepd, off', 'vtepd, scraped', 'vtepd, dgram'];
 const [TO, FROM] = ['vtepd → kernel', 'kernel → vtepd'];
 const [SPLIT, WHOLE] = ['no tunnel offload', 'superframes whole'];
 
@@ -24,14 +24,14 @@ export const LAB_CELLS: readonly LabCell[] = [
   cell('tcp4', 'tcp', 'device', 'tcp4', 'vtepd', `TCP ×4, ${SPLIT}`, 1.1, 1.3),
   cell('tcp1-whole', 'tcp', 'device-whole', 'tcp1', 'vtepd', `TCP ×1, ${WHOLE}`, 0.85, 1),
   cell('tcp4-whole', 'tcp', 'device-whole', 'tcp4', 'vtepd', `TCP ×4, ${WHOLE}`, 0.75, 1),
-  cell('flows-tcp1', 'flows', 'device-whole', 'tcp1', FLOWS, 'TCP ×1, whole, --flow-offload on', 0.85, 1),
-  cell('flows-tcp4', 'flows', 'device-whole', 'tcp4', FLOWS, 'TCP ×4, whole, --flow-offload on', 0.75, 1),
+  cell('off-tcp1', 'off', 'device-whole', 'tcp1', OFF, 'TCP ×1, whole, --kernel-path off'),
+  cell('off-tcp4', 'off', 'device-whole', 'tcp4', OFF, 'TCP ×4, whole, --kernel-path off'),
   cell('vm-tcp1', 'vm', 'vm', 'tcp1', 'vtepd', `VMs, TCP ×1, ${SPLIT}`, 1, 1.4),
   cell('vm-tcp4', 'vm', 'vm', 'tcp4', 'vtepd', `VMs, TCP ×4, ${SPLIT}`, 1, 1.2),
   cell('vm-tcp1-whole', 'vm', 'vm-whole', 'tcp1', 'vtepd', `VMs, TCP ×1, ${WHOLE}`, 0.75, 1),
   cell('vm-tcp4-whole', 'vm', 'vm-whole', 'tcp4', 'vtepd', `VMs, TCP ×4, ${WHOLE}`, 0.8, 1),
-  cell('flows-vm-tcp1', 'flows', 'vm-whole', 'tcp1', FLOWS, 'VMs, TCP ×1, whole, --flow-offload on', 0.75, 1),
-  cell('flows-vm-tcp4', 'flows', 'vm-whole', 'tcp4', FLOWS, 'VMs, TCP ×4, whole, --flow-offload on', 0.8, 1),
+  cell('off-vm-tcp1', 'off', 'vm-whole', 'tcp1', OFF, 'VMs, TCP ×1, whole, --kernel-path off'),
+  cell('off-vm-tcp4', 'off', 'vm-whole', 'tcp4', OFF, 'VMs, TCP ×4, whole, --kernel-path off'),
   cell('jumbo-tcp1', 'jumbo', 'jumbo', 'tcp1', 'vtepd', `MTU 9000, TCP ×1, ${SPLIT}`, 0.8, 1),
   cell('jumbo-tcp4', 'jumbo', 'jumbo', 'tcp4', 'vtepd', `MTU 9000, TCP ×4, ${SPLIT}`, 0.8, 1),
   cell('jumbo-tcp1-whole', 'jumbo', 'jumbo-whole', 'tcp1', 'vtepd', `MTU 9000, TCP ×1, ${WHOLE}`),

@@ -16,7 +16,7 @@ import { type Installed, kernelVtep, type Vtep, vtepdVtep } from './vteps.js';
 const VTEPS: Readonly<Record<string, readonly [Vtep, Vtep]>> = {
   kernel: [kernelVtep, kernelVtep],
   vtepd: [vtepdVtep(), vtepdVtep()],
-  'vtepd, flows': [vtepdVtep({ flags: '--flow-offload on' }), vtepdVtep({ flags: '--flow-offload on' })],
+  'vtepd, off': [vtepdVtep({ flags: '--kernel-path off' }), vtepdVtep({ flags: '--kernel-path off' })],
   'vtepd → kernel': [vtepdVtep(), kernelVtep],
   'kernel → vtepd': [kernelVtep, vtepdVtep()],
   'vtepd, scraped': [filledVtepd, filledVtepd],

@@ -17,6 +17,10 @@ import type {
 import { reportText } from '../exchange/report.js';
 import { type Cell, formatCount, formatDuration, formatTable } from './table.js';
 
+/** Shown while flows pass through the kernel. */
+const UNSEEN =
+  'TCP through the kernel: not in the counters of the TAP nor in tcpdump there; use "vtepctl counters" and "vtepctl capture"';
+
 export function statusText(status: StatusView): string {
   const { version, ready, uptimeS, underlay, vnis, warnings, notices } = status;
   const { io, port, local, device, offloads } = underlay;
@@ -24,6 +28,7 @@ export function statusText(status: StatusView): string {
     `vtepd ${version} ${ready ? 'ready' : 'not ready'}, up ${formatDuration(uptimeS)}`,
     `underlay ${local.join(', ') || '-'}${device === null ? '' : ` dev ${device}`} port ${port} io ${io}`,
     `offloads ${offloads.join(' ') || 'none'}`,
+    ...(offloads.includes('TCX_FLOWS') ? [UNSEEN] : []),
     ...warnings.map((warning) => `warning ${warning.code}: ${reportText(warning)}`),
     ...notices.map((notice) => `notice ${notice.code}: ${reportText(notice)}`),
   ];

@@ -72,7 +72,7 @@ function checkApi({ api, apiTokenFile }: Settings, layers: readonly Layer[]): vo
 
 /** Refuses settings that `node:dgram` sockets do not support. */
 function checkEngine(
-  { io, underlayDev, udpChecksum, flowOffload, workers, df }: Settings,
+  { io, underlayDev, udpChecksum, kernelPath, workers, df }: Settings,
   layers: readonly Layer[],
 ): void {
   if (io !== 'dgram') return;
@@ -87,8 +87,9 @@ function checkEngine(
       `${place(layers, 'udpChecksum')} off: --io dgram cannot send without UDP checksum; ${cure}`,
     );
   }
-  if (flowOffload) {
-    throw new ConfigError(`${place(layers, 'flowOffload')} on: --io dgram has no offloads; ${cure}`);
+  if (kernelPath === 'on') {
+    const key = nearest(layers, 'kernelPath').length > 0 ? 'kernelPath' : 'flowOffload';
+    throw new ConfigError(`${place(layers, key)} on: --io dgram has no shortcuts of the kernel; ${cure}`);
   }
   if (df === 'inherit') {
     throw new ConfigError(

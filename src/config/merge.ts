@@ -37,10 +37,17 @@ export function mergeSettings(sources: readonly Source[], terminal: boolean): Se
     ...fields<'vtep' | 'program'>(layers, COMMON_KEYS),
     vnis: vnis.map((vni) => vni.settings),
     state: { path: pick(layers, 'state'), named: nearest(layers, 'state').length > 0 },
+    kernelPath: kernelPathOf(layers),
     logFormat: nearest(layers, 'logFormat')[0]?.value ?? (terminal ? 'pretty' : 'json'),
   };
   checkSettings(settings, vnis, layers);
   return deepFreeze(settings);
+}
+
+/** `--flow-offload on`, of the previous version, means `--kernel-path on`. */
+function kernelPathOf(layers: readonly Layer[]): ValueOf<'kernelPath'> {
+  const isGiven = nearest(layers, 'kernelPath').length > 0;
+  return !isGiven && pick(layers, 'flowOffload') ? 'on' : pick(layers, 'kernelPath');
 }
 
 function mergeVni(sources: readonly Source[], vni: number, peers: readonly PeerSettings[]): MergedVni {

@@ -149,10 +149,16 @@ export const SETTINGS = {
     help: 'send outer UDP checksums; datagrams without checksum (zero) are always accepted',
     parse: parseSwitch,
   }),
+  kernelPath: vtep({
+    argument: 'auto|on|off',
+    defaultText: 'auto',
+    help: "shortcuts of TCP around the host's stack (UDP_TUNNEL_GSO, TCX_FLOWS); auto: while no rule of the host would apply to the packets; on: whatever the rules are; off: never",
+    parse: oneOf('auto', 'on', 'off'),
+  }),
   flowOffload: vtep({
     argument: 'on|off',
-    defaultText: 'off',
-    help: 'on: while UDP_TUNNEL_GSO is in use, the kernel forwards TCP between known MACs, bypassing vtepd and host firewall rules',
+    absent: undefined,
+    help: 'deprecated: on means --kernel-path on, off means nothing; --kernel-path wins',
     parse: parseSwitch,
   }),
   learning: vni({

@@ -20,7 +20,7 @@ const TABLE = {
   host_obeys_overlay: { kind: 'warning' },
   twin: { kind: 'warning' },
   offload_refused: { kind: 'warning' },
-  flow_offload_unused: { kind: 'warning' },
+  kernel_path_unused: { kind: 'warning' },
   overlay_mtu_too_large: { kind: 'warning' },
   peer_unresolved: { kind: 'warning' },
   peer_resolve_stale: { kind: 'warning' },
@@ -30,10 +30,12 @@ const TABLE = {
   state_not_kept: { kind: 'warning' },
   reload_failed: { kind: 'warning' },
   restart_needed: { kind: 'warning' },
+  kernel_path_off: { kind: 'notice' },
   offload_not_permitted: { kind: 'notice' },
   queues_unsteered: { kind: 'notice' },
   tap_elsewhere: { kind: 'notice' },
   own_address_is_peer: { kind: 'notice' },
+  deprecated_option: { kind: 'notice' },
 } as const satisfies Record<string, ReportProperties>;
 
 export type ReportCode = keyof typeof TABLE;

@@ -1,8 +1,9 @@
 /**
- * Controls TCP flow offload to the kernel (`--flow-offload`).
+ * Controls TCP flows through the kernel, the second shortcut of `--kernel-path`.
  *
  * Sets up devices and maps while superframes leave whole, passes the maps to the workers, attaches
- * to added TAPs, detaches from removed TAPs, and grants or withdraws the offload.
+ * to added TAPs, detaches from removed TAPs, and grants or withdraws the offload, also when a rule of
+ * the host stands against flows alone.
  * `switch/flows/flows.ts` decides which flows are offloaded and for how long.
  */
 import { setTimeout as delay } from 'node:timers/promises';
@@ -10,12 +11,14 @@ import type { Shim } from '../abi/binding.js';
 import type { Settings } from '../config/settings.js';
 import type { Handle } from '../controller/handle.js';
 import type { Offloads } from '../exchange/offloads.js';
-import type { Report } from '../exchange/report.js';
 import { HostError } from '../host/host-error.js';
 import type { Machine } from '../host/machine.js';
+import { NotPermittedError } from '../host/route-redirect.js';
 import type { Logger } from '../log/log.js';
-import { LimitedLog } from '../log/log-limit.js';
+import type { KernelPath } from '../superframes/kernel-path.js';
+import type { ShortcutStatus } from '../superframes/shortcut-status.js';
 import type { TunnelFollower, TunnelPath } from '../superframes/superframes.js';
+import type { Unused } from '../superframes/tunnel-offload.js';
 import { FlowOffload, type FlowSpec } from './flow-offload.js';
 
 /** Number of slots per worker; the maps have room for 16 workers. */
@@ -35,7 +38,11 @@ export interface KnownFlowsDeps {
   readonly machine: Machine;
   readonly offloads: Offloads;
   readonly handle: Handle;
+  readonly kernelPath: KernelPath;
+  readonly status: ShortcutStatus;
   readonly log: Logger;
+  /** Called before the first flow passes. */
+  readonly opening: () => void;
 }
 
 export interface KnownFlowsOptions extends FlowSpec, KnownFlowsDeps {
@@ -44,16 +51,14 @@ export interface KnownFlowsOptions extends FlowSpec, KnownFlowsDeps {
   readonly udpChecksum: boolean;
 }
 
-/** @returns undefined without `--flow-offload` */
-export function openKnownFlows(settings: Settings, deps: KnownFlowsDeps): KnownFlows | undefined {
-  const { flowOffload, port, sourcePorts, workers, ttl, udpChecksum } = settings;
-  return flowOffload ? new KnownFlows({ ...deps, port, sourcePorts, workers, ttl, udpChecksum }) : undefined;
+export function openKnownFlows(settings: Settings, deps: KnownFlowsDeps): KnownFlows {
+  const { port, sourcePorts, workers, ttl, udpChecksum } = settings;
+  return new KnownFlows({ ...deps, port, sourcePorts, workers, ttl, udpChecksum });
 }
 
 export class KnownFlows implements TunnelFollower {
   readonly #options: KnownFlowsOptions;
   readonly #open: typeof FlowOffload.open;
-  readonly #log: LimitedLog;
   #offload: FlowOffload | undefined;
   /** Path of the set-up, or of the last failure. */
   #key = '';
@@ -61,21 +66,19 @@ export class KnownFlows implements TunnelFollower {
   #failures = 0;
   /** Generation counter: an enable that awaited across a stop must not take effect. */
   #stops = 0;
-  /** Why the offload is not in use; '' when it is in use. */
-  #why = '';
-  #logged = '';
   /** Removal of an earlier set-up that a worker possibly still uses. */
   #closing: Promise<void> | undefined;
 
   constructor(options: KnownFlowsOptions, open = FlowOffload.open) {
     this.#options = options;
     this.#open = open;
-    this.#log = new LimitedLog(options.log);
   }
 
   /** Sets up or updates the offload for this path, by which superframes leave whole. */
   async follow(path: TunnelPath): Promise<void> {
-    const { handle, offloads } = this.#options;
+    const { handle, offloads, kernelPath, status } = this.#options;
+    const against = kernelPath.against('flows');
+    if (against) return this.#pause(against);
     const key = `${path.device} ${path.local.join('.')}`;
     if (key !== this.#key) this.#failures = 0;
     if (this.#failures >= ATTEMPTS) return;
@@ -91,10 +94,9 @@ export class KnownFlows implements TunnelFollower {
       // The set-up still works. The count of failures is reset, because only set-ups that fail one
       // after the other are limited.
       if (isKept) this.#failures = 0;
-      this.#why = '';
-      this.#logOnce('info', `known TCP flows pass through the kernel, by ${path.device}`);
+      status.used(`known TCP flows pass through the kernel, by ${path.device}`);
     } catch (error) {
-      await this.end((error as Error).message);
+      await this.#end(failure(error as Error));
       this.#key = key;
       if ((error as Error).message !== STILL_USED) this.#failures++;
     }
@@ -106,15 +108,16 @@ export class KnownFlows implements TunnelFollower {
     this.#off();
   }
 
+  pause(why: string): void {
+    this.#pause({ why }, true);
+  }
+
   /**
    * Stops for a reason that possibly persists, and removes the set-up. Never rejects: the kernel
    * removes any remaining part when the daemon ends.
    */
   async end(why: string): Promise<void> {
-    this.stop();
-    this.#why = `every frame of a TCP flow goes through user space: ${why}`;
-    this.#logOnce('warn', this.#why);
-    await this.close().catch((error: Error) => this.#log.log('', 'warn', {}, error.message));
+    await this.#end({ why }, true);
   }
 
   /** Detaches the TAP of a removed VNI. */
@@ -159,24 +162,29 @@ export class KnownFlows implements TunnelFollower {
     this.#off();
     await this.#remove();
     if (this.#closing) throw new HostError(STILL_USED);
-    const { shim, machine, workers, ttl, udpChecksum, handle } = this.#options;
+    const { shim, machine, workers, ttl, udpChecksum, handle, opening } = this.#options;
     const offload = await this.#open(shim, machine, this.#options, path);
+    opening();
     this.#offload = offload;
     this.#key = key;
     await handle.setFlows({ ...offload.maps, slots: SLOTS, shared: workers > 1, ttl, udpChecksum });
     return offload;
   }
 
-  /** Returns a report for the status while the option is set but the offload is not in use. */
-  reports(): Report[] {
-    if (this.#why === '') return [];
-    const why = 'TCP needs more CPU than with --flow-offload on';
-    const cure = 'remove the cause, or set --flow-offload off';
-    return [{ code: 'flow_offload_unused', detail: this.#why, why, cure }];
+  /** @param isCaused the superframes have reported why */
+  #pause(unused: Unused, isCaused = false): void {
+    this.stop();
+    this.#options.status.unused(unused, isCaused);
   }
 
-  #logOnce(level: 'info' | 'warn', text: string): void {
-    if (this.#logged !== text) this.#log.log('', level, {}, text);
-    this.#logged = text;
+  async #end(unused: Unused, isCaused = false): Promise<void> {
+    const { log } = this.#options;
+    this.#pause(unused, isCaused);
+    await this.close().catch((error: Error) => log.debug(error.message));
   }
+}
+
+function failure(error: Error): Unused {
+  if (error instanceof NotPermittedError) return { why: error.message, notPermitted: error };
+  return { why: error.message, cure: 'remove the cause, or set --kernel-path off' };
 }

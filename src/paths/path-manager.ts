@@ -145,16 +145,10 @@ export class PathManager {
     return this.#overlayMtus.unbridgedMtu(vni);
   }
 
-  /**
-   * Starts to watch paths; called when the data plane runs.
-   *
-   * @param hasNoErrorQueue true for source ports whose ICMP errors no socket receives; undefined
-   * when there are no such ports
-   */
-  start(handle: Handle, hasNoErrorQueue: ((port: number) => boolean) | undefined): void {
+  /** Starts to watch paths; called when the data plane runs. */
+  start(handle: Handle): void {
     this.#handle = handle;
     this.#probing.start(handle);
-    if (hasNoErrorQueue) this.#listen(handle, hasNoErrorQueue);
   }
 
   /**
@@ -220,7 +214,13 @@ export class PathManager {
     return { ...result, ...judgement, routeMtu: this.#paths.routeMtu(text), fits, overlayMtu, tapMtu };
   }
 
-  #listen(handle: Handle, isOurPort: (port: number) => boolean): void {
+  /**
+   * Starts to receive ICMP about datagrams whose sockets have no error queue; later calls do nothing.
+   *
+   * @param isOurPort true for the source ports of these datagrams
+   */
+  listen(handle: Handle, isOurPort: (port: number) => boolean): void {
+    if (this.#listener) return;
     const { machine } = this.#options;
     this.#listener = new IcmpListener({
       device: this.#device,

@@ -1,17 +1,19 @@
 /**
  * Controls whether TCP superframes leave whole (offload UDP_TUNNEL_GSO).
  *
- * Configures the outer TAP of the workers, and grants or withdraws the offload when the network
- * changes. `tunnel-offload.ts` checks the conditions.
+ * Configures the outer TAP of the workers, and grants or withdraws the offload when the network or
+ * the rules of the host change. `tunnel-offload.ts` checks the conditions of the machine,
+ * `kernel-path.ts` the rules.
  */
 
 import type { Handle } from '../controller/handle.js';
 import type { Offloads } from '../exchange/offloads.js';
-import type { Report } from '../exchange/report.js';
 import type { Logger } from '../log/log.js';
-import { LimitedLog } from '../log/log-limit.js';
 import type { Paths } from '../paths/paths.js';
-import type { NotPermitted, TunnelOffload, TunnelPeer } from './tunnel-offload.js';
+import { formatIpAddress, type IpAddress, parseIpAddress } from '../wire/ip-address.js';
+import type { KernelPath, PathTraffic } from './kernel-path.js';
+import { type ReportShortcut, ShortcutStatus } from './shortcut-status.js';
+import type { FoundTunnel, TunnelOffload, TunnelPeer, Unused } from './tunnel-offload.js';
 
 /** The path by which superframes leave whole. */
 export interface TunnelPath {
@@ -28,38 +30,57 @@ export interface TunnelFollower {
    * network.
    */
   follow(path: TunnelPath): Promise<void>;
-  /** Stops at once, because an IPsec policy was possibly added. */
+  /** Stops at once, because an obstacle possibly came. */
   stop(): void;
-  /** Stops, and removes what was set up. Never rejects. @param why reason, for log and status */
+  /**
+   * Stops, because a rule or policy of the host stands against superframes; the set-up stays, so
+   * that the return is quick.
+   *
+   * @param why reason, for the log; the superframes have reported it
+   */
+  pause(why: string): void;
+  /**
+   * Stops, because superframes do not leave whole, and removes what was set up. Never rejects.
+   *
+   * @param why reason, for the log; the superframes have reported it
+   */
   end(why: string): Promise<void>;
   /** Removes what was set up. @throws HostError */
   close(): Promise<void>;
 }
 
+/** How this VTEP sends, as rules of the host see it. */
+export type Sending = Pick<PathTraffic, 'sourcePorts' | 'mark' | 'isUnbound'>;
+
 export interface SuperframesOptions {
   readonly paths: Paths;
   readonly offloads: Offloads;
   readonly tunnel: TunnelOffload;
+  readonly kernelPath: KernelPath;
+  readonly sending: Sending;
   readonly handle: Handle;
   readonly follower: TunnelFollower | undefined;
   readonly log: Logger;
-  /** Reports that only a missing permission prevents the offload. */
-  readonly notPermitted: (notice: Report) => void;
+  readonly report: ReportShortcut;
+  /** Requests a call of `refresh`. */
+  readonly due: () => void;
 }
+
+/** Number of peers above which rules are judged for any peer. */
+const PEERS_MAX = 1000;
 
 export class Superframes {
   readonly #options: SuperframesOptions;
-  readonly #log: LimitedLog;
-  /** Last logged text: the device of the path, or why superframes do not leave whole. */
-  #logged = '';
+  readonly #status: ShortcutStatus;
 
   constructor(options: SuperframesOptions) {
     this.#options = options;
-    this.#log = new LimitedLog(options.log);
+    const { kernelPath, report, log } = options;
+    this.#status = new ShortcutStatus('superframes', kernelPath.mode, report, log);
   }
 
   /**
-   * Withdraws the offload at once, because an obstacle possibly came: an IPsec policy, which
+   * Withdraws the offload at once, because an obstacle possibly came: an IPsec policy or rule, which
    * superframes that leave whole would bypass, or the loss of the local address.
    */
   withdraw(): void {
@@ -68,46 +89,75 @@ export class Superframes {
   }
 
   async close(): Promise<void> {
+    await this.#options.kernelPath.close();
     await this.#options.follower?.close();
   }
 
-  /** Grants the offload if routes and devices allow it, or withdraws it. */
+  /** Grants the offload if routes, devices and rules allow it, or withdraws it. */
   async refresh(): Promise<void> {
-    const { tunnel, handle, offloads } = this.#options;
+    const { tunnel, kernelPath, handle, offloads } = this.#options;
     const found = await tunnel.find(this.#peerRoutes());
-    if ('why' in found) {
-      if (found.notPermitted) this.#options.notPermitted(notPermittedNotice(found.notPermitted));
-      return this.end(found.why);
-    }
+    if ('why' in found) return this.#unused(found);
+    await kernelPath.judge(this.#trafficOf(found), () => this.#rulesChanged());
+    const before = this.#obstacle();
+    if (before) return this.#unused(before);
     await handle.setTunnel(found.tunnel, found.peers);
     // Checks for an obstacle that came while the workers were configured. The kernel notifies of
     // one that comes later, and `withdraw` handles the notification.
-    const obstacle = tunnel.obstacle();
-    if (obstacle !== '') return this.end(obstacle);
+    const obstacle = this.#obstacle();
+    if (obstacle) return this.#unused(obstacle);
     offloads.grant('UDP_TUNNEL_GSO');
-    this.#logOnce(`superframes leave whole by ${found.device}`);
+    this.#status.used(`superframes leave whole by ${found.device}`);
     if (!this.#options.follower) return;
     await this.#options.follower.follow({ local: found.tunnel.local, device: found.device });
-    const late = tunnel.obstacle();
-    if (late !== '') return this.end(late);
+    const late = this.#obstacle();
+    if (late) return this.#unused(late);
   }
 
   /** Withdraws the offload. @param why reason, for log and status */
   async end(why: string): Promise<void> {
-    this.#options.offloads.withdraw('UDP_TUNNEL_GSO');
-    this.#logOnce(cutUp(why));
-    await this.#options.follower?.end(why);
+    await this.#unused({ why });
   }
 
-  /**
-   * Logs the first state at level debug, because the status shows it, and changes at level info,
-   * because they affect throughput.
-   */
-  #logOnce(text: string): void {
-    if (this.#logged === text) return;
-    if (this.#logged === '') this.#options.log.debug(text);
-    else this.#log.log('', 'info', {}, text);
-    this.#logged = text;
+  async #unused(unused: Unused): Promise<void> {
+    this.#options.offloads.withdraw('UDP_TUNNEL_GSO');
+    this.#status.unused(unused);
+    const { follower } = this.#options;
+    if (unused.cure === undefined) await follower?.end(unused.why);
+    else follower?.pause(unused.why);
+  }
+
+  #obstacle(): Unused | undefined {
+    const { tunnel, kernelPath } = this.#options;
+    return tunnel.obstacle() ?? kernelPath.against('superframes');
+  }
+
+  /** Stops at once what a new rule stands against; the refresh that follows does the rest. */
+  #rulesChanged(): void {
+    const { kernelPath, follower, due } = this.#options;
+    if (kernelPath.against('superframes')) this.withdraw();
+    else if (kernelPath.against('flows')) follower?.stop();
+    due();
+  }
+
+  #trafficOf({ tunnel, device }: FoundTunnel): PathTraffic {
+    const { handle, sending } = this.#options;
+    const peers = new Map<string, IpAddress>();
+    const ports = new Set<number>();
+    for (const { vni } of handle.vnis())
+      for (const { address } of handle.peers(vni)) {
+        if (address.family !== 4) continue;
+        ports.add(address.port);
+        if (peers.size <= PEERS_MAX) peers.set(address.text, parseIpAddress(address.text)!);
+      }
+    return {
+      ...sending,
+      families: [4],
+      locals: [parseIpAddress(formatIpAddress(4, tunnel.local))!],
+      peers: peers.size > PEERS_MAX ? 'any' : [...peers.values()],
+      ports: [...ports],
+      devices: [device],
+    };
   }
 
   /** Yields each peer with its route. */
@@ -117,17 +167,4 @@ export class Superframes {
       for (const { peerIdx, address } of handle.peers(vni))
         yield { peerIdx, family: address.family, route: paths.route(address.text) };
   }
-}
-
-function notPermittedNotice({ operation, missing }: NotPermitted): Report {
-  return {
-    code: 'offload_not_permitted',
-    detail: cutUp(operation),
-    why: 'TCP needs more CPU than with whole superframes',
-    cure: `for more speed, give vtepd ${missing}: docs/systemd.md, "Without CAP_BPF"`,
-  };
-}
-
-function cutUp(why: string): string {
-  return `superframes are cut up before they are sent: ${why}`;
 }

@@ -10,8 +10,11 @@
  * - a device with the feature tx-udp_tnl-segmentation (ethtool(8)) and, if outer UDP checksums are
  *   on, also tx-udp_tnl-csum-segmentation;
  * - sockets that are not bound to a device, because the outer TAP only follows routes;
- * - no IPsec policy, because packets written to the outer TAP would bypass it. If a policy is added
- *   later, the offload ends as soon as the kernel notifies of it.
+ * - no IPsec policy, because packets written to the outer TAP would leave in the clear, also with
+ *   `--kernel-path on`. If a policy is added later, the offload ends as soon as the kernel notifies
+ *   of it.
+ *
+ * Other rules of the host are judged by `kernel-path.ts`.
  *
  * Only one path is used: the device and local address by which most peers are reached. vtepd itself
  * cuts up the superframes for other peers. Without this offload, vtepd cuts up all superframes.
@@ -56,11 +59,23 @@ export interface TunnelPeer {
   readonly route: Route | undefined;
 }
 
-/** The path and the peers that are reached by this path, or the reason why there is no path. */
-export type TunnelFinding =
-  | { readonly tunnel: TunnelSetup; readonly peers: Int32Array; readonly device: string }
-  /** notPermitted: present if only a missing permission prevents the offload. */
-  | { readonly why: string; readonly notPermitted?: NotPermitted };
+/** A path and the peers that are reached by it. */
+export interface FoundTunnel {
+  readonly tunnel: TunnelSetup;
+  readonly peers: Int32Array;
+  readonly device: string;
+}
+
+export type TunnelFinding = FoundTunnel | Unused;
+
+/** Why a shortcut is not in use. */
+export interface Unused {
+  readonly why: string;
+  /** Present if something stands against a shortcut that this machine has. */
+  readonly cure?: string;
+  /** Present if only a missing permission prevents the shortcut. */
+  readonly notPermitted?: NotPermitted;
+}
 
 export type NotPermitted = Pick<NotPermittedError, 'operation' | 'missing'>;
 
@@ -139,7 +154,7 @@ export class TunnelOffload {
     const { route, reached } = most;
     if (!this.#cuts(route.device)) return { why: `${route.device} does not cut up tunnelled superframes` };
     const obstacle = this.obstacle();
-    if (obstacle !== '') return { why: obstacle };
+    if (obstacle) return obstacle;
     await this.#open();
     if (this.#unable !== '')
       return { why: this.#unable, ...(this.#notPermitted && { notPermitted: this.#notPermitted }) };
@@ -150,12 +165,15 @@ export class TunnelOffload {
     };
   }
 
-  /** Returns what prevents the offload at this moment, whatever the path; '' when nothing does. */
-  obstacle(): string {
-    if (this.#spec.isHeld()) return 'the --local address is not usable yet';
+  /** Returns what prevents the offload at this moment, whatever the path. */
+  obstacle(): Unused | undefined {
+    // The warning local_address_missing has the cure.
+    if (this.#spec.isHeld()) return { why: 'the --local address is not usable yet' };
     const count = this.#shim.policyCount();
-    if (count < 0) return `cannot read the number of IPsec policies (${errnoName(count)})`;
-    return count > 0 ? 'IPsec policies are configured' : '';
+    if (count === 0) return undefined;
+    const cure = 'remove the policies, or set --kernel-path off';
+    if (count > 0) return { why: 'IPsec policies are configured, and would not apply to them', cure };
+    return { why: `cannot read the number of IPsec policies (${errnoName(count)})`, cure };
   }
 
   #cuts(device: string): boolean {

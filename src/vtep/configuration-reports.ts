@@ -1,4 +1,5 @@
-/** Warnings about the configuration: state against file, reloads, and settings of the next start. */
+/** Reports about the configuration: state against file, reloads, next start, deprecated settings. */
+import type { Settings } from '../config/settings.js';
 import type { Report } from '../exchange/report.js';
 
 export function overrides(detail: string): Report {
@@ -26,4 +27,17 @@ export function restartNeeded(settings: readonly string[]): Report {
     why: 'the previous values stay in effect until the next start',
     cure: 'restart vtepd to apply',
   };
+}
+
+export function deprecated({ flowOffload, kernelPath }: Settings): Report[] {
+  if (flowOffload === undefined) return [];
+  const given = `--flow-offload ${flowOffload ? 'on' : 'off'}`;
+  return [
+    {
+      code: 'deprecated_option',
+      detail: `${given} is deprecated; --kernel-path ${kernelPath} applies`,
+      why: 'the next version of vtepd refuses the option',
+      cure: 'remove it (flowOffload in the file), and set --kernel-path if the default auto does not suit',
+    },
+  ];
 }

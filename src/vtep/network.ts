@@ -55,10 +55,11 @@ export class Network {
    * Starts watching. If the kernel cannot report changes, the options in `followers` are stopped.
    */
   async start(): Promise<void> {
+    this.#watching = true;
     try {
       await this.#watch.start();
-      this.#watching = true;
     } catch (error) {
+      this.#watching = false;
       await this.#end(error as Error);
     }
   }

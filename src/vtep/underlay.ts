@@ -48,26 +48,21 @@ export function openSockets(
 }
 
 /**
- * Predicate for source ports whose ICMP errors are in no error queue and must be read from raw
- * sockets.
- *
- * With the engine `dgram`, these are the ports of the sending sockets. With `--flow-offload`, they
- * are the range from which the kernel chooses ports for the TCP flows that it forwards. This range
- * includes the ports of the source-port pool, so errors about these ports are reported twice, which
- * is harmless.
- *
- * @returns undefined when there are no such ports
+ * Predicate for the ports of the sending sockets of the engine `dgram`, whose ICMP errors are in no
+ * error queue and must be read from raw sockets.
  */
-export function portsWithoutErrorQueue(
-  shim: Shim,
-  settings: Settings,
-  { sendFds }: UnderlaySockets,
-): ((port: number) => boolean) | undefined {
-  const { flowOffload, sourcePorts } = settings;
-  if (engineOf(settings) === 'batch')
-    return flowOffload ? (port) => port >= sourcePorts.min && port <= sourcePorts.max : undefined;
+export function portsOfDgram(shim: Shim, { sendFds }: UnderlaySockets): (port: number) => boolean {
   const pool = new Set(sendFds.filter((fd) => fd >= 0).map((fd) => shim.udpPort(fd)));
   return (port) => pool.has(port);
+}
+
+/**
+ * Predicate for the source ports that the kernel chooses for the TCP flows that it forwards; their
+ * ICMP errors reach no socket. The range includes the ports of the source-port pool, so errors about
+ * these ports are reported twice, which is harmless.
+ */
+export function portsOfFlows({ sourcePorts }: Settings): (port: number) => boolean {
+  return (port) => port >= sourcePorts.min && port <= sourcePorts.max;
 }
 
 /**

@@ -35,7 +35,7 @@ import {
   reportsOf,
   reportText,
 } from '../exchange/report.js';
-import { type KnownFlows, openKnownFlows } from '../flows/known-flows.js';
+import type { KnownFlows } from '../flows/known-flows.js';
 import { randomMac } from '../host/mac-address.js';
 import { type Link, Machine } from '../host/machine.js';
 import { OverlayDevices, type StackDevice } from '../host/overlay-devices.js';
@@ -48,22 +48,23 @@ import { NamedPeers } from '../names/named-peers.js';
 import { PathManager, type PeerVerdict } from '../paths/path-manager.js';
 import { Paths } from '../paths/paths.js';
 import type { Progress } from '../paths/search.js';
-import { Superframes } from '../superframes/superframes.js';
 import { makeTunnel, type TunnelOffload } from '../superframes/tunnel-offload.js';
 import { type IpAddress, parseIpAddress } from '../wire/ip-address.js';
 import { formatMac } from '../wire/mac.js';
 import { LiveConfiguration, type ReloadReport, type StateStore } from './configuration.js';
+import { deprecated } from './configuration-reports.js';
 import { followDevices } from './device-followers.js';
-import { Network } from './network.js';
+import { Network, type NetworkFollower } from './network.js';
 import { noteDevices, noteSockets, refusals } from './offload-probe.js';
 import { type OpenVni, Overlay } from './overlay.js';
 import { OverlayRoutes } from './overlay-routes.js';
 import { OwnPeers } from './own-peers.js';
 import { Receiving } from './receiving.js';
 import { Reports } from './reports.js';
+import { openShortcuts } from './shortcuts.js';
 import { TapQueues } from './tap-queues.js';
 import { Twins } from './twins.js';
-import { engineOf, openSockets, portsWithoutErrorQueue, workerDescriptors } from './underlay.js';
+import { engineOf, openSockets, portsOfDgram, portsOfFlows, workerDescriptors } from './underlay.js';
 import { UnderlayWatch } from './underlay-watch.js';
 
 /** Status of a VTEP, without that of the data plane. */
@@ -409,12 +410,12 @@ export class Vtep {
       ...this.#peers.names.reports(),
       ...this.#pathManager.reports(),
       ...refusals(this.#offloads),
-      ...(this.#flows?.reports() ?? []),
     ];
   }
 
   async #start(): Promise<void> {
     this.#undo.push(() => this.#peers.stop());
+    for (const report of deprecated(this.#settings)) this.#reports.warn(report);
     const shim = this.#shim;
     const machine = this.#machine;
     this.#pathManager = this.#makePathManager();
@@ -448,8 +449,9 @@ export class Vtep {
     await this.#handle.configured(sockets.admit());
     await this.#followNetwork(tunnel);
     this.#undo.push(() => this.#pathManager.stop());
-    this.#pathManager.start(this.#handle, portsWithoutErrorQueue(shim, this.#settings, sockets));
+    this.#pathManager.start(this.#handle);
     if (this.#engine === 'batch') this.#receiving = this.#receive(sockets);
+    else this.#pathManager.listen(this.#handle, portsOfDgram(shim, sockets));
     this.#undo.push(() => this.#tapQueues.stop());
     this.#tapQueues.start(this.#handle);
     this.#summary = opened.map(summaryOf);
@@ -624,22 +626,11 @@ export class Vtep {
 
   /** Keeps routes, and the options that depend on them, current when the network changes. */
   async #followNetwork(tunnel: TunnelOffload): Promise<void> {
-    const paths = this.#paths;
-    const parts = {
+    const network: Network = new Network({
       shim: this.#shim,
-      machine: this.#machine,
-      offloads: this.#offloads,
+      paths: this.#paths,
       handle: this.#handle,
-      log: this.#log,
-    };
-    if (this.#engine === 'batch') this.#flows = openKnownFlows(this.#settings, parts);
-    const notPermitted = (notice: Report) => this.#reports.warn(notice);
-    const superframes = new Superframes({ ...parts, paths, tunnel, follower: this.#flows, notPermitted });
-    const network = new Network({
-      ...parts,
-      paths,
-      // The engine dgram has no superframes.
-      followers: this.#engine === 'batch' ? [superframes] : [],
+      followers: this.#shortcuts(tunnel, () => network.due()),
       routesChanged: () => {
         this.#pathManager.changed();
         this.#reportOverlayRoutes();
@@ -649,6 +640,26 @@ export class Vtep {
     this.#undo.push(() => network.stop());
     await network.start();
     this.#network = network;
+  }
+
+  /** Shortcuts around the host's stack; the engine dgram has none. */
+  #shortcuts(tunnel: TunnelOffload, due: () => void): NetworkFollower[] {
+    const { kernelPath: mode } = this.#settings;
+    if (this.#engine !== 'batch' || mode === 'off') return [];
+    const shortcuts = openShortcuts(this.#settings, mode, {
+      shim: this.#shim,
+      machine: this.#machine,
+      paths: this.#paths,
+      tunnel,
+      offloads: this.#offloads,
+      handle: this.#handle,
+      log: this.#log,
+      report: (code, shortcut, texts) => this.#reports.set(code, shortcut, texts),
+      openingFlows: () => this.#pathManager.listen(this.#handle, portsOfFlows(this.#settings)),
+      due,
+    });
+    this.#flows = shortcuts.flows;
+    return [shortcuts.superframes];
   }
 }
 

@@ -1,6 +1,7 @@
 /** vtepctl with an API on a unix socket and on TCP: exit status, output and changes. */
 import t, { type Test } from 'tap';
 import { listen } from '../../src/api/listen.js';
+import { statusText } from '../../src/cli/vtepctl-text.js';
 import {
   P_LAST_SEEN_MS,
   P_TX_BYTES,
@@ -157,6 +158,9 @@ notice queues_unsteered: vtep100 has no program; frames may be reordered; run wi
   const { uptimeS: _, ...json } = JSON.parse((await ctl('status --json')).stdout);
   const { uptimeS: __, ...response } = (await server.inject('/v1/status')).json();
   t.strictSame(json, response, '--json prints the response of the API');
+  t.notMatch(stdout, /through the kernel/);
+  const flows = { ...response, uptimeS: 1, underlay: { ...response.underlay, offloads: ['TCX_FLOWS'] } };
+  t.match(statusText(flows), /\noffloads TCX_FLOWS\nTCP through the kernel: .*"vtepctl capture"\n/);
 });
 
 t.test('peers are listed, added and removed', async (t) => {

@@ -154,7 +154,7 @@ t.test('a complete file is read', async (t) => {
     tos: 184
     mssClamp: off
     udpChecksum: off
-    flowOffload: on
+    kernelPath: on
     strictHeader: true
     api: unix:/run/vtepd.sock
     state: off
@@ -234,7 +234,8 @@ t.test('a complete file is read', async (t) => {
     tos: 184,
     mssClamp: 'off',
     udpChecksum: false,
-    flowOffload: true,
+    kernelPath: 'on',
+    flowOffload: undefined,
     strictHeader: true,
     api: { kind: 'unix', path: '/run/vtepd.sock' },
     apiTokenFile: '',

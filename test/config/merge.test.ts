@@ -22,3 +22,26 @@ t.test('peers without a port of their own keep the current port', async (t) => {
   t.equal(one.ageingS, 10);
   t.same([isGiven(one, 'ageing'), isGiven(two, 'ageing')], [true, false]);
 });
+
+t.test('--flow-offload of the previous version', async (t) => {
+  const kernelPath = (...texts: string[]) =>
+    mergeSettings(
+      texts.map((text) => parseConfig(`${text}\nvnis: [{vni: 1}]`, 'v.yaml')),
+      false,
+    ).kernelPath;
+  t.equal(kernelPath(''), 'auto');
+  t.equal(kernelPath('flowOffload: on'), 'on');
+  t.equal(kernelPath('flowOffload: off'), 'auto');
+  t.equal(kernelPath('flowOffload: on\nkernelPath: off'), 'off', 'kernelPath wins');
+  t.equal(kernelPath('flowOffload: on', 'kernelPath: auto'), 'auto', 'also that of another source');
+});
+
+t.test('dgram refuses shortcuts that are asked for', async (t) => {
+  const merge = (text: string) =>
+    mergeSettings([parseConfig(`io: dgram\n${text}\nvnis: [{vni: 1}]`, 'v.yaml')], false);
+  t.equal(merge('').kernelPath, 'auto');
+  t.equal(merge('kernelPath: off').kernelPath, 'off');
+  const message = /: kernelPath on: --io dgram has no shortcuts/;
+  t.throws(() => merge('kernelPath: on'), { message });
+  t.throws(() => merge('flowOffload: on'), { message: /: flowOffload on: --io dgram has no shortcuts/ });
+});

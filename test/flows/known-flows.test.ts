@@ -5,10 +5,14 @@ import type { Shim } from '../../src/abi/binding.js';
 import type { Handle } from '../../src/controller/handle.js';
 import { Offloads } from '../../src/exchange/offloads.js';
 import type { FlowsInit } from '../../src/exchange/protocol.js';
+import type { Report } from '../../src/exchange/report.js';
 import type { FlowOffload, FlowTap } from '../../src/flows/flow-offload.js';
 import { KnownFlows } from '../../src/flows/known-flows.js';
 import { HostError } from '../../src/host/host-error.js';
 import type { Machine } from '../../src/host/machine.js';
+import { NotPermittedError } from '../../src/host/route-redirect.js';
+import type { Against, KernelPath } from '../../src/superframes/kernel-path.js';
+import { type ReportShortcut, ShortcutStatus } from '../../src/superframes/shortcut-status.js';
 import type { TunnelPath } from '../../src/superframes/superframes.js';
 
 /** The steps that `follow` awaits, in order. */
@@ -32,6 +36,16 @@ function make(fails = new Set<Step>()) {
   offloads.grant('UDP_TUNNEL_GSO');
   const calls: string[] = [];
   const lines: string[] = [];
+  const reports = new Map<string, Omit<Report, 'code'>>();
+  /** What stands against flows. */
+  const rules: { against?: Against } = {};
+  const kernelPath = { mode: 'auto', against: () => rules.against } as unknown as KernelPath;
+  const log = pino(
+    { base: null, level: 'debug' },
+    { write: (line: string) => lines.push(JSON.parse(line).msg) },
+  );
+  const report: ReportShortcut = (code, _shortcut, texts) =>
+    texts ? reports.set(code, texts) : reports.delete(code);
   const vnis: FlowTap[] = [{ vni: 100, tap: 'vtep100' }];
   const step = async (name: Step, what: () => string) => {
     during.get(name)?.();
@@ -70,7 +84,10 @@ function make(fails = new Set<Step>()) {
       machine: {} as Machine,
       offloads,
       handle: handle as unknown as Handle,
-      log: pino({ base: null }, { write: (line: string) => lines.push(JSON.parse(line).msg) }),
+      log,
+      kernelPath,
+      status: new ShortcutStatus('flows', 'auto', report, log),
+      opening: () => {},
       port: 4789,
       sourcePorts: { min: 49_152, max: 65_535 },
       workers: 1,
@@ -90,22 +107,23 @@ function make(fails = new Set<Step>()) {
     await act();
     return [...calls];
   };
-  return { flows, offloads, inUse, calls, opened, by, lines, vnis, fails, during };
+  const reported = () => Array.from(reports, ([code, texts]) => ({ code, ...texts }));
+  return { flows, offloads, inUse, calls, opened, by, lines, vnis, fails, during, rules, reported };
 }
 
 const SET_UP = ['open eth0', 'flows 7 8', 'follow 100 vtep100', 'on eth0'];
 const REMOVED = ['flows none', 'close'];
 
 t.test('grants the offload after the set-up; later calls only follow the TAPs', async (t) => {
-  const { flows, inUse, by, lines, vnis } = make();
-  t.same(flows.reports(), []);
+  const { flows, inUse, by, lines, vnis, reported } = make();
+  t.same(reported(), []);
   t.same(await by(() => flows.follow(ETH0)), SET_UP);
   t.ok(inUse());
   vnis.push({ vni: 200, tap: 'vtep200' });
   t.same(await by(() => flows.follow(ETH0)), ['follow 100 vtep100 200 vtep200']);
   t.ok(inUse());
   t.same(lines, [IN_USE], 'the use is logged once');
-  t.same(flows.reports(), []);
+  t.same(reported(), []);
 });
 
 t.test('a failed set-up is removed, logged once and shown in the status', async (t) => {
@@ -114,18 +132,16 @@ t.test('a failed set-up is removed, logged once and shown in the status', async 
     ['flows', ['open eth0', 'flows 7 8', ...REMOVED]],
     ['follow', ['open eth0', 'flows 7 8', 'follow 100 vtep100', ...REMOVED]],
   ] as const) {
-    const { flows, inUse, by, lines, fails } = make(new Set([failing]));
+    const { flows, inUse, by, lines, fails, reported } = make(new Set([failing]));
     for (let attempt = 0; attempt < 2; attempt++) t.same(await by(() => flows.follow(ETH0)), calls, failing);
     t.notOk(inUse());
     const detail = unused(`cannot ${failing}`);
     t.same(lines, [detail], 'the failure is logged once');
-    t.match(flows.reports(), [
-      { code: 'flow_offload_unused', detail, why: /CPU/, cure: /--flow-offload off/ },
-    ]);
+    t.match(reported(), [{ code: 'kernel_path_off', detail, why: /CPU/, cure: /--kernel-path off/ }]);
     fails.clear();
     t.same(await by(() => flows.follow(ETH0)), SET_UP);
     t.ok(inUse());
-    t.same(flows.reports(), []);
+    t.same(reported(), []);
     t.same(lines, [detail, IN_USE]);
   }
 });
@@ -140,7 +156,7 @@ t.test('a set-up that fails later is switched off before it is removed', async (
 });
 
 t.test('the number of attempts is limited for each path', async (t) => {
-  const { flows, opened, calls } = make(new Set(['open']));
+  const { flows, opened, calls, reported } = make(new Set(['open']));
   const tried = async (by: TunnelPath) => {
     calls.length = 0;
     for (let attempt = 0; attempt < ATTEMPTS + 2; attempt++) await flows.follow(by);
@@ -148,7 +164,7 @@ t.test('the number of attempts is limited for each path', async (t) => {
   };
   t.equal(await tried(ETH0), ATTEMPTS);
   t.equal(await tried(ETH0), 0);
-  t.equal(flows.reports().length, 1, 'the warning stays in the status');
+  t.equal(reported().length, 1, 'the warning stays in the status');
   t.equal(await tried(pathBy('eth1')), ATTEMPTS, 'another device gets its own attempts');
   t.equal(await tried(pathBy('eth1', 2)), ATTEMPTS, 'another address gets its own attempts');
   await flows.end('no route');
@@ -199,11 +215,11 @@ t.test('a stop during the set-up keeps the offload off', async (t) => {
 
 t.test('the offload ends when superframes no longer leave whole', async (t) => {
   for (const step of STEPS) {
-    const { flows, offloads, inUse, by, during } = make();
+    const { flows, offloads, inUse, by, during, reported } = make();
     during.set(step, () => offloads.withdraw('UDP_TUNNEL_GSO'));
     t.same(await by(() => flows.follow(ETH0)), [...SET_UP.slice(0, -1), ...REMOVED], step);
     t.notOk(inUse());
-    t.match(flows.reports(), [{ detail: unused('superframes do not leave whole') }]);
+    t.match(reported(), [{ detail: unused('superframes do not leave whole') }]);
   }
 });
 
@@ -238,15 +254,50 @@ t.test('close is idempotent', async (t) => {
 });
 
 t.test('a failed removal is logged and does not prevent a new set-up', async (t) => {
-  const { flows, by, lines, fails } = make(new Set(['close']));
+  const { flows, by, lines, fails, reported } = make(new Set(['close']));
   await flows.follow(ETH0);
   await flows.end('no route');
   t.same(lines, [IN_USE, unused('no route'), 'cannot close']);
   t.same(await by(() => flows.follow(ETH0)), SET_UP);
   fails.add('follow');
   await flows.follow(ETH0);
-  t.match(flows.reports(), [{ detail: unused('cannot follow') }]);
+  t.match(reported(), [{ detail: unused('cannot follow') }]);
   fails.delete('follow');
   await flows.follow(ETH0);
   await t.rejects(flows.close(), { message: 'cannot close' }, 'close reports the failure');
+});
+
+t.test('a rule against flows alone ends them without a failed attempt, and is reported', async (t) => {
+  const { flows, inUse, by, rules, reported } = make();
+  await flows.follow(ETH0);
+  rules.against = { why: 'rule 3 would not apply to them', cure: 'remove it' };
+  t.same(await by(() => flows.follow(ETH0)), ['off'], 'the set-up stays');
+  t.notOk(inUse());
+  t.match(reported(), [
+    { code: 'kernel_path_off', detail: unused('rule 3 would not apply to them'), cure: 'remove it' },
+  ]);
+  for (let time = 0; time < ATTEMPTS + 1; time++) t.same(await by(() => flows.follow(ETH0)), []);
+  delete rules.against;
+  t.same(await by(() => flows.follow(ETH0)), ['follow 100 vtep100', 'on eth0']);
+  t.ok(inUse());
+  t.same(reported(), []);
+});
+
+t.test('what superframes have reported is not reported twice', async (t) => {
+  const { flows, inUse, reported } = make();
+  await flows.follow(ETH0);
+  for (const stop of [() => flows.pause('rule 3'), () => flows.end('no route')]) {
+    await stop();
+    t.notOk(inUse());
+    t.same(reported(), []);
+  }
+});
+
+t.test('a missing permission has a notice of its own', async (t) => {
+  const { flows, during, reported } = make();
+  during.set('open', () => {
+    throw new NotPermittedError('cannot create a network namespace (EPERM)', 'CAP_SYS_ADMIN');
+  });
+  await flows.follow(ETH0);
+  t.match(reported(), [{ code: 'offload_not_permitted', detail: /EPERM/, cure: /CAP_SYS_ADMIN/ }]);
 });

@@ -1,5 +1,5 @@
 /**
- * Trains with forged datagrams against --flow-offload (docs/decisions/0008).
+ * Trains with forged datagrams against flows through the kernel (docs/decisions/0008).
  *
  * The forged datagrams must not reach another VNI, and must not cause drops of valid frames.
  * flow_in, a BPF program of this option, reads only the first datagram of a train. The inner IP
@@ -68,7 +68,7 @@ t.test('each datagram of a train is checked against the peers of its own VNI', a
   }
   const config = join(lab.dir, 'vtepd.yaml');
   writeFileSync(config, CONFIG);
-  const vtepd = await lab.vtepd(near, `--config ${config} --flow-offload on`);
+  const vtepd = await lab.vtepd(near, `--config ${config} --kernel-path on`);
   const arrived = await capture(vms[200].here, 'eth0', lab.dir, `tcp dst portrange ${VALID}-${FORGED}`);
   for (const vni of VNIS) {
     const { here, there } = vms[vni];

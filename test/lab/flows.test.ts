@@ -1,5 +1,5 @@
 /**
- * TCP flows that the kernel forwards alone (--flow-offload), and events that must end this offload.
+ * TCP flows that the kernel forwards alone (--kernel-path), and events that must end this offload.
  *
  * The counters of vtepd include the frames of these flows; the counters of the TAP device do not.
  * The labs detect the frames by this difference.
@@ -33,7 +33,7 @@ const SHARE_SEEN = 0.2;
 const RECOVERY_MS = 4000;
 
 t.test('known flows bypass user space in both directions with correct counters (kernel vxlan)', async (t) => {
-  const { lab, near, far, vm101, vm105, vtepd } = await twoHosts(t, 'batch', '--flow-offload on');
+  const { lab, near, far, vm101, vm105, vtepd } = await twoHosts(t, 'batch', '--kernel-path on');
   await assertOffload(t, vtepd, OFFLOAD, true, 'enabled at start');
   await assertPing(t, vm101, FAR_VM);
   const wire = await capture(far, UNDERLAY_DEV, lab.dir, `udp port 4789 and src host ${NEAR}`);
@@ -59,7 +59,7 @@ t.test('flows bypass user space between two vtepd with two workers (IPv4 and IPv
   const { near, far } = await lab.hosts({ near: [`${NEAR}/24`], far: [`${FAR}/24`] });
   for (const host of [near, far])
     await host.run(['sh', '-c', 'echo 0 > /proc/sys/net/ipv6/conf/default/disable_ipv6']);
-  const flags = '--vni 100 --workers 2 --flow-offload on';
+  const flags = '--vni 100 --workers 2 --kernel-path on';
   const here = await lab.vtepd(near, `${flags} --peer ${FAR} --address 10.10.10.1/24 --address fd10::1/64`);
   const there = await lab.vtepd(far, `${flags} --peer ${NEAR} --address 10.10.10.2/24 --address fd10::2/64`);
   for (const vtepd of [here, there]) await assertOffload(t, vtepd, OFFLOAD, true, 'enabled at start');
@@ -71,7 +71,7 @@ t.test('flows bypass user space between two vtepd with two workers (IPv4 and IPv
 });
 
 t.test('network changes during a transfer end the offload, and the offload returns', async (t) => {
-  const hosts = await twoHosts(t, 'batch', '--flow-offload on');
+  const hosts = await twoHosts(t, 'batch', '--kernel-path on');
   const { near, vm101, vtepd } = hosts;
   await assertTransferDuring(t, hosts, OFFLOAD, async () => {
     await near.run(`ethtool -K ${UNDERLAY_DEV} tx-udp_tnl-segmentation off`);
@@ -110,7 +110,7 @@ t.test('network changes during a transfer end the offload, and the offload retur
 });
 
 t.test('a capture contains every frame', async (t) => {
-  const hosts = await twoHosts(t, 'batch', '--flow-offload on');
+  const hosts = await twoHosts(t, 'batch', '--kernel-path on');
   const { near, vtepd } = hosts;
   await assertTransferDuring(t, hosts, OFFLOAD, async () => {
     const seen = await tapFrames(near);
@@ -121,7 +121,7 @@ t.test('a capture contains every frame', async (t) => {
 });
 
 t.test('a firewall rule against the peer takes effect within a lease', async (t) => {
-  const { near, vm101, vm105, lab, vtepd } = await twoHosts(t, 'batch', '--flow-offload on --ageing 8');
+  const { near, vm101, vm105, lab, vtepd } = await twoHosts(t, 'batch', '--kernel-path on --ageing 8');
   await assertPing(t, vm101, FAR_VM);
   await lab.keep(vm101.start('iperf3 --server --one-off --forceflush')).untilOutput(/listening/);
   lab.keep(vm105.start(`iperf3 -c ${NEAR_VM} -t 20`));
@@ -141,7 +141,7 @@ t.test('a flow adapts at once to a path that narrows', async (t) => {
   const path = await narrowVms(t, 1500);
   const { lab, vma, vmb } = path;
   await kernelEnd(path, 'far', 'ipv4');
-  const vtepd = await nearVtepd(path, 'ipv4', 'batch', '--flow-offload on');
+  const vtepd = await nearVtepd(path, 'ipv4', 'batch', '--kernel-path on');
   await assertOffload(t, vtepd, OFFLOAD, true, 'enabled at start');
   await assertPing(t, vma, VMB.ipv4);
   await lab.keep(vmb.start('iperf3 --server --one-off --forceflush')).untilOutput(/listening/);
@@ -157,7 +157,7 @@ t.test('a flow adapts at once to a path that narrows', async (t) => {
 t.test('kill -9 leaves no device, and the next start enables the offload again', async (t) => {
   const lab = createLab(t);
   const { near } = await lab.hosts({ near: [`${NEAR}/24`], far: [`${FAR}/24`] });
-  const flags = `--vni 100 --peer ${FAR} --flow-offload on`;
+  const flags = `--vni 100 --peer ${FAR} --kernel-path on`;
   const vtepd = await lab.vtepd(near, flags);
   await assertOffload(t, vtepd, OFFLOAD, true, 'enabled at start');
   await vtepd.stop('SIGKILL');
@@ -172,16 +172,16 @@ t.test('a failed set-up is reported with its reason, and frames go through user 
   const lab = createLab(t);
   const { near } = await lab.hosts({ near: [`${NEAR}/24`], far: [`${FAR}/24`] });
   await near.ip(`link add ${DEVICES[0]} type bridge`);
-  const failing = await lab.vtepd(near, `--vni 100 --peer ${FAR} --flow-offload on`);
+  const failing = await lab.vtepd(near, `--vni 100 --peer ${FAR} --kernel-path on`);
   t.notOk((await offloadsOf(failing)).includes(OFFLOAD));
   const { body } = await failing.get('/v1/status');
   const detail = /every frame of a TCP flow goes through user space: .*vtflow4789/;
-  t.match(body, { warnings: [{ code: 'flow_offload_unused', detail }] });
+  t.match(body, { warnings: [{ code: 'kernel_path_unused', detail }] });
   t.match(failing.log(), detail);
   await failing.stop();
-  const bound = await lab.vtepd(near, `--vni 100 --peer ${FAR} --underlay-dev eth0 --flow-offload on`);
+  const bound = await lab.vtepd(near, `--vni 100 --peer ${FAR} --underlay-dev eth0 --kernel-path on`);
   t.notOk((await offloadsOf(bound)).includes(OFFLOAD));
-  t.match(bound.log(), /every frame of a TCP flow goes through user space: .*bound to eth0/);
+  t.match(bound.log(), /superframes are cut up before they are sent: .*bound to eth0/);
 });
 
 /** Asserts that most frames of a transfer bypass the TAP device's counters. */

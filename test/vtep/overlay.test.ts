@@ -284,7 +284,7 @@ t.test('a TAP changes its bridge after pending changes of the overlay MTU are ap
   const following = new Promise<void>((resolve) => {
     followed = resolve;
   });
-  pathManager.start({ vnis: () => [], followPaths: () => following } as unknown as Handle, undefined);
+  pathManager.start({ vnis: () => [], followPaths: () => following } as unknown as Handle);
   const moving = overlay.moveTo({ ...vni(1), bridge: 'br-vxlan' });
   for (let turn = 0; turn < 100; turn++) await nextTurn();
   t.same(moved, []);
