@@ -64,6 +64,18 @@ int32_t arg_int_within(struct call *call, int index, const char *argument, int32
 	return min;
 }
 
+/* A packet mark (SO_MARK): any unsigned 32-bit integer. */
+uint32_t arg_mark(struct call *call, int index)
+{
+	double value;
+
+	if (napi_get_value_double(call->env, call->args[index], &value) == napi_ok && value >= 0 &&
+	    value <= UINT32_MAX && trunc(value) == value)
+		return (uint32_t)value;
+	refuse(call, "mark", "an integer from 0 to 4294967295");
+	return 0;
+}
+
 bool arg_bool(struct call *call, int index, const char *argument)
 {
 	bool value = false;

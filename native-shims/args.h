@@ -46,6 +46,7 @@ void refuse(struct call *call, const char *argument, const char *wanted);
 
 int32_t arg_int(struct call *call, int index, const char *argument);
 int32_t arg_int_within(struct call *call, int index, const char *argument, int32_t min, int32_t max);
+uint32_t arg_mark(struct call *call, int index);
 bool arg_bool(struct call *call, int index, const char *argument);
 void arg_string(struct call *call, int index, const char *argument, char *buffer, size_t size);
 struct view arg_bytes(struct call *call, int index, const char *argument, size_t min, size_t align);

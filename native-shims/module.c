@@ -111,6 +111,15 @@ static napi_value js_udp_bind_device(napi_env env, napi_callback_info info)
 	return call.refused ? NULL : answer(&call, udp_bind_device(fd, device));
 }
 
+static napi_value js_udp_set_mark(napi_env env, napi_callback_info info)
+{
+	struct call call = begin_call(env, info, "udpSetMark");
+	int fd = arg_int(&call, 0, "fd");
+	uint32_t mark = arg_mark(&call, 1);
+
+	return call.refused ? NULL : answer(&call, udp_set_mark(fd, mark));
+}
+
 static napi_value js_udp_set_gro(napi_env env, napi_callback_info info)
 {
 	struct call call = begin_call(env, info, "udpSetGro");
@@ -180,8 +189,9 @@ static napi_value js_tunnel_attach(napi_env env, napi_callback_info info)
 {
 	struct call call = begin_call(env, info, "tunnelAttach");
 	int ifindex = arg_int_within(&call, 0, "ifindex", 1, INT32_MAX);
+	uint32_t mark = arg_mark(&call, 1);
 
-	return call.refused ? NULL : answer(&call, tunnel_attach(ifindex));
+	return call.refused ? NULL : answer(&call, tunnel_attach(ifindex, mark));
 }
 
 static napi_value js_flow_open(napi_env env, napi_callback_info info)
@@ -477,6 +487,7 @@ static void export_functions(napi_env env, napi_value exports)
 		{ "udpOpen", js_udp_open },
 		{ "udpAdmit", js_udp_admit },
 		{ "udpBindDevice", js_udp_bind_device },
+		{ "udpSetMark", js_udp_set_mark },
 		{ "udpSetGro", js_udp_set_gro },
 		{ "udpSelect", js_udp_select },
 		{ "udpReceiveBatch", js_udp_receive_batch },

@@ -297,6 +297,7 @@ int tap_write_batch(const int32_t *fds, size_t fd_count, struct arena arena, str
 int udp_open(const struct peer_row *local, const char *device, int options, int receive_len, int send_len, int ttl);
 int udp_admit(int fd);
 int udp_bind_device(int fd, const char *device);
+int udp_set_mark(int fd, uint32_t mark);
 int udp_set_gro(int fd, int on);
 int udp_select(int fd, const uint8_t *program, size_t len);
 int udp_receive_batch(int fd, struct arena arena, struct batch *batch, struct peer_row *sources, struct udp_slots slots);
@@ -308,7 +309,7 @@ int64_t udp_drops(int fd);
 int udp_port(int fd);
 
 int tunnel_open(const char *name);
-int tunnel_attach(int ifindex);
+int tunnel_attach(int ifindex, uint32_t mark);
 int tunnel_segmentation(const char *device);
 
 int flow_open(int32_t fds[FLOW_FDS]);

@@ -4,9 +4,10 @@
  *
  * tunnel.c sends through the TAP. The program performs a route lookup per superframe (cheap beside
  * the copy of 64 KB), so route changes take effect at once. The program reads only the two
- * addresses of the IP packet and changes nothing.
+ * addresses of the IP packet. It changes nothing but the mark of the packet, by which the kernel
+ * also chooses the neighbour (bpf_redirect_neigh() makes a lookup of its own).
  *
- * Requires Linux 6.17 for the device, 6.6 for the program.
+ * Requires Linux 6.17 for the device, 6.6 for the program (6.10 with a mark).
  */
 #include "tunnel.h"
 
@@ -28,8 +29,10 @@
  */
 #define TUNNEL_OFFLOADS 0x1e7
 
-/* Defined by bpf.h since Linux 6.3 and 5.10 */
+/* Defined by bpf.h since Linux 6.3, 6.10 and 5.10 */
 #define FIB_LOOKUP_SKIP_NEIGH 8
+#define FIB_LOOKUP_MARK 32
+#define FIB_MARK_OFF 52 /* of the mark in struct bpf_fib_lookup, where older headers have smac */
 #define FUNC_skb_load_bytes 26
 #define FUNC_fib_lookup 69
 #define FUNC_redirect_neigh 152
@@ -83,61 +86,63 @@ int tunnel_open(const char *name)
 	COPY(BPF_REG_1, BPF_REG_6), SET(BPF_REG_2, frame_off), COPY(BPF_REG_3, BPF_REG_10), \
 		ADD(BPF_REG_3, ASK(field)), SET(BPF_REG_4, len), CALL(FUNC_skb_load_bytes)
 
-/*
- * R6 is the frame. The program looks up the route of the frame and redirects the frame to the
- * device of that route. It drops every packet that is not untagged IPv4, because any other packet
- * has no IPv4 addresses at these offsets.
- */
-static const struct bpf_insn by_route[] = {
-	COPY(BPF_REG_6, BPF_REG_1),
-	LOAD(BPF_REG_2, BPF_REG_6, offsetof(struct __sk_buff, protocol)),
-	SKIP_IF(BPF_JNE, BPF_REG_2, __constant_htons(ETH_P_IP), 2),
-	LOAD(BPF_REG_2, BPF_REG_6, offsetof(struct __sk_buff, vlan_present)),
-	SKIP_IF(BPF_JEQ, BPF_REG_2, 0, 2),
-	SET(BPF_REG_0, VERDICT_DROP),
-	EXIT,
-	STORE(BPF_DW, BPF_REG_10, QUESTION, 0),
-	STORE(BPF_DW, BPF_REG_10, QUESTION + 8, 0),
-	STORE(BPF_DW, BPF_REG_10, QUESTION + 16, 0),
-	STORE(BPF_DW, BPF_REG_10, QUESTION + 24, 0),
-	STORE(BPF_DW, BPF_REG_10, QUESTION + 32, 0),
-	STORE(BPF_DW, BPF_REG_10, QUESTION + 40, 0),
-	STORE(BPF_DW, BPF_REG_10, QUESTION + 48, 0),
-	STORE(BPF_DW, BPF_REG_10, QUESTION + 56, 0),
-	STORE(BPF_B, BPF_REG_10, ASK(family), AF_INET),
-	STORE(BPF_B, BPF_REG_10, ASK(l4_protocol), IPPROTO_UDP),
-	LOAD(BPF_REG_2, BPF_REG_6, offsetof(struct __sk_buff, ifindex)),
-	STORE_X(BPF_REG_10, BPF_REG_2, ASK(ifindex)),
-	ASK_BYTES(ipv4_src, IPV4_SOURCE, 4),
-	ASK_BYTES(ipv4_dst, IPV4_DESTINATION, 4),
-	COPY(BPF_REG_1, BPF_REG_6),
-	COPY(BPF_REG_2, BPF_REG_10),
-	ADD(BPF_REG_2, QUESTION),
-	SET(BPF_REG_3, sizeof(struct bpf_fib_lookup)),
-	SET(BPF_REG_4, FIB_LOOKUP_SKIP_NEIGH),
-	CALL(FUNC_fib_lookup),
-	SKIP_IF(BPF_JEQ, BPF_REG_0, 0, 2),
-	SET(BPF_REG_0, VERDICT_DROP),
-	EXIT,
-	LOAD(BPF_REG_1, BPF_REG_10, ASK(ifindex)),
-	SET(BPF_REG_2, 0),
-	SET(BPF_REG_3, 0),
-	SET(BPF_REG_4, 0),
-	CALL(FUNC_redirect_neigh),
-	EXIT,
-};
-
 /**
  * tunnel_attach() - redirect the IPv4 packets of a device by their routes; drop its other frames
  * @ifindex:	device opened by tunnel_open(). IPv4 forwarding must be enabled on it; otherwise the
  *		program drops all packets
+ * @mark:	mark of the packets and of the lookups of their routes; 0: none
+ *
+ * In the program, R6 is the frame. The program looks up the route of the frame and redirects the
+ * frame to the device of that route. It drops every packet that is not untagged IPv4, because any
+ * other packet has no IPv4 addresses at these offsets.
  *
  * #syscalls bpf close
- * Return: fd that keeps the program attached until closed; -EINVAL before Linux 6.6; -EPERM without
- * CAP_BPF and CAP_NET_ADMIN.
+ * Return: fd that keeps the program attached until closed; -EINVAL before Linux 6.6, with a mark
+ * before 6.10; -EPERM without CAP_BPF and CAP_NET_ADMIN.
  */
-int tunnel_attach(int ifindex)
+int tunnel_attach(int ifindex, uint32_t mark)
 {
+	const struct bpf_insn by_route[] = {
+		COPY(BPF_REG_6, BPF_REG_1),
+		LOAD(BPF_REG_2, BPF_REG_6, offsetof(struct __sk_buff, protocol)),
+		SKIP_IF(BPF_JNE, BPF_REG_2, __constant_htons(ETH_P_IP), 2),
+		LOAD(BPF_REG_2, BPF_REG_6, offsetof(struct __sk_buff, vlan_present)),
+		SKIP_IF(BPF_JEQ, BPF_REG_2, 0, 2),
+		SET(BPF_REG_0, VERDICT_DROP),
+		EXIT,
+		STORE(BPF_DW, BPF_REG_10, QUESTION, 0),
+		STORE(BPF_DW, BPF_REG_10, QUESTION + 8, 0),
+		STORE(BPF_DW, BPF_REG_10, QUESTION + 16, 0),
+		STORE(BPF_DW, BPF_REG_10, QUESTION + 24, 0),
+		STORE(BPF_DW, BPF_REG_10, QUESTION + 32, 0),
+		STORE(BPF_DW, BPF_REG_10, QUESTION + 40, 0),
+		STORE(BPF_DW, BPF_REG_10, QUESTION + 48, 0),
+		STORE(BPF_DW, BPF_REG_10, QUESTION + 56, 0),
+		STORE(BPF_W, BPF_REG_10, QUESTION + FIB_MARK_OFF, mark),
+		STORE(BPF_B, BPF_REG_10, ASK(family), AF_INET),
+		STORE(BPF_B, BPF_REG_10, ASK(l4_protocol), IPPROTO_UDP),
+		LOAD(BPF_REG_2, BPF_REG_6, offsetof(struct __sk_buff, ifindex)),
+		STORE_X(BPF_REG_10, BPF_REG_2, ASK(ifindex)),
+		ASK_BYTES(ipv4_src, IPV4_SOURCE, 4),
+		ASK_BYTES(ipv4_dst, IPV4_DESTINATION, 4),
+		COPY(BPF_REG_1, BPF_REG_6),
+		COPY(BPF_REG_2, BPF_REG_10),
+		ADD(BPF_REG_2, QUESTION),
+		SET(BPF_REG_3, sizeof(struct bpf_fib_lookup)),
+		SET(BPF_REG_4, FIB_LOOKUP_SKIP_NEIGH | (mark ? FIB_LOOKUP_MARK : 0)),
+		CALL(FUNC_fib_lookup),
+		SKIP_IF(BPF_JEQ, BPF_REG_0, 0, 2),
+		SET(BPF_REG_0, VERDICT_DROP),
+		EXIT,
+		SET(BPF_REG_2, mark),
+		STORE_X(BPF_REG_6, BPF_REG_2, offsetof(struct __sk_buff, mark)),
+		LOAD(BPF_REG_1, BPF_REG_10, ASK(ifindex)),
+		SET(BPF_REG_2, 0),
+		SET(BPF_REG_3, 0),
+		SET(BPF_REG_4, 0),
+		CALL(FUNC_redirect_neigh),
+		EXIT,
+	};
 	int program = bpf_load(BPF_PROG_TYPE_SCHED_CLS, by_route, sizeof(by_route)), fd;
 
 	if (program < 0)

@@ -207,6 +207,18 @@ int udp_admit(int fd)
 }
 
 /**
+ * udp_set_mark() - set the mark of everything that a socket sends, for policy routing (SO_MARK)
+ * @mark:	0: no mark
+ *
+ * #syscalls setsockopt
+ * Return: 0; -EPERM without CAP_NET_ADMIN and CAP_NET_RAW.
+ */
+int udp_set_mark(int fd, uint32_t mark)
+{
+	return set_option(fd, SOL_SOCKET, SO_MARK, (int)mark);
+}
+
+/**
  * udp_set_gro() - receive trains whole (UDP_GRO) or split by the kernel
  *
  * #syscalls setsockopt

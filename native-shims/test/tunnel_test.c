@@ -68,7 +68,7 @@ static void open_tunnel(void)
 		SKIP("this kernel has no TUN_F_UDP_TUNNEL_GSO");
 	REQUIRE(tunnel.fd >= 0);
 	REQUIRE(run("ip link set outer up && echo 1 > /proc/sys/net/ipv4/conf/outer/forwarding") == 0);
-	REQUIRE(tunnel_attach((int)if_nametoindex("outer")) >= 0);
+	REQUIRE(tunnel_attach((int)if_nametoindex("outer"), 0) >= 0);
 	inet_pton(AF_INET, "10.77.0.1", tunnel.local);
 	tunnel.mtu = 1500;
 	tunnel.ttl = 64;

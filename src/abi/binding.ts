@@ -116,6 +116,12 @@ export interface Shim {
    */
   udpBindDevice(fd: number, device: string): number;
   /**
+   * Sets the mark of everything that the socket sends, for policy routing (SO_MARK).
+   *
+   * @param mark 0 … 4294967295; 0: no mark
+   */
+  udpSetMark(fd: number, mark: number): number;
+  /**
    * Turns UDP_GRO on or off. With UDP_GRO the socket receives a train whole; without UDP_GRO the
    * kernel splits the train. -ENOPROTOOPT before Linux 5.0.
    */
@@ -215,10 +221,11 @@ export interface Shim {
    * Redirects packets written to the outer TAP to the device given by the routing table. IPv4
    * forwarding must be enabled on the TAP.
    *
-   * @returns fd that keeps the program attached until closed; -EINVAL before Linux 6.6, -EPERM
-   *   without CAP_BPF
+   * @param mark mark of the packets, by which their route is looked up; 0: none
+   * @returns fd that keeps the program attached until closed; -EINVAL before Linux 6.6, or before
+   *   6.10 with a mark; -EPERM without CAP_BPF
    */
-  tunnelAttach(ifindex: number): number;
+  tunnelAttach(ifindex: number, mark: number): number;
   /**
    * Returns whether a device can segment tunnelled superframes.
    *

@@ -72,7 +72,7 @@ function checkApi({ api, apiTokenFile }: Settings, layers: readonly Layer[]): vo
 
 /** Refuses settings that `node:dgram` sockets do not support. */
 function checkEngine(
-  { io, underlayDev, udpChecksum, kernelPath, workers, df }: Settings,
+  { io, underlayDev, fwmark, udpChecksum, kernelPath, workers, df }: Settings,
   layers: readonly Layer[],
 ): void {
   if (io !== 'dgram') return;
@@ -81,6 +81,10 @@ function checkEngine(
     throw new ConfigError(
       `${place(layers, 'underlayDev')} ${underlayDev}: --io dgram cannot bind to a device; ${cure}`,
     );
+  }
+  if (fwmark !== 0) {
+    const [{ place, text }] = nearest(layers, 'fwmark');
+    throw new ConfigError(`${place} ${text}: --io dgram cannot mark its packets; ${cure}`);
   }
   if (!udpChecksum) {
     throw new ConfigError(

@@ -16,6 +16,7 @@ import {
   parseFilePath,
   parseInterfaceAddress,
   parseInterfaceName,
+  parseMark,
   parseMetricsListen,
   parseMtu,
   parsePort,
@@ -73,6 +74,12 @@ export const SETTINGS = {
     absent: '',
     help: 'bind the underlay sockets to this device',
     parse: parseInterfaceName,
+  }),
+  fwmark: vtep({
+    argument: 'N',
+    absent: 0,
+    help: 'mark (SO_MARK) of every underlay packet, for policy routing: 1 to 4294967295, or hexadecimal 0x1 to 0xffffffff',
+    parse: parseMark,
   }),
   port: vtep({
     argument: 'P',

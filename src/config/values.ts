@@ -24,6 +24,8 @@ export type ApiListen =
 /** RFC 7348 §5: 24 bits. */
 const VNI_MAX = 0xffffff;
 
+const MARK_MAX = 0xffffffff;
+
 /** IFNAMSIZ minus the terminating zero. */
 const INTERFACE_NAME_MAX = 15;
 /** sun_path has 108 bytes, including the terminating zero (unix(7)). */
@@ -97,6 +99,13 @@ export function parseSourcePorts(text: string): { min: number; max: number } {
   const max = Number(last);
   if (min >= 1 && max <= 65535 && max - min + 1 >= SOURCE_PORTS_MIN) return { min, max };
   throw new ValueError(`must be MIN-MAX within 1-65535, at least ${SOURCE_PORTS_MIN} ports wide`);
+}
+
+/** Parses a packet mark (SO_MARK, socket(7)), decimal or hexadecimal; 0 means no mark. */
+export function parseMark(text: string): number {
+  const value = /^([1-9]\d{0,9}|0x[\da-f]{1,8})$/i.test(text) ? Number(text) : 0;
+  if (value >= 1 && value <= MARK_MAX) return value;
+  throw new ValueError('must be a number from 1 to 4294967295, or from 0x1 to 0xffffffff');
 }
 
 /** Parses an interface name as Linux allows it (dev_valid_name), without a pattern (`tap%d`). */

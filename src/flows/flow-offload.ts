@@ -65,6 +65,8 @@ export interface FlowSpec {
   /** VXLAN port. */
   readonly port: number;
   readonly sourcePorts: { readonly min: number; readonly max: number };
+  /** Mark of the packets (SO_MARK); 0: none. */
+  readonly mark: number;
 }
 
 /** A VNI and the TAP of its frames. */
@@ -182,7 +184,7 @@ export class FlowOffload {
     const [flowLink, redirectLink] = [this.#machine.get(flow), this.#machine.get(redirect)];
     for (const link of [flowLink, redirectLink]) this.#undo.push(() => this.#delete(link));
     await quiet(this.#machine, flow);
-    this.#keep(await redirectToRoute(this.#shim, this.#machine, redirect));
+    this.#keep(await redirectToRoute(this.#shim, this.#machine, redirect, this.#spec.mark));
     this.#vxlan = flowLink.index;
     this.#redirectFd = redirectLink.index;
     for (const link of [flowLink, redirectLink, underlay]) this.#devices.set(link.name, link);

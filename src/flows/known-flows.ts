@@ -52,8 +52,8 @@ export interface KnownFlowsOptions extends FlowSpec, KnownFlowsDeps {
 }
 
 export function openKnownFlows(settings: Settings, deps: KnownFlowsDeps): KnownFlows {
-  const { port, sourcePorts, workers, ttl, udpChecksum } = settings;
-  return new KnownFlows({ ...deps, port, sourcePorts, workers, ttl, udpChecksum });
+  const { port, sourcePorts, fwmark: mark, workers, ttl, udpChecksum } = settings;
+  return new KnownFlows({ ...deps, port, sourcePorts, mark, workers, ttl, udpChecksum });
 }
 
 export class KnownFlows implements TunnelFollower {

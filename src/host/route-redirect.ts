@@ -28,13 +28,19 @@ export class NotPermittedError extends HostError {
 /**
  * Brings the device up and attaches the program.
  *
+ * @param mark mark of the packets (SO_MARK), by which their route is looked up; 0: none
  * @returns fd that keeps the program attached
  * @throws HostError, NotPermittedError
  */
-export async function redirectToRoute(shim: Shim, machine: Machine, name: string): Promise<number> {
+export async function redirectToRoute(
+  shim: Shim,
+  machine: Machine,
+  name: string,
+  mark: number,
+): Promise<number> {
   turnOn(`/proc/sys/net/ipv4/conf/${name}/forwarding`);
   await quiet(machine, name);
-  return attached(shim.tunnelAttach(machine.get(name).index));
+  return attached(shim.tunnelAttach(machine.get(name).index, mark));
 }
 
 /** Brings the device up without IPv6 and ARP, so that the host itself sends nothing through it. */

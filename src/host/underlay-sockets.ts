@@ -43,6 +43,8 @@ export interface UnderlaySpec {
   readonly port: number;
   /** Device to bind to; '' none. */
   readonly device: string;
+  /** Mark of the packets sent (SO_MARK); 0: none. */
+  readonly mark: number;
   readonly sourcePorts: { readonly min: number; readonly max: number };
   readonly udpChecksum: boolean;
   /**
@@ -202,16 +204,8 @@ async function openFamily(
   refused: Map<SocketOffload, number>,
 ): Promise<FamilySockets> {
   const poolLen = shim.layout.SOURCE_SOCKETS;
-  const local = localAddress(spec, family);
   const open = (port: number, options: number, receiveLen: number, sendLen: number): number => {
-    const fd = shim.udpOpen(
-      packRow(family, local, port, spec.scopeId),
-      spec.device,
-      options | (local === undefined ? 0 : FREEBIND),
-      receiveLen,
-      sendLen,
-      spec.ttl,
-    );
+    const fd = openSocket(shim, spec, family, port, options, receiveLen, sendLen);
     if (fd >= 0) opened.push(fd);
     return fd;
   };
@@ -254,6 +248,32 @@ async function openFamily(
   function poolOf(k: number): number {
     return pools[k % pools.length];
   }
+}
+
+/**
+ * Opens a socket of the underlay, on its local address, which need not exist yet; the other
+ * parameters are those of `udpOpen`.
+ *
+ * @returns fd or negative errno
+ * @throws HostError when the scope of the local address does not exist
+ */
+export function openSocket(
+  shim: Shim,
+  spec: Pick<UnderlaySpec, 'local4' | 'local6' | 'scopeId' | 'device' | 'ttl' | 'mark'>,
+  family: 4 | 6,
+  port: number,
+  options: number,
+  receiveLen: number,
+  sendLen: number,
+): number {
+  const local = localAddress(spec, family);
+  const row = packRow(family, local, port, spec.scopeId);
+  const freebind = local === undefined ? 0 : FREEBIND;
+  const fd = shim.udpOpen(row, spec.device, options | freebind, receiveLen, sendLen, spec.ttl);
+  if (fd < 0 || spec.mark === 0) return fd;
+  const error = shim.udpSetMark(fd, spec.mark);
+  if (error < 0) shim.close(fd);
+  return error < 0 ? error : fd;
 }
 
 /**
@@ -327,7 +347,7 @@ function isNeeded({ needed, local4, local6 }: UnderlaySpec, family: 4 | 6): bool
 }
 
 /** @returns undefined for any local address */
-export function localAddress(
+function localAddress(
   { local4, local6 }: Pick<UnderlaySpec, 'local4' | 'local6'>,
   family: 4 | 6,
 ): IpAddress | undefined {

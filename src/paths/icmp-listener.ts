@@ -52,7 +52,7 @@ export class IcmpListener {
   /** @throws Error with a one-line message when no raw socket can be opened */
   start(): void {
     for (const family of [4, 6] as const) {
-      const socket = openRawIcmp(family, this.#options.device, TYPES[family]);
+      const socket = openRawIcmp(family, this.#options.device, 0, TYPES[family]);
       socket.on('message', (message: Buffer) => this.receive(family, message, performance.now()));
       // An error of the socket only means that no messages arrive.
       socket.on('error', () => {});

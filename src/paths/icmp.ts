@@ -23,9 +23,10 @@ const TYPES = { 4: [0, 3], 6: [2, 129] } as const;
 
 /**
  * @param device device that the underlay's sockets are bound to; '' any
+ * @param mark mark of the packets (SO_MARK); 0: none
  * @param isHeld true for a peer to which nothing may be sent
  */
-export function icmpMeans(device: string, isHeld: (peer: ProbedPeer) => boolean): Means {
+export function icmpMeans(device: string, mark: number, isHeld: (peer: ProbedPeer) => boolean): Means {
   return {
     name: 'icmp',
     open: async (peer) => {
@@ -33,15 +34,15 @@ export function icmpMeans(device: string, isHeld: (peer: ProbedPeer) => boolean)
         throw new MeansUnavailable(
           'the --local address is not usable, or the route to the peer leads into the overlay',
         );
-      return open(peer, device);
+      return open(peer, device, mark);
     },
   };
 }
 
-function open(peer: ProbedPeer, device: string): OpenMeans {
+function open(peer: ProbedPeer, device: string, mark: number): OpenMeans {
   const { family } = peer;
   const [host, scope] = peer.text.split('%');
-  const socket = openSocket(family, scope ?? device);
+  const socket = openSocket(family, scope ?? device, mark);
   const exchange = new Exchange();
   const identifier = randomInt(0x10000);
   let sequence = randomInt(0x10000);
@@ -71,9 +72,9 @@ function open(peer: ProbedPeer, device: string): OpenMeans {
 }
 
 /** @throws MeansUnavailable */
-function openSocket(family: 4 | 6, device: string): RawSocket {
+function openSocket(family: 4 | 6, device: string, mark: number): RawSocket {
   try {
-    const socket = openRawIcmp(family, device, TYPES[family]);
+    const socket = openRawIcmp(family, device, mark, TYPES[family]);
     const [level, option] = MTU_DISCOVER[family];
     socket.setOption(level, option, PMTUDISC_PROBE);
     return socket;

@@ -50,11 +50,13 @@ export function hostOf({ name, address }: ResolvedPeer): string {
  */
 const FORGET_MS = 60_000;
 
+type PathSettings = Pick<Settings, 'local' | 'underlayDev' | 'fwmark'>;
+
 /** @param all true for a name that stands for many hosts */
 export type Resolve = (host: string, all: boolean) => Promise<readonly IpAddress[]>;
 
 export class Paths {
-  readonly #settings: Pick<Settings, 'local' | 'underlayDev'>;
+  readonly #settings: PathSettings;
   readonly #machine: Machine;
   /** Interface index of `--underlay-dev`; undefined: not bound yet. */
   #boundTo: number | undefined;
@@ -74,7 +76,7 @@ export class Paths {
    * @param isOverlay true for the interface index of a device that leads into the overlay
    */
   constructor(
-    settings: Pick<Settings, 'local' | 'underlayDev'>,
+    settings: PathSettings,
     machine: Machine,
     resolve: Resolve = resolveHost,
     isOverlay: (device: number) => boolean = () => false,
@@ -263,9 +265,9 @@ export class Paths {
   }
 
   #find(address: IpAddress): Promise<Route | undefined> {
-    const { underlayDev } = this.#settings;
+    const { underlayDev, fwmark: mark } = this.#settings;
     const bound = underlayDev === '' ? undefined : (this.#boundTo ?? this.#machine.scopeId(underlayDev));
-    return routeTo(this.#machine, address, bound);
+    return routeTo(this.#machine, address, { bound, mark });
   }
 
   #scopeOf(scope: string, text: string): number {

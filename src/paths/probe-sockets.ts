@@ -9,12 +9,10 @@
 import type { Shim } from '../abi/binding.js';
 import { ERRNO } from '../abi/errno.js';
 import { spreadOver } from '../host/source-ports.js';
-import { localAddress, packRow, type UnderlaySpec } from '../host/underlay-sockets.js';
+import { openSocket, type UnderlaySpec } from '../host/underlay-sockets.js';
 
 /** Options of `udpOpen`: error queue, DF. */
 const SEND_WITH_DF = 2 | 4;
-/** Option of `udpOpen`: the local address need not exist yet. */
-const FREEBIND = 512;
 /**
  * Datagrams sent to the socket are not read; the error queue needs a few hundred bytes per message.
  */
@@ -33,20 +31,11 @@ export interface ProbeSockets {
 
 export function openProbeSockets(
   shim: Shim,
-  spec: Pick<UnderlaySpec, 'local4' | 'local6' | 'scopeId' | 'device' | 'sourcePorts' | 'ttl'>,
+  spec: Pick<UnderlaySpec, 'local4' | 'local6' | 'scopeId' | 'device' | 'mark' | 'sourcePorts' | 'ttl'>,
 ): ProbeSockets {
   const open = (family: 4 | 6): number => {
-    const local = localAddress(spec, family);
     const [fd = -1] = spreadOver(spec.sourcePorts, 1, (port) => {
-      const row = packRow(family, local, port, spec.scopeId);
-      const answer = shim.udpOpen(
-        row,
-        spec.device,
-        SEND_WITH_DF | (local === undefined ? 0 : FREEBIND),
-        RECEIVE_BUFFER_LEN,
-        SEND_BUFFER_LEN,
-        spec.ttl,
-      );
+      const answer = openSocket(shim, spec, family, port, SEND_WITH_DF, RECEIVE_BUFFER_LEN, SEND_BUFFER_LEN);
       return answer === -ERRNO.EADDRINUSE ? undefined : answer;
     });
     return fd;

@@ -48,7 +48,7 @@ export interface ProbingOptions {
   /** Returns the TAP that the configuration names; undefined: it is not in this namespace. */
   readonly linkOf: (tap: string) => Link | undefined;
   readonly shim: Shim;
-  readonly settings: Pick<Settings, 'local' | 'underlayDev' | 'sourcePorts'>;
+  readonly settings: Pick<Settings, 'local' | 'underlayDev' | 'fwmark' | 'sourcePorts'>;
   readonly ttl: number;
   readonly paths: Paths;
   /** Called with the counters of all peers at each check. */
@@ -78,7 +78,8 @@ export class Probing {
     this.#echo = new EchoMeans(send);
     this.proofs = new Proofs(send);
     this.#arp = new ArpMeans(send, (peer) => this.#findHost(peer));
-    const means = [icmpMeans(settings.underlayDev, (peer) => this.#isHeld(peer)), this.#echo, this.#arp];
+    const icmp = icmpMeans(settings.underlayDev, settings.fwmark, (peer) => this.#isHeld(peer));
+    const means = [icmp, this.#echo, this.#arp];
     this.#prober = new Prober(means, (address) => paths.refresh(address));
   }
 
@@ -172,6 +173,7 @@ export class Probing {
       local6: localOf(6),
       scopeId: (scope) => machine.scopeId(scope),
       device: settings.underlayDev,
+      mark: settings.fwmark,
       sourcePorts: settings.sourcePorts,
       ttl,
     });

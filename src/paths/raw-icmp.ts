@@ -32,6 +32,7 @@ const LARGEST_PACKET = 65535;
 
 const SOL_SOCKET = 1;
 const SO_BINDTODEVICE = 25;
+const SO_MARK = 36;
 /**
  * ICMP_FILTER of SOL_RAW has a bit for each of 32 ICMP types, ICMP6_FILTER of IPPROTO_ICMPV6 has a
  * bit for each of 256 ICMPv6 types. A bit with value 1 blocks its type. The length is in 32-bit
@@ -41,10 +42,16 @@ const FILTER = { 4: { level: 255, option: 1, words: 1 }, 6: { level: 58, option:
 
 /**
  * @param device device to bind to; '' any
+ * @param mark mark of the packets sent (SO_MARK); 0: none
  * @param types ICMP types to receive
  * @throws Error with a one-line message when permission or package is missing
  */
-export function openRawIcmp(family: 4 | 6, device: string, types: readonly number[]): RawSocket {
+export function openRawIcmp(
+  family: 4 | 6,
+  device: string,
+  mark: number,
+  types: readonly number[],
+): RawSocket {
   let socket: RawSocket | undefined;
   try {
     const module = createRequire(import.meta.url)('raw-socket') as RawSocketModule;
@@ -54,6 +61,10 @@ export function openRawIcmp(family: 4 | 6, device: string, types: readonly numbe
     if (device !== '') {
       const name = Buffer.from(`${device}\0`);
       socket.setOption(SOL_SOCKET, SO_BINDTODEVICE, name, name.length);
+    }
+    if (mark !== 0) {
+      const bytes = Buffer.from(Uint32Array.of(mark).buffer);
+      socket.setOption(SOL_SOCKET, SO_MARK, bytes, bytes.length);
     }
     return socket;
   } catch (error) {

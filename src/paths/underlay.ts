@@ -19,20 +19,32 @@ export interface Route {
   readonly mtu: number;
 }
 
+/** Properties of the underlay's sockets that decide the route of a packet. */
+export interface Via {
+  /**
+   * Interface index of the device that the sockets are bound to; 0: it is missing, so there is no
+   * route; undefined: any device.
+   */
+  readonly bound: number | undefined;
+  /** Mark of their packets (SO_MARK); 0: none. */
+  readonly mark: number;
+}
+
+/** Sockets that are bound to no device and have no mark. */
+const ANY: Via = { bound: undefined, mark: 0 };
+
 /**
- * @param bound interface index of the device that the underlay's sockets are bound to; 0: it is
- * missing, so there is no route; undefined: any device
  * @returns undefined when there is no route, so that an unreachable peer does not prevent a start
  * @throws HostError
  */
 export async function routeTo(
   machine: Machine,
   address: IpAddress,
-  bound?: number,
+  { bound, mark }: Via = ANY,
 ): Promise<Route | undefined> {
   const oif = address.scope === '' ? bound : machine.scopeId(address.scope);
   if (oif === 0) return undefined;
-  const found = await lookUpRoute(address, oif);
+  const found = await lookUpRoute(address, { oif: oif ?? 0, mark });
   const link = found && machine.link(found.device);
   if (found === undefined || link === undefined) return undefined;
   return {

@@ -43,6 +43,8 @@ export interface TunnelSpec {
   readonly local: Uint8Array | undefined;
   /** Device that the sockets are bound to; '' none. */
   readonly device: string;
+  /** Mark of the packets (SO_MARK); 0: none. */
+  readonly mark: number;
   readonly ttl: number;
   readonly df: boolean;
   readonly udpChecksum: boolean;
@@ -102,7 +104,7 @@ export function makeTunnel(
   poolFds: readonly number[],
   isHeld: () => boolean,
 ): TunnelOffload {
-  const { port, udpChecksum, underlayDev, ttl } = settings;
+  const { port, udpChecksum, underlayDev, fwmark, ttl } = settings;
   const local = settings.local.find(({ family }) => family === 4)?.bytes.subarray(0, 4);
   const df = settings.df !== 'unset';
   const pool = df ? 0 : 2 * SOURCE_SOCKETS;
@@ -111,6 +113,7 @@ export function makeTunnel(
     port,
     local,
     device: underlayDev,
+    mark: fwmark,
     ttl,
     df,
     udpChecksum,
@@ -210,7 +213,7 @@ export class TunnelOffload {
       return;
     }
     try {
-      const linkFd = await this.#redirect(this.#shim, this.#machine, name);
+      const linkFd = await this.#redirect(this.#shim, this.#machine, name, this.#spec.mark);
       for (const fd of [linkFd, outerFd]) this.#undo.push(() => void this.#shim.close(fd));
       this.#outerFd = outerFd;
     } catch (error) {

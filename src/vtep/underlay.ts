@@ -26,7 +26,7 @@ export function openSockets(
   settings: Settings,
   peers: readonly NewPeer[],
 ): Promise<UnderlaySockets> {
-  const { local, port, underlayDev, sourcePorts, udpChecksum, df, ttl, workers } = settings;
+  const { local, port, underlayDev, fwmark, sourcePorts, udpChecksum, df, ttl, workers } = settings;
   const ofFamily = (family: 4 | 6) => local.find((address) => address.family === family)?.text ?? '';
   return openUnderlaySockets(shim, {
     local4: ofFamily(4),
@@ -38,6 +38,7 @@ export function openSockets(
     },
     port,
     device: underlayDev,
+    mark: fwmark,
     sourcePorts,
     udpChecksum,
     plain: engineOf(settings) === 'dgram',

@@ -78,6 +78,10 @@ const refused: [string, string][] = [
     '--underlay-dev eth0: --io dgram cannot bind to a device; use --io batch, or omit one of the two options',
   ],
   [
+    '--vni 1 --io dgram --fwmark 0x7',
+    '--fwmark 0x7: --io dgram cannot mark its packets; use --io batch, or omit one of the two options',
+  ],
+  [
     '--vni 1 --io dgram --udp-checksum off',
     '--udp-checksum off: --io dgram cannot send without UDP checksum; use --io batch, or omit one of the two options',
   ],
@@ -163,6 +167,7 @@ t.test('a minimal command line has the defaults', async (t) => {
       ],
       local: [],
       underlayDev: '',
+      fwmark: 0,
       port: 4789,
       sourcePorts: { min: 49152, max: 65535 },
       df: 'set',

@@ -148,6 +148,7 @@ t.test('a complete file is read', async (t) => {
     port: 8472
     local: [192.0.2.10, 2001:db8::10]
     underlayDev: eth1
+    fwmark: 0x10
     sourcePorts: 50000-50099
     df: inherit
     ttl: 9
@@ -227,6 +228,7 @@ t.test('a complete file is read', async (t) => {
       },
     ],
     underlayDev: 'eth1',
+    fwmark: 16,
     port: 8472,
     sourcePorts: { min: 50000, max: 50099 },
     df: 'inherit',

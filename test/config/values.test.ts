@@ -45,6 +45,12 @@ const refused: [string, (text: string) => unknown, string[], string][] = [
     'must be MIN-MAX within 1-65535, at least 64 ports wide',
   ],
   [
+    'mark',
+    V.parseMark,
+    ['', '0', '-1', '007', '1.5', '4294967296', '0x', '0x0', '0x100000000', '0xg', '1e3', '7 ', 'x7'],
+    'must be a number from 1 to 4294967295, or from 0x1 to 0xffffffff',
+  ],
+  [
     'interface name',
     V.parseInterfaceName,
     ['', 'sixteen-bytes-xx', 'a b', 'a/b', 'a:b', 'tap%d', '.', '..', 'a\tb', 'ääääääää'],
@@ -159,6 +165,10 @@ t.test('valid values are accepted', async (t) => {
   t.equal(V.parseSwitch('false'), false, 'a YAML boolean is accepted');
   t.equal(V.parseMtu('auto'), 'auto');
   t.equal(V.parseMtu('68'), 68);
+  t.equal(V.parseMark('1'), 1);
+  t.equal(V.parseMark('4294967295'), 4_294_967_295);
+  t.equal(V.parseMark('0xFFFFFFFF'), 4_294_967_295);
+  t.equal(V.parseMark('0x007'), 7);
   t.equal(V.parseTos('inherit'), 'inherit');
   t.equal(V.parseTos('0'), 0);
   t.equal(V.parseTos('184'), 184, 'DSCP 46 (expedited forwarding) is accepted');

@@ -55,6 +55,7 @@ async function prepare(t: Test, engine: 'batch' | 'dgram', workers: number): Pro
     needed: { ipv4: true, ipv6: false },
     port,
     device: '',
+    mark: 0,
     sourcePorts: { min: 50_000, max: 60_000 },
     udpChecksum: true,
     plain: engine === 'dgram',

@@ -22,7 +22,7 @@ import { compileTool } from '../support/plain-user.js';
 import { eventually } from '../support/wait.js';
 
 const shim = loadShim();
-const SPEC: FlowSpec = { port: 4789, sourcePorts: { min: 49_152, max: 65_535 } };
+const SPEC: FlowSpec = { port: 4789, sourcePorts: { min: 49_152, max: 65_535 }, mark: 0 };
 const PATH_TO_PEER: TunnelPath = { device: 'eth0', local: Uint8Array.of(192, 0, 2, 1) };
 const [FLOW, REDIRECT] = ['vtflow4789', 'vtlead4789'];
 const TAP = 'vtep100';

@@ -90,6 +90,7 @@ function make(fails = new Set<Step>()) {
       opening: () => {},
       port: 4789,
       sourcePorts: { min: 49_152, max: 65_535 },
+      mark: 0,
       workers: 1,
       ttl: 64,
       udpChecksum: true,

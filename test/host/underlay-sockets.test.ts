@@ -15,6 +15,7 @@ const SPEC: UnderlaySpec = {
   needed: { ipv4: true, ipv6: false },
   port: 0,
   device: '',
+  mark: 0,
   sourcePorts: { min: 49_152, max: 65_535 },
   udpChecksum: true,
   plain: false,

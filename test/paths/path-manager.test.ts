@@ -9,7 +9,7 @@ import { packAddress } from '../support/memory-plane.js';
 
 t.test('a search fails when its VNI is removed meanwhile', async (t) => {
   const machine = await openMachine(t);
-  const settings = { local: [], underlayDev: '', sourcePorts: { min: 49152, max: 65535 } };
+  const settings = { local: [], underlayDev: '', fwmark: 0, sourcePorts: { min: 49152, max: 65535 } };
   const manager = new PathManager({
     shim: loadShim(),
     machine,

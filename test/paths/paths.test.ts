@@ -5,8 +5,10 @@ import { openMachine } from '../support/machine.js';
 
 const peer = (host: string, flood = true) => ({ host, port: 4789, flood });
 
+const SETTINGS = { local: [], underlayDev: '', fwmark: 0 };
+
 t.test('a list that is passed twice resolves to one list, and each list keeps its order', async (t) => {
-  const paths = new Paths({ local: [], underlayDev: '' }, await openMachine(t));
+  const paths = new Paths(SETTINGS, await openMachine(t));
   const [one, two, three] = ['127.0.0.1', '127.0.0.2', '::1'].map((host) => peer(host));
   const shared = [one, two];
   const [first, second, third, none] = await paths.resolvePeers([shared, shared, [three, one], []]);
@@ -23,7 +25,7 @@ t.test('a list that is passed twice resolves to one list, and each list keeps it
 
 t.test('two hosts with one address become one peer, and are reported', async (t) => {
   const addresses = async (host: string) => [parseIpAddress(host === 'a.example' ? '127.0.0.1' : host)!];
-  const paths = new Paths({ local: [], underlayDev: '' }, await openMachine(t), addresses);
+  const paths = new Paths(SETTINGS, await openMachine(t), addresses);
   const [list] = await paths.resolvePeers([[peer('127.0.0.1'), peer('127.0.0.2'), peer('a.example', false)]]);
   t.match(list, [{ flood: true }, { flood: true }]);
   t.equal(list.length, 2);
@@ -31,7 +33,7 @@ t.test('two hosts with one address become one peer, and are reported', async (t)
 });
 
 t.test('an unresolvable name fails all lists', async (t) => {
-  const paths = new Paths({ local: [], underlayDev: '' }, await openMachine(t));
+  const paths = new Paths(SETTINGS, await openMachine(t));
   await t.rejects(paths.resolvePeers([[peer('127.0.0.1'), peer('no such name')]]), {
     name: 'ResolveError',
     message: /no such name/,
@@ -39,7 +41,7 @@ t.test('an unresolvable name fails all lists', async (t) => {
 });
 
 t.test('an error about a missing scope names peer, device and cure', async (t) => {
-  const paths = new Paths({ local: [], underlayDev: '' }, await openMachine(t));
+  const paths = new Paths(SETTINGS, await openMachine(t));
   await t.rejects(paths.resolvePeers([[peer('fe80::1%eth77')]]), {
     name: 'HostError',
     message: 'peer fe80::1%eth77: network device eth77 does not exist: check the name after "%"',
@@ -48,7 +50,7 @@ t.test('an error about a missing scope names peer, device and cure', async (t) =
 
 t.test('a scope of the data plane is shown by the name of its device', async (t) => {
   const machine = await openMachine(t);
-  const paths = new Paths({ local: [], underlayDev: '' }, machine);
+  const paths = new Paths(SETTINGS, machine);
   const { bytes } = parseIpAddress('fe80::1')!;
   t.equal(paths.addressText(6, bytes, 0), 'fe80::1');
   t.equal(paths.addressText(6, bytes, machine.get('lo').index), 'fe80::1%lo');
@@ -56,7 +58,7 @@ t.test('a scope of the data plane is shown by the name of its device', async (t)
 });
 
 t.test('data of a former peer are deleted after a minute', async (t) => {
-  const paths = new Paths({ local: [], underlayDev: '' }, await openMachine(t));
+  const paths = new Paths(SETTINGS, await openMachine(t));
   await paths.resolvePeers([[peer('127.0.0.1'), peer('127.0.0.2')]]);
   for (const text of ['127.0.0.1', '127.0.0.2']) paths.probed(text, 1400);
   const known = () => ['127.0.0.1', '127.0.0.2'].filter((text) => paths.pathMtu(text) !== undefined);

@@ -11,7 +11,7 @@ const shim = loadShim();
 const EMSGSIZE = -90;
 const EAFNOSUPPORT = -97;
 const RANGE = { min: 41_000, max: 41_100 };
-const SPEC = { local4: '', local6: '', scopeId: () => 0, device: '', sourcePorts: RANGE, ttl: 64 };
+const SPEC = { local4: '', local6: '', scopeId: () => 0, device: '', mark: 0, sourcePorts: RANGE, ttl: 64 };
 
 function open(t: Test, spec: Partial<typeof SPEC> = {}) {
   const sockets = openProbeSockets(shim, { ...SPEC, ...spec });

@@ -16,6 +16,7 @@ import { type OuterDf, openUnderlaySockets, type UnderlaySpec } from '../../src/
 import { type Route, routeTo } from '../../src/paths/underlay.js';
 import { UdpPort } from '../../src/switch/port/udp.js';
 import { parseIpAddress } from '../../src/wire/ip-address.js';
+import { run } from '../support/command.js';
 import { ip, ipShow } from '../support/machine.js';
 import { sourceRow } from '../support/memory-plane.js';
 
@@ -33,6 +34,7 @@ const SPEC: UnderlaySpec = {
   needed: { ipv4: true, ipv6: true },
   port: 4789,
   device: '',
+  mark: 0,
   sourcePorts: { min: 49_152, max: 65_535 },
   udpChecksum: true,
   plain: false,
@@ -40,9 +42,10 @@ const SPEC: UnderlaySpec = {
   workers: 1,
 };
 
-async function route(text: string, device?: string): Promise<Route | undefined> {
+async function route(text: string, device = '', mark = 0): Promise<Route | undefined> {
   await machine.current();
-  return routeTo(machine, parseIpAddress(text)!, device === undefined ? undefined : machine.scopeId(device));
+  const bound = device === '' ? undefined : machine.scopeId(device);
+  return routeTo(machine, parseIpAddress(text)!, { bound, mark });
 }
 
 t.before(() =>
@@ -89,6 +92,21 @@ t.test('by a device that is down there is no route', async (t) => {
   t.teardown(() => ip('link delete dev eth9'));
   t.equal(await route('203.0.113.1', 'eth9'), undefined);
   t.equal(await route('2001:db8::1', 'eth9'), undefined);
+});
+
+t.test('routes of marked packets are those of the rules, in both families', async (t) => {
+  const mark = 0xffff_fff7;
+  await ip(`route add 203.0.113.0/24 dev eth0 src 192.168.80.10 mtu 1300 table 77
+    route add 2001:db8::/32 dev eth0 src fd01::10 mtu 1400 table 77
+    rule add fwmark ${mark} lookup 77`);
+  await run(`ip -6 rule add fwmark ${mark} lookup 77`);
+  t.match(await route('203.0.113.1', '', mark), { local: '192.168.80.10', device: 'eth0', mtu: 1300 });
+  t.match(await route('2001:db8::1', '', mark), { local: 'fd01::10', device: 'eth0', mtu: 1400 });
+  t.equal((await route('203.0.113.1', 'eth0', mark))?.mtu, 1300);
+  for (const address of ['203.0.113.1', '2001:db8::1']) {
+    t.equal(await route(address), undefined, 'without the mark there is no route');
+    t.equal(await route(address, '', mark - 1), undefined, 'another mark has no route');
+  }
 });
 
 t.test('the MTU of a route overrides that of the device', async (t) => {

@@ -9,6 +9,7 @@ const SPEC: TunnelSpec = {
   port: 4789,
   local: undefined,
   device: '',
+  mark: 0,
   ttl: 64,
   df: false,
   udpChecksum: true,

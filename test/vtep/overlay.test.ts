@@ -103,7 +103,7 @@ const NO_DEVICES = { link: () => undefined, scopeId: () => 0 } as unknown as Mac
 
 function make(pathManager = NO_CONSEQUENCES) {
   const zone = new Map<string, string[]>();
-  const paths = new Paths({ local: [], underlayDev: '' }, NO_DEVICES, async (host) =>
+  const paths = new Paths({ local: [], underlayDev: '', fwmark: 0 }, NO_DEVICES, async (host) =>
     (zone.get(host) ?? [host]).map((text) => parseIpAddress(text)!),
   );
   const plane = new Plane();
@@ -264,7 +264,7 @@ t.test('hosts with the same address are one peer, and a warning names the duplic
 
 t.test('a TAP changes its bridge after pending changes of the overlay MTU are applied', async (t) => {
   const machine = await openMachine(t);
-  const settings = { local: [], underlayDev: '', sourcePorts: { min: 49152, max: 65535 } };
+  const settings = { local: [], underlayDev: '', fwmark: 0, sourcePorts: { min: 49152, max: 65535 } };
   const pathManager = new PathManager({
     shim: loadShim(),
     machine,

@@ -24,7 +24,7 @@ const FIXED_LEN = 12;
 const FAMILIES: Readonly<Record<number, 4 | 6>> = { 2: 4, 10: 6 };
 const AF = { 4: 2, 6: 10 } as const;
 const ADDRESS_LEN = { 4: 4, 6: 16 } as const;
-const RTA = { DST: 1, OIF: 4, PREFSRC: 7, METRICS: 8, CACHEINFO: 12 } as const;
+const RTA = { DST: 1, OIF: 4, PREFSRC: 7, METRICS: 8, CACHEINFO: 12, MARK: 16 } as const;
 const RTAX_MTU = 2;
 /** Offset of `rta_expires` in `struct rta_cacheinfo`. */
 const EXPIRES_OFF = 8;
@@ -43,30 +43,40 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
+/** Properties of a socket that decide the route of its packets. */
+export interface RouteOptions {
+  /** Index of the outgoing device; default 0: any. */
+  readonly oif?: number;
+  /** Mark of the packets (SO_MARK), for policy routing; default 0: none. */
+  readonly mark?: number;
+}
+
 /**
  * Looks up the route to an address.
  *
- * @param oif index of the outgoing device; 0 any
  * @returns undefined when there is no route
  * @throws NetlinkError
  */
-export async function lookUpRoute(address: IpAddress, oif = 0): Promise<RouteLookup | undefined> {
+export async function lookUpRoute(
+  address: IpAddress,
+  options: RouteOptions = {},
+): Promise<RouteLookup | undefined> {
   const found = await ask({
     what: `look up the route to ${address.text}`,
-    request: routeRequest(address, oif),
+    request: routeRequest(address, options),
   });
   if (!(found instanceof NetlinkError)) return parseRoute(found);
   if ([...NO_ROUTE, ...NO_DEVICE].includes(found.errno)) return undefined;
   throw found;
 }
 
-/** @param oif index of the outgoing device; 0 any */
-export function routeRequest({ family, bytes }: IpAddress, oif: number): Request {
+export function routeRequest({ family, bytes }: IpAddress, { oif = 0, mark = 0 }: RouteOptions): Request {
   const fixed = new Uint8Array(FIXED_LEN);
   fixed[0] = AF[family];
   fixed[1] = 8 * ADDRESS_LEN[family];
   const request = new Request(RTM_GETROUTE, 0, fixed).bytes(RTA.DST, bytes.subarray(0, ADDRESS_LEN[family]));
-  return oif === 0 ? request : request.u32(RTA.OIF, oif);
+  if (oif !== 0) request.u32(RTA.OIF, oif);
+  return mark === 0 ? request : request.u32(RTA.MARK, mark);
 }
 
 function ask(operation: Operation): Promise<Message | NetlinkError> {

@@ -60,7 +60,7 @@ t.test('an IPv6 route to this host', async (t) => {
 
 t.test('the request', async (t) => {
   t.same(
-    routeRequest(parseIpAddress('10.9.1.1')!, 0).encode(1),
+    routeRequest(parseIpAddress('10.9.1.1')!, {}).encode(1),
     hex(`
       24000000 1a000500 01000000 00000000   # RTM_GETROUTE, request and ack
       02200000 00000000 00000000            # AF_INET, /32
@@ -68,12 +68,13 @@ t.test('the request', async (t) => {
     `),
   );
   t.same(
-    routeRequest(parseIpAddress('fe80::1%eth0')!, 7).encode(1),
+    routeRequest(parseIpAddress('fe80::1%eth0')!, { oif: 7, mark: 0xffff_fff7 }).encode(1),
     hex(`
-      38000000 1a000500 01000000 00000000
+      40000000 1a000500 01000000 00000000
       0a800000 00000000 00000000            # AF_INET6, /128
       14000100 fe800000 00000000 00000000 00000001
       08000400 07000000                     # RTA_OIF 7
+      08001000 f7ffffff                     # RTA_MARK
     `),
   );
 });
