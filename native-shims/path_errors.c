@@ -21,10 +21,14 @@
 /* Maximum messages read per call. The pool's small receive buffers hold fewer. */
 #define READ_MAX 256
 
-/* Control message of IP_RECVERR: the error and its sender. */
+/*
+ * Control messages of an error: IP_RECVERR with the error and its sender, last, and those of a
+ * receiving socket: TOS or traffic class and the arrival device.
+ */
 union error_control {
 	struct cmsghdr align;
-	uint8_t bytes[CMSG_SPACE(sizeof(struct sock_extended_err) + sizeof(struct sockaddr_in6))];
+	uint8_t bytes[CMSG_SPACE(sizeof(struct sock_extended_err) + sizeof(struct sockaddr_in6)) +
+		      CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct in6_pktinfo))];
 };
 
 static int32_t origin_of(const struct sock_extended_err *err)
@@ -34,13 +38,23 @@ static int32_t origin_of(const struct sock_extended_err *err)
 	return err->ee_origin == SO_EE_ORIGIN_ICMP || err->ee_origin == SO_EE_ORIGIN_ICMP6 ? PATH_ERROR_ICMP : 0;
 }
 
+static struct cmsghdr *find_error(struct msghdr *header)
+{
+	struct cmsghdr *c = CMSG_FIRSTHDR(header);
+
+	while (c && !(c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_RECVERR) &&
+	       !(c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_RECVERR))
+		c = CMSG_NXTHDR(header, c);
+	return c;
+}
+
 /*
  * Converts a message into a path error. The origin 0 means that the message reports an error of
  * another kind.
  */
 static struct path_error read_message(struct msghdr *header, const union address *to)
 {
-	struct cmsghdr *control = CMSG_FIRSTHDR(header);
+	struct cmsghdr *control = find_error(header);
 	struct path_error error = { 0 };
 	struct sock_extended_err err;
 	struct peer_row row = { 0 };

@@ -145,13 +145,14 @@ static void test_other_errors(const char *near)
 	peers[1] = usual;
 }
 
-static void test_family(const char *near, const char *far)
+/* options: UDP_OPEN_RECEIVE for a sender whose errors also have the control messages of a receiver. */
+static void test_family(const char *near, const char *far, int options)
 {
 	int receiver = open_on(near, 0);
 
 	ipv6 = strchr(near, ':') != NULL;
 	memset(fds, 0xff, sizeof(fds));
-	sender = fds[ipv6 * SOURCE_SOCKETS] = open_on(near, UDP_OPEN_RECVERR | UDP_OPEN_DF);
+	sender = fds[ipv6 * SOURCE_SOCKETS] = open_on(near, UDP_OPEN_RECVERR | UDP_OPEN_DF | options);
 	peers[0] = row_of(far, PORT);
 	peers[1] = row_of(near, port_of(receiver));
 	test_own_device(far);
@@ -220,8 +221,10 @@ int main(void)
 	router = start_router();
 	if (!router)
 		SKIP("needs iproute2 and veth");
-	test_family("10.0.0.1", FAR_IPV4);
-	test_family("fd00::1", FAR_IPV6);
+	test_family("10.0.0.1", FAR_IPV4, 0);
+	test_family("fd00::1", FAR_IPV6, 0);
+	test_family("10.0.0.1", FAR_IPV4, UDP_OPEN_RECEIVE);
+	test_family("fd00::1", FAR_IPV6, UDP_OPEN_RECEIVE);
 	stop_router(router);
 	free(arena.base);
 	return check_report();

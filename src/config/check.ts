@@ -8,7 +8,7 @@ import { ConfigError } from './config-error.js';
 import { flagOf, type Key } from './schema.js';
 import type { Settings, VniSettings } from './settings.js';
 import { type Layer, nearest } from './source.js';
-import { isLoopback } from './values.js';
+import { isLoopback, SOURCE_PORTS_MIN } from './values.js';
 
 /** A VNI's settings with their sources, so that messages can name the flag, or file and line. */
 export interface MergedVni {
@@ -45,6 +45,7 @@ export function checkSettings(
   checkLocal(settings, layers);
   checkApi(settings, layers);
   checkEngine(settings, layers);
+  checkSourcePorts(settings, layers);
   checkPeerVnis(vnis, layers);
   for (const { key, why, cure } of UNSHARED) checkUnshared(vnis, key, why, cure);
   checkDevices(settings, vnis);
@@ -107,6 +108,27 @@ function checkEngine(
   if (workers > 1) {
     throw new ConfigError(
       `${place(layers, 'workers')} ${workers}: --io dgram has one data-plane thread; ${cure}`,
+    );
+  }
+}
+
+/** Requires enough source ports for the pools, or the listening port alone for a single DF setting. */
+function checkSourcePorts({ sourcePorts: { min, max }, port, df }: Settings, layers: readonly Layer[]): void {
+  const given = `${place(layers, 'sourcePorts')} ${min}-${max}`;
+  if (min === max && min !== port) {
+    throw new ConfigError(
+      `${given}: a single source port must be the listening port; use ${port}-${port}, or a range of at least ${SOURCE_PORTS_MIN} ports`,
+    );
+  }
+  if (df !== 'inherit') return;
+  if (min === max) {
+    throw new ConfigError(
+      `${given}: --df inherit needs sockets with DF and without, a single source port has one setting; use --df set or unset, or a range of at least ${2 * SOURCE_PORTS_MIN} ports`,
+    );
+  }
+  if (max - min + 1 < 2 * SOURCE_PORTS_MIN) {
+    throw new ConfigError(
+      `${given}: --df inherit needs at least ${2 * SOURCE_PORTS_MIN} source ports, ${SOURCE_PORTS_MIN} with DF and ${SOURCE_PORTS_MIN} without; use a wider range, or --df set or unset`,
     );
   }
 }

@@ -90,7 +90,7 @@ export const SETTINGS = {
   sourcePorts: vtep({
     argument: 'MIN-MAX',
     defaultText: '49152-65535',
-    help: 'range of outer UDP source ports for flow entropy (RFC 7348 section 5), at least 64 ports',
+    help: 'range of outer UDP source ports for flow entropy (RFC 7348 section 5), at least 64 ports; or the listening port alone, as P-P',
     parse: parseSourcePorts,
   }),
   tap: vni({

@@ -31,7 +31,7 @@ const INTERFACE_NAME_MAX = 15;
 /** sun_path has 108 bytes, including the terminating zero (unix(7)). */
 const UNIX_PATH_MAX = 107;
 /** Sockets in the source-port pool of one address family; `--df inherit` has twice as many. */
-const SOURCE_PORTS_MIN = 64;
+export const SOURCE_PORTS_MIN = 64;
 
 /**
  * Returns a parser for decimal whole numbers from `min` to `max`, without sign, hexadecimal digits
@@ -92,13 +92,19 @@ export function parseTos(text: string): number | 'inherit' {
   );
 }
 
-/** Parses `MIN-MAX`, a range with enough ports for the source-port pool. */
+/**
+ * Parses `MIN-MAX`: a range with enough ports for the source-port pool, or a single port, which
+ * `check.ts` compares with the listening port.
+ */
 export function parseSourcePorts(text: string): { min: number; max: number } {
   const [, first, last] = /^(\d{1,5})-(\d{1,5})$/.exec(text) ?? [];
   const min = Number(first);
   const max = Number(last);
-  if (min >= 1 && max <= 65535 && max - min + 1 >= SOURCE_PORTS_MIN) return { min, max };
-  throw new ValueError(`must be MIN-MAX within 1-65535, at least ${SOURCE_PORTS_MIN} ports wide`);
+  const isEnough = max === min || max - min + 1 >= SOURCE_PORTS_MIN;
+  if (min >= 1 && max <= 65535 && isEnough) return { min, max };
+  throw new ValueError(
+    `must be MIN-MAX within 1-65535, at least ${SOURCE_PORTS_MIN} ports wide, or P-P with the listening port P`,
+  );
 }
 
 /** Parses a packet mark (SO_MARK, socket(7)), decimal or hexadecimal; 0 means no mark. */

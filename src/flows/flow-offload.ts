@@ -205,8 +205,12 @@ export class FlowOffload {
   ): Promise<void> {
     const { pid } = process;
     const { port, sourcePorts } = this.#spec;
+    // The kernel uses the ports below the second number; for two equal numbers it would use others.
+    const { min } = sourcePorts;
+    const end = sourcePorts.max === min ? min + 1 : sourcePorts.max;
+    if (end > 65535) throw new HostError('the kernel cannot send flows from the single source port 65535');
     const commands = [
-      `link add ${flow} type vxlan external dstport ${port} srcport ${sourcePorts.min} ${sourcePorts.max} nolearning`,
+      `link add ${flow} type vxlan external dstport ${port} srcport ${min} ${end} nolearning`,
       `link set ${flow} netns ${pid}`,
       `link add ${redirect} type veth peer name out`,
       `link set ${redirect} netns ${pid}`,

@@ -12,6 +12,12 @@
  * socket is bound exclusively, so opening fails while another socket holds the port. Otherwise a
  * second daemon would silently share the port. UDP_GRO is enabled last: by then the program already
  * directs to plain sockets the sources whose datagrams must not arrive as trains.
+ *
+ * With a single source port, which is the VXLAN port, there is no pool: all workers send from the
+ * first socket of the receive group, and probes leave from the last one, which always has DF set.
+ * For an ICMP error the kernel chooses a socket of the group by a hash of addresses and ports, not
+ * by the program (`reuseport_select_sock` in the kernel). Therefore every socket of the group has an
+ * error queue, and `--df inherit` is refused: a socket with DF clear discards "too big".
  */
 
 import type { Shim } from '../abi/binding.js';
@@ -71,6 +77,11 @@ export interface UnderlaySockets {
    * clear; −1: no socket.
    */
   readonly sendFds: number[];
+  /**
+   * With a single source port: the sockets from which probes leave, with DF set; −1: none. Undefined:
+   * probes need sockets of their own.
+   */
+  readonly probeFds: { readonly ipv4: number; readonly ipv6: number } | undefined;
   /** Requested offloads that the kernel lacks, each with its negative errno. */
   readonly refused: ReadonlyMap<SocketOffload, number>;
   /**
@@ -156,6 +167,7 @@ export async function openUnderlaySockets(shim: Shim, spec: UnderlaySpec): Promi
     return {
       receiveFds,
       sendFds: [...ipv4.set, ...ipv6.set, ...ipv4.clear, ...ipv6.clear],
+      probeFds: hasOnePort(spec) ? { ipv4: ipv4.probe, ipv6: ipv6.probe } : undefined,
       refused,
       rebind: (device, families) => {
         const fds = families.flatMap((family) => (family === 4 ? all(ipv4) : all(ipv6)));
@@ -170,8 +182,9 @@ export async function openUnderlaySockets(shim: Shim, spec: UnderlaySpec): Promi
   }
 }
 
+/** Each socket once: with a single source port, a receiving socket is in a pool too. */
 function all({ receive, set, clear }: FamilySockets): number[] {
-  return [...receive.flat(), ...set, ...clear].filter((fd) => fd >= 0);
+  return [...new Set([...receive.flat(), ...set, ...clear])].filter((fd) => fd >= 0);
 }
 
 function admit(shim: Shim, { ipv4, ipv6 }: ReceiveFds): Dropped {
@@ -190,6 +203,8 @@ interface FamilySockets {
   set: number[];
   /** The pool with DF clear. */
   clear: number[];
+  /** A socket of the receive group with DF set that can send; −1: none. */
+  probe: number;
 }
 
 /**
@@ -214,11 +229,19 @@ async function openFamily(
     shim.close(fd);
   };
 
+  const pools = POOLS[spec.df ?? 'set'];
+  const pool = (df: number, fds: () => number[]) => (pools.includes(df) ? fds() : noPool(poolLen));
   const receive: number[][] = [];
   const places = spec.plain ? 1 : RECEIVE_SOCKETS;
   for (let k = 0; k < spec.workers * places; k++) {
     const bufferLen = k % places === STRANGERS_SOCKET ? STRANGERS_BUFFER_LEN : RECEIVE_BUFFER_LEN;
-    const fd = open(spec.port, receiveOptions(k, spec.workers * places), bufferLen, UNREAD_BUFFER_LEN);
+    const options = receiveOptions(k, spec.workers * places);
+    const fd = hasOnePort(spec)
+      ? openOffloaded('UDP_SEGMENT', refused, (trains) => {
+          const df = k % places === STRANGERS_SOCKET ? DF : pools[0];
+          return open(spec.port, options | sendOptions(spec, df, trains), bufferLen, SEND_BUFFER_LEN);
+        })
+      : open(spec.port, options, bufferLen, UNREAD_BUFFER_LEN);
     if (fd === -ERRNO.EAFNOSUPPORT && !isNeeded(spec, family)) return noSockets(spec.workers, poolLen);
     if (fd === -ERRNO.EADDRINUSE) throw new HostError(await explainPortInUse(spec.port));
     if (fd < 0) throw new HostError(explainOpen(spec, family, spec.port, fd));
@@ -227,7 +250,13 @@ async function openFamily(
   }
   if (!spec.plain) receiveTrains(shim, family, receive, refused, closeOne);
 
-  const pools = POOLS[spec.df ?? 'set'];
+  if (hasOnePort(spec)) {
+    const fds = () => new Array<number>(poolLen).fill(receive[0][0]);
+    const last = receive[0].length - 1;
+    const probe = last === STRANGERS_SOCKET || pools.includes(DF) ? receive[0][last] : -1;
+    return { receive, set: pool(DF, fds), clear: pool(0, fds), probe };
+  }
+
   const wanted = pools.length * poolLen;
   let next = 0;
   const send = spreadOver(spec.sourcePorts, wanted, (port) => {
@@ -240,9 +269,8 @@ async function openFamily(
     return fd;
   });
   if (send.length < wanted) throw new HostError(tooFewPorts(spec, family, send.length, wanted));
-  const pool = (df: number) =>
-    pools.includes(df) ? send.filter((_, k) => poolOf(k) === df) : noPool(poolLen);
-  return { receive, set: pool(DF), clear: pool(0) };
+  const ofPool = (df: number) => pool(df, () => send.filter((_, k) => poolOf(k) === df));
+  return { receive, set: ofPool(DF), clear: ofPool(0), probe: -1 };
 
   /** Alternates between the pools, so that the ports of each pool are spread over the range. */
   function poolOf(k: number): number {
@@ -335,7 +363,11 @@ function sendOptions({ plain, udpChecksum }: UnderlaySpec, df: number, trains: b
 
 function noSockets(workers: number, poolLen: number): FamilySockets {
   const none = noPool(poolLen);
-  return { receive: Array.from({ length: workers }, () => []), set: none, clear: none };
+  return { receive: Array.from({ length: workers }, () => []), set: none, clear: none, probe: -1 };
+}
+
+function hasOnePort({ sourcePorts: { min, max } }: UnderlaySpec): boolean {
+  return min === max;
 }
 
 function noPool(poolLen: number): number[] {

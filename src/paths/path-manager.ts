@@ -21,6 +21,7 @@ import { parseIpAddress } from '../wire/ip-address.js';
 import { IcmpListener } from './icmp-listener.js';
 import { OverlayMtus, unbridgedMtu } from './overlay-mtu.js';
 import type { Paths } from './paths.js';
+import type { ProbeFds } from './probe-sockets.js';
 import type { ProbeResult } from './prober.js';
 import { Probing, type ProbingOptions } from './probing.js';
 import type { Proofs } from './proof.js';
@@ -145,10 +146,14 @@ export class PathManager {
     return this.#overlayMtus.unbridgedMtu(vni);
   }
 
-  /** Starts to watch paths; called when the data plane runs. */
-  start(handle: Handle): void {
+  /**
+   * Starts to watch paths; called when the data plane runs.
+   *
+   * @param probeFds sockets for probes, which the caller owns; undefined: sockets are opened
+   */
+  start(handle: Handle, probeFds?: ProbeFds): void {
     this.#handle = handle;
-    this.#probing.start(handle);
+    this.#probing.start(handle, probeFds);
   }
 
   /**

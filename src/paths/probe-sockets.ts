@@ -2,7 +2,9 @@
  * Sockets that send path probes, one per address family.
  *
  * DF is set regardless of `--df`. The sockets are bound like the pool of sending sockets, with a
- * source port from the same range, so that a firewall that allows frames also allows probes.
+ * source port from the same range, so that a firewall that allows frames also allows probes. With a
+ * single source port, probes leave from a socket of the receive group instead
+ * (`host/underlay-sockets.ts`).
  *
  * Probing is best effort: paths of a family whose socket cannot be opened are not probed.
  */
@@ -19,11 +21,14 @@ const SEND_WITH_DF = 2 | 4;
 const RECEIVE_BUFFER_LEN = 4096;
 const SEND_BUFFER_LEN = 256 * 1024;
 
-export interface ProbeSockets {
+export interface ProbeFds {
   /** fd of the IPv4 socket; negative when there is none. */
   readonly ipv4: number;
   /** fd of the IPv6 socket; negative when there is none. */
   readonly ipv6: number;
+}
+
+export interface ProbeSockets extends ProbeFds {
   /** Binds sockets to their device again. @returns 0 or a negative errno */
   rebind(device: string, families: readonly (4 | 6)[]): number;
   close(): void;

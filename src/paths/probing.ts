@@ -27,7 +27,7 @@ import type { ProbedPeer, SendDatagram } from './means.js';
 import { ipv4Neighbours } from './neighbours.js';
 import type { Paths } from './paths.js';
 import { ProbeSender } from './probe-sender.js';
-import { openProbeSockets, type ProbeSockets } from './probe-sockets.js';
+import { openProbeSockets, type ProbeFds, type ProbeSockets } from './probe-sockets.js';
 import { type ProbeResult, Prober } from './prober.js';
 import { Proofs } from './proof.js';
 import type { Progress } from './search.js';
@@ -67,6 +67,7 @@ export class Probing {
   readonly proofs: Proofs;
   #sender: ProbeSender | undefined;
   #watch: PathWatch | undefined;
+  /** Sockets that `start` opened. */
   #sockets: ProbeSockets | undefined;
   #timer: NodeJS.Timeout | undefined;
 
@@ -95,10 +96,12 @@ export class Probing {
 
   /**
    * Opens the sockets and starts the watch. Call after the sockets of the pool have their ports.
+   *
+   * @param fds sockets to send from, which the caller owns; undefined: sockets are opened
    */
-  start(dataPlane: DataPlane): void {
+  start(dataPlane: DataPlane, fds: ProbeFds | undefined): void {
     this.#dataPlane = dataPlane;
-    this.#openSockets();
+    this.#sender = new ProbeSender(this.#options.shim, fds ?? this.#openSockets());
     const { paths, checked } = this.#options;
     this.#watch = new PathWatch({
       search: (peer) => this.#prober.probe(peer, 'vtepd'),
@@ -138,7 +141,7 @@ export class Probing {
     this.#sockets = undefined;
   }
 
-  /** Binds the sockets to their device again. @returns 0 or a negative errno */
+  /** Binds the sockets that `start` opened to their device again. @returns 0 or a negative errno */
   rebind(device: string, families: readonly (4 | 6)[]): number {
     return this.#sockets?.rebind(device, families) ?? 0;
   }
@@ -164,7 +167,7 @@ export class Probing {
     );
   }
 
-  #openSockets(): void {
+  #openSockets(): ProbeFds {
     const { shim, machine, settings, ttl } = this.#options;
     const localOf = (family: 4 | 6) =>
       settings.local.find((address) => address.family === family)?.text ?? '';
@@ -177,8 +180,8 @@ export class Probing {
       sourcePorts: settings.sourcePorts,
       ttl,
     });
-    this.#sender = new ProbeSender(shim, sockets);
     this.#sockets = sockets;
+    return sockets;
   }
 }
 

@@ -208,8 +208,11 @@ export class DataPlaneThread {
     if (engine === 'dgram') return new DgramPort(this.#shim, fds, peers);
     for (const fd of [...ipv4, ...ipv6]) this.#wait.addReceiver(fd);
     // All workers send through these sockets, so an error concerns them all. Only one worker is
-    // woken for it; every failed send reads the queue itself.
-    if (this.#init.index === 0) for (const fd of underlay.sendFds) if (fd >= 0) this.#wait.addSender(fd);
+    // woken for it; every failed send reads the queue itself. With a single source port the worker
+    // sends from a receiving socket, whose errors the wait set reports as well.
+    const senders = this.#init.index === 0 ? underlay.sendFds : [];
+    for (const fd of senders)
+      if (fd >= 0 && !ipv4.includes(fd) && !ipv6.includes(fd)) this.#wait.addSender(fd);
     return new UdpPort(this.#shim, fds, peers, tunnel, () => performance.now());
   }
 

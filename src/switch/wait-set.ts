@@ -13,6 +13,8 @@ const TAP = 0x00000000;
 const RECEIVER = 0x10000000;
 const SENDER = 0x20000000;
 const WAKE = 0x30000000;
+/** Set by the shim when the descriptor is in error (WAIT_ERROR_BIT). */
+const ERROR_BIT = 0x40000000;
 const VALUE_MASK = 0x0fffffff;
 
 /** Cells of `times`. */
@@ -28,7 +30,7 @@ export class WaitSet {
   /** Sockets with an error queued. */
   readonly errors: Int32Array;
   errorCount = 0;
-  /** Receiving sockets that are readable. */
+  /** Receiving sockets that are readable or in error. */
   readonly receivers: Int32Array;
   receiverCount = 0;
   woken = false;
@@ -99,8 +101,10 @@ export class WaitSet {
   #sort(token: number): void {
     const kind = token & KIND_MASK;
     if (kind === TAP) this.taps[this.tapCount++] = token & VALUE_MASK;
-    else if (kind === RECEIVER) this.receivers[this.receiverCount++] = token & VALUE_MASK;
-    else if (kind === SENDER) this.errors[this.errorCount++] = token & VALUE_MASK;
+    else if (kind === RECEIVER) {
+      this.receivers[this.receiverCount++] = token & VALUE_MASK;
+      if ((token & ERROR_BIT) !== 0) this.errors[this.errorCount++] = token & VALUE_MASK;
+    } else if (kind === SENDER) this.errors[this.errorCount++] = token & VALUE_MASK;
     else if (kind === WAKE) this.woken = true;
   }
 

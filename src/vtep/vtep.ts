@@ -449,7 +449,7 @@ export class Vtep {
     await this.#handle.configured(sockets.admit());
     await this.#followNetwork(tunnel);
     this.#undo.push(() => this.#pathManager.stop());
-    this.#pathManager.start(this.#handle);
+    this.#pathManager.start(this.#handle, sockets.probeFds);
     if (this.#engine === 'batch') this.#receiving = this.#receive(sockets);
     else this.#pathManager.listen(this.#handle, portsOfDgram(shim, sockets));
     this.#undo.push(() => this.#tapQueues.stop());

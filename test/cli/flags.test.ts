@@ -74,6 +74,22 @@ const refused: [string, string][] = [
     '--underlay-dev eth0: is the TAP of VNI 1; the overlay cannot run over itself',
   ],
   [
+    '--vni 1 --source-ports 5000-5000',
+    '--source-ports 5000-5000: a single source port must be the listening port; use 4789-4789, or a range of at least 64 ports',
+  ],
+  [
+    '--vni 1 --port 8472 --source-ports 4789-4789',
+    '--source-ports 4789-4789: a single source port must be the listening port; use 8472-8472, or a range of at least 64 ports',
+  ],
+  [
+    '--vni 1 --source-ports 4789-4789 --df inherit',
+    '--source-ports 4789-4789: --df inherit needs sockets with DF and without, a single source port has one setting; use --df set or unset, or a range of at least 128 ports',
+  ],
+  [
+    '--vni 1 --source-ports 50000-50126 --df inherit',
+    '--source-ports 50000-50126: --df inherit needs at least 128 source ports, 64 with DF and 64 without; use a wider range, or --df set or unset',
+  ],
+  [
     '--vni 1 --io dgram --underlay-dev eth0',
     '--underlay-dev eth0: --io dgram cannot bind to a device; use --io batch, or omit one of the two options',
   ],

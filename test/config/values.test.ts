@@ -42,7 +42,7 @@ const refused: [string, (text: string) => unknown, string[], string][] = [
       '1000 - 2000',
       '49152-65535-1',
     ],
-    'must be MIN-MAX within 1-65535, at least 64 ports wide',
+    'must be MIN-MAX within 1-65535, at least 64 ports wide, or P-P with the listening port P',
   ],
   [
     'mark',

@@ -91,6 +91,48 @@ t.test('each family has a receive group and 64 sending sockets; close closes all
   t.equal(openDescriptors(), before, 'a second close closes no unrelated descriptor');
 });
 
+t.test('a single source port: everything is sent from the receive group', async (t) => {
+  const before = openDescriptors();
+  for (const df of ['set', 'unset'] as const) {
+    const port = await freePort();
+    const spec = { ...SPEC, local6: '::1', port, sourcePorts: { min: port, max: port }, workers: 2, df };
+    const sockets = await openUnderlaySockets(shim, spec);
+    t.equal(openDescriptors(), before + 4 * RECEIVE_SOCKETS, 'there are no other sockets');
+    const [{ ipv4, ipv6 }] = sockets.receiveFds;
+    const pools = [0, 64, 128, 192].map((from) => [...new Set(sockets.sendFds.slice(from, from + 64))]);
+    const used = [[ipv4[0]], [ipv6[0]]];
+    t.same(pools, df === 'set' ? [...used, [-1], [-1]] : [[-1], [-1], ...used]);
+    t.same(sockets.probeFds, { ipv4: ipv4.at(-1), ipv6: ipv6.at(-1) });
+    t.ok(sockets.sendFds.every((fd) => fd < 0 || shim.udpPort(fd) === port));
+    sockets.close();
+    t.equal(openDescriptors(), before);
+  }
+});
+
+t.test('a single source port on a kernel without the program: one socket does everything', async (t) => {
+  const kernel = { ...shim, udpSelect: () => -constants.errno.ENOPROTOOPT };
+  for (const df of ['set', 'unset'] as const) {
+    const port = await freePort();
+    const sockets = await openUnderlaySockets(kernel, {
+      ...SPEC,
+      port,
+      sourcePorts: { min: port, max: port },
+      df,
+    });
+    const [{ ipv4 }] = sockets.receiveFds;
+    t.equal(ipv4.length, 1);
+    t.equal(sockets.sendFds[df === 'set' ? 0 : 128], ipv4[0]);
+    t.equal(sockets.probeFds?.ipv4, df === 'set' ? ipv4[0] : -1, 'a probe needs DF');
+    sockets.close();
+  }
+});
+
+t.test('a pool of sockets leaves probes to sockets of their own', async (t) => {
+  const sockets = await openUnderlaySockets(shim, { ...SPEC, port: await freePort() });
+  t.equal(sockets.probeFds, undefined);
+  sockets.close();
+});
+
 t.test(
   'each of several workers has a receive group on one port, which no other process can join',
   async (t) => {

@@ -24,6 +24,8 @@ interface Report {
 const HEALED_MS = 5000;
 /** The same on a machine with other load, ms. */
 const LIMIT_MS = 20_000;
+/** A pool of source ports, and the listening port alone, from which a receiving socket sends. */
+const SOURCE_PORTS = ['', '--source-ports 4789-4789'];
 
 t.setTimeout(600_000);
 
@@ -163,47 +165,49 @@ t.test("a TAP in another network namespace is the operator's", async (t) => {
   t.equal(await vtepd.stop(), 0);
 });
 
-t.test('the device of the underlay is followed', async (t) => {
-  const world = await twoHosts(t, 'batch', '--underlay-dev eth0');
-  const { near, far, vtepd } = world;
-  const traffic = await SteadyTraffic.start(world.lab, world.vm101, world.vm105, FAR_VM);
-  await stepsOf(t, traffic)('device of the underlay deleted, and made again', async () => {
-    await near.ip('link del eth0');
-    await isReported(t, vtepd, /network device eth0.*was deleted/);
-    await near.ip(`link add eth0 type veth peer name eth0 netns ${far.name}
-        address add ${NEAR}/24 dev eth0
-        link set eth0 up`);
-    await far.ip(`address add ${FAR}/24 dev eth0\nlink set eth0 up`);
-    // The kernel deleted its vxlan device with the device below.
-    await far.ip(`link add vxlan100 type vxlan id 100 local ${FAR} remote ${NEAR} dstport 4789 dev eth0
-        link set vxlan100 mtu 1450 master br-vxlan up`);
-  });
-  t.same(await warnings(vtepd), []);
-});
-
-for (const engine of ENGINES)
-  t.test(`a local address that comes and goes is followed (${engine})`, async (t) => {
-    const world = await twoHosts(t, engine);
-    const { near, far, lab } = world;
-    const standby = '192.168.80.20';
-    await world.vtepd.stop();
-    await far.ip(`link del vxlan100
-      link add vxlan100 type vxlan id 100 local ${FAR} remote ${standby} dstport 4789 dev eth0
-      link set vxlan100 mtu 1450 master br-vxlan up`);
-    const flags = `--vni 100 --peer ${FAR} --bridge br-vxlan --local ${standby} --io ${engine}`;
-    const vtepd = await lab.standby(near, flags);
-    await isReported(t, vtepd, /--local 192\.168\.80\.20 is not an address of this host/);
-    await near.ip(`address add ${standby}/24 dev eth0`);
-    await vtepd.ready();
-    const traffic = await SteadyTraffic.start(lab, world.vm101, world.vm105, FAR_VM);
-    await stepsOf(t, traffic)('local address gone, then back', async () => {
-      await near.ip(`address del ${standby}/24 dev eth0`);
-      await traffic.broken();
-      await isReported(t, vtepd, /--local 192\.168\.80\.20 is not an address/);
-      await near.ip(`address add ${standby}/24 dev eth0`);
+for (const ports of SOURCE_PORTS)
+  t.test(`the device of the underlay is followed ${ports}`, async (t) => {
+    const world = await twoHosts(t, 'batch', `--underlay-dev eth0 ${ports}`);
+    const { near, far, vtepd } = world;
+    const traffic = await SteadyTraffic.start(world.lab, world.vm101, world.vm105, FAR_VM);
+    await stepsOf(t, traffic)('device of the underlay deleted, and made again', async () => {
+      await near.ip('link del eth0');
+      await isReported(t, vtepd, /network device eth0.*was deleted/);
+      await near.ip(`link add eth0 type veth peer name eth0 netns ${far.name}
+          address add ${NEAR}/24 dev eth0
+          link set eth0 up`);
+      await far.ip(`address add ${FAR}/24 dev eth0\nlink set eth0 up`);
+      // The kernel deleted its vxlan device with the device below.
+      await far.ip(`link add vxlan100 type vxlan id 100 local ${FAR} remote ${NEAR} dstport 4789 dev eth0
+          link set vxlan100 mtu 1450 master br-vxlan up`);
     });
     t.same(await warnings(vtepd), []);
   });
+
+for (const engine of ENGINES)
+  for (const ports of SOURCE_PORTS)
+    t.test(`a local address that comes and goes is followed (${engine}) ${ports}`, async (t) => {
+      const world = await twoHosts(t, engine);
+      const { near, far, lab } = world;
+      const standby = '192.168.80.20';
+      await world.vtepd.stop();
+      await far.ip(`link del vxlan100
+        link add vxlan100 type vxlan id 100 local ${FAR} remote ${standby} dstport 4789 dev eth0
+        link set vxlan100 mtu 1450 master br-vxlan up`);
+      const flags = `--vni 100 --peer ${FAR} --bridge br-vxlan --local ${standby} --io ${engine} ${ports}`;
+      const vtepd = await lab.standby(near, flags);
+      await isReported(t, vtepd, /--local 192\.168\.80\.20 is not an address of this host/);
+      await near.ip(`address add ${standby}/24 dev eth0`);
+      await vtepd.ready();
+      const traffic = await SteadyTraffic.start(lab, world.vm101, world.vm105, FAR_VM);
+      await stepsOf(t, traffic)('local address gone, then back', async () => {
+        await near.ip(`address del ${standby}/24 dev eth0`);
+        await traffic.broken();
+        await isReported(t, vtepd, /--local 192\.168\.80\.20 is not an address/);
+        await near.ip(`address add ${standby}/24 dev eth0`);
+      });
+      t.same(await warnings(vtepd), []);
+    });
 
 t.test('nothing is sent from an IPv6 address that is absent or tentative', async (t) => {
   const world = await twoHosts(t, 'batch');

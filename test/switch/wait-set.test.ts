@@ -59,31 +59,33 @@ t.test('each kind of descriptor is distinguished, and each wait starts with empt
   t.same([set.tapCount, set.receiverCount, set.woken], [0, 0, false]);
 });
 
-t.test('a sending socket with a queued error is reported until it is drained', async (t) => {
-  const { set, open } = makeSet(t);
-  const RECVERR = 2;
-  const closed = createSocket('udp4');
-  await new Promise<void>((resolve) => closed.bind(0, '127.0.0.1', resolve));
-  const { port } = closed.address();
-  await new Promise<void>((resolve) => closed.close(resolve));
-  const sender = open(shim.udpOpen(sourceRow('127.0.0.1', 0), '', RECVERR, 0, 0, 0));
-  set.addSender(sender);
-  // The socket sends to a closed port. The ICMP error that comes back is put into the error queue.
-  const { UnderlayEnd } = await import('../support/underlay-pair.js');
-  const send = new Int32Array(SEND_SOCKETS).fill(-1);
-  send[0] = sender;
-  const end = new UnderlayEnd(t, 'batch', { fds: { ipv4: [], ipv6: [], send } });
-  end.setPeer(0, '127.0.0.1', port);
-  end.send([{ peerIdx: 0, srcPortIdx: 0, bytes: Uint8Array.of(1) }]);
-  set.wait(1000, 0);
-  t.same([set.errorCount, set.errors[0]], [1, sender]);
-  set.wait(0, 0);
-  t.equal(set.errorCount, 1, 'the error is reported again before it is drained');
-  end.port.drainErrors(sender);
-  set.wait(0, 0);
-  t.equal(set.errorCount, 0);
-  t.ok((await portOf(sender)) > 0);
-});
+for (const kind of ['addSender', 'addReceiver'] as const)
+  t.test(`a socket with a queued error is reported until it is drained (${kind})`, async (t) => {
+    const { set, open } = makeSet(t);
+    const RECVERR = 2;
+    const closed = createSocket('udp4');
+    await new Promise<void>((resolve) => closed.bind(0, '127.0.0.1', resolve));
+    const { port } = closed.address();
+    await new Promise<void>((resolve) => closed.close(resolve));
+    const sender = open(shim.udpOpen(sourceRow('127.0.0.1', 0), '', RECVERR, 0, 0, 0));
+    set.open();
+    set[kind](sender);
+    // The socket sends to a closed port. The ICMP error that comes back is put into the error queue.
+    const { UnderlayEnd } = await import('../support/underlay-pair.js');
+    const send = new Int32Array(SEND_SOCKETS).fill(-1);
+    send[0] = sender;
+    const end = new UnderlayEnd(t, 'batch', { fds: { ipv4: [], ipv6: [], send } });
+    end.setPeer(0, '127.0.0.1', port);
+    end.send([{ peerIdx: 0, srcPortIdx: 0, bytes: Uint8Array.of(1) }]);
+    set.wait(1000, 0);
+    t.same([set.errorCount, set.errors[0]], [1, sender]);
+    set.wait(0, 0);
+    t.equal(set.errorCount, 1, 'the error is reported again before it is drained');
+    end.port.drainErrors(sender);
+    set.wait(0, 0);
+    t.equal(set.errorCount, 0);
+    t.ok((await portOf(sender)) > 0);
+  });
 
 t.test('TAPs and receivers are reported from the opening of the set on, the wake-up always', async (t) => {
   const { set, open } = makeSet(t);

@@ -62,8 +62,10 @@ export class DgramPort implements UnderlayPort {
   readonly #shim: Shim;
   readonly #drops: SocketDrops[];
   readonly #fds: UdpFds;
-  #receivers: Socket[] = [];
-  readonly #senders: (Socket | undefined)[];
+  /** Adopted sockets by descriptor: a receiving socket may also send. */
+  readonly #sockets = new Map<number, Socket>();
+  /** Sockets of the send pools, in their order; a single source port has one socket. */
+  #senders: (Socket | undefined)[] = [];
   readonly #peers: Uint8Array;
   readonly #peerWords: Int32Array;
   readonly #lengths = new Int32Array(BATCH_CAP);
@@ -92,19 +94,20 @@ export class DgramPort implements UnderlayPort {
     const receiveFds = [...fds.ipv4, ...fds.ipv6];
     this.#drops = receiveFds.map((fd) => new SocketDrops(shim, fd));
     this.#fds = fds;
-    this.#senders = Array.from(fds.send, (fd, i) =>
-      fd < 0 ? undefined : this.#adopt(fd, Math.floor(i / SOURCE_SOCKETS) % 2 === 1),
-    );
   }
 
   hold(ipv4: boolean, ipv6: boolean): void {
     this.#held = { ipv4, ipv6 };
   }
 
+  /** Adopts the sockets, which node reads from this moment on. */
   open(): void {
-    const { ipv4, ipv6 } = this.#fds;
-    this.#receivers = [...ipv4, ...ipv6].map((fd) => this.#adopt(fd, ipv6.includes(fd)));
-    for (const socket of this.#receivers) socket.on('message', (bytes, from) => this.#onMessage(bytes, from));
+    const { ipv4, ipv6, send } = this.#fds;
+    this.#senders = Array.from(send, (fd, i) =>
+      fd < 0 ? undefined : this.#adopted(fd, Math.floor(i / SOURCE_SOCKETS) % 2 === 1),
+    );
+    for (const fd of [...ipv4, ...ipv6])
+      this.#adopted(fd, ipv6.includes(fd)).on('message', (bytes, from) => this.#onMessage(bytes, from));
   }
 
   receive(batch: Batch): number {
@@ -183,8 +186,13 @@ export class DgramPort implements UnderlayPort {
   }
 
   close(): void {
-    for (const socket of this.#receivers) socket.close();
-    for (const socket of this.#senders) socket?.close();
+    for (const socket of this.#sockets.values()) socket.close();
+  }
+
+  #adopted(fd: number, ipv6: boolean): Socket {
+    const socket = this.#sockets.get(fd) ?? this.#adopt(fd, ipv6);
+    this.#sockets.set(fd, socket);
+    return socket;
   }
 
   #adopt(fd: number, ipv6: boolean): Socket {
